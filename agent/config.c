@@ -23,6 +23,22 @@ const option_info options[] = {
 	  .fallback = "1048576", .arg = "BYTES", .help = "largest SPOP frame; the smaller of this and HAProxy's is used" },
 	{ .key = "max_connections", .type = OPTION_INT, .offset = AT(max_connections), .min = 1, .max = 1000000,
 	  .fallback = "10000", .arg = "N", .help = "SPOP connections at a time; one more is closed at once" },
+	{ .key = "max_memory", .type = OPTION_INT, .offset = AT(max_memory), .min = 1 << 20, .max = INT64_C(1) << 40,
+	  .fallback = "268435456", .arg = "BYTES",
+	  .help = "what the buffers of all SPOP connections may hold; one that needs more is closed" },
+	{ .key = "threads", .type = OPTION_INT, .offset = AT(threads), .min = 0, .max = 256, .fallback = "0", .arg = "N",
+	  .help = "threads that answer HAProxy; 0: one for each core" },
+	{ .key = "pipelining", .type = OPTION_CHOICE, .offset = AT(pipelining), .choices = { "auto", "on", "off" }, .fallback = "auto",
+	  .arg = "WHAT", .help = "several requests at a time on a SPOP connection: auto (by HAProxy's version), on or off" },
+	{ .key = "drain_timeout", .type = OPTION_INT, .offset = AT(drain_timeout), .min = 0, .max = 86400, .fallback = "30",
+	  .arg = "SECONDS", .help = "how long SIGUSR1 leaves HAProxy to go elsewhere before the rest is told to go" },
+	{ .key = "watchdog", .type = OPTION_INT, .offset = AT(watchdog), .min = 0, .max = 3600, .fallback = "10", .arg = "SECONDS",
+	  .help = "a worker process of which a thread does not turn for so long is replaced; 0: never" },
+	{ .key = "admin_listen", .type = OPTION_LIST, .offset = AT(admin_listen), .min = 0, .max = 255,
+	  .fallback = "127.0.0.1:9603", .arg = "ADDRESS",
+	  .help = "where health, metrics and the dashboard are served: HOST:PORT or unix@/PATH; none: nowhere" },
+	{ .key = "admin_token", .type = OPTION_STRING, .offset = AT(admin_token), .max = 1024, .fallback = "", .arg = "SOURCE",
+	  .help = "env:NAME or file:PATH of the bearer token that admin_listen asks for; needed beyond loopback" },
 	{ .key = "routes", .type = OPTION_ROUTES, .variable = ROUTES_VARIABLE, .reloadable = true, .arg = "JSON",
 	  .help = "the route table: an array of routes, first match wins" },
 	{ .key = "strict", .type = OPTION_BOOL, .offset = AT(strict), .fallback = "false",
@@ -87,8 +103,10 @@ static void *option_slot(config *c, const option_info *o)
 static bool list_add(address_list *list, slice text, const option_info *o, err *e)
 {
 	text = slice_trim(text);
-	if (text.len < (size_t)o->min || text.len > (size_t)o->max)
-		return err_set(e, "an address of %lld to %lld bytes is expected", (long long)o->min, (long long)o->max);
+	if (o->min == 0 && slice_eq(text, SLICE("none")))
+		return true;
+	if (text.len == 0 || text.len < (size_t)o->min || text.len > (size_t)o->max)
+		return err_set(e, "an address of 1 to %lld bytes is expected", (long long)o->max);
 	if (list->count == LISTEN_MAX)
 		return err_set(e, "more than %d addresses", LISTEN_MAX);
 	list->items[list->count] = strndup(text.ptr, text.len);
@@ -198,7 +216,7 @@ static bool set_json(config *c, const option_info *o, const cJSON *item, place p
 				if (!list_add(option_slot(c, o), slice_cstr(el->valuestring), o, &why))
 					return place_error(e, place_child(p, index, false), "\"%s\": %s", o->key, why.text);
 			}
-			return index ? true : place_error(e, p, "\"%s\": at least one address is expected", o->key);
+			return index || o->min == 0 ? true : place_error(e, p, "\"%s\": at least one address is expected", o->key);
 		}
 		text = cJSON_IsString(item) ? item->valuestring : NULL;
 		break;
@@ -398,6 +416,13 @@ static bool load(config *c, char *text, cJSON **file_json, cJSON **routes_json, 
 	for (size_t i = 0; i < c->listen.count; i++)
 		if (!listener_check(c->listen.items[i], &rules, e))
 			return false;
+	rules.allow_remote = c->allow_remote && *c->admin_token;
+	for (size_t i = 0; i < c->admin_listen.count; i++)
+		if (!listener_check(c->admin_listen.items[i], &rules, e))
+			return false;
+	if (*c->admin_token && strncmp(c->admin_token, "env:", 4) != 0 && strncmp(c->admin_token, "file:", 5) != 0)
+		return err_set(e, "admin_token: env:NAME or file:PATH is expected; the token itself does not belong here");
+	rules.allow_remote = c->allow_remote;
 	rules.datagrams = true;
 	for (size_t i = 0; i < c->log_listen.count; i++)
 		if (!listener_check(c->log_listen.items[i], &rules, e))
@@ -437,6 +462,8 @@ void config_deinit(config *c)
 {
 	list_clear(&c->listen);
 	list_clear(&c->log_listen);
+	list_clear(&c->admin_listen);
+	free(c->admin_token);
 	free(c->ledger);
 	free(c->prices);
 	for (size_t i = 0; i < PROTOCOLS; i++)

@@ -23,12 +23,20 @@ typedef struct address_list {
 	size_t count;
 } address_list;
 
+
 typedef struct config {
 	address_list listen;
 	int64_t listen_mode;      /* permissions of a unix socket */
 	bool allow_remote;
 	int64_t max_frame_size;   /* bytes */
 	int64_t max_connections;
+	int64_t max_memory;       /* bytes of all connections' buffers */
+	int64_t threads;          /* 0: one for each core */
+	int64_t pipelining;       /* a worker_pipelining */
+	int64_t drain_timeout;    /* seconds */
+	int64_t watchdog;         /* seconds; 0: none */
+	address_list admin_listen;/* empty: none */
+	char *admin_token;        /* `env:NAME` or `file:PATH`; "": none */
 	int64_t log_level;        /* a log_level */
 	int64_t log_format;       /* a log_format */
 	bool strict;

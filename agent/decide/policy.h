@@ -31,6 +31,7 @@ typedef struct route {
 	credential auth;
 	char *reference_model;/* NULL: none */
 	bool enabled;
+	unsigned slot;        /* of its counters (net/counters.h), given by whoever made the table; 0: none of its own */
 } route;
 
 /* The operator's table, shared by every policy made from it. */

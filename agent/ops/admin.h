@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The admin server: health, metrics, dashboard, reload. libmicrohttpd, on a thread of its own, so that nothing that is asked here
+ * waits for, or holds up, a decision. */
+#ifndef OPS_ADMIN_H
+#define OPS_ADMIN_H
+
+#include "ops/host.h"
+
+enum {
+	ADMIN_LISTENERS = 8,
+	ADMIN_CONNECTIONS = 64,    /* at a time, of one listener */
+	ADMIN_BODY_MAX = 64 << 10, /* bytes of a request's body */
+	ADMIN_IDLE_S = 10,         /* seconds that a connection may say nothing */
+};
+
+typedef struct admin_listener {
+	int fd;            /* listening, non-blocking; stays the caller's, and open until admin_stop() */
+	bool local;        /* unix socket */
+	const char *address; /* as configured, for the Host check */
+} admin_listener;
+
+typedef struct admin_options {
+	const char *token_source; /* `env:NAME`, `file:PATH` (read at each request), "": none asked for */
+} admin_options;
+
+typedef struct admin admin;
+
+/* NULL: `e` says why. */
+admin *admin_start(const admin_listener *listeners, size_t count, const admin_options *o, ops_host host, err *e);
+void admin_stop(admin *a);
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What ops is told by the rest of the process, so that this folder knows neither SPOP nor policies. The top fills it in
+ * (observe.c). Every function may be called from the admin thread at any time. */
+#ifndef OPS_HOST_H
+#define OPS_HOST_H
+
+#include <stdio.h>
+
+#include "base/err.h"
+#include "ledger/ledger.h"
+
+/* One decision counter with its labels; texts live as long as the snapshot. */
+typedef struct host_decisions {
+	const char *route, *protocol, *outcome; /* outcome: passthrough, replace, refused */
+	uint64_t count;
+} host_decisions;
+
+typedef struct host_refusals {
+	const char *code;
+	int status;
+	uint64_t count;
+} host_refusals;
+
+typedef struct host_note { /* one refused request */
+	int64_t time_ms;
+	int status;
+	char code[48], id[64], route[65], model[65], problem[128];
+} host_note;
+
+typedef struct host_thread {
+	uint64_t decisions, connections, turns;
+} host_thread;
+
+typedef struct host_snapshot {
+	const char *version;
+	int64_t started_ms; /* Unix time of the worker process */
+	uint64_t restarts;  /* by the master, after a crash */
+	uint64_t reloads, reloads_failed;
+	int64_t reloaded_ms; /* 0: never */
+	size_t routes;
+	host_decisions *decisions; /* owned; those that are not 0 */
+	size_t decisions_count;
+	host_refusals *refusals; /* owned; every code */
+	size_t refusals_count;
+	host_note *notes; /* owned; newest first */
+	size_t notes_count;
+	host_thread *threads; /* owned */
+	size_t threads_count;
+	const uint64_t *latency_bounds_ns; /* latency_count of them */
+	uint64_t *latency;                 /* owned; latency_count + 1, not cumulative */
+	size_t latency_count;
+	uint64_t latency_sum_ns;
+	/* the sums of net_counters of the same names */
+	uint64_t connections_opened, connections_closed, healthchecks, refused_connections, refused_memory, stalled, backpressure,
+		frames_in, frames_out, bytes_in, bytes_out, hellos, spop_errors, hello_timeouts, accept_pauses, asked_for_more,
+		responses;
+	uint64_t memory; /* bytes in connections' buffers now */
+	uint64_t max_connections, max_memory;
+	size_t credentials, credentials_missing; /* of routes that replace */
+	bool ledger_kept;
+	ledger_stats ledger;
+} host_snapshot;
+
+/* A reason why the process is not ready, or not well. */
+typedef struct host_check {
+	const char *part;  /* workers, credentials, ledger, journal, log_lines, reload */
+	bool ok;
+	bool blocking;     /* not ok makes /readyz 503 */
+	char detail[200];
+} host_check;
+
+enum { HOST_CHECKS_MAX = 16 };
+
+typedef struct ops_host {
+	void *ctx;
+	/* False: no memory. To be given back to host_snapshot_deinit(). */
+	bool (*snapshot)(void *ctx, host_snapshot *out);
+	/* How many checks were written. */
+	size_t (*checks)(void *ctx, host_check out[HOST_CHECKS_MAX]);
+	/* Waits until it is done. False: `e` says why nothing changed. */
+	bool (*reload)(void *ctx, size_t *routes, err *e);
+	/* JSON as `spoa-llm explain --json`. `request` is {"model","method","path","headers":["k: v"],"body"}. False: `e`. */
+	bool (*explain)(void *ctx, const char *request, FILE *out, err *e);
+	/* JSON (or CSV) as `spoa-llm savings`; NULL texts are the defaults. False: `e`. */
+	bool (*savings)(void *ctx, const char *since, const char *until, const char *by, bool csv, FILE *out, err *e);
+	/* Headroom's document: series is history, hourly, daily, weekly or monthly. False: `e`. */
+	bool (*stats_history)(void *ctx, const char *series, bool csv, FILE *out, err *e);
+} ops_host;
+
+void host_snapshot_deinit(host_snapshot *s);
+
+#endif

@@ -95,8 +95,7 @@ static bool reload(agent *a, err *e)
 		ok = next || err_set(e, "out of memory");
 	}
 	if (ok) {
-		config_warn_unchanged(a->config, &fresh);
-		config_take_reloadable(a->config, &fresh);
+		config_reload(a->config, &fresh);
 		publish(a, next);
 		if (a->recording)
 			recording_set(a->recording, prices, next->table);

@@ -73,7 +73,7 @@ class Load:
         counts = {}
         for process in self.processes:
             out = process.communicate(timeout=120)[0]
-            line = re.search(r"^requests: .*$", out, re.M).group() + re.search(r"^status codes: .*$", out, re.M).group()
+            line = re.search(r"^requests: .*$", out, re.M).group() + " " + re.search(r"^status codes: .*$", out, re.M).group()
             for number, name in re.findall(r"(\d+) (\w+)", line):
                 counts[name] = counts.get(name, 0) + int(number)
         return counts
@@ -160,9 +160,9 @@ def test_kills_are_503_and_short(gateway, work):
     assert counts["errored"] == counts["timeout"] == 0, counts
     seen = ends(gateway)
     statuses = {status: sum(one[1] == status for one in seen) for status in {one[1] for one in seen}}
-    print("\n10 kills at %d requests/s: %s" % (RATE, statuses))
+    print("\n10 kills at %d requests/s: %s, h2load: %s" % (RATE, statuses, counts))
     assert set(statuses) <= {200, 503} and statuses[200] > 5000, statuses
-    assert counts["4xx"] == 0 and counts["5xx"] == statuses.get(503, 0), (counts, statuses)
+    assert counts["2xx"] == statuses[200] and counts["4xx"] == 0, (counts, statuses)
     for kill in kills:
         back = [te for te, status, _ in seen if status == 200 and te > kill + 5]
         # From one answer to the next, over the kill.
@@ -283,7 +283,7 @@ def test_one_thread_that_hangs_is_enough(agents):
     agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}], "watchdog": 2, "threads": 2})
     old = agent.pid
     tasks = sorted(int(task) for task in os.listdir("/proc/%d/task" % old) if int(task) != old)
-    named = [task for task in tasks if open("/proc/%d/task/%d/comm" % (old, task)).read().startswith("worker")]
+    named = [task for task in tasks if open("/proc/%d/task/%d/comm" % (old, task)).read().startswith("spop-")]
     tracer = subprocess.Popen(["/usr/bin/python3", "-c", """
 import ctypes, sys, time
 libc = ctypes.CDLL(None, use_errno=True)
@@ -293,10 +293,11 @@ time.sleep(60)""" % (named[0], named[0])], stdout=subprocess.PIPE)
     try:
         assert tracer.stdout.readline() == b"held\n"
         agent.log("event=worker_stuck", seconds=15)
-        assert agent.ask(body=harness.chat("one-x"))["backend"] == "llm-one.test"
     finally:
         tracer.kill()
         tracer.wait()
+    assert agent.ask(body=harness.chat("one-x"))["backend"] == "llm-one.test"
+    assert agent.pid != old
 
 
 def test_a_frozen_machine_is_no_hang(agents):
@@ -341,7 +342,7 @@ def test_a_drain_costs_nothing(haproxy, work):
     env = {"OPERATOR_KEY": OPERATOR}
     try:
         with harness.Agent(work, {"listen": "unix@%s" % second, "routes": upstream.routes()}, env=env) as other, \
-                harness.Gateway(haproxy, [], {"routes": upstream.routes(), "drain_timeout": 4}, env=env, edit=two) as gateway:
+                harness.Gateway(haproxy, [], {"routes": upstream.routes(), "drain_timeout": 4, "pipelining": "off"}, env=env, edit=two) as gateway:
             load = Load(gateway, work, 10)
             time.sleep(2)
             gateway.agent.process.kill(signal.SIGUSR1)

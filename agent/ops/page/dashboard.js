@@ -363,19 +363,21 @@ function showTotals(report) {
 function showTrust(report) {
 	const t = report.totals, without = report.without_estimates, parts = [];
 	const cost = big(t.cost_nanodollars), estimated = big(t.estimated_cost_nanodollars);
-	const add = (key, ...text) => parts.push(el("li", { "data-trust": key }, el("i", { class: "key", "data-key": key, "aria-hidden": "true" }),
-		el("span", {}, ...text)));
+	const add = (key, name, text) => parts.push(el("li", { "data-trust": key },
+		el("i", { class: "key", "data-key": key, "aria-hidden": "true" }), el("span", {}, el("strong", {}, name), text)));
 
-	add("reported", el("strong", {}, "Reported"), `: ${plural(without.requests, "request")}, ${money(big(without.cost_nanodollars))}`);
+	add("reported", "Reported", `: ${plural(without.requests, "request")}, ${money(big(without.cost_nanodollars))}`);
 	if (big(t.estimated_requests))
-		add("estimated", el("strong", {}, "Estimated"), `: ${plural(t.estimated_requests, "request")}, ` +
+		add("estimated", "Estimated", `: ${plural(t.estimated_requests, "request")}, ` +
 			`${short(big(t.estimated_output))} tokens out, ${money(estimated)}: streams that did not tell their usage`);
 	if (big(t.partial_requests))
-		add("partial", el("strong", {}, "Partial"), `: ${plural(t.partial_requests, "request")}, whose output is a lower bound`);
+		add("partial", "Partial", `: ${plural(t.partial_requests, "request")}, whose output is a lower bound`);
 	if (big(t.unpriced_requests)) {
-		const models = report.unpriced_models, names = models.slice(0, NAMES_SHOWN).map((one) => one.model || "(no name)").join(", ");
-		add("unpriced", el("strong", {}, "Unpriced"), `: ${plural(t.unpriced_requests, "request")}, ${short(big(t.unpriced_tokens))} tokens, ` +
-			`in no dollar figure (${names}${models.length > NAMES_SHOWN ? ` and ${models.length - NAMES_SHOWN} more` : ""})`);
+		const models = report.unpriced_models, names = models.slice(0, NAMES_SHOWN).map((one) => one.model || "(no name)");
+		if (models.length > NAMES_SHOWN)
+			names.push(`and ${models.length - NAMES_SHOWN} more`);
+		add("unpriced", "Unpriced", `: ${plural(t.unpriced_requests, "request")}, ` +
+			`${short(big(t.unpriced_tokens))} tokens, in no dollar figure (${names.join(", ")})`);
 	}
 	fill($("trust-list"), parts.map((part) => part.textContent).join("\n"), () => parts);
 	fill($("trust-bar"), `${cost},${estimated}`, () => [["reported", cost - estimated], ["estimated", estimated]].filter(([, v]) => v > 0n)
@@ -452,7 +454,10 @@ function barChart(id, sets, shown, tick) {
 			},
 			plugins: {
 				legend: { display: false },
-				tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${shown(sets[item.datasetIndex].value(buckets[item.dataIndex]))}` } },
+				tooltip: { callbacks: { label: (item) => {
+					const value = sets[item.datasetIndex].value(buckets[item.dataIndex]);
+					return `${item.dataset.label}: ${shown(value)}`;
+				} } },
 			},
 		},
 	});
@@ -605,14 +610,14 @@ function showGroups(report) {
 			sorted: order.name === name ? (order.up ? "ascending" : "descending") : null }))];
 	head.splice(4, 0, { name: "Share", class: "share" });
 	fill($("groups"), JSON.stringify([by, order, rows, String(total)]), () => table(`By ${by}`, head, rows.map((row) => {
-		const saved = big(row.saved_total_nanodollars), tokens = COLUMNS[1][2](row);
+		const [, tokens, cost, saved] = COLUMNS.map(([, , of]) => of(row));
 		return [
 			row[by] === "" ? el("span", { class: "dim" }, EMPTY_NAMES[by]) : el("span", { class: "name" }, row[by]),
 			countFigure(el("span", { "data-group": "requests" }), big(row.requests)),
 			figure(el("span", { "data-group": "tokens" }), tokens, short(tokens), count(tokens)),
 			costCell(row),
-			total > 0n ? el("span", { title: percent(big(row.cost_nanodollars), total) }, bar(fraction(big(row.cost_nanodollars), total), "cost"),
-				el("span", { class: "unseen" }, percent(big(row.cost_nanodollars), total))) : "",
+			total > 0n ? el("span", { title: percent(cost, total) }, bar(fraction(cost, total), "cost"),
+				el("span", { class: "unseen" }, percent(cost, total))) : "",
 			moneyFigure(el("span", { "data-group": "saved", class: saved < 0n ? "loss" : null }), saved),
 		];
 	}), true));
@@ -686,7 +691,8 @@ function showLedger(chosen) {
 	showTotals(group);
 	ledgerState(some ? "ok" : "empty");
 	if (!some) {
-		put($("empty-text"), view.period === "all" ? "Nothing is in the ledger yet. The first figures come when the first request has ended." :
+		put($("empty-text"), view.period === "all" ?
+			"Nothing is in the ledger yet. The first figures come when the first request has ended." :
 			`No request ended ${PERIOD_NAMES[view.period]}.`);
 		$("empty-all").hidden = view.period === "all";
 	} else {
@@ -768,7 +774,8 @@ function processText(stats) {
 	const l = stats.ledger;
 	return [`Up ${ago(stats.uptime_s)}`, stats.restarts ? plural(stats.restarts, "restart") + " after a crash" : null,
 		plural(stats.connections ?? 0, "connection"), l ? `${plural(l.stored ?? 0, "record")} stored, ${count(big(l.queued))} queued` : null,
-		l && big(l.dropped) ? `${count(big(l.dropped))} log lines dropped` : null, l ? `journal ${bytes(Number(l.journal_bytes ?? 0))}` : null,
+		l && big(l.dropped) ? `${count(big(l.dropped))} log lines dropped` : null,
+		l ? `journal ${bytes(Number(l.journal_bytes ?? 0))}` : null,
 	].filter(Boolean).join(" \u00b7 ");
 }
 
@@ -795,7 +802,8 @@ function showRefusals(stats) {
 				const at = new Date(one.time);
 				return [el("time", { datetime: at.toISOString(), title: at.toISOString() },
 					(Date.now() - at > DAY ? dayName(at) + ", " : "") + clock(at)),
-					el("span", {}, el("strong", {}, String(one.status)), " ", one.code), one.model, one.route, one.problem, one.id ? el("span", { class: "id" }, one.id) : ""];
+					el("span", {}, el("strong", {}, String(one.status)), " ", one.code), one.model, one.route, one.problem,
+					one.id ? el("span", { class: "id" }, one.id) : ""];
 			}), true);
 	});
 }
@@ -825,14 +833,15 @@ function live() {
 		refreshSoon();
 }
 
-function lost() {
+// `why`: the server's own words, where it is there and refuses.
+function lost(why) {
 	failures++;
 	document.body.dataset.link = "lost";
 	pill($("link"), "bad", heardAt ? "Offline" : "No connection");
 	lostTimer ??= setTimeout(() => {
 		if (document.body.dataset.link !== "lost")
 			return;
-		put($("lost-since"), heardAt ? `since ${clock(heardAt)}` : "");
+		put($("lost-since"), (heardAt ? `since ${clock(heardAt)}` : "") + (why ? ` (${why})` : ""));
 		$("lost").hidden = false;
 		pill($("ready"), "none", "Unknown");
 		for (const node of document.querySelectorAll(".as-of"))
@@ -857,7 +866,7 @@ function event(name, data) {
 	live();
 	if (name === "stats")
 		showStats(parse(data));
-	else if (name === "ledger")
+	else if (name === "ledger" && last?.ledger)
 		refreshSoon();
 }
 
@@ -891,6 +900,7 @@ async function stream() {
 
 async function follow() {
 	for (;;) {
+		let why = "";
 		try {
 			await stream();
 		} catch (error) {
@@ -898,10 +908,9 @@ async function follow() {
 				await unlocked;
 				continue;
 			}
-			if (!(error instanceof TypeError) && error.name !== "AbortError")
-				console.warn(`/events: ${error.message}`);
+			why = error.status ? error.message : "";
 		}
-		lost();
+		lost(why);
 		await pause(Math.min(RETRY_MS[1], RETRY_MS[0] * 2 ** (failures - 1)) * (0.8 + 0.4 * Math.random()));
 	}
 }

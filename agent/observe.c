@@ -161,10 +161,10 @@ static bool copy_notes(host_snapshot *s, workers *ws)
 		n->time_ms = from->time_ms;
 		n->status = info->status;
 		snprintf(n->code, sizeof n->code, "%s", info->code);
-		snprintf(n->id, sizeof n->id, "%.*s", (int)sizeof from->id, from->id);
-		snprintf(n->route, sizeof n->route, "%.*s", (int)sizeof from->route, from->route);
-		snprintf(n->model, sizeof n->model, "%.*s", (int)sizeof from->model, from->model);
-		snprintf(n->problem, sizeof n->problem, "%.*s", (int)sizeof from->problem, from->problem);
+		snprintf(n->id, sizeof n->id, "%s", from->id);
+		snprintf(n->route, sizeof n->route, "%s", from->route);
+		snprintf(n->model, sizeof n->model, "%s", from->model);
+		snprintf(n->problem, sizeof n->problem, "%s", from->problem);
 	}
 	bool ok = notes && s->notes;
 	free(notes);

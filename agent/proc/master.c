@@ -30,9 +30,9 @@ enum {
 	START_MIN = 30 * 1000,   /* what a worker has at least until it is ready; three times its watchdog, where that is more */
 	HANDOVER_MAX = 10 * 1000,/* from PREPARED to READY of an upgrade */
 	RETIRE_MAX = 30 * 1000,  /* what the old worker has after that */
-	DRAIN_MAX = 3700 * 1000, /* the same where its connections could not be handed over */
+	DRAIN_MAX = 25 * 3600 * 1000, /* the same where its connections could not be handed over */
 	LOST_MAX = 5 * 1000,     /* from the end of its control socket to its own */
-	STEADY = 10 * 1000,      /* a worker that lived as long is started again at once */
+	STEADY = 500,            /* a worker that was ready for as long is started again at once */
 	BACKOFF_MIN = 100,
 	BACKOFF_MAX = 5 * 1000,
 	SEND_MAX = 1000,
@@ -467,7 +467,7 @@ static void ended(worker *w, int status)
 	worker gone = *w;
 	w->phase = GONE;
 	/* One that had no handler yet does with the signal what was wanted. */
-	if (sig && sig == gone.passed && (sig == SIGTERM || sig == SIGINT || sig == SIGUSR1))
+	if (sig && sig == gone.passed && (sig == SIGTERM || sig == SIGUSR1))
 		code = 0;
 	if (m->stopping || m->draining) {
 		if (w == m->current && m->exit_code == 0)
@@ -647,9 +647,10 @@ static void on_stop(struct ev_loop *loop, ev_signal *sig, int events)
 	notify_send("STOPPING=1");
 	ev_timer_stop(m->loop, &m->restart);
 	end_if_last(m);
-	pass(m->current, sig->signum);
-	pass(m->next, sig->signum);
-	pass(m->old, sig->signum);
+	/* A worker takes no SIGINT: a terminal sends it to both of us. */
+	pass(m->current, SIGTERM);
+	pass(m->next, SIGTERM);
+	pass(m->old, SIGTERM);
 }
 
 static void on_drain(struct ev_loop *loop, ev_signal *sig, int events)

@@ -5,6 +5,7 @@ import os
 import re
 import shutil
 import signal
+import socket
 import subprocess
 import threading
 import time
@@ -355,3 +356,55 @@ def test_a_drain_costs_nothing(haproxy, work):
             nothing_failed(counts, 10)
     finally:
         upstream.process.end(signal.SIGINT)
+
+
+def test_the_service_manager_is_told(work):
+    """sd_notify's protocol, on a socket of the test's."""
+    path = str(work / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(path)
+        manager.settimeout(10 * harness.SLOW)
+        with harness.Agent(work, {"routes": []}, env={"NOTIFY_SOCKET": path, "WATCHDOG_USEC": "400000"}) as agent:
+
+            def told(what):
+                said = []
+                while not any(what in line for text in said for line in text.split("\n")):
+                    said.append(manager.recv(4096).decode())
+                return said
+            told("READY=1")
+            told("WATCHDOG=1")
+            agent.process.kill(signal.SIGHUP)
+            assert any(re.search(r"^MONOTONIC_USEC=\d+$", text, re.M) for text in told("RELOADING=1"))
+            told("READY=1")
+            upgrade(agent)
+            told("WATCHDOG=1")
+            os.kill(agent.pid, signal.SIGSTOP)      # a worker that hangs is not fed for
+            time.sleep(1)
+            os.kill(agent.pid, signal.SIGCONT)
+            agent.process.kill(signal.SIGTERM)
+            told("STOPPING=1")
+            assert agent.process.wait(10) == 0
+
+
+def test_memory_after_a_million_decisions(work):
+    """Resident size after 1,000,000 decisions and 1,000 connections is that after 10,000, and small in all."""
+    if not LOAD.exists():
+        pytest.fail("make builds %s" % LOAD)
+    if "asan" in harness.AGENT or "tsan" in harness.AGENT or harness.VALGRIND:
+        pytest.skip("a sanitizer's memory says nothing of the agent's")
+    with harness.Agent(work, {"routes": DEMO}, env={"OLLAMA_API_KEY": OPERATOR}) as agent:
+        def decide(count, connections):
+            run = subprocess.run(load_command(agent, count, connections), capture_output=True, text=True, timeout=120)
+            assert run.returncode == 0, run
+        decide(10000, 10)
+        before = agent.rss()
+        decide(1000000, 20)
+        for _ in range(20):
+            clients = [agent.client() for _ in range(50)]
+            for client in clients:
+                client.ask(body=harness.chat("glm-4.6"))
+                client.close()
+        after, master = agent.rss(), agent.rss(agent.process.pid)
+        print("\nresident: worker %d KB, after a million decisions %d KB; master %d KB" % (before >> 10, after >> 10, master >> 10))
+        assert after - before < 1 << 20
+        assert after + master < 16 << 20

@@ -109,12 +109,16 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer,address,undefined $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
+# The benchmark's load generator makes a million decisions in a test too.
+test-tools:
+	@$(MAKE) --no-print-directory SAN= BUILD=build build/bench/spop_load
+
 # One HAProxy, the machine's own; HAPROXY=PATH for another.
-test-quick: all
+test-quick: all test-tools
 	$(PYTEST) tests
 
 # HAProxy 2.6, 3.0 and 3.2.
-test-matrix: all
+test-matrix: all test-tools
 	$(PYTEST) --matrix tests
 
 # The same under ASan and UBSan, with the machine's own HAProxy.
@@ -122,7 +126,7 @@ test-san:
 	@$(MAKE) --no-print-directory SAN=address,undefined BUILD=build/asan all test-unit
 	@$(MAKE) --no-print-directory BUILD=build/asan run-san
 
-run-san:
+run-san: test-tools
 	$(PYTEST) tests
 
 # The price table that ships with the project, as an array of its bytes.
@@ -169,8 +173,35 @@ $(BUILD)/bench/ledger_%: tests/bench/ledger_%.c $(OBJ)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
+# Everything the README says about speed, side by side; BENCH="--quick" and others: tests/bench/bench.py --help.
+BENCH_TOOLS := $(addprefix $(BUILD)/bench/,spop_load null_agent sse)
+bench:
+	@sh tests/deps build demo bench
+	@$(MAKE) --no-print-directory all $(BENCH_TOOLS)
+	@SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/bench/bench.py $(BENCH)
+
+# The same in under a minute.
+bench-quick:
+	@$(MAKE) --no-print-directory bench BENCH="--quick $(BENCH)"
+
+# Instructions of a decision, as callgrind counts them: exit 1 where they are 5 % above tests/bench/instructions.json.
+bench-instructions:
+	@sh tests/deps build bench-instructions
+	@$(MAKE) --no-print-directory $(BUILD)/bench/decision_driver
+	@$(PYTHON) tests/bench/instructions.py $(BUILD)/bench/decision_driver $(UPDATE)
+
+$(BUILD)/bench/null_agent $(BUILD)/bench/sse: $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  CC $@"
+	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $< -lpthread
+
+$(BUILD)/bench/spop_load $(BUILD)/bench/decision_driver: $(BUILD)/bench/%: tests/bench/%.c tests/bench/notify.h $(OBJ)
+	@mkdir -p $(@D)
+	@echo "  CC $@"
+	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
+
 clean:
 	rm -rf build
 
 -include $(OBJ:.o=.d)
-.PHONY: all bench-scan bench-ledger demo test lint fuzz fuzz-all test-unit test-quick test-matrix test-san run-san clean FORCE
+.PHONY: all test-tools bench bench-quick bench-instructions bench-scan bench-ledger demo test lint fuzz fuzz-all test-unit test-quick test-matrix test-san run-san clean FORCE

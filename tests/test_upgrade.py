@@ -410,10 +410,14 @@ def test_memory_after_a_million_decisions(work):
         pytest.fail("make builds %s" % LOAD)
     if "asan" in harness.AGENT or "tsan" in harness.AGENT or harness.VALGRIND:
         pytest.skip("a sanitizer's memory says nothing of the agent's")
-    with harness.Agent(work, {"routes": DEMO}, env={"OLLAMA_API_KEY": OPERATOR}) as agent:
+    logs = "127.0.0.1:%d" % harness.free_port()
+    config = {"routes": DEMO, "ledger": str(work / "ledger"), "log_listen": [logs, "udp@" + logs]}
+    (work / "ledger").mkdir()
+    with harness.Agent(work, config, env={"OLLAMA_API_KEY": OPERATOR}) as agent:
         body = work / "body"
         body.write_bytes(harness.chat("glm-4.6"))
         decide(agent, 10000, body)
+        time.sleep(3)       # for what every process does once in its first seconds: SQLite, the first report
         before = agent.rss()
         decide(agent, 1000000, body)
         for _ in range(20):

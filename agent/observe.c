@@ -148,6 +148,14 @@ static bool sum_refusals(host_snapshot *s, const workers *ws, unsigned threads)
 	return true;
 }
 
+static void cut(char *out, const char *from, size_t room)
+{
+	size_t len = strnlen(from, room - 1);
+
+	memcpy(out, from, len);
+	out[len] = '\0';
+}
+
 static bool copy_notes(host_snapshot *s, workers *ws)
 {
 	refusal_note *notes = calloc(NOTES, sizeof *notes);
@@ -161,10 +169,11 @@ static bool copy_notes(host_snapshot *s, workers *ws)
 		n->time_ms = from->time_ms;
 		n->status = info->status;
 		snprintf(n->code, sizeof n->code, "%s", info->code);
-		snprintf(n->id, sizeof n->id, "%s", from->id);
-		snprintf(n->route, sizeof n->route, "%s", from->route);
-		snprintf(n->model, sizeof n->model, "%s", from->model);
-		snprintf(n->problem, sizeof n->problem, "%s", from->problem);
+		_Static_assert(sizeof n->id == sizeof from->id && sizeof n->problem == sizeof from->problem, "the same room");
+		cut(n->id, from->id, sizeof n->id);
+		cut(n->route, from->route, sizeof n->route);
+		cut(n->model, from->model, sizeof n->model);
+		cut(n->problem, from->problem, sizeof n->problem);
 	}
 	bool ok = notes && s->notes;
 	free(notes);

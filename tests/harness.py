@@ -4,6 +4,7 @@ Everything started here runs in a session of its own, is ended by its id, and is
 its logs are searched for what must never be there: a sanitizer's report, a failed assertion, a credential.
 """
 import ctypes
+import http.client as http_client
 import itertools
 import json
 import os
@@ -234,6 +235,49 @@ def write_config(directory, config, name="spoa-llm.json"):
     return path
 
 
+class Answer:
+    """Of an HTTP server: status, headers (names in lower case), body."""
+
+    def __init__(self, response):
+        self.status, self.body = response.status, response.read()
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+
+    @property
+    def text(self):
+        return self.body.decode("utf-8", "replace")
+
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return "%d %r %s" % (self.status, self.headers, self.text[:2000])
+
+
+def http(address, method="GET", path="/", headers=None, body=None, timeout=10.0):
+    """One request over a connection of its own. Looks for credentials in what comes back."""
+    address = address if isinstance(address, str) else address[0]
+    connection = http_client.HTTPConnection("localhost", timeout=timeout * SLOW)
+    connection.sock = spop.connect(address, timeout * SLOW)
+    try:
+        host = {} if headers and "Host" in headers else {
+            "Host": "localhost" if address[:5] == "unix@" else address}
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        body = body.encode() if isinstance(body, str) else body
+        fields = dict(host, **(headers or {}))
+        if body is not None and "Content-Length" not in fields:
+            fields["Content-Length"] = str(len(body))
+        for name, value in fields.items():
+            if value is not None:
+                connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = Answer(connection.getresponse())
+    finally:
+        connection.close()
+    whole = repr(answer.headers) + answer.text
+    assert not leaks(whole), "the credentials %s in the answer to %s %s" % (leaks(whole), method, path)
+    return answer
+
+
 _NUMBER = itertools.count(1)
 
 
@@ -293,6 +337,10 @@ class Agent:
     def ask(self, **question):
         with self.client() as client:
             return client.ask(**question)
+
+    def http(self, method="GET", path="/", headers=None, body=None, address=None, timeout=10.0):
+        """One request to the admin server."""
+        return http(address or self.admin, method, path, headers, body, timeout)
 
     @property
     def pid(self):

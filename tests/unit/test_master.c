@@ -191,7 +191,7 @@ static int play_worker(control *c)
 		use_socket(c, name);
 	say_prepared(c, scenario);
 	if (said(scenario, "hang")) {
-		signal(SIGINT, SIG_DFL);
+		signal(SIGTERM, SIG_DFL);
 		for (;;)
 			pause();
 	}

@@ -169,6 +169,11 @@ static void refusals_are_noted(void)
 	for (size_t i = 1; i < count; i++)
 		CHECK(notes[i].time_ms > 0 && notes[i].time_ms <= notes[i - 1].time_ms);
 	CHECK(workers_notes(r.ws, notes, 1) == 1 && strcmp(notes[0].model, "bad-new") == 0);
+	/* And the other way round: the order is that of time, not of threads. */
+	sleep_ms(5);
+	ask(&p[0], 99, "bad-newer");
+	CHECK(acked(&p[0], 99) && workers_notes(r.ws, notes, 2) == 2);
+	CHECK(strcmp(notes[0].model, "bad-newer") == 0 && strcmp(notes[1].model, "bad-new") == 0);
 	for (size_t i = 0; i < THREADS; i++)
 		peer_close(&p[i]);
 	rig_end(&r);

@@ -63,7 +63,7 @@ static void *intake_main(void *arg)
 	intake *in = arg;
 
 	ev_run(in->loop, 0);
-	logsock_free(in->socks);
+	logsock_free(in->socks, NULL, NULL);
 	return NULL;
 }
 
@@ -105,7 +105,7 @@ intake *intake_start(const listener *listeners, size_t count, ledger *l, err *e)
 	if (rc == 0)
 		return in;
 	err_set(e, "the thread of the log lines: %s", strerror(rc));
-	logsock_free(in->socks);
+	logsock_free(in->socks, NULL, NULL);
 	intake_free(in);
 	return NULL;
 }

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "intake.h"
-#include "net/worker.h"
+#include "net/workers.h"
 
 /* How often credential files are looked at, in seconds. */
 static const double REFRESH_EVERY = 1.;
@@ -18,7 +18,7 @@ typedef struct agent {
 	const option_text *flags;
 	size_t flags_count;
 	listener listeners[LISTEN_MAX];
-	worker worker;
+	workers *workers;
 	policy *policy;
 	ledger *ledger; /* NULL: none is kept */
 	intake *intake;
@@ -92,7 +92,7 @@ static void publish(agent *a, policy *next)
 {
 	policy_unref(a->policy);
 	a->policy = next;
-	worker_set_policy(&a->worker, policy_ref(next));
+	workers_set_policy(a->workers, policy_ref(next));
 }
 
 static void on_refresh(struct ev_loop *loop, ev_timer *timer, int events)
@@ -156,7 +156,7 @@ static void on_stop(struct ev_loop *loop, ev_signal *sig, int events)
 		_exit(128 + sig->signum);
 	a->stopping = true;
 	log_event(LOG_INFO, "stopping", LOG_C("signal", sig->signum == SIGINT ? "SIGINT" : "SIGTERM"));
-	worker_stop(&a->worker);
+	workers_stop(a->workers);
 }
 
 static void on_ended(struct ev_loop *loop, ev_async *async, int events)
@@ -182,7 +182,9 @@ int run(config *c, const option_text *flags, size_t count)
 {
 	agent a = { .config = c, .flags = flags, .flags_count = count };
 	struct ev_loop *loop = ev_default_loop(EVFLAG_NOENV);
-	worker_limits limits = { (uint32_t)c->max_frame_size, (unsigned)c->max_connections, true };
+	worker_limits limits = { (uint32_t)c->max_frame_size, (unsigned)c->max_connections, (uint64_t)c->max_memory,
+				 (worker_pipelining)c->pipelining };
+	unsigned threads = c->threads ? (unsigned)c->threads : (unsigned)sysconf(_SC_NPROCESSORS_ONLN);
 	ev_signal term, intr, hup;
 	ev_timer refresh;
 	ev_async ended;
@@ -201,7 +203,8 @@ int run(config *c, const option_text *flags, size_t count)
 	ev_async_init(&ended, on_ended);
 	ev_async_start(loop, &ended);
 	ok = ok && ledger_begin(&a, &e);
-	ok = ok && worker_start(&a.worker, 0, a.listeners, c->listen.count, limits, policy_ref(a.policy), loop, &ended, &e);
+	a.workers = ok ? workers_new(a.listeners, c->listen.count, threads, limits, policy_ref(a.policy), loop, &ended, &e) : NULL;
+	ok = a.workers && workers_start(a.workers, &e);
 	if (!ok) {
 		log_event(LOG_ERROR, "start_failed", LOG_C("problem", e.text));
 	} else {
@@ -216,9 +219,11 @@ int run(config *c, const option_text *flags, size_t count)
 		ev_timer_start(loop, &refresh);
 		log_event(LOG_INFO, "ready", LOG_C("version", SPOA_LLM_VERSION), LOG_I("routes", a.policy->table->enabled));
 		ev_run(loop, 0);
-		worker_join(&a.worker);
+		workers_free(a.workers);
+		a.workers = NULL;
 		log_event(LOG_INFO, "stopped", LOG_C("version", SPOA_LLM_VERSION));
 	}
+	workers_free(a.workers);
 	/* Last, so that the end of every request that was decided has had its chance to come in. */
 	ledger_end(&a);
 	for (size_t i = 0; i < LISTEN_MAX; i++)

@@ -278,6 +278,11 @@ def http(address, method="GET", path="/", headers=None, body=None, timeout=10.0)
     return answer
 
 
+def log_line(fields, key):
+    """One of HAProxy's log lines as it sends them, RFC 5424, with the key."""
+    return ('<134>1 2026-11-01T00:00:00.000000+00:00 host haproxy 12 - [llm@32473 key="%s"] %s' % (key, json.dumps(fields))).encode()
+
+
 _NUMBER = itertools.count(1)
 
 
@@ -293,7 +298,7 @@ class Agent:
         # Not the port that all would share.
         self.admin = "unix@%s/admin%d.sock" % (directory, number)
         if isinstance(config, dict) and "admin_listen" in config:
-            self.admin = config["admin_listen"]
+            self.admin = config["admin_listen"] if isinstance(config["admin_listen"], str) else config["admin_listen"][0]
         else:
             env = dict({"SPOA_LLM_ADMIN_LISTEN": self.admin}, **(env or {}))
         self.config = config

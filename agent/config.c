@@ -240,6 +240,18 @@ static cJSON *parse_json(place where, err *e)
 	const char *end = NULL;
 	cJSON *json = cJSON_ParseWithOpts(where.text, &end, 1);
 
+	/* Decoded, it would end the text that it stands in, and a shorter name would be taken for it. */
+	for (const char *at = where.text; json && (at = strstr(at, "\\u0000")); at += 6) {
+		const char *slash = at;
+		while (slash > where.text && slash[-1] == '\\')
+			slash--;
+		if ((at - slash) % 2 == 0) {
+			where.at = (size_t)(at - where.text);
+			place_error(e, where, "\\u0000 has no place in a text here");
+			cJSON_Delete(json);
+			return NULL;
+		}
+	}
 	if (!json) {
 		where.at = end ? (size_t)(end - where.text) : 0;
 		place_error(e, where, "this is not valid JSON%s", where.text[where.at] ? "" : ": the text ends too early");

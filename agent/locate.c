@@ -12,7 +12,9 @@ place place_child(place p, int index, bool key)
 	for (int i = 0; json_next(&it, &m) == JSON_MEMBER; i++) {
 		if (i < index)
 			continue;
-		/* A key is told from behind its quote. */
+		/* A key is told from behind its quote. There is none where cJSON took for an object what our reader does not. */
+		if (key && !m.key.ptr)
+			break;
 		p.at = (size_t)((key ? m.key.ptr - 1 : m.value.ptr) - p.text);
 		break;
 	}

@@ -38,5 +38,9 @@ bool place_error(err *e, place p, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(message, sizeof message, fmt, args);
 	va_end(args);
+	/* What the text names itself is repeated, and a terminal reads it. */
+	for (char *c = message; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
 	return err_set(e, "%s:%zu:%zu: %s", p.name, line, column, message);
 }

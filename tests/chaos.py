@@ -368,7 +368,8 @@ def out_of_descriptors(world, rng):
     before = {}
     for pid in world.pids():
         try:
-            before[pid] = resource.prlimit(pid, resource.RLIMIT_NOFILE, (rng.randrange(4, 12), 4096))
+            soft, hard = before[pid] = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+            resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(soft, rng.randrange(4, 12)), hard))
         except OSError:
             pass
     world.cutter.reset_all()

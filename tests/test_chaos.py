@@ -21,8 +21,6 @@ import spop
 SEED = os.environ.get("CHAOS_SEED", "1")
 SECONDS = float(os.environ.get("CHAOS_S", "8"))
 
-# A request's own tag is not known to Gateway.ask(); it checks by itself.
-
 
 @pytest.fixture(scope="module")
 def world(haproxy):
@@ -96,8 +94,8 @@ def connect_many(address, count, greeting):
     held = []
     for _ in range(count):
         sock = socket.socket(socket.AF_UNIX)
+        sock.connect(address)       # waits for room in the queue
         sock.settimeout(10 * harness.SLOW)
-        sock.connect(address)
         sock.sendall(greeting)
         held.append(sock)
     return held
@@ -106,13 +104,13 @@ def connect_many(address, count, greeting):
 @pytest.fixture
 def many_descriptors():
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if hard < 24000:
+    if hard < 12000:
         try:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (24000, 24000))
+            resource.setrlimit(resource.RLIMIT_NOFILE, (12000, 12000))
         except (ValueError, OSError):
             pytest.skip("the limit of open files, %d, is too low" % hard)
     else:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (24000, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (12000, hard))
     yield
     resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

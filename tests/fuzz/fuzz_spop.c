@@ -4,6 +4,7 @@
  * framing is reached; a step may also write bytes as they are, damage what was written, or cut it. Checked: a good frame gives
  * the event, ids, messages and values that were written into it; the same bytes cut anywhere give the same events; what we
  * write is a frame that we can read. */
+#include "base/buf.h"
 #include "spop/session.h"
 #include "spop/varint.h"
 
@@ -270,20 +271,25 @@ static void answer(const spop_session *s, const spop_event *e)
 	HOLDS(e->type != SPOP_NOTIFY || (f.stream_id == e->stream_id && f.frame_id == e->frame_id));
 }
 
-/* All events of the bytes, which come in pieces of `piece`; each piece is a copy, so that reading past it is seen. */
+/* All events of the bytes, which come in pieces of `piece` into a buffer as a connection has one; what is shown of it is a copy, so that
+ * reading past it is seen. */
 static size_t play(uint32_t max, bool pipelining, size_t piece, seen *out)
 {
 	spop_session s;
-	size_t at = 0, have = 0, count = 0;
+	size_t came = 0, count = 0;
+	buf in;
 
+	buf_init(&in, STREAM_MAX);
 	spop_session_init(&s, max, pipelining);
 	while (count < EVENTS_MAX) {
+		size_t have = buf_len(&in);
 		char *copy = malloc(have ? have : 1);
 		HOLDS(copy != NULL);
-		memcpy(copy, stream + at, have);
-		slice in = slice_of(copy, have);
-		spop_event e = spop_session_next(&s, &in);
-		size_t used = have - in.len;
+		if (have)
+			memcpy(copy, buf_slice(&in).ptr, have);
+		slice shown = slice_of(copy, have);
+		spop_event e = spop_session_next(&s, &shown);
+		size_t used = have - shown.len;
 		if (e.type == SPOP_MORE) {
 			HOLDS(used == 0 && e.need > have && e.need <= FRAME_PREFIX + (size_t)s.max_frame);
 		} else {
@@ -294,16 +300,20 @@ static size_t play(uint32_t max, bool pipelining, size_t piece, seen *out)
 			answer(&s, &e);
 		}
 		free(copy);
-		at += used;
-		have -= used;
+		buf_consume(&in, used, piece);
+		HOLDS(buf_len(&in) == have - used && in.cap <= STREAM_MAX);
 		if (s.state == SPOP_ENDED)
 			break;
 		if (e.type != SPOP_MORE)
 			continue;
-		if (at + have == stream_len)
+		if (came == stream_len)
 			break;
-		have += piece < stream_len - at - have ? piece : stream_len - at - have;
+		size_t more = piece < stream_len - came ? piece : stream_len - came;
+		HOLDS(!buf_append(&in, stream, STREAM_MAX + 1 - buf_len(&in)) && buf_len(&in) == have - used);
+		HOLDS(buf_append(&in, stream + came, more));
+		came += more;
 	}
+	buf_deinit(&in);
 	return count;
 }
 

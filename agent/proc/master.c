@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+#include "proc/master_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "proc/control.h"
+#include "proc/notify.h"
+#include "proc/state.h"
+
+/* Times in milliseconds. */
+enum {
+	TICK = 500,
+	LATE = 1000, /* a tick later than that: this process was held up, and its workers with it */
+};
+
+/* ---- time */
+
+static void on_restart(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	master_start_worker(timer->data);
+}
+
+static void expired(worker *w)
+{
+	master *m = w->master;
+
+	if (w->lost) {
+		log_event(LOG_ERROR, "control_failed", LOG_I("pid", w->pid), LOG_C("problem", "it has closed its control socket; it is killed"));
+	} else if (w == m->next) {
+		w->problem = w->phase == PREPARED ? "the new version was not ready in time" : "the new version did not start in time";
+	} else if (w == m->old) {
+		log_event(LOG_WARN, "worker_killed", LOG_I("pid", w->pid), LOG_C("problem", "it did not end after the upgrade"));
+	} else {
+		bool ready = w->phase == READY;
+		w->stuck = ready;
+		log_event(LOG_ERROR, "worker_stuck", LOG_I("pid", w->pid), LOG_I("seconds", ready ? w->watchdog : (master_now() - w->started) / 1000),
+			  LOG_C("hint", ready ? "it is killed and started again; a thread did not turn for as long: look for a disk or a "
+						"file system that hangs, or raise \"watchdog\""
+					      : "it is killed; it did not become ready: look for a disk or a file system that hangs"));
+	}
+	child_kill(w);
+}
+
+static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	master *m = timer->data;
+	int64_t now = master_now(), late = now - m->last_tick - TICK;
+
+	(void)loop;
+	(void)events;
+	m->last_tick = now;
+	for (size_t i = 0; i < WORKERS; i++) {
+		worker *w = &m->workers[i];
+		if (w->phase == GONE || !w->deadline || m->stopping)
+			continue;
+		/* The machine slept, or everything was stopped: what the worker did not do in that time is not its fault. */
+		if (late > LATE && w->phase == READY && !w->lost)
+			child_arm(w);
+		else if (late > LATE)
+			w->deadline += late;
+		else if (now >= w->deadline)
+			expired(w);
+	}
+}
+
+static void on_systemd(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	master *m = timer->data;
+	const worker *w = m->current;
+
+	(void)loop;
+	(void)events;
+	if (w && (w->phase == READY || w->phase == HANDING) && !w->stuck && (!w->deadline || master_now() < w->deadline))
+		notify_send("WATCHDOG=1");
+}
+
+/* ---- upgrade */
+
+static void upgrade_begin(master *m)
+{
+	int pair[2];
+	err e;
+
+	m->again = false;
+	m->stay = false;
+	m->upgrade_began = master_now();
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+		err_set(&e, "socketpair: %s", strerror(errno));
+	} else {
+		m->next = child_start(m, false, pair[1], &e);
+		close(pair[1]);
+		m->pair = pair[0];
+	}
+	if (m->next) {
+		log_event(LOG_INFO, "upgrading", LOG_C("binary", m->path), LOG_I("pid", m->next->pid));
+		return;
+	}
+	master_close_pair(m);
+	log_event(LOG_ERROR, "upgrade_failed", LOG_C("problem", e.text), LOG_C("instead", "the running version goes on"));
+}
+
+static bool binary_is_another(const char *path)
+{
+	struct stat own, there;
+
+	return stat("/proc/self/exe", &own) == 0 && stat(path, &there) == 0 && (own.st_dev != there.st_dev || own.st_ino != there.st_ino);
+}
+
+/* The master follows its worker: from here on this process is the new version. Returns only where that failed. */
+static void become_new(master *m)
+{
+	const worker *w = m->current;
+	master_state s = { .worker = w->pid, .control = w->control, .watchdog = w->watchdog, .restarts = m->restarts,
+			   .log_level = w->log_level, .log_format = w->log_format, .again = m->again, .held = m->held };
+	sigset_t all, old;
+
+	memcpy(s.path, m->path, sizeof s.path);
+	/* Signals wait until the new one has its handlers. */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	if (state_save(&s))
+		execv(m->path, m->argv);
+	int why = errno;
+	state_unsave(&s);
+	sigprocmask(SIG_SETMASK, &old, NULL);
+	m->stay = true;
+	log_event(LOG_ERROR, "upgrade_failed", LOG_C("problem", strerror(why)), LOG_C("binary", m->path),
+		  LOG_C("instead", "the master stays the old version"));
+}
+
+void master_settle(master *m)
+{
+	if (m->next || m->old || !m->current || m->current->dead || m->current->phase != READY || m->stopping || m->draining)
+		return;
+	if (m->by_path && !m->stay && binary_is_another(m->path))
+		become_new(m);
+	if (m->again)
+		upgrade_begin(m);
+}
+
+/* ---- signals */
+
+static void on_stop(struct ev_loop *loop, ev_signal *sig, int events)
+{
+	master *m = sig->data;
+
+	(void)loop;
+	(void)events;
+	if (m->stopping) {
+		if (m->exit_code >= 128)
+			ev_break(m->loop, EVBREAK_ALL); /* the third: even the kernel is slow */
+		m->exit_code = 128 + sig->signum;
+		for (size_t i = 0; i < WORKERS; i++)
+			if (m->workers[i].phase != GONE)
+				child_kill(&m->workers[i]);
+		return;
+	}
+	m->stopping = sig->signum;
+	m->exit_code = 0;
+	notify_send("STOPPING=1");
+	ev_timer_stop(m->loop, &m->restart);
+	master_end_if_last(m);
+	/* A worker takes no SIGINT: a terminal sends it to both of us. */
+	child_pass(m->current, SIGTERM);
+	child_pass(m->next, SIGTERM);
+	child_pass(m->old, SIGTERM);
+}
+
+static void on_drain(struct ev_loop *loop, ev_signal *sig, int events)
+{
+	master *m = sig->data;
+
+	(void)loop;
+	(void)events;
+	m->draining = true;
+	m->exit_code = 0;
+	ev_timer_stop(m->loop, &m->restart);
+	if (m->next) {
+		log_event(LOG_WARN, "upgrade_failed", LOG_I("pid", m->next->pid), LOG_C("problem", "SIGUSR1 asked for a drain"));
+		master_close_pair(m);
+		child_kill(m->next);
+	}
+	child_pass(m->current, SIGUSR1);
+	master_end_if_last(m);
+}
+
+static void on_hup(struct ev_loop *loop, ev_signal *sig, int events)
+{
+	master *m = sig->data;
+	bool ready = m->current && (m->current->phase == READY || m->current->phase == HANDING);
+
+	(void)loop;
+	(void)events;
+	if (ready)
+		child_pass(m->current, SIGHUP);
+	/* One that starts may have read its configuration already, and has no handler yet. */
+	m->hup = !ready || m->next;
+}
+
+static void on_upgrade(struct ev_loop *loop, ev_signal *sig, int events)
+{
+	master *m = sig->data;
+
+	(void)loop;
+	(void)events;
+	m->again = true;
+	master_settle(m);
+}
+
+/* ---- life */
+
+static void on_child(struct ev_loop *loop, ev_child *child, int events)
+{
+	master *m = child->data;
+
+	(void)loop;
+	(void)events;
+	if (!WIFEXITED(child->rstatus) && !WIFSIGNALED(child->rstatus))
+		return;
+	for (size_t i = 0; i < WORKERS; i++)
+		if (m->workers[i].phase != GONE && m->workers[i].pid == child->rpid) {
+			child_ended(&m->workers[i], child->rstatus);
+			return;
+		}
+}
+
+/* Of its own lines, until a worker has read the configuration. */
+static void log_by_environment(master *m)
+{
+	static const char *const levels[] = { "debug", "info", "warn", "error" };
+	const char *level = getenv("SPOA_LLM_LOG_LEVEL"), *format = getenv("SPOA_LLM_LOG_FORMAT");
+
+	m->log_level = LOG_INFO;
+	for (size_t i = 0; level && i < sizeof levels / sizeof levels[0]; i++)
+		if (strcmp(level, levels[i]) == 0)
+			m->log_level = (unsigned)i;
+	m->log_format = format && strcmp(format, "json") == 0 ? LOG_JSON : LOG_KV;
+	log_setup((log_level)m->log_level, (log_format)m->log_format);
+}
+
+/* An upgrade starts what stands at this path then. False: no path is known. */
+static bool find_path(char *out, size_t cap, const char *argv0)
+{
+	const slice deleted = SLICE(" (deleted)");
+	char cwd[PATH_MAX];
+	int n = 0;
+
+	if (argv0 && argv0[0] == '/')
+		n = snprintf(out, cap, "%s", argv0);
+	else if (argv0 && strchr(argv0, '/') && getcwd(cwd, sizeof cwd))
+		n = snprintf(out, cap, "%s/%s", cwd, argv0);
+	if (n > 0 && (size_t)n < cap)
+		return true;
+	ssize_t len = readlink("/proc/self/exe", out, cap - 1);
+	if (len <= 0)
+		return false;
+	out[len] = '\0';
+	slice path = slice_cstr(out);
+	if (slice_ends(path, deleted))
+		out[path.len - deleted.len] = '\0';
+	return true;
+}
+
+static void watch(master *m)
+{
+	static const struct {
+		int sig;
+		void (*handler)(struct ev_loop *loop, ev_signal *sig, int events);
+	} handlers[] = { { SIGTERM, on_stop }, { SIGINT, on_stop }, { SIGHUP, on_hup }, { SIGUSR1, on_drain }, { SIGUSR2, on_upgrade } };
+	int64_t systemd = notify_watchdog_ms();
+	sigset_t none;
+
+	for (size_t i = 0; i < sizeof handlers / sizeof handlers[0]; i++) {
+		ev_signal_init(&m->signals[i], handlers[i].handler, handlers[i].sig);
+		m->signals[i].data = m;
+		ev_signal_start(m->loop, &m->signals[i]);
+	}
+	signal(SIGPIPE, SIG_IGN);
+	ev_child_init(&m->child, on_child, 0, 0);
+	ev_timer_init(&m->tick, on_tick, TICK / 1000., TICK / 1000.);
+	ev_timer_init(&m->restart, on_restart, 0., 0.);
+	ev_timer_init(&m->systemd, on_systemd, 0., (double)systemd / 2000);
+	m->child.data = m->tick.data = m->restart.data = m->systemd.data = m;
+	ev_child_start(m->loop, &m->child);
+	ev_timer_start(m->loop, &m->tick);
+	if (systemd)
+		ev_timer_start(m->loop, &m->systemd);
+	m->last_tick = master_now();
+	/* A master that became this one has blocked them; what came meanwhile comes now. */
+	sigemptyset(&none);
+	sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+/* The worker of the master that this process was before. */
+static void adopt(master *m, const master_state *s)
+{
+	m->held = s->held;
+	memcpy(m->path, s->path, sizeof m->path);
+	m->restarts = s->restarts;
+	m->again = s->again;
+	m->ever_ready = true;
+	worker *w = m->current = child_add(m, s->worker, s->control, READY);
+	w->watchdog = s->watchdog;
+	w->log_level = s->log_level <= LOG_ERROR ? s->log_level : m->log_level;
+	w->log_format = s->log_format <= LOG_JSON ? s->log_format : m->log_format;
+	child_arm(w);
+	child_use_log(w);
+	log_event(LOG_INFO, "master_upgraded", LOG_C("version", SPOA_LLM_VERSION), LOG_I("worker", w->pid));
+	ev_feed_signal_event(m->loop, SIGCHLD); /* it may have ended before there was a handler */
+	master_settle(m);
+}
+
+/* The descriptors that this process began with, before it opens any of its own. */
+static state_result take_over(master *m, master_state *s)
+{
+	err e;
+
+	/* No socket gets a number that a worker takes for its standard error. */
+	for (int fd = 0; fd < 3; fd++)
+		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
+			break;
+	state_result rc = state_take(s, 1, &e);
+	if (rc == STATE_UNREADABLE) {
+		log_event(LOG_ERROR, "upgrade_failed", LOG_C("problem", e.text), LOG_C("instead", "a new worker process is started"));
+		if (s->worker) {
+			kill(s->worker, SIGKILL);
+			waitpid(s->worker, NULL, 0);
+			for (int fd = 3; fd < 1024; fd++) /* what it cannot tell apart any more */
+				close(fd);
+		}
+	}
+	if (rc != STATE_TAKEN)
+		sockets_take_inherited(&m->held);
+	return rc;
+}
+
+int master_run(int argc, char **argv)
+{
+	master m = { .argv = argv, .pair = -1 };
+	master_state s;
+
+	log_by_environment(&m);
+	state_result state = take_over(&m, &s);
+	m.loop = ev_default_loop(EVFLAG_NOENV);
+	bool ok = find_path(m.path, sizeof m.path, argc ? argv[0] : NULL);
+	if (!m.loop || !ok) {
+		log_event(LOG_ERROR, "start_failed", LOG_C("problem", m.loop ? "the path of the binary is not known: argv[0] has no /, and there is no /proc"
+									   : "no event loop can be had from the kernel"));
+		return EX_OSERR;
+	}
+	watch(&m);
+	if (state == STATE_TAKEN)
+		adopt(&m, &s);
+	else
+		master_start_worker(&m);
+	/* A start that failed at once has asked for the end already, before there was a loop to leave. */
+	if (m.current)
+		ev_run(m.loop, 0);
+	sockets_drop_all(&m.held);
+	ev_loop_destroy(m.loop);
+	return m.exit_code;
+}

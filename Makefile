@@ -41,6 +41,10 @@ CFLAGS ?= -g
 CPPFLAGS := -Iagent -DSPOA_LLM_VERSION='"$(VERSION)"' -D_GNU_SOURCE
 ALL_CFLAGS := -std=c11 $(OPT) $(WARN) -Werror $(HARDEN) $(CFLAGS)
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack
+ifeq ($(shell uname -m),x86_64)
+# Debian's start files carry no mark of CET, and one object without it takes it from the whole program.
+LDFLAGS += -Wl,-z,ibt,-z,shstk
+endif
 LIBS = -lev -lcjson -lsqlite3 -lz -lzstd -lbrotlidec -lmicrohttpd -lpthread
 
 SRC := $(sort $(wildcard agent/*.c agent/*/*.c))
@@ -103,14 +107,17 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c))
 fuzz:
 	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined BUILD=build/fuzz fuzz-all
 
+# Two at a time.
 fuzz-all: $(FUZZ:%=$(BUILD)/fuzz_%)
-	@for name in $(FUZZ); do echo "fuzz $$name: corpus, then $(FUZZ_S) s"; \
-		mkdir -p $(BUILD)/found/$$name; \
-		$(BUILD)/fuzz_$$name -runs=0 tests/fuzz/corpus/$$name > $(BUILD)/fuzz_$$name.log 2>&1 && \
-		$(BUILD)/fuzz_$$name -max_total_time=$(FUZZ_S) -timeout=10 -rss_limit_mb=2048 -max_len=65536 \
-			-artifact_prefix=$(BUILD)/crash-$$name- $(BUILD)/found/$$name tests/fuzz/corpus/$$name \
-			>> $(BUILD)/fuzz_$$name.log 2>&1 || { tail -60 $(BUILD)/fuzz_$$name.log; exit 1; }; \
-		grep "^Done" $(BUILD)/fuzz_$$name.log; done
+	@printf '%s\n' $(FUZZ) | xargs -P2 -n1 tests/fuzz/run $(BUILD) $(FUZZ_S)
+
+# Which lines of spop/, sample/ and base/ the corpora reach by themselves.
+fuzz-coverage:
+	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined BUILD=build/coverage \
+		CFLAGS='-g -fprofile-instr-generate -fcoverage-mapping' coverage-all
+
+coverage-all: $(FUZZ:%=$(BUILD)/fuzz_%)
+	@tests/fuzz/coverage $(BUILD) 95
 
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
 	@echo "  CC $@"
@@ -135,6 +142,36 @@ test-san:
 
 run-san: test-tools
 	$(PYTEST) tests
+
+# The same under TSan, built by clang. TESTS: which; VALGRIND=1 for valgrind (test-valgrind), whose every wait is eight times as long.
+TESTS ?= tests
+test-tsan:
+	@$(MAKE) --no-print-directory CC=clang SAN=thread BUILD=build/tsan all test-unit
+	@TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 suppressions=$(CURDIR)/tests/static/tsan" \
+		$(MAKE) --no-print-directory BUILD=build/tsan run-these
+
+run-these: test-tools
+	$(PYTEST) $(TESTS)
+
+test-valgrind: all test-tools
+	VALGRIND=1 $(PYTEST) $(if $(filter-out tests,$(TESTS)),$(TESTS),tests/test_spop.py tests/test_run.py tests/test_credentials.py tests/test_routes.py)
+
+# Chaos and attacks with all three HAProxys; CHAOS_S=1800 CHAOS_SEED=7 for a long run with all faults at random.
+test-hard: all test-tools
+	$(PYTEST) --matrix tests/test_chaos.py tests/test_attack.py
+
+# Each of tests/mutations/list is done to a copy of the tree, which some test has to notice. MUTATE: a pattern, or a number: so many
+# of them, by MUTATE_SEED.
+mutate:
+	@$(PYTHON) tests/mutations/run.py $(if $(MUTATE),'$(MUTATE)') $(if $(MUTATE_SEED),--seed $(MUTATE_SEED))
+
+# gcc -fanalyzer, cppcheck and clang-tidy (STATIC=... for some); what is excepted, and why: tests/static/exceptions.
+static:
+	@tests/static/run build $(STATIC)
+
+# How the binary is hardened.
+audit: all
+	@tests/static/audit $(BUILD)/spoa-llm
 
 # The price table that ships with the project, as an array of its bytes.
 $(BUILD)/prices.c: dist/prices.json
@@ -211,4 +248,5 @@ clean:
 	rm -rf build
 
 -include $(OBJ:.o=.d)
-.PHONY: all test-tools bench bench-quick bench-instructions bench-scan bench-ledger demo test lint fuzz fuzz-all test-unit test-quick test-matrix test-san run-san clean FORCE
+.PHONY: all test-tools bench bench-quick bench-instructions bench-scan bench-ledger demo test lint fuzz fuzz-all fuzz-coverage coverage-all test-unit test-quick \
+	test-matrix test-san run-san test-tsan test-valgrind test-hard run-these mutate static audit clean FORCE

@@ -177,7 +177,7 @@ static bool wide(slice head)
 	       (head.ptr[at] == '\0' || head.ptr[at] == '\xfe' || head.ptr[at] == '\xff' || json_space(head.ptr[at])))
 		at++;
 	return at < head.len && head.ptr[at] == '{' &&
-	       (at > 0 && (memchr(head.ptr, '\0', at) || memchr(head.ptr, '\xfe', at) || memchr(head.ptr, '\xff', at)));
+	       (at > 0 && (memchr(head.ptr, '\0', at) || memchr(head.ptr, 0xfe, at) || memchr(head.ptr, 0xff, at)));
 }
 
 body_end body_json(const body_view *view, bool must, named *n, const char **detail)

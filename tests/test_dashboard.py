@@ -1,0 +1,681 @@
+"""The dashboard in a real Chromium, served by the real agent: figures against `spoa-llm savings --json` and an independent count,
+live updates through a real HAProxy, keyboard, phone, dark, and what it shows when something is missing or gone.
+
+Screenshots of the run: build/screenshots/. LLM_DASHBOARD_ROWS=1000000 measures with as many requests in the ledger."""
+import datetime
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import time
+import urllib.request
+
+import pytest
+
+import harness
+import loglines
+import spop
+from browser import Browser
+from harness import cli
+from loglines import DAY, Maker
+from test_ledger import LedgerGateway, routes
+
+PERIODS, GROUPS = ("24h", "7d", "30d", "all"), ("model", "route", "project", "client")
+ROWS = int(os.environ.get("LLM_DASHBOARD_ROWS", "20000"))
+GONE = r"net::ERR_"
+NO_TOKEN = r"status of 401"
+MINUS = "\u2212"
+# Names that would do something if they became markup, a selector, or a JSON number. `window.pwned` tells.
+HOSTILE = ["<img src=x onerror=window.pwned=1>", "</td><script>window.pwned=1</script>", '"><svg onload=window.pwned=1>',
+           "${window.pwned=1}", "javascript:window.pwned=1", "12345678901234567890", '","requests":9007199254740993,"x":"',
+           "__proto__", "constructor", "\\u003cb\\u003e&amp;", "a\u0301\u0301 日本語 🦀", "x" * 200]
+
+
+class Agent(harness.Agent):
+    """With a ledger, unless told otherwise, and the admin server."""
+
+    def __init__(self, directory, entries=(), admin=None, env=None, ledger=True, **config):
+        self.admin = admin or "127.0.0.1:%d" % harness.free_port()
+        self.home = directory / "ledger"
+        config = dict({"admin_listen": self.admin, "routes": loglines.ROUTES}, **config)
+        if ledger:
+            self.home.mkdir(exist_ok=True)
+            (directory / "prices.json").write_text(json.dumps(loglines.PRICES))
+            log = "127.0.0.1:%d" % harness.free_port()
+            config.update(ledger=str(self.home), prices=str(directory / "prices.json"), log_listen=[log, "udp@" + log])
+        if entries:
+            (directory / "log").write_text("".join(entry.line + "\n" for entry in entries))
+            file = harness.write_config(directory, config, "import.json")
+            done = cli("ledger", "import", directory / "log", "-c", file)
+            assert done.code == 0, done
+        super().__init__(directory, config, env=dict({"SPOA_LLM_LOG_KEY": "k"}, **(env or {})))
+        harness.until(lambda: harness.accepting(self.admin), 5, "the admin server accepts")
+
+    def savings(self, since, by):
+        done = cli("savings", "--json", "--ledger", self.home, "--since", since, "--by", by)
+        assert done.code == 0, done
+        return json.loads(done.out)
+
+
+@pytest.fixture(scope="module")
+def chromium():
+    browser = Browser()
+    yield browser
+    browser.close()
+
+
+@pytest.fixture
+def page(chromium):
+    chromium.reset()
+    yield chromium
+    assert chromium.js("window.pwned === undefined")
+
+
+@pytest.fixture(scope="module")
+def full(module_work):
+    """75 days of everything; not to be changed."""
+    entries = Maker(seed=11, span_ms=75 * DAY).make(4000)
+    with Agent(module_work, entries) as agent:
+        agent.wants = [entry.want for entry in entries]
+        yield agent
+
+
+@pytest.fixture
+def empty(work):
+    with Agent(work) as agent:
+        yield agent
+
+
+def dollars(nano):
+    """As the page has to write it; by another way."""
+    places = 2 if not nano or abs(nano) >= 10 ** 7 else 11 - len(str(abs(nano)))
+    places = min(places, 9)
+    units = (abs(nano) * 2 * 10 ** places + 10 ** 9) // (2 * 10 ** 9)
+    return "%s$%s.%0*d" % (MINUS if nano < 0 and units else "", format(units // 10 ** places, ","), places, units % 10 ** places)
+
+
+def exact(nano):
+    return "%s$%s.%09d" % (MINUS if nano < 0 else "", format(abs(nano) // 10 ** 9, ","), abs(nano) % 10 ** 9)
+
+
+def same_hour(agent, look, since, by):
+    """What the page shows and what the command says, of the same hour."""
+    for _ in range(2):
+        before, seen, after = agent.savings(since, by), look(), agent.savings(since, by)
+        if before == after:
+            return seen, after
+    raise AssertionError("the ledger does not stand still")
+
+
+def open_tables(page):
+    page.js("for (const id of ['money-table', 'tokens-table']) document.getElementById(id).open = true; return 0")
+    page.until("document.querySelectorAll('#tokens-table tbody tr').length > 0")
+
+
+# ---- figures
+
+LOOK = """
+const pairs = (list) => Object.fromEntries(list), all = (selector) => [...document.querySelectorAll(selector)];
+document.getElementById('exact').open = true;
+return {
+    exact: pairs(all('[data-exact]').map((n) => [n.dataset.exact, [n.dataset.value, n.innerText]])),
+    shown: pairs(['saved', 'cost', 'requests'].map((id) => document.getElementById(id)).map((n) => [n.id, [n.dataset.value, n.innerText,
+        n.title]])),
+    kinds: pairs(all('#kinds li').map((n) => [n.dataset.kind, n.querySelector('.amount')]).map(([kind, n]) => [kind, [n.dataset.value,
+        n.innerText]])),
+    trust: pairs(all('[data-trust]').map((n) => [n.dataset.trust, n.innerText])) };
+"""
+
+
+@pytest.mark.parametrize("period", PERIODS)
+def test_totals(full, page, period):
+    page.open(full.admin, "period=%s" % period).live()
+
+    def look():
+        page.driver.refresh()
+        return page.live().js(LOOK)
+    seen, report = same_hour(full, look, period, "model")
+    totals = report["totals"]
+    assert totals["requests"]
+    if period == "all":
+        assert totals["cost_nanodollars"] == sum(want["cost"] for want in full.wants)
+    assert set(seen["exact"]) == set(totals)
+    for name, value in totals.items():
+        text = exact(value) if name.endswith("_nanodollars") else format(value, ",")
+        assert seen["exact"][name] == [str(value), text], name
+    for name, key in (("saved", "saved_total_nanodollars"), ("cost", "cost_nanodollars")):
+        assert seen["shown"][name] == [str(totals[key]), dollars(totals[key]), exact(totals[key])]
+    assert seen["shown"]["requests"][:2] == [str(totals["requests"]), format(totals["requests"], ",")]
+    for name, key in (("compression", "saved_compression"), ("caching", "saved_cache"), ("routing", "saved_routing")):
+        assert seen["kinds"][name] == [str(totals[key + "_nanodollars"]), dollars(totals[key + "_nanodollars"])]
+    # What is estimated, partial or unpriced is told apart, where there is any.
+    for name in ("estimated", "partial", "unpriced"):
+        assert (name in seen["trust"]) == bool(totals[name + "_requests"])
+        if totals[name + "_requests"]:
+            assert format(totals[name + "_requests"], ",") + " request" in seen["trust"][name]
+    assert dollars(report["without_estimates"]["cost_nanodollars"]) in seen["trust"]["reported"]
+    if report["unpriced_models"]:
+        assert report["unpriced_models"][0]["model"] in seen["trust"]["unpriced"]
+    page.clean()
+
+
+@pytest.mark.parametrize("by", GROUPS)
+def test_groups(full, page, by):
+    page.open(full.admin, "by=" + by).live()
+    page.js("const more = document.getElementById('groups-all'); if (!more.hidden) more.click(); return 0")
+    rows, report = page.rows("#groups"), full.savings("all", by)
+    flags = page.js("[...document.querySelectorAll('#groups tbody .flag')].map((n) => n.textContent)")
+    assert len(rows) == len(report["rows"]) == len(flags)
+    for (name, requests, tokens, cost, _, saved), row, flag in zip(rows, report["rows"], flags):
+        assert name[0] == row[by] or not row[by]
+        assert requests == [format(row["requests"], ","), str(row["requests"])]
+        assert tokens[1] == str(row["input"] + row["output"] + row["cache_read"] + row["cache_write"])
+        unpriced = not row["cost_nanodollars"] and row["unpriced_requests"]
+        assert cost == ["unpriced" if unpriced else dollars(row["cost_nanodollars"]), str(row["cost_nanodollars"])]
+        assert saved == [dollars(row["saved_total_nanodollars"]), str(row["saved_total_nanodollars"])]
+        assert flag == ("" if unpriced else "~" * bool(row["estimated_cost_nanodollars"]) + "+" * bool(row["unpriced_requests"]))
+    page.clean()
+
+
+@pytest.mark.parametrize("unit", ("day", "week", "month"))
+def test_over_time(full, page, unit):
+    """Weeks and months are the sums of days, in the tables and in the bars."""
+    groups = {}
+    for row in full.savings("all", "day")["rows"]:
+        when = datetime.date.fromisoformat(row["day"])
+        at = {"day": row["day"], "week": when.isocalendar()[:2], "month": row["day"][:7]}[unit]
+        into = groups.setdefault(at, dict.fromkeys(row, 0))
+        for name, value in row.items():
+            into[name] += value if name != "day" else 0
+    page.open(full.admin, "unit=" + unit).live()
+    open_tables(page)
+    money, tokens = page.rows("#money-table"), page.rows("#tokens-table")
+    assert len(money) == len(tokens) == len(groups) > 2
+    for (_, want), cells, more in zip(sorted(groups.items(), reverse=True), money, tokens):
+        names = ("requests", "cost_nanodollars", "estimated_cost_nanodollars", "saved_total_nanodollars")
+        assert [cell[1] for cell in cells[1:]] == [str(want[name]) for name in names]
+        assert [cell[0] for cell in cells[2:]] == [dollars(want[name]) for name in names[1:]]
+        assert [cell[1] for cell in more[1:]] == [str(want[name]) for name in ("input", "cache_read", "cache_write", "output")]
+    # The bars; days without a request are there too, with nothing in them.
+    told, estimated, saved = page.js("Chart.getChart('money').data.datasets.map((set) => set.data)")
+    wants = [want for _, want in sorted(groups.items())]
+    for got, want in ((told, [w["cost_nanodollars"] - w["estimated_cost_nanodollars"] for w in wants]),
+                      (estimated, [w["estimated_cost_nanodollars"] for w in wants]),
+                      (saved, [w["saved_total_nanodollars"] for w in wants])):
+        assert [value for value in got if value] == pytest.approx([value / 1e9 for value in want if value])
+    # They are drawn: the canvas has the colour of savings in it.
+    assert page.js("""const c = document.getElementById('money'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+        let n = 0;
+        for (let i = 0; i < d.length; i += 4)
+            n += d[i] === 0 && d[i + 1] === 158 && d[i + 2] === 115;
+        return n""") > 500
+    page.clean()
+
+
+def test_hours(full, page):
+    page.open(full.admin, "period=24h").live()
+    assert page.js("document.querySelector('[name=unit]:checked').value") == "hour"
+    open_tables(page)
+    rows, report = same_hour(full, lambda: page.rows("#money-table"), "24h", "hour")
+    assert [row[2][1] for row in rows] == [str(row["cost_nanodollars"]) for row in reversed(report["rows"])]
+    assert 24 <= page.js("Chart.getChart('money').data.labels.length") <= 26
+    page.clean()
+
+
+def test_beyond_double_precision(work, page):
+    """Money whose nano-dollars a double cannot hold, and losses."""
+    odd, loss = 9007199254740993, -123456789012345679
+    with Agent(work, [Maker(seed=3, span_ms=DAY).one(kind="reported", model="glm-4.6", route="glm-", protocol="openai")]) as agent:
+        with sqlite3.connect(agent.home / "ledger.db", timeout=20) as base:
+            for name in ("hourly", "daily"):
+                base.execute("update %s set cost = ?, saved_compression = -3, saved_cache = 7, saved_routing = ?" % name, (odd, loss))
+        base.close()
+        totals = agent.savings("all", "model")["totals"]
+        assert (totals["cost_nanodollars"], totals["saved_routing_nanodollars"]) == (odd, loss)
+        page.open(agent.admin, "unit=month").live()
+        assert page.value("#cost") == odd and page.text("#cost") == "$9,007,199.25"
+        assert page.value("#saved") == loss + 4 and page.text("#saved") == MINUS + "$123,456,789.01"
+        assert "More was spent than saved" in page.text("#saved-share")
+        assert page.text("[data-kind=compression] .amount") == MINUS + "$0.000000003"
+        page.js("document.getElementById('exact').open = true; return 0")
+        assert page.text("[data-exact=cost_nanodollars]") == "$9,007,199.254740993"
+        assert page.text("[data-exact=saved_routing_nanodollars]") == MINUS + "$123,456,789.012345679"
+        open_tables(page)
+        assert page.rows("#money-table")[0][2][1] == str(odd)
+        # The loss is drawn to the left of the line.
+        right, line = page.js("""const bar = document.querySelector('[data-kind=routing] .bar');
+            return [bar.querySelector('i').getBoundingClientRect().right, bar.querySelector('b').getBoundingClientRect().left]""")
+        assert right <= line + 3
+        page.clean()
+
+
+# ---- live
+
+
+def test_live(haproxy, make_mock, page):
+    """A request and a refusal through HAProxy are on the page within two seconds, without a reload."""
+    mock = make_mock("dashboard")
+    mock.reset()
+    mock.respond = lambda request: (200, [("Content-Type", "application/json")], json.dumps(
+        {"id": "r", "usage": {"prompt_tokens": 1000000, "completion_tokens": 10, "total_tokens": 1000010}}).encode())
+    admin = "127.0.0.1:%d" % harness.free_port()
+    with LedgerGateway(haproxy, [mock], {"routes": routes(mock), "admin_listen": admin}) as gateway:
+        page.open(admin).live("empty")
+        page.js("window.stayed = true; return 0")
+        assert gateway.ask("gpt-l").status == 200
+        began = time.monotonic()
+        page.until("document.getElementById('requests').dataset.value === '1'")
+        took = time.monotonic() - began
+        assert took < 2 * harness.SLOW, took
+        assert page.value("#cost") == 2500100000 and page.text("#cost") == "$2.50"
+        assert page.rows("#groups")[0][0][0] == "gpt-l"
+        for at in range(2, 5):
+            answer = gateway.ask("lost-l")
+            assert answer.status == 502
+            began = time.monotonic()
+            page.until("document.querySelectorAll('#refusals tbody tr').length === %d" % (at - 1))
+            page.until("document.getElementById('requests').dataset.value === '%d'" % at)
+            took = time.monotonic() - began
+            assert took < 2 * harness.SLOW, took
+        first = page.js("return document.querySelector('#refusals tbody tr').innerText")
+        for text in ("502", "upstream_auth_unavailable", "lost-l", "NOT_SET", answer.response.header("x-request-id")):
+            assert text in first, first
+        assert "upstream_auth_unavailable 3" in page.text("#codes")
+        page.until("parseFloat(document.getElementById('rate').textContent) > 0")
+        page.until("document.getElementById('p99').textContent !== '\u2013'")
+        assert page.js("window.stayed") is True
+        page.clean()
+
+
+def test_what_is_not_well(work, page):
+    """A missing credential is a warning, in words and in shape."""
+    with Agent(work, routes=[{"model_prefix": "k-", "name": "kimi", "upstream": "https://k.test", "auth": "env:NOT_SET"}]) as agent:
+        page.open(agent.admin).live("empty")
+        level, text = page.js("""const n = document.querySelector('[data-check=credentials]');
+            return [n.querySelector('.mark').dataset.level, n.textContent]""")
+        assert level in ("warn", "bad") and ("warning" in text or "failing" in text)
+        assert "warning" in page.text("#ready") or page.text("#ready") == "Not ready"
+        page.clean()
+
+
+# ---- nothing there, or gone
+
+
+def test_empty(empty, page):
+    page.open(empty.admin).live("empty")
+    assert "Nothing is in the ledger yet" in page.text("#empty")
+    assert page.text("#saved") == "$0.00" and not page.shown("#money") and not page.shown("#groups")
+    assert "None" in page.text("#refusals")
+    page.shot("empty")
+    page.clean()
+
+
+def test_empty_period(work, page):
+    """There is something, but not in what is looked at: the way out is offered."""
+    start = int(time.time() * 1000) - 20 * DAY
+    with Agent(work, Maker(seed=5, start_ms=start, span_ms=DAY).make(20)) as agent:
+        page.open(agent.admin, "period=24h").live("empty")
+        assert "in the last 24 hours" in page.text("#empty-text")
+        page.js("document.getElementById('empty-all').click(); return 0")
+        page.live("ok")
+        assert page.value("#requests") == 20 and "period=all" in page.driver.current_url
+        page.clean()
+
+
+def test_no_ledger(work, page):
+    with Agent(work, ledger=False) as agent:
+        page.open(agent.admin).live("none")
+        assert "No ledger is kept" in page.text("#no-ledger") and not page.shown("#saved") and not page.shown("#groups")
+        page.until("document.querySelectorAll('#checks li .mark').length > 0")
+        time.sleep(1.5)
+        assert page.js("document.body.dataset.ledger") == "none"
+        page.clean()
+        assert not [url for _, url, _ in page.asked if "/savings" in url]
+
+
+def test_agent_down(work, page):
+    """Killed: the last figures stay, with the time they are of. Back: new figures, without a reload."""
+    entries = Maker(seed=6, span_ms=3 * DAY).make(300)
+    with Agent(work, entries[:200]) as agent:
+        page.open(agent.admin).live()
+        page.js("window.stayed = true; return 0")
+        saved = page.text("#saved")
+        for pid in reversed(processes(agent.process.pid)):
+            os.kill(pid, signal.SIGSTOP)
+        for pid in reversed(processes(agent.process.pid)):
+            os.kill(pid, signal.SIGKILL)
+        agent.expect_exit = {-signal.SIGKILL}
+        page.until("document.body.dataset.link === 'lost'", 3)
+        page.until("!document.getElementById('lost').hidden", 4)
+        assert page.js(r"return /since \d\d:\d\d:\d\d/.test(document.getElementById('lost').innerText)")
+        assert page.text("#saved") == saved and page.text("#link") == "Offline" and page.text("#ready") == "Unknown"
+        assert "as of" in page.text("#now-title")
+        page.until("document.getElementById('announce').textContent.startsWith('Connection lost')")
+        page.shot("down", 1090)
+    with Agent(work, entries, admin=agent.admin):
+        page.until("document.body.dataset.link === 'live'", 20)
+        page.until("document.getElementById('requests').dataset.value === '300'", 5)
+        assert not page.shown("#lost") and page.text("#link") == "Live" and "as of" not in page.text("#now-title")
+        assert page.js("window.stayed") is True
+    page.clean(GONE)
+
+
+def test_agent_that_hangs(empty, page):
+    """Says nothing and does not close: noticed, and "Try now" tries."""
+    page.open(empty.admin).live("empty")
+    stopped = processes(empty.process.pid)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        page.until("document.body.dataset.link === 'lost'", 9)
+        page.until("!document.getElementById('lost').hidden", 9)
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
+    page.js("document.getElementById('lost-retry').click(); return 0")
+    page.until("document.body.dataset.link === 'live'", 8)
+    page.clean(GONE)
+
+
+def processes(pid):
+    """The process and those below it."""
+    found = [pid]
+    for at in found:
+        for task in os.listdir("/proc/%d/task" % at):
+            with open("/proc/%d/task/%s/children" % (at, task)) as listed:
+                found += [int(one) for one in listed.read().split() if int(one) not in found]
+    return found
+
+
+def test_ledger_that_cannot_be_read(work, page):
+    with Agent(work, Maker(seed=7, span_ms=DAY).make(50)) as agent:
+        page.open(agent.admin).live()
+        base = agent.home / "ledger.db"
+        with sqlite3.connect(base, timeout=20) as copy:
+            copy.execute("vacuum into ?", (str(agent.home / "whole"),))
+        copy.close()
+        (agent.home / "broken").write_bytes(b"no database at all" * 1000)
+        os.replace(agent.home / "broken", base)
+        page.js("document.querySelector('[name=by][value=route]').click(); return 0")
+        page.until("!document.getElementById('failed').hidden")
+        text = page.text("#failed")
+        assert "The ledger cannot be read." in text and "What is shown is from" in text, text
+        assert page.value("#requests") == 50
+        page.driver.refresh()
+        page.live("failed")
+        assert not page.shown("#money")
+        for name in ("ledger.db-wal", "ledger.db-shm"):
+            if (agent.home / name).exists():
+                (agent.home / name).unlink()
+        os.replace(agent.home / "whole", base)
+        page.js("document.getElementById('failed-retry').click(); return 0")
+        page.live("ok")
+        assert page.value("#requests") == 50 and not page.shown("#failed")
+        page.clean(r"savings.*status of 50\d")
+
+
+# ---- the token
+
+
+def test_token(work, page):
+    secret = harness.secret("admin")
+    with Agent(work, Maker(seed=8, span_ms=DAY).make(30), env={"ADMIN": secret}, admin_token="env:ADMIN") as agent:
+        page.open(agent.admin)
+        page.until("document.body.dataset.link === 'locked'")
+        assert not page.shown("#page") and page.js("document.activeElement.id") == "token"
+        assert page.js("document.querySelector('label[for=token]').innerText") == "Admin token"
+        page.keys("wrong-one", "ENTER")
+        page.until("document.getElementById('token-error').textContent !== ''")
+        assert "not accepted" in page.text("#token-error")
+        assert page.js("document.body.dataset.link") == "locked" and not page.shown("#page")
+        page.keys(secret, "ENTER")
+        page.live()
+        assert page.value("#requests") == 30 and not page.shown("#locked")
+        # It stays for a reload, and is nowhere but in this tab's storage and the header.
+        page.driver.refresh()
+        page.live()
+        assert secret not in page.js("Object.values(localStorage).join() + document.cookie + location.href + document.documentElement.outerHTML")
+        page.clean(NO_TOKEN)
+        sent = [headers.get("authorization") for _, url, headers in page.asked if "/events" in url or "/savings" in url]
+        assert sent[0] is None and sent.count("Bearer " + secret) >= 4
+        assert not [url for _, url, _ in page.asked if secret in url]
+        # Forgotten: asked for again.
+        page.js("document.getElementById('forget').click(); return 0")
+        page.until("document.body.dataset.link === 'locked'")
+        assert page.js("sessionStorage.length") == 0
+
+
+# ---- names from outside
+
+
+def test_hostile_names(work, page):
+    maker = Maker(seed=9, span_ms=2 * DAY)
+    entries = [maker.one(kind="reported", model=name, project=name[:60], client=name[:60]) for name in HOSTILE] + maker.make(50)
+    with Agent(work, entries, routes=[{"model_prefix": "*", "upstream": "https://x.test", "auth": "env:NOT_SET"}]) as agent:
+        with spop.Client(agent.address) as client:
+            for name in HOSTILE:
+                assert client.ask(spop.question(json.dumps({"model": name}), id=name[:30]))["deny"]
+        page.open(agent.admin).live()
+        page.until("document.querySelectorAll('#refusals tbody tr').length === %d" % len(HOSTILE))
+        for by in ("model", "project", "client"):
+            page.js("document.querySelector('[name=by][value=%s]').click(); return 0" % by)
+            page.until("document.querySelector('#groups th').textContent.toLowerCase() === '%s'" % by)
+            page.js("""const more = document.getElementById('groups-all');
+                if (more.getAttribute('aria-expanded') === 'false') more.click(); return 0""")
+            names = page.js("[...document.querySelectorAll('#groups tbody th .name')].map((n) => n.textContent)")
+            expected = {row[by] for row in agent.savings("all", by)["rows"]} - {""}
+            assert set(names) == expected and len(names) == len(expected)
+            assert {loglines.cleaned(name if by == "model" else name[:60], 256) for name in HOSTILE} <= expected
+        assert page.js("document.querySelectorAll('main img, main script, main svg, main a').length") == 0
+        page.screen(360, 800)
+        assert page.width() <= 360
+        page.clean()
+
+
+# ---- people
+
+
+def test_keyboard(full, page):
+    """Everything that can be operated is reached by Tab, shows that it has the focus, and obeys the keys."""
+    page.open(full.admin, "period=30d").live()
+    seen, unseen = [], []
+    for _ in range(40):
+        page.keys("TAB")
+        name, visible = page.js("""const n = document.activeElement;
+            if (n === document.body) return [null, true];
+            const mark = n.type === 'radio' ? n.nextElementSibling : n, style = getComputedStyle(mark), box = mark.getBoundingClientRect();
+            return [n.name || n.id || n.dataset.sort || n.parentElement.id, n.matches(':focus-visible') && style.outlineStyle !== 'none' &&
+                parseFloat(style.outlineWidth) >= 2 && box.width > 8 && box.height > 8 && box.right > 0 && box.bottom > 0]""")
+        if name is None:
+            break
+        seen.append(name)
+        unseen += [] if visible else [name]
+    assert seen == ["skip", "period", "exact", "unit", "money-table", "tokens-table", "by", "requests", "tokens", "cost", "saved"] + (
+        ["groups-all"] if page.shown("#groups-all") else []), seen
+    assert not unseen
+
+    # A radio group obeys the arrows; the figures and the hash follow.
+    page.js("document.querySelector('[name=period]:checked').focus(); return 0")
+    page.keys("ARROW_RIGHT")
+    page.until("location.hash.includes('period=all')")
+    page.until("document.getElementById('requests').dataset.value === '%d'" % len(full.wants))
+    assert page.text("#saved-title") == "Saved to date"
+    page.until("document.querySelector('[name=unit]:checked').value === 'week'")
+    page.js("document.querySelector('[name=unit]:checked').focus(); return 0")
+    page.keys("ARROW_RIGHT")
+    page.until("location.hash.includes('unit=month')")
+    assert page.js("document.querySelector('[name=unit][value=hour]').disabled")
+    page.js("document.querySelector('[name=by]:checked').focus(); return 0")
+    page.keys("ARROW_RIGHT")
+    page.until("document.querySelector('#groups th').textContent === 'Route'")
+    # What was chosen is in the address: it survives a reload, and a link to it says the same.
+    page.driver.refresh()
+    page.live()
+    assert page.js("[...document.querySelectorAll('input:checked')].map((n) => n.value)") == ["all", "month", "route"]
+    # Tables open and sort; the focus stays where it was.
+    page.js("document.querySelector('#money-table summary').focus(); return 0")
+    page.keys("ENTER")
+    page.until("document.querySelectorAll('#money-table tbody tr').length > 0")
+    for name, order in (("saved", "descending"), ("saved", "ascending"), ("cost", "descending")):
+        page.js("document.querySelector('[data-sort=%s]').focus(); return 0" % name)
+        page.keys("ENTER")
+        page.until("document.querySelector('[data-sort=%s]').parentElement.ariaSort === '%s'" % (name, order))
+        values = [int(row[5 if name == "saved" else 3][1]) for row in page.rows("#groups")]
+        assert values == sorted(values, reverse=order == "descending") and len(values) > 2
+        assert page.js("document.activeElement.dataset.sort") == name
+    # The link that skips: first of all, and it does not change what is looked at.
+    page.driver.refresh()
+    page.live()
+    page.keys("TAB", "ENTER")
+    assert page.js("document.activeElement.id") == "main" and "period=all" in page.driver.current_url
+    page.clean()
+
+
+def ax_tree(page):
+    """{role: [names]} of what a screen reader is told."""
+    out = {}
+    for node in page.cdp("Accessibility.getFullAXTree", {})["nodes"]:
+        if not node.get("ignored"):
+            out.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
+    return out
+
+
+def test_screen_reader(full, page):
+    """Landmarks, one h1, every control and image named, tables with captions, and silence while nothing happens."""
+    page.open(full.admin).live()
+    open_tables(page)
+    page.js("document.getElementById('exact').open = true; return 0")
+    roles = ax_tree(page)
+    for role, count in (("radio", 15), ("button", 4), ("table", 4), ("image", 3), ("region", 5)):
+        assert len(roles.get(role, [])) >= count and all(roles[role]), (role, roles.get(role))
+    for role in ("main", "banner", "contentinfo"):
+        assert len(roles[role]) == 1, role
+    assert page.js("document.querySelectorAll('h1').length") == 1
+    levels = page.js("[...document.querySelectorAll('h1,h2,h3')].filter((n) => n.checkVisibility()).map((n) => +n.tagName[1])")
+    assert all(b <= a + 1 for a, b in zip(levels, levels[1:])), levels
+    assert page.js("[...document.querySelectorAll('table')].every((n) => n.caption.textContent)")
+    assert page.js("[...document.querySelectorAll('th')].every((n) => n.scope)")
+    # On a phone, where rows become blocks, tables are tables still.
+    page.screen(360, 800)
+    assert {"table", "row", "cell", "rowheader", "columnheader"} <= set(ax_tree(page))
+    page.js("""window.said = [];
+        new MutationObserver(() => window.said.push(document.getElementById('announce').textContent))
+            .observe(document.getElementById('announce'), { childList: true, characterData: true, subtree: true }); return 0""")
+    time.sleep(2.5)
+    assert page.js("window.said") == []
+    page.js("document.querySelector('[name=period][value=\"7d\"]').click(); return 0")
+    page.until("window.said.length > 0")
+    assert "in the last 7 days: saved" in page.js("window.said")[-1]
+    page.clean()
+
+
+@pytest.mark.parametrize("width", (320, 360, 768, 1280))
+def test_width(full, page, width):
+    """No scrolling sideways, with everything open."""
+    page.screen(width, 800)
+    page.open(full.admin).live()
+    if width == 360:
+        page.shot("phone", 1450)
+    open_tables(page)
+    page.js("""document.getElementById('exact').open = true;
+        for (const id of ['lost', 'failed', 'no-ledger', 'empty', 'locked'])
+            document.getElementById(id).hidden = false;
+        return 0""")
+    assert page.width() <= width
+    assert page.js("""return [...document.querySelectorAll('body *')].filter((n) => n.checkVisibility() &&
+        !n.closest('.unseen, .skip, .fold thead, legend') && n.getBoundingClientRect().right > innerWidth + 1)
+        .map((n) => n.outerHTML.slice(0, 100))""") == []
+    page.clean()
+
+
+# Contrast of each text with what is behind it (WCAG 2, 1.4.3); what is disabled is exempt there too.
+CONTRAST = r"""
+const parse = (c) => { const m = c.match(/[\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m; };
+const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3]));
+const light = (c) => {
+    const [r, g, b] = c.map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = (n) => {
+    for (; n; n = n.parentElement) {
+        const c = parse(getComputedStyle(n).backgroundColor);
+        if (c[3] === 1)
+            return c.slice(0, 3);
+    }
+    return [255, 255, 255];
+};
+const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), out = [];
+for (let t; (t = walk.nextNode()); ) {
+    const n = t.parentElement;
+    if (!t.data.trim() || !n.checkVisibility() || n.closest('.unseen, .skip, noscript, legend') || n.previousElementSibling?.disabled)
+        continue;
+    const ground = behind(n), a = light(over(parse(getComputedStyle(n).color), ground)), b = light(ground);
+    out.push([(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), t.data.trim().slice(0, 40), n.id || n.className || n.tagName]);
+}
+return out.sort((x, y) => x[0] - y[0]);
+"""
+
+
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+def test_contrast(full, page, scheme):
+    page.media(scheme, "reduce")
+    page.open(full.admin).live()
+    page.shot(scheme, 1090)
+    open_tables(page)
+    page.js("""document.getElementById('exact').open = true;
+        for (const id of ['lost', 'failed', 'no-ledger', 'empty', 'locked'])
+            document.getElementById(id).hidden = false;
+        document.getElementById('token-error').textContent = 'x';
+        return 0""")
+    for level in ("good", "warn", "bad", "none"):
+        page.js("document.getElementById('ready').dataset.level = arguments[0]; return 0", level)
+        ratios = page.js(CONTRAST)
+        assert len(ratios) > 80 and ratios[0][0] >= 4.5, ratios[:5]
+    ground = page.js("getComputedStyle(document.body).backgroundColor")
+    assert (int(ground[4:].split(",")[0]) < 60) == (scheme == "dark")
+    # The charts follow when the scheme changes while the page is open.
+    before = page.js("Chart.getChart('money').data.datasets[2].backgroundColor")
+    page.media("dark" if scheme == "light" else "light", "reduce")
+    page.until("Chart.getChart('money').data.datasets[2].backgroundColor !== '%s'" % before)
+    page.clean()
+
+
+def test_reduced_motion(full, page):
+    page.media("light", "reduce")
+    page.open(full.admin).live()
+    moving = """return [...document.querySelectorAll('*')].filter((n) => { const s = getComputedStyle(n);
+        return parseFloat(s.transitionDuration) > 0 || s.animationName !== 'none'; }).length"""
+    assert page.js(moving) == 0
+    assert page.js("Chart.getChart('money').options.animation === false")
+    page.media("light")
+    assert page.js(moving) > 0
+    page.clean()
+
+
+# ---- size
+
+
+def test_many_rows(work, page):
+    """What the page asks of a ledger of ROWS requests is answered in under 300 ms; the page shows it."""
+    bench = harness.ROOT / "build" / "bench" / "ledger_store"
+    subprocess.run(["make", "-s", "build/bench/ledger_store"], cwd=harness.ROOT, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run([str(bench), "fill", str(work), str(ROWS)], check=True, stdout=subprocess.DEVNULL, timeout=900)
+    (work / "ledger").mkdir()
+    os.rename(work / "report.db", work / "ledger" / "ledger.db")
+    with Agent(work) as agent:
+        for by in GROUPS:
+            page.open(agent.admin, "by=%s&period=all&unit=day" % by).live()
+            assert page.value("#requests") == ROWS
+        page.clean()
+        urls = {url for _, url, _ in page.asked if "/savings" in url}
+        assert len(urls) == 5
+        for url in sorted(urls | {url.replace("by=model", "by=hour") for url in urls}):
+            times = []
+            for _ in range(3):
+                began = time.monotonic()
+                with urllib.request.urlopen(url, timeout=20) as answer:
+                    json.loads(answer.read())
+                times.append(time.monotonic() - began)
+            print("%4.0f ms %s" % (sorted(times)[1] * 1000, url))
+            assert sorted(times)[1] < .3 * harness.SLOW, (url, times)

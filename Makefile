@@ -167,14 +167,15 @@ test-san:
 run-san:
 	$(PYTEST) tests
 
-# What packages and containers do; they need root. Exit 77: not possible here, and why.
+# What packages and containers do, in containers; as root. Where there can be none it says "SKIPPED: why", and ends well; the
+# scripts themselves end with 77 then.
 test-deb:
 	@sh tests/deps build deb compose
-	@sh tests/systemd/run
+	@sh tests/systemd/run || [ $$? = 77 ]
 
 test-compose:
 	@sh tests/deps compose
-	@sh tests/compose/run
+	@sh tests/compose/run || [ $$? = 77 ]
 
 # The price table that ships with the project, as an array of its bytes.
 $(BUILD)/prices.c: dist/prices.json

@@ -89,10 +89,9 @@ def plain(page):
 @pytest.mark.parametrize("page", ["spoa-llm.1", "spoa-llm.json.5"])
 def test_manual_renders_without_warnings(page):
     needs("man")
-    done = run("man", "--warnings=w", "-E", "UTF-8", "-l", "-Tutf8", "-Z", "./dist/" + page,
-               env=dict(os.environ, LC_ALL="C.UTF-8", MANROFFSEQ="", MANWIDTH="80"))
-    warnings = [line for line in done.stdout.splitlines() if re.search(r"(warning|error)\b", line) and not line.startswith("t")]
-    assert done.returncode == 0 and not warnings, warnings
+    done = subprocess.run(["man", "--warnings=w", "-E", "UTF-8", "-l", "-Tutf8", "-Z", "./dist/" + page], cwd=ROOT,
+                          stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ, LC_ALL="C.UTF-8", MANROFFSEQ="", MANWIDTH="80"))
+    assert done.returncode == 0 and done.stderr == b"" and len(done.stdout) > 10000
 
 
 def test_manual_names_every_command_flag_and_option():

@@ -73,6 +73,47 @@ demo:
 	@$(MAKE) --no-print-directory all
 	@DEMO_ONCE=$(DEMO_ONCE) DEMO_PORT=$(or $(DEMO_PORT),8080) $(PYTHON) tests/demo.py
 
+# ---- install: make install [DESTDIR=...] [PREFIX=/usr/local]; make deb
+
+PREFIX ?= /usr/local
+BINDIR ?= $(PREFIX)/bin
+DATADIR ?= $(PREFIX)/share
+MANDIR ?= $(DATADIR)/man
+DOCDIR ?= $(DATADIR)/doc/spoa-llm
+UNITDIR ?= $(PREFIX)/lib/systemd/system
+SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+SYSCONFDIR := /etc
+INSTALL = install
+EXAMPLES := haproxy.cfg.example spoe.conf dist/haproxy-existing.cfg \
+	$(wildcard dist/alerts.yml dist/grafana.json dist/prometheus.yml)
+
+# A configuration that is there stays.
+install: $(BUILD)/spoa-llm
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(DOCDIR)/examples \
+		$(DESTDIR)$(UNITDIR)/haproxy.service.d $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SYSCONFDIR)/spoa-llm
+	$(INSTALL) -m 0755 $(BUILD)/spoa-llm $(DESTDIR)$(BINDIR)/spoa-llm
+	$(INSTALL) -m 0644 dist/spoa-llm.1 $(DESTDIR)$(MANDIR)/man1/
+	$(INSTALL) -m 0644 dist/spoa-llm.json.5 $(DESTDIR)$(MANDIR)/man5/
+	$(INSTALL) -m 0644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
+	$(INSTALL) -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples/
+	sed 's|@BINDIR@|$(BINDIR)|' dist/spoa-llm.service > $(DESTDIR)$(UNITDIR)/spoa-llm.service
+	chmod 0644 $(DESTDIR)$(UNITDIR)/spoa-llm.service
+	$(INSTALL) -m 0644 dist/spoa-llm.socket dist/spoa-llm-log.socket $(DESTDIR)$(UNITDIR)/
+	$(INSTALL) -m 0644 dist/haproxy.service.d.conf $(DESTDIR)$(UNITDIR)/haproxy.service.d/spoa-llm.conf
+	$(INSTALL) -m 0644 dist/spoa-llm.sysusers $(DESTDIR)$(SYSUSERSDIR)/spoa-llm.conf
+	[ -e $(DESTDIR)$(SYSCONFDIR)/spoa-llm/spoa-llm.json ] || \
+		$(INSTALL) -m 0644 dist/spoa-llm.json $(DESTDIR)$(SYSCONFDIR)/spoa-llm/spoa-llm.json
+
+# build/spoa-llm_VERSION_ARCH.deb
+deb:
+	@sh tests/deps build deb
+	@$(MAKE) --no-print-directory all
+	@BUILD=$(BUILD) VERSION=$(VERSION) MAKE="$(MAKE)" sh dist/deb/build
+
+# The man pages, from the option table.
+man: $(BUILD)/spoa-llm
+	@dist/manual $(BUILD)/spoa-llm
+
 # ---- tests: `make test` is everything, and what CI runs
 
 PYTHON := /usr/bin/python3
@@ -87,9 +128,10 @@ test:
 	@$(MAKE) --no-print-directory test-san
 	@$(MAKE) --no-print-directory fuzz
 
-lint:
+lint: $(BUILD)/spoa-llm
 	@tests/layers
 	@$(PYTHON) tests/options.py
+	@dist/manual --check $(BUILD)/spoa-llm
 
 $(BUILD)/unit/%: tests/unit/%.c $(OBJ)
 	@mkdir -p $(@D)
@@ -173,6 +215,16 @@ static:
 audit: all
 	@tests/static/audit $(BUILD)/spoa-llm
 
+# What packages and containers do, in containers; as root. Where there can be none it says "SKIPPED: why", and ends well; the
+# scripts themselves end with 77 then.
+test-deb:
+	@sh tests/deps build deb compose
+	@sh tests/systemd/run || [ $$? = 77 ]
+
+test-compose:
+	@sh tests/deps compose
+	@sh tests/compose/run || [ $$? = 77 ]
+
 # The price table that ships with the project, as an array of its bytes.
 $(BUILD)/prices.c: dist/prices.json
 	@mkdir -p $(@D)
@@ -249,4 +301,4 @@ clean:
 
 -include $(OBJ:.o=.d)
 .PHONY: all test-tools bench bench-quick bench-instructions bench-scan bench-ledger demo test lint fuzz fuzz-all fuzz-coverage coverage-all test-unit test-quick \
-	test-matrix test-san run-san test-tsan test-valgrind test-hard run-these mutate static audit clean FORCE
+	test-matrix test-san run-san test-tsan test-valgrind test-hard run-these mutate static audit install deb man test-deb test-compose clean FORCE

@@ -4,6 +4,7 @@
 #include <sysexits.h>
 
 #include "cli.h"
+#include "manual.h"
 #include "proc/master.h"
 #include "run.h"
 
@@ -127,12 +128,35 @@ static int wrong(const char *what, const char *arg)
 	return EX_USAGE;
 }
 
+/* `--help=table`: the same for dist/manual. */
+static void table(FILE *out)
+{
+	char text[256];
+
+	for (size_t i = 0; i < COMMANDS; i++)
+		fprintf(out, "command\t%s\t%s\n", commands[i].name, commands[i].help);
+	for (size_t i = 0; i < OWN_FLAGS; i++) {
+		list_commands(own_flags[i].of, text, sizeof text);
+		fprintf(out, "flag\t%s\t%s\t%s\t%s\n", own_flags[i].name, own_flags[i].arg ? own_flags[i].arg : "", text,
+			own_flags[i].help);
+	}
+	manual_options(out);
+}
+
+static int help(const char *how)
+{
+	if (how && strcmp(how, "table") != 0)
+		return wrong("there is no --help of", how);
+	(how ? table : usage)(stdout);
+	return -1;
+}
+
 enum { LONGS_MAX = 96 };
 
 static void fill_long_options(struct option out[LONGS_MAX], char (*names)[64])
 {
 	static const struct option common[] = {
-		{ "help", no_argument, NULL, FLAG_HELP },
+		{ "help", optional_argument, NULL, FLAG_HELP },
 		{ "version", no_argument, NULL, FLAG_VERSION },
 		{ "config", required_argument, NULL, FLAG_CONFIG },
 	};
@@ -206,7 +230,7 @@ static int parse(int argc, char **argv, command_line *line)
 	opterr = 0;
 	while ((flag = getopt_long(argc, argv, ":c:hV", longs, NULL)) != -1) {
 		switch (flag) {
-		case FLAG_HELP: usage(stdout); return -1;
+		case FLAG_HELP: return help(optarg);
 		case FLAG_VERSION: puts("spoa-llm " SPOA_LLM_VERSION); return -1;
 		case FLAG_CONFIG: line->file = optarg; break;
 		case ':': return wrong("a value is missing after", argv[optind - 1]);

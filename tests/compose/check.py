@@ -1,0 +1,127 @@
+# SPDX-License-Identifier: MIT
+"""What tests/compose/run asks of the stack that is up."""
+import http.client
+import json
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+
+LLM, ADMIN, PROMETHEUS = (int(os.environ[name]) for name in ("LLM_PORT", "ADMIN_PORT", "PROMETHEUS_PORT"))
+SERVICES = "agent", "haproxy", "openai", "anthropic", "prometheus"
+TOKEN = open("dist/compose/secrets/admin_token").read()
+
+
+def podman(*arguments, check=True):
+    run = subprocess.run(["podman", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    text = run.stdout.decode()
+    if check and run.returncode:
+        sys.exit("podman %s: %d\n%s" % (" ".join(arguments), run.returncode, text))
+    return text if check else (run.returncode, text)
+
+
+def container(service):
+    return "spoa-llm_%s_1" % service
+
+
+def until(what, true, seconds=60):
+    end = time.monotonic() + seconds
+    while True:
+        problem = true()
+        if problem is None:
+            return
+        if time.monotonic() > end:
+            sys.exit("%s: %s" % (what, problem))
+        time.sleep(0.5)
+
+
+def expect(what, got, wanted):
+    if got != wanted:
+        sys.exit("%s: %r, not %r" % (what, got, wanted))
+    print("  %-34s %s" % (what, got), flush=True)
+
+
+def ask(path, model, headers, stream=False):
+    connection = http.client.HTTPConnection("127.0.0.1", LLM, timeout=20)
+    body = {"model": model, "stream": stream, "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
+    connection.request("POST", path, json.dumps(body), {"content-type": "application/json", **headers})
+    answer = connection.getresponse()
+    text = answer.read().decode()
+    return answer, text
+
+
+def healthy(service):
+    # podman has these run by systemd's timers, which are not everywhere.
+    rc, text = podman("healthcheck", "run", container(service), check=False)
+    return None if rc == 0 else text or "unhealthy"
+
+
+def guarded(service):
+    told = json.loads(podman("inspect", container(service)))[0]
+    status = podman("exec", container(service), "cat", "/proc/1/status")
+    fields = dict(line.split(":", 1) for line in status.splitlines() if ":" in line)
+    return {
+        "read-only": told["HostConfig"]["ReadonlyRootfs"],
+        "root": fields["Uid"].split()[0] == "0",
+        "capabilities": int(fields["CapBnd"], 16) | int(fields["CapEff"], 16),
+        "no-new-privileges": fields["NoNewPrivs"].strip(),
+    }
+
+
+def main():
+    for service in SERVICES:
+        until("%s is healthy" % service, lambda: healthy(service))
+        expect(service, guarded(service), {"read-only": True, "root": False, "capabilities": 0, "no-new-privileges": "1"})
+
+    openai = {"authorization": "Bearer sk-demo-client"}
+    anthropic = {"x-api-key": "sk-demo-client", "anthropic-version": "2023-06-01"}
+    for what, path, model, headers, mock, whose in (
+            ("OpenAI chat, glm", "/v1/chat/completions", "glm-4.6", openai, "openai", "operator"),
+            ("OpenAI chat, gpt", "/v1/chat/completions", "gpt-5.5", openai, "openai", "client"),
+            ("Anthropic messages, claude", "/v1/messages", "claude-sonnet-4-5", anthropic, "anthropic", "client"),
+            ("Anthropic messages, glm", "/v1/messages", "glm-4.6", anthropic, "openai", "operator")):
+        for stream in False, True:
+            answer, _ = ask(path, model, headers, stream)
+            expect(what + (", streamed" if stream else ""),
+                   (answer.status, answer.getheader("x-mock"), answer.getheader("x-mock-auth")), (200, mock, whose))
+    answer, text = ask("/v1/chat/completions", "kimi-k2", openai)
+    expect("refused: no credential", (answer.status, answer.getheader("x-mock"), json.loads(text)["error"]["code"]),
+           (502, None, "upstream_auth_unavailable"))
+
+    def ledger():
+        rows = [json.loads(line) for line in podman("exec", container("agent"), "spoa-llm", "ledger", "export").splitlines()
+                if line.startswith("{")]
+        found = sorted((row["model"], row["status"]) for row in rows)
+        wanted = sorted([("glm-4.6", 200)] * 4 + [("gpt-5.5", 200)] * 2 + [("claude-sonnet-4-5", 200)] * 2 + [("kimi-k2", 502)])
+        return None if found == wanted else found
+    until("the ledger has each request once", ledger, 20)
+    print(podman("exec", container("agent"), "spoa-llm", "savings"))
+
+    request = urllib.request.Request("http://127.0.0.1:%d/metrics" % ADMIN)
+    try:
+        urllib.request.urlopen(request, timeout=5)
+        sys.exit("/metrics was given without a token")
+    except urllib.error.HTTPError as error:
+        expect("/metrics without a token", error.code, 401)
+    request.add_header("authorization", "Bearer " + TOKEN)
+    urllib.request.urlopen(request, timeout=5).read()
+
+    def scraped():
+        query = "http://127.0.0.1:%d/api/v1/query?query=up%%7Bjob%%3D%%22spoa-llm%%22%%7D" % PROMETHEUS
+        result = json.load(urllib.request.urlopen(query, timeout=5))["data"]["result"]
+        return None if result and result[0]["value"][1] == "1" else result
+    until("Prometheus scrapes the agent", scraped, 30)
+    print("  Prometheus scrapes the agent")
+
+    # Neither network nor volume lets an upstream, or a client, ask the agent.
+    expect("networks of the agent", sorted(json.loads(podman("inspect", container("agent")))[0]["NetworkSettings"]["Networks"]),
+           ["spoa-llm_gateway", "spoa-llm_metrics"])
+    for secret in ("log_key", "admin_token", "glm_key"):
+        value = open("dist/compose/secrets/" + secret).read()
+        for service in SERVICES:
+            if value in podman("logs", container(service)):
+                sys.exit("%s stands in the log of %s" % (secret, service))
+
+
+main()

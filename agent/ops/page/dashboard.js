@@ -10,6 +10,7 @@ const RETRY_MS = [500, 15000]; // first and longest wait before /events is asked
 const LOST_AFTER_MS = 1500;   // shorter interruptions (a worker that is replaced) are not worth a notice
 const REFRESH_MS = 1000;      // the ledger's figures are not asked for more often
 const FAILED_RETRY_MS = 10000;
+const REST_AFTER_MS = 60000;  // a tab that nobody looks at gives its connection back: browsers have six for a server, in all tabs
 const ROWS_SHOWN = 10;        // of models, routes ...: the rest by a button
 const NAMES_SHOWN = 4;        // of unpriced models
 const BUCKETS_FILLED = 2000;  // hours or days without a request are drawn up to so many
@@ -366,7 +367,7 @@ function showTrust(report) {
 	const add = (key, name, text) => parts.push(el("li", { "data-trust": key },
 		el("i", { class: "key", "data-key": key, "aria-hidden": "true" }), el("span", {}, el("strong", {}, name), text)));
 
-	add("reported", "Reported", `: ${plural(without.requests, "request")}, ${money(big(without.cost_nanodollars))}`);
+	add("reported", "Without estimates", `: ${plural(without.requests, "request")}, ${money(big(without.cost_nanodollars))}`);
 	if (big(t.estimated_requests))
 		add("estimated", "Estimated", `: ${plural(t.estimated_requests, "request")}, ` +
 			`${short(big(t.estimated_output))} tokens out, ${money(estimated)}: streams that did not tell their usage`);
@@ -644,13 +645,12 @@ function ledgerState(state, text) {
 function refresh(chosen) {
 	if (chosen)
 		wanted++;
-	if (asking || document.hidden) {
-		again = true;
-		return;
-	}
 	clearTimeout(nextTimer);
 	nextTimer = null;
-	read(chosen);
+	if (asking || document.hidden)
+		again = true;
+	else
+		read(chosen);
 }
 
 function refreshSoon() {
@@ -707,8 +707,13 @@ function showLedger(chosen) {
 	if (chosen)
 		announce(some ? `By ${view.by}, ${PERIOD_NAMES[view.period]}: saved ${$("saved").textContent}, cost ${$("cost").textContent}` :
 			$("empty-text").textContent);
-	if (document.body.dataset.link !== "live" || !last?.checks?.some((check) => check.blocking && !check.ok))
-		document.title = some ? `${$("saved").textContent} saved \u00b7 spoa-llm` : "spoa-llm";
+	showTitle();
+}
+
+function showTitle() {
+	const state = document.body.dataset.link === "lost" ? "Offline" : last && !last.ready ? "Not ready" : null;
+	const saved = document.body.dataset.ledger === "ok" ? `${$("saved").textContent} saved` : null;
+	document.title = [state, saved, "spoa-llm"].filter(Boolean).join(" \u00b7 ");
 }
 
 function readFailed(error) {
@@ -743,6 +748,7 @@ function showReady(stats) {
 	if (readiness !== null && readiness !== text)
 		announce(text);
 	readiness = text;
+	showTitle();
 }
 
 function showStats(stats) {
@@ -810,7 +816,30 @@ function showRefusals(stats) {
 
 // ---- the connection
 
-let heardAt = null, failures = 0, controller = null, wake = () => {}, lostTimer = null;
+let heardAt = null, failures = 0, controller = null, wake = () => {}, lostTimer = null, resting = false, restTimer = null;
+
+function rest() {
+	resting = true;
+	controller?.abort();
+}
+
+function rise() {
+	clearTimeout(restTimer);
+	if (resting) {
+		resting = false;
+		wake();
+	}
+}
+
+function looked() {
+	if (document.hidden) {
+		restTimer = setTimeout(rest, REST_AFTER_MS);
+		return;
+	}
+	rise();
+	if (again)
+		refresh(false);
+}
 
 function live() {
 	const back = failures > 0 && heardAt !== null;
@@ -846,6 +875,7 @@ function lost(why) {
 		pill($("ready"), "none", "Unknown");
 		for (const node of document.querySelectorAll(".as-of"))
 			put(node, heardAt ? `as of ${clock(heardAt)}` : "");
+		showTitle();
 		announce("Connection lost. The figures are the last ones known.");
 	}, LOST_AFTER_MS);
 }
@@ -910,6 +940,10 @@ async function follow() {
 			}
 			why = error.status ? error.message : "";
 		}
+		if (resting) {
+			await new Promise((done) => (wake = done));
+			continue;
+		}
 		lost(why);
 		await pause(Math.min(RETRY_MS[1], RETRY_MS[0] * 2 ** (failures - 1)) * (0.8 + 0.4 * Math.random()));
 	}
@@ -941,7 +975,10 @@ window.addEventListener("hashchange", () => {
 	readHash();
 	refresh(true);
 });
-document.addEventListener("visibilitychange", () => !document.hidden && again && refresh(false));
+document.addEventListener("visibilitychange", looked);
+// A page that is kept for the way back holds no connection either.
+window.addEventListener("pagehide", rest);
+window.addEventListener("pageshow", (show) => show.persisted && rise());
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 
 makeCharts();

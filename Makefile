@@ -34,10 +34,10 @@ CFLAGS ?= -g
 CPPFLAGS := -Iagent -DSPOA_LLM_VERSION='"$(VERSION)"' -D_GNU_SOURCE
 ALL_CFLAGS := -std=c11 $(OPT) $(WARN) -Werror $(HARDEN) $(CFLAGS)
 LDFLAGS += -pie -Wl,-z,relro,-z,now,-z,noexecstack
-LIBS = -lev -lcjson -lsqlite3 -lz -lzstd -lbrotlidec -lpthread
+LIBS = -lev -lcjson -lsqlite3 -lz -lzstd -lbrotlidec -lmicrohttpd -lpthread
 
 SRC := $(sort $(wildcard agent/*.c agent/*/*.c))
-OBJ := $(SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/prices.o
+OBJ := $(SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/prices.o $(BUILD)/obj/page.o
 
 all: $(BUILD)/spoa-llm
 
@@ -132,7 +132,16 @@ $(BUILD)/prices.c: dist/prices.json
 		od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g'; \
 		echo '};'; echo 'const size_t price_builtin_len = sizeof price_builtin;'; } > $@
 
-$(BUILD)/obj/prices.o: $(BUILD)/prices.c $(BUILD)/flags
+# The dashboard: our own files, and Chart.js as Debian's libjs-chart.js has it.
+CHART_JS := $(firstword $(wildcard $(addprefix /usr/share/javascript/chart.js/,chart.umd.min.js chart.umd.js chart.min.js chart.js)))
+PAGE := agent/ops/page/index.html agent/ops/page/dashboard.js agent/ops/page/dashboard.css $(CHART_JS)
+$(BUILD)/page.c: $(PAGE) tests/embed
+	@mkdir -p $(@D)
+	@[ -n "$(CHART_JS)" ] || { echo "Chart.js is missing: Debian's package libjs-chart.js has it" >&2; exit 1; }
+	@sh tests/embed /=agent/ops/page/index.html /dashboard.js=agent/ops/page/dashboard.js \
+		/dashboard.css=agent/ops/page/dashboard.css /chart.js=$(CHART_JS) > $@.new && mv $@.new $@
+
+$(BUILD)/obj/prices.o $(BUILD)/obj/page.o: $(BUILD)/obj/%.o: $(BUILD)/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -c -o $@ $<

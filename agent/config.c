@@ -458,6 +458,56 @@ bool config_load(config *c, const char *file, const option_text *flags, size_t c
 	return ok;
 }
 
+static bool same_list(const address_list *a, const address_list *b)
+{
+	if (a->count != b->count)
+		return false;
+	for (size_t i = 0; i < a->count; i++)
+		if (strcmp(a->items[i], b->items[i]) != 0)
+			return false;
+	return true;
+}
+
+/* The bytes of an option's slot that a reload exchanges. */
+static size_t option_size(const option_info *o)
+{
+	switch (o->type) {
+	case OPTION_BOOL: return sizeof(bool);
+	case OPTION_INT:
+	case OPTION_MODE:
+	case OPTION_CHOICE: return sizeof(int64_t);
+	case OPTION_STRING: return sizeof(char *);
+	case OPTION_LIST: return sizeof(address_list);
+	case OPTION_ROUTES: break; /* the table is made from them, and taken apart from the rest */
+	}
+	return 0;
+}
+
+static bool option_same(const option_info *o, config *a, config *b)
+{
+	if (o->type == OPTION_LIST)
+		return same_list(option_slot(a, o), option_slot(b, o));
+	if (o->type == OPTION_STRING)
+		return strcmp(*(char **)option_slot(a, o), *(char **)option_slot(b, o)) == 0;
+	return memcmp(option_slot(a, o), option_slot(b, o), option_size(o)) == 0;
+}
+
+void config_reload(config *c, config *fresh)
+{
+	for (const option_info *o = options; o < options + options_count; o++) {
+		unsigned char old[sizeof(address_list)];
+		size_t size = option_size(o);
+		if (!o->reloadable && !option_same(o, c, fresh))
+			log_event(LOG_WARN, "not_reloaded", LOG_C("option", o->key),
+				  LOG_C("hint", "this option takes an upgrade (SIGUSR2) or a restart"));
+		if (!o->reloadable)
+			continue;
+		memcpy(old, option_slot(c, o), size);
+		memcpy(option_slot(c, o), option_slot(fresh, o), size);
+		memcpy(option_slot(fresh, o), old, size);
+	}
+}
+
 void config_deinit(config *c)
 {
 	list_clear(&c->listen);

@@ -90,6 +90,10 @@ typedef struct option_text {
 bool config_load(config *c, const char *file, const option_text *flags, size_t count, err *e);
 void config_deinit(config *c);
 
+/* A reload: `c` gets the reloadable options of `fresh`, and `fresh` the old ones. Where another option has changed a warning says that
+ * it takes an upgrade (SIGUSR2) or a restart. */
+void config_reload(config *c, config *fresh);
+
 /* The variable of an option, in `out`. */
 void option_variable(const option_info *o, char *out, size_t cap);
 /* The flag without its dashes, in `out`. */

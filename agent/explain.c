@@ -7,6 +7,7 @@
 #include <sysexits.h>
 
 #include "cli.h"
+#include "explain.h"
 #include "decide/decision.h"
 #include "ledger/price.h"
 
@@ -87,7 +88,7 @@ static void add_slice(cJSON *json, const char *key, slice s)
 	free(text);
 }
 
-static void print_json(const decision *d, slice path, slice query)
+static void print_json(FILE *f, const decision *d, slice path, slice query)
 {
 	cJSON *json = cJSON_CreateObject();
 	const refusal_info *info = refusal_describe(d->refusal);
@@ -129,19 +130,19 @@ static void print_json(const decision *d, slice path, slice query)
 		cJSON_AddStringToObject(set, auth_header_name(d->header), value);
 	}
 	char *text = cJSON_Print(json);
-	puts(text ? text : "{}");
+	fprintf(f, "%s\n", text ? text : "{}");
 	cJSON_free(text);
 	cJSON_Delete(json);
 }
 
 /* The table as route_match() walks it. */
-static void print_routes(const route_table *t, const decision *d)
+static void print_routes(FILE *f, const route_table *t, const decision *d)
 {
 	bool decided = false;
 
-	printf("routes:\n");
+	fprintf(f, "routes:\n");
 	if (t->count == 0)
-		printf("  none configured: everything is legacy\n");
+		fprintf(f, "  none configured: everything is legacy\n");
 	for (size_t i = 0; i < t->count; i++) {
 		const route *r = &t->routes[i];
 		const char *how = "no match";
@@ -154,82 +155,74 @@ static void print_routes(const route_table *t, const decision *d)
 			decided = true;
 		} else if (d->model.status != MODEL_FOUND && d->refusal != REFUSE_NOT)
 			how = "not tried: the model is not known";
-		printf("  %2zu. %-24s %s\n", i + 1, r->prefix, how);
+		fprintf(f, "  %2zu. %-24s %s\n", i + 1, r->prefix, how);
 	}
 }
 
-static void print_text(const route_table *t, const decision *d, slice path, slice query)
+static void print_text(FILE *f, const route_table *t, const decision *d, slice path, slice query)
 {
 	const refusal_info *info = refusal_describe(d->refusal);
 
 	if (d->model.status == MODEL_FOUND)
-		printf("model:     %.*s (from the %s)\n", (int)d->model.len, d->model.name, model_from_name(d->model.from));
+		fprintf(f, "model:     %.*s (from the %s)\n", (int)d->model.len, d->model.name, model_from_name(d->model.from));
 	else
-		printf("model:     %s\n", d->model.detail ? d->model.detail : "none named");
+		fprintf(f, "model:     %s\n", d->model.detail ? d->model.detail : "none named");
 	if (d->model.looked)
-		printf("looked at: %llu bytes of the body\n", (unsigned long long)d->model.looked);
-	print_routes(t, d);
-	printf("route:     %.*s\n", d->route_name.len ? (int)d->route_name.len : 1, d->route_name.len ? d->route_name.ptr : "-");
+		fprintf(f, "looked at: %llu bytes of the body\n", (unsigned long long)d->model.looked);
+	print_routes(f, t, d);
+	fprintf(f, "route:     %.*s\n", d->route_name.len ? (int)d->route_name.len : 1, d->route_name.len ? d->route_name.ptr : "-");
 	if (d->refusal != REFUSE_NOT) {
 		char source[600] = "";
-		printf("REFUSED:   %d %s\n           %s\n", info->status, info->code, info->message);
+		fprintf(f, "REFUSED:   %d %s\n           %s\n", info->status, info->code, info->message);
 		if (d->replace)
 			credential_describe(&d->route->auth, source, sizeof source);
 		if (d->problem)
-			printf("because:   %s%s%s\n", source, *source ? ": " : "", d->problem);
+			fprintf(f, "because:   %s%s%s\n", source, *source ? ": " : "", d->problem);
 		return;
 	}
 	char url[UPSTREAM_URL_MAX * 4];
 	upstream_url_for(d->upstream, path, url, sizeof url);
-	printf("backend:   %.*s\nupstream:  %s%s%.*s\nstream:    %s\n", (int)d->backend.len, d->backend.ptr, url,
+	fprintf(f, "backend:   %.*s\nupstream:  %s%s%.*s\nstream:    %s\n", (int)d->backend.len, d->backend.ptr, url,
 	       query.len ? "?" : "", (int)query.len, query.len ? query.ptr : "", d->model.stream ? "yes" : "no");
 	if (!d->replace) {
-		printf("auth:      passthrough: the client's own credential goes upstream\n");
+		fprintf(f, "auth:      passthrough: the client's own credential goes upstream\n");
 		return;
 	}
 	char value[700];
 	describe_set(d, value, sizeof value);
-	printf("strips:   ");
+	fprintf(f, "strips:   ");
 	for (const char *const *h = stripped_headers; *h; h++)
-		printf(" %s", *h);
-	printf(", ?key=, key in sec-websocket-protocol\nsets:      %s: %s\n", auth_header_name(d->header), value);
+		fprintf(f, " %s", *h);
+	fprintf(f, ", ?key=, key in sec-websocket-protocol\nsets:      %s: %s\n", auth_header_name(d->header), value);
 }
 
-int command_explain(config *c, const explain_request *ask)
+bool explain_write(FILE *f, const policy *p, const explain_request *ask, slice given, bool json, err *e)
 {
 	slice target = slice_cstr(ask->path ? ask->path : "/v1/chat/completions");
 	size_t question = slice_find(target, 0, '?');
 	slice path = slice_first(target, question), query = slice_from(target, question + 1);
 	llm_request r = { .sample = { .path = path, .model_param = query_param(query, SLICE("model")) } };
-	size_t body_len = 0;
-	char *body = NULL;
+	char *made = NULL;
 	decision d;
 
-	if (ask->model && ask->body) {
-		fprintf(stderr, "spoa-llm: give --model or --body: the body names the model\n");
-		return EX_USAGE;
-	}
-	for (size_t i = 0; i < ask->headers_count; i++) {
-		if (strchr(ask->headers[i], ':'))
-			continue;
-		fprintf(stderr, "spoa-llm: --header \"%s\": a header is NAME: VALUE\n", ask->headers[i]);
-		return EX_USAGE;
-	}
-	if (ask->body && !(body = read_body(ask->body, &body_len)))
-		return EX_NOINPUT;
+	if (ask->model && given.ptr)
+		return err_set(e, "give --model or --body: the body names the model");
+	for (size_t i = 0; i < ask->headers_count; i++)
+		if (!strchr(ask->headers[i], ':'))
+			return err_set(e, "--header \"%.200s\": a header is NAME: VALUE", ask->headers[i]);
 	if (ask->model) {
-		body = model_body(ask->model);
-		body_len = body ? strlen(body) : 0;
+		made = model_body(ask->model);
+		given = slice_cstr(made);
 	}
 	slice authorization = header_value(ask, "authorization");
-	r.method = slice_cstr(ask->method ? ask->method : body ? "POST" : "GET");
+	r.method = slice_cstr(ask->method ? ask->method : given.ptr ? "POST" : "GET");
 	r.user_agent = header_value(ask, "user-agent");
 	r.sample.ctype = header_value(ask, "content-type");
 	r.sample.cenc = header_value(ask, "content-encoding");
 	r.sample.model_hint = header_value(ask, "x-codex-turn-metadata");
 	r.sample.upgrade = slice_ieq(header_value(ask, "upgrade"), SLICE("websocket"));
-	r.sample.body = slice_of(body, body_len);
-	r.sample.buffered = r.sample.length = body_len;
+	r.sample.body = given;
+	r.sample.buffered = r.sample.length = given.len;
 	r.sample.sized = true;
 	r.x_api_key = has_header(ask, "x-api-key");
 	r.api_key = has_header(ask, "api-key");
@@ -237,6 +230,79 @@ int command_explain(config *c, const explain_request *ask)
 	r.anthropic_version = has_header(ask, "anthropic-version");
 	r.bearer_sk_ant = slice_istarts(authorization, SLICE("bearer sk-ant-"));
 
+	decide(p, &r, &d);
+	if (json)
+		print_json(f, &d, path, query);
+	else
+		print_text(f, p->table, &d, path, query);
+	free(made);
+	return true;
+}
+
+/* ---- asked by JSON */
+
+static bool take_member(explain_request *ask, slice *body, const cJSON *m, err *e)
+{
+	const struct {
+		const char *name;
+		const char **at;
+	} texts[] = { { "model", &ask->model }, { "method", &ask->method }, { "path", &ask->path } };
+
+	if (strcmp(m->string, "headers") == 0 && cJSON_IsArray(m)) {
+		for (const cJSON *h = m->child; h; h = h->next) {
+			if (!cJSON_IsString(h) || ask->headers_count == EXPLAIN_HEADERS_MAX)
+				return err_set(e, "\"headers\": at most %d strings are expected", EXPLAIN_HEADERS_MAX);
+			ask->headers[ask->headers_count++] = h->valuestring;
+		}
+		return true;
+	}
+	if (!cJSON_IsString(m))
+		return err_set(e, "\"%.60s\": a string is expected", m->string);
+	if (strcmp(m->string, "body") == 0) {
+		*body = slice_cstr(m->valuestring);
+		return true;
+	}
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		if (strcmp(m->string, texts[i].name) == 0) {
+			*texts[i].at = m->valuestring;
+			return true;
+		}
+	return err_set(e, "\"%.60s\": model, method, path, headers or body is expected", m->string);
+}
+
+bool explain_json(FILE *f, const policy *p, slice question, err *e)
+{
+	explain_request ask = { .model = NULL };
+	slice body = { NULL, 0 };
+	const char *end = NULL;
+
+	/* A string of C ends there; what is behind it would go unseen. */
+	bool nul = memmem(question.ptr ? question.ptr : "", question.len, "\\u0000", 6) != NULL;
+	cJSON *json = question.len ? cJSON_ParseWithLengthOpts(question.ptr, question.len + 1, &end, 1) : NULL;
+	bool ok = !nul && cJSON_IsObject(json);
+	if (!ok)
+		err_set(e, "a JSON object with model, method, path, headers and body, each optional, is expected%s",
+			nul ? ", without \\u0000" : "");
+	for (const cJSON *m = ok ? json->child : NULL; ok && m; m = m->next)
+		ok = take_member(&ask, &body, m, e);
+	ok = ok && explain_write(f, p, &ask, body, true, e);
+	cJSON_Delete(json);
+	return ok;
+}
+
+int command_explain(config *c, const explain_request *ask)
+{
+	size_t body_len = 0;
+	char *body = NULL;
+	err e;
+
+	/* Before standard input is read. */
+	if (ask->model && ask->body) {
+		fprintf(stderr, "spoa-llm: give --model or --body: the body names the model\n");
+		return EX_USAGE;
+	}
+	if (ask->body && !(body = read_body(ask->body, &body_len)))
+		return EX_NOINPUT;
 	policy *p = policy_new(c->table);
 	c->table = NULL;
 	if (!p) {
@@ -244,14 +310,12 @@ int command_explain(config *c, const explain_request *ask)
 		fprintf(stderr, "spoa-llm: out of memory\n");
 		return EX_OSERR;
 	}
-	decide(p, &r, &d);
-	if (ask->json)
-		print_json(&d, path, query);
-	else
-		print_text(p->table, &d, path, query);
+	bool ok = explain_write(stdout, p, ask, slice_of(body, body_len), ask->json, &e);
+	if (!ok)
+		fprintf(stderr, "spoa-llm: %s\n", e.text);
 	policy_unref(p);
 	free(body);
-	return EX_OK;
+	return ok ? EX_OK : EX_USAGE;
 }
 
 int command_check(config *c)

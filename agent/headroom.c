@@ -21,56 +21,17 @@
 #include <unistd.h>
 
 #include "cli.h"
-#include "ledger/price.h"
+#include "headroom.h"
+#include "ledger/provider.h"
 #include "ledger_cli.h"
 #include "period.h"
 #include "print.h"
-
-/* What Headroom keeps, too. */
-enum { HISTORY_MAX = 5000, PROJECTS_MAX = 50, HISTORY_DAYS = 365, HOURLY_DAYS = 7 };
 
 static const int64_t HOUR_MS = 3600000, DAY_MS = 86400000;
 
 __extension__ typedef __int128 wide;
 
-typedef struct figures {
-	int64_t requests, tokens_saved, saved, input_tokens, input_cost, cache_read, cache_saved;
-} figures;
-
-typedef struct point {
-	int64_t time_ms;
-	char model[RECORD_MODEL_MAX + 1];
-	figures total;
-} point;
-
-typedef struct project {
-	char name[RECORD_MODEL_MAX + 1];
-	figures total;
-	int64_t cost;
-	int64_t last_ms; /* 0: longer ago than the history goes back */
-} project;
-
-typedef struct exporter {
-	store *store;
-	price_table *prices;
-	point *history;
-	size_t points, history_room;
-	project *projects;
-	size_t project_count, project_room;
-	int64_t *buckets; /* beginnings of hours and days with requests */
-	size_t bucket_count, bucket_room;
-	figures lifetime, session;
-	int64_t cost; /* of the lifetime */
-	int64_t started_ms, last_ms;
-	/* while groups are read */
-	figures *into;
-	int64_t bucket;
-	size_t in_bucket;
-	int64_t found_ms;
-	bool out_of_memory;
-} exporter;
-
-static bool grow(exporter *x, void *list, size_t *room, size_t count, size_t size)
+static bool grow(headroom *x, void *list, size_t *room, size_t count, size_t size)
 {
 	void *old;
 
@@ -122,7 +83,7 @@ static int64_t input_cost(const price_table *t, const store_sums *s)
 	return (int64_t)(((wide)s->cost * of_input + all / 2) / all);
 }
 
-static void add(figures *to, const store_sums *s, int64_t input)
+static void add(headroom_figures *to, const store_sums *s, int64_t input)
 {
 	to->requests = add_capped(to->requests, s->requests - s->refused);
 	to->tokens_saved = add_capped(to->tokens_saved, s->saved);
@@ -137,7 +98,7 @@ static void add(figures *to, const store_sums *s, int64_t input)
 
 static bool on_group(void *ctx, const store_sums *s)
 {
-	exporter *x = ctx;
+	headroom *x = ctx;
 	add(x->into, s, input_cost(x->prices, s));
 	if (x->into == &x->lifetime)
 		x->cost = add_capped(x->cost, s->cost);
@@ -146,7 +107,7 @@ static bool on_group(void *ctx, const store_sums *s)
 
 static bool on_history(void *ctx, const store_sums *s)
 {
-	exporter *x = ctx;
+	headroom *x = ctx;
 
 	on_group(x, s);
 	/* Headroom has a point where something was saved, or could have been. */
@@ -154,7 +115,7 @@ static bool on_history(void *ctx, const store_sums *s)
 		return true;
 	if (!grow(x, &x->history, &x->history_room, x->points, sizeof *x->history))
 		return false;
-	point *p = &x->history[x->points++];
+	headroom_point *p = &x->history[x->points++];
 	p->time_ms = x->bucket + (int64_t)x->in_bucket++ * 1000;
 	snprintf(p->model, sizeof p->model, "%s", s->label);
 	p->total = x->lifetime;
@@ -163,7 +124,7 @@ static bool on_history(void *ctx, const store_sums *s)
 
 static bool on_bucket(void *ctx, const store_sums *s)
 {
-	exporter *x = ctx;
+	headroom *x = ctx;
 	int64_t at;
 	err e;
 
@@ -177,13 +138,13 @@ static bool on_bucket(void *ctx, const store_sums *s)
 
 static bool on_project(void *ctx, const store_sums *s)
 {
-	exporter *x = ctx;
+	headroom *x = ctx;
 
 	if (!*s->label)
 		return true;
 	if (!grow(x, &x->projects, &x->project_room, x->project_count, sizeof *x->projects))
 		return false;
-	project *p = &x->projects[x->project_count++];
+	headroom_project *p = &x->projects[x->project_count++];
 	memset(p, 0, sizeof *p);
 	snprintf(p->name, sizeof p->name, "%s", s->label);
 	add(&p->total, s, 0);
@@ -193,7 +154,7 @@ static bool on_project(void *ctx, const store_sums *s)
 
 static bool on_active_project(void *ctx, const store_sums *s)
 {
-	exporter *x = ctx;
+	headroom *x = ctx;
 	size_t low = 0, high = x->project_count; /* sorted by name by now */
 
 	while (low < high) {
@@ -211,12 +172,12 @@ static bool on_active_project(void *ctx, const store_sums *s)
 
 static int by_name(const void *a, const void *b)
 {
-	return strcmp(((const project *)a)->name, ((const project *)b)->name);
+	return strcmp(((const headroom_project *)a)->name, ((const headroom_project *)b)->name);
 }
 
 static int by_saved(const void *a, const void *b)
 {
-	const project *x = a, *y = b;
+	const headroom_project *x = a, *y = b;
 
 	if (x->total.tokens_saved != y->total.tokens_saved)
 		return x->total.tokens_saved < y->total.tokens_saved ? 1 : -1;
@@ -227,13 +188,13 @@ static int by_saved(const void *a, const void *b)
 
 static bool on_first(void *ctx, const record *r)
 {
-	exporter *x = ctx;
+	headroom *x = ctx;
 	x->found_ms = r->time_ms;
 	return false;
 }
 
 /* The first row of [from, to); -1: none. */
-static store_result first_row(exporter *x, int64_t from, int64_t to, int64_t *time_ms, err *e)
+static store_result first_row(headroom *x, int64_t from, int64_t to, int64_t *time_ms, err *e)
 {
 	x->found_ms = -1;
 	store_result result = store_export(x->store, from, to, on_first, x, e);
@@ -243,7 +204,7 @@ static store_result first_row(exporter *x, int64_t from, int64_t to, int64_t *ti
 
 /* When the last session began and ended, found by few looks at the rows: the last row is in the last hour that has one, and the
  * session goes back for as long as there is a row within 60 minutes before its first. */
-static store_result find_session(exporter *x, int64_t last_hour, err *e)
+static store_result find_session(headroom *x, int64_t last_hour, err *e)
 {
 	int64_t low = last_hour, high = last_hour + HOUR_MS, at;
 	store_result result = first_row(x, low, high, &at, e);
@@ -272,7 +233,7 @@ static store_result find_session(exporter *x, int64_t last_hour, err *e)
 
 /* An hour or a day into the history, and into the session where that goes on. The sums of whole hours are the session's: a row of
  * its first hour that came before it would be less than 60 minutes away. */
-static store_result read_bucket(exporter *x, int64_t begin, int64_t end, err *e)
+static store_result read_bucket(headroom *x, int64_t begin, int64_t end, err *e)
 {
 	int64_t session = x->started_ms - x->started_ms % HOUR_MS;
 	store_result result = STORE_OK;
@@ -289,7 +250,7 @@ static store_result read_bucket(exporter *x, int64_t begin, int64_t end, err *e)
 	return result;
 }
 
-static store_result read_all(exporter *x, int64_t now, err *e)
+static store_result read_all(headroom *x, int64_t now, err *e)
 {
 	int64_t today = now - now % DAY_MS, hourly = today - HOURLY_DAYS * DAY_MS, daily = today - HISTORY_DAYS * DAY_MS;
 	store_result result = store_report(x->store, GROUP_DAY, daily, hourly, on_bucket, x, e);
@@ -307,6 +268,8 @@ static store_result read_all(exporter *x, int64_t now, err *e)
 	x->into = &x->lifetime;
 	if (result == STORE_OK)
 		result = store_report(x->store, GROUP_MODEL, 0, daily, on_group, x, e);
+	x->before = x->lifetime;
+	x->hourly_ms = hourly;
 	for (size_t i = 0; result == STORE_OK && i < x->bucket_count; i++)
 		result = read_bucket(x, x->buckets[i], x->buckets[i] + (i < days ? DAY_MS : HOUR_MS), e);
 	if (x->project_count)
@@ -340,7 +303,7 @@ static void write_time(FILE *f, const char *name, int64_t ms)
 		fprintf(f, "\"%s\": null", name);
 }
 
-static void write_figures(FILE *f, const figures *n, const char *between, bool cache)
+static void write_figures(FILE *f, const headroom_figures *n, const char *between, bool cache)
 {
 	write_number(f, "requests", n->requests);
 	fputs(between, f);
@@ -359,66 +322,64 @@ static void write_figures(FILE *f, const figures *n, const char *between, bool c
 	write_usd(f, "cache_savings_usd", n->cache_saved);
 }
 
-/* Headroom's names for those it knows by their models. */
-static const char *provider_of(const char *model)
+void headroom_write_lifetime(FILE *f, const headroom *x, const char *between)
 {
-	static const struct {
-		slice prefix;
-		const char *provider;
-	} providers[] = {
-		{ SLICE_INIT("claude"), "anthropic" }, { SLICE_INIT("gpt"), "openai" },	{ SLICE_INIT("chatgpt"), "openai" },
-		{ SLICE_INIT("o1"), "openai" },	       { SLICE_INIT("o3"), "openai" },	{ SLICE_INIT("o4"), "openai" },
-		{ SLICE_INIT("codex"), "openai" },     { SLICE_INIT("gemini"), "gemini" },
-	};
-	for (size_t i = 0; i < sizeof providers / sizeof providers[0]; i++)
-		if (slice_istarts(slice_cstr(model), providers[i].prefix))
-			return providers[i].provider;
-	return "unknown";
+	write_figures(f, &x->lifetime, between, true);
 }
 
-static void write_all(FILE *f, const exporter *x)
+void headroom_write_session(FILE *f, const headroom *x, const char *between)
 {
-	const figures *s = &x->session;
+	const headroom_figures *s = &x->session;
 	int64_t sent = add_capped(s->tokens_saved, s->input_tokens);
 	char percent[PRINT_NUMBER];
-	size_t first = x->points > HISTORY_MAX ? x->points - HISTORY_MAX : 0;
 
-	fprintf(f, "{\n  \"schema_version\": 3,\n  \"lifetime\": {\n    ");
-	write_figures(f, &x->lifetime, ",\n    ", true);
-	fprintf(f, "\n  },\n  \"display_session\": {\n    ");
-	write_figures(f, s, ",\n    ", true);
+	write_figures(f, s, between, true);
 	/* In billionths, as money is; beyond a million per cent it is nonsense. */
 	wide share = sent > 0 ? (wide)s->tokens_saved * 100000000000 / sent : 0;
 	const int64_t most = 1000000000000000;
 	print_dollars(percent, share > most ? most : share < -most ? -most : (int64_t)share, 2);
-	fprintf(f, ",\n    \"savings_percent\": %s,\n    ", percent);
+	fprintf(f, "%s\"savings_percent\": %s%s", between, percent, between);
 	write_time(f, "started_at", x->started_ms);
-	fprintf(f, ",\n    ");
+	fputs(between, f);
 	write_time(f, "last_activity_at", x->last_ms);
+}
+
+void headroom_write_point(FILE *f, const headroom_point *p)
+{
+	write_time(f, "timestamp", p->time_ms);
+	fprintf(f, ", \"provider\": \"%s\", \"model\": ", model_provider(p->model));
+	json_write_text(f, *p->model ? p->model : "unknown");
+	fputs(", ", f);
+	write_number(f, "total_tokens_saved", p->total.tokens_saved);
+	fputs(", ", f);
+	write_usd(f, "compression_savings_usd", p->total.saved);
+	fputs(", ", f);
+	write_number(f, "total_input_tokens", p->total.input_tokens);
+	fputs(", ", f);
+	write_usd(f, "total_input_cost_usd", p->total.input_cost);
+	fputs(", ", f);
+	write_number(f, "cache_read_tokens", p->total.cache_read);
+	fputs(", ", f);
+	write_usd(f, "cache_savings_usd", p->total.cache_saved);
+}
+
+static void write_all(FILE *f, const headroom *x)
+{
+	size_t first = x->points > HISTORY_MAX ? x->points - HISTORY_MAX : 0;
+
+	fprintf(f, "{\n  \"schema_version\": 3,\n  \"lifetime\": {\n    ");
+	headroom_write_lifetime(f, x, ",\n    ");
+	fprintf(f, "\n  },\n  \"display_session\": {\n    ");
+	headroom_write_session(f, x, ",\n    ");
 	fprintf(f, "\n  },\n  \"history\": [");
 	for (size_t i = first; i < x->points; i++) {
-		const point *p = &x->history[i];
 		fprintf(f, "%s\n    {", i > first ? "," : "");
-		write_time(f, "timestamp", p->time_ms);
-		fprintf(f, ", \"provider\": \"%s\", \"model\": ", provider_of(p->model));
-		json_write_text(f, *p->model ? p->model : "unknown");
-		fputs(", ", f);
-		write_number(f, "total_tokens_saved", p->total.tokens_saved);
-		fputs(", ", f);
-		write_usd(f, "compression_savings_usd", p->total.saved);
-		fputs(", ", f);
-		write_number(f, "total_input_tokens", p->total.input_tokens);
-		fputs(", ", f);
-		write_usd(f, "total_input_cost_usd", p->total.input_cost);
-		fputs(", ", f);
-		write_number(f, "cache_read_tokens", p->total.cache_read);
-		fputs(", ", f);
-		write_usd(f, "cache_savings_usd", p->total.cache_saved);
+		headroom_write_point(f, &x->history[i]);
 		fputs("}", f);
 	}
 	fprintf(f, "%s],\n  \"projects\": {", x->points ? "\n  " : "");
 	for (size_t i = 0; i < x->project_count && i < PROJECTS_MAX; i++) {
-		project p = x->projects[i];
+		headroom_project p = x->projects[i];
 		fprintf(f, "%s\n    ", i ? "," : "");
 		json_write_text(f, p.name);
 		fputs(": {", f);
@@ -432,7 +393,7 @@ static void write_all(FILE *f, const exporter *x)
 }
 
 /* Beside the file and then in its place, so that a reader sees the old one or the new one. EX_OK, or what went wrong was said. */
-static int write_file(const char *path, const exporter *x)
+static int write_file(const char *path, const headroom *x)
 {
 	struct stat old;
 	char *beside = NULL;
@@ -464,37 +425,54 @@ static int write_file(const char *path, const exporter *x)
 	return ok ? EX_OK : EX_CANTCREAT;
 }
 
-int command_ledger_headroom(const config *c, const ledger_request *ask)
+headroom *headroom_read(store *s, price_table *prices, store_result *result, err *e)
 {
-	exporter *x = calloc(1, sizeof *x);
-	store_result result = STORE_OK;
-	int code = EX_OSERR;
-	err e = { "" };
+	headroom *x = calloc(1, sizeof *x);
 
 	if (!x) {
-		fprintf(stderr, "spoa-llm: out of memory\n");
-		return code;
+		err_set(e, "out of memory");
+		*result = STORE_ERROR;
+		return NULL;
 	}
-	x->prices = price_table_load(*c->prices ? c->prices : NULL, &e);
-	if (!x->prices) {
-		fprintf(stderr, "spoa-llm: %s\n", e.text);
-		code = EX_CONFIG;
-	} else if ((x->store = ledger_open_store(c, false, false, &code))) {
-		result = read_all(x, period_now(), &e);
-		if (result != STORE_OK) {
-			code = ledger_failed(result, &e);
-		} else if (ask->output && strcmp(ask->output, "-") != 0) {
-			code = write_file(ask->output, x);
-		} else {
-			write_all(stdout, x);
-			code = finish_output();
-		}
-	}
-	store_close(x->store);
-	price_table_unref(x->prices);
+	x->store = s;
+	x->prices = prices;
+	*result = read_all(x, period_now(), e);
+	return x;
+}
+
+void headroom_free(headroom *x)
+{
+	if (!x)
+		return;
 	free(x->history);
 	free(x->projects);
 	free(x->buckets);
 	free(x);
+}
+
+int command_ledger_headroom(const config *c, const ledger_request *ask)
+{
+	store_result result = STORE_OK;
+	int code = EX_OSERR;
+	err e = { "" };
+
+	price_table *prices = price_table_load(*c->prices ? c->prices : NULL, &e);
+	if (!prices) {
+		fprintf(stderr, "spoa-llm: %s\n", e.text);
+		return EX_CONFIG;
+	}
+	store *s = ledger_open_store(c, false, false, &code);
+	headroom *x = s ? headroom_read(s, prices, &result, &e) : NULL;
+	if (s && result != STORE_OK) {
+		code = ledger_failed(result, &e);
+	} else if (s && ask->output && strcmp(ask->output, "-") != 0) {
+		code = write_file(ask->output, x);
+	} else if (s) {
+		write_all(stdout, x);
+		code = finish_output();
+	}
+	headroom_free(x);
+	store_close(s);
+	price_table_unref(prices);
 	return code;
 }

@@ -5,6 +5,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "net/logsock.h"
 
@@ -18,6 +19,7 @@ struct intake {
 	ev_timer timer;
 	logsock *socks;
 	ledger *ledger;
+	bool running;
 };
 
 static void on_line(void *ctx, slice line)
@@ -63,34 +65,24 @@ static void *intake_main(void *arg)
 	intake *in = arg;
 
 	ev_run(in->loop, 0);
-	logsock_free(in->socks);
 	return NULL;
 }
 
-static void intake_free(intake *in)
-{
-	if (in->loop)
-		ev_loop_destroy(in->loop);
-	free(in);
-}
-
-intake *intake_start(const listener *listeners, size_t count, ledger *l, err *e)
+intake *intake_new(const listener *listeners, size_t count)
 {
 	intake *in = calloc(1, sizeof *in);
-	sigset_t all, old;
 
 	if (in)
 		in->loop = ev_loop_new(EVFLAG_NOENV);
-	if (!in || !in->loop) {
+	if (in && in->loop)
+		in->socks = logsock_new(in->loop, listeners, count,
+					(logsock_handler){ in, on_line, on_bad_framing, on_dropped, on_turn });
+	if (!in || !in->socks) {
+		for (size_t i = 0; i < count; i++)
+			close(listeners[i].fd);
+		if (in && in->loop)
+			ev_loop_destroy(in->loop);
 		free(in);
-		err_set(e, "out of memory");
-		return NULL;
-	}
-	in->ledger = l;
-	in->socks = logsock_new(in->loop, listeners, count, (logsock_handler){ in, on_line, on_bad_framing, on_dropped, on_turn });
-	if (!in->socks) {
-		intake_free(in);
-		err_set(e, "out of memory");
 		return NULL;
 	}
 	ev_async_init(&in->stop, on_stop);
@@ -98,23 +90,36 @@ intake *intake_start(const listener *listeners, size_t count, ledger *l, err *e)
 	ev_timer_init(&in->timer, on_timer, TURN_EVERY, TURN_EVERY);
 	in->timer.data = in;
 	ev_timer_start(in->loop, &in->timer);
+	return in;
+}
+
+void intake_adopt(intake *in, int fd, slice begun)
+{
+	logsock_adopt(in->socks, fd, begun);
+}
+
+bool intake_start(intake *in, ledger *l, err *e)
+{
+	sigset_t all, old;
+
+	in->ledger = l;
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	int rc = pthread_create(&in->thread, NULL, intake_main, in);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (rc == 0)
-		return in;
-	err_set(e, "the thread of the log lines: %s", strerror(rc));
-	logsock_free(in->socks);
-	intake_free(in);
-	return NULL;
+	in->running = rc == 0;
+	return in->running || err_set(e, "the thread of the log lines: %s", strerror(rc));
 }
 
-void intake_stop(intake *in)
+void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx)
 {
 	if (!in)
 		return;
-	ev_async_send(in->loop, &in->stop);
-	pthread_join(in->thread, NULL);
-	intake_free(in);
+	if (in->running) {
+		ev_async_send(in->loop, &in->stop);
+		pthread_join(in->thread, NULL);
+	}
+	logsock_free(in->socks, each, ctx);
+	ev_loop_destroy(in->loop);
+	free(in);
 }

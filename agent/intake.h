@@ -9,9 +9,13 @@
 
 typedef struct intake intake;
 
-/* Takes over the listeners. The ledger stays the caller's, until intake_stop(). NULL: `e` says why. */
-intake *intake_start(const listener *listeners, size_t count, ledger *l, err *e);
-/* Takes in what has arrived by now, and ends. */
-void intake_stop(intake *in);
+/* Takes over the listeners, on failure too. Nothing is read yet. NULL: out of memory. */
+intake *intake_new(const listener *listeners, size_t count);
+/* Before intake_start(): a stream of another process, with what it had read of a message. Takes over `fd`. */
+void intake_adopt(intake *in, int fd, slice begun);
+/* The ledger stays the caller's, until intake_stop(). */
+bool intake_start(intake *in, ledger *l, err *e);
+/* Takes in what has arrived by now, gives the streams to `each` (NULL: nobody), and ends. Also where it never started. */
+void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx);
 
 #endif

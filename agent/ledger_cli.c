@@ -18,37 +18,35 @@
 
 /* ---- opening it */
 
-/* What stands in the way before SQLite is asked. EX_OK: nothing. */
-static int look(const config *c, const char *path, bool writer, bool make)
+/* What stands in the way before SQLite is asked. EX_OK: nothing; else `e` says what. */
+static int look(const char *ledger, const char *path, bool writer, bool make, err *e)
 {
 	struct stat dir;
 
-	const char *problem = stat(c->ledger, &dir) != 0 ? strerror(errno) : S_ISDIR(dir.st_mode) ? NULL : "it is no directory";
+	const char *problem = stat(ledger, &dir) != 0 ? strerror(errno) : S_ISDIR(dir.st_mode) ? NULL : "it is no directory";
 	if (problem) {
-		fprintf(stderr, "spoa-llm: ledger directory %s: %s; `ledger` in the configuration, or --ledger DIR, names it\n", c->ledger,
-			problem);
+		err_set(e, "ledger directory %.200s: %s; `ledger` in the configuration, or --ledger DIR, names it", ledger, problem);
 		return EX_NOINPUT;
 	}
 	if (access(path, F_OK) != 0 && errno == EACCES) {
-		fprintf(stderr, "spoa-llm: ledger directory %s: %s; read it as its owner (uid %u)\n", c->ledger, strerror(errno),
-			(unsigned)dir.st_uid);
+		err_set(e, "ledger directory %.200s: %s; read it as its owner (uid %u)", ledger, strerror(errno), (unsigned)dir.st_uid);
 		return EX_NOPERM;
 	}
 	if (access(path, F_OK) == 0) {
 		if (access(path, writer ? R_OK | W_OK : R_OK) == 0)
 			return EX_OK;
-		fprintf(stderr, "spoa-llm: ledger %s: %s; use it as its owner (uid %u)\n", path, strerror(errno), (unsigned)dir.st_uid);
+		err_set(e, "ledger %.200s: %s; use it as its owner (uid %u)", path, strerror(errno), (unsigned)dir.st_uid);
 		return EX_NOPERM;
 	}
 	if (!make) {
-		fprintf(stderr, "spoa-llm: there is no ledger at %s yet: the agent makes it when it runs with --ledger %s, and "
-				"`spoa-llm ledger import FILE` makes it from HAProxy's log files\n", path, c->ledger);
+		err_set(e, "there is no ledger at %.120s yet: the agent makes it when it runs with --ledger %.120s, and "
+			   "`spoa-llm ledger import FILE` makes it from HAProxy's log files", path, ledger);
 		return EX_NOINPUT;
 	}
 	/* A database of root's would lock the agent out. */
 	if (geteuid() == 0 && dir.st_uid != 0) {
-		fprintf(stderr, "spoa-llm: there is no ledger at %s yet, and one that root makes could not be written by the agent: import as "
-				"the owner of the directory (uid %u)\n", path, (unsigned)dir.st_uid);
+		err_set(e, "there is no ledger at %.200s yet, and one that root makes could not be written by the agent: import as "
+			   "the owner of the directory (uid %u)", path, (unsigned)dir.st_uid);
 		return EX_NOPERM;
 	}
 	return EX_OK;
@@ -64,9 +62,8 @@ bool ledger_again(store_result result, int *tries)
 	return true;
 }
 
-int ledger_failed(store_result result, const err *e)
+static int exit_code(store_result result)
 {
-	fprintf(stderr, "spoa-llm: %s\n", e->text);
 	switch (result) {
 	case STORE_BUSY: return EX_TEMPFAIL;
 	case STORE_CORRUPT: return EX_DATAERR;
@@ -77,34 +74,50 @@ int ledger_failed(store_result result, const err *e)
 	return EX_IOERR;
 }
 
-store *ledger_open_store(const config *c, bool writer, bool make, int *code)
+int ledger_failed(store_result result, const err *e)
+{
+	fprintf(stderr, "spoa-llm: %s\n", e->text);
+	return exit_code(result);
+}
+
+store *ledger_try_open(const char *ledger, bool writer, bool make, int *code, err *e)
 {
 	store_result result = STORE_OK;
 	store *s = NULL;
 	int tries = 0;
 	char *path;
+
+	if (!*ledger) {
+		err_set(e, "no ledger is configured: `ledger` in the configuration, or --ledger DIR, names its directory");
+		*code = EX_CONFIG;
+		return NULL;
+	}
+	if (asprintf(&path, "%s/ledger.db", ledger) < 0) {
+		err_set(e, "out of memory");
+		*code = EX_OSERR;
+		return NULL;
+	}
+	*code = look(ledger, path, writer, make, e);
+	if (*code == EX_OK) {
+		do
+			s = store_open(path, writer, &result, e);
+		while (!s && ledger_again(result, &tries));
+		if (!s)
+			*code = exit_code(result);
+	}
+	free(path);
+	return s;
+}
+
+store *ledger_open_store(const config *c, bool writer, bool make, int *code)
+{
 	err e = { "" };
 
 	/* Written to a pipe that is closed, the rest of the work is not done, and the exit code says so. */
 	signal(SIGPIPE, SIG_IGN);
-	if (!*c->ledger) {
-		fprintf(stderr, "spoa-llm: no ledger is configured: `ledger` in the configuration, or --ledger DIR, names its directory\n");
-		*code = EX_CONFIG;
-		return NULL;
-	}
-	if (asprintf(&path, "%s/ledger.db", c->ledger) < 0) {
-		*code = EX_OSERR;
-		return NULL;
-	}
-	*code = look(c, path, writer, make);
-	if (*code == EX_OK) {
-		do
-			s = store_open(path, writer, &result, &e);
-		while (!s && ledger_again(result, &tries));
-		if (!s)
-			*code = ledger_failed(result, &e);
-	}
-	free(path);
+	store *s = ledger_try_open(c->ledger, writer, make, code, &e);
+	if (!s)
+		fprintf(stderr, "spoa-llm: %s\n", e.text);
 	return s;
 }
 

@@ -12,6 +12,8 @@ enum { LEDGER_PATIENCE = 100, LEDGER_PAUSE_MS = 100 }; /* how often and after ho
 /* The ledger that the configuration names. NULL: *code is the exit code, and what to do was said. `make`: where there is
  * none yet, one is made. */
 store *ledger_open_store(const config *c, bool writer, bool make, int *code);
+/* The same for a directory, without a word to anybody: `e` has it. */
+store *ledger_try_open(const char *ledger, bool writer, bool make, int *code, err *e);
 /* Says what went wrong; the exit code for it. */
 int ledger_failed(store_result result, const err *e);
 /* Whether to try again after `result`: waits a moment and counts `*tries`. */

@@ -4,6 +4,7 @@
 #include <sysexits.h>
 
 #include "cli.h"
+#include "proc/master.h"
 #include "run.h"
 
 enum {
@@ -25,7 +26,7 @@ static const struct {
 	const char *name;
 	const char *help;
 } commands[] = {
-	{ RUN, "run", "answer HAProxy until SIGTERM or SIGINT; SIGHUP reloads" },
+	{ RUN, "run", "answer HAProxy until SIGTERM; SIGHUP reloads, SIGUSR2 upgrades, SIGUSR1 drains" },
 	{ CHECK, "check", "validate the configuration and the presence of credentials" },
 	{ EXPLAIN, "explain", "say what would be done with a request, and why" },
 	{ BACKENDS, "backends", "print the HAProxy backends for the routes and targets" },
@@ -242,17 +243,25 @@ int main(int argc, char **argv)
 {
 	command_line line = { .name = NULL };
 	config c;
-	err e;
+	control master;
+	err e = { "" };
 
 	int rc = parse(argc, argv, &line);
 	if (rc != EX_OK)
 		return rc < 0 ? EX_OK : rc;
+	/* The process that was started is the master, and starts itself again as the worker. */
+	if (line.command == RUN && !control_init(&master, &e)) {
+		if (!*e.text)
+			return master_run(argc, argv);
+		fprintf(stderr, "spoa-llm: %s\n", e.text);
+		return EX_SOFTWARE;
+	}
 	if (!config_load(&c, line.file, line.flags, line.flags_count, &e)) {
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_CONFIG;
 	}
 	switch (line.command) {
-	case RUN: rc = run(&c, line.flags, line.flags_count); break;
+	case RUN: rc = run(&c, line.flags, line.flags_count, &master); break;
 	case CHECK: rc = command_check(&c); break;
 	case EXPLAIN: rc = command_explain(&c, &line.ask); break;
 	case BACKENDS: rc = command_backends(&c); break;

@@ -12,8 +12,6 @@
 #include <unistd.h>
 #include <wchar.h>
 
-#include "base/json.h"
-
 enum { COLUMNS_DEFAULT = 80, COLUMNS_MIN = 40, COLUMNS_MAX = 400 };
 
 int64_t add_capped(int64_t a, int64_t b)
@@ -185,39 +183,12 @@ terminal terminal_of(FILE *f)
 	return t;
 }
 
-/* The next character of UTF-8, or one byte that is none as U+FFFD. */
-static uint32_t next_character(const char **at)
-{
-	const unsigned char *p = (const unsigned char *)*at;
-	size_t want = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-
-	if (strnlen(*at, want) < want || !utf8_valid(*at, want)) {
-		*at += 1;
-		return 0xfffd;
-	}
-	*at += want;
-	switch (want) {
-	case 1: return p[0];
-	case 2: return (p[0] & 0x1fu) << 6 | (p[1] & 0x3fu);
-	case 3: return (p[0] & 0xfu) << 12 | (p[1] & 0x3fu) << 6 | (p[2] & 0x3fu);
-	default: return (p[0] & 7u) << 18 | (p[1] & 0x3fu) << 12 | (p[2] & 0x3fu) << 6 | (p[3] & 0x3fu);
-	}
-}
-
-/* What a terminal obeys instead of showing it: control characters, and those that join, hide or turn the text. */
-static bool is_control(uint32_t c)
-{
-	return c < ' ' || (c >= 0x7f && c < 0xa0) || c == 0xad || c == 0x61c || c == 0x180e || (c >= 0x200b && c <= 0x200f) ||
-	       (c >= 0x2028 && c <= 0x202e) || (c >= 0x2060 && c <= 0x206f) || c == 0xfeff || (c >= 0xfff9 && c <= 0xfffb) ||
-	       (c >= 0xe0000 && c <= 0xe0fff);
-}
-
 /* Columns of a character that may be shown; -1: it may not. */
 static int columns_of(uint32_t c, const terminal *t)
 {
 	if (c < 0x80)
 		return c < ' ' || c == 0x7f ? -1 : 1;
-	if (!t->utf8 || is_control(c))
+	if (!t->utf8 || text_is_control(c))
 		return -1;
 	int width = wcwidth((wchar_t)c);
 	return width > 0 || (c >= 0x300 && c < 0x370) ? width : -1;
@@ -233,7 +204,7 @@ int print_label(char *out, const terminal *t, const char *label, int columns)
 	locale_t before = locale ? uselocale(locale) : (locale_t)0;
 	while (*label && len + 8 < PRINT_LABEL) {
 		const char *begin = label;
-		uint32_t c = next_character(&label);
+		uint32_t c = utf8_next(&label);
 		/* Bytes that are no UTF-8 have no picture either. */
 		int width = c == 0xfffd && label - begin == 1 ? -1 : columns_of(c, t);
 		size_t bytes = width < 0 ? 1 : (size_t)(label - begin);
@@ -290,24 +261,6 @@ int print_bar(FILE *f, const terminal *t, int64_t part, int64_t whole, int colum
 
 /* ---- for programs */
 
-void json_write_text(FILE *f, const char *text)
-{
-	fputc('"', f);
-	while (*text) {
-		const char *begin = text;
-		uint32_t c = next_character(&text);
-		if (c == '"' || c == '\\')
-			fprintf(f, "\\%c", (char)c);
-		else if (c > 0xffff && is_control(c))
-			fprintf(f, "\\u%04x\\u%04x", 0xd800 + ((c - 0x10000) >> 10), 0xdc00 + ((c - 0x10000) & 0x3ff));
-		else if (is_control(c) || (c == 0xfffd && text - begin == 1))
-			fprintf(f, "\\u%04x", c);
-		else
-			fwrite(begin, 1, (size_t)(text - begin), f);
-	}
-	fputc('"', f);
-}
-
 void csv_write_text(FILE *f, const char *text, bool from_outside)
 {
 	bool guard = from_outside && *text && strchr("=+-@'", *text);
@@ -319,10 +272,10 @@ void csv_write_text(FILE *f, const char *text, bool from_outside)
 		fputc('\'', f);
 	while (*text) {
 		const char *begin = text;
-		uint32_t c = next_character(&text);
+		uint32_t c = utf8_next(&text);
 		if (c == '"')
 			fputs("\"\"", f);
-		else if (is_control(c) || (c == 0xfffd && text - begin == 1))
+		else if (text_is_control(c) || (c == 0xfffd && text - begin == 1))
 			fputc('_', f);
 		else
 			fwrite(begin, 1, (size_t)(text - begin), f);

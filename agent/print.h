@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/slice.h"
+#include "base/text.h"
 
 enum { PRINT_NUMBER = 48, PRINT_LABEL = 1100 }; /* bytes that hold any number, any label of a record */
 
@@ -38,9 +39,6 @@ int print_label(char *out, const terminal *t, const char *label, int columns);
 /* A bar of `part` of `whole` in at most `columns`. Returns the columns it takes. */
 int print_bar(FILE *f, const terminal *t, int64_t part, int64_t whole, int columns);
 
-/* A JSON string with its quotes. Control characters, and those that a terminal would obey, are escaped; bytes that are no
- * UTF-8 are U+FFFD. */
-void json_write_text(FILE *f, const char *text);
 /* A CSV field (RFC 4180). What JSON escapes is `_`. A text from outside that a spreadsheet would take for a formula (it begins
  * with = + - @ or a quote) gets a quote ' in front, so that taking one leading ' away always gives the text. */
 void csv_write_text(FILE *f, const char *text, bool from_outside);

@@ -2,97 +2,157 @@
 #include "run.h"
 
 #include <ev.h>
+#include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
 
-#include "intake.h"
-#include "net/worker.h"
+#include "net/handover.h"
+#include "net/workers.h"
+#include "observe.h"
+#include "recording.h"
+#include "takeover.h"
 
-/* How often credential files are looked at, in seconds. */
+/* How often, in seconds: credential files are looked at, and a ledger that could not be had is tried again ... */
 static const double REFRESH_EVERY = 1.;
+/* ... and the master is told that all threads turn. They turn twice as often at least. */
+static const double ALIVE_EVERY = 1.;
 
 typedef struct agent {
 	config *config;
 	const option_text *flags;
 	size_t flags_count;
+	control *master;
+	struct ev_loop *loop;
 	listener listeners[LISTEN_MAX];
-	worker worker;
+	listener admin_listeners[LISTEN_MAX];
+	workers *workers;
 	policy *policy;
-	ledger *ledger; /* NULL: none is kept */
-	intake *intake;
+	recording *recording; /* NULL: none is kept */
+	observer *observer;
+	int handover;         /* what the old worker still has to say; -1: nothing */
+	bool may_retry;       /* the ledger; false: it is needed for a start */
 	bool stopping;
+	uint64_t *turns;      /* of each thread, when the master was last told */
+	ev_io control_io, handover_io;
+	ev_signal term, hup, usr1;
+	ev_timer refresh, alive;
+	ev_async ended, reload;
 } agent;
 
-/* ---- the ledger */
+/* ---- sockets: the master holds them, so that the next worker has them too */
 
-/* NULL: `e` says why. */
-static price_table *load_prices(const config *c, err *e)
+static void on_opened(void *ctx, listener *l)
 {
-	return price_table_load(*c->prices ? c->prices : NULL, e);
+	agent *a = ctx;
+	unsigned char ours = l->path != NULL;
+
+	control_say(a->master, CONTROL_KEEP, slice_of(&ours, 1), &l->fd, 1);
+	/* The master removes the file in the end. */
+	free(l->path);
+	l->path = NULL;
 }
 
-static void set_references(agent *a)
+static bool listen_all(agent *a, const address_list *addresses, const listener_rules *rules, listener *out, const char *what, err *e)
 {
-	const route_table *t = a->policy->table;
-	ledger_reference *references = calloc(t->count ? t->count : 1, sizeof *references);
-	size_t count = 0;
-
-	for (size_t i = 0; references && i < t->count; i++)
-		if (t->routes[i].enabled && t->routes[i].reference_model)
-			references[count++] = (ledger_reference){ t->routes[i].name, t->routes[i].reference_model };
-	if (!references || !ledger_set_references(a->ledger, references, count))
-		log_event(LOG_ERROR, "references_lost", LOG_C("problem", "out of memory"));
-	free(references);
-}
-
-static bool ledger_begin(agent *a, err *e)
-{
-	const config *c = a->config;
-	const char *key = getenv("SPOA_LLM_LOG_KEY");
-	listener socks[LISTEN_MAX];
-	listener_rules rules = { (unsigned)c->listen_mode, c->allow_remote, true };
-	ledger_options options_ = { c->ledger, key ? key : "", (uint64_t)c->journal_max, c->retention_days * 86400000 };
-	size_t opened = 0;
-
-	if (!*c->ledger)
-		return true;
-	if (!key || !*key)
-		log_event(LOG_WARN, "log_key_missing", LOG_C("problem", "SPOA_LLM_LOG_KEY is not set"),
-			  LOG_C("instead", "every local process can write the ledger"));
-	price_table *prices = load_prices(c, e);
-	if (!prices)
-		return false;
-	a->ledger = ledger_open(&options_, prices, e);
-	if (!a->ledger)
-		return false;
-	set_references(a);
-	for (; opened < c->log_listen.count; opened++) {
-		if (!listener_open(&socks[opened], c->log_listen.items[opened], &rules, e))
-			break;
-		log_event(LOG_INFO, "listening", LOG_C("address", c->log_listen.items[opened]), LOG_C("for", "log lines"));
+	for (size_t i = 0; i < addresses->count; i++) {
+		if (!listener_open(&out[i], addresses->items[i], rules, e))
+			return false;
+		on_opened(a, &out[i]);
+		log_event(LOG_INFO, "listening", LOG_C("address", addresses->items[i]), LOG_C("for", what));
 	}
-	if (opened == c->log_listen.count)
-		a->intake = intake_start(socks, opened, a->ledger, e);
-	while (!a->intake && opened)
-		listener_close(&socks[--opened]);
-	return a->intake != NULL;
+	return true;
 }
 
-static void ledger_end(agent *a)
-{
-	intake_stop(a->intake);
-	ledger_close(a->ledger);
-}
-
-/* ---- life */
+/* ---- policy */
 
 static void publish(agent *a, policy *next)
 {
 	policy_unref(a->policy);
 	a->policy = next;
-	worker_set_policy(&a->worker, policy_ref(next));
+	workers_set_policy(a->workers, policy_ref(next));
+	observer_set_policy(a->observer, next);
+}
+
+/* Builds everything anew and takes it, or keeps everything as it was. */
+static bool reload(agent *a, err *e)
+{
+	config fresh;
+
+	if (!config_load(&fresh, a->config->file, a->flags, a->flags_count, e)) {
+		log_setup((log_level)a->config->log_level, (log_format)a->config->log_format);
+		return false;
+	}
+	price_table *prices = a->recording ? recording_prices(&fresh, e) : NULL;
+	bool ok = prices || !a->recording;
+	policy *next = NULL;
+	if (ok) {
+		observer_assign_slots(fresh.table);
+		next = policy_new(fresh.table);
+		fresh.table = NULL;
+		ok = next || err_set(e, "out of memory");
+	}
+	if (ok) {
+		config_reload(a->config, &fresh);
+		publish(a, next);
+		if (a->recording)
+			recording_set(a->recording, prices, next->table);
+	} else {
+		log_setup((log_level)a->config->log_level, (log_format)a->config->log_format);
+		price_table_unref(prices);
+	}
+	config_deinit(&fresh);
+	return ok;
+}
+
+static bool reload_and_tell(agent *a, err *e)
+{
+	control_say(a->master, CONTROL_RELOADING, (slice){ NULL, 0 }, NULL, 0);
+	bool ok = reload(a, e);
+	if (ok)
+		log_event(LOG_INFO, "reloaded", LOG_I("routes", a->policy->table->enabled));
+	else
+		log_event(LOG_ERROR, "reload_failed", LOG_C("problem", e->text), LOG_C("instead", "nothing changed"));
+	control_say(a->master, CONTROL_READY, (slice){ NULL, 0 }, NULL, 0);
+	observer_reloaded(a->observer, ok, ok ? "" : e->text);
+	return ok;
+}
+
+static void on_hup(struct ev_loop *loop, ev_signal *sig, int events)
+{
+	err e;
+
+	(void)loop;
+	(void)events;
+	reload_and_tell(sig->data, &e);
+}
+
+/* The admin thread waits for the answer. */
+static void on_reload_asked(struct ev_loop *loop, ev_async *async, int events)
+{
+	agent *a = async->data;
+	err e;
+
+	(void)loop;
+	(void)events;
+	while (observer_reload_asked(a->observer)) {
+		bool ok = reload_and_tell(a, &e);
+		observer_reload_done(a->observer, ok, a->policy->table->enabled, &e);
+	}
+}
+
+/* ---- the ledger */
+
+static void try_recording(agent *a)
+{
+	err e;
+
+	if (!a->recording || recording_started(a->recording) || a->handover >= 0 || a->stopping)
+		return;
+	if (!recording_start(a->recording, &e))
+		log_event(LOG_WARN, "ledger_waits", LOG_C("problem", e.text), LOG_C("instead", "it is tried again every second"));
 }
 
 static void on_refresh(struct ev_loop *loop, ev_timer *timer, int events)
@@ -102,61 +162,127 @@ static void on_refresh(struct ev_loop *loop, ev_timer *timer, int events)
 
 	(void)loop;
 	(void)events;
-	if (!next)
-		return;
-	publish(a, next);
-	log_event(LOG_DEBUG, "credentials_read", LOG_I("routes", next->table->count));
+	if (next) {
+		publish(a, next);
+		log_event(LOG_DEBUG, "credentials_read", LOG_I("routes", next->table->count));
+	}
+	try_recording(a);
 }
 
-/* Builds everything anew and takes it, or keeps everything as it was. */
-static void on_reload(struct ev_loop *loop, ev_signal *sig, int events)
+/* What the old worker still has to say: its log streams, and that the ledger is free. */
+static void on_handover(struct ev_loop *loop, ev_io *io, int events)
 {
-	agent *a = sig->data;
-	config fresh;
+	agent *a = io->data;
+	fdpass_message m;
+	err e;
+
+	(void)events;
+	if (fdpass_receive(io->fd, &m, HANDOVER_TIMEOUT_MS, &e) == FDPASS_OK) {
+		bool more = m.type == HANDOVER_LOG_STREAM;
+		if (more && a->recording && m.fds_count == 1) {
+			recording_adopt(a->recording, m.fds[0], buf_slice(&m.body));
+			m.fds[0] = -1;
+		}
+		fdpass_deinit(&m);
+		if (more)
+			return;
+	}
+	ev_io_stop(loop, io);
+	close(a->handover);
+	a->handover = -1;
+	try_recording(a);
+}
+
+/* ---- letting go */
+
+static void give_up_ledger(agent *a, int sock)
+{
+	recording *r = a->recording;
+
+	a->recording = NULL;
+	observer_set_recording(a->observer, NULL);
+	recording_stop(r, sock >= 0 ? takeover_give_stream : NULL, &sock);
+	if (sock >= 0)
+		takeover_give_end(sock);
+}
+
+/* Another worker takes over: at once with all connections, or by letting them go. */
+static void hand_over(agent *a, int sock)
+{
+	err e;
+
+	observer_stop_serving(a->observer);
+	workers_freeze(a->workers);
+	takeover_given given = takeover_give(sock, a->workers);
+	if (given == TAKEOVER_TAKEN) {
+		workers_free(a->workers);
+		a->workers = NULL;
+		a->stopping = true;
+		control_say(a->master, CONTROL_RELEASED, (slice){ NULL, 0 }, NULL, 0);
+		ev_timer_stop(a->loop, &a->refresh);
+		give_up_ledger(a, sock);
+		ev_break(a->loop, EVBREAK_ALL);
+		return;
+	}
+	if (!workers_start(a->workers, &e)) {
+		/* Nothing answers any more: the master starts another. */
+		log_event(LOG_ERROR, "handover_failed", LOG_C("problem", e.text), LOG_C("instead", "this worker ends"));
+		_exit(EX_OSERR);
+	}
+	if (given == TAKEOVER_REFUSED) {
+		give_up_ledger(a, -1);
+		workers_drain(a->workers, (double)a->config->drain_timeout);
+		return;
+	}
+	observer_serve(a->observer, &e);
+	control_say(a->master, CONTROL_RESUMED, (slice){ NULL, 0 }, NULL, 0);
+}
+
+static void on_control(struct ev_loop *loop, ev_io *io, int events)
+{
+	agent *a = io->data;
+	fdpass_message m;
 	err e;
 
 	(void)loop;
 	(void)events;
-	if (!config_load(&fresh, a->config->file, a->flags, a->flags_count, &e)) {
-		log_setup((log_level)a->config->log_level, (log_format)a->config->log_format);
-		log_event(LOG_ERROR, "reload_failed", LOG_C("problem", e.text), LOG_C("instead", "nothing changed"));
-		return;
+	if (control_hear(a->master, &m, &e) != FDPASS_OK)
+		_exit(EX_OSERR); /* the master is gone, and with it whoever could stop or replace this process */
+	if (m.type == CONTROL_HANDOVER && m.fds_count == 1 && !a->stopping) {
+		hand_over(a, m.fds[0]);
+	} else if (m.type == CONTROL_UPGRADE_DRAIN && !a->stopping) {
+		observer_stop_serving(a->observer);
+		give_up_ledger(a, -1);
+		workers_drain(a->workers, (double)a->config->drain_timeout);
 	}
-	price_table *prices = a->ledger ? load_prices(&fresh, &e) : NULL;
-	if (a->ledger && !prices) {
-		config_deinit(&fresh);
-		log_event(LOG_ERROR, "reload_failed", LOG_C("problem", e.text), LOG_C("instead", "nothing changed"));
-		return;
-	}
-	policy *next = policy_new(fresh.table);
-	fresh.table = NULL;
-	a->config->log_level = fresh.log_level;
-	a->config->log_format = fresh.log_format;
-	config_deinit(&fresh);
-	if (!next) {
-		price_table_unref(prices);
-		log_event(LOG_ERROR, "reload_failed", LOG_C("problem", "out of memory"), LOG_C("instead", "nothing changed"));
-		return;
-	}
-	publish(a, next);
-	if (a->ledger) {
-		ledger_set_prices(a->ledger, prices);
-		set_references(a);
-	}
-	log_event(LOG_INFO, "reloaded", LOG_I("routes", next->table->enabled));
+	fdpass_deinit(&m);
 }
 
-static void on_stop(struct ev_loop *loop, ev_signal *sig, int events)
+static void on_term(struct ev_loop *loop, ev_signal *sig, int events)
 {
 	agent *a = sig->data;
 
 	(void)loop;
 	(void)events;
 	if (a->stopping)
-		_exit(128 + sig->signum);
+		return;
 	a->stopping = true;
-	log_event(LOG_INFO, "stopping", LOG_C("signal", sig->signum == SIGINT ? "SIGINT" : "SIGTERM"));
-	worker_stop(&a->worker);
+	log_event(LOG_INFO, "stopping", LOG_C("signal", "SIGTERM"));
+	workers_stop(a->workers);
+}
+
+static void on_usr1(struct ev_loop *loop, ev_signal *sig, int events)
+{
+	agent *a = sig->data;
+
+	(void)loop;
+	(void)events;
+	if (a->stopping)
+		return;
+	log_event(LOG_INFO, "draining", LOG_I("seconds", a->config->drain_timeout),
+		  LOG_I("connections", workers_connections(a->workers)));
+	observer_draining(a->observer);
+	workers_drain(a->workers, (double)a->config->drain_timeout);
 }
 
 static void on_ended(struct ev_loop *loop, ev_async *async, int events)
@@ -166,64 +292,168 @@ static void on_ended(struct ev_loop *loop, ev_async *async, int events)
 	ev_break(loop, EVBREAK_ALL);
 }
 
-static bool listen_all(agent *a, err *e)
+/* Only when every thread has turned since the last time. */
+static void on_alive(struct ev_loop *loop, ev_timer *timer, int events)
 {
-	listener_rules rules = { (unsigned)a->config->listen_mode, a->config->allow_remote, false };
+	agent *a = timer->data;
+	bool all = true;
 
-	for (size_t i = 0; i < a->config->listen.count; i++) {
-		if (!listener_open(&a->listeners[i], a->config->listen.items[i], &rules, e))
+	(void)loop;
+	(void)events;
+	for (unsigned i = 0; i < workers_threads(a->workers); i++)
+		all = all && counter_get(&workers_counters(a->workers, i)->turns) != a->turns[i];
+	if (!all)
+		return;
+	for (unsigned i = 0; i < workers_threads(a->workers); i++)
+		a->turns[i] = counter_get(&workers_counters(a->workers, i)->turns);
+	control_say(a->master, CONTROL_ALIVE, (slice){ NULL, 0 }, NULL, 0);
+}
+
+/* ---- life */
+
+static unsigned cores(void)
+{
+	cpu_set_t set;
+	int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+	return n < 1 ? 1 : n > 256 ? 256 : (unsigned)n;
+}
+
+static void say_prepared(agent *a)
+{
+	const uint32_t numbers[] = { CONTROL_VERSION, (uint32_t)a->config->watchdog, (uint32_t)a->config->log_level,
+				     (uint32_t)a->config->log_format };
+	unsigned char body[sizeof numbers];
+
+	for (size_t i = 0; i < sizeof numbers; i++)
+		body[i] = (unsigned char)(numbers[i / 4] >> (8 * (3 - i % 4)));
+	control_say(a->master, CONTROL_PREPARED, slice_of(body, sizeof body), NULL, 0);
+}
+
+/* Everything that can go wrong with what an operator wrote. */
+static bool prepare(agent *a, err *e)
+{
+	config *c = a->config;
+	listener_rules rules = { (unsigned)c->listen_mode, c->allow_remote, false };
+	worker_limits limits = { (uint32_t)c->max_frame_size, (unsigned)c->max_connections, (uint64_t)c->max_memory,
+				 (worker_pipelining)c->pipelining };
+
+	observer_assign_slots(c->table);
+	a->policy = policy_new(c->table);
+	c->table = NULL;
+	if (!a->policy)
+		return err_set(e, "out of memory");
+	if (!listen_all(a, &c->listen, &rules, a->listeners, "SPOP", e))
+		return false;
+	rules.allow_remote = c->allow_remote && *c->admin_token;
+	if (!listen_all(a, &c->admin_listen, &rules, a->admin_listeners, "admin", e))
+		return false;
+	if (*c->ledger) {
+		a->recording = recording_new(c, a->policy->table, on_opened, a, e);
+		if (!a->recording)
 			return false;
-		log_event(LOG_INFO, "listening", LOG_C("address", a->config->listen.items[i]));
 	}
+	unsigned threads = c->threads ? (unsigned)c->threads : cores();
+	a->turns = calloc(threads, sizeof *a->turns);
+	a->workers = workers_new(a->listeners, c->listen.count, threads, limits, policy_ref(a->policy), a->loop, &a->ended, e);
+	a->observer = observer_new(c, a->workers, a->policy, a->recording, a->master->restarts, a->loop, &a->reload);
+	return a->workers && ((a->turns && a->observer) || err_set(e, "out of memory"));
+}
+
+static bool begin(agent *a, err *e)
+{
+	/* After a crash HAProxy waits for answers; at a first start a ledger that cannot be had is an error. */
+	bool ledger_first = a->recording && a->master->handover < 0 && a->master->restarts == 0;
+
+	if (a->master->handover >= 0) {
+		takeover_taken taken = takeover_take(a->master->handover, a->workers);
+		if (taken == TAKEOVER_HALF)
+			return err_set(e, "the connections could not be taken over");
+		if (taken == TAKEOVER_ALL) {
+			a->handover = a->master->handover;
+			ev_io_init(&a->handover_io, on_handover, a->handover, EV_READ);
+			a->handover_io.data = a;
+			ev_io_start(a->loop, &a->handover_io);
+		} else {
+			close(a->master->handover);
+		}
+	}
+	if (ledger_first && !recording_start(a->recording, e))
+		return false;
+	if (!workers_start(a->workers, e) || !observer_serve_on(a->observer, a->admin_listeners, e))
+		return false;
+	control_say(a->master, CONTROL_READY, (slice){ NULL, 0 }, NULL, 0);
+	log_event(LOG_INFO, "ready", LOG_C("version", SPOA_LLM_VERSION), LOG_I("routes", a->policy->table->enabled),
+		  LOG_I("threads", workers_threads(a->workers)));
+	try_recording(a);
 	return true;
 }
 
-int run(config *c, const option_text *flags, size_t count)
+static void watch(agent *a)
 {
-	agent a = { .config = c, .flags = flags, .flags_count = count };
-	struct ev_loop *loop = ev_default_loop(EVFLAG_NOENV);
-	worker_limits limits = { (uint32_t)c->max_frame_size, (unsigned)c->max_connections, true };
-	ev_signal term, intr, hup;
-	ev_timer refresh;
-	ev_async ended;
+	ev_io_init(&a->control_io, on_control, a->master->fd, EV_READ);
+	ev_signal_init(&a->term, on_term, SIGTERM);
+	ev_signal_init(&a->hup, on_hup, SIGHUP);
+	ev_signal_init(&a->usr1, on_usr1, SIGUSR1);
+	ev_timer_init(&a->refresh, on_refresh, REFRESH_EVERY, REFRESH_EVERY);
+	ev_timer_init(&a->alive, on_alive, ALIVE_EVERY, ALIVE_EVERY);
+	ev_async_init(&a->ended, on_ended);
+	ev_async_init(&a->reload, on_reload_asked);
+	a->control_io.data = a->term.data = a->hup.data = a->usr1.data = a->refresh.data = a->alive.data = a->reload.data = a;
+	ev_signal_start(a->loop, &a->term);
+	ev_signal_start(a->loop, &a->hup);
+	ev_signal_start(a->loop, &a->usr1);
+	ev_async_start(a->loop, &a->ended);
+	ev_async_start(a->loop, &a->reload);
+}
+
+static void end(agent *a)
+{
+	observer_free(a->observer);
+	if (a->workers)
+		workers_free(a->workers);
+	/* Last, so that the end of every request that was decided has had its chance to come in. */
+	recording_stop(a->recording, NULL, NULL);
+	for (size_t i = 0; i < LISTEN_MAX; i++) {
+		listener_close(&a->listeners[i]);
+		listener_close(&a->admin_listeners[i]);
+	}
+	policy_unref(a->policy);
+	free(a->turns);
+}
+
+int run(config *c, const option_text *flags, size_t count, control *master)
+{
+	agent a = { .config = c, .flags = flags, .flags_count = count, .master = master, .handover = -1 };
 	err e;
 
 	for (size_t i = 0; i < LISTEN_MAX; i++)
-		a.listeners[i].fd = -1;
+		a.listeners[i].fd = a.admin_listeners[i].fd = -1;
 	signal(SIGPIPE, SIG_IGN);
-	if (!loop) {
+	/* The master's alone; a terminal or a service manager may send them to both. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
+	/* Arenas of their own would cost each thread memory for what it does not do: allocate. */
+	mallopt(M_ARENA_MAX, 2);
+	a.loop = ev_default_loop(EVFLAG_NOENV);
+	if (!a.loop) {
 		log_event(LOG_ERROR, "start_failed", LOG_C("problem", "no event loop can be had from the kernel"));
 		return EX_OSERR;
 	}
-	a.policy = policy_new(c->table);
-	c->table = NULL;
-	bool ok = a.policy ? listen_all(&a, &e) : err_set(&e, "out of memory");
-	ev_async_init(&ended, on_ended);
-	ev_async_start(loop, &ended);
-	ok = ok && ledger_begin(&a, &e);
-	ok = ok && worker_start(&a.worker, 0, a.listeners, c->listen.count, limits, policy_ref(a.policy), loop, &ended, &e);
+	watch(&a);
+	bool ok = prepare(&a, &e);
+	if (ok)
+		say_prepared(&a);
+	ok = ok && begin(&a, &e);
 	if (!ok) {
 		log_event(LOG_ERROR, "start_failed", LOG_C("problem", e.text));
 	} else {
-		ev_signal_init(&term, on_stop, SIGTERM);
-		ev_signal_init(&intr, on_stop, SIGINT);
-		ev_signal_init(&hup, on_reload, SIGHUP);
-		ev_timer_init(&refresh, on_refresh, REFRESH_EVERY, REFRESH_EVERY);
-		term.data = intr.data = hup.data = refresh.data = &a;
-		ev_signal_start(loop, &term);
-		ev_signal_start(loop, &intr);
-		ev_signal_start(loop, &hup);
-		ev_timer_start(loop, &refresh);
-		log_event(LOG_INFO, "ready", LOG_C("version", SPOA_LLM_VERSION), LOG_I("routes", a.policy->table->enabled));
-		ev_run(loop, 0);
-		worker_join(&a.worker);
+		ev_io_start(a.loop, &a.control_io);
+		ev_timer_start(a.loop, &a.refresh);
+		ev_timer_start(a.loop, &a.alive);
+		ev_run(a.loop, 0);
 		log_event(LOG_INFO, "stopped", LOG_C("version", SPOA_LLM_VERSION));
 	}
-	/* Last, so that the end of every request that was decided has had its chance to come in. */
-	ledger_end(&a);
-	for (size_t i = 0; i < LISTEN_MAX; i++)
-		listener_close(&a.listeners[i]);
-	policy_unref(a.policy);
-	ev_loop_destroy(loop);
+	end(&a);
+	ev_loop_destroy(a.loop);
 	return ok ? EX_OK : EX_UNAVAILABLE;
 }

@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm run`: the main thread owns the signals, the clock and the files; the workers own the connections. */
+ * The worker process of `spoa-llm run`: the main thread owns the signals, the clock and the files; the worker threads own the
+ * connections. */
 #ifndef RUN_H
 #define RUN_H
 
 #include "config.h"
+#include "proc/control.h"
 
 /* Returns the process's exit code. `argv` of the reload is `file` and `flags` again. */
-int run(config *c, const option_text *flags, size_t count);
+int run(config *c, const option_text *flags, size_t count, control *master);
 
 #endif

@@ -119,7 +119,7 @@ static store_result read_list(store *s, store_group group, const period *p, bool
 }
 
 /* The totals are the sum of the rows, so that they always agree, whatever the agent writes meanwhile. */
-static store_result read_report(store *s, savings_report *r, err *e)
+store_result savings_read(store *s, savings_report *r, err *e)
 {
 	store_result result = read_list(s, r->group, &r->period, keep, &r->rows, e);
 
@@ -134,119 +134,136 @@ static store_result read_report(store *s, savings_report *r, err *e)
 
 /* ---- for programs */
 
-static void json_figures(const store_sums *s)
+static void json_figures(FILE *f, const store_sums *s)
 {
 	for (size_t i = 0; i < FIGURES; i++)
-		printf("%s\"%s%s\":%" PRId64, i ? "," : "", figures[i].name, figures[i].money ? "_nanodollars" : "", figure(s, i));
-	printf(",\"saved_total_nanodollars\":%" PRId64, savings_all(s));
+		fprintf(f, "%s\"%s%s\":%" PRId64, i ? "," : "", figures[i].name, figures[i].money ? "_nanodollars" : "", figure(s, i));
+	fprintf(f, ",\"saved_total_nanodollars\":%" PRId64, savings_all(s));
 }
 
-static void json_time(const char *name, int64_t ms, bool open)
+static void json_time(FILE *f, const char *name, int64_t ms, bool open)
 {
 	char text[PRINT_NUMBER];
 
 	if (open)
-		printf("\"%s\":null,", name);
+		fprintf(f, "\"%s\":null,", name);
 	else
-		printf("\"%s\":\"%s\",", name, print_time(text, ms));
+		fprintf(f, "\"%s\":\"%s\",", name, print_time(text, ms));
 }
 
-static void print_json(const savings_report *r)
+static void print_json(FILE *f, const savings_report *r)
 {
 	const store_sums *t = &r->total;
 
-	printf("{");
-	json_time("since", r->period.from_ms, r->period.from_ms == 0);
-	json_time("until", r->period.to_ms, r->period.to_ms == INT64_MAX);
-	printf("\"by\":\"%s\",\"totals\":{", r->by);
-	json_figures(t);
-	printf("},\"without_estimates\":{\"requests\":%" PRId64 ",\"output\":%" PRId64 ",\"cost_nanodollars\":%" PRId64 "},",
+	fprintf(f, "{");
+	json_time(f, "since", r->period.from_ms, r->period.from_ms == 0);
+	json_time(f, "until", r->period.to_ms, r->period.to_ms == INT64_MAX);
+	fprintf(f, "\"by\":\"%s\",\"totals\":{", r->by);
+	json_figures(f, t);
+	fprintf(f, "},\"without_estimates\":{\"requests\":%" PRId64 ",\"output\":%" PRId64 ",\"cost_nanodollars\":%" PRId64 "},",
 	       t->requests - t->estimated_requests, t->output - t->estimated_output, t->cost - t->estimated_cost);
-	printf("\"unpriced_models\":[");
+	fprintf(f, "\"unpriced_models\":[");
 	for (size_t i = 0; i < r->models.count; i++) {
 		const store_sums *m = &r->models.items[i];
-		printf("%s{\"model\":", i ? "," : "");
-		json_write_text(stdout, m->label);
-		printf(",\"requests\":%" PRId64 ",\"tokens\":%" PRId64 "}", m->unpriced_requests, m->unpriced_tokens);
+		fprintf(f, "%s{\"model\":", i ? "," : "");
+		json_write_text(f, m->label);
+		fprintf(f, ",\"requests\":%" PRId64 ",\"tokens\":%" PRId64 "}", m->unpriced_requests, m->unpriced_tokens);
 	}
-	printf("],\"rows\":[");
-	for (size_t i = 0; i < r->rows.count && !ferror(stdout); i++) {
-		printf("%s\n{\"%s\":", i ? "," : "", r->by);
-		json_write_text(stdout, r->rows.items[i].label);
-		printf(",");
-		json_figures(&r->rows.items[i]);
-		printf("}");
+	fprintf(f, "],\"rows\":[");
+	for (size_t i = 0; i < r->rows.count && !ferror(f); i++) {
+		fprintf(f, "%s\n{\"%s\":", i ? "," : "", r->by);
+		json_write_text(f, r->rows.items[i].label);
+		fprintf(f, ",");
+		json_figures(f, &r->rows.items[i]);
+		fprintf(f, "}");
 	}
-	printf("%s]}\n", r->rows.count ? "\n" : "");
+	fprintf(f, "%s]}\n", r->rows.count ? "\n" : "");
 }
 
-static void print_csv(const savings_report *r)
+static void print_csv(FILE *f, const savings_report *r)
 {
 	char number[PRINT_NUMBER];
 
-	fputs(r->by, stdout);
+	fputs(r->by, f);
 	for (size_t i = 0; i < FIGURES; i++)
-		printf(",%s%s", figures[i].name, figures[i].money ? "_usd" : "");
-	fputs(",saved_total_usd\r\n", stdout);
-	for (size_t row = 0; row < r->rows.count && !ferror(stdout); row++) {
+		fprintf(f, ",%s%s", figures[i].name, figures[i].money ? "_usd" : "");
+	fputs(",saved_total_usd\r\n", f);
+	for (size_t row = 0; row < r->rows.count && !ferror(f); row++) {
 		const store_sums *s = &r->rows.items[row];
-		csv_write_text(stdout, s->label, true);
+		csv_write_text(f, s->label, true);
 		for (size_t i = 0; i < FIGURES; i++) {
 			if (figures[i].money)
-				printf(",%s", print_dollars(number, figure(s, i), 9));
+				fprintf(f, ",%s", print_dollars(number, figure(s, i), 9));
 			else
-				printf(",%" PRId64, figure(s, i));
+				fprintf(f, ",%" PRId64, figure(s, i));
 		}
-		printf(",%s\r\n", print_dollars(number, savings_all(s), 9));
+		fprintf(f, ",%s\r\n", print_dollars(number, savings_all(s), 9));
 	}
+}
+
+bool savings_prepare(savings_report *r, const char *since, const char *until, const char *by, err *e)
+{
+	const int64_t hour = 3600000;
+	size_t i = 0;
+
+	*r = (savings_report){ .by = by ? by : "model", .now_ms = period_now() };
+	while (i < sizeof groups / sizeof groups[0] && strcmp(groups[i].name, r->by) != 0)
+		i++;
+	if (i == sizeof groups / sizeof groups[0])
+		return err_set(e, "--by \"%.60s\": model, route, project, client, day or hour is expected", r->by);
+	r->group = groups[i].group;
+	if (!period_parse(since, until, "30d", &r->period, e))
+		return false;
+	/* Sums are kept by the hour: all of those that the period touches. */
+	r->period.from_ms -= r->period.from_ms % hour;
+	if (r->period.to_ms != INT64_MAX && r->period.to_ms % hour)
+		r->period.to_ms += hour - r->period.to_ms % hour;
+	return true;
+}
+
+void savings_write(FILE *f, const savings_report *r, bool csv)
+{
+	if (csv)
+		print_csv(f, r);
+	else
+		print_json(f, r);
+}
+
+void savings_deinit(savings_report *r)
+{
+	free(r->rows.items);
+	free(r->models.items);
 }
 
 int command_savings(const config *c, const ledger_request *ask)
 {
-	savings_report r = { .by = ask->by ? ask->by : "model", .now_ms = period_now() };
-	const int64_t hour = 3600000;
-	size_t i = 0;
+	savings_report r;
 	int code;
 	err e = { "" };
 
-	while (i < sizeof groups / sizeof groups[0] && strcmp(groups[i].name, r.by) != 0)
-		i++;
-	if (i == sizeof groups / sizeof groups[0]) {
-		fprintf(stderr, "spoa-llm: --by \"%s\": model, route, project, client, day or hour is expected\n", r.by);
-		return EX_USAGE;
-	}
-	r.group = groups[i].group;
 	if (ask->json && ask->csv) {
 		fprintf(stderr, "spoa-llm: give --json or --csv\n");
 		return EX_USAGE;
 	}
-	if (!period_parse(ask->since, ask->until, "30d", &r.period, &e)) {
+	if (!savings_prepare(&r, ask->since, ask->until, ask->by, &e)) {
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_USAGE;
 	}
-	/* Sums are kept by the hour: all of those that the period touches. */
-	r.period.from_ms -= r.period.from_ms % hour;
-	if (r.period.to_ms != INT64_MAX && r.period.to_ms % hour)
-		r.period.to_ms += hour - r.period.to_ms % hour;
 	r.terminal = terminal_of(stdout);
 
 	store *s = ledger_open_store(c, false, false, &code);
 	if (!s)
 		return code;
-	memset(&r.total, 0, sizeof r.total);
-	store_result result = read_report(s, &r, &e);
+	store_result result = savings_read(s, &r, &e);
 	store_close(s);
 	if (result != STORE_OK)
 		code = ledger_failed(result, &e);
-	else if (ask->json)
-		print_json(&r);
-	else if (ask->csv)
-		print_csv(&r);
+	else if (ask->json || ask->csv)
+		savings_write(stdout, &r, ask->csv);
 	else
 		savings_print(&r);
 	if (code == EX_OK)
 		code = finish_output();
-	free(r.rows.items);
-	free(r.models.items);
+	savings_deinit(&r);
 	return code;
 }

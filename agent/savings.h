@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What `spoa-llm savings` has read, and its table for a person. */
+ * What the requests of a time cost and saved, as read from the store; for programs, and as a table for a person. */
 #ifndef SAVINGS_H
 #define SAVINGS_H
 
@@ -27,6 +27,13 @@ typedef struct savings_report {
 void savings_add(store_sums *to, const store_sums *from);
 /* The three savings together. */
 int64_t savings_all(const store_sums *s);
+
+/* What is asked: as `spoa-llm savings` has it, NULL texts are the defaults; they are borrowed. False: `e` says what is wrong. */
+bool savings_prepare(savings_report *r, const char *since, const char *until, const char *by, err *e);
+store_result savings_read(store *s, savings_report *r, err *e);
+/* For programs: JSON, or CSV. */
+void savings_write(FILE *f, const savings_report *r, bool csv);
+void savings_deinit(savings_report *r);
 
 /* Totals, what is estimated, partial or unpriced, and the table. The rows are not to be used after it. */
 void savings_print(savings_report *r);

@@ -103,6 +103,22 @@ def _die_with_parent():
     _LIBC.prctl(1, signal.SIGKILL)
 
 
+def children_of(pid):
+    try:
+        return [int(child) for task in os.listdir("/proc/%d/task" % pid)
+                for child in pathlib.Path("/proc/%d/task/%s/children" % (pid, task)).read_text().split()]
+    except OSError:
+        return []
+
+
+def state_of(pid):
+    """R, S, T, Z ...; X where it is gone."""
+    try:
+        return pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(") ", 1)[1][0]
+    except OSError:
+        return "X"
+
+
 class Process:
     """One process, its output in a file."""
 
@@ -127,13 +143,20 @@ class Process:
         return self.popen.poll() is None
 
     def kill(self, number):
+        """What stops or ends it at once concerns its children too (an agent is a master and its worker)."""
+        children = children_of(self.pid) if number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL) else []
         self.popen.send_signal(number)
+        for child in children:
+            if number == signal.SIGKILL:
+                until(lambda: state_of(child) in "ZX", 5, "the child of a killed process ends with it")
+            else:
+                os.kill(child, number)
 
     def stop(self):
         """SIGSTOP, and until the process has stopped: until then it may still answer."""
         self.kill(signal.SIGSTOP)
-        until(lambda: re.search(r"^State:\s+T", pathlib.Path("/proc/%d/status" % self.pid).read_text(), re.M), 5,
-              "the process stops")
+        for pid in [self.pid] + children_of(self.pid):
+            until(lambda: state_of(pid) == "T", 5, "the process stops")
 
     def wait(self, seconds=10.0):
         return self.popen.wait(seconds * SLOW)
@@ -196,7 +219,7 @@ class Done:
 def cli(*args, env=None, seconds=20, cwd=None):
     """Runs one command of the agent's to its end."""
     run = subprocess.run(argv(*args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                         env=environment(env), timeout=seconds * SLOW, cwd=cwd)
+                         env=environment(dict({"SPOA_LLM_ADMIN_LISTEN": "none"} if args[:1] == ("run",) else {}, **(env or {}))), timeout=seconds * SLOW, cwd=cwd)
     run.stdout, run.stderr = run.stdout.decode("utf-8", "replace"), run.stderr.decode("utf-8", "replace")
     done = Done(run)
     assert not BROKEN.search(done.out + done.err), done
@@ -223,6 +246,12 @@ class Agent:
         config = {} if config is None else config
         if isinstance(config, dict) and "listen" not in config:
             config = dict(config, listen="unix@%s/a%d.sock" % (directory, number))
+        # Not the port that all would share.
+        self.admin = "unix@%s/admin%d.sock" % (directory, number)
+        if isinstance(config, dict) and "admin_listen" in config:
+            self.admin = config["admin_listen"]
+        else:
+            env = dict({"SPOA_LLM_ADMIN_LISTEN": self.admin}, **(env or {}))
         self.config = config
         self.file = write_config(directory, config, "agent%d.json" % number)
         self.address = None
@@ -265,13 +294,18 @@ class Agent:
         with self.client() as client:
             return client.ask(**question)
 
-    def rss(self):
-        """Resident memory in bytes."""
-        status = pathlib.Path("/proc/%d/status" % self.process.pid).read_text()
+    @property
+    def pid(self):
+        """The worker process's."""
+        return until(lambda: children_of(self.process.pid), 5, "the master has a worker")[0]
+
+    def rss(self, pid=None):
+        """Resident memory of the worker process in bytes."""
+        status = pathlib.Path("/proc/%d/status" % (pid or self.pid)).read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) * 1024
 
     def descriptors(self):
-        return len(os.listdir("/proc/%d/fd" % self.process.pid))
+        return len(os.listdir("/proc/%d/fd" % self.pid))
 
     def kill(self):
         self.expect_exit = {-signal.SIGKILL}

@@ -83,7 +83,7 @@ class LedgerGateway(harness.Gateway):
         process.name, process.log, process.file = "agent", log, open(log, "ab")
         process.popen = subprocess.Popen(
             ["bash", "-c", command, "agent"] + harness.argv("run", "-c", file), stdin=subprocess.DEVNULL, stdout=process.file,
-            stderr=process.file, env=harness.environment(self.env), start_new_session=True, close_fds=False)
+            stderr=process.file, env=harness.environment(dict({"SPOA_LLM_ADMIN_LISTEN": "none"}, **self.env)), start_new_session=True, close_fds=False)
         harness.LIVE.append(process)
         self.agent.process = process
         self.agent.ready()

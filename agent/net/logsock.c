@@ -2,6 +2,7 @@
 #include "net/logsock.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -123,19 +124,15 @@ static void on_stream(struct ev_loop *loop, ev_io *io, int events)
 	}
 }
 
-static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
+/* Takes over `fd`. NULL: there are enough, or no memory. */
+static stream *stream_open(logsock *s, int fd)
 {
-	logsock *s = io->data;
-	int fd = listener_accept(&s->listeners[io - s->watchers]);
-
-	(void)events;
-	if (fd < 0)
-		return;
 	stream *st = s->streams_count < LOGSOCK_STREAMS ? calloc(1, sizeof *st) : NULL;
+
 	if (!st) {
 		log_event(LOG_ERROR, "log_stream_refused", LOG_I("streams", s->streams_count));
 		close(fd);
-		return;
+		return NULL;
 	}
 	st->owner = s;
 	/* However this process ends, the other side sees a reset: HAProxy 3.0's ring takes no notice of an orderly end, and
@@ -150,8 +147,38 @@ static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
 		st->next->prev = st;
 	s->streams = st;
 	s->streams_count++;
-	ev_io_start(loop, &st->io);
+	ev_io_start(s->loop, &st->io);
 	log_event(LOG_DEBUG, "log_stream", LOG_I("fd", fd));
+	return st;
+}
+
+static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
+{
+	logsock *s = io->data;
+	int fd = listener_accept(&s->listeners[io - s->watchers]);
+
+	(void)loop;
+	(void)events;
+	if (fd >= 0)
+		stream_open(s, fd);
+}
+
+bool logsock_adopt(logsock *s, int fd, slice begun)
+{
+	int flags = fcntl(fd, F_GETFL);
+
+	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0 ||
+	    begun.len > LENGTH_DIGITS + 1 + LOGSOCK_LINE_MAX) {
+		close(fd);
+		return false;
+	}
+	stream *st = stream_open(s, fd);
+	if (!st)
+		return false;
+	if (buf_append(&st->in, begun.ptr, begun.len) && split(s, &st->in))
+		return true;
+	stream_close(st);
+	return false;
 }
 
 /* What the kernel had no room for; it counts them since the socket was made. */
@@ -245,7 +272,7 @@ logsock *logsock_new(struct ev_loop *loop, const listener *listeners, size_t cou
 	return s;
 }
 
-void logsock_free(logsock *s)
+void logsock_free(logsock *s, void (*each)(void *ctx, int fd, slice begun), void *ctx)
 {
 	if (!s)
 		return;
@@ -254,13 +281,16 @@ void logsock_free(logsock *s)
 		while (s->listeners[i].datagram && read_datagrams(s, i))
 			;
 	}
-	while (s->streams) {
-		stream *st = s->streams;
+	for (stream *st = s->streams, *after; st; st = after) {
+		after = st->next;
 		on_stream(s->loop, &st->io, EV_READ);
-		if (s->streams == st)
-			stream_close(st);
 	}
 	on_turn(s->loop, &s->turn, 0);
+	while (s->streams) {
+		if (each)
+			each(ctx, s->streams->io.fd, buf_slice(&s->streams->in));
+		stream_close(s->streams);
+	}
 	ev_prepare_stop(s->loop, &s->turn);
 	for (size_t i = 0; i < s->count; i++)
 		listener_close(&s->listeners[i]);

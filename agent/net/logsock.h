@@ -28,7 +28,11 @@ typedef struct logsock_handler {
 
 /* Takes over the listeners, and closes them at the end. NULL: no memory. */
 logsock *logsock_new(struct ev_loop *loop, const listener *listeners, size_t count, logsock_handler handler);
-/* Takes in what has arrived by now, then closes everything. */
-void logsock_free(logsock *s);
+/* A stream of another process, with what it had of a message that is not whole. Takes over `fd`, on failure too. */
+bool logsock_adopt(logsock *s, int fd, slice begun);
+/* Takes in what has arrived by now, then closes everything. `each`, where not NULL, is first given every stream that is still
+ * connected, with what is there of a message that is not whole: a stream whose descriptor it has passed on to another process
+ * goes on there; any other is reset. */
+void logsock_free(logsock *s, void (*each)(void *ctx, int fd, slice begun), void *ctx);
 
 #endif

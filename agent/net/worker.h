@@ -1,58 +1,82 @@
 /* SPDX-License-Identifier: MIT
  *
- * A thread with an event loop of its own: accepts SPOP connections, answers them, and takes nothing from outside
- * but a new policy and the order to stop. Everything not marked otherwise belongs to the worker's own thread. */
+ * One of the threads of workers.h, with an event loop of its own: accepts SPOP connections, answers them, and takes nothing
+ * from outside but a new policy and orders. Everything not marked otherwise belongs to the worker's own thread, and to the
+ * main thread while none runs. */
 #ifndef NET_WORKER_H
 #define NET_WORKER_H
 
-#include <ev.h>
-#include <pthread.h>
+#include <stdalign.h>
 
-#include "decide/policy.h"
-#include "net/listener.h"
+#include "base/buf.h"
+#include "net/workers.h"
 
 enum {
 	WORKER_SCRATCH = 64 * 1024, /* bytes read at a time; most frames never leave this room */
+	CACHE_LINE = 64,
 };
 
 typedef struct conn conn;
 
-typedef struct worker_limits {
-	uint32_t max_frame;
-	unsigned max_connections;
-	bool pipelining;
-} worker_limits;
+/* How many connections a thread has; on a cache line of its own. */
+typedef struct worker_load {
+	alignas(CACHE_LINE) atomic_uint conns;
+} worker_load;
+
+/* What the threads have in common: nothing that is touched for each request. */
+typedef struct worker_shared {
+	worker_limits limits;
+	const listener *listeners;
+	size_t listeners_count;
+	unsigned threads;
+	struct ev_loop *owner; /* the loop to tell when the last thread ends ... */
+	ev_async *ended;       /* ... and the watcher there */
+	double stall_seconds;
+	double drain_seconds;  /* written before `drain` */
+	/* Orders. A thread looks at them when it is woken. */
+	atomic_bool freeze, drain, stop;
+	atomic_uint running;   /* threads that still have something to do */
+	alignas(CACHE_LINE) atomic_uint connections; /* of all threads */
+	alignas(CACHE_LINE) _Atomic uint64_t memory; /* bytes in the buffers of all connections */
+	worker_load *loads;    /* one of each thread */
+} worker_shared;
 
 typedef struct worker {
+	worker_shared *shared;
 	unsigned index;
 	pthread_t thread;
+	bool running;                  /* main thread: `thread` is to be joined */
 	struct ev_loop *loop;
 	ev_async wake;
 	_Atomic(policy *) next_policy; /* any thread: what to use from the next turn on */
-	atomic_bool stop;              /* any thread */
-	struct ev_loop *owner;         /* the loop to tell when this thread ends ... */
-	ev_async *ended;               /* ... and the watcher there */
 
 	policy *policy;
-	worker_limits limits;
-	ev_io *accepting; /* one per listener */
-	const listener *listeners;
-	size_t listeners_count;
+	ev_io *accepting;       /* one per listener */
 	ev_timer accept_pause;
-	conn *conns; /* linked */
-	unsigned conns_count;
-	bool stopping;
-	unsigned char *scratch; /* WORKER_SCRATCH bytes */
+	bool yielding;          /* the pause is for a thread with fewer connections to take what came */
+	ev_timer drain_end;
+	ev_prepare turn;
+	ev_timer heartbeat;     /* a loop that waits turns all the same */
+	conn *conns;            /* linked */
+	bool draining;          /* connections go with their next answer */
+	bool stopping;          /* all are told to go, none is accepted */
+	unsigned char *scratch; /* what is read: CONN_KEEP bytes in front, then WORKER_SCRATCH */
+	buf spare;              /* room for answers, lent to the connection that is being answered */
+	llm_request request;    /* the one being answered: kept here, it needs no clearing each time */
+	decision decision;
+	alignas(CACHE_LINE) net_counters counters;
 } worker;
 
-/* The listeners stay the caller's, and open, until worker_join(). Takes over one reference of `p`. `ended` is a
- * watcher of the loop `owner`, woken when the thread has nothing more to do. */
-bool worker_start(worker *w, unsigned index, const listener *listeners, size_t count, worker_limits limits, policy *p,
-		  struct ev_loop *owner, ev_async *ended, err *e);
+/* Takes over one reference of `p`, on failure too. Nothing runs yet. */
+bool worker_init(worker *w, worker_shared *s, unsigned index, policy *p, err *e);
+/* Not of one that runs. What is open is closed without a word. */
+void worker_deinit(worker *w);
+
+bool worker_run(worker *w, err *e);
+void worker_join(worker *w);
+/* From any thread: look at the orders, and at the policy. */
+void worker_wake(worker *w);
 /* From any thread. Takes over one reference of `p`. */
 void worker_set_policy(worker *w, policy *p);
-/* From any thread: finish what was read, say goodbye, end. */
-void worker_stop(worker *w);
-void worker_join(worker *w);
 
 #endif

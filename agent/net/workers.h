@@ -19,18 +19,24 @@ typedef struct worker_limits {
 	worker_pipelining pipelining;
 } worker_limits;
 
+/* Seconds after which a peer that has not taken one byte of its answers is given up. */
+enum { WORKER_STALL_S = 30 };
+
 typedef struct workers workers;
 
 /* The listeners stay the caller's, and open, until workers_free(). Takes over one reference of `p`. `ended` is a watcher of the
  * loop `owner`, woken when no thread has anything more to do. Nothing runs yet. NULL: `e` says why, and `p` is released. */
 workers *workers_new(const listener *listeners, size_t count, unsigned threads, worker_limits limits, policy *p,
 		     struct ev_loop *owner, ev_async *ended, err *e);
-/* Before workers_start(), or while frozen: a connection of another process. Takes over `fd`, on failure too. */
+/* Before workers_start(), or while frozen: a connection of another process. Takes over `fd`, on failure too. It counts for
+ * max_connections and max_memory, and is taken beyond them: HAProxy has it already. */
 bool workers_adopt(workers *ws, int fd, slice state, err *e);
 /* Also after workers_freeze(): goes on as if nothing had happened. False: `e` says why; no thread runs. */
 bool workers_start(workers *ws, err *e);
 /* Takes over one reference of `p`. */
 void workers_set_policy(workers *ws, policy *p);
+/* Before workers_start(): instead of WORKER_STALL_S. */
+void workers_set_stall(workers *ws, double seconds);
 
 /* Ends the threads and leaves every connection as it is. */
 void workers_freeze(workers *ws);

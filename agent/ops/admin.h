@@ -12,6 +12,11 @@ enum {
 	ADMIN_CONNECTIONS = 64,    /* at a time, of one listener */
 	ADMIN_BODY_MAX = 64 << 10, /* bytes of a request's body */
 	ADMIN_IDLE_S = 10,         /* seconds that a connection may say nothing */
+	ADMIN_REQUEST_S = 20,      /* and may take for one request, however busy it is meanwhile; for taking the answer three times as long */
+	ADMIN_MEMORY = 32 << 10,   /* bytes of one connection; a request's head has to fit into it */
+	ADMIN_LISTENING = 16,      /* connections at a time that take /events, of all listeners */
+	ADMIN_JOBS = 16,           /* requests that wait for the database or a reload */
+	ADMIN_JOB_THREADS = 2,
 };
 
 typedef struct admin_listener {
@@ -22,6 +27,7 @@ typedef struct admin_listener {
 
 typedef struct admin_options {
 	const char *token_source; /* `env:NAME`, `file:PATH` (read at each request), "": none asked for */
+	const char *ledger_db;    /* the database's file, for sums by model and route; NULL: none is kept */
 } admin_options;
 
 typedef struct admin admin;

@@ -32,13 +32,20 @@ typedef struct host_thread {
 	uint64_t decisions, connections, turns;
 } host_thread;
 
+typedef struct host_route { /* texts live as long as the snapshot */
+	const char *name, *prefix, *backend, *upstream, *auth, *reference_model; /* backend, upstream, reference_model: NULL: none */
+	bool enabled, usable; /* usable: it has a backend, and its credential is there */
+} host_route;
+
 typedef struct host_snapshot {
 	const char *version;
 	int64_t started_ms; /* Unix time of the worker process */
 	uint64_t restarts;  /* by the master, after a crash */
 	uint64_t reloads, reloads_failed;
 	int64_t reloaded_ms; /* 0: never */
-	size_t routes;
+	host_route *routes; /* owned */
+	size_t routes_count;
+	char *texts; /* owned; what the routes point into */
 	host_decisions *decisions; /* owned; those that are not 0 */
 	size_t decisions_count;
 	host_refusals *refusals; /* owned; every code */
@@ -59,18 +66,25 @@ typedef struct host_snapshot {
 	uint64_t max_connections, max_memory;
 	size_t credentials, credentials_missing; /* of routes that replace */
 	bool ledger_kept;
+	uint64_t journal_max; /* bytes */
 	ledger_stats ledger;
 } host_snapshot;
 
 /* A reason why the process is not ready, or not well. */
 typedef struct host_check {
-	const char *part;  /* workers, credentials, ledger, journal, log_lines, reload */
+	const char *part;  /* workers, routes, credentials, reload, draining, ledger, journal, log_lines */
 	bool ok;
 	bool blocking;     /* not ok makes /readyz 503 */
 	char detail[200];
 } host_check;
 
 enum { HOST_CHECKS_MAX = 16 };
+
+typedef enum host_result {
+	HOST_OK,
+	HOST_BAD_REQUEST, /* `e` says what is wrong with what was asked */
+	HOST_UNAVAILABLE, /* `e` says why it cannot be had now */
+} host_result;
 
 typedef struct ops_host {
 	void *ctx;
@@ -80,12 +94,12 @@ typedef struct ops_host {
 	size_t (*checks)(void *ctx, host_check out[HOST_CHECKS_MAX]);
 	/* Waits until it is done. False: `e` says why nothing changed. */
 	bool (*reload)(void *ctx, size_t *routes, err *e);
-	/* JSON as `spoa-llm explain --json`. `request` is {"model","method","path","headers":["k: v"],"body"}. False: `e`. */
-	bool (*explain)(void *ctx, const char *request, FILE *out, err *e);
-	/* JSON (or CSV) as `spoa-llm savings`; NULL texts are the defaults. False: `e`. */
-	bool (*savings)(void *ctx, const char *since, const char *until, const char *by, bool csv, FILE *out, err *e);
-	/* Headroom's document: series is history, hourly, daily, weekly or monthly. False: `e`. */
-	bool (*stats_history)(void *ctx, const char *series, bool csv, FILE *out, err *e);
+	/* JSON as `spoa-llm explain --json`. `request` is {"model","method","path","headers":["k: v"],"body"}, each of them optional. */
+	host_result (*explain)(void *ctx, const char *request, size_t len, FILE *out, err *e);
+	/* JSON (or CSV) as `spoa-llm savings`; NULL texts are the defaults. */
+	host_result (*savings)(void *ctx, const char *since, const char *until, const char *by, bool csv, FILE *out, err *e);
+	/* Headroom's document; as CSV one series of it: history, hourly, daily, weekly or monthly. NULL: history. */
+	host_result (*stats_history)(void *ctx, const char *series, bool csv, FILE *out, err *e);
 } ops_host;
 
 void host_snapshot_deinit(host_snapshot *s);

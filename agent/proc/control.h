@@ -29,7 +29,9 @@ enum {
 typedef enum control_type {
 	/* worker -> master */
 	CONTROL_KEEP = 1,   /* one descriptor that the master holds for the next worker. Body: u8 1 where its socket file is ours to remove, else 0 */
-	CONTROL_PREPARED,   /* the configuration is good. Body: u32 CONTROL_VERSION, u32 watchdog in seconds */
+	/* The configuration is good. Body: u32 CONTROL_VERSION, u32 watchdog in seconds (these two in every version), u32 log level, u32 log
+	 * format (log.h) for the master's own lines. A worker that is READY says it again after a reload that changed one of them. */
+	CONTROL_PREPARED,
 	CONTROL_READY,      /* answers HAProxy */
 	CONTROL_ALIVE,      /* every thread has turned since the last one */
 	CONTROL_RELOADING,  /* for the service manager; READY follows */

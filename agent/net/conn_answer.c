@@ -1,0 +1,271 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * From frames to answers, and what is counted on the way. No socket is touched here. */
+#include <time.h>
+
+#include "base/log.h"
+#include "decide/response.h"
+#include "net/conn_impl.h"
+
+/* ---- counting */
+
+static uint64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
+/* The end of one decision is the start of the next: the clock is read once for each. */
+static void count_latency(net_counters *n, uint64_t *since)
+{
+	uint64_t now = now_ns(), took = now - *since;
+	size_t at = 0;
+
+	while (at < LATENCY_BUCKETS && took > latency_bounds_ns[at])
+		at++;
+	counter_add(&n->latency[at], 1);
+	counter_add(&n->latency_sum_ns, took);
+	*since = now;
+}
+
+static void note_text(char *to, size_t room, slice text)
+{
+	size_t len = text.len < room ? text.len : room - 1;
+
+	if (len)
+		memcpy(to, text.ptr, len);
+	to[len] = '\0';
+}
+
+/* Where a reader holds the lock, the note is lost, and no time. */
+static void take_note(net_counters *n, refusal why, const llm_request *r, const decision *d, const char *problem)
+{
+	struct timespec t;
+
+	if (pthread_mutex_trylock(&n->notes_lock) != 0)
+		return;
+	refusal_note *note = &n->notes[n->notes_next++ % REFUSALS_KEPT];
+	clock_gettime(CLOCK_REALTIME, &t);
+	note->time_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	note->why = why;
+	note_text(note->id, sizeof note->id, r->id);
+	note_text(note->route, sizeof note->route, d->route_name);
+	note_text(note->model, sizeof note->model, slice_of(d->model.name, d->model.status == MODEL_FOUND ? d->model.len : 0));
+	note_text(note->problem, sizeof note->problem, slice_cstr(problem));
+	pthread_mutex_unlock(&n->notes_lock);
+}
+
+static void count_decision(net_counters *n, const llm_request *r, const decision *d, bool fell_back)
+{
+	unsigned slot = d->route ? d->route->slot : 0;
+	outcome o = d->replace ? OUTCOME_REPLACE : OUTCOME_PASSTHROUGH;
+
+	if (d->refusal != REFUSE_NOT || fell_back) {
+		refusal why = fell_back ? REFUSE_GATEWAY : d->refusal;
+		o = OUTCOME_REFUSED;
+		counter_add(&n->refusals[why], 1);
+		take_note(n, why, r, d, fell_back ? "the answer is larger than max_frame_size" : d->problem);
+	}
+	counter_add(&n->decisions[slot < COUNTER_ROUTES ? slot : COUNTER_ROUTES - 1][d->caller][o], 1);
+}
+
+/* ---- logging; none of it is on the way of a request that is let through */
+
+__attribute__((noinline)) static void log_refusal(const llm_request *r, const decision *d)
+{
+	char source[300] = "";
+
+	if (d->ask_again) {
+		log_event(LOG_DEBUG, "asked_for_more", LOG_S("id", r->id), LOG_I("buffered", r->sample.buffered));
+		return;
+	}
+	if (d->replace)
+		credential_describe(&d->route->auth, source, sizeof source);
+	log_event(LOG_WARN, "refused", LOG_S("id", r->id), LOG_I("status", refusal_describe(d->refusal)->status),
+		  LOG_C("code", refusal_describe(d->refusal)->code), LOG_S("route", d->route_name),
+		  LOG_S("model", slice_of(d->model.name, d->model.len)), LOG_C("auth", source),
+		  LOG_C("problem", d->problem ? d->problem : ""));
+}
+
+__attribute__((noinline)) static void log_allowed(const llm_request *r, const decision *d)
+{
+	log_event(LOG_DEBUG, "decision", LOG_S("id", r->id), LOG_S("route", d->route_name),
+		  LOG_S("model", slice_of(d->model.name, d->model.len)), LOG_C("model_from", model_from_name(d->model.from)),
+		  LOG_S("backend", d->backend), LOG_C("auth", d->replace ? "replace" : "passthrough"));
+}
+
+__attribute__((noinline)) static void log_too_large(const conn *c, const llm_request *r, const decision *d)
+{
+	log_event(LOG_ERROR, "ack_too_large", LOG_S("id", r->id), LOG_S("route", d->route_name),
+		  LOG_I("max_frame_size", c->session.max_frame), LOG_C("hint", "raise max_frame_size, or tune.bufsize in HAProxy"));
+}
+
+/* ---- answering */
+
+bool conn_room(conn *c, size_t len)
+{
+	worker *w = c->worker;
+
+	if (c->out.cap == 0 && w->spare.data) {
+		c->out.data = w->spare.data;
+		c->out.cap = w->spare.cap;
+		w->spare = (buf){ .limit = 0 };
+	}
+	return buf_reserve(&c->out, len);
+}
+
+static void wrote(conn *c, size_t len)
+{
+	c->out.end += len;
+	counter_add(&c->worker->counters.frames_out, len != 0);
+}
+
+void conn_leave(conn *c, spop_status status, slice message)
+{
+	if (conn_room(c, CONTROL_ROOM))
+		wrote(c, spop_write_disconnect(&c->session, c->out.data + c->out.end, CONTROL_ROOM, status, message));
+	c->leaving = true;
+}
+
+/* The ACK of an llm-request. False: no memory for it. */
+static bool answer_request(conn *c, const spop_event *e, spop_message *m, uint64_t *since)
+{
+	worker *w = c->worker;
+	decision *d = &w->decision;
+	bool fell_back = false;
+
+	request_read(&w->request, m);
+	decide(w->policy, &w->request, d);
+	size_t room = decision_ack_room(d);
+	if (!conn_room(c, room))
+		return false;
+	wrote(c, decision_ack(d, &c->session, c->out.data + c->out.end, room, e->stream_id, e->frame_id, &fell_back));
+	if (d->ask_again && !fell_back) {
+		counter_add(&w->counters.asked_for_more, 1);
+		*since = now_ns();
+	} else {
+		count_decision(&w->counters, &w->request, d, fell_back);
+		count_latency(&w->counters, since);
+	}
+	if (d->refusal != REFUSE_NOT)
+		log_refusal(&w->request, d);
+	else if (log_enabled(LOG_DEBUG))
+		log_allowed(&w->request, d);
+	if (fell_back)
+		log_too_large(c, &w->request, d);
+	return true;
+}
+
+/* Every NOTIFY gets its one ACK here, whatever happens. False: no memory for it. */
+static bool answer(conn *c, const spop_event *e, uint64_t *since)
+{
+	cursor messages = cursor_of(e->messages);
+	spop_message m;
+	slice name;
+	spop_value value;
+
+	/* The first message that is known is answered; HAProxy's groups have one. */
+	while (spop_message_next(&messages, &m)) {
+		if (slice_eq(m.name, SLICE("llm-request")))
+			return answer_request(c, e, &m, since);
+		if (slice_eq(m.name, SLICE("llm-response"))) {
+			size_t room = CONTROL_ROOM + USAGE_FRAGMENT_MAX;
+			if (!conn_room(c, room))
+				return false;
+			counter_add(&c->worker->counters.responses, 1);
+			wrote(c, response_ack(&m, &c->session, c->out.data + c->out.end, room, e->stream_id, e->frame_id));
+			*since = 0;
+			return true;
+		}
+		while (spop_arg_next(&m, &name, &value))
+			;
+	}
+	/* One that is not for us is answered by no action; of a request HAProxy then forwards nothing. */
+	if (!conn_room(c, CONTROL_ROOM))
+		return false;
+	spop_writer w = spop_ack_begin(&c->session, c->out.data + c->out.end, CONTROL_ROOM, e->stream_id, e->frame_id);
+	wrote(c, frame_end(&w));
+	return true;
+}
+
+/* Is pipelining to be announced to this HAProxy, which offers it? `s->async` tells one of 3.0 or older. */
+static bool pipelining_wanted(const worker_limits *limits, const spop_session *s)
+{
+	(void)s;
+	switch (limits->pipelining) {
+	case WORKER_PIPELINING_OFF:
+		return false;
+	case WORKER_PIPELINING_AUTO:
+	case WORKER_PIPELINING_ON:
+		break;
+	}
+	return true;
+}
+
+static void say_hello(conn *c)
+{
+	worker *w = c->worker;
+
+	counter_add(&w->counters.hellos, 1);
+	if (c->session.healthcheck) {
+		counter_add(&w->counters.healthchecks, 1);
+		/* HAProxy's check fails by it, and the next requests go elsewhere. */
+		if (w->draining) {
+			conn_leave(c, SPOP_NO_RESOURCE, SLICE("the agent is going away"));
+			return;
+		}
+	}
+	c->session.pipelining = c->session.pipelining && pipelining_wanted(&w->shared->limits, &c->session);
+	if (!conn_room(c, CONTROL_ROOM)) {
+		conn_leave(c, SPOP_NO_RESOURCE, SLICE("out of memory"));
+		return;
+	}
+	wrote(c, spop_write_hello(&c->session, c->out.data + c->out.end, CONTROL_ROOM));
+	conn_set_limits(c);
+	log_event(LOG_DEBUG, "hello", LOG_I("fd", c->fd), LOG_I("max_frame_size", c->session.max_frame),
+		  LOG_I("pipelining", c->session.pipelining), LOG_I("healthcheck", c->session.healthcheck));
+}
+
+size_t conn_answer(conn *c, slice *in)
+{
+	net_counters *n = &c->worker->counters;
+	uint64_t since = 0; /* when the work at the next frame began; 0: look at the clock */
+
+	while (!c->leaving && buf_len(&c->out) < CONN_OUT_HIGH) {
+		spop_event e = spop_session_next(&c->session, in);
+		if (e.type == SPOP_MORE)
+			return e.need;
+		counter_add(&n->frames_in, 1);
+		switch (e.type) {
+		case SPOP_MORE:
+			break;
+		case SPOP_HELLO:
+			say_hello(c);
+			break;
+		case SPOP_NOTIFY:
+			if (!since)
+				since = now_ns();
+			c->answered = c->worker->draining;
+			if (!answer(c, &e, &since))
+				conn_leave(c, SPOP_NO_RESOURCE, SLICE("out of memory"));
+			break;
+		case SPOP_SKIPPED:
+			log_event(LOG_DEBUG, "frame_skipped", LOG_I("fd", c->fd));
+			break;
+		case SPOP_DISCONNECT:
+			/* Status 1 is how HAProxy up to 3.0 leaves an idle connection. */
+			log_event(LOG_DEBUG, "disconnect", LOG_I("fd", c->fd), LOG_I("status", e.status), LOG_S("reason", e.reason));
+			conn_leave(c, SPOP_OK, SLICE("bye"));
+			break;
+		case SPOP_ERROR:
+			counter_add(&n->spop_errors, 1);
+			log_event(LOG_WARN, "spop_error", LOG_I("fd", c->fd), LOG_I("status", e.status), LOG_S("problem", e.reason),
+				  LOG_C("instead", "the connection is closed"));
+			conn_leave(c, e.status, e.reason);
+			break;
+		}
+	}
+	return 0;
+}

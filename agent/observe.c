@@ -1,0 +1,641 @@
+/* SPDX-License-Identifier: MIT */
+#include "observe.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "explain.h"
+#include "headroom.h"
+#include "ledger_cli.h"
+#include "ops/admin.h"
+#include "period.h"
+#include "savings.h"
+
+enum {
+	STUCK_MS = 3000,      /* a thread that has not turned for so long is stuck */
+	LINES_MS = 5 * 60000, /* how long lost log lines are worth a word */
+	NOTES = 64,           /* refused requests that are shown */
+};
+
+/* Something that grows, and when it last did. */
+typedef struct watched {
+	uint64_t value;
+	int64_t changed_ms; /* monotonic; 0: never */
+} watched;
+
+struct observer {
+	const config *config;
+	workers *workers;
+	struct ev_loop *loop;
+	ev_async *reload;
+	int64_t started_ms;
+	unsigned restarts;
+	char *ledger_db;
+
+	admin *admin;
+	admin_listener doors[ADMIN_LISTENERS];
+	size_t doors_count;
+
+	pthread_mutex_t lock; /* of all below */
+	pthread_cond_t reloaded;
+	policy *policy;
+	recording *recording;
+	bool draining, stopping;
+	uint64_t reloads, reloads_failed;
+	int64_t reloaded_ms;
+	char reload_problem[sizeof((host_check){ 0 }).detail]; /* of the last one; "": it went well */
+	/* POST /reload: asked for, and done by the main thread */
+	uint64_t asked, done;
+	bool done_ok;
+	size_t done_routes;
+	err done_error;
+	/* what checks() saw before */
+	watched *turns; /* of each thread */
+	watched foreign, malformed, dropped;
+};
+
+static int64_t monotonic_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- slots: names for as long as the process lives, so that a counter never changes its meaning */
+
+enum { SLOT_LEGACY = 0, SLOT_OTHER = COUNTER_ROUTES - 1 };
+
+static char slot_names[COUNTER_ROUTES][ROUTE_NAME_MAX + 1] = { [SLOT_LEGACY] = "legacy", [SLOT_OTHER] = "other" };
+/* Written by the main thread only; a name is there before its slot is counted. */
+static _Atomic unsigned slots_used = 1;
+
+static unsigned slot_of(const char *name)
+{
+	unsigned used = atomic_load(&slots_used);
+
+	for (unsigned i = 0; i < used; i++)
+		if (strcmp(slot_names[i], name) == 0)
+			return i;
+	if (used == SLOT_OTHER || strcmp(name, slot_names[SLOT_OTHER]) == 0)
+		return SLOT_OTHER;
+	snprintf(slot_names[used], sizeof slot_names[used], "%s", name);
+	atomic_store(&slots_used, used + 1);
+	return used;
+}
+
+void observer_assign_slots(route_table *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		t->routes[i].slot = slot_of(t->routes[i].name);
+}
+
+/* ---- what of the process is shown */
+
+static policy *policy_now(observer *o)
+{
+	pthread_mutex_lock(&o->lock);
+	policy *p = policy_ref(o->policy);
+	pthread_mutex_unlock(&o->lock);
+	return p;
+}
+
+static uint64_t sum_of(const workers *ws, unsigned threads, unsigned slot, unsigned p, unsigned out)
+{
+	uint64_t n = 0;
+
+	for (unsigned t = 0; t < threads; t++)
+		n += counter_get(&workers_counters(ws, t)->decisions[slot][p][out]);
+	return n;
+}
+
+static bool sum_decisions(host_snapshot *s, const workers *ws, unsigned threads)
+{
+	static const char *const outcomes[] = {
+		[OUTCOME_PASSTHROUGH] = "passthrough", [OUTCOME_REPLACE] = "replace", [OUTCOME_REFUSED] = "refused",
+	};
+	unsigned used = atomic_load(&slots_used);
+
+	s->decisions = calloc((used + 1) * PROTOCOLS * OUTCOMES, sizeof *s->decisions);
+	if (!s->decisions)
+		return false;
+	for (unsigned i = 0; i <= used; i++) {
+		unsigned slot = i < used ? i : SLOT_OTHER;
+		for (unsigned p = 0; p < PROTOCOLS; p++) {
+			for (unsigned out = 0; out < OUTCOMES; out++) {
+				uint64_t n = sum_of(ws, threads, slot, p, out);
+				if (n)
+					s->decisions[s->decisions_count++] =
+						(host_decisions){ slot_names[slot], protocol_name((protocol)p), outcomes[out], n };
+			}
+		}
+	}
+	return true;
+}
+
+static bool sum_refusals(host_snapshot *s, const workers *ws, unsigned threads)
+{
+	s->refusals = calloc(REFUSALS, sizeof *s->refusals);
+	if (!s->refusals)
+		return false;
+	for (unsigned why = REFUSE_NOT + 1; why < REFUSALS; why++) {
+		const refusal_info *info = refusal_describe((refusal)why);
+		host_refusals *r = &s->refusals[s->refusals_count++];
+		*r = (host_refusals){ info->code, info->status, 0 };
+		for (unsigned t = 0; t < threads; t++)
+			r->count += counter_get(&workers_counters(ws, t)->refusals[why]);
+	}
+	return true;
+}
+
+static void cut(char *out, const char *from, size_t room)
+{
+	size_t len = strnlen(from, room - 1);
+
+	memcpy(out, from, len);
+	out[len] = '\0';
+}
+
+static bool copy_notes(host_snapshot *s, workers *ws)
+{
+	refusal_note *notes = calloc(NOTES, sizeof *notes);
+
+	s->notes = calloc(NOTES, sizeof *s->notes);
+	s->notes_count = notes && s->notes ? workers_notes(ws, notes, NOTES) : 0;
+	for (size_t i = 0; i < s->notes_count; i++) {
+		const refusal_note *from = &notes[i];
+		const refusal_info *info = refusal_describe(from->why);
+		host_note *n = &s->notes[i];
+		n->time_ms = from->time_ms;
+		n->status = info->status;
+		snprintf(n->code, sizeof n->code, "%s", info->code);
+		_Static_assert(sizeof n->id == sizeof from->id && sizeof n->problem == sizeof from->problem, "the same room");
+		cut(n->id, from->id, sizeof n->id);
+		cut(n->route, from->route, sizeof n->route);
+		cut(n->model, from->model, sizeof n->model);
+		cut(n->problem, from->problem, sizeof n->problem);
+	}
+	bool ok = notes && s->notes;
+	free(notes);
+	return ok;
+}
+
+static bool sum_threads(host_snapshot *s, const workers *ws, unsigned threads)
+{
+	s->latency_bounds_ns = latency_bounds_ns;
+	s->latency_count = LATENCY_BUCKETS;
+	s->latency = calloc(LATENCY_BUCKETS + 1, sizeof *s->latency);
+	s->threads = calloc(threads ? threads : 1, sizeof *s->threads);
+	if (!s->latency || !s->threads)
+		return false;
+	s->threads_count = threads;
+	for (unsigned t = 0; t < threads; t++) {
+		const net_counters *c = workers_counters(ws, t);
+		host_thread *h = &s->threads[t];
+		/* Closed before opened, so that there are never fewer than none. */
+		uint64_t closed = counter_get(&c->connections_closed), opened = counter_get(&c->connections_opened);
+		h->connections = opened > closed ? opened - closed : 0;
+		h->turns = counter_get(&c->turns);
+		for (size_t i = 0; i <= LATENCY_BUCKETS; i++) {
+			uint64_t n = counter_get(&c->latency[i]);
+			s->latency[i] += n;
+			h->decisions += n;
+		}
+		s->latency_sum_ns += counter_get(&c->latency_sum_ns);
+		s->connections_closed += closed;
+		s->connections_opened += opened;
+#define SUM(name) s->name += counter_get(&c->name)
+		SUM(healthchecks);
+		SUM(refused_connections);
+		SUM(refused_memory);
+		SUM(stalled);
+		SUM(backpressure);
+		SUM(frames_in);
+		SUM(frames_out);
+		SUM(bytes_in);
+		SUM(bytes_out);
+		SUM(hellos);
+		SUM(spop_errors);
+		SUM(hello_timeouts);
+		SUM(accept_pauses);
+		SUM(asked_for_more);
+		SUM(responses);
+#undef SUM
+	}
+	return true;
+}
+
+/* A copy in s->texts, of which `*at` bytes are taken. NULL stays NULL. */
+static const char *keep(host_snapshot *s, size_t room, size_t *at, const char *text)
+{
+	size_t len = text ? strlen(text) + 1 : 0;
+	char *to = s->texts + *at;
+
+	if (!text || len > room - *at)
+		return NULL;
+	memcpy(to, text, len);
+	*at += len;
+	return to;
+}
+
+static bool copy_routes(host_snapshot *s, const policy *p)
+{
+	const route_table *t = p->table;
+	char source[600];
+	size_t room = 1, at = 0;
+
+	for (size_t i = 0; i < t->count; i++) {
+		const route *r = &t->routes[i];
+		const upstream *up = route_upstream(t, r);
+		const char *const texts[] = { r->name, r->prefix, route_backend(t, r), up ? up->url : NULL, r->reference_model };
+		for (size_t n = 0; n < sizeof texts / sizeof texts[0]; n++)
+			room += texts[n] ? strlen(texts[n]) + 1 : 0;
+		room += sizeof source;
+	}
+	s->texts = malloc(room);
+	s->routes = calloc(t->count ? t->count : 1, sizeof *s->routes);
+	if (!s->texts || !s->routes)
+		return false;
+	for (size_t i = 0; i < t->count; i++) {
+		const route *r = &t->routes[i];
+		const upstream *up = route_upstream(t, r);
+		const char *problem = NULL;
+		bool replaces = r->auth.kind != AUTH_PASSTHROUGH;
+		bool present = !replaces || credential_read(&r->auth, &p->files[i], &problem).len > 0;
+		host_route *h = &s->routes[i];
+		credential_describe(&r->auth, source, sizeof source);
+		h->name = keep(s, room, &at, r->name);
+		h->prefix = keep(s, room, &at, r->prefix);
+		h->backend = keep(s, room, &at, route_backend(t, r));
+		h->upstream = keep(s, room, &at, up ? up->url : NULL);
+		h->auth = keep(s, room, &at, source);
+		h->reference_model = keep(s, room, &at, r->reference_model);
+		h->enabled = r->enabled;
+		h->usable = h->backend && present;
+		if (r->enabled && replaces) {
+			s->credentials++;
+			s->credentials_missing += !present;
+		}
+	}
+	s->routes_count = t->count;
+	return true;
+}
+
+static bool on_snapshot(void *ctx, host_snapshot *s)
+{
+	observer *o = ctx;
+	unsigned threads = workers_threads(o->workers);
+	policy *p = policy_now(o);
+
+	*s = (host_snapshot){ .version = SPOA_LLM_VERSION, .started_ms = o->started_ms, .restarts = o->restarts };
+	s->max_connections = (uint64_t)o->config->max_connections;
+	s->max_memory = (uint64_t)o->config->max_memory;
+	s->journal_max = (uint64_t)o->config->journal_max;
+	s->memory = workers_memory(o->workers);
+	bool ok = sum_decisions(s, o->workers, threads) && sum_refusals(s, o->workers, threads) && sum_threads(s, o->workers, threads) &&
+		  copy_notes(s, o->workers) && copy_routes(s, p);
+	policy_unref(p);
+	pthread_mutex_lock(&o->lock);
+	s->reloads = o->reloads;
+	s->reloads_failed = o->reloads_failed;
+	s->reloaded_ms = o->reloaded_ms;
+	s->ledger_kept = o->recording != NULL;
+	if (o->recording)
+		s->ledger = recording_stats(o->recording);
+	pthread_mutex_unlock(&o->lock);
+	if (!ok)
+		host_snapshot_deinit(s);
+	return ok;
+}
+
+/* ---- checks */
+
+__attribute__((format(printf, 5, 6))) static void check(host_check *c, const char *part, bool ok, bool blocking, const char *fmt, ...)
+{
+	va_list args;
+
+	c->part = part;
+	c->ok = ok;
+	c->blocking = blocking;
+	va_start(args, fmt);
+	vsnprintf(c->detail, sizeof c->detail, fmt, args);
+	va_end(args);
+}
+
+static bool changed_lately(watched *w, uint64_t value, int64_t now, int64_t within)
+{
+	if (w->value != value) {
+		w->value = value;
+		w->changed_ms = now;
+	}
+	return w->changed_ms && now - w->changed_ms <= within;
+}
+
+static void check_workers(observer *o, host_check *c, int64_t now)
+{
+	unsigned threads = workers_threads(o->workers), stuck = 0;
+
+	for (unsigned t = 0; t < threads; t++) {
+		watched *w = &o->turns[t];
+		if (!w->changed_ms)
+			w->changed_ms = now;
+		stuck += !changed_lately(w, counter_get(&workers_counters(o->workers, t)->turns), now, STUCK_MS);
+	}
+	if (stuck)
+		check(c, "workers", false, true, "%u of %u threads have not turned for %d seconds", stuck, threads, STUCK_MS / 1000);
+	else
+		check(c, "workers", true, true, "%u threads turn", threads);
+}
+
+static size_t check_routes(host_check *c, const policy *p)
+{
+	const route_table *t = p->table;
+	size_t nowhere = 0, missing = 0, needed = 0;
+	const char *which = "", *without = "";
+
+	for (size_t i = 0; i < t->count; i++) {
+		const route *r = &t->routes[i];
+		const char *problem = NULL;
+		if (!r->enabled)
+			continue;
+		if (!route_backend(t, r)) {
+			nowhere++;
+			which = r->name;
+		}
+		if (r->auth.kind == AUTH_PASSTHROUGH)
+			continue;
+		needed++;
+		if (credential_read(&r->auth, &p->files[i], &problem).len == 0) {
+			missing++;
+			without = r->name;
+		}
+	}
+	if (nowhere)
+		check(&c[0], "routes", false, false, "%zu of %zu routes have no usable upstream and refuse everything: %s%s", nowhere,
+		      t->enabled, which, nowhere > 1 ? " and others" : "");
+	else
+		check(&c[0], "routes", true, false, "%zu routes", t->enabled);
+	if (missing)
+		check(&c[1], "credentials", false, false, "%zu of %zu credentials are missing, their routes refuse everything: %s%s", missing,
+		      needed, without, missing > 1 ? " and others" : "");
+	else
+		check(&c[1], "credentials", true, false, "%zu credentials are there", needed);
+	return 2;
+}
+
+static size_t check_ledger(observer *o, host_check *c, const ledger_stats *l, int64_t now)
+{
+	bool foreign = changed_lately(&o->foreign, l->foreign, now, LINES_MS);
+	bool malformed = changed_lately(&o->malformed, l->malformed, now, LINES_MS);
+	bool dropped = changed_lately(&o->dropped, l->dropped, now, LINES_MS);
+
+	if (l->state == LEDGER_OK)
+		check(&c[0], "ledger", true, false, "%llu requests stored", (unsigned long long)l->stored);
+	else
+		check(&c[0], "ledger", false, false, "%s: %s; the journal keeps the records", l->state == LEDGER_BEHIND ? "behind" : "failing",
+		      l->problem);
+	if (l->journal.failing || l->journal.dropped)
+		check(&c[1], "journal", !l->journal.failing, false, "%llu records lost; %s", (unsigned long long)l->journal.dropped,
+		      l->journal.problem);
+	else
+		check(&c[1], "journal", true, false, "%llu bytes in %llu files", (unsigned long long)l->journal.bytes,
+		      (unsigned long long)l->journal.segments);
+	if (foreign || malformed || dropped)
+		check(&c[2], "log_lines", false, false,
+		      "in the last 5 minutes there were lines%s%s%s; since the start: foreign %llu, malformed %llu, dropped %llu",
+		      foreign ? " without the key" : "", malformed ? " that could not be read" : "", dropped ? " that the kernel dropped" : "",
+		      (unsigned long long)l->foreign, (unsigned long long)l->malformed, (unsigned long long)l->dropped);
+	else
+		check(&c[2], "log_lines", true, false, "%llu lines", (unsigned long long)l->lines);
+	return 3;
+}
+
+static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
+{
+	observer *o = ctx;
+	int64_t now = monotonic_ms();
+	policy *p = policy_now(o);
+	size_t n = 0;
+
+	pthread_mutex_lock(&o->lock);
+	check_workers(o, &out[n++], now);
+	n += check_routes(&out[n], p);
+	if (*o->reload_problem)
+		check(&out[n++], "reload", false, false, "the last one failed, the configuration before it is in use: %s", o->reload_problem);
+	else
+		check(&out[n++], "reload", true, false, "%s", o->reloads ? "the last one went well" : "never asked for");
+	check(&out[n++], "draining", !o->draining, true, "%s", o->draining ? "HAProxy is told to go elsewhere" : "no");
+	if (o->recording) {
+		ledger_stats l = recording_stats(o->recording);
+		n += check_ledger(o, &out[n], &l, now);
+	}
+	pthread_mutex_unlock(&o->lock);
+	policy_unref(p);
+	return n;
+}
+
+/* ---- what is asked */
+
+static bool on_reload(void *ctx, size_t *routes, err *e)
+{
+	observer *o = ctx;
+
+	pthread_mutex_lock(&o->lock);
+	uint64_t mine = ++o->asked;
+	if (!o->stopping)
+		ev_async_send(o->loop, o->reload);
+	while (!o->stopping && o->done < mine)
+		pthread_cond_wait(&o->reloaded, &o->lock);
+	bool done = o->done >= mine, ok = done && o->done_ok;
+	*routes = o->done_routes;
+	if (!ok)
+		err_set(e, "%s", done ? o->done_error.text : "the agent is stopping");
+	pthread_mutex_unlock(&o->lock);
+	return ok;
+}
+
+static host_result on_explain(void *ctx, const char *request, size_t len, FILE *out, err *e)
+{
+	policy *p = policy_now(ctx);
+	bool ok = explain_json(out, p, slice_of(request, len), e);
+
+	policy_unref(p);
+	return ok ? HOST_OK : HOST_BAD_REQUEST;
+}
+
+static host_result on_savings(void *ctx, const char *since, const char *until, const char *by, bool csv, FILE *out, err *e)
+{
+	observer *o = ctx;
+	savings_report r;
+	int code;
+
+	if (!savings_prepare(&r, since, until, by, e))
+		return HOST_BAD_REQUEST;
+	store *s = ledger_try_open(o->config->ledger, false, false, &code, e);
+	bool ok = s && savings_read(s, &r, e) == STORE_OK;
+	store_close(s);
+	if (ok)
+		savings_write(out, &r, csv);
+	savings_deinit(&r);
+	return ok ? HOST_OK : HOST_UNAVAILABLE;
+}
+
+static host_result on_stats_history(void *ctx, const char *series, bool csv, FILE *out, err *e)
+{
+	observer *o = ctx;
+	store_result result = STORE_ERROR;
+	int code;
+
+	if (series && !headroom_series_valid(series)) {
+		err_set(e, "series \"%.60s\": history, hourly, daily, weekly or monthly is expected", series);
+		return HOST_BAD_REQUEST;
+	}
+	price_table *prices = price_table_load(*o->config->prices ? o->config->prices : NULL, e);
+	store *s = prices ? ledger_try_open(o->config->ledger, false, false, &code, e) : NULL;
+	headroom *x = s ? headroom_read(s, prices, &result, e) : NULL;
+	bool ok = x && result == STORE_OK;
+	if (ok)
+		headroom_stats_history(out, x, o->ledger_db, series, csv);
+	headroom_free(x);
+	store_close(s);
+	price_table_unref(prices);
+	return ok ? HOST_OK : HOST_UNAVAILABLE;
+}
+
+/* ---- life */
+
+observer *observer_new(const config *c, workers *ws, policy *p, recording *r, unsigned restarts, struct ev_loop *loop, ev_async *reload)
+{
+	observer *o = calloc(1, sizeof *o);
+	unsigned threads = workers_threads(ws);
+
+	if (!o)
+		return NULL;
+	pthread_mutex_init(&o->lock, NULL);
+	pthread_cond_init(&o->reloaded, NULL);
+	o->config = c;
+	o->workers = ws;
+	o->policy = policy_ref(p);
+	o->recording = r;
+	o->restarts = restarts;
+	o->loop = loop;
+	o->reload = reload;
+	o->started_ms = period_now();
+	o->turns = calloc(threads ? threads : 1, sizeof *o->turns);
+	if (!o->turns || asprintf(&o->ledger_db, "%s/ledger.db", c->ledger) < 0) {
+		o->ledger_db = NULL;
+		observer_free(o);
+		return NULL;
+	}
+	return o;
+}
+
+void observer_free(observer *o)
+{
+	if (!o)
+		return;
+	observer_stop_serving(o);
+	policy_unref(o->policy);
+	pthread_mutex_destroy(&o->lock);
+	pthread_cond_destroy(&o->reloaded);
+	free(o->ledger_db);
+	free(o->turns);
+	free(o);
+}
+
+bool observer_serve_on(observer *o, const listener listeners[LISTEN_MAX], err *e)
+{
+	o->doors_count = 0;
+	for (size_t i = 0; i < o->config->admin_listen.count; i++) {
+		if (listeners[i].fd < 0)
+			continue;
+		o->doors[o->doors_count++] = (admin_listener){ listeners[i].fd, !listeners[i].tcp, o->config->admin_listen.items[i] };
+	}
+	return observer_serve(o, e);
+}
+
+bool observer_serve(observer *o, err *e)
+{
+	admin_options with = { o->config->admin_token, *o->config->ledger ? o->ledger_db : NULL };
+	ops_host host = { o, on_snapshot, on_checks, on_reload, on_explain, on_savings, on_stats_history };
+
+	if (o->admin || !o->doors_count)
+		return true;
+	pthread_mutex_lock(&o->lock);
+	o->stopping = false;
+	/* While nobody asked, nobody looked. */
+	memset(o->turns, 0, workers_threads(o->workers) * sizeof *o->turns);
+	pthread_mutex_unlock(&o->lock);
+	o->admin = admin_start(o->doors, o->doors_count, &with, host, e);
+	return o->admin != NULL;
+}
+
+void observer_stop_serving(observer *o)
+{
+	/* A reload that is waited for would be done by this very thread. */
+	pthread_mutex_lock(&o->lock);
+	o->stopping = true;
+	pthread_cond_broadcast(&o->reloaded);
+	pthread_mutex_unlock(&o->lock);
+	admin_stop(o->admin);
+	o->admin = NULL;
+}
+
+/* ---- what changes */
+
+void observer_set_policy(observer *o, policy *p)
+{
+	pthread_mutex_lock(&o->lock);
+	policy *old = o->policy;
+	o->policy = policy_ref(p);
+	pthread_mutex_unlock(&o->lock);
+	policy_unref(old);
+}
+
+void observer_set_recording(observer *o, recording *r)
+{
+	pthread_mutex_lock(&o->lock);
+	o->recording = r;
+	pthread_mutex_unlock(&o->lock);
+}
+
+void observer_draining(observer *o)
+{
+	pthread_mutex_lock(&o->lock);
+	o->draining = true;
+	pthread_mutex_unlock(&o->lock);
+}
+
+void observer_reloaded(observer *o, bool ok, const char *problem)
+{
+	pthread_mutex_lock(&o->lock);
+	if (ok) {
+		o->reloads++;
+		o->reloaded_ms = period_now();
+	} else {
+		o->reloads_failed++;
+	}
+	snprintf(o->reload_problem, sizeof o->reload_problem, "%s", ok ? "" : *problem ? problem : "?");
+	pthread_mutex_unlock(&o->lock);
+}
+
+bool observer_reload_asked(observer *o)
+{
+	pthread_mutex_lock(&o->lock);
+	bool asked = o->done < o->asked && !o->stopping;
+	pthread_mutex_unlock(&o->lock);
+	return asked;
+}
+
+void observer_reload_done(observer *o, bool ok, size_t routes, const err *e)
+{
+	pthread_mutex_lock(&o->lock);
+	/* One at a time: who asked while this one was on its way wants what the file holds now. */
+	o->done++;
+	o->done_ok = ok;
+	o->done_routes = routes;
+	if (!ok)
+		o->done_error = *e;
+	pthread_cond_broadcast(&o->reloaded);
+	pthread_mutex_unlock(&o->lock);
+}

@@ -1,0 +1,598 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What is asked over HTTP: who may ask, what for, and the answers.
+ *
+ * - Without a token a TCP listener is loopback's, and the Host header has to name it: a page of elsewhere whose name was made to mean
+ *   127.0.0.1 has its own name there. With a token such a page has nothing to show.
+ * - With a token all data needs it. /livez and /readyz answer everybody, without details; the page's own files hold no data.
+ * - POST needs X-Requested-With, which no form and no plain cross-site request can carry, and where there is an Origin it has to be
+ *   our own. Nothing is ever allowed to other origins. */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "base/text.h"
+#include "ops/admin_impl.h"
+#include "ops/metrics.h"
+#include "ops/page.h"
+#include "ops/token.h"
+
+/* ---- answers */
+
+/* The body is `text` of malloc(), released at once or by libmicrohttpd. */
+static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const char *type, char *text, size_t len, const char *name,
+			     const char *value)
+{
+	struct MHD_Response *r;
+	enum MHD_Result rc = MHD_NO;
+
+	if (!text)
+		return MHD_NO;
+	r = MHD_create_response_from_buffer(len, text, MHD_RESPMEM_MUST_FREE);
+	if (!r) {
+		free(text);
+		return MHD_NO;
+	}
+	MHD_add_response_header(r, "Content-Type", type);
+	MHD_add_response_header(r, "Cache-Control", "no-store");
+	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+	MHD_add_response_header(r, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
+	MHD_add_response_header(r, "Cross-Origin-Resource-Policy", "same-origin");
+	MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
+	if (name)
+		MHD_add_response_header(r, name, value);
+	rc = MHD_queue_response(c, status, r);
+	MHD_destroy_response(r);
+	return rc;
+}
+
+static enum MHD_Result reply_error(struct MHD_Connection *c, unsigned status, const char *text, const char *name, const char *value)
+{
+	char *body = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&body, &len);
+
+	if (!f)
+		return MHD_NO;
+	fputs("{\"error\":", f);
+	json_write_text(f, text);
+	fputs("}\n", f);
+	fclose(f);
+	return reply(c, status, "application/json", body, len, name, value);
+}
+
+static enum MHD_Result reply_file(struct MHD_Connection *c, const page_file *p)
+{
+	const char *known = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "If-None-Match");
+	bool same = known && strstr(known, p->etag);
+	/* libmicrohttpd takes a buffer that it does not change. */
+	void *bytes;
+	memcpy(&bytes, &p->bytes, sizeof bytes);
+	struct MHD_Response *r = MHD_create_response_from_buffer(same ? 0 : p->len, bytes, MHD_RESPMEM_PERSISTENT);
+
+	if (!r)
+		return MHD_NO;
+	MHD_add_response_header(r, "Content-Type", p->type);
+	MHD_add_response_header(r, "ETag", p->etag);
+	/* Asked again each time, and answered with 304: after an upgrade page and data fit together. */
+	MHD_add_response_header(r, "Cache-Control", "no-cache");
+	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+	MHD_add_response_header(r, "Content-Security-Policy",
+				"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+				"base-uri 'none'; frame-ancestors 'none'; form-action 'none'");
+	MHD_add_response_header(r, "Cross-Origin-Resource-Policy", "same-origin");
+	MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
+	enum MHD_Result rc = MHD_queue_response(c, same ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK, r);
+	MHD_destroy_response(r);
+	return rc;
+}
+
+/* ---- what is there */
+
+typedef enum target_id { LIVEZ, READYZ, METRICS, SAVINGS, STATS, EVENTS, STATS_HISTORY_, EXPLAIN, RELOAD } target_id;
+
+static const struct target {
+	const char *path;
+	target_id id;
+	bool get, post;
+	bool open; /* without the token too */
+} targets[] = {
+	{ "/livez", LIVEZ, true, false, true },
+	{ "/readyz", READYZ, true, false, true },
+	{ "/metrics", METRICS, true, false, false },
+	{ "/savings", SAVINGS, true, false, false },
+	{ "/stats", STATS, true, false, false },
+	{ "/events", EVENTS, true, false, false },
+	{ "/stats-history", STATS_HISTORY_, true, false, false },
+	{ "/explain", EXPLAIN, true, true, false },
+	{ "/reload", RELOAD, false, true, false },
+};
+
+static const struct target *target_of(const char *path)
+{
+	for (size_t i = 0; i < sizeof targets / sizeof targets[0]; i++)
+		if (strcmp(targets[i].path, path) == 0)
+			return &targets[i];
+	return NULL;
+}
+
+static const page_file *file_of(const char *path)
+{
+	for (size_t i = 0; i < page_files_count; i++)
+		if (strcmp(page_files[i].path, path) == 0)
+			return &page_files[i];
+	return NULL;
+}
+
+/* ---- who may ask */
+
+/* "localhost:9603" for a listener at 127.0.0.1:9603, and what it was told to listen at. */
+static bool host_is_ours(const door *d, slice host)
+{
+	static const char *const names[] = { "localhost", "127.0.0.1", "[::1]" };
+	const char *port = strrchr(d->address, ':');
+	char wanted[ADMIN_HOST_MAX + 16];
+
+	if (!port)
+		return false;
+	if (slice_ieq(host, slice_cstr(d->address)))
+		return true;
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		snprintf(wanted, sizeof wanted, "%s%s", names[i], port);
+		if (slice_ieq(host, slice_cstr(wanted)))
+			return true;
+		/* A client leaves HTTP's own port out. */
+		if (strcmp(port, ":80") == 0 && slice_ieq(host, slice_cstr(names[i])))
+			return true;
+	}
+	return false;
+}
+
+static bool host_allowed(const door *d, struct MHD_Connection *c, const char *version)
+{
+	const char *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host");
+
+	if (d->local || d->admin->token_source)
+		return true;
+	/* No browser leaves it out; health checks of HTTP/1.0 do. */
+	if (!host)
+		return strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
+	return host_is_ours(d, slice_trim(slice_cstr(host)));
+}
+
+static bool has_token(const admin *a, struct MHD_Connection *c)
+{
+	return !a->token_source || token_matches(a->token_source, MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization"));
+}
+
+/* Made by a program or by our own page. */
+static bool not_cross_site(struct MHD_Connection *c)
+{
+	const char *with = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "X-Requested-With");
+	const char *origin = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Origin");
+	const char *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host");
+
+	if (!with || strcmp(with, "spoa-llm") != 0)
+		return false;
+	if (!origin)
+		return true;
+	slice from = slice_cstr(origin);
+	if (slice_istarts(from, SLICE("http://")))
+		from = slice_from(from, 7);
+	else if (slice_istarts(from, SLICE("https://")))
+		from = slice_from(from, 8);
+	else
+		return false;
+	return host && slice_ieq(from, slice_trim(slice_cstr(host)));
+}
+
+static bool is_get(const char *method)
+{
+	return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
+}
+
+/* Refuses what is not to be answered; MHD_NO with `*refused` false: go on. */
+static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *method, const char *version, bool *refused)
+{
+	const struct target *t = target_of(q->path);
+	bool file = !t && file_of(q->path);
+	bool post = strcmp(method, MHD_HTTP_METHOD_POST) == 0;
+
+	*refused = true;
+	if (!host_allowed(q->door, c, version))
+		return reply_error(c, MHD_HTTP_MISDIRECTED_REQUEST, "this Host is not served here", NULL, NULL);
+	/* Who has no token does not learn what there is. */
+	if (!file && !(t && t->open) && !has_token(q->door->admin, c))
+		return reply_error(c, MHD_HTTP_UNAUTHORIZED, "a bearer token is needed", "WWW-Authenticate", "Bearer realm=\"spoa-llm\"");
+	if (!t && !file)
+		return reply_error(c, MHD_HTTP_NOT_FOUND, "there is no such thing here", NULL, NULL);
+	if (!(is_get(method) && (file || t->get)) && !(post && t && t->post))
+		return reply_error(c, MHD_HTTP_METHOD_NOT_ALLOWED, "this method is not allowed here", "Allow",
+				   file || !t->post ? "GET, HEAD" : t->get ? "GET, HEAD, POST" : "POST");
+	if (post && !not_cross_site(c))
+		return reply_error(c, MHD_HTTP_FORBIDDEN, "a POST needs the header X-Requested-With: spoa-llm, and no foreign Origin", NULL, NULL);
+	const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
+	if (length && (strlen(length) > 9 || strtoul(length, NULL, 10) > ADMIN_BODY_MAX))
+		return reply_error(c, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large", NULL, NULL);
+	*refused = false;
+	return MHD_NO;
+}
+
+/* ---- the request's own words */
+
+/* False: it holds what no text holds. `*value` NULL: not given. */
+static bool argument(struct MHD_Connection *c, const char *name, const char **value)
+{
+	size_t len = 0;
+
+	*value = NULL;
+	if (MHD_lookup_connection_value_n(c, MHD_GET_ARGUMENT_KIND, name, strlen(name), value, &len) != MHD_YES)
+		*value = NULL;
+	if (*value && strlen(*value) != len)
+		return false;
+	if (*value && !**value)
+		*value = NULL;
+	return true;
+}
+
+static bool format_is_csv(struct MHD_Connection *c, bool *csv)
+{
+	const char *format;
+
+	if (!argument(c, "format", &format))
+		return false;
+	*csv = format && strcmp(format, "csv") == 0;
+	return !format || *csv || strcmp(format, "json") == 0;
+}
+
+typedef struct header_list {
+	FILE *f;
+	size_t count;
+	bool bad;
+} header_list;
+
+static enum MHD_Result on_header_argument(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len, const char *value,
+					  size_t value_len)
+{
+	header_list *l = cls;
+
+	(void)kind;
+	if (!slice_eq(slice_of(key, key_len), SLICE("header")) || !value)
+		return MHD_YES;
+	l->bad = l->bad || strlen(value) != value_len;
+	fputs(l->count++ ? "," : "", l->f);
+	json_write_text(l->f, value);
+	return MHD_YES;
+}
+
+/* GET /explain?model=&method=&path=&header= as the JSON that a POST has. NULL: no memory, or an argument is no text. */
+static char *explain_question(struct MHD_Connection *c, size_t *len)
+{
+	static const char *const names[] = { "model", "method", "path", "body" };
+	char *text = NULL;
+	header_list headers = { open_memstream(&text, len), 0, false };
+	FILE *f = headers.f;
+	const char *value;
+
+	if (!f)
+		return NULL;
+	fputs("{\"headers\":[", f);
+	MHD_get_connection_values_n(c, MHD_GET_ARGUMENT_KIND, on_header_argument, &headers);
+	fputc(']', f);
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+		headers.bad = !argument(c, names[i], &value) || headers.bad;
+		if (!value)
+			continue;
+		fprintf(f, ",\"%s\":", names[i]);
+		json_write_text(f, value);
+	}
+	fputc('}', f);
+	if (fclose(f) != 0 || headers.bad) {
+		free(text);
+		return NULL;
+	}
+	return text;
+}
+
+/* ---- answers that take a moment */
+
+static enum MHD_Result give_job(request *q, struct MHD_Connection *c, const struct target *t, const char *method)
+{
+	job *j = calloc(1, sizeof *j);
+	const char *texts[3] = { NULL, NULL, NULL };
+	bool ok = true;
+
+	if (!j)
+		return MHD_NO;
+	j->connection = c;
+	j->request = q;
+	switch (t->id) {
+	case SAVINGS:
+		j->kind = JOB_SAVINGS;
+		ok = argument(c, "since", &texts[0]) && argument(c, "until", &texts[1]) && argument(c, "by", &texts[2]) &&
+		     format_is_csv(c, &j->csv);
+		break;
+	case STATS_HISTORY_:
+		j->kind = JOB_STATS_HISTORY;
+		ok = argument(c, "series", &texts[0]) && format_is_csv(c, &j->csv);
+		break;
+	case EXPLAIN:
+		j->kind = JOB_EXPLAIN;
+		if (is_get(method)) {
+			j->texts[0] = explain_question(c, &j->len);
+			ok = j->texts[0] != NULL;
+		} else {
+			j->texts[0] = q->body;
+			j->len = q->body_len;
+			q->body = NULL;
+		}
+		break;
+	case RELOAD: j->kind = JOB_RELOAD; break;
+	case LIVEZ:
+	case READYZ:
+	case METRICS:
+	case STATS:
+	case EVENTS: break;
+	}
+	for (size_t i = 0; ok && i < 3; i++) {
+		if (!texts[i])
+			continue;
+		j->texts[i] = strdup(texts[i]);
+		ok = j->texts[i] != NULL;
+	}
+	if (!ok) {
+		for (size_t i = 0; i < 3; i++)
+			free(j->texts[i]);
+		free(j);
+		return reply_error(c, MHD_HTTP_BAD_REQUEST, "an argument has a value that it cannot have; format is json or csv", NULL, NULL);
+	}
+	if (!jobs_add(q->door->admin, j))
+		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many requests wait already", "Retry-After", "1");
+	return MHD_YES;
+}
+
+static enum MHD_Result give_result(request *q, struct MHD_Connection *c)
+{
+	answer *out = &q->answer;
+	char disposition[80], *text = out->text;
+	unsigned status = out->status;
+
+	out->text = NULL;
+	out->status = 0;
+	if (!out->filename)
+		return reply(c, status, out->type, text, out->len, NULL, NULL);
+	snprintf(disposition, sizeof disposition, "attachment; filename=\"%s\"", out->filename);
+	return reply(c, status, out->type, text, out->len, "Content-Disposition", disposition);
+}
+
+/* ---- answers at once */
+
+static enum MHD_Result give_health(request *q, struct MHD_Connection *c, bool live)
+{
+	admin *a = q->door->admin;
+	host_check checks[HOST_CHECKS_MAX];
+	size_t count = a->host.checks(a->host.ctx, checks), len = 0;
+	bool ok = checks_ready(checks, count);
+	char *text = NULL;
+	FILE *f = open_memstream(&text, &len);
+
+	if (!f)
+		return MHD_NO;
+	/* The process is alive as long as its threads turn; whatever else is wrong, a restart would not make it better. */
+	for (size_t i = 0; live && i < count; i++)
+		if (strcmp(checks[i].part, "workers") == 0)
+			ok = checks[i].ok;
+	fprintf(f, "{\"status\":\"%s\",\"checks\":", ok ? "ok" : "failing");
+	checks_write(f, checks, count, has_token(a, c));
+	fputs("}\n", f);
+	fclose(f);
+	return reply(c, ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, "application/json", text, len, NULL, NULL);
+}
+
+static enum MHD_Result give_metrics(request *q, struct MHD_Connection *c)
+{
+	admin *a = q->door->admin;
+	host_check checks[HOST_CHECKS_MAX];
+	host_snapshot s;
+	size_t len = 0;
+	char *text = NULL;
+
+	if (!a->host.snapshot(a->host.ctx, &s))
+		return MHD_NO;
+	size_t count = a->host.checks(a->host.ctx, checks);
+	FILE *f = open_memstream(&text, &len);
+	if (f) {
+		pthread_mutex_lock(&a->totals_lock);
+		/* What is not known yet is not shown as 0: that would be a counter that goes up by all there ever was. */
+		metrics_write(f, &s, checks, count, a->totals && a->totals->known ? a->totals : NULL, a->requests);
+		pthread_mutex_unlock(&a->totals_lock);
+		fclose(f);
+	}
+	host_snapshot_deinit(&s);
+	return reply(c, MHD_HTTP_OK, METRICS_TYPE, text, len, NULL, NULL);
+}
+
+static enum MHD_Result give_stats(request *q, struct MHD_Connection *c)
+{
+	uint64_t version;
+	size_t len;
+	char *text = admin_stats(q->door->admin, &len, &version);
+
+	return reply(c, MHD_HTTP_OK, "application/json", text, len, NULL, NULL);
+}
+
+static void set_state(struct MHD_Connection *c, int state)
+{
+	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
+	visitor *v = info ? info->socket_context : NULL;
+
+	if (!v)
+		return;
+	pthread_mutex_lock(&v->door->admin->visitors_lock);
+	v->state = state == VISITOR_LISTENING ? VISITOR_LISTENING : state == VISITOR_ANSWERED ? VISITOR_ANSWERED : VISITOR_ASKING;
+	v->since_ms = admin_now_ms();
+	pthread_mutex_unlock(&v->door->admin->visitors_lock);
+}
+
+static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const char *method)
+{
+	if (strcmp(method, MHD_HTTP_METHOD_HEAD) == 0) {
+		char *none = strdup("");
+		return reply(c, MHD_HTTP_OK, "text/event-stream", none, 0, NULL, NULL);
+	}
+	struct MHD_Response *r = events_open(q->door->admin, c);
+	if (!r)
+		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many listen already", "Retry-After", "5");
+	MHD_add_response_header(r, "Content-Type", "text/event-stream");
+	MHD_add_response_header(r, "Cache-Control", "no-store");
+	/* A proxy in between is not to collect them. */
+	MHD_add_response_header(r, "X-Accel-Buffering", "no");
+	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+	MHD_add_response_header(r, "Cross-Origin-Resource-Policy", "same-origin");
+	MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
+	enum MHD_Result rc = MHD_queue_response(c, MHD_HTTP_OK, r);
+	MHD_destroy_response(r);
+	if (rc == MHD_YES)
+		set_state(c, VISITOR_LISTENING);
+	return rc;
+}
+
+static enum MHD_Result give(request *q, struct MHD_Connection *c, const char *method)
+{
+	const struct target *t = target_of(q->path);
+
+	if (!t) {
+		const page_file *file = file_of(q->path);
+		return file ? reply_file(c, file) : MHD_NO;
+	}
+	switch (t->id) {
+	case LIVEZ: return give_health(q, c, true);
+	case READYZ: return give_health(q, c, false);
+	case METRICS: return give_metrics(q, c);
+	case STATS: return give_stats(q, c);
+	case EVENTS: return give_events(q, c, method);
+	case SAVINGS:
+	case STATS_HISTORY_:
+	case EXPLAIN:
+	case RELOAD: break;
+	}
+	return give_job(q, c, t, method);
+}
+
+/* ---- libmicrohttpd */
+
+void *http_begin(void *cls, const char *uri, struct MHD_Connection *connection)
+{
+	request *q = calloc(1, sizeof *q);
+	size_t len = strcspn(uri, "?");
+
+	(void)connection;
+	if (!q)
+		return NULL;
+	q->door = cls;
+	/* As it was written: nothing is decoded, so that a path has one way to be written. */
+	if (len < sizeof q->path)
+		memcpy(q->path, uri, len);
+	return q;
+}
+
+/* False: no memory. */
+static bool take_body(request *q, const char *bytes, size_t len)
+{
+	if (q->too_large || len > ADMIN_BODY_MAX - q->body_len) {
+		q->too_large = true;
+		return true;
+	}
+	char *more = realloc(q->body, q->body_len + len + 1);
+	if (!more)
+		return false;
+	memcpy(more + q->body_len, bytes, len);
+	q->body = more;
+	q->body_len += len;
+	more[q->body_len] = '\0';
+	return true;
+}
+
+enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
+			    const char *upload, size_t *upload_len, void **context)
+{
+	door *d = cls;
+	request *q = *context;
+
+	(void)url;
+	if (!q)
+		return MHD_NO;
+	if (!q->begun) {
+		bool refused;
+		q->begun = true;
+		d->admin->requests++;
+		enum MHD_Result rc = refuse(q, connection, method, version, &refused);
+		if (refused)
+			set_state(connection, VISITOR_ANSWERED);
+		return refused ? rc : MHD_YES;
+	}
+	if (*upload_len) {
+		if (!take_body(q, upload, *upload_len))
+			return MHD_NO;
+		*upload_len = 0;
+		return MHD_YES;
+	}
+	if (q->answer.status)
+		return give_result(q, connection);
+	set_state(connection, VISITOR_ANSWERED);
+	if (q->too_large)
+		return reply_error(connection, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large", NULL, NULL);
+	return give(q, connection, method);
+}
+
+void http_end(void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode how)
+{
+	request *q = *context;
+
+	(void)cls;
+	(void)how;
+	set_state(connection, VISITOR_ASKING);
+	if (!q)
+		return;
+	free(q->body);
+	free(q->answer.text);
+	free(q);
+	*context = NULL;
+}
+
+void http_visit(void *cls, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode what)
+{
+	door *d = cls;
+	admin *a = d->admin;
+	visitor *v = *context;
+
+	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
+		const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+		v = info ? calloc(1, sizeof *v) : NULL;
+		*context = v;
+		if (!v)
+			return;
+		v->door = d;
+		v->fd = info->connect_fd;
+		v->since_ms = admin_now_ms();
+		pthread_mutex_lock(&a->visitors_lock);
+		v->next = a->visitors;
+		if (v->next)
+			v->next->prev = v;
+		a->visitors = v;
+		d->visitors++;
+		pthread_mutex_unlock(&a->visitors_lock);
+	} else if (v) {
+		/* The descriptor is still open here, so nobody else's is shut down. */
+		pthread_mutex_lock(&a->visitors_lock);
+		if (v->next)
+			v->next->prev = v->prev;
+		if (v->prev)
+			v->prev->next = v->next;
+		else
+			a->visitors = v->next;
+		d->visitors--;
+		pthread_mutex_unlock(&a->visitors_lock);
+		free(v);
+		*context = NULL;
+	}
+}

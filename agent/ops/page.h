@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The dashboard's files, put into the program by the Makefile: agent/ops/page/ and Chart.js from Debian. */
+#ifndef OPS_PAGE_H
+#define OPS_PAGE_H
+
+#include <stddef.h>
+
+typedef struct page_file {
+	const char *path; /* of the URL */
+	const char *type;
+	const unsigned char *bytes;
+	size_t len;
+	const char *etag; /* with its quotes */
+} page_file;
+
+extern const page_file page_files[];
+extern const size_t page_files_count;
+
+#endif

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The service manager's protocol (sd_notify(3)): lines of NAME=VALUE in one datagram to $NOTIFY_SOCKET. */
+#ifndef PROC_NOTIFY_H
+#define PROC_NOTIFY_H
+
+#include <stdint.h>
+
+/* Without a service manager, or where it does not listen: nothing happens. */
+void notify_send(const char *lines);
+/* Begins a reload; READY=1 ends it. */
+void notify_reloading(void);
+/* The time within which the service manager wants WATCHDOG=1 from this process, in milliseconds; 0: it does not. */
+int64_t notify_watchdog_ms(void);
+
+#endif

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: MIT */
+#include "proc/sockets.h"
+
+#include <fcntl.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+enum { INHERITED_FIRST = 3 };
+
+/* Of a unix socket with a file; false: it has none. */
+static bool path_of(int fd, char path[sizeof(struct sockaddr_un) + 1])
+{
+	struct sockaddr_un name;
+	socklen_t len = sizeof name;
+
+	if (getsockname(fd, (struct sockaddr *)&name, &len) != 0 || name.sun_family != AF_UNIX)
+		return false;
+	len -= (socklen_t)offsetof(struct sockaddr_un, sun_path);
+	if (len == 0 || len > sizeof name.sun_path || name.sun_path[0] == '\0')
+		return false;
+	memcpy(path, name.sun_path, len);
+	path[len] = '\0';
+	return true;
+}
+
+static void own(held_socket *h)
+{
+	char path[sizeof(struct sockaddr_un) + 1];
+	struct stat st;
+
+	if (!path_of(h->fd, path) || lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode))
+		return;
+	h->ours = true;
+	h->file_dev = st.st_dev;
+	h->file_ino = st.st_ino;
+}
+
+static void let_go(held_socket *h)
+{
+	char path[sizeof(struct sockaddr_un) + 1];
+	struct stat st;
+
+	if (h->ours && path_of(h->fd, path) && lstat(path, &st) == 0 && st.st_dev == h->file_dev && st.st_ino == h->file_ino)
+		unlink(path);
+	close(h->fd);
+}
+
+bool sockets_keep(sockets *s, int fd, bool ours, unsigned worker)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) != 0 || !S_ISSOCK(st.st_mode)) {
+		close(fd);
+		return false;
+	}
+	for (size_t i = 0; i < s->count; i++) {
+		held_socket *h = &s->items[i];
+		if (h->dev != st.st_dev || h->ino != st.st_ino)
+			continue;
+		h->named_by = worker;
+		if (ours && !h->ours)
+			own(h);
+		close(fd);
+		return true;
+	}
+	if (s->count == MASTER_SOCKETS) {
+		close(fd);
+		return false;
+	}
+	held_socket *h = &s->items[s->count++];
+	*h = (held_socket){ .fd = fd, .dev = st.st_dev, .ino = st.st_ino, .added_by = worker, .named_by = worker };
+	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	if (ours)
+		own(h);
+	return true;
+}
+
+void sockets_take_inherited(sockets *s)
+{
+	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
+	long count = pid && fds && strtol(pid, NULL, 10) == getpid() ? strtol(fds, NULL, 10) : 0;
+
+	for (int i = 0; i < count && i < MASTER_SOCKETS; i++)
+		sockets_keep(s, INHERITED_FIRST + i, false, 0);
+	unsetenv("LISTEN_PID");
+	unsetenv("LISTEN_FDS");
+	unsetenv("LISTEN_FDNAMES");
+}
+
+static void drop(sockets *s, bool added, unsigned worker)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < s->count; i++) {
+		if (added ? s->items[i].added_by == worker : s->items[i].named_by != worker)
+			let_go(&s->items[i]);
+		else
+			s->items[kept++] = s->items[i];
+	}
+	s->count = kept;
+}
+
+void sockets_drop_unnamed(sockets *s, unsigned worker)
+{
+	drop(s, false, worker);
+}
+
+void sockets_drop_added(sockets *s, unsigned worker)
+{
+	drop(s, true, worker);
+}
+
+void sockets_drop_all(sockets *s)
+{
+	while (s->count)
+		let_go(&s->items[--s->count]);
+}

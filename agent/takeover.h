@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How one worker process takes over from another (net/handover.h has the messages, proc/control.h the order of things). Until the
+ * new one has said TAKEN the connections are the old one's, and it can go on with them as if nothing had happened. */
+#ifndef TAKEOVER_H
+#define TAKEOVER_H
+
+#include "net/workers.h"
+
+typedef enum takeover_given {
+	TAKEOVER_TAKEN,   /* they are the new one's: not one more byte is to be read or written here */
+	TAKEOVER_REFUSED, /* the new one does not understand us: drain */
+	TAKEOVER_FAILED,  /* the new one is gone: go on */
+} takeover_given;
+
+/* The old one, its threads frozen: gives its connections and waits for the answer. */
+takeover_given takeover_give(int sock, workers *ws);
+/* Behind them, in the form of intake_stop()'s `each`; `ctx` is the socket, an int *. */
+void takeover_give_stream(void *ctx, int fd, slice begun);
+/* And last: the ledger is free. */
+void takeover_give_end(int sock);
+
+typedef enum takeover_taken {
+	TAKEOVER_ALL,  /* adopted; streams and the end of the ledger's old life follow on the socket */
+	TAKEOVER_NONE, /* there is nothing to have (a version that we do not speak, or the old one died): begin without */
+	TAKEOVER_HALF, /* we failed: this process has to end, so that the old one goes on */
+} takeover_taken;
+
+/* The new one, its threads not started yet. */
+takeover_taken takeover_take(int sock, workers *ws);
+
+#endif

@@ -1,0 +1,356 @@
+"""Reload, upgrade, crash, drain: under a load of 1,000 requests/s through HAProxy, nothing that is done to the agent costs a request,
+and nothing that happens to it sends one astray."""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+
+import pytest
+
+import harness
+import spop
+
+RATE = 1000
+OPERATOR = harness.secret("operator")
+CLIENT = harness.secret("loadclient")
+
+# Answers 200 to what should come here with the credential that it should have, and 421 to anything else.
+UPSTREAM = """
+global
+    maxconn 2000
+defaults
+    mode http
+    timeout connect 5s
+    timeout client 60s
+    timeout server 60s
+frontend replaced
+    bind 127.0.0.1:%(replaced)d
+    http-request wait-for-body time 5s
+    http-request return status 200 content-type application/json string '{"id":"replaced"}' if { req.hdr(authorization) -m str "Bearer %(operator)s" } { req.body -m sub glm-4.6 }
+    http-request return status 421
+frontend passed
+    bind 127.0.0.1:%(passed)d
+    http-request wait-for-body time 5s
+    http-request return status 200 content-type application/json string '{"id":"passed"}' if { req.hdr(authorization) -m str "Bearer %(client)s" } { req.body -m sub claude-l }
+    http-request return status 421
+"""
+
+
+class Upstream:
+    def __init__(self, haproxy, work):
+        self.ports = {"replaced": harness.free_port(), "passed": harness.free_port()}
+        cfg = work / "upstream.cfg"
+        cfg.write_text(UPSTREAM % dict(self.ports, operator=OPERATOR, client=CLIENT))
+        self.process = harness.Process("upstream", [haproxy, "-db", "-f", str(cfg)], work / "upstream.log")
+        harness.until(lambda: harness.accepting("127.0.0.1:%d" % self.ports["passed"]), 10, self.process.tail)
+
+    def routes(self):
+        return [{"model_prefix": "glm-", "name": "replaced", "upstream": "http://127.0.0.1:%d" % self.ports["replaced"],
+                 "auth": "env:OPERATOR_KEY"},
+                {"model_prefix": "claude-", "name": "passed", "upstream": "http://127.0.0.1:%d" % self.ports["passed"]}]
+
+
+class Load:
+    """h2load at a rate, half of it for each route."""
+
+    def __init__(self, gateway, work, seconds, clients=20):
+        self.processes = []
+        for model in ("glm-4.6", "claude-l"):
+            body = work / (model + ".json")
+            body.write_text(json.dumps({"messages": [{"role": "user", "content": "x" * 900}], "model": model}))
+            self.processes.append(subprocess.Popen(
+                ["h2load", "--h1", "-t", "1", "-c", str(clients), "--rps", str(RATE // 2 // clients), "-D", str(seconds),
+                 "-d", str(body), "-H", "authorization: Bearer " + CLIENT, "-H", "content-type: application/json",
+                 "http://127.0.0.1:%d/v1/chat/completions" % gateway.port],
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True))
+
+    def end(self):
+        """Counts by name: done, succeeded, failed, errored, timeout, 2xx, 4xx, 5xx."""
+        counts = {}
+        for process in self.processes:
+            out = process.communicate(timeout=120)[0]
+            line = re.search(r"^requests: .*$", out, re.M).group() + re.search(r"^status codes: .*$", out, re.M).group()
+            for number, name in re.findall(r"(\d+) (\w+)", line):
+                counts[name] = counts.get(name, 0) + int(number)
+        return counts
+
+
+@pytest.fixture
+def gateway(haproxy, work):
+    if not shutil.which("h2load"):
+        pytest.fail("h2load is missing: it is in Debian's nghttp2-client")
+    upstream = Upstream(shutil.which("haproxy") or "/usr/sbin/haproxy", work)
+    gateway = harness.Gateway(haproxy, [], {"routes": upstream.routes()}, env={"OPERATOR_KEY": OPERATOR})
+    gateway.upstream = upstream
+    yield gateway
+    gateway.close()
+    upstream.process.end(signal.SIGINT)
+
+
+def ends(gateway):
+    """What HAProxy says of each request: (Unix time in ms, status, route)."""
+    found = re.findall(r'"te":(\d+),.*?"route":"(\w*)".*?"status":(\d+)', gateway.haproxy.text())
+    return sorted((int(te), int(status), route) for te, route, status in found)
+
+
+def nothing_failed(counts, seconds):
+    assert counts["2xx"] >= RATE * seconds * 0.7, counts
+    assert counts["2xx"] == counts["done"] == counts["succeeded"], counts
+    assert counts["failed"] == counts["errored"] == counts["timeout"] == 0, counts
+
+
+def test_reloads_cost_nothing(gateway, work):
+    """Every 100 ms for 10 s."""
+    seconds, reloads = 12, 0
+    load = Load(gateway, work, seconds)
+    time.sleep(0.5)
+    end = time.monotonic() + 10
+    while time.monotonic() < end:
+        gateway.agent.process.kill(signal.SIGHUP)
+        reloads += 1
+        time.sleep(0.1)
+    nothing_failed(load.end(), seconds)
+    said = gateway.agent.lines("event=reloaded")
+    held_back = sum(int(n) for n in re.findall(r"event=reloaded suppressed=(\d+)", gateway.agent.text()))
+    assert reloads > 50 and len(said) + held_back > 0.8 * reloads
+
+
+def upgrade(agent):
+    before = len(agent.lines("event=upgraded"))
+    agent.process.kill(signal.SIGUSR2)
+    harness.until(lambda: len(agent.lines("event=upgraded")) > before or agent.lines("event=upgrade_failed"), 30,
+                  lambda: "the upgrade\n" + agent.process.tail())
+    assert not agent.lines("event=upgrade_failed"), agent.process.tail()
+
+
+def test_upgrades_cost_nothing(gateway, work):
+    """10 of them; no connection of HAProxy's ends."""
+    seconds = 14
+    load = Load(gateway, work, seconds)
+    time.sleep(0.5)
+    workers = [gateway.agent.pid]
+    for _ in range(10):
+        upgrade(gateway.agent)
+        workers.append(gateway.agent.lines("event=upgraded")[-1])
+        time.sleep(0.5)
+    counts = load.end()
+    nothing_failed(counts, seconds)
+    assert len(set(workers)) == 11
+    handed = [int(n) for n in re.findall(r"event=handed_over connections=(\d+)", gateway.agent.text())]
+    assert len(handed) == 10 and min(handed) > 0, handed
+    assert set(status for _, status, _ in ends(gateway)) == {200}
+
+
+def test_kills_are_503_and_short(gateway, work):
+    """10 SIGKILLs of the worker: what fails is a 503, what does not fail goes where it should."""
+    load = Load(gateway, work, 12)
+    time.sleep(0.5)
+    kills = []
+    for _ in range(10):
+        old = gateway.agent.pid
+        kills.append(time.time() * 1000)
+        os.kill(old, signal.SIGKILL)
+        harness.until(lambda: harness.children_of(gateway.agent.process.pid) not in ([], [old]), 5, "the next worker", step=0.001)
+        time.sleep(0.9)
+    counts = load.end()
+    assert counts["errored"] == counts["timeout"] == 0, counts
+    seen = ends(gateway)
+    statuses = {status: sum(one[1] == status for one in seen) for status in {one[1] for one in seen}}
+    print("\n10 kills at %d requests/s: %s" % (RATE, statuses))
+    assert set(statuses) <= {200, 503} and statuses[200] > 5000, statuses
+    assert counts["4xx"] == 0 and counts["5xx"] == statuses.get(503, 0), (counts, statuses)
+    for kill in kills:
+        back = [te for te, status, _ in seen if status == 200 and te > kill + 5]
+        # From one answer to the next, over the kill.
+        before = max(te for te, status, _ in seen if status == 200 and te <= kill + 5)
+        assert back and back[0] - max(before, kill) < 200 * harness.SLOW, (kill, before, back[:3])
+    assert len(gateway.agent.lines("event=worker_crashed")) == 10
+
+
+def test_tables_are_whole(agents, work):
+    """Two tables that differ in every route, exchanged under load: no answer is made of both."""
+    def table(name, other):
+        return {"routes": [{"model_prefix": "one-", "name": name + "-1", "upstream": "https://%s-one.test" % name,
+                            "auth": "env:" + name.upper()},
+                           {"model_prefix": "two-", "name": name + "-2", "upstream": "https://%s-two.test" % other,
+                            "auth": "env:" + other.upper(), "auth_header": "x-api-key"}]}
+    tables = {"a": table("a", "b"), "b": table("b", "a")}
+    whole = {("a-1", "llm-a-one.test", "authorization", "Bearer secret-of-a"), ("a-2", "llm-b-two.test", "x-api-key", "secret-of-b"),
+             ("b-1", "llm-b-one.test", "authorization", "Bearer secret-of-b"), ("b-2", "llm-a-two.test", "x-api-key", "secret-of-a")}
+    agent = agents(dict(tables["a"], threads=2), env={"A": "secret-of-a", "B": "secret-of-b"})
+    stop, failures, seen = threading.Event(), [], set()
+
+    def ask(model):
+        try:
+            with agent.client() as client:
+                while not stop.is_set():
+                    answer = client.ask(body=harness.chat(model))
+                    seen.add(tuple(answer[name] for name in ("route", "backend", "auth_header", "auth_value")))
+        except Exception as error:      # noqa: B902 (reported below)
+            failures.append(error)
+    threads = [threading.Thread(target=ask, args=(model,)) for model in ("one-x", "two-x", "one-y", "two-y")]
+    for thread in threads:
+        thread.start()
+    for at in range(60):
+        config = dict(tables["ba"[at % 2]], listen=agent.config["listen"], threads=2)
+        os.replace(harness.write_config(work, config, "new.json"), agent.file)
+        agent.process.kill(signal.SIGHUP)
+        time.sleep(0.03)
+    stop.set()
+    for thread in threads:
+        thread.join()
+    assert not failures, failures[0]
+    assert seen == whole
+
+
+# ---- without load: what each of them does
+
+
+def test_connections_survive_an_upgrade(agents):
+    """Also one in the middle of a frame, and one that has not said HELLO yet."""
+    agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}]})
+    frame = spop.notify(spop.question(harness.chat("one-x")), 7, 3)
+    with agent.client() as idle, agent.client() as half, agent.client(greet=False) as new:
+        half.send(frame[:len(frame) // 2])
+        time.sleep(0.1)
+        old = agent.pid
+        upgrade(agent)
+        assert agent.pid != old
+        half.send(frame[len(frame) // 2:])
+        assert half.ack(7, 3).variables()["backend"] == "llm-one.test"
+        assert idle.ask(body=harness.chat("one-x"))["backend"] == "llm-one.test"
+        new.send(spop.hello())
+        assert new.receive().kind == spop.AGENT_HELLO
+    harness.until(lambda: harness.state_of(old) == "X", 10, "the old worker has ended")
+
+
+def test_an_upgrade_that_cannot_start_changes_nothing(agents):
+    agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}]})
+    agent.file.write_text("{ this is no JSON")
+    with agent.client() as client:
+        old = agent.pid
+        agent.process.kill(signal.SIGUSR2)
+        line = agent.log("event=upgrade_failed")
+        assert "78" in line, line
+        assert agent.pid == old
+        assert client.ask(body=harness.chat("one-x"))["backend"] == "llm-one.test"
+
+
+def test_an_upgrade_takes_what_a_reload_does_not(agents, work):
+    agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}], "threads": 1})
+    second = "unix@%s/second.sock" % work
+    config = dict(agent.config, listen=[agent.config["listen"], second], threads=2)
+    harness.write_config(work, config, agent.file.name)
+    agent.process.kill(signal.SIGHUP)
+    assert "option=listen" in agent.log("event=not_reloaded option=listen")
+    assert not harness.accepting(second)
+    upgrade(agent)
+    assert harness.accepting(second)
+    assert "threads=2" in agent.lines("event=ready")[-1]
+    # And an address that is no longer listened on is given up, with its file.
+    harness.write_config(work, dict(agent.config, listen=second), agent.file.name)
+    upgrade(agent)
+    harness.until(lambda: not os.path.exists(agent.address[5:]), 5, "the socket that is not used any more")
+    assert harness.accepting(second)
+
+
+def test_a_crashed_worker_is_replaced(agents):
+    agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}]})
+    for _ in range(3):
+        old = agent.pid
+        os.kill(old, signal.SIGKILL)
+        harness.until(lambda: harness.children_of(agent.process.pid) not in ([], [old]), 10, "another worker")
+        assert agent.ask(body=harness.chat("one-x"))["backend"] == "llm-one.test"
+    assert "signal=9" in agent.log("event=worker_crashed")
+
+
+def test_a_worker_that_hangs_is_replaced(agents):
+    """Stopped, as a worker in an endless loop would be; the master says so."""
+    agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}], "watchdog": 2})
+    old = agent.pid
+    os.kill(old, signal.SIGSTOP)
+    agent.log("event=worker_stuck", seconds=15)
+    assert agent.ask(body=harness.chat("one-x"))["backend"] == "llm-one.test"
+    assert agent.pid != old
+
+
+def test_one_thread_that_hangs_is_enough(agents):
+    """One of its threads alone, by ptrace."""
+    agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}], "watchdog": 2, "threads": 2})
+    old = agent.pid
+    tasks = sorted(int(task) for task in os.listdir("/proc/%d/task" % old) if int(task) != old)
+    named = [task for task in tasks if open("/proc/%d/task/%d/comm" % (old, task)).read().startswith("worker")]
+    tracer = subprocess.Popen(["/usr/bin/python3", "-c", """
+import ctypes, sys, time
+libc = ctypes.CDLL(None, use_errno=True)
+assert libc.ptrace(0x4206, %d, 0, 0) == 0 and libc.ptrace(0x4207, %d, 0, 0) == 0     # SEIZE, INTERRUPT
+print("held", flush=True)
+time.sleep(60)""" % (named[0], named[0])], stdout=subprocess.PIPE)
+    try:
+        assert tracer.stdout.readline() == b"held\n"
+        agent.log("event=worker_stuck", seconds=15)
+        assert agent.ask(body=harness.chat("one-x"))["backend"] == "llm-one.test"
+    finally:
+        tracer.kill()
+        tracer.wait()
+
+
+def test_a_frozen_machine_is_no_hang(agents):
+    """Master and worker stopped for longer than the watchdog's time, as in a suspended container."""
+    agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}], "watchdog": 2})
+    old = agent.pid
+    agent.process.stop()
+    time.sleep(4)
+    agent.process.kill(signal.SIGCONT)
+    time.sleep(1.5)
+    assert agent.pid == old and not agent.lines("event=worker_stuck")
+    assert agent.ask(body=harness.chat("one-x"))["backend"] == "llm-one.test"
+
+
+def test_drain(agents):
+    """SIGUSR1: checks fail, each connection goes with its next answer, the idle ones at the deadline; exit 0."""
+    agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}], "drain_timeout": 2})
+    with agent.client() as busy, agent.client() as idle:
+        begun = time.monotonic()
+        agent.process.kill(signal.SIGUSR1)
+        agent.log("event=draining")
+        with agent.client(greet=False) as check:
+            check.send(spop.hello(capabilities="", healthcheck=True))
+            assert check.receive().kind == spop.AGENT_DISCONNECT
+        assert busy.ask(body=harness.chat("one-x"))["backend"] == "llm-one.test"
+        assert busy.disconnected()[0] == 0
+        assert idle.disconnected()[0] == 0
+        assert 1.5 < time.monotonic() - begun < 8 * harness.SLOW
+    assert agent.process.wait(10) == 0
+
+
+def test_a_drain_costs_nothing(haproxy, work):
+    """Two agents behind one HAProxy, one of them drained under load."""
+    upstream = Upstream(shutil.which("haproxy") or "/usr/sbin/haproxy", work)
+    second = work / "second.sock"
+
+    def two(text):
+        changed = re.sub(r'^( +server) agent "\$LLM_AGENT"(.*)$', lambda m: "%s\n%s other unix@%s%s" % (
+            m.group(0), m.group(1), second, m.group(2)), text, flags=re.M)
+        assert changed != text, "the agent's server line"
+        return changed
+    env = {"OPERATOR_KEY": OPERATOR}
+    try:
+        with harness.Agent(work, {"listen": "unix@%s" % second, "routes": upstream.routes()}, env=env) as other, \
+                harness.Gateway(haproxy, [], {"routes": upstream.routes(), "drain_timeout": 4}, env=env, edit=two) as gateway:
+            load = Load(gateway, work, 10)
+            time.sleep(2)
+            gateway.agent.process.kill(signal.SIGUSR1)
+            assert gateway.agent.process.wait(20) == 0
+            counts = load.end()
+            assert other.process.running()
+            statuses = {status for _, status, _ in ends(gateway)}
+            print("\ndrained at %d requests/s: %s" % (RATE, counts))
+            assert statuses <= {200, 503}, statuses
+            nothing_failed(counts, 10)
+    finally:
+        upstream.process.end(signal.SIGINT)

@@ -9,7 +9,7 @@ const SILENCE_MS = 5000;      // the server says something every second; after t
 const RETRY_MS = [500, 15000]; // first and longest wait before /events is asked again
 const LOST_AFTER_MS = 1500;   // shorter interruptions (a worker that is replaced) are not worth a notice
 const REFRESH_MS = 1000;      // the ledger's figures are not asked for more often
-const FAILED_RETRY_MS = 10000;
+const FAILED_RETRY_MS = [1000, 16000]; // first and longest wait before /savings is asked again after an error
 const REST_AFTER_MS = 60000;  // a tab that nobody looks at gives its connection back: browsers have six for a server, in all tabs
 const ROWS_SHOWN = 10;        // of models, routes ...: the rest by a button
 const NAMES_SHOWN = 4;        // of unpriced models
@@ -631,7 +631,7 @@ function showGroups(report) {
 // ---- the ledger: asked when it has changed, one question at a time
 
 const reports = { group: null, time: null };
-let asking = false, again = false, askedMs = 0, nextTimer = null, shownAt = null, wanted = 0;
+let asking = false, again = false, askedMs = 0, nextTimer = null, nextAt = 0, shownAt = null, wanted = 0, refusals = 0;
 
 function ledgerState(state, text) {
 	document.body.dataset.ledger = state;
@@ -656,8 +656,16 @@ function refresh(chosen) {
 function refreshSoon() {
 	if (asking)
 		again = true;
-	else if (!nextTimer)
-		nextTimer = setTimeout(() => refresh(false), Math.max(0, askedMs - Date.now()));
+	else
+		schedule(Math.max(askedMs, Date.now()));
+}
+
+function schedule(at) {
+	if (nextTimer && nextAt <= at)
+		return;
+	clearTimeout(nextTimer);
+	nextAt = at;
+	nextTimer = setTimeout(() => refresh(false), at - Date.now());
 }
 
 async function read(chosen) {
@@ -670,6 +678,7 @@ async function read(chosen) {
 		if (mine === wanted) {
 			Object.assign(reports, { group, time });
 			shownAt = Date.now();
+			refusals = 0;
 			showLedger(chosen);
 		}
 	} catch (error) {
@@ -717,19 +726,16 @@ function showTitle() {
 }
 
 function readFailed(error) {
-	if (error.status === 404 || (last && !last.ledger)) {
+	if (last && !last.ledger) {
 		ledgerState("none");
 		return;
 	}
-	if (!error.status) { // the connection: /events notices as well, and says it
-		again = true;
-		nextTimer ??= setTimeout(() => refresh(false), FAILED_RETRY_MS);
+	schedule(Date.now() + Math.min(FAILED_RETRY_MS[1], FAILED_RETRY_MS[0] * 2 ** refusals++));
+	if (!error.status) // the connection: /events notices as well, and says it
 		return;
-	}
 	ledgerState(shownAt ? document.body.dataset.ledger : "failed", true);
 	put($("failed-why"), error.message.replace(/\.?$/, "."));
 	put($("failed-since"), shownAt ? `What is shown is from ${clock(shownAt)}.` : "");
-	nextTimer ??= setTimeout(() => refresh(false), FAILED_RETRY_MS);
 }
 
 // ---- now

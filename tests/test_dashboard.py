@@ -5,6 +5,7 @@ Screenshots of the run: build/screenshots/. LLM_DASHBOARD_ROWS=1000000 measures 
 import datetime
 import json
 import os
+import random
 import signal
 import sqlite3
 import subprocess
@@ -16,13 +17,14 @@ import pytest
 import harness
 import loglines
 import spop
-from browser import Browser
+from browser import SHOTS, Browser
 from harness import cli
 from loglines import DAY, Maker
 from test_ledger import LedgerGateway, routes
 
 PERIODS, GROUPS = ("24h", "7d", "30d", "all"), ("model", "route", "project", "client")
 ROWS = int(os.environ.get("LLM_DASHBOARD_ROWS", "20000"))
+SHOW_S = float(os.environ.get("LLM_DASHBOARD_SHOW_S", "3"))
 GONE = r"net::ERR_"
 NO_TOKEN = r"status of 401"
 MINUS = "\u2212"
@@ -577,8 +579,6 @@ def test_width(full, page, width):
     """No scrolling sideways, with everything open."""
     page.screen(width, 800)
     page.open(full.admin).live()
-    if width == 360:
-        page.shot("phone", 1450)
     open_tables(page)
     page.js("""document.getElementById('exact').open = true;
         for (const id of ['lost', 'failed', 'no-ledger', 'empty', 'locked'])
@@ -623,7 +623,6 @@ return out.sort((x, y) => x[0] - y[0]);
 def test_contrast(full, page, scheme):
     page.media(scheme, "reduce")
     page.open(full.admin).live()
-    page.shot(scheme, 1090)
     open_tables(page)
     page.js("""document.getElementById('exact').open = true;
         for (const id of ['lost', 'failed', 'no-ledger', 'empty', 'locked'])
@@ -653,6 +652,37 @@ def test_reduced_motion(full, page):
     page.media("light")
     assert page.js(moving) > 0
     page.clean()
+
+
+# ---- pictures
+
+
+def test_pictures(work, page):
+    """With some traffic; LLM_DASHBOARD_SHOW_S=100 fills the curve."""
+    config = [dict(route) for route in loglines.ROUTES]
+    config.insert(0, {"model_prefix": "kimi-", "upstream": "https://kimi.test", "auth": "env:KIMI_API_KEY"})
+    models = [(name, 6) for name, *_ in loglines.MODELS] + [("kimi-k2", 1)]
+    rng = random.Random(4)
+    with Agent(work, Maker(seed=11, span_ms=75 * DAY).make(4000), routes=config) as agent:
+        page.open(agent.admin).live()
+        with spop.Client(agent.address) as client:
+            end, rate = time.monotonic() + SHOW_S, 50.0
+            while time.monotonic() < end:
+                rate = min(110, max(25, rate + rng.uniform(-14, 14)))
+                for _ in range(int(rate / 4)):
+                    name = rng.choices([name for name, _ in models], [weight for _, weight in models])[0]
+                    client.ask(spop.question(json.dumps({"model": name}), id="01a2043d-%04x-7f03-9a87-72d6b30ed6df" % rng.randrange(65536)))
+                time.sleep(.25)
+            page.until("parseFloat(document.getElementById('rate').textContent) > 5 && document.querySelector('#refusals td')")
+            for name, width, height in (("light", 1280, 1090), ("dark", 1280, 1090), ("phone", 360, 760)):
+                page.media("dark" if name == "dark" else "light", "reduce")
+                page.screen(width, 900)
+                time.sleep(.3)
+                page.shot(name, height)
+        assert page.rows("#refusals")[0][1][0] == "502 upstream_auth_unavailable"
+        page.clean()
+    for name in ("light", "dark", "phone"):
+        assert (SHOTS / (name + ".png")).stat().st_size > 20000
 
 
 # ---- size

@@ -12,6 +12,7 @@ const REFRESH_MS = 1000;      // the ledger's figures are not asked for more oft
 const FAILED_RETRY_MS = [1000, 16000]; // first and longest wait before /savings is asked again after an error
 const REST_AFTER_MS = 60000;  // a tab that nobody looks at gives its connection back: browsers have six for a server, in all tabs
 const ROWS_SHOWN = 10;        // of models, routes ...: the rest by a button
+const SPARK_POINTS = 120;     // seconds that the server remembers
 const NAMES_SHOWN = 4;        // of unpriced models
 const BUCKETS_FILLED = 2000;  // hours or days without a request are drawn up to so many
 const HOUR = 3600000, DAY = 24 * HOUR;
@@ -81,7 +82,7 @@ const fraction = (part, whole) => (whole > 0n ? Number((part * 1000000n) / whole
 function micros(us) {
 	if (us == null)
 		return "–";
-	return us < 1000 ? `${Math.round(us)} µs` : us < 1e6 ? `${(us / 1000).toPrecision(3)} ms` : `${(us / 1e6).toPrecision(3)} s`;
+	return us < 1000 ? `${us < 10 ? us.toFixed(1) : Math.round(us)} µs` : us < 1e6 ? `${(us / 1000).toPrecision(3)} ms` : `${(us / 1e6).toPrecision(3)} s`;
 }
 
 function perSecond(n) {
@@ -316,17 +317,17 @@ const FIGURES = [
 
 const tokensIn = (s) => big(s.input) + big(s.cache_read) + big(s.cache_write);
 
-function showTotals(report) {
+function showTotals(report, time) {
 	const t = report.totals, cost = big(t.cost_nanodollars), saved = big(t.saved_total_nanodollars);
-	const since = report.since ? Date.parse(report.since) : null;
+	const first = Date.parse(report.since ?? time.rows[0]?.[time.by]);
 
 	put($("saved-title"), `Saved ${PERIOD_NAMES[view.period]}`);
 	moneyFigure($("saved"), saved).dataset.sign = saved < 0n ? "-" : "";
 	const share = percent(saved, cost + saved);
 	put($("saved-share"), !cost && !saved ? "" : saved < 0n ?
 		`More was spent than saved: ${money(cost)} instead of ${money(cost + saved)}.` :
-		`${share ? share + " of the " : ""}${share ? money(cost + saved) + " it would have cost" : ""}` +
-			(since ? `, since ${dayName(since)}, ${clock(since).slice(0, 5)}` : ""));
+		`${share} of the ${money(cost + saved)} it would have cost, since ${dayName(first)} ${new Date(first).getUTCFullYear()}` +
+			(report.since ? `, ${clock(first).slice(0, 5)}` : ""));
 
 	const values = KINDS.map(([, name]) => big(t[name]));
 	const gain = values.reduce((most, v) => (v > most ? v : most), 0n), loss = values.reduce((most, v) => (-v > most ? -v : most), 0n);
@@ -697,7 +698,7 @@ async function read(chosen) {
 function showLedger(chosen) {
 	const { group, time } = reports, some = big(group.totals.requests) > 0n;
 	put($("updated"), `Figures of ${clock(shownAt)}.`);
-	showTotals(group);
+	showTotals(group, time);
 	ledgerState(some ? "ok" : "empty");
 	if (!some) {
 		put($("empty-text"), view.period === "all" ?
@@ -795,9 +796,11 @@ function showSpark(points) {
 	if (!charts)
 		return;
 	const { spark } = charts, peak = points.reduce((top, p) => Math.max(top, p.requests_per_s), 0);
-	spark.data.labels = points.map((p) => p.time);
-	spark.data.datasets[1].data = points.map((p) => p.requests_per_s);
-	spark.data.datasets[0].data = points.map((p) => p.refused_per_s);
+	// Two minutes wide from the start on; now is at the right. Refusals are drawn where there are any.
+	const before = new Array(Math.max(0, SPARK_POINTS - points.length)).fill(null);
+	spark.data.labels = [...before, ...points].map((_, at) => at);
+	spark.data.datasets[1].data = [...before, ...points.map((p) => p.requests_per_s)];
+	spark.data.datasets[0].data = points.some((p) => p.refused_per_s > 0) ? [...before, ...points.map((p) => p.refused_per_s)] : [];
 	spark.update();
 	put($("spark-note"), `last 2 min, peak ${perSecond(peak)}`);
 }

@@ -4,6 +4,7 @@ Everything started here runs in a session of its own, is ended by its id, and is
 its logs are searched for what must never be there: a sanitizer's report, a failed assertion, a credential.
 """
 import ctypes
+import http.client as http_client
 import itertools
 import json
 import os
@@ -234,6 +235,54 @@ def write_config(directory, config, name="spoa-llm.json"):
     return path
 
 
+class Answer:
+    """Of an HTTP server: status, headers (names in lower case), body."""
+
+    def __init__(self, response):
+        self.status, self.body = response.status, response.read()
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+
+    @property
+    def text(self):
+        return self.body.decode("utf-8", "replace")
+
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return "%d %r %s" % (self.status, self.headers, self.text[:2000])
+
+
+def http(address, method="GET", path="/", headers=None, body=None, timeout=10.0):
+    """One request over a connection of its own. Looks for credentials in what comes back."""
+    address = address if isinstance(address, str) else address[0]
+    connection = http_client.HTTPConnection("localhost", timeout=timeout * SLOW)
+    connection.sock = spop.connect(address, timeout * SLOW)
+    try:
+        host = {} if headers and "Host" in headers else {
+            "Host": "localhost" if address[:5] == "unix@" else address}
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        body = body.encode() if isinstance(body, str) else body
+        fields = dict(host, **(headers or {}))
+        if body is not None and "Content-Length" not in fields:
+            fields["Content-Length"] = str(len(body))
+        for name, value in fields.items():
+            if value is not None:
+                connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = Answer(connection.getresponse())
+    finally:
+        connection.close()
+    whole = repr(answer.headers) + answer.text
+    assert not leaks(whole), "the credentials %s in the answer to %s %s" % (leaks(whole), method, path)
+    return answer
+
+
+def log_line(fields, key):
+    """One of HAProxy's log lines as it sends them, RFC 5424, with the key."""
+    return ('<134>1 2026-11-01T00:00:00.000000+00:00 host haproxy 12 - [llm@32473 key="%s"] %s' % (key, json.dumps(fields))).encode()
+
+
 _NUMBER = itertools.count(1)
 
 
@@ -249,7 +298,7 @@ class Agent:
         # Not the port that all would share.
         self.admin = "unix@%s/admin%d.sock" % (directory, number)
         if isinstance(config, dict) and "admin_listen" in config:
-            self.admin = config["admin_listen"]
+            self.admin = config["admin_listen"] if isinstance(config["admin_listen"], str) else config["admin_listen"][0]
         else:
             env = dict({"SPOA_LLM_ADMIN_LISTEN": self.admin}, **(env or {}))
         self.config = config
@@ -293,6 +342,10 @@ class Agent:
     def ask(self, **question):
         with self.client() as client:
             return client.ask(**question)
+
+    def http(self, method="GET", path="/", headers=None, body=None, address=None, timeout=10.0):
+        """One request to the admin server."""
+        return http(address or self.admin, method, path, headers, body, timeout)
 
     @property
     def pid(self):

@@ -47,6 +47,12 @@ static void one_s(FILE *f, const char *name, const char *type, const char *help,
 	value_s(f, seconds);
 }
 
+static void one_time(FILE *f, const char *name, const char *help, int64_t ms)
+{
+	head(f, name, "gauge", help);
+	fprintf(f, "%s %.3f\n", name, (double)ms / 1000);
+}
+
 /* A label's value: UTF-8, with \ " and newlines escaped. */
 static void text(FILE *f, const char *value)
 {
@@ -118,7 +124,7 @@ static void write_process(FILE *f, const host_snapshot *s)
 	head(f, "spoa_llm_build_info", "gauge", "Always 1; the label is the version.");
 	labelled(f, "spoa_llm_build_info", "version", s->version, NULL);
 	value_u(f, 1);
-	one_s(f, "process_start_time_seconds", "gauge", "When the worker process began, in seconds since 1970.", (double)s->started_ms / 1000);
+	one_time(f, "process_start_time_seconds", "When the worker process began, in seconds since 1970.", s->started_ms);
 	if (getrusage(RUSAGE_SELF, &used) == 0)
 		one_s(f, "process_cpu_seconds_total", "counter", "CPU time of the worker process.",
 		      (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) + (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
@@ -133,8 +139,7 @@ static void write_process(FILE *f, const host_snapshot *s)
 	value_u(f, s->reloads);
 	labelled(f, "spoa_llm_reloads_total", "result", "failure", NULL);
 	value_u(f, s->reloads_failed);
-	one_s(f, "spoa_llm_last_reload_timestamp_seconds", "gauge", "When the configuration was last reloaded; 0: never.",
-	      (double)s->reloaded_ms / 1000);
+	one_time(f, "spoa_llm_last_reload_timestamp_seconds", "When the configuration was last reloaded; 0: never.", s->reloaded_ms);
 }
 
 static void write_checks(FILE *f, const host_check *checks, size_t count)

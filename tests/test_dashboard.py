@@ -292,6 +292,31 @@ def test_live(haproxy, make_mock, page):
         page.clean()
 
 
+def connected(address):
+    """How many connections the server at `address` has."""
+    local = "%08X:%04X" % (0x0100007F, int(address.split(":")[1]))
+    with open("/proc/net/tcp") as table:
+        return sum(line.split()[1] == local and line.split()[3] == "01" for line in table)
+
+
+def test_tab_in_the_background(empty, page):
+    """Gives its connection back, of which a browser has six for a server, and is live again when it is looked at."""
+    page.open(empty.admin).live("empty")
+    first = page.driver.current_window_handle
+    assert connected(empty.admin) >= 1
+    page.driver.switch_to.new_window("tab")
+    try:
+        harness.until(lambda: connected(empty.admin) == 0, 25, "the connections are closed", step=.2)
+        page.driver.close()
+    finally:
+        page.driver.switch_to.window(first)
+    assert page.js("document.body.dataset.link") == "live" and not page.shown("#lost")
+    with spop.Client(empty.address) as client:
+        assert client.ask(spop.question('{"model"'))["deny"]
+    page.until("document.querySelectorAll('#refusals tbody tr').length === 1", 4)
+    page.clean()
+
+
 def test_what_is_not_well(work, page):
     """A missing credential is a warning, in words and in shape."""
     with Agent(work, routes=[{"model_prefix": "k-", "name": "kimi", "upstream": "https://k.test", "auth": "env:NOT_SET"}]) as agent:
@@ -562,7 +587,10 @@ def test_screen_reader(full, page):
     assert page.js("[...document.querySelectorAll('th')].every((n) => n.scope)")
     # On a phone, where rows become blocks, tables are tables still.
     page.screen(360, 800)
-    assert {"table", "row", "cell", "rowheader", "columnheader"} <= set(ax_tree(page))
+    narrow = ax_tree(page)
+    for role in ("table", "row", "rowheader", "columnheader"):
+        assert len(narrow[role]) == len(roles[role]) > 3, role
+    assert len(narrow["cell"]) > len(roles["cell"]) * .6
     page.js("""window.said = [];
         new MutationObserver(() => window.said.push(document.getElementById('announce').textContent))
             .observe(document.getElementById('announce'), { childList: true, characterData: true, subtree: true }); return 0""")

@@ -10,7 +10,7 @@ const RETRY_MS = [500, 15000]; // first and longest wait before /events is asked
 const LOST_AFTER_MS = 1500;   // shorter interruptions (a worker that is replaced) are not worth a notice
 const REFRESH_MS = 1000;      // the ledger's figures are not asked for more often
 const FAILED_RETRY_MS = [1000, 16000]; // first and longest wait before /savings is asked again after an error
-const REST_AFTER_MS = 60000;  // a tab that nobody looks at gives its connection back: browsers have six for a server, in all tabs
+const REST_AFTER_MS = 10000;  // a tab that nobody looks at gives its connection back: browsers have six for a server, in all tabs
 const ROWS_SHOWN = 10;        // of models, routes ...: the rest by a button
 const SPARK_POINTS = 120;     // seconds that the server remembers
 const NAMES_SHOWN = 4;        // of unpriced models
@@ -82,7 +82,8 @@ const fraction = (part, whole) => (whole > 0n ? Number((part * 1000000n) / whole
 function micros(us) {
 	if (us == null)
 		return "–";
-	return us < 1000 ? `${us < 10 ? us.toFixed(1) : Math.round(us)} µs` : us < 1e6 ? `${(us / 1000).toPrecision(3)} ms` : `${(us / 1e6).toPrecision(3)} s`;
+	const [value, unit] = us < 1000 ? [us, "µs"] : us < 1e6 ? [us / 1000, "ms"] : [us / 1e6, "s"];
+	return `${value < 100 ? +value.toPrecision(2) : Math.round(value)} ${unit}`;
 }
 
 function perSecond(n) {

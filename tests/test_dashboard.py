@@ -323,9 +323,24 @@ def test_what_is_not_well(work, page):
         page.open(agent.admin).live("empty")
         level, text = page.js("""const n = document.querySelector('[data-check=credentials]');
             return [n.querySelector('.mark').dataset.level, n.textContent]""")
-        assert level in ("warn", "bad") and ("warning" in text or "failing" in text)
-        assert "warning" in page.text("#ready") or page.text("#ready") == "Not ready"
+        assert level == "warn" and ": warning" in text and "kimi" in text
+        assert page.text("#ready") == "Ready, 1 warning"
         page.clean()
+
+
+def test_not_ready(empty, page):
+    """An agent that drains is not ready: said in words, in shape, in the title, and to a screen reader."""
+    page.open(empty.admin).live("empty")
+    assert page.text("#ready") == "Ready"
+    with spop.Client(empty.address):    # so that there is something to wait for
+        empty.process.kill(signal.SIGUSR1)
+        page.until("document.getElementById('ready').textContent === 'Not ready'", 5)
+        part, text = page.js("""const n = document.querySelector('#checks [data-level=bad]').closest('li');
+            return [n.dataset.check, n.textContent]""")
+        assert part == "draining" and ": failing" in text
+        assert page.js("document.title").startswith("Not ready")
+        page.until("document.getElementById('announce').textContent === 'Not ready'")
+    page.clean(GONE)
 
 
 # ---- nothing there, or gone
@@ -591,6 +606,9 @@ def test_screen_reader(full, page):
     for role in ("table", "row", "rowheader", "columnheader"):
         assert len(narrow[role]) == len(roles[role]) > 3, role
     assert len(narrow["cell"]) > len(roles["cell"]) * .6
+    # Said in the document as well: not every browser goes by the element once it is a block.
+    assert page.js("""return [['', 'table'], ['thead, tbody', 'rowgroup'], ['tr', 'row'], ['tbody th', 'rowheader'], ['td', 'cell']].every(
+        ([part, role]) => [...document.querySelectorAll(part ? `table.fold :is(${part})` : 'table.fold')].every((n) => n.role === role))""")
     page.js("""window.said = [];
         new MutationObserver(() => window.said.push(document.getElementById('announce').textContent))
             .observe(document.getElementById('announce'), { childList: true, characterData: true, subtree: true }); return 0""")

@@ -364,6 +364,10 @@ def test_empty_period(work, page):
         page.js("document.getElementById('empty-all').click(); return 0")
         page.live("ok")
         assert page.value("#requests") == 20 and "period=all" in page.driver.current_url
+        # Days without a request are empty in the chart, and not in the table.
+        open_tables(page)
+        assert len(page.rows("#money-table")) == len(agent.savings("all", "day")["rows"]) <= 2
+        assert page.js("Chart.getChart('money').data.labels.length") in (20, 21, 22)
         page.clean()
 
 

@@ -275,7 +275,7 @@ function lock(tried) {
 		unlocked = new Promise((resolve) => (unlock = resolve));
 		document.body.dataset.link = "locked";
 		pill($("link"), "warn", "Locked");
-		pill($("ready"), "none", "…");
+		pill($("ready"), "none", "Unknown");
 		$("locked").hidden = false;
 		$("forget").hidden = true;
 		$("lost").hidden = true;

@@ -43,7 +43,7 @@ class Prometheus:
         self.configure(True)
         self.process = harness.Process("prometheus", [
             "prometheus", "--config.file=%s/prometheus.yml" % work, "--storage.tsdb.path=%s/tsdb" % work,
-            "--web.listen-address=127.0.0.1:%d" % self.port], work / "prometheus.log")
+            "--web.listen-address=127.0.0.1:%d" % self.port, "--query.lookback-delta=8s"], work / "prometheus.log")
         until(self.up, 30, "Prometheus is ready")
 
     def configure(self, with_job):

@@ -464,6 +464,28 @@ def test_a_locked_database(haproxy, mock):
         gateway.agent.log("event=ledger_ok")
 
 
+def test_a_replayed_journal_is_released(haproxy, mock):
+    """What the last worker could not store is stored by the next one and then leaves the journal, with no further request."""
+    with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
+        gateway.ask("gpt-l")
+        gateway.by_id(1)
+        base = sqlite3.connect(gateway.ledger_dir / "ledger.db", isolation_level=None)
+        base.execute("begin immediate")
+        for _ in range(20):
+            gateway.ask("gpt-l")
+
+        def journal():
+            return json.loads(gateway.agent.http(path="/stats").text)["ledger"]["journal_bytes"]
+        harness.until(lambda: journal() > 1000, 10, "the records are in the journal")
+        old = gateway.agent.pid
+        os.kill(old, signal.SIGKILL)
+        base.execute("rollback")
+        base.close()
+        assert len(gateway.by_id(21)) == 21
+        # But for the segment that is being written.
+        harness.until(lambda: journal() < 1000, 10, lambda: "%d bytes in the journal" % journal())
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk(haproxy, mock):
     """The journal and the database are on a disk that somebody else fills; what was decided meanwhile is not missing."""

@@ -144,6 +144,7 @@ typedef struct keeper {
 	record *batch; /* LEDGER_BATCH */
 	size_t count;
 	journal_mark after;
+	journal_mark replayed; /* the last that a replay has read */
 	bool stopped_early; /* a replay that the store refused to go on with */
 	int64_t synced, pruned;
 } keeper;
@@ -253,8 +254,7 @@ static bool on_replayed(void *ctx, const record *r, journal_mark after)
 	keeper *k = ctx;
 
 	k->batch[k->count++] = *r;
-	/* A replay's records are released only when all of them are stored: the journal asks for that. */
-	(void)after;
+	k->replayed = after;
 	if (k->count < LEDGER_BATCH)
 		return true;
 	k->stopped_early = !store_batch_surely(k);
@@ -269,11 +269,15 @@ static void replay(keeper *k)
 
 	k->stopped_early = false;
 	k->count = 0;
-	k->after = (journal_mark){ 0 };
-	if (!journal_replay(k->l->journal, on_replayed, k, &e))
+	k->after = k->replayed = (journal_mark){ 0 };
+	bool whole = journal_replay(k->l->journal, on_replayed, k, &e);
+	if (!whole)
 		log_event(LOG_ERROR, "journal_unreadable", LOG_C("problem", e.text), LOG_C("instead", "the rest was read"));
 	if (!k->stopped_early)
 		k->stopped_early = !store_batch_surely(k);
+	/* Only now: a mark stands for everything before it, and what could not be read is a person's. */
+	if (whole && !k->stopped_early)
+		journal_release(k->l->journal, k->replayed);
 }
 
 static void prune(keeper *k, int64_t now)
@@ -319,6 +323,18 @@ static bool next_batch(keeper *k, bool *missed)
 	return go_on;
 }
 
+/* Before there is anything to store: whoever reads finds a ledger, and what is wrong with it is known at once. */
+static void open_store(keeper *k)
+{
+	store_result result = STORE_OK;
+	err e = { "" };
+
+	if (k->store)
+		return;
+	k->store = store_open(k->l->db_path, true, &result, &e);
+	set_state(k->l, k->store ? LEDGER_OK : result == STORE_BUSY ? LEDGER_BEHIND : LEDGER_FAILING, k->store ? "" : e.text);
+}
+
 static void *keeper_main(void *arg)
 {
 	keeper k = { .l = arg };
@@ -330,6 +346,7 @@ static void *keeper_main(void *arg)
 		set_state(l, LEDGER_FAILING, "out of memory");
 		return NULL;
 	}
+	open_store(&k);
 	replay(&k);
 	while (!k.stopped_early && next_batch(&k, &missed)) {
 		if (missed) {
@@ -339,12 +356,7 @@ static void *keeper_main(void *arg)
 			continue;
 		}
 		if (k.count == 0) {
-			if (!k.store) {
-				store_result result;
-				err e = { "" };
-				k.store = store_open(l->db_path, true, &result, &e);
-				set_state(l, k.store ? LEDGER_OK : LEDGER_FAILING, k.store ? "" : e.text);
-			}
+			open_store(&k);
 			prune(&k, now_ms(CLOCK_MONOTONIC));
 			continue;
 		}

@@ -53,7 +53,14 @@ static void take_note(net_counters *n, refusal why, const llm_request *r, const 
 	note_text(note->id, sizeof note->id, r->id);
 	note_text(note->route, sizeof note->route, d->route_name);
 	note_text(note->model, sizeof note->model, slice_of(d->model.name, d->model.status == MODEL_FOUND ? d->model.len : 0));
-	note_text(note->problem, sizeof note->problem, slice_cstr(problem));
+	if (why == REFUSE_AUTH_UNAVAILABLE && d->route) {
+		/* Which variable or file, never what it holds. */
+		char source[300];
+		credential_describe(&d->route->auth, source, sizeof source);
+		snprintf(note->problem, sizeof note->problem, "%.*s: %s", (int)sizeof note->problem / 2, source, problem ? problem : "");
+	} else {
+		note_text(note->problem, sizeof note->problem, slice_cstr(problem));
+	}
 	pthread_mutex_unlock(&n->notes_lock);
 }
 

@@ -31,7 +31,8 @@ SAMPLES = (("1 KB", 1024, 0, 0, 200, 2200), ("16 KB, head and tail", 16384, 8192
 def compiler(driver):
     """Which compiler made the driver, by its major version: it says so itself."""
     out = subprocess.run(["readelf", "-p", ".comment", driver], capture_output=True, text=True).stdout
-    found = re.search(r"(GCC|clang)[^\n]*?(\d+)\.\d+", out)
+    # Start-up code is always gcc's.
+    found = re.search(r"(clang)[^\n]*?(\d+)\.\d+", out) or re.search(r"(GCC)[^\n]*?(\d+)\.\d+", out)
     return "%s %s on %s" % (found.group(1).lower(), found.group(2), platform.machine()) if found else "unknown"
 
 

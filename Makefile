@@ -124,6 +124,7 @@ test:
 	@sh tests/deps build test
 	@$(MAKE) --no-print-directory lint all test-unit
 	@$(MAKE) --no-print-directory CC=clang BUILD=build/clang all test-unit
+	@$(MAKE) --no-print-directory bench-instructions
 	@$(MAKE) --no-print-directory test-matrix
 	@$(MAKE) --no-print-directory test-san
 	@$(MAKE) --no-print-directory fuzz

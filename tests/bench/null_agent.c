@@ -3,7 +3,7 @@
  * An agent that does nothing: every NOTIFY is acknowledged with the variables of an allowed decision, always the same, and not
  * one byte of the message is looked at. What HAProxy can do with it is the limit that SPOE sets.
  *
- *   null_agent SOCKET BACKEND [THREADS] [on|off|auto]      the last: whether pipelining is agreed to
+ *   null_agent SOCKET BACKEND [THREADS] [on|off|auto]      the last: whether pipelining is agreed to; auto: by 3.0 and older
  *
  * It shares no code with the agent. It trusts its HAProxy, so it is for benchmarks alone. */
 #include <errno.h>

@@ -210,8 +210,9 @@ class Rig:
         return "llm-127.0.0.1:%d" % self.upstream_port
 
     def start_null(self, threads=1):
+        """It agrees to pipelining, as the agent does by itself."""
         path = "%s/d.sock" % self.dir
-        process = self.spawn("agent-d", [TOOLS / "null_agent", path, self.backend(), threads, "auto"], "agent")
+        process = self.spawn("agent-d", [TOOLS / "null_agent", path, self.backend(), threads, "on"], "agent")
         harness.until(lambda: harness.accepting("unix@" + path), 10, process.tail)
         self.pids["agent-d"], self.sockets["d"] = process.pid, path
 

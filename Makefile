@@ -170,7 +170,7 @@ run-san:
 # What packages and containers do, in containers; as root. Where there can be none it says "SKIPPED: why", and ends well; the
 # scripts themselves end with 77 then.
 test-deb:
-	@sh tests/deps build deb compose
+	@sh tests/deps build deb packaging compose
 	@sh tests/systemd/run || [ $$? = 77 ]
 
 test-compose:

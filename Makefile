@@ -76,7 +76,8 @@ INSTALL = install
 EXAMPLES := haproxy.cfg.example spoe.conf dist/haproxy-existing.cfg \
 	$(wildcard dist/alerts.yml dist/grafana.json dist/prometheus.yml)
 
-# A configuration that is there stays.
+# A configuration that is there stays. llm.cfg is haproxy.cfg.example to be read beside a configuration that has a log of its own,
+# and beside the backends that `spoa-llm backends` makes.
 install: $(BUILD)/spoa-llm
 	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(DOCDIR)/examples \
 		$(DESTDIR)$(UNITDIR)/haproxy.service.d $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SYSCONFDIR)/spoa-llm
@@ -85,6 +86,8 @@ install: $(BUILD)/spoa-llm
 	$(INSTALL) -m 0644 dist/spoa-llm.json.5 $(DESTDIR)$(MANDIR)/man5/
 	$(INSTALL) -m 0644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
 	$(INSTALL) -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples/
+	sed '/^# ---- backends/,$$d; s/^    \(log stdout \)/    #\1/' haproxy.cfg.example > $(DESTDIR)$(DOCDIR)/examples/llm.cfg
+	chmod 0644 $(DESTDIR)$(DOCDIR)/examples/llm.cfg
 	sed 's|@BINDIR@|$(BINDIR)|' dist/spoa-llm.service > $(DESTDIR)$(UNITDIR)/spoa-llm.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/spoa-llm.service
 	$(INSTALL) -m 0644 dist/spoa-llm.socket dist/spoa-llm-log.socket $(DESTDIR)$(UNITDIR)/

@@ -87,7 +87,8 @@ INSTALL = install
 EXAMPLES := haproxy.cfg.example spoe.conf dist/haproxy-existing.cfg \
 	$(wildcard dist/alerts.yml dist/grafana.json dist/prometheus.yml)
 
-# A configuration that is there stays.
+# A configuration that is there stays. llm.cfg is haproxy.cfg.example to be read beside a configuration that has a log of its own,
+# and beside the backends that `spoa-llm backends` makes.
 install: $(BUILD)/spoa-llm
 	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(DOCDIR)/examples \
 		$(DESTDIR)$(UNITDIR)/haproxy.service.d $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SYSCONFDIR)/spoa-llm
@@ -96,6 +97,8 @@ install: $(BUILD)/spoa-llm
 	$(INSTALL) -m 0644 dist/spoa-llm.json.5 $(DESTDIR)$(MANDIR)/man5/
 	$(INSTALL) -m 0644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
 	$(INSTALL) -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples/
+	sed '/^# ---- backends/,$$d; s/^    \(log stdout \)/    #\1/' haproxy.cfg.example > $(DESTDIR)$(DOCDIR)/examples/llm.cfg
+	chmod 0644 $(DESTDIR)$(DOCDIR)/examples/llm.cfg
 	sed 's|@BINDIR@|$(BINDIR)|' dist/spoa-llm.service > $(DESTDIR)$(UNITDIR)/spoa-llm.service
 	chmod 0644 $(DESTDIR)$(UNITDIR)/spoa-llm.service
 	$(INSTALL) -m 0644 dist/spoa-llm.socket dist/spoa-llm-log.socket $(DESTDIR)$(UNITDIR)/
@@ -219,7 +222,7 @@ audit: all
 # What packages and containers do, in containers; as root. Where there can be none it says "SKIPPED: why", and ends well; the
 # scripts themselves end with 77 then.
 test-deb:
-	@sh tests/deps build deb compose
+	@sh tests/deps build deb packaging compose
 	@sh tests/systemd/run || [ $$? = 77 ]
 
 test-compose:

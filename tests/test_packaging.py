@@ -40,7 +40,7 @@ FROM_OTHERS = {"alerts.yml", "grafana.json", "prometheus.yml"}  # examples that 
 
 
 def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md")):
-    examples = ["haproxy-existing.cfg", "haproxy.cfg.example", "spoe.conf"]
+    examples = ["haproxy-existing.cfg", "haproxy.cfg.example", "llm.cfg", "spoe.conf"]
     examples += [name for name in FROM_OTHERS if (ROOT / "dist" / name).exists()]
     return sorted(
         ["etc/spoa-llm/spoa-llm.json", prefix + "/bin/spoa-llm", prefix + "/share/man/man1/spoa-llm.1",
@@ -168,14 +168,17 @@ def test_configuration_to_start_from(tmp_path):
 
 @pytest.mark.parametrize("bind", [":8080", "abns@llm accept-proxy"])
 def test_snippet_beside_a_configuration_of_ones_own(haproxy, tmp_path, bind):
-    """Debian's own haproxy.cfg, with the marked lines, and the gateway as a second file."""
-    backends = run(harness.AGENT, "backends", "-c", "dist/spoa-llm.json").stdout
-    gateway = tmp_path / "llm.cfg"
-    gateway.write_text((ROOT / "haproxy.cfg.example").read_text().split("# ---- backends")[0] + backends)
+    """Debian's own haproxy.cfg, with the marked lines, and the gateway as two more files."""
+    make("install", "DESTDIR=%s" % (tmp_path / "root"))
+    gateway = tmp_path / "root/usr/local/share/doc/spoa-llm/examples/llm.cfg"
+    text = gateway.read_text()
+    assert "\n    #log stdout " in text and "\n    log stdout" not in text and "backend llm-agent" in text and "ollama" not in text
+    backends = tmp_path / "llm-backends.cfg"
+    backends.write_text(run(harness.AGENT, "backends", "-c", "dist/spoa-llm.json").stdout)
     own = tmp_path / "haproxy.cfg"
     own.write_text("global\n    ca-base /etc/ssl/certs\n    maxconn 100\ndefaults\n    mode http\n    timeout connect 5s\n"
                    "    timeout client 5s\n    timeout server 5s\n" + (ROOT / "dist/haproxy-existing.cfg").read_text())
-    done = run(haproxy, "-c", "-f", str(own), "-f", str(gateway),
+    done = run(haproxy, "-c", "-f", str(own), "-f", str(gateway), "-f", str(backends),
                env=dict(os.environ, LLM_BIND=bind, LLM_SPOE_CONF=str(ROOT / "spoe.conf"), SPOA_LLM_LOG_KEY="key"))
     alerts = [line for line in done.stdout.splitlines() if "ALERT" in line or "WARNING" in line and "resolve" not in line]
     assert done.returncode == 0 and not alerts, done.stdout

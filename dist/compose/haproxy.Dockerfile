@@ -5,7 +5,7 @@ RUN apt-get -qq update && apt-get -qq -y --no-install-recommends install haproxy
     rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin && \
     install -d -m 2750 -o 9602 -g 9600 /run/spoa-llm
 COPY haproxy.cfg.example spoe.conf dist/compose/haproxy-run /usr/local/share/llm/
-RUN sed '/^# ---- backends/q' /usr/local/share/llm/haproxy.cfg.example > /usr/local/share/llm/haproxy.cfg && \
+RUN sed '/^# ---- backends/,$d' /usr/local/share/llm/haproxy.cfg.example > /usr/local/share/llm/haproxy.cfg && \
     chmod 0755 /usr/local/share/llm/haproxy-run
 ENV LLM_SPOE_CONF=/usr/local/share/llm/spoe.conf
 USER 9601:9600

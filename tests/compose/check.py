@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import re
 import subprocess
 import sys
 import time
@@ -105,14 +106,38 @@ def main():
     except urllib.error.HTTPError as error:
         expect("/metrics without a token", error.code, 401)
     request.add_header("authorization", "Bearer " + TOKEN)
-    urllib.request.urlopen(request, timeout=5).read()
+
+    def metric(name):
+        text = urllib.request.urlopen(request, timeout=5).read().decode()
+        return sum(float(value) for value in re.findall(r"^%s(?:\{.*\})? (\S+)$" % name, text, re.M))
+
+    def twice():
+        got = {name: metric("spoa_llm_ledger_%s_total" % name) for name in ("lines", "duplicate_lines", "foreign_lines")}
+        return None if got == {"lines": 18, "duplicate_lines": 9, "foreign_lines": 0} else got
+    until("each log line came by the ring and by UDP, with the key", twice, 10)
+    print("  each log line came by the ring and by UDP, with the key")
 
     def scraped():
         query = "http://127.0.0.1:%d/api/v1/query?query=up%%7Bjob%%3D%%22spoa-llm%%22%%7D" % PROMETHEUS
         result = json.load(urllib.request.urlopen(query, timeout=5))["data"]["result"]
         return None if result and result[0]["value"][1] == "1" else result
     until("Prometheus scrapes the agent", scraped, 30)
-    print("  Prometheus scrapes the agent")
+    rules = json.load(urllib.request.urlopen("http://127.0.0.1:%d/api/v1/rules" % PROMETHEUS, timeout=5))["data"]["groups"]
+    count = sum(len(group["rules"]) for group in rules)
+    if os.path.exists("dist/alerts.yml") and not count:
+        sys.exit("Prometheus has no alerts")
+    print("  Prometheus scrapes the agent, %d alerts" % count)
+
+    subprocess.run(["podman-compose", "-p", "spoa-llm", "up", "-d", "--no-build", "load"], check=True, stdout=subprocess.DEVNULL,
+                   stderr=subprocess.DEVNULL)
+
+    def loaded():
+        rows = [json.loads(line) for line in podman("exec", container("agent"), "spoa-llm", "ledger", "export").splitlines()
+                if line.startswith("{")]
+        found = {(row["model"], row["status"]) for row in rows if row["project"] in ("search", "support", "nightly")}
+        return None if len(rows) > 20 and len(found) >= 3 else found
+    until("the load's requests are in the ledger", loaded, 60)
+    print("  the load runs")
 
     # Neither network nor volume lets an upstream, or a client, ask the agent.
     expect("networks of the agent", sorted(json.loads(podman("inspect", container("agent")))[0]["NetworkSettings"]["Networks"]),

@@ -29,7 +29,7 @@ FAKETIME = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"
 
 
 def tree(pid):
-    """The process and its children: soon `spoa-llm run` is a master with a worker."""
+    """The process and its children: `spoa-llm run` is a master with a worker."""
     pids = [pid]
     for at in pids:
         try:
@@ -232,6 +232,29 @@ def agent_killed(world, rng):
     world.agent_back()
 
 
+def worker_killed(world, rng):
+    """Its master starts another."""
+    for _ in range(rng.randrange(1, 3)):
+        for pid in world.pids()[1:]:
+            try:
+                os.kill(pid, rng.choice([signal.SIGKILL, signal.SIGSEGV, signal.SIGABRT]))
+            except ProcessLookupError:
+                pass
+        pause(rng)
+
+
+def agent_upgraded(world, rng):
+    """One worker hands its connections to the next; sometimes one of the two is killed on the way."""
+    for _ in range(rng.randrange(1, 4)):
+        world.gateway.agent.process.popen.send_signal(signal.SIGUSR2)
+        pause(rng)
+        if rng.random() < .2:
+            try:
+                os.kill(rng.choice(world.pids()[1:] or [0x7fffffff]), signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+
+
 def agent_restarted(world, rng):
     world.gateway.agent.process.end()
     world.gateway.agent.process.check()
@@ -397,7 +420,7 @@ def strangers(world, rng):
         sock.close()
 
 
-FAULTS = [agent_killed, agent_restarted, agent_stopped, agent_slow, agent_reloaded, sockets_cut, sockets_reset, sockets_dripping,
+FAULTS = [agent_killed, worker_killed, agent_upgraded, agent_restarted, agent_stopped, agent_slow, agent_reloaded, sockets_cut, sockets_reset, sockets_dripping,
           upstream_down, upstream_slow, upstream_breaks_off, upstream_talks_nonsense, haproxy_reloaded, disk_full, clock_set,
           credential_replaced, out_of_descriptors, strangers]
 

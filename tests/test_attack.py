@@ -461,6 +461,9 @@ def test_no_credential_in_anything_written(haproxy, make_mock, work):
             for pid in chaos.tree(process.pid):
                 outputs["/proc/%d/cmdline" % pid] = pathlib.Path("/proc/%d/cmdline" % pid).read_bytes()
                 outputs["/proc/%d/comm" % pid] = pathlib.Path("/proc/%d/comm" % pid).read_bytes()
+        for page in ("/", "/livez", "/readyz", "/metrics", "/savings", "/stats", "/stats-history", "/explain?model=e-1", "/explain?model=f-1", "/explain?model=x-1", "/nowhere"):
+            outputs["page " + page] = repr(vars(gateway.agent.http("GET", page))).encode()
+        assert b"llm" in outputs["page /metrics"]
         file = gateway.agent.file
         for command in (["check", "-c", file], ["backends", "-c", file], ["explain", "-c", file, "--model", "e-1"], ["explain", "-c", file, "--model", "f-1", "--json"],
                         ["explain", "-c", file, "--model", "x-1"], ["savings", "--ledger", ledger, "--since", "all", "--json"], ["ledger", "export", "--ledger", ledger],

@@ -126,8 +126,12 @@ def test_ten_thousand_idle_connections(haproxy, make_mock, many_descriptors):
             for sock in held[::100]:
                 assert sock.recv(4), "an idle connection was refused"
             for _ in range(20):
-                got = gateway.ask("b-1").only(mock)
-                assert got.header("authorization") == "Bearer " + key
+                # On a machine that has other things to do one may take longer than HAProxy waits; it is refused then.
+                answer = harness.until(lambda: gateway.ask("b-1"), 1)
+                if answer.status != 200:
+                    answer.refused(503, "gateway_unavailable")
+                    answer = harness.until(lambda: [one for one in [gateway.ask("b-1")] if one.status == 200], 20)[0]
+                assert answer.only(mock).header("authorization") == "Bearer " + key
             assert gateway.agent.rss() < (400 << 20) * (4 if "san" in harness.AGENT else 1), gateway.agent.rss()
             # More than there is room for: HAProxy's own next connection may be among those that are turned away.
             more = connect_many(gateway.socket[5:], 200, b"")

@@ -87,7 +87,8 @@ static size_t question(cursor *c, unsigned char *room, slice *given_model)
 				       SLICE_INIT("/openai/deployments/claude-1/chat/completions"), SLICE_INIT("/model/dead-1/invoke"), SLICE_INIT("/") };
 	static const slice types[] = { SLICE_INIT("application/json"), SLICE_INIT("multipart/form-data; boundary=b"),
 				       SLICE_INIT("application/x-www-form-urlencoded"), SLICE_INIT("") };
-	static const slice codings[] = { SLICE_INIT("gzip"), SLICE_INIT("deflate"), SLICE_INIT("br"), SLICE_INIT("zstd"), SLICE_INIT("lzw") };
+	static const slice codings[] = { SLICE_INIT("gzip"), SLICE_INIT("deflate"), SLICE_INIT("br"), SLICE_INIT("zstd"), SLICE_INIT("lzw"),
+					  SLICE_INIT("identity"), SLICE_INIT("x-gzip"), SLICE_INIT(" , gzip,") };
 	static const slice flags[] = { SLICE_INIT("x_api_key"), SLICE_INIT("api_key"), SLICE_INIT("x_goog_api_key"), SLICE_INIT("anthropic_version"),
 				       SLICE_INIT("bearer_sk_ant"), SLICE_INIT("upgrade") };
 	uint8_t which = cursor_u8(c), bits = cursor_u8(c), shape = cursor_u8(c);
@@ -110,7 +111,7 @@ static size_t question(cursor *c, unsigned char *room, slice *given_model)
 		put_arg(&w, &count, SLICE("model_param"), param);
 	put_arg(&w, &count, SLICE("ctype"), types[bits >> 3 & 3]);
 	if (bits & 32)
-		put_arg(&w, &count, SLICE("cenc"), codings[shape % 5]);
+		put_arg(&w, &count, SLICE("cenc"), codings[shape % 8]);
 	put_arg(&w, &count, SLICE("ua"), agent);
 	if (bits & 2)
 		put_arg(&w, &count, SLICE("model_hint"), hint);

@@ -35,6 +35,8 @@ static void only_our_key_opens(void)
 	/* A key inside the message is none. */
 	CHECK(logline_parse(SLICE("<134>1 - - - - - - {\"x\":\"[llm@32473 key=\\\"k1\\\"]\"}"), SLICE("k1"), &l) == LOGLINE_FOREIGN);
 	CHECK(logline_parse(slice_cstr(strchr(good, '{')), SLICE("k1"), &l) == LOGLINE_FOREIGN);
+	/* One that is not closed is none, whatever stands behind it. */
+	CHECK(logline_parse(SLICE("<134>1 - - - - - [llm@32473 key=\"k1{\"v\":1}"), SLICE("k1"), &l) == LOGLINE_FOREIGN);
 	CHECK(logline_parse(slice_cstr(strchr(good, '{')), SLICE(""), &l) == LOGLINE_OK);
 }
 

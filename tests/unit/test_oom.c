@@ -7,6 +7,7 @@
 
 #include <cjson/cJSON.h>
 #include <fcntl.h>
+#include <time.h>
 #include <stdbool.h>
 #include <zlib.h>
 
@@ -319,6 +320,8 @@ static void a_decision_is_right_or_a_refusal(void)
 
 static void a_policy_is_whole_in_the_end(void)
 {
+	/* A young file is read again whatever happened: this one is to be old. */
+	nanosleep(&(struct timespec){ 2, 200000000 }, NULL);
 	every(policies);
 }
 

@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Texts and numbers of JSON. What is written of any text is a JSON string, of printable characters, and reads back as the text (bytes
+ * that are no UTF-8 as U+FFFD); a string or number of anybody's reads as the standard has it, or is refused. */
+#include "base/json.h"
+#include "base/text.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define HOLDS(what) \
+	do { \
+		if (!(what)) { \
+			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
+			abort(); \
+		} \
+	} while (0)
+
+static void written(const char *text)
+{
+	char *out = NULL, *back = NULL;
+	size_t out_len = 0, len = 0, at = 0;
+	slice value;
+	json_type type;
+	FILE *f = open_memstream(&out, &out_len);
+
+	HOLDS(f);
+	json_write_text(f, text);
+	HOLDS(fclose(f) == 0);
+	HOLDS(utf8_valid(out, out_len));
+	slice doc = slice_of(out, out_len);
+	HOLDS(json_value(doc, &at, &value, &type) == JSON_MEMBER && type == JSON_STRING && value.len == out_len && at == out_len);
+	for (const char *p = out; *p;)
+		HOLDS(!text_is_control(utf8_next(&p)));
+	back = malloc(out_len + 1);
+	HOLDS(back && json_text(value, back, out_len, &len) == JSON_TEXT_OK);
+	back[len] = '\0';
+	if (utf8_valid(text, strlen(text)))
+		HOLDS(len == strlen(text) && memcmp(back, text, len) == 0);
+	const char *p = text, *q = back;
+	while (*p && *q)
+		HOLDS(utf8_next(&p) == utf8_next(&q));
+	HOLDS(!*p && !*q);
+	free(back);
+	free(out);
+}
+
+static void read_value(slice doc)
+{
+	slice value;
+	json_type type;
+	size_t at = 0, len = 0;
+	char text[256], whole[8192];
+	int64_t number = 77;
+	double real = 77.;
+
+	if (json_value(doc, &at, &value, &type) != JSON_MEMBER)
+		return;
+	if (type == JSON_STRING && value.len < sizeof whole) {
+		size_t all = 0;
+		json_text_status part = json_text(value, text, sizeof text, &len), full = json_text(value, whole, sizeof whole, &all);
+		HOLDS(len <= sizeof text && all <= value.len);
+		HOLDS(full != JSON_TEXT_LONG);
+		if (full == JSON_TEXT_OK)
+			HOLDS(utf8_valid(whole, all) && (all <= sizeof text ? part == JSON_TEXT_OK && len == all : part == JSON_TEXT_LONG));
+		if (part == JSON_TEXT_OK || part == JSON_TEXT_LONG)
+			HOLDS(memcmp(text, whole, len) == 0);
+	}
+	bool whole_number = json_int64(value, &number), is_real = json_double(value, &real);
+	HOLDS(type == JSON_NUMBER || (!whole_number && !is_real));
+	HOLDS(whole_number || number == 77);
+	HOLDS(!is_real || isfinite(real));
+	if (whole_number && is_real)
+		HOLDS(fabs(real - (double)number) <= fabs(real) * 1e-9);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	char *text = strndup((const char *)data, size), *exact = malloc(size ? size : 1);
+
+	HOLDS(text && exact);
+	if (size)
+		memcpy(exact, data, size);
+	written(text);
+	read_value(slice_of(exact, size));
+	free(exact);
+	free(text);
+	return 0;
+}

@@ -81,7 +81,7 @@ UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/t
 
 test:
 	@sh tests/deps build test
-	@$(MAKE) --no-print-directory lint all test-unit
+	@$(MAKE) --no-print-directory lint all audit test-unit
 	@$(MAKE) --no-print-directory CC=clang BUILD=build/clang all test-unit
 	@$(MAKE) --no-print-directory test-matrix
 	@$(MAKE) --no-print-directory test-san

@@ -125,11 +125,14 @@ UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/t
 
 test:
 	@sh tests/deps build test
-	@$(MAKE) --no-print-directory lint all test-unit
-	@$(MAKE) --no-print-directory CC=clang BUILD=build/clang all test-unit
+	@$(MAKE) --no-print-directory -j2 all
+	@$(MAKE) --no-print-directory lint audit test-unit
+	@$(MAKE) --no-print-directory -j2 CC=clang BUILD=build/clang all
+	@$(MAKE) --no-print-directory CC=clang BUILD=build/clang test-unit
 	@$(MAKE) --no-print-directory bench-instructions
 	@$(MAKE) --no-print-directory test-matrix
 	@$(MAKE) --no-print-directory test-san
+	@$(MAKE) --no-print-directory test-tsan TESTS="$(THREADED)"
 	@$(MAKE) --no-print-directory fuzz
 
 lint: $(BUILD)/spoa-llm
@@ -183,16 +186,21 @@ test-matrix: all test-tools
 
 # The same under ASan and UBSan, with the machine's own HAProxy.
 test-san:
-	@$(MAKE) --no-print-directory SAN=address,undefined BUILD=build/asan all test-unit
+	@$(MAKE) --no-print-directory -j2 SAN=address,undefined BUILD=build/asan all
+	@$(MAKE) --no-print-directory SAN=address,undefined BUILD=build/asan test-unit
 	@$(MAKE) --no-print-directory BUILD=build/asan run-san
 
+# Not again: what is not the agent's code, or takes minutes of waiting for a clock.
 run-san: test-tools
-	$(PYTEST) tests
+	$(PYTEST) --ignore=tests/test_alerts.py --ignore=tests/test_dashboard.py --ignore=tests/test_packaging.py tests
 
 # The same under TSan, built by clang. TESTS: which; VALGRIND=1 for valgrind (test-valgrind), whose every wait is eight times as long.
 TESTS ?= tests
+# Those that CI runs so: whatever has to do with threads.
+THREADED := $(addprefix tests/test_,threads.py upgrade.py run.py spop.py ledger.py admin.py)
 test-tsan:
-	@$(MAKE) --no-print-directory CC=clang SAN=thread BUILD=build/tsan all test-unit
+	@$(MAKE) --no-print-directory -j2 CC=clang SAN=thread BUILD=build/tsan all
+	@$(MAKE) --no-print-directory CC=clang SAN=thread BUILD=build/tsan test-unit
 	@TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 suppressions=$(CURDIR)/tests/static/tsan" \
 		$(MAKE) --no-print-directory BUILD=build/tsan run-these
 

@@ -47,6 +47,10 @@ def run(command, seconds=600):
 
 def prepare():
     files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout.decode().split("\n")
+    for path in list(TREE.rglob("*")) if TREE.exists() else []:
+        name = str(path.relative_to(TREE))
+        if path.is_file() and not name.startswith("build/") and "__pycache__" not in name and (name not in files or not (ROOT / name).exists()):
+            path.unlink()
     for name in filter(None, files):
         source, target = ROOT / name, TREE / name
         if not source.is_file() or "fuzz/corpus" in name:

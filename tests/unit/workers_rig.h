@@ -171,11 +171,6 @@ static inline void rig_new(rig *r, unsigned threads, worker_limits limits)
 	}
 }
 
-static inline void rig_start(rig *r)
-{
-	err e = { "" };
-	CHECK(workers_start(r->ws, &e));
-}
 
 /* Until `ended`, or not. */
 static inline bool rig_wait(rig *r, double seconds)
@@ -223,6 +218,16 @@ static inline uint64_t rig_sum(const rig *r, size_t offset)
 			sleep_ms(2); \
 		(what); \
 	})
+
+/* Returns when every thread runs: one that does not yet takes no connection. */
+static inline void rig_start(rig *r)
+{
+	err e = { "" };
+
+	CHECK(workers_start(r->ws, &e));
+	for (unsigned i = 0; i < workers_threads(r->ws); i++)
+		CHECK(UNTIL(counter_get(&workers_counters(r->ws, i)->turns) > 0));
+}
 
 /* ---- HAProxy's side */
 

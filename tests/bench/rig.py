@@ -243,6 +243,8 @@ class Rig:
         found = re.search(r"^RESULT (.*)$", out, re.M)
         assert found, out
         result = json.loads(found.group(1))
+        if result["requests"] == 0 and seconds < 20:    # large bodies on a machine that has other things to do
+            return self.wrk(way, body, conns, 4 * seconds)
         assert result["errors"] == 0 and result["requests"] > 0, "way (%s), %s, %d connections: %s" % (way, body, conns, out)
         thousands = result["requests"] / 1000
         return {"rps": result["requests"] / result["seconds"], "p50": result["p50"], "p99": result["p99"],

@@ -234,12 +234,40 @@ static bool set_json(config *c, const option_info *o, const cJSON *item, place p
 	return true;
 }
 
-/* NULL: `e` says where the text stops being JSON. */
+/* cJSON does not tell a text that is no JSON from having no memory, and of the variable only the first means "no routes". */
+static _Thread_local bool starved;
+
+static void *noting_malloc(size_t size)
+{
+	void *ptr = malloc(size);
+	starved = starved || !ptr;
+	return ptr;
+}
+
+/* NULL: `e` says where the text stops being JSON, or (`starved`) that there is no memory. */
 static cJSON *parse_json(place where, err *e)
 {
 	const char *end = NULL;
-	cJSON *json = cJSON_ParseWithOpts(where.text, &end, 1);
 
+	starved = false;
+	cJSON_InitHooks(&(cJSON_Hooks){ noting_malloc, free });
+	cJSON *json = cJSON_ParseWithOpts(where.text, &end, 1);
+	if (!json && starved) {
+		err_set(e, "%s: out of memory", where.name);
+		return NULL;
+	}
+	/* Decoded, it would end the text that it stands in, and a shorter name would be taken for it. */
+	for (const char *at = where.text; json && (at = strstr(at, "\\u0000")); at += 6) {
+		const char *slash = at;
+		while (slash > where.text && slash[-1] == '\\')
+			slash--;
+		if ((at - slash) % 2 == 0) {
+			where.at = (size_t)(at - where.text);
+			place_error(e, where, "\\u0000 has no place in a text here");
+			cJSON_Delete(json);
+			return NULL;
+		}
+	}
 	if (!json) {
 		where.at = end ? (size_t)(end - where.text) : 0;
 		place_error(e, where, "this is not valid JSON%s", where.text[where.at] ? "" : ": the text ends too early");
@@ -370,7 +398,7 @@ static bool take_routes_text(place where, bool strict, cJSON **json, routes_sour
 	}
 	if (*json)
 		place_error(&why, where, "the route table is a JSON array");
-	if (strict) {
+	if (strict || (!*json && starved)) {
 		*e = why;
 		return false;
 	}
@@ -448,6 +476,8 @@ bool config_load(config *c, const char *file, const option_text *flags, size_t c
 		c->file = strdup(file ? file : CONFIG_FILE);
 		text = c->file ? read_file(c->file, e) : NULL;
 		ok = text != NULL;
+		if (!c->file)
+			err_set(e, "out of memory");
 	}
 	ok = ok && load(c, text, &file_json, &routes_json, flags, count, e);
 	cJSON_Delete(file_json);

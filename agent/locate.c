@@ -12,7 +12,9 @@ place place_child(place p, int index, bool key)
 	for (int i = 0; json_next(&it, &m) == JSON_MEMBER; i++) {
 		if (i < index)
 			continue;
-		/* A key is told from behind its quote. */
+		/* A key is told from behind its quote. There is none where cJSON took for an object what our reader does not. */
+		if (key && !m.key.ptr)
+			break;
 		p.at = (size_t)((key ? m.key.ptr - 1 : m.value.ptr) - p.text);
 		break;
 	}
@@ -36,5 +38,9 @@ bool place_error(err *e, place p, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(message, sizeof message, fmt, args);
 	va_end(args);
+	/* What the text names itself is repeated, and a terminal reads it. */
+	for (char *c = message; *c; c++)
+		if ((unsigned char)*c < ' ' || *c == 0x7f)
+			*c = '?';
 	return err_set(e, "%s:%zu:%zu: %s", p.name, line, column, message);
 }

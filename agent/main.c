@@ -270,16 +270,28 @@ int main(int argc, char **argv)
 	control master;
 	err e = { "" };
 
+	/* getopt moves the words about; the worker process gets them as they were given. */
+	char **given = calloc((size_t)argc + 1, sizeof *given);
+	if (!given)
+		return wrong("out of memory", NULL);
+	memcpy(given, argv, (size_t)argc * sizeof *given);
 	int rc = parse(argc, argv, &line);
-	if (rc != EX_OK)
+	if (rc != EX_OK) {
+		free(given);
 		return rc < 0 ? EX_OK : rc;
+	}
 	/* The process that was started is the master, and starts itself again as the worker. */
 	if (line.command == RUN && !control_init(&master, &e)) {
-		if (!*e.text)
-			return master_run(argc, argv);
+		if (!*e.text) {
+			rc = master_run(argc, given);
+			free(given);
+			return rc;
+		}
+		free(given);
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_SOFTWARE;
 	}
+	free(given);
 	if (!config_load(&c, line.file, line.flags, line.flags_count, &e)) {
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_CONFIG;

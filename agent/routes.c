@@ -199,15 +199,21 @@ static const struct {
 	{ "enabled", read_enabled },
 };
 
-enum { FIELDS = sizeof fields / sizeof fields[0] };
+enum {
+	FIELDS = sizeof fields / sizeof fields[0],
+	MEMBERS_MAX = 256, /* of an object that is compared member by member: no object here has a quarter of it */
+};
 
 bool json_no_duplicates(const cJSON *object, place where, err *e)
 {
 	int index = 0;
-	for (const cJSON *item = object->child; item; item = item->next, index++)
+	for (const cJSON *item = object->child; item; item = item->next, index++) {
+		if (index == MEMBERS_MAX)
+			return place_error(e, place_child(where, index, true), "more than %d members", MEMBERS_MAX);
 		for (const cJSON *before = object->child; before != item; before = before->next)
 			if (strcmp(item->string, before->string) == 0)
-				return place_error(e, place_child(where, index, true), "\"%s\" stands here twice", item->string);
+				return place_error(e, place_child(where, index, true), "\"%.60s\" stands here twice", item->string);
+	}
 	return true;
 }
 
@@ -219,6 +225,8 @@ static bool read_route(reader *rd, route *r, const cJSON *object, place where)
 		return false;
 	/* In the order of the text, so that of two members the last wins, as it does in Python. */
 	for (const cJSON *item = object->child; item; item = item->next, index++) {
+		if (index == MEMBERS_MAX) /* even where each may be ignored */
+			return place_error(rd->e, where, "a route of more than %d members", MEMBERS_MAX);
 		size_t f = 0;
 		while (f < FIELDS && strcmp(fields[f].key, item->string) != 0)
 			f++;
@@ -255,7 +263,10 @@ bool routes_read(route_table *t, const cJSON *array, place where, bool strict, e
 	const cJSON *item;
 
 	cJSON_ArrayForEach(item, array) {
-		place p = place_child(where, index++, false);
+		place p = place_child(where, index, false);
+		/* Those that are skipped count too: each costs a search for its place. */
+		if (index++ == ROUTES_MAX)
+			return place_error(e, p, "more than %d routes", ROUTES_MAX);
 		if (!cJSON_IsObject(item)) {
 			if (!problem(&rd, p, "the entry is skipped", "a route is an object"))
 				return false;

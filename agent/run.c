@@ -107,10 +107,24 @@ static bool reload(agent *a, err *e)
 	return ok;
 }
 
+/* What the master has to know of the configuration. */
+static void say_prepared(agent *a)
+{
+	const uint32_t numbers[] = { CONTROL_VERSION, (uint32_t)a->config->watchdog, (uint32_t)a->config->log_level,
+				     (uint32_t)a->config->log_format };
+	unsigned char body[sizeof numbers];
+
+	for (size_t i = 0; i < sizeof numbers; i++)
+		body[i] = (unsigned char)(numbers[i / 4] >> (8 * (3 - i % 4)));
+	control_say(a->master, CONTROL_PREPARED, slice_of(body, sizeof body), NULL, 0);
+}
+
 static bool reload_and_tell(agent *a, err *e)
 {
 	control_say(a->master, CONTROL_RELOADING, (slice){ NULL, 0 }, NULL, 0);
 	bool ok = reload(a, e);
+	if (ok)
+		say_prepared(a);
 	if (ok)
 		log_event(LOG_INFO, "reloaded", LOG_I("routes", a->policy->table->enabled));
 	else
@@ -318,17 +332,6 @@ static unsigned cores(void)
 	return n < 1 ? 1 : n > 256 ? 256 : (unsigned)n;
 }
 
-static void say_prepared(agent *a)
-{
-	const uint32_t numbers[] = { CONTROL_VERSION, (uint32_t)a->config->watchdog, (uint32_t)a->config->log_level,
-				     (uint32_t)a->config->log_format };
-	unsigned char body[sizeof numbers];
-
-	for (size_t i = 0; i < sizeof numbers; i++)
-		body[i] = (unsigned char)(numbers[i / 4] >> (8 * (3 - i % 4)));
-	control_say(a->master, CONTROL_PREPARED, slice_of(body, sizeof body), NULL, 0);
-}
-
 /* Everything that can go wrong with what an operator wrote. */
 static bool prepare(agent *a, err *e)
 {
@@ -352,6 +355,7 @@ static bool prepare(agent *a, err *e)
 		if (!a->recording)
 			return false;
 	}
+	listener_close_unused();
 	unsigned threads = c->threads ? (unsigned)c->threads : cores();
 	a->turns = calloc(threads, sizeof *a->turns);
 	a->workers = workers_new(a->listeners, c->listen.count, threads, limits, policy_ref(a->policy), a->loop, &a->ended, e);

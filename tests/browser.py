@@ -5,7 +5,6 @@ import json
 import re
 import shutil
 import tempfile
-import urllib.parse
 
 import pytest
 
@@ -98,7 +97,7 @@ class Browser:
 
     def text(self, selector):
         """As a person sees it: nothing where it is not displayed."""
-        return self.js("const n = document.querySelector(arguments[0]); return n ? n.innerText : null", selector)
+        return self.js("const n = document.querySelector(arguments[0]); return n.checkVisibility() ? n.innerText : ''", selector)
 
     def value(self, selector):
         return int(self.js("document.querySelector(arguments[0]).dataset.value", selector))
@@ -131,6 +130,3 @@ class Browser:
         got = self.cdp("Page.captureScreenshot", {"format": "png", "captureBeyondViewport": True, "clip": {
             "x": 0, "y": 0, "width": width, "height": min(height or whole, whole), "scale": 1}})
         (SHOTS / (name + ".png")).write_bytes(base64.b64decode(got["data"]))
-
-    def path_of(self, url):
-        return urllib.parse.urlsplit(url).path

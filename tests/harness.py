@@ -30,7 +30,7 @@ VALGRIND = os.environ.get("VALGRIND") == "1"
 SLOW = 8 if VALGRIND else 1
 
 # What a healthy process never writes.
-BROKEN = re.compile(r"ERROR: \w+Sanitizer|runtime error:|Assertion|\*\*\* .* detected \*\*\*|ERROR SUMMARY: [1-9]"
+BROKEN = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:|Assertion|\*\*\* .* detected \*\*\*|ERROR SUMMARY: [1-9]"
                     r"|Invalid (read|write) of size|definitely lost: [1-9]")
 
 LIVE = []       # processes a failing test wants to see the logs of
@@ -196,7 +196,8 @@ def environment(extra=None):
     """Nothing of the developer's own credentials or targets."""
     env = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "LANG": "C.UTF-8",
            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1"),
-           "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "print_stacktrace=1")}
+           "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "print_stacktrace=1"),
+           "TSAN_OPTIONS": os.environ.get("TSAN_OPTIONS", "exitcode=66")}
     if "LLVM_PROFILE_FILE" in os.environ:
         env["LLVM_PROFILE_FILE"] = os.environ["LLVM_PROFILE_FILE"]
     env.update(extra or {})

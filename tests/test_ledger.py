@@ -366,6 +366,45 @@ def test_sigkill_under_load(haproxy, mock):
         sockets.close()
 
 
+def same_rows(gateway, ids, statuses):
+    assert len(ids) == len(set(ids)) > 1000, (len(ids), statuses)
+    rows = gateway.by_id(len(ids), 60)
+    assert not set(ids) - set(rows), "%d of %d are lost" % (len(set(ids) - set(rows)), len(ids))
+    assert set(rows) == set(ids)
+    return rows
+
+
+def test_upgrades_lose_nothing(haproxy, mock):
+    """5 at 500 requests/s: each end of a request is in the ledger once, whichever worker took it in."""
+    with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
+        load = Load(gateway, 500)
+        for at in range(5):
+            time.sleep(0.4)
+            gateway.agent.process.kill(signal.SIGUSR2)
+            harness.until(lambda: len(gateway.agent.lines("event=upgraded")) == at + 1, 20, gateway.agent.process.tail)
+        time.sleep(0.5)
+        ids = load.end()
+        assert set(load.statuses) == {200}, load.statuses
+        same_rows(gateway, ids, load.statuses)
+        assert not gateway.agent.lines("event=(upgrade|handover)_failed")
+
+
+def test_killed_workers_lose_nothing(haproxy, mock):
+    """20 at 500 requests/s: the master holds the log's sockets, and datagrams wait in them."""
+    with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
+        load = Load(gateway, 500)
+        for _ in range(20):
+            time.sleep(0.25)
+            old = gateway.agent.pid
+            os.kill(old, signal.SIGKILL)
+            harness.until(lambda: gateway.agent.pid != old, 10, gateway.agent.process.tail)
+        time.sleep(0.5)
+        ids = load.end()
+        assert set(load.statuses) <= {200, 503}, load.statuses
+        rows = same_rows(gateway, ids, load.statuses)
+        assert sum(row["code"] == "gateway_unavailable" for row in rows.values()) == load.statuses[503]
+
+
 def test_haproxy_reloads_with_streams_in_flight(haproxy, mock):
     """5 times. The ring loses the ends of streams that outlive a reload; the datagrams bring them."""
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:

@@ -36,7 +36,7 @@ def test_several_addresses(agents, work, prefix):
     port = harness.free_port()
     addresses = ["%s%s/one.sock" % (prefix, work), "127.0.0.1:%d" % port, "unix@%s/two.sock" % work]
     agent = agents(dict(ROUTES, listen=addresses))
-    assert len(agent.lines("event=listening")) == 3
+    assert len(agent.lines("event=listening.*for=SPOP")) == 3
     for address in addresses:
         with spop.Client(address) as client:
             assert client.ask(body=chat("one-x"))["backend"] == "llm-one.test"

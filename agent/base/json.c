@@ -111,7 +111,7 @@ static json_step value_at(slice doc, size_t *at, slice *value, json_type *type, 
 	*whole = false;
 	if (p[begin] == '"' || p[begin] == '{' || p[begin] == '[') {
 		bool text = p[begin] == '"';
-		json_hit h = text ? json_skip_string(p, doc.len, begin + 1) : json_skip_nested(p, doc.len, begin + 1);
+		json_hit h = text ? json_skip_name(p, doc.len, begin + 1) : json_skip_nested(p, doc.len, begin + 1);
 		*type = text ? JSON_STRING : p[begin] == '{' ? JSON_OBJECT : JSON_ARRAY;
 		*at = h.at;
 		if (h.stop == JSON_STOP_CUT)
@@ -221,7 +221,7 @@ json_step json_next(json_iter *it, json_member *m)
 	if (!it->array) {
 		if (p[at] != '"')
 			return bad(it, at, "a member's name in double quotes is expected");
-		json_hit h = json_skip_string((const unsigned char *)p, n, at + 1);
+		json_hit h = json_skip_name((const unsigned char *)p, n, at + 1);
 		if (h.stop == JSON_STOP_CUT)
 			return cut(it);
 		if (h.stop != JSON_STOP_END)

@@ -6,6 +6,10 @@
 
 #include "base/json.h"
 
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
+
 typedef enum json_stop {
 	JSON_STOP_END,  /* found; `at` is where (see below) */
 	JSON_STOP_CUT,  /* not in these bytes */
@@ -23,6 +27,23 @@ typedef struct json_hit {
  * nested: `at` is behind an opening bracket; END gives the bracket that closes it. */
 json_hit json_skip_string(const unsigned char *p, size_t n, size_t at);
 json_hit json_skip_nested(const unsigned char *p, size_t n, size_t at);
+
+/* json_skip_string() for texts that are probably short, as names are: the first 16 bytes are looked at without a call. */
+static inline json_hit json_skip_name(const unsigned char *p, size_t n, size_t at)
+{
+#if defined(__SSE2__)
+	if (n >= 16 && at <= n - 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + at));
+		__m128i ctrl = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
+		__m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"')), slash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+		unsigned stop = (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(ctrl, quote), slash));
+		size_t end = at + (stop ? (size_t)__builtin_ctz(stop) : 0);
+		if (stop && p[end] == '"')
+			return (json_hit){ end, JSON_STOP_END };
+	}
+#endif
+	return json_skip_string(p, n, at);
+}
 
 /* Backward over p[0..at), of n bytes that may be read. string: `at` is the closing quote; END gives the opening quote.
  * nested: `at` is a closing bracket; END gives the bracket that opens it. No backslash before p[0] may escape it. */

@@ -91,6 +91,8 @@ bool secret_changed(const secret *s, const char *path)
 	struct secret_stamp now;
 
 	stamp_of(path, &now);
+	if (s->stamp.failed)
+		return true;
 	/* A file that changed twice within a tick of the clock looks unchanged after the second time: a file
 	 * that was young when it was read is read once more. */
 	if (s->stamp.exists && s->stamp.read.tv_sec - s->stamp.ctime.tv_sec < 2)
@@ -108,19 +110,25 @@ void secret_load(secret *s, const char *path)
 	*s = (secret){ 0 };
 	stamp_of(path, &s->stamp);
 	int fd = s->stamp.exists ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
-	if (fd < 0) {
-		s->problem = "the file cannot be read";
-		return;
-	}
-	while (len < sizeof text) {
+	bool failed = fd < 0;
+	if (failed) /* no descriptor or no memory is left, say; permissions and names change a stamp */
+		s->stamp.failed = s->stamp.exists && errno != EACCES && errno != ENOENT && errno != EPERM;
+	while (!failed && len < sizeof text) {
 		ssize_t n = read(fd, text + len, sizeof text - len);
 		if (n < 0 && errno == EINTR)
 			continue;
+		failed = s->stamp.failed = n < 0; /* the beginning of a credential is none */
 		if (n <= 0)
 			break;
 		len += (size_t)n;
 	}
-	close(fd);
+	if (fd >= 0)
+		close(fd);
+	if (failed) {
+		s->problem = "the file cannot be read";
+		explicit_bzero(text, sizeof text);
+		return;
+	}
 	if (len && text[len - 1] == '\n')
 		len--;
 	if (len && text[len - 1] == '\r')
@@ -134,6 +142,7 @@ void secret_load(secret *s, const char *path)
 			s->len = value.len;
 		} else {
 			s->problem = "out of memory";
+			s->stamp.failed = true;
 		}
 	}
 	explicit_bzero(text, sizeof text);

@@ -124,6 +124,11 @@ void decide(const policy *p, const llm_request *r, decision *d)
 	}
 	switch (d->model.status) {
 	case MODEL_UNKNOWN:
+		/* Where it would fall through to says what the operator thinks of the request, not of our memory. */
+		if (d->model.no_memory) {
+			refuse(d, REFUSE_GATEWAY, d->model.detail);
+			return;
+		}
 		/* HAProxy asks once more with everything it holds; only then is the model beyond reach. */
 		d->ask_again = r->sample.body.len < r->sample.buffered;
 		if (d->ask_again || !p->table->unresolved_falls_through) {

@@ -216,7 +216,10 @@ static bool has_key(slice header, slice key)
 		if (!slice_starts(rest, mark))
 			continue;
 		slice value = slice_from(rest, mark.len);
-		value = slice_first(value, slice_find(value, 0, '"'));
+		size_t end = slice_find(value, 0, '"');
+		if (end == value.len)
+			return false;
+		value = slice_first(value, end);
 		/* Every byte is compared, so that the time tells nothing about how many were right. */
 		unsigned char differ = value.len != key.len;
 		for (size_t i = 0; i < value.len && i < key.len; i++)

@@ -113,16 +113,23 @@ bool listener_check(const char *text, const listener_rules *rules, err *e)
 	return parse(text, rules, &p, e);
 }
 
-/* A descriptor that somebody opened for us at this address; -1: none. */
-static int inherited(const parsed *p)
+static bool taken[INHERITED_MAX];
+
+/* How many descriptors somebody opened for us. */
+static int inherited_count(void)
 {
-	static bool taken[INHERITED_MAX];
 	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
 	long fds = count ? strtol(count, NULL, 10) : 0;
 
-	if (!pid || strtol(pid, NULL, 10) != (long)getpid())
-		return -1;
-	for (int i = 0; i < fds && i < INHERITED_MAX; i++) {
+	if (!pid || strtol(pid, NULL, 10) != (long)getpid() || fds < 0)
+		return 0;
+	return fds < INHERITED_MAX ? (int)fds : INHERITED_MAX;
+}
+
+/* The one at this address; -1: none. */
+static int inherited(const parsed *p)
+{
+	for (int i = 0; i < inherited_count(); i++) {
 		address have;
 		socklen_t len = sizeof have;
 		int fd = INHERITED_FIRST + i, type = 0;
@@ -141,6 +148,15 @@ static int inherited(const parsed *p)
 		return fd;
 	}
 	return -1;
+}
+
+void listener_close_unused(void)
+{
+	for (int i = 0; i < inherited_count(); i++) {
+		if (!taken[i])
+			close(INHERITED_FIRST + i);
+		taken[i] = true;
+	}
 }
 
 /* A socket file that nobody answers on is a dead process's. */

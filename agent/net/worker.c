@@ -206,6 +206,10 @@ bool worker_run(worker *w, err *e)
 	int rc = pthread_create(&w->thread, NULL, worker_main, w);
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	w->running = rc == 0;
+	char name[16];
+	snprintf(name, sizeof name, "spop-%u", w->index);
+	if (w->running)
+		pthread_setname_np(w->thread, name);
 	return w->running || err_set(e, "worker %u: %s", w->index, strerror(rc));
 }
 

@@ -6,7 +6,7 @@
  *
  *   SIGHUP, SIGUSR1  passed on to the worker: reload, drain
  *   SIGUSR2          upgrade: the binary at the path that this one was started by takes over, master and worker
- *   SIGTERM, SIGINT  passed on; the master ends with the worker, and removes the socket files that are its own */
+ *   SIGTERM, SIGINT  passed on as SIGTERM; the master ends with the worker, and removes the socket files that are its own */
 #ifndef PROC_MASTER_H
 #define PROC_MASTER_H
 

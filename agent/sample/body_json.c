@@ -45,10 +45,31 @@ static void take_model(const json_member *m, bool exact, named *n)
 		named_add(n, exact, raw, name_fault(raw));
 }
 
+/* Most keys, told at a glance: they begin like neither "model" nor "stream", nor with an escape, and are plain ASCII. */
+static inline bool neither(slice key)
+{
+	uint64_t word, all = 0;
+	size_t i = 0;
+
+	if (key.len == 0)
+		return true;
+	if (ascii_lower(key.ptr[0]) == 'm' || key.ptr[0] == 's' || key.ptr[0] == '\\')
+		return false;
+	for (; i + sizeof word <= key.len; i += sizeof word) {
+		memcpy(&word, key.ptr + i, sizeof word);
+		all |= word;
+	}
+	for (; i < key.len; i++)
+		all |= (unsigned char)key.ptr[i];
+	return (all & 0x8080808080808080u) == 0;
+}
+
 /* What a top-level member says. `last`: no member before it said `stream`, or they are looked at from the first to the last, so
  * that this one wins. NULL, or what is wrong with its key. */
 static const char *take(const json_member *m, bool last, bool *said_stream, named *n)
 {
+	if (neither(m->key))
+		return NULL;
 	switch (json_key_like(m->key, SLICE("model"))) {
 	case JSON_KEY_SAME:
 		take_model(m, true, n);
@@ -156,7 +177,7 @@ static bool wide(slice head)
 	       (head.ptr[at] == '\0' || head.ptr[at] == '\xfe' || head.ptr[at] == '\xff' || json_space(head.ptr[at])))
 		at++;
 	return at < head.len && head.ptr[at] == '{' &&
-	       (at > 0 && (memchr(head.ptr, '\0', at) || memchr(head.ptr, '\xfe', at) || memchr(head.ptr, '\xff', at)));
+	       (at > 0 && (memchr(head.ptr, '\0', at) || memchr(head.ptr, 0xfe, at) || memchr(head.ptr, 0xff, at)));
 }
 
 body_end body_json(const body_view *view, bool must, named *n, const char **detail)

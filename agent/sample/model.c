@@ -136,6 +136,7 @@ static model_status coded_status(const model_sample *s, const body_view *view, d
 		r->detail = "the body is not what its content-encoding says";
 	} else if (decoded == DECODE_FAILED) {
 		r->detail = "no memory to decode the body";
+		r->no_memory = true;
 	} else {
 		body_view plain = { .head = slice_of(out, len),
 				    .ended = decoded == DECODE_COMPLETE,
@@ -224,6 +225,7 @@ void model_find(const model_sample *s, model_result *r)
 	r->status = MODEL_NONE;
 	r->from = MODEL_FROM_NONE;
 	r->stream = false;
+	r->no_memory = false;
 	r->len = 0;
 	r->looked = 0;
 	r->detail = NULL;

@@ -51,6 +51,7 @@ typedef struct model_result {
 	model_status status;
 	model_from from;
 	bool stream;         /* the request asks for a stream; false when not known */
+	bool no_memory;      /* UNKNOWN for want of memory: asked again, it may be known */
 	uint16_t len;
 	char name[MODEL_MAX];/* valid for FOUND only */
 	uint64_t looked;     /* bytes of the body that were looked at */

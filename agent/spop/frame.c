@@ -44,14 +44,17 @@ static void put_u32be(unsigned char *at, uint32_t v)
 spop_writer frame_begin(unsigned char *room, size_t room_len, uint32_t max, frame_type type, uint64_t stream_id,
 			uint64_t frame_id)
 {
-	static const unsigned char flags[4] = { 0, 0, 0, FRAME_FIN };
-	static const unsigned char length[FRAME_PREFIX] = { 0 };
+	static const unsigned char head[FRAME_PREFIX + 5] = { 0, 0, 0, 0, 0, 0, 0, 0, FRAME_FIN };
 	size_t len = room_len < FRAME_PREFIX + (size_t)max ? room_len : FRAME_PREFIX + (size_t)max;
 	spop_writer w = { room, room, room + len, false };
 
-	spop_put_bytes(&w, length, sizeof length);
-	spop_put_u8(&w, (uint8_t)type);
-	spop_put_bytes(&w, flags, sizeof flags);
+	if (len < sizeof head) {
+		w.overflow = true;
+		return w;
+	}
+	memcpy(room, head, sizeof head);
+	room[FRAME_PREFIX] = (uint8_t)type;
+	w.pos += sizeof head;
 	spop_put_varint(&w, stream_id);
 	spop_put_varint(&w, frame_id);
 	return w;

@@ -48,9 +48,26 @@ typedef struct spop_message {
 } spop_message;
 
 /* False at the end. */
-bool spop_message_next(cursor *messages, spop_message *out);
+static inline bool spop_message_next(cursor *messages, spop_message *out)
+{
+	if (cursor_done(messages))
+		return false;
+	out->name = spop_name_read(messages);
+	out->args = cursor_u8(messages);
+	out->from = messages;
+	return !messages->failed;
+}
+
 /* False when the message has no more arguments. */
-bool spop_arg_next(spop_message *m, slice *name, spop_value *value);
+static inline bool spop_arg_next(spop_message *m, slice *name, spop_value *value)
+{
+	if (m->args == 0 || m->from->failed)
+		return false;
+	m->args--;
+	*name = spop_name_read(m->from);
+	*value = spop_value_read(m->from);
+	return !m->from->failed;
+}
 
 /* Each returns the bytes written to `room`, or 0 when they did not fit. */
 size_t spop_write_hello(const spop_session *s, unsigned char *room, size_t room_len);
@@ -60,7 +77,19 @@ size_t spop_write_disconnect(const spop_session *s, unsigned char *room, size_t 
 /* An ACK is frame_begin() by this, then actions, then frame_end(). */
 spop_writer spop_ack_begin(const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
 			   uint64_t frame_id);
-/* The head of a set-var action in scope txn; the value follows by one spop_put_*(). */
-void spop_ack_set(spop_writer *w, slice name);
+/* The head of a set-var action in scope txn; the value follows by one spop_put_*(). Names are literals below 240 bytes. */
+static inline __attribute__((always_inline)) void spop_ack_set(spop_writer *w, slice name)
+{
+	static const unsigned char set_var[3] = { 1 /* SET-VAR */, 3 /* arguments */, 2 /* scope txn */ };
+
+	if (w->overflow || name.len + 4 > (size_t)(w->end - w->pos)) {
+		w->overflow = true;
+		return;
+	}
+	memcpy(w->pos, set_var, 3);
+	w->pos[3] = (unsigned char)name.len;
+	memcpy(w->pos + 4, name.ptr, name.len);
+	w->pos += name.len + 4;
+}
 
 #endif

@@ -9,8 +9,10 @@ const SILENCE_MS = 5000;      // the server says something every second; after t
 const RETRY_MS = [500, 15000]; // first and longest wait before /events is asked again
 const LOST_AFTER_MS = 1500;   // shorter interruptions (a worker that is replaced) are not worth a notice
 const REFRESH_MS = 1000;      // the ledger's figures are not asked for more often
-const FAILED_RETRY_MS = 10000;
+const FAILED_RETRY_MS = [1000, 16000]; // first and longest wait before /savings is asked again after an error
+const REST_AFTER_MS = 10000;  // a tab that nobody looks at gives its connection back: browsers have six for a server, in all tabs
 const ROWS_SHOWN = 10;        // of models, routes ...: the rest by a button
+const SPARK_POINTS = 120;     // seconds that the server remembers
 const NAMES_SHOWN = 4;        // of unpriced models
 const BUCKETS_FILLED = 2000;  // hours or days without a request are drawn up to so many
 const HOUR = 3600000, DAY = 24 * HOUR;
@@ -80,7 +82,8 @@ const fraction = (part, whole) => (whole > 0n ? Number((part * 1000000n) / whole
 function micros(us) {
 	if (us == null)
 		return "–";
-	return us < 1000 ? `${Math.round(us)} µs` : us < 1e6 ? `${(us / 1000).toPrecision(3)} ms` : `${(us / 1e6).toPrecision(3)} s`;
+	const [value, unit] = us < 1000 ? [us, "µs"] : us < 1e6 ? [us / 1000, "ms"] : [us / 1e6, "s"];
+	return `${value < 100 ? +value.toPrecision(2) : Math.round(value)} ${unit}`;
 }
 
 function perSecond(n) {
@@ -272,7 +275,7 @@ function lock(tried) {
 		unlocked = new Promise((resolve) => (unlock = resolve));
 		document.body.dataset.link = "locked";
 		pill($("link"), "warn", "Locked");
-		pill($("ready"), "none", "…");
+		pill($("ready"), "none", "Unknown");
 		$("locked").hidden = false;
 		$("forget").hidden = true;
 		$("lost").hidden = true;
@@ -315,17 +318,17 @@ const FIGURES = [
 
 const tokensIn = (s) => big(s.input) + big(s.cache_read) + big(s.cache_write);
 
-function showTotals(report) {
+function showTotals(report, time) {
 	const t = report.totals, cost = big(t.cost_nanodollars), saved = big(t.saved_total_nanodollars);
-	const since = report.since ? Date.parse(report.since) : null;
+	const first = Date.parse(report.since ?? time.rows[0]?.[time.by]);
 
 	put($("saved-title"), `Saved ${PERIOD_NAMES[view.period]}`);
 	moneyFigure($("saved"), saved).dataset.sign = saved < 0n ? "-" : "";
 	const share = percent(saved, cost + saved);
 	put($("saved-share"), !cost && !saved ? "" : saved < 0n ?
 		`More was spent than saved: ${money(cost)} instead of ${money(cost + saved)}.` :
-		`${share ? share + " of the " : ""}${share ? money(cost + saved) + " it would have cost" : ""}` +
-			(since ? `, since ${dayName(since)}, ${clock(since).slice(0, 5)}` : ""));
+		`${share} of the ${money(cost + saved)} it would have cost, since ${dayName(first)} ${new Date(first).getUTCFullYear()}` +
+			(report.since ? `, ${clock(first).slice(0, 5)}` : ""));
 
 	const values = KINDS.map(([, name]) => big(t[name]));
 	const gain = values.reduce((most, v) => (v > most ? v : most), 0n), loss = values.reduce((most, v) => (-v > most ? -v : most), 0n);
@@ -366,7 +369,7 @@ function showTrust(report) {
 	const add = (key, name, text) => parts.push(el("li", { "data-trust": key },
 		el("i", { class: "key", "data-key": key, "aria-hidden": "true" }), el("span", {}, el("strong", {}, name), text)));
 
-	add("reported", "Reported", `: ${plural(without.requests, "request")}, ${money(big(without.cost_nanodollars))}`);
+	add("reported", "Without estimates", `: ${plural(without.requests, "request")}, ${money(big(without.cost_nanodollars))}`);
 	if (big(t.estimated_requests))
 		add("estimated", "Estimated", `: ${plural(t.estimated_requests, "request")}, ` +
 			`${short(big(t.estimated_output))} tokens out, ${money(estimated)}: streams that did not tell their usage`);
@@ -630,7 +633,7 @@ function showGroups(report) {
 // ---- the ledger: asked when it has changed, one question at a time
 
 const reports = { group: null, time: null };
-let asking = false, again = false, askedMs = 0, nextTimer = null, shownAt = null, wanted = 0;
+let asking = false, again = false, askedMs = 0, nextTimer = null, nextAt = 0, shownAt = null, wanted = 0, refusals = 0;
 
 function ledgerState(state, text) {
 	document.body.dataset.ledger = state;
@@ -644,20 +647,27 @@ function ledgerState(state, text) {
 function refresh(chosen) {
 	if (chosen)
 		wanted++;
-	if (asking || document.hidden) {
-		again = true;
-		return;
-	}
 	clearTimeout(nextTimer);
 	nextTimer = null;
-	read(chosen);
+	if (asking || document.hidden)
+		again = true;
+	else
+		read(chosen);
 }
 
 function refreshSoon() {
 	if (asking)
 		again = true;
-	else if (!nextTimer)
-		nextTimer = setTimeout(() => refresh(false), Math.max(0, askedMs - Date.now()));
+	else
+		schedule(Math.max(askedMs, Date.now()));
+}
+
+function schedule(at) {
+	if (nextTimer && nextAt <= at)
+		return;
+	clearTimeout(nextTimer);
+	nextAt = at;
+	nextTimer = setTimeout(() => refresh(false), at - Date.now());
 }
 
 async function read(chosen) {
@@ -670,6 +680,7 @@ async function read(chosen) {
 		if (mine === wanted) {
 			Object.assign(reports, { group, time });
 			shownAt = Date.now();
+			refusals = 0;
 			showLedger(chosen);
 		}
 	} catch (error) {
@@ -688,7 +699,7 @@ async function read(chosen) {
 function showLedger(chosen) {
 	const { group, time } = reports, some = big(group.totals.requests) > 0n;
 	put($("updated"), `Figures of ${clock(shownAt)}.`);
-	showTotals(group);
+	showTotals(group, time);
 	ledgerState(some ? "ok" : "empty");
 	if (!some) {
 		put($("empty-text"), view.period === "all" ?
@@ -707,24 +718,26 @@ function showLedger(chosen) {
 	if (chosen)
 		announce(some ? `By ${view.by}, ${PERIOD_NAMES[view.period]}: saved ${$("saved").textContent}, cost ${$("cost").textContent}` :
 			$("empty-text").textContent);
-	if (document.body.dataset.link !== "live" || !last?.checks?.some((check) => check.blocking && !check.ok))
-		document.title = some ? `${$("saved").textContent} saved \u00b7 spoa-llm` : "spoa-llm";
+	showTitle();
+}
+
+function showTitle() {
+	const state = document.body.dataset.link === "lost" ? "Offline" : last && !last.ready ? "Not ready" : null;
+	const saved = document.body.dataset.ledger === "ok" ? `${$("saved").textContent} saved` : null;
+	document.title = [state, saved, "spoa-llm"].filter(Boolean).join(" \u00b7 ");
 }
 
 function readFailed(error) {
-	if (error.status === 404 || (last && !last.ledger)) {
+	if (last && !last.ledger) {
 		ledgerState("none");
 		return;
 	}
-	if (!error.status) { // the connection: /events notices as well, and says it
-		again = true;
-		nextTimer ??= setTimeout(() => refresh(false), FAILED_RETRY_MS);
+	schedule(Date.now() + Math.min(FAILED_RETRY_MS[1], FAILED_RETRY_MS[0] * 2 ** refusals++));
+	if (!error.status) // the connection: /events notices as well, and says it
 		return;
-	}
 	ledgerState(shownAt ? document.body.dataset.ledger : "failed", true);
 	put($("failed-why"), error.message.replace(/\.?$/, "."));
 	put($("failed-since"), shownAt ? `What is shown is from ${clock(shownAt)}.` : "");
-	nextTimer ??= setTimeout(() => refresh(false), FAILED_RETRY_MS);
 }
 
 // ---- now
@@ -743,6 +756,7 @@ function showReady(stats) {
 	if (readiness !== null && readiness !== text)
 		announce(text);
 	readiness = text;
+	showTitle();
 }
 
 function showStats(stats) {
@@ -783,9 +797,11 @@ function showSpark(points) {
 	if (!charts)
 		return;
 	const { spark } = charts, peak = points.reduce((top, p) => Math.max(top, p.requests_per_s), 0);
-	spark.data.labels = points.map((p) => p.time);
-	spark.data.datasets[1].data = points.map((p) => p.requests_per_s);
-	spark.data.datasets[0].data = points.map((p) => p.refused_per_s);
+	// Two minutes wide from the start on; now is at the right. Refusals are drawn where there are any.
+	const before = new Array(Math.max(0, SPARK_POINTS - points.length)).fill(null);
+	spark.data.labels = [...before, ...points].map((_, at) => at);
+	spark.data.datasets[1].data = [...before, ...points.map((p) => p.requests_per_s)];
+	spark.data.datasets[0].data = points.some((p) => p.refused_per_s > 0) ? [...before, ...points.map((p) => p.refused_per_s)] : [];
 	spark.update();
 	put($("spark-note"), `last 2 min, peak ${perSecond(peak)}`);
 }
@@ -810,7 +826,30 @@ function showRefusals(stats) {
 
 // ---- the connection
 
-let heardAt = null, failures = 0, controller = null, wake = () => {}, lostTimer = null;
+let heardAt = null, failures = 0, controller = null, wake = () => {}, lostTimer = null, resting = false, restTimer = null;
+
+function rest() {
+	resting = true;
+	controller?.abort();
+}
+
+function rise() {
+	clearTimeout(restTimer);
+	if (resting) {
+		resting = false;
+		wake();
+	}
+}
+
+function looked() {
+	if (document.hidden) {
+		restTimer = setTimeout(rest, REST_AFTER_MS);
+		return;
+	}
+	rise();
+	if (again)
+		refresh(false);
+}
 
 function live() {
 	const back = failures > 0 && heardAt !== null;
@@ -846,6 +885,7 @@ function lost(why) {
 		pill($("ready"), "none", "Unknown");
 		for (const node of document.querySelectorAll(".as-of"))
 			put(node, heardAt ? `as of ${clock(heardAt)}` : "");
+		showTitle();
 		announce("Connection lost. The figures are the last ones known.");
 	}, LOST_AFTER_MS);
 }
@@ -910,6 +950,10 @@ async function follow() {
 			}
 			why = error.status ? error.message : "";
 		}
+		if (resting) {
+			await new Promise((done) => (wake = done));
+			continue;
+		}
 		lost(why);
 		await pause(Math.min(RETRY_MS[1], RETRY_MS[0] * 2 ** (failures - 1)) * (0.8 + 0.4 * Math.random()));
 	}
@@ -941,7 +985,10 @@ window.addEventListener("hashchange", () => {
 	readHash();
 	refresh(true);
 });
-document.addEventListener("visibilitychange", () => !document.hidden && again && refresh(false));
+document.addEventListener("visibilitychange", looked);
+// A page that is kept for the way back holds no connection either.
+window.addEventListener("pagehide", rest);
+window.addEventListener("pageshow", (show) => show.persisted && rise());
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 
 makeCharts();

@@ -1,0 +1,416 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The master's workers: how they start, what they say, how they end. */
+#include "proc/master_impl.h"
+
+#include <assert.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/wait.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/cursor.h"
+#include "base/log.h"
+#include "proc/control.h"
+#include "proc/notify.h"
+#include "proc/spawn.h"
+
+/* Times in milliseconds. */
+enum {
+	START_MIN = 30 * 1000,   /* what a worker has at least until it is ready; three times its watchdog, where that is more */
+	HANDOVER_MAX = 10 * 1000,/* from PREPARED to READY of an upgrade */
+	RETIRE_MAX = 30 * 1000,  /* what the old worker has after that */
+	DRAIN_MAX = 25 * 3600 * 1000, /* the same where its connections could not be handed over */
+	LOST_MAX = 5 * 1000,     /* from the end of its control socket to its own */
+	STEADY = 500,            /* a worker that lived as long is started again at once */
+	BACKOFF_MIN = 100,
+	BACKOFF_MAX = 5 * 1000,
+	SEND_MAX = 1000,
+};
+
+int64_t master_now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+void child_arm(worker *w)
+{
+	w->deadline = w->watchdog ? master_now() + (int64_t)w->watchdog * 1000 : 0;
+}
+
+/* The one place that signals a worker: a number that is no single process's would reach every process there is. */
+static void tell(const worker *w, int sig)
+{
+	assert(w->pid > 1);
+	if (!w->dead)
+		kill(w->pid, sig);
+}
+
+void child_pass(worker *w, int sig)
+{
+	if (!w)
+		return;
+	w->passed = sig;
+	tell(w, sig);
+}
+
+void child_kill(worker *w)
+{
+	w->deadline = 0;
+	tell(w, SIGKILL);
+}
+
+void master_close_pair(master *m)
+{
+	if (m->pair >= 0)
+		close(m->pair);
+	m->pair = -1;
+}
+
+static void on_control(struct ev_loop *loop, ev_io *io, int events);
+
+worker *child_add(master *m, pid_t pid, int sock, phase as)
+{
+	worker *w = m->workers;
+
+	while (w < m->workers + WORKERS && w->phase != GONE)
+		w++;
+	assert(w < m->workers + WORKERS);
+	*w = (worker){ .master = m, .phase = as, .pid = pid, .control = sock, .serial = ++m->serial, .started = master_now() };
+	w->log_level = m->log_level;
+	w->log_format = m->log_format;
+	if (as == STARTING)
+		w->deadline = w->started + START_MIN;
+	ev_io_init(&w->io, on_control, sock, EV_READ);
+	w->io.data = w;
+	ev_io_start(m->loop, &w->io);
+	return w;
+}
+
+worker *child_start(master *m, bool same, int handover, err *e)
+{
+	spawn_request r = { m->path, same, m->argv, &m->held, handover, m->restarts };
+	int sock;
+
+	pid_t pid = spawn_worker(&r, &sock, e);
+	return pid < 0 ? NULL : child_add(m, pid, sock, STARTING);
+}
+
+static void end(master *m)
+{
+	ev_break(m->loop, EVBREAK_ALL);
+}
+
+void master_end_if_last(master *m)
+{
+	if (!m->current && !m->next && !m->old)
+		end(m);
+}
+
+static void schedule_restart(master *m, int64_t delay)
+{
+	ev_timer_stop(m->loop, &m->restart);
+	ev_timer_set(&m->restart, (double)delay / 1000, 0.);
+	ev_timer_start(m->loop, &m->restart);
+}
+
+/* How long to wait before the next start. */
+static int64_t next_delay(master *m, int64_t lived)
+{
+	if (lived >= STEADY)
+		m->backoff = 0;
+	else
+		m->backoff = m->backoff ? m->backoff * 2 : BACKOFF_MIN;
+	if (m->backoff > BACKOFF_MAX)
+		m->backoff = BACKOFF_MAX;
+	return m->backoff;
+}
+
+void master_start_worker(master *m)
+{
+	err e;
+
+	m->current = child_start(m, !m->by_path, -1, &e);
+	if (!m->current && m->by_path)
+		m->current = child_start(m, true, -1, &e);
+	if (m->current)
+		return;
+	log_event(LOG_ERROR, "worker_start_failed", LOG_C("problem", e.text));
+	m->exit_code = EX_OSERR;
+	if (m->ever_ready)
+		schedule_restart(m, next_delay(m, 0));
+	else
+		end(m);
+}
+
+/* ---- what workers say */
+
+void child_use_log(const worker *w)
+{
+	log_setup((log_level)w->log_level, (log_format)w->log_format);
+}
+
+/* The new worker has a good configuration: the old one is told to give it its connections. */
+static void hand_over(master *m)
+{
+	err e = { "" };
+
+	m->next->deadline = master_now() + HANDOVER_MAX;
+	if (m->current && m->current->phase == READY && !m->next->drain && m->pair >= 0) {
+		if (fdpass_send(m->current->control, CONTROL_HANDOVER, (slice){ NULL, 0 }, &m->pair, 1, SEND_MAX, &e)) {
+			m->current->phase = HANDING;
+			m->current->deadline = 0; /* it does nothing else meanwhile; the new one's deadline holds for both */
+		} else {
+			m->next->drain = true;
+		}
+	}
+	/* Where nobody else has it, the new worker sees its end, and begins without connections. */
+	master_close_pair(m);
+}
+
+static void on_prepared(worker *w, const fdpass_message *msg)
+{
+	master *m = w->master;
+	cursor c = cursor_of(buf_slice(&msg->body));
+	uint32_t version = cursor_u32be(&c), watchdog = cursor_u32be(&c);
+
+	if (!c.failed)
+		w->watchdog = watchdog;
+	if (version == CONTROL_VERSION) {
+		uint32_t level = cursor_u32be(&c), format = cursor_u32be(&c);
+		w->log_level = !c.failed && level <= LOG_ERROR ? level : w->log_level;
+		w->log_format = !c.failed && format <= LOG_JSON ? format : w->log_format;
+	}
+	if (!m->next || w == m->current)
+		child_use_log(w);
+	if (w->phase == READY)
+		child_arm(w);
+	if (w->phase != STARTING)
+		return;
+	w->phase = PREPARED;
+	w->drain = version != CONTROL_VERSION;
+	int64_t most = (int64_t)w->watchdog * 3000;
+	w->deadline = w->watchdog ? w->started + (most > START_MIN ? most : START_MIN) : 0;
+	/* Not before: now the format is known that the operator wants. */
+	log_event(LOG_INFO, "worker_started", LOG_I("pid", w->pid), LOG_I("restarts", m->restarts));
+	if (w == m->next)
+		hand_over(m);
+}
+
+static void upgraded(worker *w)
+{
+	master *m = w->master;
+	err e;
+
+	m->old = m->current;
+	m->current = w;
+	m->next = NULL;
+	m->by_path = true;
+	master_close_pair(m);
+	child_use_log(w);
+	log_event(LOG_INFO, "upgraded", LOG_I("pid", w->pid), LOG_I("in_ms", master_now() - m->upgrade_began));
+	if (!m->old)
+		return;
+	bool drain = m->old->phase != HANDING;
+	m->old->phase = RETIRING;
+	m->old->deadline = master_now() + (drain ? DRAIN_MAX : RETIRE_MAX);
+	if (drain && !fdpass_send(m->old->control, CONTROL_UPGRADE_DRAIN, (slice){ NULL, 0 }, NULL, 0, SEND_MAX, &e))
+		child_kill(m->old);
+}
+
+static void on_ready(worker *w)
+{
+	master *m = w->master;
+	char lines[96];
+
+	if (w->phase == READY) {
+		notify_send("READY=1"); /* reloaded */
+		return;
+	}
+	if ((w->phase != STARTING && w->phase != PREPARED) || w->problem)
+		return; /* too late: it is killed already */
+	w->phase = READY;
+	child_arm(w);
+	if (w == m->next)
+		upgraded(w);
+	/* Nobody answers there any more; the first worker leaves alone what the service manager gave for later versions too. */
+	if (m->ever_ready)
+		sockets_drop_unnamed(&m->held, w->serial);
+	m->ever_ready = true;
+	snprintf(lines, sizeof lines, "READY=1\nSTATUS=Worker process %d answers HAProxy", (int)w->pid);
+	notify_send(lines);
+	if (m->hup)
+		child_pass(w, SIGHUP);
+	m->hup = false;
+	master_settle(m);
+}
+
+static void on_resumed(worker *w)
+{
+	master *m = w->master;
+	err e;
+
+	if (w->phase == HANDING) {
+		w->phase = READY;
+		child_arm(w);
+		/* Two would answer, and the ledger is the old one's. */
+		if (m->next && !m->next->problem) {
+			m->next->problem = "the connections could not be handed over";
+			child_kill(m->next);
+		}
+	} else if (w->phase == RETIRING) {
+		w->deadline = master_now() + DRAIN_MAX;
+		if (!fdpass_send(w->control, CONTROL_UPGRADE_DRAIN, (slice){ NULL, 0 }, NULL, 0, SEND_MAX, &e))
+			child_kill(w);
+	}
+}
+
+static void on_message(worker *w, fdpass_message *msg)
+{
+	cursor c = cursor_of(buf_slice(&msg->body));
+
+	switch (msg->type) {
+	case CONTROL_KEEP:
+		if (msg->fds_count != 1)
+			return;
+		if (!sockets_keep(&w->master->held, msg->fds[0], cursor_u8(&c) == 1, w->serial))
+			log_event(LOG_WARN, "socket_not_kept", LOG_I("pid", w->pid), LOG_I("most", MASTER_SOCKETS),
+				  LOG_C("problem", "it is closed for a moment when the worker process is replaced"));
+		msg->fds[0] = -1;
+		return;
+	case CONTROL_PREPARED: on_prepared(w, msg); return;
+	case CONTROL_READY: on_ready(w); return;
+	case CONTROL_ALIVE:
+		if (w->phase == READY && !w->stuck)
+			child_arm(w);
+		return;
+	case CONTROL_RELOADING: notify_reloading(); return;
+	case CONTROL_RELEASED:
+		if (w->phase == RETIRING)
+			w->deadline = master_now() + RETIRE_MAX;
+		return;
+	case CONTROL_RESUMED: on_resumed(w); return;
+	default: return; /* of a newer version */
+	}
+}
+
+/* False: there is no more to come. */
+static bool hear(worker *w)
+{
+	fdpass_message msg;
+	err e;
+
+	fdpass_result rc = fdpass_receive(w->control, &msg, SEND_MAX, &e);
+	if (rc == FDPASS_OK)
+		on_message(w, &msg);
+	else if (rc == FDPASS_FAILED)
+		log_event(LOG_ERROR, "control_failed", LOG_I("pid", w->pid), LOG_C("problem", e.text));
+	fdpass_deinit(&msg);
+	return rc == FDPASS_OK;
+}
+
+static void on_control(struct ev_loop *loop, ev_io *io, int events)
+{
+	worker *w = io->data;
+
+	(void)events;
+	if (hear(w))
+		return;
+	ev_io_stop(loop, io);
+	w->lost = true;
+	w->deadline = master_now() + LOST_MAX; /* it ends; if it does not, it is of no use */
+}
+
+/* ---- their end */
+
+/* Of `code` or `sig`; a log event has one of them. */
+#define LOG_END(code, sig) LOG_I((sig) ? "signal" : "exit_code", (sig) ? (sig) : (code))
+
+static void crashed(master *m, const worker *w, int code, int sig)
+{
+	int64_t delay = w->stuck ? 0 : next_delay(m, master_now() - w->started);
+
+	m->restarts++;
+	log_event(LOG_ERROR, "worker_crashed", LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts), LOG_I("in_ms", delay));
+	notify_send("STATUS=The worker process has crashed; it is started again");
+	schedule_restart(m, delay);
+}
+
+static void upgrade_failed(master *m, const worker *w, int code, int sig)
+{
+	bool early = w->phase == STARTING && !w->problem;
+
+	log_event(LOG_ERROR, "upgrade_failed", LOG_I("pid", w->pid),
+		  LOG_C("problem", w->problem ? w->problem : early ? "the new version does not start" : "the new version ended before it was ready"),
+		  LOG_END(code, sig), LOG_C("instead", "the running version goes on"),
+		  LOG_C("hint", "the new process has said why, above; `check` with the new binary finds a wrong configuration"));
+	sockets_drop_added(&m->held, w->serial);
+	master_close_pair(m);
+	m->next = NULL;
+	if (!m->current)
+		schedule_restart(m, 0); /* it crashed meanwhile */
+	else if (m->current->phase == HANDING) {
+		m->current->phase = READY; /* RESUMED follows */
+		child_arm(m->current);
+	}
+}
+
+static void current_ended(master *m, const worker *w, int code, int sig)
+{
+	m->current = NULL;
+	if (!m->ever_ready) {
+		m->exit_code = code;
+		end(m);
+		return;
+	}
+	if (m->next && w->phase == HANDING && code == 0)
+		return; /* its work is done; READY of the new one is on its way */
+	if (m->next) {
+		log_event(LOG_ERROR, "worker_crashed", LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts),
+			  LOG_C("instead", "the new version takes over"));
+		master_close_pair(m);
+		return;
+	}
+	crashed(m, w, code, sig);
+}
+
+void child_ended(worker *w, int status)
+{
+	master *m = w->master;
+	int sig = WIFSIGNALED(status) ? WTERMSIG(status) : 0;
+	int code = sig ? 128 + sig : WEXITSTATUS(status);
+	struct pollfd p = { w->control, POLLIN, 0 };
+
+	w->dead = true;
+	while (poll(&p, 1, 0) == 1 && hear(w))
+		;
+	ev_io_stop(m->loop, &w->io);
+	close(w->control);
+	worker gone = *w;
+	w->phase = GONE;
+	/* One that had no handler yet does with the signal what was wanted. */
+	if (sig && sig == gone.passed && (sig == SIGTERM || sig == SIGUSR1))
+		code = 0;
+	if (m->stopping || m->draining) {
+		if (w == m->current && m->exit_code == 0)
+			m->exit_code = code;
+		m->current = w == m->current ? NULL : m->current;
+		m->next = w == m->next ? NULL : m->next;
+		m->old = w == m->old ? NULL : m->old;
+		master_end_if_last(m);
+		return;
+	}
+	if (w == m->old) {
+		m->old = NULL;
+		log_event(LOG_DEBUG, "worker_retired", LOG_I("pid", gone.pid), LOG_END(code, sig));
+	} else if (w == m->next) {
+		upgrade_failed(m, &gone, code, sig);
+	} else if (w == m->current) {
+		current_ended(m, &gone, code, sig);
+	}
+	master_settle(m);
+}

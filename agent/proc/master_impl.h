@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the master's parts share: its workers (children.c), and time, signals and upgrades (master.c). Times are milliseconds of the
+ * monotonic clock. */
+#ifndef PROC_MASTER_IMPL_H
+#define PROC_MASTER_IMPL_H
+
+#include <ev.h>
+#include <limits.h>
+
+#include "base/err.h"
+#include "proc/master.h"
+#include "proc/sockets.h"
+
+typedef enum phase {
+	GONE,
+	STARTING,
+	PREPARED,
+	READY,
+	HANDING, /* was told to hand its connections over */
+	RETIRING /* another one is READY in its place */
+} phase;
+
+typedef struct master master;
+
+typedef struct worker {
+	master *master;
+	phase phase;
+	pid_t pid;
+	int control;
+	ev_io io;
+	unsigned serial;
+	unsigned watchdog; /* seconds */
+	unsigned log_level, log_format;
+	int64_t started, deadline; /* 0: none. What it means is the phase's */
+	int passed;                /* the last signal that was passed on, which may be its end */
+	bool stuck;                /* and killed for it */
+	bool dead;                 /* its last words are read */
+	bool lost;                 /* its control socket has ended */
+	bool drain;                /* the one before it cannot hand over to it */
+	const char *problem;       /* of an upgrade, where we ended it ourselves */
+} worker;
+
+enum { WORKERS = 3 }; /* one that retires, one that runs, one that comes */
+
+struct master {
+	struct ev_loop *loop;
+	char **argv;
+	char path[PATH_MAX]; /* what an upgrade starts */
+	bool by_path;        /* the worker is of that binary, which need not be this process's */
+	bool stay;           /* the last exec of it for this process failed */
+	sockets held;
+	worker workers[WORKERS];
+	worker *current, *next, *old; /* next and old: of an upgrade */
+	int pair;                     /* the old worker's end, until it gets it; -1: none */
+	unsigned serial, restarts;
+	unsigned log_level, log_format; /* of the environment */
+	int64_t backoff, upgrade_began, last_tick;
+	bool ever_ready;
+	bool hup, again; /* SIGHUP, SIGUSR2 came when it could not be followed */
+	int stopping;    /* the signal */
+	bool draining;
+	int exit_code;
+	ev_timer tick, restart, systemd;
+	ev_child child;
+	ev_signal signals[5];
+};
+
+int64_t master_now(void);
+
+/* ---- children.c */
+
+/* A process that is there already, in the phase `as`. */
+worker *child_add(master *m, pid_t pid, int sock, phase as);
+/* Of the binary of this process (`same`), or of the one at its path. NULL: `e` says why. */
+worker *child_start(master *m, bool same, int handover, err *e);
+/* One more period of its watchdog. */
+void child_arm(worker *w);
+void child_use_log(const worker *w);
+/* A signal that is its end, where it comes to that. NULL: there is none to tell. */
+void child_pass(worker *w, int sig);
+/* What follows, follows from its end. */
+void child_kill(worker *w);
+/* By waitpid()'s status. */
+void child_ended(worker *w, int status);
+
+/* The first one, or one in the place of one that has crashed. */
+void master_start_worker(master *m);
+void master_end_if_last(master *m);
+void master_close_pair(master *m);
+
+/* ---- master.c */
+
+/* What waits until no upgrade is under way. */
+void master_settle(master *m);
+
+#endif

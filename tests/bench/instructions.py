@@ -1,0 +1,97 @@
+"""`make bench-instructions`: instructions of one decision, counted by callgrind, against tests/bench/instructions.json.
+
+    python3 tests/bench/instructions.py build/bench/decision_driver [--update]
+
+Wall clocks lie on shared machines; instructions do not. Two runs of different lengths are subtracted, so that starting up is not
+in the figure. The vector level is forced, because it changes the count: sse4 is what every x86-64 of the last fifteen years and
+valgrind have, avx2 is what most machines run; a level that this CPU or valgrind lacks is left out. Another compiler makes other
+code, so figures of another one are shown and not judged. Exit 1: a figure is more than 5 % above the file's.
+"""
+import concurrent.futures
+import json
+import os
+import pathlib
+import platform
+import re
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from chat import chat  # noqa: E402
+
+FILE = pathlib.Path(__file__).resolve().parent / "instructions.json"
+MARGIN = 1.05
+LEVELS = ("sse4", "avx2") if platform.machine() == "x86_64" else ("portable",)
+# Name, bytes of the body, head and tail that are shown (0: all), decisions of the short and the long run.
+SAMPLES = (("1 KB", 1024, 0, 0, 200, 2200), ("16 KB, head and tail", 16384, 8192, 8192, 100, 600),
+           ("128 KB, head and tail", 131072, 8192, 8192, 100, 600), ("128 KB, whole", 131072, 0, 0, 20, 60))
+
+
+def compiler(driver):
+    """Which compiler made the driver, by its major version: it says so itself."""
+    out = subprocess.run(["readelf", "-p", ".comment", driver], capture_output=True, text=True).stdout
+    found = re.search(r"(GCC|clang)[^\n]*?(\d+)\.\d+", out)
+    return "%s %s on %s" % (found.group(1).lower(), found.group(2), platform.machine()) if found else "unknown"
+
+
+def count(driver, level, decisions, body, head, tail):
+    """Instructions of the whole run; None where the level is not there."""
+    with tempfile.TemporaryDirectory() as work:
+        args = [driver, level, str(decisions), str(body)] + ([str(head), str(tail)] if head else [])
+        run = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=" + work + "/out"] + args,
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
+                             env={"PATH": os.environ["PATH"], "LANG": "C"})
+    if run.returncode == 3:
+        return None
+    found = re.search(r"Collected : (\d+)", run.stderr)
+    if run.returncode or not found:
+        sys.exit("instructions: %s failed with exit %d\n%s" % (" ".join(args), run.returncode, run.stderr[-2000:]))
+    return int(found.group(1))
+
+
+def measure(driver):
+    figures = {}
+    with tempfile.TemporaryDirectory() as work, concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        pending = []
+        for name, size, head, tail, short, long in SAMPLES:
+            body = pathlib.Path(work) / ("%d.json" % size)
+            body.write_bytes(chat(size))
+            for level in LEVELS:
+                pending.append((name, level, long - short,
+                                [pool.submit(count, driver, level, n, body, head, tail) for n in (short, long)]))
+        for name, level, more, (short, long) in pending:
+            if short.result() is not None:
+                figures.setdefault(name, {})[level] = round((long.result() - short.result()) / more)
+    return figures
+
+
+def main():
+    driver = str(pathlib.Path(sys.argv[1]).resolve())
+    figures, by = measure(driver), compiler(driver)
+    if not figures:
+        sys.exit("instructions: none of the levels %s runs here" % ", ".join(LEVELS))
+    if "--update" in sys.argv:
+        FILE.write_text(json.dumps({"compiler": by, "instructions": figures}, indent=2) + "\n")
+        print("written: %s" % FILE)
+    kept = json.loads(FILE.read_text())
+    judged = kept["compiler"] == by
+    grown = []
+    print("instructions of a decision (%s)" % by)
+    for name, levels in figures.items():
+        for level, got in levels.items():
+            was = kept["instructions"].get(name, {}).get(level)
+            change = "%+.1f %%" % (100 * (got / was - 1)) if was else "new"
+            print("  %-24s %-9s %8d  was %8s  %s" % (name, level, got, was or "-", change))
+            if judged and (was is None or got > was * MARGIN):
+                grown.append("%s, %s" % (name, level))
+    if not judged:
+        print("The file's figures are of %s: not judged." % kept["compiler"])
+    if grown:
+        print("More than 5 %% above tests/bench/instructions.json: %s.\nWhere that is meant: make bench-instructions UPDATE=--update, "
+              "and say why in the commit." % "; ".join(grown), file=sys.stderr)
+        return 1
+    return 0
+
+
+sys.exit(main())

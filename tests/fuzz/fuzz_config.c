@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Any bytes as the configuration file, or as the lenient variable HEADROOM_UPSTREAM_ROUTES. The first byte says which. Checked: an
+ * error says something, and never the text of an `auth`; what was taken can be acted on: no two upstreams share a backend's
+ * name, names can stand in a log, prefixes in a comparison. The lenient way takes all that the strict one takes, the same. */
+#include "config.h"
+#include "routes.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+#define HOLDS(what) \
+	do { \
+		if (!(what)) { \
+			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
+			abort(); \
+		} \
+	} while (0)
+
+/* Found in a corpus where somebody put the credential itself. */
+#define MARK "SECRET-ITSELF"
+
+static char path[64];
+static int file;
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+	(void)argc;
+	(void)argv;
+	file = memfd_create("config", MFD_CLOEXEC);
+	snprintf(path, sizeof path, "/proc/self/fd/%d", file);
+	return 0;
+}
+
+static bool take(slice text, config *c, err *e)
+{
+	e->text[0] = '\0';
+	HOLDS(ftruncate(file, 0) == 0 && pwrite(file, text.ptr ? text.ptr : "", text.len, 0) == (ssize_t)text.len);
+	return config_load(c, path, NULL, 0, e);
+}
+
+static void check_upstream(const upstream *u)
+{
+	HOLDS(u->url && u->host && u->host[0] && u->base && u->port > 0);
+	HOLDS(backend_name_valid(slice_cstr(u->backend)));
+	/* What is written into haproxy.cfg: nothing that its parser gives a meaning of its own. */
+	HOLDS(!strpbrk(u->host, " \t\n\r\"'\\$#{}%") && !strpbrk(u->base, " \t\n\r\"'\\$#{}%?"));
+}
+
+static void check_table(const route_table *t)
+{
+	size_t enabled = 0;
+
+	HOLDS(t->count <= ROUTES_MAX);
+	for (size_t i = 0; i < PROTOCOLS; i++)
+		check_upstream(&t->targets[i]);
+	for (size_t i = 0; i < t->count; i++) {
+		const route *r = &t->routes[i];
+		size_t len = strlen(r->prefix);
+		const upstream *mine = route_upstream(t, r);
+
+		HOLDS(len > 0 && len <= ROUTE_PREFIX_MAX && label_valid(r->name, ROUTE_NAME_MAX));
+		for (size_t n = 0; n < len; n++)
+			HOLDS(r->prefix[n] < 'A' || r->prefix[n] > 'Z');
+		HOLDS((r->auth.kind == AUTH_PASSTHROUGH) || (r->auth.source && r->auth.source[0]));
+		HOLDS(!r->auth.source || r->auth.kind != AUTH_FILE || r->auth.source[0] == '/');
+		enabled += r->enabled;
+		if (!mine || !r->enabled)
+			continue;
+		check_upstream(mine);
+		for (size_t n = 0; n < i; n++) {
+			const route *other = &t->routes[n];
+			const upstream *theirs = route_upstream(t, other);
+			if (theirs && other->enabled && strcmp(route_backend(t, r), route_backend(t, other)) == 0)
+				HOLDS(upstream_same(mine, theirs));
+		}
+		for (size_t n = 0; n < PROTOCOLS; n++)
+			if (strcmp(route_backend(t, r), t->targets[n].backend) == 0)
+				HOLDS(upstream_same(mine, &t->targets[n]));
+	}
+	HOLDS(t->enabled == enabled);
+}
+
+/* The text of any `auth` stays out of messages; a name that the text gives elsewhere may well be repeated. */
+static void check_error(slice text, const err *e)
+{
+	HOLDS(e->text[0]);
+	const char *hit = memmem(text.ptr, text.len, MARK, sizeof MARK - 1);
+	bool in_auth = hit && memmem(text.ptr, text.len, "\"auth\":\"" MARK, 8 + sizeof MARK - 1);
+	bool once = hit && !memmem(hit + 1, text.len - (size_t)(hit + 1 - text.ptr), MARK, sizeof MARK - 1);
+	if (in_auth && once)
+		HOLDS(!strstr(e->text, MARK));
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	config c;
+	err e;
+
+	if (size < 1)
+		return 0;
+	slice text = slice_of(data + 1, size - 1);
+	unsetenv(ROUTES_VARIABLE);
+	if (!(data[0] & 1)) {
+		if (take(text, &c, &e)) {
+			check_table(c.table);
+			config_deinit(&c);
+		} else {
+			check_error(text, &e);
+		}
+		return 0;
+	}
+	char *routes = strndup(text.ptr, text.len);
+	HOLDS(routes);
+	setenv(ROUTES_VARIABLE, routes, 1);
+	bool lenient = take(SLICE("{\"log_level\":\"error\"}"), &c, &e);
+	if (lenient) {
+		check_table(c.table);
+		size_t count = c.table->count;
+		config_deinit(&c);
+		if (take(SLICE("{\"log_level\":\"error\",\"strict\":true}"), &c, &e)) {
+			HOLDS(c.table->count == count);
+			config_deinit(&c);
+		} else {
+			check_error(text, &e);
+		}
+	} else {
+		check_error(text, &e);
+		HOLDS(!take(SLICE("{\"log_level\":\"error\",\"strict\":true}"), &c, &e));
+	}
+	free(routes);
+	return 0;
+}

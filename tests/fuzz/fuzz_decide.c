@@ -1,0 +1,304 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * From a request's arguments to the ACK. The input chooses a policy, which arguments there are, and their bytes. Checked, by reading
+ * the ACK as HAProxy would: it is whole, within its frame, says `deny` once and last; an allowed request names a backend of the
+ * policy; a credential is there only where that backend is its route's own; a model that a route matches goes by no other. */
+#include "decide/decision.h"
+#include "decide/response.h"
+#include "spop/varint.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define HOLDS(what) \
+	do { \
+		if (!(what)) { \
+			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
+			abort(); \
+		} \
+	} while (0)
+
+enum { FRAME_MAX = 1 << 17 };
+
+static const struct {
+	const char *prefix, *url, *variable, *secret;
+	auth_header header;
+} table_rows[] = {
+	{ "glm-", "https://glm.test", "FUZZ_GLM", "sk-glm-0123456789", HEADER_AUTHORIZATION },
+	{ "claude-", "https://claude.test/v1", "FUZZ_CLAUDE", "sk-claude-0123456789", HEADER_X_API_KEY },
+	{ "dead-", "https://dead.test", "FUZZ_UNSET", "", HEADER_AUTHORIZATION },
+	{ "broken-", "no url", "FUZZ_GLM", "", HEADER_AUTHORIZATION },
+	{ "*", "https://star.test", NULL, NULL, HEADER_AUTHORIZATION },
+};
+
+enum { ROWS = sizeof table_rows / sizeof table_rows[0] };
+
+static policy *policies[8];
+
+/* Bits: 1 no catch-all, 2 unresolved falls through, 4 a WebSocket falls to the catch-all. */
+static policy *make(unsigned which)
+{
+	static const char *const targets[PROTOCOLS] = { "https://openai.test/v1", "https://anthropic.test", "https://gemini.test" };
+	route_table *t = route_table_new();
+	err e;
+
+	HOLDS(t);
+	for (size_t i = 0; i < ROWS - (which & 1); i++) {
+		route *r = route_table_add(t);
+		HOLDS(r);
+		r->name = strdup(table_rows[i].prefix);
+		r->prefix = strdup(table_rows[i].prefix);
+		r->upstream_given = strdup(table_rows[i].url);
+		upstream_parse(&r->own, slice_cstr(table_rows[i].url), &e);
+		if (table_rows[i].variable) {
+			r->auth = (credential){ AUTH_ENV, strdup(table_rows[i].variable), table_rows[i].header };
+			if (table_rows[i].secret[0])
+				setenv(table_rows[i].variable, table_rows[i].secret, 1);
+		}
+		t->enabled++;
+	}
+	for (size_t i = 0; i < PROTOCOLS; i++)
+		HOLDS(upstream_parse(&t->targets[i], slice_cstr(targets[i]), &e));
+	t->unresolved_falls_through = (which & 2) != 0;
+	t->websocket_to_catch_all = (which & 4) != 0;
+	return policy_new(t);
+}
+
+static void put_arg(spop_writer *w, unsigned *count, slice name, slice value)
+{
+	spop_put_name(w, name);
+	spop_put_str(w, value);
+	++*count;
+}
+
+static void put_number(spop_writer *w, unsigned *count, slice name, uint64_t value)
+{
+	spop_put_name(w, name);
+	spop_put_int64(w, (int64_t)value);
+	++*count;
+}
+
+/* The arguments, by the input's choice; the body is what is left of it, in the middle of which a part may be missing. */
+static size_t question(cursor *c, unsigned char *room, slice *given_model)
+{
+	static const slice paths[] = { SLICE_INIT("/v1/chat/completions"), SLICE_INIT("/v1/messages"), SLICE_INIT("/v1beta/models/glm-1:generateContent"),
+				       SLICE_INIT("/openai/deployments/claude-1/chat/completions"), SLICE_INIT("/model/dead-1/invoke"), SLICE_INIT("/") };
+	static const slice types[] = { SLICE_INIT("application/json"), SLICE_INIT("multipart/form-data; boundary=b"),
+				       SLICE_INIT("application/x-www-form-urlencoded"), SLICE_INIT("") };
+	static const slice codings[] = { SLICE_INIT("gzip"), SLICE_INIT("deflate"), SLICE_INIT("br"), SLICE_INIT("zstd"), SLICE_INIT("lzw") };
+	static const slice flags[] = { SLICE_INIT("x_api_key"), SLICE_INIT("api_key"), SLICE_INIT("x_goog_api_key"), SLICE_INIT("anthropic_version"),
+				       SLICE_INIT("bearer_sk_ant"), SLICE_INIT("upgrade") };
+	uint8_t which = cursor_u8(c), bits = cursor_u8(c), shape = cursor_u8(c);
+	slice path = which < 192 ? paths[which % 6] : cursor_take(c, cursor_u8(c));
+	slice param = bits & 1 ? cursor_take(c, cursor_u8(c)) : slice_of(NULL, 0);
+	slice hint = bits & 2 ? cursor_take(c, cursor_u8(c)) : slice_of(NULL, 0);
+	slice agent = bits & 4 ? SLICE("claude-cli/2") : SLICE("curl/8");
+	uint8_t said = cursor_u8(c);
+	unsigned count = 0, cut = cursor_u8(c), tail = cursor_u8(c);
+	slice body = cursor_take(c, cursor_left(c));
+	spop_writer w = { room, room, room + FRAME_MAX, false };
+
+	spop_put_name(&w, SLICE("llm-request"));
+	unsigned char *args = w.pos;
+	spop_put_u8(&w, 0);
+	put_arg(&w, &count, SLICE("id"), SLICE("fuzz-1"));
+	put_arg(&w, &count, SLICE("method"), SLICE("POST"));
+	put_arg(&w, &count, SLICE("path"), path);
+	if (bits & 1)
+		put_arg(&w, &count, SLICE("model_param"), param);
+	put_arg(&w, &count, SLICE("ctype"), types[bits >> 3 & 3]);
+	if (bits & 32)
+		put_arg(&w, &count, SLICE("cenc"), codings[shape % 5]);
+	put_arg(&w, &count, SLICE("ua"), agent);
+	if (bits & 2)
+		put_arg(&w, &count, SLICE("model_hint"), hint);
+	for (unsigned i = 0; i < 6; i++)
+		if (said & 1u << i) {
+			spop_put_name(&w, flags[i]);
+			spop_put_bool(&w, true);
+			count++;
+		}
+	if (bits & 64) { /* head and tail of it */
+		size_t head = body.len * cut / 255, last = body.len * tail / 255;
+		put_arg(&w, &count, SLICE("body"), slice_first(body, head));
+		put_arg(&w, &count, SLICE("tail"), slice_from(body, body.len - last));
+	} else {
+		put_arg(&w, &count, SLICE("body"), body);
+	}
+	put_number(&w, &count, SLICE("buffered"), said & 64 ? body.len + cut : body.len);
+	put_number(&w, &count, SLICE("length"), said & 128 ? body.len + tail : body.len);
+	spop_put_name(&w, SLICE("sized"));
+	spop_put_bool(&w, !(shape & 128));
+	count++;
+	HOLDS(!w.overflow);
+	*args = (unsigned char)count;
+	*given_model = param;
+	return (size_t)(w.pos - room);
+}
+
+typedef struct answer {
+	slice backend, auth, auth_header, auth_value, code;
+	uint64_t status;
+	bool denied;
+} answer;
+
+/* As strict as HAProxy at its strictest. */
+static void read_ack(const unsigned char *room, size_t len, uint32_t max, answer *a)
+{
+	frame f;
+	size_t used;
+	bool last = false;
+
+	*a = (answer){ .denied = true };
+	HOLDS(frame_decode(slice_of(room, len), max, &f, &used) == FRAME_OK && used == len);
+	HOLDS(f.type == FRAME_ACK && f.flags == FRAME_FIN && f.stream_id == 300 && f.frame_id == 1);
+	cursor c = cursor_of(f.payload);
+	while (!cursor_done(&c)) {
+		HOLDS(!last);
+		HOLDS(cursor_u8(&c) == 1 && cursor_u8(&c) == 3 && cursor_u8(&c) == 2);
+		slice name = spop_name_read(&c);
+		spop_value v = spop_value_read(&c);
+		HOLDS(!c.failed && name.len > 0);
+		if (slice_eq(name, SLICE("backend")))
+			a->backend = v.bytes;
+		else if (slice_eq(name, SLICE("auth")))
+			a->auth = v.bytes;
+		else if (slice_eq(name, SLICE("auth_header")))
+			a->auth_header = v.bytes;
+		else if (slice_eq(name, SLICE("auth_value")))
+			a->auth_value = v.bytes;
+		else if (slice_eq(name, SLICE("code")))
+			a->code = v.bytes;
+		else if (slice_eq(name, SLICE("status")))
+			a->status = v.num;
+		else if (slice_eq(name, SLICE("deny"))) {
+			HOLDS(v.type == SPOP_BOOL);
+			a->denied = v.num != 0;
+			last = true;
+		}
+	}
+	HOLDS(last);
+}
+
+static void check_allowed(const policy *p, const decision *d, const answer *a)
+{
+	bool known = false;
+
+	HOLDS(d->backend.len > 0 && slice_eq(a->backend, d->backend) && a->code.len == 0);
+	for (size_t i = 0; i < p->table->count; i++) {
+		const char *name = route_backend(p->table, &p->table->routes[i]);
+		known = known || (name && slice_eq(a->backend, slice_cstr(name)));
+	}
+	for (size_t i = 0; i < PROTOCOLS; i++)
+		known = known || slice_eq(a->backend, slice_cstr(p->table->targets[i].backend));
+	HOLDS(known);
+	if (slice_eq(a->auth, SLICE("passthrough"))) {
+		HOLDS(a->auth_value.len == 0 && a->auth_header.len == 0);
+		HOLDS(!d->route || d->route->auth.kind == AUTH_PASSTHROUGH);
+	} else {
+		HOLDS(slice_eq(a->auth, SLICE("replace")) && d->route);
+		size_t row = (size_t)(d->route - p->table->routes);
+		slice secret = slice_cstr(table_rows[row].secret);
+		HOLDS(secret.len > 0 && slice_ends(a->auth_value, secret));
+		HOLDS(slice_eq(a->auth_header, slice_cstr(auth_header_name(table_rows[row].header))));
+		HOLDS(slice_eq(a->backend, slice_cstr(d->route->own.backend)));
+	}
+	/* The route is the first that the model begins with. */
+	if (d->model.status == MODEL_FOUND) {
+		HOLDS(d->model.len > 0 && d->model.len <= MODEL_MAX);
+		const route *first = NULL;
+		for (size_t i = 0; i < p->table->count && !first; i++) {
+			const char *prefix = p->table->routes[i].prefix;
+			if (strcmp(prefix, "*") == 0 ||
+			    (d->model.len >= strlen(prefix) && strncasecmp(d->model.name, prefix, strlen(prefix)) == 0))
+				first = &p->table->routes[i];
+		}
+		HOLDS(d->route == first);
+	} else {
+		HOLDS(!d->route || route_is_catch_all(d->route));
+	}
+}
+
+static void check_response(cursor c)
+{
+	static unsigned char room[FRAME_MAX], out[8192];
+	static const slice codings[] = { SLICE_INIT(""), SLICE_INIT("gzip"), SLICE_INIT("br"), SLICE_INIT("zstd"), SLICE_INIT("deflate"), SLICE_INIT("x") };
+	uint8_t which = cursor_u8(&c);
+	spop_session s;
+	spop_message m;
+	unsigned count = 0;
+	spop_writer w = { room, room, room + FRAME_MAX, false };
+
+	spop_put_name(&w, SLICE("llm-response"));
+	spop_put_u8(&w, 3);
+	put_arg(&w, &count, SLICE("ctype"), which & 128 ? SLICE("text/event-stream") : SLICE("application/json"));
+	put_arg(&w, &count, SLICE("cenc"), codings[which % 6]);
+	put_arg(&w, &count, SLICE("body"), cursor_take(&c, cursor_left(&c)));
+	cursor messages = cursor_of(slice_of(room, (size_t)(w.pos - room)));
+	HOLDS(spop_message_next(&messages, &m));
+	spop_session_init(&s, which & 64 ? 256 : 8000, false);
+	size_t len = response_ack(&m, &s, out, sizeof out, 300, 1);
+	frame f;
+	size_t used;
+	HOLDS(len > 0 && frame_decode(slice_of(out, len), s.max_frame, &f, &used) == FRAME_OK && used == len);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static unsigned char room[FRAME_MAX];
+	static const uint32_t sizes[] = { 1048576, 256 };
+	cursor c = cursor_of(slice_of(data, size));
+	uint8_t mode = cursor_u8(&c);
+	spop_session s;
+	spop_message m;
+	llm_request r;
+	decision d;
+	answer a;
+	bool fell_back;
+	slice param;
+
+	if (mode & 64) {
+		check_response(c);
+		return 0;
+	}
+	if (!policies[mode & 7])
+		policies[mode & 7] = make(mode & 7);
+	const policy *p = policies[mode & 7];
+	size_t len = question(&c, room, &param);
+	unsigned char *exact = malloc(len); /* so that reading past it is seen */
+	HOLDS(p && exact);
+	memcpy(exact, room, len);
+	cursor messages = cursor_of(slice_of(exact, len));
+	HOLDS(spop_message_next(&messages, &m));
+	request_read(&r, &m);
+	HOLDS(!messages.failed && cursor_done(&messages));
+	decide(p, &r, &d);
+
+	spop_session_init(&s, sizes[mode >> 3 & 1], true);
+	size_t cap = decision_ack_room(&d);
+	unsigned char *out = malloc(cap);
+	HOLDS(out);
+	size_t wrote = decision_ack(&d, &s, out, cap, 300, 1, &fell_back);
+	HOLDS(wrote > 0 && wrote <= cap);
+	HOLDS(s.max_frame == 256 || !fell_back);
+	read_ack(out, wrote, s.max_frame, &a);
+	if (a.denied) {
+		HOLDS(a.backend.len == 0 && a.auth_value.len == 0 && a.code.len > 0);
+		HOLDS(a.status == 400 || a.status == 413 || a.status == 426 || a.status == 502 || a.status == 503);
+		for (size_t i = 0; i < ROWS; i++) {
+			const char *secret = table_rows[i].secret;
+			HOLDS(!secret || !*secret || !memmem(out, wrote, secret, strlen(secret)) || memmem(data, size, secret, strlen(secret)));
+		}
+	} else {
+		HOLDS(d.refusal == REFUSE_NOT && !fell_back);
+		check_allowed(p, &d, &a);
+	}
+	/* A credential that cannot be had forwards nothing. */
+	if (d.route && d.route->auth.kind == AUTH_ENV && strcmp(d.route->auth.source, "FUZZ_UNSET") == 0)
+		HOLDS(a.denied);
+	free(out);
+	free(exact);
+	return 0;
+}

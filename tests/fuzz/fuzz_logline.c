@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Any bytes as a log line, with and without a key to be known by. Checked: a line without the key is never taken; what was
+ * taken can stand in a table, a terminal and JSON; any beginning of a good line is refused, as what stands behind decides. */
+#include "ledger/logline.h"
+#include "base/json.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+#define HOLDS(what) \
+	do { \
+		if (!(what)) { \
+			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
+			abort(); \
+		} \
+	} while (0)
+
+static void clean(const char *text, size_t max)
+{
+	size_t len = strnlen(text, max + 1);
+
+	HOLDS(len <= max);
+	HOLDS(utf8_valid(text, len));
+	for (size_t i = 0; i < len; i++)
+		HOLDS((unsigned char)text[i] >= ' ' && text[i] != 0x7f);
+}
+
+static logline_result parse(slice line, slice key, logline *out)
+{
+	char *copy = malloc(line.len ? line.len : 1);
+
+	HOLDS(copy != NULL);
+	if (line.len)
+		memcpy(copy, line.ptr, line.len);
+	logline_result result = logline_parse(slice_of(copy, line.len), key, out);
+	if (result == LOGLINE_OK) {
+		const record *r = &out->record;
+		record priced = *r;
+		clean(r->id, RECORD_ID_MAX);
+		clean(r->route, RECORD_LABEL_MAX);
+		clean(r->backend, RECORD_BACKEND_MAX);
+		clean(r->protocol, sizeof r->protocol - 1);
+		clean(r->model, RECORD_MODEL_MAX);
+		clean(r->project, RECORD_LABEL_MAX);
+		clean(r->client, RECORD_LABEL_MAX);
+		clean(r->code, RECORD_LABEL_MAX);
+		clean(r->termination, sizeof r->termination - 1);
+		HOLDS(r->id[0] && r->status >= 0 && r->status < 1000);
+		HOLDS(out->usage.len <= LOGLINE_USAGE_MAX && line.len <= RECORD_LINE_MAX);
+		usage_apply(&priced, out->usage, &out->hints);
+	} else if (result == LOGLINE_MALFORMED) {
+		HOLDS(out->problem != NULL);
+	}
+	free(copy);
+	return result;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	static logline keyed, open;
+	static const slice key = SLICE_INIT("k3y");
+	slice line = slice_of(data, size);
+	logline_result with = parse(line, key, &keyed), without = parse(line, slice_of(NULL, 0), &open);
+
+	HOLDS(without != LOGLINE_FOREIGN);
+	HOLDS(with == LOGLINE_FOREIGN || with == without);
+	if (with != LOGLINE_FOREIGN)
+		HOLDS(memmem(data, size, "[llm@32473 key=\"k3y\"", 20));
+	if (without == LOGLINE_OK) {
+		HOLDS(with == LOGLINE_FOREIGN || memcmp(&keyed.record, &open.record, sizeof open.record) == 0);
+		const char *end = memrchr(data, '}', size);
+		size_t whole = end ? (size_t)(end - (const char *)data) : 0;
+		for (size_t i = 1; i < 8; i++)
+			HOLDS(parse(slice_first(line, whole * i / 8), slice_of(NULL, 0), &open) == LOGLINE_MALFORMED);
+	}
+	return 0;
+}

@@ -1,0 +1,120 @@
+"""Mutations: small harms done on purpose to the decision, the credential's way, the scanner, SPOP and HAProxy's rules, each of which
+some test has to notice. The list is tests/mutations/list.
+
+    python3 tests/mutations/run.py                  all
+    python3 tests/mutations/run.py strip            those whose name contains it
+    python3 tests/mutations/run.py 5 --seed 3       five of them, by the seed
+
+Works in a copy of the tree under build/mutate. Exit 1 where a mutation survived, or could not be done."""
+import argparse
+import pathlib
+import random
+import re
+import shutil
+import subprocess
+import sys
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+TREE = ROOT / "build" / "mutate" / "tree"
+
+
+def mutations():
+    """Blocks of: `name`, `file`, `test` (a unit test's name, or arguments of pytest), then lines with - and +."""
+    out = []
+    for block in re.split(r"\n\s*\n", (ROOT / "tests" / "mutations" / "list").read_text()):
+        lines = [line for line in block.splitlines() if line and not line.startswith("#")]
+        if not lines:
+            continue
+        one = {"old": [], "new": []}
+        for line in lines:
+            if line.startswith("-"):
+                one["old"].append(line[1:])
+            elif line.startswith("+"):
+                one["new"].append(line[1:])
+            else:
+                key, _, value = line.partition(": ")
+                one[key] = value
+        one["old"], one["new"] = "\n".join(one["old"]), "\n".join(one["new"])
+        out.append(one)
+    assert len({one["name"] for one in out}) == len(out), "a name stands twice"
+    return out
+
+
+def run(command, seconds=600):
+    return subprocess.run(command, cwd=TREE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, shell=True, timeout=seconds)
+
+
+def prepare():
+    files = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=ROOT, stdout=subprocess.PIPE, check=True).stdout.decode().split("\n")
+    for name in filter(None, files):
+        source, target = ROOT / name, TREE / name
+        if not source.is_file() or "fuzz/corpus" in name:
+            continue
+        if target.exists() and target.read_bytes() == source.read_bytes():
+            continue
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(source, target)
+    (TREE / "build").mkdir(exist_ok=True)
+    if (ROOT / "build" / "haproxy").exists() and not (TREE / "build" / "haproxy").exists():
+        (TREE / "build" / "haproxy").symlink_to(ROOT / "build" / "haproxy")
+    done = run("make -j2 all")
+    if done.returncode:
+        sys.exit("the tree does not build:\n" + done.stdout.decode()[-2000:])
+
+
+def test_of(one):
+    if one["test"].startswith("test_"):
+        return "make build/unit/%s && build/unit/%s" % (one["test"], one["test"])
+    return "SPOA_LLM=$PWD/build/spoa-llm %s -m pytest -q -x -p no:cacheprovider --show-capture=no --tb=line %s" % (sys.executable, one["test"])
+
+
+def attempt(one):
+    path = TREE / one["file"]
+    text = path.read_text()
+    if text.count(one["old"]) != 1:
+        return "NOT DONE: its place is there %d times" % text.count(one["old"])
+    path.write_text(text.replace(one["old"], one["new"]))
+    try:
+        if one["file"].startswith("agent/"):
+            # A mutation may leave something unused; that is no way to notice it.
+            built = run("make -j2 CFLAGS='-g -Wno-error' all")
+            if built.returncode:
+                return "NOT DONE: it does not build\n" + built.stdout.decode()[-800:]
+        try:
+            tested = run(test_of(one).replace("make ", "make CFLAGS='-g -Wno-error' "))
+        except subprocess.TimeoutExpired:
+            return "noticed (by its time)"
+        if tested.returncode == 0:
+            return "SURVIVED"
+        # Noticed by a test that failed, and by nothing else.
+        if not re.search(rb"\d+ failed|\d+ error|Assertion|does not hold", tested.stdout):
+            return "NOT DONE: no test failed\n" + tested.stdout.decode()[-800:]
+        return "noticed"
+    finally:
+        path.write_text(text)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("which", nargs="?", default="")
+    parser.add_argument("--seed", default="1")
+    arguments = parser.parse_args()
+    chosen = mutations()
+    if arguments.which.isdigit():
+        chosen = random.Random(arguments.seed).sample(chosen, min(int(arguments.which), len(chosen)))
+    else:
+        chosen = [one for one in chosen if re.search(arguments.which, one["name"])]
+    prepare()
+    bad = 0
+    for one in chosen:
+        start = time.monotonic()
+        told = attempt(one)
+        bad += not told.startswith("noticed")
+        print("%-34s %-28s %5.1f s  %s" % (one["name"], told, time.monotonic() - start, one["test"]), flush=True)
+    print("%d mutations, %d noticed" % (len(chosen), len(chosen) - bad))
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

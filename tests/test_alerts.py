@@ -1,0 +1,362 @@
+"""Each alert of dist/alerts.yml on a real Prometheus beside a real agent: it fires when the fault is there, and goes when it is gone.
+
+The rules are those that ship, with their times shortened (seconds for minutes) and scraped each second. SpoaLlmSlow needs a machine
+that is slow; it is shown by promtool's own unit test."""
+import json
+import os
+import pathlib
+import re
+import resource
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import threading
+import time
+import urllib.request
+
+import pytest
+
+import harness
+import spop
+from harness import ROOT, log_line, until
+from loglines import Maker
+from test_admin import BODY
+
+ALERTS = ROOT / "dist" / "alerts.yml"
+BY_PROMTOOL = {"SpoaLlmSlow"}
+WINDOW = 6  # seconds, for each range of the rules
+
+
+def shortened(text):
+    text = re.sub(r"for: \d+m", "for: 1s", text)
+    # What is read from the database is new every five seconds.
+    text = re.sub(r"\[1h\]", "[15s]", text)
+    return re.sub(r"\[\d+[mh]\]", "[%ds]" % WINDOW, text)
+
+
+class Prometheus:
+    def __init__(self, work, target):
+        self.work, self.target, self.port = work, target, harness.free_port()
+        (work / "alerts.yml").write_text(shortened(ALERTS.read_text()))
+        self.configure(True)
+        self.process = harness.Process("prometheus", [
+            "prometheus", "--config.file=%s/prometheus.yml" % work, "--storage.tsdb.path=%s/tsdb" % work,
+            "--web.listen-address=127.0.0.1:%d" % self.port, "--query.lookback-delta=8s"], work / "prometheus.log")
+        until(self.up, 30, "Prometheus is ready")
+
+    def configure(self, with_job):
+        text = (ROOT / "dist" / "prometheus.yml").read_text()
+        text = text.replace("15s", "1s").replace("127.0.0.1:9603", self.target).replace("evaluation_interval: 1s",
+                                                                                         "evaluation_interval: 1s\n  scrape_timeout: 1s")
+        (self.work / "prometheus.yml").write_text(text if with_job else text.replace("job_name: spoa-llm", "job_name: other"))
+
+    def get(self, path):
+        with urllib.request.urlopen("http://127.0.0.1:%d%s" % (self.port, path), timeout=10) as answer:
+            return json.load(answer)["data"]
+
+    def up(self):
+        try:
+            urllib.request.urlopen("http://127.0.0.1:%d/-/ready" % self.port, timeout=2).close()
+        except OSError:
+            return False
+        return True
+
+    def firing(self):
+        return {alert["labels"]["alertname"] for alert in self.get("/api/v1/alerts")["alerts"] if alert["state"] == "firing"}
+
+    def fires(self, *names, seconds=40):
+        until(lambda: set(names) <= self.firing(), seconds, lambda: "firing: %s, wanted %s" % (self.firing(), names), step=.3)
+        SHOWN.update(names)
+
+    def clears(self, seconds=60):
+        until(lambda: not self.firing(), seconds, lambda: "still firing: %s" % self.firing(), step=.3)
+
+
+SHOWN = set()
+ROUTES = [{"model_prefix": "glm-", "upstream": "https://ollama.com"}, {"model_prefix": "bad-", "upstream": "no url"}, {"model_prefix": "*"}]
+
+
+class Place:
+    """Agent and Prometheus, and what a fault needs."""
+
+    def __init__(self, work):
+        self.work, self.home, self.key = work, work / "ledger", harness.secret("log-key")
+        self.home.mkdir()
+        self.credential = work / "glm.key"
+        self.credential.write_text(harness.secret("glm"))
+        self.log = ("127.0.0.1", harness.free_port())
+        self.admin = "127.0.0.1:%d" % harness.free_port()
+        ROUTES[0]["auth"] = "file:%s" % self.credential
+        self.config = {"listen": "unix@%s/a.sock" % work, "admin_listen": self.admin, "ledger": str(self.home), "threads": 2,
+                       "log_listen": ["udp@%s:%d" % self.log], "journal_max": 1 << 20, "max_connections": 10, "drain_timeout": 15}
+        self.maker = Maker(seed=4)
+        self.agent = None
+        self.start()
+        self.prometheus = Prometheus(work, self.admin)
+        # Until the first scrape it has seen no target.
+        until(lambda: [t["health"] for t in self.prometheus.get("/api/v1/targets")["activeTargets"]] == ["up"], 20, "the first scrape")
+        time.sleep(2)
+
+    def start(self):
+        # By the variable, so that a route without a usable upstream is possible.
+        self.agent = harness.Agent(self.work, self.config, env={"SPOA_LLM_LOG_KEY": self.key, "HEADROOM_UPSTREAM_ROUTES": json.dumps(ROUTES)})
+        until(lambda: harness.accepting(self.admin), 5, "the admin server accepts")
+
+    def end(self):
+        if self.agent:
+            agent, self.agent = self.agent, None
+            agent.close()
+
+    def decide(self, model, times=1):
+        with self.agent.client() as client:
+            for _ in range(times):
+                client.ask(id="i", method="POST", path="/v1/chat/completions", ctype="application/json", body=BODY % model.encode(),
+                           buffered=40, length=40)
+
+    def send(self, *lines):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            for i, line in enumerate(lines):
+                sock.sendto(line, self.log)
+                if i % 20 == 19:
+                    time.sleep(.002)
+
+    def record(self, **more):
+        return log_line(self.maker.one(**more).fields, self.key)
+
+    def repeat(self, action):
+        return Repeated(action)
+
+
+class Repeated:
+    """Does something twice a second until the block ends."""
+
+    def __init__(self, action):
+        self.action, self.stop, self.failed = action, threading.Event(), None
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        while not self.stop.wait(.5):
+            try:
+                self.action()
+            except Exception as error:  # told at the end
+                self.failed = error
+                return
+
+    def __enter__(self):
+        self.thread.start()
+
+    def __exit__(self, kind, *_):
+        self.stop.set()
+        self.thread.join()
+        assert kind or not self.failed, self.failed
+
+
+@pytest.fixture(scope="module")
+def place(module_work):
+    if not shutil.which("prometheus"):
+        pytest.fail("Debian's package prometheus is needed")
+    there = Place(module_work)
+    yield there
+    there.prometheus.process.end()
+    there.end()
+
+
+@pytest.fixture(autouse=True)
+def nothing_before(request):
+    if "place" in request.fixturenames:
+        request.getfixturevalue("place").prometheus.clears()
+
+
+def test_nothing_fires_on_a_healthy_agent(place):
+    def work():
+        place.decide("m", 5)
+        place.decide("glm-4.6", 2)
+        place.send(*[place.record(kind="reported", model="claude-haiku-4-5") for _ in range(7)])
+    seen = set()
+    with place.repeat(work):
+        for _ in range(20):
+            seen |= place.prometheus.firing()
+            time.sleep(.5)
+    assert not seen
+    health = place.prometheus.get("/api/v1/targets")["activeTargets"]
+    assert [target["health"] for target in health] == ["up"], health
+    # Every rule was evaluated without an error.
+    for group in place.prometheus.get("/api/v1/rules")["groups"]:
+        assert {rule["health"] for rule in group["rules"]} == {"ok"}, group
+
+
+def test_refusals_and_credentials(place):
+    value = place.credential.read_text()
+    place.credential.unlink()
+
+    def work():
+        place.decide("glm-4.6", 3)
+        place.decide("bad-1", 3)
+    with place.repeat(work):
+        place.prometheus.fires("SpoaLlmCredentialMissing", "SpoaLlmAuthUnavailable", "SpoaLlmNoBackend", "SpoaLlmRefusing")
+    place.credential.write_text(value)
+    place.prometheus.clears()
+
+
+def test_reload(place):
+    text = place.agent.file.read_text()
+    place.agent.file.write_text("{ nonsense")
+    place.agent.process.kill(signal.SIGHUP)
+    place.prometheus.fires("SpoaLlmReloadFailed")
+    place.agent.file.write_text(text)
+    place.agent.process.kill(signal.SIGHUP)
+    place.prometheus.clears()
+
+
+def test_connections(place):
+    def garbage():
+        with spop.connect(place.agent.address, 5) as sock:
+            sock.sendall(b"GET / HTTP/1.1\r\nHost: this is no SPOP\r\n\r\n")
+            sock.recv(100)
+    clients = [place.agent.client() for _ in range(9)]
+    soft, hard = resource.prlimit(place.agent.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(place.agent.pid, resource.RLIMIT_NOFILE, (place.agent.descriptors() + 6, hard))
+    try:
+        place.prometheus.fires("SpoaLlmConnectionsNearLimit", "SpoaLlmDescriptorsNearLimit")
+        with place.repeat(garbage):
+            place.prometheus.fires("SpoaLlmSpopErrors")
+
+        def too_many():
+            more = [spop.connect(place.agent.address, 5) for _ in range(3)]
+            for sock in more:
+                sock.close()
+        with place.repeat(too_many):
+            place.prometheus.fires("SpoaLlmConnectionsRefused")
+    finally:
+        resource.prlimit(place.agent.pid, resource.RLIMIT_NOFILE, (soft, hard))
+        for client in clients:
+            client.close()
+    place.prometheus.clears()
+
+
+def test_log_lines(place):
+    def work():
+        place.send(log_line(place.maker.one().fields, "another key"), log_line({"v": 1}, place.key))
+        place.decide("m", 30)  # and none of it is logged
+    with place.repeat(work):
+        place.prometheus.fires("SpoaLlmLogLinesForeign", "SpoaLlmLogLinesMalformed", "SpoaLlmNothingRecorded")
+    place.prometheus.clears()
+
+
+def test_unpriced(place):
+    with place.repeat(lambda: place.send(*[place.record(kind="reported", model="unheard-of-model") for _ in range(5)])):
+        place.prometheus.fires("SpoaLlmUnpriced")
+    place.prometheus.clears()
+
+
+def test_kernel_drops(place):
+    place.agent.process.stop()
+    line = place.record() + b" " * 1500
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for _ in range(30000):  # more than any buffer that the agent asks for
+            sock.sendto(line, place.log)
+    place.agent.process.kill(signal.SIGCONT)
+    until(lambda: "log_lines_dropped" in place.agent.text() or place.send(place.record()), 10, "drops are noticed", step=.2)
+    place.prometheus.fires("SpoaLlmLogLinesDropped")
+    place.prometheus.clears()
+
+
+def test_ledger_locked_and_journal_full(place):
+    db = sqlite3.connect(place.home / "ledger.db", isolation_level=None)
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        with place.repeat(lambda: place.send(*[place.record(kind="reported", model="claude-haiku-4-5") for _ in range(400)])):
+            place.prometheus.fires("SpoaLlmLedgerBehind", "SpoaLlmJournalFilling", "SpoaLlmJournalFailing", seconds=60)
+    finally:
+        db.execute("ROLLBACK")
+        db.close()
+    # What was read from the journal again is released with the next request.
+    with place.repeat(lambda: place.send(place.record(kind="reported", model="claude-haiku-4-5"))):
+        place.prometheus.clears()
+
+
+def test_ledger_failing(place):
+    moved = place.work / "moved.db"
+    (place.home / "ledger.db").rename(moved)
+    for name in ("ledger.db-wal", "ledger.db-shm"):
+        if (place.home / name).exists():
+            (place.home / name).rename(place.work / name)
+    (place.home / "ledger.db").mkdir()
+    with place.repeat(lambda: place.send(place.record(kind="reported", model="claude-haiku-4-5"))):
+        place.prometheus.fires("SpoaLlmLedgerFailing")
+        (place.home / "ledger.db").rmdir()
+        until(lambda: "SpoaLlmLedgerFailing" not in place.prometheus.firing(), 30, "it goes on by itself", step=.3)
+    place.prometheus.clears()
+
+
+def test_restart(place):
+    os.kill(place.agent.pid, signal.SIGKILL)
+    place.prometheus.fires("SpoaLlmRestarting")
+    place.prometheus.clears()
+
+
+def test_not_ready(place):
+    with place.agent.client():
+        place.agent.process.kill(signal.SIGUSR1)
+        place.prometheus.fires("SpoaLlmNotReady")
+    place.end()
+    place.start()
+    place.prometheus.clears()
+
+
+def test_down(place):
+    place.agent.process.stop()
+    try:
+        place.prometheus.fires("SpoaLlmDown")
+    finally:
+        place.agent.process.kill(signal.SIGCONT)
+    place.prometheus.clears()
+    place.end()
+    place.prometheus.fires("SpoaLlmDown")
+    place.start()
+    place.prometheus.clears()
+
+
+def test_absent(place):
+    place.prometheus.configure(False)
+    place.prometheus.process.kill(signal.SIGHUP)
+    place.prometheus.fires("SpoaLlmAbsent")
+    place.prometheus.configure(True)
+    place.prometheus.process.kill(signal.SIGHUP)
+    place.prometheus.clears()
+
+
+def unit_test(work, slow):
+    """promtool's: 100 decisions a minute, of 20 ms or of 20 us each."""
+    text = """
+rule_files: [%s]
+evaluation_interval: 1m
+tests:
+  - interval: 1m
+    input_series:
+      - {series: 'spoa_llm_decision_duration_seconds_bucket{job="spoa-llm",instance="i",le="0.001"}', values: '0+%d00x20'}
+      - {series: 'spoa_llm_decision_duration_seconds_bucket{job="spoa-llm",instance="i",le="0.05"}', values: '0+100x20'}
+      - {series: 'spoa_llm_decision_duration_seconds_bucket{job="spoa-llm",instance="i",le="+Inf"}', values: '0+100x20'}
+      - {series: 'up{job="spoa-llm",instance="i"}', values: '1x20'}
+    promql_expr_test:
+      - expr: ALERTS{alertname="SpoaLlmSlow",alertstate="firing"}
+        eval_time: 15m
+        exp_samples:
+          - {labels: 'ALERTS{alertname="SpoaLlmSlow",alertstate="firing",instance="i",severity="ticket"}', value: 1}
+""" % (ALERTS, 0 if slow else 1)
+    (work / "unit.yml").write_text(text)
+    return subprocess.run(["promtool", "test", "rules", str(work / "unit.yml")], capture_output=True, text=True, timeout=60)
+
+
+def test_slow_by_promtool(work):
+    assert unit_test(work, True).returncode == 0, unit_test(work, True)
+    assert unit_test(work, False).returncode != 0, "it fires without being slow"
+
+
+def test_every_alert_was_shown(request):
+    """Runs last, and only says something where all of them ran."""
+    if len([item for item in request.session.items if item.fspath == request.node.fspath]) < 15:
+        pytest.skip("not all of this file was asked for")
+    assert SHOWN | BY_PROMTOOL == set(re.findall(r"alert: (\w+)", ALERTS.read_text()))

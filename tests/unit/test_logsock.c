@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Streams of log lines on their way from one process to the next: nothing lost, nothing twice, and a connection is reset only
+ * where no process has it any more. */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+
+#include "base/fdpass.h"
+#include "net/logsock.h"
+#include "unit.h"
+
+enum { SOON = 5000, LINES_MAX = 64 };
+
+static char lines[LINES_MAX][32];
+static size_t lines_count;
+static unsigned bad, turns;
+
+static void on_line(void *ctx, slice message)
+{
+	(void)ctx;
+	if (lines_count < LINES_MAX)
+		snprintf(lines[lines_count++], sizeof lines[0], "%.*s", (int)message.len, message.ptr);
+}
+
+static void on_bad(void *ctx)
+{
+	(void)ctx;
+	bad++;
+}
+
+static void on_dropped(void *ctx, uint32_t count)
+{
+	(void)ctx;
+	(void)count;
+}
+
+static void on_turns(void *ctx)
+{
+	(void)ctx;
+	turns++;
+}
+
+static const logsock_handler handler = { NULL, on_line, on_bad, on_dropped, on_turns };
+
+static void turn(struct ev_loop *loop)
+{
+	for (int i = 0; i < 5; i++)
+		ev_run(loop, EVRUN_NOWAIT);
+}
+
+/* A listening TCP socket: only there a reset is seen as such. */
+static listener listen_tcp(struct sockaddr_in *at)
+{
+	socklen_t len = sizeof *at;
+	listener l = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), .tcp = true };
+
+	*at = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	CHECK(bind(l.fd, (struct sockaddr *)at, sizeof *at) == 0 && listen(l.fd, 16) == 0);
+	CHECK(getsockname(l.fd, (struct sockaddr *)at, &len) == 0);
+	return l;
+}
+
+static int dial(const struct sockaddr_in *at)
+{
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	CHECK(connect(fd, (const struct sockaddr *)at, sizeof *at) == 0);
+	return fd;
+}
+
+static void say(int fd, slice text)
+{
+	CHECK(send(fd, text.ptr, text.len, MSG_NOSIGNAL) == (ssize_t)text.len);
+}
+
+/* What the other side sees: 1: still connected, 0: an end, -1: a reset. */
+static int seen(int fd)
+{
+	struct pollfd p = { .fd = fd, .events = POLLIN };
+	char byte;
+
+	if (poll(&p, 1, 100) == 0)
+		return 1;
+	ssize_t n = recv(fd, &byte, 1, MSG_DONTWAIT);
+	return n == 0 ? 0 : n < 0 && errno == ECONNRESET ? -1 : 2;
+}
+
+typedef struct parcel {
+	int sock;
+	unsigned given, sent, most;
+	size_t lines_then;
+} parcel;
+
+static void send_on(void *ctx, int fd, slice begun)
+{
+	parcel *p = ctx;
+	err e;
+
+	/* Everything whole has been handed over and written by now. */
+	p->lines_then = lines_count;
+	CHECK(turns > 0);
+	p->given++;
+	if (p->sent < p->most) {
+		CHECK(fdpass_send(p->sock, 1, begun, &fd, 1, SOON, &e));
+		p->sent++;
+	}
+}
+
+static void streams_go_on_elsewhere(void)
+{
+	struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV), *other = ev_loop_new(EVFLAG_NOENV);
+	struct sockaddr_in at, at_other;
+	int s[2], peers[3];
+	parcel p = { .most = 2 };
+	fdpass_message m;
+	err e;
+
+	lines_count = bad = turns = 0;
+	listener l = listen_tcp(&at), l_other = listen_tcp(&at_other);
+	logsock *socks = logsock_new(loop, &l, 1, handler);
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) == 0);
+	p.sock = s[0];
+	for (int i = 0; i < 3; i++) {
+		peers[i] = dial(&at);
+		turn(loop);
+	}
+	/* One has begun a message, one waits in the socket; the last connection is the first that is given on. */
+	say(peers[2], SLICE("5 first8 sec"));
+	turn(loop);
+	CHECK(lines_count == 1);
+	say(peers[1], SLICE("5 third12 in"));
+	logsock_free(socks, send_on, &p);
+	CHECK(p.given == 3 && p.sent == 2 && p.lines_then == 2);
+	CHECK(lines_count == 2 && strcmp(lines[1], "third") == 0);
+	/* Two of them are on their way, in nobody's hands; the third is in no process any more. */
+	CHECK(seen(peers[2]) == 1 && seen(peers[1]) == 1 && seen(peers[0]) == -1);
+	close(s[0]);
+
+	socks = logsock_new(other, &l_other, 1, handler);
+	while (fdpass_receive(s[1], &m, SOON, &e) == FDPASS_OK) {
+		CHECK(m.fds_count == 1 && logsock_adopt(socks, m.fds[0], buf_slice(&m.body)));
+		m.fds[0] = -1;
+		fdpass_deinit(&m);
+	}
+	close(s[1]);
+	say(peers[2], SLICE("ond--4 last"));
+	say(peers[1], SLICE(" two halve"));
+	turn(other);
+	CHECK(lines_count == 5 && bad == 0);
+	CHECK(strcmp(lines[2], "second--") == 0 || strcmp(lines[3], "second--") == 0 || strcmp(lines[4], "second--") == 0);
+	CHECK(strcmp(lines[2], "in two halve") == 0 || strcmp(lines[4], "in two halve") == 0);
+	/* Here too, one that is not given on is reset. */
+	logsock_free(socks, NULL, NULL);
+	CHECK(seen(peers[2]) == -1 && seen(peers[1]) == -1);
+	for (int i = 0; i < 3; i++)
+		close(peers[i]);
+	ev_loop_destroy(loop);
+	ev_loop_destroy(other);
+}
+
+/* Two processes: the one that had the stream ends, by itself or by force, after it has passed it on. */
+static void the_end_of_the_old_process_resets_nothing(void)
+{
+	for (int forced = 0; forced < 2; forced++) {
+		struct sockaddr_in at;
+		listener l = listen_tcp(&at);
+		int s[2], ready[2];
+		fdpass_message m;
+		err e;
+		char byte;
+		CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) == 0 && pipe2(ready, O_CLOEXEC) == 0);
+		int peer = dial(&at);
+		fflush(stdout);
+		pid_t child = fork();
+		if (child == 0) {
+			struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
+			parcel p = { .sock = s[0], .most = 1 };
+			logsock *socks = logsock_new(loop, &l, 1, handler);
+			turns = 1;
+			close(peer);
+			close(s[1]);
+			turn(loop);
+			logsock_free(socks, send_on, &p);
+			if (write(ready[1], "x", 1) != 1 || forced)
+				pause();
+			_exit(0);
+		}
+		close(l.fd);
+		close(s[0]);
+		CHECK(read(ready[0], &byte, 1) == 1);
+		if (forced)
+			kill(child, SIGKILL);
+		CHECK(waitpid(child, NULL, 0) == child);
+		/* Nobody has taken it yet. */
+		CHECK(seen(peer) == 1);
+		CHECK(fdpass_receive(s[1], &m, SOON, &e) == FDPASS_OK && m.fds_count == 1);
+		say(peer, SLICE("x"));
+		CHECK(recv(m.fds[0], &byte, 1, 0) == 1);
+		fdpass_deinit(&m);
+		/* The last one that had it is gone. */
+		CHECK(seen(peer) == -1);
+		close(peer);
+		close(s[1]);
+		close(ready[0]);
+		close(ready[1]);
+	}
+}
+
+static void what_cannot_have_begun_is_refused(void)
+{
+	static char much[2 * LOGSOCK_LINE_MAX];
+	struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
+	struct sockaddr_in at;
+	listener l = listen_tcp(&at);
+	logsock *socks = logsock_new(loop, &l, 1, handler);
+	const slice bad_ones[] = { SLICE("x"), SLICE("12x"), SLICE(" "), SLICE("99999 x"), SLICE("1234567"), slice_of(much, sizeof much) };
+
+	lines_count = bad = 0;
+	for (size_t i = 0; i < sizeof bad_ones / sizeof bad_ones[0]; i++) {
+		int s[2];
+		CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) == 0);
+		CHECK(!logsock_adopt(socks, s[0], bad_ones[i]));
+		CHECK(seen(s[1]) <= 0);
+		close(s[1]);
+	}
+	CHECK(!logsock_adopt(socks, -1, SLICE("")));
+	/* Nothing begun; and a whole one, which is handed over. */
+	int s[2];
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) == 0);
+	CHECK(logsock_adopt(socks, s[0], SLICE("3 one3 t")));
+	say(s[1], SLICE("wo"));
+	turn(loop);
+	CHECK(lines_count == 2 && strcmp(lines[0], "one") == 0 && strcmp(lines[1], "two") == 0);
+	close(s[1]);
+	turn(loop);
+	logsock_free(socks, NULL, NULL);
+	ev_loop_destroy(loop);
+}
+
+int main(void)
+{
+	RUN(streams_go_on_elsewhere);
+	RUN(the_end_of_the_old_process_resets_nothing);
+	RUN(what_cannot_have_begun_is_refused);
+	return unit_end();
+}

@@ -246,12 +246,14 @@ $(BUILD)/prices.c: dist/prices.json
 
 # The dashboard: our own files, and Chart.js as Debian's libjs-chart.js has it.
 CHART_JS := $(firstword $(wildcard $(addprefix /usr/share/javascript/chart.js/,chart.umd.min.js chart.umd.js chart.min.js chart.js)))
-PAGE := agent/ops/page/index.html agent/ops/page/dashboard.js agent/ops/page/dashboard.css $(CHART_JS)
+PAGE_DIR := agent/ops/page
+PAGE_FILES := dashboard.js plots.js report.js figures.js dashboard.css
+PAGE := $(PAGE_DIR)/index.html $(PAGE_FILES:%=$(PAGE_DIR)/%) $(CHART_JS)
 $(BUILD)/page.c: $(PAGE) tests/embed
 	@mkdir -p $(@D)
 	@[ -n "$(CHART_JS)" ] || { echo "Chart.js is missing: Debian's package libjs-chart.js has it" >&2; exit 1; }
-	@sh tests/embed /=agent/ops/page/index.html /dashboard.js=agent/ops/page/dashboard.js \
-		/dashboard.css=agent/ops/page/dashboard.css /chart.js=$(CHART_JS) > $@.new && mv $@.new $@
+	@sh tests/embed /=$(PAGE_DIR)/index.html $(foreach f,$(PAGE_FILES),/$(f)=$(PAGE_DIR)/$(f)) /chart.js=$(CHART_JS) \
+		> $@.new && mv $@.new $@
 
 $(BUILD)/obj/prices.o $(BUILD)/obj/page.o: $(BUILD)/obj/%.o: $(BUILD)/%.c $(BUILD)/flags
 	@mkdir -p $(@D)

@@ -22,7 +22,9 @@ from loglines import DAY, Maker
 
 POST = {"X-Requested-With": "spoa-llm"}
 DATA = ["/metrics", "/stats", "/savings", "/stats-history", "/explain?model=m", "/events"]
-OPEN = ["/livez", "/readyz", "/", "/dashboard.js", "/dashboard.css", "/chart.js"]
+PAGE = {"/": "text/html", "/dashboard.css": "text/css",
+        **dict.fromkeys(["/dashboard.js", "/plots.js", "/report.js", "/figures.js", "/chart.js"], "text/javascript")}
+OPEN = ["/livez", "/readyz", *PAGE]
 ROUTES = [{"model_prefix": "glm-", "upstream": "https://ollama.com", "auth": "env:GLM_KEY"},
           {"model_prefix": "gone-", "upstream": "https://gone.example", "auth": "file:/nonexistent/key"},
           {"model_prefix": "*"}]
@@ -350,8 +352,7 @@ def is_full(agent):
 
 def test_page(admin):
     agent = admin()
-    types = {"/": "text/html", "/dashboard.js": "text/javascript", "/dashboard.css": "text/css", "/chart.js": "text/javascript"}
-    for path, kind in types.items():
+    for path, kind in PAGE.items():
         answer = agent.http(path=path)
         assert answer.status == 200 and answer.headers["content-type"].startswith(kind), answer
         assert answer.headers["x-content-type-options"] == "nosniff" and answer.headers["referrer-policy"] == "no-referrer"
@@ -362,6 +363,11 @@ def test_page(admin):
         assert again.status == 304 and not again.body, again
         assert agent.http(path=path, headers={"If-None-Match": '"other"'}).status == 200
     assert b"Chart" in agent.http(path="/chart.js").body
+    # What the page and its modules ask for is there, and nothing that is there is left out above.
+    named, root = {"/"}, pathlib.Path(__file__).parents[1] / "agent/ops/page"
+    for file in root.iterdir():
+        named |= {"/" + name for name in re.findall(r"""(?:src|href|from) ?=?"(?:\./)?([a-z]+\.(?:js|css))""", file.read_text())}
+    assert named == set(PAGE), named
     for path in DATA[:5]:
         assert agent.http(path=path).headers["cache-control"] == "no-store", path
 

@@ -1,0 +1,205 @@
+// SPDX-License-Identifier: MIT
+//
+// Figures as people read them, exact to the last digit, and the pieces of the document that they stand in. Money and counts are
+// BigInt from the wire to the screen; floating point draws bars and curves only. Everything that comes from outside (models,
+// projects, reasons) becomes text, never markup.
+const HOUR = 3600000;
+export const DAY = 24 * HOUR;
+
+export const $ = (id) => document.getElementById(id);
+
+// ---- numbers
+
+// JSON.parse() makes a double of each number and loses digits beyond 2^53. So integers of that length are put into quotes
+// before, and big() takes both. Strings are matched first and stay as they are: no name is touched.
+const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
+
+export function parse(text) {
+	return JSON.parse(text.replace(TOKENS, (token) => (token.length > 15 && /^-?\d+$/.test(token) ? `"${token}"` : token)));
+}
+
+export const big = (value) => BigInt(value ?? 0);
+const GROUPED = new Intl.NumberFormat("en-US");
+export const MINUS = "\u2212";
+export const abs = (n) => (n < 0n ? -n : n);
+
+export function count(n) {
+	return GROUPED.format(n).replace("-", MINUS);
+}
+
+// Three digits and a letter, from 100,000 on.
+export function short(n) {
+	const size = abs(n);
+	if (size < 100000n)
+		return count(n);
+	const [unit, letter] = size < 1000000n ? [1000n, "k"] : size < 10n ** 9n ? [10n ** 6n, "M"] :
+		size < 10n ** 12n ? [10n ** 9n, "B"] : [10n ** 12n, "T"];
+	const tenths = (size * 10n + unit / 2n) / unit;
+	return (n < 0n ? MINUS : "") + (tenths < 1000n ? `${tenths / 10n}.${tenths % 10n}` : GROUPED.format((tenths + 5n) / 10n)) + letter;
+}
+
+// Nano-dollars with so many digits behind the point, rounded half away from zero.
+function dollars(nano, digits) {
+	const unit = 10n ** BigInt(9 - digits), scale = 10n ** BigInt(digits);
+	const rounded = (abs(nano) + unit / 2n) / unit;
+	return (nano < 0n && rounded ? MINUS : "") + "$" + GROUPED.format(rounded / scale) +
+		(digits ? "." + String(rounded % scale).padStart(digits, "0") : "");
+}
+
+export const exactDollars = (nano) => dollars(nano, 9);
+
+// Cents; two digits that count where it is less than one.
+export function money(nano) {
+	let digits = 2;
+	if (nano && abs(nano) < 10n ** 7n)
+		for (digits = 4; digits < 9 && abs(nano) < 10n ** BigInt(10 - digits); )
+			digits++;
+	return dollars(nano, digits);
+}
+
+export function percent(part, whole) {
+	if (whole <= 0n)
+		return "";
+	const tenths = (abs(part) * 2000n + whole) / (whole * 2n);
+	return `${part < 0n && tenths ? MINUS : ""}${count(tenths / 10n)}.${tenths % 10n}%`;
+}
+
+// Of one in the other, for drawing: 0 to 1.
+export const fraction = (part, whole) => (whole > 0n ? Number((part * 1000000n) / whole) / 1000000 : 0);
+
+export function micros(us) {
+	if (us == null)
+		return "–";
+	const [value, unit] = us < 1000 ? [us, "µs"] : us < 1e6 ? [us / 1000, "ms"] : [us / 1e6, "s"];
+	return `${value < 100 ? +value.toPrecision(2) : Math.round(value)} ${unit}`;
+}
+
+export function perSecond(n) {
+	return n == null ? "–" : n < 10 && n % 1 ? n.toFixed(1) : GROUPED.format(Math.round(n));
+}
+
+export function bytes(n) {
+	return n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KB` : `${(n / 1048576).toFixed(1)} MB`;
+}
+
+export function plural(n, one) {
+	return `${count(big(n))} ${one}${big(n) === 1n ? "" : "s"}`;
+}
+
+// ---- times: UTC, as the ledger's hours and days are
+
+export const clock = (ms) => new Date(ms).toISOString().slice(11, 19);
+const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+export function dayName(ms) {
+	const d = new Date(ms);
+	return `${d.getUTCDate()} ${MONTHS[d.getUTCMonth()]}`;
+}
+
+export function ago(seconds) {
+	const s = Math.max(0, Math.round(seconds));
+	return s < 60 ? `${s} s` : s < 3600 ? `${Math.floor(s / 60)} min` :
+		s < 86400 ? `${Math.floor(s / 3600)} h ${Math.floor(s % 3600 / 60)} min` :
+		`${Math.floor(s / 86400)} d ${Math.floor(s % 86400 / 3600)} h`;
+}
+
+// What the bars of the charts stand for. `start` of the one that a time is in, and of the next one.
+export const UNITS = {
+	hour: { ask: "hour", start: (t) => t - t % HOUR, next: (t) => t + HOUR,
+		name: (t) => `${dayName(t)}, ${clock(t).slice(0, 5)}` },
+	day: { ask: "day", start: (t) => t - t % DAY, next: (t) => t + DAY, name: dayName },
+	// Weeks begin on Monday; 1 January 1970 was a Thursday.
+	week: { ask: "day", start: (t) => t - (t + 3 * DAY) % (7 * DAY), next: (t) => t + 7 * DAY, name: (t) => `week of ${dayName(t)}` },
+	month: { ask: "day", start: (t) => Date.UTC(new Date(t).getUTCFullYear(), new Date(t).getUTCMonth()),
+		next: (t) => Date.UTC(new Date(t).getUTCFullYear(), new Date(t).getUTCMonth() + 1),
+		name: (t) => `${MONTHS[new Date(t).getUTCMonth()]} ${new Date(t).getUTCFullYear()}` },
+};
+
+// ---- the ledger's names
+
+// The names of the figures in JSON, in its order, for people.
+export const FIGURES = [
+	["requests", "Requests"], ["streams", "streamed"], ["refused", "refused by the gateway"], ["failed", "failed upstream"],
+	["input", "Uncached input tokens"], ["output", "Output tokens"], ["cache_read", "Cache-read tokens"],
+	["cache_write", "Cache-write tokens"], ["saved", "Tokens taken out by compression"], ["bytes_in", "Bytes in"],
+	["bytes_out", "Bytes out"], ["cost_nanodollars", "Cost"], ["saved_compression_nanodollars", "Saved by compression"],
+	["saved_cache_nanodollars", "Saved by caching"], ["saved_routing_nanodollars", "Saved by routing"],
+	["saved_total_nanodollars", "Saved in all"], ["estimated_requests", "Estimated requests"],
+	["estimated_output", "Estimated output tokens"], ["estimated_cost_nanodollars", "Estimated cost"],
+	["partial_requests", "Partial requests"], ["unpriced_requests", "Unpriced requests"], ["unpriced_tokens", "Unpriced tokens"],
+];
+
+export const tokensIn = (s) => big(s.input) + big(s.cache_read) + big(s.cache_write);
+
+// ---- document
+
+export function el(tag, attributes, ...children) {
+	const node = document.createElement(tag);
+	for (const [name, value] of Object.entries(attributes ?? {}))
+		if (value != null)
+			node.setAttribute(name, value);
+	node.append(...children.filter((child) => child != null));
+	return node;
+}
+
+// Text that did not change is not touched: a screen reader's place, and a selection, stay.
+export function put(node, text) {
+	if (node.textContent !== text)
+		node.textContent = text;
+}
+
+// A figure: rounded for the eye, exact in data-value and in the title.
+export function figure(node, value, text, exact) {
+	put(node, text);
+	node.dataset.value = value;
+	node.title = exact;
+	return node;
+}
+
+export const moneyFigure = (node, nano) => figure(node, nano, money(nano), exactDollars(nano));
+export const countFigure = (node, n) => figure(node, n, count(n), count(n));
+
+// Replaces what is in a node where it differs.
+export function fill(node, signature, make) {
+	if (node.made === signature)
+		return;
+	node.made = signature;
+	node.replaceChildren(...[make()].flat());
+}
+
+let announced;
+
+export function announce(text) {
+	clearTimeout(announced);
+	announced = setTimeout(() => put($("announce"), text), 150);
+}
+
+// The roles are said because the style sheet makes blocks of rows on a narrow screen, which would take them away.
+export function table(caption, head, rows, fold) {
+	const names = head.map((one) => one.name);
+	const cell = (value, at) => {
+		const node = el(at ? "td" : "th", { role: at ? "cell" : "rowheader", scope: at ? null : "row", class: head[at].class,
+			"data-label": at ? names[at] : null });
+		node.append(value);
+		return node;
+	};
+	return el("table", { role: "table", class: fold ? "fold" : null },
+		el("caption", { class: "unseen" }, caption),
+		el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...head.map((one) =>
+			el("th", { role: "columnheader", scope: "col", class: one.class, "aria-sort": one.sorted }, one.button ?? one.name)))),
+		el("tbody", { role: "rowgroup" }, ...rows.map((row) => el("tr", { role: "row" }, ...row.map(cell)))));
+}
+
+export function bar(share, color, from = 0) {
+	const fillOf = el("i"), node = el("div", { class: "bar", "aria-hidden": "true" }, fillOf);
+	fillOf.style.left = `${from * 100}%`;
+	fillOf.style.width = `${Math.min(1, Math.max(0, share)) * 100}%`;
+	fillOf.style.background = `var(--${color})`;
+	fillOf.hidden = !share;
+	return node;
+}
+
+export function pill(node, level, text) {
+	node.dataset.level = level;
+	put(node, text);
+}

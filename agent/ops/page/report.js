@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: MIT
+//
+// What is looked at, and the ledger's reports of it: totals, what they rest on, and by model, route, project or client.
+import { $, abs, announce, bar, big, clock, count, countFigure, dayName, el, exactDollars, figure, FIGURES, fill,
+	fraction, money, moneyFigure, percent, plural, put, short, table, tokensIn } from "./figures.js";
+
+const ROWS_SHOWN = 10; // of models, routes ...: the rest by a button
+const NAMES_SHOWN = 4; // of unpriced models
+
+// ---- what is looked at: in the URL's hash
+
+export const CHOICES = {
+	period: ["24h", "7d", "30d", "all"],
+	unit: ["hour", "day", "week", "month"],
+	by: ["model", "route", "project", "client"],
+};
+const UNITS_OF = { "24h": ["hour"], "7d": ["hour", "day"], "30d": ["hour", "day", "week"], all: ["day", "week", "month"] };
+const DEFAULT_UNIT = { "24h": "hour", "7d": "day", "30d": "day", all: "day" };
+export const PERIOD_NAMES = { "24h": "in the last 24 hours", "7d": "in the last 7 days", "30d": "in the last 30 days", all: "to date" };
+export const view = { period: "all", unit: "day", by: "model", unitGiven: false, order: null, all: false };
+
+export function readHash() {
+	const said = new URLSearchParams(location.hash.slice(1));
+	for (const [name, values] of Object.entries(CHOICES))
+		if (values.includes(said.get(name)))
+			view[name] = said.get(name);
+	view.unitGiven = said.has("unit");
+	settle();
+}
+
+// Controls say what the view is; a unit that does not suit the period gives way.
+export function settle() {
+	if (!UNITS_OF[view.period].includes(view.unit)) {
+		view.unit = DEFAULT_UNIT[view.period];
+		view.unitGiven = false;
+	}
+	for (const name of Object.keys(CHOICES))
+		for (const input of document.getElementsByName(name)) {
+			input.checked = input.value === view[name];
+			if (name === "unit")
+				input.disabled = !UNITS_OF[view.period].includes(input.value);
+		}
+}
+
+// The reports that are shown.
+export const reports = { group: null, time: null };
+
+// ---- totals
+
+const KINDS = [
+	["compression", "saved_compression_nanodollars", (t) => `${short(big(t.saved))} tokens taken out of the input`],
+	["caching", "saved_cache_nanodollars", (t) => `${short(big(t.cache_read))} tokens read from caches, less what writing them cost`],
+	["routing", "saved_routing_nanodollars", () => "against each route's reference model"],
+];
+
+export function showTotals(report, time) {
+	const t = report.totals, cost = big(t.cost_nanodollars), saved = big(t.saved_total_nanodollars);
+	const first = Date.parse(report.since ?? time.rows[0]?.[time.by]);
+
+	put($("saved-title"), `Saved ${PERIOD_NAMES[view.period]}`);
+	moneyFigure($("saved"), saved).dataset.sign = saved < 0n ? "-" : "";
+	const share = percent(saved, cost + saved);
+	put($("saved-share"), !cost && !saved ? "" : saved < 0n ?
+		`More was spent than saved: ${money(cost)} instead of ${money(cost + saved)}.` :
+		`${share} of the ${money(cost + saved)} it would have cost, since ${dayName(first)} ${new Date(first).getUTCFullYear()}` +
+			(report.since ? `, ${clock(first).slice(0, 5)}` : ""));
+
+	const values = KINDS.map(([, name]) => big(t[name]));
+	const gain = values.reduce((most, v) => (v > most ? v : most), 0n), loss = values.reduce((most, v) => (-v > most ? -v : most), 0n);
+	const zero = fraction(loss, gain + loss);
+	fill($("kinds"), [...values, t.saved, t.cache_read].join(), () => KINDS.map(([name, , why], at) => {
+		const v = values[at], long = fraction(abs(v), gain + loss), drawn = bar(long, name, v < 0n ? zero - long : zero);
+		if (loss) {
+			const line = el("b");
+			line.style.left = `calc(${zero * 100}% - 1px)`;
+			drawn.append(line);
+		}
+		return el("li", { "data-kind": name }, el("span", {}, name[0].toUpperCase() + name.slice(1)), drawn,
+			moneyFigure(el("span", { class: v < 0n ? "amount loss" : "amount" }), v),
+			el("span", { class: "why dim" }, why(t)));
+	}));
+
+	moneyFigure($("cost"), cost);
+	put($("cost-note"), big(t.estimated_cost_nanodollars) ? `${money(cost - big(t.estimated_cost_nanodollars))} without estimates` : "");
+	countFigure($("requests"), big(t.requests));
+	put($("requests-note"), `${count(big(t.refused))} refused, ${count(big(t.failed))} failed`);
+	figure($("tokens-in"), tokensIn(t), short(tokensIn(t)), count(tokensIn(t)));
+	put($("tokens-in-note"), tokensIn(t) ? `${percent(big(t.cache_read), tokensIn(t))} from caches` : "");
+	figure($("tokens-out"), big(t.output), short(big(t.output)), count(big(t.output)));
+	put($("tokens-out-note"), big(t.estimated_output) ? `${short(big(t.output) - big(t.estimated_output))} without estimates` : "");
+	showTrust(report);
+
+	fill($("exact").querySelector("tbody"), JSON.stringify(t), () => FIGURES.map(([name, label]) => {
+		const isMoney = name.endsWith("_nanodollars"), value = big(t[name]);
+		return el("tr", {}, el("th", { scope: "row" }, label),
+			figure(el("td", { class: "n", "data-exact": name }), value, isMoney ? exactDollars(value) : count(value), ""));
+	}));
+}
+
+// What was told by the upstreams, and what was not.
+function showTrust(report) {
+	const t = report.totals, without = report.without_estimates, parts = [];
+	const cost = big(t.cost_nanodollars), estimated = big(t.estimated_cost_nanodollars);
+	const add = (key, name, text) => parts.push(el("li", { "data-trust": key },
+		el("i", { class: "key", "data-key": key, "aria-hidden": "true" }), el("span", {}, el("strong", {}, name), text)));
+
+	add("reported", "Without estimates", `: ${plural(without.requests, "request")}, ${money(big(without.cost_nanodollars))}`);
+	if (big(t.estimated_requests))
+		add("estimated", "Estimated", `: ${plural(t.estimated_requests, "request")}, ` +
+			`${short(big(t.estimated_output))} tokens out, ${money(estimated)}: streams that did not tell their usage`);
+	if (big(t.partial_requests))
+		add("partial", "Partial", `: ${plural(t.partial_requests, "request")}, whose output is a lower bound`);
+	if (big(t.unpriced_requests)) {
+		const models = report.unpriced_models, names = models.slice(0, NAMES_SHOWN).map((one) => one.model || "(no name)");
+		if (models.length > NAMES_SHOWN)
+			names.push(`and ${models.length - NAMES_SHOWN} more`);
+		add("unpriced", "Unpriced", `: ${plural(t.unpriced_requests, "request")}, ` +
+			`${short(big(t.unpriced_tokens))} tokens, in no dollar figure (${names.join(", ")})`);
+	}
+	fill($("trust-list"), parts.map((part) => part.textContent).join("\n"), () => parts);
+	fill($("trust-bar"), `${cost},${estimated}`, () => [["reported", cost - estimated], ["estimated", estimated]].filter(([, v]) => v > 0n)
+		.map(([key, v]) => {
+			const part = el("i", { "data-key": key });
+			part.style.flex = `${fraction(v, cost)} 0 0`;
+			return part;
+		}));
+}
+
+// ---- by model, route, project, client
+
+const COLUMNS = [
+	["requests", "Requests", (r) => big(r.requests)],
+	["tokens", "Tokens", (r) => tokensIn(r) + big(r.output)],
+	["cost", "Cost", (r) => big(r.cost_nanodollars)],
+	["saved", "Saved", (r) => big(r.saved_total_nanodollars)],
+];
+const EMPTY_NAMES = { model: "no model named", route: "no route", project: "no project", client: "unknown client" };
+
+function sortButton(name, label) {
+	const button = el("button", { type: "button", "data-sort": name }, label);
+	button.addEventListener("click", () => {
+		const up = view.order?.name === name ? !view.order.up : false;
+		view.order = { name, up };
+		showGroups(reports.group);
+		$("groups").querySelector(`[data-sort="${name}"]`).focus();
+		announce(`Sorted by ${label.toLowerCase()}, ${up ? "lowest" : "highest"} first`);
+	});
+	return button;
+}
+
+function costCell(row) {
+	const cost = big(row.cost_nanodollars), node = el("span", { "data-group": "cost" });
+	if (!cost && big(row.unpriced_requests))
+		return el("span", {}, figure(node, cost, "unpriced", `${count(big(row.unpriced_tokens))} tokens without a price`),
+			el("span", { class: "flag" }));
+	const marks = [[row.estimated_cost_nanodollars, "~", "partly estimated"], [row.unpriced_requests, "+", "and what is unpriced"]]
+		.filter(([some]) => big(some));
+	return el("span", {}, moneyFigure(node, cost), el("span", { class: "flag", "aria-hidden": "true" }, ...marks.map(([, sign]) => sign)),
+		el("span", { class: "unseen" }, ...marks.map(([, , words]) => " " + words)));
+}
+
+export function showGroups(report) {
+	const by = report.by, order = view.order ?? { name: "cost", up: false };
+	const value = COLUMNS.find(([name]) => name === order.name)[2];
+	const total = big(report.totals.cost_nanodollars);
+	let rows = report.rows;
+	if (view.order) { // else as the server has it: most expensive first
+		const compare = (a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0);
+		rows = [...rows].sort((a, b) => (order.up ? compare(a, b) : compare(b, a)));
+	}
+	const more = rows.length - ROWS_SHOWN;
+	if (!view.all && more > 1) // a button for one row would take its place
+		rows = rows.slice(0, ROWS_SHOWN);
+
+	const head = [{ name: by[0].toUpperCase() + by.slice(1) },
+		...COLUMNS.map(([name, label]) => ({ name: label, class: "n", button: sortButton(name, label),
+			sorted: order.name === name ? (order.up ? "ascending" : "descending") : null }))];
+	head.splice(4, 0, { name: "Share", class: "share" });
+	fill($("groups"), JSON.stringify([by, order, rows, String(total)]), () => table(`By ${by}`, head, rows.map((row) => {
+		const [, tokens, cost, saved] = COLUMNS.map(([, , of]) => of(row));
+		return [
+			row[by] === "" ? el("span", { class: "dim" }, EMPTY_NAMES[by]) : el("span", { class: "name" }, row[by]),
+			countFigure(el("span", { "data-group": "requests" }), big(row.requests)),
+			figure(el("span", { "data-group": "tokens" }), tokens, short(tokens), count(tokens)),
+			costCell(row),
+			total > 0n ? el("span", { title: percent(cost, total) }, bar(fraction(cost, total), "cost"),
+				el("span", { class: "unseen" }, percent(cost, total))) : "",
+			moneyFigure(el("span", { "data-group": "saved", class: saved < 0n ? "loss" : null }), saved),
+		];
+	}), true));
+	const button = $("groups-all");
+	button.hidden = more <= 1;
+	button.setAttribute("aria-expanded", String(view.all));
+	put(button, view.all ? `Show the first ${ROWS_SHOWN}` : `Show ${count(BigInt(Math.max(more, 0)))} more`);
+}

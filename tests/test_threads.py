@@ -25,7 +25,7 @@ def spread(agent):
 
 
 def threads_of(agent):
-    path = "/proc/%d/task" % agent.process.pid
+    path = "/proc/%d/task" % agent.pid
     return len(list(pathlib.Path(path).iterdir()))
 
 

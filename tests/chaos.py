@@ -156,7 +156,9 @@ class World:
             self.clock = self.home / "clock"
             self.clock.write_text("+0\n")
             env.update(LD_PRELOAD=FAKETIME, FAKETIME_TIMESTAMP_FILE=str(self.clock), FAKETIME_NO_CACHE="1",
-                       FAKETIME_DONT_FAKE_MONOTONIC="1")
+                       FAKETIME_DONT_FAKE_MONOTONIC="1",
+                       # Its semaphore is shared by master and worker, and a worker killed with it stops the master for good.
+                       FAKETIME_DISABLE_SHM="1")
         real = str(self.home / "agent.sock")
         self.cutter = Cutter(str(self.home / "cut.sock"), real)
         self.statuses = collections.Counter()

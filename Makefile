@@ -208,10 +208,10 @@ run-these: test-tools
 	$(PYTEST) $(TESTS)
 
 # Of the agent itself valgrind sees only the master: it cannot follow the exec of /proc/self/exe by which a worker begins.
-# Nor do those wait long enough that measure time or hand over gigabytes.
-VALGRIND_UNITS = $(filter-out %/test_oom %/test_master %/test_workers %/test_fdpass %/test_handover,$(UNIT))
+# Nor are those for it that measure time, hand over gigabytes, or kill children in the middle of SQLite.
+VALGRIND_UNITS = $(filter-out %/test_oom %/test_master %/test_workers %/test_fdpass %/test_handover %/test_store,$(UNIT))
 test-valgrind: $(UNIT)
-	@for test in $(VALGRIND_UNITS); do echo "valgrind $$test"; valgrind --quiet --suppressions=tests/static/valgrind --error-exitcode=99 --leak-check=full \
+	@for test in $(VALGRIND_UNITS); do echo "valgrind $$test"; valgrind --quiet --suppressions=tests/static/valgrind --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
 		--errors-for-leak-kinds=definite $$test > $(BUILD)/valgrind.log 2>&1 || { tail -40 $(BUILD)/valgrind.log; exit 1; }; done
 
 # Chaos and attacks with all three HAProxys; CHAOS_S=1800 CHAOS_SEED=7 for a long run with all faults at random.

@@ -29,7 +29,7 @@ const option_info options[] = {
 	{ .key = "threads", .type = OPTION_INT, .offset = AT(threads), .min = 0, .max = 256, .fallback = "0", .arg = "N",
 	  .help = "threads that answer HAProxy; 0: one for each core" },
 	{ .key = "pipelining", .type = OPTION_CHOICE, .offset = AT(pipelining), .choices = { "auto", "on", "off" }, .fallback = "auto",
-	  .arg = "WHAT", .help = "several requests at a time on a SPOP connection: auto (by HAProxy's version), on or off" },
+	  .arg = "WHAT", .help = "several requests at a time on a SPOP connection: auto (where HAProxy's version gains by it), on or off" },
 	{ .key = "drain_timeout", .type = OPTION_INT, .offset = AT(drain_timeout), .min = 0, .max = 86400, .fallback = "30",
 	  .arg = "SECONDS", .help = "how long SIGUSR1 leaves HAProxy to go elsewhere before the rest is told to go" },
 	{ .key = "watchdog", .type = OPTION_INT, .offset = AT(watchdog), .min = 0, .max = 3600, .fallback = "10", .arg = "SECONDS",

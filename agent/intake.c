@@ -64,6 +64,7 @@ static void *intake_main(void *arg)
 {
 	intake *in = arg;
 
+	logsock_begin(in->socks);
 	ev_run(in->loop, 0);
 	return NULL;
 }

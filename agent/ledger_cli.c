@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <inttypes.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <sysexits.h>
 #include <sys/stat.h>
@@ -52,11 +53,18 @@ static int look(const char *ledger, const char *path, bool writer, bool make, er
 	return EX_OK;
 }
 
+static atomic_bool hurried;
+
+void ledger_hurry(void)
+{
+	atomic_store(&hurried, true);
+}
+
 bool ledger_again(store_result result, int *tries)
 {
 	const struct timespec pause = { 0, LEDGER_PAUSE_MS * 1000000L };
 
-	if (result != STORE_BUSY || ++*tries > LEDGER_PATIENCE)
+	if (result != STORE_BUSY || ++*tries > LEDGER_PATIENCE || atomic_load(&hurried))
 		return false;
 	nanosleep(&pause, NULL);
 	return true;

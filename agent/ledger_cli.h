@@ -18,5 +18,7 @@ store *ledger_try_open(const char *ledger, bool writer, bool make, int *code, er
 int ledger_failed(store_result result, const err *e);
 /* Whether to try again after `result`: waits a moment and counts `*tries`. */
 bool ledger_again(store_result result, int *tries);
+/* From any thread, for good: nobody waits for a lock any more. */
+void ledger_hurry(void);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <getopt.h>
 #include <stdlib.h>
+#include <sys/prctl.h>
 #include <sysexits.h>
 
 #include "cli.h"
@@ -280,6 +281,9 @@ int main(int argc, char **argv)
 		free(given);
 		return rc < 0 ? EX_OK : rc;
 	}
+	/* No core file, and no debugger of another process of this user: there are credentials in the environment. */
+	if (line.command == RUN)
+		prctl(PR_SET_DUMPABLE, 0);
 	/* The process that was started is the master, and starts itself again as the worker. */
 	if (line.command == RUN && !control_init(&master, &e)) {
 		if (!*e.text) {

@@ -490,9 +490,13 @@ static host_result on_stats_history(void *ctx, const char *series, bool csv, FIL
 		err_set(e, "series \"%.60s\": history, hourly, daily, weekly or monthly is expected", series);
 		return HOST_BAD_REQUEST;
 	}
-	price_table *prices = price_table_load(*o->config->prices ? o->config->prices : NULL, e);
-	store *s = prices ? ledger_try_open(o->config->ledger, false, false, &code, e) : NULL;
-	headroom *x = s ? headroom_read(s, prices, &result, e) : NULL;
+	store *s = ledger_try_open(o->config->ledger, false, false, &code, e);
+	pthread_mutex_lock(&o->lock);
+	price_table *prices = s && o->recording ? recording_prices_now(o->recording) : NULL;
+	pthread_mutex_unlock(&o->lock);
+	if (s && !prices)
+		err_set(e, "another process has taken the ledger over");
+	headroom *x = prices ? headroom_read(s, prices, &result, e) : NULL;
 	bool ok = x && result == STORE_OK;
 	if (ok)
 		headroom_stats_history(out, x, o->ledger_db, series, csv);
@@ -572,6 +576,7 @@ bool observer_serve(observer *o, err *e)
 
 void observer_stop_serving(observer *o)
 {
+	ledger_hurry();
 	/* A reload that is waited for would be done by this very thread. */
 	pthread_mutex_lock(&o->lock);
 	o->stopping = true;

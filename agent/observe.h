@@ -24,10 +24,11 @@ void observer_free(observer *o);
 
 /* Serves c->admin_listen on these (fd -1: not used); they stay the caller's, open until observer_free(). */
 bool observer_serve_on(observer *o, const listener listeners[LISTEN_MAX], err *e);
-/* Every answer under way is finished or cut off; the workers and the recording are not touched any more afterwards. */
-void observer_stop_serving(observer *o);
-/* Again, on the same listeners. */
+/* The same, where it is not done yet. */
 bool observer_serve(observer *o, err *e);
+/* For good. Every answer under way is finished or cut off; the workers and the recording are not touched any more afterwards. May wait
+ * for a disk. */
+void observer_stop_serving(observer *o);
 
 /* Takes a reference of its own. */
 void observer_set_policy(observer *o, policy *p);

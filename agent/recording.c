@@ -13,7 +13,7 @@ struct recording {
 	ledger_reference *references;
 	size_t references_count;
 	intake *intake;
-	pthread_mutex_t lock; /* of `ledger`, which recording_stats() reads from another thread, and `problem` */
+	pthread_mutex_t lock; /* of what other threads ask for: `prices`, `ledger`, `problem` */
 	ledger *ledger;       /* NULL: another process has it, or it cannot be had */
 	char problem[sizeof((ledger_stats){ 0 }).problem];
 };
@@ -130,10 +130,21 @@ bool recording_start(recording *r, err *e)
 	return ok;
 }
 
+price_table *recording_prices_now(recording *r)
+{
+	pthread_mutex_lock(&r->lock);
+	price_table *prices = price_table_ref(r->prices);
+	pthread_mutex_unlock(&r->lock);
+	return prices;
+}
+
 void recording_set(recording *r, price_table *prices, const route_table *routes)
 {
-	price_table_unref(r->prices);
+	pthread_mutex_lock(&r->lock);
+	price_table *old = r->prices;
 	r->prices = prices;
+	pthread_mutex_unlock(&r->lock);
+	price_table_unref(old);
 	bool copied = references_copy(r, routes);
 	if (r->ledger)
 		ledger_set_prices(r->ledger, price_table_ref(prices));

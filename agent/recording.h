@@ -19,6 +19,8 @@ bool recording_started(const recording *r);
 void recording_adopt(recording *r, int fd, slice begun);
 /* For recording_set(); NULL: `e` says why. */
 price_table *recording_prices(const config *c, err *e);
+/* Those that are in use, with a reference. From any thread. */
+price_table *recording_prices_now(recording *r);
 /* From now on. Takes over one reference of `prices`. */
 void recording_set(recording *r, price_table *prices, const route_table *routes);
 /* Takes in what has arrived and writes it; streams go to `each` as in intake_stop(). The ledger is anybody's afterwards. */

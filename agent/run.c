@@ -6,6 +6,7 @@
 #include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -35,6 +36,7 @@ typedef struct agent {
 	int handover;         /* what the old worker still has to say; -1: nothing */
 	bool may_retry;       /* the ledger; false: it is needed for a start */
 	bool stopping;
+	bool leaving;         /* another worker serves; this one lets its connections go */
 	uint64_t *turns;      /* of each thread, when the master was last told */
 	ev_io control_io, handover_io;
 	ev_signal term, hup, usr1;
@@ -173,6 +175,7 @@ static void on_refresh(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	agent *a = timer->data;
 	policy *next = policy_refresh(a->policy);
+	err e;
 
 	(void)loop;
 	(void)events;
@@ -181,6 +184,8 @@ static void on_refresh(struct ev_loop *loop, ev_timer *timer, int events)
 		log_event(LOG_DEBUG, "credentials_read", LOG_I("routes", next->table->count));
 	}
 	try_recording(a);
+	if (!a->stopping && !a->leaving)
+		observer_serve(a->observer, &e);
 }
 
 /* What the old worker still has to say: its log streams, and that the ledger is free. */
@@ -220,36 +225,51 @@ static void give_up_ledger(agent *a, int sock)
 		takeover_give_end(sock);
 }
 
-/* Another worker takes over: at once with all connections, or by letting them go. */
+/* The new worker does not understand us: each connection goes with its next answer. */
+static void let_go(agent *a)
+{
+	a->leaving = true;
+	control_say(a->master, CONTROL_DRAINING, (slice){ NULL, 0 }, NULL, 0);
+	workers_drain(a->workers, (double)a->config->drain_timeout);
+	give_up_ledger(a, -1);
+	observer_stop_serving(a->observer);
+}
+
+/* Nothing changed for HAProxy: the new worker did not come about. */
+static void go_on(agent *a)
+{
+	control_say(a->master, CONTROL_RESUMED, (slice){ NULL, 0 }, NULL, 0);
+}
+
+/* Another worker takes over: at once with all connections, or by letting them go. The admin server goes on answering until it is
+ * certain, and is never waited for: one of its jobs may hang on a disk, and HAProxy waits for us. */
 static void hand_over(agent *a, int sock)
 {
 	err e;
 
-	observer_stop_serving(a->observer);
+	if (!takeover_greeted(sock)) {
+		go_on(a);
+		return;
+	}
 	workers_freeze(a->workers);
 	takeover_given given = takeover_give(sock, a->workers);
 	if (given == TAKEOVER_TAKEN) {
-		workers_free(a->workers);
-		a->workers = NULL;
+		workers_abandon(a->workers);
 		a->stopping = true;
 		control_say(a->master, CONTROL_RELEASED, (slice){ NULL, 0 }, NULL, 0);
-		ev_timer_stop(a->loop, &a->refresh);
 		give_up_ledger(a, sock);
-		ev_break(a->loop, EVBREAK_ALL);
-		return;
+		log_event(LOG_INFO, "stopped", LOG_C("version", SPOA_LLM_VERSION));
+		_exit(EX_OK);
 	}
 	if (!workers_start(a->workers, &e)) {
 		/* Nothing answers any more: the master starts another. */
 		log_event(LOG_ERROR, "handover_failed", LOG_C("problem", e.text), LOG_C("instead", "this worker ends"));
 		_exit(EX_OSERR);
 	}
-	if (given == TAKEOVER_REFUSED) {
-		give_up_ledger(a, -1);
-		workers_drain(a->workers, (double)a->config->drain_timeout);
-		return;
-	}
-	observer_serve(a->observer, &e);
-	control_say(a->master, CONTROL_RESUMED, (slice){ NULL, 0 }, NULL, 0);
+	if (given == TAKEOVER_REFUSED)
+		let_go(a);
+	else
+		go_on(a);
 }
 
 static void on_control(struct ev_loop *loop, ev_io *io, int events)
@@ -265,9 +285,7 @@ static void on_control(struct ev_loop *loop, ev_io *io, int events)
 	if (m.type == CONTROL_HANDOVER && m.fds_count == 1 && !a->stopping) {
 		hand_over(a, m.fds[0]);
 	} else if (m.type == CONTROL_UPGRADE_DRAIN && !a->stopping) {
-		observer_stop_serving(a->observer);
-		give_up_ledger(a, -1);
-		workers_drain(a->workers, (double)a->config->drain_timeout);
+		let_go(a);
 	}
 	fdpass_deinit(&m);
 }
@@ -332,6 +350,17 @@ static unsigned cores(void)
 	return n < 1 ? 1 : n > 256 ? 256 : (unsigned)n;
 }
 
+/* An event loop without descriptors would abort. */
+static bool room_for(unsigned threads, err *e)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= threads * 3ul + 64)
+		return true;
+	return err_set(e, "%u threads need %lu open files at least, and the limit is %lu: raise it (ulimit -n, LimitNOFILE=) or lower threads",
+		       threads, threads * 3ul + 64, (unsigned long)files.rlim_cur);
+}
+
 /* Everything that can go wrong with what an operator wrote. */
 static bool prepare(agent *a, err *e)
 {
@@ -358,9 +387,13 @@ static bool prepare(agent *a, err *e)
 	listener_close_unused();
 	unsigned threads = c->threads ? (unsigned)c->threads : cores();
 	a->turns = calloc(threads, sizeof *a->turns);
+	if (!room_for(threads, e))
+		return false;
 	a->workers = workers_new(a->listeners, c->listen.count, threads, limits, policy_ref(a->policy), a->loop, &a->ended, e);
+	if (!a->workers)
+		return false;
 	a->observer = observer_new(c, a->workers, a->policy, a->recording, a->master->restarts, a->loop, &a->reload);
-	return a->workers && ((a->turns && a->observer) || err_set(e, "out of memory"));
+	return (a->turns && a->observer) || err_set(e, "out of memory");
 }
 
 static bool begin(agent *a, err *e)
@@ -383,8 +416,14 @@ static bool begin(agent *a, err *e)
 	}
 	if (ledger_first && !recording_start(a->recording, e))
 		return false;
-	if (!workers_start(a->workers, e) || !observer_serve_on(a->observer, a->admin_listeners, e))
+	if (!workers_start(a->workers, e))
 		return false;
+	if (!observer_serve_on(a->observer, a->admin_listeners, e)) {
+		/* Once HAProxy's connections are ours, what only watches is no reason to end. */
+		if (a->master->handover < 0)
+			return false;
+		log_event(LOG_ERROR, "admin_waits", LOG_C("problem", e->text), LOG_C("instead", "it is tried again every second"));
+	}
 	control_say(a->master, CONTROL_READY, (slice){ NULL, 0 }, NULL, 0);
 	log_event(LOG_INFO, "ready", LOG_C("version", SPOA_LLM_VERSION), LOG_I("routes", a->policy->table->enabled),
 		  LOG_I("threads", workers_threads(a->workers)));

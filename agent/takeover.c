@@ -5,14 +5,16 @@
 #include "base/log.h"
 #include "net/handover.h"
 
-/* The master ends a new worker that takes longer than 10 s, and then the socket ends; this is for a master that is stuck. */
-enum { ANSWER_TIMEOUT_MS = 60000 };
+/* The new one waits for the old one's first and last word; the master ends it where it takes longer than 10 s in all. */
+enum { WORD_TIMEOUT_MS = 60000 };
+
+static const unsigned char version[4] = { 0, 0, 0, HANDOVER_VERSION };
 
 static bool give(int sock, handover_type type, slice body, const int *fds, size_t count)
 {
 	err e;
 
-	if (fdpass_send(sock, (uint8_t)type, body, fds, count, HANDOVER_TIMEOUT_MS, &e))
+	if (fdpass_send(sock, (uint8_t)type, body, fds, count, HANDOVER_PAUSE_MS, &e))
 		return true;
 	log_event(LOG_WARN, "handover_failed", LOG_C("problem", e.text), LOG_C("instead", "the old worker goes on"));
 	return false;
@@ -31,24 +33,43 @@ static bool give_connection(void *ctx, int fd, slice state)
 	return give(g->sock, HANDOVER_CONN, state, &fd, 1);
 }
 
-takeover_given takeover_give(int sock, workers *ws)
+/* The type of the next message; 0: none came. */
+static uint8_t hear(int sock, int timeout_ms)
 {
-	static const unsigned char version[4] = { 0, 0, 0, HANDOVER_VERSION };
-	giving g = { sock, 0 };
 	fdpass_message m;
 	err e;
+
+	if (fdpass_receive(sock, &m, timeout_ms, &e) != FDPASS_OK)
+		return 0;
+	uint8_t type = m.type;
+	fdpass_deinit(&m);
+	return type;
+}
+
+bool takeover_greeted(int sock)
+{
+	if (hear(sock, HANDOVER_GREET_MS) == HANDOVER_HELLO)
+		return true;
+	log_event(LOG_WARN, "handover_failed", LOG_C("problem", "the new worker says nothing"), LOG_C("instead", "the old worker goes on"));
+	return false;
+}
+
+takeover_given takeover_give(int sock, workers *ws)
+{
+	giving g = { sock, 0 };
 
 	if (!give(sock, HANDOVER_BEGIN, slice_of(version, sizeof version), NULL, 0) || !workers_export(ws, give_connection, &g) ||
 	    !give(sock, HANDOVER_CONNS_END, (slice){ NULL, 0 }, NULL, 0))
 		return TAKEOVER_FAILED;
-	fdpass_result result = fdpass_receive(sock, &m, ANSWER_TIMEOUT_MS, &e);
-	if (result != FDPASS_OK)
+	switch (hear(sock, HANDOVER_PAUSE_MS)) {
+	case HANDOVER_REFUSED: return TAKEOVER_REFUSED;
+	case HANDOVER_TAKEN: break;
+	default: return TAKEOVER_FAILED;
+	}
+	if (!give(sock, HANDOVER_COMMIT, (slice){ NULL, 0 }, NULL, 0))
 		return TAKEOVER_FAILED;
-	takeover_given given = m.type == HANDOVER_TAKEN ? TAKEOVER_TAKEN : TAKEOVER_REFUSED;
-	fdpass_deinit(&m);
-	if (given == TAKEOVER_TAKEN)
-		log_event(LOG_INFO, "handed_over", LOG_I("connections", g.count));
-	return given;
+	log_event(LOG_INFO, "handed_over", LOG_I("connections", g.count));
+	return TAKEOVER_TAKEN;
 }
 
 void takeover_give_stream(void *ctx, int fd, slice begun)
@@ -64,8 +85,8 @@ void takeover_give_end(int sock)
 static bool known_version(const fdpass_message *m)
 {
 	cursor c = cursor_of(buf_slice(&m->body));
-	uint32_t version = cursor_u32be(&c);
-	return m->type == HANDOVER_BEGIN && !c.failed && version == HANDOVER_VERSION;
+	uint32_t said = cursor_u32be(&c);
+	return m->type == HANDOVER_BEGIN && !c.failed && said == HANDOVER_VERSION;
 }
 
 /* Until CONNS_END. False: the old one is gone or says something else; what was adopted is of no use. */
@@ -99,8 +120,9 @@ takeover_taken takeover_take(int sock, workers *ws)
 	fdpass_message m;
 	err e;
 
-	/* The old one is told only when the master knows that we are prepared; the master guards the time. */
-	if (fdpass_receive(sock, &m, ANSWER_TIMEOUT_MS, &e) != FDPASS_OK)
+	/* The old one is told of us only when the master knows that we are prepared. */
+	if (!fdpass_send(sock, HANDOVER_HELLO, slice_of(version, sizeof version), NULL, 0, HANDOVER_TIMEOUT_MS, &e) ||
+	    fdpass_receive(sock, &m, WORD_TIMEOUT_MS, &e) != FDPASS_OK)
 		return TAKEOVER_NONE;
 	bool known = known_version(&m);
 	fdpass_deinit(&m);
@@ -109,8 +131,11 @@ takeover_taken takeover_take(int sock, workers *ws)
 		return TAKEOVER_NONE;
 	}
 	takeover_taken taken = take_connections(sock, ws);
-	/* Where the old one cannot hear it any more it is dead, and they are ours all the same. */
-	if (taken == TAKEOVER_ALL)
-		fdpass_send(sock, HANDOVER_TAKEN, (slice){ NULL, 0 }, NULL, 0, HANDOVER_TIMEOUT_MS, &e);
-	return taken;
+	if (taken != TAKEOVER_ALL)
+		return taken;
+	/* Whether they are ours is the old one's to say: it may have lost its patience. */
+	if (!fdpass_send(sock, HANDOVER_TAKEN, (slice){ NULL, 0 }, NULL, 0, HANDOVER_TIMEOUT_MS, &e) ||
+	    hear(sock, WORD_TIMEOUT_MS) != HANDOVER_COMMIT)
+		return TAKEOVER_HALF;
+	return TAKEOVER_ALL;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * How one worker process takes over from another (net/handover.h has the messages, proc/control.h the order of things). Until the
- * new one has said TAKEN the connections are the old one's, and it can go on with them as if nothing had happened. */
+ * old one has said COMMIT the connections are its own, and it can go on with them as if nothing had happened. */
 #ifndef TAKEOVER_H
 #define TAKEOVER_H
 
@@ -13,7 +13,9 @@ typedef enum takeover_given {
 	TAKEOVER_FAILED,  /* the new one is gone: go on */
 } takeover_given;
 
-/* The old one, its threads frozen: gives its connections and waits for the answer. */
+/* The old one, its threads turning: is the new one there? */
+bool takeover_greeted(int sock);
+/* Then, its threads frozen: gives its connections. */
 takeover_given takeover_give(int sock, workers *ws);
 /* Behind them, in the form of intake_stop()'s `each`; `ctx` is the socket, an int *. */
 void takeover_give_stream(void *ctx, int fd, slice begun);

@@ -29,6 +29,7 @@ struct logsock {
 	listener listeners[LOGSOCK_LISTENERS];
 	ev_io watchers[LOGSOCK_LISTENERS];
 	size_t count;
+	bool begun;
 	stream *streams;
 	unsigned streams_count;
 	ev_prepare turn;
@@ -196,6 +197,13 @@ static void count_drops(logsock *s, size_t at, struct msghdr *message)
 	}
 }
 
+/* Where the next look begins: at the first datagram. */
+static bool set_place(int fd)
+{
+	int from = 0;
+	return setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &from, sizeof from) == 0;
+}
+
 /* Reads a batch without taking it off the socket, has it written to the journal, and only then takes it off: of an inherited
  * socket, what a killed agent had read and not written is read again by the next one. */
 static bool read_datagrams(logsock *s, size_t at)
@@ -212,8 +220,11 @@ static bool read_datagrams(logsock *s, size_t at)
 		messages[i].msg_hdr.msg_iovlen = 1;
 	}
 	int n = recvmmsg(fd, messages, LOGSOCK_BATCH, MSG_DONTWAIT | MSG_PEEK, NULL);
-	if (n <= 0)
+	if (n <= 0) {
+		/* The place is the socket's, not ours: a process that died while it looked may have left it behind everything. */
+		set_place(fd);
 		return false;
+	}
 	for (int i = 0; i < n; i++)
 		hand_over(s, slice_of(parts[i].iov_base, messages[i].msg_len));
 	on_turn(s->loop, &s->turn, 0);
@@ -225,14 +236,6 @@ static bool read_datagrams(logsock *s, size_t at)
 	if (recvmmsg(fd, messages, (unsigned)n, MSG_DONTWAIT | MSG_TRUNC, NULL) == n)
 		count_drops(s, at, &messages[n - 1].msg_hdr);
 	return n == LOGSOCK_BATCH;
-}
-
-/* Without it a second look would be at the first datagram again. Both kinds of datagram socket have it. */
-static bool look_ahead(int fd)
-{
-	int from = 0, one = 1;
-	setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one);
-	return setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &from, sizeof from) == 0;
 }
 
 static void on_datagrams(struct ev_loop *loop, ev_io *io, int events)
@@ -251,6 +254,7 @@ logsock *logsock_new(struct ev_loop *loop, const listener *listeners, size_t cou
 	if (s)
 		s->datagrams = malloc((size_t)LOGSOCK_BATCH * LOGSOCK_LINE_MAX);
 	if (!s || !s->datagrams || count > LOGSOCK_LISTENERS) {
+		free(s ? s->datagrams : NULL);
 		free(s);
 		return NULL;
 	}
@@ -259,11 +263,8 @@ logsock *logsock_new(struct ev_loop *loop, const listener *listeners, size_t cou
 	s->count = count;
 	for (size_t i = 0; i < count; i++) {
 		s->listeners[i] = listeners[i];
-		if (listeners[i].datagram && !look_ahead(listeners[i].fd))
-			log_event(LOG_WARN, "log_stream_refused", LOG_C("problem", strerror(errno)));
 		ev_io_init(&s->watchers[i], listeners[i].datagram ? on_datagrams : on_acceptable, listeners[i].fd, EV_READ);
 		s->watchers[i].data = s;
-		ev_io_start(loop, &s->watchers[i]);
 	}
 	/* Before the loop sleeps: everything that was ready has been read by then. */
 	ev_prepare_init(&s->turn, on_turn);
@@ -272,18 +273,37 @@ logsock *logsock_new(struct ev_loop *loop, const listener *listeners, size_t cou
 	return s;
 }
 
+void logsock_begin(logsock *s)
+{
+	int one = 1;
+
+	s->begun = true;
+	for (size_t i = 0; i < s->count; i++) {
+		int fd = s->listeners[i].fd;
+		if (s->listeners[i].datagram) {
+			setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one);
+			/* Without a place to go on from, a second look would be at the first datagram again. Both kinds of datagram
+			 * socket have it. */
+			if (!set_place(fd))
+				log_event(LOG_WARN, "log_stream_refused", LOG_C("problem", strerror(errno)));
+		}
+		ev_io_start(s->loop, &s->watchers[i]);
+	}
+}
+
 void logsock_free(logsock *s, void (*each)(void *ctx, int fd, slice begun), void *ctx)
 {
 	if (!s)
 		return;
 	for (size_t i = 0; i < s->count; i++) {
 		ev_io_stop(s->loop, &s->watchers[i]);
-		while (s->listeners[i].datagram && read_datagrams(s, i))
+		while (s->begun && s->listeners[i].datagram && read_datagrams(s, i))
 			;
 	}
 	for (stream *st = s->streams, *after; st; st = after) {
 		after = st->next;
-		on_stream(s->loop, &st->io, EV_READ);
+		if (s->begun)
+			on_stream(s->loop, &st->io, EV_READ);
 	}
 	on_turn(s->loop, &s->turn, 0);
 	while (s->streams) {

@@ -26,11 +26,13 @@ typedef struct logsock_handler {
 	void (*turn)(void *ctx);        /* what was handed over is all there is for now */
 } logsock_handler;
 
-/* Takes over the listeners, and closes them at the end. NULL: no memory. */
+/* Takes over the listeners, and closes them at the end. Nothing is read yet: another process may be reading from them. NULL: no memory. */
 logsock *logsock_new(struct ev_loop *loop, const listener *listeners, size_t count, logsock_handler handler);
 /* A stream of another process, with what it had of a message that is not whole. Takes over `fd`, on failure too. */
 bool logsock_adopt(logsock *s, int fd, slice begun);
-/* Takes in what has arrived by now, then closes everything. `each`, where not NULL, is first given every stream that is still
+/* From here on what arrives is ours alone. */
+void logsock_begin(logsock *s);
+/* Takes in what has arrived by now (where it has begun), then closes everything. `each`, where not NULL, is first given every stream that is still
  * connected, with what is there of a message that is not whole: a stream whose descriptor it has passed on to another process
  * goes on there; any other is reset. */
 void logsock_free(logsock *s, void (*each)(void *ctx, int fd, slice begun), void *ctx);

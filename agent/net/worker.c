@@ -265,12 +265,17 @@ bool worker_init(worker *w, worker_shared *s, unsigned index, policy *p, err *e)
 	return true;
 }
 
-void worker_deinit(worker *w)
+void worker_abandon(worker *w)
 {
 	/* Not to be told that the last one is gone. */
 	w->stopping = false;
 	while (w->conns)
 		conn_close(w->conns);
+}
+
+void worker_deinit(worker *w)
+{
+	worker_abandon(w);
 	if (w->loop)
 		ev_loop_destroy(w->loop);
 	free(w->accepting);

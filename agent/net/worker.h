@@ -70,6 +70,8 @@ typedef struct worker {
 /* Takes over one reference of `p`, on failure too. Nothing runs yet. */
 bool worker_init(worker *w, worker_shared *s, unsigned index, policy *p, err *e);
 /* Not of one that runs. What is open is closed without a word. */
+/* Of a thread that has ended: closes its connections. */
+void worker_abandon(worker *w);
 void worker_deinit(worker *w);
 
 bool worker_run(worker *w, err *e);

@@ -47,6 +47,12 @@ workers *workers_new(const listener *listeners, size_t count, unsigned threads, 
 	return NULL;
 }
 
+void workers_abandon(workers *ws)
+{
+	for (unsigned i = 0; i < ws->shared.threads; i++)
+		worker_abandon(&ws->all[i]);
+}
+
 void workers_free(workers *ws)
 {
 	if (!ws)

@@ -44,6 +44,9 @@ void workers_freeze(workers *ws);
  * stay open here until workers_free(), which then closes them without a word to HAProxy. */
 bool workers_export(workers *ws, bool (*each)(void *ctx, int fd, slice state), void *ctx);
 
+/* While frozen, after workers_export(): closes the connections here without a word to HAProxy; they live on elsewhere. The counters stay. */
+void workers_abandon(workers *ws);
+
 /* Lets every connection go with its next answer (its last ACK and the DISCONNECT in one write), the idle ones after `seconds`;
  * health checks are refused from now on, new connections are still answered. Then `ended`. */
 void workers_drain(workers *ws, double seconds);

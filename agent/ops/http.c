@@ -185,6 +185,23 @@ static bool not_cross_site(struct MHD_Connection *c)
 	return host && slice_ieq(from, slice_trim(slice_cstr(host)));
 }
 
+static enum MHD_Result count_host(void *ctx, enum MHD_ValueKind kind, const char *key, const char *value)
+{
+	unsigned *hosts = ctx;
+
+	(void)kind;
+	(void)value;
+	*hosts += slice_ieq(slice_cstr(key), SLICE("host"));
+	return MHD_YES;
+}
+
+/* What another site's page makes a browser ask for: it could not read the answer, but it would occupy us. */
+static bool from_another_site(struct MHD_Connection *c)
+{
+	const char *site = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Sec-Fetch-Site");
+	return site && (strcmp(site, "cross-site") == 0 || strcmp(site, "same-site") == 0);
+}
+
 static bool is_get(const char *method)
 {
 	return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
@@ -198,6 +215,10 @@ static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *
 	bool post = strcmp(method, MHD_HTTP_METHOD_POST) == 0;
 
 	*refused = true;
+	unsigned hosts = 0;
+	MHD_get_connection_values(c, MHD_HEADER_KIND, count_host, &hosts);
+	if (hosts > 1)
+		return reply_error(c, MHD_HTTP_BAD_REQUEST, "more than one Host", NULL, NULL);
 	if (!host_allowed(q->door, c, version))
 		return reply_error(c, MHD_HTTP_MISDIRECTED_REQUEST, "this Host is not served here", NULL, NULL);
 	/* Who has no token does not learn what there is. */
@@ -208,6 +229,8 @@ static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *
 	if (!(is_get(method) && (file || t->get)) && !(post && t && t->post))
 		return reply_error(c, MHD_HTTP_METHOD_NOT_ALLOWED, "this method is not allowed here", "Allow",
 				   file || !t->post ? "GET, HEAD" : t->get ? "GET, HEAD, POST" : "POST");
+	if (t && !t->open && from_another_site(c))
+		return reply_error(c, MHD_HTTP_FORBIDDEN, "this is not for other sites' pages", NULL, NULL);
 	if (post && !not_cross_site(c))
 		return reply_error(c, MHD_HTTP_FORBIDDEN, "a POST needs the header X-Requested-With: spoa-llm, and no foreign Origin", NULL, NULL);
 	const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");

@@ -123,6 +123,7 @@ static void streams_go_on_elsewhere(void)
 	lines_count = bad = turns = 0;
 	listener l = listen_tcp(&at), l_other = listen_tcp(&at_other);
 	logsock *socks = logsock_new(loop, &l, 1, handler);
+	logsock_begin(socks);
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) == 0);
 	p.sock = s[0];
 	for (int i = 0; i < 3; i++) {
@@ -142,6 +143,7 @@ static void streams_go_on_elsewhere(void)
 	close(s[0]);
 
 	socks = logsock_new(other, &l_other, 1, handler);
+	logsock_begin(socks);
 	while (fdpass_receive(s[1], &m, SOON, &e) == FDPASS_OK) {
 		CHECK(m.fds_count == 1 && logsock_adopt(socks, m.fds[0], buf_slice(&m.body)));
 		m.fds[0] = -1;
@@ -181,6 +183,7 @@ static void the_end_of_the_old_process_resets_nothing(void)
 			struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
 			parcel p = { .sock = s[0], .most = 1 };
 			logsock *socks = logsock_new(loop, &l, 1, handler);
+			logsock_begin(socks);
 			turns = 1;
 			close(peer);
 			close(s[1]);
@@ -218,6 +221,7 @@ static void what_cannot_have_begun_is_refused(void)
 	struct sockaddr_in at;
 	listener l = listen_tcp(&at);
 	logsock *socks = logsock_new(loop, &l, 1, handler);
+	logsock_begin(socks);
 	const slice bad_ones[] = { SLICE("x"), SLICE("12x"), SLICE(" "), SLICE("99999 x"), SLICE("1234567"), slice_of(much, sizeof much) };
 
 	lines_count = bad = 0;

@@ -455,6 +455,12 @@ def test_dns_rebinding(admin):
         for path in DATA + OPEN:
             answer = agent.http(path=path, headers={"Host": host})
             assert answer.status in (400, 421) and "requests" not in answer.text, (host, path, answer)
+    for more in ("cross-site", "same-site"):
+        assert agent.http(path="/savings", headers={"Sec-Fetch-Site": more}).status == 403
+    assert agent.http(path="/stats", headers={"Sec-Fetch-Site": "same-origin"}).status == 200
+    with spop.connect(agent.admin, 10) as sock:
+        sock.sendall(b"GET /stats HTTP/1.1\r\nHost: %s\r\nHost: evil.test\r\n\r\n" % agent.admin.encode())
+        assert sock.recv(65536).split(b" ")[1] == b"400"
     assert raw(agent, b"GET /stats HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400")
     # What checks health by HTTP/1.0 is no browser.
     assert raw(agent, b"GET /livez HTTP/1.0\r\n\r\n").split(b" ", 2)[1] == b"200"

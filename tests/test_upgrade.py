@@ -13,6 +13,7 @@ import time
 import pytest
 
 import harness
+import loglines
 import spop
 
 RATE = 1000
@@ -435,3 +436,111 @@ def test_memory_after_a_million_decisions(work):
         print("\nresident: worker %d KB, after a million decisions %d KB; master %d KB" % (before >> 10, after >> 10, master >> 10))
         assert after - before < 1 << 20
         assert after + master < 16 << 20
+
+
+# ---- what a review found
+
+
+def test_a_worker_that_cannot_have_the_ledger(work):
+    """Lines wait in the sockets until it can, also over upgrades; and its end is an orderly one meanwhile."""
+    logs, ledger, away = ("127.0.0.1", harness.free_port()), work / "ledger", work / "away"
+    maker = loglines.Maker(seed=5)
+    ledger.mkdir()
+
+    def rows():
+        run = harness.cli("ledger", "export", "--ledger", ledger)
+        return len(run.out.splitlines()) if run.code == 0 else 0
+
+    def lose():
+        """Whoever looks for it now finds a file."""
+        ledger.rename(away)
+        ledger.write_text("")
+
+    def waits():
+        return len(agent.lines("event=ledger_waits"))
+    config = {"routes": [], "ledger": str(ledger), "log_listen": "udp@%s:%d" % logs}
+    with harness.Agent(work, config, env={"SPOA_LLM_LOG_KEY": "k"}) as agent, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as haproxy:
+        def record():
+            haproxy.sendto(harness.log_line(maker.one().fields, "k"), logs)
+        record()
+        harness.until(lambda: rows() == 1, 10, lambda: "the first record\n" + agent.process.tail())
+        lose()
+        os.kill(agent.pid, signal.SIGKILL)
+        harness.until(waits, 10, "it waits")
+        assert agent.ask(body=harness.chat("x"))["deny"] is False
+        record()
+        upgrade(agent)
+        record()
+        time.sleep(0.2)
+        ledger.unlink()
+        away.rename(ledger)
+        harness.until(lambda: rows() == 3, 10, lambda: "%d records\n%s" % (rows(), agent.process.tail()))
+        lose()
+        os.kill(agent.pid, signal.SIGKILL)
+        before = waits()
+        harness.until(lambda: waits() > before, 10, "it waits again")
+        record()
+        time.sleep(0.2)
+        assert agent.process.end() == 0
+
+
+def test_an_upgrade_waits_for_no_job_of_the_admin_server(work):
+    """One that hangs on a disk (here a pipe in the place of the database) keeps neither the handover nor HAProxy waiting."""
+    logs = "127.0.0.1:%d" % harness.free_port()
+    (work / "ledger").mkdir()
+    config = {"routes": [], "ledger": str(work / "ledger"), "log_listen": "udp@" + logs, "watchdog": 3}
+    with harness.Agent(work, config, env={"SPOA_LLM_LOG_KEY": "k"}) as agent:
+        harness.until((work / "ledger" / "ledger.db").exists, 10, "the database")
+        for name in os.listdir(work / "ledger"):
+            if name.startswith("ledger.db"):
+                (work / "ledger" / name).unlink()
+        os.mkfifo(work / "ledger" / "ledger.db")
+        asked = threading.Thread(target=lambda: hang(agent), daemon=True)
+        asked.start()
+        time.sleep(0.5)
+        old = agent.pid
+        with agent.client() as client:
+            upgrade(agent)
+            assert client.ask(body=harness.chat("x"))["deny"] is False
+        assert agent.pid != old and not agent.lines("event=worker_(stuck|crashed)")
+        (work / "ledger" / "ledger.db").unlink()
+        agent.expect_exit = {0, -9, 137}
+
+
+def hang(agent):
+    try:
+        agent.http(path="/savings", timeout=3)
+    except OSError:
+        pass
+
+
+def test_threads_without_descriptors(work):
+    file = harness.write_config(work, {"routes": [], "threads": 200, "listen": "unix@%s/a.sock" % work})
+    run = subprocess.run(["bash", "-c", 'ulimit -n 100; exec "$@"', "sh"] + harness.argv("run", "-c", file), capture_output=True, text=True,
+                         env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none"}), timeout=20)
+    assert run.returncode == 69 and "200 threads need 664 open files" in run.stderr, run
+
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_another_process_of_its_user_cannot_look_into_it(work):
+    """Nor at its environment, where credentials are."""
+    os.chmod(work, 0o777)
+    file = harness.write_config(work, {"routes": [], "listen": "unix@%s/a.sock" % work})
+    user = 65534
+    agent = subprocess.Popen(harness.argv("run", "-c", file), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=user,
+                             env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none", "CREDENTIAL": "x"}))
+    try:
+        harness.until(lambda: harness.accepting("unix@%s/a.sock" % work), 10, "the socket")
+        for pid in [agent.pid] + harness.children_of(agent.pid):
+            look = subprocess.run(["cat", "/proc/%d/environ" % pid], capture_output=True, user=user)
+            assert look.returncode != 0 and b"CREDENTIAL" not in look.stdout, look
+        other = subprocess.Popen(["sleep", "60"], user=user, env={"CREDENTIAL": "x"})
+        try:
+            assert b"CREDENTIAL" in subprocess.run(["cat", "/proc/%d/environ" % other.pid], capture_output=True, user=user).stdout
+        finally:
+            other.kill()
+            other.wait()
+    finally:
+        agent.terminate()
+        assert agent.wait(10 * harness.SLOW) == 0

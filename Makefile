@@ -124,7 +124,7 @@ PYTEST = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) -m pytest -q -p no:cache
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 
 test:
-	@sh tests/deps build test
+	@sh tests/deps build test packaging
 	@$(MAKE) --no-print-directory -j2 all
 	@$(MAKE) --no-print-directory lint audit test-unit
 	@$(MAKE) --no-print-directory -j2 CC=clang BUILD=build/clang all
@@ -134,6 +134,7 @@ test:
 	@$(MAKE) --no-print-directory test-san
 	@$(MAKE) --no-print-directory test-tsan TESTS="$(THREADED)"
 	@$(MAKE) --no-print-directory fuzz
+	@$(MAKE) --no-print-directory test-deb test-compose
 
 lint: $(BUILD)/spoa-llm
 	@tests/layers

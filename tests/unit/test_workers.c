@@ -165,7 +165,7 @@ static void refusals_are_noted(void)
 	CHECK(count == REFUSALS_KEPT + 1 || count == REFUSALS_KEPT);
 	CHECK(strcmp(notes[0].model, "bad-new") == 0 && strcmp(notes[1].model, "bad-old") == 0);
 	CHECK(strcmp(notes[0].id, "unit-1") == 0 && strcmp(notes[0].route, "bad-") == 0);
-	CHECK(notes[0].why == REFUSE_AUTH_UNAVAILABLE && strcmp(notes[0].problem, "the variable is not set") == 0);
+	CHECK(notes[0].why == REFUSE_AUTH_UNAVAILABLE && strcmp(notes[0].problem, "env:UNIT_NO_KEY: the variable is not set") == 0);
 	for (size_t i = 1; i < count; i++)
 		CHECK(notes[i].time_ms > 0 && notes[i].time_ms <= notes[i - 1].time_ms);
 	CHECK(workers_notes(r.ws, notes, 1) == 1 && strcmp(notes[0].model, "bad-new") == 0);

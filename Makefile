@@ -173,9 +173,16 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer,address,undefined $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-# The benchmark's load generator makes a million decisions in a test too.
-test-tools:
+# The benchmark's load generator makes a million decisions in a test too. And an agent of another version, to which no
+# connection can be handed over.
+test-tools: $(BUILD)/other-version
 	@$(MAKE) --no-print-directory SAN= BUILD=build build/bench/spop_load
+
+VERSIONED := agent/takeover.c agent/net/conn_handover.c
+$(BUILD)/other-version: $(VERSIONED) $(OBJ)
+	@echo "  CC $@"
+	@$(CC) $(ALL_CFLAGS) $(NO_LTO) $(CPPFLAGS) -DHANDOVER_VERSION=2 $(LDFLAGS) -o $@ $(VERSIONED) \
+		$(filter-out $(VERSIONED:%.c=$(BUILD)/obj/%.o),$(OBJ)) $(LIBS)
 
 # One HAProxy, the machine's own; HAPROXY=PATH for another.
 test-quick: all test-tools

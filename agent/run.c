@@ -247,13 +247,13 @@ static void hand_over(agent *a, int sock)
 {
 	err e;
 
-	if (!takeover_greeted(sock)) {
-		go_on(a);
-		return;
+	switch (takeover_greeted(sock)) {
+	case TAKEOVER_FAILED: go_on(a); return;
+	case TAKEOVER_REFUSED: let_go(a); return;
+	case TAKEOVER_TAKEN: break;
 	}
 	workers_freeze(a->workers);
-	takeover_given given = takeover_give(sock, a->workers);
-	if (given == TAKEOVER_TAKEN) {
+	if (takeover_give(sock, a->workers) == TAKEOVER_TAKEN) {
 		workers_abandon(a->workers);
 		a->stopping = true;
 		control_say(a->master, CONTROL_RELEASED, (slice){ NULL, 0 }, NULL, 0);
@@ -266,10 +266,7 @@ static void hand_over(agent *a, int sock)
 		log_event(LOG_ERROR, "handover_failed", LOG_C("problem", e.text), LOG_C("instead", "this worker ends"));
 		_exit(EX_OSERR);
 	}
-	if (given == TAKEOVER_REFUSED)
-		let_go(a);
-	else
-		go_on(a);
+	go_on(a);
 }
 
 static void on_control(struct ev_loop *loop, ev_io *io, int events)

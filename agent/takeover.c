@@ -46,12 +46,25 @@ static uint8_t hear(int sock, int timeout_ms)
 	return type;
 }
 
-bool takeover_greeted(int sock)
+static bool says_version(const fdpass_message *m, handover_type type)
 {
-	if (hear(sock, HANDOVER_GREET_MS) == HANDOVER_HELLO)
-		return true;
-	log_event(LOG_WARN, "handover_failed", LOG_C("problem", "the new worker says nothing"), LOG_C("instead", "the old worker goes on"));
-	return false;
+	cursor c = cursor_of(buf_slice(&m->body));
+	uint32_t said = cursor_u32be(&c);
+	return m->type == type && !c.failed && said == HANDOVER_VERSION;
+}
+
+takeover_given takeover_greeted(int sock)
+{
+	fdpass_message m;
+	err e;
+
+	if (fdpass_receive(sock, &m, HANDOVER_GREET_MS, &e) != FDPASS_OK) {
+		log_event(LOG_WARN, "handover_failed", LOG_C("problem", "the new worker says nothing"), LOG_C("instead", "the old worker goes on"));
+		return TAKEOVER_FAILED;
+	}
+	bool known = says_version(&m, HANDOVER_HELLO);
+	fdpass_deinit(&m);
+	return known ? TAKEOVER_TAKEN : TAKEOVER_REFUSED;
 }
 
 takeover_given takeover_give(int sock, workers *ws)
@@ -61,12 +74,7 @@ takeover_given takeover_give(int sock, workers *ws)
 	if (!give(sock, HANDOVER_BEGIN, slice_of(version, sizeof version), NULL, 0) || !workers_export(ws, give_connection, &g) ||
 	    !give(sock, HANDOVER_CONNS_END, (slice){ NULL, 0 }, NULL, 0))
 		return TAKEOVER_FAILED;
-	switch (hear(sock, HANDOVER_PAUSE_MS)) {
-	case HANDOVER_REFUSED: return TAKEOVER_REFUSED;
-	case HANDOVER_TAKEN: break;
-	default: return TAKEOVER_FAILED;
-	}
-	if (!give(sock, HANDOVER_COMMIT, (slice){ NULL, 0 }, NULL, 0))
+	if (hear(sock, HANDOVER_PAUSE_MS) != HANDOVER_TAKEN || !give(sock, HANDOVER_COMMIT, (slice){ NULL, 0 }, NULL, 0))
 		return TAKEOVER_FAILED;
 	log_event(LOG_INFO, "handed_over", LOG_I("connections", g.count));
 	return TAKEOVER_TAKEN;
@@ -80,13 +88,6 @@ void takeover_give_stream(void *ctx, int fd, slice begun)
 void takeover_give_end(int sock)
 {
 	give(sock, HANDOVER_END, (slice){ NULL, 0 }, NULL, 0);
-}
-
-static bool known_version(const fdpass_message *m)
-{
-	cursor c = cursor_of(buf_slice(&m->body));
-	uint32_t said = cursor_u32be(&c);
-	return m->type == HANDOVER_BEGIN && !c.failed && said == HANDOVER_VERSION;
 }
 
 /* Until CONNS_END. False: the old one is gone or says something else; what was adopted is of no use. */
@@ -124,12 +125,10 @@ takeover_taken takeover_take(int sock, workers *ws)
 	if (!fdpass_send(sock, HANDOVER_HELLO, slice_of(version, sizeof version), NULL, 0, HANDOVER_TIMEOUT_MS, &e) ||
 	    fdpass_receive(sock, &m, WORD_TIMEOUT_MS, &e) != FDPASS_OK)
 		return TAKEOVER_NONE;
-	bool known = known_version(&m);
+	bool known = says_version(&m, HANDOVER_BEGIN);
 	fdpass_deinit(&m);
-	if (!known) {
-		fdpass_send(sock, HANDOVER_REFUSED, (slice){ NULL, 0 }, NULL, 0, HANDOVER_TIMEOUT_MS, &e);
-		return TAKEOVER_NONE;
-	}
+	if (!known)
+		return TAKEOVER_HALF;
 	takeover_taken taken = take_connections(sock, ws);
 	if (taken != TAKEOVER_ALL)
 		return taken;

@@ -13,9 +13,9 @@ typedef enum takeover_given {
 	TAKEOVER_FAILED,  /* the new one is gone: go on */
 } takeover_given;
 
-/* The old one, its threads turning: is the new one there? */
-bool takeover_greeted(int sock);
-/* Then, its threads frozen: gives its connections. */
+/* The old one, its threads turning: is the new one there (TAKEN), and does it speak our version? */
+takeover_given takeover_greeted(int sock);
+/* Then, its threads frozen: gives its connections. TAKEN or FAILED. */
 takeover_given takeover_give(int sock, workers *ws);
 /* Behind them, in the form of intake_stop()'s `each`; `ctx` is the socket, an int *. */
 void takeover_give_stream(void *ctx, int fd, slice begun);

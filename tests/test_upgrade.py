@@ -2,6 +2,7 @@
 and nothing that happens to it sends one astray."""
 import json
 import os
+import pathlib
 import re
 import shutil
 import signal
@@ -145,6 +146,34 @@ def test_upgrades_cost_nothing(gateway, work):
     handed = [int(n) for n in re.findall(r"event=handed_over connections=(\d+)", gateway.agent.text())]
     assert len(handed) == 10 and min(handed) > 0, handed
     assert set(status for _, status in ends(gateway)) == {200}
+
+
+def test_an_upgrade_that_cannot_hand_over_drains(haproxy, work, monkeypatch):
+    """To a version that does not understand the old one's connections, and back: each goes with its next answer. Without
+    pipelining that costs nothing, as HAProxy sends nothing behind the question whose answer says goodbye."""
+    other = pathlib.Path(harness.AGENT).parent / "other-version"
+    if not other.exists():
+        pytest.fail("make test-tools builds %s" % other)
+    binary = work / "spoa-llm"
+    shutil.copy(harness.AGENT, binary)
+    monkeypatch.setattr(harness, "AGENT", str(binary))
+    upstream = Upstream(shutil.which("haproxy") or "/usr/sbin/haproxy", work)
+    gateway = harness.Gateway(haproxy, [], {"routes": upstream.routes(), "pipelining": "off", "drain_timeout": 2}, env={"OPERATOR_KEY": OPERATOR})
+    try:
+        load = Load(gateway, work, 12)
+        time.sleep(0.5)
+        for at, binary_of in enumerate((other, os.environ.get("SPOA_LLM", harness.ROOT / "build" / "spoa-llm"), other)):
+            old = gateway.agent.pid
+            shutil.copy(binary_of, work / "new")
+            os.replace(work / "new", binary)
+            upgrade(gateway.agent)
+            harness.until(lambda: harness.state_of(old) == "X", 15, "the old worker has let go")
+        nothing_failed(load.end(), 12)
+        assert set(status for _, status in ends(gateway)) == {200}, [line for line in gateway.haproxy.text().splitlines() if '"status":503' in line][:3]
+        assert not gateway.agent.lines("event=(handed_over|upgrade_failed|worker_(killed|crashed))")
+    finally:
+        gateway.close()
+        upstream.process.end(signal.SIGINT)
 
 
 def test_kills_are_503_and_short(gateway, work):

@@ -262,6 +262,7 @@ static void on_resumed(worker *w)
 			m->next->problem = "the connections could not be handed over";
 			child_kill(m->next);
 		}
+		master_settle(m);
 	} else if (w->phase == RETIRING) {
 		w->deadline = master_now() + DRAIN_MAX;
 		if (!fdpass_send(w->control, CONTROL_UPGRADE_DRAIN, (slice){ NULL, 0 }, NULL, 0, SEND_MAX, &e))
@@ -353,10 +354,8 @@ static void upgrade_failed(master *m, const worker *w, int code, int sig)
 	m->next = NULL;
 	if (!m->current)
 		schedule_restart(m, 0); /* it crashed meanwhile */
-	else if (m->current->phase == HANDING) {
-		m->current->phase = READY; /* RESUMED follows */
-		child_arm(m->current);
-	}
+	else if (m->current->phase == HANDING)
+		m->current->deadline = master_now() + RETIRE_MAX; /* RESUMED follows, when it is done with what it does between turns */
 }
 
 static void current_ended(master *m, const worker *w, int code, int sig)

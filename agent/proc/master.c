@@ -41,6 +41,10 @@ static void expired(worker *w)
 		w->problem = w->phase == PREPARED ? "the new version was not ready in time" : "the new version did not start in time";
 	} else if (w == m->old) {
 		log_event(LOG_WARN, "worker_killed", LOG_I("pid", w->pid), LOG_C("problem", "it did not end after the upgrade"));
+	} else if (w->phase == HANDING) {
+		w->stuck = true;
+		log_event(LOG_ERROR, "worker_stuck", LOG_I("pid", w->pid), LOG_C("problem", "it did not go on after the upgrade that failed"),
+			  LOG_C("hint", "it is killed and started again: look for a disk or a file system that hangs"));
 	} else {
 		bool ready = w->phase == READY;
 		w->stuck = ready;

@@ -149,7 +149,7 @@ static void say_prepared(control *c, const char *scenario)
 }
 
 /* True: the connections are the other one's now. */
-static bool play_handover(control *c)
+static bool play_handover(control *c, const char *scenario)
 {
 	fdpass_message m;
 	char answer = 0;
@@ -168,6 +168,8 @@ static bool play_handover(control *c)
 	event("handover");
 	bool taken = send(m.fds[0], "H", 1, MSG_NOSIGNAL) == 1 && read(m.fds[0], &answer, 1) == 1 && answer == 'T';
 	fdpass_deinit(&m);
+	if (said(scenario, "busy"))
+		sleep_ms(3500);
 	event(taken ? "released" : "resumed");
 	control_say(c, taken ? CONTROL_RELEASED : CONTROL_RESUMED, (slice){ NULL, 0 }, NULL, 0);
 	return taken;
@@ -195,6 +197,10 @@ static int play_worker(control *c)
 		for (;;)
 			pause();
 	}
+	if (said(scenario, "dies")) {
+		sleep_ms(200);
+		return 3;
+	}
 	if (c->handover >= 0) {
 		char byte;
 		bool have = read(c->handover, &byte, 1) == 1 && send(c->handover, "T", 1, MSG_NOSIGNAL) == 1;
@@ -207,7 +213,7 @@ static int play_worker(control *c)
 		return 9;
 	for (;;) {
 		struct pollfd p = { c->fd, POLLIN, 0 };
-		if (poll(&p, 1, 100) == 1 && play_handover(c))
+		if (poll(&p, 1, 100) == 1 && play_handover(c, scenario))
 			return 0;
 		if (got_hup) {
 			event("hup");
@@ -718,6 +724,37 @@ static void test_upgrade_fails(void)
 	finish(&r);
 }
 
+/* The old one is not through with the handover when the new one dies: its watchdog holds again from RESUMED on. */
+static void test_upgrade_fails_busy(void)
+{
+	run r = begin("busy watchdog=1");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "dies");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "log", "event=upgrade_failed", 1));
+	CHECK(!has(&r, "events", "resumed"));
+	set_scenario(&r, "");
+	tell(r.master, SIGUSR2); /* waits for it */
+	CHECK(comes(&r, "events", "resumed", 1));
+	CHECK(!has(&r, "log", "worker_stuck") && !has(&r, "log", "crashed"));
+	CHECK(comes(&r, "log", "event=upgraded", 1));
+	tell(r.master, SIGTERM);
+	CHECK(exit_of(&r) == 0);
+	finish(&r);
+
+	r = begin("busy watchdog=1");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "dies");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "events", "resumed", 1));
+	set_scenario(&r, "");
+	sleep_ms(300);
+	CHECK(!has(&r, "log", "worker_stuck"));
+	tell(worker_of(&r), SIGSTOP);
+	CHECK(comes(&r, "log", "event=worker_stuck", 1));
+	finish(&r);
+}
+
 /* The old one crashes while it should hand over; the new one begins without its connections. */
 static void test_upgrade_crash(void)
 {
@@ -799,6 +836,13 @@ int main(int argc, char **argv)
 	control c;
 	err e;
 
+	/* One test alone, by its name. */
+#define RUN_IF(test) \
+	do { \
+		if (argc < 2 || strcmp(argv[1], #test) == 0) \
+			RUN(test); \
+	} while (0)
+
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (getenv("TEST_MASTER")) {
 		char *state = getenv(STATE_VARIABLE);
@@ -807,22 +851,23 @@ int main(int argc, char **argv)
 		return control_init(&c, &e) ? play_worker(&c) : master_run(argc, argv);
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	RUN(test_no_master);
-	RUN(test_start_fails);
-	RUN(test_term);
-	RUN(test_crash);
-	RUN(test_stuck);
-	RUN(test_asleep);
-	RUN(test_systemd_watchdog);
-	RUN(test_reload_drain);
-	RUN(test_master_killed);
-	RUN(test_inherited);
-	RUN(test_replaced_file);
-	RUN(test_upgrade);
-	RUN(test_upgrade_same_file);
-	RUN(test_upgrade_fails);
-	RUN(test_upgrade_crash);
-	RUN(test_upgrade_other_version);
-	RUN(test_state_unreadable);
+	RUN_IF(test_no_master);
+	RUN_IF(test_start_fails);
+	RUN_IF(test_term);
+	RUN_IF(test_crash);
+	RUN_IF(test_stuck);
+	RUN_IF(test_asleep);
+	RUN_IF(test_systemd_watchdog);
+	RUN_IF(test_reload_drain);
+	RUN_IF(test_master_killed);
+	RUN_IF(test_inherited);
+	RUN_IF(test_replaced_file);
+	RUN_IF(test_upgrade);
+	RUN_IF(test_upgrade_same_file);
+	RUN_IF(test_upgrade_fails);
+	RUN_IF(test_upgrade_fails_busy);
+	RUN_IF(test_upgrade_crash);
+	RUN_IF(test_upgrade_other_version);
+	RUN_IF(test_state_unreadable);
 	return unit_end();
 }

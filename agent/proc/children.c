@@ -100,15 +100,16 @@ worker *child_start(master *m, bool same, int handover, err *e)
 	return pid < 0 ? NULL : child_add(m, pid, sock, STARTING);
 }
 
-static void end(master *m)
+void master_end(master *m)
 {
+	m->ended = true;
 	ev_break(m->loop, EVBREAK_ALL);
 }
 
 void master_end_if_last(master *m)
 {
 	if (!m->current && !m->next && !m->old)
-		end(m);
+		master_end(m);
 }
 
 static void schedule_restart(master *m, int64_t delay)
@@ -144,7 +145,7 @@ void master_start_worker(master *m)
 	if (m->ever_ready)
 		schedule_restart(m, next_delay(m, 0));
 	else
-		end(m);
+		master_end(m);
 }
 
 /* ---- what workers say */
@@ -363,7 +364,7 @@ static void current_ended(master *m, const worker *w, int code, int sig)
 	m->current = NULL;
 	if (!m->ever_ready) {
 		m->exit_code = code;
-		end(m);
+		master_end(m);
 		return;
 	}
 	if (m->next && w->phase == HANDING && code == 0)

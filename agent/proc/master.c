@@ -121,23 +121,49 @@ static bool binary_is_another(const char *path)
 	return stat("/proc/self/exe", &own) == 0 && stat(path, &there) == 0 && (own.st_dev != there.st_dev || own.st_ino != there.st_ino);
 }
 
-/* The master follows its worker: from here on this process is the new version. Returns only where that failed. */
-static void become_new(master *m)
+/* No upgrade is under way, nor anything else that one would disturb. */
+static bool settled(const master *m)
+{
+	const worker *w = m->current;
+
+	return !m->next && !m->old && w && !w->dead && w->phase == READY && !m->stopping && !m->draining;
+}
+
+/* What does not return where it works. */
+static int exec_new(const master *m)
 {
 	const worker *w = m->current;
 	master_state s = { .worker = w->pid, .control = w->control, .watchdog = w->watchdog, .restarts = m->restarts,
 			   .log_level = w->log_level, .log_format = w->log_format, .again = m->again, .held = m->held };
-	sigset_t all, old;
 
 	memcpy(s.path, m->path, sizeof s.path);
-	/* Signals wait until the new one has its handlers. */
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &old);
 	if (state_save(&s))
 		execv(m->path, m->argv);
 	int why = errno;
 	state_unsave(&s);
+	return why;
+}
+
+/* The master follows its worker: from here on this process is the new version. Returns only where that failed, or something else is
+ * to be done first. */
+static void become_new(master *m)
+{
+	sigset_t all, old;
+	int why = 0;
+
+	/* Signals wait in the kernel until the new one has its handlers... */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	/* ...and those that were caught before are in the loop's pipe, which does not outlive the exec. */
+	m->becoming = true;
+	ev_run(m->loop, EVRUN_NOWAIT);
+	m->becoming = false;
+	bool now = settled(m);
+	if (now)
+		why = exec_new(m);
 	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (!now)
+		return;
 	m->stay = true;
 	log_event(LOG_ERROR, "upgrade_failed", LOG_C("problem", strerror(why)), LOG_C("binary", m->path),
 		  LOG_C("instead", "the master stays the old version"));
@@ -145,10 +171,13 @@ static void become_new(master *m)
 
 void master_settle(master *m)
 {
-	if (m->next || m->old || !m->current || m->current->dead || m->current->phase != READY || m->stopping || m->draining)
+	if (m->becoming || !settled(m))
 		return;
-	if (m->by_path && !m->stay && binary_is_another(m->path))
+	if (m->by_path && !m->stay && binary_is_another(m->path)) {
 		become_new(m);
+		if (!settled(m))
+			return;
+	}
 	if (m->again)
 		upgrade_begin(m);
 }
@@ -163,7 +192,7 @@ static void on_stop(struct ev_loop *loop, ev_signal *sig, int events)
 	(void)events;
 	if (m->stopping) {
 		if (m->exit_code >= 128)
-			ev_break(m->loop, EVBREAK_ALL); /* the third: even the kernel is slow */
+			master_end(m); /* the third: even the kernel is slow */
 		m->exit_code = 128 + sig->signum;
 		for (size_t i = 0; i < WORKERS; i++)
 			if (m->workers[i].phase != GONE)
@@ -369,7 +398,7 @@ int master_run(int argc, char **argv)
 	else
 		master_start_worker(&m);
 	/* A start that failed at once has asked for the end already, before there was a loop to leave. */
-	if (m.current)
+	if (!m.ended)
 		ev_run(m.loop, 0);
 	sockets_drop_all(&m.held);
 	ev_loop_destroy(m.loop);

@@ -59,7 +59,8 @@ struct master {
 	bool ever_ready;
 	bool hup, again; /* SIGHUP, SIGUSR2 came when it could not be followed */
 	int stopping;    /* the signal */
-	bool draining;
+	bool draining, ended;
+	bool becoming; /* it is about to exec itself */
 	int exit_code;
 	ev_timer tick, restart, systemd;
 	ev_child child;
@@ -86,6 +87,8 @@ void child_ended(worker *w, int status);
 
 /* The first one, or one in the place of one that has crashed. */
 void master_start_worker(master *m);
+/* The loop is left. */
+void master_end(master *m);
 void master_end_if_last(master *m);
 void master_close_pair(master *m);
 

@@ -21,7 +21,9 @@
 #include "proc/state.h"
 #include "unit.h"
 
-enum { PATIENCE = 20 * 1000 };
+#ifndef PATIENCE
+#define PATIENCE 20000
+#endif
 
 static void sleep_ms(long ms)
 {
@@ -172,6 +174,8 @@ static bool play_handover(control *c, const char *scenario)
 		sleep_ms(3500);
 	event(taken ? "released" : "resumed");
 	control_say(c, taken ? CONTROL_RELEASED : CONTROL_RESUMED, (slice){ NULL, 0 }, NULL, 0);
+	if (said(scenario, "lingers"))
+		sleep_ms(1000);
 	return taken;
 }
 
@@ -671,6 +675,31 @@ static void test_upgrade(void)
 	finish(&r);
 }
 
+/* A signal that the master has caught, and not yet followed, when it becomes the new version. */
+static void test_upgrade_signalled(void)
+{
+	for (int i = 0; i < 2; i++) {
+		run r = begin("lingers");
+		CHECK(comes(&r, "events", "ready", 1));
+		copy_self(r.binary);
+		set_scenario(&r, "");
+		tell(r.master, SIGUSR2);
+		CHECK(comes(&r, "log", "event=upgraded", 1));
+		tell(r.master, SIGSTOP);
+		sleep_ms(1500); /* the old worker has ended */
+		tell(r.master, i ? SIGHUP : SIGTERM);
+		tell(r.master, SIGCONT);
+		if (i) {
+			CHECK(comes(&r, "events", "hup", 1));
+			CHECK(comes(&r, "log", "master_upgraded", 1));
+			tell(r.master, SIGTERM);
+		}
+		CHECK(exit_of(&r) == 0);
+		CHECK(has(&r, "events", "term"));
+		finish(&r);
+	}
+}
+
 static void test_upgrade_same_file(void)
 {
 	run r = begin("");
@@ -863,6 +892,7 @@ int main(int argc, char **argv)
 	RUN_IF(test_inherited);
 	RUN_IF(test_replaced_file);
 	RUN_IF(test_upgrade);
+	RUN_IF(test_upgrade_signalled);
 	RUN_IF(test_upgrade_same_file);
 	RUN_IF(test_upgrade_fails);
 	RUN_IF(test_upgrade_fails_busy);

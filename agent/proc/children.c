@@ -17,6 +17,8 @@
 #include "proc/notify.h"
 #include "proc/spawn.h"
 
+enum { HEAR_MAX = 64 }; /* messages at a time */
+
 /* Times in milliseconds. */
 enum {
 	START_MIN = 30 * 1000,   /* what a worker has at least until it is ready; three times its watchdog, where that is more */
@@ -28,6 +30,7 @@ enum {
 	BACKOFF_MIN = 100,
 	BACKOFF_MAX = 5 * 1000,
 	SEND_MAX = 1000,
+	ALIVE_GRACE = 1500,      /* a healthy worker says ALIVE once a second, of the turns before it; that may come a little later */
 };
 
 int64_t master_now(void)
@@ -39,7 +42,7 @@ int64_t master_now(void)
 
 void child_arm(worker *w)
 {
-	w->deadline = w->watchdog ? master_now() + (int64_t)w->watchdog * 1000 : 0;
+	w->deadline = w->watchdog ? master_now() + (int64_t)w->watchdog * 1000 + ALIVE_GRACE : 0;
 }
 
 /* The one place that signals a worker: a number that is no single process's would reach every process there is. */
@@ -315,16 +318,31 @@ static bool hear(worker *w)
 	return rc == FDPASS_OK;
 }
 
-static void on_control(struct ev_loop *loop, ev_io *io, int events)
+/* One message. */
+static void hear_or_lose(worker *w)
 {
-	worker *w = io->data;
-
-	(void)events;
 	if (hear(w))
 		return;
-	ev_io_stop(loop, io);
+	ev_io_stop(w->master->loop, &w->io);
 	w->lost = true;
 	w->deadline = master_now() + LOST_MAX; /* it ends; if it does not, it is of no use */
+}
+
+static void on_control(struct ev_loop *loop, ev_io *io, int events)
+{
+	(void)loop;
+	(void)events;
+	hear_or_lose(io->data);
+}
+
+void child_hear(worker *w)
+{
+	for (int i = 0; i < HEAR_MAX && w->phase != GONE && !w->lost; i++) {
+		struct pollfd p = { w->control, POLLIN, 0 };
+		if (poll(&p, 1, 0) != 1)
+			return;
+		hear_or_lose(w);
+	}
 }
 
 /* ---- their end */

@@ -56,6 +56,11 @@ static void expired(worker *w)
 	child_kill(w);
 }
 
+static bool is_late(const worker *w)
+{
+	return w->phase != GONE && w->deadline && master_now() >= w->deadline;
+}
+
 static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	master *m = timer->data;
@@ -73,7 +78,11 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 			child_arm(w);
 		else if (late > LATE)
 			w->deadline += late;
-		else if (now >= w->deadline)
+		if (!is_late(w))
+			continue;
+		/* Timers come before what is to be read. */
+		child_hear(w);
+		if (is_late(w))
 			expired(w);
 	}
 }

@@ -75,6 +75,8 @@ int64_t master_now(void);
 worker *child_add(master *m, pid_t pid, int sock, phase as);
 /* Of the binary of this process (`same`), or of the one at its path. NULL: `e` says why. */
 worker *child_start(master *m, bool same, int handover, err *e);
+/* What it has said, and the loop has not come to yet. */
+void child_hear(worker *w);
 /* One more period of its watchdog. */
 void child_arm(worker *w);
 void child_use_log(const worker *w);

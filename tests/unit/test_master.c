@@ -183,6 +183,7 @@ static int play_worker(control *c)
 {
 	char scenario[256], name[32] = "";
 	struct sigaction act = { .sa_handler = on_signal };
+	long alive = 0; /* when it is said again */
 
 	snprintf(scenario, sizeof scenario, "%s", text_of(in_dir(getenv("TEST_DIR"), "scenario")));
 	event("started %d restarts %u notify %d inherits %s", getpid(), c->restarts, getenv("NOTIFY_SOCKET") != NULL,
@@ -233,8 +234,13 @@ static int play_worker(control *c)
 			event("term");
 		if (got_term || got_drain)
 			return said(scenario, "code=5") ? 5 : 0;
-		if (!said(scenario, "stuck"))
-			control_say(c, CONTROL_ALIVE, (slice){ NULL, 0 }, NULL, 0);
+		if (said(scenario, "stuck") || clock_ms() < alive)
+			continue;
+		if (said(scenario, "seldom")) {
+			alive = clock_ms() + 2200;
+			event("alive");
+		}
+		control_say(c, CONTROL_ALIVE, (slice){ NULL, 0 }, NULL, 0);
 	}
 }
 
@@ -518,7 +524,7 @@ static void test_stuck(void)
 	long began = clock_ms();
 	set_scenario(&r, "watchdog=1");
 	CHECK(comes(&r, "log", "event=worker_stuck", 1));
-	CHECK(clock_ms() - began > 900 && clock_ms() - began < 3000);
+	CHECK(clock_ms() - began > 2400 && clock_ms() - began < 4000); /* 1.5 s of grace */
 	CHECK(comes(&r, "log", "signal=9 restarts=1 in_ms=0", 1));
 	CHECK(comes(&r, "events", "ready", 2));
 	sleep_ms(2500); /* it says that it is alive */
@@ -526,6 +532,24 @@ static void test_stuck(void)
 	/* Stopped alone it is stuck as well. */
 	tell(worker_of(&r), SIGSTOP);
 	CHECK(comes(&r, "log", "event=worker_stuck", 2));
+	finish(&r);
+}
+
+/* A healthy worker says it once a second, and whoever reads it may be late himself. */
+static void test_seldom_alive(void)
+{
+	run r = begin("seldom watchdog=1");
+	CHECK(comes(&r, "events", "alive", 2));
+	CHECK(!has(&r, "log", "worker_stuck"));
+	/* It is there to be read when the time is up. */
+	sleep_ms(2000);
+	tell(r.master, SIGSTOP);
+	sleep_ms(900);
+	tell(r.master, SIGCONT);
+	sleep_ms(500);
+	CHECK(!has(&r, "log", "worker_stuck"));
+	tell(r.master, SIGTERM);
+	CHECK(exit_of(&r) == 0);
 	finish(&r);
 }
 
@@ -885,6 +909,7 @@ int main(int argc, char **argv)
 	RUN_IF(test_term);
 	RUN_IF(test_crash);
 	RUN_IF(test_stuck);
+	RUN_IF(test_seldom_alive);
 	RUN_IF(test_asleep);
 	RUN_IF(test_systemd_watchdog);
 	RUN_IF(test_reload_drain);

@@ -35,7 +35,13 @@ static void expired(worker *w)
 {
 	master *m = w->master;
 
-	if (w->lost) {
+	if (w->killed) {
+		child_give_up(w);
+		return;
+	}
+	if (m->stopping) {
+		log_event(LOG_WARN, "worker_killed", LOG_I("pid", w->pid), LOG_C("problem", "it did not end after SIGTERM"));
+	} else if (w->lost) {
 		log_event(LOG_ERROR, "control_failed", LOG_I("pid", w->pid), LOG_C("problem", "it has closed its control socket; it is killed"));
 	} else if (w == m->next) {
 		w->problem = w->phase == PREPARED ? "the new version was not ready in time" : "the new version did not start in time";
@@ -71,10 +77,10 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 	m->last_tick = now;
 	for (size_t i = 0; i < WORKERS; i++) {
 		worker *w = &m->workers[i];
-		if (w->phase == GONE || !w->deadline || m->stopping)
+		if (w->phase == GONE || !w->deadline)
 			continue;
 		/* The machine slept, or everything was stopped: what the worker did not do in that time is not its fault. */
-		if (late > LATE && w->phase == READY && !w->lost)
+		if (late > LATE && w->phase == READY && !w->lost && !w->killed && !m->stopping)
 			child_arm(w);
 		else if (late > LATE)
 			w->deadline += late;
@@ -135,7 +141,7 @@ static bool settled(const master *m)
 {
 	const worker *w = m->current;
 
-	return !m->next && !m->old && w && !w->dead && w->phase == READY && !m->stopping && !m->draining;
+	return !m->next && !m->old && w && !w->dead && !w->killed && w->phase == READY && !m->stopping && !m->draining;
 }
 
 /* What does not return where it works. */
@@ -214,9 +220,9 @@ static void on_stop(struct ev_loop *loop, ev_signal *sig, int events)
 	ev_timer_stop(m->loop, &m->restart);
 	master_end_if_last(m);
 	/* A worker takes no SIGINT: a terminal sends it to both of us. */
-	child_pass(m->current, SIGTERM);
-	child_pass(m->next, SIGTERM);
-	child_pass(m->old, SIGTERM);
+	child_stop(m->current);
+	child_stop(m->next);
+	child_stop(m->old);
 }
 
 static void on_drain(struct ev_loop *loop, ev_signal *sig, int events)
@@ -269,6 +275,8 @@ static void on_child(struct ev_loop *loop, ev_child *child, int events)
 	(void)loop;
 	(void)events;
 	if (!WIFEXITED(child->rstatus) && !WIFSIGNALED(child->rstatus))
+		return;
+	if (child_was_given_up(m, child->rpid))
 		return;
 	for (size_t i = 0; i < WORKERS; i++)
 		if (m->workers[i].phase != GONE && m->workers[i].pid == child->rpid) {

@@ -35,13 +35,17 @@ typedef struct worker {
 	int64_t started, deadline; /* 0: none. What it means is the phase's */
 	int passed;                /* the last signal that was passed on, which may be its end */
 	bool stuck;                /* and killed for it */
+	bool killed;               /* SIGKILL is on its way */
 	bool dead;                 /* its last words are read */
 	bool lost;                 /* its control socket has ended */
 	bool drain;                /* the one before it cannot hand over to it */
 	const char *problem;       /* of an upgrade, where we ended it ourselves */
 } worker;
 
-enum { WORKERS = 3 }; /* one that retires, one that runs, one that comes */
+enum {
+	WORKERS = 3,    /* one that retires, one that runs, one that comes */
+	UNKILLABLE = 4, /* that did not end by SIGKILL, at most, before no more is started in their place */
+};
 
 struct master {
 	struct ev_loop *loop;
@@ -52,6 +56,7 @@ struct master {
 	sockets held;
 	worker workers[WORKERS];
 	worker *current, *next, *old; /* next and old: of an upgrade */
+	pid_t unkillable[UNKILLABLE]; /* 0: none */
 	int pair;                     /* the old worker's end, until it gets it; -1: none */
 	unsigned serial, restarts;
 	unsigned log_level, log_format; /* of the environment */
@@ -84,6 +89,12 @@ void child_use_log(const worker *w);
 void child_pass(worker *w, int sig);
 /* What follows, follows from its end. */
 void child_kill(worker *w);
+/* SIGTERM, and SIGKILL after a while. NULL: there is none. */
+void child_stop(worker *w);
+/* SIGKILL did not end it: for all that follows it has ended. */
+void child_give_up(worker *w);
+/* One of those has ended after all. */
+bool child_was_given_up(master *m, pid_t pid);
 /* By waitpid()'s status. */
 void child_ended(worker *w, int status);
 

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -179,6 +180,32 @@ static bool play_handover(control *c, const char *scenario)
 	return taken;
 }
 
+/* What stands still in its exit, as one does that waits for a disk: its tracer does not let it go. The tracer is there until it is
+ * killed. */
+static void become_unkillable(void)
+{
+	pid_t self = getpid();
+	int ready[2];
+	char byte = 0;
+
+	if (pipe(ready) != 0)
+		abort();
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+	pid_t tracer = fork();
+	if (tracer == 0) {
+		bool ok = ptrace(PTRACE_SEIZE, self, NULL, (void *)(uintptr_t)PTRACE_O_TRACEEXIT) == 0;
+		if (write(ready[1], ok ? "y" : "n", 1) != 1)
+			abort();
+		for (;;)
+			pause();
+	}
+	if (read(ready[0], &byte, 1) != 1 || byte != 'y')
+		abort();
+	close(ready[0]);
+	close(ready[1]);
+	event("tracer %d", tracer);
+}
+
 static int play_worker(control *c)
 {
 	char scenario[256], name[32] = "";
@@ -216,6 +243,8 @@ static int play_worker(control *c)
 	control_say(c, CONTROL_READY, (slice){ NULL, 0 }, NULL, 0);
 	if (said(scenario, "crash"))
 		return 9;
+	if (said(scenario, "unkillable"))
+		become_unkillable();
 	for (;;) {
 		struct pollfd p = { c->fd, POLLIN, 0 };
 		if (poll(&p, 1, 100) == 1 && play_handover(c, scenario))
@@ -532,6 +561,40 @@ static void test_stuck(void)
 	/* Stopped alone it is stuck as well. */
 	tell(worker_of(&r), SIGSTOP);
 	CHECK(comes(&r, "log", "event=worker_stuck", 2));
+	finish(&r);
+}
+
+static void test_unkillable(void)
+{
+	run r = begin("stuck unkillable watchdog=1 listen=a.sock");
+	CHECK(comes(&r, "events", "tracer", 1));
+	pid_t first = worker_of(&r);
+	set_scenario(&r, "watchdog=1 listen=a.sock");
+	CHECK(comes(&r, "log", "event=worker_stuck", 1));
+	long began = clock_ms();
+	CHECK(comes(&r, "log", "event=worker_unkillable", 1));
+	CHECK(clock_ms() - began > 4000);
+	CHECK(tell(first, 0) == 0);
+	CHECK(comes(&r, "events", "ready", 2));
+	CHECK(has(&r, "events", "a.sock inherited"));
+	/* Its end, when it comes at last, changes nothing. */
+	tell((pid_t)last_number(&r, "events", "tracer "), SIGKILL);
+	for (int i = 0; i < 200 && tell(first, 0) == 0; i++)
+		sleep_ms(10);
+	CHECK(tell(first, 0) != 0);
+	sleep_ms(200);
+	CHECK(occurrences(text_of(in_dir(r.dir, "log")), "event=worker_crashed") == 1);
+	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "started") == 2);
+	/* Nor does the master's end wait for one. */
+	set_scenario(&r, "unkillable");
+	tell(worker_of(&r), SIGKILL);
+	CHECK(comes(&r, "events", "tracer", 2));
+	tell(r.master, SIGTERM);
+	sleep_ms(300);
+	tell(r.master, SIGTERM);
+	CHECK(exit_of(&r) == 128 + SIGTERM);
+	CHECK(!exists(&r, "a.sock"));
+	tell((pid_t)last_number(&r, "events", "tracer "), SIGKILL);
 	finish(&r);
 }
 
@@ -909,6 +972,7 @@ int main(int argc, char **argv)
 	RUN_IF(test_term);
 	RUN_IF(test_crash);
 	RUN_IF(test_stuck);
+	RUN_IF(test_unkillable);
 	RUN_IF(test_seldom_alive);
 	RUN_IF(test_asleep);
 	RUN_IF(test_systemd_watchdog);

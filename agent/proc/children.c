@@ -277,7 +277,7 @@ static void upgraded(worker *w)
 		return;
 	bool drain = m->old->phase != HANDING;
 	m->old->phase = RETIRING;
-	give(m->old, drain ? DRAIN_MAX : RETIRE_MAX);
+	give(m->old, drain || m->old->drains ? DRAIN_MAX : RETIRE_MAX);
 	if (drain && !fdpass_send(m->old->control, CONTROL_UPGRADE_DRAIN, (slice){ NULL, 0 }, NULL, 0, SEND_MAX, &e))
 		child_kill(m->old);
 }
@@ -330,6 +330,28 @@ static void on_resumed(worker *w)
 	}
 }
 
+/* It answers nobody new: the next one, which died, was to do that. */
+static void replace_draining(worker *w)
+{
+	master *m = w->master;
+
+	m->old = w;
+	m->current = NULL;
+	w->phase = RETIRING;
+	give(w, DRAIN_MAX);
+	schedule_restart(m, 0);
+}
+
+static void on_draining(worker *w)
+{
+	if (w->phase == RETIRING)
+		give(w, DRAIN_MAX);
+	else if (w->phase == HANDING && !w->master->next)
+		replace_draining(w);
+	else if (w->phase == HANDING)
+		w->drains = true;
+}
+
 static void on_message(worker *w, fdpass_message *msg)
 {
 	cursor c = cursor_of(buf_slice(&msg->body));
@@ -355,6 +377,7 @@ static void on_message(worker *w, fdpass_message *msg)
 			give(w, RETIRE_MAX);
 		return;
 	case CONTROL_RESUMED: on_resumed(w); return;
+	case CONTROL_DRAINING: on_draining(w); return;
 	default: return; /* of a newer version */
 	}
 }
@@ -429,6 +452,8 @@ static void upgrade_failed(master *m, const worker *w, int code, int sig)
 	m->next = NULL;
 	if (!m->current)
 		schedule_restart(m, 0); /* it crashed meanwhile */
+	else if (m->current->drains)
+		replace_draining(m->current);
 	else if (m->current->phase == HANDING)
 		give(m->current, RETIRE_MAX); /* RESUMED follows, when it is done with what it does between turns */
 }

@@ -39,6 +39,7 @@ typedef struct worker {
 	bool dead;                 /* its last words are read */
 	bool lost;                 /* its control socket has ended */
 	bool drain;                /* the one before it cannot hand over to it */
+	bool drains;               /* HANDING, but it lets its connections go by itself */
 	const char *problem;       /* of an upgrade, where we ended it ourselves */
 } worker;
 

@@ -171,6 +171,14 @@ static bool play_handover(control *c, const char *scenario)
 	event("handover");
 	bool taken = send(m.fds[0], "H", 1, MSG_NOSIGNAL) == 1 && read(m.fds[0], &answer, 1) == 1 && answer == 'T';
 	fdpass_deinit(&m);
+	if (answer == 'R') {
+		const char *ms = strstr(scenario, "drain=");
+		event("draining");
+		control_say(c, CONTROL_DRAINING, (slice){ NULL, 0 }, NULL, 0);
+		sleep_ms(ms ? atol(ms + 6) : 0);
+		event("drained");
+		_exit(0);
+	}
 	if (said(scenario, "busy"))
 		sleep_ms(3500);
 	event(taken ? "released" : "resumed");
@@ -235,9 +243,14 @@ static int play_worker(control *c)
 	}
 	if (c->handover >= 0) {
 		char byte;
-		bool have = read(c->handover, &byte, 1) == 1 && send(c->handover, "T", 1, MSG_NOSIGNAL) == 1;
+		bool refuses = said(scenario, "refuses");
+		bool have = read(c->handover, &byte, 1) == 1 && send(c->handover, refuses ? "R" : "T", 1, MSG_NOSIGNAL) == 1 && !refuses;
 		event("connections %d", have);
 		close(c->handover);
+		if (said(scenario, "late"))
+			sleep_ms(700);
+		if (said(scenario, "ends"))
+			return 4;
 	}
 	event("ready %d", getpid());
 	control_say(c, CONTROL_READY, (slice){ NULL, 0 }, NULL, 0);
@@ -427,6 +440,16 @@ static const char *notified(const run *r)
 	return all;
 }
 
+static void clean_up(run *r)
+{
+	close(r->notify);
+	DIR *d = opendir(r->dir);
+	for (struct dirent *f; d && (f = readdir(d));)
+		unlink(in_dir(r->dir, f->d_name));
+	closedir(d);
+	rmdir(r->dir);
+}
+
 static void finish(run *r)
 {
 	if (r->master > 0) {
@@ -435,12 +458,7 @@ static void finish(run *r)
 	}
 	while (waitpid(-1, NULL, 0) > 0) /* its workers, which are ours now and die with it */
 		;
-	close(r->notify);
-	DIR *d = opendir(r->dir);
-	for (struct dirent *f; d && (f = readdir(d));)
-		unlink(in_dir(r->dir, f->d_name));
-	closedir(d);
-	rmdir(r->dir);
+	clean_up(r);
 }
 
 static bool answers(const run *r, const char *name)
@@ -871,6 +889,40 @@ static void test_upgrade_fails_busy(void)
 	finish(&r);
 }
 
+/* The new one took no connections: the old one lets them go. */
+static void test_upgrade_refused(void)
+{
+	run r = begin("drain=1500");
+	CHECK(comes(&r, "events", "ready", 1));
+	pid_t first = worker_of(&r);
+	set_scenario(&r, "refuses");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "log", "event=upgraded", 1));
+	CHECK(has(&r, "events", "draining") && tell(first, 0) == 0);
+	CHECK(comes(&r, "events", "drained", 1));
+	CHECK(!has(&r, "log", "crashed"));
+	tell(r.master, SIGTERM);
+	CHECK(exit_of(&r) == 0);
+	finish(&r);
+
+	/* And dies: somebody has to answer meanwhile. */
+	r = begin("drain=3000");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "refuses late ends");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "events", "draining", 1));
+	CHECK(comes(&r, "events", "connections 0", 1));
+	set_scenario(&r, "");
+	CHECK(comes(&r, "log", "event=upgrade_failed", 1));
+	CHECK(comes(&r, "events", "ready", 2));
+	CHECK(!has(&r, "events", "drained"));
+	CHECK(comes(&r, "events", "drained", 1));
+	CHECK(!has(&r, "log", "crashed"));
+	tell(r.master, SIGTERM);
+	CHECK(exit_of(&r) == 0);
+	finish(&r);
+}
+
 /* The old one crashes while it should hand over; the new one begins without its connections. */
 static void test_upgrade_crash(void)
 {
@@ -933,6 +985,27 @@ static void test_state_unreadable(void)
 	finish(&r);
 }
 
+/* What takes half a minute, side by side. */
+static void test_slow(void)
+{
+	run deaf = begin("deaf"), drains = begin("drain=33000");
+	CHECK(comes(&deaf, "events", "ready", 1) && comes(&drains, "events", "ready", 1));
+	tell(deaf.master, SIGTERM);
+	set_scenario(&drains, "refuses");
+	tell(drains.master, SIGUSR2);
+	CHECK(comes(&drains, "log", "event=upgraded", 1));
+	sleep_ms(29 * 1000);
+	CHECK(waitpid(deaf.master, NULL, WNOHANG) == 0);
+	CHECK(exit_of(&deaf) == 128 + SIGKILL);
+	CHECK(has(&deaf, "log", "did not end after SIGTERM"));
+	CHECK(comes(&drains, "events", "drained", 1));
+	CHECK(!has(&drains, "log", "worker_killed"));
+	tell(drains.master, SIGTERM);
+	CHECK(exit_of(&drains) == 0);
+	clean_up(&deaf);
+	clean_up(&drains);
+}
+
 static void test_no_master(void)
 {
 	control c;
@@ -966,6 +1039,14 @@ int main(int argc, char **argv)
 			state[0] = '9';
 		return control_init(&c, &e) ? play_worker(&c) : master_run(argc, argv);
 	}
+	/* In a process of its own, as finish() waits for every child there is. */
+	pid_t others = argc < 2 ? fork() : 0;
+	if (others) {
+		int status = 1;
+		RUN(test_slow);
+		bool ok = waitpid(others, &status, 0) == others && status == 0;
+		return unit_end() || !ok;
+	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	RUN_IF(test_no_master);
 	RUN_IF(test_start_fails);
@@ -985,8 +1066,11 @@ int main(int argc, char **argv)
 	RUN_IF(test_upgrade_same_file);
 	RUN_IF(test_upgrade_fails);
 	RUN_IF(test_upgrade_fails_busy);
+	RUN_IF(test_upgrade_refused);
 	RUN_IF(test_upgrade_crash);
 	RUN_IF(test_upgrade_other_version);
 	RUN_IF(test_state_unreadable);
+	if (argc > 1)
+		RUN_IF(test_slow);
 	return unit_end();
 }

@@ -17,6 +17,8 @@
 #include "proc/notify.h"
 #include "proc/spawn.h"
 
+enum { HEAR_MAX = 64 }; /* messages at a time */
+
 /* Times in milliseconds. */
 enum {
 	START_MIN = 30 * 1000,   /* what a worker has at least until it is ready; three times its watchdog, where that is more */
@@ -28,6 +30,9 @@ enum {
 	BACKOFF_MIN = 100,
 	BACKOFF_MAX = 5 * 1000,
 	SEND_MAX = 1000,
+	KILL_MAX = 5 * 1000,     /* from SIGKILL to its end */
+	STOP_MAX = 30 * 1000,    /* from SIGTERM to SIGKILL; the service manager waits for longer than both */
+	ALIVE_GRACE = 1500,      /* a healthy worker says ALIVE once a second, of the turns before it; that may come a little later */
 };
 
 int64_t master_now(void)
@@ -37,9 +42,22 @@ int64_t master_now(void)
 	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
 }
 
+/* 0: no limit. */
+static void give_until(worker *w, int64_t deadline)
+{
+	/* Its end has a time of its own then. */
+	if (!w->killed && !w->master->stopping)
+		w->deadline = deadline;
+}
+
+static void give(worker *w, int64_t ms)
+{
+	give_until(w, master_now() + ms);
+}
+
 void child_arm(worker *w)
 {
-	w->deadline = w->watchdog ? master_now() + (int64_t)w->watchdog * 1000 : 0;
+	give_until(w, w->watchdog ? master_now() + (int64_t)w->watchdog * 1000 + ALIVE_GRACE : 0);
 }
 
 /* The one place that signals a worker: a number that is no single process's would reach every process there is. */
@@ -58,10 +76,51 @@ void child_pass(worker *w, int sig)
 	tell(w, sig);
 }
 
+void child_stop(worker *w)
+{
+	if (!w)
+		return;
+	if (!w->killed)
+		w->deadline = master_now() + STOP_MAX;
+	child_pass(w, SIGTERM);
+}
+
 void child_kill(worker *w)
 {
-	w->deadline = 0;
+	if (!w->killed)
+		w->deadline = master_now() + KILL_MAX;
+	w->killed = true;
 	tell(w, SIGKILL);
+}
+
+void child_give_up(worker *w)
+{
+	master *m = w->master;
+	size_t i = 0;
+
+	while (i < UNKILLABLE && m->unkillable[i])
+		i++;
+	if (i == UNKILLABLE && !m->stopping) {
+		w->deadline = master_now() + KILL_MAX; /* another one would only join them: one of them has to end first */
+		return;
+	}
+	log_event(LOG_ERROR, "worker_unkillable", LOG_I("pid", w->pid), LOG_C("problem", "SIGKILL does not end it"),
+		  LOG_C("instead", "the master goes on without it"),
+		  LOG_C("hint", "it waits within the kernel: look for a disk or a file system that hangs"));
+	if (i < UNKILLABLE)
+		m->unkillable[i] = w->pid;
+	child_ended(w, SIGKILL);
+}
+
+bool child_was_given_up(master *m, pid_t pid)
+{
+	for (size_t i = 0; i < UNKILLABLE; i++)
+		if (m->unkillable[i] == pid) {
+			m->unkillable[i] = 0;
+			log_event(LOG_DEBUG, "worker_retired", LOG_I("pid", pid), LOG_I("signal", SIGKILL));
+			return true;
+		}
+	return false;
 }
 
 void master_close_pair(master *m)
@@ -100,15 +159,16 @@ worker *child_start(master *m, bool same, int handover, err *e)
 	return pid < 0 ? NULL : child_add(m, pid, sock, STARTING);
 }
 
-static void end(master *m)
+void master_end(master *m)
 {
+	m->ended = true;
 	ev_break(m->loop, EVBREAK_ALL);
 }
 
 void master_end_if_last(master *m)
 {
 	if (!m->current && !m->next && !m->old)
-		end(m);
+		master_end(m);
 }
 
 static void schedule_restart(master *m, int64_t delay)
@@ -144,7 +204,7 @@ void master_start_worker(master *m)
 	if (m->ever_ready)
 		schedule_restart(m, next_delay(m, 0));
 	else
-		end(m);
+		master_end(m);
 }
 
 /* ---- what workers say */
@@ -159,11 +219,11 @@ static void hand_over(master *m)
 {
 	err e = { "" };
 
-	m->next->deadline = master_now() + HANDOVER_MAX;
+	give(m->next, HANDOVER_MAX);
 	if (m->current && m->current->phase == READY && !m->next->drain && m->pair >= 0) {
 		if (fdpass_send(m->current->control, CONTROL_HANDOVER, (slice){ NULL, 0 }, &m->pair, 1, SEND_MAX, &e)) {
 			m->current->phase = HANDING;
-			m->current->deadline = 0; /* it does nothing else meanwhile; the new one's deadline holds for both */
+			give_until(m->current, 0); /* it does nothing else meanwhile; the new one's deadline holds for both */
 		} else {
 			m->next->drain = true;
 		}
@@ -189,12 +249,12 @@ static void on_prepared(worker *w, const fdpass_message *msg)
 		child_use_log(w);
 	if (w->phase == READY)
 		child_arm(w);
-	if (w->phase != STARTING)
+	if (w->phase != STARTING || w->killed)
 		return;
 	w->phase = PREPARED;
 	w->drain = version != CONTROL_VERSION;
 	int64_t most = (int64_t)w->watchdog * 3000;
-	w->deadline = w->watchdog ? w->started + (most > START_MIN ? most : START_MIN) : 0;
+	give_until(w, w->watchdog ? w->started + (most > START_MIN ? most : START_MIN) : 0);
 	/* Not before: now the format is known that the operator wants. */
 	log_event(LOG_INFO, "worker_started", LOG_I("pid", w->pid), LOG_I("restarts", m->restarts));
 	if (w == m->next)
@@ -217,7 +277,7 @@ static void upgraded(worker *w)
 		return;
 	bool drain = m->old->phase != HANDING;
 	m->old->phase = RETIRING;
-	m->old->deadline = master_now() + (drain ? DRAIN_MAX : RETIRE_MAX);
+	give(m->old, drain || m->old->drains ? DRAIN_MAX : RETIRE_MAX);
 	if (drain && !fdpass_send(m->old->control, CONTROL_UPGRADE_DRAIN, (slice){ NULL, 0 }, NULL, 0, SEND_MAX, &e))
 		child_kill(m->old);
 }
@@ -231,7 +291,7 @@ static void on_ready(worker *w)
 		notify_send("READY=1"); /* reloaded */
 		return;
 	}
-	if ((w->phase != STARTING && w->phase != PREPARED) || w->problem)
+	if ((w->phase != STARTING && w->phase != PREPARED) || w->killed)
 		return; /* too late: it is killed already */
 	w->phase = READY;
 	child_arm(w);
@@ -262,11 +322,34 @@ static void on_resumed(worker *w)
 			m->next->problem = "the connections could not be handed over";
 			child_kill(m->next);
 		}
+		master_settle(m);
 	} else if (w->phase == RETIRING) {
-		w->deadline = master_now() + DRAIN_MAX;
+		give(w, DRAIN_MAX);
 		if (!fdpass_send(w->control, CONTROL_UPGRADE_DRAIN, (slice){ NULL, 0 }, NULL, 0, SEND_MAX, &e))
 			child_kill(w);
 	}
+}
+
+/* It answers nobody new: the next one, which died, was to do that. */
+static void replace_draining(worker *w)
+{
+	master *m = w->master;
+
+	m->old = w;
+	m->current = NULL;
+	w->phase = RETIRING;
+	give(w, DRAIN_MAX);
+	schedule_restart(m, 0);
+}
+
+static void on_draining(worker *w)
+{
+	if (w->phase == RETIRING)
+		give(w, DRAIN_MAX);
+	else if (w->phase == HANDING && !w->master->next)
+		replace_draining(w);
+	else if (w->phase == HANDING)
+		w->drains = true;
 }
 
 static void on_message(worker *w, fdpass_message *msg)
@@ -291,9 +374,10 @@ static void on_message(worker *w, fdpass_message *msg)
 	case CONTROL_RELOADING: notify_reloading(); return;
 	case CONTROL_RELEASED:
 		if (w->phase == RETIRING)
-			w->deadline = master_now() + RETIRE_MAX;
+			give(w, RETIRE_MAX);
 		return;
 	case CONTROL_RESUMED: on_resumed(w); return;
+	case CONTROL_DRAINING: on_draining(w); return;
 	default: return; /* of a newer version */
 	}
 }
@@ -313,16 +397,31 @@ static bool hear(worker *w)
 	return rc == FDPASS_OK;
 }
 
-static void on_control(struct ev_loop *loop, ev_io *io, int events)
+/* One message. */
+static void hear_or_lose(worker *w)
 {
-	worker *w = io->data;
-
-	(void)events;
 	if (hear(w))
 		return;
-	ev_io_stop(loop, io);
+	ev_io_stop(w->master->loop, &w->io);
 	w->lost = true;
-	w->deadline = master_now() + LOST_MAX; /* it ends; if it does not, it is of no use */
+	give(w, LOST_MAX); /* it ends; if it does not, it is of no use */
+}
+
+static void on_control(struct ev_loop *loop, ev_io *io, int events)
+{
+	(void)loop;
+	(void)events;
+	hear_or_lose(io->data);
+}
+
+void child_hear(worker *w)
+{
+	for (int i = 0; i < HEAR_MAX && w->phase != GONE && !w->lost; i++) {
+		struct pollfd p = { w->control, POLLIN, 0 };
+		if (poll(&p, 1, 0) != 1)
+			return;
+		hear_or_lose(w);
+	}
 }
 
 /* ---- their end */
@@ -353,10 +452,10 @@ static void upgrade_failed(master *m, const worker *w, int code, int sig)
 	m->next = NULL;
 	if (!m->current)
 		schedule_restart(m, 0); /* it crashed meanwhile */
-	else if (m->current->phase == HANDING) {
-		m->current->phase = READY; /* RESUMED follows */
-		child_arm(m->current);
-	}
+	else if (m->current->drains)
+		replace_draining(m->current);
+	else if (m->current->phase == HANDING)
+		give(m->current, RETIRE_MAX); /* RESUMED follows, when it is done with what it does between turns */
 }
 
 static void current_ended(master *m, const worker *w, int code, int sig)
@@ -364,7 +463,7 @@ static void current_ended(master *m, const worker *w, int code, int sig)
 	m->current = NULL;
 	if (!m->ever_ready) {
 		m->exit_code = code;
-		end(m);
+		master_end(m);
 		return;
 	}
 	if (m->next && w->phase == HANDING && code == 0)

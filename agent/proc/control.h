@@ -37,7 +37,7 @@ typedef enum control_type {
 	CONTROL_RELOADING,  /* for the service manager; READY follows */
 	CONTROL_RELEASED,   /* the old worker after TAKEN: its connections are gone */
 	CONTROL_RESUMED,    /* the old worker, where the handover did not come about */
-	CONTROL_DRAINING,   /* the old worker: its connections cannot be handed over, and go one by one */
+	CONTROL_DRAINING,   /* the old worker, where the new one took nothing but answers HAProxy: it lets each connection go, then exits 0 */
 	/* master -> worker */
 	CONTROL_HANDOVER = 64, /* one descriptor: the pair's end */
 	CONTROL_UPGRADE_DRAIN, /* nothing can be handed over: let each connection go, then exit 0 */

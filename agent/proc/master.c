@@ -35,12 +35,22 @@ static void expired(worker *w)
 {
 	master *m = w->master;
 
-	if (w->lost) {
+	if (w->killed) {
+		child_give_up(w);
+		return;
+	}
+	if (m->stopping) {
+		log_event(LOG_WARN, "worker_killed", LOG_I("pid", w->pid), LOG_C("problem", "it did not end after SIGTERM"));
+	} else if (w->lost) {
 		log_event(LOG_ERROR, "control_failed", LOG_I("pid", w->pid), LOG_C("problem", "it has closed its control socket; it is killed"));
 	} else if (w == m->next) {
 		w->problem = w->phase == PREPARED ? "the new version was not ready in time" : "the new version did not start in time";
 	} else if (w == m->old) {
 		log_event(LOG_WARN, "worker_killed", LOG_I("pid", w->pid), LOG_C("problem", "it did not end after the upgrade"));
+	} else if (w->phase == HANDING) {
+		w->stuck = true;
+		log_event(LOG_ERROR, "worker_stuck", LOG_I("pid", w->pid), LOG_C("problem", "it did not go on after the upgrade that failed"),
+			  LOG_C("hint", "it is killed and started again: look for a disk or a file system that hangs"));
 	} else {
 		bool ready = w->phase == READY;
 		w->stuck = ready;
@@ -50,6 +60,11 @@ static void expired(worker *w)
 					      : "it is killed; it did not become ready: look for a disk or a file system that hangs"));
 	}
 	child_kill(w);
+}
+
+static bool is_late(const worker *w)
+{
+	return w->phase != GONE && w->deadline && master_now() >= w->deadline;
 }
 
 static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
@@ -62,14 +77,18 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 	m->last_tick = now;
 	for (size_t i = 0; i < WORKERS; i++) {
 		worker *w = &m->workers[i];
-		if (w->phase == GONE || !w->deadline || m->stopping)
+		if (w->phase == GONE || !w->deadline)
 			continue;
 		/* The machine slept, or everything was stopped: what the worker did not do in that time is not its fault. */
-		if (late > LATE && w->phase == READY && !w->lost)
+		if (late > LATE && w->phase == READY && !w->lost && !w->killed && !m->stopping)
 			child_arm(w);
 		else if (late > LATE)
 			w->deadline += late;
-		else if (now >= w->deadline)
+		if (!is_late(w))
+			continue;
+		/* Timers come before what is to be read. */
+		child_hear(w);
+		if (is_late(w))
 			expired(w);
 	}
 }
@@ -117,23 +136,49 @@ static bool binary_is_another(const char *path)
 	return stat("/proc/self/exe", &own) == 0 && stat(path, &there) == 0 && (own.st_dev != there.st_dev || own.st_ino != there.st_ino);
 }
 
-/* The master follows its worker: from here on this process is the new version. Returns only where that failed. */
-static void become_new(master *m)
+/* No upgrade is under way, nor anything else that one would disturb. */
+static bool settled(const master *m)
+{
+	const worker *w = m->current;
+
+	return !m->next && !m->old && w && !w->dead && !w->killed && w->phase == READY && !m->stopping && !m->draining;
+}
+
+/* What does not return where it works. */
+static int exec_new(const master *m)
 {
 	const worker *w = m->current;
 	master_state s = { .worker = w->pid, .control = w->control, .watchdog = w->watchdog, .restarts = m->restarts,
 			   .log_level = w->log_level, .log_format = w->log_format, .again = m->again, .held = m->held };
-	sigset_t all, old;
 
 	memcpy(s.path, m->path, sizeof s.path);
-	/* Signals wait until the new one has its handlers. */
-	sigfillset(&all);
-	sigprocmask(SIG_SETMASK, &all, &old);
 	if (state_save(&s))
 		execv(m->path, m->argv);
 	int why = errno;
 	state_unsave(&s);
+	return why;
+}
+
+/* The master follows its worker: from here on this process is the new version. Returns only where that failed, or something else is
+ * to be done first. */
+static void become_new(master *m)
+{
+	sigset_t all, old;
+	int why = 0;
+
+	/* Signals wait in the kernel until the new one has its handlers... */
+	sigfillset(&all);
+	sigprocmask(SIG_SETMASK, &all, &old);
+	/* ...and those that were caught before are in the loop's pipe, which does not outlive the exec. */
+	m->becoming = true;
+	ev_run(m->loop, EVRUN_NOWAIT);
+	m->becoming = false;
+	bool now = settled(m);
+	if (now)
+		why = exec_new(m);
 	sigprocmask(SIG_SETMASK, &old, NULL);
+	if (!now)
+		return;
 	m->stay = true;
 	log_event(LOG_ERROR, "upgrade_failed", LOG_C("problem", strerror(why)), LOG_C("binary", m->path),
 		  LOG_C("instead", "the master stays the old version"));
@@ -141,10 +186,13 @@ static void become_new(master *m)
 
 void master_settle(master *m)
 {
-	if (m->next || m->old || !m->current || m->current->dead || m->current->phase != READY || m->stopping || m->draining)
+	if (m->becoming || !settled(m))
 		return;
-	if (m->by_path && !m->stay && binary_is_another(m->path))
+	if (m->by_path && !m->stay && binary_is_another(m->path)) {
 		become_new(m);
+		if (!settled(m))
+			return;
+	}
 	if (m->again)
 		upgrade_begin(m);
 }
@@ -159,7 +207,7 @@ static void on_stop(struct ev_loop *loop, ev_signal *sig, int events)
 	(void)events;
 	if (m->stopping) {
 		if (m->exit_code >= 128)
-			ev_break(m->loop, EVBREAK_ALL); /* the third: even the kernel is slow */
+			master_end(m); /* the third: even the kernel is slow */
 		m->exit_code = 128 + sig->signum;
 		for (size_t i = 0; i < WORKERS; i++)
 			if (m->workers[i].phase != GONE)
@@ -172,9 +220,9 @@ static void on_stop(struct ev_loop *loop, ev_signal *sig, int events)
 	ev_timer_stop(m->loop, &m->restart);
 	master_end_if_last(m);
 	/* A worker takes no SIGINT: a terminal sends it to both of us. */
-	child_pass(m->current, SIGTERM);
-	child_pass(m->next, SIGTERM);
-	child_pass(m->old, SIGTERM);
+	child_stop(m->current);
+	child_stop(m->next);
+	child_stop(m->old);
 }
 
 static void on_drain(struct ev_loop *loop, ev_signal *sig, int events)
@@ -227,6 +275,8 @@ static void on_child(struct ev_loop *loop, ev_child *child, int events)
 	(void)loop;
 	(void)events;
 	if (!WIFEXITED(child->rstatus) && !WIFSIGNALED(child->rstatus))
+		return;
+	if (child_was_given_up(m, child->rpid))
 		return;
 	for (size_t i = 0; i < WORKERS; i++)
 		if (m->workers[i].phase != GONE && m->workers[i].pid == child->rpid) {
@@ -365,7 +415,7 @@ int master_run(int argc, char **argv)
 	else
 		master_start_worker(&m);
 	/* A start that failed at once has asked for the end already, before there was a loop to leave. */
-	if (m.current)
+	if (!m.ended)
 		ev_run(m.loop, 0);
 	sockets_drop_all(&m.held);
 	ev_loop_destroy(m.loop);

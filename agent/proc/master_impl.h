@@ -35,13 +35,18 @@ typedef struct worker {
 	int64_t started, deadline; /* 0: none. What it means is the phase's */
 	int passed;                /* the last signal that was passed on, which may be its end */
 	bool stuck;                /* and killed for it */
+	bool killed;               /* SIGKILL is on its way */
 	bool dead;                 /* its last words are read */
 	bool lost;                 /* its control socket has ended */
 	bool drain;                /* the one before it cannot hand over to it */
+	bool drains;               /* HANDING, but it lets its connections go by itself */
 	const char *problem;       /* of an upgrade, where we ended it ourselves */
 } worker;
 
-enum { WORKERS = 3 }; /* one that retires, one that runs, one that comes */
+enum {
+	WORKERS = 3,    /* one that retires, one that runs, one that comes */
+	UNKILLABLE = 4, /* that did not end by SIGKILL, at most, before no more is started in their place */
+};
 
 struct master {
 	struct ev_loop *loop;
@@ -52,6 +57,7 @@ struct master {
 	sockets held;
 	worker workers[WORKERS];
 	worker *current, *next, *old; /* next and old: of an upgrade */
+	pid_t unkillable[UNKILLABLE]; /* 0: none */
 	int pair;                     /* the old worker's end, until it gets it; -1: none */
 	unsigned serial, restarts;
 	unsigned log_level, log_format; /* of the environment */
@@ -59,7 +65,8 @@ struct master {
 	bool ever_ready;
 	bool hup, again; /* SIGHUP, SIGUSR2 came when it could not be followed */
 	int stopping;    /* the signal */
-	bool draining;
+	bool draining, ended;
+	bool becoming; /* it is about to exec itself */
 	int exit_code;
 	ev_timer tick, restart, systemd;
 	ev_child child;
@@ -74,6 +81,8 @@ int64_t master_now(void);
 worker *child_add(master *m, pid_t pid, int sock, phase as);
 /* Of the binary of this process (`same`), or of the one at its path. NULL: `e` says why. */
 worker *child_start(master *m, bool same, int handover, err *e);
+/* What it has said, and the loop has not come to yet. */
+void child_hear(worker *w);
 /* One more period of its watchdog. */
 void child_arm(worker *w);
 void child_use_log(const worker *w);
@@ -81,11 +90,19 @@ void child_use_log(const worker *w);
 void child_pass(worker *w, int sig);
 /* What follows, follows from its end. */
 void child_kill(worker *w);
+/* SIGTERM, and SIGKILL after a while. NULL: there is none. */
+void child_stop(worker *w);
+/* SIGKILL did not end it: for all that follows it has ended. */
+void child_give_up(worker *w);
+/* One of those has ended after all. */
+bool child_was_given_up(master *m, pid_t pid);
 /* By waitpid()'s status. */
 void child_ended(worker *w, int status);
 
 /* The first one, or one in the place of one that has crashed. */
 void master_start_worker(master *m);
+/* The loop is left. */
+void master_end(master *m);
 void master_end_if_last(master *m);
 void master_close_pair(master *m);
 

@@ -10,6 +10,7 @@
 #include <signal.h>
 #include <stdarg.h>
 #include <sys/prctl.h>
+#include <sys/ptrace.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -21,7 +22,9 @@
 #include "proc/state.h"
 #include "unit.h"
 
-enum { PATIENCE = 20 * 1000 };
+#ifndef PATIENCE
+#define PATIENCE 20000
+#endif
 
 static void sleep_ms(long ms)
 {
@@ -149,7 +152,7 @@ static void say_prepared(control *c, const char *scenario)
 }
 
 /* True: the connections are the other one's now. */
-static bool play_handover(control *c)
+static bool play_handover(control *c, const char *scenario)
 {
 	fdpass_message m;
 	char answer = 0;
@@ -168,15 +171,54 @@ static bool play_handover(control *c)
 	event("handover");
 	bool taken = send(m.fds[0], "H", 1, MSG_NOSIGNAL) == 1 && read(m.fds[0], &answer, 1) == 1 && answer == 'T';
 	fdpass_deinit(&m);
+	if (answer == 'R') {
+		const char *ms = strstr(scenario, "drain=");
+		event("draining");
+		control_say(c, CONTROL_DRAINING, (slice){ NULL, 0 }, NULL, 0);
+		sleep_ms(ms ? atol(ms + 6) : 0);
+		event("drained");
+		_exit(0);
+	}
+	if (said(scenario, "busy"))
+		sleep_ms(3500);
 	event(taken ? "released" : "resumed");
 	control_say(c, taken ? CONTROL_RELEASED : CONTROL_RESUMED, (slice){ NULL, 0 }, NULL, 0);
+	if (said(scenario, "lingers"))
+		sleep_ms(1000);
 	return taken;
+}
+
+/* What stands still in its exit, as one does that waits for a disk: its tracer does not let it go. The tracer is there until it is
+ * killed. */
+static void become_unkillable(void)
+{
+	pid_t self = getpid();
+	int ready[2];
+	char byte = 0;
+
+	if (pipe(ready) != 0)
+		abort();
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+	pid_t tracer = fork();
+	if (tracer == 0) {
+		bool ok = ptrace(PTRACE_SEIZE, self, NULL, (void *)(uintptr_t)PTRACE_O_TRACEEXIT) == 0;
+		if (write(ready[1], ok ? "y" : "n", 1) != 1)
+			abort();
+		for (;;)
+			pause();
+	}
+	if (read(ready[0], &byte, 1) != 1 || byte != 'y')
+		abort();
+	close(ready[0]);
+	close(ready[1]);
+	event("tracer %d", tracer);
 }
 
 static int play_worker(control *c)
 {
 	char scenario[256], name[32] = "";
 	struct sigaction act = { .sa_handler = on_signal };
+	long alive = 0; /* when it is said again */
 
 	snprintf(scenario, sizeof scenario, "%s", text_of(in_dir(getenv("TEST_DIR"), "scenario")));
 	event("started %d restarts %u notify %d inherits %s", getpid(), c->restarts, getenv("NOTIFY_SOCKET") != NULL,
@@ -195,19 +237,30 @@ static int play_worker(control *c)
 		for (;;)
 			pause();
 	}
+	if (said(scenario, "dies")) {
+		sleep_ms(200);
+		return 3;
+	}
 	if (c->handover >= 0) {
 		char byte;
-		bool have = read(c->handover, &byte, 1) == 1 && send(c->handover, "T", 1, MSG_NOSIGNAL) == 1;
+		bool refuses = said(scenario, "refuses");
+		bool have = read(c->handover, &byte, 1) == 1 && send(c->handover, refuses ? "R" : "T", 1, MSG_NOSIGNAL) == 1 && !refuses;
 		event("connections %d", have);
 		close(c->handover);
+		if (said(scenario, "late"))
+			sleep_ms(700);
+		if (said(scenario, "ends"))
+			return 4;
 	}
 	event("ready %d", getpid());
 	control_say(c, CONTROL_READY, (slice){ NULL, 0 }, NULL, 0);
 	if (said(scenario, "crash"))
 		return 9;
+	if (said(scenario, "unkillable"))
+		become_unkillable();
 	for (;;) {
 		struct pollfd p = { c->fd, POLLIN, 0 };
-		if (poll(&p, 1, 100) == 1 && play_handover(c))
+		if (poll(&p, 1, 100) == 1 && play_handover(c, scenario))
 			return 0;
 		if (got_hup) {
 			event("hup");
@@ -223,8 +276,13 @@ static int play_worker(control *c)
 			event("term");
 		if (got_term || got_drain)
 			return said(scenario, "code=5") ? 5 : 0;
-		if (!said(scenario, "stuck"))
-			control_say(c, CONTROL_ALIVE, (slice){ NULL, 0 }, NULL, 0);
+		if (said(scenario, "stuck") || clock_ms() < alive)
+			continue;
+		if (said(scenario, "seldom")) {
+			alive = clock_ms() + 2200;
+			event("alive");
+		}
+		control_say(c, CONTROL_ALIVE, (slice){ NULL, 0 }, NULL, 0);
 	}
 }
 
@@ -382,6 +440,16 @@ static const char *notified(const run *r)
 	return all;
 }
 
+static void clean_up(run *r)
+{
+	close(r->notify);
+	DIR *d = opendir(r->dir);
+	for (struct dirent *f; d && (f = readdir(d));)
+		unlink(in_dir(r->dir, f->d_name));
+	closedir(d);
+	rmdir(r->dir);
+}
+
 static void finish(run *r)
 {
 	if (r->master > 0) {
@@ -390,12 +458,7 @@ static void finish(run *r)
 	}
 	while (waitpid(-1, NULL, 0) > 0) /* its workers, which are ours now and die with it */
 		;
-	close(r->notify);
-	DIR *d = opendir(r->dir);
-	for (struct dirent *f; d && (f = readdir(d));)
-		unlink(in_dir(r->dir, f->d_name));
-	closedir(d);
-	rmdir(r->dir);
+	clean_up(r);
 }
 
 static bool answers(const run *r, const char *name)
@@ -508,7 +571,7 @@ static void test_stuck(void)
 	long began = clock_ms();
 	set_scenario(&r, "watchdog=1");
 	CHECK(comes(&r, "log", "event=worker_stuck", 1));
-	CHECK(clock_ms() - began > 900 && clock_ms() - began < 3000);
+	CHECK(clock_ms() - began > 2400 && clock_ms() - began < 4000); /* 1.5 s of grace */
 	CHECK(comes(&r, "log", "signal=9 restarts=1 in_ms=0", 1));
 	CHECK(comes(&r, "events", "ready", 2));
 	sleep_ms(2500); /* it says that it is alive */
@@ -516,6 +579,58 @@ static void test_stuck(void)
 	/* Stopped alone it is stuck as well. */
 	tell(worker_of(&r), SIGSTOP);
 	CHECK(comes(&r, "log", "event=worker_stuck", 2));
+	finish(&r);
+}
+
+static void test_unkillable(void)
+{
+	run r = begin("stuck unkillable watchdog=1 listen=a.sock");
+	CHECK(comes(&r, "events", "tracer", 1));
+	pid_t first = worker_of(&r);
+	set_scenario(&r, "watchdog=1 listen=a.sock");
+	CHECK(comes(&r, "log", "event=worker_stuck", 1));
+	long began = clock_ms();
+	CHECK(comes(&r, "log", "event=worker_unkillable", 1));
+	CHECK(clock_ms() - began > 4000);
+	CHECK(tell(first, 0) == 0);
+	CHECK(comes(&r, "events", "ready", 2));
+	CHECK(has(&r, "events", "a.sock inherited"));
+	/* Its end, when it comes at last, changes nothing. */
+	tell((pid_t)last_number(&r, "events", "tracer "), SIGKILL);
+	for (int i = 0; i < 200 && tell(first, 0) == 0; i++)
+		sleep_ms(10);
+	CHECK(tell(first, 0) != 0);
+	sleep_ms(200);
+	CHECK(occurrences(text_of(in_dir(r.dir, "log")), "event=worker_crashed") == 1);
+	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "started") == 2);
+	/* Nor does the master's end wait for one. */
+	set_scenario(&r, "unkillable");
+	tell(worker_of(&r), SIGKILL);
+	CHECK(comes(&r, "events", "tracer", 2));
+	tell(r.master, SIGTERM);
+	sleep_ms(300);
+	tell(r.master, SIGTERM);
+	CHECK(exit_of(&r) == 128 + SIGTERM);
+	CHECK(!exists(&r, "a.sock"));
+	tell((pid_t)last_number(&r, "events", "tracer "), SIGKILL);
+	finish(&r);
+}
+
+/* A healthy worker says it once a second, and whoever reads it may be late himself. */
+static void test_seldom_alive(void)
+{
+	run r = begin("seldom watchdog=1");
+	CHECK(comes(&r, "events", "alive", 2));
+	CHECK(!has(&r, "log", "worker_stuck"));
+	/* It is there to be read when the time is up. */
+	sleep_ms(2000);
+	tell(r.master, SIGSTOP);
+	sleep_ms(900);
+	tell(r.master, SIGCONT);
+	sleep_ms(500);
+	CHECK(!has(&r, "log", "worker_stuck"));
+	tell(r.master, SIGTERM);
+	CHECK(exit_of(&r) == 0);
 	finish(&r);
 }
 
@@ -665,6 +780,31 @@ static void test_upgrade(void)
 	finish(&r);
 }
 
+/* A signal that the master has caught, and not yet followed, when it becomes the new version. */
+static void test_upgrade_signalled(void)
+{
+	for (int i = 0; i < 2; i++) {
+		run r = begin("lingers");
+		CHECK(comes(&r, "events", "ready", 1));
+		copy_self(r.binary);
+		set_scenario(&r, "");
+		tell(r.master, SIGUSR2);
+		CHECK(comes(&r, "log", "event=upgraded", 1));
+		tell(r.master, SIGSTOP);
+		sleep_ms(1500); /* the old worker has ended */
+		tell(r.master, i ? SIGHUP : SIGTERM);
+		tell(r.master, SIGCONT);
+		if (i) {
+			CHECK(comes(&r, "events", "hup", 1));
+			CHECK(comes(&r, "log", "master_upgraded", 1));
+			tell(r.master, SIGTERM);
+		}
+		CHECK(exit_of(&r) == 0);
+		CHECK(has(&r, "events", "term"));
+		finish(&r);
+	}
+}
+
 static void test_upgrade_same_file(void)
 {
 	run r = begin("");
@@ -713,6 +853,71 @@ static void test_upgrade_fails(void)
 	set_scenario(&r, "listen=a.sock");
 	tell(r.master, SIGUSR2);
 	CHECK(comes(&r, "log", "master_upgraded", 1));
+	tell(r.master, SIGTERM);
+	CHECK(exit_of(&r) == 0);
+	finish(&r);
+}
+
+/* The old one is not through with the handover when the new one dies: its watchdog holds again from RESUMED on. */
+static void test_upgrade_fails_busy(void)
+{
+	run r = begin("busy watchdog=1");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "dies");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "log", "event=upgrade_failed", 1));
+	CHECK(!has(&r, "events", "resumed"));
+	set_scenario(&r, "");
+	tell(r.master, SIGUSR2); /* waits for it */
+	CHECK(comes(&r, "events", "resumed", 1));
+	CHECK(!has(&r, "log", "worker_stuck") && !has(&r, "log", "crashed"));
+	CHECK(comes(&r, "log", "event=upgraded", 1));
+	tell(r.master, SIGTERM);
+	CHECK(exit_of(&r) == 0);
+	finish(&r);
+
+	r = begin("busy watchdog=1");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "dies");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "events", "resumed", 1));
+	set_scenario(&r, "");
+	sleep_ms(300);
+	CHECK(!has(&r, "log", "worker_stuck"));
+	tell(worker_of(&r), SIGSTOP);
+	CHECK(comes(&r, "log", "event=worker_stuck", 1));
+	finish(&r);
+}
+
+/* The new one took no connections: the old one lets them go. */
+static void test_upgrade_refused(void)
+{
+	run r = begin("drain=1500");
+	CHECK(comes(&r, "events", "ready", 1));
+	pid_t first = worker_of(&r);
+	set_scenario(&r, "refuses");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "log", "event=upgraded", 1));
+	CHECK(has(&r, "events", "draining") && tell(first, 0) == 0);
+	CHECK(comes(&r, "events", "drained", 1));
+	CHECK(!has(&r, "log", "crashed"));
+	tell(r.master, SIGTERM);
+	CHECK(exit_of(&r) == 0);
+	finish(&r);
+
+	/* And dies: somebody has to answer meanwhile. */
+	r = begin("drain=3000");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "refuses late ends");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "events", "draining", 1));
+	CHECK(comes(&r, "events", "connections 0", 1));
+	set_scenario(&r, "");
+	CHECK(comes(&r, "log", "event=upgrade_failed", 1));
+	CHECK(comes(&r, "events", "ready", 2));
+	CHECK(!has(&r, "events", "drained"));
+	CHECK(comes(&r, "events", "drained", 1));
+	CHECK(!has(&r, "log", "crashed"));
 	tell(r.master, SIGTERM);
 	CHECK(exit_of(&r) == 0);
 	finish(&r);
@@ -780,6 +985,27 @@ static void test_state_unreadable(void)
 	finish(&r);
 }
 
+/* What takes half a minute, side by side. */
+static void test_slow(void)
+{
+	run deaf = begin("deaf"), drains = begin("drain=33000");
+	CHECK(comes(&deaf, "events", "ready", 1) && comes(&drains, "events", "ready", 1));
+	tell(deaf.master, SIGTERM);
+	set_scenario(&drains, "refuses");
+	tell(drains.master, SIGUSR2);
+	CHECK(comes(&drains, "log", "event=upgraded", 1));
+	sleep_ms(29 * 1000);
+	CHECK(waitpid(deaf.master, NULL, WNOHANG) == 0);
+	CHECK(exit_of(&deaf) == 128 + SIGKILL);
+	CHECK(has(&deaf, "log", "did not end after SIGTERM"));
+	CHECK(comes(&drains, "events", "drained", 1));
+	CHECK(!has(&drains, "log", "worker_killed"));
+	tell(drains.master, SIGTERM);
+	CHECK(exit_of(&drains) == 0);
+	clean_up(&deaf);
+	clean_up(&drains);
+}
+
 static void test_no_master(void)
 {
 	control c;
@@ -799,6 +1025,13 @@ int main(int argc, char **argv)
 	control c;
 	err e;
 
+	/* One test alone, by its name. */
+#define RUN_IF(test) \
+	do { \
+		if (argc < 2 || strcmp(argv[1], #test) == 0) \
+			RUN(test); \
+	} while (0)
+
 	setvbuf(stdout, NULL, _IOLBF, 0);
 	if (getenv("TEST_MASTER")) {
 		char *state = getenv(STATE_VARIABLE);
@@ -806,23 +1039,38 @@ int main(int argc, char **argv)
 			state[0] = '9';
 		return control_init(&c, &e) ? play_worker(&c) : master_run(argc, argv);
 	}
+	/* In a process of its own, as finish() waits for every child there is. */
+	pid_t others = argc < 2 ? fork() : 0;
+	if (others) {
+		int status = 1;
+		RUN(test_slow);
+		bool ok = waitpid(others, &status, 0) == others && status == 0;
+		return unit_end() || !ok;
+	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
-	RUN(test_no_master);
-	RUN(test_start_fails);
-	RUN(test_term);
-	RUN(test_crash);
-	RUN(test_stuck);
-	RUN(test_asleep);
-	RUN(test_systemd_watchdog);
-	RUN(test_reload_drain);
-	RUN(test_master_killed);
-	RUN(test_inherited);
-	RUN(test_replaced_file);
-	RUN(test_upgrade);
-	RUN(test_upgrade_same_file);
-	RUN(test_upgrade_fails);
-	RUN(test_upgrade_crash);
-	RUN(test_upgrade_other_version);
-	RUN(test_state_unreadable);
+	RUN_IF(test_no_master);
+	RUN_IF(test_start_fails);
+	RUN_IF(test_term);
+	RUN_IF(test_crash);
+	RUN_IF(test_stuck);
+	RUN_IF(test_unkillable);
+	RUN_IF(test_seldom_alive);
+	RUN_IF(test_asleep);
+	RUN_IF(test_systemd_watchdog);
+	RUN_IF(test_reload_drain);
+	RUN_IF(test_master_killed);
+	RUN_IF(test_inherited);
+	RUN_IF(test_replaced_file);
+	RUN_IF(test_upgrade);
+	RUN_IF(test_upgrade_signalled);
+	RUN_IF(test_upgrade_same_file);
+	RUN_IF(test_upgrade_fails);
+	RUN_IF(test_upgrade_fails_busy);
+	RUN_IF(test_upgrade_refused);
+	RUN_IF(test_upgrade_crash);
+	RUN_IF(test_upgrade_other_version);
+	RUN_IF(test_state_unreadable);
+	if (argc > 1)
+		RUN_IF(test_slow);
 	return unit_end();
 }

@@ -188,6 +188,10 @@ void master_settle(master *m)
 {
 	if (m->becoming || !settled(m))
 		return;
+	if (m->drain_later) {
+		master_drain(m);
+		return;
+	}
 	if (m->by_path && !m->stay && binary_is_another(m->path)) {
 		become_new(m);
 		if (!settled(m))
@@ -225,12 +229,8 @@ static void on_stop(struct ev_loop *loop, ev_signal *sig, int events)
 	child_stop(m->old);
 }
 
-static void on_drain(struct ev_loop *loop, ev_signal *sig, int events)
+void master_drain(master *m)
 {
-	master *m = sig->data;
-
-	(void)loop;
-	(void)events;
 	m->draining = true;
 	m->exit_code = 0;
 	ev_timer_stop(m->loop, &m->restart);
@@ -241,6 +241,20 @@ static void on_drain(struct ev_loop *loop, ev_signal *sig, int events)
 	}
 	child_pass(m->current, SIGUSR1);
 	master_end_if_last(m);
+}
+
+static void on_drain(struct ev_loop *loop, ev_signal *sig, int events)
+{
+	master *m = sig->data;
+	/* Some connections are with neither for a moment: whoever has them in the end lets them go. */
+	bool handing = m->current ? m->current->phase == HANDING : m->next && m->next->phase == PREPARED;
+
+	(void)loop;
+	(void)events;
+	if (handing)
+		m->drain_later = true;
+	else
+		master_drain(m);
 }
 
 static void on_hup(struct ev_loop *loop, ev_signal *sig, int events)

@@ -231,6 +231,8 @@ static int play_worker(control *c)
 	sigaction(SIGUSR1, &act, NULL);
 	for (const char *at = scenario; (at = strstr(at, "listen=")) && sscanf(at, "listen=%31[^ ]", name) == 1; at++)
 		use_socket(c, name);
+	if (said(scenario, "slow"))
+		sleep_ms(2000);
 	say_prepared(c, scenario);
 	if (said(scenario, "hang")) {
 		signal(SIGTERM, SIG_DFL);
@@ -923,6 +925,43 @@ static void test_upgrade_refused(void)
 	finish(&r);
 }
 
+/* Between the two, connections are nobody's whom SIGUSR1 could tell to let them go. */
+static void test_upgrade_drained(void)
+{
+	run r = begin("");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "late");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "events", "connections 1", 1));
+	tell(r.master, SIGUSR1);
+	CHECK(exit_of(&r) == 0);
+	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "ready") == 2 && has(&r, "events", "drained"));
+	CHECK(has(&r, "log", "event=upgraded") && !has(&r, "log", "upgrade_failed"));
+	finish(&r);
+
+	/* Its own again. */
+	r = begin("busy");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "dies");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "events", "handover", 1));
+	tell(r.master, SIGUSR1);
+	CHECK(exit_of(&r) == 0);
+	CHECK(has(&r, "events", "resumed") && has(&r, "events", "drained"));
+	finish(&r);
+
+	/* Nothing was given yet: the new one is not needed any more. */
+	r = begin("");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "slow");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "events", "started", 2));
+	tell(r.master, SIGUSR1);
+	CHECK(exit_of(&r) == 0);
+	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "ready") == 1 && has(&r, "events", "drained"));
+	finish(&r);
+}
+
 /* The old one crashes while it should hand over; the new one begins without its connections. */
 static void test_upgrade_crash(void)
 {
@@ -1041,6 +1080,8 @@ int main(int argc, char **argv)
 	}
 	/* In a process of its own, as finish() waits for every child there is. */
 	pid_t others = argc < 2 ? fork() : 0;
+	if (others < 0)
+		abort();
 	if (others) {
 		int status = 1;
 		RUN(test_slow);
@@ -1067,6 +1108,7 @@ int main(int argc, char **argv)
 	RUN_IF(test_upgrade_fails);
 	RUN_IF(test_upgrade_fails_busy);
 	RUN_IF(test_upgrade_refused);
+	RUN_IF(test_upgrade_drained);
 	RUN_IF(test_upgrade_crash);
 	RUN_IF(test_upgrade_other_version);
 	RUN_IF(test_state_unreadable);

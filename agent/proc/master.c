@@ -93,14 +93,20 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 	}
 }
 
+static bool in_time(const worker *w)
+{
+	return w && !w->killed && !is_late(w);
+}
+
+/* As long as everything that is under way is in its time: a worker that does not even start is nothing that another master would
+ * do better with. */
 static void on_systemd(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	master *m = timer->data;
-	const worker *w = m->current;
 
 	(void)loop;
 	(void)events;
-	if (w && (w->phase == READY || w->phase == HANDING) && !w->stuck && (!w->deadline || master_now() < w->deadline))
+	if (ev_is_active(&m->restart) || in_time(m->current) || in_time(m->next))
 		notify_send("WATCHDOG=1");
 }
 

@@ -665,6 +665,24 @@ static void test_systemd_watchdog(void)
 	tell(worker_of(&r), SIGSTOP);
 	CHECK(comes(&r, "log", "event=worker_stuck", 1));
 	finish(&r);
+
+	/* What the service manager would start again could do no better. */
+	r = begin_with("", -1, "WATCHDOG_USEC", "400000");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "fail 78");
+	tell(worker_of(&r), SIGKILL);
+	CHECK(comes(&r, "log", "exit_code=78", 3));
+	notified(&r);
+	sleep_ms(1100);
+	n = occurrences(notified(&r), "WATCHDOG=1");
+	CHECK(n >= 4 && n <= 7);
+	set_scenario(&r, "hang");
+	CHECK(comes(&r, "events", "prepared", 2));
+	notified(&r);
+	sleep_ms(1100);
+	n = occurrences(notified(&r), "WATCHDOG=1");
+	CHECK(n >= 4 && n <= 7);
+	finish(&r);
 }
 
 static void test_reload_drain(void)

@@ -406,8 +406,7 @@ static state_result take_over(master *m, master_state *s)
 		if (s->worker) {
 			kill(s->worker, SIGKILL);
 			waitpid(s->worker, NULL, 0);
-			for (int fd = 3; fd < 1024; fd++) /* what it cannot tell apart any more */
-				close(fd);
+			sockets_keep_any(&m->held); /* what it cannot tell apart any more */
 		}
 	}
 	if (rc != STATE_TAKEN)

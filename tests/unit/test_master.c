@@ -231,6 +231,8 @@ static int play_worker(control *c)
 	sigaction(SIGUSR1, &act, NULL);
 	for (const char *at = scenario; (at = strstr(at, "listen=")) && sscanf(at, "listen=%31[^ ]", name) == 1; at++)
 		use_socket(c, name);
+	for (int i = 0; said(scenario, "all") && i < atoi(getenv("LISTEN_FDS") ? getenv("LISTEN_FDS") : "0"); i++)
+		control_say(c, CONTROL_KEEP, slice_of("\0", 1), &(int){ 3 + i }, 1);
 	if (said(scenario, "slow"))
 		sleep_ms(2000);
 	say_prepared(c, scenario);
@@ -1022,13 +1024,24 @@ static void test_upgrade_other_version(void)
 /* A new master that cannot read what the old one left (its main() makes it so): the last resort. */
 static void test_state_unreadable(void)
 {
-	run r = begin_with("listen=a.sock", -1, "TEST_BREAK_STATE", "1");
+	char path[] = "/tmp/test_master.sock.XXXXXX";
+	close(mkstemp(path));
+	unlink(path);
+	int fd = unix_socket(path, SOCK_STREAM);
+	listen(fd, 8);
+	run r = begin_with("all listen=a.sock", fd, "TEST_BREAK_STATE", "1");
 	CHECK(comes(&r, "events", "ready", 1));
+	long ino = last_number(&r, "events", "a.sock opened ");
 	copy_self(r.binary);
-	set_scenario(&r, "");
 	tell(r.master, SIGUSR2);
 	CHECK(comes(&r, "log", "is version 9", 1));
 	CHECK(comes(&r, "events", "ready", 3));
+	/* What is listened on, the service manager's socket too, is not closed for a moment. */
+	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "opened") == 1);
+	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "inherits 2") == 2);
+	CHECK(last_number(&r, "events", "a.sock inherited ") == ino);
+	close(fd);
+	unlink(path);
 	tell(r.master, SIGTERM);
 	CHECK(exit_of(&r) == 0);
 	finish(&r);

@@ -173,6 +173,10 @@ void master_end_if_last(master *m)
 
 static void schedule_restart(master *m, int64_t delay)
 {
+	if (m->drain_later) {
+		master_drain(m); /* nothing is left that it could be of use to */
+		return;
+	}
 	ev_timer_stop(m->loop, &m->restart);
 	ev_timer_set(&m->restart, (double)delay / 1000, 0.);
 	ev_timer_start(m->loop, &m->restart);
@@ -306,7 +310,10 @@ static void on_ready(worker *w)
 	if (m->hup)
 		child_pass(w, SIGHUP);
 	m->hup = false;
-	master_settle(m);
+	if (m->drain_later && !m->stopping)
+		master_drain(m); /* not only when the one before has ended */
+	else
+		master_settle(m);
 }
 
 static void on_resumed(worker *w)

@@ -93,14 +93,20 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 	}
 }
 
+static bool in_time(const worker *w)
+{
+	return w && !w->killed && !is_late(w);
+}
+
+/* As long as everything that is under way is in its time: a worker that does not even start is nothing that another master would
+ * do better with. */
 static void on_systemd(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	master *m = timer->data;
-	const worker *w = m->current;
 
 	(void)loop;
 	(void)events;
-	if (w && (w->phase == READY || w->phase == HANDING) && !w->stuck && (!w->deadline || master_now() < w->deadline))
+	if (ev_is_active(&m->restart) || in_time(m->current) || in_time(m->next))
 		notify_send("WATCHDOG=1");
 }
 
@@ -188,6 +194,10 @@ void master_settle(master *m)
 {
 	if (m->becoming || !settled(m))
 		return;
+	if (m->drain_later) {
+		master_drain(m);
+		return;
+	}
 	if (m->by_path && !m->stay && binary_is_another(m->path)) {
 		become_new(m);
 		if (!settled(m))
@@ -225,12 +235,8 @@ static void on_stop(struct ev_loop *loop, ev_signal *sig, int events)
 	child_stop(m->old);
 }
 
-static void on_drain(struct ev_loop *loop, ev_signal *sig, int events)
+void master_drain(master *m)
 {
-	master *m = sig->data;
-
-	(void)loop;
-	(void)events;
 	m->draining = true;
 	m->exit_code = 0;
 	ev_timer_stop(m->loop, &m->restart);
@@ -241,6 +247,20 @@ static void on_drain(struct ev_loop *loop, ev_signal *sig, int events)
 	}
 	child_pass(m->current, SIGUSR1);
 	master_end_if_last(m);
+}
+
+static void on_drain(struct ev_loop *loop, ev_signal *sig, int events)
+{
+	master *m = sig->data;
+	/* Some connections are with neither for a moment: whoever has them in the end lets them go. */
+	bool handing = m->current ? m->current->phase == HANDING : m->next && m->next->phase == PREPARED;
+
+	(void)loop;
+	(void)events;
+	if (handing)
+		m->drain_later = true;
+	else
+		master_drain(m);
 }
 
 static void on_hup(struct ev_loop *loop, ev_signal *sig, int events)
@@ -386,8 +406,7 @@ static state_result take_over(master *m, master_state *s)
 		if (s->worker) {
 			kill(s->worker, SIGKILL);
 			waitpid(s->worker, NULL, 0);
-			for (int fd = 3; fd < 1024; fd++) /* what it cannot tell apart any more */
-				close(fd);
+			sockets_keep_any(&m->held); /* what it cannot tell apart any more */
 		}
 	}
 	if (rc != STATE_TAKEN)

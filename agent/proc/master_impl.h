@@ -63,7 +63,7 @@ struct master {
 	unsigned log_level, log_format; /* of the environment */
 	int64_t backoff, upgrade_began, last_tick;
 	bool ever_ready;
-	bool hup, again; /* SIGHUP, SIGUSR2 came when it could not be followed */
+	bool hup, again, drain_later; /* SIGHUP, SIGUSR2, SIGUSR1 came when it could not be followed */
 	int stopping;    /* the signal */
 	bool draining, ended;
 	bool becoming; /* it is about to exec itself */
@@ -108,6 +108,8 @@ void master_close_pair(master *m);
 
 /* ---- master.c */
 
+/* Let every connection go, then end. */
+void master_drain(master *m);
 /* What waits until no upgrade is under way. */
 void master_settle(master *m);
 

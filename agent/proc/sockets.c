@@ -2,6 +2,7 @@
 #include "proc/sockets.h"
 
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,7 +11,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { INHERITED_FIRST = 3 };
+enum { INHERITED_FIRST = 3, ANY_MAX = 1024 };
 
 /* Of a unix socket with a file; false: it has none. */
 static bool path_of(int fd, char path[sizeof(struct sockaddr_un) + 1])
@@ -90,6 +91,38 @@ void sockets_take_inherited(sockets *s)
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");
+}
+
+/* A stream that listens, or a datagram socket with an address. */
+static bool is_served(int fd)
+{
+	int type = 0, listens = 0;
+	socklen_t len = sizeof type, name_len = sizeof(struct sockaddr_storage);
+	struct sockaddr_storage name = { 0 };
+
+	if (getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0)
+		return false;
+	if (type != SOCK_DGRAM) {
+		len = sizeof listens;
+		return getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) == 0 && listens;
+	}
+	if (getsockname(fd, (struct sockaddr *)&name, &name_len) != 0)
+		return false;
+	switch (name.ss_family) {
+	case AF_UNIX: return name_len > offsetof(struct sockaddr_un, sun_path);
+	case AF_INET: return ((const struct sockaddr_in *)&name)->sin_port != 0;
+	case AF_INET6: return ((const struct sockaddr_in6 *)&name)->sin6_port != 0;
+	default: return false;
+	}
+}
+
+void sockets_keep_any(sockets *s)
+{
+	for (int fd = INHERITED_FIRST; fd < ANY_MAX; fd++)
+		if (is_served(fd))
+			sockets_keep(s, fd, false, 0);
+		else
+			close(fd);
 }
 
 static void drop(sockets *s, bool added, unsigned worker)

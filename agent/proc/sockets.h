@@ -30,6 +30,9 @@ void sockets_take_inherited(sockets *s);
 /* Takes over `fd`, on failure too. A socket that is held already is only noted as named by this worker. False: no socket, or there
  * is no room. */
 bool sockets_keep(sockets *s, int fd, bool ours, unsigned worker);
+/* Keeps every descriptor of this process, from 3 on, that can be listened on; closes the others. Their files stay: whose they were is
+ * not known any more. */
+void sockets_keep_any(sockets *s);
 /* Lets go of those that this worker did not name. */
 void sockets_drop_unnamed(sockets *s, unsigned worker);
 /* Lets go of those that came with this worker. */

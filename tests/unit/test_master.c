@@ -231,6 +231,10 @@ static int play_worker(control *c)
 	sigaction(SIGUSR1, &act, NULL);
 	for (const char *at = scenario; (at = strstr(at, "listen=")) && sscanf(at, "listen=%31[^ ]", name) == 1; at++)
 		use_socket(c, name);
+	for (int i = 0; said(scenario, "all") && i < atoi(getenv("LISTEN_FDS") ? getenv("LISTEN_FDS") : "0"); i++)
+		control_say(c, CONTROL_KEEP, slice_of("\0", 1), &(int){ 3 + i }, 1);
+	if (said(scenario, "slow"))
+		sleep_ms(2000);
 	say_prepared(c, scenario);
 	if (said(scenario, "hang")) {
 		signal(SIGTERM, SIG_DFL);
@@ -663,6 +667,24 @@ static void test_systemd_watchdog(void)
 	tell(worker_of(&r), SIGSTOP);
 	CHECK(comes(&r, "log", "event=worker_stuck", 1));
 	finish(&r);
+
+	/* What the service manager would start again could do no better. */
+	r = begin_with("", -1, "WATCHDOG_USEC", "400000");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "fail 78");
+	tell(worker_of(&r), SIGKILL);
+	CHECK(comes(&r, "log", "exit_code=78", 3));
+	notified(&r);
+	sleep_ms(1100);
+	n = occurrences(notified(&r), "WATCHDOG=1");
+	CHECK(n >= 4 && n <= 7);
+	set_scenario(&r, "hang");
+	CHECK(comes(&r, "events", "prepared", 2));
+	notified(&r);
+	sleep_ms(1100);
+	n = occurrences(notified(&r), "WATCHDOG=1");
+	CHECK(n >= 4 && n <= 7);
+	finish(&r);
 }
 
 static void test_reload_drain(void)
@@ -923,6 +945,43 @@ static void test_upgrade_refused(void)
 	finish(&r);
 }
 
+/* Between the two, connections are nobody's whom SIGUSR1 could tell to let them go. */
+static void test_upgrade_drained(void)
+{
+	run r = begin("");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "late");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "events", "connections 1", 1));
+	tell(r.master, SIGUSR1);
+	CHECK(exit_of(&r) == 0);
+	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "ready") == 2 && has(&r, "events", "drained"));
+	CHECK(has(&r, "log", "event=upgraded") && !has(&r, "log", "upgrade_failed"));
+	finish(&r);
+
+	/* Its own again. */
+	r = begin("busy");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "dies");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "events", "handover", 1));
+	tell(r.master, SIGUSR1);
+	CHECK(exit_of(&r) == 0);
+	CHECK(has(&r, "events", "resumed") && has(&r, "events", "drained"));
+	finish(&r);
+
+	/* Nothing was given yet: the new one is not needed any more. */
+	r = begin("");
+	CHECK(comes(&r, "events", "ready", 1));
+	set_scenario(&r, "slow");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "events", "started", 2));
+	tell(r.master, SIGUSR1);
+	CHECK(exit_of(&r) == 0);
+	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "ready") == 1 && has(&r, "events", "drained"));
+	finish(&r);
+}
+
 /* The old one crashes while it should hand over; the new one begins without its connections. */
 static void test_upgrade_crash(void)
 {
@@ -965,13 +1024,24 @@ static void test_upgrade_other_version(void)
 /* A new master that cannot read what the old one left (its main() makes it so): the last resort. */
 static void test_state_unreadable(void)
 {
-	run r = begin_with("listen=a.sock", -1, "TEST_BREAK_STATE", "1");
+	char path[] = "/tmp/test_master.sock.XXXXXX";
+	close(mkstemp(path));
+	unlink(path);
+	int fd = unix_socket(path, SOCK_STREAM);
+	listen(fd, 8);
+	run r = begin_with("all listen=a.sock", fd, "TEST_BREAK_STATE", "1");
 	CHECK(comes(&r, "events", "ready", 1));
+	long ino = last_number(&r, "events", "a.sock opened ");
 	copy_self(r.binary);
-	set_scenario(&r, "");
 	tell(r.master, SIGUSR2);
 	CHECK(comes(&r, "log", "is version 9", 1));
 	CHECK(comes(&r, "events", "ready", 3));
+	/* What is listened on, the service manager's socket too, is not closed for a moment. */
+	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "opened") == 1);
+	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "inherits 2") == 2);
+	CHECK(last_number(&r, "events", "a.sock inherited ") == ino);
+	close(fd);
+	unlink(path);
 	tell(r.master, SIGTERM);
 	CHECK(exit_of(&r) == 0);
 	finish(&r);
@@ -1041,6 +1111,8 @@ int main(int argc, char **argv)
 	}
 	/* In a process of its own, as finish() waits for every child there is. */
 	pid_t others = argc < 2 ? fork() : 0;
+	if (others < 0)
+		abort();
 	if (others) {
 		int status = 1;
 		RUN(test_slow);
@@ -1067,6 +1139,7 @@ int main(int argc, char **argv)
 	RUN_IF(test_upgrade_fails);
 	RUN_IF(test_upgrade_fails_busy);
 	RUN_IF(test_upgrade_refused);
+	RUN_IF(test_upgrade_drained);
 	RUN_IF(test_upgrade_crash);
 	RUN_IF(test_upgrade_other_version);
 	RUN_IF(test_state_unreadable);

@@ -996,7 +996,8 @@ static void test_upgrade_crash(void)
 	tell(first, SIGKILL);
 	CHECK(comes(&r, "events", "connections 0", 1));
 	CHECK(comes(&r, "log", "master_upgraded", 1));
-	CHECK(occurrences(text_of(in_dir(r.dir, "log")), "worker_crashed") == 1);
+	/* None where READY comes before the signal of its end. */
+	CHECK(occurrences(text_of(in_dir(r.dir, "log")), "worker_crashed") <= 1);
 	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "started") == 2);
 	CHECK(answers(&r, "a.sock"));
 	tell(r.master, SIGTERM);

@@ -996,7 +996,8 @@ static void test_upgrade_crash(void)
 	tell(first, SIGKILL);
 	CHECK(comes(&r, "events", "connections 0", 1));
 	CHECK(comes(&r, "log", "master_upgraded", 1));
-	CHECK(occurrences(text_of(in_dir(r.dir, "log")), "worker_crashed") == 1);
+	/* None where READY comes before the signal of its end. */
+	CHECK(occurrences(text_of(in_dir(r.dir, "log")), "worker_crashed") <= 1);
 	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "started") == 2);
 	CHECK(answers(&r, "a.sock"));
 	tell(r.master, SIGTERM);
@@ -1092,13 +1093,15 @@ static void test_no_master(void)
 
 int main(int argc, char **argv)
 {
+	enum { PARTS = 3 };
 	control c;
 	err e;
 
-	/* One test alone, by its name. */
+	unsigned part = 0, turn = 0;
+	/* One test alone, by its name; or every third, as they mostly wait. */
 #define RUN_IF(test) \
 	do { \
-		if (argc < 2 || strcmp(argv[1], #test) == 0) \
+		if (argc > 1 ? strcmp(argv[1], #test) == 0 : turn++ % PARTS == part) \
 			RUN(test); \
 	} while (0)
 
@@ -1109,15 +1112,23 @@ int main(int argc, char **argv)
 			state[0] = '9';
 		return control_init(&c, &e) ? play_worker(&c) : master_run(argc, argv);
 	}
-	/* In a process of its own, as finish() waits for every child there is. */
-	pid_t others = argc < 2 ? fork() : 0;
-	if (others < 0)
-		abort();
-	if (others) {
-		int status = 1;
+	/* In processes of their own, as finish() waits for every child there is. */
+	pid_t pids[PARTS] = { 0 };
+	for (part = 0; argc < 2 && part < PARTS; part++) {
+		pids[part] = fork();
+		if (pids[part] < 0)
+			abort();
+		if (pids[part] == 0)
+			break;
+	}
+	if (argc < 2 && part == PARTS) {
 		RUN(test_slow);
-		bool ok = waitpid(others, &status, 0) == others && status == 0;
-		return unit_end() || !ok;
+		for (part = 0; part < PARTS; part++) {
+			int status = 1;
+			if (waitpid(pids[part], &status, 0) != pids[part] || status != 0)
+				unit_failed++;
+		}
+		return unit_end();
 	}
 	prctl(PR_SET_CHILD_SUBREAPER, 1);
 	RUN_IF(test_no_master);

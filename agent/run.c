@@ -230,7 +230,7 @@ static void let_go(agent *a)
 {
 	a->leaving = true;
 	control_say(a->master, CONTROL_DRAINING, (slice){ NULL, 0 }, NULL, 0);
-	workers_drain(a->workers, (double)a->config->drain_timeout);
+	workers_drain(a->workers, (double)a->config->drain_timeout, true);
 	give_up_ledger(a, -1);
 	observer_stop_serving(a->observer);
 }
@@ -311,7 +311,7 @@ static void on_usr1(struct ev_loop *loop, ev_signal *sig, int events)
 	log_event(LOG_INFO, "draining", LOG_I("seconds", a->config->drain_timeout),
 		  LOG_I("connections", workers_connections(a->workers)));
 	observer_draining(a->observer);
-	workers_drain(a->workers, (double)a->config->drain_timeout);
+	workers_drain(a->workers, (double)a->config->drain_timeout, false);
 }
 
 static void on_ended(struct ev_loop *loop, ev_async *async, int events)

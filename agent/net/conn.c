@@ -101,8 +101,7 @@ void conn_close(conn *c)
 	atomic_fetch_sub(&w->shared->loads[w->index].conns, 1);
 	atomic_fetch_sub(&w->shared->connections, 1);
 	counter_add(&w->counters.connections_closed, 1);
-	if (w->stopping && !w->conns)
-		ev_break(w->loop, EVBREAK_ALL);
+	worker_end_if_done(w);
 }
 
 static void set_timer(conn *c, double seconds)

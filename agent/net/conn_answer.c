@@ -219,7 +219,7 @@ static void say_hello(conn *c)
 	if (c->session.healthcheck) {
 		counter_add(&w->counters.healthchecks, 1);
 		/* HAProxy's check fails by it, and the next requests go elsewhere. */
-		if (w->draining) {
+		if (w->draining && !w->shared->replaced) {
 			conn_leave(c, SPOP_NO_RESOURCE, SLICE("the agent is going away"));
 			return;
 		}

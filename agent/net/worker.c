@@ -101,6 +101,13 @@ static void on_pause_end(struct ev_loop *loop, ev_timer *timer, int events)
 
 /* ---- orders */
 
+void worker_end_if_done(worker *w)
+{
+	w->stopping = w->stopping || (w->draining && w->shared->replaced && !w->conns);
+	if (w->stopping && !w->conns)
+		ev_break(w->loop, EVBREAK_ALL);
+}
+
 static void finish_all(worker *w)
 {
 	w->stopping = true;
@@ -111,8 +118,7 @@ static void finish_all(worker *w)
 		after = conn_next(c);
 		conn_finish(c);
 	}
-	if (!w->conns)
-		ev_break(w->loop, EVBREAK_ALL);
+	worker_end_if_done(w);
 }
 
 static void on_drain_end(struct ev_loop *loop, ev_timer *timer, int events)
@@ -151,6 +157,11 @@ static void on_wake(struct ev_loop *loop, ev_async *async, int events)
 		w->draining = true;
 		ev_timer_set(&w->drain_end, s->drain_seconds, 0.);
 		ev_timer_start(loop, &w->drain_end);
+		if (s->replaced) {
+			accepting_set(w, false);
+			ev_timer_stop(loop, &w->accept_pause);
+			worker_end_if_done(w);
+		}
 	}
 }
 

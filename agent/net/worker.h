@@ -32,7 +32,8 @@ typedef struct worker_shared {
 	struct ev_loop *owner; /* the loop to tell when the last thread ends ... */
 	ev_async *ended;       /* ... and the watcher there */
 	double stall_seconds;
-	double drain_seconds;  /* written before `drain` */
+	double drain_seconds;  /* written before `drain` ... */
+	bool replaced;         /* ... as this: another process answers on the same listeners, so nothing more is accepted here */
 	/* Orders. A thread looks at them when it is woken. */
 	atomic_bool freeze, drain, stop;
 	atomic_uint running;   /* threads that still have something to do */
@@ -70,6 +71,8 @@ typedef struct worker {
 /* Takes over one reference of `p`, on failure too. Nothing runs yet. */
 bool worker_init(worker *w, worker_shared *s, unsigned index, policy *p, err *e);
 /* Not of one that runs. What is open is closed without a word. */
+/* From its own thread: ends it where it is to end and the last connection is gone. */
+void worker_end_if_done(worker *w);
 /* Of a thread that has ended: closes its connections. */
 void worker_abandon(worker *w);
 void worker_deinit(worker *w);

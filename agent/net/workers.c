@@ -99,11 +99,12 @@ void workers_set_stall(workers *ws, double seconds)
 	ws->shared.stall_seconds = seconds;
 }
 
-void workers_drain(workers *ws, double seconds)
+void workers_drain(workers *ws, double seconds, bool replaced)
 {
 	if (atomic_load(&ws->shared.drain))
 		return;
 	ws->shared.drain_seconds = seconds;
+	ws->shared.replaced = replaced;
 	atomic_store(&ws->shared.drain, true);
 	wake_all(ws);
 }

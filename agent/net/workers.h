@@ -47,9 +47,10 @@ bool workers_export(workers *ws, bool (*each)(void *ctx, int fd, slice state), v
 /* While frozen, after workers_export(): closes the connections here without a word to HAProxy; they live on elsewhere. The counters stay. */
 void workers_abandon(workers *ws);
 
-/* Lets every connection go with its next answer (its last ACK and the DISCONNECT in one write), the idle ones after `seconds`;
- * health checks are refused from now on, new connections are still answered. Then `ended`. */
-void workers_drain(workers *ws, double seconds);
+/* Lets every connection go with its next answer (its last ACK and the DISCONNECT in one write), the idle ones after `seconds`. Then
+ * `ended`. `replaced`: another process answers on the same listeners; nothing more is accepted here, and the last connection is the end.
+ * Otherwise HAProxy is to go elsewhere: health checks are refused from now on, new connections are still answered. */
+void workers_drain(workers *ws, double seconds, bool replaced);
 /* Answers what was read, says DISCONNECT on each connection, ends: `ended`. */
 void workers_stop(workers *ws);
 /* Of threads that have ended, that are frozen, or that never began. */

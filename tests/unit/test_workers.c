@@ -328,7 +328,7 @@ static void draining_connections_go_with_their_next_answer(void)
 	peer_greet(&busy);
 	peer_greet(&idle);
 	peer_greet(&half);
-	workers_drain(r.ws, 1.2);
+	workers_drain(r.ws, 1.2, false);
 	sleep_ms(50);
 	for (uint64_t i = 0; i < 5; i++)
 		len += question(many + len, sizeof many - len, i, "one-x", 0).len;

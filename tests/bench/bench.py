@@ -173,6 +173,11 @@ def alone(report, bodies, rounds, seconds, thread_counts):
     first = next(of for (name, threads, conns, *_), of in results.items() if name == "1 KB" and threads == 1 and conns == 8)
     report.promise("", "alone, 1 KB, pipelined: decisions/s of a core", median([x["per_core"] for x in first["c"]]), 1e6)
     report.promise("", "the same, (c) / (d)", ratio(first, "c", "d", "per_core"), 0.6)
+    two = next((of for (name, threads, *_), of in results.items() if name == "1 KB" and threads == 2), None)
+    if two:
+        # The load takes its part of both cores, so this is the least that it is.
+        report.promise("", "decisions/s of two threads on two cores, over one thread's on one",
+                       median([x["per_s"] for x in two["c"]]) / median([x["per_s"] for x in first["c"]]), 1.6)
     return [{"body": key[0], "threads": key[1], "connections": key[2], "in_flight": key[3], "rounds": of} for key, of in results.items()]
 
 

@@ -14,8 +14,8 @@ SERVICES = "agent", "haproxy", "openai", "anthropic", "prometheus"
 TOKEN = open("dist/compose/secrets/admin_token").read()
 
 
-def podman(*arguments, check=True):
-    run = subprocess.run(["podman", *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+def podman(*arguments, check=True, stderr=subprocess.STDOUT):
+    run = subprocess.run(["podman", *arguments], stdout=subprocess.PIPE, stderr=stderr)
     text = run.stdout.decode()
     if check and run.returncode:
         sys.exit("podman %s: %d\n%s" % (" ".join(arguments), run.returncode, text))
@@ -91,8 +91,8 @@ def main():
            (502, None, "upstream_auth_unavailable"))
 
     def ledger():
-        rows = [json.loads(line) for line in podman("exec", container("agent"), "spoa-llm", "ledger", "export").splitlines()
-                if line.startswith("{")]
+        rows = [json.loads(line) for line in podman(
+            "exec", container("agent"), "spoa-llm", "ledger", "export", stderr=subprocess.DEVNULL).splitlines()]
         found = sorted((row["model"], row["status"]) for row in rows)
         wanted = sorted([("glm-4.6", 200)] * 4 + [("gpt-5.5", 200)] * 2 + [("claude-sonnet-4-5", 200)] * 2 + [("kimi-k2", 502)])
         return None if found == wanted else found
@@ -132,8 +132,8 @@ def main():
                    stderr=subprocess.DEVNULL)
 
     def loaded():
-        rows = [json.loads(line) for line in podman("exec", container("agent"), "spoa-llm", "ledger", "export").splitlines()
-                if line.startswith("{")]
+        rows = [json.loads(line) for line in podman(
+            "exec", container("agent"), "spoa-llm", "ledger", "export", stderr=subprocess.DEVNULL).splitlines()]
         found = {(row["model"], row["status"]) for row in rows if row["project"] in ("search", "support", "nightly")}
         return None if len(rows) > 20 and len(found) >= 3 else found
     until("the load's requests are in the ledger", loaded, 60)

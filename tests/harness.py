@@ -3,6 +3,7 @@
 Everything started here runs in a session of its own, is ended by its id, and is waited for by polling. When it ends
 its logs are searched for what must never be there: a sanitizer's report, a failed assertion, a credential.
 """
+import contextlib
 import ctypes
 import http.client as http_client
 import itertools
@@ -14,6 +15,7 @@ import re
 import shutil
 import signal
 import socket
+import sqlite3
 import ssl
 import subprocess
 import tempfile
@@ -77,6 +79,17 @@ def accepting(address):
     return True
 
 
+def ledger_made(directory):
+    """Is there a ledger to be read? Its file is there a moment before its tables."""
+    path = pathlib.Path(directory) / "ledger.db"
+    try:
+        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True)) as base:
+            base.execute("select count(*) from requests").fetchall()
+    except sqlite3.Error:
+        return False
+    return True
+
+
 def free_port():
     """Below the range that outgoing connections take theirs from."""
     while True:
@@ -102,6 +115,9 @@ _LIBC = ctypes.CDLL(None)
 
 def _die_with_parent():
     _LIBC.prctl(1, signal.SIGKILL)
+    # A shell's background job ignores these, and so would HAProxy, which is ended by one.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
 def children_of(pid):

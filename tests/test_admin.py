@@ -51,7 +51,7 @@ def admin(work, agents):
             assert done.code == 0, done
         agent = agents(config, env=env)
         agent.env, agent.home, agent.log_address = env, home, log
-        until(lambda: (home / "ledger.db").exists() and harness.accepting(agent.admin), 5, "ledger and admin server are there")
+        until(lambda: harness.ledger_made(home) and harness.accepting(agent.admin), 5, "ledger and admin server are there")
         return agent
     return start
 

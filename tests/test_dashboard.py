@@ -53,7 +53,7 @@ class Agent(harness.Agent):
             assert done.code == 0, done
         super().__init__(directory, config, env=dict({"SPOA_LLM_LOG_KEY": "k"}, **(env or {})))
         # The database is made in the first second in which there is nothing else to do.
-        harness.until(lambda: harness.accepting(self.admin) and (not ledger or (self.home / "ledger.db").exists()), 5, "all is there")
+        harness.until(lambda: harness.accepting(self.admin) and (not ledger or harness.ledger_made(self.home)), 5, "all is there")
 
     def savings(self, since, by):
         done = cli("savings", "--json", "--ledger", self.home, "--since", since, "--by", by)
@@ -264,7 +264,7 @@ def test_live(haproxy, make_mock, page):
         {"id": "r", "usage": {"prompt_tokens": 1000000, "completion_tokens": 10, "total_tokens": 1000010}}).encode())
     admin = "127.0.0.1:%d" % harness.free_port()
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock), "admin_listen": admin}) as gateway:
-        harness.until((gateway.ledger_dir / "ledger.db").exists, 5, "the ledger is made")
+        harness.until(lambda: harness.ledger_made(gateway.ledger_dir), 5, "the ledger is made")
         page.open(admin).live("empty")
         page.js("window.stayed = true; return 0")
         assert gateway.ask("gpt-l").status == 200

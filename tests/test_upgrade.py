@@ -520,7 +520,7 @@ def test_an_upgrade_waits_for_no_job_of_the_admin_server(work):
     (work / "ledger").mkdir()
     config = {"routes": [], "ledger": str(work / "ledger"), "log_listen": "udp@" + logs, "watchdog": 3}
     with harness.Agent(work, config, env={"SPOA_LLM_LOG_KEY": "k"}) as agent:
-        harness.until((work / "ledger" / "ledger.db").exists, 10, "the database")
+        harness.until(lambda: harness.ledger_made(work / "ledger"), 10, "the database")
         for name in os.listdir(work / "ledger"):
             if name.startswith("ledger.db"):
                 (work / "ledger" / name).unlink()

@@ -175,8 +175,8 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
 
 # The benchmark's load generator makes a million decisions in a test too. And an agent of another version, to which no
 # connection can be handed over.
-test-tools: $(BUILD)/other-version
-	@$(MAKE) --no-print-directory SAN= BUILD=build build/bench/spop_load
+test-tools:
+	@$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build build/bench/spop_load build/other-version
 
 VERSIONED := agent/takeover.c agent/net/conn_handover.c
 $(BUILD)/other-version: $(VERSIONED) $(OBJ)

@@ -2,7 +2,6 @@
 and nothing that happens to it sends one astray."""
 import json
 import os
-import pathlib
 import re
 import shutil
 import signal
@@ -152,7 +151,7 @@ def test_upgrades_cost_nothing(gateway, work):
 def test_an_upgrade_that_cannot_hand_over_drains(haproxy, work, monkeypatch):
     """To a version that does not understand the old one's connections, and back: each goes with its next answer. Without
     pipelining that costs nothing, as HAProxy sends nothing behind the question whose answer says goodbye."""
-    other = pathlib.Path(harness.AGENT).parent / "other-version"
+    other = harness.ROOT / "build" / "other-version"
     if not other.exists():
         pytest.fail("make test-tools builds %s" % other)
     binary = work / "spoa-llm"

@@ -13,6 +13,11 @@
 
 enum { INHERITED_FIRST = 3, ANY_MAX = 1024 };
 
+static uint64_t made(const struct stat *st)
+{
+	return (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
+}
+
 /* Of a unix socket with a file; false: it has none. */
 static bool path_of(int fd, char path[sizeof(struct sockaddr_un) + 1])
 {
@@ -39,6 +44,7 @@ static void own(held_socket *h)
 	h->ours = true;
 	h->file_dev = st.st_dev;
 	h->file_ino = st.st_ino;
+	h->file_made = made(&st);
 }
 
 static void let_go(held_socket *h)
@@ -46,7 +52,8 @@ static void let_go(held_socket *h)
 	char path[sizeof(struct sockaddr_un) + 1];
 	struct stat st;
 
-	if (h->ours && path_of(h->fd, path) && lstat(path, &st) == 0 && st.st_dev == h->file_dev && st.st_ino == h->file_ino)
+	if (h->ours && path_of(h->fd, path) && lstat(path, &st) == 0 && st.st_dev == h->file_dev && st.st_ino == h->file_ino &&
+	    made(&st) == h->file_made)
 		unlink(path);
 	close(h->fd);
 }

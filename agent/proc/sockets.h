@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 #include "proc/master.h"
@@ -17,6 +18,7 @@ typedef struct held_socket {
 	bool ours; /* the file at its path is removed with it, as long as it is still this one: */
 	dev_t file_dev;
 	ino_t file_ino;
+	uint64_t file_made; /* ns since 1970: the number of an inode is used again */
 	unsigned added_by, named_by; /* workers, by serial number */
 } held_socket;
 

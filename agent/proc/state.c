@@ -27,8 +27,8 @@ bool state_save(const master_state *s)
 
 	for (size_t i = 0; i < s->held.count; i++) {
 		const held_socket *h = &s->held.items[i];
-		len += (size_t)snprintf(text + len, sizeof text - len, " %d %d %llu %llu", h->fd, h->ours, (unsigned long long)h->file_dev,
-					(unsigned long long)h->file_ino);
+		len += (size_t)snprintf(text + len, sizeof text - len, " %d %d %llu %llu %llu", h->fd, h->ours, (unsigned long long)h->file_dev,
+					(unsigned long long)h->file_ino, (unsigned long long)h->file_made);
 	}
 	snprintf(text + len, sizeof text - len, " %s", s->path);
 	if (setenv(STATE_VARIABLE, text, 1) != 0)
@@ -85,12 +85,14 @@ static bool read_rest(master_state *s, char *at, unsigned serial)
 		bool ours = number(&at, 1, &ok) != 0;
 		dev_t dev = (dev_t)number(&at, ULLONG_MAX, &ok);
 		ino_t ino = (ino_t)number(&at, ULLONG_MAX, &ok);
+		uint64_t made = number(&at, ULLONG_MAX, &ok);
 		if (!ok || !sockets_keep(&s->held, fd, false, serial))
 			return false;
 		held_socket *h = &s->held.items[s->held.count - 1];
 		h->ours = ours;
 		h->file_dev = dev;
 		h->file_ino = ino;
+		h->file_made = made;
 	}
 	if (!ok || *at != '/' || strlen(at) >= sizeof s->path || !is_socket(s->control))
 		return false;

@@ -10,7 +10,7 @@
 
 /* VERSION WORKER CONTROL WATCHDOG RESTARTS LEVEL FORMAT AGAIN SOCKETS {FD OURS DEV INO} PATH, in decimal. In every version the
  * first two are these. */
-enum { TEXT_MAX = 512 + MASTER_SOCKETS * 64 + PATH_MAX };
+enum { TEXT_MAX = 512 + MASTER_SOCKETS * 96 + PATH_MAX };
 
 static void pass_on(const master_state *s, bool on)
 {

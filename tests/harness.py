@@ -366,8 +366,8 @@ class Agent:
 
     @property
     def pid(self):
-        """The worker process's."""
-        return until(lambda: children_of(self.process.pid), 5, "the master has a worker")[0]
+        """The worker process's; the newest one's while another takes over."""
+        return until(lambda: children_of(self.process.pid), 5, "the master has a worker")[-1]
 
     def rss(self, pid=None):
         """Resident memory of the worker process in bytes."""

@@ -4,7 +4,7 @@
 /* What the forward iterator expects next. */
 enum { AT_OPEN, AT_FIRST, AT_COMMA, AT_END };
 
-static size_t skip_space(const char *p, size_t n, size_t at)
+static inline __attribute__((always_inline)) size_t skip_space(const char *p, size_t n, size_t at)
 {
 	while (at < n && json_space(p[at]))
 		at++;

@@ -64,7 +64,8 @@ const char *json_stop_why(json_stop stop);
 
 static inline bool json_space(char c)
 {
-	return c == ' ' || c == '\n' || c == '\r' || c == '\t';
+	/* Of what stands where white space may, nearly nothing is below a space. */
+	return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t');
 }
 
 #endif

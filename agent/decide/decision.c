@@ -35,7 +35,7 @@ static bool contains(slice s, slice what)
 		at = slice_find(s, at, what.ptr[0]);
 		if (s.len - at < what.len)
 			return false;
-		if (memcmp(s.ptr + at, what.ptr, what.len) == 0)
+		if (s.ptr[at + what.len - 1] == what.ptr[what.len - 1] && memcmp(s.ptr + at, what.ptr, what.len) == 0)
 			return true;
 	}
 	return false;

@@ -3,128 +3,164 @@
 
 #include <stddef.h>
 
-/* What becomes of an argument's value. */
+/* The arguments in the order of spoe.conf: name, what becomes of the value, field of llm_request. */
+#define ARGUMENTS(X)                                  \
+	X("id", BYTES, id)                            \
+	X("method", BYTES, method)                    \
+	X("path", BYTES, sample.path)                 \
+	X("model_param", BYTES, sample.model_param)   \
+	X("ctype", BYTES, sample.ctype)               \
+	X("cenc", BYTES, sample.cenc)                 \
+	X("body", BYTES, sample.body)                 \
+	X("tail", BYTES, sample.tail)                 \
+	X("buffered", UINT, sample.buffered)          \
+	X("length", UINT, sample.length)              \
+	X("sized", TRUTH, sample.sized)               \
+	X("upgrade", TRUTH, sample.upgrade)           \
+	X("ua", BYTES, user_agent)                    \
+	X("x_api_key", TRUTH, x_api_key)              \
+	X("api_key", TRUTH, api_key)                  \
+	X("x_goog_api_key", TRUTH, x_goog_api_key)    \
+	X("anthropic_version", TRUTH, anthropic_version) \
+	X("bearer_sk_ant", TRUTH, bearer_sk_ant)      \
+	X("model_hint", BYTES, sample.model_hint)     \
+	X("project", BYTES, project)                  \
+	X("client", BYTES, client)
+
+/* ---- any message */
+
 enum { AS_BYTES, AS_UINT, AS_TRUTH };
 
-typedef struct arg {
-	struct { /* as it stands in the message */
-		unsigned char len;
-		char text[23];
-	} name;
-	uint16_t field; /* offset in llm_request */
+#define ARG(name_, as_, field_) { SLICE_INIT(name_), offsetof(llm_request, field_), AS_##as_ },
+static const struct {
+	slice name;
+	uint16_t field;
 	uint8_t as;
-} arg;
+} args[] = { ARGUMENTS(ARG) };
 
-#define ARG(text_, field_, as_) { { sizeof(text_) - 1, text_ }, offsetof(llm_request, field_), as_ }
-
-/* In the order of spoe.conf, which makes each the one that is expected next. */
-static const arg args[] = {
-	ARG("id", id, AS_BYTES),
-	ARG("method", method, AS_BYTES),
-	ARG("path", sample.path, AS_BYTES),
-	ARG("model_param", sample.model_param, AS_BYTES),
-	ARG("ctype", sample.ctype, AS_BYTES),
-	ARG("cenc", sample.cenc, AS_BYTES),
-	ARG("body", sample.body, AS_BYTES),
-	ARG("tail", sample.tail, AS_BYTES),
-	ARG("buffered", sample.buffered, AS_UINT),
-	ARG("length", sample.length, AS_UINT),
-	ARG("sized", sample.sized, AS_TRUTH),
-	ARG("upgrade", sample.upgrade, AS_TRUTH),
-	ARG("ua", user_agent, AS_BYTES),
-	ARG("x_api_key", x_api_key, AS_TRUTH),
-	ARG("api_key", api_key, AS_TRUTH),
-	ARG("x_goog_api_key", x_goog_api_key, AS_TRUTH),
-	ARG("anthropic_version", anthropic_version, AS_TRUTH),
-	ARG("bearer_sk_ant", bearer_sk_ant, AS_TRUTH),
-	ARG("model_hint", sample.model_hint, AS_BYTES),
-	ARG("project", project, AS_BYTES),
-	ARG("client", client, AS_BYTES),
-};
-
-enum { ARGS = sizeof args / sizeof args[0], NAME_ROOM = sizeof args[0].name };
-
-/* The first bytes of a message are those of `a`'s name, with its length. NAME_ROOM of them can be read; those that are
- * not the name's are masked. */
-static inline bool begins_with(const unsigned char *p, const arg *a)
+static void set(llm_request *r, slice name, const spop_value *v)
 {
-	static const unsigned char masks[2 * NAME_ROOM] = { 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255,
-							    255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255 };
-	uint64_t got[3], want[3], mask[3];
-
-	_Static_assert(sizeof got == NAME_ROOM, "a name is three words");
-	memcpy(got, p, sizeof got);
-	memcpy(want, &a->name, sizeof want);
-	memcpy(mask, masks + NAME_ROOM - 1 - a->name.len, sizeof mask);
-	return (((got[0] ^ want[0]) & mask[0]) | ((got[1] ^ want[1]) & mask[1]) | ((got[2] ^ want[2]) & mask[2])) == 0;
-}
-
-static void set(llm_request *r, const arg *a, const spop_value *v)
-{
-	void *field = (char *)r + a->field;
-
-	if (a->as == AS_BYTES)
-		*(slice *)field = spop_value_bytes(v);
-	else if (a->as == AS_UINT)
-		*(uint64_t *)field = spop_value_uint(v);
-	else
-		*(bool *)field = spop_value_true(v);
-}
-
-/* The values that most arguments have, short texts, booleans and nothing, read without further ado: true, and *at is behind it. */
-static inline bool set_short(llm_request *r, const arg *a, const unsigned char **at, const unsigned char *end)
-{
-	const unsigned char *p = *at;
-	void *field = (char *)r + a->field;
-
-	if (end - p < 2)
-		return false;
-	uint8_t head = *p++, type = head & SPOP_TYPE_MASK;
-	if (a->as == AS_BYTES) {
-		size_t len = type == SPOP_NULL ? 0 : *p;
-		if ((type != SPOP_NULL && type != SPOP_STR && type != SPOP_BIN) || len >= 240 || (ptrdiff_t)len >= end - p)
-			return false;
-		p += type != SPOP_NULL;
-		*(slice *)field = slice_of(type == SPOP_NULL ? NULL : p, len);
-		p += len;
-	} else if (a->as == AS_TRUTH && (type == SPOP_BOOL || type == SPOP_NULL)) {
-		*(bool *)field = type == SPOP_BOOL && (head & SPOP_TRUE);
-	} else {
-		return false;
+	for (unsigned i = 0; i < sizeof args / sizeof args[0]; i++) {
+		void *field = (char *)r + args[i].field;
+		if (!slice_eq(name, args[i].name))
+			continue;
+		if (args[i].as == AS_BYTES)
+			*(slice *)field = spop_value_bytes(v);
+		else if (args[i].as == AS_UINT)
+			*(uint64_t *)field = spop_value_uint(v);
+		else
+			*(bool *)field = spop_value_true(v);
+		return;
 	}
-	*at = p;
-	return true;
 }
 
-static const arg *arg_find(slice name)
+/* ---- a message as our spoe.conf makes it
+ *
+ * Then each name is compared with one that is known when this is compiled, and each value has one of two types. Each
+ * take_*() has read a value that is its argument's and returns what is behind it, or has done nothing and returns NULL. */
+
+typedef const unsigned char *bytes;
+
+#define ALWAYS_INLINE static inline __attribute__((always_inline))
+
+/* The bytes at `at`, `n` of them, where two texts differ; never more than 8. */
+ALWAYS_INLINE uint64_t differ(bytes a, const char *b, size_t at, size_t n)
 {
-	for (unsigned i = 0; i < ARGS; i++)
-		if (slice_eq(name, slice_of(args[i].name.text, args[i].name.len)))
-			return &args[i];
-	return NULL;
+	uint64_t x = 0, y = 0;
+
+	memcpy(&x, a + at, n);
+	memcpy(&y, b + at, n);
+	return x ^ y;
+}
+
+/* memcmp(a, b, len) == 0 of a name whose length is known when this is compiled: a few words that overlap, and no call. */
+ALWAYS_INLINE bool same_name(bytes a, const char *b, size_t len)
+{
+	_Static_assert(sizeof "anthropic_version" <= 24, "the longest name is covered by three words");
+	if (len >= 8)
+		return (differ(a, b, 0, 8) | (len > 16 ? differ(a, b, 8, 8) : 0) | differ(a, b, len - 8, 8)) == 0;
+	if (len >= 4)
+		return (differ(a, b, 0, 4) | differ(a, b, len - 4, 4)) == 0;
+	return (differ(a, b, 0, 2) | differ(a, b, len - 2, 2)) == 0;
+}
+
+/* What is behind the name and has a byte at least; NULL: another name, or the end. */
+ALWAYS_INLINE bytes take_name(bytes p, bytes end, const char *name, size_t len)
+{
+	if ((size_t)(end - p) < len + 2 || p[0] != len || !same_name(p + 1, name, len))
+		return NULL;
+	return p + 1 + len;
+}
+
+ALWAYS_INLINE bytes take_BYTES(bytes p, bytes end, slice *field)
+{
+	cursor c = { p + 1, end, false };
+
+	if (*p == SPOP_NULL)
+		return p + 1;
+	if (*p != SPOP_STR && *p != SPOP_BIN)
+		return NULL;
+	slice text = cursor_take(&c, varint_read(&c));
+	if (c.failed)
+		return NULL;
+	*field = text;
+	return c.pos;
+}
+
+ALWAYS_INLINE bytes take_UINT(bytes p, bytes end, uint64_t *field)
+{
+	cursor c = { p + 1, end, false };
+
+	if (*p != SPOP_INT64)
+		return NULL;
+	uint64_t number = varint_read(&c);
+	if (c.failed || number > INT64_MAX)
+		return NULL;
+	*field = number;
+	return c.pos;
+}
+
+ALWAYS_INLINE bytes take_TRUTH(bytes p, bytes end, bool *field)
+{
+	(void)end;
+	if (*p != SPOP_NULL && *p != SPOP_BOOL && *p != (SPOP_BOOL | SPOP_TRUE))
+		return NULL;
+	*field = *p == (SPOP_BOOL | SPOP_TRUE);
+	return p + 1;
+}
+
+/* The arguments up to the first that is not as expected. `r` is empty. */
+static void read_expected(llm_request *r, cursor *c, unsigned *left)
+{
+	bytes p = c->pos, end = c->end;
+	unsigned n = *left;
+
+#define TAKE(name_, as_, field_)                                     \
+	{                                                            \
+		bytes at = take_name(p, end, name_, sizeof name_ - 1); \
+		if (n == 0 || !at)                                   \
+			goto out;                                    \
+		at = take_##as_(at, end, &r->field_);                \
+		if (!at)                                             \
+			goto out;                                    \
+		p = at;                                              \
+		n--;                                                 \
+	}
+	ARGUMENTS(TAKE)
+out:
+	c->pos = p;
+	*left = n;
 }
 
 void request_read(llm_request *r, spop_message *m)
 {
 	cursor c = *m->from;
-	const arg *next = args;
-	unsigned left = m->args;
+	slice name;
+	spop_value value;
 
 	*r = (llm_request){ .id = { NULL, 0 } };
-	for (; left > 0 && !c.failed; left--) {
-		const arg *a = next;
-		if (c.end - c.pos >= NAME_ROOM && begins_with(c.pos, a))
-			c.pos += 1 + a->name.len;
-		else
-			a = arg_find(spop_name_read(&c));
-		if (a)
-			next = a + 1 < args + ARGS ? a + 1 : args;
-		if (a && set_short(r, a, &c.pos, c.end))
-			continue;
-		spop_value v = spop_value_read(&c);
-		if (a && !c.failed)
-			set(r, a, &v);
-	}
+	read_expected(r, &c, &m->args);
 	*m->from = c;
-	m->args = left;
+	while (spop_arg_next(m, &name, &value))
+		set(r, name, &value);
 }

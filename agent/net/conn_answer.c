@@ -136,18 +136,22 @@ void conn_leave(conn *c, spop_status status, slice message)
 	c->leaving = true;
 }
 
-/* The ACK of an llm-request. False: no memory for it. */
-static bool answer_request(conn *c, const spop_event *e, spop_message *m, uint64_t *since)
+typedef enum answered { ANSWERED, ANSWER_MALFORMED, ANSWER_NO_MEMORY } answered;
+
+/* The ACK of an llm-request. */
+static answered answer_request(conn *c, const spop_event *e, spop_message *m, uint64_t *since)
 {
 	worker *w = c->worker;
 	decision *d = &w->decision;
 	bool fell_back = false;
 
 	request_read(&w->request, m);
+	if (!spop_messages_skip(m->from))
+		return ANSWER_MALFORMED;
 	decide(w->policy, &w->request, d);
 	size_t room = decision_ack_room(d);
 	if (!conn_room(c, room))
-		return false;
+		return ANSWER_NO_MEMORY;
 	wrote(c, decision_ack(d, &c->session, c->out.data + c->out.end, room, e->stream_id, e->frame_id, &fell_back));
 	if (d->ask_again && !fell_back) {
 		counter_add(&w->counters.asked_for_more, 1);
@@ -162,11 +166,26 @@ static bool answer_request(conn *c, const spop_event *e, spop_message *m, uint64
 		log_allowed(&w->request, d);
 	if (fell_back)
 		log_too_large(c, &w->request, d);
-	return true;
+	return ANSWERED;
 }
 
-/* Every NOTIFY gets its one ACK here, whatever happens. False: no memory for it. */
-static bool answer(conn *c, const spop_event *e, uint64_t *since)
+/* The ACK of an llm-response. */
+static answered answer_response(conn *c, const spop_event *e, spop_message *m)
+{
+	size_t room = CONTROL_ROOM + USAGE_FRAGMENT_MAX;
+
+	if (!conn_room(c, room))
+		return ANSWER_NO_MEMORY;
+	size_t len = response_ack(m, &c->session, c->out.data + c->out.end, room, e->stream_id, e->frame_id);
+	if (!spop_messages_skip(m->from))
+		return ANSWER_MALFORMED;
+	counter_add(&c->worker->counters.responses, 1);
+	wrote(c, len);
+	return ANSWERED;
+}
+
+/* Every NOTIFY gets its one ACK here, whatever happens. */
+static answered answer(conn *c, const spop_event *e, uint64_t *since)
 {
 	cursor messages = cursor_of(e->messages);
 	spop_message m;
@@ -178,23 +197,20 @@ static bool answer(conn *c, const spop_event *e, uint64_t *since)
 		if (slice_eq(m.name, SLICE("llm-request")))
 			return answer_request(c, e, &m, since);
 		if (slice_eq(m.name, SLICE("llm-response"))) {
-			size_t room = CONTROL_ROOM + USAGE_FRAGMENT_MAX;
-			if (!conn_room(c, room))
-				return false;
-			counter_add(&c->worker->counters.responses, 1);
-			wrote(c, response_ack(&m, &c->session, c->out.data + c->out.end, room, e->stream_id, e->frame_id));
 			*since = 0;
-			return true;
+			return answer_response(c, e, &m);
 		}
 		while (spop_arg_next(&m, &name, &value))
 			;
 	}
+	if (messages.failed)
+		return ANSWER_MALFORMED;
 	/* One that is not for us is answered by no action; of a request HAProxy then forwards nothing. */
 	if (!conn_room(c, CONTROL_ROOM))
-		return false;
+		return ANSWER_NO_MEMORY;
 	spop_writer w = spop_ack_begin(&c->session, c->out.data + c->out.end, CONTROL_ROOM, e->stream_id, e->frame_id);
 	wrote(c, frame_end(&w));
-	return true;
+	return ANSWERED;
 }
 
 /* Is pipelining to be announced to this HAProxy, which offers it? `s->async` tells one of 3.0 or older. */
@@ -235,6 +251,32 @@ static void say_hello(conn *c)
 		  LOG_I("pipelining", c->session.pipelining), LOG_I("healthcheck", c->session.healthcheck));
 }
 
+static void say_error(conn *c, const spop_event *e)
+{
+	counter_add(&c->worker->counters.spop_errors, 1);
+	log_event(LOG_WARN, "spop_error", LOG_I("fd", c->fd), LOG_I("status", e->status), LOG_S("problem", e->reason),
+		  LOG_C("instead", "the connection is closed"));
+	conn_leave(c, e->status, e->reason);
+}
+
+static void take_notify(conn *c, const spop_event *e, uint64_t *since)
+{
+	spop_event malformed;
+
+	c->answered = c->worker->draining;
+	switch (answer(c, e, since)) {
+	case ANSWERED:
+		break;
+	case ANSWER_MALFORMED:
+		malformed = spop_session_malformed(&c->session);
+		say_error(c, &malformed);
+		break;
+	case ANSWER_NO_MEMORY:
+		conn_leave(c, SPOP_NO_RESOURCE, SLICE("out of memory"));
+		break;
+	}
+}
+
 size_t conn_answer(conn *c, slice *in)
 {
 	net_counters *n = &c->worker->counters;
@@ -254,9 +296,7 @@ size_t conn_answer(conn *c, slice *in)
 		case SPOP_NOTIFY:
 			if (!since)
 				since = now_ns();
-			c->answered = c->worker->draining;
-			if (!answer(c, &e, &since))
-				conn_leave(c, SPOP_NO_RESOURCE, SLICE("out of memory"));
+			take_notify(c, &e, &since);
 			break;
 		case SPOP_SKIPPED:
 			log_event(LOG_DEBUG, "frame_skipped", LOG_I("fd", c->fd));
@@ -267,10 +307,7 @@ size_t conn_answer(conn *c, slice *in)
 			conn_leave(c, SPOP_OK, SLICE("bye"));
 			break;
 		case SPOP_ERROR:
-			counter_add(&n->spop_errors, 1);
-			log_event(LOG_WARN, "spop_error", LOG_I("fd", c->fd), LOG_I("status", e.status), LOG_S("problem", e.reason),
-				  LOG_C("instead", "the connection is closed"));
-			conn_leave(c, e.status, e.reason);
+			say_error(c, &e);
 			break;
 		}
 	}

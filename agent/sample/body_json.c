@@ -45,23 +45,26 @@ static void take_model(const json_member *m, bool exact, named *n)
 		named_add(n, exact, raw, name_fault(raw));
 }
 
-/* Most keys, told at a glance: they begin like neither "model" nor "stream", nor with an escape, and are plain ASCII. */
+/* Most keys, told at a glance: their first two letters are neither those of "model" nor of "stream", nor an escape, and they
+ * are plain ASCII. */
 static inline bool neither(slice key)
 {
-	uint64_t word, all = 0;
+	uint64_t all = 0;
+	uint32_t half;
 	size_t i = 0;
 
-	if (key.len == 0)
-		return true;
-	if (ascii_lower(key.ptr[0]) == 'm' || key.ptr[0] == 's' || key.ptr[0] == '\\')
+	if (key.len < 2)
+		return key.len == 0 || ((unsigned char)key.ptr[0] < 0x80 && key.ptr[0] != '\\');
+	if (key.ptr[0] == '\\' || key.ptr[1] == '\\' || (ascii_lower(key.ptr[0]) == 'm' && ascii_lower(key.ptr[1]) == 'o') ||
+	    (key.ptr[0] == 's' && key.ptr[1] == 't'))
 		return false;
-	for (; i + sizeof word <= key.len; i += sizeof word) {
-		memcpy(&word, key.ptr + i, sizeof word);
-		all |= word;
+	for (; i + sizeof half <= key.len; i += sizeof half) {
+		memcpy(&half, key.ptr + i, sizeof half);
+		all |= half;
 	}
 	for (; i < key.len; i++)
 		all |= (unsigned char)key.ptr[i];
-	return (all & 0x8080808080808080u) == 0;
+	return (all & 0x80808080u) == 0;
 }
 
 /* What a top-level member says. `last`: no member before it said `stream`, or they are looked at from the first to the last, so

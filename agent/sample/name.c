@@ -3,12 +3,31 @@
 
 #include "base/json.h"
 
+/* What nearly every name is; eight bytes at a time. */
+static bool printable_ascii(slice s)
+{
+	const uint64_t each = 0x0101010101010101u;
+	uint64_t word, odd = 0;
+	size_t i = 0;
+
+	for (; s.len - i >= sizeof word; i += sizeof word) {
+		memcpy(&word, s.ptr + i, sizeof word);
+		odd |= word | (word - each * 0x20) | (word + each); /* the highest bit of a byte: beyond ASCII, below 0x20, 0x7f */
+	}
+	odd &= each * 0x80;
+	for (; i < s.len; i++)
+		odd |= (unsigned char)(s.ptr[i] - 0x20) >= 0x7f - 0x20;
+	return odd == 0;
+}
+
 const char *name_fault(slice name)
 {
 	if (name.len == 0)
 		return "the model is empty";
 	if (name.len > MODEL_MAX)
 		return "the model's name is too long";
+	if (printable_ascii(name))
+		return NULL;
 	for (size_t i = 0; i < name.len; i++) {
 		unsigned char c = (unsigned char)name.ptr[i];
 		if (c >= 0x20 && c < 0x7f)

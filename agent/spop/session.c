@@ -99,66 +99,21 @@ static spop_event take_disconnect(spop_session *s, const frame *f)
 	return e;
 }
 
-/* One argument, whose bytes nobody wants yet. */
-static inline void arg_skip(cursor *c)
+bool spop_messages_skip(cursor *messages)
 {
-	spop_name_read(c);
-	uint8_t type = cursor_u8(c) & SPOP_TYPE_MASK;
-	if (type == SPOP_STR || type == SPOP_BIN)
-		cursor_take(c, varint_read(c));
-	else if (type >= SPOP_INT32 && type <= SPOP_UINT64)
-		varint_read(c);
-	else if (type == SPOP_IPV4)
-		cursor_take(c, 4);
-	else if (type == SPOP_IPV6)
-		cursor_take(c, 16);
-	else if (type > SPOP_BIN)
-		cursor_fail(c);
+	spop_message m;
+	slice name;
+	spop_value value;
+
+	while (spop_message_next(messages, &m))
+		while (spop_arg_next(&m, &name, &value))
+			;
+	return !messages->failed;
 }
 
-/* The same for the arguments that most are, a short name with a short text, a boolean or nothing; false: nothing was done. */
-static inline bool arg_skip_short(cursor *c)
+spop_event spop_session_malformed(spop_session *s)
 {
-	enum { NAME = 28 };
-	const unsigned char *p = c->pos;
-
-	if (c->end - p < NAME + 3 || *p > NAME)
-		return false;
-	p += 1 + *p;
-	uint8_t type = *p++ & SPOP_TYPE_MASK;
-	if (type == SPOP_STR || type == SPOP_BIN) {
-		if (*p >= 240 || *p >= c->end - p)
-			return false;
-		p += 1 + *p;
-	} else if (type > SPOP_BOOL) {
-		return false;
-	}
-	c->pos = p;
-	return true;
-}
-
-static bool messages_valid(slice payload)
-{
-	cursor c = cursor_of(payload);
-
-	while (!cursor_done(&c)) {
-		spop_name_read(&c);
-		unsigned args = cursor_u8(&c);
-		while (args-- && !c.failed)
-			if (!arg_skip_short(&c))
-				arg_skip(&c);
-	}
-	return !c.failed;
-}
-
-static spop_event take_notify(spop_session *s, const frame *f)
-{
-	if (!messages_valid(f->payload))
-		return fail(s, SPOP_INVALID, SLICE("NOTIFY is cut or has a value of unknown type"));
-	return (spop_event){ .type = SPOP_NOTIFY,
-			     .stream_id = f->stream_id,
-			     .frame_id = f->frame_id,
-			     .messages = f->payload };
+	return fail(s, SPOP_INVALID, SLICE("NOTIFY is cut or has a value of unknown type"));
 }
 
 spop_event spop_session_next(spop_session *s, slice *in)
@@ -187,7 +142,7 @@ spop_event spop_session_next(spop_session *s, slice *in)
 		return take_hello(s, &f);
 	switch (f.type) {
 	case FRAME_NOTIFY:
-		return take_notify(s, &f);
+		return (spop_event){ .type = SPOP_NOTIFY, .stream_id = f.stream_id, .frame_id = f.frame_id, .messages = f.payload };
 	case FRAME_HAPROXY_DISCONNECT:
 		return take_disconnect(s, &f);
 	case FRAME_HAPROXY_HELLO:

@@ -37,9 +37,12 @@ typedef struct spop_event {
 
 void spop_session_init(spop_session *s, uint32_t max_frame, bool allow_pipelining);
 
-/* Takes the first frame off `*in`. After DISCONNECT or ERROR nothing more is taken. Payloads of NOTIFY frames are
- * checked whole here, so that iterating over them cannot fail later. */
+/* Takes the first frame off `*in`. After DISCONNECT or ERROR nothing more is taken. The messages of a NOTIFY are read once, by
+ * the caller, who finds out whether they are well-formed when it has read them (spop_messages_skip()), before it acts on any. */
 spop_event spop_session_next(spop_session *s, slice *in);
+
+/* Instead of the NOTIFY's, the event of one whose messages turned out to be malformed. */
+spop_event spop_session_malformed(spop_session *s);
 
 typedef struct spop_message {
 	slice name;
@@ -68,6 +71,9 @@ static inline bool spop_arg_next(spop_message *m, slice *name, spop_value *value
 	*value = spop_value_read(m->from);
 	return !m->from->failed;
 }
+
+/* Reads what is left of the messages. False: something was malformed, in these or in those that were read before. */
+bool spop_messages_skip(cursor *messages);
 
 /* Each returns the bytes written to `room`, or 0 when they did not fit. */
 size_t spop_write_hello(const spop_session *s, unsigned char *room, size_t room_len);

@@ -93,6 +93,8 @@ static bool answer(spop_session *s, const policy *p, slice in, unsigned char *ro
 	if (!spop_message_next(&messages, &m) || !slice_eq(m.name, SLICE("llm-request")))
 		return false;
 	request_read(&request, &m);
+	if (!spop_messages_skip(&messages))
+		return false;
 	decide(p, &request, &d);
 	return decision_ack_room(&d) <= room_len &&
 	       decision_ack(&d, s, room, room_len, e.stream_id, e.frame_id, &fell_back) > 0 && !fell_back &&

@@ -246,6 +246,26 @@ static void check_response(cursor c)
 	HOLDS(len > 0 && frame_decode(slice_of(out, len), s.max_frame, &f, &used) == FRAME_OK && used == len);
 }
 
+/* Arguments as they come: they are as malformed as spop_messages_skip() says, and are never read past. */
+static void check_arguments(cursor c)
+{
+	size_t len = cursor_left(&c);
+	unsigned char *exact = malloc(len + 1);
+	spop_message m;
+	llm_request r;
+
+	HOLDS(exact);
+	if (len)
+		memcpy(exact, c.pos, len);
+	cursor messages = cursor_of(slice_of(exact, len)), again = messages;
+	bool begun = spop_message_next(&messages, &m);
+	if (begun)
+		request_read(&r, &m);
+	HOLDS(!begun || m.args == 0 || messages.failed);
+	HOLDS(spop_messages_skip(&messages) == spop_messages_skip(&again));
+	free(exact);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static unsigned char room[FRAME_MAX];
@@ -262,6 +282,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	if (mode & 64) {
 		check_response(c);
+		return 0;
+	}
+	if (mode & 32) {
+		check_arguments(c);
 		return 0;
 	}
 	if (!policies[mode & 7])

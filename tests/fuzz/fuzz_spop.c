@@ -230,7 +230,8 @@ typedef struct seen {
 	spop_status status;
 } seen;
 
-static uint64_t sum_messages(slice messages)
+/* `valid` says whether they are well-formed. */
+static uint64_t sum_messages(slice messages, bool *valid)
 {
 	cursor c = cursor_of(messages);
 	spop_message m;
@@ -243,7 +244,9 @@ static uint64_t sum_messages(slice messages)
 		while (spop_arg_next(&m, &name, &v))
 			sum = add_value(add(sum, name.ptr, name.len), &v);
 	}
-	HOLDS(!c.failed && c.pos == c.end); /* it was checked when it came */
+	cursor again = cursor_of(messages);
+	HOLDS(c.pos == c.end && spop_messages_skip(&again) == !c.failed && cursor_done(&again));
+	*valid = !c.failed;
 	return sum;
 }
 
@@ -293,7 +296,15 @@ static size_t play(uint32_t max, bool pipelining, size_t piece, seen *out)
 		if (e.type == SPOP_MORE) {
 			HOLDS(used == 0 && e.need > have && e.need <= FRAME_PREFIX + (size_t)s.max_frame);
 		} else {
-			out[count++] = (seen){ e.type, e.stream_id, e.frame_id, e.type == SPOP_NOTIFY ? sum_messages(e.messages) : 0, e.status };
+			uint64_t sum = 0;
+			bool valid = true;
+			if (e.type == SPOP_NOTIFY)
+				sum = sum_messages(e.messages, &valid);
+			if (!valid) {
+				e = spop_session_malformed(&s);
+				HOLDS(e.type == SPOP_ERROR && s.state == SPOP_ENDED);
+			}
+			out[count++] = (seen){ e.type, e.stream_id, e.frame_id, valid ? sum : 0, e.status };
 			HOLDS(e.type == SPOP_ERROR || used > 0);
 			HOLDS(s.max_frame <= max && s.max_frame >= FRAME_SIZE_MIN);
 			HOLDS(!s.pipelining || pipelining);

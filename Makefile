@@ -176,13 +176,17 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
 # The benchmark's load generator makes a million decisions in a test too. And an agent of another version, to which no
 # connection can be handed over.
 test-tools:
-	@$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build build/bench/spop_load build/other-version
+	@$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build build/bench/spop_load build/other-version build/failmalloc.so
 
 VERSIONED := agent/takeover.c agent/net/conn_handover.c
 $(BUILD)/other-version: $(VERSIONED) $(OBJ)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(NO_LTO) $(CPPFLAGS) -DHANDOVER_VERSION=2 $(LDFLAGS) -o $@ $(VERSIONED) \
 		$(filter-out $(VERSIONED:%.c=$(BUILD)/obj/%.o),$(OBJ)) $(LIBS)
+
+$(BUILD)/failmalloc.so: tests/failmalloc.c
+	@echo "  CC $@"
+	@$(CC) -std=c11 -O1 $(WARN) -Werror -fPIC -shared -o $@ $<
 
 # One HAProxy, the machine's own; HAPROXY=PATH for another.
 test-quick: all test-tools

@@ -279,7 +279,7 @@ bool explain_json(FILE *f, const policy *p, slice question, err *e)
 	/* A string of C ends there; what is behind it would go unseen. */
 	bool nul = memmem(question.ptr ? question.ptr : "", question.len, "\\u0000", 6) != NULL;
 	cJSON *json = question.len ? cJSON_ParseWithLengthOpts(question.ptr, question.len + 1, &end, 1) : NULL;
-	bool ok = !nul && cJSON_IsObject(json);
+	bool ok = !nul && json && cJSON_IsObject(json);
 	if (!ok)
 		err_set(e, "a JSON object with model, method, path, headers and body, each optional, is expected%s",
 			nul ? ", without \\u0000" : "");

@@ -418,7 +418,8 @@ static void print_doubts(const savings_report *r)
 	for (size_t i = 0; i < r->models.count && i < UNPRICED_SHOWN; i++) {
 		int width = print_label(label, &r->terminal, label_of(&r->models.items[i]), LABEL_MAX);
 		bool last = i + 1 == r->models.count;
-		strcat(label, last ? ")" : i + 1 < UNPRICED_SHOWN ? "," : "");
+		size_t len = strlen(label);
+		snprintf(label + len, sizeof label - len, "%s", last ? ")" : i + 1 < UNPRICED_SHOWN ? "," : "");
 		flow_word(&f, label, width + (last || i + 1 < UNPRICED_SHOWN));
 	}
 	if (r->models.count > UNPRICED_SHOWN) {

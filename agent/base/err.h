@@ -12,14 +12,21 @@ typedef struct err {
 	char text[512];
 } err;
 
-/* Always returns false, so that a function can `return err_set(e, ...)`. */
-__attribute__((format(printf, 2, 3))) static inline bool err_set(err *e, const char *fmt, ...)
+__attribute__((format(printf, 2, 3))) static inline void err_write(err *e, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
 	vsnprintf(e->text, sizeof e->text, fmt, args);
 	va_end(args);
+}
+
+static inline bool err_false(void)
+{
 	return false;
 }
+
+/* Always false, so that a function can `return err_set(e, ...)`. A macro, since neither compiler nor analyser looks into a
+ * function of variable arguments, and each would think that it may be true. */
+#define err_set(...) (err_write(__VA_ARGS__), err_false())
 
 #endif

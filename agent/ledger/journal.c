@@ -251,14 +251,21 @@ fail:
 
 /* ---- writing */
 
+/* The one that is written to; NULL: the next flush begins one. */
+static segment *open_segment(const journal *j)
+{
+	return j->fd >= 0 && j->count ? &j->segs[j->count - 1] : NULL;
+}
+
 /* Keeps what is on disk; the next flush begins a new segment. */
 static void end_segment(journal *j)
 {
-	if (j->fd < 0)
+	const segment *s = open_segment(j);
+
+	if (!s)
 		return;
 	close(j->fd);
 	j->fd = -1;
-	segment *s = &j->segs[j->count - 1];
 	if (s->size == 0) {
 		char *path = segment_path(j, s->number);
 		if (path)
@@ -405,7 +412,7 @@ static bool flush(journal *j)
 	if (buf_len(&j->pending) && j->fd >= 0)
 		check_segment(j);
 	while (buf_len(&j->pending)) {
-		const segment *last = j->fd >= 0 ? &j->segs[j->count - 1] : NULL;
+		const segment *last = open_segment(j);
 		uint64_t size = last && last->size ? last->size : SEGMENT_HEADER;
 		uint64_t head = last && last->size ? 0 : SEGMENT_HEADER;
 		size_t first = entry_size(j->pending.data + j->pending.start);
@@ -545,7 +552,8 @@ void journal_release(journal *j, journal_mark upto)
 		j->flushed = upto.position;
 	}
 	/* One that is written stays until it is full, unless the room it takes is what is missing. */
-	bool full = j->fd >= 0 && j->segs[j->count - 1].size > j->segment_bytes / 2;
+	const segment *last = open_segment(j);
+	bool full = last && last->size > j->segment_bytes / 2;
 	remove_released(j, full || j->stats.failing);
 	leave(j);
 }

@@ -79,6 +79,8 @@ static bool split(logsock *s, buf *in)
 	for (;;) {
 		slice have = buf_slice(in);
 		size_t len = 0, at = 0;
+		if (!have.ptr)
+			return true;
 		while (at < have.len && at < LENGTH_DIGITS && have.ptr[at] >= '0' && have.ptr[at] <= '9')
 			len = len * 10 + (size_t)(have.ptr[at++] - '0');
 		if (at == have.len && at < LENGTH_DIGITS)
@@ -306,10 +308,11 @@ void logsock_free(logsock *s, void (*each)(void *ctx, int fd, slice begun), void
 			on_stream(s->loop, &st->io, EV_READ);
 	}
 	on_turn(s->loop, &s->turn, 0);
-	while (s->streams) {
+	for (stream *st = s->streams, *after; st; st = after) {
+		after = st->next;
 		if (each)
-			each(ctx, s->streams->io.fd, buf_slice(&s->streams->in));
-		stream_close(s->streams);
+			each(ctx, st->io.fd, buf_slice(&st->in));
+		stream_close(st);
 	}
 	ev_prepare_stop(s->loop, &s->turn);
 	for (size_t i = 0; i < s->count; i++)

@@ -57,10 +57,10 @@ void workers_free(workers *ws)
 {
 	if (!ws)
 		return;
-	for (unsigned i = 0; ws->all && i < ws->shared.threads; i++) {
-		worker_join(&ws->all[i]);
+	if (ws->all)
+		workers_freeze(ws);
+	for (unsigned i = 0; ws->all && i < ws->shared.threads; i++)
 		worker_deinit(&ws->all[i]);
-	}
 	free(ws->all);
 	free(ws->shared.loads);
 	free(ws);

@@ -53,7 +53,7 @@ void workers_abandon(workers *ws);
 void workers_drain(workers *ws, double seconds, bool replaced);
 /* Answers what was read, says DISCONNECT on each connection, ends: `ended`. */
 void workers_stop(workers *ws);
-/* Of threads that have ended, that are frozen, or that never began. */
+/* Threads that still run (a start that failed behind workers_start()) are frozen first. */
 void workers_free(workers *ws);
 
 /* From any thread. */

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <inttypes.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
@@ -107,10 +108,11 @@ static uint64_t open_files(void)
 static uint64_t resident(void)
 {
 	FILE *f = fopen("/proc/self/statm", "re");
-	uint64_t pages = 0;
+	char text[128];
+	/* The second number. */
+	const char *at = f && fgets(text, sizeof text, f) ? strchr(text, ' ') : NULL;
+	uint64_t pages = at ? strtoull(at, NULL, 10) : 0;
 
-	if (f && fscanf(f, "%*u %" SCNu64, &pages) != 1)
-		pages = 0;
 	if (f)
 		fclose(f);
 	return pages * (uint64_t)sysconf(_SC_PAGESIZE);

@@ -21,7 +21,7 @@ static uint64_t made(const struct stat *st)
 /* Of a unix socket with a file; false: it has none. */
 static bool path_of(int fd, char path[sizeof(struct sockaddr_un) + 1])
 {
-	struct sockaddr_un name;
+	struct sockaddr_un name = { 0 };
 	socklen_t len = sizeof name;
 
 	if (getsockname(fd, (struct sockaddr *)&name, &len) != 0 || name.sun_family != AF_UNIX)

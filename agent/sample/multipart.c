@@ -15,6 +15,8 @@ static bool blank(slice s)
 	return true;
 }
 
+static const char quotable[] = { '"', ',', ' ', '\t', '\\' }; /* stand in a quoted value only */
+
 /* The next parameter at header[*at], which is a ';' or the end. 1: *out is set; 0: there is none; -1: not well-formed. */
 static int param_next(slice header, size_t *at, param *out)
 {
@@ -52,7 +54,7 @@ static int param_next(slice header, size_t *at, param *out)
 		i = slice_find(header, i, ';');
 		out->value = slice_trim(slice_of(header.ptr + begin, i - begin));
 		for (size_t k = 0; k < out->value.len; k++)
-			if (memchr("\", \t\\", out->value.ptr[k], 5))
+			if (memchr(quotable, out->value.ptr[k], sizeof quotable))
 				return -1;
 	}
 	while (i < header.len && (header.ptr[i] == ' ' || header.ptr[i] == '\t'))

@@ -1,0 +1,253 @@
+"""Out of memory in a running agent: the Nth allocation of its worker fails, for many N over its start and over a small day's work. A
+decision is the right one or a refusal; what a page or the ledger tells is true; a worker may end of it (libev's way), and then the
+master brings another. tests/unit/test_oom.c does the same to the parts, for every N."""
+import contextlib
+import gzip
+import json
+import mmap
+import os
+import signal
+import socket
+import sqlite3
+import struct
+import subprocess
+import time
+
+import pytest
+
+import harness
+import loglines
+import spop
+from harness import until
+from loglines import Maker
+
+SHIM = harness.ROOT / "build" / "failmalloc.so"
+STEPS = int(os.environ.get("MEMORY_STEPS", "40"))     # how many N of each part
+NEVER = 1 << 62
+KEY, OPERATOR = harness.secret("memory-log"), harness.secret("memory-operator")
+CHAT = "/v1/chat/completions"
+FORM = (b"--b0\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nglm-form\r\n--b0\r\nContent-Disposition: form-data; name=\"file\"; "
+        b"filename=\"a\"\r\n\r\n" + b"x" * 3000 + b"\r\n--b0--\r\n")
+BODY = b'{"model":"%s","messages":[{"role":"user","content":"' + b"word " * 400 + b'"}]}'
+# Question, and the model and route of its answer.
+QUESTIONS = [
+    (dict(body=BODY % b"glm-1"), "glm-1", "glm-"),
+    (dict(body=gzip.compress(BODY % b"glm-2"), cenc="gzip"), "glm-2", "glm-"),
+    (dict(body=FORM, ctype="multipart/form-data; boundary=b0", path="/v1/audio/transcriptions"), "glm-form", "glm-"),
+    (dict(body=b'{"messages":[],"mode\\u006c":"gpt-\\u0035"}'), "gpt-5", "rest"),
+    (dict(body=b'{"model":"gone-1"}'), None, None),
+    (dict(body=None, method="GET", path="/v1/models"), "", "legacy"),
+]
+
+
+def sanitized():
+    return harness.VALGRIND or b"libasan" in subprocess.run(["ldd", harness.AGENT], stdout=subprocess.PIPE).stdout or any(
+        one in harness.AGENT for one in ("asan", "tsan"))
+
+
+pytestmark = [pytest.mark.skipif(not SHIM.exists(), reason="make test-tools builds build/failmalloc.so"),
+              pytest.mark.skipif(sanitized(), reason="sanitizers bring an allocator of their own")]
+
+
+class Plan:
+    """failmalloc.c's, shared with the workers."""
+
+    def __init__(self, path):
+        path.write_bytes(struct.pack("4q", NEVER, 1, 0, 0))
+        with open(path, "r+b") as file:
+            self.map = mmap.mmap(file.fileno(), 32)
+
+    def get(self, at):
+        return struct.unpack_from("q", self.map, 8 * at)[0]
+
+    def fail(self, at, burst=1):
+        struct.pack_into("2q", self.map, 0, NEVER, burst)
+        struct.pack_into("q", self.map, 24, 0)
+        struct.pack_into("q", self.map, 0, at)
+
+    def off(self):
+        struct.pack_into("q", self.map, 0, NEVER)
+
+    seen = property(lambda self: self.get(2))
+    failed = property(lambda self: self.get(3))
+
+
+class Day:
+    """An agent and what is done to it."""
+
+    def __init__(self, work, agents):
+        self.home = work / "ledger"
+        self.home.mkdir()
+        (work / "prices.json").write_text(json.dumps(loglines.PRICES))
+        self.log = ("127.0.0.1", harness.free_port())
+        self.plan, self.maker, self.sent, self.agents = Plan(work / "plan"), Maker(seed=9, references={}), {}, agents
+        routes = [{"name": "glm-", "model_prefix": "glm-", "upstream": "https://glm.test", "auth": "env:OPERATOR"},
+                  {"name": "gone-", "model_prefix": "gone-", "upstream": "https://gone.test", "auth": "env:NOT_SET"},
+                  {"name": "rest", "model_prefix": "*", "upstream": "https://rest.test"}]
+        self.config = {"routes": routes, "ledger": str(self.home), "prices": str(work / "prices.json"), "threads": 2,
+                       "log_listen": ["%s:%d" % self.log, "udp@%s:%d" % self.log]}
+        self.env = {"OPERATOR": OPERATOR, "SPOA_LLM_LOG_KEY": KEY, "LD_PRELOAD": str(SHIM), "FAIL_MALLOC": str(work / "plan")}
+        self.answers = self.refusals = self.lost = 0
+
+    def start(self, wait=True):
+        self.agent = self.agents(self.config, env=self.env, wait=wait)
+        return self.agent
+
+    def decide(self, question, model, route):
+        try:
+            with spop.Client(self.agent.address, 5.0) as client:
+                got = client.ask(**question)
+        except (spop.Closed, ConnectionError, FileNotFoundError):
+            self.lost += 1      # HAProxy refuses by itself then
+            return
+        except spop.Bad as bad:
+            assert "closed inside" in str(bad), bad
+            self.lost += 1
+            return
+        if got.get("deny", True) is not False:
+            self.refusals += 1
+            assert got.get("deny") is True and 400 <= got["status"] < 600 and got["code"], got
+            assert not got.get("auth_value") and (model is None or got["status"] >= 500), got
+            return
+        self.answers += 1
+        assert model is not None and (got.get("model") or "", got["route"]) == (model, route), got
+        if route == "glm-":
+            assert (got["backend"], got["auth"], got["auth_value"]) == ("llm-glm.test", "replace", "Bearer " + OPERATOR), got
+        else:
+            assert got["auth"] == "passthrough" and not got.get("auth_value"), got
+
+    def record(self):
+        """One line, by both ways as HAProxy sends it."""
+        entry = self.maker.one()
+        line = harness.log_line(entry.fields, KEY)
+        self.sent[entry.id] = entry.want
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(line, self.log)
+        with contextlib.suppress(OSError), socket.create_connection(self.log, 5) as sock:
+            sock.sendall(b"%d %s" % (len(line), line))
+            sock.shutdown(socket.SHUT_WR)
+            sock.settimeout(5)
+            sock.recv(1)
+
+    def page(self, path):
+        try:
+            answer = self.agent.http(path=path, timeout=5)
+        except (OSError, harness.http_client.HTTPException) as error:
+            assert not isinstance(error, TimeoutError), path
+            self.lost += 1
+            return
+        if answer.status != 200:
+            self.refusals += 1
+            assert answer.status >= 500, answer
+            return
+        if path == "/metrics":
+            assert answer.text.endswith("\n") and "spoa_llm_build_info" in answer.text and answer.text.count("\n") > 100, answer
+        else:
+            total = answer.json()["totals"]
+            assert 0 <= total["requests"] <= len(self.sent), answer
+            assert abs(total["cost_nanodollars"]) <= sum(abs(want["cost"]) for want in self.sent.values()), answer
+
+    def reload(self):
+        before = len(self.agent.lines("event=(reloaded|reload_failed|worker_crashed)"))
+        self.agent.process.popen.send_signal(signal.SIGHUP)
+        with contextlib.suppress(AssertionError):
+            # A signal that meets a worker's end is that worker's last.
+            until(lambda: len(self.agent.lines("event=(reloaded|reload_failed|worker_crashed)")) > before, 2, "reloaded")
+
+    def work(self, reload=True):
+        for question in QUESTIONS:
+            self.decide(*question)
+        self.record()
+        self.page("/metrics")
+        self.page("/savings")
+        if reload:
+            self.reload()
+
+    def serves(self):
+        """As if nothing had been, soon."""
+        def right():
+            answers, lost = self.answers, self.lost + self.refusals
+            for question in QUESTIONS:
+                self.decide(*question)
+            return self.answers - answers == len(QUESTIONS) - 1 and self.lost + self.refusals - lost == 1
+        until(right, 12, lambda: "the agent serves again\n" + self.agent.process.tail(), step=0.05)
+
+    def audit(self):
+        """Nothing in the ledger that was not sent, and a last line is taken in."""
+        def rows():
+            with contextlib.closing(sqlite3.connect("file:%s/ledger.db?mode=ro" % self.home, uri=True, timeout=5)) as base:
+                base.row_factory = sqlite3.Row
+                return {row["id"]: dict(row) for row in base.execute("select * from requests")}
+
+        def taken():
+            self.record()
+            last = list(self.sent)[-1]
+            time.sleep(0.3)
+            try:
+                return last in rows()
+            except sqlite3.OperationalError:
+                return False
+        until(taken, 15, lambda: "the ledger takes lines again\n" + self.agent.process.tail(), step=0.2)
+        kept = rows()
+        for name, row in kept.items():
+            want = dict(self.sent[name], usage=("none", "reported", "partial", "estimated").index(self.sent[name]["usage_from"]),
+                        price=("none", "table", "unpriced").index(self.sent[name]["price_from"]))
+            wrong = {column: (row[column], want[column]) for column in row
+                     if column in want and (row[column] or 0) != (want[column] or 0)}
+            assert not wrong, (name, wrong)
+        done = harness.cli("ledger", "verify", "--ledger", self.home)
+        assert done.code == 0, done
+        return len(kept)
+
+
+def spread(total, steps):
+    return sorted({1 + total * at // steps for at in range(steps)})
+
+
+def test_while_it_works(work, agents):
+    day = Day(work, agents)
+    day.start()
+    until(lambda: harness.ledger_made(day.home) and harness.accepting(day.agent.admin), 10, "it is all there")
+    day.work()
+    seen = day.plan.seen
+    day.work()
+    total = day.plan.seen - seen
+    assert day.lost == 0 and day.refusals == 2 and total > 100
+    met = 0
+    for at in spread(total, STEPS):
+        for burst in (1, 30, 2000):
+            day.plan.fail(at, burst)
+            day.work(reload=burst == 1)
+            met += day.plan.failed > 0
+            day.plan.off()
+            day.serves()
+    assert met > 2 * STEPS, (met, total)
+    kept = day.audit()
+    print("%d of %d failures met, of %d allocations; %d answers, %d refusals, %d lost; %d of %d records; %d crashes" % (
+        met, 3 * STEPS, total, day.answers, day.refusals, day.lost, kept, len(day.sent), len(day.agent.lines("event=worker_crashed"))))
+
+
+def test_while_it_starts(work, agents):
+    """It says why and ends, or it serves: at once, or by the master's next worker."""
+    day = Day(work, agents)
+    day.start()
+    day.serves()
+    total = day.plan.seen
+    day.agent.process.end()
+    ended = 0
+    for at in spread(total, STEPS // 2):
+        day.plan.fail(at)
+        agent = day.start(wait=False)
+        until(lambda: agent.lines("event=ready") or not agent.process.running(), 15, lambda: agent.process.tail())
+        day.plan.off()
+        if agent.process.running():
+            day.serves()
+            agent.process.end()
+        else:
+            ended += 1
+            assert agent.process.popen.returncode > 0 and agent.text().strip(), agent.process.tail()
+            agent.expect_exit = {agent.process.popen.returncode}
+    day.start()
+    day.serves()
+    day.audit()
+    print("%d of %d starts ended, of %d allocations" % (ended, STEPS // 2, total))

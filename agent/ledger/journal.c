@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "ledger/journal.h"
+#include "ledger/journal_impl.h"
 
 #include <dirent.h>
 #include <errno.h>
@@ -22,50 +22,12 @@ enum {
 	NAME_DIGITS = 16,
 	SEGMENT_TRIES = 16, /* numbers tried when a file of that name is there */
 };
-static const char suffix[] = ".journal";
-
-/* A file on disk. `last` is the position behind its last entry: positions count bytes of entries through all segments,
- * as they were appended, and say nothing about where in a file an entry stands. */
-typedef struct segment {
-	uint64_t number;
-	uint64_t size;
-	uint64_t first, last;
-	bool old;   /* of a process before this one */
-	bool keep;  /* unreadable: left for a person */
-	bool dirty; /* written since the last fdatasync */
-} segment;
-
-struct journal {
-	pthread_mutex_t lock;
-	char *dir;
-	int dir_fd; /* holds the flock; -1 after the directory went away */
-	bool dir_dirty;
-	uint64_t segment_bytes, max_bytes;
-	uint32_t salt;
-
-	segment *segs; /* oldest first */
-	size_t count, cap;
-	uint64_t bytes; /* of all of them */
-	uint64_t next_number;
-	int fd; /* of the last segment, while it is written; else -1 */
-	dev_t fd_dev;
-	ino_t fd_ino;
-
-	buf pending;      /* whole entries */
-	uint64_t flushed; /* the position where `pending` begins */
-	uint64_t released;
-
-	journal_stats stats; /* without what is counted above */
-	pthread_mutex_t shown_lock;
-	journal_stats shown; /* for journal_get_stats(), which waits for no disk */
-};
-
-static void enter(journal *j)
+void journal_enter(journal *j)
 {
 	pthread_mutex_lock(&j->lock);
 }
 
-static void leave(journal *j)
+void journal_leave(journal *j)
 {
 	j->stats.segments = j->count;
 	j->stats.bytes = j->bytes;
@@ -84,7 +46,7 @@ journal_stats journal_get_stats(journal *j)
 	return stats;
 }
 
-__attribute__((format(printf, 2, 3))) static void set_problem(journal *j, const char *fmt, ...)
+void journal_set_problem(journal *j, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
@@ -92,10 +54,10 @@ __attribute__((format(printf, 2, 3))) static void set_problem(journal *j, const 
 	va_end(args);
 }
 
-static char *segment_path(const journal *j, uint64_t number)
+char *journal_segment_path(const journal *j, uint64_t number)
 {
 	char *path;
-	return asprintf(&path, "%s/%016llx%s", j->dir, (unsigned long long)number, suffix) < 0 ? NULL : path;
+	return asprintf(&path, "%s/%016llx%s", j->dir, (unsigned long long)number, JOURNAL_SUFFIX) < 0 ? NULL : path;
 }
 
 /* ---- opening */
@@ -121,7 +83,7 @@ static bool take_dir(journal *j)
 static bool is_segment(const char *name, uint64_t *number)
 {
 	*number = 0;
-	if (strlen(name) != NAME_DIGITS + sizeof suffix - 1 || strcmp(name + NAME_DIGITS, suffix) != 0)
+	if (strlen(name) != NAME_DIGITS + sizeof JOURNAL_SUFFIX - 1 || strcmp(name + NAME_DIGITS, JOURNAL_SUFFIX) != 0)
 		return false;
 	for (size_t i = 0; i < NAME_DIGITS; i++) {
 		char c = name[i];
@@ -236,8 +198,8 @@ journal *journal_open(const char *dir, uint64_t segment_bytes, uint64_t max_byte
 	}
 	if (!list_segments(j, e))
 		goto fail;
-	enter(j);
-	leave(j);
+	journal_enter(j);
+	journal_leave(j);
 	return j;
 fail:
 	buf_deinit(&j->pending);
@@ -267,7 +229,7 @@ static void end_segment(journal *j)
 	close(j->fd);
 	j->fd = -1;
 	if (s->size == 0) {
-		char *path = segment_path(j, s->number);
+		char *path = journal_segment_path(j, s->number);
 		if (path)
 			unlink(path);
 		free(path);
@@ -279,7 +241,7 @@ static void end_segment(journal *j)
 static void check_segment(journal *j)
 {
 	uint64_t number = j->segs[j->count - 1].number;
-	char *path = segment_path(j, number);
+	char *path = journal_segment_path(j, number);
 	struct stat st;
 	bool gone = path && (stat(path, &st) == 0 ? st.st_dev != j->fd_dev || st.st_ino != j->fd_ino :
 						    errno == ENOENT || errno == ENOTDIR);
@@ -316,7 +278,7 @@ static bool begin_segment(journal *j)
 	if (!have_dir(j))
 		return false;
 	for (int tries = 0; j->fd < 0 && tries < SEGMENT_TRIES; tries++) {
-		char *path = segment_path(j, j->next_number);
+		char *path = journal_segment_path(j, j->next_number);
 		if (!path)
 			return false;
 		j->fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0600);
@@ -397,7 +359,7 @@ static bool write_entries(journal *j, size_t len)
 static bool refuse(journal *j, const char *why)
 {
 	j->stats.failed++;
-	set_problem(j, "%s", why);
+	journal_set_problem(j, "%s", why);
 	if (!j->stats.failing)
 		log_event(LOG_ERROR, "journal_failing", LOG_C("dir", j->dir), LOG_C("problem", why),
 			  LOG_I("waiting", buf_len(&j->pending)));
@@ -451,7 +413,7 @@ bool journal_append(journal *j, const record *r, journal_mark *after)
 	unsigned char entry[ENTRY_MAX];
 	size_t len = entry_encode(r, j->salt, entry);
 
-	enter(j);
+	journal_enter(j);
 	bool ok = buf_append(&j->pending, entry, len);
 	/* A caller that appends much before it flushes is not the disk's fault. */
 	if (!ok && !j->stats.failing && flush(j))
@@ -459,15 +421,15 @@ bool journal_append(journal *j, const record *r, journal_mark *after)
 	if (!ok)
 		j->stats.dropped++;
 	after->position = j->flushed + buf_len(&j->pending);
-	leave(j);
+	journal_leave(j);
 	return ok;
 }
 
 bool journal_flush(journal *j)
 {
-	enter(j);
+	journal_enter(j);
 	bool ok = flush(j);
-	leave(j);
+	journal_leave(j);
 	return ok;
 }
 
@@ -475,18 +437,18 @@ bool journal_sync(journal *j)
 {
 	bool ok = true;
 
-	enter(j);
+	journal_enter(j);
 	for (size_t i = 0; i < j->count; i++) {
 		segment *s = &j->segs[i];
 		if (!s->dirty)
 			continue;
 		bool active = j->fd >= 0 && i == j->count - 1;
-		char *path = active ? NULL : segment_path(j, s->number);
+		char *path = active ? NULL : journal_segment_path(j, s->number);
 		int fd = active ? j->fd : path ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
 		if ((fd >= 0 && fdatasync(fd) == 0) || (fd < 0 && errno == ENOENT)) {
 			s->dirty = false;
 		} else {
-			set_problem(j, "fdatasync: %s", strerror(errno));
+			journal_set_problem(j, "fdatasync: %s", strerror(errno));
 			ok = false;
 		}
 		if (fd >= 0 && !active)
@@ -497,11 +459,11 @@ bool journal_sync(journal *j)
 		ok = fsync(j->dir_fd) == 0;
 		j->dir_dirty = !ok;
 		if (!ok)
-			set_problem(j, "fsync of the directory: %s", strerror(errno));
+			journal_set_problem(j, "fsync of the directory: %s", strerror(errno));
 	}
 	if (!ok)
 		j->stats.failed++;
-	leave(j);
+	journal_leave(j);
 	return ok;
 }
 
@@ -509,11 +471,11 @@ bool journal_sync(journal *j)
 
 static bool remove_segment(journal *j, size_t i)
 {
-	char *path = segment_path(j, j->segs[i].number);
+	char *path = journal_segment_path(j, j->segs[i].number);
 	bool gone = path && (unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR);
 
 	if (!gone)
-		set_problem(j, "a released segment cannot be removed: %s", strerror(errno));
+		journal_set_problem(j, "a released segment cannot be removed: %s", strerror(errno));
 	free(path);
 	if (gone)
 		drop_segment(j, i);
@@ -540,7 +502,7 @@ static void remove_released(journal *j, bool active_too)
 
 void journal_release(journal *j, journal_mark upto)
 {
-	enter(j);
+	journal_enter(j);
 	uint64_t end = j->flushed + buf_len(&j->pending);
 	if (upto.position > end)
 		upto.position = end;
@@ -555,20 +517,20 @@ void journal_release(journal *j, journal_mark upto)
 	const segment *last = open_segment(j);
 	bool full = last && last->size > j->segment_bytes / 2;
 	remove_released(j, full || j->stats.failing);
-	leave(j);
+	journal_leave(j);
 }
 
 void journal_close(journal *j)
 {
 	if (!j)
 		return;
-	enter(j);
+	journal_enter(j);
 	if (!flush(j))
 		log_event(LOG_ERROR, "journal_closed_unwritten", LOG_C("dir", j->dir), LOG_C("problem", j->stats.problem),
 			  LOG_I("bytes", buf_len(&j->pending)));
 	remove_released(j, true);
 	end_segment(j);
-	leave(j);
+	journal_leave(j);
 	if (j->dir_fd >= 0)
 		close(j->dir_fd);
 	buf_deinit(&j->pending);
@@ -577,144 +539,4 @@ void journal_close(journal *j)
 	free(j->segs);
 	free(j->dir);
 	free(j);
-}
-
-/* ---- reading back */
-
-/* The segment may have been released meanwhile: NULL. */
-static segment *find_segment(journal *j, uint64_t number)
-{
-	for (size_t i = 0; i < j->count; i++)
-		if (j->segs[i].number == number)
-			return &j->segs[i];
-	return NULL;
-}
-
-static void note_torn(journal *j, const segment *seg, const char *path, uint64_t at, uint64_t len)
-{
-	enter(j);
-	segment *s = find_segment(j, seg->number);
-	j->stats.torn++;
-	set_problem(j, "%016llx%s: torn entry at byte %llu, %llu bytes cut off", (unsigned long long)seg->number, suffix,
-		    (unsigned long long)at, (unsigned long long)len);
-	/* Not where this process writes: there nothing is torn. */
-	if (s && s->size == seg->size && truncate(path, (off_t)at) == 0) {
-		j->bytes -= s->size - at;
-		s->size = at;
-	}
-	leave(j);
-	log_event(LOG_WARN, "journal_torn", LOG_C("file", path), LOG_I("at", at), LOG_I("bytes", len));
-}
-
-static void note_damage(journal *j, const segment *seg, const char *path, const char *what, uint64_t at, uint64_t len,
-			bool keep)
-{
-	enter(j);
-	segment *s = find_segment(j, seg->number);
-	j->stats.corrupt++;
-	set_problem(j, "%016llx%s: %s at byte %llu, %llu bytes skipped", (unsigned long long)seg->number, suffix, what,
-		    (unsigned long long)at, (unsigned long long)len);
-	if (s && keep)
-		s->keep = true;
-	leave(j);
-	log_event(LOG_ERROR, "journal_damaged", LOG_C("file", path), LOG_C("problem", what), LOG_I("at", at),
-		  LOG_I("bytes", len));
-}
-
-typedef enum replayed { REPLAYED, REPLAY_STOPPED, REPLAY_FAILED } replayed;
-
-/* `*delivered`: the position behind the last record that `each` was given. */
-static replayed replay_segment(journal *j, const segment *seg, const char *path, scan *s, uint64_t *delivered,
-			       bool (*each)(void *ctx, const record *r, journal_mark after), void *ctx)
-{
-	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-	replayed result = REPLAYED;
-	bool done = false;
-
-	if (fd < 0)
-		return errno == ENOENT ? REPLAYED : REPLAY_FAILED;
-	scan_begin(s, fd, seg->size);
-	while (!done) {
-		switch (scan_next(s)) {
-		case SCAN_RECORD:
-			*delivered = seg->first + s->next;
-			if (!each(ctx, &s->record, (journal_mark){ *delivered })) {
-				result = REPLAY_STOPPED;
-				done = true;
-			}
-			break;
-		case SCAN_DAMAGED:
-			note_damage(j, seg, path, "damaged", s->at, s->len, false);
-			break;
-		case SCAN_TORN:
-			note_torn(j, seg, path, s->at, s->len);
-			break;
-		case SCAN_HEADER:
-			note_damage(j, seg, path, "its header is damaged; kept,", s->at, s->len, true);
-			break;
-		case SCAN_NEWER:
-			note_damage(j, seg, path, "written by a newer version; kept,", s->at, s->len, true);
-			break;
-		case SCAN_FAILED:
-			result = REPLAY_FAILED;
-			done = true;
-			break;
-		case SCAN_END:
-			done = true;
-			break;
-		}
-	}
-	int why = errno;
-	close(fd);
-	errno = why;
-	return result;
-}
-
-bool journal_replay(journal *j, bool (*each)(void *ctx, const record *r, journal_mark after), void *ctx, err *e)
-{
-	scan *s = malloc(sizeof *s);
-	segment *segs = NULL;
-	size_t count = 0;
-	uint64_t delivered = 0;
-	bool ok = true;
-
-	enter(j);
-	if (s && j->count && (segs = malloc(j->count * sizeof *segs))) {
-		count = j->count;
-		memcpy(segs, j->segs, count * sizeof *segs);
-		/* Of what this process wrote, positions are not bytes of the file; count back from the end of the last entry. */
-		for (size_t i = 0; i < count; i++)
-			segs[i].first = segs[i].last >= segs[i].size ? segs[i].last - segs[i].size : 0;
-	}
-	bool enough = s && (segs || !j->count);
-	leave(j);
-	if (!enough) {
-		ok = err_set(e, "journal %s: out of memory", j->dir);
-		goto out;
-	}
-	for (size_t i = 0; i < count; i++) {
-		char *path = segment_path(j, segs[i].number);
-		errno = ENOMEM;
-		replayed result = path ? replay_segment(j, &segs[i], path, s, &delivered, each, ctx) : REPLAY_FAILED;
-		if (result == REPLAY_FAILED)
-			ok = err_set(e, "journal %s: %s", path ? path : j->dir, strerror(errno));
-		enter(j);
-		segment *seg = find_segment(j, segs[i].number);
-		if (result == REPLAY_FAILED) {
-			set_problem(j, "%s", e->text);
-			if (seg)
-				seg->keep = true;
-		}
-		/* What is behind its last record was no record, and no mark will ever be behind it. */
-		if (result == REPLAYED && seg && seg->old)
-			seg->last = delivered;
-		leave(j);
-		free(path);
-		if (result == REPLAY_STOPPED)
-			break;
-	}
-out:
-	free(segs);
-	free(s);
-	return ok;
 }

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reading a journal back: what is whole is delivered, what is torn is cut off, what is damaged is skipped. */
+#include "ledger/journal_impl.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "ledger/journal_entry.h"
+
+/* The segment may have been released meanwhile: NULL. */
+static segment *find_segment(journal *j, uint64_t number)
+{
+	for (size_t i = 0; i < j->count; i++)
+		if (j->segs[i].number == number)
+			return &j->segs[i];
+	return NULL;
+}
+
+static void note_torn(journal *j, const segment *seg, const char *path, uint64_t at, uint64_t len)
+{
+	journal_enter(j);
+	segment *s = find_segment(j, seg->number);
+	j->stats.torn++;
+	journal_set_problem(j, "%016llx%s: torn entry at byte %llu, %llu bytes cut off", (unsigned long long)seg->number, JOURNAL_SUFFIX,
+		    (unsigned long long)at, (unsigned long long)len);
+	/* Not where this process writes: there nothing is torn. */
+	if (s && s->size == seg->size && truncate(path, (off_t)at) == 0) {
+		j->bytes -= s->size - at;
+		s->size = at;
+	}
+	journal_leave(j);
+	log_event(LOG_WARN, "journal_torn", LOG_C("file", path), LOG_I("at", at), LOG_I("bytes", len));
+}
+
+static void note_damage(journal *j, const segment *seg, const char *path, const char *what, uint64_t at, uint64_t len,
+			bool keep)
+{
+	journal_enter(j);
+	segment *s = find_segment(j, seg->number);
+	j->stats.corrupt++;
+	journal_set_problem(j, "%016llx%s: %s at byte %llu, %llu bytes skipped", (unsigned long long)seg->number, JOURNAL_SUFFIX, what,
+		    (unsigned long long)at, (unsigned long long)len);
+	if (s && keep)
+		s->keep = true;
+	journal_leave(j);
+	log_event(LOG_ERROR, "journal_damaged", LOG_C("file", path), LOG_C("problem", what), LOG_I("at", at),
+		  LOG_I("bytes", len));
+}
+
+typedef enum replayed { REPLAYED, REPLAY_STOPPED, REPLAY_FAILED } replayed;
+
+/* `*delivered`: the position behind the last record that `each` was given. */
+static replayed replay_segment(journal *j, const segment *seg, const char *path, scan *s, uint64_t *delivered,
+			       bool (*each)(void *ctx, const record *r, journal_mark after), void *ctx)
+{
+	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
+	replayed result = REPLAYED;
+	bool done = false;
+
+	if (fd < 0)
+		return errno == ENOENT ? REPLAYED : REPLAY_FAILED;
+	scan_begin(s, fd, seg->size);
+	while (!done) {
+		switch (scan_next(s)) {
+		case SCAN_RECORD:
+			*delivered = seg->first + s->next;
+			if (!each(ctx, &s->record, (journal_mark){ *delivered })) {
+				result = REPLAY_STOPPED;
+				done = true;
+			}
+			break;
+		case SCAN_DAMAGED:
+			note_damage(j, seg, path, "damaged", s->at, s->len, false);
+			break;
+		case SCAN_TORN:
+			note_torn(j, seg, path, s->at, s->len);
+			break;
+		case SCAN_HEADER:
+			note_damage(j, seg, path, "its header is damaged; kept,", s->at, s->len, true);
+			break;
+		case SCAN_NEWER:
+			note_damage(j, seg, path, "written by a newer version; kept,", s->at, s->len, true);
+			break;
+		case SCAN_FAILED:
+			result = REPLAY_FAILED;
+			done = true;
+			break;
+		case SCAN_END:
+			done = true;
+			break;
+		}
+	}
+	int why = errno;
+	close(fd);
+	errno = why;
+	return result;
+}
+
+bool journal_replay(journal *j, bool (*each)(void *ctx, const record *r, journal_mark after), void *ctx, err *e)
+{
+	scan *s = malloc(sizeof *s);
+	segment *segs = NULL;
+	size_t count = 0;
+	uint64_t delivered = 0;
+	bool ok = true;
+
+	journal_enter(j);
+	if (s && j->count && (segs = malloc(j->count * sizeof *segs))) {
+		count = j->count;
+		memcpy(segs, j->segs, count * sizeof *segs);
+		/* Of what this process wrote, positions are not bytes of the file; count back from the end of the last entry. */
+		for (size_t i = 0; i < count; i++)
+			segs[i].first = segs[i].last >= segs[i].size ? segs[i].last - segs[i].size : 0;
+	}
+	bool enough = s && (segs || !j->count);
+	journal_leave(j);
+	if (!enough) {
+		ok = err_set(e, "journal %s: out of memory", j->dir);
+		goto out;
+	}
+	for (size_t i = 0; i < count; i++) {
+		char *path = journal_segment_path(j, segs[i].number);
+		errno = ENOMEM;
+		replayed result = path ? replay_segment(j, &segs[i], path, s, &delivered, each, ctx) : REPLAY_FAILED;
+		if (result == REPLAY_FAILED)
+			ok = err_set(e, "journal %s: %s", path ? path : j->dir, strerror(errno));
+		journal_enter(j);
+		segment *seg = find_segment(j, segs[i].number);
+		if (result == REPLAY_FAILED) {
+			journal_set_problem(j, "%s", e->text);
+			if (seg)
+				seg->keep = true;
+		}
+		/* What is behind its last record was no record, and no mark will ever be behind it. */
+		if (result == REPLAYED && seg && seg->old)
+			seg->last = delivered;
+		journal_leave(j);
+		free(path);
+		if (result == REPLAY_STOPPED)
+			break;
+	}
+out:
+	free(segs);
+	free(s);
+	return ok;
+}

@@ -1,20 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is asked over HTTP: who may ask, what for, and the answers.
- *
- * - Without a token a TCP listener is loopback's, and the Host header has to name it: a page of elsewhere whose name was made to mean
- *   127.0.0.1 has its own name there. With a token such a page has nothing to show.
- * - With a token all data needs it. /livez and /readyz answer everybody, without details; the page's own files hold no data.
- * - POST needs X-Requested-With, which no form and no plain cross-site request can carry, and where there is an Origin it has to be
- *   our own. Nothing is ever allowed to other origins. */
+ * What is asked over HTTP, and the answers. Who may ask: access.h. */
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/text.h"
+#include "ops/access.h"
 #include "ops/admin_impl.h"
 #include "ops/metrics.h"
 #include "ops/page.h"
-#include "ops/token.h"
 
 /* ---- answers */
 
@@ -125,83 +119,6 @@ static const page_file *file_of(const char *path)
 
 /* ---- who may ask */
 
-/* "localhost:9603" for a listener at 127.0.0.1:9603, and what it was told to listen at. */
-static bool host_is_ours(const door *d, slice host)
-{
-	static const char *const names[] = { "localhost", "127.0.0.1", "[::1]" };
-	const char *port = strrchr(d->address, ':');
-	char wanted[ADMIN_HOST_MAX + 16];
-
-	if (!port)
-		return false;
-	if (slice_ieq(host, slice_cstr(d->address)))
-		return true;
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-		snprintf(wanted, sizeof wanted, "%s%s", names[i], port);
-		if (slice_ieq(host, slice_cstr(wanted)))
-			return true;
-		/* A client leaves HTTP's own port out. */
-		if (strcmp(port, ":80") == 0 && slice_ieq(host, slice_cstr(names[i])))
-			return true;
-	}
-	return false;
-}
-
-static bool host_allowed(const door *d, struct MHD_Connection *c, const char *version)
-{
-	const char *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host");
-
-	if (d->local || d->admin->token_source)
-		return true;
-	/* No browser leaves it out; health checks of HTTP/1.0 do. */
-	if (!host)
-		return strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
-	return host_is_ours(d, slice_trim(slice_cstr(host)));
-}
-
-static bool has_token(const admin *a, struct MHD_Connection *c)
-{
-	return !a->token_source || token_matches(a->token_source, MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization"));
-}
-
-/* Made by a program or by our own page. */
-static bool not_cross_site(struct MHD_Connection *c)
-{
-	const char *with = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "X-Requested-With");
-	const char *origin = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Origin");
-	const char *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host");
-
-	if (!with || strcmp(with, "spoa-llm") != 0)
-		return false;
-	if (!origin)
-		return true;
-	slice from = slice_cstr(origin);
-	if (slice_istarts(from, SLICE("http://")))
-		from = slice_from(from, 7);
-	else if (slice_istarts(from, SLICE("https://")))
-		from = slice_from(from, 8);
-	else
-		return false;
-	return host && slice_ieq(from, slice_trim(slice_cstr(host)));
-}
-
-static enum MHD_Result count_host(void *ctx, enum MHD_ValueKind kind, const char *key, const char *value)
-{
-	unsigned *hosts = ctx;
-
-	(void)kind;
-	(void)value;
-	*hosts += slice_ieq(slice_cstr(key), SLICE("host"));
-	return MHD_YES;
-}
-
-/* What another site's page makes a browser ask for: it could not read the answer, but it would occupy us. */
-static bool from_another_site(struct MHD_Connection *c)
-{
-	const char *site = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Sec-Fetch-Site");
-	return site && (strcmp(site, "cross-site") == 0 || strcmp(site, "same-site") == 0);
-}
-
 static bool is_get(const char *method)
 {
 	return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
@@ -215,23 +132,21 @@ static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *
 	bool post = strcmp(method, MHD_HTTP_METHOD_POST) == 0;
 
 	*refused = true;
-	unsigned hosts = 0;
-	MHD_get_connection_values(c, MHD_HEADER_KIND, count_host, &hosts);
-	if (hosts > 1)
+	if (access_hosts(c) > 1)
 		return reply_error(c, MHD_HTTP_BAD_REQUEST, "more than one Host", NULL, NULL);
-	if (!host_allowed(q->door, c, version))
+	if (!access_host_allowed(q->door, c, version))
 		return reply_error(c, MHD_HTTP_MISDIRECTED_REQUEST, "this Host is not served here", NULL, NULL);
 	/* Who has no token does not learn what there is. */
-	if (!file && !(t && t->open) && !has_token(q->door->admin, c))
+	if (!file && !(t && t->open) && !access_has_token(q->door->admin, c))
 		return reply_error(c, MHD_HTTP_UNAUTHORIZED, "a bearer token is needed", "WWW-Authenticate", "Bearer realm=\"spoa-llm\"");
 	if (!t && !file)
 		return reply_error(c, MHD_HTTP_NOT_FOUND, "there is no such thing here", NULL, NULL);
 	if (!(is_get(method) && (file || t->get)) && !(post && t && t->post))
 		return reply_error(c, MHD_HTTP_METHOD_NOT_ALLOWED, "this method is not allowed here", "Allow",
 				   file || !t->post ? "GET, HEAD" : t->get ? "GET, HEAD, POST" : "POST");
-	if (t && !t->open && from_another_site(c))
+	if (t && !t->open && access_is_foreign(c))
 		return reply_error(c, MHD_HTTP_FORBIDDEN, "this is not for other sites' pages", NULL, NULL);
-	if (post && !not_cross_site(c))
+	if (post && !access_is_own(c))
 		return reply_error(c, MHD_HTTP_FORBIDDEN, "a POST needs the header X-Requested-With: spoa-llm, and no foreign Origin", NULL, NULL);
 	const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
 	if (length && (strlen(length) > 9 || strtoul(length, NULL, 10) > ADMIN_BODY_MAX))
@@ -405,7 +320,7 @@ static enum MHD_Result give_health(request *q, struct MHD_Connection *c, bool li
 		if (strcmp(checks[i].part, "workers") == 0)
 			ok = checks[i].ok;
 	fprintf(f, "{\"status\":\"%s\",\"checks\":", ok ? "ok" : "failing");
-	checks_write(f, checks, count, has_token(a, c));
+	checks_write(f, checks, count, access_has_token(a, c));
 	fputs("}\n", f);
 	fclose(f);
 	return reply(c, ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, "application/json", text, len, NULL, NULL);

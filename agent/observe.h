@@ -13,10 +13,6 @@
 
 typedef struct observer observer;
 
-/* Names each route's counters: the same name has the same slot for the process's whole life. Called on every table before
- * policy_new(). From the main thread only. */
-void observer_assign_slots(route_table *t);
-
 /* `c`, `ws` and `r` (NULL: no ledger is kept) stay the caller's and outlive the observer or are set to NULL first; of `p` a reference
  * is taken. `reload` is a watcher of `loop`, woken when POST /reload asks. NULL: out of memory. */
 observer *observer_new(const config *c, workers *ws, policy *p, recording *r, unsigned restarts, struct ev_loop *loop, ev_async *reload);

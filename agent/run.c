@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "counted.h"
 #include "net/handover.h"
 #include "net/workers.h"
 #include "observe.h"
@@ -91,7 +92,7 @@ static bool reload(agent *a, err *e)
 	bool ok = prices || !a->recording;
 	policy *next = NULL;
 	if (ok) {
-		observer_assign_slots(fresh.table);
+		counted_assign_slots(fresh.table);
 		next = policy_new(fresh.table);
 		fresh.table = NULL;
 		ok = next || err_set(e, "out of memory");
@@ -366,7 +367,7 @@ static bool prepare(agent *a, err *e)
 	worker_limits limits = { (uint32_t)c->max_frame_size, (unsigned)c->max_connections, (uint64_t)c->max_memory,
 				 (worker_pipelining)c->pipelining };
 
-	observer_assign_slots(c->table);
+	counted_assign_slots(c->table);
 	a->policy = policy_new(c->table);
 	c->table = NULL;
 	if (!a->policy)

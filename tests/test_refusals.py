@@ -144,6 +144,8 @@ def test_places_that_disagree_are_never_guessed_in_silence(gateway, target, sent
     else:
         assert answer.status in (400, 502)
         answer.nowhere()
+    if "model=missing-1" in target and b"good-1" in sent:
+        answer.refused(400, "ambiguous_model")
 
 
 # ---- a body beyond the sample

@@ -231,6 +231,13 @@ def test_the_truth_passes(liar, said):
     assert got.header("authorization") == "Bearer " + (KEY if said is REPLACE else CLIENT_KEY)
 
 
+@pytest.mark.parametrize("name", ["authorization", "x-api-key", "api-key", "x-goog-api-key"])
+def test_a_credential_beside_passthrough_is_not_set(liar, name):
+    liar.say = but(REPLACE, auth="passthrough", auth_header=name)
+    got = liar.gateway.ask("m").only(liar.mock)
+    assert got.header("authorization") == "Bearer " + CLIENT_KEY and not got.has(KEY)
+
+
 def refused_somehow(answer, expected):
     answer.nowhere()
     assert answer.status >= 400, answer.response

@@ -323,6 +323,13 @@ def test_other_streams_are_not_held(gateway, upstream, receiver, target, kind):
     upstream.script = None
 
 
+def test_json_that_answers_a_stream(ask):
+    """Whoever asked for a stream may be answered by JSON. Where its length is known nothing grows in it, so it is held."""
+    answer = openai_body(CHAT, 500)
+    assert usage_of(ask(sized(answer), asked={"stream": True})[1]) == CHAT
+    assert usage_of(ask(chunked(answer, 100, JSON), asked={"stream": True})[1]) is None
+
+
 def test_slow_first_event(ask):
     """A model that thinks: it is `timeout server` that counts, as without us. (60 s was tried by hand.)"""
     first = event("message_start", {"message": {"usage": {"input_tokens": 5}}})

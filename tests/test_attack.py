@@ -168,6 +168,14 @@ def test_no_request_is_smuggled(honest):
     assert sum(counts(honest).values()) > sum(since.values())     # the good ones among them did arrive
 
 
+@pytest.mark.parametrize("line", [b"CONNECT gw.test:80 HTTP/1.1", b"TRACE /v1/x HTTP/1.1"])
+def test_methods_that_are_not_served(honest, line):
+    since = counts(honest)
+    out = exchange(honest.address, line + b"\r\nHost: gw.test\r\nConnection: close\r\n\r\n", 5)
+    assert out.startswith(b"HTTP/1.1 405 ") and b'"method_not_allowed"' in out
+    assert counts(honest) == since
+
+
 # ---- a header from a text
 
 

@@ -20,6 +20,7 @@ import urllib.request
 
 import pytest
 
+import evidence
 import harness
 from harness import CLIENT_KEY, secret, until
 from upstream import Request
@@ -173,7 +174,7 @@ def aimock(node):
         "theirs": CLIENT_KEY, "openai-target": CLIENT_KEY, "anthropic-target": CLIENT_KEY, "gemini-target": CLIENT_KEY})
     yield servers.named
     servers.close()
-    shutil.rmtree(directory, ignore_errors=True)
+    evidence.discard(directory)
 
 
 # ---- the clients

@@ -68,10 +68,10 @@ MARKS = forms(MARK)
 
 
 def names_in(data):
-    """The names of the credentials that are in these bytes, in any form."""
+    """The names of the credentials that are in these bytes, in any form; their last characters may be missing."""
     names = set()
     if any(data.find(form) >= 0 for form in MARKS):
-        names = {name for value, name in SECRETS.items() if MARK in value and any(data.find(form) >= 0 for form in forms(value))}
+        names = {name for value, name in SECRETS.items() if MARK in value and any(data.find(form) >= 0 for form in forms(value[:-2]))}
         names = names or {"a part of one, or one of another form"}
     return sorted(names | {SECRETS[value] for value, all_forms in _unmarked.items() if any(data.find(form) >= 0 for form in all_forms)})
 

@@ -177,7 +177,7 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
 # The benchmark's load generator makes a million decisions in a test too. And an agent of another version, to which no
 # connection can be handed over.
 test-tools:
-	@$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build build/bench/spop_load build/other-version build/failmalloc.so
+	@$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build build/bench/spop_load build/other-version build/failmalloc.so build/selfexe.so
 
 VERSIONED := agent/takeover.c agent/net/conn_handover.c
 $(BUILD)/other-version: $(VERSIONED) $(OBJ)
@@ -185,7 +185,8 @@ $(BUILD)/other-version: $(VERSIONED) $(OBJ)
 	@$(CC) $(ALL_CFLAGS) $(NO_LTO) $(CPPFLAGS) -DHANDOVER_VERSION=2 $(LDFLAGS) -o $@ $(VERSIONED) \
 		$(filter-out $(VERSIONED:%.c=$(BUILD)/obj/%.o),$(OBJ)) $(LIBS)
 
-$(BUILD)/failmalloc.so: tests/failmalloc.c
+# What is preloaded into the agent: tests/failmalloc.c, tests/selfexe.c.
+$(BUILD)/%.so: tests/%.c
 	@echo "  CC $@"
 	@$(CC) -std=c11 -O1 $(WARN) -Werror -fPIC -shared -o $@ $<
 
@@ -220,8 +221,7 @@ test-tsan:
 run-these: test-tools
 	$(PYTEST) $(TESTS)
 
-# Of the agent itself valgrind sees only the master: it cannot follow the exec of /proc/self/exe by which a worker begins.
-# Nor are those for it that measure time, hand over gigabytes, or kill children in the middle of SQLite.
+# Not those that measure time, hand over gigabytes, or kill children in the middle of SQLite. The agent itself: VALGRIND=1, tests/README.md.
 VALGRIND_UNITS = $(filter-out %/test_oom %/test_master %/test_workers %/test_fdpass %/test_handover %/test_store,$(UNIT))
 test-valgrind:
 	@sh tests/deps build valgrind

@@ -203,13 +203,15 @@ def environment(extra=None):
            "TSAN_OPTIONS": os.environ.get("TSAN_OPTIONS", "exitcode=66")}
     if "LLVM_PROFILE_FILE" in os.environ:
         env["LLVM_PROFILE_FILE"] = os.environ["LLVM_PROFILE_FILE"]
+    if VALGRIND:
+        env["LD_PRELOAD"] = str(ROOT / "build" / "selfexe.so")
     env.update(extra or {})
     return env
 
 
 def argv(*args):
-    prefix = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full",
-              "--errors-for-leak-kinds=definite"] if VALGRIND else []
+    prefix = ["valgrind", "--quiet", "--trace-children=yes", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite",
+              "--suppressions=%s" % (ROOT / "tests" / "static" / "valgrind")] if VALGRIND else []
     return prefix + [AGENT] + [str(arg) for arg in args]
 
 

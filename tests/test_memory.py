@@ -22,7 +22,7 @@ from harness import until
 from loglines import Maker
 
 SHIM = harness.ROOT / "build" / "failmalloc.so"
-STEPS = int(os.environ.get("MEMORY_STEPS", "40"))     # how many N of each part
+STEPS = int(os.environ.get("MEMORY_STEPS", "40"))     # how many N while it works
 NEVER = 1 << 62
 KEY, OPERATOR = harness.secret("memory-log"), harness.secret("memory-operator")
 CHAT = "/v1/chat/completions"
@@ -200,10 +200,6 @@ class Day:
         return len(kept)
 
 
-def spread(total, steps):
-    return sorted({1 + total * at // steps for at in range(steps)})
-
-
 def test_while_it_works(work, agents):
     day = Day(work, agents)
     day.start()
@@ -214,28 +210,28 @@ def test_while_it_works(work, agents):
     total = day.plan.seen - seen
     assert day.lost == 0 and day.refusals == 2 and total > 100
     met = 0
-    for at in spread(total, STEPS):
+    for at in range(1, total, -(-total // STEPS)):
         for burst in (1, 30, 2000):
             day.plan.fail(at, burst)
             day.work(reload=burst == 1)
             met += day.plan.failed > 0
             day.plan.off()
             day.serves()
-    assert met > 2 * STEPS, (met, total)
+    assert met > STEPS, (met, total)
     kept = day.audit()
-    print("%d of %d failures met, of %d allocations; %d answers, %d refusals, %d lost; %d of %d records; %d crashes" % (
-        met, 3 * STEPS, total, day.answers, day.refusals, day.lost, kept, len(day.sent), len(day.agent.lines("event=worker_crashed"))))
+    print("%d failures met, of %d allocations; %d answers, %d refusals, %d lost; %d of %d records; %d crashes" % (
+        met, total, day.answers, day.refusals, day.lost, kept, len(day.sent), len(day.agent.lines("event=worker_crashed"))))
 
 
 def test_while_it_starts(work, agents):
     """It says why and ends, or it serves: at once, or by the master's next worker."""
     day = Day(work, agents)
     day.start()
-    day.serves()
     total = day.plan.seen
+    day.serves()
     day.agent.process.end()
-    ended = 0
-    for at in spread(total, STEPS // 2):
+    ended, starts = 0, range(1, total, 3)
+    for at in starts:
         day.plan.fail(at)
         agent = day.start(wait=False)
         until(lambda: agent.lines("event=ready") or not agent.process.running(), 15, lambda: agent.process.tail())
@@ -250,4 +246,5 @@ def test_while_it_starts(work, agents):
     day.start()
     day.serves()
     day.audit()
-    print("%d of %d starts ended, of %d allocations" % (ended, STEPS // 2, total))
+    assert 10 < ended < len(starts), (ended, total)
+    print("%d of %d starts ended, of %d allocations" % (ended, len(starts), total))

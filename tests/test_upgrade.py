@@ -12,6 +12,7 @@ import time
 
 import pytest
 
+import evidence
 import harness
 import loglines
 import spop
@@ -46,6 +47,7 @@ class Upstream:
     def __init__(self, haproxy, work):
         self.ports = {"replaced": harness.free_port(), "passed": harness.free_port()}
         cfg = work / "upstream.cfg"
+        evidence.SPARED.add(cfg.name)    # it looks for them
         cfg.write_text(UPSTREAM % dict(self.ports, operator=OPERATOR, client=CLIENT))
         self.process = harness.Process("upstream", [haproxy, "-db", "-f", str(cfg)], work / "upstream.log")
         harness.until(lambda: harness.accepting("127.0.0.1:%d" % self.ports["passed"]), 10, self.process.tail)

@@ -122,6 +122,7 @@ class Servers:
     """aimock's process and the record of what it received."""
 
     def __init__(self, node, directory, keys):
+        evidence.SPARED.add("record")     # of what the upstream got
         self.record, self.read, self.seen, self.ended = directory / "record", 0, [], {}
         self.record.touch()
         self.errors = open(directory / "aimock.log", "w+")

@@ -425,9 +425,11 @@ def test_token(work, admin, source):
         (work / "token").write_text(other)
         assert agent.http(path="/stats", headers=good).status == 401
         assert agent.http(path="/stats", headers={"Authorization": "Bearer " + other}).status == 200
-        for text in ("", "  \n", "x" * 5000):
+        for text in ("", "  \n", "x" * 5000, other + "\nx", other + "\r\n\r\n" + other, other + "\0x"):
             (work / "token").write_text(text)
-            assert agent.http(path="/stats", headers={"Authorization": "Bearer " + text.strip()[:4000]}).status == 401
+            told = len(agent.lines("event=admin_token_missing"))
+            assert agent.http(path="/stats", headers={"Authorization": "Bearer " + re.split("[\n\r\0]", text.strip())[0][:4000]}).status == 401
+            assert len(agent.lines("event=admin_token_missing")) == told + 1, text[:40]
         (work / "token").unlink()
         assert agent.http(path="/stats", headers={"Authorization": "Bearer "}).status == 401
         assert agent.log("event=admin_token_missing")

@@ -4,13 +4,14 @@ believe it; what is oversized or slow costs its sender and nobody else; and no c
 What is elsewhere: framing and forged headers one by one (test_http), credentials with control characters (test_credentials), lies of an
 agent (test_failclosed), hostile usage objects (test_usage_capture), hostile names in reports (test_savings)."""
 import concurrent.futures
+import contextlib
 import gzip
 import json
 import os
 import pathlib
 import re
 import socket
-import subprocess
+import sqlite3
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ import pytest
 
 import chaos
 import harness
+import loglines
 import spop
 from harness import CLIENT_KEY, JSON, bearer, chat, secret
 
@@ -423,6 +425,35 @@ def test_hostile_price_files(work):
         assert done.returncode not in (0, -11, -6), (name, done)
         assert took < 5 * harness.SLOW, (name, took)
         assert b"prices.json" in done.stderr and len(done.stderr) < 4000, (name, done.stderr[:500])
+
+
+# ---- keys that cannot be
+
+
+@pytest.mark.parametrize("tail", ["\n", "\r\n", " ", " x", "\t", "\nx: y", '"', "\\", "]", "{", "\x7f", "\u00e9", '"][x y="'], ids=ascii)
+def test_a_log_key_that_no_line_can_carry(work, tail):
+    """It would drop every line as a stranger's; a start that says so is better than a ledger that stays empty."""
+    (work / "l").mkdir()
+    file = harness.write_config(work, {"listen": "unix@%s/k.sock" % work, "ledger": str(work / "l"), "log_listen": "127.0.0.1:%d" % harness.free_port()})
+    done = harness.cli("run", "-c", file, env={"SPOA_LLM_LOG_KEY": LOG_KEY + tail})
+    assert done.code not in (0, 64) and "SPOA_LLM_LOG_KEY" in done.err and LOG_KEY not in done.err, done
+
+
+def test_a_log_key_of_every_other_character(work, agents):
+    key = "".join(chr(c) for c in range(0x21, 0x7f) if chr(c) not in '"\\]{')
+    (work / "l").mkdir()
+    port = harness.free_port()
+    agents({"ledger": str(work / "l"), "log_listen": "udp@127.0.0.1:%d" % port}, env={"SPOA_LLM_LOG_KEY": key})
+    entry = loglines.Maker(seed=2).one()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(harness.log_line(entry.fields, key[:-1] + "!"), ("127.0.0.1", port))
+        sock.sendto(harness.log_line(dict(entry.fields, id="known"), key), ("127.0.0.1", port))
+
+    def rows():
+        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % (work / "l" / "ledger.db"), uri=True)) as base:
+            return [row[0] for row in base.execute("select id from requests")]
+    harness.until(lambda: harness.ledger_made(work / "l") and rows(), 10, "the line is in the ledger", step=0.1)
+    assert rows() == ["known"]
 
 
 # ---- what is written

@@ -238,11 +238,11 @@ def test_refused_then_allowed_then_refused_on_one_connection(gateway):
 
 # ---- credentials from the environment
 
-UNUSABLE = secret("unusable")
+BROKEN = secret("unusable")
 MISSING = {
     "not set": None, "empty": "", "a blank": " ", "blanks and tabs": " \t ", "a line end": "\n", "CR LF": "\r\n",
-    "a line end inside": UNUSABLE + "\nb", "a header after it": UNUSABLE + "\r\nx-evil: 1", "a CR inside": UNUSABLE + "\rb",
-    "a tab inside": UNUSABLE + "\tb", "DEL": UNUSABLE + "\x7fb", "control-A": "\x01", "escape": UNUSABLE + "\x1b[0m", "too long": UNUSABLE + "k" * 100000,
+    "a line end inside": BROKEN + "\nb", "a header after it": BROKEN + "\r\nx-evil: 1", "a CR inside": BROKEN + "\rb",
+    "a tab inside": BROKEN + "\tb", "DEL": BROKEN + "\x7fb", "control-A": "\x01", "escape": BROKEN + "\x1b[0m", "too long": BROKEN + "k" * 100000,
 }
 
 

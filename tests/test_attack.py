@@ -384,6 +384,27 @@ def test_a_hostile_upstream(honest, case):
     genuine(honest, since)
 
 
+def test_interim_answers_and_trailers_are_not_believed(honest):
+    """HAProxy passes both on as they are; what is kept of an answer is of its own head."""
+    mock, since = honest.by_name["glm"], counts(honest)
+    ours = b"x-headroom-tokens-saved: 99999\r\nx-headroom-tokens-before: 9\r\nx-headroom-tokens-after: 1\r\nx-llm-deny: 0\r\nx-request-id: evil\r\n"
+    usage = b'{"usage":{"prompt_tokens":9000,"completion_tokens":9000}}'
+    mock.raw = (b"HTTP/1.1 103 Early Hints\r\nContent-Type: application/json\r\n" + ours + b"\r\n"
+                + lines("Content-Type: application/json", "Transfer-Encoding: chunked", "Trailer: x-llm-deny") + b"2\r\n{}\r\n0\r\n" + ours + b"x-a: "
+                + usage + b"\r\n\r\n")
+    before = len(honest.haproxy.text().splitlines())
+    out = exchange(honest.address, b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n" % CHAT.encode() + BODY,
+                   0.5 * harness.SLOW)
+    mock.raw = None
+    final = out[out.index(b"HTTP/1.1 200"):].split(b"\r\n\r\n")[0].lower()
+    assert b"x-llm-" not in final.replace(b"trailer: x-llm-deny", b"") and b"evil" not in final, out
+    told = harness.until(lambda: [line for line in honest.haproxy.text().splitlines()[before:] if line.startswith("{")], 5, "the request's line")
+    record = json.loads(told[0])
+    assert (record["status"], record["hs"], record["hb"], record["ha"]) == (200, "", "", ""), record
+    assert record["usage"] in ("", "-") and UUID.fullmatch(record["id"]), record
+    genuine(honest, since)
+
+
 # ---- files
 
 

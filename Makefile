@@ -163,6 +163,7 @@ fuzz-all: $(FUZZ:%=$(BUILD)/fuzz_%)
 
 # Which lines of spop/, sample/ and base/ the corpora reach by themselves.
 fuzz-coverage:
+	@sh tests/deps build coverage
 	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined BUILD=build/coverage \
 		CFLAGS='-g -fprofile-instr-generate -fcoverage-mapping' coverage-all
 
@@ -176,7 +177,7 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
 # The benchmark's load generator makes a million decisions in a test too. And an agent of another version, to which no
 # connection can be handed over.
 test-tools:
-	@$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build build/bench/spop_load build/other-version build/failmalloc.so
+	@$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build build/bench/spop_load build/other-version build/failmalloc.so build/selfexe.so
 
 VERSIONED := agent/takeover.c agent/net/conn_handover.c
 $(BUILD)/other-version: $(VERSIONED) $(OBJ)
@@ -184,7 +185,8 @@ $(BUILD)/other-version: $(VERSIONED) $(OBJ)
 	@$(CC) $(ALL_CFLAGS) $(NO_LTO) $(CPPFLAGS) -DHANDOVER_VERSION=2 $(LDFLAGS) -o $@ $(VERSIONED) \
 		$(filter-out $(VERSIONED:%.c=$(BUILD)/obj/%.o),$(OBJ)) $(LIBS)
 
-$(BUILD)/failmalloc.so: tests/failmalloc.c
+# What is preloaded into the agent: tests/failmalloc.c, tests/selfexe.c.
+$(BUILD)/%.so: tests/%.c
 	@echo "  CC $@"
 	@$(CC) -std=c11 -O1 $(WARN) -Werror -fPIC -shared -o $@ $<
 
@@ -219,10 +221,13 @@ test-tsan:
 run-these: test-tools
 	$(PYTEST) $(TESTS)
 
-# Of the agent itself valgrind sees only the master: it cannot follow the exec of /proc/self/exe by which a worker begins.
-# Nor are those for it that measure time, hand over gigabytes, or kill children in the middle of SQLite.
+# Not those that measure time, hand over gigabytes, or kill children in the middle of SQLite. The agent itself: VALGRIND=1, tests/README.md.
 VALGRIND_UNITS = $(filter-out %/test_oom %/test_master %/test_workers %/test_fdpass %/test_handover %/test_store,$(UNIT))
-test-valgrind: $(UNIT)
+test-valgrind:
+	@sh tests/deps build valgrind
+	@$(MAKE) --no-print-directory valgrind-units
+
+valgrind-units: $(UNIT)
 	@for test in $(VALGRIND_UNITS); do echo "valgrind $$test"; valgrind --quiet --suppressions=tests/static/valgrind --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
 		--errors-for-leak-kinds=definite $$test > $(BUILD)/valgrind.log 2>&1 || { tail -40 $(BUILD)/valgrind.log; exit 1; }; done
 
@@ -237,6 +242,7 @@ mutate:
 
 # gcc -fanalyzer, cppcheck and clang-tidy (STATIC=... for some); what is excepted, and why: tests/static/exceptions.
 static:
+	@sh tests/deps build static
 	@tests/static/run build $(STATIC)
 
 # How the binary is hardened.
@@ -331,4 +337,4 @@ clean:
 
 -include $(OBJ:.o=.d)
 .PHONY: all test-tools bench bench-quick bench-instructions bench-scan bench-ledger demo test lint fuzz fuzz-all fuzz-coverage coverage-all test-unit test-quick \
-	test-matrix test-san run-san test-tsan test-valgrind test-hard run-these mutate static audit install deb man test-deb test-compose clean FORCE
+	test-matrix test-san run-san test-tsan test-valgrind valgrind-units test-hard run-these mutate static audit install deb man test-deb test-compose clean FORCE

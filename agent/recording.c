@@ -56,6 +56,16 @@ static void references_pass_on(recording *r, bool ok)
 		log_event(LOG_ERROR, "references_lost", LOG_C("problem", "out of memory"));
 }
 
+/* What HAProxy writes as it stands, between quotes and in front of the line's object. Another key would match no line, and the
+ * ledger would stay empty. */
+static bool key_usable(const char *key)
+{
+	for (; *key; key++)
+		if (*key <= ' ' || *key > '~' || strchr("\"\\]{", *key))
+			return false;
+	return true;
+}
+
 recording *recording_new(const config *c, const route_table *routes, void (*opened)(void *ctx, listener *l), void *ctx, err *e)
 {
 	const char *key = getenv("SPOA_LLM_LOG_KEY");
@@ -74,8 +84,10 @@ recording *recording_new(const config *c, const route_table *routes, void (*open
 	r->retention_ms = c->retention_days * 86400000;
 	r->dir = strdup(c->ledger);
 	r->key = strdup(key ? key : "");
-	r->prices = recording_prices(c, e);
-	bool ok = r->prices && ((r->dir && r->key && references_copy(r, routes)) || err_set(e, "out of memory"));
+	bool ok = !key || key_usable(key) ||
+		  err_set(e, "SPOA_LLM_LOG_KEY has a blank, a line end or another character that no log line can carry: make it of letters and digits");
+	r->prices = ok ? recording_prices(c, e) : NULL;
+	ok = r->prices && ((r->dir && r->key && references_copy(r, routes)) || err_set(e, "out of memory"));
 	for (; ok && count < c->log_listen.count; count++) {
 		ok = listener_open(&socks[count], c->log_listen.items[count], &rules, e);
 		if (!ok)

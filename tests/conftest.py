@@ -9,6 +9,7 @@ import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 pytest.register_assert_rewrite("harness")
+import evidence  # noqa: E402
 import harness  # noqa: E402
 from upstream import Mock  # noqa: E402
 
@@ -61,19 +62,28 @@ def haproxy(request):
     return binary
 
 
+@pytest.fixture(scope="session", autouse=True)
+def no_credential_in_anything_written():
+    """The first to begin, and so the last to end: behind every agent's own end."""
+    yield
+    found = evidence.verdict()
+    if found:
+        pytest.fail("Credentials were written in this session:\n" + found, pytrace=False)
+
+
 @pytest.fixture
 def work():
     """A short-named directory for one test."""
     path = harness.workdir()
     yield path
-    shutil.rmtree(path, ignore_errors=True)
+    evidence.discard(path)
 
 
 @pytest.fixture(scope="module")
 def module_work():
     path = harness.workdir()
     yield path
-    shutil.rmtree(path, ignore_errors=True)
+    evidence.discard(path)
 
 
 @pytest.fixture
@@ -115,7 +125,7 @@ def make_mock():
 def authority():
     path = harness.workdir()
     yield harness.Authority(path)
-    shutil.rmtree(path, ignore_errors=True)
+    evidence.discard(path)
 
 
 @pytest.hookimpl(hookwrapper=True)

@@ -10,19 +10,18 @@ import itertools
 import json
 import os
 import pathlib
-import random
 import re
-import shutil
 import signal
 import socket
 import sqlite3
 import ssl
 import subprocess
-import tempfile
 import time
 
+import evidence
 import spop
 import wire
+from evidence import MARK, SECRETS, secret, workdir  # noqa: F401
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 AGENT = os.environ.get("SPOA_LLM", str(ROOT / "build" / "spoa-llm"))
@@ -38,21 +37,12 @@ BROKEN = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:|Assertion|\*\
 LIVE = []       # processes a failing test wants to see the logs of
 
 
-# ---- credentials: made here, so that each can be looked for wherever it must not be
-
-SECRETS = {}
-_SEED = random.Random(os.getpid() ^ int(time.time()))
-
-
-def secret(name):
-    """A fresh value that will be searched for in every log and every answer."""
-    value = "sk-%s-%016x" % (name, _SEED.getrandbits(64))
-    SECRETS[value] = name
-    return value
+# ---- credentials: made by secret(), so that each can be looked for wherever it must not be
 
 
 def leaks(text):
-    return sorted({name for value, name in SECRETS.items() if value in text})
+    """At once, in the text as it is; evidence.py looks for other forms too, and fails the session."""
+    return sorted({name for value, name in SECRETS.items() if value in text}) if MARK in text else []
 
 
 # ---- waiting
@@ -93,7 +83,7 @@ def ledger_made(directory):
 def free_port():
     """Below the range that outgoing connections take theirs from."""
     while True:
-        port = _SEED.randrange(15000, 32000)
+        port = evidence.RANDOM.randrange(15000, 32000)
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -101,11 +91,6 @@ def free_port():
             except OSError:
                 continue
             return port
-
-
-def workdir():
-    """Short, since a unix socket's path has 108 bytes."""
-    return pathlib.Path(tempfile.mkdtemp(prefix="llm-", dir="/tmp"))
 
 
 # ---- processes
@@ -161,6 +146,8 @@ class Process:
 
     def kill(self, number):
         """What stops or ends it at once concerns its children too (an agent is a master and its worker)."""
+        if self.name == "agent" and number not in (signal.SIGSTOP, signal.SIGCONT):
+            evidence.search_processes([self.pid] + children_of(self.pid))
         children = children_of(self.pid) if number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL) else []
         self.popen.send_signal(number)
         for child in children:
@@ -216,13 +203,15 @@ def environment(extra=None):
            "TSAN_OPTIONS": os.environ.get("TSAN_OPTIONS", "exitcode=66")}
     if "LLVM_PROFILE_FILE" in os.environ:
         env["LLVM_PROFILE_FILE"] = os.environ["LLVM_PROFILE_FILE"]
+    if VALGRIND:
+        env["LD_PRELOAD"] = str(ROOT / "build" / "selfexe.so")
     env.update(extra or {})
     return env
 
 
 def argv(*args):
-    prefix = ["valgrind", "--quiet", "--error-exitcode=99", "--leak-check=full",
-              "--errors-for-leak-kinds=definite"] if VALGRIND else []
+    prefix = ["valgrind", "--quiet", "--trace-children=yes", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite",
+              "--suppressions=%s" % (ROOT / "tests" / "static" / "valgrind")] if VALGRIND else []
     return prefix + [AGENT] + [str(arg) for arg in args]
 
 
@@ -234,12 +223,31 @@ class Done:
         return "exit %d\n---- stdout\n%s\n---- stderr\n%s" % (self.code, self.out, self.err)
 
 
+def run(*args, env=None, **more):
+    """subprocess.run() of one command of the agent's. `env` is all of its environment, and harness.environment() without."""
+    env = environment() if env is None else env
+    evidence.configured([config_of(args), *args], env)
+    done = subprocess.run(argv(*args), env=env, **more)
+    for output in (done.stdout, done.stderr):
+        evidence.search(output or b"", "the output of spoa-llm " + " ".join(str(arg)[:100] for arg in args))
+    return done
+
+
+def config_of(args):
+    """The text of the configuration that -c names."""
+    paths = [str(after) for arg, after in zip(args, args[1:]) if arg == "-c"]
+    try:
+        return pathlib.Path(paths[0]).read_text("utf-8", "replace") if paths else ""
+    except OSError:
+        return ""
+
+
 def cli(*args, env=None, seconds=20, cwd=None):
     """Runs one command of the agent's to its end."""
-    run = subprocess.run(argv(*args), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                         env=environment(dict({"SPOA_LLM_ADMIN_LISTEN": "none"} if args[:1] == ("run",) else {}, **(env or {}))), timeout=seconds * SLOW, cwd=cwd)
-    run.stdout, run.stderr = run.stdout.decode("utf-8", "replace"), run.stderr.decode("utf-8", "replace")
-    done = Done(run)
+    done = run(*args, env=environment(dict({"SPOA_LLM_ADMIN_LISTEN": "none"} if args[:1] == ("run",) else {}, **(env or {}))),
+               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds * SLOW, cwd=cwd)
+    done.stdout, done.stderr = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    done = Done(done)
     assert not BROKEN.search(done.out + done.err), done
     assert not leaks(done.out + done.err), "credentials %s in the output of %s" % (leaks(done.out + done.err), args)
     assert done.code >= 0, "killed by signal %d\n%r" % (-done.code, done)
@@ -248,6 +256,7 @@ def cli(*args, env=None, seconds=20, cwd=None):
 
 def write_config(directory, config, name="spoa-llm.json"):
     path = directory / name
+    evidence.SPARED.add(name)
     path.write_text(config if isinstance(config, str) else json.dumps(config, indent=2))
     return path
 
@@ -272,6 +281,7 @@ class Answer:
 
 def http(address, method="GET", path="/", headers=None, body=None, timeout=10.0):
     """One request over a connection of its own. Looks for credentials in what comes back."""
+    evidence.sent((headers or {}).items())
     address = address if isinstance(address, str) else address[0]
     connection = http_client.HTTPConnection("localhost", timeout=timeout * SLOW)
     connection.sock = spop.connect(address, timeout * SLOW)
@@ -291,6 +301,7 @@ def http(address, method="GET", path="/", headers=None, body=None, timeout=10.0)
     finally:
         connection.close()
     whole = repr(answer.headers) + answer.text
+    evidence.search(whole, "the answer to %s %s" % (method, path[:200]))
     assert not leaks(whole), "the credentials %s in the answer to %s %s" % (leaks(whole), method, path)
     return answer
 
@@ -320,6 +331,7 @@ class Agent:
             env = dict({"SPOA_LLM_ADMIN_LISTEN": self.admin}, **(env or {}))
         self.config = config
         self.file = write_config(directory, config, "agent%d.json" % number)
+        evidence.configured([self.file.read_text("utf-8", "replace"), *args, *(env or {}).values()], env or {})
         self.address = None
         if isinstance(config, dict):
             listen = config["listen"]
@@ -358,7 +370,10 @@ class Agent:
 
     def ask(self, **question):
         with self.client() as client:
-            return client.ask(**question)
+            answer = client.ask(**question)
+        # Here alone one belongs.
+        evidence.search(repr({name: value for name, value in answer.items() if name != "auth_value"}), "an answer by SPOP")
+        return answer
 
     def http(self, method="GET", path="/", headers=None, body=None, address=None, timeout=10.0):
         """One request to the admin server."""
@@ -383,6 +398,8 @@ class Agent:
         self.process.wait()
 
     def close(self, quiet=False):
+        # Credentials by files may have changed since.
+        evidence.configured([self.file.read_text("utf-8", "replace")] if self.file.exists() else [], {})
         code = self.process.end()
         if not quiet:
             self.process.check()
@@ -626,9 +643,10 @@ class Gateway:
                         problems.append("the credential '%s' reached %r" % (SECRETS.get(value, value), request))
         for answer in self.answers:
             text = (answer.raw_head + answer.body).decode("utf-8", "replace")
+            evidence.search(text, "an answer to a client")
             if leaks(text):
                 problems.append("the credentials %s in an answer to the client: %r" % (leaks(text), answer))
-        shutil.rmtree(self.dir, ignore_errors=True)
+        evidence.discard(self.dir)
         if problems and not quiet:
             raise AssertionError("\n\n".join(problems))
 
@@ -647,6 +665,7 @@ class Gateway:
         """Sends one request and reads its answer, on a connection of its own where none is given."""
         tag = self.tag()
         fields = [("Host", host)] + list(headers) + [("x-test-id", tag)]
+        evidence.sent(headers)
         own = connection is None
         connection = connection or self.connect()
         try:

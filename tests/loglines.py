@@ -57,7 +57,7 @@ CLIENTS = [("", "claude-cli/2.0.1 (external, cli)", "claude-code"), ("", "codex_
            ("nightly job", "python-requests/2", "nightly job"), ("", "curl/8", "curl"), ("", "Sth/1", "other"), ("", "", "")]
 # What a model's name may hold that a terminal, a spreadsheet or a JSON reader would take for something else.
 HOSTILE = ["=cmd|' /C calc'!A0", "+1+1", "-2", "@cf/meta/llama", 'say "hi", twice', "'quoted", " led by a space",
-           "日本語モデル", "e\u0301\u0301", "tab\tand\x1b[31mred", "turned\u202eback", "<b>&amp;</b>", "a\\b", "x" * 200]
+           "日本語モデル", "e\u0301\u0301", "tab\tand\x1b[31mred", "turned\u202eback", "hid\u200bden\u061c", "<b>&amp;</b>", "a\\b", "x" * 200]
 
 TABLE = Table(json.dumps(PRICES))
 
@@ -65,8 +65,8 @@ TABLE = Table(json.dumps(PRICES))
 def cleaned(name, most):
     """label_clean() of agent/ledger/logline.c."""
     name = name.strip(" \t").encode()[:most].decode("utf-8", "ignore")
-    # Each byte of a control character (C1 too) or of one that turns the direction of writing becomes a `_`.
-    odd = re.compile("[\x00-\x1f\x7f-\x9f\u200e\u200f\u2028-\u202e\u2066-\u2069]")
+    # Each byte of a control character (C1 too) or of another that nobody sees becomes a `_`.
+    odd = re.compile("[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb\U000e0000-\U000e0fff]")
     return odd.sub(lambda found: "_" * len(found.group().encode()), name)
 
 

@@ -8,7 +8,7 @@ import threading
 
 import harness
 
-KEY = "k0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-"[:64]
+KEY = (harness.secret("log-key") + "k0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ_-")[:64]
 HEADER = re.compile(rb"<(\d{1,3})>1 (\S+) (\S+) (\S+) (\S+) (\S+) (-|\[(?:[^\]\\\"]|\"(?:[^\"\\\]]|\\.)*\")*\]) (.*)", re.S)
 ELEMENT = re.compile(rb'\[llm@32473 key="((?:[^"\\\]]|\\["\\\]])*)"\]')
 

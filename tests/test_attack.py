@@ -4,13 +4,14 @@ believe it; what is oversized or slow costs its sender and nobody else; and no c
 What is elsewhere: framing and forged headers one by one (test_http), credentials with control characters (test_credentials), lies of an
 agent (test_failclosed), hostile usage objects (test_usage_capture), hostile names in reports (test_savings)."""
 import concurrent.futures
+import contextlib
 import gzip
 import json
 import os
 import pathlib
 import re
 import socket
-import subprocess
+import sqlite3
 import sys
 import threading
 import time
@@ -20,6 +21,7 @@ import pytest
 
 import chaos
 import harness
+import loglines
 import spop
 from harness import CLIENT_KEY, JSON, bearer, chat, secret
 
@@ -390,6 +392,27 @@ def test_a_hostile_upstream(honest, case):
     genuine(honest, since)
 
 
+def test_interim_answers_and_trailers_are_not_believed(honest):
+    """HAProxy passes both on as they are; what is kept of an answer is of its own head."""
+    mock, since = honest.by_name["glm"], counts(honest)
+    ours = b"x-headroom-tokens-saved: 99999\r\nx-headroom-tokens-before: 9\r\nx-headroom-tokens-after: 1\r\nx-llm-deny: 0\r\nx-request-id: evil\r\n"
+    usage = b'{"usage":{"prompt_tokens":9000,"completion_tokens":9000}}'
+    mock.raw = (b"HTTP/1.1 103 Early Hints\r\nContent-Type: application/json\r\n" + ours + b"\r\n"
+                + lines("Content-Type: application/json", "Transfer-Encoding: chunked", "Trailer: x-llm-deny") + b"2\r\n{}\r\n0\r\n" + ours + b"x-a: "
+                + usage + b"\r\n\r\n")
+    before = len(honest.haproxy.text().splitlines())
+    out = exchange(honest.address, b"POST %s HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n" % CHAT.encode() + BODY,
+                   0.5 * harness.SLOW)
+    mock.raw = None
+    final = out[out.index(b"HTTP/1.1 200"):].split(b"\r\n\r\n")[0].lower()
+    assert b"x-llm-" not in final.replace(b"trailer: x-llm-deny", b"") and b"evil" not in final, out
+    told = harness.until(lambda: [line for line in honest.haproxy.text().splitlines()[before:] if line.startswith("{")], 5, "the request's line")
+    record = json.loads(told[0])
+    assert (record["status"], record["hs"], record["hb"], record["ha"]) == (200, "", "", ""), record
+    assert record["usage"] in ("", "-") and UUID.fullmatch(record["id"]), record
+    genuine(honest, since)
+
+
 # ---- files
 
 
@@ -427,10 +450,39 @@ def test_hostile_price_files(work):
         file = harness.write_config(work, {"listen": "unix@%s/p.sock" % work, "ledger": str(work / "l"), "prices": str(work / "prices.json"),
                                            "log_listen": "127.0.0.1:%d" % harness.free_port()})
         (work / "l").mkdir(exist_ok=True)
-        done, took = timed(lambda: subprocess.run(harness.argv("run", "-c", file), env=harness.environment({"SPOA_LLM_LOG_KEY": "k"}), capture_output=True, timeout=30 * harness.SLOW))
+        done, took = timed(lambda: harness.run("run", "-c", file, env=harness.environment({"SPOA_LLM_LOG_KEY": LOG_KEY}), capture_output=True, timeout=30 * harness.SLOW))
         assert done.returncode not in (0, -11, -6), (name, done)
         assert took < 5 * harness.SLOW, (name, took)
         assert b"prices.json" in done.stderr and len(done.stderr) < 4000, (name, done.stderr[:500])
+
+
+# ---- keys that cannot be
+
+
+@pytest.mark.parametrize("tail", ["\n", "\r\n", " ", " x", "\t", "\nx: y", '"', "\\", "]", "{", "\x7f", "\u00e9", '"][x y="'], ids=ascii)
+def test_a_log_key_that_no_line_can_carry(work, tail):
+    """It would drop every line as a stranger's; a start that says so is better than a ledger that stays empty."""
+    (work / "l").mkdir()
+    file = harness.write_config(work, {"listen": "unix@%s/k.sock" % work, "ledger": str(work / "l"), "log_listen": "127.0.0.1:%d" % harness.free_port()})
+    done = harness.cli("run", "-c", file, env={"SPOA_LLM_LOG_KEY": LOG_KEY + tail})
+    assert done.code not in (0, 64) and "SPOA_LLM_LOG_KEY" in done.err and LOG_KEY not in done.err, done
+
+
+def test_a_log_key_of_every_other_character(work, agents):
+    key = "".join(chr(c) for c in range(0x21, 0x7f) if chr(c) not in '"\\]{')
+    (work / "l").mkdir()
+    port = harness.free_port()
+    agents({"ledger": str(work / "l"), "log_listen": "udp@127.0.0.1:%d" % port}, env={"SPOA_LLM_LOG_KEY": key})
+    entry = loglines.Maker(seed=2).one()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.sendto(harness.log_line(entry.fields, key[:-1] + "!"), ("127.0.0.1", port))
+        sock.sendto(harness.log_line(dict(entry.fields, id="known"), key), ("127.0.0.1", port))
+
+    def rows():
+        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % (work / "l" / "ledger.db"), uri=True)) as base:
+            return [row[0] for row in base.execute("select id from requests")]
+    harness.until(lambda: harness.ledger_made(work / "l") and rows(), 10, "the line is in the ledger", step=0.1)
+    assert rows() == ["known"]
 
 
 # ---- what is written
@@ -476,7 +528,7 @@ def test_no_credential_in_anything_written(haproxy, make_mock, work):
         for command in (["check", "-c", file], ["backends", "-c", file], ["explain", "-c", file, "--model", "e-1"], ["explain", "-c", file, "--model", "f-1", "--json"],
                         ["explain", "-c", file, "--model", "x-1"], ["savings", "--ledger", ledger, "--since", "all", "--json"], ["ledger", "export", "--ledger", ledger],
                         ["ledger", "verify", "--ledger", ledger], ["--help"]):
-            done = subprocess.run(harness.argv(*command), env=harness.environment(env), capture_output=True, timeout=30 * harness.SLOW)
+            done = harness.run(*command, env=harness.environment(env), capture_output=True, timeout=30 * harness.SLOW)
             outputs[" ".join(map(str, command))] = done.stdout + done.stderr
         for path in list(gateway.dir.rglob("*")) + list(ledger.rglob("*")):
             if path.is_file():

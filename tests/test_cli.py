@@ -302,7 +302,7 @@ def test_explain_with_arguments_that_make_no_sense(args):
 
 def test_the_codec_reads_the_same_names(agents):
     """The variables of a decision are exactly the contract's."""
-    answer = agents({"routes": [{"model_prefix": "m", "auth": "env:K"}]}, env={"K": "k"}).ask(body=b'{"model":"m"}')
+    answer = agents({"routes": [{"model_prefix": "m", "auth": "env:K"}]}, env={"K": harness.secret("k")}).ask(body=b'{"model":"m"}')
     assert set(answer) == {"deny", "backend", "route", "model", "model_from", "protocol", "auth", "auth_header",
                            "auth_value", "stream"}
     assert isinstance(answer["stream"], bool) and isinstance(answer["deny"], bool)

@@ -238,10 +238,11 @@ def test_refused_then_allowed_then_refused_on_one_connection(gateway):
 
 # ---- credentials from the environment
 
+BROKEN = secret("unusable")
 MISSING = {
     "not set": None, "empty": "", "a blank": " ", "blanks and tabs": " \t ", "a line end": "\n", "CR LF": "\r\n",
-    "a line end inside": "sk-a\nb", "a header after it": "sk-a\r\nx-evil: 1", "a CR inside": "sk-a\rb",
-    "a tab inside": "sk-a\tb", "DEL": "sk-a\x7fb", "control-A": "\x01", "escape": "sk-\x1b[0m", "too long": "k" * 100000,
+    "a line end inside": BROKEN + "\nb", "a header after it": BROKEN + "\r\nx-evil: 1", "a CR inside": BROKEN + "\rb",
+    "a tab inside": BROKEN + "\tb", "DEL": BROKEN + "\x7fb", "control-A": "\x01", "escape": BROKEN + "\x1b[0m", "too long": BROKEN + "k" * 100000,
 }
 
 
@@ -272,8 +273,7 @@ def test_others_are_served_meanwhile(unusable):
 
 # ---- values that are usable, however odd
 
-ODD = ['sk-"quoted"', "sk-#{|}%%41%s$HOME", "sk-a+b/c==", "sk a  b", "sk-\\n\\", "sk-~!@#$%^&*()_+{}:<>?", "k",
-       "sk-" + "k" * 4000]
+ODD = [secret("odd") + tail for tail in ('"quoted"', "#{|}%%41%s$HOME", "a+b/c==", "  b", "\\n\\", "~!@#$%^&*()_+{}:<>?", "k" * 4000)] + ["k"]
 
 
 @pytest.fixture(scope="module")

@@ -26,6 +26,7 @@ PERIODS, GROUPS = ("24h", "7d", "30d", "all"), ("model", "route", "project", "cl
 ROWS = int(os.environ.get("LLM_DASHBOARD_ROWS", "20000"))
 SHOW_S = float(os.environ.get("LLM_DASHBOARD_SHOW_S", "3"))
 GONE = r"net::ERR_"
+LOG_KEY = harness.secret("dashboard-log")
 NO_TOKEN = r"status of 401"
 MINUS = "\u2212"
 # Names that would do something if they became markup, a selector, or a JSON number. `window.pwned` tells.
@@ -51,7 +52,7 @@ class Agent(harness.Agent):
             file = harness.write_config(directory, config, "import.json")
             done = cli("ledger", "import", directory / "log", "-c", file)
             assert done.code == 0, done
-        super().__init__(directory, config, env=dict({"SPOA_LLM_LOG_KEY": "k"}, **(env or {})))
+        super().__init__(directory, config, env=dict({"SPOA_LLM_LOG_KEY": LOG_KEY}, **(env or {})))
         # The database is made in the first second in which there is nothing else to do.
         harness.until(lambda: harness.accepting(self.admin) and (not ledger or harness.ledger_made(self.home)), 5, "all is there")
 

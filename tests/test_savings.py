@@ -266,8 +266,7 @@ def test_import_of(ledger, way):
     path.write_bytes(data)
     if "stdin" in way:
         with open(path, "rb") as given:
-            run = subprocess.run(harness.argv("ledger", "import", "-", "--json", "-c", ledger.config), stdin=given,
-                                 stdout=subprocess.PIPE, env=harness.environment(), timeout=60)
+            run = harness.run("ledger", "import", "-", "--json", "-c", ledger.config, stdin=given, stdout=subprocess.PIPE, timeout=60)
         assert run.returncode == 0
         said = json.loads(run.stdout)
     else:
@@ -798,8 +797,7 @@ def test_a_closed_pipe(day):
 def test_a_full_disk(day):
     for args in (["ledger", "export"], ["savings"], ["savings", "--json"], ["ledger", "headroom"], ["ledger", "verify"]):
         with open("/dev/full", "wb") as full:
-            run = subprocess.run(harness.argv(*args, "-c", day.config), stdout=full, stderr=subprocess.PIPE,
-                                 env=harness.environment(), timeout=60)
+            run = harness.run(*args, "-c", day.config, stdout=full, stderr=subprocess.PIPE, timeout=60)
         assert run.returncode == 74 and b"No space left" in run.stderr, (args, run)
 
 

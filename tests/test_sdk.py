@@ -20,6 +20,7 @@ import urllib.request
 
 import pytest
 
+import evidence
 import harness
 from harness import CLIENT_KEY, secret, until
 from upstream import Request
@@ -121,6 +122,7 @@ class Servers:
     """aimock's process and the record of what it received."""
 
     def __init__(self, node, directory, keys):
+        evidence.SPARED.add("record")     # of what the upstream got
         self.record, self.read, self.seen, self.ended = directory / "record", 0, [], {}
         self.record.touch()
         self.errors = open(directory / "aimock.log", "w+")
@@ -173,7 +175,7 @@ def aimock(node):
         "theirs": CLIENT_KEY, "openai-target": CLIENT_KEY, "anthropic-target": CLIENT_KEY, "gemini-target": CLIENT_KEY})
     yield servers.named
     servers.close()
-    shutil.rmtree(directory, ignore_errors=True)
+    evidence.discard(directory)
 
 
 # ---- the clients

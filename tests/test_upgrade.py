@@ -12,13 +12,14 @@ import time
 
 import pytest
 
+import evidence
 import harness
 import loglines
 import spop
 
 RATE = 1000
 OPERATOR = harness.secret("operator")
-CLIENT = harness.secret("loadclient")
+CLIENT, LOG_KEY = harness.secret("loadclient"), harness.secret("upgrade-log")
 
 # Answers 200 to what should come here with the credential that it should have, and 421 to anything else.
 UPSTREAM = """
@@ -46,6 +47,7 @@ class Upstream:
     def __init__(self, haproxy, work):
         self.ports = {"replaced": harness.free_port(), "passed": harness.free_port()}
         cfg = work / "upstream.cfg"
+        evidence.SPARED.add(cfg.name)    # it looks for them
         cfg.write_text(UPSTREAM % dict(self.ports, operator=OPERATOR, client=CLIENT))
         self.process = harness.Process("upstream", [haproxy, "-db", "-f", str(cfg)], work / "upstream.log")
         harness.until(lambda: harness.accepting("127.0.0.1:%d" % self.ports["passed"]), 10, self.process.tail)
@@ -488,9 +490,9 @@ def test_a_worker_that_cannot_have_the_ledger(work):
     def waits():
         return len(agent.lines("event=ledger_waits"))
     config = {"routes": [], "ledger": str(ledger), "log_listen": "udp@%s:%d" % logs}
-    with harness.Agent(work, config, env={"SPOA_LLM_LOG_KEY": "k"}) as agent, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as haproxy:
+    with harness.Agent(work, config, env={"SPOA_LLM_LOG_KEY": LOG_KEY}) as agent, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as haproxy:
         def record():
-            haproxy.sendto(harness.log_line(maker.one().fields, "k"), logs)
+            haproxy.sendto(harness.log_line(maker.one().fields, LOG_KEY), logs)
         record()
         harness.until(lambda: rows() == 1, 10, lambda: "the first record\n" + agent.process.tail())
         lose()
@@ -518,7 +520,7 @@ def test_an_upgrade_waits_for_no_job_of_the_admin_server(work):
     logs = "127.0.0.1:%d" % harness.free_port()
     (work / "ledger").mkdir()
     config = {"routes": [], "ledger": str(work / "ledger"), "log_listen": "udp@" + logs, "watchdog": 3}
-    with harness.Agent(work, config, env={"SPOA_LLM_LOG_KEY": "k"}) as agent:
+    with harness.Agent(work, config, env={"SPOA_LLM_LOG_KEY": LOG_KEY}) as agent:
         harness.until(lambda: harness.ledger_made(work / "ledger"), 10, "the database")
         for name in os.listdir(work / "ledger"):
             if name.startswith("ledger.db"):

@@ -2,6 +2,7 @@
 #include "ledger/logline.h"
 
 #include "base/json.h"
+#include "base/text.h"
 
 /* What HAProxy writes for a text that is not there. */
 #define ABSENT SLICE("-")
@@ -37,19 +38,13 @@ static size_t whole_characters(const char *s, size_t len)
 	return back < want ? len - 1 - back : len;
 }
 
-/* Bytes of a character that nobody sees and a terminal or a browser obeys: the C1 controls, and what turns the direction of
- * writing. 0 where it is none; the text is valid UTF-8. */
-static size_t unseen(const char *s, size_t len)
+/* Bytes of the character, where it is one that nobody sees and a terminal or a browser obeys: two names that look the same
+ * would be two lines of a report. 0 where it is none. The text is valid UTF-8. */
+static size_t unseen(const char *s)
 {
-	const unsigned char *u = (const unsigned char *)s;
+	const char *after = s;
 
-	if (len >= 2 && u[0] == 0xc2 && u[1] < 0xa0)
-		return 2;
-	if (len >= 3 && u[0] == 0xe2 &&
-	    ((u[1] == 0x80 && (u[2] == 0x8e || u[2] == 0x8f || (u[2] >= 0xa8 && u[2] <= 0xae))) ||
-	     (u[1] == 0x81 && u[2] >= 0xa6 && u[2] <= 0xa9)))
-		return 3;
-	return 0;
+	return text_is_control(utf8_next(&after)) ? (size_t)(after - s) : 0;
 }
 
 static void clean(slice text, char *out, size_t max)
@@ -60,7 +55,7 @@ static void clean(slice text, char *out, size_t max)
 
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)text.ptr[i];
-		size_t odd = utf8 ? unseen(text.ptr + i, len - i) : 0;
+		size_t odd = utf8 && c >= 0xc0 ? unseen(text.ptr + i) : 0;
 		out[i] = c < ' ' || c == 0x7f || (c >= 0x80 && !utf8) || odd ? '_' : (char)c;
 		for (; odd > 1; odd--)
 			out[++i] = '_';
@@ -244,7 +239,8 @@ static void complete(logline *out, const reading *rd)
 	if (num[F_TRS] >= 0) {
 		r->ttfb_ms = num[F_TRS];
 		for (field f = F_TR; f <= F_TC; f++)
-			r->ttfb_ms += num[f] > 0 ? num[f] : 0;
+			if (num[f] > 0 && __builtin_add_overflow(r->ttfb_ms, num[f], &r->ttfb_ms))
+				r->ttfb_ms = INT64_MAX;
 	}
 	if (!r->client[0])
 		label_clean(slice_cstr(client_family(slice_of(rd->ua, rd->ua_len))), r->client);

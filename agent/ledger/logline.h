@@ -33,7 +33,7 @@ typedef struct logline {
 logline_result logline_parse(slice line, slice key, logline *out);
 
 /* A name that came from outside, made fit for a table, a metric and a terminal: white space around it gone, control
- * characters and bytes that are no UTF-8 as `_`, cut at RECORD_LABEL_MAX between characters. */
+ * characters, others that nobody sees and bytes that are no UTF-8 as `_`, cut at RECORD_LABEL_MAX between characters. */
 void label_clean(slice name, char out[RECORD_LABEL_MAX + 1]);
 
 /* The family of a client by its User-Agent; "other" where it is none that is known, "" for an empty one. Static. */

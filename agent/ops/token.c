@@ -41,6 +41,11 @@ static slice token_read(const char *source, char out[TOKEN_MAX + 1])
 	slice token = problem ? slice_of(out, 0) : trimmed(slice_of(out, len));
 	if (!problem && token.len == 0)
 		problem = "it is empty or not set";
+	for (size_t i = 0; i < token.len && !problem; i++)
+		if ((unsigned char)token.ptr[i] < ' ' || token.ptr[i] == 0x7f)
+			problem = "it has a control character in it";
+	if (problem)
+		token.len = 0;
 	if (problem)
 		log_event(LOG_ERROR, "admin_token_missing", LOG_C("source", source), LOG_C("problem", problem),
 			  LOG_C("instead", "nobody is let in"));

@@ -63,6 +63,15 @@ static void what_is_not_agreed_on_is_malformed(void)
 	CHECK(logline_parse(SLICE("{\"v\":1,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":1,\"new\":[{}]}"), SLICE(""), &l) == LOGLINE_OK);
 }
 
+static void times_that_cannot_be_added_are_the_longest_there_is(void)
+{
+	logline l;
+
+	CHECK(logline_parse(SLICE("{\"v\":1,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":9223372036854775807,\"tr\":9223372036854775807,"
+				  "\"tw\":9223372036854775807,\"tc\":3,\"trs\":9223372036854775807}"), SLICE(""), &l) == LOGLINE_OK);
+	CHECK(l.record.ttfb_ms == INT64_MAX && l.record.total_ms == INT64_MAX && l.record.time_ms == 1 - INT64_MAX);
+}
+
 static void names_are_cleaned(void)
 {
 	static const struct {
@@ -70,6 +79,9 @@ static void names_are_cleaned(void)
 	} rows[] = {
 		{ " a b ", "a b" }, { "a\nb\x7f", "a_b_" }, { "caf\xc3\xa9", "caf\xc3\xa9" }, { "caf\xe9", "caf_" }, { "", "" },
 		{ "a\xc2\x9b" "b", "a__b" }, { "a\xe2\x80\xae" "b", "a___b" }, { "\xc2\xa0x", "\xc2\xa0x" },
+		/* Two names that look the same: a mark of direction, a space of no width, a tag, a joiner; and a flag, which is seen. */
+		{ "a\xd8\x9c" "b", "a__b" }, { "gpt-5\xe2\x80\x8b", "gpt-5___" }, { "a\xf3\xa0\x81\xa1", "a____" },
+		{ "\xef\xbb\xbf" "a", "___a" }, { "\xf0\x9f\x87\xa9", "\xf0\x9f\x87\xa9" },
 	};
 	char out[RECORD_LABEL_MAX + 1], longer[200];
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -131,6 +143,7 @@ int main(void)
 	RUN(only_our_key_opens);
 	RUN(a_cut_line_is_malformed_and_nothing_past_it_is_read);
 	RUN(what_is_not_agreed_on_is_malformed);
+	RUN(times_that_cannot_be_added_are_the_longest_there_is);
 	RUN(names_are_cleaned);
 	RUN(a_second_copy_is_known_and_the_oldest_forgotten);
 	RUN(usage_is_cut_out_of_a_response);

@@ -73,10 +73,10 @@ ALWAYS_INLINE uint64_t differ(bytes a, const char *b, size_t at, size_t n)
 	return x ^ y;
 }
 
-/* memcmp(a, b, len) == 0 of a name whose length is known when this is compiled: a few words that overlap, and no call. */
+/* memcmp(a, b, len) == 0 of a name of 2 to 24 bytes whose length is known when this is compiled: a few words that overlap, and no
+ * call. */
 ALWAYS_INLINE bool same_name(bytes a, const char *b, size_t len)
 {
-	_Static_assert(sizeof "anthropic_version" <= 24, "the longest name is covered by three words");
 	if (len >= 8)
 		return (differ(a, b, 0, 8) | (len > 16 ? differ(a, b, 8, 8) : 0) | differ(a, b, len - 8, 8)) == 0;
 	if (len >= 4)
@@ -135,16 +135,17 @@ static void read_expected(llm_request *r, cursor *c, unsigned *left)
 	bytes p = c->pos, end = c->end;
 	unsigned n = *left;
 
-#define TAKE(name_, as_, field_)                                     \
-	{                                                            \
-		bytes at = take_name(p, end, name_, sizeof name_ - 1); \
-		if (n == 0 || !at)                                   \
-			goto out;                                    \
-		at = take_##as_(at, end, &r->field_);                \
-		if (!at)                                             \
-			goto out;                                    \
-		p = at;                                              \
-		n--;                                                 \
+#define TAKE(name_, as_, field_)                                                                          \
+	{                                                                                                 \
+		_Static_assert(sizeof name_ > 2 && sizeof name_ <= 25, "same_name() compares so many bytes"); \
+		bytes at = take_name(p, end, name_, sizeof name_ - 1);                                    \
+		if (n == 0 || !at)                                                                        \
+			goto out;                                                                         \
+		at = take_##as_(at, end, &r->field_);                                                     \
+		if (!at)                                                                                  \
+			goto out;                                                                         \
+		p = at;                                                                                   \
+		n--;                                                                                      \
 	}
 	ARGUMENTS(TAKE)
 out:

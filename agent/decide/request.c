@@ -4,27 +4,27 @@
 #include <stddef.h>
 
 /* The arguments in the order of spoe.conf: name, what becomes of the value, field of llm_request. */
-#define ARGUMENTS(X)                                  \
-	X("id", BYTES, id)                            \
-	X("method", BYTES, method)                    \
-	X("path", BYTES, sample.path)                 \
-	X("model_param", BYTES, sample.model_param)   \
-	X("ctype", BYTES, sample.ctype)               \
-	X("cenc", BYTES, sample.cenc)                 \
-	X("body", BYTES, sample.body)                 \
-	X("tail", BYTES, sample.tail)                 \
-	X("buffered", UINT, sample.buffered)          \
-	X("length", UINT, sample.length)              \
-	X("sized", TRUTH, sample.sized)               \
-	X("upgrade", TRUTH, sample.upgrade)           \
-	X("ua", BYTES, user_agent)                    \
-	X("x_api_key", TRUTH, x_api_key)              \
-	X("api_key", TRUTH, api_key)                  \
-	X("x_goog_api_key", TRUTH, x_goog_api_key)    \
+#define ARGUMENTS(X)                                     \
+	X("id", BYTES, id)                               \
+	X("method", BYTES, method)                       \
+	X("path", BYTES, sample.path)                    \
+	X("model_param", BYTES, sample.model_param)      \
+	X("ctype", BYTES, sample.ctype)                  \
+	X("cenc", BYTES, sample.cenc)                    \
+	X("body", BYTES, sample.body)                    \
+	X("tail", BYTES, sample.tail)                    \
+	X("buffered", UINT, sample.buffered)             \
+	X("length", UINT, sample.length)                 \
+	X("sized", TRUTH, sample.sized)                  \
+	X("upgrade", TRUTH, sample.upgrade)              \
+	X("ua", BYTES, user_agent)                       \
+	X("x_api_key", TRUTH, x_api_key)                 \
+	X("api_key", TRUTH, api_key)                     \
+	X("x_goog_api_key", TRUTH, x_goog_api_key)       \
 	X("anthropic_version", TRUTH, anthropic_version) \
-	X("bearer_sk_ant", TRUTH, bearer_sk_ant)      \
-	X("model_hint", BYTES, sample.model_hint)     \
-	X("project", BYTES, project)                  \
+	X("bearer_sk_ant", TRUTH, bearer_sk_ant)         \
+	X("model_hint", BYTES, sample.model_hint)        \
+	X("project", BYTES, project)                     \
 	X("client", BYTES, client)
 
 /* ---- any message */
@@ -135,17 +135,17 @@ static void read_expected(llm_request *r, cursor *c, unsigned *left)
 	bytes p = c->pos, end = c->end;
 	unsigned n = *left;
 
-#define TAKE(name_, as_, field_)                                                                          \
-	{                                                                                                 \
-		_Static_assert(sizeof name_ > 2 && sizeof name_ <= 25, "same_name() compares so many bytes"); \
-		bytes at = take_name(p, end, name_, sizeof name_ - 1);                                    \
-		if (n == 0 || !at)                                                                        \
-			goto out;                                                                         \
-		at = take_##as_(at, end, &r->field_);                                                     \
-		if (!at)                                                                                  \
-			goto out;                                                                         \
-		p = at;                                                                                   \
-		n--;                                                                                      \
+#define TAKE(name_, as_, field_)                                                                                \
+	{                                                                                                       \
+		_Static_assert(sizeof(name_) > 2 && sizeof(name_) <= 25, "same_name() compares so many bytes"); \
+		bytes at = take_name(p, end, name_, sizeof(name_) - 1);                                         \
+		if (n == 0 || !at)                                                                              \
+			goto out;                                                                               \
+		at = take_##as_(at, end, &r->field_);                                                           \
+		if (!at)                                                                                        \
+			goto out;                                                                               \
+		p = at;                                                                                         \
+		n--;                                                                                            \
 	}
 	ARGUMENTS(TAKE)
 out:

@@ -251,7 +251,7 @@ static bool write_row(void *ctx, const record *r)
 		write_column(r, i, x->csv);
 	}
 	fputs(x->csv ? "\r\n" : "}\n", stdout);
-	return !ferror(stdout);
+	return !output_failed();
 }
 
 int command_ledger_export(const config *c, const ledger_request *ask)

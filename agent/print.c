@@ -284,10 +284,22 @@ void csv_write_text(FILE *f, const char *text, bool from_outside)
 		fputc('"', f);
 }
 
+static int output_errno;
+
+bool output_failed(void)
+{
+	if (ferror(stdout) && !output_errno)
+		output_errno = errno;
+	return ferror(stdout) != 0;
+}
+
 int finish_output(void)
 {
-	if (fflush(stdout) == 0 && !ferror(stdout))
+	if (!output_failed() && fflush(stdout) == 0)
 		return EX_OK;
-	fprintf(stderr, "spoa-llm: standard output: %s; what was written is not complete\n", errno ? strerror(errno) : "cannot be written");
+	if (!output_errno)
+		output_errno = errno;
+	fprintf(stderr, "spoa-llm: standard output: %s; what was written is not complete\n",
+		output_errno ? strerror(output_errno) : "cannot be written");
 	return EX_IOERR;
 }

@@ -43,6 +43,8 @@ int print_bar(FILE *f, const terminal *t, int64_t part, int64_t whole, int colum
  * with = + - @ or a quote) gets a quote ' in front, so that taking one leading ' away always gives the text. */
 void csv_write_text(FILE *f, const char *text, bool from_outside);
 
+/* Is there no use in writing more to standard output? Keeps the reason for finish_output(), before other calls forget it. */
+bool output_failed(void);
 /* Whether all that was written to standard output arrived; says so if not. EX_OK or EX_IOERR. */
 int finish_output(void);
 

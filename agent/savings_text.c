@@ -279,7 +279,7 @@ static void print_table(savings_report *r)
 	t.decimals = decimals_for(most_money);
 	lay_out(&t);
 	print_heading(&t);
-	for (size_t i = 0; i < t.count && !ferror(stdout); i++) {
+	for (size_t i = 0; i < t.count && !output_failed(); i++) {
 		if (in_time && i)
 			print_pause(r, t.rows[i - 1].label, t.rows[i].label);
 		print_row(&t, &t.rows[i]);

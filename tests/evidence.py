@@ -37,8 +37,8 @@ def secret(name):
 
 
 def known(value, name):
-    """A credential that somebody else made."""
-    if len(value) >= SHORTEST and MARK not in value and value not in SECRETS:
+    """A credential that somebody else made; one of a few letters again and again is a filler, which stands in many places."""
+    if len(value) >= SHORTEST and len(set(value)) > 5 and MARK not in value and value not in SECRETS:
         SECRETS[value] = name
         _unmarked[value] = forms(value)
 

@@ -244,7 +244,8 @@ def test_upstream_breaks_a_stream_off(gateway, receiver, upstream):
         gateway.ask("claude", target="/v1/messages", stream=True)
     upstream.reset()
     record = record_of(receiver, cut.value.response)
-    assert (record["status"], record["term"], record["stream"]) == (200, "SD", "1"), record
+    # HAProxy 3.0 at times takes the end that it makes of the client's connection for the client's own.
+    assert record["status"] == 200 and record["term"] in ("SD", "CD") and record["stream"] == "1", record
     assert json.loads(record["usage"])["input_tokens"] == 11
 
 
@@ -289,7 +290,8 @@ def test_what_is_no_request(gateway, receiver):
         assert connection.head().status == 400
     harness.until(lambda: len(receiver.of(way="udp")) >= seen + 2, what=lambda: repr(receiver.bad))
     time.sleep(0.3)
-    first, second = [line.record for line in receiver.of(way="udp")[seen:]]
+    # HAProxy's threads write their lines in no order.
+    first, second = sorted((line.record for line in receiver.of(way="udp")[seen:]), key=lambda record: record["status"])
     assert first["model"] == "gpt-5"
     assert (second["id"], second["status"], second["term"], second["model"]) == ("", 400, "PR", ""), second
     assert {name: type(value) for name, value in second.items()} == KEYS and not receiver.bad

@@ -34,6 +34,7 @@ struct observer {
 	char *ledger_db;
 
 	admin *admin;
+	bool left; /* it could not be ended */
 	admin_listener doors[ADMIN_LISTENERS];
 	size_t doors_count;
 
@@ -323,17 +324,19 @@ observer *observer_new(const config *c, workers *ws, policy *p, recording *r, un
 	return o;
 }
 
-void observer_free(observer *o)
+bool observer_free(observer *o)
 {
 	if (!o)
-		return;
-	observer_stop_serving(o);
+		return true;
+	if (!observer_stop_serving(o))
+		return false;
 	policy_unref(o->policy);
 	pthread_mutex_destroy(&o->lock);
 	pthread_cond_destroy(&o->reloaded);
 	free(o->ledger_db);
 	free(o->turns);
 	free(o);
+	return true;
 }
 
 bool observer_serve_on(observer *o, const listener listeners[LISTEN_MAX], err *e)
@@ -363,7 +366,7 @@ bool observer_serve(observer *o, err *e)
 	return o->admin != NULL;
 }
 
-void observer_stop_serving(observer *o)
+bool observer_stop_serving(observer *o)
 {
 	ledger_hurry();
 	/* A reload that is waited for would be done by this very thread. */
@@ -371,8 +374,14 @@ void observer_stop_serving(observer *o)
 	o->stopping = true;
 	pthread_cond_broadcast(&o->reloaded);
 	pthread_mutex_unlock(&o->lock);
-	admin_stop(o->admin);
-	o->admin = NULL;
+	if (!o->left && !admin_stop(o->admin)) {
+		o->left = true;
+		log_event(LOG_WARN, "admin_left", LOG_C("problem", "what the admin server was asked for still waits for a disk"),
+			  LOG_C("instead", "this process ends without it"));
+	}
+	if (!o->left)
+		o->admin = NULL;
+	return !o->left;
 }
 
 /* ---- what changes */

@@ -220,7 +220,8 @@ static void give_up_ledger(agent *a, int sock)
 	recording *r = a->recording;
 
 	a->recording = NULL;
-	observer_set_recording(a->observer, NULL);
+	if (a->observer)
+		observer_set_recording(a->observer, NULL);
 	recording_stop(r, sock >= 0 ? takeover_give_stream : NULL, &sock);
 	if (sock >= 0)
 		takeover_give_end(sock);
@@ -447,13 +448,14 @@ static void watch(agent *a)
 	ev_async_start(a->loop, &a->reload);
 }
 
-static void end(agent *a)
+static void end(agent *a, int code)
 {
-	observer_free(a->observer);
-	if (a->workers)
-		workers_free(a->workers);
-	/* Last, so that the end of every request that was decided has had its chance to come in. */
-	recording_stop(a->recording, NULL, NULL);
+	/* Only now, so that the end of every request that was decided has had its chance to come in; and before what may hang. */
+	if (a->recording)
+		give_up_ledger(a, -1);
+	if (!observer_free(a->observer))
+		_exit(code);
+	workers_free(a->workers);
 	for (size_t i = 0; i < LISTEN_MAX; i++) {
 		listener_close(&a->listeners[i]);
 		listener_close(&a->admin_listeners[i]);
@@ -494,7 +496,8 @@ int run(config *c, const option_text *flags, size_t count, control *master)
 		ev_run(a.loop, 0);
 		log_event(LOG_INFO, "stopped", LOG_C("version", SPOA_LLM_VERSION));
 	}
-	end(&a);
+	int code = ok ? EX_OK : EX_UNAVAILABLE;
+	end(&a, code);
 	ev_loop_destroy(a.loop);
-	return ok ? EX_OK : EX_UNAVAILABLE;
+	return code;
 }

@@ -134,11 +134,33 @@ static void *clock_main(void *arg)
 		while (!a->stopping && pthread_cond_timedwait(&a->clock_wake, &a->jobs_lock, &next) != ETIMEDOUT)
 			;
 	}
+	admin_thread_ends(a);
 	pthread_mutex_unlock(&a->jobs_lock);
 	return NULL;
 }
 
 /* ---- life */
+
+bool admin_thread_start(admin *a, pthread_t *thread, void *(*run)(void *), err *e)
+{
+	sigset_t all, old;
+
+	/* Signals are the main thread's. */
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	pthread_mutex_lock(&a->jobs_lock);
+	int rc = pthread_create(thread, NULL, run, a);
+	a->running += rc == 0;
+	pthread_mutex_unlock(&a->jobs_lock);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	return rc == 0 || err_set(e, "a thread of the admin server: %s", strerror(rc));
+}
+
+void admin_thread_ends(admin *a)
+{
+	a->running--;
+	pthread_cond_signal(&a->ended);
+}
 
 static bool open_door(admin *a, const admin_listener *l, err *e)
 {
@@ -200,6 +222,7 @@ admin *admin_start(const admin_listener *listeners, size_t count, const admin_op
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&a->jobs_wake, NULL);
 	pthread_cond_init(&a->clock_wake, &attr);
+	pthread_cond_init(&a->ended, &attr);
 	pthread_condattr_destroy(&attr);
 	a->token_source = copy(o->token_source);
 	a->ledger_db = copy(o->ledger_db);
@@ -209,34 +232,30 @@ admin *admin_start(const admin_listener *listeners, size_t count, const admin_op
 	if (count > ADMIN_LISTENERS)
 		ok = err_set(e, "more than %d admin listeners", ADMIN_LISTENERS);
 	ok = ok && jobs_start(a, e);
-	/* Signals are the main thread's. */
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &old);
 	for (size_t i = 0; ok && i < count; i++)
 		ok = open_door(a, &listeners[i], e);
-	if (ok) {
-		int rc = pthread_create(&a->clock_thread, NULL, clock_main, a);
-		a->clock_runs = rc == 0;
-		ok = rc == 0 || err_set(e, "a thread of the admin server: %s", strerror(rc));
-	}
 	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	if (ok)
+	a->clock_runs = ok && admin_thread_start(a, &a->clock_thread, clock_main, e);
+	if (a->clock_runs)
 		return a;
 	admin_stop(a);
 	return NULL;
 }
 
-void admin_stop(admin *a)
+bool admin_stop(admin *a)
 {
 	if (!a)
-		return;
+		return true;
 	/* No new connections; then nothing is suspended any more, as libmicrohttpd wants it. */
 	for (size_t i = 0; i < a->doors_count; i++) {
 		int fd = MHD_quiesce_daemon(a->doors[i].daemon);
 		if (fd >= 0)
 			close(fd);
 	}
-	jobs_stop(a);
+	if (!jobs_stop(a))
+		return false;
 	if (a->clock_runs)
 		pthread_join(a->clock_thread, NULL);
 	events_end(a);
@@ -249,9 +268,11 @@ void admin_stop(admin *a)
 	pthread_mutex_destroy(&a->events_lock);
 	pthread_cond_destroy(&a->jobs_wake);
 	pthread_cond_destroy(&a->clock_wake);
+	pthread_cond_destroy(&a->ended);
 	free(a->token_source);
 	free(a->ledger_db);
 	free(a->totals);
 	free(a->events_text);
 	free(a);
+	return true;
 }

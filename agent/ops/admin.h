@@ -17,6 +17,7 @@ enum {
 	ADMIN_LISTENING = 16,      /* connections at a time that take /events, of all listeners */
 	ADMIN_JOBS = 16,           /* requests that wait for the database or a reload */
 	ADMIN_JOB_THREADS = 2,
+	ADMIN_STOP_S = 2,          /* seconds that what is under way has to end */
 };
 
 typedef struct admin_listener {
@@ -34,6 +35,7 @@ typedef struct admin admin;
 
 /* NULL: `e` says why. */
 admin *admin_start(const admin_listener *listeners, size_t count, const admin_options *o, ops_host host, err *e);
-void admin_stop(admin *a);
+/* False: something of it still waits for a disk after ADMIN_STOP_S. All that it was given has to stay then, until the process ends. */
+bool admin_stop(admin *a);
 
 #endif

@@ -83,13 +83,14 @@ struct admin {
 	totals *totals; /* NULL: no ledger */
 
 	pthread_mutex_t jobs_lock;
-	pthread_cond_t jobs_wake, clock_wake;
+	pthread_cond_t jobs_wake, clock_wake, ended;
 	job *jobs, **jobs_end;
 	size_t jobs_count;
 	bool stopping;
 	pthread_t job_threads[ADMIN_JOB_THREADS], clock_thread;
 	size_t job_threads_count;
 	bool clock_runs;
+	size_t running; /* of those threads */
 	/* of the clock's thread: when the totals were asked for, and how they stood */
 	int64_t totals_asked_ms;
 	uint64_t totals_commits;
@@ -112,11 +113,16 @@ int64_t admin_now_ms(void); /* monotonic */
 /* The JSON of /stats of this moment; NULL: no memory. */
 char *admin_stats(admin *a, size_t *len, uint64_t *ledger_version);
 
+/* One that jobs_stop() waits for; it calls admin_thread_ends() last. */
+bool admin_thread_start(admin *a, pthread_t *thread, void *(*run)(void *), err *e);
+/* Under jobs_lock. */
+void admin_thread_ends(admin *a);
+
 /* ---- jobs.c */
 
 bool jobs_start(admin *a, err *e);
-/* Those that wait are answered with 503. */
-void jobs_stop(admin *a);
+/* Those that wait are answered with 503. False: as admin_stop(). */
+bool jobs_stop(admin *a);
 /* Takes over `j` and, where it has one, suspends its connection. False: there is no room, `j` is released. */
 bool jobs_add(admin *a, job *j);
 

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include <signal.h>
+#include <errno.h>
 #include <stdlib.h>
 
 #include "base/log.h"
@@ -141,6 +141,7 @@ static void *job_main(void *arg)
 		job_free(j);
 		pthread_mutex_lock(&a->jobs_lock);
 	}
+	admin_thread_ends(a);
 	pthread_mutex_unlock(&a->jobs_lock);
 	return NULL;
 }
@@ -167,26 +168,30 @@ bool jobs_add(admin *a, job *j)
 
 bool jobs_start(admin *a, err *e)
 {
-	sigset_t all, old;
-	int rc = 0;
+	bool ok = true;
 
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	while (rc == 0 && a->job_threads_count < ADMIN_JOB_THREADS) {
-		rc = pthread_create(&a->job_threads[a->job_threads_count], NULL, job_main, a);
-		a->job_threads_count += rc == 0;
+	while (ok && a->job_threads_count < ADMIN_JOB_THREADS) {
+		ok = admin_thread_start(a, &a->job_threads[a->job_threads_count], job_main, e);
+		a->job_threads_count += ok;
 	}
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
-	return rc == 0 || err_set(e, "a thread of the admin server: %s", strerror(rc));
+	return ok;
 }
 
-void jobs_stop(admin *a)
+bool jobs_stop(admin *a)
 {
+	struct timespec until;
+
+	clock_gettime(CLOCK_MONOTONIC, &until);
+	until.tv_sec += ADMIN_STOP_S;
 	pthread_mutex_lock(&a->jobs_lock);
 	a->stopping = true;
 	pthread_cond_broadcast(&a->jobs_wake);
 	pthread_cond_broadcast(&a->clock_wake);
+	while (a->running && pthread_cond_timedwait(&a->ended, &a->jobs_lock, &until) != ETIMEDOUT)
+		;
+	bool ended = !a->running;
 	pthread_mutex_unlock(&a->jobs_lock);
-	while (a->job_threads_count)
+	while (ended && a->job_threads_count)
 		pthread_join(a->job_threads[--a->job_threads_count], NULL);
+	return ended;
 }

@@ -190,9 +190,9 @@ def streams(report, haproxy, bodies, rounds, seconds):
     version = "%d.%d" % harness.version_of(haproxy)
     results = {}
     with rig.Rig(haproxy, "acdl", upstream=[EVENTS, INTERVAL]) as it:
-        ways = "acl"
+        ways = "acdl" if rounds > 1 else "acl"  # (d) tells what of it is SPOE's; bench-quick has no second for that
         for number in range(rounds):
-            for way in ways[number % 3:] + ways[:number % 3]:
+            for way in ways[number % len(ways):] + ways[:number % len(ways)]:
                 run = subprocess.run(["taskset", "-c", str(rig.PLACES["load"]), str(rig.TOOLS / "sse"), "load", "127.0.0.1", str(it.ports[way]),
                                       str(bodies / ("%d.json" % KB)), str(STREAMS), str(seconds), str(EVENTS), str(INTERVAL)],
                                      stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=60 + 2 * seconds)

@@ -20,9 +20,9 @@ import pytest
 
 import harness
 import spop
+from adminserver import BODY
 from harness import ROOT, log_line, until
 from loglines import Maker
-from test_admin import BODY
 
 ALERTS = ROOT / "dist" / "alerts.yml"
 BY_PROMTOOL = {"SpoaLlmSlow"}

@@ -1,7 +1,7 @@
 """The dashboard in a real Chromium, served by the real agent: figures against `spoa-llm savings --json` and an independent count,
-live updates through a real HAProxy, what it shows when something is missing or gone.
+live updates through a real HAProxy, what it shows when something is missing or gone, and a million requests.
 
-Screenshots of the run: build/screenshots/. LLM_DASHBOARD_ROWS=1000000 measures with as many requests in the ledger. For whom it is usable: test_dashboard_accessibility.py."""
+Screenshots of the run: build/screenshots/. For whom it is usable: test_dashboard_accessibility.py."""
 import datetime
 import json
 import os
@@ -23,7 +23,7 @@ from loglines import DAY, Maker
 from test_ledger import LedgerGateway, routes
 
 PERIODS, GROUPS = ("24h", "7d", "30d", "all"), ("model", "route", "project", "client")
-ROWS = int(os.environ.get("LLM_DASHBOARD_ROWS", "20000"))
+ROWS = int(os.environ.get("LLM_DASHBOARD_ROWS", "1000000"))
 SHOW_S = float(os.environ.get("LLM_DASHBOARD_SHOW_S", "3"))
 GONE = r"net::ERR_"
 NO_TOKEN = r"status of 401"
@@ -494,11 +494,20 @@ def test_pictures(work, page):
 # ---- size
 
 
+def answer_in(url):
+    """Seconds to the last byte of the answer."""
+    began = time.monotonic()
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        assert answer.read()
+    return time.monotonic() - began
+
+
 def test_many_rows(work, page):
-    """What the page asks of a ledger of ROWS requests is answered in under 300 ms; the page shows it."""
-    bench = harness.ROOT / "build" / "bench" / "ledger_store"
-    subprocess.run(["make", "-s", "build/bench/ledger_store"], cwd=harness.ROOT, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([str(bench), "fill", str(work), str(ROWS)], check=True, stdout=subprocess.DEVNULL, timeout=900)
+    """A million requests in the ledger: the page shows them, and whatever it asks for is answered in under 300 ms."""
+    store = harness.ROOT / "build" / "bench" / "ledger_store"
+    assert store.exists(), "make test-tools"
+    # By the ledger's own writer, in batches.
+    subprocess.run([str(store), "fill", str(work), str(ROWS)], check=True, stdout=subprocess.DEVNULL, timeout=900)
     (work / "ledger").mkdir()
     os.rename(work / "report.db", work / "ledger" / "ledger.db")
     with Agent(work) as agent:
@@ -506,14 +515,12 @@ def test_many_rows(work, page):
             page.open(agent.admin, "by=%s&period=all&unit=day" % by).live()
             assert page.value("#requests") == ROWS
         page.clean()
-        urls = {url for _, url, _ in page.asked if "/savings" in url}
-        assert len(urls) == 5
-        for url in sorted(urls | {url.replace("by=model", "by=hour") for url in urls}):
-            times = []
-            for _ in range(3):
-                began = time.monotonic()
-                with urllib.request.urlopen(url, timeout=20) as answer:
-                    json.loads(answer.read())
-                times.append(time.monotonic() - began)
-            print("%4.0f ms %s" % (sorted(times)[1] * 1000, url))
-            assert sorted(times)[1] < .3 * harness.SLOW, (url, times)
+        urls = {url.split("#")[0] for _, url, _ in page.asked if url.startswith(page.origin) and "/events" not in url}
+        savings = {url for url in urls if "/savings" in url}
+        assert len(savings) == 5 and len(urls) > len(savings)
+        for url in sorted(urls | {url.replace("by=model", "by=hour") for url in savings}):
+            # The best of five: whatever else the machine has to do only adds to it, and an answer that reads the rows themselves
+            # takes more than a second at its best. Each another question, so that none is answered by what was kept of the one before.
+            best = min(answer_in(url + "&until=%d-01-01" % year if "/savings" in url else url) for year in range(2030, 2035))
+            print("%4.0f ms %s" % (best * 1000, url))
+            assert best < .3 * harness.SLOW, (url, best)

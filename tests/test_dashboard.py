@@ -1,7 +1,7 @@
 """The dashboard in a real Chromium, served by the real agent: figures against `spoa-llm savings --json` and an independent count,
-live updates through a real HAProxy, keyboard, phone, dark, and what it shows when something is missing or gone.
+live updates through a real HAProxy, what it shows when something is missing or gone, and a million requests.
 
-Screenshots of the run: build/screenshots/. LLM_DASHBOARD_ROWS=1000000 measures with as many requests in the ledger."""
+Screenshots of the run: build/screenshots/. For whom it is usable: test_dashboard_accessibility.py."""
 import datetime
 import json
 import os
@@ -17,78 +17,21 @@ import pytest
 import harness
 import loglines
 import spop
-from browser import SHOTS, Browser
-from harness import cli
+from browser import SHOTS
+from dashboard import Agent, chromium, empty, full, open_tables, page  # noqa: F401
 from loglines import DAY, Maker
 from test_ledger import LedgerGateway, routes
 
 PERIODS, GROUPS = ("24h", "7d", "30d", "all"), ("model", "route", "project", "client")
-ROWS = int(os.environ.get("LLM_DASHBOARD_ROWS", "20000"))
+ROWS = int(os.environ.get("LLM_DASHBOARD_ROWS", "1000000"))
 SHOW_S = float(os.environ.get("LLM_DASHBOARD_SHOW_S", "3"))
 GONE = r"net::ERR_"
-LOG_KEY = harness.secret("dashboard-log")
 NO_TOKEN = r"status of 401"
 MINUS = "\u2212"
 # Names that would do something if they became markup, a selector, or a JSON number. `window.pwned` tells.
 HOSTILE = ["<img src=x onerror=window.pwned=1>", "</td><script>window.pwned=1</script>", '"><svg onload=window.pwned=1>',
            "${window.pwned=1}", "javascript:window.pwned=1", "12345678901234567890", '","requests":9007199254740993,"x":"',
            "__proto__", "constructor", "\\u003cb\\u003e&amp;", "a\u0301\u0301 日本語 🦀", "x" * 200]
-
-
-class Agent(harness.Agent):
-    """With a ledger, unless told otherwise, and the admin server."""
-
-    def __init__(self, directory, entries=(), admin=None, env=None, ledger=True, **config):
-        self.admin = admin or "127.0.0.1:%d" % harness.free_port()
-        self.home = directory / "ledger"
-        config = dict({"admin_listen": self.admin, "routes": loglines.ROUTES}, **config)
-        if ledger:
-            self.home.mkdir(exist_ok=True)
-            (directory / "prices.json").write_text(json.dumps(loglines.PRICES))
-            log = "127.0.0.1:%d" % harness.free_port()
-            config.update(ledger=str(self.home), prices=str(directory / "prices.json"), log_listen=[log, "udp@" + log])
-        if entries:
-            (directory / "log").write_text("".join(entry.line + "\n" for entry in entries))
-            file = harness.write_config(directory, config, "import.json")
-            done = cli("ledger", "import", directory / "log", "-c", file)
-            assert done.code == 0, done
-        super().__init__(directory, config, env=dict({"SPOA_LLM_LOG_KEY": LOG_KEY}, **(env or {})))
-        # The database is made in the first second in which there is nothing else to do.
-        harness.until(lambda: harness.accepting(self.admin) and (not ledger or harness.ledger_made(self.home)), 5, "all is there")
-
-    def savings(self, since, by):
-        done = cli("savings", "--json", "--ledger", self.home, "--since", since, "--by", by)
-        assert done.code == 0, done
-        return json.loads(done.out)
-
-
-@pytest.fixture(scope="module")
-def chromium():
-    browser = Browser()
-    yield browser
-    browser.close()
-
-
-@pytest.fixture
-def page(chromium):
-    chromium.reset()
-    yield chromium
-    assert chromium.js("window.pwned === undefined")
-
-
-@pytest.fixture(scope="module")
-def full(module_work):
-    """75 days of everything; not to be changed."""
-    entries = Maker(seed=11, span_ms=75 * DAY).make(4000)
-    with Agent(module_work, entries) as agent:
-        agent.wants = [entry.want for entry in entries]
-        yield agent
-
-
-@pytest.fixture
-def empty(work):
-    with Agent(work) as agent:
-        yield agent
 
 
 def dollars(nano):
@@ -110,11 +53,6 @@ def same_hour(agent, look, since, by):
         if before == after:
             return seen, after
     raise AssertionError("the ledger does not stand still")
-
-
-def open_tables(page):
-    page.js("for (const id of ['money-table', 'tokens-table']) document.getElementById(id).open = true; return 0")
-    page.until("document.querySelectorAll('#tokens-table tbody tr').length > 0")
 
 
 # ---- figures
@@ -522,189 +460,6 @@ def test_hostile_names(work, page):
         page.clean()
 
 
-# ---- people
-
-
-def test_keyboard(full, page):
-    """Everything that can be operated is reached by Tab, shows that it has the focus, and obeys the keys."""
-    page.open(full.admin, "period=30d").live()
-    seen, unseen = [], []
-    for _ in range(40):
-        page.keys("TAB")
-        name, visible = page.js("""const n = document.activeElement;
-            if (n === document.body) return [null, true];
-            const mark = n.type === 'radio' ? n.nextElementSibling : n, style = getComputedStyle(mark), box = mark.getBoundingClientRect();
-            return [n.name || n.id || n.dataset.sort || n.parentElement.id, n.matches(':focus-visible') && style.outlineStyle !== 'none' &&
-                parseFloat(style.outlineWidth) >= 2 && box.width > 8 && box.height > 8 && box.right > 0 && box.bottom > 0]""")
-        if name is None:
-            break
-        seen.append(name)
-        unseen += [] if visible else [name]
-    assert seen == ["skip", "period", "exact", "unit", "money-table", "tokens-table", "by", "requests", "tokens", "cost", "saved"] + (
-        ["groups-all"] if page.shown("#groups-all") else []), seen
-    assert not unseen
-
-    # A radio group obeys the arrows; the figures and the hash follow.
-    page.js("document.querySelector('[name=period]:checked').focus(); return 0")
-    page.keys("ARROW_RIGHT")
-    page.until("location.hash.includes('period=all')")
-    page.until("document.getElementById('requests').dataset.value === '%d'" % len(full.wants))
-    assert page.text("#saved-title") == "Saved to date"
-    page.until("document.querySelector('[name=unit]:checked').value === 'week'")
-    page.js("document.querySelector('[name=unit]:checked').focus(); return 0")
-    page.keys("ARROW_RIGHT")
-    page.until("location.hash.includes('unit=month')")
-    assert page.js("document.querySelector('[name=unit][value=hour]').disabled")
-    page.js("document.querySelector('[name=by]:checked').focus(); return 0")
-    page.keys("ARROW_RIGHT")
-    page.until("document.querySelector('#groups th').textContent === 'Route'")
-    # What was chosen is in the address: it survives a reload, and a link to it says the same.
-    page.driver.refresh()
-    page.live()
-    assert page.js("[...document.querySelectorAll('input:checked')].map((n) => n.value)") == ["all", "month", "route"]
-    # Tables open and sort; the focus stays where it was.
-    page.js("document.querySelector('#money-table summary').focus(); return 0")
-    page.keys("ENTER")
-    page.until("document.querySelectorAll('#money-table tbody tr').length > 0")
-    for name, order in (("saved", "descending"), ("saved", "ascending"), ("cost", "descending")):
-        page.js("document.querySelector('[data-sort=%s]').focus(); return 0" % name)
-        page.keys("ENTER")
-        page.until("document.querySelector('[data-sort=%s]').parentElement.ariaSort === '%s'" % (name, order))
-        values = [int(row[5 if name == "saved" else 3][1]) for row in page.rows("#groups")]
-        assert values == sorted(values, reverse=order == "descending") and len(values) > 2
-        assert page.js("document.activeElement.dataset.sort") == name
-    # The link that skips: first of all, and it does not change what is looked at.
-    page.driver.refresh()
-    page.live()
-    page.keys("TAB", "ENTER")
-    assert page.js("document.activeElement.id") == "main" and "period=all" in page.driver.current_url
-    page.clean()
-
-
-def ax_tree(page):
-    """{role: [names]} of what a screen reader is told."""
-    out = {}
-    for node in page.cdp("Accessibility.getFullAXTree", {})["nodes"]:
-        if not node.get("ignored"):
-            out.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
-    return out
-
-
-def test_screen_reader(full, page):
-    """Landmarks, one h1, every control and image named, tables with captions, and silence while nothing happens."""
-    page.open(full.admin).live()
-    open_tables(page)
-    page.js("document.getElementById('exact').open = true; return 0")
-    roles = ax_tree(page)
-    for role, count in (("radio", 12), ("button", 4), ("table", 4), ("image", 3), ("region", 5)):
-        assert len(roles.get(role, [])) >= count and all(roles[role]), (role, roles.get(role))
-    for role in ("main", "banner", "contentinfo"):
-        assert len(roles[role]) == 1, role
-    assert page.js("document.querySelectorAll('h1').length") == 1
-    levels = page.js("[...document.querySelectorAll('h1,h2,h3')].filter((n) => n.checkVisibility()).map((n) => +n.tagName[1])")
-    assert all(b <= a + 1 for a, b in zip(levels, levels[1:])), levels
-    assert page.js("[...document.querySelectorAll('table')].every((n) => n.caption.textContent)")
-    assert page.js("[...document.querySelectorAll('th')].every((n) => n.scope)")
-    # On a phone, where rows become blocks, tables are tables still.
-    page.screen(360, 800)
-    narrow = ax_tree(page)
-    for role in ("table", "row", "rowheader", "columnheader"):
-        assert len(narrow[role]) == len(roles[role]) > 3, role
-    assert len(narrow["cell"]) > len(roles["cell"]) * .6
-    # Said in the document as well: not every browser goes by the element once it is a block.
-    assert page.js("""return [['', 'table'], ['thead, tbody', 'rowgroup'], ['tr', 'row'], ['tbody th', 'rowheader'], ['td', 'cell']].every(
-        ([part, role]) => [...document.querySelectorAll(part ? `table.fold :is(${part})` : 'table.fold')].every((n) => n.role === role))""")
-    page.js("""window.said = [];
-        new MutationObserver(() => window.said.push(document.getElementById('announce').textContent))
-            .observe(document.getElementById('announce'), { childList: true, characterData: true, subtree: true }); return 0""")
-    time.sleep(2.5)
-    assert page.js("window.said") == []
-    page.js("document.querySelector('[name=period][value=\"7d\"]').click(); return 0")
-    page.until("window.said.length > 0")
-    assert "in the last 7 days: saved" in page.js("window.said")[-1]
-    page.clean()
-
-
-@pytest.mark.parametrize("width", (320, 360, 768, 1280))
-def test_width(full, page, width):
-    """No scrolling sideways, with everything open."""
-    page.screen(width, 800)
-    page.open(full.admin).live()
-    open_tables(page)
-    page.js("""document.getElementById('exact').open = true;
-        for (const id of ['lost', 'failed', 'no-ledger', 'empty', 'locked'])
-            document.getElementById(id).hidden = false;
-        return 0""")
-    assert page.width() <= width
-    assert page.js("""return [...document.querySelectorAll('body *')].filter((n) => n.checkVisibility() &&
-        !n.closest('.unseen, .skip, .fold thead, legend') && n.getBoundingClientRect().right > innerWidth + 1)
-        .map((n) => n.outerHTML.slice(0, 100))""") == []
-    page.clean()
-
-
-# Contrast of each text with what is behind it (WCAG 2, 1.4.3); what is disabled is exempt there too.
-CONTRAST = r"""
-const parse = (c) => { const m = c.match(/[\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m; };
-const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3]));
-const light = (c) => {
-    const [r, g, b] = c.map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
-    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const behind = (n) => {
-    for (; n; n = n.parentElement) {
-        const c = parse(getComputedStyle(n).backgroundColor);
-        if (c[3] === 1)
-            return c.slice(0, 3);
-    }
-    return [255, 255, 255];
-};
-const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), out = [];
-for (let t; (t = walk.nextNode()); ) {
-    const n = t.parentElement;
-    if (!t.data.trim() || !n.checkVisibility() || n.closest('.unseen, .skip, noscript, legend') || n.previousElementSibling?.disabled)
-        continue;
-    const ground = behind(n), a = light(over(parse(getComputedStyle(n).color), ground)), b = light(ground);
-    out.push([(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), t.data.trim().slice(0, 40), n.id || n.className || n.tagName]);
-}
-return out.sort((x, y) => x[0] - y[0]);
-"""
-
-
-@pytest.mark.parametrize("scheme", ("light", "dark"))
-def test_contrast(full, page, scheme):
-    page.media(scheme, "reduce")
-    page.open(full.admin).live()
-    open_tables(page)
-    page.js("""document.getElementById('exact').open = true;
-        for (const id of ['lost', 'failed', 'no-ledger', 'empty', 'locked'])
-            document.getElementById(id).hidden = false;
-        document.getElementById('token-error').textContent = 'x';
-        return 0""")
-    for level in ("good", "warn", "bad", "none"):
-        page.js("document.getElementById('ready').dataset.level = arguments[0]; return 0", level)
-        ratios = page.js(CONTRAST)
-        assert len(ratios) > 80 and ratios[0][0] >= 4.5, ratios[:5]
-    ground = page.js("getComputedStyle(document.body).backgroundColor")
-    assert (int(ground[4:].split(",")[0]) < 60) == (scheme == "dark")
-    # The charts follow when the scheme changes while the page is open.
-    before = page.js("Chart.getChart('money').data.datasets[2].backgroundColor")
-    page.media("dark" if scheme == "light" else "light", "reduce")
-    page.until("Chart.getChart('money').data.datasets[2].backgroundColor !== '%s'" % before)
-    page.clean()
-
-
-def test_reduced_motion(full, page):
-    page.media("light", "reduce")
-    page.open(full.admin).live()
-    moving = """return [...document.querySelectorAll('*')].filter((n) => { const s = getComputedStyle(n);
-        return parseFloat(s.transitionDuration) > 0 || s.animationName !== 'none'; }).length"""
-    assert page.js(moving) == 0
-    assert page.js("Chart.getChart('money').options.animation === false")
-    page.media("light")
-    assert page.js(moving) > 0
-    page.clean()
-
-
 # ---- pictures
 
 
@@ -739,11 +494,20 @@ def test_pictures(work, page):
 # ---- size
 
 
+def answer_in(url):
+    """Seconds to the last byte of the answer."""
+    began = time.monotonic()
+    with urllib.request.urlopen(url, timeout=60) as answer:
+        assert answer.read()
+    return time.monotonic() - began
+
+
 def test_many_rows(work, page):
-    """What the page asks of a ledger of ROWS requests is answered in under 300 ms; the page shows it."""
-    bench = harness.ROOT / "build" / "bench" / "ledger_store"
-    subprocess.run(["make", "-s", "build/bench/ledger_store"], cwd=harness.ROOT, check=True, stdout=subprocess.DEVNULL)
-    subprocess.run([str(bench), "fill", str(work), str(ROWS)], check=True, stdout=subprocess.DEVNULL, timeout=900)
+    """A million requests in the ledger: the page shows them, and whatever it asks for is answered in under 300 ms."""
+    store = harness.ROOT / "build" / "bench" / "ledger_store"
+    assert store.exists(), "make test-tools"
+    # By the ledger's own writer, in batches.
+    subprocess.run([str(store), "fill", str(work), str(ROWS)], check=True, stdout=subprocess.DEVNULL, timeout=900)
     (work / "ledger").mkdir()
     os.rename(work / "report.db", work / "ledger" / "ledger.db")
     with Agent(work) as agent:
@@ -751,14 +515,12 @@ def test_many_rows(work, page):
             page.open(agent.admin, "by=%s&period=all&unit=day" % by).live()
             assert page.value("#requests") == ROWS
         page.clean()
-        urls = {url for _, url, _ in page.asked if "/savings" in url}
-        assert len(urls) == 5
-        for url in sorted(urls | {url.replace("by=model", "by=hour") for url in urls}):
-            times = []
-            for _ in range(3):
-                began = time.monotonic()
-                with urllib.request.urlopen(url, timeout=20) as answer:
-                    json.loads(answer.read())
-                times.append(time.monotonic() - began)
-            print("%4.0f ms %s" % (sorted(times)[1] * 1000, url))
-            assert sorted(times)[1] < .3 * harness.SLOW, (url, times)
+        urls = {url.split("#")[0] for _, url, _ in page.asked if url.startswith(page.origin) and "/events" not in url}
+        savings = {url for url in urls if "/savings" in url}
+        assert len(savings) == 5 and len(urls) > len(savings)
+        for url in sorted(urls | {url.replace("by=model", "by=hour") for url in savings}):
+            # The best of five: whatever else the machine has to do only adds to it, and an answer that reads the rows themselves
+            # takes more than a second at its best. Each another question, so that none is answered by what was kept of the one before.
+            best = min(answer_in(url + "&until=%d-01-01" % year if "/savings" in url else url) for year in range(2030, 2035))
+            print("%4.0f ms %s" % (best * 1000, url))
+            assert best < .3 * harness.SLOW, (url, best)

@@ -9,9 +9,9 @@ import pytest
 
 import harness
 import loglines
+from adminserver import BODY, admin, decide  # noqa: F401
 from harness import ROOT, until
 from loglines import Maker
-from test_admin import BODY, admin, decide  # noqa: F401
 
 SAMPLE = re.compile(r'^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (-?[0-9.e+-]+|NaN|[+-]Inf)$')
 LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|$)')

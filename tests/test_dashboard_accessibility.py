@@ -1,0 +1,186 @@
+"""The dashboard for everybody, in a real Chromium: keyboard, screen reader, phone, contrast in light and dark, no motion."""
+import time
+
+import pytest
+
+from dashboard import chromium, full, open_tables, page  # noqa: F401
+
+
+def test_keyboard(full, page):
+    """Everything that can be operated is reached by Tab, shows that it has the focus, and obeys the keys."""
+    page.open(full.admin, "period=30d").live()
+    seen, unseen = [], []
+    for _ in range(40):
+        page.keys("TAB")
+        name, visible = page.js("""const n = document.activeElement;
+            if (n === document.body) return [null, true];
+            const mark = n.type === 'radio' ? n.nextElementSibling : n, style = getComputedStyle(mark), box = mark.getBoundingClientRect();
+            return [n.name || n.id || n.dataset.sort || n.parentElement.id, n.matches(':focus-visible') && style.outlineStyle !== 'none' &&
+                parseFloat(style.outlineWidth) >= 2 && box.width > 8 && box.height > 8 && box.right > 0 && box.bottom > 0]""")
+        if name is None:
+            break
+        seen.append(name)
+        unseen += [] if visible else [name]
+    assert seen == ["skip", "period", "exact", "unit", "money-table", "tokens-table", "by", "requests", "tokens", "cost", "saved"] + (
+        ["groups-all"] if page.shown("#groups-all") else []), seen
+    assert not unseen
+
+    # A radio group obeys the arrows; the figures and the hash follow.
+    page.js("document.querySelector('[name=period]:checked').focus(); return 0")
+    page.keys("ARROW_RIGHT")
+    page.until("location.hash.includes('period=all')")
+    page.until("document.getElementById('requests').dataset.value === '%d'" % len(full.wants))
+    assert page.text("#saved-title") == "Saved to date"
+    page.until("document.querySelector('[name=unit]:checked').value === 'week'")
+    page.js("document.querySelector('[name=unit]:checked').focus(); return 0")
+    page.keys("ARROW_RIGHT")
+    page.until("location.hash.includes('unit=month')")
+    assert page.js("document.querySelector('[name=unit][value=hour]').disabled")
+    page.js("document.querySelector('[name=by]:checked').focus(); return 0")
+    page.keys("ARROW_RIGHT")
+    page.until("document.querySelector('#groups th').textContent === 'Route'")
+    # What was chosen is in the address: it survives a reload, and a link to it says the same.
+    page.driver.refresh()
+    page.live()
+    assert page.js("[...document.querySelectorAll('input:checked')].map((n) => n.value)") == ["all", "month", "route"]
+    # Tables open and sort; the focus stays where it was.
+    page.js("document.querySelector('#money-table summary').focus(); return 0")
+    page.keys("ENTER")
+    page.until("document.querySelectorAll('#money-table tbody tr').length > 0")
+    for name, order in (("saved", "descending"), ("saved", "ascending"), ("cost", "descending")):
+        page.js("document.querySelector('[data-sort=%s]').focus(); return 0" % name)
+        page.keys("ENTER")
+        page.until("document.querySelector('[data-sort=%s]').parentElement.ariaSort === '%s'" % (name, order))
+        values = [int(row[5 if name == "saved" else 3][1]) for row in page.rows("#groups")]
+        assert values == sorted(values, reverse=order == "descending") and len(values) > 2
+        assert page.js("document.activeElement.dataset.sort") == name
+    # The link that skips: first of all, and it does not change what is looked at.
+    page.driver.refresh()
+    page.live()
+    page.keys("TAB", "ENTER")
+    assert page.js("document.activeElement.id") == "main" and "period=all" in page.driver.current_url
+    page.clean()
+
+
+def ax_tree(page):
+    """{role: [names]} of what a screen reader is told."""
+    out = {}
+    for node in page.cdp("Accessibility.getFullAXTree", {})["nodes"]:
+        if not node.get("ignored"):
+            out.setdefault(node["role"]["value"], []).append(node.get("name", {}).get("value", ""))
+    return out
+
+
+def test_screen_reader(full, page):
+    """Landmarks, one h1, every control and image named, tables with captions, and silence while nothing happens."""
+    page.open(full.admin).live()
+    open_tables(page)
+    page.js("document.getElementById('exact').open = true; return 0")
+    roles = ax_tree(page)
+    for role, count in (("radio", 12), ("button", 4), ("table", 4), ("image", 3), ("region", 5)):
+        assert len(roles.get(role, [])) >= count and all(roles[role]), (role, roles.get(role))
+    for role in ("main", "banner", "contentinfo"):
+        assert len(roles[role]) == 1, role
+    assert page.js("document.querySelectorAll('h1').length") == 1
+    levels = page.js("[...document.querySelectorAll('h1,h2,h3')].filter((n) => n.checkVisibility()).map((n) => +n.tagName[1])")
+    assert all(b <= a + 1 for a, b in zip(levels, levels[1:])), levels
+    assert page.js("[...document.querySelectorAll('table')].every((n) => n.caption.textContent)")
+    assert page.js("[...document.querySelectorAll('th')].every((n) => n.scope)")
+    # On a phone, where rows become blocks, tables are tables still.
+    page.screen(360, 800)
+    narrow = ax_tree(page)
+    for role in ("table", "row", "rowheader", "columnheader"):
+        assert len(narrow[role]) == len(roles[role]) > 3, role
+    assert len(narrow["cell"]) > len(roles["cell"]) * .6
+    # Said in the document as well: not every browser goes by the element once it is a block.
+    assert page.js("""return [['', 'table'], ['thead, tbody', 'rowgroup'], ['tr', 'row'], ['tbody th', 'rowheader'], ['td', 'cell']].every(
+        ([part, role]) => [...document.querySelectorAll(part ? `table.fold :is(${part})` : 'table.fold')].every((n) => n.role === role))""")
+    page.js("""window.said = [];
+        new MutationObserver(() => window.said.push(document.getElementById('announce').textContent))
+            .observe(document.getElementById('announce'), { childList: true, characterData: true, subtree: true }); return 0""")
+    time.sleep(2.5)
+    assert page.js("window.said") == []
+    page.js("document.querySelector('[name=period][value=\"7d\"]').click(); return 0")
+    page.until("window.said.length > 0")
+    assert "in the last 7 days: saved" in page.js("window.said")[-1]
+    page.clean()
+
+
+@pytest.mark.parametrize("width", (320, 360, 768, 1280))
+def test_width(full, page, width):
+    """No scrolling sideways, with everything open."""
+    page.screen(width, 800)
+    page.open(full.admin).live()
+    open_tables(page)
+    page.js("""document.getElementById('exact').open = true;
+        for (const id of ['lost', 'failed', 'no-ledger', 'empty', 'locked'])
+            document.getElementById(id).hidden = false;
+        return 0""")
+    assert page.width() <= width
+    assert page.js("""return [...document.querySelectorAll('body *')].filter((n) => n.checkVisibility() &&
+        !n.closest('.unseen, .skip, .fold thead, legend') && n.getBoundingClientRect().right > innerWidth + 1)
+        .map((n) => n.outerHTML.slice(0, 100))""") == []
+    page.clean()
+
+
+# Contrast of each text with what is behind it (WCAG 2, 1.4.3); what is disabled is exempt there too.
+CONTRAST = r"""
+const parse = (c) => { const m = c.match(/[\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m; };
+const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3]));
+const light = (c) => {
+    const [r, g, b] = c.map((v) => (v /= 255) <= 0.03928 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4);
+    return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = (n) => {
+    for (; n; n = n.parentElement) {
+        const c = parse(getComputedStyle(n).backgroundColor);
+        if (c[3] === 1)
+            return c.slice(0, 3);
+    }
+    return [255, 255, 255];
+};
+const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT), out = [];
+for (let t; (t = walk.nextNode()); ) {
+    const n = t.parentElement;
+    if (!t.data.trim() || !n.checkVisibility() || n.closest('.unseen, .skip, noscript, legend') || n.previousElementSibling?.disabled)
+        continue;
+    const ground = behind(n), a = light(over(parse(getComputedStyle(n).color), ground)), b = light(ground);
+    out.push([(Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05), t.data.trim().slice(0, 40), n.id || n.className || n.tagName]);
+}
+return out.sort((x, y) => x[0] - y[0]);
+"""
+
+
+@pytest.mark.parametrize("scheme", ("light", "dark"))
+def test_contrast(full, page, scheme):
+    page.media(scheme, "reduce")
+    page.open(full.admin).live()
+    open_tables(page)
+    page.js("""document.getElementById('exact').open = true;
+        for (const id of ['lost', 'failed', 'no-ledger', 'empty', 'locked'])
+            document.getElementById(id).hidden = false;
+        document.getElementById('token-error').textContent = 'x';
+        return 0""")
+    for level in ("good", "warn", "bad", "none"):
+        page.js("document.getElementById('ready').dataset.level = arguments[0]; return 0", level)
+        ratios = page.js(CONTRAST)
+        assert len(ratios) > 80 and ratios[0][0] >= 4.5, ratios[:5]
+    ground = page.js("getComputedStyle(document.body).backgroundColor")
+    assert (int(ground[4:].split(",")[0]) < 60) == (scheme == "dark")
+    # The charts follow when the scheme changes while the page is open.
+    before = page.js("Chart.getChart('money').data.datasets[2].backgroundColor")
+    page.media("dark" if scheme == "light" else "light", "reduce")
+    page.until("Chart.getChart('money').data.datasets[2].backgroundColor !== '%s'" % before)
+    page.clean()
+
+
+def test_reduced_motion(full, page):
+    page.media("light", "reduce")
+    page.open(full.admin).live()
+    moving = """return [...document.querySelectorAll('*')].filter((n) => { const s = getComputedStyle(n);
+        return parseFloat(s.transitionDuration) > 0 || s.animationName !== 'none'; }).length"""
+    assert page.js(moving) == 0
+    assert page.js("Chart.getChart('money').options.animation === false")
+    page.media("light")
+    assert page.js(moving) > 0
+    page.clean()

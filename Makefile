@@ -176,8 +176,13 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
 
 # The benchmark's load generator makes a million decisions in a test too. And an agent of another version, to which no
 # connection can be handed over.
+TEST_TOOLS := build/bench/spop_load build/other-version build/failmalloc.so build/selfexe.so
+ifeq ($(BUILD),build)
+test-tools: $(TEST_TOOLS)
+else
 test-tools:
-	@$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build build/bench/spop_load build/other-version build/failmalloc.so build/selfexe.so
+	@$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build $(TEST_TOOLS)
+endif
 
 VERSIONED := agent/takeover.c agent/net/conn_handover.c
 $(BUILD)/other-version: $(VERSIONED) $(OBJ)

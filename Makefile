@@ -134,7 +134,7 @@ test:
 	@$(MAKE) --no-print-directory test-san
 	@$(MAKE) --no-print-directory test-tsan TESTS="$(THREADED)"
 	@$(MAKE) --no-print-directory fuzz
-	@$(MAKE) --no-print-directory test-deb test-compose
+	@$(MAKE) --no-print-directory test-deb test-root test-compose
 
 lint: $(BUILD)/spoa-llm
 	@tests/layers
@@ -260,6 +260,11 @@ test-deb:
 	@sh tests/deps build deb packaging compose
 	@sh tests/systemd/run || [ $$? = 77 ]
 
+# README's quick start in a Debian 12 with nothing but make and git, in a clone of what is committed.
+test-root:
+	@sh tests/deps root
+	@sh tests/root/run $(WAYS) || [ $$? = 77 ]
+
 test-compose:
 	@sh tests/deps compose
 	@sh tests/compose/run || [ $$? = 77 ]
@@ -342,4 +347,4 @@ clean:
 
 -include $(OBJ:.o=.d)
 .PHONY: all test-tools bench bench-quick bench-instructions bench-scan bench-ledger demo test lint fuzz fuzz-all fuzz-coverage coverage-all test-unit test-quick \
-	test-matrix test-san run-san test-tsan test-valgrind valgrind-units test-hard run-these mutate static audit install deb man test-deb test-compose clean FORCE
+	test-matrix test-san run-san test-tsan test-valgrind valgrind-units test-hard run-these mutate static audit install deb man test-deb test-root test-compose clean FORCE

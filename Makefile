@@ -134,7 +134,7 @@ test:
 	@$(MAKE) --no-print-directory test-san
 	@$(MAKE) --no-print-directory test-tsan TESTS="$(THREADED)"
 	@$(MAKE) --no-print-directory fuzz
-	@$(MAKE) --no-print-directory test-deb test-compose
+	@$(MAKE) --no-print-directory test-deb test-root test-compose
 
 lint: $(BUILD)/spoa-llm
 	@tests/layers
@@ -176,9 +176,13 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
 
 # The benchmarks' load generator makes a million decisions in a test too, and their store a million rows. And an agent of another
 # version, to which no connection can be handed over.
-TEST_TOOLS := bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so
+TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so)
+ifeq ($(BUILD),build)
+test-tools: $(TEST_TOOLS)
+else
 test-tools:
-	@$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build $(TEST_TOOLS:%=build/%)
+	@$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build $(TEST_TOOLS)
+endif
 
 VERSIONED := agent/takeover.c agent/net/conn_handover.c
 $(BUILD)/other-version: $(VERSIONED) $(OBJ)
@@ -255,6 +259,11 @@ audit: all
 test-deb:
 	@sh tests/deps build deb packaging compose
 	@sh tests/systemd/run || [ $$? = 77 ]
+
+# README's quick start in a Debian 12 with nothing but make and git, in a clone of what is committed.
+test-root:
+	@sh tests/deps root
+	@sh tests/root/run $(WAYS) || [ $$? = 77 ]
 
 test-compose:
 	@sh tests/deps compose
@@ -338,4 +347,4 @@ clean:
 
 -include $(OBJ:.o=.d)
 .PHONY: all test-tools bench bench-quick bench-instructions bench-scan bench-ledger demo test lint fuzz fuzz-all fuzz-coverage coverage-all test-unit test-quick \
-	test-matrix test-san run-san test-tsan test-valgrind valgrind-units test-hard run-these mutate static audit install deb man test-deb test-compose clean FORCE
+	test-matrix test-san run-san test-tsan test-valgrind valgrind-units test-hard run-these mutate static audit install deb man test-deb test-root test-compose clean FORCE

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <time.h>
 
+/* The end of the year 9999, after which no record is. */
+static const int64_t LAST_END = 253402300800000;
 static const int64_t SECOND = 1000, MINUTE = 60 * 1000, HOUR = 3600 * 1000, DAY = 86400 * 1000;
 
 int64_t period_now(void)
@@ -109,6 +111,8 @@ bool period_parse(const char *since, const char *until, const char *fallback, pe
 		return err_set(e, "--since %s", why.text);
 	if (until && !period_point(until, now, true, &p->to_ms, &why))
 		return err_set(e, "--until %s", why.text);
+	if (p->to_ms >= LAST_END)
+		p->to_ms = INT64_MAX;
 	if (p->from_ms >= p->to_ms)
 		return err_set(e, "--since has to be before --until");
 	return true;

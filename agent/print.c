@@ -139,24 +139,25 @@ const char *print_share(char *out, int64_t part, int64_t whole)
 	return out;
 }
 
-const char *print_time(char *out, int64_t time_ms)
+/* The end of the last hour that is recorded has a year of five digits. */
+static const char *time_as(char *out, bool to_minute, int64_t time_ms)
 {
 	time_t seconds = (time_t)(time_ms / 1000);
 	struct tm tm;
 
-	if (!gmtime_r(&seconds, &tm) || !strftime(out, PRINT_NUMBER, "%Y-%m-%dT%H:%M:%SZ", &tm))
+	if (!gmtime_r(&seconds, &tm) || !strftime(out, PRINT_NUMBER, to_minute ? "%Y-%m-%d %H:%M" : "%Y-%m-%dT%H:%M:%SZ", &tm))
 		snprintf(out, PRINT_NUMBER, "?");
 	return out;
 }
 
+const char *print_time(char *out, int64_t time_ms)
+{
+	return time_as(out, false, time_ms);
+}
+
 const char *print_minute(char *out, int64_t time_ms)
 {
-	print_time(out, time_ms);
-	if (strlen(out) > 16) {
-		out[10] = ' ';
-		out[16] = '\0';
-	}
-	return out;
+	return time_as(out, true, time_ms);
 }
 
 /* ---- the terminal */

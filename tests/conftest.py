@@ -8,7 +8,8 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-pytest.register_assert_rewrite("harness")
+pytest.register_assert_rewrite("harness", "exchange", "sdk_rig")
+import certificates  # noqa: E402
 import evidence  # noqa: E402
 import harness  # noqa: E402
 from upstream import Mock  # noqa: E402
@@ -124,7 +125,7 @@ def make_mock():
 @pytest.fixture(scope="session")
 def authority():
     path = harness.workdir()
-    yield harness.Authority(path)
+    yield certificates.Authority(path)
     evidence.discard(path)
 
 

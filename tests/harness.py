@@ -14,7 +14,6 @@ import re
 import signal
 import socket
 import sqlite3
-import ssl
 import subprocess
 import time
 
@@ -22,6 +21,7 @@ import evidence
 import spop
 import wire
 from evidence import MARK, SECRETS, secret, workdir  # noqa: F401
+from exchange import CLIENT_KEY, JSON, Exchange, bearer, chat, check_refusal  # noqa: F401
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 AGENT = os.environ.get("SPOA_LLM", str(ROOT / "build" / "spoa-llm"))
@@ -406,33 +406,6 @@ class Agent:
             assert code in self.expect_exit, "agent exit code %d\n%s" % (code, self.process.tail())
 
 
-# ---- certificates
-
-
-class Authority:
-    """A CA of the test's own, and server certificates signed by it: one for localhost, one for another name."""
-
-    def __init__(self, directory):
-        def openssl(*args):
-            subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=directory)
-
-        self.ca = directory / "ca.pem"
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test CA",
-                "-keyout", "ca.key", "-out", "ca.pem")
-        self.names = []
-        self.contexts = {}
-        for name in ("localhost", "elsewhere.test"):
-            (directory / "san").write_text("subjectAltName=DNS:%s,IP:127.0.0.1\n" % name)
-            openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=" + name,
-                    "-keyout", name + ".key", "-out", "server.csr")
-            openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
-                    "-days", "2", "-extfile", "san", "-out", name + ".pem")
-            context = self.contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-            context.load_cert_chain(directory / (name + ".pem"), directory / (name + ".key"))
-            context.sni_callback = lambda _sock, name, _context: self.names.append(name)
-        self.server, self.misnamed = self.contexts["localhost"], self.contexts["elsewhere.test"]
-
-
 # ---- HAProxy
 
 
@@ -459,81 +432,6 @@ def gateway_config(backends):
     mark = re.search(r"^# ---- backends.*$", text, re.M)
     assert mark, "haproxy.cfg.example has no line '# ---- backends'"
     return text[:mark.end()] + "\n" + backends
-
-
-class Exchange:
-    """One request of a client: what it got (the Response's attributes), and which upstream received what."""
-
-    def __init__(self, gateway, tag, response):
-        self.gateway, self.tag, self.response = gateway, tag, response
-
-    def __getattr__(self, name):
-        return getattr(self.response, name)
-
-    @property
-    def seen(self):
-        return self.gateway.seen(self.tag)
-
-    def only(self, mock):
-        """The one request that reached `mock`, none having reached another."""
-        seen = self.seen
-        assert [one.mock.name for one in seen] == [mock.name], "expected at %s only: %r, client got %r" % (
-            mock.name, seen, self.response)
-        return seen[0]
-
-    def nowhere(self):
-        """No upstream received anything; looked at once more when the gateway ends."""
-        self.gateway.forbidden.add(self.tag)
-        assert not self.seen, "reached an upstream: %r" % self.seen
-
-    def refused(self, status, code, shape="openai", retry=None):
-        """A refusal in the caller's own protocol, before any upstream."""
-        assert self.status == status, "%d instead of %d %s: %r" % (self.status, status, code, self.response)
-        self.nowhere()
-        check_refusal(self.response, status, code, shape, retry)
-        return self
-
-
-def check_refusal(response, status, code, shape, retry=None):
-    assert response.complete and response.body, response
-    assert response.header("content-type", "").startswith("application/json"), response
-    body = response.json()
-    error = body["error"]
-    assert isinstance(error["message"], str) and error["message"], body
-    kind = "invalid_request_error" if status < 500 else "api_error"
-    if shape == "openai":
-        assert set(body) == {"error"} and {"message", "type", "param", "code"} <= set(error), body
-        assert error["code"] == code and error["type"] == kind, body
-    elif shape == "anthropic":
-        assert body["type"] == "error" and error["type"] == kind, body
-        assert code in response.body.decode(), body
-    else:
-        assert set(body) == {"error"} and error["code"] == status, body
-        assert error["status"] == ("INVALID_ARGUMENT" if status < 500 else "UNAVAILABLE"), body
-        assert code in response.body.decode(), body
-    assert response.header("x-request-id"), response
-    if retry is None:
-        retry = status in (429, 503, 504)
-    if retry:
-        assert int(response.header("retry-after", "-1")) > 0, response
-        assert response.header("x-should-retry") != "false", response
-    else:
-        assert response.header("x-should-retry") == "false", response
-        assert response.header("retry-after") is None, response
-
-
-CLIENT_KEY = secret("client")
-JSON = [("Content-Type", "application/json")]
-
-
-def bearer(value=CLIENT_KEY):
-    return [("Authorization", "Bearer " + value)]
-
-
-def chat(model, **more):
-    """A chat body in an order of its own, so that a rewritten body shows."""
-    return json.dumps(dict({"messages": [{"role": "user", "content": "h\u00e9llo \"model\": x"}], "model": model},
-                           **more)).encode()
 
 
 class Gateway:

@@ -6,6 +6,7 @@ import re
 import pytest
 
 import harness
+import loglines
 import spop
 from harness import cli
 
@@ -307,3 +308,26 @@ def test_the_codec_reads_the_same_names(agents):
                            "auth_value", "stream"}
     assert isinstance(answer["stream"], bool) and isinstance(answer["deny"], bool)
     assert spop.Frame
+
+
+# ---- times
+
+
+def test_the_last_hour_that_a_record_can_have(work):
+    """What is later than the year 9999 is put there; the end of its last hour has a year of five digits."""
+    log = work / "log"
+    maker = loglines.Maker()
+    log.write_text("".join(maker.one(te=te, ta=1).line + "\n" for te in (1, 2 ** 60)))
+    config = harness.write_config(work, {"ledger": str(work)})
+    done = cli("ledger", "import", log, "-c", config)
+    assert done.code == 0, done
+    said = cli("ledger", "verify", "-c", config).out
+    assert "requests from 1970-01-01 00:00 to 10000-01-01 00:00 UTC\n" in said, said
+    assert "  1970-01-01 01:00 to 9999-12-31 23:00  " in said, said
+    said = json.loads(cli("ledger", "verify", "--json", "-c", config).out)
+    assert (said["first_hour"], said["last_hour"]) == ("1970-01-01T00:00:00Z", "9999-12-31T23:00:00Z"), said
+    # Nothing is later than the end of that year: no other time stands for it in JSON.
+    said = json.loads(cli("savings", "--json", "--since", "9999-12-31", "--until", "9999-12-31", "-c", config).out)
+    assert (said["since"], said["until"], said["totals"]["requests"]) == ("9999-12-31T00:00:00Z", None, 1), said
+    said = cli("savings", "--since", "9999-12-31T22", "--until", "9999-12-31T23", "-c", config).out
+    assert said.startswith("Savings, 9999-12-31 22:00 to 9999-12-31 23:00 UTC\n"), said

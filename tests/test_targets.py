@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+import certificates
 import harness
 from harness import CLIENT_KEY, bearer, chat, cli, secret
 from upstream import Mock
@@ -233,7 +234,7 @@ def test_an_address_cannot_be_verified(work, url):
 
 def test_tls_is_verified(gateways, make_mock, authority, work):
     """A certificate of another CA, and one for another name: no request, no credential."""
-    other = harness.Authority(work)
+    other = certificates.Authority(work)
     strange = make_mock("strange", tls=other.server)
     misnamed = make_mock("misnamed", tls=authority.misnamed)
     key = secret("tls-refused")

@@ -1,6 +1,7 @@
 """An upstream that remembers what it was sent, to the byte: request line, headers in order and spelling, body,
 framing and connection. It answers as OpenAI, Anthropic or Gemini would, whole or streamed, and can be told to be
 down, slow, failing, or to break off."""
+import http.client
 import json
 import socket
 import struct
@@ -231,7 +232,7 @@ class Mock:
         extra = [("x-mock", self.name)] + self.extra_headers
 
         def head(status, headers):
-            lines = ["HTTP/1.1 %d Answer" % status] + ["%s: %s" % pair for pair in headers]
+            lines = ["HTTP/1.1 %d %s" % (status, http.client.responses.get(status, "Answer"))] + ["%s: %s" % pair for pair in headers]
             return ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
 
         if self.raw is not None:

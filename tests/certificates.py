@@ -1,0 +1,27 @@
+"""Certificates for a test's own servers."""
+import ssl
+import subprocess
+
+
+class Authority:
+    """A CA of the test's own, and server certificates signed by it: one for localhost, one for another name."""
+
+    def __init__(self, directory):
+        def openssl(*args):
+            subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=directory)
+
+        self.ca = directory / "ca.pem"
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test CA",
+                "-keyout", "ca.key", "-out", "ca.pem")
+        self.names = []
+        self.contexts = {}
+        for name in ("localhost", "elsewhere.test"):
+            (directory / "san").write_text("subjectAltName=DNS:%s,IP:127.0.0.1\n" % name)
+            openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=" + name,
+                    "-keyout", name + ".key", "-out", "server.csr")
+            openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
+                    "-days", "2", "-extfile", "san", "-out", name + ".pem")
+            context = self.contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            context.load_cert_chain(directory / (name + ".pem"), directory / (name + ".key"))
+            context.sni_callback = lambda _sock, name, _context: self.names.append(name)
+        self.server, self.misnamed = self.contexts["localhost"], self.contexts["elsewhere.test"]

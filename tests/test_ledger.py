@@ -79,13 +79,8 @@ class LedgerGateway(harness.Gateway):
         self.agent.directory, self.agent.config, self.agent.file = self.dir, self.config, file
         self.agent.address, self.agent.expect_exit = self.config["listen"], {0}
         log = self.dir / ("agent-%d.log" % time.monotonic_ns())
-        process = harness.Process.__new__(harness.Process)
-        process.name, process.log, process.file = "agent", log, open(log, "ab")
-        process.popen = subprocess.Popen(
-            ["bash", "-c", command, "agent"] + harness.argv("run", "-c", file), stdin=subprocess.DEVNULL, stdout=process.file,
-            stderr=process.file, env=harness.environment(dict({"SPOA_LLM_ADMIN_LISTEN": "none"}, **self.env)), start_new_session=True, close_fds=False)
-        harness.LIVE.append(process)
-        self.agent.process = process
+        self.agent.process = harness.Process("agent", ["bash", "-c", command, "agent"] + harness.argv("run", "-c", file), log,
+                                             harness.environment(dict({"SPOA_LLM_ADMIN_LISTEN": "none"}, **self.env)), close_fds=False)
         self.agent.ready()
         return None
 

@@ -21,6 +21,7 @@ from fractions import Fraction
 
 import pytest
 
+import evidence
 import harness
 import loglines
 from harness import cli
@@ -594,18 +595,9 @@ def on_terminal(ledger, columns, *args, env=None):
     """What the command writes to a terminal of that many columns."""
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
-    process = subprocess.Popen(harness.argv(*args, "-c", ledger.config), stdout=child, stdin=subprocess.DEVNULL,
-                               env=harness.environment(env))
+    process = harness.start(*args, "-c", ledger.config, stdout=child, stderr=child, stdin=subprocess.DEVNULL, env=harness.environment(env))
     os.close(child)
-    got = b""
-    while True:
-        try:
-            piece = os.read(parent, 65536)
-        except OSError:
-            break
-        if not piece:
-            break
-        got += piece
+    got = evidence.read_all(parent, "a terminal")
     os.close(parent)
     assert process.wait(timeout=60) == 0
     return got.decode().replace("\r\n", "\n")
@@ -786,8 +778,7 @@ def test_good_times(ledger):
 
 def test_a_closed_pipe(day):
     for args in (["ledger", "export"], ["ledger", "export", "--csv"], ["savings", "--json", "--by", "hour"], ["ledger", "headroom"]):
-        process = subprocess.Popen(harness.argv(*args, "-c", day.config), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                                   env=harness.environment())
+        process = harness.start(*args, "-c", day.config, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         process.stdout.close()
         err = process.stderr.read().decode()
         process.stderr.close()

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-pytest.register_assert_rewrite("harness")
+pytest.register_assert_rewrite("harness", "ledgers")
 import evidence  # noqa: E402
 import harness  # noqa: E402
 from upstream import Mock  # noqa: E402

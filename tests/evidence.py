@@ -295,7 +295,7 @@ def main(arguments):
     apart = arguments.index("--")
     files, paths = arguments[:apart], [pathlib.Path(one) for one in arguments[apart + 1:]]
     for file in files:
-        for line in pathlib.Path(file).read_text().split("\n"):
+        for line in filter(lambda one: not one.startswith("#"), pathlib.Path(file).read_text().split("\n")):
             known(re.sub(r"^[A-Z_]+=", "", line.strip()), os.path.basename(file))
     names, own = {*SECRETS.values()}, {os.path.realpath(file) for file in files}
     if len(names) != len(files):

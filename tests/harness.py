@@ -220,16 +220,11 @@ def start(*args, env=None, before=(), **more):
     return evidence.Popen([*before, *argv(*args)], environment() if env is None else env, **more)
 
 
-def run(*args, timeout=None, capture_output=False, **more):
-    """start(), to its end, as subprocess.run() gives it."""
-    if capture_output:
-        more.update(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    given = more.pop("input", None)
-    if given is not None:
-        more["stdin"] = subprocess.PIPE
-    with start(*args, **more) as process:
+def run(*args, timeout=None, **more):
+    """start(), to its end, as subprocess.run() gives it; what it writes is captured where nothing else is said."""
+    with start(*args, **dict({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}, **more)) as process:
         try:
-            out, err = process.communicate(given, timeout=timeout)
+            out, err = process.communicate(timeout=timeout)
         except BaseException:
             process.kill()
             raise

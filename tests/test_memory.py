@@ -41,7 +41,7 @@ QUESTIONS = [
 
 
 def sanitized():
-    return harness.VALGRIND or b"libasan" in harness.run(before=["ldd"], capture_output=True).stdout or any(
+    return harness.VALGRIND or b"libasan" in harness.run(before=["ldd"]).stdout or any(
         one in harness.AGENT for one in ("asan", "tsan"))
 
 

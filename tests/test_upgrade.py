@@ -544,7 +544,7 @@ def test_nothing_waits_for_a_job_of_the_admin_server(work):
 
 def test_threads_without_descriptors(work):
     file = harness.write_config(work, {"routes": [], "threads": 200, "listen": "unix@%s/a.sock" % work})
-    run = harness.run("run", "-c", file, before=["bash", "-c", 'ulimit -n 100; exec "$@"', "sh"], capture_output=True, text=True,
+    run = harness.run("run", "-c", file, before=["bash", "-c", 'ulimit -n 100; exec "$@"', "sh"], text=True,
                       env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none"}), timeout=20)
     assert run.returncode == 69 and "200 threads need 664 open files" in run.stderr, run
 

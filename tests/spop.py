@@ -415,7 +415,7 @@ def actions(variables):
 
 class FakeAgent:
     """Answers each NOTIFY of a real HAProxy with what `answer(args)` returns: a dict of variables, the bytes of a
-    whole frame, None for silence, or `FakeAgent.CLOSE`. `delay` seconds pass before."""
+    whole frame, None for silence, or `FakeAgent.CLOSE`. `delay` seconds pass before. What it is asked is searched for credentials."""
 
     CLOSE = object()
 
@@ -481,6 +481,7 @@ class FakeAgent:
             elif got.kind == HAPROXY_DISCONNECT:
                 return
             elif got.kind == NOTIFY:
+                evidence.later(got.payload, "a question by SPOP")
                 args = got.messages()[0][1]
                 self.asked.append(args)
                 self.stop.wait(self.delay)

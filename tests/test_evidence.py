@@ -134,8 +134,11 @@ def test_what_a_client_of_spop_receives_is_searched(work, name, found):
     path = str(work / "s")
     with spop.FakeAgent(path, lambda args: {"deny": False, name: "Bearer " + LEAKED, "route": "r"}), spop.Client(path) as client:
         assert LEAKED in client.ask()[name]
+        evidence.settle()
+        assert told() == found
+        client.ask(project="of " + LEAKED)
     evidence.settle()
-    assert told() == found
+    assert told() == found + 1
 
 
 def test_the_search_of_the_shell_tests(work):

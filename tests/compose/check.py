@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import pathlib
 import re
 import subprocess
 import sys
@@ -176,10 +177,14 @@ def searched():
     for command in (["ledger", "export"], ["savings"], ["explain", "-c", "/etc/spoa-llm/spoa-llm.json", "--model", "glm-4.6"],
                     ["backends", "-c", "/etc/spoa-llm/spoa-llm.json"]):
         search(podman("exec", container("agent"), "spoa-llm", *command), "spoa-llm " + " ".join(command))
-    for file in podman("exec", container("agent"), "find", "/var/lib/spoa-llm", "/run/spoa-llm", "/tmp", "-type", "f").split():
-        data = subprocess.run(["podman", "exec", container("agent"), "cat", file], stdout=subprocess.PIPE).stdout
-        search(data or b"-", file)
-        search(file, "a file's name")
+    files = 0
+    for volume in podman("volume", "ls", "-q").split():
+        for file in pathlib.Path(podman("volume", "inspect", "-f", "{{.Mountpoint}}", volume).strip()).rglob("*"):
+            evidence.search(str(file), "a file's name")
+            evidence.search_file(file)
+            files += file.name in ("ledger.db", "ledger.db-wal") or "journal" in file.parts
+    if files < 2:
+        sys.exit("the ledger's volume was not searched: %d files" % files)
     for page in "/", "/livez", "/readyz", "/metrics", "/savings", "/stats", "/stats-history", "/explain?model=glm-4.6":
         request = urllib.request.Request("http://127.0.0.1:%d%s" % (ADMIN, page), headers={"authorization": "Bearer " + TOKEN})
         search(urllib.request.urlopen(request, timeout=10).read(), "page " + page)

@@ -100,12 +100,12 @@ _later, _later_lock = {}, threading.Lock()
 
 
 def later(data, where):
-    """For what comes in many small pieces: searched when there is enough of it, and when the test ends (`settle()`)."""
+    """For what comes in many small pieces, perhaps while a test measures time: searched when the test ends (`settle()`)."""
     with _later_lock:
         kept = _later.setdefault(where, bytearray())
         kept += data
         kept += b"\n"
-        full = len(kept) > 1 << 20
+        full = len(kept) > 1 << 26
     if full:
         settle()
 

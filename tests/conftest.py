@@ -8,7 +8,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-pytest.register_assert_rewrite("harness", "exchange", "sdk_rig")
+pytest.register_assert_rewrite("harness", "exchange", "sdk_rig", "ledgers")
 import certificates  # noqa: E402
 import evidence  # noqa: E402
 import harness  # noqa: E402
@@ -66,10 +66,18 @@ def haproxy(request):
 @pytest.fixture(scope="session", autouse=True)
 def no_credential_in_anything_written():
     """The first to begin, and so the last to end: behind every agent's own end."""
+    evidence.guard(harness.AGENT, "spoa-llm", "other-version")
     yield
     found = evidence.verdict()
     if found:
         pytest.fail("Credentials were written in this session:\n" + found, pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def settled():
+    """What came in pieces is told of as this test's."""
+    yield
+    evidence.settle()
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ import time
 import evidence
 import spop
 import wire
-from evidence import MARK, SECRETS, secret, workdir  # noqa: F401
+from evidence import MARK, SECRETS, children_of, secret, workdir  # noqa: F401
 from exchange import CLIENT_KEY, JSON, Exchange, bearer, chat, check_refusal  # noqa: F401
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
@@ -105,14 +105,6 @@ def _die_with_parent():
     signal.signal(signal.SIGQUIT, signal.SIG_DFL)
 
 
-def children_of(pid):
-    try:
-        return [int(child) for task in os.listdir("/proc/%d/task" % pid)
-                for child in pathlib.Path("/proc/%d/task/%s/children" % (pid, task)).read_text().split()]
-    except OSError:
-        return []
-
-
 def state_of(pid):
     """R, S, T, Z ...; X where it is gone."""
     try:
@@ -124,11 +116,12 @@ def state_of(pid):
 class Process:
     """One process, its output in a file."""
 
-    def __init__(self, name, argv, log, env=None):
+    def __init__(self, name, argv, log, env=None, **more):
         self.name, self.log = name, pathlib.Path(log)
         self.file = open(self.log, "ab")
-        self.popen = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=self.file, stderr=self.file,
-                                      env=env, start_new_session=True, preexec_fn=_die_with_parent)
+        start = evidence.Popen if name == "agent" else subprocess.Popen
+        self.popen = start(argv, stdin=subprocess.DEVNULL, stdout=self.file, stderr=self.file,
+                           env=env, start_new_session=True, preexec_fn=_die_with_parent, **more)
         LIVE.append(self)
 
     @property
@@ -146,8 +139,6 @@ class Process:
 
     def kill(self, number):
         """What stops or ends it at once concerns its children too (an agent is a master and its worker)."""
-        if self.name == "agent" and number not in (signal.SIGSTOP, signal.SIGCONT):
-            evidence.search_processes([self.pid] + children_of(self.pid))
         children = children_of(self.pid) if number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL) else []
         self.popen.send_signal(number)
         for child in children:
@@ -223,23 +214,21 @@ class Done:
         return "exit %d\n---- stdout\n%s\n---- stderr\n%s" % (self.code, self.out, self.err)
 
 
-def run(*args, env=None, **more):
-    """subprocess.run() of one command of the agent's. `env` is all of its environment, and harness.environment() without."""
-    env = environment() if env is None else env
-    evidence.configured([config_of(args), *args], env)
-    done = subprocess.run(argv(*args), env=env, **more)
-    for output in (done.stdout, done.stderr):
-        evidence.search(output or b"", "the output of spoa-llm " + " ".join(str(arg)[:100] for arg in args))
-    return done
+def start(*args, env=None, before=(), **more):
+    """One command of the agent's, by evidence.Popen. `env` is all of its environment, and harness.environment() without; `before`: what
+    starts it, as a shell."""
+    return evidence.Popen([*before, *argv(*args)], environment() if env is None else env, **more)
 
 
-def config_of(args):
-    """The text of the configuration that -c names."""
-    paths = [str(after) for arg, after in zip(args, args[1:]) if arg == "-c"]
-    try:
-        return pathlib.Path(paths[0]).read_text("utf-8", "replace") if paths else ""
-    except OSError:
-        return ""
+def run(*args, timeout=None, **more):
+    """start(), to its end, as subprocess.run() gives it; what it writes is captured where nothing else is said."""
+    with start(*args, **dict({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}, **more)) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
 def cli(*args, env=None, seconds=20, cwd=None):
@@ -370,10 +359,7 @@ class Agent:
 
     def ask(self, **question):
         with self.client() as client:
-            answer = client.ask(**question)
-        # Here alone one belongs.
-        evidence.search(repr({name: value for name, value in answer.items() if name != "auth_value"}), "an answer by SPOP")
-        return answer
+            return client.ask(**question)
 
     def http(self, method="GET", path="/", headers=None, body=None, address=None, timeout=10.0):
         """One request to the admin server."""

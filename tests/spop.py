@@ -10,6 +10,8 @@ import struct
 import threading
 import time
 
+import evidence
+
 UNSET, HAPROXY_HELLO, HAPROXY_DISCONNECT, NOTIFY = 0, 1, 2, 3
 AGENT_HELLO, AGENT_DISCONNECT, ACK = 101, 102, 103
 FIN, ABORT = 1, 2
@@ -280,8 +282,20 @@ def connect(address, timeout):
     return sock
 
 
+AUTH_VALUE = string("auth_value")
+
+
+def without_credential(body):
+    """What of a frame may hold none: all but the value of the one variable that is there to carry it."""
+    at = body.find(AUTH_VALUE)
+    if at < 0 or body[0] != ACK:
+        return body
+    value, after = read_typed(body, at + len(AUTH_VALUE))
+    return body[:at + len(AUTH_VALUE)] + body[after:] if isinstance(value, str) else body
+
+
 class Client:
-    """One connection of HAProxy's to an agent."""
+    """One connection of HAProxy's to an agent. Whatever it receives is searched for credentials."""
 
     def __init__(self, address, timeout=10.0, greet=True, **changes):
         self.timeout = timeout
@@ -322,6 +336,7 @@ class Client:
                     raise Bad("a frame of %d bytes where %d were agreed" % (size, self.size))
                 if len(self.buffer) - 4 >= size:
                     body, self.buffer = self.buffer[4:4 + size], self.buffer[4 + size:]
+                    evidence.later(without_credential(body), "an answer by SPOP")
                     return Frame(body)
             if not self.poll.poll(max(1, (end - time.monotonic()) * 1000)):
                 raise TimeoutError("no frame in time")
@@ -400,7 +415,7 @@ def actions(variables):
 
 class FakeAgent:
     """Answers each NOTIFY of a real HAProxy with what `answer(args)` returns: a dict of variables, the bytes of a
-    whole frame, None for silence, or `FakeAgent.CLOSE`. `delay` seconds pass before."""
+    whole frame, None for silence, or `FakeAgent.CLOSE`. `delay` seconds pass before. What it is asked is searched for credentials."""
 
     CLOSE = object()
 
@@ -466,6 +481,7 @@ class FakeAgent:
             elif got.kind == HAPROXY_DISCONNECT:
                 return
             elif got.kind == NOTIFY:
+                evidence.later(got.payload, "a question by SPOP")
                 args = got.messages()[0][1]
                 self.asked.append(args)
                 self.stop.wait(self.delay)

@@ -77,7 +77,7 @@ def test_savings_are_what_the_command_prints(admin):
                          ("since=7d&by=project", ["--since", "7d", "--by", "project"])]:
         for form in ("json", "csv"):
             answer = agent.http(path="/savings?%s&format=%s" % (query, form))
-            run = harness.run("savings", "--" + form, "--ledger", agent.home, *flags, capture_output=True, timeout=30)
+            run = harness.run("savings", "--" + form, "--ledger", agent.home, *flags, timeout=30)
             assert run.returncode == 0 and answer.status == 200, (run, answer)
             assert answer.body == run.stdout, (query, form)
             assert len(answer.body.splitlines()) > 3

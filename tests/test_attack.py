@@ -450,7 +450,7 @@ def test_hostile_price_files(work):
         file = harness.write_config(work, {"listen": "unix@%s/p.sock" % work, "ledger": str(work / "l"), "prices": str(work / "prices.json"),
                                            "log_listen": "127.0.0.1:%d" % harness.free_port()})
         (work / "l").mkdir(exist_ok=True)
-        done, took = timed(lambda: harness.run("run", "-c", file, env=harness.environment({"SPOA_LLM_LOG_KEY": LOG_KEY}), capture_output=True, timeout=30 * harness.SLOW))
+        done, took = timed(lambda: harness.run("run", "-c", file, env=harness.environment({"SPOA_LLM_LOG_KEY": LOG_KEY}), timeout=30 * harness.SLOW))
         assert done.returncode not in (0, -11, -6), (name, done)
         assert took < 5 * harness.SLOW, (name, took)
         assert b"prices.json" in done.stderr and len(done.stderr) < 4000, (name, done.stderr[:500])
@@ -528,7 +528,7 @@ def test_no_credential_in_anything_written(haproxy, make_mock, work):
         for command in (["check", "-c", file], ["backends", "-c", file], ["explain", "-c", file, "--model", "e-1"], ["explain", "-c", file, "--model", "f-1", "--json"],
                         ["explain", "-c", file, "--model", "x-1"], ["savings", "--ledger", ledger, "--since", "all", "--json"], ["ledger", "export", "--ledger", ledger],
                         ["ledger", "verify", "--ledger", ledger], ["--help"]):
-            done = harness.run(*command, env=harness.environment(env), capture_output=True, timeout=30 * harness.SLOW)
+            done = harness.run(*command, env=harness.environment(env), timeout=30 * harness.SLOW)
             outputs[" ".join(map(str, command))] = done.stdout + done.stderr
         for path in list(gateway.dir.rglob("*")) + list(ledger.rglob("*")):
             if path.is_file():

@@ -19,8 +19,8 @@ import loglines
 import spop
 from browser import SHOTS
 from dashboard import Agent, chromium, empty, full, open_tables, page  # noqa: F401
+from ledgers import LedgerGateway, routes
 from loglines import DAY, Maker
-from test_ledger import LedgerGateway, routes
 
 PERIODS, GROUPS = ("24h", "7d", "30d", "all"), ("model", "route", "project", "client")
 ROWS = int(os.environ.get("LLM_DASHBOARD_ROWS", "1000000"))

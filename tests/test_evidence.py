@@ -2,14 +2,18 @@
 import base64
 import contextlib
 import json
+import os
+import signal
 import sqlite3
 import subprocess
+import sys
 import urllib.parse
 
 import pytest
 
 import evidence
 import harness
+import spop
 
 LEAKED = harness.secret("leaked-on-purpose")
 PLAIN = LEAKED.encode()
@@ -68,3 +72,87 @@ def test_files_ledgers_and_processes():
     evidence.discard(home)
     assert not home.exists()
     assert [one.split(" in ", 1)[1].split(",")[0] for one in evidence.FOUND] == ["/proc/PID/cmdline", str(home / "ledger" / "ledger.db")], evidence.FOUND
+
+
+def test_the_agent_is_started_in_one_way_only(work):
+    """By evidence.Popen, which searches what it writes: whatever else starts it is stopped before it has."""
+    for start in (lambda: subprocess.run([harness.AGENT, "--version"]), lambda: subprocess.Popen(harness.argv("--version")),
+                  lambda: subprocess.check_output("true; %s --version" % harness.AGENT, shell=True), lambda: os.system(harness.AGENT + " --version"),
+                  lambda: subprocess.run(["env", "A=b", str(work / "other-version")]), lambda: os.posix_spawn("/bin/env", ["env", harness.AGENT], {})):
+        with pytest.raises(AssertionError, match="round evidence.Popen"):
+            start()
+    assert harness.run("--version").returncode == 0 and not evidence.FOUND
+    with pytest.raises(AssertionError, match="where does its stderr go"):
+        harness.start("--version", stdout=subprocess.DEVNULL)
+
+
+def test_what_a_command_writes_is_searched(work):
+    """By a pipe, at once or in pieces, to a file, to a terminal: a wrong argument is told with its name."""
+    wrong = "--" + LEAKED
+    pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert wrong.encode() in harness.run(wrong, **pipes).stderr
+    assert told() == 1
+    with harness.start(wrong, **pipes) as process:
+        assert LEAKED in "".join(line.decode() for line in process.stderr)
+    evidence.settle()
+    assert told() == 1
+    parent, child = os.openpty()
+    with harness.start(wrong, stdin=subprocess.DEVNULL, stdout=child, stderr=child):
+        os.close(child)
+        assert PLAIN in evidence.read_all(parent, "a terminal")
+    os.close(parent)
+    assert told() == 1
+    home = evidence.workdir()
+    with open(home / "log", "wb") as log, harness.start(wrong, stdout=log, stderr=log):
+        pass
+    evidence.discard(home)
+    assert told() == 1
+
+
+def told():
+    """How many places were found since the last time."""
+    count = len(set(evidence.FOUND))
+    evidence.FOUND.clear()
+    return count
+
+
+def test_how_a_process_was_called_is_searched(agents):
+    agent = agents({}, args=("--log-level", "debug"))
+    agent.process.kill(signal.SIGHUP)
+    assert not told()
+    evidence.known("--log-level\0debug", "an argument")
+    try:
+        agent.process.kill(signal.SIGHUP)
+        assert told() == 1
+    finally:
+        del evidence.SECRETS["--log-level\0debug"], evidence._unmarked["--log-level\0debug"]
+
+
+@pytest.mark.parametrize("name, found", [("auth_value", 0), ("auth_header", 1), ("message", 1)])
+def test_what_a_client_of_spop_receives_is_searched(work, name, found):
+    """A credential belongs into one variable of an answer, and no other."""
+    path = str(work / "s")
+    with spop.FakeAgent(path, lambda args: {"deny": False, name: "Bearer " + LEAKED, "route": "r"}), spop.Client(path) as client:
+        assert LEAKED in client.ask()[name]
+        evidence.settle()
+        assert told() == found
+        client.ask(project="of " + LEAKED)
+    evidence.settle()
+    assert told() == found + 1
+
+
+def test_the_search_of_the_shell_tests(work):
+    (work / "credentials").write_text("LOG_KEY=%s\n" % ("9f8e7d6c" * 4))
+    (work / "logs").mkdir()
+    (work / "logs" / "log").write_text("nothing\n")
+
+    def search(*arguments):
+        return subprocess.run([sys.executable, evidence.__file__, *map(str, arguments)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    good = search(work / "credentials", "--", work / "logs")
+    assert good.returncode == 0 and "no credential of 1 in 1 files" in good.stdout, good
+    assert "is not there" in search(work / "credentials", "--", work / "logs", work / "nowhere").stdout
+    (work / "logs" / "log").write_text("key=%s\n" % base64.b64encode(("9f8e7d6c" * 4).encode()).decode())
+    bad = search(work / "credentials", "--", work / "logs")
+    assert bad.returncode == 1 and "'credentials' (" in bad.stdout and "/logs/log" in bad.stdout, bad
+    (work / "credentials").write_text("short\n")
+    assert search(work / "credentials", "--", work / "logs").returncode == 1

@@ -438,3 +438,26 @@ def test_a_body_whose_end_helps_no_one_is_shown_whole(liar, how):
     else:
         liar.gateway.post("/v1/x", body, [("Content-Encoding", "zstd")]).only(liar.mock)
     assert liar.gateway.agent.asked[0]["body"] == body and not liar.gateway.agent.asked[0]["tail"]
+
+
+@pytest.mark.parametrize("turns", [1, 2], ids=["named", "asked once more"])
+def test_a_body_beyond_the_buffer_has_no_end_to_show(liar, haproxy, turns):
+    """What is there of it ends anywhere; as a tail it would cost 8 KiB a question and could be taken for the body's end."""
+    told, sampled = [], harness.version_of(haproxy) >= (3, 0)
+
+    def answer(args):
+        told.append(args)
+        liar.say = UNSEEN if sampled and len(told) < turns else GOOD
+        return liar.answer(args)
+    liar.gateway.agent.answer = answer
+    size = 3 << 20
+    body = (b"%09d," * (size // 10 + 1) % tuple(range(size // 10 + 1)))[:size]
+    try:
+        liar.gateway.post("/v1/x", body, timeout=60).only(liar.mock)
+    finally:
+        liar.gateway.agent.answer = liar.answer
+    assert len(told) == (turns if sampled else 1)
+    for turn, args in enumerate(told):
+        shown = 8192 if sampled and turn == 0 else args["buffered"]
+        assert args["body"] == body[:shown] and not args["tail"], (turn, len(args["body"]), args["tail"] and len(args["tail"]))
+        assert 8192 < args["buffered"] < args["length"] == size

@@ -41,7 +41,7 @@ QUESTIONS = [
 
 
 def sanitized():
-    return harness.VALGRIND or b"libasan" in subprocess.run(["ldd", harness.AGENT], stdout=subprocess.PIPE).stdout or any(
+    return harness.VALGRIND or b"libasan" in harness.run(before=["ldd"]).stdout or any(
         one in harness.AGENT for one in ("asan", "tsan"))
 
 

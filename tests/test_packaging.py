@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+import evidence
 import harness
 
 ROOT = harness.ROOT
@@ -17,7 +18,9 @@ BUILD = os.path.dirname(harness.AGENT)
 
 
 def run(*command, **more):
-    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, **more)
+    with evidence.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, universal_newlines=True, **more) as process:
+        out, _ = process.communicate()
+    return subprocess.CompletedProcess(command, process.returncode, out)
 
 
 def make(*arguments):
@@ -190,7 +193,7 @@ def test_snippet_beside_a_configuration_of_ones_own(haproxy, tmp_path, bind):
 @pytest.fixture(scope="module")
 def deb(tmp_path_factory):
     needs("dpkg-shlibdeps")
-    if "asan" in BUILD or b"libasan" in subprocess.run(["ldd", harness.AGENT], stdout=subprocess.PIPE).stdout:
+    if "asan" in BUILD or "libasan" in run("ldd", harness.AGENT).stdout:
         pytest.skip("a sanitizer's binary is not packaged")
     return build_deb(tmp_path_factory.mktemp("deb"))
 

@@ -13,6 +13,7 @@ import threading
 
 import pytest
 
+import evidence
 import harness
 import spop
 from harness import chat
@@ -378,8 +379,8 @@ def test_a_log_that_nobody_reads(work):
     """A full pipe on standard error stops no decision."""
     read, write = os.pipe()
     file = harness.write_config(work, dict(ROUTES, listen="unix@%s/a.sock" % work, log_level="debug"))
-    child = subprocess.Popen(harness.argv("run", "-c", file), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-                             stderr=write, env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none"}), start_new_session=True)
+    child = harness.start("run", "-c", file, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+                          stderr=write, env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none"}), start_new_session=True)
     os.close(write)
     try:
         harness.until(lambda: harness.accepting("unix@%s/a.sock" % work), 10, "the socket")
@@ -396,6 +397,7 @@ def test_a_log_that_nobody_reads(work):
         if child.poll() is None:
             child.kill()
             child.wait()
+        evidence.read_all(read, "a log that nobody reads")
         os.close(read)
 
 

@@ -544,8 +544,8 @@ def test_nothing_waits_for_a_job_of_the_admin_server(work):
 
 def test_threads_without_descriptors(work):
     file = harness.write_config(work, {"routes": [], "threads": 200, "listen": "unix@%s/a.sock" % work})
-    run = subprocess.run(["bash", "-c", 'ulimit -n 100; exec "$@"', "sh"] + harness.argv("run", "-c", file), capture_output=True, text=True,
-                         env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none"}), timeout=20)
+    run = harness.run("run", "-c", file, before=["bash", "-c", 'ulimit -n 100; exec "$@"', "sh"], text=True,
+                      env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none"}), timeout=20)
     assert run.returncode == 69 and "200 threads need 664 open files" in run.stderr, run
 
 
@@ -555,8 +555,9 @@ def test_another_process_of_its_user_cannot_look_into_it(work):
     os.chmod(work, 0o777)
     file = harness.write_config(work, {"routes": [], "listen": "unix@%s/a.sock" % work})
     user = 65534
-    agent = subprocess.Popen(harness.argv("run", "-c", file), stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL, user=user,
-                             env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none", "CREDENTIAL": "x"}))
+    log = open(work / "agent.log", "wb")
+    agent = harness.start("run", "-c", file, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=user,
+                          env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none", "CREDENTIAL": "x"}))
     try:
         harness.until(lambda: harness.accepting("unix@%s/a.sock" % work), 10, "the socket")
         for pid in [agent.pid] + harness.children_of(agent.pid):
@@ -570,4 +571,5 @@ def test_another_process_of_its_user_cannot_look_into_it(work):
             other.wait()
     finally:
         agent.terminate()
+        log.close()
         assert agent.wait(10 * harness.SLOW) == 0

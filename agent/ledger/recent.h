@@ -11,7 +11,6 @@ typedef struct recent {
 	uint64_t *slots; /* open addressing; 0 is empty */
 	uint64_t *order; /* the hashes by age: a ring */
 	size_t capacity, mask, next, count;
-	uint64_t seed;
 } recent;
 
 /* `capacity`: a power of two. False: no memory. */

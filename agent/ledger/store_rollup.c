@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include "base/hash.h"
+
 /* ---- store_sums as columns */
 
 static const struct {
@@ -142,22 +144,10 @@ void rollup_free(rollup *r)
 	*r = (rollup){ NULL, 0, 0, NULL, 0 };
 }
 
-/* Where the clients choose the labels, a chosen collision costs a batch a longer search and no more. */
-static uint32_t hash_of(int64_t hour, int kind, slice label)
+/* Clients choose the labels: without a key that they do not know, names could be made that all go to one slot. */
+static uint32_t hash_of_cell(int64_t hour, int kind, slice label)
 {
-	uint64_t h = ((uint64_t)hour * 5 + (uint64_t)kind) * 0x9e3779b97f4a7c15u;
-	size_t i = 0;
-
-	for (; label.len - i >= 8; i += 8) {
-		uint64_t word;
-		memcpy(&word, label.ptr + i, 8);
-		h = (h ^ word) * 0xff51afd7ed558ccdu;
-		h ^= h >> 32;
-	}
-	for (; i < label.len; i++)
-		h = (h ^ (unsigned char)label.ptr[i]) * 0x100000001b3u;
-	h ^= h >> 29;
-	return (uint32_t)(h * 0x9e3779b97f4a7c15u >> 32);
+	return (uint32_t)hash_of(hash_own_key(), (uint64_t)hour * KIND_COUNT + (uint64_t)kind, label);
 }
 
 static bool grow(rollup *r)
@@ -200,13 +190,13 @@ rollup_cell *rollup_find(rollup *r, int64_t hour, int kind, slice label)
 {
 	if (!r->count)
 		return NULL;
-	size_t at = slot_of(r, hash_of(hour, kind, label), hour, kind, label);
+	size_t at = slot_of(r, hash_of_cell(hour, kind, label), hour, kind, label);
 	return r->slots[at] ? &r->cells[r->slots[at] - 1] : NULL;
 }
 
 rollup_cell *rollup_cell_of(rollup *r, int64_t hour, int kind, slice label)
 {
-	uint32_t hash = hash_of(hour, kind, label);
+	uint32_t hash = hash_of_cell(hour, kind, label);
 
 	if (r->count == r->cap && !grow(r))
 		return NULL;

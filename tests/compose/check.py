@@ -3,15 +3,21 @@
 import http.client
 import json
 import os
+import pathlib
 import re
 import subprocess
 import sys
 import time
 import urllib.request
 
+sys.path.insert(0, os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+sys.dont_write_bytecode = True
+import evidence  # noqa: E402
+
 LLM, ADMIN, PROMETHEUS = (int(os.environ[name]) for name in ("LLM_PORT", "ADMIN_PORT", "PROMETHEUS_PORT"))
 SERVICES = "agent", "haproxy", "openai", "anthropic", "prometheus"
 TOKEN = open("dist/compose/secrets/admin_token").read()
+CLIENT = evidence.secret("client")
 
 
 def podman(*arguments, check=True, stderr=subprocess.STDOUT):
@@ -75,8 +81,8 @@ def main():
         until("%s is healthy" % service, lambda: healthy(service))
         expect(service, guarded(service), {"read-only": True, "root": False, "capabilities": 0, "no-new-privileges": "1"})
 
-    openai = {"authorization": "Bearer sk-demo-client"}
-    anthropic = {"x-api-key": "sk-demo-client", "anthropic-version": "2023-06-01"}
+    openai = {"authorization": "Bearer " + CLIENT}
+    anthropic = {"x-api-key": CLIENT, "anthropic-version": "2023-06-01"}
     for what, path, model, headers, mock, whose in (
             ("OpenAI chat, glm", "/v1/chat/completions", "glm-4.6", openai, "openai", "operator"),
             ("OpenAI chat, gpt", "/v1/chat/completions", "gpt-5.5", openai, "openai", "client"),
@@ -142,11 +148,52 @@ def main():
     # Neither network nor volume lets an upstream, or a client, ask the agent.
     expect("networks of the agent", sorted(json.loads(podman("inspect", container("agent")))[0]["NetworkSettings"]["Networks"]),
            ["spoa-llm_gateway", "spoa-llm_metrics"])
-    for secret in ("log_key", "admin_token", "glm_key"):
-        value = open("dist/compose/secrets/" + secret).read()
-        for service in SERVICES:
-            if value in podman("logs", container(service)):
-                sys.exit("%s stands in the log of %s" % (secret, service))
+    searched()
+
+
+def searched():
+    """No credential in anything that the stack wrote, answers, or shows of itself."""
+    for secret in os.listdir("dist/compose/secrets"):
+        evidence.known(open("dist/compose/secrets/" + secret).read(), secret)
+    size = 0
+
+    def search(data, where):
+        nonlocal size
+        if not data:
+            sys.exit("nothing to search: " + where)
+        size += len(data)
+        evidence.search(data, where)
+    names = podman("ps", "-a", "--format", "{{.Names}}").split()
+    assert set(map(container, SERVICES)) <= set(names), names
+    for name in names:
+        search(podman("logs", name) or "-", "the log of " + name)
+        search(podman("inspect", name), "podman inspect " + name)
+        search(podman("top", name, "pid", "args"), "the processes of " + name)
+        for about in "cmdline", "status":
+            search(podman("exec", name, "cat", "/proc/1/" + about), "/proc/1/%s of %s" % (about, name))
+        # What a user of the machine who may not be root sees of it.
+        pid = podman("inspect", "-f", "{{.State.Pid}}", name).strip()
+        evidence.search_processes([int(pid)])
+    for command in (["ledger", "export"], ["savings"], ["explain", "-c", "/etc/spoa-llm/spoa-llm.json", "--model", "glm-4.6"],
+                    ["backends", "-c", "/etc/spoa-llm/spoa-llm.json"]):
+        search(podman("exec", container("agent"), "spoa-llm", *command), "spoa-llm " + " ".join(command))
+    files = 0
+    for volume in podman("volume", "ls", "-q").split():
+        for file in pathlib.Path(podman("volume", "inspect", "-f", "{{.Mountpoint}}", volume).strip()).rglob("*"):
+            evidence.search(str(file), "a file's name")
+            evidence.search_file(file)
+            files += file.name in ("ledger.db", "ledger.db-wal") or "journal" in file.parts
+    if files < 2:
+        sys.exit("the ledger's volume was not searched: %d files" % files)
+    for page in "/", "/livez", "/readyz", "/metrics", "/savings", "/stats", "/stats-history", "/explain?model=glm-4.6":
+        request = urllib.request.Request("http://127.0.0.1:%d%s" % (ADMIN, page), headers={"authorization": "Bearer " + TOKEN})
+        search(urllib.request.urlopen(request, timeout=10).read(), "page " + page)
+    for page in "status/config", "targets", "query?query=%7Bjob%3D%22spoa-llm%22%7D":
+        search(urllib.request.urlopen("http://127.0.0.1:%d/api/v1/%s" % (PROMETHEUS, page), timeout=10).read(), "Prometheus, " + page)
+    told = evidence.verdict()
+    if told or size < 100000:
+        sys.exit(told or "too little to search: %d bytes" % size)
+    print("  no credential of %d in %d bytes of logs, pages, files, processes" % (len(evidence.SECRETS), size))
 
 
 main()

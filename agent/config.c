@@ -285,14 +285,16 @@ static char *read_file(const char *path, err *e)
 	size_t len = 0;
 
 	if (!f) {
-		err_set(e, "%s: %s", path, strerror(errno));
+		err_set(e, "%s: %s", path, errno == ENOMEM ? "out of memory" : strerror(errno));
 		return NULL;
 	}
 	text = malloc(CONFIG_FILE_MAX + 1);
 	if (text)
 		len = fread(text, 1, CONFIG_FILE_MAX + 1, f);
 	bool bad = !text || ferror(f) != 0;
-	if (bad)
+	if (!text)
+		err_set(e, "%s: out of memory", path);
+	else if (bad)
 		err_set(e, "%s: cannot be read", path);
 	else if (len > CONFIG_FILE_MAX)
 		bad = !err_set(e, "%s: larger than %d bytes", path, CONFIG_FILE_MAX);

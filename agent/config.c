@@ -26,6 +26,9 @@ const option_info options[] = {
 	{ .key = "max_memory", .type = OPTION_INT, .offset = AT(max_memory), .min = 1 << 20, .max = INT64_C(1) << 40,
 	  .fallback = "268435456", .arg = "BYTES",
 	  .help = "what the buffers of all SPOP connections may hold; one that needs more is closed" },
+	{ .key = "max_in_flight", .type = OPTION_INT, .offset = AT(max_in_flight), .min = 1, .max = 1000000,
+	  .fallback = "512", .arg = "N",
+	  .help = "answers that may wait on one SPOP connection; no more is read from it until HAProxy has taken them" },
 	{ .key = "threads", .type = OPTION_INT, .offset = AT(threads), .min = 0, .max = 256, .fallback = "0", .arg = "N",
 	  .help = "threads that answer HAProxy; 0: one for each core" },
 	{ .key = "pipelining", .type = OPTION_CHOICE, .offset = AT(pipelining), .choices = { "auto", "on", "off" }, .fallback = "auto",
@@ -282,14 +285,16 @@ static char *read_file(const char *path, err *e)
 	size_t len = 0;
 
 	if (!f) {
-		err_set(e, "%s: %s", path, strerror(errno));
+		err_set(e, "%s: %s", path, errno == ENOMEM ? "out of memory" : strerror(errno));
 		return NULL;
 	}
 	text = malloc(CONFIG_FILE_MAX + 1);
 	if (text)
 		len = fread(text, 1, CONFIG_FILE_MAX + 1, f);
 	bool bad = !text || ferror(f) != 0;
-	if (bad)
+	if (!text)
+		err_set(e, "%s: out of memory", path);
+	else if (bad)
 		err_set(e, "%s: cannot be read", path);
 	else if (len > CONFIG_FILE_MAX)
 		bad = !err_set(e, "%s: larger than %d bytes", path, CONFIG_FILE_MAX);

@@ -31,6 +31,7 @@ typedef struct config {
 	int64_t max_frame_size;   /* bytes */
 	int64_t max_connections;
 	int64_t max_memory;       /* bytes of all connections' buffers */
+	int64_t max_in_flight;    /* answers of one connection that wait to be taken */
 	int64_t threads;          /* 0: one for each core */
 	int64_t pipelining;       /* a worker_pipelining */
 	int64_t drain_timeout;    /* seconds */

@@ -145,6 +145,7 @@ static bool sum_threads(host_snapshot *s, const workers *ws, unsigned threads)
 		SUM(refused_memory);
 		SUM(stalled);
 		SUM(backpressure);
+		SUM(in_flight_limited);
 		SUM(frames_in);
 		SUM(frames_out);
 		SUM(bytes_in);

@@ -273,8 +273,10 @@ int main(int argc, char **argv)
 
 	/* getopt moves the words about; the worker process gets them as they were given. */
 	char **given = calloc((size_t)argc + 1, sizeof *given);
-	if (!given)
-		return wrong("out of memory", NULL);
+	if (!given) {
+		fputs("spoa-llm: out of memory\n", stderr);
+		return EX_OSERR;
+	}
 	memcpy(given, argv, (size_t)argc * sizeof *given);
 	int rc = parse(argc, argv, &line);
 	if (rc != EX_OK) {
@@ -298,7 +300,7 @@ int main(int argc, char **argv)
 	free(given);
 	if (!config_load(&c, line.file, line.flags, line.flags_count, &e)) {
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
-		return EX_CONFIG;
+		return err_of_memory(&e) ? EX_OSERR : EX_CONFIG;
 	}
 	switch (line.command) {
 	case RUN: rc = run(&c, line.flags, line.flags_count, &master); break;

@@ -81,6 +81,7 @@ static bool on_snapshot(void *ctx, host_snapshot *s)
 	*s = (host_snapshot){ .version = SPOA_LLM_VERSION, .started_ms = o->started_ms, .restarts = o->restarts };
 	s->max_connections = (uint64_t)o->config->max_connections;
 	s->max_memory = (uint64_t)o->config->max_memory;
+	s->max_in_flight = (uint64_t)o->config->max_in_flight;
 	s->journal_max = (uint64_t)o->config->journal_max;
 	s->memory = workers_memory(o->workers);
 	bool ok = counted_snapshot(s, o->workers, p);

@@ -366,7 +366,7 @@ static bool prepare(agent *a, err *e)
 	config *c = a->config;
 	listener_rules rules = { (unsigned)c->listen_mode, c->allow_remote, false };
 	worker_limits limits = { (uint32_t)c->max_frame_size, (unsigned)c->max_connections, (uint64_t)c->max_memory,
-				 (worker_pipelining)c->pipelining };
+				 (unsigned)c->max_in_flight, (worker_pipelining)c->pipelining };
 
 	counted_assign_slots(c->table);
 	a->policy = policy_new(c->table);

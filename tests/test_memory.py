@@ -267,7 +267,8 @@ def test_while_it_starts(work, agents):
     total = day.plan.seen
     day.serves()
     day.agent.process.end()
-    ended, starts = 0, range(1, total, 3)
+    # All of what reads the configuration, a part of the rest.
+    ended, codes, starts = 0, set(), [*range(1, 40), *range(40, total, 3)]
     for at in starts:
         day.plan.fail(at)
         agent = day.start(wait=False)
@@ -279,11 +280,14 @@ def test_while_it_starts(work, agents):
         else:
             ended += 1
             assert agent.process.popen.returncode > 0 and agent.text().strip(), agent.process.tail()
+            # What was given to it, by flag or file, is right.
+            assert agent.process.popen.returncode not in (os.EX_USAGE, os.EX_CONFIG), agent.process.tail()
+            codes.add(agent.process.popen.returncode)
             agent.expect_exit = {agent.process.popen.returncode}
     day.start()
     day.serves()
     day.audit()
-    assert 10 < ended < len(starts), (ended, total)
+    assert 10 < ended < len(starts) and os.EX_OSERR in codes, (ended, total, codes)
     print("%d of %d starts ended, of %d allocations" % (ended, len(starts), total))
 
 

@@ -239,6 +239,51 @@ def test_max_connections(agents):
         client.close()
 
 
+def figures(agent):
+    """{name: value} of /metrics' figures of SPOP."""
+    return {name: float(value) for name, value in re.findall(r"^spoa_llm_spop_(\S+) (\S+)$", agent.http(path="/metrics").text, re.M)}
+
+
+@pytest.mark.parametrize("limit", (10, None))
+def test_max_in_flight(agents, limit):
+    """Thousands of questions, and no answer is taken: only so many are made that wait. When they are taken, all come, in order."""
+    agent = agents(dict(ROUTES, threads=1, **({"max_in_flight": limit} if limit else {})))
+    # One that HAProxy asks of a GET: as short as there are, so that many are read at a time.
+    short, count, limit = {"method": "GET", "path": "/"}, 9000, limit or 512
+    sent = b"".join(spop.notify(short, 1, 3000 + at) for at in range(count))
+    with agent.client() as other, agent.client() as client:
+        before = figures(agent)
+        client.send(spop.notify(short, 1, 3000))
+        client.ack(1, 3000)
+        first = figures(agent)
+        size = first["sent_bytes_total"] - before["sent_bytes_total"]       # of each answer: its numbers take three bytes
+        sender = threading.Thread(target=client.send, args=(sent,))
+        sender.start()
+        harness.until(lambda: figures(agent)["in_flight_limited_total"], 10, "the limit is reached")
+        assert "max_in_flight=%d" % limit in agent.log("event=in_flight_limit")
+        held = figures(agent)
+        made = held['frames_total{direction="out"}'] - first['frames_total{direction="out"}']
+        waiting = made - (held["sent_bytes_total"] - first["sent_bytes_total"]) // size
+        # Of many, the kernel may have taken some.
+        assert (waiting == 10 if limit == 10 else 0 < waiting <= limit) and made < count, (waiting, made)
+        assert held["in_flight_limit"] == limit
+        # What was read at one go, and room for the answers.
+        assert held["buffer_bytes"] < 64 * 1024 + 4096 + 2 * limit * size + 4096, held
+        for _ in range(20):
+            assert other.ask(body=chat("one-x"))["deny"] is False
+        again = figures(agent)
+        assert again['frames_total{direction="out"}'] - held['frames_total{direction="out"}'] == 20, "it goes on reading"
+        for at in range(count):
+            client.ack(1, 3000 + at)
+        sender.join()
+        with pytest.raises(TimeoutError):
+            client.receive(timeout=0.2)
+        assert client.ask(body=chat("one-x"))["deny"] is False
+        done = figures(agent)
+        assert done["stalled_total"] == 0 and done["buffer_bytes"] <= 3 * 4096, done
+        assert done["backpressure_total"] >= done["in_flight_limited_total"] >= 1
+
+
 def test_out_of_descriptors(work):
     """Connections wait or are refused; those that are open go on, and nothing spins or dies."""
     agent = harness.Agent(work, ROUTES, wait=False)

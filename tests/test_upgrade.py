@@ -16,6 +16,7 @@ import evidence
 import harness
 import loglines
 import spop
+import stall
 
 RATE = 1000
 OPERATOR = harness.secret("operator")
@@ -59,15 +60,20 @@ class Upstream:
 
 
 class Load:
-    """h2load at a rate, half of it for each route."""
+    """h2load at a rate, half of it for each route. With `log`, `spans` is what it saw of each request that ended: (began, ended, status),
+    in Unix time."""
 
-    def __init__(self, gateway, work, seconds, clients=20):
-        self.processes = []
+    def __init__(self, gateway, work, seconds, clients=20, log=False):
+        self.processes, self.spans, self.logs = [], [], []
+        self.end_at = time.monotonic() + seconds
         for model in ("glm-4.6", "claude-l"):
             body = work / (model + ".json")
             body.write_text(json.dumps({"messages": [{"role": "user", "content": "x" * 900}], "model": model}))
+            if log:
+                self.logs.append(work / (model + ".log"))
+                self.logs[-1].unlink(missing_ok=True)
             self.processes.append(subprocess.Popen(
-                ["h2load", "--h1", "-t", "1", "-c", str(clients), "--rps", str(RATE // 2 // clients), "-D", str(seconds),
+                ["h2load"] + ["--log-file=%s" % one for one in self.logs[-1:]] + [ "--h1", "-t", "1", "-c", str(clients), "--rps", str(RATE // 2 // clients), "-D", str(seconds),
                  "-d", str(body), "-H", "authorization: Bearer " + CLIENT, "-H", "content-type: application/json",
                  "http://127.0.0.1:%d/v1/chat/completions" % gateway.port],
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True))
@@ -80,6 +86,10 @@ class Load:
             line = re.search(r"^requests: .*$", out, re.M).group() + " " + re.search(r"^status codes: .*$", out, re.M).group()
             for number, name in re.findall(r"(\d+) (\w+)", line):
                 counts[name] = counts.get(name, 0) + int(number)
+        for one in self.logs:
+            for line in one.read_text().splitlines():
+                began, status, took = (int(word) for word in line.split("\t"))
+                self.spans.append((began / 1e6, (began + took) / 1e6, status))
         return counts
 
 
@@ -178,35 +188,60 @@ def test_an_upgrade_that_cannot_hand_over_drains(haproxy, work, monkeypatch):
         upstream.process.end(signal.SIGINT)
 
 
-def test_kills_are_503_and_short(gateway, work):
-    """10 SIGKILLs of the worker: what fails is a 503, what does not fail goes where it should."""
-    load = Load(gateway, work, 12)
-    time.sleep(0.5)
-    kills = []
-    for _ in range(10):
-        old = gateway.agent.pid
-        kills.append(time.time() * 1000)
-        os.kill(old, signal.SIGKILL)
-        harness.until(lambda: harness.children_of(gateway.agent.process.pid) not in ([], [old]), 5, "the next worker", step=0.001)
-        time.sleep(0.9)
-    counts = load.end()
-    assert counts["errored"] == counts["timeout"] == 0, counts
-    seen = ends(gateway)
-    statuses = {status: sum(one[1] == status for one in seen) for status in {one[1] for one in seen}}
-    print("\n10 kills at %d requests/s: %s, h2load: %s" % (RATE, statuses, counts))
-    assert set(statuses) <= {200, 503} and statuses[200] > 5000, statuses
-    assert counts["4xx"] == 0, counts
+def kill_and_go_on(gateway, work, count, pause):
+    """`count` SIGKILLs under load: [(ms until the service was back, ms of it that the machine stood still, ms until the old worker was
+    dead)]. It is back when a request that was sent after the old worker's death has been answered, and no 503 comes any more."""
+    load = Load(gateway, work, 3 + round(1.5 * count * (pause + 0.1)), log=True)
+    master, kills, crashes = gateway.agent.process.pid, [], 0
+
+    def chain():
+        return [[os.getpid()], [master], harness.children_of(master), [gateway.haproxy.pid], [gateway.upstream.process.pid],
+                [process.pid for process in load.processes]]
+    with stall.Stall(work, chain) as held_up:
+        time.sleep(0.5)
+        while len(kills) < count and time.monotonic() < load.end_at - 1.5:
+            old, ready = gateway.agent.pid, len(gateway.agent.lines("event=ready"))
+            begun = time.time()
+            os.kill(old, signal.SIGKILL)
+            harness.until(lambda: harness.state_of(old) in "XZ", 5, "the worker's death", step=0.0005)
+            kills.append((begun, time.time()))
+            harness.until(lambda: len(gateway.agent.lines("event=ready")) > ready, 20, "the next worker", step=0.002)
+            time.sleep(pause)
+        time.sleep(0.2)
+        counts = load.end()
+    assert counts["errored"] == counts["timeout"] == counts["4xx"] == 0, counts
+    assert set(status for _, status in ends(gateway)) <= {200, 503}
+    print("\n%d kills at %d requests/s: %s" % (len(kills), RATE, counts))
     gaps = []
-    for kill in kills:
-        answered = [te for te, status in seen if status == 200]
-        before = max(te for te in answered if te <= kill + 5)
-        after = [te for te in answered if te > kill + 5]
-        assert after, "nothing was answered any more"
-        gaps.append(after[0] - max(before, kill))
-    print("ms without an answer: %s" % sorted(round(gap) for gap in gaps))
-    # The middle one, since the machine may be busy with other things.
-    assert sorted(gaps)[5] < 200 * harness.SLOW and max(gaps) < 3000 * harness.SLOW, gaps
-    assert len(gateway.agent.lines("event=worker_crashed")) == 10
+    for at, (kill, dead) in enumerate(kills):
+        fresh = [ended for began, ended, status in load.spans if status == 200 and began > dead]
+        assert fresh, "nothing was answered any more"
+        following = kills[at + 1][0] if at + 1 < len(kills) else float("inf")
+        back = max([min(fresh)] + [ended for _, ended, status in load.spans if status == 503 and kill <= ended < following])
+        gaps.append(tuple(round(1000 * one) for one in (back - kill, held_up.between(kill, back), dead - kill)))
+    print("ms until the service was back, of which the machine stood still, until the old worker was dead: %s" % gaps)
+    return gaps
+
+
+# Seconds between a new worker and its kill: at leisure, and while the last kill is hardly over.
+@pytest.mark.parametrize("pause", (0.9, 0.05))
+def test_kills_are_503_and_short(gateway, work, pause):
+    """10 SIGKILLs of the worker: what fails is a 503, what does not fail goes where it should, and each time the service is back
+    within 200 ms. That the machine stands still is not the agent's: it comes on top, and where it is too much to tell, the kill is
+    made again."""
+    told = []
+    for _ in range(4):
+        for gap, still, dead in kill_and_go_on(gateway, work, 10 - len(told), pause):
+            late = gap - still >= 200 * harness.SLOW
+            assert not late or still >= 100, "%d ms after the kill, of which the machine stood still for %d" % (gap, still)
+            if not late:
+                told.append(gap)
+        if len(told) == 10:
+            break
+    assert len(told) == 10, "the machine is too busy to tell: %s" % told
+    crashed = len(gateway.agent.lines("event=worker_crashed")) + sum(
+        int(n) for n in re.findall(r"event=worker_crashed suppressed=(\d+)", gateway.agent.text()))
+    assert crashed >= 10
 
 
 def test_tables_are_whole(agents, work):

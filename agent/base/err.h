@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <string.h>
 
 typedef struct err {
 	char text[512];
@@ -28,5 +29,14 @@ static inline bool err_false(void)
 /* Always false, so that a function can `return err_set(e, ...)`. A macro, since neither compiler nor analyser looks into a
  * function of variable arguments, and each would think that it may be true. */
 #define err_set(...) (err_write(__VA_ARGS__), err_false())
+
+/* Wherever there is no memory, the text ends by saying so. */
+static inline bool err_of_memory(const err *e)
+{
+	static const char says[] = "out of memory";
+	size_t len = strlen(e->text), want = sizeof says - 1;
+
+	return len >= want && memcmp(e->text + len - want, says, want) == 0;
+}
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "decide/upstream.h"
 
+#include <errno.h>
 #include <stdlib.h>
 
 static bool is_alnum(char c)
@@ -161,7 +162,10 @@ static bool parse(upstream *u, slice url, err *e)
 		return err_set(e, "out of memory");
 	for (char *c = u->host; *c; c++)
 		*c = ascii_lower(*c);
+	errno = 0;
 	u->backend = backend_name(u, path);
+	if (!u->backend && errno == ENOMEM)
+		return err_set(e, "out of memory");
 	if (!u->backend)
 		return err_set(e, "the URL is too long to name a backend by; give \"backend\" a name");
 	u->v1 = slice_ends(path, SLICE("/v1"));

@@ -129,6 +129,12 @@ static bool hold(conn *c, bool progress)
 	}
 	if (!ev_is_active(&c->writable)) {
 		counter_add(&w->counters.backpressure, 1);
+		if (c->waiting >= w->shared->limits.max_in_flight) {
+			counter_add(&w->counters.in_flight_limited, 1);
+			log_event(LOG_WARN, "in_flight_limit", LOG_I("fd", c->fd), LOG_I("max_in_flight", w->shared->limits.max_in_flight),
+				  LOG_C("problem", "the peer asks on and does not take its answers"),
+				  LOG_C("instead", "no more is read from it until it has taken them"));
+		}
 		ev_io_start(w->loop, &c->writable);
 		ev_io_stop(w->loop, &c->readable);
 		progress = true;

@@ -126,6 +126,7 @@ bool conn_room(conn *c, size_t len)
 static void wrote(conn *c, size_t len)
 {
 	c->out.end += len;
+	c->waiting += len != 0;
 	counter_add(&c->worker->counters.frames_out, len != 0);
 }
 
@@ -280,9 +281,11 @@ static void take_notify(conn *c, const spop_event *e, uint64_t *since)
 size_t conn_answer(conn *c, slice *in)
 {
 	net_counters *n = &c->worker->counters;
+	unsigned most = c->worker->shared->limits.max_in_flight;
 	uint64_t since = 0; /* when the work at the next frame began; 0: look at the clock */
 
-	while (!c->leaving && buf_len(&c->out) < CONN_OUT_HIGH) {
+	c->waiting = 0;
+	while (!c->leaving && c->waiting < most && buf_len(&c->out) < CONN_OUT_HIGH) {
 		spop_event e = spop_session_next(&c->session, in);
 		if (e.type == SPOP_MORE)
 			return e.need;
@@ -311,5 +314,5 @@ size_t conn_answer(conn *c, slice *in)
 			break;
 		}
 	}
-	return 0;
+	return in->len ? 0 : FRAME_PREFIX;
 }

@@ -22,6 +22,7 @@ struct conn {
 	spop_session session;
 	buf in;        /* a frame that is not whole yet, or frames that wait for room in `out` */
 	buf out;       /* what the peer has not taken yet; while frames are answered, the worker's spare buffer */
+	unsigned waiting; /* frames written to `out` since it was last empty: max_in_flight at the most, and a DISCONNECT */
 	size_t held;   /* bytes that the shared account has of both */
 };
 
@@ -36,8 +37,8 @@ bool conn_account(conn *c);
 bool conn_room(conn *c, size_t len);
 /* DISCONNECT into `out`; what the peer sends from now on is thrown away. */
 void conn_leave(conn *c, spop_status status, slice message);
-/* Answers the frames in `*in` until they end or too much waits to be written. Bytes that the frame that has begun takes in
- * all (FRAME_PREFIX where none has); 0 while frames are left. */
+/* With `out` empty. Answers the frames in `*in` until they end, or too much or too many wait to be written. Bytes that the
+ * frame that has begun takes in all (FRAME_PREFIX where none has); 0 while frames are left. */
 size_t conn_answer(conn *c, slice *in);
 
 #endif

@@ -48,6 +48,7 @@ typedef struct net_counters {
 	counter connections_opened, connections_closed, healthchecks;
 	counter refused_connections, refused_memory, stalled; /* beyond max_connections, beyond max_memory, never read their answers */
 	counter backpressure;                                 /* times that reading stopped because answers were not taken */
+	counter in_flight_limited;                            /* those of them at which max_in_flight answers waited */
 	counter frames_in, frames_out, bytes_in, bytes_out;   /* SPOP frames, of all types */
 	counter hellos, spop_errors, hello_timeouts, accept_pauses;
 	counter asked_for_more;                               /* refusals that are a question for the whole body; no decision */

@@ -16,6 +16,7 @@ typedef struct worker_limits {
 	uint32_t max_frame;       /* bytes */
 	unsigned max_connections; /* of all threads */
 	uint64_t max_memory;      /* bytes in the buffers of all connections */
+	unsigned max_in_flight;   /* answers of one connection that wait to be taken; not 0 */
 	worker_pipelining pipelining;
 } worker_limits;
 

@@ -59,11 +59,11 @@ typedef struct host_snapshot {
 	size_t latency_count;
 	uint64_t latency_sum_ns;
 	/* the sums of net_counters of the same names */
-	uint64_t connections_opened, connections_closed, healthchecks, refused_connections, refused_memory, stalled, backpressure,
+	uint64_t connections_opened, connections_closed, healthchecks, refused_connections, refused_memory, stalled, backpressure, in_flight_limited,
 		frames_in, frames_out, bytes_in, bytes_out, hellos, spop_errors, hello_timeouts, accept_pauses, asked_for_more,
 		responses;
 	uint64_t memory; /* bytes in connections' buffers now */
-	uint64_t max_connections, max_memory;
+	uint64_t max_connections, max_memory, max_in_flight;
 	size_t credentials, credentials_missing; /* of routes that replace */
 	bool ledger_kept;
 	uint64_t journal_max; /* bytes */

@@ -210,6 +210,9 @@ static void write_spop(FILE *f, const host_snapshot *s)
 	value_u(f, s->refused_memory);
 	one(f, "spoa_llm_spop_stalled_total", "counter", "Connections that were closed because their answers were never read.", s->stalled);
 	one(f, "spoa_llm_spop_backpressure_total", "counter", "Times that reading stopped because answers were not taken.", s->backpressure);
+	one(f, "spoa_llm_spop_in_flight_limit", "gauge", "max_in_flight.", s->max_in_flight);
+	one(f, "spoa_llm_spop_in_flight_limited_total", "counter", "Times that reading stopped with max_in_flight answers not taken.",
+	    s->in_flight_limited);
 	one(f, "spoa_llm_spop_healthchecks_total", "counter", "HAProxy's health checks.", s->healthchecks);
 	one(f, "spoa_llm_spop_hellos_total", "counter", "Connections that agreed on a protocol.", s->hellos);
 	one(f, "spoa_llm_spop_hello_timeouts_total", "counter", "Connections that said nothing in time.", s->hello_timeouts);

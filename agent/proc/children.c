@@ -19,6 +19,9 @@
 
 enum { HEAR_MAX = 64 }; /* messages at a time */
 
+/* Workers that answered, but not for as long as STEADY, one after another: so many are replaced at once. More is no accident. */
+enum { QUICK_MAX = 20 };
+
 /* Times in milliseconds. */
 enum {
 	START_MIN = 30 * 1000,   /* what a worker has at least until it is ready; three times its watchdog, where that is more */
@@ -27,7 +30,7 @@ enum {
 	DRAIN_MAX = 25 * 3600 * 1000, /* the same where its connections could not be handed over */
 	LOST_MAX = 5 * 1000,     /* from the end of its control socket to its own */
 	STEADY = 500,            /* a worker that lived as long is started again at once */
-	BACKOFF_MIN = 100,
+	BACKOFF_MIN = 100,       /* before another one is started in place of one that did not */
 	BACKOFF_MAX = 5 * 1000,
 	SEND_MAX = 1000,
 	KILL_MAX = 5 * 1000,     /* from SIGKILL to its end */
@@ -182,11 +185,15 @@ static void schedule_restart(master *m, int64_t delay)
 	ev_timer_start(m->loop, &m->restart);
 }
 
-/* How long to wait before the next start. */
-static int64_t next_delay(master *m, int64_t lived)
+/* How long to wait before the next start, after a worker that lived for so long, and was READY or not. */
+static int64_t next_delay(master *m, int64_t lived, bool answered)
 {
+	if (lived < STEADY && answered && m->quick < QUICK_MAX) {
+		m->quick++;
+		return 0;
+	}
 	if (lived >= STEADY)
-		m->backoff = 0;
+		m->backoff = m->quick = 0;
 	else
 		m->backoff = m->backoff ? m->backoff * 2 : BACKOFF_MIN;
 	if (m->backoff > BACKOFF_MAX)
@@ -206,7 +213,7 @@ void master_start_worker(master *m)
 	log_event(LOG_ERROR, "worker_start_failed", LOG_C("problem", e.text));
 	m->exit_code = EX_OSERR;
 	if (m->ever_ready)
-		schedule_restart(m, next_delay(m, 0));
+		schedule_restart(m, next_delay(m, 0, false));
 	else
 		master_end(m);
 }
@@ -438,7 +445,7 @@ void child_hear(worker *w)
 
 static void crashed(master *m, const worker *w, int code, int sig)
 {
-	int64_t delay = w->stuck ? 0 : next_delay(m, master_now() - w->started);
+	int64_t delay = w->stuck ? 0 : next_delay(m, master_now() - w->started, w->phase >= READY);
 
 	m->restarts++;
 	log_event(LOG_ERROR, "worker_crashed", LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts), LOG_I("in_ms", delay));

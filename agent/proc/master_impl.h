@@ -62,6 +62,7 @@ struct master {
 	unsigned serial, restarts;
 	unsigned log_level, log_format; /* of the environment */
 	int64_t backoff, upgrade_began, last_tick;
+	int quick; /* restarts at once of workers that had hardly begun */
 	bool ever_ready;
 	bool hup, again, drain_later; /* SIGHUP, SIGUSR2, SIGUSR1 came when it could not be followed */
 	int stopping;    /* the signal */

@@ -32,7 +32,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	worker_load load = { .conns = 0 };
-	worker_shared shared = { .limits = { .max_frame = 65536, .max_connections = 1, .max_memory = 1 << 20 },
+	worker_shared shared = { .limits = { .max_frame = 65536, .max_connections = 1, .max_memory = 1 << 20, .max_in_flight = 3 },
 				 .threads = 1, .stall_seconds = 1., .loads = &load };
 	static worker w;
 	unsigned char taken[4096];

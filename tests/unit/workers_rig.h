@@ -132,7 +132,8 @@ static inline void on_patience(struct ev_loop *loop, ev_timer *timer, int events
 
 static inline worker_limits limits_of(unsigned connections)
 {
-	return (worker_limits){ .max_frame = 1 << 20, .max_connections = connections, .max_memory = 256 << 20 };
+	return (worker_limits){ .max_frame = 1 << 20, .max_connections = connections, .max_memory = 256 << 20,
+				 .max_in_flight = 512 };
 }
 
 static inline void rig_listen(void)

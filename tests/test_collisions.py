@@ -3,7 +3,6 @@ compared with what they work for names drawn by lot: as CPU time, in the same ru
 import functools
 import json
 import os
-import pathlib
 import random
 import resource
 import socket
@@ -85,11 +84,6 @@ def test_in_the_ledger(work, collide, how):
         assert took[command, "colliding"] < MOST * took[command, "by lot"], took
 
 
-def cpu_of(pid):
-    """Seconds, in nanoseconds' steps, of all threads that there are."""
-    return sum(int(pathlib.Path("/proc/%d/task/%s/schedstat" % (pid, task)).read_text().split()[0]) for task in os.listdir("/proc/%d/task" % pid)) / 1e9
-
-
 def test_at_a_running_agent(agents, work, collide):
     """As requests, and as the log lines of their ends."""
     took = {}
@@ -101,14 +95,14 @@ def test_at_a_running_agent(agents, work, collide):
         agent = agents({"ledger": str(ledger), "log_listen": "127.0.0.1:%d" % port, "routes": [{"model_prefix": "*", "upstream": "http://127.0.0.1:1"}]},
                        env={"SPOA_LLM_LOG_KEY": KEY})
         pid = agent.pid
-        idle = cpu_of(pid)
+        idle = harness.cpu_of(pid)
         with agent.client() as client:
             for first in range(0, COUNT, 100):
                 batch = range(first, first + 100)
                 client.send(b"".join(spop.notify(spop.question(json.dumps({"model": names["model"][one]}), project=names["project"][one],
                                                                client=names["client"][one]), 1 + one, 1) for one in batch))
                 assert all(client.ack(1 + one, 1).variables()["deny"] is False for one in batch)
-        took["requests", what], asked = cpu_of(pid) - idle, cpu_of(pid)
+        took["requests", what], asked = harness.cpu_of(pid) - idle, harness.cpu_of(pid)
         with socket.create_connection(("127.0.0.1", port), 5) as sock:
             for fields in entries(names):
                 line = harness.log_line(fields, KEY)
@@ -117,7 +111,7 @@ def test_at_a_running_agent(agents, work, collide):
         def recorded():
             return "spoa_llm_ledger_stored_total %d" % COUNT in agent.http("GET", "/metrics").text
         harness.until(recorded, 60, lambda: agent.http("GET", "/metrics").text[-3000:], step=0.1)
-        took["lines", what] = cpu_of(pid) - asked
+        took["lines", what] = harness.cpu_of(pid) - asked
     print(took)
     for part in ("requests", "lines"):
         assert took[part, "colliding"] < MOST * took[part, "by lot"], took

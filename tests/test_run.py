@@ -301,27 +301,22 @@ def test_out_of_descriptors(work):
                 break
         for _ in range(5):
             assert inside.ask(body=chat("one-x"))["deny"] is False
-        before = cpu(agent.pid)
+        before = harness.cpu_of(agent.pid)
         harness.time.sleep(0.5)
-        assert cpu(agent.pid) - before < 0.3 * harness.SLOW, "it spins"
+        assert harness.cpu_of(agent.pid) - before < 0.3 * harness.SLOW, "it spins"
         for client in held:
             client.close()
         harness.until(lambda: agent.ask(body=chat("one-x"))["deny"] is False, 5, "it accepts again")
         inside.close()
 
 
-def cpu(pid):
-    fields = open("/proc/%d/stat" % pid).read().rsplit(") ", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
 def test_idle_costs_nothing(agents):
     agent = agents(ROUTES)
     with agent.client() as client:
         client.ask(body=chat("one-x"))
-        before = cpu(agent.pid)
+        before = harness.cpu_of(agent.pid)
         harness.time.sleep(0.5)
-        assert cpu(agent.pid) - before < 0.1 * harness.SLOW
+        assert harness.cpu_of(agent.pid) - before < 0.1 * harness.SLOW
 
 
 # ---- the log

@@ -562,19 +562,32 @@ def test_nothing_waits_for_a_job_of_the_admin_server(work):
         with pytest.raises(TimeoutError):
             agent.http(path="/savings", timeout=1)
         journal.unlink()
+    def send():
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as haproxy:
+            haproxy.sendto(harness.log_line(maker.one().fields, LOG_KEY), ("127.0.0.1", int(logs.rpartition(":")[2])))
+
+    def record(count):
+        """The writer has the database then, and looks for no journal any more."""
+        send()
+        harness.until(lambda: rows() == count, 10, lambda: "record %d\n%s" % (count, agent.process.tail()))
+
+    def rows():
+        done = harness.cli("ledger", "export", "--ledger", work / "ledger")
+        return len(done.out.splitlines()) if done.code == 0 else 0
+    maker = loglines.Maker(seed=1)
     (work / "ledger").mkdir()
     with harness.Agent(work, config, env={"SPOA_LLM_LOG_KEY": LOG_KEY}) as agent, agent.client() as client:
-        harness.until(lambda: harness.ledger_made(work / "ledger"), 10, "the database")
+        record(1)
         old = agent.pid
         hang()
         upgrade(agent)
         assert client.ask(body=harness.chat("x"))["deny"] is False and agent.pid != old and not agent.lines("event=admin_left")
-        harness.until(lambda: agent.http(path="/savings").status == 200, 10, "the ledger of the new one")
+        harness.until(lambda: old not in harness.children_of(agent.process.pid), 5, "the old one is gone")
+        record(2)
         hang()
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as haproxy:
-            haproxy.sendto(harness.log_line(loglines.Maker(1).one().fields, LOG_KEY), ("127.0.0.1", int(logs.rpartition(":")[2])))
+        send()
         assert agent.process.end() == 0 and agent.lines("event=admin_left") and not agent.lines("event=worker_(stuck|crashed)")
-    assert len(harness.cli("ledger", "export", "--ledger", work / "ledger").out.splitlines()) == 1
+    assert rows() == 3
 
 
 def test_threads_without_descriptors(work):

@@ -156,6 +156,14 @@ bool admin_thread_start(admin *a, pthread_t *thread, void *(*run)(void *), err *
 	return rc == 0 || err_set(e, "a thread of the admin server: %s", strerror(rc));
 }
 
+void admin_thread_end(pthread_t thread, bool ended)
+{
+	if (ended)
+		pthread_join(thread, NULL);
+	else
+		pthread_detach(thread);
+}
+
 void admin_thread_ends(admin *a)
 {
 	a->running--;
@@ -254,10 +262,11 @@ bool admin_stop(admin *a)
 		if (fd >= 0)
 			close(fd);
 	}
-	if (!jobs_stop(a))
-		return false;
+	bool ended = jobs_stop(a);
 	if (a->clock_runs)
-		pthread_join(a->clock_thread, NULL);
+		admin_thread_end(a->clock_thread, ended);
+	if (!ended)
+		return false;
 	events_end(a);
 	for (size_t i = 0; i < a->doors_count; i++)
 		MHD_stop_daemon(a->doors[i].daemon);

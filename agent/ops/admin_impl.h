@@ -117,6 +117,8 @@ char *admin_stats(admin *a, size_t *len, uint64_t *ledger_version);
 bool admin_thread_start(admin *a, pthread_t *thread, void *(*run)(void *), err *e);
 /* Under jobs_lock. */
 void admin_thread_ends(admin *a);
+/* Joins it where all have ended, and leaves it behind otherwise. */
+void admin_thread_end(pthread_t thread, bool ended);
 
 /* ---- jobs.c */
 

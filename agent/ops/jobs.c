@@ -191,7 +191,7 @@ bool jobs_stop(admin *a)
 		;
 	bool ended = !a->running;
 	pthread_mutex_unlock(&a->jobs_lock);
-	while (ended && a->job_threads_count)
-		pthread_join(a->job_threads[--a->job_threads_count], NULL);
+	while (a->job_threads_count)
+		admin_thread_end(a->job_threads[--a->job_threads_count], ended);
 	return ended;
 }

@@ -450,6 +450,8 @@ static void watch(agent *a)
 
 static void end(agent *a, int code)
 {
+	if (a->workers)
+		workers_freeze(a->workers);
 	/* Only now, so that the end of every request that was decided has had its chance to come in; and before what may hang. */
 	if (a->recording)
 		give_up_ledger(a, -1);

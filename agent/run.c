@@ -450,13 +450,13 @@ static void watch(agent *a)
 
 static void end(agent *a, int code)
 {
-	if (a->workers)
-		workers_freeze(a->workers);
 	/* Only now, so that the end of every request that was decided has had its chance to come in; and before what may hang. */
 	if (a->recording)
 		give_up_ledger(a, -1);
-	if (!observer_free(a->observer))
+	if (!observer_free(a->observer)) {
+		workers_freeze(a->workers);
 		_exit(code);
+	}
 	workers_free(a->workers);
 	for (size_t i = 0; i < LISTEN_MAX; i++) {
 		listener_close(&a->listeners[i]);

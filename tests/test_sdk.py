@@ -315,7 +315,7 @@ def test_credential_missing(ask, kind, mode, prefix):
     else:
         assert error["type"] == error["body"]["error"]["type"] == "api_error"
         assert error["body"]["code"] == "upstream_auth_unavailable"
-    assert request_id in call.gateway.haproxy.text()
+    until(lambda: request_id in call.gateway.haproxy.text(), 5, "the request's line")
 
 
 @pytest.mark.parametrize("kind", OWN)

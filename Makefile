@@ -25,7 +25,8 @@ HARDEN += -fcf-protection=full -fstack-clash-protection
 endif
 ifeq ($(SAN),)
 HARDEN += -D_FORTIFY_SOURCE=3
-OPT := -O2
+# Where a function happens to begin would otherwise be worth 5 % of a decision, by lot.
+OPT := -O2 -falign-functions=64
 # A sixth fewer instructions a decision. Tests link the same objects without it, which is faster to build.
 ifeq ($(findstring clang,$(CC)),)
 OPT += -flto=auto -ffat-lto-objects

@@ -102,30 +102,42 @@ json_step json_scalar(const char *p, size_t n, size_t at, size_t *end, json_type
 	}
 }
 
+/* A string, object or array that did not end as it should have; *at is where. */
+static json_step value_fault(json_hit h, const char **why, size_t *at)
+{
+	*at = h.at;
+	if (h.stop == JSON_STOP_CUT)
+		return JSON_CUT;
+	*why = h.stop == JSON_STOP_END ? "a bracket is closed by one of the other kind" : json_stop_why(h.stop);
+	return JSON_BAD;
+}
+
 /* One value at `*at`, which is inside of the slice. On JSON_CUT, *whole: a number or literal that ends where the slice does. */
-static json_step value_at(slice doc, size_t *at, slice *value, json_type *type, bool *whole, const char **why)
+static inline __attribute__((always_inline)) json_step value_at(slice doc, size_t *at, slice *value, json_type *type, bool *whole,
+								const char **why)
 {
 	const unsigned char *p = (const unsigned char *)doc.ptr;
 	size_t begin = *at, end = begin;
+	json_step step = JSON_MEMBER;
 
 	*whole = false;
-	if (p[begin] == '"' || p[begin] == '{' || p[begin] == '[') {
-		bool text = p[begin] == '"';
-		json_hit h = text ? json_skip_name(p, doc.len, begin + 1) : json_skip_nested(p, doc.len, begin + 1);
-		*type = text ? JSON_STRING : p[begin] == '{' ? JSON_OBJECT : JSON_ARRAY;
-		*at = h.at;
-		if (h.stop == JSON_STOP_CUT)
-			return JSON_CUT;
-		*why = json_stop_why(h.stop);
+	if (p[begin] == '"') {
+		json_hit h = json_skip_name(p, doc.len, begin + 1);
+		*type = JSON_STRING;
 		if (h.stop != JSON_STOP_END)
-			return JSON_BAD;
-		if (!text && p[h.at] != p[begin] + 2) { /* '{' + 2 is '}', '[' + 2 is ']' */
-			*why = "a bracket is closed by one of the other kind";
-			return JSON_BAD;
-		}
+			return value_fault(h, why, at);
+		end = h.at + 1;
+	} else if (p[begin] == '{' || p[begin] == '[') {
+		unsigned char closing = p[begin] + 2; /* '{' + 2 is '}', '[' + 2 is ']' */
+		json_hit h = { begin + 1, JSON_STOP_END };
+		*type = p[begin] == '{' ? JSON_OBJECT : JSON_ARRAY;
+		if (doc.len - begin < 2 || p[begin + 1] != closing) /* most of those without anything in them */
+			h = json_skip_nested(p, doc.len, begin + 1);
+		if (h.stop != JSON_STOP_END || p[h.at] != closing)
+			return value_fault(h, why, at);
 		end = h.at + 1;
 	} else {
-		json_step step = json_scalar(doc.ptr, doc.len, begin, &end, type, whole);
+		step = json_scalar(doc.ptr, doc.len, begin, &end, type, whole);
 		if (step == JSON_BAD) {
 			*why = "a value is expected";
 			return JSON_BAD;
@@ -134,13 +146,10 @@ static json_step value_at(slice doc, size_t *at, slice *value, json_type *type, 
 			*at = doc.len;
 			return JSON_CUT;
 		}
-		*value = slice_of(doc.ptr + begin, end - begin);
-		*at = end;
-		return step;
 	}
 	*value = slice_of(doc.ptr + begin, end - begin);
 	*at = end;
-	return JSON_MEMBER;
+	return step;
 }
 
 json_step json_value(slice doc, size_t *at, slice *value, json_type *type)

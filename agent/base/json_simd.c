@@ -137,6 +137,7 @@ INLINE uint64_t odds_portable(block_portable b)
 #define opens_portable(b) equal_portable(b, 0xff, 0x20, '{')
 #define closes_portable(b) equal_portable(b, 0xff, 0x20, '}')
 #define ctrls_portable(b) equal_portable(b, 0xe0, 0, 0)
+#define stops_portable(b) (quotes_portable(b) | slashes_portable(b) | ctrls_portable(b))
 
 INLINE uint64_t prefix_xor_portable(uint64_t m)
 {
@@ -222,6 +223,17 @@ INLINE_TARGET uint64_t prefix_xor_sse4(uint64_t m)
 	return (uint64_t)_mm_cvtsi128_si64(product);
 }
 
+INLINE_TARGET bool stops_sse4(block_sse4 b)
+{
+	__m128i any = _mm_setzero_si128();
+	for (int i = 0; i < 4; i++) {
+		__m128i text = _mm_or_si128(_mm_cmpeq_epi8(b.v[i], _mm_set1_epi8('"')), _mm_cmpeq_epi8(b.v[i], _mm_set1_epi8('\\')));
+		__m128i ctrl = _mm_cmpeq_epi8(_mm_min_epu8(b.v[i], _mm_set1_epi8(0x1f)), b.v[i]);
+		any = _mm_or_si128(any, _mm_or_si128(text, ctrl));
+	}
+	return _mm_movemask_epi8(any) != 0;
+}
+
 #define quotes_sse4(b) equal_sse4(b, '"')
 #define slashes_sse4(b) equal_sse4(b, '\\')
 #define opens_sse4(b) equal_sse4(fold_sse4(b), '{')
@@ -289,6 +301,17 @@ INLINE_TARGET uint64_t prefix_xor_avx2(uint64_t m)
 	return (uint64_t)_mm_cvtsi128_si64(product);
 }
 
+INLINE_TARGET __m256i stop_avx2(__m256i v)
+{
+	__m256i text = _mm256_or_si256(_mm256_cmpeq_epi8(v, _mm256_set1_epi8('"')), _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\')));
+	return _mm256_or_si256(text, _mm256_cmpeq_epi8(_mm256_min_epu8(v, _mm256_set1_epi8(0x1f)), v));
+}
+
+INLINE_TARGET bool stops_avx2(block_avx2 v)
+{
+	return _mm256_movemask_epi8(_mm256_or_si256(stop_avx2(v.a), stop_avx2(v.b))) != 0;
+}
+
 #define quotes_avx2(b) equal_avx2(b, '"')
 #define slashes_avx2(b) equal_avx2(b, '\\')
 #define opens_avx2(b) equal_avx2(fold_avx2(b), '{')
@@ -346,6 +369,7 @@ INLINE_TARGET uint64_t prefix_xor_avx512(uint64_t m)
 #define opens_avx512(b) equal_avx512(fold_avx512((b).v), '{')
 #define closes_avx512(b) equal_avx512(fold_avx512((b).v), '}')
 #define ctrls_avx512(b) _mm512_cmplt_epu8_mask((b).v, _mm512_set1_epi8(0x20))
+#define stops_avx512(b) (quotes_avx512(b) | slashes_avx512(b) | ctrls_avx512(b))
 
 #define K(name) name##_avx512
 #define KERNEL_NAME "avx512"

@@ -55,6 +55,11 @@ static protocol caller_protocol(const llm_request *r)
 {
 	slice path = r->sample.path;
 
+	/* Most ask for just that, and what is below would say the same. */
+	if (slice_eq(path, SLICE("/v1/chat/completions")) || slice_eq(path, SLICE("/v1/responses")))
+		return PROTOCOL_OPENAI;
+	if (slice_eq(path, SLICE("/v1/messages")))
+		return PROTOCOL_ANTHROPIC;
 	if (contains(path, SLICE("/chat/completions")) || contains(path, SLICE("/responses")))
 		return PROTOCOL_OPENAI;
 	if (contains(path, SLICE("/v1/messages")))

@@ -14,12 +14,12 @@ typedef enum body_kind { KIND_OTHER, KIND_JSON, KIND_MULTIPART, KIND_URLENCODED 
 
 static body_kind kind_of(slice ctype)
 {
+	if (slice_eq(ctype, SLICE("application/json"))) /* nearly always, and spelled so */
+		return KIND_JSON;
 	size_t end = slice_find(ctype, 0, ';');
 	slice type = slice_trim(slice_first(ctype, end));
 	slice suffix = type.len >= 5 ? slice_from(type, type.len - 5) : type;
 
-	if (slice_eq(type, SLICE("application/json"))) /* nearly always, and spelled so */
-		return KIND_JSON;
 	if (slice_ieq(type, SLICE("application/json")) || slice_ieq(type, SLICE("text/json")) ||
 	    slice_ieq(suffix, SLICE("+json")))
 		return KIND_JSON;

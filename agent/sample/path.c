@@ -201,12 +201,41 @@ static bool unclear(slice path, size_t id_at)
 	return odd && names;
 }
 
+/* The highest bit of each byte that is c, and perhaps of one that is not behind one that is. */
+static inline uint64_t about(uint64_t word, unsigned char c)
+{
+	const uint64_t each = 0x0101010101010101u;
+	uint64_t x = word ^ each * c;
+
+	return (x - each) & ~x & each * 0x80;
+}
+
+/* Of eight pairs of bytes that follow each other, from s on: whether one may begin such a segment, or is encoded. */
+static inline bool pairs_may_name(const char *s)
+{
+	uint64_t here, next;
+
+	memcpy(&here, s, sizeof here);
+	memcpy(&next, s + 1, sizeof next);
+	next |= 0x2020202020202020u; /* lower case */
+	uint64_t letter = about(next, 'm') | about(next, 't') | about(next, 'd');
+	return ((about(here, '/') & letter) | about(here, '%')) != 0;
+}
+
 /* Most paths name nothing, and this tells at a glance: no segment begins like one of the words, nothing is encoded. */
 static bool may_name(slice path)
 {
-	for (size_t i = 0; i + 1 < path.len; i++) {
-		char c = path.ptr[i] == '/' ? ascii_lower(path.ptr[i + 1]) : '\0';
-		if (c == 'm' || c == 't' || c == 'd' || path.ptr[i] == '%')
+	size_t at = 0;
+
+	if (path.len > 8) {
+		for (; at + 9 < path.len; at += 8)
+			if (pairs_may_name(path.ptr + at))
+				return true;
+		return pairs_may_name(path.ptr + path.len - 9);
+	}
+	for (; at + 1 < path.len; at++) {
+		char c = path.ptr[at] == '/' ? ascii_lower(path.ptr[at + 1]) : '\0';
+		if (c == 'm' || c == 't' || c == 'd' || path.ptr[at] == '%')
 			return true;
 	}
 	return false;

@@ -81,8 +81,8 @@ static bool greet(spop_session *s)
 /* One decision, its ACK in `room`. False: it does not forward. */
 static bool answer(spop_session *s, const policy *p, slice in, unsigned char *room, size_t room_len)
 {
-	llm_request request;
-	decision d;
+	static llm_request request; /* as a worker has them: not cleared for every request */
+	static decision d;
 	spop_message m;
 	bool fell_back;
 

@@ -377,6 +377,35 @@ static void paths(void)
 	}
 }
 
+/* What begins a name is found eight bytes at a time: at every offset, before every number of bytes behind it. */
+static void paths_at_every_offset(void)
+{
+	static const struct {
+		const char *names, *says;
+	} ends[] = {
+		{ "/models/a:generateContent", "a from path" },	{ "/%6Dodels/a:generateContent", "a from path" },
+		{ "/tunedModels/a:predict", "tunedModels/a from path" }, { "/model/a/invoke", "a from path" },
+		{ "/openai/Deployments/a/c", "a from path" },	{ "x%2fmodels/a:predict", "invalid" },
+		{ "/m", "none" },				{ "/chat/completions", "none" },
+		{ "x%2fmodel", "invalid" },
+	};
+	char path[200];
+
+	for (int before = 1; before <= 24; before++) {
+		for (int behind = 0; behind <= 24; behind++) {
+			for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+				/* Behind a method or an operation more would be another one. */
+				int more = i < 4 || i == 5 || i == 8 ? 0 : behind;
+				int len = snprintf(path, sizeof path, "/%.*s%s%.*s", before, "xxxxxxxxxxxxxxxxxxxxxxxx", ends[i].names, more,
+						   "yyyyyyyyyyyyyyyyyyyyyyyy");
+				model_sample s = { .path = slice_of(unit_guarded(path, (size_t)len), (size_t)len) };
+				const char *said = say(&s);
+				CHECK(strcmp(said, ends[i].says) == 0 || (printf("  %s: %s, not %s\n", path, said, ends[i].says), 0));
+			}
+		}
+	}
+}
+
 static void the_upstream_obeys_one_place(void)
 {
 	model_sample s = whole("application/json", "{\"model\":\"b\",\"stream\":true}", 27);
@@ -428,6 +457,7 @@ int main(void)
 	RUN(forms);
 	RUN(cut_forms);
 	RUN(paths);
+	RUN(paths_at_every_offset);
 	RUN(the_upstream_obeys_one_place);
 	return unit_end();
 }

@@ -127,18 +127,23 @@ json_text_status json_text(slice raw, char *buf, size_t cap, size_t *len)
 	if (raw.len >= 2 && raw.ptr[0] == '"') /* a key comes without quotes, and cannot begin with one */
 		raw = slice_of(raw.ptr + 1, raw.len - 2);
 	while (at < raw.len) {
-		char coded[4] = { raw.ptr[at] };
-		size_t size = 1;
-		if (raw.ptr[at] == '\\') {
-			uint32_t c = 0;
-			json_text_status status = escape(raw, &at, &c);
-			if (status != JSON_TEXT_OK)
-				return status;
-			size = utf8_encode(c, coded);
-		} else {
-			at++;
+		size_t plain = slice_find(raw, at, '\\') - at, room = cap - *len;
+		if (plain > 0) {
+			size_t fits = plain < room ? plain : room;
+			memcpy(buf + *len, raw.ptr + at, fits);
+			*len += fits;
+			if (plain > room)
+				return JSON_TEXT_LONG;
+			at += plain;
+			continue;
 		}
-		if (size > cap - *len)
+		char coded[4];
+		uint32_t c = 0;
+		json_text_status status = escape(raw, &at, &c);
+		if (status != JSON_TEXT_OK)
+			return status;
+		size_t size = utf8_encode(c, coded);
+		if (size > room)
 			return JSON_TEXT_LONG;
 		memcpy(buf + *len, coded, size);
 		*len += size;
@@ -163,10 +168,12 @@ json_key_match json_key_like(slice key, slice name)
 	char buf[32];
 	size_t len = 0;
 
+	if (slice_eq(key, name))
+		return JSON_KEY_SAME;
 	bool other = key.len == 0 || (ascii_lower(key.ptr[0]) != name.ptr[0] && key.ptr[0] != '\\');
 	if (other || slice_find(key, 0, '\\') == key.len) {
 		if (slice_ieq(key, name))
-			return slice_eq(key, name) ? JSON_KEY_SAME : JSON_KEY_ALIKE;
+			return JSON_KEY_ALIKE;
 		return utf8_valid(key.ptr, key.len) ? JSON_KEY_OTHER : JSON_KEY_BAD;
 	}
 	json_text_status status = json_text(key, buf, sizeof buf, &len);

@@ -84,26 +84,11 @@ static inline bool neither(slice key)
 	return (key.len == 0 || key.ptr[0] != '\\') && (key_bits(key) & 0x8080808080808080u) == 0;
 }
 
-static void take_stream(const json_member *m, bool last, bool *said_stream, named *n)
-{
-	if (!last && *said_stream)
-		return;
-	n->stream = m->type == JSON_TRUE;
-	*said_stream = true;
-}
-
 static __attribute__((noinline)) const char *take_either(const json_member *m, bool last, bool *said_stream, named *n)
 {
-	/* Spelled as nearly always; the rest is for the others. */
-	if (slice_eq(m->key, SLICE("model"))) {
-		take_model(m, true, n);
-		return NULL;
-	}
-	if (slice_eq(m->key, SLICE("stream"))) {
-		take_stream(m, last, said_stream, n);
-		return NULL;
-	}
-	switch (json_key_like(m->key, SLICE("model"))) {
+	bool stream = slice_eq(m->key, SLICE("stream")); /* spelled as nearly always */
+
+	switch (stream ? JSON_KEY_OTHER : json_key_like(m->key, SLICE("model"))) {
 	case JSON_KEY_SAME:
 		take_model(m, true, n);
 		return NULL;
@@ -115,8 +100,10 @@ static __attribute__((noinline)) const char *take_either(const json_member *m, b
 	case JSON_KEY_OTHER:
 		break;
 	}
-	if (json_key_is(m->key, SLICE("stream")))
-		take_stream(m, last, said_stream, n);
+	if ((last || !*said_stream) && (stream || json_key_is(m->key, SLICE("stream")))) {
+		n->stream = m->type == JSON_TRUE;
+		*said_stream = true;
+	}
 	return NULL;
 }
 

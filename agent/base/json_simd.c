@@ -225,13 +225,9 @@ INLINE_TARGET uint64_t prefix_xor_sse4(uint64_t m)
 
 INLINE_TARGET bool stops_sse4(block_sse4 b)
 {
-	__m128i any = _mm_setzero_si128();
-	for (int i = 0; i < 4; i++) {
-		__m128i text = _mm_or_si128(_mm_cmpeq_epi8(b.v[i], _mm_set1_epi8('"')), _mm_cmpeq_epi8(b.v[i], _mm_set1_epi8('\\')));
-		__m128i ctrl = _mm_cmpeq_epi8(_mm_min_epu8(b.v[i], _mm_set1_epi8(0x1f)), b.v[i]);
-		any = _mm_or_si128(any, _mm_or_si128(text, ctrl));
-	}
-	return _mm_movemask_epi8(any) != 0;
+	__m128i low = _mm_or_si128(json_stops(b.v[0]), json_stops(b.v[1]));
+	__m128i high = _mm_or_si128(json_stops(b.v[2]), json_stops(b.v[3]));
+	return _mm_movemask_epi8(_mm_or_si128(low, high)) != 0;
 }
 
 #define quotes_sse4(b) equal_sse4(b, '"')

@@ -28,15 +28,23 @@ typedef struct json_hit {
 json_hit json_skip_string(const unsigned char *p, size_t n, size_t at);
 json_hit json_skip_nested(const unsigned char *p, size_t n, size_t at);
 
+#if defined(__SSE2__)
+/* 0xff for each byte at which the skipping of a string's text may have to stop: quote, backslash, control character. */
+static inline __attribute__((always_inline)) __m128i json_stops(__m128i v)
+{
+	__m128i ctrl = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
+	__m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"')), slash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
+	return _mm_or_si128(_mm_or_si128(ctrl, quote), slash);
+}
+#endif
+
 /* json_skip_string() for texts that are probably short, as names are: the first 16 bytes are looked at without a call. */
 static inline json_hit json_skip_name(const unsigned char *p, size_t n, size_t at)
 {
 #if defined(__SSE2__)
 	if (n >= 16 && at <= n - 16) {
 		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + at));
-		__m128i ctrl = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
-		__m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"')), slash = _mm_cmpeq_epi8(v, _mm_set1_epi8('\\'));
-		unsigned stop = (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(ctrl, quote), slash));
+		unsigned stop = (unsigned)_mm_movemask_epi8(json_stops(v));
 		size_t end = at + (stop ? (size_t)__builtin_ctz(stop) : 0);
 		if (stop && p[end] == '"')
 			return (json_hit){ end, JSON_STOP_END };

@@ -45,43 +45,24 @@ static void take_model(const json_member *m, bool exact, named *n)
 		named_add(n, exact, raw, name_fault(raw));
 }
 
-/* The bytes of a key, all of them or'ed together in some order, in words that overlap. */
-static inline uint64_t key_bits(slice key)
-{
-	uint64_t bits = 0, word;
-	uint32_t half[2];
-	uint16_t quarter[2];
-
-	if (key.len >= sizeof word) {
-		for (size_t at = 0; at < key.len - sizeof word; at += sizeof word) {
-			memcpy(&word, key.ptr + at, sizeof word);
-			bits |= word;
-		}
-		memcpy(&word, key.ptr + key.len - sizeof word, sizeof word);
-		return bits | word;
-	}
-	if (key.len >= sizeof half[0]) {
-		memcpy(&half[0], key.ptr, sizeof half[0]);
-		memcpy(&half[1], key.ptr + key.len - sizeof half[1], sizeof half[1]);
-		return half[0] | half[1];
-	}
-	if (key.len >= sizeof quarter[0]) {
-		memcpy(&quarter[0], key.ptr, sizeof quarter[0]);
-		memcpy(&quarter[1], key.ptr + key.len - sizeof quarter[1], sizeof quarter[1]);
-		return (uint64_t)(quarter[0] | quarter[1]);
-	}
-	return key.len ? (unsigned char)key.ptr[0] : 0;
-}
-
 /* Most keys, told at a glance: their first two letters are neither those of "model" nor of "stream", nor an escape, and they
  * are plain ASCII. */
 static inline bool neither(slice key)
 {
+	uint64_t all = 0, word;
+	size_t i = 0;
+
 	if (key.len >= 2 &&
 	    (key.ptr[1] == '\\' || (ascii_lower(key.ptr[0]) == 'm' && ascii_lower(key.ptr[1]) == 'o') ||
 	     (key.ptr[0] == 's' && key.ptr[1] == 't')))
 		return false;
-	return (key.len == 0 || key.ptr[0] != '\\') && (key_bits(key) & 0x8080808080808080u) == 0;
+	for (; i + sizeof word <= key.len; i += sizeof word) {
+		memcpy(&word, key.ptr + i, sizeof word);
+		all |= word;
+	}
+	for (; i < key.len; i++)
+		all |= (unsigned char)key.ptr[i];
+	return (key.len == 0 || key.ptr[0] != '\\') && (all & 0x8080808080808080u) == 0;
 }
 
 static __attribute__((noinline)) const char *take_either(const json_member *m, bool last, bool *said_stream, named *n)

@@ -217,7 +217,7 @@ run-san: test-tools
 # The same under TSan, built by clang. TESTS: which.
 TESTS ?= tests
 # Those that CI runs so: whatever has to do with threads.
-THREADED := $(addprefix tests/test_,threads.py upgrade.py run.py spop.py ledger.py admin.py admin_access.py)
+THREADED := $(addprefix tests/test_,threads.py upgrade.py worker.py run.py spop.py ledger.py admin.py admin_access.py)
 test-tsan:
 	@$(MAKE) --no-print-directory -j2 CC=clang SAN=thread BUILD=build/tsan all
 	@$(MAKE) --no-print-directory CC=clang SAN=thread BUILD=build/tsan test-unit

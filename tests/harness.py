@@ -359,6 +359,13 @@ class Agent:
         return until(lambda: self.lines(pattern), seconds,
                      lambda: "no log line like %s\n%s" % (pattern, self.process.tail()))[-1]
 
+    def upgrade(self):
+        before = len(self.lines("event=upgraded"))
+        self.process.kill(signal.SIGUSR2)
+        until(lambda: len(self.lines("event=upgraded")) > before or self.lines("event=upgrade_failed"), 30,
+              lambda: "the upgrade\n" + self.process.tail())
+        assert not self.lines("event=upgrade_failed"), self.process.tail()
+
     def client(self, **changes):
         return spop.Client(self.address, timeout=10.0 * SLOW, **changes)
 

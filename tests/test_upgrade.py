@@ -14,13 +14,12 @@ import pytest
 
 import evidence
 import harness
-import loglines
 import spop
 import stall
 
 RATE = 1000
 OPERATOR = harness.secret("operator")
-CLIENT, LOG_KEY = harness.secret("loadclient"), harness.secret("upgrade-log")
+CLIENT = harness.secret("loadclient")
 
 # Answers 200 to what should come here with the credential that it should have, and 421 to anything else.
 UPSTREAM = """
@@ -134,14 +133,6 @@ def test_reloads_cost_nothing(gateway, work):
     assert reloads > 50 and len(said) + held_back > 0.8 * reloads
 
 
-def upgrade(agent):
-    before = len(agent.lines("event=upgraded"))
-    agent.process.kill(signal.SIGUSR2)
-    harness.until(lambda: len(agent.lines("event=upgraded")) > before or agent.lines("event=upgrade_failed"), 30,
-                  lambda: "the upgrade\n" + agent.process.tail())
-    assert not agent.lines("event=upgrade_failed"), agent.process.tail()
-
-
 def test_upgrades_cost_nothing(gateway, work):
     """10 of them; no connection of HAProxy's ends."""
     seconds = 14
@@ -149,7 +140,7 @@ def test_upgrades_cost_nothing(gateway, work):
     time.sleep(0.5)
     workers = [gateway.agent.pid]
     for _ in range(10):
-        upgrade(gateway.agent)
+        gateway.agent.upgrade()
         workers.append(gateway.agent.lines("event=upgraded")[-1])
         time.sleep(0.5)
     counts = load.end()
@@ -178,7 +169,7 @@ def test_an_upgrade_that_cannot_hand_over_drains(haproxy, work, monkeypatch):
             old = gateway.agent.pid
             shutil.copy(binary_of, work / "new")
             os.replace(work / "new", binary)
-            upgrade(gateway.agent)
+            gateway.agent.upgrade()
             harness.until(lambda: harness.state_of(old) == "X", 15, "the old worker has let go")
         nothing_failed(load.end(), 12)
         assert set(status for _, status in ends(gateway)) == {200}
@@ -291,7 +282,7 @@ def test_connections_survive_an_upgrade(agents):
         half.send(frame[:len(frame) // 2])
         time.sleep(0.1)
         old = agent.pid
-        upgrade(agent)
+        agent.upgrade()
         assert agent.pid != old
         half.send(frame[len(frame) // 2:])
         assert half.ack(7, 3).variables()["backend"] == "llm-one.test"
@@ -321,12 +312,12 @@ def test_an_upgrade_takes_what_a_reload_does_not(agents, work):
     agent.process.kill(signal.SIGHUP)
     assert "option=listen" in agent.log("event=not_reloaded option=listen")
     assert not harness.accepting(second)
-    upgrade(agent)
+    agent.upgrade()
     assert harness.accepting(second)
     assert "threads=2" in agent.lines("event=ready")[-1]
     # And an address that is no longer listened on is given up, with its file.
     harness.write_config(work, dict(agent.config, listen=second), agent.file.name)
-    upgrade(agent)
+    agent.upgrade()
     harness.until(lambda: not os.path.exists(agent.address[5:]), 5, "the socket that is not used any more")
     assert harness.accepting(second)
 
@@ -449,7 +440,7 @@ def test_the_service_manager_is_told(work):
             agent.process.kill(signal.SIGHUP)
             assert any(re.search(r"^MONOTONIC_USEC=\d+$", text, re.M) for text in told("RELOADING=1"))
             told("READY=1")
-            upgrade(agent)
+            agent.upgrade()
             told("WATCHDOG=1")
             os.kill(agent.pid, signal.SIGSTOP)      # a worker that hangs is not fed for
             time.sleep(1)
@@ -457,167 +448,3 @@ def test_the_service_manager_is_told(work):
             agent.process.kill(signal.SIGTERM)
             told("STOPPING=1")
             assert agent.process.wait(10) == 0
-
-
-# The routes of the demo, and of the design.
-DEMO = [{"model_prefix": "glm-", "upstream": "https://ollama.com", "auth": "env:OLLAMA_API_KEY"},
-        {"model_prefix": "claude-", "protocol": "anthropic"}, {"model_prefix": "gpt-5.5", "auth": "passthrough"},
-        {"model_prefix": "*", "auth": "passthrough"}]
-LOAD = harness.ROOT / "build" / "bench" / "spop_load"
-
-
-def decide(agent, count, body):
-    """At least so many decisions, by the benchmark's load generator; it compares every answer."""
-    done = 0
-    while done < count:
-        run = subprocess.run([LOAD, agent.address[5:], "llm-ollama.com", body, "conns=20", "inflight=20", "seconds=%g" % (
-            0.1 if count < 100000 else 1), "warm=0"], capture_output=True, text=True, timeout=120)
-        assert run.returncode == 0, run
-        done += json.loads(run.stdout)["frames"]
-    return done
-
-
-def test_memory_after_a_million_decisions(work):
-    """Resident size after 1,000,000 decisions and 1,000 connections is that after 10,000, and small in all."""
-    if not LOAD.exists():
-        pytest.fail("make builds %s" % LOAD)
-    if "asan" in harness.AGENT or "tsan" in harness.AGENT or harness.VALGRIND:
-        pytest.skip("a sanitizer's memory says nothing of the agent's")
-    logs = "127.0.0.1:%d" % harness.free_port()
-    config = {"routes": DEMO, "ledger": str(work / "ledger"), "log_listen": [logs, "udp@" + logs]}
-    (work / "ledger").mkdir()
-    with harness.Agent(work, config, env={"OLLAMA_API_KEY": OPERATOR}) as agent:
-        body = work / "body"
-        body.write_bytes(harness.chat("glm-4.6"))
-        decide(agent, 10000, body)
-        time.sleep(3)       # for what every process does once in its first seconds: SQLite, the first report
-        before = agent.rss()
-        decide(agent, 1000000, body)
-        for _ in range(20):
-            clients = [agent.client() for _ in range(50)]
-            for client in clients:
-                client.ask(body=harness.chat("glm-4.6"))
-                client.close()
-        after, master = agent.rss(), agent.rss(agent.process.pid)
-        print("\nresident: worker %d KB, after a million decisions %d KB; master %d KB" % (before >> 10, after >> 10, master >> 10))
-        assert after - before < 1 << 20
-        assert after + master < 16 << 20
-
-
-# ---- what a review found
-
-
-def test_a_worker_that_cannot_have_the_ledger(work):
-    """Lines wait in the sockets until it can, also over upgrades; and its end is an orderly one meanwhile."""
-    logs, ledger, away = ("127.0.0.1", harness.free_port()), work / "ledger", work / "away"
-    maker = loglines.Maker(seed=5)
-    ledger.mkdir()
-
-    def rows():
-        run = harness.cli("ledger", "export", "--ledger", ledger)
-        return len(run.out.splitlines()) if run.code == 0 else 0
-
-    def lose():
-        """Whoever looks for it now finds a file."""
-        ledger.rename(away)
-        ledger.write_text("")
-
-    def waits():
-        return len(agent.lines("event=ledger_waits"))
-    config = {"routes": [], "ledger": str(ledger), "log_listen": "udp@%s:%d" % logs}
-    with harness.Agent(work, config, env={"SPOA_LLM_LOG_KEY": LOG_KEY}) as agent, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as haproxy:
-        def record():
-            haproxy.sendto(harness.log_line(maker.one().fields, LOG_KEY), logs)
-        record()
-        harness.until(lambda: rows() == 1, 10, lambda: "the first record\n" + agent.process.tail())
-        lose()
-        os.kill(agent.pid, signal.SIGKILL)
-        harness.until(waits, 10, "it waits")
-        assert agent.ask(body=harness.chat("x"))["deny"] is False
-        record()
-        upgrade(agent)
-        record()
-        time.sleep(0.2)
-        ledger.unlink()
-        away.rename(ledger)
-        harness.until(lambda: rows() == 3, 10, lambda: "%d records\n%s" % (rows(), agent.process.tail()))
-        lose()
-        os.kill(agent.pid, signal.SIGKILL)
-        before = waits()
-        harness.until(lambda: waits() > before, 10, "it waits again")
-        record()
-        time.sleep(0.2)
-        assert agent.process.end() == 0
-
-
-def test_nothing_waits_for_a_job_of_the_admin_server(work):
-    """One that hangs on a disk keeps neither the handover nor HAProxy nor the end waiting."""
-    logs = "127.0.0.1:%d" % harness.free_port()
-    journal = work / "ledger" / "ledger.db-journal"
-    config = {"routes": [], "ledger": str(work / "ledger"), "log_listen": "udp@" + logs, "watchdog": 3}
-
-    def hang():
-        """SQLite looks there when it opens the database: at a pipe that nobody writes into."""
-        os.mkfifo(journal)
-        with pytest.raises(TimeoutError):
-            agent.http(path="/savings", timeout=1)
-        journal.unlink()
-    def send():
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as haproxy:
-            haproxy.sendto(harness.log_line(maker.one().fields, LOG_KEY), ("127.0.0.1", int(logs.rpartition(":")[2])))
-
-    def record(count):
-        """The writer has the database then, and looks for no journal any more."""
-        send()
-        harness.until(lambda: rows() == count, 10, lambda: "record %d\n%s" % (count, agent.process.tail()))
-
-    def rows():
-        done = harness.cli("ledger", "export", "--ledger", work / "ledger")
-        return len(done.out.splitlines()) if done.code == 0 else 0
-    maker = loglines.Maker(seed=1)
-    (work / "ledger").mkdir()
-    with harness.Agent(work, config, env={"SPOA_LLM_LOG_KEY": LOG_KEY}) as agent, agent.client() as client:
-        record(1)
-        old = agent.pid
-        hang()
-        upgrade(agent)
-        assert client.ask(body=harness.chat("x"))["deny"] is False and agent.pid != old and not agent.lines("event=admin_left")
-        harness.until(lambda: old not in harness.children_of(agent.process.pid), 5, "the old one is gone")
-        record(2)
-        hang()
-        send()
-        assert agent.process.end() == 0 and agent.lines("event=admin_left") and not agent.lines("event=worker_(stuck|crashed)")
-    assert rows() == 3
-
-
-def test_threads_without_descriptors(work):
-    file = harness.write_config(work, {"routes": [], "threads": 200, "listen": "unix@%s/a.sock" % work})
-    run = harness.run("run", "-c", file, before=["bash", "-c", 'ulimit -n 100; exec "$@"', "sh"], text=True,
-                      env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none"}), timeout=20)
-    assert run.returncode == 69 and "200 threads need 664 open files" in run.stderr, run
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
-def test_another_process_of_its_user_cannot_look_into_it(work):
-    """Nor at its environment, where credentials are."""
-    os.chmod(work, 0o777)
-    file = harness.write_config(work, {"routes": [], "listen": "unix@%s/a.sock" % work})
-    user = 65534
-    log = open(work / "agent.log", "wb")
-    agent = harness.start("run", "-c", file, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=user,
-                          env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none", "CREDENTIAL": "x"}))
-    try:
-        harness.until(lambda: harness.accepting("unix@%s/a.sock" % work), 10, "the socket")
-        for pid in [agent.pid] + harness.children_of(agent.pid):
-            look = subprocess.run(["cat", "/proc/%d/environ" % pid], capture_output=True, user=user)
-            assert look.returncode != 0 and b"CREDENTIAL" not in look.stdout, look
-        other = subprocess.Popen(["sleep", "60"], user=user, env={"CREDENTIAL": "x"})
-        try:
-            assert b"CREDENTIAL" in subprocess.run(["cat", "/proc/%d/environ" % other.pid], capture_output=True, user=user).stdout
-        finally:
-            other.kill()
-            other.wait()
-    finally:
-        agent.terminate()
-        log.close()
-        assert agent.wait(10 * harness.SLOW) == 0

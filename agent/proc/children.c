@@ -299,7 +299,7 @@ static void on_ready(worker *w)
 	char lines[96];
 
 	if (w->phase == READY) {
-		notify_send("READY=1"); /* reloaded */
+		m->told_ready = notify_send("READY=1"); /* reloaded */
 		return;
 	}
 	if ((w->phase != STARTING && w->phase != PREPARED) || w->killed)
@@ -313,7 +313,11 @@ static void on_ready(worker *w)
 		sockets_drop_unnamed(&m->held, w->serial);
 	m->ever_ready = true;
 	snprintf(lines, sizeof lines, "READY=1\nSTATUS=Worker process %d answers HAProxy", (int)w->pid);
-	notify_send(lines);
+	/* Known already, a manager that takes nothing must not keep the master from the next crash. */
+	if (m->told_ready)
+		notify_inform(lines);
+	else
+		m->told_ready = notify_send(lines);
 	if (m->hup)
 		child_pass(w, SIGHUP);
 	m->hup = false;
@@ -385,7 +389,10 @@ static void on_message(worker *w, fdpass_message *msg)
 		if (w->phase == READY && !w->stuck)
 			child_arm(w);
 		return;
-	case CONTROL_RELOADING: notify_reloading(); return;
+	case CONTROL_RELOADING:
+		notify_reloading();
+		w->master->told_ready = false;
+		return;
 	case CONTROL_RELEASED:
 		if (w->phase == RETIRING)
 			give(w, RETIRE_MAX);
@@ -449,7 +456,7 @@ static void crashed(master *m, const worker *w, int code, int sig)
 
 	m->restarts++;
 	log_event(LOG_ERROR, "worker_crashed", LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts), LOG_I("in_ms", delay));
-	notify_send("STATUS=The worker process has crashed; it is started again");
+	notify_inform("STATUS=The worker process has crashed; it is started again");
 	schedule_restart(m, delay);
 }
 

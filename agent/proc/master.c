@@ -107,7 +107,7 @@ static void on_systemd(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)loop;
 	(void)events;
 	if (ev_is_active(&m->restart) || in_time(m->current) || in_time(m->next) || in_time(m->old))
-		notify_send("WATCHDOG=1");
+		notify_inform("WATCHDOG=1");
 }
 
 /* ---- upgrade */

@@ -64,6 +64,7 @@ struct master {
 	int64_t backoff, upgrade_began, last_tick;
 	int quick; /* restarts at once of workers that had hardly begun */
 	bool ever_ready;
+	bool told_ready; /* the service manager, since the last reload began */
 	bool hup, again, drain_later; /* SIGHUP, SIGUSR2, SIGUSR1 came when it could not be followed */
 	int stopping;    /* the signal */
 	bool draining, ended;

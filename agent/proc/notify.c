@@ -10,7 +10,7 @@
 #include <time.h>
 #include <unistd.h>
 
-void notify_send(const char *lines)
+static bool send_lines(const char *lines, int flags)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
@@ -18,16 +18,28 @@ void notify_send(const char *lines)
 	size_t len = path ? strlen(path) : 0;
 
 	if (len < 2 || len >= sizeof to.sun_path || (*path != '/' && *path != '@'))
-		return;
+		return false;
 	memcpy(to.sun_path, path, len);
 	if (*path == '@')
 		to.sun_path[0] = '\0'; /* an abstract name: its length counts, not a NUL */
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return;
+		return false;
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-	sendto(fd, lines, strlen(lines), MSG_NOSIGNAL, (const struct sockaddr *)&to, (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+	ssize_t sent = sendto(fd, lines, strlen(lines), MSG_NOSIGNAL | flags, (const struct sockaddr *)&to,
+			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
 	close(fd);
+	return sent > 0;
+}
+
+bool notify_send(const char *lines)
+{
+	return send_lines(lines, 0);
+}
+
+void notify_inform(const char *lines)
+{
+	send_lines(lines, MSG_DONTWAIT);
 }
 
 void notify_reloading(void)

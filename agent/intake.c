@@ -5,12 +5,16 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "net/logsock.h"
 
 /* How often the journal tries again what a disk refused, in seconds. */
 static const double TURN_EVERY = 1.;
+/* How long lines may wait for others, in seconds: each look at the sockets costs system calls, a write to the journal and
+ * whatever it interrupts. A socket holds more than comes in so short a time, but for one with a short queue. */
+static const double COLLECT = .001;
 
 struct intake {
 	pthread_t thread;
@@ -69,6 +73,18 @@ static void *intake_main(void *arg)
 	return NULL;
 }
 
+/* A unix datagram socket holds net.unix.max_dgram_qlen datagrams, 10 of them by default. */
+static bool any_short_queue(const listener *listeners, size_t count)
+{
+	int domain = AF_UNSPEC;
+	socklen_t len = sizeof domain;
+
+	for (size_t i = 0; i < count; i++)
+		if (listeners[i].datagram && (getsockopt(listeners[i].fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 || domain == AF_UNIX))
+			return true;
+	return false;
+}
+
 intake *intake_new(const listener *listeners, size_t count)
 {
 	intake *in = calloc(1, sizeof *in);
@@ -86,6 +102,8 @@ intake *intake_new(const listener *listeners, size_t count)
 		free(in);
 		return NULL;
 	}
+	if (!any_short_queue(listeners, count))
+		ev_set_io_collect_interval(in->loop, COLLECT);
 	ev_async_init(&in->stop, on_stop);
 	ev_async_start(in->loop, &in->stop);
 	ev_timer_init(&in->timer, on_timer, TURN_EVERY, TURN_EVERY);

@@ -53,9 +53,10 @@ class Sockets:
 
 
 class LedgerGateway(harness.Gateway):
-    """A gateway whose agent keeps a ledger. `sockets`: log sockets that outlive the agent."""
+    """A gateway whose agent keeps a ledger. `sockets`: log sockets that outlive the agent; `logs`: one address instead
+    of the two, as the configuration has it."""
 
-    def __init__(self, haproxy, mocks, config, sockets=None, env=None, ledger=None, **more):
+    def __init__(self, haproxy, mocks, config, sockets=None, env=None, ledger=None, logs=None, **more):
         self.sockets = sockets
         self.log_port = sockets.port if sockets else harness.free_port()
         self.home = harness.workdir()
@@ -64,10 +65,11 @@ class LedgerGateway(harness.Gateway):
         prices = self.home / "prices.json"
         prices.write_text(json.dumps(PRICES))
         address = "127.0.0.1:%d" % self.log_port
-        config = dict({"ledger": str(self.ledger_dir), "log_listen": [address, "udp@" + address],
+        config = dict({"ledger": str(self.ledger_dir), "log_listen": [logs] if logs else [address, "udp@" + address],
                        "prices": str(prices)}, **config)
         super().__init__(haproxy, mocks, config, env=dict({"SPOA_LLM_LOG_KEY": KEY, "LEDGER_KEY": OPERATOR}, **(env or {})),
-                         limits={"LLM_LOG_RING": address, "LLM_LOG_UDP": address, "SPOA_LLM_LOG_KEY": KEY}, **more)
+                         limits={"LLM_LOG_RING": logs if logs and logs.startswith("unix@") else address,
+                                 "LLM_LOG_UDP": logs[6:] if logs and logs.startswith("dgram@") else address, "SPOA_LLM_LOG_KEY": KEY}, **more)
 
     def start_agent(self):
         if not self.sockets:

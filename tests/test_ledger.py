@@ -197,6 +197,16 @@ def test_a_line_without_the_key_is_dropped(haproxy, mock):
         assert set(gateway.by_id(1)) == {answer.response.header("x-request-id")}
 
 
+@pytest.mark.parametrize("kind", ("unix@", "dgram@"))
+def test_unix_sockets(haproxy, mock, work, kind):
+    """One way for the log lines is enough, and a datagram socket's short queue (10 by default) is emptied in time."""
+    with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}, logs="%s%s/log" % (kind, work)) as gateway:
+        load = Load(gateway, 40, threads=1)
+        time.sleep(2)
+        load.end()
+        assert set(gateway.by_id(len(load.ids))) == set(load.ids) and len(load.ids) > 20
+
+
 class Load:
     """Requests at a rate, each with what came of it."""
 

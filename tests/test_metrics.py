@@ -162,6 +162,30 @@ def test_the_ledger_s_sums(admin):  # noqa: F811
     assert run.returncode == 0 and not run.stderr, run
 
 
+def test_each_line_is_counted_as_what_it_is(admin):  # noqa: F811
+    """A second copy by its bytes or by its id alone; but what is foreign or malformed is that each time, whatever came before."""
+    agent = admin()
+    key = agent.env["SPOA_LLM_LOG_KEY"]
+    entry = Maker(seed=4).one()
+    line = harness.log_line(entry.fields, key)
+    changed = harness.log_line(dict(entry.fields, out=7, status=599), key)
+    cut, forged = harness.log_line(dict(entry.fields, id="cut"), key)[:-9], harness.log_line(entry.fields, "x" + key)
+    other = line.replace(b"<134>1 2026-11-01", b"<130>1 2026-11-02")
+    host, port = agent.log_address.split(":")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        for one_of in (cut, forged, line, line, other, forged, cut, changed, changed, line):
+            sock.sendto(one_of, (host, int(port)))
+            time.sleep(.005)
+    names = ("lines", "duplicate_lines", "foreign_lines", "malformed_lines", "records", "stored")
+
+    def told():
+        metrics = scrape(agent)
+        return {name: one(metrics, "spoa_llm_ledger_%s_total" % name) for name in names}
+    want = dict(zip(names, (10, 5, 2, 2, 1, 1)))
+    until(lambda: told() == want, 10, lambda: "%s, not %s" % (want, told()))
+    until(lambda: list(scrape(agent).get("spoa_llm_model_requests_total", {}).values()) == [1], 10, "one request in the sums")
+
+
 def test_models_are_bounded_and_no_counter_goes_down(admin):  # noqa: F811
     agent = admin()
     maker = Maker(seed=9)

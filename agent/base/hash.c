@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/hash.h"
 
+#include <endian.h>
 #include <pthread.h>
 #include <sys/auxv.h>
 #include <sys/random.h>
@@ -56,9 +57,8 @@ static inline uint64_t word_of(const char *at, size_t len)
 {
 	uint64_t word = 0;
 
-	for (size_t i = 0; i < len; i++)
-		word |= (uint64_t)(unsigned char)at[i] << (8 * i);
-	return word;
+	memcpy(&word, at, len);
+	return le64toh(word);
 }
 
 uint64_t hash_of(const hash_key *key, uint64_t number, slice text)

@@ -29,7 +29,7 @@ struct ledger {
 	char *key;
 	int64_t retention_ms;
 	journal *journal;
-	recent recent;
+	recent ids, lines;
 	logline line; /* of the thread that takes in; large */
 
 	pthread_mutex_t settings_lock;
@@ -39,7 +39,8 @@ struct ledger {
 
 	pthread_t thread;
 	pthread_mutex_t lock; /* of everything below */
-	pthread_cond_t wake;
+	pthread_cond_t wake;    /* something is queued, or `stop` */
+	pthread_cond_t stopped; /* `stop` alone: a pause is not for what is queued meanwhile */
 	item *queue;
 	size_t head, count;
 	bool missed; /* something was journaled that the queue had no room for */
@@ -92,9 +93,17 @@ void ledger_take(ledger *l, slice line)
 {
 	journal_mark after;
 	logline *p = &l->line;
-	logline_result result = logline_parse(line, slice_cstr(l->key), p);
+	slice object, key = slice_cstr(l->key);
+	uint64_t hash = logline_is_ours(line, key, &object) ? recent_hash(object) : 0;
 
-	bool duplicate = result == LOGLINE_OK && recent_seen(&l->recent, slice_cstr(p->record.id));
+	if (hash && recent_has(&l->lines, hash)) {
+		count_line(l, LOGLINE_OK, true);
+		return;
+	}
+	logline_result result = logline_parse(line, key, p);
+	bool duplicate = result == LOGLINE_OK && recent_seen(&l->ids, slice_cstr(p->record.id));
+	if (result == LOGLINE_OK)
+		recent_add(&l->lines, hash);
 	count_line(l, result, duplicate);
 	/* What HAProxy says of itself (a server is down) comes here too; it has no record in it. */
 	if (result == LOGLINE_FOREIGN && slice_find(line, 0, '{') < line.len)
@@ -177,7 +186,7 @@ static void pause_ms(ledger *l, int64_t ms)
 		until.tv_nsec -= 1000000000;
 	}
 	pthread_mutex_lock(&l->lock);
-	while (!l->stop && pthread_cond_timedwait(&l->wake, &l->lock, &until) == 0)
+	while (!l->stop && pthread_cond_timedwait(&l->stopped, &l->lock, &until) == 0)
 		;
 	pthread_mutex_unlock(&l->lock);
 }
@@ -380,7 +389,8 @@ static void *keeper_main(void *arg)
 static void ledger_free(ledger *l)
 {
 	journal_close(l->journal);
-	recent_deinit(&l->recent);
+	recent_deinit(&l->ids);
+	recent_deinit(&l->lines);
 	price_table_unref(l->prices);
 	ledger_set_references(l, NULL, 0);
 	free(l->queue);
@@ -391,6 +401,7 @@ static void ledger_free(ledger *l)
 	pthread_mutex_destroy(&l->lock);
 	pthread_mutex_destroy(&l->settings_lock);
 	pthread_cond_destroy(&l->wake);
+	pthread_cond_destroy(&l->stopped);
 	free(l);
 }
 
@@ -411,6 +422,7 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 	pthread_condattr_init(&attr);
 	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&l->wake, &attr);
+	pthread_cond_init(&l->stopped, &attr);
 	pthread_condattr_destroy(&attr);
 	l->prices = prices;
 	l->retention_ms = o->retention_ms;
@@ -419,7 +431,8 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 	snprintf(path, sizeof path, "%s/ledger.db", o->dir);
 	l->db_path = strdup(path);
 	snprintf(path, sizeof path, "%s/journal", o->dir);
-	if (!l->key || !l->queue || !l->db_path || !recent_init(&l->recent, LEDGER_RECENT)) {
+	if (!l->key || !l->queue || !l->db_path || !recent_init(&l->ids, LEDGER_RECENT) ||
+	    !recent_init(&l->lines, LEDGER_COPIES)) {
 		err_set(e, "out of memory");
 		ledger_free(l);
 		return NULL;
@@ -448,7 +461,8 @@ void ledger_close(ledger *l)
 	ledger_turn(l);
 	pthread_mutex_lock(&l->lock);
 	l->stop = true;
-	pthread_cond_broadcast(&l->wake);
+	pthread_cond_signal(&l->wake);
+	pthread_cond_signal(&l->stopped);
 	pthread_mutex_unlock(&l->lock);
 	pthread_join(l->thread, NULL);
 	ledger_free(l);

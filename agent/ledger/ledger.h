@@ -3,8 +3,8 @@
  * The ledger at work: log line -> record -> journal -> SQLite. One thread takes lines in and writes the journal; another, its
  * own, owns SQLite and can be as slow as a disk is. Decisions know nothing of either.
  *
- * Each record is kept once: of the two copies of a line the second is recognised by its id, in memory while they are
- * less than LEDGER_RECENT records apart, and by the store's key beyond that. */
+ * Each record is kept once: of the two copies of a line the second is recognised by its bytes, before it is read, while they are
+ * less than LEDGER_COPIES records apart; by its id, in memory, up to LEDGER_RECENT; and by the store's key beyond that. */
 #ifndef LEDGER_LEDGER_H
 #define LEDGER_LEDGER_H
 
@@ -14,7 +14,8 @@
 #include "ledger/store.h"
 
 enum {
-	LEDGER_RECENT = 131072, /* ids that are remembered; a power of two */
+	LEDGER_RECENT = 131072, /* ids that are remembered; a power of two, as is... */
+	LEDGER_COPIES = 8192,   /* ...this, of lines */
 	LEDGER_QUEUE = 4096,    /* records on their way to the store; what is over is read from the journal later */
 	LEDGER_BATCH = 1000,    /* records in one transaction */
 };

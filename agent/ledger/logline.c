@@ -250,10 +250,18 @@ static void complete(logline *out, const reading *rd)
 	out->hints.bytes_out = r->bytes_out;
 }
 
+bool logline_is_ours(slice line, slice key, slice *object)
+{
+	size_t brace = slice_find(line, 0, '{');
+
+	*object = slice_from(line, brace);
+	return key.len == 0 || has_key(slice_first(line, brace), key);
+}
+
 logline_result logline_parse(slice line, slice key, logline *out)
 {
 	static const uint32_t needed = 1u << F_V | 1u << F_ID | 1u << F_TE | 1u << F_STATUS | 1u << F_TA;
-	size_t brace = slice_find(line, 0, '{');
+	slice object;
 	json_iter it;
 	json_member m;
 	json_step step;
@@ -272,11 +280,11 @@ logline_result logline_parse(slice line, slice key, logline *out)
 	rd.event_stream = rd.stream = false;
 	rd.seen = 0;
 
-	if (key.len > 0 && !has_key(slice_first(line, brace), key))
+	if (!logline_is_ours(line, key, &object))
 		return LOGLINE_FOREIGN;
 	if (line.len > RECORD_LINE_MAX)
 		return malformed(out, "the line is too long");
-	json_iter_init(&it, slice_from(line, brace));
+	json_iter_init(&it, object);
 	while ((step = json_next(&it, &m)) == JSON_MEMBER) {
 		field next = find(m.key, f);
 		if (next == FIELDS)

@@ -29,8 +29,11 @@ typedef struct logline {
 	char usage_text[LOGLINE_USAGE_MAX];
 } logline;
 
-/* `line` is one message without its framing. `key`: what it has to carry; empty: any line will do. */
+/* `line` is one message without its framing, `key` what it has to carry; empty: any line will do. */
 logline_result logline_parse(slice line, slice key, logline *out);
+
+/* Whether it carries the key; *object: the JSON object and whatever is behind it, the same in each copy of a line. */
+bool logline_is_ours(slice line, slice key, slice *object);
 
 /* A name that came from outside, made fit for a table, a metric and a terminal: white space around it gone, control
  * characters, others that nobody sees and bytes that are no UTF-8 as `_`, cut at RECORD_LABEL_MAX between characters. */

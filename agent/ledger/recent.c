@@ -23,10 +23,9 @@ void recent_deinit(recent *r)
 	*r = (recent){ .capacity = 0 };
 }
 
-/* Never 0. */
-static uint64_t hash(slice id)
+uint64_t recent_hash(slice text)
 {
-	uint64_t h = hash_of(hash_own_key(), 0, id);
+	uint64_t h = hash_of(hash_own_key(), 0, text);
 	return h ? h : 1;
 }
 
@@ -47,13 +46,18 @@ static void forget(recent *r, uint64_t h)
 	r->slots[at] = 0;
 }
 
-bool recent_seen(recent *r, slice id)
+bool recent_has(const recent *r, uint64_t h)
 {
-	uint64_t h = hash(id);
-
 	for (size_t at = h & r->mask; r->slots[at]; at = (at + 1) & r->mask)
 		if (r->slots[at] == h)
 			return true;
+	return false;
+}
+
+void recent_add(recent *r, uint64_t h)
+{
+	if (recent_has(r, h))
+		return;
 	if (r->count == r->capacity)
 		forget(r, r->order[r->next]);
 	else
@@ -64,5 +68,14 @@ bool recent_seen(recent *r, slice id)
 	while (r->slots[at])
 		at = (at + 1) & r->mask;
 	r->slots[at] = h;
-	return false;
+}
+
+bool recent_seen(recent *r, slice text)
+{
+	uint64_t h = recent_hash(text);
+	bool seen = recent_has(r, h);
+
+	if (!seen)
+		recent_add(r, h);
+	return seen;
 }

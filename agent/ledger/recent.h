@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ids of the last so many records, to know a second copy by. A set of 64-bit hashes: two different ids among N are taken
- * for one with a chance of N / 2^64. */
+ * The last so many texts (ids of records, or their lines), to know a second copy by. A set of 64-bit hashes: two different texts among
+ * N are taken for one with a chance of N / 2^64. */
 #ifndef LEDGER_RECENT_H
 #define LEDGER_RECENT_H
 
@@ -16,7 +16,12 @@ typedef struct recent {
 /* `capacity`: a power of two. False: no memory. */
 bool recent_init(recent *r, size_t capacity);
 void recent_deinit(recent *r);
-/* Whether the id is there already; if not it is put in, and the oldest forgotten. */
-bool recent_seen(recent *r, slice id);
+/* What a text is known by in every set of this process; never 0. */
+uint64_t recent_hash(slice text);
+bool recent_has(const recent *r, uint64_t hash);
+/* One that is not there is put in, and the oldest forgotten. */
+void recent_add(recent *r, uint64_t hash);
+/* Whether the text is there already; if not it is put in. */
+bool recent_seen(recent *r, slice text);
 
 #endif

@@ -407,6 +407,12 @@ class Agent:
 # ---- HAProxy
 
 
+def drop_in():
+    """The environment that HAProxy has by the systemd drop-in."""
+    lines = (ROOT / "dist" / "haproxy.service.d.conf").read_text().splitlines()
+    return dict(line[len("Environment="):].split("=", 1) for line in lines if line.startswith("Environment="))
+
+
 def version_of(haproxy):
     """(3, 0) or None where it does not run."""
     try:

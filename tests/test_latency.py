@@ -1,4 +1,5 @@
-"""An event of a stream is the client's when the upstream has sent it, not when the kernel has tired of waiting for more."""
+"""What would cost each request time in HAProxy: an event of a stream that waits, memory that is given back and taken again."""
+import pathlib
 import threading
 import time
 
@@ -42,3 +43,25 @@ def test_an_event_does_not_wait(gateways, make_mock):
     for target in ("/v1/chat/completions", "/v1/messages"):
         best = min(delay(gateway, mock, target) for _ in range(5))
         assert best < 0.1 * harness.SLOW, "%s: the first event was under way for %.0f ms" % (target, best * 1e3)
+
+
+def test_haproxy_keeps_its_memory(gateways, make_mock):
+    """A buffer of 1 MiB for each request, and no page of it is new. 2.6 wants the C library's help for that, which the drop-in gives."""
+    tunables = harness.drop_in()["GLIBC_TUNABLES"]
+    for file in ("README.md", "dist/compose/haproxy.Dockerfile"):
+        assert "GLIBC_TUNABLES=" + tunables in (harness.ROOT / file).read_text(), file
+    mock = make_mock("latency")
+    gateway = gateways([mock], {"routes": [{"model_prefix": "*", "upstream": mock.url()}]}, limits={"GLIBC_TUNABLES": tunables})
+
+    def faults():
+        stat = pathlib.Path("/proc/%d/stat" % gateway.haproxy.pid).read_text()
+        return int(stat.rpartition(")")[2].split()[7])
+
+    with gateway.connect() as connection:
+        def ask(count):
+            for _ in range(count):
+                assert gateway.post("/v1/chat/completions", {"model": "a-1"}, connection=connection).status == 200
+        ask(50)
+        before = faults()
+        ask(100)
+    assert faults() - before < 100, "%.1f page faults a request" % ((faults() - before) / 100)

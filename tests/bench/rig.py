@@ -167,7 +167,7 @@ class Rig:
         port = harness.free_port()
         cfg = self.dir / ("haproxy-%s.cfg" % way)
         cfg.write_text(text.replace("global\n", "global\n    nbthread 1\n", 1))
-        env = dict({"LLM_BIND": "127.0.0.1:%d" % port}, **env or {})
+        env = dict({"LLM_BIND": "127.0.0.1:%d" % port}, **harness.drop_in(), **env or {})
         fine, said = harness.accepted(self.haproxy, cfg, env)
         assert fine, said
         self.ports[way], self.runs[way] = port, (["-db", "-f", cfg], env)

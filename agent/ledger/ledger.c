@@ -94,13 +94,15 @@ void ledger_take(ledger *l, slice line)
 	journal_mark after;
 	logline *p = &l->line;
 	slice object, key = slice_cstr(l->key);
-	uint64_t hash = logline_is_ours(line, key, &object) ? recent_hash(object) : 0;
+	bool ours = logline_is_ours(line, key, &object);
+	uint64_t hash = ours ? recent_hash(object) : 0;
 
-	if (hash && recent_has(&l->lines, hash)) {
+	if (ours && recent_has(&l->lines, hash)) {
 		count_line(l, LOGLINE_OK, true);
 		return;
 	}
-	logline_result result = logline_parse(line, key, p);
+	/* Its key is looked at once. */
+	logline_result result = ours ? logline_parse(line, slice_of(NULL, 0), p) : LOGLINE_FOREIGN;
 	bool duplicate = result == LOGLINE_OK && recent_seen(&l->ids, slice_cstr(p->record.id));
 	if (result == LOGLINE_OK)
 		recent_add(&l->lines, hash);

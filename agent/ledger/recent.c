@@ -56,8 +56,6 @@ bool recent_has(const recent *r, uint64_t h)
 
 void recent_add(recent *r, uint64_t h)
 {
-	if (recent_has(r, h))
-		return;
 	if (r->count == r->capacity)
 		forget(r, r->order[r->next]);
 	else

@@ -19,7 +19,7 @@ void recent_deinit(recent *r);
 /* What a text is known by in every set of this process; never 0. */
 uint64_t recent_hash(slice text);
 bool recent_has(const recent *r, uint64_t hash);
-/* One that is not there is put in, and the oldest forgotten. */
+/* Of a text that is not there. The oldest is forgotten. */
 void recent_add(recent *r, uint64_t hash);
 /* Whether the text is there already; if not it is put in. */
 bool recent_seen(recent *r, slice text);

@@ -180,7 +180,7 @@ class Rig:
         self.pids["haproxy-" + way] = process.pid
 
     def fresh_haproxies(self):
-        """Where the memory of a process happens to lie makes it up to 8 % faster or slower, as long as it lives."""
+        """Others of the same, so that no median hangs on what one process met when it began."""
         for process in [one for one in self.processes if one.name.startswith("haproxy-")]:
             self.processes.remove(process)
             process.end(signal.SIGINT)

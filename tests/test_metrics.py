@@ -9,6 +9,7 @@ import pytest
 
 import harness
 import loglines
+import spop
 from adminserver import BODY, admin, decide  # noqa: F401
 from harness import ROOT, until
 from loglines import Maker
@@ -110,6 +111,26 @@ def test_decisions_are_counted(admin):  # noqa: F811
     assert abs(one(metrics, "process_start_time_seconds") - time.time()) < 60
     assert one(metrics, "process_open_fds") == pytest.approx(agent.descriptors(), abs=4)
     assert one(metrics, "process_resident_memory_bytes") == pytest.approx(agent.rss(), rel=.2)
+
+
+def test_frames_read_together_took_as_long_as_all(admin):  # noqa: F811
+    """Their answers leave in one write, so none of them was there before the last was made."""
+    agent = admin()
+    with agent.client() as client:
+        client.ask(id="first", method="GET", path="/")  # whatever is slow once
+        before = scrape(agent)
+        frames = [spop.notify(spop.question(BODY % b"m"), 1 + i, 1) for i in range(40)]
+        client.send(b"".join(frames))
+        for i in range(40):
+            client.ack(1 + i, 1)
+        after = scrape(agent)
+    name = "spoa_llm_decision_duration_seconds"
+    up_to = sorted((float(dict(key)["le"]), count - before[name + "_bucket"][key]) for key, count in after[name + "_bucket"].items())
+    counts = [count for _, count in up_to]
+    assert set(counts) == {0, 40}, up_to
+    least, most = ([0.0] + [le for le, _ in up_to])[counts.index(40)], up_to[counts.index(40)][0]
+    took = (one(after, name + "_sum") - one(before, name + "_sum")) / 40
+    assert least < took <= most and most > 5e-6, (took, up_to)
 
 
 def test_counters_keep_their_meaning_over_a_reload(admin):  # noqa: F811

@@ -6,14 +6,16 @@
 /* Room for every name, number, bound and framing of the largest ACK, its variable texts not counted. */
 enum { ACK_FIXED = 1024 };
 
-/* Inlined, the name is a few stores. */
-static inline __attribute__((always_inline)) void set_str(spop_writer *w, slice name, slice value)
+/* All of it is inlined: a name is a few stores then, and the writer stays in registers. */
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE void set_str(spop_writer *w, slice name, slice value)
 {
 	spop_ack_set(w, name);
 	spop_put_str(w, value);
 }
 
-static void set_credential(spop_writer *w, const decision *d)
+INLINE void set_credential(spop_writer *w, const decision *d)
 {
 	slice scheme = d->header == HEADER_AUTHORIZATION ? SLICE("Bearer ") : SLICE("");
 
@@ -25,7 +27,7 @@ static void set_credential(spop_writer *w, const decision *d)
 	spop_put_bytes(w, d->credential.ptr, d->credential.len);
 }
 
-static void set_refusal(spop_writer *w, refusal why)
+INLINE void set_refusal(spop_writer *w, refusal why)
 {
 	const refusal_info *info = refusal_describe(why);
 
@@ -36,13 +38,13 @@ static void set_refusal(spop_writer *w, refusal why)
 
 /* `deny` comes last: HAProxy carries the actions out in order, and forwards only what was not denied, so that an
  * ACK carried out in part forwards nothing. */
-static void set_deny(spop_writer *w, bool deny)
+INLINE void set_deny(spop_writer *w, bool deny)
 {
 	spop_ack_set(w, SLICE("deny"));
 	spop_put_bool(w, deny);
 }
 
-static void set_all(spop_writer *w, const decision *d)
+INLINE void set_all(spop_writer *w, const decision *d)
 {
 	if (d->refusal != REFUSE_NOT) {
 		set_refusal(w, d->refusal);

@@ -17,17 +17,15 @@ static uint64_t now_ns(void)
 	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
-/* The end of one decision is the start of the next: the clock is read once for each. */
-static void count_latency(net_counters *n, uint64_t *since)
+/* Frames that were read together are answered together: for HAProxy each of them took as long as all. */
+static void count_latency(net_counters *n, uint64_t took, uint64_t decisions)
 {
-	uint64_t now = now_ns(), took = now - *since;
 	size_t at = 0;
 
 	while (at < LATENCY_BUCKETS && took > latency_bounds_ns[at])
 		at++;
-	counter_add(&n->latency[at], 1);
-	counter_add(&n->latency_sum_ns, took);
-	*since = now;
+	counter_add(&n->latency[at], decisions);
+	counter_add(&n->latency_sum_ns, took * decisions);
 }
 
 static void note_text(char *to, size_t room, slice text)
@@ -140,7 +138,7 @@ void conn_leave(conn *c, spop_status status, slice message)
 typedef enum answered { ANSWERED, ANSWER_MALFORMED, ANSWER_NO_MEMORY } answered;
 
 /* The ACK of an llm-request. */
-static answered answer_request(conn *c, const spop_event *e, spop_message *m, uint64_t *since)
+static answered answer_request(conn *c, const spop_event *e, spop_message *m, unsigned *decisions)
 {
 	worker *w = c->worker;
 	decision *d = &w->decision;
@@ -156,10 +154,9 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, ui
 	wrote(c, decision_ack(d, &c->session, c->out.data + c->out.end, room, e->stream_id, e->frame_id, &fell_back));
 	if (d->ask_again && !fell_back) {
 		counter_add(&w->counters.asked_for_more, 1);
-		*since = now_ns();
 	} else {
 		count_decision(&w->counters, &w->request, d, fell_back);
-		count_latency(&w->counters, since);
+		++*decisions;
 	}
 	if (d->refusal != REFUSE_NOT)
 		log_refusal(&w->request, d);
@@ -186,7 +183,7 @@ static answered answer_response(conn *c, const spop_event *e, spop_message *m)
 }
 
 /* Every NOTIFY gets its one ACK here, whatever happens. */
-static answered answer(conn *c, const spop_event *e, uint64_t *since)
+static answered answer(conn *c, const spop_event *e, unsigned *decisions)
 {
 	cursor messages = cursor_of(e->messages);
 	spop_message m;
@@ -196,11 +193,9 @@ static answered answer(conn *c, const spop_event *e, uint64_t *since)
 	/* The first message that is known is answered; HAProxy's groups have one. */
 	while (spop_message_next(&messages, &m)) {
 		if (slice_eq(m.name, SLICE("llm-request")))
-			return answer_request(c, e, &m, since);
-		if (slice_eq(m.name, SLICE("llm-response"))) {
-			*since = 0;
+			return answer_request(c, e, &m, decisions);
+		if (slice_eq(m.name, SLICE("llm-response")))
 			return answer_response(c, e, &m);
-		}
 		while (spop_arg_next(&m, &name, &value))
 			;
 	}
@@ -260,12 +255,12 @@ static void say_error(conn *c, const spop_event *e)
 	conn_leave(c, e->status, e->reason);
 }
 
-static void take_notify(conn *c, const spop_event *e, uint64_t *since)
+static void take_notify(conn *c, const spop_event *e, unsigned *decisions)
 {
 	spop_event malformed;
 
 	c->answered = c->worker->draining;
-	switch (answer(c, e, since)) {
+	switch (answer(c, e, decisions)) {
 	case ANSWERED:
 		break;
 	case ANSWER_MALFORMED:
@@ -278,41 +273,54 @@ static void take_notify(conn *c, const spop_event *e, uint64_t *since)
 	}
 }
 
-size_t conn_answer(conn *c, slice *in)
+/* One frame of `*in`. False: there is none that is whole, and `*need` is set. */
+static bool next_frame(conn *c, slice *in, unsigned *decisions, size_t *need)
 {
 	net_counters *n = &c->worker->counters;
-	unsigned most = c->worker->shared->limits.max_in_flight;
-	uint64_t since = 0; /* when the work at the next frame began; 0: look at the clock */
+	spop_event e = spop_session_next(&c->session, in);
+
+	if (e.type == SPOP_MORE) {
+		*need = e.need;
+		return false;
+	}
+	counter_add(&n->frames_in, 1);
+	switch (e.type) {
+	case SPOP_MORE:
+		break;
+	case SPOP_HELLO:
+		say_hello(c);
+		break;
+	case SPOP_NOTIFY:
+		take_notify(c, &e, decisions);
+		break;
+	case SPOP_SKIPPED:
+		log_event(LOG_DEBUG, "frame_skipped", LOG_I("fd", c->fd));
+		break;
+	case SPOP_DISCONNECT:
+		/* Status 1 is how HAProxy up to 3.0 leaves an idle connection. */
+		log_event(LOG_DEBUG, "disconnect", LOG_I("fd", c->fd), LOG_I("status", e.status), LOG_S("reason", e.reason));
+		conn_leave(c, SPOP_OK, SLICE("bye"));
+		break;
+	case SPOP_ERROR:
+		say_error(c, &e);
+		break;
+	}
+	return true;
+}
+
+size_t conn_answer(conn *c, slice *in)
+{
+	unsigned most = c->worker->shared->limits.max_in_flight, decisions = 0;
+	uint64_t since = now_ns();
+	size_t need = 0;
 
 	c->waiting = 0;
-	while (!c->leaving && c->waiting < most && buf_len(&c->out) < CONN_OUT_HIGH) {
-		spop_event e = spop_session_next(&c->session, in);
-		if (e.type == SPOP_MORE)
-			return e.need;
-		counter_add(&n->frames_in, 1);
-		switch (e.type) {
-		case SPOP_MORE:
+	while (!c->leaving && c->waiting < most && buf_len(&c->out) < CONN_OUT_HIGH)
+		if (!next_frame(c, in, &decisions, &need))
 			break;
-		case SPOP_HELLO:
-			say_hello(c);
-			break;
-		case SPOP_NOTIFY:
-			if (!since)
-				since = now_ns();
-			take_notify(c, &e, &since);
-			break;
-		case SPOP_SKIPPED:
-			log_event(LOG_DEBUG, "frame_skipped", LOG_I("fd", c->fd));
-			break;
-		case SPOP_DISCONNECT:
-			/* Status 1 is how HAProxy up to 3.0 leaves an idle connection. */
-			log_event(LOG_DEBUG, "disconnect", LOG_I("fd", c->fd), LOG_I("status", e.status), LOG_S("reason", e.reason));
-			conn_leave(c, SPOP_OK, SLICE("bye"));
-			break;
-		case SPOP_ERROR:
-			say_error(c, &e);
-			break;
-		}
-	}
+	if (decisions)
+		count_latency(&c->worker->counters, now_ns() - since, decisions);
+	if (need)
+		return need;
 	return in->len ? 0 : FRAME_PREFIX;
 }

@@ -55,7 +55,7 @@ typedef struct net_counters {
 	counter responses;                                    /* llm-response messages */
 	counter decisions[COUNTER_ROUTES][PROTOCOLS][OUTCOMES];
 	counter refusals[REFUSALS];
-	counter latency[LATENCY_BUCKETS + 1];                 /* of decisions, from the frame to its ACK in the buffer */
+	counter latency[LATENCY_BUCKETS + 1];                 /* of decisions, from the work at the frames that were read together to their ACKs in the buffer */
 	counter latency_sum_ns;
 	counter turns;                                        /* of the loop; stands still where the thread is stuck */
 

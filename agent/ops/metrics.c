@@ -173,7 +173,7 @@ static void write_decisions(FILE *f, const host_snapshot *s)
 		labelled(f, "spoa_llm_refusals_total", "code", s->refusals[i].code, "status", status, NULL);
 		value_u(f, s->refusals[i].count);
 	}
-	head(f, "spoa_llm_decision_duration_seconds", "histogram", "From the frame that asks to its answer in the buffer.");
+	head(f, "spoa_llm_decision_duration_seconds", "histogram", "From the frames that were read together to their answers, which leave together.");
 	for (size_t i = 0; i <= s->latency_count; i++) {
 		char le[32] = "+Inf";
 		sum += s->latency[i];

@@ -32,39 +32,3 @@ frame_result frame_decode(slice in, uint32_t max, frame *out, size_t *used)
 	out->payload = slice_of(body.pos, cursor_left(&body));
 	return FRAME_OK;
 }
-
-static void put_u32be(unsigned char *at, uint32_t v)
-{
-	at[0] = (unsigned char)(v >> 24);
-	at[1] = (unsigned char)(v >> 16);
-	at[2] = (unsigned char)(v >> 8);
-	at[3] = (unsigned char)v;
-}
-
-spop_writer frame_begin(unsigned char *room, size_t room_len, uint32_t max, frame_type type, uint64_t stream_id,
-			uint64_t frame_id)
-{
-	static const unsigned char head[FRAME_PREFIX + 5] = { 0, 0, 0, 0, 0, 0, 0, 0, FRAME_FIN };
-	size_t len = room_len < FRAME_PREFIX + (size_t)max ? room_len : FRAME_PREFIX + (size_t)max;
-	spop_writer w = { room, room, room + len, false };
-
-	if (len < sizeof head) {
-		w.overflow = true;
-		return w;
-	}
-	memcpy(room, head, sizeof head);
-	room[FRAME_PREFIX] = (uint8_t)type;
-	w.pos += sizeof head;
-	spop_put_varint(&w, stream_id);
-	spop_put_varint(&w, frame_id);
-	return w;
-}
-
-size_t frame_end(spop_writer *w)
-{
-	if (w->overflow)
-		return 0;
-	size_t len = (size_t)(w->pos - w->start);
-	put_u32be(w->start, (uint32_t)(len - FRAME_PREFIX));
-	return len;
-}

@@ -180,9 +180,3 @@ size_t spop_write_disconnect(const spop_session *s, unsigned char *room, size_t 
 	spop_put_str(&w, message);
 	return frame_end(&w);
 }
-
-spop_writer spop_ack_begin(const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
-			   uint64_t frame_id)
-{
-	return frame_begin(room, room_len, s->max_frame, FRAME_ACK, stream_id, frame_id);
-}

@@ -81,8 +81,12 @@ size_t spop_write_disconnect(const spop_session *s, unsigned char *room, size_t 
 			     slice message);
 
 /* An ACK is frame_begin() by this, then actions, then frame_end(). */
-spop_writer spop_ack_begin(const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
-			   uint64_t frame_id);
+static inline __attribute__((always_inline)) spop_writer spop_ack_begin(const spop_session *s, unsigned char *room, size_t room_len,
+									uint64_t stream_id, uint64_t frame_id)
+{
+	return frame_begin(room, room_len, s->max_frame, FRAME_ACK, stream_id, frame_id);
+}
+
 /* The head of a set-var action in scope txn; the value follows by one spop_put_*(). Names are literals below 240 bytes. */
 static inline __attribute__((always_inline)) void spop_ack_set(spop_writer *w, slice name)
 {

@@ -115,7 +115,7 @@ typedef struct spop_writer {
 	bool overflow;
 } spop_writer;
 
-static inline void spop_put_bytes(spop_writer *w, const void *bytes, size_t len)
+static inline __attribute__((always_inline)) void spop_put_bytes(spop_writer *w, const void *bytes, size_t len)
 {
 	if (w->overflow || len > (size_t)(w->end - w->pos)) {
 		w->overflow = true;
@@ -126,28 +126,29 @@ static inline void spop_put_bytes(spop_writer *w, const void *bytes, size_t len)
 	w->pos += len;
 }
 
-static inline void spop_put_u8(spop_writer *w, uint8_t byte)
+static inline __attribute__((always_inline)) void spop_put_u8(spop_writer *w, uint8_t byte)
 {
 	spop_put_bytes(w, &byte, 1);
 }
 
-static inline void spop_put_varint(spop_writer *w, uint64_t value)
+static inline __attribute__((always_inline)) void spop_put_varint(spop_writer *w, uint64_t value)
 {
 	unsigned char bytes[VARINT_MAX];
 
-	if (value < 240)
-		spop_put_u8(w, (uint8_t)value);
+	/* Nearly always; bytes that were just written one by one are slow to read as a word. */
+	if (!w->overflow && w->end - w->pos >= VARINT_MAX)
+		w->pos += varint_write(w->pos, value);
 	else
 		spop_put_bytes(w, bytes, varint_write(bytes, value));
 }
 
-static inline void spop_put_name(spop_writer *w, slice name)
+static inline __attribute__((always_inline)) void spop_put_name(spop_writer *w, slice name)
 {
 	spop_put_varint(w, name.len);
 	spop_put_bytes(w, name.ptr, name.len);
 }
 
-static inline void spop_put_bool(spop_writer *w, bool value)
+static inline __attribute__((always_inline)) void spop_put_bool(spop_writer *w, bool value)
 {
 	spop_put_u8(w, (uint8_t)(SPOP_BOOL | (value ? SPOP_TRUE : 0)));
 }
@@ -164,7 +165,7 @@ static inline void spop_put_int64(spop_writer *w, int64_t value)
 	spop_put_varint(w, (uint64_t)value);
 }
 
-static inline void spop_put_str(spop_writer *w, slice value)
+static inline __attribute__((always_inline)) void spop_put_str(spop_writer *w, slice value)
 {
 	/* Nearly all are short, and fit. */
 	if (value.len < 240 && !w->overflow && value.len + 2 <= (size_t)(w->end - w->pos)) {

@@ -122,7 +122,8 @@ static inline __attribute__((always_inline)) json_step value_at(slice doc, size_
 
 	*whole = false;
 	if (p[begin] == '"') {
-		json_hit h = json_skip_name(p, doc.len, begin + 1);
+		bool ascii;
+		json_hit h = json_skip_name(p, doc.len, begin + 1, &ascii);
 		*type = JSON_STRING;
 		if (h.stop != JSON_STOP_END)
 			return value_fault(h, why, at);
@@ -227,10 +228,11 @@ json_step json_next(json_iter *it, json_member *m)
 			return cut(it);
 	}
 	m->key = slice_of(NULL, 0);
+	m->ascii = false;
 	if (!it->array) {
 		if (p[at] != '"')
 			return bad(it, at, "a member's name in double quotes is expected");
-		json_hit h = json_skip_name((const unsigned char *)p, n, at + 1);
+		json_hit h = json_skip_name((const unsigned char *)p, n, at + 1, &m->ascii);
 		if (h.stop == JSON_STOP_CUT)
 			return cut(it);
 		if (h.stop != JSON_STOP_END)

@@ -42,6 +42,7 @@ typedef struct json_member {
 	slice key;   /* as written, without its quotes, escapes and all; empty in an array */
 	slice value; /* as written, with its quotes or brackets */
 	json_type type;
+	bool ascii;  /* the key is known to be ASCII without escapes; false: it may be all the same */
 } json_member;
 
 typedef struct json_iter {

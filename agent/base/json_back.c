@@ -81,6 +81,7 @@ static json_step value_back(json_back *it, size_t *at, json_member *m)
 			return bad(it, begin, "a value is expected");
 	}
 	m->value = slice_of(p + begin, end - begin);
+	m->ascii = false;
 	*at = begin;
 	return JSON_MEMBER;
 }

@@ -38,16 +38,20 @@ static inline __attribute__((always_inline)) __m128i json_stops(__m128i v)
 }
 #endif
 
-/* json_skip_string() for texts that are probably short, as names are: the first 16 bytes are looked at without a call. */
-static inline json_hit json_skip_name(const unsigned char *p, size_t n, size_t at)
+/* json_skip_string() for texts that are probably short, as names are: the first 16 bytes are looked at without a call. *ascii: they
+ * were all there is, and are plain ASCII without escapes. */
+static inline __attribute__((always_inline)) json_hit json_skip_name(const unsigned char *p, size_t n, size_t at, bool *ascii)
 {
+	*ascii = false;
 #if defined(__SSE2__)
 	if (n >= 16 && at <= n - 16) {
 		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + at));
 		unsigned stop = (unsigned)_mm_movemask_epi8(json_stops(v));
 		size_t end = at + (stop ? (size_t)__builtin_ctz(stop) : 0);
-		if (stop && p[end] == '"')
+		if (stop && p[end] == '"') {
+			*ascii = ((unsigned)_mm_movemask_epi8(v) & (stop - 1) & ~stop) == 0;
 			return (json_hit){ end, JSON_STOP_END };
+		}
 	}
 #endif
 	return json_skip_string(p, n, at);

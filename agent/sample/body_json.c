@@ -45,24 +45,31 @@ static void take_model(const json_member *m, bool exact, named *n)
 		named_add(n, exact, raw, name_fault(raw));
 }
 
-/* Most keys, told at a glance: their first two letters are neither those of "model" nor of "stream", nor an escape, and they
- * are plain ASCII. */
-static inline bool neither(slice key)
+static inline bool ascii(slice key)
 {
 	uint64_t all = 0, word;
 	size_t i = 0;
 
-	if (key.len >= 2 &&
-	    (key.ptr[1] == '\\' || (ascii_lower(key.ptr[0]) == 'm' && ascii_lower(key.ptr[1]) == 'o') ||
-	     (key.ptr[0] == 's' && key.ptr[1] == 't')))
-		return false;
 	for (; i + sizeof word <= key.len; i += sizeof word) {
 		memcpy(&word, key.ptr + i, sizeof word);
 		all |= word;
 	}
 	for (; i < key.len; i++)
 		all |= (unsigned char)key.ptr[i];
-	return (key.len == 0 || key.ptr[0] != '\\') && (all & 0x8080808080808080u) == 0;
+	return (all & 0x8080808080808080u) == 0;
+}
+
+/* Most keys, told at a glance: their first two letters are neither those of "model" nor of "stream", nor an escape, and they
+ * are plain ASCII. */
+static inline bool neither(const json_member *m)
+{
+	slice key = m->key;
+
+	if (key.len >= 2 &&
+	    (key.ptr[1] == '\\' || (ascii_lower(key.ptr[0]) == 'm' && ascii_lower(key.ptr[1]) == 'o') ||
+	     (key.ptr[0] == 's' && key.ptr[1] == 't')))
+		return false;
+	return (key.len == 0 || key.ptr[0] != '\\') && (m->ascii || ascii(key));
 }
 
 static __attribute__((noinline)) const char *take_either(const json_member *m, bool last, bool *said_stream, named *n)
@@ -92,7 +99,7 @@ static __attribute__((noinline)) const char *take_either(const json_member *m, b
  * that this one wins. NULL, or what is wrong with its key. */
 static inline const char *take(const json_member *m, bool last, bool *said_stream, named *n)
 {
-	return neither(m->key) ? NULL : take_either(m, last, said_stream, n);
+	return neither(m) ? NULL : take_either(m, last, said_stream, n);
 }
 
 static bool blank(slice s)

@@ -26,6 +26,12 @@ typedef struct seen {
 		} \
 	} while (0)
 
+static void check_ascii(const json_member *m)
+{
+	for (size_t i = 0; m->ascii && i < m->key.len; i++)
+		HOLDS((unsigned char)m->key.ptr[i] < 0x80 && m->key.ptr[i] != '\\');
+}
+
 static void forward(slice doc, seen *s)
 {
 	json_iter it;
@@ -34,6 +40,7 @@ static void forward(slice doc, seen *s)
 	s->count = 0;
 	json_iter_init(&it, doc);
 	while ((s->step = json_next(&it, &m)) == JSON_MEMBER && s->count < MEMBERS) {
+		check_ascii(&m);
 		s->key[s->count] = (size_t)(m.key.ptr - doc.ptr);
 		s->value[s->count] = (size_t)(m.value.ptr - doc.ptr);
 		s->end[s->count++] = (size_t)(m.value.ptr - doc.ptr) + m.value.len;
@@ -48,6 +55,7 @@ static void backward(slice doc, bool whole, seen *s)
 	s->count = 0;
 	json_back_init(&it, doc, whole);
 	while ((s->step = json_back_next(&it, &m)) == JSON_MEMBER && s->count < MEMBERS) {
+		check_ascii(&m);
 		s->key[s->count] = (size_t)(m.key.ptr - doc.ptr);
 		s->value[s->count] = (size_t)(m.value.ptr - doc.ptr);
 		s->end[s->count++] = (size_t)(m.value.ptr - doc.ptr) + m.value.len;

@@ -210,6 +210,32 @@ static void backslashes_are_counted_once(void)
 	CHECK(json_back_next(&it, &m) == JSON_DONE);
 }
 
+/* A key that is said to be ASCII is that, up to its last byte, and without escapes; short ones are known to be. */
+static void ascii_keys_are_known(void)
+{
+	static const char *const keys[] = { "model", "", "a", "temperature", "123456789012345", "mod\xc3\xa9", "\xc3\xa9", "12345678901234\xc3\xa9",
+					    "\\u006dodel", "a\\\"b", "mod\x80", "1234567890123456789" };
+	char doc[128];
+	json_iter it;
+	json_member m;
+
+	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
+		int len = snprintf(doc, sizeof doc, "{\"%s\":\"behind it more than sixteen bytes\"}", keys[i]);
+		json_iter_init(&it, slice_of(doc, (size_t)len));
+		CHECK(json_next(&it, &m) == JSON_MEMBER && slice_eq(m.key, slice_cstr(keys[i])));
+		bool plain = true;
+		for (const char *c = keys[i]; *c; c++)
+			plain = plain && (unsigned char)*c < 0x80 && *c != '\\';
+		CHECK(plain || !m.ascii);
+#if defined(__SSE2__)
+		CHECK(m.ascii == (plain && strlen(keys[i]) < 16));
+#endif
+	}
+	json_iter_init(&it, SLICE("[\"element of an array\"]"));
+	m.ascii = true;
+	CHECK(json_next(&it, &m) == JSON_MEMBER && !m.ascii);
+}
+
 static void the_place_of_a_fault_is_told(void)
 {
 	json_iter it;
@@ -337,6 +363,7 @@ int main(void)
 	RUN(levels_agree);
 	RUN(depth_has_a_limit);
 	RUN(backslashes_are_counted_once);
+	RUN(ascii_keys_are_known);
 	RUN(the_place_of_a_fault_is_told);
 	RUN(one_value_is_skipped);
 	RUN(text_is_decoded);

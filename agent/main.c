@@ -4,10 +4,10 @@
 #include <sys/prctl.h>
 #include <sysexits.h>
 
-#include "cli.h"
-#include "manual.h"
+#include "commands/cli.h"
+#include "commands/manual.h"
 #include "proc/master.h"
-#include "run.h"
+#include "serve/run.h"
 
 enum {
 	FLAGS_MAX = 64,
@@ -20,7 +20,16 @@ enum {
 
 /* The commands, as bits of own_flags[].of. */
 typedef enum command {
-	RUN = 1, CHECK = 2, EXPLAIN = 4, BACKENDS = 8, SAVINGS = 16, EXPORT = 32, IMPORT = 64, VERIFY = 128, PRUNE = 256, HEADROOM = 512,
+	RUN = 1,
+	CHECK = 2,
+	EXPLAIN = 4,
+	BACKENDS = 8,
+	SAVINGS = 16,
+	EXPORT = 32,
+	IMPORT = 64,
+	VERIFY = 128,
+	PRUNE = 256,
+	HEADROOM = 512,
 } command;
 
 static const struct {
@@ -64,7 +73,8 @@ static const struct {
 #define FLAG_AT(member) 0, offsetof(command_line, member)
 	{ "model", "NAME", EXPLAIN, TEXT_AT(ask.model), "the model, as if the body named it" },
 	{ "method", "METHOD", EXPLAIN, TEXT_AT(ask.method), "default POST; GET where there is neither model nor body" },
-	{ "path", "PATH", EXPLAIN, TEXT_AT(ask.path), "path and query string of the request; default /v1/chat/completions" },
+	{ "path", "PATH", EXPLAIN, TEXT_AT(ask.path),
+	  "path and query string of the request; default /v1/chat/completions" },
 	{ "header", "'K: V'", EXPLAIN, 0, 0, "a header of the request; may be given several times" },
 	{ "body", "FILE", EXPLAIN, TEXT_AT(ask.body), "the request's body; - reads standard input" },
 	{ "since", "TIME", SAVINGS | EXPORT, TEXT_AT(ledger.since),
@@ -97,8 +107,9 @@ static void usage(FILE *out)
 {
 	char text[256], previous[256] = "";
 
-	fprintf(out, "usage: spoa-llm COMMAND [-c FILE] [--OPTION VALUE ...]\n\n"
-		     "Tells HAProxy, over SPOP, which backend and whose credential serves an LLM request.\n\ncommands:\n");
+	fprintf(out,
+		"usage: spoa-llm COMMAND [-c FILE] [--OPTION VALUE ...]\n\n"
+		"Tells HAProxy, over SPOP, which backend and whose credential serves an LLM request.\n\ncommands:\n");
 	for (size_t i = 0; i < COMMANDS; i++)
 		fprintf(out, "  %-15s  %s\n", commands[i].name, commands[i].help);
 	fprintf(out, "\n  -c, --config FILE   configuration (JSON); default " CONFIG_FILE ", if there is one\n"
@@ -109,7 +120,8 @@ static void usage(FILE *out)
 		if (strcmp(text, previous) != 0)
 			fprintf(out, "\n%s:\n", text);
 		snprintf(previous, sizeof previous, "%s", text);
-		snprintf(flag, sizeof flag, "--%s%s%s", own_flags[i].name, own_flags[i].arg ? " " : "", own_flags[i].arg ? own_flags[i].arg : "");
+		snprintf(flag, sizeof flag, "--%s%s%s", own_flags[i].name, own_flags[i].arg ? " " : "",
+			 own_flags[i].arg ? own_flags[i].arg : "");
 		fprintf(out, "  %-18s  %s\n", flag, own_flags[i].help);
 	}
 	fprintf(out, "\noptions, by flag, by variable, or in the file (in this order):\n");
@@ -117,9 +129,10 @@ static void usage(FILE *out)
 		char flag[64], variable[64];
 		option_flag(&options[i], flag, sizeof flag);
 		option_variable(&options[i], variable, sizeof variable);
-		fprintf(out, "  --%s%s%s\n      %s.\n      file: \"%s\", variable: %s%s%s\n", flag, options[i].arg ? " " : "",
-			options[i].arg ? options[i].arg : "", options[i].help, options[i].key, variable,
-			options[i].fallback ? ", default: " : "", options[i].fallback ? options[i].fallback : "");
+		fprintf(out, "  --%s%s%s\n      %s.\n      file: \"%s\", variable: %s%s%s\n", flag,
+			options[i].arg ? " " : "", options[i].arg ? options[i].arg : "", options[i].help,
+			options[i].key, variable, options[i].fallback ? ", default: " : "",
+			options[i].fallback ? options[i].fallback : "");
 	}
 }
 
@@ -138,8 +151,8 @@ static void table(FILE *out)
 		fprintf(out, "command\t%s\t%s\n", commands[i].name, commands[i].help);
 	for (size_t i = 0; i < OWN_FLAGS; i++) {
 		list_commands(own_flags[i].of, text, sizeof text);
-		fprintf(out, "flag\t%s\t%s\t%s\t%s\n", own_flags[i].name, own_flags[i].arg ? own_flags[i].arg : "", text,
-			own_flags[i].help);
+		fprintf(out, "flag\t%s\t%s\t%s\t%s\n", own_flags[i].name, own_flags[i].arg ? own_flags[i].arg : "",
+			text, own_flags[i].help);
 	}
 	manual_options(out);
 }
@@ -166,11 +179,12 @@ static void fill_long_options(struct option out[LONGS_MAX], char (*names)[64])
 	for (; n < sizeof common / sizeof common[0]; n++)
 		out[n] = common[n];
 	for (size_t i = 0; i < OWN_FLAGS; i++, n++)
-		out[n] = (struct option){ own_flags[i].name, own_flags[i].arg ? required_argument : no_argument, NULL, OWN_BASE + (int)i };
+		out[n] = (struct option){ own_flags[i].name, own_flags[i].arg ? required_argument : no_argument, NULL,
+					  OWN_BASE + (int)i };
 	for (size_t i = 0; i < options_count && n < LONGS_MAX - 1; i++, n++) {
 		option_flag(&options[i], names[i], sizeof names[i]);
-		out[n] = (struct option){ names[i], options[i].type == OPTION_BOOL ? no_argument : required_argument, NULL,
-					  OPTION_BASE + (int)i };
+		out[n] = (struct option){ names[i], options[i].type == OPTION_BOOL ? no_argument : required_argument,
+					  NULL, OPTION_BASE + (int)i };
 	}
 	out[n] = (struct option){ NULL, 0, NULL, 0 };
 }
@@ -231,11 +245,18 @@ static int parse(int argc, char **argv, command_line *line)
 	opterr = 0;
 	while ((flag = getopt_long(argc, argv, ":c:hV", longs, NULL)) != -1) {
 		switch (flag) {
-		case FLAG_HELP: return help(optarg);
-		case FLAG_VERSION: puts("spoa-llm " SPOA_LLM_VERSION); return -1;
-		case FLAG_CONFIG: line->file = optarg; break;
-		case ':': return wrong("a value is missing after", argv[optind - 1]);
-		case '?': return wrong("unknown or ambiguous flag", argv[optind - 1]);
+		case FLAG_HELP:
+			return help(optarg);
+		case FLAG_VERSION:
+			puts("spoa-llm " SPOA_LLM_VERSION);
+			return -1;
+		case FLAG_CONFIG:
+			line->file = optarg;
+			break;
+		case ':':
+			return wrong("a value is missing after", argv[optind - 1]);
+		case '?':
+			return wrong("unknown or ambiguous flag", argv[optind - 1]);
 		default:
 			if (flag >= OWN_BASE) {
 				own[flag - OWN_BASE] = true;
@@ -246,8 +267,8 @@ static int parse(int argc, char **argv, command_line *line)
 			}
 			if (line->flags_count == FLAGS_MAX)
 				return wrong("too many flags", NULL);
-			line->flags[line->flags_count++] =
-				(option_text){ &options[flag - OPTION_BASE], optarg ? optarg : "true" };
+			line->flags[line->flags_count++] = (option_text){ &options[flag - OPTION_BASE],
+									  optarg ? optarg : "true" };
 			break;
 		}
 	}
@@ -257,7 +278,8 @@ static int parse(int argc, char **argv, command_line *line)
 		if (!own[i] || (own_flags[i].of & (int)line->command))
 			continue;
 		list_commands(own_flags[i].of, of, sizeof of);
-		fprintf(stderr, "spoa-llm: --%s belongs to %s, not to %s\ntry: spoa-llm --help\n", own_flags[i].name, of, line->name);
+		fprintf(stderr, "spoa-llm: --%s belongs to %s, not to %s\ntry: spoa-llm --help\n", own_flags[i].name,
+			of, line->name);
 		rc = EX_USAGE;
 	}
 	line->ask.json = line->ledger.json;
@@ -303,16 +325,36 @@ int main(int argc, char **argv)
 		return err_of_memory(&e) ? EX_OSERR : EX_CONFIG;
 	}
 	switch (line.command) {
-	case RUN: rc = run(&c, line.flags, line.flags_count, &master); break;
-	case CHECK: rc = command_check(&c); break;
-	case EXPLAIN: rc = command_explain(&c, &line.ask); break;
-	case BACKENDS: rc = command_backends(&c); break;
-	case SAVINGS: rc = command_savings(&c, &line.ledger); break;
-	case EXPORT: rc = command_ledger_export(&c, &line.ledger); break;
-	case IMPORT: rc = command_ledger_import(&c, &line.ledger); break;
-	case VERIFY: rc = command_ledger_verify(&c, &line.ledger); break;
-	case PRUNE: rc = command_ledger_prune(&c, &line.ledger); break;
-	case HEADROOM: rc = command_ledger_headroom(&c, &line.ledger); break;
+	case RUN:
+		rc = run(&c, line.flags, line.flags_count, &master);
+		break;
+	case CHECK:
+		rc = command_check(&c);
+		break;
+	case EXPLAIN:
+		rc = command_explain(&c, &line.ask);
+		break;
+	case BACKENDS:
+		rc = command_backends(&c);
+		break;
+	case SAVINGS:
+		rc = command_savings(&c, &line.ledger);
+		break;
+	case EXPORT:
+		rc = command_ledger_export(&c, &line.ledger);
+		break;
+	case IMPORT:
+		rc = command_ledger_import(&c, &line.ledger);
+		break;
+	case VERIFY:
+		rc = command_ledger_verify(&c, &line.ledger);
+		break;
+	case PRUNE:
+		rc = command_ledger_prune(&c, &line.ledger);
+		break;
+	case HEADROOM:
+		rc = command_ledger_headroom(&c, &line.ledger);
+		break;
 	}
 	config_deinit(&c);
 	return rc;

@@ -26,8 +26,8 @@ static inline bool err_false(void)
 	return false;
 }
 
-/* Always false, so that a function can `return err_set(e, ...)`. A macro, since neither compiler nor analyser looks into a
- * function of variable arguments, and each would think that it may be true. */
+/* Always false, so that a function can `return err_set(e, ...)`. A macro, since neither compiler nor analyser looks
+ * into a function of variable arguments, and each would think that it may be true. */
 #define err_set(...) (err_write(__VA_ARGS__), err_false())
 
 /* Wherever there is no memory, the text ends by saying so. */

@@ -15,10 +15,10 @@ enum {
 	CROWDED_WAIT_MS = 1, /* until descriptors that are on their way have arrived */
 };
 
-typedef union control {
+typedef union ancillary {
 	struct cmsghdr align;
 	char room[CMSG_SPACE(FDPASS_MAX * sizeof(int))];
-} control;
+} ancillary;
 
 /* ---- time */
 
@@ -74,9 +74,13 @@ static ssize_t send_some(int sock, struct msghdr *m, int64_t deadline, err *e)
 bool fdpass_send(int sock, uint8_t type, slice body, const int *fds, size_t fds_count, int timeout_ms, err *e)
 {
 	int64_t deadline = deadline_of(timeout_ms);
-	unsigned char head[HEAD] = { type, (unsigned char)fds_count, (unsigned char)(body.len >> 24),
-				     (unsigned char)(body.len >> 16), (unsigned char)(body.len >> 8), (unsigned char)body.len };
-	control c;
+	unsigned char head[HEAD] = { type,
+				     (unsigned char)fds_count,
+				     (unsigned char)(body.len >> 24),
+				     (unsigned char)(body.len >> 16),
+				     (unsigned char)(body.len >> 8),
+				     (unsigned char)body.len };
+	ancillary c;
 	size_t sent = 0;
 
 	if (fds_count > FDPASS_MAX || body.len > FDPASS_BODY_MAX)
@@ -140,9 +144,11 @@ static fdpass_result receive_exactly(int sock, void *room, size_t len, fdpass_me
 	size_t got = 0;
 
 	while (got < len) {
-		control c;
+		ancillary c;
 		struct iovec part = { (char *)room + got, len - got };
-		struct msghdr from = { .msg_iov = &part, .msg_iovlen = 1, .msg_control = c.room, .msg_controllen = sizeof c.room };
+		struct msghdr from = {
+			.msg_iov = &part, .msg_iovlen = 1, .msg_control = c.room, .msg_controllen = sizeof c.room
+		};
 		ssize_t n = recvmsg(sock, &from, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
 		if (n < 0 && errno == EINTR)
 			continue;

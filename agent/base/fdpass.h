@@ -9,14 +9,14 @@
 #include "base/err.h"
 
 enum {
-	FDPASS_MAX = 8,               /* descriptors in one message */
-	FDPASS_BODY_MAX = 256 << 20,  /* bytes of one body: more is no message of ours */
+	FDPASS_MAX = 8,              /* descriptors in one message */
+	FDPASS_BODY_MAX = 256 << 20, /* bytes of one body: more is no message of ours */
 };
 
 typedef struct fdpass_message {
 	uint8_t type;
-	buf body;              /* owned */
-	int fds[FDPASS_MAX];   /* owned; close-on-exec */
+	buf body;            /* owned */
+	int fds[FDPASS_MAX]; /* owned; close-on-exec */
 	size_t fds_count;
 } fdpass_message;
 

@@ -9,8 +9,8 @@
 static hash_key own;
 static pthread_once_t drawn = PTHREAD_ONCE_INIT;
 
-/* Early in a machine's start, or by a filter of system calls, there may be nothing to draw yet: the kernel has left 16 random bytes
- * with each program it started, too. */
+/* Early in a machine's start, or by a filter of system calls, there may be nothing to draw yet: the kernel has left 16
+ * random bytes with each program it started, too. */
 static void draw(void)
 {
 	if (getrandom(&own, sizeof own, GRND_NONBLOCK) == (ssize_t)sizeof own)

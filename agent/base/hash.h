@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The hash of every table whose keys others choose: SipHash-1-3 (Aumasson, Bernstein: "SipHash: a fast short-input PRF") by a
- * key that each process draws for itself. Nobody outside can make names that collide in it. */
+ * The hash of every table whose keys others choose: SipHash-1-3 (Aumasson, Bernstein: "SipHash: a fast short-input
+ * PRF") by a key that each process draws for itself. Nobody outside can make names that collide in it. */
 #ifndef BASE_HASH_H
 #define BASE_HASH_H
 

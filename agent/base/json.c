@@ -112,9 +112,10 @@ static json_step value_fault(json_hit h, const char **why, size_t *at)
 	return JSON_BAD;
 }
 
-/* One value at `*at`, which is inside of the slice. On JSON_CUT, *whole: a number or literal that ends where the slice does. */
-static inline __attribute__((always_inline)) json_step value_at(slice doc, size_t *at, slice *value, json_type *type, bool *whole,
-								const char **why)
+/* One value at `*at`, which is inside of the slice. On JSON_CUT, *whole: a number or literal that ends where the slice
+ * does. */
+static inline __attribute__((always_inline)) json_step value_at(slice doc, size_t *at, slice *value, json_type *type,
+								bool *whole, const char **why)
 {
 	const unsigned char *p = (const unsigned char *)doc.ptr;
 	size_t begin = *at, end = begin;

@@ -42,7 +42,7 @@ typedef struct json_member {
 	slice key;   /* as written, without its quotes, escapes and all; empty in an array */
 	slice value; /* as written, with its quotes or brackets */
 	json_type type;
-	bool ascii;  /* the key is known to be ASCII without escapes; false: it may be all the same */
+	bool ascii; /* the key is known to be ASCII without escapes; false: it may be all the same */
 } json_member;
 
 typedef struct json_iter {
@@ -57,8 +57,9 @@ typedef struct json_iter {
 void json_iter_init(json_iter *it, slice doc);
 json_step json_next(json_iter *it, json_member *member);
 
-/* Skips one value of any kind at offset `*at` of `doc`, after white space. JSON_MEMBER: *value and *type are set and *at is
- * behind it. A number or literal that touches the end of `doc` counts as whole. JSON_CUT, JSON_BAD: *at is where. */
+/* Skips one value of any kind at offset `*at` of `doc`, after white space. JSON_MEMBER: *value and *type are set and
+ * *at is behind it. A number or literal that touches the end of `doc` counts as whole. JSON_CUT, JSON_BAD: *at is
+ * where. */
 json_step json_value(slice doc, size_t *at, slice *value, json_type *type);
 
 /* Backward over the object that `window` ends with, before white space: the last member comes first. `window` is the
@@ -76,7 +77,7 @@ json_step json_value(slice doc, size_t *at, slice *value, json_type *type);
  * For a document that is not valid the scan checks what the forward one checks, as far as the window reaches. */
 typedef struct json_back {
 	slice window;
-	size_t at;       /* bytes of the window not yet looked at; or the offset of the wrong byte */
+	size_t at; /* bytes of the window not yet looked at; or the offset of the wrong byte */
 	const char *why;
 	unsigned char state;
 	bool whole;
@@ -100,8 +101,8 @@ json_text_status json_text(slice raw, char *buf, size_t cap, size_t *len);
 /* Whether a key, as written, means exactly `name` (plain ASCII, not empty). */
 bool json_key_is(slice key, slice name);
 
-/* How a key relates to `name` (plain lower-case ASCII, 1 to 16 bytes) for parsers that differ: Go's, .NET's and others fold
- * case, C strings end at a NUL. */
+/* How a key relates to `name` (plain lower-case ASCII, 1 to 16 bytes) for parsers that differ: Go's, .NET's and others
+ * fold case, C strings end at a NUL. */
 typedef enum json_key_match {
 	JSON_KEY_OTHER,
 	JSON_KEY_SAME,

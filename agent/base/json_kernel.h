@@ -4,12 +4,12 @@
  *   K(name)   name with the level's suffix
  *   TARGET    function attribute that allows the level's instructions
  *   K(block)  64 bytes in registers; K(load) from any address, and a mask (bit i: byte i) of each kind of byte:
- *             K(quotes) K(slashes) K(opens) K(closes) K(ctrls) K(odds); K(prefix_xor) of a mask. K(stops): not 0 where the
- *             block has any of the first two or a control character, which SSE and AVX2 tell by one mask instead of three.
+ *             K(quotes) K(slashes) K(opens) K(closes) K(ctrls) K(odds); K(prefix_xor) of a mask. K(stops): not 0 where
+ * the block has any of the first two or a control character, which SSE and AVX2 tell by one mask instead of three.
  *
- * Every scan is given at least BLOCK bytes. Its last block overlaps what was already looked at: its masks are shifted by
- * `old` so that only the new bytes are left, and no byte outside of the slice is read. The steps are inlined twice, for
- * `old` == 0 and for the last block. Each returns true when the scan is over, with the answer in *h. */
+ * Every scan is given at least BLOCK bytes. Its last block overlaps what was already looked at: its masks are shifted
+ * by `old` so that only the new bytes are left, and no byte outside of the slice is read. The steps are inlined twice,
+ * for `old` == 0 and for the last block. Each returns true when the scan is over, with the answer in *h. */
 #define STEP TARGET static inline __attribute__((always_inline)) bool
 
 STEP K(string_step)(K(block) b, size_t at, size_t old, uint64_t *carry, json_hit *h)

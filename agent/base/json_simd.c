@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Each level turns 64 bytes into one 64-bit mask for each kind of byte that matters; json_kernel.h does the rest with
- * those masks, the same for all levels. The idea is simdjson's (Langdale and Lemire, "Parsing Gigabytes of JSON per Second");
- * less is needed here, because nothing is indexed: only the ends of strings and values are looked for. */
+ * those masks, the same for all levels. The idea is simdjson's (Langdale and Lemire, "Parsing Gigabytes of JSON per
+ * Second"); less is needed here, because nothing is indexed: only the ends of strings and values are looked for. */
 #include "base/json_simd.h"
 
 #include <stdatomic.h>
@@ -43,7 +43,8 @@ typedef struct nested_state {
 /* The bytes of a block that a backslash escapes. *carry: in, the first byte is escaped; out, the first byte of the next
  * block is. A run of backslashes escapes every second byte from its second on: subtracting the run's starts from the
  * odd bits makes a borrow ripple through each run, which marks that without a loop (simdjson's json_escape_scanner).
- * The carry is taken from the run at the block's end alone, so that no block waits for the arithmetic of the one before. */
+ * The carry is taken from the run at the block's end alone, so that no block waits for the arithmetic of the one
+ * before. */
 INLINE uint64_t escaped(uint64_t slash, uint64_t *carry)
 {
 	const uint64_t odd = 0xAAAAAAAAAAAAAAAAu;
@@ -57,8 +58,8 @@ INLINE uint64_t escaped(uint64_t slash, uint64_t *carry)
 	return codes ^ (slash | in);
 }
 
-/* The length of the run of backslashes that ends before p[at], modulo 2. *run remembers where the last run seen begins, so
- * that a text of nothing but backslashes is not counted again for every block. */
+/* The length of the run of backslashes that ends before p[at], modulo 2. *run remembers where the last run seen begins,
+ * so that a text of nothing but backslashes is not counted again for every block. */
 INLINE uint64_t run_length(const unsigned char *p, size_t at, size_t *run)
 {
 	if (*run >= at) {
@@ -98,8 +99,9 @@ INLINE block_portable load_portable(const unsigned char *p)
 	return b;
 }
 
-/* The bytes that are c after the bits outside of `keep` are cleared and those of `set` are set. The addition carries into a
- * byte's highest bit unless the seven below are 0, and never beyond; the product gathers the eight highest bits. */
+/* The bytes that are c after the bits outside of `keep` are cleared and those of `set` are set. The addition carries
+ * into a byte's highest bit unless the seven below are 0, and never beyond; the product gathers the eight highest bits.
+ */
 INLINE uint64_t equal_portable(block_portable b, unsigned keep, unsigned set, unsigned c)
 {
 	const uint64_t low = EACH_BYTE(0x7f);
@@ -113,14 +115,13 @@ INLINE uint64_t equal_portable(block_portable b, unsigned keep, unsigned set, un
 	return mask;
 }
 
-/* 1: may stand outside of strings. White space, brackets, the quote, ',', ':', and what numbers, true, false, null, NaN and
- * Infinity are made of. */
+/* 1: may stand outside of strings. White space, brackets, the quote, ',', ':', and what numbers, true, false, null, NaN
+ * and Infinity are made of. */
 static const unsigned char even_bytes[256] = {
-	['\t'] = 1, ['\n'] = 1, ['\r'] = 1, [' '] = 1, ['"'] = 1, ['+'] = 1, [','] = 1, ['-'] = 1, ['.'] = 1,
-	['0'] = 1,  ['1'] = 1,  ['2'] = 1,  ['3'] = 1, ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1,
-	['9'] = 1,  [':'] = 1,  ['['] = 1,  [']'] = 1, ['{'] = 1, ['}'] = 1, ['E'] = 1, ['I'] = 1, ['N'] = 1,
-	['a'] = 1,  ['e'] = 1,  ['f'] = 1,  ['i'] = 1, ['l'] = 1, ['n'] = 1, ['r'] = 1, ['s'] = 1, ['t'] = 1,
-	['u'] = 1,  ['y'] = 1,
+	['\t'] = 1, ['\n'] = 1, ['\r'] = 1, [' '] = 1, ['"'] = 1, ['+'] = 1, [','] = 1, ['-'] = 1, ['.'] = 1, ['0'] = 1,
+	['1'] = 1,  ['2'] = 1,  ['3'] = 1,  ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1, ['9'] = 1, [':'] = 1,
+	['['] = 1,  [']'] = 1,  ['{'] = 1,  ['}'] = 1, ['E'] = 1, ['I'] = 1, ['N'] = 1, ['a'] = 1, ['e'] = 1, ['f'] = 1,
+	['i'] = 1,  ['l'] = 1,  ['n'] = 1,  ['r'] = 1, ['s'] = 1, ['t'] = 1, ['u'] = 1, ['y'] = 1,
 };
 
 INLINE uint64_t odds_portable(block_portable b)
@@ -157,10 +158,9 @@ INLINE uint64_t prefix_xor_portable(uint64_t m)
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/* Which bytes stand outside of strings: one bit for each high nibble that has any; a byte is "even" when the entries of both
- * its nibbles share a bit. A byte >= 0x80 finds 0 in the low table (pshufb's rule), so it is odd. */
-#define NIBBLE_LOW                                                                                             \
-	0x06, 0x24, 0x46, 0x44, 0x44, 0x6c, 0x24, 0x04, 0x04, 0x6d, 0x05, 0x52, 0x22, 0x53, 0x2a, 0x00
+/* Which bytes stand outside of strings: one bit for each high nibble that has any; a byte is "even" when the entries of
+ * both its nibbles share a bit. A byte >= 0x80 finds 0 in the low table (pshufb's rule), so it is odd. */
+#define NIBBLE_LOW 0x06, 0x24, 0x46, 0x44, 0x44, 0x6c, 0x24, 0x04, 0x04, 0x6d, 0x05, 0x52, 0x22, 0x53, 0x2a, 0x00
 #define NIBBLE_HIGH 0x01, 0x00, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0, 0, 0, 0, 0, 0, 0, 0
 
 /* ------------------------------------------------------------------------------------------------ SSE4.2 */
@@ -175,7 +175,8 @@ typedef struct block_sse4 {
 INLINE_TARGET block_sse4 load_sse4(const unsigned char *p)
 {
 	const __m128i *v = (const __m128i *)(const void *)p;
-	return (block_sse4){ { _mm_loadu_si128(v), _mm_loadu_si128(v + 1), _mm_loadu_si128(v + 2), _mm_loadu_si128(v + 3) } };
+	return (block_sse4){ { _mm_loadu_si128(v), _mm_loadu_si128(v + 1), _mm_loadu_si128(v + 2),
+			       _mm_loadu_si128(v + 3) } };
 }
 
 INLINE_TARGET uint64_t mask_sse4(__m128i a, __m128i b, __m128i c, __m128i d)
@@ -299,7 +300,8 @@ INLINE_TARGET uint64_t prefix_xor_avx2(uint64_t m)
 
 INLINE_TARGET __m256i stop_avx2(__m256i v)
 {
-	__m256i text = _mm256_or_si256(_mm256_cmpeq_epi8(v, _mm256_set1_epi8('"')), _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\')));
+	__m256i text = _mm256_or_si256(_mm256_cmpeq_epi8(v, _mm256_set1_epi8('"')),
+				       _mm256_cmpeq_epi8(v, _mm256_set1_epi8('\\')));
 	return _mm256_or_si256(text, _mm256_cmpeq_epi8(_mm256_min_epu8(v, _mm256_set1_epi8(0x1f)), v));
 }
 
@@ -324,7 +326,7 @@ INLINE_TARGET bool stops_avx2(block_avx2 v)
 /* ------------------------------------------------------------------------------------------------ AVX-512 */
 
 #define TARGET __attribute__((target("avx512f,avx512bw,avx2,pclmul,popcnt,bmi,bmi2")))
-#define INLINE_TARGET                                                                                          \
+#define INLINE_TARGET \
 	static inline __attribute__((always_inline, target("avx512f,avx512bw,avx2,pclmul,popcnt,bmi,bmi2")))
 
 typedef struct block_avx512 {
@@ -426,7 +428,8 @@ const char *json_level_name(void)
 	return json_kernel_now()->name;
 }
 
-/* Bytes that do not fill one block: a copy does, with spaces behind it, which mean nothing inside or outside of strings. */
+/* Bytes that do not fill one block: a copy does, with spaces behind it, which mean nothing inside or outside of
+ * strings. */
 static __attribute__((noinline)) json_hit skip_short(json_skip skip, const unsigned char *p, size_t n, size_t at)
 {
 	unsigned char pad[BLOCK];

@@ -38,9 +38,10 @@ static inline __attribute__((always_inline)) __m128i json_stops(__m128i v)
 }
 #endif
 
-/* json_skip_string() for texts that are probably short, as names are: the first 16 bytes are looked at without a call. *ascii: they
- * were all there is, and are plain ASCII without escapes. */
-static inline __attribute__((always_inline)) json_hit json_skip_name(const unsigned char *p, size_t n, size_t at, bool *ascii)
+/* json_skip_string() for texts that are probably short, as names are: the first 16 bytes are looked at without a call.
+ * *ascii: they were all there is, and are plain ASCII without escapes. */
+static inline __attribute__((always_inline)) json_hit json_skip_name(const unsigned char *p, size_t n, size_t at,
+								     bool *ascii)
 {
 	*ascii = false;
 #if defined(__SSE2__)

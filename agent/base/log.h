@@ -17,9 +17,9 @@ typedef enum log_level { LOG_DEBUG, LOG_INFO, LOG_WARN, LOG_ERROR } log_level;
 typedef enum log_format { LOG_KV, LOG_JSON } log_format;
 
 enum {
-	LOG_BURST = 10,      /* lines of one event name a second */
-	LOG_LINE_MAX = 4096, /* bytes of a line: what a pipe takes whole */
-	LOG_VALUE_MAX = 1024,/* bytes of one value */
+	LOG_BURST = 10,       /* lines of one event name a second */
+	LOG_LINE_MAX = 4096,  /* bytes of a line: what a pipe takes whole */
+	LOG_VALUE_MAX = 1024, /* bytes of one value */
 };
 
 typedef struct log_field {

@@ -18,7 +18,10 @@ typedef struct slice {
 /* A string literal as a slice, without its NUL. */
 #define SLICE(literal) ((slice){ "" literal, sizeof(literal) - 1 })
 /* The same where C wants a constant initializer. */
-#define SLICE_INIT(literal) { "" literal, sizeof(literal) - 1 }
+#define SLICE_INIT(literal) \
+	{ \
+		"" literal, sizeof(literal) - 1 \
+	}
 
 static inline slice slice_of(const void *ptr, size_t len)
 {

@@ -71,8 +71,8 @@ size_t decision_ack_room(const decision *d)
 	return ACK_FIXED + d->backend.len + d->credential.len + d->route_name.len + d->model.len;
 }
 
-size_t decision_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len,
-		    uint64_t stream_id, uint64_t frame_id, bool *fell_back)
+size_t decision_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
+		    uint64_t frame_id, bool *fell_back)
 {
 	spop_writer w = spop_ack_begin(s, room, room_len, stream_id, frame_id);
 	set_all(&w, d);

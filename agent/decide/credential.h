@@ -46,7 +46,8 @@ typedef struct secret {
 		uint64_t ino, dev;
 		int64_t size;
 		bool exists;
-		bool failed; /* it could not be read for a reason that may pass without its changing: to be tried again */
+		bool failed; /* it could not be read for a reason that may pass without its changing: to be tried again
+			      */
 	} stamp;
 } secret;
 

@@ -33,16 +33,16 @@ const refusal_info *refusal_describe(refusal r);
 /* Slices point into the policy, the request or static text, and live as long as those. */
 typedef struct decision {
 	refusal refusal;
-	const route *route;      /* NULL: legacy */
+	const route *route; /* NULL: legacy */
 	slice route_name;
-	const upstream *upstream;/* NULL where refused before one was chosen */
+	const upstream *upstream; /* NULL where refused before one was chosen */
 	slice backend;
-	protocol caller;         /* whose error shape the client understands */
-	bool replace;            /* the client's credential is replaced */
-	auth_header header;      /* where `replace` */
-	slice credential;        /* where `replace`; SECRET: goes into the ACK and nowhere else */
-	bool ask_again;          /* refused, but HAProxy holds more of the body than it has shown */
-	const char *problem;     /* for the operator: why it was refused; static text or NULL */
+	protocol caller;     /* whose error shape the client understands */
+	bool replace;        /* the client's credential is replaced */
+	auth_header header;  /* where `replace` */
+	slice credential;    /* where `replace`; SECRET: goes into the ACK and nowhere else */
+	bool ask_again;      /* refused, but HAProxy holds more of the body than it has shown */
+	const char *problem; /* for the operator: why it was refused; static text or NULL */
 	model_result model;
 } decision;
 
@@ -54,8 +54,8 @@ extern const char *const stripped_headers[];
 
 /* The ACK of one decision in `room`. When it does not fit the agreed frame size, the ACK is the refusal
  * REFUSE_GATEWAY instead (`*fell_back` says so), and that one fits every frame. Bytes written. */
-size_t decision_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len,
-		    uint64_t stream_id, uint64_t frame_id, bool *fell_back);
+size_t decision_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
+		    uint64_t frame_id, bool *fell_back);
 
 /* Bytes of room that decision_ack() needs at most for this decision. */
 size_t decision_ack_room(const decision *d);

@@ -11,9 +11,9 @@
 #include "decide/upstream.h"
 
 enum {
-	ROUTES_MAX = 1024,     /* entries of a route table */
-	ROUTE_NAME_MAX = 64,   /* bytes of a route's name */
-	ROUTE_PREFIX_MAX = 256,/* bytes of a model prefix: no model is longer */
+	ROUTES_MAX = 1024,      /* entries of a route table */
+	ROUTE_NAME_MAX = 64,    /* bytes of a route's name */
+	ROUTE_PREFIX_MAX = 256, /* bytes of a model prefix: no model is longer */
 };
 
 typedef enum protocol { PROTOCOL_OPENAI, PROTOCOL_ANTHROPIC, PROTOCOL_GEMINI, PROTOCOLS } protocol;
@@ -23,15 +23,15 @@ const char *protocol_name(protocol p);
 /* Strings are owned. */
 typedef struct route {
 	char *name;
-	char *prefix;         /* lower case; "*" is the catch-all */
+	char *prefix; /* lower case; "*" is the catch-all */
 	protocol protocol;
 	char *upstream_given; /* the text of `upstream`; NULL: the protocol's target */
 	upstream own;         /* `upstream_given` taken apart; its url is NULL where that could not be done */
 	char *backend_given;  /* NULL: the upstream's own */
 	credential auth;
-	char *reference_model;/* NULL: none */
+	char *reference_model; /* NULL: none */
 	bool enabled;
-	unsigned slot;        /* of its counters (net/counters.h), given by whoever made the table; 0: none of its own */
+	unsigned slot; /* of its counters (net/counters.h), given by whoever made the table; 0: none of its own */
 } route;
 
 /* The operator's table, shared by every policy made from it. */

@@ -4,27 +4,27 @@
 #include <stddef.h>
 
 /* The arguments in the order of spoe.conf: name, what becomes of the value, field of llm_request. */
-#define ARGUMENTS(X)                                     \
-	X("id", BYTES, id)                               \
-	X("method", BYTES, method)                       \
-	X("path", BYTES, sample.path)                    \
-	X("model_param", BYTES, sample.model_param)      \
-	X("ctype", BYTES, sample.ctype)                  \
-	X("cenc", BYTES, sample.cenc)                    \
-	X("body", BYTES, sample.body)                    \
-	X("tail", BYTES, sample.tail)                    \
-	X("buffered", UINT, sample.buffered)             \
-	X("length", UINT, sample.length)                 \
-	X("sized", TRUTH, sample.sized)                  \
-	X("upgrade", TRUTH, sample.upgrade)              \
-	X("ua", BYTES, user_agent)                       \
-	X("x_api_key", TRUTH, x_api_key)                 \
-	X("api_key", TRUTH, api_key)                     \
-	X("x_goog_api_key", TRUTH, x_goog_api_key)       \
+#define ARGUMENTS(X) \
+	X("id", BYTES, id) \
+	X("method", BYTES, method) \
+	X("path", BYTES, sample.path) \
+	X("model_param", BYTES, sample.model_param) \
+	X("ctype", BYTES, sample.ctype) \
+	X("cenc", BYTES, sample.cenc) \
+	X("body", BYTES, sample.body) \
+	X("tail", BYTES, sample.tail) \
+	X("buffered", UINT, sample.buffered) \
+	X("length", UINT, sample.length) \
+	X("sized", TRUTH, sample.sized) \
+	X("upgrade", TRUTH, sample.upgrade) \
+	X("ua", BYTES, user_agent) \
+	X("x_api_key", TRUTH, x_api_key) \
+	X("api_key", TRUTH, api_key) \
+	X("x_goog_api_key", TRUTH, x_goog_api_key) \
 	X("anthropic_version", TRUTH, anthropic_version) \
-	X("bearer_sk_ant", TRUTH, bearer_sk_ant)         \
-	X("model_hint", BYTES, sample.model_hint)        \
-	X("project", BYTES, project)                     \
+	X("bearer_sk_ant", TRUTH, bearer_sk_ant) \
+	X("model_hint", BYTES, sample.model_hint) \
+	X("project", BYTES, project) \
 	X("client", BYTES, client)
 
 /* ---- any message */
@@ -57,7 +57,8 @@ static void set(llm_request *r, slice name, const spop_value *v)
 /* ---- a message as our spoe.conf makes it
  *
  * Then each name is compared with one that is known when this is compiled, and each value has one of two types. Each
- * take_*() has read a value that is its argument's and returns what is behind it, or has done nothing and returns NULL. */
+ * take_*() has read a value that is its argument's and returns what is behind it, or has done nothing and returns NULL.
+ */
 
 typedef const unsigned char *bytes;
 
@@ -73,8 +74,8 @@ ALWAYS_INLINE uint64_t differ(bytes a, const char *b, size_t at, size_t n)
 	return x ^ y;
 }
 
-/* memcmp(a, b, len) == 0 of a name of 2 to 24 bytes whose length is known when this is compiled: a few words that overlap, and no
- * call. */
+/* memcmp(a, b, len) == 0 of a name of 2 to 24 bytes whose length is known when this is compiled: a few words that
+ * overlap, and no call. */
 ALWAYS_INLINE bool same_name(bytes a, const char *b, size_t len)
 {
 	if (len >= 8)
@@ -135,17 +136,17 @@ static void read_expected(llm_request *r, cursor *c, unsigned *left)
 	bytes p = c->pos, end = c->end;
 	unsigned n = *left;
 
-#define TAKE(name_, as_, field_)                                                                                \
-	{                                                                                                       \
+#define TAKE(name_, as_, field_) \
+	{ \
 		_Static_assert(sizeof(name_) > 2 && sizeof(name_) <= 25, "same_name() compares so many bytes"); \
-		bytes at = take_name(p, end, name_, sizeof(name_) - 1);                                         \
-		if (n == 0 || !at)                                                                              \
-			goto out;                                                                               \
-		at = take_##as_(at, end, &r->field_);                                                           \
-		if (!at)                                                                                        \
-			goto out;                                                                               \
-		p = at;                                                                                         \
-		n--;                                                                                            \
+		bytes at = take_name(p, end, name_, sizeof(name_) - 1); \
+		if (n == 0 || !at) \
+			goto out; \
+		at = take_##as_(at, end, &r->field_); \
+		if (!at) \
+			goto out; \
+		p = at; \
+		n--; \
 	}
 	ARGUMENTS(TAKE)
 out:

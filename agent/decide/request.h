@@ -22,8 +22,8 @@ typedef struct llm_request {
 	bool bearer_sk_ant;
 } llm_request;
 
-/* Reads the arguments of `m`; unknown ones are ignored, missing ones and NULLs are empty. Malformed ones fail m->from; then
- * nothing of `r` may be used. */
+/* Reads the arguments of `m`; unknown ones are ignored, missing ones and NULLs are empty. Malformed ones fail m->from;
+ * then nothing of `r` may be used. */
 void request_read(llm_request *r, spop_message *m);
 
 #endif

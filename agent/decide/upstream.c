@@ -154,7 +154,9 @@ static bool parse(upstream *u, slice url, err *e)
 	if (has_port && !take_port(port, &u->port))
 		return err_set(e, "the port of the URL is no number from 1 to 65535");
 	if (!base_valid(path))
-		return err_set(e, "the path of an upstream URL is made of letters, digits, / . _ ~ -, without // or dot segments");
+		return err_set(
+			e,
+			"the path of an upstream URL is made of letters, digits, / . _ ~ -, without // or dot segments");
 
 	u->host = copy(host);
 	u->url = copy(url);

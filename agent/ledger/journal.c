@@ -62,7 +62,8 @@ char *journal_segment_path(const journal *j, uint64_t number)
 
 /* ---- opening */
 
-/* The directory, made where it is not there, and ours alone. False: errno says why; EWOULDBLOCK: another process has it. */
+/* The directory, made where it is not there, and ours alone. False: errno says why; EWOULDBLOCK: another process has
+ * it. */
 static bool take_dir(journal *j)
 {
 	if (mkdir(j->dir, 0700) != 0 && errno != EEXIST)
@@ -192,8 +193,9 @@ journal *journal_open(const char *dir, uint64_t segment_bytes, uint64_t max_byte
 		if (errno == EWOULDBLOCK)
 			err_set(e, "journal %s: another process has it; is an agent running?", dir);
 		else
-			err_set(e, "journal %s: %s; it has to be a directory that this user can write, or a name in one", dir,
-				strerror(errno));
+			err_set(e,
+				"journal %s: %s; it has to be a directory that this user can write, or a name in one",
+				dir, strerror(errno));
 		goto fail;
 	}
 	if (!list_segments(j, e))
@@ -322,8 +324,8 @@ static size_t entries_within(const journal *j, uint64_t room)
 	return len;
 }
 
-/* Writes `len` bytes of whole entries behind the good end of the last segment. What a refused write left there is cut off,
- * and where even that is refused it is overwritten by the next write or found torn by the next process. */
+/* Writes `len` bytes of whole entries behind the good end of the last segment. What a refused write left there is cut
+ * off, and where even that is refused it is overwritten by the next write or found torn by the next process. */
 static bool write_entries(journal *j, size_t len)
 {
 	segment *s = &j->segs[j->count - 1];
@@ -526,8 +528,8 @@ void journal_close(journal *j)
 		return;
 	journal_enter(j);
 	if (!flush(j))
-		log_event(LOG_ERROR, "journal_closed_unwritten", LOG_C("dir", j->dir), LOG_C("problem", j->stats.problem),
-			  LOG_I("bytes", buf_len(&j->pending)));
+		log_event(LOG_ERROR, "journal_closed_unwritten", LOG_C("dir", j->dir),
+			  LOG_C("problem", j->stats.problem), LOG_I("bytes", buf_len(&j->pending)));
 	remove_released(j, true);
 	end_segment(j);
 	journal_leave(j);

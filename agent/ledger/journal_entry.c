@@ -162,7 +162,8 @@ scan_event scan_next(scan *s)
 	if (len) {
 		s->len = len;
 		s->next += len;
-		/* Its CRC is right, so it is what was written: what is wrong with it is no reason to distrust the next. */
+		/* Its CRC is right, so it is what was written: what is wrong with it is no reason to distrust the next.
+		 */
 		return record_decode(slice_of(bytes.ptr + ENTRY_HEADER, len - ENTRY_HEADER), &s->record) ? SCAN_RECORD :
 													   SCAN_DAMAGED;
 	}

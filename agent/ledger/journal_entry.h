@@ -24,22 +24,23 @@ size_t entry_size(const unsigned char *entry);
 typedef enum scan_event {
 	SCAN_RECORD,  /* `record` */
 	SCAN_DAMAGED, /* `len` bytes from `at` are no entry; the scan goes on behind them */
-	SCAN_TORN,    /* from `at` on an entry begins that the file does not hold whole; it was the last event but SCAN_END */
-	SCAN_HEADER,  /* the segment's header is damaged: nothing of it can be read */
-	SCAN_NEWER,   /* the segment's version is not known */
-	SCAN_FAILED,  /* read(2) failed; see errno */
+	SCAN_TORN, /* from `at` on an entry begins that the file does not hold whole; it was the last event but SCAN_END
+		    */
+	SCAN_HEADER, /* the segment's header is damaged: nothing of it can be read */
+	SCAN_NEWER,  /* the segment's version is not known */
+	SCAN_FAILED, /* read(2) failed; see errno */
 	SCAN_END,
 } scan_event;
 
 typedef struct scan {
-	int fd;         /* the caller's */
-	uint64_t size;  /* bytes of the file to look at */
-	uint64_t next;  /* where the next entry is */
+	int fd;        /* the caller's */
+	uint64_t size; /* bytes of the file to look at */
+	uint64_t next; /* where the next entry is */
 	uint32_t salt;
 	bool failed;
 	uint64_t at, len;
 	record record;
-	uint64_t base;  /* of the window in the file */
+	uint64_t base; /* of the window in the file */
 	size_t held;
 	unsigned char window[SCAN_WINDOW];
 } scan;

@@ -25,8 +25,9 @@ static void note_torn(journal *j, const segment *seg, const char *path, uint64_t
 	journal_enter(j);
 	segment *s = find_segment(j, seg->number);
 	j->stats.torn++;
-	journal_set_problem(j, "%016llx%s: torn entry at byte %llu, %llu bytes cut off", (unsigned long long)seg->number, JOURNAL_SUFFIX,
-		    (unsigned long long)at, (unsigned long long)len);
+	journal_set_problem(j, "%016llx%s: torn entry at byte %llu, %llu bytes cut off",
+			    (unsigned long long)seg->number, JOURNAL_SUFFIX, (unsigned long long)at,
+			    (unsigned long long)len);
 	/* Not where this process writes: there nothing is torn. */
 	if (s && s->size == seg->size && truncate(path, (off_t)at) == 0) {
 		j->bytes -= s->size - at;
@@ -42,8 +43,8 @@ static void note_damage(journal *j, const segment *seg, const char *path, const 
 	journal_enter(j);
 	segment *s = find_segment(j, seg->number);
 	j->stats.corrupt++;
-	journal_set_problem(j, "%016llx%s: %s at byte %llu, %llu bytes skipped", (unsigned long long)seg->number, JOURNAL_SUFFIX, what,
-		    (unsigned long long)at, (unsigned long long)len);
+	journal_set_problem(j, "%016llx%s: %s at byte %llu, %llu bytes skipped", (unsigned long long)seg->number,
+			    JOURNAL_SUFFIX, what, (unsigned long long)at, (unsigned long long)len);
 	if (s && keep)
 		s->keep = true;
 	journal_leave(j);
@@ -112,7 +113,8 @@ bool journal_replay(journal *j, bool (*each)(void *ctx, const record *r, journal
 	if (s && j->count && (segs = malloc(j->count * sizeof *segs))) {
 		count = j->count;
 		memcpy(segs, j->segs, count * sizeof *segs);
-		/* Of what this process wrote, positions are not bytes of the file; count back from the end of the last entry. */
+		/* Of what this process wrote, positions are not bytes of the file; count back from the end of the last
+		 * entry. */
 		for (size_t i = 0; i < count; i++)
 			segs[i].first = segs[i].last >= segs[i].size ? segs[i].last - segs[i].size : 0;
 	}

@@ -12,10 +12,10 @@
 
 enum {
 	SEGMENT_BYTES = 16 << 20,
-	RETRY_MS = 200,       /* after a lock; other failures wait RETRY_SLOW_MS */
+	RETRY_MS = 200, /* after a lock; other failures wait RETRY_SLOW_MS */
 	RETRY_SLOW_MS = 1000,
-	LINGER_MS = 50,       /* how long a batch waits to become larger */
-	SYNC_MS = 1000,       /* the most that a loss of power can cost */
+	LINGER_MS = 50, /* how long a batch waits to become larger */
+	SYNC_MS = 1000, /* the most that a loss of power can cost */
 	PRUNE_MS = 3600 * 1000,
 };
 
@@ -38,7 +38,7 @@ struct ledger {
 	size_t references_count;
 
 	pthread_t thread;
-	pthread_mutex_t lock; /* of everything below */
+	pthread_mutex_t lock;   /* of everything below */
 	pthread_cond_t wake;    /* something is queued, or `stop` */
 	pthread_cond_t stopped; /* `stop` alone: a pause is not for what is queued meanwhile */
 	item *queue;
@@ -127,7 +127,8 @@ void ledger_take(ledger *l, slice line)
 void ledger_bad_framing(ledger *l)
 {
 	count_line(l, LOGLINE_MALFORMED, false);
-	log_event(LOG_WARN, "log_line_malformed", LOG_C("problem", "no octet count; the ring needs log-proto octet-count"));
+	log_event(LOG_WARN, "log_line_malformed",
+		  LOG_C("problem", "no octet count; the ring needs log-proto octet-count"));
 }
 
 void ledger_dropped(ledger *l, uint64_t count)
@@ -135,7 +136,8 @@ void ledger_dropped(ledger *l, uint64_t count)
 	pthread_mutex_lock(&l->lock);
 	l->stats.dropped += count;
 	pthread_mutex_unlock(&l->lock);
-	log_event(LOG_WARN, "log_lines_dropped", LOG_I("datagrams", count), LOG_C("problem", "the socket's buffer was full"),
+	log_event(LOG_WARN, "log_lines_dropped", LOG_I("datagrams", count),
+		  LOG_C("problem", "the socket's buffer was full"),
 		  LOG_C("hint", "raise net.core.rmem_max, or the socket unit's ReceiveBuffer"));
 }
 
@@ -156,7 +158,7 @@ typedef struct keeper {
 	size_t count;
 	journal_mark after;
 	journal_mark replayed; /* the last that a replay has read */
-	bool stopped_early; /* a replay that the store refused to go on with */
+	bool stopped_early;    /* a replay that the store refused to go on with */
 	int64_t synced, pruned;
 } keeper;
 
@@ -170,9 +172,11 @@ static void set_state(ledger *l, ledger_state state, const char *problem)
 	if (changed && state == LEDGER_OK)
 		log_event(LOG_INFO, "ledger_ok", LOG_C("database", l->db_path));
 	else if (changed && state == LEDGER_BEHIND)
-		log_event(LOG_WARN, "ledger_behind", LOG_C("problem", problem), LOG_C("instead", "the journal keeps the records"));
+		log_event(LOG_WARN, "ledger_behind", LOG_C("problem", problem),
+			  LOG_C("instead", "the journal keeps the records"));
 	else if (changed)
-		log_event(LOG_ERROR, "ledger_failing", LOG_C("problem", problem), LOG_C("instead", "the journal keeps the records"));
+		log_event(LOG_ERROR, "ledger_failing", LOG_C("problem", problem),
+			  LOG_C("instead", "the journal keeps the records"));
 }
 
 /* Sleeps up to `ms`, less when told to stop. */
@@ -283,7 +287,8 @@ static void replay(keeper *k)
 	k->after = k->replayed = (journal_mark){ 0 };
 	bool whole = journal_replay(k->l->journal, on_replayed, k, &e);
 	if (!whole)
-		log_event(LOG_ERROR, "journal_unreadable", LOG_C("problem", e.text), LOG_C("instead", "the rest was read"));
+		log_event(LOG_ERROR, "journal_unreadable", LOG_C("problem", e.text),
+			  LOG_C("instead", "the rest was read"));
 	if (!k->stopped_early)
 		k->stopped_early = !store_batch_surely(k);
 	/* Only now: a mark stands for everything before it, and what could not be read is a person's. */
@@ -343,7 +348,11 @@ static void open_store(keeper *k)
 	if (k->store)
 		return;
 	k->store = store_open(k->l->db_path, true, &result, &e);
-	set_state(k->l, k->store ? LEDGER_OK : result == STORE_BUSY ? LEDGER_BEHIND : LEDGER_FAILING, k->store ? "" : e.text);
+	set_state(k->l,
+		  k->store             ? LEDGER_OK :
+		  result == STORE_BUSY ? LEDGER_BEHIND :
+					 LEDGER_FAILING,
+		  k->store ? "" : e.text);
 }
 
 static void *keeper_main(void *arg)

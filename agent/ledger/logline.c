@@ -8,21 +8,46 @@
 #define ABSENT SLICE("-")
 
 typedef enum field {
-	F_V, F_ID, F_TE, F_ROUTE, F_BACKEND, F_PROTOCOL, F_MODEL, F_PROJECT, F_CLIENT, F_UA, F_STATUS, F_CODE, F_TERM, F_STREAM,
-	F_IN, F_OUT, F_TR, F_TW, F_TC, F_TRS, F_TA, F_CTYPE, F_USAGE, F_HB, F_HA, F_HS, FIELDS,
+	F_V,
+	F_ID,
+	F_TE,
+	F_ROUTE,
+	F_BACKEND,
+	F_PROTOCOL,
+	F_MODEL,
+	F_PROJECT,
+	F_CLIENT,
+	F_UA,
+	F_STATUS,
+	F_CODE,
+	F_TERM,
+	F_STREAM,
+	F_IN,
+	F_OUT,
+	F_TR,
+	F_TW,
+	F_TC,
+	F_TRS,
+	F_TA,
+	F_CTYPE,
+	F_USAGE,
+	F_HB,
+	F_HA,
+	F_HS,
+	FIELDS,
 } field;
 
 /* In the order of the line, which lets each search begin where the one before ended. */
 static const slice names[FIELDS] = {
-	[F_V] = SLICE_INIT("v"),	   [F_ID] = SLICE_INIT("id"),	    [F_TE] = SLICE_INIT("te"),
-	[F_ROUTE] = SLICE_INIT("route"),   [F_BACKEND] = SLICE_INIT("backend"), [F_PROTOCOL] = SLICE_INIT("protocol"),
-	[F_MODEL] = SLICE_INIT("model"),   [F_PROJECT] = SLICE_INIT("project"), [F_CLIENT] = SLICE_INIT("client"),
-	[F_UA] = SLICE_INIT("ua"),	   [F_STATUS] = SLICE_INIT("status"),   [F_CODE] = SLICE_INIT("code"),
-	[F_TERM] = SLICE_INIT("term"),	   [F_STREAM] = SLICE_INIT("stream"),   [F_IN] = SLICE_INIT("in"),
-	[F_OUT] = SLICE_INIT("out"),	   [F_TR] = SLICE_INIT("tr"),	    [F_TW] = SLICE_INIT("tw"),
-	[F_TC] = SLICE_INIT("tc"),	   [F_TRS] = SLICE_INIT("trs"),	    [F_TA] = SLICE_INIT("ta"),
-	[F_CTYPE] = SLICE_INIT("ctype"),   [F_USAGE] = SLICE_INIT("usage"),     [F_HB] = SLICE_INIT("hb"),
-	[F_HA] = SLICE_INIT("ha"),	   [F_HS] = SLICE_INIT("hs"),
+	[F_V] = SLICE_INIT("v"),         [F_ID] = SLICE_INIT("id"),           [F_TE] = SLICE_INIT("te"),
+	[F_ROUTE] = SLICE_INIT("route"), [F_BACKEND] = SLICE_INIT("backend"), [F_PROTOCOL] = SLICE_INIT("protocol"),
+	[F_MODEL] = SLICE_INIT("model"), [F_PROJECT] = SLICE_INIT("project"), [F_CLIENT] = SLICE_INIT("client"),
+	[F_UA] = SLICE_INIT("ua"),       [F_STATUS] = SLICE_INIT("status"),   [F_CODE] = SLICE_INIT("code"),
+	[F_TERM] = SLICE_INIT("term"),   [F_STREAM] = SLICE_INIT("stream"),   [F_IN] = SLICE_INIT("in"),
+	[F_OUT] = SLICE_INIT("out"),     [F_TR] = SLICE_INIT("tr"),           [F_TW] = SLICE_INIT("tw"),
+	[F_TC] = SLICE_INIT("tc"),       [F_TRS] = SLICE_INIT("trs"),         [F_TA] = SLICE_INIT("ta"),
+	[F_CTYPE] = SLICE_INIT("ctype"), [F_USAGE] = SLICE_INIT("usage"),     [F_HB] = SLICE_INIT("hb"),
+	[F_HA] = SLICE_INIT("ha"),       [F_HS] = SLICE_INIT("hs"),
 };
 
 /* Without the bytes of a character that was cut in two. */
@@ -38,8 +63,8 @@ static size_t whole_characters(const char *s, size_t len)
 	return back < want ? len - 1 - back : len;
 }
 
-/* Bytes of the character, where it is one that nobody sees and a terminal or a browser obeys: two names that look the same
- * would be two lines of a report. 0 where it is none. The text is valid UTF-8. */
+/* Bytes of the character, where it is one that nobody sees and a terminal or a browser obeys: two names that look the
+ * same would be two lines of a report. 0 where it is none. The text is valid UTF-8. */
 static size_t unseen(const char *s)
 {
 	const char *after = s;
@@ -74,18 +99,30 @@ const char *client_family(slice ua)
 		slice prefix;
 		const char *family;
 	} families[] = {
-		{ SLICE_INIT("claude-cli/"), "claude-code" },	  { SLICE_INIT("claude-code/"), "claude-code" },
-		{ SLICE_INIT("codex_"), "codex" },		  { SLICE_INIT("codex/"), "codex" },
-		{ SLICE_INIT("opencode"), "opencode" },		  { SLICE_INIT("openai/python"), "openai-python" },
-		{ SLICE_INIT("asyncopenai/python"), "openai-python" }, { SLICE_INIT("openai/js"), "openai-node" },
-		{ SLICE_INIT("anthropic/python"), "anthropic-python" }, { SLICE_INIT("asyncanthropic/python"), "anthropic-python" },
-		{ SLICE_INIT("anthropic/js"), "anthropic-node" }, { SLICE_INIT("google-genai-sdk"), "google-genai" },
-		{ SLICE_INIT("aider"), "aider" },		  { SLICE_INIT("cursor"), "cursor" },
-		{ SLICE_INIT("litellm"), "litellm" },		  { SLICE_INIT("langchain"), "langchain" },
-		{ SLICE_INIT("python-requests"), "python" },	  { SLICE_INIT("python-httpx"), "python" },
-		{ SLICE_INIT("aiohttp"), "python" },		  { SLICE_INIT("python"), "python" },
-		{ SLICE_INIT("curl/"), "curl" },		  { SLICE_INIT("mozilla/"), "browser" },
-		{ SLICE_INIT("go-http-client"), "go" },		  { SLICE_INIT("node"), "node" },
+		{ SLICE_INIT("claude-cli/"), "claude-code" },
+		{ SLICE_INIT("claude-code/"), "claude-code" },
+		{ SLICE_INIT("codex_"), "codex" },
+		{ SLICE_INIT("codex/"), "codex" },
+		{ SLICE_INIT("opencode"), "opencode" },
+		{ SLICE_INIT("openai/python"), "openai-python" },
+		{ SLICE_INIT("asyncopenai/python"), "openai-python" },
+		{ SLICE_INIT("openai/js"), "openai-node" },
+		{ SLICE_INIT("anthropic/python"), "anthropic-python" },
+		{ SLICE_INIT("asyncanthropic/python"), "anthropic-python" },
+		{ SLICE_INIT("anthropic/js"), "anthropic-node" },
+		{ SLICE_INIT("google-genai-sdk"), "google-genai" },
+		{ SLICE_INIT("aider"), "aider" },
+		{ SLICE_INIT("cursor"), "cursor" },
+		{ SLICE_INIT("litellm"), "litellm" },
+		{ SLICE_INIT("langchain"), "langchain" },
+		{ SLICE_INIT("python-requests"), "python" },
+		{ SLICE_INIT("python-httpx"), "python" },
+		{ SLICE_INIT("aiohttp"), "python" },
+		{ SLICE_INIT("python"), "python" },
+		{ SLICE_INIT("curl/"), "curl" },
+		{ SLICE_INIT("mozilla/"), "browser" },
+		{ SLICE_INIT("go-http-client"), "go" },
+		{ SLICE_INIT("node"), "node" },
 	};
 
 	if (ua.len == 0)
@@ -150,14 +187,22 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 			return false;
 		clean(text, r->id, RECORD_ID_MAX);
 		return true;
-	case F_ROUTE: return label(m, r->route, RECORD_LABEL_MAX);
-	case F_BACKEND: return label(m, r->backend, RECORD_BACKEND_MAX);
-	case F_PROTOCOL: return label(m, r->protocol, sizeof r->protocol - 1);
-	case F_MODEL: return label(m, r->model, RECORD_MODEL_MAX);
-	case F_PROJECT: return label(m, r->project, RECORD_LABEL_MAX);
-	case F_CLIENT: return label(m, r->client, RECORD_LABEL_MAX);
-	case F_CODE: return label(m, r->code, RECORD_LABEL_MAX);
-	case F_TERM: return label(m, r->termination, sizeof r->termination - 1);
+	case F_ROUTE:
+		return label(m, r->route, RECORD_LABEL_MAX);
+	case F_BACKEND:
+		return label(m, r->backend, RECORD_BACKEND_MAX);
+	case F_PROTOCOL:
+		return label(m, r->protocol, sizeof r->protocol - 1);
+	case F_MODEL:
+		return label(m, r->model, RECORD_MODEL_MAX);
+	case F_PROJECT:
+		return label(m, r->project, RECORD_LABEL_MAX);
+	case F_CLIENT:
+		return label(m, r->client, RECORD_LABEL_MAX);
+	case F_CODE:
+		return label(m, r->code, RECORD_LABEL_MAX);
+	case F_TERM:
+		return label(m, r->termination, sizeof r->termination - 1);
 	case F_UA:
 		if (!text_of(m, rd->ua, sizeof rd->ua, &text))
 			return false;
@@ -168,16 +213,31 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 			return false;
 		rd->event_stream = slice_istarts(text, SLICE("text/event-stream"));
 		return true;
-	case F_USAGE: return text_of(m, out->usage_text, sizeof out->usage_text, &out->usage);
-	case F_HB: out->hints.headroom_before = bare(m); return true;
-	case F_HA: out->hints.headroom_after = bare(m); return true;
-	case F_HS: out->hints.headroom_saved = bare(m); return true;
+	case F_USAGE:
+		return text_of(m, out->usage_text, sizeof out->usage_text, &out->usage);
+	case F_HB:
+		out->hints.headroom_before = bare(m);
+		return true;
+	case F_HA:
+		out->hints.headroom_after = bare(m);
+		return true;
+	case F_HS:
+		out->hints.headroom_saved = bare(m);
+		return true;
 	case F_STREAM:
 		if (!text_of(m, buf, sizeof buf, &text))
 			return false;
 		rd->stream = slice_eq(text, SLICE("1"));
 		return true;
-	case F_V: case F_TE: case F_STATUS: case F_IN: case F_OUT: case F_TR: case F_TW: case F_TC: case F_TRS:
+	case F_V:
+	case F_TE:
+	case F_STATUS:
+	case F_IN:
+	case F_OUT:
+	case F_TR:
+	case F_TW:
+	case F_TC:
+	case F_TRS:
 	case F_TA:
 		return json_int64(m->value, &rd->num[f]);
 	case FIELDS:

@@ -15,9 +15,9 @@ enum { LOGLINE_USAGE_MAX = 1024 }; /* bytes of a usage fragment, which is a few 
 
 typedef enum logline_result {
 	LOGLINE_OK,
-	LOGLINE_NO_REQUEST,/* of bytes that were no HTTP request: nothing to keep */
-	LOGLINE_FOREIGN,   /* without our key, or with another one: not our HAProxy's */
-	LOGLINE_MALFORMED, /* ours, and not what was agreed on; `problem` says what */
+	LOGLINE_NO_REQUEST, /* of bytes that were no HTTP request: nothing to keep */
+	LOGLINE_FOREIGN,    /* without our key, or with another one: not our HAProxy's */
+	LOGLINE_MALFORMED,  /* ours, and not what was agreed on; `problem` says what */
 } logline_result;
 
 typedef struct logline {
@@ -25,7 +25,7 @@ typedef struct logline {
 	slice usage;       /* the fragment, in `usage_text` */
 	usage_hints hints; /* its slices point into the line */
 	const char *problem;
-	slice member;      /* MALFORMED: which one, where it is one */
+	slice member; /* MALFORMED: which one, where it is one */
 	char usage_text[LOGLINE_USAGE_MAX];
 } logline;
 
@@ -36,7 +36,8 @@ logline_result logline_parse(slice line, slice key, logline *out);
 bool logline_is_ours(slice line, slice key, slice *object);
 
 /* A name that came from outside, made fit for a table, a metric and a terminal: white space around it gone, control
- * characters, others that nobody sees and bytes that are no UTF-8 as `_`, cut at RECORD_LABEL_MAX between characters. */
+ * characters, others that nobody sees and bytes that are no UTF-8 as `_`, cut at RECORD_LABEL_MAX between characters.
+ */
 void label_clean(slice name, char out[RECORD_LABEL_MAX + 1]);
 
 /* The family of a client by its User-Agent; "other" where it is none that is known, "" for an empty one. Static. */

@@ -21,8 +21,8 @@ static slice key_name(const price_table *t, uint32_t key)
 	return slice_of(t->folded + t->keys[key].at, t->keys[key].len);
 }
 
-/* The longest key that `name` begins with; PRICE_NOBODY: none. Keys between a prefix of `name` and `name` all begin with that
- * prefix, so the last key that is not behind `name` leads to all of them by its parents. */
+/* The longest key that `name` begins with; PRICE_NOBODY: none. Keys between a prefix of `name` and `name` all begin
+ * with that prefix, so the last key that is not behind `name` leads to all of them by its parents. */
 static uint32_t longest_key(const price_table *t, slice name)
 {
 	uint32_t low = 0, high = t->key_count; /* keys before `low` are not behind `name`, those from `high` on are */
@@ -51,17 +51,18 @@ static bool is_boundary(char c)
 static bool is_variant(slice word)
 {
 	static const slice words[] = {
-		SLICE_INIT("air"), SLICE_INIT("airx"), SLICE_INIT("audio"), SLICE_INIT("batch"), SLICE_INIT("coder"),
-		SLICE_INIT("cyber"), SLICE_INIT("deep"), SLICE_INIT("embed"), SLICE_INIT("embedding"),
-		SLICE_INIT("extended"), SLICE_INIT("fast"), SLICE_INIT("flash"), SLICE_INIT("flashx"),
-		SLICE_INIT("flex"), SLICE_INIT("free"), SLICE_INIT("haiku"), SLICE_INIT("highspeed"),
-		SLICE_INIT("image"), SLICE_INIT("large"), SLICE_INIT("lite"), SLICE_INIT("live"), SLICE_INIT("long"),
-		SLICE_INIT("max"), SLICE_INIT("medium"), SLICE_INIT("micro"), SLICE_INIT("mini"), SLICE_INIT("nano"),
-		SLICE_INIT("ocr"), SLICE_INIT("omni"), SLICE_INIT("opus"), SLICE_INIT("plus"),
-		SLICE_INIT("priority"), SLICE_INIT("pro"), SLICE_INIT("realtime"), SLICE_INIT("search"),
-		SLICE_INIT("small"), SLICE_INIT("sonnet"), SLICE_INIT("spark"), SLICE_INIT("tiny"),
-		SLICE_INIT("transcribe"), SLICE_INIT("tts"), SLICE_INIT("turbo"), SLICE_INIT("ultra"),
-		SLICE_INIT("vision"), SLICE_INIT("vl"), SLICE_INIT("whisper"),
+		SLICE_INIT("air"),       SLICE_INIT("airx"),     SLICE_INIT("audio"),  SLICE_INIT("batch"),
+		SLICE_INIT("coder"),     SLICE_INIT("cyber"),    SLICE_INIT("deep"),   SLICE_INIT("embed"),
+		SLICE_INIT("embedding"), SLICE_INIT("extended"), SLICE_INIT("fast"),   SLICE_INIT("flash"),
+		SLICE_INIT("flashx"),    SLICE_INIT("flex"),     SLICE_INIT("free"),   SLICE_INIT("haiku"),
+		SLICE_INIT("highspeed"), SLICE_INIT("image"),    SLICE_INIT("large"),  SLICE_INIT("lite"),
+		SLICE_INIT("live"),      SLICE_INIT("long"),     SLICE_INIT("max"),    SLICE_INIT("medium"),
+		SLICE_INIT("micro"),     SLICE_INIT("mini"),     SLICE_INIT("nano"),   SLICE_INIT("ocr"),
+		SLICE_INIT("omni"),      SLICE_INIT("opus"),     SLICE_INIT("plus"),   SLICE_INIT("priority"),
+		SLICE_INIT("pro"),       SLICE_INIT("realtime"), SLICE_INIT("search"), SLICE_INIT("small"),
+		SLICE_INIT("sonnet"),    SLICE_INIT("spark"),    SLICE_INIT("tiny"),   SLICE_INIT("transcribe"),
+		SLICE_INIT("tts"),       SLICE_INIT("turbo"),    SLICE_INIT("ultra"),  SLICE_INIT("vision"),
+		SLICE_INIT("vl"),        SLICE_INIT("whisper"),
 	};
 
 	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
@@ -83,7 +84,8 @@ static bool same_model(slice rest)
 		slice word = slice_of(rest.ptr + begin, at - begin);
 		while (digits < word.len && word.ptr[digits] >= '0' && word.ptr[digits] <= '9')
 			digits++;
-		/* A revision is three digits or more and nothing else (-0613, -001); anything else is a version or a size. */
+		/* A revision is three digits or more and nothing else (-0613, -001); anything else is a version or a
+		 * size. */
 		if (first && digits > 0 && (digits < 3 || digits < word.len))
 			return false;
 		if (is_variant(word))
@@ -226,7 +228,8 @@ void price_apply(const price_table *t, record *r, slice reference_model)
 	r->cost = nano_dollars(cost);
 	if (input >= 0) {
 		r->saved_compression = nano_dollars(n.saved * input);
-		r->saved_cache = nano_dollars(n.read * (input - p.of[PRICE_READ]) - n.write * (p.of[PRICE_WRITE] - input));
+		r->saved_cache = nano_dollars(n.read * (input - p.of[PRICE_READ]) -
+					      n.write * (p.of[PRICE_WRITE] - input));
 	}
 	const price_model *reference = model_find(t, reference_model);
 	if (!reference)

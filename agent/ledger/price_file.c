@@ -24,7 +24,8 @@ static bool is_digit(char c)
 void price_fold(slice s, char *out)
 {
 	for (size_t i = 0; i < s.len; i++) {
-		bool dot = s.ptr[i] == '.' && i > 0 && i + 1 < s.len && is_digit(s.ptr[i - 1]) && is_digit(s.ptr[i + 1]);
+		bool dot = s.ptr[i] == '.' && i > 0 && i + 1 < s.len && is_digit(s.ptr[i - 1]) &&
+			   is_digit(s.ptr[i + 1]);
 		out[i] = dot ? '-' : ascii_lower(s.ptr[i]);
 	}
 }
@@ -45,7 +46,7 @@ static bool ends_as(slice s, slice shape)
 size_t price_undated(slice name)
 {
 	static const slice shapes[] = { SLICE_INIT("-2000-00-00"), SLICE_INIT("-20000000"), SLICE_INIT("@20000000"),
-					SLICE_INIT("-latest"), SLICE_INIT("@latest"), SLICE_INIT("@default") };
+					SLICE_INIT("-latest"),     SLICE_INIT("@latest"),   SLICE_INIT("@default") };
 
 	for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
 		if (ends_as(name, shapes[i]))
@@ -294,10 +295,11 @@ static int claim_order(const void *left, const void *right)
 static bool is_maker(slice provider)
 {
 	static const slice makers[] = {
-		SLICE_INIT("openai"), SLICE_INIT("anthropic"), SLICE_INIT("gemini"), SLICE_INIT("google"), SLICE_INIT("zai"),
-		SLICE_INIT("z-ai"), SLICE_INIT("zhipuai"), SLICE_INIT("deepseek"), SLICE_INIT("xai"), SLICE_INIT("x-ai"),
-		SLICE_INIT("mistral"), SLICE_INIT("mistralai"), SLICE_INIT("moonshot"), SLICE_INIT("moonshotai"),
-		SLICE_INIT("minimax"), SLICE_INIT("cohere"), SLICE_INIT("dashscope"), SLICE_INIT("voyage"),
+		SLICE_INIT("openai"),    SLICE_INIT("anthropic"),  SLICE_INIT("gemini"),  SLICE_INIT("google"),
+		SLICE_INIT("zai"),       SLICE_INIT("z-ai"),       SLICE_INIT("zhipuai"), SLICE_INIT("deepseek"),
+		SLICE_INIT("xai"),       SLICE_INIT("x-ai"),       SLICE_INIT("mistral"), SLICE_INIT("mistralai"),
+		SLICE_INIT("moonshot"),  SLICE_INIT("moonshotai"), SLICE_INIT("minimax"), SLICE_INIT("cohere"),
+		SLICE_INIT("dashscope"), SLICE_INIT("voyage"),
 	};
 
 	for (size_t i = 0; i < sizeof makers / sizeof makers[0]; i++)
@@ -356,7 +358,8 @@ static uint32_t claims_of(const price_table *t, uint32_t model, claim *out)
 	if (slash == 0 || slash == name.len)
 		return n;
 	bool maker = is_maker(slice_first(name, slash - 1));
-	out[n++] = (claim){ name.ptr + slash, (uint32_t)(name.len - slash), model, maker ? CLAIM_MAKER : CLAIM_OTHER, 0 };
+	out[n++] = (claim){ name.ptr + slash, (uint32_t)(name.len - slash), model, maker ? CLAIM_MAKER : CLAIM_OTHER,
+			    0 };
 	if (undated < name.len && undated > slash)
 		out[n++] = (claim){ name.ptr + slash, (uint32_t)(undated - slash), model,
 				    maker ? CLAIM_MAKER_UNDATED : CLAIM_OTHER_UNDATED, date };
@@ -386,7 +389,8 @@ static bool keys_build(price_table *t)
 		for (next = i + 1; next < n && slice_eq(slice_of(claims[next].ptr, claims[next].len), name); next++) {
 			const claim *d = &claims[next];
 			if (d->rank == c->rank && d->date == c->date &&
-			    !slice_eq(folded_name(t, c->model), folded_name(t, d->model)) && !same_prices(t, c->model, d->model))
+			    !slice_eq(folded_name(t, c->model), folded_name(t, d->model)) &&
+			    !same_prices(t, c->model, d->model))
 				model = PRICE_NOBODY;
 		}
 		while (parent != PRICE_NOBODY &&
@@ -428,7 +432,8 @@ static bool models_parse(building *b, slice json, const char *source, err *e)
 		size_t len = 0;
 		uint32_t n = 0;
 		bool good = true;
-		if (m.type != JSON_OBJECT || json_key_is(m.key, SLICE("sample_spec")) || (m.key.len && m.key.ptr[0] == '_'))
+		if (m.type != JSON_OBJECT || json_key_is(m.key, SLICE("sample_spec")) ||
+		    (m.key.len && m.key.ptr[0] == '_'))
 			continue;
 		json_iter_init(&inner, m.value);
 		if (!model_parse(&inner, tiers, &n, &good))
@@ -449,8 +454,10 @@ static bool models_parse(building *b, slice json, const char *source, err *e)
 	if (step == JSON_BAD || it.array)
 		return fail_at(e, source, json, it.at, it.why ? it.why : "an object of models is expected");
 	if (b->t->priced == 0)
-		return err_set(e, "%s: no model with a price per token; expected is the format of LiteLLM's "
-				  "model_prices_and_context_window.json", source);
+		return err_set(e,
+			       "%s: no model with a price per token; expected is the format of LiteLLM's "
+			       "model_prices_and_context_window.json",
+			       source);
 	return true;
 }
 

@@ -9,8 +9,9 @@ const char *model_provider(const char *model)
 		slice prefix;
 		const char *provider;
 	} providers[] = {
-		{ SLICE_INIT("claude"), "anthropic" }, { SLICE_INIT("gpt"), "openai" },	{ SLICE_INIT("chatgpt"), "openai" },
-		{ SLICE_INIT("o1"), "openai" },	       { SLICE_INIT("o3"), "openai" },	{ SLICE_INIT("o4"), "openai" },
+		{ SLICE_INIT("claude"), "anthropic" }, { SLICE_INIT("gpt"), "openai" },
+		{ SLICE_INIT("chatgpt"), "openai" },   { SLICE_INIT("o1"), "openai" },
+		{ SLICE_INIT("o3"), "openai" },        { SLICE_INIT("o4"), "openai" },
 		{ SLICE_INIT("codex"), "openai" },     { SLICE_INIT("gemini"), "gemini" },
 	};
 	for (size_t i = 0; i < sizeof providers / sizeof providers[0]; i++)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The last so many texts (ids of records, or their lines), to know a second copy by. A set of 64-bit hashes: two different texts among
- * N are taken for one with a chance of N / 2^64. */
+ * The last so many texts (ids of records, or their lines), to know a second copy by. A set of 64-bit hashes: two
+ * different texts among N are taken for one with a chance of N / 2^64. */
 #ifndef LEDGER_RECENT_H
 #define LEDGER_RECENT_H
 

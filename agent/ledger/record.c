@@ -6,17 +6,22 @@
 /* The longest of each: the version, nine texts with a length of two bytes at most, 15 numbers of ten, three flags. */
 _Static_assert(1 + sizeof(((record *)0)->id) + 3 * (RECORD_LABEL_MAX + 1) + sizeof(((record *)0)->code) +
 			       sizeof(((record *)0)->backend) + sizeof(((record *)0)->protocol) +
-			       sizeof(((record *)0)->model) + sizeof(((record *)0)->termination) + 9 * 2 + 15 * 10 + 3 <=
+			       sizeof(((record *)0)->model) + sizeof(((record *)0)->termination) + 9 * 2 + 15 * 10 +
+			       3 <=
 		       RECORD_ENCODED_MAX,
 	       "a record fits its encoding");
 
 const char *usage_from_name(usage_from from)
 {
 	switch (from) {
-	case USAGE_NONE: return "none";
-	case USAGE_REPORTED: return "reported";
-	case USAGE_PARTIAL: return "partial";
-	case USAGE_ESTIMATED: return "estimated";
+	case USAGE_NONE:
+		return "none";
+	case USAGE_REPORTED:
+		return "reported";
+	case USAGE_PARTIAL:
+		return "partial";
+	case USAGE_ESTIMATED:
+		return "estimated";
 	}
 	return "none";
 }
@@ -24,9 +29,12 @@ const char *usage_from_name(usage_from from)
 const char *price_from_name(price_from from)
 {
 	switch (from) {
-	case PRICE_NONE: return "none";
-	case PRICE_TABLE: return "table";
-	case PRICE_UNPRICED: return "unpriced";
+	case PRICE_NONE:
+		return "none";
+	case PRICE_TABLE:
+		return "table";
+	case PRICE_UNPRICED:
+		return "unpriced";
 	}
 	return "none";
 }

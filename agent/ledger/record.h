@@ -14,7 +14,7 @@ enum {
 	RECORD_LABEL_MAX = 64, /* bytes of a project, a client, a route, a refusal code */
 	RECORD_MODEL_MAX = 256,
 	RECORD_BACKEND_MAX = 128,
-	RECORD_LINE_MAX = 8192,/* bytes of a log line: what the example's ring and log targets take */
+	RECORD_LINE_MAX = 8192, /* bytes of a log line: what the example's ring and log targets take */
 };
 
 /* Where the token counts come from. */
@@ -27,9 +27,9 @@ typedef enum usage_from {
 
 /* Where the price comes from. */
 typedef enum price_from {
-	PRICE_NONE,    /* nothing to price: no tokens */
-	PRICE_TABLE,   /* the operator's price file or the one that ships with the project */
-	PRICE_UNPRICED,/* tokens without a price: counted, and no dollars invented */
+	PRICE_NONE,     /* nothing to price: no tokens */
+	PRICE_TABLE,    /* the operator's price file or the one that ships with the project */
+	PRICE_UNPRICED, /* tokens without a price: counted, and no dollars invented */
 } price_from;
 
 typedef struct record {
@@ -52,7 +52,7 @@ typedef struct record {
 	int64_t saved; /* tokens a Headroom upstream took out; negative: it added some. 0 when it says nothing */
 	usage_from usage;
 
-	int64_t cost;            /* nano-dollars */
+	int64_t cost;                                          /* nano-dollars */
 	int64_t saved_compression, saved_cache, saved_routing; /* nano-dollars; may be negative */
 	price_from price;
 } record;

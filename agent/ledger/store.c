@@ -10,23 +10,28 @@
 #include <unistd.h>
 
 enum {
-	WAL_PAGES = 4000,     /* of the WAL before it is written back: 16 MB; 1000 inserts a fifth slower */
-	WAL_KEPT = 32 << 20,  /* bytes a WAL file keeps after a long reader made it grow */
+	WAL_PAGES = 4000,    /* of the WAL before it is written back: 16 MB; 1000 inserts a fifth slower */
+	WAL_KEPT = 32 << 20, /* bytes a WAL file keeps after a long reader made it grow */
 };
 
-/* The layout was chosen by measuring (SQLite 3.40, one core, 400,000 rows in batches of 1000, ids by time; thousand rows/s,
- * bytes a row): unique index on id 172, 253; and index on time 135, 273; one tree by id 108, 222, with an index on time
- * 65, 286; one tree by (time, id) 112, 223. Numbers for the labels instead of texts: 11 % faster, 29 % smaller, and then
- * labels without a row have to be found and removed, and nobody can read the table. */
+/* The layout was chosen by measuring (SQLite 3.40, one core, 400,000 rows in batches of 1000, ids by time; thousand
+ * rows/s, bytes a row): unique index on id 172, 253; and index on time 135, 273; one tree by id 108, 222, with an index
+ * on time 65, 286; one tree by (time, id) 112, 223. Numbers for the labels instead of texts: 11 % faster, 29 % smaller,
+ * and then labels without a row have to be found and removed, and nobody can read the table. */
 
 const char *store_result_name(store_result result)
 {
 	switch (result) {
-	case STORE_OK: return "ok";
-	case STORE_BUSY: return "busy";
-	case STORE_FULL: return "full";
-	case STORE_CORRUPT: return "corrupt";
-	case STORE_ERROR: return "error";
+	case STORE_OK:
+		return "ok";
+	case STORE_BUSY:
+		return "busy";
+	case STORE_FULL:
+		return "full";
+	case STORE_CORRUPT:
+		return "corrupt";
+	case STORE_ERROR:
+		return "error";
 	}
 	return "error";
 }
@@ -120,8 +125,10 @@ store_result store_fail(store *s, int rc, const char *doing, err *e)
 
 	switch (result) {
 	case STORE_CORRUPT:
-		err_set(e, "ledger %s: %s: %s; the file is kept as it is: move it away and the agent begins a new one, then "
-			   "`sqlite3 FILE .recover` on a copy gets back what can be read", s->path, doing, what);
+		err_set(e,
+			"ledger %s: %s: %s; the file is kept as it is: move it away and the agent begins a new one, then "
+			"`sqlite3 FILE .recover` on a copy gets back what can be read",
+			s->path, doing, what);
 		break;
 	case STORE_FULL:
 		err_set(e, "ledger %s: %s: the disk is full", s->path, doing);
@@ -152,11 +159,12 @@ static int prepare_all(store *s)
 		[ST_ROLLBACK] = "ROLLBACK",
 		[ST_PRUNED] = "SELECT value FROM meta WHERE key = 'pruned_before'",
 		/* Only an id that is there is passed over in silence; any other conflict is an error. */
-		[ST_INSERT] = "INSERT INTO requests (id, time_ms, route, backend, protocol, model, project, client, code,"
-			      " termination, status, stream, bytes_in, bytes_out, ttfb_ms, total_ms, input, output,"
-			      " cache_read, cache_write, saved, usage, cost, saved_compression, saved_cache, saved_routing,"
-			      " price) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-			      " ON CONFLICT (id) DO NOTHING",
+		[ST_INSERT] =
+			"INSERT INTO requests (id, time_ms, route, backend, protocol, model, project, client, code,"
+			" termination, status, stream, bytes_in, bytes_out, ttfb_ms, total_ms, input, output,"
+			" cache_read, cache_write, saved, usage, cost, saved_compression, saved_cache, saved_routing,"
+			" price) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+			" ON CONFLICT (id) DO NOTHING",
 		[ST_LABELS] = "SELECT count(*) FROM daily WHERE kind = ? AND bucket = ?",
 	};
 	char names[SQL_LIST], values[SQL_LIST], sql[SQL_MAX];
@@ -168,13 +176,14 @@ static int prepare_all(store *s)
 		const char *table = daily ? "daily" : "hourly";
 		sums_sql(names, sizeof names, "$", ", ");
 		sums_sql(values, sizeof values, "?", ",");
-		snprintf(sql, sizeof sql, "INSERT INTO %s (kind, bucket, label, %s) VALUES (?,?,?,%s)", table, names, values);
+		snprintf(sql, sizeof sql, "INSERT INTO %s (kind, bucket, label, %s) VALUES (?,?,?,%s)", table, names,
+			 values);
 		rc = store_prepare(s, sql, &s->statements[daily ? ST_DAILY_INSERT : ST_HOURLY_INSERT]);
 		/* The same parameters in the same places. */
 		size_t len = (size_t)snprintf(sql, sizeof sql, "UPDATE %s SET ", table);
 		for (size_t i = 0; i < SUMS_COUNT; i++)
-			len += (size_t)snprintf(sql + len, sizeof sql - len, "%s%s = %s + ?%zu", i ? ", " : "", sums_name(i),
-						sums_name(i), i + 4);
+			len += (size_t)snprintf(sql + len, sizeof sql - len, "%s%s = %s + ?%zu", i ? ", " : "",
+						sums_name(i), sums_name(i), i + 4);
 		snprintf(sql + len, sizeof sql - len, " WHERE kind = ?1 AND bucket = ?2 AND label = ?3");
 		if (rc == SQLITE_OK)
 			rc = store_prepare(s, sql, &s->statements[daily ? ST_DAILY_UPDATE : ST_HOURLY_UPDATE]);
@@ -199,8 +208,10 @@ static store_result check_version(store *s, int64_t *version, bool *is_new, err 
 		return STORE_ERROR;
 	}
 	if (*version > STORE_SCHEMA_VERSION) {
-		err_set(e, "ledger %s: its schema is version %lld, and this spoa-llm knows versions up to %d; a newer spoa-llm "
-			   "wrote it: use that one, or another file", s->path, (long long)*version, STORE_SCHEMA_VERSION);
+		err_set(e,
+			"ledger %s: its schema is version %lld, and this spoa-llm knows versions up to %d; a newer spoa-llm "
+			"wrote it: use that one, or another file",
+			s->path, (long long)*version, STORE_SCHEMA_VERSION);
 		return STORE_ERROR;
 	}
 	return STORE_OK;
@@ -222,8 +233,8 @@ static store_result migrate(store *s, err *e)
 			return result;
 		}
 		char mark[128];
-		snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %lld", STORE_APPLICATION_ID,
-			 (long long)version + 1);
+		snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %lld",
+			 STORE_APPLICATION_ID, (long long)version + 1);
 		for (size_t i = 0; rc == SQLITE_OK && i < sizeof store_schema / sizeof store_schema[0]; i++)
 			if (store_schema[i].version == version + 1)
 				rc = store_exec(s, store_schema[i].sql);
@@ -293,8 +304,10 @@ static store_result open_writer(store *s, err *e)
 		close_db(s);
 		return result;
 	}
-	snprintf(sql, sizeof sql, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = %d;"
-				  "PRAGMA journal_size_limit = %d", WAL_PAGES, WAL_KEPT);
+	snprintf(sql, sizeof sql,
+		 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = %d;"
+		 "PRAGMA journal_size_limit = %d",
+		 WAL_PAGES, WAL_KEPT);
 	rc = store_exec(s, sql);
 	if (rc != SQLITE_OK) {
 		result = store_fail(s, rc, "opening it to write", e);
@@ -321,7 +334,8 @@ static char *immutable_uri(const char *path)
 		return NULL;
 	at += sprintf(at, "file:");
 	for (const unsigned char *p = (const unsigned char *)path; *p; p++) {
-		if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') || strchr("/._-", *p)) {
+		if ((*p >= 'a' && *p <= 'z') || (*p >= 'A' && *p <= 'Z') || (*p >= '0' && *p <= '9') ||
+		    strchr("/._-", *p)) {
 			*at++ = (char)*p;
 		} else {
 			*at++ = '%';
@@ -357,7 +371,8 @@ static store_result open_reader(store *s, err *e)
 		return STORE_ERROR;
 	}
 	if (access(s->path, R_OK) != 0) {
-		err_set(e, "ledger %s: %s; read it as its owner (uid %u)", s->path, strerror(errno), (unsigned)st.st_uid);
+		err_set(e, "ledger %s: %s; read it as its owner (uid %u)", s->path, strerror(errno),
+			(unsigned)st.st_uid);
 		return STORE_ERROR;
 	}
 	int rc = open_file(s, s->path, SQLITE_OPEN_READONLY);
@@ -367,8 +382,10 @@ static store_result open_reader(store *s, err *e)
 		/* WAL needs its -shm beside it, also to read. */
 		close_db(s);
 		if (!wal_is_empty(s->path)) {
-			err_set(e, "ledger %s: it has changes in %s-wal that this user cannot read without writing beside it; "
-				   "read it as its owner (uid %u)", s->path, s->path, (unsigned)st.st_uid);
+			err_set(e,
+				"ledger %s: it has changes in %s-wal that this user cannot read without writing beside it; "
+				"read it as its owner (uid %u)",
+				s->path, s->path, (unsigned)st.st_uid);
 			return STORE_ERROR;
 		}
 		char *uri = immutable_uri(s->path);
@@ -382,8 +399,9 @@ static store_result open_reader(store *s, err *e)
 	}
 	store_result result = check_version(s, &version, &is_new, e);
 	if (result == STORE_OK && version < STORE_SCHEMA_VERSION) {
-		err_set(e, "ledger %s: %s", s->path, is_new ? "it is empty: the agent has not recorded anything yet" :
-			"its schema is of an older version; start this version's agent once, it migrates it");
+		err_set(e, "ledger %s: %s", s->path,
+			is_new ? "it is empty: the agent has not recorded anything yet" :
+				 "its schema is of an older version; start this version's agent once, it migrates it");
 		result = STORE_ERROR;
 	}
 	if (result == STORE_OK && (rc = store_prepare(s, "SELECT value FROM meta WHERE key = 'pruned_before'",

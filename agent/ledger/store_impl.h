@@ -30,8 +30,17 @@ void sums_sql(char *out, size_t room, const char *pattern, const char *between);
 enum { SQL_LIST = 1024, SQL_MAX = 6144 }; /* bytes: of what sums_sql() makes, of a statement */
 
 typedef enum statement {
-	ST_BEGIN, ST_BEGIN_READ, ST_COMMIT, ST_ROLLBACK, ST_PRUNED, ST_INSERT,
-	ST_LABELS, ST_DAILY_UPDATE, ST_DAILY_INSERT, ST_HOURLY_UPDATE, ST_HOURLY_INSERT,
+	ST_BEGIN,
+	ST_BEGIN_READ,
+	ST_COMMIT,
+	ST_ROLLBACK,
+	ST_PRUNED,
+	ST_INSERT,
+	ST_LABELS,
+	ST_DAILY_UPDATE,
+	ST_DAILY_INSERT,
+	ST_HOURLY_UPDATE,
+	ST_HOURLY_INSERT,
 	ST_WRITER_COUNT,
 } statement;
 
@@ -67,8 +76,8 @@ struct store {
 /* The database is open, and the file is still the one at the path. */
 store_result store_ready(store *s, err *e);
 store_result store_ready_to_write(store *s, err *e);
-/* For the result code of a call that failed. `doing`: for the text, as "adding records". Ends an open transaction; where the
- * file itself may be the trouble it is closed, to be opened anew by the next call. */
+/* For the result code of a call that failed. `doing`: for the text, as "adding records". Ends an open transaction;
+ * where the file itself may be the trouble it is closed, to be opened anew by the next call. */
 store_result store_fail(store *s, int rc, const char *doing, err *e);
 int store_prepare(store *s, const char *sql, sqlite3_stmt **out);
 /* Steps a statement that gives no row and resets it. SQLITE_OK or an error. */

@@ -39,12 +39,9 @@ store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_
 		int kind;
 		const char *key;
 	} groups[] = {
-		[GROUP_NONE] = { KIND_ALL, "''" },
-		[GROUP_MODEL] = { KIND_MODEL, "label" },
-		[GROUP_ROUTE] = { KIND_ROUTE, "label" },
-		[GROUP_PROJECT] = { KIND_PROJECT, "label" },
-		[GROUP_CLIENT] = { KIND_CLIENT, "label" },
-		[GROUP_DAY] = { KIND_ALL, "bucket - bucket % 86400" },
+		[GROUP_NONE] = { KIND_ALL, "''" },         [GROUP_MODEL] = { KIND_MODEL, "label" },
+		[GROUP_ROUTE] = { KIND_ROUTE, "label" },   [GROUP_PROJECT] = { KIND_PROJECT, "label" },
+		[GROUP_CLIENT] = { KIND_CLIENT, "label" }, [GROUP_DAY] = { KIND_ALL, "bucket - bucket % 86400" },
 		[GROUP_HOUR] = { KIND_ALL, "bucket" },
 	};
 	char sums[SQL_LIST], names[SQL_LIST], sql[SQL_MAX];
@@ -70,8 +67,8 @@ store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_
 		 ") %s",
 		 groups[by].key, sums, names, names, names,
 		 by == GROUP_NONE ? "" :
-		 in_time ? "GROUP BY grouped ORDER BY grouped" :
-			   "GROUP BY grouped ORDER BY ssum(cost) DESC, ssum(requests) DESC, grouped");
+		 in_time          ? "GROUP BY grouped ORDER BY grouped" :
+				    "GROUP BY grouped ORDER BY ssum(cost) DESC, ssum(requests) DESC, grouped");
 	int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
 	if (rc == SQLITE_OK) {
 		sqlite3_bind_int(st, 1, groups[by].kind);
@@ -148,7 +145,8 @@ static void read_row(sqlite3_stmt *st, record *r)
 
 enum { EXPORT_ROWS = 256 }; /* read at a time */
 
-store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r), void *ctx, err *e)
+store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r), void *ctx,
+			  err *e)
 {
 	sqlite3_stmt *st = NULL;
 	int64_t last_row = INT64_MIN;
@@ -159,13 +157,15 @@ store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)
 		return result;
 	record *rows = malloc(EXPORT_ROWS * sizeof *rows);
 	int rc = !rows ? SQLITE_NOMEM :
-			 sqlite3_prepare_v2(s->db, "SELECT " ROW_COLUMNS ", rowid FROM requests WHERE time_ms >= ?1"
-						   " AND time_ms < ?2 AND (time_ms > ?1 OR rowid > ?3)"
-						   " ORDER BY time_ms, rowid LIMIT ?4", -1, &st, NULL);
+			 sqlite3_prepare_v2(s->db,
+					    "SELECT " ROW_COLUMNS ", rowid FROM requests WHERE time_ms >= ?1"
+					    " AND time_ms < ?2 AND (time_ms > ?1 OR rowid > ?3)"
+					    " ORDER BY time_ms, rowid LIMIT ?4",
+					    -1, &st, NULL);
 	if (rc != SQLITE_OK)
 		goto out;
-	/* From the last row that was read on: a transaction that stays open for as long as `each` likes would keep the WAL
-	 * growing. */
+	/* From the last row that was read on: a transaction that stays open for as long as `each` likes would keep the
+	 * WAL growing. */
 	do {
 		count = 0;
 		sqlite3_bind_int64(st, 1, from_ms);
@@ -208,8 +208,10 @@ store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e)
 		before_ms = now;
 	int rc = store_run(s->statements[ST_BEGIN]);
 	if (rc == SQLITE_OK)
-		rc = store_prepare(s, "DELETE FROM requests WHERE rowid IN"
-				      " (SELECT rowid FROM requests WHERE time_ms < ? ORDER BY time_ms LIMIT ?)", &st);
+		rc = store_prepare(s,
+				   "DELETE FROM requests WHERE rowid IN"
+				   " (SELECT rowid FROM requests WHERE time_ms < ? ORDER BY time_ms LIMIT ?)",
+				   &st);
 	if (rc == SQLITE_OK) {
 		sqlite3_bind_int64(st, 1, before_ms);
 		sqlite3_bind_int(st, 2, STORE_PRUNE_ROWS);
@@ -219,8 +221,10 @@ store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e)
 	sqlite3_finalize(st);
 	st = NULL;
 	if (rc == SQLITE_OK && count)
-		rc = store_prepare(s, "INSERT INTO meta VALUES ('pruned_before', ?) ON CONFLICT (key) DO UPDATE"
-				      " SET value = max(value, excluded.value)", &st);
+		rc = store_prepare(s,
+				   "INSERT INTO meta VALUES ('pruned_before', ?) ON CONFLICT (key) DO UPDATE"
+				   " SET value = max(value, excluded.value)",
+				   &st);
 	if (st) {
 		sqlite3_bind_int64(st, 1, before_ms);
 		rc = store_run(st);
@@ -326,8 +330,9 @@ static void compare(verify *v, const char *when, int kind, slice label, const st
 	for (size_t i = 0; i < SUMS_COUNT; i++) {
 		int64_t is = *sums_column(&copy, i), should = rows ? *sums_column(rows, i) : 0;
 		if (is != should) {
-			problem(v, "hour %s, %s \"%.*s\": %s is %lld, by the rows %lld", when, kind_names[kind], (int)label.len,
-				label.ptr ? label.ptr : "", sums_name(i), (long long)is, (long long)should);
+			problem(v, "hour %s, %s \"%.*s\": %s is %lld, by the rows %lld", when, kind_names[kind],
+				(int)label.len, label.ptr ? label.ptr : "", sums_name(i), (long long)is,
+				(long long)should);
 			return;
 		}
 	}
@@ -358,8 +363,9 @@ static int compare_hour(verify *v, int64_t hour, const char *when)
 	for (size_t i = 0; rc == SQLITE_OK && i < v->cells.count; i++) {
 		const rollup_cell *c = &v->cells.cells[i];
 		if (!c->seen)
-			problem(v, "hour %s, %s \"%.*s\": it has no sums, by the rows %lld requests", when, kind_names[c->kind],
-				(int)c->label.len, c->label.ptr ? c->label.ptr : "", (long long)c->sums.requests);
+			problem(v, "hour %s, %s \"%.*s\": it has no sums, by the rows %lld requests", when,
+				kind_names[c->kind], (int)c->label.len, c->label.ptr ? c->label.ptr : "",
+				(long long)c->sums.requests);
 	}
 	return rc;
 }
@@ -485,20 +491,25 @@ static int verify_prepare(verify *v)
 	sums_sql(sums, sizeof sums, "ssum($)", ", ");
 	int rc = store_prepare(s, "SELECT min(time_ms) FROM requests WHERE time_ms >= ?", &v->next_row);
 	if (rc == SQLITE_OK)
-		rc = store_prepare(s, "SELECT min(bucket) FROM hourly WHERE kind = ? AND bucket >= ?", &v->next_bucket[0]);
+		rc = store_prepare(s, "SELECT min(bucket) FROM hourly WHERE kind = ? AND bucket >= ?",
+				   &v->next_bucket[0]);
 	if (rc == SQLITE_OK)
-		rc = store_prepare(s, "SELECT min(bucket) FROM daily WHERE kind = ? AND bucket >= ?", &v->next_bucket[1]);
+		rc = store_prepare(s, "SELECT min(bucket) FROM daily WHERE kind = ? AND bucket >= ?",
+				   &v->next_bucket[1]);
 	if (rc == SQLITE_OK)
 		rc = store_prepare(s, "SELECT label FROM daily WHERE kind = ? AND bucket = ?", &v->known);
 	if (rc == SQLITE_OK)
-		rc = store_prepare(s, "SELECT " ROW_COLUMNS " FROM requests WHERE time_ms >= ? AND time_ms < ?", &v->rows);
+		rc = store_prepare(s, "SELECT " ROW_COLUMNS " FROM requests WHERE time_ms >= ? AND time_ms < ?",
+				   &v->rows);
 	snprintf(sql, sizeof sql, "SELECT label, %s FROM hourly WHERE kind = ? AND bucket = ?", names);
 	if (rc == SQLITE_OK)
 		rc = store_prepare(s, sql, &v->hour);
 	for (int i = 0; rc == SQLITE_OK && i < 2; i++) {
 		char hours[SQL_LIST + 256], day[SQL_LIST + 256];
-		snprintf(hours, sizeof hours, "SELECT label, %s FROM hourly WHERE kind = ?1 AND bucket >= ?2"
-					      " AND bucket < ?2 + 86400 GROUP BY label", sums);
+		snprintf(hours, sizeof hours,
+			 "SELECT label, %s FROM hourly WHERE kind = ?1 AND bucket >= ?2"
+			 " AND bucket < ?2 + 86400 GROUP BY label",
+			 sums);
 		snprintf(day, sizeof day, "SELECT label, %s FROM daily WHERE kind = ?1 AND bucket = ?2", names);
 		snprintf(sql, sizeof sql, "%s EXCEPT %s", i ? day : hours, i ? hours : day);
 		rc = store_prepare(s, sql, i ? &v->day_less : &v->day_more);

@@ -74,8 +74,8 @@ static int64_t known(int64_t count)
 	return count > 0 ? count : 0;
 }
 
-/* The first letter of HAProxy's termination state: '-' nobody, 'L' HAProxy answered itself, 'C' and 'c' the client went away
- * or was silent; anything else is the server, the proxy or a resource. */
+/* The first letter of HAProxy's termination state: '-' nobody, 'L' HAProxy answered itself, 'C' and 'c' the client went
+ * away or was silent; anything else is the server, the proxy or a resource. */
 static bool has_failed(const record *r)
 {
 	if (r->code[0])
@@ -114,8 +114,9 @@ void store_sums_add(store_sums *sums, const record *r)
 		sums->partial_requests = add(sums->partial_requests, 1);
 	if (r->price == PRICE_UNPRICED) {
 		sums->unpriced_requests = add(sums->unpriced_requests, 1);
-		sums->unpriced_tokens = add(sums->unpriced_tokens, add(add(known(r->input), output),
-								       add(known(r->cache_read), known(r->cache_write))));
+		sums->unpriced_tokens = add(
+			sums->unpriced_tokens,
+			add(add(known(r->input), output), add(known(r->cache_read), known(r->cache_write))));
 	}
 }
 
@@ -216,11 +217,16 @@ rollup_cell *rollup_cell_of(rollup *r, int64_t hour, int kind, slice label)
 slice rollup_label(const record *r, int kind)
 {
 	switch (kind) {
-	case KIND_MODEL: return slice_cstr(r->model);
-	case KIND_ROUTE: return slice_cstr(r->route);
-	case KIND_PROJECT: return slice_cstr(r->project);
-	case KIND_CLIENT: return slice_cstr(r->client);
-	default: return SLICE("");
+	case KIND_MODEL:
+		return slice_cstr(r->model);
+	case KIND_ROUTE:
+		return slice_cstr(r->route);
+	case KIND_PROJECT:
+		return slice_cstr(r->project);
+	case KIND_CLIENT:
+		return slice_cstr(r->client);
+	default:
+		return SLICE("");
 	}
 }
 
@@ -313,8 +319,9 @@ int rollup_write(store *s, rollup *r)
 		store_sums total = r->cells[begin].sums;
 		bool there;
 
-		for (end = begin + 1; end < r->count && r->cells[end].kind == kind &&
-				      store_floor(r->cells[end].hour, DAY) == day && slice_eq(r->cells[end].label, label);
+		for (end = begin + 1;
+		     end < r->count && r->cells[end].kind == kind && store_floor(r->cells[end].hour, DAY) == day &&
+		     slice_eq(r->cells[end].label, label);
 		     end++)
 			sums_merge(&total, &r->cells[end].sums);
 		if (kind != labels_kind || day != labels_day) {

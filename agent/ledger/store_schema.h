@@ -8,14 +8,16 @@
 #define STORE_APPLICATION_ID 0x534c4c4d /* "SLLM" */
 
 /* The columns of hourly and daily, in the order of store_sums. */
+/* clang-format off */
 #define STORE_SUMS(X) \
 	X(requests) X(streams) X(refused) X(failed) X(input) X(output) X(cache_read) X(cache_write) X(saved) X(cost) \
 	X(saved_compression) X(saved_cache) X(saved_routing) X(bytes_in) X(bytes_out) X(estimated_requests) \
 	X(estimated_output) X(estimated_cost) X(partial_requests) X(unpriced_requests) X(unpriced_tokens)
+/* clang-format on */
 
-/* Of hourly and daily: `kind` 0 all, 1 model, 2 route, 3 project, 4 client; `bucket` seconds since 1970 at which the hour or
- * day begins. Not STRICT on purpose: a sum beyond 64 bits becomes a REAL and not an error that would refuse every later
- * record. */
+/* Of hourly and daily: `kind` 0 all, 1 model, 2 route, 3 project, 4 client; `bucket` seconds since 1970 at which the
+ * hour or day begins. Not STRICT on purpose: a sum beyond 64 bits becomes a REAL and not an error that would refuse
+ * every later record. */
 #define SCHEMA_ROLLUP(name) \
 	"CREATE TABLE " name " (" \
 	" kind INTEGER NOT NULL, bucket INTEGER NOT NULL, label TEXT NOT NULL," \
@@ -38,39 +40,41 @@
 	" estimated_requests, estimated_output, estimated_cost / 1e9 AS estimated_cost_usd, partial_requests," \
 	" unpriced_requests, unpriced_tokens FROM " of ";"
 
-/* Rows are in order of arrival at the ledger, so inserts go to the end of the table; ids begin with the time, so they go near
- * the end of their index. Measured against one tree by id or by (time, id), and against numbers for the labels: store.c
- * has the figures. A count that is not known is NULL. usage: 0 none, 1 reported, 2 partial, 3 estimated; price: 0 none, 1
- * table, 2 unpriced; money in nano-dollars. */
+/* Rows are in order of arrival at the ledger, so inserts go to the end of the table; ids begin with the time, so they
+ * go near the end of their index. Measured against one tree by id or by (time, id), and against numbers for the labels:
+ * store.c has the figures. A count that is not known is NULL. usage: 0 none, 1 reported, 2 partial, 3 estimated; price:
+ * 0 none, 1 table, 2 unpriced; money in nano-dollars. */
 static const struct store_schema {
 	int version;
 	const char *sql;
 } store_schema[] = {
-	{ 1, "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
-	"CREATE TABLE requests ("
-	" id TEXT NOT NULL, time_ms INTEGER NOT NULL,"
-	" route TEXT NOT NULL, backend TEXT NOT NULL, protocol TEXT NOT NULL, model TEXT NOT NULL, project TEXT NOT NULL,"
-	" client TEXT NOT NULL, code TEXT NOT NULL, termination TEXT NOT NULL,"
-	" status INTEGER NOT NULL, stream INTEGER NOT NULL,"
-	" bytes_in INTEGER, bytes_out INTEGER, ttfb_ms INTEGER, total_ms INTEGER,"
-	" input INTEGER, output INTEGER, cache_read INTEGER, cache_write INTEGER, saved INTEGER, usage INTEGER NOT NULL,"
-	" cost INTEGER NOT NULL, saved_compression INTEGER NOT NULL, saved_cache INTEGER NOT NULL,"
-	" saved_routing INTEGER NOT NULL, price INTEGER NOT NULL);"
-	"CREATE UNIQUE INDEX requests_id ON requests (id);"
-	"CREATE INDEX requests_time ON requests (time_ms);" },
+	{ 1,
+	  "CREATE TABLE meta (key TEXT PRIMARY KEY, value) WITHOUT ROWID;"
+	  "CREATE TABLE requests ("
+	  " id TEXT NOT NULL, time_ms INTEGER NOT NULL,"
+	  " route TEXT NOT NULL, backend TEXT NOT NULL, protocol TEXT NOT NULL, model TEXT NOT NULL, project TEXT NOT NULL,"
+	  " client TEXT NOT NULL, code TEXT NOT NULL, termination TEXT NOT NULL,"
+	  " status INTEGER NOT NULL, stream INTEGER NOT NULL,"
+	  " bytes_in INTEGER, bytes_out INTEGER, ttfb_ms INTEGER, total_ms INTEGER,"
+	  " input INTEGER, output INTEGER, cache_read INTEGER, cache_write INTEGER, saved INTEGER, usage INTEGER NOT NULL,"
+	  " cost INTEGER NOT NULL, saved_compression INTEGER NOT NULL, saved_cache INTEGER NOT NULL,"
+	  " saved_routing INTEGER NOT NULL, price INTEGER NOT NULL);"
+	  "CREATE UNIQUE INDEX requests_id ON requests (id);"
+	  "CREATE INDEX requests_time ON requests (time_ms);" },
 	{ 1, SCHEMA_ROLLUP("hourly") SCHEMA_ROLLUP("daily") },
-	{ 1, "CREATE VIEW ledger AS SELECT strftime('%Y-%m-%dT%H:%M:%fZ', time_ms / 1000.0, 'unixepoch') AS time, id, route, backend,"
-	" protocol, model, project, client, status, code, termination,"
-	" CASE stream WHEN 0 THEN 'no' ELSE 'yes' END AS stream, bytes_in, bytes_out, ttfb_ms, total_ms,"
-	" input, output, cache_read, cache_write, saved,"
-	" CASE usage WHEN 0 THEN 'none' WHEN 1 THEN 'reported' WHEN 2 THEN 'partial' ELSE 'estimated' END AS usage_from,"
-	" CASE price WHEN 1 THEN cost / 1e9 END AS cost_usd,"
-	" CASE price WHEN 1 THEN saved_compression / 1e9 END AS saved_compression_usd,"
-	" CASE price WHEN 1 THEN saved_cache / 1e9 END AS saved_cache_usd,"
-	" CASE price WHEN 1 THEN saved_routing / 1e9 END AS saved_routing_usd,"
-	" CASE price WHEN 0 THEN 'none' WHEN 1 THEN 'table' ELSE 'unpriced' END AS price_from FROM requests;" },
+	{ 1,
+	  "CREATE VIEW ledger AS SELECT strftime('%Y-%m-%dT%H:%M:%fZ', time_ms / 1000.0, 'unixepoch') AS time, id, route, backend,"
+	  " protocol, model, project, client, status, code, termination,"
+	  " CASE stream WHEN 0 THEN 'no' ELSE 'yes' END AS stream, bytes_in, bytes_out, ttfb_ms, total_ms,"
+	  " input, output, cache_read, cache_write, saved,"
+	  " CASE usage WHEN 0 THEN 'none' WHEN 1 THEN 'reported' WHEN 2 THEN 'partial' ELSE 'estimated' END AS usage_from,"
+	  " CASE price WHEN 1 THEN cost / 1e9 END AS cost_usd,"
+	  " CASE price WHEN 1 THEN saved_compression / 1e9 END AS saved_compression_usd,"
+	  " CASE price WHEN 1 THEN saved_cache / 1e9 END AS saved_cache_usd,"
+	  " CASE price WHEN 1 THEN saved_routing / 1e9 END AS saved_routing_usd,"
+	  " CASE price WHEN 0 THEN 'none' WHEN 1 THEN 'table' ELSE 'unpriced' END AS price_from FROM requests;" },
 	{ 1, SCHEMA_ROLLUP_VIEW("ledger_hourly", "hourly", "%Y-%m-%dT%H:00Z")
-	SCHEMA_ROLLUP_VIEW("ledger_daily", "daily", "%Y-%m-%d") },
+		     SCHEMA_ROLLUP_VIEW("ledger_daily", "daily", "%Y-%m-%d") },
 };
 
 enum { STORE_SCHEMA_VERSION = 1 };

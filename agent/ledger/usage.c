@@ -3,17 +3,19 @@
 
 #include "base/json.h"
 
-/* What one token costs a stream in bytes, frames and all, and what a stream costs besides. From recorded streams with their
- * reported output tokens, and from the providers' chunks filled with words of 4 bytes (tests/unit/test_usage.c holds both):
+/* What one token costs a stream in bytes, frames and all, and what a stream costs besides. From recorded streams with
+ * their reported output tokens, and from the providers' chunks filled with words of 4 bytes (tests/unit/test_usage.c
+ * holds both):
  *
  *   api.openai.com chat        one chunk a token: id, model, fingerprint, `"usage":null`, obfuscation    340
  *   api.openai.com responses   one event a token, and the text three times more at the end                290
  *   Ollama, vLLM, DeepSeek     one chunk a token, without obfuscation                                     200-230
- *   Anthropic                  events of 1 to 8 tokens: claude-3-7 36, sonnet-4 (padded) 51, sonnet-4-6 33, a tool call 14
- *   Gemini                     chunks of 25 to 50 tokens: 2.5-pro 18, 2.5-flash 10
+ *   Anthropic                  events of 1 to 8 tokens: claude-3-7 36, sonnet-4 (padded) 51, sonnet-4-6 33, a tool call
+ * 14 Gemini                     chunks of 25 to 50 tokens: 2.5-pro 18, 2.5-flash 10
  *
  * Beside the tokens: the head (cookies and rate limits at OpenAI and Anthropic), the first and the last events; for
- * Responses three copies of the response object (with instructions and tools, which is why long ones count a little high). */
+ * Responses three copies of the response object (with instructions and tools, which is why long ones count a little
+ * high). */
 enum {
 	ESTIMATE_OPENAI_TOKEN = 310,
 	ESTIMATE_OPENAI_FIXED = 2500,
@@ -23,19 +25,20 @@ enum {
 	ESTIMATE_ANTHROPIC_FIXED = 2000,
 	ESTIMATE_GEMINI_TOKEN = 16,
 	ESTIMATE_GEMINI_FIXED = 700,
-	/* Of a request: English is 4.2 bytes a token, code and JSON 3 to 3.5, both with the envelope of JSON around them. */
+	/* Of a request: English is 4.2 bytes a token, code and JSON 3 to 3.5, both with the envelope of JSON around
+	   them. */
 	ESTIMATE_INPUT_TOKEN = 4,
 	ESTIMATE_INPUT_FIXED = 800, /* the head, and the members that are no prompt */
 };
 
 /* Every count that is read, as -1 or what was reported. */
 typedef struct counts {
-	int64_t prompt, completion;       /* OpenAI chat */
-	int64_t input, output;            /* Responses, Anthropic */
+	int64_t prompt, completion; /* OpenAI chat */
+	int64_t input, output;      /* Responses, Anthropic */
 	int64_t gemini_prompt, gemini_output, gemini_thoughts, gemini_tool, gemini_total;
 	int64_t bedrock_input, bedrock_output, bedrock_read, bedrock_write;
 	int64_t total;
-	int64_t cached, cached_write;     /* that input includes */
+	int64_t cached, cached_write;            /* that input includes */
 	int64_t read, write, write_5m, write_1h; /* cache_*_input_tokens; Anthropic's are beside input */
 	int64_t gemini_cached;
 	int64_t reasoning;
@@ -50,7 +53,10 @@ typedef struct field {
 	size_t count; /* offset in counts */
 } field;
 
-#define FIELD(key, member) { SLICE_INIT(key), offsetof(counts, member) }
+#define FIELD(key, member) \
+	{ \
+		SLICE_INIT(key), offsetof(counts, member) \
+	}
 
 static const field top_fields[] = {
 	FIELD("prompt_tokens", prompt),
@@ -75,8 +81,7 @@ static const field top_fields[] = {
 };
 /* Of prompt_tokens_details, input_tokens_details and input_token_details. */
 static const field input_fields[] = {
-	FIELD("cached_tokens", cached),
-	FIELD("cache_write_tokens", cached_write),
+	FIELD("cached_tokens", cached), FIELD("cache_write_tokens", cached_write),
 	FIELD("cache_creation_tokens", cached_write), /* LiteLLM */
 };
 static const field output_fields[] = { FIELD("reasoning_tokens", reasoning) };
@@ -98,7 +103,8 @@ static void count_take(counts *c, const json_member *m, const field *fields, siz
 		int64_t value = -1;
 		if (m->type == JSON_NULL)
 			return;
-		bool good = m->type == JSON_NUMBER && json_int64(m->value, &value) && value >= 0 && value <= USAGE_TOKENS_MAX;
+		bool good = m->type == JSON_NUMBER && json_int64(m->value, &value) && value >= 0 &&
+			    value <= USAGE_TOKENS_MAX;
 		if (!good) {
 			c->bad = true;
 			value = -1;
@@ -200,7 +206,7 @@ typedef struct meaning {
 	int64_t prompt; /* with the cached part */
 	int64_t output;
 	int64_t read, write; /* at least 0 */
-	bool final; /* this shape tells usage at the end only */
+	bool final;          /* this shape tells usage at the end only */
 	bool any;
 } meaning;
 
@@ -221,7 +227,8 @@ static meaning counts_mean(const counts *c, slice protocol)
 				m.output += c->reasoning;
 		}
 	} else if (c->input >= 0 || c->output >= 0) {
-		bool openai = c->details || (!c->anthropic && (c->total >= 0 || !slice_eq(protocol, SLICE("anthropic"))));
+		bool openai = c->details ||
+			      (!c->anthropic && (c->total >= 0 || !slice_eq(protocol, SLICE("anthropic"))));
 		m.prompt = c->input;
 		m.output = c->output;
 		if (openai) {
@@ -256,7 +263,8 @@ static meaning counts_mean(const counts *c, slice protocol)
 /* Whether the stream's end follows the usage object: see usage.h. */
 static bool ends_stream(slice rest)
 {
-	static const char *const ends[] = { "\ndata: [DONE]", "\ndata:[DONE]", "\nevent: message_stop", "\nevent:message_stop", "\n]" };
+	static const char *const ends[] = { "\ndata: [DONE]", "\ndata:[DONE]", "\nevent: message_stop",
+					    "\nevent:message_stop", "\n]" };
 
 	for (size_t i = 0; i < COUNT_OF(ends); i++)
 		if (rest.len && memmem(rest.ptr, rest.len, ends[i], strlen(ends[i])))
@@ -283,8 +291,8 @@ static int64_t by_bytes(int64_t bytes, int64_t fixed, int64_t each)
 /* Models that OpenAI serves itself, in its long chunks. */
 static bool openais_own(slice model)
 {
-	static const slice names[] = { SLICE_INIT("gpt-"), SLICE_INIT("chatgpt-"), SLICE_INIT("o1"), SLICE_INIT("o3"),
-				       SLICE_INIT("o4"), SLICE_INIT("codex-") };
+	static const slice names[] = { SLICE_INIT("gpt-"), SLICE_INIT("chatgpt-"), SLICE_INIT("o1"),
+				       SLICE_INIT("o3"),   SLICE_INIT("o4"),       SLICE_INIT("codex-") };
 
 	if (slice_istarts(model, SLICE("openai/")))
 		model = slice_from(model, 7);
@@ -309,7 +317,8 @@ static int64_t output_estimate(const record *r, int64_t bytes)
 	return by_bytes(bytes, ESTIMATE_COMPATIBLE_FIXED, ESTIMATE_COMPATIBLE_TOKEN);
 }
 
-/* A stream whose usage is not the whole of it: fills in what is missing. `ended`: its end was seen, so the output is right. */
+/* A stream whose usage is not the whole of it: fills in what is missing. `ended`: its end was seen, so the output is
+ * right. */
 static void stream_apply(record *r, meaning *m, bool ended, const usage_hints *hints)
 {
 	int64_t after = 0;
@@ -346,7 +355,8 @@ void usage_apply(record *r, slice fragment, const usage_hints *hints)
 
 	if (header_count(hints->headroom_saved, true, &saved))
 		r->saved = saved;
-	else if (header_count(hints->headroom_before, false, &before) && header_count(hints->headroom_after, false, &after))
+	else if (header_count(hints->headroom_before, false, &before) &&
+		 header_count(hints->headroom_after, false, &after))
 		r->saved = before - after;
 
 	bool object = counts_read(&c, fragment, &rest);

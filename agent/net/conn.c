@@ -26,7 +26,7 @@ conn *conn_next(conn *c)
 
 bool conn_account(conn *c)
 {
-	worker_shared *s = c->worker->shared;
+	spop_shared *s = c->spop_thread->shared;
 	size_t now = c->in.cap + c->out.cap, before = c->held;
 
 	if (now == before)
@@ -36,10 +36,11 @@ bool conn_account(conn *c)
 		atomic_fetch_sub_explicit(&s->memory, before - now, memory_order_relaxed);
 		return true;
 	}
-	return atomic_fetch_add_explicit(&s->memory, now - before, memory_order_relaxed) + (now - before) <= s->limits.max_memory;
+	return atomic_fetch_add_explicit(&s->memory, now - before, memory_order_relaxed) + (now - before) <=
+	       s->limits.max_memory;
 }
 
-static void give_back(worker *w, unsigned char *data, size_t cap)
+static void give_back(spop_thread *w, unsigned char *data, size_t cap)
 {
 	if (w->spare.data || cap > SPARE_MAX) {
 		free(data);
@@ -49,7 +50,8 @@ static void give_back(worker *w, unsigned char *data, size_t cap)
 	w->spare.cap = cap;
 }
 
-/* After the answers were written: `out` is no longer the worker's spare buffer, and no larger than what is left needs. */
+/* After the answers were written: `out` is no longer the worker's spare buffer, and no larger than what is left needs.
+ */
 static void settle(conn *c)
 {
 	size_t left = buf_len(&c->out);
@@ -63,7 +65,7 @@ static void settle(conn *c)
 			return;
 		memcpy(own, c->out.data + c->out.start, left);
 	}
-	give_back(c->worker, c->out.data, c->out.cap);
+	give_back(c->spop_thread, c->out.data, c->out.cap);
 	c->out.data = own;
 	c->out.cap = c->out.end = left;
 	c->out.start = 0;
@@ -75,14 +77,14 @@ void conn_set_limits(conn *c)
 {
 	size_t largest = FRAME_PREFIX + (size_t)c->session.max_frame;
 
-	c->in.limit = largest + WORKER_SCRATCH + CONN_KEEP;
+	c->in.limit = largest + SPOP_SCRATCH + CONN_KEEP;
 	/* One answer may begin just below the mark and be as large as a frame. */
 	c->out.limit = CONN_OUT_HIGH + 2 * largest + CREDENTIAL_MAX + CONTROL_ROOM;
 }
 
 void conn_close(conn *c)
 {
-	worker *w = c->worker;
+	spop_thread *w = c->spop_thread;
 
 	ev_io_stop(w->loop, &c->readable);
 	ev_io_stop(w->loop, &c->writable);
@@ -101,14 +103,14 @@ void conn_close(conn *c)
 	atomic_fetch_sub(&w->shared->loads[w->index].conns, 1);
 	atomic_fetch_sub(&w->shared->connections, 1);
 	counter_add(&w->counters.connections_closed, 1);
-	worker_end_if_done(w);
+	spop_thread_end_if_done(w);
 }
 
 static void set_timer(conn *c, double seconds)
 {
-	ev_timer_stop(c->worker->loop, &c->timer);
+	ev_timer_stop(c->spop_thread->loop, &c->timer);
 	ev_timer_set(&c->timer, seconds, 0.);
-	ev_timer_start(c->worker->loop, &c->timer);
+	ev_timer_start(c->spop_thread->loop, &c->timer);
 }
 
 /* ---- writing */
@@ -116,13 +118,14 @@ static void set_timer(conn *c, double seconds)
 /* The peer takes nothing more for now: until it does, nothing more is read. False: the connection is gone. */
 static bool hold(conn *c, bool progress)
 {
-	worker *w = c->worker;
+	spop_thread *w = c->spop_thread;
 
 	settle(c);
 	if (!conn_account(c) && !c->leaving) {
 		/* Within a frame that it does not read, it can be told nothing. */
 		counter_add(&w->counters.refused_memory, 1);
-		log_event(LOG_ERROR, "memory_limit", LOG_I("fd", c->fd), LOG_I("max_memory", w->shared->limits.max_memory),
+		log_event(LOG_ERROR, "memory_limit", LOG_I("fd", c->fd),
+			  LOG_I("max_memory", w->shared->limits.max_memory),
 			  LOG_C("instead", "a connection that does not read its answers is closed"));
 		conn_close(c);
 		return false;
@@ -131,7 +134,8 @@ static bool hold(conn *c, bool progress)
 		counter_add(&w->counters.backpressure, 1);
 		if (c->waiting >= w->shared->limits.max_in_flight) {
 			counter_add(&w->counters.in_flight_limited, 1);
-			log_event(LOG_WARN, "in_flight_limit", LOG_I("fd", c->fd), LOG_I("max_in_flight", w->shared->limits.max_in_flight),
+			log_event(LOG_WARN, "in_flight_limit", LOG_I("fd", c->fd),
+				  LOG_I("max_in_flight", w->shared->limits.max_in_flight),
 				  LOG_C("problem", "the peer asks on and does not take its answers"),
 				  LOG_C("instead", "no more is read from it until it has taken them"));
 		}
@@ -147,7 +151,7 @@ static bool hold(conn *c, bool progress)
 /* Writes what it can. False: the connection is gone. */
 static bool flush(conn *c)
 {
-	worker *w = c->worker;
+	spop_thread *w = c->spop_thread;
 	bool progress = false;
 
 	/* The time that it has to read the DISCONNECT begins with the first try to write it. */
@@ -186,7 +190,7 @@ static bool flush(conn *c)
 /* False: the connection is gone. */
 static bool refuse_memory(conn *c)
 {
-	worker *w = c->worker;
+	spop_thread *w = c->spop_thread;
 
 	counter_add(&w->counters.refused_memory, 1);
 	log_event(LOG_ERROR, "memory_limit", LOG_I("fd", c->fd), LOG_I("max_memory", w->shared->limits.max_memory),
@@ -200,11 +204,11 @@ static bool refuse_memory(conn *c)
 
 /* ---- reading */
 
-/* Works through `bytes`, which are all that was read and not answered, and keeps the rest in `in`. `own`: they are there
- * already. False: the connection is gone. */
+/* Works through `bytes`, which are all that was read and not answered, and keeps the rest in `in`. `own`: they are
+ * there already. False: the connection is gone. */
 static bool work(conn *c, slice bytes, bool own)
 {
-	worker *w = c->worker;
+	spop_thread *w = c->spop_thread;
 	bool greeting = c->session.state == SPOP_AWAIT_HELLO;
 	slice rest = bytes;
 	size_t need;
@@ -248,12 +252,13 @@ static ssize_t take(conn *c, unsigned char *room, size_t len)
 		n = recv(c->fd, room, len, 0);
 	while (n < 0 && errno == EINTR);
 	if (n > 0) {
-		counter_add(&c->worker->counters.bytes_in, (uint64_t)n);
+		counter_add(&c->spop_thread->counters.bytes_in, (uint64_t)n);
 		return n;
 	}
 	if (n < 0 && errno == EAGAIN)
 		return 0;
-	log_event(LOG_DEBUG, "connection_closed", LOG_I("fd", c->fd), LOG_C("by", n == 0 ? "HAProxy" : strerror(errno)));
+	log_event(LOG_DEBUG, "connection_closed", LOG_I("fd", c->fd),
+		  LOG_C("by", n == 0 ? "HAProxy" : strerror(errno)));
 	conn_close(c);
 	return -1;
 }
@@ -261,7 +266,7 @@ static ssize_t take(conn *c, unsigned char *room, size_t len)
 /* Reads, and works through what is there. False: there was nothing, or the connection is gone; `*gone` says which. */
 static bool read_and_work(conn *c, bool *gone)
 {
-	worker *w = c->worker;
+	spop_thread *w = c->spop_thread;
 	size_t had = buf_len(&c->in);
 	ssize_t n;
 
@@ -269,7 +274,7 @@ static bool read_and_work(conn *c, bool *gone)
 	/* The beginning of a small frame goes in front of the next read; only a large frame is read where it stays. */
 	if (c->leaving || c->in.cap <= CONN_KEEP) {
 		unsigned char *room = w->scratch + CONN_KEEP;
-		n = take(c, room, WORKER_SCRATCH);
+		n = take(c, room, SPOP_SCRATCH);
 		if (n > 0 && c->leaving)
 			return true;
 		if (n > 0) {
@@ -316,7 +321,7 @@ static void on_writable(struct ev_loop *loop, ev_io *io, int events)
 static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	conn *c = timer->data;
-	net_counters *n = &c->worker->counters;
+	net_counters *n = &c->spop_thread->counters;
 
 	(void)loop;
 	(void)events;
@@ -330,16 +335,17 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 	} else {
 		counter_add(&n->stalled, 1);
 		log_event(LOG_WARN, "connection_stalled", LOG_I("fd", c->fd), LOG_I("bytes", buf_len(&c->out)),
-			  LOG_C("problem", "the peer does not read its answers"), LOG_C("instead", "the connection is closed"));
+			  LOG_C("problem", "the peer does not read its answers"),
+			  LOG_C("instead", "the connection is closed"));
 	}
 	conn_close(c);
 }
 
 /* ---- beginning and end */
 
-conn *conn_new(worker *w, int fd)
+conn *conn_new(spop_thread *w, int fd)
 {
-	worker_shared *s = w->shared;
+	spop_shared *s = w->shared;
 	conn *c = calloc(1, sizeof *c);
 
 	if (!c) {
@@ -347,7 +353,7 @@ conn *conn_new(worker *w, int fd)
 		atomic_fetch_sub(&s->connections, 1);
 		return NULL;
 	}
-	c->worker = w;
+	c->spop_thread = w;
 	c->fd = fd;
 	/* What is announced in return is pipelining_wanted()'s to say. */
 	spop_session_init(&c->session, s->limits.max_frame, true);
@@ -365,7 +371,7 @@ conn *conn_new(worker *w, int fd)
 	return c;
 }
 
-void conn_open(worker *w, int fd)
+void conn_open(spop_thread *w, int fd)
 {
 	conn *c = conn_new(w, fd);
 

@@ -5,16 +5,16 @@
 #ifndef NET_CONN_H
 #define NET_CONN_H
 
-#include "net/worker.h"
+#include "net/spop_thread.h"
 
 enum {
-	CONN_OUT_HIGH = 256 * 1024, /* bytes of ACKs that wait before no further frame is answered */
-	CONN_KEEP = 4096,           /* bytes of buffer that an idle connection keeps */
+	CONN_OUT_HIGH = 256 * 1024,        /* bytes of ACKs that wait before no further frame is answered */
+	CONN_KEEP = 4096,                  /* bytes of buffer that an idle connection keeps */
 	CONN_FRAME_MAX = 64 * 1024 * 1024, /* the largest max-frame-size that a worker can have agreed on */
 };
 
 /* Takes over `fd`, on failure too. It is counted in w->shared->connections already. */
-void conn_open(worker *w, int fd);
+void conn_open(spop_thread *w, int fd);
 /* Answers what has been read, says DISCONNECT(0), and closes as soon as the peer has it. */
 void conn_finish(conn *c);
 /* At once. The connection is gone afterwards. */
@@ -30,8 +30,8 @@ int conn_fd(const conn *c);
 bool conn_can_go(const conn *c);
 /* Appends the connection as it is, without its descriptor. False: no memory. */
 bool conn_export(const conn *c, buf *out);
-/* What conn_export() wrote, in another process, for conn_resume(). Takes over `fd`, on failure too. Everything is looked at
- * before it is used. */
-bool conn_adopt(worker *w, int fd, slice state, err *e);
+/* What conn_export() wrote, in another process, for conn_resume(). Takes over `fd`, on failure too. Everything is
+ * looked at before it is used. */
+bool conn_adopt(spop_thread *w, int fd, slice state, err *e);
 
 #endif

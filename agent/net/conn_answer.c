@@ -50,12 +50,14 @@ static void take_note(net_counters *n, refusal why, const llm_request *r, const 
 	note->why = why;
 	note_text(note->id, sizeof note->id, r->id);
 	note_text(note->route, sizeof note->route, d->route_name);
-	note_text(note->model, sizeof note->model, slice_of(d->model.name, d->model.status == MODEL_FOUND ? d->model.len : 0));
+	note_text(note->model, sizeof note->model,
+		  slice_of(d->model.name, d->model.status == MODEL_FOUND ? d->model.len : 0));
 	if (why == REFUSE_AUTH_UNAVAILABLE && d->route) {
 		/* Which variable or file, never what it holds. */
 		char source[300];
 		credential_describe(&d->route->auth, source, sizeof source);
-		snprintf(note->problem, sizeof note->problem, "%.*s: %s", (int)sizeof note->problem / 2, source, problem ? problem : "");
+		snprintf(note->problem, sizeof note->problem, "%.*s: %s", (int)sizeof note->problem / 2, source,
+			 problem ? problem : "");
 	} else {
 		note_text(note->problem, sizeof note->problem, slice_cstr(problem));
 	}
@@ -97,21 +99,23 @@ __attribute__((noinline)) static void log_refusal(const llm_request *r, const de
 __attribute__((noinline)) static void log_allowed(const llm_request *r, const decision *d)
 {
 	log_event(LOG_DEBUG, "decision", LOG_S("id", r->id), LOG_S("route", d->route_name),
-		  LOG_S("model", slice_of(d->model.name, d->model.len)), LOG_C("model_from", model_from_name(d->model.from)),
-		  LOG_S("backend", d->backend), LOG_C("auth", d->replace ? "replace" : "passthrough"));
+		  LOG_S("model", slice_of(d->model.name, d->model.len)),
+		  LOG_C("model_from", model_from_name(d->model.from)), LOG_S("backend", d->backend),
+		  LOG_C("auth", d->replace ? "replace" : "passthrough"));
 }
 
 __attribute__((noinline)) static void log_too_large(const conn *c, const llm_request *r, const decision *d)
 {
 	log_event(LOG_ERROR, "ack_too_large", LOG_S("id", r->id), LOG_S("route", d->route_name),
-		  LOG_I("max_frame_size", c->session.max_frame), LOG_C("hint", "raise max_frame_size, or tune.bufsize in HAProxy"));
+		  LOG_I("max_frame_size", c->session.max_frame),
+		  LOG_C("hint", "raise max_frame_size, or tune.bufsize in HAProxy"));
 }
 
 /* ---- answering */
 
 bool conn_room(conn *c, size_t len)
 {
-	worker *w = c->worker;
+	spop_thread *w = c->spop_thread;
 
 	if (c->out.cap == 0 && w->spare.data) {
 		c->out.data = w->spare.data;
@@ -125,7 +129,7 @@ static void wrote(conn *c, size_t len)
 {
 	c->out.end += len;
 	c->waiting += len != 0;
-	counter_add(&c->worker->counters.frames_out, len != 0);
+	counter_add(&c->spop_thread->counters.frames_out, len != 0);
 }
 
 void conn_leave(conn *c, spop_status status, slice message)
@@ -140,7 +144,7 @@ typedef enum answered { ANSWERED, ANSWER_MALFORMED, ANSWER_NO_MEMORY } answered;
 /* The ACK of an llm-request. */
 static answered answer_request(conn *c, const spop_event *e, spop_message *m, unsigned *decisions)
 {
-	worker *w = c->worker;
+	spop_thread *w = c->spop_thread;
 	decision *d = &w->decision;
 	bool fell_back = false;
 
@@ -177,7 +181,7 @@ static answered answer_response(conn *c, const spop_event *e, spop_message *m)
 	size_t len = response_ack(m, &c->session, c->out.data + c->out.end, room, e->stream_id, e->frame_id);
 	if (!spop_messages_skip(m->from))
 		return ANSWER_MALFORMED;
-	counter_add(&c->worker->counters.responses, 1);
+	counter_add(&c->spop_thread->counters.responses, 1);
 	wrote(c, len);
 	return ANSWERED;
 }
@@ -210,7 +214,7 @@ static answered answer(conn *c, const spop_event *e, unsigned *decisions)
 }
 
 /* Is pipelining to be announced to this HAProxy, which offers it? `s->async` tells one of 3.0 or older. */
-static bool pipelining_wanted(const worker_limits *limits, const spop_session *s)
+static bool pipelining_wanted(const spop_limits *limits, const spop_session *s)
 {
 	(void)s;
 	switch (limits->pipelining) {
@@ -225,7 +229,7 @@ static bool pipelining_wanted(const worker_limits *limits, const spop_session *s
 
 static void say_hello(conn *c)
 {
-	worker *w = c->worker;
+	spop_thread *w = c->spop_thread;
 
 	counter_add(&w->counters.hellos, 1);
 	if (c->session.healthcheck) {
@@ -249,7 +253,7 @@ static void say_hello(conn *c)
 
 static void say_error(conn *c, const spop_event *e)
 {
-	counter_add(&c->worker->counters.spop_errors, 1);
+	counter_add(&c->spop_thread->counters.spop_errors, 1);
 	log_event(LOG_WARN, "spop_error", LOG_I("fd", c->fd), LOG_I("status", e->status), LOG_S("problem", e->reason),
 		  LOG_C("instead", "the connection is closed"));
 	conn_leave(c, e->status, e->reason);
@@ -259,7 +263,7 @@ static void take_notify(conn *c, const spop_event *e, unsigned *decisions)
 {
 	spop_event malformed;
 
-	c->answered = c->worker->draining;
+	c->answered = c->spop_thread->draining;
 	switch (answer(c, e, decisions)) {
 	case ANSWERED:
 		break;
@@ -276,7 +280,7 @@ static void take_notify(conn *c, const spop_event *e, unsigned *decisions)
 /* One frame of `*in`. False: there is none that is whole, and `*need` is set. */
 static bool next_frame(conn *c, slice *in, unsigned *decisions, size_t *need)
 {
-	net_counters *n = &c->worker->counters;
+	net_counters *n = &c->spop_thread->counters;
 	spop_event e = spop_session_next(&c->session, in);
 
 	if (e.type == SPOP_MORE) {
@@ -298,7 +302,8 @@ static bool next_frame(conn *c, slice *in, unsigned *decisions, size_t *need)
 		break;
 	case SPOP_DISCONNECT:
 		/* Status 1 is how HAProxy up to 3.0 leaves an idle connection. */
-		log_event(LOG_DEBUG, "disconnect", LOG_I("fd", c->fd), LOG_I("status", e.status), LOG_S("reason", e.reason));
+		log_event(LOG_DEBUG, "disconnect", LOG_I("fd", c->fd), LOG_I("status", e.status),
+			  LOG_S("reason", e.reason));
 		conn_leave(c, SPOP_OK, SLICE("bye"));
 		break;
 	case SPOP_ERROR:
@@ -310,7 +315,7 @@ static bool next_frame(conn *c, slice *in, unsigned *decisions, size_t *need)
 
 size_t conn_answer(conn *c, slice *in)
 {
-	unsigned most = c->worker->shared->limits.max_in_flight, decisions = 0;
+	unsigned most = c->spop_thread->shared->limits.max_in_flight, decisions = 0;
 	uint64_t since = now_ns();
 	size_t need = 0;
 
@@ -319,7 +324,7 @@ size_t conn_answer(conn *c, slice *in)
 		if (!next_frame(c, in, &decisions, &need))
 			break;
 	if (decisions)
-		count_latency(&c->worker->counters, now_ns() - since, decisions);
+		count_latency(&c->spop_thread->counters, now_ns() - since, decisions);
 	if (need)
 		return need;
 	return in->len ? 0 : FRAME_PREFIX;

@@ -40,8 +40,9 @@ bool conn_export(const conn *c, buf *out)
 	const spop_session *s = &c->session;
 	unsigned char head[2] = {
 		s->state == SPOP_READY ? STATE_READY : STATE_AWAIT_HELLO,
-		(unsigned char)((s->allow_pipelining ? FLAG_ALLOW_PIPELINING : 0) | (s->pipelining ? FLAG_PIPELINING : 0) |
-				(s->async ? FLAG_ASYNC : 0) | (s->healthcheck ? FLAG_HEALTHCHECK : 0)),
+		(unsigned char)((s->allow_pipelining ? FLAG_ALLOW_PIPELINING : 0) |
+				(s->pipelining ? FLAG_PIPELINING : 0) | (s->async ? FLAG_ASYNC : 0) |
+				(s->healthcheck ? FLAG_HEALTHCHECK : 0)),
 	};
 
 	return buf_append(out, head, sizeof head) && put_u32(out, s->max_frame) && put_bytes(out, buf_slice(&c->in)) &&
@@ -97,9 +98,9 @@ static bool usable(int fd, err *e)
 	return true;
 }
 
-bool conn_adopt(worker *w, int fd, slice state, err *e)
+bool conn_adopt(spop_thread *w, int fd, slice state, err *e)
 {
-	worker_shared *s = w->shared;
+	spop_shared *s = w->shared;
 	adopted a;
 
 	if (!parse(state, &a, e) || !usable(fd, e)) {
@@ -117,7 +118,8 @@ bool conn_adopt(worker *w, int fd, slice state, err *e)
 	conn_set_limits(c);
 	if (!buf_append(&c->in, a.in.ptr, a.in.len) || !buf_append(&c->out, a.out.ptr, a.out.len)) {
 		conn_close(c);
-		return err_set(e, "a connection brings %zu bytes read and %zu to write, more than there can be", a.in.len, a.out.len);
+		return err_set(e, "a connection brings %zu bytes read and %zu to write, more than there can be",
+			       a.in.len, a.out.len);
 	}
 	conn_account(c);
 	return true;

@@ -16,8 +16,8 @@ enum {
 	BACKLOG = 1024,
 	INHERITED_FIRST = 3, /* of systemd's protocol, sd_listen_fds(3) */
 	INHERITED_MAX = 64,
-	/* Bytes of datagrams that wait in the kernel while the agent restarts or is busy: about 14,000 lines, as the kernel
-	 * counts 2.3 KB for one. */
+	/* Bytes of datagrams that wait in the kernel while the agent restarts or is busy: about 14,000 lines, as the
+	 * kernel counts 2.3 KB for one. */
 	DATAGRAM_BACKLOG = 32 * 1024 * 1024,
 };
 
@@ -31,7 +31,8 @@ typedef union address {
 static bool parse_unix(const char *path, address *a, socklen_t *len, err *e)
 {
 	if (strlen(path) >= sizeof a->un.sun_path)
-		return err_set(e, "the path is longer than the %zu bytes that a unix socket can have", sizeof a->un.sun_path - 1);
+		return err_set(e, "the path is longer than the %zu bytes that a unix socket can have",
+			       sizeof a->un.sun_path - 1);
 	a->un.sun_family = AF_UNIX;
 	memcpy(a->un.sun_path, path, strlen(path) + 1);
 	*len = sizeof a->un;
@@ -74,8 +75,9 @@ static bool parse_inet(const char *text, address *a, socklen_t *len, bool allow_
 		loopback = (ntohl(a->in4.sin_addr.s_addr) >> 24) == 127;
 	}
 	if (!loopback && !allow_remote)
-		return err_set(e, "what comes here is neither encrypted nor signed; set \"allow_remote\" to listen beyond "
-				  "loopback, on a network that only HAProxy and the agent are on");
+		return err_set(e,
+			       "what comes here is neither encrypted nor signed; set \"allow_remote\" to listen beyond "
+			       "loopback, on a network that only HAProxy and the agent are on");
 	return true;
 }
 
@@ -139,8 +141,8 @@ static int inherited(const parsed *p)
 		    getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) != 0 ||
 		    type != (p->datagram ? SOCK_DGRAM : SOCK_STREAM))
 			continue;
-		if (have.sa.sa_family == AF_UNIX ? strcmp(have.un.sun_path, p->addr.un.sun_path) != 0
-						 : memcmp(&have, &p->addr, p->len) != 0)
+		if (have.sa.sa_family == AF_UNIX ? strcmp(have.un.sun_path, p->addr.un.sun_path) != 0 :
+						   memcmp(&have, &p->addr, p->len) != 0)
 			continue;
 		taken[i] = true;
 		fcntl(fd, F_SETFD, FD_CLOEXEC);

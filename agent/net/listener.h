@@ -9,7 +9,7 @@
 #include "base/slice.h"
 
 typedef struct listener {
-	int fd;     /* non-blocking; -1: none */
+	int fd; /* non-blocking; -1: none */
 	bool tcp;
 	bool datagram;
 	char *path; /* owned; of a unix socket that we made, removed by listener_close() */
@@ -29,8 +29,8 @@ bool listener_check(const char *address, const listener_rules *rules, err *e);
  * replaced, and one that somebody answers on is an error. */
 bool listener_open(listener *l, const char *address, const listener_rules *rules, err *e);
 void listener_close(listener *l);
-/* Closes the inherited sockets that nothing has asked for: they would stay open, and never be answered. Call it once, when everything
- * is open. */
+/* Closes the inherited sockets that nothing has asked for: they would stay open, and never be answered. Call it once,
+ * when everything is open. */
 void listener_close_unused(void);
 
 /* The next connection, non-blocking and with TCP_NODELAY where it has one; -1 with errno. */

@@ -33,9 +33,9 @@ struct logsock {
 	stream *streams;
 	unsigned streams_count;
 	ev_prepare turn;
-	bool pending; /* something was handed over since the last turn */
+	bool pending;                      /* something was handed over since the last turn */
 	uint32_t drops[LOGSOCK_LISTENERS]; /* as the kernel last counted them */
-	unsigned char *datagrams; /* LOGSOCK_BATCH times LOGSOCK_LINE_MAX */
+	unsigned char *datagrams;          /* LOGSOCK_BATCH times LOGSOCK_LINE_MAX */
 };
 
 static void hand_over(logsock *s, slice message)
@@ -138,8 +138,8 @@ static stream *stream_open(logsock *s, int fd)
 		return NULL;
 	}
 	st->owner = s;
-	/* However this process ends, the other side sees a reset: HAProxy 3.0's ring takes no notice of an orderly end, and
-	 * stays with the dead connection. */
+	/* However this process ends, the other side sees a reset: HAProxy 3.0's ring takes no notice of an orderly end,
+	 * and stays with the dead connection. */
 	struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 	buf_init(&st->in, 2 * READ_ROOM + LOGSOCK_LINE_MAX);
@@ -206,8 +206,8 @@ static bool set_place(int fd)
 	return setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &from, sizeof from) == 0;
 }
 
-/* Reads a batch without taking it off the socket, has it written to the journal, and only then takes it off: of an inherited
- * socket, what a killed agent had read and not written is read again by the next one. */
+/* Reads a batch without taking it off the socket, has it written to the journal, and only then takes it off: of an
+ * inherited socket, what a killed agent had read and not written is read again by the next one. */
 static bool read_datagrams(logsock *s, size_t at)
 {
 	int fd = s->listeners[at].fd;
@@ -223,7 +223,8 @@ static bool read_datagrams(logsock *s, size_t at)
 	}
 	int n = recvmmsg(fd, messages, LOGSOCK_BATCH, MSG_DONTWAIT | MSG_PEEK, NULL);
 	if (n <= 0) {
-		/* The place is the socket's, not ours: a process that died while it looked may have left it behind everything. */
+		/* The place is the socket's, not ours: a process that died while it looked may have left it behind
+		 * everything. */
 		set_place(fd);
 		return false;
 	}
@@ -265,7 +266,8 @@ logsock *logsock_new(struct ev_loop *loop, const listener *listeners, size_t cou
 	s->count = count;
 	for (size_t i = 0; i < count; i++) {
 		s->listeners[i] = listeners[i];
-		ev_io_init(&s->watchers[i], listeners[i].datagram ? on_datagrams : on_acceptable, listeners[i].fd, EV_READ);
+		ev_io_init(&s->watchers[i], listeners[i].datagram ? on_datagrams : on_acceptable, listeners[i].fd,
+			   EV_READ);
 		s->watchers[i].data = s;
 	}
 	/* Before the loop sleeps: everything that was ready has been read by then. */
@@ -284,8 +286,8 @@ void logsock_begin(logsock *s)
 		int fd = s->listeners[i].fd;
 		if (s->listeners[i].datagram) {
 			setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one);
-			/* Without a place to go on from, a second look would be at the first datagram again. Both kinds of datagram
-			 * socket have it. */
+			/* Without a place to go on from, a second look would be at the first datagram again. Both kinds
+			 * of datagram socket have it. */
 			if (!set_place(fd))
 				log_event(LOG_WARN, "log_stream_refused", LOG_C("problem", strerror(errno)));
 		}

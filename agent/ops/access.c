@@ -4,7 +4,7 @@
 #include "ops/token.h"
 
 /* "localhost:9603" for a listener at 127.0.0.1:9603, and what it was told to listen at. */
-static bool host_is_ours(const door *d, slice host)
+static bool host_is_ours(const http_listener *d, slice host)
 {
 	static const char *const names[] = { "localhost", "127.0.0.1", "[::1]" };
 	const char *port = strrchr(d->address, ':');
@@ -25,7 +25,7 @@ static bool host_is_ours(const door *d, slice host)
 	return false;
 }
 
-bool access_host_allowed(const door *d, struct MHD_Connection *c, const char *version)
+bool access_host_allowed(const http_listener *d, struct MHD_Connection *c, const char *version)
 {
 	const char *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host");
 
@@ -39,7 +39,8 @@ bool access_host_allowed(const door *d, struct MHD_Connection *c, const char *ve
 
 bool access_has_token(const admin *a, struct MHD_Connection *c)
 {
-	return !a->token_source || token_matches(a->token_source, MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization"));
+	return !a->token_source ||
+	       token_matches(a->token_source, MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization"));
 }
 
 bool access_is_own(struct MHD_Connection *c)

@@ -12,10 +12,11 @@
 
 enum {
 	TICK_MS = 1000,
-	TOTALS_EVERY_MS = 5000,       /* where something was committed */
-	TOTALS_AT_LEAST_MS = 60000,   /* where nothing was: another process may have written */
-	TOTALS_SHARE = 20,            /* reading them takes at most this part of the time */
-	CROWDED = ADMIN_CONNECTIONS / 4 * 3, /* connections, from which on one that says nothing has to go after CROWDED_MS */
+	TOTALS_EVERY_MS = 5000,     /* where something was committed */
+	TOTALS_AT_LEAST_MS = 60000, /* where nothing was: another process may have written */
+	TOTALS_SHARE = 20,          /* reading them takes at most this part of the time */
+	CROWDED = ADMIN_CONNECTIONS / 4 *
+		  3, /* connections, from which on one that says nothing has to go after CROWDED_MS */
 	CROWDED_MS = 1000,
 };
 
@@ -58,16 +59,16 @@ static void end_the_slow(admin *a)
 {
 	int64_t now = admin_now_ms();
 
-	pthread_mutex_lock(&a->visitors_lock);
-	for (visitor *v = a->visitors; v; v = v->next) {
-		int64_t allowed = v->state == VISITOR_LISTENING ? INT64_MAX :
-				  v->state == VISITOR_ANSWERED	? ADMIN_REQUEST_S * 3000 :
-				  v->door->visitors > CROWDED	? CROWDED_MS :
-								  ADMIN_REQUEST_S * 1000;
+	pthread_mutex_lock(&a->connections_lock);
+	for (http_connection *v = a->connections; v; v = v->next) {
+		int64_t allowed = v->state == VISITOR_LISTENING           ? INT64_MAX :
+				  v->state == VISITOR_ANSWERED            ? ADMIN_REQUEST_S * 3000 :
+				  v->http_listener->connections > CROWDED ? CROWDED_MS :
+									    ADMIN_REQUEST_S * 1000;
 		if (now - v->since_ms > allowed)
 			shutdown(v->fd, SHUT_RDWR);
 	}
-	pthread_mutex_unlock(&a->visitors_lock);
+	pthread_mutex_unlock(&a->connections_lock);
 }
 
 static void ask_for_totals(admin *a, uint64_t commits)
@@ -172,7 +173,7 @@ void admin_thread_ends(admin *a)
 
 static bool open_door(admin *a, const admin_listener *l, err *e)
 {
-	door *d = &a->doors[a->doors_count];
+	http_listener *d = &a->listeners[a->listeners_count];
 	const unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
 
 	d->admin = a;
@@ -184,22 +185,18 @@ static bool open_door(admin *a, const admin_listener *l, err *e)
 	int fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return err_set(e, "the admin server at %s: %s", d->address, strerror(errno));
-	d->daemon = MHD_start_daemon(flags, 0, NULL, NULL, http_handle, d,
-				     MHD_OPTION_LISTEN_SOCKET, fd,
-				     MHD_OPTION_CONNECTION_LIMIT, (unsigned)ADMIN_CONNECTIONS,
-				     MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ADMIN_IDLE_S,
-				     MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)ADMIN_MEMORY,
-				     MHD_OPTION_URI_LOG_CALLBACK, http_begin, d,
-				     MHD_OPTION_NOTIFY_COMPLETED, http_end, d,
-				     MHD_OPTION_NOTIFY_CONNECTION, http_visit, d,
-				     MHD_OPTION_STRICT_FOR_CLIENT, 1,
-				     MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
-				     MHD_OPTION_END);
+	d->daemon = MHD_start_daemon(
+		flags, 0, NULL, NULL, http_handle, d, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+		(unsigned)ADMIN_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ADMIN_IDLE_S,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)ADMIN_MEMORY, MHD_OPTION_URI_LOG_CALLBACK, http_begin, d,
+		MHD_OPTION_NOTIFY_COMPLETED, http_end, d, MHD_OPTION_NOTIFY_CONNECTION, http_visit, d,
+		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
 	if (!d->daemon) {
 		close(fd);
-		return err_set(e, "the admin server at %s: libmicrohttpd cannot start it: %s", d->address, strerror(errno));
+		return err_set(e, "the admin server at %s: libmicrohttpd cannot start it: %s", d->address,
+			       strerror(errno));
 	}
-	a->doors_count++;
+	a->listeners_count++;
 	return true;
 }
 
@@ -221,7 +218,7 @@ admin *admin_start(const admin_listener *listeners, size_t count, const admin_op
 	}
 	a->host = host;
 	a->jobs_end = &a->jobs;
-	pthread_mutex_init(&a->visitors_lock, NULL);
+	pthread_mutex_init(&a->connections_lock, NULL);
 	pthread_mutex_init(&a->ring_lock, NULL);
 	pthread_mutex_init(&a->totals_lock, NULL);
 	pthread_mutex_init(&a->jobs_lock, NULL);
@@ -257,8 +254,8 @@ bool admin_stop(admin *a)
 	if (!a)
 		return true;
 	/* No new connections; then nothing is suspended any more, as libmicrohttpd wants it. */
-	for (size_t i = 0; i < a->doors_count; i++) {
-		int fd = MHD_quiesce_daemon(a->doors[i].daemon);
+	for (size_t i = 0; i < a->listeners_count; i++) {
+		int fd = MHD_quiesce_daemon(a->listeners[i].daemon);
 		if (fd >= 0)
 			close(fd);
 	}
@@ -268,9 +265,9 @@ bool admin_stop(admin *a)
 	if (!ended)
 		return false;
 	events_end(a);
-	for (size_t i = 0; i < a->doors_count; i++)
-		MHD_stop_daemon(a->doors[i].daemon);
-	pthread_mutex_destroy(&a->visitors_lock);
+	for (size_t i = 0; i < a->listeners_count; i++)
+		MHD_stop_daemon(a->listeners[i].daemon);
+	pthread_mutex_destroy(&a->connections_lock);
 	pthread_mutex_destroy(&a->ring_lock);
 	pthread_mutex_destroy(&a->totals_lock);
 	pthread_mutex_destroy(&a->jobs_lock);

@@ -2,9 +2,9 @@
  *
  * Inside of the admin server: what admin.c, http.c, jobs.c and events.c share.
  *
- * Threads: one of libmicrohttpd for each listener, which never waits for anything; ADMIN_JOB_THREADS that do what takes long (the
- * database, a reload) while the connection is suspended; one that wakes each second for samples, events and connections that
- * take too long. */
+ * Threads: one of libmicrohttpd for each listener, which never waits for anything; ADMIN_JOB_THREADS that do what takes
+ * long (the database, a reload) while the connection is suspended; one that wakes each second for samples, events and
+ * connections that take too long. */
 #ifndef OPS_ADMIN_IMPL_H
 #define OPS_ADMIN_IMPL_H
 
@@ -18,35 +18,35 @@
 
 enum { ADMIN_PATH_MAX = 64, ADMIN_HOST_MAX = 256 };
 
-typedef struct door { /* a listener at work */
+typedef struct http_listener { /* a listener at work */
 	admin *admin;
 	struct MHD_Daemon *daemon;
 	bool local;
 	char address[ADMIN_HOST_MAX]; /* lower case */
-	size_t visitors;              /* connections, under admin.visitors_lock */
-} door;
+	size_t connections;           /* connections, under admin.connections_lock */
+} http_listener;
 
 /* One connection, for the one thing libmicrohttpd does not watch: how long a request takes in all. */
-typedef struct visitor {
-	struct visitor *next, *prev;
-	door *door;
+typedef struct http_connection {
+	struct http_connection *next, *prev;
+	http_listener *http_listener;
 	int fd;
 	enum { VISITOR_ASKING, VISITOR_ANSWERED, VISITOR_LISTENING } state;
 	int64_t since_ms; /* monotonic: since when it is in that state */
-} visitor;
+} http_connection;
 
 typedef enum job_kind { JOB_TOTALS, JOB_SAVINGS, JOB_STATS_HISTORY, JOB_EXPLAIN, JOB_RELOAD } job_kind;
 
 typedef struct answer {
-	unsigned status; /* 0: none yet */
+	unsigned status;             /* 0: none yet */
 	const char *type, *filename; /* static */
-	char *text;      /* owned, from malloc() */
+	char *text;                  /* owned, from malloc() */
 	size_t len;
 } answer;
 
 /* One request, from its first line to its end. */
 typedef struct request {
-	door *door;
+	http_listener *http_listener;
 	char path[ADMIN_PATH_MAX]; /* as written, without the query; "": longer than any that there is */
 	bool begun, too_large, listening;
 	char *body;
@@ -69,12 +69,12 @@ typedef struct listener_of_events listener_of_events;
 struct admin {
 	ops_host host;
 	char *token_source, *ledger_db;
-	door doors[ADMIN_LISTENERS];
-	size_t doors_count;
+	http_listener listeners[ADMIN_LISTENERS];
+	size_t listeners_count;
 	atomic_uint_fast64_t requests;
 
-	pthread_mutex_t visitors_lock;
-	visitor *visitors;
+	pthread_mutex_t connections_lock;
+	http_connection *connections;
 
 	pthread_mutex_t ring_lock;
 	stats_ring ring;
@@ -141,8 +141,8 @@ void events_end(admin *a);
 
 /* libmicrohttpd's callbacks; `cls` is a door. */
 void *http_begin(void *cls, const char *uri, struct MHD_Connection *connection);
-enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-			    const char *upload, size_t *upload_len, void **context);
+enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+			    const char *version, const char *upload, size_t *upload_len, void **context);
 void http_end(void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode how);
 void http_visit(void *cls, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode what);
 

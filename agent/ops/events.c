@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * /events: server-sent events. The clock publishes /stats each second; each listener takes what is newest when it has sent what
- * it had, so one that reads slowly misses some and holds up nobody. */
+ * /events: server-sent events. The clock publishes /stats each second; each listener takes what is newest when it has
+ * sent what it had, so one that reads slowly misses some and holds up nobody. */
 #include <inttypes.h>
 #include <stdlib.h>
 

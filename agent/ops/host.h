@@ -33,8 +33,9 @@ typedef struct host_thread {
 } host_thread;
 
 typedef struct host_route { /* texts live as long as the snapshot */
-	const char *name, *prefix, *backend, *upstream, *auth, *reference_model; /* backend, upstream, reference_model: NULL: none */
-	bool enabled, usable; /* usable: it has a backend, and its credential is there */
+	const char *name, *prefix, *backend, *upstream, *auth,
+		*reference_model; /* backend, upstream, reference_model: NULL: none */
+	bool enabled, usable;     /* usable: it has a backend, and its credential is there */
 } host_route;
 
 typedef struct host_snapshot {
@@ -43,9 +44,9 @@ typedef struct host_snapshot {
 	uint64_t restarts;  /* by the master, after a crash */
 	uint64_t reloads, reloads_failed;
 	int64_t reloaded_ms; /* 0: never */
-	host_route *routes; /* owned */
+	host_route *routes;  /* owned */
 	size_t routes_count;
-	char *texts; /* owned; what the routes point into */
+	char *texts;               /* owned; what the routes point into */
 	host_decisions *decisions; /* owned; those that are not 0 */
 	size_t decisions_count;
 	host_refusals *refusals; /* owned; every code */
@@ -59,9 +60,9 @@ typedef struct host_snapshot {
 	size_t latency_count;
 	uint64_t latency_sum_ns;
 	/* the sums of net_counters of the same names */
-	uint64_t connections_opened, connections_closed, healthchecks, refused_connections, refused_memory, stalled, backpressure, in_flight_limited,
-		frames_in, frames_out, bytes_in, bytes_out, hellos, spop_errors, hello_timeouts, accept_pauses, asked_for_more,
-		responses;
+	uint64_t connections_opened, connections_closed, healthchecks, refused_connections, refused_memory, stalled,
+		backpressure, in_flight_limited, frames_in, frames_out, bytes_in, bytes_out, hellos, spop_errors,
+		hello_timeouts, accept_pauses, asked_for_more, responses;
 	uint64_t memory; /* bytes in connections' buffers now */
 	uint64_t max_connections, max_memory, max_in_flight;
 	size_t credentials, credentials_missing; /* of routes that replace */
@@ -72,9 +73,9 @@ typedef struct host_snapshot {
 
 /* A reason why the process is not ready, or not well. */
 typedef struct host_check {
-	const char *part;  /* workers, routes, credentials, reload, draining, ledger, journal, log_lines */
+	const char *part; /* workers, routes, credentials, reload, draining, ledger, journal, log_lines */
 	bool ok;
-	bool blocking;     /* not ok makes /readyz 503 */
+	bool blocking; /* not ok makes /readyz 503 */
 	char detail[200];
 } host_check;
 
@@ -94,10 +95,12 @@ typedef struct ops_host {
 	size_t (*checks)(void *ctx, host_check out[HOST_CHECKS_MAX]);
 	/* Waits until it is done. False: `e` says why nothing changed. */
 	bool (*reload)(void *ctx, size_t *routes, err *e);
-	/* JSON as `spoa-llm explain --json`. `request` is {"model","method","path","headers":["k: v"],"body"}, each of them optional. */
+	/* JSON as `spoa-llm explain --json`. `request` is {"model","method","path","headers":["k: v"],"body"}, each of
+	 * them optional. */
 	host_result (*explain)(void *ctx, const char *request, size_t len, FILE *out, err *e);
 	/* JSON (or CSV) as `spoa-llm savings`; NULL texts are the defaults. */
-	host_result (*savings)(void *ctx, const char *since, const char *until, const char *by, bool csv, FILE *out, err *e);
+	host_result (*savings)(void *ctx, const char *since, const char *until, const char *by, bool csv, FILE *out,
+			       err *e);
 	/* Headroom's document; as CSV one series of it: history, hourly, daily, weekly or monthly. NULL: history. */
 	host_result (*stats_history)(void *ctx, const char *series, bool csv, FILE *out, err *e);
 } ops_host;

@@ -13,8 +13,8 @@
 /* ---- answers */
 
 /* The body is `text` of malloc(), released at once or by libmicrohttpd. */
-static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const char *type, char *text, size_t len, const char *name,
-			     const char *value)
+static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const char *type, char *text, size_t len,
+			     const char *name, const char *value)
 {
 	struct MHD_Response *r;
 	enum MHD_Result rc = MHD_NO;
@@ -39,7 +39,8 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const ch
 	return rc;
 }
 
-static enum MHD_Result reply_error(struct MHD_Connection *c, unsigned status, const char *text, const char *name, const char *value)
+static enum MHD_Result reply_error(struct MHD_Connection *c, unsigned status, const char *text, const char *name,
+				   const char *value)
 {
 	char *body = NULL;
 	size_t len = 0;
@@ -70,9 +71,10 @@ static enum MHD_Result reply_file(struct MHD_Connection *c, const page_file *p)
 	/* Asked again each time, and answered with 304: after an upgrade page and data fit together. */
 	MHD_add_response_header(r, "Cache-Control", "no-cache");
 	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
-	MHD_add_response_header(r, "Content-Security-Policy",
-				"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
-				"base-uri 'none'; frame-ancestors 'none'; form-action 'none'");
+	MHD_add_response_header(
+		r, "Content-Security-Policy",
+		"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
+		"base-uri 'none'; frame-ancestors 'none'; form-action 'none'");
 	MHD_add_response_header(r, "Cross-Origin-Resource-Policy", "same-origin");
 	MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
 	enum MHD_Result rc = MHD_queue_response(c, same ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK, r);
@@ -125,7 +127,8 @@ static bool is_get(const char *method)
 }
 
 /* Refuses what is not to be answered; MHD_NO with `*refused` false: go on. */
-static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *method, const char *version, bool *refused)
+static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *method, const char *version,
+			      bool *refused)
 {
 	const struct target *t = target_of(q->path);
 	bool file = !t && file_of(q->path);
@@ -134,20 +137,25 @@ static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *
 	*refused = true;
 	if (access_hosts(c) > 1)
 		return reply_error(c, MHD_HTTP_BAD_REQUEST, "more than one Host", NULL, NULL);
-	if (!access_host_allowed(q->door, c, version))
+	if (!access_host_allowed(q->http_listener, c, version))
 		return reply_error(c, MHD_HTTP_MISDIRECTED_REQUEST, "this Host is not served here", NULL, NULL);
 	/* Who has no token does not learn what there is. */
-	if (!file && !(t && t->open) && !access_has_token(q->door->admin, c))
-		return reply_error(c, MHD_HTTP_UNAUTHORIZED, "a bearer token is needed", "WWW-Authenticate", "Bearer realm=\"spoa-llm\"");
+	if (!file && !(t && t->open) && !access_has_token(q->http_listener->admin, c))
+		return reply_error(c, MHD_HTTP_UNAUTHORIZED, "a bearer token is needed", "WWW-Authenticate",
+				   "Bearer realm=\"spoa-llm\"");
 	if (!t && !file)
 		return reply_error(c, MHD_HTTP_NOT_FOUND, "there is no such thing here", NULL, NULL);
 	if (!(is_get(method) && (file || t->get)) && !(post && t && t->post))
 		return reply_error(c, MHD_HTTP_METHOD_NOT_ALLOWED, "this method is not allowed here", "Allow",
-				   file || !t->post ? "GET, HEAD" : t->get ? "GET, HEAD, POST" : "POST");
+				   file || !t->post ? "GET, HEAD" :
+				   t->get           ? "GET, HEAD, POST" :
+						      "POST");
 	if (t && !t->open && access_is_foreign(c))
 		return reply_error(c, MHD_HTTP_FORBIDDEN, "this is not for other sites' pages", NULL, NULL);
 	if (post && !access_is_own(c))
-		return reply_error(c, MHD_HTTP_FORBIDDEN, "a POST needs the header X-Requested-With: spoa-llm, and no foreign Origin", NULL, NULL);
+		return reply_error(c, MHD_HTTP_FORBIDDEN,
+				   "a POST needs the header X-Requested-With: spoa-llm, and no foreign Origin", NULL,
+				   NULL);
 	const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
 	if (length && (strlen(length) > 9 || strtoul(length, NULL, 10) > ADMIN_BODY_MAX))
 		return reply_error(c, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large", NULL, NULL);
@@ -188,8 +196,8 @@ typedef struct header_list {
 	bool bad;
 } header_list;
 
-static enum MHD_Result on_header_argument(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len, const char *value,
-					  size_t value_len)
+static enum MHD_Result on_header_argument(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len,
+					  const char *value, size_t value_len)
 {
 	header_list *l = cls;
 
@@ -246,8 +254,8 @@ static enum MHD_Result give_job(request *q, struct MHD_Connection *c, const stru
 	switch (t->id) {
 	case SAVINGS:
 		j->kind = JOB_SAVINGS;
-		ok = argument(c, "since", &texts[0]) && argument(c, "until", &texts[1]) && argument(c, "by", &texts[2]) &&
-		     format_is_csv(c, &j->csv);
+		ok = argument(c, "since", &texts[0]) && argument(c, "until", &texts[1]) &&
+		     argument(c, "by", &texts[2]) && format_is_csv(c, &j->csv);
 		break;
 	case STATS_HISTORY_:
 		j->kind = JOB_STATS_HISTORY;
@@ -264,12 +272,15 @@ static enum MHD_Result give_job(request *q, struct MHD_Connection *c, const stru
 			q->body = NULL;
 		}
 		break;
-	case RELOAD: j->kind = JOB_RELOAD; break;
+	case RELOAD:
+		j->kind = JOB_RELOAD;
+		break;
 	case LIVEZ:
 	case READYZ:
 	case METRICS:
 	case STATS:
-	case EVENTS: break;
+	case EVENTS:
+		break;
 	}
 	for (size_t i = 0; ok && i < 3; i++) {
 		if (!texts[i])
@@ -281,10 +292,12 @@ static enum MHD_Result give_job(request *q, struct MHD_Connection *c, const stru
 		for (size_t i = 0; i < 3; i++)
 			free(j->texts[i]);
 		free(j);
-		return reply_error(c, MHD_HTTP_BAD_REQUEST, "an argument has a value that it cannot have; format is json or csv", NULL, NULL);
+		return reply_error(c, MHD_HTTP_BAD_REQUEST,
+				   "an argument has a value that it cannot have; format is json or csv", NULL, NULL);
 	}
-	if (!jobs_add(q->door->admin, j))
-		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many requests wait already", "Retry-After", "1");
+	if (!jobs_add(q->http_listener->admin, j))
+		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many requests wait already", "Retry-After",
+				   "1");
 	return MHD_YES;
 }
 
@@ -306,7 +319,7 @@ static enum MHD_Result give_result(request *q, struct MHD_Connection *c)
 
 static enum MHD_Result give_health(request *q, struct MHD_Connection *c, bool live)
 {
-	admin *a = q->door->admin;
+	admin *a = q->http_listener->admin;
 	host_check checks[HOST_CHECKS_MAX];
 	size_t count = a->host.checks(a->host.ctx, checks), len = 0;
 	bool ok = checks_ready(checks, count);
@@ -315,7 +328,8 @@ static enum MHD_Result give_health(request *q, struct MHD_Connection *c, bool li
 
 	if (!f)
 		return MHD_NO;
-	/* The process is alive as long as its threads turn; whatever else is wrong, a restart would not make it better. */
+	/* The process is alive as long as its threads turn; whatever else is wrong, a restart would not make it better.
+	 */
 	for (size_t i = 0; live && i < count; i++)
 		if (strcmp(checks[i].part, "workers") == 0)
 			ok = checks[i].ok;
@@ -328,7 +342,7 @@ static enum MHD_Result give_health(request *q, struct MHD_Connection *c, bool li
 
 static enum MHD_Result give_metrics(request *q, struct MHD_Connection *c)
 {
-	admin *a = q->door->admin;
+	admin *a = q->http_listener->admin;
 	host_check checks[HOST_CHECKS_MAX];
 	host_snapshot s;
 	size_t len = 0;
@@ -340,7 +354,8 @@ static enum MHD_Result give_metrics(request *q, struct MHD_Connection *c)
 	FILE *f = open_memstream(&text, &len);
 	if (f) {
 		pthread_mutex_lock(&a->totals_lock);
-		/* What is not known yet is not shown as 0: that would be a counter that goes up by all there ever was. */
+		/* What is not known yet is not shown as 0: that would be a counter that goes up by all there ever was.
+		 */
 		metrics_write(f, &s, checks, count, a->totals && a->totals->known ? a->totals : NULL, a->requests);
 		pthread_mutex_unlock(&a->totals_lock);
 		fclose(f);
@@ -353,7 +368,7 @@ static enum MHD_Result give_stats(request *q, struct MHD_Connection *c)
 {
 	uint64_t version;
 	size_t len;
-	char *text = admin_stats(q->door->admin, &len, &version);
+	char *text = admin_stats(q->http_listener->admin, &len, &version);
 
 	return reply(c, MHD_HTTP_OK, "application/json", text, len, NULL, NULL);
 }
@@ -361,14 +376,16 @@ static enum MHD_Result give_stats(request *q, struct MHD_Connection *c)
 static void set_state(struct MHD_Connection *c, int state)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	visitor *v = info ? info->socket_context : NULL;
+	http_connection *v = info ? info->socket_context : NULL;
 
 	if (!v)
 		return;
-	pthread_mutex_lock(&v->door->admin->visitors_lock);
-	v->state = state == VISITOR_LISTENING ? VISITOR_LISTENING : state == VISITOR_ANSWERED ? VISITOR_ANSWERED : VISITOR_ASKING;
+	pthread_mutex_lock(&v->http_listener->admin->connections_lock);
+	v->state = state == VISITOR_LISTENING ? VISITOR_LISTENING :
+		   state == VISITOR_ANSWERED  ? VISITOR_ANSWERED :
+						VISITOR_ASKING;
 	v->since_ms = admin_now_ms();
-	pthread_mutex_unlock(&v->door->admin->visitors_lock);
+	pthread_mutex_unlock(&v->http_listener->admin->connections_lock);
 }
 
 static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const char *method)
@@ -377,7 +394,7 @@ static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const c
 		char *none = strdup("");
 		return reply(c, MHD_HTTP_OK, "text/event-stream", none, 0, NULL, NULL);
 	}
-	struct MHD_Response *r = events_open(q->door->admin, c);
+	struct MHD_Response *r = events_open(q->http_listener->admin, c);
 	if (!r)
 		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many listen already", "Retry-After", "5");
 	MHD_add_response_header(r, "Content-Type", "text/event-stream");
@@ -403,15 +420,21 @@ static enum MHD_Result give(request *q, struct MHD_Connection *c, const char *me
 		return file ? reply_file(c, file) : MHD_NO;
 	}
 	switch (t->id) {
-	case LIVEZ: return give_health(q, c, true);
-	case READYZ: return give_health(q, c, false);
-	case METRICS: return give_metrics(q, c);
-	case STATS: return give_stats(q, c);
-	case EVENTS: return give_events(q, c, method);
+	case LIVEZ:
+		return give_health(q, c, true);
+	case READYZ:
+		return give_health(q, c, false);
+	case METRICS:
+		return give_metrics(q, c);
+	case STATS:
+		return give_stats(q, c);
+	case EVENTS:
+		return give_events(q, c, method);
 	case SAVINGS:
 	case STATS_HISTORY_:
 	case EXPLAIN:
-	case RELOAD: break;
+	case RELOAD:
+		break;
 	}
 	return give_job(q, c, t, method);
 }
@@ -426,7 +449,7 @@ void *http_begin(void *cls, const char *uri, struct MHD_Connection *connection)
 	(void)connection;
 	if (!q)
 		return NULL;
-	q->door = cls;
+	q->http_listener = cls;
 	/* As it was written: nothing is decoded, so that a path has one way to be written. */
 	if (len < sizeof q->path)
 		memcpy(q->path, uri, len);
@@ -450,10 +473,10 @@ static bool take_body(request *q, const char *bytes, size_t len)
 	return true;
 }
 
-enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method, const char *version,
-			    const char *upload, size_t *upload_len, void **context)
+enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+			    const char *version, const char *upload, size_t *upload_len, void **context)
 {
-	door *d = cls;
+	http_listener *d = cls;
 	request *q = *context;
 
 	(void)url;
@@ -499,37 +522,38 @@ void http_end(void *cls, struct MHD_Connection *connection, void **context, enum
 
 void http_visit(void *cls, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode what)
 {
-	door *d = cls;
+	http_listener *d = cls;
 	admin *a = d->admin;
-	visitor *v = *context;
+	http_connection *v = *context;
 
 	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-		const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_CONNECTION_FD);
+		const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection,
+									       MHD_CONNECTION_INFO_CONNECTION_FD);
 		v = info ? calloc(1, sizeof *v) : NULL;
 		*context = v;
 		if (!v)
 			return;
-		v->door = d;
+		v->http_listener = d;
 		v->fd = info->connect_fd;
 		v->since_ms = admin_now_ms();
-		pthread_mutex_lock(&a->visitors_lock);
-		v->next = a->visitors;
+		pthread_mutex_lock(&a->connections_lock);
+		v->next = a->connections;
 		if (v->next)
 			v->next->prev = v;
-		a->visitors = v;
-		d->visitors++;
-		pthread_mutex_unlock(&a->visitors_lock);
+		a->connections = v;
+		d->connections++;
+		pthread_mutex_unlock(&a->connections_lock);
 	} else if (v) {
 		/* The descriptor is still open here, so nobody else's is shut down. */
-		pthread_mutex_lock(&a->visitors_lock);
+		pthread_mutex_lock(&a->connections_lock);
 		if (v->next)
 			v->next->prev = v->prev;
 		if (v->prev)
 			v->prev->next = v->next;
 		else
-			a->visitors = v->next;
-		d->visitors--;
-		pthread_mutex_unlock(&a->visitors_lock);
+			a->connections = v->next;
+		d->connections--;
+		pthread_mutex_unlock(&a->connections_lock);
 		free(v);
 		*context = NULL;
 	}

@@ -23,9 +23,12 @@ static void write_error(FILE *f, const char *text)
 static unsigned status_of(host_result r)
 {
 	switch (r) {
-	case HOST_OK: return MHD_HTTP_OK;
-	case HOST_BAD_REQUEST: return MHD_HTTP_BAD_REQUEST;
-	case HOST_UNAVAILABLE: break;
+	case HOST_OK:
+		return MHD_HTTP_OK;
+	case HOST_BAD_REQUEST:
+		return MHD_HTTP_BAD_REQUEST;
+	case HOST_UNAVAILABLE:
+		break;
 	}
 	return MHD_HTTP_SERVICE_UNAVAILABLE;
 }
@@ -37,15 +40,19 @@ static unsigned work(admin *a, const job *j, FILE *f, err *e)
 	size_t routes = 0;
 
 	switch (j->kind) {
-	case JOB_SAVINGS: return status_of(h->savings(h->ctx, j->texts[0], j->texts[1], j->texts[2], j->csv, f, e));
-	case JOB_STATS_HISTORY: return status_of(h->stats_history(h->ctx, j->texts[0], j->csv, f, e));
-	case JOB_EXPLAIN: return status_of(h->explain(h->ctx, j->texts[0] ? j->texts[0] : "", j->len, f, e));
+	case JOB_SAVINGS:
+		return status_of(h->savings(h->ctx, j->texts[0], j->texts[1], j->texts[2], j->csv, f, e));
+	case JOB_STATS_HISTORY:
+		return status_of(h->stats_history(h->ctx, j->texts[0], j->csv, f, e));
+	case JOB_EXPLAIN:
+		return status_of(h->explain(h->ctx, j->texts[0] ? j->texts[0] : "", j->len, f, e));
 	case JOB_RELOAD:
 		if (!h->reload(h->ctx, &routes, e))
 			return MHD_HTTP_UNPROCESSABLE_CONTENT;
 		fprintf(f, "{\"reloaded\":true,\"routes\":%zu}\n", routes);
 		return MHD_HTTP_OK;
-	case JOB_TOTALS: break;
+	case JOB_TOTALS:
+		break;
 	}
 	return MHD_HTTP_INTERNAL_SERVER_ERROR;
 }

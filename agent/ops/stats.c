@@ -17,9 +17,12 @@ static int64_t clock_ms(clockid_t clock)
 const char *ledger_state_name(ledger_state state)
 {
 	switch (state) {
-	case LEDGER_OK: return "ok";
-	case LEDGER_BEHIND: return "behind";
-	case LEDGER_FAILING: break;
+	case LEDGER_OK:
+		return "ok";
+	case LEDGER_BEHIND:
+		return "behind";
+	case LEDGER_FAILING:
+		break;
 	}
 	return "failing";
 }
@@ -78,7 +81,8 @@ static double quantile_us(const uint64_t *counts, uint64_t all, const host_snaps
 	double want = q * (double)all, below = 0;
 
 	for (size_t i = 0; i < s->latency_count; i++) {
-		double in = (double)counts[i], low = i ? (double)s->latency_bounds_ns[i - 1] : 0, high = (double)s->latency_bounds_ns[i];
+		double in = (double)counts[i], low = i ? (double)s->latency_bounds_ns[i - 1] : 0,
+		       high = (double)s->latency_bounds_ns[i];
 		if (in > 0 && below + in >= want)
 			return (low + (high - low) * (want - below) / in) / 1000;
 		below += in;
@@ -129,8 +133,8 @@ void checks_write(FILE *f, const host_check *checks, size_t count, bool all)
 {
 	fputc('[', f);
 	for (size_t i = 0; i < count; i++) {
-		fprintf(f, "%s{\"part\":\"%s\",\"ok\":%s,\"blocking\":%s,\"detail\":", i ? "," : "", checks[i].part, boolean(checks[i].ok),
-			boolean(checks[i].blocking));
+		fprintf(f, "%s{\"part\":\"%s\",\"ok\":%s,\"blocking\":%s,\"detail\":", i ? "," : "", checks[i].part,
+			boolean(checks[i].ok), boolean(checks[i].blocking));
 		json_write_text(f, all ? checks[i].detail : "");
 		fputc('}', f);
 	}
@@ -158,7 +162,9 @@ static void write_now(FILE *f, const host_snapshot *s, const stats_ring *r)
 {
 	stats_now now = stats_of_now(r, s);
 
-	fprintf(f, "\"now\":{\"requests_per_s\":%.2f,\"refused_per_s\":%.2f,\"latency_us\":{\"p50\":", now.requests_per_s, now.refused_per_s);
+	fprintf(f,
+		"\"now\":{\"requests_per_s\":%.2f,\"refused_per_s\":%.2f,\"latency_us\":{\"p50\":", now.requests_per_s,
+		now.refused_per_s);
 	write_latency(f, now.p50_us);
 	fputs(",\"p99\":", f);
 	write_latency(f, now.p99_us);
@@ -168,8 +174,9 @@ static void write_now(FILE *f, const host_snapshot *s, const stats_ring *r)
 		if (!to || !from)
 			continue;
 		uint64_t ms = to->monotonic_ms - from->monotonic_ms;
-		fprintf(f, "%s{\"time\":%" PRId64 ",\"requests_per_s\":%.2f,\"refused_per_s\":%.2f}", n++ ? "," : "", to->time_ms,
-			per_second(from->requests, to->requests, ms), per_second(from->refused, to->refused, ms));
+		fprintf(f, "%s{\"time\":%" PRId64 ",\"requests_per_s\":%.2f,\"refused_per_s\":%.2f}", n++ ? "," : "",
+			to->time_ms, per_second(from->requests, to->requests, ms),
+			per_second(from->refused, to->refused, ms));
 	}
 	fputc(']', f);
 }
@@ -258,14 +265,17 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 	}
 	fprintf(f, "\"ledger\":{\"state\":\"%s\",", ledger_state_name(l->state));
 	write_named(f, "problem", l->problem);
-	fprintf(f, ",\"queued\":%" PRIu64 ",\"lines\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"foreign\":%" PRIu64 ",\"malformed\":%" PRIu64
-		   ",\"records\":%" PRIu64 ",\"stored\":%" PRIu64 ",\"dropped\":%" PRIu64, l->queued, l->lines, l->duplicates, l->foreign,
-		l->malformed, l->records, l->stored, l->dropped);
-	fprintf(f, ",\"commits\":%" PRIu64 ",\"commit_us_last\":%" PRIu64 ",\"commit_us_max\":%" PRIu64, l->commits, l->commit_us_last,
-		l->commit_us_max);
-	fprintf(f, ",\"journal_bytes\":%" PRIu64 ",\"journal_max\":%" PRIu64 ",\"journal_segments\":%" PRIu64 ",\"journal_waiting\":%" PRIu64
-		   ",\"journal_failing\":%s,\"journal_dropped\":%" PRIu64 ",", l->journal.bytes, s->journal_max, l->journal.segments,
-		l->journal.waiting, boolean(l->journal.failing), l->journal.dropped);
+	fprintf(f,
+		",\"queued\":%" PRIu64 ",\"lines\":%" PRIu64 ",\"duplicates\":%" PRIu64 ",\"foreign\":%" PRIu64
+		",\"malformed\":%" PRIu64 ",\"records\":%" PRIu64 ",\"stored\":%" PRIu64 ",\"dropped\":%" PRIu64,
+		l->queued, l->lines, l->duplicates, l->foreign, l->malformed, l->records, l->stored, l->dropped);
+	fprintf(f, ",\"commits\":%" PRIu64 ",\"commit_us_last\":%" PRIu64 ",\"commit_us_max\":%" PRIu64, l->commits,
+		l->commit_us_last, l->commit_us_max);
+	fprintf(f,
+		",\"journal_bytes\":%" PRIu64 ",\"journal_max\":%" PRIu64 ",\"journal_segments\":%" PRIu64
+		",\"journal_waiting\":%" PRIu64 ",\"journal_failing\":%s,\"journal_dropped\":%" PRIu64 ",",
+		l->journal.bytes, s->journal_max, l->journal.segments, l->journal.waiting, boolean(l->journal.failing),
+		l->journal.dropped);
 	write_named(f, "journal_problem", l->journal.problem);
 	fprintf(f, "},\"ledger_version\":%" PRIu64, l->commits);
 }
@@ -276,23 +286,27 @@ void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size
 
 	fputc('{', f);
 	write_named(f, "version", s->version);
-	fprintf(f, ",\"time\":%" PRId64 ",\"started\":%" PRId64 ",\"uptime_s\":%" PRId64 ",\"restarts\":%" PRIu64, now, s->started_ms,
-		now > s->started_ms ? (now - s->started_ms) / 1000 : 0, s->restarts);
-	fprintf(f, ",\"reloads\":%" PRIu64 ",\"reloads_failed\":%" PRIu64 ",\"reloaded\":%" PRId64 ",\"ready\":%s,\"checks\":", s->reloads,
-		s->reloads_failed, s->reloaded_ms, boolean(checks_ready(checks, checks_count)));
+	fprintf(f, ",\"time\":%" PRId64 ",\"started\":%" PRId64 ",\"uptime_s\":%" PRId64 ",\"restarts\":%" PRIu64, now,
+		s->started_ms, now > s->started_ms ? (now - s->started_ms) / 1000 : 0, s->restarts);
+	fprintf(f,
+		",\"reloads\":%" PRIu64 ",\"reloads_failed\":%" PRIu64 ",\"reloaded\":%" PRId64
+		",\"ready\":%s,\"checks\":",
+		s->reloads, s->reloads_failed, s->reloaded_ms, boolean(checks_ready(checks, checks_count)));
 	checks_write(f, checks, checks_count, true);
 	fprintf(f, ",\"requests\":%" PRIu64 ",\"refused\":%" PRIu64 ",", stats_requests(s), refused(s));
 	write_now(f, s, r);
 	fputs(",\"threads\":[", f);
 	for (size_t i = 0; i < s->threads_count; i++)
-		fprintf(f, "%s{\"decisions\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"turns\":%" PRIu64 "}", i ? "," : "",
-			s->threads[i].decisions, s->threads[i].connections, s->threads[i].turns);
+		fprintf(f, "%s{\"decisions\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"turns\":%" PRIu64 "}",
+			i ? "," : "", s->threads[i].decisions, s->threads[i].connections, s->threads[i].turns);
 	fputs("],", f);
 	write_refusals(f, s);
-	fprintf(f, ",\"connections\":%" PRIu64 ",\"max_connections\":%" PRIu64 ",\"memory\":%" PRIu64 ",\"max_memory\":%" PRIu64
-		   ",\"spop_errors\":%" PRIu64 ",\"credentials\":{\"needed\":%zu,\"missing\":%zu},",
-		s->connections_opened - s->connections_closed, s->max_connections, s->memory, s->max_memory, s->spop_errors, s->credentials,
-		s->credentials_missing);
+	fprintf(f,
+		",\"connections\":%" PRIu64 ",\"max_connections\":%" PRIu64 ",\"memory\":%" PRIu64
+		",\"max_memory\":%" PRIu64 ",\"spop_errors\":%" PRIu64
+		",\"credentials\":{\"needed\":%zu,\"missing\":%zu},",
+		s->connections_opened - s->connections_closed, s->max_connections, s->memory, s->max_memory,
+		s->spop_errors, s->credentials, s->credentials_missing);
 	write_ledger(f, s);
 	fputc(',', f);
 	write_routes(f, s);

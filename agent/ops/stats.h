@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the dashboard shows of now: rates and latencies of the last seconds, kept by a sample each second, and /stats. */
+ * What the dashboard shows of now: rates and latencies of the last seconds, kept by a sample each second, and /stats.
+ */
 #ifndef OPS_STATS_H
 #define OPS_STATS_H
 

@@ -8,8 +8,8 @@
 
 enum { TOKEN_MAX = 4096 }; /* bytes */
 
-/* Is `authorization` (a header's value, NULL: there is none) `Bearer` and the token that `source` (env:NAME, file:PATH) holds
- * now? The time it takes says nothing of the token. No token to be had: nobody has it. */
+/* Is `authorization` (a header's value, NULL: there is none) `Bearer` and the token that `source` (env:NAME, file:PATH)
+ * holds now? The time it takes says nothing of the token. No token to be had: nobody has it. */
 bool token_matches(const char *source, const char *authorization);
 
 #endif

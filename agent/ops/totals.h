@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the ledger's sums are since it was begun, by model and by route, for the metrics. A label that has been shown is shown as
- * long as the process lives, and one that went under `other` stays there, so that no counter goes down. */
+ * What the ledger's sums are since it was begun, by model and by route, for the metrics. A label that has been shown is
+ * shown as long as the process lives, and one that went under `other` stays there, so that no counter goes down. */
 #ifndef OPS_TOTALS_H
 #define OPS_TOTALS_H
 
@@ -9,7 +9,8 @@
 
 enum {
 	TOTALS_LABELS = 100, /* of models, of routes, that are told apart; what is beyond is `other` */
-	TOTALS_FIRST = 80,   /* of these taken by what the ledger holds at the start, most expensive first; the rest is for new ones */
+	TOTALS_FIRST = 80,   /* of these taken by what the ledger holds at the start, most expensive first; the rest is
+				for new ones */
 };
 
 typedef struct totals_group {

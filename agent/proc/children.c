@@ -19,23 +19,27 @@
 
 enum { HEAR_MAX = 64 }; /* messages at a time */
 
-/* Workers that answered, but not for as long as STEADY, one after another: so many are replaced at once. More is no accident. */
+/* Workers that answered, but not for as long as STEADY, one after another: so many are replaced at once. More is no
+ * accident. */
 enum { QUICK_MAX = 20 };
 
 /* Times in milliseconds. */
 enum {
-	START_MIN = 30 * 1000,   /* what a worker has at least until it is ready; three times its watchdog, where that is more */
-	HANDOVER_MAX = 10 * 1000,/* from PREPARED to READY of an upgrade */
-	RETIRE_MAX = 30 * 1000,  /* what the old worker has after that */
+	START_MIN =
+		30 *
+		1000, /* what a worker has at least until it is ready; three times its watchdog, where that is more */
+	HANDOVER_MAX = 10 * 1000,     /* from PREPARED to READY of an upgrade */
+	RETIRE_MAX = 30 * 1000,       /* what the old worker has after that */
 	DRAIN_MAX = 25 * 3600 * 1000, /* the same where its connections could not be handed over */
-	LOST_MAX = 5 * 1000,     /* from the end of its control socket to its own */
-	STEADY = 500,            /* a worker that lived as long is started again at once */
-	BACKOFF_MIN = 100,       /* before another one is started in place of one that did not */
+	LOST_MAX = 5 * 1000,          /* from the end of its control socket to its own */
+	STEADY = 500,                 /* a worker that lived as long is started again at once */
+	BACKOFF_MIN = 100,            /* before another one is started in place of one that did not */
 	BACKOFF_MAX = 5 * 1000,
 	SEND_MAX = 1000,
-	KILL_MAX = 5 * 1000,     /* from SIGKILL to its end */
-	STOP_MAX = 30 * 1000,    /* from SIGTERM to SIGKILL; the service manager waits for longer than both */
-	ALIVE_GRACE = 1500,      /* a healthy worker says ALIVE once a second, of the turns before it; that may come a little later */
+	KILL_MAX = 5 * 1000,  /* from SIGKILL to its end */
+	STOP_MAX = 30 * 1000, /* from SIGTERM to SIGKILL; the service manager waits for longer than both */
+	ALIVE_GRACE = 1500, /* a healthy worker says ALIVE once a second, of the turns before it; that may come a little
+			       later */
 };
 
 int64_t master_now(void)
@@ -104,7 +108,8 @@ void child_give_up(worker *w)
 	while (i < UNKILLABLE && m->unkillable[i])
 		i++;
 	if (i == UNKILLABLE && !m->stopping) {
-		w->deadline = master_now() + KILL_MAX; /* another one would only join them: one of them has to end first */
+		w->deadline = master_now() +
+			      KILL_MAX; /* another one would only join them: one of them has to end first */
 		return;
 	}
 	log_event(LOG_ERROR, "worker_unkillable", LOG_I("pid", w->pid), LOG_C("problem", "SIGKILL does not end it"),
@@ -142,7 +147,9 @@ worker *child_add(master *m, pid_t pid, int sock, phase as)
 	while (w < m->workers + WORKERS && w->phase != GONE)
 		w++;
 	assert(w < m->workers + WORKERS);
-	*w = (worker){ .master = m, .phase = as, .pid = pid, .control = sock, .serial = ++m->serial, .started = master_now() };
+	*w = (worker){
+		.master = m, .phase = as, .pid = pid, .control = sock, .serial = ++m->serial, .started = master_now()
+	};
 	w->log_level = m->log_level;
 	w->log_format = m->log_format;
 	if (as == STARTING)
@@ -234,7 +241,8 @@ static void hand_over(master *m)
 	if (m->current && m->current->phase == READY && !m->next->drain && m->pair >= 0) {
 		if (fdpass_send(m->current->control, CONTROL_HANDOVER, (slice){ NULL, 0 }, &m->pair, 1, SEND_MAX, &e)) {
 			m->current->phase = HANDING;
-			give_until(m->current, 0); /* it does nothing else meanwhile; the new one's deadline holds for both */
+			give_until(m->current,
+				   0); /* it does nothing else meanwhile; the new one's deadline holds for both */
 		} else {
 			m->next->drain = true;
 		}
@@ -308,7 +316,8 @@ static void on_ready(worker *w)
 	child_arm(w);
 	if (w == m->next)
 		upgraded(w);
-	/* Nobody answers there any more; the first worker leaves alone what the service manager gave for later versions too. */
+	/* Nobody answers there any more; the first worker leaves alone what the service manager gave for later versions
+	 * too. */
 	if (m->ever_ready)
 		sockets_drop_unnamed(&m->held, w->serial);
 	m->ever_ready = true;
@@ -383,8 +392,12 @@ static void on_message(worker *w, fdpass_message *msg)
 				  LOG_C("problem", "it is closed for a moment when the worker process is replaced"));
 		msg->fds[0] = -1;
 		return;
-	case CONTROL_PREPARED: on_prepared(w, msg); return;
-	case CONTROL_READY: on_ready(w); return;
+	case CONTROL_PREPARED:
+		on_prepared(w, msg);
+		return;
+	case CONTROL_READY:
+		on_ready(w);
+		return;
 	case CONTROL_ALIVE:
 		if (w->phase == READY && !w->stuck)
 			child_arm(w);
@@ -397,9 +410,14 @@ static void on_message(worker *w, fdpass_message *msg)
 		if (w->phase == RETIRING)
 			give(w, RETIRE_MAX);
 		return;
-	case CONTROL_RESUMED: on_resumed(w); return;
-	case CONTROL_DRAINING: on_draining(w); return;
-	default: return; /* of a newer version */
+	case CONTROL_RESUMED:
+		on_resumed(w);
+		return;
+	case CONTROL_DRAINING:
+		on_draining(w);
+		return;
+	default:
+		return; /* of a newer version */
 	}
 }
 
@@ -455,7 +473,8 @@ static void crashed(master *m, const worker *w, int code, int sig)
 	int64_t delay = w->stuck ? 0 : next_delay(m, master_now() - w->started, w->phase >= READY);
 
 	m->restarts++;
-	log_event(LOG_ERROR, "worker_crashed", LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts), LOG_I("in_ms", delay));
+	log_event(LOG_ERROR, "worker_crashed", LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts),
+		  LOG_I("in_ms", delay));
 	notify_inform("STATUS=The worker process has crashed; it is started again");
 	schedule_restart(m, delay);
 }
@@ -464,10 +483,14 @@ static void upgrade_failed(master *m, const worker *w, int code, int sig)
 {
 	bool early = w->phase == STARTING && !w->problem;
 
-	log_event(LOG_ERROR, "upgrade_failed", LOG_I("pid", w->pid),
-		  LOG_C("problem", w->problem ? w->problem : early ? "the new version does not start" : "the new version ended before it was ready"),
-		  LOG_END(code, sig), LOG_C("instead", "the running version goes on"),
-		  LOG_C("hint", "the new process has said why, above; `check` with the new binary finds a wrong configuration"));
+	log_event(
+		LOG_ERROR, "upgrade_failed", LOG_I("pid", w->pid),
+		LOG_C("problem", w->problem ? w->problem :
+				 early      ? "the new version does not start" :
+					      "the new version ended before it was ready"),
+		LOG_END(code, sig), LOG_C("instead", "the running version goes on"),
+		LOG_C("hint",
+		      "the new process has said why, above; `check` with the new binary finds a wrong configuration"));
 	sockets_drop_added(&m->held, w->serial);
 	master_close_pair(m);
 	m->next = NULL;
@@ -490,8 +513,8 @@ static void current_ended(master *m, const worker *w, int code, int sig)
 	if (m->next && w->phase == HANDING && code == 0)
 		return; /* its work is done; READY of the new one is on its way */
 	if (m->next) {
-		log_event(LOG_ERROR, "worker_crashed", LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts),
-			  LOG_C("instead", "the new version takes over"));
+		log_event(LOG_ERROR, "worker_crashed", LOG_I("pid", w->pid), LOG_END(code, sig),
+			  LOG_I("restarts", m->restarts), LOG_C("instead", "the new version takes over"));
 		master_close_pair(m);
 		return;
 	}

@@ -22,7 +22,8 @@ static int take_number(const char *name, bool *ok, err *e)
 	errno = 0;
 	long n = strtol(text, &end, 10);
 	if (errno || end == text || *end || n < 0 || n > INT32_MAX)
-		*ok = err_set(e, "%s is \"%.32s\", which the master did not set; remove it from the environment", name, text);
+		*ok = err_set(e, "%s is \"%.32s\", which the master did not set; remove it from the environment", name,
+			      text);
 	unsetenv(name);
 	return *ok ? (int)n : NO_SUCH;
 }
@@ -46,11 +47,13 @@ bool control_init(control *c, err *e)
 	if (!ok || c->fd < 0)
 		return false;
 	if (!is_socket(c->fd) || (c->handover >= 0 && !is_socket(c->handover)))
-		return err_set(e, CONTROL_VARIABLE " is set, but there is no socket of a master; remove it from the environment");
+		return err_set(e, CONTROL_VARIABLE
+			       " is set, but there is no socket of a master; remove it from the environment");
 	fcntl(c->fd, F_SETFD, FD_CLOEXEC);
 	if (c->handover >= 0)
 		fcntl(c->handover, F_SETFD, FD_CLOEXEC);
-	/* Again, as exec drops it from a file with capabilities. Who lost the master before this sees the socket's end. */
+	/* Again, as exec drops it from a file with capabilities. Who lost the master before this sees the socket's end.
+	 */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* It was started as /proc/self/exe, and "exe" is what ps would say. */
 	prctl(PR_SET_NAME, program_invocation_short_name);

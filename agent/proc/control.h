@@ -19,7 +19,8 @@
 /* The environment of a worker process. */
 #define CONTROL_VARIABLE "SPOA_LLM_CONTROL"   /* number of the control socket's descriptor */
 #define HANDOVER_VARIABLE "SPOA_LLM_HANDOVER" /* number of its end of the pair; not set: nothing is handed over */
-#define RESTARTS_VARIABLE "SPOA_LLM_RESTARTS" /* how often the master has started a worker again after a crash, decimal */
+#define RESTARTS_VARIABLE \
+	"SPOA_LLM_RESTARTS" /* how often the master has started a worker again after a crash, decimal */
 
 enum {
 	CONTROL_VERSION = 1, /* of the messages below; in PREPARED's body */
@@ -28,16 +29,19 @@ enum {
 
 typedef enum control_type {
 	/* worker -> master */
-	CONTROL_KEEP = 1,   /* one descriptor that the master holds for the next worker. Body: u8 1 where its socket file is ours to remove, else 0 */
-	/* The configuration is good. Body: u32 CONTROL_VERSION, u32 watchdog in seconds (these two in every version), u32 log level, u32 log
-	 * format (log.h) for the master's own lines. A worker that is READY says it again after a reload that changed one of them. */
+	CONTROL_KEEP = 1, /* one descriptor that the master holds for the next worker. Body: u8 1 where its socket file
+			     is ours to remove, else 0 */
+	/* The configuration is good. Body: u32 CONTROL_VERSION, u32 watchdog in seconds (these two in every version),
+	 * u32 log level, u32 log format (log.h) for the master's own lines. A worker that is READY says it again after
+	 * a reload that changed one of them. */
 	CONTROL_PREPARED,
-	CONTROL_READY,      /* answers HAProxy */
-	CONTROL_ALIVE,      /* every thread has turned since the last one */
-	CONTROL_RELOADING,  /* for the service manager; READY follows */
-	CONTROL_RELEASED,   /* the old worker after TAKEN: its connections are gone */
-	CONTROL_RESUMED,    /* the old worker, where the handover did not come about */
-	CONTROL_DRAINING,   /* the old worker, where the new one took nothing but answers HAProxy: it lets each connection go, then exits 0 */
+	CONTROL_READY,     /* answers HAProxy */
+	CONTROL_ALIVE,     /* every thread has turned since the last one */
+	CONTROL_RELOADING, /* for the service manager; READY follows */
+	CONTROL_RELEASED,  /* the old worker after TAKEN: its connections are gone */
+	CONTROL_RESUMED,   /* the old worker, where the handover did not come about */
+	CONTROL_DRAINING, /* the old worker, where the new one took nothing but answers HAProxy: it lets each connection
+			     go, then exits 0 */
 	/* master -> worker */
 	CONTROL_HANDOVER = 64, /* one descriptor: the pair's end */
 	CONTROL_UPGRADE_DRAIN, /* nothing can be handed over: let each connection go, then exit 0 */
@@ -45,8 +49,8 @@ typedef enum control_type {
 
 /* The worker's side. */
 typedef struct control {
-	int fd;            /* close-on-exec; readable: control_hear() has something */
-	int handover;      /* of the pair; -1: nothing is handed over */
+	int fd;       /* close-on-exec; readable: control_hear() has something */
+	int handover; /* of the pair; -1: nothing is handed over */
 	unsigned restarts;
 } control;
 

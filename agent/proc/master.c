@@ -40,24 +40,32 @@ static void expired(worker *w)
 		return;
 	}
 	if (m->stopping) {
-		log_event(LOG_WARN, "worker_killed", LOG_I("pid", w->pid), LOG_C("problem", "it did not end after SIGTERM"));
+		log_event(LOG_WARN, "worker_killed", LOG_I("pid", w->pid),
+			  LOG_C("problem", "it did not end after SIGTERM"));
 	} else if (w->lost) {
-		log_event(LOG_ERROR, "control_failed", LOG_I("pid", w->pid), LOG_C("problem", "it has closed its control socket; it is killed"));
+		log_event(LOG_ERROR, "control_failed", LOG_I("pid", w->pid),
+			  LOG_C("problem", "it has closed its control socket; it is killed"));
 	} else if (w == m->next) {
-		w->problem = w->phase == PREPARED ? "the new version was not ready in time" : "the new version did not start in time";
+		w->problem = w->phase == PREPARED ? "the new version was not ready in time" :
+						    "the new version did not start in time";
 	} else if (w == m->old) {
-		log_event(LOG_WARN, "worker_killed", LOG_I("pid", w->pid), LOG_C("problem", "it did not end after the upgrade"));
+		log_event(LOG_WARN, "worker_killed", LOG_I("pid", w->pid),
+			  LOG_C("problem", "it did not end after the upgrade"));
 	} else if (w->phase == HANDING) {
 		w->stuck = true;
-		log_event(LOG_ERROR, "worker_stuck", LOG_I("pid", w->pid), LOG_C("problem", "it did not go on after the upgrade that failed"),
+		log_event(LOG_ERROR, "worker_stuck", LOG_I("pid", w->pid),
+			  LOG_C("problem", "it did not go on after the upgrade that failed"),
 			  LOG_C("hint", "it is killed and started again: look for a disk or a file system that hangs"));
 	} else {
 		bool ready = w->phase == READY;
 		w->stuck = ready;
-		log_event(LOG_ERROR, "worker_stuck", LOG_I("pid", w->pid), LOG_I("seconds", ready ? w->watchdog : (master_now() - w->started) / 1000),
-			  LOG_C("hint", ready ? "it is killed and started again; a thread did not turn for as long: look for a disk or a "
-						"file system that hangs, or raise \"watchdog\""
-					      : "it is killed; it did not become ready: look for a disk or a file system that hangs"));
+		log_event(
+			LOG_ERROR, "worker_stuck", LOG_I("pid", w->pid),
+			LOG_I("seconds", ready ? w->watchdog : (master_now() - w->started) / 1000),
+			LOG_C("hint",
+			      ready ? "it is killed and started again; a thread did not turn for as long: look for a disk or a "
+				      "file system that hangs, or raise \"watchdog\"" :
+				      "it is killed; it did not become ready: look for a disk or a file system that hangs"));
 	}
 	child_kill(w);
 }
@@ -79,7 +87,8 @@ static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 		worker *w = &m->workers[i];
 		if (w->phase == GONE || !w->deadline)
 			continue;
-		/* The machine slept, or everything was stopped: what the worker did not do in that time is not its fault. */
+		/* The machine slept, or everything was stopped: what the worker did not do in that time is not its
+		 * fault. */
 		if (late > LATE && w->phase == READY && !w->lost && !w->killed && !m->stopping)
 			child_arm(w);
 		else if (late > LATE)
@@ -98,8 +107,8 @@ static bool in_time(const worker *w)
 	return w && !w->killed && !is_late(w);
 }
 
-/* As long as everything that is under way is in its time: a worker that does not even start is nothing that another master would
- * do better with. */
+/* As long as everything that is under way is in its time: a worker that does not even start is nothing that another
+ * master would do better with. */
 static void on_systemd(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	master *m = timer->data;
@@ -132,14 +141,16 @@ static void upgrade_begin(master *m)
 		return;
 	}
 	master_close_pair(m);
-	log_event(LOG_ERROR, "upgrade_failed", LOG_C("problem", e.text), LOG_C("instead", "the running version goes on"));
+	log_event(LOG_ERROR, "upgrade_failed", LOG_C("problem", e.text),
+		  LOG_C("instead", "the running version goes on"));
 }
 
 static bool binary_is_another(const char *path)
 {
 	struct stat own, there;
 
-	return stat("/proc/self/exe", &own) == 0 && stat(path, &there) == 0 && (own.st_dev != there.st_dev || own.st_ino != there.st_ino);
+	return stat("/proc/self/exe", &own) == 0 && stat(path, &there) == 0 &&
+	       (own.st_dev != there.st_dev || own.st_ino != there.st_ino);
 }
 
 /* No upgrade is under way, nor anything else that one would disturb. */
@@ -154,8 +165,14 @@ static bool settled(const master *m)
 static int exec_new(const master *m)
 {
 	const worker *w = m->current;
-	master_state s = { .worker = w->pid, .control = w->control, .watchdog = w->watchdog, .restarts = m->restarts,
-			   .log_level = w->log_level, .log_format = w->log_format, .again = m->again, .held = m->held };
+	master_state s = { .worker = w->pid,
+			   .control = w->control,
+			   .watchdog = w->watchdog,
+			   .restarts = m->restarts,
+			   .log_level = w->log_level,
+			   .log_format = w->log_format,
+			   .again = m->again,
+			   .held = m->held };
 
 	memcpy(s.path, m->path, sizeof s.path);
 	if (state_save(&s))
@@ -165,8 +182,8 @@ static int exec_new(const master *m)
 	return why;
 }
 
-/* The master follows its worker: from here on this process is the new version. Returns only where that failed, or something else is
- * to be done first. */
+/* The master follows its worker: from here on this process is the new version. Returns only where that failed, or
+ * something else is to be done first. */
 static void become_new(master *m)
 {
 	sigset_t all, old;
@@ -241,7 +258,8 @@ void master_drain(master *m)
 	m->exit_code = 0;
 	ev_timer_stop(m->loop, &m->restart);
 	if (m->next) {
-		log_event(LOG_WARN, "upgrade_failed", LOG_I("pid", m->next->pid), LOG_C("problem", "SIGUSR1 asked for a drain"));
+		log_event(LOG_WARN, "upgrade_failed", LOG_I("pid", m->next->pid),
+			  LOG_C("problem", "SIGUSR1 asked for a drain"));
 		master_close_pair(m);
 		child_kill(m->next);
 	}
@@ -347,7 +365,11 @@ static void watch(master *m)
 	static const struct {
 		int sig;
 		void (*handler)(struct ev_loop *loop, ev_signal *sig, int events);
-	} handlers[] = { { SIGTERM, on_stop }, { SIGINT, on_stop }, { SIGHUP, on_hup }, { SIGUSR1, on_drain }, { SIGUSR2, on_upgrade } };
+	} handlers[] = { { SIGTERM, on_stop },
+			 { SIGINT, on_stop },
+			 { SIGHUP, on_hup },
+			 { SIGUSR1, on_drain },
+			 { SIGUSR2, on_upgrade } };
 	int64_t systemd = notify_watchdog_ms();
 	sigset_t none;
 
@@ -402,7 +424,8 @@ static state_result take_over(master *m, master_state *s)
 			break;
 	state_result rc = state_take(s, 1, &e);
 	if (rc == STATE_UNREADABLE) {
-		log_event(LOG_ERROR, "upgrade_failed", LOG_C("problem", e.text), LOG_C("instead", "a new worker process is started"));
+		log_event(LOG_ERROR, "upgrade_failed", LOG_C("problem", e.text),
+			  LOG_C("instead", "a new worker process is started"));
 		if (s->worker) {
 			kill(s->worker, SIGKILL);
 			waitpid(s->worker, NULL, 0);
@@ -424,8 +447,11 @@ int master_run(int argc, char **argv)
 	m.loop = ev_default_loop(EVFLAG_NOENV);
 	bool ok = find_path(m.path, sizeof m.path, argc ? argv[0] : NULL);
 	if (!m.loop || !ok) {
-		log_event(LOG_ERROR, "start_failed", LOG_C("problem", m.loop ? "the path of the binary is not known: argv[0] has no /, and there is no /proc"
-									   : "no event loop can be had from the kernel"));
+		log_event(LOG_ERROR, "start_failed",
+			  LOG_C("problem",
+				m.loop ?
+					"the path of the binary is not known: argv[0] has no /, and there is no /proc" :
+					"no event loop can be had from the kernel"));
 		return EX_OSERR;
 	}
 	watch(&m);

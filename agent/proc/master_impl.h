@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the master's parts share: its workers (children.c), and time, signals and upgrades (master.c). Times are milliseconds of the
- * monotonic clock. */
+ * What the master's parts share: its workers (children.c), and time, signals and upgrades (master.c). Times are
+ * milliseconds of the monotonic clock. */
 #ifndef PROC_MASTER_IMPL_H
 #define PROC_MASTER_IMPL_H
 
@@ -64,9 +64,9 @@ struct master {
 	int64_t backoff, upgrade_began, last_tick;
 	int quick; /* restarts at once of workers that had hardly begun */
 	bool ever_ready;
-	bool told_ready; /* the service manager, since the last reload began */
+	bool told_ready;              /* the service manager, since the last reload began */
 	bool hup, again, drain_later; /* SIGHUP, SIGUSR2, SIGUSR1 came when it could not be followed */
-	int stopping;    /* the signal */
+	int stopping;                 /* the signal */
 	bool draining, ended;
 	bool becoming; /* it is about to exec itself */
 	int exit_code;

@@ -48,7 +48,8 @@ void notify_reloading(void)
 	char lines[64];
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
-	snprintf(lines, sizeof lines, "RELOADING=1\nMONOTONIC_USEC=%lld", (long long)t.tv_sec * 1000000 + t.tv_nsec / 1000);
+	snprintf(lines, sizeof lines, "RELOADING=1\nMONOTONIC_USEC=%lld",
+		 (long long)t.tv_sec * 1000000 + t.tv_nsec / 1000);
 	notify_send(lines);
 }
 

@@ -7,8 +7,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-/* What the service manager waits for: a second at most for one that is busy. true: it was sent. Without a service manager, or where it
- * does not listen, nothing happens. */
+/* What the service manager waits for: a second at most for one that is busy. true: it was sent. Without a service
+ * manager, or where it does not listen, nothing happens. */
 bool notify_send(const char *lines);
 /* What it only shows, or will be told again: not sent to one that is busy. */
 void notify_inform(const char *lines);

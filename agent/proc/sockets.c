@@ -52,8 +52,8 @@ static void let_go(held_socket *h)
 	char path[sizeof(struct sockaddr_un) + 1];
 	struct stat st;
 
-	if (h->ours && path_of(h->fd, path) && lstat(path, &st) == 0 && st.st_dev == h->file_dev && st.st_ino == h->file_ino &&
-	    made(&st) == h->file_made)
+	if (h->ours && path_of(h->fd, path) && lstat(path, &st) == 0 && st.st_dev == h->file_dev &&
+	    st.st_ino == h->file_ino && made(&st) == h->file_made)
 		unlink(path);
 	close(h->fd);
 }
@@ -116,10 +116,14 @@ static bool is_served(int fd)
 	if (getsockname(fd, (struct sockaddr *)&name, &name_len) != 0)
 		return false;
 	switch (name.ss_family) {
-	case AF_UNIX: return name_len > offsetof(struct sockaddr_un, sun_path);
-	case AF_INET: return ((const struct sockaddr_in *)&name)->sin_port != 0;
-	case AF_INET6: return ((const struct sockaddr_in6 *)&name)->sin6_port != 0;
-	default: return false;
+	case AF_UNIX:
+		return name_len > offsetof(struct sockaddr_un, sun_path);
+	case AF_INET:
+		return ((const struct sockaddr_in *)&name)->sin_port != 0;
+	case AF_INET6:
+		return ((const struct sockaddr_in6 *)&name)->sin6_port != 0;
+	default:
+		return false;
 	}
 }
 

@@ -18,7 +18,7 @@ typedef struct held_socket {
 	bool ours; /* the file at its path is removed with it, as long as it is still this one: */
 	dev_t file_dev;
 	ino_t file_ino;
-	uint64_t file_made; /* ns since 1970: the number of an inode is used again */
+	uint64_t file_made;          /* ns since 1970: the number of an inode is used again */
 	unsigned added_by, named_by; /* workers, by serial number */
 } held_socket;
 
@@ -27,13 +27,14 @@ typedef struct sockets {
 	size_t count;
 } sockets;
 
-/* What the service manager passed (sd_listen_fds(3)), and out of the environment; its socket files stay the manager's. */
+/* What the service manager passed (sd_listen_fds(3)), and out of the environment; its socket files stay the manager's.
+ */
 void sockets_take_inherited(sockets *s);
-/* Takes over `fd`, on failure too. A socket that is held already is only noted as named by this worker. False: no socket, or there
- * is no room. */
+/* Takes over `fd`, on failure too. A socket that is held already is only noted as named by this worker. False: no
+ * socket, or there is no room. */
 bool sockets_keep(sockets *s, int fd, bool ours, unsigned worker);
-/* Keeps every descriptor of this process, from 3 on, that can be listened on; closes the others. Their files stay: whose they were is
- * not known any more. */
+/* Keeps every descriptor of this process, from 3 on, that can be listened on; closes the others. Their files stay:
+ * whose they were is not known any more. */
 void sockets_keep_any(sockets *s);
 /* Lets go of those that this worker did not name. */
 void sockets_drop_unnamed(sockets *s, unsigned worker);

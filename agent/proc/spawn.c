@@ -13,7 +13,9 @@
 
 #include "proc/control.h"
 
-enum { FIRST = 3 }; /* of the held sockets, as sd_listen_fds(3) has it; behind them the control socket and the pair's end */
+enum {
+	FIRST = 3
+}; /* of the held sockets, as sd_listen_fds(3) has it; behind them the control socket and the pair's end */
 
 static void set_number(const char *name, long n)
 {
@@ -23,7 +25,8 @@ static void set_number(const char *name, long n)
 	setenv(name, text, 1);
 }
 
-/* Every descriptor first goes above the numbers that are wanted, so that none is overwritten before it has been moved. */
+/* Every descriptor first goes above the numbers that are wanted, so that none is overwritten before it has been moved.
+ */
 static bool place_fds(const spawn_request *r, int sock, int *status)
 {
 	int count = (int)r->held->count, wanted = count + 2;
@@ -44,8 +47,9 @@ static bool place_fds(const spawn_request *r, int sock, int *status)
 
 static void set_environment(const spawn_request *r)
 {
-	static const char *const not_for_workers[] = { "NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID",    "LISTEN_FDS",
-						       "LISTEN_PID",    "LISTEN_FDNAMES", HANDOVER_VARIABLE };
+	static const char *const not_for_workers[] = { "NOTIFY_SOCKET",  "WATCHDOG_USEC", "WATCHDOG_PID",
+						       "LISTEN_FDS",     "LISTEN_PID",    "LISTEN_FDNAMES",
+						       HANDOVER_VARIABLE };
 	int count = (int)r->held->count;
 
 	for (size_t i = 0; i < sizeof not_for_workers / sizeof not_for_workers[0]; i++)

@@ -18,7 +18,8 @@ typedef struct spawn_request {
 	unsigned restarts;
 } spawn_request;
 
-/* The worker's pid, and our end of its control socket, close-on-exec. -1: `e` says why. The worker dies with this process. */
+/* The worker's pid, and our end of its control socket, close-on-exec. -1: `e` says why. The worker dies with this
+ * process. */
 pid_t spawn_worker(const spawn_request *r, int *sock, err *e);
 
 #endif

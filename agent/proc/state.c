@@ -8,8 +8,8 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 
-/* VERSION WORKER CONTROL WATCHDOG RESTARTS LEVEL FORMAT AGAIN SOCKETS {FD OURS DEV INO} PATH, in decimal. In every version the
- * first two are these. */
+/* VERSION WORKER CONTROL WATCHDOG RESTARTS LEVEL FORMAT AGAIN SOCKETS {FD OURS DEV INO} PATH, in decimal. In every
+ * version the first two are these. */
 enum { TEXT_MAX = 512 + MASTER_SOCKETS * 96 + PATH_MAX };
 
 static void pass_on(const master_state *s, bool on)
@@ -22,13 +22,15 @@ static void pass_on(const master_state *s, bool on)
 bool state_save(const master_state *s)
 {
 	char text[TEXT_MAX];
-	size_t len = (size_t)snprintf(text, sizeof text, "%d %d %d %u %u %u %u %d %zu", STATE_VERSION, (int)s->worker, s->control, s->watchdog,
-				      s->restarts, s->log_level, s->log_format, s->again, s->held.count);
+	size_t len = (size_t)snprintf(text, sizeof text, "%d %d %d %u %u %u %u %d %zu", STATE_VERSION, (int)s->worker,
+				      s->control, s->watchdog, s->restarts, s->log_level, s->log_format, s->again,
+				      s->held.count);
 
 	for (size_t i = 0; i < s->held.count; i++) {
 		const held_socket *h = &s->held.items[i];
-		len += (size_t)snprintf(text + len, sizeof text - len, " %d %d %llu %llu %llu", h->fd, h->ours, (unsigned long long)h->file_dev,
-					(unsigned long long)h->file_ino, (unsigned long long)h->file_made);
+		len += (size_t)snprintf(text + len, sizeof text - len, " %d %d %llu %llu %llu", h->fd, h->ours,
+					(unsigned long long)h->file_dev, (unsigned long long)h->file_ino,
+					(unsigned long long)h->file_made);
 	}
 	snprintf(text + len, sizeof text - len, " %s", s->path);
 	if (setenv(STATE_VARIABLE, text, 1) != 0)
@@ -120,7 +122,8 @@ state_result state_take(master_state *s, unsigned serial, err *e)
 	if (!s->worker)
 		err_set(e, STATE_VARIABLE " does not name a worker of this process");
 	else if (version != STATE_VERSION)
-		err_set(e, "the master before was of another version: its state is version %llu, this one reads %d", version, STATE_VERSION);
+		err_set(e, "the master before was of another version: its state is version %llu, this one reads %d",
+			version, STATE_VERSION);
 	else if (!read_rest(s, at, serial))
 		err_set(e, STATE_VARIABLE " is damaged");
 	else

@@ -59,15 +59,14 @@ static inline bool ascii(slice key)
 	return (all & 0x8080808080808080u) == 0;
 }
 
-/* Most keys, told at a glance: their first two letters are neither those of "model" nor of "stream", nor an escape, and they
- * are plain ASCII. */
+/* Most keys, told at a glance: their first two letters are neither those of "model" nor of "stream", nor an escape, and
+ * they are plain ASCII. */
 static inline bool neither(const json_member *m)
 {
 	slice key = m->key;
 
-	if (key.len >= 2 &&
-	    (key.ptr[1] == '\\' || (ascii_lower(key.ptr[0]) == 'm' && ascii_lower(key.ptr[1]) == 'o') ||
-	     (key.ptr[0] == 's' && key.ptr[1] == 't')))
+	if (key.len >= 2 && (key.ptr[1] == '\\' || (ascii_lower(key.ptr[0]) == 'm' && ascii_lower(key.ptr[1]) == 'o') ||
+			     (key.ptr[0] == 's' && key.ptr[1] == 't')))
 		return false;
 	return (key.len == 0 || key.ptr[0] != '\\') && (m->ascii || ascii(key));
 }
@@ -95,8 +94,8 @@ static __attribute__((noinline)) const char *take_either(const json_member *m, b
 	return NULL;
 }
 
-/* What a top-level member says. `last`: no member before it said `stream`, or they are looked at from the first to the last, so
- * that this one wins. NULL, or what is wrong with its key. */
+/* What a top-level member says. `last`: no member before it said `stream`, or they are looked at from the first to the
+ * last, so that this one wins. NULL, or what is wrong with its key. */
 static inline const char *take(const json_member *m, bool last, bool *said_stream, named *n)
 {
 	return neither(m) ? NULL : take_either(m, last, said_stream, n);

@@ -8,8 +8,8 @@
 
 /* Most bytes that one body is decoded to. What a bomb holds beyond that is never produced. */
 #define DECODE_OUT_MAX ((size_t)1024 * 1024)
-/* Largest window a zstd frame may ask for, as a power of two: 8 MiB, what RFC 9659 allows in HTTP. Deflate's is 32 KiB and
- * brotli's at most 16 MiB, of which its decoder takes what the output needs. */
+/* Largest window a zstd frame may ask for, as a power of two: 8 MiB, what RFC 9659 allows in HTTP. Deflate's is 32 KiB
+ * and brotli's at most 16 MiB, of which its decoder takes what the output needs. */
 #define DECODE_ZSTD_WINDOW_LOG_MAX 23
 
 typedef enum decode_coding {
@@ -32,8 +32,8 @@ typedef enum decode_status {
 	DECODE_FAILED,   /* no memory */
 } decode_status;
 
-/* Decodes `in` into *out (with its status, what could be decoded before the end of the input or the fault), at most `max` bytes.
- * The caller frees *out, which may be NULL when empty. Not for DECODE_IDENTITY and DECODE_UNKNOWN. */
+/* Decodes `in` into *out (with its status, what could be decoded before the end of the input or the fault), at most
+ * `max` bytes. The caller frees *out, which may be NULL when empty. Not for DECODE_IDENTITY and DECODE_UNKNOWN. */
 decode_status decode_body(decode_coding coding, slice in, size_t max, char **out, size_t *out_len);
 
 #endif

@@ -6,8 +6,8 @@
 
 #include <stdlib.h>
 
-/* A body that came as two pieces which touch or overlap is joined, up to this length, so that it is read as the whole that it is.
- * Twice the largest sample worth configuring. Longer ones are treated as if bytes were missing. */
+/* A body that came as two pieces which touch or overlap is joined, up to this length, so that it is read as the whole
+ * that it is. Twice the largest sample worth configuring. Longer ones are treated as if bytes were missing. */
 #define JOIN_MAX ((size_t)128 * 1024)
 
 typedef enum body_kind { KIND_OTHER, KIND_JSON, KIND_MULTIPART, KIND_URLENCODED } body_kind;
@@ -60,13 +60,14 @@ static bool json_like(slice head)
 {
 	size_t at = slice_starts(head, SLICE("\xef\xbb\xbf")) ? 3 : 0;
 
-	while (at < head.len && (head.ptr[at] == ' ' || head.ptr[at] == '\t' || head.ptr[at] == '\r' || head.ptr[at] == '\n'))
+	while (at < head.len &&
+	       (head.ptr[at] == ' ' || head.ptr[at] == '\t' || head.ptr[at] == '\r' || head.ptr[at] == '\n'))
 		at++;
 	return at < head.len && head.ptr[at] == '{';
 }
 
-/* curl -d says "form" whatever it sends. An upstream that believes it could find a field in the middle of a string: then nothing
- * but the same model is unambiguous. */
+/* curl -d says "form" whatever it sends. An upstream that believes it could find a field in the middle of a string:
+ * then nothing but the same model is unambiguous. */
 static body_end read_posing(const body_view *view, named *n, const char **detail)
 {
 	named NAMED_LAZY form;
@@ -255,7 +256,8 @@ void model_find(const model_sample *s, model_result *r)
 	if (query.any && (status == MODEL_FOUND || status == MODEL_NONE)) {
 		query.stream = body.stream;
 		named_merge(&query, &body);
-		if (decided(&query, status == MODEL_FOUND ? r->from : MODEL_FROM_QUERY, r) && r->status == MODEL_AMBIGUOUS)
+		if (decided(&query, status == MODEL_FOUND ? r->from : MODEL_FROM_QUERY, r) &&
+		    r->status == MODEL_AMBIGUOUS)
 			r->detail = "the query and the body name different models";
 		return;
 	}

@@ -34,7 +34,8 @@ typedef enum model_from {
 /* What HAProxy sends of one request. Every slice may be empty. */
 typedef struct model_sample {
 	slice path;        /* without the query string, as on the wire (percent-encoded) */
-	slice model_param; /* the `model` query parameter, already percent-decoded or not: as HAProxy's url_param gives it */
+	slice model_param; /* the `model` query parameter, already percent-decoded or not: as HAProxy's url_param gives
+			      it */
 	slice model_hint;  /* the x-codex-turn-metadata header */
 	slice ctype;       /* content-type */
 	slice cenc;        /* content-encoding */
@@ -42,20 +43,20 @@ typedef struct model_sample {
 	slice tail;        /* the last bytes of the buffered body, where `body` is cut; may overlap `body` */
 	uint64_t buffered; /* bytes of body that HAProxy holds */
 	uint64_t length;   /* bytes of body that the client announced; == buffered when all of it is there */
-	bool sized;        /* `length` is from a Content-Length. Without one (chunked) HAProxy gives length == buffered even
-	                    * for a cut body, so the end of the body is known only where the JSON itself ends */
-	bool upgrade;      /* a WebSocket handshake */
+	bool sized;   /* `length` is from a Content-Length. Without one (chunked) HAProxy gives length == buffered even
+		       * for a cut body, so the end of the body is known only where the JSON itself ends */
+	bool upgrade; /* a WebSocket handshake */
 } model_sample;
 
 typedef struct model_result {
 	model_status status;
 	model_from from;
-	bool stream;         /* the request asks for a stream; false when not known */
-	bool no_memory;      /* UNKNOWN for want of memory: asked again, it may be known */
+	bool stream;    /* the request asks for a stream; false when not known */
+	bool no_memory; /* UNKNOWN for want of memory: asked again, it may be known */
 	uint16_t len;
-	char name[MODEL_MAX];/* valid for FOUND only */
-	uint64_t looked;     /* bytes of the body that were looked at */
-	const char *detail;  /* static text: what is wrong, for logs and `explain`; NULL for FOUND and NONE */
+	char name[MODEL_MAX]; /* valid for FOUND only */
+	uint64_t looked;      /* bytes of the body that were looked at */
+	const char *detail;   /* static text: what is wrong, for logs and `explain`; NULL for FOUND and NONE */
 } model_result;
 
 void model_find(const model_sample *sample, model_result *result);

@@ -17,7 +17,8 @@ static bool blank(slice s)
 
 static const char quotable[] = { '"', ',', ' ', '\t', '\\' }; /* stand in a quoted value only */
 
-/* The next parameter at header[*at], which is a ';' or the end. 1: *out is set; 0: there is none; -1: not well-formed. */
+/* The next parameter at header[*at], which is a ';' or the end. 1: *out is set; 0: there is none; -1: not well-formed.
+ */
 static int param_next(slice header, size_t *at, param *out)
 {
 	size_t i = *at;
@@ -148,7 +149,9 @@ static void take(const part *p, slice value, named *n)
 	if (!p->named)
 		return;
 	if (slice_ieq(p->name, SLICE("model"))) {
-		const char *why = p->file ? "the model is a file" : p->coded ? "the model is encoded" : name_fault(value);
+		const char *why = p->file  ? "the model is a file" :
+				  p->coded ? "the model is encoded" :
+					     name_fault(value);
 		named_add(n, slice_eq(p->name, SLICE("model")), value, why);
 	} else if (slice_eq(p->name, SLICE("stream"))) {
 		n->stream = slice_ieq(value, SLICE("true")) || slice_eq(value, SLICE("1"));
@@ -158,9 +161,9 @@ static void take(const part *p, slice value, named *n)
 /* Bytes of a body that are read in one go. */
 typedef struct region {
 	slice bytes;
-	slice mark;  /* "--boundary" */
-	bool first;  /* the body begins here */
-	bool last;   /* the body ends here */
+	slice mark; /* "--boundary" */
+	bool first; /* the body begins here */
+	bool last;  /* the body ends here */
 } region;
 
 /* A delimiter line. */
@@ -168,7 +171,7 @@ typedef struct delimiter {
 	size_t begin;  /* of the mark */
 	size_t behind; /* the first byte behind the line's CRLF, or behind the closing "--" */
 	bool closing;
-	bool cut;      /* the region ends before the line does */
+	bool cut; /* the region ends before the line does */
 } delimiter;
 
 /* The first delimiter at or behind `at`. BODY_ALL: *d is set; BODY_PART: there is none; BODY_BAD. */
@@ -264,8 +267,7 @@ static body_end read_region(const region *r, named *n, const char **detail)
 		if (end == BODY_BAD)
 			return end;
 		bool open = end == BODY_PART;
-		body_end part_end =
-			read_part(r, here.behind, open ? r->bytes.len : next.begin, open, n, detail);
+		body_end part_end = read_part(r, here.behind, open ? r->bytes.len : next.begin, open, n, detail);
 		if (part_end == BODY_BAD)
 			return part_end;
 		here = next;

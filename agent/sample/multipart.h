@@ -2,11 +2,11 @@
  *
  * multipart/form-data (RFC 7578), as far as finding two small fields in it needs. body_multipart() is in body.h.
  *
- * What is known, and why. A boundary must not occur inside a part, so in a valid body each occurrence of "--boundary" is a
- * delimiter, whatever stands before the window: a tail can be read forward from the first one in it. A field is known when the
- * delimiters on both sides of it were seen. Bodies in which parsers could find other parts than this one did are refused: an
- * occurrence that is not a whole delimiter line, or follows a bare LF, text before the first or behind the closing delimiter, folded
- * or bare-LF headers, two names, a `name*`. */
+ * What is known, and why. A boundary must not occur inside a part, so in a valid body each occurrence of "--boundary"
+ * is a delimiter, whatever stands before the window: a tail can be read forward from the first one in it. A field is
+ * known when the delimiters on both sides of it were seen. Bodies in which parsers could find other parts than this one
+ * did are refused: an occurrence that is not a whole delimiter line, or follows a bare LF, text before the first or
+ * behind the closing delimiter, folded or bare-LF headers, two names, a `name*`. */
 #ifndef SAMPLE_MULTIPART_H
 #define SAMPLE_MULTIPART_H
 

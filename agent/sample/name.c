@@ -12,7 +12,8 @@ static bool printable_ascii(slice s)
 
 	for (; s.len - i >= sizeof word; i += sizeof word) {
 		memcpy(&word, s.ptr + i, sizeof word);
-		odd |= word | (word - each * 0x20) | (word + each); /* the highest bit of a byte: beyond ASCII, below 0x20, 0x7f */
+		odd |= word | (word - each * 0x20) |
+		       (word + each); /* the highest bit of a byte: beyond ASCII, below 0x20, 0x7f */
 	}
 	odd &= each * 0x80;
 	for (; i < s.len; i++)

@@ -19,7 +19,8 @@ typedef struct named {
 	bool stream;
 } named;
 
-/* For automatic variables: the build zeroes those, and the name's buffer is longer than what is done with most of them. */
+/* For automatic variables: the build zeroes those, and the name's buffer is longer than what is done with most of them.
+ */
 #if defined(__has_attribute)
 #if __has_attribute(uninitialized)
 #define NAMED_LAZY __attribute__((uninitialized))

@@ -97,8 +97,8 @@ static void add(named *n, const segment *s, slice name, slice prefix, bool slash
 	named_add(n, true, name, why ? why : name_fault(name));
 }
 
-/* "M:method", the last segment but for what follows; the colon is never encoded. A method is letters, which tells it from the tags
- * of models that are only asked about, such as `llama3:8b`. */
+/* "M:method", the last segment but for what follows; the colon is never encoded. A method is letters, which tells it
+ * from the tags of models that are only asked about, such as `llama3:8b`. */
 static bool gemini_method(const segment *s, slice *model, slice *method)
 {
 	size_t colon = slice_find(s->raw, 0, ':');
@@ -145,8 +145,8 @@ static bool marker(slice text)
 	       slice_ieq(text, SLICE("deployments")) || slice_ieq(text, SLICE("model"));
 }
 
-/* Looks at the segment at `at`, of which `before` is the one to the left, and at those behind it. Returns where Bedrock's ID
- * begins, the one segment that may hold an encoded slash; 0 elsewhere. */
+/* Looks at the segment at `at`, of which `before` is the one to the left, and at those behind it. Returns where
+ * Bedrock's ID begins, the one segment that may hold an encoded slash; 0 elsewhere. */
 static size_t look_at(slice path, slice before, size_t at, named *n)
 {
 	segment this, next;

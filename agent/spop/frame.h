@@ -56,10 +56,11 @@ typedef enum frame_result { FRAME_OK, FRAME_PARTIAL, FRAME_TOO_BIG, FRAME_BAD } 
  * whole frame takes (FRAME_PREFIX while even that is not known). `max` is the largest length accepted. */
 frame_result frame_decode(slice in, uint32_t max, frame *out, size_t *used);
 
-/* Starts a frame in `room`, whose length after the prefix will not exceed `max`. Inlined, as the rest of what writes an ACK: a writer
- * that is returned in memory is read before it has arrived there. */
-static inline __attribute__((always_inline)) spop_writer frame_begin(unsigned char *room, size_t room_len, uint32_t max, frame_type type,
-								     uint64_t stream_id, uint64_t frame_id)
+/* Starts a frame in `room`, whose length after the prefix will not exceed `max`. Inlined, as the rest of what writes an
+ * ACK: a writer that is returned in memory is read before it has arrived there. */
+static inline __attribute__((always_inline)) spop_writer frame_begin(unsigned char *room, size_t room_len, uint32_t max,
+								     frame_type type, uint64_t stream_id,
+								     uint64_t frame_id)
 {
 	static const unsigned char head[FRAME_PREFIX + 5] = { 0, 0, 0, 0, 0, 0, 0, 0, FRAME_FIN };
 	size_t len = room_len < FRAME_PREFIX + (size_t)max ? room_len : FRAME_PREFIX + (size_t)max;

@@ -142,7 +142,9 @@ spop_event spop_session_next(spop_session *s, slice *in)
 		return take_hello(s, &f);
 	switch (f.type) {
 	case FRAME_NOTIFY:
-		return (spop_event){ .type = SPOP_NOTIFY, .stream_id = f.stream_id, .frame_id = f.frame_id, .messages = f.payload };
+		return (spop_event){
+			.type = SPOP_NOTIFY, .stream_id = f.stream_id, .frame_id = f.frame_id, .messages = f.payload
+		};
 	case FRAME_HAPROXY_DISCONNECT:
 		return take_disconnect(s, &f);
 	case FRAME_HAPROXY_HELLO:

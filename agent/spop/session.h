@@ -9,11 +9,11 @@
 
 typedef struct spop_session {
 	enum { SPOP_AWAIT_HELLO, SPOP_READY, SPOP_ENDED } state;
-	uint32_t max_frame;      /* ours until HELLO, then the smaller of both */
+	uint32_t max_frame; /* ours until HELLO, then the smaller of both */
 	bool allow_pipelining;
-	bool pipelining;         /* both sides announced it */
-	bool async;              /* HAProxy offered it: a client of 3.0 or older */
-	bool healthcheck;        /* a connection of `option spop-check` */
+	bool pipelining;  /* both sides announced it */
+	bool async;       /* HAProxy offered it: a client of 3.0 or older */
+	bool healthcheck; /* a connection of `option spop-check` */
 } spop_session;
 
 typedef enum spop_event_type {
@@ -37,8 +37,9 @@ typedef struct spop_event {
 
 void spop_session_init(spop_session *s, uint32_t max_frame, bool allow_pipelining);
 
-/* Takes the first frame off `*in`. After DISCONNECT or ERROR nothing more is taken. The messages of a NOTIFY are read once, by
- * the caller, who finds out whether they are well-formed when it has read them (spop_messages_skip()), before it acts on any. */
+/* Takes the first frame off `*in`. After DISCONNECT or ERROR nothing more is taken. The messages of a NOTIFY are read
+ * once, by the caller, who finds out whether they are well-formed when it has read them (spop_messages_skip()), before
+ * it acts on any. */
 spop_event spop_session_next(spop_session *s, slice *in);
 
 /* Instead of the NOTIFY's, the event of one whose messages turned out to be malformed. */
@@ -81,13 +82,15 @@ size_t spop_write_disconnect(const spop_session *s, unsigned char *room, size_t 
 			     slice message);
 
 /* An ACK is frame_begin() by this, then actions, then frame_end(). */
-static inline __attribute__((always_inline)) spop_writer spop_ack_begin(const spop_session *s, unsigned char *room, size_t room_len,
-									uint64_t stream_id, uint64_t frame_id)
+static inline __attribute__((always_inline)) spop_writer spop_ack_begin(const spop_session *s, unsigned char *room,
+									size_t room_len, uint64_t stream_id,
+									uint64_t frame_id)
 {
 	return frame_begin(room, room_len, s->max_frame, FRAME_ACK, stream_id, frame_id);
 }
 
-/* The head of a set-var action in scope txn; the value follows by one spop_put_*(). Names are literals below 240 bytes. */
+/* The head of a set-var action in scope txn; the value follows by one spop_put_*(). Names are literals below 240 bytes.
+ */
 static inline __attribute__((always_inline)) void spop_ack_set(spop_writer *w, slice name)
 {
 	static const unsigned char set_var[3] = { 1 /* SET-VAR */, 3 /* arguments */, 2 /* scope txn */ };

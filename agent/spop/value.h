@@ -3,8 +3,8 @@
  * SPOP's typed values and the key-value pairs and messages made of them (SPOE.txt, 3.1 and 3.2).
  * Decoded values point into the frame they came from.
  *
- * All of it is here in full, because every argument of every message goes through it: with a cursor or a writer of the caller's
- * own, not one behind a pointer, it works in registers. */
+ * All of it is here in full, because every argument of every message goes through it: with a cursor or a writer of the
+ * caller's own, not one behind a pointer, it works in registers. */
 #ifndef SPOP_VALUE_H
 #define SPOP_VALUE_H
 

@@ -225,7 +225,7 @@ def haproxies(given):
     own = shutil.which("haproxy") or "/usr/sbin/haproxy"
     sid = harness.ROOT / "build" / "haproxy" / "sid" / "haproxy"
     if not sid.exists():
-        subprocess.run([str(harness.ROOT / "tests" / "haproxy-get"), "sid", str(sid.parent.parent)], stdout=subprocess.DEVNULL)
+        subprocess.run([str(harness.ROOT / "tests" / "tools" / "haproxy-get"), "sid", str(sid.parent.parent)], stdout=subprocess.DEVNULL)
     if not sid.exists():
         print("HAProxy of Debian sid cannot be had: only the machine's own is measured.", file=sys.stderr)
         return [own]

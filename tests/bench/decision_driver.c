@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * COUNT decisions as a connection of HAProxy's has them made, without sockets, so that valgrind can count their instructions:
- * frame, session, message, decision, ACK.
+ * COUNT decisions as a connection of HAProxy's has them made, without sockets, so that valgrind can count their
+ * instructions: frame, session, message, decision, ACK.
  *
  *   decision_driver LEVEL COUNT BODY [HEAD TAIL]      LEVEL: portable, sse4, avx2, avx512
  *

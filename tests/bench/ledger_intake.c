@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger's whole way: log lines as HAProxy sends them, each twice, parsed, told apart, priced, journaled and committed.
+ * The ledger's whole way: log lines as HAProxy sends them, each twice, parsed, told apart, priced, journaled and
+ * committed.
  *
  *   ledger_intake DIR [RECORDS]   records/s of one core; exit 1 below what issue 4 asks, 50,000 */
 #include <stdio.h>
@@ -22,7 +23,8 @@ static double clock_of(clockid_t which)
 
 static size_t line(char *out, long i, long long now)
 {
-	return (size_t)snprintf(out, LINE_ROOM,
+	return (size_t)snprintf(
+		out, LINE_ROOM,
 		"<134>1 2026-11-22T14:55:20.748917+00:00 - haproxy 27748 - [llm@32473 key=\"0123456789abcdef0123456789abcdef\"] "
 		"{\"v\":1,\"id\":\"%08llx-%04llx-7%03lx-8000-%012lx\",\"te\":%lld,\"src\":\"127.0.0.1:58788\",\"method\":\"POST\","
 		"\"route\":\"route-%ld\",\"backend\":\"llm-api.openai.com\",\"protocol\":\"openai\",\"model\":\"gpt-4o%s\",\"project\":\"p-%ld\","
@@ -30,8 +32,8 @@ static size_t line(char *out, long i, long long now)
 		"\"out\":3280,\"tr\":0,\"tw\":0,\"tc\":1,\"trs\":400,\"ta\":1300,\"ctype\":\"application\\/json\",\"usage\":\"{\\\"prompt_tokens\\\": "
 		"%ld, \\\"completion_tokens\\\": 7, \\\"total_tokens\\\": 18, \\\"prompt_tokens_details\\\": {\\\"cached_tokens\\\": 1024}}\","
 		"\"hb\":\"\",\"ha\":\"\",\"hs\":\"\",\"spoe\":\"\"}",
-		(unsigned long long)now >> 16, (unsigned long long)now & 0xffff, (unsigned long)i & 0xfff, (unsigned long)i, now, i % 20,
-		i % 2 ? "-mini" : "", i % 50, 2000 + i % 1000);
+		(unsigned long long)now >> 16, (unsigned long long)now & 0xffff, (unsigned long)i & 0xfff,
+		(unsigned long)i, now, i % 20, i % 2 ? "-mini" : "", i % 50, 2000 + i % 1000);
 }
 
 int main(int argc, char **argv)
@@ -75,8 +77,9 @@ int main(int argc, char **argv)
 	ledger_stats s = ledger_get_stats(l);
 	printf("taken in, parsed, priced, journaled and committed, each line twice: %.0f records/s of one core, %.0f by the clock on the wall\n"
 	       "  (%llu lines, %llu duplicates, %llu malformed, %llu dropped)\n",
-	       (double)records / core, (double)records / wall, (unsigned long long)s.lines, (unsigned long long)s.duplicates,
-	       (unsigned long long)s.malformed, (unsigned long long)s.journal.dropped);
+	       (double)records / core, (double)records / wall, (unsigned long long)s.lines,
+	       (unsigned long long)s.duplicates, (unsigned long long)s.malformed,
+	       (unsigned long long)s.journal.dropped);
 	ledger_close(l);
 	return (double)records / core >= 50000 ? 0 : 1;
 }

@@ -2,11 +2,11 @@
  *
  * What the ledger costs after a record has been parsed, on one core.
  *
- *   ledger_store rate DIR [ROWS] [ROUNDS]   records/s through journal_append, journal_flush, store_insert and journal_release in
- *                                           batches of 1000, and rows/s of bare SQLite: the same table and indexes, the
- *                                           same rows and batches, nothing else. Alternating rounds, medians.
- *   ledger_store fill DIR [ROWS]            makes DIR/report.db: 30 days, 40 models, 20 routes, 50 projects, 20 clients
- *   ledger_store report DIR                 reports from it: milliseconds and resident memory
+ *   ledger_store rate DIR [ROWS] [ROUNDS]   records/s through journal_append, journal_flush, store_insert and
+ * journal_release in batches of 1000, and rows/s of bare SQLite: the same table and indexes, the same rows and batches,
+ * nothing else. Alternating rounds, medians. ledger_store fill DIR [ROWS]            makes DIR/report.db: 30 days, 40
+ * models, 20 routes, 50 projects, 20 clients ledger_store report DIR                 reports from it: milliseconds and
+ * resident memory
  *
  * Exit status 1 where a figure misses what issue 4 asks: half of bare SQLite, 50,000 records/s, 200 ms, 64 MB. */
 #include <errno.h>
@@ -28,9 +28,9 @@ enum {
 	BATCH = 1000,
 	ROUNDS_MAX = 31,
 	DAYS = 30,
-	/* Records that end in a millisecond; each began up to a minute before. So 120,000 requests are in flight, more than an
-	 * HAProxy has connections for, and ids and times arrive that far out of order: that, and not the rate, is what
-	 * makes an index costly. */
+	/* Records that end in a millisecond; each began up to a minute before. So 120,000 requests are in flight, more
+	 * than an HAProxy has connections for, and ids and times arrive that far out of order: that, and not the rate,
+	 * is what makes an index costly. */
 	PER_MS = 2,
 };
 
@@ -46,8 +46,8 @@ static double clock_of(clockid_t which)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Seconds by the clock on the wall, and of this process's use of its core: on a shared machine the first says more about
- * the others, and the second leaves out waiting for the disk. */
+/* Seconds by the clock on the wall, and of this process's use of its core: on a shared machine the first says more
+ * about the others, and the second leaves out waiting for the disk. */
 typedef struct moment {
 	double wall, core;
 } moment;
@@ -87,8 +87,9 @@ static void make(record *r, int64_t end_ms)
 	memset(r, 0, sizeof *r);
 	r->total_ms = roll(60000);
 	r->time_ms = end_ms - r->total_ms;
-	snprintf(r->id, sizeof r->id, "%08X-%08x-%04x-%04x-%04x-%012llx", (unsigned)(r->time_ms / 1000), (unsigned)(a >> 32),
-		 (unsigned)(a & 0xffff), (unsigned)(a >> 16 & 0xffff), (unsigned)(b & 0xffff), (unsigned long long)(b >> 16));
+	snprintf(r->id, sizeof r->id, "%08X-%08x-%04x-%04x-%04x-%012llx", (unsigned)(r->time_ms / 1000),
+		 (unsigned)(a >> 32), (unsigned)(a & 0xffff), (unsigned)(a >> 16 & 0xffff), (unsigned)(b & 0xffff),
+		 (unsigned long long)(b >> 16));
 	snprintf(r->route, sizeof r->route, "route-%d", (int)roll(20));
 	snprintf(r->backend, sizeof r->backend, "llm-api.provider-%d.com", (int)roll(10));
 	snprintf(r->protocol, sizeof r->protocol, "anthropic");
@@ -194,8 +195,9 @@ static moment bare(long rows)
 	sql(db, "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = 4000;"
 		"PRAGMA cache_size = -4096");
 	sql(db, store_schema[0].sql);
-	if (sqlite3_prepare_v2(db, "INSERT INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)", -1, &st,
-			       NULL) != SQLITE_OK)
+	if (sqlite3_prepare_v2(db,
+			       "INSERT INTO requests VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)",
+			       -1, &st, NULL) != SQLITE_OK)
 		fail("prepare", sqlite3_errmsg(db));
 	for (long n = 0; n < rows; n += BATCH) {
 		for (int i = 0; i < BATCH; i++)
@@ -204,12 +206,14 @@ static moment bare(long rows)
 		sql(db, "BEGIN IMMEDIATE");
 		for (int i = 0; i < BATCH; i++) {
 			const record *r = &batch[i];
-			const char *const texts[] = { r->route, r->backend, r->protocol, r->model, r->project, r->client,
-						      r->code, r->termination };
-			const int64_t numbers[] = { r->status, r->stream, r->bytes_in, r->bytes_out, r->ttfb_ms, r->total_ms,
-						    r->input, r->output, r->cache_read, r->cache_write, r->saved,
-						    (int64_t)r->usage, r->cost, r->saved_compression, r->saved_cache,
-						    r->saved_routing, (int64_t)r->price };
+			const char *const texts[] = { r->route,   r->backend, r->protocol, r->model,
+						      r->project, r->client,  r->code,     r->termination };
+			const int64_t numbers[] = {
+				r->status,        r->stream,         r->bytes_in, r->bytes_out,         r->ttfb_ms,
+				r->total_ms,      r->input,          r->output,   r->cache_read,        r->cache_write,
+				r->saved,         (int64_t)r->usage, r->cost,     r->saved_compression, r->saved_cache,
+				r->saved_routing, (int64_t)r->price
+			};
 			sqlite3_bind_text(st, 1, r->id, -1, SQLITE_STATIC);
 			sqlite3_bind_int64(st, 2, r->time_ms);
 			for (int k = 0; k < 8; k++)
@@ -271,8 +275,8 @@ static int rate(long rows, int rounds)
 	}
 	remove_db();
 	rmdir(journal_path);
-	printf("%d alternating rounds of %ld rows, batches of %d, 120,000 requests in flight, SQLite %s; medians\n\n", rounds, rows,
-	       BATCH, sqlite3_libversion());
+	printf("%d alternating rounds of %ld rows, batches of %d, 120,000 requests in flight, SQLite %s; medians\n\n",
+	       rounds, rows, BATCH, sqlite3_libversion());
 	printf("| thousand records | a second of one core | of bare | a second on the wall | of bare |\n"
 	       "| --- | ---: | ---: | ---: | ---: |\n");
 	for (int line = 0; line < LINES; line++) {
@@ -303,7 +307,9 @@ static int fill(long rows)
 	for (long n = 0; n < rows; n += BATCH) {
 		size_t inserted;
 		for (int i = 0; i < BATCH; i++)
-			make(&batch[i], BEGIN_MS + 60000 + (int64_t)((double)(n + i) / (double)rows * (double)(DAYS * DAY_MS - 120000)));
+			make(&batch[i],
+			     BEGIN_MS + 60000 +
+				     (int64_t)((double)(n + i) / (double)rows * (double)(DAYS * DAY_MS - 120000)));
 		if (store_insert(s, batch, BATCH, &inserted, &e) != STORE_OK)
 			fail("store_insert", e.text);
 	}
@@ -311,8 +317,8 @@ static int fill(long rows)
 	add_since(&took, begin);
 	struct stat st;
 	stat(db_path, &st);
-	printf("%ld rows in %.0f s; the file has %.0f MB, %.0f bytes a row\n", rows, took.wall, (double)st.st_size / 1e6,
-	       (double)st.st_size / (double)rows);
+	printf("%ld rows in %.0f s; the file has %.0f MB, %.0f bytes a row\n", rows, took.wall,
+	       (double)st.st_size / 1e6, (double)st.st_size / (double)rows);
 	return 0;
 }
 
@@ -337,8 +343,10 @@ static int report(void)
 		{ GROUP_CLIENT, "by client, everything", 0, INT64_MAX },
 		{ GROUP_DAY, "by day, everything", 0, INT64_MAX },
 		{ GROUP_HOUR, "by hour, everything", 0, INT64_MAX },
-		{ GROUP_MODEL, "by model, 29 days from and to noon", BEGIN_MS + DAY_MS / 2, BEGIN_MS + 29 * DAY_MS + DAY_MS / 2 },
-		{ GROUP_PROJECT, "by project, 7 days", BEGIN_MS + 20 * DAY_MS + 3600000, BEGIN_MS + 27 * DAY_MS + 3600000 },
+		{ GROUP_MODEL, "by model, 29 days from and to noon", BEGIN_MS + DAY_MS / 2,
+		  BEGIN_MS + 29 * DAY_MS + DAY_MS / 2 },
+		{ GROUP_PROJECT, "by project, 7 days", BEGIN_MS + 20 * DAY_MS + 3600000,
+		  BEGIN_MS + 27 * DAY_MS + 3600000 },
 	};
 	double worst = 0;
 
@@ -353,7 +361,8 @@ static int report(void)
 			moment a = now(), t = { 0, 0 };
 			store *s = store_open(db_path, false, &result, &e);
 			requests = 0;
-			if (!s || store_report(s, asked[i].by, asked[i].from, asked[i].to, count_sums, &requests, &e) != STORE_OK)
+			if (!s || store_report(s, asked[i].by, asked[i].from, asked[i].to, count_sums, &requests, &e) !=
+					  STORE_OK)
 				fail("report", e.text);
 			store_close(s);
 			add_since(&t, a);

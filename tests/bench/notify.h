@@ -8,8 +8,8 @@
 
 enum { NOTIFY_EXTRA = 1024 }; /* bytes of a payload that are not the body's */
 
-/* The payload into `room` of body.len + NOTIFY_EXTRA bytes: the body's first `head` bytes and its last, as haproxy.cfg.example cuts
- * them; head 0: all of it. Its length, or 0. */
+/* The payload into `room` of body.len + NOTIFY_EXTRA bytes: the body's first `head` bytes and its last, as
+ * haproxy.cfg.example cuts them; head 0: all of it. Its length, or 0. */
 static inline size_t notify_payload(unsigned char *room, size_t room_len, slice body, size_t head, size_t tail)
 {
 	spop_writer w = { room, room, room + room_len, false };

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * An agent that does nothing: every NOTIFY is acknowledged with the variables of an allowed decision, always the same, and not
- * one byte of the message is looked at. What HAProxy can do with it is the limit that SPOE sets.
+ * An agent that does nothing: every NOTIFY is acknowledged with the variables of an allowed decision, always the same,
+ * and not one byte of the message is looked at. What HAProxy can do with it is the limit that SPOE sets.
  *
- *   null_agent SOCKET BACKEND [THREADS] [on|off|auto]      the last: whether pipelining is agreed to; auto: by 3.0 and older
+ *   null_agent SOCKET BACKEND [THREADS] [on|off|auto]      the last: whether pipelining is agreed to; auto: by 3.0 and
+ * older
  *
  * It shares no code with the agent. It trusts its HAProxy, so it is for benchmarks alone. */
 #include <errno.h>
@@ -25,11 +26,11 @@ enum { HAPROXY_HELLO = 1, HAPROXY_DISCONNECT = 2, NOTIFY = 3, AGENT_HELLO = 101,
 typedef struct conn {
 	int fd;
 	bool over, writing;
-	size_t have;      /* bytes of the frame in `frame` */
-	size_t len;       /* of the frame, with its prefix; 0: not known yet */
-	size_t seen;      /* bytes of it that have arrived */
+	size_t have;                    /* bytes of the frame in `frame` */
+	size_t len;                     /* of the frame, with its prefix; 0: not known yet */
+	size_t seen;                    /* bytes of it that have arrived */
 	unsigned char frame[HELLO_MAX]; /* its first bytes */
-	size_t out, sent; /* bytes in `buf`, and of them those the peer has */
+	size_t out, sent;               /* bytes in `buf`, and of them those the peer has */
 	unsigned char buf[OUT];
 } conn;
 
@@ -98,8 +99,15 @@ static void set_bool(const char *name, bool value)
 static unsigned char *frame_head(unsigned char *at, int type, const unsigned char *ids, size_t ids_len, size_t payload)
 {
 	uint32_t len = (uint32_t)(5 + ids_len + payload);
-	unsigned char head[9] = { (unsigned char)(len >> 24), (unsigned char)(len >> 16), (unsigned char)(len >> 8), (unsigned char)len,
-				  (unsigned char)type, 0, 0, 0, 1 };
+	unsigned char head[9] = { (unsigned char)(len >> 24),
+				  (unsigned char)(len >> 16),
+				  (unsigned char)(len >> 8),
+				  (unsigned char)len,
+				  (unsigned char)type,
+				  0,
+				  0,
+				  0,
+				  1 };
 	memcpy(at, head, sizeof head);
 	memcpy(at + sizeof head, ids, ids_len);
 	return at + sizeof head + ids_len;
@@ -137,7 +145,8 @@ static void goodbye(conn *c)
 	static const unsigned char no_ids[2] = { 0, 0 };
 	static const unsigned char payload[] = "\x0bstatus-code\x03\x00\x07message\x08\x02ok";
 
-	memcpy(frame_head(c->buf + c->out, AGENT_DISCONNECT, no_ids, 2, sizeof payload - 1), payload, sizeof payload - 1);
+	memcpy(frame_head(c->buf + c->out, AGENT_DISCONNECT, no_ids, 2, sizeof payload - 1), payload,
+	       sizeof payload - 1);
 	c->out += 11 + sizeof payload - 1;
 	c->over = true;
 }
@@ -183,7 +192,8 @@ static void take(conn *c, const unsigned char *p, size_t n)
 		p += got;
 		n -= got;
 		if (c->len == 0 && c->seen == 4)
-			c->len = 4 + ((size_t)c->frame[0] << 24 | (size_t)c->frame[1] << 16 | (size_t)c->frame[2] << 8 | c->frame[3]);
+			c->len = 4 + ((size_t)c->frame[0] << 24 | (size_t)c->frame[1] << 16 | (size_t)c->frame[2] << 8 |
+				      c->frame[3]);
 		if (c->len && c->seen == c->len) {
 			whole(c);
 			c->len = c->seen = c->have = 0;
@@ -249,7 +259,8 @@ static void *work(void *arg)
 			}
 			bool alive = true;
 			if (!c->writing) {
-				/* The answers to one read always fit: a message is longer than its answer in every benchmark. */
+				/* The answers to one read always fit: a message is longer than its answer in every
+				 * benchmark. */
 				ssize_t n = recv(c->fd, room, READ, 0);
 				if (n > 0)
 					take(c, room, (size_t)n);
@@ -276,7 +287,9 @@ int main(int argc, char **argv)
 		fputs("usage: null_agent SOCKET BACKEND [THREADS] [on|off|auto]\n", stderr);
 		return 64;
 	}
-	pipelining = argc > 4 && strcmp(argv[4], "off") == 0 ? OFF : argc > 4 && strcmp(argv[4], "auto") == 0 ? AUTO : ON;
+	pipelining = argc > 4 && strcmp(argv[4], "off") == 0  ? OFF :
+		     argc > 4 && strcmp(argv[4], "auto") == 0 ? AUTO :
+								ON;
 	signal(SIGPIPE, SIG_IGN);
 	set_str("backend", argv[2]);
 	set_str("auth", "passthrough");

@@ -17,7 +17,7 @@ import tempfile
 import time
 
 HERE = pathlib.Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
+sys.path.insert(0, str(HERE.parent / "rig"))
 sys.path.insert(0, str(HERE))
 import harness  # noqa: E402
 from chat import chat  # noqa: E402

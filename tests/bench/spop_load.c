@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Plays a HAProxy that pipelines: CONNECTIONS connections with INFLIGHT questions each under way, for SECONDS. Every answer is
- * compared: the first of all is read, and must forward to the backend that is expected; each one after it must be the same.
+ * Plays a HAProxy that pipelines: CONNECTIONS connections with INFLIGHT questions each under way, for SECONDS. Every
+ * answer is compared: the first of all is read, and must forward to the backend that is expected; each one after it
+ * must be the same.
  *
  *   spop_load SOCKET BACKEND BODY [name=value ...]     BODY: a file, the request's body
  *
@@ -39,12 +40,12 @@ typedef struct slot {
 typedef struct conn {
 	int fd;
 	slot *slots;
-	unsigned *queue;   /* slots whose question has to go out, a ring; at its front one that may be written in part */
+	unsigned *queue; /* slots whose question has to go out, a ring; at its front one that may be written in part */
 	unsigned first, count;
-	size_t written;    /* bytes of the front one */
+	size_t written; /* bytes of the front one */
 	unsigned char *in;
 	size_t have;
-	bool full;         /* the kernel takes no more */
+	bool full; /* the kernel takes no more */
 } conn;
 
 typedef struct load {
@@ -280,7 +281,8 @@ static void conn_receive(load *l, conn *c)
 	c->have += (size_t)n;
 	uint64_t when = now();
 	while (c->have - at >= 4) {
-		size_t len = 4 + ((size_t)c->in[at] << 24 | (size_t)c->in[at + 1] << 16 | (size_t)c->in[at + 2] << 8 | c->in[at + 3]);
+		size_t len = 4 + ((size_t)c->in[at] << 24 | (size_t)c->in[at + 1] << 16 | (size_t)c->in[at + 2] << 8 |
+				  c->in[at + 3]);
 		if (len > c->have - at)
 			break;
 		ack(l, c, slice_of(c->in + at, len), when);
@@ -298,7 +300,8 @@ static void *run(void *arg)
 
 	for (unsigned i = 0; i < l->conns_count; i++) {
 		conn *c = &l->conns[i];
-		epoll_ctl(ep, EPOLL_CTL_ADD, c->fd, &(struct epoll_event){ EPOLLIN | EPOLLOUT | EPOLLET, { .ptr = c } });
+		epoll_ctl(ep, EPOLL_CTL_ADD, c->fd,
+			  &(struct epoll_event){ EPOLLIN | EPOLLOUT | EPOLLET, { .ptr = c } });
 		conn_send(c);
 	}
 	while (!over) {
@@ -363,8 +366,9 @@ static void pause_for(double s)
 
 static bool option(const char *arg)
 {
-	return sscanf(arg, "conns=%u", &conns) == 1 || sscanf(arg, "inflight=%u", &inflight) == 1 || sscanf(arg, "threads=%u", &threads) == 1 ||
-	       sscanf(arg, "seconds=%lf", &seconds) == 1 || sscanf(arg, "warm=%lf", &warm) == 1 || sscanf(arg, "head=%zu", &head) == 1 ||
+	return sscanf(arg, "conns=%u", &conns) == 1 || sscanf(arg, "inflight=%u", &inflight) == 1 ||
+	       sscanf(arg, "threads=%u", &threads) == 1 || sscanf(arg, "seconds=%lf", &seconds) == 1 ||
+	       sscanf(arg, "warm=%lf", &warm) == 1 || sscanf(arg, "head=%zu", &head) == 1 ||
 	       sscanf(arg, "tail=%zu", &tail) == 1 || sscanf(arg, "pid=%ld", &pid) == 1;
 }
 
@@ -374,8 +378,8 @@ int main(int argc, char **argv)
 
 	for (int i = 4; i < argc; i++)
 		usage = usage || !option(argv[i]);
-	if (usage || conns < 1 || conns > CONNS_MAX || inflight < 1 || inflight > INFLIGHT_MAX || threads < 1 || threads > conns ||
-	    strlen(argv[1]) >= sizeof address.sun_path) {
+	if (usage || conns < 1 || conns > CONNS_MAX || inflight < 1 || inflight > INFLIGHT_MAX || threads < 1 ||
+	    threads > conns || strlen(argv[1]) >= sizeof address.sun_path) {
 		fputs("usage: spop_load SOCKET BACKEND BODY [name=value ...]; see the source\n", stderr);
 		return 64;
 	}
@@ -426,8 +430,9 @@ int main(int argc, char **argv)
 	}
 	printf("{\"frames\": %llu, \"seconds\": %.6f, \"wrong\": %llu, \"message_bytes\": %zu, \"p50_us\": %.2f, \"p99_us\": %.2f, "
 	       "\"own_cpu\": %.6f, \"agent_cpu\": %.6f}\n",
-	       (unsigned long long)frames, (double)took / 1e9, (unsigned long long)wrong, payload_len, quantile(histogram, frames, .5),
-	       quantile(histogram, frames, .99),
-	       (double)(own[1].tv_sec - own[0].tv_sec) + (double)(own[1].tv_nsec - own[0].tv_nsec) / 1e9, (double)agent / 1e9);
+	       (unsigned long long)frames, (double)took / 1e9, (unsigned long long)wrong, payload_len,
+	       quantile(histogram, frames, .5), quantile(histogram, frames, .99),
+	       (double)(own[1].tv_sec - own[0].tv_sec) + (double)(own[1].tv_nsec - own[0].tv_nsec) / 1e9,
+	       (double)agent / 1e9);
 	return wrong || frames == 0;
 }

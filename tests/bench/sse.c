@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Both ends of many event streams at a time. Each event carries the time it was sent at, so the reader knows how long it was
- * under way.
+ * Both ends of many event streams at a time. Each event carries the time it was sent at, so the reader knows how long
+ * it was under way.
  *
  *   sse serve HOST PORT [EVENTS [INTERVAL_MS]]     the upstream: any request is answered by such a stream
  *   sse load HOST PORT BODY STREAMS SECONDS EVENTS INTERVAL_MS
  *
- * load keeps STREAMS streams open; each asks again on its connection when its stream has ended. Their beginnings are spread
- * evenly. It prints one JSON object: time to the first event, time an event was under way, longest silence of a stream beyond the
- * interval; microseconds all. Exit 1: an answer was none, or a connection was lost. */
+ * load keeps STREAMS streams open; each asks again on its connection when its stream has ended. Their beginnings are
+ * spread evenly. It prints one JSON object: time to the first event, time an event was under way, longest silence of a
+ * stream beyond the interval; microseconds all. Exit 1: an answer was none, or a connection was lost. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -70,10 +70,10 @@ static int wait_until(int ep, struct epoll_event *events, int room, uint64_t due
 
 typedef struct giver {
 	int fd;
-	int left;      /* events, and the end */
-	uint64_t due;  /* when the next one goes out; 0: none does */
-	size_t have;   /* bytes of a request's head */
-	size_t body;   /* bytes of its body that are to come */
+	int left;     /* events, and the end */
+	uint64_t due; /* when the next one goes out; 0: none does */
+	size_t have;  /* bytes of a request's head */
+	size_t body;  /* bytes of its body that are to come */
 	char head[ROOM];
 } giver;
 
@@ -84,15 +84,19 @@ static void give(giver *g, int events, uint64_t interval)
 	int len, all = 0;
 
 	if (g->left == events)
-		all = snprintf(chunk, sizeof chunk, "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n");
+		all = snprintf(
+			chunk, sizeof chunk,
+			"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n");
 	if (g->left > 1)
-		len = snprintf(event, sizeof event,
-			       "data: {\"t\":%019llu,\"id\":\"chatcmpl-0123456789\",\"object\":\"chat.completion.chunk\",\"created\":1795359320,"
-			       "\"model\":\"gpt-4.1-mini\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"},\"finish_reason\":null}]}\n\n",
-			       (unsigned long long)now());
+		len = snprintf(
+			event, sizeof event,
+			"data: {\"t\":%019llu,\"id\":\"chatcmpl-0123456789\",\"object\":\"chat.completion.chunk\",\"created\":1795359320,"
+			"\"model\":\"gpt-4.1-mini\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\" token\"},\"finish_reason\":null}]}\n\n",
+			(unsigned long long)now());
 	else
 		len = snprintf(event, sizeof event, "data: [DONE]\n\n");
-	all += snprintf(chunk + all, sizeof chunk - (size_t)all, "%x\r\n%s\r\n%s", (unsigned)len, event, g->left > 1 ? "" : "0\r\n\r\n");
+	all += snprintf(chunk + all, sizeof chunk - (size_t)all, "%x\r\n%s\r\n%s", (unsigned)len, event,
+			g->left > 1 ? "" : "0\r\n\r\n");
 	/* A reader this far behind is a failed run, which its own figures show. */
 	ssize_t sent = send(g->fd, chunk, (size_t)all, MSG_NOSIGNAL);
 	g->left = sent == all ? g->left - 1 : 0;
@@ -105,8 +109,8 @@ static bool asked(giver *g, int events, uint64_t interval)
 	for (;;) {
 		char scrap[64 * 1024];
 		bool in_body = g->body > 0;
-		ssize_t n = in_body ? recv(g->fd, scrap, g->body < sizeof scrap ? g->body : sizeof scrap, 0)
-				    : recv(g->fd, g->head + g->have, ROOM - 1 - g->have, 0);
+		ssize_t n = in_body ? recv(g->fd, scrap, g->body < sizeof scrap ? g->body : sizeof scrap, 0) :
+				      recv(g->fd, g->head + g->have, ROOM - 1 - g->have, 0);
 		if (n < 0 && errno == EAGAIN)
 			return true;
 		if (n <= 0)
@@ -122,7 +126,8 @@ static bool asked(giver *g, int events, uint64_t interval)
 			if (!end)
 				continue;
 			char *length = strcasestr(g->head, "content-length:");
-			size_t want = length && length < end ? (size_t)atol(length + 15) : 0, got = g->have - (size_t)(end + 4 - g->head);
+			size_t want = length && length < end ? (size_t)atol(length + 15) : 0,
+			       got = g->have - (size_t)(end + 4 - g->head);
 			if (got > want)
 				return false;
 			g->body = want - got;
@@ -144,7 +149,8 @@ static int serve(int argc, char **argv)
 	static giver *givers[CONNS_MAX];
 	size_t count = 0;
 	struct epoll_event ready_[64];
-	int ep = epoll_create1(EPOLL_CLOEXEC), listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+	int ep = epoll_create1(EPOLL_CLOEXEC),
+	    listening = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 
 	setsockopt(listening, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
 	if (bind(listening, (struct sockaddr *)&at, sizeof at) != 0 || listen(listening, 4096) != 0)
@@ -219,11 +225,11 @@ static double quantile(samples *s, double q)
 
 typedef struct taker {
 	int fd;
-	bool asking;     /* a stream is open */
-	uint64_t due;    /* when the next one is asked for */
+	bool asking;  /* a stream is open */
+	uint64_t due; /* when the next one is asked for */
 	uint64_t asked;
-	uint64_t last;   /* when its last event came; 0: none yet */
-	unsigned seen;   /* events of this stream */
+	uint64_t last; /* when its last event came; 0: none yet */
+	unsigned seen; /* events of this stream */
 	size_t sent, have;
 	char room[ROOM];
 } taker;
@@ -242,7 +248,8 @@ static void push(taker *t, int ep)
 			die("a connection was lost");
 		t->sent += (size_t)n;
 	}
-	epoll_ctl(ep, EPOLL_CTL_MOD, t->fd, &(struct epoll_event){ t->sent < request_len ? EPOLLOUT | EPOLLIN : EPOLLIN, { .ptr = t } });
+	epoll_ctl(ep, EPOLL_CTL_MOD, t->fd,
+		  &(struct epoll_event){ t->sent < request_len ? EPOLLOUT | EPOLLIN : EPOLLIN, { .ptr = t } });
 }
 
 /* What came; true: the stream has ended. */
@@ -312,9 +319,11 @@ static int load(char **argv)
 		die("cannot read the body");
 	size_t body_len = fread(body, 1, cap, f);
 	fclose(f);
-	request_len = (size_t)snprintf(request, 1024,
+	request_len = (size_t)snprintf(
+		request, 1024,
 		"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\nauthorization: Bearer sk-bench\r\n"
-		"user-agent: OpenAI/Python 1.99.1\r\ncontent-length: %zu\r\n\r\n", body_len);
+		"user-agent: OpenAI/Python 1.99.1\r\ncontent-length: %zu\r\n\r\n",
+		body_len);
 	memcpy(request + request_len, body, body_len);
 	request_len += body_len;
 
@@ -380,6 +389,7 @@ int main(int argc, char **argv)
 		return serve(argc, argv);
 	if (argc == 9 && strcmp(argv[1], "load") == 0)
 		return load(argv);
-	fputs("usage: sse serve HOST PORT [EVENTS [INTERVAL_MS]]\n       sse load HOST PORT BODY STREAMS SECONDS EVENTS INTERVAL_MS\n", stderr);
+	fputs("usage: sse serve HOST PORT [EVENTS [INTERVAL_MS]]\n       sse load HOST PORT BODY STREAMS SECONDS EVENTS INTERVAL_MS\n",
+	      stderr);
 	return 64;
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * libFuzzer: a connection that another process hands over says anything, of its state and of the bytes that were half read.
- * It is refused or goes on; either way nothing of it stays. */
+ * libFuzzer: a connection that another process hands over says anything, of its state and of the bytes that were half
+ * read. It is refused or goes on; either way nothing of it stays. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -31,17 +31,22 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	worker_load load = { .conns = 0 };
-	worker_shared shared = { .limits = { .max_frame = 65536, .max_connections = 1, .max_memory = 1 << 20, .max_in_flight = 3 },
-				 .threads = 1, .stall_seconds = 1., .loads = &load };
-	static worker w;
+	spop_load load = { .conns = 0 };
+	spop_shared shared = {
+		.limits = { .max_frame = 65536, .max_connections = 1, .max_memory = 1 << 20, .max_in_flight = 3 },
+		.threads = 1,
+		.stall_seconds = 1.,
+		.loads = &load
+	};
+	static spop_thread w;
 	unsigned char taken[4096];
 	int s[2];
 	err e;
 
 	atomic_fetch_add(&table->refs, 1);
 	policy *p = policy_new(table);
-	if (!p || !worker_init(&w, &shared, 0, p, &e) || socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) != 0)
+	if (!p || !spop_thread_init(&w, &shared, 0, p, &e) ||
+	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) != 0)
 		abort();
 	if (conn_adopt(&w, s[0], slice_of(data, size), &e)) {
 		conn_resume(w.conns);
@@ -49,7 +54,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 			;
 		ev_run(w.loop, EVRUN_NOWAIT);
 	}
-	worker_deinit(&w);
+	spop_thread_deinit(&w);
 	if (atomic_load(&shared.connections) != 0 || atomic_load(&shared.memory) != 0 || close(s[0]) == 0)
 		abort();
 	close(s[1]);

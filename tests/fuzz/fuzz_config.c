@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Any bytes as the configuration file, or as the lenient variable HEADROOM_UPSTREAM_ROUTES. The first byte says which. Checked: an
- * error says something, and never the text of an `auth`; what was taken can be acted on: no two upstreams share a backend's
- * name, names can stand in a log, prefixes in a comparison. The lenient way takes all that the strict one takes, the same. */
-#include "config.h"
-#include "routes.h"
+ * Any bytes as the configuration file, or as the lenient variable HEADROOM_UPSTREAM_ROUTES. The first byte says which.
+ * Checked: an error says something, and never the text of an `auth`; what was taken can be acted on: no two upstreams
+ * share a backend's name, names can stand in a log, prefixes in a comparison. The lenient way takes all that the strict
+ * one takes, the same. */
+#include "config/config.h"
+#include "config/routes.h"
 
 #include <fcntl.h>
 #include <stdio.h>

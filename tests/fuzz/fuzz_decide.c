@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * From a request's arguments to the ACK. The input chooses a policy, which arguments there are, and their bytes. Checked, by reading
- * the ACK as HAProxy would: it is whole, within its frame, says `deny` once and last; an allowed request names a backend of the
- * policy; a credential is there only where that backend is its route's own; a model that a route matches goes by no other. */
+ * From a request's arguments to the ACK. The input chooses a policy, which arguments there are, and their bytes.
+ * Checked, by reading the ACK as HAProxy would: it is whole, within its frame, says `deny` once and last; an allowed
+ * request names a backend of the policy; a credential is there only where that backend is its route's own; a model that
+ * a route matches goes by no other. */
 #include "decide/decision.h"
 #include "decide/response.h"
 #include "spop/varint.h"
@@ -40,7 +41,8 @@ static policy *policies[8];
 /* Bits: 1 no catch-all, 2 unresolved falls through, 4 a WebSocket falls to the catch-all. */
 static policy *make(unsigned which)
 {
-	static const char *const targets[PROTOCOLS] = { "https://openai.test/v1", "https://anthropic.test", "https://gemini.test" };
+	static const char *const targets[PROTOCOLS] = { "https://openai.test/v1", "https://anthropic.test",
+							"https://gemini.test" };
 	route_table *t = route_table_new();
 	err e;
 
@@ -80,17 +82,24 @@ static void put_number(spop_writer *w, unsigned *count, slice name, uint64_t val
 	++*count;
 }
 
-/* The arguments, by the input's choice; the body is what is left of it, in the middle of which a part may be missing. */
+/* The arguments, by the input's choice; the body is what is left of it, in the middle of which a part may be missing.
+ */
 static size_t question(cursor *c, unsigned char *room, slice *given_model)
 {
-	static const slice paths[] = { SLICE_INIT("/v1/chat/completions"), SLICE_INIT("/v1/messages"), SLICE_INIT("/v1beta/models/glm-1:generateContent"),
-				       SLICE_INIT("/openai/deployments/claude-1/chat/completions"), SLICE_INIT("/model/dead-1/invoke"), SLICE_INIT("/") };
+	static const slice paths[] = { SLICE_INIT("/v1/chat/completions"),
+				       SLICE_INIT("/v1/messages"),
+				       SLICE_INIT("/v1beta/models/glm-1:generateContent"),
+				       SLICE_INIT("/openai/deployments/claude-1/chat/completions"),
+				       SLICE_INIT("/model/dead-1/invoke"),
+				       SLICE_INIT("/") };
 	static const slice types[] = { SLICE_INIT("application/json"), SLICE_INIT("multipart/form-data; boundary=b"),
 				       SLICE_INIT("application/x-www-form-urlencoded"), SLICE_INIT("") };
-	static const slice codings[] = { SLICE_INIT("gzip"), SLICE_INIT("deflate"), SLICE_INIT("br"), SLICE_INIT("zstd"), SLICE_INIT("lzw"),
-					  SLICE_INIT("identity"), SLICE_INIT("x-gzip"), SLICE_INIT(" , gzip,") };
-	static const slice flags[] = { SLICE_INIT("x_api_key"), SLICE_INIT("api_key"), SLICE_INIT("x_goog_api_key"), SLICE_INIT("anthropic_version"),
-				       SLICE_INIT("bearer_sk_ant"), SLICE_INIT("upgrade") };
+	static const slice codings[] = { SLICE_INIT("gzip"),   SLICE_INIT("deflate"), SLICE_INIT("br"),
+					 SLICE_INIT("zstd"),   SLICE_INIT("lzw"),     SLICE_INIT("identity"),
+					 SLICE_INIT("x-gzip"), SLICE_INIT(" , gzip,") };
+	static const slice flags[] = { SLICE_INIT("x_api_key"),      SLICE_INIT("api_key"),
+				       SLICE_INIT("x_goog_api_key"), SLICE_INIT("anthropic_version"),
+				       SLICE_INIT("bearer_sk_ant"),  SLICE_INIT("upgrade") };
 	uint8_t which = cursor_u8(c), bits = cursor_u8(c), shape = cursor_u8(c);
 	slice path = which < 192 ? paths[which % 6] : cursor_take(c, cursor_u8(c));
 	slice param = bits & 1 ? cursor_take(c, cursor_u8(c)) : slice_of(NULL, 0);
@@ -225,7 +234,8 @@ static void check_allowed(const policy *p, const decision *d, const answer *a)
 static void check_response(cursor c)
 {
 	static unsigned char room[FRAME_MAX], out[8192];
-	static const slice codings[] = { SLICE_INIT(""), SLICE_INIT("gzip"), SLICE_INIT("br"), SLICE_INIT("zstd"), SLICE_INIT("deflate"), SLICE_INIT("x") };
+	static const slice codings[] = { SLICE_INIT(""),     SLICE_INIT("gzip"),    SLICE_INIT("br"),
+					 SLICE_INIT("zstd"), SLICE_INIT("deflate"), SLICE_INIT("x") };
 	uint8_t which = cursor_u8(&c);
 	spop_session s;
 	spop_message m;
@@ -314,7 +324,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(a.status == 400 || a.status == 413 || a.status == 426 || a.status == 502 || a.status == 503);
 		for (size_t i = 0; i < ROWS; i++) {
 			const char *secret = table_rows[i].secret;
-			HOLDS(!secret || !*secret || !memmem(out, wrote, secret, strlen(secret)) || memmem(data, size, secret, strlen(secret)));
+			HOLDS(!secret || !*secret || !memmem(out, wrote, secret, strlen(secret)) ||
+			      memmem(data, size, secret, strlen(secret)));
 		}
 	} else {
 		HOLDS(d.refusal == REFUSE_NOT && !fell_back);

@@ -42,7 +42,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	free(part);
 
 	model_result r, all = { .status = MODEL_NONE };
-	model_sample s = { .cenc = slice_cstr(names[coding]), .body = in, .buffered = in.len, .length = in.len, .sized = true };
+	model_sample s = {
+		.cenc = slice_cstr(names[coding]), .body = in, .buffered = in.len, .length = in.len, .sized = true
+	};
 	model_find(&s, &all);
 	s.body = cut;
 	s.buffered = cut.len;

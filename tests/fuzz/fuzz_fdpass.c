@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Messages between our own processes: any bytes on the socket are messages, an end, or refused, with nothing kept and no descriptor left
- * open; what is sent arrives as it was, descriptors included. The first byte says how many of them come along. */
+ * Messages between our own processes: any bytes on the socket are messages, an end, or refused, with nothing kept and
+ * no descriptor left open; what is sent arrives as it was, descriptors included. The first byte says how many of them
+ * come along. */
 #include "base/fdpass.h"
 
 #include <fcntl.h>

@@ -2,9 +2,9 @@
  *
  * libFuzzer: what a journal makes of a segment that says anything. The first byte of the input chooses:
  *   even  the rest is the file, byte by byte
- *   odd   the rest describes a file of right headers and CRCs, so that what is behind them is reached: entries whose payload
- *         is free, cut, flipped, or followed by garbage
- * It must not crash; what it delivers must have been written; after it the journal works. */
+ *   odd   the rest describes a file of right headers and CRCs, so that what is behind them is reached: entries whose
+ * payload is free, cut, flipped, or followed by garbage It must not crash; what it delivers must have been written;
+ * after it the journal works. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -44,7 +44,8 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
-	snprintf(dir, sizeof dir, "%s/fuzz_journal.%d", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp", (int)getpid());
+	snprintf(dir, sizeof dir, "%s/fuzz_journal.%d", access("/dev/shm", W_OK) == 0 ? "/dev/shm" : "/tmp",
+		 (int)getpid());
 	snprintf(segment, sizeof segment, "%s/0000000000000007.journal", dir);
 	mkdir(dir, 0700);
 	atexit(remove_dir);
@@ -108,8 +109,9 @@ static void describe(const uint8_t *data, size_t size)
 		size_t entry_len = ENTRY_HEADER + payload_len;
 		bool good = true;
 		if ((what & 7) == 6 && entry_len) { /* cut */
-			entry_len = what % entry_len; /* what follows may be just what is missing, so it may be delivered */
-		} else if ((what & 7) == 5) { /* flipped */
+			entry_len = what %
+				    entry_len; /* what follows may be just what is missing, so it may be delivered */
+		} else if ((what & 7) == 5) {  /* flipped */
 			entry[what % entry_len] ^= (unsigned char)(1 + (what >> 4));
 			good = false;
 		}
@@ -136,7 +138,8 @@ static bool see(void *ctx, const record *r, journal_mark after)
 	size_t len = record_encode(r, bytes);
 	if (any)
 		return true;
-	/* It is one of those that were written, and in their order. A payload may have more bytes than its record needs. */
+	/* It is one of those that were written, and in their order. A payload may have more bytes than its record
+	 * needs. */
 	for (; whole_next < whole_count; whole_next++) {
 		record again;
 		unsigned char bytes_again[RECORD_ENCODED_MAX];

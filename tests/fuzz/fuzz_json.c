@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * JSON bodies. The first two bytes say where to cut; the rest is the body. Checked against each other: the scanner and a reading
- * byte by byte, forward and backward, all vector levels, and the whole body with every way of seeing only parts of it: a
- * part may be refused, but never gives another model than the whole. */
+ * JSON bodies. The first two bytes say where to cut; the rest is the body. Checked against each other: the scanner and
+ * a reading byte by byte, forward and backward, all vector levels, and the whole body with every way of seeing only
+ * parts of it: a part may be refused, but never gives another model than the whole. */
 #include "base/json.h"
 #include "sample/model.h"
 
@@ -120,7 +120,8 @@ static model_result find(slice body, size_t head, size_t tail, size_t buffered, 
 
 static bool same(const model_result *a, const model_result *b)
 {
-	return a->status == b->status && (a->status != MODEL_FOUND || slice_eq(slice_of(a->name, a->len), slice_of(b->name, b->len)));
+	return a->status == b->status &&
+	       (a->status != MODEL_FOUND || slice_eq(slice_of(a->name, a->len), slice_of(b->name, b->len)));
 }
 
 /* `part` was seen of what `whole` is the truth about. */
@@ -152,7 +153,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(same(&truth, &r));
 
 		forward(body, &ahead);
-		if (ahead.step == JSON_DONE && body.len > 0 && ahead.count < MEMBERS && memchr("{ \t\r\n", body.ptr[0], 5)) {
+		if (ahead.step == JSON_DONE && body.len > 0 && ahead.count < MEMBERS &&
+		    memchr("{ \t\r\n", body.ptr[0], 5)) {
 			slice doc = body;
 			while (doc.ptr[0] != '{' && doc.ptr[0] != '[')
 				doc = slice_from(doc, 1);
@@ -161,7 +163,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				plainly(doc, &plain);
 				HOLDS(plain.count == ahead.count);
 				for (size_t i = 0; i < plain.count; i++)
-					HOLDS(plain.key[i] + shift == ahead.key[i] && plain.value[i] + shift == ahead.value[i]);
+					HOLDS(plain.key[i] + shift == ahead.key[i] &&
+					      plain.value[i] + shift == ahead.value[i]);
 				backward(body, true, &back);
 				HOLDS(back.step == JSON_DONE && back.count == ahead.count);
 				for (size_t i = 0; i < back.count; i++) {

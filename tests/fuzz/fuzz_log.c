@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Any bytes in the fields of a log line. Checked: it is one line, of printable ASCII, within its length; in JSON it is an object,
- * whose texts are what was given (as far as they were not cut). */
+ * Any bytes in the fields of a log line. Checked: it is one line, of printable ASCII, within its length; in JSON it is
+ * an object, whose texts are what was given (as far as they were not cut). */
 #include "base/json.h"
 #include "base/log.h"
 
@@ -80,11 +80,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(pipe2(pipe_ends, O_NONBLOCK | O_CLOEXEC) == 0);
 	}
 	bool json = (data[0] & 1) != 0;
-	slice text = slice_from(all, 2), first = slice_first(text, text.len * data[1] / 255), second = slice_from(text, first.len);
+	slice text = slice_from(all, 2), first = slice_first(text, text.len * data[1] / 255),
+	      second = slice_from(text, first.len);
 	log_setup((log_level)(data[0] >> 1 & 3), json ? LOG_JSON : LOG_KV);
 	dup2(pipe_ends[1], STDERR_FILENO);
-	log_event((log_level)(data[0] >> 3 & 3), event_name(), LOG_S("text", first), LOG_I("number", (int64_t)size - 100), LOG_S("second", second),
-		  LOG_S("third", text));
+	log_event((log_level)(data[0] >> 3 & 3), event_name(), LOG_S("text", first),
+		  LOG_I("number", (int64_t)size - 100), LOG_S("second", second), LOG_S("third", text));
 	dup2(own_stderr, STDERR_FILENO);
 	slice out = take_line(line, sizeof line);
 	HOLDS((out.len > 0) == ((data[0] >> 3 & 3) >= (data[0] >> 1 & 3)));

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Any bytes as a log line, with and without a key to be known by. Checked: a line without the key is never taken; what was
- * taken can stand in a table, a terminal and JSON; any beginning of a good line is refused, as what stands behind decides. */
+ * Any bytes as a log line, with and without a key to be known by. Checked: a line without the key is never taken; what
+ * was taken can stand in a table, a terminal and JSON; any beginning of a good line is refused, as what stands behind
+ * decides. */
 #include "ledger/logline.h"
 #include "base/json.h"
 

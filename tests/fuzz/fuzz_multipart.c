@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Forms, and paths. Three bytes: what it is, and where to cut; then the content-type's boundary up to a line feed (for a form of
- * parts); then the body, which is also tried as a path and a query. A part of a body never gives another model than the whole. */
+ * Forms, and paths. Three bytes: what it is, and where to cut; then the content-type's boundary up to a line feed (for
+ * a form of parts); then the body, which is also tried as a path and a query. A part of a body never gives another
+ * model than the whole. */
 #include "sample/model.h"
 
 #include <stdio.h>
@@ -76,7 +77,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(path, body.ptr, body.len);
 	model_sample s = { .path = slice_of(path, body.len) };
 	model_find(&s, &part);
-	s = (model_sample){ .model_param = slice_of(path, body.len), .model_hint = slice_of(path, body.len), .upgrade = true };
+	s = (model_sample){ .model_param = slice_of(path, body.len),
+			    .model_hint = slice_of(path, body.len),
+			    .upgrade = true };
 	model_find(&s, &part);
 	free(path);
 	return 0;

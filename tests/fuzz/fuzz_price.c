@@ -16,8 +16,12 @@ static void check(bool good)
 static void look_up(const price_table *t, slice model, slice reference)
 {
 	static const int64_t counts[][5] = {
-		{ 1, 0, 0, 0, 0 }, { 100, 200, 300, 400, 500 }, { 300000, 7, 9, 11, -13 }, { INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX },
-		{ INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN }, { 0, 0, 0, 0, 0 },
+		{ 1, 0, 0, 0, 0 },
+		{ 100, 200, 300, 400, 500 },
+		{ 300000, 7, 9, 11, -13 },
+		{ INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX, INT64_MAX },
+		{ INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN, INT64_MIN },
+		{ 0, 0, 0, 0, 0 },
 	};
 	bool has = false;
 	slice name = price_match(t, model, &has);
@@ -26,13 +30,17 @@ static void look_up(const price_table *t, slice model, slice reference)
 	if (model.len > RECORD_MODEL_MAX || (model.len && memchr(model.ptr, '\0', model.len)))
 		return; /* no record holds it */
 	for (size_t i = 0; i < sizeof counts / sizeof counts[0]; i++) {
-		record r = { .input = counts[i][0], .output = counts[i][1], .cache_read = counts[i][2], .cache_write = counts[i][3],
+		record r = { .input = counts[i][0],
+			     .output = counts[i][1],
+			     .cache_read = counts[i][2],
+			     .cache_write = counts[i][3],
 			     .saved = counts[i][4] };
 		if (model.len)
 			memcpy(r.model, model.ptr, model.len);
 		price_apply(t, &r, reference);
 		check(r.cost >= 0);
-		check(r.price == PRICE_TABLE || (r.cost == 0 && !r.saved_compression && !r.saved_cache && !r.saved_routing));
+		check(r.price == PRICE_TABLE ||
+		      (r.cost == 0 && !r.saved_compression && !r.saved_cache && !r.saved_routing));
 		check(r.price != PRICE_TABLE || has);
 		/* A model against itself saves nothing by routing. */
 		price_apply(t, &r, model);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * SPOP sessions. The input is a program: each of its steps writes one frame, mostly a good one, so that what lies behind the
- * framing is reached; a step may also write bytes as they are, damage what was written, or cut it. Checked: a good frame gives
- * the event, ids, messages and values that were written into it; the same bytes cut anywhere give the same events; what we
- * write is a frame that we can read. */
+ * SPOP sessions. The input is a program: each of its steps writes one frame, mostly a good one, so that what lies
+ * behind the framing is reached; a step may also write bytes as they are, damage what was written, or cut it. Checked:
+ * a good frame gives the event, ids, messages and values that were written into it; the same bytes cut anywhere give
+ * the same events; what we write is a frame that we can read. */
 #include "base/buf.h"
 #include "spop/session.h"
 #include "spop/varint.h"
@@ -57,7 +57,8 @@ static uint64_t u64(cursor *c)
 /* An id or a number: mostly small, sometimes at a border of the encoding. */
 static uint64_t number(cursor *c)
 {
-	static const uint64_t borders[] = { 0, 1, 239, 240, 2287, 2288, 264431, 264432, UINT32_MAX, INT64_MAX, UINT64_MAX - 1, UINT64_MAX };
+	static const uint64_t borders[] = { 0,      1,      239,        240,       2287,           2288,
+					    264431, 264432, UINT32_MAX, INT64_MAX, UINT64_MAX - 1, UINT64_MAX };
 	uint8_t choice = cursor_u8(c);
 
 	if (choice < 128)
@@ -143,8 +144,10 @@ static uint64_t put_messages(spop_writer *w, cursor *c)
 
 static void put_hello(spop_writer *w, cursor *c)
 {
-	static const slice versions[] = { SLICE_INIT("2.0"), SLICE_INIT("1.0, 2.0"), SLICE_INIT("3.0"), SLICE_INIT("") };
-	static const slice offers[] = { SLICE_INIT("pipelining,async"), SLICE_INIT(""), SLICE_INIT(" pipelining "), SLICE_INIT("async") };
+	static const slice versions[] = { SLICE_INIT("2.0"), SLICE_INIT("1.0, 2.0"), SLICE_INIT("3.0"),
+					  SLICE_INIT("") };
+	static const slice offers[] = { SLICE_INIT("pipelining,async"), SLICE_INIT(""), SLICE_INIT(" pipelining "),
+					SLICE_INIT("async") };
 	uint8_t with = cursor_u8(c), which = cursor_u8(c);
 
 	if (with < 192 || with & 1) {
@@ -180,10 +183,13 @@ static bool step(cursor *c, expectation *e)
 	*e = (expectation){ .type = SPOP_MORE, .stream_id = a, .frame_id = b };
 	switch (op % 8) {
 	case 0:
-		w = frame_begin(room, sizeof room, ROOM - FRAME_PREFIX, FRAME_HAPROXY_HELLO, op & 8 ? a : 0, op & 8 ? b : 0);
+		w = frame_begin(room, sizeof room, ROOM - FRAME_PREFIX, FRAME_HAPROXY_HELLO, op & 8 ? a : 0,
+				op & 8 ? b : 0);
 		put_hello(&w, c);
 		break;
-	case 1: case 2: case 3:
+	case 1:
+	case 2:
+	case 3:
 		w = frame_begin(room, sizeof room, ROOM - FRAME_PREFIX, FRAME_NOTIFY, a, b);
 		e->sum = put_messages(&w, c);
 		e->type = SPOP_NOTIFY;
@@ -274,8 +280,8 @@ static void answer(const spop_session *s, const spop_event *e)
 	HOLDS(e->type != SPOP_NOTIFY || (f.stream_id == e->stream_id && f.frame_id == e->frame_id));
 }
 
-/* All events of the bytes, which come in pieces of `piece` into a buffer as a connection has one; what is shown of it is a copy, so that
- * reading past it is seen. */
+/* All events of the bytes, which come in pieces of `piece` into a buffer as a connection has one; what is shown of it
+ * is a copy, so that reading past it is seen. */
 static size_t play(uint32_t max, bool pipelining, size_t piece, seen *out)
 {
 	spop_session s;
@@ -364,7 +370,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (mode & 24)
 		return 0;
 	HOLDS(count > 0 && whole[0].type == SPOP_HELLO);
-	for (size_t i = 0; i < steps && i + 1 < count && expected[i].type == SPOP_NOTIFY && whole[i + 1].type != SPOP_ERROR; i++)
+	for (size_t i = 0;
+	     i < steps && i + 1 < count && expected[i].type == SPOP_NOTIFY && whole[i + 1].type != SPOP_ERROR; i++)
 		HOLDS(whole[i + 1].type == SPOP_NOTIFY && whole[i + 1].sum == expected[i].sum &&
 		      whole[i + 1].stream_id == expected[i].stream_id && whole[i + 1].frame_id == expected[i].frame_id);
 	/* And the only good reason to refuse one is its size. */

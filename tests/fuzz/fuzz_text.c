@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Texts and numbers of JSON. What is written of any text is a JSON string, of printable characters, and reads back as the text (bytes
- * that are no UTF-8 as U+FFFD); a string or number of anybody's reads as the standard has it, or is refused. */
+ * Texts and numbers of JSON. What is written of any text is a JSON string, of printable characters, and reads back as
+ * the text (bytes that are no UTF-8 as U+FFFD); a string or number of anybody's reads as the standard has it, or is
+ * refused. */
 #include "base/json.h"
 #include "base/text.h"
 
@@ -32,7 +33,8 @@ static void written(const char *text)
 	HOLDS(fclose(f) == 0);
 	HOLDS(utf8_valid(out, out_len));
 	slice doc = slice_of(out, out_len);
-	HOLDS(json_value(doc, &at, &value, &type) == JSON_MEMBER && type == JSON_STRING && value.len == out_len && at == out_len);
+	HOLDS(json_value(doc, &at, &value, &type) == JSON_MEMBER && type == JSON_STRING && value.len == out_len &&
+	      at == out_len);
 	for (const char *p = out; *p;)
 		HOLDS(!text_is_control(utf8_next(&p)));
 	back = malloc(out_len + 1);
@@ -61,11 +63,13 @@ static void read_value(slice doc)
 		return;
 	if (type == JSON_STRING && value.len < sizeof whole) {
 		size_t all = 0;
-		json_text_status part = json_text(value, text, sizeof text, &len), full = json_text(value, whole, sizeof whole, &all);
+		json_text_status part = json_text(value, text, sizeof text, &len),
+				 full = json_text(value, whole, sizeof whole, &all);
 		HOLDS(len <= sizeof text && all <= value.len);
 		HOLDS(full != JSON_TEXT_LONG);
 		if (full == JSON_TEXT_OK)
-			HOLDS(utf8_valid(whole, all) && (all <= sizeof text ? part == JSON_TEXT_OK && len == all : part == JSON_TEXT_LONG));
+			HOLDS(utf8_valid(whole, all) &&
+			      (all <= sizeof text ? part == JSON_TEXT_OK && len == all : part == JSON_TEXT_LONG));
 		if (part == JSON_TEXT_OK || part == JSON_TEXT_LONG)
 			HOLDS(memcmp(text, whole, len) == 0);
 	}

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Any bytes as a usage fragment. The first byte chooses the protocol and the hints. A fragment cut anywhere says no more than the
- * whole one: a figure that is REPORTED of the beginning is REPORTED, and the same, of the whole. */
+ * Any bytes as a usage fragment. The first byte chooses the protocol and the hints. A fragment cut anywhere says no
+ * more than the whole one: a figure that is REPORTED of the beginning is REPORTED, and the same, of the whole. */
 #include "ledger/usage.h"
 
 #include <stdlib.h>
@@ -19,7 +19,9 @@ static record apply(unsigned choice, slice fragment)
 	static const char *const protocols[] = { "openai", "anthropic", "gemini", "" };
 	static const char *const models[] = { "gpt-5", "claude-opus-5" };
 	record r = { .stream = (choice & 4) != 0 };
-	usage_hints hints = { .stream = r.stream, .ok = (choice & 8) == 0, .bytes_out = choice & 16 ? 30000 : -1,
+	usage_hints hints = { .stream = r.stream,
+			      .ok = (choice & 8) == 0,
+			      .bytes_out = choice & 16 ? 30000 : -1,
 			      .bytes_in = choice & 32 ? 30000 : -1 };
 
 	memcpy(r.protocol, protocols[choice & 3], strlen(protocols[choice & 3]));

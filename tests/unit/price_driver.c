@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Prices records that come on stdin, one a line, for tests/test_prices.py.
+ * Prices records that come on stdin, one a line, for tests/blackbox/test_prices.py.
  *
- * A line in: model, reference model, input, output, cache_read, cache_write, saved; separated by tabs. A line out: none, table or
- * unpriced; cost, compression, cache, routing; whether the table has a price for the name, and the table's name for it.
+ * A line in: model, reference model, input, output, cache_read, cache_write, saved; separated by tabs. A line out:
+ * none, table or unpriced; cost, compression, cache, routing; whether the table has a price for the name, and the
+ * table's name for it.
  *
  *   price_driver FILE      - for the built-in table; the first line out is: models with a price, models with a bad one
  *   price_driver FILE N    looks each name up N times more, and says on stderr how many nanoseconds one took */
@@ -63,7 +64,8 @@ int main(int argc, char **argv)
 		price_apply(t, &r, slice_cstr(reference));
 		slice name = price_match(t, slice_cstr(r.model), &priced);
 		printf("%s %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %d %.*s\n", price_from_name(r.price), r.cost,
-		       r.saved_compression, r.saved_cache, r.saved_routing, priced, (int)name.len, name.len ? name.ptr : "");
+		       r.saved_compression, r.saved_cache, r.saved_routing, priced, (int)name.len,
+		       name.len ? name.ptr : "");
 		int64_t begin = clock_ns();
 		for (int64_t i = 0; i < more; i++, lookups++)
 			name = price_match(t, slice_cstr(r.model), &priced);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Answers questions about samples on stdin, one line each on stdout, for tests/test_scan.py.
+ * Answers questions about samples on stdin, one line each on stdout, for tests/blackbox/test_scan.py.
  *
- * A question is: one byte of flags (1 sized, 2 upgrade), buffered and length (8 bytes each), and seven slices (4 bytes of length,
- * then the bytes): path, model_param, model_hint, ctype, cenc, body, tail. Numbers are little-endian.
- * An answer is: status, where it was found, 1 for a stream, bytes looked at, the name in hex (or "-"), the detail (or "-").
+ * A question is: one byte of flags (1 sized, 2 upgrade), buffered and length (8 bytes each), and seven slices (4 bytes
+ * of length, then the bytes): path, model_param, model_hint, ctype, cenc, body, tail. Numbers are little-endian. An
+ * answer is: status, where it was found, 1 for a stream, bytes looked at, the name in hex (or "-"), the detail (or
+ * "-").
  *
  *   scan_driver [LEVEL]      level: portable, sse4, avx2, avx512 */
 #include "base/json.h"

@@ -37,10 +37,34 @@ static void an_upstream_is_taken_apart(void)
 static void what_is_no_upstream_is_refused(void)
 {
 	static const char *const urls[] = {
-		"", "x", "ftp://x", "https://", "https:///p", "https://user:pw@x", "https://x?q", "https://x#f", "https://x:0",
-		"https://x:65536", "https://x:", "https://x:8a", "https://[::1", "https://[::1]x", "https://x/a//b", "https://x/../b",
-		"https://x/.", "https://x/a b", "https://x/a\"b", "https://x/%41", "https://x/a\nb", "https://-x", "https://x y",
-		"https://x/$A", "https://x/'", "https://[zz]",   "https://10.0.0.1", "https://[::1]:8443",
+		"",
+		"x",
+		"ftp://x",
+		"https://",
+		"https:///p",
+		"https://user:pw@x",
+		"https://x?q",
+		"https://x#f",
+		"https://x:0",
+		"https://x:65536",
+		"https://x:",
+		"https://x:8a",
+		"https://[::1",
+		"https://[::1]x",
+		"https://x/a//b",
+		"https://x/../b",
+		"https://x/.",
+		"https://x/a b",
+		"https://x/a\"b",
+		"https://x/%41",
+		"https://x/a\nb",
+		"https://-x",
+		"https://x y",
+		"https://x/$A",
+		"https://x/'",
+		"https://[zz]",
+		"https://10.0.0.1",
+		"https://[::1]:8443",
 	};
 	for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
 		upstream u;
@@ -76,8 +100,8 @@ static void a_credential_that_cannot_be_a_header_is_missing(void)
 	static const struct {
 		const char *value, *read;
 	} rows[] = {
-		{ "sk-1", "sk-1" }, { " sk-1 ", "sk-1" }, { "a b", "a b" }, { "", "" }, { "   ", "" }, { "\t", "" },
-		{ "sk\n", "" },	    { "sk\r\nx: y", "" }, { "s\x7fk", "" },  { "s\x01k", "" },
+		{ "sk-1", "sk-1" }, { " sk-1 ", "sk-1" }, { "a b", "a b" },     { "", "" },       { "   ", "" },
+		{ "\t", "" },       { "sk\n", "" },       { "sk\r\nx: y", "" }, { "s\x7fk", "" }, { "s\x01k", "" },
 	};
 	credential c = { .kind = AUTH_ENV, .source = strdup("UNIT_CREDENTIAL") };
 	secret none = { 0 };

@@ -90,7 +90,11 @@ static void bodies_and_descriptors_arrive_together(void)
 				CHECK(body != NULL);
 				for (size_t i = 0; i < sizes[at]; i++)
 					body[i] = (unsigned char)(i * 31 + i / 251);
-				sending job = { .sock = s[0], .body = slice_of(body, sizes[at]), .fds = fds, .fds_count = count, .times = 3 };
+				sending job = { .sock = s[0],
+						.body = slice_of(body, sizes[at]),
+						.fds = fds,
+						.fds_count = count,
+						.times = 3 };
 				pthread_t t;
 				CHECK(pthread_create(&t, NULL, send_main, &job) == 0);
 				for (unsigned n = 0; n < job.times; n++) {
@@ -100,7 +104,8 @@ static void bodies_and_descriptors_arrive_together(void)
 					CHECK(m.type == n && m.fds_count == count && buf_len(&m.body) == sizes[at]);
 					CHECK(slice_eq(buf_slice(&m.body), job.body));
 					for (size_t i = 0; i < m.fds_count; i++)
-						CHECK(same_file(m.fds[i], fds[i]) && fcntl(m.fds[i], F_GETFD) & FD_CLOEXEC);
+						CHECK(same_file(m.fds[i], fds[i]) &&
+						      fcntl(m.fds[i], F_GETFD) & FD_CLOEXEC);
 					/* One that is taken stays open. */
 					int taken = m.fds_count ? m.fds[0] : -1;
 					m.fds[0] = -1;
@@ -138,7 +143,8 @@ static void the_next_messages_descriptors_are_not_taken_too(void)
 	CHECK(fdpass_receive(s[1], &m, SOON, &e) == FDPASS_OK && m.type == 2 && m.fds_count == 2);
 	CHECK(same_file(m.fds[0], a[0]) && same_file(m.fds[1], a[1]) && buf_len(&m.body) == 0);
 	fdpass_deinit(&m);
-	CHECK(fdpass_receive(s[1], &m, SOON, &e) == FDPASS_OK && m.type == 3 && m.fds_count == 1 && same_file(m.fds[0], b[0]));
+	CHECK(fdpass_receive(s[1], &m, SOON, &e) == FDPASS_OK && m.type == 3 && m.fds_count == 1 &&
+	      same_file(m.fds[0], b[0]));
 	fdpass_deinit(&m);
 	for (int i = 0; i < 2; i++) {
 		close(s[i]);
@@ -209,7 +215,8 @@ static void descriptors_that_were_not_announced_are_closed(void)
 	static const struct {
 		unsigned char said;
 		size_t with_head, with_body;
-	} rows[] = { { 0, 1, 0 }, { 2, 1, 0 }, { 1, 2, 0 }, { 8, 9, 0 }, { 8, 40, 0 }, { 0, 0, 1 }, { 1, 1, 1 }, { 8, 8, 8 }, { 255, 8, 0 } };
+	} rows[] = { { 0, 1, 0 }, { 2, 1, 0 }, { 1, 2, 0 }, { 8, 9, 0 },  { 8, 40, 0 },
+		     { 0, 0, 1 }, { 1, 1, 1 }, { 8, 8, 8 }, { 255, 8, 0 } };
 	int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 	int before = open_fds();
 
@@ -243,7 +250,8 @@ static void time_runs_out_on_both_sides(void)
 		int64_t took = now_ms() - began;
 		CHECK(took >= 99 && took < 3000);
 		began = now_ms();
-		CHECK(!fdpass_send(s[0], 1, slice_of(body, sizeof body), NULL, 0, 100, &e) && strstr(e.text, "in time"));
+		CHECK(!fdpass_send(s[0], 1, slice_of(body, sizeof body), NULL, 0, 100, &e) &&
+		      strstr(e.text, "in time"));
 		took = now_ms() - began;
 		CHECK(took >= 99 && took < 3000);
 		/* A peer that stops within a message, too. */

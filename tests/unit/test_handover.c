@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Connections on their way from one set of threads to another, by the messages that go between processes; and what happens
- * when those messages are not what they should be. */
+ * Connections on their way from one set of threads to another, by the messages that go between processes; and what
+ * happens when those messages are not what they should be. */
 #include "base/fdpass.h"
 #include "net/handover.h"
-#include "workers_rig.h"
+#include "spop_threads_rig.h"
 
 typedef struct parcel {
 	int sock;
@@ -32,12 +32,12 @@ static unsigned hand_over(rig *from, rig *to)
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) == 0);
 	setsockopt(s[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
 	p.sock = s[0];
-	workers_freeze(from->ws);
-	CHECK(workers_export(from->ws, send_on, &p));
+	spop_threads_freeze(from->ws);
+	CHECK(spop_threads_export(from->ws, send_on, &p));
 	close(s[0]);
 	while (fdpass_receive(s[1], &m, SOON, &e) == FDPASS_OK) {
 		CHECK(m.type == HANDOVER_CONN && m.fds_count == 1);
-		bool ok = workers_adopt(to->ws, m.fds[0], buf_slice(&m.body), &e);
+		bool ok = spop_threads_adopt(to->ws, m.fds[0], buf_slice(&m.body), &e);
 		if (!ok)
 			printf("adopt: %s\n", e.text);
 		CHECK(ok);
@@ -83,10 +83,10 @@ static void interrupt(int how)
 	if (how == MOVES) {
 		rig_new(&other, 3, limits_of(10));
 		CHECK(hand_over(&r, &other) == 5);
-		CHECK(workers_connections(other.ws) == 5 && workers_memory(other.ws) > count);
+		CHECK(spop_threads_connections(other.ws) == 5 && spop_threads_memory(other.ws) > count);
 		now_at = &other;
 	} else {
-		workers_freeze(r.ws);
+		spop_threads_freeze(r.ws);
 	}
 	/* Nobody answers now; what is asked waits. */
 	ask(&idle, 2, "one-x");
@@ -105,9 +105,9 @@ static void interrupt(int how)
 	CHECK(silent(&choked));
 	ask(&choked, 9, "one-x");
 	CHECK(acked(&choked, 9));
-	CHECK(UNTIL(workers_connections(now_at->ws) == 5));
+	CHECK(UNTIL(spop_threads_connections(now_at->ws) == 5));
 	for (unsigned i = 0; how == MOVES && i < 3; i++)
-		CHECK(counter_get(&workers_counters(other.ws, i)->connections_opened) >= 1);
+		CHECK(counter_get(&spop_threads_counters(other.ws, i)->connections_opened) >= 1);
 	peer_close(&idle);
 	peer_close(&half);
 	peer_close(&fresh);
@@ -151,7 +151,7 @@ static void connections_move_under_load_again_and_again(void)
 			here = there;
 			there = was;
 		} else {
-			workers_freeze(here->ws);
+			spop_threads_freeze(here->ws);
 		}
 		rig_start(here);
 		for (size_t i = 0; i < PEERS; i++)
@@ -185,8 +185,8 @@ static void a_failed_export_is_told(void)
 	rig_start(&r);
 	for (size_t i = 0; i < 3; i++)
 		peer_greet(&p[i]);
-	workers_freeze(r.ws);
-	CHECK(!workers_export(r.ws, refuse_second, &count) && count == 2);
+	spop_threads_freeze(r.ws);
+	CHECK(!spop_threads_export(r.ws, refuse_second, &count) && count == 2);
 	/* It goes on here. */
 	rig_start(&r);
 	for (uint64_t i = 0; i < 3; i++) {
@@ -205,8 +205,8 @@ static void a_policy_of_a_frozen_time_is_the_one_that_is_used(void)
 	rig_new(&r, 1, limits_of(10));
 	rig_start(&r);
 	peer_greet(&p);
-	workers_freeze(r.ws);
-	workers_set_policy(r.ws, make_policy("https://another.test"));
+	spop_threads_freeze(r.ws);
+	spop_threads_set_policy(r.ws, make_policy("https://another.test"));
 	ask(&p, 1, "one-x");
 	rig_start(&r);
 	got g = hear(&p, SOON);
@@ -239,7 +239,7 @@ static bool adopt(rig *r, slice state, int *end, err *e)
 
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) == 0);
 	e->text[0] = '\0';
-	bool ok = workers_adopt(r->ws, s[0], state, e);
+	bool ok = spop_threads_adopt(r->ws, s[0], state, e);
 	CHECK(ok || e->text[0]);
 	*end = s[1];
 	return ok;
@@ -270,9 +270,9 @@ static void whole_frames_that_were_read_are_answered_at_once(void)
 	/* The rest of an ACK, and one more connection than there may be of new ones. */
 	size_t len = put_state(state, 1, 7, 16380, in, SLICE("\0\0\0\x07\x67\0\0\0\1\x09\1"));
 	CHECK(adopt(&r, slice_of(state, len), &p.fd, &e));
-	CHECK(workers_connections(r.ws) == 1 && workers_memory(r.ws) >= in.len);
+	CHECK(spop_threads_connections(r.ws) == 1 && spop_threads_memory(r.ws) >= in.len);
 	/* By the policy of now, not by the first one. */
-	workers_set_policy(r.ws, make_policy("https://another.test"));
+	spop_threads_set_policy(r.ws, make_policy("https://another.test"));
 	rig_start(&r);
 	CHECK(acked(&p, 9));
 	got g = hear(&p, SOON);
@@ -291,11 +291,13 @@ static void what_is_no_state_is_refused(void)
 		uint32_t max_frame;
 		bool out, ok;
 	} rows[] = {
-		{ 1, 15, 16380, true, true },	    { 0, 1, 16380, false, true },     { 1, 0, 256, false, true },
-		{ 1, 0, CONN_FRAME_MAX, false, true },
-		{ 2, 0, 16380, false, false },	    { 255, 0, 16380, false, false },  { 1, 16, 16380, false, false },
-		{ 1, 128, 16380, false, false },    { 1, 0, 255, false, false },      { 1, 0, CONN_FRAME_MAX + 1, false, false },
-		{ 1, 0, UINT32_MAX, false, false }, { 0, 1, 16380, true, false },     { 0, 2, 16380, false, false },
+		{ 1, 15, 16380, true, true },       { 0, 1, 16380, false, true },
+		{ 1, 0, 256, false, true },         { 1, 0, CONN_FRAME_MAX, false, true },
+		{ 2, 0, 16380, false, false },      { 255, 0, 16380, false, false },
+		{ 1, 16, 16380, false, false },     { 1, 128, 16380, false, false },
+		{ 1, 0, 255, false, false },        { 1, 0, CONN_FRAME_MAX + 1, false, false },
+		{ 1, 0, UINT32_MAX, false, false }, { 0, 1, 16380, true, false },
+		{ 0, 2, 16380, false, false },
 	};
 	unsigned char q[4096], state[16384], *big = calloc(1, 2 << 20);
 	int before = open_fds();
@@ -307,7 +309,8 @@ static void what_is_no_state_is_refused(void)
 	rig_new(&r, 2, limits_of(10));
 	slice in = slice_first(question(q, sizeof q, 1, "one-x", 0), 100), none = { "", 0 };
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		size_t len = put_state(state, rows[i].what, rows[i].flags, rows[i].max_frame, in, rows[i].out ? SLICE("xyz") : none);
+		size_t len = put_state(state, rows[i].what, rows[i].flags, rows[i].max_frame, in,
+				       rows[i].out ? SLICE("xyz") : none);
 		CHECK(adopt_and_hang_up(&r, slice_of(unit_guarded(state, len), len)) == rows[i].ok);
 	}
 	/* Every cut, and a byte too many. */
@@ -331,14 +334,14 @@ static void what_is_no_state_is_refused(void)
 	free(big);
 	/* Descriptors that are no connection. */
 	len = put_state(state, 1, 0, 16380, none, none);
-	CHECK(!workers_adopt(r.ws, open("/dev/null", O_RDWR | O_CLOEXEC), slice_of(state, len), &e));
-	CHECK(!workers_adopt(r.ws, fcntl(rig_socks[0].fd, F_DUPFD_CLOEXEC, 0), slice_of(state, len), &e));
-	CHECK(!workers_adopt(r.ws, socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), slice_of(state, len), &e));
+	CHECK(!spop_threads_adopt(r.ws, open("/dev/null", O_RDWR | O_CLOEXEC), slice_of(state, len), &e));
+	CHECK(!spop_threads_adopt(r.ws, fcntl(rig_socks[0].fd, F_DUPFD_CLOEXEC, 0), slice_of(state, len), &e));
+	CHECK(!spop_threads_adopt(r.ws, socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), slice_of(state, len), &e));
 
 	/* What was taken has nobody behind it any more: it goes, and the threads stay. */
 	rig_start(&r);
 	peer p;
-	CHECK(UNTIL(workers_connections(r.ws) == 0));
+	CHECK(UNTIL(spop_threads_connections(r.ws) == 0));
 	peer_greet(&p);
 	ask(&p, 1, "one-x");
 	CHECK(acked(&p, 1));
@@ -363,7 +366,8 @@ static void what_was_half_read_is_looked_at_like_anything_else(void)
 			noise[i] = (unsigned char)rand();
 		noise[0] = noise[1] = noise[2] = 0;
 		noise[3] = (unsigned char)(round + 1);
-		size_t len = put_state(state, round & 1, round & 1 ? 3 : 1, 16380, slice_of(noise, sizeof noise), (slice){ "", 0 });
+		size_t len = put_state(state, round & 1, round & 1 ? 3 : 1, 16380, slice_of(noise, sizeof noise),
+				       (slice){ "", 0 });
 		CHECK(adopt(&r, slice_of(state, len), &p.fd, &e));
 		rig_start(&r);
 		CHECK(told_to_go(&p, SOON, NULL, 0) > 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * SipHash-1-3 as another implementation has it (CPython's of bytes, whose key PYTHONHASHSEED gives), and a key that differs from
- * process to process. */
+ * SipHash-1-3 as another implementation has it (CPython's of bytes, whose key PYTHONHASHSEED gives), and a key that
+ * differs from process to process. */
 #include "base/hash.h"
 
 #include "unit.h"
@@ -15,9 +15,12 @@ static void as_another_has_it(void)
 		size_t len;
 		uint64_t hash;
 	} known[] = {
-		{ { { 0, 0 } }, 8, 0xead411e67ebe2eea }, { { { 0, 0 } }, 9, 0x75927f9d95124362 },
-		{ { { 0, 0 } }, 15, 0xf30eb725bb91c9ea }, { { { 0, 0 } }, 16, 0x8972188433a5c5b7 },
-		{ { { 0, 0 } }, 17, 0x4883c49a2c009c1d }, { { { 0, 0 } }, 71, 0xbc682db144a5bf0e },
+		{ { { 0, 0 } }, 8, 0xead411e67ebe2eea },
+		{ { { 0, 0 } }, 9, 0x75927f9d95124362 },
+		{ { { 0, 0 } }, 15, 0xf30eb725bb91c9ea },
+		{ { { 0, 0 } }, 16, 0x8972188433a5c5b7 },
+		{ { { 0, 0 } }, 17, 0x4883c49a2c009c1d },
+		{ { { 0, 0 } }, 71, 0xbc682db144a5bf0e },
 		{ { { 0x12c874a1806f0e3d, 0x470a89d2f9d2784f } }, 8, 0x8450991e34fe08de },
 		{ { { 0x12c874a1806f0e3d, 0x470a89d2f9d2784f } }, 9, 0xa0a0a12bd6c44f35 },
 		{ { { 0x12c874a1806f0e3d, 0x470a89d2f9d2784f } }, 15, 0x1517e7dc54a43f5b },
@@ -71,7 +74,8 @@ int main(int argc, char **argv)
 {
 	self = argv[0];
 	if (argc > 1) {
-		printf("%llx %llx\n", (unsigned long long)hash_own_key()->half[0], (unsigned long long)hash_own_key()->half[1]);
+		printf("%llx %llx\n", (unsigned long long)hash_own_key()->half[0],
+		       (unsigned long long)hash_own_key()->half[1]);
 		return 0;
 	}
 	RUN(as_another_has_it);

@@ -24,9 +24,21 @@ static char dir[128];
 
 static record record_number(int64_t n)
 {
-	record r = { .time_ms = 1700000000000 + n, .status = 200, .stream = n & 1, .usage = USAGE_REPORTED,
-		     .price = PRICE_TABLE, .input = n, .output = 2 * n, .cache_read = -1, .cache_write = -1, .saved = -1,
-		     .bytes_in = 1000, .bytes_out = 20000, .ttfb_ms = -1, .total_ms = 5, .cost = -n * 1000000000 };
+	record r = { .time_ms = 1700000000000 + n,
+		     .status = 200,
+		     .stream = n & 1,
+		     .usage = USAGE_REPORTED,
+		     .price = PRICE_TABLE,
+		     .input = n,
+		     .output = 2 * n,
+		     .cache_read = -1,
+		     .cache_write = -1,
+		     .saved = -1,
+		     .bytes_in = 1000,
+		     .bytes_out = 20000,
+		     .ttfb_ms = -1,
+		     .total_ms = 5,
+		     .cost = -n * 1000000000 };
 	snprintf(r.id, sizeof r.id, "6741F3A2-%lld", (long long)n);
 	snprintf(r.model, sizeof r.model, "claude-%lld", (long long)n % 7);
 	snprintf(r.termination, sizeof r.termination, "--");
@@ -445,7 +457,9 @@ static void what_a_newer_version_wrote_is_kept(void)
 {
 	size_t ends[11], len = make_segment(ends);
 	/* Version 2, with the right CRC. */
-	static const unsigned char v2[SEGMENT_HEADER] = { 'S', 'P', 'O', 'A', 'L', 'L', 'M', 'J', 0, 0, 0, 2, 0, 0, 0, 0 };
+	static const unsigned char v2[SEGMENT_HEADER] = {
+		'S', 'P', 'O', 'A', 'L', 'L', 'M', 'J', 0, 0, 0, 2, 0, 0, 0, 0
+	};
 	uint32_t crc = 0xffffffff;
 	memcpy(whole, v2, sizeof v2);
 	for (int i = 0; i < 16; i++) {
@@ -529,7 +543,8 @@ static void memory_is_bounded_and_the_newest_are_dropped(void)
 		}
 	}
 	journal_stats stats = journal_get_stats(j);
-	CHECK(stats.dropped == 1000 && stats.waiting <= JOURNAL_MEMORY_MAX && stats.waiting > JOURNAL_MEMORY_MAX - 4096);
+	CHECK(stats.dropped == 1000 && stats.waiting <= JOURNAL_MEMORY_MAX &&
+	      stats.waiting > JOURNAL_MEMORY_MAX - 4096);
 	CHECK(kept > 20000 && mark.position == last.position);
 	/* What the store has meanwhile need not be written any more. */
 	journal_release(j, last);
@@ -682,7 +697,8 @@ static void an_unwritable_directory_is_waited_out(void)
 		unit_bad = 0;
 		empty_dir();
 		mkdir(dir, 0700);
-		if (geteuid() == 0 && (chown(base, 65534, 65534) != 0 || chown(dir, 65534, 65534) != 0 || setuid(65534) != 0))
+		if (geteuid() == 0 &&
+		    (chown(base, 65534, 65534) != 0 || chown(dir, 65534, 65534) != 0 || setuid(65534) != 0))
 			_exit(99);
 		journal *j = open_journal(4096, PLENTY);
 		append(j, 1, 10);

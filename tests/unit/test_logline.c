@@ -33,10 +33,12 @@ static void only_our_key_opens(void)
 	for (size_t i = 1; i < sizeof wrong / sizeof wrong[0]; i++)
 		CHECK(logline_parse(slice_cstr(good), slice_cstr(wrong[i]), &l) == LOGLINE_FOREIGN);
 	/* A key inside the message is none. */
-	CHECK(logline_parse(SLICE("<134>1 - - - - - - {\"x\":\"[llm@32473 key=\\\"k1\\\"]\"}"), SLICE("k1"), &l) == LOGLINE_FOREIGN);
+	CHECK(logline_parse(SLICE("<134>1 - - - - - - {\"x\":\"[llm@32473 key=\\\"k1\\\"]\"}"), SLICE("k1"), &l) ==
+	      LOGLINE_FOREIGN);
 	CHECK(logline_parse(slice_cstr(strchr(good, '{')), SLICE("k1"), &l) == LOGLINE_FOREIGN);
 	/* One that is not closed is none, whatever stands behind it. */
-	CHECK(logline_parse(SLICE("<134>1 - - - - - [llm@32473 key=\"k1{\"v\":1}"), SLICE("k1"), &l) == LOGLINE_FOREIGN);
+	CHECK(logline_parse(SLICE("<134>1 - - - - - [llm@32473 key=\"k1{\"v\":1}"), SLICE("k1"), &l) ==
+	      LOGLINE_FOREIGN);
 	CHECK(logline_parse(slice_cstr(strchr(good, '{')), SLICE(""), &l) == LOGLINE_OK);
 }
 
@@ -45,30 +47,40 @@ static void a_cut_line_is_malformed_and_nothing_past_it_is_read(void)
 	size_t brace = (size_t)(strchr(good, '{') - good);
 	logline l;
 	for (size_t cut = brace; cut < sizeof good - 1; cut++)
-		CHECK(logline_parse(slice_of(unit_guarded(good, cut), cut), SLICE("k1"), &l) == LOGLINE_MALFORMED && l.problem);
+		CHECK(logline_parse(slice_of(unit_guarded(good, cut), cut), SLICE("k1"), &l) == LOGLINE_MALFORMED &&
+		      l.problem);
 }
 
 static void what_is_not_agreed_on_is_malformed(void)
 {
 	static const char *const lines[] = {
-		"{}", "[]", "{\"v\":2,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":1}", 
-		"{\"v\":1,\"id\":5,\"te\":1,\"status\":200,\"ta\":1}", "{\"v\":1,\"id\":\"a\",\"te\":-5,\"status\":200,\"ta\":1}",
-		"{\"v\":1,\"id\":\"a\",\"te\":1,\"status\":\"200\",\"ta\":1}", "{\"v\":1,\"id\":\"a\",\"id\":\"b\",\"te\":1,\"status\":200,\"ta\":1}",
-		"{\"v\":1,\"id\":\"a\",\"te\":1,\"status\":200}", "{\"v\":1,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":1}x",
+		"{}",
+		"[]",
+		"{\"v\":2,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":1}",
+		"{\"v\":1,\"id\":5,\"te\":1,\"status\":200,\"ta\":1}",
+		"{\"v\":1,\"id\":\"a\",\"te\":-5,\"status\":200,\"ta\":1}",
+		"{\"v\":1,\"id\":\"a\",\"te\":1,\"status\":\"200\",\"ta\":1}",
+		"{\"v\":1,\"id\":\"a\",\"id\":\"b\",\"te\":1,\"status\":200,\"ta\":1}",
+		"{\"v\":1,\"id\":\"a\",\"te\":1,\"status\":200}",
+		"{\"v\":1,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":1}x",
 	};
 	logline l;
 	for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
 		CHECK(logline_parse(slice_cstr(lines[i]), SLICE(""), &l) == LOGLINE_MALFORMED);
-	CHECK(logline_parse(SLICE("{\"v\":1,\"id\":\"\",\"te\":1,\"status\":400,\"ta\":1}"), SLICE(""), &l) == LOGLINE_NO_REQUEST);
-	CHECK(logline_parse(SLICE("{\"v\":1,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":1,\"new\":[{}]}"), SLICE(""), &l) == LOGLINE_OK);
+	CHECK(logline_parse(SLICE("{\"v\":1,\"id\":\"\",\"te\":1,\"status\":400,\"ta\":1}"), SLICE(""), &l) ==
+	      LOGLINE_NO_REQUEST);
+	CHECK(logline_parse(SLICE("{\"v\":1,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":1,\"new\":[{}]}"), SLICE(""),
+			    &l) == LOGLINE_OK);
 }
 
 static void times_that_cannot_be_added_are_the_longest_there_is(void)
 {
 	logline l;
 
-	CHECK(logline_parse(SLICE("{\"v\":1,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":9223372036854775807,\"tr\":9223372036854775807,"
-				  "\"tw\":9223372036854775807,\"tc\":3,\"trs\":9223372036854775807}"), SLICE(""), &l) == LOGLINE_OK);
+	CHECK(logline_parse(
+		      SLICE("{\"v\":1,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":9223372036854775807,\"tr\":9223372036854775807,"
+			    "\"tw\":9223372036854775807,\"tc\":3,\"trs\":9223372036854775807}"),
+		      SLICE(""), &l) == LOGLINE_OK);
 	CHECK(l.record.ttfb_ms == INT64_MAX && l.record.total_ms == INT64_MAX && l.record.time_ms == 1 - INT64_MAX);
 }
 
@@ -77,11 +89,29 @@ static void names_are_cleaned(void)
 	static const struct {
 		const char *given, *clean;
 	} rows[] = {
-		{ " a b ", "a b" }, { "a\nb\x7f", "a_b_" }, { "caf\xc3\xa9", "caf\xc3\xa9" }, { "caf\xe9", "caf_" }, { "", "" },
-		{ "a\xc2\x9b" "b", "a__b" }, { "a\xe2\x80\xae" "b", "a___b" }, { "\xc2\xa0x", "\xc2\xa0x" },
-		/* Two names that look the same: a mark of direction, a space of no width, a tag, a joiner; and a flag, which is seen. */
-		{ "a\xd8\x9c" "b", "a__b" }, { "gpt-5\xe2\x80\x8b", "gpt-5___" }, { "a\xf3\xa0\x81\xa1", "a____" },
-		{ "\xef\xbb\xbf" "a", "___a" }, { "\xf0\x9f\x87\xa9", "\xf0\x9f\x87\xa9" },
+		{ " a b ", "a b" },
+		{ "a\nb\x7f", "a_b_" },
+		{ "caf\xc3\xa9", "caf\xc3\xa9" },
+		{ "caf\xe9", "caf_" },
+		{ "", "" },
+		{ "a\xc2\x9b"
+		  "b",
+		  "a__b" },
+		{ "a\xe2\x80\xae"
+		  "b",
+		  "a___b" },
+		{ "\xc2\xa0x", "\xc2\xa0x" },
+		/* Two names that look the same: a mark of direction, a space of no width, a tag, a joiner; and a flag,
+		   which is seen. */
+		{ "a\xd8\x9c"
+		  "b",
+		  "a__b" },
+		{ "gpt-5\xe2\x80\x8b", "gpt-5___" },
+		{ "a\xf3\xa0\x81\xa1", "a____" },
+		{ "\xef\xbb\xbf"
+		  "a",
+		  "___a" },
+		{ "\xf0\x9f\x87\xa9", "\xf0\x9f\x87\xa9" },
 	};
 	char out[RECORD_LABEL_MAX + 1], longer[200];
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {

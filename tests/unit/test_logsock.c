@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Streams of log lines on their way from one process to the next: nothing lost, nothing twice, and a connection is reset only
- * where no process has it any more. */
+ * Streams of log lines on their way from one process to the next: nothing lost, nothing twice, and a connection is
+ * reset only where no process has it any more. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -154,7 +154,8 @@ static void streams_go_on_elsewhere(void)
 	say(peers[1], SLICE(" two halve"));
 	turn(other);
 	CHECK(lines_count == 5 && bad == 0);
-	CHECK(strcmp(lines[2], "second--") == 0 || strcmp(lines[3], "second--") == 0 || strcmp(lines[4], "second--") == 0);
+	CHECK(strcmp(lines[2], "second--") == 0 || strcmp(lines[3], "second--") == 0 ||
+	      strcmp(lines[4], "second--") == 0);
 	CHECK(strcmp(lines[2], "in two halve") == 0 || strcmp(lines[4], "in two halve") == 0);
 	/* Here too, one that is not given on is reset. */
 	logsock_free(socks, NULL, NULL);
@@ -222,7 +223,8 @@ static void what_cannot_have_begun_is_refused(void)
 	listener l = listen_tcp(&at);
 	logsock *socks = logsock_new(loop, &l, 1, handler);
 	logsock_begin(socks);
-	const slice bad_ones[] = { SLICE("x"), SLICE("12x"), SLICE(" "), SLICE("99999 x"), SLICE("1234567"), slice_of(much, sizeof much) };
+	const slice bad_ones[] = { SLICE("x"),       SLICE("12x"),     SLICE(" "),
+				   SLICE("99999 x"), SLICE("1234567"), slice_of(much, sizeof much) };
 
 	lines_count = bad = 0;
 	for (size_t i = 0; i < sizeof bad_ones / sizeof bad_ones[0]; i++) {

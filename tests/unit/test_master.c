@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The master process, with this program as its binary: with a control socket in its environment it plays the worker, by the
- * scenario in a file, and writes what it does into another; with TEST_MASTER it is the master; else it runs the tests. */
+ * The master process, with this program as its binary: with a control socket in its environment it plays the worker, by
+ * the scenario in a file, and writes what it does into another; with TEST_MASTER it is the master; else it runs the
+ * tests. */
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -145,7 +146,10 @@ static void say_prepared(control *c, const char *scenario)
 {
 	const char *watchdog = strstr(scenario, "watchdog=");
 	char seconds = (char)(watchdog ? atoi(watchdog + 9) : 0);
-	char body[] = { 0, 0, 0, said(scenario, "version2") ? 2 : CONTROL_VERSION, 0, 0, 0, seconds, 0, 0, 0, 1, 0, 0, 0, said(scenario, "json") };
+	char body[] = { 0, 0, 0, said(scenario, "version2") ? 2 : CONTROL_VERSION,
+			0, 0, 0, seconds,
+			0, 0, 0, 1,
+			0, 0, 0, said(scenario, "json") };
 
 	event("prepared %d", getpid());
 	control_say(c, CONTROL_PREPARED, slice_of(body, sizeof body), NULL, 0);
@@ -188,8 +192,8 @@ static bool play_handover(control *c, const char *scenario)
 	return taken;
 }
 
-/* What stands still in its exit, as one does that waits for a disk: its tracer does not let it go. The tracer is there until it is
- * killed. */
+/* What stands still in its exit, as one does that waits for a disk: its tracer does not let it go. The tracer is there
+ * until it is killed. */
 static void become_unkillable(void)
 {
 	pid_t self = getpid();
@@ -248,7 +252,8 @@ static int play_worker(control *c)
 	if (c->handover >= 0) {
 		char byte;
 		bool refuses = said(scenario, "refuses");
-		bool have = read(c->handover, &byte, 1) == 1 && send(c->handover, refuses ? "R" : "T", 1, MSG_NOSIGNAL) == 1 && !refuses;
+		bool have = read(c->handover, &byte, 1) == 1 &&
+			    send(c->handover, refuses ? "R" : "T", 1, MSG_NOSIGNAL) == 1 && !refuses;
 		event("connections %d", have);
 		close(c->handover);
 		if (said(scenario, "late"))
@@ -307,7 +312,8 @@ static void copy_self(const char *to)
 	ssize_t n;
 
 	snprintf(fresh, sizeof fresh, "%s.new", to);
-	int in = open("/proc/self/exe", O_RDONLY | O_CLOEXEC), out = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+	int in = open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
+	    out = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
 	while ((n = read(in, bytes, sizeof bytes)) > 0)
 		if (write(out, bytes, (size_t)n) != n)
 			abort();
@@ -509,7 +515,8 @@ static void test_term(void)
 	CHECK(has(&r, "events", "term"));
 	CHECK(!exists(&r, "a.sock"));
 	const char *all = notified(&r);
-	CHECK(strstr(all, "READY=1") && strstr(all, "STOPPING=1") && strstr(all, "READY=1") < strstr(all, "STOPPING=1"));
+	CHECK(strstr(all, "READY=1") && strstr(all, "STOPPING=1") &&
+	      strstr(all, "READY=1") < strstr(all, "STOPPING=1"));
 	finish(&r);
 
 	r = begin("code=5");
@@ -539,8 +546,9 @@ static void test_term(void)
 static void test_crash(void)
 {
 	run r = begin("crash listen=a.sock");
-	/* 20 that were ready are replaced at once; then it takes 100, 200 and 400 ms. The service manager reads nothing, and 10 messages
-	 * of two for each are all that its socket holds: to wait for it would be a second each. */
+	/* 20 that were ready are replaced at once; then it takes 100, 200 and 400 ms. The service manager reads
+	 * nothing, and 10 messages of two for each are all that its socket holds: to wait for it would be a second
+	 * each. */
 	long began = clock_ms();
 	CHECK(comes(&r, "events", "ready", 20));
 	CHECK(clock_ms() - began < 9000);

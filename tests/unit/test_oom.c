@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The Nth allocation fails, for every N that a scenario reaches, and then every allocation from the Nth on. Nothing may crash, nothing
- * may leak, and a decision is the right one or a refusal. Allocations of the libraries fail too: malloc is this program's own.
- * Under a sanitizer, which brings its own, the scenarios run without failures. */
+ * The Nth allocation fails, for every N that a scenario reaches, and then every allocation from the Nth on. Nothing may
+ * crash, nothing may leak, and a decision is the right one or a refusal. Allocations of the libraries fail too: malloc
+ * is this program's own. Under a sanitizer, which brings its own, the scenarios run without failures. */
 #include "unit.h"
 
 #include <cjson/cJSON.h>
@@ -12,7 +12,7 @@
 #include <zlib.h>
 
 #include "base/buf.h"
-#include "config.h"
+#include "config/config.h"
 #include "decide/decision.h"
 #include "decide/response.h"
 #include "ledger/logline.h"
@@ -126,8 +126,10 @@ static bool loading(void)
 	/* What was taken is whole. */
 	bool good = c.table->count == 3 && c.table->enabled == 3 && c.listen.count == 2;
 	for (size_t i = 0; i < c.table->count; i++)
-		good = good && c.table->routes[i].name && c.table->routes[i].prefix && route_backend(c.table, &c.table->routes[i]);
-	good = good && c.table->routes[0].auth.kind == AUTH_ENV && c.table->routes[1].auth.kind == AUTH_FILE && c.table->routes[1].auth.source;
+		good = good && c.table->routes[i].name && c.table->routes[i].prefix &&
+		       route_backend(c.table, &c.table->routes[i]);
+	good = good && c.table->routes[0].auth.kind == AUTH_ENV && c.table->routes[1].auth.kind == AUTH_FILE &&
+	       c.table->routes[1].auth.source;
 	config_deinit(&c);
 	return good;
 }
@@ -140,7 +142,8 @@ static bool loading_the_variable(void)
 	if (!ok)
 		return fail_at != 0 && e.text[0];
 	/* No memory to read the variable is no reason to have no routes: then all would pass through. */
-	bool good = c.table->count == 3 && c.table->routes[0].auth.kind == AUTH_ENV && route_backend(c.table, &c.table->routes[1]) == NULL;
+	bool good = c.table->count == 3 && c.table->routes[0].auth.kind == AUTH_ENV &&
+		    route_backend(c.table, &c.table->routes[1]) == NULL;
 	if (!good)
 		printf("%zu routes\n", c.table->count);
 	config_deinit(&c);
@@ -160,11 +163,14 @@ static struct {
 	{ "star", "{\"model\":\"other\"}", 17, "application/json", "", "llm-star.test", "" },
 	{ "gzip", "", 0, "application/json", "gzip", "llm-glm.test_v1", "Bearer sk-oom-glm" },
 	{ "deflate", "", 0, "application/json", "deflate", "llm-claude.test", "sk-oom-file" },
-	{ "zstd", "\x28\xb5\x2f\xfd\x20\x11\x89\x00\x00{\"model\":\"glm-1\"}", 26, "application/json", "zstd", "llm-glm.test_v1", "Bearer sk-oom-glm" },
-	{ "br", "\x0b\x08\x80{\"model\":\"glm-1\"}\x03", 21, "application/json", "br", "llm-glm.test_v1", "Bearer sk-oom-glm" },
-	{ "multipart", "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nglm-1\r\n--b--\r\n", 67, "multipart/form-data; boundary=b",
-	  "", "llm-glm.test_v1", "Bearer sk-oom-glm" },
-	{ "form", "a=b&model=glm-1", 15, "application/x-www-form-urlencoded", "", "llm-glm.test_v1", "Bearer sk-oom-glm" },
+	{ "zstd", "\x28\xb5\x2f\xfd\x20\x11\x89\x00\x00{\"model\":\"glm-1\"}", 26, "application/json", "zstd",
+	  "llm-glm.test_v1", "Bearer sk-oom-glm" },
+	{ "br", "\x0b\x08\x80{\"model\":\"glm-1\"}\x03", 21, "application/json", "br", "llm-glm.test_v1",
+	  "Bearer sk-oom-glm" },
+	{ "multipart", "--b\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nglm-1\r\n--b--\r\n", 67,
+	  "multipart/form-data; boundary=b", "", "llm-glm.test_v1", "Bearer sk-oom-glm" },
+	{ "form", "a=b&model=glm-1", 15, "application/x-www-form-urlencoded", "", "llm-glm.test_v1",
+	  "Bearer sk-oom-glm" },
 };
 
 enum { REQUESTS = sizeof requests / sizeof requests[0] };
@@ -197,9 +203,13 @@ static bool deciding(void)
 	for (size_t i = 0; i < REQUESTS; i++) {
 		buf out;
 		decision d;
-		llm_request r = { .sample = { .path = SLICE("/v1/x"), .ctype = slice_cstr(requests[i].ctype), .cenc = slice_cstr(requests[i].cenc),
-					      .body = slice_of(requests[i].bytes, requests[i].len), .buffered = requests[i].len,
-					      .length = requests[i].len, .sized = true } };
+		llm_request r = { .sample = { .path = SLICE("/v1/x"),
+					      .ctype = slice_cstr(requests[i].ctype),
+					      .cenc = slice_cstr(requests[i].cenc),
+					      .body = slice_of(requests[i].bytes, requests[i].len),
+					      .buffered = requests[i].len,
+					      .length = requests[i].len,
+					      .sized = true } };
 		buf_init(&out, 65536);
 		decide(decided_by, &r, &d);
 		size_t room = decision_ack_room(&d);
@@ -207,8 +217,10 @@ static bool deciding(void)
 			out.end += decision_ack(&d, &s, out.data, room, 1, 1, &fell_back);
 		slice ack = buf_slice(&out);
 		bool allowed = d.refusal == REFUSE_NOT;
-		bool right = allowed && has(slice_of(d.backend.ptr, d.backend.len), requests[i].backend) && d.replace == (requests[i].credential[0] != '\0');
-		bool safe = !allowed && (d.refusal == REFUSE_GATEWAY || d.refusal == REFUSE_AUTH_UNAVAILABLE) && fail_at != 0;
+		bool right = allowed && has(slice_of(d.backend.ptr, d.backend.len), requests[i].backend) &&
+			     d.replace == (requests[i].credential[0] != '\0');
+		bool safe = !allowed && (d.refusal == REFUSE_GATEWAY || d.refusal == REFUSE_AUTH_UNAVAILABLE) &&
+			    fail_at != 0;
 		if (allowed && ack.len)
 			right = right && has(ack, requests[i].backend) && has(ack, requests[i].credential);
 		if (!allowed && ack.len)
@@ -217,7 +229,8 @@ static bool deciding(void)
 			right = false;
 		buf_deinit(&out);
 		if (!right && !safe) {
-			printf("%s: refusal %d, backend %.*s\n", requests[i].name, (int)d.refusal, (int)d.backend.len, d.backend.ptr ? d.backend.ptr : "");
+			printf("%s: refusal %d, backend %.*s\n", requests[i].name, (int)d.refusal, (int)d.backend.len,
+			       d.backend.ptr ? d.backend.ptr : "");
 			return false;
 		}
 	}
@@ -280,8 +293,9 @@ static bool responding(void)
 
 static bool pricing(void)
 {
-	static const char line[] = "{\"v\":1,\"id\":\"a\",\"te\":9,\"status\":200,\"ta\":1,\"model\":\"gpt-5\",\"protocol\":\"openai\","
-				   "\"usage\":\"{\\\"prompt_tokens\\\":10,\\\"completion_tokens\\\":5,\\\"total_tokens\\\":15}\"}";
+	static const char line[] =
+		"{\"v\":1,\"id\":\"a\",\"te\":9,\"status\":200,\"ta\":1,\"model\":\"gpt-5\",\"protocol\":\"openai\","
+		"\"usage\":\"{\\\"prompt_tokens\\\":10,\\\"completion_tokens\\\":5,\\\"total_tokens\\\":15}\"}";
 	static logline l;
 	err e = { "" };
 	price_table *t = price_table_load(NULL, &e);
@@ -291,7 +305,8 @@ static bool pricing(void)
 	bool good = logline_parse(slice_cstr(line), slice_of(NULL, 0), &l) == LOGLINE_OK;
 	usage_apply(&l.record, l.usage, &l.hints);
 	price_apply(t, &l.record, SLICE("glm-4.6"));
-	good = good && (t ? l.record.price == PRICE_TABLE && l.record.cost > 0 : l.record.price == PRICE_UNPRICED && l.record.cost == 0);
+	good = good && (t ? l.record.price == PRICE_TABLE && l.record.cost > 0 :
+			    l.record.price == PRICE_UNPRICED && l.record.cost == 0);
 	price_table_unref(t);
 	return good;
 }
@@ -361,7 +376,8 @@ int main(void)
 	RUN(a_price_is_right_or_none);
 	setenv(ROUTES_VARIABLE,
 	       "[{\"model_prefix\":\"glm-\",\"upstream\":\"https://glm.test\",\"auth\":\"env:OOM_GLM\"},5,"
-	       "{\"model_prefix\":\"b\",\"upstream\":\"no url\",\"backend\":\"x\"},{\"model_prefix\":\"*\"}]", 1);
+	       "{\"model_prefix\":\"b\",\"upstream\":\"no url\",\"backend\":\"x\"},{\"model_prefix\":\"*\"}]",
+	       1);
 	int null = open("/dev/null", O_WRONLY | O_CLOEXEC);
 	dup2(null, STDERR_FILENO); /* the log's warnings */
 	RUN(a_variable_is_whole_or_refused);

@@ -1,16 +1,39 @@
 /* SPDX-License-Identifier: MIT
  *
- * The fast ways through a message against the plain one: the same arguments, in any order and of any type, give the same request. */
+ * The fast ways through a message against the plain one: the same arguments, in any order and of any type, give the
+ * same request. */
 #include "unit.h"
 
 #include <stdlib.h>
 
 #include "decide/request.h"
 
-static const char *const names[] = { "id",	"method",   "path",	 "model_param",	    "ctype",	     "cenc",	      "body",
-				     "tail",	"buffered", "length",	 "sized",	    "upgrade",	     "ua",	      "x_api_key",
-				     "api_key", "x_goog_api_key", "anthropic_version", "bearer_sk_ant", "model_hint", "project", "client",
-				     "unknown", "i",	    "",		 "anthropic_versiom", "a_name_that_is_longer_than_any_that_there_is" };
+static const char *const names[] = { "id",
+				     "method",
+				     "path",
+				     "model_param",
+				     "ctype",
+				     "cenc",
+				     "body",
+				     "tail",
+				     "buffered",
+				     "length",
+				     "sized",
+				     "upgrade",
+				     "ua",
+				     "x_api_key",
+				     "api_key",
+				     "x_goog_api_key",
+				     "anthropic_version",
+				     "bearer_sk_ant",
+				     "model_hint",
+				     "project",
+				     "client",
+				     "unknown",
+				     "i",
+				     "",
+				     "anthropic_versiom",
+				     "a_name_that_is_longer_than_any_that_there_is" };
 
 enum { NAMES = sizeof names / sizeof names[0], KNOWN = 21 };
 
@@ -71,11 +94,13 @@ static void plain_read(llm_request *r, spop_message *m)
 {
 	slice name;
 	spop_value v;
-	slice *const bytes[KNOWN] = { &r->id, &r->method, &r->sample.path, &r->sample.model_param, &r->sample.ctype, &r->sample.cenc,
-				      &r->sample.body, &r->sample.tail, [12] = &r->user_agent, [18] = &r->sample.model_hint, &r->project,
-				      &r->client };
-	bool *const truths[KNOWN] = { [10] = &r->sample.sized, &r->sample.upgrade, [13] = &r->x_api_key, &r->api_key, &r->x_goog_api_key,
-				      &r->anthropic_version, &r->bearer_sk_ant };
+	slice *const bytes[KNOWN] = {
+		&r->id,          &r->method,      &r->sample.path, &r->sample.model_param, &r->sample.ctype,
+		&r->sample.cenc, &r->sample.body, &r->sample.tail, [12] = &r->user_agent,  [18] = &r->sample.model_hint,
+		&r->project,     &r->client
+	};
+	bool *const truths[KNOWN] = { [10] = &r->sample.sized, &r->sample.upgrade,    [13] = &r->x_api_key, &r->api_key,
+				      &r->x_goog_api_key,      &r->anthropic_version, &r->bearer_sk_ant };
 
 	memset(r, 0, sizeof *r);
 	while (spop_arg_next(m, &name, &v))
@@ -100,14 +125,17 @@ static bool same_bytes(slice a, slice b)
 
 static bool same_request(const llm_request *a, const llm_request *b)
 {
-	return same_bytes(a->id, b->id) && same_bytes(a->method, b->method) && same_bytes(a->user_agent, b->user_agent) &&
-	       same_bytes(a->project, b->project) && same_bytes(a->client, b->client) && same_bytes(a->sample.path, b->sample.path) &&
-	       same_bytes(a->sample.model_param, b->sample.model_param) && same_bytes(a->sample.model_hint, b->sample.model_hint) &&
-	       same_bytes(a->sample.ctype, b->sample.ctype) && same_bytes(a->sample.cenc, b->sample.cenc) &&
-	       same_bytes(a->sample.body, b->sample.body) && same_bytes(a->sample.tail, b->sample.tail) &&
-	       a->sample.buffered == b->sample.buffered && a->sample.length == b->sample.length && a->sample.sized == b->sample.sized &&
+	return same_bytes(a->id, b->id) && same_bytes(a->method, b->method) &&
+	       same_bytes(a->user_agent, b->user_agent) && same_bytes(a->project, b->project) &&
+	       same_bytes(a->client, b->client) && same_bytes(a->sample.path, b->sample.path) &&
+	       same_bytes(a->sample.model_param, b->sample.model_param) &&
+	       same_bytes(a->sample.model_hint, b->sample.model_hint) && same_bytes(a->sample.ctype, b->sample.ctype) &&
+	       same_bytes(a->sample.cenc, b->sample.cenc) && same_bytes(a->sample.body, b->sample.body) &&
+	       same_bytes(a->sample.tail, b->sample.tail) && a->sample.buffered == b->sample.buffered &&
+	       a->sample.length == b->sample.length && a->sample.sized == b->sample.sized &&
 	       a->sample.upgrade == b->sample.upgrade && a->x_api_key == b->x_api_key && a->api_key == b->api_key &&
-	       a->x_goog_api_key == b->x_goog_api_key && a->anthropic_version == b->anthropic_version && a->bearer_sk_ant == b->bearer_sk_ant;
+	       a->x_goog_api_key == b->x_goog_api_key && a->anthropic_version == b->anthropic_version &&
+	       a->bearer_sk_ant == b->bearer_sk_ant;
 }
 
 /* A frame of exactly its length, so that a sanitizer sees a byte read behind it. */

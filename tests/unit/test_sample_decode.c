@@ -11,10 +11,9 @@
 
 /* TEXT, by the brotli tool. */
 static const unsigned char brotli_text[] = {
-	0xe2, 0x09, 0x00, 0xbf, 0x91, 0x5a, 0xac, 0x39, 0xc3, 0x9d, 0x40, 0x86, 0x47, 0x3e, 0x2e, 0xcb,
-	0x2c, 0x1a, 0x85, 0x05, 0xb7, 0xa7, 0x4e, 0x57, 0x1f, 0x4c, 0xe4, 0x80, 0xad, 0x25, 0x14, 0xc8,
-	0xc5, 0x9e, 0x4a, 0x04, 0x02, 0x4a, 0x9f, 0x07, 0xa1, 0x51, 0x1d, 0x05, 0xe9, 0x99, 0x7b, 0x59,
-	0xcb,
+	0xe2, 0x09, 0x00, 0xbf, 0x91, 0x5a, 0xac, 0x39, 0xc3, 0x9d, 0x40, 0x86, 0x47, 0x3e, 0x2e, 0xcb, 0x2c,
+	0x1a, 0x85, 0x05, 0xb7, 0xa7, 0x4e, 0x57, 0x1f, 0x4c, 0xe4, 0x80, 0xad, 0x25, 0x14, 0xc8, 0xc5, 0x9e,
+	0x4a, 0x04, 0x02, 0x4a, 0x9f, 0x07, 0xa1, 0x51, 0x1d, 0x05, 0xe9, 0x99, 0x7b, 0x59, 0xcb,
 };
 
 typedef struct packed {
@@ -126,7 +125,8 @@ static void what_is_not_coded_so_is_bad(void)
 	size_t len = 0;
 
 	for (size_t i = 0; i < sizeof codings / sizeof codings[0]; i++) {
-		CHECK(decode_body(codings[i], SLICE("\xff\xff{\"model\":\"gpt-4o\"} and more"), DECODE_OUT_MAX, &out, &len) == DECODE_BAD);
+		CHECK(decode_body(codings[i], SLICE("\xff\xff{\"model\":\"gpt-4o\"} and more"), DECODE_OUT_MAX, &out,
+				  &len) == DECODE_BAD);
 		free(out);
 	}
 }
@@ -137,15 +137,16 @@ static void codings_are_read_from_the_header(void)
 		const char *header;
 		decode_coding coding;
 	} rows[] = {
-		{ "", DECODE_IDENTITY },	{ "identity", DECODE_IDENTITY }, { "gzip", DECODE_GZIP },
-		{ " GZip ", DECODE_GZIP },	{ "x-gzip", DECODE_GZIP },	 { "deflate", DECODE_DEFLATE },
-		{ "br", DECODE_BROTLI },	{ "zstd", DECODE_ZSTD },	 { "identity, gzip", DECODE_GZIP },
-		{ "gzip,", DECODE_GZIP },	{ "gzip, zstd", DECODE_UNKNOWN }, { "gzip, gzip", DECODE_UNKNOWN },
-		{ "compress", DECODE_UNKNOWN }, { "dcb", DECODE_UNKNOWN },	 { "gzip;q=1", DECODE_UNKNOWN },
+		{ "", DECODE_IDENTITY },           { "identity", DECODE_IDENTITY },  { "gzip", DECODE_GZIP },
+		{ " GZip ", DECODE_GZIP },         { "x-gzip", DECODE_GZIP },        { "deflate", DECODE_DEFLATE },
+		{ "br", DECODE_BROTLI },           { "zstd", DECODE_ZSTD },          { "identity, gzip", DECODE_GZIP },
+		{ "gzip,", DECODE_GZIP },          { "gzip, zstd", DECODE_UNKNOWN }, { "gzip, gzip", DECODE_UNKNOWN },
+		{ "compress", DECODE_UNKNOWN },    { "dcb", DECODE_UNKNOWN },        { "gzip;q=1", DECODE_UNKNOWN },
 		{ "aws-chunked", DECODE_UNKNOWN },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-		CHECK(decode_coding_of(slice_cstr(rows[i].header)) == rows[i].coding || (printf("  %s\n", rows[i].header), 0));
+		CHECK(decode_coding_of(slice_cstr(rows[i].header)) == rows[i].coding ||
+		      (printf("  %s\n", rows[i].header), 0));
 }
 
 static void models_in_coded_bodies(void)

@@ -42,8 +42,8 @@ static void backward(slice doc, bool whole, char *out, size_t size)
 
 	json_back_init(&it, doc, whole);
 	while ((step = json_back_next(&it, &m)) == JSON_MEMBER)
-		len += (size_t)snprintf(out + len, size - len, "%.*s=%.*s;", (int)m.key.len, m.key.ptr, (int)m.value.len,
-					m.value.ptr);
+		len += (size_t)snprintf(out + len, size - len, "%.*s=%.*s;", (int)m.key.len, m.key.ptr,
+					(int)m.value.len, m.value.ptr);
 	snprintf(out + len, size - len, "%s", step_names[step]);
 }
 
@@ -118,11 +118,13 @@ static void arrays_are_iterated(void)
 	IS("bad");
 }
 
-/* Every prefix is a cut, never wrong, and yields no member that the whole does not have; every suffix likewise from behind. */
+/* Every prefix is a cut, never wrong, and yields no member that the whole does not have; every suffix likewise from
+ * behind. */
 static void cuts_are_seen_as_cuts(void)
 {
-	static const char doc[] = " {\"a\\\\\" : \"x\\\"y\\\\\", \"b\":[{\"c\":\"]}\"},-1.5e-7,\"\\\\\\\"\"],\"d\":true,\"e\":-0,\"\\u0066\":{}, "
-				  "\"long\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"} ";
+	static const char doc[] =
+		" {\"a\\\\\" : \"x\\\"y\\\\\", \"b\":[{\"c\":\"]}\"},-1.5e-7,\"\\\\\\\"\"],\"d\":true,\"e\":-0,\"\\u0066\":{}, "
+		"\"long\":\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"} ";
 	char all[600], out[600];
 	size_t n = sizeof doc - 1;
 
@@ -213,8 +215,18 @@ static void backslashes_are_counted_once(void)
 /* A key that is said to be ASCII is that, up to its last byte, and without escapes; short ones are known to be. */
 static void ascii_keys_are_known(void)
 {
-	static const char *const keys[] = { "model", "", "a", "temperature", "123456789012345", "mod\xc3\xa9", "\xc3\xa9", "12345678901234\xc3\xa9",
-					    "\\u006dodel", "a\\\"b", "mod\x80", "1234567890123456789" };
+	static const char *const keys[] = { "model",
+					    "",
+					    "a",
+					    "temperature",
+					    "123456789012345",
+					    "mod\xc3\xa9",
+					    "\xc3\xa9",
+					    "12345678901234\xc3\xa9",
+					    "\\u006dodel",
+					    "a\\\"b",
+					    "mod\x80",
+					    "1234567890123456789" };
 	char doc[128];
 	json_iter it;
 	json_member m;
@@ -257,16 +269,11 @@ static void one_value_is_skipped(void)
 		size_t end;
 		json_type type;
 	} rows[] = {
-		{ " 12 ", 0, JSON_MEMBER, 3, JSON_NUMBER },
-		{ "12", 0, JSON_MEMBER, 2, JSON_NUMBER },
-		{ "1e", 0, JSON_CUT, 2, JSON_NUMBER },
-		{ "tru", 0, JSON_CUT, 3, JSON_TRUE },
-		{ "true", 0, JSON_MEMBER, 4, JSON_TRUE },
-		{ "{\"a\":[]}x", 0, JSON_MEMBER, 8, JSON_OBJECT },
-		{ "x[1,2]", 1, JSON_MEMBER, 6, JSON_ARRAY },
-		{ "\"a\\\"\"", 0, JSON_MEMBER, 5, JSON_STRING },
-		{ "\"a", 0, JSON_CUT, 2, JSON_STRING },
-		{ "  ", 0, JSON_CUT, 2, JSON_NULL },
+		{ " 12 ", 0, JSON_MEMBER, 3, JSON_NUMBER },  { "12", 0, JSON_MEMBER, 2, JSON_NUMBER },
+		{ "1e", 0, JSON_CUT, 2, JSON_NUMBER },       { "tru", 0, JSON_CUT, 3, JSON_TRUE },
+		{ "true", 0, JSON_MEMBER, 4, JSON_TRUE },    { "{\"a\":[]}x", 0, JSON_MEMBER, 8, JSON_OBJECT },
+		{ "x[1,2]", 1, JSON_MEMBER, 6, JSON_ARRAY }, { "\"a\\\"\"", 0, JSON_MEMBER, 5, JSON_STRING },
+		{ "\"a", 0, JSON_CUT, 2, JSON_STRING },      { "  ", 0, JSON_CUT, 2, JSON_NULL },
 		{ "x", 0, JSON_BAD, 0, JSON_NUMBER },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -320,12 +327,23 @@ static void keys_are_compared(void)
 		const char *key;
 		json_key_match match;
 	} rows[] = {
-		{ "model", JSON_KEY_SAME },	  { "m\\u006Fdel", JSON_KEY_SAME },  { "\\u006d\\u006f\\u0064\\u0065\\u006c", JSON_KEY_SAME },
-		{ "Model", JSON_KEY_ALIKE },	  { "MOD\\u0045L", JSON_KEY_ALIKE }, { "model\\u0000", JSON_KEY_ALIKE },
+		{ "model", JSON_KEY_SAME },
+		{ "m\\u006Fdel", JSON_KEY_SAME },
+		{ "\\u006d\\u006f\\u0064\\u0065\\u006c", JSON_KEY_SAME },
+		{ "Model", JSON_KEY_ALIKE },
+		{ "MOD\\u0045L", JSON_KEY_ALIKE },
+		{ "model\\u0000", JSON_KEY_ALIKE },
 		{ "model\\u0000 and a lot more text than fits", JSON_KEY_ALIKE },
-		{ "models", JSON_KEY_OTHER },	  { "", JSON_KEY_OTHER },	     { "mod\\u00e9l", JSON_KEY_OTHER },
-		{ "model\\ud800", JSON_KEY_OTHER }, { "model\\u00", JSON_KEY_BAD },    { "mod\xff""el", JSON_KEY_BAD },
-		{ "mod\\x65l", JSON_KEY_BAD },	  { "\\\\model", JSON_KEY_OTHER },
+		{ "models", JSON_KEY_OTHER },
+		{ "", JSON_KEY_OTHER },
+		{ "mod\\u00e9l", JSON_KEY_OTHER },
+		{ "model\\ud800", JSON_KEY_OTHER },
+		{ "model\\u00", JSON_KEY_BAD },
+		{ "mod\xff"
+		  "el",
+		  JSON_KEY_BAD },
+		{ "mod\\x65l", JSON_KEY_BAD },
+		{ "\\\\model", JSON_KEY_OTHER },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
 		CHECK(json_key_like(slice_cstr(rows[i].key), SLICE("model")) == rows[i].match ||
@@ -339,9 +357,26 @@ static void numbers_are_strict(void)
 	static const struct {
 		const char *text;
 		int64_t value;
-	} good[] = { { "0", 0 }, { "-0", 0 }, { "17", 17 }, { "-5", -5 }, { "9223372036854775807", INT64_MAX }, { "-9223372036854775808", INT64_MIN } };
-	static const char *const bad[] = { "", "-", "01", "+1", "1.0", "1e3", " 1", "1 ", "9223372036854775808", "-9223372036854775809",
-					   "99999999999999999999", "0x1", "\"1\"", "null" };
+	} good[] = { { "0", 0 },
+		     { "-0", 0 },
+		     { "17", 17 },
+		     { "-5", -5 },
+		     { "9223372036854775807", INT64_MAX },
+		     { "-9223372036854775808", INT64_MIN } };
+	static const char *const bad[] = { "",
+					   "-",
+					   "01",
+					   "+1",
+					   "1.0",
+					   "1e3",
+					   " 1",
+					   "1 ",
+					   "9223372036854775808",
+					   "-9223372036854775809",
+					   "99999999999999999999",
+					   "0x1",
+					   "\"1\"",
+					   "null" };
 	int64_t out = 42;
 	double real = 0;
 
@@ -351,8 +386,9 @@ static void numbers_are_strict(void)
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		CHECK(!json_int64(slice_cstr(bad[i]), &out) && out == 42);
 	CHECK(json_double(SLICE("-1.25e2"), &real) && real > -125.1 && real < -124.9);
-	CHECK(!json_double(SLICE("NaN"), &real) && !json_double(SLICE("1e999"), &real) && !json_double(SLICE("0x10"), &real) &&
-	      !json_double(SLICE("1."), &real) && !json_double(SLICE("true"), &real) && !json_double(SLICE(""), &real));
+	CHECK(!json_double(SLICE("NaN"), &real) && !json_double(SLICE("1e999"), &real) &&
+	      !json_double(SLICE("0x10"), &real) && !json_double(SLICE("1."), &real) &&
+	      !json_double(SLICE("true"), &real) && !json_double(SLICE(""), &real));
 }
 
 int main(void)

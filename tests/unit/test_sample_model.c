@@ -14,7 +14,8 @@ static const char *say(const model_sample *s)
 	memset(&r, 0xa5, sizeof r);
 	model_find(s, &r);
 	if (r.status == MODEL_FOUND)
-		snprintf(out, sizeof out, "%.*s from %s%s", (int)r.len, r.name, model_from_name(r.from), r.stream ? " stream" : "");
+		snprintf(out, sizeof out, "%.*s from %s%s", (int)r.len, r.name, model_from_name(r.from),
+			 r.stream ? " stream" : "");
 	else
 		snprintf(out, sizeof out, "%s", status_names[r.status]);
 	if ((r.status == MODEL_FOUND || r.status == MODEL_NONE) != (r.detail == NULL))
@@ -47,12 +48,15 @@ static void bodies(void)
 		const char *ctype, *body, *says;
 	} rows[] = {
 		{ "application/json", "{\"model\":\"gpt-4o\"}", "gpt-4o from body" },
-		{ "Application/JSON; charset=utf-8", "{\"model\":\"gpt-4o\",\"stream\":true}", "gpt-4o from body stream" },
+		{ "Application/JSON; charset=utf-8", "{\"model\":\"gpt-4o\",\"stream\":true}",
+		  "gpt-4o from body stream" },
 		{ "application/vnd.x+json", "{\"model\":\"a\"}", "a from body" },
 		{ "", "{\"model\":\"a\"}", "a from body" },
 		{ "text/plain", "\xef\xbb\xbf {\"model\":\"a\"}\r\n", "a from body" },
 		{ "application/json", "{\"messages\":[{\"model\":\"b\"}],\"mod\\u0065l\":\"a\"}", "a from body" },
-		{ "application/json", "{\"messages\":[{\"content\":\"\\\"}],\\\"model\\\":\\\"evil\\\"\"}],\"model\":\"a\"}", "a from body" },
+		{ "application/json",
+		  "{\"messages\":[{\"content\":\"\\\"}],\\\"model\\\":\\\"evil\\\"\"}],\"model\":\"a\"}",
+		  "a from body" },
 		{ "application/json", "{}", "none" },
 		{ "application/json", "{\"models\":\"a\"}", "none" },
 		{ "application/json", "[{\"model\":\"a\"}]", "none" },
@@ -148,10 +152,14 @@ static model_sample ends(const char *ctype, const char *body, size_t head, size_
 
 static void cut_bodies(void)
 {
-	static const char first[] = "{\"model\":\"a\",\"stream\":true,\"messages\":[\"........................................................\"]}";
-	static const char last[] = "{\"messages\":[\"........................................................\"],\"stream\":true,\"model\":\"a\"}";
-	static const char middle[] = "{\"m\":[\"........................\"],\"model\":\"a\",\"n\":[\"................................\"]}";
-	static const char twice[] = "{\"model\":\"a\",\"messages\":[\".......................................................\"],\"model\":\"b\"}";
+	static const char first[] =
+		"{\"model\":\"a\",\"stream\":true,\"messages\":[\"........................................................\"]}";
+	static const char last[] =
+		"{\"messages\":[\"........................................................\"],\"stream\":true,\"model\":\"a\"}";
+	static const char middle[] =
+		"{\"m\":[\"........................\"],\"model\":\"a\",\"n\":[\"................................\"]}";
+	static const char twice[] =
+		"{\"model\":\"a\",\"messages\":[\".......................................................\"],\"model\":\"b\"}";
 	const char *json = "application/json";
 	model_sample s;
 
@@ -184,7 +192,8 @@ static void cut_bodies(void)
 	SAYS(&s, "a from body");
 
 	/* A nested object where a cut ends looks like the outermost one. */
-	static const char nested[] = "{\"messages\":[{\"x\":\"...............................................\",\"model\":\"evil\"}";
+	static const char nested[] =
+		"{\"messages\":[{\"x\":\"...............................................\",\"model\":\"evil\"}";
 	s = ends(json, nested, 20, 30);
 	s.length += 100;
 	SAYS(&s, "unknown");
@@ -224,7 +233,8 @@ static void cut_bodies(void)
 
 #define B "--xyz\r\n"
 #define FIELD(name) "Content-Disposition: form-data; name=\"" name "\"\r\n\r\n"
-#define FILE_PART B "Content-Disposition: form-data; name=\"file\"; filename=\"a \\\"b\\\".mp3\"\r\nContent-Type: audio/mpeg\r\n\r\n\x01\x02{\"model\":\"x\"}\r\n\r\n--xy\r\n"
+#define FILE_PART \
+	B "Content-Disposition: form-data; name=\"file\"; filename=\"a \\\"b\\\".mp3\"\r\nContent-Type: audio/mpeg\r\n\r\n\x01\x02{\"model\":\"x\"}\r\n\r\n--xy\r\n"
 
 static void forms(void)
 {
@@ -234,8 +244,10 @@ static void forms(void)
 	} rows[] = {
 		{ B FIELD("model") "whisper-1\r\n" FILE_PART "--xyz--\r\n", "whisper-1 from form" },
 		{ FILE_PART B FIELD("model") "whisper-1\r\n--xyz--", "whisper-1 from form" },
-		{ "\r\n" FILE_PART B FIELD("stream") "true\r\n" B FIELD("model") "m\r\n--xyz--\r\n", "m from form stream" },
-		{ B "content-type: text/plain\r\ncontent-disposition: form-data; name=model\r\n\r\nm\r\n--xyz--\r\n", "m from form" },
+		{ "\r\n" FILE_PART B FIELD("stream") "true\r\n" B FIELD("model") "m\r\n--xyz--\r\n",
+		  "m from form stream" },
+		{ B "content-type: text/plain\r\ncontent-disposition: form-data; name=model\r\n\r\nm\r\n--xyz--\r\n",
+		  "m from form" },
 		{ FILE_PART "--xyz--\r\n", "none" },
 		{ "--xyz--\r\n", "none" },
 		{ B FIELD("model") "a\r\n" B FIELD("model") "b\r\n--xyz--\r\n", "ambiguous" },
@@ -243,8 +255,11 @@ static void forms(void)
 		{ B FIELD("Model") "a\r\n--xyz--\r\n", "invalid" },
 		{ B FIELD("model") "\r\n--xyz--\r\n", "invalid" },
 		{ B FIELD("model") "a\r\nb\r\n--xyz--\r\n", "invalid" },
-		{ B "Content-Disposition: form-data; name=\"model\"; filename=\"a\"\r\n\r\na\r\n--xyz--\r\n", "invalid" },
-		{ B "Content-Transfer-Encoding: base64\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nYQ==\r\n--xyz--\r\n", "invalid" },
+		{ B "Content-Disposition: form-data; name=\"model\"; filename=\"a\"\r\n\r\na\r\n--xyz--\r\n",
+		  "invalid" },
+		{ B
+		  "Content-Transfer-Encoding: base64\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nYQ==\r\n--xyz--\r\n",
+		  "invalid" },
 		/* Where parsers differ. */
 		{ B FIELD("model") "a\r\n", "malformed" },
 		{ "x\r\n" B FIELD("model") "a\r\n--xyz--\r\n", "malformed" },
@@ -257,14 +272,17 @@ static void forms(void)
 		{ B "Content-Disposition: form-data; name*=utf-8''model\r\n\r\na\r\n--xyz--\r\n", "malformed" },
 		{ B "Content-Disposition: form-data;\r\n name=\"model\"\r\n\r\na\r\n--xyz--\r\n", "malformed" },
 		{ B "Content-Disposition: form-data; name=\"model\"\n\na\r\n--xyz--\r\n", "malformed" },
-		{ B "Content-Disposition: form-data; name=\"model\"\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\na\r\n--xyz--\r\n", "malformed" },
+		{ B
+		  "Content-Disposition: form-data; name=\"model\"\r\nContent-Disposition: form-data; name=\"x\"\r\n\r\na\r\n--xyz--\r\n",
+		  "malformed" },
 		{ "{\"model\":\"a\"}", "malformed" },
 		{ "", "none" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		model_sample s = whole(type, rows[i].body, strlen(rows[i].body));
 		const char *said = say(&s);
-		CHECK(strcmp(said, rows[i].says) == 0 || (printf("  %s: %s, not %s\n", rows[i].body, said, rows[i].says), 0));
+		CHECK(strcmp(said, rows[i].says) == 0 ||
+		      (printf("  %s: %s, not %s\n", rows[i].body, said, rows[i].says), 0));
 	}
 	static const struct {
 		const char *ctype, *says;
@@ -277,7 +295,8 @@ static void forms(void)
 		{ "multipart/form-data; boundary=\"x\\yz\"", "malformed" },
 		{ "multipart/form-data; boundary=xyz,abc", "malformed" },
 		{ "multipart/form-data; boundary*=xyz", "malformed" },
-		{ "multipart/form-data; boundary=12345678901234567890123456789012345678901234567890123456789012345678901", "malformed" },
+		{ "multipart/form-data; boundary=12345678901234567890123456789012345678901234567890123456789012345678901",
+		  "malformed" },
 	};
 	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++) {
 		static const char body[] = B FIELD("model") "a\r\n--xyz--\r\n";
@@ -292,7 +311,8 @@ static void cut_forms(void)
 	static const char first[] = B FIELD("model") "a\r\n" FILE_PART FILE_PART FILE_PART "--xyz--\r\n";
 	static const char last[] = FILE_PART FILE_PART FILE_PART B FIELD("model") "a\r\n--xyz--\r\n";
 	/* Known from the delimiter before it to the one behind it. */
-	const size_t from_begin = strlen(B FIELD("model") "a\r\n--xyz"), from_end = strlen(B FIELD("model") "a\r\n--xyz--\r\n");
+	const size_t from_begin = strlen(B FIELD("model") "a\r\n--xyz"),
+		     from_end = strlen(B FIELD("model") "a\r\n--xyz--\r\n");
 	model_sample s;
 
 	for (size_t head = 1; head < sizeof first - 1; head++) {
@@ -331,7 +351,8 @@ static void paths(void)
 		{ "/v1/models/gemini-2.0-flash:streamGenerateContent", "gemini-2.0-flash from path stream" },
 		{ "/v1beta/tunedModels/mine:generateContent", "tunedModels/mine from path" },
 		{ "/v1/projects/p/locations/l/publishers/google/models/gemini-x:predict", "gemini-x from path" },
-		{ "/v1/projects/p/locations/l/publishers/anthropic/models/claude-3@20240229:streamRawPredict", "claude-3@20240229 from path stream" },
+		{ "/v1/projects/p/locations/l/publishers/anthropic/models/claude-3@20240229:streamRawPredict",
+		  "claude-3@20240229 from path stream" },
 		{ "/p/team/v1beta/models/g%65mini:countTokens", "gemini from path" },
 		{ "/openai/deployments/my-gpt/chat/completions", "my-gpt from path" },
 		{ "/OpenAI/Deployments/my%20gpt/embeddings", "my gpt from path" },
@@ -373,7 +394,8 @@ static void paths(void)
 		size_t len = strlen(rows[i].path);
 		model_sample s = { .path = slice_of(unit_guarded(rows[i].path, len), len) };
 		const char *said = say(&s);
-		CHECK(strcmp(said, rows[i].says) == 0 || (printf("  %s: %s, not %s\n", rows[i].path, said, rows[i].says), 0));
+		CHECK(strcmp(said, rows[i].says) == 0 ||
+		      (printf("  %s: %s, not %s\n", rows[i].path, said, rows[i].says), 0));
 	}
 }
 
@@ -383,10 +405,14 @@ static void paths_at_every_offset(void)
 	static const struct {
 		const char *names, *says;
 	} ends[] = {
-		{ "/models/a:generateContent", "a from path" },	{ "/%6Dodels/a:generateContent", "a from path" },
-		{ "/tunedModels/a:predict", "tunedModels/a from path" }, { "/model/a/invoke", "a from path" },
-		{ "/openai/Deployments/a/c", "a from path" },	{ "x%2fmodels/a:predict", "invalid" },
-		{ "/m", "none" },				{ "/chat/completions", "none" },
+		{ "/models/a:generateContent", "a from path" },
+		{ "/%6Dodels/a:generateContent", "a from path" },
+		{ "/tunedModels/a:predict", "tunedModels/a from path" },
+		{ "/model/a/invoke", "a from path" },
+		{ "/openai/Deployments/a/c", "a from path" },
+		{ "x%2fmodels/a:predict", "invalid" },
+		{ "/m", "none" },
+		{ "/chat/completions", "none" },
 		{ "x%2fmodel", "invalid" },
 	};
 	char path[200];
@@ -396,11 +422,12 @@ static void paths_at_every_offset(void)
 			for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
 				/* Behind a method or an operation more would be another one. */
 				int more = i < 4 || i == 5 || i == 8 ? 0 : behind;
-				int len = snprintf(path, sizeof path, "/%.*s%s%.*s", before, "xxxxxxxxxxxxxxxxxxxxxxxx", ends[i].names, more,
-						   "yyyyyyyyyyyyyyyyyyyyyyyy");
+				int len = snprintf(path, sizeof path, "/%.*s%s%.*s", before, "xxxxxxxxxxxxxxxxxxxxxxxx",
+						   ends[i].names, more, "yyyyyyyyyyyyyyyyyyyyyyyy");
 				model_sample s = { .path = slice_of(unit_guarded(path, (size_t)len), (size_t)len) };
 				const char *said = say(&s);
-				CHECK(strcmp(said, ends[i].says) == 0 || (printf("  %s: %s, not %s\n", path, said, ends[i].says), 0));
+				CHECK(strcmp(said, ends[i].says) == 0 ||
+				      (printf("  %s: %s, not %s\n", path, said, ends[i].says), 0));
 			}
 		}
 	}

@@ -6,8 +6,20 @@
 
 static void varints_survive_the_way_there_and_back(void)
 {
-	static const uint64_t edges[] = { 0, 1, 239, 240, 241, 2287, 2288, 264431, 264432, UINT32_MAX, (uint64_t)UINT32_MAX + 1,
-					  UINT64_MAX / 2, UINT64_MAX - 1, UINT64_MAX };
+	static const uint64_t edges[] = { 0,
+					  1,
+					  239,
+					  240,
+					  241,
+					  2287,
+					  2288,
+					  264431,
+					  264432,
+					  UINT32_MAX,
+					  (uint64_t)UINT32_MAX + 1,
+					  UINT64_MAX / 2,
+					  UINT64_MAX - 1,
+					  UINT64_MAX };
 	for (size_t i = 0; i < sizeof edges / sizeof edges[0]; i++) {
 		unsigned char bytes[VARINT_MAX];
 		size_t len = varint_write(bytes, edges[i]);
@@ -24,7 +36,9 @@ static void varints_survive_the_way_there_and_back(void)
 
 static void varints_beyond_64_bits_fail(void)
 {
-	static const unsigned char endless[] = { 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f };
+	static const unsigned char endless[] = {
+		0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x7f
+	};
 	static const unsigned char one_too_many[] = { 0xf0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x10 };
 	cursor c = cursor_of(slice_of(endless, sizeof endless));
 	CHECK(varint_read(&c) == 0 && c.failed);
@@ -52,7 +66,8 @@ static void hello_agrees_on_the_smaller_size(void)
 
 	for (int smaller = 0; smaller < 2; smaller++) {
 		spop_session_init(&s, 4096, true);
-		slice in = slice_of(bytes, hello(bytes, sizeof bytes, smaller ? 1000 : 16380, SLICE("async,pipelining")));
+		slice in = slice_of(bytes,
+				    hello(bytes, sizeof bytes, smaller ? 1000 : 16380, SLICE("async,pipelining")));
 		spop_event e = spop_session_next(&s, &in);
 		CHECK(e.type == SPOP_HELLO && in.len == 0);
 		CHECK(s.max_frame == (smaller ? 1000u : 4096u));
@@ -125,12 +140,14 @@ static void any_flipped_byte_of_a_notify_is_survived(void)
 			if (e.type == SPOP_NOTIFY) {
 				cursor c = cursor_of(e.messages);
 				bool good = spop_messages_skip(&c);
-				CHECK(good == well_formed((const unsigned char *)e.messages.ptr, (const unsigned char *)e.messages.ptr + e.messages.len));
+				CHECK(good == well_formed((const unsigned char *)e.messages.ptr,
+							  (const unsigned char *)e.messages.ptr + e.messages.len));
 				CHECK(cursor_done(&c));
 				good ? accepted++ : malformed++;
 				if (!good) {
 					e = spop_session_malformed(&s);
-					CHECK(e.type == SPOP_ERROR && e.status == SPOP_INVALID && s.state == SPOP_ENDED);
+					CHECK(e.type == SPOP_ERROR && e.status == SPOP_INVALID &&
+					      s.state == SPOP_ENDED);
 				}
 			}
 			free(copy);

@@ -36,10 +36,20 @@ static int64_t roll(int64_t below)
 
 static record record_number(int64_t n)
 {
-	record r = { .time_ms = BEGIN_MS + roll(5 * DAY_MS), .status = 200, .stream = roll(2) == 1, .bytes_in = roll(9000),
-		     .bytes_out = roll(90000), .ttfb_ms = roll(500), .total_ms = roll(9000), .input = roll(3000),
-		     .output = roll(900), .cache_read = roll(40000), .cache_write = roll(900), .saved = roll(500) - 100,
-		     .usage = USAGE_REPORTED, .price = PRICE_TABLE };
+	record r = { .time_ms = BEGIN_MS + roll(5 * DAY_MS),
+		     .status = 200,
+		     .stream = roll(2) == 1,
+		     .bytes_in = roll(9000),
+		     .bytes_out = roll(90000),
+		     .ttfb_ms = roll(500),
+		     .total_ms = roll(9000),
+		     .input = roll(3000),
+		     .output = roll(900),
+		     .cache_read = roll(40000),
+		     .cache_write = roll(900),
+		     .saved = roll(500) - 100,
+		     .usage = USAGE_REPORTED,
+		     .price = PRICE_TABLE };
 
 	snprintf(r.id, sizeof r.id, "%08X-0000-%lld", (unsigned)(r.time_ms / 1000), (long long)n);
 	snprintf(r.route, sizeof r.route, "route-%d", (int)roll(3));
@@ -267,9 +277,9 @@ static void a_row_comes_back_as_it_was(void)
 		for (int k = 0; k < COUNT; k++)
 			found += strcmp(in[k].id, out[i].id) == 0 && in[k].time_ms == out[i].time_ms &&
 				 strcmp(in[k].route, out[i].route) == 0 && strcmp(in[k].backend, out[i].backend) == 0 &&
-				 strcmp(in[k].protocol, out[i].protocol) == 0 && strcmp(in[k].model, out[i].model) == 0 &&
-				 strcmp(in[k].project, out[i].project) == 0 && strcmp(in[k].client, out[i].client) == 0 &&
-				 strcmp(in[k].code, out[i].code) == 0 &&
+				 strcmp(in[k].protocol, out[i].protocol) == 0 &&
+				 strcmp(in[k].model, out[i].model) == 0 && strcmp(in[k].project, out[i].project) == 0 &&
+				 strcmp(in[k].client, out[i].client) == 0 && strcmp(in[k].code, out[i].code) == 0 &&
 				 strcmp(in[k].termination, out[i].termination) == 0 && in[k].status == out[i].status &&
 				 in[k].stream == out[i].stream && in[k].bytes_in == out[i].bytes_in &&
 				 in[k].bytes_out == out[i].bytes_out && in[k].ttfb_ms == out[i].ttfb_ms &&
@@ -377,8 +387,8 @@ static store_sums count_by_hand(store_group by, const char *label, int64_t from,
 
 static void sums_equal_an_independent_count(void)
 {
-	static const store_group groups[] = { GROUP_NONE, GROUP_MODEL, GROUP_ROUTE, GROUP_PROJECT, GROUP_CLIENT, GROUP_DAY,
-					      GROUP_HOUR };
+	static const store_group groups[] = { GROUP_NONE,   GROUP_MODEL, GROUP_ROUTE, GROUP_PROJECT,
+					      GROUP_CLIENT, GROUP_DAY,   GROUP_HOUR };
 	store *s = new_store();
 
 	for (int i = 0; i < SUMMED; i++)
@@ -430,10 +440,11 @@ static void failures_are_told_apart(void)
 		int32_t status;
 		int failed, refused;
 	} cases[] = {
-		{ "", "--", 200, 0, 0 },   { "", "--", 101, 0, 0 },  { "", "--", 302, 0, 0 }, { "", "--", 400, 1, 0 },
-		{ "", "--", 500, 1, 0 },   { "", "CD", 200, 0, 0 },  { "", "cD", 200, 0, 0 }, { "", "SD", 200, 1, 0 },
-		{ "", "sD", 200, 1, 0 },   { "", "PD", 200, 1, 0 },  { "", "LR", 200, 0, 0 }, { "", "SC", 503, 1, 0 },
-		{ "", "CR", -1, 1, 0 },    { "", "", 200, 0, 0 },    { "no_backend", "PR", 502, 0, 1 },
+		{ "", "--", 200, 0, 0 }, { "", "--", 101, 0, 0 }, { "", "--", 302, 0, 0 },
+		{ "", "--", 400, 1, 0 }, { "", "--", 500, 1, 0 }, { "", "CD", 200, 0, 0 },
+		{ "", "cD", 200, 0, 0 }, { "", "SD", 200, 1, 0 }, { "", "sD", 200, 1, 0 },
+		{ "", "PD", 200, 1, 0 }, { "", "LR", 200, 0, 0 }, { "", "SC", 503, 1, 0 },
+		{ "", "CR", -1, 1, 0 },  { "", "", 200, 0, 0 },   { "no_backend", "PR", 502, 0, 1 },
 	};
 	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
 		record r = { .status = cases[i].status };
@@ -511,20 +522,38 @@ static void a_sum_stays_at_the_greatest_value(void)
 	odd[0].input = odd[1].input = odd[0].cost = odd[1].cost = 1;
 	CHECK(insert(s, odd, 2) == 2);
 	ask_report(s, GROUP_DAY, INT64_MIN, INT64_MAX);
-	CHECK(got.count == 3 && strcmp(got.rows[0].label, "1970-01-01") == 0 && strcmp(got.rows[2].label, "9999-12-31") == 0);
+	CHECK(got.count == 3 && strcmp(got.rows[0].label, "1970-01-01") == 0 &&
+	      strcmp(got.rows[2].label, "9999-12-31") == 0);
 	store_close(s);
 }
 
 static void a_person_can_read_it(void)
 {
 	store *s = new_store();
-	record r = { .time_ms = 1763982000123, .status = 200, .stream = true, .bytes_in = -1, .bytes_out = 5, .ttfb_ms = 1,
-		     .total_ms = 2, .input = 10, .output = 20, .cache_read = -1, .cache_write = 0, .saved = 1,
-		     .usage = USAGE_PARTIAL, .price = PRICE_TABLE, .cost = 1500000000, .saved_cache = -250000000,
-		     .id = "X", .model = "gpt", .route = "r", .termination = "--" };
+	record r = { .time_ms = 1763982000123,
+		     .status = 200,
+		     .stream = true,
+		     .bytes_in = -1,
+		     .bytes_out = 5,
+		     .ttfb_ms = 1,
+		     .total_ms = 2,
+		     .input = 10,
+		     .output = 20,
+		     .cache_read = -1,
+		     .cache_write = 0,
+		     .saved = 1,
+		     .usage = USAGE_PARTIAL,
+		     .price = PRICE_TABLE,
+		     .cost = 1500000000,
+		     .saved_cache = -250000000,
+		     .id = "X",
+		     .model = "gpt",
+		     .route = "r",
+		     .termination = "--" };
 	CHECK(insert(s, &r, 1) == 1);
 	CHECK(strcmp(ask("SELECT time, model, stream, bytes_in, cache_read, cost_usd, saved_cache_usd, usage_from, price_from"
-			 " FROM ledger"), "2025-11-24T11:00:00.123Z|gpt|yes|NULL|NULL|1.5|-0.25|partial|table") == 0);
+			 " FROM ledger"),
+		     "2025-11-24T11:00:00.123Z|gpt|yes|NULL|NULL|1.5|-0.25|partial|table") == 0);
 	CHECK(strcmp(ask("SELECT time, kind, label, requests, cost_usd FROM ledger_hourly WHERE kind = 'model'"),
 		     "2025-11-24T11:00Z|model|gpt|1|1.5") == 0);
 	CHECK(strcmp(ask("SELECT time, kind, label, requests, cost_usd FROM ledger_daily WHERE kind = 'all'"),
@@ -584,16 +613,19 @@ static void verify_finds_what_does_not_add_up(void)
 	static const struct {
 		const char *change, *problem;
 	} cases[] = {
-		{ "UPDATE hourly SET cost = cost + 1 WHERE kind = 1 AND bucket = (SELECT max(bucket) FROM hourly)", "cost is" },
+		{ "UPDATE hourly SET cost = cost + 1 WHERE kind = 1 AND bucket = (SELECT max(bucket) FROM hourly)",
+		  "cost is" },
 		{ "UPDATE hourly SET bytes_out = bytes_out - 1 WHERE kind = 0", "bytes_out is" },
 		{ "DELETE FROM hourly WHERE kind = 4", "it has no sums" },
 		{ "INSERT INTO hourly SELECT kind, bucket + 3600000, label, 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1 FROM hourly"
-		  " WHERE kind = 3", "project" },
+		  " WHERE kind = 3",
+		  "project" },
 		{ "UPDATE daily SET input = input + 1 WHERE kind = 2", "route" },
 		{ "DELETE FROM daily WHERE kind = 3 AND label = 'project-1'", "the day's sums do not" },
 		{ "DELETE FROM daily WHERE kind = 0", "all" },
 		{ "INSERT INTO daily SELECT kind, bucket + 864000, label, 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1 FROM daily"
-		  " WHERE kind = 0", "day 2025-12-0" },
+		  " WHERE kind = 0",
+		  "day 2025-12-0" },
 		{ "DELETE FROM requests WHERE rowid = 7", "requests is" },
 		{ "UPDATE requests SET model = 'else' WHERE rowid = 7", "\"else\": a row has it" },
 		{ "UPDATE requests SET output = output + 1 WHERE rowid = (SELECT max(rowid) FROM requests WHERE usage = 1)",
@@ -683,7 +715,8 @@ static void a_corrupt_file_is_said_and_kept(void)
 	struct stat after;
 	CHECK(stat(path, &after) == 0 && after.st_size == st.st_size && after.st_ino == st.st_ino);
 
-	/* Pages in the middle, under a store that is open: it says so, and begins a new file when this one is moved away. */
+	/* Pages in the middle, under a store that is open: it says so, and begins a new file when this one is moved
+	 * away. */
 	s = new_store();
 	CHECK(insert(s, r, 1000) == 1000);
 	store_close(s);
@@ -755,7 +788,8 @@ static void what_is_no_ledger_is_left_alone(void)
 	remove_files(path);
 	sql("CREATE TABLE theirs (x)");
 	for (int writer = 0; writer < 2; writer++)
-		CHECK(!store_open(path, writer, &result, &e) && result == STORE_ERROR && strstr(e.text, "not a ledger"));
+		CHECK(!store_open(path, writer, &result, &e) && result == STORE_ERROR &&
+		      strstr(e.text, "not a ledger"));
 	CHECK(strcmp(ask("SELECT count(*) FROM sqlite_master"), "1") == 0);
 	CHECK(strcmp(ask("PRAGMA journal_mode"), "delete") == 0);
 

@@ -20,10 +20,11 @@ static const usage_hints whole = { .stream = false, .ok = true, .bytes_out = 900
 
 static bool is(const record *r, usage_from from, int64_t input, int64_t output, int64_t read, int64_t write)
 {
-	if (r->usage == from && r->input == input && r->output == output && r->cache_read == read && r->cache_write == write)
+	if (r->usage == from && r->input == input && r->output == output && r->cache_read == read &&
+	    r->cache_write == write)
 		return true;
-	printf("  %s input %" PRId64 " output %" PRId64 " read %" PRId64 " write %" PRId64 "\n", usage_from_name(r->usage), r->input,
-	       r->output, r->cache_read, r->cache_write);
+	printf("  %s input %" PRId64 " output %" PRId64 " read %" PRId64 " write %" PRId64 "\n",
+	       usage_from_name(r->usage), r->input, r->output, r->cache_read, r->cache_write);
 	return false;
 }
 
@@ -40,37 +41,47 @@ static const sample samples[] = {
 	  "\"accepted_prediction_tokens\":0,\"rejected_prediction_tokens\":0}},\"service_tier\":\"default\"}\n",
 	  86, 300, 1920, 0 },
 	{ "openai chat, pretty", "openai",
-	  ": {\n    \"prompt_tokens\": 19,\n    \"completion_tokens\": 10,\n    \"total_tokens\": 29\n  }\n}\n", 19, 10, 0, 0 },
+	  ": {\n    \"prompt_tokens\": 19,\n    \"completion_tokens\": 10,\n    \"total_tokens\": 29\n  }\n}\n", 19, 10,
+	  0, 0 },
 	{ "openai chat with cache writes", "openai",
 	  ":{\"prompt_tokens\":5000,\"completion_tokens\":9,\"total_tokens\":5009,\"prompt_tokens_details\":{\"cached_tokens\":1000,"
-	  "\"cache_write_tokens\":3000}}}", 1000, 9, 1000, 3000 },
+	  "\"cache_write_tokens\":3000}}}",
+	  1000, 9, 1000, 3000 },
 	{ "openai embeddings", "openai", ":{\"prompt_tokens\":8,\"total_tokens\":8}}", 8, 0, 0, 0 },
 	{ "openai responses", "openai",
 	  ":{\"input_tokens\":36,\"input_tokens_details\":{\"cached_tokens\":30},\"output_tokens\":87,\"output_tokens_details\":"
-	  "{\"reasoning_tokens\":64},\"total_tokens\":123},\"user\":null,\"metadata\":{}}", 6, 87, 30, 0 },
+	  "{\"reasoning_tokens\":64},\"total_tokens\":123},\"user\":null,\"metadata\":{}}",
+	  6, 87, 30, 0 },
 	{ "responses with Anthropic's names beside its own", "anthropic",
 	  ":{\"input_tokens\":36,\"cache_read_input_tokens\":30,\"input_tokens_details\":{\"cached_tokens\":30},\"output_tokens\":7}}",
 	  6, 7, 30, 0 },
 	{ "openai transcription", "openai",
 	  ":{\"type\":\"tokens\",\"input_tokens\":14,\"input_token_details\":{\"text_tokens\":0,\"audio_tokens\":14},"
-	  "\"output_tokens\":45,\"total_tokens\":59}}", 14, 45, 0, 0 },
+	  "\"output_tokens\":45,\"total_tokens\":59}}",
+	  14, 45, 0, 0 },
 	{ "responses, of a route whose protocol is anthropic", "anthropic",
-	  ":{\"input_tokens\":36,\"input_tokens_details\":{\"cached_tokens\":30},\"output_tokens\":7,\"total_tokens\":43}}", 6, 7, 30, 0 },
+	  ":{\"input_tokens\":36,\"input_tokens_details\":{\"cached_tokens\":30},\"output_tokens\":7,\"total_tokens\":43}}",
+	  6, 7, 30, 0 },
 	{ "anthropic", "anthropic",
 	  ":{\"input_tokens\":2095,\"cache_creation_input_tokens\":2051,\"cache_read_input_tokens\":18000,\"cache_creation\":"
 	  "{\"ephemeral_5m_input_tokens\":2051,\"ephemeral_1h_input_tokens\":0},\"output_tokens\":503,\"service_tier\":\"standard\","
-	  "\"server_tool_use\":{\"web_search_requests\":1}}}", 2095, 503, 18000, 2051 },
+	  "\"server_tool_use\":{\"web_search_requests\":1}}}",
+	  2095, 503, 18000, 2051 },
 	{ "anthropic, thinking counted, on an openai endpoint", "openai",
 	  ":{\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":5,\"input_tokens\":41,\"output_tokens\":67,"
-	  "\"output_tokens_details\":{\"thinking_tokens\":30}}}", 41, 67, 5, 0 },
+	  "\"output_tokens_details\":{\"thinking_tokens\":30}}}",
+	  41, 67, 5, 0 },
 	{ "anthropic, cache members null", "anthropic",
 	  ":{\"input_tokens\":10,\"cache_creation_input_tokens\":null,\"cache_read_input_tokens\":null,\"output_tokens\":20}}",
 	  10, 20, 0, 0 },
 	{ "anthropic, only the nested cache writes", "anthropic",
 	  ":{\"input_tokens\":10,\"cache_creation\":{\"ephemeral_5m_input_tokens\":100,\"ephemeral_1h_input_tokens\":11},"
-	  "\"output_tokens\":20}}", 10, 20, 0, 111 },
-	{ "input and output without a sign of whose", "anthropic", ":{\"input_tokens\":10,\"output_tokens\":25}}", 10, 25, 0, 0 },
-	{ "input and output without a sign of whose", "openai", ":{\"input_tokens\":10,\"output_tokens\":25}}", 10, 25, 0, 0 },
+	  "\"output_tokens\":20}}",
+	  10, 20, 0, 111 },
+	{ "input and output without a sign of whose", "anthropic", ":{\"input_tokens\":10,\"output_tokens\":25}}", 10,
+	  25, 0, 0 },
+	{ "input and output without a sign of whose", "openai", ":{\"input_tokens\":10,\"output_tokens\":25}}", 10, 25,
+	  0, 0 },
 	{ "gemini", "gemini",
 	  ": {\n    \"promptTokenCount\": 2152,\n    \"candidatesTokenCount\": 710,\n    \"totalTokenCount\": 3962,\n"
 	  "    \"cachedContentTokenCount\": 2027,\n    \"promptTokensDetails\": [{\"modality\": \"TEXT\",\"tokenCount\": 2152}],\n"
@@ -78,32 +89,40 @@ static const sample samples[] = {
 	  225, 1710, 2027, 0 },
 	{ "gemini leaves out zeros", "gemini", ": {\"promptTokenCount\": 4,\"totalTokenCount\": 4}}", 4, 0, 0, 0 },
 	{ "gemini, everything cached", "gemini",
-	  ":{\"promptTokenCount\":50,\"cachedContentTokenCount\":50,\"candidatesTokenCount\":2,\"totalTokenCount\":52}}", 0, 2, 50, 0 },
+	  ":{\"promptTokenCount\":50,\"cachedContentTokenCount\":50,\"candidatesTokenCount\":2,\"totalTokenCount\":52}}",
+	  0, 2, 50, 0 },
 	{ "deepseek", "openai",
 	  ":{\"prompt_tokens\":3000,\"completion_tokens\":500,\"total_tokens\":3500,\"prompt_tokens_details\":{\"cached_tokens\":1000},"
-	  "\"prompt_cache_hit_tokens\":1000,\"prompt_cache_miss_tokens\":2000}}", 2000, 500, 1000, 0 },
+	  "\"prompt_cache_hit_tokens\":1000,\"prompt_cache_miss_tokens\":2000}}",
+	  2000, 500, 1000, 0 },
 	{ "deepseek, older", "openai",
 	  ":{\"prompt_tokens\":13,\"completion_tokens\":300,\"total_tokens\":313,\"prompt_cache_hit_tokens\":3,"
-	  "\"prompt_cache_miss_tokens\":10}}", 10, 300, 3, 0 },
+	  "\"prompt_cache_miss_tokens\":10}}",
+	  10, 300, 3, 0 },
 	{ "moonshot", "openai",
 	  ":{\"prompt_tokens\":19,\"completion_tokens\":21,\"total_tokens\":40,\"cached_tokens\":10}}", 9, 21, 10, 0 },
 	{ "x.ai counts reasoning beside the completion", "openai",
 	  ":{\"prompt_tokens\":32,\"completion_tokens\":9,\"total_tokens\":135,\"prompt_tokens_details\":{\"cached_tokens\":6},"
-	  "\"completion_tokens_details\":{\"reasoning_tokens\":94}}}", 26, 103, 6, 0 },
+	  "\"completion_tokens_details\":{\"reasoning_tokens\":94}}}",
+	  26, 103, 6, 0 },
 	{ "litellm in front of anthropic", "openai",
 	  ":{\"completion_tokens\":16,\"prompt_tokens\":2210,\"total_tokens\":2226,\"prompt_tokens_details\":{\"cached_tokens\":2000,"
-	  "\"cache_creation_tokens\":200},\"cache_creation_input_tokens\":200,\"cache_read_input_tokens\":2000}}", 10, 16, 2000, 200 },
+	  "\"cache_creation_tokens\":200},\"cache_creation_input_tokens\":200,\"cache_read_input_tokens\":2000}}",
+	  10, 16, 2000, 200 },
 	{ "bedrock converse", "openai",
 	  ":{\"inputTokens\":30,\"outputTokens\":628,\"totalTokens\":1758,\"cacheReadInputTokens\":1000,\"cacheWriteInputTokens\":100}}",
 	  30, 628, 1000, 100 },
 	{ "more cached than prompt", "openai",
 	  ":{\"prompt_tokens\":10,\"completion_tokens\":1,\"total_tokens\":11,\"prompt_tokens_details\":{\"cached_tokens\":99,"
-	  "\"cache_write_tokens\":5}}}", 0, 1, 10, 0 },
+	  "\"cache_write_tokens\":5}}}",
+	  0, 1, 10, 0 },
 	{ "more written than the rest of the prompt", "openai",
 	  ":{\"prompt_tokens\":10,\"completion_tokens\":1,\"total_tokens\":11,\"prompt_tokens_details\":{\"cached_tokens\":4,"
-	  "\"cache_write_tokens\":50}}}", 0, 1, 4, 6 },
+	  "\"cache_write_tokens\":50}}}",
+	  0, 1, 4, 6 },
 	{ "keys written with escapes", "openai", ":{\"prompt\\u005ftokens\":3,\"completion_tokens\":4}}", 3, 4, 0, 0 },
-	{ "the last of two", "openai", ":{\"prompt_tokens\":1,\"completion_tokens\":2,\"prompt_tokens\":5}}", 5, 2, 0, 0 },
+	{ "the last of two", "openai", ":{\"prompt_tokens\":1,\"completion_tokens\":2,\"prompt_tokens\":5}}", 5, 2, 0,
+	  0 },
 };
 
 #define SAMPLES (sizeof samples / sizeof samples[0])
@@ -132,8 +151,8 @@ static size_t object_len(const char *fragment)
 	return 0;
 }
 
-/* Is `count` one of the numbers written in the fragment, or 0? A cut number is not. Sums and differences are made of those:
- * with what is not a detail of it. */
+/* Is `count` one of the numbers written in the fragment, or 0? A cut number is not. Sums and differences are made of
+ * those: with what is not a detail of it. */
 static bool written(const char *fragment, int64_t count)
 {
 	if (count == 0)
@@ -184,10 +203,24 @@ static void cut_between_the_counts(void)
 static void what_is_no_usage(void)
 {
 	static const char *const nothing[] = {
-		"", ":", " : ", ":null},\"user\":null", ":[]", ":{}", ": {\"total_tokens\":5}}", "::{\"prompt_tokens\":1,\"completion_tokens\":1}",
-		":12", ":\"prompt_tokens\"", "x{\"prompt_tokens\":1,\"completion_tokens\":1}", ":{\"type\":\"duration\",\"seconds\":3}}",
-		":{\"prompt_tokens\":1,\"completion_tokens\":1,]", ":{\"prompt_tokens\" 1}", ":{prompt_tokens:1}", "\"",
-		":{\"a\":{\"prompt_tokens\":1,\"completion_tokens\":1}}", ":{\"prompt_tokens\":[1],\"completion_tokens\":{\"x\":1}}",
+		"",
+		":",
+		" : ",
+		":null},\"user\":null",
+		":[]",
+		":{}",
+		": {\"total_tokens\":5}}",
+		"::{\"prompt_tokens\":1,\"completion_tokens\":1}",
+		":12",
+		":\"prompt_tokens\"",
+		"x{\"prompt_tokens\":1,\"completion_tokens\":1}",
+		":{\"type\":\"duration\",\"seconds\":3}}",
+		":{\"prompt_tokens\":1,\"completion_tokens\":1,]",
+		":{\"prompt_tokens\" 1}",
+		":{prompt_tokens:1}",
+		"\"",
+		":{\"a\":{\"prompt_tokens\":1,\"completion_tokens\":1}}",
+		":{\"prompt_tokens\":[1],\"completion_tokens\":{\"x\":1}}",
 	};
 
 	for (size_t i = 0; i < sizeof nothing / sizeof nothing[0]; i++) {
@@ -198,7 +231,8 @@ static void what_is_no_usage(void)
 
 static void counts_that_are_none(void)
 {
-	static const char *const bad[] = { "-1", "1.5", "1e3", "\"12\"", "1000000000001", "99999999999999999999", "true", "NaN", "{}", "[]" };
+	static const char *const bad[] = { "-1",   "1.5", "1e3", "\"12\"", "1000000000001", "99999999999999999999",
+					   "true", "NaN", "{}",  "[]" };
 	char text[256];
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -208,12 +242,15 @@ static void counts_that_are_none(void)
 		len = snprintf(text, sizeof text, ":{\"prompt_tokens\":9,\"completion_tokens\":%s}}", bad[i]);
 		r = apply("openai", "m", text, (size_t)len, whole);
 		CHECK(is(&r, USAGE_PARTIAL, 9, 0, 0, 0));
-		len = snprintf(text, sizeof text, ":{\"prompt_tokens\":9,\"completion_tokens\":8,\"prompt_tokens_details\":{\"cached_tokens\":%s}}}",
-			       bad[i]);
+		len = snprintf(
+			text, sizeof text,
+			":{\"prompt_tokens\":9,\"completion_tokens\":8,\"prompt_tokens_details\":{\"cached_tokens\":%s}}}",
+			bad[i]);
 		r = apply("openai", "m", text, (size_t)len, whole);
 		CHECK(is(&r, USAGE_PARTIAL, 9, 8, 0, 0) || bad[i][0] == '{' || bad[i][0] == '[');
 	}
-	static const char odd[] = ":{\"prompt_tokens\":9,\"completion_tokens\":8,\"prompt_tokens_details\":{\"cached_tokens\" 5}}}";
+	static const char odd[] =
+		":{\"prompt_tokens\":9,\"completion_tokens\":8,\"prompt_tokens_details\":{\"cached_tokens\" 5}}}";
 	record broken = apply("openai", "m", odd, sizeof odd - 1, whole);
 	CHECK(is(&broken, USAGE_PARTIAL, 9, 8, 0, 0));
 	static const char most[] = ":{\"prompt_tokens\":1000000000000,\"completion_tokens\":0}}";
@@ -248,7 +285,8 @@ static const char message_start[] =
 
 static void the_beginning_of_a_stream(void)
 {
-	record r = apply("anthropic", "claude-sonnet-4-6", message_start, sizeof message_start - 1, streamed(2000 + 35 * 100, 9000));
+	record r = apply("anthropic", "claude-sonnet-4-6", message_start, sizeof message_start - 1,
+			 streamed(2000 + 35 * 100, 9000));
 	CHECK(is(&r, USAGE_ESTIMATED, 1270, 100, 4000, 300));
 	/* Never below what was seen. */
 	r = apply("anthropic", "claude-sonnet-4-6", message_start, sizeof message_start - 1, streamed(500, 9000));
@@ -292,16 +330,21 @@ static void a_stream_without_usage(void)
 
 static void a_stream_whose_end_was_seen(void)
 {
-	static const char chat[] = ":{\"prompt_tokens\":11,\"completion_tokens\":8,\"total_tokens\":19,\"prompt_tokens_details\":"
-				   "{\"cached_tokens\":4}},\"obfuscation\":\"x\"}\n\ndata: [DONE]\n\n";
-	static const char fake[] = ":{\"prompt_tokens\":11,\"completion_tokens\":8},\"x\":\"\\ndata: [DONE]\"}\n\ndata: {\"a\":1}";
-	static const char delta[] = ":{\"input_tokens\":95,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":5,"
-				    "\"output_tokens\":13}      }\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"  }\n\n";
+	static const char chat[] =
+		":{\"prompt_tokens\":11,\"completion_tokens\":8,\"total_tokens\":19,\"prompt_tokens_details\":"
+		"{\"cached_tokens\":4}},\"obfuscation\":\"x\"}\n\ndata: [DONE]\n\n";
+	static const char fake[] =
+		":{\"prompt_tokens\":11,\"completion_tokens\":8},\"x\":\"\\ndata: [DONE]\"}\n\ndata: {\"a\":1}";
+	static const char delta[] =
+		":{\"input_tokens\":95,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":5,"
+		"\"output_tokens\":13}      }\n\nevent: message_stop\ndata: {\"type\":\"message_stop\"  }\n\n";
 	static const char older[] = ":{\"output_tokens\":94}     }\r\n\r\nevent: message_stop\r\n";
-	static const char responses[] = ":{\"input_tokens\":26,\"input_tokens_details\":{\"cached_tokens\":6},\"output_tokens\":7,"
-					"\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":33},\"user\":null}}\n\n";
-	static const char gemini[] = ": {\n \"promptTokenCount\": 18,\n \"candidatesTokenCount\": 80,\n \"thoughtsTokenCount\": 35\n},"
-				     "\n\"modelVersion\": \"gemini-2.5-flash\"\n}\n]";
+	static const char responses[] =
+		":{\"input_tokens\":26,\"input_tokens_details\":{\"cached_tokens\":6},\"output_tokens\":7,"
+		"\"output_tokens_details\":{\"reasoning_tokens\":0},\"total_tokens\":33},\"user\":null}}\n\n";
+	static const char gemini[] =
+		": {\n \"promptTokenCount\": 18,\n \"candidatesTokenCount\": 80,\n \"thoughtsTokenCount\": 35\n},"
+		"\n\"modelVersion\": \"gemini-2.5-flash\"\n}\n]";
 	record r = apply("openai", "gpt-5", chat, sizeof chat - 1, streamed(90000, 9000));
 	CHECK(is(&r, USAGE_REPORTED, 7, 8, 4, 0));
 	r = apply("openai", "gpt-5", fake, sizeof fake - 1, streamed(2500 + 31000, 9000));
@@ -329,10 +372,21 @@ static void headroom_tells_what_it_took_out(void)
 		const char *before, *after, *saved;
 		int64_t want;
 	} cases[] = {
-		{ "", "", "120", 120 },	       { "500", "380", "", 120 },      { "500", "380", "119", 119 }, { "380", "500", "", -120 },
-		{ "", "", "-7", -7 },	       { "500", "", "", 0 },	       { "", "380", "", 0 },	     { "500", "x", "", 0 },
-		{ "500", "380", "many", 120 }, { "500", "-3", "", 0 },	       { "", "", "1.5", 0 },	     { "", "", " 12 ", 12 },
-		{ "", "", "12abc", 0 },	       { "", "", "1000000000001", 0 }, { "", "", "-1000000000001", 0 },
+		{ "", "", "120", 120 },
+		{ "500", "380", "", 120 },
+		{ "500", "380", "119", 119 },
+		{ "380", "500", "", -120 },
+		{ "", "", "-7", -7 },
+		{ "500", "", "", 0 },
+		{ "", "380", "", 0 },
+		{ "500", "x", "", 0 },
+		{ "500", "380", "many", 120 },
+		{ "500", "-3", "", 0 },
+		{ "", "", "1.5", 0 },
+		{ "", "", " 12 ", 12 },
+		{ "", "", "12abc", 0 },
+		{ "", "", "1000000000001", 0 },
+		{ "", "", "-1000000000001", 0 },
 		{ "", "", "99999999999999999999999", 0 },
 	};
 
@@ -377,7 +431,8 @@ static void estimates_are_near_real_streams(void)
 	static const struct {
 		const char *what, *protocol, *model;
 		size_t event;
-		int tokens, copies, fixed, head; /* tokens an event; copies of the text; bytes of the other events; of the head */
+		int tokens, copies, fixed,
+			head; /* tokens an event; copies of the text; bytes of the other events; of the head */
 	} shapes[] = {
 		{ "OpenAI chat", "openai", "gpt-4o", sizeof chat - 1, 1, 1, 900, 1300 },
 		{ "OpenAI responses", "openai", "gpt-5-mini", sizeof responses - 1, 1, 4, 4300, 1300 },
@@ -391,11 +446,12 @@ static void estimates_are_near_real_streams(void)
 	for (size_t i = 0; i < sizeof shapes / sizeof shapes[0]; i++)
 		for (int64_t tokens = 300; tokens <= 30000; tokens *= 10) {
 			int64_t events = (tokens + shapes[i].tokens - 1) / shapes[i].tokens;
-			int64_t bytes = shapes[i].head + shapes[i].fixed + events * (int64_t)shapes[i].event + 4 * tokens * shapes[i].copies;
+			int64_t bytes = shapes[i].head + shapes[i].fixed + events * (int64_t)shapes[i].event +
+					4 * tokens * shapes[i].copies;
 			record r = apply(shapes[i].protocol, shapes[i].model, "", 0, streamed(bytes, 1000));
 			CHECK((r.output * 10 >= tokens * 7 && r.output * 10 <= tokens * 14) ||
-			      !printf("  %s: %" PRId64 " tokens in %" PRId64 " bytes, estimated %" PRId64 "\n", shapes[i].what, tokens, bytes,
-				      r.output));
+			      !printf("  %s: %" PRId64 " tokens in %" PRId64 " bytes, estimated %" PRId64 "\n",
+				      shapes[i].what, tokens, bytes, r.output));
 		}
 	/* Recorded streams, their bodies and a usual head, and what they reported at the end. */
 	static const struct {

@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `spoa-llm backends`: one HAProxy backend for each upstream, so that one file is the truth. Every text that is
+ * printed was held to a set of characters without a meaning for HAProxy's configuration (decide/upstream.c). */
+#include <stdlib.h>
+#include <sysexits.h>
+
+#include "commands/cli.h"
+
+static bool is_address(const upstream *u)
+{
+	return u->ipv6 || strspn(u->host, "0123456789.") == strlen(u->host) || strcmp(u->host, "localhost") == 0;
+}
+
+static void print_backend(const config *c, const upstream *u, const char *name, const char *users)
+{
+	bool standard = u->port == (u->tls ? 443 : 80);
+	const char *open = u->ipv6 ? "[" : "", *close = u->ipv6 ? "]" : "";
+
+	printf("backend %s\n    # %s, for %s\n", name, u->url, users);
+	printf("    mode http\n"
+	       "    timeout connect 5s\n"
+	       "    # The longest silence of an upstream that thinks before its first byte, or between two of them.\n"
+	       "    timeout server 10m\n"
+	       "    timeout tunnel 1h\n"
+	       "    # Only what never reached the upstream is sent again.\n"
+	       "    retries 2\n"
+	       "    retry-on conn-failure\n"
+	       "    http-reuse safe\n");
+	if (standard)
+		printf("    http-request set-header host %s%s%s\n", open, u->host, close);
+	else
+		printf("    http-request set-header host %s%s%s:%u\n", open, u->host, close, u->port);
+	if (u->v1) {
+		printf("    # A /v1 of the request is not doubled.\n"
+		       "    http-request set-var(txn.llm_v1) bool(true) if { path /v1 } || { path -m beg /v1/ }\n"
+		       "    http-request set-path %s/v1%%[path] unless { var(txn.llm_v1) -m found }\n",
+		       u->base);
+		if (*u->base)
+			printf("    http-request set-path %s%%[path] if { var(txn.llm_v1) -m found }\n", u->base);
+	} else if (*u->base) {
+		printf("    http-request set-path %s%%[path]\n", u->base);
+	}
+	printf("    server upstream %s%s%s:%u check inter 10s fastinter 2s downinter 1s fall 3 rise 1 init-addr last,libc,none",
+	       open, u->host, close, u->port);
+	/* An address needs no resolver, and no name server knows localhost. */
+	if (!is_address(u))
+		printf(" resolvers llm-dns");
+	if (u->tls)
+		printf(" ssl verify required ca-file %s sni str(%s) check-sni %s alpn http/1.1 check-alpn http/1.1",
+		       c->ca_file, u->host, u->host);
+	printf("\n\n");
+}
+
+typedef struct entry {
+	const upstream *upstream;
+	const char *name;
+	char users[512];
+} entry;
+
+static void add(entry *entries, size_t *count, const upstream *u, const char *name, const char *user)
+{
+	size_t i = 0;
+
+	while (i < *count && strcmp(entries[i].name, name) != 0)
+		i++;
+	if (i == *count) {
+		entries[i] = (entry){ .upstream = u, .name = name };
+		(*count)++;
+	}
+	size_t len = strlen(entries[i].users);
+	snprintf(entries[i].users + len, sizeof entries[i].users - len, "%s%s", len ? ", " : "", user);
+}
+
+int command_backends(config *c)
+{
+	const route_table *t = c->table;
+	entry *entries = calloc(t->count + PROTOCOLS, sizeof *entries);
+	size_t count = 0;
+	char user[ROUTE_NAME_MAX + 16];
+
+	if (!entries) {
+		fprintf(stderr, "spoa-llm: out of memory\n");
+		return EX_OSERR;
+	}
+	for (size_t i = 0; i < t->count; i++) {
+		const route *r = &t->routes[i];
+		const upstream *u = route_upstream(t, r);
+		if (!r->enabled || !u)
+			continue;
+		snprintf(user, sizeof user, "route %s", r->name);
+		add(entries, &count, u, route_backend(t, r), user);
+	}
+	for (size_t i = 0; i < PROTOCOLS; i++) {
+		snprintf(user, sizeof user, "target %s", protocol_name((protocol)i));
+		add(entries, &count, &t->targets[i], t->targets[i].backend, user);
+	}
+	printf("# Made by `spoa-llm backends`.\n"
+	       "resolvers llm-dns\n    parse-resolv-conf\n    hold valid 10s\n\n");
+	for (size_t i = 0; i < count; i++)
+		print_backend(c, entries[i].upstream, entries[i].name, entries[i].users);
+	free(entries);
+	return EX_OK;
+}

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `spoa-llm explain` and `spoa-llm check`. explain builds the request that HAProxy would send and has it decided by
+ * the code that answers HAProxy; a credential appears by its source, never by its value. */
+#include <cjson/cJSON.h>
+#include <stdlib.h>
+#include <sysexits.h>
+
+#include "commands/cli.h"
+#include "report/explain.h"
+#include "decide/decision.h"
+#include "ledger/price.h"
+
+enum { EXPLAIN_BODY_MAX = 64 * 1024 * 1024 };
+
+static slice header_value(const explain_request *ask, const char *name)
+{
+	slice want = slice_cstr(name);
+
+	for (size_t i = 0; i < ask->headers_count; i++) {
+		slice h = slice_cstr(ask->headers[i]);
+		size_t colon = slice_find(h, 0, ':');
+		if (slice_ieq(slice_trim(slice_first(h, colon)), want))
+			return slice_trim(slice_from(h, colon + 1));
+	}
+	return (slice){ NULL, 0 };
+}
+
+static bool has_header(const explain_request *ask, const char *name)
+{
+	return header_value(ask, name).ptr != NULL;
+}
+
+/* As HAProxy's url_param(model): the first one, not decoded. */
+static slice query_param(slice query, slice name)
+{
+	for (size_t at = 0; at < query.len;) {
+		size_t end = slice_find(query, at, '&');
+		slice pair = slice_of(query.ptr + at, end - at);
+		size_t equals = slice_find(pair, 0, '=');
+		if (slice_eq(slice_first(pair, equals), name))
+			return slice_from(pair, equals + 1);
+		at = end + 1;
+	}
+	return (slice){ NULL, 0 };
+}
+
+static char *read_body(const char *path, size_t *len)
+{
+	FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
+	char *text = f ? malloc(EXPLAIN_BODY_MAX) : NULL;
+
+	if (text)
+		*len = fread(text, 1, EXPLAIN_BODY_MAX, f);
+	if (!text)
+		fprintf(stderr, "spoa-llm: --body %s: cannot be read\n", path);
+	if (f && f != stdin)
+		fclose(f);
+	return text;
+}
+
+/* {"model": NAME} with NAME as JSON has it. */
+static char *model_body(const char *model)
+{
+	cJSON *json = cJSON_CreateObject();
+	char *text = NULL;
+
+	if (json && cJSON_AddStringToObject(json, "model", model))
+		text = cJSON_PrintUnformatted(json);
+	cJSON_Delete(json);
+	return text;
+}
+
+/* "authorization: Bearer <env:NAME>" as name and value. */
+static void describe_set(const decision *d, char *value, size_t cap)
+{
+	char source[600];
+
+	credential_describe(&d->route->auth, source, sizeof source);
+	snprintf(value, cap, "%s<%s>", d->header == HEADER_AUTHORIZATION ? "Bearer " : "", source);
+}
+
+static void add_slice(cJSON *json, const char *key, slice s)
+{
+	char *text = strndup(s.ptr ? s.ptr : "", s.len);
+	if (text)
+		cJSON_AddStringToObject(json, key, text);
+	free(text);
+}
+
+static void print_json(FILE *f, const decision *d, slice path, slice query)
+{
+	cJSON *json = cJSON_CreateObject();
+	const refusal_info *info = refusal_describe(d->refusal);
+
+	cJSON_AddBoolToObject(json, "deny", d->refusal != REFUSE_NOT);
+	if (d->refusal != REFUSE_NOT) {
+		cJSON_AddNumberToObject(json, "status", info->status);
+		cJSON_AddStringToObject(json, "code", info->code);
+		cJSON_AddStringToObject(json, "message", info->message);
+		if (d->problem)
+			cJSON_AddStringToObject(json, "problem", d->problem);
+	}
+	if (d->backend.len)
+		add_slice(json, "backend", d->backend);
+	if (d->route_name.len)
+		add_slice(json, "route", d->route_name);
+	if (d->model.status == MODEL_FOUND)
+		add_slice(json, "model", slice_of(d->model.name, d->model.len));
+	cJSON_AddStringToObject(json, "model_from", model_from_name(d->model.from));
+	cJSON_AddNumberToObject(json, "looked", (double)d->model.looked);
+	cJSON_AddStringToObject(json, "protocol", protocol_name(d->caller));
+	cJSON_AddBoolToObject(json, "stream", d->model.stream);
+	if (d->refusal == REFUSE_NOT) {
+		char url[UPSTREAM_URL_MAX * 4];
+		upstream_url_for(d->upstream, path, url, sizeof url);
+		size_t len = strlen(url);
+		snprintf(url + len, sizeof url - len, "%s%.*s", query.len ? "?" : "", (int)query.len,
+			 query.len ? query.ptr : "");
+		cJSON_AddStringToObject(json, "upstream", url);
+		cJSON_AddStringToObject(json, "auth", d->replace ? "replace" : "passthrough");
+	}
+	cJSON *strip = cJSON_AddArrayToObject(json, "strip");
+	cJSON *set = cJSON_AddObjectToObject(json, "set");
+	if (d->refusal == REFUSE_NOT && d->replace) {
+		char value[700];
+		for (const char *const *h = stripped_headers; *h; h++)
+			cJSON_AddItemToArray(strip, cJSON_CreateString(*h));
+		describe_set(d, value, sizeof value);
+		cJSON_AddStringToObject(json, "auth_header", auth_header_name(d->header));
+		cJSON_AddStringToObject(set, auth_header_name(d->header), value);
+	}
+	char *text = cJSON_Print(json);
+	fprintf(f, "%s\n", text ? text : "{}");
+	cJSON_free(text);
+	cJSON_Delete(json);
+}
+
+/* The table as route_match() walks it. */
+static void print_routes(FILE *f, const route_table *t, const decision *d)
+{
+	bool decided = false;
+
+	fprintf(f, "routes:\n");
+	if (t->count == 0)
+		fprintf(f, "  none configured: everything is legacy\n");
+	for (size_t i = 0; i < t->count; i++) {
+		const route *r = &t->routes[i];
+		const char *how = "no match";
+		if (!r->enabled)
+			how = "disabled";
+		else if (decided)
+			how = "not tried";
+		else if (d->route == r) {
+			how = "MATCH";
+			decided = true;
+		} else if (d->model.status != MODEL_FOUND && d->refusal != REFUSE_NOT)
+			how = "not tried: the model is not known";
+		fprintf(f, "  %2zu. %-24s %s\n", i + 1, r->prefix, how);
+	}
+}
+
+static void print_text(FILE *f, const route_table *t, const decision *d, slice path, slice query)
+{
+	const refusal_info *info = refusal_describe(d->refusal);
+
+	if (d->model.status == MODEL_FOUND)
+		fprintf(f, "model:     %.*s (from the %s)\n", (int)d->model.len, d->model.name,
+			model_from_name(d->model.from));
+	else
+		fprintf(f, "model:     %s\n", d->model.detail ? d->model.detail : "none named");
+	if (d->model.looked)
+		fprintf(f, "looked at: %llu bytes of the body\n", (unsigned long long)d->model.looked);
+	print_routes(f, t, d);
+	fprintf(f, "route:     %.*s\n", d->route_name.len ? (int)d->route_name.len : 1,
+		d->route_name.len ? d->route_name.ptr : "-");
+	if (d->refusal != REFUSE_NOT) {
+		char source[600] = "";
+		fprintf(f, "REFUSED:   %d %s\n           %s\n", info->status, info->code, info->message);
+		if (d->replace)
+			credential_describe(&d->route->auth, source, sizeof source);
+		if (d->problem)
+			fprintf(f, "because:   %s%s%s\n", source, *source ? ": " : "", d->problem);
+		return;
+	}
+	char url[UPSTREAM_URL_MAX * 4];
+	upstream_url_for(d->upstream, path, url, sizeof url);
+	fprintf(f, "backend:   %.*s\nupstream:  %s%s%.*s\nstream:    %s\n", (int)d->backend.len, d->backend.ptr, url,
+		query.len ? "?" : "", (int)query.len, query.len ? query.ptr : "", d->model.stream ? "yes" : "no");
+	if (!d->replace) {
+		fprintf(f, "auth:      passthrough: the client's own credential goes upstream\n");
+		return;
+	}
+	char value[700];
+	describe_set(d, value, sizeof value);
+	fprintf(f, "strips:   ");
+	for (const char *const *h = stripped_headers; *h; h++)
+		fprintf(f, " %s", *h);
+	fprintf(f, ", ?key=, key in sec-websocket-protocol\nsets:      %s: %s\n", auth_header_name(d->header), value);
+}
+
+bool explain_write(FILE *f, const policy *p, const explain_request *ask, slice given, bool json, err *e)
+{
+	slice target = slice_cstr(ask->path ? ask->path : "/v1/chat/completions");
+	size_t question = slice_find(target, 0, '?');
+	slice path = slice_first(target, question), query = slice_from(target, question + 1);
+	llm_request r = { .sample = { .path = path, .model_param = query_param(query, SLICE("model")) } };
+	char *made = NULL;
+	decision d;
+
+	if (ask->model && given.ptr)
+		return err_set(e, "give --model or --body: the body names the model");
+	for (size_t i = 0; i < ask->headers_count; i++)
+		if (!strchr(ask->headers[i], ':'))
+			return err_set(e, "--header \"%.200s\": a header is NAME: VALUE", ask->headers[i]);
+	if (ask->model) {
+		made = model_body(ask->model);
+		given = slice_cstr(made);
+	}
+	slice authorization = header_value(ask, "authorization");
+	r.method = slice_cstr(ask->method ? ask->method : given.ptr ? "POST" : "GET");
+	r.user_agent = header_value(ask, "user-agent");
+	r.sample.ctype = header_value(ask, "content-type");
+	r.sample.cenc = header_value(ask, "content-encoding");
+	r.sample.model_hint = header_value(ask, "x-codex-turn-metadata");
+	r.sample.upgrade = slice_ieq(header_value(ask, "upgrade"), SLICE("websocket"));
+	r.sample.body = given;
+	r.sample.buffered = r.sample.length = given.len;
+	r.sample.sized = true;
+	r.x_api_key = has_header(ask, "x-api-key");
+	r.api_key = has_header(ask, "api-key");
+	r.x_goog_api_key = has_header(ask, "x-goog-api-key");
+	r.anthropic_version = has_header(ask, "anthropic-version");
+	r.bearer_sk_ant = slice_istarts(authorization, SLICE("bearer sk-ant-"));
+
+	decide(p, &r, &d);
+	if (json)
+		print_json(f, &d, path, query);
+	else
+		print_text(f, p->table, &d, path, query);
+	free(made);
+	return true;
+}
+
+/* ---- asked by JSON */
+
+static bool take_member(explain_request *ask, slice *body, const cJSON *m, err *e)
+{
+	const struct {
+		const char *name;
+		const char **at;
+	} texts[] = { { "model", &ask->model }, { "method", &ask->method }, { "path", &ask->path } };
+
+	if (strcmp(m->string, "headers") == 0 && cJSON_IsArray(m)) {
+		for (const cJSON *h = m->child; h; h = h->next) {
+			if (!cJSON_IsString(h) || ask->headers_count == EXPLAIN_HEADERS_MAX)
+				return err_set(e, "\"headers\": at most %d strings are expected", EXPLAIN_HEADERS_MAX);
+			ask->headers[ask->headers_count++] = h->valuestring;
+		}
+		return true;
+	}
+	if (!cJSON_IsString(m))
+		return err_set(e, "\"%.60s\": a string is expected", m->string);
+	if (strcmp(m->string, "body") == 0) {
+		*body = slice_cstr(m->valuestring);
+		return true;
+	}
+	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+		if (strcmp(m->string, texts[i].name) == 0) {
+			*texts[i].at = m->valuestring;
+			return true;
+		}
+	return err_set(e, "\"%.60s\": model, method, path, headers or body is expected", m->string);
+}
+
+bool explain_json(FILE *f, const policy *p, slice question, err *e)
+{
+	explain_request ask = { .model = NULL };
+	slice body = { NULL, 0 };
+	const char *end = NULL;
+
+	/* A string of C ends there; what is behind it would go unseen. */
+	bool nul = memmem(question.ptr ? question.ptr : "", question.len, "\\u0000", 6) != NULL;
+	cJSON *json = question.len ? cJSON_ParseWithLengthOpts(question.ptr, question.len + 1, &end, 1) : NULL;
+	bool ok = !nul && json && cJSON_IsObject(json);
+	if (!ok)
+		err_set(e, "a JSON object with model, method, path, headers and body, each optional, is expected%s",
+			nul ? ", without \\u0000" : "");
+	for (const cJSON *m = ok ? json->child : NULL; ok && m; m = m->next)
+		ok = take_member(&ask, &body, m, e);
+	ok = ok && explain_write(f, p, &ask, body, true, e);
+	cJSON_Delete(json);
+	return ok;
+}
+
+int command_explain(config *c, const explain_request *ask)
+{
+	size_t body_len = 0;
+	char *body = NULL;
+	err e;
+
+	/* Before standard input is read. */
+	if (ask->model && ask->body) {
+		fprintf(stderr, "spoa-llm: give --model or --body: the body names the model\n");
+		return EX_USAGE;
+	}
+	if (ask->body && !(body = read_body(ask->body, &body_len)))
+		return EX_NOINPUT;
+	policy *p = policy_new(c->table);
+	c->table = NULL;
+	if (!p) {
+		free(body);
+		fprintf(stderr, "spoa-llm: out of memory\n");
+		return EX_OSERR;
+	}
+	bool ok = explain_write(stdout, p, ask, slice_of(body, body_len), ask->json, &e);
+	if (!ok)
+		fprintf(stderr, "spoa-llm: %s\n", e.text);
+	policy_unref(p);
+	free(body);
+	return ok ? EX_OK : EX_USAGE;
+}
+
+int command_check(config *c)
+{
+	size_t missing = 0;
+	policy *p = policy_new(c->table);
+	err e;
+
+	c->table = NULL;
+	if (!p) {
+		fprintf(stderr, "spoa-llm: out of memory\n");
+		return EX_OSERR;
+	}
+	price_table *prices = *c->ledger ? price_table_load(*c->prices ? c->prices : NULL, &e) : NULL;
+	if (*c->ledger && !prices) {
+		policy_unref(p);
+		fprintf(stderr, "spoa-llm: %s\n", e.text);
+		return EX_CONFIG;
+	}
+	if (prices)
+		printf("%-8s prices %-19s -> %zu models\n", "ok", *c->prices ? "from the file" : "built in",
+		       price_table_count(prices));
+	price_table_unref(prices);
+	const route_table *t = p->table;
+	for (size_t i = 0; i < t->count; i++) {
+		const route *r = &t->routes[i];
+		char source[600];
+		const char *problem = NULL, *backend = route_backend(t, r);
+		if (!r->enabled)
+			continue;
+		credential_describe(&r->auth, source, sizeof source);
+		bool present = r->auth.kind == AUTH_PASSTHROUGH ||
+			       credential_read(&r->auth, &p->files[i], &problem).len > 0;
+		bool usable = present && backend;
+		printf("%-8s route %-20s -> %-40s %s%s%s\n", usable ? "ok" : "PROBLEM", r->name,
+		       backend ? backend : "(no backend)", source, problem ? ": " : "", problem ? problem : "");
+		missing += !usable;
+	}
+	for (size_t i = 0; i < PROTOCOLS; i++)
+		printf("%-8s target %-19s -> %s\n", "ok", protocol_name((protocol)i), t->targets[i].backend);
+	policy_unref(p);
+	if (missing) {
+		printf("%zu of the routes would refuse every request\n", missing);
+		return EX_CONFIG;
+	}
+	return EX_OK;
+}

@@ -1,0 +1,484 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `spoa-llm ledger headroom`: the ledger as Headroom's proxy_savings.json (schema 3), for its dashboard.
+ *
+ * lifetime    everything that was recorded; requests are those that were not refused. total_input_tokens: what was
+ * sent, cached or not. total_input_cost_usd: the ledger knows a request's cost as one figure; it is divided between
+ *             input and output at the price table's prices for the group's average prompt, and is all input where the
+ *             table has none.
+ * display_session  the same since the last 60 minutes without a request
+ * history     cumulative; a point for each model of an hour, of the last 7 days, and of a day, up to 365 days; what is
+ * older is in the first point. Its time is the beginning of the hour or day, a second later for each point in it, as
+ * Headroom takes two points of one time for one. projects    the 50 that saved most; last_activity_at to the hour, or
+ * the day. Input cost by the share that input has in all cost.
+ *
+ * cache_read_tokens and cache_savings_usd came with a later schema; a reader of schema 3 passes over them. */
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "commands/cli.h"
+#include "report/headroom.h"
+#include "ledger/provider.h"
+#include "commands/ledger_cli.h"
+#include "report/period.h"
+#include "report/print.h"
+
+static const int64_t HOUR_MS = 3600000, DAY_MS = 86400000;
+
+__extension__ typedef __int128 wide;
+
+static bool grow(headroom *x, void *list, size_t *room, size_t count, size_t size)
+{
+	void *old;
+
+	if (count < *room)
+		return true;
+	memcpy(&old, list, sizeof old);
+	void *more = realloc(old, (*room ? *room * 2 : 256) * size);
+	if (!more) {
+		x->out_of_memory = true;
+		return false;
+	}
+	*room = *room ? *room * 2 : 256;
+	memcpy(list, &more, sizeof more);
+	return true;
+}
+
+/* ---- how much of a cost is input's */
+
+static int64_t cost_of(const price_table *t, const char *model, int64_t input, int64_t output, int64_t read,
+		       int64_t write)
+{
+	record r = { .input = input, .output = output, .cache_read = read, .cache_write = write };
+
+	snprintf(r.model, sizeof r.model, "%s", model);
+	price_apply(t, &r, slice_of(NULL, 0));
+	return r.price == PRICE_TABLE ? r.cost : -1;
+}
+
+static int64_t input_cost(const price_table *t, const store_sums *s)
+{
+	/* A prompt at which a price is exact enough and of the average request's tier: no tier begins below 100,000
+	 * tokens. */
+	int64_t prompt = add_capped(add_capped(s->input, s->cache_read), s->cache_write) /
+			 (s->requests ? s->requests : 1);
+
+	if (!s->cost)
+		return 0;
+	prompt = prompt < 100000 ? 100000 : prompt;
+	int64_t in = cost_of(t, s->label, prompt, 0, 0, 0), read = cost_of(t, s->label, 0, 0, prompt, 0);
+	int64_t write = cost_of(t, s->label, 0, 0, 0, prompt), both = cost_of(t, s->label, prompt, prompt, 0, 0);
+	if (in < 0 || read < 0 || write < 0 || both < 0)
+		return s->cost;
+	wide of_input = (wide)s->input * in + (wide)s->cache_read * read + (wide)s->cache_write * write;
+	wide all = of_input + (wide)s->output * (both - in);
+	if (all <= 0)
+		return s->cost;
+	/* 128 bits hold cost times a weight of 2^63; larger weights lose what does not matter. */
+	while (all >> 62) {
+		all >>= 1;
+		of_input >>= 1;
+	}
+	return (int64_t)(((wide)s->cost * of_input + all / 2) / all);
+}
+
+static void add(headroom_figures *to, const store_sums *s, int64_t input)
+{
+	to->requests = add_capped(to->requests, s->requests - s->refused);
+	to->tokens_saved = add_capped(to->tokens_saved, s->saved);
+	to->saved = add_capped(to->saved, s->saved_compression);
+	to->input_tokens = add_capped(to->input_tokens,
+				      add_capped(add_capped(s->input, s->cache_read), s->cache_write));
+	to->input_cost = add_capped(to->input_cost, input);
+	to->cache_read = add_capped(to->cache_read, s->cache_read);
+	to->cache_saved = add_capped(to->cache_saved, s->saved_cache);
+}
+
+/* ---- reading */
+
+static bool on_group(void *ctx, const store_sums *s)
+{
+	headroom *x = ctx;
+	add(x->into, s, input_cost(x->prices, s));
+	if (x->into == &x->lifetime)
+		x->cost = add_capped(x->cost, s->cost);
+	return true;
+}
+
+static bool on_history(void *ctx, const store_sums *s)
+{
+	headroom *x = ctx;
+
+	on_group(x, s);
+	/* Headroom has a point where something was saved, or could have been. */
+	if (!s->saved && !s->saved_compression && !s->input && !s->cache_read && !s->cache_write)
+		return true;
+	if (!grow(x, &x->history, &x->history_room, x->points, sizeof *x->history))
+		return false;
+	headroom_point *p = &x->history[x->points++];
+	p->time_ms = x->bucket + (int64_t)x->in_bucket++ * 1000;
+	snprintf(p->model, sizeof p->model, "%s", s->label);
+	p->total = x->lifetime;
+	return true;
+}
+
+static bool on_bucket(void *ctx, const store_sums *s)
+{
+	headroom *x = ctx;
+	int64_t at;
+	err e;
+
+	if (!period_point(s->label, 0, false, &at, &e))
+		return true;
+	if (!grow(x, &x->buckets, &x->bucket_room, x->bucket_count, sizeof *x->buckets))
+		return false;
+	x->buckets[x->bucket_count++] = at;
+	return true;
+}
+
+static bool on_project(void *ctx, const store_sums *s)
+{
+	headroom *x = ctx;
+
+	if (!*s->label)
+		return true;
+	if (!grow(x, &x->projects, &x->project_room, x->project_count, sizeof *x->projects))
+		return false;
+	headroom_project *p = &x->projects[x->project_count++];
+	memset(p, 0, sizeof *p);
+	snprintf(p->name, sizeof p->name, "%s", s->label);
+	add(&p->total, s, 0);
+	p->cost = s->cost;
+	return true;
+}
+
+static bool on_active_project(void *ctx, const store_sums *s)
+{
+	headroom *x = ctx;
+	size_t low = 0, high = x->project_count; /* sorted by name by now */
+
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+		int order = strcmp(x->projects[middle].name, s->label);
+		if (order == 0)
+			x->projects[middle].last_ms = x->bucket;
+		if (order < 0)
+			low = middle + 1;
+		else
+			high = middle;
+	}
+	return true;
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(((const headroom_project *)a)->name, ((const headroom_project *)b)->name);
+}
+
+static int by_saved(const void *a, const void *b)
+{
+	const headroom_project *x = a, *y = b;
+
+	if (x->total.tokens_saved != y->total.tokens_saved)
+		return x->total.tokens_saved < y->total.tokens_saved ? 1 : -1;
+	if (x->last_ms != y->last_ms)
+		return x->last_ms < y->last_ms ? 1 : -1;
+	return strcmp(x->name, y->name);
+}
+
+static bool on_first(void *ctx, const record *r)
+{
+	headroom *x = ctx;
+	x->found_ms = r->time_ms;
+	return false;
+}
+
+/* The first row of [from, to); -1: none. */
+static store_result first_row(headroom *x, int64_t from, int64_t to, int64_t *time_ms, err *e)
+{
+	x->found_ms = -1;
+	store_result result = store_export(x->store, from, to, on_first, x, e);
+	*time_ms = x->found_ms;
+	return result;
+}
+
+/* When the last session began and ended, found by few looks at the rows: the last row is in the last hour that has one,
+ * and the session goes back for as long as there is a row within 60 minutes before its first. */
+static store_result find_session(headroom *x, int64_t last_hour, err *e)
+{
+	int64_t low = last_hour, high = last_hour + HOUR_MS, at;
+	store_result result = first_row(x, low, high, &at, e);
+
+	if (result != STORE_OK || at < 0)
+		return result;
+	low = at;
+	/* A row is in [low, high), and none behind it. */
+	while (result == STORE_OK && high - low > 1) {
+		int64_t middle = low + (high - low) / 2;
+		result = first_row(x, middle, high, &at, e);
+		if (at >= 0)
+			low = at;
+		else
+			high = middle;
+	}
+	x->last_ms = x->started_ms = low;
+	while (result == STORE_OK) {
+		result = first_row(x, x->started_ms - HOUR_MS, x->started_ms, &at, e);
+		if (at < 0)
+			break;
+		x->started_ms = at;
+	}
+	return result;
+}
+
+/* An hour or a day into the history, and into the session where that goes on. The sums of whole hours are the
+ * session's: a row of its first hour that came before it would be less than 60 minutes away. */
+static store_result read_bucket(headroom *x, int64_t begin, int64_t end, err *e)
+{
+	int64_t session = x->started_ms - x->started_ms % HOUR_MS;
+	store_result result = STORE_OK;
+
+	x->bucket = begin;
+	x->in_bucket = 0;
+	x->into = &x->lifetime;
+	result = store_report(x->store, GROUP_MODEL, begin, end, on_history, x, e);
+	if (result == STORE_OK)
+		result = store_report(x->store, GROUP_PROJECT, begin, end, on_active_project, x, e);
+	x->into = &x->session;
+	if (result == STORE_OK && x->last_ms && session < end)
+		result = store_report(x->store, GROUP_MODEL, session > begin ? session : begin, end, on_group, x, e);
+	return result;
+}
+
+static store_result read_all(headroom *x, int64_t now, err *e)
+{
+	int64_t today = now - now % DAY_MS, hourly = today - HOURLY_DAYS * DAY_MS,
+		daily = today - HISTORY_DAYS * DAY_MS;
+	store_result result = store_report(x->store, GROUP_DAY, daily, hourly, on_bucket, x, e);
+	size_t days = x->bucket_count;
+
+	if (result == STORE_OK)
+		result = store_report(x->store, GROUP_HOUR, hourly, INT64_MAX, on_bucket, x, e);
+	if (result == STORE_OK)
+		result = store_report(x->store, GROUP_PROJECT, 0, INT64_MAX, on_project, x, e);
+	if (x->project_count)
+		qsort(x->projects, x->project_count, sizeof *x->projects, by_name);
+	/* A session that ended before the hourly part is long over. */
+	if (result == STORE_OK && x->bucket_count > days)
+		result = find_session(x, x->buckets[x->bucket_count - 1], e);
+	x->into = &x->lifetime;
+	if (result == STORE_OK)
+		result = store_report(x->store, GROUP_MODEL, 0, daily, on_group, x, e);
+	x->before = x->lifetime;
+	x->hourly_ms = hourly;
+	for (size_t i = 0; result == STORE_OK && i < x->bucket_count; i++)
+		result = read_bucket(x, x->buckets[i], x->buckets[i] + (i < days ? DAY_MS : HOUR_MS), e);
+	if (x->project_count)
+		qsort(x->projects, x->project_count, sizeof *x->projects, by_saved);
+	if (x->out_of_memory) {
+		err_set(e, "out of memory");
+		return STORE_ERROR;
+	}
+	return result;
+}
+
+/* ---- writing */
+
+static void write_number(FILE *f, const char *name, int64_t n)
+{
+	fprintf(f, "\"%s\": %" PRId64, name, n);
+}
+
+static void write_usd(FILE *f, const char *name, int64_t nano)
+{
+	char text[PRINT_NUMBER];
+	fprintf(f, "\"%s\": %s", name, print_dollars(text, nano, 6));
+}
+
+static void write_time(FILE *f, const char *name, int64_t ms)
+{
+	char text[PRINT_NUMBER];
+	if (ms > 0)
+		fprintf(f, "\"%s\": \"%s\"", name, print_time(text, ms));
+	else
+		fprintf(f, "\"%s\": null", name);
+}
+
+static void write_figures(FILE *f, const headroom_figures *n, const char *between, bool cache)
+{
+	write_number(f, "requests", n->requests);
+	fputs(between, f);
+	write_number(f, "tokens_saved", n->tokens_saved);
+	fputs(between, f);
+	write_usd(f, "compression_savings_usd", n->saved);
+	fputs(between, f);
+	write_number(f, "total_input_tokens", n->input_tokens);
+	fputs(between, f);
+	write_usd(f, "total_input_cost_usd", n->input_cost);
+	if (!cache)
+		return;
+	fputs(between, f);
+	write_number(f, "cache_read_tokens", n->cache_read);
+	fputs(between, f);
+	write_usd(f, "cache_savings_usd", n->cache_saved);
+}
+
+void headroom_write_lifetime(FILE *f, const headroom *x, const char *between)
+{
+	write_figures(f, &x->lifetime, between, true);
+}
+
+void headroom_write_session(FILE *f, const headroom *x, const char *between)
+{
+	const headroom_figures *s = &x->session;
+	int64_t sent = add_capped(s->tokens_saved, s->input_tokens);
+	char percent[PRINT_NUMBER];
+
+	write_figures(f, s, between, true);
+	/* In billionths, as money is; beyond a million per cent it is nonsense. */
+	wide share = sent > 0 ? (wide)s->tokens_saved * 100000000000 / sent : 0;
+	const int64_t most = 1000000000000000;
+	print_dollars(percent, share > most ? most : share < -most ? -most : (int64_t)share, 2);
+	fprintf(f, "%s\"savings_percent\": %s%s", between, percent, between);
+	write_time(f, "started_at", x->started_ms);
+	fputs(between, f);
+	write_time(f, "last_activity_at", x->last_ms);
+}
+
+void headroom_write_point(FILE *f, const headroom_point *p)
+{
+	write_time(f, "timestamp", p->time_ms);
+	fprintf(f, ", \"provider\": \"%s\", \"model\": ", model_provider(p->model));
+	json_write_text(f, *p->model ? p->model : "unknown");
+	fputs(", ", f);
+	write_number(f, "total_tokens_saved", p->total.tokens_saved);
+	fputs(", ", f);
+	write_usd(f, "compression_savings_usd", p->total.saved);
+	fputs(", ", f);
+	write_number(f, "total_input_tokens", p->total.input_tokens);
+	fputs(", ", f);
+	write_usd(f, "total_input_cost_usd", p->total.input_cost);
+	fputs(", ", f);
+	write_number(f, "cache_read_tokens", p->total.cache_read);
+	fputs(", ", f);
+	write_usd(f, "cache_savings_usd", p->total.cache_saved);
+}
+
+static void write_all(FILE *f, const headroom *x)
+{
+	size_t first = x->points > HISTORY_MAX ? x->points - HISTORY_MAX : 0;
+
+	fprintf(f, "{\n  \"schema_version\": 3,\n  \"lifetime\": {\n    ");
+	headroom_write_lifetime(f, x, ",\n    ");
+	fprintf(f, "\n  },\n  \"display_session\": {\n    ");
+	headroom_write_session(f, x, ",\n    ");
+	fprintf(f, "\n  },\n  \"history\": [");
+	for (size_t i = first; i < x->points; i++) {
+		fprintf(f, "%s\n    {", i > first ? "," : "");
+		headroom_write_point(f, &x->history[i]);
+		fputs("}", f);
+	}
+	fprintf(f, "%s],\n  \"projects\": {", x->points ? "\n  " : "");
+	for (size_t i = 0; i < x->project_count && i < PROJECTS_MAX; i++) {
+		headroom_project p = x->projects[i];
+		fprintf(f, "%s\n    ", i ? "," : "");
+		json_write_text(f, p.name);
+		fputs(": {", f);
+		p.total.input_cost = x->cost > 0 ? (int64_t)((wide)p.cost * x->lifetime.input_cost / x->cost) : 0;
+		write_figures(f, &p.total, ", ", false);
+		fputs(", ", f);
+		write_time(f, "last_activity_at", p.last_ms);
+		fputs("}", f);
+	}
+	fprintf(f, "%s}\n}\n", x->project_count ? "\n  " : "");
+}
+
+/* Beside the file and then in its place, so that a reader sees the old one or the new one. EX_OK, or what went wrong
+ * was said. */
+static int write_file(const char *path, const headroom *x)
+{
+	struct stat old;
+	char *beside = NULL;
+	bool ok = false;
+	FILE *f = NULL;
+
+	if (asprintf(&beside, "%s.XXXXXX", path) < 0)
+		return EX_OSERR;
+	int fd = mkstemp(beside);
+	if (fd >= 0) {
+		mode_t mask = umask(0);
+		umask(mask);
+		/* Who could read it still can. */
+		fchmod(fd, stat(path, &old) == 0 ? old.st_mode & 0777 : 0666 & ~mask);
+		f = fdopen(fd, "w");
+	}
+	if (f) {
+		write_all(f, x);
+		ok = fflush(f) == 0 && !ferror(f) && fsync(fd) == 0;
+		ok = fclose(f) == 0 && ok;
+		ok = ok && rename(beside, path) == 0;
+	}
+	if (!ok) {
+		fprintf(stderr, "spoa-llm: --output %s: %s\n", path, strerror(errno));
+		if (fd >= 0)
+			unlink(beside);
+	}
+	free(beside);
+	return ok ? EX_OK : EX_CANTCREAT;
+}
+
+headroom *headroom_read(store *s, price_table *prices, store_result *result, err *e)
+{
+	headroom *x = calloc(1, sizeof *x);
+
+	if (!x) {
+		err_set(e, "out of memory");
+		*result = STORE_ERROR;
+		return NULL;
+	}
+	x->store = s;
+	x->prices = prices;
+	*result = read_all(x, period_now(), e);
+	return x;
+}
+
+void headroom_free(headroom *x)
+{
+	if (!x)
+		return;
+	free(x->history);
+	free(x->projects);
+	free(x->buckets);
+	free(x);
+}
+
+int command_ledger_headroom(const config *c, const ledger_request *ask)
+{
+	store_result result = STORE_OK;
+	int code = EX_OSERR;
+	err e = { "" };
+
+	price_table *prices = price_table_load(*c->prices ? c->prices : NULL, &e);
+	if (!prices) {
+		fprintf(stderr, "spoa-llm: %s\n", e.text);
+		return EX_CONFIG;
+	}
+	store *s = ledger_open_store(c, false, false, &code);
+	headroom *x = s ? headroom_read(s, prices, &result, &e) : NULL;
+	if (s && result != STORE_OK) {
+		code = ledger_failed(result, &e);
+	} else if (s && ask->output && strcmp(ask->output, "-") != 0) {
+		code = write_file(ask->output, x);
+	} else if (s) {
+		write_all(stdout, x);
+		code = finish_output();
+	}
+	headroom_free(x);
+	store_close(s);
+	price_table_unref(prices);
+	return code;
+}

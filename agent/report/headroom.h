@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The ledger as Headroom's dashboard reads it: what is read from the store, proxy_savings.json, and /stats-history. */
+#ifndef REPORT_HEADROOM_H
+#define REPORT_HEADROOM_H
+
+#include "ledger/price.h"
+#include "ledger/store.h"
+
+/* What Headroom keeps, too. */
+enum { HISTORY_MAX = 5000, PROJECTS_MAX = 50, HISTORY_DAYS = 365, HOURLY_DAYS = 7, SESSION_MINUTES = 60 };
+
+typedef struct headroom_figures {
+	int64_t requests, tokens_saved, saved, input_tokens, input_cost, cache_read, cache_saved;
+} headroom_figures;
+
+typedef struct headroom_point {
+	int64_t time_ms;
+	char model[RECORD_MODEL_MAX + 1];
+	headroom_figures total;
+} headroom_point;
+
+typedef struct headroom_project {
+	char name[RECORD_MODEL_MAX + 1];
+	headroom_figures total;
+	int64_t cost;
+	int64_t last_ms; /* 0: longer ago than the history goes back */
+} headroom_project;
+
+typedef struct headroom {
+	store *store;
+	price_table *prices;
+	headroom_point *history;
+	size_t points, history_room;
+	headroom_project *projects;
+	size_t project_count, project_room;
+	int64_t *buckets; /* beginnings of hours and days with requests */
+	size_t bucket_count, bucket_room;
+	headroom_figures lifetime, session;
+	headroom_figures before; /* the history */
+	int64_t hourly_ms;       /* where the history's hours begin; before it are days */
+	int64_t cost;            /* of the lifetime */
+	int64_t started_ms, last_ms;
+	/* while groups are read */
+	headroom_figures *into;
+	int64_t bucket;
+	size_t in_bucket;
+	int64_t found_ms;
+	bool out_of_memory;
+} headroom;
+
+/* To be given to headroom_free(), whatever the result was; NULL: no memory. Borrows both. */
+headroom *headroom_read(store *s, price_table *prices, store_result *result, err *e);
+void headroom_free(headroom *x);
+
+/* The members of lifetime and display_session, and a history's point without its brackets. */
+void headroom_write_lifetime(FILE *f, const headroom *x, const char *between);
+void headroom_write_session(FILE *f, const headroom *x, const char *between);
+void headroom_write_point(FILE *f, const headroom_point *p);
+
+/* Headroom's GET /stats-history: as JSON everything, as CSV one series: history, hourly, daily, weekly, monthly (NULL:
+ * history). `storage` is the path that it names. */
+bool headroom_series_valid(const char *series);
+void headroom_stats_history(FILE *f, const headroom *x, const char *storage, const char *series, bool csv);
+
+#endif

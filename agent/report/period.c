@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "report/period.h"
+
+#include <ctype.h>
+#include <string.h>
+#include <time.h>
+
+/* The end of the year 9999, after which no record is. */
+static const int64_t LAST_END = 253402300800000;
+static const int64_t SECOND = 1000, MINUTE = 60 * 1000, HOUR = 3600 * 1000, DAY = 86400 * 1000;
+
+int64_t period_now(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_REALTIME, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* `count` digits at `*at`, which goes behind them. -1: there are not so many. */
+static int digits(const char **at, int count)
+{
+	int n = 0;
+
+	for (int i = 0; i < count; i++) {
+		if (!isdigit((unsigned char)**at))
+			return -1;
+		n = n * 10 + (*(*at)++ - '0');
+	}
+	return n;
+}
+
+static bool span(const char *text, int64_t *ms)
+{
+	int64_t n = 0;
+
+	if (!isdigit((unsigned char)*text))
+		return false;
+	for (; isdigit((unsigned char)*text); text++) {
+		if (n > 99999999)
+			return false;
+		n = n * 10 + (*text - '0');
+	}
+	int64_t unit = *text == 'm' ? MINUTE : *text == 'h' ? HOUR : *text == 'd' ? DAY : *text == 'w' ? 7 * DAY : 0;
+	*ms = n * unit;
+	return unit && !text[1];
+}
+
+/* 2026-11-01, or with T and a time. */
+static bool date(const char *text, bool end, int64_t *ms)
+{
+	const char *at = text;
+	struct tm tm = { 0 };
+	int year = digits(&at, 4);
+	bool dash = *at == '-' && at++;
+	int month = dash ? digits(&at, 2) : -1;
+	dash = dash && *at == '-' && at++;
+	int day = dash ? digits(&at, 2) : -1, hour = 0, minute = 0, second = 0;
+
+	if (year < 1970 || month < 1 || month > 12 || day < 1)
+		return false;
+	bool whole_day = !*at;
+	if (!whole_day) {
+		if (*at != 'T' && *at != 't' && *at != ' ')
+			return false;
+		at++;
+		hour = digits(&at, 2);
+		if (*at == ':' && at++)
+			minute = digits(&at, 2);
+		if (*at == ':' && at++)
+			second = digits(&at, 2);
+		if (*at == 'Z' || *at == 'z')
+			at++;
+		if (*at || hour < 0 || hour > 23 || minute < 0 || minute > 59 || second < 0 || second > 59)
+			return false;
+	}
+	tm.tm_year = year - 1900;
+	tm.tm_mon = month - 1;
+	tm.tm_mday = day;
+	*ms = (int64_t)timegm(&tm) * SECOND + hour * HOUR + minute * MINUTE + second * SECOND +
+	      (whole_day && end ? DAY : 0);
+	/* timegm() takes the 31st of a short month for the 1st of the next. */
+	return tm.tm_mday == day;
+}
+
+bool period_point(const char *text, int64_t now_ms, bool end, int64_t *ms, err *e)
+{
+	int64_t today = now_ms - now_ms % DAY, back;
+
+	if (strcmp(text, "all") == 0)
+		*ms = end ? INT64_MAX : 0;
+	else if (strcmp(text, "now") == 0)
+		*ms = now_ms;
+	else if (strcmp(text, "today") == 0)
+		*ms = today + (end ? DAY : 0);
+	else if (strcmp(text, "yesterday") == 0)
+		*ms = today - DAY + (end ? DAY : 0);
+	else if (span(text, &back))
+		*ms = back < now_ms ? now_ms - back : 0;
+	else if (!date(text, end, ms))
+		return err_set(
+			e,
+			"\"%.60s\" is no time; 24h, 7d or 4w, a day like 2026-11-01, a time like 2026-11-01T13:00Z (all in UTC), "
+			"today, yesterday, now or all is expected",
+			text);
+	return true;
+}
+
+bool period_parse(const char *since, const char *until, const char *fallback, period *p, err *e)
+{
+	int64_t now = period_now();
+	err why;
+
+	p->to_ms = INT64_MAX;
+	if (!period_point(since ? since : fallback, now, false, &p->from_ms, &why))
+		return err_set(e, "--since %s", why.text);
+	if (until && !period_point(until, now, true, &p->to_ms, &why))
+		return err_set(e, "--until %s", why.text);
+	if (p->to_ms >= LAST_END)
+		p->to_ms = INT64_MAX;
+	if (p->from_ms >= p->to_ms)
+		return err_set(e, "--since has to be before --until");
+	return true;
+}

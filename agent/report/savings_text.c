@@ -1,0 +1,485 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `spoa-llm savings` for a person: totals, then a table whose columns are those that the terminal has room for. */
+#include "report/savings.h"
+
+#include <inttypes.h>
+
+enum {
+	ROWS_SHOWN = 30,    /* of models, routes ...; the rest is one row. JSON and CSV have all */
+	UNPRICED_SHOWN = 6, /* models that are named */
+	/* In columns of the terminal. */
+	BAR_MIN = 6,
+	BAR_MAX = 24,
+	LABEL_MIN = 22, /* for the names, before the bar gives way */
+	LABEL_MAX = 44,
+};
+
+static int64_t tokens_in(const store_sums *s)
+{
+	return add_capped(add_capped(s->input, s->cache_read), s->cache_write);
+}
+
+static void spaces(int n)
+{
+	printf("%*s", n > 0 ? n : 0, "");
+}
+
+/* Text that goes on in the next line, `indent` columns in, where a word does not fit. */
+typedef struct flow {
+	int at, indent, columns;
+	bool begun;
+} flow;
+
+static void flow_word(flow *f, const char *word, int width)
+{
+	if (f->begun && f->at + 1 + width > f->columns) {
+		putchar('\n');
+		spaces(f->indent);
+		f->at = f->indent;
+	} else if (f->begun) {
+		putchar(' ');
+		f->at++;
+	}
+	fputs(word, stdout);
+	f->at += width;
+	f->begun = true;
+}
+
+/* ASCII only. */
+static void flow_text(flow *f, const char *text)
+{
+	char word[64];
+
+	while (*text) {
+		size_t len = strcspn(text, " ");
+		snprintf(word, sizeof word, "%.*s", (int)len, text);
+		flow_word(f, word, (int)strlen(word));
+		text += len + (text[len] == ' ');
+	}
+}
+
+/* ---- the table */
+
+typedef enum column {
+	COL_LABEL,
+	COL_REQUESTS,
+	COL_TOKENS,
+	COL_INPUT,
+	COL_CACHED,
+	COL_OUTPUT,
+	COL_COST,
+	COL_MARK,
+	COL_SHARE,
+	COL_BAR,
+	COL_COMPRESSION,
+	COL_CACHING,
+	COL_ROUTING,
+	COL_SAVED,
+	COLUMNS,
+} column;
+
+static const char *const titles[COLUMNS] = {
+	[COL_LABEL] = "",
+	[COL_REQUESTS] = "requests",
+	[COL_TOKENS] = "tokens",
+	[COL_INPUT] = "input",
+	[COL_CACHED] = "cached",
+	[COL_OUTPUT] = "output",
+	[COL_COST] = "cost",
+	[COL_MARK] = "",
+	[COL_SHARE] = "share",
+	[COL_BAR] = "",
+	[COL_COMPRESSION] = "compression",
+	[COL_CACHING] = "caching",
+	[COL_ROUTING] = "routing",
+	[COL_SAVED] = "saved",
+};
+
+typedef struct table {
+	const savings_report *report;
+	const store_sums *rows;
+	size_t count;
+	int width[COLUMNS];       /* 0: not shown */
+	unsigned decimals;        /* of money, the same in all rows */
+	bool by_cost;             /* what share and bar are of; else requests */
+	int64_t whole, most;      /* of that: of all rows, of the largest */
+	bool estimated, unpriced; /* marks that stand in the table */
+} table;
+
+static int64_t weight(const table *t, const store_sums *s)
+{
+	return t->by_cost ? s->cost : s->requests;
+}
+
+static const char *money_cell(const table *t, char *out, int64_t nano)
+{
+	char digits[PRINT_NUMBER];
+
+	print_money(digits, nano, t->decimals);
+	/* What is there and rounds to nothing does not look like nothing. */
+	bool vanishes = nano && !strpbrk(digits, "123456789");
+	snprintf(out, PRINT_NUMBER, "%s%.40s", vanishes ? nano < 0 ? ">-" : "<" : "", digits);
+	if (vanishes)
+		out[strlen(out) - 1] = '1';
+	return out;
+}
+
+/* The text of a cell, but for labels and bars. */
+static const char *cell(const table *t, const store_sums *s, column c, char *out)
+{
+	bool nothing_priced = s->unpriced_requests && !s->cost;
+
+	switch (c) {
+	case COL_REQUESTS:
+		return print_count(out, s->requests);
+	case COL_TOKENS:
+		return print_short(out, add_capped(tokens_in(s), s->output));
+	case COL_INPUT:
+		return print_short(out, s->input);
+	case COL_CACHED:
+		return print_short(out, add_capped(s->cache_read, s->cache_write));
+	case COL_OUTPUT:
+		return print_short(out, s->output);
+	case COL_COST:
+		if (!nothing_priced)
+			return money_cell(t, out, s->cost);
+		snprintf(out, PRINT_NUMBER, "unpriced");
+		return out;
+	case COL_MARK:
+		snprintf(out, PRINT_NUMBER, "%s%s", s->estimated_cost ? "~" : "",
+			 s->unpriced_requests && s->cost ? "+" : "");
+		return out;
+	case COL_SHARE:
+		return print_share(out, weight(t, s), nothing_priced && t->by_cost ? 0 : t->whole);
+	case COL_COMPRESSION:
+		return money_cell(t, out, s->saved_compression);
+	case COL_CACHING:
+		return money_cell(t, out, s->saved_cache);
+	case COL_ROUTING:
+		return money_cell(t, out, s->saved_routing);
+	case COL_SAVED:
+		return money_cell(t, out, savings_all(s));
+	case COL_LABEL:
+	case COL_BAR:
+	case COLUMNS:
+		break;
+	}
+	*out = '\0';
+	return out;
+}
+
+static const char *label_of(const store_sums *s)
+{
+	return *s->label ? s->label : "(none)";
+}
+
+static unsigned decimals_for(int64_t most)
+{
+	return most >= 1000000000 || !most ? 2 : most >= 10000000 ? 4 : 6;
+}
+
+static int64_t size_of(int64_t n)
+{
+	return n < 0 ? n == INT64_MIN ? INT64_MAX : -n : n;
+}
+
+/* The widths of the columns of one layout, and what they take, but for label and bar. */
+static int measure(table *t, const column *shown)
+{
+	char text[PRINT_LABEL];
+	int used = 0;
+
+	memset(t->width, 0, sizeof t->width);
+	for (size_t i = 0; shown[i] != COLUMNS; i++) {
+		column c = shown[i];
+		int width = (int)strlen(titles[c]);
+		for (size_t row = 0; row < t->count; row++) {
+			int len = (int)strlen(cell(t, &t->rows[row], c, text));
+			width = len > width ? len : width;
+		}
+		t->width[c] = width;
+		/* Two between columns; the mark is part of the cost. */
+		used += width + (c == COL_MARK ? 0 : 2);
+	}
+	return used;
+}
+
+/* The most columns that leave room for names and a bar. */
+static void lay_out(table *t)
+{
+	static const column all[] = { COL_REQUESTS, COL_INPUT,       COL_CACHED,  COL_OUTPUT,  COL_COST,  COL_MARK,
+				      COL_SHARE,    COL_COMPRESSION, COL_CACHING, COL_ROUTING, COL_SAVED, COLUMNS };
+	static const column some[] = { COL_REQUESTS,    COL_TOKENS,  COL_COST,    COL_MARK,  COL_SHARE,
+				       COL_COMPRESSION, COL_CACHING, COL_ROUTING, COL_SAVED, COLUMNS };
+	static const column few[] = { COL_REQUESTS, COL_TOKENS, COL_COST, COL_MARK, COL_SHARE, COL_SAVED, COLUMNS };
+	static const column *const layouts[] = { all, some, few };
+	const terminal *term = &t->report->terminal;
+	char text[PRINT_LABEL];
+	int label = (int)strlen(t->report->by), rest = 0;
+
+	for (size_t row = 0; row < t->count; row++) {
+		int width = print_label(text, term, label_of(&t->rows[row]), LABEL_MAX);
+		label = width > label ? width : label;
+	}
+	for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
+		rest = term->columns - measure(t, layouts[i]);
+		if (rest >= (label < LABEL_MIN ? label : LABEL_MIN) + 2 + BAR_MIN)
+			break;
+	}
+	int bar = rest - label - 2;
+	if (bar < BAR_MIN && rest >= LABEL_MIN + 2 + BAR_MIN)
+		bar = BAR_MIN;
+	t->width[COL_BAR] = bar < BAR_MIN ? 0 : bar > BAR_MAX ? BAR_MAX : bar;
+	rest -= t->width[COL_BAR] ? t->width[COL_BAR] + 2 : 0;
+	t->width[COL_LABEL] = label <= rest ? label : rest > 8 ? rest : 8;
+}
+
+static void print_heading(const table *t)
+{
+	printf("%-*s", t->width[COL_LABEL], t->report->by);
+	for (column c = COL_REQUESTS; c < COLUMNS; c++)
+		if (t->width[c])
+			printf("%s%*s", c == COL_MARK ? "" : "  ", t->width[c], titles[c]);
+	putchar('\n');
+}
+
+static void print_row(const table *t, const store_sums *s)
+{
+	const terminal *term = &t->report->terminal;
+	char text[PRINT_LABEL];
+
+	int width = print_label(text, term, label_of(s), t->width[COL_LABEL]);
+	fputs(text, stdout);
+	spaces(t->width[COL_LABEL] - width);
+	for (column c = COL_REQUESTS; c < COLUMNS; c++) {
+		if (!t->width[c])
+			continue;
+		if (c == COL_BAR) {
+			printf("  ");
+			spaces(t->width[c] - print_bar(stdout, term, weight(t, s), t->most, t->width[c]));
+		} else if (c == COL_MARK) {
+			printf("%-*s", t->width[c], cell(t, s, c, text));
+		} else {
+			printf("  %*s", t->width[c], cell(t, s, c, text));
+		}
+	}
+	putchar('\n');
+}
+
+/* Days or hours without a request have no row; a line says so. */
+static void print_pause(const savings_report *r, const char *before, const char *after)
+{
+	const int64_t unit = r->group == GROUP_DAY ? 86400000 : 3600000;
+	int64_t from, to;
+	err e;
+
+	if (!period_point(before, 0, false, &from, &e) || !period_point(after, 0, false, &to, &e) || to - from <= unit)
+		return;
+	int64_t n = (to - from) / unit - 1;
+	printf("%s %" PRId64 " %s%s without a request\n", r->terminal.utf8 ? "\xe2\x80\xa6" : "...", n,
+	       r->group == GROUP_DAY ? "day" : "hour", n == 1 ? "" : "s");
+}
+
+static void print_table(savings_report *r)
+{
+	bool in_time = r->group == GROUP_DAY || r->group == GROUP_HOUR;
+	table t = { .report = r, .rows = r->rows.items, .count = r->rows.count, .by_cost = r->total.cost > 0 };
+	store_sums others;
+	char label[64];
+	size_t shown = t.count;
+	int64_t most_money = 0;
+
+	memset(&others, 0, sizeof others);
+	if (!in_time && t.count > ROWS_SHOWN + 1) {
+		shown = ROWS_SHOWN;
+		for (size_t i = shown; i < t.count; i++)
+			savings_add(&others, &t.rows[i]);
+		snprintf(label, sizeof label, "(%zu more)", t.count - shown);
+		memcpy(others.label, label, sizeof label);
+		/* The row of the others stands behind those that are shown; the list is ours to change. */
+		r->rows.items[shown] = others;
+		t.count = shown + 1;
+	}
+	t.whole = t.by_cost ? r->total.cost : r->total.requests;
+	for (size_t i = 0; i < t.count; i++) {
+		const store_sums *s = &t.rows[i];
+		int64_t money[] = { size_of(s->cost), size_of(savings_all(s)) };
+		for (size_t m = 0; m < 2; m++)
+			most_money = money[m] > most_money ? money[m] : most_money;
+		t.most = weight(&t, s) > t.most ? weight(&t, s) : t.most;
+		t.estimated = t.estimated || s->estimated_cost;
+		t.unpriced = t.unpriced || (s->unpriced_requests && s->cost);
+	}
+	t.decimals = decimals_for(most_money);
+	lay_out(&t);
+	print_heading(&t);
+	for (size_t i = 0; i < t.count && !output_failed(); i++) {
+		if (in_time && i)
+			print_pause(r, t.rows[i - 1].label, t.rows[i].label);
+		print_row(&t, &t.rows[i]);
+	}
+	if (t.count > 1 || t.estimated || t.unpriced || !t.by_cost)
+		putchar('\n');
+	if (t.estimated)
+		printf("~ partly estimated\n");
+	if (t.unpriced)
+		printf("+ and what is unpriced\n");
+	if (!t.by_cost)
+		printf("share: of the requests, as there is no cost\n");
+	if (shown < r->rows.count)
+		printf("the rest one by one: --csv or --json\n");
+}
+
+/* ---- the totals */
+
+enum { TOTAL_LABEL = 14 };
+
+static void print_title(const savings_report *r)
+{
+	char from[PRINT_NUMBER], to[PRINT_NUMBER];
+	const period *p = &r->period;
+	int64_t end = p->to_ms < r->now_ms ? p->to_ms : r->now_ms;
+
+	if (p->from_ms == 0 && p->to_ms == INT64_MAX)
+		printf("Savings, all that is recorded, to %s UTC\n\n", print_minute(to, end));
+	else if (p->from_ms == 0)
+		printf("Savings, all before %s UTC\n\n", print_minute(to, p->to_ms));
+	else
+		printf("Savings, %s to %s UTC\n\n", print_minute(from, p->from_ms),
+		       print_minute(to, p->to_ms == INT64_MAX ? end : p->to_ms));
+}
+
+typedef struct total_line {
+	const char *name, *value;
+	char note[160];
+	int64_t part, whole; /* a share and a bar, where `whole` is not 0 */
+	bool below;          /* a part of the line above */
+} total_line;
+
+static void print_total_lines(const savings_report *r, const total_line *lines, size_t count)
+{
+	int width = 0, bar;
+	char share[PRINT_NUMBER];
+
+	for (size_t i = 0; i < count; i++)
+		width = (int)strlen(lines[i].value) > width ? (int)strlen(lines[i].value) : width;
+	bar = r->terminal.columns - TOTAL_LABEL - width - 12;
+	bar = bar > BAR_MAX ? BAR_MAX : bar;
+	for (size_t i = 0; i < count; i++) {
+		const total_line *l = &lines[i];
+		printf("%s%-*s%*s", l->below ? "  " : "", TOTAL_LABEL - (l->below ? 2 : 0), l->name, width, l->value);
+		if (l->whole > 0) {
+			printf("  %6s  ", print_share(share, l->part, l->whole));
+			print_bar(stdout, &r->terminal, l->part, l->whole, bar);
+		} else if (l->note[0]) {
+			flow f = { TOTAL_LABEL + width + 2, TOTAL_LABEL + width + 2, r->terminal.columns, false };
+			printf("  ");
+			flow_text(&f, l->note);
+		}
+		putchar('\n');
+	}
+}
+
+static void print_totals(const savings_report *r)
+{
+	const store_sums *s = &r->total;
+	char n[12][PRINT_NUMBER], a[PRINT_NUMBER], b[PRINT_NUMBER];
+	int64_t in = tokens_in(s), saved = savings_all(s), would = add_capped(s->cost, saved);
+	int64_t parts = add_capped(add_capped(size_of(s->saved_compression), size_of(s->saved_cache)),
+				   size_of(s->saved_routing));
+	unsigned decimals = decimals_for(size_of(s->cost) > parts ? size_of(s->cost) : parts);
+	table t = { .decimals = decimals };
+	/* Three parts that have the same sign are shares of their sum; others are not. */
+	bool shares = saved > 0 && s->saved_compression >= 0 && s->saved_cache >= 0 && s->saved_routing >= 0;
+	int64_t whole = shares ? saved : 0;
+	total_line lines[] = {
+		{ "requests", print_count(n[0], s->requests), "", 0, 0, false },
+		{ "tokens in", print_count(n[1], in), "", 0, 0, false },
+		{ "uncached", print_count(n[2], s->input), "", s->input, in, true },
+		{ "cache read", print_count(n[3], s->cache_read), "", s->cache_read, in, true },
+		{ "cache write", print_count(n[4], s->cache_write), "", s->cache_write, in, true },
+		{ "tokens out", print_count(n[5], s->output), "", 0, 0, false },
+		{ "cost", money_cell(&t, n[6], s->cost), "", 0, 0, false },
+		{ "saved", money_cell(&t, n[7], saved), "", 0, 0, false },
+		{ "compression", money_cell(&t, n[8], s->saved_compression), "", s->saved_compression, whole, true },
+		{ "caching", money_cell(&t, n[9], s->saved_cache), "", s->saved_cache, whole, true },
+		{ "routing", money_cell(&t, n[10], s->saved_routing), "", s->saved_routing, whole, true },
+	};
+
+	char *note = lines[0].note;
+	size_t len = 0, room = sizeof lines[0].note;
+	const struct {
+		int64_t n;
+		const char *what;
+	} kinds[] = { { s->streams, "streamed" }, { s->refused, "refused" }, { s->failed, "failed" } };
+	for (size_t i = 0; i < 3; i++)
+		if (kinds[i].n)
+			len += (size_t)snprintf(note + len, room - len, "%s%s %s", len ? ", " : "",
+						print_count(a, kinds[i].n), kinds[i].what);
+	if (s->saved)
+		snprintf(lines[1].note, room, "and %s taken out by compression", print_count(a, s->saved));
+	if (s->estimated_output)
+		snprintf(lines[5].note, room, "%s without estimates", print_count(a, s->output - s->estimated_output));
+	if (s->estimated_cost)
+		snprintf(lines[6].note, room, "%s without estimates", money_cell(&t, a, s->cost - s->estimated_cost));
+	if (would > 0 && saved)
+		snprintf(lines[7].note, room, "%s of the %s it would have cost", print_share(a, saved, would),
+			 money_cell(&t, b, would));
+	print_total_lines(r, lines, sizeof lines / sizeof lines[0]);
+}
+
+/* What the figures do not know, each said apart. */
+static void print_doubts(const savings_report *r)
+{
+	const store_sums *s = &r->total;
+	char a[PRINT_NUMBER], b[PRINT_NUMBER], c[PRINT_NUMBER], label[PRINT_LABEL + 2], text[256];
+	table t = { .decimals = decimals_for(size_of(s->estimated_cost)) };
+	flow f = { 0, 2, r->terminal.columns, false };
+
+	if (s->estimated_requests || s->partial_requests || s->unpriced_requests)
+		putchar('\n');
+	if (s->estimated_requests) {
+		snprintf(text, sizeof text,
+			 "estimated: %s requests, %s tokens out, %s: streams that did not tell their usage",
+			 print_count(a, s->estimated_requests), print_count(b, s->estimated_output),
+			 money_cell(&t, c, s->estimated_cost));
+		flow_text(&f, text);
+		putchar('\n');
+	}
+	if (s->partial_requests)
+		printf("partial: %s requests, whose output is a lower bound\n", print_count(a, s->partial_requests));
+	if (!s->unpriced_requests)
+		return;
+	f.at = 0;
+	f.begun = false;
+	snprintf(text, sizeof text, "unpriced: %s requests, %s tokens (models:", print_count(a, s->unpriced_requests),
+		 print_count(b, s->unpriced_tokens));
+	flow_text(&f, text);
+	for (size_t i = 0; i < r->models.count && i < UNPRICED_SHOWN; i++) {
+		int width = print_label(label, &r->terminal, label_of(&r->models.items[i]), LABEL_MAX);
+		bool last = i + 1 == r->models.count;
+		size_t len = strlen(label);
+		snprintf(label + len, sizeof label - len, "%s", last ? ")" : i + 1 < UNPRICED_SHOWN ? "," : "");
+		flow_word(&f, label, width + (last || i + 1 < UNPRICED_SHOWN));
+	}
+	if (r->models.count > UNPRICED_SHOWN) {
+		snprintf(text, sizeof text, "and %zu more)", r->models.count - UNPRICED_SHOWN);
+		flow_text(&f, text);
+	}
+	putchar('\n');
+}
+
+void savings_print(savings_report *r)
+{
+	print_title(r);
+	if (!r->total.requests) {
+		printf("No requests in this time.%s\n", r->period.from_ms ? " --since all goes back to the first." :
+									    " The agent records each when it ends.");
+		return;
+	}
+	print_totals(r);
+	print_doubts(r);
+	putchar('\n');
+	print_table(r);
+}

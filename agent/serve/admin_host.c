@@ -1,0 +1,457 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/admin_host.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "serve/snapshot.h"
+#include "report/explain.h"
+#include "report/headroom.h"
+#include "commands/ledger_cli.h"
+#include "ops/admin.h"
+#include "report/period.h"
+#include "report/savings.h"
+
+enum {
+	STUCK_MS = 3000,      /* a thread that has not turned for so long is stuck */
+	LINES_MS = 5 * 60000, /* how long lost log lines are worth a word */
+};
+
+/* Something that grows, and when it last did. */
+typedef struct watched {
+	uint64_t value;
+	int64_t changed_ms; /* monotonic; 0: never */
+} watched;
+
+struct admin_host {
+	const config *config;
+	spop_threads *spop_threads;
+	struct ev_loop *loop;
+	ev_async *reload;
+	int64_t started_ms;
+	unsigned restarts;
+	char *ledger_db;
+
+	admin *admin;
+	bool left; /* it could not be ended */
+	admin_listener listeners[ADMIN_LISTENERS];
+	size_t listeners_count;
+
+	pthread_mutex_t lock; /* of all below */
+	pthread_cond_t reloaded;
+	policy *policy;
+	recording *recording;
+	bool draining, stopping;
+	uint64_t reloads, reloads_failed;
+	int64_t reloaded_ms;
+	char reload_problem[sizeof((host_check){ 0 }).detail]; /* of the last one; "": it went well */
+	/* POST /reload: asked for, and done by the main thread */
+	uint64_t asked, done;
+	bool done_ok;
+	size_t done_routes;
+	err done_error;
+	/* what checks() saw before */
+	watched *turns; /* of each thread */
+	watched foreign, malformed, dropped;
+};
+
+static int64_t monotonic_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+/* ---- what of the process is shown */
+
+static policy *policy_now(admin_host *o)
+{
+	pthread_mutex_lock(&o->lock);
+	policy *p = policy_ref(o->policy);
+	pthread_mutex_unlock(&o->lock);
+	return p;
+}
+
+static bool on_snapshot(void *ctx, host_snapshot *s)
+{
+	admin_host *o = ctx;
+	policy *p = policy_now(o);
+
+	*s = (host_snapshot){ .version = SPOA_LLM_VERSION, .started_ms = o->started_ms, .restarts = o->restarts };
+	s->max_connections = (uint64_t)o->config->max_connections;
+	s->max_memory = (uint64_t)o->config->max_memory;
+	s->max_in_flight = (uint64_t)o->config->max_in_flight;
+	s->journal_max = (uint64_t)o->config->journal_max;
+	s->memory = spop_threads_memory(o->spop_threads);
+	bool ok = snapshot_take(s, o->spop_threads, p);
+	policy_unref(p);
+	pthread_mutex_lock(&o->lock);
+	s->reloads = o->reloads;
+	s->reloads_failed = o->reloads_failed;
+	s->reloaded_ms = o->reloaded_ms;
+	s->ledger_kept = o->recording != NULL;
+	if (o->recording)
+		s->ledger = recording_stats(o->recording);
+	pthread_mutex_unlock(&o->lock);
+	if (!ok)
+		host_snapshot_deinit(s);
+	return ok;
+}
+
+/* ---- checks */
+
+__attribute__((format(printf, 5, 6))) static void check(host_check *c, const char *part, bool ok, bool blocking,
+							const char *fmt, ...)
+{
+	va_list args;
+
+	c->part = part;
+	c->ok = ok;
+	c->blocking = blocking;
+	va_start(args, fmt);
+	vsnprintf(c->detail, sizeof c->detail, fmt, args);
+	va_end(args);
+}
+
+static bool changed_lately(watched *w, uint64_t value, int64_t now, int64_t within)
+{
+	if (w->value != value) {
+		w->value = value;
+		w->changed_ms = now;
+	}
+	return w->changed_ms && now - w->changed_ms <= within;
+}
+
+static void check_workers(admin_host *o, host_check *c, int64_t now)
+{
+	unsigned threads = spop_threads_count(o->spop_threads), stuck = 0;
+
+	for (unsigned t = 0; t < threads; t++) {
+		watched *w = &o->turns[t];
+		if (!w->changed_ms)
+			w->changed_ms = now;
+		stuck += !changed_lately(w, counter_get(&spop_threads_counters(o->spop_threads, t)->turns), now,
+					 STUCK_MS);
+	}
+	if (stuck)
+		check(c, "workers", false, true, "%u of %u threads have not turned for %d seconds", stuck, threads,
+		      STUCK_MS / 1000);
+	else
+		check(c, "workers", true, true, "%u threads turn", threads);
+}
+
+static size_t check_routes(host_check *c, const policy *p)
+{
+	const route_table *t = p->table;
+	size_t nowhere = 0, missing = 0, needed = 0;
+	const char *which = "", *without = "";
+
+	for (size_t i = 0; i < t->count; i++) {
+		const route *r = &t->routes[i];
+		const char *problem = NULL;
+		if (!r->enabled)
+			continue;
+		if (!route_backend(t, r)) {
+			nowhere++;
+			which = r->name;
+		}
+		if (r->auth.kind == AUTH_PASSTHROUGH)
+			continue;
+		needed++;
+		if (credential_read(&r->auth, &p->files[i], &problem).len == 0) {
+			missing++;
+			without = r->name;
+		}
+	}
+	if (nowhere)
+		check(&c[0], "routes", false, false,
+		      "%zu of %zu routes have no usable upstream and refuse everything: %s%s", nowhere, t->enabled,
+		      which, nowhere > 1 ? " and others" : "");
+	else
+		check(&c[0], "routes", true, false, "%zu routes", t->enabled);
+	if (missing)
+		check(&c[1], "credentials", false, false,
+		      "%zu of %zu credentials are missing, their routes refuse everything: %s%s", missing, needed,
+		      without, missing > 1 ? " and others" : "");
+	else
+		check(&c[1], "credentials", true, false, "%zu credentials are there", needed);
+	return 2;
+}
+
+static size_t check_ledger(admin_host *o, host_check *c, const ledger_stats *l, int64_t now)
+{
+	bool foreign = changed_lately(&o->foreign, l->foreign, now, LINES_MS);
+	bool malformed = changed_lately(&o->malformed, l->malformed, now, LINES_MS);
+	bool dropped = changed_lately(&o->dropped, l->dropped, now, LINES_MS);
+
+	if (l->state == LEDGER_OK)
+		check(&c[0], "ledger", true, false, "%llu requests stored", (unsigned long long)l->stored);
+	else
+		check(&c[0], "ledger", false, false, "%s: %s; the journal keeps the records",
+		      l->state == LEDGER_BEHIND ? "behind" : "failing", l->problem);
+	if (l->journal.failing || l->journal.dropped)
+		check(&c[1], "journal", !l->journal.failing, false, "%llu records lost; %s",
+		      (unsigned long long)l->journal.dropped, l->journal.problem);
+	else
+		check(&c[1], "journal", true, false, "%llu bytes in %llu files", (unsigned long long)l->journal.bytes,
+		      (unsigned long long)l->journal.segments);
+	if (foreign || malformed || dropped)
+		check(&c[2], "log_lines", false, false,
+		      "in the last 5 minutes there were lines%s%s%s; since the start: foreign %llu, malformed %llu, dropped %llu",
+		      foreign ? " without the key" : "", malformed ? " that could not be read" : "",
+		      dropped ? " that the kernel dropped" : "", (unsigned long long)l->foreign,
+		      (unsigned long long)l->malformed, (unsigned long long)l->dropped);
+	else
+		check(&c[2], "log_lines", true, false, "%llu lines", (unsigned long long)l->lines);
+	return 3;
+}
+
+static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
+{
+	admin_host *o = ctx;
+	int64_t now = monotonic_ms();
+	policy *p = policy_now(o);
+	size_t n = 0;
+
+	pthread_mutex_lock(&o->lock);
+	check_workers(o, &out[n++], now);
+	n += check_routes(&out[n], p);
+	if (*o->reload_problem)
+		check(&out[n++], "reload", false, false,
+		      "the last one failed, the configuration before it is in use: %s", o->reload_problem);
+	else
+		check(&out[n++], "reload", true, false, "%s",
+		      o->reloads ? "the last one went well" : "never asked for");
+	check(&out[n++], "draining", !o->draining, true, "%s", o->draining ? "HAProxy is told to go elsewhere" : "no");
+	if (o->recording) {
+		ledger_stats l = recording_stats(o->recording);
+		n += check_ledger(o, &out[n], &l, now);
+	}
+	pthread_mutex_unlock(&o->lock);
+	policy_unref(p);
+	return n;
+}
+
+/* ---- what is asked */
+
+static bool on_reload(void *ctx, size_t *routes, err *e)
+{
+	admin_host *o = ctx;
+
+	pthread_mutex_lock(&o->lock);
+	uint64_t mine = ++o->asked;
+	if (!o->stopping)
+		ev_async_send(o->loop, o->reload);
+	while (!o->stopping && o->done < mine)
+		pthread_cond_wait(&o->reloaded, &o->lock);
+	bool done = o->done >= mine, ok = done && o->done_ok;
+	*routes = o->done_routes;
+	if (!ok)
+		err_set(e, "%s", done ? o->done_error.text : "the agent is stopping");
+	pthread_mutex_unlock(&o->lock);
+	return ok;
+}
+
+static host_result on_explain(void *ctx, const char *request, size_t len, FILE *out, err *e)
+{
+	policy *p = policy_now(ctx);
+	bool ok = explain_json(out, p, slice_of(request, len), e);
+
+	policy_unref(p);
+	return ok ? HOST_OK : HOST_BAD_REQUEST;
+}
+
+static host_result on_savings(void *ctx, const char *since, const char *until, const char *by, bool csv, FILE *out,
+			      err *e)
+{
+	admin_host *o = ctx;
+	savings_report r;
+	int code;
+
+	if (!savings_prepare(&r, since, until, by, e))
+		return HOST_BAD_REQUEST;
+	store *s = ledger_try_open(o->config->ledger, false, false, &code, e);
+	bool ok = s && savings_read(s, &r, e) == STORE_OK;
+	store_close(s);
+	if (ok)
+		savings_write(out, &r, csv);
+	savings_deinit(&r);
+	return ok ? HOST_OK : HOST_UNAVAILABLE;
+}
+
+static host_result on_stats_history(void *ctx, const char *series, bool csv, FILE *out, err *e)
+{
+	admin_host *o = ctx;
+	store_result result = STORE_ERROR;
+	int code;
+
+	if (series && !headroom_series_valid(series)) {
+		err_set(e, "series \"%.60s\": history, hourly, daily, weekly or monthly is expected", series);
+		return HOST_BAD_REQUEST;
+	}
+	store *s = ledger_try_open(o->config->ledger, false, false, &code, e);
+	pthread_mutex_lock(&o->lock);
+	price_table *prices = s && o->recording ? recording_prices_now(o->recording) : NULL;
+	pthread_mutex_unlock(&o->lock);
+	if (s && !prices)
+		err_set(e, "another process has taken the ledger over");
+	headroom *x = prices ? headroom_read(s, prices, &result, e) : NULL;
+	bool ok = x && result == STORE_OK;
+	if (ok)
+		headroom_stats_history(out, x, o->ledger_db, series, csv);
+	headroom_free(x);
+	store_close(s);
+	price_table_unref(prices);
+	return ok ? HOST_OK : HOST_UNAVAILABLE;
+}
+
+/* ---- life */
+
+admin_host *admin_host_new(const config *c, spop_threads *ws, policy *p, recording *r, unsigned restarts,
+			   struct ev_loop *loop, ev_async *reload)
+{
+	admin_host *o = calloc(1, sizeof *o);
+	unsigned threads = spop_threads_count(ws);
+
+	if (!o)
+		return NULL;
+	pthread_mutex_init(&o->lock, NULL);
+	pthread_cond_init(&o->reloaded, NULL);
+	o->config = c;
+	o->spop_threads = ws;
+	o->policy = policy_ref(p);
+	o->recording = r;
+	o->restarts = restarts;
+	o->loop = loop;
+	o->reload = reload;
+	o->started_ms = period_now();
+	o->turns = calloc(threads ? threads : 1, sizeof *o->turns);
+	if (!o->turns || asprintf(&o->ledger_db, "%s/ledger.db", c->ledger) < 0) {
+		o->ledger_db = NULL;
+		admin_host_free(o);
+		return NULL;
+	}
+	return o;
+}
+
+bool admin_host_free(admin_host *o)
+{
+	if (!o)
+		return true;
+	if (!admin_host_stop_serving(o))
+		return false;
+	policy_unref(o->policy);
+	pthread_mutex_destroy(&o->lock);
+	pthread_cond_destroy(&o->reloaded);
+	free(o->ledger_db);
+	free(o->turns);
+	free(o);
+	return true;
+}
+
+bool admin_host_serve_on(admin_host *o, const listener listeners[LISTEN_MAX], err *e)
+{
+	o->listeners_count = 0;
+	for (size_t i = 0; i < o->config->admin_listen.count; i++) {
+		if (listeners[i].fd < 0)
+			continue;
+		o->listeners[o->listeners_count++] = (admin_listener){ listeners[i].fd, !listeners[i].tcp,
+								       o->config->admin_listen.items[i] };
+	}
+	return admin_host_serve(o, e);
+}
+
+bool admin_host_serve(admin_host *o, err *e)
+{
+	admin_options with = { o->config->admin_token, *o->config->ledger ? o->ledger_db : NULL };
+	ops_host host = { o, on_snapshot, on_checks, on_reload, on_explain, on_savings, on_stats_history };
+
+	if (o->admin || !o->listeners_count)
+		return true;
+	pthread_mutex_lock(&o->lock);
+	o->stopping = false;
+	/* While nobody asked, nobody looked. */
+	memset(o->turns, 0, spop_threads_count(o->spop_threads) * sizeof *o->turns);
+	pthread_mutex_unlock(&o->lock);
+	o->admin = admin_start(o->listeners, o->listeners_count, &with, host, e);
+	return o->admin != NULL;
+}
+
+bool admin_host_stop_serving(admin_host *o)
+{
+	ledger_hurry();
+	/* A reload that is waited for would be done by this very thread. */
+	pthread_mutex_lock(&o->lock);
+	o->stopping = true;
+	pthread_cond_broadcast(&o->reloaded);
+	pthread_mutex_unlock(&o->lock);
+	if (!o->left && !admin_stop(o->admin)) {
+		o->left = true;
+		log_event(LOG_WARN, "admin_left",
+			  LOG_C("problem", "what the admin server was asked for still waits for a disk"),
+			  LOG_C("instead", "this process ends without it"));
+	}
+	if (!o->left)
+		o->admin = NULL;
+	return !o->left;
+}
+
+/* ---- what changes */
+
+void admin_host_set_policy(admin_host *o, policy *p)
+{
+	pthread_mutex_lock(&o->lock);
+	policy *old = o->policy;
+	o->policy = policy_ref(p);
+	pthread_mutex_unlock(&o->lock);
+	policy_unref(old);
+}
+
+void admin_host_set_recording(admin_host *o, recording *r)
+{
+	pthread_mutex_lock(&o->lock);
+	o->recording = r;
+	pthread_mutex_unlock(&o->lock);
+}
+
+void admin_host_draining(admin_host *o)
+{
+	pthread_mutex_lock(&o->lock);
+	o->draining = true;
+	pthread_mutex_unlock(&o->lock);
+}
+
+void admin_host_reloaded(admin_host *o, bool ok, const char *problem)
+{
+	pthread_mutex_lock(&o->lock);
+	if (ok) {
+		o->reloads++;
+		o->reloaded_ms = period_now();
+	} else {
+		o->reloads_failed++;
+	}
+	snprintf(o->reload_problem, sizeof o->reload_problem, "%s", ok ? "" : *problem ? problem : "?");
+	pthread_mutex_unlock(&o->lock);
+}
+
+bool admin_host_reload_asked(admin_host *o)
+{
+	pthread_mutex_lock(&o->lock);
+	bool asked = o->done < o->asked && !o->stopping;
+	pthread_mutex_unlock(&o->lock);
+	return asked;
+}
+
+void admin_host_reload_done(admin_host *o, bool ok, size_t routes, const err *e)
+{
+	pthread_mutex_lock(&o->lock);
+	/* One at a time: who asked while this one was on its way wants what the file holds now. */
+	o->done++;
+	o->done_ok = ok;
+	o->done_routes = routes;
+	if (!ok)
+		o->done_error = *e;
+	pthread_cond_broadcast(&o->reloaded);
+	pthread_mutex_unlock(&o->lock);
+}

@@ -1,0 +1,145 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/intake.h"
+
+#include <ev.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "net/logsock.h"
+
+/* How often the journal tries again what a disk refused, in seconds. */
+static const double TURN_EVERY = 1.;
+/* How long lines may wait for others, in seconds: each look at the sockets costs system calls, a write to the journal
+ * and whatever it interrupts. A socket holds more than comes in so short a time, but for one with a short queue. */
+static const double COLLECT = .001;
+
+struct intake {
+	pthread_t thread;
+	struct ev_loop *loop;
+	ev_async stop;
+	ev_timer timer;
+	logsock *socks;
+	ledger *ledger;
+	bool running;
+};
+
+static void on_line(void *ctx, slice line)
+{
+	intake *in = ctx;
+	ledger_take(in->ledger, line);
+}
+
+static void on_bad_framing(void *ctx)
+{
+	intake *in = ctx;
+	ledger_bad_framing(in->ledger);
+}
+
+static void on_dropped(void *ctx, uint32_t count)
+{
+	intake *in = ctx;
+	ledger_dropped(in->ledger, count);
+}
+
+static void on_turn(void *ctx)
+{
+	intake *in = ctx;
+	ledger_turn(in->ledger);
+}
+
+static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	(void)loop;
+	(void)events;
+	on_turn(timer->data);
+}
+
+static void on_stop(struct ev_loop *loop, ev_async *async, int events)
+{
+	(void)async;
+	(void)events;
+	ev_break(loop, EVBREAK_ALL);
+}
+
+static void *intake_main(void *arg)
+{
+	intake *in = arg;
+
+	logsock_begin(in->socks);
+	ev_run(in->loop, 0);
+	return NULL;
+}
+
+/* A unix datagram socket holds net.unix.max_dgram_qlen datagrams, 10 of them by default. */
+static bool any_short_queue(const listener *listeners, size_t count)
+{
+	int domain = AF_UNSPEC;
+	socklen_t len = sizeof domain;
+
+	for (size_t i = 0; i < count; i++)
+		if (listeners[i].datagram &&
+		    (getsockopt(listeners[i].fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 || domain == AF_UNIX))
+			return true;
+	return false;
+}
+
+intake *intake_new(const listener *listeners, size_t count)
+{
+	intake *in = calloc(1, sizeof *in);
+
+	if (in)
+		in->loop = ev_loop_new(EVFLAG_NOENV);
+	if (in && in->loop)
+		in->socks = logsock_new(in->loop, listeners, count,
+					(logsock_handler){ in, on_line, on_bad_framing, on_dropped, on_turn });
+	if (!in || !in->socks) {
+		for (size_t i = 0; i < count; i++)
+			close(listeners[i].fd);
+		if (in && in->loop)
+			ev_loop_destroy(in->loop);
+		free(in);
+		return NULL;
+	}
+	if (!any_short_queue(listeners, count))
+		ev_set_io_collect_interval(in->loop, COLLECT);
+	ev_async_init(&in->stop, on_stop);
+	ev_async_start(in->loop, &in->stop);
+	ev_timer_init(&in->timer, on_timer, TURN_EVERY, TURN_EVERY);
+	in->timer.data = in;
+	ev_timer_start(in->loop, &in->timer);
+	return in;
+}
+
+void intake_adopt(intake *in, int fd, slice begun)
+{
+	logsock_adopt(in->socks, fd, begun);
+}
+
+bool intake_start(intake *in, ledger *l, err *e)
+{
+	sigset_t all, old;
+
+	in->ledger = l;
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &old);
+	int rc = pthread_create(&in->thread, NULL, intake_main, in);
+	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	in->running = rc == 0;
+	return in->running || err_set(e, "the thread of the log lines: %s", strerror(rc));
+}
+
+void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx)
+{
+	if (!in)
+		return;
+	if (in->running) {
+		ev_async_send(in->loop, &in->stop);
+		pthread_join(in->thread, NULL);
+	}
+	logsock_free(in->socks, each, ctx);
+	ev_loop_destroy(in->loop);
+	free(in);
+}

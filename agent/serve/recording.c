@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/recording.h"
+
+#include <pthread.h>
+#include <stdlib.h>
+
+struct recording {
+	char *dir;
+	char *key;
+	uint64_t journal_max;
+	int64_t retention_ms;
+	price_table *prices;
+	ledger_reference *references;
+	size_t references_count;
+	intake *intake;
+	pthread_mutex_t lock; /* of what other threads ask for: `prices`, `ledger`, `problem` */
+	ledger *ledger;       /* NULL: another process has it, or it cannot be had */
+	char problem[sizeof((ledger_stats){ 0 }).problem];
+};
+
+price_table *recording_prices(const config *c, err *e)
+{
+	return price_table_load(*c->prices ? c->prices : NULL, e);
+}
+
+static void references_free(recording *r)
+{
+	for (size_t i = 0; i < r->references_count; i++) {
+		free(r->references[i].route);
+		free(r->references[i].model);
+	}
+	free(r->references);
+	r->references = NULL;
+	r->references_count = 0;
+}
+
+static bool references_copy(recording *r, const route_table *t)
+{
+	references_free(r);
+	r->references = calloc(t->count ? t->count : 1, sizeof *r->references);
+	for (size_t i = 0; r->references && i < t->count; i++) {
+		if (!t->routes[i].enabled || !t->routes[i].reference_model)
+			continue;
+		ledger_reference *at = &r->references[r->references_count++];
+		at->route = strdup(t->routes[i].name);
+		at->model = strdup(t->routes[i].reference_model);
+		if (!at->route || !at->model)
+			return false;
+	}
+	return r->references != NULL;
+}
+
+static void references_pass_on(recording *r, bool ok)
+{
+	if (!ok || (r->ledger && !ledger_set_references(r->ledger, r->references, r->references_count)))
+		log_event(LOG_ERROR, "references_lost", LOG_C("problem", "out of memory"));
+}
+
+/* What HAProxy writes as it stands, between quotes and in front of the line's object. Another key would match no line,
+ * and the ledger would stay empty. */
+static bool key_usable(const char *key)
+{
+	for (; *key; key++)
+		if (*key <= ' ' || *key > '~' || strchr("\"\\]{", *key))
+			return false;
+	return true;
+}
+
+recording *recording_new(const config *c, const route_table *routes, void (*opened)(void *ctx, listener *l), void *ctx,
+			 err *e)
+{
+	const char *key = getenv("SPOA_LLM_LOG_KEY");
+	listener_rules rules = { (unsigned)c->listen_mode, c->allow_remote, true };
+	listener socks[LISTEN_MAX];
+	size_t count = 0;
+	recording *r = calloc(1, sizeof *r);
+
+	if (!r) {
+		err_set(e, "out of memory");
+		return NULL;
+	}
+	pthread_mutex_init(&r->lock, NULL);
+	snprintf(r->problem, sizeof r->problem, "not opened yet");
+	r->journal_max = (uint64_t)c->journal_max;
+	r->retention_ms = c->retention_days * 86400000;
+	r->dir = strdup(c->ledger);
+	r->key = strdup(key ? key : "");
+	bool ok =
+		!key || key_usable(key) ||
+		err_set(e,
+			"SPOA_LLM_LOG_KEY has a blank, a line end or another character that no log line can carry: make it of letters and digits");
+	r->prices = ok ? recording_prices(c, e) : NULL;
+	ok = r->prices && ((r->dir && r->key && references_copy(r, routes)) || err_set(e, "out of memory"));
+	for (; ok && count < c->log_listen.count; count++) {
+		ok = listener_open(&socks[count], c->log_listen.items[count], &rules, e);
+		if (!ok)
+			break;
+		opened(ctx, &socks[count]);
+		log_event(LOG_INFO, "listening", LOG_C("address", c->log_listen.items[count]),
+			  LOG_C("for", "log lines"));
+	}
+	if (ok) {
+		r->intake = intake_new(socks, count);
+		ok = r->intake || err_set(e, "out of memory");
+		count = 0;
+	}
+	if (ok && (!key || !*key))
+		log_event(LOG_WARN, "log_key_missing", LOG_C("problem", "SPOA_LLM_LOG_KEY is not set"),
+			  LOG_C("instead", "every local process can write the ledger"));
+	while (count)
+		listener_close(&socks[--count]);
+	if (!ok) {
+		recording_stop(r, NULL, NULL);
+		return NULL;
+	}
+	return r;
+}
+
+bool recording_started(const recording *r)
+{
+	return r->ledger != NULL;
+}
+
+void recording_adopt(recording *r, int fd, slice begun)
+{
+	intake_adopt(r->intake, fd, begun);
+}
+
+bool recording_start(recording *r, err *e)
+{
+	ledger_options o = { r->dir, r->key, r->journal_max, r->retention_ms };
+	ledger *l = ledger_open(&o, price_table_ref(r->prices), e);
+	bool ok = l && intake_start(r->intake, l, e);
+
+	if (l && !ok) {
+		ledger_close(l);
+		l = NULL;
+	}
+	pthread_mutex_lock(&r->lock);
+	r->ledger = l;
+	if (!ok)
+		snprintf(r->problem, sizeof r->problem, "%.*s", (int)sizeof r->problem - 1, e->text);
+	pthread_mutex_unlock(&r->lock);
+	if (ok)
+		references_pass_on(r, true);
+	return ok;
+}
+
+price_table *recording_prices_now(recording *r)
+{
+	pthread_mutex_lock(&r->lock);
+	price_table *prices = price_table_ref(r->prices);
+	pthread_mutex_unlock(&r->lock);
+	return prices;
+}
+
+void recording_set(recording *r, price_table *prices, const route_table *routes)
+{
+	pthread_mutex_lock(&r->lock);
+	price_table *old = r->prices;
+	r->prices = prices;
+	pthread_mutex_unlock(&r->lock);
+	price_table_unref(old);
+	bool copied = references_copy(r, routes);
+	if (r->ledger)
+		ledger_set_prices(r->ledger, price_table_ref(prices));
+	references_pass_on(r, copied);
+}
+
+ledger_stats recording_stats(recording *r)
+{
+	ledger_stats stats = { .state = LEDGER_FAILING };
+
+	pthread_mutex_lock(&r->lock);
+	if (r->ledger)
+		stats = ledger_get_stats(r->ledger);
+	else
+		snprintf(stats.problem, sizeof stats.problem, "%s", r->problem);
+	pthread_mutex_unlock(&r->lock);
+	return stats;
+}
+
+void recording_stop(recording *r, void (*each)(void *ctx, int fd, slice begun), void *ctx)
+{
+	if (!r)
+		return;
+	intake_stop(r->intake, each, ctx);
+	pthread_mutex_lock(&r->lock);
+	ledger *l = r->ledger;
+	r->ledger = NULL;
+	pthread_mutex_unlock(&r->lock);
+	ledger_close(l);
+	references_free(r);
+	price_table_unref(r->prices);
+	if (r->key)
+		explicit_bzero(r->key, strlen(r->key));
+	free(r->key);
+	free(r->dir);
+	pthread_mutex_destroy(&r->lock);
+	free(r);
+}

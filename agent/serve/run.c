@@ -1,0 +1,519 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/run.h"
+
+#include <ev.h>
+#include <malloc.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "serve/snapshot.h"
+#include "net/handover.h"
+#include "net/spop_threads.h"
+#include "serve/admin_host.h"
+#include "serve/recording.h"
+#include "serve/takeover.h"
+
+/* How often, in seconds: credential files are looked at, and a ledger that could not be had is tried again ... */
+static const double REFRESH_EVERY = 1.;
+/* ... and the master is told that all threads turn. They turn twice as often at least. */
+static const double ALIVE_EVERY = 1.;
+
+typedef struct agent {
+	config *config;
+	const option_text *flags;
+	size_t flags_count;
+	control *master;
+	struct ev_loop *loop;
+	listener listeners[LISTEN_MAX];
+	listener admin_listeners[LISTEN_MAX];
+	spop_threads *spop_threads;
+	policy *policy;
+	recording *recording; /* NULL: none is kept */
+	admin_host *admin_host;
+	int handover;   /* what the old worker still has to say; -1: nothing */
+	bool may_retry; /* the ledger; false: it is needed for a start */
+	bool stopping;
+	bool leaving;    /* another worker serves; this one lets its connections go */
+	uint64_t *turns; /* of each thread, when the master was last told */
+	ev_io control_io, handover_io;
+	ev_signal term, hup, usr1;
+	ev_timer refresh, alive;
+	ev_async ended, reload;
+} agent;
+
+/* ---- sockets: the master holds them, so that the next worker has them too */
+
+static void on_opened(void *ctx, listener *l)
+{
+	agent *a = ctx;
+	unsigned char ours = l->path != NULL;
+
+	control_say(a->master, CONTROL_KEEP, slice_of(&ours, 1), &l->fd, 1);
+	/* The master removes the file in the end. */
+	free(l->path);
+	l->path = NULL;
+}
+
+static bool listen_all(agent *a, const address_list *addresses, const listener_rules *rules, listener *out,
+		       const char *what, err *e)
+{
+	for (size_t i = 0; i < addresses->count; i++) {
+		if (!listener_open(&out[i], addresses->items[i], rules, e))
+			return false;
+		on_opened(a, &out[i]);
+		log_event(LOG_INFO, "listening", LOG_C("address", addresses->items[i]), LOG_C("for", what));
+	}
+	return true;
+}
+
+/* ---- policy */
+
+static void publish(agent *a, policy *next)
+{
+	policy_unref(a->policy);
+	a->policy = next;
+	spop_threads_set_policy(a->spop_threads, policy_ref(next));
+	admin_host_set_policy(a->admin_host, next);
+}
+
+/* Builds everything anew and takes it, or keeps everything as it was. */
+static bool reload(agent *a, err *e)
+{
+	config fresh;
+
+	if (!config_load(&fresh, a->config->file, a->flags, a->flags_count, e)) {
+		log_setup((log_level)a->config->log_level, (log_format)a->config->log_format);
+		return false;
+	}
+	price_table *prices = a->recording ? recording_prices(&fresh, e) : NULL;
+	bool ok = prices || !a->recording;
+	policy *next = NULL;
+	if (ok) {
+		snapshot_assign_slots(fresh.table);
+		next = policy_new(fresh.table);
+		fresh.table = NULL;
+		ok = next || err_set(e, "out of memory");
+	}
+	if (ok) {
+		config_reload(a->config, &fresh);
+		publish(a, next);
+		if (a->recording)
+			recording_set(a->recording, prices, next->table);
+	} else {
+		log_setup((log_level)a->config->log_level, (log_format)a->config->log_format);
+		price_table_unref(prices);
+	}
+	config_deinit(&fresh);
+	return ok;
+}
+
+/* What the master has to know of the configuration. */
+static void say_prepared(agent *a)
+{
+	const uint32_t numbers[] = { CONTROL_VERSION, (uint32_t)a->config->watchdog, (uint32_t)a->config->log_level,
+				     (uint32_t)a->config->log_format };
+	unsigned char body[sizeof numbers];
+
+	for (size_t i = 0; i < sizeof numbers; i++)
+		body[i] = (unsigned char)(numbers[i / 4] >> (8 * (3 - i % 4)));
+	control_say(a->master, CONTROL_PREPARED, slice_of(body, sizeof body), NULL, 0);
+}
+
+static bool reload_and_tell(agent *a, err *e)
+{
+	control_say(a->master, CONTROL_RELOADING, (slice){ NULL, 0 }, NULL, 0);
+	bool ok = reload(a, e);
+	if (ok)
+		say_prepared(a);
+	if (ok)
+		log_event(LOG_INFO, "reloaded", LOG_I("routes", a->policy->table->enabled));
+	else
+		log_event(LOG_ERROR, "reload_failed", LOG_C("problem", e->text), LOG_C("instead", "nothing changed"));
+	control_say(a->master, CONTROL_READY, (slice){ NULL, 0 }, NULL, 0);
+	admin_host_reloaded(a->admin_host, ok, ok ? "" : e->text);
+	return ok;
+}
+
+static void on_hup(struct ev_loop *loop, ev_signal *sig, int events)
+{
+	err e;
+
+	(void)loop;
+	(void)events;
+	reload_and_tell(sig->data, &e);
+}
+
+/* The admin thread waits for the answer. */
+static void on_reload_asked(struct ev_loop *loop, ev_async *async, int events)
+{
+	agent *a = async->data;
+	err e;
+
+	(void)loop;
+	(void)events;
+	while (admin_host_reload_asked(a->admin_host)) {
+		bool ok = reload_and_tell(a, &e);
+		admin_host_reload_done(a->admin_host, ok, a->policy->table->enabled, &e);
+	}
+}
+
+/* ---- the ledger */
+
+static void try_recording(agent *a)
+{
+	err e;
+
+	if (!a->recording || recording_started(a->recording) || a->handover >= 0 || a->stopping)
+		return;
+	if (!recording_start(a->recording, &e))
+		log_event(LOG_WARN, "ledger_waits", LOG_C("problem", e.text),
+			  LOG_C("instead", "it is tried again every second"));
+}
+
+static void on_refresh(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	agent *a = timer->data;
+	policy *next = policy_refresh(a->policy);
+	err e;
+
+	(void)loop;
+	(void)events;
+	if (next) {
+		publish(a, next);
+		log_event(LOG_DEBUG, "credentials_read", LOG_I("routes", next->table->count));
+	}
+	try_recording(a);
+	if (!a->stopping && !a->leaving)
+		admin_host_serve(a->admin_host, &e);
+}
+
+/* What the old worker still has to say: its log streams, and that the ledger is free. */
+static void on_handover(struct ev_loop *loop, ev_io *io, int events)
+{
+	agent *a = io->data;
+	fdpass_message m;
+	err e;
+
+	(void)events;
+	if (fdpass_receive(io->fd, &m, HANDOVER_TIMEOUT_MS, &e) == FDPASS_OK) {
+		bool more = m.type == HANDOVER_LOG_STREAM;
+		if (more && a->recording && m.fds_count == 1) {
+			recording_adopt(a->recording, m.fds[0], buf_slice(&m.body));
+			m.fds[0] = -1;
+		}
+		fdpass_deinit(&m);
+		if (more)
+			return;
+	}
+	ev_io_stop(loop, io);
+	close(a->handover);
+	a->handover = -1;
+	try_recording(a);
+}
+
+/* ---- letting go */
+
+static void give_up_ledger(agent *a, int sock)
+{
+	recording *r = a->recording;
+
+	a->recording = NULL;
+	if (a->admin_host)
+		admin_host_set_recording(a->admin_host, NULL);
+	recording_stop(r, sock >= 0 ? takeover_give_stream : NULL, &sock);
+	if (sock >= 0)
+		takeover_give_end(sock);
+}
+
+/* The new worker does not understand us: each connection goes with its next answer. */
+static void let_go(agent *a)
+{
+	a->leaving = true;
+	control_say(a->master, CONTROL_DRAINING, (slice){ NULL, 0 }, NULL, 0);
+	spop_threads_drain(a->spop_threads, (double)a->config->drain_timeout, true);
+	give_up_ledger(a, -1);
+	admin_host_stop_serving(a->admin_host);
+}
+
+/* Nothing changed for HAProxy: the new worker did not come about. */
+static void go_on(agent *a)
+{
+	control_say(a->master, CONTROL_RESUMED, (slice){ NULL, 0 }, NULL, 0);
+}
+
+/* Another worker takes over: at once with all connections, or by letting them go. The admin server goes on answering
+ * until it is certain, and is never waited for: one of its jobs may hang on a disk, and HAProxy waits for us. */
+static void hand_over(agent *a, int sock)
+{
+	err e;
+
+	switch (takeover_greeted(sock)) {
+	case TAKEOVER_FAILED:
+		go_on(a);
+		return;
+	case TAKEOVER_REFUSED:
+		let_go(a);
+		return;
+	case TAKEOVER_TAKEN:
+		break;
+	}
+	spop_threads_freeze(a->spop_threads);
+	if (takeover_give(sock, a->spop_threads) == TAKEOVER_TAKEN) {
+		spop_threads_abandon(a->spop_threads);
+		a->stopping = true;
+		control_say(a->master, CONTROL_RELEASED, (slice){ NULL, 0 }, NULL, 0);
+		give_up_ledger(a, sock);
+		log_event(LOG_INFO, "stopped", LOG_C("version", SPOA_LLM_VERSION));
+		_exit(EX_OK);
+	}
+	if (!spop_threads_start(a->spop_threads, &e)) {
+		/* Nothing answers any more: the master starts another. */
+		log_event(LOG_ERROR, "handover_failed", LOG_C("problem", e.text), LOG_C("instead", "this worker ends"));
+		_exit(EX_OSERR);
+	}
+	go_on(a);
+}
+
+static void on_control(struct ev_loop *loop, ev_io *io, int events)
+{
+	agent *a = io->data;
+	fdpass_message m;
+	err e;
+
+	(void)loop;
+	(void)events;
+	if (control_hear(a->master, &m, &e) != FDPASS_OK)
+		_exit(EX_OSERR); /* the master is gone, and with it whoever could stop or replace this process */
+	if (m.type == CONTROL_HANDOVER && m.fds_count == 1 && !a->stopping) {
+		hand_over(a, m.fds[0]);
+	} else if (m.type == CONTROL_UPGRADE_DRAIN && !a->stopping) {
+		let_go(a);
+	}
+	fdpass_deinit(&m);
+}
+
+static void on_term(struct ev_loop *loop, ev_signal *sig, int events)
+{
+	agent *a = sig->data;
+
+	(void)loop;
+	(void)events;
+	if (a->stopping)
+		return;
+	a->stopping = true;
+	log_event(LOG_INFO, "stopping", LOG_C("signal", "SIGTERM"));
+	spop_threads_stop(a->spop_threads);
+}
+
+static void on_usr1(struct ev_loop *loop, ev_signal *sig, int events)
+{
+	agent *a = sig->data;
+
+	(void)loop;
+	(void)events;
+	if (a->stopping)
+		return;
+	log_event(LOG_INFO, "draining", LOG_I("seconds", a->config->drain_timeout),
+		  LOG_I("connections", spop_threads_connections(a->spop_threads)));
+	admin_host_draining(a->admin_host);
+	spop_threads_drain(a->spop_threads, (double)a->config->drain_timeout, false);
+}
+
+static void on_ended(struct ev_loop *loop, ev_async *async, int events)
+{
+	(void)async;
+	(void)events;
+	ev_break(loop, EVBREAK_ALL);
+}
+
+/* Only when every thread has turned since the last time. */
+static void on_alive(struct ev_loop *loop, ev_timer *timer, int events)
+{
+	agent *a = timer->data;
+	bool all = true;
+
+	(void)loop;
+	(void)events;
+	for (unsigned i = 0; i < spop_threads_count(a->spop_threads); i++)
+		all = all && counter_get(&spop_threads_counters(a->spop_threads, i)->turns) != a->turns[i];
+	if (!all)
+		return;
+	for (unsigned i = 0; i < spop_threads_count(a->spop_threads); i++)
+		a->turns[i] = counter_get(&spop_threads_counters(a->spop_threads, i)->turns);
+	control_say(a->master, CONTROL_ALIVE, (slice){ NULL, 0 }, NULL, 0);
+}
+
+/* ---- life */
+
+static unsigned cores(void)
+{
+	cpu_set_t set;
+	int n = sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+	return n < 1 ? 1 : n > 256 ? 256 : (unsigned)n;
+}
+
+/* An event loop without descriptors would abort. */
+static bool room_for(unsigned threads, err *e)
+{
+	struct rlimit files;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= threads * 3ul + 64)
+		return true;
+	return err_set(
+		e,
+		"%u threads need %lu open files at least, and the limit is %lu: raise it (ulimit -n, LimitNOFILE=) or lower threads",
+		threads, threads * 3ul + 64, (unsigned long)files.rlim_cur);
+}
+
+/* Everything that can go wrong with what an operator wrote. */
+static bool prepare(agent *a, err *e)
+{
+	config *c = a->config;
+	listener_rules rules = { (unsigned)c->listen_mode, c->allow_remote, false };
+	spop_limits limits = { (uint32_t)c->max_frame_size, (unsigned)c->max_connections, (uint64_t)c->max_memory,
+			       (unsigned)c->max_in_flight, (spop_pipelining)c->pipelining };
+
+	snapshot_assign_slots(c->table);
+	a->policy = policy_new(c->table);
+	c->table = NULL;
+	if (!a->policy)
+		return err_set(e, "out of memory");
+	if (!listen_all(a, &c->listen, &rules, a->listeners, "SPOP", e))
+		return false;
+	rules.allow_remote = c->allow_remote && *c->admin_token;
+	if (!listen_all(a, &c->admin_listen, &rules, a->admin_listeners, "admin", e))
+		return false;
+	if (*c->ledger) {
+		a->recording = recording_new(c, a->policy->table, on_opened, a, e);
+		if (!a->recording)
+			return false;
+	}
+	listener_close_unused();
+	unsigned threads = c->threads ? (unsigned)c->threads : cores();
+	a->turns = calloc(threads, sizeof *a->turns);
+	if (!room_for(threads, e))
+		return false;
+	a->spop_threads = spop_threads_new(a->listeners, c->listen.count, threads, limits, policy_ref(a->policy),
+					   a->loop, &a->ended, e);
+	if (!a->spop_threads)
+		return false;
+	a->admin_host = admin_host_new(c, a->spop_threads, a->policy, a->recording, a->master->restarts, a->loop,
+				       &a->reload);
+	return (a->turns && a->admin_host) || err_set(e, "out of memory");
+}
+
+static bool begin(agent *a, err *e)
+{
+	/* After a crash HAProxy waits for answers; at a first start a ledger that cannot be had is an error. */
+	bool ledger_first = a->recording && a->master->handover < 0 && a->master->restarts == 0;
+
+	if (a->master->handover >= 0) {
+		takeover_taken taken = takeover_take(a->master->handover, a->spop_threads);
+		if (taken == TAKEOVER_HALF)
+			return err_set(e, "the connections could not be taken over");
+		if (taken == TAKEOVER_ALL) {
+			a->handover = a->master->handover;
+			ev_io_init(&a->handover_io, on_handover, a->handover, EV_READ);
+			a->handover_io.data = a;
+			ev_io_start(a->loop, &a->handover_io);
+		} else {
+			close(a->master->handover);
+		}
+	}
+	if (ledger_first && !recording_start(a->recording, e))
+		return false;
+	if (!spop_threads_start(a->spop_threads, e))
+		return false;
+	if (!admin_host_serve_on(a->admin_host, a->admin_listeners, e)) {
+		/* Once HAProxy's connections are ours, what only watches is no reason to end. */
+		if (a->master->handover < 0)
+			return false;
+		log_event(LOG_ERROR, "admin_waits", LOG_C("problem", e->text),
+			  LOG_C("instead", "it is tried again every second"));
+	}
+	control_say(a->master, CONTROL_READY, (slice){ NULL, 0 }, NULL, 0);
+	log_event(LOG_INFO, "ready", LOG_C("version", SPOA_LLM_VERSION), LOG_I("routes", a->policy->table->enabled),
+		  LOG_I("threads", spop_threads_count(a->spop_threads)));
+	try_recording(a);
+	return true;
+}
+
+static void watch(agent *a)
+{
+	ev_io_init(&a->control_io, on_control, a->master->fd, EV_READ);
+	ev_signal_init(&a->term, on_term, SIGTERM);
+	ev_signal_init(&a->hup, on_hup, SIGHUP);
+	ev_signal_init(&a->usr1, on_usr1, SIGUSR1);
+	ev_timer_init(&a->refresh, on_refresh, REFRESH_EVERY, REFRESH_EVERY);
+	ev_timer_init(&a->alive, on_alive, ALIVE_EVERY, ALIVE_EVERY);
+	ev_async_init(&a->ended, on_ended);
+	ev_async_init(&a->reload, on_reload_asked);
+	a->control_io.data = a->term.data = a->hup.data = a->usr1.data = a->refresh.data = a->alive.data =
+		a->reload.data = a;
+	ev_signal_start(a->loop, &a->term);
+	ev_signal_start(a->loop, &a->hup);
+	ev_signal_start(a->loop, &a->usr1);
+	ev_async_start(a->loop, &a->ended);
+	ev_async_start(a->loop, &a->reload);
+}
+
+static void end(agent *a, int code)
+{
+	/* Only now, so that the end of every request that was decided has had its chance to come in; and before what
+	 * may hang. */
+	if (a->recording)
+		give_up_ledger(a, -1);
+	if (!admin_host_free(a->admin_host)) {
+		spop_threads_freeze(a->spop_threads);
+		_exit(code);
+	}
+	spop_threads_free(a->spop_threads);
+	for (size_t i = 0; i < LISTEN_MAX; i++) {
+		listener_close(&a->listeners[i]);
+		listener_close(&a->admin_listeners[i]);
+	}
+	policy_unref(a->policy);
+	free(a->turns);
+}
+
+int run(config *c, const option_text *flags, size_t count, control *master)
+{
+	agent a = { .config = c, .flags = flags, .flags_count = count, .master = master, .handover = -1 };
+	err e;
+
+	for (size_t i = 0; i < LISTEN_MAX; i++)
+		a.listeners[i].fd = a.admin_listeners[i].fd = -1;
+	signal(SIGPIPE, SIG_IGN);
+	/* The master's alone; a terminal or a service manager may send them to both. */
+	signal(SIGINT, SIG_IGN);
+	signal(SIGUSR2, SIG_IGN);
+	/* Arenas of their own would cost each thread memory for what it does not do: allocate. */
+	mallopt(M_ARENA_MAX, 2);
+	a.loop = ev_default_loop(EVFLAG_NOENV);
+	if (!a.loop) {
+		log_event(LOG_ERROR, "start_failed", LOG_C("problem", "no event loop can be had from the kernel"));
+		return EX_OSERR;
+	}
+	watch(&a);
+	bool ok = prepare(&a, &e);
+	if (ok)
+		say_prepared(&a);
+	ok = ok && begin(&a, &e);
+	if (!ok) {
+		log_event(LOG_ERROR, "start_failed", LOG_C("problem", e.text));
+	} else {
+		ev_io_start(a.loop, &a.control_io);
+		ev_timer_start(a.loop, &a.refresh);
+		ev_timer_start(a.loop, &a.alive);
+		ev_run(a.loop, 0);
+		log_event(LOG_INFO, "stopped", LOG_C("version", SPOA_LLM_VERSION));
+	}
+	int code = ok ? EX_OK : EX_UNAVAILABLE;
+	end(&a, code);
+	ev_loop_destroy(a.loop);
+	return code;
+}

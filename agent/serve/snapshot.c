@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/snapshot.h"
+
+#include <stdlib.h>
+
+enum { NOTES = 64 }; /* refused requests that are shown */
+
+/* ---- slots: names for as long as the process lives, so that a counter never changes its meaning */
+
+enum { SLOT_LEGACY = 0, SLOT_OTHER = COUNTER_ROUTES - 1 };
+
+static char slot_names[COUNTER_ROUTES][ROUTE_NAME_MAX + 1] = { [SLOT_LEGACY] = "legacy", [SLOT_OTHER] = "other" };
+/* Written by the main thread only; a name is there before its slot is counted. */
+static _Atomic unsigned slots_used = 1;
+
+static unsigned slot_of(const char *name)
+{
+	unsigned used = atomic_load(&slots_used);
+
+	for (unsigned i = 0; i < used; i++)
+		if (strcmp(slot_names[i], name) == 0)
+			return i;
+	if (used == SLOT_OTHER || strcmp(name, slot_names[SLOT_OTHER]) == 0)
+		return SLOT_OTHER;
+	snprintf(slot_names[used], sizeof slot_names[used], "%s", name);
+	atomic_store(&slots_used, used + 1);
+	return used;
+}
+
+void snapshot_assign_slots(route_table *t)
+{
+	for (size_t i = 0; i < t->count; i++)
+		t->routes[i].slot = slot_of(t->routes[i].name);
+}
+
+/* ---- sums over the threads */
+
+static uint64_t sum_of(const spop_threads *ws, unsigned threads, unsigned slot, unsigned p, unsigned out)
+{
+	uint64_t n = 0;
+
+	for (unsigned t = 0; t < threads; t++)
+		n += counter_get(&spop_threads_counters(ws, t)->decisions[slot][p][out]);
+	return n;
+}
+
+static bool sum_decisions(host_snapshot *s, const spop_threads *ws, unsigned threads)
+{
+	static const char *const outcomes[] = {
+		[OUTCOME_PASSTHROUGH] = "passthrough",
+		[OUTCOME_REPLACE] = "replace",
+		[OUTCOME_REFUSED] = "refused",
+	};
+	unsigned used = atomic_load(&slots_used);
+
+	s->decisions = calloc((used + 1) * PROTOCOLS * OUTCOMES, sizeof *s->decisions);
+	if (!s->decisions)
+		return false;
+	for (unsigned i = 0; i <= used; i++) {
+		unsigned slot = i < used ? i : SLOT_OTHER;
+		for (unsigned p = 0; p < PROTOCOLS; p++) {
+			for (unsigned out = 0; out < OUTCOMES; out++) {
+				uint64_t n = sum_of(ws, threads, slot, p, out);
+				if (n)
+					s->decisions[s->decisions_count++] = (host_decisions){
+						slot_names[slot], protocol_name((protocol)p), outcomes[out], n
+					};
+			}
+		}
+	}
+	return true;
+}
+
+static bool sum_refusals(host_snapshot *s, const spop_threads *ws, unsigned threads)
+{
+	s->refusals = calloc(REFUSALS, sizeof *s->refusals);
+	if (!s->refusals)
+		return false;
+	for (unsigned why = REFUSE_NOT + 1; why < REFUSALS; why++) {
+		const refusal_info *info = refusal_describe((refusal)why);
+		host_refusals *r = &s->refusals[s->refusals_count++];
+		*r = (host_refusals){ info->code, info->status, 0 };
+		for (unsigned t = 0; t < threads; t++)
+			r->count += counter_get(&spop_threads_counters(ws, t)->refusals[why]);
+	}
+	return true;
+}
+
+static void cut(char *out, const char *from, size_t room)
+{
+	size_t len = strnlen(from, room - 1);
+
+	memcpy(out, from, len);
+	out[len] = '\0';
+}
+
+static bool copy_notes(host_snapshot *s, spop_threads *ws)
+{
+	refusal_note *notes = calloc(NOTES, sizeof *notes);
+
+	s->notes = calloc(NOTES, sizeof *s->notes);
+	s->notes_count = notes && s->notes ? spop_threads_notes(ws, notes, NOTES) : 0;
+	for (size_t i = 0; i < s->notes_count; i++) {
+		const refusal_note *from = &notes[i];
+		const refusal_info *info = refusal_describe(from->why);
+		host_note *n = &s->notes[i];
+		n->time_ms = from->time_ms;
+		n->status = info->status;
+		snprintf(n->code, sizeof n->code, "%s", info->code);
+		_Static_assert(sizeof n->id == sizeof from->id && sizeof n->problem == sizeof from->problem,
+			       "the same room");
+		cut(n->id, from->id, sizeof n->id);
+		cut(n->route, from->route, sizeof n->route);
+		cut(n->model, from->model, sizeof n->model);
+		cut(n->problem, from->problem, sizeof n->problem);
+	}
+	bool ok = notes && s->notes;
+	free(notes);
+	return ok;
+}
+
+static bool sum_threads(host_snapshot *s, const spop_threads *ws, unsigned threads)
+{
+	s->latency_bounds_ns = latency_bounds_ns;
+	s->latency_count = LATENCY_BUCKETS;
+	s->latency = calloc(LATENCY_BUCKETS + 1, sizeof *s->latency);
+	s->threads = calloc(threads ? threads : 1, sizeof *s->threads);
+	if (!s->latency || !s->threads)
+		return false;
+	s->threads_count = threads;
+	for (unsigned t = 0; t < threads; t++) {
+		const net_counters *c = spop_threads_counters(ws, t);
+		host_thread *h = &s->threads[t];
+		/* Closed before opened, so that there are never fewer than none. */
+		uint64_t closed = counter_get(&c->connections_closed), opened = counter_get(&c->connections_opened);
+		h->connections = opened > closed ? opened - closed : 0;
+		h->turns = counter_get(&c->turns);
+		for (size_t i = 0; i <= LATENCY_BUCKETS; i++) {
+			uint64_t n = counter_get(&c->latency[i]);
+			s->latency[i] += n;
+			h->decisions += n;
+		}
+		s->latency_sum_ns += counter_get(&c->latency_sum_ns);
+		s->connections_closed += closed;
+		s->connections_opened += opened;
+#define SUM(name) s->name += counter_get(&c->name)
+		SUM(healthchecks);
+		SUM(refused_connections);
+		SUM(refused_memory);
+		SUM(stalled);
+		SUM(backpressure);
+		SUM(in_flight_limited);
+		SUM(frames_in);
+		SUM(frames_out);
+		SUM(bytes_in);
+		SUM(bytes_out);
+		SUM(hellos);
+		SUM(spop_errors);
+		SUM(hello_timeouts);
+		SUM(accept_pauses);
+		SUM(asked_for_more);
+		SUM(responses);
+#undef SUM
+	}
+	return true;
+}
+
+/* A copy in s->texts, of which `*at` bytes are taken. NULL stays NULL. */
+static const char *keep(host_snapshot *s, size_t room, size_t *at, const char *text)
+{
+	size_t len = text ? strlen(text) + 1 : 0;
+	char *to = s->texts + *at;
+
+	if (!text || len > room - *at)
+		return NULL;
+	memcpy(to, text, len);
+	*at += len;
+	return to;
+}
+
+static bool copy_routes(host_snapshot *s, const policy *p)
+{
+	const route_table *t = p->table;
+	char source[600];
+	size_t room = 1, at = 0;
+
+	for (size_t i = 0; i < t->count; i++) {
+		const route *r = &t->routes[i];
+		const upstream *up = route_upstream(t, r);
+		const char *const texts[] = { r->name, r->prefix, route_backend(t, r), up ? up->url : NULL,
+					      r->reference_model };
+		for (size_t n = 0; n < sizeof texts / sizeof texts[0]; n++)
+			room += texts[n] ? strlen(texts[n]) + 1 : 0;
+		room += sizeof source;
+	}
+	s->texts = malloc(room);
+	s->routes = calloc(t->count ? t->count : 1, sizeof *s->routes);
+	if (!s->texts || !s->routes)
+		return false;
+	for (size_t i = 0; i < t->count; i++) {
+		const route *r = &t->routes[i];
+		const upstream *up = route_upstream(t, r);
+		const char *problem = NULL;
+		bool replaces = r->auth.kind != AUTH_PASSTHROUGH;
+		bool present = !replaces || credential_read(&r->auth, &p->files[i], &problem).len > 0;
+		host_route *h = &s->routes[i];
+		credential_describe(&r->auth, source, sizeof source);
+		h->name = keep(s, room, &at, r->name);
+		h->prefix = keep(s, room, &at, r->prefix);
+		h->backend = keep(s, room, &at, route_backend(t, r));
+		h->upstream = keep(s, room, &at, up ? up->url : NULL);
+		h->auth = keep(s, room, &at, source);
+		h->reference_model = keep(s, room, &at, r->reference_model);
+		h->enabled = r->enabled;
+		h->usable = h->backend && present;
+		if (r->enabled && replaces) {
+			s->credentials++;
+			s->credentials_missing += !present;
+		}
+	}
+	s->routes_count = t->count;
+	return true;
+}
+
+bool snapshot_take(host_snapshot *s, spop_threads *ws, const policy *p)
+{
+	unsigned threads = spop_threads_count(ws);
+
+	return sum_decisions(s, ws, threads) && sum_refusals(s, ws, threads) && sum_threads(s, ws, threads) &&
+	       copy_notes(s, ws) && copy_routes(s, p);
+}

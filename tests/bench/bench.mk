@@ -1,0 +1,50 @@
+# ---- benchmarks
+
+# Finding the model in 4 KB, 64 KB and 1 MB of chat, beside simdjson, cJSON and a byte loop.
+bench-scan: $(OBJ)
+	@sh tests/tools/deps bench
+	@mkdir -p $(BUILD)/bench
+	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -Itests/bench -c -o $(BUILD)/bench/scan_ours.o tests/bench/scan_ours.c
+	@g++ -O2 -std=c++17 -Itests/bench -o $(BUILD)/bench/scan tests/bench/scan.cc $(BUILD)/bench/scan_ours.o \
+		$(filter-out %/main.o,$(OBJ)) -lsimdjson $(LIBS)
+	@$(BUILD)/bench/scan
+
+# What the ledger takes in, parses and commits, beside bare SQLite; and a report over BENCH_ROWS requests.
+BENCH_ROWS ?= 10000000
+bench-ledger: $(BUILD)/bench/ledger_intake $(BUILD)/bench/ledger_store
+	@dir=$$(mktemp -d $(BUILD)/bench/ledger.XXXXXX) && trap 'rm -rf "$$dir"' EXIT && \
+		$(BUILD)/bench/ledger_intake "$$dir" && $(BUILD)/bench/ledger_store rate "$$dir" && \
+		$(BUILD)/bench/ledger_store fill "$$dir" $(BENCH_ROWS) && $(BUILD)/bench/ledger_store report "$$dir"
+
+$(BUILD)/bench/ledger_%: tests/bench/ledger_%.c $(OBJ)
+	@mkdir -p $(@D)
+	@echo "  CC $@"
+	@$(CC) $(ALL_CFLAGS) $(NO_LTO) $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
+
+# Everything the README says about speed, side by side; BENCH="--quick" and others: tests/bench/bench.py --help.
+BENCH_TOOLS := $(addprefix $(BUILD)/bench/,spop_load null_agent sse)
+bench:
+	@sh tests/tools/deps build demo bench
+	@$(MAKE) --no-print-directory all $(BENCH_TOOLS)
+	@SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/bench/bench.py $(BENCH)
+
+# The same in under a minute.
+bench-quick:
+	@$(MAKE) --no-print-directory bench BENCH="--quick $(BENCH)"
+
+# Instructions of a decision, as callgrind counts them: exit 1 where they are 5 % above tests/bench/instructions.json.
+bench-instructions:
+	@sh tests/tools/deps build bench-instructions
+	@$(MAKE) --no-print-directory $(BUILD)/bench/decision_driver
+	@$(PYTHON) tests/bench/instructions.py $(BUILD)/bench/decision_driver $(UPDATE)
+
+$(BUILD)/bench/null_agent $(BUILD)/bench/sse: $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
+	@mkdir -p $(@D)
+	@echo "  CC $@"
+	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $< -lpthread
+
+$(BUILD)/bench/spop_load $(BUILD)/bench/decision_driver: $(BUILD)/bench/%: tests/bench/%.c tests/bench/notify.h $(OBJ)
+	@mkdir -p $(@D)
+	@echo "  CC $@"
+	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
+

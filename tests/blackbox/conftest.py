@@ -1,0 +1,146 @@
+"""Options and fixtures of the black-box tests. How to run them: tests/README.md."""
+import contextlib
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "rig"))
+pytest.register_assert_rewrite("harness", "exchange", "sdk_rig", "ledgers")
+import certificates  # noqa: E402
+import evidence  # noqa: E402
+import harness  # noqa: E402
+from upstream import Mock  # noqa: E402
+
+# Version, and the Debian suite that has it (None: the machine's own).
+MATRIX = (("2.6", None), ("3.0", "trixie"), ("3.2", "sid"))
+
+
+def pytest_addoption(parser):
+    group = parser.getgroup("spoa-llm")
+    group.addoption("--haproxy", default=os.environ.get("HAPROXY"), help="the HAProxy to test with (default: haproxy)")
+    group.addoption("--matrix", action="store_true", help="run with HAProxy 2.6, 3.0 and 3.2")
+
+
+def pytest_generate_tests(metafunc):
+    if "haproxy" in metafunc.fixturenames:
+        if metafunc.config.getoption("--matrix"):
+            metafunc.parametrize("haproxy", [version for version, _ in MATRIX], indirect=True, scope="session",
+                                 ids=["haproxy-" + version for version, _ in MATRIX])
+        else:
+            metafunc.parametrize("haproxy", ["default"], indirect=True, scope="session", ids=[""])
+
+
+def _of_suite(suite):
+    """The HAProxy of a Debian suite, unpacked under build/ where it is not yet."""
+    path = harness.ROOT / "build" / "haproxy" / suite / "haproxy"
+    if not path.exists():
+        run = subprocess.run([str(harness.ROOT / "tests" / "tools" / "haproxy-get"), suite,
+                              str(harness.ROOT / "build" / "haproxy")], stdout=subprocess.PIPE,
+                             stderr=subprocess.STDOUT)
+        if run.returncode:
+            pytest.skip("HAProxy of Debian %s cannot be had: %s" % (suite, run.stdout.decode()[-300:].strip()))
+    return str(path)
+
+
+@pytest.fixture(scope="session")
+def haproxy(request):
+    """The path of the HAProxy under test."""
+    if request.param == "default":
+        binary = request.config.getoption("--haproxy") or shutil.which("haproxy") or "/usr/sbin/haproxy"
+        if harness.version_of(binary) is None:
+            pytest.fail("%s does not run: give one by --haproxy or HAPROXY" % binary)
+        return binary
+    suite = dict(MATRIX)[request.param]
+    binary = _of_suite(suite) if suite else shutil.which("haproxy") or "/usr/sbin/haproxy"
+    found = harness.version_of(binary)
+    wanted = tuple(int(part) for part in request.param.split("."))
+    if found != wanted:
+        pytest.skip("HAProxy %s cannot be had: %s is %s" % (
+            request.param, binary, "no HAProxy" if found is None else "%d.%d" % found))
+    return binary
+
+
+@pytest.fixture(scope="session", autouse=True)
+def no_credential_in_anything_written():
+    """The first to begin, and so the last to end: behind every agent's own end."""
+    evidence.guard(harness.AGENT, "spoa-llm", "other-version")
+    yield
+    found = evidence.verdict()
+    if found:
+        pytest.fail("Credentials were written in this session:\n" + found, pytrace=False)
+
+
+@pytest.fixture(autouse=True)
+def settled():
+    """What came in pieces is told of as this test's."""
+    yield
+    evidence.settle()
+
+
+@pytest.fixture
+def work():
+    """A short-named directory for one test."""
+    path = harness.workdir()
+    yield path
+    evidence.discard(path)
+
+
+@pytest.fixture(scope="module")
+def module_work():
+    path = harness.workdir()
+    yield path
+    evidence.discard(path)
+
+
+@pytest.fixture
+def agents(work):
+    """start(config, args=, env=): agents that end with the test, and are looked at when they do."""
+    with contextlib.ExitStack() as stack:
+        def start(config=None, **more):
+            agent = harness.Agent(work, config, **more)
+            stack.callback(agent.close)
+            return agent
+        yield start
+
+
+@pytest.fixture
+def gateways(haproxy):
+    """start(mocks, config, ...): gateways that end with the test."""
+    with contextlib.ExitStack() as stack:
+        def start(*args, **named):
+            gateway = harness.Gateway(haproxy, *args, **named)
+            stack.callback(gateway.close)
+            return gateway
+        yield start
+
+
+@pytest.fixture(scope="session")
+def make_mock():
+    """make(name): upstreams that live as long as the session."""
+    made = []
+
+    def make(name, **more):
+        made.append(Mock(name, **more))
+        return made[-1]
+    yield make
+    for mock in made:
+        mock.close()
+
+
+@pytest.fixture(scope="session")
+def authority():
+    path = harness.workdir()
+    yield certificates.Authority(path)
+    evidence.discard(path)
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    outcome = yield
+    report = outcome.get_result()
+    if report.failed:
+        for process in list(harness.LIVE):
+            report.sections.append(("log of %s" % process.name, process.tail()))

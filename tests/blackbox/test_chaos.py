@@ -1,0 +1,147 @@
+"""Whatever happens around the gateway: each request goes to its own upstream, with its own credential, to the byte, or nowhere.
+What is done, and how each request is checked: chaos.py.
+
+A longer run, with all faults at random:
+
+    CHAOS_S=1800 CHAOS_SEED=7 CHAOS_OUT=summary.json python3 -m pytest tests/blackbox/test_chaos.py -k at_random
+"""
+import json
+import os
+import random
+import resource
+import socket
+import time
+
+import pytest
+
+import chaos
+import harness
+import spop
+
+SEED = os.environ.get("CHAOS_SEED", "1")
+SECONDS = float(os.environ.get("CHAOS_S", "8"))
+
+
+@pytest.fixture(scope="module")
+def world(haproxy):
+    with chaos.World(haproxy, clock=True) as world:
+        yield world
+
+
+@pytest.mark.parametrize("fault", chaos.FAULTS, ids=lambda fault: fault.__name__)
+def test_one_fault(world, fault):
+    """Under traffic, twice, and it is over when it is over."""
+    rng = random.Random("%s-%s" % (SEED, fault.__name__))
+    asked = {request.header("x-test-id") for mock in world.mocks for request in mock.requests}
+    traffic = chaos.Traffic(world, "%s-%s" % (SEED, fault.__name__), rate=60)
+    try:
+        for _ in range(2):
+            fault(world, rng)
+        chaos.serves_again(world)
+    finally:
+        traffic.end()
+    told = audit(world, traffic, asked)
+    assert told["sent"] >= 3 and told["arrived"] > 0, told
+
+
+def audit(world, traffic, before):
+    """Of this traffic alone: what others sent in this world was looked at already."""
+    known = set(before)
+    for mock in world.mocks:
+        with mock.lock:
+            mock.requests[:] = [request for request in mock.requests if request.header("x-test-id") not in known
+                                and not (request.header("x-test-id") or "").startswith("t")]
+    told = traffic.audit()
+    for mock in world.mocks:
+        with mock.lock:
+            mock.requests[:] = []
+    return told
+
+
+def test_all_faults_at_random(haproxy):
+    """Several at a time. CHAOS_S seconds of it; the seed says which."""
+    rng = random.Random("all-%s" % SEED)
+    counts, total = {}, {}
+    with chaos.World(haproxy, clock=True) as world:
+        started, first = time.monotonic(), None
+        rss = []
+        while time.monotonic() - started < SECONDS:
+            traffic = chaos.Traffic(world, "all-%s-%d" % (SEED, len(counts)), rate=80)
+            try:
+                until = min(started + SECONDS, time.monotonic() + 60)
+                while time.monotonic() < until:
+                    fault = rng.choice(chaos.FAULTS)
+                    counts[fault.__name__] = counts.get(fault.__name__, 0) + 1
+                    fault(world, rng)
+                chaos.serves_again(world, 30)
+            finally:
+                traffic.end()
+            for name, value in audit(world, traffic, ()).items():
+                total[name] = total.get(name, 0) + value
+            if first is None:
+                first = world.gateway.agent.rss()
+            rss.append(world.gateway.agent.rss())
+    told = {"haproxy": "%d.%d" % harness.version_of(haproxy), "seed": SEED, "seconds": round(time.monotonic() - started, 1),
+            "faults": counts, "requests": total, "agent_rss_mib": [round(one / 2 ** 20, 1) for one in rss]}
+    print(json.dumps(told))
+    if os.environ.get("CHAOS_OUT"):
+        with open(os.environ["CHAOS_OUT"], "a") as out:
+            out.write(json.dumps(told) + "\n")
+    assert total["arrived"] > 0 and total.get("200", 0) > 0, told
+
+
+def connect_many(address, count, greeting):
+    held = []
+    for _ in range(count):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(address)       # waits for room in the queue
+        sock.settimeout(10 * harness.SLOW)
+        if greeting:
+            sock.sendall(greeting)
+        held.append(sock)
+    return held
+
+
+@pytest.fixture
+def many_descriptors():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if hard < 12000:
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (12000, 12000))
+        except (ValueError, OSError):
+            pytest.skip("the limit of open files, %d, is too low" % hard)
+    else:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (12000, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_ten_thousand_idle_connections(haproxy, make_mock, many_descriptors):
+    """Idle ones, greeted, in HAProxy's way: with room for HAProxy all is served; without, all is refused, until they go."""
+    mock, key = make_mock("idle"), harness.secret("chaos-idle")
+    config = {"routes": [{"model_prefix": "b-", "upstream": mock.url(), "auth": "env:KEY"}], "max_connections": 10100}
+    with harness.Gateway(haproxy, [mock], config, env={"KEY": key}, owners={key: [mock]}) as gateway:
+        held = connect_many(gateway.socket[5:], 10000, spop.hello())
+        try:
+            for sock in held[::100]:
+                assert sock.recv(4), "an idle connection was refused"
+            for _ in range(20):
+                # On a machine that has other things to do one may take longer than HAProxy waits; it is refused then.
+                answer = harness.until(lambda: gateway.ask("b-1"), 1)
+                if answer.status != 200:
+                    answer.refused(503, "gateway_unavailable")
+                    answer = harness.until(lambda: [one for one in [gateway.ask("b-1")] if one.status == 200], 20)[0]
+                assert answer.only(mock).header("authorization") == "Bearer " + key
+            assert gateway.agent.rss() < (400 << 20) * (4 if "san" in harness.AGENT else 1), gateway.agent.rss()
+            # More than there is room for: HAProxy's own next connection may be among those that are turned away.
+            more = connect_many(gateway.socket[5:], 200, b"")
+            for _ in range(10):
+                answer = gateway.ask("b-1")
+                if answer.status != 200:
+                    answer.refused(503, "gateway_unavailable")
+            for sock in more:
+                sock.close()
+        finally:
+            for sock in held:
+                sock.close()
+        harness.until(lambda: gateway.ask("b-1").status == 200, 20, "served again", step=0.1)

@@ -1,0 +1,452 @@
+"""The scanner against Python's json: generated documents, hostile ones among them, whole and cut at every kind of place.
+
+For a valid document the expected answer is worked out exactly, from the members that Python's decoder finds and from which of them
+lie inside of what was sent. For anything else the agent may refuse, but must not name another model than the one that a
+plain reading of strings and brackets gives.
+
+    SCAN_DOCS=1000000 SCAN_SEED=7 pytest tests/blackbox/test_scan.py
+"""
+
+import gzip
+import json
+import os
+import random
+import struct
+import subprocess
+import zlib
+from pathlib import Path
+
+import bodies
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DOCS = int(os.environ.get("SCAN_DOCS", "100000"))
+SEED = int(os.environ.get("SCAN_SEED", "1"))
+MODEL_MAX = 256
+LEVELS = ("avx512", "avx2", "sse4", "portable")
+
+
+# ---------------------------------------------------------------- the driver
+
+
+def build(folder):
+    """tests/unit/scan_driver.c, under ASan and UBSan unless SCAN_DRIVER names one that is built."""
+    if os.environ.get("SCAN_DRIVER"):
+        return os.environ["SCAN_DRIVER"]
+    out = Path(folder) / "scan_driver"
+    cmd = [os.environ.get("CC", "gcc"), "-std=c11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
+           "-D_GNU_SOURCE", "-Iagent", "-o", str(out), "tests/unit/scan_driver.c",
+           *(str(p) for p in sorted([*(ROOT / "agent/sample").glob("*.c"), *(ROOT / "agent/base").glob("json*.c")])), "-lz", "-lzstd", "-lbrotlidec"]
+    subprocess.run(cmd, cwd=ROOT, check=True)
+    return str(out)
+
+
+@pytest.fixture(scope="session")
+def driver(tmp_path_factory):
+    return build(tmp_path_factory.mktemp("scan"))
+
+
+def question(body=b"", tail=b"", buffered=None, length=None, sized=True, upgrade=False, path=b"/v1/chat/completions",
+             model_param=b"", hint=b"", ctype=b"application/json", cenc=b""):
+    buffered = len(body) if buffered is None else buffered
+    length = buffered if length is None else length
+    parts = (path, model_param, hint, ctype, cenc, body, tail)
+    return struct.pack("<BQQ", sized | upgrade << 1, buffered, length) + b"".join(struct.pack("<I", len(p)) + p for p in parts)
+
+
+def answers(driver, questions, level=None):
+    """(status, from, stream, looked, name, detail) for each; None when this CPU lacks the level."""
+    run = subprocess.run([driver] + ([level] if level else []), input=b"".join(questions), capture_output=True)
+    if run.returncode == 77:
+        return None
+    assert run.returncode == 0, run.stderr.decode()[:4000]
+    out = []
+    for line in run.stdout.decode().splitlines():
+        status, where, stream, looked, name, detail = line.split(" ", 5)
+        out.append((status, where, stream == "1", int(looked), b"" if name == "-" else bytes.fromhex(name), detail))
+    assert len(out) == len(questions)
+    return out
+
+
+# ---------------------------------------------------------------- what is right
+
+SPACE = b" \t\r\n"
+BOM = b"\xef\xbb\xbf"
+DECODER = json.JSONDecoder()
+
+
+class Member:
+    __slots__ = ("key_at", "key", "end", "value", "kind")
+
+
+def members(doc):
+    """The top-level members of a valid object, as Python reads it, with byte offsets; and where its brackets are."""
+    text = doc.decode("latin-1")  # one character per byte: the structure is ASCII
+    at = 3 if doc.startswith(BOM) else 0
+    out = []
+
+    def skip(i):
+        while text[i] in " \t\r\n":
+            i += 1
+        return i
+
+    begin = at = skip(at)
+    at = skip(at + 1)
+    while text[at] != "}":
+        if text[at] == ",":
+            at = skip(at + 1)
+        m = Member()
+        m.key_at = at
+        _, end = json.decoder.scanstring(text, at + 1)
+        m.key = json.loads(doc[at:end])
+        at = skip(skip(end) + 1)
+        _, end = DECODER.raw_decode(text, at)
+        m.kind = text[at]
+        m.value = json.loads(doc[at:end]) if m.kind == '"' else {"t": True}.get(m.kind)
+        m.end = end
+        out.append(m)
+        at = skip(end)
+    return begin, out, at
+
+
+def ascii_lower(s):
+    return "".join(c.lower() if "A" <= c <= "Z" else c for c in s)
+
+
+def usable(value):
+    """The name in UTF-8, or None."""
+    if not isinstance(value, str) or not value or any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in value):
+        return None
+    name = value.encode()
+    return name if len(name) <= MODEL_MAX else None
+
+
+def verdict(seen):
+    """(status, name) of what these members say."""
+    mentions, exact = [], False
+    for m in seen:
+        if m.key == "model" or ascii_lower(m.key.split("\0")[0]) == "model":
+            mentions.append(usable(m.value) if m.kind == '"' else None)
+            exact |= m.key == "model"
+    if not mentions:
+        return "none", b""
+    if len(set(mentions)) > 1:
+        return "ambiguous", b""
+    if mentions[0] is None or not exact:
+        return "invalid", b""
+    return "found", mentions[0]
+
+
+def streams(seen):
+    said = [m.value is True for m in seen if m.key == "stream"]
+    return bool(said) and said[-1]
+
+
+def expected(doc, head, tail, ended):
+    """For a valid object of which the first `head` and the last `tail` bytes were sent; `ended`: the end is known to be one."""
+    if tail and head >= len(doc) - tail:
+        head, tail = len(doc), 0
+    begin, all_members, close = members(doc)
+    start = len(doc) - tail
+    drop = start
+    while drop < len(doc) and doc[drop:drop + 1] == b"\\":
+        drop += 1
+    drop += 1
+    in_head = [m for m in all_members if (m.end <= head if m.kind in '"{[' else m.end < head)]
+    in_tail = [m for m in all_members if tail and m.key_at >= drop]
+    if close < head:
+        everything = True
+    elif tail and begin >= head:
+        everything = begin >= drop
+    else:
+        everything = False
+        if ended and not tail:
+            return "malformed", b"", False
+    if everything and not tail:
+        in_tail = []
+    seen = in_head + [m for m in in_tail if m not in in_head]
+    status, name = verdict(seen)
+    if status == "none" and not everything:
+        status = "unknown"
+    return status, name, streams(seen)
+
+
+def plain_reading(doc):
+    """Top-level values of "model" by strings and brackets alone, whatever else is wrong; raw."""
+    out, depth, i, n, key, last = [], 0, 0, len(doc), None, None
+    while i < n:
+        c = doc[i:i + 1]
+        if c == b'"':
+            j = i + 1
+            while j < n and doc[j:j + 1] != b'"':
+                j += 2 if doc[j:j + 1] == b"\\" else 1
+            last = doc[i:j + 1]
+            if depth == 1 and key is not None:
+                out.append((key, last))
+                key = None
+            i = j
+        elif c in (b"{", b"["):
+            depth += 1
+            key = None
+        elif c in (b"}", b"]"):
+            depth -= 1
+        elif c == b":" and depth == 1:
+            key = last
+        elif c == b"," and depth == 1:
+            key = None
+        i += 1
+    names = set()
+    for k, v in out:
+        try:
+            if json.loads(k) == "model":
+                names.add(json.loads(v).encode())
+        except ValueError:
+            # A key that is longer, begins with another letter or has half of a surrogate pair in it, is no "model", however
+            # its bad escapes are read.
+            if len(k) < 32 and k[1:2] in b"mM\\" and b"\\ud" not in k.lower():
+                names.add(None)
+    return names
+
+
+# ---------------------------------------------------------------- documents
+
+DECOYS = ['"}],"model":"evil"}', '"model":"evil"', '{"model":"evil"}', "\\", "\\\\", '\\"', '"', '""', "}", "]", "{[", ',"model":', "}}}}",
+          "\\u0022", "model", "/* */", "// x", "'", "a", "plain text of some length, to fill a block", "\n", "\t", "\x7f", "é", "漢字", "\U0001f600",
+          "\ud83d", "\udc00", "\0", "\x1f", "\\\\\\", '","stream":true,"', " " * 20, "x" * 70, '\\"' * 10, "\\" * 63, "\\" * 64, "\\" * 65]
+NAMES = ["gpt-4o", "claude-x", "glm-4", "gpt-4o", "a", "llama3:8b", "modèle", "漢", "x" * 256, "x" * 257, "", "a\nb", "\x7f", "\x85", "a\0b",
+         "\ud800", "\U0001f600", "tab\t", 'q"q', "b\\s"]
+KEYS = ["messages", "temperature", "x", "", "models", "mode", "odel", "modelx", "metadata", "tools", "input", "m", "stream_options", "ſtream",
+        "é", '"', "\\", "mod\ud800el", "modèl", "user", "n" * 70]
+NUMBERS = ["0", "-0", "1", "12.5", "1e5", "-1.5E-10", "123456789012345678901234567890", "NaN", "Infinity", "-Infinity", "0.0001", "1E+2"]
+SHORT = {'"': '\\"', "\\": "\\\\", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
+
+def space(r):
+    return "" if r.random() < 0.7 else "".join(r.choice(" \t\r\n") for _ in range(r.choice((1, 1, 2, 5, 70))))
+
+
+def string(r, s, escape=0.05):
+    out = []
+    for c in s:
+        code = ord(c)
+        must = c in '"\\' or code < 32 or 0xD800 <= code < 0xE000
+        if c in SHORT and r.random() < 0.8:
+            out.append(SHORT[c])
+        elif c == "/" and r.random() < 0.3:
+            out.append("\\/")
+        elif must or r.random() < escape:
+            if code > 0xFFFF:
+                units = (0xD800 + ((code - 0x10000) >> 10), 0xDC00 + (code & 0x3FF))
+            else:
+                units = (code,)
+            for u in units:
+                h = "%04x" % u
+                out.append("\\u" + "".join(r.choice((d, d.upper())) for d in h))
+        else:
+            out.append(c)
+    return '"' + "".join(out) + '"'
+
+
+def some_text(r):
+    return "".join(r.choice(DECOYS) for _ in range(r.choice((0, 1, 1, 2, 3, 6))))
+
+
+def value(r, depth=0):
+    kind = r.random()
+    if kind < 0.45 or depth > 6:
+        return string(r, some_text(r))
+    if kind < 0.6:
+        return r.choice(NUMBERS)
+    if kind < 0.7:
+        return r.choice(("true", "false", "null"))
+    if kind < 0.73:
+        n = r.choice((1, 10, 63, 64, 65, 200))
+        return "[" * n + space(r) + "]" * n
+    if kind < 0.87:
+        return "[" + space(r) + ("," + space(r)).join(value(r, depth + 1) + space(r) for _ in range(r.choice((0, 1, 2, 4)))) + "]"
+    keys = ["model", "stream", "role", "content"]
+    return "{" + space(r) + ",".join(space(r) + string(r, r.choice(keys)) + space(r) + ":" + space(r) + value(r, depth + 1) + space(r)
+                                     for _ in range(r.choice((0, 1, 2, 4)))) + "}"
+
+
+def model_member(r, name):
+    key = r.choice(("model",) * 12 + ("Model", "MODEL", "model\0", "model\0x", "mOdel"))
+    shown = r.choice(("5", "null", "{}", '["gpt-4o"]', "true")) if r.random() < 0.06 else string(r, name, r.choice((0, 0, 0.3)))
+    return string(r, key, r.choice((0, 0, 0, 0.4))) + space(r) + ":" + space(r) + shown
+
+
+def document(r):
+    """A valid object, in bytes."""
+    parts = [string(r, r.choice(KEYS)) + space(r) + ":" + space(r) + value(r) for _ in range(r.choice((0, 1, 2, 3, 5)))]
+    name = r.choice(NAMES[:9] if r.random() < 0.8 else NAMES)
+    for _ in range(r.choice((0, 1, 1, 1, 1, 1, 2, 3))):
+        parts.insert(r.randint(0, len(parts)), model_member(r, name if r.random() < 0.7 else r.choice(NAMES)))
+    for _ in range(r.choice((0, 0, 1, 2))):
+        parts.insert(r.randint(0, len(parts)), string(r, "stream", 0.1) + ":" + space(r) + r.choice(("true", "true", "false", "null", '"true"')))
+    text = "{" + space(r) + ",".join(space(r) + p + space(r) for p in parts) + "}"
+    doc = (space(r) + text + space(r)).encode("utf-8", "surrogatepass")
+    return BOM + doc if r.random() < 0.05 else doc
+
+
+JUNK = [b",", b":", b"{", b"}", b"[", b"]", b'"', b"\\", b"/", b"//", b"/* \" */", b"'", b"#", b"\0", b"\n", b"\xff", b"\xc3", b"true", b"1", b"model",
+        b'"model":"evil"', b'"model":"evil",', b'{"model":"evil"}', b",}", b"\x1f", b"NaN", b"\xe2\x80\x8b"]
+
+
+def mutated(r, doc):
+    doc = bytearray(doc)
+    for _ in range(r.choice((1, 1, 1, 2, 4))):
+        at = r.randint(0, len(doc))
+        kind = r.random()
+        if kind < 0.3:
+            del doc[at:at + r.choice((1, 1, 2, 10))]
+        elif kind < 0.7:
+            doc[at:at] = r.choice(JUNK)
+        elif kind < 0.8 and at < len(doc):
+            doc[at] = r.randrange(256)
+        elif kind < 0.9:
+            doc += r.choice(JUNK)
+        else:
+            other = r.randint(0, len(doc))
+            doc[at:at] = doc[min(at, other):max(at, other)][:100]
+    return bytes(doc)
+
+
+def valid(doc):
+    """Whether Python takes it, and it is an object."""
+    try:
+        return isinstance(json.loads(doc), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def wide(doc):
+    """Python guesses UTF-16 and UTF-32 from zeros among the first bytes; the agent refuses those."""
+    return json.detect_encoding(doc) not in ("utf-8", "utf-8-sig")
+
+
+def cases(r, doc):
+    """(what, question, expected) for one valid document."""
+    n = len(doc)
+    yield "whole", question(doc), expected(doc, n, 0, True)
+    yield "chunked", question(doc, sized=False), expected(doc, n, 0, False)
+    cut = r.randint(1, n)
+    yield "chunked and cut at %d" % cut, question(doc[:cut], sized=False), prefix(doc, cut, False)
+    cut = r.randint(1, n)
+    yield "buffer full at %d" % cut, question(doc[:cut], length=n + (cut == n)), prefix(doc, cut, False)
+    cut = r.randint(1, n)
+    yield "client gave up at %d" % cut, question(doc[:cut]), prefix(doc, cut, True)
+    for _ in range(2):
+        head, tail = r.randint(1, n), r.randint(1, n)
+        yield "head %d, tail %d" % (head, tail), question(doc[:head], doc[n - tail:], buffered=n), expected(doc, head, tail, True)
+    head, tail, cut = r.randint(1, n), r.randint(1, n), r.randint(1, n)
+    head, tail = min(head, cut), min(tail, cut)
+    # The buffer is full: the tail is no end of anything.
+    yield ("full at %d, head %d, tail %d" % (cut, head, tail), question(doc[:head], doc[cut - tail:cut], buffered=cut, length=n + 1),
+           prefix(doc, cut if head + tail >= cut else head, False))
+    yield ("chunked, full at %d, head %d, tail %d" % (cut, head, tail), question(doc[:head], doc[cut - tail:cut], buffered=cut, sized=False),
+           prefix(doc, cut if head + tail >= cut else head, False))
+
+
+def prefix(doc, cut, ended):
+    """The first `cut` bytes of a valid object; `ended`: they claim to be all."""
+    if not doc[:cut].removeprefix(BOM).strip(SPACE) or cut < 3 and BOM.startswith(doc[:cut]):
+        return ("malformed" if ended else "unknown"), b"", False
+    return expected(doc, cut, 0, ended)
+
+
+def right(got, want):
+    status, _, stream, _, name, _ = got
+    return (status, name) == want[:2] and (status != "found" or stream == want[2])
+
+
+def check(driver, seed, docs, level=None):
+    r = random.Random(seed)
+    left, count = docs, 0
+    while left > 0:
+        batch, questions = [], []
+        for _ in range(min(left, 5000)):
+            doc = document(r)
+            left -= 1
+            if r.random() < 0.35:
+                doc = mutated(r, doc)
+            if doc and valid(doc) and not wide(doc):
+                for what, q, want in cases(r, doc):
+                    batch.append((doc, what, want))
+                    questions.append(q)
+            else:
+                batch.append((doc, "broken", None))
+                questions.append(question(doc))
+        got = answers(driver, questions, level)
+        if got is None:
+            pytest.skip("this CPU has no " + level)
+        for (doc, what, want), g in zip(batch, got):
+            count += 1
+            if want is not None:
+                assert right(g, want), f"{what}: {doc!r}\n   got {g}\nwanted {want}"
+            elif g[0] == "found":
+                assert plain_reading(doc) == {g[4]}, f"{what}: {doc!r}\n   got {g}\nplain {plain_reading(doc)}"
+    return count
+
+
+def test_generated_documents(driver):
+    assert check(driver, SEED, DOCS) >= DOCS
+
+
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_level_agrees(driver, level):
+    check(driver, SEED + 1, DOCS // 20, level)
+
+
+# ---------------------------------------------------------------- bodies as clients send them
+
+WINDOW = 8192
+SMALL_BUFFER = 15100  # what HAProxy's default tune.bufsize holds
+
+
+def client_bodies():
+    for client in bodies.CLIENTS:
+        for size in bodies.SIZES:
+            for where in bodies.PLACES:
+                if size <= 300 * 1024 or where == "own" and size < 2**20 or client in ("openai_python", "claude_code", "whisper"):
+                    yield client, size, where
+
+
+def cut_answer(b, head, tail):
+    """What can be known of the first `head` and the last `tail` bytes of a body."""
+    if b.client == "genai":
+        return "found"
+    if b.client != "whisper":
+        return expected(b.data, head, tail, tail > 0)[0]
+    boundary = b"\r\n--" + b.ctype.split("boundary=")[1].encode()
+    at = b.data.index(b'name="model"')
+    begin, end = b.data.rfind(boundary[2:], 0, at), b.data.index(boundary, at) + len(boundary)
+    return "found" if end <= head or begin >= len(b.data) - tail or head + tail >= len(b.data) else "unknown"
+
+
+def test_client_bodies(driver):
+    asked, wanted = [], []
+
+    def ask(b, what, status, **how):
+        wanted.append((b, what, status))
+        asked.append(question(path=b.path.encode(), ctype=b.ctype.encode(), **how))
+
+    for client, size, where in client_bodies():
+        b = bodies.body(client, size, where)
+        n = len(b.data)
+        ask(b, "whole", "found", body=b.data)
+        if n > WINDOW:
+            ask(b, "both ends", cut_answer(b, WINDOW, WINDOW), body=b.data[:WINDOW], tail=b.data[-WINDOW:], buffered=n)
+        if n > SMALL_BUFFER:
+            ask(b, "small buffer", cut_answer(b, SMALL_BUFFER, 0), body=b.data[:SMALL_BUFFER], length=n)
+            ask(b, "small buffer, chunked", cut_answer(b, SMALL_BUFFER, 0), body=b.data[:SMALL_BUFFER], sized=False)
+        if size <= 76 * 1024 and where != "first":
+            ask(b, "gzip", "found", body=gzip.compress(b.data, 1), cenc=b"gzip")
+            ask(b, "deflate", "found", body=zlib.compress(b.data, 1), cenc=b"Deflate")
+            cut = gzip.compress(b.data, 1)[:-20]
+            if client in ("openai_node", "codex") and where == "own":
+                ask(b, "gzip, cut", "found", body=cut, cenc=b"gzip", length=n)
+    for (b, what, status), got in zip(wanted, answers(driver, asked)):
+        name = b.model.encode() if status == "found" else b""
+        assert (got[0], got[4]) == (status, name), f"{b.client}, {len(b.data)} bytes, model {b.where}, {what}: {got}"
+        if what == "both ends" and b.where in ("first", "last"):
+            assert got[0] == "found"

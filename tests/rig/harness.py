@@ -1,0 +1,587 @@
+"""Real processes for the tests: the agent, HAProxy with the shipped configuration, mock upstreams between them.
+
+Everything started here runs in a session of its own, is ended by its id, and is waited for by polling. When it ends
+its logs are searched for what must never be there: a sanitizer's report, a failed assertion, a credential.
+"""
+import contextlib
+import ctypes
+import http.client as http_client
+import itertools
+import json
+import os
+import pathlib
+import re
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+
+import evidence
+import spop
+import wire
+from evidence import MARK, SECRETS, children_of, secret, workdir  # noqa: F401
+from exchange import CLIENT_KEY, JSON, Exchange, bearer, chat, check_refusal  # noqa: F401
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+AGENT = os.environ.get("SPOA_LLM", str(ROOT / "build" / "spoa-llm"))
+EXAMPLE = pathlib.Path(os.environ.get("LLM_EXAMPLE_CFG", ROOT / "haproxy.cfg.example"))
+SPOE_CONF = pathlib.Path(os.environ.get("LLM_EXAMPLE_SPOE", ROOT / "spoe.conf"))
+VALGRIND = os.environ.get("VALGRIND") == "1"
+SLOW = 8 if VALGRIND else 1
+
+# What a healthy process never writes.
+BROKEN = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:|Assertion|\*\*\* .* detected \*\*\*|ERROR SUMMARY: [1-9]"
+                    r"|Invalid (read|write) of size|definitely lost: [1-9]")
+
+LIVE = []       # processes a failing test wants to see the logs of
+
+
+# ---- credentials: made by secret(), so that each can be looked for wherever it must not be
+
+
+def leaks(text):
+    """At once, in the text as it is; evidence.py looks for other forms too, and fails the session."""
+    return sorted({name for value, name in SECRETS.items() if value in text}) if MARK in text else []
+
+
+# ---- waiting
+
+
+def until(true, seconds=10.0, what="condition", step=0.005):
+    """Polls until `true()` is truthy and returns it."""
+    end = time.monotonic() + seconds * SLOW
+    while True:
+        value = true()
+        if value:
+            return value
+        if time.monotonic() > end:
+            raise AssertionError("timed out after %gs: %s" % (seconds * SLOW, what() if callable(what) else what))
+        time.sleep(step)
+
+
+def accepting(address):
+    """Does someone accept connections there? A unix socket's file is there a moment before that."""
+    try:
+        spop.connect(address, 1).close()
+    except OSError:
+        return False
+    return True
+
+
+def ledger_made(directory):
+    """Is there a ledger to be read? Its file is there a moment before its tables."""
+    path = pathlib.Path(directory) / "ledger.db"
+    try:
+        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True)) as base:
+            base.execute("select count(*) from requests").fetchall()
+    except sqlite3.Error:
+        return False
+    return True
+
+
+def free_port():
+    """Below the range that outgoing connections take theirs from."""
+    while True:
+        port = evidence.RANDOM.randrange(15000, 32000)
+        with socket.socket() as sock:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                sock.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+
+
+# ---- processes
+
+_LIBC = ctypes.CDLL(None)
+
+
+def _die_with_parent():
+    _LIBC.prctl(1, signal.SIGKILL)
+    # A shell's background job ignores these, and so would HAProxy, which is ended by one.
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
+
+
+def state_of(pid):
+    """R, S, T, Z ...; X where it is gone."""
+    try:
+        return pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(") ", 1)[1][0]
+    except OSError:
+        return "X"
+
+
+def cpu_of(pid):
+    """Seconds of CPU, in nanoseconds' steps, of all threads that there are."""
+    return sum(int(pathlib.Path("/proc/%d/task/%s/schedstat" % (pid, task)).read_text().split()[0]) for task in os.listdir("/proc/%d/task" % pid)) / 1e9
+
+
+class Process:
+    """One process, its output in a file."""
+
+    def __init__(self, name, argv, log, env=None, **more):
+        self.name, self.log = name, pathlib.Path(log)
+        self.file = open(self.log, "ab")
+        start = evidence.Popen if name == "agent" else subprocess.Popen
+        self.popen = start(argv, stdin=subprocess.DEVNULL, stdout=self.file, stderr=self.file,
+                           env=env, start_new_session=True, preexec_fn=_die_with_parent, **more)
+        LIVE.append(self)
+
+    @property
+    def pid(self):
+        return self.popen.pid
+
+    def text(self):
+        try:
+            return self.log.read_text("utf-8", "replace")
+        except FileNotFoundError:
+            return "(its directory is gone)"
+
+    def running(self):
+        return self.popen.poll() is None
+
+    def kill(self, number):
+        """What stops or ends it at once concerns its children too (an agent is a master and its worker)."""
+        children = children_of(self.pid) if number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL) else []
+        self.popen.send_signal(number)
+        for child in children:
+            if number == signal.SIGKILL:
+                until(lambda: state_of(child) in "ZX", 5, "the child of a killed process ends with it")
+            else:
+                os.kill(child, number)
+
+    def stop(self):
+        """SIGSTOP, and until the process has stopped: until then it may still answer."""
+        self.kill(signal.SIGSTOP)
+        for pid in [self.pid] + children_of(self.pid):
+            until(lambda: state_of(pid) == "T", 5, "the process stops")
+
+    def wait(self, seconds=10.0):
+        return self.popen.wait(seconds * SLOW)
+
+    def end(self, number=signal.SIGTERM, seconds=10.0):
+        """Ends it and returns its exit code; negative: the signal that ended it."""
+        try:
+            if self.running():
+                self.kill(number)
+                try:
+                    self.wait(seconds)
+                except subprocess.TimeoutExpired:
+                    self.kill(signal.SIGKILL)
+                    self.wait()
+                    raise AssertionError("%s did not end by signal %d in %g s\n%s"
+                                         % (self.name, number, seconds * SLOW, self.tail())) from None
+            return self.popen.returncode
+        finally:
+            self.file.close()
+            if self in LIVE:
+                LIVE.remove(self)
+
+    def tail(self, lines=40):
+        return "---- %s (pid %d, %s)\n%s" % (self.name, self.pid, self.log,
+                                             "\n".join(self.text().splitlines()[-lines:]))
+
+    def check(self):
+        """What its log must never hold."""
+        text = self.text()
+        found = BROKEN.search(text)
+        assert not found, "%s: %s\n%s" % (self.name, found.group(), self.tail(80))
+        assert not leaks(text), "%s wrote the credentials %s to its log" % (self.name, leaks(text))
+
+
+def environment(extra=None):
+    """Nothing of the developer's own credentials or targets."""
+    env = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "LANG": "C.UTF-8",
+           "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1"),
+           "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "print_stacktrace=1"),
+           "TSAN_OPTIONS": os.environ.get("TSAN_OPTIONS", "exitcode=66")}
+    if "LLVM_PROFILE_FILE" in os.environ:
+        env["LLVM_PROFILE_FILE"] = os.environ["LLVM_PROFILE_FILE"]
+    if VALGRIND:
+        env["LD_PRELOAD"] = str(ROOT / "build" / "selfexe.so")
+    env.update(extra or {})
+    return env
+
+
+def argv(*args):
+    prefix = ["valgrind", "--quiet", "--trace-children=yes", "--error-exitcode=99", "--leak-check=full", "--errors-for-leak-kinds=definite",
+              "--suppressions=%s" % (ROOT / "tests" / "static" / "valgrind")] if VALGRIND else []
+    return prefix + [AGENT] + [str(arg) for arg in args]
+
+
+class Done:
+    def __init__(self, popen):
+        self.code, self.out, self.err = popen.returncode, popen.stdout, popen.stderr
+
+    def __repr__(self):
+        return "exit %d\n---- stdout\n%s\n---- stderr\n%s" % (self.code, self.out, self.err)
+
+
+def start(*args, env=None, before=(), **more):
+    """One command of the agent's, by evidence.Popen. `env` is all of its environment, and harness.environment() without; `before`: what
+    starts it, as a shell."""
+    return evidence.Popen([*before, *argv(*args)], environment() if env is None else env, **more)
+
+
+def run(*args, timeout=None, **more):
+    """start(), to its end, as subprocess.run() gives it; what it writes is captured where nothing else is said."""
+    with start(*args, **dict({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}, **more)) as process:
+        try:
+            out, err = process.communicate(timeout=timeout)
+        except BaseException:
+            process.kill()
+            raise
+        return subprocess.CompletedProcess(process.args, process.returncode, out, err)
+
+
+def cli(*args, env=None, seconds=20, cwd=None):
+    """Runs one command of the agent's to its end."""
+    done = run(*args, env=environment(dict({"SPOA_LLM_ADMIN_LISTEN": "none"} if args[:1] == ("run",) else {}, **(env or {}))),
+               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds * SLOW, cwd=cwd)
+    done.stdout, done.stderr = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
+    done = Done(done)
+    assert not BROKEN.search(done.out + done.err), done
+    assert not leaks(done.out + done.err), "credentials %s in the output of %s" % (leaks(done.out + done.err), args)
+    assert done.code >= 0, "killed by signal %d\n%r" % (-done.code, done)
+    return done
+
+
+def write_config(directory, config, name="spoa-llm.json"):
+    path = directory / name
+    evidence.SPARED.add(name)
+    path.write_text(config if isinstance(config, str) else json.dumps(config, indent=2))
+    return path
+
+
+class Answer:
+    """Of an HTTP server: status, headers (names in lower case), body."""
+
+    def __init__(self, response):
+        self.status, self.body = response.status, response.read()
+        self.headers = {name.lower(): value for name, value in response.getheaders()}
+
+    @property
+    def text(self):
+        return self.body.decode("utf-8", "replace")
+
+    def json(self):
+        return json.loads(self.body)
+
+    def __repr__(self):
+        return "%d %r %s" % (self.status, self.headers, self.text[:2000])
+
+
+def http(address, method="GET", path="/", headers=None, body=None, timeout=10.0):
+    """One request over a connection of its own. Looks for credentials in what comes back."""
+    evidence.sent((headers or {}).items())
+    address = address if isinstance(address, str) else address[0]
+    connection = http_client.HTTPConnection("localhost", timeout=timeout * SLOW)
+    connection.sock = spop.connect(address, timeout * SLOW)
+    try:
+        host = {} if headers and "Host" in headers else {
+            "Host": "localhost" if address[:5] == "unix@" else address}
+        connection.putrequest(method, path, skip_host=True, skip_accept_encoding=True)
+        body = body.encode() if isinstance(body, str) else body
+        fields = dict(host, **(headers or {}))
+        if body is not None and "Content-Length" not in fields:
+            fields["Content-Length"] = str(len(body))
+        for name, value in fields.items():
+            if value is not None:
+                connection.putheader(name, value)
+        connection.endheaders(body)
+        answer = Answer(connection.getresponse())
+    finally:
+        connection.close()
+    whole = repr(answer.headers) + answer.text
+    evidence.search(whole, "the answer to %s %s" % (method, path[:200]))
+    assert not leaks(whole), "the credentials %s in the answer to %s %s" % (leaks(whole), method, path)
+    return answer
+
+
+def log_line(fields, key):
+    """One of HAProxy's log lines as it sends them, RFC 5424, with the key."""
+    return ('<134>1 2026-11-01T00:00:00.000000+00:00 host haproxy 12 - [llm@32473 key="%s"] %s' % (key, json.dumps(fields))).encode()
+
+
+_NUMBER = itertools.count(1)
+
+
+class Agent:
+    """`spoa-llm run`. `config` is a dict (its `listen` filled in) or the text of a file."""
+
+    def __init__(self, directory, config=None, args=(), env=None, wait=True):
+        self.directory = directory
+        number = next(_NUMBER)
+        config = {} if config is None else config
+        if isinstance(config, dict) and "listen" not in config:
+            config = dict(config, listen="unix@%s/a%d.sock" % (directory, number))
+        # Not the port that all would share.
+        self.admin = "unix@%s/admin%d.sock" % (directory, number)
+        if isinstance(config, dict) and "admin_listen" in config:
+            self.admin = config["admin_listen"] if isinstance(config["admin_listen"], str) else config["admin_listen"][0]
+        else:
+            env = dict({"SPOA_LLM_ADMIN_LISTEN": self.admin}, **(env or {}))
+        self.config = config
+        self.file = write_config(directory, config, "agent%d.json" % number)
+        evidence.configured([self.file.read_text("utf-8", "replace"), *args, *(env or {}).values()], env or {})
+        self.address = None
+        if isinstance(config, dict):
+            listen = config["listen"]
+            self.address = listen if isinstance(listen, str) else listen[0]
+        self.process = Process("agent", argv("run", "-c", self.file, *args), directory / ("agent%d.log" % number),
+                               environment(env))
+        self.expect_exit = {0}
+        if wait:
+            self.ready()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.close(quiet=kind is not None)
+
+    def ready(self):
+        until(lambda: "event=ready" in self.text() or '"event":"ready"' in self.text()
+              or not self.process.running(), 10, lambda: "agent not ready\n" + self.process.tail())
+        assert self.process.running(), "the agent ended with %s\n%s" % (
+            self.process.popen.returncode, self.process.tail())
+
+    def text(self):
+        return self.process.text()
+
+    def lines(self, pattern=""):
+        return [line for line in self.text().splitlines() if re.search(pattern, line)]
+
+    def log(self, pattern, seconds=5):
+        """Waits for a line of the log."""
+        return until(lambda: self.lines(pattern), seconds,
+                     lambda: "no log line like %s\n%s" % (pattern, self.process.tail()))[-1]
+
+    def upgrade(self):
+        before = len(self.lines("event=upgraded"))
+        self.process.kill(signal.SIGUSR2)
+        until(lambda: len(self.lines("event=upgraded")) > before or self.lines("event=upgrade_failed"), 30,
+              lambda: "the upgrade\n" + self.process.tail())
+        assert not self.lines("event=upgrade_failed"), self.process.tail()
+
+    def client(self, **changes):
+        return spop.Client(self.address, timeout=10.0 * SLOW, **changes)
+
+    def ask(self, **question):
+        with self.client() as client:
+            return client.ask(**question)
+
+    def http(self, method="GET", path="/", headers=None, body=None, address=None, timeout=10.0):
+        """One request to the admin server."""
+        return http(address or self.admin, method, path, headers, body, timeout)
+
+    @property
+    def pid(self):
+        """The worker process's; the newest one's while another takes over."""
+        return until(lambda: children_of(self.process.pid), 5, "the master has a worker")[-1]
+
+    def rss(self, pid=None):
+        """Resident memory of the worker process in bytes."""
+        status = pathlib.Path("/proc/%d/status" % (pid or self.pid)).read_text()
+        return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) * 1024
+
+    def descriptors(self):
+        return len(os.listdir("/proc/%d/fd" % self.pid))
+
+    def kill(self):
+        self.expect_exit = {-signal.SIGKILL}
+        self.process.kill(signal.SIGKILL)
+        self.process.wait()
+
+    def close(self, quiet=False):
+        # Credentials by files may have changed since.
+        evidence.configured([self.file.read_text("utf-8", "replace")] if self.file.exists() else [], {})
+        code = self.process.end()
+        if not quiet:
+            self.process.check()
+            assert code in self.expect_exit, "agent exit code %d\n%s" % (code, self.process.tail())
+
+
+# ---- HAProxy
+
+
+def drop_in():
+    """The environment that HAProxy has by the systemd drop-in."""
+    lines = (ROOT / "dist" / "haproxy.service.d.conf").read_text().splitlines()
+    return dict(line[len("Environment="):].split("=", 1) for line in lines if line.startswith("Environment="))
+
+
+def version_of(haproxy):
+    """(3, 0) or None where it does not run."""
+    try:
+        out = subprocess.run([haproxy, "-v"], capture_output=True, timeout=20).stdout.decode()
+    except OSError:
+        return None
+    found = re.search(r"HAProxy version (\d+)\.(\d+)", out)
+    return (int(found.group(1)), int(found.group(2))) if found else None
+
+
+def accepted(haproxy, path, env=None):
+    """`haproxy -c`: (accepted, output)."""
+    run = subprocess.run([haproxy, "-c", "-f", str(path)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                         env=environment(env), timeout=60)
+    return run.returncode == 0, run.stdout.decode("utf-8", "replace")
+
+
+def gateway_config(backends):
+    """The shipped example with other backends."""
+    text = EXAMPLE.read_text()
+    mark = re.search(r"^# ---- backends.*$", text, re.M)
+    assert mark, "haproxy.cfg.example has no line '# ---- backends'"
+    return text[:mark.end()] + "\n" + backends
+
+
+class Gateway:
+    """Mocks, agent and HAProxy from the shipped files.
+
+    `config`: the agent's, without `listen`. `owners`: {credential: [mocks that may receive it]}, checked over all
+    requests at the end. `fake`: a spop.FakeAgent's answer function in place of the real agent's.
+    `edit`: applied to haproxy.cfg's text. `limits`: {"LLM_...": value} for HAProxy.
+    """
+
+    def __init__(self, haproxy, mocks, config=None, env=None, args=(), owners=None, fake=None, fake_delay=0.0,
+                 fake_hello=None, edit=None, edit_spoe=None, limits=None, port=None):
+        self.haproxy_binary, self.mocks = haproxy, list(mocks)
+        self.config, self.env, self.args = dict(config or {}), dict(env or {}), args
+        for name in ("openai", "anthropic", "gemini"):
+            if name.upper() + "_TARGET_API_URL" not in self.env:
+                # Nothing of a test's may look for the real ones.
+                self.config.setdefault(name + "_target", "http://127.0.0.1:1/" + name)
+        self.owners = owners or {}
+        self.fake, self.fake_delay, self.fake_hello = fake, fake_delay, fake_hello
+        self.edit, self.edit_spoe, self.limits = edit, edit_spoe, limits or {}
+        self.wanted_port = port
+        self.dir = workdir()
+        self.forbidden, self.answers, self.tags = set(), [], itertools.count(1)
+        self.agent = self.haproxy = None
+        try:
+            self.start()
+        except BaseException:
+            self.close(quiet=True)
+            raise
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, kind, *_):
+        self.close(quiet=kind is not None)
+
+    # -- life
+
+    def start(self):
+        self.socket = "unix@%s/agent.sock" % self.dir
+        self.config.setdefault("listen", self.socket)
+        self.socket = self.config["listen"]
+        file = write_config(self.dir, self.config, "backends.json")
+        done = cli("backends", "-c", file, *self.args, env=self.env)
+        assert done.code == 0, done
+        self.backends = done.out
+        self.start_agent()
+        self.port = self.wanted_port or free_port()
+        self.address = ("127.0.0.1", self.port)
+        text = gateway_config(self.backends)
+        self.cfg = self.dir / "haproxy.cfg"
+        self.cfg.write_text(self.edit(text) if self.edit else text)
+        spoe = SPOE_CONF.read_text()
+        (self.dir / "spoe.conf").write_text(self.edit_spoe(spoe) if self.edit_spoe else spoe)
+        self.haproxy_env = {"LLM_BIND": "127.0.0.1:%d" % self.port, "LLM_AGENT": self.socket,
+                            "LLM_SPOE_CONF": str(self.dir / "spoe.conf"),
+                            # Nobody listens there; a test that wants the log lines says where they go.
+                            "LLM_LOG_RING": "127.0.0.1:1", "LLM_LOG_UDP": "127.0.0.1:1"}
+        self.haproxy_env.update(self.limits)
+        self.start_haproxy()
+
+    def start_agent(self):
+        if self.fake:
+            self.agent = spop.FakeAgent(self.socket[5:], self.fake, self.fake_delay, self.fake_hello)
+        else:
+            self.agent = Agent(self.dir, self.config, self.args, self.env)
+
+    def start_haproxy(self):
+        self.haproxy = Process("haproxy", [self.haproxy_binary, "-db", "-f", str(self.cfg)],
+                               self.dir / "haproxy.log", environment(self.haproxy_env))
+
+        def listening():
+            if not self.haproxy.running():
+                raise AssertionError("HAProxy ended\n" + self.haproxy.tail(80))
+            try:
+                socket.create_connection(self.address, 1).close()
+            except OSError:
+                return False
+            return True
+        until(listening, 15, lambda: "HAProxy is not listening\n" + self.haproxy.tail())
+
+    def close(self, quiet=False):
+        problems = []
+
+        def attempt(action, *args, **named):
+            try:
+                return action(*args, **named)
+            except AssertionError as error:
+                problems.append(str(error))
+
+        if self.haproxy:
+            died = not self.haproxy.running()
+            code = attempt(self.haproxy.end, signal.SIGINT)
+            if died:
+                problems.append("HAProxy died by itself, exit %s\n%s" % (code, self.haproxy.tail()))
+            attempt(self.haproxy.check)
+        if self.agent:
+            attempt(self.agent.close, *([] if self.fake else [quiet]))
+        for tag in sorted(self.forbidden):
+            if self.seen(tag):
+                problems.append("a refused request reached an upstream: %r" % self.seen(tag))
+        for value, owners in self.owners.items():
+            for mock in self.mocks:
+                for request in mock.requests:
+                    if mock not in owners and request.has(value):
+                        problems.append("the credential '%s' reached %r" % (SECRETS.get(value, value), request))
+        for answer in self.answers:
+            text = (answer.raw_head + answer.body).decode("utf-8", "replace")
+            evidence.search(text, "an answer to a client")
+            if leaks(text):
+                problems.append("the credentials %s in an answer to the client: %r" % (leaks(text), answer))
+        evidence.discard(self.dir)
+        if problems and not quiet:
+            raise AssertionError("\n\n".join(problems))
+
+    # -- use
+
+    def seen(self, tag):
+        return [one for mock in self.mocks for one in list(mock.requests) if tag in one.all("x-test-id")]
+
+    def connect(self, timeout=20.0):
+        return wire.Connection(self.address, timeout * SLOW)
+
+    def tag(self):
+        return "t%d-%d" % (id(self) & 0xffff, next(self.tags))
+
+    def call(self, method, target, headers=(), body=None, chunks=None, connection=None, timeout=None, host="gw.test"):
+        """Sends one request and reads its answer, on a connection of its own where none is given."""
+        tag = self.tag()
+        fields = [("Host", host)] + list(headers) + [("x-test-id", tag)]
+        evidence.sent(headers)
+        own = connection is None
+        connection = connection or self.connect()
+        try:
+            response = connection.ask(method, target, fields, body, chunks, timeout)
+        finally:
+            if own:
+                connection.close()
+        self.answers.append(response)
+        return Exchange(self, tag, response)
+
+    def post(self, target, body, headers=None, **more):
+        if isinstance(body, (dict, list)):
+            body = json.dumps(body).encode()
+        return self.call("POST", target, JSON + list(bearer() if headers is None else headers), body, **more)
+
+    def ask(self, model, headers=None, target="/v1/chat/completions", connection=None, **more):
+        return self.post(target, chat(model, **more), headers, connection=connection)

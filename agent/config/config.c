@@ -6,7 +6,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-#include "net/listener.h"
+#include "base/address.h"
 #include "config/routes.h"
 
 #define AT(member) offsetof(config, member)
@@ -33,7 +33,8 @@ const option_info options[] = {
 	  .help = "answers that may wait on one SPOP connection; no more is read from it until HAProxy has taken them" },
 	{ .key = "threads", .type = OPTION_INT, .offset = AT(threads), .min = 0, .max = 256, .fallback = "0", .arg = "N",
 	  .help = "threads that answer HAProxy; 0: one for each core" },
-	{ .key = "pipelining", .type = OPTION_CHOICE, .offset = AT(pipelining), .choices = { "auto", "on", "off" }, .fallback = "auto",
+	{ .key = "pipelining", .type = OPTION_CHOICE, .offset = AT(pipelining),
+	  .choices = { [PIPELINING_AUTO] = "auto", [PIPELINING_ON] = "on", [PIPELINING_OFF] = "off" }, .fallback = "auto",
 	  .arg = "WHAT", .help = "several requests at a time on a SPOP connection: auto (where HAProxy's version gains by it), on or off" },
 	{ .key = "drain_timeout", .type = OPTION_INT, .offset = AT(drain_timeout), .min = 0, .max = 86400, .fallback = "30",
 	  .arg = "SECONDS", .help = "how long SIGUSR1 leaves HAProxy to go elsewhere before the rest is told to go" },
@@ -423,6 +424,29 @@ static bool take_routes_text(place where, bool strict, cJSON **json, routes_sour
 	return true;
 }
 
+static bool check_list(const address_list *list, const address_rules *rules, err *e)
+{
+	socket_address ignored;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (!address_parse(&ignored, list->items[i], rules, e))
+			return false;
+	return true;
+}
+
+static bool check_addresses(const config *c, err *e)
+{
+	bool token = *c->admin_token;
+
+	if (!check_list(&c->listen, &(address_rules){ c->allow_remote, false }, e) ||
+	    !check_list(&c->admin_listen, &(address_rules){ c->allow_remote && token, false }, e))
+		return false;
+	if (token && strncmp(c->admin_token, "env:", 4) != 0 && strncmp(c->admin_token, "file:", 5) != 0)
+		return err_set(e,
+			       "admin_token: env:NAME or file:PATH is expected; the token itself does not belong here");
+	return check_list(&c->log_listen, &(address_rules){ c->allow_remote, true }, e);
+}
+
 static bool load(config *c, char *text, cJSON **file_json, cJSON **routes_json, const option_text *flags, size_t count,
 		 err *e)
 {
@@ -459,22 +483,8 @@ static bool load(config *c, char *text, cJSON **file_json, cJSON **routes_json, 
 		if (!take_routes_text(where, strict, routes_json, &routes, e))
 			return false;
 	}
-	listener_rules rules = { .allow_remote = c->allow_remote };
-	for (size_t i = 0; i < c->listen.count; i++)
-		if (!listener_check(c->listen.items[i], &rules, e))
-			return false;
-	rules.allow_remote = c->allow_remote && *c->admin_token;
-	for (size_t i = 0; i < c->admin_listen.count; i++)
-		if (!listener_check(c->admin_listen.items[i], &rules, e))
-			return false;
-	if (*c->admin_token && strncmp(c->admin_token, "env:", 4) != 0 && strncmp(c->admin_token, "file:", 5) != 0)
-		return err_set(e,
-			       "admin_token: env:NAME or file:PATH is expected; the token itself does not belong here");
-	rules.allow_remote = c->allow_remote;
-	rules.datagrams = true;
-	for (size_t i = 0; i < c->log_listen.count; i++)
-		if (!listener_check(c->log_listen.items[i], &rules, e))
-			return false;
+	if (!check_addresses(c, e))
+		return false;
 	c->table->unresolved_falls_through = c->unresolved == 1;
 	c->table->websocket_to_catch_all = c->websocket == 1;
 	if (!take_targets(c, e))

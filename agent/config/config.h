@@ -17,11 +17,13 @@
 
 enum { CONFIG_FILE_MAX = 4 * 1024 * 1024, LISTEN_MAX = 8 };
 
-/* Addresses, owned; see net/listener.h. */
+/* Addresses, owned; see base/address.h. */
 typedef struct address_list {
 	char *items[LISTEN_MAX];
 	size_t count;
 } address_list;
+
+typedef enum pipelining_choice { PIPELINING_AUTO, PIPELINING_ON, PIPELINING_OFF } pipelining_choice;
 
 typedef struct config {
 	address_list listen;
@@ -32,7 +34,7 @@ typedef struct config {
 	int64_t max_memory;        /* bytes of all connections' buffers */
 	int64_t max_in_flight;     /* answers of one connection that wait to be taken */
 	int64_t threads;           /* 0: one for each core */
-	int64_t pipelining;        /* a spop_pipelining */
+	int64_t pipelining;        /* a pipelining_choice */
 	int64_t drain_timeout;     /* seconds */
 	int64_t watchdog;          /* seconds; 0: none */
 	address_list admin_listen; /* empty: none */

@@ -355,7 +355,7 @@ conn *conn_new(spop_thread *w, int fd)
 	}
 	c->spop_thread = w;
 	c->fd = fd;
-	/* What is announced in return is pipelining_wanted()'s to say. */
+	/* say_hello() takes pipelining back where the option is off. */
 	spop_session_init(&c->session, s->limits.max_frame, true);
 	conn_set_limits(c);
 	ev_io_init(&c->readable, on_readable, fd, EV_READ);

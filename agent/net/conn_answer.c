@@ -213,20 +213,6 @@ static answered answer(conn *c, const spop_event *e, unsigned *decisions)
 	return ANSWERED;
 }
 
-/* Is pipelining to be announced to this HAProxy, which offers it? `s->async` tells one of 3.0 or older. */
-static bool pipelining_wanted(const spop_limits *limits, const spop_session *s)
-{
-	(void)s;
-	switch (limits->pipelining) {
-	case WORKER_PIPELINING_OFF:
-		return false;
-	case WORKER_PIPELINING_AUTO:
-	case WORKER_PIPELINING_ON:
-		break;
-	}
-	return true;
-}
-
 static void say_hello(conn *c)
 {
 	spop_thread *w = c->spop_thread;
@@ -240,7 +226,7 @@ static void say_hello(conn *c)
 			return;
 		}
 	}
-	c->session.pipelining = c->session.pipelining && pipelining_wanted(&w->shared->limits, &c->session);
+	c->session.pipelining = c->session.pipelining && w->shared->limits.pipelining;
 	if (!conn_room(c, CONTROL_ROOM)) {
 		conn_leave(c, SPOP_NO_RESOURCE, SLICE("out of memory"));
 		return;

@@ -10,14 +10,12 @@
 #include "net/counters.h"
 #include "net/listener.h"
 
-typedef enum spop_pipelining { WORKER_PIPELINING_AUTO, WORKER_PIPELINING_ON, WORKER_PIPELINING_OFF } spop_pipelining;
-
 typedef struct spop_limits {
 	uint32_t max_frame;       /* bytes */
 	unsigned max_connections; /* of all threads */
 	uint64_t max_memory;      /* bytes in the buffers of all connections */
 	unsigned max_in_flight;   /* answers of one connection that wait to be taken; not 0 */
-	spop_pipelining pipelining;
+	bool pipelining;          /* announced to a HAProxy that offers it */
 } spop_limits;
 
 /* Seconds after which a peer that has not taken one byte of its answers is given up. */

@@ -70,7 +70,7 @@ recording *recording_new(const config *c, const route_table *routes, void (*open
 			 err *e)
 {
 	const char *key = getenv("SPOA_LLM_LOG_KEY");
-	listener_rules rules = { (unsigned)c->listen_mode, c->allow_remote, true };
+	listener_rules rules = { (unsigned)c->listen_mode, { c->allow_remote, true } };
 	listener socks[LISTEN_MAX];
 	size_t count = 0;
 	recording *r = calloc(1, sizeof *r);

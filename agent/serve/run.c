@@ -373,9 +373,9 @@ static bool room_for(unsigned threads, err *e)
 static bool prepare(agent *a, err *e)
 {
 	config *c = a->config;
-	listener_rules rules = { (unsigned)c->listen_mode, c->allow_remote, false };
+	listener_rules rules = { (unsigned)c->listen_mode, { c->allow_remote, false } };
 	spop_limits limits = { (uint32_t)c->max_frame_size, (unsigned)c->max_connections, (uint64_t)c->max_memory,
-			       (unsigned)c->max_in_flight, (spop_pipelining)c->pipelining };
+			       (unsigned)c->max_in_flight, c->pipelining != PIPELINING_OFF };
 
 	snapshot_assign_slots(c->table);
 	a->policy = policy_new(c->table);
@@ -384,7 +384,7 @@ static bool prepare(agent *a, err *e)
 		return err_set(e, "out of memory");
 	if (!listen_all(a, &c->listen, &rules, a->listeners, "SPOP", e))
 		return false;
-	rules.allow_remote = c->allow_remote && *c->admin_token;
+	rules.addresses.allow_remote = c->allow_remote && *c->admin_token;
 	if (!listen_all(a, &c->admin_listen, &rules, a->admin_listeners, "admin", e))
 		return false;
 	if (*c->ledger) {

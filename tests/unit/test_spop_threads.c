@@ -284,23 +284,22 @@ static void a_peer_that_takes_late_loses_nothing(void)
 static void pipelining_is_announced_by_the_option(void)
 {
 	static const struct {
-		spop_pipelining option;
+		bool pipelining;
 		const char *offered, *announced;
 	} rows[] = {
-		{ WORKER_PIPELINING_AUTO, "pipelining,async", "pipelining" },
-		{ WORKER_PIPELINING_AUTO, "pipelining", "pipelining" },
-		{ WORKER_PIPELINING_AUTO, "", "" },
-		{ WORKER_PIPELINING_ON, "pipelining", "pipelining" },
-		{ WORKER_PIPELINING_ON, "async", "" },
-		{ WORKER_PIPELINING_OFF, "pipelining", "" },
-		{ WORKER_PIPELINING_OFF, "pipelining,async", "" },
+		{ true, "pipelining,async", "pipelining" },
+		{ true, "pipelining", "pipelining" },
+		{ true, "", "" },
+		{ true, "async", "" },
+		{ false, "pipelining", "" },
+		{ false, "pipelining,async", "" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		spop_limits limits = limits_of(10);
 		slice announced = { NULL, 0 };
 		peer p;
 		rig r;
-		limits.pipelining = rows[i].option;
+		limits.pipelining = rows[i].pipelining;
 		rig_new(&r, 1, limits);
 		rig_start(&r);
 		peer_open(&p);

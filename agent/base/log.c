@@ -8,8 +8,18 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Event names are few and literals; a table of this size that is full stops limiting, not logging. */
-enum { LOG_EVENTS = 128 };
+const log_event_info log_events[LOG_EVENTS] = {
+#define EVENT(name, level, fields, happened, advice) { #name, LOG_##level, fields, happened, advice },
+#include "base/log_events.h"
+#undef EVENT
+};
+
+#define EVENT(name, level, fields, happened, advice) \
+	_Static_assert(sizeof(happened) > 1, #name " has no explanation in log_events.h");
+#include "base/log_events.h"
+#undef EVENT
+
+const char *const log_level_names[] = { "debug", "info", "warn", "error" };
 
 static atomic_int log_min = LOG_INFO;
 static atomic_int log_form = LOG_KV;
@@ -17,13 +27,10 @@ static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
 static unsigned long log_lost;
 
 static struct {
-	const char *event;
 	time_t second;
 	unsigned lines;
 	unsigned long suppressed;
 } log_seen[LOG_EVENTS];
-
-static const char *const level_names[] = { "debug", "info", "warn", "error" };
 
 typedef struct line {
 	char text[LOG_LINE_MAX];
@@ -114,28 +121,21 @@ static void put_field(line *l, const log_field *f)
 		l->len = mark;
 }
 
-/* How many lines of this event were held back, or -1 when this one is to be held back too. */
-static long limit(const char *event, time_t second)
+/* How many lines of this event were held back before this one, or -1 when this one is held back too. */
+static long limit(log_event_id event, time_t second)
 {
-	for (size_t i = 0; i < LOG_EVENTS; i++) {
-		if (!log_seen[i].event)
-			log_seen[i].event = event;
-		if (log_seen[i].event != event && strcmp(log_seen[i].event, event) != 0)
-			continue;
-		if (log_seen[i].second != second) {
-			log_seen[i].second = second;
-			log_seen[i].lines = 0;
-		}
-		if (log_seen[i].lines >= LOG_BURST) {
-			log_seen[i].suppressed++;
-			return -1;
-		}
-		log_seen[i].lines++;
-		long suppressed = (long)log_seen[i].suppressed;
-		log_seen[i].suppressed = 0;
-		return suppressed;
+	if (log_seen[event].second != second) {
+		log_seen[event].second = second;
+		log_seen[event].lines = 0;
 	}
-	return 0;
+	if (log_seen[event].lines >= LOG_BURST) {
+		log_seen[event].suppressed++;
+		return -1;
+	}
+	log_seen[event].lines++;
+	long suppressed = (long)log_seen[event].suppressed;
+	log_seen[event].suppressed = 0;
+	return suppressed;
 }
 
 static void emit(line *l)
@@ -152,7 +152,7 @@ static void emit(line *l)
 		log_lost = 0;
 }
 
-void log_write(log_level level, const char *event, const log_field *fields, size_t count)
+void log_write(log_level level, log_event_id event, const log_field *fields, size_t count)
 {
 	struct timespec now;
 	struct tm tm;
@@ -176,8 +176,8 @@ void log_write(log_level level, const char *event, const log_field *fields, size
 	} else {
 		put_cstr(&l, stamp);
 	}
-	put_field(&l, &LOG_C("level", level_names[level]));
-	put_field(&l, &LOG_C("event", event));
+	put_field(&l, &LOG_C("level", log_level_names[level]));
+	put_field(&l, &LOG_C("event", log_events[event].name));
 	if (suppressed)
 		put_field(&l, &LOG_I("suppressed", suppressed));
 	if (log_lost)

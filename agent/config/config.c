@@ -420,7 +420,7 @@ static bool take_routes_text(place where, bool strict, cJSON **json, routes_sour
 		*e = why;
 		return false;
 	}
-	log_event(LOG_ERROR, "routes_unusable", LOG_C("problem", why.text), LOG_C("instead", "there are no routes"));
+	log_event(routes_unusable, LOG_C("problem", why.text), LOG_C("instead", "there are no routes"));
 	return true;
 }
 
@@ -563,7 +563,7 @@ void config_reload(config *c, config *fresh)
 		unsigned char old[sizeof(address_list)];
 		size_t size = option_size(o);
 		if (!o->reloadable && !option_same(o, c, fresh))
-			log_event(LOG_WARN, "not_reloaded", LOG_C("option", o->key),
+			log_event(not_reloaded, LOG_C("option", o->key),
 				  LOG_C("hint", "this option takes an upgrade (SIGUSR2) or a restart"));
 		if (!o->reloadable)
 			continue;

@@ -24,7 +24,7 @@ __attribute__((format(printf, 4, 5))) static bool problem(reader *rd, place p, c
 	if (rd->strict)
 		return place_error(rd->e, p, "%s", message);
 	place_error(&text, p, "%s", message);
-	log_event(LOG_WARN, "route_problem", LOG_C("problem", text.text), LOG_C("instead", instead));
+	log_event(route_problem, LOG_C("problem", text.text), LOG_C("instead", instead));
 	return true;
 }
 
@@ -332,7 +332,7 @@ static void warn_unreachable(const route_table *t, const route *r, size_t index)
 		if (!before->enabled ||
 		    !(route_is_catch_all(before) || slice_starts(slice_cstr(r->prefix), slice_cstr(before->prefix))))
 			continue;
-		log_event(LOG_WARN, "route_unreachable", LOG_I("route", index + 1), LOG_C("model_prefix", r->prefix),
+		log_event(route_unreachable, LOG_I("route", index + 1), LOG_C("model_prefix", r->prefix),
 			  LOG_I("shadowed_by", i + 1), LOG_C("its_model_prefix", before->prefix));
 		return;
 	}
@@ -366,7 +366,7 @@ bool routes_check(route_table *t, place where, bool strict, err *e)
 		warn_unreachable(t, r, i);
 		const upstream *u = route_upstream(t, r);
 		if (u && !u->tls && r->auth.kind != AUTH_PASSTHROUGH && !is_loopback(u))
-			log_event(LOG_WARN, "route_cleartext", LOG_C("route", r->name), LOG_C("upstream", u->url),
+			log_event(route_cleartext, LOG_C("route", r->name), LOG_C("upstream", u->url),
 				  LOG_C("problem", "the credential travels without TLS"));
 	}
 	return true;

@@ -251,7 +251,7 @@ static void check_segment(journal *j)
 	free(path);
 	if (!gone)
 		return;
-	log_event(LOG_WARN, "journal_segment_gone", LOG_C("dir", j->dir), LOG_I("segment", number));
+	log_event(journal_segment_gone, LOG_C("dir", j->dir), LOG_I("segment", number));
 	close(j->fd);
 	j->fd = -1;
 	drop_segment(j, j->count - 1);
@@ -363,7 +363,7 @@ static bool refuse(journal *j, const char *why)
 	j->stats.failed++;
 	journal_set_problem(j, "%s", why);
 	if (!j->stats.failing)
-		log_event(LOG_ERROR, "journal_failing", LOG_C("dir", j->dir), LOG_C("problem", why),
+		log_event(journal_failing, LOG_C("dir", j->dir), LOG_C("problem", why),
 			  LOG_I("waiting", buf_len(&j->pending)));
 	j->stats.failing = true;
 	return false;
@@ -402,7 +402,7 @@ static bool flush(journal *j)
 	}
 	/* Nothing to write says nothing about the disk. */
 	if (wrote && j->stats.failing) {
-		log_event(LOG_WARN, "journal_recovered", LOG_C("dir", j->dir), LOG_C("problem", j->stats.problem),
+		log_event(journal_recovered, LOG_C("dir", j->dir), LOG_C("problem", j->stats.problem),
 			  LOG_I("dropped", j->stats.dropped));
 		j->stats.failing = false;
 		j->stats.problem[0] = '\0';
@@ -528,8 +528,8 @@ void journal_close(journal *j)
 		return;
 	journal_enter(j);
 	if (!flush(j))
-		log_event(LOG_ERROR, "journal_closed_unwritten", LOG_C("dir", j->dir),
-			  LOG_C("problem", j->stats.problem), LOG_I("bytes", buf_len(&j->pending)));
+		log_event(journal_closed_unwritten, LOG_C("dir", j->dir), LOG_C("problem", j->stats.problem),
+			  LOG_I("bytes", buf_len(&j->pending)));
 	remove_released(j, true);
 	end_segment(j);
 	journal_leave(j);

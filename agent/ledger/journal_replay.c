@@ -34,7 +34,7 @@ static void note_torn(journal *j, const segment *seg, const char *path, uint64_t
 		s->size = at;
 	}
 	journal_leave(j);
-	log_event(LOG_WARN, "journal_torn", LOG_C("file", path), LOG_I("at", at), LOG_I("bytes", len));
+	log_event(journal_torn, LOG_C("file", path), LOG_I("at", at), LOG_I("bytes", len));
 }
 
 static void note_damage(journal *j, const segment *seg, const char *path, const char *what, uint64_t at, uint64_t len,
@@ -48,8 +48,7 @@ static void note_damage(journal *j, const segment *seg, const char *path, const 
 	if (s && keep)
 		s->keep = true;
 	journal_leave(j);
-	log_event(LOG_ERROR, "journal_damaged", LOG_C("file", path), LOG_C("problem", what), LOG_I("at", at),
-		  LOG_I("bytes", len));
+	log_event(journal_damaged, LOG_C("file", path), LOG_C("problem", what), LOG_I("at", at), LOG_I("bytes", len));
 }
 
 typedef enum replayed { REPLAYED, REPLAY_STOPPED, REPLAY_FAILED } replayed;

@@ -109,9 +109,9 @@ void ledger_take(ledger *l, slice line)
 	count_line(l, result, duplicate);
 	/* What HAProxy says of itself (a server is down) comes here too; it has no record in it. */
 	if (result == LOGLINE_FOREIGN && slice_find(line, 0, '{') < line.len)
-		log_event(LOG_WARN, "log_line_foreign", LOG_C("problem", "it does not carry SPOA_LLM_LOG_KEY"));
+		log_event(log_line_foreign, LOG_C("problem", "it does not carry SPOA_LLM_LOG_KEY"));
 	if (result == LOGLINE_MALFORMED)
-		log_event(LOG_WARN, "log_line_malformed", LOG_C("problem", p->problem), LOG_S("member", p->member),
+		log_event(log_line_malformed, LOG_C("problem", p->problem), LOG_S("member", p->member),
 			  LOG_I("bytes", line.len));
 	if (result != LOGLINE_OK || duplicate)
 		return;
@@ -127,8 +127,7 @@ void ledger_take(ledger *l, slice line)
 void ledger_bad_framing(ledger *l)
 {
 	count_line(l, LOGLINE_MALFORMED, false);
-	log_event(LOG_WARN, "log_line_malformed",
-		  LOG_C("problem", "no octet count; the ring needs log-proto octet-count"));
+	log_event(log_line_malformed, LOG_C("problem", "no octet count; the ring needs log-proto octet-count"));
 }
 
 void ledger_dropped(ledger *l, uint64_t count)
@@ -136,8 +135,7 @@ void ledger_dropped(ledger *l, uint64_t count)
 	pthread_mutex_lock(&l->lock);
 	l->stats.dropped += count;
 	pthread_mutex_unlock(&l->lock);
-	log_event(LOG_WARN, "log_lines_dropped", LOG_I("datagrams", count),
-		  LOG_C("problem", "the socket's buffer was full"),
+	log_event(log_lines_dropped, LOG_I("datagrams", count), LOG_C("problem", "the socket's buffer was full"),
 		  LOG_C("hint", "raise net.core.rmem_max, or the socket unit's ReceiveBuffer"));
 }
 
@@ -170,13 +168,11 @@ static void set_state(ledger *l, ledger_state state, const char *problem)
 	snprintf(l->stats.problem, sizeof l->stats.problem, "%s", problem);
 	pthread_mutex_unlock(&l->lock);
 	if (changed && state == LEDGER_OK)
-		log_event(LOG_INFO, "ledger_ok", LOG_C("database", l->db_path));
+		log_event(ledger_ok, LOG_C("database", l->db_path));
 	else if (changed && state == LEDGER_BEHIND)
-		log_event(LOG_WARN, "ledger_behind", LOG_C("problem", problem),
-			  LOG_C("instead", "the journal keeps the records"));
+		log_event(ledger_behind, LOG_C("problem", problem), LOG_C("instead", "the journal keeps the records"));
 	else if (changed)
-		log_event(LOG_ERROR, "ledger_failing", LOG_C("problem", problem),
-			  LOG_C("instead", "the journal keeps the records"));
+		log_event(ledger_failing, LOG_C("problem", problem), LOG_C("instead", "the journal keeps the records"));
 }
 
 /* Sleeps up to `ms`, less when told to stop. */
@@ -287,8 +283,7 @@ static void replay(keeper *k)
 	k->after = k->replayed = (journal_mark){ 0 };
 	bool whole = journal_replay(k->l->journal, on_replayed, k, &e);
 	if (!whole)
-		log_event(LOG_ERROR, "journal_unreadable", LOG_C("problem", e.text),
-			  LOG_C("instead", "the rest was read"));
+		log_event(journal_unreadable, LOG_C("problem", e.text), LOG_C("instead", "the rest was read"));
 	if (!k->stopped_early)
 		k->stopped_early = !store_batch_surely(k);
 	/* Only now: a mark stands for everything before it, and what could not be read is a person's. */
@@ -305,9 +300,9 @@ static void prune(keeper *k, int64_t now)
 		return;
 	k->pruned = now;
 	if (store_prune(k->store, now_ms(CLOCK_REALTIME) - k->l->retention_ms, &removed, &e) != STORE_OK)
-		log_event(LOG_WARN, "prune_failed", LOG_C("problem", e.text));
+		log_event(prune_failed, LOG_C("problem", e.text));
 	else if (removed > 0)
-		log_event(LOG_INFO, "pruned", LOG_I("rows", removed));
+		log_event(pruned, LOG_I("rows", removed));
 }
 
 /* Takes a batch off the queue. *missed: the queue is empty and there is more in the journal. False: stop. */

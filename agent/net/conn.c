@@ -124,8 +124,7 @@ static bool hold(conn *c, bool progress)
 	if (!conn_account(c) && !c->leaving) {
 		/* Within a frame that it does not read, it can be told nothing. */
 		counter_add(&w->counters.refused_memory, 1);
-		log_event(LOG_ERROR, "memory_limit", LOG_I("fd", c->fd),
-			  LOG_I("max_memory", w->shared->limits.max_memory),
+		log_event(memory_limit, LOG_I("fd", c->fd), LOG_I("max_memory", w->shared->limits.max_memory),
 			  LOG_C("instead", "a connection that does not read its answers is closed"));
 		conn_close(c);
 		return false;
@@ -134,7 +133,7 @@ static bool hold(conn *c, bool progress)
 		counter_add(&w->counters.backpressure, 1);
 		if (c->waiting >= w->shared->limits.max_in_flight) {
 			counter_add(&w->counters.in_flight_limited, 1);
-			log_event(LOG_WARN, "in_flight_limit", LOG_I("fd", c->fd),
+			log_event(in_flight_limit, LOG_I("fd", c->fd),
 				  LOG_I("max_in_flight", w->shared->limits.max_in_flight),
 				  LOG_C("problem", "the peer asks on and does not take its answers"),
 				  LOG_C("instead", "no more is read from it until it has taken them"));
@@ -165,7 +164,7 @@ static bool flush(conn *c)
 		if (n < 0 && errno == EAGAIN)
 			return hold(c, progress);
 		if (n < 0) {
-			log_event(LOG_DEBUG, "connection_lost", LOG_I("fd", c->fd), LOG_C("problem", strerror(errno)));
+			log_event(connection_lost, LOG_I("fd", c->fd), LOG_C("problem", strerror(errno)));
 			conn_close(c);
 			return false;
 		}
@@ -193,7 +192,7 @@ static bool refuse_memory(conn *c)
 	spop_thread *w = c->spop_thread;
 
 	counter_add(&w->counters.refused_memory, 1);
-	log_event(LOG_ERROR, "memory_limit", LOG_I("fd", c->fd), LOG_I("max_memory", w->shared->limits.max_memory),
+	log_event(memory_limit, LOG_I("fd", c->fd), LOG_I("max_memory", w->shared->limits.max_memory),
 		  LOG_C("instead", "a connection that needs more is closed"));
 	buf_deinit(&c->in);
 	conn_account(c);
@@ -257,8 +256,7 @@ static ssize_t take(conn *c, unsigned char *room, size_t len)
 	}
 	if (n < 0 && errno == EAGAIN)
 		return 0;
-	log_event(LOG_DEBUG, "connection_closed", LOG_I("fd", c->fd),
-		  LOG_C("by", n == 0 ? "HAProxy" : strerror(errno)));
+	log_event(connection_closed, LOG_I("fd", c->fd), LOG_C("by", n == 0 ? "HAProxy" : strerror(errno)));
 	conn_close(c);
 	return -1;
 }
@@ -331,10 +329,10 @@ static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
 	}
 	if (c->session.state == SPOP_AWAIT_HELLO) {
 		counter_add(&n->hello_timeouts, 1);
-		log_event(LOG_WARN, "hello_timeout", LOG_I("fd", c->fd), LOG_C("instead", "the connection is closed"));
+		log_event(hello_timeout, LOG_I("fd", c->fd), LOG_C("instead", "the connection is closed"));
 	} else {
 		counter_add(&n->stalled, 1);
-		log_event(LOG_WARN, "connection_stalled", LOG_I("fd", c->fd), LOG_I("bytes", buf_len(&c->out)),
+		log_event(connection_stalled, LOG_I("fd", c->fd), LOG_I("bytes", buf_len(&c->out)),
 			  LOG_C("problem", "the peer does not read its answers"),
 			  LOG_C("instead", "the connection is closed"));
 	}
@@ -376,12 +374,12 @@ void conn_open(spop_thread *w, int fd)
 	conn *c = conn_new(w, fd);
 
 	if (!c) {
-		log_event(LOG_ERROR, "connection_refused", LOG_C("problem", "out of memory"));
+		log_event(connection_refused, LOG_C("problem", "out of memory"));
 		return;
 	}
 	ev_io_start(w->loop, &c->readable);
 	set_timer(c, HELLO_TIMEOUT);
-	log_event(LOG_DEBUG, "connection", LOG_I("fd", fd), LOG_I("thread", w->index),
+	log_event(connection, LOG_I("fd", fd), LOG_I("thread", w->index),
 		  LOG_I("connections", atomic_load(&w->shared->connections)));
 }
 

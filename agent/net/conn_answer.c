@@ -85,12 +85,12 @@ __attribute__((noinline)) static void log_refusal(const llm_request *r, const de
 	char source[300] = "";
 
 	if (d->ask_again) {
-		log_event(LOG_DEBUG, "asked_for_more", LOG_S("id", r->id), LOG_I("buffered", r->sample.buffered));
+		log_event(asked_for_more, LOG_S("id", r->id), LOG_I("buffered", r->sample.buffered));
 		return;
 	}
 	if (d->replace)
 		credential_describe(&d->route->auth, source, sizeof source);
-	log_event(LOG_WARN, "refused", LOG_S("id", r->id), LOG_I("status", refusal_describe(d->refusal)->status),
+	log_event(refused, LOG_S("id", r->id), LOG_I("status", refusal_describe(d->refusal)->status),
 		  LOG_C("code", refusal_describe(d->refusal)->code), LOG_S("route", d->route_name),
 		  LOG_S("model", slice_of(d->model.name, d->model.len)), LOG_C("auth", source),
 		  LOG_C("problem", d->problem ? d->problem : ""));
@@ -98,7 +98,7 @@ __attribute__((noinline)) static void log_refusal(const llm_request *r, const de
 
 __attribute__((noinline)) static void log_allowed(const llm_request *r, const decision *d)
 {
-	log_event(LOG_DEBUG, "decision", LOG_S("id", r->id), LOG_S("route", d->route_name),
+	log_event(decision, LOG_S("id", r->id), LOG_S("route", d->route_name),
 		  LOG_S("model", slice_of(d->model.name, d->model.len)),
 		  LOG_C("model_from", model_from_name(d->model.from)), LOG_S("backend", d->backend),
 		  LOG_C("auth", d->replace ? "replace" : "passthrough"));
@@ -106,7 +106,7 @@ __attribute__((noinline)) static void log_allowed(const llm_request *r, const de
 
 __attribute__((noinline)) static void log_too_large(const conn *c, const llm_request *r, const decision *d)
 {
-	log_event(LOG_ERROR, "ack_too_large", LOG_S("id", r->id), LOG_S("route", d->route_name),
+	log_event(ack_too_large, LOG_S("id", r->id), LOG_S("route", d->route_name),
 		  LOG_I("max_frame_size", c->session.max_frame),
 		  LOG_C("hint", "raise max_frame_size, or tune.bufsize in HAProxy"));
 }
@@ -233,14 +233,14 @@ static void say_hello(conn *c)
 	}
 	wrote(c, spop_write_hello(&c->session, c->out.data + c->out.end, CONTROL_ROOM));
 	conn_set_limits(c);
-	log_event(LOG_DEBUG, "hello", LOG_I("fd", c->fd), LOG_I("max_frame_size", c->session.max_frame),
+	log_event(hello, LOG_I("fd", c->fd), LOG_I("max_frame_size", c->session.max_frame),
 		  LOG_I("pipelining", c->session.pipelining), LOG_I("healthcheck", c->session.healthcheck));
 }
 
 static void say_error(conn *c, const spop_event *e)
 {
 	counter_add(&c->spop_thread->counters.spop_errors, 1);
-	log_event(LOG_WARN, "spop_error", LOG_I("fd", c->fd), LOG_I("status", e->status), LOG_S("problem", e->reason),
+	log_event(spop_error, LOG_I("fd", c->fd), LOG_I("status", e->status), LOG_S("problem", e->reason),
 		  LOG_C("instead", "the connection is closed"));
 	conn_leave(c, e->status, e->reason);
 }
@@ -284,12 +284,11 @@ static bool next_frame(conn *c, slice *in, unsigned *decisions, size_t *need)
 		take_notify(c, &e, decisions);
 		break;
 	case SPOP_SKIPPED:
-		log_event(LOG_DEBUG, "frame_skipped", LOG_I("fd", c->fd));
+		log_event(frame_skipped, LOG_I("fd", c->fd));
 		break;
 	case SPOP_DISCONNECT:
 		/* Status 1 is how HAProxy up to 3.0 leaves an idle connection. */
-		log_event(LOG_DEBUG, "disconnect", LOG_I("fd", c->fd), LOG_I("status", e.status),
-			  LOG_S("reason", e.reason));
+		log_event(disconnect, LOG_I("fd", c->fd), LOG_I("status", e.status), LOG_S("reason", e.reason));
 		conn_leave(c, SPOP_OK, SLICE("bye"));
 		break;
 	case SPOP_ERROR:

@@ -103,7 +103,7 @@ static void on_stream(struct ev_loop *loop, ev_io *io, int events)
 	(void)events;
 	for (int i = 0; i < READS_A_TURN; i++) {
 		if (!buf_reserve(&st->in, READ_ROOM / 2)) {
-			log_event(LOG_ERROR, "log_stream_closed", LOG_C("problem", "out of memory"));
+			log_event(log_stream_closed, LOG_C("problem", "out of memory"));
 			stream_close(st);
 			return;
 		}
@@ -133,7 +133,7 @@ static stream *stream_open(logsock *s, int fd)
 	stream *st = s->streams_count < LOGSOCK_STREAMS ? calloc(1, sizeof *st) : NULL;
 
 	if (!st) {
-		log_event(LOG_ERROR, "log_stream_refused", LOG_I("streams", s->streams_count));
+		log_event(log_stream_refused, LOG_I("streams", s->streams_count));
 		close(fd);
 		return NULL;
 	}
@@ -151,7 +151,7 @@ static stream *stream_open(logsock *s, int fd)
 	s->streams = st;
 	s->streams_count++;
 	ev_io_start(s->loop, &st->io);
-	log_event(LOG_DEBUG, "log_stream", LOG_I("fd", fd));
+	log_event(log_stream, LOG_I("fd", fd));
 	return st;
 }
 
@@ -289,7 +289,7 @@ void logsock_begin(logsock *s)
 			/* Without a place to go on from, a second look would be at the first datagram again. Both kinds
 			 * of datagram socket have it. */
 			if (!set_place(fd))
-				log_event(LOG_WARN, "log_stream_refused", LOG_C("problem", strerror(errno)));
+				log_event(log_peek_failed, LOG_C("problem", strerror(errno)));
 		}
 		ev_io_start(s->loop, &s->watchers[i]);
 	}

@@ -58,7 +58,7 @@ static bool accept_one(spop_thread *w, const listener *l)
 		if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
 			return true; /* another worker was faster, or the peer is gone already */
 		counter_add(&w->counters.accept_pauses, 1);
-		log_event(LOG_ERROR, "accept_paused", LOG_C("problem", strerror(errno)),
+		log_event(accept_paused, LOG_C("problem", strerror(errno)),
 			  LOG_C("hint", "raise the limit of open files"));
 		accepting_rest(w, ACCEPT_PAUSE, false);
 		return false;
@@ -66,7 +66,7 @@ static bool accept_one(spop_thread *w, const listener *l)
 	if (atomic_fetch_add(&s->connections, 1) >= s->limits.max_connections) {
 		atomic_fetch_sub(&s->connections, 1);
 		counter_add(&w->counters.refused_connections, 1);
-		log_event(LOG_ERROR, "connection_refused", LOG_I("max_connections", s->limits.max_connections));
+		log_event(connection_refused, LOG_I("max_connections", s->limits.max_connections));
 		close(fd);
 		return true;
 	}

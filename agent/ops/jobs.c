@@ -112,7 +112,7 @@ static void read_totals(admin *a)
 			*a->totals = *fresh;
 			pthread_mutex_unlock(&a->totals_lock);
 		} else {
-			log_event(LOG_DEBUG, "totals_unread", LOG_C("problem", e.text));
+			log_event(totals_unread, LOG_C("problem", e.text));
 		}
 	}
 	free(fresh);

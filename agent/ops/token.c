@@ -47,7 +47,7 @@ static slice token_read(const char *source, char out[TOKEN_MAX + 1])
 	if (problem)
 		token.len = 0;
 	if (problem)
-		log_event(LOG_ERROR, "admin_token_missing", LOG_C("source", source), LOG_C("problem", problem),
+		log_event(admin_token_missing, LOG_C("source", source), LOG_C("problem", problem),
 			  LOG_C("instead", "nobody is let in"));
 	return token;
 }

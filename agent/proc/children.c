@@ -112,7 +112,7 @@ void child_give_up(worker *w)
 			      KILL_MAX; /* another one would only join them: one of them has to end first */
 		return;
 	}
-	log_event(LOG_ERROR, "worker_unkillable", LOG_I("pid", w->pid), LOG_C("problem", "SIGKILL does not end it"),
+	log_event(worker_unkillable, LOG_I("pid", w->pid), LOG_C("problem", "SIGKILL does not end it"),
 		  LOG_C("instead", "the master goes on without it"),
 		  LOG_C("hint", "it waits within the kernel: look for a disk or a file system that hangs"));
 	if (i < UNKILLABLE)
@@ -125,7 +125,7 @@ bool child_was_given_up(master *m, pid_t pid)
 	for (size_t i = 0; i < UNKILLABLE; i++)
 		if (m->unkillable[i] == pid) {
 			m->unkillable[i] = 0;
-			log_event(LOG_DEBUG, "worker_retired", LOG_I("pid", pid), LOG_I("signal", SIGKILL));
+			log_event(worker_retired, LOG_I("pid", pid), LOG_I("signal", SIGKILL));
 			return true;
 		}
 	return false;
@@ -217,7 +217,7 @@ void master_start_worker(master *m)
 		m->current = child_start(m, true, -1, &e);
 	if (m->current)
 		return;
-	log_event(LOG_ERROR, "worker_start_failed", LOG_C("problem", e.text));
+	log_event(worker_start_failed, LOG_C("problem", e.text));
 	m->exit_code = EX_OSERR;
 	if (m->ever_ready)
 		schedule_restart(m, next_delay(m, 0, false));
@@ -275,7 +275,7 @@ static void on_prepared(worker *w, const fdpass_message *msg)
 	int64_t most = (int64_t)w->watchdog * 3000;
 	give_until(w, w->watchdog ? w->started + (most > START_MIN ? most : START_MIN) : 0);
 	/* Not before: now the format is known that the operator wants. */
-	log_event(LOG_INFO, "worker_started", LOG_I("pid", w->pid), LOG_I("restarts", m->restarts));
+	log_event(worker_started, LOG_I("pid", w->pid), LOG_I("restarts", m->restarts));
 	if (w == m->next)
 		hand_over(m);
 }
@@ -291,7 +291,7 @@ static void upgraded(worker *w)
 	m->by_path = true;
 	master_close_pair(m);
 	child_use_log(w);
-	log_event(LOG_INFO, "upgraded", LOG_I("pid", w->pid), LOG_I("in_ms", master_now() - m->upgrade_began));
+	log_event(upgraded, LOG_I("pid", w->pid), LOG_I("in_ms", master_now() - m->upgrade_began));
 	if (!m->old)
 		return;
 	bool drain = m->old->phase != HANDING;
@@ -388,7 +388,7 @@ static void on_message(worker *w, fdpass_message *msg)
 		if (msg->fds_count != 1)
 			return;
 		if (!sockets_keep(&w->master->held, msg->fds[0], cursor_u8(&c) == 1, w->serial))
-			log_event(LOG_WARN, "socket_not_kept", LOG_I("pid", w->pid), LOG_I("most", MASTER_SOCKETS),
+			log_event(socket_not_kept, LOG_I("pid", w->pid), LOG_I("most", MASTER_SOCKETS),
 				  LOG_C("problem", "it is closed for a moment when the worker process is replaced"));
 		msg->fds[0] = -1;
 		return;
@@ -431,7 +431,7 @@ static bool hear(worker *w)
 	if (rc == FDPASS_OK)
 		on_message(w, &msg);
 	else if (rc == FDPASS_FAILED)
-		log_event(LOG_ERROR, "control_failed", LOG_I("pid", w->pid), LOG_C("problem", e.text));
+		log_event(control_failed, LOG_I("pid", w->pid), LOG_C("problem", e.text));
 	fdpass_deinit(&msg);
 	return rc == FDPASS_OK;
 }
@@ -473,7 +473,7 @@ static void crashed(master *m, const worker *w, int code, int sig)
 	int64_t delay = w->stuck ? 0 : next_delay(m, master_now() - w->started, w->phase >= READY);
 
 	m->restarts++;
-	log_event(LOG_ERROR, "worker_crashed", LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts),
+	log_event(worker_crashed, LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts),
 		  LOG_I("in_ms", delay));
 	notify_inform("STATUS=The worker process has crashed; it is started again");
 	schedule_restart(m, delay);
@@ -484,7 +484,7 @@ static void upgrade_failed(master *m, const worker *w, int code, int sig)
 	bool early = w->phase == STARTING && !w->problem;
 
 	log_event(
-		LOG_ERROR, "upgrade_failed", LOG_I("pid", w->pid),
+		upgrade_failed, LOG_I("pid", w->pid),
 		LOG_C("problem", w->problem ? w->problem :
 				 early      ? "the new version does not start" :
 					      "the new version ended before it was ready"),
@@ -513,8 +513,8 @@ static void current_ended(master *m, const worker *w, int code, int sig)
 	if (m->next && w->phase == HANDING && code == 0)
 		return; /* its work is done; READY of the new one is on its way */
 	if (m->next) {
-		log_event(LOG_ERROR, "worker_crashed", LOG_I("pid", w->pid), LOG_END(code, sig),
-			  LOG_I("restarts", m->restarts), LOG_C("instead", "the new version takes over"));
+		log_event(worker_crashed, LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts),
+			  LOG_C("instead", "the new version takes over"));
 		master_close_pair(m);
 		return;
 	}
@@ -549,7 +549,7 @@ void child_ended(worker *w, int status)
 	}
 	if (w == m->old) {
 		m->old = NULL;
-		log_event(LOG_DEBUG, "worker_retired", LOG_I("pid", gone.pid), LOG_END(code, sig));
+		log_event(worker_retired, LOG_I("pid", gone.pid), LOG_END(code, sig));
 	} else if (w == m->next) {
 		upgrade_failed(m, &gone, code, sig);
 	} else if (w == m->current) {

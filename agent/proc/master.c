@@ -40,27 +40,25 @@ static void expired(worker *w)
 		return;
 	}
 	if (m->stopping) {
-		log_event(LOG_WARN, "worker_killed", LOG_I("pid", w->pid),
-			  LOG_C("problem", "it did not end after SIGTERM"));
+		log_event(worker_killed, LOG_I("pid", w->pid), LOG_C("problem", "it did not end after SIGTERM"));
 	} else if (w->lost) {
-		log_event(LOG_ERROR, "control_failed", LOG_I("pid", w->pid),
+		log_event(control_failed, LOG_I("pid", w->pid),
 			  LOG_C("problem", "it has closed its control socket; it is killed"));
 	} else if (w == m->next) {
 		w->problem = w->phase == PREPARED ? "the new version was not ready in time" :
 						    "the new version did not start in time";
 	} else if (w == m->old) {
-		log_event(LOG_WARN, "worker_killed", LOG_I("pid", w->pid),
-			  LOG_C("problem", "it did not end after the upgrade"));
+		log_event(worker_killed, LOG_I("pid", w->pid), LOG_C("problem", "it did not end after the upgrade"));
 	} else if (w->phase == HANDING) {
 		w->stuck = true;
-		log_event(LOG_ERROR, "worker_stuck", LOG_I("pid", w->pid),
+		log_event(worker_stuck, LOG_I("pid", w->pid),
 			  LOG_C("problem", "it did not go on after the upgrade that failed"),
 			  LOG_C("hint", "it is killed and started again: look for a disk or a file system that hangs"));
 	} else {
 		bool ready = w->phase == READY;
 		w->stuck = ready;
 		log_event(
-			LOG_ERROR, "worker_stuck", LOG_I("pid", w->pid),
+			worker_stuck, LOG_I("pid", w->pid),
 			LOG_I("seconds", ready ? w->watchdog : (master_now() - w->started) / 1000),
 			LOG_C("hint",
 			      ready ? "it is killed and started again; a thread did not turn for as long: look for a disk or a "
@@ -137,12 +135,11 @@ static void upgrade_begin(master *m)
 		m->pair = pair[0];
 	}
 	if (m->next) {
-		log_event(LOG_INFO, "upgrading", LOG_C("binary", m->path), LOG_I("pid", m->next->pid));
+		log_event(upgrading, LOG_C("binary", m->path), LOG_I("pid", m->next->pid));
 		return;
 	}
 	master_close_pair(m);
-	log_event(LOG_ERROR, "upgrade_failed", LOG_C("problem", e.text),
-		  LOG_C("instead", "the running version goes on"));
+	log_event(upgrade_failed, LOG_C("problem", e.text), LOG_C("instead", "the running version goes on"));
 }
 
 static bool binary_is_another(const char *path)
@@ -203,7 +200,7 @@ static void become_new(master *m)
 	if (!now)
 		return;
 	m->stay = true;
-	log_event(LOG_ERROR, "upgrade_failed", LOG_C("problem", strerror(why)), LOG_C("binary", m->path),
+	log_event(upgrade_failed, LOG_C("problem", strerror(why)), LOG_C("binary", m->path),
 		  LOG_C("instead", "the master stays the old version"));
 }
 
@@ -258,8 +255,8 @@ void master_drain(master *m)
 	m->exit_code = 0;
 	ev_timer_stop(m->loop, &m->restart);
 	if (m->next) {
-		log_event(LOG_WARN, "upgrade_failed", LOG_I("pid", m->next->pid),
-			  LOG_C("problem", "SIGUSR1 asked for a drain"));
+		log_event_at(LOG_WARN, upgrade_failed, LOG_I("pid", m->next->pid),
+			     LOG_C("problem", "SIGUSR1 asked for a drain"));
 		master_close_pair(m);
 		child_kill(m->next);
 	}
@@ -408,7 +405,7 @@ static void adopt(master *m, const master_state *s)
 	w->log_format = s->log_format <= LOG_JSON ? s->log_format : m->log_format;
 	child_arm(w);
 	child_use_log(w);
-	log_event(LOG_INFO, "master_upgraded", LOG_C("version", SPOA_LLM_VERSION), LOG_I("worker", w->pid));
+	log_event(master_upgraded, LOG_C("version", SPOA_LLM_VERSION), LOG_I("worker", w->pid));
 	ev_feed_signal_event(m->loop, SIGCHLD); /* it may have ended before there was a handler */
 	master_settle(m);
 }
@@ -424,7 +421,7 @@ static state_result take_over(master *m, master_state *s)
 			break;
 	state_result rc = state_take(s, 1, &e);
 	if (rc == STATE_UNREADABLE) {
-		log_event(LOG_ERROR, "upgrade_failed", LOG_C("problem", e.text),
+		log_event(upgrade_failed, LOG_C("problem", e.text),
 			  LOG_C("instead", "a new worker process is started"));
 		if (s->worker) {
 			kill(s->worker, SIGKILL);
@@ -447,7 +444,7 @@ int master_run(int argc, char **argv)
 	m.loop = ev_default_loop(EVFLAG_NOENV);
 	bool ok = find_path(m.path, sizeof m.path, argc ? argv[0] : NULL);
 	if (!m.loop || !ok) {
-		log_event(LOG_ERROR, "start_failed",
+		log_event(start_failed,
 			  LOG_C("problem",
 				m.loop ?
 					"the path of the binary is not known: argv[0] has no /, and there is no /proc" :

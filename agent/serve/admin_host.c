@@ -388,8 +388,7 @@ bool admin_host_stop_serving(admin_host *o)
 	pthread_mutex_unlock(&o->lock);
 	if (!o->left && !admin_stop(o->admin)) {
 		o->left = true;
-		log_event(LOG_WARN, "admin_left",
-			  LOG_C("problem", "what the admin server was asked for still waits for a disk"),
+		log_event(admin_left, LOG_C("problem", "what the admin server was asked for still waits for a disk"),
 			  LOG_C("instead", "this process ends without it"));
 	}
 	if (!o->left)

@@ -53,7 +53,7 @@ static bool references_copy(recording *r, const route_table *t)
 static void references_pass_on(recording *r, bool ok)
 {
 	if (!ok || (r->ledger && !ledger_set_references(r->ledger, r->references, r->references_count)))
-		log_event(LOG_ERROR, "references_lost", LOG_C("problem", "out of memory"));
+		log_event(references_lost, LOG_C("problem", "out of memory"));
 }
 
 /* What HAProxy writes as it stands, between quotes and in front of the line's object. Another key would match no line,
@@ -96,8 +96,7 @@ recording *recording_new(const config *c, const route_table *routes, void (*open
 		if (!ok)
 			break;
 		opened(ctx, &socks[count]);
-		log_event(LOG_INFO, "listening", LOG_C("address", c->log_listen.items[count]),
-			  LOG_C("for", "log lines"));
+		log_event(listening, LOG_C("address", c->log_listen.items[count]), LOG_C("for", "log lines"));
 	}
 	if (ok) {
 		r->intake = intake_new(socks, count);
@@ -105,7 +104,7 @@ recording *recording_new(const config *c, const route_table *routes, void (*open
 		count = 0;
 	}
 	if (ok && (!key || !*key))
-		log_event(LOG_WARN, "log_key_missing", LOG_C("problem", "SPOA_LLM_LOG_KEY is not set"),
+		log_event(log_key_missing, LOG_C("problem", "SPOA_LLM_LOG_KEY is not set"),
 			  LOG_C("instead", "every local process can write the ledger"));
 	while (count)
 		listener_close(&socks[--count]);

@@ -65,7 +65,7 @@ static bool listen_all(agent *a, const address_list *addresses, const listener_r
 		if (!listener_open(&out[i], addresses->items[i], rules, e))
 			return false;
 		on_opened(a, &out[i]);
-		log_event(LOG_INFO, "listening", LOG_C("address", addresses->items[i]), LOG_C("for", what));
+		log_event(listening, LOG_C("address", addresses->items[i]), LOG_C("for", what));
 	}
 	return true;
 }
@@ -130,9 +130,9 @@ static bool reload_and_tell(agent *a, err *e)
 	if (ok)
 		say_prepared(a);
 	if (ok)
-		log_event(LOG_INFO, "reloaded", LOG_I("routes", a->policy->table->enabled));
+		log_event(reloaded, LOG_I("routes", a->policy->table->enabled));
 	else
-		log_event(LOG_ERROR, "reload_failed", LOG_C("problem", e->text), LOG_C("instead", "nothing changed"));
+		log_event(reload_failed, LOG_C("problem", e->text), LOG_C("instead", "nothing changed"));
 	control_say(a->master, CONTROL_READY, (slice){ NULL, 0 }, NULL, 0);
 	admin_host_reloaded(a->admin_host, ok, ok ? "" : e->text);
 	return ok;
@@ -170,8 +170,7 @@ static void try_recording(agent *a)
 	if (!a->recording || recording_started(a->recording) || a->handover >= 0 || a->stopping)
 		return;
 	if (!recording_start(a->recording, &e))
-		log_event(LOG_WARN, "ledger_waits", LOG_C("problem", e.text),
-			  LOG_C("instead", "it is tried again every second"));
+		log_event(ledger_waits, LOG_C("problem", e.text), LOG_C("instead", "it is tried again every second"));
 }
 
 static void on_refresh(struct ev_loop *loop, ev_timer *timer, int events)
@@ -184,7 +183,7 @@ static void on_refresh(struct ev_loop *loop, ev_timer *timer, int events)
 	(void)events;
 	if (next) {
 		publish(a, next);
-		log_event(LOG_DEBUG, "credentials_read", LOG_I("routes", next->table->count));
+		log_event(credentials_read, LOG_I("routes", next->table->count));
 	}
 	try_recording(a);
 	if (!a->stopping && !a->leaving)
@@ -267,12 +266,13 @@ static void hand_over(agent *a, int sock)
 		a->stopping = true;
 		control_say(a->master, CONTROL_RELEASED, (slice){ NULL, 0 }, NULL, 0);
 		give_up_ledger(a, sock);
-		log_event(LOG_INFO, "stopped", LOG_C("version", SPOA_LLM_VERSION));
+		log_event(stopped, LOG_C("version", SPOA_LLM_VERSION));
 		_exit(EX_OK);
 	}
 	if (!spop_threads_start(a->spop_threads, &e)) {
 		/* Nothing answers any more: the master starts another. */
-		log_event(LOG_ERROR, "handover_failed", LOG_C("problem", e.text), LOG_C("instead", "this worker ends"));
+		log_event_at(LOG_ERROR, handover_failed, LOG_C("problem", e.text),
+			     LOG_C("instead", "this worker ends"));
 		_exit(EX_OSERR);
 	}
 	go_on(a);
@@ -305,7 +305,7 @@ static void on_term(struct ev_loop *loop, ev_signal *sig, int events)
 	if (a->stopping)
 		return;
 	a->stopping = true;
-	log_event(LOG_INFO, "stopping", LOG_C("signal", "SIGTERM"));
+	log_event(stopping, LOG_C("signal", "SIGTERM"));
 	spop_threads_stop(a->spop_threads);
 }
 
@@ -317,7 +317,7 @@ static void on_usr1(struct ev_loop *loop, ev_signal *sig, int events)
 	(void)events;
 	if (a->stopping)
 		return;
-	log_event(LOG_INFO, "draining", LOG_I("seconds", a->config->drain_timeout),
+	log_event(draining, LOG_I("seconds", a->config->drain_timeout),
 		  LOG_I("connections", spop_threads_connections(a->spop_threads)));
 	admin_host_draining(a->admin_host);
 	spop_threads_drain(a->spop_threads, (double)a->config->drain_timeout, false);
@@ -432,11 +432,10 @@ static bool begin(agent *a, err *e)
 		/* Once HAProxy's connections are ours, what only watches is no reason to end. */
 		if (a->master->handover < 0)
 			return false;
-		log_event(LOG_ERROR, "admin_waits", LOG_C("problem", e->text),
-			  LOG_C("instead", "it is tried again every second"));
+		log_event(admin_waits, LOG_C("problem", e->text), LOG_C("instead", "it is tried again every second"));
 	}
 	control_say(a->master, CONTROL_READY, (slice){ NULL, 0 }, NULL, 0);
-	log_event(LOG_INFO, "ready", LOG_C("version", SPOA_LLM_VERSION), LOG_I("routes", a->policy->table->enabled),
+	log_event(ready, LOG_C("version", SPOA_LLM_VERSION), LOG_I("routes", a->policy->table->enabled),
 		  LOG_I("threads", spop_threads_count(a->spop_threads)));
 	try_recording(a);
 	return true;
@@ -495,7 +494,7 @@ int run(config *c, const option_text *flags, size_t count, control *master)
 	mallopt(M_ARENA_MAX, 2);
 	a.loop = ev_default_loop(EVFLAG_NOENV);
 	if (!a.loop) {
-		log_event(LOG_ERROR, "start_failed", LOG_C("problem", "no event loop can be had from the kernel"));
+		log_event(start_failed, LOG_C("problem", "no event loop can be had from the kernel"));
 		return EX_OSERR;
 	}
 	watch(&a);
@@ -504,13 +503,13 @@ int run(config *c, const option_text *flags, size_t count, control *master)
 		say_prepared(&a);
 	ok = ok && begin(&a, &e);
 	if (!ok) {
-		log_event(LOG_ERROR, "start_failed", LOG_C("problem", e.text));
+		log_event(start_failed, LOG_C("problem", e.text));
 	} else {
 		ev_io_start(a.loop, &a.control_io);
 		ev_timer_start(a.loop, &a.refresh);
 		ev_timer_start(a.loop, &a.alive);
 		ev_run(a.loop, 0);
-		log_event(LOG_INFO, "stopped", LOG_C("version", SPOA_LLM_VERSION));
+		log_event(stopped, LOG_C("version", SPOA_LLM_VERSION));
 	}
 	int code = ok ? EX_OK : EX_UNAVAILABLE;
 	end(&a, code);

@@ -17,7 +17,7 @@ static bool give(int sock, handover_type type, slice body, const int *fds, size_
 
 	if (fdpass_send(sock, (uint8_t)type, body, fds, count, HANDOVER_PAUSE_MS, &e))
 		return true;
-	log_event(LOG_WARN, "handover_failed", LOG_C("problem", e.text), LOG_C("instead", "the old worker goes on"));
+	log_event(handover_failed, LOG_C("problem", e.text), LOG_C("instead", "the old worker goes on"));
 	return false;
 }
 
@@ -60,7 +60,7 @@ takeover_given takeover_greeted(int sock)
 	err e;
 
 	if (fdpass_receive(sock, &m, HANDOVER_GREET_MS, &e) != FDPASS_OK) {
-		log_event(LOG_WARN, "handover_failed", LOG_C("problem", "the new worker says nothing"),
+		log_event(handover_failed, LOG_C("problem", "the new worker says nothing"),
 			  LOG_C("instead", "the old worker goes on"));
 		return TAKEOVER_FAILED;
 	}
@@ -80,7 +80,7 @@ takeover_given takeover_give(int sock, spop_threads *ws)
 	if (hear(sock, HANDOVER_PAUSE_MS) != HANDOVER_TAKEN ||
 	    !give(sock, HANDOVER_COMMIT, (slice){ NULL, 0 }, NULL, 0))
 		return TAKEOVER_FAILED;
-	log_event(LOG_INFO, "handed_over", LOG_I("connections", g.count));
+	log_event(handed_over, LOG_I("connections", g.count));
 	return TAKEOVER_TAKEN;
 }
 
@@ -110,8 +110,8 @@ static takeover_taken take_connections(int sock, spop_threads *ws)
 			m.fds[0] = -1;
 			ok = spop_threads_adopt(ws, fd, buf_slice(&m.body), &e);
 			if (!ok)
-				log_event(LOG_ERROR, "handover_failed", LOG_C("problem", e.text),
-					  LOG_C("instead", "the old worker goes on"));
+				log_event_at(LOG_ERROR, handover_failed, LOG_C("problem", e.text),
+					     LOG_C("instead", "the old worker goes on"));
 		}
 		fdpass_deinit(&m);
 		if (!ok)

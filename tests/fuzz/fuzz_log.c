@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -25,15 +27,17 @@ static void holds(bool good, const char *what)
 
 #define HOLDS(what) holds(what, #what)
 
-/* No name is used often enough in a second to be held back. */
-static const char *event_name(void)
-{
-	static char names[4000][8];
-	static unsigned next;
-	unsigned n = next++ % 4000;
+/* While a line is written, each look at the clock finds another second, so that no line is held back. */
+static __thread bool writing;
 
-	snprintf(names[n], sizeof names[n], "e%u", n);
-	return names[n];
+int clock_gettime(clockid_t clock, struct timespec *t)
+{
+	static time_t second;
+
+	if (!writing)
+		return (int)syscall(SYS_clock_gettime, clock, t);
+	*t = (struct timespec){ .tv_sec = ++second };
+	return 0;
 }
 
 static slice take_line(char *room, size_t cap)
@@ -84,8 +88,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	      second = slice_from(text, first.len);
 	log_setup((log_level)(data[0] >> 1 & 3), json ? LOG_JSON : LOG_KV);
 	dup2(pipe_ends[1], STDERR_FILENO);
-	log_event((log_level)(data[0] >> 3 & 3), event_name(), LOG_S("text", first),
-		  LOG_I("number", (int64_t)size - 100), LOG_S("second", second), LOG_S("third", text));
+	writing = true;
+	log_event_at((log_level)(data[0] >> 3 & 3), refused, LOG_S("text", first), LOG_I("number", (int64_t)size - 100),
+		     LOG_S("second", second), LOG_S("third", text));
+	writing = false;
 	dup2(own_stderr, STDERR_FILENO);
 	slice out = take_line(line, sizeof line);
 	HOLDS((out.len > 0) == ((data[0] >> 3 & 3) >= (data[0] >> 1 & 3)));

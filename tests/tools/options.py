@@ -24,5 +24,6 @@ def compare(what, have, section):
 
 compare("option", re.findall(r'\.key = "(\w+)"', SOURCES), "Options")
 compare("route key", re.findall(r'^\t\{ "(\w+)", read_', SOURCES, re.M), "Routes")
-compare("event", re.findall(r'log_event\(LOG_(?:INFO|WARN|ERROR), "(\w+)"', SOURCES), "Log messages")
+EVENTS = (ROOT / "agent" / "base" / "log_events.h").read_text()
+compare("event", re.findall(r"^EVENT\((\w+), (?:INFO|WARN|ERROR),", EVENTS, re.M), "Log messages")
 sys.exit(bad)

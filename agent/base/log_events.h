@@ -1,0 +1,263 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Every event of the log: EVENT(name, level, fields, happened, advice). The log's names and levels are made from this
+ * table, and so is spoa-llm-events(7): the log takes no event that does not stand here, and each has an explanation.
+ *
+ * - `fields`: the keys that a line of the event may have, in the order of the line.
+ * - `happened`, `advice`: what happened, and what to do about it, in whole sentences for an operator; `advice` is ""
+ *   where nothing needs to be done. dist/manual prints `words` in backticks bold.
+ * - Included several times, each time with another EVENT; therefore without a guard. */
+/* clang-format off */
+
+/* ---- the life of the agent and of its processes */
+EVENT(listening, INFO, "address for",
+      "The agent opened this address, or got it from systemd. `for` says what comes in there: questions of HAProxy,"
+      " log lines, or requests to the admin server.",
+      "")
+EVENT(ready, INFO, "version routes threads",
+      "A worker process answers HAProxy. `routes` counts the routes that are enabled.",
+      "")
+EVENT(reloaded, INFO, "routes",
+      "SIGHUP or `POST /reload` read the configuration again, and it is in use. `routes` counts the routes that are"
+      " enabled.",
+      "")
+EVENT(reload_failed, ERROR, "problem instead",
+      "SIGHUP or `POST /reload` read the configuration again, and it has an error: `problem` has file, line and "
+      "column. Nothing changed: the old configuration stays in use.",
+      "Mend the configuration, try it with `spoa-llm check`, and reload again.")
+EVENT(not_reloaded, WARN, "option hint",
+      "A reload found a new value of `option`, which only a new process takes. The old value stays in use.",
+      "Upgrade (SIGUSR2, to the same binary if you like) or restart.")
+EVENT(stopping, INFO, "signal",
+      "The agent was told to stop. It answers what HAProxy has sent, then ends.",
+      "")
+EVENT(stopped, INFO, "version",
+      "A worker process ended as it was asked to.",
+      "")
+EVENT(draining, INFO, "seconds connections",
+      "SIGUSR1 was received. HAProxy is told, connection by connection, to go elsewhere; the process ends when the "
+      "last has left, or after `seconds`.",
+      "")
+EVENT(start_failed, ERROR, "problem",
+      "The agent could not start: an address is taken, a directory is missing, or the system refuses something. "
+      "`problem` says which.",
+      "Mend what `problem` names, and start again.")
+EVENT(worker_started, INFO, "pid restarts",
+      "The master started a worker process, whose configuration is good. `restarts` counts crashes so far.",
+      "")
+EVENT(worker_start_failed, ERROR, "problem",
+      "The master could not start a worker process, for lack of memory or processes or because the binary cannot be"
+      " executed. After a first start that succeeded it tries again; otherwise the agent ends.",
+      "See to what `problem` names.")
+EVENT(worker_crashed, ERROR, "pid signal exit_code restarts in_ms instead",
+      "A worker process ended without being asked to, by `signal` or with `exit_code`. The master starts another "
+      "one in `in_ms` milliseconds. HAProxy refuses requests until that one is ready.",
+      "Once: report it, with the lines before it. Again and again: also go back to the version before.")
+EVENT(worker_stuck, ERROR, "pid seconds problem hint",
+      "A worker process did nothing for `seconds`: a thread of it hung, or it did not become ready, or it did not "
+      "go on after an upgrade that failed. The master killed it and starts another one.",
+      "Look for a disk or a file system that hangs. Where the machine is just slow, raise `watchdog`.")
+EVENT(worker_killed, WARN, "pid problem",
+      "A worker process did not end in time after SIGTERM or after an upgrade. The master killed it.",
+      "If it happens often: look for a disk that hangs.")
+EVENT(worker_unkillable, ERROR, "pid problem instead hint",
+      "SIGKILL did not end a worker process within 5 seconds, because it waits inside the kernel. The master goes "
+      "on without it.",
+      "Look for a disk or a file system that hangs.")
+EVENT(control_failed, ERROR, "pid problem",
+      "The socket between the master and a worker process broke. The worker process is replaced.",
+      "Report it, with the lines before it.")
+EVENT(socket_not_kept, WARN, "pid most problem",
+      "The agent listens on more sockets than the master can hold (`most`). This one is closed for a moment "
+      "whenever the worker process is replaced.",
+      "Use fewer addresses in `listen`, `log_listen` and `admin_listen`.")
+
+/* ---- upgrades (SIGUSR2) */
+EVENT(upgrading, INFO, "binary pid",
+      "SIGUSR2 was received. A worker process of the binary that is now on disk starts beside the running one.",
+      "")
+EVENT(handed_over, INFO, "connections",
+      "The old worker process gave its connections to the new one.",
+      "")
+EVENT(upgraded, INFO, "pid in_ms",
+      "The new worker process answers HAProxy. The old one ends.",
+      "")
+EVENT(master_upgraded, INFO, "version worker",
+      "The master runs the new version too. The upgrade is complete.",
+      "")
+EVENT(upgrade_failed, ERROR, "problem binary pid signal exit_code instead hint",
+      "The new version did not start or did not become ready; the running version goes on. `problem` says why, and "
+      "the lines that the new process logged stand before this one. Level warn where SIGUSR1 asked for a drain "
+      "meanwhile, which ends the upgrade.",
+      "Run `check` with the new binary, mend what it finds, and upgrade again.")
+EVENT(handover_failed, WARN, "problem instead",
+      "The connections of HAProxy could not be given to the new worker process. The old one goes on; level error "
+      "where it cannot, and the master then starts another.",
+      "Upgrade again. If it fails again, restart.")
+
+/* ---- configuration and routes */
+EVENT(routes_unusable, ERROR, "problem instead",
+      "`HEADROOM_UPSTREAM_ROUTES` is not a JSON array. There are no routes: every request goes by the legacy rule.",
+      "Mend the variable. With `strict` such an error keeps the agent from starting.")
+EVENT(route_problem, WARN, "problem instead",
+      "An entry of `HEADROOM_UPSTREAM_ROUTES` is wrong: `problem` says what, and `instead` what is done about it.",
+      "Mend the entry. With `strict` such an error keeps the agent from starting.")
+EVENT(route_unreachable, WARN, "route model_prefix shadowed_by its_model_prefix",
+      "No request reaches `route`, because the route before it with the number `shadowed_by` matches everything "
+      "that this one would match.",
+      "Put the longer prefix first, or remove the route.")
+EVENT(route_cleartext, WARN, "route upstream problem",
+      "The upstream of this route has an http:// URL beyond this host: the credential would travel without TLS.",
+      "Use https://.")
+
+/* ---- connections of HAProxy */
+EVENT(refused, WARN, "id status code route model auth problem",
+      "The agent had HAProxy refuse a request. `code` is the one in the client's error, `problem` says more, `auth`"
+      " names the variable or the file of a credential that is missing. `id` is HAProxy's unique-id of the request.",
+      "It depends on `code`: see REFUSALS.")
+EVENT(spop_error, WARN, "fd status problem instead",
+      "HAProxy, or something else that connected to `listen`, sent bytes that are not valid SPOP. The connection "
+      "was closed.",
+      "Compare `max_frame_size` with HAProxy's `tune.bufsize`, and look who can open the socket.")
+EVENT(ack_too_large, ERROR, "id route max_frame_size hint",
+      "The answer to a request did not fit the frame size that HAProxy and the agent agreed on. The request was "
+      "refused with 503 gateway_unavailable.",
+      "Raise `max_frame_size`, or `tune.bufsize` in HAProxy.")
+EVENT(hello_timeout, WARN, "fd instead",
+      "A connection sent no HELLO within ten seconds, so it is not HAProxy's. It was closed.",
+      "Look who can open the socket of `listen`.")
+EVENT(connection_stalled, WARN, "fd bytes problem instead",
+      "HAProxy did not take its answers for 30 seconds. The connection was closed.",
+      "Look whether HAProxy hangs, or waits for CPU.")
+EVENT(connection_refused, ERROR, "max_connections problem",
+      "A connection was closed at once, because `max_connections` is reached or there is no memory.",
+      "Look who opens so many; raise `max_connections` and the unit's LimitNOFILE.")
+EVENT(accept_paused, ERROR, "problem hint",
+      "No file descriptor is left for a new connection. The agent waits a moment before it accepts more; the "
+      "connections that are there are still answered.",
+      "Raise the limit of open files (LimitNOFILE).")
+EVENT(memory_limit, ERROR, "fd max_memory instead",
+      "The buffers of all connections together reached `max_memory`. The connection that needed more was closed.",
+      "Look for a HAProxy that does not take its answers; otherwise raise `max_memory`.")
+EVENT(in_flight_limit, WARN, "fd max_in_flight problem instead",
+      "A connection has `max_in_flight` answers waiting, and its peer goes on asking. Nothing more is read from it "
+      "until the peer has taken them.",
+      "Look whether HAProxy hangs; otherwise raise `max_in_flight`.")
+
+/* ---- admin server */
+EVENT(admin_token_missing, ERROR, "source problem instead",
+      "The token of the admin server cannot be had: `source` names the variable or the file, which is not set, "
+      "empty, not readable, or has a control character. Nobody is let in.",
+      "Set the token. A file is read again by itself, a variable needs a restart.")
+EVENT(admin_waits, ERROR, "problem instead",
+      "The admin server could not be started after an upgrade. It is tried again every second; decisions go on.",
+      "See to what `problem` names.")
+EVENT(admin_left, WARN, "problem instead",
+      "The worker process was to end, and a request to the admin server was still waiting for a disk after 2 "
+      "seconds. The process ends without answering it. The ledger had been closed before: nothing is lost.",
+      "Look for a disk that hangs.")
+
+/* ---- log lines from HAProxy */
+EVENT(log_key_missing, WARN, "problem instead",
+      "The ledger is kept, and `SPOA_LLM_LOG_KEY` is not set. Every local process can write to the ledger.",
+      "Set the variable, to the same value for the agent and HAProxy; restart both.")
+EVENT(log_line_foreign, WARN, "problem",
+      "A line without the key (`SPOA_LLM_LOG_KEY`) was dropped. HAProxy was started with another key, or another "
+      "process writes to `log_listen`.",
+      "Restart HAProxy with the agent's key. If the lines go on, look who else sends.")
+EVENT(log_line_malformed, WARN, "problem member bytes",
+      "A line that is not as haproxy.cfg.example writes it was dropped. `problem` says what is wrong, `member` "
+      "where.",
+      "Take over the example's `log-format`; where lines are cut, raise `len` and `maxlen` of its log targets.")
+EVENT(log_lines_dropped, WARN, "datagrams problem hint",
+      "The kernel dropped log lines, because the socket's buffer was full. Their copies may have come through "
+      "HAProxy's ring.",
+      "Raise net.core.rmem_max, or ReceiveBuffer of the socket unit. `spoa-llm ledger import` fills gaps from "
+      "HAProxy's log.")
+EVENT(log_stream_refused, ERROR, "streams",
+      "A connection of a HAProxy ring was closed at once, because there are too many (`streams`) or there is no "
+      "memory.",
+      "Look which HAProxys, or what else, connect to `log_listen`.")
+EVENT(log_stream_closed, ERROR, "problem",
+      "A connection of a HAProxy ring was closed, because there is no memory. HAProxy connects again.",
+      "Give the machine or the unit more memory.")
+EVENT(log_peek_failed, WARN, "problem",
+      "The kernel does not let the agent read a log line and leave it in the socket (SO_PEEK_OFF). Lines that come "
+      "as datagrams may be lost.",
+      "Report it, with the version of the kernel.")
+
+/* ---- the ledger */
+EVENT(ledger_waits, WARN, "problem instead",
+      "The ledger cannot be opened: another process still has it, or its directory is gone. It is tried again every"
+      " second; what comes in meanwhile waits in the sockets.",
+      "For longer than an upgrade takes: see to what `problem` names.")
+EVENT(ledger_ok, INFO, "database",
+      "The database takes records.",
+      "")
+EVENT(ledger_behind, WARN, "problem instead",
+      "Another process has locked the database. The journal keeps the records, and they are stored when the lock is"
+      " gone.",
+      "`fuser -v` with the path of the database shows who has it; end its transaction.")
+EVENT(ledger_failing, ERROR, "problem instead",
+      "The database cannot be written: the disk is full, permissions are wrong, or the file is damaged. The journal"
+      " keeps the records, and they are stored when the cause is gone, without a restart.",
+      "Mend what `problem` names; `spoa-llm ledger verify` looks for damage.")
+EVENT(journal_failing, ERROR, "dir problem waiting",
+      "The disk refuses the journal, or `journal_max` is reached. Records wait in memory, up to 4 MB; after that "
+      "new ones are dropped and counted.",
+      "Make room on the disk. Where `journal_max` is reached, see why the database takes nothing.")
+EVENT(journal_recovered, WARN, "dir problem dropped",
+      "The journal is written again. `dropped` counts the records that were lost since the agent started.",
+      "`spoa-llm ledger import` fills gaps from HAProxy's log.")
+EVENT(journal_torn, WARN, "file at bytes",
+      "The last record of a file of the journal is not whole, because the process was killed while it wrote it. It "
+      "was cut off.",
+      "")
+EVENT(journal_damaged, ERROR, "file problem at bytes",
+      "`bytes` of a file of the journal, from the byte `at` on, are not what was written. They were skipped; the "
+      "records after them are stored.",
+      "Look for faults of the disk. `spoa-llm ledger import` fills gaps from HAProxy's log. A file that was kept "
+      "may be removed by hand.")
+EVENT(journal_unreadable, ERROR, "problem instead",
+      "A file of the journal could not be read. The others were; this one stays where it is.",
+      "See to what `problem` names; the next start reads the file again.")
+EVENT(journal_segment_gone, WARN, "dir segment",
+      "Somebody removed the file of the journal that was being written, or its directory. A new file is begun. "
+      "Records that were not stored yet may be lost.",
+      "Leave the directory to the agent.")
+EVENT(journal_closed_unwritten, ERROR, "dir problem bytes",
+      "The agent stopped while the disk refused the journal. What waited in memory is lost.",
+      "`spoa-llm ledger import` fills gaps from HAProxy's log.")
+EVENT(references_lost, ERROR, "problem",
+      "There was no memory for the routes' `reference_model`s. New records have no savings by routing until the "
+      "next reload.",
+      "Reload when there is memory.")
+EVENT(pruned, INFO, "rows",
+      "Requests older than `retention_days` were removed from the database. Their sums stay.",
+      "")
+EVENT(prune_failed, WARN, "problem",
+      "Requests older than `retention_days` could not be removed. It is tried again in an hour.",
+      "See to what `problem` names.")
+
+/* ---- only with log_level debug */
+EVENT(connection, DEBUG, "fd thread connections", "A connection was accepted.", "")
+EVENT(hello, DEBUG, "fd max_frame_size pipelining healthcheck", "HAProxy and the agent agreed on how to talk.", "")
+EVENT(frame_skipped, DEBUG, "fd", "A frame of a type that the agent does not know was skipped, as SPOP asks for.", "")
+EVENT(disconnect, DEBUG, "fd status reason",
+      "HAProxy said good-bye. With status 1, HAProxy up to 3.0 leaves an idle connection.",
+      "")
+EVENT(connection_lost, DEBUG, "fd problem", "Writing to a connection failed.", "")
+EVENT(connection_closed, DEBUG, "fd by", "A connection ended.", "")
+EVENT(decision, DEBUG, "id route model model_from backend auth", "A request was let through.", "")
+EVENT(asked_for_more, DEBUG, "id buffered",
+      "The model was not in what HAProxy sent of the body; HAProxy was told to ask again with all of it.",
+      "")
+EVENT(credentials_read, DEBUG, "routes", "A file of a credential had changed and was read again.", "")
+EVENT(log_stream, DEBUG, "fd", "A ring of HAProxy connected to `log_listen`.", "")
+EVENT(totals_unread, DEBUG, "problem",
+      "The totals of /metrics could not be read from the database; the last ones are shown.",
+      "")
+EVENT(worker_retired, DEBUG, "pid signal exit_code",
+      "An old worker process ended after an upgrade, or one that could not be killed ended at last.",
+      "")
+/* clang-format on */

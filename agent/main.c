@@ -57,7 +57,7 @@ typedef struct command_line {
 	const char *file;
 	option_text flags[FLAGS_MAX];
 	size_t flags_count;
-	explain_request ask;
+	explain_flags ask;
 	ledger_request ledger;
 } command_line;
 
@@ -71,9 +71,10 @@ static const struct {
 } own_flags[] = {
 #define TEXT_AT(member) offsetof(command_line, member), 0
 #define FLAG_AT(member) 0, offsetof(command_line, member)
-	{ "model", "NAME", EXPLAIN, TEXT_AT(ask.model), "the model, as if the body named it" },
-	{ "method", "METHOD", EXPLAIN, TEXT_AT(ask.method), "default POST; GET where there is neither model nor body" },
-	{ "path", "PATH", EXPLAIN, TEXT_AT(ask.path),
+	{ "model", "NAME", EXPLAIN, TEXT_AT(ask.request.model), "the model, as if the body named it" },
+	{ "method", "METHOD", EXPLAIN, TEXT_AT(ask.request.method),
+	  "default POST; GET where there is neither model nor body" },
+	{ "path", "PATH", EXPLAIN, TEXT_AT(ask.request.path),
 	  "path and query string of the request; default /v1/chat/completions" },
 	{ "header", "'K: V'", EXPLAIN, 0, 0, "a header of the request; may be given several times" },
 	{ "body", "FILE", EXPLAIN, TEXT_AT(ask.body), "the request's body; - reads standard input" },
@@ -226,9 +227,9 @@ static int take_own_flag(command_line *line, size_t i, const char *arg)
 	} else if (own_flags[i].flag) {
 		*(bool *)((char *)line + own_flags[i].flag) = true;
 	} else {
-		if (line->ask.headers_count == EXPLAIN_HEADERS_MAX)
+		if (line->ask.request.headers_count == EXPLAIN_HEADERS_MAX)
 			return wrong("too many --header", NULL);
-		line->ask.headers[line->ask.headers_count++] = arg;
+		line->ask.request.headers[line->ask.request.headers_count++] = arg;
 	}
 	return EX_OK;
 }

@@ -5,32 +5,27 @@
 #define COMMANDS_CLI_H
 
 #include "config/config.h"
+#include "report/explain.h"
 
-enum { EXPLAIN_HEADERS_MAX = 64 };
-
-/* What `explain` is asked about. */
-typedef struct explain_request {
-	const char *model;                        /* NULL: from the body, path or query */
-	const char *method;                       /* NULL: POST where there is a body or a model, else GET */
-	const char *path;                         /* with a query string, or without; NULL: /v1/chat/completions */
-	const char *headers[EXPLAIN_HEADERS_MAX]; /* "name: value" */
-	size_t headers_count;
-	const char *body; /* a file, or "-" */
+/* What `explain` is asked. */
+typedef struct explain_flags {
+	explain_request request; /* its body is read from `body` */
+	const char *body;        /* a file, or "-" for standard input; NULL: none */
 	bool json;
-} explain_request;
+} explain_flags;
 
-/* What the commands about the ledger are asked; a text that was not given is NULL. */
+/* What the commands about the ledger are asked. A text that was not given is NULL. */
 typedef struct ledger_request {
-	const char *since, *until; /* period.h */
+	const char *since, *until; /* see period_parse() */
 	const char *by;
 	const char *before, *days;
 	const char *output;
-	const char *file; /* to import; or "-" */
+	const char *file; /* to import, or "-" for standard input */
 	bool json, csv, jsonl;
 	bool gaps;
 } ledger_request;
 
-int command_explain(config *c, const explain_request *ask);
+int command_explain(config *c, const explain_flags *ask);
 int command_check(config *c);
 int command_backends(config *c);
 int command_savings(const config *c, const ledger_request *ask);

@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm explain` and `spoa-llm check`. explain builds the request that HAProxy would send and has it decided by
- * the code that answers HAProxy; a credential appears by its source, never by its value. */
+ * Builds the request that HAProxy would send and calls decide() for it. */
+#include "report/explain.h"
+
 #include <cjson/cJSON.h>
 #include <stdlib.h>
-#include <sysexits.h>
 
-#include "commands/cli.h"
-#include "report/explain.h"
 #include "decide/decision.h"
-#include "ledger/price.h"
-
-enum { EXPLAIN_BODY_MAX = 64 * 1024 * 1024 };
 
 static slice header_value(const explain_request *ask, const char *name)
 {
@@ -43,20 +38,6 @@ static slice query_param(slice query, slice name)
 		at = end + 1;
 	}
 	return (slice){ NULL, 0 };
-}
-
-static char *read_body(const char *path, size_t *len)
-{
-	FILE *f = strcmp(path, "-") == 0 ? stdin : fopen(path, "re");
-	char *text = f ? malloc(EXPLAIN_BODY_MAX) : NULL;
-
-	if (text)
-		*len = fread(text, 1, EXPLAIN_BODY_MAX, f);
-	if (!text)
-		fprintf(stderr, "spoa-llm: --body %s: cannot be read\n", path);
-	if (f && f != stdin)
-		fclose(f);
-	return text;
 }
 
 /* {"model": NAME} with NAME as JSON has it. */
@@ -199,8 +180,9 @@ static void print_text(FILE *f, const route_table *t, const decision *d, slice p
 	fprintf(f, ", ?key=, key in sec-websocket-protocol\nsets:      %s: %s\n", auth_header_name(d->header), value);
 }
 
-bool explain_write(FILE *f, const policy *p, const explain_request *ask, slice given, bool json, err *e)
+bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool json, err *e)
 {
+	slice body = ask->body;
 	slice target = slice_cstr(ask->path ? ask->path : "/v1/chat/completions");
 	size_t question = slice_find(target, 0, '?');
 	slice path = slice_first(target, question), query = slice_from(target, question + 1);
@@ -208,24 +190,24 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, slice g
 	char *made = NULL;
 	decision d;
 
-	if (ask->model && given.ptr)
+	if (ask->model && body.ptr)
 		return err_set(e, "give --model or --body: the body names the model");
 	for (size_t i = 0; i < ask->headers_count; i++)
 		if (!strchr(ask->headers[i], ':'))
 			return err_set(e, "--header \"%.200s\": a header is NAME: VALUE", ask->headers[i]);
 	if (ask->model) {
 		made = model_body(ask->model);
-		given = slice_cstr(made);
+		body = slice_cstr(made);
 	}
 	slice authorization = header_value(ask, "authorization");
-	r.method = slice_cstr(ask->method ? ask->method : given.ptr ? "POST" : "GET");
+	r.method = slice_cstr(ask->method ? ask->method : body.ptr ? "POST" : "GET");
 	r.user_agent = header_value(ask, "user-agent");
 	r.sample.ctype = header_value(ask, "content-type");
 	r.sample.cenc = header_value(ask, "content-encoding");
 	r.sample.model_hint = header_value(ask, "x-codex-turn-metadata");
 	r.sample.upgrade = slice_ieq(header_value(ask, "upgrade"), SLICE("websocket"));
-	r.sample.body = given;
-	r.sample.buffered = r.sample.length = given.len;
+	r.sample.body = body;
+	r.sample.buffered = r.sample.length = body.len;
 	r.sample.sized = true;
 	r.x_api_key = has_header(ask, "x-api-key");
 	r.api_key = has_header(ask, "api-key");
@@ -244,7 +226,7 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, slice g
 
 /* ---- asked by JSON */
 
-static bool take_member(explain_request *ask, slice *body, const cJSON *m, err *e)
+static bool take_member(explain_request *ask, const cJSON *m, err *e)
 {
 	const struct {
 		const char *name;
@@ -262,7 +244,7 @@ static bool take_member(explain_request *ask, slice *body, const cJSON *m, err *
 	if (!cJSON_IsString(m))
 		return err_set(e, "\"%.60s\": a string is expected", m->string);
 	if (strcmp(m->string, "body") == 0) {
-		*body = slice_cstr(m->valuestring);
+		ask->body = slice_cstr(m->valuestring);
 		return true;
 	}
 	for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
@@ -276,7 +258,6 @@ static bool take_member(explain_request *ask, slice *body, const cJSON *m, err *
 bool explain_json(FILE *f, const policy *p, slice question, err *e)
 {
 	explain_request ask = { .model = NULL };
-	slice body = { NULL, 0 };
 	const char *end = NULL;
 
 	/* A string of C ends there; what is behind it would go unseen. */
@@ -287,82 +268,8 @@ bool explain_json(FILE *f, const policy *p, slice question, err *e)
 		err_set(e, "a JSON object with model, method, path, headers and body, each optional, is expected%s",
 			nul ? ", without \\u0000" : "");
 	for (const cJSON *m = ok ? json->child : NULL; ok && m; m = m->next)
-		ok = take_member(&ask, &body, m, e);
-	ok = ok && explain_write(f, p, &ask, body, true, e);
+		ok = take_member(&ask, m, e);
+	ok = ok && explain_write(f, p, &ask, true, e);
 	cJSON_Delete(json);
 	return ok;
-}
-
-int command_explain(config *c, const explain_request *ask)
-{
-	size_t body_len = 0;
-	char *body = NULL;
-	err e;
-
-	/* Before standard input is read. */
-	if (ask->model && ask->body) {
-		fprintf(stderr, "spoa-llm: give --model or --body: the body names the model\n");
-		return EX_USAGE;
-	}
-	if (ask->body && !(body = read_body(ask->body, &body_len)))
-		return EX_NOINPUT;
-	policy *p = policy_new(c->table);
-	c->table = NULL;
-	if (!p) {
-		free(body);
-		fprintf(stderr, "spoa-llm: out of memory\n");
-		return EX_OSERR;
-	}
-	bool ok = explain_write(stdout, p, ask, slice_of(body, body_len), ask->json, &e);
-	if (!ok)
-		fprintf(stderr, "spoa-llm: %s\n", e.text);
-	policy_unref(p);
-	free(body);
-	return ok ? EX_OK : EX_USAGE;
-}
-
-int command_check(config *c)
-{
-	size_t missing = 0;
-	policy *p = policy_new(c->table);
-	err e;
-
-	c->table = NULL;
-	if (!p) {
-		fprintf(stderr, "spoa-llm: out of memory\n");
-		return EX_OSERR;
-	}
-	price_table *prices = *c->ledger ? price_table_load(*c->prices ? c->prices : NULL, &e) : NULL;
-	if (*c->ledger && !prices) {
-		policy_unref(p);
-		fprintf(stderr, "spoa-llm: %s\n", e.text);
-		return EX_CONFIG;
-	}
-	if (prices)
-		printf("%-8s prices %-19s -> %zu models\n", "ok", *c->prices ? "from the file" : "built in",
-		       price_table_count(prices));
-	price_table_unref(prices);
-	const route_table *t = p->table;
-	for (size_t i = 0; i < t->count; i++) {
-		const route *r = &t->routes[i];
-		char source[600];
-		const char *problem = NULL, *backend = route_backend(t, r);
-		if (!r->enabled)
-			continue;
-		credential_describe(&r->auth, source, sizeof source);
-		bool present = r->auth.kind == AUTH_PASSTHROUGH ||
-			       credential_read(&r->auth, &p->files[i], &problem).len > 0;
-		bool usable = present && backend;
-		printf("%-8s route %-20s -> %-40s %s%s%s\n", usable ? "ok" : "PROBLEM", r->name,
-		       backend ? backend : "(no backend)", source, problem ? ": " : "", problem ? problem : "");
-		missing += !usable;
-	}
-	for (size_t i = 0; i < PROTOCOLS; i++)
-		printf("%-8s target %-19s -> %s\n", "ok", protocol_name((protocol)i), t->targets[i].backend);
-	policy_unref(p);
-	if (missing) {
-		printf("%zu of the routes would refuse every request\n", missing);
-		return EX_CONFIG;
-	}
-	return EX_OK;
 }

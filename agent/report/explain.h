@@ -1,19 +1,32 @@
 /* SPDX-License-Identifier: MIT
  *
- * What would be done with a request, and why: decided by the code that answers HAProxy. */
+ * What would be done with a request, and why: decided by the code that answers HAProxy. A credential appears by its
+ * source, never by its value. */
 #ifndef REPORT_EXPLAIN_H
 #define REPORT_EXPLAIN_H
 
 #include <stdio.h>
 
-#include "commands/cli.h"
+#include "base/err.h"
+#include "decide/policy.h"
 
-/* `ask->body` is not looked at: `body` is the request's own, with a null pointer where there is none. False: `e` says
- * what is wrong with what was asked. */
-bool explain_write(FILE *f, const policy *p, const explain_request *ask, slice body, bool json, err *e);
+enum { EXPLAIN_HEADERS_MAX = 64 };
 
-/* The same for {"model","method","path","headers":["k: v"],"body"}, as JSON. A NUL stands behind the bytes of
- * `question`. */
+/* A request that might come. */
+typedef struct explain_request {
+	const char *model;                        /* NULL: the body, path or query names it, if anything does */
+	const char *method;                       /* NULL: POST if there is a body or a model, else GET */
+	const char *path;                         /* with or without a query string; NULL: /v1/chat/completions */
+	const char *headers[EXPLAIN_HEADERS_MAX]; /* "name: value" */
+	size_t headers_count;
+	slice body; /* ptr NULL: none */
+} explain_request;
+
+/* Writes how `p` decides the request `ask`, as JSON or as text. False: `e` says what is wrong with `ask`. */
+bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool json, err *e);
+
+/* The same for the JSON object `question` with model, method, path, headers (["k: v"]) and body, each optional; writes
+ * JSON. A NUL has to follow the bytes of `question`. */
 bool explain_json(FILE *f, const policy *p, slice question, err *e);
 
 #endif

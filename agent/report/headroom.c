@@ -13,17 +13,12 @@
  * the day. Input cost by the share that input has in all cost.
  *
  * cache_read_tokens and cache_savings_usd came with a later schema; a reader of schema 3 passes over them. */
-#include <errno.h>
+#include "report/headroom.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <sysexits.h>
-#include <unistd.h>
 
-#include "commands/cli.h"
-#include "report/headroom.h"
 #include "ledger/provider.h"
-#include "commands/ledger_cli.h"
 #include "report/period.h"
 #include "report/print.h"
 
@@ -368,7 +363,7 @@ void headroom_write_point(FILE *f, const headroom_point *p)
 	write_usd(f, "cache_savings_usd", p->total.cache_saved);
 }
 
-static void write_all(FILE *f, const headroom *x)
+void headroom_write(FILE *f, const headroom *x)
 {
 	size_t first = x->points > HISTORY_MAX ? x->points - HISTORY_MAX : 0;
 
@@ -397,40 +392,6 @@ static void write_all(FILE *f, const headroom *x)
 	fprintf(f, "%s}\n}\n", x->project_count ? "\n  " : "");
 }
 
-/* Beside the file and then in its place, so that a reader sees the old one or the new one. EX_OK, or what went wrong
- * was said. */
-static int write_file(const char *path, const headroom *x)
-{
-	struct stat old;
-	char *beside = NULL;
-	bool ok = false;
-	FILE *f = NULL;
-
-	if (asprintf(&beside, "%s.XXXXXX", path) < 0)
-		return EX_OSERR;
-	int fd = mkstemp(beside);
-	if (fd >= 0) {
-		mode_t mask = umask(0);
-		umask(mask);
-		/* Who could read it still can. */
-		fchmod(fd, stat(path, &old) == 0 ? old.st_mode & 0777 : 0666 & ~mask);
-		f = fdopen(fd, "w");
-	}
-	if (f) {
-		write_all(f, x);
-		ok = fflush(f) == 0 && !ferror(f) && fsync(fd) == 0;
-		ok = fclose(f) == 0 && ok;
-		ok = ok && rename(beside, path) == 0;
-	}
-	if (!ok) {
-		fprintf(stderr, "spoa-llm: --output %s: %s\n", path, strerror(errno));
-		if (fd >= 0)
-			unlink(beside);
-	}
-	free(beside);
-	return ok ? EX_OK : EX_CANTCREAT;
-}
-
 headroom *headroom_read(store *s, price_table *prices, store_result *result, err *e)
 {
 	headroom *x = calloc(1, sizeof *x);
@@ -454,31 +415,4 @@ void headroom_free(headroom *x)
 	free(x->projects);
 	free(x->buckets);
 	free(x);
-}
-
-int command_ledger_headroom(const config *c, const ledger_request *ask)
-{
-	store_result result = STORE_OK;
-	int code = EX_OSERR;
-	err e = { "" };
-
-	price_table *prices = price_table_load(*c->prices ? c->prices : NULL, &e);
-	if (!prices) {
-		fprintf(stderr, "spoa-llm: %s\n", e.text);
-		return EX_CONFIG;
-	}
-	store *s = ledger_open_store(c, false, false, &code);
-	headroom *x = s ? headroom_read(s, prices, &result, &e) : NULL;
-	if (s && result != STORE_OK) {
-		code = ledger_failed(result, &e);
-	} else if (s && ask->output && strcmp(ask->output, "-") != 0) {
-		code = write_file(ask->output, x);
-	} else if (s) {
-		write_all(stdout, x);
-		code = finish_output();
-	}
-	headroom_free(x);
-	store_close(s);
-	price_table_unref(prices);
-	return code;
 }

@@ -53,6 +53,9 @@ typedef struct headroom {
 headroom *headroom_read(store *s, price_table *prices, store_result *result, err *e);
 void headroom_free(headroom *x);
 
+/* Writes proxy_savings.json. */
+void headroom_write(FILE *f, const headroom *x);
+
 /* The members of lifetime and display_session, and a history's point without its brackets. */
 void headroom_write_lifetime(FILE *f, const headroom *x, const char *between);
 void headroom_write_session(FILE *f, const headroom *x, const char *between);

@@ -1,13 +1,10 @@
-/* SPDX-License-Identifier: MIT
- *
- * `spoa-llm savings`: what the requests of a time cost and saved, as JSON, as CSV, and as a table (savings_text.c). */
+/* SPDX-License-Identifier: MIT */
+#include "report/savings.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
-#include <sysexits.h>
 
-#include "commands/cli.h"
-#include "commands/ledger_cli.h"
-#include "report/savings.h"
+#include "report/ledger_store.h"
 
 static const struct {
 	const char *name;
@@ -112,7 +109,7 @@ static store_result read_list(store *s, store_group group, const period *p, bool
 	do {
 		l->count = 0;
 		result = store_report(s, group, p->from_ms, p->to_ms, each, l, e);
-	} while (ledger_again(result, &tries));
+	} while (ledger_store_retry(result, &tries));
 	if (l->failed) {
 		err_set(e, "out of memory");
 		return STORE_ERROR;
@@ -239,37 +236,4 @@ void savings_deinit(savings_report *r)
 {
 	free(r->rows.items);
 	free(r->models.items);
-}
-
-int command_savings(const config *c, const ledger_request *ask)
-{
-	savings_report r;
-	int code;
-	err e = { "" };
-
-	if (ask->json && ask->csv) {
-		fprintf(stderr, "spoa-llm: give --json or --csv\n");
-		return EX_USAGE;
-	}
-	if (!savings_prepare(&r, ask->since, ask->until, ask->by, &e)) {
-		fprintf(stderr, "spoa-llm: %s\n", e.text);
-		return EX_USAGE;
-	}
-	r.terminal = terminal_of(stdout);
-
-	store *s = ledger_open_store(c, false, false, &code);
-	if (!s)
-		return code;
-	store_result result = savings_read(s, &r, &e);
-	store_close(s);
-	if (result != STORE_OK)
-		code = ledger_failed(result, &e);
-	else if (ask->json || ask->csv)
-		savings_write(stdout, &r, ask->csv);
-	else
-		savings_print(&r);
-	if (code == EX_OK)
-		code = finish_output();
-	savings_deinit(&r);
-	return code;
 }

@@ -8,10 +8,10 @@
 #include "serve/snapshot.h"
 #include "report/explain.h"
 #include "report/headroom.h"
-#include "commands/ledger_cli.h"
-#include "ops/admin.h"
+#include "report/ledger_store.h"
 #include "report/period.h"
 #include "report/savings.h"
+#include "ops/admin.h"
 
 enum {
 	STUCK_MS = 3000,      /* a thread that has not turned for so long is stuck */
@@ -271,7 +271,7 @@ static host_result on_savings(void *ctx, const char *since, const char *until, c
 
 	if (!savings_prepare(&r, since, until, by, e))
 		return HOST_BAD_REQUEST;
-	store *s = ledger_try_open(o->config->ledger, false, false, &code, e);
+	store *s = ledger_store_open(o->config->ledger, false, false, &code, e);
 	bool ok = s && savings_read(s, &r, e) == STORE_OK;
 	store_close(s);
 	if (ok)
@@ -290,7 +290,7 @@ static host_result on_stats_history(void *ctx, const char *series, bool csv, FIL
 		err_set(e, "series \"%.60s\": history, hourly, daily, weekly or monthly is expected", series);
 		return HOST_BAD_REQUEST;
 	}
-	store *s = ledger_try_open(o->config->ledger, false, false, &code, e);
+	store *s = ledger_store_open(o->config->ledger, false, false, &code, e);
 	pthread_mutex_lock(&o->lock);
 	price_table *prices = s && o->recording ? recording_prices_now(o->recording) : NULL;
 	pthread_mutex_unlock(&o->lock);
@@ -380,7 +380,7 @@ bool admin_host_serve(admin_host *o, err *e)
 
 bool admin_host_stop_serving(admin_host *o)
 {
-	ledger_hurry();
+	ledger_store_stop_retrying();
 	/* A reload that is waited for would be done by this very thread. */
 	pthread_mutex_lock(&o->lock);
 	o->stopping = true;

@@ -10,10 +10,10 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "commands/cli.h"
+#include "commands/ledger_command.h"
 #include "ledger/logline.h"
 #include "ledger/price.h"
-#include "commands/ledger_cli.h"
+#include "report/ledger_store.h"
 #include "report/print.h"
 
 enum {
@@ -50,7 +50,7 @@ static bool flush(import *in)
 
 	do
 		in->result = store_insert(in->store, in->batch, in->count, &added, &in->e);
-	while (ledger_again(in->result, &tries));
+	while (ledger_store_retry(in->result, &tries));
 	if (in->result == STORE_OK) {
 		in->stored += in->count;
 		in->added += added;
@@ -241,7 +241,7 @@ int command_ledger_import(const config *c, const ledger_request *ask)
 		code = EX_CONFIG;
 		goto out;
 	}
-	in->store = ledger_open_store(c, true, true, &code);
+	in->store = ledger_command_open(c, true, true, &code);
 	if (!in->store)
 		goto out;
 	file = gzdopen(fd, "rb");
@@ -258,7 +258,7 @@ int command_ledger_import(const config *c, const ledger_request *ask)
 	print_result(in, store_skipped(in->store), ask->json);
 	code = finish_output();
 	if (in->result != STORE_OK) {
-		code = ledger_failed(in->result, &problem);
+		code = ledger_command_failed(in->result, &problem);
 	} else if (!read) {
 		fprintf(stderr, "spoa-llm: %s\n", problem.text);
 		code = EX_DATAERR;

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `spoa-llm check`: the configuration was read without an error; are its prices, backends and credentials there? */
+#include "report/check.h"
+
+#include <sysexits.h>
+
+#include "commands/cli.h"
+#include "ledger/price.h"
+
+int command_check(config *c)
+{
+	policy *p = policy_new(c->table);
+	err e;
+
+	c->table = NULL;
+	if (!p) {
+		fprintf(stderr, "spoa-llm: out of memory\n");
+		return EX_OSERR;
+	}
+	price_table *prices = *c->ledger ? price_table_load(*c->prices ? c->prices : NULL, &e) : NULL;
+	if (*c->ledger && !prices) {
+		policy_unref(p);
+		fprintf(stderr, "spoa-llm: %s\n", e.text);
+		return EX_CONFIG;
+	}
+	if (prices)
+		printf("%-8s prices %-19s -> %zu models\n", "ok", *c->prices ? "from the file" : "built in",
+		       price_table_count(prices));
+	price_table_unref(prices);
+	size_t unusable = check_write(stdout, p);
+	policy_unref(p);
+	return unusable ? EX_CONFIG : EX_OK;
+}

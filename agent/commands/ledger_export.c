@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `spoa-llm ledger export`: every recorded request, as JSON lines or CSV. */
+#include "report/export.h"
+
+#include <sysexits.h>
+
+#include "commands/ledger_command.h"
+#include "report/print.h"
+
+int command_ledger_export(const config *c, const ledger_request *ask)
+{
+	period p;
+	int code;
+	err e = { "" };
+
+	if (ask->csv && ask->jsonl) {
+		fprintf(stderr, "spoa-llm: give --csv or --jsonl\n");
+		return EX_USAGE;
+	}
+	if (!period_parse(ask->since, ask->until, "all", &p, &e)) {
+		fprintf(stderr, "spoa-llm: %s\n", e.text);
+		return EX_USAGE;
+	}
+	store *s = ledger_command_open(c, false, false, &code);
+	if (!s)
+		return code;
+	store_result result = export_print(s, p, ask->csv, &e);
+	store_close(s);
+	code = finish_output();
+	return result == STORE_OK ? code : ledger_command_failed(result, &e);
+}

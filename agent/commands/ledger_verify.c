@@ -1,0 +1,26 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `spoa-llm ledger verify`: is the ledger whole, and when was there no request? Exits with 1 if anything is wrong. */
+#include "report/verify.h"
+
+#include <sysexits.h>
+
+#include "commands/ledger_command.h"
+#include "report/print.h"
+
+int command_ledger_verify(const config *c, const ledger_request *ask)
+{
+	size_t problems = 0;
+	int code;
+	err e = { "" };
+
+	store *s = ledger_command_open(c, false, false, &code);
+	if (!s)
+		return code == EX_DATAERR ? 1 : code; /* EX_DATAERR: too damaged to be opened */
+	store_result result = verify_print(s, ask->json, ask->gaps, &problems, &e);
+	store_close(s);
+	code = finish_output();
+	if (result != STORE_OK)
+		return ledger_command_failed(result, &e);
+	return code == EX_OK && problems ? 1 : code;
+}

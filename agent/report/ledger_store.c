@@ -1,0 +1,121 @@
+/* SPDX-License-Identifier: MIT */
+#include "report/ledger_store.h"
+
+#include <errno.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+enum {
+	RETRIES = 100, /* at most, while the database is locked */
+	RETRY_MS = 100,
+};
+
+/* Finds what would keep SQLite from opening `path`, to say it better than SQLite does. EX_OK: nothing. */
+static int check_access(const char *ledger, const char *path, bool writer, bool make, err *e)
+{
+	struct stat dir;
+
+	const char *problem = stat(ledger, &dir) != 0 ? strerror(errno) :
+			      S_ISDIR(dir.st_mode)    ? NULL :
+							"it is no directory";
+	if (problem) {
+		err_set(e, "ledger directory %.200s: %s; `ledger` in the configuration, or --ledger DIR, names it",
+			ledger, problem);
+		return EX_NOINPUT;
+	}
+	if (access(path, F_OK) != 0 && errno == EACCES) {
+		err_set(e, "ledger directory %.200s: %s; read it as its owner (uid %u)", ledger, strerror(errno),
+			(unsigned)dir.st_uid);
+		return EX_NOPERM;
+	}
+	if (access(path, F_OK) == 0) {
+		if (access(path, writer ? R_OK | W_OK : R_OK) == 0)
+			return EX_OK;
+		err_set(e, "ledger %.200s: %s; use it as its owner (uid %u)", path, strerror(errno),
+			(unsigned)dir.st_uid);
+		return EX_NOPERM;
+	}
+	if (!make) {
+		err_set(e,
+			"there is no ledger at %.120s yet: the agent makes it when it runs with --ledger %.120s, and "
+			"`spoa-llm ledger import FILE` makes it from HAProxy's log files",
+			path, ledger);
+		return EX_NOINPUT;
+	}
+	/* The agent could not write to a database that root owns. */
+	if (geteuid() == 0 && dir.st_uid != 0) {
+		err_set(e,
+			"there is no ledger at %.200s yet, and one that root makes could not be written by the agent: import as "
+			"the owner of the directory (uid %u)",
+			path, (unsigned)dir.st_uid);
+		return EX_NOPERM;
+	}
+	return EX_OK;
+}
+
+static atomic_bool no_retries;
+
+void ledger_store_stop_retrying(void)
+{
+	atomic_store(&no_retries, true);
+}
+
+bool ledger_store_retry(store_result result, int *tries)
+{
+	const struct timespec pause = { 0, RETRY_MS * 1000000L };
+
+	if (result != STORE_BUSY || ++*tries > RETRIES || atomic_load(&no_retries))
+		return false;
+	nanosleep(&pause, NULL);
+	return true;
+}
+
+int ledger_store_exit_code(store_result result)
+{
+	switch (result) {
+	case STORE_OK:
+		return EX_OK;
+	case STORE_BUSY:
+		return EX_TEMPFAIL;
+	case STORE_CORRUPT:
+		return EX_DATAERR;
+	case STORE_FULL:
+	case STORE_ERROR:
+		break;
+	}
+	return EX_IOERR;
+}
+
+store *ledger_store_open(const char *ledger, bool writer, bool make, int *code, err *e)
+{
+	store_result result = STORE_OK;
+	store *s = NULL;
+	int tries = 0;
+	char *path;
+
+	if (!*ledger) {
+		err_set(e,
+			"no ledger is configured: `ledger` in the configuration, or --ledger DIR, names its directory");
+		*code = EX_CONFIG;
+		return NULL;
+	}
+	if (asprintf(&path, "%s/ledger.db", ledger) < 0) {
+		err_set(e, "out of memory");
+		*code = EX_OSERR;
+		return NULL;
+	}
+	*code = check_access(ledger, path, writer, make, e);
+	if (*code == EX_OK) {
+		do
+			s = store_open(path, writer, &result, e);
+		while (!s && ledger_store_retry(result, &tries));
+		if (!s)
+			*code = ledger_store_exit_code(result);
+	}
+	free(path);
+	return s;
+}

@@ -117,7 +117,7 @@ run-these: test-tools
 	$(PYTEST) $(TESTS)
 
 # Not those that measure time, hand over gigabytes, or kill children in the middle of SQLite. The agent itself: VALGRIND=1, tests/README.md.
-VALGRIND_UNITS = $(filter-out %/test_oom %/test_master %/test_workers %/test_fdpass %/test_handover %/test_store,$(UNIT))
+VALGRIND_UNITS = $(filter-out %/test_oom %/test_master %/test_master_watchdog %/test_master_upgrade %/test_spop_threads %/test_fdpass %/test_handover %/test_store,$(UNIT))
 test-valgrind:
 	@sh tests/tools/deps build valgrind
 	@$(MAKE) --no-print-directory valgrind-units

@@ -1,0 +1,578 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * A master process to test, with the test program itself as its binary: with TEST_MASTER in its environment the program
+ * is the master, and with a control socket too it is the worker, which plays the scenario in the file `scenario` and
+ * writes what it does into the file `events`. Else the program runs its tests. */
+#ifndef MASTER_RIG_H
+#define MASTER_RIG_H
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <sys/prctl.h>
+#include <sys/ptrace.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <time.h>
+
+#include "proc/control.h"
+#include "proc/master.h"
+#include "proc/state.h"
+#include "unit.h"
+
+enum { PATIENCE = 20000 }; /* ms */
+
+static inline void sleep_ms(long ms)
+{
+	struct timespec t = { ms / 1000, ms % 1000 * 1000000 };
+	while (nanosleep(&t, &t) != 0 && errno == EINTR)
+		;
+}
+
+/* Never 0, 1 or -1: those are everybody. */
+static inline int tell(pid_t pid, int sig)
+{
+	if (pid > 1)
+		return kill(pid, sig);
+	printf("%s:%d: no process to send signal %d to\n", __FILE__, __LINE__, sig);
+	unit_bad++;
+	return -1;
+}
+
+static inline long clock_ms(void)
+{
+	struct timespec t;
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000 + t.tv_nsec / 1000000;
+}
+
+static inline const char *in_dir(const char *dir, const char *name)
+{
+	static char paths[4][384];
+	static unsigned turn;
+	char *out = paths[turn++ % 4];
+	snprintf(out, sizeof paths[0], "%s/%s", dir, name);
+	return out;
+}
+
+/* Of a file; the empty string where there is none. */
+static inline const char *text_of(const char *path)
+{
+	static char text[1 << 16];
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+	ssize_t n = fd < 0 ? 0 : read(fd, text, sizeof text - 1);
+	text[n > 0 ? n : 0] = '\0';
+	if (fd >= 0)
+		close(fd);
+	return text;
+}
+
+static inline void write_file(const char *path, const char *text)
+{
+	char whole[300];
+	snprintf(whole, sizeof whole, "%s.new", path);
+	FILE *f = fopen(whole, "we");
+	if (!f)
+		abort();
+	fputs(text, f);
+	fclose(f);
+	rename(whole, path);
+}
+
+/* ---- the worker */
+
+static volatile sig_atomic_t got_term, got_hup, got_drain;
+
+static inline void on_signal(int sig)
+{
+	if (sig == SIGHUP)
+		got_hup = 1;
+	else if (sig == SIGUSR1)
+		got_drain = 1;
+	else
+		got_term = 1;
+}
+
+__attribute__((format(printf, 1, 2))) static void event(const char *fmt, ...)
+{
+	char line[256];
+	va_list args;
+	va_start(args, fmt);
+	int n = vsnprintf(line, sizeof line - 1, fmt, args);
+	va_end(args);
+	line[n++] = '\n';
+	int fd = open(in_dir(getenv("TEST_DIR"), "events"), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+	if (write(fd, line, (size_t)n) != n)
+		abort();
+	close(fd);
+}
+
+static inline bool said(const char *scenario, const char *word)
+{
+	return strstr(scenario, word) != NULL;
+}
+
+static inline void say_with(control *c, control_type type, slice body, const int *fds, size_t count)
+{
+	if (!control_say(c, type, body, fds, count))
+		_exit(96);
+}
+
+static inline void say(control *c, control_type type)
+{
+	say_with(c, type, (slice){ NULL, 0 }, NULL, 0);
+}
+
+static inline void use_socket(control *c, const char *name)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX }, have;
+	const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+	struct stat st;
+	int fd = -1;
+
+	snprintf(a.sun_path, sizeof a.sun_path, "%s/%s", getenv("TEST_DIR"), name);
+	for (int i = 0; count && pid && atoi(pid) == getpid() && i < atoi(count); i++) {
+		socklen_t len = sizeof have;
+		memset(&have, 0, sizeof have);
+		if (getsockname(3 + i, (struct sockaddr *)&have, &len) == 0 && strcmp(have.sun_path, a.sun_path) == 0)
+			fd = 3 + i;
+	}
+	bool inherited = fd >= 0;
+	if (!inherited) {
+		fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+		if (bind(fd, (struct sockaddr *)&a, sizeof a) != 0 || listen(fd, 16) != 0)
+			_exit(99);
+	}
+	fstat(fd, &st);
+	event("socket %s %s %lu", name, inherited ? "inherited" : "opened", (unsigned long)st.st_ino);
+	say_with(c, CONTROL_KEEP, slice_of(inherited ? "\0" : "\1", 1), &fd, 1);
+}
+
+static inline void say_prepared(control *c, const char *scenario)
+{
+	const char *watchdog = strstr(scenario, "watchdog=");
+	char seconds = (char)(watchdog ? atoi(watchdog + 9) : 0);
+	char body[] = { 0, 0, 0, said(scenario, "version2") ? 2 : CONTROL_VERSION,
+			0, 0, 0, seconds,
+			0, 0, 0, 1,
+			0, 0, 0, said(scenario, "json") };
+
+	event("prepared %d", getpid());
+	say_with(c, CONTROL_PREPARED, slice_of(body, sizeof body), NULL, 0);
+}
+
+/* True: the connections are the other one's now. */
+static inline bool play_handover(control *c, const char *scenario)
+{
+	fdpass_message m;
+	char answer = 0;
+	err e;
+
+	fdpass_result rc = control_hear(c, &m, &e);
+	while (rc != FDPASS_OK && said(text_of(in_dir(getenv("TEST_DIR"), "scenario")), "deaf"))
+		pause();
+	if (rc != FDPASS_OK)
+		_exit(98);
+	if (m.type == CONTROL_UPGRADE_DRAIN) {
+		event("drain");
+		sleep_ms(200);
+		_exit(0);
+	}
+	event("handover");
+	bool taken = send(m.fds[0], "H", 1, MSG_NOSIGNAL) == 1 && read(m.fds[0], &answer, 1) == 1 && answer == 'T';
+	fdpass_deinit(&m);
+	if (answer == 'R') {
+		const char *ms = strstr(scenario, "drain=");
+		event("draining");
+		say(c, CONTROL_DRAINING);
+		sleep_ms(ms ? atol(ms + 6) : 0);
+		event("drained");
+		_exit(0);
+	}
+	if (said(scenario, "busy"))
+		sleep_ms(3500);
+	event(taken ? "released" : "resumed");
+	say(c, taken ? CONTROL_RELEASED : CONTROL_RESUMED);
+	if (said(scenario, "lingers"))
+		sleep_ms(1000);
+	return taken;
+}
+
+/* What stands still in its exit, as one does that waits for a disk: its tracer does not let it go. The tracer is there
+ * until it is killed. */
+static inline void become_unkillable(void)
+{
+	pid_t self = getpid();
+	int ready[2];
+	char byte = 0;
+
+	if (pipe(ready) != 0)
+		abort();
+	prctl(PR_SET_PTRACER, PR_SET_PTRACER_ANY);
+	pid_t tracer = fork();
+	if (tracer == 0) {
+		bool ok = ptrace(PTRACE_SEIZE, self, NULL, (void *)(uintptr_t)PTRACE_O_TRACEEXIT) == 0;
+		if (write(ready[1], ok ? "y" : "n", 1) != 1)
+			abort();
+		for (;;)
+			pause();
+	}
+	if (read(ready[0], &byte, 1) != 1 || byte != 'y')
+		abort();
+	close(ready[0]);
+	close(ready[1]);
+	event("tracer %d", tracer);
+}
+
+static inline int play_worker(control *c)
+{
+	char scenario[256], name[32] = "";
+	struct sigaction act = { .sa_handler = on_signal };
+	long alive = 0; /* when it is said again */
+
+	snprintf(scenario, sizeof scenario, "%s", text_of(in_dir(getenv("TEST_DIR"), "scenario")));
+	event("started %d restarts %u notify %d inherits %s", getpid(), c->restarts, getenv("NOTIFY_SOCKET") != NULL,
+	      getenv("LISTEN_FDS") ? getenv("LISTEN_FDS") : "0");
+	if (said(scenario, "fail"))
+		return atoi(strstr(scenario, "fail") + 5);
+	sigaction(SIGTERM, &act, NULL);
+	sigaction(SIGINT, &act, NULL);
+	sigaction(SIGHUP, &act, NULL);
+	sigaction(SIGUSR1, &act, NULL);
+	for (const char *at = scenario; (at = strstr(at, "listen=")) && sscanf(at, "listen=%31[^ ]", name) == 1; at++)
+		use_socket(c, name);
+	for (int i = 0; said(scenario, "all") && i < atoi(getenv("LISTEN_FDS") ? getenv("LISTEN_FDS") : "0"); i++)
+		say_with(c, CONTROL_KEEP, slice_of("\0", 1), &(int){ 3 + i }, 1);
+	if (said(scenario, "slow"))
+		sleep_ms(2000);
+	/* Before the master hears of it: a SIGTERM that comes at once ends this process. */
+	if (said(scenario, "hang"))
+		signal(SIGTERM, SIG_DFL);
+	say_prepared(c, scenario);
+	while (said(scenario, "hang"))
+		pause();
+	if (said(scenario, "dies")) {
+		sleep_ms(200);
+		return 3;
+	}
+	if (c->handover >= 0) {
+		char byte;
+		bool refuses = said(scenario, "refuses");
+		bool have = read(c->handover, &byte, 1) == 1 &&
+			    send(c->handover, refuses ? "R" : "T", 1, MSG_NOSIGNAL) == 1 && !refuses;
+		event("connections %d", have);
+		close(c->handover);
+		if (said(scenario, "late"))
+			sleep_ms(700);
+		if (said(scenario, "ends"))
+			return 4;
+	}
+	event("ready %d", getpid());
+	say(c, CONTROL_READY);
+	if (said(scenario, "crash"))
+		return 9;
+	if (said(scenario, "unkillable"))
+		become_unkillable();
+	for (;;) {
+		struct pollfd p = { c->fd, POLLIN, 0 };
+		if (poll(&p, 1, 100) == 1 && play_handover(c, scenario))
+			return 0;
+		if (got_hup) {
+			event("hup");
+			say(c, CONTROL_RELOADING);
+			say(c, CONTROL_READY);
+			got_hup = 0;
+		}
+		if (got_drain)
+			event("drained");
+		if (got_term && said(scenario, "deaf"))
+			got_term = 0;
+		if (got_term)
+			event("term");
+		if (got_term || got_drain)
+			return said(scenario, "code=5") ? 5 : 0;
+		if (said(scenario, "stuck") || clock_ms() < alive)
+			continue;
+		if (said(scenario, "seldom")) {
+			alive = clock_ms() + 2200;
+			event("alive");
+		}
+		say(c, CONTROL_ALIVE);
+	}
+}
+
+/* ---- the tests */
+
+typedef struct run {
+	char dir[64];
+	char binary[96];
+	pid_t master;
+	int notify;
+	int status;
+} run;
+
+static inline void copy_self(const char *to)
+{
+	static char bytes[1 << 16];
+	char fresh[128];
+	ssize_t n;
+
+	snprintf(fresh, sizeof fresh, "%s.new", to);
+	int in = open("/proc/self/exe", O_RDONLY | O_CLOEXEC),
+	    out = open(fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0700);
+	while ((n = read(in, bytes, sizeof bytes)) > 0)
+		if (write(out, bytes, (size_t)n) != n)
+			abort();
+	close(in);
+	close(out);
+	if (rename(fresh, to) != 0)
+		abort();
+}
+
+static inline int unix_socket(const char *path, int type)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	snprintf(a.sun_path, sizeof a.sun_path, "%s", path);
+	int fd = socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
+	if (bind(fd, (struct sockaddr *)&a, sizeof a) != 0)
+		abort();
+	return fd;
+}
+
+static inline void set_scenario(const run *r, const char *scenario)
+{
+	write_file(in_dir(r->dir, "scenario"), scenario);
+}
+
+/* `inherit`: a socket that the service manager passes; -1: none. */
+static inline run begin_with(const char *scenario, int inherit, const char *variable, const char *value)
+{
+	run r = { .dir = "/tmp/test_master.XXXXXX" };
+
+	if (!mkdtemp(r.dir))
+		abort();
+	snprintf(r.binary, sizeof r.binary, "%s/agent", r.dir);
+	copy_self(r.binary);
+	set_scenario(&r, scenario);
+	r.notify = unix_socket(in_dir(r.dir, "notify"), SOCK_DGRAM | SOCK_NONBLOCK);
+	r.master = fork();
+	if (r.master < 0)
+		abort();
+	if (r.master == 0) {
+		char pid[24], *argv[] = { r.binary, NULL };
+		int log = open(in_dir(r.dir, "log"), O_WRONLY | O_CREAT | O_APPEND, 0600);
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		dup2(log, 2);
+		close(log);
+		setenv("TEST_DIR", r.dir, 1);
+		setenv("TEST_MASTER", "1", 1);
+		setenv("NOTIFY_SOCKET", in_dir(r.dir, "notify"), 1);
+		if (variable)
+			setenv(variable, value, 1);
+		if (inherit >= 0) {
+			dup2(inherit, 3);
+			fcntl(3, F_SETFD, 0); /* dup2() does nothing where it is 3 already */
+			snprintf(pid, sizeof pid, "%d", getpid());
+			setenv("LISTEN_PID", pid, 1);
+			setenv("LISTEN_FDS", "1", 1);
+		}
+		execv(r.binary, argv);
+		_exit(97);
+	}
+	return r;
+}
+
+static inline run begin(const char *scenario)
+{
+	return begin_with(scenario, -1, NULL, NULL);
+}
+
+static inline int occurrences(const char *text, const char *what)
+{
+	int n = 0;
+	for (const char *at = text; (at = strstr(at, what)); at++)
+		n++;
+	return n;
+}
+
+/* Does `what` come `n` times into this file ("events", "log")? */
+static inline bool comes(const run *r, const char *file, const char *what, int n)
+{
+	long until = clock_ms() + PATIENCE;
+
+	while (occurrences(text_of(in_dir(r->dir, file)), what) < n) {
+		if (clock_ms() > until) {
+			printf("%d times \"%s\" in %s:\n%s", n, what, file, text_of(in_dir(r->dir, file)));
+			printf("log:\n%s", text_of(in_dir(r->dir, "log")));
+			return false;
+		}
+		sleep_ms(10);
+	}
+	return true;
+}
+
+static inline bool has(const run *r, const char *file, const char *what)
+{
+	return strstr(text_of(in_dir(r->dir, file)), what) != NULL;
+}
+
+/* The number behind the last `what`. */
+static inline long last_number(const run *r, const char *file, const char *what)
+{
+	const char *text = text_of(in_dir(r->dir, file)), *last = NULL;
+	for (const char *at = text; (at = strstr(at, what)); at++)
+		last = at;
+	return last ? atol(last + strlen(what)) : -1;
+}
+
+static inline pid_t worker_of(const run *r)
+{
+	return (pid_t)last_number(r, "events", "ready ");
+}
+
+/* The exit code; 128 + signal; -1: it does not end. */
+static inline int exit_of(run *r)
+{
+	for (long until = clock_ms() + PATIENCE; clock_ms() < until; sleep_ms(10))
+		if (waitpid(r->master, &r->status, WNOHANG) == r->master) {
+			r->master = 0;
+			return WIFSIGNALED(r->status) ? 128 + WTERMSIG(r->status) : WEXITSTATUS(r->status);
+		}
+	return -1;
+}
+
+/* Everything that the service manager was told, one after the other. */
+static inline const char *notified(const run *r)
+{
+	static char all[4096];
+	size_t len = 0;
+	ssize_t n;
+
+	while (len < sizeof all - 512 && (n = recv(r->notify, all + len, 500, MSG_DONTWAIT)) > 0) {
+		len += (size_t)n;
+		all[len++] = '\n';
+	}
+	all[len] = '\0';
+	return all;
+}
+
+static inline void clean_up(run *r)
+{
+	close(r->notify);
+	DIR *d = opendir(r->dir);
+	for (struct dirent *f; d && (f = readdir(d));)
+		unlink(in_dir(r->dir, f->d_name));
+	closedir(d);
+	rmdir(r->dir);
+}
+
+static inline void finish(run *r)
+{
+	if (r->master > 0) {
+		tell(r->master, SIGKILL);
+		waitpid(r->master, NULL, 0);
+	}
+	while (waitpid(-1, NULL, 0) > 0) /* its workers, which are ours now and die with it */
+		;
+	clean_up(r);
+}
+
+static inline bool answers(const run *r, const char *name)
+{
+	struct sockaddr_un a = { .sun_family = AF_UNIX };
+	snprintf(a.sun_path, sizeof a.sun_path, "%s/%s", r->dir, name);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	bool ok = connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
+	close(fd);
+	return ok;
+}
+
+static inline bool exists(const run *r, const char *name)
+{
+	struct stat st;
+	return lstat(in_dir(r->dir, name), &st) == 0;
+}
+
+static inline bool runs_file(pid_t pid, const char *path)
+{
+	char exe[64];
+	struct stat a, b;
+	snprintf(exe, sizeof exe, "/proc/%d/exe", (int)pid);
+	return stat(exe, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino;
+}
+
+/* ---- running them */
+
+typedef struct master_test {
+	const char *name;
+	void (*run)(void);
+} master_test;
+
+#define TEST(function) \
+	{ \
+#function, function \
+	}
+
+/* Runs one test. The program's exit code. */
+static inline int run_test(const master_test *t)
+{
+	prctl(PR_SET_CHILD_SUBREAPER, 1); /* a worker whose master was killed becomes our child */
+	t->run();
+	printf("%s %s\n", unit_bad ? "FAILED" : "ok", t->name);
+	return unit_bad ? 1 : 0;
+}
+
+/* Waits for one test to end, and counts it. */
+static inline void await_test(void)
+{
+	int status = 1;
+
+	if (wait(&status) > 0 && status == 0)
+		unit_passed++;
+	else
+		unit_failed++;
+}
+
+/* What main() does: the master, the worker, the test named by argv[1], or all tests. They mostly wait, so three run at
+ * a time, each in a process of its own, because finish() waits for every child of its process. */
+static inline int master_rig_main(int argc, char **argv, const master_test *tests, size_t count)
+{
+	enum { AT_ONCE = 3 };
+	size_t running = 0;
+	control c;
+	err e;
+
+	if (getenv("TEST_MASTER")) {
+		char *state = getenv(STATE_VARIABLE);
+		if (state && getenv("TEST_BREAK_STATE"))
+			state[0] = '9';
+		return control_init(&c, &e) ? play_worker(&c) : master_run(argc, argv);
+	}
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	for (size_t i = 0; i < count; i++) {
+		if (argc > 1 && strcmp(argv[1], tests[i].name) == 0)
+			return run_test(&tests[i]);
+		if (argc > 1)
+			continue;
+		if (running == AT_ONCE)
+			await_test();
+		else
+			running++;
+		pid_t pid = fork();
+		if (pid < 0)
+			abort();
+		if (pid == 0)
+			exit(run_test(&tests[i]));
+	}
+	for (; running; running--)
+		await_test();
+	return argc > 1 ? 2 : unit_end();
+}
+
+#endif

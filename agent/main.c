@@ -156,6 +156,7 @@ static void table(FILE *out)
 			text, own_flags[i].help);
 	}
 	manual_options(out);
+	manual_events(out);
 }
 
 static int help(const char *how)

@@ -19,6 +19,7 @@ test:
 lint: $(BUILD)/spoa-llm format-check
 	@tests/tools/layers
 	@$(PYTHON) tests/tools/options.py
+	@$(PYTHON) tests/tools/events.py
 	@dist/manual --check $(BUILD)/spoa-llm
 
 # The style is .clang-format's, by Debian 12's clang-format 14: other versions lay some lines out otherwise.

@@ -3,7 +3,7 @@
  * Every event of the log: EVENT(name, level, fields, happened, advice). The log's names and levels are made from this
  * table, and so is spoa-llm-events(7): the log takes no event that does not stand here, and each has an explanation.
  *
- * - `fields`: the keys that a line of the event may have, in the order of the line.
+ * - `fields`: the keys that a line of the event may have; tests/tools/events.py compares them with the code.
  * - `happened`, `advice`: what happened, and what to do about it, in whole sentences for an operator; `advice` is ""
  *   where nothing needs to be done. dist/manual prints `words` in backticks bold.
  * - Included several times, each time with another EVENT; therefore without a guard. */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "commands/manual.h"
 
+#include "base/log.h"
 #include "config/config.h"
+#include "decide/decision.h"
 
 static const char *type_name(option_type type)
 {
@@ -37,5 +39,16 @@ void manual_options(FILE *out)
 			fprintf(out, "%s%s", i ? "|" : "", o->choices[i]);
 		fprintf(out, "\t%s\t%s\t%s\t%s\n", o->fallback ? o->fallback : "", o->reloadable ? "reload" : "",
 			o->arg ? o->arg : "", o->help);
+	}
+}
+
+void manual_events(FILE *out)
+{
+	for (const log_event_info *e = log_events; e < log_events + LOG_EVENTS; e++)
+		fprintf(out, "event\t%s\t%s\t%s\t%s\t%s\n", e->name, log_level_names[e->level], e->fields, e->happened,
+			e->advice);
+	for (size_t r = REFUSE_NOT + 1; r < REFUSALS; r++) {
+		const refusal_info *info = refusal_describe((refusal)r);
+		fprintf(out, "refusal\t%s\t%d\t%s\n", info->code, info->status, info->message);
 	}
 }

@@ -47,7 +47,7 @@ def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md")):
     examples += [name for name in FROM_OTHERS if (ROOT / "dist" / name).exists()]
     return sorted(
         ["etc/spoa-llm/spoa-llm.json", prefix + "/bin/spoa-llm", prefix + "/share/man/man1/spoa-llm.1",
-         prefix + "/share/man/man5/spoa-llm.json.5", prefix + "/lib/sysusers.d/spoa-llm.conf"]
+         prefix + "/share/man/man5/spoa-llm.json.5", prefix + "/share/man/man7/spoa-llm-events.7", prefix + "/lib/sysusers.d/spoa-llm.conf"]
         + ["%s/share/doc/spoa-llm/%s" % (prefix, name) for name in doc]
         + ["%s/share/doc/spoa-llm/examples/%s" % (prefix, name) for name in examples]
         + ["%s/%s" % (units, name) for name in ("spoa-llm.service", "spoa-llm.socket", "spoa-llm-log.socket",
@@ -89,7 +89,7 @@ def plain(page):
     return re.sub(r"\s+", " ", re.sub(".\b", "", done.stdout))
 
 
-@pytest.mark.parametrize("page", ["spoa-llm.1", "spoa-llm.json.5"])
+@pytest.mark.parametrize("page", ["spoa-llm.1", "spoa-llm.json.5", "spoa-llm-events.7"])
 def test_manual_renders_without_warnings(page):
     needs("man")
     done = subprocess.run(["man", "--warnings=w", "-E", "UTF-8", "-l", "-Tutf8", "-Z", "./dist/" + page], cwd=ROOT,
@@ -97,18 +97,21 @@ def test_manual_renders_without_warnings(page):
     assert done.returncode == 0 and done.stderr == b"" and len(done.stdout) > 10000
 
 
-def test_manual_names_every_command_flag_and_option():
+def test_manual_names_everything():
     needs("man")
-    first, fifth = plain("spoa-llm.1"), plain("spoa-llm.json.5")
-    kinds = {"command": 0, "flag": 0, "option": 0}
+    first, fifth, seventh = plain("spoa-llm.1"), plain("spoa-llm.json.5"), plain("spoa-llm-events.7")
+    kinds = {"command": 0, "flag": 0, "option": 0, "event": 0, "refusal": 0}
     for kind, name, *rest in table():
         kinds[kind] += 1
+        if kind in ("event", "refusal"):
+            assert " %s (%s) " % (name, rest[0]) in seventh, name
+            continue
         assert (" %s " % name if kind == "command" else "--" + name.replace("_", "-")) in first, name
         if kind == "option":
             flag, variable = rest[0], rest[1]
             assert "--" + flag in first, flag
             assert " %s " % name in fifth and variable in fifth, name
-    assert min(kinds.values()) >= 10, kinds
+    assert min(kinds.values()) >= 8, kinds
 
 
 def test_help_and_table_have_the_same_options():
@@ -129,6 +132,10 @@ def test_stale_manual_is_noticed(tmp_path):
     routes = tmp_path / "agent/config/routes.c"
     routes.write_text(routes.read_text().replace('\t{ "enabled", read_', '\t{ "weight", read_enabled },\n\t{ "enabled", read_'))
     assert "lacks route key weight" in run(*check).stdout
+    template = tmp_path / "dist/spoa-llm-events.7.in"
+    template.write_text(template.read_text().replace("invalid_json", "invalid_jason"))
+    said = run(*check).stdout
+    assert "there is no refusal invalid_jason" in said and "lacks refusal invalid_json" in said
 
 
 # ---- units

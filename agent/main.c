@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+#include <assert.h>
 #include <getopt.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -10,16 +11,20 @@
 #include "serve/run.h"
 
 enum {
-	FLAGS_MAX = 64,
-	OPTION_BASE = 1000, /* getopt's value of options[0] */
-	OWN_BASE = 2000,    /* and of own_flags[0] */
+	FLAGS_MAX = 64, /* options given as flags */
+	LONGS_MAX = 96, /* long flags that there are, and the end of getopt's table */
+	/* What getopt_long() returns for a flag. */
 	FLAG_HELP = 'h',
 	FLAG_VERSION = 'V',
 	FLAG_CONFIG = 'c',
+	FLAG_OPTION = 1000, /* and the index in options[] */
+	FLAG_OWN = 2000,    /* and the index in own_flags[] */
+	/* What parsing returns instead of an exit code. */
+	GO_ON = -1,
 };
 
-/* The commands, as bits of own_flags[].of. */
-typedef enum command {
+/* Bits, so that a flag can name the commands that have it. */
+typedef enum command_id {
 	RUN = 1,
 	CHECK = 2,
 	EXPLAIN = 4,
@@ -30,70 +35,92 @@ typedef enum command {
 	VERIFY = 128,
 	PRUNE = 256,
 	HEADROOM = 512,
-} command;
+} command_id;
 
-static const struct {
-	command id;
+/* One of the three functions is given; `run` has none, because it needs the master. */
+typedef struct command {
+	command_id id;
 	const char *name;
 	const char *help;
-} commands[] = {
-	{ RUN, "run", "answer HAProxy until SIGTERM; SIGHUP reloads, SIGUSR2 upgrades, SIGUSR1 drains" },
-	{ CHECK, "check", "validate the configuration and the presence of credentials" },
-	{ EXPLAIN, "explain", "say what would be done with a request, and why" },
-	{ BACKENDS, "backends", "print the HAProxy backends for the routes and targets" },
-	{ SAVINGS, "savings", "what the requests cost and saved" },
-	{ EXPORT, "ledger export", "every recorded request, as JSON lines or CSV" },
-	{ IMPORT, "ledger import", "fill gaps from a HAProxy log FILE, gzip too; - reads standard input" },
-	{ VERIFY, "ledger verify", "is the file whole, do the sums equal the rows, when was there no request" },
-	{ PRUNE, "ledger prune", "remove old requests; their sums stay" },
-	{ HEADROOM, "ledger headroom", "write proxy_savings.json for Headroom's dashboard" },
+	int (*plain)(config *c);
+	int (*explain)(config *c, const explain_flags *ask);
+	int (*ledger)(const config *c, const ledger_request *ask);
+} command;
+
+/* clang-format off */
+static const command commands[] = {
+	{ RUN, "run", "answer HAProxy until SIGTERM; SIGHUP reloads, SIGUSR2 upgrades, SIGUSR1 drains", .plain = NULL },
+	{ CHECK, "check", "check the configuration, and that every credential is there", .plain = command_check },
+	{ EXPLAIN, "explain", "say what would be done with a request, and why", .explain = command_explain },
+	{ BACKENDS, "backends", "print the HAProxy backends for the routes and targets", .plain = command_backends },
+	{ SAVINGS, "savings", "print what the requests cost and what they saved", .ledger = command_savings },
+	{ EXPORT, "ledger export", "print every recorded request, as JSON lines or CSV", .ledger = command_ledger_export },
+	{ IMPORT, "ledger import", "record the requests of a HAProxy log FILE that are missing; also gzip; - reads standard input",
+	  .ledger = command_ledger_import },
+	{ VERIFY, "ledger verify", "check that the file is whole and that sums equal rows; say when there was no request",
+	  .ledger = command_ledger_verify },
+	{ PRUNE, "ledger prune", "remove old requests; their sums stay", .ledger = command_ledger_prune },
+	{ HEADROOM, "ledger headroom", "write proxy_savings.json for Headroom's dashboard", .ledger = command_ledger_headroom },
 };
+/* clang-format on */
 
 enum { COMMANDS = sizeof commands / sizeof commands[0] };
 
-typedef struct command_line {
-	const char *name; /* of the command */
-	command command;
+/* The command line, parsed. */
+static struct {
+	const command *command;
 	const char *file;
 	option_text flags[FLAGS_MAX];
 	size_t flags_count;
 	explain_flags ask;
 	ledger_request ledger;
-} command_line;
+} line;
 
-/* The flags that belong to single commands. */
+static bool add_header(const char *text)
+{
+	if (line.ask.request.headers_count == EXPLAIN_HEADERS_MAX)
+		return false;
+	line.ask.request.headers[line.ask.request.headers_count++] = text;
+	return true;
+}
+
+/* The flags that belong to single commands. Each has one place for what it says: a text, a switch, or a function that
+ * adds to a list and returns false where the list is full. */
+/* clang-format off */
 static const struct {
 	const char *name;
-	const char *arg; /* NULL: a switch */
-	int of;
-	size_t text, flag; /* in command_line: a const char *, or a bool */
-	const char *help;  /* NULL: said with the flag before */
+	const char *arg; /* what --help shows for the value; NULL: it is a switch */
+	int of;          /* the commands that have it */
+	const char *help;
+	const char **text;
+	bool *on;
+	bool (*add)(const char *text);
 } own_flags[] = {
-#define TEXT_AT(member) offsetof(command_line, member), 0
-#define FLAG_AT(member) 0, offsetof(command_line, member)
-	{ "model", "NAME", EXPLAIN, TEXT_AT(ask.request.model), "the model, as if the body named it" },
-	{ "method", "METHOD", EXPLAIN, TEXT_AT(ask.request.method),
-	  "default POST; GET where there is neither model nor body" },
-	{ "path", "PATH", EXPLAIN, TEXT_AT(ask.request.path),
-	  "path and query string of the request; default /v1/chat/completions" },
-	{ "header", "'K: V'", EXPLAIN, 0, 0, "a header of the request; may be given several times" },
-	{ "body", "FILE", EXPLAIN, TEXT_AT(ask.body), "the request's body; - reads standard input" },
-	{ "since", "TIME", SAVINGS | EXPORT, TEXT_AT(ledger.since),
-	  "24h, 7d, 2026-11-01, 2026-11-01T13:00Z (UTC), today or all; default 30d for savings, all for export" },
-	{ "until", "TIME", SAVINGS | EXPORT, TEXT_AT(ledger.until), "the same; a day to its end. Default: now" },
-	{ "csv", NULL, SAVINGS | EXPORT, FLAG_AT(ledger.csv), "for spreadsheets" },
-	{ "by", "WHAT", SAVINGS, TEXT_AT(ledger.by), "model (default), route, project, client, day or hour" },
-	{ "jsonl", NULL, EXPORT, FLAG_AT(ledger.jsonl), "one JSON object a line (default)" },
-	{ "gaps", NULL, VERIFY, FLAG_AT(ledger.gaps), "list every stretch of hours without a request" },
-	{ "before", "TIME", PRUNE, TEXT_AT(ledger.before), "remove what is older than this time" },
-	{ "days", "N", PRUNE, TEXT_AT(ledger.days), "remove what is older than N days; default: retention_days" },
-	{ "output", "FILE", HEADROOM, TEXT_AT(ledger.output), "replaced as a whole; default: standard output" },
-	{ "json", NULL, EXPLAIN | SAVINGS | IMPORT | VERIFY | PRUNE, FLAG_AT(ledger.json), "for programs" },
+	{ "model", "NAME", EXPLAIN, "the model, as if the request's body named it", .text = &line.ask.request.model },
+	{ "method", "METHOD", EXPLAIN, "method of the request; default POST, or GET without --model and --body", .text = &line.ask.request.method },
+	{ "path", "PATH", EXPLAIN, "path and query string of the request; default /v1/chat/completions", .text = &line.ask.request.path },
+	{ "header", "'K: V'", EXPLAIN, "a header of the request; may be given several times", .add = add_header },
+	{ "body", "FILE", EXPLAIN, "file with the request's body; - reads standard input", .text = &line.ask.body },
+	{ "since", "TIME", SAVINGS | EXPORT,
+	  "from when: 24h, 7d, 2026-11-01, 2026-11-01T13:00Z (UTC), today or all; default 30d for savings, all for export",
+	  .text = &line.ledger.since },
+	{ "until", "TIME", SAVINGS | EXPORT, "until when, in the same forms; a day is included to its end; default: now", .text = &line.ledger.until },
+	{ "csv", NULL, SAVINGS | EXPORT, "print CSV, for spreadsheets", .on = &line.ledger.csv },
+	{ "by", "WHAT", SAVINGS, "one line for each model (default), route, project, client, day or hour", .text = &line.ledger.by },
+	{ "jsonl", NULL, EXPORT, "print one JSON object a line (default)", .on = &line.ledger.jsonl },
+	{ "gaps", NULL, VERIFY, "list every stretch of hours without a request", .on = &line.ledger.gaps },
+	{ "before", "TIME", PRUNE, "remove what is older than this time", .text = &line.ledger.before },
+	{ "days", "N", PRUNE, "remove what is older than N days; default: retention_days", .text = &line.ledger.days },
+	{ "output", "FILE", HEADROOM, "file to write, which is replaced as a whole; default: standard output", .text = &line.ledger.output },
+	{ "json", NULL, EXPLAIN | SAVINGS | IMPORT | VERIFY | PRUNE, "print JSON, for programs", .on = &line.ledger.json },
 };
+/* clang-format on */
 
 enum { OWN_FLAGS = sizeof own_flags / sizeof own_flags[0] };
 
-/* "explain, savings, ledger export": the commands of a flag. */
+/* ---- help */
+
+/* Writes the names of the commands `of`: "explain, savings, ledger export". */
 static void list_commands(int of, char *out, size_t cap)
 {
 	size_t len = 0;
@@ -104,71 +131,84 @@ static void list_commands(int of, char *out, size_t cap)
 			len += (size_t)snprintf(out + len, cap - len, "%s%s", len ? ", " : "", commands[i].name);
 }
 
-static void usage(FILE *out)
+static void print_own_flags(void)
 {
-	char text[256], previous[256] = "";
+	char of[256], previous[256] = "", flag[64];
 
-	fprintf(out,
-		"usage: spoa-llm COMMAND [-c FILE] [--OPTION VALUE ...]\n\n"
-		"Tells HAProxy, over SPOP, which backend and whose credential serves an LLM request.\n\ncommands:\n");
-	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(out, "  %-15s  %s\n", commands[i].name, commands[i].help);
-	fprintf(out, "\n  -c, --config FILE   configuration (JSON); default " CONFIG_FILE ", if there is one\n"
-		     "  -h, --help          this text\n  -V, --version       the version\n");
 	for (size_t i = 0; i < OWN_FLAGS; i++) {
-		char flag[64];
-		list_commands(own_flags[i].of, text, sizeof text);
-		if (strcmp(text, previous) != 0)
-			fprintf(out, "\n%s:\n", text);
-		snprintf(previous, sizeof previous, "%s", text);
-		snprintf(flag, sizeof flag, "--%s%s%s", own_flags[i].name, own_flags[i].arg ? " " : "",
-			 own_flags[i].arg ? own_flags[i].arg : "");
-		fprintf(out, "  %-18s  %s\n", flag, own_flags[i].help);
-	}
-	fprintf(out, "\noptions, by flag, by variable, or in the file (in this order):\n");
-	for (size_t i = 0; i < options_count; i++) {
-		char flag[64], variable[64];
-		option_flag(&options[i], flag, sizeof flag);
-		option_variable(&options[i], variable, sizeof variable);
-		fprintf(out, "  --%s%s%s\n      %s.\n      file: \"%s\", variable: %s%s%s\n", flag,
-			options[i].arg ? " " : "", options[i].arg ? options[i].arg : "", options[i].help,
-			options[i].key, variable, options[i].fallback ? ", default: " : "",
-			options[i].fallback ? options[i].fallback : "");
+		const char *arg = own_flags[i].arg;
+		list_commands(own_flags[i].of, of, sizeof of);
+		if (strcmp(of, previous) != 0)
+			printf("\n%s:\n", of);
+		memcpy(previous, of, sizeof previous);
+		snprintf(flag, sizeof flag, "--%s%s%s", own_flags[i].name, arg ? " " : "", arg ? arg : "");
+		printf("  %-18s  %s\n", flag, own_flags[i].help);
 	}
 }
 
+static void print_options(void)
+{
+	char flag[64], variable[64];
+
+	for (const option_info *o = options; o < options + options_count; o++) {
+		option_flag(o, flag, sizeof flag);
+		option_variable(o, variable, sizeof variable);
+		printf("  --%s%s%s\n      %s.\n      file: \"%s\", variable: %s%s%s\n", flag, o->arg ? " " : "",
+		       o->arg ? o->arg : "", o->help, o->key, variable, o->fallback ? ", default: " : "",
+		       o->fallback ? o->fallback : "");
+	}
+}
+
+static void print_help(void)
+{
+	puts("usage: spoa-llm COMMAND [-c FILE] [--OPTION VALUE ...]\n\n"
+	     "Tells HAProxy, over SPOP, which backend and whose credential serves an LLM request.\n\ncommands:");
+	for (size_t i = 0; i < COMMANDS; i++)
+		printf("  %-15s  %s\n", commands[i].name, commands[i].help);
+	puts("\n  -c, --config FILE   configuration (JSON); default " CONFIG_FILE ", if there is one\n"
+	     "  -h, --help          this text\n  -V, --version       the version");
+	print_own_flags();
+	puts("\noptions, by flag, by variable, or in the file (in this order):");
+	print_options();
+}
+
+/* `--help=table`: the same for dist/manual. */
+static void print_table(void)
+{
+	char of[256];
+
+	for (size_t i = 0; i < COMMANDS; i++)
+		printf("command\t%s\t%s\n", commands[i].name, commands[i].help);
+	for (size_t i = 0; i < OWN_FLAGS; i++) {
+		list_commands(own_flags[i].of, of, sizeof of);
+		printf("flag\t%s\t%s\t%s\t%s\n", own_flags[i].name, own_flags[i].arg ? own_flags[i].arg : "", of,
+		       own_flags[i].help);
+	}
+	manual_options(stdout);
+	manual_events(stdout);
+}
+
+/* Says what is wrong with the command line. `arg` NULL: the message ends with `what`. */
 static int wrong(const char *what, const char *arg)
 {
 	fprintf(stderr, "spoa-llm: %s%s%s\ntry: spoa-llm --help\n", what, arg ? " " : "", arg ? arg : "");
 	return EX_USAGE;
 }
 
-/* `--help=table`: the same for dist/manual. */
-static void table(FILE *out)
+static int help(const char *form)
 {
-	char text[256];
-
-	for (size_t i = 0; i < COMMANDS; i++)
-		fprintf(out, "command\t%s\t%s\n", commands[i].name, commands[i].help);
-	for (size_t i = 0; i < OWN_FLAGS; i++) {
-		list_commands(own_flags[i].of, text, sizeof text);
-		fprintf(out, "flag\t%s\t%s\t%s\t%s\n", own_flags[i].name, own_flags[i].arg ? own_flags[i].arg : "",
-			text, own_flags[i].help);
-	}
-	manual_options(out);
-	manual_events(out);
+	if (form && strcmp(form, "table") != 0)
+		return wrong("the forms of help are --help and --help=table, not", form);
+	if (form)
+		print_table();
+	else
+		print_help();
+	return EX_OK;
 }
 
-static int help(const char *how)
-{
-	if (how && strcmp(how, "table") != 0)
-		return wrong("there is no --help of", how);
-	(how ? table : usage)(stdout);
-	return -1;
-}
+/* ---- the command line: each function returns GO_ON, or the exit code */
 
-enum { LONGS_MAX = 96 };
-
+/* Fills getopt's table. `names` keeps the texts of options' flags. */
 static void fill_long_options(struct option out[LONGS_MAX], char (*names)[64])
 {
 	static const struct option common[] = {
@@ -176,188 +216,176 @@ static void fill_long_options(struct option out[LONGS_MAX], char (*names)[64])
 		{ "version", no_argument, NULL, FLAG_VERSION },
 		{ "config", required_argument, NULL, FLAG_CONFIG },
 	};
-	size_t n = 0;
+	size_t n = sizeof common / sizeof common[0];
 
-	for (; n < sizeof common / sizeof common[0]; n++)
-		out[n] = common[n];
-	for (size_t i = 0; i < OWN_FLAGS; i++, n++)
-		out[n] = (struct option){ own_flags[i].name, own_flags[i].arg ? required_argument : no_argument, NULL,
-					  OWN_BASE + (int)i };
-	for (size_t i = 0; i < options_count && n < LONGS_MAX - 1; i++, n++) {
+	assert(n + OWN_FLAGS + options_count < LONGS_MAX);
+	memcpy(out, common, sizeof common);
+	for (int i = 0; i < OWN_FLAGS; i++)
+		out[n++] = (struct option){ own_flags[i].name, own_flags[i].arg ? required_argument : no_argument, NULL,
+					    FLAG_OWN + i };
+	for (int i = 0; i < (int)options_count; i++) {
 		option_flag(&options[i], names[i], sizeof names[i]);
-		out[n] = (struct option){ names[i], options[i].type == OPTION_BOOL ? no_argument : required_argument,
-					  NULL, OPTION_BASE + (int)i };
+		out[n++] = (struct option){ names[i], options[i].arg ? required_argument : no_argument, NULL,
+					    FLAG_OPTION + i };
 	}
-	out[n] = (struct option){ NULL, 0, NULL, 0 };
+	out[n] = (struct option){ 0 };
 }
 
-/* The command, and what stands behind it. */
-static int parse_command(int argc, char **argv, command_line *line)
+static int take_option(const option_info *o, const char *arg)
 {
-	char *const *words = argv + optind;
-	size_t count = (size_t)(argc - optind), used = 1, which = 0;
-	char name[64];
-
-	if (!count)
-		return wrong("which command?", NULL);
-	snprintf(name, sizeof name, "%s", words[0]);
-	if (strcmp(name, "ledger") == 0) {
-		if (count < 2)
-			return wrong("ledger what? export, import, verify, prune or headroom", NULL);
-		snprintf(name, sizeof name, "ledger %s", words[1]);
-		used = 2;
-	}
-	while (which < COMMANDS && strcmp(commands[which].name, name) != 0)
-		which++;
-	if (which == COMMANDS)
-		return wrong("unknown command", name);
-	line->name = commands[which].name;
-	line->command = commands[which].id;
-	if (line->command == IMPORT) {
-		if (used == count)
-			return wrong("ledger import FILE: which file? - reads standard input", NULL);
-		line->ledger.file = words[used++];
-	}
-	return used < count ? wrong("unexpected argument", words[used]) : EX_OK;
+	if (line.flags_count == FLAGS_MAX)
+		return wrong("too many flags", NULL);
+	line.flags[line.flags_count++] = (option_text){ o, arg ? arg : "true" };
+	return GO_ON;
 }
 
-static int take_own_flag(command_line *line, size_t i, const char *arg)
+static int take_own_flag(int i, const char *arg)
 {
-	if (own_flags[i].text) {
-		memcpy((char *)line + own_flags[i].text, &arg, sizeof arg);
-	} else if (own_flags[i].flag) {
-		*(bool *)((char *)line + own_flags[i].flag) = true;
-	} else {
-		if (line->ask.request.headers_count == EXPLAIN_HEADERS_MAX)
-			return wrong("too many --header", NULL);
-		line->ask.request.headers[line->ask.request.headers_count++] = arg;
-	}
-	return EX_OK;
+	if (own_flags[i].text)
+		*own_flags[i].text = arg;
+	else if (own_flags[i].on)
+		*own_flags[i].on = true;
+	else if (!own_flags[i].add(arg))
+		return wrong("too many flags of this name:", own_flags[i].name);
+	return GO_ON;
 }
 
-/* EX_OK to go on; -1: done already. */
-static int parse(int argc, char **argv, command_line *line)
+/* Takes every flag; `own` notes which of own_flags[] were given. Leaves the other words to be read from optind on. */
+static int parse_flags(int argc, char **argv, bool own[OWN_FLAGS])
 {
 	struct option longs[LONGS_MAX];
 	char names[LONGS_MAX][64];
-	bool own[OWN_FLAGS] = { false };
-	int flag, rc;
+	int flag, code = GO_ON;
 
 	fill_long_options(longs, names);
 	opterr = 0;
-	while ((flag = getopt_long(argc, argv, ":c:hV", longs, NULL)) != -1) {
-		switch (flag) {
-		case FLAG_HELP:
-			return help(optarg);
-		case FLAG_VERSION:
+	while (code == GO_ON && (flag = getopt_long(argc, argv, ":c:hV", longs, NULL)) != -1) {
+		if (flag == FLAG_HELP) {
+			code = help(optarg);
+		} else if (flag == FLAG_VERSION) {
 			puts("spoa-llm " SPOA_LLM_VERSION);
-			return -1;
-		case FLAG_CONFIG:
-			line->file = optarg;
-			break;
-		case ':':
-			return wrong("a value is missing after", argv[optind - 1]);
-		case '?':
-			return wrong("unknown or ambiguous flag", argv[optind - 1]);
-		default:
-			if (flag >= OWN_BASE) {
-				own[flag - OWN_BASE] = true;
-				rc = take_own_flag(line, (size_t)(flag - OWN_BASE), optarg);
-				if (rc != EX_OK)
-					return rc;
-				break;
-			}
-			if (line->flags_count == FLAGS_MAX)
-				return wrong("too many flags", NULL);
-			line->flags[line->flags_count++] = (option_text){ &options[flag - OPTION_BASE],
-									  optarg ? optarg : "true" };
-			break;
+			code = EX_OK;
+		} else if (flag == FLAG_CONFIG) {
+			line.file = optarg;
+		} else if (flag == ':') {
+			code = wrong("a value is missing after", argv[optind - 1]);
+		} else if (flag == '?') {
+			code = wrong("unknown or ambiguous flag", argv[optind - 1]);
+		} else if (flag >= FLAG_OWN) {
+			own[flag - FLAG_OWN] = true;
+			code = take_own_flag(flag - FLAG_OWN, optarg);
+		} else {
+			code = take_option(&options[flag - FLAG_OPTION], optarg);
 		}
 	}
-	rc = parse_command(argc, argv, line);
-	for (size_t i = 0; rc == EX_OK && i < OWN_FLAGS; i++) {
-		char of[256];
-		if (!own[i] || (own_flags[i].of & (int)line->command))
+	return code;
+}
+
+/* Takes the `count` words of the command line that are no flags: the command, and the file that one of them has. */
+static int parse_words(char *const *words, size_t count)
+{
+	size_t used = 1;
+	char name[64];
+
+	if (!count)
+		return wrong("a command is missing", NULL);
+	snprintf(name, sizeof name, "%s", words[0]);
+	if (strcmp(name, "ledger") == 0) {
+		if (count < 2)
+			return wrong("after ledger stands export, import, verify, prune or headroom", NULL);
+		snprintf(name, sizeof name, "ledger %s", words[1]);
+		used = 2;
+	}
+	for (const command *c = commands; c < commands + COMMANDS && !line.command; c++)
+		if (strcmp(c->name, name) == 0)
+			line.command = c;
+	if (!line.command)
+		return wrong("unknown command", name);
+	if (line.command->id == IMPORT) {
+		if (used == count)
+			return wrong("after ledger import stands a FILE, or - for standard input", NULL);
+		line.ledger.file = words[used++];
+	}
+	return used < count ? wrong("unexpected argument", words[used]) : GO_ON;
+}
+
+static int parse(int argc, char **argv)
+{
+	bool own[OWN_FLAGS] = { false };
+	char of[256];
+
+	int code = parse_flags(argc, argv, own);
+	if (code == GO_ON)
+		code = parse_words(argv + optind, (size_t)(argc - optind));
+	if (code != GO_ON)
+		return code;
+	for (size_t i = 0; i < OWN_FLAGS; i++) {
+		if (!own[i] || (own_flags[i].of & (int)line.command->id))
 			continue;
 		list_commands(own_flags[i].of, of, sizeof of);
 		fprintf(stderr, "spoa-llm: --%s belongs to %s, not to %s\ntry: spoa-llm --help\n", own_flags[i].name,
-			of, line->name);
-		rc = EX_USAGE;
+			of, line.command->name);
+		return EX_USAGE;
 	}
-	line->ask.json = line->ledger.json;
-	return rc;
+	line.ask.json = line.ledger.json;
+	return GO_ON;
+}
+
+/* ---- the commands */
+
+static int complain(const err *e, int code)
+{
+	fprintf(stderr, "spoa-llm: %s\n", e->text);
+	return code;
+}
+
+/* Loads the configuration and runs the command with it. `master`: the worker's, for `run`. */
+static int run_with_config(control *master)
+{
+	config c;
+	err e = { "" };
+	int code;
+
+	if (!config_load(&c, line.file, line.flags, line.flags_count, &e))
+		return complain(&e, err_of_memory(&e) ? EX_OSERR : EX_CONFIG);
+	if (line.command->plain)
+		code = line.command->plain(&c);
+	else if (line.command->explain)
+		code = line.command->explain(&c, &line.ask);
+	else if (line.command->ledger)
+		code = line.command->ledger(&c, &line.ledger);
+	else
+		code = run(&c, line.flags, line.flags_count, master);
+	config_deinit(&c);
+	return code;
+}
+
+/* `spoa-llm run`. The process that was started by hand or by a service manager is the master, which starts this program
+ * with the same `argv` again as its worker. */
+static int run_agent(int argc, char **argv)
+{
+	control master;
+	err e = { "" };
+
+	/* No core file, and no debugger of another process of this user: there are credentials in the environment. */
+	prctl(PR_SET_DUMPABLE, 0);
+	if (control_init(&master, &e))
+		return run_with_config(&master);
+	return *e.text ? complain(&e, EX_SOFTWARE) : master_run(argc, argv);
 }
 
 int main(int argc, char **argv)
 {
-	command_line line = { .name = NULL };
-	config c;
-	control master;
-	err e = { "" };
-
-	/* getopt moves the words about; the worker process gets them as they were given. */
+	/* getopt_long() reorders argv; the worker gets the words in the order in which they were given. */
 	char **given = calloc((size_t)argc + 1, sizeof *given);
 	if (!given) {
 		fputs("spoa-llm: out of memory\n", stderr);
 		return EX_OSERR;
 	}
 	memcpy(given, argv, (size_t)argc * sizeof *given);
-	int rc = parse(argc, argv, &line);
-	if (rc != EX_OK) {
-		free(given);
-		return rc < 0 ? EX_OK : rc;
-	}
-	/* No core file, and no debugger of another process of this user: there are credentials in the environment. */
-	if (line.command == RUN)
-		prctl(PR_SET_DUMPABLE, 0);
-	/* The process that was started is the master, and starts itself again as the worker. */
-	if (line.command == RUN && !control_init(&master, &e)) {
-		if (!*e.text) {
-			rc = master_run(argc, given);
-			free(given);
-			return rc;
-		}
-		free(given);
-		fprintf(stderr, "spoa-llm: %s\n", e.text);
-		return EX_SOFTWARE;
-	}
+	int code = parse(argc, argv);
+	if (code == GO_ON)
+		code = line.command->id == RUN ? run_agent(argc, given) : run_with_config(NULL);
 	free(given);
-	if (!config_load(&c, line.file, line.flags, line.flags_count, &e)) {
-		fprintf(stderr, "spoa-llm: %s\n", e.text);
-		return err_of_memory(&e) ? EX_OSERR : EX_CONFIG;
-	}
-	switch (line.command) {
-	case RUN:
-		rc = run(&c, line.flags, line.flags_count, &master);
-		break;
-	case CHECK:
-		rc = command_check(&c);
-		break;
-	case EXPLAIN:
-		rc = command_explain(&c, &line.ask);
-		break;
-	case BACKENDS:
-		rc = command_backends(&c);
-		break;
-	case SAVINGS:
-		rc = command_savings(&c, &line.ledger);
-		break;
-	case EXPORT:
-		rc = command_ledger_export(&c, &line.ledger);
-		break;
-	case IMPORT:
-		rc = command_ledger_import(&c, &line.ledger);
-		break;
-	case VERIFY:
-		rc = command_ledger_verify(&c, &line.ledger);
-		break;
-	case PRUNE:
-		rc = command_ledger_prune(&c, &line.ledger);
-		break;
-	case HEADROOM:
-		rc = command_ledger_headroom(&c, &line.ledger);
-		break;
-	}
-	config_deinit(&c);
-	return rc;
+	return code;
 }

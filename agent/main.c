@@ -343,11 +343,11 @@ static int complain(const err *e, int code)
 static int run_with_config(control *master)
 {
 	config c;
-	err e = { "" };
+	err e = { 0 };
 	int code;
 
 	if (!config_load(&c, line.file, line.flags, line.flags_count, &e))
-		return complain(&e, err_of_memory(&e) ? EX_OSERR : EX_CONFIG);
+		return complain(&e, e.kind == ERR_MEMORY ? EX_OSERR : EX_CONFIG);
 	if (line.command->plain)
 		code = line.command->plain(&c);
 	else if (line.command->explain)
@@ -365,7 +365,7 @@ static int run_with_config(control *master)
 static int run_agent(int argc, char **argv)
 {
 	control master;
-	err e = { "" };
+	err e = { 0 };
 
 	/* No core file, and no debugger of another process of this user: there are credentials in the environment. */
 	prctl(PR_SET_DUMPABLE, 0);

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "base/bytes.h"
+
 enum { BUF_FIRST = 1024 };
 
 void buf_init(buf *b, size_t limit)
@@ -55,6 +57,15 @@ bool buf_append(buf *b, const void *bytes, size_t len)
 	if (len)
 		memcpy(b->data + b->end, bytes, len);
 	b->end += len;
+	return true;
+}
+
+bool buf_append_u32be(buf *b, uint32_t value)
+{
+	if (!buf_reserve(b, 4))
+		return false;
+	put_u32be(b->data + b->end, value);
+	b->end += 4;
 	return true;
 }
 

@@ -25,6 +25,9 @@ bool buf_reserve(buf *b, size_t len);
 /* False as for buf_reserve(); then nothing was appended. */
 bool buf_append(buf *b, const void *bytes, size_t len);
 
+/* Appends `value` as four bytes, big endian. False as for buf_reserve(). */
+bool buf_append_u32be(buf *b, uint32_t value);
+
 /* Drops `len` bytes from the front. An emptied buffer starts at 0 again; one that had grown past `keep` bytes
  * gives its memory back. */
 void buf_consume(buf *b, size_t len, size_t keep);

@@ -5,6 +5,7 @@
 #ifndef BASE_CURSOR_H
 #define BASE_CURSOR_H
 
+#include "base/bytes.h"
 #include "base/slice.h"
 
 typedef struct cursor {
@@ -50,7 +51,7 @@ static inline uint32_t cursor_u32be(cursor *c)
 		cursor_fail(c);
 		return 0;
 	}
-	uint32_t v = (uint32_t)c->pos[0] << 24 | (uint32_t)c->pos[1] << 16 | (uint32_t)c->pos[2] << 8 | c->pos[3];
+	uint32_t v = get_u32be(c->pos);
 	c->pos += 4;
 	return v;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * An error as text for a person: what was wrong, where, what to do. */
+ * An error: a kind for the program, and a text for a person that says what was wrong, where, and what to do. Decide by
+ * `kind`, never by comparing texts. */
 #ifndef BASE_ERR_H
 #define BASE_ERR_H
 
@@ -9,16 +10,23 @@
 #include <stdio.h>
 #include <string.h>
 
+typedef enum err_kind {
+	ERR_OTHER,
+	ERR_MEMORY, /* out of memory: the same may succeed later, and no input was wrong */
+} err_kind;
+
 typedef struct err {
+	err_kind kind;
 	char text[512];
 } err;
 
-__attribute__((format(printf, 2, 3))) static inline void err_write(err *e, const char *fmt, ...)
+__attribute__((format(printf, 3, 4))) static inline void err_write(err *e, err_kind kind, const char *fmt, ...)
 {
 	va_list args;
 	va_start(args, fmt);
 	vsnprintf(e->text, sizeof e->text, fmt, args);
 	va_end(args);
+	e->kind = kind;
 }
 
 static inline bool err_false(void)
@@ -26,17 +34,17 @@ static inline bool err_false(void)
 	return false;
 }
 
-/* Always false, so that a function can `return err_set(e, ...)`. A macro, since neither compiler nor analyser looks
- * into a function of variable arguments, and each would think that it may be true. */
-#define err_set(...) (err_write(__VA_ARGS__), err_false())
+/* err_set(e, fmt, ...) writes an error of kind ERR_OTHER, err_set_kind(e, kind, fmt, ...) one of `kind`; an error that
+ * passes another one on in its text also passes on its kind. Both are always false, so that a function can
+ * `return err_set(e, ...)`. They are macros because neither compiler nor analyser looks into a function of variable
+ * arguments: each would assume that it may return true. */
+#define err_set(e, ...) err_set_kind(e, ERR_OTHER, __VA_ARGS__)
+#define err_set_kind(e, kind, ...) (err_write(e, kind, __VA_ARGS__), err_false())
 
-/* Wherever there is no memory, the text ends by saying so. */
-static inline bool err_of_memory(const err *e)
+/* Always false, as err_set(). */
+static inline bool err_memory(err *e)
 {
-	static const char says[] = "out of memory";
-	size_t len = strlen(e->text), want = sizeof says - 1;
-
-	return len >= want && memcmp(e->text + len - want, says, want) == 0;
+	return err_set_kind(e, ERR_MEMORY, "out of memory");
 }
 
 #endif

@@ -4,9 +4,10 @@
 #include <errno.h>
 #include <poll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
+#include "base/clock.h"
 #include "base/cursor.h"
 
 enum {
@@ -22,17 +23,9 @@ typedef union ancillary {
 
 /* ---- time */
 
-static int64_t now_ms(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 static int64_t deadline_of(int timeout_ms)
 {
-	return now_ms() + (timeout_ms > 0 ? timeout_ms : 0);
+	return clock_mono_ms() + (timeout_ms > 0 ? timeout_ms : 0);
 }
 
 /* False: time is up. */
@@ -40,7 +33,7 @@ static bool wait_for(int sock, short events, int64_t deadline, err *e)
 {
 	for (;;) {
 		struct pollfd p = { .fd = sock, .events = events };
-		int64_t left = deadline - now_ms();
+		int64_t left = deadline - clock_mono_ms();
 		int n = poll(&p, 1, left > 0 ? (int)left : 0);
 		if (n > 0)
 			return true;
@@ -63,7 +56,7 @@ static ssize_t send_some(int sock, struct msghdr *m, int64_t deadline, err *e)
 	if (n == 0 || errno == EAGAIN)
 		return wait_for(sock, POLLOUT, deadline, e) ? 0 : -1;
 	/* The kernel lets only so many descriptors be on their way: the peer has to take some. */
-	if (errno == ETOOMANYREFS && now_ms() < deadline) {
+	if (errno == ETOOMANYREFS && clock_mono_ms() < deadline) {
 		poll(NULL, 0, CROWDED_WAIT_MS);
 		return 0;
 	}
@@ -74,17 +67,13 @@ static ssize_t send_some(int sock, struct msghdr *m, int64_t deadline, err *e)
 bool fdpass_send(int sock, uint8_t type, slice body, const int *fds, size_t fds_count, int timeout_ms, err *e)
 {
 	int64_t deadline = deadline_of(timeout_ms);
-	unsigned char head[HEAD] = { type,
-				     (unsigned char)fds_count,
-				     (unsigned char)(body.len >> 24),
-				     (unsigned char)(body.len >> 16),
-				     (unsigned char)(body.len >> 8),
-				     (unsigned char)body.len };
+	unsigned char head[HEAD] = { type, (unsigned char)fds_count };
 	ancillary c;
 	size_t sent = 0;
 
 	if (fds_count > FDPASS_MAX || body.len > FDPASS_BODY_MAX)
 		return err_set(e, "a message of %zu bytes with %zu descriptors is too large", body.len, fds_count);
+	put_u32be(head + 2, (uint32_t)body.len);
 	memset(&c, 0, sizeof c);
 	while (sent < HEAD + body.len) {
 		size_t of_body = sent > HEAD ? sent - HEAD : 0;
@@ -180,7 +169,7 @@ static fdpass_result receive_body(int sock, fdpass_message *m, size_t len, int64
 	while (buf_len(&m->body) < len) {
 		size_t left = len - buf_len(&m->body), part = left < STEP ? left : STEP;
 		if (!buf_reserve(&m->body, part)) {
-			err_set(e, "out of memory");
+			err_memory(e);
 			return FDPASS_FAILED;
 		}
 		if (receive_exactly(sock, m->body.data + m->body.end, part, m, deadline, e) != FDPASS_OK)

@@ -5,8 +5,9 @@
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <time.h>
 #include <unistd.h>
+
+#include "base/clock.h"
 
 const log_event_info log_events[LOG_EVENTS] = {
 #define EVENT(name, level, fields, happened, advice) { #name, LOG_##level, fields, happened, advice },
@@ -154,21 +155,21 @@ static void emit(line *l)
 
 void log_write(log_level level, log_event_id event, const log_field *fields, size_t count)
 {
-	struct timespec now;
 	struct tm tm;
 	char stamp[48];
 	line l = { .len = 0, .format = (log_format)atomic_load(&log_form) };
 
-	clock_gettime(CLOCK_REALTIME, &now);
+	int64_t now = clock_wall_ms();
+	time_t second = now / 1000;
 	pthread_mutex_lock(&log_lock);
-	long suppressed = limit(event, now.tv_sec);
+	long suppressed = limit(event, second);
 	if (suppressed < 0) {
 		pthread_mutex_unlock(&log_lock);
 		return;
 	}
-	gmtime_r(&now.tv_sec, &tm);
+	gmtime_r(&second, &tm);
 	size_t at = strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%S", &tm);
-	snprintf(stamp + at, sizeof stamp - at, ".%03ldZ", now.tv_nsec / 1000000);
+	snprintf(stamp + at, sizeof stamp - at, ".%03dZ", (int)(now % 1000));
 	if (l.format == LOG_JSON) {
 		put_cstr(&l, "{\"time\":\"");
 		put_cstr(&l, stamp);

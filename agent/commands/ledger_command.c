@@ -13,7 +13,7 @@ int ledger_command_failed(store_result result, const err *e)
 
 store *ledger_command_open(const config *c, bool writer, bool make, int *code)
 {
-	err e = { "" };
+	err e = { 0 };
 
 	/* A reader that closes the pipe makes writing fail, which finish_output() reports: the process is not killed.
 	 */

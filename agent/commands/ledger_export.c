@@ -12,7 +12,7 @@ int command_ledger_export(const config *c, const ledger_request *ask)
 {
 	period p;
 	int code;
-	err e = { "" };
+	err e = { 0 };
 
 	if (ask->csv && ask->jsonl) {
 		fprintf(stderr, "spoa-llm: give --csv or --jsonl\n");

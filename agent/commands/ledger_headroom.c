@@ -50,7 +50,7 @@ int command_ledger_headroom(const config *c, const ledger_request *ask)
 {
 	store_result result = STORE_OK;
 	int code = EX_OSERR;
-	err e = { "" };
+	err e = { 0 };
 
 	price_table *prices = price_table_load(*c->prices ? c->prices : NULL, &e);
 	if (!prices) {

@@ -121,7 +121,7 @@ static bool read_lines(import *in, gzFile file)
 	int got = 0;
 
 	if (!ok)
-		err_set(&in->e, "out of memory");
+		err_memory(&in->e);
 	while (ok && (got = gzread(file, buf + held, (unsigned)(LINE_MAX_BYTES - held))) > 0) {
 		size_t begin = 0;
 		held += (size_t)got;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
+#include "base/clock.h"
 #include "commands/ledger_command.h"
 #include "report/ledger_store.h"
 #include "report/period.h"
@@ -12,11 +13,11 @@
 
 int command_ledger_prune(const config *c, const ledger_request *ask)
 {
-	int64_t now = period_now(), before = 0, removed = 0, total = 0;
+	int64_t now = clock_wall_ms(), before = 0, removed = 0, total = 0;
 	store_result result;
 	char *end = NULL, text[PRINT_NUMBER], count[PRINT_NUMBER];
 	int code, tries = 0;
-	err e = { "" };
+	err e = { 0 };
 
 	if (ask->before && ask->days) {
 		fprintf(stderr, "spoa-llm: give --before or --days\n");

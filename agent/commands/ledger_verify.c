@@ -12,7 +12,7 @@ int command_ledger_verify(const config *c, const ledger_request *ask)
 {
 	size_t problems = 0;
 	int code;
-	err e = { "" };
+	err e = { 0 };
 
 	store *s = ledger_command_open(c, false, false, &code);
 	if (!s)

@@ -11,7 +11,7 @@ int command_savings(const config *c, const ledger_request *ask)
 {
 	savings_report r;
 	int code;
-	err e = { "" };
+	err e = { 0 };
 
 	if (ask->json && ask->csv) {
 		fprintf(stderr, "spoa-llm: give --json or --csv\n");

@@ -118,7 +118,7 @@ static bool list_add(address_list *list, slice text, const option_info *o, err *
 		return err_set(e, "more than %d addresses", LISTEN_MAX);
 	list->items[list->count] = strndup(text.ptr, text.len);
 	if (!list->items[list->count])
-		return err_set(e, "out of memory");
+		return err_memory(e);
 	list->count++;
 	return true;
 }
@@ -169,7 +169,7 @@ static bool set_text(config *c, const option_info *o, const char *text, err *e)
 				       (long long)o->max);
 		char *copy = strdup(text);
 		if (!copy)
-			return err_set(e, "out of memory");
+			return err_memory(e);
 		free(*(char **)slot);
 		*(char **)slot = copy;
 		return true;
@@ -188,6 +188,14 @@ static bool set_text(config *c, const option_info *o, const char *text, err *e)
 		break;
 	}
 	return err_set(e, "not a text option");
+}
+
+/* Passes on what was wrong with the value of `o` at `p`; always false. */
+static bool value_error(err *e, place p, const option_info *o, const err *why)
+{
+	place_error(e, p, "\"%s\": %s", o->key, why->text);
+	e->kind = why->kind;
+	return false;
 }
 
 /* A value of the file: its JSON type has to be the option's own. */
@@ -224,8 +232,7 @@ static bool set_json(config *c, const option_info *o, const cJSON *item, place p
 					return place_error(e, place_child(p, index, false),
 							   "\"%s\": a string is expected", o->key);
 				if (!list_add(option_slot(c, o), slice_cstr(el->valuestring), o, &why))
-					return place_error(e, place_child(p, index, false), "\"%s\": %s", o->key,
-							   why.text);
+					return value_error(e, place_child(p, index, false), o, &why);
 			}
 			return index || o->min == 0 ?
 				       true :
@@ -243,7 +250,7 @@ static bool set_json(config *c, const option_info *o, const cJSON *item, place p
 	if (!text)
 		return place_error(e, p, "\"%s\": a string is expected", o->key);
 	if (!set_text(c, o, text, &why))
-		return place_error(e, p, "\"%s\": %s", o->key, why.text);
+		return value_error(e, p, o, &why);
 	return true;
 }
 
@@ -267,7 +274,7 @@ static cJSON *parse_json(place where, err *e)
 	cJSON_InitHooks(&(cJSON_Hooks){ noting_malloc, free });
 	cJSON *json = cJSON_ParseWithOpts(where.text, &end, 1);
 	if (!json && starved) {
-		err_set(e, "%s: out of memory", where.name);
+		err_set_kind(e, ERR_MEMORY, "%s: out of memory", where.name);
 		return NULL;
 	}
 	/* Decoded, it would end the text that it stands in, and a shorter name would be taken for it. */
@@ -297,7 +304,10 @@ static char *read_file(const char *path, err *e)
 	size_t len = 0;
 
 	if (!f) {
-		err_set(e, "%s: %s", path, errno == ENOMEM ? "out of memory" : strerror(errno));
+		if (errno == ENOMEM)
+			err_set_kind(e, ERR_MEMORY, "%s: out of memory", path);
+		else
+			err_set(e, "%s: %s", path, strerror(errno));
 		return NULL;
 	}
 	text = malloc(CONFIG_FILE_MAX + 1);
@@ -305,7 +315,7 @@ static char *read_file(const char *path, err *e)
 		len = fread(text, 1, CONFIG_FILE_MAX + 1, f);
 	bool bad = !text || ferror(f) != 0;
 	if (!text)
-		err_set(e, "%s: out of memory", path);
+		err_set_kind(e, ERR_MEMORY, "%s: out of memory", path);
 	else if (bad)
 		err_set(e, "%s: cannot be read", path);
 	else if (len > CONFIG_FILE_MAX)
@@ -368,7 +378,7 @@ static bool take_texts(config *c, const option_text *flags, size_t count, const 
 			if (o->type == OPTION_LIST)
 				list_clear(option_slot(c, o));
 			if (!set_text(c, o, text, &why))
-				return err_set(e, "variable %s: %s", name, why.text);
+				return err_set_kind(e, why.kind, "variable %s: %s", name, why.text);
 		}
 		for (size_t i = 0; i < count; i++) {
 			if (flags[i].option != o)
@@ -382,7 +392,7 @@ static bool take_texts(config *c, const option_text *flags, size_t count, const 
 			first = false;
 			option_flag(o, name, sizeof name);
 			if (!set_text(c, o, flags[i].text, &why))
-				return err_set(e, "flag --%s: %s", name, why.text);
+				return err_set_kind(e, why.kind, "flag --%s: %s", name, why.text);
 		}
 	}
 	return true;
@@ -393,7 +403,7 @@ static bool take_targets(config *c, err *e)
 	for (size_t i = 0; i < PROTOCOLS; i++) {
 		err why;
 		if (!upstream_parse(&c->table->targets[i], slice_cstr(c->targets[i]), &why))
-			return err_set(e, "%s_target: %s", protocol_name((protocol)i), why.text);
+			return err_set_kind(e, why.kind, "%s_target: %s", protocol_name((protocol)i), why.text);
 		for (size_t n = 0; n < i; n++)
 			if (strcmp(c->table->targets[n].backend, c->table->targets[i].backend) == 0 &&
 			    !upstream_same(&c->table->targets[n], &c->table->targets[i]))
@@ -416,7 +426,7 @@ static bool take_routes_text(place where, bool strict, cJSON **json, routes_sour
 	}
 	if (*json)
 		place_error(&why, where, "the route table is a JSON array");
-	if (strict || (!*json && starved)) {
+	if (strict || why.kind == ERR_MEMORY) {
 		*e = why;
 		return false;
 	}
@@ -457,7 +467,7 @@ static bool load(config *c, char *text, cJSON **file_json, cJSON **routes_json, 
 
 	c->table = route_table_new();
 	if (!c->table)
-		return err_set(e, "out of memory");
+		return err_memory(e);
 	for (const option_info *o = options; o < options + options_count; o++)
 		if (o->fallback && !set_text(c, o, o->fallback, e))
 			return false;
@@ -507,7 +517,7 @@ bool config_load(config *c, const char *file, const option_text *flags, size_t c
 		text = c->file ? read_file(c->file, e) : NULL;
 		ok = text != NULL;
 		if (!c->file)
-			err_set(e, "out of memory");
+			err_memory(e);
 	}
 	ok = ok && load(c, text, &file_json, &routes_json, flags, count, e);
 	cJSON_Delete(file_json);

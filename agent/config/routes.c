@@ -43,7 +43,7 @@ static bool set_string(reader *rd, char **to, const char *text)
 {
 	char *copy = strdup(text);
 	if (!copy)
-		return err_set(rd->e, "out of memory");
+		return err_memory(rd->e);
 	free(*to);
 	*to = copy;
 	return true;
@@ -66,7 +66,7 @@ static bool read_prefix(reader *rd, route *r, const cJSON *item, place p)
 			       ROUTE_PREFIX_MAX);
 	char *lower = strndup(prefix.ptr, prefix.len);
 	if (!lower)
-		return err_set(rd->e, "out of memory");
+		return err_memory(rd->e);
 	for (char *c = lower; *c; c++)
 		*c = ascii_lower(*c);
 	free(r->prefix);
@@ -76,7 +76,7 @@ static bool read_prefix(reader *rd, route *r, const cJSON *item, place p)
 
 static bool read_upstream(reader *rd, route *r, const cJSON *item, place p)
 {
-	err why = { "" };
+	err why = { 0 };
 
 	free(r->upstream_given);
 	upstream_deinit(&r->own);
@@ -85,9 +85,11 @@ static bool read_upstream(reader *rd, route *r, const cJSON *item, place p)
 		return true;
 	r->upstream_given = strdup(text_of(item) ? text_of(item) : "");
 	if (!r->upstream_given)
-		return err_set(rd->e, "out of memory");
+		return err_memory(rd->e);
 	if (upstream_parse(&r->own, slice_cstr(r->upstream_given), &why))
 		return true;
+	if (why.kind == ERR_MEMORY)
+		return err_memory(rd->e);
 	return problem(rd, p, "requests for this route are refused", "\"upstream\": %s", why.text);
 }
 

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 static const char *const header_names[AUTH_HEADERS] = { "authorization", "x-api-key", "api-key", "x-goog-api-key" };
 
 const char *auth_header_name(auth_header h)
@@ -69,7 +71,7 @@ static bool stamp_of(const char *path, struct secret_stamp *stamp)
 	struct stat st;
 
 	*stamp = (struct secret_stamp){ 0 };
-	clock_gettime(CLOCK_REALTIME, &stamp->read);
+	stamp->read_ms = clock_wall_ms();
 	if (stat(path, &st) != 0)
 		return false;
 	stamp->mtime = st.st_mtim;
@@ -95,7 +97,7 @@ bool secret_changed(const secret *s, const char *path)
 		return true;
 	/* A file that changed twice within a tick of the clock looks unchanged after the second time: a file
 	 * that was young when it was read is read once more. */
-	if (s->stamp.exists && s->stamp.read.tv_sec - s->stamp.ctime.tv_sec < 2)
+	if (s->stamp.exists && s->stamp.read_ms / 1000 - s->stamp.ctime.tv_sec < 2)
 		return true;
 	return now.exists != s->stamp.exists || now.ino != s->stamp.ino || now.dev != s->stamp.dev ||
 	       now.size != s->stamp.size || !same_time(now.mtime, s->stamp.mtime) ||

@@ -42,7 +42,8 @@ typedef struct secret {
 	size_t len;
 	const char *problem; /* why it is missing; static text */
 	struct secret_stamp {
-		struct timespec mtime, ctime, read;
+		struct timespec mtime, ctime;
+		int64_t read_ms; /* by the wall clock, when the file was read */
 		uint64_t ino, dev;
 		int64_t size;
 		bool exists;

@@ -161,18 +161,18 @@ static bool parse(upstream *u, slice url, err *e)
 	u->host = copy(host);
 	u->url = copy(url);
 	if (!u->host || !u->url)
-		return err_set(e, "out of memory");
+		return err_memory(e);
 	for (char *c = u->host; *c; c++)
 		*c = ascii_lower(*c);
 	errno = 0;
 	u->backend = backend_name(u, path);
 	if (!u->backend && errno == ENOMEM)
-		return err_set(e, "out of memory");
+		return err_memory(e);
 	if (!u->backend)
 		return err_set(e, "the URL is too long to name a backend by; give \"backend\" a name");
 	u->v1 = slice_ends(path, SLICE("/v1"));
 	u->base = copy(slice_first(path, path.len - (u->v1 ? 3 : 0)));
-	return u->base ? true : err_set(e, "out of memory");
+	return u->base ? true : err_memory(e);
 }
 
 bool upstream_parse(upstream *u, slice url, err *e)

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "ledger/journal_entry.h"
 
@@ -140,7 +141,7 @@ static bool list_segments(journal *j, err *e)
 			continue;
 		segment *s = add_segment(j, number);
 		if (!s) {
-			err_set(e, "journal %s: out of memory", j->dir);
+			err_set_kind(e, ERR_MEMORY, "journal %s: out of memory", j->dir);
 			goto out;
 		}
 		s->size = (uint64_t)st.st_size;
@@ -172,7 +173,7 @@ journal *journal_open(const char *dir, uint64_t segment_bytes, uint64_t max_byte
 
 	if (!j || !(j->dir = strdup(dir))) {
 		free(j);
-		err_set(e, "journal %s: out of memory", dir);
+		err_set_kind(e, ERR_MEMORY, "journal %s: out of memory", dir);
 		return NULL;
 	}
 	pthread_mutex_init(&j->lock, NULL);
@@ -187,7 +188,7 @@ journal *journal_open(const char *dir, uint64_t segment_bytes, uint64_t max_byte
 		j->segment_bytes = least;
 	buf_init(&j->pending, JOURNAL_MEMORY_MAX);
 	if (getrandom(&j->salt, sizeof j->salt, GRND_NONBLOCK) != sizeof j->salt)
-		j->salt = (uint32_t)time(NULL) ^ (uint32_t)getpid() << 16;
+		j->salt = (uint32_t)clock_wall_ms() ^ (uint32_t)getpid() << 16;
 
 	if (!take_dir(j)) {
 		if (errno == EWOULDBLOCK)

@@ -5,22 +5,9 @@
 #include <unistd.h>
 #include <zlib.h>
 
-#include "base/cursor.h"
+#include "base/bytes.h"
 
 static const char magic[8] = { 'S', 'P', 'O', 'A', 'L', 'L', 'M', 'J' };
-
-static void put_u32(unsigned char *at, uint32_t v)
-{
-	at[0] = (unsigned char)(v >> 24);
-	at[1] = (unsigned char)(v >> 16);
-	at[2] = (unsigned char)(v >> 8);
-	at[3] = (unsigned char)v;
-}
-
-static uint32_t get_u32(const unsigned char *at)
-{
-	return (uint32_t)at[0] << 24 | (uint32_t)at[1] << 16 | (uint32_t)at[2] << 8 | at[3];
-}
 
 static uint32_t crc_of(uint32_t begin, const void *bytes, size_t len)
 {
@@ -30,9 +17,9 @@ static uint32_t crc_of(uint32_t begin, const void *bytes, size_t len)
 void segment_header(unsigned char out[SEGMENT_HEADER], uint32_t salt)
 {
 	memcpy(out, magic, sizeof magic);
-	put_u32(out + 8, SEGMENT_VERSION);
-	put_u32(out + 12, salt);
-	put_u32(out + 16, crc_of(0, out, 16));
+	put_u32be(out + 8, SEGMENT_VERSION);
+	put_u32be(out + 12, salt);
+	put_u32be(out + 16, crc_of(0, out, 16));
 }
 
 static uint32_t entry_crc(uint32_t salt, const unsigned char *entry, size_t payload)
@@ -44,14 +31,14 @@ size_t entry_encode(const record *r, uint32_t salt, unsigned char out[ENTRY_MAX]
 {
 	size_t payload = record_encode(r, out + ENTRY_HEADER);
 
-	put_u32(out, (uint32_t)payload);
-	put_u32(out + 4, entry_crc(salt, out, payload));
+	put_u32be(out, (uint32_t)payload);
+	put_u32be(out + 4, entry_crc(salt, out, payload));
 	return ENTRY_HEADER + payload;
 }
 
 size_t entry_size(const unsigned char *entry)
 {
-	return ENTRY_HEADER + get_u32(entry);
+	return ENTRY_HEADER + get_u32be(entry);
 }
 
 /* ---- reading */
@@ -105,9 +92,9 @@ static size_t entry_at(const scan *s, slice bytes)
 
 	if (bytes.len < ENTRY_HEADER + RECORD_ENCODED_MIN)
 		return 0;
-	size_t payload = get_u32(entry);
+	size_t payload = get_u32be(entry);
 	if (payload < RECORD_ENCODED_MIN || payload > RECORD_ENCODED_MAX || payload > bytes.len - ENTRY_HEADER ||
-	    get_u32(entry + 4) != entry_crc(s->salt, entry, payload))
+	    get_u32be(entry + 4) != entry_crc(s->salt, entry, payload))
 		return 0;
 	return ENTRY_HEADER + payload;
 }
@@ -117,7 +104,7 @@ static bool begins_entry(slice bytes)
 {
 	if (bytes.len < ENTRY_HEADER)
 		return true;
-	size_t payload = get_u32((const unsigned char *)bytes.ptr);
+	size_t payload = get_u32be((const unsigned char *)bytes.ptr);
 	return payload >= RECORD_ENCODED_MIN && payload <= RECORD_ENCODED_MAX && payload > bytes.len - ENTRY_HEADER;
 }
 
@@ -131,11 +118,11 @@ static scan_event begin(scan *s)
 	s->next = s->size;
 	if (bytes.len < SEGMENT_HEADER)
 		return SCAN_TORN;
-	if (memcmp(header, magic, sizeof magic) != 0 || get_u32(header + 16) != crc_of(0, header, 16))
+	if (memcmp(header, magic, sizeof magic) != 0 || get_u32be(header + 16) != crc_of(0, header, 16))
 		return SCAN_HEADER;
-	if (get_u32(header + 8) != SEGMENT_VERSION)
+	if (get_u32be(header + 8) != SEGMENT_VERSION)
 		return SCAN_NEWER;
-	s->salt = get_u32(header + 12);
+	s->salt = get_u32be(header + 12);
 	s->next = SEGMENT_HEADER;
 	return SCAN_RECORD;
 }

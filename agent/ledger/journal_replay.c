@@ -120,7 +120,7 @@ bool journal_replay(journal *j, bool (*each)(void *ctx, const record *r, journal
 	bool enough = s && (segs || !j->count);
 	journal_leave(j);
 	if (!enough) {
-		ok = err_set(e, "journal %s: out of memory", j->dir);
+		ok = err_set_kind(e, ERR_MEMORY, "journal %s: out of memory", j->dir);
 		goto out;
 	}
 	for (size_t i = 0; i < count; i++) {

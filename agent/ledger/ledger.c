@@ -2,11 +2,11 @@
 #include "ledger/ledger.h"
 
 #include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "ledger/logline.h"
 #include "ledger/recent.h"
 
@@ -47,13 +47,6 @@ struct ledger {
 	bool stop;
 	ledger_stats stats;
 };
-
-static int64_t now_ms(clockid_t clock)
-{
-	struct timespec t;
-	clock_gettime(clock, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- taking in */
 
@@ -178,15 +171,8 @@ static void set_state(ledger *l, ledger_state state, const char *problem)
 /* Sleeps up to `ms`, less when told to stop. */
 static void pause_ms(ledger *l, int64_t ms)
 {
-	struct timespec until;
+	struct timespec until = clock_timespec(clock_mono_ms() + ms);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ms / 1000;
-	until.tv_nsec += ms % 1000 * 1000000;
-	if (until.tv_nsec >= 1000000000) {
-		until.tv_sec++;
-		until.tv_nsec -= 1000000000;
-	}
 	pthread_mutex_lock(&l->lock);
 	while (!l->stop && pthread_cond_timedwait(&l->stopped, &l->lock, &until) == 0)
 		;
@@ -207,7 +193,7 @@ static bool store_batch(keeper *k)
 	ledger *l = k->l;
 	size_t inserted = 0;
 	store_result result = STORE_OK;
-	err e = { "" };
+	err e = { 0 };
 
 	if (k->count == 0)
 		return true;
@@ -218,11 +204,9 @@ static bool store_batch(keeper *k)
 			return false;
 		}
 	}
-	int64_t before = now_ms(CLOCK_MONOTONIC);
-	struct timespec t0, t1;
-	clock_gettime(CLOCK_MONOTONIC, &t0);
+	uint64_t began = clock_mono_ns();
 	result = store_insert(k->store, k->batch, k->count, &inserted, &e);
-	clock_gettime(CLOCK_MONOTONIC, &t1);
+	uint64_t us = (clock_mono_ns() - began) / 1000;
 	if (result != STORE_OK) {
 		set_state(l, result == STORE_BUSY ? LEDGER_BEHIND : LEDGER_FAILING, e.text);
 		/* A file that was replaced or repaired is only seen by opening it again. */
@@ -232,7 +216,6 @@ static bool store_batch(keeper *k)
 		}
 		return false;
 	}
-	uint64_t us = (uint64_t)((t1.tv_sec - t0.tv_sec) * 1000000 + (t1.tv_nsec - t0.tv_nsec) / 1000);
 	pthread_mutex_lock(&l->lock);
 	l->stats.stored += inserted;
 	l->stats.commits++;
@@ -242,9 +225,10 @@ static bool store_batch(keeper *k)
 	pthread_mutex_unlock(&l->lock);
 	k->count = 0;
 	journal_release(l->journal, k->after);
-	if (before - k->synced > SYNC_MS) {
+	int64_t began_ms = (int64_t)(began / 1000000);
+	if (began_ms - k->synced > SYNC_MS) {
 		journal_sync(l->journal);
-		k->synced = before;
+		k->synced = began_ms;
 	}
 	return true;
 }
@@ -276,7 +260,7 @@ static bool on_replayed(void *ctx, const record *r, journal_mark after)
  * store knows which of it it has. */
 static void replay(keeper *k)
 {
-	err e = { "" };
+	err e = { 0 };
 
 	k->stopped_early = false;
 	k->count = 0;
@@ -294,12 +278,12 @@ static void replay(keeper *k)
 static void prune(keeper *k, int64_t now)
 {
 	int64_t removed = 0;
-	err e = { "" };
+	err e = { 0 };
 
 	if (k->l->retention_ms <= 0 || !k->store || (k->pruned && now - k->pruned < PRUNE_MS))
 		return;
 	k->pruned = now;
-	if (store_prune(k->store, now_ms(CLOCK_REALTIME) - k->l->retention_ms, &removed, &e) != STORE_OK)
+	if (store_prune(k->store, clock_wall_ms() - k->l->retention_ms, &removed, &e) != STORE_OK)
 		log_event(prune_failed, LOG_C("problem", e.text));
 	else if (removed > 0)
 		log_event(pruned, LOG_I("rows", removed));
@@ -309,12 +293,10 @@ static void prune(keeper *k, int64_t now)
 static bool next_batch(keeper *k, bool *missed)
 {
 	ledger *l = k->l;
-	struct timespec until;
 
 	pthread_mutex_lock(&l->lock);
 	if (l->count == 0 && !l->missed && !l->stop) {
-		clock_gettime(CLOCK_MONOTONIC, &until);
-		until.tv_sec += 1;
+		struct timespec until = clock_timespec(clock_mono_ms() + 1000);
 		pthread_cond_timedwait(&l->wake, &l->lock, &until);
 	}
 	size_t n = l->count < LEDGER_BATCH ? l->count : LEDGER_BATCH;
@@ -338,7 +320,7 @@ static bool next_batch(keeper *k, bool *missed)
 static void open_store(keeper *k)
 {
 	store_result result = STORE_OK;
-	err e = { "" };
+	err e = { 0 };
 
 	if (k->store)
 		return;
@@ -372,7 +354,7 @@ static void *keeper_main(void *arg)
 		}
 		if (k.count == 0) {
 			open_store(&k);
-			prune(&k, now_ms(CLOCK_MONOTONIC));
+			prune(&k, clock_mono_ms());
 			continue;
 		}
 		if (!store_batch_surely(&k))
@@ -414,22 +396,17 @@ static void ledger_free(ledger *l)
 ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 {
 	ledger *l = calloc(1, sizeof *l);
-	pthread_condattr_t attr;
-	sigset_t all, old;
 	char path[4096];
 
 	if (!l) {
 		price_table_unref(prices);
-		err_set(e, "out of memory");
+		err_memory(e);
 		return NULL;
 	}
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_mutex_init(&l->settings_lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-	pthread_cond_init(&l->wake, &attr);
-	pthread_cond_init(&l->stopped, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&l->wake);
+	thread_cond_init(&l->stopped);
 	l->prices = prices;
 	l->retention_ms = o->retention_ms;
 	l->key = strdup(o->key);
@@ -439,7 +416,7 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 	snprintf(path, sizeof path, "%s/journal", o->dir);
 	if (!l->key || !l->queue || !l->db_path || !recent_init(&l->ids, LEDGER_RECENT) ||
 	    !recent_init(&l->lines, LEDGER_COPIES)) {
-		err_set(e, "out of memory");
+		err_memory(e);
 		ledger_free(l);
 		return NULL;
 	}
@@ -448,10 +425,7 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 		ledger_free(l);
 		return NULL;
 	}
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int rc = pthread_create(&l->thread, NULL, keeper_main, l);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	int rc = thread_start(&l->thread, keeper_main, l);
 	if (rc != 0) {
 		err_set(e, "the ledger's thread: %s", strerror(rc));
 		ledger_free(l);

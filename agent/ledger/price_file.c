@@ -447,7 +447,7 @@ static bool models_parse(building *b, slice json, const char *source, err *e)
 		if (b->t->model_count == PRICE_MODELS_MAX)
 			return err_set(e, "%s: more than %u models", source, PRICE_MODELS_MAX);
 		if (!model_add(b, slice_of(name, len), tiers, n))
-			return err_set(e, "%s: out of memory", source);
+			return err_set_kind(e, ERR_MEMORY, "%s: out of memory", source);
 	}
 	if (step == JSON_CUT)
 		return fail_at(e, source, json, json.len, "the file ends in the middle");
@@ -476,7 +476,7 @@ price_table *price_table_parse(slice json, const char *source, err *e)
 	building b = { calloc(1, sizeof(price_table)), 0, 0, 0 };
 
 	if (!b.t) {
-		err_set(e, "%s: out of memory", source);
+		err_set_kind(e, ERR_MEMORY, "%s: out of memory", source);
 		return NULL;
 	}
 	atomic_init(&b.t->refs, 1);
@@ -485,7 +485,7 @@ price_table *price_table_parse(slice json, const char *source, err *e)
 		return NULL;
 	}
 	if (!keys_build(b.t)) {
-		err_set(e, "%s: out of memory", source);
+		err_set_kind(e, ERR_MEMORY, "%s: out of memory", source);
 		table_free(b.t);
 		return NULL;
 	}
@@ -515,7 +515,7 @@ static char *file_read(const char *path, size_t *len, err *e)
 	size_t room = (size_t)st.st_size + 1; /* one more, to notice a file that grows */
 	bytes = malloc(room);
 	if (!bytes) {
-		err_set(e, "%s: out of memory", path);
+		err_set_kind(e, ERR_MEMORY, "%s: out of memory", path);
 		goto out;
 	}
 	for (;;) {

@@ -438,7 +438,7 @@ store *store_open(const char *path, bool writer, store_result *result, err *e)
 
 	if (!s || !(s->path = strdup(path))) {
 		free(s);
-		err_set(e, "ledger %s: out of memory", path);
+		err_set_kind(e, ERR_MEMORY, "ledger %s: out of memory", path);
 		*result = STORE_ERROR;
 		return NULL;
 	}

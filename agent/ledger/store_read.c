@@ -6,6 +6,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/clock.h"
+
 static const char *const kind_names[KIND_COUNT] = { "all", "model", "route", "project", "client" };
 
 /* ---- report */
@@ -197,7 +199,7 @@ store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e)
 {
 	static const char doing[] = "removing old rows";
 	sqlite3_stmt *st = NULL;
-	int64_t now = (int64_t)time(NULL) * 1000;
+	int64_t now = clock_wall_ms();
 
 	*removed = 0;
 	store_result result = store_ready_to_write(s, e);

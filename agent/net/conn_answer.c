@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
  * From frames to answers, and what is counted on the way. No socket is touched here. */
-#include <time.h>
-
+#include "base/clock.h"
 #include "base/log.h"
 #include "decide/response.h"
 #include "net/conn_impl.h"
 
 /* ---- counting */
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
-}
 
 /* Frames that were read together are answered together: for HAProxy each of them took as long as all. */
 static void count_latency(net_counters *n, uint64_t took, uint64_t decisions)
@@ -40,13 +31,10 @@ static void note_text(char *to, size_t room, slice text)
 /* Where a reader holds the lock, the note is lost, and no time. */
 static void take_note(net_counters *n, refusal why, const llm_request *r, const decision *d, const char *problem)
 {
-	struct timespec t;
-
 	if (pthread_mutex_trylock(&n->notes_lock) != 0)
 		return;
 	refusal_note *note = &n->notes[n->notes_next++ % REFUSALS_KEPT];
-	clock_gettime(CLOCK_REALTIME, &t);
-	note->time_ms = (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
+	note->time_ms = clock_wall_ms();
 	note->why = why;
 	note_text(note->id, sizeof note->id, r->id);
 	note_text(note->route, sizeof note->route, d->route_name);
@@ -301,7 +289,7 @@ static bool next_frame(conn *c, slice *in, unsigned *decisions, size_t *need)
 size_t conn_answer(conn *c, slice *in)
 {
 	unsigned most = c->spop_thread->shared->limits.max_in_flight, decisions = 0;
-	uint64_t since = now_ns();
+	uint64_t since = clock_mono_ns();
 	size_t need = 0;
 
 	c->waiting = 0;
@@ -309,7 +297,7 @@ size_t conn_answer(conn *c, slice *in)
 		if (!next_frame(c, in, &decisions, &need))
 			break;
 	if (decisions)
-		count_latency(&c->spop_thread->counters, now_ns() - since, decisions);
+		count_latency(&c->spop_thread->counters, clock_mono_ns() - since, decisions);
 	if (need)
 		return need;
 	return in->len ? 0 : FRAME_PREFIX;

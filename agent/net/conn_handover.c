@@ -18,16 +18,9 @@ int conn_fd(const conn *c)
 	return c->fd;
 }
 
-static bool put_u32(buf *out, size_t value)
-{
-	unsigned char b[4] = { (unsigned char)(value >> 24), (unsigned char)(value >> 16), (unsigned char)(value >> 8),
-			       (unsigned char)value };
-	return buf_append(out, b, sizeof b);
-}
-
 static bool put_bytes(buf *out, slice bytes)
 {
-	return put_u32(out, bytes.len) && buf_append(out, bytes.ptr, bytes.len);
+	return buf_append_u32be(out, (uint32_t)bytes.len) && buf_append(out, bytes.ptr, bytes.len);
 }
 
 bool conn_can_go(const conn *c)
@@ -45,8 +38,8 @@ bool conn_export(const conn *c, buf *out)
 				(s->healthcheck ? FLAG_HEALTHCHECK : 0)),
 	};
 
-	return buf_append(out, head, sizeof head) && put_u32(out, s->max_frame) && put_bytes(out, buf_slice(&c->in)) &&
-	       put_bytes(out, buf_slice(&c->out));
+	return buf_append(out, head, sizeof head) && buf_append_u32be(out, s->max_frame) &&
+	       put_bytes(out, buf_slice(&c->in)) && put_bytes(out, buf_slice(&c->out));
 }
 
 typedef struct adopted {
@@ -110,7 +103,7 @@ bool conn_adopt(spop_thread *w, int fd, slice state, err *e)
 	atomic_fetch_add(&s->connections, 1);
 	conn *c = conn_new(w, fd);
 	if (!c)
-		return err_set(e, "out of memory");
+		return err_memory(e);
 	/* What was agreed stays; what was not is by our own limits. */
 	if (a.session.state == SPOP_AWAIT_HELLO)
 		a.session = c->session;

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/thread.h"
 #include "net/conn.h"
 
 /* How long accepting rests when there are no file descriptors left, in seconds. */
@@ -209,13 +210,8 @@ static void *spop_thread_main(void *arg)
 
 bool spop_thread_run(spop_thread *w, err *e)
 {
-	sigset_t all, old;
+	int rc = thread_start(&w->thread, spop_thread_main, w);
 
-	/* Signals are the main thread's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int rc = pthread_create(&w->thread, NULL, spop_thread_main, w);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	w->running = rc == 0;
 	char name[16];
 	snprintf(name, sizeof name, "spop-%u", w->index);
@@ -257,7 +253,7 @@ bool spop_thread_init(spop_thread *w, spop_shared *s, unsigned index, policy *p,
 	w->scratch = malloc(CONN_KEEP + SPOP_SCRATCH);
 	if (!w->loop || !w->accepting || !w->scratch) {
 		spop_thread_deinit(w);
-		return err_set(e, "worker %u: out of memory", index);
+		return err_set_kind(e, ERR_MEMORY, "worker %u: out of memory", index);
 	}
 	ev_async_init(&w->wake, on_wake);
 	ev_timer_init(&w->accept_pause, on_pause_end, 0., 0.);

@@ -34,7 +34,7 @@ spop_threads *spop_threads_new(const listener *listeners, size_t count, unsigned
 	if (ok)
 		memset(ws->shared.loads, 0, threads * sizeof *ws->shared.loads);
 	else
-		err_set(e, "out of memory");
+		err_memory(e);
 	for (; ok && made < threads; made += ok)
 		ok = spop_thread_init(&ws->all[made], &ws->shared, made, policy_ref(p), e);
 	policy_unref(p);

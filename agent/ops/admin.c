@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <errno.h>
 #include <fcntl.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "ops/admin_impl.h"
 
 enum {
@@ -19,13 +19,6 @@ enum {
 		  3, /* connections, from which on one that says nothing has to go after CROWDED_MS */
 	CROWDED_MS = 1000,
 };
-
-int64_t admin_now_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 char *admin_stats(admin *a, size_t *len, uint64_t *ledger_version)
 {
@@ -57,7 +50,7 @@ char *admin_stats(admin *a, size_t *len, uint64_t *ledger_version)
 /* libmicrohttpd ends a connection that is silent; one that sends a byte now and then it does not. */
 static void end_the_slow(admin *a)
 {
-	int64_t now = admin_now_ms();
+	int64_t now = clock_mono_ms();
 
 	pthread_mutex_lock(&a->connections_lock);
 	for (http_connection *v = a->connections; v; v = v->next) {
@@ -73,7 +66,7 @@ static void end_the_slow(admin *a)
 
 static void ask_for_totals(admin *a, uint64_t commits)
 {
-	int64_t now = admin_now_ms(), since = now - a->totals_asked_ms;
+	int64_t now = clock_mono_ms(), since = now - a->totals_asked_ms;
 	job *j;
 
 	if (!a->totals || a->totals_pending || since < a->totals_took_ms * TOTALS_SHARE)
@@ -118,21 +111,20 @@ static void tick(admin *a)
 static void *clock_main(void *arg)
 {
 	admin *a = arg;
-	struct timespec next;
+	int64_t next = clock_mono_ms();
 
-	clock_gettime(CLOCK_MONOTONIC, &next);
 	pthread_mutex_lock(&a->jobs_lock);
 	while (!a->stopping) {
 		pthread_mutex_unlock(&a->jobs_lock);
 		tick(a);
-		next.tv_sec += TICK_MS / 1000;
+		next += TICK_MS;
 		/* After a standstill there is nothing to catch up with. */
-		struct timespec now;
-		clock_gettime(CLOCK_MONOTONIC, &now);
-		if (now.tv_sec > next.tv_sec)
+		int64_t now = clock_mono_ms();
+		if (now > next)
 			next = now;
+		struct timespec until = clock_timespec(next);
 		pthread_mutex_lock(&a->jobs_lock);
-		while (!a->stopping && pthread_cond_timedwait(&a->clock_wake, &a->jobs_lock, &next) != ETIMEDOUT)
+		while (!a->stopping && pthread_cond_timedwait(&a->clock_wake, &a->jobs_lock, &until) != ETIMEDOUT)
 			;
 	}
 	admin_thread_ends(a);
@@ -144,16 +136,10 @@ static void *clock_main(void *arg)
 
 bool admin_thread_start(admin *a, pthread_t *thread, void *(*run)(void *), err *e)
 {
-	sigset_t all, old;
-
-	/* Signals are the main thread's. */
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
 	pthread_mutex_lock(&a->jobs_lock);
-	int rc = pthread_create(thread, NULL, run, a);
+	int rc = thread_start(thread, run, a);
 	a->running += rc == 0;
 	pthread_mutex_unlock(&a->jobs_lock);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
 	return rc == 0 || err_set(e, "a thread of the admin server: %s", strerror(rc));
 }
 
@@ -208,12 +194,10 @@ static char *copy(const char *text)
 admin *admin_start(const admin_listener *listeners, size_t count, const admin_options *o, ops_host host, err *e)
 {
 	admin *a = calloc(1, sizeof *a);
-	pthread_condattr_t attr;
-	sigset_t all, old;
 	bool ok = true;
 
 	if (!a) {
-		err_set(e, "out of memory");
+		err_memory(e);
 		return NULL;
 	}
 	a->host = host;
@@ -223,25 +207,21 @@ admin *admin_start(const admin_listener *listeners, size_t count, const admin_op
 	pthread_mutex_init(&a->totals_lock, NULL);
 	pthread_mutex_init(&a->jobs_lock, NULL);
 	pthread_mutex_init(&a->events_lock, NULL);
-	pthread_condattr_init(&attr);
-	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
 	pthread_cond_init(&a->jobs_wake, NULL);
-	pthread_cond_init(&a->clock_wake, &attr);
-	pthread_cond_init(&a->ended, &attr);
-	pthread_condattr_destroy(&attr);
+	thread_cond_init(&a->clock_wake);
+	thread_cond_init(&a->ended);
 	a->token_source = copy(o->token_source);
 	a->ledger_db = copy(o->ledger_db);
 	a->totals = a->ledger_db ? calloc(1, sizeof *a->totals) : NULL;
 	if ((o->token_source && *o->token_source && !a->token_source) || (o->ledger_db && *o->ledger_db && !a->totals))
-		ok = err_set(e, "out of memory");
+		ok = err_memory(e);
 	if (count > ADMIN_LISTENERS)
 		ok = err_set(e, "more than %d admin listeners", ADMIN_LISTENERS);
 	ok = ok && jobs_start(a, e);
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
+	sigset_t old = thread_block_signals();
 	for (size_t i = 0; ok && i < count; i++)
 		ok = open_door(a, &listeners[i], e);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	thread_restore_signals(&old);
 	a->clock_runs = ok && admin_thread_start(a, &a->clock_thread, clock_main, e);
 	if (a->clock_runs)
 		return a;

@@ -106,8 +106,6 @@ struct admin {
 	bool events_end;
 };
 
-int64_t admin_now_ms(void); /* monotonic */
-
 /* ---- admin.c: what the clock and the answers share */
 
 /* The JSON of /stats of this moment; NULL: no memory. */

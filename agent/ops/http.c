@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/text.h"
 #include "ops/access.h"
 #include "ops/admin_impl.h"
@@ -384,7 +385,7 @@ static void set_state(struct MHD_Connection *c, int state)
 	v->state = state == VISITOR_LISTENING ? VISITOR_LISTENING :
 		   state == VISITOR_ANSWERED  ? VISITOR_ANSWERED :
 						VISITOR_ASKING;
-	v->since_ms = admin_now_ms();
+	v->since_ms = clock_mono_ms();
 	pthread_mutex_unlock(&v->http_listener->admin->connections_lock);
 }
 
@@ -535,7 +536,7 @@ void http_visit(void *cls, struct MHD_Connection *connection, void **context, en
 			return;
 		v->http_listener = d;
 		v->fd = info->connect_fd;
-		v->since_ms = admin_now_ms();
+		v->since_ms = clock_mono_ms();
 		pthread_mutex_lock(&a->connections_lock);
 		v->next = a->connections;
 		if (v->next)

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "ops/admin_impl.h"
@@ -73,7 +74,7 @@ static void answer_job(admin *a, const job *j)
 {
 	answer out = { .type = j->csv ? "text/csv; charset=utf-8" : "application/json" };
 	FILE *f = open_memstream(&out.text, &out.len);
-	err e = { "" };
+	err e = { 0 };
 
 	if (f) {
 		out.status = work(a, j, f, &e);
@@ -81,11 +82,11 @@ static void answer_job(admin *a, const job *j)
 		fclose(f);
 		if (out.status == MHD_HTTP_OK && !whole) {
 			out.status = MHD_HTTP_SERVICE_UNAVAILABLE;
-			err_set(&e, "out of memory");
+			err_memory(&e);
 		}
 	} else {
 		out.status = MHD_HTTP_SERVICE_UNAVAILABLE;
-		err_set(&e, "out of memory");
+		err_memory(&e);
 	}
 	if (out.status != MHD_HTTP_OK) {
 		unsigned status = out.status;
@@ -100,9 +101,9 @@ static void answer_job(admin *a, const job *j)
 
 static void read_totals(admin *a)
 {
-	int64_t began = admin_now_ms();
+	int64_t began = clock_mono_ms();
 	totals *fresh = malloc(sizeof *fresh);
-	err e = { "" };
+	err e = { 0 };
 
 	if (fresh) {
 		/* Only this job writes them, and there is one at a time. */
@@ -116,7 +117,7 @@ static void read_totals(admin *a)
 		}
 	}
 	free(fresh);
-	a->totals_took_ms = admin_now_ms() - began;
+	a->totals_took_ms = clock_mono_ms() - began;
 	a->totals_pending = false;
 }
 
@@ -186,10 +187,8 @@ bool jobs_start(admin *a, err *e)
 
 bool jobs_stop(admin *a)
 {
-	struct timespec until;
+	struct timespec until = clock_timespec(clock_mono_ms() + ADMIN_STOP_S * 1000);
 
-	clock_gettime(CLOCK_MONOTONIC, &until);
-	until.tv_sec += ADMIN_STOP_S;
 	pthread_mutex_lock(&a->jobs_lock);
 	a->stopping = true;
 	pthread_cond_broadcast(&a->jobs_wake);

@@ -3,16 +3,9 @@
 
 #include <inttypes.h>
 #include <string.h>
-#include <time.h>
 
+#include "base/clock.h"
 #include "base/text.h"
-
-static int64_t clock_ms(clockid_t clock)
-{
-	struct timespec t;
-	clock_gettime(clock, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 const char *ledger_state_name(ledger_state state)
 {
@@ -53,8 +46,8 @@ void stats_take(stats_ring *r, const host_snapshot *s)
 	stats_sample *at = &r->samples[r->next];
 
 	r->next = (r->next + 1) % (STATS_HISTORY + 1);
-	at->time_ms = clock_ms(CLOCK_REALTIME);
-	at->monotonic_ms = (uint64_t)clock_ms(CLOCK_MONOTONIC);
+	at->time_ms = clock_wall_ms();
+	at->monotonic_ms = (uint64_t)clock_mono_ms();
 	at->requests = stats_requests(s);
 	at->refused = refused(s);
 	for (size_t i = 0; i < STATS_BUCKETS; i++)
@@ -282,7 +275,7 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 
 void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size_t checks_count, const stats_ring *r)
 {
-	int64_t now = clock_ms(CLOCK_REALTIME);
+	int64_t now = clock_wall_ms();
 
 	fputc('{', f);
 	write_named(f, "version", s->version);

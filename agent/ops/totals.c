@@ -64,7 +64,7 @@ bool totals_read(totals *t, const char *path, err *e)
 	totals *fresh = malloc(sizeof *fresh);
 
 	if (!fresh)
-		return err_set(e, "out of memory");
+		return err_memory(e);
 	store *s = store_open(path, false, &result, e);
 	bool ok = s && read_group(s, GROUP_MODEL, &t->models, &fresh->models, !t->known, e) &&
 		  read_group(s, GROUP_ROUTE, &t->routes, &fresh->routes, !t->known, e);

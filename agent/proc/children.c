@@ -8,9 +8,9 @@
 #include <signal.h>
 #include <sys/wait.h>
 #include <sysexits.h>
-#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/cursor.h"
 #include "base/log.h"
 #include "proc/control.h"
@@ -42,13 +42,6 @@ enum {
 			       later */
 };
 
-int64_t master_now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
-
 /* 0: no limit. */
 static void give_until(worker *w, int64_t deadline)
 {
@@ -59,12 +52,12 @@ static void give_until(worker *w, int64_t deadline)
 
 static void give(worker *w, int64_t ms)
 {
-	give_until(w, master_now() + ms);
+	give_until(w, clock_mono_ms() + ms);
 }
 
 void child_arm(worker *w)
 {
-	give_until(w, w->watchdog ? master_now() + (int64_t)w->watchdog * 1000 + ALIVE_GRACE : 0);
+	give_until(w, w->watchdog ? clock_mono_ms() + (int64_t)w->watchdog * 1000 + ALIVE_GRACE : 0);
 }
 
 /* The one place that signals a worker: a number that is no single process's would reach every process there is. */
@@ -88,14 +81,14 @@ void child_stop(worker *w)
 	if (!w)
 		return;
 	if (!w->killed)
-		w->deadline = master_now() + STOP_MAX;
+		w->deadline = clock_mono_ms() + STOP_MAX;
 	child_pass(w, SIGTERM);
 }
 
 void child_kill(worker *w)
 {
 	if (!w->killed)
-		w->deadline = master_now() + KILL_MAX;
+		w->deadline = clock_mono_ms() + KILL_MAX;
 	w->killed = true;
 	tell(w, SIGKILL);
 }
@@ -108,7 +101,7 @@ void child_give_up(worker *w)
 	while (i < UNKILLABLE && m->unkillable[i])
 		i++;
 	if (i == UNKILLABLE && !m->stopping) {
-		w->deadline = master_now() +
+		w->deadline = clock_mono_ms() +
 			      KILL_MAX; /* another one would only join them: one of them has to end first */
 		return;
 	}
@@ -148,7 +141,7 @@ worker *child_add(master *m, pid_t pid, int sock, phase as)
 		w++;
 	assert(w < m->workers + WORKERS);
 	*w = (worker){
-		.master = m, .phase = as, .pid = pid, .control = sock, .serial = ++m->serial, .started = master_now()
+		.master = m, .phase = as, .pid = pid, .control = sock, .serial = ++m->serial, .started = clock_mono_ms()
 	};
 	w->log_level = m->log_level;
 	w->log_format = m->log_format;
@@ -235,7 +228,7 @@ void child_use_log(const worker *w)
 /* The new worker has a good configuration: the old one is told to give it its connections. */
 static void hand_over(master *m)
 {
-	err e = { "" };
+	err e = { 0 };
 
 	give(m->next, HANDOVER_MAX);
 	if (m->current && m->current->phase == READY && !m->next->drain && m->pair >= 0) {
@@ -291,7 +284,7 @@ static void upgraded(worker *w)
 	m->by_path = true;
 	master_close_pair(m);
 	child_use_log(w);
-	log_event(upgraded, LOG_I("pid", w->pid), LOG_I("in_ms", master_now() - m->upgrade_began));
+	log_event(upgraded, LOG_I("pid", w->pid), LOG_I("in_ms", clock_mono_ms() - m->upgrade_began));
 	if (!m->old)
 		return;
 	bool drain = m->old->phase != HANDING;
@@ -470,7 +463,7 @@ void child_hear(worker *w)
 
 static void crashed(master *m, const worker *w, int code, int sig)
 {
-	int64_t delay = w->stuck ? 0 : next_delay(m, master_now() - w->started, w->phase >= READY);
+	int64_t delay = w->stuck ? 0 : next_delay(m, clock_mono_ms() - w->started, w->phase >= READY);
 
 	m->restarts++;
 	log_event(worker_crashed, LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts),

@@ -11,6 +11,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "proc/control.h"
 #include "proc/notify.h"
@@ -59,7 +60,7 @@ static void expired(worker *w)
 		w->stuck = ready;
 		log_event(
 			worker_stuck, LOG_I("pid", w->pid),
-			LOG_I("seconds", ready ? w->watchdog : (master_now() - w->started) / 1000),
+			LOG_I("seconds", ready ? w->watchdog : (clock_mono_ms() - w->started) / 1000),
 			LOG_C("hint",
 			      ready ? "it is killed and started again; a thread did not turn for as long: look for a disk or a "
 				      "file system that hangs, or raise \"watchdog\"" :
@@ -70,13 +71,13 @@ static void expired(worker *w)
 
 static bool is_late(const worker *w)
 {
-	return w->phase != GONE && w->deadline && master_now() >= w->deadline;
+	return w->phase != GONE && w->deadline && clock_mono_ms() >= w->deadline;
 }
 
 static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
 {
 	master *m = timer->data;
-	int64_t now = master_now(), late = now - m->last_tick - TICK;
+	int64_t now = clock_mono_ms(), late = now - m->last_tick - TICK;
 
 	(void)loop;
 	(void)events;
@@ -126,7 +127,7 @@ static void upgrade_begin(master *m)
 
 	m->again = false;
 	m->stay = false;
-	m->upgrade_began = master_now();
+	m->upgrade_began = clock_mono_ms();
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
 		err_set(&e, "socketpair: %s", strerror(errno));
 	} else {
@@ -385,7 +386,7 @@ static void watch(master *m)
 	ev_timer_start(m->loop, &m->tick);
 	if (systemd)
 		ev_timer_start(m->loop, &m->systemd);
-	m->last_tick = master_now();
+	m->last_tick = clock_mono_ms();
 	/* A master that became this one has blocked them; what came meanwhile comes now. */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);

@@ -75,8 +75,6 @@ struct master {
 	ev_signal signals[5];
 };
 
-int64_t master_now(void);
-
 /* ---- children.c */
 
 /* A process that is there already, in the phase `as`. */

@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 static bool send_lines(const char *lines, int flags)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
@@ -44,12 +46,9 @@ void notify_inform(const char *lines)
 
 void notify_reloading(void)
 {
-	struct timespec t;
 	char lines[64];
 
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	snprintf(lines, sizeof lines, "RELOADING=1\nMONOTONIC_USEC=%lld",
-		 (long long)t.tv_sec * 1000000 + t.tv_nsec / 1000);
+	snprintf(lines, sizeof lines, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_mono_ns() / 1000);
 	notify_send(lines);
 }
 

@@ -18,6 +18,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "ledger/provider.h"
 #include "report/period.h"
 #include "report/print.h"
@@ -275,7 +276,7 @@ static store_result read_all(headroom *x, int64_t now, err *e)
 	if (x->project_count)
 		qsort(x->projects, x->project_count, sizeof *x->projects, by_saved);
 	if (x->out_of_memory) {
-		err_set(e, "out of memory");
+		err_memory(e);
 		return STORE_ERROR;
 	}
 	return result;
@@ -397,13 +398,13 @@ headroom *headroom_read(store *s, price_table *prices, store_result *result, err
 	headroom *x = calloc(1, sizeof *x);
 
 	if (!x) {
-		err_set(e, "out of memory");
+		err_memory(e);
 		*result = STORE_ERROR;
 		return NULL;
 	}
 	x->store = s;
 	x->prices = prices;
-	*result = read_all(x, period_now(), e);
+	*result = read_all(x, clock_wall_ms(), e);
 	return x;
 }
 

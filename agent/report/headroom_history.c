@@ -11,6 +11,8 @@
 #include "report/period.h"
 #include "report/print.h"
 
+#include "base/clock.h"
+
 static const int64_t HOUR_MS = 3600000, DAY_MS = 86400000;
 
 static const char *const series_names[] = { "hourly", "daily", "weekly", "monthly" };
@@ -134,8 +136,8 @@ void headroom_stats_history(FILE *f, const headroom *x, const char *storage, con
 		write_csv_history(f, x, first);
 		return;
 	}
-	fprintf(f,
-		"{\"schema_version\": 3, \"generated_at\": \"%s\", \"storage_path\": ", print_time(text, period_now()));
+	fprintf(f, "{\"schema_version\": 3, \"generated_at\": \"%s\", \"storage_path\": ",
+		print_time(text, clock_wall_ms()));
 	json_write_text(f, storage);
 	fprintf(f, ",\n\"lifetime\": {");
 	headroom_write_lifetime(f, x, ", ");

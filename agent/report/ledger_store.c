@@ -104,7 +104,7 @@ store *ledger_store_open(const char *ledger, bool writer, bool make, int *code, 
 		return NULL;
 	}
 	if (asprintf(&path, "%s/ledger.db", ledger) < 0) {
-		err_set(e, "out of memory");
+		err_memory(e);
 		*code = EX_OSERR;
 		return NULL;
 	}

@@ -5,16 +5,11 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/clock.h"
+
 /* The end of the year 9999, after which no record is. */
 static const int64_t LAST_END = 253402300800000;
 static const int64_t SECOND = 1000, MINUTE = 60 * 1000, HOUR = 3600 * 1000, DAY = 86400 * 1000;
-
-int64_t period_now(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_REALTIME, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* `count` digits at `*at`, which goes behind them. -1: there are not so many. */
 static int digits(const char **at, int count)
@@ -107,14 +102,14 @@ bool period_point(const char *text, int64_t now_ms, bool end, int64_t *ms, err *
 
 bool period_parse(const char *since, const char *until, const char *fallback, period *p, err *e)
 {
-	int64_t now = period_now();
+	int64_t now = clock_wall_ms();
 	err why;
 
 	p->to_ms = INT64_MAX;
 	if (!period_point(since ? since : fallback, now, false, &p->from_ms, &why))
-		return err_set(e, "--since %s", why.text);
+		return err_set_kind(e, why.kind, "--since %s", why.text);
 	if (until && !period_point(until, now, true, &p->to_ms, &why))
-		return err_set(e, "--until %s", why.text);
+		return err_set_kind(e, why.kind, "--until %s", why.text);
 	if (p->to_ms >= LAST_END)
 		p->to_ms = INT64_MAX;
 	if (p->from_ms >= p->to_ms)

@@ -20,6 +20,4 @@ bool period_point(const char *text, int64_t now_ms, bool end, int64_t *ms, err *
 /* From two flags; NULL: not given, then `fallback` before now, up to now and later. */
 bool period_parse(const char *since, const char *until, const char *fallback, period *p, err *e);
 
-int64_t period_now(void); /* milliseconds since 1970 */
-
 #endif

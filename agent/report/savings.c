@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "report/ledger_store.h"
 
 static const struct {
@@ -111,7 +112,7 @@ static store_result read_list(store *s, store_group group, const period *p, bool
 		result = store_report(s, group, p->from_ms, p->to_ms, each, l, e);
 	} while (ledger_store_retry(result, &tries));
 	if (l->failed) {
-		err_set(e, "out of memory");
+		err_memory(e);
 		return STORE_ERROR;
 	}
 	return result;
@@ -209,7 +210,7 @@ bool savings_prepare(savings_report *r, const char *since, const char *until, co
 	const int64_t hour = 3600000;
 	size_t i = 0;
 
-	*r = (savings_report){ .by = by ? by : "model", .now_ms = period_now() };
+	*r = (savings_report){ .by = by ? by : "model", .now_ms = clock_wall_ms() };
 	while (i < sizeof groups / sizeof groups[0] && strcmp(groups[i].name, r->by) != 0)
 		i++;
 	if (i == sizeof groups / sizeof groups[0])

@@ -141,7 +141,7 @@ store_result verify_print(store *s, bool json, bool all_gaps, size_t *problems, 
 	}
 	if (v.out_of_memory) {
 		result = STORE_ERROR;
-		err_set(e, "out of memory");
+		err_memory(e);
 	}
 	if (result == STORE_CORRUPT) {
 		++*problems;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "serve/snapshot.h"
 #include "report/explain.h"
 #include "report/headroom.h"
@@ -55,13 +56,6 @@ struct admin_host {
 	watched *turns; /* of each thread */
 	watched foreign, malformed, dropped;
 };
-
-static int64_t monotonic_ms(void)
-{
-	struct timespec t;
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (int64_t)t.tv_sec * 1000 + t.tv_nsec / 1000000;
-}
 
 /* ---- what of the process is shown */
 
@@ -210,7 +204,7 @@ static size_t check_ledger(admin_host *o, host_check *c, const ledger_stats *l, 
 static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 {
 	admin_host *o = ctx;
-	int64_t now = monotonic_ms();
+	int64_t now = clock_mono_ms();
 	policy *p = policy_now(o);
 	size_t n = 0;
 
@@ -325,7 +319,7 @@ admin_host *admin_host_new(const config *c, spop_threads *ws, policy *p, recordi
 	o->restarts = restarts;
 	o->loop = loop;
 	o->reload = reload;
-	o->started_ms = period_now();
+	o->started_ms = clock_wall_ms();
 	o->turns = calloc(threads ? threads : 1, sizeof *o->turns);
 	if (!o->turns || asprintf(&o->ledger_db, "%s/ledger.db", c->ledger) < 0) {
 		o->ledger_db = NULL;
@@ -426,7 +420,7 @@ void admin_host_reloaded(admin_host *o, bool ok, const char *problem)
 	pthread_mutex_lock(&o->lock);
 	if (ok) {
 		o->reloads++;
-		o->reloaded_ms = period_now();
+		o->reloaded_ms = clock_wall_ms();
 	} else {
 		o->reloads_failed++;
 	}

@@ -2,12 +2,11 @@
 #include "serve/intake.h"
 
 #include <ev.h>
-#include <pthread.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/thread.h"
 #include "net/logsock.h"
 
 /* How often the journal tries again what a disk refused, in seconds. */
@@ -120,13 +119,8 @@ void intake_adopt(intake *in, int fd, slice begun)
 
 bool intake_start(intake *in, ledger *l, err *e)
 {
-	sigset_t all, old;
-
 	in->ledger = l;
-	sigfillset(&all);
-	pthread_sigmask(SIG_SETMASK, &all, &old);
-	int rc = pthread_create(&in->thread, NULL, intake_main, in);
-	pthread_sigmask(SIG_SETMASK, &old, NULL);
+	int rc = thread_start(&in->thread, intake_main, in);
 	in->running = rc == 0;
 	return in->running || err_set(e, "the thread of the log lines: %s", strerror(rc));
 }

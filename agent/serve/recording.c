@@ -76,7 +76,7 @@ recording *recording_new(const config *c, const route_table *routes, void (*open
 	recording *r = calloc(1, sizeof *r);
 
 	if (!r) {
-		err_set(e, "out of memory");
+		err_memory(e);
 		return NULL;
 	}
 	pthread_mutex_init(&r->lock, NULL);
@@ -90,7 +90,7 @@ recording *recording_new(const config *c, const route_table *routes, void (*open
 		err_set(e,
 			"SPOA_LLM_LOG_KEY has a blank, a line end or another character that no log line can carry: make it of letters and digits");
 	r->prices = ok ? recording_prices(c, e) : NULL;
-	ok = r->prices && ((r->dir && r->key && references_copy(r, routes)) || err_set(e, "out of memory"));
+	ok = r->prices && ((r->dir && r->key && references_copy(r, routes)) || err_memory(e));
 	for (; ok && count < c->log_listen.count; count++) {
 		ok = listener_open(&socks[count], c->log_listen.items[count], &rules, e);
 		if (!ok)
@@ -100,7 +100,7 @@ recording *recording_new(const config *c, const route_table *routes, void (*open
 	}
 	if (ok) {
 		r->intake = intake_new(socks, count);
-		ok = r->intake || err_set(e, "out of memory");
+		ok = r->intake || err_memory(e);
 		count = 0;
 	}
 	if (ok && (!key || !*key))

@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "serve/snapshot.h"
 #include "net/handover.h"
 #include "net/spop_threads.h"
@@ -96,7 +97,7 @@ static bool reload(agent *a, err *e)
 		snapshot_assign_slots(fresh.table);
 		next = policy_new(fresh.table);
 		fresh.table = NULL;
-		ok = next || err_set(e, "out of memory");
+		ok = next || err_memory(e);
 	}
 	if (ok) {
 		config_reload(a->config, &fresh);
@@ -118,8 +119,8 @@ static void say_prepared(agent *a)
 				     (uint32_t)a->config->log_format };
 	unsigned char body[sizeof numbers];
 
-	for (size_t i = 0; i < sizeof numbers; i++)
-		body[i] = (unsigned char)(numbers[i / 4] >> (8 * (3 - i % 4)));
+	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
+		put_u32be(body + 4 * i, numbers[i]);
 	control_say(a->master, CONTROL_PREPARED, slice_of(body, sizeof body), NULL, 0);
 }
 
@@ -381,7 +382,7 @@ static bool prepare(agent *a, err *e)
 	a->policy = policy_new(c->table);
 	c->table = NULL;
 	if (!a->policy)
-		return err_set(e, "out of memory");
+		return err_memory(e);
 	if (!listen_all(a, &c->listen, &rules, a->listeners, "SPOP", e))
 		return false;
 	rules.addresses.allow_remote = c->allow_remote && *c->admin_token;
@@ -403,7 +404,7 @@ static bool prepare(agent *a, err *e)
 		return false;
 	a->admin_host = admin_host_new(c, a->spop_threads, a->policy, a->recording, a->master->restarts, a->loop,
 				       &a->reload);
-	return (a->turns && a->admin_host) || err_set(e, "out of memory");
+	return (a->turns && a->admin_host) || err_memory(e);
 }
 
 static bool begin(agent *a, err *e)

@@ -5,6 +5,7 @@
 #ifndef SPOP_FRAME_H
 #define SPOP_FRAME_H
 
+#include "base/bytes.h"
 #include "spop/value.h"
 
 enum {
@@ -84,11 +85,7 @@ static inline size_t frame_end(spop_writer *w)
 	if (w->overflow)
 		return 0;
 	size_t len = (size_t)(w->pos - w->start);
-	uint32_t after = (uint32_t)(len - FRAME_PREFIX);
-	w->start[0] = (unsigned char)(after >> 24);
-	w->start[1] = (unsigned char)(after >> 16);
-	w->start[2] = (unsigned char)(after >> 8);
-	w->start[3] = (unsigned char)after;
+	put_u32be(w->start, (uint32_t)(len - FRAME_PREFIX));
 	return len;
 }
 

@@ -53,7 +53,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	slice all = slice_of(data, size);
 	slice models = slice_first(all, slice_find(all, 0, '\n'));
 	slice rest = slice_from(all, models.len + 1);
-	err e = { "" };
+	err e = { 0 };
 	/* Of exactly its length, so that a read past it is seen. */
 	char *json = malloc(rest.len ? rest.len : 1);
 

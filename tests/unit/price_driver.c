@@ -36,7 +36,7 @@ static char *field(char **line)
 
 int main(int argc, char **argv)
 {
-	err e = { "" };
+	err e = { 0 };
 	char *buffer = NULL;
 	size_t cap = 0;
 	int64_t spent = 0, lookups = 0;

@@ -160,7 +160,7 @@ static inline void rig_unlisten(void)
 
 static inline void rig_new(rig *r, unsigned threads, spop_limits limits)
 {
-	err e = { "" };
+	err e = { 0 };
 
 	memset(r, 0, sizeof *r);
 	r->loop = ev_loop_new(EVFLAG_NOENV);
@@ -225,7 +225,7 @@ static inline uint64_t rig_sum(const rig *r, size_t offset)
 /* Returns when every thread runs: one that does not yet takes no connection. */
 static inline void rig_start(rig *r)
 {
-	err e = { "" };
+	err e = { 0 };
 
 	CHECK(spop_threads_start(r->ws, &e));
 	for (unsigned i = 0; i < spop_threads_count(r->ws); i++)

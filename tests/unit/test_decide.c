@@ -68,7 +68,7 @@ static void what_is_no_upstream_is_refused(void)
 	};
 	for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
 		upstream u;
-		err e = { "" };
+		err e = { 0 };
 		CHECK(!upstream_parse(&u, slice_cstr(urls[i]), &e));
 		CHECK(e.text[0] && !strstr(e.text, "pw"));
 		CHECK(!u.url && !u.host && !u.base && !u.backend);

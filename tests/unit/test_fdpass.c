@@ -99,7 +99,7 @@ static void bodies_and_descriptors_arrive_together(void)
 				CHECK(pthread_create(&t, NULL, send_main, &job) == 0);
 				for (unsigned n = 0; n < job.times; n++) {
 					fdpass_message m;
-					err e = { "" };
+					err e = { 0 };
 					CHECK(fdpass_receive(s[1], &m, SOON, &e) == FDPASS_OK);
 					CHECK(m.type == n && m.fds_count == count && buf_len(&m.body) == sizes[at]);
 					CHECK(slice_eq(buf_slice(&m.body), job.body));
@@ -162,7 +162,7 @@ static void the_end_is_told_from_a_cut(void)
 	for (size_t len = 0; len <= sizeof head; len++) {
 		int s[2];
 		fdpass_message m;
-		err e = { "" };
+		err e = { 0 };
 		pair(s, true, 0);
 		CHECK(len == 0 || write(s[0], head, len) == (ssize_t)len);
 		close(s[0]);
@@ -178,7 +178,7 @@ static void a_body_too_large_is_refused_before_it_is_read(void)
 	static const unsigned char head[] = { 7, 0, 0xff, 0xff, 0xff, 0xff };
 	int s[2];
 	fdpass_message m;
-	err e = { "" };
+	err e = { 0 };
 
 	pair(s, true, 0);
 	CHECK(write(s[0], head, sizeof head) == sizeof head);
@@ -224,7 +224,7 @@ static void descriptors_that_were_not_announced_are_closed(void)
 		unsigned char head[] = { 7, rows[i].said, 0, 0, 0, 2 };
 		int s[2];
 		fdpass_message m;
-		err e = { "" };
+		err e = { 0 };
 		pair(s, true, 0);
 		send_raw(s[0], head, sizeof head, null, rows[i].with_head);
 		send_raw(s[0], "xy", 2, null, rows[i].with_body);
@@ -243,7 +243,7 @@ static void time_runs_out_on_both_sides(void)
 	for (int blocking = 0; blocking < 2; blocking++) {
 		int s[2];
 		fdpass_message m;
-		err e = { "" };
+		err e = { 0 };
 		pair(s, blocking, 0);
 		int64_t began = now_ms();
 		CHECK(fdpass_receive(s[1], &m, 100, &e) == FDPASS_FAILED && strstr(e.text, "in time"));
@@ -267,7 +267,7 @@ static void time_runs_out_on_both_sides(void)
 static void a_peer_that_is_gone_is_an_error_and_no_signal(void)
 {
 	int s[2];
-	err e = { "" };
+	err e = { 0 };
 
 	pair(s, true, 0);
 	close(s[1]);
@@ -278,7 +278,7 @@ static void a_peer_that_is_gone_is_an_error_and_no_signal(void)
 static void what_is_too_much_to_send_is_refused(void)
 {
 	int s[2], fds[FDPASS_MAX + 1] = { 0 };
-	err e = { "" };
+	err e = { 0 };
 
 	pair(s, true, 0);
 	CHECK(!fdpass_send(s[0], 1, SLICE("x"), fds, FDPASS_MAX + 1, SOON, &e) && e.text[0]);

@@ -14,7 +14,7 @@ typedef struct parcel {
 static bool send_on(void *ctx, int fd, slice state)
 {
 	parcel *p = ctx;
-	err e = { "" };
+	err e = { 0 };
 
 	p->count++;
 	return fdpass_send(p->sock, HANDOVER_CONN, state, &fd, 1, SOON, &e);
@@ -25,7 +25,7 @@ static unsigned hand_over(rig *from, rig *to)
 {
 	int s[2], room = 8 << 20;
 	fdpass_message m;
-	err e = { "" };
+	err e = { 0 };
 	parcel p = { .count = 0 };
 	unsigned adopted = 0;
 

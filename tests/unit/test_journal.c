@@ -112,7 +112,7 @@ static const char *segment_path(int number)
 
 static journal *open_journal(uint64_t segment_bytes, uint64_t max_bytes)
 {
-	err e = { "" };
+	err e = { 0 };
 	journal *j = journal_open(dir, segment_bytes, max_bytes, &e);
 	if (!j) {
 		printf("%s\n", e.text);
@@ -134,7 +134,7 @@ static journal_mark append(journal *j, int64_t from, int64_t to)
 static seen replay(journal *j)
 {
 	seen s = { .last = INT64_MIN };
-	err e = { "" };
+	err e = { 0 };
 	CHECK(journal_replay(j, see, &s, &e));
 	CHECK(!s.odd);
 	return s;

@@ -109,7 +109,7 @@ static const char configuration[] =
 
 static bool load(config *c)
 {
-	err e = { "" };
+	err e = { 0 };
 	bool ok = config_load(c, path, NULL, 0, &e);
 
 	if (!ok && !e.text[0])
@@ -137,7 +137,7 @@ static bool loading(void)
 static bool loading_the_variable(void)
 {
 	config c;
-	err e = { "" };
+	err e = { 0 };
 	bool ok = config_load(&c, NULL, NULL, 0, &e);
 	if (!ok)
 		return fail_at != 0 && e.text[0];
@@ -297,7 +297,7 @@ static bool pricing(void)
 		"{\"v\":1,\"id\":\"a\",\"te\":9,\"status\":200,\"ta\":1,\"model\":\"gpt-5\",\"protocol\":\"openai\","
 		"\"usage\":\"{\\\"prompt_tokens\\\":10,\\\"completion_tokens\\\":5,\\\"total_tokens\\\":15}\"}";
 	static logline l;
-	err e = { "" };
+	err e = { 0 };
 	price_table *t = price_table_load(NULL, &e);
 
 	if (!t && (!fail_at || !e.text[0]))

@@ -8,7 +8,7 @@
 
 static price_table *parse(const char *json)
 {
-	err e = { "" };
+	err e = { 0 };
 	size_t len = strlen(json);
 	price_table *t = price_table_parse(slice_of(unit_guarded(json, len), len), "test", &e);
 
@@ -303,7 +303,7 @@ static void names_are_matched_by_the_rules(void)
 
 static bool refused(const char *json, const char *why)
 {
-	err e = { "" };
+	err e = { 0 };
 	price_table *t = price_table_parse(slice_of(unit_guarded(json, strlen(json)), strlen(json)), "test", &e);
 
 	if (!t && strstr(e.text, why))
@@ -334,7 +334,7 @@ static void broken_files_are_refused(void)
 		len += (size_t)snprintf(text + len, cap - len, "%s\"m%zu\":{\"input_cost_per_token\":1e-6}",
 					i ? "," : "", i);
 	text[len++] = '}';
-	err e = { "" };
+	err e = { 0 };
 	CHECK(!price_table_parse(slice_of(text, len), "test", &e) && strstr(e.text, "more than 65536 models"));
 	/* One fewer fits. */
 	while (text[--len] != ',')
@@ -350,7 +350,7 @@ static void broken_files_are_refused(void)
 static void files_are_read_with_care(void)
 {
 	char dir[] = "/tmp/test_price.XXXXXX", path[64];
-	err e = { "" };
+	err e = { 0 };
 
 	CHECK(mkdtemp(dir) != NULL);
 	snprintf(path, sizeof path, "%s/prices.json", dir);
@@ -378,7 +378,7 @@ static void files_are_read_with_care(void)
 
 static void the_table_that_ships(void)
 {
-	err e = { "" };
+	err e = { 0 };
 	price_table *t = price_table_load(NULL, &e);
 
 	CHECK(t != NULL);

@@ -108,7 +108,7 @@ static void remove_files(const char *file)
 static store *open_store(bool writer)
 {
 	store_result result = STORE_OK;
-	err e = { "" };
+	err e = { 0 };
 	store *s = store_open(path, writer, &result, &e);
 	if (!s) {
 		printf("%s: %s\n", store_result_name(result), e.text);
@@ -164,7 +164,7 @@ static const char *ask(const char *text)
 static size_t insert(store *s, const record *records, size_t count)
 {
 	size_t inserted = 99;
-	err e = { "" };
+	err e = { 0 };
 	store_result result = store_insert(s, records, count, &inserted, &e);
 	CHECK(result == STORE_OK);
 	if (result != STORE_OK)
@@ -193,7 +193,7 @@ static void keep_problem(void *ctx, const char *text)
 static size_t problems(store *s)
 {
 	size_t count = 0;
-	err e = { "" };
+	err e = { 0 };
 	first_problem[0] = '\0';
 	CHECK(store_verify(s, keep_problem, NULL, &count, &e) == STORE_OK);
 	CHECK((count == 0) == (first_problem[0] == '\0'));
@@ -225,7 +225,7 @@ static bool keep_sums(void *ctx, const store_sums *sums)
 
 static void ask_report(store *s, store_group by, int64_t from, int64_t to)
 {
-	err e = { "" };
+	err e = { 0 };
 	got.count = got.stop_after = 0;
 	CHECK(store_report(s, by, from, to, keep_sums, &got, &e) == STORE_OK);
 }
@@ -957,7 +957,7 @@ static int as_another(int64_t requests)
 	pid_t pid = fork();
 	if (pid == 0) {
 		store_result result;
-		err e = { "" };
+		err e = { 0 };
 		if (setgid(65534) != 0 || setuid(65534) != 0)
 			_exit(99);
 		store *s = store_open(path, false, &result, &e);

@@ -1,5 +1,7 @@
 # ---- benchmarks
 
+.PHONY: bench-odd bench-fill
+
 # Finding the model in 4 KB, 64 KB and 1 MB of chat, beside simdjson, cJSON and a byte loop.
 bench-scan: $(OBJ)
 	@sh tests/tools/deps bench
@@ -21,16 +23,27 @@ $(BUILD)/bench/ledger_%: tests/bench/ledger_%.c $(OBJ)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(NO_LTO) $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-# Everything the README says about speed, side by side; BENCH="--quick" and others: tests/bench/bench.py --help.
-BENCH_TOOLS := $(addprefix $(BUILD)/bench/,spop_load null_agent sse)
+# What docs/speed.md says, in one run of a quarter of an hour; BENCH="--rounds 3" and others: tests/bench/bench.py --help.
+BENCH_TOOLS := $(addprefix $(BUILD)/bench/,http_load spop_load null_agent sse)
+BENCH_RUN = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/bench
 bench:
 	@sh tests/tools/deps build demo bench
 	@$(MAKE) --no-print-directory all $(BENCH_TOOLS)
-	@SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/bench/bench.py $(BENCH)
+	@$(BENCH_RUN)/bench.py $(BENCH)
 
-# The same in under a minute.
+# A part of it in about a minute.
 bench-quick:
 	@$(MAKE) --no-print-directory bench BENCH="--quick $(BENCH)"
+
+# What becomes of fourteen odd requests: at spoa-llm, at a Lua script, at a small Python gateway.
+bench-odd:
+	@sh tests/tools/deps build demo bench
+	@$(MAKE) --no-print-directory all
+	@$(BENCH_RUN)/odd.py
+
+# Writes the tables of the last `make bench` and `make bench-odd` into README.md and docs/speed.md.
+bench-fill:
+	@$(BENCH_RUN)/bench.py --fill
 
 # Instructions of a decision, as callgrind counts them: exit 1 where they are 5 % above tests/bench/instructions.json.
 bench-instructions:
@@ -38,7 +51,7 @@ bench-instructions:
 	@$(MAKE) --no-print-directory $(BUILD)/bench/decision_driver
 	@$(PYTHON) tests/bench/instructions.py $(BUILD)/bench/decision_driver $(UPDATE)
 
-$(BUILD)/bench/null_agent $(BUILD)/bench/sse: $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
+$(addprefix $(BUILD)/bench/,http_load null_agent sse): $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $< -lpthread

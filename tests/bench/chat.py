@@ -1,4 +1,4 @@
-"""The request bodies of the benchmarks: chats of exactly a size, the same bytes each time and everywhere."""
+"""The request bodies of the benchmarks: the same bytes each time and on every machine."""
 import json
 import os
 import random
@@ -11,7 +11,7 @@ MODEL = "gpt-4.1-mini"
 
 
 def chat(size, last=True):
-    """`size` bytes, the model behind the conversation, where openai-python puts it, or before it."""
+    """Exactly `size` bytes. `last`: the model stands behind the conversation, where openai-python puts it; else before it."""
     rand = random.Random("bench %d" % size)
     members = [("messages", bodies.talk(rand, size // 2, "chat")), ("tools", [bodies.tool(rand, "read", "chat")] if size > 4096 else []),
                ("temperature", 0.7), ("stream", True), ("user", "")]
@@ -30,3 +30,9 @@ def chat(size, last=True):
     body = put()
     assert len(body) == size and json.loads(body)["model"] == MODEL
     return body
+
+
+def coding_agent():
+    """80 KB as Claude Code sends them: the model first, then messages, a system prompt, and tools whose schemas have a property
+    named `model` of their own."""
+    return bodies.body("claude_code", 80 * 1024).data

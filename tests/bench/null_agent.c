@@ -292,7 +292,9 @@ int main(int argc, char **argv)
 								ON;
 	signal(SIGPIPE, SIG_IGN);
 	set_str("backend", argv[2]);
-	set_str("auth", "passthrough");
+	set_str("auth", "replace");
+	set_str("auth_header", "authorization");
+	set_str("auth_value", "Bearer sk-operator-openai");
 	set_str("route", "gpt-");
 	set_str("model", "gpt-4.1-mini");
 	set_str("model_from", "body");

@@ -1,0 +1,164 @@
+"""The gateways that are compared, each called by a letter. All of them replace the client's credential by the route's."""
+import pathlib
+import re
+import subprocess
+import sys
+
+import harness
+import rig
+from rig import HERE, TOOLS
+
+RIVALS = HERE / "rivals"
+LOG_KEY = "bench0123456789"
+
+# Letter -> its name in a table, and what it does.
+WAYS = {
+    "a": ("static", "HAProxy, one upstream, one credential; the body is not looked at"),
+    "b": ("json_query", "HAProxy's json_query, maps from a prefix to backend and credential"),
+    "e": ("HAProxy + Lua", "a Lua script with cjson"),
+    "f": ("HAProxy + Lua, tokens", "the same, which also reads the tokens of the answer into the log line; nobody adds them up"),
+    "g": ("nginx + Lua", "the same script for nginx (LuaJIT), without tokens"),
+    "p": ("Python", "aiohttp and json.loads, without tokens"),
+    "d": ("do-nothing agent", "spoa-llm's HAProxy configuration, and an agent that always gives the same answer"),
+    "c": ("spoa-llm", "as shipped, without the ledger's log targets"),
+    "l": ("spoa-llm, ledger", "as shipped: every request's end is recorded, with tokens and cost, and summed"),
+}
+NAMES = {letter: name for letter, (name, _) in WAYS.items()}
+
+# The routes, the same in all gateways: prefix, upstream. Where they begin: rivals/route.lua.
+ROUTES = (("glm-", "ollama"), ("kimi-", "moonshot"), ("claude-", "anthropic"), ("gpt-", "openai"))
+KEYS = {name.upper() + "_API_KEY": "sk-operator-" + name for _, name in ROUTES}
+
+
+def routes(urls, protocols=True):
+    """spoa-llm's configuration of ROUTES. `urls`: upstream -> its URL."""
+    return [dict({"model_prefix": prefix, "upstream": urls[name], "auth": "env:%s_API_KEY" % name.upper()},
+                 **{"protocol": "anthropic"} if name == "anthropic" and protocols else {}) for prefix, name in ROUTES]
+
+
+def head(lua=None):
+    """`global` and `defaults` of the shipped example: the same sizes, timeouts and memory for every HAProxy."""
+    text = re.search(r"^global\n.*?(?=^# Records wait)", harness.EXAMPLE.read_text(), re.M | re.S).group()
+    return text.replace("global\n", "global\n    lua-load %s\n" % lua, 1) if lua else text
+
+
+def rival(name, lua=None):
+    return head(lua) + (RIVALS / name).read_text() + "\n" + (RIVALS / "backends.cfg").read_text()
+
+
+def nginx(text, port, authority):
+    """nginx.conf with its places filled in. `authority`: upstream -> HOST:PORT."""
+    return re.sub("@([A-Z]+)@", lambda found: "127.0.0.1:%d" % port if found.group(1) == "LISTEN" else authority[found.group(1).lower()], text)
+
+
+class Ways(rig.Rig):
+    """One HAProxy version in each of the `letters`' ways, `threads` of the agent."""
+
+    def __init__(self, haproxy, letters, upstream=None, threads=1):
+        self.haproxy, self.threads = haproxy, threads
+        self.sockets = {}       # way -> path of its agent's socket
+        super().__init__(upstream)
+        self.authority = {name: "127.0.0.1:%d" % self.upstream_port for _, name in ROUTES}
+        self.env = dict({name.upper(): at for name, at in self.authority.items()}, **KEYS)
+        try:
+            for way in letters:
+                getattr(self, "start_" + way)()
+        except BaseException:
+            self.close()
+            raise
+
+    # -- agents
+
+    def config(self, name, **more):
+        here = "http://127.0.0.1:%d" % self.upstream_port
+        return harness.write_config(self.dir, dict({
+            "listen": "unix@%s/%s.sock" % (self.dir, name), "threads": self.threads, "admin_listen": "none", "openai_target": here,
+            "anthropic_target": here, "gemini_target": here, "routes": routes(dict.fromkeys(self.authority, here))}, **more), name + ".json")
+
+    def start_agent(self, way, **more):
+        file = self.config(way, **more)
+        process = self.agents[way] = self.spawn("agent-" + way, [harness.AGENT, "run", "-c", file], "agent", dict(KEYS, SPOA_LLM_LOG_KEY=LOG_KEY))
+        harness.until(lambda: "event=ready" in process.text() or not process.running(), 10, "the agent is ready")
+        assert process.running(), process.tail()
+        self.sockets[way] = "%s/%s.sock" % (self.dir, way)
+        self.place_agent(way, "agent")      # the processes that it had started before it was pinned
+        return file
+
+    def backend(self):
+        """The backend that the agent names for this upstream."""
+        return "llm-127.0.0.1:%d" % self.upstream_port
+
+    def start_null(self, threads=1):
+        """Starts the do-nothing agent, which agrees to pipelining as the agent does."""
+        path = "%s/d.sock" % self.dir
+        process = self.agents["d"] = self.spawn("agent-d", [TOOLS / "null_agent", path, self.backend(), threads, "on"], "agent")
+        harness.until(lambda: harness.accepting("unix@" + path), 10, process.tail)
+        self.sockets["d"] = path
+
+    # -- proxies
+
+    def start_haproxy(self, way, text, env):
+        port = self.ports[way] = harness.free_port()
+        cfg = self.dir / ("haproxy-%s.cfg" % way)
+        cfg.write_text(text.replace("global\n", "global\n    nbthread 1\n", 1))
+        env = dict({"LLM_BIND": "127.0.0.1:%d" % port}, **harness.drop_in(), **env)
+        fine, said = harness.accepted(self.haproxy, cfg, env)
+        assert fine, said
+        self.start_proxy(way, [self.haproxy, "-db", "-f", cfg], env)
+
+    def gateway(self, way, file, ledger=None):
+        """The shipped configuration for the agent of `way`. `ledger`: where its log lines go; without, it sends none."""
+        done = harness.cli("backends", "-c", file)
+        assert done.code == 0, done
+        text = harness.gateway_config(done.out)
+        if not ledger:
+            text, dropped = re.subn(r"^    log (?:ring@llm-ledger|\"\$LLM_LOG_UDP\") .*\n", "", text, flags=re.M)
+            assert dropped == 2
+        self.start_haproxy(way, text, {"LLM_AGENT": "unix@" + self.sockets[way], "LLM_SPOE_CONF": str(harness.SPOE_CONF), "SPOA_LLM_LOG_KEY": LOG_KEY,
+                                       "LLM_LOG_RING": ledger or "127.0.0.1:1", "LLM_LOG_UDP": ledger or "127.0.0.1:1"})
+
+    def start_a(self):
+        self.start_haproxy("a", rival("haproxy-static.cfg"), self.env)
+
+    def start_b(self):
+        models, keys = self.dir / "models.map", self.dir / "keys.map"
+        models.write_text("".join("%s %s\n" % route for route in ROUTES))
+        keys.write_text("".join("%s %s\n" % (name, KEYS[name.upper() + "_API_KEY"]) for _, name in ROUTES))
+        self.start_haproxy("b", rival("haproxy-json-query.cfg"), dict(self.env, MODELS_MAP=str(models), KEYS_MAP=str(keys)))
+
+    def start_c(self):
+        self.gateway("c", self.start_agent("c"))
+
+    def start_d(self):
+        self.start_null()
+        self.gateway("d", self.config("null"))
+
+    def start_e(self):
+        self.start_haproxy("e", rival("haproxy-lua.cfg", RIVALS / "route.lua"), self.env)
+
+    def start_f(self):
+        self.start_haproxy("f", rival("haproxy-lua.cfg", RIVALS / "route.lua"), dict(self.env, LUA_TOKENS="1"))
+
+    def start_g(self):
+        port = self.ports["g"] = harness.free_port()
+        folder = self.dir / "nginx"
+        folder.mkdir()
+        (folder / "nginx.conf").write_text(nginx((RIVALS / "nginx.conf").read_text(), port, self.authority))
+        self.start_proxy("g", ["nginx", "-p", folder, "-c", folder / "nginx.conf"], self.env)
+
+    def start_l(self):
+        at = "127.0.0.1:%d" % harness.free_port()
+        ledger = self.dir / "ledger"
+        ledger.mkdir()
+        self.gateway("l", self.start_agent("l", ledger=str(ledger), log_listen=[at, "udp@" + at]), at)
+
+    def start_p(self):
+        port = self.ports["p"] = harness.free_port()
+        self.start_proxy("p", [sys.executable, RIVALS / "gateway.py", port], self.env)
+
+
+def rivals_versions():
+    """For the head of a report."""
+    nginx_v = subprocess.run(["nginx", "-v"], capture_output=True, text=True).stderr
+    aiohttp_v = subprocess.run([sys.executable, "-c", "import aiohttp; print(aiohttp.__version__)"], capture_output=True, text=True).stdout
+    return "%s, aiohttp %s" % (nginx_v.strip().rpartition(": ")[2] or "no nginx", aiohttp_v.strip() or "not there")

@@ -150,5 +150,4 @@ clean:
 	rm -rf build
 
 -include $(OBJ:.o=.d)
-.PHONY: all test-tools bench bench-quick bench-instructions bench-scan bench-ledger demo test lint format format-check fuzz fuzz-all fuzz-coverage coverage-all test-unit test-quick \
-	test-matrix test-san run-san test-tsan test-valgrind valgrind-units test-hard run-these mutate static audit install deb man test-deb test-root test-compose clean FORCE
+.PHONY: all clean deb demo FORCE help install man

@@ -1,20 +1,17 @@
-# ---- tests: `make test` is everything, and what CI runs
+# ---- tests. What `make test` and `make test-long` run, each part of them by a target from here: tests/parts.
 
-PYTEST = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) -m pytest -q -p no:cacheprovider $(PYTEST_ARGS)
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+PARTS_OF = $(PYTHON) tests/tools/parts.py tests/parts
 
+## test: all that CI runs, in 20 minutes; PARTS="lint unit" for some of its parts
 test:
-	@sh tests/tools/deps build test packaging
-	@$(MAKE) --no-print-directory -j2 all
-	@$(MAKE) --no-print-directory lint audit test-unit
-	@$(MAKE) --no-print-directory -j2 CC=clang BUILD=build/clang all
-	@$(MAKE) --no-print-directory CC=clang BUILD=build/clang test-unit
-	@$(MAKE) --no-print-directory bench-instructions
-	@$(MAKE) --no-print-directory test-matrix
-	@$(MAKE) --no-print-directory test-san
-	@$(MAKE) --no-print-directory test-tsan TESTS="$(THREADED)"
-	@$(MAKE) --no-print-directory fuzz
-	@$(MAKE) --no-print-directory test-deb test-root test-compose
+	@sh tests/tools/deps build test packaging bench-instructions format
+	@$(PARTS_OF)/test $(PARTS)
+
+## test-long: what takes hours: longer fuzzing and chaos, every HAProxy in full, mutations, analysers, valgrind; PARTS=
+test-long:
+	@sh tests/tools/deps build test packaging bench-instructions format static valgrind
+	@$(PARTS_OF)/long $(PARTS)
 
 lint: $(BUILD)/spoa-llm format-check
 	@tests/tools/layers
@@ -37,20 +34,37 @@ $(BUILD)/unit/%: tests/unit/%.c $(OBJ)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -Itests/unit $(NO_LTO) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-test-unit: $(UNIT)
-	@for test in $(UNIT); do echo "$$test"; $$test || exit 1; done
+units: $(UNIT)
 
-# ---- fuzzers: libFuzzer under ASan and UBSan. Each first runs its corpus, then FUZZ_S seconds of its own.
+## test-unit: unit tests; with -j4 side by side
+test-unit: $(UNIT:%=%.run)
 
-FUZZ_S ?= 60
+$(BUILD)/unit/%.run: $(BUILD)/unit/% FORCE
+	@$< > $<.log 2>&1 && echo "  ok $<" || { cat $<.log; echo "FAILED: $<"; exit 1; }
+
+# The compilers and sanitizers beside gcc's plain build, each in a folder of its own.
+FLAGS_clang := CC=clang BUILD=build/clang
+FLAGS_asan := CC=gcc SAN=address,undefined BUILD=build/asan
+FLAGS_tsan := CC=clang SAN=thread BUILD=build/tsan
+FLAGS_fuzz := CC=clang SAN=fuzzer-no-link,address,undefined BUILD=build/fuzz
+KINDS := clang asan tsan
+$(KINDS:%=build-%): build-%:
+	@$(MAKE) --no-print-directory $(FLAGS_$*) all units
+$(KINDS:%=unit-%): unit-%:
+	@$(MAKE) --no-print-directory $(FLAGS_$*) test-unit
+build-fuzz:
+	@$(MAKE) --no-print-directory $(FLAGS_fuzz) fuzzers
+
+# ---- fuzzers: libFuzzer under ASan and UBSan
+
+FUZZ_S ?= 15
 FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c)))
 
-fuzz:
-	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined BUILD=build/fuzz fuzz-all
+fuzzers: $(FUZZ:%=$(BUILD)/fuzz_%)
 
-# Two at a time.
-fuzz-all: $(FUZZ:%=$(BUILD)/fuzz_%)
-	@printf '%s\n' $(FUZZ) | xargs -P2 -n1 tests/fuzz/run $(BUILD) $(FUZZ_S)
+## fuzz: the fuzzers, two at a time: their corpora, then FUZZ_S seconds each
+fuzz: build-fuzz
+	@printf '%s\n' $(FUZZ) | xargs -P2 -n1 sh tests/fuzz/run build/fuzz $(FUZZ_S)
 
 # Which lines of spop/, sample/ and base/ the corpora reach by themselves.
 fuzz-coverage:
@@ -58,22 +72,33 @@ fuzz-coverage:
 	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined BUILD=build/coverage \
 		CFLAGS='-g -fprofile-instr-generate -fcoverage-mapping' coverage-all
 
-coverage-all: $(FUZZ:%=$(BUILD)/fuzz_%)
+coverage-all: fuzzers
 	@tests/fuzz/coverage $(BUILD) 95
 
 $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer,address,undefined $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-# The benchmarks' load generator makes a million decisions in a test too, and their store a million rows. And an agent of another
-# version, to which no connection can be handed over.
-TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so)
+# What the black-box tests use beside the agent, always built by gcc without a sanitizer for the whole of it: the benchmarks' load
+# generator and store of a million rows, an agent of another version, libraries to preload, and drivers of single parts.
+TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so \
+	drivers/scan_driver drivers/price_driver drivers/collide)
 ifeq ($(BUILD),build)
 test-tools: $(TEST_TOOLS)
 else
 test-tools:
 	@$(MAKE) --no-print-directory CC=gcc SAN= BUILD=build $(TEST_TOOLS)
 endif
+
+DRIVER = @mkdir -p $(@D) && echo "  CC $@" && gcc -std=c11 -g $(CPPFLAGS)
+DRIVER_SAN := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
+build/drivers/scan_driver: tests/unit/scan_driver.c $(wildcard agent/sample/*.[ch] agent/base/*.[ch])
+	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lz -lzstd -lbrotlidec -lcjson -lpthread
+build/drivers/price_driver: tests/unit/price_driver.c build/prices.c $(wildcard agent/ledger/*.h agent/base/*.[ch]) \
+		agent/ledger/price.c agent/ledger/price_file.c agent/ledger/record.c
+	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lm -lcjson -lpthread
+build/drivers/collide: tests/preload/collide.c agent/base/hash.c $(wildcard agent/base/*.h)
+	$(DRIVER) -O2 -o $@ $(filter %.c,$^)
 
 VERSIONED := agent/serve/takeover.c agent/net/conn_handover.c
 $(BUILD)/other-version: $(VERSIONED) $(OBJ)
@@ -86,36 +111,45 @@ $(BUILD)/%.so: tests/preload/%.c
 	@echo "  CC $@"
 	@$(CC) -std=c11 -O1 $(WARN) -Werror -fPIC -shared -o $@ $<
 
-# One HAProxy, the machine's own; HAPROXY=PATH for another.
-test-quick: all test-tools
-	$(PYTEST) tests/blackbox
+# ---- black-box tests. Those that are marked `alone` run after the others, one at a time, since they measure time or load the machine.
 
-# HAProxy 2.6, 3.0 and 3.2.
-test-matrix: all test-tools
-	$(PYTEST) --matrix tests/blackbox
-
-# The same under ASan and UBSan, with the machine's own HAProxy.
-test-san:
-	@$(MAKE) --no-print-directory -j2 SAN=address,undefined BUILD=build/asan all
-	@$(MAKE) --no-print-directory SAN=address,undefined BUILD=build/asan test-unit
-	@$(MAKE) --no-print-directory BUILD=build/asan run-san
-
-# Not again: what is installed, which is not the agent's code.
-run-san: test-tools
-	$(PYTEST) --ignore=tests/blackbox/test_packaging.py tests/blackbox
-
-# The same under TSan, built by clang. TESTS: which.
+N ?= 4
 TESTS ?= tests/blackbox
-# Those that CI runs so: whatever has to do with threads.
-THREADED := $(addprefix tests/blackbox/test_,threads.py upgrade.py worker.py run.py spop.py ledger.py admin.py admin_access.py)
-test-tsan:
-	@$(MAKE) --no-print-directory -j2 CC=clang SAN=thread BUILD=build/tsan all
-	@$(MAKE) --no-print-directory CC=clang SAN=thread BUILD=build/tsan test-unit
-	@TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 suppressions=$(CURDIR)/tests/static/tsan" \
-		$(MAKE) --no-print-directory BUILD=build/tsan run-these
+PYTEST = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) -m pytest -q $(PYTEST_ARGS)
 
-run-these: test-tools
-	$(PYTEST) $(TESTS)
+pytest-beside: test-tools
+	$(PYTEST) -n $(N) -m "not alone" $(TESTS)
+pytest-alone: test-tools
+	$(PYTEST) -m alone $(TESTS)
+
+## test-quick: the black-box tests with the machine's own HAProxy, or HAPROXY=PATH; TESTS="FILE ..." for some
+test-quick: all pytest-beside
+	@$(MAKE) --no-print-directory pytest-alone
+
+## test-matrix: with HAProxy 2.6 and 3.2, and the most important ones with 3.0 and 3.4
+test-matrix: all
+	@$(MAKE) --no-print-directory PYTEST_ARGS="--matrix $(PYTEST_ARGS)" test-quick
+
+# Those that have nothing to do under a sanitizer: what is installed, drivers that have sanitizers of their own, what a browser or HAProxy does.
+NO_SAN := packaging scan prices codec evidence latency collisions usage_capture logline sdk dashboard dashboard_accessibility alerts
+SANITIZED := $(filter-out $(NO_SAN:%=tests/blackbox/test_%.py),$(sort $(wildcard tests/blackbox/test_*.py)))
+# Those that have to do with threads.
+THREADED := $(addprefix tests/blackbox/test_,threads.py upgrade.py worker.py run.py spop.py ledger.py admin.py admin_access.py)
+TSAN = TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 suppressions=$(CURDIR)/tests/static/tsan"
+
+SIDES := beside alone
+$(SIDES:%=pytest-asan-%): pytest-asan-%:
+	@$(MAKE) --no-print-directory BUILD=build/asan TESTS="$(SANITIZED)" pytest-$*
+$(SIDES:%=pytest-tsan-%): pytest-tsan-%:
+	@$(TSAN) $(MAKE) --no-print-directory BUILD=build/tsan TESTS="$(THREADED)" pytest-$*
+
+## test-san: unit tests and black-box tests under ASan and UBSan
+test-san: build-asan unit-asan
+	@$(MAKE) --no-print-directory BUILD=build/asan PYTEST_ARGS="--ignore=tests/blackbox/test_packaging.py" pytest-beside pytest-alone
+
+## test-tsan: unit tests and black-box tests under TSan
+test-tsan: build-tsan unit-tsan
+	@$(TSAN) $(MAKE) --no-print-directory BUILD=build/tsan pytest-beside pytest-alone
 
 # Not those that measure time, hand over gigabytes, or kill children in the middle of SQLite. The agent itself: VALGRIND=1, tests/README.md.
 VALGRIND_UNITS = $(filter-out %/test_oom %/test_master %/test_master_watchdog %/test_master_upgrade %/test_spop_threads %/test_fdpass %/test_handover %/test_store,$(UNIT))
@@ -127,9 +161,9 @@ valgrind-units: $(UNIT)
 	@for test in $(VALGRIND_UNITS); do echo "valgrind $$test"; valgrind --quiet --suppressions=tests/static/valgrind --error-exitcode=99 --leak-check=full --show-leak-kinds=definite \
 		--errors-for-leak-kinds=definite $$test > $(BUILD)/valgrind.log 2>&1 || { tail -40 $(BUILD)/valgrind.log; exit 1; }; done
 
-# Chaos and attacks with all three HAProxys; CHAOS_S=1800 CHAOS_SEED=7 for a long run with all faults at random.
+## test-hard: chaos and attacks with every HAProxy; CHAOS_S=1800 CHAOS_SEED=7 for a long run with all faults at random
 test-hard: all test-tools
-	$(PYTEST) --matrix tests/blackbox/test_chaos.py tests/blackbox/test_attack.py
+	$(PYTEST) --whole-matrix --timeout=$(or $(CHAOS_S),100)0 tests/blackbox/test_chaos.py tests/blackbox/test_attack.py
 
 # Each of tests/mutations/list is done to a copy of the tree, which some test has to notice. MUTATE: a pattern, or a number: so many
 # of them, by MUTATE_SEED.
@@ -160,3 +194,6 @@ test-compose:
 	@sh tests/tools/deps compose
 	@sh tests/containers/compose/run || [ $$? = 77 ]
 
+.PHONY: test test-long lint format-check format units test-unit $(KINDS:%=build-%) $(KINDS:%=unit-%) build-fuzz fuzzers fuzz fuzz-coverage \
+	coverage-all test-tools pytest-beside pytest-alone test-quick test-matrix $(SIDES:%=pytest-asan-%) $(SIDES:%=pytest-tsan-%) test-san \
+	test-tsan test-valgrind valgrind-units test-hard mutate static audit test-deb test-root test-compose

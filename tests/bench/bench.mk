@@ -61,3 +61,4 @@ $(BUILD)/bench/spop_load $(BUILD)/bench/decision_driver: $(BUILD)/bench/%: tests
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
+.PHONY: bench-scan bench-ledger bench bench-quick bench-instructions

@@ -1,6 +1,7 @@
 """Options and fixtures of the black-box tests. How to run them: tests/README.md."""
 import contextlib
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,34 +16,69 @@ import harness  # noqa: E402
 from upstream import Mock  # noqa: E402
 
 # Version, and the Debian suite that has it (None: the machine's own).
-MATRIX = (("2.6", None), ("3.0", "trixie"), ("3.2", "sid"))
+MATRIX = (("2.6", None), ("3.0", "trixie"), ("3.2", "sid"), ("3.4", "experimental"))
+# --matrix: these with each test that wants a HAProxy, the others with the modules of SMOKE.
+FULL = ("2.6", "3.2")
+SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload")
+# Of --matrix once, by the first: a browser and the SDKs see little of HAProxy, and take long.
+ONCE = ("test_dashboard", "test_dashboard_accessibility", "test_sdk")
+# Modules that take long: with -n they are begun first. Of those of APART, which share nothing that takes long to start, each test is given
+# away by itself.
+LONG = ("test_alerts", "test_sdk")
+APART = ("test_dashboard", "test_dashboard_accessibility", "test_run", "test_scan", "test_upgrade")
 
 
 def pytest_addoption(parser):
     group = parser.getgroup("spoa-llm")
     group.addoption("--haproxy", default=os.environ.get("HAPROXY"), help="the HAProxy to test with (default: haproxy)")
-    group.addoption("--matrix", action="store_true", help="run with HAProxy 2.6, 3.0 and 3.2")
+    group.addoption("--matrix", action="store_true", help="HAProxy 2.6 and 3.2 in full, and the most important tests with 3.0 and 3.4")
+    group.addoption("--whole-matrix", action="store_true", help="HAProxy 2.6, 3.0, 3.2 and 3.4 in full")
+
+
+def _versions(config, module):
+    """Those that a module's tests run with; None: the machine's own, or the one that --haproxy names."""
+    versions = [version for version, _ in MATRIX]
+    if config.getoption("--whole-matrix"):
+        return versions
+    if not config.getoption("--matrix"):
+        return None
+    return versions if module in SMOKE else versions[:1] if module in ONCE else [one for one in versions if one in FULL]
 
 
 def pytest_generate_tests(metafunc):
     if "haproxy" in metafunc.fixturenames:
-        if metafunc.config.getoption("--matrix"):
-            metafunc.parametrize("haproxy", [version for version, _ in MATRIX], indirect=True, scope="session",
-                                 ids=["haproxy-" + version for version, _ in MATRIX])
-        else:
-            metafunc.parametrize("haproxy", ["default"], indirect=True, scope="session", ids=[""])
+        versions = _versions(metafunc.config, metafunc.module.__name__)
+        metafunc.parametrize("haproxy", versions or ["default"], indirect=True, scope="session",
+                             ids=["haproxy-" + version for version in versions] if versions else [""])
+
+
+def pytest_xdist_make_scheduler(config, log):
+    """Gives a process all tests of a module that use the same HAProxy, since they share what they start."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            module, _, test = nodeid.partition("::")
+            if os.path.basename(module)[:-3] in APART:
+                return nodeid
+            version = re.search(r"haproxy-[0-9.]+", test)
+            return module + (version.group() if version else "")
+
+    return Scheduling(config, log)
+
+
+def pytest_collection_modifyitems(items):
+    items.sort(key=lambda item: item.module.__name__ not in LONG + APART)
 
 
 def _of_suite(suite):
     """The HAProxy of a Debian suite, unpacked under build/ where it is not yet."""
-    path = harness.ROOT / "build" / "haproxy" / suite / "haproxy"
-    if not path.exists():
-        run = subprocess.run([str(harness.ROOT / "tests" / "tools" / "haproxy-get"), suite,
-                              str(harness.ROOT / "build" / "haproxy")], stdout=subprocess.PIPE,
-                             stderr=subprocess.STDOUT)
-        if run.returncode:
-            pytest.skip("HAProxy of Debian %s cannot be had: %s" % (suite, run.stdout.decode()[-300:].strip()))
-    return str(path)
+    place = harness.ROOT / "build" / "haproxy"
+    run = subprocess.run(["sh", str(harness.ROOT / "tests" / "tools" / "haproxy-get"), suite, str(place)], stdout=subprocess.PIPE,
+                         stderr=subprocess.STDOUT)
+    if run.returncode:
+        pytest.skip("HAProxy of Debian %s cannot be had: %s" % (suite, run.stdout.decode()[-300:].strip()))
+    return str(place / suite / "haproxy")
 
 
 @pytest.fixture(scope="session")
@@ -117,9 +153,9 @@ def gateways(haproxy):
         yield start
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def make_mock():
-    """make(name): upstreams that live as long as the session."""
+    """make(name): upstreams that live as long as the module's tests run."""
     made = []
 
     def make(name, **more):

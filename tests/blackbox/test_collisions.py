@@ -2,7 +2,6 @@
 compared with what they work for names drawn by lot: as CPU time, in the same run, so that the machine's speed and load are in both."""
 import functools
 import json
-import os
 import random
 import resource
 import socket
@@ -27,18 +26,14 @@ KINDS = {"model": 1, "project": 3, "client": 4}
 @pytest.fixture(scope="module")
 def collide():
     """names(hash, count, number)"""
-    path = harness.workdir()
-    tool = path / "collide"
-    subprocess.run([os.environ.get("CC", "gcc"), "-std=c11", "-O2", "-D_GNU_SOURCE", "-Iagent", "-o", str(tool), "tests/preload/collide.c", "agent/base/hash.c"],
-                   cwd=harness.ROOT, check=True)
+    tool = harness.built("drivers/collide")
 
     @functools.lru_cache(None)
     def names(how, count, number):
         out = subprocess.run([str(tool), how, str(count), str(number)], stdout=subprocess.PIPE, check=True, timeout=300).stdout.decode().splitlines()
         assert len(out) == count and len(set(out)) == count
         return out
-    yield names
-    harness.evidence.discard(path)
+    return names
 
 
 def by_lot(count, seed):

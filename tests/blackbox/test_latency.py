@@ -3,9 +3,13 @@ import pathlib
 import threading
 import time
 
+import pytest
+
 import harness
 import wire
 from harness import chat
+
+pytestmark = pytest.mark.alone
 
 
 class Gate:

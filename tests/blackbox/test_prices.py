@@ -6,11 +6,10 @@ import re
 import subprocess
 from decimal import Decimal
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent.parent
+import harness
 KINDS = ["input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost", "cache_creation_input_token_cost"]
 TOKENS_MAX = 10**13
 MAKERS = {"openai", "anthropic", "gemini", "google", "zai", "z-ai", "zhipuai", "deepseek", "xai", "x-ai", "mistral", "mistralai",
@@ -160,21 +159,10 @@ def nano(dollars):
     return max(-2**63, min(2**63 - 1, half_up(dollars, Fraction(1, 10**9))))
 
 
-@pytest.fixture(scope="module")
-def driver(tmp_path_factory):
-    """tests/unit/price_driver.c, under ASan and UBSan unless PRICE_DRIVER names one that is built."""
-    if os.environ.get("PRICE_DRIVER"):
-        return os.environ["PRICE_DRIVER"]
-    folder = tmp_path_factory.mktemp("driver")
-    table, out = folder / "prices.c", folder / "price_driver"
-    text = (ROOT / "dist" / "prices.json").read_bytes()
-    table.write_text('#include "ledger/price_table.h"\nconst char price_builtin[] = {' + ",".join(map(str, text)) + "};\n"
-                     "const size_t price_builtin_len = sizeof price_builtin;\n")
-    cmd = [os.environ.get("CC", "gcc"), "-std=c11", "-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=undefined",
-           "-D_GNU_SOURCE", "-Iagent", "-o", str(out), "tests/unit/price_driver.c", str(table), "agent/ledger/price.c",
-           "agent/ledger/price_file.c", "agent/ledger/record.c", *(str(p) for p in sorted((ROOT / "agent/base").glob("json*.c"))), "-lm"]
-    subprocess.run(cmd, cwd=ROOT, check=True)
-    return out
+@pytest.fixture(scope="session")
+def driver():
+    """tests/unit/price_driver.c under ASan and UBSan, or what PRICE_DRIVER names."""
+    return os.environ.get("PRICE_DRIVER") or str(harness.built("drivers/price_driver"))
 
 
 def ask(driver, path, questions, *more):
@@ -277,7 +265,7 @@ def test_random_tables_and_records(driver, tmp_path):
 
 
 def test_the_table_that_ships(driver):
-    path = ROOT / "dist" / "prices.json"
+    path = harness.ROOT / "dist" / "prices.json"
     text = path.read_text()
     table, rng = Table(text), random.Random(1)
     assert "date" in json.loads(text)["_meta"] and table.bad == 0

@@ -117,6 +117,7 @@ def nothing_failed(counts, seconds):
     assert counts["failed"] == counts["errored"] == counts["timeout"] == 0, counts
 
 
+@pytest.mark.alone
 def test_reloads_cost_nothing(gateway, work):
     """Every 100 ms for 10 s."""
     seconds, reloads = 12, 0
@@ -133,6 +134,7 @@ def test_reloads_cost_nothing(gateway, work):
     assert reloads > 50 and len(said) + held_back > 0.8 * reloads
 
 
+@pytest.mark.alone
 def test_upgrades_cost_nothing(gateway, work):
     """10 of them; no connection of HAProxy's ends."""
     seconds = 14
@@ -215,6 +217,7 @@ def kill_and_go_on(gateway, work, count, pause):
 
 
 # Seconds between a new worker and its kill: at leisure, and while the last kill is hardly over.
+@pytest.mark.alone
 @pytest.mark.parametrize("pause", (0.9, 0.05))
 def test_kills_are_503_and_short(gateway, work, pause):
     """10 SIGKILLs of the worker: what fails is a 503, what does not fail goes where it should, and each time the service is back
@@ -393,6 +396,7 @@ def test_drain(agents):
     assert agent.process.wait(10) == 0
 
 
+@pytest.mark.alone
 def test_a_drain_costs_next_to_nothing(haproxy, work):
     """Two agents behind one HAProxy, one of them drained under load. Without a word for "send no more" in SPOP, what HAProxy was
     sending when its check failed is refused; nothing goes astray."""

@@ -5,6 +5,8 @@ its logs are searched for what must never be there: a sanitizer's report, a fail
 """
 import contextlib
 import ctypes
+import fcntl
+import functools
 import http.client as http_client
 import itertools
 import json
@@ -80,10 +82,27 @@ def ledger_made(directory):
     return True
 
 
+PORTS, SLICE = range(15000, 32000), 100     # below the range that outgoing connections take theirs from
+
+
+@functools.lru_cache(None)
+def _own_ports():
+    """A slice of the ports that no other process of these tests takes any from: its name is bound for as long as this process lives."""
+    starts = list(PORTS[::SLICE])
+    evidence.RANDOM.shuffle(starts)
+    for start in starts:
+        name = socket.socket(socket.AF_UNIX)
+        try:
+            name.bind("\0spoa-llm-tests-ports-%d" % start)
+        except OSError:
+            name.close()
+            continue
+        return name, itertools.cycle(range(start, start + SLICE))
+    raise AssertionError("each slice of ports is taken")
+
+
 def free_port():
-    """Below the range that outgoing connections take theirs from."""
-    while True:
-        port = evidence.RANDOM.randrange(15000, 32000)
+    for port in itertools.islice(_own_ports()[1], SLICE):
         with socket.socket() as sock:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
@@ -91,6 +110,19 @@ def free_port():
             except OSError:
                 continue
             return port
+    raise AssertionError("each port of this process is in use")
+
+
+def built(name):
+    """The path of one of `make test-tools`, made where it is missing or old."""
+    path = ROOT / "build" / name
+    (ROOT / "build").mkdir(exist_ok=True)
+    with open(ROOT / "build" / ".test-tools", "w") as lock:     # by one process at a time
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
+        done = subprocess.run(["make", "-s", "build/" + name], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
+        assert done.returncode == 0, done.stdout.decode("utf-8", "replace")
+    return path
 
 
 # ---- processes
@@ -443,8 +475,11 @@ class Gateway:
 
     `config`: the agent's, without `listen`. `owners`: {credential: [mocks that may receive it]}, checked over all
     requests at the end. `fake`: a spop.FakeAgent's answer function in place of the real agent's.
-    `edit`: applied to haproxy.cfg's text. `limits`: {"LLM_...": value} for HAProxy.
+    `edit`: applied to haproxy.cfg's text. `limits`: {"LLM_...": value} for HAProxy. A class of its own may give HAProxy other
+    `haproxy_args`.
     """
+
+    haproxy_args = ()
 
     def __init__(self, haproxy, mocks, config=None, env=None, args=(), owners=None, fake=None, fake_delay=0.0,
                  fake_hello=None, edit=None, edit_spoe=None, limits=None, port=None):
@@ -505,7 +540,7 @@ class Gateway:
             self.agent = Agent(self.dir, self.config, self.args, self.env)
 
     def start_haproxy(self):
-        self.haproxy = Process("haproxy", [self.haproxy_binary, "-db", "-f", str(self.cfg)],
+        self.haproxy = Process("haproxy", [self.haproxy_binary, "-db", *self.haproxy_args, "-f", str(self.cfg)],
                                self.dir / "haproxy.log", environment(self.haproxy_env))
 
         def listening():

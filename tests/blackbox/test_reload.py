@@ -1,0 +1,73 @@
+"""HAProxy as a master and its workers, as its service runs it: `-W`, reloaded by SIGUSR2 while requests come."""
+import signal
+import threading
+
+import harness
+from ledgers import LedgerGateway, routes
+
+RELOADS = 4
+CLIENTS = 4
+
+
+class Mastered(LedgerGateway):
+    haproxy_args = ("-W",)
+
+    def workers(self):
+        return harness.children_of(self.haproxy.pid)
+
+
+class Load:
+    """Requests one after the other by each of a few clients, each over a connection of its own: what they got."""
+
+    def __init__(self, gateway):
+        self.gateway, self.stop, self.exchanges, self.errors = gateway, threading.Event(), [], []
+        self.threads = [threading.Thread(target=self.run) for _ in range(CLIENTS)]
+        for thread in self.threads:
+            thread.start()
+
+    def run(self):
+        while not self.stop.is_set():
+            try:
+                self.exchanges.append(self.gateway.ask("gpt-l"))
+            except Exception as problem:    # a connection that was refused, reset or cut; told by end()
+                self.errors.append(problem)
+
+    def more(self, count):
+        """Waits until so many more have been answered."""
+        target = len(self.exchanges) + count
+        harness.until(lambda: len(self.exchanges) >= target or self.errors, 30, "%d requests" % count)
+
+    def end(self):
+        self.stop.set()
+        for thread in self.threads:
+            thread.join()
+        assert not self.errors, "%d of %d requests: %r" % (len(self.errors), len(self.errors) + len(self.exchanges), self.errors[:3])
+        return self.exchanges
+
+
+def test_reloads_under_load(haproxy, make_mock):
+    """No request fails, the agent's process stays the same, and each request is in the ledger once, whichever worker had it."""
+    mock = make_mock("reload")
+    with Mastered(haproxy, [mock], {"routes": routes(mock)}) as gateway:
+        agent, master = gateway.agent.pid, gateway.haproxy.pid
+        load = Load(gateway)
+        seen = []
+        try:
+            for _ in range(RELOADS):
+                load.more(50)
+                old = gateway.workers()
+                seen += old
+                gateway.haproxy.popen.send_signal(signal.SIGUSR2)
+                harness.until(lambda: set(gateway.workers()) - set(seen), 20, lambda: "a new worker\n" + gateway.haproxy.tail())
+                harness.until(lambda: not set(gateway.workers()) & set(old), 20, lambda: "the old worker ends\n" + gateway.haproxy.tail())
+            load.more(50)
+        finally:
+            exchanges = load.end()
+        assert gateway.haproxy.running() and gateway.haproxy.pid == master and len(set(gateway.workers())) == 1
+        assert len(exchanges) >= 50 * (RELOADS + 1)
+        for exchange in exchanges:
+            assert exchange.status == 200, exchange.response
+            assert exchange.only(mock)
+        rows = gateway.by_id(len(exchanges))
+        assert set(rows) == {exchange.response.header("x-request-id") for exchange in exchanges}
+        assert gateway.agent.pid == agent and not gateway.agent.lines("event=(worker_crashed|spop_refused)")

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm backends`: one HAProxy backend for each upstream, so that one file is the truth. Every text that is
- * printed was held to a set of characters without a meaning for HAProxy's configuration (decide/upstream.c). */
+ * `spoa-llm backends`: prints a HAProxy backend for each upstream, so that upstreams are configured in one place. No
+ * printed text can break HAProxy's configuration, because upstream_parse() allows only harmless characters. */
 #include <stdlib.h>
 #include <sysexits.h>
 
@@ -20,10 +20,10 @@ static void print_backend(const config *c, const upstream *u, const char *name, 
 	printf("backend %s\n    # %s, for %s\n", name, u->url, users);
 	printf("    mode http\n"
 	       "    timeout connect 5s\n"
-	       "    # The longest silence of an upstream that thinks before its first byte, or between two of them.\n"
+	       "    # The longest time that an upstream may be silent: before its first byte, or between two.\n"
 	       "    timeout server 10m\n"
 	       "    timeout tunnel 1h\n"
-	       "    # Only what never reached the upstream is sent again.\n"
+	       "    # Retry only a request that never reached the upstream.\n"
 	       "    retries 2\n"
 	       "    retry-on conn-failure\n"
 	       "    http-reuse safe\n");
@@ -32,7 +32,7 @@ static void print_backend(const config *c, const upstream *u, const char *name, 
 	else
 		printf("    http-request set-header host %s%s%s:%u\n", open, u->host, close, u->port);
 	if (u->v1) {
-		printf("    # A /v1 of the request is not doubled.\n"
+		printf("    # Add /v1 unless the path begins with /v1.\n"
 		       "    http-request set-var(txn.llm_v1) bool(true) if { path /v1 } || { path -m beg /v1/ }\n"
 		       "    http-request set-path %s/v1%%[path] unless { var(txn.llm_v1) -m found }\n",
 		       u->base);
@@ -43,7 +43,7 @@ static void print_backend(const config *c, const upstream *u, const char *name, 
 	}
 	printf("    server upstream %s%s%s:%u check inter 10s fastinter 2s downinter 1s fall 3 rise 1 init-addr last,libc,none",
 	       open, u->host, close, u->port);
-	/* An address needs no resolver, and no name server knows localhost. */
+	/* An address needs no resolver; a name server may not know localhost. */
 	if (!is_address(u))
 		printf(" resolvers llm-dns");
 	if (u->tls)

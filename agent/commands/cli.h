@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The commands besides `run`. Each returns the process's exit code. */
+ * The commands other than `run`. Each returns the exit code of the process. */
 #ifndef COMMANDS_CLI_H
 #define COMMANDS_CLI_H
 

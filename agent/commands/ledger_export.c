@@ -15,7 +15,7 @@ int command_ledger_export(const config *c, const ledger_request *ask)
 	err e = { 0 };
 
 	if (ask->csv && ask->jsonl) {
-		fprintf(stderr, "spoa-llm: give --csv or --jsonl\n");
+		fprintf(stderr, "spoa-llm: give --csv or --jsonl, not both\n");
 		return EX_USAGE;
 	}
 	if (!period_parse(ask->since, ask->until, "all", &p, &e)) {

@@ -12,8 +12,8 @@
 #include "commands/ledger_command.h"
 #include "report/print.h"
 
-/* Beside the file and then in its place, so that a reader sees the old one or the new one. EX_OK, or what went wrong
- * was said. */
+/* Writes a new file and renames it, so that a reader sees the old one or the new one, never a part. Returns the exit
+ * code, and says what went wrong. */
 static int write_file(const char *path, const headroom *x)
 {
 	struct stat old;
@@ -27,7 +27,7 @@ static int write_file(const char *path, const headroom *x)
 	if (fd >= 0) {
 		mode_t mask = umask(0);
 		umask(mask);
-		/* Who could read it still can. */
+		/* Keep the permissions of the file that is replaced. */
 		fchmod(fd, stat(path, &old) == 0 ? old.st_mode & 0777 : 0666 & ~mask);
 		f = fdopen(fd, "w");
 	}

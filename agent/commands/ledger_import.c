@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm ledger import`: what a HAProxy log file knows of requests that the ledger does not. A line needs no key:
- * who reads a file says that it is to be trusted. Prices and reference models are those of now. */
+ * `spoa-llm ledger import`: adds the requests of a HAProxy log file that the ledger does not have. A line needs no key,
+ * because whoever imports a file trusts it. Prices and reference models are those of the current configuration. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -18,11 +18,11 @@
 
 enum {
 	BATCH = 1000,              /* records in one transaction */
-	LINE_MAX_BYTES = 64 << 10, /* what is longer is no line of ours, whatever precedes it */
-	SHOWN = 5,                 /* malformed lines that are named */
+	LINE_MAX_BYTES = 64 << 10, /* a longer line is not the gateway's, even with a syslog daemon's prefix */
+	SHOWN = 5,                 /* malformed lines of which the problem is shown */
 };
 
-/* How every line of ours begins, behind whatever a syslog daemon puts in front. */
+/* Every log line of the gateway begins with it, after whatever a syslog daemon puts in front. */
 static const slice MARK = SLICE_INIT("{\"v\":");
 
 typedef struct import {
@@ -33,7 +33,7 @@ typedef struct import {
 	record *batch;
 	size_t count;
 	uint64_t line, records, other, malformed;
-	uint64_t stored, added; /* handed to the store, new there */
+	uint64_t stored, added; /* given to the store; of these, new there */
 	struct {
 		uint64_t line;
 		const char *problem;
@@ -59,7 +59,7 @@ static bool flush(import *in)
 	return in->result == STORE_OK;
 }
 
-/* As the agent has them, run.c. */
+/* The reference model of a route, as the agent finds it (serve/recording.c). */
 static slice reference_of(const config *c, const char *route_name)
 {
 	const route_table *t = c->table;
@@ -79,7 +79,7 @@ static void bad_line(import *in, const char *problem)
 	in->malformed++;
 }
 
-/* A line without its end. False: the store refuses. */
+/* Takes `line`, which has no newline. False: the store failed. */
 static bool take_line(import *in, slice line)
 {
 	const char *at = line.len ? memmem(line.ptr, line.len, MARK.ptr, MARK.len) : NULL;
@@ -103,7 +103,7 @@ static bool take_line(import *in, slice line)
 	return in->count < BATCH || flush(in);
 }
 
-/* The beginning of a line that is too long to be one. */
+/* Takes the beginning of a line that is too long. */
 static void take_long_line(import *in, slice begin)
 {
 	if (memmem(begin.ptr, begin.len, MARK.ptr, MARK.len))
@@ -112,7 +112,7 @@ static void take_long_line(import *in, slice begin)
 		in->other++;
 }
 
-/* False: the file or the store fails; in->e says why. */
+/* False: the file or the store failed; in->e says why. */
 static bool read_lines(import *in, gzFile file)
 {
 	char *buf = malloc(LINE_MAX_BYTES);
@@ -149,16 +149,16 @@ static bool read_lines(import *in, gzFile file)
 	free(buf);
 	int rc = Z_OK;
 	const char *why = gzerror(file, &rc);
-	/* A file that ends within a compressed block is a Z_BUF_ERROR only. */
+	/* For a compressed file that is cut off gzread() returns no error: only gzerror() has Z_BUF_ERROR. */
 	if (ok && (got < 0 || rc == Z_BUF_ERROR))
-		return err_set(&in->e, "%s: %s; the lines before that are in", in->name,
+		return err_set(&in->e, "%s: %s; the lines before that were imported", in->name,
 			       rc == Z_ERRNO     ? strerror(errno) :
 			       rc == Z_BUF_ERROR ? "the compressed file is cut off" :
 						   why);
 	return ok;
 }
 
-/* A kind of compression that zlib does not know; NULL: none. Leaves the file where it was, if it can. */
+/* Returns which compression other than gzip the file has; NULL: none. Does not move the file's position. */
 static const char *foreign_compression(int fd)
 {
 	unsigned char head[6] = { 0 };
@@ -195,8 +195,8 @@ static void print_result(const import *in, uint64_t skipped, bool json)
 		const char *what;
 	} lines[] = {
 		{ in->line, "lines" },          { in->added, "new" },
-		{ known, "known already" },     { skipped, "older than what was pruned, skipped" },
-		{ in->malformed, "malformed" }, { in->other, "of other kinds" },
+		{ known, "known already" },     { skipped, "skipped, because older rows were pruned" },
+		{ in->malformed, "malformed" }, { in->other, "not the gateway's" },
 	};
 	for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
 		if (i < 3 || lines[i].n)
@@ -205,7 +205,8 @@ static void print_result(const import *in, uint64_t skipped, bool json)
 	for (uint64_t i = 0; i < in->malformed && i < SHOWN; i++)
 		fprintf(stderr, "spoa-llm: %s:%" PRIu64 ": %s\n", in->name, in->shown[i].line, in->shown[i].problem);
 	if (in->malformed > SHOWN)
-		fprintf(stderr, "spoa-llm: %s: and %" PRIu64 " more\n", in->name, in->malformed - SHOWN);
+		fprintf(stderr, "spoa-llm: %s: and %" PRIu64 " more malformed lines\n", in->name,
+			in->malformed - SHOWN);
 }
 
 int command_ledger_import(const config *c, const ledger_request *ask)
@@ -230,7 +231,7 @@ int command_ledger_import(const config *c, const ledger_request *ask)
 	const char *foreign = foreign_compression(fd);
 	if (foreign) {
 		fprintf(stderr,
-			"spoa-llm: %s: compressed by %s, and only gzip is known here: %s -dc FILE | spoa-llm ledger import -\n",
+			"spoa-llm: %s: compressed with %s, but only gzip can be read: use %s -dc FILE | spoa-llm ledger import -\n",
 			in->name, foreign, foreign);
 		code = EX_DATAERR;
 		goto out;
@@ -250,7 +251,7 @@ int command_ledger_import(const config *c, const ledger_request *ask)
 		code = EX_OSERR;
 		goto out;
 	}
-	fd = -1; /* the file's now */
+	fd = -1; /* gzclose_r() closes it */
 	bool read = read_lines(in, file);
 	err problem = in->e;
 	if (in->result == STORE_OK && in->count && !flush(in))
@@ -264,7 +265,7 @@ int command_ledger_import(const config *c, const ledger_request *ask)
 		code = EX_DATAERR;
 	} else if (in->line && !in->records) {
 		fprintf(stderr,
-			"spoa-llm: %s: no line of it is one of the gateway's log lines, as haproxy.cfg.example writes them\n",
+			"spoa-llm: %s: no line is a log line of the gateway, as haproxy.cfg.example writes them\n",
 			in->name);
 		code = EX_DATAERR;
 	}

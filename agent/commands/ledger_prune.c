@@ -20,7 +20,7 @@ int command_ledger_prune(const config *c, const ledger_request *ask)
 	err e = { 0 };
 
 	if (ask->before && ask->days) {
-		fprintf(stderr, "spoa-llm: give --before or --days\n");
+		fprintf(stderr, "spoa-llm: give --before or --days, not both\n");
 		return EX_USAGE;
 	}
 	if (ask->before) {

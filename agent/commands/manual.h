@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The tables of options, log events and refusals for programs: dist/manual makes the man pages from them. */
+ * The tables of options, log events and refusals for programs; dist/manual makes the man pages from them. */
 #ifndef COMMANDS_MANUAL_H
 #define COMMANDS_MANUAL_H
 

@@ -14,7 +14,7 @@ int command_savings(const config *c, const ledger_request *ask)
 	err e = { 0 };
 
 	if (ask->json && ask->csv) {
-		fprintf(stderr, "spoa-llm: give --json or --csv\n");
+		fprintf(stderr, "spoa-llm: give --json or --csv, not both\n");
 		return EX_USAGE;
 	}
 	if (!savings_prepare(&r, ask->since, ask->until, ask->by, &e)) {

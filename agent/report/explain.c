@@ -26,7 +26,7 @@ static bool has_header(const explain_request *ask, const char *name)
 	return header_value(ask, name).ptr != NULL;
 }
 
-/* As HAProxy's url_param(model): the first one, not decoded. */
+/* The first parameter `name`, not decoded, as HAProxy's url_param(model) returns it. */
 static slice query_param(slice query, slice name)
 {
 	for (size_t at = 0; at < query.len;) {
@@ -40,7 +40,7 @@ static slice query_param(slice query, slice name)
 	return (slice){ NULL, 0 };
 }
 
-/* {"model": NAME} with NAME as JSON has it. */
+/* The body {"model": NAME}, NAME escaped; NULL: out of memory. */
 static char *model_body(const char *model)
 {
 	cJSON *json = cJSON_CreateObject();
@@ -52,7 +52,7 @@ static char *model_body(const char *model)
 	return text;
 }
 
-/* "authorization: Bearer <env:NAME>" as name and value. */
+/* Writes the value of the header that the decision sets, such as "Bearer <env:NAME>". */
 static void describe_set(const decision *d, char *value, size_t cap)
 {
 	char source[600];
@@ -117,14 +117,14 @@ static void print_json(FILE *f, const decision *d, slice path, slice query)
 	cJSON_Delete(json);
 }
 
-/* The table as route_match() walks it. */
+/* Lists the routes in the order in which route_match() tries them. */
 static void print_routes(FILE *f, const route_table *t, const decision *d)
 {
 	bool decided = false;
 
 	fprintf(f, "routes:\n");
 	if (t->count == 0)
-		fprintf(f, "  none configured: everything is legacy\n");
+		fprintf(f, "  none configured: every request goes to a legacy target\n");
 	for (size_t i = 0; i < t->count; i++) {
 		const route *r = &t->routes[i];
 		const char *how = "no match";
@@ -149,7 +149,7 @@ static void print_text(FILE *f, const route_table *t, const decision *d, slice p
 		fprintf(f, "model:     %.*s (from the %s)\n", (int)d->model.len, d->model.name,
 			model_from_name(d->model.from));
 	else
-		fprintf(f, "model:     %s\n", d->model.detail ? d->model.detail : "none named");
+		fprintf(f, "model:     %s\n", d->model.detail ? d->model.detail : "no model is named");
 	if (d->model.looked)
 		fprintf(f, "looked at: %llu bytes of the body\n", (unsigned long long)d->model.looked);
 	print_routes(f, t, d);
@@ -191,7 +191,7 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 	decision d;
 
 	if (ask->model && body.ptr)
-		return err_set(e, "give --model or --body: the body names the model");
+		return err_set(e, "give --model or --body, not both: the body names the model");
 	for (size_t i = 0; i < ask->headers_count; i++)
 		if (!strchr(ask->headers[i], ':'))
 			return err_set(e, "--header \"%.200s\": a header is NAME: VALUE", ask->headers[i]);
@@ -224,7 +224,7 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 	return true;
 }
 
-/* ---- asked by JSON */
+/* ---- a question in JSON */
 
 static bool take_member(explain_request *ask, const cJSON *m, err *e)
 {
@@ -260,7 +260,7 @@ bool explain_json(FILE *f, const policy *p, slice question, err *e)
 	explain_request ask = { .model = NULL };
 	const char *end = NULL;
 
-	/* A string of C ends there; what is behind it would go unseen. */
+	/* cJSON decodes \u0000 to a NUL, which would hide the rest of the string. */
 	bool nul = memmem(question.ptr ? question.ptr : "", question.len, "\\u0000", 6) != NULL;
 	cJSON *json = question.len ? cJSON_ParseWithLengthOpts(question.ptr, question.len + 1, &end, 1) : NULL;
 	bool ok = !nul && json && cJSON_IsObject(json);

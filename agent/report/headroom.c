@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm ledger headroom`: the ledger as Headroom's proxy_savings.json (schema 3), for its dashboard.
+ * The ledger as Headroom's proxy_savings.json (schema 3), for Headroom's dashboard.
  *
- * lifetime    everything that was recorded; requests are those that were not refused. total_input_tokens: what was
- * sent, cached or not. total_input_cost_usd: the ledger knows a request's cost as one figure; it is divided between
- *             input and output at the price table's prices for the group's average prompt, and is all input where the
- *             table has none.
- * display_session  the same since the last 60 minutes without a request
- * history     cumulative; a point for each model of an hour, of the last 7 days, and of a day, up to 365 days; what is
- * older is in the first point. Its time is the beginning of the hour or day, a second later for each point in it, as
- * Headroom takes two points of one time for one. projects    the 50 that saved most; last_activity_at to the hour, or
- * the day. Input cost by the share that input has in all cost.
+ * lifetime: every recorded request; `requests` leaves out refused ones. total_input_tokens: all tokens sent, cached or
+ * not. total_input_cost_usd: the ledger has one cost a request, so it is divided between input and output at the price
+ * table's prices for the group's average prompt; all of it is input if the table has no price.
  *
- * cache_read_tokens and cache_savings_usd came with a later schema; a reader of schema 3 passes over them. */
+ * display_session: the same for the last session. Sessions are separated by 60 minutes without a request.
+ *
+ * history: cumulative; a point for each model of each hour of the last 7 days, and of each day up to 365 days back.
+ * What is older is part of the first point. A point's time is the beginning of the hour or day, a second later for each
+ * further point in it, because Headroom merges points of the same time.
+ *
+ * projects: the 50 that saved most. last_activity_at is exact to the hour, or to the day. The input cost is the
+ * project's cost times input's share of all cost.
+ *
+ * cache_read_tokens and cache_savings_usd came with a later schema; readers of schema 3 ignore them. */
 #include "report/headroom.h"
 
 #include <inttypes.h>
@@ -44,7 +47,7 @@ static bool grow(headroom *x, void *list, size_t *room, size_t count, size_t siz
 	return true;
 }
 
-/* ---- how much of a cost is input's */
+/* ---- input's part of a cost */
 
 static int64_t cost_of(const price_table *t, const char *model, int64_t input, int64_t output, int64_t read,
 		       int64_t write)
@@ -58,8 +61,8 @@ static int64_t cost_of(const price_table *t, const char *model, int64_t input, i
 
 static int64_t input_cost(const price_table *t, const store_sums *s)
 {
-	/* A prompt at which a price is exact enough and of the average request's tier: no tier begins below 100,000
-	 * tokens. */
+	/* The average prompt, because a price may depend on its length; but at least 100,000 tokens, below which no
+	 * such tier begins, so that the rounded costs are exact enough. */
 	int64_t prompt = add_capped(add_capped(s->input, s->cache_read), s->cache_write) /
 			 (s->requests ? s->requests : 1);
 
@@ -74,7 +77,7 @@ static int64_t input_cost(const price_table *t, const store_sums *s)
 	wide all = of_input + (wide)s->output * (both - in);
 	if (all <= 0)
 		return s->cost;
-	/* 128 bits hold cost times a weight of 2^63; larger weights lose what does not matter. */
+	/* Keep cost times weight within 128 bits; the bits that are dropped do not matter. */
 	while (all >> 62) {
 		all >>= 1;
 		of_input >>= 1;
@@ -110,7 +113,7 @@ static bool on_history(void *ctx, const store_sums *s)
 	headroom *x = ctx;
 
 	on_group(x, s);
-	/* Headroom has a point where something was saved, or could have been. */
+	/* Like Headroom: no point if nothing was saved and no input could have been. */
 	if (!s->saved && !s->saved_compression && !s->input && !s->cache_read && !s->cache_write)
 		return true;
 	if (!grow(x, &x->history, &x->history_room, x->points, sizeof *x->history))
@@ -155,7 +158,7 @@ static bool on_project(void *ctx, const store_sums *s)
 static bool on_active_project(void *ctx, const store_sums *s)
 {
 	headroom *x = ctx;
-	size_t low = 0, high = x->project_count; /* sorted by name by now */
+	size_t low = 0, high = x->project_count; /* sorted by name */
 
 	while (low < high) {
 		size_t middle = low + (high - low) / 2;
@@ -193,7 +196,7 @@ static bool on_first(void *ctx, const record *r)
 	return false;
 }
 
-/* The first row of [from, to); -1: none. */
+/* `*time_ms`: the time of the first row in [from, to); -1: there is none. */
 static store_result first_row(headroom *x, int64_t from, int64_t to, int64_t *time_ms, err *e)
 {
 	x->found_ms = -1;
@@ -202,8 +205,8 @@ static store_result first_row(headroom *x, int64_t from, int64_t to, int64_t *ti
 	return result;
 }
 
-/* When the last session began and ended, found by few looks at the rows: the last row is in the last hour that has one,
- * and the session goes back for as long as there is a row within 60 minutes before its first. */
+/* Finds when the last session began and ended, with few queries: bisects the last hour that has rows for the last row,
+ * then goes back as long as there is a row in the 60 minutes before. */
 static store_result find_session(headroom *x, int64_t last_hour, err *e)
 {
 	int64_t low = last_hour, high = last_hour + HOUR_MS, at;
@@ -212,7 +215,7 @@ static store_result find_session(headroom *x, int64_t last_hour, err *e)
 	if (result != STORE_OK || at < 0)
 		return result;
 	low = at;
-	/* A row is in [low, high), and none behind it. */
+	/* The last row is in [low, high). */
 	while (result == STORE_OK && high - low > 1) {
 		int64_t middle = low + (high - low) / 2;
 		result = first_row(x, middle, high, &at, e);
@@ -231,8 +234,8 @@ static store_result find_session(headroom *x, int64_t last_hour, err *e)
 	return result;
 }
 
-/* An hour or a day into the history, and into the session where that goes on. The sums of whole hours are the
- * session's: a row of its first hour that came before it would be less than 60 minutes away. */
+/* Adds the hour or day [begin, end) to the history, and to the session if that had begun. The sums of whole hours are
+ * right for the session: an earlier row in its first hour would be less than 60 minutes away, and so belong to it. */
 static store_result read_bucket(headroom *x, int64_t begin, int64_t end, err *e)
 {
 	int64_t session = x->started_ms - x->started_ms % HOUR_MS;
@@ -263,7 +266,7 @@ static store_result read_all(headroom *x, int64_t now, err *e)
 		result = store_report(x->store, GROUP_PROJECT, 0, INT64_MAX, on_project, x, e);
 	if (x->project_count)
 		qsort(x->projects, x->project_count, sizeof *x->projects, by_name);
-	/* A session that ended before the hourly part is long over. */
+	/* No session is shown if the last request is older than the hourly part. */
 	if (result == STORE_OK && x->bucket_count > days)
 		result = find_session(x, x->buckets[x->bucket_count - 1], e);
 	x->into = &x->lifetime;
@@ -335,7 +338,7 @@ void headroom_write_session(FILE *f, const headroom *x, const char *between)
 	char percent[PRINT_NUMBER];
 
 	write_figures(f, s, between, true);
-	/* In billionths, as money is; beyond a million per cent it is nonsense. */
+	/* Per cent in billionths, so that print_dollars() can write it; limited to a million per cent. */
 	wide share = sent > 0 ? (wide)s->tokens_saved * 100000000000 / sent : 0;
 	const int64_t most = 1000000000000000;
 	print_dollars(percent, share > most ? most : share < -most ? -most : (int64_t)share, 2);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger as Headroom's dashboard reads it: what is read from the store, proxy_savings.json, and /stats-history. */
+ * The ledger as Headroom's dashboard reads it: proxy_savings.json and GET /stats-history. */
 #ifndef REPORT_HEADROOM_H
 #define REPORT_HEADROOM_H
 
 #include "ledger/price.h"
 #include "ledger/store.h"
 
-/* What Headroom keeps, too. */
+/* The same limits as Headroom's. */
 enum { HISTORY_MAX = 5000, PROJECTS_MAX = 50, HISTORY_DAYS = 365, HOURLY_DAYS = 7, SESSION_MINUTES = 60 };
 
 typedef struct headroom_figures {
@@ -34,14 +34,14 @@ typedef struct headroom {
 	size_t points, history_room;
 	headroom_project *projects;
 	size_t project_count, project_room;
-	int64_t *buckets; /* beginnings of hours and days with requests */
+	int64_t *buckets; /* when the hours and days with requests begin */
 	size_t bucket_count, bucket_room;
 	headroom_figures lifetime, session;
-	headroom_figures before; /* the history */
-	int64_t hourly_ms;       /* where the history's hours begin; before it are days */
+	headroom_figures before; /* what is older than the history */
+	int64_t hourly_ms;       /* the history has days before this time, hours after it */
 	int64_t cost;            /* of the lifetime */
 	int64_t started_ms, last_ms;
-	/* while groups are read */
+	/* only while headroom_read() runs */
 	headroom_figures *into;
 	int64_t bucket;
 	size_t in_bucket;
@@ -49,20 +49,22 @@ typedef struct headroom {
 	bool out_of_memory;
 } headroom;
 
-/* To be given to headroom_free(), whatever the result was; NULL: no memory. Borrows both. */
+/* Reads everything that the two documents show. Borrows `s` and `prices` for as long as the result lives. Give the
+ * result to headroom_free(), even if `*result` is an error. NULL: out of memory. */
 headroom *headroom_read(store *s, price_table *prices, store_result *result, err *e);
 void headroom_free(headroom *x);
 
 /* Writes proxy_savings.json. */
 void headroom_write(FILE *f, const headroom *x);
 
-/* The members of lifetime and display_session, and a history's point without its brackets. */
+/* Write the members of lifetime, of display_session (`between` separates them), and of a point, without the brackets.
+ */
 void headroom_write_lifetime(FILE *f, const headroom *x, const char *between);
 void headroom_write_session(FILE *f, const headroom *x, const char *between);
 void headroom_write_point(FILE *f, const headroom_point *p);
 
-/* Headroom's GET /stats-history: as JSON everything, as CSV one series: history, hourly, daily, weekly, monthly (NULL:
- * history). `storage` is the path that it names. */
+/* Writes Headroom's GET /stats-history: as JSON all of it, as CSV one series: history, hourly, daily, weekly or monthly
+ * (NULL: history). `storage` is the path of the database, which the JSON names. */
 bool headroom_series_valid(const char *series);
 void headroom_stats_history(FILE *f, const headroom *x, const char *storage, const char *series, bool csv);
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Headroom's GET /stats-history. A series has for each hour, day, week (from Monday on) or month with a point of the
- * history what it added (tokens_saved, ..._delta) and what it was at its end. Hours are those of the last 7 days. */
+ * Headroom's GET /stats-history. A series has a row for each hour (of the last 7 days), day, week (from Monday) or
+ * month with a point in the history: what it added (tokens_saved, ..._delta) and the totals at its end. */
 #include "report/headroom.h"
 
 #include <inttypes.h>
@@ -26,7 +26,7 @@ bool headroom_series_valid(const char *series)
 	return strcmp(series, "history") == 0;
 }
 
-/* When the hour, day, week or month of `ms` began. */
+/* Returns when the hour, day, week or month that contains `ms` began. */
 static int64_t floor_to(int series, int64_t ms)
 {
 	time_t seconds = (time_t)(ms / 1000);
@@ -46,7 +46,7 @@ typedef struct bucket {
 	headroom_figures before, after;
 } bucket;
 
-/* The next one from point `*at` on; false: there is none. */
+/* Takes the points of the next bucket, from `*at` on, and moves `*at` behind them. False: there is none. */
 static bool next_bucket(const headroom *x, int series, size_t *at, bucket *b)
 {
 	while (series == HOURLY && *at < x->points && x->history[*at].time_ms < x->hourly_ms)
@@ -60,7 +60,7 @@ static bool next_bucket(const headroom *x, int series, size_t *at, bucket *b)
 	return true;
 }
 
-/* The columns of both forms. */
+/* Writes a row of a series. */
 static void write_row(FILE *f, const bucket *b, bool csv)
 {
 	const struct {

@@ -21,35 +21,36 @@ static int check_access(const char *ledger, const char *path, bool writer, bool 
 
 	const char *problem = stat(ledger, &dir) != 0 ? strerror(errno) :
 			      S_ISDIR(dir.st_mode)    ? NULL :
-							"it is no directory";
+							"it is not a directory";
 	if (problem) {
-		err_set(e, "ledger directory %.200s: %s; `ledger` in the configuration, or --ledger DIR, names it",
+		err_set(e,
+			"ledger directory %.200s: %s; name the directory by `ledger` in the configuration or by --ledger DIR",
 			ledger, problem);
 		return EX_NOINPUT;
 	}
 	if (access(path, F_OK) != 0 && errno == EACCES) {
-		err_set(e, "ledger directory %.200s: %s; read it as its owner (uid %u)", ledger, strerror(errno),
-			(unsigned)dir.st_uid);
+		err_set(e, "ledger directory %.200s: %s; run this command as its owner (uid %u)", ledger,
+			strerror(errno), (unsigned)dir.st_uid);
 		return EX_NOPERM;
 	}
 	if (access(path, F_OK) == 0) {
 		if (access(path, writer ? R_OK | W_OK : R_OK) == 0)
 			return EX_OK;
-		err_set(e, "ledger %.200s: %s; use it as its owner (uid %u)", path, strerror(errno),
+		err_set(e, "ledger %.200s: %s; run this command as its owner (uid %u)", path, strerror(errno),
 			(unsigned)dir.st_uid);
 		return EX_NOPERM;
 	}
 	if (!make) {
 		err_set(e,
-			"there is no ledger at %.120s yet: the agent makes it when it runs with --ledger %.120s, and "
-			"`spoa-llm ledger import FILE` makes it from HAProxy's log files",
+			"there is no ledger at %.120s yet: the agent creates it when it runs with --ledger %.120s, and "
+			"`spoa-llm ledger import FILE` creates it from HAProxy's log files",
 			path, ledger);
 		return EX_NOINPUT;
 	}
 	/* The agent could not write to a database that root owns. */
 	if (geteuid() == 0 && dir.st_uid != 0) {
 		err_set(e,
-			"there is no ledger at %.200s yet, and one that root makes could not be written by the agent: import as "
+			"there is no ledger at %.200s yet, and the agent could not write to one that root creates: import as "
 			"the owner of the directory (uid %u)",
 			path, (unsigned)dir.st_uid);
 		return EX_NOPERM;
@@ -99,7 +100,7 @@ store *ledger_store_open(const char *ledger, bool writer, bool make, int *code, 
 
 	if (!*ledger) {
 		err_set(e,
-			"no ledger is configured: `ledger` in the configuration, or --ledger DIR, names its directory");
+			"no ledger is configured: name its directory by `ledger` in the configuration or by --ledger DIR");
 		*code = EX_CONFIG;
 		return NULL;
 	}

@@ -7,11 +7,11 @@
 
 #include "base/clock.h"
 
-/* The end of the year 9999, after which no record is. */
+/* The end of the year 9999: the store accepts no record after it. */
 static const int64_t LAST_END = 253402300800000;
 static const int64_t SECOND = 1000, MINUTE = 60 * 1000, HOUR = 3600 * 1000, DAY = 86400 * 1000;
 
-/* `count` digits at `*at`, which goes behind them. -1: there are not so many. */
+/* Reads `count` digits and moves `*at` behind them. -1: there are fewer. */
 static int digits(const char **at, int count)
 {
 	int n = 0;
@@ -40,7 +40,7 @@ static bool span(const char *text, int64_t *ms)
 	return unit && !text[1];
 }
 
-/* 2026-11-01, or with T and a time. */
+/* Reads 2026-11-01, or such a day with T and a time. */
 static bool date(const char *text, bool end, int64_t *ms)
 {
 	const char *at = text;
@@ -73,7 +73,7 @@ static bool date(const char *text, bool end, int64_t *ms)
 	tm.tm_mday = day;
 	*ms = (int64_t)timegm(&tm) * SECOND + hour * HOUR + minute * MINUTE + second * SECOND +
 	      (whole_day && end ? DAY : 0);
-	/* timegm() takes the 31st of a short month for the 1st of the next. */
+	/* timegm() turns the 31st of a short month into the 1st of the next one. */
 	return tm.tm_mday == day;
 }
 
@@ -94,8 +94,8 @@ bool period_point(const char *text, int64_t now_ms, bool end, int64_t *ms, err *
 	else if (!date(text, end, ms))
 		return err_set(
 			e,
-			"\"%.60s\" is no time; 24h, 7d or 4w, a day like 2026-11-01, a time like 2026-11-01T13:00Z (all in UTC), "
-			"today, yesterday, now or all is expected",
+			"\"%.60s\" is not a time: give a span like 24h, 7d or 4w, a day like 2026-11-01, a time like "
+			"2026-11-01T13:00Z (all in UTC), today, yesterday, now or all",
 			text);
 	return true;
 }
@@ -113,6 +113,6 @@ bool period_parse(const char *since, const char *until, const char *fallback, pe
 	if (p->to_ms >= LAST_END)
 		p->to_ms = INT64_MAX;
 	if (p->from_ms >= p->to_ms)
-		return err_set(e, "--since has to be before --until");
+		return err_set(e, "--since must be before --until");
 	return true;
 }

@@ -29,7 +29,7 @@ static uint64_t magnitude(int64_t n)
 
 /* ---- numbers */
 
-/* With commas; `out` has PRINT_NUMBER bytes. */
+/* Writes `n` with commas. Returns the length. */
 static size_t grouped(char *out, uint64_t n)
 {
 	char digits[24];
@@ -61,7 +61,7 @@ const char *print_short(char *out, int64_t n)
 
 	if (whole < 10000)
 		return print_count(out, n);
-	/* Three digits, rounded; what rounds up to 1000 is one of the next unit. */
+	/* Three digits, rounded; 999.6k rounds up to 1.00M. */
 	while (whole >= 1000) {
 		rest = whole % 1000;
 		whole /= 1000;
@@ -86,7 +86,7 @@ const char *print_short(char *out, int64_t n)
 	return out;
 }
 
-/* Splits |nano| into dollars and `decimals` digits behind the point, rounded half away from zero. */
+/* Returns the whole dollars of |nano|, rounded half away from zero to `decimals` digits; `*fraction`: those digits. */
 static uint64_t split_money(int64_t nano, unsigned decimals, uint64_t *fraction)
 {
 	uint64_t step = 1, n = magnitude(nano);
@@ -104,7 +104,7 @@ static const char *money(char *out, int64_t nano, unsigned decimals, bool pretty
 	uint64_t fraction, dollars = split_money(nano, decimals, &fraction);
 	size_t at = 0;
 
-	/* No "-0.00". */
+	/* "0.00", not "-0.00". */
 	if (nano < 0 && (dollars || fraction))
 		out[at++] = '-';
 	if (pretty)
@@ -141,7 +141,7 @@ const char *print_share(char *out, int64_t part, int64_t whole)
 	return out;
 }
 
-/* The end of the last hour that is recorded has a year of five digits. */
+/* The hour after the last one of the year 9999 has a year of five digits. */
 static const char *time_as(char *out, bool to_minute, int64_t time_ms)
 {
 	time_t seconds = (time_t)(time_ms / 1000);
@@ -187,7 +187,7 @@ terminal terminal_of(FILE *f)
 	return t;
 }
 
-/* Columns of a character that may be shown; -1: it may not. */
+/* How many columns `c` takes; -1: it must not be shown. */
 static int columns_of(uint32_t c, const terminal *t)
 {
 	if (c < 0x80)
@@ -209,7 +209,7 @@ int print_label(char *out, const terminal *t, const char *label, int columns)
 	while (*label && len + 8 < PRINT_LABEL) {
 		const char *begin = label;
 		uint32_t c = utf8_next(&label);
-		/* Bytes that are no UTF-8 have no picture either. */
+		/* U+FFFD for one byte means that the byte is not UTF-8. */
 		int width = c == 0xfffd && label - begin == 1 ? -1 : columns_of(c, t);
 		size_t bytes = width < 0 ? 1 : (size_t)(label - begin);
 		if (used <= columns - ellipsis_columns) {
@@ -252,7 +252,7 @@ int print_bar(FILE *f, const terminal *t, int64_t part, int64_t whole, int colum
 		return 0;
 	if (part > whole)
 		part = whole;
-	/* In eighths of a column; what is there can be seen. */
+	/* In eighths of a column; at least one, so that a small part is visible. */
 	unsigned n = (unsigned)(((wide)part * (unsigned)columns * 8 + (uint64_t)whole / 2) / (uint64_t)whole);
 	n = n ? n : 1;
 	if (!t->utf8) {
@@ -309,7 +309,7 @@ int finish_output(void)
 		return EX_OK;
 	if (!output_errno)
 		output_errno = errno;
-	fprintf(stderr, "spoa-llm: standard output: %s; what was written is not complete\n",
+	fprintf(stderr, "spoa-llm: standard output: %s; the output is incomplete\n",
 		output_errno ? strerror(output_errno) : "cannot be written");
 	return EX_IOERR;
 }

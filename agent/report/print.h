@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the commands that read the ledger have in common: numbers, money and names as text for a person, for JSON and
- * for CSV, and an output that notices when nobody takes it any more. */
+ * Numbers, money, times and names as text for a person, for JSON and for CSV; and whether standard output still works.
+ */
 #ifndef REPORT_PRINT_H
 #define REPORT_PRINT_H
 
@@ -10,44 +10,48 @@
 #include "base/slice.h"
 #include "base/text.h"
 
-enum { PRINT_NUMBER = 48, PRINT_LABEL = 1100 }; /* bytes that hold any number, any label of a record */
+enum { PRINT_NUMBER = 48, PRINT_LABEL = 1100 }; /* bytes of a buffer for any number, for any label of a record */
 
-/* 1234567 as "1,234,567"; as "1.23M". `out` has PRINT_NUMBER bytes. */
+/* The print_ functions up to print_minute() write into `out`, which has PRINT_NUMBER bytes, and return it. */
+
+/* 1234567 is "1,234,567" by print_count() and "1.23M" by print_short(). */
 const char *print_count(char *out, int64_t n);
 const char *print_short(char *out, int64_t n);
-/* Nano-dollars with `decimals` (0 to 9) of a dollar, rounded half away from zero: "-$1,234.50"; bare: "-1234.50". */
+/* Nano-dollars as dollars with `decimals` (0 to 9) digits, rounded half away from zero: "-$1,234.50" for a person,
+ * "-1234.50" for a program. */
 const char *print_money(char *out, int64_t nano, unsigned decimals);
 const char *print_dollars(char *out, int64_t nano, unsigned decimals);
-/* `part` of `whole` as "12.3%"; "-" where there is no whole. */
+/* `part` of `whole` as "12.3%"; "-" if `whole` is 0 or less. */
 const char *print_share(char *out, int64_t part, int64_t whole);
-/* 2026-11-22T14:36:33Z; with a space and without seconds and Z for a person. */
+/* "2026-11-22T14:36:33Z" for a program, "2026-11-22 14:36" for a person. */
 const char *print_time(char *out, int64_t time_ms);
 const char *print_minute(char *out, int64_t time_ms);
-/* The sum; what is beyond int64_t stays at its end. */
+/* Returns a + b, or the nearest int64_t if that overflows. */
 int64_t add_capped(int64_t a, int64_t b);
 
-/* A terminal that shows UTF-8, or none and ASCII. */
+/* Where text for a person goes. Not a terminal: ASCII only. */
 typedef struct terminal {
 	bool is_tty, utf8;
 	int columns;
 } terminal;
 
 terminal terminal_of(FILE *f);
-/* A name from outside in at most `columns` columns: what has no picture, or would move the cursor or turn the direction
- * of writing, is a `?`; what is too long ends with an ellipsis. Returns the columns it takes. `out` has PRINT_LABEL
- * bytes. */
+/* Writes a name from outside into `out` (PRINT_LABEL bytes), in at most `columns` columns: characters that cannot be
+ * shown, move the cursor or change the direction of writing become `?`; a name that is too long is cut and ends with an
+ * ellipsis. Returns how many columns it takes. */
 int print_label(char *out, const terminal *t, const char *label, int columns);
-/* A bar of `part` of `whole` in at most `columns`. Returns the columns it takes. */
+/* Draws a bar: `part` of `whole`, where `whole` is `columns` wide. Returns how many columns it takes. */
 int print_bar(FILE *f, const terminal *t, int64_t part, int64_t whole, int columns);
 
-/* A CSV field (RFC 4180). What JSON escapes is `_`. A text from outside that a spreadsheet would take for a formula (it
- * begins with = + - @ or a quote) gets a quote ' in front, so that taking one leading ' away always gives the text. */
+/* Writes a CSV field (RFC 4180). Characters that json_write_text() escapes become `_`. A text from outside that begins
+ * with = + - @ (a spreadsheet would run it as a formula) or with a quote ' gets a quote ' in front, so that removing
+ * one leading ' always gives the text. */
 void csv_write_text(FILE *f, const char *text, bool from_outside);
 
-/* Is there no use in writing more to standard output? Keeps the reason for finish_output(), before other calls forget
- * it. */
+/* Has writing to standard output failed, so that writing more is useless? Keeps errno for finish_output(), before
+ * another call overwrites it. */
 bool output_failed(void);
-/* Whether all that was written to standard output arrived; says so if not. EX_OK or EX_IOERR. */
+/* Flushes standard output. EX_OK; or EX_IOERR: some of the output was lost, and a message says why. */
 int finish_output(void);
 
 #endif

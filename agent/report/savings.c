@@ -15,9 +15,9 @@ static const struct {
 	{ "client", GROUP_CLIENT }, { "day", GROUP_DAY },     { "hour", GROUP_HOUR },
 };
 
-/* The figures of a group, in the order of JSON and CSV. Their names are for programs: they stay. */
+/* The figures of a group, in the order of JSON and CSV. Programs read the names: never change one. */
 static const struct {
-	const char *name; /* of money without its unit: _nanodollars in JSON, _usd in CSV */
+	const char *name; /* for money without the unit: JSON appends _nanodollars, CSV _usd */
 	size_t offset;
 	bool money;
 } figures[] = {
@@ -118,7 +118,7 @@ static store_result read_list(store *s, store_group group, const period *p, bool
 	return result;
 }
 
-/* The totals are the sum of the rows, so that they always agree, whatever the agent writes meanwhile. */
+/* Adds the rows up for the totals, so that both agree even if the agent writes while they are read. */
 store_result savings_read(store *s, savings_report *r, err *e)
 {
 	store_result result = read_list(s, r->group, &r->period, keep, &r->rows, e);
@@ -218,7 +218,7 @@ bool savings_prepare(savings_report *r, const char *since, const char *until, co
 	r->group = groups[i].group;
 	if (!period_parse(since, until, "30d", &r->period, e))
 		return false;
-	/* Sums are kept by the hour: all of those that the period touches. */
+	/* The store has sums of whole hours: widen the period to the hours that it touches. */
 	r->period.from_ms -= r->period.from_ms % hour;
 	if (r->period.to_ms != INT64_MAX && r->period.to_ms % hour)
 		r->period.to_ms += hour - r->period.to_ms % hour;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the requests of a time cost and saved, as read from the store; for programs, and as a table for a person. */
+ * What the requests of a period cost and saved: read from the store, written for programs and for a person. */
 #ifndef REPORT_SAVINGS_H
 #define REPORT_SAVINGS_H
 
@@ -15,28 +15,31 @@ typedef struct savings_list {
 } savings_list;
 
 typedef struct savings_report {
-	const char *by;
+	const char *by; /* the name of `group` */
 	store_group group;
 	period period;
 	int64_t now_ms;
-	savings_list rows, models; /* models: those with unpriced requests, most tokens first */
+	savings_list rows, models; /* models: only those with unpriced requests, most tokens first */
 	store_sums total;
-	terminal terminal;
+	terminal terminal; /* for savings_print() */
 } savings_report;
 
+/* Adds the figures of `from` to those of `to`. */
 void savings_add(store_sums *to, const store_sums *from);
-/* The three savings together. */
+/* Returns what compression, caching and routing saved together. */
 int64_t savings_all(const store_sums *s);
 
-/* What is asked: as `spoa-llm savings` has it, NULL texts are the defaults; they are borrowed. False: `e` says what is
- * wrong. */
+/* Begins a report: `since`, `until` and `by` as the flags of `spoa-llm savings`, each NULL for its default. Borrows
+ * `by`. False: `e` says which flag is wrong. */
 bool savings_prepare(savings_report *r, const char *since, const char *until, const char *by, err *e);
+/* Reads the figures; tries again while the database is locked. */
 store_result savings_read(store *s, savings_report *r, err *e);
-/* For programs: JSON, or CSV. */
+/* Writes the report for a program: JSON or CSV. */
 void savings_write(FILE *f, const savings_report *r, bool csv);
 void savings_deinit(savings_report *r);
 
-/* Totals, what is estimated, partial or unpriced, and the table. The rows are not to be used after it. */
+/* Prints the report for a person: totals, what is estimated, partial or unpriced, and a table. Shortens `r->rows` to
+ * what the table shows. */
 void savings_print(savings_report *r);
 
 #endif

@@ -1,17 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm savings` for a person: totals, then a table whose columns are those that the terminal has room for. */
+ * The savings for a person: totals, then a table with as many columns as the terminal has room for. */
 #include "report/savings.h"
 
 #include <inttypes.h>
 
 enum {
-	ROWS_SHOWN = 30,    /* of models, routes ...; the rest is one row. JSON and CSV have all */
-	UNPRICED_SHOWN = 6, /* models that are named */
-	/* In columns of the terminal. */
+	ROWS_SHOWN = 30,    /* models, routes ...; the others are added up in one row */
+	UNPRICED_SHOWN = 6, /* names of models without a price */
+	/* in columns of the terminal */
 	BAR_MIN = 6,
 	BAR_MAX = 24,
-	LABEL_MIN = 22, /* for the names, before the bar gives way */
+	LABEL_MIN = 22, /* if names have less, there is no bar */
 	LABEL_MAX = 44,
 };
 
@@ -25,7 +25,7 @@ static void spaces(int n)
 	printf("%*s", n > 0 ? n : 0, "");
 }
 
-/* Text that goes on in the next line, `indent` columns in, where a word does not fit. */
+/* Text that is wrapped at `columns`; further lines are indented by `indent`. */
 typedef struct flow {
 	int at, indent, columns;
 	bool begun;
@@ -46,7 +46,7 @@ static void flow_word(flow *f, const char *word, int width)
 	f->begun = true;
 }
 
-/* ASCII only. */
+/* Prints `text`, ASCII only, word by word. */
 static void flow_text(flow *f, const char *text)
 {
 	char word[64];
@@ -101,10 +101,10 @@ typedef struct table {
 	const store_sums *rows;
 	size_t count;
 	int width[COLUMNS];       /* 0: not shown */
-	unsigned decimals;        /* of money, the same in all rows */
-	bool by_cost;             /* what share and bar are of; else requests */
-	int64_t whole, most;      /* of that: of all rows, of the largest */
-	bool estimated, unpriced; /* marks that stand in the table */
+	unsigned decimals;        /* of money, in all rows */
+	bool by_cost;             /* share and bar show the cost; else the requests */
+	int64_t whole, most;      /* cost or requests of all rows, and of the largest */
+	bool estimated, unpriced; /* the table has a cost with the mark ~, with + */
 } table;
 
 static int64_t weight(const table *t, const store_sums *s)
@@ -117,7 +117,7 @@ static const char *money_cell(const table *t, char *out, int64_t nano)
 	char digits[PRINT_NUMBER];
 
 	print_money(digits, nano, t->decimals);
-	/* What is there and rounds to nothing does not look like nothing. */
+	/* An amount that rounds to 0 is shown as "<$0.01". */
 	bool vanishes = nano && !strpbrk(digits, "123456789");
 	snprintf(out, PRINT_NUMBER, "%s%.40s", vanishes ? nano < 0 ? ">-" : "<" : "", digits);
 	if (vanishes)
@@ -125,7 +125,7 @@ static const char *money_cell(const table *t, char *out, int64_t nano)
 	return out;
 }
 
-/* The text of a cell, but for labels and bars. */
+/* Writes the text of a cell of any column but label and bar. */
 static const char *cell(const table *t, const store_sums *s, column c, char *out)
 {
 	bool nothing_priced = s->unpriced_requests && !s->cost;
@@ -184,7 +184,7 @@ static int64_t size_of(int64_t n)
 	return n < 0 ? n == INT64_MIN ? INT64_MAX : -n : n;
 }
 
-/* The widths of the columns of one layout, and what they take, but for label and bar. */
+/* Sets the widths of the columns `shown`. Returns the sum; label and bar are not in it. */
 static int measure(table *t, const column *shown)
 {
 	char text[PRINT_LABEL];
@@ -199,13 +199,13 @@ static int measure(table *t, const column *shown)
 			width = len > width ? len : width;
 		}
 		t->width[c] = width;
-		/* Two between columns; the mark is part of the cost. */
+		/* Two spaces between columns; none between the cost and its mark. */
 		used += width + (c == COL_MARK ? 0 : 2);
 	}
 	return used;
 }
 
-/* The most columns that leave room for names and a bar. */
+/* Takes the layout with the most columns that leaves room for names and a bar. */
 static void lay_out(table *t)
 {
 	static const column all[] = { COL_REQUESTS, COL_INPUT,       COL_CACHED,  COL_OUTPUT,  COL_COST,  COL_MARK,
@@ -267,7 +267,7 @@ static void print_row(const table *t, const store_sums *s)
 	putchar('\n');
 }
 
-/* Days or hours without a request have no row; a line says so. */
+/* Days or hours without a request have no row: prints a line that says how many are left out. */
 static void print_pause(const savings_report *r, const char *before, const char *after)
 {
 	const int64_t unit = r->group == GROUP_DAY ? 86400000 : 3600000;
@@ -297,7 +297,6 @@ static void print_table(savings_report *r)
 			savings_add(&others, &t.rows[i]);
 		snprintf(label, sizeof label, "(%zu more)", t.count - shown);
 		memcpy(others.label, label, sizeof label);
-		/* The row of the others stands behind those that are shown; the list is ours to change. */
 		r->rows.items[shown] = others;
 		t.count = shown + 1;
 	}
@@ -324,11 +323,11 @@ static void print_table(savings_report *r)
 	if (t.estimated)
 		printf("~ partly estimated\n");
 	if (t.unpriced)
-		printf("+ and what is unpriced\n");
+		printf("+ too low, because some tokens have no price\n");
 	if (!t.by_cost)
-		printf("share: of the requests, as there is no cost\n");
+		printf("share: of the requests, because there is no cost\n");
 	if (shown < r->rows.count)
-		printf("the rest one by one: --csv or --json\n");
+		printf("--csv or --json has every row\n");
 }
 
 /* ---- the totals */
@@ -342,9 +341,9 @@ static void print_title(const savings_report *r)
 	int64_t end = p->to_ms < r->now_ms ? p->to_ms : r->now_ms;
 
 	if (p->from_ms == 0 && p->to_ms == INT64_MAX)
-		printf("Savings, all that is recorded, to %s UTC\n\n", print_minute(to, end));
+		printf("Savings, all recorded requests up to %s UTC\n\n", print_minute(to, end));
 	else if (p->from_ms == 0)
-		printf("Savings, all before %s UTC\n\n", print_minute(to, p->to_ms));
+		printf("Savings, all recorded requests before %s UTC\n\n", print_minute(to, p->to_ms));
 	else
 		printf("Savings, %s to %s UTC\n\n", print_minute(from, p->from_ms),
 		       print_minute(to, p->to_ms == INT64_MAX ? end : p->to_ms));
@@ -353,8 +352,8 @@ static void print_title(const savings_report *r)
 typedef struct total_line {
 	const char *name, *value;
 	char note[160];
-	int64_t part, whole; /* a share and a bar, where `whole` is not 0 */
-	bool below;          /* a part of the line above */
+	int64_t part, whole; /* shown as a share and a bar if `whole` is not 0 */
+	bool below;          /* a part of a line above */
 } total_line;
 
 static void print_total_lines(const savings_report *r, const total_line *lines, size_t count)
@@ -390,7 +389,7 @@ static void print_totals(const savings_report *r)
 				   size_of(s->saved_routing));
 	unsigned decimals = decimals_for(size_of(s->cost) > parts ? size_of(s->cost) : parts);
 	table t = { .decimals = decimals };
-	/* Three parts that have the same sign are shares of their sum; others are not. */
+	/* Shares make sense only if no part is negative. */
 	bool shares = saved > 0 && s->saved_compression >= 0 && s->saved_cache >= 0 && s->saved_routing >= 0;
 	int64_t whole = shares ? saved : 0;
 	total_line lines[] = {
@@ -418,7 +417,7 @@ static void print_totals(const savings_report *r)
 			len += (size_t)snprintf(note + len, room - len, "%s%s %s", len ? ", " : "",
 						print_count(a, kinds[i].n), kinds[i].what);
 	if (s->saved)
-		snprintf(lines[1].note, room, "and %s taken out by compression", print_count(a, s->saved));
+		snprintf(lines[1].note, room, "compression removed %s more", print_count(a, s->saved));
 	if (s->estimated_output)
 		snprintf(lines[5].note, room, "%s without estimates", print_count(a, s->output - s->estimated_output));
 	if (s->estimated_cost)
@@ -429,7 +428,7 @@ static void print_totals(const savings_report *r)
 	print_total_lines(r, lines, sizeof lines / sizeof lines[0]);
 }
 
-/* What the figures do not know, each said apart. */
+/* Prints which requests are estimated, partial or unpriced. */
 static void print_doubts(const savings_report *r)
 {
 	const store_sums *s = &r->total;
@@ -441,14 +440,15 @@ static void print_doubts(const savings_report *r)
 		putchar('\n');
 	if (s->estimated_requests) {
 		snprintf(text, sizeof text,
-			 "estimated: %s requests, %s tokens out, %s: streams that did not tell their usage",
+			 "estimated: %s requests, %s tokens out, %s: streams that did not report their usage",
 			 print_count(a, s->estimated_requests), print_count(b, s->estimated_output),
 			 money_cell(&t, c, s->estimated_cost));
 		flow_text(&f, text);
 		putchar('\n');
 	}
 	if (s->partial_requests)
-		printf("partial: %s requests, whose output is a lower bound\n", print_count(a, s->partial_requests));
+		printf("partial: %s requests, whose output tokens are a lower bound\n",
+		       print_count(a, s->partial_requests));
 	if (!s->unpriced_requests)
 		return;
 	f.at = 0;
@@ -474,8 +474,9 @@ void savings_print(savings_report *r)
 {
 	print_title(r);
 	if (!r->total.requests) {
-		printf("No requests in this time.%s\n", r->period.from_ms ? " --since all goes back to the first." :
-									    " The agent records each when it ends.");
+		printf("No requests in this period.%s\n", r->period.from_ms ?
+								  " --since all shows every recorded request." :
+								  " The agent records a request when it ends.");
 		return;
 	}
 	print_totals(r);

@@ -111,12 +111,12 @@ static void print_gaps(verify *v, bool all)
 	printf("requests from %s", print_minute(from, v->first_ms));
 	printf(" to %s UTC\n", print_minute(to, v->last_ms + HOUR_MS));
 	if (!v->count) {
-		printf("no hour between them is without one\n");
+		printf("every hour between them has a request\n");
 		return;
 	}
 	if (!all) /* else in order of time */
 		qsort(v->gaps, v->count, sizeof *v->gaps, longest_first);
-	printf("%zu %s without a request between them%s\n", v->count, v->count == 1 ? "stretch" : "stretches",
+	printf("%zu %s without a request%s\n", v->count, v->count == 1 ? "gap" : "gaps",
 	       all || v->count <= GAPS_SHOWN ? ":" : "; the longest (--gaps lists all):");
 	for (size_t i = 0; i < v->count && (all || i < GAPS_SHOWN); i++)
 		printf("  %s to %s  %" PRId64 " h\n", print_minute(from, v->gaps[i].from_ms),

@@ -89,7 +89,7 @@ def test_import_of_what_is_malformed(ledger):
     # For people: the first few with their places, and how many more.
     done = ledger.ledger("import", ledger.directory / "log")
     assert "%s:4: " % (ledger.directory / "log") in done.err and "and 1 more" in done.err
-    assert "2 known already" in done.out and "6 malformed" in done.out and "5 of other kinds" in done.out
+    assert "2 known already" in done.out and "6 malformed" in done.out and "5 not the gateway's" in done.out
 
 
 def test_import_of_what_is_no_log(ledger):
@@ -221,7 +221,7 @@ def test_nothing_recorded_yet(ledger):
     (ledger.directory / "log").write_text("")
     ledger.ledger("import", ledger.directory / "log")
     done = ledger.run("savings")
-    assert "No requests in this time" in done.out
+    assert "No requests in this period" in done.out
     assert ledger.savings()["rows"] == [] and figures_of(ledger.savings()["totals"]) == loglines.sums([])
     assert len(ledger.run("savings", "--csv").out.splitlines()) == 1
     assert ledger.ledger("export").out == "" and "no request is recorded" in ledger.ledger("verify").out
@@ -235,7 +235,7 @@ def test_no_ledger_configured(work):
     assert done.code == 66 and "No such file" in done.err
     (work / "file").write_text("")
     done = cli("savings", "--ledger", work / "file")
-    assert done.code == 66 and "no directory" in done.err
+    assert done.code == 66 and "not a directory" in done.err
 
 
 @pytest.mark.parametrize("args", [

@@ -67,6 +67,10 @@ EVENT(worker_unkillable, ERROR, "pid problem instead hint",
 EVENT(control_failed, ERROR, "pid problem",
       "The socket between the master and a worker process broke. The worker process is replaced.",
       "Report it, with the lines before it.")
+EVENT(master_deaf, WARN, "problem instead",
+      "A worker process could not tell the master process something, because the master reads nothing. The worker "
+      "goes on with its decisions. Logged once, until the master reads again.",
+      "See what holds the master process up: somebody may have stopped it (SIGSTOP).")
 EVENT(socket_not_kept, WARN, "pid most problem",
       "The agent listens on more sockets than the master can hold (`most`). This one is closed for a moment "
       "whenever the worker process is replaced.",

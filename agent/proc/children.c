@@ -36,7 +36,8 @@ enum {
 	BACKOFF_MIN = 100,            /* before another one is started in place of one that did not */
 	BACKOFF_MAX = 5 * 1000,
 	SEND_MAX = 1000,
-	KILL_MAX = 5 * 1000,  /* from SIGKILL to its end */
+	KILL_MAX = 5 * 1000, /* from SIGKILL to its end */
+	STRAY_POLL = 10,
 	STOP_MAX = 30 * 1000, /* from SIGTERM to SIGKILL; the service manager waits for longer than both */
 	ALIVE_GRACE = 1500, /* a healthy worker says ALIVE once a second, of the turns before it; that may come a little
 			       later */
@@ -93,24 +94,46 @@ void child_kill(worker *w)
 	tell(w, SIGKILL);
 }
 
-void child_give_up(worker *w)
+/* Notes a worker that SIGKILL does not end. False: as many as may be are noted already, and the master is not stopping.
+ */
+static bool note_unkillable(master *m, pid_t pid)
 {
-	master *m = w->master;
 	size_t i = 0;
 
 	while (i < UNKILLABLE && m->unkillable[i])
 		i++;
-	if (i == UNKILLABLE && !m->stopping) {
-		w->deadline = clock_mono_ms() +
-			      KILL_MAX; /* another one would only join them: one of them has to end first */
-		return;
-	}
-	log_event(worker_unkillable, LOG_I("pid", w->pid), LOG_C("problem", "SIGKILL does not end it"),
+	if (i == UNKILLABLE && !m->stopping)
+		return false;
+	if (i < UNKILLABLE)
+		m->unkillable[i] = pid;
+	log_event(worker_unkillable, LOG_I("pid", pid), LOG_C("problem", "SIGKILL does not end it"),
 		  LOG_C("instead", "the master goes on without it"),
 		  LOG_C("hint", "it waits within the kernel: look for a disk or a file system that hangs"));
-	if (i < UNKILLABLE)
-		m->unkillable[i] = w->pid;
-	child_ended(w, SIGKILL);
+	return true;
+}
+
+void child_give_up(worker *w)
+{
+	if (note_unkillable(w->master, w->pid))
+		child_ended(w, SIGKILL);
+	else
+		w->deadline = clock_mono_ms() +
+			      KILL_MAX; /* a new worker would only join them: one of them must end first */
+}
+
+void child_kill_stray(master *m, pid_t pid)
+{
+	int64_t until = clock_mono_ms() + KILL_MAX;
+
+	kill(pid, SIGKILL);
+	m->restarts++;
+	while (waitpid(pid, NULL, WNOHANG) == 0) {
+		if (clock_mono_ms() >= until) {
+			note_unkillable(m, pid);
+			return;
+		}
+		poll(NULL, 0, STRAY_POLL);
+	}
 }
 
 bool child_was_given_up(master *m, pid_t pid)

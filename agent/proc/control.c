@@ -6,12 +6,17 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-enum { NO_SUCH = -1 };
+#include "proc/sockets.h"
 
-/* Takes the variable out of the environment. NO_SUCH: it was not there; `e` then stays as it was. */
+enum {
+	NO_SUCH = -1,
+	HEAR_MS = 1000, /* until a message that has begun must have come whole; the master writes it in one piece */
+};
+
+/* Reads the variable `name` and removes it from the environment. NO_SUCH: it was not set, or `*ok` is false and `e`
+ * says why. */
 static int take_number(const char *name, bool *ok, err *e)
 {
 	const char *text = getenv(name);
@@ -26,12 +31,6 @@ static int take_number(const char *name, bool *ok, err *e)
 			      text);
 	unsetenv(name);
 	return *ok ? (int)n : NO_SUCH;
-}
-
-static bool is_socket(int fd)
-{
-	struct stat st;
-	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
 }
 
 bool control_init(control *c, err *e)
@@ -52,21 +51,21 @@ bool control_init(control *c, err *e)
 	fcntl(c->fd, F_SETFD, FD_CLOEXEC);
 	if (c->handover >= 0)
 		fcntl(c->handover, F_SETFD, FD_CLOEXEC);
-	/* Again, as exec drops it from a file with capabilities. Who lost the master before this sees the socket's end.
-	 */
+	/* Set again: exec clears it for a file with capabilities. If the master died before, the socket reads EOF. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
-	/* It was started as /proc/self/exe, and "exe" is what ps would say. */
+	/* The master execs /proc/self/exe, and ps would show "exe". */
 	prctl(PR_SET_NAME, program_invocation_short_name);
 	return true;
 }
 
-bool control_say(control *c, control_type type, slice body, const int *fds, size_t fds_count)
+bool control_say(control *c, control_type type, slice body, const int *fds, size_t fds_count, err *e)
 {
-	err e;
-	return fdpass_send(c->fd, (uint8_t)type, body, fds, fds_count, CONTROL_TIMEOUT_MS, &e);
+	err why;
+	return fdpass_send(c->fd, (uint8_t)type, body, fds, fds_count, 0, &why) ||
+	       err_set(e, "the master process cannot be told: %.200s", why.text);
 }
 
 fdpass_result control_hear(control *c, fdpass_message *m, err *e)
 {
-	return fdpass_receive(c->fd, m, CONTROL_TIMEOUT_MS, e);
+	return fdpass_receive(c->fd, m, HEAR_MS, e);
 }

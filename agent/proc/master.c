@@ -425,9 +425,8 @@ static state_result take_over(master *m, master_state *s)
 		log_event(upgrade_failed, LOG_C("problem", e.text),
 			  LOG_C("instead", "a new worker process is started"));
 		if (s->worker) {
-			kill(s->worker, SIGKILL);
-			waitpid(s->worker, NULL, 0);
-			sockets_keep_any(&m->held); /* what it cannot tell apart any more */
+			child_kill_stray(m, s->worker);
+			sockets_keep_any(&m->held);
 		}
 	}
 	if (rc != STATE_TAKEN)

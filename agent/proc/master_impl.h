@@ -96,6 +96,9 @@ void child_stop(worker *w);
 void child_give_up(worker *w);
 /* One of those has ended after all. */
 bool child_was_given_up(master *m, pid_t pid);
+/* Kills worker `pid` of the master that this process was before, because its control socket is lost. Waits for its end,
+ * because the next worker needs its ledger; gives up where SIGKILL does not end it. Counts as a restart. */
+void child_kill_stray(master *m, pid_t pid);
 /* By waitpid()'s status. */
 void child_ended(worker *w, int status);
 

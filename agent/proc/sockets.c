@@ -13,12 +13,12 @@
 
 enum { INHERITED_FIRST = 3, ANY_MAX = 1024 };
 
-static uint64_t made(const struct stat *st)
+static uint64_t made_at(const struct stat *st)
 {
 	return (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
 }
 
-/* Of a unix socket with a file; false: it has none. */
+/* Finds the path of a unix socket. False: the socket has no file. */
 static bool path_of(int fd, char path[sizeof(struct sockaddr_un) + 1])
 {
 	struct sockaddr_un name = { 0 };
@@ -34,6 +34,7 @@ static bool path_of(int fd, char path[sizeof(struct sockaddr_un) + 1])
 	return true;
 }
 
+/* Notes the socket's file as ours, as it is now. */
 static void own(held_socket *h)
 {
 	char path[sizeof(struct sockaddr_un) + 1];
@@ -44,7 +45,7 @@ static void own(held_socket *h)
 	h->ours = true;
 	h->file_dev = st.st_dev;
 	h->file_ino = st.st_ino;
-	h->file_made = made(&st);
+	h->file_made = made_at(&st);
 }
 
 static void let_go(held_socket *h)
@@ -53,18 +54,24 @@ static void let_go(held_socket *h)
 	struct stat st;
 
 	if (h->ours && path_of(h->fd, path) && lstat(path, &st) == 0 && st.st_dev == h->file_dev &&
-	    st.st_ino == h->file_ino && made(&st) == h->file_made)
+	    st.st_ino == h->file_ino && made_at(&st) == h->file_made)
 		unlink(path);
 	close(h->fd);
 }
 
-bool sockets_keep(sockets *s, int fd, bool ours, unsigned worker)
+bool is_socket(int fd)
+{
+	struct stat st;
+	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
+}
+
+held_socket *sockets_keep(sockets *s, int fd, bool ours, unsigned worker)
 {
 	struct stat st;
 
 	if (fstat(fd, &st) != 0 || !S_ISSOCK(st.st_mode)) {
 		close(fd);
-		return false;
+		return NULL;
 	}
 	for (size_t i = 0; i < s->count; i++) {
 		held_socket *h = &s->items[i];
@@ -74,18 +81,18 @@ bool sockets_keep(sockets *s, int fd, bool ours, unsigned worker)
 		if (ours && !h->ours)
 			own(h);
 		close(fd);
-		return true;
+		return h;
 	}
 	if (s->count == MASTER_SOCKETS) {
 		close(fd);
-		return false;
+		return NULL;
 	}
 	held_socket *h = &s->items[s->count++];
 	*h = (held_socket){ .fd = fd, .dev = st.st_dev, .ino = st.st_ino, .added_by = worker, .named_by = worker };
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
 	if (ours)
 		own(h);
-	return true;
+	return h;
 }
 
 void sockets_take_inherited(sockets *s)
@@ -100,7 +107,7 @@ void sockets_take_inherited(sockets *s)
 	unsetenv("LISTEN_FDNAMES");
 }
 
-/* A stream that listens, or a datagram socket with an address. */
+/* True: a stream socket that listens, or a datagram socket with an address. */
 static bool is_served(int fd)
 {
 	int type = 0, listens = 0;

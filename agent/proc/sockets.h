@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The listening sockets that the master holds for the workers that come. */
+ * The listening sockets that the master holds for the next worker. */
 #ifndef PROC_SOCKETS_H
 #define PROC_SOCKETS_H
 
@@ -13,13 +13,13 @@
 
 typedef struct held_socket {
 	int fd;
-	dev_t dev; /* of the socket itself: two descriptors of one socket have the same */
+	dev_t dev; /* of the socket itself: two descriptors of one socket have the same numbers */
 	ino_t ino;
-	bool ours; /* the file at its path is removed with it, as long as it is still this one: */
+	bool ours; /* remove the file at the socket's path too, as long as it is this file: */
 	dev_t file_dev;
 	ino_t file_ino;
-	uint64_t file_made;          /* ns since 1970: the number of an inode is used again */
-	unsigned added_by, named_by; /* workers, by serial number */
+	uint64_t file_made;          /* ns since 1970, because a file system uses inode numbers again */
+	unsigned added_by, named_by; /* serial numbers of workers: the first and the last one that named the socket */
 } held_socket;
 
 typedef struct sockets {
@@ -27,18 +27,19 @@ typedef struct sockets {
 	size_t count;
 } sockets;
 
-/* What the service manager passed (sd_listen_fds(3)), and out of the environment; its socket files stay the manager's.
- */
+bool is_socket(int fd);
+
+/* Keeps the sockets that the service manager passed (sd_listen_fds(3)), and removes its variables from the environment.
+ * The manager removes their socket files itself. */
 void sockets_take_inherited(sockets *s);
-/* Takes over `fd`, on failure too. A socket that is held already is only noted as named by this worker. False: no
- * socket, or there is no room. */
-bool sockets_keep(sockets *s, int fd, bool ours, unsigned worker);
-/* Keeps every descriptor of this process, from 3 on, that can be listened on; closes the others. Their files stay:
- * whose they were is not known any more. */
+/* Takes over `fd`, on failure too. A socket that is held already is only noted as named by `worker`; `fd` is then
+ * closed. `ours`: the socket's file is removed with the socket. NULL: `fd` is not a socket, or there is no room. */
+held_socket *sockets_keep(sockets *s, int fd, bool ours, unsigned worker);
+/* Keeps every descriptor of this process from 3 on that serves an address, and closes the others. Socket files stay,
+ * because nobody knows any more who made them. */
 void sockets_keep_any(sockets *s);
-/* Lets go of those that this worker did not name. */
+/* Close sockets: those that `worker` did not name, those that `worker` added, all. */
 void sockets_drop_unnamed(sockets *s, unsigned worker);
-/* Lets go of those that came with this worker. */
 void sockets_drop_added(sockets *s, unsigned worker);
 void sockets_drop_all(sockets *s);
 

@@ -5,13 +5,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <sys/wait.h>
 
-/* VERSION WORKER CONTROL WATCHDOG RESTARTS LEVEL FORMAT AGAIN SOCKETS {FD OURS DEV INO} PATH, in decimal. In every
- * version the first two are these. */
+/* VERSION WORKER CONTROL WATCHDOG RESTARTS LEVEL FORMAT AGAIN SOCKETS {FD OURS DEV INO MADE} PATH, in decimal. Every
+ * version begins with VERSION and WORKER. */
 enum { TEXT_MAX = 512 + MASTER_SOCKETS * 96 + PATH_MAX };
 
+/* Lets the descriptors survive an exec, or not. */
 static void pass_on(const master_state *s, bool on)
 {
 	fcntl(s->control, F_SETFD, on ? 0 : FD_CLOEXEC);
@@ -64,13 +64,7 @@ static bool is_our_child(pid_t pid)
 	return pid > 1 && waitid(P_PID, (id_t)pid, &info, WEXITED | WNOHANG | WNOWAIT) == 0;
 }
 
-static bool is_socket(int fd)
-{
-	struct stat st;
-	return fstat(fd, &st) == 0 && S_ISSOCK(st.st_mode);
-}
-
-/* What comes behind the first two numbers. */
+/* Reads what follows the first two numbers. */
 static bool read_rest(master_state *s, char *at, unsigned serial)
 {
 	bool ok = true;
@@ -88,9 +82,9 @@ static bool read_rest(master_state *s, char *at, unsigned serial)
 		dev_t dev = (dev_t)number(&at, ULLONG_MAX, &ok);
 		ino_t ino = (ino_t)number(&at, ULLONG_MAX, &ok);
 		uint64_t made = number(&at, ULLONG_MAX, &ok);
-		if (!ok || !sockets_keep(&s->held, fd, false, serial))
+		held_socket *h = ok ? sockets_keep(&s->held, fd, false, serial) : NULL;
+		if (!h)
 			return false;
-		held_socket *h = &s->held.items[s->held.count - 1];
 		h->ours = ours;
 		h->file_dev = dev;
 		h->file_ino = ino;

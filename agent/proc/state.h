@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a master leaves to the one that it becomes by exec, in one environment variable; descriptors keep their numbers.
- */
+ * What a master leaves to the new version that it execs: one environment variable. Descriptors keep their numbers. */
 #ifndef PROC_STATE_H
 #define PROC_STATE_H
 
@@ -20,20 +19,22 @@ typedef struct master_state {
 	int control;       /* its control socket */
 	unsigned watchdog; /* seconds; 0: none */
 	unsigned restarts, log_level, log_format;
-	bool again;          /* another upgrade was asked for meanwhile */
-	sockets held;        /* all named by `serial` */
+	bool again; /* another upgrade was asked for meanwhile */
+	sockets held;
 	char path[PATH_MAX]; /* of the binary */
 } master_state;
 
-/* Into the environment, and the descriptors inheritable. */
+/* Writes the state into the environment and makes the descriptors inheritable. False: no memory; undo with
+ * state_unsave() too. */
 bool state_save(const master_state *s);
-/* What state_save() did, where there was no exec after all. */
+/* Undoes state_save() after an exec that failed. */
 void state_unsave(const master_state *s);
 
 typedef enum state_result { STATE_NONE, STATE_TAKEN, STATE_UNREADABLE } state_result;
 
-/* From the environment, and out of it; the descriptors close-on-exec again, the sockets named by worker `serial`.
- * UNREADABLE: `e` says why; s->worker is then a child of ours, or 0. */
+/* Reads the state and removes it from the environment; the descriptors are close-on-exec again, and the sockets count
+ * as named by worker `serial`. NONE: no master left one. UNREADABLE: `e` says why; s->worker is a child of ours, or 0.
+ */
 state_result state_take(master_state *s, unsigned serial, err *e);
 
 #endif

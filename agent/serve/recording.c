@@ -66,8 +66,8 @@ static bool key_usable(const char *key)
 	return true;
 }
 
-recording *recording_new(const config *c, const route_table *routes, void (*opened)(void *ctx, listener *l), void *ctx,
-			 err *e)
+recording *recording_new(const config *c, const route_table *routes, bool (*opened)(void *ctx, listener *l, err *e),
+			 void *ctx, err *e)
 {
 	const char *key = getenv("SPOA_LLM_LOG_KEY");
 	listener_rules rules = { (unsigned)c->listen_mode, { c->allow_remote, true } };
@@ -95,8 +95,9 @@ recording *recording_new(const config *c, const route_table *routes, void (*open
 		ok = listener_open(&socks[count], c->log_listen.items[count], &rules, e);
 		if (!ok)
 			break;
-		opened(ctx, &socks[count]);
-		log_event(listening, LOG_C("address", c->log_listen.items[count]), LOG_C("for", "log lines"));
+		ok = opened(ctx, &socks[count], e);
+		if (ok)
+			log_event(listening, LOG_C("address", c->log_listen.items[count]), LOG_C("for", "log lines"));
 	}
 	if (ok) {
 		r->intake = intake_new(socks, count);

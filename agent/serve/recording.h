@@ -11,8 +11,8 @@ typedef struct recording recording;
 
 /* Opens the log sockets and reads the prices; the ledger itself belongs to another process as yet. `opened` is told of
  * each socket before it is taken over. NULL: `e` says why. */
-recording *recording_new(const config *c, const route_table *routes, void (*opened)(void *ctx, listener *l), void *ctx,
-			 err *e);
+recording *recording_new(const config *c, const route_table *routes, bool (*opened)(void *ctx, listener *l, err *e),
+			 void *ctx, err *e);
 /* Takes the ledger. False: `e` says why; may be tried again. */
 bool recording_start(recording *r, err *e);
 bool recording_started(const recording *r);

@@ -38,7 +38,8 @@ typedef struct agent {
 	int handover;   /* what the old worker still has to say; -1: nothing */
 	bool may_retry; /* the ledger; false: it is needed for a start */
 	bool stopping;
-	bool leaving;    /* another worker serves; this one lets its connections go */
+	bool leaving; /* another worker serves; this one lets its connections go */
+	bool master_deaf;
 	uint64_t *turns; /* of each thread, when the master was last told */
 	ev_io control_io, handover_io;
 	ev_signal term, hup, usr1;
@@ -48,24 +49,25 @@ typedef struct agent {
 
 /* ---- sockets: the master holds them, so that the next worker has them too */
 
-static void on_opened(void *ctx, listener *l)
+static bool on_opened(void *ctx, listener *l, err *e)
 {
 	agent *a = ctx;
 	unsigned char ours = l->path != NULL;
 
-	control_say(a->master, CONTROL_KEEP, slice_of(&ours, 1), &l->fd, 1);
+	if (!control_say(a->master, CONTROL_KEEP, slice_of(&ours, 1), &l->fd, 1, e))
+		return false;
 	/* The master removes the file in the end. */
 	free(l->path);
 	l->path = NULL;
+	return true;
 }
 
 static bool listen_all(agent *a, const address_list *addresses, const listener_rules *rules, listener *out,
 		       const char *what, err *e)
 {
 	for (size_t i = 0; i < addresses->count; i++) {
-		if (!listener_open(&out[i], addresses->items[i], rules, e))
+		if (!listener_open(&out[i], addresses->items[i], rules, e) || !on_opened(a, &out[i], e))
 			return false;
-		on_opened(a, &out[i]);
 		log_event(listening, LOG_C("address", addresses->items[i]), LOG_C("for", what));
 	}
 	return true;
@@ -112,8 +114,8 @@ static bool reload(agent *a, err *e)
 	return ok;
 }
 
-/* What the master has to know of the configuration. */
-static void say_prepared(agent *a)
+/* Tells the master what it needs of the configuration. */
+static bool say_prepared(agent *a, err *e)
 {
 	const uint32_t numbers[] = { CONTROL_VERSION, (uint32_t)a->config->watchdog, (uint32_t)a->config->log_level,
 				     (uint32_t)a->config->log_format };
@@ -121,20 +123,44 @@ static void say_prepared(agent *a)
 
 	for (size_t i = 0; i < sizeof numbers / sizeof *numbers; i++)
 		put_u32be(body + 4 * i, numbers[i]);
-	control_say(a->master, CONTROL_PREPARED, slice_of(body, sizeof body), NULL, 0);
+	return control_say(a->master, CONTROL_PREPARED, slice_of(body, sizeof body), NULL, 0, e);
+}
+
+static bool say(agent *a, control_type type, err *e)
+{
+	return control_say(a->master, type, (slice){ NULL, 0 }, NULL, 0, e);
+}
+
+/* While the event loop runs, a message that the master does not take is lost: decisions go on, and the log says so once
+ * until the master takes one again. A master that is gone ends this process by on_control(). */
+static void note_said(agent *a, bool said, const err *e)
+{
+	if (!said && !a->master_deaf)
+		log_event(master_deaf, LOG_C("problem", e->text), LOG_C("instead", "decisions go on"));
+	a->master_deaf = !said;
+}
+
+static void notify(agent *a, control_type type)
+{
+	err e;
+	bool said = say(a, type, &e);
+
+	note_said(a, said, &e);
 }
 
 static bool reload_and_tell(agent *a, err *e)
 {
-	control_say(a->master, CONTROL_RELOADING, (slice){ NULL, 0 }, NULL, 0);
+	err why = { 0 };
+
+	notify(a, CONTROL_RELOADING);
 	bool ok = reload(a, e);
 	if (ok)
-		say_prepared(a);
+		note_said(a, say_prepared(a, &why), &why);
 	if (ok)
 		log_event(reloaded, LOG_I("routes", a->policy->table->enabled));
 	else
 		log_event(reload_failed, LOG_C("problem", e->text), LOG_C("instead", "nothing changed"));
-	control_say(a->master, CONTROL_READY, (slice){ NULL, 0 }, NULL, 0);
+	notify(a, CONTROL_READY);
 	admin_host_reloaded(a->admin_host, ok, ok ? "" : e->text);
 	return ok;
 }
@@ -233,7 +259,7 @@ static void give_up_ledger(agent *a, int sock)
 static void let_go(agent *a)
 {
 	a->leaving = true;
-	control_say(a->master, CONTROL_DRAINING, (slice){ NULL, 0 }, NULL, 0);
+	notify(a, CONTROL_DRAINING);
 	spop_threads_drain(a->spop_threads, (double)a->config->drain_timeout, true);
 	give_up_ledger(a, -1);
 	admin_host_stop_serving(a->admin_host);
@@ -242,7 +268,7 @@ static void let_go(agent *a)
 /* Nothing changed for HAProxy: the new worker did not come about. */
 static void go_on(agent *a)
 {
-	control_say(a->master, CONTROL_RESUMED, (slice){ NULL, 0 }, NULL, 0);
+	notify(a, CONTROL_RESUMED);
 }
 
 /* Another worker takes over: at once with all connections, or by letting them go. The admin server goes on answering
@@ -265,7 +291,7 @@ static void hand_over(agent *a, int sock)
 	if (takeover_give(sock, a->spop_threads) == TAKEOVER_TAKEN) {
 		spop_threads_abandon(a->spop_threads);
 		a->stopping = true;
-		control_say(a->master, CONTROL_RELEASED, (slice){ NULL, 0 }, NULL, 0);
+		notify(a, CONTROL_RELEASED);
 		give_up_ledger(a, sock);
 		log_event(stopped, LOG_C("version", SPOA_LLM_VERSION));
 		_exit(EX_OK);
@@ -345,7 +371,7 @@ static void on_alive(struct ev_loop *loop, ev_timer *timer, int events)
 		return;
 	for (unsigned i = 0; i < spop_threads_count(a->spop_threads); i++)
 		a->turns[i] = counter_get(&spop_threads_counters(a->spop_threads, i)->turns);
-	control_say(a->master, CONTROL_ALIVE, (slice){ NULL, 0 }, NULL, 0);
+	notify(a, CONTROL_ALIVE);
 }
 
 /* ---- life */
@@ -435,7 +461,8 @@ static bool begin(agent *a, err *e)
 			return false;
 		log_event(admin_waits, LOG_C("problem", e->text), LOG_C("instead", "it is tried again every second"));
 	}
-	control_say(a->master, CONTROL_READY, (slice){ NULL, 0 }, NULL, 0);
+	if (!say(a, CONTROL_READY, e))
+		return false;
 	log_event(ready, LOG_C("version", SPOA_LLM_VERSION), LOG_I("routes", a->policy->table->enabled),
 		  LOG_I("threads", spop_threads_count(a->spop_threads)));
 	try_recording(a);
@@ -499,10 +526,7 @@ int run(config *c, const option_text *flags, size_t count, control *master)
 		return EX_OSERR;
 	}
 	watch(&a);
-	bool ok = prepare(&a, &e);
-	if (ok)
-		say_prepared(&a);
-	ok = ok && begin(&a, &e);
+	bool ok = prepare(&a, &e) && say_prepared(&a, &e) && begin(&a, &e);
 	if (!ok) {
 		log_event(start_failed, LOG_C("problem", e.text));
 	} else {

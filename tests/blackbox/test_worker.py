@@ -139,6 +139,33 @@ def test_nothing_waits_for_a_job_of_the_admin_server(work):
     assert rows(work / "ledger") == 3
 
 
+def test_a_master_that_reads_nothing_holds_no_reload_up(work):
+    """What the worker tells it, three times a reload, fills the socket between them, and is lost from then on."""
+    with harness.Agent(work, {"routes": []}) as agent, agent.client() as client:
+        worker = agent.pid
+
+        def reload(count):
+            os.kill(worker, signal.SIGHUP)
+            harness.until(lambda: agent.http(path="/stats").json()["reloads"] == count, 10, "reload %d" % count)
+        os.kill(agent.process.pid, signal.SIGSTOP)
+        count = 0
+        while not agent.lines("event=master_deaf"):
+            count += 1
+            assert count < 1000
+            reload(count)
+        began = time.monotonic()
+        reload(count + 1)
+        assert time.monotonic() - began < 3 * harness.SLOW
+        assert client.ask(body=harness.chat("x"))["deny"] is False
+        assert len(agent.lines("event=master_deaf")) == 1
+        os.kill(agent.process.pid, signal.SIGCONT)
+        # It comes to know of everything else, and of what follows.
+        reload(count + 2)
+        agent.upgrade()
+        assert client.ask(body=harness.chat("x"))["deny"] is False
+        assert not agent.lines("event=worker_(stuck|crashed)|control_failed")
+
+
 def test_threads_without_descriptors(work):
     file = harness.write_config(work, {"routes": [], "threads": 200, "listen": "unix@%s/a.sock" % work})
     run = harness.run("run", "-c", file, before=["bash", "-c", 'ulimit -n 100; exec "$@"', "sh"], text=True,

@@ -120,7 +120,9 @@ static inline bool said(const char *scenario, const char *word)
 
 static inline void say_with(control *c, control_type type, slice body, const int *fds, size_t count)
 {
-	if (!control_say(c, type, body, fds, count))
+	err e;
+
+	if (!control_say(c, type, body, fds, count, &e))
 		_exit(96);
 }
 
@@ -273,12 +275,12 @@ static inline int play_worker(control *c)
 		if (said(scenario, "ends"))
 			return 4;
 	}
+	if (said(scenario, "unkillable"))
+		become_unkillable();
 	event("ready %d", getpid());
 	say(c, CONTROL_READY);
 	if (said(scenario, "crash"))
 		return 9;
-	if (said(scenario, "unkillable"))
-		become_unkillable();
 	for (;;) {
 		struct pollfd p = { c->fd, POLLIN, 0 };
 		if (poll(&p, 1, 100) == 1 && play_handover(c, scenario))
@@ -514,10 +516,7 @@ typedef struct master_test {
 	void (*run)(void);
 } master_test;
 
-#define TEST(function) \
-	{ \
-#function, function \
-	}
+#define TEST(function) ((master_test){ #function, function })
 
 /* Runs one test. The program's exit code. */
 static inline int run_test(const master_test *t)

@@ -163,25 +163,11 @@ static void test_replaced_file(void)
 	finish(&r);
 }
 
-static void test_no_master(void)
-{
-	control c;
-	err e;
-
-	unsetenv(CONTROL_VARIABLE);
-	CHECK(!control_init(&c, &e) && !e.text[0]);
-	setenv(CONTROL_VARIABLE, "x", 1);
-	CHECK(!control_init(&c, &e) && strstr(e.text, "remove it"));
-	setenv(CONTROL_VARIABLE, "1000", 1);
-	CHECK(!control_init(&c, &e) && strstr(e.text, "remove it"));
-	CHECK(!getenv(CONTROL_VARIABLE));
-}
-
 int main(int argc, char **argv)
 {
-	static const master_test tests[] = {
+	const master_test tests[] = {
 		TEST(test_start_fails),   TEST(test_term),      TEST(test_crash),         TEST(test_reload_drain),
-		TEST(test_master_killed), TEST(test_inherited), TEST(test_replaced_file), TEST(test_no_master),
+		TEST(test_master_killed), TEST(test_inherited), TEST(test_replaced_file),
 	};
 
 	return master_rig_main(argc, argv, tests, sizeof tests / sizeof tests[0]);

@@ -296,6 +296,28 @@ static void test_state_unreadable(void)
 	finish(&r);
 }
 
+/* The same, and the worker whose control socket is lost does not end by SIGKILL. */
+static void test_state_unreadable_unkillable(void)
+{
+	run r = begin_with("", -1, "TEST_BREAK_STATE", "1");
+	CHECK(comes(&r, "events", "ready", 1));
+	copy_self(r.binary);
+	set_scenario(&r, "unkillable");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "events", "connections 1", 1));
+	set_scenario(&r, "");
+	CHECK(comes(&r, "log", "event=worker_unkillable", 1));
+	CHECK(comes(&r, "events", "ready", 3));
+	CHECK(has(&r, "events", "restarts 1"));
+	/* Its end, when it comes at last, changes nothing. */
+	tell((pid_t)last_number(&r, "events", "tracer "), SIGKILL);
+	sleep_ms(300);
+	CHECK(!has(&r, "log", "worker_crashed"));
+	tell(r.master, SIGTERM);
+	CHECK(exit_of(&r) == 0);
+	finish(&r);
+}
+
 /* What takes half a minute, side by side. */
 static void test_slow(void)
 {
@@ -319,7 +341,7 @@ static void test_slow(void)
 
 int main(int argc, char **argv)
 {
-	static const master_test tests[] = {
+	const master_test tests[] = {
 		TEST(test_slow),
 		TEST(test_upgrade),
 		TEST(test_upgrade_signalled),
@@ -331,6 +353,7 @@ int main(int argc, char **argv)
 		TEST(test_upgrade_crash),
 		TEST(test_upgrade_other_version),
 		TEST(test_state_unreadable),
+		TEST(test_state_unreadable_unkillable),
 	};
 
 	return master_rig_main(argc, argv, tests, sizeof tests / sizeof tests[0]);

@@ -24,7 +24,7 @@ static void test_stuck(void)
 static void test_unkillable(void)
 {
 	run r = begin("stuck unkillable watchdog=1 listen=a.sock");
-	CHECK(comes(&r, "events", "tracer", 1));
+	CHECK(comes(&r, "events", "ready", 1));
 	pid_t first = worker_of(&r);
 	set_scenario(&r, "watchdog=1 listen=a.sock");
 	CHECK(comes(&r, "log", "event=worker_stuck", 1));
@@ -45,7 +45,7 @@ static void test_unkillable(void)
 	/* Nor does the master's end wait for one. */
 	set_scenario(&r, "unkillable");
 	tell(worker_of(&r), SIGKILL);
-	CHECK(comes(&r, "events", "tracer", 2));
+	CHECK(comes(&r, "events", "ready", 3));
 	tell(r.master, SIGTERM);
 	sleep_ms(300);
 	tell(r.master, SIGTERM);
@@ -161,7 +161,7 @@ static void test_systemd_watchdog(void)
 
 int main(int argc, char **argv)
 {
-	static const master_test tests[] = {
+	const master_test tests[] = {
 		TEST(test_stuck),  TEST(test_unkillable),       TEST(test_seldom_alive),
 		TEST(test_asleep), TEST(test_systemd_watchdog),
 	};

@@ -114,13 +114,14 @@ EXAMPLES := haproxy.cfg.example spoe.conf dist/haproxy-existing.cfg \
 # A configuration that is there stays. llm.cfg is haproxy.cfg.example to be read beside a configuration that has a log of its own,
 # and beside the backends that `spoa-llm backends` makes.
 install: $(BUILD)/spoa-llm
-	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(DOCDIR)/examples \
+	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(DOCDIR)/docs $(DESTDIR)$(DOCDIR)/examples \
 		$(DESTDIR)$(UNITDIR)/haproxy.service.d $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SYSCONFDIR)/spoa-llm
 	$(INSTALL) -m 0755 $(BUILD)/spoa-llm $(DESTDIR)$(BINDIR)/spoa-llm
 	$(INSTALL) -m 0644 dist/spoa-llm.1 $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 0644 dist/spoa-llm.json.5 $(DESTDIR)$(MANDIR)/man5/
 	$(INSTALL) -m 0644 dist/spoa-llm-events.7 $(DESTDIR)$(MANDIR)/man7/
-	$(INSTALL) -m 0644 README.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
+	$(INSTALL) -m 0644 README.md SECURITY.md CHANGELOG.md LICENSE $(DESTDIR)$(DOCDIR)/
+	$(INSTALL) -m 0644 docs/*.md $(DESTDIR)$(DOCDIR)/docs/
 	$(INSTALL) -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples/
 	sed '/^# ---- backends/,$$d; s/^    \(log stdout \)/    #\1/' haproxy.cfg.example > $(DESTDIR)$(DOCDIR)/examples/llm.cfg
 	chmod 0644 $(DESTDIR)$(DOCDIR)/examples/llm.cfg

@@ -15,7 +15,7 @@ test-long:
 
 lint: $(BUILD)/spoa-llm format-check
 	@tests/tools/layers
-	@$(PYTHON) tests/tools/options.py
+	@$(PYTHON) tests/tools/docs.py
 	@$(PYTHON) tests/tools/events.py
 	@dist/manual --check $(BUILD)/spoa-llm
 

@@ -52,7 +52,7 @@ def test_an_event_does_not_wait(gateways, make_mock):
 def test_haproxy_keeps_its_memory(gateways, make_mock):
     """A buffer of 1 MiB for each request, and no page of it is new. 2.6 wants the C library's help for that, which the drop-in gives."""
     tunables = harness.drop_in()["GLIBC_TUNABLES"]
-    for file in ("README.md", "dist/compose/haproxy.Dockerfile"):
+    for file in ("docs/routing.md", "dist/compose/haproxy.Dockerfile"):
         assert "GLIBC_TUNABLES=" + tunables in (harness.ROOT / file).read_text(), file
     mock = make_mock("latency")
     gateway = gateways([mock], {"routes": [{"model_prefix": "*", "upstream": mock.url()}]}, limits={"GLIBC_TUNABLES": tunables})

@@ -42,13 +42,14 @@ def tree(path):
 FROM_OTHERS = {"alerts.yml", "grafana.json", "prometheus.yml"}  # examples that are there where dist/ has them
 
 
-def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md")):
+def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md")):
     examples = ["haproxy-existing.cfg", "haproxy.cfg.example", "llm.cfg", "spoe.conf"]
     examples += [name for name in FROM_OTHERS if (ROOT / "dist" / name).exists()]
     return sorted(
         ["etc/spoa-llm/spoa-llm.json", prefix + "/bin/spoa-llm", prefix + "/share/man/man1/spoa-llm.1",
          prefix + "/share/man/man5/spoa-llm.json.5", prefix + "/share/man/man7/spoa-llm-events.7", prefix + "/lib/sysusers.d/spoa-llm.conf"]
         + ["%s/share/doc/spoa-llm/%s" % (prefix, name) for name in doc]
+        + ["%s/share/doc/spoa-llm/docs/%s" % (prefix, path.name) for path in (ROOT / "docs").glob("*.md")]
         + ["%s/share/doc/spoa-llm/examples/%s" % (prefix, name) for name in examples]
         + ["%s/%s" % (units, name) for name in ("spoa-llm.service", "spoa-llm.socket", "spoa-llm-log.socket",
                                                 "haproxy.service.d/spoa-llm.conf")])
@@ -217,7 +218,7 @@ def build_deb(where):
 def test_deb_content(deb, tmp_path):
     subprocess.run(["dpkg-deb", "-x", str(deb), str(tmp_path)], check=True)
     names = [re.sub(r"\.gz$", "", name) for name in tree(tmp_path)]
-    wanted = [name for name in expected("usr", "lib/systemd/system", ("NEWS.md", "README.md", "changelog", "copyright"))
+    wanted = [name for name in expected("usr", "lib/systemd/system", ("NEWS.md", "README.md", "SECURITY.md", "changelog", "copyright"))
               if "sysusers" not in name] + ["usr/share/lintian/overrides/spoa-llm"]
     assert sorted(names) == sorted(wanted)
     listed = subprocess.run(["dpkg-deb", "-c", str(deb)], stdout=subprocess.PIPE).stdout.decode().splitlines()

@@ -3,6 +3,7 @@
  * The database file: opening it, what can go wrong with it, adding records. */
 #include "ledger/store_impl.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
@@ -71,6 +72,23 @@ int store_run(sqlite3_stmt *st)
 int store_exec(store *s, const char *sql)
 {
 	return sqlite3_exec(s->db, sql, NULL, NULL, NULL);
+}
+
+void sql_list(char *out, size_t room, size_t count, const char *(*name)(size_t i), const char *pattern)
+{
+	const char *dollar = strchr(pattern, '$');
+	size_t before = dollar ? (size_t)(dollar - pattern) : strlen(pattern), len = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		len += (size_t)snprintf(out + len, room - len, "%s%.*s%s%s", i ? ", " : "", (int)before, pattern,
+					dollar ? name(i) : "", dollar ? dollar + 1 : "");
+		assert(len < room);
+	}
+}
+
+const char *row_name(size_t i)
+{
+	return record_columns[i].stored;
 }
 
 static int pragma_int(store *s, const char *sql, int64_t *out)
@@ -158,13 +176,6 @@ static int prepare_all(store *s)
 		[ST_COMMIT] = "COMMIT",
 		[ST_ROLLBACK] = "ROLLBACK",
 		[ST_PRUNED] = "SELECT value FROM meta WHERE key = 'pruned_before'",
-		/* Only an id that is there is passed over in silence; any other conflict is an error. */
-		[ST_INSERT] =
-			"INSERT INTO requests (id, time_ms, route, backend, protocol, model, project, client, code,"
-			" termination, status, stream, bytes_in, bytes_out, ttfb_ms, total_ms, input, output,"
-			" cache_read, cache_write, saved, usage, cost, saved_compression, saved_cache, saved_routing,"
-			" price) VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
-			" ON CONFLICT (id) DO NOTHING",
 		[ST_LABELS] = "SELECT count(*) FROM daily WHERE kind = ? AND bucket = ?",
 	};
 	char names[SQL_LIST], values[SQL_LIST], sql[SQL_MAX];
@@ -172,10 +183,16 @@ static int prepare_all(store *s)
 
 	for (size_t i = 0; rc == SQLITE_OK && i < sizeof fixed / sizeof fixed[0]; i++)
 		rc = store_prepare(s, fixed[i], &s->statements[i]);
+	sql_list(names, sizeof names, RECORD_COLUMNS, row_name, "$");
+	sql_list(values, sizeof values, RECORD_COLUMNS, row_name, "?");
+	/* DO NOTHING is for an id that is there already; any other conflict is an error. */
+	snprintf(sql, sizeof sql, "INSERT INTO requests (%s) VALUES (%s) ON CONFLICT (id) DO NOTHING", names, values);
+	if (rc == SQLITE_OK)
+		rc = store_prepare(s, sql, &s->statements[ST_INSERT]);
 	for (int daily = 0; rc == SQLITE_OK && daily < 2; daily++) {
 		const char *table = daily ? "daily" : "hourly";
-		sums_sql(names, sizeof names, "$", ", ");
-		sums_sql(values, sizeof values, "?", ",");
+		sql_list(names, sizeof names, SUMS_COUNT, sums_name, "$");
+		sql_list(values, sizeof values, SUMS_COUNT, sums_name, "?");
 		snprintf(sql, sizeof sql, "INSERT INTO %s (kind, bucket, label, %s) VALUES (?,?,?,%s)", table, names,
 			 values);
 		rc = store_prepare(s, sql, &s->statements[daily ? ST_DAILY_INSERT : ST_HOURLY_INSERT]);
@@ -478,43 +495,44 @@ int store_pruned_before(store *s, int64_t *time_ms)
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-static void bind_count(sqlite3_stmt *st, int at, int64_t count)
-{
-	if (count < 0)
-		sqlite3_bind_null(st, at);
-	else
-		sqlite3_bind_int64(st, at, count);
-}
-
 static int insert_row(sqlite3_stmt *st, const record *r)
 {
-	sqlite3_bind_text(st, 1, r->id, -1, SQLITE_STATIC);
-	sqlite3_bind_int64(st, 2, store_time_of(r));
-	sqlite3_bind_text(st, 3, r->route, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 4, r->backend, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 5, r->protocol, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 6, r->model, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 7, r->project, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 8, r->client, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 9, r->code, -1, SQLITE_STATIC);
-	sqlite3_bind_text(st, 10, r->termination, -1, SQLITE_STATIC);
-	sqlite3_bind_int(st, 11, r->status);
-	sqlite3_bind_int(st, 12, r->stream);
-	bind_count(st, 13, r->bytes_in);
-	bind_count(st, 14, r->bytes_out);
-	bind_count(st, 15, r->ttfb_ms);
-	bind_count(st, 16, r->total_ms);
-	bind_count(st, 17, r->input);
-	bind_count(st, 18, r->output);
-	bind_count(st, 19, r->cache_read);
-	bind_count(st, 20, r->cache_write);
-	sqlite3_bind_int64(st, 21, r->saved); /* may be negative: the upstream added tokens */
-	sqlite3_bind_int(st, 22, (int)r->usage);
-	sqlite3_bind_int64(st, 23, r->cost);
-	sqlite3_bind_int64(st, 24, r->saved_compression);
-	sqlite3_bind_int64(st, 25, r->saved_cache);
-	sqlite3_bind_int64(st, 26, r->saved_routing);
-	sqlite3_bind_int(st, 27, (int)r->price);
+	for (int i = 0; i < RECORD_COLUMNS; i++) {
+		const record_column *c = &record_columns[i];
+		const void *field = column_of(r, c);
+		int at = i + 1;
+
+		switch (c->kind) {
+		case COLUMN_TEXT:
+			sqlite3_bind_text(st, at, field, -1, SQLITE_STATIC);
+			break;
+		case COLUMN_TIME:
+			sqlite3_bind_int64(st, at, store_time_of(r));
+			break;
+		case COLUMN_STATUS:
+			sqlite3_bind_int(st, at, r->status);
+			break;
+		case COLUMN_FLAG:
+			sqlite3_bind_int(st, at, *(const bool *)field);
+			break;
+		case COLUMN_COUNT:
+			if (*(const int64_t *)field < 0)
+				sqlite3_bind_null(st, at);
+			else
+				sqlite3_bind_int64(st, at, *(const int64_t *)field);
+			break;
+		case COLUMN_NUMBER:
+		case COLUMN_MONEY:
+			sqlite3_bind_int64(st, at, *(const int64_t *)field);
+			break;
+		case COLUMN_USAGE:
+			sqlite3_bind_int(st, at, (int)r->usage);
+			break;
+		case COLUMN_PRICE:
+			sqlite3_bind_int(st, at, (int)r->price);
+			break;
+		}
+	}
 	return store_run(st);
 }
 

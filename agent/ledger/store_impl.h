@@ -6,6 +6,7 @@
 
 #include <sqlite3.h>
 
+#include "ledger/columns.h"
 #include "ledger/store.h"
 #include "ledger/store_schema.h"
 
@@ -24,10 +25,7 @@ int64_t *sums_column(store_sums *sums, size_t i);
 const char *sums_name(size_t i);
 void sums_merge(store_sums *to, const store_sums *from);
 
-/* For making SQL: `pattern` for each column, its name for each $ in it, with `between` between them. */
-void sums_sql(char *out, size_t room, const char *pattern, const char *between);
-
-enum { SQL_LIST = 1024, SQL_MAX = 6144 }; /* bytes: of what sums_sql() makes, of a statement */
+enum { SQL_LIST = 1024, SQL_MAX = 6144 }; /* bytes of what sql_list() writes, of a statement */
 
 typedef enum statement {
 	ST_BEGIN,
@@ -35,8 +33,8 @@ typedef enum statement {
 	ST_COMMIT,
 	ST_ROLLBACK,
 	ST_PRUNED,
-	ST_INSERT,
 	ST_LABELS,
+	ST_INSERT,
 	ST_DAILY_UPDATE,
 	ST_DAILY_INSERT,
 	ST_HOURLY_UPDATE,
@@ -80,6 +78,9 @@ store_result store_ready_to_write(store *s, err *e);
  * where the file itself may be the trouble it is closed, to be opened anew by the next call. */
 store_result store_fail(store *s, int rc, const char *doing, err *e);
 int store_prepare(store *s, const char *sql, sqlite3_stmt **out);
+/* Writes `pattern` `count` times to `out`, with ", " between; a $ in it stands for the name of that column. */
+void sql_list(char *out, size_t room, size_t count, const char *(*name)(size_t i), const char *pattern);
+const char *row_name(size_t i); /* of a column of `requests` */
 /* Steps a statement that gives no row and resets it. SQLITE_OK or an error. */
 int store_run(sqlite3_stmt *st);
 int store_exec(store *s, const char *sql);

@@ -58,8 +58,8 @@ store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_
 	if (by == GROUP_HOUR || day_low >= day_high)
 		day_low = day_high = high;
 
-	sums_sql(names, sizeof names, "$", ", ");
-	sums_sql(sums, sizeof sums, "ssum($)", ", ");
+	sql_list(names, sizeof names, SUMS_COUNT, sums_name, "$");
+	sql_list(sums, sizeof sums, SUMS_COUNT, sums_name, "ssum($)");
 	bool in_time = by == GROUP_DAY || by == GROUP_HOUR;
 	snprintf(sql, sizeof sql,
 		 "SELECT %s AS grouped, %s FROM ("
@@ -99,50 +99,42 @@ store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_
 
 /* ---- rows */
 
-/* In the order of read_row(). */
-#define ROW_COLUMNS \
-	"id, time_ms, route, backend, protocol, model, project, client, code, termination, status, stream, bytes_in," \
-	" bytes_out, ttfb_ms, total_ms, input, output, cache_read, cache_write, saved, usage, cost, saved_compression," \
-	" saved_cache, saved_routing, price"
-enum { ROW_ROWID = 27 }; /* the column behind them */
-
-static int64_t count_at(sqlite3_stmt *st, int column)
-{
-	return sqlite3_column_type(st, column) == SQLITE_NULL ? -1 : sqlite3_column_int64(st, column);
-}
-
-#define READ_TEXT(field, column) copy_text(r->field, sizeof r->field, st, column)
-
 static void read_row(sqlite3_stmt *st, record *r)
 {
-	READ_TEXT(id, 0);
-	r->time_ms = sqlite3_column_int64(st, 1);
-	READ_TEXT(route, 2);
-	READ_TEXT(backend, 3);
-	READ_TEXT(protocol, 4);
-	READ_TEXT(model, 5);
-	READ_TEXT(project, 6);
-	READ_TEXT(client, 7);
-	READ_TEXT(code, 8);
-	READ_TEXT(termination, 9);
-	r->status = sqlite3_column_int(st, 10);
-	r->stream = sqlite3_column_int(st, 11) != 0;
-	r->bytes_in = count_at(st, 12);
-	r->bytes_out = count_at(st, 13);
-	r->ttfb_ms = count_at(st, 14);
-	r->total_ms = count_at(st, 15);
-	r->input = count_at(st, 16);
-	r->output = count_at(st, 17);
-	r->cache_read = count_at(st, 18);
-	r->cache_write = count_at(st, 19);
-	r->saved = sqlite3_column_int64(st, 20);
-	int usage = sqlite3_column_int(st, 21), price = sqlite3_column_int(st, 26);
-	r->usage = usage >= USAGE_NONE && usage <= USAGE_ESTIMATED ? (usage_from)usage : USAGE_NONE;
-	r->cost = sqlite3_column_int64(st, 22);
-	r->saved_compression = sqlite3_column_int64(st, 23);
-	r->saved_cache = sqlite3_column_int64(st, 24);
-	r->saved_routing = sqlite3_column_int64(st, 25);
-	r->price = price >= PRICE_NONE && price <= PRICE_UNPRICED ? (price_from)price : PRICE_NONE;
+	for (int i = 0; i < RECORD_COLUMNS; i++) {
+		const record_column *c = &record_columns[i];
+		void *field = (char *)r + c->offset;
+
+		if (c->kind == COLUMN_TEXT) {
+			copy_text(field, c->size, st, i);
+			continue;
+		}
+		int64_t number = sqlite3_column_int64(st, i);
+		switch (c->kind) {
+		case COLUMN_TEXT:
+			break;
+		case COLUMN_STATUS:
+			r->status = (int32_t)number;
+			break;
+		case COLUMN_FLAG:
+			*(bool *)field = number != 0;
+			break;
+		case COLUMN_COUNT:
+			*(int64_t *)field = sqlite3_column_type(st, i) == SQLITE_NULL ? -1 : number;
+			break;
+		case COLUMN_TIME:
+		case COLUMN_NUMBER:
+		case COLUMN_MONEY:
+			*(int64_t *)field = number;
+			break;
+		case COLUMN_USAGE:
+			r->usage = number >= USAGE_NONE && number <= USAGE_ESTIMATED ? (usage_from)number : USAGE_NONE;
+			break;
+		case COLUMN_PRICE:
+			r->price = number >= PRICE_NONE && number <= PRICE_UNPRICED ? (price_from)number : PRICE_NONE;
+			break;
+		}
+	}
 }
 
 enum { EXPORT_ROWS = 256 }; /* read at a time */
@@ -150,6 +142,7 @@ enum { EXPORT_ROWS = 256 }; /* read at a time */
 store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r), void *ctx,
 			  err *e)
 {
+	char names[SQL_LIST], sql[SQL_MAX];
 	sqlite3_stmt *st = NULL;
 	int64_t last_row = INT64_MIN;
 	size_t count;
@@ -158,12 +151,12 @@ store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)
 	if (result != STORE_OK)
 		return result;
 	record *rows = malloc(EXPORT_ROWS * sizeof *rows);
-	int rc = !rows ? SQLITE_NOMEM :
-			 sqlite3_prepare_v2(s->db,
-					    "SELECT " ROW_COLUMNS ", rowid FROM requests WHERE time_ms >= ?1"
-					    " AND time_ms < ?2 AND (time_ms > ?1 OR rowid > ?3)"
-					    " ORDER BY time_ms, rowid LIMIT ?4",
-					    -1, &st, NULL);
+	sql_list(names, sizeof names, RECORD_COLUMNS, row_name, "$");
+	snprintf(sql, sizeof sql,
+		 "SELECT %s, rowid FROM requests WHERE time_ms >= ?1 AND time_ms < ?2"
+		 " AND (time_ms > ?1 OR rowid > ?3) ORDER BY time_ms, rowid LIMIT ?4",
+		 names);
+	int rc = rows ? sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) : SQLITE_NOMEM;
 	if (rc != SQLITE_OK)
 		goto out;
 	/* From the last row that was read on: a transaction that stays open for as long as `each` likes would keep the
@@ -177,7 +170,7 @@ store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)
 		while ((rc = sqlite3_step(st)) == SQLITE_ROW && count < EXPORT_ROWS) {
 			read_row(st, &rows[count]);
 			from_ms = rows[count++].time_ms;
-			last_row = sqlite3_column_int64(st, ROW_ROWID);
+			last_row = sqlite3_column_int64(st, RECORD_COLUMNS);
 		}
 		sqlite3_reset(st);
 		if (rc != SQLITE_DONE && rc != SQLITE_ROW)
@@ -486,11 +479,11 @@ static int next_bucket(verify *v, bool days, int64_t from, int64_t *next, bool *
 
 static int verify_prepare(verify *v)
 {
-	char sums[SQL_LIST], names[SQL_LIST], sql[SQL_MAX];
+	char sums[SQL_LIST], names[SQL_LIST], rows[SQL_LIST], sql[SQL_MAX];
 	store *s = v->s;
 
-	sums_sql(names, sizeof names, "$", ", ");
-	sums_sql(sums, sizeof sums, "ssum($)", ", ");
+	sql_list(names, sizeof names, SUMS_COUNT, sums_name, "$");
+	sql_list(sums, sizeof sums, SUMS_COUNT, sums_name, "ssum($)");
 	int rc = store_prepare(s, "SELECT min(time_ms) FROM requests WHERE time_ms >= ?", &v->next_row);
 	if (rc == SQLITE_OK)
 		rc = store_prepare(s, "SELECT min(bucket) FROM hourly WHERE kind = ? AND bucket >= ?",
@@ -500,9 +493,10 @@ static int verify_prepare(verify *v)
 				   &v->next_bucket[1]);
 	if (rc == SQLITE_OK)
 		rc = store_prepare(s, "SELECT label FROM daily WHERE kind = ? AND bucket = ?", &v->known);
+	sql_list(rows, sizeof rows, RECORD_COLUMNS, row_name, "$");
+	snprintf(sql, sizeof sql, "SELECT %s FROM requests WHERE time_ms >= ? AND time_ms < ?", rows);
 	if (rc == SQLITE_OK)
-		rc = store_prepare(s, "SELECT " ROW_COLUMNS " FROM requests WHERE time_ms >= ? AND time_ms < ?",
-				   &v->rows);
+		rc = store_prepare(s, sql, &v->rows);
 	snprintf(sql, sizeof sql, "SELECT label, %s FROM hourly WHERE kind = ? AND bucket = ?", names);
 	if (rc == SQLITE_OK)
 		rc = store_prepare(s, sql, &v->hour);

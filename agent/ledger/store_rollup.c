@@ -30,28 +30,6 @@ const char *sums_name(size_t i)
 	return columns[i].name;
 }
 
-void sums_sql(char *out, size_t room, const char *pattern, const char *between)
-{
-	size_t len = 0;
-
-	for (size_t i = 0; i < SUMS_COUNT; i++) {
-		const char *p = pattern;
-		if (i)
-			for (const char *b = between; *b && len + 1 < room; b++)
-				out[len++] = *b;
-		/* '$' is the column's name. */
-		for (; *p && len + 1 < room; p++) {
-			if (*p != '$') {
-				out[len++] = *p;
-				continue;
-			}
-			for (const char *n = columns[i].name; *n && len + 1 < room; n++)
-				out[len++] = *n;
-		}
-	}
-	out[len] = '\0';
-}
-
 static int64_t add(int64_t a, int64_t b)
 {
 	int64_t sum;

@@ -2,49 +2,10 @@
 #include "report/export.h"
 
 #include <inttypes.h>
-#include <stddef.h>
 
+#include "ledger/columns.h"
 #include "report/ledger_store.h"
 #include "report/print.h"
-
-/* In the order of the output. Programs read the names: never change one. */
-typedef enum column_kind { TEXT, COUNT, MONEY, OTHER } column_kind;
-
-static const struct {
-	const char *name; /* for MONEY without the unit: JSON appends _nanodollars, CSV _usd */
-	column_kind kind;
-	size_t offset;
-} columns[] = {
-	{ "id", TEXT, offsetof(record, id) },
-	{ "time", OTHER, offsetof(record, time_ms) },
-	{ "route", TEXT, offsetof(record, route) },
-	{ "backend", TEXT, offsetof(record, backend) },
-	{ "protocol", TEXT, offsetof(record, protocol) },
-	{ "model", TEXT, offsetof(record, model) },
-	{ "project", TEXT, offsetof(record, project) },
-	{ "client", TEXT, offsetof(record, client) },
-	{ "status", OTHER, offsetof(record, status) },
-	{ "code", TEXT, offsetof(record, code) },
-	{ "termination", TEXT, offsetof(record, termination) },
-	{ "stream", OTHER, offsetof(record, stream) },
-	{ "bytes_in", COUNT, offsetof(record, bytes_in) },
-	{ "bytes_out", COUNT, offsetof(record, bytes_out) },
-	{ "ttfb_ms", COUNT, offsetof(record, ttfb_ms) },
-	{ "total_ms", COUNT, offsetof(record, total_ms) },
-	{ "input", COUNT, offsetof(record, input) },
-	{ "output", COUNT, offsetof(record, output) },
-	{ "cache_read", COUNT, offsetof(record, cache_read) },
-	{ "cache_write", COUNT, offsetof(record, cache_write) },
-	{ "saved", OTHER, offsetof(record, saved) },
-	{ "usage_from", OTHER, offsetof(record, usage) },
-	{ "price_from", OTHER, offsetof(record, price) },
-	{ "cost", MONEY, offsetof(record, cost) },
-	{ "saved_compression", MONEY, offsetof(record, saved_compression) },
-	{ "saved_cache", MONEY, offsetof(record, saved_cache) },
-	{ "saved_routing", MONEY, offsetof(record, saved_routing) },
-};
-
-enum { COLUMNS = sizeof columns / sizeof columns[0] };
 
 /* Where the export is, so that it can go on after the database was locked. */
 typedef struct export
@@ -66,50 +27,54 @@ static void write_time(bool csv, int64_t time_ms)
 	printf("%s%.*s.%03dZ%s", csv ? "" : "\"", (int)len - 1, text, (int)(time_ms % 1000), csv ? "" : "\"");
 }
 
-static void write_column(const record *r, size_t i, bool csv)
+static void write_column(const record *r, const record_column *c, bool csv)
 {
-	const void *at = (const char *)r + columns[i].offset;
+	const void *field = column_of(r, c);
+	const char *quote = csv ? "" : "\"";
 	char number[PRINT_NUMBER];
 
-	switch (columns[i].kind) {
-	case TEXT:
+	switch (c->kind) {
+	case COLUMN_TEXT:
 		/* HAProxy writes the termination state, so "--" in it is no formula. */
 		if (csv)
-			csv_write_text(stdout, at, at != (const void *)r->termination);
+			csv_write_text(stdout, field, field != (const void *)r->termination);
 		else
-			json_write_text(stdout, at);
-		return;
-	case COUNT:
-		if (*(const int64_t *)at >= 0)
-			printf("%" PRId64, *(const int64_t *)at);
+			json_write_text(stdout, field);
+		break;
+	case COLUMN_TIME:
+		write_time(csv, r->time_ms);
+		break;
+	case COLUMN_STATUS:
+		printf("%" PRId32, r->status);
+		break;
+	case COLUMN_FLAG:
+		fputs(*(const bool *)field ? "true" : "false", stdout);
+		break;
+	case COLUMN_COUNT:
+		if (*(const int64_t *)field >= 0)
+			printf("%" PRId64, *(const int64_t *)field);
 		else if (!csv)
 			fputs("null", stdout);
-		return;
-	case MONEY:
+		break;
+	case COLUMN_NUMBER:
+		printf("%" PRId64, *(const int64_t *)field);
+		break;
+	case COLUMN_MONEY:
 		/* A request without a price has an unknown cost, not a cost of 0. */
 		if (r->price != PRICE_TABLE)
 			fputs(csv ? "" : "null", stdout);
 		else if (csv)
-			fputs(print_dollars(number, *(const int64_t *)at, 9), stdout);
+			fputs(print_dollars(number, *(const int64_t *)field, 9), stdout);
 		else
-			printf("%" PRId64, *(const int64_t *)at);
-		return;
-	case OTHER:
+			printf("%" PRId64, *(const int64_t *)field);
+		break;
+	case COLUMN_USAGE:
+		printf("%s%s%s", quote, usage_from_name(r->usage), quote);
+		break;
+	case COLUMN_PRICE:
+		printf("%s%s%s", quote, price_from_name(r->price), quote);
 		break;
 	}
-	const char *quote = csv ? "" : "\"";
-	if (at == (const void *)&r->time_ms)
-		write_time(csv, r->time_ms);
-	else if (at == (const void *)&r->status)
-		printf("%" PRId32, r->status);
-	else if (at == (const void *)&r->saved)
-		printf("%" PRId64, r->saved);
-	else if (at == (const void *)&r->stream)
-		fputs(r->stream ? "true" : "false", stdout);
-	else if (at == (const void *)&r->usage)
-		printf("%s%s%s", quote, usage_from_name(r->usage), quote);
-	else
-		printf("%s%s%s", quote, price_from_name(r->price), quote);
 }
 
 static bool write_row(void *ctx, const record *r)
@@ -123,13 +88,13 @@ static bool write_row(void *ctx, const record *r)
 	x->at_last = r->time_ms == x->last_ms ? x->at_last + 1 : 1;
 	x->last_ms = r->time_ms;
 	x->rows++;
-	for (size_t i = 0; i < COLUMNS; i++) {
+	for (size_t i = 0; i < RECORD_COLUMNS; i++) {
+		const record_column *c = &record_columns[i];
 		if (x->csv)
 			fputs(i ? "," : "", stdout);
 		else
-			printf("%s\"%s%s\":", i ? "," : "{", columns[i].name,
-			       columns[i].kind == MONEY ? "_nanodollars" : "");
-		write_column(r, i, x->csv);
+			printf("%s\"%s%s\":", i ? "," : "{", c->name, c->kind == COLUMN_MONEY ? "_nanodollars" : "");
+		write_column(r, c, x->csv);
 	}
 	fputs(x->csv ? "\r\n" : "}\n", stdout);
 	return !output_failed();
@@ -141,8 +106,9 @@ store_result export_print(store *s, period p, bool csv, err *e)
 	store_result result;
 	int tries = 0;
 
-	for (size_t i = 0; csv && i < COLUMNS; i++)
-		printf("%s%s%s", i ? "," : "", columns[i].name, columns[i].kind == MONEY ? "_usd" : "");
+	for (size_t i = 0; csv && i < RECORD_COLUMNS; i++)
+		printf("%s%s%s", i ? "," : "", record_columns[i].name,
+		       record_columns[i].kind == COLUMN_MONEY ? "_usd" : "");
 	if (csv)
 		fputs("\r\n", stdout);
 	for (;;) {

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+#include "ledger/columns.h"
+
+#define COLUMN_AS(name, stored, kind, field) \
+	{ \
+		name, stored, kind, offsetof(record, field), sizeof(((record *)0)->field) \
+	}
+#define COLUMN(field, kind) COLUMN_AS(#field, #field, kind, field)
+
+const record_column record_columns[RECORD_COLUMNS] = {
+	COLUMN(id, COLUMN_TEXT),
+	COLUMN_AS("time", "time_ms", COLUMN_TIME, time_ms),
+	COLUMN(route, COLUMN_TEXT),
+	COLUMN(backend, COLUMN_TEXT),
+	COLUMN(protocol, COLUMN_TEXT),
+	COLUMN(model, COLUMN_TEXT),
+	COLUMN(project, COLUMN_TEXT),
+	COLUMN(client, COLUMN_TEXT),
+	COLUMN(status, COLUMN_STATUS),
+	COLUMN(code, COLUMN_TEXT),
+	COLUMN(termination, COLUMN_TEXT),
+	COLUMN(stream, COLUMN_FLAG),
+	COLUMN(bytes_in, COLUMN_COUNT),
+	COLUMN(bytes_out, COLUMN_COUNT),
+	COLUMN(ttfb_ms, COLUMN_COUNT),
+	COLUMN(total_ms, COLUMN_COUNT),
+	COLUMN(input, COLUMN_COUNT),
+	COLUMN(output, COLUMN_COUNT),
+	COLUMN(cache_read, COLUMN_COUNT),
+	COLUMN(cache_write, COLUMN_COUNT),
+	COLUMN(saved, COLUMN_NUMBER),
+	COLUMN_AS("usage_from", "usage", COLUMN_USAGE, usage),
+	COLUMN_AS("price_from", "price", COLUMN_PRICE, price),
+	COLUMN(cost, COLUMN_MONEY),
+	COLUMN(saved_compression, COLUMN_MONEY),
+	COLUMN(saved_cache, COLUMN_MONEY),
+	COLUMN(saved_routing, COLUMN_MONEY),
+};

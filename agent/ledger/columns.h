@@ -1,0 +1,41 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The fields of a record as a table: for the database's rows and for `ledger export`. */
+#ifndef LEDGER_COLUMNS_H
+#define LEDGER_COLUMNS_H
+
+#include <stddef.h>
+
+#include "ledger/record.h"
+
+typedef enum column_kind {
+	COLUMN_TEXT,   /* char[], with a NUL */
+	COLUMN_TIME,   /* int64_t, milliseconds since 1970 */
+	COLUMN_STATUS, /* int32_t */
+	COLUMN_FLAG,   /* bool */
+	COLUMN_COUNT,  /* int64_t; -1: not known, NULL in the database */
+	COLUMN_NUMBER, /* int64_t, may be negative */
+	COLUMN_MONEY,  /* int64_t, nano-dollars */
+	COLUMN_USAGE,  /* usage_from */
+	COLUMN_PRICE,  /* price_from */
+} column_kind;
+
+typedef struct record_column {
+	const char *name;   /* in the export, which appends _nanodollars or _usd to COLUMN_MONEY */
+	const char *stored; /* in the table `requests` */
+	column_kind kind;
+	size_t offset, size; /* in a record */
+} record_column;
+
+enum { RECORD_COLUMNS = 27 };
+
+/* In the order of the export's CSV. Programs read the names and the order: add columns at the end, change none. */
+extern const record_column record_columns[RECORD_COLUMNS];
+
+/* The field of `r` that `c` describes. */
+static inline const void *column_of(const record *r, const record_column *c)
+{
+	return (const char *)r + c->offset;
+}
+
+#endif

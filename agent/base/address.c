@@ -25,12 +25,12 @@ static bool parse_inet(const char *text, socket_address *a, bool allow_remote, e
 
 	size_t host_len = colon ? (size_t)(colon - text) : 0;
 	if (!colon || host_len >= sizeof host)
-		return err_set(e, "an address is unix@/PATH or HOST:PORT");
+		return err_set(e, "an address must be unix@/PATH or HOST:PORT");
 	memcpy(host, text, host_len);
 	host[host_len] = '\0';
 	long port = strtol(colon + 1, &end, 10);
 	if (colon[1] < '0' || colon[1] > '9' || *end || port < 1 || port > UINT16_MAX)
-		return err_set(e, "the port is no number from 1 to 65535");
+		return err_set(e, "the port is not a number from 1 to 65535");
 	if (strcmp(host, "localhost") == 0)
 		snprintf(host, sizeof host, "127.0.0.1");
 	if (strcmp(host, "*") == 0)
@@ -38,23 +38,24 @@ static bool parse_inet(const char *text, socket_address *a, bool allow_remote, e
 	if (host[0] == '[' && host[host_len - 1] == ']') {
 		host[host_len - 1] = '\0';
 		if (inet_pton(AF_INET6, host + 1, &a->in6.sin6_addr) != 1)
-			return err_set(e, "what stands in brackets is no IPv6 address");
+			return err_set(e, "the text in brackets is not an IPv6 address");
 		a->in6.sin6_family = AF_INET6;
 		a->in6.sin6_port = htons((uint16_t)port);
 		a->len = sizeof a->in6;
 		loopback = IN6_IS_ADDR_LOOPBACK(&a->in6.sin6_addr);
 	} else {
 		if (inet_pton(AF_INET, host, &a->in4.sin_addr) != 1)
-			return err_set(e, "the host is an IPv4 address, an IPv6 address in brackets, or localhost");
+			return err_set(e,
+				       "the host must be an IPv4 address, an IPv6 address in brackets, or localhost");
 		a->in4.sin_family = AF_INET;
 		a->in4.sin_port = htons((uint16_t)port);
 		a->len = sizeof a->in4;
 		loopback = (ntohl(a->in4.sin_addr.s_addr) >> 24) == 127;
 	}
 	if (!loopback && !allow_remote)
-		return err_set(e,
-			       "what comes here is neither encrypted nor signed; set \"allow_remote\" to listen beyond "
-			       "loopback, on a network that only HAProxy and the agent are on");
+		return err_set(
+			e, "traffic to this address is neither encrypted nor signed; set \"allow_remote\" to listen "
+			   "beyond loopback, on a network that only HAProxy and the agent can reach");
 	return true;
 }
 
@@ -76,6 +77,6 @@ bool address_parse(socket_address *a, const char *text, const address_rules *rul
 		ok = parse_inet(text, a, rules->allow_remote, &why);
 	}
 	if (ok && a->datagram && !rules->datagrams)
-		ok = err_set(&why, "SPOP needs a stream: unix@/PATH or HOST:PORT");
+		ok = err_set(&why, "a stream socket is needed here: unix@/PATH or HOST:PORT");
 	return ok || err_set(e, "listen address \"%.120s\": %s", text, why.text);
 }

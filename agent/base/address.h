@@ -10,6 +10,7 @@
 #include <sys/un.h>
 
 #include "base/err.h"
+#include "base/must_check.h"
 
 typedef struct socket_address {
 	union {
@@ -28,6 +29,6 @@ typedef struct address_rules {
 } address_rules;
 
 /* Reads `text` into `a`. False: `e` says what is wrong with it, or which of the rules it breaks. */
-bool address_parse(socket_address *a, const char *text, const address_rules *rules, err *e);
+MUST_CHECK bool address_parse(socket_address *a, const char *text, const address_rules *rules, err *e);
 
 #endif

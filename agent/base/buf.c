@@ -27,7 +27,7 @@ bool buf_reserve(buf *b, size_t len)
 		return true;
 	if (held > b->limit || len > b->limit - held)
 		return false;
-	/* Moving down is worth it only where it frees the room asked for. */
+	/* Move the bytes to the front if that alone makes room; growing moves them too. */
 	if (len <= b->cap - held) {
 		memmove(b->data, b->data + b->start, held);
 	} else {

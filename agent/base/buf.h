@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
  * A byte buffer that grows up to a limit of its own and is consumed from the front: [data + start, data + end)
- * holds bytes. Running out of the limit or of memory is a result, never an abort. */
+ * holds bytes. Reaching the limit, or running out of memory, is a result for the caller, never an abort. */
 #ifndef BASE_BUF_H
 #define BASE_BUF_H
 
+#include "base/must_check.h"
 #include "base/slice.h"
 
 typedef struct buf {
@@ -18,18 +19,18 @@ typedef struct buf {
 void buf_init(buf *b, size_t limit);
 void buf_deinit(buf *b);
 
-/* Room for `len` more bytes at data + end, moving or growing as needed. False: over the limit or out of memory;
- * nothing changed. */
-bool buf_reserve(buf *b, size_t len);
+/* Makes room for `len` more bytes at data + end, moving or growing the buffer as needed. False: over the limit or out
+ * of memory; nothing changed. */
+MUST_CHECK bool buf_reserve(buf *b, size_t len);
 
-/* False as for buf_reserve(); then nothing was appended. */
-bool buf_append(buf *b, const void *bytes, size_t len);
+/* Appends `len` bytes. False, as for buf_reserve(): nothing was appended. */
+MUST_CHECK bool buf_append(buf *b, const void *bytes, size_t len);
 
-/* Appends `value` as four bytes, big endian. False as for buf_reserve(). */
-bool buf_append_u32be(buf *b, uint32_t value);
+/* Appends `value` as four bytes, big endian. False, as for buf_reserve(): nothing was appended. */
+MUST_CHECK bool buf_append_u32be(buf *b, uint32_t value);
 
-/* Drops `len` bytes from the front. An emptied buffer starts at 0 again; one that had grown past `keep` bytes
- * gives its memory back. */
+/* Drops `len` bytes from the front. An emptied buffer starts at 0 again, and frees its memory if that had grown past
+ * `keep` bytes. */
 void buf_consume(buf *b, size_t len, size_t keep);
 
 static inline size_t buf_len(const buf *b)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading untrusted bytes: a position that never leaves its bytes and an error that sticks. Callers read as if
- * nothing could fail and test `failed` once a message; after a failure every read gives zero or an empty slice. */
+ * Reads untrusted bytes: the position never leaves the bytes, and an error sticks. Callers read as if nothing could
+ * fail and test `failed` once per message; after a failure every read returns zero or an empty slice. */
 #ifndef BASE_CURSOR_H
 #define BASE_CURSOR_H
 

@@ -11,9 +11,9 @@
 #include "base/cursor.h"
 
 enum {
-	HEAD = 6,            /* u8 type, u8 number of descriptors, u32 bytes of the body */
-	STEP = 256 * 1024,   /* the body's room grows with what has come, not with what was announced */
-	CROWDED_WAIT_MS = 1, /* until descriptors that are on their way have arrived */
+	HEAD = 6,          /* u8 type, u8 number of descriptors, u32 bytes of the body */
+	STEP = 256 * 1024, /* the body's buffer grows by this much as bytes arrive: the announced length may be wrong */
+	CROWDED_WAIT_MS = 1, /* pause before sending again when too many descriptors are in flight */
 };
 
 typedef union ancillary {
@@ -28,7 +28,7 @@ static int64_t deadline_of(int timeout_ms)
 	return clock_mono_ms() + (timeout_ms > 0 ? timeout_ms : 0);
 }
 
-/* False: time is up. */
+/* Waits for `events` on `sock`. False: the deadline has passed, or poll() failed; `e` says which. */
 static bool wait_for(int sock, short events, int64_t deadline, err *e)
 {
 	for (;;) {
@@ -46,7 +46,7 @@ static bool wait_for(int sock, short events, int64_t deadline, err *e)
 
 /* ---- send */
 
-/* One write of what is left, with the descriptors in front. Bytes written; 0: try again; -1: `e` says why. */
+/* Calls sendmsg() once. Returns the bytes sent; 0: try again; -1: `e` says why. */
 static ssize_t send_some(int sock, struct msghdr *m, int64_t deadline, err *e)
 {
 	ssize_t n = sendmsg(sock, m, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -55,7 +55,7 @@ static ssize_t send_some(int sock, struct msghdr *m, int64_t deadline, err *e)
 		return n > 0 ? n : 0;
 	if (n == 0 || errno == EAGAIN)
 		return wait_for(sock, POLLOUT, deadline, e) ? 0 : -1;
-	/* The kernel lets only so many descriptors be on their way: the peer has to take some. */
+	/* The kernel limits the descriptors in flight: wait until the peer has received some. */
 	if (errno == ETOOMANYREFS && clock_mono_ms() < deadline) {
 		poll(NULL, 0, CROWDED_WAIT_MS);
 		return 0;
@@ -83,7 +83,7 @@ bool fdpass_send(int sock, uint8_t type, slice body, const int *fds, size_t fds_
 			parts[m.msg_iovlen++] = (struct iovec){ head + sent, HEAD - sent };
 		slice left = slice_from(body, of_body);
 		if (left.len)
-			/* sendmsg() only reads there; POSIX has no const for it. */
+			/* sendmsg() only reads from it, but POSIX declares iov_base without const. */
 			parts[m.msg_iovlen++] = (struct iovec){ (void *)(uintptr_t)left.ptr, left.len };
 		if (sent == 0 && fds_count) {
 			m.msg_control = c.room;
@@ -104,7 +104,8 @@ bool fdpass_send(int sock, uint8_t type, slice body, const int *fds, size_t fds_
 
 /* ---- receive */
 
-/* Puts the descriptors that came with a read into `m`. False: more than can be. */
+/* Moves the descriptors that came with a read into `m`. False: there are more than FDPASS_MAX, or the kernel could not
+ * deliver all of them. */
 static bool take_fds(struct msghdr *from, fdpass_message *m)
 {
 	bool ok = !(from->msg_flags & MSG_CTRUNC);
@@ -127,7 +128,7 @@ static bool take_fds(struct msghdr *from, fdpass_message *m)
 	return ok;
 }
 
-/* Exactly `len` bytes and no more: what follows may bring the descriptors of the next message. */
+/* Reads exactly `len` bytes and no more, because the next bytes may carry the descriptors of the next message. */
 static fdpass_result receive_exactly(int sock, void *room, size_t len, fdpass_message *m, int64_t deadline, err *e)
 {
 	size_t got = 0;
@@ -151,11 +152,11 @@ static fdpass_result receive_exactly(int sock, void *room, size_t len, fdpass_me
 			return FDPASS_FAILED;
 		}
 		if (n == 0) {
-			err_set(e, "the other process has closed within a message");
+			err_set(e, "the other process closed the socket within a message");
 			return got ? FDPASS_FAILED : FDPASS_END;
 		}
 		if (!take_fds(&from, m)) {
-			err_set(e, "a message with too many descriptors, or no descriptors are left here");
+			err_set(e, "a message has too many descriptors, or this process can open no more");
 			return FDPASS_FAILED;
 		}
 		got += (size_t)n;

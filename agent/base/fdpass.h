@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Messages between our own processes, over a unix stream socket pair: a type, a body of any length, and up to
- * FDPASS_MAX descriptors. Both sides run on one machine; numbers in bodies are big endian (cursor.h, buf.h). */
+ * Messages between the agent's own processes, over a unix stream socket pair: a type, a body of up to FDPASS_BODY_MAX
+ * bytes, and up to FDPASS_MAX descriptors. Numbers in bodies are big endian (cursor.h, buf.h). */
 #ifndef BASE_FDPASS_H
 #define BASE_FDPASS_H
 
@@ -10,7 +10,7 @@
 
 enum {
 	FDPASS_MAX = 8,              /* descriptors in one message */
-	FDPASS_BODY_MAX = 256 << 20, /* bytes of one body: more is no message of ours */
+	FDPASS_BODY_MAX = 256 << 20, /* bytes of one body: a longer one cannot come from the agent */
 };
 
 typedef struct fdpass_message {
@@ -20,17 +20,20 @@ typedef struct fdpass_message {
 	size_t fds_count;
 } fdpass_message;
 
-/* Both work on blocking and non-blocking sockets, and wait up to `timeout_ms` in all for the peer. */
+/* Both functions work on blocking and non-blocking sockets, and wait up to `timeout_ms` in all for the peer. */
 
-/* The descriptors stay the caller's. False: `e` says why; the stream is of no use any more. */
-bool fdpass_send(int sock, uint8_t type, slice body, const int *fds, size_t fds_count, int timeout_ms, err *e);
+/* Sends one message. The descriptors stay the caller's. False: `e` says why; part of the message may have been sent, so
+ * the stream cannot be used any more. */
+MUST_CHECK bool fdpass_send(int sock, uint8_t type, slice body, const int *fds, size_t fds_count, int timeout_ms,
+			    err *e);
 
 typedef enum fdpass_result { FDPASS_OK, FDPASS_END, FDPASS_FAILED } fdpass_result;
 
-/* One message, for fdpass_deinit(). END: the peer has closed, between two messages. FAILED: `e` says why. */
-fdpass_result fdpass_receive(int sock, fdpass_message *m, int timeout_ms, err *e);
+/* Receives one message, to be released with fdpass_deinit(). END: the peer has closed between two messages. FAILED: `e`
+ * says why, and the stream cannot be used any more. */
+MUST_CHECK fdpass_result fdpass_receive(int sock, fdpass_message *m, int timeout_ms, err *e);
 
-/* Frees the body and closes what is left in fds[]: take one by setting it to -1. */
+/* Frees the body and closes the descriptors left in fds[]. To keep a descriptor, set its entry to -1. */
 void fdpass_deinit(fdpass_message *m);
 
 #endif

@@ -7,22 +7,22 @@
 #include <sys/random.h>
 
 static hash_key own;
-static pthread_once_t drawn = PTHREAD_ONCE_INIT;
+static pthread_once_t key_drawn = PTHREAD_ONCE_INIT;
 
-/* Early in a machine's start, or by a filter of system calls, there may be nothing to draw yet: the kernel has left 16
- * random bytes with each program it started, too. */
-static void draw(void)
+/* Shortly after boot, or under a system call filter, getrandom() may fail. Then the key is the 16 random bytes that the
+ * kernel gives every program (AT_RANDOM). */
+static void draw_key(void)
 {
 	if (getrandom(&own, sizeof own, GRND_NONBLOCK) == (ssize_t)sizeof own)
 		return;
-	const void *left = (const void *)getauxval(AT_RANDOM);
-	if (left)
-		memcpy(&own, left, sizeof own);
+	const void *random16 = (const void *)getauxval(AT_RANDOM);
+	if (random16)
+		memcpy(&own, random16, sizeof own);
 }
 
 const hash_key *hash_own_key(void)
 {
-	pthread_once(&drawn, draw);
+	pthread_once(&key_drawn, draw_key);
 	return &own;
 }
 
@@ -31,7 +31,7 @@ static inline uint64_t rotate(uint64_t x, unsigned by)
 	return x << by | x >> (64 - by);
 }
 
-static inline void turn(uint64_t v[4])
+static inline void sip_round(uint64_t v[4])
 {
 	v[0] += v[1];
 	v[2] += v[3];
@@ -45,14 +45,14 @@ static inline void turn(uint64_t v[4])
 	v[2] = rotate(v[2], 32);
 }
 
-static inline void take(uint64_t v[4], uint64_t word)
+static inline void sip_absorb(uint64_t v[4], uint64_t word)
 {
 	v[3] ^= word;
-	turn(v);
+	sip_round(v);
 	v[0] ^= word;
 }
 
-/* Up to eight bytes, the first the lowest, whatever the machine's order. */
+/* Reads up to eight bytes as a little-endian number. */
 static inline uint64_t word_of(const char *at, size_t len)
 {
 	uint64_t word = 0;
@@ -67,16 +67,16 @@ uint64_t hash_of(const hash_key *key, uint64_t number, slice text)
 			  key->half[0] ^ UINT64_C(0x6c7967656e657261), key->half[1] ^ UINT64_C(0x7465646279746573) };
 	size_t at = 0;
 
-	take(v, number);
+	sip_absorb(v, number);
 	for (; text.len - at >= 8; at += 8)
-		take(v, word_of(text.ptr + at, 8));
+		sip_absorb(v, word_of(text.ptr + at, 8));
 	uint64_t last = (uint64_t)(text.len + 8) << 56;
 	if (at < text.len)
 		last |= word_of(text.ptr + at, text.len - at);
-	take(v, last);
+	sip_absorb(v, last);
 	v[2] ^= 0xff;
-	turn(v);
-	turn(v);
-	turn(v);
+	sip_round(v);
+	sip_round(v);
+	sip_round(v);
 	return v[0] ^ v[1] ^ v[2] ^ v[3];
 }

@@ -16,7 +16,7 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* A literal at p[at..n): the whole of it, or a beginning that touches the end. */
+/* Reads `word` at p[at..n). CUT: it touches the end of the slice, complete (*whole) or not. */
 static json_step literal(const char *p, size_t n, size_t at, slice word, size_t *end, bool *whole)
 {
 	size_t len = n - at < word.len ? n - at : word.len;
@@ -27,7 +27,7 @@ static json_step literal(const char *p, size_t n, size_t at, slice word, size_t 
 	return *end == n ? JSON_CUT : JSON_MEMBER;
 }
 
-/* [0-9]+ from *at on; false: the byte there is no digit. At the end of the slice both is possible. */
+/* Skips [0-9]+ at *at. False: the byte there is not a digit. True at the end of the slice, where a digit may follow. */
 static bool digits(const char *p, size_t n, size_t *at)
 {
 	if (*at < n && !is_digit(p[*at]))
@@ -37,7 +37,7 @@ static bool digits(const char *p, size_t n, size_t *at)
 	return true;
 }
 
-/* -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)? ; *whole: what is there so far is a number. */
+/* Reads -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)? ; *whole: the bytes so far are a number. */
 static json_step number(const char *p, size_t n, size_t at, size_t *end, bool *whole)
 {
 	*whole = false;
@@ -102,7 +102,7 @@ json_step json_scalar(const char *p, size_t n, size_t at, size_t *end, json_type
 	}
 }
 
-/* A string, object or array that did not end as it should have; *at is where. */
+/* Sets *why and *at for a string, object or array that does not end at its closing quote or bracket. */
 static json_step value_fault(json_hit h, const char **why, size_t *at)
 {
 	*at = h.at;
@@ -112,8 +112,8 @@ static json_step value_fault(json_hit h, const char **why, size_t *at)
 	return JSON_BAD;
 }
 
-/* One value at `*at`, which is inside of the slice. On JSON_CUT, *whole: a number or literal that ends where the slice
- * does. */
+/* Reads the value at `*at`, which is inside the slice. JSON_CUT with *whole: a complete number or literal that touches
+ * the end of the slice. */
 static inline __attribute__((always_inline)) json_step value_at(slice doc, size_t *at, slice *value, json_type *type,
 								bool *whole, const char **why)
 {
@@ -133,7 +133,7 @@ static inline __attribute__((always_inline)) json_step value_at(slice doc, size_
 		unsigned char closing = p[begin] + 2; /* '{' + 2 is '}', '[' + 2 is ']' */
 		json_hit h = { begin + 1, JSON_STOP_END };
 		*type = p[begin] == '{' ? JSON_OBJECT : JSON_ARRAY;
-		if (doc.len - begin < 2 || p[begin + 1] != closing) /* most of those without anything in them */
+		if (doc.len - begin < 2 || p[begin + 1] != closing) /* {} and [] are frequent */
 			h = json_skip_nested(p, doc.len, begin + 1);
 		if (h.stop != JSON_STOP_END || p[h.at] != closing)
 			return value_fault(h, why, at);
@@ -186,7 +186,7 @@ static json_step cut(json_iter *it)
 	return JSON_CUT;
 }
 
-/* Behind the closing bracket at `at`. */
+/* Ends the iteration at the closing bracket p[at], behind which only white space may stand. */
 static json_step closed(json_iter *it, size_t at)
 {
 	at = skip_space(it->doc.ptr, it->doc.len, at + 1);

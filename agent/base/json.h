@@ -1,21 +1,23 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading JSON where it lies: iterators over the members of one object (or the elements of one array), forward from
- * the beginning or backward from the end, and decoders for what they yield. Nothing is built, copied or allocated;
- * nothing recurses; no byte outside the slice is read.
+ * Reads JSON in place: iterators over the members of one object (or the elements of one array), forward from the
+ * beginning or backward from the end, and decoders for keys and values. Nothing is built, copied or allocated; nothing
+ * recurses; no byte outside the slice is read.
  *
  * What is checked. At the level that is iterated the grammar is checked strictly: key, colon, value, comma, closing
- * bracket, white space, every number and literal (with Python's NaN, Infinity and -Infinity). Values below it are
- * skipped 64 bytes at a time: the ends of strings, the balance of brackets, no control character inside a string and
- * outside of strings no byte that no JSON token holds (so a comment, a quote ' or a stray backslash is noticed), but
- * not the order of the tokens, the kind of each bracket, or the escapes inside a string. A reader that is more lenient
- * than this one can therefore not see other strings or other levels than this one saw.
+ * bracket, white space, every number and literal (with Python's NaN, Infinity and -Infinity). Values below that level
+ * are skipped 64 bytes at a time. In them it is checked that strings end, that brackets balance, that no control
+ * character stands inside a string, and that outside of strings there are only bytes that occur in JSON tokens (so a
+ * comment, a quote ' or a stray backslash is noticed); not checked are the order of tokens, the kind of each bracket,
+ * and the escapes inside a string. A more lenient reader can therefore not see other strings or other levels than this
+ * one saw.
  *
  * A slice may be cut anywhere. JSON_CUT means: all of it was a valid beginning (backward: a valid end), and more bytes
- * are needed. Whether more bytes exist is for the caller to know. */
+ * are needed. Only the caller knows whether more bytes exist. */
 #ifndef BASE_JSON_H
 #define BASE_JSON_H
 
+#include "base/must_check.h"
 #include "base/slice.h"
 
 /* Brackets open at one time below the level that is iterated. Python's own parser gives up near 1000. */
@@ -42,29 +44,29 @@ typedef struct json_member {
 	slice key;   /* as written, without its quotes, escapes and all; empty in an array */
 	slice value; /* as written, with its quotes or brackets */
 	json_type type;
-	bool ascii; /* the key is known to be ASCII without escapes; false: it may be all the same */
+	bool ascii; /* true: the key is plain ASCII without escapes; false: not known */
 } json_member;
 
 typedef struct json_iter {
 	slice doc;
-	size_t at;       /* offset in `doc`: of the next byte to look at, or of the first wrong one */
+	size_t at;       /* offset in `doc` of the next byte to look at, or of the first wrong one */
 	const char *why; /* static text, set with JSON_BAD */
 	unsigned char state;
 	bool array;
 } json_iter;
 
-/* Iterates the object or array that `doc` begins with, after white space. Every answer but JSON_MEMBER is final. */
+/* Iterate over the object or array that `doc` begins with, after white space. Every result but JSON_MEMBER is final. */
 void json_iter_init(json_iter *it, slice doc);
 json_step json_next(json_iter *it, json_member *member);
 
-/* Skips one value of any kind at offset `*at` of `doc`, after white space. JSON_MEMBER: *value and *type are set and
- * *at is behind it. A number or literal that touches the end of `doc` counts as whole. JSON_CUT, JSON_BAD: *at is
- * where. */
+/* Skips one value of any kind at offset `*at` of `doc`, after white space. JSON_MEMBER: *value and *type are set, and
+ * *at is behind the value. A number or literal that touches the end of `doc` counts as complete. JSON_CUT, JSON_BAD:
+ * *at is the offset where that was noticed. */
 json_step json_value(slice doc, size_t *at, slice *value, json_type *type);
 
-/* Backward over the object that `window` ends with, before white space: the last member comes first. `window` is the
- * end of a document; `whole` says that it is all of it. The caller must KNOW that it is the end: behind a cut, a nested
- * object cannot be told from the outermost one.
+/* Iterates backward over the object that `window` ends with (white space may follow): the last member comes first.
+ * `window` is the end of a document, or with `whole` all of it. The caller must KNOW that it is the end: if bytes were
+ * missing behind it, a nested object could not be told from the outermost one.
  *
  * Why this is sound for every valid document, wherever the window begins. Claim: at each position from which the scan
  * looks left, it knows whether that position is inside a string and how many brackets are open. It holds at the end of
@@ -74,10 +76,10 @@ json_step json_value(slice doc, size_t *at, slice *value, json_type *type);
  *  - A run that touches the beginning of the window has an unknown length. json_back_init drops such a run and the byte
  *    behind it (or the first byte alone, which an unseen backslash may escape), so every run left is whole.
  * A member is yielded when its key's opening quote was reached that way, so all of it lies inside the window.
- * For a document that is not valid the scan checks what the forward one checks, as far as the window reaches. */
+ * For a document that is not valid the scan checks what the forward scan checks, as far as the window reaches. */
 typedef struct json_back {
 	slice window;
-	size_t at; /* bytes of the window not yet looked at; or the offset of the wrong byte */
+	size_t at; /* bytes of the window not looked at yet; or the offset of the wrong byte */
 	const char *why;
 	unsigned char state;
 	bool whole;
@@ -88,40 +90,42 @@ json_step json_back_next(json_back *it, json_member *member);
 
 typedef enum json_text_status {
 	JSON_TEXT_OK,
-	JSON_TEXT_LONG,      /* more than `cap` bytes; the first ones are there */
+	JSON_TEXT_LONG,      /* more than `cap` bytes; `buf` has the first ones */
 	JSON_TEXT_ESCAPE,    /* an escape that JSON does not have */
-	JSON_TEXT_SURROGATE, /* half of a surrogate pair: no Unicode text */
+	JSON_TEXT_SURROGATE, /* half of a surrogate pair, which is no character */
 	JSON_TEXT_UTF8,      /* not UTF-8 */
 } json_text_status;
 
-/* Decodes the text of a string (a key, or a value with its quotes) into `buf`; *len bytes, without a NUL at the end.
- * The text may hold any character, NUL and control characters too. */
-json_text_status json_text(slice raw, char *buf, size_t cap, size_t *len);
+/* Decodes a string (a key, or a value with its quotes) into `buf`: *len bytes, without a NUL at the end. The text may
+ * hold any character, NUL and control characters included. */
+MUST_CHECK json_text_status json_text(slice raw, char *buf, size_t cap, size_t *len);
 
-/* Whether a key, as written, means exactly `name` (plain ASCII, not empty). */
+/* True if a key, as written, means exactly `name` (plain ASCII, not empty). */
 bool json_key_is(slice key, slice name);
 
-/* How a key relates to `name` (plain lower-case ASCII, 1 to 16 bytes) for parsers that differ: Go's, .NET's and others
- * fold case, C strings end at a NUL. */
+/* How a key compares with `name` (plain lower-case ASCII, 1 to 16 bytes) in different parsers: those of Go, .NET and
+ * others ignore case, and C strings end at a NUL. */
 typedef enum json_key_match {
 	JSON_KEY_OTHER,
 	JSON_KEY_SAME,
-	JSON_KEY_ALIKE, /* another key by the standard, but some parser takes it for `name` */
-	JSON_KEY_BAD,   /* no UTF-8, or an escape that JSON does not have in what could be `name` */
+	JSON_KEY_ALIKE, /* another key by the standard, but some parsers take it for `name` */
+	JSON_KEY_BAD,   /* not UTF-8; or a key that could be `name` has an escape that JSON does not have */
 } json_key_match;
 json_key_match json_key_like(slice key, slice name);
 
-/* A whole number without fraction or exponent that fits; false otherwise, *out untouched. */
-bool json_int64(slice value, int64_t *out);
+/* Reads a whole number without fraction or exponent. False: not such a number, or it does not fit; *out is untouched.
+ */
+MUST_CHECK bool json_int64(slice value, int64_t *out);
 
-/* Any finite JSON number of at most JSON_NUMBER_MAX bytes. Expects the "C" locale. */
+/* Reads a finite JSON number of at most JSON_NUMBER_MAX bytes. Needs the "C" locale. False: *out is untouched. */
 #define JSON_NUMBER_MAX 64
-bool json_double(slice value, double *out);
+MUST_CHECK bool json_double(slice value, double *out);
 
-/* Strict: no overlong forms, no surrogates, nothing above U+10FFFF. */
+/* True for strict UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool utf8_valid(const char *s, size_t len);
 
-/* The vector code is chosen at the first use by what the CPU has. Tests and benchmarks force another. */
+/* The vector code that skips values. It is chosen at the first use, by what the CPU has; tests and benchmarks force
+ * another. */
 typedef enum json_level {
 	JSON_PORTABLE,
 	JSON_SSE4,
@@ -130,7 +134,7 @@ typedef enum json_level {
 	JSON_LEVELS,
 } json_level;
 
-bool json_force_level(json_level level); /* false: this CPU or build does not have it */
-const char *json_level_name(void);       /* of the one in use */
+bool json_force_level(json_level level); /* False: this CPU or build does not have it. */
+const char *json_level_name(void);       /* of the level in use */
 
 #endif

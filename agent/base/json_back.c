@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The scan from behind; json.h tells why it can be trusted. */
+ * The backward scan. json.h says why it is sound. */
 #include "base/json_simd.h"
 
 /* What the iterator expects to its left. */
@@ -25,7 +25,7 @@ static json_step bad(json_back *it, size_t at, const char *why)
 	return JSON_BAD;
 }
 
-/* The beginning of the window came too early: in a whole document that is as wrong as anything else. */
+/* The scan reached the beginning of the window too early. If the window is the whole document, that is an error. */
 static json_step cut(json_back *it)
 {
 	if (it->whole)
@@ -35,7 +35,7 @@ static json_step cut(json_back *it)
 	return JSON_CUT;
 }
 
-/* Bytes of p[0..at) that are left without the white space at the end. */
+/* Returns the length of p[0..at) without the white space at its end. */
 static size_t skip_space(const char *p, size_t at)
 {
 	while (at > 0 && json_space(p[at - 1]))
@@ -49,7 +49,7 @@ static bool scalar_byte(char c)
 	       c == '.';
 }
 
-/* The value whose last byte is p[*at - 1]; *at becomes its first byte. */
+/* Reads the value whose last byte is p[*at - 1]; *at becomes the offset of its first byte. */
 static json_step value_back(json_back *it, size_t *at, json_member *m)
 {
 	const char *p = it->window.ptr;
@@ -86,7 +86,7 @@ static json_step value_back(json_back *it, size_t *at, json_member *m)
 	return JSON_MEMBER;
 }
 
-/* Only white space may stand before the object's opening bracket, where p[0..at) ends. */
+/* Ends the iteration at the opening bracket p[at], before which only white space may stand. */
 static json_step opened(json_back *it, size_t at)
 {
 	at = skip_space(it->window.ptr, at);
@@ -116,7 +116,7 @@ json_step json_back_next(json_back *it, json_member *m)
 			return opened(it, at - 1);
 		it->state = AT_VALUE;
 	}
-	if (it->state == AT_COMMA) { /* left of a member */
+	if (it->state == AT_COMMA) { /* to the left of a member */
 		if (p[at - 1] == '{')
 			return opened(it, at - 1);
 		if (p[at - 1] != ',')

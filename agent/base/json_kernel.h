@@ -1,15 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
- * The body of one kernel, included by json_simd.c once for each level. Before the inclusion it defines
- *   K(name)   name with the level's suffix
- *   TARGET    function attribute that allows the level's instructions
- *   K(block)  64 bytes in registers; K(load) from any address, and a mask (bit i: byte i) of each kind of byte:
- *             K(quotes) K(slashes) K(opens) K(closes) K(ctrls) K(odds); K(prefix_xor) of a mask. K(stops): not 0 where
- * the block has any of the first two or a control character, which SSE and AVX2 tell by one mask instead of three.
+ * The body of one kernel. json_simd.c includes this file once for each level, and before that defines:
+ *   K(name)        name with the level's suffix
+ *   TARGET         function attribute that allows the level's instructions
+ *   K(block)       64 bytes in registers
+ *   K(load)        a block from any address
+ *   K(quotes) K(slashes) K(opens) K(closes) K(ctrls) K(odds)
+ *                  a mask (bit i: byte i) of one kind of byte in a block
+ *   K(stops)       not 0 if the block has a quote, a backslash or a control character; SSE and AVX2 find that with one
+ *                  mask instead of three
+ *   K(prefix_xor)  of a mask: bit i is the parity of the bits 0 to i
  *
- * Every scan is given at least BLOCK bytes. Its last block overlaps what was already looked at: its masks are shifted
- * by `old` so that only the new bytes are left, and no byte outside of the slice is read. The steps are inlined twice,
- * for `old` == 0 and for the last block. Each returns true when the scan is over, with the answer in *h. */
+ * Every scan gets at least BLOCK bytes. Its last block overlaps the one before: its masks are shifted by `old`, so that
+ * only the new bytes are left and no byte outside the slice is read. Each step is inlined twice, for `old` == 0 and for
+ * the last block. A step returns true when the scan is over; *h is then its result. */
 #define STEP TARGET static inline __attribute__((always_inline)) bool
 
 STEP K(string_step)(K(block) b, size_t at, size_t old, uint64_t *carry, json_hit *h)
@@ -19,7 +23,7 @@ STEP K(string_step)(K(block) b, size_t at, size_t old, uint64_t *carry, json_hit
 
 	if (LIKELY(!(quote | ctrl)))
 		return false;
-	if ((quote & -quote) - 1 < (ctrl & -ctrl) - 1) /* 0 becomes the largest */
+	if ((quote & -quote) - 1 < (ctrl & -ctrl) - 1) /* an empty mask becomes the largest number */
 		*h = hit(at + lowest(quote), JSON_STOP_END);
 	else
 		*h = hit(at + lowest(ctrl), JSON_STOP_CTRL);
@@ -48,7 +52,7 @@ STEP K(nested_step)(K(block) b, size_t at, size_t old, nested_state *s, json_hit
 	uint64_t quote = (K(quotes)(b) >> old) & ~escaped(K(slashes)(b) >> old, &s->carry);
 	uint64_t ctrl = K(ctrls)(b) >> old;
 
-	if (s->in && !quote) { /* the middle of a text that has escapes */
+	if (s->in && !quote) { /* inside a string that goes on, in a block with escapes */
 		if (LIKELY(!ctrl))
 			return false;
 		*h = hit(at + lowest(ctrl), JSON_STOP_CTRL);
@@ -90,7 +94,7 @@ TARGET static json_hit K(nested)(const unsigned char *p, size_t n, size_t at)
 
 	for (; n - at >= BLOCK; at += BLOCK) {
 		K(block) b = K(load)(p + at);
-		if (s.in && !s.carry && !K(stops)(b)) /* the middle of a long text: most blocks of most bodies */
+		if (s.in && !s.carry && !K(stops)(b)) /* inside a long string: most blocks of most bodies */
 			continue;
 		if (K(nested_step)(b, at, 0, &s, &h))
 			return h;
@@ -100,7 +104,7 @@ TARGET static json_hit K(nested)(const unsigned char *p, size_t n, size_t at)
 	return h;
 }
 
-/* Backward, a block ends where `at` is. */
+/* In the backward steps, the block ends at `at`. */
 STEP K(back_string_step)(K(block) b, size_t at, size_t old, uint64_t carry, json_hit *h)
 {
 	uint64_t quote = (K(quotes)(b) & ~escaped(K(slashes)(b), &carry)) << old;
@@ -108,7 +112,7 @@ STEP K(back_string_step)(K(block) b, size_t at, size_t old, uint64_t carry, json
 
 	if (LIKELY(!(quote | ctrl)))
 		return false;
-	if (quote > ctrl) /* the highest bits decide, and no byte is both */
+	if (quote > ctrl) /* the highest bit is met first, and no byte is both */
 		*h = hit(at + highest(quote) - BLOCK, JSON_STOP_END);
 	else
 		*h = hit(at + highest(ctrl) - BLOCK, JSON_STOP_CTRL);
@@ -140,7 +144,7 @@ STEP K(back_nested_step)(K(block) b, size_t at, size_t old, uint64_t carry, nest
 		*h = hit(at + highest(ctrl) - BLOCK, JSON_STOP_CTRL);
 		return true;
 	}
-	/* What is known is the state behind the block; the number of quotes in it gives the state before it. */
+	/* The state behind the block is known; the parity of the quotes in the block gives the state before it. */
 	uint64_t inside = K(prefix_xor)(quote);
 	s->in ^= 0 - (inside >> 63);
 	inside ^= s->in;

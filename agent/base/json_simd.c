@@ -33,18 +33,18 @@ INLINE size_t count(uint64_t mask)
 	return (size_t)__builtin_popcountll(mask);
 }
 
-/* Between the blocks of a nested value. */
+/* State between the blocks of a nested value. */
 typedef struct nested_state {
 	size_t depth;
-	uint64_t in;    /* all ones: the block before (backward: behind) ended inside a string */
+	uint64_t in;    /* all ones: the block before this one (backward: behind it) ended inside a string */
 	uint64_t carry; /* 1: the first byte of the next block is escaped */
 } nested_state;
 
-/* The bytes of a block that a backslash escapes. *carry: in, the first byte is escaped; out, the first byte of the next
- * block is. A run of backslashes escapes every second byte from its second on: subtracting the run's starts from the
- * odd bits makes a borrow ripple through each run, which marks that without a loop (simdjson's json_escape_scanner).
- * The carry is taken from the run at the block's end alone, so that no block waits for the arithmetic of the one
- * before. */
+/* Returns the bytes of a block that a backslash escapes. *carry: in, the first byte is escaped; out, the first byte of
+ * the next block is. A run of backslashes escapes every second byte, from its second byte on: subtracting the starts of
+ * the runs from the odd bits makes a borrow ripple through each run, which marks those bytes without a loop (simdjson's
+ * json_escape_scanner). The carry depends only on the run at the end of the block, so that no block waits for the
+ * arithmetic of the one before. */
 INLINE uint64_t escaped(uint64_t slash, uint64_t *carry)
 {
 	const uint64_t odd = 0xAAAAAAAAAAAAAAAAu;
@@ -53,13 +53,13 @@ INLINE uint64_t escaped(uint64_t slash, uint64_t *carry)
 	uint64_t codes = (((starts << 1) | odd) - starts) ^ odd;
 
 	*carry = 0;
-	if (slash >> 63) /* a block of nothing but backslashes hands on what it was given */
+	if (slash >> 63) /* a block of backslashes only passes on what it got */
 		*carry = ~slash ? (uint64_t)__builtin_clzll(~slash) & 1 : in;
 	return codes ^ (slash | in);
 }
 
-/* The length of the run of backslashes that ends before p[at], modulo 2. *run remembers where the last run seen begins,
- * so that a text of nothing but backslashes is not counted again for every block. */
+/* Returns the length, modulo 2, of the run of backslashes that ends before p[at]. *run remembers where the last run
+ * seen begins, so that a long run is not counted again for every block. */
 INLINE uint64_t run_length(const unsigned char *p, size_t at, size_t *run)
 {
 	if (*run >= at) {
@@ -71,7 +71,7 @@ INLINE uint64_t run_length(const unsigned char *p, size_t at, size_t *run)
 	return (at - *run) & 1;
 }
 
-/* Whether that length is odd; `at` is not 0. */
+/* run_length() with its most frequent case inlined; `at` is not 0. */
 INLINE uint64_t odd_run(const unsigned char *p, size_t at, size_t *run)
 {
 	if (LIKELY(p[at - 1] != '\\'))
@@ -83,7 +83,7 @@ INLINE uint64_t odd_run(const unsigned char *p, size_t at, size_t *run)
 
 /* Eight bytes at a time in ordinary registers. */
 typedef struct block_portable {
-	uint64_t word[8]; /* the first byte lowest */
+	uint64_t word[8]; /* the first byte is the lowest */
 } block_portable;
 
 #define EACH_BYTE(x) (0x0101010101010101u * (uint64_t)(x))
@@ -99,9 +99,9 @@ INLINE block_portable load_portable(const unsigned char *p)
 	return b;
 }
 
-/* The bytes that are c after the bits outside of `keep` are cleared and those of `set` are set. The addition carries
- * into a byte's highest bit unless the seven below are 0, and never beyond; the product gathers the eight highest bits.
- */
+/* Returns a mask of the bytes that equal `c` after their bits outside of `keep` are cleared and those of `set` are set.
+ * The addition carries into the highest bit of a byte unless the seven bits below are 0, and never beyond; the product
+ * gathers the eight highest bits. */
 INLINE uint64_t equal_portable(block_portable b, unsigned keep, unsigned set, unsigned c)
 {
 	const uint64_t low = EACH_BYTE(0x7f);
@@ -115,8 +115,8 @@ INLINE uint64_t equal_portable(block_portable b, unsigned keep, unsigned set, un
 	return mask;
 }
 
-/* 1: may stand outside of strings. White space, brackets, the quote, ',', ':', and what numbers, true, false, null, NaN
- * and Infinity are made of. */
+/* 1: the byte may stand outside of strings: white space, brackets, the quote, ',', ':', and the bytes of numbers, true,
+ * false, null, NaN and Infinity. */
 static const unsigned char even_bytes[256] = {
 	['\t'] = 1, ['\n'] = 1, ['\r'] = 1, [' '] = 1, ['"'] = 1, ['+'] = 1, [','] = 1, ['-'] = 1, ['.'] = 1, ['0'] = 1,
 	['1'] = 1,  ['2'] = 1,  ['3'] = 1,  ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1, ['9'] = 1, [':'] = 1,
@@ -158,8 +158,9 @@ INLINE uint64_t prefix_xor_portable(uint64_t m)
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/* Which bytes stand outside of strings: one bit for each high nibble that has any; a byte is "even" when the entries of
- * both its nibbles share a bit. A byte >= 0x80 finds 0 in the low table (pshufb's rule), so it is odd. */
+/* Tables for the bytes that may stand outside of strings ("even" bytes). Each high nibble that occurs has a bit of its
+ * own; a byte is even if the entries of both its nibbles share a bit. A byte >= 0x80 finds 0 in the low table (pshufb's
+ * rule), so it is odd. */
 #define NIBBLE_LOW 0x06, 0x24, 0x46, 0x44, 0x44, 0x6c, 0x24, 0x04, 0x04, 0x6d, 0x05, 0x52, 0x22, 0x53, 0x2a, 0x00
 #define NIBBLE_HIGH 0x01, 0x00, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0, 0, 0, 0, 0, 0, 0, 0
 
@@ -408,7 +409,7 @@ static const json_kernel *json_kernel_now(void)
 	const json_kernel *kernel = atomic_load_explicit(&chosen, memory_order_relaxed);
 	if (kernel)
 		return kernel;
-	for (int level = JSON_LEVELS - 1; !kernel; level--) /* ends: the portable one is always there */
+	for (int level = JSON_LEVELS - 1; !kernel; level--) /* ends, because the portable kernel is always there */
 		kernel = kernel_for((json_level)level);
 	atomic_store_explicit(&chosen, kernel, memory_order_relaxed);
 	return kernel;
@@ -428,7 +429,7 @@ const char *json_level_name(void)
 	return json_kernel_now()->name;
 }
 
-/* Bytes that do not fill one block: a copy does, with spaces behind it, which mean nothing inside or outside of
+/* Skips in fewer bytes than a block: copies them and pads them with spaces, which change nothing inside or outside of
  * strings. */
 static __attribute__((noinline)) json_hit skip_short(json_skip skip, const unsigned char *p, size_t n, size_t at)
 {

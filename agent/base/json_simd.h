@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Inside of the JSON reader: skipping strings and nested values 64 bytes at a time. */
+ * Internal to the JSON reader: skips strings and nested values 64 bytes at a time. */
 #ifndef BASE_JSON_SIMD_H
 #define BASE_JSON_SIMD_H
 
@@ -11,11 +11,11 @@
 #endif
 
 typedef enum json_stop {
-	JSON_STOP_END,  /* found; `at` is where (see below) */
-	JSON_STOP_CUT,  /* not in these bytes */
+	JSON_STOP_END,  /* the end, at `at` (see below) */
+	JSON_STOP_CUT,  /* these bytes end before it */
 	JSON_STOP_CTRL, /* a control character inside a string, at `at` */
 	JSON_STOP_ODD,  /* a byte that no JSON token holds, outside of strings, at `at` */
-	JSON_STOP_DEEP, /* over JSON_DEPTH_MAX, at `at` */
+	JSON_STOP_DEEP, /* more than JSON_DEPTH_MAX brackets are open, at `at` */
 } json_stop;
 
 typedef struct json_hit {
@@ -29,7 +29,7 @@ json_hit json_skip_string(const unsigned char *p, size_t n, size_t at);
 json_hit json_skip_nested(const unsigned char *p, size_t n, size_t at);
 
 #if defined(__SSE2__)
-/* 0xff for each byte at which the skipping of a string's text may have to stop: quote, backslash, control character. */
+/* Returns 0xff for each byte at which skipping a string may have to stop: quote, backslash, control character. */
 static inline __attribute__((always_inline)) __m128i json_stops(__m128i v)
 {
 	__m128i ctrl = _mm_cmpeq_epi8(_mm_min_epu8(v, _mm_set1_epi8(0x1f)), v);
@@ -38,8 +38,8 @@ static inline __attribute__((always_inline)) __m128i json_stops(__m128i v)
 }
 #endif
 
-/* json_skip_string() for texts that are probably short, as names are: the first 16 bytes are looked at without a call.
- * *ascii: they were all there is, and are plain ASCII without escapes. */
+/* json_skip_string() for strings that are probably short, such as names: looks at the first 16 bytes without a call.
+ * *ascii: the string ended within them, and is plain ASCII without escapes. */
 static inline __attribute__((always_inline)) json_hit json_skip_name(const unsigned char *p, size_t n, size_t at,
 								     bool *ascii)
 {
@@ -58,26 +58,26 @@ static inline __attribute__((always_inline)) json_hit json_skip_name(const unsig
 	return json_skip_string(p, n, at);
 }
 
-/* Backward over p[0..at), of n bytes that may be read. string: `at` is the closing quote; END gives the opening quote.
- * nested: `at` is a closing bracket; END gives the bracket that opens it. No backslash before p[0] may escape it. */
+/* Backward over p[0..at); p[0..n) may be read. string: `at` is the closing quote; END gives the opening quote. nested:
+ * `at` is a closing bracket; END gives the bracket that opens it. No backslash before p[0] may escape it. */
 json_hit json_back_string(const unsigned char *p, size_t n, size_t at);
 json_hit json_back_nested(const unsigned char *p, size_t n, size_t at);
 
-/* The four of one level; they want at least 64 bytes. */
+/* The four functions of one level. Each needs at least 64 bytes. */
 typedef json_hit (*json_skip)(const unsigned char *p, size_t n, size_t at);
 typedef struct json_kernel {
 	const char *name;
 	json_skip string, nested, back_string, back_nested;
 } json_kernel;
 
-/* json.c: one number or literal at p[at..n). MEMBER: *end is behind it; CUT: it may go on, or touches p[n] and is whole
- * (*whole). */
+/* In json.c: reads one number or literal at p[at..n). MEMBER: *end is behind it; CUT: it touches p[n], complete
+ * (*whole) or not. */
 json_step json_scalar(const char *p, size_t n, size_t at, size_t *end, json_type *type, bool *whole);
 const char *json_stop_why(json_stop stop);
 
 static inline bool json_space(char c)
 {
-	/* Of what stands where white space may, nearly nothing is below a space. */
+	/* The first comparison settles nearly every byte that is not white space. */
 	return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t');
 }
 

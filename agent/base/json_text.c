@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the bytes of a JSON string or number mean. */
+ * Decodes JSON strings and numbers. */
 #include "base/json_simd.h"
 
 #include <math.h>
@@ -47,7 +47,7 @@ static int hex_digit(char c)
 	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
 }
 
-/* The four digits of \uXXXX at p[at..n). */
+/* Reads the four digits of \uXXXX at s[at]. */
 static bool hex4(slice s, size_t at, uint32_t *out)
 {
 	uint32_t value = 0;
@@ -64,7 +64,7 @@ static bool hex4(slice s, size_t at, uint32_t *out)
 	return true;
 }
 
-/* The escape at s[*at], which is a backslash. */
+/* Decodes the escape at s[*at], which is a backslash, and moves *at behind it. */
 static json_text_status escape(slice s, size_t *at, uint32_t *out)
 {
 	static const char names[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
@@ -124,7 +124,7 @@ json_text_status json_text(slice raw, char *buf, size_t cap, size_t *len)
 	size_t at = 0;
 
 	*len = 0;
-	if (raw.len >= 2 && raw.ptr[0] == '"') /* a key comes without quotes, and cannot begin with one */
+	if (raw.len >= 2 && raw.ptr[0] == '"') /* a key comes without quotes, and no key begins with one */
 		raw = slice_of(raw.ptr + 1, raw.len - 2);
 	while (at < raw.len) {
 		size_t plain = slice_find(raw, at, '\\') - at, room = cap - *len;
@@ -156,7 +156,7 @@ bool json_key_is(slice key, slice name)
 	char buf[64];
 	size_t len = 0;
 
-	if (key.len <= name.len) /* an escape is longer than what it means */
+	if (key.len <= name.len) /* an escape is longer than the character that it stands for */
 		return slice_eq(key, name);
 	if ((key.ptr[0] != name.ptr[0] && key.ptr[0] != '\\') || name.len > sizeof buf)
 		return false;

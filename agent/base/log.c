@@ -50,7 +50,7 @@ bool log_enabled(log_level level)
 	return (int)level >= atomic_load_explicit(&log_min, memory_order_relaxed);
 }
 
-/* One byte of room is always kept for the newline. */
+/* Always leaves one byte of room, for the newline. */
 static void put(line *l, const char *bytes, size_t len)
 {
 	size_t room = sizeof l->text - 1 - l->len;
@@ -65,8 +65,8 @@ static void put_cstr(line *l, const char *s)
 	put(l, s, strlen(s));
 }
 
-/* \xNN where a terminal or a parser might act on the byte. In JSON the escape is \u00NN, and bytes over 0x7e
- * are escaped too, as nothing says that they are UTF-8. */
+/* Escapes the bytes on which a terminal or a parser might act as \xNN. In JSON the escape is \u00NN, and bytes above
+ * 0x7e are escaped too, because they may not be UTF-8. */
 static void put_escaped(line *l, slice s)
 {
 	size_t len = s.len < LOG_VALUE_MAX ? s.len : LOG_VALUE_MAX;
@@ -99,7 +99,7 @@ static bool is_bare(slice s)
 	return true;
 }
 
-/* Where the line is nearly full, a field that cannot be closed is left out whole: a JSON line stays JSON. */
+/* Leaves out the whole field if the line is too full to close it, so that a JSON line stays valid. */
 static void put_field(line *l, const log_field *f)
 {
 	char num[24];
@@ -117,12 +117,12 @@ static void put_field(line *l, const log_field *f)
 	put_cstr(l, quote ? "\"" : "");
 	put_escaped(l, value);
 	put_cstr(l, quote ? "\"" : "");
-	/* Two bytes are kept free: the closing brace and the newline. */
+	/* Two bytes stay free: for the closing brace and the newline. */
 	if (l->len >= sizeof l->text - 2)
 		l->len = mark;
 }
 
-/* How many lines of this event were held back before this one, or -1 when this one is held back too. */
+/* Returns how many lines of this event were held back before this one; -1: this one is held back too. */
 static long limit(log_event_id event, time_t second)
 {
 	if (log_seen[event].second != second) {

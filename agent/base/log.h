@@ -4,8 +4,8 @@
  *
  * - Name and level of an event come from the table in log_events.h.
  * - Values are escaped (control characters, quotes) and bounded. Callers never pass a secret.
- * - Each event is limited to LOG_BURST lines a second, at every level. The lines held back are counted, and the next
- * line of the event says suppressed=N.
+ * - Each event is limited to LOG_BURST lines a second, at every level. The lines held back are counted, and the
+ *   next line of the event says suppressed=N.
  * - A reader that stalls never stalls the caller: a line that does not fit the pipe is dropped and counted, and the
  *   next line that is written says lost=N.
  * Safe to call from any thread. */
@@ -62,7 +62,7 @@ typedef struct log_field {
 /* log_event(frame_refused, LOG_I("status", 4), ...): `name` stands in log_events.h; at least one field. */
 #define log_event(name, ...) log_event_at((log_level)LOG_LEVEL_OF_##name, name, __VA_ARGS__)
 
-/* The same where the level depends on what happened; the text in log_events.h then says on what. */
+/* The same for an event whose level depends on the circumstances; its text in log_events.h says on which. */
 #define log_event_at(at_level, name, ...) \
 	do { \
 		if (log_enabled(at_level)) { \

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A read-only view of bytes somebody else owns. Never NUL-terminated, may hold NUL bytes;
- * an empty slice may have a null pointer. Comparison with ASCII case folding ignores the locale. */
+ * A read-only view of bytes that somebody else owns. It is not NUL-terminated, and may hold NUL bytes; an empty slice
+ * may have a null pointer. The functions with an `i` ignore the case of ASCII letters, whatever the locale. */
 #ifndef BASE_SLICE_H
 #define BASE_SLICE_H
 
@@ -17,7 +17,7 @@ typedef struct slice {
 
 /* A string literal as a slice, without its NUL. */
 #define SLICE(literal) ((slice){ "" literal, sizeof(literal) - 1 })
-/* The same where C wants a constant initializer. */
+/* The same for initializers of static variables. */
 #define SLICE_INIT(literal) \
 	{ \
 		"" literal, sizeof(literal) - 1 \
@@ -34,7 +34,7 @@ static inline slice slice_cstr(const char *s)
 	return (slice){ s, s ? strlen(s) : 0 };
 }
 
-/* With a literal as `b` its length is a constant, and the comparison a few instructions. */
+/* If `b` is a literal, its length is known to the compiler and the comparison takes a few instructions. */
 static inline bool slice_eq(slice a, slice b)
 {
 	return a.len == b.len && (b.len == 0 || memcmp(a.ptr, b.ptr, b.len) == 0);
@@ -51,7 +51,7 @@ static inline bool slice_ends(slice s, slice suffix)
 	       (suffix.len == 0 || memcmp(s.ptr + (s.len - suffix.len), suffix.ptr, suffix.len) == 0);
 }
 
-/* The bytes from `from` on; empty when `from` is past the end. */
+/* Returns the bytes from `from` on; empty if `from` is past the end. */
 static inline slice slice_from(slice s, size_t from)
 {
 	if (from >= s.len)
@@ -59,7 +59,7 @@ static inline slice slice_from(slice s, size_t from)
 	return (slice){ s.ptr + from, s.len - from };
 }
 
-/* The first `len` bytes, or all when there are fewer. */
+/* Returns the first `len` bytes, or all if there are fewer. */
 static inline slice slice_first(slice s, size_t len)
 {
 	return (slice){ s.ptr, len < s.len ? len : s.len };
@@ -85,7 +85,7 @@ static inline bool slice_istarts(slice s, slice prefix)
 	return s.len >= prefix.len && slice_ieq(slice_first(s, prefix.len), prefix);
 }
 
-/* Index of the first `c` at or after `from`; s.len when there is none. */
+/* Returns the index of the first `c` at or after `from`; s.len if there is none. */
 static inline size_t slice_find(slice s, size_t from, char c)
 {
 	if (from >= s.len)
@@ -94,7 +94,20 @@ static inline size_t slice_find(slice s, size_t from, char c)
 	return hit ? (size_t)(hit - s.ptr) : s.len;
 }
 
-/* Without the spaces and tabs at both ends. */
+static inline bool slice_contains(slice s, slice what)
+{
+	return what.len == 0 || (s.len >= what.len && memmem(s.ptr, s.len, what.ptr, what.len));
+}
+
+static inline bool slice_icontains(slice s, slice what)
+{
+	for (size_t at = 0; at + what.len <= s.len; at++)
+		if (slice_ieq(slice_of(s.ptr + at, what.len), what))
+			return true;
+	return false;
+}
+
+/* Returns `s` without the spaces and tabs at both ends. */
 static inline slice slice_trim(slice s)
 {
 	while (s.len && (s.ptr[0] == ' ' || s.ptr[0] == '\t')) {

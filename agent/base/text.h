@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Text from outside, shown to people and written for programs. */
+ * Text from outside: prepared for a terminal, and for programs as JSON. */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 
@@ -8,12 +8,14 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* The next character of UTF-8, or one byte that is none as U+FFFD. `*at` is not at the text's end. */
+/* Reads the next UTF-8 character and moves `*at` behind it. A byte that is not UTF-8 reads as U+FFFD. `*at` must not be
+ * at the end of the text. */
 uint32_t utf8_next(const char **at);
-/* What a terminal obeys instead of showing it: control characters, and those that join, hide or turn the text. */
+/* True for characters that a terminal acts on instead of showing: control characters, and those that join, hide or
+ * reorder text. */
 bool text_is_control(uint32_t c);
-/* A JSON string with its quotes. Control characters, and those that a terminal would obey, are escaped; bytes that are
- * no UTF-8 are U+FFFD. */
+/* Writes `text` as a JSON string with its quotes. Control characters, and those that a terminal would act on, are
+ * escaped; bytes that are not UTF-8 become U+FFFD. */
 void json_write_text(FILE *f, const char *text);
 
 #endif

@@ -29,18 +29,6 @@ const refusal_info *refusal_describe(refusal r)
 	return &refusals[r];
 }
 
-static bool contains(slice s, slice what)
-{
-	for (size_t at = 0; what.len <= s.len - at; at++) {
-		at = slice_find(s, at, what.ptr[0]);
-		if (s.len - at < what.len)
-			return false;
-		if (s.ptr[at + what.len - 1] == what.ptr[what.len - 1] && memcmp(s.ptr + at, what.ptr, what.len) == 0)
-			return true;
-	}
-	return false;
-}
-
 /* The route's own protocol where nothing else decides: legacy resolution by what the client sent. */
 static protocol legacy_target(const llm_request *r)
 {
@@ -60,12 +48,13 @@ static protocol caller_protocol(const llm_request *r)
 		return PROTOCOL_OPENAI;
 	if (slice_eq(path, SLICE("/v1/messages")))
 		return PROTOCOL_ANTHROPIC;
-	if (contains(path, SLICE("/chat/completions")) || contains(path, SLICE("/responses")))
+	if (slice_contains(path, SLICE("/chat/completions")) || slice_contains(path, SLICE("/responses")))
 		return PROTOCOL_OPENAI;
-	if (contains(path, SLICE("/v1/messages")))
+	if (slice_contains(path, SLICE("/v1/messages")))
 		return PROTOCOL_ANTHROPIC;
 	/* .../models/NAME:METHOD; newer clients of Google's ask under /v1, as older ones under /v1beta. */
-	if (contains(path, SLICE("/v1beta/")) || (contains(path, SLICE("/models/")) && contains(path, SLICE(":"))))
+	if (slice_contains(path, SLICE("/v1beta/")) ||
+	    (slice_contains(path, SLICE("/models/")) && slice_contains(path, SLICE(":"))))
 		return PROTOCOL_GEMINI;
 	return legacy_target(r);
 }

@@ -68,14 +68,6 @@ static bool has_slash(slice text)
 	return slice_find(text, 0, '/') < text.len || slice_find(text, 0, '\\') < text.len;
 }
 
-static bool contains(slice text, slice word)
-{
-	for (size_t i = 0; i + word.len <= text.len; i++)
-		if (slice_ieq(slice_first(slice_from(text, i), word.len), word))
-			return true;
-	return false;
-}
-
 static void add(named *n, const segment *s, slice name, slice prefix, bool slash_ok)
 {
 	char full[SEGMENT_MAX + 16];
@@ -194,7 +186,7 @@ static bool unclear(slice path, size_t id_at)
 		if (marker(text) && !last)
 			names = true;
 		if (at != id_at && has_slash(text) &&
-		    (contains(text, SLICE("model")) || contains(text, SLICE("deployment"))))
+		    (slice_icontains(text, SLICE("model")) || slice_icontains(text, SLICE("deployment"))))
 			odd = names = true;
 		at += s.raw.len + 1;
 	}
@@ -263,5 +255,5 @@ void path_model(slice path, named *n)
 
 bool path_body_matters(slice path)
 {
-	return contains(path, SLICE("deployments"));
+	return slice_icontains(path, SLICE("deployments"));
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The small helpers of agent/base: clock, thread, bytes, err. */
+ * The small helpers of agent/base: clock, thread, bytes, slice, err. */
 #include "unit.h"
 
 #include <errno.h>
@@ -102,6 +102,20 @@ static void test_bytes(void)
 	buf_deinit(&out);
 }
 
+/* ---- slice */
+
+static void test_contains(void)
+{
+	slice s = slice_of(unit_guarded("/v1/Models", 10), 10);
+
+	CHECK(slice_contains(s, SLICE("/v1/")) && slice_contains(s, SLICE("Models")) && slice_contains(s, s));
+	CHECK(!slice_contains(s, SLICE("models")) && !slice_contains(s, SLICE("/v1/Models/")));
+	CHECK(slice_icontains(s, SLICE("models")) && slice_icontains(s, SLICE("/V1")) && slice_icontains(s, s));
+	CHECK(!slice_icontains(s, SLICE("modelsx")) && !slice_icontains(s, SLICE("1models")));
+	CHECK(slice_contains(s, SLICE("")) && slice_icontains(s, SLICE("")));
+	CHECK(!slice_contains(slice_of(NULL, 0), SLICE("x")) && !slice_icontains(slice_of(NULL, 0), SLICE("x")));
+}
+
 /* ---- err */
 
 static void test_err(void)
@@ -123,6 +137,7 @@ int main(void)
 	RUN(test_thread_blocks_signals);
 	RUN(test_thread_cond);
 	RUN(test_bytes);
+	RUN(test_contains);
 	RUN(test_err);
 	return unit_end();
 }

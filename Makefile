@@ -1,8 +1,5 @@
-# spoa-llm. The targets a person types: all, demo, test, clean; the parts of test are below it.
-#
-#   make                 the agent, in build/spoa-llm
-#   make CC=clang        with another compiler, in a folder of its own: make CC=clang BUILD=build/clang
-#   make SAN=address,undefined BUILD=build/asan
+# spoa-llm. `make help` lists the targets; those of the tests and benchmarks are in tests/tests.mk and tests/bench/bench.mk.
+# Another compiler or a sanitizer builds in a folder of its own: make CC=clang BUILD=build/clang, make SAN=address,undefined BUILD=build/asan.
 
 BUILD ?= build
 CC = gcc
@@ -51,6 +48,8 @@ LIBS = -lev -lcjson -lsqlite3 -lz -lzstd -lbrotlidec -lmicrohttpd -lpthread
 SRC := $(sort $(wildcard agent/*.c agent/*/*.c))
 OBJ := $(SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/prices.o $(BUILD)/obj/page.o
 
+##@ Build and install
+## all: the agent, in build/spoa-llm (what `make` alone does)
 all: $(BUILD)/spoa-llm
 
 $(BUILD)/spoa-llm: $(OBJ)
@@ -67,37 +66,11 @@ $(BUILD)/obj/%.o: %.c $(BUILD)/flags
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
 
-# The price table that ships with the project, as an array of its bytes.
-$(BUILD)/prices.c: dist/prices.json
-	@mkdir -p $(@D)
-	@{ echo '#include "ledger/price_table.h"'; echo 'const char price_builtin[] = {'; \
-		od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g'; \
-		echo '};'; echo 'const size_t price_builtin_len = sizeof price_builtin;'; } > $@
-
-# The dashboard: our own files, and Chart.js as Debian's libjs-chart.js has it.
-CHART_JS := $(firstword $(wildcard $(addprefix /usr/share/javascript/chart.js/,chart.umd.min.js chart.umd.js chart.min.js chart.js)))
-PAGE_DIR := agent/ops/page
-PAGE_FILES := dashboard.js plots.js report.js figures.js dashboard.css
-PAGE := $(PAGE_DIR)/index.html $(PAGE_FILES:%=$(PAGE_DIR)/%) $(CHART_JS)
-$(BUILD)/page.c: $(PAGE) dist/embed
-	@mkdir -p $(@D)
-	@[ -n "$(CHART_JS)" ] || { echo "Chart.js is missing: Debian's package libjs-chart.js has it" >&2; exit 1; }
-	@sh dist/embed /=$(PAGE_DIR)/index.html $(foreach f,$(PAGE_FILES),/$(f)=$(PAGE_DIR)/$(f)) /chart.js=$(CHART_JS) \
-		> $@.new && mv $@.new $@
-
-$(BUILD)/obj/prices.o $(BUILD)/obj/page.o: $(BUILD)/obj/%.o: $(BUILD)/%.c $(BUILD)/flags
-	@mkdir -p $(@D)
-	@echo "  CC $@"
-	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -c -o $@ $<
-
-# ---- demo
-
+## demo: the gateway with mock upstreams and a handful of requests, on port DEMO_PORT=8080
 demo:
 	@sh tests/tools/deps build demo
 	@$(MAKE) --no-print-directory all
 	@DEMO_ONCE=$(DEMO_ONCE) DEMO_PORT=$(or $(DEMO_PORT),8080) $(PYTHON) tests/rig/demo.py
-
-# ---- install: make install [DESTDIR=...] [PREFIX=/usr/local]; make deb
 
 PREFIX ?= /usr/local
 BINDIR ?= $(PREFIX)/bin
@@ -111,6 +84,7 @@ INSTALL = install
 EXAMPLES := haproxy.cfg.example spoe.conf dist/haproxy-existing.cfg \
 	$(wildcard dist/alerts.yml dist/grafana.json dist/prometheus.yml)
 
+## install: the agent, its units and documents; PREFIX=/usr/local DESTDIR=
 # A configuration that is there stays. llm.cfg is haproxy.cfg.example to be read beside a configuration that has a log of its own,
 # and beside the backends that `spoa-llm backends` makes.
 install: $(BUILD)/spoa-llm
@@ -133,22 +107,29 @@ install: $(BUILD)/spoa-llm
 	[ -e $(DESTDIR)$(SYSCONFDIR)/spoa-llm/spoa-llm.json ] || \
 		$(INSTALL) -m 0644 dist/spoa-llm.json $(DESTDIR)$(SYSCONFDIR)/spoa-llm/spoa-llm.json
 
-# build/spoa-llm_VERSION_ARCH.deb
+## deb: build/spoa-llm_VERSION_ARCH.deb
 deb:
 	@sh tests/tools/deps build deb
 	@$(MAKE) --no-print-directory all
 	@BUILD=$(BUILD) VERSION=$(VERSION) MAKE="$(MAKE)" sh dist/deb/build
 
-# The man pages, from the tables in agent/.
+## man: the manual pages, from the tables of options and events
 man: $(BUILD)/spoa-llm
 	@dist/manual $(BUILD)/spoa-llm
 
 PYTHON := /usr/bin/python3
 
-include tests/tests.mk tests/bench/bench.mk
+include dist/embed.mk tests/tests.mk tests/bench/bench.mk
 
+## clean: removes build/, HAProxys and images that were fetched too
 clean:
 	rm -rf build
+
+## help: this list
+help:
+	@awk '/^##@ / { printf "%s%s\n", n++ ? "\n" : "", substr($$0, 5) } \
+		/^## [a-z]/ { split($$0, part, ": "); printf "  make %-19s %s\n", substr(part[1], 4), substr($$0, length(part[1]) + 3) }' \
+		Makefile tests/tests.mk tests/bench/bench.mk
 
 -include $(OBJ:.o=.d)
 .PHONY: all clean deb demo FORCE help install man

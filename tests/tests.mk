@@ -3,6 +3,7 @@
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
 PARTS_OF = $(PYTHON) tests/tools/parts.py tests/parts
 
+##@ Tests
 ## test: all that CI runs, in 20 minutes; PARTS="lint unit" for some of its parts
 test:
 	@sh tests/tools/deps build test packaging bench-instructions format
@@ -13,6 +14,7 @@ test-long:
 	@sh tests/tools/deps build test packaging bench-instructions format static valgrind
 	@$(PARTS_OF)/long $(PARTS)
 
+## lint: format, layers, options, manual pages
 lint: $(BUILD)/spoa-llm format-check
 	@tests/tools/layers
 	@$(PYTHON) tests/tools/docs.py
@@ -25,6 +27,7 @@ format-check:
 	@sh tests/tools/deps format
 	@clang-format --dry-run -Werror $(FORMATTED)
 
+## format: lays out all C files
 format:
 	@sh tests/tools/deps format
 	@clang-format -i $(FORMATTED)
@@ -66,7 +69,7 @@ fuzzers: $(FUZZ:%=$(BUILD)/fuzz_%)
 fuzz: build-fuzz
 	@printf '%s\n' $(FUZZ) | xargs -P2 -n1 sh tests/fuzz/run build/fuzz $(FUZZ_S)
 
-# Which lines of spop/, sample/ and base/ the corpora reach by themselves.
+## fuzz-coverage: which lines of spop/, sample/ and base/ the corpora reach by themselves
 fuzz-coverage:
 	@sh tests/tools/deps build coverage
 	@$(MAKE) --no-print-directory CC=clang SAN=fuzzer-no-link,address,undefined BUILD=build/coverage \
@@ -79,8 +82,9 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer,address,undefined $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-# What the black-box tests use beside the agent, always built by gcc without a sanitizer for the whole of it: the benchmarks' load
-# generator and store of a million rows, an agent of another version, libraries to preload, and drivers of single parts.
+## test-tools: what the black-box tests use beside the agent
+# Whatever BUILD is, in build/ and by gcc: the benchmarks' load generator and store of a million rows, an agent of another version,
+# libraries to preload, and drivers of single parts, which have sanitizers of their own.
 TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so \
 	drivers/scan_driver drivers/price_driver drivers/collide)
 ifeq ($(BUILD),build)
@@ -153,6 +157,7 @@ test-tsan: build-tsan unit-tsan
 
 # Not those that measure time, hand over gigabytes, or kill children in the middle of SQLite. The agent itself: VALGRIND=1, tests/README.md.
 VALGRIND_UNITS = $(filter-out %/test_oom %/test_master %/test_master_watchdog %/test_master_upgrade %/test_spop_threads %/test_fdpass %/test_handover %/test_store,$(UNIT))
+## test-valgrind: unit tests under valgrind
 test-valgrind:
 	@sh tests/tools/deps build valgrind
 	@$(MAKE) --no-print-directory valgrind-units
@@ -165,31 +170,33 @@ valgrind-units: $(UNIT)
 test-hard: all test-tools
 	$(PYTEST) --whole-matrix --timeout=$(or $(CHAOS_S),100)0 tests/blackbox/test_chaos.py tests/blackbox/test_attack.py
 
-# Each of tests/mutations/list is done to a copy of the tree, which some test has to notice. MUTATE: a pattern, or a number: so many
-# of them, by MUTATE_SEED.
+## mutate: each harm of tests/mutations/list, done to a copy of the tree, is noticed by a test; MUTATE=PATTERN, or a number and MUTATE_SEED
 mutate:
 	@$(PYTHON) tests/mutations/run.py $(if $(MUTATE),'$(MUTATE)') $(if $(MUTATE_SEED),--seed $(MUTATE_SEED))
 
-# gcc -fanalyzer, cppcheck and clang-tidy (STATIC=... for some); what is excepted, and why: tests/static/exceptions.
+## static: gcc -fanalyzer, cppcheck and clang-tidy (STATIC=... for some)
+# What is excepted, and why: tests/static/exceptions.
 static:
 	@sh tests/tools/deps build static
 	@tests/static/run build $(STATIC)
 
-# How the binary is hardened.
+## audit: how the binary is hardened
 audit: all
 	@tests/static/audit $(BUILD)/spoa-llm
 
 # What packages and containers do, in containers; as root. Where there can be none it says "SKIPPED: why", and ends well; the
 # scripts themselves end with 77 then.
+## test-deb: the package in a Debian with systemd, in a container
 test-deb:
 	@sh tests/tools/deps build deb packaging compose
 	@sh tests/containers/systemd/run || [ $$? = 77 ]
 
-# README's quick start in a Debian 12 with nothing but make and git, in a clone of what is committed.
+## test-root: README's quick start in a Debian 12 with nothing but make and git, in a clone of what is committed
 test-root:
 	@sh tests/tools/deps root
 	@sh tests/containers/root/run $(WAYS) || [ $$? = 77 ]
 
+## test-compose: docker-compose.yml, by podman
 test-compose:
 	@sh tests/tools/deps compose
 	@sh tests/containers/compose/run || [ $$? = 77 ]

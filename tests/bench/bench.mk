@@ -1,8 +1,6 @@
-# ---- benchmarks
+##@ Benchmarks
 
-.PHONY: bench-odd bench-fill
-
-# Finding the model in 4 KB, 64 KB and 1 MB of chat, beside simdjson, cJSON and a byte loop.
+## bench-scan: finding the model in 4 KB, 64 KB and 1 MB of chat, beside simdjson, cJSON and a byte loop
 bench-scan: $(OBJ)
 	@sh tests/tools/deps bench
 	@mkdir -p $(BUILD)/bench
@@ -11,7 +9,7 @@ bench-scan: $(OBJ)
 		$(filter-out %/main.o,$(OBJ)) -lsimdjson $(LIBS)
 	@$(BUILD)/bench/scan
 
-# What the ledger takes in, parses and commits, beside bare SQLite; and a report over BENCH_ROWS requests.
+## bench-ledger: what the ledger takes in, parses and commits, beside bare SQLite; a report over BENCH_ROWS requests
 BENCH_ROWS ?= 10000000
 bench-ledger: $(BUILD)/bench/ledger_intake $(BUILD)/bench/ledger_store
 	@dir=$$(mktemp -d $(BUILD)/bench/ledger.XXXXXX) && trap 'rm -rf "$$dir"' EXIT && \
@@ -23,7 +21,7 @@ $(BUILD)/bench/ledger_%: tests/bench/ledger_%.c $(OBJ)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(NO_LTO) $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-# What docs/speed.md says, in one run of a quarter of an hour; BENCH="--rounds 3" and others: tests/bench/bench.py --help.
+## bench: what docs/speed.md says, in a quarter of an hour; BENCH="--rounds 3" and others: tests/bench/bench.py --help
 BENCH_TOOLS := $(addprefix $(BUILD)/bench/,http_load spop_load null_agent sse)
 BENCH_RUN = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/bench
 bench:
@@ -31,21 +29,21 @@ bench:
 	@$(MAKE) --no-print-directory all $(BENCH_TOOLS)
 	@$(BENCH_RUN)/bench.py $(BENCH)
 
-# A part of it in about a minute.
+## bench-quick: a part of it, in about a minute
 bench-quick:
 	@$(MAKE) --no-print-directory bench BENCH="--quick $(BENCH)"
 
-# What becomes of fourteen odd requests: at spoa-llm, at a Lua script, at a small Python gateway.
+## bench-odd: what becomes of fourteen odd requests at spoa-llm, at a Lua script, at a small Python gateway
 bench-odd:
 	@sh tests/tools/deps build demo bench
 	@$(MAKE) --no-print-directory all
 	@$(BENCH_RUN)/odd.py
 
-# Writes the tables of the last `make bench` and `make bench-odd` into README.md and docs/speed.md.
+## bench-fill: writes the tables of the last bench and bench-odd into README.md and docs/speed.md
 bench-fill:
 	@$(BENCH_RUN)/bench.py --fill
 
-# Instructions of a decision, as callgrind counts them: exit 1 where they are 5 % above tests/bench/instructions.json.
+## bench-instructions: instructions of a decision, by callgrind; fails 5 % above tests/bench/instructions.json; UPDATE=--update
 bench-instructions:
 	@sh tests/tools/deps build bench-instructions
 	@$(MAKE) --no-print-directory $(BUILD)/bench/decision_driver
@@ -61,4 +59,4 @@ $(BUILD)/bench/spop_load $(BUILD)/bench/decision_driver: $(BUILD)/bench/%: tests
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-.PHONY: bench-scan bench-ledger bench bench-quick bench-instructions
+.PHONY: bench-odd bench-fill bench-scan bench-ledger bench bench-quick bench-instructions

@@ -195,6 +195,23 @@ def test_snippet_beside_a_configuration_of_ones_own(haproxy, tmp_path, bind):
     assert done.returncode == 0 and not alerts, done.stdout
 
 
+# ---- make help
+
+
+def test_make_help_lists_the_targets(tmp_path):
+    """Each in a group, with a line of its own, and there; nothing that README or the tests' README tells to type is missing."""
+    told = make("help")
+    assert re.findall(r"^(\S.*)$", told, re.M) == ["Build and install", "Tests", "Benchmarks"], told
+    names = re.findall(r"^  make (\S+) +\S", told, re.M)
+    assert len(names) == len(set(names)) == len(re.findall(r"^  ", told, re.M)), told
+    assert {"all", "demo", "install", "test", "test-long", "test-quick", "lint", "bench", "help"} <= set(names)
+    targets = set(re.findall(r"^([\w-]+):", run("make", "-npq", "BUILD=%s" % tmp_path, "help").stdout, re.M))
+    assert set(names) <= targets, set(names) - targets
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "tests" / "README.md", *ROOT.glob("docs/*.md")]
+    typed = {name for page in pages if page.exists() for name in re.findall(r"`make ([a-z-]+)", page.read_text())}
+    assert typed and typed <= set(names), typed - set(names)
+
+
 # ---- the package
 
 

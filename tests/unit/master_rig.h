@@ -238,7 +238,8 @@ static inline int play_worker(control *c)
 	struct sigaction act = { .sa_handler = on_signal };
 	long alive = 0; /* when it is said again */
 
-	snprintf(scenario, sizeof scenario, "%s", text_of(in_dir(getenv("TEST_DIR"), "scenario")));
+	snprintf(scenario, sizeof scenario, "%.*s", (int)sizeof scenario - 1,
+		 text_of(in_dir(getenv("TEST_DIR"), "scenario")));
 	event("started %d restarts %u notify %d inherits %s", getpid(), c->restarts, getenv("NOTIFY_SOCKET") != NULL,
 	      getenv("LISTEN_FDS") ? getenv("LISTEN_FDS") : "0");
 	if (said(scenario, "fail"))

@@ -3,38 +3,38 @@
 
 #include "ops/token.h"
 
-/* "localhost:9603" for a listener at 127.0.0.1:9603, and what it was told to listen at. */
-static bool host_is_ours(const http_listener *d, slice host)
+/* Is `host` the configured address, or a loopback name with its port ("localhost:9603" for 127.0.0.1:9603)? */
+static bool host_is_ours(const http_listener *l, slice host)
 {
 	static const char *const names[] = { "localhost", "127.0.0.1", "[::1]" };
-	const char *port = strrchr(d->address, ':');
+	const char *port = strrchr(l->address, ':');
 	char wanted[ADMIN_HOST_MAX + 16];
 
 	if (!port)
 		return false;
-	if (slice_ieq(host, slice_cstr(d->address)))
+	if (slice_ieq(host, slice_cstr(l->address)))
 		return true;
 	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
 		snprintf(wanted, sizeof wanted, "%s%s", names[i], port);
 		if (slice_ieq(host, slice_cstr(wanted)))
 			return true;
-		/* A client leaves HTTP's own port out. */
+		/* Clients leave out port 80. */
 		if (strcmp(port, ":80") == 0 && slice_ieq(host, slice_cstr(names[i])))
 			return true;
 	}
 	return false;
 }
 
-bool access_host_allowed(const http_listener *d, struct MHD_Connection *c, const char *version)
+bool access_host_allowed(const http_listener *l, struct MHD_Connection *c, const char *version)
 {
 	const char *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host");
 
-	if (d->local || d->admin->token_source)
+	if (l->local || l->admin->token_source)
 		return true;
-	/* No browser leaves it out; health checks of HTTP/1.0 do. */
+	/* Every browser sends a Host; health checks with HTTP/1.0 may not. */
 	if (!host)
 		return strcmp(version, MHD_HTTP_VERSION_1_0) == 0;
-	return host_is_ours(d, slice_trim(slice_cstr(host)));
+	return host_is_ours(l, slice_trim(slice_cstr(host)));
 }
 
 bool access_has_token(const admin *a, struct MHD_Connection *c)

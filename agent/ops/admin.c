@@ -2,23 +2,15 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdlib.h>
-#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "ops/admin_impl.h"
+#include "ops/http.h"
 
-enum {
-	TICK_MS = 1000,
-	TOTALS_EVERY_MS = 5000,     /* where something was committed */
-	TOTALS_AT_LEAST_MS = 60000, /* where nothing was: another process may have written */
-	TOTALS_SHARE = 20,          /* reading them takes at most this part of the time */
-	CROWDED = ADMIN_CONNECTIONS / 4 *
-		  3, /* connections, from which on one that says nothing has to go after CROWDED_MS */
-	CROWDED_MS = 1000,
-};
+enum { TICK_MS = 1000 };
 
 char *admin_stats(admin *a, size_t *len, uint64_t *ledger_version)
 {
@@ -32,9 +24,7 @@ char *admin_stats(admin *a, size_t *len, uint64_t *ledger_version)
 	size_t count = a->host.checks(a->host.ctx, checks);
 	FILE *f = open_memstream(&text, len);
 	if (f) {
-		pthread_mutex_lock(&a->ring_lock);
 		stats_write(f, &s, checks, count, &a->ring);
-		pthread_mutex_unlock(&a->ring_lock);
 		if (fclose(f) != 0) {
 			free(text);
 			text = NULL;
@@ -47,41 +37,15 @@ char *admin_stats(admin *a, size_t *len, uint64_t *ledger_version)
 
 /* ---- the clock */
 
-/* libmicrohttpd ends a connection that is silent; one that sends a byte now and then it does not. */
-static void end_the_slow(admin *a)
-{
-	int64_t now = clock_mono_ms();
-
-	pthread_mutex_lock(&a->connections_lock);
-	for (http_connection *v = a->connections; v; v = v->next) {
-		int64_t allowed = v->state == VISITOR_LISTENING           ? INT64_MAX :
-				  v->state == VISITOR_ANSWERED            ? ADMIN_REQUEST_S * 3000 :
-				  v->http_listener->connections > CROWDED ? CROWDED_MS :
-									    ADMIN_REQUEST_S * 1000;
-		if (now - v->since_ms > allowed)
-			shutdown(v->fd, SHUT_RDWR);
-	}
-	pthread_mutex_unlock(&a->connections_lock);
-}
-
 static void ask_for_totals(admin *a, uint64_t commits)
 {
-	int64_t now = clock_mono_ms(), since = now - a->totals_asked_ms;
-	job *j;
-
-	if (!a->totals || a->totals_pending || since < a->totals_took_ms * TOTALS_SHARE)
+	if (!totals_due(&a->totals, commits))
 		return;
-	if (a->totals_asked_ms && since < (commits == a->totals_commits ? TOTALS_AT_LEAST_MS : TOTALS_EVERY_MS))
-		return;
-	j = calloc(1, sizeof *j);
-	if (!j)
-		return;
-	j->kind = JOB_TOTALS;
-	a->totals_pending = true;
-	a->totals_asked_ms = now;
-	a->totals_commits = commits;
-	if (!jobs_add(a, j))
-		a->totals_pending = false;
+	job *j = calloc(1, sizeof *j);
+	if (j)
+		j->kind = JOB_TOTALS;
+	if (!j || !jobs_add(&a->jobs, j))
+		totals_skip(&a->totals);
 }
 
 static void tick(admin *a)
@@ -90,96 +54,86 @@ static void tick(admin *a)
 	host_snapshot s;
 
 	if (a->host.snapshot(a->host.ctx, &s)) {
-		pthread_mutex_lock(&a->ring_lock);
 		stats_take(&a->ring, &s);
-		pthread_mutex_unlock(&a->ring_lock);
 		ask_for_totals(a, s.ledger.commits);
 		host_snapshot_deinit(&s);
 	}
-	/* Checks look at what changes; they have to be looked at for that. */
+	/* Run the checks every second even if nobody asks, because they detect changes between two calls. */
 	a->host.checks(a->host.ctx, checks);
-	end_the_slow(a);
-	if (events_wanted(a)) {
+	for (size_t i = 0; i < a->listeners_count; i++)
+		connections_end_slow(&a->listeners[i].connections);
+	if (events_wanted(&a->events)) {
 		uint64_t version;
 		size_t len;
 		char *text = admin_stats(a, &len, &version);
 		if (text)
-			events_publish(a, text, len, version);
+			events_publish(&a->events, text, len, version);
 	}
 }
 
-static void *clock_main(void *arg)
+static void run_clock(void *arg)
 {
 	admin *a = arg;
 	int64_t next = clock_mono_ms();
 
-	pthread_mutex_lock(&a->jobs_lock);
-	while (!a->stopping) {
-		pthread_mutex_unlock(&a->jobs_lock);
+	pthread_mutex_lock(&a->clock_lock);
+	while (!a->clock_stops) {
+		pthread_mutex_unlock(&a->clock_lock);
 		tick(a);
 		next += TICK_MS;
-		/* After a standstill there is nothing to catch up with. */
+		/* After a standstill, do not make up for the ticks that were missed. */
 		int64_t now = clock_mono_ms();
 		if (now > next)
 			next = now;
 		struct timespec until = clock_timespec(next);
-		pthread_mutex_lock(&a->jobs_lock);
-		while (!a->stopping && pthread_cond_timedwait(&a->clock_wake, &a->jobs_lock, &until) != ETIMEDOUT)
+		pthread_mutex_lock(&a->clock_lock);
+		while (!a->clock_stops && pthread_cond_timedwait(&a->clock_wake, &a->clock_lock, &until) != ETIMEDOUT)
 			;
 	}
-	admin_thread_ends(a);
-	pthread_mutex_unlock(&a->jobs_lock);
-	return NULL;
+	pthread_mutex_unlock(&a->clock_lock);
 }
 
-/* ---- life */
-
-bool admin_thread_start(admin *a, pthread_t *thread, void *(*run)(void *), err *e)
+static void stop_clock(admin *a)
 {
-	pthread_mutex_lock(&a->jobs_lock);
-	int rc = thread_start(thread, run, a);
-	a->running += rc == 0;
-	pthread_mutex_unlock(&a->jobs_lock);
-	return rc == 0 || err_set(e, "a thread of the admin server: %s", strerror(rc));
+	pthread_mutex_lock(&a->clock_lock);
+	a->clock_stops = true;
+	pthread_cond_signal(&a->clock_wake);
+	pthread_mutex_unlock(&a->clock_lock);
 }
 
-void admin_thread_end(pthread_t thread, bool ended)
+/* ---- start and stop */
+
+static void on_connection(void *cls, struct MHD_Connection *connection, void **context,
+			  enum MHD_ConnectionNotificationCode what)
 {
-	if (ended)
-		pthread_join(thread, NULL);
-	else
-		pthread_detach(thread);
+	connections_notify(cls, connection, context, what);
 }
 
-void admin_thread_ends(admin *a)
+static bool start_listener(admin *a, const admin_listener *from, err *e)
 {
-	a->running--;
-	pthread_cond_signal(&a->ended);
-}
-
-static bool open_door(admin *a, const admin_listener *l, err *e)
-{
-	http_listener *d = &a->listeners[a->listeners_count];
+	http_listener *l = &a->listeners[a->listeners_count];
 	const unsigned flags = MHD_USE_INTERNAL_POLLING_THREAD | MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | MHD_USE_ITC;
 
-	d->admin = a;
-	d->local = l->local;
-	snprintf(d->address, sizeof d->address, "%s", l->address ? l->address : "");
-	for (char *c = d->address; *c; c++)
+	l->admin = a;
+	l->local = from->local;
+	snprintf(l->address, sizeof l->address, "%s", from->address ? from->address : "");
+	for (char *c = l->address; *c; c++)
 		*c = ascii_lower(*c);
-	/* libmicrohttpd closes what it is given. */
-	int fd = fcntl(l->fd, F_DUPFD_CLOEXEC, 0);
+	/* A copy, because libmicrohttpd closes the descriptor. */
+	int fd = fcntl(from->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
-		return err_set(e, "the admin server at %s: %s", d->address, strerror(errno));
-	d->daemon = MHD_start_daemon(
-		flags, 0, NULL, NULL, http_handle, d, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
+		return err_set(e, "the admin server at %s: %s", l->address, strerror(errno));
+	connections_init(&l->connections);
+	l->daemon = MHD_start_daemon(
+		flags, 0, NULL, NULL, http_handle, l, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
 		(unsigned)ADMIN_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ADMIN_IDLE_S,
-		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)ADMIN_MEMORY, MHD_OPTION_URI_LOG_CALLBACK, http_begin, d,
-		MHD_OPTION_NOTIFY_COMPLETED, http_end, d, MHD_OPTION_NOTIFY_CONNECTION, http_visit, d,
+		MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)ADMIN_MEMORY, MHD_OPTION_URI_LOG_CALLBACK, http_begin, l,
+		MHD_OPTION_NOTIFY_COMPLETED, http_end, l, MHD_OPTION_NOTIFY_CONNECTION, on_connection, &l->connections,
 		MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1, MHD_OPTION_END);
-	if (!d->daemon) {
+	if (!l->daemon) {
+		connections_deinit(&l->connections);
 		close(fd);
-		return err_set(e, "the admin server at %s: libmicrohttpd cannot start it: %s", d->address,
+		return err_set(e, "the admin server at %s: libmicrohttpd cannot start it: %s", l->address,
 			       strerror(errno));
 	}
 	a->listeners_count++;
@@ -191,41 +145,47 @@ static char *copy(const char *text)
 	return text && *text ? strdup(text) : NULL;
 }
 
+/* Starts the threads and the listeners. False: `e` says why; what has started is left to admin_stop(). */
+static bool start(admin *a, const admin_listener *listeners, size_t count, err *e)
+{
+	bool ok = true;
+
+	for (size_t i = 0; ok && i < ADMIN_JOB_THREADS; i++)
+		ok = threads_start(&a->threads, jobs_run, &a->jobs, e);
+	/* libmicrohttpd's threads inherit the mask. */
+	sigset_t old = thread_block_signals();
+	for (size_t i = 0; ok && i < count; i++)
+		ok = start_listener(a, &listeners[i], e);
+	thread_restore_signals(&old);
+	return ok && threads_start(&a->threads, run_clock, a, e);
+}
+
 admin *admin_start(const admin_listener *listeners, size_t count, const admin_options *o, ops_host host, err *e)
 {
 	admin *a = calloc(1, sizeof *a);
-	bool ok = true;
 
 	if (!a) {
 		err_memory(e);
 		return NULL;
 	}
 	a->host = host;
-	a->jobs_end = &a->jobs;
-	pthread_mutex_init(&a->connections_lock, NULL);
-	pthread_mutex_init(&a->ring_lock, NULL);
-	pthread_mutex_init(&a->totals_lock, NULL);
-	pthread_mutex_init(&a->jobs_lock, NULL);
-	pthread_mutex_init(&a->events_lock, NULL);
-	pthread_cond_init(&a->jobs_wake, NULL);
+	stats_init(&a->ring);
+	bool ok = totals_init(&a->totals, o->ledger_db);
+	jobs_init(&a->jobs, &a->host, &a->totals);
+	events_init(&a->events);
+	threads_init(&a->threads);
+	pthread_mutex_init(&a->clock_lock, NULL);
 	thread_cond_init(&a->clock_wake);
-	thread_cond_init(&a->ended);
 	a->token_source = copy(o->token_source);
-	a->ledger_db = copy(o->ledger_db);
-	a->totals = a->ledger_db ? calloc(1, sizeof *a->totals) : NULL;
-	if ((o->token_source && *o->token_source && !a->token_source) || (o->ledger_db && *o->ledger_db && !a->totals))
+	if (!ok || (o->token_source && *o->token_source && !a->token_source))
 		ok = err_memory(e);
 	if (count > ADMIN_LISTENERS)
 		ok = err_set(e, "more than %d admin listeners", ADMIN_LISTENERS);
-	ok = ok && jobs_start(a, e);
-	sigset_t old = thread_block_signals();
-	for (size_t i = 0; ok && i < count; i++)
-		ok = open_door(a, &listeners[i], e);
-	thread_restore_signals(&old);
-	a->clock_runs = ok && admin_thread_start(a, &a->clock_thread, clock_main, e);
-	if (a->clock_runs)
+	if (ok && start(a, listeners, count, e))
 		return a;
-	admin_stop(a);
+	/* Nothing was asked yet, so no thread waits for a disk. */
+	if (!admin_stop(a))
+		err_set(e, "a thread of the admin server does not end");
 	return NULL;
 }
 
@@ -233,32 +193,30 @@ bool admin_stop(admin *a)
 {
 	if (!a)
 		return true;
-	/* No new connections; then nothing is suspended any more, as libmicrohttpd wants it. */
+	/* First no new connections. Then jobs_stop() lets every suspended one be resumed, as MHD_stop_daemon()
+	 * requires. */
 	for (size_t i = 0; i < a->listeners_count; i++) {
 		int fd = MHD_quiesce_daemon(a->listeners[i].daemon);
 		if (fd >= 0)
 			close(fd);
 	}
-	bool ended = jobs_stop(a);
-	if (a->clock_runs)
-		admin_thread_end(a->clock_thread, ended);
-	if (!ended)
+	jobs_stop(&a->jobs);
+	stop_clock(a);
+	if (!threads_join(&a->threads, ADMIN_STOP_S * 1000))
 		return false;
-	events_end(a);
-	for (size_t i = 0; i < a->listeners_count; i++)
+	events_end(&a->events);
+	for (size_t i = 0; i < a->listeners_count; i++) {
 		MHD_stop_daemon(a->listeners[i].daemon);
-	pthread_mutex_destroy(&a->connections_lock);
-	pthread_mutex_destroy(&a->ring_lock);
-	pthread_mutex_destroy(&a->totals_lock);
-	pthread_mutex_destroy(&a->jobs_lock);
-	pthread_mutex_destroy(&a->events_lock);
-	pthread_cond_destroy(&a->jobs_wake);
+		connections_deinit(&a->listeners[i].connections);
+	}
+	stats_deinit(&a->ring);
+	totals_deinit(&a->totals);
+	jobs_deinit(&a->jobs);
+	events_deinit(&a->events);
+	threads_deinit(&a->threads);
+	pthread_mutex_destroy(&a->clock_lock);
 	pthread_cond_destroy(&a->clock_wake);
-	pthread_cond_destroy(&a->ended);
 	free(a->token_source);
-	free(a->ledger_db);
-	free(a->totals);
-	free(a->events_text);
 	free(a);
 	return true;
 }

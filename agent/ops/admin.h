@@ -1,43 +1,44 @@
 /* SPDX-License-Identifier: MIT
  *
- * The admin server: health, metrics, dashboard, reload. libmicrohttpd, on a thread of its own, so that nothing that is
- * asked here waits for, or holds up, a decision. */
+ * The admin server: health, metrics, dashboard, reload. It has threads of its own, so that its requests and the
+ * decisions do not wait for each other. */
 #ifndef OPS_ADMIN_H
 #define OPS_ADMIN_H
 
+#include "base/must_check.h"
 #include "ops/host.h"
 
 enum {
 	ADMIN_LISTENERS = 8,
-	ADMIN_CONNECTIONS = 64,    /* at a time, of one listener */
-	ADMIN_BODY_MAX = 64 << 10, /* bytes of a request's body */
-	ADMIN_IDLE_S = 10,         /* seconds that a connection may say nothing */
-	ADMIN_REQUEST_S = 20, /* and may take for one request, however busy it is meanwhile; for taking the answer three
-				 times as long */
-	ADMIN_MEMORY = 32 << 10, /* bytes of one connection; a request's head has to fit into it */
-	ADMIN_LISTENING = 16,    /* connections at a time that take /events, of all listeners */
-	ADMIN_JOBS = 16,         /* requests that wait for the database or a reload */
+	ADMIN_CONNECTIONS = 64,               /* at most at a time, of one listener */
+	ADMIN_BODY_MAX = 64 << 10,            /* bytes of a request's body */
+	ADMIN_IDLE_S = 10,                    /* seconds that a connection may be silent */
+	ADMIN_REQUEST_S = 20,                 /* seconds for one whole request, even if bytes keep coming */
+	ADMIN_ANSWER_S = 3 * ADMIN_REQUEST_S, /* seconds for the answer to be taken */
+	ADMIN_MEMORY = 32 << 10,              /* bytes of one connection; the head of a request has to fit into it */
+	ADMIN_LISTENING = 16,                 /* connections that take /events, at most at a time, of all listeners */
+	ADMIN_JOBS = 16,                      /* requests that wait for the database or a reload, at most at a time */
 	ADMIN_JOB_THREADS = 2,
-	ADMIN_STOP_S = 2, /* seconds that what is under way has to end */
+	ADMIN_STOP_S = 2, /* seconds that admin_stop() waits for requests that were begun */
 };
 
 typedef struct admin_listener {
-	int fd;              /* listening, non-blocking; stays the caller's, and open until admin_stop() */
+	int fd;              /* listening, non-blocking; the caller keeps it open until admin_stop() */
 	bool local;          /* unix socket */
 	const char *address; /* as configured, for the Host check */
 } admin_listener;
 
 typedef struct admin_options {
-	const char *token_source; /* `env:NAME`, `file:PATH` (read at each request), "": none asked for */
-	const char *ledger_db;    /* the database's file, for sums by model and route; NULL: none is kept */
+	const char *token_source; /* `env:NAME` or `file:PATH`, read at each request; "": no token is needed */
+	const char *ledger_db;    /* path of the database, for sums by model and route; NULL: no ledger is kept */
 } admin_options;
 
 typedef struct admin admin;
 
-/* NULL: `e` says why. */
+/* Serves on `listeners`. NULL: `e` says why not. */
 admin *admin_start(const admin_listener *listeners, size_t count, const admin_options *o, ops_host host, err *e);
-/* False: something of it still waits for a disk after ADMIN_STOP_S. All that it was given has to stay then, until the
- * process ends. */
-bool admin_stop(admin *a);
+/* Answers or ends every request and frees `a`. False: a thread still waits for a disk after ADMIN_STOP_S; then `a` and
+ * all that admin_start() was given has to stay until the process ends. */
+MUST_CHECK bool admin_stop(admin *a);
 
 #endif

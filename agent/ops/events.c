@@ -1,166 +1,172 @@
-/* SPDX-License-Identifier: MIT
- *
- * /events: server-sent events. The clock publishes /stats each second; each listener takes what is newest when it has
- * sent what it had, so one that reads slowly misses some and holds up nobody. */
+/* SPDX-License-Identifier: MIT */
+#include "ops/events.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "ops/admin_impl.h"
+#include "ops/admin.h"
 
-struct listener_of_events {
-	listener_of_events *next, *prev;
-	admin *admin;
+/* One client of /events. */
+struct event_stream {
+	event_stream *next, *prev;
+	events *events;
 	struct MHD_Connection *connection;
 	bool suspended;
-	uint64_t tick, ledger; /* the last that it was given */
-	char *text;            /* on its way */
+	uint64_t tick, ledger_version; /* of the text that was taken last */
+	char *text;                    /* owned; bytes before `at` are sent */
 	size_t len, at;
 };
 
-/* The next events of this listener; the lock is held. False: nothing new, or no memory. */
-static bool take_next(admin *a, listener_of_events *l)
+/* Takes the newest text as the next events of `s`; the lock is held. False: nothing new, or out of memory. */
+static bool take_next(const events *es, event_stream *s)
 {
 	FILE *f;
 
-	if (l->tick == a->events_tick || !a->events_text)
+	if (s->tick == es->tick || !es->text)
 		return false;
-	free(l->text);
-	l->text = NULL;
-	l->len = l->at = 0;
-	f = open_memstream(&l->text, &l->len);
+	free(s->text);
+	s->text = NULL;
+	s->len = s->at = 0;
+	f = open_memstream(&s->text, &s->len);
 	if (!f)
 		return false;
-	/* After a break the client tries again after so many milliseconds. */
-	if (l->tick == 0)
+	/* How many milliseconds the client waits before it connects again. */
+	if (s->tick == 0)
 		fputs("retry: 2000\n\n", f);
 	fputs("event: stats\ndata: ", f);
-	fwrite(a->events_text, 1, a->events_len, f);
+	fwrite(es->text, 1, es->len, f);
 	fputs("\n\n", f);
-	if (l->ledger != a->events_ledger || l->tick == 0)
-		fprintf(f, "event: ledger\ndata: {\"ledger_version\":%" PRIu64 "}\n\n", a->events_ledger);
+	if (s->ledger_version != es->ledger_version || s->tick == 0)
+		fprintf(f, "event: ledger\ndata: {\"ledger_version\":%" PRIu64 "}\n\n", es->ledger_version);
 	bool ok = !ferror(f);
 	fclose(f);
-	if (!ok || !l->text) {
-		l->len = 0;
+	if (!ok || !s->text) {
+		s->len = 0;
 		return false;
 	}
-	l->tick = a->events_tick;
-	l->ledger = a->events_ledger;
+	s->tick = es->tick;
+	s->ledger_version = es->ledger_version;
 	return true;
 }
 
 static ssize_t on_read(void *cls, uint64_t pos, char *buf, size_t max)
 {
-	listener_of_events *l = cls;
-	admin *a = l->admin;
+	event_stream *s = cls;
+	events *es = s->events;
 	ssize_t n = 0;
 
 	(void)pos;
-	pthread_mutex_lock(&a->events_lock);
-	if (a->events_end) {
+	pthread_mutex_lock(&es->lock);
+	if (es->ended) {
 		n = MHD_CONTENT_READER_END_OF_STREAM;
-	} else if (l->at < l->len || take_next(a, l)) {
-		size_t left = l->len - l->at;
+	} else if (s->at < s->len || take_next(es, s)) {
+		size_t left = s->len - s->at;
 		size_t take = left < max ? left : max;
-		memcpy(buf, l->text + l->at, take);
-		l->at += take;
+		memcpy(buf, s->text + s->at, take);
+		s->at += take;
 		n = (ssize_t)take;
 	} else {
-		/* Until there is more: libmicrohttpd would ask again at once. */
-		l->suspended = true;
-		MHD_suspend_connection(l->connection);
+		/* Until events_publish() has more: libmicrohttpd would call again at once. */
+		s->suspended = true;
+		MHD_suspend_connection(s->connection);
 	}
-	pthread_mutex_unlock(&a->events_lock);
+	pthread_mutex_unlock(&es->lock);
 	return n;
 }
 
 static void on_free(void *cls)
 {
-	listener_of_events *l = cls;
-	admin *a = l->admin;
+	event_stream *s = cls;
+	events *es = s->events;
 
-	pthread_mutex_lock(&a->events_lock);
-	if (l->next)
-		l->next->prev = l->prev;
-	if (l->prev)
-		l->prev->next = l->next;
+	pthread_mutex_lock(&es->lock);
+	if (s->next)
+		s->next->prev = s->prev;
+	if (s->prev)
+		s->prev->next = s->next;
 	else
-		a->listening = l->next;
-	a->listening_count--;
-	pthread_mutex_unlock(&a->events_lock);
-	free(l->text);
-	free(l);
+		es->first = s->next;
+	es->count--;
+	pthread_mutex_unlock(&es->lock);
+	free(s->text);
+	free(s);
 }
 
-struct MHD_Response *events_open(admin *a, struct MHD_Connection *connection)
+void events_init(events *es)
 {
-	listener_of_events *l = calloc(1, sizeof *l);
-	struct MHD_Response *response = NULL;
-	uint64_t version = 0;
-	size_t len = 0;
+	*es = (events){ .first = NULL };
+	pthread_mutex_init(&es->lock, NULL);
+}
 
-	if (!l)
+void events_deinit(events *es)
+{
+	pthread_mutex_destroy(&es->lock);
+	free(es->text);
+}
+
+struct MHD_Response *events_open(events *es, struct MHD_Connection *connection)
+{
+	event_stream *s = calloc(1, sizeof *s);
+	struct MHD_Response *response = NULL;
+
+	if (!s)
 		return NULL;
-	/* The first one has nothing to wait for. */
-	char *text = admin_stats(a, &len, &version);
-	if (text)
-		events_publish(a, text, len, version);
-	l->admin = a;
-	l->connection = connection;
-	pthread_mutex_lock(&a->events_lock);
-	bool room = a->listening_count < ADMIN_LISTENING && !a->events_end;
+	s->events = es;
+	s->connection = connection;
+	pthread_mutex_lock(&es->lock);
+	bool room = es->count < ADMIN_LISTENING && !es->ended;
 	if (room) {
-		l->next = a->listening;
-		if (l->next)
-			l->next->prev = l;
-		a->listening = l;
-		a->listening_count++;
+		s->next = es->first;
+		if (s->next)
+			s->next->prev = s;
+		es->first = s;
+		es->count++;
 	}
-	pthread_mutex_unlock(&a->events_lock);
+	pthread_mutex_unlock(&es->lock);
 	if (room)
-		response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, on_read, l, on_free);
+		response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 16384, on_read, s, on_free);
 	if (room && !response)
-		on_free(l);
+		on_free(s);
 	if (!room)
-		free(l);
+		free(s);
 	return response;
 }
 
 /* The lock is held. */
-static void wake_all(admin *a)
+static void wake_all(events *es)
 {
-	for (listener_of_events *l = a->listening; l; l = l->next) {
-		if (!l->suspended)
+	for (event_stream *s = es->first; s; s = s->next) {
+		if (!s->suspended)
 			continue;
-		l->suspended = false;
-		MHD_resume_connection(l->connection);
+		s->suspended = false;
+		MHD_resume_connection(s->connection);
 	}
 }
 
-void events_publish(admin *a, char *text, size_t len, uint64_t ledger_version)
+void events_publish(events *es, char *text, size_t len, uint64_t ledger_version)
 {
-	pthread_mutex_lock(&a->events_lock);
-	free(a->events_text);
-	a->events_text = text;
-	a->events_len = len;
-	a->events_ledger = ledger_version;
-	a->events_tick++;
-	wake_all(a);
-	pthread_mutex_unlock(&a->events_lock);
+	pthread_mutex_lock(&es->lock);
+	free(es->text);
+	es->text = text;
+	es->len = len;
+	es->ledger_version = ledger_version;
+	es->tick++;
+	wake_all(es);
+	pthread_mutex_unlock(&es->lock);
 }
 
-bool events_wanted(admin *a)
+bool events_wanted(events *es)
 {
-	pthread_mutex_lock(&a->events_lock);
-	bool wanted = a->listening_count > 0;
-	pthread_mutex_unlock(&a->events_lock);
+	pthread_mutex_lock(&es->lock);
+	bool wanted = es->count > 0;
+	pthread_mutex_unlock(&es->lock);
 	return wanted;
 }
 
-void events_end(admin *a)
+void events_end(events *es)
 {
-	pthread_mutex_lock(&a->events_lock);
-	a->events_end = true;
-	wake_all(a);
-	pthread_mutex_unlock(&a->events_lock);
+	pthread_mutex_lock(&es->lock);
+	es->ended = true;
+	wake_all(es);
+	pthread_mutex_unlock(&es->lock);
 }

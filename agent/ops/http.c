@@ -1,19 +1,29 @@
-/* SPDX-License-Identifier: MIT
- *
- * What is asked over HTTP, and the answers. Who may ask: access.h. */
-#include <inttypes.h>
+/* SPDX-License-Identifier: MIT */
+#include "ops/http.h"
+
 #include <stdlib.h>
 
-#include "base/clock.h"
 #include "base/text.h"
 #include "ops/access.h"
 #include "ops/admin_impl.h"
 #include "ops/metrics.h"
 #include "ops/page.h"
 
+enum { PATH_ROOM = 64 };
+
+/* One request, from its first line to its end. */
+typedef struct request {
+	http_listener *listener;
+	char path[PATH_ROOM]; /* as written, without the query; "": longer than any path that is served */
+	bool begun, too_large;
+	char *body;
+	size_t body_len;
+	answer answer; /* of a job */
+} request;
+
 /* ---- answers */
 
-/* The body is `text` of malloc(), released at once or by libmicrohttpd. */
+/* Answers with the body `text`, which is from malloc() and taken over. `name` and `value`: a header; NULL: none. */
 static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const char *type, char *text, size_t len,
 			     const char *name, const char *value)
 {
@@ -40,6 +50,7 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const ch
 	return rc;
 }
 
+/* Answers {"error": TEXT}. */
 static enum MHD_Result reply_error(struct MHD_Connection *c, unsigned status, const char *text, const char *name,
 				   const char *value)
 {
@@ -60,8 +71,7 @@ static enum MHD_Result reply_file(struct MHD_Connection *c, const page_file *p)
 {
 	const char *known = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "If-None-Match");
 	bool same = known && strstr(known, p->etag);
-	/* libmicrohttpd takes a buffer that it does not change. */
-	void *bytes;
+	void *bytes; /* without const, because libmicrohttpd wants it so; it changes nothing */
 	memcpy(&bytes, &p->bytes, sizeof bytes);
 	struct MHD_Response *r = MHD_create_response_from_buffer(same ? 0 : p->len, bytes, MHD_RESPMEM_PERSISTENT);
 
@@ -69,7 +79,7 @@ static enum MHD_Result reply_file(struct MHD_Connection *c, const page_file *p)
 		return MHD_NO;
 	MHD_add_response_header(r, "Content-Type", p->type);
 	MHD_add_response_header(r, "ETag", p->etag);
-	/* Asked again each time, and answered with 304: after an upgrade page and data fit together. */
+	/* The browser asks each time and gets 304, so that page and data fit together after an upgrade. */
 	MHD_add_response_header(r, "Cache-Control", "no-cache");
 	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
 	MHD_add_response_header(
@@ -83,7 +93,7 @@ static enum MHD_Result reply_file(struct MHD_Connection *c, const page_file *p)
 	return rc;
 }
 
-/* ---- what is there */
+/* ---- paths */
 
 typedef enum target_id { LIVEZ, READYZ, METRICS, SAVINGS, STATS, EVENTS, STATS_HISTORY_, EXPLAIN, RELOAD } target_id;
 
@@ -91,7 +101,7 @@ static const struct target {
 	const char *path;
 	target_id id;
 	bool get, post;
-	bool open; /* without the token too */
+	bool open; /* served without the token, too */
 } targets[] = {
 	{ "/livez", LIVEZ, true, false, true },
 	{ "/readyz", READYZ, true, false, true },
@@ -120,14 +130,14 @@ static const page_file *file_of(const char *path)
 	return NULL;
 }
 
-/* ---- who may ask */
+/* ---- who may ask: see access.h */
 
 static bool is_get(const char *method)
 {
 	return strcmp(method, MHD_HTTP_METHOD_GET) == 0 || strcmp(method, MHD_HTTP_METHOD_HEAD) == 0;
 }
 
-/* Refuses what is not to be answered; MHD_NO with `*refused` false: go on. */
+/* `*refused` true: a refusal was queued, its result is returned. False: the request may go on. */
 static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *method, const char *version,
 			      bool *refused)
 {
@@ -138,21 +148,21 @@ static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *
 	*refused = true;
 	if (access_hosts(c) > 1)
 		return reply_error(c, MHD_HTTP_BAD_REQUEST, "more than one Host", NULL, NULL);
-	if (!access_host_allowed(q->http_listener, c, version))
+	if (!access_host_allowed(q->listener, c, version))
 		return reply_error(c, MHD_HTTP_MISDIRECTED_REQUEST, "this Host is not served here", NULL, NULL);
-	/* Who has no token does not learn what there is. */
-	if (!file && !(t && t->open) && !access_has_token(q->http_listener->admin, c))
+	/* Before 404, so that a client without the token does not learn which paths exist. */
+	if (!file && !(t && t->open) && !access_has_token(q->listener->admin, c))
 		return reply_error(c, MHD_HTTP_UNAUTHORIZED, "a bearer token is needed", "WWW-Authenticate",
 				   "Bearer realm=\"spoa-llm\"");
 	if (!t && !file)
-		return reply_error(c, MHD_HTTP_NOT_FOUND, "there is no such thing here", NULL, NULL);
+		return reply_error(c, MHD_HTTP_NOT_FOUND, "there is no such path", NULL, NULL);
 	if (!(is_get(method) && (file || t->get)) && !(post && t && t->post))
 		return reply_error(c, MHD_HTTP_METHOD_NOT_ALLOWED, "this method is not allowed here", "Allow",
 				   file || !t->post ? "GET, HEAD" :
 				   t->get           ? "GET, HEAD, POST" :
 						      "POST");
 	if (t && !t->open && access_is_foreign(c))
-		return reply_error(c, MHD_HTTP_FORBIDDEN, "this is not for other sites' pages", NULL, NULL);
+		return reply_error(c, MHD_HTTP_FORBIDDEN, "pages of other sites may not ask this", NULL, NULL);
 	if (post && !access_is_own(c))
 		return reply_error(c, MHD_HTTP_FORBIDDEN,
 				   "a POST needs the header X-Requested-With: spoa-llm, and no foreign Origin", NULL,
@@ -164,9 +174,9 @@ static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *
 	return MHD_NO;
 }
 
-/* ---- the request's own words */
+/* ---- arguments */
 
-/* False: it holds what no text holds. `*value` NULL: not given. */
+/* Reads the argument `name` of the URL. `*value` NULL: not given or empty. False: there is a NUL in it. */
 static bool argument(struct MHD_Connection *c, const char *name, const char **value)
 {
 	size_t len = 0;
@@ -211,7 +221,8 @@ static enum MHD_Result on_header_argument(void *cls, enum MHD_ValueKind kind, co
 	return MHD_YES;
 }
 
-/* GET /explain?model=&method=&path=&header= as the JSON that a POST has. NULL: no memory, or an argument is no text. */
+/* Makes from GET /explain?model=&method=&path=&header=&body= the JSON that a POST has as its body. NULL: out of memory,
+ * or there is a NUL in an argument. */
 static char *explain_question(struct MHD_Connection *c, size_t *len)
 {
 	static const char *const names[] = { "model", "method", "path", "body" };
@@ -240,42 +251,51 @@ static char *explain_question(struct MHD_Connection *c, size_t *len)
 	return text;
 }
 
-/* ---- answers that take a moment */
+/* ---- answers by a job */
 
-static enum MHD_Result give_job(request *q, struct MHD_Connection *c, const struct target *t, const char *method)
+/* Copies arguments of the URL into the job's texts. False: out of memory, or a NUL in an argument. */
+static bool take_arguments(job *j, struct MHD_Connection *c, const char *const *names, size_t count)
 {
-	job *j = calloc(1, sizeof *j);
-	const char *texts[3] = { NULL, NULL, NULL };
-	bool ok = true;
+	for (size_t i = 0; i < count; i++) {
+		const char *value;
+		if (!argument(c, names[i], &value))
+			return false;
+		j->texts[i] = value ? strdup(value) : NULL;
+		if (value && !j->texts[i])
+			return false;
+	}
+	return format_is_csv(c, &j->csv);
+}
 
-	if (!j)
-		return MHD_NO;
-	j->connection = c;
-	j->request = q;
-	switch (t->id) {
+static bool take_question(job *j, request *q, struct MHD_Connection *c, const char *method)
+{
+	if (is_get(method)) {
+		j->texts[0] = explain_question(c, &j->len);
+		return j->texts[0] != NULL;
+	}
+	j->texts[0] = q->body;
+	j->len = q->body_len;
+	q->body = NULL;
+	return true;
+}
+
+static bool fill_job(job *j, request *q, struct MHD_Connection *c, target_id id, const char *method)
+{
+	static const char *const savings_names[] = { "since", "until", "by" }, *const history_names[] = { "series" };
+
+	switch (id) {
 	case SAVINGS:
 		j->kind = JOB_SAVINGS;
-		ok = argument(c, "since", &texts[0]) && argument(c, "until", &texts[1]) &&
-		     argument(c, "by", &texts[2]) && format_is_csv(c, &j->csv);
-		break;
+		return take_arguments(j, c, savings_names, 3);
 	case STATS_HISTORY_:
 		j->kind = JOB_STATS_HISTORY;
-		ok = argument(c, "series", &texts[0]) && format_is_csv(c, &j->csv);
-		break;
+		return take_arguments(j, c, history_names, 1);
 	case EXPLAIN:
 		j->kind = JOB_EXPLAIN;
-		if (is_get(method)) {
-			j->texts[0] = explain_question(c, &j->len);
-			ok = j->texts[0] != NULL;
-		} else {
-			j->texts[0] = q->body;
-			j->len = q->body_len;
-			q->body = NULL;
-		}
-		break;
+		return take_question(j, q, c, method);
 	case RELOAD:
 		j->kind = JOB_RELOAD;
-		break;
+		return true;
 	case LIVEZ:
 	case READYZ:
 	case METRICS:
@@ -283,20 +303,23 @@ static enum MHD_Result give_job(request *q, struct MHD_Connection *c, const stru
 	case EVENTS:
 		break;
 	}
-	for (size_t i = 0; ok && i < 3; i++) {
-		if (!texts[i])
-			continue;
-		j->texts[i] = strdup(texts[i]);
-		ok = j->texts[i] != NULL;
-	}
-	if (!ok) {
-		for (size_t i = 0; i < 3; i++)
-			free(j->texts[i]);
-		free(j);
+	return false;
+}
+
+static enum MHD_Result give_job(request *q, struct MHD_Connection *c, target_id id, const char *method)
+{
+	job *j = calloc(1, sizeof *j);
+
+	if (!j)
+		return MHD_NO;
+	j->connection = c;
+	j->answer = &q->answer;
+	if (!fill_job(j, q, c, id, method)) {
+		job_free(j);
 		return reply_error(c, MHD_HTTP_BAD_REQUEST,
 				   "an argument has a value that it cannot have; format is json or csv", NULL, NULL);
 	}
-	if (!jobs_add(q->http_listener->admin, j))
+	if (!jobs_add(&q->listener->admin->jobs, j))
 		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many requests wait already", "Retry-After",
 				   "1");
 	return MHD_YES;
@@ -304,23 +327,26 @@ static enum MHD_Result give_job(request *q, struct MHD_Connection *c, const stru
 
 static enum MHD_Result give_result(request *q, struct MHD_Connection *c)
 {
-	answer *out = &q->answer;
-	char disposition[80], *text = out->text;
-	unsigned status = out->status;
+	answer out = q->answer;
+	char disposition[80];
 
-	out->text = NULL;
-	out->status = 0;
-	if (!out->filename)
-		return reply(c, status, out->type, text, out->len, NULL, NULL);
-	snprintf(disposition, sizeof disposition, "attachment; filename=\"%s\"", out->filename);
-	return reply(c, status, out->type, text, out->len, "Content-Disposition", disposition);
+	q->answer = (answer){ .status = 0 };
+	if (out.status != MHD_HTTP_OK) {
+		enum MHD_Result rc = reply_error(c, out.status, out.text ? out.text : "out of memory", NULL, NULL);
+		free(out.text);
+		return rc;
+	}
+	if (!out.filename)
+		return reply(c, out.status, out.type, out.text, out.len, NULL, NULL);
+	snprintf(disposition, sizeof disposition, "attachment; filename=\"%s\"", out.filename);
+	return reply(c, out.status, out.type, out.text, out.len, "Content-Disposition", disposition);
 }
 
 /* ---- answers at once */
 
 static enum MHD_Result give_health(request *q, struct MHD_Connection *c, bool live)
 {
-	admin *a = q->http_listener->admin;
+	admin *a = q->listener->admin;
 	host_check checks[HOST_CHECKS_MAX];
 	size_t count = a->host.checks(a->host.ctx, checks), len = 0;
 	bool ok = checks_ready(checks, count);
@@ -329,8 +355,7 @@ static enum MHD_Result give_health(request *q, struct MHD_Connection *c, bool li
 
 	if (!f)
 		return MHD_NO;
-	/* The process is alive as long as its threads turn; whatever else is wrong, a restart would not make it better.
-	 */
+	/* /livez checks the threads only: a restart would mend nothing else. */
 	for (size_t i = 0; live && i < count; i++)
 		if (strcmp(checks[i].part, "workers") == 0)
 			ok = checks[i].ok;
@@ -343,7 +368,7 @@ static enum MHD_Result give_health(request *q, struct MHD_Connection *c, bool li
 
 static enum MHD_Result give_metrics(request *q, struct MHD_Connection *c)
 {
-	admin *a = q->http_listener->admin;
+	admin *a = q->listener->admin;
 	host_check checks[HOST_CHECKS_MAX];
 	host_snapshot s;
 	size_t len = 0;
@@ -354,11 +379,9 @@ static enum MHD_Result give_metrics(request *q, struct MHD_Connection *c)
 	size_t count = a->host.checks(a->host.ctx, checks);
 	FILE *f = open_memstream(&text, &len);
 	if (f) {
-		pthread_mutex_lock(&a->totals_lock);
-		/* What is not known yet is not shown as 0: that would be a counter that goes up by all there ever was.
-		 */
-		metrics_write(f, &s, checks, count, a->totals && a->totals->known ? a->totals : NULL, a->requests);
-		pthread_mutex_unlock(&a->totals_lock);
+		/* Sums that are not known yet are left out: from 0, the counters would jump by the whole ledger. */
+		metrics_write(f, &s, checks, count, totals_lock(&a->totals), a->requests);
+		totals_unlock(&a->totals);
 		fclose(f);
 	}
 	host_snapshot_deinit(&s);
@@ -369,24 +392,9 @@ static enum MHD_Result give_stats(request *q, struct MHD_Connection *c)
 {
 	uint64_t version;
 	size_t len;
-	char *text = admin_stats(q->http_listener->admin, &len, &version);
+	char *text = admin_stats(q->listener->admin, &len, &version);
 
 	return reply(c, MHD_HTTP_OK, "application/json", text, len, NULL, NULL);
-}
-
-static void set_state(struct MHD_Connection *c, int state)
-{
-	const union MHD_ConnectionInfo *info = MHD_get_connection_info(c, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	http_connection *v = info ? info->socket_context : NULL;
-
-	if (!v)
-		return;
-	pthread_mutex_lock(&v->http_listener->admin->connections_lock);
-	v->state = state == VISITOR_LISTENING ? VISITOR_LISTENING :
-		   state == VISITOR_ANSWERED  ? VISITOR_ANSWERED :
-						VISITOR_ASKING;
-	v->since_ms = clock_mono_ms();
-	pthread_mutex_unlock(&v->http_listener->admin->connections_lock);
 }
 
 static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const char *method)
@@ -395,12 +403,20 @@ static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const c
 		char *none = strdup("");
 		return reply(c, MHD_HTTP_OK, "text/event-stream", none, 0, NULL, NULL);
 	}
-	struct MHD_Response *r = events_open(q->http_listener->admin, c);
+	admin *a = q->listener->admin;
+	uint64_t version;
+	size_t len;
+	/* So that the new client has the first event at once. */
+	char *text = admin_stats(a, &len, &version);
+	if (text)
+		events_publish(&a->events, text, len, version);
+	struct MHD_Response *r = events_open(&a->events, c);
 	if (!r)
-		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many listen already", "Retry-After", "5");
+		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many clients take events already",
+				   "Retry-After", "5");
 	MHD_add_response_header(r, "Content-Type", "text/event-stream");
 	MHD_add_response_header(r, "Cache-Control", "no-store");
-	/* A proxy in between is not to collect them. */
+	/* A proxy must not collect events. */
 	MHD_add_response_header(r, "X-Accel-Buffering", "no");
 	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
 	MHD_add_response_header(r, "Cross-Origin-Resource-Policy", "same-origin");
@@ -408,7 +424,7 @@ static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const c
 	enum MHD_Result rc = MHD_queue_response(c, MHD_HTTP_OK, r);
 	MHD_destroy_response(r);
 	if (rc == MHD_YES)
-		set_state(c, VISITOR_LISTENING);
+		connections_set_state(c, CONNECTION_EVENTS);
 	return rc;
 }
 
@@ -437,7 +453,7 @@ static enum MHD_Result give(request *q, struct MHD_Connection *c, const char *me
 	case RELOAD:
 		break;
 	}
-	return give_job(q, c, t, method);
+	return give_job(q, c, t->id, method);
 }
 
 /* ---- libmicrohttpd */
@@ -450,14 +466,14 @@ void *http_begin(void *cls, const char *uri, struct MHD_Connection *connection)
 	(void)connection;
 	if (!q)
 		return NULL;
-	q->http_listener = cls;
-	/* As it was written: nothing is decoded, so that a path has one way to be written. */
+	q->listener = cls;
+	/* Not decoded, so that each path can be written in one way only. */
 	if (len < sizeof q->path)
 		memcpy(q->path, uri, len);
 	return q;
 }
 
-/* False: no memory. */
+/* False: out of memory. */
 static bool take_body(request *q, const char *bytes, size_t len)
 {
 	if (q->too_large || len > ADMIN_BODY_MAX - q->body_len) {
@@ -477,7 +493,7 @@ static bool take_body(request *q, const char *bytes, size_t len)
 enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
 			    const char *version, const char *upload, size_t *upload_len, void **context)
 {
-	http_listener *d = cls;
+	http_listener *l = cls;
 	request *q = *context;
 
 	(void)url;
@@ -486,10 +502,10 @@ enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const 
 	if (!q->begun) {
 		bool refused;
 		q->begun = true;
-		d->admin->requests++;
+		l->admin->requests++;
 		enum MHD_Result rc = refuse(q, connection, method, version, &refused);
 		if (refused)
-			set_state(connection, VISITOR_ANSWERED);
+			connections_set_state(connection, CONNECTION_ANSWERED);
 		return refused ? rc : MHD_YES;
 	}
 	if (*upload_len) {
@@ -500,7 +516,7 @@ enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const 
 	}
 	if (q->answer.status)
 		return give_result(q, connection);
-	set_state(connection, VISITOR_ANSWERED);
+	connections_set_state(connection, CONNECTION_ANSWERED);
 	if (q->too_large)
 		return reply_error(connection, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large", NULL, NULL);
 	return give(q, connection, method);
@@ -512,50 +528,11 @@ void http_end(void *cls, struct MHD_Connection *connection, void **context, enum
 
 	(void)cls;
 	(void)how;
-	set_state(connection, VISITOR_ASKING);
+	connections_set_state(connection, CONNECTION_ASKING);
 	if (!q)
 		return;
 	free(q->body);
 	free(q->answer.text);
 	free(q);
 	*context = NULL;
-}
-
-void http_visit(void *cls, struct MHD_Connection *connection, void **context, enum MHD_ConnectionNotificationCode what)
-{
-	http_listener *d = cls;
-	admin *a = d->admin;
-	http_connection *v = *context;
-
-	if (what == MHD_CONNECTION_NOTIFY_STARTED) {
-		const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection,
-									       MHD_CONNECTION_INFO_CONNECTION_FD);
-		v = info ? calloc(1, sizeof *v) : NULL;
-		*context = v;
-		if (!v)
-			return;
-		v->http_listener = d;
-		v->fd = info->connect_fd;
-		v->since_ms = clock_mono_ms();
-		pthread_mutex_lock(&a->connections_lock);
-		v->next = a->connections;
-		if (v->next)
-			v->next->prev = v;
-		a->connections = v;
-		d->connections++;
-		pthread_mutex_unlock(&a->connections_lock);
-	} else if (v) {
-		/* The descriptor is still open here, so nobody else's is shut down. */
-		pthread_mutex_lock(&a->connections_lock);
-		if (v->next)
-			v->next->prev = v->prev;
-		if (v->prev)
-			v->prev->next = v->next;
-		else
-			a->connections = v->next;
-		d->connections--;
-		pthread_mutex_unlock(&a->connections_lock);
-		free(v);
-		*context = NULL;
-	}
 }

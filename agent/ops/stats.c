@@ -41,10 +41,20 @@ static uint64_t refused(const host_snapshot *s)
 	return n;
 }
 
+void stats_init(stats_ring *r)
+{
+	pthread_mutex_init(&r->lock, NULL);
+}
+
+void stats_deinit(stats_ring *r)
+{
+	pthread_mutex_destroy(&r->lock);
+}
+
 void stats_take(stats_ring *r, const host_snapshot *s)
 {
+	pthread_mutex_lock(&r->lock);
 	stats_sample *at = &r->samples[r->next];
-
 	r->next = (r->next + 1) % (STATS_HISTORY + 1);
 	at->time_ms = clock_wall_ms();
 	at->monotonic_ms = (uint64_t)clock_mono_ms();
@@ -52,9 +62,10 @@ void stats_take(stats_ring *r, const host_snapshot *s)
 	at->refused = refused(s);
 	for (size_t i = 0; i < STATS_BUCKETS; i++)
 		at->latency[i] = i <= s->latency_count ? s->latency[i] : 0;
+	pthread_mutex_unlock(&r->lock);
 }
 
-/* The sample taken `back` samples ago, 0 the last; NULL: there is none. */
+/* Returns the sample taken `back` samples before the last one. NULL: there is none. */
 static const stats_sample *sample(const stats_ring *r, size_t back)
 {
 	const size_t all = STATS_HISTORY + 1;
@@ -68,7 +79,7 @@ static double per_second(uint64_t from, uint64_t to, uint64_t ms)
 	return ms && to > from ? (double)(to - from) * 1000 / (double)ms : 0;
 }
 
-/* Within a bucket requests are taken to be spread evenly. What is above the last bound is taken for that bound. */
+/* Assumes that requests are spread evenly within a bucket, and that those above the last bound are equal to it. */
 static double quantile_us(const uint64_t *counts, uint64_t all, const host_snapshot *s, double q)
 {
 	double want = q * (double)all, below = 0;
@@ -83,7 +94,13 @@ static double quantile_us(const uint64_t *counts, uint64_t all, const host_snaps
 	return s->latency_count ? (double)s->latency_bounds_ns[s->latency_count - 1] / 1000 : 0;
 }
 
-stats_now stats_of_now(const stats_ring *r, const host_snapshot *s)
+typedef struct stats_now {
+	double requests_per_s, refused_per_s;
+	double p50_us, p99_us; /* below 0: no request */
+} stats_now;
+
+/* Of the last STATS_NOW seconds. */
+static stats_now stats_of_now(const stats_ring *r, const host_snapshot *s)
 {
 	stats_now now = { 0, 0, -1, -1 };
 	const stats_sample *last = sample(r, 0), *first = NULL;
@@ -273,7 +290,7 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 	fprintf(f, "},\"ledger_version\":%" PRIu64, l->commits);
 }
 
-void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size_t checks_count, const stats_ring *r)
+void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size_t checks_count, stats_ring *r)
 {
 	int64_t now = clock_wall_ms();
 
@@ -287,7 +304,9 @@ void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size
 		s->reloads, s->reloads_failed, s->reloaded_ms, boolean(checks_ready(checks, checks_count)));
 	checks_write(f, checks, checks_count, true);
 	fprintf(f, ",\"requests\":%" PRIu64 ",\"refused\":%" PRIu64 ",", stats_requests(s), refused(s));
+	pthread_mutex_lock(&r->lock);
 	write_now(f, s, r);
+	pthread_mutex_unlock(&r->lock);
 	fputs(",\"threads\":[", f);
 	for (size_t i = 0; i < s->threads_count; i++)
 		fprintf(f, "%s{\"decisions\":%" PRIu64 ",\"connections\":%" PRIu64 ",\"turns\":%" PRIu64 "}",

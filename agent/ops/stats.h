@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the dashboard shows of now: rates and latencies of the last seconds, kept by a sample each second, and /stats.
- */
+ * /stats: what the dashboard shows of the present. Rates and latencies come from samples, one a second. */
 #ifndef OPS_STATS_H
 #define OPS_STATS_H
+
+#include <pthread.h>
 
 #include "ops/host.h"
 
 enum {
 	STATS_HISTORY = 120, /* samples kept, one a second */
-	STATS_NOW = 10,      /* seconds that rates and latencies of now are of */
-	STATS_BUCKETS = 40,  /* of a latency histogram, at most */
+	STATS_NOW = 10,      /* rates and latencies of "now" are those of so many seconds */
+	STATS_BUCKETS = 40,  /* at most, in a latency histogram */
 };
 
 typedef struct stats_sample {
@@ -21,29 +22,26 @@ typedef struct stats_sample {
 } stats_sample;
 
 typedef struct stats_ring {
+	pthread_mutex_t lock; /* of all below */
 	stats_sample samples[STATS_HISTORY + 1];
-	size_t next; /* where the next one goes */
+	size_t next; /* index of the oldest sample, which is overwritten next */
 } stats_ring;
 
+void stats_init(stats_ring *r);
+void stats_deinit(stats_ring *r);
+
+/* Adds a sample; call it each second. */
 void stats_take(stats_ring *r, const host_snapshot *s);
 
-typedef struct stats_now {
-	double requests_per_s, refused_per_s;
-	double p50_us, p99_us; /* below 0: no request */
-} stats_now;
+/* Writes the JSON of /stats, without a newline in it. */
+void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size_t checks_count, stats_ring *r);
 
-/* Of the last STATS_NOW seconds. */
-stats_now stats_of_now(const stats_ring *r, const host_snapshot *s);
-
-/* The JSON of /stats, without a newline in it. */
-void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size_t checks_count, const stats_ring *r);
-
-/* No blocking check fails. */
+/* Is there no check that fails and is blocking? */
 bool checks_ready(const host_check *checks, size_t count);
-/* [{"part","ok","blocking","detail"}]; `detail` is left out (empty) where not `all`. */
+/* Writes [{"part","ok","blocking","detail"}]; without `all` each detail is empty. */
 void checks_write(FILE *f, const host_check *checks, size_t count, bool all);
 
-/* Answers of the gateway itself. */
+/* Returns how many requests were decided since the start. */
 uint64_t stats_requests(const host_snapshot *s);
 const char *ledger_state_name(ledger_state state); /* ok, behind, failing */
 

@@ -4,6 +4,15 @@
 #include <stddef.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+#include "base/log.h"
+
+enum {
+	EVERY_MS = 5000,     /* if this process has committed something since */
+	AT_LEAST_MS = 60000, /* if it has not: another process may have */
+	SHARE = 20,          /* reading takes at most 1/SHARE of the time */
+};
+
 typedef struct reading {
 	totals_group *into;
 	bool first;
@@ -58,21 +67,87 @@ static bool read_group(store *s, store_group by, const totals_group *was, totals
 	return store_report(s, by, 0, INT64_MAX, on_sums, &r, e) == STORE_OK;
 }
 
-bool totals_read(totals *t, const char *path, err *e)
+/* Reads the sums of now into `fresh`; `was`: those read before. False: `e` says why. */
+static bool read_totals(totals *fresh, const totals *was, const char *path, err *e)
 {
 	store_result result;
-	totals *fresh = malloc(sizeof *fresh);
-
-	if (!fresh)
-		return err_memory(e);
 	store *s = store_open(path, false, &result, e);
-	bool ok = s && read_group(s, GROUP_MODEL, &t->models, &fresh->models, !t->known, e) &&
-		  read_group(s, GROUP_ROUTE, &t->routes, &fresh->routes, !t->known, e);
+	bool ok = s && read_group(s, GROUP_MODEL, &was->models, &fresh->models, !was->known, e) &&
+		  read_group(s, GROUP_ROUTE, &was->routes, &fresh->routes, !was->known, e);
+
 	store_close(s);
-	if (ok) {
-		fresh->known = true;
-		*t = *fresh;
+	fresh->known = true;
+	return ok;
+}
+
+/* ---- the cache */
+
+bool totals_init(totals_cache *c, const char *path)
+{
+	*c = (totals_cache){ .now = NULL };
+	pthread_mutex_init(&c->lock, NULL);
+	if (!path || !*path)
+		return true;
+	c->path = strdup(path);
+	c->now = calloc(1, sizeof *c->now);
+	return c->path && c->now;
+}
+
+void totals_deinit(totals_cache *c)
+{
+	pthread_mutex_destroy(&c->lock);
+	free(c->path);
+	free(c->now);
+}
+
+bool totals_due(totals_cache *c, uint64_t commits)
+{
+	int64_t now = clock_mono_ms(), since = now - c->asked_ms;
+
+	if (!c->now || c->pending || since < c->took_ms * SHARE)
+		return false;
+	if (c->asked_ms && since < (commits == c->asked_commits ? AT_LEAST_MS : EVERY_MS))
+		return false;
+	c->pending = true;
+	c->asked_ms = now;
+	c->asked_commits = commits;
+	return true;
+}
+
+void totals_refresh(totals_cache *c)
+{
+	int64_t began = clock_mono_ms();
+	totals *fresh = malloc(sizeof *fresh);
+	err e = { 0 };
+
+	/* Reads *c->now without the lock, because nobody else writes it: a second refresh is not due before this one
+	 * ended. */
+	if (fresh && read_totals(fresh, c->now, c->path, &e)) {
+		totals *old = c->now;
+		pthread_mutex_lock(&c->lock);
+		c->now = fresh;
+		pthread_mutex_unlock(&c->lock);
+		fresh = old;
+	} else if (fresh) {
+		log_event(totals_unread, LOG_C("problem", e.text));
 	}
 	free(fresh);
-	return ok;
+	c->took_ms = clock_mono_ms() - began;
+	c->pending = false;
+}
+
+void totals_skip(totals_cache *c)
+{
+	c->pending = false;
+}
+
+const totals *totals_lock(totals_cache *c)
+{
+	pthread_mutex_lock(&c->lock);
+	return c->now && c->now->known ? c->now : NULL;
+}
+
+void totals_unlock(totals_cache *c)
+{
+	pthread_mutex_unlock(&c->lock);
 }

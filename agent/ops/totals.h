@@ -1,21 +1,25 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the ledger's sums are since it was begun, by model and by route, for the metrics. A label that has been shown is
- * shown as long as the process lives, and one that went under `other` stays there, so that no counter goes down. */
+ * The ledger's sums since it was created, by model and by route, for the metrics. A label that was shown once is shown
+ * as long as the process lives, and a label that was added to `other` stays there, so that no counter goes down. */
 #ifndef OPS_TOTALS_H
 #define OPS_TOTALS_H
 
+#include <pthread.h>
+#include <stdatomic.h>
+
+#include "base/must_check.h"
 #include "ledger/store.h"
 
 enum {
-	TOTALS_LABELS = 100, /* of models, of routes, that are told apart; what is beyond is `other` */
-	TOTALS_FIRST = 80,   /* of these taken by what the ledger holds at the start, most expensive first; the rest is
-				for new ones */
+	TOTALS_LABELS = 100, /* models, and routes, with sums of their own; further ones are added to `other` */
+	TOTALS_FIRST = 80,   /* of these, taken from the ledger at the start, most expensive first; the rest is free for
+				new ones */
 };
 
 typedef struct totals_group {
 	store_sums rows[TOTALS_LABELS + 1]; /* the last is `other` */
-	size_t count;                       /* of the labels; `other` not counted */
+	size_t count;                       /* of labels, without `other` */
 	bool has_other;
 } totals_group;
 
@@ -24,7 +28,30 @@ typedef struct totals {
 	totals_group models, routes;
 } totals;
 
-/* Reads the sums of now into `t`. False: `e` says why, and `t` is what it was. */
-bool totals_read(totals *t, const char *path, err *e);
+typedef struct totals_cache {
+	pthread_mutex_t lock; /* of `*now` */
+	totals *now;          /* NULL: no ledger is kept */
+	char *path;           /* of the database */
+	/* only for totals_due() */
+	int64_t asked_ms;
+	uint64_t asked_commits;
+	/* set by totals_refresh() */
+	_Atomic int64_t took_ms;
+	atomic_bool pending; /* due, and not refreshed yet */
+} totals_cache;
+
+/* `path`: the database; NULL or "": no ledger is kept. False: out of memory. */
+MUST_CHECK bool totals_init(totals_cache *c, const char *path);
+void totals_deinit(totals_cache *c);
+
+/* Should the sums be read now? `commits`: how many transactions this process has made. If true, totals_refresh() or
+ * totals_skip() has to follow. */
+bool totals_due(totals_cache *c, uint64_t commits);
+void totals_refresh(totals_cache *c); /* reads the database, so it can take long */
+void totals_skip(totals_cache *c);
+
+/* Locks and returns the sums; NULL: they are not known. Call totals_unlock() in both cases. */
+const totals *totals_lock(totals_cache *c);
+void totals_unlock(totals_cache *c);
 
 #endif

@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "base/err.h"
+#include "base/must_check.h"
 #include "decide/policy.h"
 
 enum { EXPLAIN_HEADERS_MAX = 64 };
@@ -23,10 +24,10 @@ typedef struct explain_request {
 } explain_request;
 
 /* Writes how `p` decides the request `ask`, as JSON or as text. False: `e` says what is wrong with `ask`. */
-bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool json, err *e);
+MUST_CHECK bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool json, err *e);
 
 /* The same for the JSON object `question` with model, method, path, headers (["k: v"]) and body, each optional; writes
  * JSON. A NUL has to follow the bytes of `question`. */
-bool explain_json(FILE *f, const policy *p, slice question, err *e);
+MUST_CHECK bool explain_json(FILE *f, const policy *p, slice question, err *e);
 
 #endif

@@ -6,6 +6,7 @@
 #define REPORT_PERIOD_H
 
 #include "base/err.h"
+#include "base/must_check.h"
 
 #include <stdint.h>
 
@@ -16,9 +17,9 @@ typedef struct period {
 /* Reads `text` into `*ms`: a span before `now_ms` (30m, 24h, 7d, 4w), a day (2026-11-01, today, yesterday: its
  * beginning, or with `end` its end), a time (2026-11-01T13, 2026-11-01T13:30, 2026-11-01T13:30:00, each with or without
  * a Z), now, or all (0, or with `end` INT64_MAX). False: `e` says what can be written. */
-bool period_point(const char *text, int64_t now_ms, bool end, int64_t *ms, err *e);
+MUST_CHECK bool period_point(const char *text, int64_t now_ms, bool end, int64_t *ms, err *e);
 
 /* Reads the flags --since and --until into `p`. `since` NULL: `fallback` instead; `until` NULL: not limited. */
-bool period_parse(const char *since, const char *until, const char *fallback, period *p, err *e);
+MUST_CHECK bool period_parse(const char *since, const char *until, const char *fallback, period *p, err *e);
 
 #endif

@@ -4,6 +4,7 @@
 #ifndef REPORT_SAVINGS_H
 #define REPORT_SAVINGS_H
 
+#include "base/must_check.h"
 #include "ledger/store.h"
 #include "report/period.h"
 #include "report/print.h"
@@ -31,9 +32,9 @@ int64_t savings_all(const store_sums *s);
 
 /* Begins a report: `since`, `until` and `by` as the flags of `spoa-llm savings`, each NULL for its default. Borrows
  * `by`. False: `e` says which flag is wrong. */
-bool savings_prepare(savings_report *r, const char *since, const char *until, const char *by, err *e);
+MUST_CHECK bool savings_prepare(savings_report *r, const char *since, const char *until, const char *by, err *e);
 /* Reads the figures; tries again while the database is locked. */
-store_result savings_read(store *s, savings_report *r, err *e);
+MUST_CHECK store_result savings_read(store *s, savings_report *r, err *e);
 /* Writes the report for a program: JSON or CSV. */
 void savings_write(FILE *f, const savings_report *r, bool csv);
 void savings_deinit(savings_report *r);

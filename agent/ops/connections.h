@@ -1,0 +1,37 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The connections of one listener, to end those that are too slow: libmicrohttpd ends a connection that is silent, but
+ * not one that sends a byte now and then. */
+#ifndef OPS_CONNECTIONS_H
+#define OPS_CONNECTIONS_H
+
+#include <microhttpd.h>
+#include <pthread.h>
+
+typedef struct http_connection http_connection;
+
+typedef struct connections {
+	pthread_mutex_t lock; /* of all of it */
+	http_connection *first;
+	size_t count;
+} connections;
+
+typedef enum connection_state {
+	CONNECTION_ASKING,   /* waits for a request, or reads one */
+	CONNECTION_ANSWERED, /* the client takes the answer */
+	CONNECTION_EVENTS,   /* the client takes /events, which do not end */
+} connection_state;
+
+void connections_init(connections *c);
+void connections_deinit(connections *c);
+
+/* Adds or removes a connection: call it from libmicrohttpd's callback for MHD_OPTION_NOTIFY_CONNECTION. */
+void connections_notify(connections *c, struct MHD_Connection *connection, void **context,
+			enum MHD_ConnectionNotificationCode what);
+
+void connections_set_state(struct MHD_Connection *connection, connection_state state);
+
+/* Closes each connection that has been in its state for too long; call it each second. */
+void connections_end_slow(connections *c);
+
+#endif

@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What is asked over HTTP, and the answers: libmicrohttpd's callbacks. `cls` is the struct http_listener. */
+#ifndef OPS_HTTP_H
+#define OPS_HTTP_H
+
+#include <microhttpd.h>
+
+void *http_begin(void *cls, const char *uri, struct MHD_Connection *connection);
+enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const char *url, const char *method,
+			    const char *version, const char *upload, size_t *upload_len, void **context);
+void http_end(void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode how);
+
+#endif

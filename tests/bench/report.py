@@ -52,7 +52,8 @@ class Report:
         lines = ["| " + " | ".join(cell.rjust(width) if to_right else cell.ljust(width) for cell, width, to_right in zip(row, widths, right)) + " |"
                  for row in cells]
         lines.insert(1, "|" + "|".join("-" * (width + 1) + (":" if to_right else "-") for width, to_right in zip(widths, right)) + "|")
-        self.say("### %s\n" % title)
+        if title:
+            self.say("### %s\n" % title)
         self.say("\n".join(lines) + "\n")
         self.blocks.setdefault(block, []).append(([title, ""] if title else []) + lines)
 

@@ -70,7 +70,7 @@ def listening(port, process):
 class Rig:
     """An upstream, and any number of gateways in front of it, each called by the letter of its way (ways.py).
 
-    `upstream`: None for one that answers with JSON at once, or the number and the interval of a stream's events."""
+    `upstream`: None for one that answers with JSON at once, the number and the interval of a stream's events, or False for none."""
 
     def __init__(self, upstream=None):
         self.dir = harness.workdir()
@@ -81,7 +81,8 @@ class Rig:
         self.starts = {}        # way -> how its proxy is started: arguments, environment
         self.upstream_port = harness.free_port()
         try:
-            self.start_upstream(upstream)
+            if upstream is not False:
+                self.start_upstream(upstream)
         except BaseException:
             self.close()
             raise

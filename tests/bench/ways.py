@@ -30,10 +30,10 @@ ROUTES = (("glm-", "ollama"), ("kimi-", "moonshot"), ("claude-", "anthropic"), (
 KEYS = {name.upper() + "_API_KEY": "sk-operator-" + name for _, name in ROUTES}
 
 
-def routes(urls, protocols=True):
+def routes(urls):
     """spoa-llm's configuration of ROUTES. `urls`: upstream -> its URL."""
-    return [dict({"model_prefix": prefix, "upstream": urls[name], "auth": "env:%s_API_KEY" % name.upper()},
-                 **{"protocol": "anthropic"} if name == "anthropic" and protocols else {}) for prefix, name in ROUTES]
+    return [{"model_prefix": prefix, "upstream": urls[name], "auth": "env:%s_API_KEY" % name.upper(),
+             "protocol": "anthropic" if name == "anthropic" else "openai"} for prefix, name in ROUTES]
 
 
 def head(lua=None):
@@ -52,14 +52,16 @@ def nginx(text, port, authority):
 
 
 class Ways(rig.Rig):
-    """One HAProxy version in each of the `letters`' ways, `threads` of the agent."""
+    """One HAProxy version in each of the `letters`' ways, `threads` of the agent. `authority`: HOST:PORT of each upstream, where it is
+    not one for all; `keys`: their credentials in the environment."""
 
-    def __init__(self, haproxy, letters, upstream=None, threads=1):
+    def __init__(self, haproxy, letters, upstream=None, threads=1, authority=None, keys=KEYS):
         self.haproxy, self.threads = haproxy, threads
         self.sockets = {}       # way -> path of its agent's socket
-        super().__init__(upstream)
-        self.authority = {name: "127.0.0.1:%d" % self.upstream_port for _, name in ROUTES}
-        self.env = dict({name.upper(): at for name, at in self.authority.items()}, **KEYS)
+        super().__init__(False if authority else upstream)
+        self.keys = keys
+        self.authority = authority or {name: "127.0.0.1:%d" % self.upstream_port for _, name in ROUTES}
+        self.env = dict({name.upper(): where for name, where in self.authority.items()}, **keys)
         try:
             for way in letters:
                 getattr(self, "start_" + way)()
@@ -70,14 +72,15 @@ class Ways(rig.Rig):
     # -- agents
 
     def config(self, name, **more):
-        here = "http://127.0.0.1:%d" % self.upstream_port
+        at = {name: "http://" + authority for name, authority in self.authority.items()}
         return harness.write_config(self.dir, dict({
-            "listen": "unix@%s/%s.sock" % (self.dir, name), "threads": self.threads, "admin_listen": "none", "openai_target": here,
-            "anthropic_target": here, "gemini_target": here, "routes": routes(dict.fromkeys(self.authority, here))}, **more), name + ".json")
+            "listen": "unix@%s/%s.sock" % (self.dir, name), "threads": self.threads, "admin_listen": "none",
+            "openai_target": at["openai"], "anthropic_target": at["anthropic"], "gemini_target": at.get("gemini", at["openai"]),
+            "routes": routes(at)}, **more), name + ".json")
 
     def start_agent(self, way, **more):
         file = self.config(way, **more)
-        process = self.agents[way] = self.spawn("agent-" + way, [harness.AGENT, "run", "-c", file], "agent", dict(KEYS, SPOA_LLM_LOG_KEY=LOG_KEY))
+        process = self.agents[way] = self.spawn("agent-" + way, [harness.AGENT, "run", "-c", file], "agent", dict(self.keys, SPOA_LLM_LOG_KEY=LOG_KEY))
         harness.until(lambda: "event=ready" in process.text() or not process.running(), 10, "the agent is ready")
         assert process.running(), process.tail()
         self.sockets[way] = "%s/%s.sock" % (self.dir, way)
@@ -133,8 +136,8 @@ class Ways(rig.Rig):
         self.start_null()
         self.gateway("d", self.config("null"))
 
-    def start_e(self):
-        self.start_haproxy("e", rival("haproxy-lua.cfg", RIVALS / "route.lua"), self.env)
+    def start_e(self, script=RIVALS / "route.lua"):
+        self.start_haproxy("e", rival("haproxy-lua.cfg", script), self.env)
 
     def start_f(self):
         self.start_haproxy("f", rival("haproxy-lua.cfg", RIVALS / "route.lua"), dict(self.env, LUA_TOKENS="1"))
@@ -152,9 +155,9 @@ class Ways(rig.Rig):
         ledger.mkdir()
         self.gateway("l", self.start_agent("l", ledger=str(ledger), log_listen=[at, "udp@" + at]), at)
 
-    def start_p(self):
+    def start_p(self, *arguments):
         port = self.ports["p"] = harness.free_port()
-        self.start_proxy("p", [sys.executable, RIVALS / "gateway.py", port], self.env)
+        self.start_proxy("p", [sys.executable, RIVALS / "gateway.py", port, *arguments], self.env)
 
 
 def rivals_versions():

@@ -12,7 +12,7 @@ from aiohttp import ClientSession, ClientTimeout, TCPConnector, web
 ROUTES = [(prefix, os.environ.get(name), os.environ.get(name + "_API_KEY"))
           for prefix, name in (("glm-", "OLLAMA"), ("kimi-", "MOONSHOT"), ("claude-", "ANTHROPIC"), ("gpt-", "OPENAI"))]
 HOP_BY_HOP = {"connection", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade", "host", "content-length"}
-CREDENTIALS = {"authorization", "x-api-key"}
+CREDENTIALS = {"authorization", "x-api-key", "api-key", "x-goog-api-key"}
 FAULT = sys.argv[2:] == ["fault"]
 
 

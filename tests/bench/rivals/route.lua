@@ -16,7 +16,9 @@ core.register_action("llm_route", { "http-req" }, function(txn)
     end
     for _, route in ipairs(routes) do
         if model:sub(1, #route.prefix) == route.prefix and route.key then
-            txn.http:req_del_header("x-api-key")
+            for _, name in ipairs({ "x-api-key", "api-key", "x-goog-api-key" }) do
+                txn.http:req_del_header(name)
+            end
             txn.http:req_set_header("authorization", "Bearer " .. route.key)
             txn:set_var("txn.backend", route.backend)
             txn:set_var("txn.model", model)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * COUNT decisions as a connection of HAProxy's has them made, without sockets, so that valgrind can count their
- * instructions: frame, session, message, decision, ACK.
+ * Makes COUNT decisions as for a connection of HAProxy, from frame to ACK, but without sockets, so that valgrind can
+ * count their instructions.
  *
  *   decision_driver LEVEL COUNT BODY [HEAD TAIL]      LEVEL: portable, sse4, avx2, avx512
  *
- * Exit 1: an answer does not forward. Exit 3: this CPU, or valgrind's, has no such level. */
+ * Exit 1: an answer does not forward. Exit 3: this CPU, or the one that valgrind emulates, has no such level. */
 #include <stdio.h>
 #include <stdlib.h>
 
@@ -13,7 +13,7 @@
 #include "decide/decision.h"
 #include "notify.h"
 
-/* The routes of the README, and a catch-all: the third matches. */
+/* Three routes and a catch-all: the third one matches. */
 static const struct {
 	const char *name, *prefix, *upstream;
 } routes[] = {
@@ -61,7 +61,7 @@ static bool level(const char *name)
 	return false;
 }
 
-/* A HELLO, which the session wants before anything else. */
+/* Says HELLO, which the session wants before anything else. */
 static bool greet(spop_session *s)
 {
 	unsigned char room[256];
@@ -78,10 +78,10 @@ static bool greet(spop_session *s)
 	return spop_session_next(s, &in).type == SPOP_HELLO;
 }
 
-/* One decision, its ACK in `room`. False: it does not forward. */
+/* Makes one decision, and writes its ACK to `room`. False: it does not forward. */
 static bool answer(spop_session *s, const policy *p, slice in, unsigned char *room, size_t room_len)
 {
-	static llm_request request; /* as a worker has them: not cleared for every request */
+	static llm_request request; /* not cleared for every request, as in an SPOP thread */
 	static decision d;
 	spop_message m;
 	bool fell_back;

@@ -2,10 +2,10 @@
 
     python3 tests/bench/instructions.py build/bench/decision_driver [--update]
 
-Wall clocks lie on shared machines; instructions do not. Two runs of different lengths are subtracted, so that starting up is not
-in the figure. The vector level is forced, because it changes the count: sse4 is what every x86-64 of the last fifteen years and
-valgrind have, avx2 is what most machines run; a level that this CPU or valgrind lacks is left out. Another compiler makes other
-code, so figures of another one are shown and not judged. Exit 1: a figure is more than 5 % above the file's.
+The number of instructions does not change on a busy machine, as the time that they take does. Two runs of different lengths are
+subtracted, so that starting up is not in the figure. The vector level is forced, because it changes the count: every x86-64 of the
+last fifteen years and valgrind have sse4, most machines have avx2; a level that this CPU or valgrind lacks is left out. Another
+compiler makes other code, so its figures are shown but not judged. Exit 1: a figure is more than 5 % above the file's.
 """
 import concurrent.futures
 import json
@@ -29,15 +29,15 @@ SAMPLES = (("1 KB", 1024, 0, 0, 200, 2200), ("16 KB, head and tail", 16384, 8192
 
 
 def compiler(driver):
-    """Which compiler made the driver, by its major version: it says so itself."""
+    """The compiler that made the driver, and its major version, as the driver itself says."""
     out = subprocess.run(["readelf", "-p", ".comment", driver], capture_output=True, text=True).stdout
-    # Start-up code is always gcc's.
+    # gcc's name is always there, because of the start-up code.
     found = re.search(r"(clang)[^\n]*?(\d+)\.\d+", out) or re.search(r"(GCC)[^\n]*?(\d+)\.\d+", out)
     return "%s %s on %s" % (found.group(1).lower(), found.group(2), platform.machine()) if found else "unknown"
 
 
 def count(driver, level, decisions, body, head, tail):
-    """Instructions of the whole run; None where the level is not there."""
+    """Instructions of the whole run; None where this CPU lacks the level."""
     with tempfile.TemporaryDirectory() as work:
         args = [driver, level, str(decisions), str(body)] + ([str(head), str(tail)] if head else [])
         run = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=" + work + "/out"] + args,
@@ -55,7 +55,7 @@ def measure(driver):
     figures = {}
     with tempfile.TemporaryDirectory() as work, concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
         pending = []
-        # valgrind does not read every compiler's debugging information, and needs none.
+        # Without debugging information, because valgrind does not read every compiler's.
         plain = work + "/driver"
         subprocess.run(["strip", "--strip-debug", "-o", plain, driver], check=True)
         for name, size, head, tail, short, long in SAMPLES:

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger's whole way: log lines as HAProxy sends them, each twice, parsed, told apart, priced, journaled and
- * committed.
+ * What the ledger makes of log lines as HAProxy sends them, each twice: parses them, drops the second copy, adds
+ * prices, writes the journal, and commits to SQLite.
  *
- *   ledger_intake DIR [RECORDS]   records/s of one core; exit 1 below what issue 4 asks, 50,000 */
+ *   ledger_intake DIR [RECORDS]   prints records for each second of CPU; exit 1 where they are fewer than 50,000 */
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
@@ -54,7 +54,7 @@ int main(int argc, char **argv)
 	double wall = clock_of(CLOCK_MONOTONIC), core = clock_of(CLOCK_PROCESS_CPUTIME_ID), writing = 0;
 	long long begin = 1795359320000;
 	for (long i = 0; i < records; i++) {
-		/* What it takes to make a line is not what is measured. */
+		/* The time to make a line is left out. */
 		double before = clock_of(CLOCK_THREAD_CPUTIME_ID);
 		size_t len = line(text, i, begin + i / 50);
 		writing += clock_of(CLOCK_THREAD_CPUTIME_ID) - before;
@@ -75,7 +75,7 @@ int main(int argc, char **argv)
 	wall = clock_of(CLOCK_MONOTONIC) - wall;
 	core = clock_of(CLOCK_PROCESS_CPUTIME_ID) - core - writing;
 	ledger_stats s = ledger_get_stats(l);
-	printf("taken in, parsed, priced, journaled and committed, each line twice: %.0f records/s of one core, %.0f by the clock on the wall\n"
+	printf("from log lines to committed records, each line twice: %.0f records for each second of CPU, %.0f records/s\n"
 	       "  (%llu lines, %llu duplicates, %llu malformed, %llu dropped)\n",
 	       (double)records / core, (double)records / wall, (unsigned long long)s.lines,
 	       (unsigned long long)s.duplicates, (unsigned long long)s.malformed,

@@ -2,13 +2,14 @@
  *
  * What the ledger costs after a record has been parsed, on one core.
  *
- *   ledger_store rate DIR [ROWS] [ROUNDS]   records/s through journal_append, journal_flush, store_insert and
- * journal_release in batches of 1000, and rows/s of bare SQLite: the same table and indexes, the same rows and batches,
- * nothing else. Alternating rounds, medians. ledger_store fill DIR [ROWS]            makes DIR/report.db: 30 days, 40
- * models, 20 routes, 50 projects, 20 clients ledger_store report DIR                 reports from it: milliseconds and
- * resident memory
+ *   ledger_store rate DIR [ROWS] [ROUNDS]   records/s through journal and store, beside bare SQLite
+ *   ledger_store fill DIR [ROWS]            makes DIR/report.db: 30 days, 40 models, 20 routes, 50 projects, 20 clients
+ *   ledger_store report DIR                 makes reports from it: milliseconds and resident memory
  *
- * Exit status 1 where a figure misses what issue 4 asks: half of bare SQLite, 50,000 records/s, 200 ms, 64 MB. */
+ * rate takes batches of 1000 through journal_append, journal_flush, store_insert and journal_release. Bare SQLite has
+ * the same table, indexes, rows and batches, and nothing else. Rounds alternate; the figures are medians.
+ *
+ * Exit 1 where a figure misses its goal: half of bare SQLite's rate, 50,000 records/s, 200 ms, 64 MB. */
 #include <errno.h>
 #include <sched.h>
 #include <sqlite3.h>
@@ -28,9 +29,9 @@ enum {
 	BATCH = 1000,
 	ROUNDS_MAX = 31,
 	DAYS = 30,
-	/* Records that end in a millisecond; each began up to a minute before. So 120,000 requests are in flight, more
-	 * than an HAProxy has connections for, and ids and times arrive that far out of order: that, and not the rate,
-	 * is what makes an index costly. */
+	/* So many requests end in each millisecond, and each began up to a minute before. So 120,000 requests are in
+	 * flight, more than a HAProxy has connections for, and ids and times arrive that far out of order. An index is
+	 * costly because of that order, not because of the rate. */
 	PER_MS = 2,
 };
 
@@ -46,8 +47,8 @@ static double clock_of(clockid_t which)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Seconds by the clock on the wall, and of this process's use of its core: on a shared machine the first says more
- * about the others, and the second leaves out waiting for the disk. */
+/* Seconds that passed, and seconds of CPU that this process took. On a shared machine the first says more about other
+ * processes; the second leaves out waiting for the disk. */
 typedef struct moment {
 	double wall, core;
 } moment;
@@ -79,7 +80,7 @@ static int64_t roll(int64_t below)
 	return (int64_t)(next_random() % (uint64_t)below);
 }
 
-/* Ends come in the order of time; the request began up to a minute before. */
+/* Makes a record of a request that ended at `end_ms` and began up to a minute before. */
 static void make(record *r, int64_t end_ms)
 {
 	uint64_t a = next_random(), b = next_random();
@@ -129,7 +130,7 @@ static void remove_db(void)
 	unlink(other);
 }
 
-/* ---- the two of them */
+/* ---- journal and store, beside bare SQLite */
 
 typedef struct times {
 	moment journal, store;
@@ -357,7 +358,7 @@ static int report(void)
 		for (int k = 0; k < 6; k++) {
 			store_result result;
 			err e;
-			/* As `spoa-llm savings` does: opening it is part of it. */
+			/* Opening the store is part of a report, as in `spoa-llm savings`. */
 			moment a = now(), t = { 0, 0 };
 			store *s = store_open(db_path, false, &result, &e);
 			requests = 0;

@@ -8,8 +8,8 @@
 
 enum { NOTIFY_EXTRA = 1024 }; /* bytes of a payload that are not the body's */
 
-/* The payload into `room` of body.len + NOTIFY_EXTRA bytes: the body's first `head` bytes and its last, as
- * haproxy.cfg.example cuts them; head 0: all of it. Its length, or 0. */
+/* Writes the payload into `room`, which has body.len + NOTIFY_EXTRA bytes: the body's first `head` and last `tail`
+ * bytes, as haproxy.cfg.example cuts them; head 0: the whole body. Returns its length; 0: it did not fit. */
 static inline size_t notify_payload(unsigned char *room, size_t room_len, slice body, size_t head, size_t tail)
 {
 	spop_writer w = { room, room, room + room_len, false };
@@ -66,7 +66,7 @@ static inline size_t notify_payload(unsigned char *room, size_t room_len, slice 
 	return w.overflow ? 0 : (size_t)(w.pos - w.start);
 }
 
-/* The whole of a file, malloc'ed; an empty slice where it cannot be had. */
+/* Reads a file whole, into memory from malloc. An empty slice: it cannot be read. */
 slice bench_read(const char *path);
 
 #endif

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * An agent that does nothing: every NOTIFY is acknowledged with the variables of an allowed decision, always the same,
- * and not one byte of the message is looked at. What HAProxy can do with it is the limit that SPOE sets.
+ * An agent that does nothing: it acknowledges every NOTIFY with the same variables of an allowed decision, and reads no
+ * byte of the message. So it shows what SPOE itself costs.
  *
- *   null_agent SOCKET BACKEND [THREADS] [on|off|auto]      the last: whether pipelining is agreed to; auto: by 3.0 and
- * older
+ *   null_agent SOCKET BACKEND [THREADS] [on|off|auto]
  *
- * It shares no code with the agent. It trusts its HAProxy, so it is for benchmarks alone. */
+ * The last argument says whether it agrees to pipelining; auto: only with HAProxy 3.0 and older. It shares no code with
+ * the agent, and trusts its HAProxy: for benchmarks only. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -27,14 +27,14 @@ typedef struct conn {
 	int fd;
 	bool over, writing;
 	size_t have;                    /* bytes of the frame in `frame` */
-	size_t len;                     /* of the frame, with its prefix; 0: not known yet */
-	size_t seen;                    /* bytes of it that have arrived */
-	unsigned char frame[HELLO_MAX]; /* its first bytes */
-	size_t out, sent;               /* bytes in `buf`, and of them those the peer has */
+	size_t len;                     /* of the frame with its prefix; 0: not known yet */
+	size_t seen;                    /* bytes of the frame that have arrived */
+	unsigned char frame[HELLO_MAX]; /* the frame's first bytes */
+	size_t out, sent;               /* bytes in `buf`, and how many of them were sent */
 	unsigned char buf[OUT];
 } conn;
 
-static unsigned char answer[1024]; /* the actions */
+static unsigned char answer[1024]; /* the actions of every ACK */
 static size_t answer_len;
 static int listening = -1;
 static enum { ON, OFF, AUTO } pipelining;
@@ -122,7 +122,7 @@ static void hello(conn *c)
 	const unsigned char *key = memmem(c->frame, c->len, "max-frame-size", 14);
 
 	if (key) {
-		key += 15; /* behind the type */
+		key += 15; /* the name and the value's type */
 		uint64_t theirs = get_varint(&key);
 		if (theirs < size)
 			size = (size_t)theirs;
@@ -161,7 +161,7 @@ static void acknowledge(conn *c)
 	c->out += 9 + (size_t)(end - ids) + answer_len;
 }
 
-/* A frame has arrived whole, of which `frame` holds the beginning. */
+/* A whole frame has arrived; `frame` holds its beginning. */
 static void whole(conn *c)
 {
 	switch (c->frame[4]) {
@@ -183,7 +183,7 @@ static void take(conn *c, const unsigned char *p, size_t n)
 {
 	while (n > 0 && !c->over) {
 		size_t want = c->len == 0 ? 4 - c->seen : c->len - c->seen, got = want < n ? want : n;
-		/* Of a NOTIFY nothing but its head is kept. */
+		/* Keep only the head of a NOTIFY. */
 		size_t room = c->len && (c->have > 4 ? c->frame[4] : p[0]) == NOTIFY ? HEAD : sizeof c->frame;
 		size_t keep = c->have >= room ? 0 : got < room - c->have ? got : room - c->have;
 		memcpy(c->frame + c->have, p, keep);
@@ -201,7 +201,7 @@ static void take(conn *c, const unsigned char *p, size_t n)
 	}
 }
 
-/* False: the connection is gone. */
+/* Sends what is in `buf`. False: the connection is over. */
 static bool flush(conn *c, int ep)
 {
 	while (c->sent < c->out) {
@@ -259,8 +259,8 @@ static void *work(void *arg)
 			}
 			bool alive = true;
 			if (!c->writing) {
-				/* The answers to one read always fit: a message is longer than its answer in every
-				 * benchmark. */
+				/* The answers to one read fit into `buf`, because in every benchmark a message is
+				 * longer than its answer. */
 				ssize_t n = recv(c->fd, room, READ, 0);
 				if (n > 0)
 					take(c, room, (size_t)n);

@@ -203,6 +203,8 @@ def main():
     rows = [[name] + [cell(*found[name][way]) for way in GATEWAYS] for name in asked]
     head = ["the request has"] + [NAMES[way] for way in GATEWAYS]
     report.table("odd", "", head, rows[:IN_README])
+    report.note("odd", "*served*: one upstream got the request as it was, with its own credential and no other; *refused*: the client got this error, and no "
+                "upstream anything; *wrong*: an upstream got a credential, a body or a model that was not for it.")
     report.table("odd-more", "", head, rows[IN_README:])
     counts = {way: [by[way][0] for by in found.values()] for way in GATEWAYS}
     for way in GATEWAYS:

@@ -57,6 +57,11 @@ class Report:
         self.say("\n".join(lines) + "\n")
         self.blocks.setdefault(block, []).append(([title, ""] if title else []) + lines)
 
+    def note(self, block, text):
+        """Prints a sentence, and adds it to a block of the documents."""
+        self.say(text + "\n")
+        self.blocks.setdefault(block, []).append([text])
+
     def promise(self, where, what, value, bound, least=True, aside=None):
         """Records whether `value` is at least `bound`, or at most. `where`: the column, a HAProxy's version; `aside`: the same ratio by
         CPU of all processes."""
@@ -81,7 +86,7 @@ class Report:
                    [[what, bound(by)] + [cell(by.get(column)) for column in columns] for what, by in rows.items()])
 
     def markdown(self):
-        return {name: "\n\n".join("\n".join(table) for table in tables) for name, tables in self.blocks.items()}
+        return {name: "\n\n".join("\n".join(lines) for lines in parts) for name, parts in self.blocks.items()}
 
 
 def fill(blocks):
@@ -94,7 +99,7 @@ def fill(blocks):
         text = old = path.read_text()
         for block, markdown in blocks.items():
             mark = r"(?m)(^<!-- bench:%s -->\n)(?s:.*?)(^<!-- /bench:%s -->$)" % (re.escape(block), re.escape(block))
-            text, count = re.subn(mark, lambda found: found.group(1) + "\n" + markdown + "\n\n" + found.group(2), text)
+            text, count = re.subn(mark, lambda found: found.group(1) + markdown + "\n" + found.group(2), text)
             written += count
         if text != old:
             path.write_text(text)

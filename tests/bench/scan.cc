@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 //
-// What it costs to find the model of a chat body, side by side in one run: this agent's scanner at each vector level, simdjson
-// on-demand, cJSON's full parse, and a plain byte loop. The methods take turns, round by round, so that a change of the
-// machine's speed meets all of them; the table shows medians.
+// What it costs to find the model of a chat body, in one run: by this agent's scanner at each vector level, by simdjson on-demand,
+// by cJSON's full parse, and by a plain byte loop. The methods take turns, round by round, so that a change of the machine's speed
+// changes all of them; the table shows medians.
 //
 //   scan [ROUNDS]
 #include "scan_ours.h"
@@ -33,7 +33,7 @@ uint32_t rnd(uint32_t below)
 	return (seed >> 8) % below;
 }
 
-// Prose with a paragraph now and then, code with quotes and indentation, some letters beyond ASCII: as JSON text.
+// JSON text of prose, some code with quotes and indentation, and some letters beyond ASCII.
 std::string words(size_t len)
 {
 	static const char *const some[] = { "the",     "model",    "answers", "with",   "a",      "list",   "of",      "steps",
@@ -84,13 +84,13 @@ bool agent_whole(const subject &b)
 	return ours_agent(b.body.data(), b.body.size(), 0) == 17;
 }
 
-// As HAProxy 3.0 and later sends it: 8 KB from either end.
+// HAProxy 3.0 and later sends 8 KB from either end.
 bool agent_windows(const subject &b)
 {
 	return ours_agent(b.body.data(), b.body.size(), 8192) == 17;
 }
 
-// Stops at the first one: what a scanner may do that does not care for a second, different one.
+// A scanner may stop at the first `model` if a second, different one does not matter.
 bool scanner_first(const subject &b)
 {
 	return ours_first(b.body.data(), b.body.size()) == 17;
@@ -113,7 +113,7 @@ bool cjson(const subject &b)
 	return ok;
 }
 
-// In a string or not, how deep, one byte at a time; the key must follow '{' or ',' at depth 1.
+// Looks at each byte, and knows whether it is in a string and how deep; the key must follow '{' or ',' at depth 1.
 bool byte_loop(const subject &b)
 {
 	const char *p = b.body.data();
@@ -214,7 +214,7 @@ int main(int argc, char **argv)
 						ours_force(m.level);
 					bool slow = m.name == "cJSON full parse" || m.name == "byte loop";
 					int times = static_cast<int>((slow ? 1u << 20 : 1u << 23) / body.body.size()) + 1;
-					for (int i = 0; i < 2; i++) // warm: caches and branches
+					for (int i = 0; i < 2; i++) // warms caches and branch prediction
 						if (!m.run(body)) {
 							fprintf(stderr, "%s: wrong answer\n", m.name.c_str());
 							return 1;

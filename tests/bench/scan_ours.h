@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// This project's side of the scan benchmark, in types that C++ takes too.
+// This project's side of the scan benchmark, in types that C and C++ share.
 #ifndef BENCH_SCAN_OURS_H
 #define BENCH_SCAN_OURS_H
 
@@ -10,9 +10,10 @@
 extern "C" {
 #endif
 
-// Length of the model that model_find() finds, 0: none. `window` > 0: only so many bytes from either end are at hand.
+// Returns the length of the model that model_find() finds; 0: none. `window`: bytes of either end that it is given; 0:
+// the whole body.
 size_t ours_agent(const char *body, size_t len, size_t window);
-// Forward until the first top-level `model`.
+// Returns the length of the first top-level `model`, and does not read on; 0: none.
 size_t ours_first(const char *body, size_t len);
 
 int ours_levels(void);

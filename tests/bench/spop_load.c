@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * Plays a HAProxy that pipelines: CONNECTIONS connections with INFLIGHT questions each under way, for SECONDS. Every
- * answer is compared: the first of all is read, and must forward to the backend that is expected; each one after it
- * must be the same.
+ * Acts as a HAProxy that pipelines: keeps INFLIGHT questions under way on each of CONNECTIONS connections, for SECONDS.
+ * Reads the first answer, which must forward to BACKEND, and compares every later answer with it, byte for byte.
  *
  *   spop_load SOCKET BACKEND BODY [name=value ...]     BODY: a file, the request's body
  *
  *   conns=8 inflight=20 seconds=2 warm=0.3 threads=1
- *   head=8192 tail=8192   what of the body is shown; head=0: all of it, as HAProxy 2.6 does
- *   pid=0                 the agent, whose CPU time is reported
+ *   head=8192 tail=8192   bytes of the body's beginning and end that are sent; head=0: the whole body, as HAProxy 2.6
+ *   pid=0                 the agent's worker process, whose CPU time is reported; 0: none
  *
  * Prints one JSON object. Exit 1: an answer was wrong, or a connection was lost. */
 #include <errno.h>
@@ -40,12 +39,12 @@ typedef struct slot {
 typedef struct conn {
 	int fd;
 	slot *slots;
-	unsigned *queue; /* slots whose question has to go out, a ring; at its front one that may be written in part */
+	unsigned *queue; /* a ring of slots whose question is still to be sent; the front one may be half sent */
 	unsigned first, count;
-	size_t written; /* bytes of the front one */
+	size_t written; /* bytes of the front slot's question that were sent */
 	unsigned char *in;
 	size_t have;
-	bool full; /* the kernel takes no more */
+	bool full; /* the socket takes no more for now */
 } conn;
 
 typedef struct load {
@@ -132,7 +131,7 @@ static void read_all(int fd, unsigned char *at, size_t len)
 	}
 }
 
-/* As HAProxy up to 3.0 says it, which is who pipelines. */
+/* Connects, and says HELLO as HAProxy up to 3.0 does: later ones may not pipeline. */
 static int dial(void)
 {
 	unsigned char room[1024];
@@ -173,7 +172,7 @@ static void conn_open(conn *c)
 	if (!c->slots || !c->queue || !c->in)
 		die("no memory");
 	for (unsigned i = 0; i < inflight; i++) {
-		/* A stream-id of as many bytes as HAProxy's have after a while. */
+		/* A stream-id of as many bytes as HAProxy's take after a million streams. */
 		spop_writer w = frame_begin(c->slots[i].head, HEAD_ROOM, HEAD_ROOM, FRAME_NOTIFY, 1000000 + i, 1);
 		size_t len = frame_end(&w), all = len - FRAME_PREFIX + payload_len;
 		for (unsigned b = 0; b < 4; b++)
@@ -220,7 +219,7 @@ static void conn_send(conn *c)
 	}
 }
 
-/* Does it forward, to where it should? Variables by name, of any order. */
+/* True: the actions forward the request to `backend`. Their order does not matter. */
 static bool forwards(slice actions)
 {
 	cursor c = cursor_of(actions);
@@ -258,7 +257,7 @@ static void ack(load *l, conn *c, slice frame_, uint64_t at)
 	if (frame_decode(frame_, UINT32_MAX, &f, &used) != FRAME_OK || f.type != FRAME_ACK || f.stream_id < 1000000 ||
 	    f.stream_id - 1000000 >= inflight || f.frame_id != 1) {
 		errno = 0;
-		die("something that is no ACK, or the ACK of nothing");
+		die("the agent sent a frame that is not an ACK, or an ACK of a question that was not asked");
 	}
 	unsigned i = (unsigned)(f.stream_id - 1000000);
 	if (f.payload.len != expected_len || memcmp(f.payload.ptr, expected, expected_len) != 0)
@@ -310,14 +309,15 @@ static void *run(void *arg)
 			conn *c = events[i].data.ptr;
 			if (events[i].events & (EPOLLIN | EPOLLHUP | EPOLLERR))
 				conn_receive(l, c);
-			/* Edge-triggered: what is left in the socket comes with the answers to what is sent now. */
+			/* Edge-triggered, and not read until empty: the answers to these questions bring the next
+			 * event. */
 			conn_send(c);
 		}
 	}
 	return NULL;
 }
 
-/* The first answer of all. */
+/* Asks once, on a connection of its own, and keeps the answer in `expected`. */
 static void learn(void)
 {
 	conn c = { 0 };

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT
  *
- * Both ends of many event streams at a time. Each event carries the time it was sent at, so the reader knows how long
- * it was under way.
+ * Both ends of many event streams at a time. Each event carries the time at which it was sent, so that the reader
+ * knows how long it was under way.
  *
  *   sse serve HOST PORT [EVENTS [INTERVAL_MS]]     the upstream: any request is answered by such a stream
  *   sse load HOST PORT BODY STREAMS SECONDS EVENTS INTERVAL_MS
  *
- * load keeps STREAMS streams open; each asks again on its connection when its stream has ended. Their beginnings are
- * spread evenly. It prints one JSON object: time to the first event, time an event was under way, longest silence of a
- * stream beyond the interval; microseconds all. Exit 1: an answer was none, or a connection was lost. */
+ * load keeps STREAMS streams open: when a stream has ended, its connection asks for the next one. The streams begin
+ * evenly spread over the lifetime of one. Prints one JSON object, in microseconds: time to the first event, time an
+ * event was under way, longest silence of a stream beyond the interval. Exit 1: an answer was not such a stream, or a
+ * connection was lost. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -47,6 +48,7 @@ static struct sockaddr_in address_of(const char *host, const char *port)
 	return at;
 }
 
+/* No delay, and no blocking. */
 static void ready(int fd)
 {
 	int on = 1;
@@ -68,16 +70,17 @@ static int wait_until(int ep, struct epoll_event *events, int room, uint64_t due
 
 /* ---- the upstream */
 
+/* A client's connection to the upstream. */
 typedef struct giver {
 	int fd;
-	int left;     /* events, and the end */
-	uint64_t due; /* when the next one goes out; 0: none does */
+	int left;     /* events still to be sent, the end included */
+	uint64_t due; /* ns, when the next event is sent; 0: no stream is open */
 	size_t have;  /* bytes of a request's head */
-	size_t body;  /* bytes of its body that are to come */
+	size_t body;  /* bytes of its body that are still to come */
 	char head[ROOM];
 } giver;
 
-/* One event as a chunk; the last one ends the answer. */
+/* Sends one event as a chunk, with the answer's head before the first one and its end behind the last one. */
 static void give(giver *g, int events, uint64_t interval)
 {
 	char event[400], chunk[800];
@@ -97,13 +100,13 @@ static void give(giver *g, int events, uint64_t interval)
 		len = snprintf(event, sizeof event, "data: [DONE]\n\n");
 	all += snprintf(chunk + all, sizeof chunk - (size_t)all, "%x\r\n%s\r\n%s", (unsigned)len, event,
 			g->left > 1 ? "" : "0\r\n\r\n");
-	/* A reader this far behind is a failed run, which its own figures show. */
+	/* If the socket is full, the stream ends here, and the reader fails because events are missing. */
 	ssize_t sent = send(g->fd, chunk, (size_t)all, MSG_NOSIGNAL);
 	g->left = sent == all ? g->left - 1 : 0;
 	g->due = g->left > 0 ? g->due + interval : 0;
 }
 
-/* Requests come one after the other; a whole one starts a stream. False: the connection is over. */
+/* Reads requests, which come one after the other; a whole request starts a stream. False: the connection is closed. */
 static bool asked(giver *g, int events, uint64_t interval)
 {
 	for (;;) {
@@ -223,12 +226,13 @@ static double quantile(samples *s, double q)
 	return s->count ? (double)s->ns[(size_t)(q * (double)(s->count - 1))] / 1e3 : 0;
 }
 
+/* A connection of the client. */
 typedef struct taker {
 	int fd;
-	bool asking;  /* a stream is open */
-	uint64_t due; /* when the next one is asked for */
+	bool asking;  /* a stream is open, or asked for */
+	uint64_t due; /* ns, when the next stream is asked for */
 	uint64_t asked;
-	uint64_t last; /* when its last event came; 0: none yet */
+	uint64_t last; /* ns, when this stream's last event came; 0: none yet */
 	unsigned seen; /* events of this stream */
 	size_t sent, have;
 	char room[ROOM];
@@ -252,7 +256,7 @@ static void push(taker *t, int ep)
 		  &(struct epoll_event){ t->sent < request_len ? EPOLLOUT | EPOLLIN : EPOLLIN, { .ptr = t } });
 }
 
-/* What came; true: the stream has ended. */
+/* Reads events. True: the stream has ended. */
 static bool pull(taker *t, unsigned events, uint64_t interval)
 {
 	ssize_t n = recv(t->fd, t->room + t->have, ROOM - 1 - t->have, 0);
@@ -291,7 +295,7 @@ static bool pull(taker *t, unsigned events, uint64_t interval)
 		t->have = 0;
 		return true;
 	}
-	/* What is not told apart yet stays. */
+	/* Keep the last bytes, which may be the beginning of an event. */
 	size_t keep = t->have - (size_t)(from - t->room);
 	size_t tail = done || keep < 64 ? keep : 64;
 	if (t->seen > 0) {
@@ -337,7 +341,7 @@ static int load(char **argv)
 		epoll_ctl(ep, EPOLL_CTL_ADD, t->fd, &(struct epoll_event){ EPOLLIN, { .ptr = t } });
 		t->due = begin + lifetime * i / streams;
 	}
-	/* Until all are open nothing is measured. */
+	/* Nothing is measured until all streams are open. */
 	uint64_t from = begin + lifetime, until = from + (uint64_t)(seconds * 1e9);
 	for (;;) {
 		uint64_t at_ = now(), due = until;

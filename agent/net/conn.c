@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "base/unused.h"
 #include "net/conn_impl.h"
 
 /* Seconds until a connection that says nothing has to have said HELLO. */
@@ -297,32 +298,26 @@ static bool read_and_work(conn *c, bool *gone)
 	return n > 0 && !*gone;
 }
 
-static void on_readable(struct ev_loop *loop, ev_io *io, int events)
+static void on_readable(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 {
 	bool gone;
 
-	(void)loop;
-	(void)events;
 	read_and_work(io->data, &gone);
 }
 
-static void on_writable(struct ev_loop *loop, ev_io *io, int events)
+static void on_writable(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 {
 	conn *c = io->data;
 
-	(void)loop;
-	(void)events;
 	if (flush(c) && buf_len(&c->out) == 0 && !c->leaving && buf_len(&c->in) > 0)
 		work(c, buf_slice(&c->in), true);
 }
 
-static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
+static void on_timer(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
 	conn *c = timer->data;
 	net_counters *n = &c->spop_thread->counters;
 
-	(void)loop;
-	(void)events;
 	if (c->leaving) {
 		conn_close(c);
 		return;

@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "base/log.h"
+#include "base/unused.h"
 
 enum {
 	READ_ROOM = 64 * 1024,
@@ -44,12 +45,10 @@ static void hand_over(logsock *s, slice message)
 	s->handler.line(s->handler.ctx, message);
 }
 
-static void on_turn(struct ev_loop *loop, ev_prepare *prepare, int events)
+static void on_turn(struct ev_loop *loop UNUSED, ev_prepare *prepare, int events UNUSED)
 {
 	logsock *s = prepare->data;
 
-	(void)loop;
-	(void)events;
 	if (!s->pending)
 		return;
 	s->pending = false;
@@ -95,12 +94,10 @@ static bool split(logsock *s, buf *in)
 	}
 }
 
-static void on_stream(struct ev_loop *loop, ev_io *io, int events)
+static void on_stream(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 {
 	stream *st = io->data;
 
-	(void)loop;
-	(void)events;
 	for (int i = 0; i < READS_A_TURN; i++) {
 		if (!buf_reserve(&st->in, READ_ROOM / 2)) {
 			log_event(log_stream_closed, LOG_C("problem", "out of memory"));
@@ -155,13 +152,11 @@ static stream *stream_open(logsock *s, int fd)
 	return st;
 }
 
-static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
+static void on_acceptable(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 {
 	logsock *s = io->data;
 	int fd = listener_accept(&s->listeners[io - s->watchers]);
 
-	(void)loop;
-	(void)events;
 	if (fd >= 0)
 		stream_open(s, fd);
 }
@@ -241,10 +236,8 @@ static bool read_datagrams(logsock *s, size_t at)
 	return n == LOGSOCK_BATCH;
 }
 
-static void on_datagrams(struct ev_loop *loop, ev_io *io, int events)
+static void on_datagrams(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 {
-	(void)loop;
-	(void)events;
 	logsock *s = io->data;
 	for (int i = 0; i < READS_A_TURN && read_datagrams(s, (size_t)(io - s->watchers)); i++)
 		;

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/thread.h"
+#include "base/unused.h"
 #include "net/conn.h"
 
 /* How long accepting rests when there are no file descriptors left, in seconds. */
@@ -75,23 +76,20 @@ static bool accept_one(spop_thread *w, const listener *l)
 	return true;
 }
 
-static void on_acceptable(struct ev_loop *loop, ev_io *io, int events)
+static void on_acceptable(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 {
 	spop_thread *w = io->data;
 
-	(void)loop;
-	(void)events;
 	if (!least_loaded(w))
 		accepting_rest(w, ACCEPT_YIELD, true);
 	else
 		accept_one(w, &w->shared->listeners[io - w->accepting]);
 }
 
-static void on_pause_end(struct ev_loop *loop, ev_timer *timer, int events)
+static void on_pause_end(struct ev_loop *loop, ev_timer *timer, int events UNUSED)
 {
 	spop_thread *w = timer->data;
 
-	(void)events;
 	ev_timer_stop(loop, timer);
 	accepting_set(w, true);
 	/* What nobody else took by now is ours. */
@@ -122,10 +120,8 @@ static void finish_all(spop_thread *w)
 	spop_thread_end_if_done(w);
 }
 
-static void on_drain_end(struct ev_loop *loop, ev_timer *timer, int events)
+static void on_drain_end(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
-	(void)loop;
-	(void)events;
 	finish_all(timer->data);
 }
 
@@ -139,12 +135,11 @@ static void take_policy(spop_thread *w)
 	w->policy = next;
 }
 
-static void on_wake(struct ev_loop *loop, ev_async *async, int events)
+static void on_wake(struct ev_loop *loop, ev_async *async, int events UNUSED)
 {
 	spop_thread *w = async->data;
 	spop_shared *s = w->shared;
 
-	(void)events;
 	take_policy(w);
 	if (atomic_load(&s->freeze)) {
 		ev_break(loop, EVBREAK_ALL);
@@ -166,20 +161,15 @@ static void on_wake(struct ev_loop *loop, ev_async *async, int events)
 	}
 }
 
-static void on_turn(struct ev_loop *loop, ev_prepare *prepare, int events)
+static void on_turn(struct ev_loop *loop UNUSED, ev_prepare *prepare, int events UNUSED)
 {
 	spop_thread *w = prepare->data;
 
-	(void)loop;
-	(void)events;
 	counter_add(&w->counters.turns, 1);
 }
 
-static void on_heartbeat(struct ev_loop *loop, ev_timer *timer, int events)
+static void on_heartbeat(struct ev_loop *loop UNUSED, ev_timer *timer UNUSED, int events UNUSED)
 {
-	(void)loop;
-	(void)timer;
-	(void)events;
 }
 
 /* ---- the thread */

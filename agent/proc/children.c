@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The master's workers: how they start, what they say, how they end. */
+ * The master's workers: how they start, the messages they send, how they end. */
 #include "proc/master_impl.h"
 
 #include <assert.h>
@@ -13,40 +13,39 @@
 #include "base/clock.h"
 #include "base/cursor.h"
 #include "base/log.h"
+#include "base/unused.h"
 #include "proc/control.h"
 #include "proc/notify.h"
 #include "proc/spawn.h"
 
-enum { HEAR_MAX = 64 }; /* messages at a time */
-
-/* Workers that answered, but not for as long as STEADY, one after another: so many are replaced at once. More is no
- * accident. */
-enum { QUICK_MAX = 20 };
+enum {
+	HEAR_MAX = 64, /* messages read at a time */
+	/* Workers in a row that answered for less than STEADY and are replaced without a delay. */
+	QUICK_MAX = 20,
+};
 
 /* Times in milliseconds. */
 enum {
-	START_MIN =
-		30 *
-		1000, /* what a worker has at least until it is ready; three times its watchdog, where that is more */
-	HANDOVER_MAX = 10 * 1000,     /* from PREPARED to READY of an upgrade */
-	RETIRE_MAX = 30 * 1000,       /* what the old worker has after that */
-	DRAIN_MAX = 25 * 3600 * 1000, /* the same where its connections could not be handed over */
-	LOST_MAX = 5 * 1000,          /* from the end of its control socket to its own */
-	STEADY = 500,                 /* a worker that lived as long is started again at once */
-	BACKOFF_MIN = 100,            /* before another one is started in place of one that did not */
+	START_MIN = 30 * 1000,    /* from the start to READY, or three times the watchdog if that is more */
+	HANDOVER_MAX = 10 * 1000, /* from PREPARED to READY of an upgrade */
+	RETIRE_MAX = 30 * 1000,   /* from the new worker's READY to the old worker's end */
+	DRAIN_MAX = 25 * 3600 *
+		    1000,    /* the same if the connections were not handed over and have to end by themselves */
+	LOST_MAX = 5 * 1000, /* from the end of a worker's control socket to the worker's end */
+	STEADY = 500,        /* a worker that lived this long is replaced at once; otherwise the delay is ... */
+	BACKOFF_MIN = 100,   /* ... this, and doubles each time */
 	BACKOFF_MAX = 5 * 1000,
 	SEND_MAX = 1000,
 	KILL_MAX = 5 * 1000, /* from SIGKILL to its end */
 	STRAY_POLL = 10,
-	STOP_MAX = 30 * 1000, /* from SIGTERM to SIGKILL; the service manager waits for longer than both */
-	ALIVE_GRACE = 1500, /* a healthy worker says ALIVE once a second, of the turns before it; that may come a little
-			       later */
+	STOP_MAX = 30 * 1000, /* from SIGTERM to SIGKILL; the service manager waits longer than STOP_MAX + KILL_MAX */
+	ALIVE_GRACE = 1500,   /* on top of the watchdog: ALIVE comes once a second, about the second before */
 };
 
-/* 0: no limit. */
+/* Sets the worker's deadline; 0: no limit. */
 static void give_until(worker *w, int64_t deadline)
 {
-	/* Its end has a time of its own then. */
+	/* While it is stopped or killed, STOP_MAX or KILL_MAX is its deadline already. */
 	if (!w->killed && !w->master->stopping)
 		w->deadline = deadline;
 }
@@ -61,7 +60,7 @@ void child_arm(worker *w)
 	give_until(w, w->watchdog ? clock_mono_ms() + (int64_t)w->watchdog * 1000 + ALIVE_GRACE : 0);
 }
 
-/* The one place that signals a worker: a number that is no single process's would reach every process there is. */
+/* Sends a signal to a worker. Everything does it here, because a pid of 0, 1 or -1 would reach other processes. */
 static void tell(const worker *w, int sig)
 {
 	assert(w->pid > 1);
@@ -200,7 +199,7 @@ void master_end_if_last(master *m)
 static void schedule_restart(master *m, int64_t delay)
 {
 	if (m->drain_later) {
-		master_drain(m); /* nothing is left that it could be of use to */
+		master_drain(m); /* no worker is left to drain: this ends the master */
 		return;
 	}
 	ev_timer_stop(m->loop, &m->restart);
@@ -208,7 +207,7 @@ static void schedule_restart(master *m, int64_t delay)
 	ev_timer_start(m->loop, &m->restart);
 }
 
-/* How long to wait before the next start, after a worker that lived for so long, and was READY or not. */
+/* The delay before the next start, after a worker that lived `lived` ms and was READY (`answered`) or not. */
 static int64_t next_delay(master *m, int64_t lived, bool answered)
 {
 	if (lived < STEADY && answered && m->quick < QUICK_MAX) {
@@ -241,14 +240,14 @@ void master_start_worker(master *m)
 		master_end(m);
 }
 
-/* ---- what workers say */
+/* ---- messages of workers */
 
 void child_use_log(const worker *w)
 {
 	log_setup((log_level)w->log_level, (log_format)w->log_format);
 }
 
-/* The new worker has a good configuration: the old one is told to give it its connections. */
+/* The new worker has a good configuration: tells the old one to give it the connections. */
 static void hand_over(master *m)
 {
 	err e = { 0 };
@@ -263,7 +262,8 @@ static void hand_over(master *m)
 			m->next->drain = true;
 		}
 	}
-	/* Where nobody else has it, the new worker sees its end, and begins without connections. */
+	/* If no old worker got this end of the pair, closing it gives the new worker EOF: it starts without
+	 * connections. */
 	master_close_pair(m);
 }
 
@@ -290,7 +290,7 @@ static void on_prepared(worker *w, const fdpass_message *msg)
 	w->drain = version != CONTROL_VERSION;
 	int64_t most = (int64_t)w->watchdog * 3000;
 	give_until(w, w->watchdog ? w->started + (most > START_MIN ? most : START_MIN) : 0);
-	/* Not before: now the format is known that the operator wants. */
+	/* Logged only now, because PREPARED brings the log format of the configuration. */
 	log_event(worker_started, LOG_I("pid", w->pid), LOG_I("restarts", m->restarts));
 	if (w == m->next)
 		hand_over(m);
@@ -327,18 +327,19 @@ static void on_ready(worker *w)
 		return;
 	}
 	if ((w->phase != STARTING && w->phase != PREPARED) || w->killed)
-		return; /* too late: it is killed already */
+		return; /* READY came after the worker was killed */
 	w->phase = READY;
 	child_arm(w);
 	if (w == m->next)
 		upgraded(w);
-	/* Nobody answers there any more; the first worker leaves alone what the service manager gave for later versions
-	 * too. */
+	/* Close sockets this worker did not name, except at the first start: the service manager may have passed them
+	 * for a later version. */
 	if (m->ever_ready)
 		sockets_drop_unnamed(&m->held, w->serial);
 	m->ever_ready = true;
 	snprintf(lines, sizeof lines, "READY=1\nSTATUS=Worker process %d answers HAProxy", (int)w->pid);
-	/* Known already, a manager that takes nothing must not keep the master from the next crash. */
+	/* The service manager knows that we are ready: do not wait for its socket, because a crash may need the master.
+	 */
 	if (m->told_ready)
 		notify_inform(lines);
 	else
@@ -347,7 +348,7 @@ static void on_ready(worker *w)
 		child_pass(w, SIGHUP);
 	m->hup = false;
 	if (m->drain_later && !m->stopping)
-		master_drain(m); /* not only when the one before has ended */
+		master_drain(m);
 	else
 		master_settle(m);
 }
@@ -360,7 +361,7 @@ static void on_resumed(worker *w)
 	if (w->phase == HANDING) {
 		w->phase = READY;
 		child_arm(w);
-		/* Two would answer, and the ledger is the old one's. */
+		/* The old worker answers again and has the ledger: the new one must not answer beside it. */
 		if (m->next && !m->next->problem) {
 			m->next->problem = "the connections could not be handed over";
 			child_kill(m->next);
@@ -373,7 +374,7 @@ static void on_resumed(worker *w)
 	}
 }
 
-/* It answers nobody new: the next one, which died, was to do that. */
+/* The current worker takes no new connections, and the worker that was to replace it died: starts another one. */
 static void replace_draining(worker *w)
 {
 	master *m = w->master;
@@ -433,11 +434,11 @@ static void on_message(worker *w, fdpass_message *msg)
 		on_draining(w);
 		return;
 	default:
-		return; /* of a newer version */
+		return; /* a message of a newer version */
 	}
 }
 
-/* False: there is no more to come. */
+/* Reads one message. False: the control socket has ended or is broken. */
 static bool hear(worker *w)
 {
 	fdpass_message msg;
@@ -452,20 +453,17 @@ static bool hear(worker *w)
 	return rc == FDPASS_OK;
 }
 
-/* One message. */
 static void hear_or_lose(worker *w)
 {
 	if (hear(w))
 		return;
 	ev_io_stop(w->master->loop, &w->io);
 	w->lost = true;
-	give(w, LOST_MAX); /* it ends; if it does not, it is of no use */
+	give(w, LOST_MAX); /* the worker is ending; if not, it is killed, because nobody can talk to it */
 }
 
-static void on_control(struct ev_loop *loop, ev_io *io, int events)
+static void on_control(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 {
-	(void)loop;
-	(void)events;
 	hear_or_lose(io->data);
 }
 
@@ -479,9 +477,9 @@ void child_hear(worker *w)
 	}
 }
 
-/* ---- their end */
+/* ---- the end of workers */
 
-/* Of `code` or `sig`; a log event has one of them. */
+/* A log field: the signal if there is one, else the exit code. */
 #define LOG_END(code, sig) LOG_I((sig) ? "signal" : "exit_code", (sig) ? (sig) : (code))
 
 static void crashed(master *m, const worker *w, int code, int sig)
@@ -511,11 +509,11 @@ static void upgrade_failed(master *m, const worker *w, int code, int sig)
 	master_close_pair(m);
 	m->next = NULL;
 	if (!m->current)
-		schedule_restart(m, 0); /* it crashed meanwhile */
+		schedule_restart(m, 0); /* the current worker crashed meanwhile */
 	else if (m->current->drains)
 		replace_draining(m->current);
 	else if (m->current->phase == HANDING)
-		give(m->current, RETIRE_MAX); /* RESUMED follows, when it is done with what it does between turns */
+		give(m->current, RETIRE_MAX); /* RESUMED follows when the old worker sees that the pair has ended */
 }
 
 static void current_ended(master *m, const worker *w, int code, int sig)
@@ -527,7 +525,7 @@ static void current_ended(master *m, const worker *w, int code, int sig)
 		return;
 	}
 	if (m->next && w->phase == HANDING && code == 0)
-		return; /* its work is done; READY of the new one is on its way */
+		return; /* it has handed over; the new worker will say READY */
 	if (m->next) {
 		log_event(worker_crashed, LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts),
 			  LOG_C("instead", "the new version takes over"));
@@ -551,7 +549,7 @@ void child_ended(worker *w, int status)
 	close(w->control);
 	worker gone = *w;
 	w->phase = GONE;
-	/* One that had no handler yet does with the signal what was wanted. */
+	/* Killed by our SIGTERM or SIGUSR1 before it had a handler: that is a clean exit. */
 	if (sig && sig == gone.passed && (sig == SIGTERM || sig == SIGUSR1))
 		code = 0;
 	if (m->stopping || m->draining) {

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/unused.h"
 #include "proc/control.h"
 #include "proc/notify.h"
 #include "proc/state.h"
@@ -20,15 +21,13 @@
 /* Times in milliseconds. */
 enum {
 	TICK = 500,
-	LATE = 1000, /* a tick later than that: this process was held up, and its workers with it */
+	LATE = 1000, /* a tick that comes later than this: the machine held up this process, and its workers too */
 };
 
 /* ---- time */
 
-static void on_restart(struct ev_loop *loop, ev_timer *timer, int events)
+static void on_restart(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
-	(void)loop;
-	(void)events;
 	master_start_worker(timer->data);
 }
 
@@ -62,9 +61,9 @@ static void expired(worker *w)
 			worker_stuck, LOG_I("pid", w->pid),
 			LOG_I("seconds", ready ? w->watchdog : (clock_mono_ms() - w->started) / 1000),
 			LOG_C("hint",
-			      ready ? "it is killed and started again; a thread did not turn for as long: look for a disk or a "
-				      "file system that hangs, or raise \"watchdog\"" :
-				      "it is killed; it did not become ready: look for a disk or a file system that hangs"));
+			      ready ? "it is killed and started again, because a thread of it did nothing for so long: look for a "
+				      "disk or a file system that hangs, or raise \"watchdog\"" :
+				      "it is killed, because it did not become ready: look for a disk or a file system that hangs"));
 	}
 	child_kill(w);
 }
@@ -74,27 +73,24 @@ static bool is_late(const worker *w)
 	return w->phase != GONE && w->deadline && clock_mono_ms() >= w->deadline;
 }
 
-static void on_tick(struct ev_loop *loop, ev_timer *timer, int events)
+static void on_tick(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
 	master *m = timer->data;
 	int64_t now = clock_mono_ms(), late = now - m->last_tick - TICK;
 
-	(void)loop;
-	(void)events;
 	m->last_tick = now;
 	for (size_t i = 0; i < WORKERS; i++) {
 		worker *w = &m->workers[i];
 		if (w->phase == GONE || !w->deadline)
 			continue;
-		/* The machine slept, or everything was stopped: what the worker did not do in that time is not its
-		 * fault. */
+		/* The machine slept, or everything was stopped: the worker could do nothing in that time either. */
 		if (late > LATE && w->phase == READY && !w->lost && !w->killed && !m->stopping)
 			child_arm(w);
 		else if (late > LATE)
 			w->deadline += late;
 		if (!is_late(w))
 			continue;
-		/* Timers come before what is to be read. */
+		/* libev runs timers before I/O: read pending messages before calling a worker late. */
 		child_hear(w);
 		if (is_late(w))
 			expired(w);
@@ -106,14 +102,12 @@ static bool in_time(const worker *w)
 	return w && !w->killed && !is_late(w);
 }
 
-/* As long as everything that is under way is in its time: a worker that does not even start is nothing that another
- * master would do better with. */
-static void on_systemd(struct ev_loop *loop, ev_timer *timer, int events)
+/* Tells the service manager that the master is healthy: it waits to start a worker again, or some worker is in time.
+ * That includes a worker that never starts, because a new master would not help it. */
+static void on_systemd(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
 	master *m = timer->data;
 
-	(void)loop;
-	(void)events;
 	if (ev_is_active(&m->restart) || in_time(m->current) || in_time(m->next) || in_time(m->old))
 		notify_inform("WATCHDOG=1");
 }
@@ -151,7 +145,7 @@ static bool binary_is_another(const char *path)
 	       (own.st_dev != there.st_dev || own.st_ino != there.st_ino);
 }
 
-/* No upgrade is under way, nor anything else that one would disturb. */
+/* True: one worker answers, and nothing is under way that an upgrade would disturb. */
 static bool settled(const master *m)
 {
 	const worker *w = m->current;
@@ -159,7 +153,7 @@ static bool settled(const master *m)
 	return !m->next && !m->old && w && !w->dead && !w->killed && w->phase == READY && !m->stopping && !m->draining;
 }
 
-/* What does not return where it works. */
+/* Execs the new binary; returns errno only if that failed. */
 static int exec_new(const master *m)
 {
 	const worker *w = m->current;
@@ -180,17 +174,17 @@ static int exec_new(const master *m)
 	return why;
 }
 
-/* The master follows its worker: from here on this process is the new version. Returns only where that failed, or
- * something else is to be done first. */
+/* Makes this process the new version, as its worker is already. Returns only if that failed, or if a signal has to be
+ * followed first. */
 static void become_new(master *m)
 {
 	sigset_t all, old;
 	int why = 0;
 
-	/* Signals wait in the kernel until the new one has its handlers... */
+	/* Signals wait in the kernel until the new version has its handlers. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
-	/* ...and those that were caught before are in the loop's pipe, which does not outlive the exec. */
+	/* Signals that were caught before are in the event loop's pipe, which exec closes: follow them now. */
 	m->becoming = true;
 	ev_run(m->loop, EVRUN_NOWAIT);
 	m->becoming = false;
@@ -224,15 +218,13 @@ void master_settle(master *m)
 
 /* ---- signals */
 
-static void on_stop(struct ev_loop *loop, ev_signal *sig, int events)
+static void on_stop(struct ev_loop *loop UNUSED, ev_signal *sig, int events UNUSED)
 {
 	master *m = sig->data;
 
-	(void)loop;
-	(void)events;
 	if (m->stopping) {
 		if (m->exit_code >= 128)
-			master_end(m); /* the third: even the kernel is slow */
+			master_end(m); /* the third signal: do not wait for SIGKILL's effect either */
 		m->exit_code = 128 + sig->signum;
 		for (size_t i = 0; i < WORKERS; i++)
 			if (m->workers[i].phase != GONE)
@@ -244,7 +236,7 @@ static void on_stop(struct ev_loop *loop, ev_signal *sig, int events)
 	notify_send("STOPPING=1");
 	ev_timer_stop(m->loop, &m->restart);
 	master_end_if_last(m);
-	/* A worker takes no SIGINT: a terminal sends it to both of us. */
+	/* Workers get SIGTERM for SIGINT too, because they ignore SIGINT. */
 	child_stop(m->current);
 	child_stop(m->next);
 	child_stop(m->old);
@@ -265,51 +257,43 @@ void master_drain(master *m)
 	master_end_if_last(m);
 }
 
-static void on_drain(struct ev_loop *loop, ev_signal *sig, int events)
+static void on_drain(struct ev_loop *loop UNUSED, ev_signal *sig, int events UNUSED)
 {
 	master *m = sig->data;
-	/* Some connections are with neither for a moment: whoever has them in the end lets them go. */
+	/* During a handover some connections belong to neither worker: drain when it is over. */
 	bool handing = m->current ? m->current->phase == HANDING : m->next && m->next->phase == PREPARED;
 
-	(void)loop;
-	(void)events;
 	if (handing)
 		m->drain_later = true;
 	else
 		master_drain(m);
 }
 
-static void on_hup(struct ev_loop *loop, ev_signal *sig, int events)
+static void on_hup(struct ev_loop *loop UNUSED, ev_signal *sig, int events UNUSED)
 {
 	master *m = sig->data;
 	bool ready = m->current && (m->current->phase == READY || m->current->phase == HANDING);
 
-	(void)loop;
-	(void)events;
 	if (ready)
 		child_pass(m->current, SIGHUP);
-	/* One that starts may have read its configuration already, and has no handler yet. */
+	/* A worker that is starting may have read its configuration already, and may not have a handler yet. */
 	m->hup = !ready || m->next;
 }
 
-static void on_upgrade(struct ev_loop *loop, ev_signal *sig, int events)
+static void on_upgrade(struct ev_loop *loop UNUSED, ev_signal *sig, int events UNUSED)
 {
 	master *m = sig->data;
 
-	(void)loop;
-	(void)events;
 	m->again = true;
 	master_settle(m);
 }
 
 /* ---- life */
 
-static void on_child(struct ev_loop *loop, ev_child *child, int events)
+static void on_child(struct ev_loop *loop UNUSED, ev_child *child, int events UNUSED)
 {
 	master *m = child->data;
 
-	(void)loop;
-	(void)events;
 	if (!WIFEXITED(child->rstatus) && !WIFSIGNALED(child->rstatus))
 		return;
 	if (child_was_given_up(m, child->rpid))
@@ -321,7 +305,7 @@ static void on_child(struct ev_loop *loop, ev_child *child, int events)
 		}
 }
 
-/* Of its own lines, until a worker has read the configuration. */
+/* Sets the level and format of the master's own lines until a worker has read the configuration. */
 static void log_by_environment(master *m)
 {
 	static const char *const levels[] = { "debug", "info", "warn", "error" };
@@ -335,7 +319,7 @@ static void log_by_environment(master *m)
 	log_setup((log_level)m->log_level, (log_format)m->log_format);
 }
 
-/* An upgrade starts what stands at this path then. False: no path is known. */
+/* Finds the path of this binary; an upgrade starts the file that is there by then. False: the path is not known. */
 static bool find_path(char *out, size_t cap, const char *argv0)
 {
 	const slice deleted = SLICE(" (deleted)");
@@ -387,12 +371,12 @@ static void watch(master *m)
 	if (systemd)
 		ev_timer_start(m->loop, &m->systemd);
 	m->last_tick = clock_mono_ms();
-	/* A master that became this one has blocked them; what came meanwhile comes now. */
+	/* become_new() has blocked all signals before the exec: those that came meanwhile arrive now. */
 	sigemptyset(&none);
 	sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-/* The worker of the master that this process was before. */
+/* Goes on with the worker of the old version that this process was before. */
 static void adopt(master *m, const master_state *s)
 {
 	m->held = s->held;
@@ -407,16 +391,16 @@ static void adopt(master *m, const master_state *s)
 	child_arm(w);
 	child_use_log(w);
 	log_event(master_upgraded, LOG_C("version", SPOA_LLM_VERSION), LOG_I("worker", w->pid));
-	ev_feed_signal_event(m->loop, SIGCHLD); /* it may have ended before there was a handler */
+	ev_feed_signal_event(m->loop, SIGCHLD); /* the worker may have ended before there was a handler */
 	master_settle(m);
 }
 
-/* The descriptors that this process began with, before it opens any of its own. */
+/* Takes over the descriptors that this process began with, before it opens any of its own. */
 static state_result take_over(master *m, master_state *s)
 {
 	err e;
 
-	/* No socket gets a number that a worker takes for its standard error. */
+	/* Fill 0 to 2, so that no socket gets a number that a worker takes for its standard error. */
 	for (int fd = 0; fd < 3; fd++)
 		if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", O_RDWR) < 0)
 			break;
@@ -448,7 +432,7 @@ int master_run(int argc, char **argv)
 			  LOG_C("problem",
 				m.loop ?
 					"the path of the binary is not known: argv[0] has no /, and there is no /proc" :
-					"no event loop can be had from the kernel"));
+					"the kernel gives no event loop"));
 		return EX_OSERR;
 	}
 	watch(&m);
@@ -456,7 +440,7 @@ int master_run(int argc, char **argv)
 		adopt(&m, &s);
 	else
 		master_start_worker(&m);
-	/* A start that failed at once has asked for the end already, before there was a loop to leave. */
+	/* If the first start failed, ev_break() was called before ev_run() and had no effect. */
 	if (!m.ended)
 		ev_run(m.loop, 0);
 	sockets_drop_all(&m.held);

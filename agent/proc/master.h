@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT
  *
  * The master process: holds the listening sockets, starts the worker process, and starts it again when it crashes or
- * hangs. It reads no configuration and opens no file, so that nothing an operator writes can hurt it; what it listens
- * on is what the worker (or systemd) gave it to hold.
+ * hangs. It reads no configuration and opens no file, so that nothing an operator writes can hurt it. It does not open
+ * the sockets either: the worker or systemd gives them to it to hold.
  *
  *   SIGHUP, SIGUSR1  passed on to the worker: reload, drain
  *   SIGUSR2          upgrade: the binary at the path that this one was started by takes over, master and worker
- *   SIGTERM, SIGINT  passed on as SIGTERM; the master ends with the worker, and removes the socket files that are its
- * own */
+ *   SIGTERM, SIGINT  passed on as SIGTERM; the master ends with the worker, and removes its own socket files */
 #ifndef PROC_MASTER_H
 #define PROC_MASTER_H
 
 enum {
-	MASTER_SOCKETS = 32, /* descriptors that are held */
+	MASTER_SOCKETS = 32, /* the most sockets that the master can hold */
 };
 
-/* `argv` is the process's own; the worker gets the same. Returns the exit code: the worker's where it never became
- * ready. Does not return to a process that is the new version: that one begins with main(). */
+/* Runs the master. `argv` is the process's own; the worker gets the same. Returns the exit code; if no worker ever
+ * became ready, the exit code of the worker. After an upgrade the process is the new version, which begins with main().
+ */
 int master_run(int argc, char **argv);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the master's parts share: its workers (children.c), and time, signals and upgrades (master.c). Times are
+ * Shared by the master's parts: children.c has the workers, master.c has deadlines, signals and upgrades. Times are
  * milliseconds of the monotonic clock. */
 #ifndef PROC_MASTER_IMPL_H
 #define PROC_MASTER_IMPL_H
@@ -17,8 +17,8 @@ typedef enum phase {
 	STARTING,
 	PREPARED,
 	READY,
-	HANDING, /* was told to hand its connections over */
-	RETIRING /* another one is READY in its place */
+	HANDING, /* told to hand its connections over */
+	RETIRING /* another worker is READY in its place */
 } phase;
 
 typedef struct master master;
@@ -32,43 +32,44 @@ typedef struct worker {
 	unsigned serial;
 	unsigned watchdog; /* seconds */
 	unsigned log_level, log_format;
-	int64_t started, deadline; /* 0: none. What it means is the phase's */
-	int passed;                /* the last signal that was passed on, which may be its end */
-	bool stuck;                /* and killed for it */
-	bool killed;               /* SIGKILL is on its way */
-	bool dead;                 /* its last words are read */
-	bool lost;                 /* its control socket has ended */
-	bool drain;                /* the one before it cannot hand over to it */
-	bool drains;               /* HANDING, but it lets its connections go by itself */
-	const char *problem;       /* of an upgrade, where we ended it ourselves */
+	int64_t started, deadline; /* deadline: 0: none. Its meaning depends on `phase`: see expired() */
+	int passed;                /* the last signal that the master passed on; it may end the worker */
+	bool stuck;                /* killed because it hung */
+	bool killed;               /* SIGKILL was sent */
+	bool dead;                 /* the process has ended: its pid may be another's */
+	bool lost;                 /* the control socket has ended */
+	bool drain;                /* it speaks another version: the old worker must drain, not hand over */
+	bool drains;               /* HANDING, but its connections end by themselves */
+	const char *problem;       /* why the master ended this worker's upgrade; NULL: it did not */
 } worker;
 
 enum {
-	WORKERS = 3,    /* one that retires, one that runs, one that comes */
-	UNKILLABLE = 4, /* that did not end by SIGKILL, at most, before no more is started in their place */
+	WORKERS = 3,    /* old, current, next */
+	UNKILLABLE = 4, /* workers that SIGKILL did not end: with so many, no further one is given up and replaced */
 };
 
 struct master {
 	struct ev_loop *loop;
 	char **argv;
-	char path[PATH_MAX]; /* what an upgrade starts */
-	bool by_path;        /* the worker is of that binary, which need not be this process's */
-	bool stay;           /* the last exec of it for this process failed */
+	char path[PATH_MAX]; /* the binary that an upgrade starts */
+	bool by_path;        /* the worker runs the file at `path`, which may be newer than this process's own */
+	bool stay;           /* the last exec of `path` by this process failed */
 	sockets held;
 	worker workers[WORKERS];
-	worker *current, *next, *old; /* next and old: of an upgrade */
+	worker *current, *next, *old; /* next: being upgraded to; old: upgraded from. NULL: none */
 	pid_t unkillable[UNKILLABLE]; /* 0: none */
-	int pair;                     /* the old worker's end, until it gets it; -1: none */
-	unsigned serial, restarts;
-	unsigned log_level, log_format; /* of the environment */
+	int pair;                     /* the old worker's end of the pair, until it is sent; -1: none */
+	unsigned serial;              /* of the last worker that was started */
+	unsigned restarts;
+	unsigned log_level, log_format; /* from the environment */
 	int64_t backoff, upgrade_began, last_tick;
-	int quick; /* restarts at once of workers that had hardly begun */
+	int quick; /* see QUICK_MAX */
 	bool ever_ready;
-	bool told_ready;              /* the service manager, since the last reload began */
-	bool hup, again, drain_later; /* SIGHUP, SIGUSR2, SIGUSR1 came when it could not be followed */
-	int stopping;                 /* the signal */
+	bool told_ready;              /* the service manager has READY=1, also since the last reload began */
+	bool hup, again, drain_later; /* SIGHUP, SIGUSR2, SIGUSR1 came when it had to wait */
+	int stopping;                 /* SIGTERM or SIGINT; 0: neither came */
 	bool draining, ended;
-	bool becoming; /* it is about to exec itself */
+	bool becoming; /* about to exec the new version */
 	int exit_code;
 	ev_timer tick, restart, systemd;
 	ev_child child;
@@ -77,43 +78,47 @@ struct master {
 
 /* ---- children.c */
 
-/* A process that is there already, in the phase `as`. */
+/* Adds worker process `pid`, which runs, in the phase `as`; `sock` is our end of its control socket. */
 worker *child_add(master *m, pid_t pid, int sock, phase as);
-/* Of the binary of this process (`same`), or of the one at its path. NULL: `e` says why. */
+/* Starts a worker of this process's own binary (`same`), or of the one at m->path. `handover`: its end of the pair; -1:
+ * none. NULL: `e` says why. */
 worker *child_start(master *m, bool same, int handover, err *e);
-/* What it has said, and the loop has not come to yet. */
+/* Reads the messages that wait in the control socket. */
 void child_hear(worker *w);
-/* One more period of its watchdog. */
+/* Gives the worker one more period of its watchdog. */
 void child_arm(worker *w);
+/* Logs from now on as the worker's configuration says. */
 void child_use_log(const worker *w);
-/* A signal that is its end, where it comes to that. NULL: there is none to tell. */
+/* Sends `sig`. If the worker ends by it, that is a clean exit. Does nothing for NULL. */
 void child_pass(worker *w, int sig);
-/* What follows, follows from its end. */
+/* Sends SIGKILL; child_ended() does the rest. */
 void child_kill(worker *w);
-/* SIGTERM, and SIGKILL after a while. NULL: there is none. */
+/* Sends SIGTERM, and SIGKILL if that does not end the worker in STOP_MAX. Does nothing for NULL. */
 void child_stop(worker *w);
-/* SIGKILL did not end it: for all that follows it has ended. */
+/* SIGKILL did not end the worker: goes on as if it had ended. */
 void child_give_up(worker *w);
-/* One of those has ended after all. */
+/* Process `pid` has ended. True: it was a worker that had been given up; nothing more is to be done. */
 bool child_was_given_up(master *m, pid_t pid);
 /* Kills worker `pid` of the master that this process was before, because its control socket is lost. Waits for its end,
  * because the next worker needs its ledger; gives up where SIGKILL does not end it. Counts as a restart. */
 void child_kill_stray(master *m, pid_t pid);
-/* By waitpid()'s status. */
+/* The worker has ended; `status` is waitpid()'s. */
 void child_ended(worker *w, int status);
 
-/* The first one, or one in the place of one that has crashed. */
+/* Starts the first worker, or one in place of a crashed one. If that fails: tries again later, or ends the master if no
+ * worker was ever ready. */
 void master_start_worker(master *m);
-/* The loop is left. */
+/* Leaves the event loop. */
 void master_end(master *m);
+/* Leaves the event loop if no worker is left. */
 void master_end_if_last(master *m);
 void master_close_pair(master *m);
 
 /* ---- master.c */
 
-/* Let every connection go, then end. */
+/* Follows SIGUSR1: the worker lets its connections end, then the master ends. */
 void master_drain(master *m);
-/* What waits until no upgrade is under way. */
+/* Does what waited for the end of an upgrade: a drain, becoming the new version, the next upgrade. */
 void master_settle(master *m);
 
 #endif

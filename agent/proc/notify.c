@@ -16,14 +16,14 @@ static bool send_lines(const char *lines, int flags)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
-	struct timeval patience = { .tv_sec = 1 }; /* a manager that is busy must not hold up the master */
+	struct timeval patience = { .tv_sec = 1 }; /* a busy service manager must not hold up the master */
 	size_t len = path ? strlen(path) : 0;
 
 	if (len < 2 || len >= sizeof to.sun_path || (*path != '/' && *path != '@'))
 		return false;
 	memcpy(to.sun_path, path, len);
 	if (*path == '@')
-		to.sun_path[0] = '\0'; /* an abstract name: its length counts, not a NUL */
+		to.sun_path[0] = '\0'; /* an abstract name begins with a NUL */
 	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
 	if (fd < 0)
 		return false;

@@ -13,9 +13,8 @@
 
 #include "proc/control.h"
 
-enum {
-	FIRST = 3
-}; /* of the held sockets, as sd_listen_fds(3) has it; behind them the control socket and the pair's end */
+/* The descriptors of a worker: held sockets from here on, as sd_listen_fds(3) has it, then control socket and pair. */
+enum { FIRST = 3 };
 
 static void set_number(const char *name, long n)
 {
@@ -25,8 +24,8 @@ static void set_number(const char *name, long n)
 	setenv(name, text, 1);
 }
 
-/* Every descriptor first goes above the numbers that are wanted, so that none is overwritten before it has been moved.
- */
+/* Gives the descriptors their numbers in the worker. First copies each above the range that they will fill, so that
+ * none is overwritten before it has been copied. */
 static bool place_fds(const spawn_request *r, int sock, int *status)
 {
 	int count = (int)r->held->count, wanted = count + 2;
@@ -71,8 +70,8 @@ static _Noreturn void become_worker(const spawn_request *r, int sock, int status
 
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != parent)
-		_exit(1); /* it died before that */
-	/* ^C in a terminal goes to the master alone, which passes it on. */
+		_exit(1); /* the parent died before prctl() */
+	/* A group of its own: ^C in a terminal then reaches the master alone, which passes it on. */
 	setpgid(0, 0);
 	if (!place_fds(r, sock, &status))
 		goto failed;
@@ -83,7 +82,7 @@ static _Noreturn void become_worker(const spawn_request *r, int sock, int status
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	if (r->same)
 		execv("/proc/self/exe", r->argv);
-	if (!r->same || errno == ENOENT) /* no /proc here */
+	if (!r->same || errno == ENOENT) /* ENOENT: there is no /proc */
 		execv(r->path, r->argv);
 failed:;
 	int why = errno;
@@ -108,7 +107,7 @@ pid_t spawn_worker(const spawn_request *r, int *sock, err *e)
 		close(pair[1]);
 		return -1;
 	}
-	/* A signal to the child before its exec would run our handlers there. */
+	/* A signal that reaches the child before its exec would run our handlers there. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
 	pid_t pid = fork();
@@ -119,7 +118,7 @@ pid_t spawn_worker(const spawn_request *r, int *sock, err *e)
 	sigprocmask(SIG_SETMASK, &old, NULL);
 	close(pair[1]);
 	close(status[1]);
-	/* Ends with the exec, which closes the child's end. */
+	/* Reads an errno, or EOF when exec has closed the child's end. */
 	ssize_t n = 0;
 	while (pid > 0 && (n = read(status[0], &why, sizeof why)) < 0 && errno == EINTR)
 		;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Starting a worker process: fork, descriptors, environment, exec. */
+ * Starts a worker process: fork, descriptors, environment, exec. */
 #ifndef PROC_SPAWN_H
 #define PROC_SPAWN_H
 
@@ -11,15 +11,15 @@
 
 typedef struct spawn_request {
 	const char *path; /* the binary */
-	bool same;        /* the very file that this process runs, even where another one is at `path` by now */
+	bool same;        /* run this process's own file, even if another one is at `path` by now */
 	char **argv;
 	const sockets *held;
-	int handover; /* -1: none */
+	int handover; /* the worker's end of the pair; -1: none */
 	unsigned restarts;
 } spawn_request;
 
-/* The worker's pid, and our end of its control socket, close-on-exec. -1: `e` says why. The worker dies with this
- * process. */
+/* Starts a worker that dies with this process. Returns its pid, and in `*sock` our end of its control socket,
+ * close-on-exec. -1: `e` says why. */
 pid_t spawn_worker(const spawn_request *r, int *sock, err *e);
 
 #endif

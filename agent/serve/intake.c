@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/thread.h"
+#include "base/unused.h"
 #include "net/logsock.h"
 
 /* How often the journal tries again what a disk refused, in seconds. */
@@ -49,17 +50,13 @@ static void on_turn(void *ctx)
 	ledger_turn(in->ledger);
 }
 
-static void on_timer(struct ev_loop *loop, ev_timer *timer, int events)
+static void on_timer(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
-	(void)loop;
-	(void)events;
 	on_turn(timer->data);
 }
 
-static void on_stop(struct ev_loop *loop, ev_async *async, int events)
+static void on_stop(struct ev_loop *loop, ev_async *async UNUSED, int events UNUSED)
 {
-	(void)async;
-	(void)events;
 	ev_break(loop, EVBREAK_ALL);
 }
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/unused.h"
 #include "serve/snapshot.h"
 #include "net/handover.h"
 #include "net/spop_threads.h"
@@ -165,23 +166,19 @@ static bool reload_and_tell(agent *a, err *e)
 	return ok;
 }
 
-static void on_hup(struct ev_loop *loop, ev_signal *sig, int events)
+static void on_hup(struct ev_loop *loop UNUSED, ev_signal *sig, int events UNUSED)
 {
 	err e;
 
-	(void)loop;
-	(void)events;
 	reload_and_tell(sig->data, &e);
 }
 
 /* The admin thread waits for the answer. */
-static void on_reload_asked(struct ev_loop *loop, ev_async *async, int events)
+static void on_reload_asked(struct ev_loop *loop UNUSED, ev_async *async, int events UNUSED)
 {
 	agent *a = async->data;
 	err e;
 
-	(void)loop;
-	(void)events;
 	while (admin_host_reload_asked(a->admin_host)) {
 		bool ok = reload_and_tell(a, &e);
 		admin_host_reload_done(a->admin_host, ok, a->policy->table->enabled, &e);
@@ -200,14 +197,12 @@ static void try_recording(agent *a)
 		log_event(ledger_waits, LOG_C("problem", e.text), LOG_C("instead", "it is tried again every second"));
 }
 
-static void on_refresh(struct ev_loop *loop, ev_timer *timer, int events)
+static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
 	agent *a = timer->data;
 	policy *next = policy_refresh(a->policy);
 	err e;
 
-	(void)loop;
-	(void)events;
 	if (next) {
 		publish(a, next);
 		log_event(credentials_read, LOG_I("routes", next->table->count));
@@ -218,13 +213,12 @@ static void on_refresh(struct ev_loop *loop, ev_timer *timer, int events)
 }
 
 /* What the old worker still has to say: its log streams, and that the ledger is free. */
-static void on_handover(struct ev_loop *loop, ev_io *io, int events)
+static void on_handover(struct ev_loop *loop, ev_io *io, int events UNUSED)
 {
 	agent *a = io->data;
 	fdpass_message m;
 	err e;
 
-	(void)events;
 	if (fdpass_receive(io->fd, &m, HANDOVER_TIMEOUT_MS, &e) == FDPASS_OK) {
 		bool more = m.type == HANDOVER_LOG_STREAM;
 		if (more && a->recording && m.fds_count == 1) {
@@ -305,14 +299,12 @@ static void hand_over(agent *a, int sock)
 	go_on(a);
 }
 
-static void on_control(struct ev_loop *loop, ev_io *io, int events)
+static void on_control(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 {
 	agent *a = io->data;
 	fdpass_message m;
 	err e;
 
-	(void)loop;
-	(void)events;
 	if (control_hear(a->master, &m, &e) != FDPASS_OK)
 		_exit(EX_OSERR); /* the master is gone, and with it whoever could stop or replace this process */
 	if (m.type == CONTROL_HANDOVER && m.fds_count == 1 && !a->stopping) {
@@ -323,12 +315,10 @@ static void on_control(struct ev_loop *loop, ev_io *io, int events)
 	fdpass_deinit(&m);
 }
 
-static void on_term(struct ev_loop *loop, ev_signal *sig, int events)
+static void on_term(struct ev_loop *loop UNUSED, ev_signal *sig, int events UNUSED)
 {
 	agent *a = sig->data;
 
-	(void)loop;
-	(void)events;
 	if (a->stopping)
 		return;
 	a->stopping = true;
@@ -336,12 +326,10 @@ static void on_term(struct ev_loop *loop, ev_signal *sig, int events)
 	spop_threads_stop(a->spop_threads);
 }
 
-static void on_usr1(struct ev_loop *loop, ev_signal *sig, int events)
+static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *sig, int events UNUSED)
 {
 	agent *a = sig->data;
 
-	(void)loop;
-	(void)events;
 	if (a->stopping)
 		return;
 	log_event(draining, LOG_I("seconds", a->config->drain_timeout),
@@ -350,21 +338,17 @@ static void on_usr1(struct ev_loop *loop, ev_signal *sig, int events)
 	spop_threads_drain(a->spop_threads, (double)a->config->drain_timeout, false);
 }
 
-static void on_ended(struct ev_loop *loop, ev_async *async, int events)
+static void on_ended(struct ev_loop *loop, ev_async *async UNUSED, int events UNUSED)
 {
-	(void)async;
-	(void)events;
 	ev_break(loop, EVBREAK_ALL);
 }
 
 /* Only when every thread has turned since the last time. */
-static void on_alive(struct ev_loop *loop, ev_timer *timer, int events)
+static void on_alive(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
 	agent *a = timer->data;
 	bool all = true;
 
-	(void)loop;
-	(void)events;
 	for (unsigned i = 0; i < spop_threads_count(a->spop_threads); i++)
 		all = all && counter_get(&spop_threads_counters(a->spop_threads, i)->turns) != a->turns[i];
 	if (!all)

@@ -103,12 +103,12 @@ __attribute__((noinline)) static void log_too_large(const conn *c, const llm_req
 
 bool conn_room(conn *c, size_t len)
 {
-	spop_thread *w = c->spop_thread;
+	spop_thread *t = c->spop_thread;
 
-	if (c->out.cap == 0 && w->spare.data) {
-		c->out.data = w->spare.data;
-		c->out.cap = w->spare.cap;
-		w->spare = (buf){ .limit = 0 };
+	if (c->out.cap == 0 && t->spare.data) {
+		c->out.data = t->spare.data;
+		c->out.cap = t->spare.cap;
+		t->spare = (buf){ .limit = 0 };
 	}
 	return buf_reserve(&c->out, len);
 }
@@ -132,30 +132,30 @@ typedef enum answered { ANSWERED, ANSWER_MALFORMED, ANSWER_NO_MEMORY } answered;
 /* The ACK of an llm-request. */
 static answered answer_request(conn *c, const spop_event *e, spop_message *m, unsigned *decisions)
 {
-	spop_thread *w = c->spop_thread;
-	decision *d = &w->decision;
+	spop_thread *t = c->spop_thread;
+	decision *d = &t->decision;
 	bool fell_back = false;
 
-	request_read(&w->request, m);
+	request_read(&t->request, m);
 	if (!spop_messages_skip(m->from))
 		return ANSWER_MALFORMED;
-	decide(w->policy, &w->request, d);
+	decide(t->policy, &t->request, d);
 	size_t room = decision_ack_room(d);
 	if (!conn_room(c, room))
 		return ANSWER_NO_MEMORY;
 	wrote(c, decision_ack(d, &c->session, c->out.data + c->out.end, room, e->stream_id, e->frame_id, &fell_back));
 	if (d->ask_again && !fell_back) {
-		counter_add(&w->counters.asked_for_more, 1);
+		counter_add(&t->counters.asked_for_more, 1);
 	} else {
-		count_decision(&w->counters, &w->request, d, fell_back);
+		count_decision(&t->counters, &t->request, d, fell_back);
 		++*decisions;
 	}
 	if (d->refusal != REFUSE_NOT)
-		log_refusal(&w->request, d);
+		log_refusal(&t->request, d);
 	else if (log_enabled(LOG_DEBUG))
-		log_allowed(&w->request, d);
+		log_allowed(&t->request, d);
 	if (fell_back)
-		log_too_large(c, &w->request, d);
+		log_too_large(c, &t->request, d);
 	return ANSWERED;
 }
 
@@ -203,18 +203,18 @@ static answered answer(conn *c, const spop_event *e, unsigned *decisions)
 
 static void say_hello(conn *c)
 {
-	spop_thread *w = c->spop_thread;
+	spop_thread *t = c->spop_thread;
 
-	counter_add(&w->counters.hellos, 1);
+	counter_add(&t->counters.hellos, 1);
 	if (c->session.healthcheck) {
-		counter_add(&w->counters.healthchecks, 1);
+		counter_add(&t->counters.healthchecks, 1);
 		/* HAProxy's check fails by it, and the next requests go elsewhere. */
-		if (w->draining && !w->shared->replaced) {
+		if (t->draining && !t->shared->replaced) {
 			conn_leave(c, SPOP_NO_RESOURCE, SLICE("the agent is going away"));
 			return;
 		}
 	}
-	c->session.pipelining = c->session.pipelining && w->shared->limits.pipelining;
+	c->session.pipelining = c->session.pipelining && t->shared->limits.pipelining;
 	if (!conn_room(c, CONTROL_ROOM)) {
 		conn_leave(c, SPOP_NO_RESOURCE, SLICE("out of memory"));
 		return;

@@ -91,9 +91,9 @@ static bool usable(int fd, err *e)
 	return true;
 }
 
-bool conn_adopt(spop_thread *w, int fd, slice state, err *e)
+bool conn_adopt(spop_thread *t, int fd, slice state, err *e)
 {
-	spop_shared *s = w->shared;
+	spop_shared *s = t->shared;
 	adopted a;
 
 	if (!parse(state, &a, e) || !usable(fd, e)) {
@@ -101,7 +101,7 @@ bool conn_adopt(spop_thread *w, int fd, slice state, err *e)
 		return false;
 	}
 	atomic_fetch_add(&s->connections, 1);
-	conn *c = conn_new(w, fd);
+	conn *c = conn_new(t, fd);
 	if (!c)
 		return err_memory(e);
 	/* What was agreed stays; what was not is by our own limits. */

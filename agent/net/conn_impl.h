@@ -1,45 +1,46 @@
 /* SPDX-License-Identifier: MIT
  *
- * What conn.c, conn_answer.c and conn_handover.c share; nobody else includes it. */
+ * Shared by conn.c, conn_answer.c and conn_handover.c; no other file includes it. */
 #ifndef NET_CONN_IMPL_H
 #define NET_CONN_IMPL_H
 
 #include "net/conn.h"
 
-/* The largest frame we write besides ACKs: HELLO and DISCONNECT with a static text. */
+/* Room for each frame that is not an ACK: HELLO, and DISCONNECT with a static text. */
 enum { CONTROL_ROOM = 512 };
 
 struct conn {
 	spop_thread *spop_thread;
 	conn *prev, *next;
 	int fd;
-	bool leaving;  /* DISCONNECT is written or on its way: what arrives is thrown away */
-	bool said;     /* it was tried to write it, and the time to read it runs */
-	bool answered; /* since draining began: it goes as soon as no frame is left */
+	bool leaving;  /* DISCONNECT is in `out` or was sent: what arrives is thrown away */
+	bool said;     /* the first try to write the DISCONNECT was made, and LINGER_TIMEOUT runs */
+	bool answered; /* a frame was answered since draining began: DISCONNECT follows when no frame is left */
 	ev_io readable;
 	ev_io writable;
-	ev_timer timer; /* leaving: until the end; before HELLO: for it; else: for the peer to take answers */
+	ev_timer timer; /* leaving: to close; before HELLO: to wait for HELLO; else: for the peer to take answers */
 	spop_session session;
-	buf in;           /* a frame that is not whole yet, or frames that wait for room in `out` */
-	buf out;          /* what the peer has not taken yet; while frames are answered, the worker's spare buffer */
-	unsigned waiting; /* frames written to `out` since it was last empty: max_in_flight at the most, and a
-			     DISCONNECT */
-	size_t held;      /* bytes that the shared account has of both */
+	buf in;           /* part of a frame, or frames that wait until `out` is written */
+	buf out;          /* what the peer has not taken yet; while frames are answered, the thread's spare buffer */
+	unsigned waiting; /* frames written to `out` since it was last empty: max_in_flight and a DISCONNECT at most */
+	size_t held;      /* bytes of both buffers that shared->memory counts */
 };
 
-/* A connection with no watcher started. NULL: no memory; then `fd` is closed and no longer counted. */
-conn *conn_new(spop_thread *w, int fd);
-/* By the max-frame-size that is agreed now. */
+/* Makes a connection and starts none of its watchers. NULL: no memory; `fd` is closed and no longer counted. */
+conn *conn_new(spop_thread *t, int fd);
+/* Sets the limits of the buffers by the session's max-frame-size. */
 void conn_set_limits(conn *c);
-/* Brings the shared account up to date. False: the buffers have grown, and all together are beyond max_memory. */
+/* Counts the size of the buffers in shared->memory. False: they have grown, and all connections together are beyond
+ * max_memory. */
 bool conn_account(conn *c);
 
-/* Room for `len` bytes of answer in `out`. */
+/* Reserves `len` bytes in `out`. False: no memory. */
 bool conn_room(conn *c, size_t len);
-/* DISCONNECT into `out`; what the peer sends from now on is thrown away. */
+/* Writes DISCONNECT into `out`; what the peer sends from now on is thrown away. */
 void conn_leave(conn *c, spop_status status, slice message);
-/* With `out` empty. Answers the frames in `*in` until they end, or too much or too many wait to be written. Bytes that
- * the frame that has begun takes in all (FRAME_PREFIX where none has); 0 while frames are left. */
+/* Answers frames of `*in` into `out`, which is empty, until no whole frame is left, or too many or too large answers
+ * wait to be written. Returns the size of the frame that has begun (FRAME_PREFIX if none has); 0: whole frames are
+ * left. */
 size_t conn_answer(conn *c, slice *in);
 
 #endif

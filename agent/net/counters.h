@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a worker thread counts. Each thread writes its own and nobody else's, so that no lock and no shared cache line
- * is on the path; any thread may read, and sums what it wants. Counters only grow, from the start of the process on. */
+ * The counters of an SPOP thread. Each thread writes only its own, so that the decision path has no lock and no shared
+ * cache line; any thread may read them and build sums. Counters only grow, from the start of the process on. */
 #ifndef NET_COUNTERS_H
 #define NET_COUNTERS_H
 
@@ -12,16 +12,16 @@
 #include "decide/decision.h"
 
 enum {
-	COUNTER_ROUTES = 256, /* routes told apart, by route.slot; slot 0: legacy or none */
-	LATENCY_BUCKETS = 18, /* upper bounds: latency_bounds_ns[]; one more for what is above */
-	REFUSALS_KEPT = 32,   /* the last ones of a thread */
+	COUNTER_ROUTES = 256, /* routes that are counted apart, by route.slot; slot 0: legacy or no route */
+	LATENCY_BUCKETS = 18, /* their upper bounds: latency_bounds_ns[]; one more bucket has no bound */
+	REFUSALS_KEPT = 32,   /* notes that a thread keeps of its last refusals */
 };
 
 extern const uint64_t latency_bounds_ns[LATENCY_BUCKETS];
 
 typedef _Atomic uint64_t counter;
 
-/* The single writer's increment: a plain addition. */
+/* Adds without a locked instruction, because a counter has one writer. */
 static inline void counter_add(counter *c, uint64_t n)
 {
 	atomic_store_explicit(c, atomic_load_explicit(c, memory_order_relaxed) + n, memory_order_relaxed);
@@ -34,9 +34,9 @@ static inline uint64_t counter_get(const counter *c)
 
 typedef enum outcome { OUTCOME_PASSTHROUGH, OUTCOME_REPLACE, OUTCOME_REFUSED, OUTCOMES } outcome;
 
-/* A request that was refused, for people; texts are cut. */
+/* A refused request, to be shown to people; long texts are cut. */
 typedef struct refusal_note {
-	int64_t time_ms; /* Unix time; 0: none */
+	int64_t time_ms; /* Unix time */
 	refusal why;
 	char id[64];
 	char route[65];
@@ -46,22 +46,23 @@ typedef struct refusal_note {
 
 typedef struct net_counters {
 	counter connections_opened, connections_closed, healthchecks;
-	counter refused_connections, refused_memory,
-		stalled;           /* beyond max_connections, beyond max_memory, never read their answers */
-	counter backpressure;      /* times that reading stopped because answers were not taken */
-	counter in_flight_limited; /* those of them at which max_in_flight answers waited */
+	counter refused_connections; /* beyond max_connections */
+	counter refused_memory;      /* beyond max_memory */
+	counter stalled;             /* closed because the peer did not take its answers */
+	counter backpressure;        /* how often reading stopped because the peer did not take answers */
+	counter in_flight_limited;   /* how often of these max_in_flight answers waited */
 	counter frames_in, frames_out, bytes_in, bytes_out; /* SPOP frames, of all types */
 	counter hellos, spop_errors, hello_timeouts, accept_pauses;
-	counter asked_for_more; /* refusals that are a question for the whole body; no decision */
+	counter asked_for_more; /* HAProxy was told to ask again with the whole body; not counted as decisions */
 	counter responses;      /* llm-response messages */
 	counter decisions[COUNTER_ROUTES][PROTOCOLS][OUTCOMES];
 	counter refusals[REFUSALS];
-	counter latency[LATENCY_BUCKETS + 1]; /* of decisions, from the work at the frames that were read together to
-						 their ACKs in the buffer */
+	/* Decisions by the time from parsing the frames that were read together until their ACKs are in the buffer. */
+	counter latency[LATENCY_BUCKETS + 1];
 	counter latency_sum_ns;
-	counter turns; /* of the loop; stands still where the thread is stuck */
+	counter iterations; /* of the event loop; stands still while the thread is stuck */
 
-	pthread_mutex_t notes_lock; /* taken by the writer with trylock only: a reader never holds it up */
+	pthread_mutex_t notes_lock; /* the SPOP thread only tries it, so that no reader holds it up */
 	refusal_note notes[REFUSALS_KEPT];
 	size_t notes_next;
 } net_counters;

@@ -13,8 +13,8 @@
 
 enum {
 	READ_ROOM = 64 * 1024,
-	READS_A_TURN = 16, /* of one socket, so that none keeps the others waiting */
-	LENGTH_DIGITS = 6, /* of an octet count */
+	READS_AT_ONCE = 16, /* of one socket in one event loop iteration, so that the others do not wait */
+	LENGTH_DIGITS = 6,  /* of an octet count */
 };
 
 typedef struct stream {
@@ -33,9 +33,9 @@ struct logsock {
 	bool begun;
 	stream *streams;
 	unsigned streams_count;
-	ev_prepare turn;
-	bool pending;                      /* something was handed over since the last turn */
-	uint32_t drops[LOGSOCK_LISTENERS]; /* as the kernel last counted them */
+	ev_prepare batch_end;
+	bool pending;                      /* something was handed over since the last batch_end */
+	uint32_t drops[LOGSOCK_LISTENERS]; /* the kernel's count when it was last read */
 	unsigned char *datagrams;          /* LOGSOCK_BATCH times LOGSOCK_LINE_MAX */
 };
 
@@ -45,14 +45,14 @@ static void hand_over(logsock *s, slice message)
 	s->handler.line(s->handler.ctx, message);
 }
 
-static void on_turn(struct ev_loop *loop UNUSED, ev_prepare *prepare, int events UNUSED)
+static void on_batch_end(struct ev_loop *loop UNUSED, ev_prepare *prepare, int events UNUSED)
 {
 	logsock *s = prepare->data;
 
 	if (!s->pending)
 		return;
 	s->pending = false;
-	s->handler.turn(s->handler.ctx);
+	s->handler.batch_end(s->handler.ctx);
 }
 
 static void stream_close(stream *st)
@@ -72,7 +72,7 @@ static void stream_close(stream *st)
 	free(st);
 }
 
-/* Hands over the whole messages in `in`. False: what is there is no octet count. */
+/* Hands over the whole messages in `in`. False: something else stands where a length must stand. */
 static bool split(logsock *s, buf *in)
 {
 	for (;;) {
@@ -98,7 +98,7 @@ static void on_stream(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 {
 	stream *st = io->data;
 
-	for (int i = 0; i < READS_A_TURN; i++) {
+	for (int i = 0; i < READS_AT_ONCE; i++) {
 		if (!buf_reserve(&st->in, READ_ROOM / 2)) {
 			log_event(log_stream_closed, LOG_C("problem", "out of memory"));
 			stream_close(st);
@@ -110,7 +110,7 @@ static void on_stream(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n <= 0) {
-			/* A message that is not whole goes with its connection; its copy comes by datagram. */
+			/* The part of a message is lost; HAProxy sends a copy of the message by datagram. */
 			stream_close(st);
 			return;
 		}
@@ -124,7 +124,7 @@ static void on_stream(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 	}
 }
 
-/* Takes over `fd`. NULL: there are enough, or no memory. */
+/* Takes over `fd`, on failure too. NULL: there are LOGSOCK_STREAMS already, or no memory. */
 static stream *stream_open(logsock *s, int fd)
 {
 	stream *st = s->streams_count < LOGSOCK_STREAMS ? calloc(1, sizeof *st) : NULL;
@@ -135,8 +135,8 @@ static stream *stream_open(logsock *s, int fd)
 		return NULL;
 	}
 	st->owner = s;
-	/* However this process ends, the other side sees a reset: HAProxy 3.0's ring takes no notice of an orderly end,
-	 * and stays with the dead connection. */
+	/* However this process ends, HAProxy sees a reset, because a ring of HAProxy 3.0 overlooks an orderly end and
+	 * keeps using the dead connection. */
 	struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 	buf_init(&st->in, 2 * READ_ROOM + LOGSOCK_LINE_MAX);
@@ -179,7 +179,7 @@ bool logsock_adopt(logsock *s, int fd, slice begun)
 	return false;
 }
 
-/* What the kernel had no room for; it counts them since the socket was made. */
+/* Reads the kernel's count of datagrams that it dropped since the socket was made. */
 static void count_drops(logsock *s, size_t at, struct msghdr *message)
 {
 	uint32_t drops;
@@ -194,15 +194,16 @@ static void count_drops(logsock *s, size_t at, struct msghdr *message)
 	}
 }
 
-/* Where the next look begins: at the first datagram. */
-static bool set_place(int fd)
+/* Makes the next MSG_PEEK begin at the first datagram. */
+static bool rewind_peek(int fd)
 {
 	int from = 0;
 	return setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &from, sizeof from) == 0;
 }
 
-/* Reads a batch without taking it off the socket, has it written to the journal, and only then takes it off: of an
- * inherited socket, what a killed agent had read and not written is read again by the next one. */
+/* Reads a batch but leaves it in the socket, has it written to the journal, and only then takes it off. So if the agent
+ * is killed between, the next one reads the same lines again from the socket that it inherits. False: no more is there.
+ */
 static bool read_datagrams(logsock *s, size_t at)
 {
 	int fd = s->listeners[at].fd;
@@ -218,19 +219,19 @@ static bool read_datagrams(logsock *s, size_t at)
 	}
 	int n = recvmmsg(fd, messages, LOGSOCK_BATCH, MSG_DONTWAIT | MSG_PEEK, NULL);
 	if (n <= 0) {
-		/* The place is the socket's, not ours: a process that died while it looked may have left it behind
-		 * everything. */
-		set_place(fd);
+		/* SO_PEEK_OFF lives in the socket: a process that died while peeking may have left it behind all
+		 * datagrams. Reset it. */
+		rewind_peek(fd);
 		return false;
 	}
 	for (int i = 0; i < n; i++)
 		hand_over(s, slice_of(parts[i].iov_base, messages[i].msg_len));
-	on_turn(s->loop, &s->turn, 0);
+	on_batch_end(s->loop, &s->batch_end, 0);
 	for (int i = 0; i < n; i++)
 		parts[i].iov_len = 0;
 	messages[n - 1].msg_hdr.msg_control = control;
 	messages[n - 1].msg_hdr.msg_controllen = sizeof control;
-	/* MSG_TRUNC: what is taken off counts by its full length, or the next look would begin too far. */
+	/* MSG_TRUNC: the kernel then lowers SO_PEEK_OFF by the full length of what is taken off. */
 	if (recvmmsg(fd, messages, (unsigned)n, MSG_DONTWAIT | MSG_TRUNC, NULL) == n)
 		count_drops(s, at, &messages[n - 1].msg_hdr);
 	return n == LOGSOCK_BATCH;
@@ -239,7 +240,7 @@ static bool read_datagrams(logsock *s, size_t at)
 static void on_datagrams(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 {
 	logsock *s = io->data;
-	for (int i = 0; i < READS_A_TURN && read_datagrams(s, (size_t)(io - s->watchers)); i++)
+	for (int i = 0; i < READS_AT_ONCE && read_datagrams(s, (size_t)(io - s->watchers)); i++)
 		;
 }
 
@@ -263,10 +264,10 @@ logsock *logsock_new(struct ev_loop *loop, const listener *listeners, size_t cou
 			   EV_READ);
 		s->watchers[i].data = s;
 	}
-	/* Before the loop sleeps: everything that was ready has been read by then. */
-	ev_prepare_init(&s->turn, on_turn);
-	s->turn.data = s;
-	ev_prepare_start(loop, &s->turn);
+	/* A prepare watcher runs before the loop sleeps, when everything that was ready has been read. */
+	ev_prepare_init(&s->batch_end, on_batch_end);
+	s->batch_end.data = s;
+	ev_prepare_start(loop, &s->batch_end);
 	return s;
 }
 
@@ -279,9 +280,9 @@ void logsock_begin(logsock *s)
 		int fd = s->listeners[i].fd;
 		if (s->listeners[i].datagram) {
 			setsockopt(fd, SOL_SOCKET, SO_RXQ_OVFL, &one, sizeof one);
-			/* Without a place to go on from, a second look would be at the first datagram again. Both kinds
-			 * of datagram socket have it. */
-			if (!set_place(fd))
+			/* Without SO_PEEK_OFF a second MSG_PEEK would read the first datagram again. UDP and unix
+			 * sockets have it. */
+			if (!rewind_peek(fd))
 				log_event(log_peek_failed, LOG_C("problem", strerror(errno)));
 		}
 		ev_io_start(s->loop, &s->watchers[i]);
@@ -302,14 +303,14 @@ void logsock_free(logsock *s, void (*each)(void *ctx, int fd, slice begun), void
 		if (s->begun)
 			on_stream(s->loop, &st->io, EV_READ);
 	}
-	on_turn(s->loop, &s->turn, 0);
+	on_batch_end(s->loop, &s->batch_end, 0);
 	for (stream *st = s->streams, *after; st; st = after) {
 		after = st->next;
 		if (each)
 			each(ctx, st->io.fd, buf_slice(&st->in));
 		stream_close(st);
 	}
-	ev_prepare_stop(s->loop, &s->turn);
+	ev_prepare_stop(s->loop, &s->batch_end);
 	for (size_t i = 0; i < s->count; i++)
 		listener_close(&s->listeners[i]);
 	free(s->datagrams);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Takes in HAProxy's log lines: octet-counted streams (`LENGTH SP MESSAGE`, from a ring) and datagrams. All of one
- * event loop's turn is handed over before `turn` is called, once. */
+ * Takes in HAProxy's log lines: octet-counted streams (`LENGTH SP MESSAGE`, from a ring) and datagrams. Hands over all
+ * lines of an event loop iteration, then calls `batch_end` once. */
 #ifndef NET_LOGSOCK_H
 #define NET_LOGSOCK_H
 
@@ -11,9 +11,9 @@
 
 enum {
 	LOGSOCK_LISTENERS = 8,
-	LOGSOCK_STREAMS = 256,    /* connections at a time; HAProxy has one for each ring and process */
+	LOGSOCK_STREAMS = 256,    /* connections at a time; HAProxy opens one for each ring and process */
 	LOGSOCK_BATCH = 64,       /* datagrams in one system call */
-	LOGSOCK_LINE_MAX = 16384, /* bytes of one message; a larger one is malformed */
+	LOGSOCK_LINE_MAX = 16384, /* bytes of a message; a larger one is malformed */
 };
 
 typedef struct logsock logsock;
@@ -21,21 +21,22 @@ typedef struct logsock logsock;
 typedef struct logsock_handler {
 	void *ctx;
 	void (*line)(void *ctx, slice message);
-	void (*bad_framing)(void *ctx);             /* a stream whose lengths cannot be followed; it is closed */
-	void (*dropped)(void *ctx, uint32_t count); /* datagrams that the kernel had no room for */
-	void (*turn)(void *ctx);                    /* what was handed over is all there is for now */
+	void (*bad_framing)(void *ctx);             /* a stream sent no valid length; it is closed */
+	void (*dropped)(void *ctx, uint32_t count); /* the kernel dropped `count` datagrams for lack of room */
+	void (*batch_end)(void *ctx);               /* nothing more is to be read at the moment */
 } logsock_handler;
 
-/* Takes over the listeners, and closes them at the end. Nothing is read yet: another process may be reading from them.
- * NULL: no memory. */
+/* Takes over the listeners, but not on failure. Reads nothing yet, because another process may be reading from them.
+ * NULL: no memory, or more than LOGSOCK_LISTENERS. */
 logsock *logsock_new(struct ev_loop *loop, const listener *listeners, size_t count, logsock_handler handler);
-/* A stream of another process, with what it had of a message that is not whole. Takes over `fd`, on failure too. */
+/* Takes over a stream of another process; `begun` is the part of a message that it has read already. Takes over `fd`,
+ * on failure too. */
 bool logsock_adopt(logsock *s, int fd, slice begun);
-/* From here on what arrives is ours alone. */
+/* Begins to read: no other process does any more. */
 void logsock_begin(logsock *s);
-/* Takes in what has arrived by now (where it has begun), then closes everything. `each`, where not NULL, is first given
- * every stream that is still connected, with what is there of a message that is not whole: a stream whose descriptor it
- * has passed on to another process goes on there; any other is reset. */
+/* Takes in what has arrived by now (after logsock_begin()), then closes everything. First gives `each`, if not NULL,
+ * every stream that is still connected, and the part of a message that was read. A stream whose descriptor `each`
+ * passed on to another process goes on there; any other is reset. */
 void logsock_free(logsock *s, void (*each)(void *ctx, int fd, slice begun), void *ctx);
 
 #endif

@@ -57,7 +57,7 @@ typedef struct spop_thread {
 	ev_timer accept_pause;
 	bool yielding; /* the pause is for a thread with fewer connections to take what came */
 	ev_timer drain_end;
-	ev_prepare turn;
+	ev_prepare iteration;
 	ev_timer heartbeat;     /* a loop that waits turns all the same */
 	conn *conns;            /* linked */
 	bool draining;          /* connections go with their next answer */
@@ -70,19 +70,19 @@ typedef struct spop_thread {
 } spop_thread;
 
 /* Takes over one reference of `p`, on failure too. Nothing runs yet. */
-bool spop_thread_init(spop_thread *w, spop_shared *s, unsigned index, policy *p, err *e);
+bool spop_thread_init(spop_thread *t, spop_shared *s, unsigned index, policy *p, err *e);
 /* Not of one that runs. What is open is closed without a word. */
 /* From its own thread: ends it where it is to end and the last connection is gone. */
-void spop_thread_end_if_done(spop_thread *w);
+void spop_thread_end_if_done(spop_thread *t);
 /* Of a thread that has ended: closes its connections. */
-void spop_thread_abandon(spop_thread *w);
-void spop_thread_deinit(spop_thread *w);
+void spop_thread_abandon(spop_thread *t);
+void spop_thread_deinit(spop_thread *t);
 
-bool spop_thread_run(spop_thread *w, err *e);
-void spop_thread_join(spop_thread *w);
+bool spop_thread_run(spop_thread *t, err *e);
+void spop_thread_join(spop_thread *t);
 /* From any thread: look at the orders, and at the policy. */
-void spop_thread_wake(spop_thread *w);
+void spop_thread_wake(spop_thread *t);
 /* From any thread. Takes over one reference of `p`. */
-void spop_thread_set_policy(spop_thread *w, policy *p);
+void spop_thread_set_policy(spop_thread *t, policy *p);
 
 #endif

@@ -15,71 +15,71 @@ struct spop_threads {
 spop_threads *spop_threads_new(const listener *listeners, size_t count, unsigned threads, spop_limits limits, policy *p,
 			       struct ev_loop *owner, ev_async *ended, err *e)
 {
-	spop_threads *ws = aligned_alloc(alignof(spop_threads), sizeof *ws);
+	spop_threads *ts = aligned_alloc(alignof(spop_threads), sizeof *ts);
 	unsigned made = 0;
 
-	if (ws) {
-		memset(ws, 0, sizeof *ws);
-		ws->shared.limits = limits;
-		ws->shared.listeners = listeners;
-		ws->shared.listeners_count = count;
-		ws->shared.threads = threads;
-		ws->shared.owner = owner;
-		ws->shared.ended = ended;
-		ws->shared.stall_seconds = WORKER_STALL_S;
-		ws->shared.loads = aligned_alloc(alignof(spop_load), threads * sizeof *ws->shared.loads);
-		ws->all = aligned_alloc(alignof(spop_thread), threads * sizeof *ws->all);
+	if (ts) {
+		memset(ts, 0, sizeof *ts);
+		ts->shared.limits = limits;
+		ts->shared.listeners = listeners;
+		ts->shared.listeners_count = count;
+		ts->shared.threads = threads;
+		ts->shared.owner = owner;
+		ts->shared.ended = ended;
+		ts->shared.stall_seconds = WORKER_STALL_S;
+		ts->shared.loads = aligned_alloc(alignof(spop_load), threads * sizeof *ts->shared.loads);
+		ts->all = aligned_alloc(alignof(spop_thread), threads * sizeof *ts->all);
 	}
-	bool ok = ws && ws->shared.loads && ws->all;
+	bool ok = ts && ts->shared.loads && ts->all;
 	if (ok)
-		memset(ws->shared.loads, 0, threads * sizeof *ws->shared.loads);
+		memset(ts->shared.loads, 0, threads * sizeof *ts->shared.loads);
 	else
 		err_memory(e);
 	for (; ok && made < threads; made += ok)
-		ok = spop_thread_init(&ws->all[made], &ws->shared, made, policy_ref(p), e);
+		ok = spop_thread_init(&ts->all[made], &ts->shared, made, policy_ref(p), e);
 	policy_unref(p);
 	if (ok)
-		return ws;
-	if (ws) {
-		ws->shared.threads = made;
-		spop_threads_free(ws);
+		return ts;
+	if (ts) {
+		ts->shared.threads = made;
+		spop_threads_free(ts);
 	}
 	return NULL;
 }
 
-void spop_threads_abandon(spop_threads *ws)
+void spop_threads_abandon(spop_threads *ts)
 {
-	for (unsigned i = 0; i < ws->shared.threads; i++)
-		spop_thread_abandon(&ws->all[i]);
+	for (unsigned i = 0; i < ts->shared.threads; i++)
+		spop_thread_abandon(&ts->all[i]);
 }
 
-void spop_threads_free(spop_threads *ws)
+void spop_threads_free(spop_threads *ts)
 {
-	if (!ws)
+	if (!ts)
 		return;
-	if (ws->all)
-		spop_threads_freeze(ws);
-	for (unsigned i = 0; ws->all && i < ws->shared.threads; i++)
-		spop_thread_deinit(&ws->all[i]);
-	free(ws->all);
-	free(ws->shared.loads);
-	free(ws);
+	if (ts->all)
+		spop_threads_freeze(ts);
+	for (unsigned i = 0; ts->all && i < ts->shared.threads; i++)
+		spop_thread_deinit(&ts->all[i]);
+	free(ts->all);
+	free(ts->shared.loads);
+	free(ts);
 }
 
-static void wake_all(spop_threads *ws)
+static void wake_all(spop_threads *ts)
 {
-	for (unsigned i = 0; i < ws->shared.threads; i++)
-		spop_thread_wake(&ws->all[i]);
+	for (unsigned i = 0; i < ts->shared.threads; i++)
+		spop_thread_wake(&ts->all[i]);
 }
 
-bool spop_threads_start(spop_threads *ws, err *e)
+bool spop_threads_start(spop_threads *ts, err *e)
 {
-	atomic_store(&ws->shared.freeze, false);
-	atomic_store(&ws->shared.running, ws->shared.threads);
-	for (unsigned i = 0; i < ws->shared.threads; i++) {
-		if (spop_thread_run(&ws->all[i], e))
+	atomic_store(&ts->shared.freeze, false);
+	atomic_store(&ts->shared.running, ts->shared.threads);
+	for (unsigned i = 0; i < ts->shared.threads; i++) {
+		if (spop_thread_run(&ts->all[i], e))
 			continue;
-		spop_threads_freeze(ws);
+		spop_threads_freeze(ts);
 		return false;
 	}
 	return true;
@@ -87,52 +87,52 @@ bool spop_threads_start(spop_threads *ws, err *e)
 
 /* ---- orders */
 
-void spop_threads_set_policy(spop_threads *ws, policy *p)
+void spop_threads_set_policy(spop_threads *ts, policy *p)
 {
-	for (unsigned i = 0; i < ws->shared.threads; i++)
-		spop_thread_set_policy(&ws->all[i], policy_ref(p));
+	for (unsigned i = 0; i < ts->shared.threads; i++)
+		spop_thread_set_policy(&ts->all[i], policy_ref(p));
 	policy_unref(p);
 }
 
-void spop_threads_set_stall(spop_threads *ws, double seconds)
+void spop_threads_set_stall(spop_threads *ts, double seconds)
 {
-	ws->shared.stall_seconds = seconds;
+	ts->shared.stall_seconds = seconds;
 }
 
-void spop_threads_drain(spop_threads *ws, double seconds, bool replaced)
+void spop_threads_drain(spop_threads *ts, double seconds, bool replaced)
 {
-	if (atomic_load(&ws->shared.drain))
+	if (atomic_load(&ts->shared.drain))
 		return;
-	ws->shared.drain_seconds = seconds;
-	ws->shared.replaced = replaced;
-	atomic_store(&ws->shared.drain, true);
-	wake_all(ws);
+	ts->shared.drain_seconds = seconds;
+	ts->shared.replaced = replaced;
+	atomic_store(&ts->shared.drain, true);
+	wake_all(ts);
 }
 
-void spop_threads_stop(spop_threads *ws)
+void spop_threads_stop(spop_threads *ts)
 {
-	atomic_store(&ws->shared.stop, true);
-	wake_all(ws);
+	atomic_store(&ts->shared.stop, true);
+	wake_all(ts);
 }
 
 /* ---- from one process to the next */
 
-void spop_threads_freeze(spop_threads *ws)
+void spop_threads_freeze(spop_threads *ts)
 {
-	atomic_store(&ws->shared.freeze, true);
-	wake_all(ws);
-	for (unsigned i = 0; i < ws->shared.threads; i++)
-		spop_thread_join(&ws->all[i]);
+	atomic_store(&ts->shared.freeze, true);
+	wake_all(ts);
+	for (unsigned i = 0; i < ts->shared.threads; i++)
+		spop_thread_join(&ts->all[i]);
 }
 
-bool spop_threads_export(spop_threads *ws, bool (*each)(void *ctx, int fd, slice state), void *ctx)
+bool spop_threads_export(spop_threads *ts, bool (*each)(void *ctx, int fd, slice state), void *ctx)
 {
 	bool ok = true;
 	buf state;
 
 	buf_init(&state, SIZE_MAX);
-	for (unsigned i = 0; ok && i < ws->shared.threads; i++) {
-		for (conn *c = ws->all[i].conns; ok && c; c = conn_next(c)) {
+	for (unsigned i = 0; ok && i < ts->shared.threads; i++) {
+		for (conn *c = ts->all[i].conns; ok && c; c = conn_next(c)) {
 			if (!conn_can_go(c))
 				continue;
 			ok = conn_export(c, &state) && each(ctx, conn_fd(c), buf_slice(&state));
@@ -143,37 +143,37 @@ bool spop_threads_export(spop_threads *ws, bool (*each)(void *ctx, int fd, slice
 	return ok;
 }
 
-bool spop_threads_adopt(spop_threads *ws, int fd, slice state, err *e)
+bool spop_threads_adopt(spop_threads *ts, int fd, slice state, err *e)
 {
-	const spop_load *loads = ws->shared.loads;
+	const spop_load *loads = ts->shared.loads;
 	unsigned to = 0;
 
-	for (unsigned i = 1; i < ws->shared.threads; i++)
+	for (unsigned i = 1; i < ts->shared.threads; i++)
 		if (atomic_load(&loads[i].conns) < atomic_load(&loads[to].conns))
 			to = i;
-	return conn_adopt(&ws->all[to], fd, state, e);
+	return conn_adopt(&ts->all[to], fd, state, e);
 }
 
 /* ---- what they count */
 
-unsigned spop_threads_count(const spop_threads *ws)
+unsigned spop_threads_count(const spop_threads *ts)
 {
-	return ws->shared.threads;
+	return ts->shared.threads;
 }
 
-const net_counters *spop_threads_counters(const spop_threads *ws, unsigned thread)
+const net_counters *spop_threads_counters(const spop_threads *ts, unsigned thread)
 {
-	return &ws->all[thread].counters;
+	return &ts->all[thread].counters;
 }
 
-unsigned spop_threads_connections(const spop_threads *ws)
+unsigned spop_threads_connections(const spop_threads *ts)
 {
-	return atomic_load(&ws->shared.connections);
+	return atomic_load(&ts->shared.connections);
 }
 
-uint64_t spop_threads_memory(const spop_threads *ws)
+uint64_t spop_threads_memory(const spop_threads *ts)
 {
-	return atomic_load(&ws->shared.memory);
+	return atomic_load(&ts->shared.memory);
 }
 
 static int newer_first(const void *a, const void *b)
@@ -182,13 +182,13 @@ static int newer_first(const void *a, const void *b)
 	return (left < right) - (left > right);
 }
 
-size_t spop_threads_notes(spop_threads *ws, refusal_note *out, size_t room)
+size_t spop_threads_notes(spop_threads *ts, refusal_note *out, size_t room)
 {
-	size_t count = 0, most = (size_t)ws->shared.threads * REFUSALS_KEPT;
+	size_t count = 0, most = (size_t)ts->shared.threads * REFUSALS_KEPT;
 	refusal_note *notes = calloc(most, sizeof *notes);
 
-	for (unsigned i = 0; notes && i < ws->shared.threads; i++) {
-		net_counters *n = &ws->all[i].counters;
+	for (unsigned i = 0; notes && i < ts->shared.threads; i++) {
+		net_counters *n = &ts->all[i].counters;
 		pthread_mutex_lock(&n->notes_lock);
 		/* The newest first, which the sorting keeps where times are equal in most cases. */
 		for (size_t back = 1; back <= REFUSALS_KEPT && back <= n->notes_next; back++)

@@ -125,7 +125,7 @@ static void check_workers(admin_host *o, host_check *c, int64_t now)
 		watched *w = &o->turns[t];
 		if (!w->changed_ms)
 			w->changed_ms = now;
-		stuck += !changed_lately(w, counter_get(&spop_threads_counters(o->spop_threads, t)->turns), now,
+		stuck += !changed_lately(w, counter_get(&spop_threads_counters(o->spop_threads, t)->iterations), now,
 					 STUCK_MS);
 	}
 	if (stuck)
@@ -302,18 +302,18 @@ static host_result on_stats_history(void *ctx, const char *series, bool csv, FIL
 
 /* ---- life */
 
-admin_host *admin_host_new(const config *c, spop_threads *ws, policy *p, recording *r, unsigned restarts,
+admin_host *admin_host_new(const config *c, spop_threads *ts, policy *p, recording *r, unsigned restarts,
 			   struct ev_loop *loop, ev_async *reload)
 {
 	admin_host *o = calloc(1, sizeof *o);
-	unsigned threads = spop_threads_count(ws);
+	unsigned threads = spop_threads_count(ts);
 
 	if (!o)
 		return NULL;
 	pthread_mutex_init(&o->lock, NULL);
 	pthread_cond_init(&o->reloaded, NULL);
 	o->config = c;
-	o->spop_threads = ws;
+	o->spop_threads = ts;
 	o->policy = policy_ref(p);
 	o->recording = r;
 	o->restarts = restarts;

@@ -13,9 +13,9 @@
 
 typedef struct admin_host admin_host;
 
-/* `c`, `ws` and `r` (NULL: no ledger is kept) stay the caller's and outlive the observer or are set to NULL first; of
+/* `c`, `ts` and `r` (NULL: no ledger is kept) stay the caller's and outlive the observer or are set to NULL first; of
  * `p` a reference is taken. `reload` is a watcher of `loop`, woken when POST /reload asks. NULL: out of memory. */
-admin_host *admin_host_new(const config *c, spop_threads *ws, policy *p, recording *r, unsigned restarts,
+admin_host *admin_host_new(const config *c, spop_threads *ts, policy *p, recording *r, unsigned restarts,
 			   struct ev_loop *loop, ev_async *reload);
 /* False: as admin_host_stop_serving(); `o` and all that it was given has to stay. */
 bool admin_host_free(admin_host *o);

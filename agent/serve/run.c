@@ -41,7 +41,7 @@ typedef struct agent {
 	bool stopping;
 	bool leaving; /* another worker serves; this one lets its connections go */
 	bool master_deaf;
-	uint64_t *turns; /* of each thread, when the master was last told */
+	uint64_t *iterations; /* of each thread, when the master was last told */
 	ev_io control_io, handover_io;
 	ev_signal term, hup, usr1;
 	ev_timer refresh, alive;
@@ -350,11 +350,11 @@ static void on_alive(struct ev_loop *loop UNUSED, ev_timer *timer, int events UN
 	bool all = true;
 
 	for (unsigned i = 0; i < spop_threads_count(a->spop_threads); i++)
-		all = all && counter_get(&spop_threads_counters(a->spop_threads, i)->turns) != a->turns[i];
+		all = all && counter_get(&spop_threads_counters(a->spop_threads, i)->iterations) != a->iterations[i];
 	if (!all)
 		return;
 	for (unsigned i = 0; i < spop_threads_count(a->spop_threads); i++)
-		a->turns[i] = counter_get(&spop_threads_counters(a->spop_threads, i)->turns);
+		a->iterations[i] = counter_get(&spop_threads_counters(a->spop_threads, i)->iterations);
 	notify(a, CONTROL_ALIVE);
 }
 
@@ -405,7 +405,7 @@ static bool prepare(agent *a, err *e)
 	}
 	listener_close_unused();
 	unsigned threads = c->threads ? (unsigned)c->threads : cores();
-	a->turns = calloc(threads, sizeof *a->turns);
+	a->iterations = calloc(threads, sizeof *a->iterations);
 	if (!room_for(threads, e))
 		return false;
 	a->spop_threads = spop_threads_new(a->listeners, c->listen.count, threads, limits, policy_ref(a->policy),
@@ -414,7 +414,7 @@ static bool prepare(agent *a, err *e)
 		return false;
 	a->admin_host = admin_host_new(c, a->spop_threads, a->policy, a->recording, a->master->restarts, a->loop,
 				       &a->reload);
-	return (a->turns && a->admin_host) || err_memory(e);
+	return (a->iterations && a->admin_host) || err_memory(e);
 }
 
 static bool begin(agent *a, err *e)
@@ -488,7 +488,7 @@ static void end(agent *a, int code)
 		listener_close(&a->admin_listeners[i]);
 	}
 	policy_unref(a->policy);
-	free(a->turns);
+	free(a->iterations);
 }
 
 int run(config *c, const option_text *flags, size_t count, control *master)

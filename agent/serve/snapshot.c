@@ -35,16 +35,16 @@ void snapshot_assign_slots(route_table *t)
 
 /* ---- sums over the threads */
 
-static uint64_t sum_of(const spop_threads *ws, unsigned threads, unsigned slot, unsigned p, unsigned out)
+static uint64_t sum_of(const spop_threads *ts, unsigned threads, unsigned slot, unsigned p, unsigned out)
 {
 	uint64_t n = 0;
 
 	for (unsigned t = 0; t < threads; t++)
-		n += counter_get(&spop_threads_counters(ws, t)->decisions[slot][p][out]);
+		n += counter_get(&spop_threads_counters(ts, t)->decisions[slot][p][out]);
 	return n;
 }
 
-static bool sum_decisions(host_snapshot *s, const spop_threads *ws, unsigned threads)
+static bool sum_decisions(host_snapshot *s, const spop_threads *ts, unsigned threads)
 {
 	static const char *const outcomes[] = {
 		[OUTCOME_PASSTHROUGH] = "passthrough",
@@ -60,7 +60,7 @@ static bool sum_decisions(host_snapshot *s, const spop_threads *ws, unsigned thr
 		unsigned slot = i < used ? i : SLOT_OTHER;
 		for (unsigned p = 0; p < PROTOCOLS; p++) {
 			for (unsigned out = 0; out < OUTCOMES; out++) {
-				uint64_t n = sum_of(ws, threads, slot, p, out);
+				uint64_t n = sum_of(ts, threads, slot, p, out);
 				if (n)
 					s->decisions[s->decisions_count++] = (host_decisions){
 						slot_names[slot], protocol_name((protocol)p), outcomes[out], n
@@ -71,7 +71,7 @@ static bool sum_decisions(host_snapshot *s, const spop_threads *ws, unsigned thr
 	return true;
 }
 
-static bool sum_refusals(host_snapshot *s, const spop_threads *ws, unsigned threads)
+static bool sum_refusals(host_snapshot *s, const spop_threads *ts, unsigned threads)
 {
 	s->refusals = calloc(REFUSALS, sizeof *s->refusals);
 	if (!s->refusals)
@@ -81,7 +81,7 @@ static bool sum_refusals(host_snapshot *s, const spop_threads *ws, unsigned thre
 		host_refusals *r = &s->refusals[s->refusals_count++];
 		*r = (host_refusals){ info->code, info->status, 0 };
 		for (unsigned t = 0; t < threads; t++)
-			r->count += counter_get(&spop_threads_counters(ws, t)->refusals[why]);
+			r->count += counter_get(&spop_threads_counters(ts, t)->refusals[why]);
 	}
 	return true;
 }
@@ -94,12 +94,12 @@ static void cut(char *out, const char *from, size_t room)
 	out[len] = '\0';
 }
 
-static bool copy_notes(host_snapshot *s, spop_threads *ws)
+static bool copy_notes(host_snapshot *s, spop_threads *ts)
 {
 	refusal_note *notes = calloc(NOTES, sizeof *notes);
 
 	s->notes = calloc(NOTES, sizeof *s->notes);
-	s->notes_count = notes && s->notes ? spop_threads_notes(ws, notes, NOTES) : 0;
+	s->notes_count = notes && s->notes ? spop_threads_notes(ts, notes, NOTES) : 0;
 	for (size_t i = 0; i < s->notes_count; i++) {
 		const refusal_note *from = &notes[i];
 		const refusal_info *info = refusal_describe(from->why);
@@ -119,7 +119,7 @@ static bool copy_notes(host_snapshot *s, spop_threads *ws)
 	return ok;
 }
 
-static bool sum_threads(host_snapshot *s, const spop_threads *ws, unsigned threads)
+static bool sum_threads(host_snapshot *s, const spop_threads *ts, unsigned threads)
 {
 	s->latency_bounds_ns = latency_bounds_ns;
 	s->latency_count = LATENCY_BUCKETS;
@@ -129,12 +129,12 @@ static bool sum_threads(host_snapshot *s, const spop_threads *ws, unsigned threa
 		return false;
 	s->threads_count = threads;
 	for (unsigned t = 0; t < threads; t++) {
-		const net_counters *c = spop_threads_counters(ws, t);
+		const net_counters *c = spop_threads_counters(ts, t);
 		host_thread *h = &s->threads[t];
 		/* Closed before opened, so that there are never fewer than none. */
 		uint64_t closed = counter_get(&c->connections_closed), opened = counter_get(&c->connections_opened);
 		h->connections = opened > closed ? opened - closed : 0;
-		h->turns = counter_get(&c->turns);
+		h->turns = counter_get(&c->iterations);
 		for (size_t i = 0; i <= LATENCY_BUCKETS; i++) {
 			uint64_t n = counter_get(&c->latency[i]);
 			s->latency[i] += n;
@@ -222,10 +222,10 @@ static bool copy_routes(host_snapshot *s, const policy *p)
 	return true;
 }
 
-bool snapshot_take(host_snapshot *s, spop_threads *ws, const policy *p)
+bool snapshot_take(host_snapshot *s, spop_threads *ts, const policy *p)
 {
-	unsigned threads = spop_threads_count(ws);
+	unsigned threads = spop_threads_count(ts);
 
-	return sum_decisions(s, ws, threads) && sum_refusals(s, ws, threads) && sum_threads(s, ws, threads) &&
-	       copy_notes(s, ws) && copy_routes(s, p);
+	return sum_decisions(s, ts, threads) && sum_refusals(s, ts, threads) && sum_threads(s, ts, threads) &&
+	       copy_notes(s, ts) && copy_routes(s, p);
 }

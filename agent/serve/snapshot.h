@@ -13,6 +13,6 @@ void snapshot_assign_slots(route_table *t);
 
 /* Adds decisions, refusals, threads, the last refusals and the routes to an empty `s`, which host_snapshot_deinit()
  * frees. From any thread. False: out of memory. */
-bool snapshot_take(host_snapshot *s, spop_threads *ws, const policy *p);
+bool snapshot_take(host_snapshot *s, spop_threads *ts, const policy *p);
 
 #endif

@@ -69,12 +69,12 @@ takeover_given takeover_greeted(int sock)
 	return known ? TAKEOVER_TAKEN : TAKEOVER_REFUSED;
 }
 
-takeover_given takeover_give(int sock, spop_threads *ws)
+takeover_given takeover_give(int sock, spop_threads *ts)
 {
 	giving g = { sock, 0 };
 
 	if (!give(sock, HANDOVER_BEGIN, slice_of(version, sizeof version), NULL, 0) ||
-	    !spop_threads_export(ws, give_connection, &g) ||
+	    !spop_threads_export(ts, give_connection, &g) ||
 	    !give(sock, HANDOVER_CONNS_END, (slice){ NULL, 0 }, NULL, 0))
 		return TAKEOVER_FAILED;
 	if (hear(sock, HANDOVER_PAUSE_MS) != HANDOVER_TAKEN ||
@@ -95,7 +95,7 @@ void takeover_give_end(int sock)
 }
 
 /* Until CONNS_END. False: the old one is gone or says something else; what was adopted is of no use. */
-static takeover_taken take_connections(int sock, spop_threads *ws)
+static takeover_taken take_connections(int sock, spop_threads *ts)
 {
 	fdpass_message m;
 	err e;
@@ -108,7 +108,7 @@ static takeover_taken take_connections(int sock, spop_threads *ws)
 		if (m.type == HANDOVER_CONN && m.fds_count == 1) {
 			int fd = m.fds[0];
 			m.fds[0] = -1;
-			ok = spop_threads_adopt(ws, fd, buf_slice(&m.body), &e);
+			ok = spop_threads_adopt(ts, fd, buf_slice(&m.body), &e);
 			if (!ok)
 				log_event_at(LOG_ERROR, handover_failed, LOG_C("problem", e.text),
 					     LOG_C("instead", "the old worker goes on"));
@@ -121,7 +121,7 @@ static takeover_taken take_connections(int sock, spop_threads *ws)
 	}
 }
 
-takeover_taken takeover_take(int sock, spop_threads *ws)
+takeover_taken takeover_take(int sock, spop_threads *ts)
 {
 	fdpass_message m;
 	err e;
@@ -134,7 +134,7 @@ takeover_taken takeover_take(int sock, spop_threads *ws)
 	fdpass_deinit(&m);
 	if (!known)
 		return TAKEOVER_HALF;
-	takeover_taken taken = take_connections(sock, ws);
+	takeover_taken taken = take_connections(sock, ts);
 	if (taken != TAKEOVER_ALL)
 		return taken;
 	/* Whether they are ours is the old one's to say: it may have lost its patience. */

@@ -17,7 +17,7 @@ typedef enum takeover_given {
 /* The old one, its threads turning: is the new one there (TAKEN), and does it speak our version? */
 takeover_given takeover_greeted(int sock);
 /* Then, its threads frozen: gives its connections. TAKEN or FAILED. */
-takeover_given takeover_give(int sock, spop_threads *ws);
+takeover_given takeover_give(int sock, spop_threads *ts);
 /* Behind them, in the form of intake_stop()'s `each`; `ctx` is the socket, an int *. */
 void takeover_give_stream(void *ctx, int fd, slice begun);
 /* And last: the ledger is free. */
@@ -31,6 +31,6 @@ typedef enum takeover_taken {
 } takeover_taken;
 
 /* The new one, its threads not started yet. */
-takeover_taken takeover_take(int sock, spop_threads *ws);
+takeover_taken takeover_take(int sock, spop_threads *ts);
 
 #endif

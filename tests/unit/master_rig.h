@@ -55,8 +55,8 @@ static inline long clock_ms(void)
 static inline const char *in_dir(const char *dir, const char *name)
 {
 	static char paths[4][384];
-	static unsigned turn;
-	char *out = paths[turn++ % 4];
+	static unsigned next;
+	char *out = paths[next++ % 4];
 	snprintf(out, sizeof paths[0], "%s/%s", dir, name);
 	return out;
 }

@@ -229,7 +229,7 @@ static inline void rig_start(rig *r)
 
 	CHECK(spop_threads_start(r->ws, &e));
 	for (unsigned i = 0; i < spop_threads_count(r->ws); i++)
-		CHECK(UNTIL(counter_get(&spop_threads_counters(r->ws, i)->turns) > 0));
+		CHECK(UNTIL(counter_get(&spop_threads_counters(r->ws, i)->iterations) > 0));
 }
 
 /* ---- HAProxy's side */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * From frames to answers, and what is counted on the way. No socket is touched here. */
+ * Answers frames, and counts. Touches no socket. */
 #include "base/clock.h"
 #include "base/log.h"
 #include "decide/response.h"
@@ -8,7 +8,7 @@
 
 /* ---- counting */
 
-/* Frames that were read together are answered together: for HAProxy each of them took as long as all. */
+/* Frames that were read together are written together, so HAProxy waited for each of them as long as for all. */
 static void count_latency(net_counters *n, uint64_t took, uint64_t decisions)
 {
 	size_t at = 0;
@@ -28,7 +28,7 @@ static void note_text(char *to, size_t room, slice text)
 	to[len] = '\0';
 }
 
-/* Where a reader holds the lock, the note is lost, and no time. */
+/* Loses the note while a reader holds the lock, because a decision must not wait. */
 static void take_note(net_counters *n, refusal why, const llm_request *r, const decision *d, const char *problem)
 {
 	if (pthread_mutex_trylock(&n->notes_lock) != 0)
@@ -41,7 +41,7 @@ static void take_note(net_counters *n, refusal why, const llm_request *r, const 
 	note_text(note->model, sizeof note->model,
 		  slice_of(d->model.name, d->model.status == MODEL_FOUND ? d->model.len : 0));
 	if (why == REFUSE_AUTH_UNAVAILABLE && d->route) {
-		/* Which variable or file, never what it holds. */
+		/* Names the variable or the file of the credential, never its content. */
 		char source[300];
 		credential_describe(&d->route->auth, source, sizeof source);
 		snprintf(note->problem, sizeof note->problem, "%.*s: %s", (int)sizeof note->problem / 2, source,
@@ -66,7 +66,7 @@ static void count_decision(net_counters *n, const llm_request *r, const decision
 	counter_add(&n->decisions[slot < COUNTER_ROUTES ? slot : COUNTER_ROUTES - 1][d->caller][o], 1);
 }
 
-/* ---- logging; none of it is on the way of a request that is let through */
+/* ---- logging; kept out of line, because a request that is let through needs none of it */
 
 __attribute__((noinline)) static void log_refusal(const llm_request *r, const decision *d)
 {
@@ -129,7 +129,7 @@ void conn_leave(conn *c, spop_status status, slice message)
 
 typedef enum answered { ANSWERED, ANSWER_MALFORMED, ANSWER_NO_MEMORY } answered;
 
-/* The ACK of an llm-request. */
+/* Writes the ACK of an llm-request message. */
 static answered answer_request(conn *c, const spop_event *e, spop_message *m, unsigned *decisions)
 {
 	spop_thread *t = c->spop_thread;
@@ -159,7 +159,7 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 	return ANSWERED;
 }
 
-/* The ACK of an llm-response. */
+/* Writes the ACK of an llm-response message. */
 static answered answer_response(conn *c, const spop_event *e, spop_message *m)
 {
 	size_t room = CONTROL_ROOM + USAGE_FRAGMENT_MAX;
@@ -174,7 +174,7 @@ static answered answer_response(conn *c, const spop_event *e, spop_message *m)
 	return ANSWERED;
 }
 
-/* Every NOTIFY gets its one ACK here, whatever happens. */
+/* Writes the one ACK of a NOTIFY. */
 static answered answer(conn *c, const spop_event *e, unsigned *decisions)
 {
 	cursor messages = cursor_of(e->messages);
@@ -182,7 +182,7 @@ static answered answer(conn *c, const spop_event *e, unsigned *decisions)
 	slice name;
 	spop_value value;
 
-	/* The first message that is known is answered; HAProxy's groups have one. */
+	/* Answer the first message whose name is known; our SPOE groups have one message each. */
 	while (spop_message_next(&messages, &m)) {
 		if (slice_eq(m.name, SLICE("llm-request")))
 			return answer_request(c, e, &m, decisions);
@@ -193,7 +193,7 @@ static answered answer(conn *c, const spop_event *e, unsigned *decisions)
 	}
 	if (messages.failed)
 		return ANSWER_MALFORMED;
-	/* One that is not for us is answered by no action; of a request HAProxy then forwards nothing. */
+	/* Answer unknown messages with an ACK without actions; HAProxy then does not forward the request. */
 	if (!conn_room(c, CONTROL_ROOM))
 		return ANSWER_NO_MEMORY;
 	spop_writer w = spop_ack_begin(&c->session, c->out.data + c->out.end, CONTROL_ROOM, e->stream_id, e->frame_id);
@@ -208,7 +208,7 @@ static void say_hello(conn *c)
 	counter_add(&t->counters.hellos, 1);
 	if (c->session.healthcheck) {
 		counter_add(&t->counters.healthchecks, 1);
-		/* HAProxy's check fails by it, and the next requests go elsewhere. */
+		/* Let HAProxy's health check fail, so that it sends the next requests to another agent. */
 		if (t->draining && !t->shared->replaced) {
 			conn_leave(c, SPOP_NO_RESOURCE, SLICE("the agent is going away"));
 			return;
@@ -251,7 +251,8 @@ static void take_notify(conn *c, const spop_event *e, unsigned *decisions)
 	}
 }
 
-/* One frame of `*in`. False: there is none that is whole, and `*need` is set. */
+/* Takes one frame off `*in` and answers it. False: no whole frame is there; `*need` is set as conn_answer() returns it.
+ */
 static bool next_frame(conn *c, slice *in, unsigned *decisions, size_t *need)
 {
 	net_counters *n = &c->spop_thread->counters;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A connection as bytes (HANDOVER_CONN):
+ * A connection as bytes, the body of HANDOVER_CONN:
  *   u8 state (0: HELLO is awaited, 1: agreed), u8 flags, u32 max-frame-size,
  *   u32 length and bytes read and not answered, u32 length and bytes not written yet */
 #include <errno.h>
@@ -74,7 +74,7 @@ static bool parse(slice state, adopted *a, err *e)
 	return true;
 }
 
-/* A connected stream socket, as accept() gives it. */
+/* Makes a descriptor as accept() gives it. False: it is not a connected stream socket. */
 static bool usable(int fd, err *e)
 {
 	int type = 0, listens = 0;
@@ -104,7 +104,7 @@ bool conn_adopt(spop_thread *t, int fd, slice state, err *e)
 	conn *c = conn_new(t, fd);
 	if (!c)
 		return err_memory(e);
-	/* What was agreed stays; what was not is by our own limits. */
+	/* What HELLO agreed on stays; before HELLO, the limits of this process hold. */
 	if (a.session.state == SPOP_AWAIT_HELLO)
 		a.session = c->session;
 	c->session = a.session;

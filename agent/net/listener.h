@@ -11,7 +11,7 @@ typedef struct listener {
 	int fd; /* non-blocking; -1: none */
 	bool tcp;
 	bool datagram;
-	char *path; /* owned; of a unix socket that we made, removed by listener_close() */
+	char *path; /* owned; the file of a unix socket that this process made: listener_close() removes it */
 	uint64_t ino;
 } listener;
 
@@ -24,11 +24,11 @@ typedef struct listener_rules {
  * stale unix socket is replaced, and one that another process answers on is an error. */
 bool listener_open(listener *l, const char *text, const listener_rules *rules, err *e);
 void listener_close(listener *l);
-/* Closes the inherited sockets that nothing has asked for: they would stay open, and never be answered. Call it once,
- * when everything is open. */
+/* Closes the inherited sockets that listener_open() has not used, because nobody would answer there. Call it once,
+ * after the last listener_open(). */
 void listener_close_unused(void);
 
-/* The next connection, non-blocking and with TCP_NODELAY where it has one; -1 with errno. */
+/* Accepts a connection: non-blocking, and with TCP_NODELAY if it is TCP. -1: errno says why. */
 int listener_accept(const listener *l);
 
 #endif

@@ -11,11 +11,11 @@
 #include "base/unused.h"
 #include "net/conn.h"
 
-/* How long accepting rests when there are no file descriptors left, in seconds. */
+/* Seconds without accepting after the last file descriptor was used up. */
 static const double ACCEPT_PAUSE = 0.1;
-/* How long a thread that is not the least loaded leaves a new connection to another one. */
+/* Seconds that a thread which is not the least loaded leaves a new connection to the others. */
 static const double ACCEPT_YIELD = 0.001;
-/* How often a loop turns at least. */
+/* Seconds until the event loop iterates even if nothing happens, so that the master sees that the thread is alive. */
 static const double HEARTBEAT = 0.5;
 
 /* ---- accepting */
@@ -38,7 +38,7 @@ static void accepting_rest(spop_thread *t, double seconds, bool yielding)
 	ev_timer_start(t->loop, &t->accept_pause);
 }
 
-/* HAProxy opens few connections and keeps them long: where they land decides how the threads are used. */
+/* True: no thread has fewer connections. Spreading them matters because HAProxy opens few and keeps them long. */
 static bool least_loaded(const spop_thread *t)
 {
 	const spop_shared *s = t->shared;
@@ -50,7 +50,7 @@ static bool least_loaded(const spop_thread *t)
 	return true;
 }
 
-/* False: accepting rests. */
+/* Accepts one connection. False: no descriptor is left, and accepting rests. */
 static bool accept_one(spop_thread *t, const listener *l)
 {
 	spop_shared *s = t->shared;
@@ -58,7 +58,7 @@ static bool accept_one(spop_thread *t, const listener *l)
 
 	if (fd < 0) {
 		if (errno != EMFILE && errno != ENFILE && errno != ENOBUFS && errno != ENOMEM)
-			return true; /* another worker was faster, or the peer is gone already */
+			return true; /* another thread was faster, or the peer is gone already */
 		counter_add(&t->counters.accept_pauses, 1);
 		log_event(accept_paused, LOG_C("problem", strerror(errno)),
 			  LOG_C("hint", "raise the limit of open files"));
@@ -92,7 +92,7 @@ static void on_pause_end(struct ev_loop *loop, ev_timer *timer, int events UNUSE
 
 	ev_timer_stop(loop, timer);
 	accepting_set(t, true);
-	/* What nobody else took by now is ours. */
+	/* Take the connections that no other thread has taken by now. */
 	for (size_t i = 0; t->yielding && i < t->shared->listeners_count; i++)
 		if (!accept_one(t, &t->shared->listeners[i]))
 			break;
@@ -184,7 +184,7 @@ static void *spop_thread_main(void *arg)
 	spop_thread *t = arg;
 	spop_shared *s = t->shared;
 
-	/* Timers count from now on, not from when the loop was made or frozen. */
+	/* Timers count from now on, not from the time when the loop was made or frozen. */
 	ev_now_update(t->loop);
 	take_policy(t);
 	for (conn *c = t->conns, *after; c; c = after) {
@@ -207,7 +207,7 @@ bool spop_thread_run(spop_thread *t, err *e)
 	snprintf(name, sizeof name, "spop-%u", t->index);
 	if (t->running)
 		pthread_setname_np(t->thread, name);
-	return t->running || err_set(e, "worker %u: %s", t->index, strerror(rc));
+	return t->running || err_set(e, "SPOP thread %u: %s", t->index, strerror(rc));
 }
 
 void spop_thread_join(spop_thread *t)
@@ -224,7 +224,7 @@ void spop_thread_wake(spop_thread *t)
 
 void spop_thread_set_policy(spop_thread *t, policy *p)
 {
-	/* One that was not taken yet is skipped: the newest counts. */
+	/* A policy that the thread has not taken yet is skipped. */
 	policy_unref(atomic_exchange(&t->next_policy, p));
 	spop_thread_wake(t);
 }
@@ -243,7 +243,7 @@ bool spop_thread_init(spop_thread *t, spop_shared *s, unsigned index, policy *p,
 	t->scratch = malloc(CONN_KEEP + SPOP_SCRATCH);
 	if (!t->loop || !t->accepting || !t->scratch) {
 		spop_thread_deinit(t);
-		return err_set_kind(e, ERR_MEMORY, "worker %u: out of memory", index);
+		return err_set_kind(e, ERR_MEMORY, "SPOP thread %u: out of memory", index);
 	}
 	ev_async_init(&t->wake, on_wake);
 	ev_timer_init(&t->accept_pause, on_pause_end, 0., 0.);
@@ -264,7 +264,7 @@ bool spop_thread_init(spop_thread *t, spop_shared *s, unsigned index, policy *p,
 
 void spop_thread_abandon(spop_thread *t)
 {
-	/* Not to be told that the last one is gone. */
+	/* So that conn_close() does not take the last connection's end for the thread's. */
 	t->stopping = false;
 	while (t->conns)
 		conn_close(t->conns);

@@ -1,88 +1,91 @@
 /* SPDX-License-Identifier: MIT
  *
- * One of the threads of workers.h, with an event loop of its own: accepts SPOP connections, answers them, and takes
- * nothing from outside but a new policy and orders. Everything not marked otherwise belongs to the worker's own thread,
- * and to the main thread while none runs. */
+ * One of the threads of spop_threads.h, with an event loop of its own: accepts SPOP connections and answers them. From
+ * other threads it takes only a new policy and orders. Its members and functions belong to the thread itself, and to
+ * the main thread while it does not run, unless marked otherwise. */
 #ifndef NET_SPOP_THREAD_H
 #define NET_SPOP_THREAD_H
 
 #include <stdalign.h>
 
 #include "base/buf.h"
+#include "base/must_check.h"
 #include "net/spop_threads.h"
 
 enum {
-	SPOP_SCRATCH = 64 * 1024, /* bytes read at a time; most frames never leave this room */
+	SPOP_SCRATCH = 64 * 1024, /* bytes read at a time; most frames are answered without being copied from there */
 	CACHE_LINE = 64,
 };
 
 typedef struct conn conn;
 
-/* How many connections a thread has; on a cache line of its own. */
+/* The number of connections of a thread; on a cache line of its own. */
 typedef struct spop_load {
 	alignas(CACHE_LINE) atomic_uint conns;
 } spop_load;
 
-/* What the threads have in common: nothing that is touched for each request. */
+/* Shared by all threads; nothing here is written per request. */
 typedef struct spop_shared {
 	spop_limits limits;
 	const listener *listeners;
 	size_t listeners_count;
 	unsigned threads;
-	struct ev_loop *owner; /* the loop to tell when the last thread ends ... */
-	ev_async *ended;       /* ... and the watcher there */
+	struct ev_loop *owner; /* the main thread's event loop ... */
+	ev_async *ended;       /* ... and its watcher that is woken when the last thread ends */
 	double stall_seconds;
 	double drain_seconds; /* written before `drain` ... */
-	bool replaced; /* ... as this: another process answers on the same listeners, so nothing more is accepted here
-			*/
-	/* Orders. A thread looks at them when it is woken. */
+	bool replaced;        /* ... as is this: another process answers on the same listeners: accept nothing more */
+	/* Orders, which a thread reads when it is woken. */
 	atomic_bool freeze, drain, stop;
-	atomic_uint running;                         /* threads that still have something to do */
+	atomic_uint running;                         /* threads that have not ended */
 	alignas(CACHE_LINE) atomic_uint connections; /* of all threads */
 	alignas(CACHE_LINE) _Atomic uint64_t memory; /* bytes in the buffers of all connections */
-	spop_load *loads;                            /* one of each thread */
+	spop_load *loads;                            /* one for each thread */
 } spop_shared;
 
 typedef struct spop_thread {
 	spop_shared *shared;
 	unsigned index;
 	pthread_t thread;
-	bool running; /* main thread: `thread` is to be joined */
+	bool running; /* the main thread's: `thread` has to be joined */
 	struct ev_loop *loop;
 	ev_async wake;
-	_Atomic(policy *) next_policy; /* any thread: what to use from the next turn on */
+	_Atomic(policy *) next_policy; /* written by any thread; used from the next event loop iteration on */
 
 	policy *policy;
 	ev_io *accepting; /* one per listener */
 	ev_timer accept_pause;
-	bool yielding; /* the pause is for a thread with fewer connections to take what came */
+	bool yielding; /* the pause lets a thread with fewer connections accept first */
 	ev_timer drain_end;
 	ev_prepare iteration;
-	ev_timer heartbeat;     /* a loop that waits turns all the same */
-	conn *conns;            /* linked */
-	bool draining;          /* connections go with their next answer */
-	bool stopping;          /* all are told to go, none is accepted */
-	unsigned char *scratch; /* what is read: CONN_KEEP bytes in front, then SPOP_SCRATCH */
-	buf spare;              /* room for answers, lent to the connection that is being answered */
-	llm_request request;    /* the one being answered: kept here, it needs no clearing each time */
+	ev_timer heartbeat;     /* makes an idle event loop iterate */
+	conn *conns;            /* a linked list */
+	bool draining;          /* each connection ends after its next answer */
+	bool stopping;          /* all connections were told to end, and none is accepted */
+	unsigned char *scratch; /* CONN_KEEP bytes for the beginning of a frame, then SPOP_SCRATCH to read into */
+	buf spare;              /* a buffer for answers, lent to the connection that is being answered */
+	llm_request request;    /* the request that is being answered; kept here, it is not cleared for each */
 	decision decision;
 	alignas(CACHE_LINE) net_counters counters;
 } spop_thread;
 
-/* Takes over one reference of `p`, on failure too. Nothing runs yet. */
-bool spop_thread_init(spop_thread *t, spop_shared *s, unsigned index, policy *p, err *e);
-/* Not of one that runs. What is open is closed without a word. */
-/* From its own thread: ends it where it is to end and the last connection is gone. */
-void spop_thread_end_if_done(spop_thread *t);
-/* Of a thread that has ended: closes its connections. */
-void spop_thread_abandon(spop_thread *t);
+/* Initializes a thread and does not run it yet. Takes over one reference of `p`, on failure too. False: `e` says why.
+ */
+MUST_CHECK bool spop_thread_init(spop_thread *t, spop_shared *s, unsigned index, policy *p, err *e);
+/* Frees what spop_thread_init() made. Its thread must have ended. Closes connections without DISCONNECT. */
 void spop_thread_deinit(spop_thread *t);
+/* Closes the connections without DISCONNECT. The thread must have ended. */
+void spop_thread_abandon(spop_thread *t);
+/* Leaves the event loop if the thread is stopping and its last connection is gone. Called by the thread itself. */
+void spop_thread_end_if_done(spop_thread *t);
 
-bool spop_thread_run(spop_thread *t, err *e);
+/* Starts the thread. False: `e` says why. */
+MUST_CHECK bool spop_thread_run(spop_thread *t, err *e);
+/* Waits for the thread's end, if it was started. */
 void spop_thread_join(spop_thread *t);
-/* From any thread: look at the orders, and at the policy. */
+/* From any thread: makes the thread read orders and policy. */
 void spop_thread_wake(spop_thread *t);
-/* From any thread. Takes over one reference of `p`. */
+/* From any thread: gives the thread a new policy. Takes over one reference of `p`. */
 void spop_thread_set_policy(spop_thread *t, policy *p);
 
 #endif

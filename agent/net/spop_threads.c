@@ -26,7 +26,7 @@ spop_threads *spop_threads_new(const listener *listeners, size_t count, unsigned
 		ts->shared.threads = threads;
 		ts->shared.owner = owner;
 		ts->shared.ended = ended;
-		ts->shared.stall_seconds = WORKER_STALL_S;
+		ts->shared.stall_seconds = SPOP_STALL_S;
 		ts->shared.loads = aligned_alloc(alignof(spop_load), threads * sizeof *ts->shared.loads);
 		ts->all = aligned_alloc(alignof(spop_thread), threads * sizeof *ts->all);
 	}
@@ -115,7 +115,7 @@ void spop_threads_stop(spop_threads *ts)
 	wake_all(ts);
 }
 
-/* ---- from one process to the next */
+/* ---- handing connections to another process */
 
 void spop_threads_freeze(spop_threads *ts)
 {
@@ -154,7 +154,7 @@ bool spop_threads_adopt(spop_threads *ts, int fd, slice state, err *e)
 	return conn_adopt(&ts->all[to], fd, state, e);
 }
 
-/* ---- what they count */
+/* ---- counters */
 
 unsigned spop_threads_count(const spop_threads *ts)
 {
@@ -190,7 +190,7 @@ size_t spop_threads_notes(spop_threads *ts, refusal_note *out, size_t room)
 	for (unsigned i = 0; notes && i < ts->shared.threads; i++) {
 		net_counters *n = &ts->all[i].counters;
 		pthread_mutex_lock(&n->notes_lock);
-		/* The newest first, which the sorting keeps where times are equal in most cases. */
+		/* Newest first, because glibc's qsort() mostly keeps the order of equal times. */
 		for (size_t back = 1; back <= REFUSALS_KEPT && back <= n->notes_next; back++)
 			notes[count++] = n->notes[(n->notes_next - back) % REFUSALS_KEPT];
 		pthread_mutex_unlock(&n->notes_lock);

@@ -346,6 +346,7 @@ static int run_with_config(control *master)
 	err e = { 0 };
 	int code;
 
+	config_init();
 	if (!config_load(&c, line.file, line.flags, line.flags_count, &e))
 		return complain(&e, e.kind == ERR_MEMORY ? EX_OSERR : EX_CONFIG);
 	if (line.command->plain)

@@ -85,7 +85,7 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
 ## test-tools: what the black-box tests use beside the agent
 # Whatever BUILD is, in build/ and by gcc: the benchmarks' load generator and store of a million rows, an agent of another version,
 # libraries to preload, and drivers of single parts, which have sanitizers of their own.
-TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so \
+TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so cjsonhooks.so \
 	drivers/scan_driver drivers/price_driver drivers/collide)
 ifeq ($(BUILD),build)
 test-tools: $(TEST_TOOLS)
@@ -110,7 +110,7 @@ $(BUILD)/other-version: $(VERSIONED) $(OBJ)
 	@$(CC) $(ALL_CFLAGS) $(NO_LTO) $(CPPFLAGS) -DHANDOVER_VERSION=2 $(LDFLAGS) -o $@ $(VERSIONED) \
 		$(filter-out $(VERSIONED:%.c=$(BUILD)/obj/%.o),$(OBJ)) $(LIBS)
 
-# What is preloaded into the agent: tests/preload/failmalloc.c, tests/preload/selfexe.c, tests/preload/slowinflate.c.
+# Preloaded into the agent: tests/preload/*.c.
 $(BUILD)/%.so: tests/preload/%.c
 	@echo "  CC $@"
 	@$(CC) -std=c11 -O1 $(WARN) -Werror -fPIC -shared -o $@ $<

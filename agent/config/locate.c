@@ -2,6 +2,7 @@
 #include "config/locate.h"
 
 #include "base/json.h"
+#include "base/log.h"
 
 place place_child(place p, int index, bool key)
 {
@@ -12,7 +13,7 @@ place place_child(place p, int index, bool key)
 	for (int i = 0; json_next(&it, &m) == JSON_MEMBER; i++) {
 		if (i < index)
 			continue;
-		/* A key is told from behind its quote. There is none where cJSON took for an object what our reader
+		/* A key begins behind its quote. It is NULL if cJSON took something for an object that json_next()
 		 * does not. */
 		if (key && !m.key.ptr)
 			break;
@@ -39,9 +40,25 @@ bool place_error(err *e, place p, const char *fmt, ...)
 	va_start(args, fmt);
 	vsnprintf(message, sizeof message, fmt, args);
 	va_end(args);
-	/* What the text names itself is repeated, and a terminal reads it. */
+	/* A message repeats names from the text, and may be read on a terminal: no control characters. */
 	for (char *c = message; *c; c++)
 		if ((unsigned char)*c < ' ' || *c == 0x7f)
 			*c = '?';
 	return err_set(e, "%s:%zu:%zu: %s", p.name, line, column, message);
+}
+
+bool problem(const problems *to, place p, const char *instead, const char *fmt, ...)
+{
+	char message[384];
+	err text;
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(message, sizeof message, fmt, args);
+	va_end(args);
+	if (to->strict)
+		return place_error(to->e, p, "%s", message);
+	place_error(&text, p, "%s", message);
+	log_event(route_problem, LOG_C("problem", text.text), LOG_C("instead", instead));
+	return true;
 }

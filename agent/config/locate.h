@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Line and column of what a JSON parser, which forgets places, found wrong. The text must be valid JSON up to the
+ * Places in a JSON text, for messages: cJSON does not keep where its values stood. A text must be valid JSON up to the
  * place asked for. */
 #ifndef CONFIG_LOCATE_H
 #define CONFIG_LOCATE_H
@@ -9,17 +9,28 @@
 
 #include "base/err.h"
 
-/* A value within a text, and the text's name for messages. */
+/* Where a value begins in a text. */
 typedef struct place {
-	const char *name; /* a file, a variable, a flag */
+	const char *name; /* of the text: a file, a variable or a flag */
 	const char *text; /* NUL-terminated */
 	size_t at;
 } place;
 
-/* The `index`th member or element of the object or array at `p`: its value, or with `key` its name. */
+/* Finds the `index`th member or element of the object or array at `p`: its value, or its name if `key`. */
 place place_child(place p, int index, bool key);
 
-/* NAME:LINE:COLUMN: MESSAGE in `e`; always false. Columns count characters. */
+/* Writes NAME:LINE:COLUMN: MESSAGE to `e`; always false. Columns count characters. */
 __attribute__((format(printf, 3, 4))) bool place_error(err *e, place p, const char *fmt, ...);
+
+/* What becomes of problems. Strict: each is an error. Lenient: each is a warning. */
+typedef struct problems {
+	bool strict;
+	err *e;
+} problems;
+
+/* Reports a problem at `p`. Strict: writes it to the err, and returns false, so that checking stops. Lenient: writes it
+ * to the log, with what is done `instead`, and returns true, so that checking goes on. */
+__attribute__((format(printf, 4, 5))) bool problem(const problems *to, place p, const char *instead, const char *fmt,
+						   ...);
 
 #endif

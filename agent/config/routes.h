@@ -1,27 +1,25 @@
 /* SPDX-License-Identifier: MIT
  *
- * From JSON to a route table. Strict: any error is an error, with its place. Lenient, as the inventor of
- * HEADROOM_UPSTREAM_ROUTES has it: errors become warnings in the log, except that a route whose upstream cannot be
- * used stays and refuses what it matches. */
+ * From a JSON array to a route table. Strict: any problem is an error, with its place. Lenient, as the original of
+ * HEADROOM_UPSTREAM_ROUTES is: problems are warnings in the log. Other than there, a route whose upstream cannot be
+ * used stays in the table and refuses the requests that it matches. */
 #ifndef CONFIG_ROUTES_H
 #define CONFIG_ROUTES_H
 
 #include <cjson/cJSON.h>
 
-#include "decide/policy.h"
 #include "config/locate.h"
+#include "decide/policy.h"
 
-/* Adds the routes of `array`, which stands at `where`. */
+/* Reads and checks the entries of `array`, which stands at `where`, and adds them to the table. */
 bool routes_read(route_table *t, const cJSON *array, place where, bool strict, err *e);
 
-/* What only the whole table can show: backends that would serve two upstreams, routes that can never match,
- * credentials that would travel in the clear. Call once targets and routes are there. */
+/* Checks what only the whole table can show: names and backends that two routes share, routes that can never match,
+ * credentials that would travel without TLS. The targets must have been set. */
 bool routes_check(route_table *t, place where, bool strict, err *e);
 
-/* Reports a member that stands twice in `object`. */
-bool json_no_duplicates(const cJSON *object, place where, err *e);
-
-/* A name made of printable ASCII, without quotes and backslashes, that can stand in a log or a metric. */
+/* Tells whether `text` can stand in a log or a metric: 1 to `max` printable ASCII characters without quotes and
+ * backslashes. */
 bool label_valid(const char *text, size_t max);
 
 #endif

@@ -1,6 +1,7 @@
 """The configuration: strict in the file, with line and column; lenient in its inventor's variable; one precedence;
 and nobody's credential in an error text."""
 import json
+import signal
 
 import pytest
 
@@ -380,3 +381,19 @@ def test_reload(agents, work):
         agent.file.unlink()
         reload({"listen": listen, "routes": [{"model_prefix": "a", "upstream": "https://three.test"}]}, "event=reloaded")
         assert client.ask(body=b'{"model":"a"}')["backend"] == "llm-three.test"
+
+
+# ---- cJSON's global variables
+
+
+def test_reloads_leave_cjson_s_allocator_alone(agents, work):
+    """It is set once in a process, by its first thread: at a reload other threads parse JSON."""
+    calls, env = work / "calls", harness.environment()
+    preload = " ".join(filter(None, [env.get("LD_PRELOAD"), str(harness.ROOT / "build" / "cjsonhooks.so")]))
+    agent = agents({"routes": []}, env={"LD_PRELOAD": preload, "CJSON_HOOKS": str(calls),
+                                        "ASAN_OPTIONS": env["ASAN_OPTIONS"] + ":verify_asan_link_order=0"})
+    for count in range(1, 4):
+        agent.process.kill(signal.SIGHUP)
+        harness.until(lambda: len(agent.lines("event=reloaded ")) == count, 5, "reload %d" % count)
+    pids = calls.read_text().split()
+    assert pids and len(pids) == len(set(pids)), pids

@@ -34,6 +34,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
 	(void)argc;
 	(void)argv;
+	config_init();
 	file = memfd_create("config", MFD_CLOEXEC);
 	snprintf(path, sizeof path, "/proc/self/fd/%d", file);
 	return 0;

@@ -1,0 +1,206 @@
+/* SPDX-License-Identifier: MIT */
+#include "config/check.h"
+
+#include "base/address.h"
+#include "config/routes.h"
+#include "config/values.h"
+
+/* ---- the options one by one */
+
+/* Says which setting is wrong: `why`, at `p` if it is the file's. */
+static bool setting_error(const setting *s, place p, const err *why, err *e)
+{
+	char name[64];
+
+	switch (s->source) {
+	case FROM_DEFAULT:
+		err_set(e, "%s", why->text);
+		break;
+	case FROM_FILE:
+		place_error(e, p, "\"%s\": %s", s->option->key, why->text);
+		break;
+	case FROM_VARIABLE:
+		option_variable(s->option, name, sizeof name);
+		err_set(e, "variable %s: %s", name, why->text);
+		break;
+	case FROM_FLAG:
+		option_flag(s->option, name, sizeof name);
+		err_set(e, "flag --%s: %s", name, why->text);
+		break;
+	}
+	e->kind = why->kind;
+	return false;
+}
+
+/* A value of the file as the text that a flag would have. NULL: its JSON type is not the option's, says `why`. */
+static const char *text_of_json(const option_info *o, const cJSON *json, char number[32], err *why)
+{
+	if (o->type == OPTION_BOOL) {
+		if (cJSON_IsBool(json))
+			return cJSON_IsTrue(json) ? "true" : "false";
+		err_set(why, "true or false is expected");
+	} else if (o->type == OPTION_INT) {
+		if (cJSON_IsNumber(json)) {
+			/* value_set() refuses the point of a fraction and the exponent of a number beyond all limits.
+			 */
+			snprintf(number, 32, "%.17g", json->valuedouble);
+			return number;
+		}
+		err_set(why, "a whole number from %lld to %lld is expected", (long long)o->min, (long long)o->max);
+	} else {
+		if (cJSON_IsString(json))
+			return json->valuestring;
+		err_set(why, "a string is expected");
+	}
+	return NULL;
+}
+
+static bool check_array(config *c, const setting *s, err *e)
+{
+	const option_info *o = s->option;
+	int index = 0;
+	err why;
+
+	for (const cJSON *item = s->json->child; item; item = item->next, index++)
+		if (!cJSON_IsString(item) ? !err_set(&why, "a string is expected") :
+					    !value_add(c, o, slice_cstr(item->valuestring), &why))
+			return setting_error(s, place_child(s->where, index, false), &why, e);
+	if (index == 0 && o->min > 0) {
+		err_set(&why, "at least one address is expected");
+		return setting_error(s, s->where, &why, e);
+	}
+	return true;
+}
+
+static bool check_setting(config *c, const setting *s, err *e)
+{
+	char number[32];
+	err why;
+
+	if (!s->option)
+		return place_error(e, s->where, "there is no option \"%.60s\"; `spoa-llm --help` lists them",
+				   s->json->string);
+	if (s->option->type == OPTION_ROUTES)
+		return !s->json || cJSON_IsArray(s->json) || place_error(e, s->where, "\"routes\" is an array");
+	if (s->option->type == OPTION_LIST && cJSON_IsArray(s->json))
+		return check_array(c, s, e);
+	const char *text = s->json ? text_of_json(s->option, s->json, number, &why) : s->text;
+	return (text && value_set(c, s->option, text, &why)) || setting_error(s, s->where, &why, e);
+}
+
+static bool check_settings(config *c, const settings *all, err *e)
+{
+	const setting *before = NULL;
+
+	for (const setting *s = all->items; s < all->items + all->count; before = s++) {
+		/* A list is replaced by the next source's; only the flags of one list add to each other. */
+		if (s->option && (!before || before->option != s->option || before->source != s->source) &&
+		    s->option->type == OPTION_LIST)
+			value_clear(c, s->option);
+		if (!check_setting(c, s, e))
+			return false;
+	}
+	return true;
+}
+
+/* ---- what the options mean together */
+
+static bool check_addresses(const address_list *list, bool allow_remote, bool datagrams, err *e)
+{
+	address_rules rules = { allow_remote, datagrams };
+	socket_address ignored;
+
+	for (size_t i = 0; i < list->count; i++)
+		if (!address_parse(&ignored, list->items[i], &rules, e))
+			return false;
+	return true;
+}
+
+static bool check_listeners(const config *c, err *e)
+{
+	bool token = *c->admin_token;
+
+	if (!check_addresses(&c->listen, c->allow_remote, false, e) ||
+	    !check_addresses(&c->admin_listen, c->allow_remote && token, false, e))
+		return false;
+	if (token && strncmp(c->admin_token, "env:", 4) != 0 && strncmp(c->admin_token, "file:", 5) != 0)
+		return err_set(e,
+			       "admin_token: env:NAME or file:PATH is expected; the token itself does not belong here");
+	return check_addresses(&c->log_listen, c->allow_remote, true, e);
+}
+
+static bool check_targets(config *c, err *e)
+{
+	upstream *targets = c->table->targets;
+	err why;
+
+	for (size_t i = 0; i < PROTOCOLS; i++) {
+		if (!upstream_parse(&targets[i], slice_cstr(c->targets[i]), &why))
+			return err_set_kind(e, why.kind, "%s_target: %s", protocol_name((protocol)i), why.text);
+		for (size_t n = 0; n < i; n++)
+			if (strcmp(targets[n].backend, targets[i].backend) == 0 &&
+			    !upstream_same(&targets[n], &targets[i]))
+				return err_set(e, "%s_target and %s_target would share backend \"%s\"",
+					       protocol_name((protocol)n), protocol_name((protocol)i),
+					       targets[i].backend);
+	}
+	return true;
+}
+
+/* ---- the routes */
+
+/* An array of routes, and whether it is judged strictly. */
+typedef struct routes_given {
+	const cJSON *array; /* NULL: there are no routes */
+	place where;
+	bool strict;
+} routes_given;
+
+/* A routes variable that is not a JSON array counts as "no routes", as in the original; strict, it is an error. */
+static bool choose_routes(const config *c, const settings *s, routes_given *routes, err *e)
+{
+	const setting *text = s->routes_text, *file = s->routes_file;
+
+	*routes = (routes_given){ .strict = true };
+	if (file)
+		*routes = (routes_given){ file->json, file->where, true };
+	if (!text)
+		return true;
+	if (file && text->source == FROM_VARIABLE)
+		return err_set(
+			e, "routes are given twice, in %s and in the variable " ROUTES_VARIABLE "; remove one of them",
+			file->where.name);
+	*routes = (routes_given){ s->routes_json, setting_text_place(text), text->source == FROM_FLAG || c->strict };
+	if (cJSON_IsArray(s->routes_json))
+		return true;
+	routes->array = NULL;
+	err why = s->routes_error;
+	if (s->routes_json)
+		place_error(&why, routes->where, "the route table is a JSON array");
+	if (routes->strict || why.kind == ERR_MEMORY) {
+		*e = why;
+		return false;
+	}
+	log_event(routes_unusable, LOG_C("problem", why.text), LOG_C("instead", "there are no routes"));
+	return true;
+}
+
+bool settings_check(const settings *s, config *c, err *e)
+{
+	routes_given routes;
+
+	c->file = s->file ? strdup(s->file) : NULL;
+	c->table = route_table_new();
+	if (!c->table || (s->file && !c->file))
+		return err_memory(e);
+	if (!check_settings(c, s, e))
+		return false;
+	/* Warnings about the routes are written as the configuration says. */
+	log_setup((log_level)c->log_level, (log_format)c->log_format);
+	c->table->unresolved_falls_through = c->unresolved == UNRESOLVED_FALLTHROUGH;
+	c->table->websocket_to_catch_all = c->websocket == WEBSOCKET_CATCH_ALL;
+	if (!choose_routes(c, s, &routes, e) || !check_listeners(c, e) || !check_targets(c, e))
+		return false;
+	return !routes.array || (routes_read(c->table, routes.array, routes.where, routes.strict, e) &&
+				 routes_check(c->table, routes.where, routes.strict, e));
+}

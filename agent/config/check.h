@@ -1,0 +1,14 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Checks everything that was read, and makes a config of it. */
+#ifndef CONFIG_CHECK_H
+#define CONFIG_CHECK_H
+
+#include "config/config.h"
+#include "config/read.h"
+
+/* Fills `c`, which is zeroed. Warnings go to the log. False: `e` says what is wrong, where, and what to do; `c` may be
+ * filled in part, and is to be released by config_deinit(). */
+bool settings_check(const settings *s, config *c, err *e);
+
+#endif

@@ -1,0 +1,83 @@
+/* SPDX-License-Identifier: MIT */
+#include "config/routes.h"
+
+#include <stdlib.h>
+
+#include "base/log.h"
+
+/* Checks that no other upstream has the name of the route's backend, because HAProxy sends a request and its credential
+ * by this name alone. Lenient: such a route loses its upstream, and so refuses its requests. */
+static bool check_backends(route_table *t, route *r, size_t index, const problems *to, place where)
+{
+	const upstream *mine = route_upstream(t, r);
+	const char *name = route_backend(t, r);
+
+	if (!r->enabled || !mine)
+		return true;
+	for (size_t i = 0; i < PROTOCOLS + index; i++) {
+		const route *other = i < PROTOCOLS ? NULL : &t->routes[i - PROTOCOLS];
+		if (other && (!other->enabled || !route_upstream(t, other)))
+			continue;
+		const upstream *theirs = other ? route_upstream(t, other) : &t->targets[i];
+		const char *their_name = other ? route_backend(t, other) : t->targets[i].backend;
+		if (strcmp(name, their_name) != 0 || upstream_same(mine, theirs))
+			continue;
+		if (!problem(
+			    to, where, "requests for this route are refused",
+			    "backend \"%s\" would serve two upstreams, %s and %s; give one of them another \"backend\"",
+			    name, theirs->url, mine->url))
+			return false;
+		if (!r->upstream_given && !(r->upstream_given = strdup("")))
+			return err_memory(to->e);
+		upstream_deinit(&r->own);
+		return true;
+	}
+	return true;
+}
+
+static void warn_unreachable(const route_table *t, const route *r, size_t index)
+{
+	for (size_t i = 0; i < index; i++) {
+		const route *before = &t->routes[i];
+		if (!before->enabled ||
+		    !(route_is_catch_all(before) || slice_starts(slice_cstr(r->prefix), slice_cstr(before->prefix))))
+			continue;
+		log_event(route_unreachable, LOG_I("route", index + 1), LOG_C("model_prefix", r->prefix),
+			  LOG_I("shadowed_by", i + 1), LOG_C("its_model_prefix", before->prefix));
+		return;
+	}
+}
+
+static bool is_loopback(const upstream *u)
+{
+	return strcmp(u->host, "localhost") == 0 || strncmp(u->host, "127.", 4) == 0 || strcmp(u->host, "::1") == 0;
+}
+
+bool routes_check(route_table *t, place where, bool strict, err *e)
+{
+	problems to = { strict, e };
+
+	t->enabled = 0;
+	for (size_t i = 0; i < t->count; i++) {
+		route *r = &t->routes[i];
+		place p = place_child(where, (int)i, false);
+
+		if (!r->enabled)
+			continue;
+		t->enabled++;
+		for (size_t n = 0; n < i && strict; n++)
+			if (t->routes[n].enabled && strcmp(t->routes[n].name, r->name) == 0)
+				return place_error(e, p,
+						   "a second route named \"%s\": it could not be told apart; "
+						   "give it a \"name\", or remove it",
+						   r->name);
+		if (!check_backends(t, r, i, &to, p))
+			return false;
+		warn_unreachable(t, r, i);
+		const upstream *u = route_upstream(t, r);
+		if (u && !u->tls && r->auth.kind != AUTH_PASSTHROUGH && !is_loopback(u))
+			log_event(route_cleartext, LOG_C("route", r->name), LOG_C("upstream", u->url),
+				  LOG_C("problem", "the credential travels without TLS"));
+	}
+	return true;
+}

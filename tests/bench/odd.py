@@ -6,7 +6,7 @@ Mock upstreams say which of them got what, with whose credential; a verdict foll
 
     served     one upstream got the request, with its own credential and no other, and its answer came back
     refused    the client got an error, and no upstream anything
-    WRONG      the client's credential reached an upstream beside the operator's; or what an upstream got names a model of another
+    wrong      the client's credential reached an upstream beside the operator's; or what an upstream got names a model of another
                upstream, to a server that takes the first of two members, or the last, or ignores case, or that takes the model from
                the path where the API has it there; or it got a body other than the client's; or the client got no answer
 
@@ -142,7 +142,7 @@ def verdict(response, seen, sent):
     """(word, what happened). `sent`: the client's body without its content-encoding."""
     status = "no answer" if response is None else str(response.status)
     if not seen:
-        return ("refused", " ".join(filter(None, (status, code_of(response))))) if response is not None and response.status >= 400 else ("WRONG", status)
+        return ("refused", " ".join(filter(None, (status, code_of(response))))) if response is not None and response.status >= 400 else ("wrong", status)
     faults = []
     for one in seen:
         theirs, own = one.has(CLIENT), KEYS[one.mock.name.upper() + "_API_KEY"]
@@ -155,16 +155,35 @@ def verdict(response, seen, sent):
     if response is None or response.status not in (101, 200):
         faults.append("the client got %s" % status)
     if faults or len(seen) > 1:
-        return "WRONG", "; ".join(faults or ["sent %d times" % len(seen)])
+        return "wrong", "; ".join(faults or ["sent %d times" % len(seen)])
     return "served", "%s, with %s" % (one.mock.name, "the client's own key" if theirs else "its key")
 
 
-def ask(it, mocks, way, request):
+def ask(port, mocks, request):
     for mock in mocks:
         mock.requests.clear()
-    response = send(it.ports[way], *request)
+    response = send(port, *request)
     _, _, headers, body, _ = request
     return verdict(response, [one for mock in mocks for one in mock.requests], plain(body or b"", dict(headers).get("Content-Encoding")))
+
+
+def ask_all(ports, mocks, break_all):
+    """Asks each gateway everything. `ports`: way -> port; `break_all()` breaks what decides, and may change the ports. Returns name of
+    a request -> way -> (word, what happened)."""
+    asked, found = requests(), {}
+    for name, request in sorted(asked.items(), key=lambda item: item[0] == BROKEN):
+        if name == BROKEN:
+            break_all()
+        found[name] = {way: ask(ports[way], mocks, request) for way in ports}
+    return {name: found[name] for name in asked}
+
+
+def start_mocks():
+    return [Mock(name) for name in [name for _, name in ROUTES] + ["gemini"]]
+
+
+# The credential of kimi- is not configured.
+CONFIGURED = {name: key for name, key in KEYS.items() if name != "MOONSHOT_API_KEY"}
 
 
 def break_all(it):
@@ -180,39 +199,38 @@ def break_all(it):
     it.start_p("fault")
 
 
+def measure(haproxy):
+    mocks = start_mocks()
+    try:
+        with Ways(haproxy, GATEWAYS, authority={mock.name: mock.authority for mock in mocks}, keys=CONFIGURED) as it:
+            return ask_all(it.ports, mocks, lambda: break_all(it))
+    finally:
+        for mock in mocks:
+            mock.close()
+
+
+def cell(word, what):
+    return "%s: %s" % ("**wrong**" if word == "wrong" else word, what)
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--haproxy", default=shutil.which("haproxy") or "/usr/sbin/haproxy")
     args = parser.parse_args()
-    mocks = [Mock(name) for name in [name for _, name in ROUTES] + ["gemini"]]
-    keys = {name: key for name, key in KEYS.items() if name != "MOONSHOT_API_KEY"}
-    asked, found = requests(), {}
-    try:
-        with Ways(args.haproxy, GATEWAYS, authority={mock.name: mock.authority for mock in mocks}, keys=keys) as it:
-            for name, request in sorted(asked.items(), key=lambda item: item[0] == BROKEN):
-                if name == BROKEN:
-                    break_all(it)
-                found[name] = {way: ask(it, mocks, way, request) for way in GATEWAYS}
-    finally:
-        for mock in mocks:
-            mock.close()
-    report = Report()
-
-    def cell(word, what):
-        return "%s: %s" % ("**wrong**" if word == "WRONG" else word, what)
-    rows = [[name] + [cell(*found[name][way]) for way in GATEWAYS] for name in asked]
+    found, report = measure(args.haproxy), Report()
+    rows = [[name] + [cell(*by[way]) for way in GATEWAYS] for name, by in found.items()]
     head = ["the request has"] + [NAMES[way] for way in GATEWAYS]
     report.table("odd", "", head, rows[:IN_README])
     report.note("odd", "*served*: one upstream got the request as it was, with its own credential and no other; *refused*: the client got this error, and no "
                 "upstream anything; *wrong*: an upstream got a credential, a body or a model that was not for it.")
     report.table("odd-more", "", head, rows[IN_README:])
-    counts = {way: [by[way][0] for by in found.values()] for way in GATEWAYS}
+    words = {way: [by[way][0] for by in found.values()] for way in GATEWAYS}
     for way in GATEWAYS:
-        print("%-15s %s" % (NAMES[way], ", ".join("%d %s" % (counts[way].count(word), word.lower()) for word in ("served", "refused", "WRONG"))))
+        print("%-15s %s" % (NAMES[way], ", ".join("%d %s" % (words[way].count(word), word) for word in ("served", "refused", "wrong"))))
     rig.TOOLS.mkdir(parents=True, exist_ok=True)
     (rig.TOOLS / "odd.json").write_text(json.dumps({"haproxy": "%d.%d" % harness.version_of(args.haproxy), "results": found, "blocks": report.markdown()},
                                                    indent=1) + "\n")
-    return 1 if "WRONG" in counts["c"] else 0
+    return 1 if "wrong" in words["c"] else 0
 
 
 if __name__ == "__main__":

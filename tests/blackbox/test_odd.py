@@ -1,0 +1,50 @@
+"""What README.md says becomes of odd requests at spoa-llm. The other columns of that table: `make bench-odd`."""
+import sys
+
+import pytest
+
+import harness
+
+sys.path.insert(0, str(harness.ROOT / "tests" / "bench"))
+import odd  # noqa: E402
+import ways  # noqa: E402
+
+
+def column(text, name):
+    """A table's first column -> the one called `name`. `text`: Markdown, from the table's head on."""
+    rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("|")]
+    return {row[0]: row[rows[0].index(name)] for row in rows[2:]}
+
+
+def block(document, name):
+    text = (harness.ROOT / document).read_text()
+    assert "<!-- bench:%s -->" % name in text, "%s has no place for the table '%s'" % (document, name)
+    return text.partition("<!-- bench:%s -->\n" % name)[2].partition("<!-- /bench:%s -->" % name)[0]
+
+
+@pytest.fixture(scope="module")
+def found(haproxy):
+    mocks = odd.start_mocks()
+    url = {mock.name: mock.url() for mock in mocks}
+    config = {"routes": ways.routes(url), "openai_target": url["openai"], "anthropic_target": url["anthropic"], "gemini_target": url["gemini"]}
+    try:
+        with harness.Gateway(haproxy, mocks, config, odd.CONFIGURED) as gateway:
+            all_of_it = odd.ask_all({"c": gateway.port}, mocks, gateway.agent.kill)
+    finally:
+        for mock in mocks:
+            mock.close()
+    return {name: odd.cell(*by["c"]) for name, by in all_of_it.items()}
+
+
+def test_readme(found):
+    said = column(block("README.md", "odd"), "spoa-llm")
+    assert said == {name: found[name] for name in list(found)[:odd.IN_README]}
+
+
+def test_speed(found):
+    said = dict(column(block("docs/speed.md", "odd"), "spoa-llm"), **column(block("docs/speed.md", "odd-more"), "spoa-llm"))
+    assert said == found
+
+
+def test_nothing_is_wrong(found):
+    assert not [name for name, text in found.items() if text.startswith("**wrong**")]

@@ -12,10 +12,10 @@
 
 enum {
 	SEGMENT_BYTES = 16 << 20,
-	RETRY_MS = 200, /* after a lock; other failures wait RETRY_SLOW_MS */
-	RETRY_SLOW_MS = 1000,
-	LINGER_MS = 50, /* how long a batch waits to become larger */
-	SYNC_MS = 1000, /* the most that a loss of power can cost */
+	RETRY_MS = 200,       /* between attempts while the database is locked */
+	RETRY_SLOW_MS = 1000, /* after any other failure of the database */
+	LINGER_MS = 50,       /* how long the store's thread waits for a batch to become larger */
+	SYNC_MS = 1000,       /* between syncs of the journal: what a loss of power can cost at most */
 	PRUNE_MS = 3600 * 1000,
 };
 
@@ -30,20 +30,20 @@ struct ledger {
 	int64_t retention_ms;
 	journal *journal;
 	recent ids, lines;
-	logline line; /* of the thread that takes in; large */
+	logline line; /* for ledger_take(); too large for a stack */
 
-	pthread_mutex_t settings_lock;
+	pthread_mutex_t settings_lock; /* guards the three below */
 	price_table *prices;
 	ledger_reference *references;
 	size_t references_count;
 
 	pthread_t thread;
-	pthread_mutex_t lock;   /* of everything below */
-	pthread_cond_t wake;    /* something is queued, or `stop` */
-	pthread_cond_t stopped; /* `stop` alone: a pause is not for what is queued meanwhile */
+	pthread_mutex_t lock;   /* guards everything below */
+	pthread_cond_t wake;    /* something is queued, or `stop` is set */
+	pthread_cond_t stopped; /* `stop` is set; apart from `wake`, so that a queued record does not end a pause */
 	item *queue;
 	size_t head, count;
-	bool missed; /* something was journaled that the queue had no room for */
+	bool missed; /* the journal has records that the queue had no room for */
 	bool stop;
 	ledger_stats stats;
 };
@@ -63,7 +63,8 @@ static void enqueue(ledger *l, const record *r, journal_mark after)
 	pthread_mutex_lock(&l->lock);
 	l->stats.records++;
 	if (l->count == LEDGER_QUEUE || l->missed) {
-		/* Once one is missed, all are until the store has read the journal: the order stays. */
+		/* After one missed record the queue takes none until the store's thread has read the journal, so that
+		 * records keep their order. */
 		l->missed = true;
 	} else {
 		l->queue[(l->head + l->count) % LEDGER_QUEUE] = (item){ *r, after };
@@ -94,15 +95,15 @@ void ledger_take(ledger *l, slice line)
 		count_line(l, LOGLINE_OK, true);
 		return;
 	}
-	/* Its key is looked at once. */
+	/* The key was checked above: tell logline_parse() that there is none to check. */
 	logline_result result = ours ? logline_parse(line, slice_of(NULL, 0), p) : LOGLINE_FOREIGN;
 	bool duplicate = result == LOGLINE_OK && recent_seen(&l->ids, slice_cstr(p->record.id));
 	if (result == LOGLINE_OK)
 		recent_add(&l->lines, hash);
 	count_line(l, result, duplicate);
-	/* What HAProxy says of itself (a server is down) comes here too; it has no record in it. */
+	/* HAProxy's messages about itself (a server is down) come here too. They have no object in them: no warning. */
 	if (result == LOGLINE_FOREIGN && slice_find(line, 0, '{') < line.len)
-		log_event(log_line_foreign, LOG_C("problem", "it does not carry SPOA_LLM_LOG_KEY"));
+		log_event(log_line_foreign, LOG_C("problem", "the line does not carry SPOA_LLM_LOG_KEY"));
 	if (result == LOGLINE_MALFORMED)
 		log_event(log_line_malformed, LOG_C("problem", p->problem), LOG_S("member", p->member),
 			  LOG_I("bytes", line.len));
@@ -112,7 +113,7 @@ void ledger_take(ledger *l, slice line)
 	pthread_mutex_lock(&l->settings_lock);
 	price_apply(l->prices, &p->record, reference_of(l, p->record.route));
 	pthread_mutex_unlock(&l->settings_lock);
-	/* What the journal has no room for is counted there; the store may still take it. */
+	/* A journal without room counts the record as dropped; the store may still get it by the queue. */
 	journal_append(l->journal, &p->record, &after);
 	enqueue(l, &p->record, after);
 }
@@ -120,7 +121,8 @@ void ledger_take(ledger *l, slice line)
 void ledger_bad_framing(ledger *l)
 {
 	count_line(l, LOGLINE_MALFORMED, false);
-	log_event(log_line_malformed, LOG_C("problem", "no octet count; the ring needs log-proto octet-count"));
+	log_event(log_line_malformed,
+		  LOG_C("problem", "a message has no octet count; HAProxy's ring needs log-proto octet-count"));
 }
 
 void ledger_dropped(ledger *l, uint64_t count)
@@ -132,7 +134,7 @@ void ledger_dropped(ledger *l, uint64_t count)
 		  LOG_C("hint", "raise net.core.rmem_max, or the socket unit's ReceiveBuffer"));
 }
 
-void ledger_turn(ledger *l)
+void ledger_flush(ledger *l)
 {
 	journal_flush(l->journal);
 	pthread_mutex_lock(&l->lock);
@@ -144,13 +146,13 @@ void ledger_turn(ledger *l)
 
 typedef struct keeper {
 	ledger *l;
-	store *store;
-	record *batch; /* LEDGER_BATCH */
+	store *store;  /* NULL: to be opened */
+	record *batch; /* room for LEDGER_BATCH */
 	size_t count;
-	journal_mark after;
-	journal_mark replayed; /* the last that a replay has read */
-	bool stopped_early;    /* a replay that the store refused to go on with */
-	int64_t synced, pruned;
+	journal_mark after;     /* the journal up to the end of the batch */
+	journal_mark replayed;  /* the journal up to the last record that the replay has read */
+	bool stopped_early;     /* the agent stopped while the database still refused what was replayed */
+	int64_t synced, pruned; /* when, by the monotonic clock, in ms; 0: never */
 } keeper;
 
 static void set_state(ledger *l, ledger_state state, const char *problem)
@@ -168,7 +170,7 @@ static void set_state(ledger *l, ledger_state state, const char *problem)
 		log_event(ledger_failing, LOG_C("problem", problem), LOG_C("instead", "the journal keeps the records"));
 }
 
-/* Sleeps up to `ms`, less when told to stop. */
+/* Sleeps for `ms`, or until `stop` is set. */
 static void pause_ms(ledger *l, int64_t ms)
 {
 	struct timespec until = clock_timespec(clock_mono_ms() + ms);
@@ -187,7 +189,7 @@ static bool stopping(ledger *l)
 	return stop;
 }
 
-/* One attempt to store the batch. What is stored need not stay in the journal. */
+/* Tries once to store the batch, and releases its records from the journal. False: the state says why not. */
 static bool store_batch(keeper *k)
 {
 	ledger *l = k->l;
@@ -209,7 +211,7 @@ static bool store_batch(keeper *k)
 	uint64_t us = (clock_mono_ns() - began) / 1000;
 	if (result != STORE_OK) {
 		set_state(l, result == STORE_BUSY ? LEDGER_BEHIND : LEDGER_FAILING, e.text);
-		/* A file that was replaced or repaired is only seen by opening it again. */
+		/* Only opening the database again finds a file that was replaced or repaired. */
 		if (result != STORE_BUSY) {
 			store_close(k->store);
 			k->store = NULL;
@@ -233,7 +235,7 @@ static bool store_batch(keeper *k)
 	return true;
 }
 
-/* Until it is stored, or the agent stops and the store still refuses. */
+/* Tries until the batch is stored. False: the agent stops, and the database still refuses. */
 static bool store_batch_surely(keeper *k)
 {
 	while (!store_batch(k)) {
@@ -256,8 +258,8 @@ static bool on_replayed(void *ctx, const record *r, journal_mark after)
 	return !k->stopped_early;
 }
 
-/* Everything the journal holds: at the start what the last process left, later what the queue had no room for. The
- * store knows which of it it has. */
+/* Stores everything that the journal holds: at the start what the last process left, later what the queue had no room
+ * for. The store passes over the records that it has already. */
 static void replay(keeper *k)
 {
 	err e = { 0 };
@@ -267,10 +269,10 @@ static void replay(keeper *k)
 	k->after = k->replayed = (journal_mark){ 0 };
 	bool whole = journal_replay(k->l->journal, on_replayed, k, &e);
 	if (!whole)
-		log_event(journal_unreadable, LOG_C("problem", e.text), LOG_C("instead", "the rest was read"));
+		log_event(journal_unreadable, LOG_C("problem", e.text), LOG_C("instead", "the other files were read"));
 	if (!k->stopped_early)
 		k->stopped_early = !store_batch_surely(k);
-	/* Only now: a mark stands for everything before it, and what could not be read is a person's. */
+	/* A mark covers everything before it, so release nothing while a file is left for a person to look at. */
 	if (whole && !k->stopped_early)
 		journal_release(k->l->journal, k->replayed);
 }
@@ -289,7 +291,8 @@ static void prune(keeper *k, int64_t now)
 		log_event(pruned, LOG_I("rows", removed));
 }
 
-/* Takes a batch off the queue. *missed: the queue is empty and there is more in the journal. False: stop. */
+/* Takes a batch from the queue, waiting a second for one. `*missed`: the queue is empty, and the journal has records
+ * that the queue had no room for. False: the agent stops, and nothing is left to store. */
 static bool next_batch(keeper *k, bool *missed)
 {
 	ledger *l = k->l;
@@ -310,13 +313,14 @@ static bool next_batch(keeper *k, bool *missed)
 	k->count = n;
 	*missed = n == 0 && l->missed;
 	if (*missed)
-		l->missed = false; /* from here on the queue takes what comes; the replay brings what came before */
+		l->missed = false; /* the queue takes new records again; the replay brings the ones before them */
 	bool go_on = n > 0 || *missed || !l->stop;
 	pthread_mutex_unlock(&l->lock);
 	return go_on;
 }
 
-/* Before there is anything to store: whoever reads finds a ledger, and what is wrong with it is known at once. */
+/* Opens the database before there is anything to store, so that readers find a ledger, and so that the state says at
+ * once what is wrong with it. */
 static void open_store(keeper *k)
 {
 	store_result result = STORE_OK;
@@ -347,7 +351,8 @@ static void *keeper_main(void *arg)
 	replay(&k);
 	while (!k.stopped_early && next_batch(&k, &missed)) {
 		if (missed) {
-			/* Marks of the queue may lie before what the replay will read; its records wait for its end. */
+			/* Records that are queued meanwhile wait for the end of the replay: releasing their marks would
+			 * release records that the replay has not stored yet. */
 			journal_flush(l->journal);
 			replay(&k);
 			continue;
@@ -360,7 +365,7 @@ static void *keeper_main(void *arg)
 		if (!store_batch_surely(&k))
 			break;
 		set_state(l, LEDGER_OK, "");
-		/* A moment in which more comes makes one transaction of many. */
+		/* Wait a moment, so that more records share a transaction. */
 		pthread_mutex_lock(&l->lock);
 		bool few = l->count < LEDGER_BATCH / 4 && !l->missed;
 		pthread_mutex_unlock(&l->lock);
@@ -374,13 +379,22 @@ static void *keeper_main(void *arg)
 
 /* ---- life */
 
+static void free_references(ledger_reference *references, size_t count)
+{
+	for (size_t i = 0; references && i < count; i++) {
+		free(references[i].route);
+		free(references[i].model);
+	}
+	free(references);
+}
+
 static void ledger_free(ledger *l)
 {
 	journal_close(l->journal);
 	recent_deinit(&l->ids);
 	recent_deinit(&l->lines);
 	price_table_unref(l->prices);
-	ledger_set_references(l, NULL, 0);
+	free_references(l->references, l->references_count);
 	free(l->queue);
 	free(l->db_path);
 	if (l->key)
@@ -438,7 +452,7 @@ void ledger_close(ledger *l)
 {
 	if (!l)
 		return;
-	ledger_turn(l);
+	ledger_flush(l);
 	pthread_mutex_lock(&l->lock);
 	l->stop = true;
 	pthread_cond_signal(&l->wake);
@@ -477,11 +491,7 @@ bool ledger_set_references(ledger *l, const ledger_reference *references, size_t
 		l->references_count = count;
 		pthread_mutex_unlock(&l->settings_lock);
 	}
-	for (size_t i = 0; old && i < old_count; i++) {
-		free(old[i].route);
-		free(old[i].model);
-	}
-	free(old);
+	free_references(old, old_count);
 	return ok;
 }
 

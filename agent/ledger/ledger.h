@@ -1,23 +1,25 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger at work: log line -> record -> journal -> SQLite. One thread takes lines in and writes the journal;
- * another, its own, owns SQLite and can be as slow as a disk is. Decisions know nothing of either.
+ * The ledger: log line -> record -> journal -> SQLite. The caller's thread reads the lines and writes the journal. The
+ * store's thread, which ledger_open() starts, is the only one to use SQLite, and may be as slow as the disk. The
+ * threads that answer HAProxy use neither.
  *
- * Each record is kept once: of the two copies of a line the second is recognised by its bytes, before it is read, while
- * they are less than LEDGER_COPIES records apart; by its id, in memory, up to LEDGER_RECENT; and by the store's key
- * beyond that. */
+ * HAProxy may send two copies of a line; each record is kept once. The second copy is recognised by its bytes, before
+ * it is parsed, if fewer than LEDGER_COPIES records lie between the two; by its id, in memory, within the last
+ * LEDGER_RECENT records; and by the unique key of the database after that. */
 #ifndef LEDGER_LEDGER_H
 #define LEDGER_LEDGER_H
 
 #include "base/err.h"
+#include "base/must_check.h"
 #include "ledger/journal.h"
 #include "ledger/price.h"
 #include "ledger/store.h"
 
 enum {
-	LEDGER_RECENT = 131072, /* ids that are remembered; a power of two, as is... */
-	LEDGER_COPIES = 8192,   /* ...this, of lines */
-	LEDGER_QUEUE = 4096,    /* records on their way to the store; what is over is read from the journal later */
+	LEDGER_RECENT = 131072, /* ids that are remembered; a power of two */
+	LEDGER_COPIES = 8192,   /* lines that are remembered; a power of two */
+	LEDGER_QUEUE = 4096,    /* records on their way to the store; it reads further ones from the journal later */
 	LEDGER_BATCH = 1000,    /* records in one transaction */
 };
 
@@ -25,12 +27,12 @@ typedef struct ledger ledger;
 
 typedef struct ledger_options {
 	const char *dir;      /* holds ledger.db and journal/ */
-	const char *key;      /* what a line has to carry; "" takes any */
+	const char *key;      /* that a line has to carry; "": none */
 	uint64_t journal_max; /* bytes */
 	int64_t retention_ms; /* how long rows are kept; 0: for ever */
 } ledger_options;
 
-/* Which model a route's traffic is compared with. */
+/* The model that the requests of a route are compared with, for the savings by routing. */
 typedef struct ledger_reference {
 	char *route;
 	char *model;
@@ -38,39 +40,45 @@ typedef struct ledger_reference {
 
 typedef enum ledger_state {
 	LEDGER_OK,
-	LEDGER_BEHIND,  /* the store is locked, slow, or catching up; nothing is lost */
-	LEDGER_FAILING, /* the disk or the database refuses; the journal keeps what it can */
+	LEDGER_BEHIND,  /* another process has locked the database; nothing is lost */
+	LEDGER_FAILING, /* the disk or the database refuses; the journal keeps the records while it has room */
 } ledger_state;
 
 typedef struct ledger_stats {
 	ledger_state state;
-	char problem[160];                              /* where it is not LEDGER_OK */
-	uint64_t lines, duplicates, foreign, malformed; /* taken in */
-	uint64_t dropped; /* lines the kernel had no room for; a copy may have come another way */
-	uint64_t records; /* journaled */
-	uint64_t stored;  /* new rows in the store */
-	uint64_t queued;  /* on their way to it */
+	char problem[160];                              /* "" for LEDGER_OK */
+	uint64_t lines, duplicates, foreign, malformed; /* lines that came in, and those of them that were not kept */
+	uint64_t dropped; /* datagrams that the kernel had no room for; copies may have come by a ring */
+	uint64_t records; /* given to the journal */
+	uint64_t stored;  /* new rows in the database */
+	uint64_t queued;  /* waiting for the store's thread */
 	uint64_t commits;
 	uint64_t commit_us_last, commit_us_max;
 	journal_stats journal;
 } ledger_stats;
 
-/* Opens the journal and starts the store's thread, which first brings in what the journal still holds. Takes over one
- * reference of `prices`. The store may come later: without it the ledger is LEDGER_FAILING, and works. NULL: the
- * journal cannot be had, `e` says why. */
-ledger *ledger_open(const ledger_options *o, price_table *prices, err *e);
-/* From the thread that took lines in: writes the rest and ends. What the store refuses stays in the journal. */
+/* Opens the journal and starts the store's thread, which first stores what the journal still holds. Takes over one
+ * reference of `prices`, on failure too. The database need not open: the ledger is then LEDGER_FAILING, keeps records
+ * in the journal, and tries again. NULL: the journal cannot be opened, `e` says why. */
+MUST_CHECK ledger *ledger_open(const ledger_options *o, price_table *prices, err *e);
+/* Writes and stores what is left, and ends the store's thread. What the database refuses stays in the journal. To be
+ * called by the thread that called ledger_take(). NULL: does nothing. */
 void ledger_close(ledger *l);
 
-/* One thread only. A line is in memory until ledger_turn() has written the journal. */
+/* These four are for one thread. ledger_take() reads a log line; the line is only in memory until ledger_flush() writes
+ * the journal and wakes the store's thread. ledger_bad_framing() counts a stream without octet counts, ledger_dropped()
+ * counts datagrams that the kernel had no room for. */
 void ledger_take(ledger *l, slice line);
 void ledger_bad_framing(ledger *l);
-void ledger_dropped(ledger *l, uint64_t count); /* lines that never came in; their copies may have */
-void ledger_turn(ledger *l);
+void ledger_dropped(ledger *l, uint64_t count);
+void ledger_flush(ledger *l);
 
-/* From any thread. Takes over one reference; references are copied. False: no memory, nothing changed. */
+/* These are for any thread. */
+
+/* Takes over one reference of `prices`; later records are priced by it. */
 void ledger_set_prices(ledger *l, price_table *prices);
-bool ledger_set_references(ledger *l, const ledger_reference *references, size_t count);
+/* Copies `references`. False: no memory, nothing changed. */
+MUST_CHECK bool ledger_set_references(ledger *l, const ledger_reference *references, size_t count);
 ledger_stats ledger_get_stats(ledger *l);
 
 #endif

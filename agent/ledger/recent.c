@@ -29,7 +29,7 @@ uint64_t recent_hash(slice text)
 	return h ? h : 1;
 }
 
-/* Closes the gap, so that no search ends too early. */
+/* Removes `h`, and moves later hashes into its slot, so that no search for one of them ends at a free slot. */
 static void forget(recent *r, uint64_t h)
 {
 	size_t at = h & r->mask;

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * The last so many texts (ids of records, or their lines), to know a second copy by. A set of 64-bit hashes: two
- * different texts among N are taken for one with a chance of N / 2^64. */
+ * A set of the last texts that were added (ids of records, or log lines), by which second copies are recognised. It
+ * holds 64-bit hashes: a new text is mistaken for one of N others with a probability of N / 2^64. */
 #ifndef LEDGER_RECENT_H
 #define LEDGER_RECENT_H
 
+#include "base/must_check.h"
 #include "base/slice.h"
 
 typedef struct recent {
@@ -13,15 +14,15 @@ typedef struct recent {
 	size_t capacity, mask, next, count;
 } recent;
 
-/* `capacity`: a power of two. False: no memory. */
-bool recent_init(recent *r, size_t capacity);
+/* Makes a set of the last `capacity` texts; a power of two. False: no memory. */
+MUST_CHECK bool recent_init(recent *r, size_t capacity);
 void recent_deinit(recent *r);
-/* What a text is known by in every set of this process; never 0. */
+/* Returns the hash of `text` for every set of this process; never 0. */
 uint64_t recent_hash(slice text);
 bool recent_has(const recent *r, uint64_t hash);
-/* Of a text that is not there. The oldest is forgotten. */
+/* Adds the hash of a text that is not in the set. A full set forgets its oldest. */
 void recent_add(recent *r, uint64_t hash);
-/* Whether the text is there already; if not it is put in. */
+/* Whether `text` is in the set already; adds it if not. */
 bool recent_seen(recent *r, slice text);
 
 #endif

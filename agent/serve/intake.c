@@ -47,7 +47,7 @@ static void on_dropped(void *ctx, uint32_t count)
 static void on_turn(void *ctx)
 {
 	intake *in = ctx;
-	ledger_turn(in->ledger);
+	ledger_flush(in->ledger);
 }
 
 static void on_timer(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)

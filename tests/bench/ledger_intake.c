@@ -61,9 +61,9 @@ int main(int argc, char **argv)
 		ledger_take(l, slice_of(text, len));
 		ledger_take(l, slice_of(text, len));
 		if (i % TURN == TURN - 1)
-			ledger_turn(l);
+			ledger_flush(l);
 	}
-	ledger_turn(l);
+	ledger_flush(l);
 	while (ledger_get_stats(l).stored < (uint64_t)records) {
 		if (clock_of(CLOCK_MONOTONIC) - wall > 120) {
 			fprintf(stderr, "ledger_intake: %llu of %ld records stored in two minutes\n",

@@ -23,6 +23,7 @@ enum {
 	NAME_DIGITS = 16,
 	SEGMENT_TRIES = 16, /* numbers tried when a file of that name is there */
 };
+
 void journal_enter(journal *j)
 {
 	pthread_mutex_lock(&j->lock);
@@ -63,8 +64,8 @@ char *journal_segment_path(const journal *j, uint64_t number)
 
 /* ---- opening */
 
-/* The directory, made where it is not there, and ours alone. False: errno says why; EWOULDBLOCK: another process has
- * it. */
+/* Opens the directory, makes it if it is not there, and locks it. False: errno says why; EWOULDBLOCK: another process
+ * has it. */
 static bool take_dir(journal *j)
 {
 	if (mkdir(j->dir, 0700) != 0 && errno != EEXIST)
@@ -127,14 +128,17 @@ static int by_number(const void *a, const void *b)
 static bool list_segments(journal *j, err *e)
 {
 	DIR *dir = opendir(j->dir);
-	struct dirent *entry;
 	bool ok = false;
 
 	if (!dir)
 		return err_set(e, "journal %s: %s", j->dir, strerror(errno));
-	while ((void)(errno = 0), (entry = readdir(dir))) {
+	for (;;) {
 		uint64_t number;
 		struct stat st;
+		errno = 0;
+		const struct dirent *entry = readdir(dir);
+		if (!entry)
+			break;
 		if (!is_segment(entry->d_name, &number))
 			continue;
 		if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
@@ -180,7 +184,8 @@ journal *journal_open(const char *dir, uint64_t segment_bytes, uint64_t max_byte
 	pthread_mutex_init(&j->shown_lock, NULL);
 	j->dir_fd = j->fd = -1;
 	j->next_number = 1;
-	/* Two segments have to fit, or a full one that is written could never be released; and an entry has to. */
+	/* `max_bytes` needs room for two segments, because the one that is written is only released when it is full;
+	 * and a segment needs room for an entry. */
 	const uint64_t least = SEGMENT_HEADER + ENTRY_MAX;
 	j->max_bytes = max_bytes < 2 * least ? 2 * least : max_bytes;
 	j->segment_bytes = segment_bytes < j->max_bytes / 2 ? segment_bytes : j->max_bytes / 2;
@@ -192,10 +197,9 @@ journal *journal_open(const char *dir, uint64_t segment_bytes, uint64_t max_byte
 
 	if (!take_dir(j)) {
 		if (errno == EWOULDBLOCK)
-			err_set(e, "journal %s: another process has it; is an agent running?", dir);
+			err_set(e, "journal %s: another process has it; is another agent running?", dir);
 		else
-			err_set(e,
-				"journal %s: %s; it has to be a directory that this user can write, or a name in one",
+			err_set(e, "journal %s: %s; this user has to be able to write to the directory, or to make it",
 				dir, strerror(errno));
 		goto fail;
 	}
@@ -216,13 +220,13 @@ fail:
 
 /* ---- writing */
 
-/* The one that is written to; NULL: the next flush begins one. */
+/* Returns the segment that this process writes to. NULL: the next flush begins one. */
 static segment *open_segment(const journal *j)
 {
 	return j->fd >= 0 && j->count ? &j->segs[j->count - 1] : NULL;
 }
 
-/* Keeps what is on disk; the next flush begins a new segment. */
+/* Stops writing to the open segment, and removes its file if it is empty. The next flush begins a new one. */
 static void end_segment(journal *j)
 {
 	const segment *s = open_segment(j);
@@ -240,7 +244,8 @@ static void end_segment(journal *j)
 	}
 }
 
-/* Somebody may have removed the directory or the file: what is written to it then would be gone with this process. */
+/* Forgets the open segment if somebody has removed its file or the directory, because what is written to it would be
+ * gone with this process. */
 static void check_segment(journal *j)
 {
 	uint64_t number = j->segs[j->count - 1].number;
@@ -258,7 +263,8 @@ static void check_segment(journal *j)
 	drop_segment(j, j->count - 1);
 }
 
-/* The directory that is there now, which may not be the one that was. */
+/* Makes sure that `dir_fd` is the directory at the path; somebody may have removed or replaced it. False: errno says
+ * why there is none. */
 static bool have_dir(journal *j)
 {
 	struct stat ours, there;
@@ -310,7 +316,7 @@ static bool begin_segment(journal *j)
 	return true;
 }
 
-/* The bytes of the whole entries at the front of `pending` that fit `room`. */
+/* Returns how many bytes of `pending` are whole entries that fit into `room`. */
 static size_t entries_within(const journal *j, uint64_t room)
 {
 	const unsigned char *at = j->pending.data + j->pending.start;
@@ -325,8 +331,9 @@ static size_t entries_within(const journal *j, uint64_t room)
 	return len;
 }
 
-/* Writes `len` bytes of whole entries behind the good end of the last segment. What a refused write left there is cut
- * off, and where even that is refused it is overwritten by the next write or found torn by the next process. */
+/* Writes `len` bytes of whole entries at the end of the last segment. What a refused write left of an entry is cut off;
+ * if the disk refuses that too, the next write overwrites it, or the next process finds it torn. False: errno says why.
+ */
 static bool write_entries(journal *j, size_t len)
 {
 	segment *s = &j->segs[j->count - 1];
@@ -351,7 +358,7 @@ static bool write_entries(journal *j, size_t len)
 			head = 0;
 		} else {
 			int cut = ftruncate(j->fd, (off_t)s->size);
-			(void)cut;
+			(void)cut; /* see above */
 			errno = why;
 			return false;
 		}
@@ -394,14 +401,14 @@ static bool flush(journal *j)
 			return refuse(j, strerror(errno));
 		if (!write_entries(j, entries_within(j, room))) {
 			int why = errno;
-			/* A file that cannot be written for another reason than room may be the reason. */
+			/* If it is not for lack of room, another file may do. */
 			if ((why != ENOSPC && why != EDQUOT && why != EFBIG) || j->segs[j->count - 1].size == 0)
 				end_segment(j);
 			return refuse(j, strerror(why));
 		}
 		wrote = true;
 	}
-	/* Nothing to write says nothing about the disk. */
+	/* A flush that had nothing to write says nothing about the disk. */
 	if (wrote && j->stats.failing) {
 		log_event(journal_recovered, LOG_C("dir", j->dir), LOG_C("problem", j->stats.problem),
 			  LOG_I("dropped", j->stats.dropped));
@@ -418,7 +425,7 @@ bool journal_append(journal *j, const record *r, journal_mark *after)
 
 	journal_enter(j);
 	bool ok = buf_append(&j->pending, entry, len);
-	/* A caller that appends much before it flushes is not the disk's fault. */
+	/* The memory is full. If the disk is well, the caller has just not flushed for long. */
 	if (!ok && !j->stats.failing && flush(j))
 		ok = buf_append(&j->pending, entry, len);
 	if (!ok)
@@ -478,7 +485,7 @@ static bool remove_segment(journal *j, size_t i)
 	bool gone = path && (unlink(path) == 0 || errno == ENOENT || errno == ENOTDIR);
 
 	if (!gone)
-		journal_set_problem(j, "a released segment cannot be removed: %s", strerror(errno));
+		journal_set_problem(j, "a segment that is not needed any more cannot be removed: %s", strerror(errno));
 	free(path);
 	if (gone)
 		drop_segment(j, i);
@@ -512,11 +519,12 @@ void journal_release(journal *j, journal_mark upto)
 	if (upto.position > j->released)
 		j->released = upto.position;
 	if (upto.position > j->flushed) {
-		/* A mark is the end of an entry, so this leaves whole ones. */
+		/* A mark is the end of an entry, so whole entries stay. */
 		buf_consume(&j->pending, (size_t)(upto.position - j->flushed), BUF_KEEP);
 		j->flushed = upto.position;
 	}
-	/* One that is written stays until it is full, unless the room it takes is what is missing. */
+	/* The segment that is being written stays until it is half full, unless the journal fails: then its room is
+	 * needed. */
 	const segment *last = open_segment(j);
 	bool full = last && last->size > j->segment_bytes / 2;
 	remove_released(j, full || j->stats.failing);

@@ -1,68 +1,71 @@
 /* SPDX-License-Identifier: MIT
  *
- * An append-only log of records on disk, in segments: a record is here before it is anywhere else, and stays until the
- * store has committed it. One process at a time; a kill at any moment leaves a readable journal.
+ * An append-only log of records on disk, in files called segments. A record is written here first, and stays until the
+ * store has committed it. One process at a time has a journal; a kill at any moment leaves it readable.
  *
- * Segment: DIR/<16 hex digits>.journal, 0600, never written again by a later process.
- *   header  "SPOALLMJ", version, salt, CRC32 of these (u32 big endian each)
+ * Segment: DIR/<16 hex digits>.journal, mode 0600; a later process does not write to it again.
+ *   header  "SPOALLMJ", version, salt, CRC32 of these (each a big-endian u32)
  *   entry   length, CRC32 (begun with the salt, over length and payload), payload (record_codec.h)
  *
- * What cannot be read: an entry that ends beyond the file is torn (its writer was killed) and cut off; damage before
- * that is skipped up to the next entry whose CRC is right, counted once each, and the rest is delivered. The salt keeps
- * bytes inside a record (a model's name) from passing for an entry. A segment whose header is damaged, or of a newer
- * version, is left where it is for a person.
+ * An entry that the end of the file cuts is torn, because its writer was killed: it is cut off. Damage before the end
+ * is skipped up to the next entry with a right CRC, and counted once. The salt keeps bytes inside a record (a model's
+ * name) from passing for an entry. A segment with a damaged header or of a newer version stays where it is, unread, for
+ * a person to look at.
  *
- * Every function may be called from any thread; one that writes or syncs keeps the others waiting, journal_get_stats()
- * excepted. What is odd is logged as well: journal_torn, journal_damaged, journal_failing, journal_recovered. */
+ * Every function may be called from any thread. While one writes or syncs the others wait, but for journal_get_stats().
+ * The journal also logs what goes wrong: see journal_* in base/log_events.h. */
 #ifndef LEDGER_JOURNAL_H
 #define LEDGER_JOURNAL_H
 
 #include "base/err.h"
+#include "base/must_check.h"
 #include "ledger/record.h"
 
 enum {
-	JOURNAL_MEMORY_MAX =
-		4 << 20, /* bytes waiting to be written; beyond it the newest records are dropped: ~20,000 */
+	/* Bytes in memory that wait to be written, about 20,000 records; beyond it the newest records are dropped. */
+	JOURNAL_MEMORY_MAX = 4 << 20,
 };
 
 typedef struct journal journal;
 
-/* A place in the journal: everything before it. Holds within one journal_open(); later is greater. */
+/* A place in the journal; it stands for everything before it. Valid until journal_close(); later places are greater. */
 typedef struct journal_mark {
 	uint64_t position;
 } journal_mark;
 
 typedef struct journal_stats {
 	uint64_t segments, bytes; /* on disk */
-	uint64_t waiting;         /* bytes in memory: appended, neither written nor released */
-	uint64_t torn, corrupt;   /* places where a replay found a torn end, damage */
-	uint64_t failed;          /* flushes and syncs refused by the disk */
-	uint64_t dropped;         /* records lost because the disk refused and the memory limit was reached */
-	bool failing;             /* the disk refuses now */
-	char problem[128];        /* why, or what was last found wrong */
+	uint64_t waiting;         /* bytes in memory: appended, and neither written nor released yet */
+	uint64_t torn, corrupt;   /* torn ends, and stretches of damage, that a replay found */
+	uint64_t failed;          /* flushes and syncs that the disk refused */
+	uint64_t dropped;         /* records lost because the disk refused and the memory was full */
+	bool failing;             /* the disk refused the last write */
+	char problem[128];        /* the last thing that went wrong; "": nothing */
 } journal_stats;
 
-/* `dir` is made if it is not there (0700; its parent has to be). `max_bytes`: beyond that appends fail, as on a full
- * disk. A segment takes `segment_bytes`, less where max_bytes has no room for two. NULL: `e` says why; another process
- * that has this journal is one reason, and then it is worth trying again. */
-journal *journal_open(const char *dir, uint64_t segment_bytes, uint64_t max_bytes, err *e);
-/* Flushes; where everything was released the directory is left empty. */
+/* Opens the journal in `dir`, and makes the directory (0700) if it is not there; its parent has to be. The journal
+ * takes at most `max_bytes` on disk; beyond that it fails as on a full disk. A segment takes `segment_bytes`, or less
+ * where `max_bytes` has no room for two. NULL: `e` says why; if another process has the journal, try again. */
+MUST_CHECK journal *journal_open(const char *dir, uint64_t segment_bytes, uint64_t max_bytes, err *e);
+/* Flushes, and removes what was released: the directory may then be empty. NULL: does nothing. */
 void journal_close(journal *j);
 
-/* Calls `each` for every whole entry, oldest first, with the mark behind it. `each` returning false stops; it may call
- * journal_release(). To be called before anything is released: a mark stands for everything before it, read or not.
- * False: some segment could not be read (the others were). */
-bool journal_replay(journal *j, bool (*each)(void *ctx, const record *r, journal_mark after), void *ctx, err *e);
+/* Calls `each` for every whole entry, oldest first, with the mark after it, until `each` returns false; `each` may call
+ * journal_release(). Replay before you release anything: a mark stands for everything before it, read or not. False: a
+ * segment could not be read, `e` says why; the others were read. */
+MUST_CHECK bool journal_replay(journal *j, bool (*each)(void *ctx, const record *r, journal_mark after), void *ctx,
+			       err *e);
 
-/* Appends in memory; journal_flush() writes all of it in one write(2) (no fsync: a killed process loses nothing).
- * False: no room, dropped and counted; `*after` is where the journal ended anyway. */
+/* Appends `r` in memory, and sets `*after` to the end of the journal, on failure too. False: there is no room; the
+ * record is dropped and counted. */
 bool journal_append(journal *j, const record *r, journal_mark *after);
-/* False: the disk refused; what was not written is kept and tried again with the next flush. */
+/* Writes what was appended. Without fsync: what was written survives the end of this process, but no loss of power.
+ * False: the disk refused; the next flush tries again. */
 bool journal_flush(journal *j);
-/* fdatasync of what was flushed, for the loss of power. */
+/* Brings what was flushed to the disk by fdatasync(2). False: the disk refused; the next sync tries again. */
 bool journal_sync(journal *j);
-/* The store has everything before `upto`: segments that are wholly before it are removed, and what waits in memory
- * before it need not be written any more. */
+/* Tells the journal that the store has everything before `upto`. Segments that end before it are removed, and what is
+ * only in memory is not written any more. */
 void journal_release(journal *j, journal_mark upto);
 journal_stats journal_get_stats(journal *j);
 

@@ -53,7 +53,7 @@ void scan_begin(scan *s, int fd, uint64_t size)
 	s->held = 0;
 }
 
-/* The bytes at `at`: at least ENTRY_MAX of them, fewer only at the end of the file. */
+/* Returns the bytes from `at` on: at least ENTRY_MAX, or up to the end of the file. */
 static slice look(scan *s, uint64_t at)
 {
 	uint64_t want = s->size - at < ENTRY_MAX ? s->size - at : ENTRY_MAX;
@@ -75,7 +75,7 @@ static slice look(scan *s, uint64_t at)
 				continue;
 			if (n < 0)
 				s->failed = true;
-			if (n <= 0) { /* shorter than it was: somebody else cut it */
+			if (n <= 0) { /* at n == 0 somebody else has shortened the file */
 				s->size = s->base + s->held;
 				break;
 			}
@@ -85,7 +85,7 @@ static slice look(scan *s, uint64_t at)
 	return slice_of(s->window + (at - s->base), s->held - (size_t)(at - s->base));
 }
 
-/* The size of the whole entry that `bytes` begin with; 0: there is none. */
+/* Returns the length of the whole entry that `bytes` begin with; 0: they begin with none. */
 static size_t entry_at(const scan *s, slice bytes)
 {
 	const unsigned char *entry = (const unsigned char *)bytes.ptr;
@@ -99,7 +99,7 @@ static size_t entry_at(const scan *s, slice bytes)
 	return ENTRY_HEADER + payload;
 }
 
-/* Whether what stands at the end of a segment is the beginning of an entry, and not something else. */
+/* Whether the bytes at the end of a segment can be the beginning of an entry. */
 static bool begins_entry(slice bytes)
 {
 	if (bytes.len < ENTRY_HEADER)
@@ -149,8 +149,7 @@ scan_event scan_next(scan *s)
 	if (len) {
 		s->len = len;
 		s->next += len;
-		/* Its CRC is right, so it is what was written: what is wrong with it is no reason to distrust the next.
-		 */
+		/* The CRC is right, so the length is: even if the record cannot be decoded, go on after it. */
 		return record_decode(slice_of(bytes.ptr + ENTRY_HEADER, len - ENTRY_HEADER), &s->record) ? SCAN_RECORD :
 													   SCAN_DAMAGED;
 	}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The bytes of a journal's segment (journal.h says which), written and read; no directory, no state. */
+ * Writes and reads the bytes of a journal's segment, which journal.h describes. Knows of no directory and keeps no
+ * state between segments. */
 #ifndef LEDGER_JOURNAL_ENTRY_H
 #define LEDGER_JOURNAL_ENTRY_H
 
@@ -16,32 +17,31 @@ enum {
 
 void segment_header(unsigned char out[SEGMENT_HEADER], uint32_t salt);
 
-/* The number of bytes written to `out`. */
+/* Writes an entry to `out`, and returns its length. */
 size_t entry_encode(const record *r, uint32_t salt, unsigned char out[ENTRY_MAX]);
-/* Of an entry that entry_encode() made. */
+/* Returns the length of an entry that entry_encode() wrote. */
 size_t entry_size(const unsigned char *entry);
 
 typedef enum scan_event {
-	SCAN_RECORD,  /* `record` */
-	SCAN_DAMAGED, /* `len` bytes from `at` are no entry; the scan goes on behind them */
-	SCAN_TORN, /* from `at` on an entry begins that the file does not hold whole; it was the last event but SCAN_END
-		    */
-	SCAN_HEADER, /* the segment's header is damaged: nothing of it can be read */
-	SCAN_NEWER,  /* the segment's version is not known */
-	SCAN_FAILED, /* read(2) failed; see errno */
+	SCAN_RECORD,  /* `record` is the next one */
+	SCAN_DAMAGED, /* `len` bytes from `at` on are no entry; the scan goes on after them */
+	SCAN_TORN,    /* the entry that begins at `at` is cut by the end of the file; only SCAN_END follows */
+	SCAN_HEADER,  /* the segment's header is damaged: nothing of it can be read */
+	SCAN_NEWER,   /* the segment's version is not known */
+	SCAN_FAILED,  /* read(2) failed; see errno */
 	SCAN_END,
 } scan_event;
 
 typedef struct scan {
-	int fd;        /* the caller's */
-	uint64_t size; /* bytes of the file to look at */
-	uint64_t next; /* where the next entry is */
+	int fd;        /* stays the caller's */
+	uint64_t size; /* bytes of the file to read */
+	uint64_t next; /* where the next entry begins */
 	uint32_t salt;
 	bool failed;
 	uint64_t at, len;
 	record record;
-	uint64_t base; /* of the window in the file */
-	size_t held;
+	uint64_t base; /* where in the file the window begins */
+	size_t held;   /* bytes in the window */
 	unsigned char window[SCAN_WINDOW];
 } scan;
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What journal.c and journal_replay.c share; nobody else includes it. */
+ * For journal.c and journal_replay.c only. */
 #ifndef LEDGER_JOURNAL_IMPL_H
 #define LEDGER_JOURNAL_IMPL_H
 
@@ -12,48 +12,49 @@
 
 #define JOURNAL_SUFFIX ".journal"
 
-/* A file on disk. `last` is the position behind its last entry: positions count bytes of entries through all segments,
- * as they were appended, and say nothing about where in a file an entry stands. */
+/* A file on disk. Positions count the bytes of all entries in the order they were appended, through all segments and
+ * without the segments' headers; so a position is no offset in a file. `first` is the position of the segment's first
+ * entry, `last` the one after its last. */
 typedef struct segment {
 	uint64_t number;
 	uint64_t size;
 	uint64_t first, last;
-	bool old;   /* of a process before this one */
-	bool keep;  /* unreadable: left for a person */
+	bool old;   /* an earlier process wrote it */
+	bool keep;  /* it cannot be read, and stays for a person to look at */
 	bool dirty; /* written since the last fdatasync */
 } segment;
 
 struct journal {
 	pthread_mutex_t lock;
 	char *dir;
-	int dir_fd; /* holds the flock; -1 after the directory went away */
-	bool dir_dirty;
+	int dir_fd;     /* holds the flock; -1 after the directory went away */
+	bool dir_dirty; /* a segment was made since the last fsync of the directory */
 	uint64_t segment_bytes, max_bytes;
 	uint32_t salt;
 
 	segment *segs; /* oldest first */
 	size_t count, cap;
-	uint64_t bytes; /* of all of them */
+	uint64_t bytes; /* of all segments */
 	uint64_t next_number;
-	int fd; /* of the last segment, while it is written; else -1 */
+	int fd; /* the last segment's, while this process writes to it; else -1 */
 	dev_t fd_dev;
 	ino_t fd_ino;
 
-	buf pending;      /* whole entries */
+	buf pending;      /* whole entries that wait to be written */
 	uint64_t flushed; /* the position where `pending` begins */
 	uint64_t released;
 
-	journal_stats stats; /* without what is counted above */
+	journal_stats stats; /* journal_leave() fills in `segments`, `bytes` and `waiting` */
 	pthread_mutex_t shown_lock;
-	journal_stats shown; /* for journal_get_stats(), which waits for no disk */
+	journal_stats shown; /* a copy for journal_get_stats(), which must not wait for `lock` and so for a disk */
 };
 
-/* Around whatever touches a journal; leaving brings up to date what journal_get_stats() shows. */
+/* Lock and unlock a journal. journal_leave() also updates what journal_get_stats() returns. */
 void journal_enter(journal *j);
 void journal_leave(journal *j);
-/* For people; while the journal is entered. */
+/* Writes stats.problem. The journal has to be locked. */
 __attribute__((format(printf, 2, 3))) void journal_set_problem(journal *j, const char *fmt, ...);
-/* The caller's to free. NULL: no memory. */
+/* Returns the path of a segment's file, for the caller to free. NULL: no memory. */
 char *journal_segment_path(const journal *j, uint64_t number);
 
 #endif

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading a journal back: what is whole is delivered, what is torn is cut off, what is damaged is skipped. */
+ * Reading a journal back: delivers whole entries, cuts off torn ones, and skips damage. */
 #include "ledger/journal_impl.h"
 
 #include <errno.h>
@@ -11,7 +11,7 @@
 #include "base/log.h"
 #include "ledger/journal_entry.h"
 
-/* The segment may have been released meanwhile: NULL. */
+/* NULL: the segment was released meanwhile. */
 static segment *find_segment(journal *j, uint64_t number)
 {
 	for (size_t i = 0; i < j->count; i++)
@@ -28,7 +28,7 @@ static void note_torn(journal *j, const segment *seg, const char *path, uint64_t
 	journal_set_problem(j, "%016llx%s: torn entry at byte %llu, %llu bytes cut off",
 			    (unsigned long long)seg->number, JOURNAL_SUFFIX, (unsigned long long)at,
 			    (unsigned long long)len);
-	/* Not where this process writes: there nothing is torn. */
+	/* A segment that has grown meanwhile is being written by this process: nothing in it is torn. */
 	if (s && s->size == seg->size && truncate(path, (off_t)at) == 0) {
 		j->bytes -= s->size - at;
 		s->size = at;
@@ -43,8 +43,8 @@ static void note_damage(journal *j, const segment *seg, const char *path, const 
 	journal_enter(j);
 	segment *s = find_segment(j, seg->number);
 	j->stats.corrupt++;
-	journal_set_problem(j, "%016llx%s: %s at byte %llu, %llu bytes skipped", (unsigned long long)seg->number,
-			    JOURNAL_SUFFIX, what, (unsigned long long)at, (unsigned long long)len);
+	journal_set_problem(j, "%016llx%s: %s (%llu bytes from byte %llu on)", (unsigned long long)seg->number,
+			    JOURNAL_SUFFIX, what, (unsigned long long)len, (unsigned long long)at);
 	if (s && keep)
 		s->keep = true;
 	journal_leave(j);
@@ -53,7 +53,7 @@ static void note_damage(journal *j, const segment *seg, const char *path, const 
 
 typedef enum replayed { REPLAYED, REPLAY_STOPPED, REPLAY_FAILED } replayed;
 
-/* `*delivered`: the position behind the last record that `each` was given. */
+/* Sets `*delivered` to the position after the last record that `each` was given. REPLAY_FAILED: errno says why. */
 static replayed replay_segment(journal *j, const segment *seg, const char *path, scan *s, uint64_t *delivered,
 			       bool (*each)(void *ctx, const record *r, journal_mark after), void *ctx)
 {
@@ -74,16 +74,16 @@ static replayed replay_segment(journal *j, const segment *seg, const char *path,
 			}
 			break;
 		case SCAN_DAMAGED:
-			note_damage(j, seg, path, "damaged", s->at, s->len, false);
+			note_damage(j, seg, path, "damage was skipped", s->at, s->len, false);
 			break;
 		case SCAN_TORN:
 			note_torn(j, seg, path, s->at, s->len);
 			break;
 		case SCAN_HEADER:
-			note_damage(j, seg, path, "its header is damaged; kept,", s->at, s->len, true);
+			note_damage(j, seg, path, "the header is damaged; the file is kept", s->at, s->len, true);
 			break;
 		case SCAN_NEWER:
-			note_damage(j, seg, path, "written by a newer version; kept,", s->at, s->len, true);
+			note_damage(j, seg, path, "a newer version wrote this; the file is kept", s->at, s->len, true);
 			break;
 		case SCAN_FAILED:
 			result = REPLAY_FAILED;
@@ -112,8 +112,8 @@ bool journal_replay(journal *j, bool (*each)(void *ctx, const record *r, journal
 	if (s && j->count && (segs = malloc(j->count * sizeof *segs))) {
 		count = j->count;
 		memcpy(segs, j->segs, count * sizeof *segs);
-		/* Of what this process wrote, positions are not bytes of the file; count back from the end of the last
-		 * entry. */
+		/* A position counts the bytes of entries without headers: make `first` such that first + an offset in
+		 * the file is the position there, by counting back from `last`, which is at the file's end. */
 		for (size_t i = 0; i < count; i++)
 			segs[i].first = segs[i].last >= segs[i].size ? segs[i].last - segs[i].size : 0;
 	}
@@ -136,7 +136,8 @@ bool journal_replay(journal *j, bool (*each)(void *ctx, const record *r, journal
 			if (seg)
 				seg->keep = true;
 		}
-		/* What is behind its last record was no record, and no mark will ever be behind it. */
+		/* Nothing after the last good record is one: let the segment end there, so that releasing the record
+		 * removes the segment. */
 		if (result == REPLAYED && seg && seg->old)
 			seg->last = delivered;
 		journal_leave(j);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The fields of a record as a table: for the database's rows and for `ledger export`. */
+ * The fields of a record as a table, for the rows of the database and for `ledger export`. */
 #ifndef LEDGER_COLUMNS_H
 #define LEDGER_COLUMNS_H
 

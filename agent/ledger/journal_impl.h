@@ -12,9 +12,9 @@
 
 #define JOURNAL_SUFFIX ".journal"
 
-/* A file on disk. Positions count the bytes of all entries in the order they were appended, through all segments and
- * without the segments' headers; so a position is no offset in a file. `first` is the position of the segment's first
- * entry, `last` the one after its last. */
+/* A file on disk, from the position `first` to the position `last`. Positions count bytes through all segments: all
+ * bytes of a file that this process found, and only the entries of one that it writes. So a position is no offset in a
+ * file. */
 typedef struct segment {
 	uint64_t number;
 	uint64_t size;

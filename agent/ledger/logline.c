@@ -4,7 +4,7 @@
 #include "base/json.h"
 #include "base/text.h"
 
-/* What HAProxy writes for a text that is not there. */
+/* What HAProxy writes where there is no text. */
 #define ABSENT SLICE("-")
 
 typedef enum field {
@@ -37,7 +37,7 @@ typedef enum field {
 	FIELDS,
 } field;
 
-/* In the order of the line, which lets each search begin where the one before ended. */
+/* In the order of the line, so that find() can begin each search where the one before ended. */
 static const slice names[FIELDS] = {
 	[F_V] = SLICE_INIT("v"),         [F_ID] = SLICE_INIT("id"),           [F_TE] = SLICE_INIT("te"),
 	[F_ROUTE] = SLICE_INIT("route"), [F_BACKEND] = SLICE_INIT("backend"), [F_PROTOCOL] = SLICE_INIT("protocol"),
@@ -50,7 +50,7 @@ static const slice names[FIELDS] = {
 	[F_HA] = SLICE_INIT("ha"),       [F_HS] = SLICE_INIT("hs"),
 };
 
-/* Without the bytes of a character that was cut in two. */
+/* Returns `len` without the bytes of a character at the end that `len` cuts in two. */
 static size_t whole_characters(const char *s, size_t len)
 {
 	size_t back = 0;
@@ -63,8 +63,8 @@ static size_t whole_characters(const char *s, size_t len)
 	return back < want ? len - 1 - back : len;
 }
 
-/* Bytes of the character, where it is one that nobody sees and a terminal or a browser obeys: two names that look the
- * same would be two lines of a report. 0 where it is none. The text is valid UTF-8. */
+/* Returns the length of the first character of `s`, valid UTF-8, if it is invisible: a terminal may obey it, and a
+ * report would have two lines for names that look the same. 0: it is visible. */
 static size_t unseen(const char *s)
 {
 	const char *after = s;
@@ -133,7 +133,8 @@ const char *client_family(slice ua)
 	return "other";
 }
 
-/* The text of a string member, in `buf`; empty for HAProxy's `-`. */
+/* Decodes a string member into `buf`, and sets `*out` to the text; to an empty one for HAProxy's `-`. False: no string.
+ */
 static bool text_of(const json_member *m, char *buf, size_t cap, slice *out)
 {
 	size_t len = 0;
@@ -149,7 +150,7 @@ static bool text_of(const json_member *m, char *buf, size_t cap, slice *out)
 	return true;
 }
 
-/* Between the quotes, as it stands: for texts that only digits are of use in. */
+/* Returns what stands between the quotes, not decoded: enough where only digits count. */
 static slice bare(const json_member *m)
 {
 	return m->type == JSON_STRING ? slice_of(m->value.ptr + 1, m->value.len - 2) : slice_of(NULL, 0);
@@ -166,7 +167,7 @@ static bool label(const json_member *m, char *out, size_t max)
 	return true;
 }
 
-/* What the JSON object says, by name; texts are taken at once, numbers kept. */
+/* What the members of the object said that complete() needs; take() writes the other ones to the record at once. */
 typedef struct reading {
 	int64_t num[FIELDS];
 	char ua[256];
@@ -352,25 +353,25 @@ logline_result logline_parse(slice line, slice key, logline *out)
 		f = next;
 		out->member = names[f];
 		if (rd.seen & 1u << f)
-			return malformed(out, "a member stands twice");
+			return malformed(out, "the line has a member twice");
 		rd.seen |= 1u << f;
 		if (!take(out, &rd, f, &m))
-			return malformed(out, "a member is not of its type");
+			return malformed(out, "a member has a value of the wrong type");
 	}
 	out->member = (slice){ NULL, 0 };
 	if (step == JSON_CUT)
 		return malformed(out, "the line is cut");
 	if (step != JSON_DONE)
-		return malformed(out, "this is no JSON object");
+		return malformed(out, "the line has no valid JSON object");
 	if (rd.num[F_V] != 1)
-		return malformed(out, "the line is of a version that is not known");
+		return malformed(out, "the line has a version (v) that this agent does not know");
 	if ((rd.seen & needed) != needed)
 		return malformed(out, "a member is missing");
-	/* HAProxy could not read it, so it went nowhere and has no id to be known by. */
+	/* HAProxy could not read the request, so it sent it nowhere and gave it no id. */
 	if (!out->record.id[0])
 		return LOGLINE_NO_REQUEST;
 	if (rd.num[F_TE] < 0)
-		return malformed(out, "the time is no time");
+		return malformed(out, "the time (te) is negative");
 	complete(out, &rd);
 	return LOGLINE_OK;
 }

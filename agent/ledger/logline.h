@@ -1,46 +1,47 @@
 /* SPDX-License-Identifier: MIT
  *
- * HAProxy's log line about an ended request -> record. The format that writes it stands in haproxy.cfg.example:
+ * Makes a record from the log line that HAProxy writes at the end of a request. haproxy.cfg.example has its format:
  *
  *   <134>1 TIME HOST TAG PID - [llm@32473 key="KEY"] {"v":1,"id":"...", ...}
  *
- * Numbers that HAProxy does not know are -1, texts "" or "-". */
+ * Where HAProxy does not know a number it writes -1, and "" or "-" for a text. */
 #ifndef LEDGER_LOGLINE_H
 #define LEDGER_LOGLINE_H
 
+#include "base/must_check.h"
 #include "ledger/record.h"
 #include "ledger/usage.h"
 
-enum { LOGLINE_USAGE_MAX = 1024 }; /* bytes of a usage fragment, which is a few hundred */
+enum { LOGLINE_USAGE_MAX = 1024 }; /* bytes of a usage fragment; real ones have a few hundred */
 
 typedef enum logline_result {
 	LOGLINE_OK,
-	LOGLINE_NO_REQUEST, /* of bytes that were no HTTP request: nothing to keep */
-	LOGLINE_FOREIGN,    /* without our key, or with another one: not our HAProxy's */
-	LOGLINE_MALFORMED,  /* ours, and not what was agreed on; `problem` says what */
+	LOGLINE_NO_REQUEST, /* HAProxy got bytes that are no HTTP request: nothing to keep */
+	LOGLINE_FOREIGN,    /* the key is missing or another one, so our HAProxy did not write the line */
+	LOGLINE_MALFORMED,  /* the key is right and the rest is not as agreed; `problem` says what is wrong */
 } logline_result;
 
 typedef struct logline {
-	record record;     /* without tokens and money */
-	slice usage;       /* the fragment, in `usage_text` */
-	usage_hints hints; /* its slices point into the line */
-	const char *problem;
-	slice member; /* MALFORMED: which one, where it is one */
+	record record;       /* without tokens and money */
+	slice usage;         /* the usage fragment, in `usage_text` */
+	usage_hints hints;   /* its slices point into the line */
+	const char *problem; /* of LOGLINE_MALFORMED; static text */
+	slice member;        /* the member that `problem` is about; empty: no single one */
 	char usage_text[LOGLINE_USAGE_MAX];
 } logline;
 
-/* `line` is one message without its framing, `key` what it has to carry; empty: any line will do. */
-logline_result logline_parse(slice line, slice key, logline *out);
+/* Reads `line`, one message without its framing, which has to carry `key`; an empty `key` takes any line. */
+MUST_CHECK logline_result logline_parse(slice line, slice key, logline *out);
 
-/* Whether it carries the key; *object: the JSON object and whatever is behind it, the same in each copy of a line. */
+/* Whether `line` carries `key`. Sets `*object` to the JSON object and what follows it: the part that is the same in all
+ * copies of a line. */
 bool logline_is_ours(slice line, slice key, slice *object);
 
-/* A name that came from outside, made fit for a table, a metric and a terminal: white space around it gone, control
- * characters, others that nobody sees and bytes that are no UTF-8 as `_`, cut at RECORD_LABEL_MAX between characters.
- */
+/* Makes a name from outside fit for a table, a metric and a terminal. Trims white space; writes `_` for control
+ * characters, invisible characters and bytes that are not UTF-8; cuts at RECORD_LABEL_MAX, between characters. */
 void label_clean(slice name, char out[RECORD_LABEL_MAX + 1]);
 
-/* The family of a client by its User-Agent; "other" where it is none that is known, "" for an empty one. Static. */
+/* Returns the family of a client by its User-Agent: "other" for an unknown one, "" for an empty one. Static text. */
 const char *client_family(slice user_agent);
 
 #endif

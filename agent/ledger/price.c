@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ledger/price_table.h"
 
-/* Path components taken off the front of a name. */
+/* How many path components are taken off the front of a name. */
 #define PROVIDERS_MAX 4
 
 size_t price_table_count(const price_table *t)
@@ -21,11 +21,12 @@ static slice key_name(const price_table *t, uint32_t key)
 	return slice_of(t->folded + t->keys[key].at, t->keys[key].len);
 }
 
-/* The longest key that `name` begins with; PRICE_NOBODY: none. Keys between a prefix of `name` and `name` all begin
- * with that prefix, so the last key that is not behind `name` leads to all of them by its parents. */
+/* Returns the longest key that `name` begins with; PRICE_NOBODY: none. All keys that sort between a prefix of `name`
+ * and `name` begin with that prefix; so the parents of the last key that does not sort after `name` include every such
+ * prefix. */
 static uint32_t longest_key(const price_table *t, slice name)
 {
-	uint32_t low = 0, high = t->key_count; /* keys before `low` are not behind `name`, those from `high` on are */
+	uint32_t low = 0, high = t->key_count; /* keys from `high` on sort after `name`, keys before `low` do not */
 
 	while (low < high) {
 		uint32_t middle = low + (high - low) / 2;
@@ -47,7 +48,7 @@ static bool is_boundary(char c)
 	return c == '-' || c == '.' || c == ':' || c == '@' || c == '/';
 }
 
-/* Words that make another model, with another price, of the name before them. */
+/* Whether `word` after a model's name makes it another model, with another price. */
 static bool is_variant(slice word)
 {
 	static const slice words[] = {
@@ -71,7 +72,7 @@ static bool is_variant(slice word)
 	return false;
 }
 
-/* Whether what follows a name, from a boundary on, leaves it the same model. */
+/* Whether a name that is followed by `rest`, from a boundary on, is still the same model. */
 static bool same_model(slice rest)
 {
 	size_t at = 0;
@@ -84,8 +85,8 @@ static bool same_model(slice rest)
 		slice word = slice_of(rest.ptr + begin, at - begin);
 		while (digits < word.len && word.ptr[digits] >= '0' && word.ptr[digits] <= '9')
 			digits++;
-		/* A revision is three digits or more and nothing else (-0613, -001); anything else is a version or a
-		 * size. */
+		/* Three digits or more and nothing else are a revision (-0613, -001); other numbers are a version or a
+		 * size, so another model. */
 		if (first && digits > 0 && (digits < 3 || digits < word.len))
 			return false;
 		if (is_variant(word))
@@ -95,7 +96,7 @@ static bool same_model(slice rest)
 	return true;
 }
 
-/* The key that decides on `model`, by the rules in price.h; PRICE_NOBODY: none. */
+/* Returns the key that decides the price of `model`, by the rules in price.h; PRICE_NOBODY: none. */
 static uint32_t key_find(const price_table *t, slice model)
 {
 	char folded[RECORD_MODEL_MAX];
@@ -128,7 +129,7 @@ static uint32_t key_find(const price_table *t, slice model)
 	return PRICE_NOBODY;
 }
 
-/* The model that prices `model`; NULL: none. */
+/* Returns the entry whose prices hold for `model`; NULL: none. */
 static const price_model *model_find(const price_table *t, slice model)
 {
 	uint32_t key = t ? key_find(t, model) : PRICE_NOBODY;
@@ -161,7 +162,7 @@ static int64_t bounded(int64_t count, int64_t min)
 	return count < min ? min : count > PRICE_TOKENS_MAX ? PRICE_TOKENS_MAX : count;
 }
 
-/* The prices that hold for these tokens; -1: none. */
+/* The prices that hold for the tokens of a request; -1: no price. */
 typedef struct prices {
 	price_units of[PRICE_KINDS];
 } prices;
@@ -184,7 +185,7 @@ static prices prices_for(const price_table *t, const price_model *m, const token
 	return p;
 }
 
-/* Whether every token has its price. */
+/* Whether there is a price for every token. */
 static bool prices_cover(const prices *p, const tokens *n)
 {
 	bool input = n->input || n->read || n->write || n->saved;
@@ -193,7 +194,7 @@ static bool prices_cover(const prices *p, const tokens *n)
 
 static price_units cost_of(const prices *p, const tokens *n)
 {
-	/* A price that is missing has no tokens here: times 0. */
+	/* A missing price (-1) is multiplied by 0 tokens: prices_cover() has seen to that. */
 	return n->input * p->of[PRICE_INPUT] + n->output * p->of[PRICE_OUTPUT] + n->read * p->of[PRICE_READ] +
 	       n->write * p->of[PRICE_WRITE];
 }

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* A table being built. */
+/* A table that is being built. */
 typedef struct building {
 	price_table *t;
 	uint32_t model_cap, tier_cap;
@@ -30,7 +30,7 @@ void price_fold(slice s, char *out)
 	}
 }
 
-/* `shape`: 0 for a digit, itself for anything else. */
+/* Whether `s` ends in `shape`, where a 0 stands for any digit. */
 static bool ends_as(slice s, slice shape)
 {
 	if (s.len < shape.len)
@@ -131,7 +131,7 @@ static const slice kind_names[PRICE_KINDS] = {
 	[PRICE_WRITE] = SLICE_INIT("cache_creation_input_token_cost"),
 };
 
-/* Which price `key` names, and beyond which prompt it holds. */
+/* Sets which price `key` names, and above which prompt it holds. False: it names none. */
 static bool key_parse(slice key, enum price_kind *kind, int64_t *above)
 {
 	slice rest = { NULL, 0 };
@@ -163,7 +163,7 @@ static bool key_parse(slice key, enum price_kind *kind, int64_t *above)
 	return true;
 }
 
-/* The tier for `above` among the first *n, in order; made when it is not there. NULL: too many. */
+/* Returns the tier for `above` among the `*n` ordered ones; makes it if it is not there. NULL: there are too many. */
 static price_tier *tier_at(price_tier *tiers, uint32_t *n, int64_t above)
 {
 	uint32_t i = 0;
@@ -180,7 +180,8 @@ static price_tier *tier_at(price_tier *tiers, uint32_t *n, int64_t above)
 	return &tiers[i];
 }
 
-/* *n tiers; 0: no price. *good: no member that should be a price is none. False: no JSON, `it` tells where. */
+/* Reads the prices of a model into `*n` tiers; 0: it has none. `*good`: each of them is valid. False: invalid JSON, at
+ * it->at. */
 static bool model_parse(json_iter *it, price_tier *tiers, uint32_t *n, bool *good)
 {
 	json_member m;
@@ -213,7 +214,7 @@ static bool model_parse(json_iter *it, price_tier *tiers, uint32_t *n, bool *goo
 	return step == JSON_DONE;
 }
 
-/* Room for one more: `*items` of `size` bytes each, `count` used. */
+/* Makes room for `more` items of `size` bytes in `*items`, of which `count` are used. False: no memory. */
 static bool grow(void **items, uint32_t *cap, uint32_t count, uint32_t more, size_t size)
 {
 	if (*cap - count >= more)
@@ -264,14 +265,14 @@ static bool model_add(building *b, slice name, const price_tier *tiers, uint32_t
 
 /* ---- the names to look for */
 
-/* How good a claim on a name is, best first. */
+/* By what right a model claims a key, best first: the name is written so, or is left of a longer name. */
 enum { CLAIM_WRITTEN, CLAIM_MAKER, CLAIM_UNDATED, CLAIM_MAKER_UNDATED, CLAIM_OTHER, CLAIM_OTHER_UNDATED };
 
 typedef struct claim {
 	const char *ptr;
 	uint32_t len, model;
 	uint32_t rank;
-	uint64_t date; /* digits of it; later is better */
+	uint64_t date; /* its digits as a number; the latest wins */
 } claim;
 
 static int claim_order(const void *left, const void *right)
@@ -288,10 +289,11 @@ static int claim_order(const void *left, const void *right)
 		return a->rank < b->rank ? -1 : 1;
 	if (a->date != b->date)
 		return a->date > b->date ? -1 : 1;
-	return a->model > b->model ? -1 : a->model < b->model; /* as in JSON, the last one holds */
+	return a->model > b->model ? -1 :
+				     a->model < b->model; /* of two entries of one name the last one wins, as in JSON */
 }
 
-/* Whoever makes models prices them; whoever resells them may price them otherwise. */
+/* Whether `provider` makes models: the maker's price wins over a reseller's. */
 static bool is_maker(slice provider)
 {
 	static const slice makers[] = {
@@ -438,9 +440,9 @@ static bool models_parse(building *b, slice json, const char *source, err *e)
 		json_iter_init(&inner, m.value);
 		if (!model_parse(&inner, tiers, &n, &good))
 			return fail_at(e, source, json, (size_t)(m.value.ptr - json.ptr) + inner.at,
-				       inner.why ? inner.why : "the model's object is not whole");
+				       inner.why ? inner.why : "the model's object is cut");
 		if (json_text(m.key, name, sizeof name, &len) != JSON_TEXT_OK || len == 0) {
-			b->t->bad++; /* no request's model can have that name */
+			b->t->bad++; /* no request can name that model */
 			continue;
 		}
 		b->t->bad += !good;
@@ -455,7 +457,7 @@ static bool models_parse(building *b, slice json, const char *source, err *e)
 		return fail_at(e, source, json, it.at, it.why ? it.why : "an object of models is expected");
 	if (b->t->priced == 0)
 		return err_set(e,
-			       "%s: no model with a price per token; expected is the format of LiteLLM's "
+			       "%s: no model has a price per token; the file should be in the format of LiteLLM's "
 			       "model_prices_and_context_window.json",
 			       source);
 	return true;
@@ -492,7 +494,7 @@ price_table *price_table_parse(slice json, const char *source, err *e)
 	return b.t;
 }
 
-/* The whole of a regular file. */
+/* Reads a regular file whole; the caller frees it. NULL: `e` says why. */
 static char *file_read(const char *path, size_t *len, err *e)
 {
 	struct stat st;
@@ -512,7 +514,7 @@ static char *file_read(const char *path, size_t *len, err *e)
 		err_set(e, "%s: larger than %u MB", path, PRICE_FILE_MAX >> 20);
 		goto out;
 	}
-	size_t room = (size_t)st.st_size + 1; /* one more, to notice a file that grows */
+	size_t room = (size_t)st.st_size + 1; /* one more than its size, to notice that it grows */
 	bytes = malloc(room);
 	if (!bytes) {
 		err_set_kind(e, ERR_MEMORY, "%s: out of memory", path);

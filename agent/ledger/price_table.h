@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Inside of a price table: what price_file.c builds and price.c reads. */
+ * The inside of a price table, for price_file.c, which builds it, and price.c, which reads it. */
 #ifndef LEDGER_PRICE_TABLE_H
 #define LEDGER_PRICE_TABLE_H
 
@@ -12,7 +12,7 @@
 #error "spoa-llm's money needs 128-bit integers: build for a 64-bit machine"
 #endif
 
-/* Dollars times 10^24. At most 1 dollar a token, 10^13 tokens, five terms: 5 x 10^37, of 1.7 x 10^38. */
+/* Dollars times 10^24. At most 1 dollar a token, 10^13 tokens and five terms: 5 x 10^37; 1.7 x 10^38 fit. */
 __extension__ typedef __int128 price_units;
 
 #define PRICE_DECIMALS 24
@@ -20,28 +20,28 @@ __extension__ typedef __int128 price_units;
 enum price_kind { PRICE_INPUT, PRICE_OUTPUT, PRICE_READ, PRICE_WRITE, PRICE_KINDS };
 
 typedef struct price_tier {
-	int64_t above;                  /* tokens of the prompt; -1: always */
-	price_units price[PRICE_KINDS]; /* per token; -1: none */
+	int64_t above;                  /* holds for prompts of more tokens than this; -1: for all */
+	price_units price[PRICE_KINDS]; /* per token; -1: no price */
 } price_tier;
 
 typedef struct price_model {
-	uint32_t name, name_len; /* in folded and written */
-	uint32_t tier, tiers;    /* ordered by `above`; none: unpriced */
+	uint32_t name, name_len; /* where in `folded` and `written` */
+	uint32_t tier, tiers;    /* the first and how many, ordered by `above`; 0: unpriced */
 } price_model;
 
 #define PRICE_NOBODY UINT32_MAX
 
-/* A name to look for. Sorted by bytes, the shorter first. */
+/* A name that models are looked up by. Keys are sorted by bytes, a prefix before what it begins. */
 typedef struct price_key {
-	uint32_t at, len; /* in folded */
-	uint32_t model;   /* PRICE_NOBODY: several that disagree */
+	uint32_t at, len; /* where in `folded` */
+	uint32_t model;   /* PRICE_NOBODY: several models have this name, and their prices differ */
 	uint32_t parent;  /* the longest other key that this one begins with; PRICE_NOBODY: none */
 } price_key;
 
 struct price_table {
 	atomic_uint refs;
-	char *folded;  /* the models' names one after another: without case, a dash for a dot between digits */
-	char *written; /* the same as they stand in the file; same offsets */
+	char *folded;  /* the models' names, one after another, as price_fold() writes them */
+	char *written; /* the same names as the file has them, at the same offsets */
 	price_model *models;
 	price_tier *tiers;
 	price_key *keys;
@@ -49,16 +49,16 @@ struct price_table {
 	size_t text_len, priced, bad;
 };
 
-/* Writes s.len bytes to `out`. */
+/* Writes `s` to `out` in lower case, with a dash for each dot between digits: s.len bytes. */
 void price_fold(slice s, char *out);
 
-/* Length of a folded name without the date at its end; name.len when there is none. */
+/* Returns the length of a folded name without the date at its end; name.len: there is none. */
 size_t price_undated(slice name);
 
-/* `source` names the text in errors. */
-price_table *price_table_parse(slice json, const char *source, err *e);
+/* Parses `json`; errors call it `source`. NULL: `e` says why. */
+MUST_CHECK price_table *price_table_parse(slice json, const char *source, err *e);
 
-/* dist/prices.json, put into the program by the Makefile. */
+/* dist/prices.json, which the Makefile builds into the program. */
 extern const char price_builtin[];
 extern const size_t price_builtin_len;
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Who makes a model, by its name. */
+ * Tells by the name of a model who makes it. */
 #ifndef LEDGER_PROVIDER_H
 #define LEDGER_PROVIDER_H
 
-/* anthropic, openai, gemini or unknown: Headroom's names for those it knows. */
+/* Returns the provider as Headroom's files name it: anthropic, openai, gemini or unknown. */
 const char *model_provider(const char *model);
 
 #endif

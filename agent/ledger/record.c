@@ -3,7 +3,7 @@
 
 #include "base/cursor.h"
 
-/* The longest of each: the version, nine texts with a length of two bytes at most, 15 numbers of ten, three flags. */
+/* At most: the version, nine texts with lengths of two bytes, 15 numbers of ten bytes, and three of one byte. */
 _Static_assert(1 + sizeof(((record *)0)->id) + 3 * (RECORD_LABEL_MAX + 1) + sizeof(((record *)0)->code) +
 			       sizeof(((record *)0)->backend) + sizeof(((record *)0)->protocol) +
 			       sizeof(((record *)0)->model) + sizeof(((record *)0)->termination) + 9 * 2 + 15 * 10 +
@@ -128,7 +128,7 @@ static int64_t get_int(cursor *c)
 	return (int64_t)((v >> 1) ^ (v & 1 ? UINT64_MAX : 0));
 }
 
-/* `out` is zeroed already. */
+/* Reads a text into `out`, which is zeroed already. */
 static void get_text(cursor *c, char *out, size_t size)
 {
 	uint64_t len = get_varint(c);

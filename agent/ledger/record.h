@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * One ended request: the row of the ledger. Made from HAProxy's log line, completed by usage.h and price.h, written to
- * the journal, stored in SQLite.
+ * A record: what the ledger keeps of one ended request. logline.h makes it from HAProxy's log line, usage.h and price.h
+ * complete it, the journal and then SQLite store it.
  *
- * Money is integer nano-dollars, time is milliseconds since 1970 (UTC). A count that is not known is -1. */
+ * Money is in integer nano-dollars, time in milliseconds since 1970 (UTC). A count that is not known is -1. */
 #ifndef LEDGER_RECORD_H
 #define LEDGER_RECORD_H
 
@@ -14,22 +14,22 @@ enum {
 	RECORD_LABEL_MAX = 64, /* bytes of a project, a client, a route, a refusal code */
 	RECORD_MODEL_MAX = 256,
 	RECORD_BACKEND_MAX = 128,
-	RECORD_LINE_MAX = 8192, /* bytes of a log line: what the example's ring and log targets take */
+	RECORD_LINE_MAX = 8192, /* bytes of a log line, as in haproxy.cfg.example */
 };
 
 /* Where the token counts come from. */
 typedef enum usage_from {
 	USAGE_NONE,      /* no usage, and none expected: refused, no answer, an endpoint without tokens */
-	USAGE_REPORTED,  /* by the upstream, all of it */
-	USAGE_PARTIAL,   /* by the upstream, input and cache only; output is a lower bound */
-	USAGE_ESTIMATED, /* output (or all) derived from bytes */
+	USAGE_REPORTED,  /* the upstream reported all of them */
+	USAGE_PARTIAL,   /* the upstream reported some; output is a lower bound */
+	USAGE_ESTIMATED, /* output, or all of them, are estimated from bytes */
 } usage_from;
 
 /* Where the price comes from. */
 typedef enum price_from {
-	PRICE_NONE,     /* nothing to price: no tokens */
-	PRICE_TABLE,    /* the operator's price file or the one that ships with the project */
-	PRICE_UNPRICED, /* tokens without a price: counted, and no dollars invented */
+	PRICE_NONE,     /* no tokens, so nothing to price */
+	PRICE_TABLE,    /* the operator's price file, or the one that ships with the project */
+	PRICE_UNPRICED, /* the table has no price for these tokens: cost and savings are 0 */
 } price_from;
 
 typedef struct record {
@@ -37,19 +37,19 @@ typedef struct record {
 	int64_t time_ms; /* when the request arrived */
 	char route[RECORD_LABEL_MAX + 1];
 	char backend[RECORD_BACKEND_MAX + 1];
-	char protocol[16]; /* openai, anthropic, gemini: the shape of the endpoint */
+	char protocol[16]; /* of the endpoint: openai, anthropic or gemini */
 	char model[RECORD_MODEL_MAX + 1];
 	char project[RECORD_LABEL_MAX + 1];
 	char client[RECORD_LABEL_MAX + 1];
-	char code[RECORD_LABEL_MAX + 1]; /* why it was refused; "" when it was not */
+	char code[RECORD_LABEL_MAX + 1]; /* why the request was refused; "": it was not */
 	char termination[8];             /* HAProxy's termination state */
 	int32_t status;
 	bool stream;
-	int64_t bytes_in, bytes_out; /* of the bodies and heads, as HAProxy counts them */
-	int64_t ttfb_ms, total_ms;   /* to the response's head; to the end */
+	int64_t bytes_in, bytes_out; /* of request and response with their heads, as HAProxy counts them */
+	int64_t ttfb_ms, total_ms;   /* from the request's arrival to the response's head, and to the end */
 
-	int64_t input, output, cache_read, cache_write; /* tokens; input is what was not cached */
-	int64_t saved; /* tokens a Headroom upstream took out; negative: it added some. 0 when it says nothing */
+	int64_t input, output, cache_read, cache_write; /* tokens; `input` without the cached ones */
+	int64_t saved; /* tokens that a Headroom upstream took out; negative: it added some; 0: it says nothing */
 	usage_from usage;
 
 	int64_t cost;                                          /* nano-dollars */

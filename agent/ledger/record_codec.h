@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * A record as bytes, for the journal: a version, the texts with their lengths, the numbers as zigzag varints.
+ * A record as bytes, for the journal: a version, then texts with their lengths, and numbers as zigzag varints.
  *
- * Fields are only ever added at the end: a reader ignores what a newer writer put behind the ones it knows. A change
- * that an older reader would misread takes a new version. */
+ * New fields go to the end: a reader ignores what follows the fields that it knows. A change that an older reader would
+ * misread needs a new version. */
 #ifndef LEDGER_RECORD_CODEC_H
 #define LEDGER_RECORD_CODEC_H
 
+#include "base/must_check.h"
 #include "ledger/record.h"
 
 enum {
@@ -15,10 +16,10 @@ enum {
 	RECORD_ENCODED_MAX = 1024, /* the largest record of version 1 has fewer than 900 */
 };
 
-/* The number of bytes written to `out`. Any record can be written. */
+/* Writes `r` to `out`, and returns the number of bytes. Any record can be written. */
 size_t record_encode(const record *r, unsigned char out[RECORD_ENCODED_MAX]);
 
-/* False: not a record, or one of a version that is not known; `*r` is zeroed then. Texts never hold a NUL byte. */
-bool record_decode(slice bytes, record *r);
+/* Reads a record from `bytes`. False: they are no record, or one of another version; `*r` is zeroed then. */
+MUST_CHECK bool record_decode(slice bytes, record *r);
 
 #endif

@@ -3,19 +3,20 @@
 
 #include "base/json.h"
 
-/* What one token costs a stream in bytes, frames and all, and what a stream costs besides. From recorded streams with
- * their reported output tokens, and from the providers' chunks filled with words of 4 bytes (tests/unit/test_usage.c
- * holds both):
+/* How many bytes of a stream carry one token, with its frames, and how many bytes a stream has besides. Measured on
+ * recorded streams with reported output tokens, and on the providers' chunks filled with words of 4 bytes;
+ * tests/unit/test_usage.c has both:
  *
- *   api.openai.com chat        one chunk a token: id, model, fingerprint, `"usage":null`, obfuscation    340
+ *   api.openai.com chat        one chunk a token: id, model, fingerprint, `"usage":null`, obfuscation     340
  *   api.openai.com responses   one event a token, and the text three times more at the end                290
  *   Ollama, vLLM, DeepSeek     one chunk a token, without obfuscation                                     200-230
- *   Anthropic                  events of 1 to 8 tokens: claude-3-7 36, sonnet-4 (padded) 51, sonnet-4-6 33, a tool call
- * 14 Gemini                     chunks of 25 to 50 tokens: 2.5-pro 18, 2.5-flash 10
+ *   Anthropic                  events of 1 to 8 tokens: claude-3-7 36, sonnet-4 (padded) 51,
+ *                              sonnet-4-6 33, a tool call 14
+ *   Gemini                     chunks of 25 to 50 tokens: 2.5-pro 18, 2.5-flash 10
  *
- * Beside the tokens: the head (cookies and rate limits at OpenAI and Anthropic), the first and the last events; for
- * Responses three copies of the response object (with instructions and tools, which is why long ones count a little
- * high). */
+ * The rest of a stream is its head (cookies and rate limits at OpenAI and Anthropic), and the first and the last
+ * events. Responses sends three copies of the response object with instructions and tools, so long ones are estimated a
+ * little too high. */
 enum {
 	ESTIMATE_OPENAI_TOKEN = 310,
 	ESTIMATE_OPENAI_FIXED = 2500,
@@ -25,27 +26,26 @@ enum {
 	ESTIMATE_ANTHROPIC_FIXED = 2000,
 	ESTIMATE_GEMINI_TOKEN = 16,
 	ESTIMATE_GEMINI_FIXED = 700,
-	/* Of a request: English is 4.2 bytes a token, code and JSON 3 to 3.5, both with the envelope of JSON around
-	   them. */
+	/* A request has 4.2 bytes a token of English, 3 to 3.5 of code and JSON, both with the JSON around them. */
 	ESTIMATE_INPUT_TOKEN = 4,
-	ESTIMATE_INPUT_FIXED = 800, /* the head, and the members that are no prompt */
+	ESTIMATE_INPUT_FIXED = 800, /* the head, and the members besides the prompt */
 };
 
-/* Every count that is read, as -1 or what was reported. */
+/* Every count that is read, as reported; -1: absent. */
 typedef struct counts {
 	int64_t prompt, completion; /* OpenAI chat */
 	int64_t input, output;      /* Responses, Anthropic */
 	int64_t gemini_prompt, gemini_output, gemini_thoughts, gemini_tool, gemini_total;
 	int64_t bedrock_input, bedrock_output, bedrock_read, bedrock_write;
 	int64_t total;
-	int64_t cached, cached_write;            /* that input includes */
+	int64_t cached, cached_write;            /* part of the input */
 	int64_t read, write, write_5m, write_1h; /* cache_*_input_tokens; Anthropic's are beside input */
 	int64_t gemini_cached;
 	int64_t reasoning;
 	bool details;   /* Responses: input_tokens_details, or reasoning inside output_tokens_details */
 	bool anthropic; /* a member named cache_*_input_tokens or cache_creation */
-	bool bad;       /* a count that is there and is none */
-	bool whole;     /* the object's end was seen */
+	bool bad;       /* a count has an invalid value */
+	bool whole;     /* the object is not cut */
 } counts;
 
 typedef struct field {
@@ -79,7 +79,7 @@ static const field top_fields[] = {
 	FIELD("cacheReadInputTokens", bedrock_read),
 	FIELD("cacheWriteInputTokens", bedrock_write),
 };
-/* Of prompt_tokens_details, input_tokens_details and input_token_details. */
+/* Members of prompt_tokens_details, input_tokens_details and input_token_details. */
 static const field input_fields[] = {
 	FIELD("cached_tokens", cached), FIELD("cache_write_tokens", cached_write),
 	FIELD("cache_creation_tokens", cached_write), /* LiteLLM */
@@ -155,7 +155,8 @@ static void member_take(counts *c, const json_member *m)
 	count_take(c, m, top_fields, COUNT_OF(top_fields));
 }
 
-/* The object of `fragment`, and the bytes behind it in *rest. False: there is none, or it is no JSON. */
+/* Reads the counts of the object in `fragment`, and sets `*rest` to what follows it. False: no object, or invalid JSON.
+ */
 static bool counts_read(counts *c, slice fragment, slice *rest)
 {
 	size_t at = 0;
@@ -201,13 +202,13 @@ static int64_t larger(int64_t a, int64_t b)
 	return a > b ? a : b;
 }
 
-/* What the counts mean. -1 where one is missing. */
+/* What the counts mean, the same for every provider; -1: missing. */
 typedef struct meaning {
 	int64_t prompt; /* with the cached part */
 	int64_t output;
 	int64_t read, write; /* at least 0 */
-	bool final;          /* this shape tells usage at the end only */
-	bool any;
+	bool final;          /* this shape reports usage at the end only */
+	bool any;            /* there was a count */
 } meaning;
 
 static meaning counts_mean(const counts *c, slice protocol)
@@ -217,7 +218,7 @@ static meaning counts_mean(const counts *c, slice protocol)
 	if (c->prompt >= 0 || c->completion >= 0) {
 		m.prompt = c->prompt;
 		m.output = c->completion;
-		/* What else some proxies call them; in this shape all of them lie within prompt_tokens. */
+		/* Some proxies use Anthropic's names for them; in this shape they are all part of prompt_tokens. */
 		m.read = larger(known(c->cached), known(c->read));
 		m.write = larger(known(c->cached_write), known(c->write));
 		if (c->total >= 0 && m.prompt >= 0 && c->total >= m.prompt) {
@@ -260,7 +261,7 @@ static meaning counts_mean(const counts *c, slice protocol)
 	return m;
 }
 
-/* Whether the stream's end follows the usage object: see usage.h. */
+/* Whether `rest`, what follows the usage object, has the end of the stream; see (1) in usage.h. */
 static bool ends_stream(slice rest)
 {
 	static const char *const ends[] = { "\ndata: [DONE]", "\ndata:[DONE]", "\nevent: message_stop",
@@ -272,7 +273,7 @@ static bool ends_stream(slice rest)
 	return false;
 }
 
-/* A header's number: digits, white space around them, one sign when `sign`. */
+/* Reads a header's number, with white space around it and, if `sign`, with a sign. False: it is none. */
 static bool header_count(slice text, bool sign, int64_t *out)
 {
 	slice s = slice_trim(text);
@@ -288,7 +289,7 @@ static int64_t by_bytes(int64_t bytes, int64_t fixed, int64_t each)
 	return tokens < USAGE_TOKENS_MAX ? tokens : USAGE_TOKENS_MAX;
 }
 
-/* Models that OpenAI serves itself, in its long chunks. */
+/* Whether OpenAI serves this model itself, in its long chunks. */
 static bool openais_own(slice model)
 {
 	static const slice names[] = { SLICE_INIT("gpt-"), SLICE_INIT("chatgpt-"), SLICE_INIT("o1"),
@@ -317,8 +318,7 @@ static int64_t output_estimate(const record *r, int64_t bytes)
 	return by_bytes(bytes, ESTIMATE_COMPATIBLE_FIXED, ESTIMATE_COMPATIBLE_TOKEN);
 }
 
-/* A stream whose usage is not the whole of it: fills in what is missing. `ended`: its end was seen, so the output is
- * right. */
+/* Estimates what a stream has not reported. `ended`: the end of the stream was seen, so the output is complete. */
 static void stream_apply(record *r, meaning *m, bool ended, const usage_hints *hints)
 {
 	int64_t after = 0;
@@ -369,7 +369,7 @@ void usage_apply(record *r, slice fragment, const usage_hints *hints)
 	else if (m.any)
 		r->usage = complete ? USAGE_REPORTED : USAGE_PARTIAL;
 
-	/* Without the prompt, the cached part of it still counts. */
+	/* If the prompt is missing, its cached part still counts. */
 	int64_t prompt = m.prompt < 0 ? m.read + m.write : m.prompt;
 	r->cache_read = m.read < prompt ? m.read : prompt;
 	r->cache_write = m.write < prompt - r->cache_read ? m.write : prompt - r->cache_read;

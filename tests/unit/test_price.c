@@ -318,8 +318,8 @@ static void broken_files_are_refused(void)
 	CHECK(refused("", "test:1:1"));
 	CHECK(refused("[]", "object of models"));
 	CHECK(refused("[{\"input_cost_per_token\":1}]", "object of models"));
-	CHECK(refused("{}", "no model with a price"));
-	CHECK(refused("{\"m\":{\"x\":1}}", "no model with a price"));
+	CHECK(refused("{}", "no model has a price"));
+	CHECK(refused("{\"m\":{\"x\":1}}", "no model has a price"));
 	CHECK(refused("{\"m\":" P(1e-6), "ends in the middle"));
 	CHECK(refused("{\"m\":" P(1e-6) "\n,\n  nonsense}", "test:3:3"));
 	CHECK(refused("{\"m\":{\n\"input_cost_per_token\" 1}}", "test:2:"));

@@ -56,70 +56,90 @@ size_t price_undated(slice name)
 
 /* ---- numbers */
 
-/* A JSON number of 0 to 1 as units. False: negative, larger, or none. */
-static bool units_parse(slice s, price_units *out)
-{
-	price_units value = 0;
-	int64_t exponent = 0, shift = 0;
-	size_t at = 0;
-	int digits = 0; /* that count */
-	bool negative = false, point = false;
+enum { DIGITS_MAX = 37 }; /* decimal digits that always fit price_units */
 
-	if (at < s.len && s.ptr[at] == '-') {
-		negative = true;
-		at++;
-	}
-	if (at == s.len || !is_digit(s.ptr[at])) /* NaN, Infinity */
-		return false;
-	for (; at < s.len && (is_digit(s.ptr[at]) || s.ptr[at] == '.'); at++) {
-		if (s.ptr[at] == '.') {
+/* A number as value x 10^exponent. */
+typedef struct decimal {
+	price_units value;
+	int64_t exponent;
+} decimal;
+
+/* Reads digits with or without a point, from `*at` on. Digits after the first DIGITS_MAX significant ones only count
+ * for the exponent: in a price that is in range they are below the last decimal. */
+static decimal digits_parse(slice s, size_t *at)
+{
+	decimal d = { 0, 0 };
+	int significant = 0;
+	bool point = false;
+
+	for (; *at < s.len && (is_digit(s.ptr[*at]) || s.ptr[*at] == '.'); ++*at) {
+		if (s.ptr[*at] == '.') {
 			point = true;
 			continue;
 		}
-		int digit = s.ptr[at] - '0';
-		if (digits > 0 || digit > 0)
-			digits++;
-		/* 37 digits fit; what follows is below the last decimal of any price that is in range. */
-		if (digits > 37)
-			shift += !point;
-		else {
-			value = value * 10 + digit;
-			shift -= point;
+		int digit = s.ptr[*at] - '0';
+		if (significant > 0 || digit > 0)
+			significant++;
+		if (significant > DIGITS_MAX) {
+			d.exponent += !point;
+		} else {
+			d.value = d.value * 10 + digit;
+			d.exponent -= point;
 		}
 	}
-	if (at < s.len) { /* e or E */
-		bool minus = false;
-		at++;
-		if (at < s.len && (s.ptr[at] == '+' || s.ptr[at] == '-'))
-			minus = s.ptr[at++] == '-';
-		for (; at < s.len; at++)
-			if (exponent < 1000000000)
-				exponent = exponent * 10 + (s.ptr[at] - '0');
-		exponent = minus ? -exponent : exponent;
-	}
-	if (value == 0) {
-		*out = 0;
-		return true;
-	}
-	if (negative)
-		return false;
+	return d;
+}
+
+/* Reads what follows the `e` of a JSON number. */
+static int64_t exponent_parse(slice s)
+{
+	size_t at = s.len && (s.ptr[0] == '+' || s.ptr[0] == '-');
+	int64_t exponent = 0;
+
+	for (; at < s.len; at++)
+		if (exponent < 1000000000)
+			exponent = exponent * 10 + (s.ptr[at] - '0');
+	return s.len && s.ptr[0] == '-' ? -exponent : exponent;
+}
+
+/* Converts dollars to units, rounding half up. False: more than a dollar. */
+static bool units_of(decimal dollars, price_units *out)
+{
 	price_units one = 1, divisor = 1;
+	int64_t shift = dollars.exponent + PRICE_DECIMALS;
+
 	for (int i = 0; i < PRICE_DECIMALS; i++)
 		one *= 10;
-	shift += exponent + PRICE_DECIMALS;
 	for (; shift > 0; shift--) {
-		if (value > one)
+		if (dollars.value > one)
 			return false;
-		value *= 10;
+		dollars.value *= 10;
 	}
-	if (shift < -37) {
-		*out = 0;
+	*out = 0;
+	if (shift < -DIGITS_MAX)
 		return true;
-	}
 	for (; shift < 0; shift++)
 		divisor *= 10;
-	*out = value / divisor + (value % divisor >= divisor - value % divisor);
+	price_units rest = dollars.value % divisor;
+	*out = dollars.value / divisor + (rest >= divisor - rest);
 	return *out <= one;
+}
+
+/* Reads a JSON number from 0 to 1 as units. False: it is negative, larger, or no number. */
+static bool units_parse(slice s, price_units *out)
+{
+	bool negative = s.len && s.ptr[0] == '-';
+	size_t at = negative;
+
+	if (at == s.len || !is_digit(s.ptr[at])) /* NaN, Infinity */
+		return false;
+	decimal dollars = digits_parse(s, &at);
+	if (at < s.len)
+		dollars.exponent += exponent_parse(slice_from(s, at + 1));
+	*out = 0;
+	if (dollars.value == 0)
+		return true;
+	return !negative && units_of(dollars, out);
 }
 
 /* ---- one model */

@@ -34,33 +34,32 @@ static void copy_text(char *out, size_t room, sqlite3_stmt *st, int column)
 	snprintf(out, room, "%s", text ? (const char *)text : "");
 }
 
-store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_ms,
-			  bool (*each)(void *ctx, const store_sums *sums), void *ctx, err *e)
-{
-	static const struct {
-		int kind;
-		const char *key;
-	} groups[] = {
-		[GROUP_NONE] = { KIND_ALL, "''" },         [GROUP_MODEL] = { KIND_MODEL, "label" },
-		[GROUP_ROUTE] = { KIND_ROUTE, "label" },   [GROUP_PROJECT] = { KIND_PROJECT, "label" },
-		[GROUP_CLIENT] = { KIND_CLIENT, "label" }, [GROUP_DAY] = { KIND_ALL, "bucket - bucket % 86400" },
-		[GROUP_HOUR] = { KIND_ALL, "bucket" },
-	};
-	char sums[SQL_LIST], names[SQL_LIST], sql[SQL_MAX];
-	sqlite3_stmt *st = NULL;
+static const struct {
+	int kind;
+	const char *key;
+} groups[] = {
+	[GROUP_NONE] = { KIND_ALL, "''" },         [GROUP_MODEL] = { KIND_MODEL, "label" },
+	[GROUP_ROUTE] = { KIND_ROUTE, "label" },   [GROUP_PROJECT] = { KIND_PROJECT, "label" },
+	[GROUP_CLIENT] = { KIND_CLIENT, "label" }, [GROUP_DAY] = { KIND_ALL, "bucket - bucket % 86400" },
+	[GROUP_HOUR] = { KIND_ALL, "bucket" },
+};
 
-	store_result result = store_ready(s, e);
-	if (result != STORE_OK)
-		return result;
-	/* Whole days from `daily`, what is left at both ends from `hourly`. */
-	int64_t low = ceil_bucket(from_ms, HOUR * 1000LL, HOUR), high = ceil_bucket(to_ms, HOUR * 1000LL, HOUR);
+static bool is_time(store_group by)
+{
+	return by == GROUP_DAY || by == GROUP_HOUR;
+}
+
+/* Prepares the sums of the hours from `low` up to `high`: whole days come from `daily`, and the hours before and after
+ * them from `hourly`. Returns an SQLite result code. */
+static int report_prepare(store *s, store_group by, int64_t low, int64_t high, sqlite3_stmt **st)
+{
+	char sums[SQL_LIST], names[SQL_LIST], sql[SQL_MAX];
 	int64_t day_low = ceil_bucket(low, DAY, DAY), day_high = store_floor(high, DAY);
+
 	if (by == GROUP_HOUR || day_low >= day_high)
 		day_low = day_high = high;
-
 	sql_list(names, sizeof names, SUMS_COUNT, sums_name, "$");
 	sql_list(sums, sizeof sums, SUMS_COUNT, sums_name, "ssum($)");
-	bool in_time = by == GROUP_DAY || by == GROUP_HOUR;
 	snprintf(sql, sizeof sql,
 		 "SELECT %s AS grouped, %s FROM ("
 		 "SELECT bucket, label, %s FROM daily WHERE kind = ?1 AND bucket >= ?3 AND bucket < ?4"
@@ -69,29 +68,39 @@ store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_
 		 ") %s",
 		 groups[by].key, sums, names, names, names,
 		 by == GROUP_NONE ? "" :
-		 in_time          ? "GROUP BY grouped ORDER BY grouped" :
+		 is_time(by)      ? "GROUP BY grouped ORDER BY grouped" :
 				    "GROUP BY grouped ORDER BY ssum(cost) DESC, ssum(requests) DESC, grouped");
-	int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
+	int rc = sqlite3_prepare_v2(s->db, sql, -1, st, NULL);
 	if (rc == SQLITE_OK) {
-		sqlite3_bind_int(st, 1, groups[by].kind);
-		sqlite3_bind_int64(st, 2, low);
-		sqlite3_bind_int64(st, 3, day_low);
-		sqlite3_bind_int64(st, 4, day_high);
-		sqlite3_bind_int64(st, 5, high);
-		while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
-			store_sums row;
-			memset(&row, 0, sizeof row);
-			if (in_time)
-				day_label(row.label, sizeof row.label, sqlite3_column_int64(st, 0), by == GROUP_HOUR);
-			else
-				copy_text(row.label, sizeof row.label, st, 0);
-			for (size_t i = 0; i < SUMS_COUNT; i++)
-				*sums_column(&row, i) = sqlite3_column_int64(st, (int)i + 1);
-			if (!each(ctx, &row)) {
-				rc = SQLITE_DONE;
-				break;
-			}
-		}
+		sqlite3_bind_int(*st, 1, groups[by].kind);
+		sqlite3_bind_int64(*st, 2, low);
+		sqlite3_bind_int64(*st, 3, day_low);
+		sqlite3_bind_int64(*st, 4, day_high);
+		sqlite3_bind_int64(*st, 5, high);
+	}
+	return rc;
+}
+
+store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_ms,
+			  bool (*each)(void *ctx, const store_sums *sums), void *ctx, err *e)
+{
+	int64_t low = ceil_bucket(from_ms, HOUR * 1000LL, HOUR), high = ceil_bucket(to_ms, HOUR * 1000LL, HOUR);
+	sqlite3_stmt *st = NULL;
+
+	store_result result = store_ready(s, e);
+	if (result != STORE_OK)
+		return result;
+	int rc = report_prepare(s, by, low, high, &st);
+	while (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		store_sums row;
+		memset(&row, 0, sizeof row);
+		if (is_time(by))
+			day_label(row.label, sizeof row.label, sqlite3_column_int64(st, 0), by == GROUP_HOUR);
+		else
+			copy_text(row.label, sizeof row.label, st, 0);
+		for (size_t i = 0; i < SUMS_COUNT; i++)
+			*sums_column(&row, i) = sqlite3_column_int64(st, (int)i + 1);
+		rc = each(ctx, &row) ? SQLITE_OK : SQLITE_DONE;
 	}
 	sqlite3_finalize(st);
 	return rc == SQLITE_DONE ? STORE_OK : store_fail(s, rc, "reading the sums", e);

@@ -11,14 +11,21 @@
 #include <unistd.h>
 
 enum {
-	WAL_PAGES = 4000,    /* of the WAL before it is written back: 16 MB; 1000 inserts a fifth slower */
-	WAL_KEPT = 32 << 20, /* bytes a WAL file keeps after a long reader made it grow */
+	WAL_PAGES = 4000,    /* the WAL is written back at 16 MB; with 1000 pages inserts are a fifth slower */
+	WAL_KEPT = 32 << 20, /* bytes that the WAL file keeps after a long reader has made it grow */
 };
 
-/* The layout was chosen by measuring (SQLite 3.40, one core, 400,000 rows in batches of 1000, ids by time; thousand
- * rows/s, bytes a row): unique index on id 172, 253; and index on time 135, 273; one tree by id 108, 222, with an index
- * on time 65, 286; one tree by (time, id) 112, 223. Numbers for the labels instead of texts: 11 % faster, 29 % smaller,
- * and then labels without a row have to be found and removed, and nobody can read the table. */
+/* Why the table has this layout, measured with SQLite 3.40 on one core, 400,000 rows in batches of 1000, ids by time:
+ *
+ *   layout                                    thousand rows/s   bytes a row
+ *   unique index on id                              172             253
+ *   unique index on id, index on time               135             273   the one chosen
+ *   one tree by id                                  108             222
+ *   one tree by id, index on time                    65             286
+ *   one tree by (time, id)                          112             223
+ *
+ * Numbers for the labels instead of texts would be 11 % faster and 29 % smaller; but labels without a row would have to
+ * be found and removed, and nobody could read the table. */
 
 const char *store_result_name(store_result result)
 {
@@ -64,7 +71,7 @@ int store_prepare(store *s, const char *sql, sqlite3_stmt **out)
 int store_run(sqlite3_stmt *st)
 {
 	int rc = sqlite3_step(st);
-	/* The reset repeats the error. */
+	/* sqlite3_reset() returns the same error again. */
 	sqlite3_reset(st);
 	return rc == SQLITE_DONE || rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
@@ -144,7 +151,7 @@ store_result store_fail(store *s, int rc, const char *doing, err *e)
 	switch (result) {
 	case STORE_CORRUPT:
 		err_set(e,
-			"ledger %s: %s: %s; the file is kept as it is: move it away and the agent begins a new one, then "
+			"ledger %s: %s: %s; the file stays as it is: move it away, and the agent begins a new one; "
 			"`sqlite3 FILE .recover` on a copy gets back what can be read",
 			s->path, doing, what);
 		break;
@@ -196,7 +203,7 @@ static int prepare_all(store *s)
 		snprintf(sql, sizeof sql, "INSERT INTO %s (kind, bucket, label, %s) VALUES (?,?,?,%s)", table, names,
 			 values);
 		rc = store_prepare(s, sql, &s->statements[daily ? ST_DAILY_INSERT : ST_HOURLY_INSERT]);
-		/* The same parameters in the same places. */
+		/* The UPDATE has the same parameters at the same places. */
 		size_t len = (size_t)snprintf(sql, sizeof sql, "UPDATE %s SET ", table);
 		for (size_t i = 0; i < SUMS_COUNT; i++)
 			len += (size_t)snprintf(sql + len, sizeof sql - len, "%s%s = %s + ?%zu", i ? ", " : "",
@@ -226,15 +233,15 @@ static store_result check_version(store *s, int64_t *version, bool *is_new, err 
 	}
 	if (*version > STORE_SCHEMA_VERSION) {
 		err_set(e,
-			"ledger %s: its schema is version %lld, and this spoa-llm knows versions up to %d; a newer spoa-llm "
-			"wrote it: use that one, or another file",
+			"ledger %s: a newer spoa-llm wrote it, with schema version %lld; this one knows versions up to %d: "
+			"use the newer one, or another file",
 			s->path, (long long)*version, STORE_SCHEMA_VERSION);
 		return STORE_ERROR;
 	}
 	return STORE_OK;
 }
 
-/* Each version in a transaction of its own, so that a migration that is interrupted goes on where it was. */
+/* Migrates each version in a transaction of its own, so that an interrupted migration goes on where it stopped. */
 static store_result migrate(store *s, err *e)
 {
 	for (;;) {
@@ -264,7 +271,7 @@ static store_result migrate(store *s, err *e)
 	}
 }
 
-/* sum() for which too much is INT64_MAX, and no error. */
+/* The SQL function ssum(): as sum(), but an overflow gives INT64_MAX instead of an error. */
 static void ssum_step(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
 	int64_t *sum = sqlite3_aggregate_context(context, sizeof *sum);
@@ -315,7 +322,7 @@ static store_result open_writer(store *s, err *e)
 	int rc = open_file(s, s->path, SQLITE_OPEN_READWRITE);
 	if (rc != SQLITE_OK)
 		return store_fail(s, rc, "opening it", e);
-	/* Before anything is changed: is it ours? */
+	/* Change nothing before it is certain that the file is a ledger. */
 	store_result result = check_version(s, &version, &is_new, e);
 	if (result != STORE_OK) {
 		close_db(s);
@@ -340,7 +347,7 @@ static store_result open_writer(store *s, err *e)
 	return result;
 }
 
-/* "file:PATH?immutable=1", for a file that nobody writes, in a place where nothing can be made. */
+/* Returns "file:PATH?immutable=1", with which SQLite makes no files beside one that nobody writes. NULL: no memory. */
 static char *immutable_uri(const char *path)
 {
 	static const char hex[] = "0123456789ABCDEF";
@@ -396,7 +403,7 @@ static store_result open_reader(store *s, err *e)
 	if (rc == SQLITE_OK)
 		rc = pragma_int(s, "PRAGMA user_version", &version);
 	if ((rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_READONLY) {
-		/* WAL needs its -shm beside it, also to read. */
+		/* To read a database in WAL mode SQLite needs its -shm file, which this user cannot make here. */
 		close_db(s);
 		if (!wal_is_empty(s->path)) {
 			err_set(e,
@@ -417,8 +424,9 @@ static store_result open_reader(store *s, err *e)
 	store_result result = check_version(s, &version, &is_new, e);
 	if (result == STORE_OK && version < STORE_SCHEMA_VERSION) {
 		err_set(e, "ledger %s: %s", s->path,
-			is_new ? "it is empty: the agent has not recorded anything yet" :
-				 "its schema is of an older version; start this version's agent once, it migrates it");
+			is_new ?
+				"it is empty: the agent has not recorded anything yet" :
+				"its schema is of an older version: start the agent of this version once, to migrate it");
 		result = STORE_ERROR;
 	}
 	if (result == STORE_OK && (rc = store_prepare(s, "SELECT value FROM meta WHERE key = 'pruned_before'",

@@ -1,53 +1,55 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger in SQLite: rows of ended requests, and sums by hour and by day kept up in the same transaction. WAL; any
- * number of readers, also from other processes while the agent runs. Nothing is remembered between transactions, so a
- * second writer (ledger import, ledger prune) is safe too: it waits its turn.
+ * The ledger in SQLite: a row for each ended request, and sums by hour and by day, which the transaction that adds rows
+ * keeps up to date. The database is in WAL mode: any number of readers, also of other processes, read while the agent
+ * writes. A store keeps no state between transactions, so a second writer (ledger import, ledger prune) is safe: it
+ * waits for the lock.
  *
- * Tables (store_schema.h has them): `requests`, a row each; `hourly` and `daily`, for each of all, model, route,
- * project and client the sums of an hour or a day (UTC); views `ledger`, `ledger_hourly`, `ledger_daily` for a person
- * with the sqlite3 shell. Sums are kept one label at a time and not for each combination of them: 40 models x 20 routes
- * x 50 projects x 20 clients would make as many sums as rows; so at most 4 x (STORE_LABELS_PER_DAY + 1) + 1 an hour.
- * What combines labels reads `requests`. A label beyond the first STORE_LABELS_PER_DAY of its kind and day is summed as
- * `other`; the row keeps the true one.
+ * Tables (see store_schema.h): `requests` has the rows. `hourly` and `daily` have the sums of an hour or a day (UTC):
+ * one of all requests, and one for each model, route, project and client. The views `ledger`, `ledger_hourly` and
+ * `ledger_daily` are for a person with the sqlite3 shell. Sums are not kept for combinations of labels, because 40
+ * models x 20 routes x 50 projects x 20 clients would make as many sums as there are rows; so an hour has at most 4 x
+ * (STORE_LABELS_PER_DAY + 1) + 1. Reports that combine labels read `requests`. After the first STORE_LABELS_PER_DAY
+ * labels of a kind and day, further ones are summed as `other`; the row keeps the true label.
  *
- * A store_* call after STORE_CORRUPT or STORE_ERROR, or after the file was moved away, opens the file anew, so a caller
- * that tries again recovers when the cause is gone. One thread at a time. */
+ * A call after STORE_CORRUPT or STORE_ERROR, or after the file was moved away, opens the file again: a caller that
+ * tries again recovers when the cause is gone. A store is for one thread at a time. */
 #ifndef LEDGER_STORE_H
 #define LEDGER_STORE_H
 
 #include "base/err.h"
+#include "base/must_check.h"
 #include "ledger/record.h"
 
 enum {
-	STORE_BUSY_MS = 100,         /* how long a locked database is waited for before STORE_BUSY */
-	STORE_CACHE_KIB = 4096,      /* SQLite's page cache, each store */
-	STORE_LABELS_PER_DAY = 1000, /* distinct models, routes, projects, clients summed apart, each */
-	STORE_PRUNE_ROWS = 10000,    /* removed in one transaction */
+	STORE_BUSY_MS = 100,         /* how long to wait for a locked database before STORE_BUSY */
+	STORE_CACHE_KIB = 4096,      /* SQLite's page cache of each store */
+	STORE_LABELS_PER_DAY = 1000, /* models that have sums of their own; as many routes, projects, clients */
+	STORE_PRUNE_ROWS = 10000,    /* rows that one transaction removes */
 };
 
 typedef struct store store;
 
 typedef enum store_result {
 	STORE_OK,
-	STORE_BUSY,    /* locked by somebody else: try again */
-	STORE_FULL,    /* the disk is */
-	STORE_CORRUPT, /* needs a person; the file is kept as it is */
+	STORE_BUSY,    /* another process has locked the database: try again */
+	STORE_FULL,    /* the disk is full */
+	STORE_CORRUPT, /* the file is damaged: it stays as it is, and a person has to look at it */
 	STORE_ERROR,   /* any other failure of SQLite or the disk */
 } store_result;
 
 const char *store_result_name(store_result result); /* ok, busy, full, corrupt, error */
 
-/* Opens or creates `path` (0600). `writer`: may write; makes or migrates the schema. A reader makes nothing, and can
- * also read where it may not write and no agent runs. NULL: `*result` and `e` say why. */
-store *store_open(const char *path, bool writer, store_result *result, err *e);
+/* Opens the database at `path`. A `writer` creates the file (0600) if it is not there, and makes or migrates the
+ * schema. A reader changes nothing; while no agent runs it needs no right to write. NULL: `*result` and `e` say why. */
+MUST_CHECK store *store_open(const char *path, bool writer, store_result *result, err *e);
 void store_close(store *s);
 
-/* One transaction: inserts the records whose id is not there yet, and adds exactly those to the rollups. `*inserted`:
- * how many. All or nothing. A record older than what was pruned is skipped: whether it was there cannot be known any
- * more. */
-store_result store_insert(store *s, const record *records, size_t count, size_t *inserted, err *e);
-/* The records skipped for that reason since store_open(). */
+/* Inserts, in one transaction, the records whose ids are not in the database yet, and adds those to the sums. Sets
+ * `*inserted` to how many there were; all or none. A record from before the time up to which rows were pruned is
+ * skipped, because its row may have been there. */
+MUST_CHECK store_result store_insert(store *s, const record *records, size_t count, size_t *inserted, err *e);
+/* Returns how many records were skipped for that reason since store_open(). */
 uint64_t store_skipped(const store *s);
 
 typedef enum store_group {
@@ -60,38 +62,41 @@ typedef enum store_group {
 	GROUP_HOUR
 } store_group;
 
-/* Sums of a group of requests. Estimated and unpriced parts are also counted apart. Counts that are not known (-1) add
- * nothing. A sum that would overflow stays at the greatest value. */
+/* The sums of a group of requests. A count that is not known (-1) adds nothing; a sum that would overflow stays at the
+ * largest value. */
 typedef struct store_sums {
-	char label[RECORD_MODEL_MAX +
-		   1]; /* of the group; a day as YYYY-MM-DD, an hour as YYYY-MM-DDTHH:00Z; GROUP_NONE: "" */
+	/* A day as YYYY-MM-DD, an hour as YYYY-MM-DDTHH:00Z, "" for GROUP_NONE. */
+	char label[RECORD_MODEL_MAX + 1];
 	int64_t requests, streams;
-	int64_t refused; /* by the gateway: with a code */
-	int64_t failed;  /* not refused: an error status or none, or cut off by somebody else than the client */
+	int64_t refused; /* by the gateway, with a code */
+	int64_t failed;  /* not refused, but with an error status or none, or ended early and not by the client */
 	int64_t input, output, cache_read, cache_write, saved;
 	int64_t cost, saved_compression, saved_cache, saved_routing;
 	int64_t bytes_in, bytes_out;
-	int64_t estimated_requests, estimated_output, estimated_cost; /* of these: derived from bytes */
+	/* These are parts of the sums above, too. */
+	int64_t estimated_requests, estimated_output, estimated_cost;
 	int64_t partial_requests;
-	int64_t unpriced_requests, unpriced_tokens; /* tokens: input, output, cache reads and writes */
+	int64_t unpriced_requests, unpriced_tokens; /* input, output, cache reads and writes together */
 } store_sums;
 
-/* What the rollups do with a record. */
+/* Adds a record to `sums`, as store_insert() adds it to the sums of an hour. */
 void store_sums_add(store_sums *sums, const record *r);
 
-/* From the rollups, for hours that begin in [from_ms, to_ms) (whole hours; 0 and INT64_MAX: all). Most expensive first
- * (then most requests, then by name); days and hours in order of time, those without a request left out. GROUP_NONE:
- * one, always. `each` returning false stops. */
-store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_ms,
-			  bool (*each)(void *ctx, const store_sums *sums), void *ctx, err *e);
-/* The rows that arrived in [from_ms, to_ms), oldest first. No lock is held while `each` runs, so it may be slow. */
-store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r), void *ctx,
-			  err *e);
-/* Removes rows older than `before_ms`, at most STORE_PRUNE_ROWS in one transaction; to be called until `*removed` is 0.
- * The rollups stay. The file keeps its size; what is free in it is used again. */
-store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e);
-/* SQLite's integrity check, and: do the rollups equal the rows, hour by hour, where the rows have not been pruned, and
- * the days their hours? Each problem is one line to `each`. */
-store_result store_verify(store *s, void (*each)(void *ctx, const char *problem), void *ctx, size_t *problems, err *e);
+/* Calls `each` with the sums of each group of the hours that begin in [from_ms, to_ms) (0 and INT64_MAX: of all hours),
+ * until `each` returns false. Groups come with the most expensive first, then by most requests, then by name; days and
+ * hours by time. Days and hours without a request are left out; GROUP_NONE is always one group. */
+MUST_CHECK store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_ms,
+				     bool (*each)(void *ctx, const store_sums *sums), void *ctx, err *e);
+/* Calls `each` with the rows of requests that arrived in [from_ms, to_ms), oldest first, until `each` returns false.
+ * `each` may be slow: no lock is held meanwhile. */
+MUST_CHECK store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r),
+				     void *ctx, err *e);
+/* Removes rows older than `before_ms`, at most STORE_PRUNE_ROWS: call it until `*removed` is 0. Their sums stay. The
+ * file keeps its size; SQLite uses the free part of it again. */
+MUST_CHECK store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e);
+/* Checks the file by SQLite's integrity check; for each hour whose rows are not pruned, that its sums equal its rows;
+ * and for each day that its sums equal those of its hours. Calls `each` with one line for each problem. */
+MUST_CHECK store_result store_verify(store *s, void (*each)(void *ctx, const char *problem), void *ctx,
+				     size_t *problems, err *e);
 
 #endif

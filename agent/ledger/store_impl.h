@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What store.c, store_rollup.c and store_read.c share; nobody else includes it. */
+ * For store.c, store_rollup.c and store_read.c only. */
 #ifndef LEDGER_STORE_IMPL_H
 #define LEDGER_STORE_IMPL_H
 
@@ -10,15 +10,15 @@
 #include "ledger/store.h"
 #include "ledger/store_schema.h"
 
-enum { HOUR = 3600, DAY = 86400 }; /* seconds, as buckets are */
+enum { HOUR = 3600, DAY = 86400 }; /* in seconds, as the buckets of `hourly` and `daily` */
 
-/* The kinds of sums, as in the tables. */
+/* What sums are kept for; the numbers are those in the column `kind`. */
 enum { KIND_ALL, KIND_MODEL, KIND_ROUTE, KIND_PROJECT, KIND_CLIENT, KIND_COUNT };
 
-/* The label of what is beyond STORE_LABELS_PER_DAY. */
+/* The label of sums for labels after the first STORE_LABELS_PER_DAY. */
 #define STORE_OTHER SLICE("other")
 
-/* store_sums as columns. */
+/* The fields of store_sums as columns. */
 #define STORE_SUMS_COUNT_ONE(name) +1
 enum { SUMS_COUNT = 0 STORE_SUMS(STORE_SUMS_COUNT_ONE) };
 int64_t *sums_column(store_sums *sums, size_t i);
@@ -42,22 +42,22 @@ typedef enum statement {
 	ST_WRITER_COUNT,
 } statement;
 
-/* The sums of one hour, kind and label, while a batch is added up. */
+/* The sums of one hour, kind and label in a batch. */
 typedef struct rollup_cell {
 	uint32_t hash;
 	int kind;
 	int64_t hour;
-	slice label; /* not ours */
-	bool seen;   /* for store_verify() */
+	slice label; /* points into a record */
+	bool seen;   /* store_verify() has found it in `hourly` */
 	store_sums sums;
 } rollup_cell;
 
-/* Cells by (hour, kind, label); grows with the batch and is kept for the next. */
+/* A hash table of cells by hour, kind and label. Its memory is kept for the next batch. */
 typedef struct rollup {
 	rollup_cell *cells;
 	size_t count, cap;
-	uint32_t *slots; /* index + 1 into cells; 0: free. Twice as many as cells, a power of two */
-	size_t slot_count;
+	uint32_t *slots;   /* index in `cells` + 1; 0: free */
+	size_t slot_count; /* 2 x cap, a power of two */
 } rollup;
 
 struct store {
@@ -71,39 +71,42 @@ struct store {
 
 /* ---- store.c */
 
-/* The database is open, and the file is still the one at the path. */
-store_result store_ready(store *s, err *e);
-store_result store_ready_to_write(store *s, err *e);
-/* For the result code of a call that failed. `doing`: for the text, as "adding records". Ends an open transaction;
- * where the file itself may be the trouble it is closed, to be opened anew by the next call. */
+/* Opens the database if it is not open, or if another file stands at its path now. */
+MUST_CHECK store_result store_ready(store *s, err *e);
+MUST_CHECK store_result store_ready_to_write(store *s, err *e);
+/* Ends a call that failed with the SQLite result code `rc` while `doing` (as "adding records"): writes `e`, rolls back
+ * an open transaction, and closes the file if it may be the cause, for the next call to open it again. */
 store_result store_fail(store *s, int rc, const char *doing, err *e);
 int store_prepare(store *s, const char *sql, sqlite3_stmt **out);
 /* Writes `pattern` `count` times to `out`, with ", " between; a $ in it stands for the name of that column. */
 void sql_list(char *out, size_t room, size_t count, const char *(*name)(size_t i), const char *pattern);
 const char *row_name(size_t i); /* of a column of `requests` */
-/* Steps a statement that gives no row and resets it. SQLITE_OK or an error. */
+/* Runs a statement that returns no rows, and resets it. Returns SQLITE_OK or an error. */
 int store_run(sqlite3_stmt *st);
 int store_exec(store *s, const char *sql);
-/* The rows before it have been pruned; 0 at first. */
+/* Sets `*time_ms` to the time before which rows were pruned; 0: none were. */
 int store_pruned_before(store *s, int64_t *time_ms);
-/* The largest multiple of `unit` that is not above `t`. */
+/* Returns the largest multiple of `unit` that is not above `t`. */
 int64_t store_floor(int64_t t, int64_t unit);
-int64_t store_hour_of(int64_t time_ms); /* as a bucket */
-/* When a record arrived, from 1970 to 9999: what is outside is stored as the nearest of both. */
+/* Returns the bucket of the hour that `time_ms` is in. */
+int64_t store_hour_of(int64_t time_ms);
+/* Returns the time of a record, moved to the nearest one from 1970 to 9999 if it lies outside. */
 int64_t store_time_of(const record *r);
 
 /* ---- store_rollup.c */
 
 void rollup_clear(rollup *r);
 void rollup_free(rollup *r);
-/* The cell of that hour, kind and label, made if there is none. NULL: out of memory. */
+/* Returns the cell of that hour, kind and label; makes it if there is none. NULL: out of memory. */
 rollup_cell *rollup_cell_of(rollup *r, int64_t hour, int kind, slice label);
-/* NULL: there is none. */
+/* NULL: there is no such cell. */
 rollup_cell *rollup_find(rollup *r, int64_t hour, int kind, slice label);
+/* Returns the label that a record has for `kind`. */
 slice rollup_label(const record *r, int kind);
-/* Adds a record under all kinds. `r` has to stay as it is until rollup_clear(). */
-bool rollup_add(rollup *roll, const record *r);
-/* Into hourly and daily, in the open transaction. An SQLite result code. */
-int rollup_write(store *s, rollup *r);
+/* Adds a record to the cells of all its kinds, which point to it: `r` has to stay until rollup_clear(). False: out of
+ * memory. */
+MUST_CHECK bool rollup_add(rollup *roll, const record *r);
+/* Adds the cells to `hourly` and `daily`, in the open transaction. Returns an SQLite result code. */
+MUST_CHECK int rollup_write(store *s, rollup *r);
 
 #endif

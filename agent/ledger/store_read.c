@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reports, export, verify; and prune, which is about the same rows. */
+ * Report, export, prune and verify. */
 #include "ledger/store_impl.h"
 
 #include <stdlib.h>
@@ -12,7 +12,8 @@ static const char *const kind_names[KIND_COUNT] = { "all", "model", "route", "pr
 
 /* ---- report */
 
-/* The first hour or day that begins at `t` or later; `unit` in the unit of `t`, the result in seconds. */
+/* Returns the first hour or day that begins at `t` or later. It has `unit` in the unit of `t`, and `seconds`; the
+ * result is in seconds. */
 static int64_t ceil_bucket(int64_t t, int64_t unit, int64_t seconds)
 {
 	int64_t n = t / unit;
@@ -168,8 +169,8 @@ store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)
 	int rc = rows ? sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) : SQLITE_NOMEM;
 	if (rc != SQLITE_OK)
 		goto out;
-	/* From the last row that was read on: a transaction that stays open for as long as `each` likes would keep the
-	 * WAL growing. */
+	/* Read some rows and end the transaction before `each` gets them: while a transaction is open the WAL can only
+	 * grow. */
 	do {
 		count = 0;
 		sqlite3_bind_int64(st, 1, from_ms);
@@ -207,7 +208,7 @@ store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e)
 	store_result result = store_ready_to_write(s, e);
 	if (result != STORE_OK)
 		return result;
-	/* Records older than what was pruned are skipped, so a slip of the pen must not make that the future. */
+	/* store_insert() skips records from before this time: a mistyped time in the future would stop the ledger. */
 	if (before_ms > now)
 		before_ms = now;
 	int rc = store_run(s->statements[ST_BEGIN]);
@@ -250,8 +251,8 @@ typedef struct verify {
 	void *ctx;
 	size_t problems;
 	sqlite3_stmt *next_row, *next_bucket[2], *known, *rows, *hour, *day_more, *day_less;
-	rollup labels; /* those that the day has, their texts in `texts` */
-	rollup cells;  /* the hour's sums by its rows */
+	rollup labels; /* the labels of the day; their texts are in `texts` */
+	rollup cells;  /* the sums of the hour, added up from its rows */
 	char **texts;
 	size_t text_count, text_cap;
 } verify;
@@ -293,7 +294,7 @@ static void forget_labels(verify *v)
 	rollup_clear(&v->labels);
 }
 
-/* The day's labels, and in `count` how many each kind has. */
+/* Reads the labels of a day, and in `count` how many there are of each kind. */
 static int know_labels(verify *v, int64_t day, size_t count[KIND_COUNT])
 {
 	int rc = SQLITE_OK;
@@ -374,7 +375,7 @@ static int compare_hour(verify *v, int64_t hour, const char *when)
 	return rc;
 }
 
-/* In one read transaction, so that rows and sums belong together. */
+/* Compares the sums of an hour with its rows. To be called in a transaction, so that both are of the same moment. */
 static int verify_hour(verify *v, int64_t hour)
 {
 	size_t label_count[KIND_COUNT];
@@ -418,7 +419,7 @@ static int verify_hour(verify *v, int64_t hour)
 	return rc == SQLITE_DONE ? compare_hour(v, hour, when) : rc;
 }
 
-/* The day's sums and those of its hours. */
+/* Compares the sums of a day with those of its hours. */
 static int verify_day(verify *v, int64_t day)
 {
 	sqlite3_stmt *const both[] = { v->day_more, v->day_less };
@@ -442,7 +443,7 @@ static int verify_day(verify *v, int64_t day)
 	return SQLITE_OK;
 }
 
-/* The smallest value that `st` finds from `from` on; *any is left false where there is none. */
+/* Sets `*least` to the value that `st` finds, if that is smaller or `*any` is false; then sets `*any`. */
 static int smallest(sqlite3_stmt *st, int64_t *least, bool *any)
 {
 	int rc = sqlite3_step(st);
@@ -457,7 +458,7 @@ static int smallest(sqlite3_stmt *st, int64_t *least, bool *any)
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* The next hour or day, as a bucket, that has rows or sums. */
+/* Sets `*next` to the first hour or day from `from` on that has rows or sums. `*any`: there is one. */
 static int next_bucket(verify *v, bool days, int64_t from, int64_t *next, bool *any)
 {
 	int rc = SQLITE_OK;
@@ -537,7 +538,7 @@ store_result store_verify(store *s, void (*each)(void *ctx, const char *problem)
 	if (rc == SQLITE_OK)
 		rc = store_pruned_before(s, &pruned);
 	for (int days = 0; days < 2; days++) {
-		/* What was pruned cannot be compared with rows; days and hours always can. */
+		/* Hours whose rows were pruned cannot be compared with rows; days can always be compared with hours. */
 		int64_t at = days ? 0 : ceil_bucket(pruned, HOUR * 1000LL, HOUR);
 		bool any = true;
 		while (rc == SQLITE_OK) {

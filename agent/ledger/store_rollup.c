@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The sums: what a record adds, and how a batch's worth of them gets into hourly and daily in few statements. */
+ * The sums: what a record adds to them, and how those of a batch get into `hourly` and `daily` with few statements. */
 #include "ledger/store_impl.h"
 
 #include <stdlib.h>
@@ -17,7 +17,7 @@ static const struct {
 	STORE_SUMS(STORE_SUMS_COLUMN)
 };
 
-/* No field of store_sums without a column. */
+/* Each field of store_sums has a column. */
 _Static_assert(sizeof(store_sums) - offsetof(store_sums, requests) == sizeof(int64_t) * SUMS_COUNT, "one column each");
 
 int64_t *sums_column(store_sums *sums, size_t i)
@@ -52,8 +52,8 @@ static int64_t known(int64_t count)
 	return count > 0 ? count : 0;
 }
 
-/* The first letter of HAProxy's termination state: '-' nobody, 'L' HAProxy answered itself, 'C' and 'c' the client went
- * away or was silent; anything else is the server, the proxy or a resource. */
+/* The first letter of HAProxy's termination state tells who ended a request early: '-' nobody, 'L' HAProxy answered by
+ * itself, 'C' and 'c' the client; any other letter is the server, HAProxy or a lack of something. */
 static bool has_failed(const record *r)
 {
 	if (r->code[0])
@@ -123,7 +123,7 @@ void rollup_free(rollup *r)
 	*r = (rollup){ NULL, 0, 0, NULL, 0 };
 }
 
-/* Clients choose the labels: without a key that they do not know, names could be made that all go to one slot. */
+/* The key is secret, because clients choose labels: they could make names that all hash to one slot. */
 static uint32_t hash_of_cell(int64_t hour, int kind, slice label)
 {
 	return (uint32_t)hash_of(hash_own_key(), (uint64_t)hour * KIND_COUNT + (uint64_t)kind, label);
@@ -152,7 +152,7 @@ static bool grow(rollup *r)
 	return true;
 }
 
-/* The slot where it is, or belongs. There is a free one. */
+/* Returns the slot that has the cell, or else the free one where it belongs; at least half of the slots are free. */
 static size_t slot_of(const rollup *r, uint32_t hash, int64_t hour, int kind, slice label)
 {
 	size_t at = hash & (r->slot_count - 1);
@@ -241,7 +241,7 @@ static int by_place(const void *a, const void *b)
 	return (x->hour > y->hour) - (x->hour < y->hour);
 }
 
-/* `st` is an UPDATE or an INSERT of hourly or daily. */
+/* Runs `st`, an UPDATE or INSERT of `hourly` or `daily`. */
 static int put(sqlite3_stmt *st, int kind, int64_t bucket, slice label, store_sums *sums)
 {
 	sqlite3_bind_int(st, 1, kind);
@@ -252,7 +252,7 @@ static int put(sqlite3_stmt *st, int kind, int64_t bucket, slice label, store_su
 	return store_run(st);
 }
 
-/* Adds to the row that is there; `*there` says whether one was. */
+/* Adds to a row; `*there` tells whether the row is there. */
 static int update(store *s, statement which, int kind, int64_t bucket, slice label, store_sums *sums, bool *there)
 {
 	int rc = put(s->statements[which], kind, bucket, label, sums);
@@ -281,11 +281,11 @@ static int count_labels(store *s, int kind, int64_t day, int64_t *count)
 	return rc == SQLITE_ROW ? SQLITE_OK : rc;
 }
 
-/* The day's row decides under which label its hours go: its own, or `other` once the day has enough of them. A label's
- * answer never changes within a day, because labels are only added. */
+/* A label that has a row in `daily` keeps its name in the hours of that day; a new one becomes `other` once the day has
+ * STORE_LABELS_PER_DAY labels. So a label has one name all day, because no label is ever removed. */
 int rollup_write(store *s, rollup *r)
 {
-	int64_t labels = -1, labels_day = 0; /* of the kind and day at hand; -1: not counted yet */
+	int64_t labels = -1, labels_day = 0; /* how many labels this kind and day has; -1: not counted yet */
 	int labels_kind = -1;
 
 	if (r->count)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The database's schema, by versions. Kept as text that a person can read; a version that has been released is never
- * changed; a later one is what takes the one before it there, in further entries of store_schema[]. */
+ * The schema of the database, by versions. An entry of store_schema[] is never changed once it was released: a new
+ * version is further entries, which turn the version before it into the new one. */
 #ifndef LEDGER_STORE_SCHEMA_H
 #define LEDGER_STORE_SCHEMA_H
 
 #define STORE_APPLICATION_ID 0x534c4c4d /* "SLLM" */
 
-/* The columns of hourly and daily, in the order of store_sums. */
+/* The columns of `hourly` and `daily`, in the order of store_sums. */
 /* clang-format off */
 #define STORE_SUMS(X) \
 	X(requests) X(streams) X(refused) X(failed) X(input) X(output) X(cache_read) X(cache_write) X(saved) X(cost) \
@@ -15,9 +15,9 @@
 	X(estimated_output) X(estimated_cost) X(partial_requests) X(unpriced_requests) X(unpriced_tokens)
 /* clang-format on */
 
-/* Of hourly and daily: `kind` 0 all, 1 model, 2 route, 3 project, 4 client; `bucket` seconds since 1970 at which the
- * hour or day begins. Not STRICT on purpose: a sum beyond 64 bits becomes a REAL and not an error that would refuse
- * every later record. */
+/* The tables `hourly` and `daily`. `kind` is 0 all, 1 model, 2 route, 3 project, 4 client; `bucket` is when the hour or
+ * day begins, in seconds since 1970. They are not STRICT on purpose: a sum beyond 64 bits becomes a REAL; an error
+ * would refuse every later record. */
 #define SCHEMA_ROLLUP(name) \
 	"CREATE TABLE " name " (" \
 	" kind INTEGER NOT NULL, bucket INTEGER NOT NULL, label TEXT NOT NULL," \
@@ -33,17 +33,18 @@
 
 #define SCHEMA_ROLLUP_VIEW(name, of, when) \
 	"CREATE VIEW " name " AS SELECT strftime('" when "', bucket, 'unixepoch') AS time," \
-	" CASE kind WHEN 0 THEN 'all' WHEN 1 THEN 'model' WHEN 2 THEN 'route' WHEN 3 THEN 'project' ELSE 'client' END AS kind," \
+	" CASE kind WHEN 0 THEN 'all' WHEN 1 THEN 'model' WHEN 2 THEN 'route' WHEN 3 THEN 'project' ELSE 'client' END" \
+	" AS kind," \
 	" label, requests, streams, refused, failed, input, output, cache_read, cache_write, saved," \
 	" cost / 1e9 AS cost_usd, saved_compression / 1e9 AS saved_compression_usd," \
 	" saved_cache / 1e9 AS saved_cache_usd, saved_routing / 1e9 AS saved_routing_usd, bytes_in, bytes_out," \
 	" estimated_requests, estimated_output, estimated_cost / 1e9 AS estimated_cost_usd, partial_requests," \
 	" unpriced_requests, unpriced_tokens FROM " of ";"
 
-/* Rows are in order of arrival at the ledger, so inserts go to the end of the table; ids begin with the time, so they
- * go near the end of their index. Measured against one tree by id or by (time, id), and against numbers for the labels:
- * store.c has the figures. A count that is not known is NULL. usage: 0 none, 1 reported, 2 partial, 3 estimated; price:
- * 0 none, 1 table, 2 unpriced; money in nano-dollars. */
+/* Rows are in the order in which they came to the ledger, so inserts go to the end of the table; ids begin with the
+ * time, so they go near the end of their index. The comment in store.c compares other layouts. A count that is not
+ * known is NULL. usage: 0 none, 1 reported, 2 partial, 3 estimated; price: 0 none, 1 table, 2 unpriced; money in
+ * nano-dollars. */
 static const struct store_schema {
 	int version;
 	const char *sql;
@@ -63,8 +64,8 @@ static const struct store_schema {
 	  "CREATE INDEX requests_time ON requests (time_ms);" },
 	{ 1, SCHEMA_ROLLUP("hourly") SCHEMA_ROLLUP("daily") },
 	{ 1,
-	  "CREATE VIEW ledger AS SELECT strftime('%Y-%m-%dT%H:%M:%fZ', time_ms / 1000.0, 'unixepoch') AS time, id, route, backend,"
-	  " protocol, model, project, client, status, code, termination,"
+	  "CREATE VIEW ledger AS SELECT strftime('%Y-%m-%dT%H:%M:%fZ', time_ms / 1000.0, 'unixepoch') AS time,"
+	  " id, route, backend, protocol, model, project, client, status, code, termination,"
 	  " CASE stream WHEN 0 THEN 'no' ELSE 'yes' END AS stream, bytes_in, bytes_out, ttfb_ms, total_ms,"
 	  " input, output, cache_read, cache_write, saved,"
 	  " CASE usage WHEN 0 THEN 'none' WHEN 1 THEN 'reported' WHEN 2 THEN 'partial' ELSE 'estimated' END AS usage_from,"

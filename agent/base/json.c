@@ -209,7 +209,7 @@ json_step json_next(json_iter *it, json_member *m)
 		if (at == n)
 			return cut(it);
 		if (p[at] != '{' && p[at] != '[')
-			return bad(it, at, "no object");
+			return bad(it, at, "not an object");
 		it->array = p[at] == '[';
 		it->state = AT_FIRST;
 		at = skip_space(p, n, at + 1);

@@ -29,7 +29,7 @@ static json_step bad(json_back *it, size_t at, const char *why)
 static json_step cut(json_back *it)
 {
 	if (it->whole)
-		return bad(it, 0, "the document begins too late");
+		return bad(it, 0, "the document has no beginning");
 	it->at = 0;
 	it->state = AT_END;
 	return JSON_CUT;

@@ -3,10 +3,10 @@
 
 #include "decide/decision.h"
 
-/* Room for every name, number, bound and framing of the largest ACK, its variable texts not counted. */
+/* Room for every name, number, type and length of the largest ACK, without its texts of variable length. */
 enum { ACK_FIXED = 1024 };
 
-/* All of it is inlined: a name is a few stores then, and the writer stays in registers. */
+/* Everything is inlined: then writing a name takes a few stores, and the writer stays in registers. */
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE void set_str(spop_writer *w, slice name, slice value)
@@ -36,8 +36,8 @@ INLINE void set_refusal(spop_writer *w, refusal why)
 	set_str(w, SLICE("code"), slice_cstr(info->code));
 }
 
-/* `deny` comes last: HAProxy carries the actions out in order, and forwards only what was not denied, so that an
- * ACK carried out in part forwards nothing. */
+/* `deny` comes last. HAProxy carries the actions out in order and forwards a request only if `deny` is set to false, so
+ * an ACK that is carried out in part forwards nothing. */
 INLINE void set_deny(spop_writer *w, bool deny)
 {
 	spop_ack_set(w, SLICE("deny"));
@@ -84,7 +84,7 @@ size_t decision_ack(const decision *d, const spop_session *s, unsigned char *roo
 		set_refusal(&w, REFUSE_GATEWAY);
 		set_deny(&w, true);
 		len = frame_end(&w);
-		assert(len > 0); /* under 100 bytes, and no frame size below 256 is agreed to */
+		assert(len > 0); /* it has less than 100 bytes, and no frame size below 256 is agreed to */
 	}
 	return len;
 }

@@ -48,7 +48,7 @@ void credential_describe(const credential *c, char *out, size_t cap)
 	}
 }
 
-/* Empty where the credential cannot be used. */
+/* Returns `value` without spaces around it; empty: it cannot be used, and *problem says why. */
 static slice usable(slice value, const char **problem)
 {
 	while (value.len && value.ptr[0] == ' ')
@@ -95,8 +95,8 @@ bool secret_changed(const secret *s, const char *path)
 	stamp_of(path, &now);
 	if (s->stamp.failed)
 		return true;
-	/* A file that changed twice within a tick of the clock looks unchanged after the second time: a file
-	 * that was young when it was read is read once more. */
+	/* A second change within a tick of the file system's clock leaves the metadata as it is. Therefore a file that
+	 * was just changed when it was read is read once more. */
 	if (s->stamp.exists && s->stamp.read_ms / 1000 - s->stamp.ctime.tv_sec < 2)
 		return true;
 	return now.exists != s->stamp.exists || now.ino != s->stamp.ino || now.dev != s->stamp.dev ||
@@ -106,20 +106,20 @@ bool secret_changed(const secret *s, const char *path)
 
 void secret_load(secret *s, const char *path)
 {
-	char text[CREDENTIAL_MAX + 3]; /* room for a line end, and to see that it is too long */
+	char text[CREDENTIAL_MAX + 3]; /* room for a line end, and for one byte that shows it is too long */
 	size_t len = 0;
 
 	*s = (secret){ 0 };
 	stamp_of(path, &s->stamp);
 	int fd = s->stamp.exists ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
 	bool failed = fd < 0;
-	if (failed) /* no descriptor or no memory is left, say; permissions and names change a stamp */
+	if (failed) /* perhaps no descriptor or no memory is left; a new permission or name would change the metadata */
 		s->stamp.failed = s->stamp.exists && errno != EACCES && errno != ENOENT && errno != EPERM;
 	while (!failed && len < sizeof text) {
 		ssize_t n = read(fd, text + len, sizeof text - len);
 		if (n < 0 && errno == EINTR)
 			continue;
-		failed = s->stamp.failed = n < 0; /* the beginning of a credential is none */
+		failed = s->stamp.failed = n < 0; /* a part of a credential is useless */
 		if (n <= 0)
 			break;
 		len += (size_t)n;

@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * Whose credential a request carries upstream, and where it comes from. A credential that could not be put into a
- * header as it is (empty, blank, with a control character, too long) counts as missing. */
+ * Which credential a request carries upstream, and where it comes from. A credential that cannot stand in a header as
+ * it is (empty, blank, with a control character, too long) counts as missing. */
 #ifndef DECIDE_CREDENTIAL_H
 #define DECIDE_CREDENTIAL_H
 
 #include <time.h>
 
+#include "base/must_check.h"
 #include "base/slice.h"
 
-enum { CREDENTIAL_MAX = 8192 }; /* bytes; the longest tokens in the field take about 4 KB */
+enum {
+	CREDENTIAL_MAX = 8192,       /* bytes; the longest tokens in use take about 4 KB */
+	CREDENTIAL_SOURCE_MAX = 300, /* bytes of credential_describe()'s text in logs and on the page */
+};
 
 typedef enum auth_kind { AUTH_PASSTHROUGH, AUTH_ENV, AUTH_FILE } auth_kind;
 
 typedef enum auth_header {
-	HEADER_AUTHORIZATION, /* as `Bearer CREDENTIAL`; the others carry it bare */
+	HEADER_AUTHORIZATION, /* as `Bearer CREDENTIAL`; in the others the credential stands alone */
 	HEADER_X_API_KEY,
 	HEADER_API_KEY,
 	HEADER_X_GOOG_API_KEY,
@@ -22,10 +26,10 @@ typedef enum auth_header {
 } auth_header;
 
 const char *auth_header_name(auth_header h);
-/* AUTH_HEADERS when `name` (any case) is none of them. */
+/* Returns AUTH_HEADERS if `name` (in any case) is none of them. */
 auth_header auth_header_of(slice name);
 
-/* The operator's words. */
+/* What the operator configured. */
 typedef struct credential {
 	auth_kind kind;
 	char *source; /* owned: the variable's name or the file's path; NULL for passthrough */
@@ -33,10 +37,10 @@ typedef struct credential {
 } credential;
 
 void credential_deinit(credential *c);
-/* `env:NAME`, `file:PATH` or `passthrough`, for people; cut at `cap`. */
+/* Writes `env:NAME`, `file:PATH` or `passthrough`, never the credential; cut at `cap`. */
 void credential_describe(const credential *c, char *out, size_t cap);
 
-/* What a file held when it was last read. */
+/* The content of a credential file when it was last read. */
 typedef struct secret {
 	char *value; /* owned, NUL-terminated, wiped when released; NULL: missing */
 	size_t len;
@@ -47,18 +51,18 @@ typedef struct secret {
 		uint64_t ino, dev;
 		int64_t size;
 		bool exists;
-		bool failed; /* it could not be read for a reason that may pass without its changing: to be tried again
+		bool failed; /* it could not be read for a reason that may pass while the file stays the same: try again
 			      */
 	} stamp;
 } secret;
 
 void secret_load(secret *s, const char *path);
-/* Would loading it again give something else? Touches the file's metadata only. */
+/* True if reading the file again may give something else. Looks at its metadata only. */
 bool secret_changed(const secret *s, const char *path);
 void secret_deinit(secret *s);
 
-/* The credential now, without white space around it; empty: missing, and `*problem` says why. Borrowed from the
- * environment or from `file`: valid until the policy is released. */
+/* Returns the credential as it is now, without white space around it; empty: missing, and `*problem` says why. It is
+ * borrowed from the environment or from `file`, and valid until the policy is released. */
 slice credential_read(const credential *c, const secret *file, const char **problem);
 
 #endif

@@ -29,7 +29,7 @@ const refusal_info *refusal_describe(refusal r)
 	return &refusals[r];
 }
 
-/* The route's own protocol where nothing else decides: legacy resolution by what the client sent. */
+/* Chooses the target by what the client sent, for a request without a route (legacy resolution). */
 static protocol legacy_target(const llm_request *r)
 {
 	if (r->x_api_key || r->anthropic_version || r->bearer_sk_ant ||
@@ -38,12 +38,13 @@ static protocol legacy_target(const llm_request *r)
 	return r->x_goog_api_key ? PROTOCOL_GEMINI : PROTOCOL_OPENAI;
 }
 
-/* Which errors the caller understands: the endpoint tells, where it is one provider's own. */
+/* Works out which error format the caller understands: from the endpoint if that belongs to one provider, otherwise
+ * from the headers. */
 static protocol caller_protocol(const llm_request *r)
 {
 	slice path = r->sample.path;
 
-	/* Most ask for just that, and what is below would say the same. */
+	/* Most requests go to these paths; the tests below would say the same. */
 	if (slice_eq(path, SLICE("/v1/chat/completions")) || slice_eq(path, SLICE("/v1/responses")))
 		return PROTOCOL_OPENAI;
 	if (slice_eq(path, SLICE("/v1/messages")))
@@ -52,7 +53,7 @@ static protocol caller_protocol(const llm_request *r)
 		return PROTOCOL_OPENAI;
 	if (slice_contains(path, SLICE("/v1/messages")))
 		return PROTOCOL_ANTHROPIC;
-	/* .../models/NAME:METHOD; newer clients of Google's ask under /v1, as older ones under /v1beta. */
+	/* .../models/NAME:METHOD: Google's newer clients use /v1, the older ones /v1beta. */
 	if (slice_contains(path, SLICE("/v1beta/")) ||
 	    (slice_contains(path, SLICE("/models/")) && slice_contains(path, SLICE(":"))))
 		return PROTOCOL_GEMINI;
@@ -83,7 +84,7 @@ static void use_route(const policy *p, const route *chosen, decision *d)
 	d->upstream = route_upstream(p->table, chosen);
 	d->backend = slice_cstr(route_backend(p->table, chosen));
 	if (d->backend.len == 0) {
-		refuse(d, REFUSE_NO_BACKEND, "the route's upstream is no valid URL");
+		refuse(d, REFUSE_NO_BACKEND, "the route's upstream is not a valid URL");
 		return;
 	}
 	if (chosen->auth.kind == AUTH_PASSTHROUGH)
@@ -95,10 +96,51 @@ static void use_route(const policy *p, const route *chosen, decision *d)
 		refuse(d, REFUSE_AUTH_UNAVAILABLE, problem);
 }
 
+/* Chooses the route by what d->model says. NULL: the request has none, or it is refused (d->refusal). */
+static inline __attribute__((always_inline)) const route *choose(const policy *p, const llm_request *r, decision *d)
+{
+	switch (d->model.status) {
+	case MODEL_UNKNOWN:
+		/* Running out of memory is our fault, so refuse: the fall-through is what the operator wants for
+		 * requests whose model is out of reach. */
+		if (d->model.no_memory) {
+			refuse(d, REFUSE_GATEWAY, d->model.detail);
+			return NULL;
+		}
+		/* HAProxy asks once more with all bytes that it holds; only then is the model out of reach. */
+		d->ask_again = r->sample.body.len < r->sample.buffered;
+		if (d->ask_again || !p->table->unresolved_falls_through) {
+			refuse(d, REFUSE_MODEL_NOT_IN_SAMPLE, d->model.detail);
+			return NULL;
+		}
+		return route_catch_all(p->table);
+	case MODEL_AMBIGUOUS:
+		refuse(d, REFUSE_AMBIGUOUS_MODEL, d->model.detail);
+		return NULL;
+	case MODEL_INVALID:
+		refuse(d, REFUSE_INVALID_MODEL, d->model.detail);
+		return NULL;
+	case MODEL_MALFORMED:
+		refuse(d, REFUSE_INVALID_JSON, d->model.detail);
+		return NULL;
+	case MODEL_FOUND:
+		return route_match(p->table, slice_of(d->model.name, d->model.len));
+	case MODEL_NONE:
+		/* Its model comes in a message after the handshake, when the upstream has been chosen already. */
+		if (r->sample.upgrade && !p->table->websocket_to_catch_all) {
+			refuse(d, REFUSE_WEBSOCKET, "a WebSocket names its model by ?model= or x-codex-turn-metadata");
+			return NULL;
+		}
+		/* A body without a model goes to the catch-all; a request without a body to the legacy target. */
+		if (r->sample.upgrade || r->sample.buffered > 0 || r->sample.length > 0 || r->sample.body.len > 0)
+			return route_catch_all(p->table);
+		break;
+	}
+	return NULL;
+}
+
 void decide(const policy *p, const llm_request *r, decision *d)
 {
-	const route *chosen = NULL;
-
 	d->refusal = REFUSE_NOT;
 	d->route = NULL;
 	d->route_name = (slice){ NULL, 0 };
@@ -111,49 +153,14 @@ void decide(const policy *p, const llm_request *r, decision *d)
 	d->ask_again = false;
 	model_find(&r->sample, &d->model);
 
-	/* Without routes nothing depends on the model, so nothing about it is refused. */
+	/* Without routes nothing depends on the model, so no request is refused for its model. */
 	if (p->table->enabled == 0) {
 		use_target(p, r, d);
 		return;
 	}
-	switch (d->model.status) {
-	case MODEL_UNKNOWN:
-		/* Where it would fall through to says what the operator thinks of the request, not of our memory. */
-		if (d->model.no_memory) {
-			refuse(d, REFUSE_GATEWAY, d->model.detail);
-			return;
-		}
-		/* HAProxy asks once more with everything it holds; only then is the model beyond reach. */
-		d->ask_again = r->sample.body.len < r->sample.buffered;
-		if (d->ask_again || !p->table->unresolved_falls_through) {
-			refuse(d, REFUSE_MODEL_NOT_IN_SAMPLE, d->model.detail);
-			return;
-		}
-		chosen = route_catch_all(p->table);
-		break;
-	case MODEL_AMBIGUOUS:
-		refuse(d, REFUSE_AMBIGUOUS_MODEL, d->model.detail);
+	const route *chosen = choose(p, r, d);
+	if (d->refusal != REFUSE_NOT)
 		return;
-	case MODEL_INVALID:
-		refuse(d, REFUSE_INVALID_MODEL, d->model.detail);
-		return;
-	case MODEL_MALFORMED:
-		refuse(d, REFUSE_INVALID_JSON, d->model.detail);
-		return;
-	case MODEL_FOUND:
-		chosen = route_match(p->table, slice_of(d->model.name, d->model.len));
-		break;
-	case MODEL_NONE:
-		/* Its model comes in a message after the handshake, when the upstream is chosen already. */
-		if (r->sample.upgrade && !p->table->websocket_to_catch_all) {
-			refuse(d, REFUSE_WEBSOCKET, "a WebSocket names its model by ?model= or x-codex-turn-metadata");
-			return;
-		}
-		/* A body that names no model is the catch-all's; a request without a body is nobody's. */
-		if (r->sample.upgrade || r->sample.buffered > 0 || r->sample.length > 0 || r->sample.body.len > 0)
-			chosen = route_catch_all(p->table);
-		break;
-	}
 	if (chosen)
 		use_route(p, chosen, d);
 	else

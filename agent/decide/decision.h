@@ -1,14 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * (policy, request) -> decision -> SPOP actions. Pure: no sockets, no clock, no disk, no allocation; the only thing
- * read from outside is the environment, for credentials of the kind env:NAME. */
+ * (policy, request) -> decision -> SPOP actions. Pure: no sockets, no clock, no disk, no allocation. It reads only the
+ * environment, for credentials of the kind env:NAME. */
 #ifndef DECIDE_DECISION_H
 #define DECIDE_DECISION_H
 
 #include "decide/policy.h"
 #include "decide/request.h"
 
-/* Why a request is refused, in the words of clients, logs and metrics. */
+/* Why a request is refused. refusal_describe() has the words for clients, logs and metrics. */
 typedef enum refusal {
 	REFUSE_NOT,
 	REFUSE_AUTH_UNAVAILABLE,
@@ -30,34 +30,35 @@ typedef struct refusal_info {
 
 const refusal_info *refusal_describe(refusal r);
 
-/* Slices point into the policy, the request or static text, and live as long as those. */
+/* The slices point into the policy, the request or static text, and are valid as long as those. */
 typedef struct decision {
 	refusal refusal;
 	const route *route; /* NULL: legacy */
 	slice route_name;
-	const upstream *upstream; /* NULL where refused before one was chosen */
+	const upstream *upstream; /* NULL if the request was refused before one was chosen */
 	slice backend;
-	protocol caller;     /* whose error shape the client understands */
-	bool replace;        /* the client's credential is replaced */
-	auth_header header;  /* where `replace` */
-	slice credential;    /* where `replace`; SECRET: goes into the ACK and nowhere else */
-	bool ask_again;      /* refused, but HAProxy holds more of the body than it has shown */
-	const char *problem; /* for the operator: why it was refused; static text or NULL */
+	protocol caller;    /* the API whose error format the client understands */
+	bool replace;       /* the client's credential is replaced */
+	auth_header header; /* with `replace`: the header that carries the credential */
+	slice credential;   /* with `replace`; SECRET: it goes into the ACK and nowhere else */
+	bool ask_again; /* refused, but HAProxy holds more of the body than it sent, and asks again with all of it */
+	const char *problem; /* why it was refused, for the operator; static text or NULL */
 	model_result model;
 } decision;
 
 void decide(const policy *p, const llm_request *r, decision *d);
 
-/* What a replaced credential strips: header names, ended by NULL. Besides them the query parameter `key` and a
- * WebSocket subprotocol that carries a key. haproxy.cfg.example does it; tests compare the two. */
+/* The headers that HAProxy removes when it replaces a credential: their names, ended by NULL. It also removes the query
+ * parameter `key` and a WebSocket subprotocol that carries a key. haproxy.cfg.example has the same list; tests compare
+ * the two. */
 extern const char *const stripped_headers[];
 
-/* The ACK of one decision in `room`. When it does not fit the agreed frame size, the ACK is the refusal
- * REFUSE_GATEWAY instead (`*fell_back` says so), and that one fits every frame. Bytes written. */
+/* Writes the ACK of one decision to `room` and returns its size. If it does not fit the agreed frame size, the ACK is
+ * the refusal REFUSE_GATEWAY instead, which fits every frame; *fell_back says so. */
 size_t decision_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
 		    uint64_t frame_id, bool *fell_back);
 
-/* Bytes of room that decision_ack() needs at most for this decision. */
+/* Returns the bytes of room that decision_ack() needs at most for `d`. */
 size_t decision_ack_room(const decision *d);
 
 #endif

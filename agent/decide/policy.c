@@ -47,7 +47,7 @@ route *route_table_add(route_table *t)
 {
 	if (t->count == ROUTES_MAX)
 		return NULL;
-	if ((t->count & (t->count - 1)) == 0) { /* full at every power of two */
+	if ((t->count & (t->count - 1)) == 0) { /* the array is full when count is a power of two */
 		size_t cap = t->count ? t->count * 2 : 1;
 		route *routes = realloc(t->routes, cap * sizeof *routes);
 		if (!routes)
@@ -136,7 +136,7 @@ bool route_is_catch_all(const route *r)
 	return r->prefix[0] == '*' && r->prefix[1] == '\0';
 }
 
-/* slice_istarts() without measuring the prefix first, which nearly always differs at once. */
+/* Like slice_istarts(), but does not measure the prefix first, because most prefixes differ in their first bytes. */
 static bool begins(slice model, const char *prefix)
 {
 	size_t i = 0;

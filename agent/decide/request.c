@@ -3,7 +3,7 @@
 
 #include <stddef.h>
 
-/* The arguments in the order of spoe.conf: name, what becomes of the value, field of llm_request. */
+/* The arguments in the order of spoe.conf: name, how the value is read, field of llm_request. */
 #define ARGUMENTS(X) \
 	X("id", BYTES, id) \
 	X("method", BYTES, method) \
@@ -56,15 +56,14 @@ static void set(llm_request *r, slice name, const spop_value *v)
 
 /* ---- a message as our spoe.conf makes it
  *
- * Then each name is compared with one that is known when this is compiled, and each value has one of two types. Each
- * take_*() has read a value that is its argument's and returns what is behind it, or has done nothing and returns NULL.
- */
+ * In such a message each name is one that is known at compile time, and each value has one of two types. Each take_*()
+ * either reads the expected name or value and returns what is behind it, or does nothing and returns NULL. */
 
 typedef const unsigned char *bytes;
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* The bytes at `at`, `n` of them, where two texts differ; never more than 8. */
+/* Returns the bits in which `n` bytes at offset `at` differ; `n` is at most 8. */
 ALWAYS_INLINE uint64_t differ(bytes a, const char *b, size_t at, size_t n)
 {
 	uint64_t x = 0, y = 0;
@@ -74,8 +73,8 @@ ALWAYS_INLINE uint64_t differ(bytes a, const char *b, size_t at, size_t n)
 	return x ^ y;
 }
 
-/* memcmp(a, b, len) == 0 of a name of 2 to 24 bytes whose length is known when this is compiled: a few words that
- * overlap, and no call. */
+/* memcmp(a, b, len) == 0 for a name of 2 to 24 bytes whose length is known at compile time: compares a few overlapping
+ * words, without a call. */
 ALWAYS_INLINE bool same_name(bytes a, const char *b, size_t len)
 {
 	if (len >= 8)
@@ -85,7 +84,7 @@ ALWAYS_INLINE bool same_name(bytes a, const char *b, size_t len)
 	return (differ(a, b, 0, 2) | differ(a, b, len - 2, 2)) == 0;
 }
 
-/* What is behind the name and has a byte at least; NULL: another name, or the end. */
+/* Returns what is behind the name, where there is at least one byte. NULL: another name, or the end. */
 ALWAYS_INLINE bytes take_name(bytes p, bytes end, const char *name, size_t len)
 {
 	if ((size_t)(end - p) < len + 2 || p[0] != len || !same_name(p + 1, name, len))
@@ -130,7 +129,7 @@ ALWAYS_INLINE bytes take_TRUTH(bytes p, bytes end, bool *field)
 	return p + 1;
 }
 
-/* The arguments up to the first that is not as expected. `r` is empty. */
+/* Reads the arguments up to the first that is not as expected. `r` must be empty. */
 static void read_expected(llm_request *r, cursor *c, unsigned *left)
 {
 	bytes p = c->pos, end = c->end;
@@ -161,7 +160,7 @@ void request_read(llm_request *r, spop_message *m)
 	slice name;
 	spop_value value;
 
-	*r = none; /* copied, which takes less than to clear it by the instruction that compilers choose for that */
+	*r = none; /* a copy, because compilers clear it with a slower instruction */
 	read_expected(r, &c, &m->args);
 	*m->from = c;
 	while (spop_arg_next(m, &name, &value))

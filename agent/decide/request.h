@@ -14,7 +14,7 @@ typedef struct llm_request {
 	slice project;
 	slice client;
 	model_sample sample;
-	/* What the headers are like; their contents stay in HAProxy. */
+	/* What is known of the credential headers; their contents stay in HAProxy. */
 	bool x_api_key;
 	bool api_key;
 	bool x_goog_api_key;
@@ -22,8 +22,8 @@ typedef struct llm_request {
 	bool bearer_sk_ant;
 } llm_request;
 
-/* Reads the arguments of `m`; unknown ones are ignored, missing ones and NULLs are empty. Malformed ones fail m->from;
- * then nothing of `r` may be used. */
+/* Reads the arguments of `m`. Unknown ones are ignored; missing ones and NULLs are empty. Malformed arguments fail
+ * m->from, and then nothing in `r` may be used. */
 void request_read(llm_request *r, spop_message *m);
 
 #endif

@@ -13,8 +13,8 @@ static size_t skip_space(slice s, size_t at)
 	return at;
 }
 
-/* The object of the member whose name's quote is at `at`. Inside a string the quotes would be escaped, so that no text
- * of a model's can pass for the name. */
+/* Returns the object of the member whose name begins with the quote at `at`; empty: it is another member, or its value
+ * is no object. Text that a model wrote cannot pass for the name, because quotes inside a string are escaped. */
 static slice object_at(slice text, size_t at)
 {
 	static const slice keys[] = { SLICE_INIT("\"usage\""), SLICE_INIT("\"usageMetadata\"") };
@@ -79,7 +79,7 @@ size_t response_ack(spop_message *m, const spop_session *s, unsigned char *room,
 	decode_coding coding = decode_coding_of(cenc);
 	plain = body;
 	if (coding != DECODE_IDENTITY) {
-		/* What could be decoded of a cut or broken body serves as well as all of it. */
+		/* The part of a cut or damaged body that could be decoded is as good as all of it. */
 		if (coding != DECODE_UNKNOWN)
 			decode_body(coding, body, RESPONSE_DECODED_MAX, &decoded, &len);
 		plain = slice_of(decoded, len);

@@ -1,23 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
- * The usage object of a compressed response, which HAProxy cannot read by itself: message `llm-response` -> variable
- * `usage`. Nothing else of the response is looked at, kept or logged. */
+ * The usage object of a compressed response, which HAProxy itself cannot read: message `llm-response` -> variable
+ * `usage`. Nothing else of the response is kept or logged. */
 #ifndef DECIDE_RESPONSE_H
 #define DECIDE_RESPONSE_H
 
 #include "spop/session.h"
 
 enum {
-	USAGE_FRAGMENT_MAX = 1024,          /* bytes of an object; real ones have a few hundred */
-	RESPONSE_DECODED_MAX = 1024 * 1024, /* bytes that are decoded at most: what HAProxy holds of a plain one */
+	USAGE_FRAGMENT_MAX = 1024, /* bytes of a usage object; real ones have a few hundred */
+	RESPONSE_DECODED_MAX =
+		1024 * 1024, /* most bytes that are decoded: as much as HAProxy holds of an uncompressed response */
 };
 
-/* The object behind the last (of an event stream the first) "usage" or "usageMetadata" member that `text` has; empty:
- * none. One that is cut by the end of `text` or by USAGE_FRAGMENT_MAX counts, and is cut. */
+/* Returns the object of the last "usage" or "usageMetadata" member in `text`, in an event stream of the first one;
+ * empty: there is none. An object that is cut by the end of `text` is returned as far as it goes, and at most
+ * USAGE_FRAGMENT_MAX bytes of any. */
 slice usage_fragment(slice text, bool event_stream);
 
-/* Reads the arguments of `m`, and writes the actions of one ACK: none where there is no usage. */
-size_t response_ack(spop_message *m, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
-		    uint64_t frame_id);
+/* Reads the arguments of `m` and writes an ACK to `room`: with `usage` set, or without an action if there is no usage.
+ * Returns its size. */
+MUST_CHECK size_t response_ack(spop_message *m, const spop_session *s, unsigned char *room, size_t room_len,
+			       uint64_t stream_id, uint64_t frame_id);
 
 #endif

@@ -46,7 +46,7 @@ static bool take_port(slice digits, uint16_t *port)
 	return true;
 }
 
-/* The characters that go into a HAProxy configuration without a thought about its quoting. */
+/* Allows only characters that need no quoting in a HAProxy configuration. */
 static bool base_valid(slice base)
 {
 	for (size_t i = 0; i < base.len; i++) {
@@ -81,9 +81,9 @@ static bool is_address(slice host)
 	return true;
 }
 
-/* llm-HOST, with the port where it is not https's own, and the base path with `_` for `/`: a name says which
- * upstream it is, so that a HAProxy and an agent with different files fail instead of meeting by chance. `~`,
- * which HAProxy does not take in a name, becomes `:`, which no path here holds; an `_` of the path is doubled. */
+/* Makes a name from the URL: llm-HOST, the port if it is not the default of https, and the base path with `_` for `/`.
+ * The name says which upstream it is, so a HAProxy and an agent with different files fail instead of meeting by chance.
+ * HAProxy allows no `~` in a name: it becomes `:`, which no path here has. A `_` of the path is doubled. */
 static char *backend_name(const upstream *u, slice path)
 {
 	char name[BACKEND_NAME_MAX + 1];
@@ -102,6 +102,38 @@ static char *backend_name(const upstream *u, slice path)
 	if (len < 0 || (size_t)len >= sizeof name - 2)
 		return NULL;
 	return copy(slice_of(name, (size_t)len));
+}
+
+/* Reads HOST[:PORT] or [IPV6][:PORT]. */
+static bool parse_authority(upstream *u, slice authority, slice *host, err *e)
+{
+	slice port;
+	bool has_port;
+
+	if (authority.len && authority.ptr[0] == '[') {
+		size_t close = slice_find(authority, 0, ']');
+		if (close == authority.len)
+			return err_set(e, "the IPv6 address lacks its closing bracket");
+		u->ipv6 = true;
+		*host = slice_of(authority.ptr + 1, close - 1);
+		slice after = slice_from(authority, close + 1);
+		has_port = after.len && after.ptr[0] == ':';
+		if (after.len && !has_port)
+			return err_set(e, "after the IPv6 address only :PORT or a path may follow");
+		port = slice_from(after, 1);
+	} else {
+		size_t colon = slice_find(authority, 0, ':');
+		has_port = colon < authority.len;
+		*host = slice_first(authority, colon);
+		port = slice_from(authority, colon + 1);
+	}
+	if (!host_valid(*host, u->ipv6))
+		return err_set(e, "the host of the URL is empty, or has a character that host names cannot have");
+	if (u->tls && (u->ipv6 || is_address(*host)))
+		return err_set(e, "HAProxy cannot verify the certificate of an address; give the upstream's host name");
+	if (has_port && !take_port(port, &u->port))
+		return err_set(e, "the port of the URL is not a number from 1 to 65535");
+	return true;
 }
 
 static bool parse(upstream *u, slice url, err *e)
@@ -128,35 +160,13 @@ static bool parse(upstream *u, slice url, err *e)
 	if (slice_find(authority, 0, '@') < authority.len)
 		return err_set(e, "an upstream URL carries no user or password; use \"auth\" for the credential");
 
-	slice host, port = { NULL, 0 };
-	bool has_port;
-	if (authority.len && authority.ptr[0] == '[') {
-		size_t close = slice_find(authority, 0, ']');
-		if (close == authority.len)
-			return err_set(e, "the IPv6 address lacks its closing bracket");
-		u->ipv6 = true;
-		host = slice_of(authority.ptr + 1, close - 1);
-		slice after = slice_from(authority, close + 1);
-		has_port = after.len && after.ptr[0] == ':';
-		if (after.len && !has_port)
-			return err_set(e, "after the IPv6 address only :PORT or a path may follow");
-		port = slice_from(after, 1);
-	} else {
-		size_t colon = slice_find(authority, 0, ':');
-		has_port = colon < authority.len;
-		host = slice_first(authority, colon);
-		port = slice_from(authority, colon + 1);
-	}
-	if (!host_valid(host, u->ipv6))
-		return err_set(e, "the host of the URL is empty or has a character that a host name has not");
-	if (u->tls && (u->ipv6 || is_address(host)))
-		return err_set(e, "HAProxy cannot verify the certificate of an address; give the upstream's host name");
-	if (has_port && !take_port(port, &u->port))
-		return err_set(e, "the port of the URL is no number from 1 to 65535");
+	slice host;
+	if (!parse_authority(u, authority, &host, e))
+		return false;
 	if (!base_valid(path))
 		return err_set(
 			e,
-			"the path of an upstream URL is made of letters, digits, / . _ ~ -, without // or dot segments");
+			"the path of an upstream URL may have letters, digits and / . _ ~ - only, without // or dot segments");
 
 	u->host = copy(host);
 	u->url = copy(url);
@@ -169,7 +179,7 @@ static bool parse(upstream *u, slice url, err *e)
 	if (!u->backend && errno == ENOMEM)
 		return err_memory(e);
 	if (!u->backend)
-		return err_set(e, "the URL is too long to name a backend by; give \"backend\" a name");
+		return err_set(e, "the URL is too long to make a backend's name of it; give the name in \"backend\"");
 	u->v1 = slice_ends(path, SLICE("/v1"));
 	u->base = copy(slice_first(path, path.len - (u->v1 ? 3 : 0)));
 	return u->base ? true : err_memory(e);

@@ -21,7 +21,7 @@ static const char *text_fault(json_text_status status)
 	return NULL;
 }
 
-/* Apart from take_model(), which needs no buffer. */
+/* A function of its own, so that take_model() needs no buffer on the stack. */
 static __attribute__((noinline)) void take_escaped(slice value, bool exact, named *n)
 {
 	char buf[MODEL_MAX];
@@ -35,7 +35,7 @@ static __attribute__((noinline)) void take_escaped(slice value, bool exact, name
 static void take_model(const json_member *m, bool exact, named *n)
 {
 	if (m->type != JSON_STRING) {
-		named_add(n, exact, slice_of(NULL, 0), "the model is no string");
+		named_add(n, exact, slice_of(NULL, 0), "the model is not a string");
 		return;
 	}
 	slice raw = slice_of(m->value.ptr + 1, m->value.len - 2);
@@ -59,8 +59,8 @@ static inline bool ascii(slice key)
 	return (all & 0x8080808080808080u) == 0;
 }
 
-/* Most keys, told at a glance: their first two letters are neither those of "model" nor of "stream", nor an escape, and
- * they are plain ASCII. */
+/* A quick check, true for most keys: they cannot mean "model" or "stream", because they are plain ASCII without an
+ * escape in front and their first two letters differ. */
 static inline bool neither(const json_member *m)
 {
 	slice key = m->key;
@@ -73,7 +73,7 @@ static inline bool neither(const json_member *m)
 
 static __attribute__((noinline)) const char *take_either(const json_member *m, bool last, bool *said_stream, named *n)
 {
-	bool stream = slice_eq(m->key, SLICE("stream")); /* spelled as nearly always */
+	bool stream = slice_eq(m->key, SLICE("stream")); /* spelled as in nearly all bodies */
 
 	switch (stream ? JSON_KEY_OTHER : json_key_like(m->key, SLICE("model"))) {
 	case JSON_KEY_SAME:
@@ -83,7 +83,7 @@ static __attribute__((noinline)) const char *take_either(const json_member *m, b
 		take_model(m, false, n);
 		return NULL;
 	case JSON_KEY_BAD:
-		return "a member's name is no proper text";
+		return "a member's name is not valid text";
 	case JSON_KEY_OTHER:
 		break;
 	}
@@ -94,8 +94,8 @@ static __attribute__((noinline)) const char *take_either(const json_member *m, b
 	return NULL;
 }
 
-/* What a top-level member says. `last`: no member before it said `stream`, or they are looked at from the first to the
- * last, so that this one wins. NULL, or what is wrong with its key. */
+/* Takes what a top-level member says. `last`: members come in their order, so the last `stream` wins; otherwise they
+ * come backward, and the first one wins. NULL, or what is wrong with the key. */
 static inline const char *take(const json_member *m, bool last, bool *said_stream, named *n)
 {
 	return neither(m) ? NULL : take_either(m, last, said_stream, n);
@@ -109,7 +109,7 @@ static bool blank(slice s)
 	return true;
 }
 
-/* Backward over the tail. `fresh`: the head was blank, so the object may begin in the tail. */
+/* Reads the tail backward. `fresh`: the head was blank, so that the object may begin in the tail. */
 static body_end tail_json(slice tail, bool fresh, named *n, const char **detail)
 {
 	json_back it;
@@ -163,7 +163,7 @@ static body_end object_json(const body_view *view, slice head, named *n, const c
 	return BODY_PART;
 }
 
-/* A body that says it is JSON and is no object: it names no model, if it is JSON at all. */
+/* Reads a body that says it is JSON, but is not an object: if it is valid JSON, it names no model. */
 static body_end other_json(const body_view *view, slice head, const char **detail)
 {
 	slice value;
@@ -171,7 +171,7 @@ static body_end other_json(const body_view *view, slice head, const char **detai
 	size_t at = 0;
 	json_step step = json_value(head, &at, &value, &type);
 
-	*detail = "neither an object nor another JSON value";
+	*detail = "the body is not JSON";
 	if (step == JSON_BAD)
 		return BODY_BAD;
 	if (step == JSON_CUT)
@@ -180,7 +180,7 @@ static body_end other_json(const body_view *view, slice head, const char **detai
 	return blank(slice_from(head, at)) ? BODY_ALL : BODY_BAD;
 }
 
-/* An object in UTF-16 or UTF-32, which some upstreams read and this scanner does not. */
+/* True for an object in UTF-16 or UTF-32, which some upstreams can read but this reader cannot. */
 static bool wide(slice head)
 {
 	size_t at = 0;
@@ -197,7 +197,7 @@ body_end body_json(const body_view *view, bool must, named *n, const char **deta
 	slice head = view->head;
 	size_t at = 0;
 
-	if (slice_starts(head, SLICE(BOM)) || slice_starts(SLICE(BOM), head)) /* or a beginning of one */
+	if (slice_starts(head, SLICE(BOM)) || slice_starts(SLICE(BOM), head)) /* or the beginning of a cut one */
 		head = slice_from(head, sizeof BOM - 1);
 	while (at < head.len && json_space(head.ptr[at]))
 		at++;

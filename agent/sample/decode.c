@@ -7,7 +7,7 @@
 #include <zstd.h>
 #include <zstd_errors.h>
 
-/* The output grows from here by doubling: most bodies fit the first step. */
+/* The first size of the output, which then doubles. Most bodies fit. */
 #define FIRST_STEP ((size_t)64 * 1024)
 
 typedef struct output {
@@ -15,7 +15,7 @@ typedef struct output {
 	size_t len, cap, max;
 } output;
 
-/* Room for at least one more byte; false: `max` is reached or there is no memory, which *status tells apart. */
+/* Makes room for at least one more byte. False: *status says whether `max` was reached or there is no memory. */
 static bool output_room(output *o, decode_status *status)
 {
 	if (o->len < o->cap)
@@ -36,13 +36,13 @@ static bool output_room(output *o, decode_status *status)
 	return true;
 }
 
-/* After the coding's end. */
+/* The status at the end of the coding, with `left` bytes of input behind it. */
 static decode_status ended(size_t left)
 {
 	return left == 0 ? DECODE_COMPLETE : DECODE_BAD;
 }
 
-/* `bits`: zlib's windowBits, which also chooses the wrapper. */
+/* `bits`: zlib's windowBits, which also choose between gzip, zlib and raw. */
 static decode_status inflate_all(slice in, int bits, output *o)
 {
 	z_stream z = { .next_in = (z_const Bytef *)(uintptr_t)in.ptr, .avail_in = (uInt)in.len };
@@ -122,7 +122,7 @@ static decode_status zstd_all(slice in, output *o)
 	return status;
 }
 
-/* zlib's header: method 8, and a check that both bytes make a multiple of 31. */
+/* True if `in` may begin with zlib's header: method 8, and both bytes together a multiple of 31. */
 static bool zlib_header(slice in)
 {
 	unsigned first = in.len > 0 ? (unsigned char)in.ptr[0] : 0, second = in.len > 1 ? (unsigned char)in.ptr[1] : 0;
@@ -135,7 +135,7 @@ decode_status decode_body(decode_coding coding, slice in, size_t max, char **out
 	output o = { .max = max };
 	decode_status status = DECODE_BAD;
 
-	if (in.len > UINT32_MAX) /* zlib counts in 32 bits; no buffer of HAProxy comes near */
+	if (in.len > UINT32_MAX) /* zlib counts in 32 bits; no buffer of HAProxy is nearly as large */
 		in.len = UINT32_MAX;
 	switch (coding) {
 	case DECODE_GZIP:

@@ -6,15 +6,15 @@
 
 #include <stdlib.h>
 
-/* A body that came as two pieces which touch or overlap is joined, up to this length, so that it is read as the whole
- * that it is. Twice the largest sample worth configuring. Longer ones are treated as if bytes were missing. */
+/* If head and tail of a body touch or overlap, they are joined up to this length and read as the whole body that they
+ * are. It is twice the largest sample that is worth configuring. A longer body is treated as if bytes were missing. */
 #define JOIN_MAX ((size_t)128 * 1024)
 
 typedef enum body_kind { KIND_OTHER, KIND_JSON, KIND_MULTIPART, KIND_URLENCODED } body_kind;
 
 static body_kind kind_of(slice ctype)
 {
-	if (slice_eq(ctype, SLICE("application/json"))) /* nearly always, and spelled so */
+	if (slice_eq(ctype, SLICE("application/json"))) /* the most frequent one, in its most frequent spelling */
 		return KIND_JSON;
 	size_t end = slice_find(ctype, 0, ';');
 	slice type = slice_trim(slice_first(ctype, end));
@@ -30,7 +30,7 @@ static body_kind kind_of(slice ctype)
 	return KIND_OTHER;
 }
 
-/* What of the body is at hand. */
+/* Works out which bytes of the body are known, and where they are. */
 static void view_of(const model_sample *s, body_view *view)
 {
 	static _Thread_local char joined[JOIN_MAX];
@@ -66,8 +66,8 @@ static bool json_like(slice head)
 	return at < head.len && head.ptr[at] == '{';
 }
 
-/* curl -d says "form" whatever it sends. An upstream that believes it could find a field in the middle of a string:
- * then nothing but the same model is unambiguous. */
+/* `curl -d` says "form" whatever it sends. An upstream that believes that could find a field in the middle of a JSON
+ * string: the model is clear only if both readings name the same. */
 static body_end read_posing(const body_view *view, named *n, const char **detail)
 {
 	named NAMED_LAZY form;
@@ -161,7 +161,7 @@ static model_status find_in_body(const model_sample *s, named *n, model_result *
 		return MODEL_UNKNOWN;
 	}
 	if (coding == DECODE_UNKNOWN) {
-		r->detail = "a content-encoding that is not known";
+		r->detail = "the content-encoding is not known";
 		return MODEL_UNKNOWN;
 	}
 	view_of(s, &view);
@@ -170,7 +170,8 @@ static model_status find_in_body(const model_sample *s, named *n, model_result *
 	return body_status(&view, s->ctype, n, r);
 }
 
-/* A plus sign means a space in a query that was not decoded yet and itself in one that was: no name has either. */
+/* A plus sign means a space in a query that is still encoded, and itself in a decoded one. Refuse it: no model's name
+ * has a space or a plus sign. */
 static __attribute__((noinline)) void query_model(slice param, named *n)
 {
 	char buf[MODEL_MAX];
@@ -187,7 +188,7 @@ static __attribute__((noinline)) void query_model(slice param, named *n)
 	named_add(n, true, slice_of(buf, len), why ? why : name_fault(slice_of(buf, len)));
 }
 
-/* The header is Codex's, not the upstream's: what cannot be read says nothing. */
+/* Only Codex writes this header, and no upstream reads it: if it cannot be read, it is ignored. */
 static void hint_model(slice hint, named *n)
 {
 	body_view view = { .head = hint, .ended = true };
@@ -208,7 +209,7 @@ static void settle(const named *n, model_status status, model_from from, model_r
 	memcpy(r->name, n->name, n->len);
 }
 
-/* True: the mention decides, for better or worse. */
+/* True: `n` has a mention, and it decides the result, valid or not. */
 static bool decided(const named *n, model_from from, model_result *r)
 {
 	model_status status = named_status(n, &r->detail);
@@ -237,7 +238,7 @@ void model_find(const model_sample *s, model_result *r)
 	path_model(s->path, &path);
 	if (s->model_param.len > 0)
 		query_model(s->model_param, &query);
-	if (path.any) { /* what the upstream obeys */
+	if (path.any) { /* the upstream takes the model of the path, too */
 		if (path_body_matters(s->path) && !s->upgrade) {
 			find_in_body(s, &body, r);
 			path.stream = path.stream || body.stream;

@@ -2,26 +2,26 @@
  *
  * Which model does this request name?
  *
- * Looks where clients put it (body, path, query, form field, header) and says where it was found, or why it
- * cannot be known. Allocates nothing for a plain JSON body; keeps no state; never reads past the slices. */
+ * Looks where clients put the model's name (body, path, query, form field, header) and says where it was found, or why
+ * it cannot be known. Allocates nothing for a plain JSON body; keeps no state; never reads past the slices. */
 #ifndef SAMPLE_MODEL_H
 #define SAMPLE_MODEL_H
 
 #include "base/slice.h"
 
-/* Longest model name, in bytes after JSON and percent decoding. A longer one is MODEL_INVALID. */
+/* Longest model name, in bytes after JSON or percent decoding. A longer one is MODEL_INVALID. */
 #define MODEL_MAX 256
 
 typedef enum model_status {
 	MODEL_FOUND,
-	MODEL_NONE,      /* everything was looked at, and no model is named */
-	MODEL_UNKNOWN,   /* bytes that could name it are missing: cut body, unknown content encoding */
+	MODEL_NONE,      /* everything was read, and no model is named */
+	MODEL_UNKNOWN,   /* bytes that could name a model are missing: cut body, unknown content-encoding */
 	MODEL_AMBIGUOUS, /* two members, or two places, name different models */
-	MODEL_INVALID,   /* no string, empty, over MODEL_MAX, or with control characters in it */
-	MODEL_MALFORMED, /* the body says it is JSON (or starts an object) and is not */
+	MODEL_INVALID,   /* not a string, empty, longer than MODEL_MAX, or with control characters */
+	MODEL_MALFORMED, /* the body is not what it says or seems to be: JSON, a form, compressed */
 } model_status;
 
-/* Where it was found. The names on the wire are those of model_from_name(). */
+/* Where the model was found. model_from_name() gives the names that HAProxy gets. */
 typedef enum model_from {
 	MODEL_FROM_NONE,
 	MODEL_FROM_BODY,
@@ -33,30 +33,29 @@ typedef enum model_from {
 
 /* What HAProxy sends of one request. Every slice may be empty. */
 typedef struct model_sample {
-	slice path;        /* without the query string, as on the wire (percent-encoded) */
-	slice model_param; /* the `model` query parameter, already percent-decoded or not: as HAProxy's url_param gives
-			      it */
+	slice path;        /* without the query string, percent-encoded as the client sent it */
+	slice model_param; /* the `model` query parameter as HAProxy's url_param gives it: percent-decoded or not */
 	slice model_hint;  /* the x-codex-turn-metadata header */
 	slice ctype;       /* content-type */
 	slice cenc;        /* content-encoding */
 	slice body;        /* the buffered body, or its first bytes */
-	slice tail;        /* the last bytes of the buffered body, where `body` is cut; may overlap `body` */
+	slice tail;        /* the last bytes of the buffered body if `body` is cut; may overlap `body` */
 	uint64_t buffered; /* bytes of body that HAProxy holds */
-	uint64_t length;   /* bytes of body that the client announced; == buffered when all of it is there */
+	uint64_t length;   /* bytes of body that the client announced; == buffered if HAProxy holds all of it */
 	bool sized;   /* `length` is from a Content-Length. Without one (chunked) HAProxy gives length == buffered even
-		       * for a cut body, so the end of the body is known only where the JSON itself ends */
+			 for a cut body: then the body is known to end only where its JSON or form does */
 	bool upgrade; /* a WebSocket handshake */
 } model_sample;
 
 typedef struct model_result {
 	model_status status;
 	model_from from;
-	bool stream;    /* the request asks for a stream; false when not known */
-	bool no_memory; /* UNKNOWN for want of memory: asked again, it may be known */
+	bool stream;    /* the request asks for a stream; false if that is not known */
+	bool no_memory; /* UNKNOWN because memory ran out: a second try may succeed */
 	uint16_t len;
-	char name[MODEL_MAX]; /* valid for FOUND only */
-	uint64_t looked;      /* bytes of the body that were looked at */
-	const char *detail;   /* static text: what is wrong, for logs and `explain`; NULL for FOUND and NONE */
+	char name[MODEL_MAX]; /* set for FOUND only */
+	uint64_t looked;      /* bytes of the body that were read */
+	const char *detail;   /* static text for logs and `explain` that says what is wrong; NULL for FOUND and NONE */
 } model_result;
 
 void model_find(const model_sample *sample, model_result *result);

@@ -15,15 +15,15 @@ static bool blank(slice s)
 	return true;
 }
 
-static const char quotable[] = { '"', ',', ' ', '\t', '\\' }; /* stand in a quoted value only */
+static const char quotable[] = { '"', ',', ' ', '\t', '\\' }; /* allowed in a quoted value only */
 
-/* The next parameter at header[*at], which is a ';' or the end. 1: *out is set; 0: there is none; -1: not well-formed.
+/* Reads the next parameter at header[*at], which is a ';' or the end. 1: *out is set; 0: there is none; -1: malformed.
  */
 static int param_next(slice header, size_t *at, param *out)
 {
 	size_t i = *at;
 
-	do { /* an empty parameter is a slip that all pass over */
+	do { /* all parsers skip an empty parameter */
 		if (i == header.len)
 			return 0;
 		if (header.ptr[i] != ';')
@@ -96,7 +96,7 @@ static const char *disposition(slice value, part *p)
 	param one;
 
 	if (!slice_ieq(slice_trim(slice_first(value, at)), SLICE("form-data")))
-		return "a part is no form-data";
+		return "a part is not form-data";
 	while ((more = param_next(value, &at, &one)) > 0) {
 		if (slice_istarts(one.name, SLICE("filename")))
 			p->file = true;
@@ -112,7 +112,7 @@ static const char *disposition(slice value, part *p)
 	return more < 0 ? "a part's content-disposition is malformed" : NULL;
 }
 
-/* The header lines in `lines`, each with its CRLF. NULL, or what is wrong. */
+/* Reads the header lines in `lines`, each with its CRLF. NULL, or what is wrong. */
 static const char *read_headers(slice lines, part *p)
 {
 	bool disposed = false;
@@ -143,7 +143,7 @@ static const char *read_headers(slice lines, part *p)
 	return NULL;
 }
 
-/* The field that `p` describes. */
+/* Takes the value of the field that `p` describes. */
 static void take(const part *p, slice value, named *n)
 {
 	if (!p->named)
@@ -158,7 +158,7 @@ static void take(const part *p, slice value, named *n)
 	}
 }
 
-/* Bytes of a body that are read in one go. */
+/* Bytes of a body that are read in one go: head or tail. */
 typedef struct region {
 	slice bytes;
 	slice mark; /* "--boundary" */
@@ -168,13 +168,14 @@ typedef struct region {
 
 /* A delimiter line. */
 typedef struct delimiter {
-	size_t begin;  /* of the mark */
-	size_t behind; /* the first byte behind the line's CRLF, or behind the closing "--" */
+	size_t begin;  /* of "--boundary" */
+	size_t behind; /* the first byte behind the CRLF of the line, or behind the closing "--" */
 	bool closing;
-	bool cut; /* the region ends before the line does */
+	bool cut; /* the region ends within the line */
 } delimiter;
 
-/* The first delimiter at or behind `at`. BODY_ALL: *d is set; BODY_PART: there is none; BODY_BAD. */
+/* Finds the first delimiter at or behind `at`. BODY_ALL: *d is set; BODY_PART: there is none; BODY_BAD: *detail is set.
+ */
 static body_end delimiter_next(const region *r, size_t at, delimiter *d, const char **detail)
 {
 	slice s = r->bytes;
@@ -183,7 +184,7 @@ static body_end delimiter_next(const region *r, size_t at, delimiter *d, const c
 	if (!hit)
 		return BODY_PART;
 	*d = (delimiter){ .begin = (size_t)(hit - s.ptr) };
-	bool unseen = !r->first && d->begin < 2; /* what stands before the window */
+	bool unseen = !r->first && d->begin < 2; /* the bytes before it are not in the region */
 	if (d->begin > 0 && hit[-1] != '\n' && !(unseen && d->begin == 0)) {
 		*detail = "a boundary in the middle of a line";
 		return BODY_BAD;
@@ -202,19 +203,19 @@ static body_end delimiter_next(const region *r, size_t at, delimiter *d, const c
 		i++;
 	d->cut = s.len - i < 2 && (s.len == i || s.ptr[i] == '\r' || s.ptr[i] == '-');
 	if (!d->cut && (s.len - i < 2 || s.ptr[i] != '\r' || s.ptr[i + 1] != '\n')) {
-		*detail = "a boundary with something else behind it";
+		*detail = "a boundary is followed by other text on its line";
 		return BODY_BAD;
 	}
 	d->behind = i + 2;
 	return BODY_ALL;
 }
 
-/* The part in s[from..to): `to` is where the next delimiter begins, or the end of the region (then `cut`). */
+/* Reads the part in [from..to). `to` is where the next delimiter begins, or with `cut` the end of the region. */
 static body_end read_part(const region *r, size_t from, size_t to, bool cut, named *n, const char **detail)
 {
 	slice s = slice_of(r->bytes.ptr + from, to - from);
 	part p = { .named = false };
-	size_t lines; /* bytes of headers, without the empty line */
+	size_t lines; /* bytes of headers, without the empty line behind them */
 
 	if (slice_starts(s, SLICE("\r\n"))) {
 		lines = 0;
@@ -285,7 +286,7 @@ body_end body_multipart(const body_view *view, slice ctype, named *n, const char
 	slice boundary = multipart_boundary(ctype);
 
 	if (boundary.len == 0) {
-		*detail = "no boundary in the content-type that can be used";
+		*detail = "the content-type has no usable boundary";
 		return BODY_BAD;
 	}
 	memcpy(mark + 2, boundary.ptr, boundary.len);

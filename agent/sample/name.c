@@ -3,7 +3,7 @@
 
 #include "base/json.h"
 
-/* What nearly every name is; eight bytes at a time. */
+/* True for nearly every name. Looks at eight bytes at a time. */
 static bool printable_ascii(slice s)
 {
 	const uint64_t each = 0x0101010101010101u;
@@ -13,7 +13,7 @@ static bool printable_ascii(slice s)
 	for (; s.len - i >= sizeof word; i += sizeof word) {
 		memcpy(&word, s.ptr + i, sizeof word);
 		odd |= word | (word - each * 0x20) |
-		       (word + each); /* the highest bit of a byte: beyond ASCII, below 0x20, 0x7f */
+		       (word + each); /* sets the highest bit of each byte that is beyond ASCII, below 0x20, or 0x7f */
 	}
 	odd &= each * 0x80;
 	for (; i < s.len; i++)
@@ -42,7 +42,7 @@ const char *name_fault(slice name)
 	return NULL;
 }
 
-/* Not `= {0}`: that would clear the name's buffer for every request. */
+/* Not `= {0}`, which would clear the name's buffer for every request. */
 void named_init(named *n)
 {
 	n->any = n->exact = n->differ = n->stream = false;

@@ -1,26 +1,26 @@
 /* SPDX-License-Identifier: MIT
  *
- * Collects what is said about the model in several places, and tells whether it is one and the same thing. */
+ * Collects what several places say about the model, and tells whether they agree. */
 #ifndef SAMPLE_NAME_H
 #define SAMPLE_NAME_H
 
 #include "sample/model.h"
 
-/* NULL: a model name that can be used; else what is wrong with it. */
+/* Returns what is wrong with a model's name, as static text; NULL: it can be used. */
 const char *name_fault(slice name);
 
 typedef struct named {
 	bool any;        /* at least one mention */
-	bool exact;      /* at least one whose member or field is spelled "model", not "Model" */
+	bool exact;      /* at least one mention whose member or field is spelled "model", not "Model" */
 	bool differ;     /* two mentions differ */
-	const char *why; /* the first mention is no name that can be used */
+	const char *why; /* what is wrong with the first mention; NULL: nothing */
 	uint16_t len;
 	char name[MODEL_MAX]; /* of the first mention */
 	bool stream;
 } named;
 
-/* For automatic variables: the build zeroes those, and the name's buffer is longer than what is done with most of them.
- */
+/* For automatic variables of this type: the build zeroes such variables, which for `name` would cost more than most
+ * uses of it. */
 #if defined(__has_attribute)
 #if __has_attribute(uninitialized)
 #define NAMED_LAZY __attribute__((uninitialized))
@@ -31,11 +31,11 @@ typedef struct named {
 #endif
 
 void named_init(named *n);
-/* `why` is what is wrong with this mention, from name_fault() or the caller; then `name` is not looked at. */
+/* Adds a mention. `why` says what is wrong with it, from name_fault() or the caller; then `name` is not looked at. */
 void named_add(named *n, bool exact, slice name, const char *why);
-/* Every member of `from` into `into`. */
+/* Adds all that `from` collected to `into`. */
 void named_merge(named *into, const named *from);
-/* FOUND, NONE, INVALID or AMBIGUOUS; *detail as in model_result. */
+/* Returns FOUND, NONE, INVALID or AMBIGUOUS; *detail is as in model_result. */
 model_status named_status(const named *n, const char **detail);
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "sample/path.h"
 
-/* Longest decoded segment that can matter: a model's name, its prefix and a method. */
+/* Longest decoded segment that can matter: the name of a model, its prefix and a method. */
 #define SEGMENT_MAX (MODEL_MAX + 64)
 
 static int hex_digit(char c)
@@ -52,7 +52,7 @@ static slice text_of(const segment *s)
 	return slice_of(s->text, s->len);
 }
 
-/* The segment that begins at path[at]. */
+/* Reads the segment that begins at path[at]. */
 static void segment_read(slice path, size_t at, segment *s)
 {
 	s->raw = slice_first(slice_from(path, at), slice_find(path, at, '/') - at);
@@ -89,8 +89,8 @@ static void add(named *n, const segment *s, slice name, slice prefix, bool slash
 	named_add(n, true, name, why ? why : name_fault(name));
 }
 
-/* "M:method", the last segment but for what follows; the colon is never encoded. A method is letters, which tells it
- * from the tags of models that are only asked about, such as `llama3:8b`. */
+/* Splits "M:method"; the colon is never encoded. A method has letters only, which tells it from the tags of models that
+ * a request only asks about, such as `llama3:8b`. */
 static bool gemini_method(const segment *s, slice *model, slice *method)
 {
 	size_t colon = slice_find(s->raw, 0, ':');
@@ -137,8 +137,8 @@ static bool marker(slice text)
 	       slice_ieq(text, SLICE("deployments")) || slice_ieq(text, SLICE("model"));
 }
 
-/* Looks at the segment at `at`, of which `before` is the one to the left, and at those behind it. Returns where
- * Bedrock's ID begins, the one segment that may hold an encoded slash; 0 elsewhere. */
+/* Adds the model that the segment at `at` and the two behind it name, if they do; `before` is the segment to the left.
+ * Returns where Bedrock's ID begins, the one segment that may hold an encoded slash; 0: there is none. */
 static size_t look_at(slice path, slice before, size_t at, named *n)
 {
 	segment this, next;
@@ -171,7 +171,8 @@ static size_t look_at(slice path, slice before, size_t at, named *n)
 	return 0;
 }
 
-/* Empty and dot segments, and slashes that are encoded, mean one thing to one server and another to the next. */
+/* True if servers may read the path differently and it may name a model: it has empty segments, dot segments or encoded
+ * slashes. */
 static bool unclear(slice path, size_t id_at)
 {
 	bool odd = false, names = false;
@@ -193,7 +194,7 @@ static bool unclear(slice path, size_t id_at)
 	return odd && names;
 }
 
-/* The highest bit of each byte that is c, and perhaps of one that is not behind one that is. */
+/* SWAR: sets the top bit of each byte that equals c. The byte after a match may be a false positive. */
 static inline uint64_t about(uint64_t word, unsigned char c)
 {
 	const uint64_t each = 0x0101010101010101u;
@@ -202,7 +203,8 @@ static inline uint64_t about(uint64_t word, unsigned char c)
 	return (x - each) & ~x & each * 0x80;
 }
 
-/* Of eight pairs of bytes that follow each other, from s on: whether one may begin such a segment, or is encoded. */
+/* Looks at eight overlapping pairs of bytes, from s on. True: a pair may begin a segment that names a model, or is
+ * percent-encoded. */
 static inline bool pairs_may_name(const char *s)
 {
 	uint64_t here, next;
@@ -214,7 +216,8 @@ static inline bool pairs_may_name(const char *s)
 	return ((about(here, '/') & letter) | about(here, '%')) != 0;
 }
 
-/* Most paths name nothing, and this tells at a glance: no segment begins like one of the words, nothing is encoded. */
+/* A quick check, false for most paths: no segment begins like a word that names a model, and nothing is
+ * percent-encoded. */
 static bool may_name(slice path)
 {
 	size_t at = 0;

@@ -1,25 +1,27 @@
 /* SPDX-License-Identifier: MIT
  *
- * Models that stand in the path, and percent-encoding. */
+ * Models in the path, and percent-decoding. */
 #ifndef SAMPLE_PATH_H
 #define SAMPLE_PATH_H
 
 #include "sample/name.h"
 
-/* Decodes %XX (and '+' to a space, if `plus`) into `buf`. False: a '%' without two hex digits behind it. A text longer
- * than `cap` is cut there: *len is then cap, and `*longer` true. */
+/* Decodes %XX (and with `plus` '+' to a space) into `buf`. False: a '%' without two hex digits behind it. A text longer
+ * than `cap` is cut: then *len is `cap`, and *longer is true. */
 bool percent_decode(slice s, bool plus, char *buf, size_t cap, size_t *len, bool *longer);
 
-/* Adds the model that the path names, if it does:
+/* Adds the model that the path names, if it names one:
  *   .../models/M:method, .../tunedModels/M:method   Gemini, Vertex (.../publishers/P/models/M:method); a tuned model
- * keeps its prefix, as the API's own clients name it: "tunedModels/M" /openai/deployments/NAME/... Azure
+ *                                                   keeps its prefix, as Google's clients name it: "tunedModels/M"
+ *   /openai/deployments/NAME/...                    Azure
  *   /model/ID/OPERATION                             Bedrock; only its ID may hold an encoded slash (an ARN does)
- * Prefixes before these are passed over. `GET /v1/models/gpt-4o` has no method and names none. A path that would name a
+ * Segments before these are skipped. `GET /v1/models/gpt-4o` has no method and names no model. A path that names a
  * model only after dot segments, empty segments or encoded slashes are resolved is a faulty mention, because upstreams
- * resolve them differently. Says whether the operation asks for a stream. */
+ * resolve them differently. Also sets n->stream if the operation asks for a stream. */
 void path_model(slice path, named *n);
 
-/* Azure's path names a deployment, and its body may still say `stream`. */
+/* True if the body has to be read although the path names the model: Azure's path names a deployment, and its body may
+ * say `stream`. */
 bool path_body_matters(slice path);
 
 #endif

@@ -4,7 +4,8 @@
 #include "sample/body.h"
 #include "sample/path.h"
 
-/* How a field's name, as written, relates to `name`; like json_key_like(). */
+/* Compares a field's name, as written, with `name`. True: some parser takes it for `name`, even if it differs in case
+ * or has a NUL behind it; *same: it is exactly `name`. */
 static bool key_like(slice raw, slice name, bool *same)
 {
 	char buf[32];
@@ -24,7 +25,7 @@ static slice key_of(slice pair)
 	return slice_first(pair, slice_find(pair, 0, '='));
 }
 
-/* Older parsers split at ';' too, and would find other fields than newer ones. */
+/* True if a `model` stands behind a ';', where older parsers begin a new field and newer ones do not. */
 static bool hidden_model(slice pair)
 {
 	bool same = false;
@@ -60,10 +61,10 @@ static const char *take_pair(slice pair, named *n)
 	}
 	if (key_like(key, SLICE("stream"), &same) && same)
 		n->stream = slice_eq(raw, SLICE("true")) || slice_eq(raw, SLICE("1"));
-	return hidden_model(pair) ? "a model behind a semicolon" : NULL;
+	return hidden_model(pair) ? "a field \"model\" stands behind a semicolon" : NULL;
 }
 
-/* `open`: the last pair may go on behind `s`. */
+/* Takes the fields in `s`. `open`: the last one may go on behind `s`, so it is left out. */
 static const char *take_pairs(slice s, bool open, named *n)
 {
 	for (size_t at = 0; at < s.len;) {
@@ -83,7 +84,7 @@ body_end body_urlencoded(const body_view *view, named *n, const char **detail)
 	bool whole = view->ended && !view->gap;
 
 	*detail = take_pairs(view->head, !whole, n);
-	if (!*detail && view->tail.len > 0) /* the first pair of the tail begins before it */
+	if (!*detail && view->tail.len > 0) /* the first field of the tail begins before the tail: skip it */
 		*detail = take_pairs(slice_from(view->tail, slice_find(view->tail, 0, '&') + 1), false, n);
 	if (*detail)
 		return BODY_BAD;

@@ -6,11 +6,12 @@
 #define SPOP_FRAME_H
 
 #include "base/bytes.h"
+#include "base/must_check.h"
 #include "spop/value.h"
 
 enum {
 	FRAME_PREFIX = 4,     /* bytes of the length */
-	FRAME_SIZE_MIN = 256, /* the smallest max-frame-size the protocol knows */
+	FRAME_SIZE_MIN = 256, /* the smallest max-frame-size that the protocol allows */
 	FRAME_HEAD_MIN = 7,   /* type, flags, and two one-byte ids */
 };
 
@@ -44,21 +45,23 @@ typedef enum spop_status {
 } spop_status;
 
 typedef struct frame {
-	uint8_t type; /* a frame_type, or one not known */
+	uint8_t type; /* a frame_type, or an unknown one */
 	uint32_t flags;
 	uint64_t stream_id;
 	uint64_t frame_id;
-	slice payload; /* within the bytes it was decoded from */
+	slice payload; /* points into the bytes that were decoded */
 } frame;
 
 typedef enum frame_result { FRAME_OK, FRAME_PARTIAL, FRAME_TOO_BIG, FRAME_BAD } frame_result;
 
-/* Decodes the first frame of `in`. OK: `*used` is its length with prefix. PARTIAL: `*used` is how many bytes the
- * whole frame takes (FRAME_PREFIX while even that is not known). `max` is the largest length accepted. */
-frame_result frame_decode(slice in, uint32_t max, frame *out, size_t *used);
+/* Decodes the first frame of `in`. `max` is the largest length accepted. OK: `*used` is the size of the frame with its
+ * length prefix. PARTIAL: `*used` is the number of bytes that the whole frame takes (FRAME_PREFIX if its length is not
+ * known yet). */
+MUST_CHECK frame_result frame_decode(slice in, uint32_t max, frame *out, size_t *used);
 
-/* Starts a frame in `room`, whose length after the prefix will not exceed `max`. Inlined, as the rest of what writes an
- * ACK: a writer that is returned in memory is read before it has arrived there. */
+/* Starts a frame in `room`, whose length after the prefix will not exceed `max`. It is inlined, like the rest of what
+ * writes an ACK, to keep the writer in registers: a struct returned in memory is read before its stores have arrived
+ * there. */
 static inline __attribute__((always_inline)) spop_writer frame_begin(unsigned char *room, size_t room_len, uint32_t max,
 								     frame_type type, uint64_t stream_id,
 								     uint64_t frame_id)
@@ -79,8 +82,8 @@ static inline __attribute__((always_inline)) spop_writer frame_begin(unsigned ch
 	return w;
 }
 
-/* Writes the length. Bytes the frame takes in all, or 0 when it did not fit. */
-static inline size_t frame_end(spop_writer *w)
+/* Writes the length. Returns the bytes that the frame takes in all; 0: it did not fit. */
+MUST_CHECK static inline size_t frame_end(spop_writer *w)
 {
 	if (w->overflow)
 		return 0;

@@ -26,7 +26,7 @@ static bool listed(slice list, slice item)
 	return false;
 }
 
-/* Versions are MAJOR.MINOR; any minor of 2 can be talked to, as the protocol promises. */
+/* Versions are MAJOR.MINOR. The protocol promises that every minor version of 2 is compatible. */
 static bool version_2(slice list)
 {
 	for (size_t at = 0; at <= list.len;) {
@@ -46,7 +46,7 @@ static spop_event take_hello(spop_session *s, const frame *f)
 	spop_value capabilities = { .type = SPOP_NULL };
 
 	if (f->type != FRAME_HAPROXY_HELLO)
-		return fail(s, SPOP_INVALID, SLICE("the first frame is no HAPROXY-HELLO"));
+		return fail(s, SPOP_INVALID, SLICE("the first frame is not a HAPROXY-HELLO"));
 	if (f->stream_id != 0 || f->frame_id != 0)
 		return fail(s, SPOP_INVALID, SLICE("HAPROXY-HELLO with a stream-id or frame-id"));
 	while (!cursor_done(&c)) {
@@ -70,7 +70,7 @@ static spop_event take_hello(spop_session *s, const frame *f)
 	if (capabilities.type != SPOP_STR)
 		return fail(s, SPOP_NO_CAPABILITIES, SLICE("HAPROXY-HELLO without capabilities"));
 	if (!version_2(versions.bytes))
-		return fail(s, SPOP_BAD_VERSION, SLICE("HAProxy offers no version 2 of SPOP"));
+		return fail(s, SPOP_BAD_VERSION, SLICE("HAProxy does not offer version 2 of SPOP"));
 	if (spop_value_uint(&size) < FRAME_SIZE_MIN)
 		return fail(s, SPOP_BAD_FRAME_SIZE, SLICE("HAProxy offers a max-frame-size below 256"));
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * SPOP's typed values and the key-value pairs and messages made of them (SPOE.txt, 3.1 and 3.2).
- * Decoded values point into the frame they came from.
+ * SPOP's typed values, and the key-value pairs and messages made of them (SPOE.txt, 3.1 and 3.2). Decoded values point
+ * into the frame that they came from.
  *
- * All of it is here in full, because every argument of every message goes through it: with a cursor or a writer of the
- * caller's own, not one behind a pointer, it works in registers. */
+ * Every argument of every message passes through these functions. They are inline, so that they work in registers if
+ * the cursor or writer is a local variable of the caller. */
 #ifndef SPOP_VALUE_H
 #define SPOP_VALUE_H
 
@@ -23,22 +23,22 @@ typedef enum spop_type {
 	SPOP_BIN = 9,
 } spop_type;
 
-/* A value's first byte: its type, and of a boolean the value. */
+/* The first byte of a value: its type and, for a boolean, the value. */
 enum { SPOP_TYPE_MASK = 0x0f, SPOP_TRUE = 0x10 };
 
 typedef struct spop_value {
 	spop_type type;
-	uint64_t num; /* bool 0/1; integers, the signed ones as two's complement */
+	uint64_t num; /* a bool as 0 or 1; integers, the signed ones as two's complement */
 	slice bytes;  /* strings, binaries and addresses */
 } spop_value;
 
-/* A name (itself a length and bytes) as messages, arguments and HELLO keys have it. */
+/* Reads a name (a length and bytes), as messages, arguments and HELLO keys have it. */
 static inline slice spop_name_read(cursor *c)
 {
 	return cursor_take(c, varint_read(c));
 }
 
-/* A value of unknown type, or one that is cut, fails the cursor. */
+/* Reads a value. An unknown type, or a value that is cut, fails the cursor. */
 static inline spop_value spop_value_read(cursor *c)
 {
 	uint8_t head = cursor_u8(c);
@@ -75,13 +75,13 @@ static inline spop_value spop_value_read(cursor *c)
 	return v;
 }
 
-/* Strings and binaries as bytes; anything else, NULL above all, as the empty slice. */
+/* Returns the bytes of a string or binary; for any other type, NULL included, the empty slice. */
 static inline slice spop_value_bytes(const spop_value *v)
 {
 	return v->type == SPOP_STR || v->type == SPOP_BIN ? v->bytes : (slice){ NULL, 0 };
 }
 
-/* Integers and booleans; a negative number, or anything else, as 0. */
+/* Returns an integer or boolean; for a negative number or any other type, 0. */
 static inline uint64_t spop_value_uint(const spop_value *v)
 {
 	switch (v->type) {
@@ -107,7 +107,7 @@ static inline bool spop_value_true(const spop_value *v)
 	return spop_value_uint(v) != 0;
 }
 
-/* Writes into room of fixed size; what does not fit sets `overflow` and writes nothing more. */
+/* Writes into room of fixed size. What does not fit sets `overflow`; after that nothing is written any more. */
 typedef struct spop_writer {
 	unsigned char *start;
 	unsigned char *pos;
@@ -135,7 +135,7 @@ static inline __attribute__((always_inline)) void spop_put_varint(spop_writer *w
 {
 	unsigned char bytes[VARINT_MAX];
 
-	/* Nearly always; bytes that were just written one by one are slow to read as a word. */
+	/* The usual case. Write in place: reading back bytes that were just written one by one, as a word, is slow. */
 	if (!w->overflow && w->end - w->pos >= VARINT_MAX)
 		w->pos += varint_write(w->pos, value);
 	else
@@ -167,7 +167,7 @@ static inline void spop_put_int64(spop_writer *w, int64_t value)
 
 static inline __attribute__((always_inline)) void spop_put_str(spop_writer *w, slice value)
 {
-	/* Nearly all are short, and fit. */
+	/* Nearly all strings are short and fit. */
 	if (value.len < 240 && !w->overflow && value.len + 2 <= (size_t)(w->end - w->pos)) {
 		w->pos[0] = SPOP_STR;
 		w->pos[1] = (unsigned char)value.len;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * SPOP's variable-length integers (SPOE.txt, 3.1): below 240 one byte; otherwise the first byte carries four bits,
- * each further one seven, and a byte below 128 ends it. */
+ * SPOP's variable-length integers (SPOE.txt, 3.1). A number below 240 is one byte. For others the first byte carries
+ * four bits and each further byte seven; a byte below 128 is the last. */
 #ifndef SPOP_VARINT_H
 #define SPOP_VARINT_H
 
@@ -19,7 +19,7 @@ static inline uint64_t varint_read(cursor *c)
 		uint64_t byte = cursor_u8(c);
 		if (c->failed)
 			return 0;
-		/* Both the shift and the sum stay within 64 bits, or it is no number of ours. */
+		/* Refuse a number if the shift or the sum would exceed 64 bits. */
 		if (shift > 60 || byte > (UINT64_MAX - value) >> shift) {
 			cursor_fail(c);
 			return 0;
@@ -30,7 +30,7 @@ static inline uint64_t varint_read(cursor *c)
 	}
 }
 
-/* Writes at most VARINT_MAX bytes to `out`; returns how many. */
+/* Writes at most VARINT_MAX bytes to `out`. Returns how many. */
 static inline size_t varint_write(unsigned char *out, uint64_t value)
 {
 	size_t len = 0;

@@ -10,10 +10,10 @@
 #include "base/unused.h"
 #include "net/logsock.h"
 
-/* How often the journal tries again what a disk refused, in seconds. */
-static const double TURN_EVERY = 1.;
-/* How long lines may wait for others, in seconds: each look at the sockets costs system calls, a write to the journal
- * and whatever it interrupts. A socket holds more than comes in so short a time, but for one with a short queue. */
+/* Seconds between two tries of the journal to write what a disk refused. */
+static const double RETRY_EVERY = 1.;
+/* Seconds that lines wait for others, because each look at the sockets costs system calls, a write to the journal, and
+ * whatever it interrupts. A socket holds more lines than come in so short a time, unless its queue is short. */
 static const double COLLECT = .001;
 
 struct intake {
@@ -44,7 +44,7 @@ static void on_dropped(void *ctx, uint32_t count)
 	ledger_dropped(in->ledger, count);
 }
 
-static void on_turn(void *ctx)
+static void on_batch_end(void *ctx)
 {
 	intake *in = ctx;
 	ledger_flush(in->ledger);
@@ -52,7 +52,7 @@ static void on_turn(void *ctx)
 
 static void on_timer(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
-	on_turn(timer->data);
+	on_batch_end(timer->data);
 }
 
 static void on_stop(struct ev_loop *loop, ev_async *async UNUSED, int events UNUSED)
@@ -90,7 +90,7 @@ intake *intake_new(const listener *listeners, size_t count)
 		in->loop = ev_loop_new(EVFLAG_NOENV);
 	if (in && in->loop)
 		in->socks = logsock_new(in->loop, listeners, count,
-					(logsock_handler){ in, on_line, on_bad_framing, on_dropped, on_turn });
+					(logsock_handler){ in, on_line, on_bad_framing, on_dropped, on_batch_end });
 	if (!in || !in->socks) {
 		for (size_t i = 0; i < count; i++)
 			close(listeners[i].fd);
@@ -103,7 +103,7 @@ intake *intake_new(const listener *listeners, size_t count)
 		ev_set_io_collect_interval(in->loop, COLLECT);
 	ev_async_init(&in->stop, on_stop);
 	ev_async_start(in->loop, &in->stop);
-	ev_timer_init(&in->timer, on_timer, TURN_EVERY, TURN_EVERY);
+	ev_timer_init(&in->timer, on_timer, RETRY_EVERY, RETRY_EVERY);
 	in->timer.data = in;
 	ev_timer_start(in->loop, &in->timer);
 	return in;

@@ -1,22 +1,24 @@
 /* SPDX-License-Identifier: MIT
  *
- * The thread that takes HAProxy's log lines in and hands them to the ledger. */
+ * The thread that reads HAProxy's log lines and gives them to the ledger. */
 #ifndef SERVE_INTAKE_H
 #define SERVE_INTAKE_H
 
+#include "base/must_check.h"
 #include "ledger/ledger.h"
 #include "net/listener.h"
 
 typedef struct intake intake;
 
-/* Takes over the listeners, on failure too. Nothing is read yet. NULL: out of memory. */
+/* Takes over the listeners, on failure too, and reads nothing yet. NULL: out of memory. */
 intake *intake_new(const listener *listeners, size_t count);
-/* Before intake_start(): a stream of another process, with what it had read of a message. Takes over `fd`. */
+/* Takes over a stream of another process, before intake_start(); `begun` is the part of a message that the other
+ * process has read. Takes over `fd`, on failure too. */
 void intake_adopt(intake *in, int fd, slice begun);
-/* The ledger stays the caller's, until intake_stop(). */
-bool intake_start(intake *in, ledger *l, err *e);
-/* Takes in what has arrived by now, gives the streams to `each` (NULL: nobody), and ends. Also where it never started.
- */
+/* Starts the thread. The ledger stays the caller's, and open until intake_stop(). False: `e` says why. */
+MUST_CHECK bool intake_start(intake *in, ledger *l, err *e);
+/* Takes in what has arrived by now, gives the streams to `each` (NULL: closes them), ends the thread if it was started,
+ * and frees `in`. Does nothing for NULL. */
 void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx);
 
 #endif

@@ -13,8 +13,8 @@ struct recording {
 	ledger_reference *references;
 	size_t references_count;
 	intake *intake;
-	pthread_mutex_t lock; /* of what other threads ask for: `prices`, `ledger`, `problem` */
-	ledger *ledger;       /* NULL: another process has it, or it cannot be had */
+	pthread_mutex_t lock; /* guards what other threads read: `prices`, `ledger`, `problem` */
+	ledger *ledger;       /* NULL: not opened yet, or it cannot be opened: see `problem` */
 	char problem[sizeof((ledger_stats){ 0 }).problem];
 };
 
@@ -56,8 +56,8 @@ static void references_pass_on(recording *r, bool ok)
 		log_event(references_lost, LOG_C("problem", "out of memory"));
 }
 
-/* What HAProxy writes as it stands, between quotes and in front of the line's object. Another key would match no line,
- * and the ledger would stay empty. */
+/* HAProxy writes the key into a log line as it is, between quotes and in front of the line's object. With any other key
+ * no line would be recognized, and the ledger would stay empty. */
 static bool key_usable(const char *key)
 {
 	for (; *key; key++)

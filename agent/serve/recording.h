@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger and all that feeds it, as the running agent sees it: log sockets, prices, reference models. */
+ * The ledger of the running agent, and what feeds it: log sockets, prices, reference models. */
 #ifndef SERVE_RECORDING_H
 #define SERVE_RECORDING_H
 
@@ -9,25 +9,24 @@
 
 typedef struct recording recording;
 
-/* Opens the log sockets and reads the prices; the ledger itself belongs to another process as yet. `opened` is told of
- * each socket before it is taken over. NULL: `e` says why. */
+/* Opens the log sockets and reads the prices, but not the ledger, which another process may still have. Calls `opened`
+ * for each socket; if that returns false, fails. NULL: `e` says why. */
 recording *recording_new(const config *c, const route_table *routes, bool (*opened)(void *ctx, listener *l, err *e),
 			 void *ctx, err *e);
-/* Takes the ledger. False: `e` says why; may be tried again. */
-bool recording_start(recording *r, err *e);
+/* Opens the ledger and begins to record. False: `e` says why; may be tried again. */
+MUST_CHECK bool recording_start(recording *r, err *e);
 bool recording_started(const recording *r);
-/* Before recording_start(): see intake_adopt(). */
+/* See intake_adopt(); before recording_start(). */
 void recording_adopt(recording *r, int fd, slice begun);
-/* For recording_set(); NULL: `e` says why. */
+/* Reads the prices that the configuration names, for recording_set(). NULL: `e` says why. */
 price_table *recording_prices(const config *c, err *e);
-/* Those that are in use, with a reference. From any thread. */
+/* Returns the prices in use, with a reference of their own. From any thread. */
 price_table *recording_prices_now(recording *r);
-/* From now on. Takes over one reference of `prices`. */
+/* Replaces prices and reference models. Takes over one reference of `prices`. */
 void recording_set(recording *r, price_table *prices, const route_table *routes);
-/* Takes in what has arrived and writes it; streams go to `each` as in intake_stop(). The ledger is anybody's
- * afterwards. */
+/* Takes in what has arrived, writes it, closes the ledger, and frees `r`. Streams go to `each` as in intake_stop(). */
 void recording_stop(recording *r, void (*each)(void *ctx, int fd, slice begun), void *ctx);
-/* From any thread, until recording_stop(). */
+/* From any thread, before recording_stop(). */
 ledger_stats recording_stats(recording *r);
 
 #endif

@@ -19,9 +19,9 @@
 #include "serve/recording.h"
 #include "serve/takeover.h"
 
-/* How often, in seconds: credential files are looked at, and a ledger that could not be had is tried again ... */
+/* Seconds between two looks at the credential files, and between two tries to open a ledger that cannot be opened. */
 static const double REFRESH_EVERY = 1.;
-/* ... and the master is told that all threads turn. They turn twice as often at least. */
+/* Seconds between two ALIVE messages to the master. An idle event loop iterates twice as often. */
 static const double ALIVE_EVERY = 1.;
 
 typedef struct agent {
@@ -34,14 +34,13 @@ typedef struct agent {
 	listener admin_listeners[LISTEN_MAX];
 	spop_threads *spop_threads;
 	policy *policy;
-	recording *recording; /* NULL: none is kept */
+	recording *recording; /* NULL: no ledger is kept */
 	admin_host *admin_host;
-	int handover;   /* what the old worker still has to say; -1: nothing */
-	bool may_retry; /* the ledger; false: it is needed for a start */
+	int handover; /* the socket to the old worker, until it has closed its ledger; -1: none */
 	bool stopping;
-	bool leaving; /* another worker serves; this one lets its connections go */
-	bool master_deaf;
-	uint64_t *iterations; /* of each thread, when the master was last told */
+	bool leaving;         /* another worker serves; this one lets its connections end */
+	bool master_deaf;     /* the last message to the master was lost */
+	uint64_t *iterations; /* of each thread, at the last ALIVE */
 	ev_io control_io, handover_io;
 	ev_signal term, hup, usr1;
 	ev_timer refresh, alive;
@@ -57,7 +56,7 @@ static bool on_opened(void *ctx, listener *l, err *e)
 
 	if (!control_say(a->master, CONTROL_KEEP, slice_of(&ours, 1), &l->fd, 1, e))
 		return false;
-	/* The master removes the file in the end. */
+	/* The master removes the file when it closes the socket. */
 	free(l->path);
 	l->path = NULL;
 	return true;
@@ -84,7 +83,7 @@ static void publish(agent *a, policy *next)
 	admin_host_set_policy(a->admin_host, next);
 }
 
-/* Builds everything anew and takes it, or keeps everything as it was. */
+/* Builds the whole new configuration and then uses it. False: `e` says why; everything stays as it was. */
 static bool reload(agent *a, err *e)
 {
 	config fresh;
@@ -173,7 +172,7 @@ static void on_hup(struct ev_loop *loop UNUSED, ev_signal *sig, int events UNUSE
 	reload_and_tell(sig->data, &e);
 }
 
-/* The admin thread waits for the answer. */
+/* A thread of the admin server waits for the result. */
 static void on_reload_asked(struct ev_loop *loop UNUSED, ev_async *async, int events UNUSED)
 {
 	agent *a = async->data;
@@ -212,7 +211,7 @@ static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events 
 		admin_host_serve(a->admin_host, &e);
 }
 
-/* What the old worker still has to say: its log streams, and that the ledger is free. */
+/* Takes the old worker's log streams, and its message that the ledger is closed. */
 static void on_handover(struct ev_loop *loop, ev_io *io, int events UNUSED)
 {
 	agent *a = io->data;
@@ -235,7 +234,7 @@ static void on_handover(struct ev_loop *loop, ev_io *io, int events UNUSED)
 	try_recording(a);
 }
 
-/* ---- letting go */
+/* ---- ending, and handing over */
 
 static void give_up_ledger(agent *a, int sock)
 {
@@ -249,7 +248,7 @@ static void give_up_ledger(agent *a, int sock)
 		takeover_give_end(sock);
 }
 
-/* The new worker does not understand us: each connection goes with its next answer. */
+/* The new worker speaks another version and cannot take the connections: each ends with its next answer. */
 static void let_go(agent *a)
 {
 	a->leaving = true;
@@ -259,14 +258,15 @@ static void let_go(agent *a)
 	admin_host_stop_serving(a->admin_host);
 }
 
-/* Nothing changed for HAProxy: the new worker did not come about. */
+/* The new worker failed: this one goes on, and HAProxy notices nothing. */
 static void go_on(agent *a)
 {
 	notify(a, CONTROL_RESUMED);
 }
 
-/* Another worker takes over: at once with all connections, or by letting them go. The admin server goes on answering
- * until it is certain, and is never waited for: one of its jobs may hang on a disk, and HAProxy waits for us. */
+/* Gives everything to the new worker: all connections at once, or, where it cannot take them, by letting them end. The
+ * admin server goes on answering until the handover is certain. Nothing waits for the admin server, because one of its
+ * jobs may hang on a disk while HAProxy waits for answers. */
 static void hand_over(agent *a, int sock)
 {
 	err e;
@@ -291,7 +291,7 @@ static void hand_over(agent *a, int sock)
 		_exit(EX_OK);
 	}
 	if (!spop_threads_start(a->spop_threads, &e)) {
-		/* Nothing answers any more: the master starts another. */
+		/* Nothing answers HAProxy any more: end, so that the master starts another worker. */
 		log_event_at(LOG_ERROR, handover_failed, LOG_C("problem", e.text),
 			     LOG_C("instead", "this worker ends"));
 		_exit(EX_OSERR);
@@ -306,7 +306,7 @@ static void on_control(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED
 	err e;
 
 	if (control_hear(a->master, &m, &e) != FDPASS_OK)
-		_exit(EX_OSERR); /* the master is gone, and with it whoever could stop or replace this process */
+		_exit(EX_OSERR); /* the master is gone: nobody could stop or replace this process */
 	if (m.type == CONTROL_HANDOVER && m.fds_count == 1 && !a->stopping) {
 		hand_over(a, m.fds[0]);
 	} else if (m.type == CONTROL_UPGRADE_DRAIN && !a->stopping) {
@@ -343,7 +343,7 @@ static void on_ended(struct ev_loop *loop, ev_async *async UNUSED, int events UN
 	ev_break(loop, EVBREAK_ALL);
 }
 
-/* Only when every thread has turned since the last time. */
+/* Says ALIVE if the event loop of every thread has iterated since the last ALIVE. */
 static void on_alive(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
 	agent *a = timer->data;
@@ -367,20 +367,26 @@ static unsigned cores(void)
 	return n < 1 ? 1 : n > 256 ? 256 : (unsigned)n;
 }
 
-/* An event loop without descriptors would abort. */
+/* The descriptors that the process needs before HAProxy connects: three for each event loop, and 64 for all else. */
+static unsigned long descriptors_for(unsigned threads)
+{
+	return threads * 3ul + 64;
+}
+
+/* Checks the limit of open files, because libev aborts where it gets no descriptor. */
 static bool room_for(unsigned threads, err *e)
 {
 	struct rlimit files;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= threads * 3ul + 64)
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= descriptors_for(threads))
 		return true;
 	return err_set(
 		e,
 		"%u threads need %lu open files at least, and the limit is %lu: raise it (ulimit -n, LimitNOFILE=) or lower threads",
-		threads, threads * 3ul + 64, (unsigned long)files.rlim_cur);
+		threads, descriptors_for(threads), (unsigned long)files.rlim_cur);
 }
 
-/* Everything that can go wrong with what an operator wrote. */
+/* Does everything that fails for a wrong configuration, before the master hears PREPARED. */
 static bool prepare(agent *a, err *e)
 {
 	config *c = a->config;
@@ -419,7 +425,7 @@ static bool prepare(agent *a, err *e)
 
 static bool begin(agent *a, err *e)
 {
-	/* After a crash HAProxy waits for answers; at a first start a ledger that cannot be had is an error. */
+	/* Only at a first start is a ledger that cannot be opened an error: after a crash HAProxy waits for answers. */
 	bool ledger_first = a->recording && a->master->handover < 0 && a->master->restarts == 0;
 
 	if (a->master->handover >= 0) {
@@ -440,7 +446,7 @@ static bool begin(agent *a, err *e)
 	if (!spop_threads_start(a->spop_threads, e))
 		return false;
 	if (!admin_host_serve_on(a->admin_host, a->admin_listeners, e)) {
-		/* Once HAProxy's connections are ours, what only watches is no reason to end. */
+		/* With HAProxy's connections taken over, a missing admin server is no reason to end. */
 		if (a->master->handover < 0)
 			return false;
 		log_event(admin_waits, LOG_C("problem", e->text), LOG_C("instead", "it is tried again every second"));
@@ -474,8 +480,8 @@ static void watch(agent *a)
 
 static void end(agent *a, int code)
 {
-	/* Only now, so that the end of every request that was decided has had its chance to come in; and before what
-	 * may hang. */
+	/* Close the ledger after the last connection, so that the log lines of the last requests still come in; and
+	 * before the admin server, which may hang on a disk. */
 	if (a->recording)
 		give_up_ledger(a, -1);
 	if (!admin_host_free(a->admin_host)) {
@@ -499,14 +505,14 @@ int run(config *c, const option_text *flags, size_t count, control *master)
 	for (size_t i = 0; i < LISTEN_MAX; i++)
 		a.listeners[i].fd = a.admin_listeners[i].fd = -1;
 	signal(SIGPIPE, SIG_IGN);
-	/* The master's alone; a terminal or a service manager may send them to both. */
+	/* For the master alone; a terminal or a service manager may send them to both processes. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGUSR2, SIG_IGN);
-	/* Arenas of their own would cost each thread memory for what it does not do: allocate. */
+	/* An arena for each thread would cost memory for nothing, because the threads hardly allocate. */
 	mallopt(M_ARENA_MAX, 2);
 	a.loop = ev_default_loop(EVFLAG_NOENV);
 	if (!a.loop) {
-		log_event(start_failed, LOG_C("problem", "no event loop can be had from the kernel"));
+		log_event(start_failed, LOG_C("problem", "the kernel gives no event loop"));
 		return EX_OSERR;
 	}
 	watch(&a);

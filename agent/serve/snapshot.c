@@ -5,12 +5,12 @@
 
 enum { NOTES = 64 }; /* refused requests that are shown */
 
-/* ---- slots: names for as long as the process lives, so that a counter never changes its meaning */
+/* ---- slots: a name keeps its slot while the process lives, so that a counter never changes its meaning */
 
 enum { SLOT_LEGACY = 0, SLOT_OTHER = COUNTER_ROUTES - 1 };
 
 static char slot_names[COUNTER_ROUTES][ROUTE_NAME_MAX + 1] = { [SLOT_LEGACY] = "legacy", [SLOT_OTHER] = "other" };
-/* Written by the main thread only; a name is there before its slot is counted. */
+/* Only the main thread writes it, after the name of the slot. */
 static _Atomic unsigned slots_used = 1;
 
 static unsigned slot_of(const char *name)
@@ -131,7 +131,7 @@ static bool sum_threads(host_snapshot *s, const spop_threads *ts, unsigned threa
 	for (unsigned t = 0; t < threads; t++) {
 		const net_counters *c = spop_threads_counters(ts, t);
 		host_thread *h = &s->threads[t];
-		/* Closed before opened, so that there are never fewer than none. */
+		/* Read `closed` first: a connection that opens and closes between would make the number negative. */
 		uint64_t closed = counter_get(&c->connections_closed), opened = counter_get(&c->connections_opened);
 		h->connections = opened > closed ? opened - closed : 0;
 		h->turns = counter_get(&c->iterations);
@@ -165,7 +165,7 @@ static bool sum_threads(host_snapshot *s, const spop_threads *ts, unsigned threa
 	return true;
 }
 
-/* A copy in s->texts, of which `*at` bytes are taken. NULL stays NULL. */
+/* Copies `text` into s->texts behind the `*at` bytes that are used. NULL: `text` is NULL. */
 static const char *keep(host_snapshot *s, size_t room, size_t *at, const char *text)
 {
 	size_t len = text ? strlen(text) + 1 : 0;

@@ -5,8 +5,8 @@
 #include "base/log.h"
 #include "net/handover.h"
 
-/* The new one waits for the old one's first and last word; the master ends it where it takes longer than 10 s in all.
- */
+/* How long the new worker waits for the old one's first and last message. The master ends the new worker before, if the
+ * handover takes longer than 10 seconds. */
 enum { WORD_TIMEOUT_MS = 60000 };
 
 static const unsigned char version[4] = { 0, 0, 0, HANDOVER_VERSION };
@@ -34,7 +34,7 @@ static bool give_connection(void *ctx, int fd, slice state)
 	return give(g->sock, HANDOVER_CONN, state, &fd, 1);
 }
 
-/* The type of the next message; 0: none came. */
+/* Receives a message and returns its type; 0: none came. */
 static uint8_t hear(int sock, int timeout_ms)
 {
 	fdpass_message m;
@@ -94,7 +94,7 @@ void takeover_give_end(int sock)
 	give(sock, HANDOVER_END, (slice){ NULL, 0 }, NULL, 0);
 }
 
-/* Until CONNS_END. False: the old one is gone or says something else; what was adopted is of no use. */
+/* Adopts connections until CONNS_END. HALF: the old worker is gone or sent something else. */
 static takeover_taken take_connections(int sock, spop_threads *ts)
 {
 	fdpass_message m;
@@ -126,7 +126,7 @@ takeover_taken takeover_take(int sock, spop_threads *ts)
 	fdpass_message m;
 	err e;
 
-	/* The old one is told of us only when the master knows that we are prepared. */
+	/* BEGIN takes a while, because the old worker hears of us only after the master has our PREPARED. */
 	if (!fdpass_send(sock, HANDOVER_HELLO, slice_of(version, sizeof version), NULL, 0, HANDOVER_TIMEOUT_MS, &e) ||
 	    fdpass_receive(sock, &m, WORD_TIMEOUT_MS, &e) != FDPASS_OK)
 		return TAKEOVER_NONE;
@@ -137,7 +137,7 @@ takeover_taken takeover_take(int sock, spop_threads *ts)
 	takeover_taken taken = take_connections(sock, ts);
 	if (taken != TAKEOVER_ALL)
 		return taken;
-	/* Whether they are ours is the old one's to say: it may have lost its patience. */
+	/* The old worker decides whether the connections are ours: it may have gone on, because we took too long. */
 	if (!fdpass_send(sock, HANDOVER_TAKEN, (slice){ NULL, 0 }, NULL, 0, HANDOVER_TIMEOUT_MS, &e) ||
 	    hear(sock, WORD_TIMEOUT_MS) != HANDOVER_COMMIT)
 		return TAKEOVER_HALF;

@@ -7,6 +7,7 @@
 
 #include "commands/cli.h"
 #include "commands/manual.h"
+#include "config/config.h"
 #include "proc/master.h"
 #include "serve/run.h"
 

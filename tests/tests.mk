@@ -194,7 +194,7 @@ test-deb:
 ## test-root: README's quick start in a Debian 12 with nothing but make and git, in a clone of what is committed
 test-root:
 	@sh tests/tools/deps root
-	@sh tests/containers/root/run $(WAYS) || [ $$? = 77 ]
+	@sh tests/containers/root/run || [ $$? = 77 ]
 
 ## test-compose: docker-compose.yml, by podman
 test-compose:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Mock upstreams, and the load of demo traffic: the same mocks as the tests'.
+# Mock upstreams, the same as the tests', and the program that sends demo traffic.
 FROM docker.io/library/debian:12-slim
 RUN apt-get -qq update && apt-get -qq -y --no-install-recommends install python3-minimal libpython3-stdlib > /dev/null && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin

@@ -41,7 +41,7 @@ static inline bool err_false(void)
 #define err_set(e, ...) err_set_kind(e, ERR_OTHER, __VA_ARGS__)
 #define err_set_kind(e, kind, ...) (err_write(e, kind, __VA_ARGS__), err_false())
 
-/* Always false, as err_set(). */
+/* Writes "out of memory", of kind ERR_MEMORY. Always false. */
 static inline bool err_memory(err *e)
 {
 	return err_set_kind(e, ERR_MEMORY, "out of memory");

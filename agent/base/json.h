@@ -20,6 +20,13 @@
 #include "base/must_check.h"
 #include "base/slice.h"
 
+/* True for the white space of JSON. */
+static inline bool json_space(char c)
+{
+	/* The first comparison settles nearly every byte that is not white space. */
+	return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t');
+}
+
 /* Brackets open at one time below the level that is iterated. Python's own parser gives up near 1000. */
 #define JSON_DEPTH_MAX 1024
 

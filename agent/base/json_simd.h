@@ -75,10 +75,4 @@ typedef struct json_kernel {
 json_step json_scalar(const char *p, size_t n, size_t at, size_t *end, json_type *type, bool *whole);
 const char *json_stop_why(json_stop stop);
 
-static inline bool json_space(char c)
-{
-	/* The first comparison settles nearly every byte that is not white space. */
-	return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t');
-}
-
 #endif

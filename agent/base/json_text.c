@@ -39,14 +39,6 @@ bool utf8_valid(const char *s, size_t len)
 	return true;
 }
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = ascii_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 /* Reads the four digits of \uXXXX at s[at]. */
 static bool hex4(slice s, size_t at, uint32_t *out)
 {
@@ -55,7 +47,7 @@ static bool hex4(slice s, size_t at, uint32_t *out)
 	if (s.len < 4 || at > s.len - 4)
 		return false;
 	for (size_t i = 0; i < 4; i++) {
-		int digit = hex_digit(s.ptr[at + i]);
+		int digit = ascii_hex_digit(s.ptr[at + i]);
 		if (digit < 0)
 			return false;
 		value = value << 4 | (uint32_t)digit;

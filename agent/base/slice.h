@@ -70,6 +70,15 @@ static inline char ascii_lower(char c)
 	return (c >= 'A' && c <= 'Z') ? (char)(c + ('a' - 'A')) : c;
 }
 
+/* Returns the value of a hexadecimal digit; -1: `c` is none. */
+static inline int ascii_hex_digit(char c)
+{
+	if (c >= '0' && c <= '9')
+		return c - '0';
+	c = ascii_lower(c);
+	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
+}
+
 static inline bool slice_ieq(slice a, slice b)
 {
 	if (a.len != b.len)

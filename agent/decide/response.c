@@ -8,7 +8,7 @@
 
 static size_t skip_space(slice s, size_t at)
 {
-	while (at < s.len && (s.ptr[at] == ' ' || s.ptr[at] == '\t' || s.ptr[at] == '\r' || s.ptr[at] == '\n'))
+	while (at < s.len && json_space(s.ptr[at]))
 		at++;
 	return at;
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "sample/body.h"
-#include "base/json_simd.h"
+#include "base/json.h"
 
 #define BOM "\xef\xbb\xbf"
 

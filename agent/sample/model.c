@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
+#include "base/json.h"
 #include "sample/body.h"
 #include "sample/decode.h"
-#include "base/json.h"
 #include "sample/path.h"
 
 #include <stdlib.h>
@@ -60,8 +60,7 @@ static bool json_like(slice head)
 {
 	size_t at = slice_starts(head, SLICE("\xef\xbb\xbf")) ? 3 : 0;
 
-	while (at < head.len &&
-	       (head.ptr[at] == ' ' || head.ptr[at] == '\t' || head.ptr[at] == '\r' || head.ptr[at] == '\n'))
+	while (at < head.len && json_space(head.ptr[at]))
 		at++;
 	return at < head.len && head.ptr[at] == '{';
 }

@@ -4,14 +4,6 @@
 /* Longest decoded segment that can matter: the name of a model, its prefix and a method. */
 #define SEGMENT_MAX (MODEL_MAX + 64)
 
-static int hex_digit(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	c = ascii_lower(c);
-	return c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1;
-}
-
 bool percent_decode(slice s, bool plus, char *buf, size_t cap, size_t *len, bool *longer)
 {
 	size_t out = 0;
@@ -20,8 +12,8 @@ bool percent_decode(slice s, bool plus, char *buf, size_t cap, size_t *len, bool
 	for (size_t i = 0; i < s.len; i++) {
 		char c = s.ptr[i];
 		if (c == '%') {
-			int high = s.len - i > 2 ? hex_digit(s.ptr[i + 1]) : -1;
-			int low = s.len - i > 2 ? hex_digit(s.ptr[i + 2]) : -1;
+			int high = s.len - i > 2 ? ascii_hex_digit(s.ptr[i + 1]) : -1;
+			int low = s.len - i > 2 ? ascii_hex_digit(s.ptr[i + 2]) : -1;
 			if (high < 0 || low < 0)
 				return false;
 			c = (char)(unsigned char)(high << 4 | low);

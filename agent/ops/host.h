@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What ops is told by the rest of the process, so that this folder knows neither SPOP nor policies. The top fills it in
- * (observe.c). Every function may be called from the admin thread at any time. */
+ * What ops/ needs from the rest of the process, so that this folder depends neither on SPOP nor on policies.
+ * serve/admin_host.c implements it. The admin server's threads call each function at any time. */
 #ifndef OPS_HOST_H
 #define OPS_HOST_H
 
@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "ledger/ledger.h"
 
-/* One decision counter with its labels; texts live as long as the snapshot. */
+/* One counter of decisions with its labels. The texts live as long as the snapshot. */
 typedef struct host_decisions {
 	const char *route, *protocol, *outcome; /* outcome: passthrough, replace, refused */
 	uint64_t count;
@@ -29,25 +29,26 @@ typedef struct host_note { /* one refused request */
 } host_note;
 
 typedef struct host_thread {
-	uint64_t decisions, connections, turns;
+	uint64_t decisions, connections;
+	uint64_t turns; /* iterations of its event loop */
 } host_thread;
 
-typedef struct host_route { /* texts live as long as the snapshot */
+typedef struct host_route { /* the texts live as long as the snapshot */
 	const char *name, *prefix, *backend, *upstream, *auth,
-		*reference_model; /* backend, upstream, reference_model: NULL: none */
+		*reference_model; /* NULL: none (backend, upstream, reference_model) */
 	bool enabled, usable;     /* usable: it has a backend, and its credential is there */
 } host_route;
 
 typedef struct host_snapshot {
 	const char *version;
 	int64_t started_ms; /* Unix time of the worker process */
-	uint64_t restarts;  /* by the master, after a crash */
+	uint64_t restarts;  /* of worker processes, after a crash */
 	uint64_t reloads, reloads_failed;
 	int64_t reloaded_ms; /* 0: never */
 	host_route *routes;  /* owned */
 	size_t routes_count;
-	char *texts;               /* owned; what the routes point into */
-	host_decisions *decisions; /* owned; those that are not 0 */
+	char *texts;               /* owned; the routes' texts are in it */
+	host_decisions *decisions; /* owned; without those that are 0 */
 	size_t decisions_count;
 	host_refusals *refusals; /* owned; every code */
 	size_t refusals_count;
@@ -56,26 +57,26 @@ typedef struct host_snapshot {
 	host_thread *threads; /* owned */
 	size_t threads_count;
 	const uint64_t *latency_bounds_ns; /* latency_count of them */
-	uint64_t *latency;                 /* owned; latency_count + 1, not cumulative */
+	uint64_t *latency;                 /* owned; latency_count + 1 buckets, not cumulative */
 	size_t latency_count;
 	uint64_t latency_sum_ns;
-	/* the sums of net_counters of the same names */
+	/* sums of the counters of the same names in net/counters.h */
 	uint64_t connections_opened, connections_closed, healthchecks, refused_connections, refused_memory, stalled,
 		backpressure, in_flight_limited, frames_in, frames_out, bytes_in, bytes_out, hellos, spop_errors,
 		hello_timeouts, accept_pauses, asked_for_more, responses;
 	uint64_t memory; /* bytes in connections' buffers now */
 	uint64_t max_connections, max_memory, max_in_flight;
-	size_t credentials, credentials_missing; /* of routes that replace */
+	size_t credentials, credentials_missing; /* of routes that replace the credential */
 	bool ledger_kept;
 	uint64_t journal_max; /* bytes */
 	ledger_stats ledger;
 } host_snapshot;
 
-/* A reason why the process is not ready, or not well. */
+/* One check of /readyz. */
 typedef struct host_check {
 	const char *part; /* workers, routes, credentials, reload, draining, ledger, journal, log_lines */
 	bool ok;
-	bool blocking; /* not ok makes /readyz 503 */
+	bool blocking; /* if it is not ok, /readyz is 503 */
 	char detail[200];
 } host_check;
 
@@ -83,25 +84,24 @@ enum { HOST_CHECKS_MAX = 16 };
 
 typedef enum host_result {
 	HOST_OK,
-	HOST_BAD_REQUEST, /* `e` says what is wrong with what was asked */
-	HOST_UNAVAILABLE, /* `e` says why it cannot be had now */
+	HOST_BAD_REQUEST, /* `e` says what is wrong with the request */
+	HOST_UNAVAILABLE, /* `e` says why there is no answer now */
 } host_result;
 
 typedef struct ops_host {
 	void *ctx;
-	/* False: no memory. To be given back to host_snapshot_deinit(). */
+	/* Fills `out`, which host_snapshot_deinit() releases. False: out of memory. */
 	bool (*snapshot)(void *ctx, host_snapshot *out);
-	/* How many checks were written. */
+	/* Returns how many checks were written. */
 	size_t (*checks)(void *ctx, host_check out[HOST_CHECKS_MAX]);
-	/* Waits until it is done. False: `e` says why nothing changed. */
+	/* Reloads the configuration and waits until that is done. False: `e` says why nothing changed. */
 	bool (*reload)(void *ctx, size_t *routes, err *e);
-	/* JSON as `spoa-llm explain --json`. `request` is {"model","method","path","headers":["k: v"],"body"}, each of
-	 * them optional. */
+	/* Writes JSON as `spoa-llm explain --json`. `request`: see explain_json(). */
 	host_result (*explain)(void *ctx, const char *request, size_t len, FILE *out, err *e);
-	/* JSON (or CSV) as `spoa-llm savings`; NULL texts are the defaults. */
+	/* Writes JSON or CSV as `spoa-llm savings`; `since`, `until`, `by`: NULL for the default. */
 	host_result (*savings)(void *ctx, const char *since, const char *until, const char *by, bool csv, FILE *out,
 			       err *e);
-	/* Headroom's document; as CSV one series of it: history, hourly, daily, weekly or monthly. NULL: history. */
+	/* Writes Headroom's GET /stats-history: see headroom_stats_history(). */
 	host_result (*stats_history)(void *ctx, const char *series, bool csv, FILE *out, err *e);
 } ops_host;
 

@@ -164,9 +164,10 @@ static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *
 	if (t && !t->open && access_is_foreign(c))
 		return reply_error(c, MHD_HTTP_FORBIDDEN, "pages of other sites may not ask this", NULL, NULL);
 	if (post && !access_is_own(c))
-		return reply_error(c, MHD_HTTP_FORBIDDEN,
-				   "a POST needs the header X-Requested-With: spoa-llm, and no foreign Origin", NULL,
-				   NULL);
+		return reply_error(
+			c, MHD_HTTP_FORBIDDEN,
+			"a POST needs the header X-Requested-With: spoa-llm, and must not have the Origin of another site",
+			NULL, NULL);
 	const char *length = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Content-Length");
 	if (length && (strlen(length) > 9 || strtoul(length, NULL, 10) > ADMIN_BODY_MAX))
 		return reply_error(c, MHD_HTTP_CONTENT_TOO_LARGE, "the body is too large", NULL, NULL);

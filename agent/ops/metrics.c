@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * Names are Prometheus's: base units, counters end in _total. Labels are bounded: routes by the route table (and what
- * it held before a reload), codes and protocols by the program, models by TOTALS_LABELS.
+ * Names follow Prometheus's rules: base units, counters end in _total. The number of labels is limited: routes by the
+ * route table (and what it held before a reload), codes and protocols by the program, models by TOTALS_LABELS.
  *
  * gen_ai_client_token_usage_total is OpenTelemetry's gen_ai.client.token.usage with its attributes as labels. There it
- * is a histogram of the tokens of single requests; the ledger has sums, so it is a counter here. */
+ * is a histogram of the tokens of each request; here it is a counter, because the ledger has sums. */
 #include "ops/metrics.h"
 
 #include <dirent.h>
@@ -54,7 +54,7 @@ static void one_time(FILE *f, const char *name, const char *help, int64_t ms)
 	fprintf(f, "%s %.3f\n", name, (double)ms / 1000);
 }
 
-/* A label's value: UTF-8, with \ " and newlines escaped. */
+/* Writes the value of a label as UTF-8, with \ " and newlines escaped. */
 static void text(FILE *f, const char *value)
 {
 	while (*value) {
@@ -71,7 +71,7 @@ static void text(FILE *f, const char *value)
 	}
 }
 
-/* name{label="value",...}; pairs of const char *, ended by NULL. */
+/* Writes name{label="value",...}. After `name`: pairs of const char *, then NULL. */
 __attribute__((sentinel)) static void labelled(FILE *f, const char *name, ...)
 {
 	va_list args;
@@ -101,7 +101,7 @@ static uint64_t open_files(void)
 		n++;
 	if (dir)
 		closedir(dir);
-	/* . and .. and the directory's own */
+	/* without . and .. and the directory's own descriptor */
 	return n > 3 ? n - 3 : 0;
 }
 
@@ -123,22 +123,22 @@ static void write_process(FILE *f, const host_snapshot *s)
 	struct rusage used;
 	struct rlimit files;
 
-	head(f, "spoa_llm_build_info", "gauge", "Always 1; the label is the version.");
+	head(f, "spoa_llm_build_info", "gauge", "Always 1. The label has the version.");
 	labelled(f, "spoa_llm_build_info", "version", s->version, NULL);
 	value_u(f, 1);
-	one_time(f, "process_start_time_seconds", "When the worker process began, in seconds since 1970.",
+	one_time(f, "process_start_time_seconds", "When the worker process started, in seconds since 1970.",
 		 s->started_ms);
 	if (getrusage(RUSAGE_SELF, &used) == 0)
 		one_s(f, "process_cpu_seconds_total", "counter", "CPU time of the worker process.",
 		      (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
 			      (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
-	one(f, "process_resident_memory_bytes", "gauge", "Memory that the worker process holds.", resident());
-	one(f, "process_open_fds", "gauge", "Descriptors that are open.", open_files());
+	one(f, "process_resident_memory_bytes", "gauge", "Resident memory of the worker process.", resident());
+	one(f, "process_open_fds", "gauge", "Open file descriptors of the worker process.", open_files());
 	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-		one(f, "process_max_fds", "gauge", "Descriptors that may be open.", files.rlim_cur);
+		one(f, "process_max_fds", "gauge", "Limit of open file descriptors.", files.rlim_cur);
 	one(f, "spoa_llm_restarts_total", "counter",
-	    "Times that the master started the worker process again after it crashed or hung.", s->restarts);
-	head(f, "spoa_llm_reloads_total", "counter", "Reloads of the configuration; a failure kept the old one.");
+	    "How often the master restarted the worker process after a crash or a hang.", s->restarts);
+	head(f, "spoa_llm_reloads_total", "counter", "Reloads of the configuration. A failed reload kept the old one.");
 	labelled(f, "spoa_llm_reloads_total", "result", "success", NULL);
 	value_u(f, s->reloads);
 	labelled(f, "spoa_llm_reloads_total", "result", "failure", NULL);
@@ -149,9 +149,9 @@ static void write_process(FILE *f, const host_snapshot *s)
 
 static void write_checks(FILE *f, const host_check *checks, size_t count)
 {
-	one(f, "spoa_llm_ready", "gauge", "1 where /readyz says 200.", checks_ready(checks, count));
+	one(f, "spoa_llm_ready", "gauge", "1 if /readyz answers 200.", checks_ready(checks, count));
 	head(f, "spoa_llm_check_ok", "gauge",
-	     "1 where the check of /readyz is fulfilled; those with blocking=\"true\" make it say 503.");
+	     "1 if this check of /readyz passes. One with blocking=\"true\" that fails makes /readyz answer 503.");
 	for (size_t i = 0; i < count; i++) {
 		labelled(f, "spoa_llm_check_ok", "part", checks[i].part, "blocking",
 			 checks[i].blocking ? "true" : "false", NULL);
@@ -167,22 +167,21 @@ static void write_decisions(FILE *f, const host_snapshot *s)
 	char status[16];
 
 	head(f, "spoa_llm_decisions_total", "counter",
-	     "Requests that were decided; outcome: passthrough, replace (of the credential), refused.");
+	     "Decided requests. outcome: passthrough (the client's credential), replace (the route's credential), refused.");
 	for (size_t i = 0; i < s->decisions_count; i++) {
 		const host_decisions *d = &s->decisions[i];
 		labelled(f, "spoa_llm_decisions_total", "route", d->route, "protocol", d->protocol, "outcome",
 			 d->outcome, NULL);
 		value_u(f, d->count);
 	}
-	head(f, "spoa_llm_refusals_total", "counter",
-	     "Requests that were refused, by the code and status that the client gets.");
+	head(f, "spoa_llm_refusals_total", "counter", "Refused requests, by the code and status that the client gets.");
 	for (size_t i = 0; i < s->refusals_count; i++) {
 		snprintf(status, sizeof status, "%d", s->refusals[i].status);
 		labelled(f, "spoa_llm_refusals_total", "code", s->refusals[i].code, "status", status, NULL);
 		value_u(f, s->refusals[i].count);
 	}
 	head(f, "spoa_llm_decision_duration_seconds", "histogram",
-	     "From the frames that were read together to their answers, which leave together.");
+	     "Time from reading frames to writing their answers. Frames read together are answered together.");
 	for (size_t i = 0; i <= s->latency_count; i++) {
 		char le[32] = "+Inf";
 		sum += s->latency[i];
@@ -196,13 +195,14 @@ static void write_decisions(FILE *f, const host_snapshot *s)
 	fputs("spoa_llm_decision_duration_seconds_count", f);
 	value_u(f, sum);
 	one(f, "spoa_llm_asked_for_more_total", "counter",
-	    "Questions for more of a body than was sent at first; no decisions.", s->asked_for_more);
-	one(f, "spoa_llm_responses_total", "counter", "Compressed responses that were looked into for their usage.",
-	    s->responses);
-	one(f, "spoa_llm_routes", "gauge", "Routes of the table.", s->routes_count);
+	    "How often HAProxy was asked for more of a body. These are no decisions.", s->asked_for_more);
+	one(f, "spoa_llm_responses_total", "counter",
+	    "Compressed responses that were decompressed to find their usage.", s->responses);
+	one(f, "spoa_llm_routes", "gauge", "Configured routes.", s->routes_count);
 	one(f, "spoa_llm_credentials", "gauge", "Routes that replace the credential.", s->credentials);
 	one(f, "spoa_llm_credentials_missing", "gauge",
-	    "Of these, those whose credential is not there: they refuse every request.", s->credentials_missing);
+	    "Routes that replace the credential and refuse every request, because it is missing.",
+	    s->credentials_missing);
 }
 
 /* ---- SPOP */
@@ -211,32 +211,32 @@ static void write_spop(FILE *f, const host_snapshot *s)
 {
 	char index[24];
 
-	one(f, "spoa_llm_spop_connections", "gauge", "Connections of HAProxy now.",
+	one(f, "spoa_llm_spop_connections", "gauge", "Open connections of HAProxy.",
 	    s->connections_opened - s->connections_closed);
 	one(f, "spoa_llm_spop_connections_limit", "gauge", "max_connections.", s->max_connections);
-	one(f, "spoa_llm_spop_connections_opened_total", "counter", "Connections that were accepted.",
-	    s->connections_opened);
+	one(f, "spoa_llm_spop_connections_opened_total", "counter", "Accepted connections.", s->connections_opened);
 	head(f, "spoa_llm_spop_connections_refused_total", "counter",
-	     "Connections that were closed because of a limit.");
+	     "Connections that were closed because a limit was reached.");
 	labelled(f, "spoa_llm_spop_connections_refused_total", "limit", "max_connections", NULL);
 	value_u(f, s->refused_connections);
 	labelled(f, "spoa_llm_spop_connections_refused_total", "limit", "max_memory", NULL);
 	value_u(f, s->refused_memory);
 	one(f, "spoa_llm_spop_stalled_total", "counter",
-	    "Connections that were closed because their answers were never read.", s->stalled);
+	    "Connections that were closed because HAProxy did not read its answers.", s->stalled);
 	one(f, "spoa_llm_spop_backpressure_total", "counter",
-	    "Times that reading stopped because answers were not taken.", s->backpressure);
+	    "How often reading from a connection stopped until HAProxy took its answers.", s->backpressure);
 	one(f, "spoa_llm_spop_in_flight_limit", "gauge", "max_in_flight.", s->max_in_flight);
 	one(f, "spoa_llm_spop_in_flight_limited_total", "counter",
-	    "Times that reading stopped with max_in_flight answers not taken.", s->in_flight_limited);
+	    "How often reading from a connection stopped because max_in_flight answers were not taken yet.",
+	    s->in_flight_limited);
 	one(f, "spoa_llm_spop_healthchecks_total", "counter", "HAProxy's health checks.", s->healthchecks);
-	one(f, "spoa_llm_spop_hellos_total", "counter", "Connections that agreed on a protocol.", s->hellos);
-	one(f, "spoa_llm_spop_hello_timeouts_total", "counter", "Connections that said nothing in time.",
-	    s->hello_timeouts);
+	one(f, "spoa_llm_spop_hellos_total", "counter", "Connections that completed the SPOP handshake.", s->hellos);
+	one(f, "spoa_llm_spop_hello_timeouts_total", "counter",
+	    "Connections that were closed because no handshake came in time.", s->hello_timeouts);
 	one(f, "spoa_llm_spop_errors_total", "counter",
-	    "Connections that were closed because of bytes that are no SPOP.", s->spop_errors);
-	one(f, "spoa_llm_spop_accept_pauses_total", "counter", "Times that no descriptor was left for a connection.",
-	    s->accept_pauses);
+	    "Connections that were closed because what came is not valid SPOP.", s->spop_errors);
+	one(f, "spoa_llm_spop_accept_pauses_total", "counter",
+	    "How often accepting paused because no file descriptor was left.", s->accept_pauses);
 	head(f, "spoa_llm_spop_frames_total", "counter", "SPOP frames of all types.");
 	labelled(f, "spoa_llm_spop_frames_total", "direction", "in", NULL);
 	value_u(f, s->frames_in);
@@ -244,7 +244,7 @@ static void write_spop(FILE *f, const host_snapshot *s)
 	value_u(f, s->frames_out);
 	one(f, "spoa_llm_spop_received_bytes_total", "counter", "Bytes read from HAProxy.", s->bytes_in);
 	one(f, "spoa_llm_spop_sent_bytes_total", "counter", "Bytes written to HAProxy.", s->bytes_out);
-	one(f, "spoa_llm_spop_buffer_bytes", "gauge", "Memory in the buffers of all connections.", s->memory);
+	one(f, "spoa_llm_spop_buffer_bytes", "gauge", "Memory of the buffers of all connections.", s->memory);
 	one(f, "spoa_llm_spop_buffer_limit_bytes", "gauge", "max_memory.", s->max_memory);
 	head(f, "spoa_llm_thread_decisions_total", "counter", "Requests decided by each thread.");
 	for (size_t i = 0; i < s->threads_count; i++) {
@@ -253,7 +253,7 @@ static void write_spop(FILE *f, const host_snapshot *s)
 		value_u(f, s->threads[i].decisions);
 	}
 	head(f, "spoa_llm_thread_turns_total", "counter",
-	     "Turns of each thread's loop; a thread that is stuck has none.");
+	     "Event loop iterations of each thread. A thread that hangs has none.");
 	for (size_t i = 0; i < s->threads_count; i++) {
 		snprintf(index, sizeof index, "%zu", i);
 		labelled(f, "spoa_llm_thread_turns_total", "thread", index, NULL);
@@ -268,23 +268,24 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 	const ledger_stats *l = &s->ledger;
 
 	head(f, "spoa_llm_ledger_state", "gauge",
-	     "1 for the state that the ledger is in: ok, behind (locked or catching up), failing.");
+	     "1 for the current state of the ledger: ok, behind (the database is locked, or records wait), failing.");
 	for (int state = LEDGER_OK; state <= LEDGER_FAILING; state++) {
 		labelled(f, "spoa_llm_ledger_state", "state", ledger_state_name((ledger_state)state), NULL);
 		value_u(f, (int)l->state == state);
 	}
-	one(f, "spoa_llm_ledger_lines_total", "counter", "Log lines that came in, of all kinds.", l->lines);
-	one(f, "spoa_llm_ledger_duplicate_lines_total", "counter", "Second copies; every line is sent twice.",
-	    l->duplicates);
-	one(f, "spoa_llm_ledger_foreign_lines_total", "counter", "Lines without the key: dropped.", l->foreign);
-	one(f, "spoa_llm_ledger_malformed_lines_total", "counter", "Lines that could not be read: dropped.",
-	    l->malformed);
+	one(f, "spoa_llm_ledger_lines_total", "counter", "Received log lines of all kinds.", l->lines);
+	one(f, "spoa_llm_ledger_duplicate_lines_total", "counter",
+	    "Second copies of lines. HAProxy sends each line twice.", l->duplicates);
+	one(f, "spoa_llm_ledger_foreign_lines_total", "counter", "Lines that were ignored because they lack the key.",
+	    l->foreign);
+	one(f, "spoa_llm_ledger_malformed_lines_total", "counter",
+	    "Lines that were ignored because they are malformed.", l->malformed);
 	one(f, "spoa_llm_ledger_dropped_lines_total", "counter",
-	    "Datagrams that the kernel had no room for; their copies may have come in.", l->dropped);
-	one(f, "spoa_llm_ledger_records_total", "counter", "Requests that were written to the journal.", l->records);
-	one(f, "spoa_llm_ledger_stored_total", "counter", "Requests that were stored in the database.", l->stored);
-	one(f, "spoa_llm_ledger_queued_records", "gauge", "Requests on their way from the journal to the database.",
-	    l->queued);
+	    "Lines that the kernel dropped for lack of room. Their second copies may have arrived.", l->dropped);
+	one(f, "spoa_llm_ledger_records_total", "counter", "Requests written to the journal.", l->records);
+	one(f, "spoa_llm_ledger_stored_total", "counter", "Requests stored in the database.", l->stored);
+	one(f, "spoa_llm_ledger_queued_records", "gauge",
+	    "Requests that are in the journal but not in the database yet.", l->queued);
 	one(f, "spoa_llm_ledger_commits_total", "counter", "Transactions of the database.", l->commits);
 	one_s(f, "spoa_llm_ledger_last_commit_duration_seconds", "gauge", "How long the last transaction took.",
 	      (double)l->commit_us_last / 1e6);
@@ -293,15 +294,16 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 	one(f, "spoa_llm_journal_bytes", "gauge", "Size of the journal on disk.", l->journal.bytes);
 	one(f, "spoa_llm_journal_limit_bytes", "gauge", "journal_max.", s->journal_max);
 	one(f, "spoa_llm_journal_segments", "gauge", "Files of the journal.", l->journal.segments);
-	one(f, "spoa_llm_journal_waiting_bytes", "gauge", "Bytes in memory that the disk has not taken.",
+	one(f, "spoa_llm_journal_waiting_bytes", "gauge", "Bytes in memory that are not written to the journal yet.",
 	    l->journal.waiting);
-	one(f, "spoa_llm_journal_failing", "gauge", "1 while the disk refuses the journal.", l->journal.failing);
-	one(f, "spoa_llm_journal_failures_total", "counter", "Writes and syncs that the disk refused.",
+	one(f, "spoa_llm_journal_failing", "gauge", "1 while the journal cannot be written.", l->journal.failing);
+	one(f, "spoa_llm_journal_failures_total", "counter", "Writes and syncs of the journal that failed.",
 	    l->journal.failed);
 	one(f, "spoa_llm_journal_dropped_records_total", "counter",
-	    "Requests that were lost because neither disk nor memory had room.", l->journal.dropped);
+	    "Requests that were lost because neither the journal nor memory had room.", l->journal.dropped);
 	one(f, "spoa_llm_journal_damaged_total", "counter",
-	    "Places that could not be read when the journal was read again.", l->journal.torn + l->journal.corrupt);
+	    "Damaged places that were found when the journal was read at the start.",
+	    l->journal.torn + l->journal.corrupt);
 }
 
 static size_t rows_of(const totals_group *g)
@@ -324,7 +326,7 @@ static uint64_t count(int64_t n)
 	return n > 0 ? (uint64_t)n : 0;
 }
 
-/* OpenTelemetry's name of who serves a model; "": not known. */
+/* OpenTelemetry's name of the provider of a model; "": not known. */
 static const char *provider_name(const char *model)
 {
 	const char *provider = model_provider(model);
@@ -368,7 +370,7 @@ static void write_totals(FILE *f, const totals *t)
 	const totals_group *m = &t->models;
 
 	head(f, "gen_ai_client_token_usage_total", "counter",
-	     "Tokens of all recorded requests, OpenTelemetry's gen_ai.client.token.usage as a sum; input without what was cached.");
+	     "Tokens of all recorded requests: the sum of OpenTelemetry's gen_ai.client.token.usage. input is without cached tokens.");
 	for (size_t i = 0; i < rows_of(m); i++) {
 		const store_sums *r = row_of(m, i);
 		const struct {
@@ -387,20 +389,19 @@ static void write_totals(FILE *f, const totals *t)
 	}
 	head(f, "spoa_llm_model_requests_total", "counter", "Recorded requests by model.");
 	write_group(f, m, "spoa_llm_model_requests_total", "model", REQUESTS);
-	head(f, "spoa_llm_model_unpriced_requests_total", "counter",
-	     "Recorded requests with tokens that the price table has no price for.");
+	head(f, "spoa_llm_model_unpriced_requests_total", "counter", "Recorded requests whose tokens have no price.");
 	write_group(f, m, "spoa_llm_model_unpriced_requests_total", "model", UNPRICED);
-	head(f, "spoa_llm_model_cost_usd_total", "counter", "Dollars that recorded requests cost, by model.");
+	head(f, "spoa_llm_model_cost_usd_total", "counter", "Cost of recorded requests in dollars, by model.");
 	write_group(f, m, "spoa_llm_model_cost_usd_total", "model", COST);
 	head(f, "spoa_llm_model_saved_usd", "gauge",
-	     "Dollars saved since the ledger was begun, by model; may be negative, and go down.");
+	     "Dollars saved since the ledger was created, by model. Can be negative and can go down.");
 	write_group(f, m, "spoa_llm_model_saved_usd", "model", SAVED);
 	head(f, "spoa_llm_route_requests_total", "counter", "Recorded requests by route.");
 	write_group(f, &t->routes, "spoa_llm_route_requests_total", "route", REQUESTS);
-	head(f, "spoa_llm_route_cost_usd_total", "counter", "Dollars that recorded requests cost, by route.");
+	head(f, "spoa_llm_route_cost_usd_total", "counter", "Cost of recorded requests in dollars, by route.");
 	write_group(f, &t->routes, "spoa_llm_route_cost_usd_total", "route", COST);
 	head(f, "spoa_llm_route_saved_usd", "gauge",
-	     "Dollars saved since the ledger was begun, by route; may be negative, and go down.");
+	     "Dollars saved since the ledger was created, by route. Can be negative and can go down.");
 	write_group(f, &t->routes, "spoa_llm_route_saved_usd", "route", SAVED);
 }
 

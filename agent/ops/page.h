@@ -7,7 +7,7 @@
 #include <stddef.h>
 
 typedef struct page_file {
-	const char *path; /* of the URL */
+	const char *path; /* in the URL */
 	const char *type;
 	const unsigned char *bytes;
 	size_t len;

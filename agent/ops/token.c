@@ -15,7 +15,7 @@ static slice trimmed(slice s)
 	return slice_trim(s);
 }
 
-/* The token, in `out`; empty: there is none, and the log says why. */
+/* Reads the token into `out`. Empty: there is none, and the log says why. */
 static slice token_read(const char *source, char out[TOKEN_MAX + 1])
 {
 	const char *problem = NULL;
@@ -43,16 +43,16 @@ static slice token_read(const char *source, char out[TOKEN_MAX + 1])
 		problem = "it is empty or not set";
 	for (size_t i = 0; i < token.len && !problem; i++)
 		if ((unsigned char)token.ptr[i] < ' ' || token.ptr[i] == 0x7f)
-			problem = "it has a control character in it";
+			problem = "it contains a control character";
 	if (problem)
 		token.len = 0;
 	if (problem)
 		log_event(admin_token_missing, LOG_C("source", source), LOG_C("problem", problem),
-			  LOG_C("instead", "nobody is let in"));
+			  LOG_C("instead", "every request is refused"));
 	return token;
 }
 
-/* Looks at every byte of what was given, whatever the token is. */
+/* Compares in a time that depends on the length of `given` only. */
 static bool same(slice token, slice given)
 {
 	unsigned differ = token.len != given.len;

@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT
  *
- * The bearer token that the admin server may ask for. */
+ * The bearer token of the admin server. */
 #ifndef OPS_TOKEN_H
 #define OPS_TOKEN_H
 
+#include "base/must_check.h"
 #include "base/slice.h"
 
 enum { TOKEN_MAX = 4096 }; /* bytes */
 
-/* Is `authorization` (a header's value, NULL: there is none) `Bearer` and the token that `source` (env:NAME, file:PATH)
- * holds now? The time it takes says nothing of the token. No token to be had: nobody has it. */
-bool token_matches(const char *source, const char *authorization);
+/* Is `authorization` (the header's value, NULL: there is none) `Bearer` with the token that `source` (env:NAME or
+ * file:PATH) holds now? Takes the same time wherever a wrong token differs. False, too, if `source` has no token. */
+MUST_CHECK bool token_matches(const char *source, const char *authorization);
 
 #endif

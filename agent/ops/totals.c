@@ -26,7 +26,7 @@ static int64_t capped(int64_t a, int64_t b)
 	return sum;
 }
 
-/* All of store_sums behind the label is int64_t. */
+/* Every member of store_sums after the label is an int64_t. */
 static void add(store_sums *to, const store_sums *from)
 {
 	int64_t *at = &to->requests;
@@ -44,7 +44,7 @@ static bool on_sums(void *ctx, const store_sums *sums)
 
 	while (i < g->count && strcmp(g->rows[i].label, sums->label) != 0)
 		i++;
-	/* Once there is an `other`, a label that is new here may be in it. */
+	/* Once there is an `other`, a label without a row may already be part of it. */
 	if (strcmp(sums->label, "other") == 0 || (i == g->count && (g->count >= room || (g->has_other && !r->first))))
 		i = TOTALS_LABELS;
 	if (i == TOTALS_LABELS) {

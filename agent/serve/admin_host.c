@@ -15,11 +15,11 @@
 #include "ops/admin.h"
 
 enum {
-	STUCK_MS = 3000,      /* a thread that has not turned for so long is stuck */
-	LINES_MS = 5 * 60000, /* how long lost log lines are worth a word */
+	STUCK_MS = 3000,      /* a thread without an event loop iteration for so long has hung */
+	LINES_MS = 5 * 60000, /* how long the check of log lines fails after one was lost */
 };
 
-/* Something that grows, and when it last did. */
+/* A counter, and when it last changed. */
 typedef struct watched {
 	uint64_t value;
 	int64_t changed_ms; /* monotonic; 0: never */
@@ -35,7 +35,7 @@ struct admin_host {
 	char *ledger_db;
 
 	admin *admin;
-	bool left; /* it could not be ended */
+	bool left; /* `admin` could not be stopped */
 	admin_listener listeners[ADMIN_LISTENERS];
 	size_t listeners_count;
 
@@ -46,18 +46,18 @@ struct admin_host {
 	bool draining, stopping;
 	uint64_t reloads, reloads_failed;
 	int64_t reloaded_ms;
-	char reload_problem[sizeof((host_check){ 0 }).detail]; /* of the last one; "": it went well */
-	/* POST /reload: asked for, and done by the main thread */
+	char reload_problem[sizeof((host_check){ 0 }).detail]; /* of the last reload; "": it succeeded */
+	/* POST /reload: how many were asked for, and how many the main thread has done */
 	uint64_t asked, done;
 	bool done_ok;
 	size_t done_routes;
 	err done_error;
-	/* what checks() saw before */
-	watched *turns; /* of each thread */
+	/* what on_checks() saw before */
+	watched *iterations; /* of each SPOP thread's event loop */
 	watched foreign, malformed, dropped;
 };
 
-/* ---- what of the process is shown */
+/* ---- snapshot */
 
 static policy *policy_now(admin_host *o)
 {
@@ -117,22 +117,22 @@ static bool changed_lately(watched *w, uint64_t value, int64_t now, int64_t with
 	return w->changed_ms && now - w->changed_ms <= within;
 }
 
-static void check_workers(admin_host *o, host_check *c, int64_t now)
+static void check_threads(admin_host *o, host_check *c, int64_t now)
 {
 	unsigned threads = spop_threads_count(o->spop_threads), stuck = 0;
 
 	for (unsigned t = 0; t < threads; t++) {
-		watched *w = &o->turns[t];
+		watched *w = &o->iterations[t];
 		if (!w->changed_ms)
 			w->changed_ms = now;
 		stuck += !changed_lately(w, counter_get(&spop_threads_counters(o->spop_threads, t)->iterations), now,
 					 STUCK_MS);
 	}
 	if (stuck)
-		check(c, "workers", false, true, "%u of %u threads have not turned for %d seconds", stuck, threads,
+		check(c, "workers", false, true, "%u of %u threads have hung for more than %d seconds", stuck, threads,
 		      STUCK_MS / 1000);
 	else
-		check(c, "workers", true, true, "%u threads turn", threads);
+		check(c, "workers", true, true, "%u threads running", threads);
 }
 
 static size_t check_routes(host_check *c, const policy *p)
@@ -160,16 +160,16 @@ static size_t check_routes(host_check *c, const policy *p)
 	}
 	if (nowhere)
 		check(&c[0], "routes", false, false,
-		      "%zu of %zu routes have no usable upstream and refuse everything: %s%s", nowhere, t->enabled,
+		      "%zu of %zu routes have no usable upstream and refuse every request: %s%s", nowhere, t->enabled,
 		      which, nowhere > 1 ? " and others" : "");
 	else
 		check(&c[0], "routes", true, false, "%zu routes", t->enabled);
 	if (missing)
 		check(&c[1], "credentials", false, false,
-		      "%zu of %zu credentials are missing, their routes refuse everything: %s%s", missing, needed,
+		      "%zu of %zu credentials are missing, so their routes refuse every request: %s%s", missing, needed,
 		      without, missing > 1 ? " and others" : "");
 	else
-		check(&c[1], "credentials", true, false, "%zu credentials are there", needed);
+		check(&c[1], "credentials", true, false, "%zu credentials found", needed);
 	return 2;
 }
 
@@ -192,9 +192,9 @@ static size_t check_ledger(admin_host *o, host_check *c, const ledger_stats *l, 
 		      (unsigned long long)l->journal.segments);
 	if (foreign || malformed || dropped)
 		check(&c[2], "log_lines", false, false,
-		      "in the last 5 minutes there were lines%s%s%s; since the start: foreign %llu, malformed %llu, dropped %llu",
-		      foreign ? " without the key" : "", malformed ? " that could not be read" : "",
-		      dropped ? " that the kernel dropped" : "", (unsigned long long)l->foreign,
+		      "in the last 5 minutes lines were lost:%s%s%s; since the start %llu without the key, %llu malformed, %llu dropped",
+		      foreign ? " without the key" : "", malformed ? " malformed" : "",
+		      dropped ? " dropped by the kernel" : "", (unsigned long long)l->foreign,
 		      (unsigned long long)l->malformed, (unsigned long long)l->dropped);
 	else
 		check(&c[2], "log_lines", true, false, "%llu lines", (unsigned long long)l->lines);
@@ -209,15 +209,16 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 	size_t n = 0;
 
 	pthread_mutex_lock(&o->lock);
-	check_workers(o, &out[n++], now);
+	check_threads(o, &out[n++], now);
 	n += check_routes(&out[n], p);
 	if (*o->reload_problem)
 		check(&out[n++], "reload", false, false,
-		      "the last one failed, the configuration before it is in use: %s", o->reload_problem);
+		      "the last reload failed, the configuration before it is in use: %s", o->reload_problem);
 	else
 		check(&out[n++], "reload", true, false, "%s",
-		      o->reloads ? "the last one went well" : "never asked for");
-	check(&out[n++], "draining", !o->draining, true, "%s", o->draining ? "HAProxy is told to go elsewhere" : "no");
+		      o->reloads ? "the last reload succeeded" : "no reload since the start");
+	check(&out[n++], "draining", !o->draining, true, "%s",
+	      o->draining ? "HAProxy is told to use another agent" : "no");
 	if (o->recording) {
 		ledger_stats l = recording_stats(o->recording);
 		n += check_ledger(o, &out[n], &l, now);
@@ -227,7 +228,7 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 	return n;
 }
 
-/* ---- what is asked */
+/* ---- requests */
 
 static bool on_reload(void *ctx, size_t *routes, err *e)
 {
@@ -289,7 +290,7 @@ static host_result on_stats_history(void *ctx, const char *series, bool csv, FIL
 	price_table *prices = s && o->recording ? recording_prices_now(o->recording) : NULL;
 	pthread_mutex_unlock(&o->lock);
 	if (s && !prices)
-		err_set(e, "another process has taken the ledger over");
+		err_set(e, "another process has taken over the ledger");
 	headroom *x = prices ? headroom_read(s, prices, &result, e) : NULL;
 	bool ok = x && result == STORE_OK;
 	if (ok)
@@ -300,7 +301,7 @@ static host_result on_stats_history(void *ctx, const char *series, bool csv, FIL
 	return ok ? HOST_OK : HOST_UNAVAILABLE;
 }
 
-/* ---- life */
+/* ---- start and stop */
 
 admin_host *admin_host_new(const config *c, spop_threads *ts, policy *p, recording *r, unsigned restarts,
 			   struct ev_loop *loop, ev_async *reload)
@@ -320,8 +321,8 @@ admin_host *admin_host_new(const config *c, spop_threads *ts, policy *p, recordi
 	o->loop = loop;
 	o->reload = reload;
 	o->started_ms = clock_wall_ms();
-	o->turns = calloc(threads ? threads : 1, sizeof *o->turns);
-	if (!o->turns || asprintf(&o->ledger_db, "%s/ledger.db", c->ledger) < 0) {
+	o->iterations = calloc(threads ? threads : 1, sizeof *o->iterations);
+	if (!o->iterations || asprintf(&o->ledger_db, "%s/ledger.db", c->ledger) < 0) {
 		o->ledger_db = NULL;
 		admin_host_free(o);
 		return NULL;
@@ -339,7 +340,7 @@ bool admin_host_free(admin_host *o)
 	pthread_mutex_destroy(&o->lock);
 	pthread_cond_destroy(&o->reloaded);
 	free(o->ledger_db);
-	free(o->turns);
+	free(o->iterations);
 	free(o);
 	return true;
 }
@@ -365,8 +366,8 @@ bool admin_host_serve(admin_host *o, err *e)
 		return true;
 	pthread_mutex_lock(&o->lock);
 	o->stopping = false;
-	/* While nobody asked, nobody looked. */
-	memset(o->turns, 0, spop_threads_count(o->spop_threads) * sizeof *o->turns);
+	/* Forget when iterations changed: nobody ran the checks meanwhile. */
+	memset(o->iterations, 0, spop_threads_count(o->spop_threads) * sizeof *o->iterations);
 	pthread_mutex_unlock(&o->lock);
 	o->admin = admin_start(o->listeners, o->listeners_count, &with, host, e);
 	return o->admin != NULL;
@@ -375,22 +376,22 @@ bool admin_host_serve(admin_host *o, err *e)
 bool admin_host_stop_serving(admin_host *o)
 {
 	ledger_store_stop_retrying();
-	/* A reload that is waited for would be done by this very thread. */
+	/* Answer those who wait for a reload: this thread would have to do it. */
 	pthread_mutex_lock(&o->lock);
 	o->stopping = true;
 	pthread_cond_broadcast(&o->reloaded);
 	pthread_mutex_unlock(&o->lock);
 	if (!o->left && !admin_stop(o->admin)) {
 		o->left = true;
-		log_event(admin_left, LOG_C("problem", "what the admin server was asked for still waits for a disk"),
-			  LOG_C("instead", "this process ends without it"));
+		log_event(admin_left, LOG_C("problem", "a request to the admin server still waits for a disk"),
+			  LOG_C("instead", "this process ends without answering it"));
 	}
 	if (!o->left)
 		o->admin = NULL;
 	return !o->left;
 }
 
-/* ---- what changes */
+/* ---- changes */
 
 void admin_host_set_policy(admin_host *o, policy *p)
 {
@@ -439,7 +440,7 @@ bool admin_host_reload_asked(admin_host *o)
 void admin_host_reload_done(admin_host *o, bool ok, size_t routes, const err *e)
 {
 	pthread_mutex_lock(&o->lock);
-	/* One at a time: who asked while this one was on its way wants what the file holds now. */
+	/* One at a time: a request that came during this reload may need what the file holds now. */
 	o->done++;
 	o->done_ok = ok;
 	o->done_routes = routes;

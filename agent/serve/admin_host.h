@@ -38,7 +38,7 @@ void admin_host_draining(admin_host *o);
 /* Notes the result of a reload. */
 void admin_host_reloaded(admin_host *o, bool ok, const char *problem);
 
-/* True: POST /reload waits for a reload. The caller reloads, then wakes all that wait by admin_host_reload_done(). */
+/* True: a POST /reload waits. The caller reloads, then answers one of them by admin_host_reload_done(). */
 bool admin_host_reload_asked(admin_host *o);
 void admin_host_reload_done(admin_host *o, bool ok, size_t routes, const err *e);
 

@@ -178,7 +178,7 @@ def test_beyond_double_precision(work, page):
         page.open(agent.admin, "unit=month").live()
         assert page.value("#cost") == odd and page.text("#cost") == "$9,007,199.25"
         assert page.value("#saved") == loss + 4 and page.text("#saved") == MINUS + "$123,456,789.01"
-        assert "More was spent than saved" in page.text("#saved-share")
+        assert "The requests cost more than they would have" in page.text("#saved-share")
         assert page.text("[data-kind=compression] .amount") == MINUS + "$0.000000003"
         page.js("document.getElementById('exact').open = true; return 0")
         assert page.text("[data-exact=cost_nanodollars]") == "$9,007,199.254740993"
@@ -387,7 +387,7 @@ def test_ledger_that_cannot_be_read(work, page):
         page.js("document.querySelector('[name=by][value=route]').click(); return 0")
         page.until("!document.getElementById('failed').hidden")
         text = page.text("#failed")
-        assert "The ledger cannot be read:" in text and "What is shown is from" in text, text
+        assert "The ledger cannot be read:" in text and "The figures shown are from" in text, text
         assert page.value("#requests") == 50
         page.driver.refresh()
         page.live("failed")

@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
 //
-// The dashboard: /savings for the ledger's figures, /events (server-sent events) for what happens now.
+// The dashboard. The figures of the ledger come from /savings, what happens now from /events (server-sent events).
 import { $, ago, announce, big, bytes, clock, count, DAY, dayName, el, fill, micros, parse, perSecond, pill, plural,
 	put, table, UNITS } from "./figures.js";
 import { CHOICES, PERIOD_NAMES, readHash, reports, settle, showGroups, showTotals, view } from "./report.js";
 import { makeCharts, paint, showSpark, showTime } from "./plots.js";
 
-const SILENCE_MS = 5000;      // the server says something every second; after this long the connection is taken for dead
-const RETRY_MS = [500, 15000]; // first and longest wait before /events is asked again
-const LOST_AFTER_MS = 1500;   // shorter interruptions (a worker that is replaced) are not worth a notice
-const REFRESH_MS = 1000;      // the ledger's figures are not asked for more often
-const FAILED_RETRY_MS = [1000, 16000]; // first and longest wait before /savings is asked again after an error
-const REST_AFTER_MS = 10000;  // a tab that nobody looks at gives its connection back: browsers have six for a server, in all tabs
-const WEEKS_AFTER_MS = 45 * DAY; // a longer history is shown by weeks, unless told otherwise
+const SILENCE_MS = 5000;      // the server sends an event every second; after so long without one the connection is given up
+const RETRY_MS = [500, 15000]; // first and longest wait before /events is opened again
+const LOST_AFTER_MS = 1500;   // shorter interruptions (a worker process that is replaced) show no notice
+const REFRESH_MS = 1000;      // the shortest time between two reads of the ledger's figures
+const FAILED_RETRY_MS = [1000, 16000]; // first and longest wait before /savings is read again after an error
+const REST_AFTER_MS = 10000;  // a hidden tab closes its connection, because a browser opens only six to a server for all tabs
+const WEEKS_AFTER_MS = 45 * DAY; // a longer history is shown by weeks unless a unit was chosen
 
-// ---- what is looked at is chosen
+// ---- choosing the view
 
 function choose(name, value) {
 	view[name] = value;
@@ -25,7 +25,7 @@ function choose(name, value) {
 	refresh(true);
 }
 
-// ---- asking
+// ---- requests to the server
 
 class Locked extends Error {}
 
@@ -35,7 +35,7 @@ const token = {
 };
 let unlocked = Promise.resolve(), unlock = () => {};
 
-// EventSource cannot send a token, so /events is read by fetch as well.
+// /events is read by fetch() too, because EventSource cannot send a token.
 async function ask(path, signal) {
 	const key = token.get();
 	const answer = await fetch(path, { cache: "no-store", credentials: "same-origin", signal,
@@ -50,7 +50,7 @@ async function ask(path, signal) {
 		try {
 			const said = JSON.parse(text).error;
 			why = said?.message ?? said ?? why;
-		} catch { /* not JSON: as it is */ }
+		} catch { /* not JSON: shown as it is */ }
 		throw Object.assign(new Error(String(why) || `status ${answer.status}`), { status: answer.status });
 	}
 	return answer;
@@ -82,7 +82,7 @@ function tokenGiven(event) {
 	unlock();
 }
 
-// ---- the ledger: asked when it has changed, one question at a time
+// ---- the ledger: read when it has changed, once at a time
 
 let asking = false, again = false, askedMs = 0, nextTimer = null, nextAt = 0, shownAt = null, wanted = 0, refusals = 0;
 
@@ -94,7 +94,7 @@ function ledgerState(state, text) {
 	$("page").setAttribute("aria-busy", String(state === "loading"));
 }
 
-// `chosen`: by the person, so at once and with an announcement.
+// `chosen`: the person asked for it, so it happens at once and is announced to screen readers.
 function refresh(chosen) {
 	if (chosen)
 		wanted++;
@@ -139,7 +139,7 @@ async function read(chosen) {
 			readFailed(error);
 	}
 	asking = false;
-	// A ledger that takes long to read is asked less often.
+	// Read a slow ledger less often.
 	askedMs = Date.now() + Math.max(REFRESH_MS, 3 * (Date.now() - began));
 	if (mine !== wanted)
 		refresh(true);
@@ -149,16 +149,16 @@ async function read(chosen) {
 
 function showLedger(chosen) {
 	const { group, time } = reports, some = big(group.totals.requests) > 0n;
-	put($("updated"), `Figures of ${clock(shownAt)}.`);
+	put($("updated"), `Figures as of ${clock(shownAt)}.`);
 	showTotals(group, time);
 	ledgerState(some ? "ok" : "empty");
 	if (!some) {
 		put($("empty-text"), view.period === "all" ?
-			"Nothing is in the ledger yet. The first figures come when the first request has ended." :
+			"Nothing is in the ledger yet. The first figures appear when the first request has ended." :
 			`No request ended ${PERIOD_NAMES[view.period]}.`);
 		$("empty-all").hidden = view.period === "all";
 	} else {
-		// Both are made of days, so nothing has to be asked for. A bar that is too thin to be seen says nothing.
+		// Bars of days would be too thin to be seen. Weeks are made of the same days, so nothing has to be read.
 		if (view.period === "all" && view.unit === "day" && !view.unitGiven && Date.now() - Date.parse(time.rows[0].day) > WEEKS_AFTER_MS) {
 			view.unit = "week";
 			settle();
@@ -184,11 +184,11 @@ function readFailed(error) {
 		return;
 	}
 	schedule(Date.now() + Math.min(FAILED_RETRY_MS[1], FAILED_RETRY_MS[0] * 2 ** refusals++));
-	if (!error.status) // the connection: /events notices as well, and says it
+	if (!error.status) // no answer at all: the notice about /events says so
 		return;
 	ledgerState(shownAt ? document.body.dataset.ledger : "failed", true);
 	put($("failed-why"), error.message.replace(/\.?$/, "."));
-	put($("failed-since"), shownAt ? `What is shown is from ${clock(shownAt)}.` : "");
+	put($("failed-since"), shownAt ? `The figures shown are from ${clock(shownAt)}.` : "");
 }
 
 // ---- now
@@ -217,15 +217,15 @@ function showStats(stats) {
 		const level = check.ok ? "good" : check.blocking ? "bad" : "warn";
 		return el("li", { "data-check": check.part },
 			el("span", { class: "mark", "data-level": level }, check.part.replaceAll("_", " "),
-				el("span", { class: "unseen" }, level === "good" ? ": well" : level === "bad" ? ": failing" : ": warning")),
-			el("span", { class: check.ok ? "detail dim" : "detail" }, check.detail || (check.ok ? "well" : "not well")));
+				el("span", { class: "unseen" }, level === "good" ? ": ok" : level === "bad" ? ": failing" : ": warning")),
+			el("span", { class: check.ok ? "detail dim" : "detail" }, check.detail || (check.ok ? "ok" : "failing")));
 	}));
 	put($("process"), processText(stats));
 	showSpark(stats.rate_history ?? []);
 	showRefusals(stats);
 	if (!stats.ledger)
 		ledgerState("none");
-	else if (version !== stats.ledger_version) // the first time too
+	else if (version !== stats.ledger_version) // also true for the first event
 		refreshSoon();
 	version = stats.ledger_version;
 }
@@ -244,7 +244,7 @@ function showRefusals(stats) {
 	fill($("codes"), JSON.stringify(codes), () => codes.map(([code, n]) => el("li", {}, `${code} `, el("strong", {}, count(big(n))))));
 	fill($("refusals"), JSON.stringify(stats.refusals), () => {
 		if (!stats.refusals.length)
-			return el("p", { class: "dim" }, "None. Each request since the start was let through.");
+			return el("p", { class: "dim" }, "None. No request was refused since the start.");
 		return table("Last refusals, newest first",
 			["Time", "Reason", "Model", "Route", "Why", "Request"].map((name) => ({ name })),
 			stats.refusals.map((one) => {
@@ -305,7 +305,7 @@ function live() {
 		refreshSoon();
 }
 
-// `why`: the server's own words, where it is there and refuses.
+// `why`: what the server said, if it answered and refused.
 function lost(why) {
 	failures++;
 	document.body.dataset.link = "lost";
@@ -323,7 +323,7 @@ function lost(why) {
 	}, LOST_AFTER_MS);
 }
 
-// Waits, with the time that is left in the notice. "Try now" ends it.
+// Waits and shows the time that is left. "Try now" ends the wait.
 async function pause(ms) {
 	const end = Date.now() + ms;
 	let skip = false;
@@ -392,7 +392,7 @@ async function follow() {
 	}
 }
 
-// ---- begin
+// ---- start
 
 for (const name of Object.keys(CHOICES))
 	$(name).addEventListener("change", (change) => choose(name, change.target.value));
@@ -402,7 +402,7 @@ $("forget").addEventListener("click", () => {
 	location.reload();
 });
 $("skip").addEventListener("click", (click) => {
-	click.preventDefault(); // the hash is the view's
+	click.preventDefault(); // the hash belongs to the view
 	$("main").focus();
 });
 $("lost-retry").addEventListener("click", () => wake());
@@ -419,7 +419,7 @@ window.addEventListener("hashchange", () => {
 	refresh(true);
 });
 document.addEventListener("visibilitychange", looked);
-// A page that is kept for the way back holds no connection either.
+// A page that the browser keeps for its back button must not hold a connection either.
 window.addEventListener("pagehide", rest);
 window.addEventListener("pageshow", (show) => show.persisted && rise());
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
@@ -427,5 +427,5 @@ window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", pai
 makeCharts();
 readHash();
 follow();
-// The first event says whether there is a ledger to be asked. Where events do not come through, it is asked all the same.
+// The first event says whether there is a ledger. If no event comes, try to read the ledger all the same.
 setTimeout(() => !last && refresh(false), SILENCE_MS / 2);

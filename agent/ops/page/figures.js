@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
-// Figures as people read them, exact to the last digit, and the pieces of the document that they stand in. Money and counts are
-// BigInt from the wire to the screen; floating point draws bars and curves only. Everything that comes from outside (models,
-// projects, reasons) becomes text, never markup.
+// Formats figures, exact to the last digit, and makes the elements that show them. Money and counts are BigInt all the way; only
+// bars and curves use floating point. Everything from outside (models, projects, reasons) becomes text, never markup.
 const HOUR = 3600000;
 export const DAY = 24 * HOUR;
 
@@ -10,8 +9,8 @@ export const $ = (id) => document.getElementById(id);
 
 // ---- numbers
 
-// JSON.parse() makes a double of each number and loses digits beyond 2^53. So integers of that length are put into quotes
-// before, and big() takes both. Strings are matched first and stay as they are: no name is touched.
+// JSON.parse() makes a double of each number and loses digits beyond 2^53. So parse() first puts long integers into quotes, and
+// big() takes numbers and strings. TOKENS matches whole strings, too, so that digits in a name are not changed.
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
 export function parse(text) {
@@ -27,7 +26,7 @@ export function count(n) {
 	return GROUPED.format(n).replace("-", MINUS);
 }
 
-// Three digits and a letter, from 100,000 on.
+// From 100,000 on: three digits and a letter.
 export function short(n) {
 	const size = abs(n);
 	if (size < 100000n)
@@ -38,7 +37,7 @@ export function short(n) {
 	return (n < 0n ? MINUS : "") + (tenths < 1000n ? `${tenths / 10n}.${tenths % 10n}` : GROUPED.format((tenths + 5n) / 10n)) + letter;
 }
 
-// Nano-dollars with so many digits behind the point, rounded half away from zero.
+// Nano-dollars as dollars with `digits` decimals, rounded half away from zero.
 function dollars(nano, digits) {
 	const unit = 10n ** BigInt(9 - digits), scale = 10n ** BigInt(digits);
 	const rounded = (abs(nano) + unit / 2n) / unit;
@@ -48,7 +47,7 @@ function dollars(nano, digits) {
 
 export const exactDollars = (nano) => dollars(nano, 9);
 
-// Cents; two digits that count where it is less than one.
+// Rounded to cents; an amount below one cent to its first two digits that are not 0.
 export function money(nano) {
 	let digits = 2;
 	if (nano && abs(nano) < 10n ** 7n)
@@ -64,7 +63,7 @@ export function percent(part, whole) {
 	return `${part < 0n && tenths ? MINUS : ""}${count(tenths / 10n)}.${tenths % 10n}%`;
 }
 
-// Of one in the other, for drawing: 0 to 1.
+// For drawing: part/whole as 0 to 1.
 export const fraction = (part, whole) => (whole > 0n ? Number((part * 1000000n) / whole) / 1000000 : 0);
 
 export function micros(us) {
@@ -86,7 +85,7 @@ export function plural(n, one) {
 	return `${count(big(n))} ${one}${big(n) === 1n ? "" : "s"}`;
 }
 
-// ---- times: UTC, as the ledger's hours and days are
+// ---- times: UTC, because the ledger's hours and days are
 
 export const clock = (ms) => new Date(ms).toISOString().slice(11, 19);
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
@@ -103,7 +102,7 @@ export function ago(seconds) {
 		`${Math.floor(s / 86400)} d ${Math.floor(s % 86400 / 3600)} h`;
 }
 
-// What the bars of the charts stand for. `start` of the one that a time is in, and of the next one.
+// The units of the charts' bars. start(t): when the unit that contains `t` began; next(t): when the one after `t` begins.
 export const UNITS = {
 	hour: { ask: "hour", start: (t) => t - t % HOUR, next: (t) => t + HOUR,
 		name: (t) => `${dayName(t)}, ${clock(t).slice(0, 5)}` },
@@ -117,7 +116,7 @@ export const UNITS = {
 
 // ---- the ledger's names
 
-// The names of the figures in JSON, in its order, for people.
+// The figures by their names in the JSON, in its order, with names for people.
 export const FIGURES = [
 	["requests", "Requests"], ["streams", "streamed"], ["refused", "refused by the gateway"], ["failed", "failed upstream"],
 	["input", "Uncached input tokens"], ["output", "Output tokens"], ["cache_read", "Cache-read tokens"],
@@ -142,13 +141,13 @@ export function el(tag, attributes, ...children) {
 	return node;
 }
 
-// Text that did not change is not touched: a screen reader's place, and a selection, stay.
+// Leaves text that did not change alone, so that a selection and a screen reader's position stay.
 export function put(node, text) {
 	if (node.textContent !== text)
 		node.textContent = text;
 }
 
-// A figure: rounded for the eye, exact in data-value and in the title.
+// Shows a figure: rounded as text, exact in data-value and in the title.
 export function figure(node, value, text, exact) {
 	put(node, text);
 	node.dataset.value = value;
@@ -159,7 +158,7 @@ export function figure(node, value, text, exact) {
 export const moneyFigure = (node, nano) => figure(node, nano, money(nano), exactDollars(nano));
 export const countFigure = (node, n) => figure(node, n, count(n), count(n));
 
-// Replaces what is in a node where it differs.
+// Replaces the content of a node if `signature` differs from the last one.
 export function fill(node, signature, make) {
 	if (node.made === signature)
 		return;
@@ -174,7 +173,7 @@ export function announce(text) {
 	announced = setTimeout(() => put($("announce"), text), 150);
 }
 
-// The roles are said because the style sheet makes blocks of rows on a narrow screen, which would take them away.
+// The roles are explicit because on a narrow screen the style sheet turns rows into blocks, which then have none.
 export function table(caption, head, rows, fold) {
 	const names = head.map((one) => one.name);
 	const cell = (value, at) => {

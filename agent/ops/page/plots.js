@@ -1,19 +1,19 @@
 // SPDX-License-Identifier: MIT
 //
-// The ledger's figures over time, as charts and as tables, and the curve of the last minutes. Without Chart.js the tables say it all.
+// The ledger's figures over time as charts and tables, and the curve of the last minutes. Without Chart.js there are tables only.
 import { $, big, count, countFigure, el, FIGURES, fill, MINUS, money, moneyFigure, perSecond, put, short, table,
 	tokensIn, UNITS } from "./figures.js";
 import { view } from "./report.js";
 
-const SPARK_POINTS = 120;     // seconds that the server remembers
-const BUCKETS_FILLED = 2000;  // hours or days without a request are drawn up to so many
+const SPARK_POINTS = 120;     // seconds, as many as the server remembers
+const BUCKETS_FILLED = 2000;  // with more bars, those without a request are left out
 
 // ---- over time
 
 let charts = null;
 let buckets = [];
 
-// Days are summed to weeks and months here, in whole numbers.
+// Adds days up to weeks and months, in whole numbers.
 function bucketsOf(report, unit) {
 	const { ask: by, start, next } = UNITS[unit], sums = new Map();
 	let last = start(Date.now()), first = report.since ? start(Date.parse(report.since)) : last;
@@ -37,7 +37,7 @@ function bucketsOf(report, unit) {
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 
-// Stripes, as in the legend: what is estimated is told apart without colour.
+// Stripes, as in the legend, so that estimates can be seen without colour.
 function stripes() {
 	const tile = el("canvas", { width: 8, height: 8 }), pen = tile.getContext("2d");
 	pen.strokeStyle = css("cost");
@@ -51,7 +51,7 @@ function stripes() {
 }
 
 const MONEY_SETS = [
-	{ label: "cost, told", value: (b) => b.cost_nanodollars - b.estimated_cost_nanodollars, color: "cost" },
+	{ label: "cost, reported", value: (b) => b.cost_nanodollars - b.estimated_cost_nanodollars, color: "cost" },
 	{ label: "cost, estimated", value: (b) => b.estimated_cost_nanodollars, color: "estimated" },
 	{ label: "saved", value: (b) => b.saved_total_nanodollars, color: "saved", stack: "saved" },
 ];
@@ -125,7 +125,7 @@ export function paint() {
 }
 
 export function makeCharts() {
-	if (typeof Chart === "undefined") // the tables say it all
+	if (typeof Chart === "undefined") // there are tables only
 		return;
 	Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
 	const whole = (value) => short(BigInt(Math.round(value)));
@@ -163,7 +163,7 @@ export function showTime(report) {
 	timeTable("tokens-table", [["input", "Input"], ["cache_read", "Cache read"], ["cache_write", "Cache write"], ["output", "Output"]]);
 }
 
-// Newest first, and made only while it is open.
+// Newest first. Made only while the table is open.
 function timeTable(id, columns) {
 	const details = $(id);
 	if (!details.open)
@@ -185,7 +185,7 @@ export function showSpark(points) {
 	if (!charts)
 		return;
 	const { spark } = charts, peak = points.reduce((top, p) => Math.max(top, p.requests_per_s), 0);
-	// Two minutes wide from the start on; now is at the right. Refusals are drawn where there are any.
+	// Always two minutes wide, now at the right. Refusals are drawn only if there are any.
 	const before = new Array(Math.max(0, SPARK_POINTS - points.length)).fill(null);
 	spark.data.labels = [...before, ...points].map((_, at) => at);
 	spark.data.datasets[1].data = [...before, ...points.map((p) => p.requests_per_s)];

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// What is looked at, and the ledger's reports of it: totals, what they rest on, and by model, route, project or client.
+// The view that was chosen, and the ledger's figures for it: totals, how sure they are, and by model, route, project or client.
 import { $, abs, announce, bar, big, clock, count, countFigure, dayName, el, exactDollars, figure, FIGURES, fill,
 	fraction, money, moneyFigure, percent, plural, put, short, table, tokensIn } from "./figures.js";
 
-const ROWS_SHOWN = 10; // of models, routes ...: the rest by a button
-const NAMES_SHOWN = 4; // of unpriced models
+const ROWS_SHOWN = 10; // models, routes ...; a button shows the others
+const NAMES_SHOWN = 4; // names of models without a price
 
-// ---- what is looked at: in the URL's hash
+// ---- the view: kept in the URL's hash
 
 export const CHOICES = {
 	period: ["24h", "7d", "30d", "all"],
@@ -28,7 +28,7 @@ export function readHash() {
 	settle();
 }
 
-// Controls say what the view is; a unit that does not suit the period gives way.
+// Sets the controls to the view. A unit that the period does not allow is replaced by the default.
 export function settle() {
 	if (!UNITS_OF[view.period].includes(view.unit)) {
 		view.unit = DEFAULT_UNIT[view.period];
@@ -42,15 +42,15 @@ export function settle() {
 		}
 }
 
-// The reports that are shown.
+// The two reports from which the page is made.
 export const reports = { group: null, time: null };
 
 // ---- totals
 
 const KINDS = [
-	["compression", "saved_compression_nanodollars", (t) => `${short(big(t.saved))} tokens taken out of the input`],
-	["caching", "saved_cache_nanodollars", (t) => `${short(big(t.cache_read))} tokens read from caches, less what writing them cost`],
-	["routing", "saved_routing_nanodollars", () => "against each route's reference model"],
+	["compression", "saved_compression_nanodollars", (t) => `${short(big(t.saved))} tokens removed from the input`],
+	["caching", "saved_cache_nanodollars", (t) => `${short(big(t.cache_read))} tokens read from caches; the extra cost of writing them is subtracted`],
+	["routing", "saved_routing_nanodollars", () => "compared with each route's reference model"],
 ];
 
 export function showTotals(report, time) {
@@ -61,8 +61,8 @@ export function showTotals(report, time) {
 	moneyFigure($("saved"), saved).dataset.sign = saved < 0n ? "-" : "";
 	const share = percent(saved, cost + saved);
 	put($("saved-share"), !cost && !saved ? "" : saved < 0n ?
-		`More was spent than saved: ${money(cost)} instead of ${money(cost + saved)}.` :
-		`${share} of the ${money(cost + saved)} it would have cost, since ${dayName(first)} ${new Date(first).getUTCFullYear()}` +
+		`The requests cost more than they would have: ${money(cost)} instead of ${money(cost + saved)}.` :
+		`${share} of the ${money(cost + saved)} that the requests would have cost, since ${dayName(first)} ${new Date(first).getUTCFullYear()}` +
 			(report.since ? `, ${clock(first).slice(0, 5)}` : ""));
 
 	const values = KINDS.map(([, name]) => big(t[name]));
@@ -97,7 +97,7 @@ export function showTotals(report, time) {
 	}));
 }
 
-// What was told by the upstreams, and what was not.
+// What the upstreams reported, and what is estimated, partial or unpriced.
 function showTrust(report) {
 	const t = report.totals, without = report.without_estimates, parts = [];
 	const cost = big(t.cost_nanodollars), estimated = big(t.estimated_cost_nanodollars);
@@ -107,15 +107,15 @@ function showTrust(report) {
 	add("reported", "Without estimates", `: ${plural(without.requests, "request")}, ${money(big(without.cost_nanodollars))}`);
 	if (big(t.estimated_requests))
 		add("estimated", "Estimated", `: ${plural(t.estimated_requests, "request")}, ` +
-			`${short(big(t.estimated_output))} tokens out, ${money(estimated)}: streams that did not tell their usage`);
+			`${short(big(t.estimated_output))} tokens out, ${money(estimated)}: streams that did not report their usage`);
 	if (big(t.partial_requests))
-		add("partial", "Partial", `: ${plural(t.partial_requests, "request")}, whose output is a lower bound`);
+		add("partial", "Partial", `: ${plural(t.partial_requests, "request")}, whose output tokens are a lower bound`);
 	if (big(t.unpriced_requests)) {
 		const models = report.unpriced_models, names = models.slice(0, NAMES_SHOWN).map((one) => one.model || "(no name)");
 		if (models.length > NAMES_SHOWN)
 			names.push(`and ${models.length - NAMES_SHOWN} more`);
 		add("unpriced", "Unpriced", `: ${plural(t.unpriced_requests, "request")}, ` +
-			`${short(big(t.unpriced_tokens))} tokens, in no dollar figure (${names.join(", ")})`);
+			`${short(big(t.unpriced_tokens))} tokens, not part of any dollar figure (${names.join(", ")})`);
 	}
 	fill($("trust-list"), parts.map((part) => part.textContent).join("\n"), () => parts);
 	fill($("trust-bar"), `${cost},${estimated}`, () => [["reported", cost - estimated], ["estimated", estimated]].filter(([, v]) => v > 0n)
@@ -153,8 +153,8 @@ function costCell(row) {
 	if (!cost && big(row.unpriced_requests))
 		return el("span", {}, figure(node, cost, "unpriced", `${count(big(row.unpriced_tokens))} tokens without a price`),
 			el("span", { class: "flag" }));
-	const marks = [[row.estimated_cost_nanodollars, "~", "partly estimated"], [row.unpriced_requests, "+", "and what is unpriced"]]
-		.filter(([some]) => big(some));
+	const marks = [[row.estimated_cost_nanodollars, "~", "partly estimated"],
+		[row.unpriced_requests, "+", "too low, because some tokens have no price"]].filter(([some]) => big(some));
 	return el("span", {}, moneyFigure(node, cost), el("span", { class: "flag", "aria-hidden": "true" }, ...marks.map(([, sign]) => sign)),
 		el("span", { class: "unseen" }, ...marks.map(([, , words]) => " " + words)));
 }
@@ -164,12 +164,12 @@ export function showGroups(report) {
 	const value = COLUMNS.find(([name]) => name === order.name)[2];
 	const total = big(report.totals.cost_nanodollars);
 	let rows = report.rows;
-	if (view.order) { // else as the server has it: most expensive first
+	if (view.order) { // else in the order of the server: most expensive first
 		const compare = (a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0);
 		rows = [...rows].sort((a, b) => (order.up ? compare(a, b) : compare(b, a)));
 	}
 	const more = rows.length - ROWS_SHOWN;
-	if (!view.all && more > 1) // a button for one row would take its place
+	if (!view.all && more > 1) // one row needs no more room than the button
 		rows = rows.slice(0, ROWS_SHOWN);
 
 	const head = [{ name: by[0].toUpperCase() + by.slice(1) },

@@ -1,0 +1,75 @@
+"""tests/tools/parts.py, which runs the parts of `make test`: in a tree of its own, with parts that end well, fail, hang and leave something behind."""
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import harness
+
+
+@pytest.fixture
+def start(tmp_path):
+    tool = tmp_path / "tests" / "tools" / "parts.py"
+    tool.parent.mkdir(parents=True)
+    shutil.copy(harness.ROOT / "tests" / "tools" / "parts.py", tool)
+
+    def run(text, *names):
+        (tmp_path / "list").write_text(text)
+        return subprocess.Popen([sys.executable, str(tool), str(tmp_path / "list"), *names], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                                env=dict(os.environ, LANES="2"), text=True)
+    return run
+
+
+def gone(path):
+    """The process whose id stands in the file has ended."""
+    harness.until(path.exists, 10, "it has started")
+    pid = int(harness.until(path.read_text, 5, "its id"))
+    harness.until(lambda: harness.state_of(pid) in "XZ", 5, "process %d ends" % pid)
+
+
+def test_results(start):
+    process = start("# a comment\n"
+                    "good    1 1 -     echo fine\n"
+                    "pytest  1 1 good  echo '===== 3 failed, 40 passed, 2 skipped, 1 xfailed in 5.01s (0:00:05) ====='; echo the reason; exit 1\n"
+                    "after   1 1 pytest  echo never\n"
+                    "other   2 1 good  true\n")
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "the reason" in told and "fine" not in told and "never" not in told
+    assert re.findall(r"^(\w+) +\d+ +\d+  (ok|FAILED|not run)", told, re.M) == [
+        ("good", "ok"), ("pytest", "FAILED"), ("after", "not run"), ("other", "ok")], told
+    assert told.rstrip().endswith("\n42 passed, 3 failed, 3 skipped"), told
+
+
+def test_all_is_well(start):
+    process = start("one  1 1 -  echo '7 passed, 1 warning in 1.20s'\ntwo  1 1 one  false\n", "one")
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and told.rstrip().endswith("\n7 passed, 0 failed, 0 skipped") and "two" not in told, told
+
+
+def test_a_part_that_hangs(start, tmp_path):
+    """Its limit ends it and what it has started, a session of its own too; another part runs on."""
+    process = start("hangs  1 0.02 -  setsid sh -c 'echo $$ > %s; exec sleep 100' & echo stuck; wait\nlives  1 1 -  sleep 3\n" % (tmp_path / "pid"))
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 1 and re.search(r"^hangs .* TIMEOUT", told, re.M) and re.search(r"^lives .* ok", told, re.M) and "stuck" in told, told
+    gone(tmp_path / "pid")
+
+
+def test_what_is_left_behind_is_ended(start, tmp_path):
+    process = start("leaves  1 1 -  setsid sh -c 'echo $$ > %s; exec sleep 100' & sleep 1\n" % (tmp_path / "pid"))
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    gone(tmp_path / "pid")
+
+
+def test_interrupted(start, tmp_path):
+    process = start("hangs  1 1 -  setsid sh -c 'echo $$ > %s; exec sleep 100' & wait\n" % (tmp_path / "pid"))
+    harness.until((tmp_path / "pid").exists, 10, "it runs")
+    process.send_signal(signal.SIGINT)
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 1 and "interrupted" in told and re.search(r"^hangs .* stopped", told, re.M), told
+    gone(tmp_path / "pid")

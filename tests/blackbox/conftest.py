@@ -9,7 +9,7 @@ import sys
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "rig"))
-pytest.register_assert_rewrite("harness", "exchange", "sdk_rig", "ledgers")
+pytest.register_assert_rewrite("harness", "processes", "exchange", "sdk_rig", "ledgers")
 import certificates  # noqa: E402
 import evidence  # noqa: E402
 import harness  # noqa: E402

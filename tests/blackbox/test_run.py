@@ -9,6 +9,7 @@ import signal
 import socket
 import stat
 import subprocess
+import time
 import threading
 
 import pytest
@@ -302,7 +303,7 @@ def test_out_of_descriptors(work):
         for _ in range(5):
             assert inside.ask(body=chat("one-x"))["deny"] is False
         before = harness.cpu_of(agent.pid)
-        harness.time.sleep(0.5)
+        time.sleep(0.5)
         assert harness.cpu_of(agent.pid) - before < 0.3 * harness.SLOW, "it spins"
         for client in held:
             client.close()
@@ -315,7 +316,7 @@ def test_idle_costs_nothing(agents):
     with agent.client() as client:
         client.ask(body=chat("one-x"))
         before = harness.cpu_of(agent.pid)
-        harness.time.sleep(0.5)
+        time.sleep(0.5)
         assert harness.cpu_of(agent.pid) - before < 0.1 * harness.SLOW
 
 
@@ -395,7 +396,7 @@ def test_quiet_where_all_is_well(agents):
     with agent.client() as client:
         client.send(spop.frame(spop.HAPROXY_DISCONNECT, spop.kv({"status-code": spop.U32(1), "message": "idle"})))
         client.disconnected()
-    harness.time.sleep(0.1)
+    time.sleep(0.1)
     assert len(agent.lines()) == before, agent.text()
 
 

@@ -153,6 +153,7 @@ def test_upgrades_cost_nothing(gateway, work):
     assert set(status for _, status in ends(gateway)) == {200}
 
 
+@pytest.mark.alone
 def test_an_upgrade_that_cannot_hand_over_drains(haproxy, work, monkeypatch):
     """To a version that does not understand the old one's connections, and back: each goes with its next answer. Without
     pipelining that costs nothing, as HAProxy sends nothing behind the question whose answer says goodbye."""

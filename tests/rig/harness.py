@@ -1,12 +1,4 @@
-"""Real processes for the tests: the agent, HAProxy with the shipped configuration, mock upstreams between them.
-
-Everything started here runs in a session of its own, is ended by its id, and is waited for by polling. When it ends
-its logs are searched for what must never be there: a sanitizer's report, a failed assertion, a credential.
-"""
-import contextlib
-import ctypes
-import fcntl
-import functools
+"""The agent, HAProxy with the shipped configuration, and mock upstreams between them, as real processes (processes.py)."""
 import http.client as http_client
 import itertools
 import json
@@ -15,212 +7,19 @@ import pathlib
 import re
 import signal
 import socket
-import sqlite3
 import subprocess
-import time
 
 import evidence
 import spop
 import wire
 from evidence import MARK, SECRETS, children_of, secret, workdir  # noqa: F401
 from exchange import CLIENT_KEY, JSON, Exchange, bearer, chat, check_refusal  # noqa: F401
+from processes import (  # noqa: F401
+    BROKEN, LIVE, ROOT, SLOW, VALGRIND, Process, accepting, built, cpu_of, free_port, leaks, ledger_made, state_of, until)
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 AGENT = os.environ.get("SPOA_LLM", str(ROOT / "build" / "spoa-llm"))
 EXAMPLE = pathlib.Path(os.environ.get("LLM_EXAMPLE_CFG", ROOT / "haproxy.cfg.example"))
 SPOE_CONF = pathlib.Path(os.environ.get("LLM_EXAMPLE_SPOE", ROOT / "spoe.conf"))
-VALGRIND = os.environ.get("VALGRIND") == "1"
-SLOW = 8 if VALGRIND else 1
-
-# What a healthy process never writes.
-BROKEN = re.compile(r"(ERROR|WARNING): \w+Sanitizer|runtime error:|Assertion|\*\*\* .* detected \*\*\*|ERROR SUMMARY: [1-9]"
-                    r"|Invalid (read|write) of size|definitely lost: [1-9]")
-
-LIVE = []       # processes a failing test wants to see the logs of
-
-
-# ---- credentials: made by secret(), so that each can be looked for wherever it must not be
-
-
-def leaks(text):
-    """At once, in the text as it is; evidence.py looks for other forms too, and fails the session."""
-    return sorted({name for value, name in SECRETS.items() if value in text}) if MARK in text else []
-
-
-# ---- waiting
-
-
-def until(true, seconds=10.0, what="condition", step=0.005):
-    """Polls until `true()` is truthy and returns it."""
-    end = time.monotonic() + seconds * SLOW
-    while True:
-        value = true()
-        if value:
-            return value
-        if time.monotonic() > end:
-            raise AssertionError("timed out after %gs: %s" % (seconds * SLOW, what() if callable(what) else what))
-        time.sleep(step)
-
-
-def accepting(address):
-    """Does someone accept connections there? A unix socket's file is there a moment before that."""
-    try:
-        spop.connect(address, 1).close()
-    except OSError:
-        return False
-    return True
-
-
-def ledger_made(directory):
-    """Is there a ledger to be read? Its file is there a moment before its tables."""
-    path = pathlib.Path(directory) / "ledger.db"
-    try:
-        with contextlib.closing(sqlite3.connect("file:%s?mode=ro" % path, uri=True)) as base:
-            base.execute("select count(*) from requests").fetchall()
-    except sqlite3.Error:
-        return False
-    return True
-
-
-PORTS, SLICE = range(15000, 32000), 100     # below the range that outgoing connections take theirs from
-
-
-@functools.lru_cache(None)
-def _own_ports():
-    """A slice of the ports that no other process of these tests takes any from: its name is bound for as long as this process lives."""
-    starts = list(PORTS[::SLICE])
-    evidence.RANDOM.shuffle(starts)
-    for start in starts:
-        name = socket.socket(socket.AF_UNIX)
-        try:
-            name.bind("\0spoa-llm-tests-ports-%d" % start)
-        except OSError:
-            name.close()
-            continue
-        return name, itertools.cycle(range(start, start + SLICE))
-    raise AssertionError("each slice of ports is taken")
-
-
-def free_port():
-    for port in itertools.islice(_own_ports()[1], SLICE):
-        with socket.socket() as sock:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                sock.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return port
-    raise AssertionError("each port of this process is in use")
-
-
-def built(name):
-    """The path of one of `make test-tools`, made where it is missing or old."""
-    path = ROOT / "build" / name
-    (ROOT / "build").mkdir(exist_ok=True)
-    with open(ROOT / "build" / ".test-tools", "w") as lock:     # by one process at a time
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        env = {name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")}
-        done = subprocess.run(["make", "-s", "build/" + name], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=env)
-        assert done.returncode == 0, done.stdout.decode("utf-8", "replace")
-    return path
-
-
-# ---- processes
-
-_LIBC = ctypes.CDLL(None)
-
-
-def _die_with_parent():
-    _LIBC.prctl(1, signal.SIGKILL)
-    # A shell's background job ignores these, and so would HAProxy, which is ended by one.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-    signal.signal(signal.SIGQUIT, signal.SIG_DFL)
-
-
-def state_of(pid):
-    """R, S, T, Z ...; X where it is gone."""
-    try:
-        return pathlib.Path("/proc/%d/stat" % pid).read_text().rsplit(") ", 1)[1][0]
-    except OSError:
-        return "X"
-
-
-def cpu_of(pid):
-    """Seconds of CPU, in nanoseconds' steps, of all threads that there are."""
-    return sum(int(pathlib.Path("/proc/%d/task/%s/schedstat" % (pid, task)).read_text().split()[0]) for task in os.listdir("/proc/%d/task" % pid)) / 1e9
-
-
-class Process:
-    """One process, its output in a file."""
-
-    def __init__(self, name, argv, log, env=None, **more):
-        self.name, self.log = name, pathlib.Path(log)
-        self.file = open(self.log, "ab")
-        start = evidence.Popen if name == "agent" else subprocess.Popen
-        self.popen = start(argv, stdin=subprocess.DEVNULL, stdout=self.file, stderr=self.file,
-                           env=env, start_new_session=True, preexec_fn=_die_with_parent, **more)
-        LIVE.append(self)
-
-    @property
-    def pid(self):
-        return self.popen.pid
-
-    def text(self):
-        try:
-            return self.log.read_text("utf-8", "replace")
-        except FileNotFoundError:
-            return "(its directory is gone)"
-
-    def running(self):
-        return self.popen.poll() is None
-
-    def kill(self, number):
-        """What stops or ends it at once concerns its children too (an agent is a master and its worker)."""
-        children = children_of(self.pid) if number in (signal.SIGSTOP, signal.SIGCONT, signal.SIGKILL) else []
-        self.popen.send_signal(number)
-        for child in children:
-            if number == signal.SIGKILL:
-                until(lambda: state_of(child) in "ZX", 5, "the child of a killed process ends with it")
-            else:
-                os.kill(child, number)
-
-    def stop(self):
-        """SIGSTOP, and until the process has stopped: until then it may still answer."""
-        self.kill(signal.SIGSTOP)
-        for pid in [self.pid] + children_of(self.pid):
-            until(lambda: state_of(pid) == "T", 5, "the process stops")
-
-    def wait(self, seconds=10.0):
-        return self.popen.wait(seconds * SLOW)
-
-    def end(self, number=signal.SIGTERM, seconds=10.0):
-        """Ends it and returns its exit code; negative: the signal that ended it."""
-        try:
-            if self.running():
-                self.kill(number)
-                try:
-                    self.wait(seconds)
-                except subprocess.TimeoutExpired:
-                    self.kill(signal.SIGKILL)
-                    self.wait()
-                    raise AssertionError("%s did not end by signal %d in %g s\n%s"
-                                         % (self.name, number, seconds * SLOW, self.tail())) from None
-            return self.popen.returncode
-        finally:
-            self.file.close()
-            if self in LIVE:
-                LIVE.remove(self)
-
-    def tail(self, lines=40):
-        return "---- %s (pid %d, %s)\n%s" % (self.name, self.pid, self.log,
-                                             "\n".join(self.text().splitlines()[-lines:]))
-
-    def check(self):
-        """What its log must never hold."""
-        text = self.text()
-        found = BROKEN.search(text)
-        assert not found, "%s: %s\n%s" % (self.name, found.group(), self.tail(80))
-        assert not leaks(text), "%s wrote the credentials %s to its log" % (self.name, leaks(text))
 
 
 def environment(extra=None):

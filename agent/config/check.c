@@ -7,7 +7,7 @@
 
 /* ---- the options one by one */
 
-/* Says which setting is wrong: `why`, at `p` if it is the file's. */
+/* Says where the setting came from, at `p` if from the file, and `why` it is wrong; always false. */
 static bool setting_error(const setting *s, place p, const err *why, err *e)
 {
 	char name[64];
@@ -32,7 +32,7 @@ static bool setting_error(const setting *s, place p, const err *why, err *e)
 	return false;
 }
 
-/* A value of the file as the text that a flag would have. NULL: its JSON type is not the option's, says `why`. */
+/* Turns a value of the file into the text that a flag would have. NULL: `why` says which JSON type is expected. */
 static const char *text_of_json(const option_info *o, const cJSON *json, char number[32], err *why)
 {
 	if (o->type == OPTION_BOOL) {
@@ -41,8 +41,7 @@ static const char *text_of_json(const option_info *o, const cJSON *json, char nu
 		err_set(why, "true or false is expected");
 	} else if (o->type == OPTION_INT) {
 		if (cJSON_IsNumber(json)) {
-			/* value_set() refuses the point of a fraction and the exponent of a number beyond all limits.
-			 */
+			/* value_set() refuses the point of a fraction, and the exponent of a huge number. */
 			snprintf(number, 32, "%.17g", json->valuedouble);
 			return number;
 		}
@@ -61,10 +60,12 @@ static bool check_array(config *c, const setting *s, err *e)
 	int index = 0;
 	err why;
 
-	for (const cJSON *item = s->json->child; item; item = item->next, index++)
-		if (!cJSON_IsString(item) ? !err_set(&why, "a string is expected") :
-					    !value_add(c, o, slice_cstr(item->valuestring), &why))
+	for (const cJSON *item = s->json->child; item; item = item->next, index++) {
+		bool ok = cJSON_IsString(item) ? value_add(c, o, slice_cstr(item->valuestring), &why) :
+						 err_set(&why, "a string is expected");
+		if (!ok)
 			return setting_error(s, place_child(s->where, index, false), &why, e);
+	}
 	if (index == 0 && o->min > 0) {
 		err_set(&why, "at least one address is expected");
 		return setting_error(s, s->where, &why, e);
@@ -93,7 +94,7 @@ static bool check_settings(config *c, const settings *all, err *e)
 	const setting *before = NULL;
 
 	for (const setting *s = all->items; s < all->items + all->count; before = s++) {
-		/* A list is replaced by the next source's; only the flags of one list add to each other. */
+		/* The list of one source replaces that of the source before; several flags make one list. */
 		if (s->option && (!before || before->option != s->option || before->source != s->source) &&
 		    s->option->type == OPTION_LIST)
 			value_clear(c, s->option);
@@ -149,14 +150,15 @@ static bool check_targets(config *c, err *e)
 
 /* ---- the routes */
 
-/* An array of routes, and whether it is judged strictly. */
+/* The routes that count, and how to read them. */
 typedef struct routes_given {
 	const cJSON *array; /* NULL: there are no routes */
 	place where;
 	bool strict;
 } routes_given;
 
-/* A routes variable that is not a JSON array counts as "no routes", as in the original; strict, it is an error. */
+/* Chooses the flag's routes, or else the only ones of file and variable. A variable that is not a JSON array counts as
+ * "no routes", as in the original, and as an error if strict. */
 static bool choose_routes(const config *c, const settings *s, routes_given *routes, err *e)
 {
 	const setting *text = s->routes_text, *file = s->routes_file;
@@ -195,7 +197,7 @@ bool settings_check(const settings *s, config *c, err *e)
 		return err_memory(e);
 	if (!check_settings(c, s, e))
 		return false;
-	/* Warnings about the routes are written as the configuration says. */
+	/* From here on checks can log warnings: use the level and the format that were configured. */
 	log_setup((log_level)c->log_level, (log_format)c->log_format);
 	c->table->unresolved_falls_through = c->unresolved == UNRESOLVED_FALLTHROUGH;
 	c->table->websocket_to_catch_all = c->websocket == WEBSOCKET_CATCH_ALL;

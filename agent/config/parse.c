@@ -45,7 +45,7 @@ cJSON *json_parse(place where, err *e)
 	if (json && !has_escaped_nul(&where))
 		return json;
 	if (json) {
-		place_error(e, where, "\\u0000 has no place in a text here");
+		place_error(e, where, "a text must not contain \\u0000");
 	} else if (starved) {
 		err_set_kind(e, ERR_MEMORY, "%s: out of memory", where.name);
 	} else {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reads what was said about each option, in the order in which it counts: the default, the file, the variable, the
- * flags. Nothing is judged here but that the file is a JSON object without duplicate members; see check.h. */
+ * Collects the values that each source has for the options: the defaults, the file, the variables, the flags. Checks
+ * only that the file is a JSON object without duplicate members; check.h does the rest. */
 #ifndef CONFIG_READ_H
 #define CONFIG_READ_H
 
@@ -10,24 +10,24 @@
 
 typedef enum setting_source { FROM_DEFAULT, FROM_FILE, FROM_VARIABLE, FROM_FLAG } setting_source;
 
-/* One value of one option. Everything is borrowed. */
+/* One value of one option. All pointers are borrowed. */
 typedef struct setting {
 	const option_info *option; /* NULL: a member of the file that is no option */
 	setting_source source;
 	const cJSON *json; /* FROM_FILE: the member; otherwise NULL */
 	const char *text;  /* of the other sources */
-	place where;       /* FROM_FILE: of the member's value, or of its name where it is no option */
+	place where;       /* FROM_FILE: of the member's value; of its name if `option` is NULL */
 } setting;
 
 typedef struct settings {
-	setting *items; /* owned; a later one of the same option counts more */
+	setting *items; /* owned; of two settings of one option the later one counts */
 	size_t count;
-	const char *file; /* borrowed; NULL: there is no configuration file */
+	const char *file; /* the configuration file; borrowed; NULL: there is none */
 	char *file_text;
 	cJSON *file_json;
-	/* The routes, where the file or a text (the variable, or the flag, which counts more) has them. */
-	const setting *routes_file, *routes_text;
-	cJSON *routes_json; /* parsed from `routes_text`; NULL: `routes_error` says why not */
+	const setting *routes_file; /* the routes of the file; NULL: it has none */
+	const setting *routes_text; /* the routes of the last flag, or else of the variable; NULL: there are none */
+	cJSON *routes_json;         /* parsed from `routes_text`; NULL: `routes_error` says why not */
 	err routes_error;
 } settings;
 
@@ -36,7 +36,7 @@ typedef struct settings {
 bool settings_read(settings *s, const char *file, const option_text *flags, size_t count, err *e);
 void settings_deinit(settings *s);
 
-/* Where the text of a routes variable or flag begins. */
+/* The place of the text of `routes_text`. */
 place setting_text_place(const setting *s);
 
 #endif

@@ -67,10 +67,11 @@ bool routes_check(route_table *t, place where, bool strict, err *e)
 		t->enabled++;
 		for (size_t n = 0; n < i && strict; n++)
 			if (t->routes[n].enabled && strcmp(t->routes[n].name, r->name) == 0)
-				return place_error(e, p,
-						   "a second route named \"%s\": it could not be told apart; "
-						   "give it a \"name\", or remove it",
-						   r->name);
+				return place_error(
+					e, p,
+					"a second route named \"%s\": logs and metrics could not tell the two apart; "
+					"give it a \"name\", or remove it",
+					r->name);
 		if (!check_backends(t, r, i, &to, p))
 			return false;
 		warn_unreachable(t, r, i);

@@ -49,12 +49,21 @@ static bool set_mode(int64_t *to, const char *text, err *e)
 
 static bool set_choice(int64_t *to, const option_info *o, const char *text, err *e)
 {
-	for (int i = 0; o->choices[i]; i++)
+	char all[128] = "";
+	size_t len = 0;
+
+	for (int i = 0; o->choices[i]; i++) {
 		if (strcmp(o->choices[i], text) == 0) {
 			*to = i;
 			return true;
 		}
-	return err_set(e, "%s is expected", o->help);
+		len += (size_t)snprintf(all + len, sizeof all - len, "%s%s",
+					i == 0            ? "" :
+					o->choices[i + 1] ? ", " :
+							    " or ",
+					o->choices[i]);
+	}
+	return err_set(e, "%s is expected", all);
 }
 
 static bool set_string(char **to, const option_info *o, const char *text, err *e)

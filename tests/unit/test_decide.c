@@ -88,7 +88,7 @@ static void a_buffer_keeps_to_its_limit(void)
 	CHECK(buf_append(&b, bytes, 2000) && b.cap == 5000);
 	buf_consume(&b, 4999, 100);
 	CHECK(buf_len(&b) == 1);
-	/* What was consumed is room again. */
+	/* The room of consumed bytes is used again. */
 	CHECK(buf_append(&b, bytes, 3000) && buf_len(&b) == 3001 && b.cap == 5000);
 	buf_consume(&b, 3001, 100);
 	CHECK(!b.data && b.cap == 0);

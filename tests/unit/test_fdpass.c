@@ -77,7 +77,7 @@ static void bodies_and_descriptors_arrive_together(void)
 		for (size_t at = 0; at < sizeof sizes / sizeof sizes[0]; at++) {
 			for (size_t count = 0; count <= FDPASS_MAX; count += 4) {
 				int s[2];
-				/* So little room that a body takes many writes. */
+				/* Gives the sockets so little room that a body takes many writes. */
 				pair(s, blocking, 4096);
 				unsigned char *body = malloc(sizes[at] + 1);
 				CHECK(body != NULL);
@@ -99,7 +99,7 @@ static void bodies_and_descriptors_arrive_together(void)
 					for (size_t i = 0; i < m.fds_count; i++)
 						CHECK(same_file(m.fds[i], fds[i]) &&
 						      fcntl(m.fds[i], F_GETFD) & FD_CLOEXEC);
-					/* One that is taken stays open. */
+					/* A descriptor that the caller has taken stays open. */
 					int taken = m.fds_count ? m.fds[0] : -1;
 					m.fds[0] = -1;
 					fdpass_deinit(&m);
@@ -180,7 +180,7 @@ static void a_body_too_large_is_refused_before_it_is_read(void)
 	close(s[1]);
 }
 
-/* `count` descriptors with `bytes`, by hand. */
+/* Sends `count` descriptors with `bytes`, without fdpass_send(). */
 static void send_raw(int sock, const void *bytes, size_t len, int fd, size_t count)
 {
 	union {
@@ -247,7 +247,7 @@ static void time_runs_out_on_both_sides(void)
 		      strstr(e.text, "in time"));
 		took = clock_mono_ms() - began;
 		CHECK(took >= 99 && took < 3000);
-		/* A peer that stops within a message, too. */
+		/* The same for a peer that stops within a message. */
 		began = clock_mono_ms();
 		CHECK(fdpass_receive(s[1], &m, 100, &e) == FDPASS_FAILED && strstr(e.text, "in time"));
 		took = clock_mono_ms() - began;

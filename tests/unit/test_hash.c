@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * SipHash-1-3 as another implementation has it (CPython's of bytes, whose key PYTHONHASHSEED gives), and a key that
- * differs from process to process. */
+ * The hash is SipHash-1-3: its results are those of another implementation (CPython's for bytes, whose key is set by
+ * PYTHONHASHSEED). And the key differs from process to process. */
 #include "base/hash.h"
 
 #include "unit.h"
@@ -39,7 +39,7 @@ static void as_another_has_it(void)
 	CHECK(hash_of(&known[0].key, COUNTING, slice_of(NULL, 0)) == known[0].hash);
 }
 
-/* This program again, which then prints its key. */
+/* Runs this program once more, which then prints its key. */
 static hash_key another(const char *self)
 {
 	char command[4200];

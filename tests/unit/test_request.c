@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The fast ways through a message against the plain one: the same arguments, in any order and of any type, give the
- * same request. */
+ * The fast reader of a message against the plain one: both make the same request of the same arguments, in any order
+ * and of any type. */
 #include "unit.h"
 
 #include <stdlib.h>
@@ -138,7 +138,7 @@ static bool same_request(const llm_request *a, const llm_request *b)
 	       a->bearer_sk_ant == b->bearer_sk_ant;
 }
 
-/* A frame of exactly its length, so that a sanitizer sees a byte read behind it. */
+/* Allocates a frame to its exact length, so that a sanitizer sees a byte read behind it. */
 static spop_event event_of(const unsigned char *payload, size_t len, unsigned char **bytes)
 {
 	spop_session s;

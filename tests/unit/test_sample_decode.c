@@ -9,7 +9,7 @@
 
 #define TEXT "{\"messages\":[\"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\"],\"model\":\"gpt-4o\"}"
 
-/* TEXT, by the brotli tool. */
+/* TEXT, compressed by the brotli tool. */
 static const unsigned char brotli_text[] = {
 	0xe2, 0x09, 0x00, 0xbf, 0x91, 0x5a, 0xac, 0x39, 0xc3, 0x9d, 0x40, 0x86, 0x47, 0x3e, 0x2e, 0xcb, 0x2c,
 	0x1a, 0x85, 0x05, 0xb7, 0xa7, 0x4e, 0x57, 0x1f, 0x4c, 0xe4, 0x80, 0xad, 0x25, 0x14, 0xc8, 0xc5, 0x9e,
@@ -35,7 +35,7 @@ static void deflated(packed *p, int bits, const void *text, size_t len)
 	deflateEnd(&z);
 }
 
-/* TEXT in every coding; returns how many. */
+/* Makes TEXT in every coding. Returns how many there are. */
 static size_t pack(packed out[5])
 {
 	out[0] = (packed){ .coding = DECODE_GZIP, .name = "gzip" };
@@ -78,7 +78,7 @@ static void each_coding_is_undone(void)
 		}
 		CHECK(decode(&all[i], all[i].len, 20, text, &len) == DECODE_FULL && len == 20);
 		CHECK(slice_starts(SLICE(TEXT), slice_of(text, len)));
-		/* Bytes behind the end, a second member: decoders disagree on them. */
+		/* Bytes behind the end, or a second member: some decoders read them and others do not. */
 		packed more = all[i];
 		more.bytes[more.len++] = 'x';
 		CHECK(decode(&more, more.len, DECODE_OUT_MAX, text, &len) == DECODE_BAD);
@@ -171,7 +171,7 @@ static void models_in_coded_bodies(void)
 		s.length = s.buffered;
 		model_find(&s, &r);
 		CHECK(r.status == MODEL_UNKNOWN);
-		s.sized = true; /* this is all of it, and too short */
+		s.sized = true; /* complete, and too short */
 		model_find(&s, &r);
 		CHECK(r.status == MODEL_MALFORMED);
 		s.cenc = SLICE("gzip, br");

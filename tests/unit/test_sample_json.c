@@ -5,7 +5,7 @@
 
 static const char *const step_names[] = { "member", "done", "cut", "bad" };
 
-/* Copied so that reading one byte before them is a fault. */
+/* Copies the bytes so that reading one byte before them is a fault. */
 static char *guarded_before(const char *bytes, size_t len)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE), room = (len / page + 1) * page;
@@ -18,7 +18,7 @@ static char *guarded_before(const char *bytes, size_t len)
 	return map + page;
 }
 
-/* "key=value;" for each member, then how it ended. */
+/* Writes "key=value;" for each member, and then how the iteration ended. */
 static void forward(slice doc, char *out, size_t size)
 {
 	json_iter it;
@@ -118,8 +118,8 @@ static void arrays_are_iterated(void)
 	IS("bad");
 }
 
-/* Every prefix is a cut, never wrong, and yields no member that the whole does not have; every suffix likewise from
- * behind. */
+/* Every prefix of a document is a cut, never an error, and yields no member that the document does not have. So does
+ * every suffix, read backward. */
 static void cuts_are_seen_as_cuts(void)
 {
 	static const char doc[] =
@@ -146,7 +146,7 @@ static void cuts_are_seen_as_cuts(void)
 	}
 }
 
-/* Runs of backslashes and quotes around the ends of blocks, at every alignment: all levels say the same. */
+/* Runs of backslashes and quotes around the ends of blocks, at every alignment: all levels must agree. */
 static void levels_agree(void)
 {
 	unsigned seed = 1;
@@ -195,7 +195,7 @@ static void depth_has_a_limit(void)
 	}
 }
 
-/* A text of nothing but backslashes, from behind: linear, or this test takes minutes. */
+/* A string of backslashes, read backward, must take linear time: otherwise this test takes minutes. */
 static void backslashes_are_counted_once(void)
 {
 	static char doc[4 << 20];
@@ -212,7 +212,8 @@ static void backslashes_are_counted_once(void)
 	CHECK(json_back_next(&it, &m) == JSON_DONE);
 }
 
-/* A key that is said to be ASCII is that, up to its last byte, and without escapes; short ones are known to be. */
+/* A key that is reported as ASCII is ASCII to its last byte and without escapes; short keys of that kind are always
+ * reported. */
 static void ascii_keys_are_known(void)
 {
 	static const char *const keys[] = { "model",

@@ -5,7 +5,7 @@
 
 static const char *const status_names[] = { "found", "none", "unknown", "ambiguous", "invalid", "malformed" };
 
-/* "found NAME from PLACE", with " stream"; or the status. */
+/* Writes the result as text: "found NAME from PLACE", with " stream"; or the status. */
 static const char *say(const model_sample *s)
 {
 	static char out[400];
@@ -139,7 +139,7 @@ static void names_have_a_longest_length(void)
 	}
 }
 
-/* The first `head` and the last `tail` bytes of a body. */
+/* Sends only the first `head` and the last `tail` bytes of a body. */
 static model_sample ends(const char *ctype, const char *body, size_t head, size_t tail)
 {
 	size_t len = strlen(body);
@@ -180,7 +180,7 @@ static void cut_bodies(void)
 	s = ends(json, twice, 20, 8);
 	SAYS(&s, "a from body");
 
-	/* The tail is the end only where the length is announced and reached. */
+	/* The tail is the end of the body only if the length is announced and all of it is there. */
 	s = ends(json, last, 20, 40);
 	s.sized = false;
 	SAYS(&s, "unknown");
@@ -191,7 +191,7 @@ static void cut_bodies(void)
 	s.length++;
 	SAYS(&s, "a from body");
 
-	/* A nested object where a cut ends looks like the outermost one. */
+	/* If bytes are missing behind a nested object, it looks like the outermost one. */
 	static const char nested[] =
 		"{\"messages\":[{\"x\":\"...............................................\",\"model\":\"evil\"}";
 	s = ends(json, nested, 20, 30);
@@ -213,7 +213,7 @@ static void cut_bodies(void)
 	s = ends(json, "[{\"x\":[\"................................\"],\"model\":\"a\"}]", 10, 20);
 	SAYS(&s, "none");
 
-	/* Numbers that do not fit together. */
+	/* Numbers that contradict each other. */
 	s = whole(json, "{\"x\":1}", 7);
 	s.tail = SLICE("{\"model\":\"a\"}");
 	SAYS(&s, "none");
@@ -260,7 +260,7 @@ static void forms(void)
 		{ B
 		  "Content-Transfer-Encoding: base64\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nYQ==\r\n--xyz--\r\n",
 		  "invalid" },
-		/* Where parsers differ. */
+		/* Cases in which parsers differ. */
 		{ B FIELD("model") "a\r\n", "malformed" },
 		{ "x\r\n" B FIELD("model") "a\r\n--xyz--\r\n", "malformed" },
 		{ B FIELD("model") "a\r\n--xyz--\r\n" B FIELD("model") "b\r\n--xyz--", "malformed" },
@@ -310,7 +310,7 @@ static void cut_forms(void)
 	static const char type[] = "multipart/form-data; boundary=xyz";
 	static const char first[] = B FIELD("model") "a\r\n" FILE_PART FILE_PART FILE_PART "--xyz--\r\n";
 	static const char last[] = FILE_PART FILE_PART FILE_PART B FIELD("model") "a\r\n--xyz--\r\n";
-	/* Known from the delimiter before it to the one behind it. */
+	/* A field is known if the delimiters before and behind it were seen. */
 	const size_t from_begin = strlen(B FIELD("model") "a\r\n--xyz"),
 		     from_end = strlen(B FIELD("model") "a\r\n--xyz--\r\n");
 	model_sample s;
@@ -399,7 +399,8 @@ static void paths(void)
 	}
 }
 
-/* What begins a name is found eight bytes at a time: at every offset, before every number of bytes behind it. */
+/* The quick check of a path looks at eight bytes at a time: it must find a word at every offset, with any number of
+ * bytes behind it. */
 static void paths_at_every_offset(void)
 {
 	static const struct {
@@ -420,7 +421,7 @@ static void paths_at_every_offset(void)
 	for (int before = 1; before <= 24; before++) {
 		for (int behind = 0; behind <= 24; behind++) {
 			for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
-				/* Behind a method or an operation more would be another one. */
+				/* More text behind a method or an operation makes another method or operation of it. */
 				int more = i < 4 || i == 5 || i == 8 ? 0 : behind;
 				int len = snprintf(path, sizeof path, "/%.*s%s%.*s", before, "xxxxxxxxxxxxxxxxxxxxxxxx",
 						   ends[i].names, more, "yyyyyyyyyyyyyyyyyyyyyyyy");
@@ -454,7 +455,7 @@ static void the_upstream_obeys_one_place(void)
 	s = whole("application/json", "{}", 2);
 	s.model_param = SLICE("q");
 	SAYS(&s, "q from query");
-	s.length = 3; /* cut: the body could name another */
+	s.length = 3; /* cut: the rest of the body could name another model */
 	s.buffered = 1;
 	s.body.len = 1;
 	SAYS(&s, "unknown");

@@ -26,7 +26,7 @@ static void varints_survive_the_way_there_and_back(void)
 		CHECK(len <= VARINT_MAX);
 		cursor c = cursor_of(slice_of(unit_guarded(bytes, len), len));
 		CHECK(varint_read(&c) == edges[i] && !c.failed && cursor_left(&c) == 0);
-		/* Each cut fails, and reads nothing past it. */
+		/* Every cut message fails, and no byte past it is read. */
 		for (size_t cut = 0; cut < len; cut++) {
 			c = cursor_of(slice_of(unit_guarded(bytes, cut), cut));
 			CHECK(varint_read(&c) == 0 && c.failed);
@@ -46,7 +46,7 @@ static void varints_beyond_64_bits_fail(void)
 	CHECK(varint_read(&c) == 0 && c.failed);
 }
 
-/* HAPROXY-HELLO as 2.6 sends it, in `out`. */
+/* Writes HAPROXY-HELLO to `out`, as HAProxy 2.6 sends it. */
 static size_t hello(unsigned char *out, size_t cap, uint32_t frame_size, slice capabilities)
 {
 	spop_writer w = frame_begin(out, cap, 65536, FRAME_HAPROXY_HELLO, 0, 0);
@@ -90,7 +90,7 @@ static void a_cut_hello_waits_and_reads_nothing_past_it(void)
 	}
 }
 
-/* SPOE.txt again, in the plainest way: does `payload` consist of whole messages? */
+/* The rules of SPOE.txt in the plainest way: does `payload` consist of whole messages? */
 static bool well_formed(const unsigned char *p, const unsigned char *end)
 {
 	cursor c = { p, end, false };
@@ -168,7 +168,7 @@ static void what_does_not_fit_is_not_written(void)
 	memset(big, 'a', sizeof big);
 	spop_put_str(&w, slice_of(big, sizeof big));
 	CHECK(frame_end(&w) == 0);
-	/* To the byte: a frame of exactly the agreed size goes. */
+	/* The limit is exact: a frame of just the agreed size is written. */
 	w = spop_ack_begin(&s, room, sizeof room, 1, 1);
 	while ((size_t)(w.pos - w.start) < FRAME_PREFIX + 256)
 		spop_put_u8(&w, 0);

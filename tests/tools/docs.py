@@ -94,6 +94,18 @@ def check_described(what, names, file, like):
             problems.append("%s: there is no %s `%s`" % (file, what, word))
 
 
+def check_folders():
+    """The table of folders says what tests/tools/layers allows."""
+    allowed = re.findall(r'^    "([\w.]+)": "([^"]*)",$', read("tests/tools/layers"), re.M)
+    table = re.findall(r"^\| `([\w.]+)` \| .* \|((?: `[\w.]+`)*) \|$", read("docs/architecture.md"), re.M)
+    there = [(folder, " ".join(re.findall(r"\w+", names))) for folder, names in table]
+    if not allowed:
+        problems.append("tests/tools/docs.py finds no folders in tests/tools/layers any more")
+    for row in allowed:
+        if row not in there:
+            problems.append("docs/architecture.md, Folders: %s may include: %s" % row)
+
+
 def main():
     found, proses = {}, {}
     for name in documents():
@@ -110,6 +122,7 @@ def main():
     codes = re.findall(r'\{ \d+, "(\w+)",', read("agent/decide/decision.c")) + re.findall(r'\\?"code\\?":\\?"(\w+)', haproxy)
     check_described("refusal", codes, "docs/operation.md", None)
     check_described("admin path", re.findall(r'\{ "/([a-z][\w-]*)",', read("agent/ops/http.c")), "docs/operation.md", None)
+    check_folders()
     for problem in problems:
         print(problem)
     return bool(problems)

@@ -28,6 +28,7 @@ from chat import chat, coding_agent  # noqa: E402
 from ways import WAYS, rivals_versions  # noqa: E402
 
 RESULTS = rig.TOOLS / "results.json"
+PARTS = "through,alone,streams"
 
 
 def haproxies(given):
@@ -65,8 +66,8 @@ def measure(args):
             time.strftime("%Y-%m-%d"), rig.machine(), "load average %.2f at the start" % os.getloadavg()[0],
             " and ".join("%d.%d" % harness.version_of(one) for one in versions), rivals_versions(), rounds,
             *(rig.PLACES[name] for name in ("proxy", "agent", "upstream", "load")))
-        said.say(machine + "\n")
-        said.say("\n".join("%-22s %s" % (name, what) for name, what in WAYS.values()) + "\n")
+        said.note("machine", machine)
+        said.table("ways", "", ["", "what it is"], [list(way) for way in WAYS.values()])
         if "through" in only:
             results["through"] = through.run(said, versions, args.quick, rounds, bodies)
         if "streams" in only:
@@ -74,20 +75,22 @@ def measure(args):
         if "alone" in only:
             results["alone"] = alone.run(said, args.quick, rounds, min(seconds, 1.0), bodies)
     said.say_promises()
-    blocks = dict(said.markdown(), machine=machine)
     rig.TOOLS.mkdir(parents=True, exist_ok=True)
     (rig.TOOLS / "results.md").write_text("\n".join(said.lines) + "\n")
-    RESULTS.write_text(json.dumps({"machine": machine, "rounds": rounds, "ways": WAYS, "promises": said.promises, "blocks": blocks, "results": results},
-                                  indent=1) + "\n")
+    RESULTS.write_text(json.dumps({"whole": not args.quick and args.only == PARTS, "machine": machine, "rounds": rounds, "ways": WAYS,
+                                   "promises": said.promises, "blocks": said.markdown(), "results": results}, indent=1) + "\n")
     return said.promises
 
 
 def fill():
-    """Blocks of the last `make bench` and `make bench-odd`."""
+    """Writes the blocks of the last `make bench`, if it was a whole one, and of the last `make bench-odd`."""
     blocks = {}
     for file in (RESULTS, rig.TOOLS / "odd.json"):
-        if file.exists():
-            blocks.update(json.loads(file.read_text())["blocks"])
+        run = json.loads(file.read_text()) if file.exists() else {}
+        if run.get("whole", True):
+            blocks.update(run.get("blocks", {}))
+        else:
+            print("%s is of a part of the benchmark: not written." % file)
     print("%d blocks written to %s" % (report.fill(blocks), " and ".join(report.DOCUMENTS)))
 
 
@@ -95,7 +98,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="about a minute")
     parser.add_argument("--haproxy", action="append", help="instead of the machine's own and Debian sid's; may be repeated")
-    parser.add_argument("--only", default="through,alone,streams")
+    parser.add_argument("--only", default=PARTS, help="parts of %s" % PARTS)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of a round of the agent alone; a round of streams takes four times as long")
     parser.add_argument("--fill", action="store_true", help="write the last run's tables into the documents, measure nothing")

@@ -30,7 +30,7 @@ def ratio_of_added(rounds, over, under, key, base="a"):
 
 
 def number(value):
-    """Three digits or more, thousands apart."""
+    """One decimal below 10; from there on none, and thousands apart."""
     return "%.1f" % value if abs(value) < 10 else "{:,.0f}".format(value)
 
 

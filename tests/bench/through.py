@@ -13,14 +13,14 @@ AGENT_BODY = "80 KB, coding agent"
 Cell = collections.namedtuple("Cell", "body target conns requests ways place", defaults=("agent",))
 
 # Ways that are sent bodies with the model last; and with the model first: those that read the body.
-LAST, FIRST = "abefgdcl", "begcl"
-FULL = [Cell("1 KB, model last", CHAT, 64, 5000, "abefgpdcl"), Cell("16 KB, model last", CHAT, 64, 2500, LAST),
+LAST, FIRST = "abefgpdcl", "begcl"
+FULL = [Cell("1 KB, model last", CHAT, 64, 5000, LAST), Cell("16 KB, model last", CHAT, 64, 2500, LAST),
         Cell(AGENT_BODY, MESSAGES, 64, 800, LAST), Cell("128 KB, model last", CHAT, 64, 600, LAST),
         Cell("900 KB, model last", CHAT, 64, 160, LAST), Cell("1 KB, model first", CHAT, 64, 4000, FIRST),
         Cell("16 KB, model first", CHAT, 64, 2000, FIRST), Cell("128 KB, model first", CHAT, 64, 500, FIRST),
         Cell("900 KB, model first", CHAT, 64, 130, FIRST),
         Cell("1 KB, model last", CHAT, 1, 1500, "aecd"), Cell("1 KB, model last", CHAT, 1, 1500, "aecd", "proxy")]
-QUICK = [Cell("1 KB, model last", CHAT, 64, 1200, "abefgpdcl"), Cell("16 KB, model last", CHAT, 64, 600, "becl"),
+QUICK = [Cell("1 KB, model last", CHAT, 64, 1200, LAST), Cell("16 KB, model last", CHAT, 64, 600, "becl"),
          Cell(AGENT_BODY, MESSAGES, 64, 200, "becl"), Cell("128 KB, model last", CHAT, 64, 150, "becl"),
          Cell("900 KB, model last", CHAT, 64, 64, "becl"), Cell("1 KB, model last", CHAT, 1, 500, "aecd")]
 ONCE = "gp"     # not HAProxy: measured beside the first version only

@@ -13,15 +13,15 @@ LOG_KEY = "bench0123456789"
 
 # Letter -> its name in a table, and what it does.
 WAYS = {
-    "a": ("static", "HAProxy, one upstream, one credential; the body is not looked at"),
-    "b": ("json_query", "HAProxy's json_query, maps from a prefix to backend and credential"),
-    "e": ("HAProxy + Lua", "a Lua script with cjson"),
-    "f": ("HAProxy + Lua, tokens", "the same, which also reads the tokens of the answer into the log line; nobody adds them up"),
-    "g": ("nginx + Lua", "the same script for nginx (LuaJIT), without tokens"),
-    "p": ("Python", "aiohttp and json.loads, without tokens"),
-    "d": ("do-nothing agent", "spoa-llm's HAProxy configuration, and an agent that always gives the same answer"),
-    "c": ("spoa-llm", "as shipped, without the ledger's log targets"),
-    "l": ("spoa-llm, ledger", "as shipped: every request's end is recorded, with tokens and cost, and summed"),
+    "a": ("static", "HAProxy with one upstream and one credential; nothing in the body is looked at"),
+    "b": ("json_query", "HAProxy's own `json_query('$.model')`, and maps from a prefix to backend and credential"),
+    "e": ("HAProxy + Lua", "a Lua script with cjson: `tests/bench/rivals/route.lua`"),
+    "f": ("HAProxy + Lua, tokens", "the same, and it reads the tokens of each JSON answer into the log line; nobody keeps or adds up these lines"),
+    "g": ("nginx + Lua", "the same script for nginx with LuaJIT, without tokens"),
+    "p": ("Python", "aiohttp and `json.loads`, without tokens: `tests/bench/rivals/gateway.py`"),
+    "d": ("do-nothing agent", "spoa-llm's HAProxy configuration with an agent that reads nothing and always gives the same answer: what SPOE itself costs"),
+    "c": ("spoa-llm", "as shipped, but HAProxy sends no records to the ledger"),
+    "l": ("spoa-llm, ledger", "as shipped: every request's end is recorded with tokens and cost, and summed"),
 }
 NAMES = {letter: name for letter, (name, _) in WAYS.items()}
 
@@ -38,7 +38,7 @@ def routes(urls):
 
 def head(lua=None):
     """`global` and `defaults` of the shipped example: the same sizes, timeouts and memory for every HAProxy."""
-    text = re.search(r"^global\n.*?(?=^# Records wait)", harness.EXAMPLE.read_text(), re.M | re.S).group()
+    text = re.search(r"^global\n.*?(?=^ring )", harness.EXAMPLE.read_text(), re.M | re.S).group()
     return text.replace("global\n", "global\n    lua-load %s\n" % lua, 1) if lua else text
 
 

@@ -48,3 +48,11 @@ def test_speed(found):
 
 def test_nothing_is_wrong(found):
     assert not [name for name, text in found.items() if text.startswith("**wrong**")]
+
+
+def test_static_rival(haproxy, tmp_path):
+    """The benchmark's other HAProxys are made from the beginning of the shipped example."""
+    cfg = tmp_path / "static.cfg"
+    cfg.write_text(ways.rival("haproxy-static.cfg"))
+    fine, said = harness.accepted(haproxy, cfg, dict({name.upper(): "127.0.0.1:1" for _, name in ways.ROUTES}, LLM_BIND="127.0.0.1:1", **ways.KEYS))
+    assert fine, said

@@ -17,13 +17,13 @@ from upstream import Mock  # noqa: E402
 
 # Version, and the Debian suite that has it (None: the machine's own).
 MATRIX = (("2.6", None), ("3.0", "trixie"), ("3.2", "sid"), ("3.4", "experimental"))
-# --matrix: these with each test that wants a HAProxy, the others with the modules of SMOKE.
+# --matrix runs all tests that use HAProxy with these versions, and the modules of SMOKE with the others too.
 FULL = ("2.6", "3.2")
 SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload")
-# Of --matrix once, by the first: a browser and the SDKs see little of HAProxy, and take long.
+# --matrix runs these modules with the first version only: a browser and the SDKs see little of HAProxy, and take long.
 ONCE = ("test_dashboard", "test_dashboard_accessibility", "test_sdk")
-# Modules that take long: with -n they are begun first. Of those of APART, which share nothing that takes long to start, each test is given
-# away by itself.
+# Modules that take long, and so begin first with -n. The tests of those in APART share nothing that takes long to start, and are distributed
+# one by one.
 LONG = ("test_alerts", "test_sdk")
 APART = ("test_dashboard", "test_dashboard_accessibility", "test_run", "test_scan", "test_upgrade")
 
@@ -36,7 +36,7 @@ def pytest_addoption(parser):
 
 
 def _versions(config, module):
-    """Those that a module's tests run with; None: the machine's own, or the one that --haproxy names."""
+    """The versions that a module's tests run with; None: with the machine's own HAProxy, or the one that --haproxy names."""
     versions = [version for version, _ in MATRIX]
     if config.getoption("--whole-matrix"):
         return versions
@@ -72,7 +72,7 @@ def pytest_collection_modifyitems(items):
 
 
 def _of_suite(suite):
-    """The HAProxy of a Debian suite, unpacked under build/ where it is not yet."""
+    """The path of a Debian suite's HAProxy, which is unpacked under build/ first if it is not there."""
     place = harness.ROOT / "build" / "haproxy"
     run = subprocess.run(["sh", str(harness.ROOT / "tests" / "tools" / "haproxy-get"), suite, str(place)], stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT)
@@ -101,7 +101,7 @@ def haproxy(request):
 
 @pytest.fixture(scope="session", autouse=True)
 def no_credential_in_anything_written():
-    """The first to begin, and so the last to end: behind every agent's own end."""
+    """Begins first and so ends last, when every agent has ended."""
     evidence.guard(harness.AGENT, "spoa-llm", "other-version")
     yield
     found = evidence.verdict()
@@ -111,14 +111,14 @@ def no_credential_in_anything_written():
 
 @pytest.fixture(autouse=True)
 def settled():
-    """What came in pieces is told of as this test's."""
+    """Searches what came in pieces, so that a finding names this test."""
     yield
     evidence.settle()
 
 
 @pytest.fixture
 def work():
-    """A short-named directory for one test."""
+    """A directory for one test, with a short name."""
     path = harness.workdir()
     yield path
     evidence.discard(path)
@@ -133,7 +133,7 @@ def module_work():
 
 @pytest.fixture
 def agents(work):
-    """start(config, args=, env=): agents that end with the test, and are looked at when they do."""
+    """start(config, args=, env=) starts an agent, which is ended and checked when the test ends."""
     with contextlib.ExitStack() as stack:
         def start(config=None, **more):
             agent = harness.Agent(work, config, **more)
@@ -144,7 +144,7 @@ def agents(work):
 
 @pytest.fixture
 def gateways(haproxy):
-    """start(mocks, config, ...): gateways that end with the test."""
+    """start(mocks, config, ...) starts a gateway, which is ended and checked when the test ends."""
     with contextlib.ExitStack() as stack:
         def start(*args, **named):
             gateway = harness.Gateway(haproxy, *args, **named)
@@ -155,7 +155,7 @@ def gateways(haproxy):
 
 @pytest.fixture(scope="module")
 def make_mock():
-    """make(name): upstreams that live as long as the module's tests run."""
+    """make(name) makes an upstream, which is closed when the last test of the module has ended."""
     made = []
 
     def make(name, **more):

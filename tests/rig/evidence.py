@@ -1,8 +1,8 @@
 """The search for credentials. Whatever the session's agents, commands and HAProxys wrote or answered passes through `search()`: logs,
-journals, ledgers, pages, command lines. What is found is told once more when the session ends, which fails by it (conftest.py).
+journals, ledgers, pages, command lines. Whatever is found fails the session when it ends (conftest.py).
 
-A credential made by `secret()` carries the session's mark, so that one look for the mark, in each of the forms it may have, is a look
-for every credential of the session, and for parts of them. One that has none (`known()`) is looked for by itself.
+A credential made by `secret()` carries the session's mark. One search for the mark, in each form that it may have, finds every such
+credential and parts of it. A credential without the mark (`known()`) is searched for by itself.
 
 The agent and its commands are started by `Popen` here, and in no other way: a session refuses what goes round it (`guard()`)."""
 import base64
@@ -27,13 +27,13 @@ FOUND = []
 DIRECTORIES = set()
 SPARED = set()      # names of the files by which tests give configurations and credentials to agents
 LARGEST = 1 << 30
-# Configured by a test, and by intent no secret of anybody's, or too short to look for.
+# Shorter credentials are not searched for, because they would be found by chance.
 SHORTEST = 12
 CARRIERS = re.compile(r"(?i)authorization|proxy-authorization|x-api-key|api-key|x-goog-api-key|cookie")
 
 
 def secret(name):
-    """A fresh credential."""
+    """Makes a new credential. `name` is what a finding calls it."""
     while True:
         value = "sk-%s-%s-%08x" % (MARK, name, RANDOM.getrandbits(32))
         if value not in SECRETS:
@@ -42,7 +42,7 @@ def secret(name):
 
 
 def known(value, name):
-    """A credential that somebody else made; one of a few letters again and again is a filler, which stands in many places."""
+    """Takes note of a credential that secret() did not make. One of few different letters is filler, which stands in many places."""
     if len(value) >= SHORTEST and len(set(value)) > 5 and MARK not in value and value not in SECRETS:
         SECRETS[value] = name
         _unmarked[value] = forms(value)
@@ -52,7 +52,7 @@ _unmarked = {}
 
 
 def in_base64(data):
-    """What of `data` stands in the base64 of any text that holds it: it may begin at any of three places."""
+    """The part of the base64 of `data` that is the same whatever text it stands in, for each of the three places where it may begin."""
     out = []
     for before in range(3):
         whole = base64.b64encode(b"\0" * before + data)
@@ -73,7 +73,7 @@ MARKS = forms(MARK)
 
 
 def names_in(data):
-    """The names of the credentials that are in these bytes, in any form; their last characters may be missing."""
+    """The names of the credentials that stand in these bytes in any form, even if their last two characters are missing."""
     names = set()
     if SECRETS.keys() != _unmarked.keys() and any(data.find(form) >= 0 for form in MARKS):
         names = {name for value, name in SECRETS.items() if MARK in value and any(data.find(form) >= 0 for form in forms(value[:-2]))}
@@ -130,7 +130,7 @@ def search_file(path):
 
 
 def search_processes(pids):
-    """What any user of the machine can read of them."""
+    """Searches what any user of the machine can read about these processes."""
     for pid in pids:
         for path in ("cmdline", "comm", "status", "stat"):
             try:
@@ -190,7 +190,7 @@ class Popen(subprocess.Popen):
         self.stdout, self.stderr = (pipe and Pipe(pipe, self.where) for pipe in (self.stdout, self.stderr))
 
     def send_signal(self, number):
-        # While it lives: how it was called.
+        # Now, because its command line goes with the process.
         search_processes([self.pid] + children_of(self.pid))
         super().send_signal(number)
 
@@ -202,7 +202,7 @@ class Popen(subprocess.Popen):
 
 
 def read_all(fd, where):
-    """What is to be read there until its end, searched."""
+    """Reads the descriptor to its end, and searches what it read."""
     got = b""
     while True:
         try:
@@ -230,7 +230,7 @@ STARTS = {"subprocess.Popen": 1, "os.exec": 1, "os.posix_spawn": 1, "os.system":
 
 
 def guard(*binaries):
-    """From now on whoever starts one of these, or something that is given one of these names as an argument, does it by Popen above."""
+    """From now on only Popen above can start one of these, or a program that gets one of these names as an argument."""
     if not _guarded:
         sys.addaudithook(_audit)
     _guarded.update(os.path.basename(one) for one in binaries)
@@ -265,7 +265,8 @@ def sent(headers):
 
 
 def workdir():
-    """Short, since a unix socket's path has 108 bytes. By discard() or the end of the session its files are searched, and gone."""
+    """Makes a directory with a short name, because the path of a unix socket has 108 bytes at most. discard(), or the end of the session,
+    searches its files and removes it."""
     path = pathlib.Path(tempfile.mkdtemp(prefix="llm-", dir="/tmp"))
     DIRECTORIES.add(path)
     return path
@@ -279,7 +280,7 @@ def discard(path):
 
 
 def verdict():
-    """Of the whole session; empty where nothing was found."""
+    """What was found in the whole session; empty if nothing was."""
     settle()
     for path in sorted(DIRECTORIES):
         discard(path)

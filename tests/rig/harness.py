@@ -23,7 +23,7 @@ SPOE_CONF = pathlib.Path(os.environ.get("LLM_EXAMPLE_SPOE", ROOT / "spoe.conf"))
 
 
 def environment(extra=None):
-    """Nothing of the developer's own credentials or targets."""
+    """An environment without the developer's own credentials and targets, and with `extra`."""
     env = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "LANG": "C.UTF-8",
            "ASAN_OPTIONS": os.environ.get("ASAN_OPTIONS", "abort_on_error=0:detect_leaks=1"),
            "UBSAN_OPTIONS": os.environ.get("UBSAN_OPTIONS", "print_stacktrace=1"),
@@ -51,13 +51,13 @@ class Done:
 
 
 def start(*args, env=None, before=(), **more):
-    """One command of the agent's, by evidence.Popen. `env` is all of its environment, and harness.environment() without; `before`: what
-    starts it, as a shell."""
+    """Starts a command of the agent by evidence.Popen. `env`: its whole environment, by default environment(). `before`: a command that
+    starts it, for example a shell."""
     return evidence.Popen([*before, *argv(*args)], environment() if env is None else env, **more)
 
 
 def run(*args, timeout=None, **more):
-    """start(), to its end, as subprocess.run() gives it; what it writes is captured where nothing else is said."""
+    """Runs a command of the agent to its end, and returns what subprocess.run() would. Its output is captured, unless `more` says otherwise."""
     with start(*args, **dict({"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}, **more)) as process:
         try:
             out, err = process.communicate(timeout=timeout)
@@ -68,7 +68,7 @@ def run(*args, timeout=None, **more):
 
 
 def cli(*args, env=None, seconds=20, cwd=None):
-    """Runs one command of the agent's to its end."""
+    """Runs a command of the agent to its end, and fails if its output has what must never be there. Returns a Done."""
     done = run(*args, env=environment(dict({"SPOA_LLM_ADMIN_LISTEN": "none"} if args[:1] == ("run",) else {}, **(env or {}))),
                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds * SLOW, cwd=cwd)
     done.stdout, done.stderr = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
@@ -87,7 +87,7 @@ def write_config(directory, config, name="spoa-llm.json"):
 
 
 class Answer:
-    """Of an HTTP server: status, headers (names in lower case), body."""
+    """What an HTTP server answered: status, headers (names in lower case), body."""
 
     def __init__(self, response):
         self.status, self.body = response.status, response.read()
@@ -105,7 +105,7 @@ class Answer:
 
 
 def http(address, method="GET", path="/", headers=None, body=None, timeout=10.0):
-    """One request over a connection of its own. Looks for credentials in what comes back."""
+    """Makes one request over a connection of its own, and searches the answer for credentials."""
     evidence.sent((headers or {}).items())
     address = address if isinstance(address, str) else address[0]
     connection = http_client.HTTPConnection("localhost", timeout=timeout * SLOW)
@@ -148,7 +148,7 @@ class Agent:
         config = {} if config is None else config
         if isinstance(config, dict) and "listen" not in config:
             config = dict(config, listen="unix@%s/a%d.sock" % (directory, number))
-        # Not the port that all would share.
+        # By default all agents would share one TCP port.
         self.admin = "unix@%s/admin%d.sock" % (directory, number)
         if isinstance(config, dict) and "admin_listen" in config:
             self.admin = config["admin_listen"] if isinstance(config["admin_listen"], str) else config["admin_listen"][0]
@@ -210,7 +210,7 @@ class Agent:
 
     @property
     def pid(self):
-        """The worker process's; the newest one's while another takes over."""
+        """The id of the worker process; of the newest one while it takes over from another."""
         return until(lambda: children_of(self.process.pid), 5, "the master has a worker")[-1]
 
     def rss(self, pid=None):
@@ -286,7 +286,7 @@ class Gateway:
         self.config, self.env, self.args = dict(config or {}), dict(env or {}), args
         for name in ("openai", "anthropic", "gemini"):
             if name.upper() + "_TARGET_API_URL" not in self.env:
-                # Nothing of a test's may look for the real ones.
+                # No test may send anything to a real provider.
                 self.config.setdefault(name + "_target", "http://127.0.0.1:1/" + name)
         self.owners = owners or {}
         self.fake, self.fake_delay, self.fake_hello = fake, fake_delay, fake_hello

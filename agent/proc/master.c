@@ -103,7 +103,7 @@ static bool in_time(const worker *w)
 }
 
 /* Tells the service manager that the master is healthy: it waits to start a worker again, or some worker is in time.
- * That includes a worker that never starts, because a new master would not help it. */
+ * A worker that fails at every start does not count, because a new master would not help it. */
 static void on_systemd(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
 	master *m = timer->data;

@@ -35,7 +35,7 @@ static inline void sleep_ms(long ms)
 		;
 }
 
-/* Never 0, 1 or -1: those are everybody. */
+/* Sends a signal, but never to pid 0, 1 or -1, which would reach other processes. */
 static inline int tell(pid_t pid, int sig)
 {
 	if (pid > 1)
@@ -61,7 +61,7 @@ static inline const char *in_dir(const char *dir, const char *name)
 	return out;
 }
 
-/* Of a file; the empty string where there is none. */
+/* Returns the text of a file; "" if there is none. Valid until the next call. */
 static inline const char *text_of(const char *path)
 {
 	static char text[1 << 16];
@@ -169,7 +169,7 @@ static inline void say_prepared(control *c, const char *scenario)
 	say_with(c, CONTROL_PREPARED, slice_of(body, sizeof body), NULL, 0);
 }
 
-/* True: the connections are the other one's now. */
+/* Follows HANDOVER or UPGRADE_DRAIN. True: the new worker has the connections now. */
 static inline bool play_handover(control *c, const char *scenario)
 {
 	fdpass_message m;
@@ -206,8 +206,8 @@ static inline bool play_handover(control *c, const char *scenario)
 	return taken;
 }
 
-/* What stands still in its exit, as one does that waits for a disk: its tracer does not let it go. The tracer is there
- * until it is killed. */
+/* Makes this process hang in its exit, like one that waits for a disk: a tracer holds it there until the tracer is
+ * killed. */
 static inline void become_unkillable(void)
 {
 	pid_t self = getpid();
@@ -236,7 +236,7 @@ static inline int play_worker(control *c)
 {
 	char scenario[256], name[32] = "";
 	struct sigaction act = { .sa_handler = on_signal };
-	long alive = 0; /* when it is said again */
+	long alive = 0; /* when the next ALIVE is due */
 
 	snprintf(scenario, sizeof scenario, "%.*s", (int)sizeof scenario - 1,
 		 text_of(in_dir(getenv("TEST_DIR"), "scenario")));
@@ -254,7 +254,7 @@ static inline int play_worker(control *c)
 		say_with(c, CONTROL_KEEP, slice_of("\0", 1), &(int){ 3 + i }, 1);
 	if (said(scenario, "slow"))
 		sleep_ms(2000);
-	/* Before the master hears of it: a SIGTERM that comes at once ends this process. */
+	/* Before PREPARED: the test may send a SIGTERM at once, and it must end this process. */
 	if (said(scenario, "hang"))
 		signal(SIGTERM, SIG_DFL);
 	say_prepared(c, scenario);
@@ -353,7 +353,8 @@ static inline void set_scenario(const run *r, const char *scenario)
 	write_file(in_dir(r->dir, "scenario"), scenario);
 }
 
-/* `inherit`: a socket that the service manager passes; -1: none. */
+/* Starts a master whose worker plays `scenario`, with `variable` set to `value` in its environment (NULL: none).
+ * `inherit`: a socket that the service manager passes; -1: none. */
 static inline run begin_with(const char *scenario, int inherit, const char *variable, const char *value)
 {
 	run r = { .dir = "/tmp/test_master.XXXXXX" };
@@ -380,7 +381,7 @@ static inline run begin_with(const char *scenario, int inherit, const char *vari
 			setenv(variable, value, 1);
 		if (inherit >= 0) {
 			dup2(inherit, 3);
-			fcntl(3, F_SETFD, 0); /* dup2() does nothing where it is 3 already */
+			fcntl(3, F_SETFD, 0); /* dup2() does nothing if `inherit` is 3 already */
 			snprintf(pid, sizeof pid, "%d", getpid());
 			setenv("LISTEN_PID", pid, 1);
 			setenv("LISTEN_FDS", "1", 1);
@@ -404,7 +405,7 @@ static inline int occurrences(const char *text, const char *what)
 	return n;
 }
 
-/* Does `what` come `n` times into this file ("events", "log")? */
+/* Waits until `what` stands `n` times in the file `file` ("events", "log"). False: it does not come in time. */
 static inline bool comes(const run *r, const char *file, const char *what, int n)
 {
 	long until = clock_ms() + PATIENCE;
@@ -425,7 +426,7 @@ static inline bool has(const run *r, const char *file, const char *what)
 	return strstr(text_of(in_dir(r->dir, file)), what) != NULL;
 }
 
-/* The number behind the last `what`. */
+/* Returns the number behind the last `what` in the file; -1: `what` is not there. */
 static inline long last_number(const run *r, const char *file, const char *what)
 {
 	const char *text = text_of(in_dir(r->dir, file)), *last = NULL;
@@ -439,7 +440,7 @@ static inline pid_t worker_of(const run *r)
 	return (pid_t)last_number(r, "events", "ready ");
 }
 
-/* The exit code; 128 + signal; -1: it does not end. */
+/* Waits for the master's end and returns its exit code, or 128 + signal; -1: it does not end in time. */
 static inline int exit_of(run *r)
 {
 	for (long until = clock_ms() + PATIENCE; clock_ms() < until; sleep_ms(10))
@@ -450,7 +451,7 @@ static inline int exit_of(run *r)
 	return -1;
 }
 
-/* Everything that the service manager was told, one after the other. */
+/* Returns all messages that wait for the service manager, each with a line end. Valid until the next call. */
 static inline const char *notified(const run *r)
 {
 	static char all[4096];
@@ -481,7 +482,7 @@ static inline void finish(run *r)
 		tell(r->master, SIGKILL);
 		waitpid(r->master, NULL, 0);
 	}
-	while (waitpid(-1, NULL, 0) > 0) /* its workers, which are ours now and die with it */
+	while (waitpid(-1, NULL, 0) > 0) /* its workers die with it, and are our children now */
 		;
 	clean_up(r);
 }
@@ -519,7 +520,7 @@ typedef struct master_test {
 
 #define TEST(function) ((master_test){ #function, function })
 
-/* Runs one test. The program's exit code. */
+/* Runs one test and returns the exit code for it. */
 static inline int run_test(const master_test *t)
 {
 	prctl(PR_SET_CHILD_SUBREAPER, 1); /* a worker whose master was killed becomes our child */
@@ -539,8 +540,8 @@ static inline void await_test(void)
 		unit_failed++;
 }
 
-/* What main() does: the master, the worker, the test named by argv[1], or all tests. They mostly wait, so three run at
- * a time, each in a process of its own, because finish() waits for every child of its process. */
+/* The program: plays the master or the worker, or runs the test named by argv[1], or all tests: three at a time,
+ * because they mostly wait, and each in a process of its own, because finish() waits for every child of its process. */
 static inline int master_rig_main(int argc, char **argv, const master_test *tests, size_t count)
 {
 	enum { AT_ONCE = 3 };

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Threads of net/spop_threads.h on a unix socket of their own, and HAProxy's side of it, for the unit tests. */
-#ifndef WORKERS_RIG_H
-#define WORKERS_RIG_H
+ * For unit tests: SPOP threads (net/spop_threads.h) on a unix socket of their own, and HAProxy's side of the socket. */
+#ifndef SPOP_THREADS_RIG_H
+#define SPOP_THREADS_RIG_H
 
 #include <dirent.h>
 #include <errno.h>
@@ -20,7 +20,7 @@ enum { SOON = 5000, A_MOMENT = 150, ROOM = 64 * 1024 };
 
 static char rig_path[64];
 static listener rig_socks[1];
-static size_t rig_said, rig_heard; /* bytes, by say() and hear() */
+static size_t rig_said, rig_heard; /* bytes that say() has sent and hear() has received */
 
 /* ---- time, descriptors, system calls */
 
@@ -48,7 +48,7 @@ static inline int open_fds(void)
 	return count;
 }
 
-/* The agent writes by send() and nothing else here does: this one counts. */
+/* Replaces send() and counts its calls: only the agent's code calls it here. */
 static atomic_uint rig_sends;
 
 ssize_t send(int fd, const void *bytes, size_t len, int flags)
@@ -81,8 +81,8 @@ static inline void add_route(route_table *t, const char *prefix, const char *env
 	t->enabled++;
 }
 
-/* one-: let through; key-: gets a credential; bad-: has none; far-: a slot beyond all. With `target` only: no routes.
- */
+/* Makes a policy with routes for the models one- (let through), key- (gets a credential), bad- (its credential is
+ * missing) and far- (a slot beyond all). If `target` is given: without routes, and with `target` for everything. */
 static inline policy *make_policy(const char *target)
 {
 	route_table *t = route_table_new();
@@ -93,7 +93,7 @@ static inline policy *make_policy(const char *target)
 	for (size_t i = 0; i < PROTOCOLS; i++)
 		CHECK(upstream_parse(&t->targets[i], slice_cstr(target ? target : "https://target.test"), &e));
 	if (!target) {
-		/* Answers much larger than their questions. */
+		/* Make answers much larger than their questions. */
 		char key[4000];
 		memset(key, 'k', sizeof key);
 		key[sizeof key - 1] = '\0';
@@ -110,7 +110,7 @@ static inline policy *make_policy(const char *target)
 }
 
 typedef struct rig {
-	spop_threads *ws;
+	spop_threads *threads;
 	struct ev_loop *loop;
 	ev_async ended;
 	ev_timer patience;
@@ -144,7 +144,7 @@ static inline void rig_listen(void)
 	char address[80];
 	err e;
 
-	snprintf(rig_path, sizeof rig_path, "/tmp/unit-workers-%ld.sock", (long)getpid());
+	snprintf(rig_path, sizeof rig_path, "/tmp/unit-spop-threads-%ld.sock", (long)getpid());
 	snprintf(address, sizeof address, "unix@%s", rig_path);
 	if (!listener_open(&rig_socks[0], address, &rules, &e)) {
 		printf("%s\n", e.text);
@@ -167,14 +167,14 @@ static inline void rig_new(rig *r, unsigned threads, spop_limits limits)
 	ev_async_init(&r->ended, on_ended);
 	r->ended.data = r;
 	ev_async_start(r->loop, &r->ended);
-	r->ws = spop_threads_new(rig_socks, 1, threads, limits, make_policy(NULL), r->loop, &r->ended, &e);
-	if (!r->ws) {
-		printf("workers_new: %s\n", e.text);
+	r->threads = spop_threads_new(rig_socks, 1, threads, limits, make_policy(NULL), r->loop, &r->ended, &e);
+	if (!r->threads) {
+		printf("spop_threads_new: %s\n", e.text);
 		abort();
 	}
 }
 
-/* Until `ended`, or not. */
+/* Waits until the threads have ended, up to `seconds`. True: they have. */
 static inline bool rig_wait(rig *r, double seconds)
 {
 	ev_now_update(r->loop);
@@ -188,32 +188,32 @@ static inline bool rig_wait(rig *r, double seconds)
 
 static inline void rig_free(rig *r)
 {
-	spop_threads_free(r->ws);
+	spop_threads_free(r->threads);
 	ev_loop_destroy(r->loop);
 }
 
 static inline void rig_end(rig *r)
 {
-	spop_threads_stop(r->ws);
+	spop_threads_stop(r->threads);
 	CHECK(rig_wait(r, 5.));
-	CHECK(spop_threads_connections(r->ws) == 0 && spop_threads_memory(r->ws) == 0);
+	CHECK(spop_threads_connections(r->threads) == 0 && spop_threads_memory(r->threads) == 0);
 	rig_free(r);
 }
 
-/* Of all threads. `offset` is that of a counter. */
+/* Adds up a counter of all threads; `offset` is its place in net_counters. */
 static inline uint64_t rig_sum(const rig *r, size_t offset)
 {
 	uint64_t sum = 0;
 
-	for (unsigned i = 0; i < spop_threads_count(r->ws); i++)
+	for (unsigned i = 0; i < spop_threads_count(r->threads); i++)
 		sum += counter_get(
-			(const counter *)(const void *)((const char *)spop_threads_counters(r->ws, i) + offset));
+			(const counter *)(const void *)((const char *)spop_threads_counters(r->threads, i) + offset));
 	return sum;
 }
 
 #define SUM(r, member) rig_sum(r, offsetof(net_counters, member))
 
-/* Waits until `what`, and says whether it came. */
+/* Waits until `what` is true, up to 5 seconds, and returns `what`. */
 #define UNTIL(what) \
 	__extension__({ \
 		double until_ = now() + 5.; \
@@ -222,14 +222,14 @@ static inline uint64_t rig_sum(const rig *r, size_t offset)
 		(what); \
 	})
 
-/* Returns when every thread runs: one that does not yet takes no connection. */
+/* Starts the threads, and returns when each one runs, because only then does it accept connections. */
 static inline void rig_start(rig *r)
 {
 	err e = { 0 };
 
-	CHECK(spop_threads_start(r->ws, &e));
-	for (unsigned i = 0; i < spop_threads_count(r->ws); i++)
-		CHECK(UNTIL(counter_get(&spop_threads_counters(r->ws, i)->iterations) > 0));
+	CHECK(spop_threads_start(r->threads, &e));
+	for (unsigned i = 0; i < spop_threads_count(r->threads); i++)
+		CHECK(UNTIL(counter_get(&spop_threads_counters(r->threads, i)->iterations) > 0));
 }
 
 /* ---- HAProxy's side */
@@ -273,7 +273,7 @@ static inline slice hello(unsigned char *out, slice capabilities, bool healthche
 	return slice_of(out, frame_end(&w));
 }
 
-/* A question about `model`, its body made `pad` bytes longer. */
+/* Writes a NOTIFY that asks about `model`, with `pad` extra bytes in the body. */
 static inline slice question(unsigned char *out, size_t room, uint64_t stream, const char *model, size_t pad)
 {
 	char *body = malloc(pad + 200);
@@ -312,12 +312,12 @@ typedef struct peer {
 } peer;
 
 typedef struct got {
-	int type; /* of the frame; 0: nothing in time, -1: the end */
+	int type; /* of the frame; 0: nothing came in time, -1: the connection has ended */
 	uint64_t stream;
-	slice payload; /* until the next frame */
+	slice payload; /* valid until the next frame */
 } got;
 
-/* The next frame. */
+/* Receives the next frame. */
 static inline got hear(peer *p, int wait_ms)
 {
 	static unsigned char last[1 << 20];
@@ -359,7 +359,7 @@ static inline void peer_close(peer *p)
 	buf_deinit(&p->in);
 }
 
-/* HELLO said and answered. */
+/* Opens a connection, says HELLO and gets the answer. */
 static inline void peer_greet(peer *p)
 {
 	peer_open(p);
@@ -383,7 +383,7 @@ static inline bool silent(peer *p)
 	return hear(p, A_MOMENT).type == 0;
 }
 
-/* The status of the DISCONNECT that has to be next, followed by the end; -1: something else came. */
+/* Receives a DISCONNECT and the end of the connection, and returns the status; -1: something else came. */
 static inline int told_to_go(peer *p, int wait_ms, char *why, size_t room)
 {
 	got g = hear(p, wait_ms);
@@ -403,8 +403,9 @@ static inline int told_to_go(peer *p, int wait_ms, char *why, size_t room)
 	return hear(p, SOON).type == -1 ? status : -1;
 }
 
-/* Asks, and takes no answer, until the agent reads no more (or the connection is gone, where it need not stay). How
- * many questions were sent: some are answered by what is not written yet, others read and not answered. */
+/* Asks and reads no answer until the agent stops reading, or closes the connection (an error if `stays`). Returns the
+ * number of questions that were sent: the agent has answers of some in its buffer, and has not answered the others yet.
+ */
 static inline uint64_t choke(peer *p, const rig *r, bool stays)
 {
 	uint64_t at = 0;

@@ -20,7 +20,7 @@ static bool send_on(void *ctx, int fd, slice state)
 	return fdpass_send(p->sock, HANDOVER_CONN, state, &fd, 1, SOON, &e);
 }
 
-/* Everything of `from` to `to`; `from` is gone afterwards. How many. */
+/* Hands all connections of `from` to `to` and frees `from`. Returns how many. */
 static unsigned hand_over(rig *from, rig *to)
 {
 	int s[2], room = 8 << 20;
@@ -32,12 +32,12 @@ static unsigned hand_over(rig *from, rig *to)
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) == 0);
 	setsockopt(s[0], SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room);
 	p.sock = s[0];
-	spop_threads_freeze(from->ws);
-	CHECK(spop_threads_export(from->ws, send_on, &p));
+	spop_threads_freeze(from->threads);
+	CHECK(spop_threads_export(from->threads, send_on, &p));
 	close(s[0]);
 	while (fdpass_receive(s[1], &m, SOON, &e) == FDPASS_OK) {
 		CHECK(m.type == HANDOVER_CONN && m.fds_count == 1);
-		bool ok = spop_threads_adopt(to->ws, m.fds[0], buf_slice(&m.body), &e);
+		bool ok = spop_threads_adopt(to->threads, m.fds[0], buf_slice(&m.body), &e);
 		if (!ok)
 			printf("adopt: %s\n", e.text);
 		CHECK(ok);
@@ -53,7 +53,7 @@ static unsigned hand_over(rig *from, rig *to)
 
 enum { STAYS, MOVES };
 
-/* Connections in every state; then the threads end, and begin again here or elsewhere. */
+/* Opens connections in every state, freezes the threads, and goes on with the same or with other threads. */
 static void interrupt(int how)
 {
 	peer idle, half, fresh, greeting, choked, leaving;
@@ -83,12 +83,12 @@ static void interrupt(int how)
 	if (how == MOVES) {
 		rig_new(&other, 3, limits_of(10));
 		CHECK(hand_over(&r, &other) == 5);
-		CHECK(spop_threads_connections(other.ws) == 5 && spop_threads_memory(other.ws) > count);
+		CHECK(spop_threads_connections(other.threads) == 5 && spop_threads_memory(other.threads) > count);
 		now_at = &other;
 	} else {
-		spop_threads_freeze(r.ws);
+		spop_threads_freeze(r.threads);
 	}
-	/* Nobody answers now; what is asked waits. */
+	/* Nobody answers now: questions wait. */
 	ask(&idle, 2, "one-x");
 	CHECK(silent(&idle));
 	say(half.fd, slice_from(q, 300));
@@ -105,9 +105,9 @@ static void interrupt(int how)
 	CHECK(silent(&choked));
 	ask(&choked, 9, "one-x");
 	CHECK(acked(&choked, 9));
-	CHECK(UNTIL(spop_threads_connections(now_at->ws) == 5));
+	CHECK(UNTIL(spop_threads_connections(now_at->threads) == 5));
 	for (unsigned i = 0; how == MOVES && i < 3; i++)
-		CHECK(counter_get(&spop_threads_counters(other.ws, i)->connections_opened) >= 1);
+		CHECK(counter_get(&spop_threads_counters(other.threads, i)->connections_opened) >= 1);
 	peer_close(&idle);
 	peer_close(&half);
 	peer_close(&fresh);
@@ -151,7 +151,7 @@ static void connections_move_under_load_again_and_again(void)
 			here = there;
 			there = was;
 		} else {
-			spop_threads_freeze(here->ws);
+			spop_threads_freeze(here->threads);
 		}
 		rig_start(here);
 		for (size_t i = 0; i < PEERS; i++)
@@ -165,7 +165,7 @@ static void connections_move_under_load_again_and_again(void)
 	rig_end(here);
 }
 
-/* ---- what is not as it should be */
+/* ---- errors */
 
 static bool refuse_second(void *ctx, int fd, slice state)
 {
@@ -185,9 +185,9 @@ static void a_failed_export_is_told(void)
 	rig_start(&r);
 	for (size_t i = 0; i < 3; i++)
 		peer_greet(&p[i]);
-	spop_threads_freeze(r.ws);
-	CHECK(!spop_threads_export(r.ws, refuse_second, &count) && count == 2);
-	/* It goes on here. */
+	spop_threads_freeze(r.threads);
+	CHECK(!spop_threads_export(r.threads, refuse_second, &count) && count == 2);
+	/* The connections go on here. */
 	rig_start(&r);
 	for (uint64_t i = 0; i < 3; i++) {
 		ask(&p[i], i, "one-x");
@@ -205,8 +205,8 @@ static void a_policy_of_a_frozen_time_is_the_one_that_is_used(void)
 	rig_new(&r, 1, limits_of(10));
 	rig_start(&r);
 	peer_greet(&p);
-	spop_threads_freeze(r.ws);
-	spop_threads_set_policy(r.ws, make_policy("https://another.test"));
+	spop_threads_freeze(r.threads);
+	spop_threads_set_policy(r.threads, make_policy("https://another.test"));
 	ask(&p, 1, "one-x");
 	rig_start(&r);
 	got g = hear(&p, SOON);
@@ -232,14 +232,14 @@ static size_t put_state(unsigned char *out, unsigned what, unsigned flags, uint3
 	return at;
 }
 
-/* A connection to be adopted; the peer's end stays in `*end`. */
+/* Has `r` adopt one end of a new connection; the peer's end is `*end`. */
 static bool adopt(rig *r, slice state, int *end, err *e)
 {
 	int s[2];
 
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) == 0);
 	e->text[0] = '\0';
-	bool ok = spop_threads_adopt(r->ws, s[0], state, e);
+	bool ok = spop_threads_adopt(r->threads, s[0], state, e);
 	CHECK(ok || e->text[0]);
 	*end = s[1];
 	return ok;
@@ -267,12 +267,12 @@ static void whole_frames_that_were_read_are_answered_at_once(void)
 	slice one = question(q, sizeof q, 1, "one-x", 0);
 	slice two = question(q + one.len, sizeof q - one.len, 2, "one-x", 0);
 	slice all = slice_of(q, one.len + two.len), in = slice_first(all, all.len - 5);
-	/* The rest of an ACK, and one more connection than there may be of new ones. */
+	/* With the rest of an ACK to write, and beyond max_connections. */
 	size_t len = put_state(state, 1, 7, 16380, in, SLICE("\0\0\0\x07\x67\0\0\0\1\x09\1"));
 	CHECK(adopt(&r, slice_of(state, len), &p.fd, &e));
-	CHECK(spop_threads_connections(r.ws) == 1 && spop_threads_memory(r.ws) >= in.len);
-	/* By the policy of now, not by the first one. */
-	spop_threads_set_policy(r.ws, make_policy("https://another.test"));
+	CHECK(spop_threads_connections(r.threads) == 1 && spop_threads_memory(r.threads) >= in.len);
+	/* The answer is by the policy of now, not by the first one. */
+	spop_threads_set_policy(r.threads, make_policy("https://another.test"));
 	rig_start(&r);
 	CHECK(acked(&p, 9));
 	got g = hear(&p, SOON);
@@ -313,11 +313,11 @@ static void what_is_no_state_is_refused(void)
 				       rows[i].out ? SLICE("xyz") : none);
 		CHECK(adopt_and_hang_up(&r, slice_of(unit_guarded(state, len), len)) == rows[i].ok);
 	}
-	/* Every cut, and a byte too many. */
+	/* The state cut at every byte, and with one byte too many. */
 	size_t len = put_state(state, 1, 3, 16380, in, SLICE("pending"));
 	for (size_t cut = 0; cut < len + 2; cut++)
 		CHECK(adopt_and_hang_up(&r, slice_of(unit_guarded(state, cut), cut)) == (cut == len));
-	/* Lengths that lie. */
+	/* Wrong lengths. */
 	for (size_t at = 6; at < 10; at++) {
 		for (unsigned value = 0; value < 256; value++) {
 			unsigned char *copy = unit_guarded(state, len);
@@ -325,23 +325,23 @@ static void what_is_no_state_is_refused(void)
 			CHECK(adopt_and_hang_up(&r, slice_of(copy, len)) == (state[at] == value));
 		}
 	}
-	/* More than a connection can hold by its own limits. */
+	/* More bytes than the limits of a connection allow. */
 	static unsigned char much[1 << 20];
 	len = put_state(big, 1, 0, 256, slice_of(much, sizeof much), none);
 	CHECK(!adopt_and_hang_up(&r, slice_of(big, len)));
 	len = put_state(big, 1, 0, 256, none, slice_of(much, sizeof much));
 	CHECK(!adopt_and_hang_up(&r, slice_of(big, len)));
 	free(big);
-	/* Descriptors that are no connection. */
+	/* Descriptors that are not connections. */
 	len = put_state(state, 1, 0, 16380, none, none);
-	CHECK(!spop_threads_adopt(r.ws, open("/dev/null", O_RDWR | O_CLOEXEC), slice_of(state, len), &e));
-	CHECK(!spop_threads_adopt(r.ws, fcntl(rig_socks[0].fd, F_DUPFD_CLOEXEC, 0), slice_of(state, len), &e));
-	CHECK(!spop_threads_adopt(r.ws, socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), slice_of(state, len), &e));
+	CHECK(!spop_threads_adopt(r.threads, open("/dev/null", O_RDWR | O_CLOEXEC), slice_of(state, len), &e));
+	CHECK(!spop_threads_adopt(r.threads, fcntl(rig_socks[0].fd, F_DUPFD_CLOEXEC, 0), slice_of(state, len), &e));
+	CHECK(!spop_threads_adopt(r.threads, socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0), slice_of(state, len), &e));
 
-	/* What was taken has nobody behind it any more: it goes, and the threads stay. */
+	/* The peers of the adopted connections are gone: the connections end, and the threads go on. */
 	rig_start(&r);
 	peer p;
-	CHECK(UNTIL(spop_threads_connections(r.ws) == 0));
+	CHECK(UNTIL(spop_threads_connections(r.threads) == 0));
 	peer_greet(&p);
 	ask(&p, 1, "one-x");
 	CHECK(acked(&p, 1));
@@ -350,7 +350,7 @@ static void what_is_no_state_is_refused(void)
 	CHECK(open_fds() == before);
 }
 
-/* Bytes of another process that are no SPOP end their own connection alone. */
+/* Bytes from another process that are not SPOP end only the connection that they came with. */
 static void what_was_half_read_is_looked_at_like_anything_else(void)
 {
 	unsigned char state[4096], noise[600];

@@ -19,7 +19,7 @@ enum { SOON = 5000, LINES_MAX = 64 };
 
 static char lines[LINES_MAX][32];
 static size_t lines_count;
-static unsigned bad, turns;
+static unsigned bad, batches;
 
 static void on_line(void *ctx, slice message)
 {
@@ -43,18 +43,18 @@ static void on_dropped(void *ctx, uint32_t count)
 static void on_turns(void *ctx)
 {
 	(void)ctx;
-	turns++;
+	batches++;
 }
 
 static const logsock_handler handler = { NULL, on_line, on_bad, on_dropped, on_turns };
 
-static void turn(struct ev_loop *loop)
+static void iterate(struct ev_loop *loop)
 {
 	for (int i = 0; i < 5; i++)
 		ev_run(loop, EVRUN_NOWAIT);
 }
 
-/* A listening TCP socket: only there a reset is seen as such. */
+/* Opens a TCP socket to listen on, because a unix socket does not show a reset to its peer. */
 static listener listen_tcp(struct sockaddr_in *at)
 {
 	socklen_t len = sizeof *at;
@@ -78,7 +78,7 @@ static void say(int fd, slice text)
 	CHECK(send(fd, text.ptr, text.len, MSG_NOSIGNAL) == (ssize_t)text.len);
 }
 
-/* What the other side sees: 1: still connected, 0: an end, -1: a reset. */
+/* What HAProxy's side sees: 1: still connected, 0: an orderly end, -1: a reset. */
 static int seen(int fd)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
@@ -101,9 +101,9 @@ static void send_on(void *ctx, int fd, slice begun)
 	parcel *p = ctx;
 	err e;
 
-	/* Everything whole has been handed over and written by now. */
+	/* All whole messages have been handed over and written by now. */
 	p->lines_then = lines_count;
-	CHECK(turns > 0);
+	CHECK(batches > 0);
 	p->given++;
 	if (p->sent < p->most) {
 		CHECK(fdpass_send(p->sock, 1, begun, &fd, 1, SOON, &e));
@@ -120,7 +120,7 @@ static void streams_go_on_elsewhere(void)
 	fdpass_message m;
 	err e;
 
-	lines_count = bad = turns = 0;
+	lines_count = bad = batches = 0;
 	listener l = listen_tcp(&at), l_other = listen_tcp(&at_other);
 	logsock *socks = logsock_new(loop, &l, 1, handler);
 	logsock_begin(socks);
@@ -128,17 +128,17 @@ static void streams_go_on_elsewhere(void)
 	p.sock = s[0];
 	for (int i = 0; i < 3; i++) {
 		peers[i] = dial(&at);
-		turn(loop);
+		iterate(loop);
 	}
-	/* One has begun a message, one waits in the socket; the last connection is the first that is given on. */
+	/* One stream has sent part of a message, one has bytes in the socket. The newest stream is given on first. */
 	say(peers[2], SLICE("5 first8 sec"));
-	turn(loop);
+	iterate(loop);
 	CHECK(lines_count == 1);
 	say(peers[1], SLICE("5 third12 in"));
 	logsock_free(socks, send_on, &p);
 	CHECK(p.given == 3 && p.sent == 2 && p.lines_then == 2);
 	CHECK(lines_count == 2 && strcmp(lines[1], "third") == 0);
-	/* Two of them are on their way, in nobody's hands; the third is in no process any more. */
+	/* Two streams are in the socket pair on their way; no process has the third any more. */
 	CHECK(seen(peers[2]) == 1 && seen(peers[1]) == 1 && seen(peers[0]) == -1);
 	close(s[0]);
 
@@ -152,12 +152,12 @@ static void streams_go_on_elsewhere(void)
 	close(s[1]);
 	say(peers[2], SLICE("ond--4 last"));
 	say(peers[1], SLICE(" two halve"));
-	turn(other);
+	iterate(other);
 	CHECK(lines_count == 5 && bad == 0);
 	CHECK(strcmp(lines[2], "second--") == 0 || strcmp(lines[3], "second--") == 0 ||
 	      strcmp(lines[4], "second--") == 0);
 	CHECK(strcmp(lines[2], "in two halve") == 0 || strcmp(lines[4], "in two halve") == 0);
-	/* Here too, one that is not given on is reset. */
+	/* A stream that was adopted and is not given on is reset too. */
 	logsock_free(socks, NULL, NULL);
 	CHECK(seen(peers[2]) == -1 && seen(peers[1]) == -1);
 	for (int i = 0; i < 3; i++)
@@ -166,7 +166,7 @@ static void streams_go_on_elsewhere(void)
 	ev_loop_destroy(other);
 }
 
-/* Two processes: the one that had the stream ends, by itself or by force, after it has passed it on. */
+/* The process that had the stream ends, by itself or killed, after it has passed the stream on. */
 static void the_end_of_the_old_process_resets_nothing(void)
 {
 	for (int forced = 0; forced < 2; forced++) {
@@ -185,10 +185,10 @@ static void the_end_of_the_old_process_resets_nothing(void)
 			parcel p = { .sock = s[0], .most = 1 };
 			logsock *socks = logsock_new(loop, &l, 1, handler);
 			logsock_begin(socks);
-			turns = 1;
+			batches = 1;
 			close(peer);
 			close(s[1]);
-			turn(loop);
+			iterate(loop);
 			logsock_free(socks, send_on, &p);
 			if (write(ready[1], "x", 1) != 1 || forced)
 				pause();
@@ -200,13 +200,13 @@ static void the_end_of_the_old_process_resets_nothing(void)
 		if (forced)
 			kill(child, SIGKILL);
 		CHECK(waitpid(child, NULL, 0) == child);
-		/* Nobody has taken it yet. */
+		/* No process has received the stream yet. */
 		CHECK(seen(peer) == 1);
 		CHECK(fdpass_receive(s[1], &m, SOON, &e) == FDPASS_OK && m.fds_count == 1);
 		say(peer, SLICE("x"));
 		CHECK(recv(m.fds[0], &byte, 1, 0) == 1);
 		fdpass_deinit(&m);
-		/* The last one that had it is gone. */
+		/* The last process that had the stream is gone. */
 		CHECK(seen(peer) == -1);
 		close(peer);
 		close(s[1]);
@@ -235,15 +235,15 @@ static void what_cannot_have_begun_is_refused(void)
 		close(s[1]);
 	}
 	CHECK(!logsock_adopt(socks, -1, SLICE("")));
-	/* Nothing begun; and a whole one, which is handed over. */
+	/* A stream without a part of a message, and one with a whole message, which is handed over. */
 	int s[2];
 	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, s) == 0);
 	CHECK(logsock_adopt(socks, s[0], SLICE("3 one3 t")));
 	say(s[1], SLICE("wo"));
-	turn(loop);
+	iterate(loop);
 	CHECK(lines_count == 2 && strcmp(lines[0], "one") == 0 && strcmp(lines[1], "two") == 0);
 	close(s[1]);
-	turn(loop);
+	iterate(loop);
 	logsock_free(socks, NULL, NULL);
 	ev_loop_destroy(loop);
 }

@@ -20,10 +20,10 @@ static void test_upgrade(void)
 	CHECK(last_number(&r, "events", "a.sock inherited ") == ino);
 	CHECK(has(&r, "log", "event=upgrading") && has(&r, "log", "\"event\":\"upgraded\""));
 	CHECK(!has(&r, "log", "failed") && !has(&r, "log", "crashed"));
-	/* The master is of the new file as well, and is the same process. */
+	/* The master runs the new file too, in the same process. */
 	CHECK(runs_file(r.master, r.binary) && runs_file(worker_of(&r), r.binary));
 	CHECK(answers(&r, "a.sock") && answers(&r, "c.sock") && !exists(&r, "b.sock"));
-	/* It has everything that the one before had: signals, watchdog, sockets. */
+	/* The new master passes on signals, has the watchdog, and holds the sockets. */
 	tell(r.master, SIGHUP);
 	CHECK(comes(&r, "events", "hup", 1));
 	tell(worker_of(&r), SIGSTOP);
@@ -31,7 +31,7 @@ static void test_upgrade(void)
 	CHECK(comes(&r, "events", "ready", 3));
 	CHECK(last_number(&r, "events", "a.sock inherited ") == ino);
 	CHECK(has(&r, "events", "restarts 1"));
-	/* And again. */
+	/* A second upgrade. */
 	copy_self(r.binary);
 	tell(r.master, SIGUSR2);
 	CHECK(comes(&r, "log", "master_upgraded", 2));
@@ -42,7 +42,7 @@ static void test_upgrade(void)
 	finish(&r);
 }
 
-/* A signal that the master has caught, and not yet followed, when it becomes the new version. */
+/* A signal comes that the master has not followed yet when it becomes the new version. */
 static void test_upgrade_signalled(void)
 {
 	for (int i = 0; i < 2; i++) {
@@ -73,7 +73,7 @@ static void test_upgrade_same_file(void)
 	CHECK(comes(&r, "events", "ready", 1));
 	tell(r.master, SIGUSR2);
 	sleep_ms(20);
-	tell(r.master, SIGUSR2); /* remembered */
+	tell(r.master, SIGUSR2); /* waits for the end of the first upgrade */
 	CHECK(comes(&r, "events", "ready", 3));
 	CHECK(comes(&r, "log", "event=upgraded", 2));
 	sleep_ms(300);
@@ -92,7 +92,7 @@ static void test_upgrade_fails(void)
 	tell(r.master, SIGUSR2);
 	CHECK(comes(&r, "log", "event=upgrade_failed", 1));
 	CHECK(has(&r, "log", "exit_code=64"));
-	/* Sockets that came with it go with it. */
+	/* Sockets that the new worker added are closed when it fails. */
 	set_scenario(&r, "listen=a.sock listen=new.sock hang");
 	tell(r.master, SIGUSR2);
 	CHECK(comes(&r, "events", "prepared", 2));
@@ -101,12 +101,12 @@ static void test_upgrade_fails(void)
 	CHECK(comes(&r, "log", "not ready in time", 1)); /* after ten seconds */
 	CHECK(comes(&r, "events", "resumed", 1));
 	CHECK(!exists(&r, "new.sock") && exists(&r, "a.sock"));
-	/* No program at all. */
+	/* The binary is not a program. */
 	write_file(r.binary, "no program\n");
 	chmod(r.binary, 0700);
 	tell(r.master, SIGUSR2);
 	CHECK(comes(&r, "log", "Exec format error", 1));
-	/* The old one runs on as if nothing had happened, and can be upgraded yet. */
+	/* The old worker goes on, and can still be upgraded. */
 	CHECK(tell(first, 0) == 0);
 	tell(r.master, SIGHUP);
 	CHECK(comes(&r, "events", "hup", 1));
@@ -120,7 +120,8 @@ static void test_upgrade_fails(void)
 	finish(&r);
 }
 
-/* The old one is not through with the handover when the new one dies: its watchdog holds again from RESUMED on. */
+/* The new worker dies while the old one is still in the handover: the old one's watchdog counts again from RESUMED on.
+ */
 static void test_upgrade_fails_busy(void)
 {
 	run r = begin("busy watchdog=1");
@@ -130,7 +131,7 @@ static void test_upgrade_fails_busy(void)
 	CHECK(comes(&r, "log", "event=upgrade_failed", 1));
 	CHECK(!has(&r, "events", "resumed"));
 	set_scenario(&r, "");
-	tell(r.master, SIGUSR2); /* waits for it */
+	tell(r.master, SIGUSR2); /* waits for RESUMED */
 	CHECK(comes(&r, "events", "resumed", 1));
 	CHECK(!has(&r, "log", "worker_stuck") && !has(&r, "log", "crashed"));
 	CHECK(comes(&r, "log", "event=upgraded", 1));
@@ -151,7 +152,7 @@ static void test_upgrade_fails_busy(void)
 	finish(&r);
 }
 
-/* The new one took no connections: the old one lets them go. */
+/* The new worker takes no connections: the old one lets them end. */
 static void test_upgrade_refused(void)
 {
 	run r = begin("drain=1500");
@@ -167,7 +168,7 @@ static void test_upgrade_refused(void)
 	CHECK(exit_of(&r) == 0);
 	finish(&r);
 
-	/* And dies: somebody has to answer meanwhile. */
+	/* The new worker dies too: another one is started, because the old one answers no new connections. */
 	r = begin("drain=3000");
 	CHECK(comes(&r, "events", "ready", 1));
 	set_scenario(&r, "refuses late ends");
@@ -185,7 +186,7 @@ static void test_upgrade_refused(void)
 	finish(&r);
 }
 
-/* Between the two, connections are nobody's whom SIGUSR1 could tell to let them go. */
+/* SIGUSR1 during a handover waits, because the connections on their way belong to neither worker. */
 static void test_upgrade_drained(void)
 {
 	run r = begin("");
@@ -199,7 +200,7 @@ static void test_upgrade_drained(void)
 	CHECK(has(&r, "log", "event=upgraded") && !has(&r, "log", "upgrade_failed"));
 	finish(&r);
 
-	/* Its own again. */
+	/* The handover fails: the old worker drains. */
 	r = begin("busy");
 	CHECK(comes(&r, "events", "ready", 1));
 	set_scenario(&r, "dies");
@@ -210,7 +211,7 @@ static void test_upgrade_drained(void)
 	CHECK(has(&r, "events", "resumed") && has(&r, "events", "drained"));
 	finish(&r);
 
-	/* Nothing was given yet: the new one is not needed any more. */
+	/* Before the handover: the new worker is killed, and the old one drains. */
 	r = begin("");
 	CHECK(comes(&r, "events", "ready", 1));
 	set_scenario(&r, "slow");
@@ -222,7 +223,7 @@ static void test_upgrade_drained(void)
 	finish(&r);
 }
 
-/* The old one crashes while it should hand over; the new one begins without its connections. */
+/* The old worker crashes when it should hand over: the new one begins without connections. */
 static void test_upgrade_crash(void)
 {
 	run r = begin("listen=a.sock");
@@ -236,7 +237,7 @@ static void test_upgrade_crash(void)
 	tell(first, SIGKILL);
 	CHECK(comes(&r, "events", "connections 0", 1));
 	CHECK(comes(&r, "log", "master_upgraded", 1));
-	/* None where READY comes before the signal of its end. */
+	/* Not logged as a crash if READY comes before SIGCHLD. */
 	CHECK(occurrences(text_of(in_dir(r.dir, "log")), "worker_crashed") <= 1);
 	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "started") == 2);
 	CHECK(answers(&r, "a.sock"));
@@ -262,7 +263,8 @@ static void test_upgrade_other_version(void)
 	finish(&r);
 }
 
-/* A new master that cannot read what the old one left (its main() makes it so): the last resort. */
+/* A new master cannot read the state that the old one left (TEST_BREAK_STATE): it kills the worker and starts another.
+ */
 static void test_state_unreadable(void)
 {
 	char path[] = "/tmp/test_master.sock.XXXXXX";
@@ -277,7 +279,7 @@ static void test_state_unreadable(void)
 	tell(r.master, SIGUSR2);
 	CHECK(comes(&r, "log", "is version 9", 1));
 	CHECK(comes(&r, "events", "ready", 3));
-	/* What is listened on, the service manager's socket too, is not closed for a moment. */
+	/* Listening sockets, also the service manager's, are never closed. */
 	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "opened") == 1);
 	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "inherits 2") == 2);
 	CHECK(last_number(&r, "events", "a.sock inherited ") == ino);
@@ -287,7 +289,7 @@ static void test_state_unreadable(void)
 	CHECK(exit_of(&r) == 0);
 	finish(&r);
 
-	/* What an operator put there is no worker of ours. */
+	/* The variable names a process that is not our worker. */
 	r = begin_with("", -1, STATE_VARIABLE, "1 1 3 0 0 1 0 0 0 /bin/true");
 	CHECK(comes(&r, "log", "does not name a worker", 1));
 	CHECK(comes(&r, "events", "ready", 1));
@@ -296,7 +298,7 @@ static void test_state_unreadable(void)
 	finish(&r);
 }
 
-/* The same, and the worker whose control socket is lost does not end by SIGKILL. */
+/* The same with a worker that SIGKILL does not end. */
 static void test_state_unreadable_unkillable(void)
 {
 	run r = begin_with("", -1, "TEST_BREAK_STATE", "1");
@@ -309,7 +311,7 @@ static void test_state_unreadable_unkillable(void)
 	CHECK(comes(&r, "log", "event=worker_unkillable", 1));
 	CHECK(comes(&r, "events", "ready", 3));
 	CHECK(has(&r, "events", "restarts 1"));
-	/* Its end, when it comes at last, changes nothing. */
+	/* The end of that worker, when it comes at last, changes nothing. */
 	tell((pid_t)last_number(&r, "events", "tracer "), SIGKILL);
 	sleep_ms(300);
 	CHECK(!has(&r, "log", "worker_crashed"));
@@ -318,7 +320,7 @@ static void test_state_unreadable_unkillable(void)
 	finish(&r);
 }
 
-/* What takes half a minute, side by side. */
+/* Two tests that take half a minute, side by side: a worker that ignores SIGTERM, and connections that end slowly. */
 static void test_slow(void)
 {
 	run deaf = begin("deaf"), drains = begin("drain=33000");

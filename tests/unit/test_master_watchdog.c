@@ -13,9 +13,9 @@ static void test_stuck(void)
 	CHECK(clock_ms() - began > 2400 && clock_ms() - began < 4000); /* 1.5 s of grace */
 	CHECK(comes(&r, "log", "signal=9 restarts=1 in_ms=0", 1));
 	CHECK(comes(&r, "events", "ready", 2));
-	sleep_ms(2500); /* it says that it is alive */
+	sleep_ms(2500); /* the new worker says ALIVE */
 	CHECK(occurrences(text_of(in_dir(r.dir, "log")), "event=worker_stuck") == 1);
-	/* Stopped alone it is stuck as well. */
+	/* A stopped worker is stuck too. */
 	tell(worker_of(&r), SIGSTOP);
 	CHECK(comes(&r, "log", "event=worker_stuck", 2));
 	finish(&r);
@@ -34,7 +34,7 @@ static void test_unkillable(void)
 	CHECK(tell(first, 0) == 0);
 	CHECK(comes(&r, "events", "ready", 2));
 	CHECK(has(&r, "events", "a.sock inherited"));
-	/* Its end, when it comes at last, changes nothing. */
+	/* The end of that worker, when it comes at last, changes nothing. */
 	tell((pid_t)last_number(&r, "events", "tracer "), SIGKILL);
 	for (int i = 0; i < 200 && tell(first, 0) == 0; i++)
 		sleep_ms(10);
@@ -42,7 +42,7 @@ static void test_unkillable(void)
 	sleep_ms(200);
 	CHECK(occurrences(text_of(in_dir(r.dir, "log")), "event=worker_crashed") == 1);
 	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "started") == 2);
-	/* Nor does the master's end wait for one. */
+	/* The master's own end does not wait for such a worker either. */
 	set_scenario(&r, "unkillable");
 	tell(worker_of(&r), SIGKILL);
 	CHECK(comes(&r, "events", "ready", 3));
@@ -55,13 +55,13 @@ static void test_unkillable(void)
 	finish(&r);
 }
 
-/* A healthy worker says it once a second, and whoever reads it may be late himself. */
+/* A healthy worker says ALIVE once a second, and the master may read it late. */
 static void test_seldom_alive(void)
 {
 	run r = begin("seldom watchdog=1");
 	CHECK(comes(&r, "events", "alive", 2));
 	CHECK(!has(&r, "log", "worker_stuck"));
-	/* It is there to be read when the time is up. */
+	/* The next ALIVE waits in the socket when the time is up. */
 	sleep_ms(2000);
 	tell(r.master, SIGSTOP);
 	sleep_ms(900);
@@ -73,7 +73,7 @@ static void test_seldom_alive(void)
 	finish(&r);
 }
 
-/* The machine sleeps: both stand still, and the master wakes first. */
+/* The machine sleeps: master and worker stand still, and the master wakes first. */
 static void test_asleep(void)
 {
 	run r = begin("watchdog=2");
@@ -98,8 +98,8 @@ static int ascending(const void *a, const void *b)
 	return (left > right) - (left < right);
 }
 
-/* Does the service manager hear WATCHDOG=1 as often as it wants, every half of WATCHDOG_USEC? The kernel notes when
- * each message was sent. Looks at the median gap, because a busy machine delays some messages. */
+/* True: WATCHDOG=1 comes every half of WATCHDOG_USEC. Reads the time at which each message was sent from the kernel,
+ * and checks the median gap, because a busy machine delays some messages. */
 static bool watchdog_is_paced(const run *r, long usec)
 {
 	enum { GAPS = 5 };
@@ -107,7 +107,7 @@ static bool watchdog_is_paced(const run *r, long usec)
 	int on = 1, got = -1;
 
 	setsockopt(r->notify, SOL_SOCKET, SO_TIMESTAMP, &on, sizeof on);
-	notified(r); /* what came before has no time */
+	notified(r); /* older messages have no time */
 	while (got < GAPS && clock_ms() < until) {
 		char line[64], ancillary[CMSG_SPACE(sizeof(struct timeval))];
 		struct iovec part = { line, sizeof line };
@@ -146,7 +146,7 @@ static void test_systemd_watchdog(void)
 	CHECK(comes(&r, "log", "event=worker_stuck", 1));
 	finish(&r);
 
-	/* What the service manager would start again could do no better. */
+	/* A worker that fails again and again does not stop WATCHDOG=1: a new master could do no more for it. */
 	r = begin_with("", -1, "WATCHDOG_USEC", "400000");
 	CHECK(comes(&r, "events", "ready", 1));
 	set_scenario(&r, "fail 78");

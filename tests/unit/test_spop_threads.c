@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT
  *
- * The threads by their own interface: raw SPOP bytes over a unix socket, one process. */
+ * The SPOP threads, tested by raw SPOP bytes over a unix socket within one process. */
 #include "spop_threads_rig.h"
 
-/* ---- the threads share what comes */
+/* ---- connections spread over the threads */
 
 static void connections_spread_over_the_threads(void)
 {
-	enum { THREADS = 3, EACH = 20, LATE = 3 }; /* on a busy machine a thread may come late for a few */
+	enum { THREADS = 3, EACH = 20, LATE = 3 }; /* a busy machine may run a thread too late for some connections */
 	peer p[THREADS * EACH];
 	rig r;
 
@@ -16,21 +16,21 @@ static void connections_spread_over_the_threads(void)
 	for (size_t i = 0; i < THREADS * EACH; i++)
 		peer_greet(&p[i]);
 	for (unsigned i = 0; i < THREADS; i++)
-		CHECK(llabs((long long)counter_get(&spop_threads_counters(r.ws, i)->connections_opened) - EACH) <=
+		CHECK(llabs((long long)counter_get(&spop_threads_counters(r.threads, i)->connections_opened) - EACH) <=
 		      LATE);
 	for (size_t i = 0; i < THREADS * EACH; i++) {
 		ask(&p[i], i, "one-x");
 		CHECK(acked(&p[i], i));
 	}
-	CHECK(spop_threads_connections(r.ws) == THREADS * EACH);
+	CHECK(spop_threads_connections(r.threads) == THREADS * EACH);
 	for (unsigned i = 0; i < THREADS; i++) {
-		const net_counters *n = spop_threads_counters(r.ws, i);
+		const net_counters *n = spop_threads_counters(r.threads, i);
 		CHECK(counter_get(&n->decisions[1][PROTOCOL_OPENAI][OUTCOME_PASSTHROUGH]) ==
 		      counter_get(&n->connections_opened));
 	}
 	for (size_t i = 0; i < THREADS * EACH; i++)
 		peer_close(&p[i]);
-	CHECK(UNTIL(spop_threads_connections(r.ws) == 0));
+	CHECK(UNTIL(spop_threads_connections(r.threads) == 0));
 	CHECK(SUM(&r, connections_closed) == THREADS * EACH);
 	rig_end(&r);
 }
@@ -48,9 +48,9 @@ static void max_connections_is_of_all_threads(void)
 		peer_open(&p[i]);
 		CHECK(hear(&p[i], SOON).type == -1);
 	}
-	CHECK(SUM(&r, refused_connections) == 2 && spop_threads_connections(r.ws) == 4);
+	CHECK(SUM(&r, refused_connections) == 2 && spop_threads_connections(r.threads) == 4);
 	peer_close(&p[0]);
-	CHECK(UNTIL(spop_threads_connections(r.ws) == 3));
+	CHECK(UNTIL(spop_threads_connections(r.threads) == 3));
 	peer_greet(&one);
 	peer_close(&one);
 	for (size_t i = 1; i < 6; i++)
@@ -97,7 +97,7 @@ static void what_happens_is_counted(void)
 	ask(&p, 5, "other");
 	for (uint64_t i = 1; i <= 5; i++)
 		CHECK(acked(&p, i));
-	/* The body is cut and HAProxy holds more: a question, no decision. */
+	/* The body is cut and HAProxy holds more of it: the agent asks for the whole body and decides nothing. */
 	spop_writer w = frame_begin(bytes, sizeof bytes, 65536, FRAME_NOTIFY, 6, 1);
 	spop_put_name(&w, SLICE("llm-request"));
 	spop_put_u8(&w, 4);
@@ -118,7 +118,7 @@ static void what_happens_is_counted(void)
 	CHECK(acked(&p, 7));
 	size_t sent = rig_said, heard = rig_heard;
 
-	const net_counters *n = spop_threads_counters(r.ws, 0);
+	const net_counters *n = spop_threads_counters(r.threads, 0);
 	CHECK(counter_get(&n->decisions[1][PROTOCOL_OPENAI][OUTCOME_PASSTHROUGH]) == 1);
 	CHECK(counter_get(&n->decisions[2][PROTOCOL_OPENAI][OUTCOME_REPLACE]) == 1);
 	CHECK(counter_get(&n->decisions[3][PROTOCOL_OPENAI][OUTCOME_REFUSED]) == 1);
@@ -137,8 +137,8 @@ static void what_happens_is_counted(void)
 	/* The event loop runs on even if there is nothing to do. */
 	uint64_t iterations = counter_get(&n->iterations);
 	sleep_ms(1200);
-	uint64_t after = counter_get(&n->iterations);
-	CHECK(after >= iterations + 2 && after < iterations + 20);
+	CHECK(UNTIL(counter_get(&n->iterations) >= iterations + 2));
+	CHECK(counter_get(&n->iterations) < iterations + 20);
 	peer_close(&p);
 	rig_end(&r);
 }
@@ -152,7 +152,7 @@ static void refusals_are_noted(void)
 
 	rig_new(&r, THREADS, limits_of(10));
 	rig_start(&r);
-	CHECK(spop_threads_notes(r.ws, notes, 10) == 0);
+	CHECK(spop_threads_notes(r.threads, notes, 10) == 0);
 	for (size_t i = 0; i < THREADS; i++)
 		peer_greet(&p[i]);
 	for (uint64_t i = 0; i < MANY; i++) {
@@ -162,8 +162,8 @@ static void refusals_are_noted(void)
 	sleep_ms(5);
 	ask(&p[1], 1, "bad-new");
 	CHECK(acked(&p[1], 1));
-	size_t count = spop_threads_notes(r.ws, notes, sizeof notes / sizeof notes[0]);
-	/* Where both connections came to one thread, by accident, one less. */
+	size_t count = spop_threads_notes(r.threads, notes, sizeof notes / sizeof notes[0]);
+	/* One less if both connections happen to be one thread's. */
 	CHECK(count == REFUSALS_KEPT + 1 || count == REFUSALS_KEPT);
 	CHECK(strcmp(notes[0].model, "bad-new") == 0 && strcmp(notes[1].model, "bad-old") == 0);
 	CHECK(strcmp(notes[0].id, "unit-1") == 0 && strcmp(notes[0].route, "bad-") == 0);
@@ -171,11 +171,11 @@ static void refusals_are_noted(void)
 	      strcmp(notes[0].problem, "env:UNIT_NO_KEY: the variable is not set") == 0);
 	for (size_t i = 1; i < count; i++)
 		CHECK(notes[i].time_ms > 0 && notes[i].time_ms <= notes[i - 1].time_ms);
-	CHECK(spop_threads_notes(r.ws, notes, 1) == 1 && strcmp(notes[0].model, "bad-new") == 0);
-	/* And the other way round: the order is that of time, not of threads. */
+	CHECK(spop_threads_notes(r.threads, notes, 1) == 1 && strcmp(notes[0].model, "bad-new") == 0);
+	/* Notes are sorted by time, not by thread: now the other thread has the newest. */
 	sleep_ms(5);
 	ask(&p[0], 99, "bad-newer");
-	CHECK(acked(&p[0], 99) && spop_threads_notes(r.ws, notes, 2) == 2);
+	CHECK(acked(&p[0], 99) && spop_threads_notes(r.threads, notes, 2) == 2);
 	CHECK(strcmp(notes[0].model, "bad-newer") == 0 && strcmp(notes[1].model, "bad-new") == 0);
 	for (size_t i = 0; i < THREADS; i++)
 		peer_close(&p[i]);
@@ -200,14 +200,14 @@ static void a_connection_beyond_max_memory_is_told_to_go(void)
 	peer_greet(&p[0]);
 	peer_greet(&p[1]);
 	say(p[0].fd, slice_first(q, 1000));
-	CHECK(UNTIL(spop_threads_memory(r.ws) >= q.len));
+	CHECK(UNTIL(spop_threads_memory(r.threads) >= q.len));
 	say(p[1].fd, slice_first(q, 1000));
 	CHECK(told_to_go(&p[1], SOON, why, sizeof why) == SPOP_NO_RESOURCE && strstr(why, "max_memory"));
-	CHECK(SUM(&r, refused_memory) == 1 && spop_threads_memory(r.ws) <= limits.max_memory);
-	/* The other one is undisturbed, and its memory comes back. */
+	CHECK(SUM(&r, refused_memory) == 1 && spop_threads_memory(r.threads) <= limits.max_memory);
+	/* The other connection goes on, and its memory is given back. */
 	say(p[0].fd, slice_from(q, 1000));
 	CHECK(acked(&p[0], 9));
-	CHECK(UNTIL(spop_threads_memory(r.ws) <= 2 * CONN_KEEP));
+	CHECK(UNTIL(spop_threads_memory(r.threads) <= 2 * CONN_KEEP));
 	peer_close(&p[0]);
 	peer_close(&p[1]);
 	free(big);
@@ -226,9 +226,9 @@ static void answers_that_are_not_taken_count_too(void)
 	peer_greet(&p);
 	peer_greet(&other);
 	choke(&p, &r, false);
-	CHECK(UNTIL(SUM(&r, refused_memory) == 1 && spop_threads_connections(r.ws) == 1));
+	CHECK(UNTIL(SUM(&r, refused_memory) == 1 && spop_threads_connections(r.threads) == 1));
 	ask(&other, 1, "one-x");
-	CHECK(acked(&other, 1) && spop_threads_memory(r.ws) <= limits.max_memory);
+	CHECK(acked(&other, 1) && spop_threads_memory(r.threads) <= limits.max_memory);
 	peer_close(&p);
 	peer_close(&other);
 	rig_end(&r);
@@ -240,18 +240,18 @@ static void a_peer_that_takes_nothing_is_closed(void)
 	rig r;
 
 	rig_new(&r, 1, limits_of(10));
-	spop_threads_set_stall(r.ws, 0.5);
+	spop_threads_set_stall(r.threads, 0.5);
 	rig_start(&r);
 	peer_greet(&p);
 	peer_greet(&other);
 	choke(&p, &r, false);
-	CHECK(SUM(&r, backpressure) == 1 && spop_threads_memory(r.ws) > 0);
-	/* It does not disturb another one of the same thread. */
+	CHECK(SUM(&r, backpressure) == 1 && spop_threads_memory(r.threads) > 0);
+	/* Another connection of the same thread goes on. */
 	ask(&other, 1, "one-x");
 	CHECK(acked(&other, 1));
 	CHECK(UNTIL(SUM(&r, stalled) == 1));
-	CHECK(UNTIL(spop_threads_connections(r.ws) == 1) && spop_threads_memory(r.ws) <= 2 * CONN_KEEP);
-	/* One that has nothing to take is no such peer. */
+	CHECK(UNTIL(spop_threads_connections(r.threads) == 1) && spop_threads_memory(r.threads) <= 2 * CONN_KEEP);
+	/* An idle connection does not count as stalled. */
 	sleep_ms(700);
 	ask(&other, 2, "one-x");
 	CHECK(acked(&other, 2) && SUM(&r, stalled) == 1);
@@ -266,14 +266,14 @@ static void a_peer_that_takes_late_loses_nothing(void)
 	rig r;
 
 	rig_new(&r, 1, limits_of(10));
-	spop_threads_set_stall(r.ws, 1.5);
+	spop_threads_set_stall(r.threads, 1.5);
 	rig_start(&r);
 	peer_greet(&p);
 	uint64_t count = choke(&p, &r, true);
 	for (uint64_t i = 0; i < count; i++)
 		CHECK(acked(&p, i));
 	CHECK(silent(&p) && SUM(&r, stalled) == 0);
-	/* Longer than a stall may be, counted from when it was one. */
+	/* The timer has stopped: idle for longer than the limit, the connection stays. */
 	sleep_ms(1600);
 	ask(&p, 7, "one-x");
 	CHECK(acked(&p, 7) && SUM(&r, stalled) == 0);
@@ -333,7 +333,7 @@ static void draining_connections_go_with_their_next_answer(void)
 	peer_greet(&busy);
 	peer_greet(&idle);
 	peer_greet(&half);
-	spop_threads_drain(r.ws, 1.2, false);
+	spop_threads_drain(r.threads, 1.2, false);
 	sleep_ms(50);
 	for (uint64_t i = 0; i < 5; i++)
 		len += question(many + len, sizeof many - len, i, "one-x", 0).len;
@@ -345,7 +345,7 @@ static void draining_connections_go_with_their_next_answer(void)
 	/* Five ACKs and the DISCONNECT. */
 	CHECK(unit_sends() == writes + 1);
 
-	/* A question that is not whole yet is answered first. */
+	/* A question of which a part has come is answered before the DISCONNECT. */
 	slice one = question(many, sizeof many, 1, "one-x", 0);
 	slice two = question(many + one.len, sizeof many - one.len, 2, "one-x", 0);
 	say(half.fd, slice_of(many, one.len + two.len - 9));
@@ -370,7 +370,7 @@ static void draining_connections_go_with_their_next_answer(void)
 	peer_close(&late);
 	peer_close(&idle);
 	CHECK(rig_wait(&r, 5.));
-	CHECK(spop_threads_connections(r.ws) == 0);
+	CHECK(spop_threads_connections(r.threads) == 0);
 	rig_free(&r);
 }
 
@@ -399,13 +399,13 @@ static void stopping_answers_what_was_read(void)
 	rig_start(&r);
 	for (size_t i = 0; i < 3; i++)
 		peer_greet(&p[i]);
-	spop_threads_freeze(r.ws);
+	spop_threads_freeze(r.threads);
 	for (uint64_t i = 0; i < 3; i++)
 		len += question(many + len, sizeof many - len, i, "one-x", 0).len;
 	say(p[0].fd, slice_of(many, len));
 	say(p[1].fd, slice_first(slice_of(many, len), len - 7));
-	/* The order is there before the thread looks at anything. */
-	spop_threads_stop(r.ws);
+	/* Give the order while the threads are frozen, so that they see it before they read anything. */
+	spop_threads_stop(r.threads);
 	double began = now();
 	rig_start(&r);
 	for (uint64_t i = 0; i < 3; i++)
@@ -415,7 +415,7 @@ static void stopping_answers_what_was_read(void)
 	CHECK(told_to_go(&p[2], SOON, NULL, 0) == SPOP_OK);
 	peer_close(&p[0]);
 	peer_close(&p[1]);
-	/* One that does not go is not waited for. */
+	/* The threads end although a peer keeps its connection open. */
 	CHECK(rig_wait(&r, 5.) && now() - began < 3.);
 	peer_close(&p[2]);
 	rig_free(&r);
@@ -427,7 +427,7 @@ static void threads_that_never_ran_can_be_freed(void)
 	rig r;
 
 	rig_new(&r, 4, limits_of(10));
-	spop_threads_stop(r.ws);
+	spop_threads_stop(r.threads);
 	rig_free(&r);
 	CHECK(open_fds() == before);
 }

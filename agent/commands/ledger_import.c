@@ -209,33 +209,70 @@ static void print_result(const import *in, uint64_t skipped, bool json)
 			in->malformed - SHOWN);
 }
 
+/* Opens the file `path`, or standard input. NULL: says why, and `*code` is the exit code. */
+static gzFile open_log(const import *in, const char *path, int *code)
+{
+	int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+	const char *foreign = fd < 0 ? NULL : foreign_compression(fd);
+	gzFile file = NULL;
+
+	if (fd < 0) {
+		fprintf(stderr, "spoa-llm: %s: %s\n", in->name, strerror(errno));
+		*code = EX_NOINPUT;
+	} else if (foreign) {
+		fprintf(stderr,
+			"spoa-llm: %s: compressed with %s, but only gzip can be read: use %s -dc FILE | spoa-llm ledger import -\n",
+			in->name, foreign, foreign);
+		*code = EX_DATAERR;
+	} else if (!(file = gzdopen(fd, "rb"))) {
+		fprintf(stderr, "spoa-llm: out of memory\n");
+		*code = EX_OSERR;
+	}
+	if (fd >= 0 && !file)
+		close(fd);
+	return file;
+}
+
+/* Imports all lines of `file` and says what came of it. Returns the exit code. */
+static int import_file(import *in, gzFile file, bool json)
+{
+	bool read = read_lines(in, file);
+	err problem = in->e;
+
+	if (in->result == STORE_OK && in->count && !flush(in))
+		problem = in->e;
+	print_result(in, store_skipped(in->store), json);
+	int code = finish_output();
+	if (in->result != STORE_OK)
+		return ledger_command_failed(in->result, &problem);
+	if (!read) {
+		fprintf(stderr, "spoa-llm: %s\n", problem.text);
+		return EX_DATAERR;
+	}
+	if (in->line && !in->records) {
+		fprintf(stderr,
+			"spoa-llm: %s: no line is a log line of the gateway, as haproxy.cfg.example writes them\n",
+			in->name);
+		return EX_DATAERR;
+	}
+	return code;
+}
+
 int command_ledger_import(const config *c, const ledger_request *ask)
 {
-	bool from_stdin = strcmp(ask->file, "-") == 0;
 	import *in = calloc(1, sizeof *in);
 	gzFile file = NULL;
-	int code = EX_OSERR, fd = -1;
+	int code = EX_OSERR;
 
 	if (!in || !(in->batch = malloc(BATCH * sizeof *in->batch))) {
 		fprintf(stderr, "spoa-llm: out of memory\n");
 		goto out;
 	}
-	in->name = from_stdin ? "standard input" : ask->file;
+	in->name = strcmp(ask->file, "-") == 0 ? "standard input" : ask->file;
 	in->config = c;
-	fd = from_stdin ? dup(STDIN_FILENO) : open(ask->file, O_RDONLY | O_CLOEXEC);
-	if (fd < 0) {
-		fprintf(stderr, "spoa-llm: %s: %s\n", in->name, strerror(errno));
-		code = EX_NOINPUT;
+	file = open_log(in, ask->file, &code);
+	if (!file)
 		goto out;
-	}
-	const char *foreign = foreign_compression(fd);
-	if (foreign) {
-		fprintf(stderr,
-			"spoa-llm: %s: compressed with %s, but only gzip can be read: use %s -dc FILE | spoa-llm ledger import -\n",
-			in->name, foreign, foreign);
-		code = EX_DATAERR;
-		goto out;
-	}
 	in->prices = price_table_load(*c->prices ? c->prices : NULL, &in->e);
 	if (!in->prices) {
 		fprintf(stderr, "spoa-llm: %s\n", in->e.text);
@@ -243,37 +280,11 @@ int command_ledger_import(const config *c, const ledger_request *ask)
 		goto out;
 	}
 	in->store = ledger_command_open(c, true, true, &code);
-	if (!in->store)
-		goto out;
-	file = gzdopen(fd, "rb");
-	if (!file) {
-		fprintf(stderr, "spoa-llm: out of memory\n");
-		code = EX_OSERR;
-		goto out;
-	}
-	fd = -1; /* gzclose_r() closes it */
-	bool read = read_lines(in, file);
-	err problem = in->e;
-	if (in->result == STORE_OK && in->count && !flush(in))
-		problem = in->e;
-	print_result(in, store_skipped(in->store), ask->json);
-	code = finish_output();
-	if (in->result != STORE_OK) {
-		code = ledger_command_failed(in->result, &problem);
-	} else if (!read) {
-		fprintf(stderr, "spoa-llm: %s\n", problem.text);
-		code = EX_DATAERR;
-	} else if (in->line && !in->records) {
-		fprintf(stderr,
-			"spoa-llm: %s: no line is a log line of the gateway, as haproxy.cfg.example writes them\n",
-			in->name);
-		code = EX_DATAERR;
-	}
+	if (in->store)
+		code = import_file(in, file, ask->json);
 out:
 	if (file)
 		gzclose_r(file);
-	if (fd >= 0)
-		close(fd);
 	if (in) {
 		store_close(in->store);
 		price_table_unref(in->prices);

@@ -16,7 +16,7 @@ enum {
 	ADMIN_REQUEST_S = 20,                 /* seconds for one whole request, even if bytes keep coming */
 	ADMIN_ANSWER_S = 3 * ADMIN_REQUEST_S, /* seconds for the answer to be taken */
 	ADMIN_MEMORY = 32 << 10,              /* bytes of one connection; the head of a request has to fit into it */
-	ADMIN_LISTENING = 16,                 /* connections that take /events, at most at a time, of all listeners */
+	ADMIN_EVENT_STREAMS = 16,             /* connections that take /events, at most at a time, of all listeners */
 	ADMIN_JOBS = 16,                      /* requests that wait for the database or a reload, at most at a time */
 	ADMIN_JOB_THREADS = 2,
 	ADMIN_STOP_S = 2, /* seconds that admin_stop() waits for requests that were begun */

@@ -114,7 +114,7 @@ struct MHD_Response *events_open(events *es, struct MHD_Connection *connection)
 	s->events = es;
 	s->connection = connection;
 	pthread_mutex_lock(&es->lock);
-	bool room = es->count < ADMIN_LISTENING && !es->ended;
+	bool room = es->count < ADMIN_EVENT_STREAMS && !es->ended;
 	if (room) {
 		s->next = es->first;
 		if (s->next)

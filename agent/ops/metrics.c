@@ -109,7 +109,7 @@ static uint64_t resident(void)
 {
 	FILE *f = fopen("/proc/self/statm", "re");
 	char text[128];
-	/* The second number. */
+	/* The second number: resident pages. */
 	const char *at = f && fgets(text, sizeof text, f) ? strchr(text, ' ') : NULL;
 	uint64_t pages = at ? strtoull(at, NULL, 10) : 0;
 

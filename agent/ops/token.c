@@ -48,7 +48,7 @@ static slice token_read(const char *source, char out[TOKEN_MAX + 1])
 		token.len = 0;
 	if (problem)
 		log_event(admin_token_missing, LOG_C("source", source), LOG_C("problem", problem),
-			  LOG_C("instead", "every request is refused"));
+			  LOG_C("instead", "requests that need the token are refused"));
 	return token;
 }
 

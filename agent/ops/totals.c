@@ -104,7 +104,7 @@ bool totals_due(totals_cache *c, uint64_t commits)
 {
 	int64_t now = clock_mono_ms(), since = now - c->asked_ms;
 
-	if (!c->now || c->pending || since < c->took_ms * SHARE)
+	if (!c->path || c->pending || since < c->took_ms * SHARE)
 		return false;
 	if (c->asked_ms && since < (commits == c->asked_commits ? AT_LEAST_MS : EVERY_MS))
 		return false;

@@ -31,7 +31,7 @@ typedef struct totals {
 typedef struct totals_cache {
 	pthread_mutex_t lock; /* of `*now` */
 	totals *now;          /* NULL: no ledger is kept */
-	char *path;           /* of the database */
+	char *path;           /* of the database; NULL: no ledger is kept */
 	/* only for totals_due() */
 	int64_t asked_ms;
 	uint64_t asked_commits;

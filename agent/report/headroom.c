@@ -113,7 +113,7 @@ static bool on_history(void *ctx, const store_sums *s)
 	headroom *x = ctx;
 
 	on_group(x, s);
-	/* Like Headroom: no point if nothing was saved and no input could have been. */
+	/* Headroom has no point for requests without input and without savings. */
 	if (!s->saved && !s->saved_compression && !s->input && !s->cache_read && !s->cache_write)
 		return true;
 	if (!grow(x, &x->history, &x->history_room, x->points, sizeof *x->history))

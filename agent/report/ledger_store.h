@@ -10,8 +10,8 @@
  * NULL: `e` says why and what to do, and `*code` is the exit code of a command that needed it. */
 store *ledger_store_open(const char *ledger, bool writer, bool make, int *code, err *e);
 
-/* Waits a moment and returns true if `result` says that the database is locked and fewer than the most `*tries` were
- * made: then call the store's function again. */
+/* If `result` says that the database is locked: counts `*tries`, waits a moment and returns true. Then call the store's
+ * function again. False: after 100 tries, and for any other result. */
 bool ledger_store_retry(store_result result, int *tries);
 
 /* Makes ledger_store_retry() return false from now on, so that a process that is ending does not wait for a lock. Can

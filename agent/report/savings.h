@@ -39,8 +39,8 @@ MUST_CHECK store_result savings_read(store *s, savings_report *r, err *e);
 void savings_write(FILE *f, const savings_report *r, bool csv);
 void savings_deinit(savings_report *r);
 
-/* Prints the report for a person: totals, what is estimated, partial or unpriced, and a table. Shortens `r->rows` to
- * what the table shows. */
+/* Prints the report for a person: totals, what is estimated, partial or unpriced, and a table. Changes `r->rows`, so
+ * call it last. */
 void savings_print(savings_report *r);
 
 #endif

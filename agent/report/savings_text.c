@@ -11,7 +11,7 @@ enum {
 	/* in columns of the terminal */
 	BAR_MIN = 6,
 	BAR_MAX = 24,
-	LABEL_MIN = 22, /* if names have less, there is no bar */
+	LABEL_MIN = 22, /* no bar, if names would have less room than this and than they need */
 	LABEL_MAX = 44,
 };
 
@@ -297,7 +297,7 @@ static void print_table(savings_report *r)
 			savings_add(&others, &t.rows[i]);
 		snprintf(label, sizeof label, "(%zu more)", t.count - shown);
 		memcpy(others.label, label, sizeof label);
-		r->rows.items[shown] = others;
+		r->rows.items[shown] = others; /* savings_print() may change the rows */
 		t.count = shown + 1;
 	}
 	t.whole = t.by_cost ? r->total.cost : r->total.requests;

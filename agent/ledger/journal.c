@@ -21,7 +21,7 @@
 enum {
 	BUF_KEEP = 256 << 10, /* bytes of the memory buffer that stay allocated */
 	NAME_DIGITS = 16,
-	SEGMENT_TRIES = 16, /* numbers tried when a file of that name is there */
+	SEGMENT_TRIES = 16, /* how many numbers to try while there are files of these names */
 };
 
 void journal_enter(journal *j)
@@ -332,8 +332,7 @@ static size_t entries_within(const journal *j, uint64_t room)
 }
 
 /* Writes `len` bytes of whole entries at the end of the last segment. What a refused write left of an entry is cut off;
- * if the disk refuses that too, the next write overwrites it, or the next process finds it torn. False: errno says why.
- */
+ * if the disk refuses that too, the next write overwrites it or the next process finds it torn. False: see errno. */
 static bool write_entries(journal *j, size_t len)
 {
 	segment *s = &j->segs[j->count - 1];
@@ -401,7 +400,7 @@ static bool flush(journal *j)
 			return refuse(j, strerror(errno));
 		if (!write_entries(j, entries_within(j, room))) {
 			int why = errno;
-			/* If it is not for lack of room, another file may do. */
+			/* If the write failed for another reason than lack of room, a new file may help. */
 			if ((why != ENOSPC && why != EDQUOT && why != EFBIG) || j->segs[j->count - 1].size == 0)
 				end_segment(j);
 			return refuse(j, strerror(why));
@@ -425,7 +424,7 @@ bool journal_append(journal *j, const record *r, journal_mark *after)
 
 	journal_enter(j);
 	bool ok = buf_append(&j->pending, entry, len);
-	/* The memory is full. If the disk is well, the caller has just not flushed for long. */
+	/* If the memory is full and the disk has not failed, the caller has appended much without a flush. */
 	if (!ok && !j->stats.failing && flush(j))
 		ok = buf_append(&j->pending, entry, len);
 	if (!ok)

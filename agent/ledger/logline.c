@@ -133,7 +133,7 @@ const char *client_family(slice ua)
 	return "other";
 }
 
-/* Decodes a string member into `buf`, and sets `*out` to the text; to an empty one for HAProxy's `-`. False: no string.
+/* Decodes a string member into `buf`; sets `*out` to the text, or to an empty one for HAProxy's `-`. False: no string.
  */
 static bool text_of(const json_member *m, char *buf, size_t cap, slice *out)
 {

@@ -285,7 +285,8 @@ static bool model_add(building *b, slice name, const price_tier *tiers, uint32_t
 
 /* ---- the names to look for */
 
-/* By what right a model claims a key, best first: the name is written so, or is left of a longer name. */
+/* How strong a model's claim on a key is, strongest first. The key is the model's name, or that name without its
+ * provider (of the maker, or another one) or its date. */
 enum { CLAIM_WRITTEN, CLAIM_MAKER, CLAIM_UNDATED, CLAIM_MAKER_UNDATED, CLAIM_OTHER, CLAIM_OTHER_UNDATED };
 
 typedef struct claim {

@@ -53,7 +53,7 @@ static int64_t known(int64_t count)
 }
 
 /* The first letter of HAProxy's termination state tells who ended a request early: '-' nobody, 'L' HAProxy answered by
- * itself, 'C' and 'c' the client; any other letter is the server, HAProxy or a lack of something. */
+ * itself, 'C' and 'c' the client; any other letter is the server, HAProxy or a lack of resources. */
 static bool has_failed(const record *r)
 {
 	if (r->code[0])

@@ -155,8 +155,7 @@ static void member_take(counts *c, const json_member *m)
 	count_take(c, m, top_fields, COUNT_OF(top_fields));
 }
 
-/* Reads the counts of the object in `fragment`, and sets `*rest` to what follows it. False: no object, or invalid JSON.
- */
+/* Reads the counts of the object in `fragment`; sets `*rest` to what follows it. False: no object, or invalid JSON. */
 static bool counts_read(counts *c, slice fragment, slice *rest)
 {
 	size_t at = 0;

@@ -5,6 +5,7 @@
 #ifndef NET_CONN_H
 #define NET_CONN_H
 
+#include "base/must_check.h"
 #include "net/spop_thread.h"
 
 enum {
@@ -30,9 +31,9 @@ int conn_fd(const conn *c);
 /* False: the connection is ending, and stays in this process. */
 bool conn_can_go(const conn *c);
 /* Appends the state of the connection to `out`, without its descriptor. False: no memory. */
-bool conn_export(const conn *c, buf *out);
+MUST_CHECK bool conn_export(const conn *c, buf *out);
 /* Makes a connection from what conn_export() wrote in another process, for conn_resume(). Takes over `fd`, on failure
  * too. Checks `state`, which may come from another version. False: `e` says why. */
-bool conn_adopt(spop_thread *t, int fd, slice state, err *e);
+MUST_CHECK bool conn_adopt(spop_thread *t, int fd, slice state, err *e);
 
 #endif

@@ -4,6 +4,7 @@
 #ifndef NET_CONN_IMPL_H
 #define NET_CONN_IMPL_H
 
+#include "base/must_check.h"
 #include "net/conn.h"
 
 /* Room for each frame that is not an ACK: HELLO, and DISCONNECT with a static text. */
@@ -35,7 +36,7 @@ void conn_set_limits(conn *c);
 bool conn_account(conn *c);
 
 /* Reserves `len` bytes in `out`. False: no memory. */
-bool conn_room(conn *c, size_t len);
+MUST_CHECK bool conn_room(conn *c, size_t len);
 /* Writes DISCONNECT into `out`; what the peer sends from now on is thrown away. */
 void conn_leave(conn *c, spop_status status, slice message);
 /* Answers frames of `*in` into `out`, which is empty, until no whole frame is left, or too many or too large answers

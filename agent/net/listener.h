@@ -5,6 +5,7 @@
 #define NET_LISTENER_H
 
 #include "base/address.h"
+#include "base/must_check.h"
 #include "base/slice.h"
 
 typedef struct listener {
@@ -22,7 +23,7 @@ typedef struct listener_rules {
 
 /* Opens a socket at the address `text`. An inherited socket (LISTEN_FDS) at this address is used as it is. Otherwise a
  * stale unix socket is replaced, and one that another process answers on is an error. */
-bool listener_open(listener *l, const char *text, const listener_rules *rules, err *e);
+MUST_CHECK bool listener_open(listener *l, const char *text, const listener_rules *rules, err *e);
 void listener_close(listener *l);
 /* Closes the inherited sockets that listener_open() has not used, because nobody would answer there. Call it once,
  * after the last listener_open(). */

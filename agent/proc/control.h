@@ -54,7 +54,7 @@ typedef struct control {
 
 /* Reads the variables above and removes them from the environment. False: `e` says why; an empty `e` means that this
  * process has no master. */
-bool control_init(control *c, err *e);
+MUST_CHECK bool control_init(control *c, err *e);
 /* Sends a message without waiting. The descriptors stay the caller's. False: `e` says why: the master is gone, or it
  * has read nothing for so long that the socket is full. */
 MUST_CHECK bool control_say(control *c, control_type type, slice body, const int *fds, size_t fds_count, err *e);

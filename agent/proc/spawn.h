@@ -7,6 +7,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/must_check.h"
 #include "proc/sockets.h"
 
 typedef struct spawn_request {
@@ -20,6 +21,6 @@ typedef struct spawn_request {
 
 /* Starts a worker that dies with this process. Returns its pid, and in `*sock` our end of its control socket,
  * close-on-exec. -1: `e` says why. */
-pid_t spawn_worker(const spawn_request *r, int *sock, err *e);
+MUST_CHECK pid_t spawn_worker(const spawn_request *r, int *sock, err *e);
 
 #endif

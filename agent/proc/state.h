@@ -8,6 +8,7 @@
 #include <sys/types.h>
 
 #include "base/err.h"
+#include "base/must_check.h"
 #include "proc/sockets.h"
 
 #define STATE_VARIABLE "SPOA_LLM_MASTER"
@@ -26,7 +27,7 @@ typedef struct master_state {
 
 /* Writes the state into the environment and makes the descriptors inheritable. False: no memory; undo with
  * state_unsave() too. */
-bool state_save(const master_state *s);
+MUST_CHECK bool state_save(const master_state *s);
 /* Undoes state_save() after an exec that failed. */
 void state_unsave(const master_state *s);
 
@@ -35,6 +36,6 @@ typedef enum state_result { STATE_NONE, STATE_TAKEN, STATE_UNREADABLE } state_re
 /* Reads the state and removes it from the environment; the descriptors are close-on-exec again, and the sockets count
  * as named by worker `serial`. NONE: no master left one. UNREADABLE: `e` says why; s->worker is a child of ours, or 0.
  */
-state_result state_take(master_state *s, unsigned serial, err *e);
+MUST_CHECK state_result state_take(master_state *s, unsigned serial, err *e);
 
 #endif

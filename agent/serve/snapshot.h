@@ -4,6 +4,7 @@
 #ifndef SERVE_SNAPSHOT_H
 #define SERVE_SNAPSHOT_H
 
+#include "base/must_check.h"
 #include "net/spop_threads.h"
 #include "ops/host.h"
 
@@ -13,6 +14,6 @@ void snapshot_assign_slots(route_table *t);
 
 /* Fills an empty `s` with decisions, refusals, threads, the last refusals and the routes; host_snapshot_deinit() frees
  * it, on failure too. From any thread. False: out of memory. */
-bool snapshot_take(host_snapshot *s, spop_threads *ts, const policy *p);
+MUST_CHECK bool snapshot_take(host_snapshot *s, spop_threads *ts, const policy *p);
 
 #endif

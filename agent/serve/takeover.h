@@ -6,6 +6,7 @@
 #ifndef SERVE_TAKEOVER_H
 #define SERVE_TAKEOVER_H
 
+#include "base/must_check.h"
 #include "net/spop_threads.h"
 
 typedef enum takeover_given {
@@ -17,9 +18,9 @@ typedef enum takeover_given {
 /* ---- old worker */
 
 /* Waits for the new worker's HELLO, while the SPOP threads run. TAKEN: it is there and speaks our version. */
-takeover_given takeover_greeted(int sock);
+MUST_CHECK takeover_given takeover_greeted(int sock);
 /* Then gives the connections, while the SPOP threads are frozen. TAKEN or FAILED. */
-takeover_given takeover_give(int sock, spop_threads *ts);
+MUST_CHECK takeover_given takeover_give(int sock, spop_threads *ts);
 /* Then gives a log stream; to be passed to intake_stop() as `each`. `ctx` is the socket, an int *. */
 void takeover_give_stream(void *ctx, int fd, slice begun);
 /* Last: says that the ledger is closed. */
@@ -34,6 +35,6 @@ typedef enum takeover_taken {
 } takeover_taken;
 
 /* Takes the connections, before the SPOP threads start. */
-takeover_taken takeover_take(int sock, spop_threads *ts);
+MUST_CHECK takeover_taken takeover_take(int sock, spop_threads *ts);
 
 #endif

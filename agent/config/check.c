@@ -58,7 +58,7 @@ static bool check_array(config *c, const setting *s, err *e)
 {
 	const option_info *o = s->option;
 	int index = 0;
-	err why;
+	err why = { 0 };
 
 	for (const cJSON *item = s->json->child; item; item = item->next, index++) {
 		bool ok = cJSON_IsString(item) ? value_add(c, o, slice_cstr(item->valuestring), &why) :
@@ -76,7 +76,7 @@ static bool check_array(config *c, const setting *s, err *e)
 static bool check_setting(config *c, const setting *s, err *e)
 {
 	char number[32];
-	err why;
+	err why = { 0 };
 
 	if (!s->option)
 		return place_error(e, s->where, "there is no option \"%.60s\"; `spoa-llm --help` lists them",
@@ -133,7 +133,7 @@ static bool check_listeners(const config *c, err *e)
 static bool check_targets(config *c, err *e)
 {
 	upstream *targets = c->table->targets;
-	err why;
+	err why = { 0 };
 
 	for (size_t i = 0; i < PROTOCOLS; i++) {
 		if (!upstream_parse(&targets[i], slice_cstr(c->targets[i]), &why))

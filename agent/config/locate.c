@@ -50,7 +50,7 @@ bool place_error(err *e, place p, const char *fmt, ...)
 bool problem(const problems *to, place p, const char *instead, const char *fmt, ...)
 {
 	char message[384];
-	err text;
+	err text = { 0 };
 	va_list args;
 
 	va_start(args, fmt);

@@ -1,17 +1,19 @@
 # ---- tests. What `make test` and `make test-long` run, each part of them by a target from here: tests/parts.
 
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
+# All that the parts want, because two parts that run side by side cannot both install.
+TEST_DEPS := build test packaging bench-instructions format deb root compose
 PARTS_OF = $(PYTHON) tests/tools/parts.py tests/parts
 
 ##@ Tests
 ## test: all that CI runs, in 20 minutes; PARTS="lint unit" for some of its parts
 test:
-	@sh tests/tools/deps build test packaging bench-instructions format
+	@sh tests/tools/deps $(TEST_DEPS)
 	@$(PARTS_OF)/test $(PARTS)
 
 ## test-long: what takes hours: longer fuzzing and chaos, every HAProxy in full, mutations, analysers, valgrind; PARTS=
 test-long:
-	@sh tests/tools/deps build test packaging bench-instructions format static valgrind
+	@sh tests/tools/deps $(TEST_DEPS) static valgrind coverage
 	@$(PARTS_OF)/long $(PARTS)
 
 ## lint: format, layers, options, manual pages

@@ -128,7 +128,7 @@ EVENT(ack_too_large, ERROR, "id route max_frame_size hint",
       "refused with 503 gateway_unavailable.",
       "Raise `max_frame_size`, or `tune.bufsize` in HAProxy.")
 EVENT(hello_timeout, WARN, "fd instead",
-      "A connection sent no HELLO within ten seconds, so it is not HAProxy's. It was closed.",
+      "A connection sent no HELLO within ten seconds: it is probably not HAProxy's. It was closed.",
       "Look who can open the socket of `listen`.")
 EVENT(connection_stalled, WARN, "fd bytes problem instead",
       "HAProxy did not take its answers for 30 seconds. The connection was closed.",
@@ -176,7 +176,7 @@ EVENT(log_line_malformed, WARN, "problem member bytes",
 EVENT(log_lines_dropped, WARN, "datagrams problem hint",
       "The kernel dropped log lines, because the socket's buffer was full. Their copies may have come through "
       "HAProxy's ring.",
-      "Raise net.core.rmem_max, or ReceiveBuffer of the socket unit. `spoa-llm ledger import` fills gaps from "
+      "Raise net.core.rmem_max, or ReceiveBuffer= of the socket unit. `spoa-llm ledger import` fills gaps from "
       "HAProxy's log.")
 EVENT(log_stream_refused, ERROR, "streams",
       "A connection of a HAProxy ring was closed at once, because there are too many (`streams`) or there is no "
@@ -218,10 +218,11 @@ EVENT(journal_torn, WARN, "file at bytes",
       "was cut off.",
       "")
 EVENT(journal_damaged, ERROR, "file problem at bytes",
-      "`bytes` of a file of the journal, from the byte `at` on, are not what was written. They were skipped; the "
-      "records after them are stored.",
-      "Look for faults of the disk. `spoa-llm ledger import` fills gaps from HAProxy's log. A file that was kept "
-      "may be removed by hand.")
+      "A part of a file of the journal, `bytes` long from the byte `at` on, is not what was written. It was "
+      "skipped, and the records after it are stored. If the header is damaged, or a newer version wrote the file, "
+      "`problem` says so, and the file is kept unread.",
+      "Look for faults of the disk; `spoa-llm ledger import` fills gaps from HAProxy's log. A file of a newer "
+      "version is read when that version runs; a file with a damaged header may be removed by hand.")
 EVENT(journal_unreadable, ERROR, "problem instead",
       "A file of the journal could not be read. The others were; this one stays where it is.",
       "See to what `problem` names; the next start reads the file again.")

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
- * libFuzzer: what a journal makes of a segment that says anything. The first byte of the input chooses:
+ * libFuzzer: a journal reads a segment with any content. The first byte of the input chooses:
  *   even  the rest is the file, byte by byte
- *   odd   the rest describes a file of right headers and CRCs, so that what is behind them is reached: entries whose
- * payload is free, cut, flipped, or followed by garbage It must not crash; what it delivers must have been written;
- * after it the journal works. */
+ *   odd   the rest describes a file with right headers and CRCs, so that the code after these checks is reached:
+ *         entries with any payload, cut, with flipped bits, or followed by garbage
+ * Checked: the journal does not crash, delivers only what was written, and works afterwards. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -61,7 +61,7 @@ static bool parse_inet(const char *text, socket_address *a, bool allow_remote, e
 
 bool address_parse(socket_address *a, const char *text, const address_rules *rules, err *e)
 {
-	err why;
+	err why = { 0 };
 	bool ok;
 
 	memset(a, 0, sizeof *a);

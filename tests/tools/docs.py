@@ -66,6 +66,14 @@ def check_links(proses):
                     problems.append("%s: %s has no heading #%s" % (name, path or name, anchor))
 
 
+def check_files(proses):
+    """A file of ours that a document names is there. Those of agent/ may be named without it."""
+    for name, prose in proses.items():
+        for file in re.findall(r"`([a-z_]+(?:/[\w.-]+)*/[\w.-]+\.(?:[ch]|py|in|mk|yml|json|cfg))`", prose):
+            if not any((ROOT / top / file).exists() for top in ("", "agent", "tests")):
+                problems.append("%s: there is no %s" % (name, file))
+
+
 def check_blocks(found):
     asked = set()
     for script in sorted((ROOT / "tests/containers").rglob("*")):
@@ -111,6 +119,7 @@ def main():
     for name in documents():
         found[name], proses[name] = blocks(read(name))
     check_links(proses)
+    check_files(proses)
     check_blocks(found)
     if len(read("README.md").splitlines()) > README_LINES:
         problems.append("README.md: more than %d lines" % README_LINES)

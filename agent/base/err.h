@@ -12,7 +12,7 @@
 
 typedef enum err_kind {
 	ERR_OTHER,
-	ERR_MEMORY, /* out of memory: the same may succeed later, and no input was wrong */
+	ERR_MEMORY, /* out of memory: the same call may succeed later, and no input was wrong */
 } err_kind;
 
 typedef struct err {
@@ -34,10 +34,10 @@ static inline bool err_false(void)
 	return false;
 }
 
-/* err_set(e, fmt, ...) writes an error of kind ERR_OTHER, err_set_kind(e, kind, fmt, ...) one of `kind`; an error that
- * passes another one on in its text also passes on its kind. Both are always false, so that a function can
- * `return err_set(e, ...)`. They are macros because neither compiler nor analyser looks into a function of variable
- * arguments: each would assume that it may return true. */
+/* err_set(e, fmt, ...) writes an error of kind ERR_OTHER, err_set_kind(e, kind, fmt, ...) one of `kind`. An
+ * error whose text quotes another error has to get that error's kind too. Both macros are always false, so that a
+ * function can `return err_set(e, ...)`. They are macros because neither compiler nor analyser looks into a function of
+ * variable arguments: each would assume that the function may return true. */
 #define err_set(e, ...) err_set_kind(e, ERR_OTHER, __VA_ARGS__)
 #define err_set_kind(e, kind, ...) (err_write(e, kind, __VA_ARGS__), err_false())
 

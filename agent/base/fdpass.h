@@ -20,7 +20,8 @@ typedef struct fdpass_message {
 	size_t fds_count;
 } fdpass_message;
 
-/* Both functions work on blocking and non-blocking sockets, and wait up to `timeout_ms` in all for the peer. */
+/* fdpass_send() and fdpass_receive() work on blocking and non-blocking sockets, and wait up to `timeout_ms` in all for
+ * the peer. */
 
 /* Sends one message. The descriptors stay the caller's. False: `e` says why; part of the message may have been sent, so
  * the stream cannot be used any more. */

@@ -16,7 +16,7 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-/* Reads `word` at p[at..n). CUT: it touches the end of the slice, complete (*whole) or not. */
+/* Reads `word` at p[at..n). CUT: the word touches the end of the slice, complete (*whole) or not. */
 static json_step literal(const char *p, size_t n, size_t at, slice word, size_t *end, bool *whole)
 {
 	size_t len = n - at < word.len ? n - at : word.len;

@@ -43,8 +43,8 @@ typedef enum json_type {
 typedef enum json_step {
 	JSON_MEMBER, /* *member is set */
 	JSON_DONE,   /* the closing (backward: opening) bracket was reached; beyond it is only white space */
-	JSON_CUT,    /* valid up to the end of the slice (backward: its beginning), which is too early */
-	JSON_BAD,    /* not JSON: `why` and `at` of the iterator tell what and where */
+	JSON_CUT,    /* valid up to the end of the slice (backward: its beginning), where the document goes on */
+	JSON_BAD,    /* not JSON: `why` and `at` of the iterator say what is wrong and where */
 } json_step;
 
 typedef struct json_member {
@@ -76,14 +76,16 @@ json_step json_value(slice doc, size_t *at, slice *value, json_type *type);
  * missing behind it, a nested object could not be told from the outermost one.
  *
  * Why this is sound for every valid document, wherever the window begins. Claim: at each position from which the scan
- * looks left, it knows whether that position is inside a string and how many brackets are open. It holds at the end of
- * the document (outside, none). Going left over a byte keeps it, given that quotes are told from escaped quotes:
+ * looks left, it knows whether that position is inside a string and how many brackets are open. The claim holds at the
+ * end of the document (outside, none open), and going left over a byte keeps it true if quotes are told from escaped
+ * quotes:
  *  - A quote inside a string has an odd run of backslashes before it, an opening quote has none (no backslash stands
  *    outside of strings), a closing quote an even run. So "even run" is exactly "not escaped", whatever the state.
- *  - A run that touches the beginning of the window has an unknown length. json_back_init drops such a run and the byte
- *    behind it (or the first byte alone, which an unseen backslash may escape), so every run left is whole.
- * A member is yielded when its key's opening quote was reached that way, so all of it lies inside the window.
- * For a document that is not valid the scan checks what the forward scan checks, as far as the window reaches. */
+ *  - A run that touches the beginning of the window has an unknown length. json_back_init() drops such a run and the
+ *    byte behind it, so every run that is left is whole. If there is no such run, it drops the first byte alone,
+ * because a backslash before the window may escape that byte. A member is yielded when its key's opening quote was
+ * reached that way, so all of it lies inside the window. For a document that is not valid the scan checks what the
+ * forward scan checks, as far as the window reaches. */
 typedef struct json_back {
 	slice window;
 	size_t at; /* bytes of the window not looked at yet; or the offset of the wrong byte */
@@ -131,8 +133,8 @@ MUST_CHECK bool json_double(slice value, double *out);
 /* True for strict UTF-8: no overlong forms, no surrogates, nothing above U+10FFFF. */
 bool utf8_valid(const char *s, size_t len);
 
-/* The vector code that skips values. It is chosen at the first use, by what the CPU has; tests and benchmarks force
- * another. */
+/* The vector code that skips values. The first use chooses the best level that the CPU has; tests and benchmarks force
+ * another level. */
 typedef enum json_level {
 	JSON_PORTABLE,
 	JSON_SSE4,
@@ -141,7 +143,7 @@ typedef enum json_level {
 	JSON_LEVELS,
 } json_level;
 
-bool json_force_level(json_level level); /* False: this CPU or build does not have it. */
+bool json_force_level(json_level level); /* False: this CPU or build does not have `level`. */
 const char *json_level_name(void);       /* of the level in use */
 
 #endif

@@ -2,13 +2,14 @@
  *
  * The body of one kernel. json_simd.c includes this file once for each level, and before that defines:
  *   K(name)        name with the level's suffix
+ *   KERNEL_NAME    the level's name, as json_level_name() gives it
  *   TARGET         function attribute that allows the level's instructions
  *   K(block)       64 bytes in registers
  *   K(load)        a block from any address
- *   K(quotes) K(slashes) K(opens) K(closes) K(ctrls) K(odds)
+ *   K(quotes) K(slashes) K(opens) K(closes) K(ctrls) K(strays)
  *                  a mask (bit i: byte i) of one kind of byte in a block
- *   K(stops)       not 0 if the block has a quote, a backslash or a control character; SSE and AVX2 find that with one
- *                  mask instead of three
+ *   K(stops)       not 0 if the block has a quote, a backslash or a control character; SSE and AVX2 need one mask for
+ *                  this test, instead of three
  *   K(prefix_xor)  of a mask: bit i is the parity of the bits 0 to i
  *
  * Every scan gets at least BLOCK bytes. Its last block overlaps the one before: its masks are shifted by `old`, so that
@@ -52,7 +53,7 @@ STEP K(nested_step)(K(block) b, size_t at, size_t old, nested_state *s, json_hit
 	uint64_t quote = (K(quotes)(b) >> old) & ~escaped(K(slashes)(b) >> old, &s->carry);
 	uint64_t ctrl = K(ctrls)(b) >> old;
 
-	if (s->in && !quote) { /* inside a string that goes on, in a block with escapes */
+	if (s->in && !quote) { /* the string goes on behind this block; only a control character matters in it */
 		if (LIKELY(!ctrl))
 			return false;
 		*h = hit(at + lowest(ctrl), JSON_STOP_CTRL);
@@ -62,7 +63,7 @@ STEP K(nested_step)(K(block) b, size_t at, size_t old, nested_state *s, json_hit
 	s->in = 0 - (inside >> 63);
 	uint64_t open = (K(opens)(b) >> old) & ~inside;
 	uint64_t close = (K(closes)(b) >> old) & ~inside;
-	uint64_t bad = (ctrl & inside) | ((K(odds)(b) >> old) & ~inside);
+	uint64_t bad = (ctrl & inside) | ((K(strays)(b) >> old) & ~inside);
 	size_t opened = count(open), closed = count(close);
 
 	if (LIKELY(!bad && closed < s->depth && s->depth + opened <= JSON_DEPTH_MAX)) {
@@ -83,7 +84,7 @@ STEP K(nested_step)(K(block) b, size_t at, size_t old, nested_state *s, json_hit
 		}
 	}
 	if (bad)
-		*h = hit(at + lowest(bad), (ctrl & inside & bad & -bad) ? JSON_STOP_CTRL : JSON_STOP_ODD);
+		*h = hit(at + lowest(bad), (ctrl & inside & bad & -bad) ? JSON_STOP_CTRL : JSON_STOP_STRAY);
 	return bad;
 }
 
@@ -150,7 +151,7 @@ STEP K(back_nested_step)(K(block) b, size_t at, size_t old, uint64_t carry, nest
 	inside ^= s->in;
 	uint64_t open = (K(opens)(b) << old) & ~inside;
 	uint64_t close = (K(closes)(b) << old) & ~inside;
-	uint64_t bad = (ctrl & inside) | ((K(odds)(b) << old) & ~inside);
+	uint64_t bad = (ctrl & inside) | ((K(strays)(b) << old) & ~inside);
 	size_t opened = count(open), closed = count(close);
 
 	if (LIKELY(!bad && opened < s->depth && s->depth + closed <= JSON_DEPTH_MAX)) {
@@ -174,7 +175,7 @@ STEP K(back_nested_step)(K(block) b, size_t at, size_t old, uint64_t carry, nest
 		both ^= (uint64_t)1 << bit;
 	}
 	if (bad)
-		*h = hit(at + wrong - BLOCK, (ctrl & inside) >> wrong & 1 ? JSON_STOP_CTRL : JSON_STOP_ODD);
+		*h = hit(at + wrong - BLOCK, (ctrl & inside) >> wrong & 1 ? JSON_STOP_CTRL : JSON_STOP_STRAY);
 	return bad;
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Each level turns 64 bytes into one 64-bit mask for each kind of byte that matters; json_kernel.h does the rest with
- * those masks, the same for all levels. The idea is simdjson's (Langdale and Lemire, "Parsing Gigabytes of JSON per
- * Second"); less is needed here, because nothing is indexed: only the ends of strings and values are looked for. */
+ * those masks, in the same way for all levels. The idea is simdjson's (Langdale and Lemire, "Parsing Gigabytes of JSON
+ * per Second"), which also makes an index; here only the ends of strings and values are looked for. */
 #include "base/json_simd.h"
 
 #include <stdatomic.h>
@@ -117,18 +117,18 @@ INLINE uint64_t equal_portable(block_portable b, unsigned keep, unsigned set, un
 
 /* 1: the byte may stand outside of strings: white space, brackets, the quote, ',', ':', and the bytes of numbers, true,
  * false, null, NaN and Infinity. */
-static const unsigned char even_bytes[256] = {
+static const unsigned char token_bytes[256] = {
 	['\t'] = 1, ['\n'] = 1, ['\r'] = 1, [' '] = 1, ['"'] = 1, ['+'] = 1, [','] = 1, ['-'] = 1, ['.'] = 1, ['0'] = 1,
 	['1'] = 1,  ['2'] = 1,  ['3'] = 1,  ['4'] = 1, ['5'] = 1, ['6'] = 1, ['7'] = 1, ['8'] = 1, ['9'] = 1, [':'] = 1,
 	['['] = 1,  [']'] = 1,  ['{'] = 1,  ['}'] = 1, ['E'] = 1, ['I'] = 1, ['N'] = 1, ['a'] = 1, ['e'] = 1, ['f'] = 1,
 	['i'] = 1,  ['l'] = 1,  ['n'] = 1,  ['r'] = 1, ['s'] = 1, ['t'] = 1, ['u'] = 1, ['y'] = 1,
 };
 
-INLINE uint64_t odds_portable(block_portable b)
+INLINE uint64_t strays_portable(block_portable b)
 {
 	uint64_t mask = 0;
 	for (unsigned i = 0; i < BLOCK; i++)
-		mask |= (uint64_t)!even_bytes[b.word[i / 8] >> (i % 8 * 8) & 0xff] << i;
+		mask |= (uint64_t)!token_bytes[b.word[i / 8] >> (i % 8 * 8) & 0xff] << i;
 	return mask;
 }
 
@@ -158,11 +158,18 @@ INLINE uint64_t prefix_xor_portable(uint64_t m)
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/* Tables for the bytes that may stand outside of strings ("even" bytes). Each high nibble that occurs has a bit of its
- * own; a byte is even if the entries of both its nibbles share a bit. A byte >= 0x80 finds 0 in the low table (pshufb's
- * rule), so it is odd. */
+/* token_bytes, as tables for pshufb. Each high nibble that occurs in a token byte has a bit of its own; a byte is a
+ * token byte if the entries of both its nibbles share a bit. A byte >= 0x80 finds 0 in the low table (pshufb's rule),
+ * so it is none. */
 #define NIBBLE_LOW 0x06, 0x24, 0x46, 0x44, 0x44, 0x6c, 0x24, 0x04, 0x04, 0x6d, 0x05, 0x52, 0x22, 0x53, 0x2a, 0x00
 #define NIBBLE_HIGH 0x01, 0x00, 0x02, 0x04, 0x08, 0x10, 0x20, 0x40, 0, 0, 0, 0, 0, 0, 0, 0
+
+/* Multiplies by all ones without carries: bit i of the product is the parity of the bits 0 to i. */
+static inline __attribute__((always_inline, target("sse2,pclmul"))) uint64_t prefix_xor_pclmul(uint64_t m)
+{
+	__m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)m), _mm_set1_epi8((char)0xff), 0);
+	return (uint64_t)_mm_cvtsi128_si64(product);
+}
 
 /* ------------------------------------------------------------------------------------------------ SSE4.2 */
 
@@ -209,7 +216,7 @@ INLINE_TARGET uint64_t ctrls_sse4(block_sse4 b)
 	return equal_sse4(b, 0x1f);
 }
 
-INLINE_TARGET uint64_t odds_sse4(block_sse4 b)
+INLINE_TARGET uint64_t strays_sse4(block_sse4 b)
 {
 	const __m128i low = _mm_setr_epi8(NIBBLE_LOW), high = _mm_setr_epi8(NIBBLE_HIGH);
 	for (int i = 0; i < 4; i++) {
@@ -217,12 +224,6 @@ INLINE_TARGET uint64_t odds_sse4(block_sse4 b)
 		b.v[i] = _mm_and_si128(_mm_shuffle_epi8(low, b.v[i]), _mm_shuffle_epi8(high, upper));
 	}
 	return equal_sse4(b, 0);
-}
-
-INLINE_TARGET uint64_t prefix_xor_sse4(uint64_t m)
-{
-	__m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)m), _mm_set1_epi8((char)0xff), 0);
-	return (uint64_t)_mm_cvtsi128_si64(product);
 }
 
 INLINE_TARGET bool stops_sse4(block_sse4 b)
@@ -236,6 +237,7 @@ INLINE_TARGET bool stops_sse4(block_sse4 b)
 #define slashes_sse4(b) equal_sse4(b, '\\')
 #define opens_sse4(b) equal_sse4(fold_sse4(b), '{')
 #define closes_sse4(b) equal_sse4(fold_sse4(b), '}')
+#define prefix_xor_sse4(m) prefix_xor_pclmul(m)
 
 #define K(name) name##_sse4
 #define KERNEL_NAME "sse4"
@@ -288,15 +290,9 @@ INLINE_TARGET __m256i nibbles_avx2(__m256i v)
 	return _mm256_and_si256(_mm256_shuffle_epi8(low, v), _mm256_shuffle_epi8(high, upper));
 }
 
-INLINE_TARGET uint64_t odds_avx2(block_avx2 v)
+INLINE_TARGET uint64_t strays_avx2(block_avx2 v)
 {
 	return equal_avx2((block_avx2){ nibbles_avx2(v.a), nibbles_avx2(v.b) }, 0);
-}
-
-INLINE_TARGET uint64_t prefix_xor_avx2(uint64_t m)
-{
-	__m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)m), _mm_set1_epi8((char)0xff), 0);
-	return (uint64_t)_mm_cvtsi128_si64(product);
 }
 
 INLINE_TARGET __m256i stop_avx2(__m256i v)
@@ -315,6 +311,7 @@ INLINE_TARGET bool stops_avx2(block_avx2 v)
 #define slashes_avx2(b) equal_avx2(b, '\\')
 #define opens_avx2(b) equal_avx2(fold_avx2(b), '{')
 #define closes_avx2(b) equal_avx2(fold_avx2(b), '}')
+#define prefix_xor_avx2(m) prefix_xor_pclmul(m)
 
 #define K(name) name##_avx2
 #define KERNEL_NAME "avx2"
@@ -349,7 +346,7 @@ INLINE_TARGET __m512i fold_avx512(__m512i v)
 	return _mm512_or_si512(v, _mm512_set1_epi8(0x20));
 }
 
-INLINE_TARGET uint64_t odds_avx512(block_avx512 b)
+INLINE_TARGET uint64_t strays_avx512(block_avx512 b)
 {
 	const __m512i low = _mm512_broadcast_i32x4(_mm_setr_epi8(NIBBLE_LOW));
 	const __m512i high = _mm512_broadcast_i32x4(_mm_setr_epi8(NIBBLE_HIGH));
@@ -357,16 +354,11 @@ INLINE_TARGET uint64_t odds_avx512(block_avx512 b)
 	return _mm512_testn_epi8_mask(_mm512_shuffle_epi8(low, b.v), _mm512_shuffle_epi8(high, upper));
 }
 
-INLINE_TARGET uint64_t prefix_xor_avx512(uint64_t m)
-{
-	__m128i product = _mm_clmulepi64_si128(_mm_cvtsi64_si128((long long)m), _mm_set1_epi8((char)0xff), 0);
-	return (uint64_t)_mm_cvtsi128_si64(product);
-}
-
 #define quotes_avx512(b) equal_avx512((b).v, '"')
 #define slashes_avx512(b) equal_avx512((b).v, '\\')
 #define opens_avx512(b) equal_avx512(fold_avx512((b).v), '{')
 #define closes_avx512(b) equal_avx512(fold_avx512((b).v), '}')
+#define prefix_xor_avx512(m) prefix_xor_pclmul(m)
 #define ctrls_avx512(b) _mm512_cmplt_epu8_mask((b).v, _mm512_set1_epi8(0x20))
 #define stops_avx512(b) (quotes_avx512(b) | slashes_avx512(b) | ctrls_avx512(b))
 
@@ -472,7 +464,7 @@ const char *json_stop_why(json_stop stop)
 	switch (stop) {
 	case JSON_STOP_CTRL:
 		return "a control character inside a string";
-	case JSON_STOP_ODD:
+	case JSON_STOP_STRAY:
 		return "a character that JSON does not have outside of strings";
 	case JSON_STOP_DEEP:
 		return "nested too deep";

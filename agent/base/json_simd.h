@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Internal to the JSON reader: skips strings and nested values 64 bytes at a time. */
+ * Skips strings and nested values 64 bytes at a time. Only the JSON reader (json*.c) includes this header. */
 #ifndef BASE_JSON_SIMD_H
 #define BASE_JSON_SIMD_H
 
@@ -11,11 +11,11 @@
 #endif
 
 typedef enum json_stop {
-	JSON_STOP_END,  /* the end, at `at` (see below) */
-	JSON_STOP_CUT,  /* these bytes end before it */
-	JSON_STOP_CTRL, /* a control character inside a string, at `at` */
-	JSON_STOP_ODD,  /* a byte that no JSON token holds, outside of strings, at `at` */
-	JSON_STOP_DEEP, /* more than JSON_DEPTH_MAX brackets are open, at `at` */
+	JSON_STOP_END,   /* the quote or bracket that was looked for, at `at` */
+	JSON_STOP_CUT,   /* the bytes end before that quote or bracket */
+	JSON_STOP_CTRL,  /* a control character inside a string, at `at` */
+	JSON_STOP_STRAY, /* a byte that no JSON token holds, outside of strings, at `at` */
+	JSON_STOP_DEEP,  /* more than JSON_DEPTH_MAX brackets are open, at `at` */
 } json_stop;
 
 typedef struct json_hit {
@@ -23,8 +23,8 @@ typedef struct json_hit {
 	json_stop stop;
 } json_hit;
 
-/* Forward over p[at..n). string: `at` is behind the opening quote; END gives the closing quote.
- * nested: `at` is behind an opening bracket; END gives the bracket that closes it. */
+/* Both skip forward over p[at..n). json_skip_string(): `at` is behind the opening quote; END gives the closing quote.
+ * json_skip_nested(): `at` is behind an opening bracket; END gives the bracket that closes it. */
 json_hit json_skip_string(const unsigned char *p, size_t n, size_t at);
 json_hit json_skip_nested(const unsigned char *p, size_t n, size_t at);
 
@@ -39,7 +39,7 @@ static inline __attribute__((always_inline)) __m128i json_stops(__m128i v)
 #endif
 
 /* json_skip_string() for strings that are probably short, such as names: looks at the first 16 bytes without a call.
- * *ascii: the string ended within them, and is plain ASCII without escapes. */
+ * *ascii is true if the string ended within these 16 bytes and is plain ASCII without escapes. */
 static inline __attribute__((always_inline)) json_hit json_skip_name(const unsigned char *p, size_t n, size_t at,
 								     bool *ascii)
 {
@@ -58,8 +58,9 @@ static inline __attribute__((always_inline)) json_hit json_skip_name(const unsig
 	return json_skip_string(p, n, at);
 }
 
-/* Backward over p[0..at); p[0..n) may be read. string: `at` is the closing quote; END gives the opening quote. nested:
- * `at` is a closing bracket; END gives the bracket that opens it. No backslash before p[0] may escape it. */
+/* Both skip backward over p[0..at), and may read p[0..n). json_back_string(): `at` is the closing quote; END gives the
+ * opening quote. json_back_nested(): `at` is a closing bracket; END gives the bracket that opens it. The caller makes
+ * sure that no backslash before p[0] escapes p[0]. */
 json_hit json_back_string(const unsigned char *p, size_t n, size_t at);
 json_hit json_back_nested(const unsigned char *p, size_t n, size_t at);
 
@@ -73,6 +74,7 @@ typedef struct json_kernel {
 /* In json.c: reads one number or literal at p[at..n). MEMBER: *end is behind it; CUT: it touches p[n], complete
  * (*whole) or not. */
 json_step json_scalar(const char *p, size_t n, size_t at, size_t *end, json_type *type, bool *whole);
+/* Returns what is wrong, as static text; NULL for END and CUT. */
 const char *json_stop_why(json_stop stop);
 
 #endif

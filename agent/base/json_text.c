@@ -116,7 +116,7 @@ json_text_status json_text(slice raw, char *buf, size_t cap, size_t *len)
 	size_t at = 0;
 
 	*len = 0;
-	if (raw.len >= 2 && raw.ptr[0] == '"') /* a key comes without quotes, and no key begins with one */
+	if (raw.len >= 2 && raw.ptr[0] == '"') /* a key comes without its quotes, and none begins with a quote */
 		raw = slice_of(raw.ptr + 1, raw.len - 2);
 	while (at < raw.len) {
 		size_t plain = slice_find(raw, at, '\\') - at, room = cap - *len;

@@ -24,12 +24,12 @@ const char *const log_level_names[] = { "debug", "info", "warn", "error" };
 
 static atomic_int log_min = LOG_INFO;
 static atomic_int log_form = LOG_KV;
-static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER; /* guards log_lost, log_seen and standard error */
 static unsigned long log_lost;
 
 static struct {
 	time_t second;
-	unsigned lines;
+	unsigned lines; /* in that second */
 	unsigned long suppressed;
 } log_seen[LOG_EVENTS];
 

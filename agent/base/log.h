@@ -55,14 +55,15 @@ typedef struct log_field {
 	int64_t num;
 } log_field;
 
+/* A field whose value is a slice, a C string (NULL: empty), or an integer. `key` is a literal. */
 #define LOG_S(key, s) ((log_field){ key, LOG_FIELD_STR, (s), 0 })
 #define LOG_C(key, cstr) ((log_field){ key, LOG_FIELD_STR, slice_cstr(cstr), 0 })
 #define LOG_I(key, n) ((log_field){ key, LOG_FIELD_INT, { NULL, 0 }, (int64_t)(n) })
 
-/* log_event(frame_refused, LOG_I("status", 4), ...): `name` stands in log_events.h; at least one field. */
+/* Logs an event of log_events.h, with at least one field: log_event(refused, LOG_I("status", 502), ...). */
 #define log_event(name, ...) log_event_at((log_level)LOG_LEVEL_OF_##name, name, __VA_ARGS__)
 
-/* The same for an event whose level depends on the circumstances; its text in log_events.h says on which. */
+/* Logs an event whose level depends on the circumstances; its text in log_events.h says on which ones. */
 #define log_event_at(at_level, name, ...) \
 	do { \
 		if (log_enabled(at_level)) { \
@@ -72,8 +73,11 @@ typedef struct log_field {
 		} \
 	} while (0)
 
+/* Sets the lowest level that is logged, and the format; before the first call LOG_INFO and LOG_KV. May be called again
+ * at any time. */
 void log_setup(log_level level, log_format format);
 bool log_enabled(log_level level);
+/* Use log_event() instead: this function does not check the level. */
 void log_write(log_level level, log_event_id event, const log_field *fields, size_t count);
 
 #endif

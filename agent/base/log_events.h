@@ -5,8 +5,8 @@
  *
  * - `fields`: the keys that a line of the event may have; tests/tools/events.py compares them with the code.
  * - `happened`, `advice`: what happened, and what to do about it, in whole sentences for an operator; `advice` is ""
- *   where nothing needs to be done. dist/manual prints `words` in backticks bold.
- * - Included several times, each time with another EVENT; therefore without a guard. */
+ *   where nothing needs to be done. dist/manual prints words in backticks in bold.
+ * - This file is included several times, each time with another EVENT, and therefore has no guard. */
 /* clang-format off */
 
 /* ---- the life of the agent and of its processes */
@@ -47,12 +47,12 @@ EVENT(worker_started, INFO, "pid restarts",
       "")
 EVENT(worker_start_failed, ERROR, "problem",
       "The master could not start a worker process, for lack of memory or processes or because the binary cannot be"
-      " executed. After a first start that succeeded it tries again; otherwise the agent ends.",
-      "See to what `problem` names.")
+      " executed. If an earlier start succeeded, the master tries again; otherwise the agent ends.",
+      "Mend what `problem` names.")
 EVENT(worker_crashed, ERROR, "pid signal exit_code restarts in_ms instead",
       "A worker process ended without being asked to, by `signal` or with `exit_code`. The master starts another "
       "one in `in_ms` milliseconds. HAProxy refuses requests until that one is ready.",
-      "Once: report it, with the lines before it. Again and again: also go back to the version before.")
+      "Report it, with the lines before it. If it happens again and again, also go back to the version before.")
 EVENT(worker_stuck, ERROR, "pid seconds problem hint",
       "A worker process did nothing for `seconds`: a thread of it hung, or it did not become ready, or it did not "
       "go on after an upgrade that failed. The master killed it and starts another one.",
@@ -72,8 +72,8 @@ EVENT(master_deaf, WARN, "problem instead",
       "goes on with its decisions. Logged once, until the master reads again.",
       "See what holds the master process up: somebody may have stopped it (SIGSTOP).")
 EVENT(socket_not_kept, WARN, "pid most problem",
-      "The agent listens on more sockets than the master can hold (`most`). This one is closed for a moment "
-      "whenever the worker process is replaced.",
+      "The agent listens on more sockets than the master can hold (`most`). A socket that is too many is closed for "
+      "a moment whenever the worker process is replaced.",
       "Use fewer addresses in `listen`, `log_listen` and `admin_listen`.")
 
 /* ---- upgrades (SIGUSR2) */
@@ -91,12 +91,12 @@ EVENT(master_upgraded, INFO, "version worker",
       "")
 EVENT(upgrade_failed, ERROR, "problem binary pid signal exit_code instead hint",
       "The new version did not start or did not become ready; the running version goes on. `problem` says why, and "
-      "the lines that the new process logged stand before this one. Level warn where SIGUSR1 asked for a drain "
-      "meanwhile, which ends the upgrade.",
+      "the lines that the new process logged stand before this one. The level is warn if SIGUSR1 asked for a "
+      "drain meanwhile, which ends the upgrade.",
       "Run `check` with the new binary, mend what it finds, and upgrade again.")
 EVENT(handover_failed, WARN, "problem instead",
-      "The connections of HAProxy could not be given to the new worker process. The old one goes on; level error "
-      "where it cannot, and the master then starts another.",
+      "The connections of HAProxy could not be given to the new worker process. The old one goes on. If "
+      "it cannot, the level is error, and the master starts another one.",
       "Upgrade again. If it fails again, restart.")
 
 /* ---- configuration and routes */
@@ -111,14 +111,14 @@ EVENT(route_unreachable, WARN, "route model_prefix shadowed_by its_model_prefix"
       "that this one would match.",
       "Put the longer prefix first, or remove the route.")
 EVENT(route_cleartext, WARN, "route upstream problem",
-      "The upstream of this route has an http:// URL beyond this host: the credential would travel without TLS.",
+      "The upstream of this route is an http:// URL of another host: the credential would travel without TLS.",
       "Use https://.")
 
 /* ---- connections of HAProxy */
 EVENT(refused, WARN, "id status code route model auth problem",
-      "The agent had HAProxy refuse a request. `code` is the one in the client's error, `problem` says more, `auth`"
+      "The agent had HAProxy refuse a request. `code` is the code of the client's error, `problem` says more, `auth`"
       " names the variable or the file of a credential that is missing. `id` is HAProxy's unique-id of the request.",
-      "It depends on `code`: see REFUSALS.")
+      "What to do depends on `code`: see REFUSALS.")
 EVENT(spop_error, WARN, "fd status problem instead",
       "HAProxy, or something else that connected to `listen`, sent bytes that are not valid SPOP. The connection "
       "was closed.",
@@ -135,7 +135,7 @@ EVENT(connection_stalled, WARN, "fd bytes problem instead",
       "Look whether HAProxy hangs, or waits for CPU.")
 EVENT(connection_refused, ERROR, "max_connections problem",
       "A connection was closed at once, because `max_connections` is reached or there is no memory.",
-      "Look who opens so many; raise `max_connections` and the unit's LimitNOFILE.")
+      "Look who opens so many connections; raise `max_connections` and the unit's LimitNOFILE.")
 EVENT(accept_paused, ERROR, "problem hint",
       "No file descriptor is left for a new connection. The agent waits a moment before it accepts more; the "
       "connections that are there are still answered.",
@@ -150,12 +150,12 @@ EVENT(in_flight_limit, WARN, "fd max_in_flight problem instead",
 
 /* ---- admin server */
 EVENT(admin_token_missing, ERROR, "source problem instead",
-      "The token of the admin server cannot be had: `source` names the variable or the file, which is not set, "
-      "empty, not readable, or has a control character. Nobody is let in.",
+      "The admin server has no usable token: `source` names the variable or the file, which is not set, empty, not "
+      "readable, or has a control character. Nobody is let in.",
       "Set the token. A file is read again by itself, a variable needs a restart.")
 EVENT(admin_waits, ERROR, "problem instead",
       "The admin server could not be started after an upgrade. It is tried again every second; decisions go on.",
-      "See to what `problem` names.")
+      "Mend what `problem` names.")
 EVENT(admin_left, WARN, "problem instead",
       "The worker process was to end, and a request to the admin server was still waiting for a disk after 2 "
       "seconds. The process ends without answering it. The ledger had been closed before: nothing is lost.",
@@ -194,7 +194,7 @@ EVENT(log_peek_failed, WARN, "problem",
 EVENT(ledger_waits, WARN, "problem instead",
       "The ledger cannot be opened: another process still has it, or its directory is gone. It is tried again every"
       " second; what comes in meanwhile waits in the sockets.",
-      "For longer than an upgrade takes: see to what `problem` names.")
+      "If this lasts longer than an upgrade, mend what `problem` names.")
 EVENT(ledger_ok, INFO, "database",
       "The database takes records.",
       "")
@@ -225,7 +225,7 @@ EVENT(journal_damaged, ERROR, "file problem at bytes",
       "version is read when that version runs; a file with a damaged header may be removed by hand.")
 EVENT(journal_unreadable, ERROR, "problem instead",
       "A file of the journal could not be read. The others were; this one stays where it is.",
-      "See to what `problem` names; the next start reads the file again.")
+      "Mend what `problem` names; the next start reads the file again.")
 EVENT(journal_segment_gone, WARN, "dir segment",
       "Somebody removed the file of the journal that was being written, or its directory. A new file is begun. "
       "Records that were not stored yet may be lost.",
@@ -242,14 +242,14 @@ EVENT(pruned, INFO, "rows",
       "")
 EVENT(prune_failed, WARN, "problem",
       "Requests older than `retention_days` could not be removed. It is tried again in an hour.",
-      "See to what `problem` names.")
+      "Mend what `problem` names.")
 
 /* ---- only with log_level debug */
 EVENT(connection, DEBUG, "fd thread connections", "A connection was accepted.", "")
 EVENT(hello, DEBUG, "fd max_frame_size pipelining healthcheck", "HAProxy and the agent agreed on how to talk.", "")
-EVENT(frame_skipped, DEBUG, "fd", "A frame of a type that the agent does not know was skipped, as SPOP asks for.", "")
+EVENT(frame_skipped, DEBUG, "fd", "A frame of a type that the agent does not know was skipped, as SPOP wants it.", "")
 EVENT(disconnect, DEBUG, "fd status reason",
-      "HAProxy said good-bye. With status 1, HAProxy up to 3.0 leaves an idle connection.",
+      "HAProxy said good-bye. Status 1 is usual: HAProxy up to 3.0 sends it when it leaves an idle connection.",
       "")
 EVENT(connection_lost, DEBUG, "fd problem", "Writing to a connection failed.", "")
 EVENT(connection_closed, DEBUG, "fd by", "A connection ended.", "")

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Text from outside: prepared for a terminal, and for programs as JSON. */
+ * Makes text from outside safe to show on a terminal, and writes it as JSON for programs. */
 #ifndef BASE_TEXT_H
 #define BASE_TEXT_H
 

@@ -76,6 +76,17 @@ def test_explain(file, case):
     assert text.code == 0 and got["backend"] in text.out and got["upstream"] in text.out, text
 
 
+def test_explain_says_what_the_documents_show(work):
+    """docs/haproxy.md: its routes, its command, its output."""
+    shown = (harness.ROOT / "docs" / "haproxy.md").read_text()
+    routes, example = re.search(r"```json\n(.*?)```\s+```console\n(.*?)```", shown, re.S).groups()
+    (work / "spoa-llm.json").write_text(routes)
+    command, output = example.split("\n", 1)
+    arguments = command.replace("-c spoa-llm.json", "-c %s" % (work / "spoa-llm.json")).split()
+    assert arguments[:3] == ["$", "OLLAMA_API_KEY=...", "spoa-llm"]
+    assert cli(*arguments[3:], env=ENV).out == output
+
+
 def test_explain_says_what_is_stripped_and_set(file):
     got = explain("-c", file, "--model", "x-1")
     assert {"authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"} <= set(got["strip"])

@@ -8,6 +8,9 @@
 #include <stdint.h>
 #include <time.h>
 
+#define HOUR_MS INT64_C(3600000)
+#define DAY_MS INT64_C(86400000)
+
 static inline uint64_t clock_mono_ns(void)
 {
 	struct timespec t;

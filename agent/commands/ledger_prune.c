@@ -41,7 +41,7 @@ int command_ledger_prune(const config *c, const ledger_request *ask)
 				"spoa-llm: retention_days is 0, so rows are kept for ever; give --days or --before to remove some\n");
 			return EX_USAGE;
 		}
-		before = now - days * INT64_C(86400000);
+		before = now - days * DAY_MS;
 	}
 	store *s = ledger_command_open(c, true, false, &code);
 	if (!s)

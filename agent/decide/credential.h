@@ -11,8 +11,10 @@
 #include "base/slice.h"
 
 enum {
-	CREDENTIAL_MAX = 8192,       /* bytes; the longest tokens in use take about 4 KB */
-	CREDENTIAL_SOURCE_MAX = 300, /* bytes of credential_describe()'s text in logs and on the page */
+	CREDENTIAL_MAX = 8192, /* bytes; the longest tokens in use take about 4 KB */
+	/* bytes of credential_describe()'s text: in a report or the list of routes; in a line about one request */
+	CREDENTIAL_SOURCE_MAX = 600,
+	CREDENTIAL_SOURCE_SHORT = 300,
 };
 
 typedef enum auth_kind { AUTH_PASSTHROUGH, AUTH_ENV, AUTH_FILE } auth_kind;

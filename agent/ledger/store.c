@@ -10,6 +10,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/sum.h"
+
 enum {
 	WAL_PAGES = 4000,    /* the WAL is written back at 16 MB; with 1000 pages inserts are a fifth slower */
 	WAL_KEPT = 32 << 20, /* bytes that the WAL file keeps after a long reader has made it grow */
@@ -279,8 +281,7 @@ static void ssum_step(sqlite3_context *context, int argc, sqlite3_value **argv)
 	if (!sum)
 		return;
 	int64_t value = sqlite3_value_int64(argv[0]);
-	if (__builtin_add_overflow(*sum, value, sum))
-		*sum = value < 0 ? INT64_MIN : INT64_MAX;
+	*sum = add_capped(*sum, value);
 }
 
 static void ssum_final(sqlite3_context *context)

@@ -81,6 +81,8 @@ typedef struct store_sums {
 
 /* Adds a record to `sums`, as store_insert() adds it to the sums of an hour. */
 void store_sums_add(store_sums *sums, const record *r);
+/* Adds each sum of `from` to that of `to`. */
+void store_sums_merge(store_sums *to, const store_sums *from);
 
 /* Calls `each` with the sums of each group of the hours that begin in [from_ms, to_ms) (0 and INT64_MAX: of all hours),
  * until `each` returns false. Groups come with the most expensive first, then by most requests, then by name; days and

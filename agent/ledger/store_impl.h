@@ -23,7 +23,6 @@ enum { KIND_ALL, KIND_MODEL, KIND_ROUTE, KIND_PROJECT, KIND_CLIENT, KIND_COUNT }
 enum { SUMS_COUNT = 0 STORE_SUMS(STORE_SUMS_COUNT_ONE) };
 int64_t *sums_column(store_sums *sums, size_t i);
 const char *sums_name(size_t i);
-void sums_merge(store_sums *to, const store_sums *from);
 
 enum { SQL_LIST = 1024, SQL_MAX = 6144 }; /* bytes of what sql_list() writes, of a statement */
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/hash.h"
+#include "base/sum.h"
 
 /* ---- store_sums as columns */
 
@@ -30,20 +31,12 @@ const char *sums_name(size_t i)
 	return columns[i].name;
 }
 
-static int64_t add(int64_t a, int64_t b)
-{
-	int64_t sum;
-	if (__builtin_add_overflow(a, b, &sum))
-		return b < 0 ? INT64_MIN : INT64_MAX;
-	return sum;
-}
-
-void sums_merge(store_sums *to, const store_sums *from)
+void store_sums_merge(store_sums *to, const store_sums *from)
 {
 	store_sums copy = *from;
 	for (size_t i = 0; i < SUMS_COUNT; i++) {
 		int64_t *column = sums_column(to, i);
-		*column = add(*column, *sums_column(&copy, i));
+		*column = add_capped(*column, *sums_column(&copy, i));
 	}
 }
 
@@ -68,33 +61,33 @@ void store_sums_add(store_sums *sums, const record *r)
 {
 	int64_t output = known(r->output);
 
-	sums->requests = add(sums->requests, 1);
-	sums->streams = add(sums->streams, r->stream);
-	sums->refused = add(sums->refused, r->code[0] != '\0');
-	sums->failed = add(sums->failed, has_failed(r));
-	sums->input = add(sums->input, known(r->input));
-	sums->output = add(sums->output, output);
-	sums->cache_read = add(sums->cache_read, known(r->cache_read));
-	sums->cache_write = add(sums->cache_write, known(r->cache_write));
-	sums->saved = add(sums->saved, r->saved);
-	sums->cost = add(sums->cost, r->cost);
-	sums->saved_compression = add(sums->saved_compression, r->saved_compression);
-	sums->saved_cache = add(sums->saved_cache, r->saved_cache);
-	sums->saved_routing = add(sums->saved_routing, r->saved_routing);
-	sums->bytes_in = add(sums->bytes_in, known(r->bytes_in));
-	sums->bytes_out = add(sums->bytes_out, known(r->bytes_out));
+	sums->requests = add_capped(sums->requests, 1);
+	sums->streams = add_capped(sums->streams, r->stream);
+	sums->refused = add_capped(sums->refused, r->code[0] != '\0');
+	sums->failed = add_capped(sums->failed, has_failed(r));
+	sums->input = add_capped(sums->input, known(r->input));
+	sums->output = add_capped(sums->output, output);
+	sums->cache_read = add_capped(sums->cache_read, known(r->cache_read));
+	sums->cache_write = add_capped(sums->cache_write, known(r->cache_write));
+	sums->saved = add_capped(sums->saved, r->saved);
+	sums->cost = add_capped(sums->cost, r->cost);
+	sums->saved_compression = add_capped(sums->saved_compression, r->saved_compression);
+	sums->saved_cache = add_capped(sums->saved_cache, r->saved_cache);
+	sums->saved_routing = add_capped(sums->saved_routing, r->saved_routing);
+	sums->bytes_in = add_capped(sums->bytes_in, known(r->bytes_in));
+	sums->bytes_out = add_capped(sums->bytes_out, known(r->bytes_out));
 	if (r->usage == USAGE_ESTIMATED) {
-		sums->estimated_requests = add(sums->estimated_requests, 1);
-		sums->estimated_output = add(sums->estimated_output, output);
-		sums->estimated_cost = add(sums->estimated_cost, r->cost);
+		sums->estimated_requests = add_capped(sums->estimated_requests, 1);
+		sums->estimated_output = add_capped(sums->estimated_output, output);
+		sums->estimated_cost = add_capped(sums->estimated_cost, r->cost);
 	}
 	if (r->usage == USAGE_PARTIAL)
-		sums->partial_requests = add(sums->partial_requests, 1);
+		sums->partial_requests = add_capped(sums->partial_requests, 1);
 	if (r->price == PRICE_UNPRICED) {
-		sums->unpriced_requests = add(sums->unpriced_requests, 1);
-		sums->unpriced_tokens = add(
-			sums->unpriced_tokens,
-			add(add(known(r->input), output), add(known(r->cache_read), known(r->cache_write))));
+		sums->unpriced_requests = add_capped(sums->unpriced_requests, 1);
+		sums->unpriced_tokens = add_capped(sums->unpriced_tokens,
+						   add_capped(add_capped(known(r->input), output),
+							      add_capped(known(r->cache_read), known(r->cache_write))));
 	}
 }
 
@@ -301,7 +294,7 @@ int rollup_write(store *s, rollup *r)
 		     end < r->count && r->cells[end].kind == kind && store_floor(r->cells[end].hour, DAY) == day &&
 		     slice_eq(r->cells[end].label, label);
 		     end++)
-			sums_merge(&total, &r->cells[end].sums);
+			store_sums_merge(&total, &r->cells[end].sums);
 		if (kind != labels_kind || day != labels_day) {
 			labels = -1;
 			labels_kind = kind;

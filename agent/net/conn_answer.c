@@ -42,7 +42,7 @@ static void take_note(net_counters *n, refusal why, const llm_request *r, const 
 		  slice_of(d->model.name, d->model.status == MODEL_FOUND ? d->model.len : 0));
 	if (why == REFUSE_AUTH_UNAVAILABLE && d->route) {
 		/* Names the variable or the file of the credential, never its content. */
-		char source[CREDENTIAL_SOURCE_MAX];
+		char source[CREDENTIAL_SOURCE_SHORT];
 		credential_describe(&d->route->auth, source, sizeof source);
 		snprintf(note->problem, sizeof note->problem, "%.*s: %s", (int)sizeof note->problem / 2, source,
 			 problem ? problem : "");
@@ -70,7 +70,7 @@ static void count_decision(net_counters *n, const llm_request *r, const decision
 
 __attribute__((noinline)) static void log_refusal(const llm_request *r, const decision *d)
 {
-	char source[CREDENTIAL_SOURCE_MAX] = "";
+	char source[CREDENTIAL_SOURCE_SHORT] = "";
 
 	if (d->ask_again) {
 		log_event(asked_for_more, LOG_S("id", r->id), LOG_I("buffered", r->sample.buffered));

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/totals.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -18,24 +17,6 @@ typedef struct reading {
 	bool first;
 } reading;
 
-static int64_t capped(int64_t a, int64_t b)
-{
-	int64_t sum;
-	if (__builtin_add_overflow(a, b, &sum))
-		return b < 0 ? INT64_MIN : INT64_MAX;
-	return sum;
-}
-
-/* Every member of store_sums after the label is an int64_t. */
-static void add(store_sums *to, const store_sums *from)
-{
-	int64_t *at = &to->requests;
-	const int64_t *more = &from->requests;
-
-	for (size_t i = 0; i < (sizeof *to - offsetof(store_sums, requests)) / sizeof *at; i++)
-		at[i] = capped(at[i], more[i]);
-}
-
 static bool on_sums(void *ctx, const store_sums *sums)
 {
 	reading *r = ctx;
@@ -49,7 +30,7 @@ static bool on_sums(void *ctx, const store_sums *sums)
 		i = TOTALS_LABELS;
 	if (i == TOTALS_LABELS) {
 		g->has_other = true;
-		add(&g->rows[i], sums);
+		store_sums_merge(&g->rows[i], sums);
 	} else {
 		g->rows[i] = *sums;
 		g->count += i == g->count;

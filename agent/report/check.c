@@ -5,7 +5,7 @@ static bool check_route(FILE *f, const policy *p, size_t i)
 {
 	const route *r = &p->table->routes[i];
 	const char *problem = NULL, *backend = route_backend(p->table, r);
-	char source[600];
+	char source[CREDENTIAL_SOURCE_MAX];
 
 	credential_describe(&r->auth, source, sizeof source);
 	bool present = r->auth.kind == AUTH_PASSTHROUGH || credential_read(&r->auth, &p->files[i], &problem).len > 0;

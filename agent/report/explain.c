@@ -55,7 +55,7 @@ static char *model_body(const char *model)
 /* Writes the value of the header that the decision sets, such as "Bearer <env:NAME>". */
 static void describe_set(const decision *d, char *value, size_t cap)
 {
-	char source[600];
+	char source[CREDENTIAL_SOURCE_MAX];
 
 	credential_describe(&d->route->auth, source, sizeof source);
 	snprintf(value, cap, "%s<%s>", d->header == HEADER_AUTHORIZATION ? "Bearer " : "", source);
@@ -104,7 +104,7 @@ static void print_json(FILE *f, const decision *d, slice path, slice query)
 	cJSON *strip = cJSON_AddArrayToObject(json, "strip");
 	cJSON *set = cJSON_AddObjectToObject(json, "set");
 	if (d->refusal == REFUSE_NOT && d->replace) {
-		char value[700];
+		char value[CREDENTIAL_SOURCE_MAX + sizeof "Bearer <>"];
 		for (const char *const *h = stripped_headers; *h; h++)
 			cJSON_AddItemToArray(strip, cJSON_CreateString(*h));
 		describe_set(d, value, sizeof value);
@@ -156,7 +156,7 @@ static void print_text(FILE *f, const route_table *t, const decision *d, slice p
 	fprintf(f, "route:     %.*s\n", d->route_name.len ? (int)d->route_name.len : 1,
 		d->route_name.len ? d->route_name.ptr : "-");
 	if (d->refusal != REFUSE_NOT) {
-		char source[600] = "";
+		char source[CREDENTIAL_SOURCE_MAX] = "";
 		fprintf(f, "REFUSED:   %d %s\n           %s\n", info->status, info->code, info->message);
 		if (d->replace)
 			credential_describe(&d->route->auth, source, sizeof source);
@@ -172,7 +172,7 @@ static void print_text(FILE *f, const route_table *t, const decision *d, slice p
 		fprintf(f, "auth:      passthrough: the client's own credential goes upstream\n");
 		return;
 	}
-	char value[700];
+	char value[CREDENTIAL_SOURCE_MAX + sizeof "Bearer <>"];
 	describe_set(d, value, sizeof value);
 	fprintf(f, "strips:   ");
 	for (const char *const *h = stripped_headers; *h; h++)

@@ -22,11 +22,10 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/sum.h"
 #include "ledger/provider.h"
 #include "report/period.h"
 #include "report/print.h"
-
-static const int64_t HOUR_MS = 3600000, DAY_MS = 86400000;
 
 __extension__ typedef __int128 wide;
 

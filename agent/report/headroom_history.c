@@ -7,13 +7,10 @@
 #include <inttypes.h>
 #include <time.h>
 
+#include "base/clock.h"
 #include "ledger/provider.h"
 #include "report/period.h"
 #include "report/print.h"
-
-#include "base/clock.h"
-
-static const int64_t HOUR_MS = 3600000, DAY_MS = 86400000;
 
 static const char *const series_names[] = { "hourly", "daily", "weekly", "monthly" };
 enum { HOURLY, DAILY, WEEKLY, MONTHLY, SERIES };

@@ -9,7 +9,8 @@
 
 /* The end of the year 9999: the store accepts no record after it. */
 static const int64_t LAST_END = 253402300800000;
-static const int64_t SECOND = 1000, MINUTE = 60 * 1000, HOUR = 3600 * 1000, DAY = 86400 * 1000;
+
+enum { SECOND_MS = 1000, MINUTE_MS = 60000 };
 
 /* Reads `count` digits and moves `*at` behind them. -1: there are fewer. */
 static int digits(const char **at, int count)
@@ -35,7 +36,11 @@ static bool span(const char *text, int64_t *ms)
 			return false;
 		n = n * 10 + (*text - '0');
 	}
-	int64_t unit = *text == 'm' ? MINUTE : *text == 'h' ? HOUR : *text == 'd' ? DAY : *text == 'w' ? 7 * DAY : 0;
+	int64_t unit = *text == 'm' ? MINUTE_MS :
+		       *text == 'h' ? HOUR_MS :
+		       *text == 'd' ? DAY_MS :
+		       *text == 'w' ? 7 * DAY_MS :
+				      0;
 	*ms = n * unit;
 	return unit && !text[1];
 }
@@ -71,24 +76,24 @@ static bool date(const char *text, bool end, int64_t *ms)
 	tm.tm_year = year - 1900;
 	tm.tm_mon = month - 1;
 	tm.tm_mday = day;
-	*ms = (int64_t)timegm(&tm) * SECOND + hour * HOUR + minute * MINUTE + second * SECOND +
-	      (whole_day && end ? DAY : 0);
+	*ms = (int64_t)timegm(&tm) * SECOND_MS + hour * HOUR_MS + minute * MINUTE_MS + second * SECOND_MS +
+	      (whole_day && end ? DAY_MS : 0);
 	/* timegm() turns the 31st of a short month into the 1st of the next one. */
 	return tm.tm_mday == day;
 }
 
 bool period_point(const char *text, int64_t now_ms, bool end, int64_t *ms, err *e)
 {
-	int64_t today = now_ms - now_ms % DAY, back;
+	int64_t today = now_ms - now_ms % DAY_MS, back;
 
 	if (strcmp(text, "all") == 0)
 		*ms = end ? INT64_MAX : 0;
 	else if (strcmp(text, "now") == 0)
 		*ms = now_ms;
 	else if (strcmp(text, "today") == 0)
-		*ms = today + (end ? DAY : 0);
+		*ms = today + (end ? DAY_MS : 0);
 	else if (strcmp(text, "yesterday") == 0)
-		*ms = today - DAY + (end ? DAY : 0);
+		*ms = today - DAY_MS + (end ? DAY_MS : 0);
 	else if (span(text, &back))
 		*ms = back < now_ms ? now_ms - back : 0;
 	else if (!date(text, end, ms))

@@ -14,14 +14,6 @@
 
 enum { COLUMNS_DEFAULT = 80, COLUMNS_MIN = 40, COLUMNS_MAX = 400 };
 
-int64_t add_capped(int64_t a, int64_t b)
-{
-	int64_t sum;
-	if (__builtin_add_overflow(a, b, &sum))
-		return b < 0 ? INT64_MIN : INT64_MAX;
-	return sum;
-}
-
 static uint64_t magnitude(int64_t n)
 {
 	return n < 0 ? 0 - (uint64_t)n : (uint64_t)n;

@@ -26,8 +26,6 @@ const char *print_share(char *out, int64_t part, int64_t whole);
 /* "2026-11-22T14:36:33Z" for a program, "2026-11-22 14:36" for a person. */
 const char *print_time(char *out, int64_t time_ms);
 const char *print_minute(char *out, int64_t time_ms);
-/* Returns a + b, or the nearest int64_t if that overflows. */
-int64_t add_capped(int64_t a, int64_t b);
 
 /* Where text for a person goes. Not a terminal: ASCII only. */
 typedef struct terminal {

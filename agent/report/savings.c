@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/sum.h"
 #include "report/ledger_store.h"
 
 static const struct {
@@ -52,14 +53,6 @@ _Static_assert(sizeof(store_sums) - offsetof(store_sums, requests) == FIGURES * 
 static int64_t figure(const store_sums *s, size_t i)
 {
 	return *(const int64_t *)(const void *)((const char *)s + figures[i].offset);
-}
-
-void savings_add(store_sums *to, const store_sums *from)
-{
-	for (size_t i = 0; i < FIGURES; i++) {
-		int64_t *at = (int64_t *)(void *)((char *)to + figures[i].offset);
-		*at = add_capped(*at, figure(from, i));
-	}
 }
 
 int64_t savings_all(const store_sums *s)
@@ -124,7 +117,7 @@ store_result savings_read(store *s, savings_report *r, err *e)
 	store_result result = read_list(s, r->group, &r->period, keep, &r->rows, e);
 
 	for (size_t i = 0; i < r->rows.count; i++)
-		savings_add(&r->total, &r->rows.items[i]);
+		store_sums_merge(&r->total, &r->rows.items[i]);
 	if (result == STORE_OK && r->total.unpriced_requests)
 		result = read_list(s, GROUP_MODEL, &r->period, keep_unpriced, &r->models, e);
 	if (r->models.count)
@@ -207,7 +200,6 @@ static void print_csv(FILE *f, const savings_report *r)
 
 bool savings_prepare(savings_report *r, const char *since, const char *until, const char *by, err *e)
 {
-	const int64_t hour = 3600000;
 	size_t i = 0;
 
 	*r = (savings_report){ .by = by ? by : "model", .now_ms = clock_wall_ms() };
@@ -219,9 +211,9 @@ bool savings_prepare(savings_report *r, const char *since, const char *until, co
 	if (!period_parse(since, until, "30d", &r->period, e))
 		return false;
 	/* The store has sums of whole hours: widen the period to the hours that it touches. */
-	r->period.from_ms -= r->period.from_ms % hour;
-	if (r->period.to_ms != INT64_MAX && r->period.to_ms % hour)
-		r->period.to_ms += hour - r->period.to_ms % hour;
+	r->period.from_ms -= r->period.from_ms % HOUR_MS;
+	if (r->period.to_ms != INT64_MAX && r->period.to_ms % HOUR_MS)
+		r->period.to_ms += HOUR_MS - r->period.to_ms % HOUR_MS;
 	return true;
 }
 

@@ -25,8 +25,6 @@ typedef struct savings_report {
 	terminal terminal; /* for savings_print() */
 } savings_report;
 
-/* Adds the figures of `from` to those of `to`. */
-void savings_add(store_sums *to, const store_sums *from);
 /* Returns what compression, caching and routing saved together. */
 int64_t savings_all(const store_sums *s);
 

@@ -5,6 +5,9 @@
 
 #include <inttypes.h>
 
+#include "base/clock.h"
+#include "base/sum.h"
+
 enum {
 	ROWS_SHOWN = 30,    /* models, routes ...; the others are added up in one row */
 	UNPRICED_SHOWN = 6, /* names of models without a price */
@@ -270,7 +273,7 @@ static void print_row(const table *t, const store_sums *s)
 /* Days or hours without a request have no row: prints a line that says how many are left out. */
 static void print_pause(const savings_report *r, const char *before, const char *after)
 {
-	const int64_t unit = r->group == GROUP_DAY ? 86400000 : 3600000;
+	const int64_t unit = r->group == GROUP_DAY ? DAY_MS : HOUR_MS;
 	int64_t from, to;
 	err e;
 
@@ -294,7 +297,7 @@ static void print_table(savings_report *r)
 	if (!in_time && t.count > ROWS_SHOWN + 1) {
 		shown = ROWS_SHOWN;
 		for (size_t i = shown; i < t.count; i++)
-			savings_add(&others, &t.rows[i]);
+			store_sums_merge(&others, &t.rows[i]);
 		snprintf(label, sizeof label, "(%zu more)", t.count - shown);
 		memcpy(others.label, label, sizeof label);
 		r->rows.items[shown] = others; /* savings_print() may change the rows */

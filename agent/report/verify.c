@@ -4,13 +4,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "report/ledger_store.h"
 #include "report/period.h"
 #include "report/print.h"
 
 enum { GAPS_SHOWN = 3 };
-
-static const int64_t HOUR_MS = 3600000;
 
 /* A stretch of hours without a request. */
 typedef struct gap {
@@ -29,7 +28,7 @@ typedef struct verify {
 static void on_problem(void *ctx, const char *problem)
 {
 	verify *v = ctx;
-	terminal plain = { false, true, 0 };
+	terminal plain = { .utf8 = terminal_of(stdout).utf8 };
 	char text[PRINT_LABEL];
 
 	if (v->json) {
@@ -39,7 +38,6 @@ static void on_problem(void *ctx, const char *problem)
 	}
 	v->problems++;
 	/* A problem quotes names that clients chose. */
-	plain.utf8 = terminal_of(stdout).utf8;
 	print_label(text, &plain, problem, PRINT_LABEL);
 	printf("problem: %s\n", text);
 }

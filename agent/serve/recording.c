@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 struct recording {
 	char *dir;
 	char *key;
@@ -82,7 +84,7 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 	pthread_mutex_init(&r->lock, NULL);
 	snprintf(r->problem, sizeof r->problem, "not opened yet");
 	r->journal_max = (uint64_t)c->journal_max;
-	r->retention_ms = c->retention_days * 86400000;
+	r->retention_ms = c->retention_days * DAY_MS;
 	r->dir = strdup(c->ledger);
 	r->key = strdup(key ? key : "");
 	bool ok =

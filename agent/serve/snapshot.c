@@ -181,7 +181,7 @@ static const char *keep(host_snapshot *s, size_t room, size_t *at, const char *t
 static bool copy_routes(host_snapshot *s, const policy *p)
 {
 	const route_table *t = p->table;
-	char source[600];
+	char source[CREDENTIAL_SOURCE_MAX];
 	size_t room = 1, at = 0;
 
 	for (size_t i = 0; i < t->count; i++) {

@@ -4,13 +4,6 @@
 /* What the forward iterator expects next. */
 enum { AT_OPEN, AT_FIRST, AT_COMMA, AT_END };
 
-static inline __attribute__((always_inline)) size_t skip_space(const char *p, size_t n, size_t at)
-{
-	while (at < n && json_space(p[at]))
-		at++;
-	return at;
-}
-
 static bool is_digit(char c)
 {
 	return c >= '0' && c <= '9';
@@ -159,7 +152,7 @@ json_step json_value(slice doc, size_t *at, slice *value, json_type *type)
 	const char *why = NULL;
 	bool whole = false;
 
-	*at = skip_space(doc.ptr, doc.len, *at);
+	*at = json_skip_space(doc, *at);
 	if (*at >= doc.len)
 		return JSON_CUT;
 	json_step step = value_at(doc, at, value, type, &whole, &why);
@@ -189,7 +182,7 @@ static json_step cut(json_iter *it)
 /* Ends the iteration at the closing bracket p[at], behind which only white space may stand. */
 static json_step closed(json_iter *it, size_t at)
 {
-	at = skip_space(it->doc.ptr, it->doc.len, at + 1);
+	at = json_skip_space(it->doc, at + 1);
 	if (at < it->doc.len)
 		return bad(it, at, "more after the end of the document");
 	it->at = at;
@@ -199,9 +192,10 @@ static json_step closed(json_iter *it, size_t at)
 
 json_step json_next(json_iter *it, json_member *m)
 {
-	const char *p = it->doc.ptr;
-	size_t n = it->doc.len;
-	size_t at = skip_space(p, n, it->at);
+	slice doc = it->doc;
+	const char *p = doc.ptr;
+	size_t n = doc.len;
+	size_t at = json_skip_space(doc, it->at);
 	const char *why = NULL;
 	bool whole = false;
 
@@ -212,7 +206,7 @@ json_step json_next(json_iter *it, json_member *m)
 			return bad(it, at, "not an object");
 		it->array = p[at] == '[';
 		it->state = AT_FIRST;
-		at = skip_space(p, n, at + 1);
+		at = json_skip_space(doc, at + 1);
 	}
 	if (at >= n)
 		return cut(it);
@@ -224,7 +218,7 @@ json_step json_next(json_iter *it, json_member *m)
 	if (it->state == AT_COMMA) {
 		if (p[at] != ',')
 			return bad(it, at, "a comma or the closing bracket is expected");
-		at = skip_space(p, n, at + 1);
+		at = json_skip_space(doc, at + 1);
 		if (at == n)
 			return cut(it);
 	}
@@ -239,16 +233,16 @@ json_step json_next(json_iter *it, json_member *m)
 		if (h.stop != JSON_STOP_END)
 			return bad(it, h.at, json_stop_why(h.stop));
 		m->key = slice_of(p + at + 1, h.at - at - 1);
-		at = skip_space(p, n, h.at + 1);
+		at = json_skip_space(doc, h.at + 1);
 		if (at == n)
 			return cut(it);
 		if (p[at] != ':')
 			return bad(it, at, "a colon is expected");
-		at = skip_space(p, n, at + 1);
+		at = json_skip_space(doc, at + 1);
 		if (at == n)
 			return cut(it);
 	}
-	json_step step = value_at(it->doc, &at, &m->value, &m->type, &whole, &why);
+	json_step step = value_at(doc, &at, &m->value, &m->type, &whole, &why);
 	if (step == JSON_CUT)
 		return cut(it); /* a number that touches the end may go on */
 	if (step == JSON_BAD)

@@ -27,6 +27,14 @@ static inline bool json_space(char c)
 	return (unsigned char)c <= ' ' && (c == ' ' || c == '\n' || c == '\r' || c == '\t');
 }
 
+/* Returns the offset of the first byte from `at` on that is not white space; s.len: there is none. */
+static inline __attribute__((always_inline)) size_t json_skip_space(slice s, size_t at)
+{
+	while (at < s.len && json_space(s.ptr[at]))
+		at++;
+	return at;
+}
+
 /* Brackets open at one time below the level that is iterated. Python's own parser gives up near 1000. */
 #define JSON_DEPTH_MAX 1024
 

@@ -3,7 +3,8 @@
 
 #include "decide/decision.h"
 
-/* Room for every name, number, type and length of the largest ACK, without its texts of variable length. */
+/* Bytes of the largest ACK without the texts whose length varies (decision_ack_room() adds those): every name, number,
+ * type and length, and the texts that are static. */
 enum { ACK_FIXED = 1024 };
 
 /* Everything is inlined: then writing a name takes a few stores, and the writer stays in registers. */

@@ -57,12 +57,12 @@ static slice usable(slice value, const char **problem)
 		value.len--;
 	*problem = NULL;
 	if (value.len == 0)
-		*problem = "it is empty";
+		*problem = "the credential is empty";
 	else if (value.len > CREDENTIAL_MAX)
-		*problem = "it is longer than 8192 bytes";
+		*problem = "the credential is longer than 8192 bytes";
 	for (size_t i = 0; i < value.len && !*problem; i++)
 		if ((unsigned char)value.ptr[i] < 0x20 || value.ptr[i] == 0x7f)
-			*problem = "it has a control character in it";
+			*problem = "the credential has a control character in it";
 	return *problem ? (slice){ NULL, 0 } : value;
 }
 

@@ -31,7 +31,7 @@ const char *auth_header_name(auth_header h);
 /* Returns AUTH_HEADERS if `name` (in any case) is none of them. */
 auth_header auth_header_of(slice name);
 
-/* What the operator configured. */
+/* Where a route's credential comes from, as the operator configured it. */
 typedef struct credential {
 	auth_kind kind;
 	char *source; /* owned: the variable's name or the file's path; NULL for passthrough */
@@ -53,18 +53,19 @@ typedef struct secret {
 		uint64_t ino, dev;
 		int64_t size;
 		bool exists;
-		bool failed; /* it could not be read for a reason that may pass while the file stays the same: try again
-			      */
+		bool failed; /* reading failed for a reason that may pass without a change of the file: try again */
 	} stamp;
 } secret;
 
+/* Reads the file at `path` into `*s`, whose old content is not released. A line end after the credential is dropped.
+ * Reports no error: a credential that cannot be read or used is missing. */
 void secret_load(secret *s, const char *path);
-/* True if reading the file again may give something else. Looks at its metadata only. */
+/* True if secret_load() may now give something else. Looks at the file's metadata only. */
 bool secret_changed(const secret *s, const char *path);
 void secret_deinit(secret *s);
 
-/* Returns the credential as it is now, without white space around it; empty: missing, and `*problem` says why. It is
- * borrowed from the environment or from `file`, and valid until the policy is released. */
+/* Returns the credential as it is now, without the spaces around it; empty: missing, and `*problem` says why. The slice
+ * is borrowed from the environment or from `file`; it is valid until the policy is released. */
 slice credential_read(const credential *c, const secret *file, const char **problem);
 
 #endif

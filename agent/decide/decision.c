@@ -126,7 +126,7 @@ static inline __attribute__((always_inline)) const route *choose(const policy *p
 	case MODEL_FOUND:
 		return route_match(p->table, slice_of(d->model.name, d->model.len));
 	case MODEL_NONE:
-		/* Its model comes in a message after the handshake, when the upstream has been chosen already. */
+		/* A WebSocket may name its model after the handshake, when the upstream is chosen already. */
 		if (r->sample.upgrade && !p->table->websocket_to_catch_all) {
 			refuse(d, REFUSE_WEBSOCKET, "a WebSocket names its model by ?model= or x-codex-turn-metadata");
 			return NULL;

@@ -42,10 +42,11 @@ typedef struct decision {
 	auth_header header; /* with `replace`: the header that carries the credential */
 	slice credential;   /* with `replace`; SECRET: it goes into the ACK and nowhere else */
 	bool ask_again; /* refused, but HAProxy holds more of the body than it sent, and asks again with all of it */
-	const char *problem; /* why it was refused, for the operator; static text or NULL */
+	const char *problem; /* why the request is refused, for the operator; static text or NULL */
 	model_result model;
 } decision;
 
+/* Decides what becomes of `r`. Sets every field of `*d`, and d->model as model_find() does. */
 void decide(const policy *p, const llm_request *r, decision *d);
 
 /* The headers that HAProxy removes when it replaces a credential: their names, ended by NULL. It also removes the query

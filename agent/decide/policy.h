@@ -33,7 +33,7 @@ typedef struct route {
 	credential auth;
 	char *reference_model; /* NULL: none */
 	bool enabled;
-	unsigned slot; /* index of its counters (net/counters.h), set by whoever made the table; 0: it has none of its
+	unsigned slot; /* index of the route's counters (net/counters.h), set by serve/snapshot.c; 0: it has none of its
 			  own */
 } route;
 
@@ -56,7 +56,7 @@ typedef struct policy {
 	secret *files; /* by index of the route: the content of its `file:` when last read */
 } policy;
 
-/* Makes an empty table, to be filled by route_table_add(). NULL: out of memory. */
+/* Makes an empty table with one reference, to be filled by route_table_add(). NULL: out of memory. */
 MUST_CHECK route_table *route_table_new(void);
 void route_table_unref(route_table *t);
 /* Returns a zeroed route to fill. NULL: out of memory, or the table has ROUTES_MAX. */

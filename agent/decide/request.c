@@ -56,8 +56,8 @@ static void set(llm_request *r, slice name, const spop_value *v)
 
 /* ---- a message as our spoe.conf makes it
  *
- * In such a message each name is one that is known at compile time, and each value has one of two types. Each take_*()
- * either reads the expected name or value and returns what is behind it, or does nothing and returns NULL. */
+ * Such a message has known names in a known order, and each of its values is NULL or of one known type. Each take_*()
+ * either reads the expected name or value and returns the place behind it, or does nothing and returns NULL. */
 
 typedef const unsigned char *bytes;
 
@@ -84,7 +84,7 @@ ALWAYS_INLINE bool same_name(bytes a, const char *b, size_t len)
 	return (differ(a, b, 0, 2) | differ(a, b, len - 2, 2)) == 0;
 }
 
-/* Returns what is behind the name, where there is at least one byte. NULL: another name, or the end. */
+/* Returns the place behind the name, where at least one byte follows. NULL: another name, or the end. */
 ALWAYS_INLINE bytes take_name(bytes p, bytes end, const char *name, size_t len)
 {
 	if ((size_t)(end - p) < len + 2 || p[0] != len || !same_name(p + 1, name, len))

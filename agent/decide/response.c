@@ -6,13 +6,6 @@
 #include "base/json.h"
 #include "sample/decode.h"
 
-static size_t skip_space(slice s, size_t at)
-{
-	while (at < s.len && json_space(s.ptr[at]))
-		at++;
-	return at;
-}
-
 /* Returns the object of the member whose name begins with the quote at `at`; empty: it is another member, or its value
  * is no object. Text that a model wrote cannot pass for the name, because quotes inside a string are escaped. */
 static slice object_at(slice text, size_t at)
@@ -24,10 +17,10 @@ static slice object_at(slice text, size_t at)
 	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
 		if (!slice_starts(rest, keys[i]))
 			continue;
-		size_t colon = skip_space(rest, keys[i].len);
+		size_t colon = json_skip_space(rest, keys[i].len);
 		if (colon == rest.len || rest.ptr[colon] != ':')
 			break;
-		size_t from = skip_space(rest, colon + 1), to = from;
+		size_t from = json_skip_space(rest, colon + 1), to = from;
 		if (from == rest.len || rest.ptr[from] != '{')
 			break;
 		json_step step = json_value(rest, &to, &value, &type);
@@ -79,7 +72,7 @@ size_t response_ack(spop_message *m, const spop_session *s, unsigned char *room,
 	decode_coding coding = decode_coding_of(cenc);
 	plain = body;
 	if (coding != DECODE_IDENTITY) {
-		/* The part of a cut or damaged body that could be decoded is as good as all of it. */
+		/* A cut or damaged body counts as far as it could be decoded. */
 		if (coding != DECODE_UNKNOWN)
 			decode_body(coding, body, RESPONSE_DECODED_MAX, &decoded, &len);
 		plain = slice_of(decoded, len);

@@ -13,9 +13,9 @@ enum {
 		1024 * 1024, /* most bytes that are decoded: as much as HAProxy holds of an uncompressed response */
 };
 
-/* Returns the object of the last "usage" or "usageMetadata" member in `text`, in an event stream of the first one;
- * empty: there is none. An object that is cut by the end of `text` is returned as far as it goes, and at most
- * USAGE_FRAGMENT_MAX bytes of any. */
+/* Returns the object of the last "usage" or "usageMetadata" member in `text`; if `text` is an event stream, of the
+ * first such member; empty: there is none. If `text` ends within the object, returns what is there of it. Returns at
+ * most USAGE_FRAGMENT_MAX bytes. */
 slice usage_fragment(slice text, bool event_stream);
 
 /* Reads the arguments of `m` and writes an ACK to `room`: with `usage` set, or without an action if there is no usage.

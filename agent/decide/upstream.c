@@ -82,8 +82,9 @@ static bool is_address(slice host)
 }
 
 /* Makes a name from the URL: llm-HOST, the port if it is not the default of https, and the base path with `_` for `/`.
- * The name says which upstream it is, so a HAProxy and an agent with different files fail instead of meeting by chance.
- * HAProxy allows no `~` in a name: it becomes `:`, which no path here has. A `_` of the path is doubled. */
+ * The name identifies the upstream: if HAProxy and the agent have different files, a request is refused for lack of a
+ * backend, and does not go to another upstream whose backend happens to have the same name. HAProxy allows no `~` in a
+ * name: `~` becomes `:`, which no path here has. A `_` of the path is doubled. */
 static char *backend_name(const upstream *u, slice path)
 {
 	char name[BACKEND_NAME_MAX + 1];
@@ -130,7 +131,8 @@ static bool parse_authority(upstream *u, slice authority, slice *host, err *e)
 	if (!host_valid(*host, u->ipv6))
 		return err_set(e, "the host of the URL is empty, or has a character that host names cannot have");
 	if (u->tls && (u->ipv6 || is_address(*host)))
-		return err_set(e, "HAProxy cannot verify the certificate of an address; give the upstream's host name");
+		return err_set(e,
+			       "HAProxy cannot verify the certificate of an IP address; give the upstream's host name");
 	if (has_port && !take_port(port, &u->port))
 		return err_set(e, "the port of the URL is not a number from 1 to 65535");
 	return true;

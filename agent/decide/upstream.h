@@ -19,7 +19,7 @@ typedef struct upstream {
 	char *host; /* lower case; an IPv6 address without its brackets */
 	char *base; /* path that goes in front of the request's own, without a trailing slash or a trailing /v1; "" for
 		       none */
-	char *backend;
+	char *backend; /* the backend's name, made of the URL */
 	uint16_t port;
 	bool tls;
 	bool ipv6;

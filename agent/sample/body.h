@@ -4,6 +4,7 @@
 #ifndef SAMPLE_BODY_H
 #define SAMPLE_BODY_H
 
+#include "base/json.h"
 #include "sample/name.h"
 
 /* A body is seen as its head alone; or as its head and its tail, with bytes missing between them. */
@@ -11,23 +12,29 @@ typedef struct body_view {
 	slice head; /* starts at the first byte of the body */
 	slice tail; /* the last bytes; set only if they are KNOWN to be the last, and bytes before them are missing */
 	bool gap;   /* bytes are missing between head and tail, or behind the head */
-	bool ended; /* the body is known to end where the tail does, or the head if there is no gap. If neither `gap`
-		       nor `ended` is set, more bytes may or may not follow */
+	bool ended; /* the body is known to end with the tail; without a gap, with the head. If neither `gap` nor
+		       `ended` is set, nobody knows whether more bytes follow */
 } body_view;
 
-/* What a reader found out. Mentions of a model are in `named`; this says how far they can be relied on. */
-typedef enum body_end {
+/* How much of a body a reader read. The models that the body names are in `named`. */
+typedef enum body_result {
 	BODY_ALL,  /* everything that could name a model was read */
 	BODY_PART, /* bytes that could name one are missing */
 	BODY_BAD,  /* not well-formed; *detail says how */
-} body_end;
+} body_result;
+
+/* True if `s` is empty, or holds only white space (the same four bytes in JSON and in a form). */
+static inline bool body_blank(slice s)
+{
+	return json_skip_space(s, 0) == s.len;
+}
 
 /* Reads a JSON body. `must`: its content-type says JSON; without that, a body is read as JSON only if it begins with
  * '{'. */
-body_end body_json(const body_view *view, bool must, named *n, const char **detail);
+body_result body_json(const body_view *view, bool must, named *n, const char **detail);
 
 /* Read the fields `model` and `stream` of multipart/form-data and application/x-www-form-urlencoded. */
-body_end body_multipart(const body_view *view, slice ctype, named *n, const char **detail);
-body_end body_urlencoded(const body_view *view, named *n, const char **detail);
+body_result body_multipart(const body_view *view, slice ctype, named *n, const char **detail);
+body_result body_urlencoded(const body_view *view, named *n, const char **detail);
 
 #endif

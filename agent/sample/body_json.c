@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 #include "sample/body.h"
-#include "base/json.h"
 
 #define BOM "\xef\xbb\xbf"
 
@@ -101,16 +100,8 @@ static inline const char *take(const json_member *m, bool last, bool *said_strea
 	return neither(m) ? NULL : take_either(m, last, said_stream, n);
 }
 
-static bool blank(slice s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if (!json_space(s.ptr[i]))
-			return false;
-	return true;
-}
-
 /* Reads the tail backward. `fresh`: the head was blank, so that the object may begin in the tail. */
-static body_end tail_json(slice tail, bool fresh, named *n, const char **detail)
+static body_result tail_json(slice tail, bool fresh, named *n, const char **detail)
 {
 	json_back it;
 	json_member m;
@@ -132,7 +123,7 @@ static body_end tail_json(slice tail, bool fresh, named *n, const char **detail)
 	return step == JSON_DONE ? BODY_ALL : BODY_PART;
 }
 
-static body_end object_json(const body_view *view, slice head, named *n, const char **detail)
+static body_result object_json(const body_view *view, slice head, named *n, const char **detail)
 {
 	json_iter it;
 	json_member m;
@@ -149,7 +140,7 @@ static body_end object_json(const body_view *view, slice head, named *n, const c
 		return BODY_BAD;
 	}
 	if (step == JSON_DONE) {
-		if (blank(view->tail))
+		if (body_blank(view->tail))
 			return BODY_ALL;
 		*detail = "more after the end of the document";
 		return BODY_BAD;
@@ -164,7 +155,7 @@ static body_end object_json(const body_view *view, slice head, named *n, const c
 }
 
 /* Reads a body that says it is JSON, but is not an object: if it is valid JSON, it names no model. */
-static body_end other_json(const body_view *view, slice head, const char **detail)
+static body_result other_json(const body_view *view, slice head, const char **detail)
 {
 	slice value;
 	json_type type;
@@ -177,7 +168,7 @@ static body_end other_json(const body_view *view, slice head, const char **detai
 	if (step == JSON_CUT)
 		return view->ended && !view->gap ? BODY_BAD : BODY_ALL;
 	*detail = "more after the end of the document";
-	return blank(slice_from(head, at)) ? BODY_ALL : BODY_BAD;
+	return body_blank(slice_from(head, at)) ? BODY_ALL : BODY_BAD;
 }
 
 /* True for an object in UTF-16 or UTF-32, which some upstreams can read but this reader cannot. */
@@ -192,15 +183,13 @@ static bool wide(slice head)
 	       (at > 0 && (memchr(head.ptr, '\0', at) || memchr(head.ptr, 0xfe, at) || memchr(head.ptr, 0xff, at)));
 }
 
-body_end body_json(const body_view *view, bool must, named *n, const char **detail)
+body_result body_json(const body_view *view, bool must, named *n, const char **detail)
 {
 	slice head = view->head;
-	size_t at = 0;
 
-	if (slice_starts(head, SLICE(BOM)) || slice_starts(SLICE(BOM), head)) /* or the beginning of a cut one */
+	if (slice_starts(head, SLICE(BOM)) || slice_starts(SLICE(BOM), head)) /* or a cut BOM */
 		head = slice_from(head, sizeof BOM - 1);
-	while (at < head.len && json_space(head.ptr[at]))
-		at++;
+	size_t at = json_skip_space(head, 0);
 	if (at == head.len) {
 		if (view->tail.len > 0)
 			return tail_json(view->tail, true, n, detail);

@@ -1,13 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-#include "base/json.h"
 #include "sample/body.h"
 #include "sample/decode.h"
 #include "sample/path.h"
 
 #include <stdlib.h>
 
-/* If head and tail of a body touch or overlap, they are joined up to this length and read as the whole body that they
- * are. It is twice the largest sample that is worth configuring. A longer body is treated as if bytes were missing. */
+/* A body whose head and tail touch or overlap is joined and read as a whole, if it is not longer than this: twice the
+ * largest sample that is worth configuring. A longer body is treated as if bytes were missing. */
 #define JOIN_MAX ((size_t)128 * 1024)
 
 typedef enum body_kind { KIND_OTHER, KIND_JSON, KIND_MULTIPART, KIND_URLENCODED } body_kind;
@@ -58,23 +57,22 @@ static void view_of(const model_sample *s, body_view *view)
 
 static bool json_like(slice head)
 {
-	size_t at = slice_starts(head, SLICE("\xef\xbb\xbf")) ? 3 : 0;
+	size_t at = json_skip_space(head, slice_starts(head, SLICE("\xef\xbb\xbf")) ? 3 : 0);
 
-	while (at < head.len && json_space(head.ptr[at]))
-		at++;
 	return at < head.len && head.ptr[at] == '{';
 }
 
-/* `curl -d` says "form" whatever it sends. An upstream that believes that could find a field in the middle of a JSON
- * string: the model is clear only if both readings name the same. */
-static body_end read_posing(const body_view *view, named *n, const char **detail)
+/* Reads JSON whose content-type says that it is a form, because `curl -d` says so of whatever it sends. An upstream
+ * that believes the header could find a field in the middle of a JSON string: the model is clear only if both readings
+ * name the same one. */
+static body_result read_json_sent_as_form(const body_view *view, named *n, const char **detail)
 {
 	named NAMED_LAZY form;
 	const char *fault = NULL;
 
 	named_init(&form);
 	bool unclear = body_urlencoded(view, &form, &fault) == BODY_BAD;
-	body_end end = body_json(view, true, n, detail);
+	body_result end = body_json(view, true, n, detail);
 	if (n->any)
 		named_merge(n, &form);
 	n->differ = n->differ || unclear || (form.any && !n->any);
@@ -82,7 +80,7 @@ static body_end read_posing(const body_view *view, named *n, const char **detail
 	return end;
 }
 
-static body_end read_body(const body_view *view, slice ctype, named *n, model_from *from, const char **detail)
+static body_result read_body(const body_view *view, slice ctype, named *n, model_from *from, const char **detail)
 {
 	body_kind kind = kind_of(ctype);
 
@@ -97,14 +95,14 @@ static body_end read_body(const body_view *view, slice ctype, named *n, model_fr
 		*from = MODEL_FROM_FORM;
 		return body_urlencoded(view, n, detail);
 	}
-	return read_posing(view, n, detail);
+	return read_json_sent_as_form(view, n, detail);
 }
 
 static model_status body_status(const body_view *view, slice ctype, named *n, model_result *r)
 {
 	model_from from = MODEL_FROM_NONE;
 	const char *detail = NULL, *fault = NULL;
-	body_end end = read_body(view, ctype, n, &from, &detail);
+	body_result end = read_body(view, ctype, n, &from, &detail);
 	model_status status = named_status(n, &fault);
 
 	r->looked = view->head.len + view->tail.len;
@@ -237,7 +235,7 @@ void model_find(const model_sample *s, model_result *r)
 	path_model(s->path, &path);
 	if (s->model_param.len > 0)
 		query_model(s->model_param, &query);
-	if (path.any) { /* the upstream takes the model of the path, too */
+	if (path.any) { /* the upstream, too, takes its model from the path */
 		if (path_body_matters(s->path) && !s->upgrade) {
 			find_in_body(s, &body, r);
 			path.stream = path.stream || body.stream;

@@ -42,9 +42,9 @@ typedef struct model_sample {
 	slice tail;        /* the last bytes of the buffered body if `body` is cut; may overlap `body` */
 	uint64_t buffered; /* bytes of body that HAProxy holds */
 	uint64_t length;   /* bytes of body that the client announced; == buffered if HAProxy holds all of it */
-	bool sized;   /* `length` is from a Content-Length. Without one (chunked) HAProxy gives length == buffered even
-			 for a cut body: then the body is known to end only where its JSON or form does */
-	bool upgrade; /* a WebSocket handshake */
+	bool sized;        /* `length` is from a Content-Length. Without that header (chunked) HAProxy gives length ==
+			      buffered even for a cut body, so that only the end of the JSON or form shows its end */
+	bool upgrade;      /* a WebSocket handshake */
 } model_sample;
 
 typedef struct model_result {
@@ -58,6 +58,7 @@ typedef struct model_result {
 	const char *detail;   /* static text for logs and `explain` that says what is wrong; NULL for FOUND and NONE */
 } model_result;
 
+/* Sets every field of `*result`, but of `name` only the first `len` bytes. */
 void model_find(const model_sample *sample, model_result *result);
 const char *model_from_name(model_from from);
 

@@ -7,14 +7,6 @@ typedef struct param {
 	bool escaped; /* the value is quoted and holds backslashes */
 } param;
 
-static bool blank(slice s)
-{
-	for (size_t i = 0; i < s.len; i++)
-		if (s.ptr[i] != ' ' && s.ptr[i] != '\t' && s.ptr[i] != '\r' && s.ptr[i] != '\n')
-			return false;
-	return true;
-}
-
 static const char quotable[] = { '"', ',', ' ', '\t', '\\' }; /* allowed in a quoted value only */
 
 /* Reads the next parameter at header[*at], which is a ';' or the end. 1: *out is set; 0: there is none; -1: malformed.
@@ -176,7 +168,7 @@ typedef struct delimiter {
 
 /* Finds the first delimiter at or behind `at`. BODY_ALL: *d is set; BODY_PART: there is none; BODY_BAD: *detail is set.
  */
-static body_end delimiter_next(const region *r, size_t at, delimiter *d, const char **detail)
+static body_result delimiter_next(const region *r, size_t at, delimiter *d, const char **detail)
 {
 	slice s = r->bytes;
 	const char *hit = at < s.len ? memmem(s.ptr + at, s.len - at, r->mark.ptr, r->mark.len) : NULL;
@@ -211,7 +203,7 @@ static body_end delimiter_next(const region *r, size_t at, delimiter *d, const c
 }
 
 /* Reads the part in [from..to). `to` is where the next delimiter begins, or with `cut` the end of the region. */
-static body_end read_part(const region *r, size_t from, size_t to, bool cut, named *n, const char **detail)
+static body_result read_part(const region *r, size_t from, size_t to, bool cut, named *n, const char **detail)
 {
 	slice s = slice_of(r->bytes.ptr + from, to - from);
 	part p = { .named = false };
@@ -242,10 +234,10 @@ static body_end read_part(const region *r, size_t from, size_t to, bool cut, nam
 	return BODY_ALL;
 }
 
-static body_end read_region(const region *r, named *n, const char **detail)
+static body_result read_region(const region *r, named *n, const char **detail)
 {
 	delimiter here = { 0 }, next = { 0 };
-	body_end end = delimiter_next(r, 0, &here, detail);
+	body_result end = delimiter_next(r, 0, &here, detail);
 
 	if (end == BODY_ALL && r->first && here.begin > 0 && here.begin != 2) {
 		*detail = "text before the first boundary";
@@ -257,7 +249,7 @@ static body_end read_region(const region *r, named *n, const char **detail)
 	}
 	while (end == BODY_ALL) {
 		if (here.closing) {
-			if (blank(slice_from(r->bytes, here.behind)))
+			if (body_blank(slice_from(r->bytes, here.behind)))
 				return BODY_ALL;
 			*detail = "text behind the closing boundary";
 			return BODY_BAD;
@@ -268,7 +260,7 @@ static body_end read_region(const region *r, named *n, const char **detail)
 		if (end == BODY_BAD)
 			return end;
 		bool open = end == BODY_PART;
-		body_end part_end = read_part(r, here.behind, open ? r->bytes.len : next.begin, open, n, detail);
+		body_result part_end = read_part(r, here.behind, open ? r->bytes.len : next.begin, open, n, detail);
 		if (part_end == BODY_BAD)
 			return part_end;
 		here = next;
@@ -280,7 +272,7 @@ static body_end read_region(const region *r, named *n, const char **detail)
 	return end == BODY_BAD ? BODY_BAD : BODY_PART;
 }
 
-body_end body_multipart(const body_view *view, slice ctype, named *n, const char **detail)
+body_result body_multipart(const body_view *view, slice ctype, named *n, const char **detail)
 {
 	char mark[2 + MULTIPART_BOUNDARY_MAX] = "--";
 	slice boundary = multipart_boundary(ctype);
@@ -294,11 +286,11 @@ body_end body_multipart(const body_view *view, slice ctype, named *n, const char
 			.mark = slice_of(mark, boundary.len + 2),
 			.first = true,
 			.last = view->ended && !view->gap };
-	body_end end = read_region(&head, n, detail);
+	body_result end = read_region(&head, n, detail);
 	if (end == BODY_BAD || view->tail.len == 0)
 		return end;
 	if (end == BODY_ALL) {
-		if (blank(view->tail))
+		if (body_blank(view->tail))
 			return BODY_ALL;
 		*detail = "text behind the closing boundary";
 		return BODY_BAD;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * multipart/form-data (RFC 7578), as far as needed to find two small fields. body_multipart() is in body.h.
+ * multipart/form-data (RFC 7578), as far as needed to find the fields `model` and `stream`. body_multipart() is in
+ * body.h.
  *
  * Why a tail can be read: a boundary must not occur inside a part, so in a valid body each occurrence of "--boundary"
  * is a delimiter, whatever stands before it. The tail is therefore read forward from its first delimiter. A field is

@@ -9,6 +9,7 @@
 /* Returns what is wrong with a model's name, as static text; NULL: it can be used. */
 const char *name_fault(slice name);
 
+/* The mentions of a model that were found so far: members of JSON, fields of forms, a path, a query. */
 typedef struct named {
 	bool any;        /* at least one mention */
 	bool exact;      /* at least one mention whose member or field is spelled "model", not "Model" */
@@ -19,8 +20,8 @@ typedef struct named {
 	bool stream;
 } named;
 
-/* For automatic variables of this type: the build zeroes such variables, which for `name` would cost more than most
- * uses of it. */
+/* For automatic variables of type `named`. The compiler zeroes automatic variables (-ftrivial-auto-var-init); zeroing
+ * `name` would cost more than most uses of it. */
 #if defined(__has_attribute)
 #if __has_attribute(uninitialized)
 #define NAMED_LAZY __attribute__((uninitialized))

@@ -163,8 +163,8 @@ static size_t look_at(slice path, slice before, size_t at, named *n)
 	return 0;
 }
 
-/* True if servers may read the path differently and it may name a model: it has empty segments, dot segments or encoded
- * slashes. */
+/* True if the path may name a model, and has empty segments, dot segments or encoded slashes, which servers read
+ * differently. */
 static bool unclear(slice path, size_t id_at)
 {
 	bool odd = false, names = false;
@@ -187,7 +187,7 @@ static bool unclear(slice path, size_t id_at)
 }
 
 /* SWAR: sets the top bit of each byte that equals c. The byte after a match may be a false positive. */
-static inline uint64_t about(uint64_t word, unsigned char c)
+static inline uint64_t maybe_equal(uint64_t word, unsigned char c)
 {
 	const uint64_t each = 0x0101010101010101u;
 	uint64_t x = word ^ each * c;
@@ -204,8 +204,8 @@ static inline bool pairs_may_name(const char *s)
 	memcpy(&here, s, sizeof here);
 	memcpy(&next, s + 1, sizeof next);
 	next |= 0x2020202020202020u; /* lower case */
-	uint64_t letter = about(next, 'm') | about(next, 't') | about(next, 'd');
-	return ((about(here, '/') & letter) | about(here, '%')) != 0;
+	uint64_t letter = maybe_equal(next, 'm') | maybe_equal(next, 't') | maybe_equal(next, 'd');
+	return ((maybe_equal(here, '/') & letter) | maybe_equal(here, '%')) != 0;
 }
 
 /* A quick check, false for most paths: no segment begins like a word that names a model, and nothing is

@@ -15,9 +15,9 @@ bool percent_decode(slice s, bool plus, char *buf, size_t cap, size_t *len, bool
  *                                                   keeps its prefix, as Google's clients name it: "tunedModels/M"
  *   /openai/deployments/NAME/...                    Azure
  *   /model/ID/OPERATION                             Bedrock; only its ID may hold an encoded slash (an ARN does)
- * Segments before these are skipped. `GET /v1/models/gpt-4o` has no method and names no model. A path that names a
- * model only after dot segments, empty segments or encoded slashes are resolved is a faulty mention, because upstreams
- * resolve them differently. Also sets n->stream if the operation asks for a stream. */
+ * Segments before these are skipped. `GET /v1/models/gpt-4o` has no method and names no model. A path with dot
+ * segments, empty segments or encoded slashes that may name a model is a faulty mention, because upstreams resolve such
+ * paths differently. Also sets n->stream if the operation asks for a stream. */
 void path_model(slice path, named *n);
 
 /* True if the body has to be read although the path names the model: Azure's path names a deployment, and its body may

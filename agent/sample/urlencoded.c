@@ -79,7 +79,7 @@ static const char *take_pairs(slice s, bool open, named *n)
 	return NULL;
 }
 
-body_end body_urlencoded(const body_view *view, named *n, const char **detail)
+body_result body_urlencoded(const body_view *view, named *n, const char **detail)
 {
 	bool whole = view->ended && !view->gap;
 

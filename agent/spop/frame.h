@@ -27,7 +27,7 @@ typedef enum frame_type {
 
 enum { FRAME_FIN = 1, FRAME_ABORT = 2 };
 
-/* Why a peer is being left, in AGENT-DISCONNECT (SPOE.txt, 3.2.9). */
+/* Why a connection is closed, as AGENT-DISCONNECT says it (SPOE.txt, 3.2.9). */
 typedef enum spop_status {
 	SPOP_OK = 0,
 	SPOP_IO_ERROR = 1,
@@ -56,12 +56,13 @@ typedef enum frame_result { FRAME_OK, FRAME_PARTIAL, FRAME_TOO_BIG, FRAME_BAD } 
 
 /* Decodes the first frame of `in`. `max` is the largest length accepted. OK: `*used` is the size of the frame with its
  * length prefix. PARTIAL: `*used` is the number of bytes that the whole frame takes (FRAME_PREFIX if its length is not
- * known yet). */
+ * known yet). TOO_BIG: the frame is longer than `max`. BAD: it is too short for its header, or an id in it is
+ * malformed. */
 MUST_CHECK frame_result frame_decode(slice in, uint32_t max, frame *out, size_t *used);
 
-/* Starts a frame in `room`, whose length after the prefix will not exceed `max`. It is inlined, like the rest of what
- * writes an ACK, to keep the writer in registers: a struct returned in memory is read before its stores have arrived
- * there. */
+/* Starts a frame in `room`, whose length after the prefix will not exceed `max`. It is inlined, like everything
+ * that writes an ACK, so that the writer stays in registers: if it were returned in memory, the next read of it would
+ * wait for the stores. */
 static inline __attribute__((always_inline)) spop_writer frame_begin(unsigned char *room, size_t room_len, uint32_t max,
 								     frame_type type, uint64_t stream_id,
 								     uint64_t frame_id)

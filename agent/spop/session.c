@@ -14,24 +14,12 @@ static spop_event fail(spop_session *s, spop_status status, slice reason)
 	return (spop_event){ .type = SPOP_ERROR, .status = status, .reason = reason };
 }
 
-/* Is `item` one of the comma-separated `list`? */
-static bool listed(slice list, slice item)
+/* True if an item of the comma-separated `list` is or starts with `text`, whichever `compare` tests. */
+static bool listed(slice list, bool (*compare)(slice item, slice text), slice text)
 {
 	for (size_t at = 0; at <= list.len;) {
 		size_t comma = slice_find(list, at, ',');
-		if (slice_eq(slice_trim(slice_of(list.ptr + at, comma - at)), item))
-			return true;
-		at = comma + 1;
-	}
-	return false;
-}
-
-/* Versions are MAJOR.MINOR. The protocol promises that every minor version of 2 is compatible. */
-static bool version_2(slice list)
-{
-	for (size_t at = 0; at <= list.len;) {
-		size_t comma = slice_find(list, at, ',');
-		if (slice_starts(slice_trim(slice_of(list.ptr + at, comma - at)), SLICE("2.")))
+		if (compare(slice_trim(slice_of(list.ptr + at, comma - at)), text))
 			return true;
 		at = comma + 1;
 	}
@@ -69,15 +57,16 @@ static spop_event take_hello(spop_session *s, const frame *f)
 		return fail(s, SPOP_NO_FRAME_SIZE, SLICE("HAPROXY-HELLO without max-frame-size"));
 	if (capabilities.type != SPOP_STR)
 		return fail(s, SPOP_NO_CAPABILITIES, SLICE("HAPROXY-HELLO without capabilities"));
-	if (!version_2(versions.bytes))
+	/* Versions are MAJOR.MINOR. The protocol promises that every minor version of 2 is compatible. */
+	if (!listed(versions.bytes, slice_starts, SLICE("2.")))
 		return fail(s, SPOP_BAD_VERSION, SLICE("HAProxy does not offer version 2 of SPOP"));
 	if (spop_value_uint(&size) < FRAME_SIZE_MIN)
 		return fail(s, SPOP_BAD_FRAME_SIZE, SLICE("HAProxy offers a max-frame-size below 256"));
 
 	if (spop_value_uint(&size) < s->max_frame)
 		s->max_frame = (uint32_t)spop_value_uint(&size);
-	s->pipelining = s->allow_pipelining && listed(capabilities.bytes, SLICE("pipelining"));
-	s->async = listed(capabilities.bytes, SLICE("async"));
+	s->pipelining = s->allow_pipelining && listed(capabilities.bytes, slice_eq, SLICE("pipelining"));
+	s->async = listed(capabilities.bytes, slice_eq, SLICE("async"));
 	s->state = SPOP_READY;
 	return (spop_event){ .type = SPOP_HELLO };
 }

@@ -12,7 +12,7 @@ typedef struct spop_session {
 	uint32_t max_frame; /* our own until HELLO, then the smaller of both sides' */
 	bool allow_pipelining;
 	bool pipelining;  /* both sides announced it */
-	bool async;       /* HAProxy offered it: a client of 3.0 or older */
+	bool async;       /* HAProxy announced it, as versions up to 3.0 do */
 	bool healthcheck; /* a connection of `option spop-check` */
 } spop_session;
 
@@ -37,9 +37,8 @@ typedef struct spop_event {
 
 void spop_session_init(spop_session *s, uint32_t max_frame, bool allow_pipelining);
 
-/* Takes the first frame off `*in`. Must not be called after DISCONNECT or ERROR. The caller reads the messages of a
- * NOTIFY once, and only then knows whether they are well-formed (spop_messages_skip()); it must not act on any of them
- * before. */
+/* Takes the first frame off `*in`. Must not be called after DISCONNECT or ERROR. The messages of a NOTIFY are not
+ * checked: the caller reads them, ends with spop_messages_skip(), and acts on them only if that returns true. */
 spop_event spop_session_next(spop_session *s, slice *in);
 
 /* Returns the ERROR that takes the place of a NOTIFY whose messages turned out to be malformed. */
@@ -73,7 +72,7 @@ static inline bool spop_arg_next(spop_message *m, slice *name, spop_value *value
 	return !m->from->failed;
 }
 
-/* Reads the rest of the messages. False: these, or those read before, were malformed. */
+/* Reads the messages that are left. False: one of them, or one that was read before, is malformed. */
 MUST_CHECK bool spop_messages_skip(cursor *messages);
 
 /* Write a frame to `room`. Both return its size; 0: it did not fit. */

@@ -13,8 +13,9 @@
 
 enum {
 	READ_ROOM = 64 * 1024,
-	READS_AT_ONCE = 16, /* of one socket in one event loop iteration, so that the others do not wait */
-	LENGTH_DIGITS = 6,  /* of an octet count */
+	READS_AT_ONCE =
+		16, /* the most reads of one socket in one event loop iteration, so that the others do not wait */
+	LENGTH_DIGITS = 6, /* the most digits of an octet count */
 };
 
 typedef struct stream {
@@ -82,7 +83,7 @@ static bool split(logsock *s, buf *in)
 			return true;
 		while (at < have.len && at < LENGTH_DIGITS && have.ptr[at] >= '0' && have.ptr[at] <= '9')
 			len = len * 10 + (size_t)(have.ptr[at++] - '0');
-		if (at == have.len && at < LENGTH_DIGITS)
+		if (at == have.len)
 			return true;
 		if (at == 0 || have.ptr[at] != ' ' || len > LOGSOCK_LINE_MAX)
 			return false;
@@ -110,7 +111,7 @@ static void on_stream(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 		if (n < 0 && errno == EAGAIN)
 			return;
 		if (n <= 0) {
-			/* The part of a message is lost; HAProxy sends a copy of the message by datagram. */
+			/* An incomplete message is lost; HAProxy sends a copy of each message by datagram. */
 			stream_close(st);
 			return;
 		}
@@ -135,8 +136,8 @@ static stream *stream_open(logsock *s, int fd)
 		return NULL;
 	}
 	st->owner = s;
-	/* However this process ends, HAProxy sees a reset, because a ring of HAProxy 3.0 overlooks an orderly end and
-	 * keeps using the dead connection. */
+	/* Let HAProxy see a reset whenever the last process that has the stream closes it or dies: a ring of
+	 * HAProxy 3.0 overlooks an orderly end and keeps using the dead connection. */
 	struct linger reset = { .l_onoff = 1, .l_linger = 0 };
 	setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof reset);
 	buf_init(&st->in, 2 * READ_ROOM + LOGSOCK_LINE_MAX);

@@ -40,13 +40,13 @@ static void on_dropped(void *ctx, uint32_t count)
 	(void)count;
 }
 
-static void on_turns(void *ctx)
+static void on_batch_end(void *ctx)
 {
 	(void)ctx;
 	batches++;
 }
 
-static const logsock_handler handler = { NULL, on_line, on_bad, on_dropped, on_turns };
+static const logsock_handler handler = { NULL, on_line, on_bad, on_dropped, on_batch_end };
 
 static void iterate(struct ev_loop *loop)
 {
@@ -248,10 +248,36 @@ static void what_cannot_have_begun_is_refused(void)
 	ev_loop_destroy(loop);
 }
 
+/* A read ends after as many digits as a length may have; the buffer still holds the message before, with a blank there.
+ */
+static void a_read_may_end_after_the_last_digit(void)
+{
+	struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
+	struct sockaddr_in at;
+	listener l = listen_tcp(&at);
+	logsock *socks = logsock_new(loop, &l, 1, handler);
+	logsock_begin(socks);
+	int peer = dial(&at);
+
+	lines_count = bad = 0;
+	say(peer, SLICE("9 aaaa bbbb"));
+	iterate(loop);
+	say(peer, SLICE("000003"));
+	iterate(loop);
+	CHECK(lines_count == 1 && bad == 0);
+	say(peer, SLICE(" one"));
+	iterate(loop);
+	CHECK(lines_count == 2 && bad == 0 && strcmp(lines[0], "aaaa bbbb") == 0 && strcmp(lines[1], "one") == 0);
+	close(peer);
+	logsock_free(socks, NULL, NULL);
+	ev_loop_destroy(loop);
+}
+
 int main(void)
 {
 	RUN(streams_go_on_elsewhere);
 	RUN(the_end_of_the_old_process_resets_nothing);
 	RUN(what_cannot_have_begun_is_refused);
+	RUN(a_read_may_end_after_the_last_digit);
 	return unit_end();
 }

@@ -52,7 +52,8 @@ static void give_back(spop_thread *t, unsigned char *data, size_t cap)
 	t->spare.cap = cap;
 }
 
-/* After answers were written: gives the thread's spare buffer back, and keeps what is left in a buffer of its size. */
+/* Gives the thread's spare buffer back after answers were written. Bytes that are left move to a buffer of just their
+ * size. */
 static void settle(conn *c)
 {
 	size_t left = buf_len(&c->out);
@@ -116,8 +117,8 @@ static void set_timer(conn *c, double seconds)
 
 /* ---- writing */
 
-/* The peer takes nothing more for now: waits for it, and reads nothing until then. `progress`: it has taken something
- * just now. False: the connection is gone. */
+/* The peer takes no more bytes for now: waits until it does, and reads nothing meanwhile. `progress`: it took some just
+ * now. False: the connection is gone. */
 static bool hold(conn *c, bool progress)
 {
 	spop_thread *t = c->spop_thread;
@@ -137,8 +138,8 @@ static bool hold(conn *c, bool progress)
 			counter_add(&t->counters.in_flight_limited, 1);
 			log_event(in_flight_limit, LOG_I("fd", c->fd),
 				  LOG_I("max_in_flight", t->shared->limits.max_in_flight),
-				  LOG_C("problem", "the peer asks on and does not take its answers"),
-				  LOG_C("instead", "no more is read from it until it has taken them"));
+				  LOG_C("problem", "the peer sends questions and does not read the answers"),
+				  LOG_C("instead", "nothing more is read from it until it has read them"));
 		}
 		ev_io_start(t->loop, &c->writable);
 		ev_io_stop(t->loop, &c->readable);
@@ -188,7 +189,7 @@ static bool flush(conn *c)
 	return true;
 }
 
-/* The connection needs more memory than there may be: sends DISCONNECT. False: the connection is gone. */
+/* The connection cannot have the memory that it needs: sends DISCONNECT. False: the connection is gone. */
 static bool refuse_memory(conn *c)
 {
 	spop_thread *t = c->spop_thread;
@@ -270,7 +271,8 @@ static bool read_and_work(conn *c)
 	size_t had = buf_len(&c->in);
 	ssize_t n;
 
-	/* The beginning of a small frame goes in front of the next read; only a large frame is read where it stays. */
+	/* Read into the thread's scratch, with the bytes of an incomplete frame copied in front; only an incomplete
+	 * frame that is larger than CONN_KEEP is read into the connection's own buffer. */
 	if (c->leaving || c->in.cap <= CONN_KEEP) {
 		unsigned char *room = t->scratch + CONN_KEEP;
 		n = take(c, room, SPOP_SCRATCH);
@@ -338,7 +340,7 @@ conn *conn_new(spop_thread *t, int fd)
 	}
 	c->spop_thread = t;
 	c->fd = fd;
-	/* say_hello() takes pipelining back where the option is off. */
+	/* say_hello() switches pipelining off if the option is off. */
 	spop_session_init(&c->session, s->limits.max_frame, true);
 	conn_set_limits(c);
 	ev_io_init(&c->readable, on_readable, fd, EV_READ);

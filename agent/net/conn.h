@@ -14,15 +14,17 @@ enum {
 	CONN_FRAME_MAX = 64 * 1024 * 1024, /* the largest max-frame-size that the configuration allows */
 };
 
-/* Opens a connection. Takes over `fd`, on failure too, which t->shared->connections counts already. */
+/* Opens a connection on `fd`, which t->shared->connections counts already. Takes over `fd`, on failure too. */
 void conn_open(spop_thread *t, int fd);
-/* Answers what has been read, says DISCONNECT(0), and closes as soon as the peer has it. */
+/* Answers the frames that have arrived, sends DISCONNECT(0), and closes the connection when the peer ends it, after a
+ * second at the latest. The connection may be gone afterwards. */
 void conn_finish(conn *c);
 /* Closes at once and frees the connection. */
 void conn_close(conn *c);
+/* Returns the next connection of the same thread; NULL: `c` is the last one. */
 conn *conn_next(conn *c);
-/* Goes on with a connection that was adopted, or of a thread that was frozen. Called in the SPOP thread, before its
- * event loop runs. The connection may be gone afterwards. */
+/* Goes on with a connection that was adopted, or whose thread was frozen. Called in the SPOP thread, before its event
+ * loop runs. The connection may be gone afterwards. */
 void conn_resume(conn *c);
 
 /* ---- from one process to the next (handover.h), while the SPOP thread does not run */

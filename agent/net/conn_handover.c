@@ -74,7 +74,7 @@ static bool parse(slice state, adopted *a, err *e)
 	return true;
 }
 
-/* Makes a descriptor as accept() gives it. False: it is not a connected stream socket. */
+/* Makes `fd` non-blocking and close-on-exec. False: it is not a connected stream socket. */
 static bool usable(int fd, err *e)
 {
 	int type = 0, listens = 0;
@@ -84,7 +84,7 @@ static bool usable(int fd, err *e)
 		return err_set(e, "a connection's descriptor: %s", strerror(errno));
 	len = sizeof listens;
 	if (type != SOCK_STREAM || getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &len) != 0 || listens)
-		return err_set(e, "a connection's descriptor is no connection");
+		return err_set(e, "a connection's descriptor is not a connected stream socket");
 	int flags = fcntl(fd, F_GETFL);
 	if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) != 0 || fcntl(fd, F_SETFD, FD_CLOEXEC) != 0)
 		return err_set(e, "a connection's descriptor: %s", strerror(errno));
@@ -111,7 +111,7 @@ bool conn_adopt(spop_thread *t, int fd, slice state, err *e)
 	conn_set_limits(c);
 	if (!buf_append(&c->in, a.in.ptr, a.in.len) || !buf_append(&c->out, a.out.ptr, a.out.len)) {
 		conn_close(c);
-		return err_set(e, "a connection brings %zu bytes read and %zu to write, more than there can be",
+		return err_set(e, "a connection has %zu bytes to answer and %zu to write, more than its limits allow",
 			       a.in.len, a.out.len);
 	}
 	conn_account(c);

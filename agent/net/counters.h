@@ -12,7 +12,7 @@
 #include "decide/decision.h"
 
 enum {
-	COUNTER_ROUTES = 256, /* routes that are counted apart, by route.slot; slot 0: legacy or no route */
+	COUNTER_ROUTES = 256, /* slots, see route.slot; slot 0: legacy or no route, the last one: all further routes */
 	LATENCY_BUCKETS = 18, /* their upper bounds: latency_bounds_ns[]; one more bucket has no bound */
 	REFUSALS_KEPT = 32,   /* notes that a thread keeps of its last refusals */
 };
@@ -50,7 +50,7 @@ typedef struct net_counters {
 	counter refused_memory;      /* beyond max_memory */
 	counter stalled;             /* closed because the peer did not take its answers */
 	counter backpressure;        /* how often reading stopped because the peer did not take answers */
-	counter in_flight_limited;   /* how often of these max_in_flight answers waited */
+	counter in_flight_limited;   /* the part of `backpressure` in which max_in_flight answers waited */
 	counter frames_in, frames_out, bytes_in, bytes_out; /* SPOP frames, of all types */
 	counter hellos, spop_errors, hello_timeouts, accept_pauses;
 	counter asked_for_more; /* HAProxy was told to ask again with the whole body; not counted as decisions */
@@ -64,7 +64,7 @@ typedef struct net_counters {
 
 	pthread_mutex_t notes_lock; /* the SPOP thread only tries it, so that no reader holds it up */
 	refusal_note notes[REFUSALS_KEPT];
-	size_t notes_next;
+	size_t notes_next; /* notes taken so far; the next one goes to notes[notes_next % REFUSALS_KEPT] */
 } net_counters;
 
 #endif

@@ -7,16 +7,17 @@
 
 #include "base/fdpass.h"
 
-/* The version of all bodies below; HELLO and BEGIN bring it. A test is built with another version. */
+/* The version of all bodies below, carried by HELLO and BEGIN. Tests build an agent of another version. */
 #ifndef HANDOVER_VERSION
 #define HANDOVER_VERSION 1
 #endif
 
 enum {
+	/* How long the new worker waits for each step of the old one. */
 	HANDOVER_TIMEOUT_MS = 5000,
-	/* The old worker waits so long for HELLO, while its SPOP threads run ... */
+	/* How long the old worker waits for HELLO. Its SPOP threads run meanwhile. */
 	HANDOVER_GREET_MS = 3000,
-	/* ... and so long for each step while they stand still, because HAProxy waits for answers. */
+	/* How long the old worker waits for each later step. Its SPOP threads stand still, and HAProxy waits. */
 	HANDOVER_PAUSE_MS = 1500,
 };
 
@@ -30,8 +31,8 @@ typedef enum handover_type {
 	HANDOVER_END,        /* the old worker has closed the ledger */
 	/* new -> old */
 	HANDOVER_TAKEN = 64, /* has all connections, and touches none before COMMIT */
-	/* The first message: the new worker is there and listens. Body: u32 HANDOVER_VERSION. The old worker stops
-	 * nothing for one that speaks another version. */
+	/* The first message: the new worker is there and listens. Body: u32 HANDOVER_VERSION. If it is another version
+	 * than the old worker's, the old worker drains instead of stopping its SPOP threads. */
 	HANDOVER_HELLO,
 } handover_type;
 

@@ -17,7 +17,7 @@ enum {
 	DATAGRAM_BACKLOG = 32 * 1024 * 1024,
 };
 
-static bool taken[INHERITED_MAX];
+static bool taken[INHERITED_MAX]; /* inherited descriptors that are in use, or were closed */
 
 /* The number of descriptors that the master or systemd passed to this process. */
 static int inherited_count(void)
@@ -164,7 +164,8 @@ int listener_accept(const listener *l)
 	int one = 1;
 	int fd = accept4(l->fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
-	/* Otherwise a small frame waits for the ACK of the one before: p99 is 50 ms instead of 15 at 100 clients. */
+	/* Without TCP_NODELAY a small frame waits for TCP's acknowledgement of the one before: p99 is 50 ms instead of
+	 * 15 at 100 clients. */
 	if (fd >= 0 && l->tcp)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	return fd;

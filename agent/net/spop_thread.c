@@ -264,8 +264,6 @@ bool spop_thread_init(spop_thread *t, spop_shared *s, unsigned index, policy *p,
 
 void spop_thread_abandon(spop_thread *t)
 {
-	/* So that conn_close() does not take the last connection's end for the thread's. */
-	t->stopping = false;
 	while (t->conns)
 		conn_close(t->conns);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * One of the threads of spop_threads.h, with an event loop of its own: accepts SPOP connections and answers them. From
- * other threads it takes only a new policy and orders. Its members and functions belong to the thread itself, and to
- * the main thread while it does not run, unless marked otherwise. */
+ * other threads it takes only a new policy and orders. Unless marked otherwise, its members and functions are for the
+ * SPOP thread itself, and for the main thread while the SPOP thread does not run. */
 #ifndef NET_SPOP_THREAD_H
 #define NET_SPOP_THREAD_H
 
@@ -30,14 +30,15 @@ typedef struct spop_shared {
 	const listener *listeners;
 	size_t listeners_count;
 	unsigned threads;
-	struct ev_loop *owner; /* the main thread's event loop ... */
-	ev_async *ended;       /* ... and its watcher that is woken when the last thread ends */
+	struct ev_loop *owner; /* the main thread's event loop */
+	ev_async *ended;       /* a watcher of `owner`, woken when the last thread ends */
 	double stall_seconds;
-	double drain_seconds; /* written before `drain` ... */
-	bool replaced;        /* ... as is this: another process answers on the same listeners: accept nothing more */
 	/* Orders, which a thread reads when it is woken. */
 	atomic_bool freeze, drain, stop;
-	atomic_uint running;                         /* threads that have not ended */
+	/* How to drain; written before `drain` is set. */
+	double drain_seconds;
+	bool replaced;       /* another process answers on the same listeners: accept nothing more */
+	atomic_uint running; /* threads that have not ended */
 	alignas(CACHE_LINE) atomic_uint connections; /* of all threads */
 	alignas(CACHE_LINE) _Atomic uint64_t memory; /* bytes in the buffers of all connections */
 	spop_load *loads;                            /* one for each thread */
@@ -47,7 +48,7 @@ typedef struct spop_thread {
 	spop_shared *shared;
 	unsigned index;
 	pthread_t thread;
-	bool running; /* the main thread's: `thread` has to be joined */
+	bool running; /* `thread` has to be joined; only the main thread uses this */
 	struct ev_loop *loop;
 	ev_async wake;
 	_Atomic(policy *) next_policy; /* written by any thread; used from the next event loop iteration on */
@@ -64,7 +65,8 @@ typedef struct spop_thread {
 	bool stopping;          /* all connections were told to end, and none is accepted */
 	unsigned char *scratch; /* CONN_KEEP bytes for the beginning of a frame, then SPOP_SCRATCH to read into */
 	buf spare;              /* a buffer for answers, lent to the connection that is being answered */
-	llm_request request;    /* the request that is being answered; kept here, it is not cleared for each */
+	/* The request that is being answered. Not local variables, because the compiler's hardening clears those. */
+	llm_request request;
 	decision decision;
 	alignas(CACHE_LINE) net_counters counters;
 } spop_thread;
@@ -76,7 +78,8 @@ MUST_CHECK bool spop_thread_init(spop_thread *t, spop_shared *s, unsigned index,
 void spop_thread_deinit(spop_thread *t);
 /* Closes the connections without DISCONNECT. The thread must have ended. */
 void spop_thread_abandon(spop_thread *t);
-/* Leaves the event loop if the thread is stopping and its last connection is gone. Called by the thread itself. */
+/* Leaves the event loop if the last connection is gone and the thread is stopping, or is draining because another
+ * process has replaced it. Called by the thread itself. */
 void spop_thread_end_if_done(spop_thread *t);
 
 /* Starts the thread. False: `e` says why. */

@@ -30,9 +30,9 @@ typedef struct spop_threads spop_threads;
  * ended. NULL: `e` says why. */
 spop_threads *spop_threads_new(const listener *listeners, size_t count, unsigned threads, spop_limits limits, policy *p,
 			       struct ev_loop *owner, ev_async *ended, err *e);
-/* Takes over a connection of another process; before spop_threads_start(), or while frozen. Takes over `fd`, on failure
- * too. The connection counts for max_connections and max_memory, but is taken beyond them too, because HAProxy has it
- * already. False: `e` says why. */
+/* Adopts a connection of another process, before spop_threads_start() or while frozen. Takes over `fd`, on failure too.
+ * The connection counts for max_connections and max_memory, but is adopted even if they are reached, because HAProxy
+ * has it already. False: `e` says why. */
 MUST_CHECK bool spop_threads_adopt(spop_threads *ts, int fd, slice state, err *e);
 /* Runs the threads; after spop_threads_freeze() they go on with their connections. False: `e` says why; no thread runs.
  */
@@ -51,10 +51,10 @@ MUST_CHECK bool spop_threads_export(spop_threads *ts, bool (*each)(void *ctx, in
  * other process. The counters stay. */
 void spop_threads_abandon(spop_threads *ts);
 
-/* Lets every connection end with its next answer (its last ACK and the DISCONNECT in one write), and the idle ones
- * after `seconds`; then wakes `ended`. `replaced`: another process answers on the same listeners; nothing more is
- * accepted here, and the threads end with their last connections. Otherwise HAProxy is to choose another agent: health
- * checks are refused from now on, and new connections are still answered. */
+/* Lets every connection end with its next answer (its last ACK and the DISCONNECT in one write), and all that are left
+ * after `seconds`; then ends the threads and wakes `ended`. `replaced`: another process answers on the same listeners;
+ * nothing more is accepted here, and a thread ends with its last connection. Otherwise HAProxy is to choose another
+ * agent: health checks are refused from now on, and new connections are still answered. */
 void spop_threads_drain(spop_threads *ts, double seconds, bool replaced);
 /* Answers what was read, says DISCONNECT on each connection, ends the threads, wakes `ended`. */
 void spop_threads_stop(spop_threads *ts);
@@ -68,7 +68,7 @@ const net_counters *spop_threads_counters(const spop_threads *ts, unsigned threa
 /* The open connections of all threads, and the bytes in their buffers. */
 unsigned spop_threads_connections(const spop_threads *ts);
 uint64_t spop_threads_memory(const spop_threads *ts);
-/* Copies the notes of all threads, newest first, up to `room`. Returns how many. */
+/* Copies the notes of refused requests of all threads, newest first, up to `room`. Returns how many. */
 size_t spop_threads_notes(spop_threads *ts, refusal_note *out, size_t room);
 
 #endif

@@ -20,7 +20,7 @@
 
 enum {
 	HEAR_MAX = 64, /* messages read at a time */
-	/* Workers in a row that answered for less than STEADY and are replaced without a delay. */
+	/* So many workers in a row that were READY, but ended within STEADY, are replaced without a delay. */
 	QUICK_MAX = 20,
 };
 
@@ -29,17 +29,18 @@ enum {
 	START_MIN = 30 * 1000,    /* from the start to READY, or three times the watchdog if that is more */
 	HANDOVER_MAX = 10 * 1000, /* from PREPARED to READY of an upgrade */
 	RETIRE_MAX = 30 * 1000,   /* from the new worker's READY to the old worker's end */
-	DRAIN_MAX = 25 * 3600 *
-		    1000,    /* the same if the connections were not handed over and have to end by themselves */
+	/* The same, if the old worker drains instead of handing over: more than the longest drain_timeout. */
+	DRAIN_MAX = 25 * 3600 * 1000,
 	LOST_MAX = 5 * 1000, /* from the end of a worker's control socket to the worker's end */
-	STEADY = 500,        /* a worker that lived this long is replaced at once; otherwise the delay is ... */
-	BACKOFF_MIN = 100,   /* ... this, and doubles each time */
+	STEADY = 500,        /* a worker that lived this long is replaced without a delay */
+	BACKOFF_MIN = 100,   /* the first delay; each further one is twice as long, up to BACKOFF_MAX */
 	BACKOFF_MAX = 5 * 1000,
-	SEND_MAX = 1000,
-	KILL_MAX = 5 * 1000, /* from SIGKILL to its end */
-	STRAY_POLL = 10,
+	MESSAGE_MAX = 1000,   /* for sending or receiving one message */
+	KILL_MAX = 5 * 1000,  /* from SIGKILL to the worker's end */
+	STRAY_POLL = 10,      /* between two looks whether a worker has ended */
 	STOP_MAX = 30 * 1000, /* from SIGTERM to SIGKILL; the service manager waits longer than STOP_MAX + KILL_MAX */
-	ALIVE_GRACE = 1500,   /* on top of the watchdog: ALIVE comes once a second, about the second before */
+	/* Added to the watchdog, because ALIVE comes once a second and is about the second before. */
+	ALIVE_GRACE = 1500,
 };
 
 /* Sets the worker's deadline; 0: no limit. */
@@ -60,7 +61,7 @@ void child_arm(worker *w)
 	give_until(w, w->watchdog ? clock_mono_ms() + (int64_t)w->watchdog * 1000 + ALIVE_GRACE : 0);
 }
 
-/* Sends a signal to a worker. Everything does it here, because a pid of 0, 1 or -1 would reach other processes. */
+/* Sends a signal to a worker. The assertion stands here because a pid of 0, 1 or -1 would reach other processes. */
 static void tell(const worker *w, int sig)
 {
 	assert(w->pid > 1);
@@ -116,8 +117,8 @@ void child_give_up(worker *w)
 	if (note_unkillable(w->master, w->pid))
 		child_ended(w, SIGKILL);
 	else
-		w->deadline = clock_mono_ms() +
-			      KILL_MAX; /* a new worker would only join them: one of them must end first */
+		/* So many workers hang that a new one would hang too: wait until one of them ends. */
+		w->deadline = clock_mono_ms() + KILL_MAX;
 }
 
 void child_kill_stray(master *m, pid_t pid)
@@ -247,20 +248,19 @@ void child_use_log(const worker *w)
 	log_setup((log_level)w->log_level, (log_format)w->log_format);
 }
 
-/* The new worker has a good configuration: tells the old one to give it the connections. */
-static void hand_over(master *m)
+/* The new worker has a good configuration: tells the old one to give it the connections, if both speak the
+ * `same_version` of the messages. Otherwise the old one drains when the new one is READY: see upgraded(). */
+static void hand_over(master *m, bool same_version)
 {
-	err e = { 0 };
+	worker *old = m->current;
+	err e;
 
 	give(m->next, HANDOVER_MAX);
-	if (m->current && m->current->phase == READY && !m->next->drain && m->pair >= 0) {
-		if (fdpass_send(m->current->control, CONTROL_HANDOVER, (slice){ NULL, 0 }, &m->pair, 1, SEND_MAX, &e)) {
-			m->current->phase = HANDING;
-			give_until(m->current,
-				   0); /* it does nothing else meanwhile; the new one's deadline holds for both */
-		} else {
-			m->next->drain = true;
-		}
+	if (old && old->phase == READY && same_version && m->pair >= 0 &&
+	    fdpass_send(old->control, CONTROL_HANDOVER, (slice){ NULL, 0 }, &m->pair, 1, MESSAGE_MAX, &e)) {
+		old->phase = HANDING;
+		/* The old worker sends no ALIVE during the handover: the new one's deadline holds for both. */
+		give_until(old, 0);
 	}
 	/* If no old worker got this end of the pair, closing it gives the new worker EOF: it starts without
 	 * connections. */
@@ -287,13 +287,12 @@ static void on_prepared(worker *w, const fdpass_message *msg)
 	if (w->phase != STARTING || w->killed)
 		return;
 	w->phase = PREPARED;
-	w->drain = version != CONTROL_VERSION;
 	int64_t most = (int64_t)w->watchdog * 3000;
 	give_until(w, w->watchdog ? w->started + (most > START_MIN ? most : START_MIN) : 0);
 	/* Logged only now, because PREPARED brings the log format of the configuration. */
 	log_event(worker_started, LOG_I("pid", w->pid), LOG_I("restarts", m->restarts));
 	if (w == m->next)
-		hand_over(m);
+		hand_over(m, version == CONTROL_VERSION);
 }
 
 static void upgraded(worker *w)
@@ -313,7 +312,7 @@ static void upgraded(worker *w)
 	bool drain = m->old->phase != HANDING;
 	m->old->phase = RETIRING;
 	give(m->old, drain || m->old->drains ? DRAIN_MAX : RETIRE_MAX);
-	if (drain && !fdpass_send(m->old->control, CONTROL_UPGRADE_DRAIN, (slice){ NULL, 0 }, NULL, 0, SEND_MAX, &e))
+	if (drain && !fdpass_send(m->old->control, CONTROL_UPGRADE_DRAIN, (slice){ NULL, 0 }, NULL, 0, MESSAGE_MAX, &e))
 		child_kill(m->old);
 }
 
@@ -327,7 +326,7 @@ static void on_ready(worker *w)
 		return;
 	}
 	if ((w->phase != STARTING && w->phase != PREPARED) || w->killed)
-		return; /* READY came after the worker was killed */
+		return; /* the worker was killed before its READY was read */
 	w->phase = READY;
 	child_arm(w);
 	if (w == m->next)
@@ -369,7 +368,7 @@ static void on_resumed(worker *w)
 		master_settle(m);
 	} else if (w->phase == RETIRING) {
 		give(w, DRAIN_MAX);
-		if (!fdpass_send(w->control, CONTROL_UPGRADE_DRAIN, (slice){ NULL, 0 }, NULL, 0, SEND_MAX, &e))
+		if (!fdpass_send(w->control, CONTROL_UPGRADE_DRAIN, (slice){ NULL, 0 }, NULL, 0, MESSAGE_MAX, &e))
 			child_kill(w);
 	}
 }
@@ -444,7 +443,7 @@ static bool hear(worker *w)
 	fdpass_message msg;
 	err e;
 
-	fdpass_result rc = fdpass_receive(w->control, &msg, SEND_MAX, &e);
+	fdpass_result rc = fdpass_receive(w->control, &msg, MESSAGE_MAX, &e);
 	if (rc == FDPASS_OK)
 		on_message(w, &msg);
 	else if (rc == FDPASS_FAILED)
@@ -509,11 +508,11 @@ static void upgrade_failed(master *m, const worker *w, int code, int sig)
 	master_close_pair(m);
 	m->next = NULL;
 	if (!m->current)
-		schedule_restart(m, 0); /* the current worker crashed meanwhile */
+		schedule_restart(m, 0); /* the old worker crashed meanwhile */
 	else if (m->current->drains)
 		replace_draining(m->current);
 	else if (m->current->phase == HANDING)
-		give(m->current, RETIRE_MAX); /* RESUMED follows when the old worker sees that the pair has ended */
+		give(m->current, RETIRE_MAX); /* the old worker says RESUMED when it sees the end of the pair */
 }
 
 static void current_ended(master *m, const worker *w, int code, int sig)
@@ -525,7 +524,7 @@ static void current_ended(master *m, const worker *w, int code, int sig)
 		return;
 	}
 	if (m->next && w->phase == HANDING && code == 0)
-		return; /* it has handed over; the new worker will say READY */
+		return; /* the old worker has handed over; the new one will say READY */
 	if (m->next) {
 		log_event(worker_crashed, LOG_I("pid", w->pid), LOG_END(code, sig), LOG_I("restarts", m->restarts),
 			  LOG_C("instead", "the new version takes over"));

@@ -12,7 +12,7 @@
 
 enum {
 	NO_SUCH = -1,
-	HEAR_MS = 1000, /* until a message that has begun must have come whole; the master writes it in one piece */
+	HEAR_MS = 1000, /* how long to wait for the rest of a message; the master writes each in one piece */
 };
 
 /* Reads the variable `name` and removes it from the environment. NO_SUCH: it was not set, or `*ok` is false and `e`

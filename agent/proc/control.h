@@ -6,11 +6,13 @@
  *     SIGUSR2 starts the new binary  ->                                   reads its configuration
  *                                  <------------------------------------- PREPARED
  *     HANDOVER + one end of a pair  ->    stops its SPOP threads, sends   receives the connections from the other
- *                                         the connections            ->   end, which it was started with; TAKEN
- *                                         closes its copies, stops the    answers HAProxy; READY
- *                                         ledger, sends its log streams,
- *                                         END, exits 0               ->   opens the ledger
- *     If the new worker dies or hangs before TAKEN, the pair ends, and the old worker goes on with its connections. */
+ *                                         the connections            ->   end, which it was started with
+ *                                                                    <-   TAKEN
+ *                                         COMMIT, closes its copies  ->   answers HAProxy; READY
+ *                                         stops the ledger, sends its
+ *                                         log streams, END, exits 0  ->   opens the ledger
+ *     If the new worker dies or hangs before COMMIT, the old worker goes on with its connections: RESUMED. The messages
+ *     on the pair are in net/handover.h. */
 #ifndef PROC_CONTROL_H
 #define PROC_CONTROL_H
 

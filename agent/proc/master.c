@@ -21,7 +21,7 @@
 /* Times in milliseconds. */
 enum {
 	TICK = 500,
-	LATE = 1000, /* a tick that comes later than this: the machine held up this process, and its workers too */
+	LATE = 1000, /* a tick so late means that the machine held up this process, and the workers too */
 };
 
 /* ---- time */
@@ -61,8 +61,8 @@ static void expired(worker *w)
 			worker_stuck, LOG_I("pid", w->pid),
 			LOG_I("seconds", ready ? w->watchdog : (clock_mono_ms() - w->started) / 1000),
 			LOG_C("hint",
-			      ready ? "it is killed and started again, because a thread of it did nothing for so long: look for a "
-				      "disk or a file system that hangs, or raise \"watchdog\"" :
+			      ready ? "it is killed and started again, because one of its threads did nothing for so long: look "
+				      "for a disk or a file system that hangs, or raise \"watchdog\"" :
 				      "it is killed, because it did not become ready: look for a disk or a file system that hangs"));
 	}
 	child_kill(w);
@@ -174,8 +174,8 @@ static int exec_new(const master *m)
 	return why;
 }
 
-/* Makes this process the new version, as its worker is already. Returns only if that failed, or if a signal has to be
- * followed first. */
+/* Makes this process the new version, which its worker is already. Returns only if that failed, or if a signal has to
+ * be handled first. */
 static void become_new(master *m)
 {
 	sigset_t all, old;
@@ -184,7 +184,7 @@ static void become_new(master *m)
 	/* Signals wait in the kernel until the new version has its handlers. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
-	/* Signals that were caught before are in the event loop's pipe, which exec closes: follow them now. */
+	/* Signals that were caught before are in the event loop's pipe, which exec closes: handle them now. */
 	m->becoming = true;
 	ev_run(m->loop, EVRUN_NOWAIT);
 	m->becoming = false;

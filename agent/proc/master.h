@@ -5,7 +5,7 @@
  * the sockets either: the worker or systemd gives them to it to hold.
  *
  *   SIGHUP, SIGUSR1  passed on to the worker: reload, drain
- *   SIGUSR2          upgrade: the binary at the path that this one was started by takes over, master and worker
+ *   SIGUSR2          upgrade: the binary that is now at this one's path takes over, as master and as worker
  *   SIGTERM, SIGINT  passed on as SIGTERM; the master ends with the worker, and removes its own socket files */
 #ifndef PROC_MASTER_H
 #define PROC_MASTER_H

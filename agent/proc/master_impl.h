@@ -29,7 +29,7 @@ typedef struct worker {
 	pid_t pid;
 	int control;
 	ev_io io;
-	unsigned serial;
+	unsigned serial;   /* workers are numbered from 1 on; see held_socket */
 	unsigned watchdog; /* seconds */
 	unsigned log_level, log_format;
 	int64_t started, deadline; /* deadline: 0: none. Its meaning depends on `phase`: see expired() */
@@ -38,8 +38,7 @@ typedef struct worker {
 	bool killed;               /* SIGKILL was sent */
 	bool dead;                 /* the process has ended: its pid may be another's */
 	bool lost;                 /* the control socket has ended */
-	bool drain;                /* it speaks another version: the old worker must drain, not hand over */
-	bool drains;               /* HANDING, but its connections end by themselves */
+	bool drains;               /* HANDING, but it drains instead of handing over */
 	const char *problem;       /* why the master ended this worker's upgrade; NULL: it did not */
 } worker;
 
@@ -62,11 +61,12 @@ struct master {
 	unsigned serial;              /* of the last worker that was started */
 	unsigned restarts;
 	unsigned log_level, log_format; /* from the environment */
-	int64_t backoff, upgrade_began, last_tick;
+	int64_t backoff;                /* the last delay before a start */
+	int64_t upgrade_began, last_tick;
 	int quick; /* see QUICK_MAX */
 	bool ever_ready;
-	bool told_ready;              /* the service manager has READY=1, also since the last reload began */
-	bool hup, again, drain_later; /* SIGHUP, SIGUSR2, SIGUSR1 came when it had to wait */
+	bool told_ready;              /* READY=1 was sent to the service manager, and no reload has begun since */
+	bool hup, again, drain_later; /* SIGHUP, SIGUSR2, SIGUSR1 came and has to wait */
 	int stopping;                 /* SIGTERM or SIGINT; 0: neither came */
 	bool draining, ended;
 	bool becoming; /* about to exec the new version */
@@ -116,7 +116,7 @@ void master_close_pair(master *m);
 
 /* ---- master.c */
 
-/* Follows SIGUSR1: the worker lets its connections end, then the master ends. */
+/* Handles SIGUSR1: the worker lets its connections end, then the master ends. */
 void master_drain(master *m);
 /* Does what waited for the end of an upgrade: a drain, becoming the new version, the next upgrade. */
 void master_settle(master *m);

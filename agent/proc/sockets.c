@@ -11,7 +11,10 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-enum { INHERITED_FIRST = 3, ANY_MAX = 1024 };
+enum {
+	INHERITED_FIRST = 3, /* of sd_listen_fds(3) */
+	ANY_MAX = 1024,      /* the end of the descriptors that sockets_keep_any() looks at */
+};
 
 static uint64_t made_at(const struct stat *st)
 {
@@ -34,7 +37,7 @@ static bool path_of(int fd, char path[sizeof(struct sockaddr_un) + 1])
 	return true;
 }
 
-/* Notes the socket's file as ours, as it is now. */
+/* Notes the file that is now at the socket's path, for let_go() to remove. */
 static void own(held_socket *h)
 {
 	char path[sizeof(struct sockaddr_un) + 1];

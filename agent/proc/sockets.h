@@ -15,10 +15,11 @@ typedef struct held_socket {
 	int fd;
 	dev_t dev; /* of the socket itself: two descriptors of one socket have the same numbers */
 	ino_t ino;
-	bool ours; /* remove the file at the socket's path too, as long as it is this file: */
+	/* Closing the socket also removes the file at its path, if that is still the file described here. */
+	bool ours;
 	dev_t file_dev;
 	ino_t file_ino;
-	uint64_t file_made;          /* ns since 1970, because a file system uses inode numbers again */
+	uint64_t file_made;          /* ns since 1970; needed because a file system uses inode numbers again */
 	unsigned added_by, named_by; /* serial numbers of workers: the first and the last one that named the socket */
 } held_socket;
 
@@ -30,10 +31,11 @@ typedef struct sockets {
 bool is_socket(int fd);
 
 /* Keeps the sockets that the service manager passed (sd_listen_fds(3)), and removes its variables from the environment.
- * The manager removes their socket files itself. */
+ * The service manager removes their socket files itself. */
 void sockets_take_inherited(sockets *s);
 /* Takes over `fd`, on failure too. A socket that is held already is only noted as named by `worker`; `fd` is then
- * closed. `ours`: the socket's file is removed with the socket. NULL: `fd` is not a socket, or there is no room. */
+ * closed. `ours`: the socket's file is removed with the socket. NULL: `fd` is not a socket, or MASTER_SOCKETS are
+ * held. */
 held_socket *sockets_keep(sockets *s, int fd, bool ours, unsigned worker);
 /* Keeps every descriptor of this process from 3 on that serves an address, and closes the others. Socket files stay,
  * because nobody knows any more who made them. */

@@ -13,7 +13,8 @@
 
 #include "proc/control.h"
 
-/* The descriptors of a worker: held sockets from here on, as sd_listen_fds(3) has it, then control socket and pair. */
+/* A worker's first descriptor beside 0 to 2, by sd_listen_fds(3). From there on come the held sockets, the control
+ * socket, and the worker's end of the pair. */
 enum { FIRST = 3 };
 
 static void set_number(const char *name, long n)

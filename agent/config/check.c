@@ -41,8 +41,9 @@ static const char *text_of_json(const option_info *o, const cJSON *json, char nu
 		err_set(why, "true or false is expected");
 	} else if (o->type == OPTION_INT) {
 		if (cJSON_IsNumber(json)) {
-			/* value_set() refuses the point of a fraction, and the exponent of a huge number. */
-			snprintf(number, 32, "%.17g", json->valuedouble);
+			/* value_set() refuses the point of a fraction, and the exponent of a huge number. Adding 0
+			 * makes 0 of -0, because value_set() would refuse its sign. */
+			snprintf(number, 32, "%.17g", json->valuedouble + 0.0);
 			return number;
 		}
 		err_set(why, "a whole number from %lld to %lld is expected", (long long)o->min, (long long)o->max);

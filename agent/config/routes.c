@@ -250,6 +250,7 @@ bool routes_read(route_table *t, const cJSON *array, place where, bool strict, e
 		route *r = route_table_add(t);
 		if (!r)
 			return err_memory(e);
+		r->entry = (unsigned)index;
 		if (!read_route(&to, r, item, p))
 			return false;
 		if (!r->prefix)

@@ -42,8 +42,8 @@ static void warn_unreachable(const route_table *t, const route *r, size_t index)
 		if (!before->enabled ||
 		    !(route_is_catch_all(before) || slice_starts(slice_cstr(r->prefix), slice_cstr(before->prefix))))
 			continue;
-		log_event(route_unreachable, LOG_I("route", index + 1), LOG_C("model_prefix", r->prefix),
-			  LOG_I("shadowed_by", i + 1), LOG_C("its_model_prefix", before->prefix));
+		log_event(route_unreachable, LOG_I("route", r->entry), LOG_C("model_prefix", r->prefix),
+			  LOG_I("shadowed_by", before->entry), LOG_C("its_model_prefix", before->prefix));
 		return;
 	}
 }
@@ -60,7 +60,7 @@ bool routes_check(route_table *t, place where, bool strict, err *e)
 	t->enabled = 0;
 	for (size_t i = 0; i < t->count; i++) {
 		route *r = &t->routes[i];
-		place p = place_child(where, (int)i, false);
+		place p = place_child(where, (int)r->entry - 1, false);
 
 		if (!r->enabled)
 			continue;

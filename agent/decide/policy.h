@@ -33,6 +33,7 @@ typedef struct route {
 	credential auth;
 	char *reference_model; /* NULL: none */
 	bool enabled;
+	unsigned entry; /* the route's number in the operator's array, from 1; skipped entries count */
 	unsigned slot; /* index of the route's counters (net/counters.h), set by serve/snapshot.c; 0: it has none of its
 			  own */
 } route;

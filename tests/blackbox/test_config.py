@@ -123,6 +123,11 @@ def test_error_in_the_file(work, case, command):
     assert len(done.err.splitlines()) <= 2, done
 
 
+@pytest.mark.parametrize("number", ["0", "-0", "0.0", "-0.0", "0e5"])
+def test_zero_in_the_file(work, number):
+    assert cli("check", "-c", harness.write_config(work, '{"threads": %s}' % number)).code == 0
+
+
 # The place is where reading stops, which may be a character later.
 BROKEN = {
     "empty": "", "blank": "  \n ", "cut": '{"listen": "/x"', "cut in a string": '{"listen": "/x', "no colon": '{"a" 1}',
@@ -254,6 +259,18 @@ def test_lenient_variable(agents, case):
         assert answer["auth"] == ("replace" if case == "good" else "passthrough")
         if case == "unknown protocol":
             assert answer["backend"] == "llm-api.openai.com"
+
+
+def test_skipped_entries_count_in_places(agents):
+    """The place and the number of a route are those of its entry, also behind entries that are skipped."""
+    text, line, column = at('["x", {"model_prefix": ""},\n'
+                            ' {"model_prefix": "a", "upstream": "https://a.test", "backend": "x"}, 7,\n'
+                            ' @{"model_prefix": "ab", "upstream": "https://b.test", "backend": "x"}]')
+    agent = agents({}, env={"HEADROOM_UPSTREAM_ROUTES": text})
+    shared, = agent.lines("event=route_problem.*would serve two upstreams")
+    assert "HEADROOM_UPSTREAM_ROUTES:%d:%d:" % (line, column) in shared
+    unreachable, = agent.lines("event=route_unreachable")
+    assert "route=5 model_prefix=ab shadowed_by=3 its_model_prefix=a" in unreachable
 
 
 @pytest.mark.parametrize("case", [case for case in LENIENT if LENIENT[case][2]])

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm check`: the configuration was read without an error; are its prices, backends and credentials there? */
+ * `spoa-llm check`: says whether the prices, backends and credentials are there that a configuration without errors
+ * names. */
 #include "report/check.h"
 
 #include <sysexits.h>

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The commands other than `run`. Each returns the exit code of the process. */
+ * The commands other than `run`. Each says on standard error what goes wrong, and returns the exit code of the process.
+ */
 #ifndef COMMANDS_CLI_H
 #define COMMANDS_CLI_H
 
@@ -17,14 +18,16 @@ typedef struct explain_flags {
 /* What the commands about the ledger are asked. A text that was not given is NULL. */
 typedef struct ledger_request {
 	const char *since, *until; /* see period_parse() */
-	const char *by;
-	const char *before, *days;
-	const char *output;
-	const char *file; /* to import, or "-" for standard input */
+	const char *by;            /* see savings_prepare() */
+	const char *before;        /* see period_point() */
+	const char *days;
+	const char *output; /* a file, or "-" for standard output */
+	const char *file;   /* to import, or "-" for standard input */
 	bool json, csv, jsonl;
 	bool gaps;
 } ledger_request;
 
+/* command_explain() and command_check() take over the route table of `c`. */
 int command_explain(config *c, const explain_flags *ask);
 int command_check(config *c);
 int command_backends(config *c);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm ledger import`: adds the requests of a HAProxy log file that the ledger does not have. A line needs no key,
- * because whoever imports a file trusts it. Prices and reference models are those of the current configuration. */
+ * `spoa-llm ledger import`: adds the requests of a HAProxy log file to the ledger, without those that it has already. A
+ * line needs no key, because whoever imports a file trusts it. Prices and reference models are those of the current
+ * configuration. */
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
@@ -22,7 +23,7 @@ enum {
 	SHOWN = 5,                 /* malformed lines of which the problem is shown */
 };
 
-/* Every log line of the gateway begins with it, after whatever a syslog daemon puts in front. */
+/* How every log line of the gateway begins, after whatever a syslog daemon puts in front. */
 static const slice MARK = SLICE_INIT("{\"v\":");
 
 typedef struct import {
@@ -32,8 +33,10 @@ typedef struct import {
 	price_table *prices;
 	record *batch;
 	size_t count;
-	uint64_t line, records, other, malformed;
-	uint64_t stored, added; /* given to the store; of these, new there */
+	uint64_t line;             /* lines read so far */
+	uint64_t records;          /* log lines of the gateway */
+	uint64_t malformed, other; /* other: not the gateway's */
+	uint64_t stored, added;    /* records that the store took; those of them that are new in it */
 	struct {
 		uint64_t line;
 		const char *problem;

@@ -7,7 +7,7 @@
 
 /* ---- the options one by one */
 
-/* Says where the setting came from, at `p` if from the file, and `why` it is wrong; always false. */
+/* Writes to `e` where the setting came from (its place `p`, if from the file) and `why` it is wrong. Always false. */
 static bool setting_error(const setting *s, place p, const err *why, err *e)
 {
 	char name[64];
@@ -83,7 +83,7 @@ static bool check_setting(config *c, const setting *s, err *e)
 		return place_error(e, s->where, "there is no option \"%.60s\"; `spoa-llm --help` lists them",
 				   s->json->string);
 	if (s->option->type == OPTION_ROUTES)
-		return !s->json || cJSON_IsArray(s->json) || place_error(e, s->where, "\"routes\" is an array");
+		return !s->json || cJSON_IsArray(s->json) || place_error(e, s->where, "\"routes\" must be an array");
 	if (s->option->type == OPTION_LIST && cJSON_IsArray(s->json))
 		return check_array(c, s, e);
 	const char *text = s->json ? text_of_json(s->option, s->json, number, &why) : s->text;
@@ -151,15 +151,15 @@ static bool check_targets(config *c, err *e)
 
 /* ---- the routes */
 
-/* The routes that count, and how to read them. */
+/* The routes that were chosen, and how to read them. */
 typedef struct routes_given {
 	const cJSON *array; /* NULL: there are no routes */
 	place where;
 	bool strict;
 } routes_given;
 
-/* Chooses the flag's routes, or else the only ones of file and variable. A variable that is not a JSON array counts as
- * "no routes", as in the original, and as an error if strict. */
+/* Chooses the routes: those of the flag, or else those of the file or of the variable, which must not both have routes.
+ * If the variable is not a JSON array, there are no routes, as in Headroom; if strict, that is an error. */
 static bool choose_routes(const config *c, const settings *s, routes_given *routes, err *e)
 {
 	const setting *text = s->routes_text, *file = s->routes_file;
@@ -179,7 +179,7 @@ static bool choose_routes(const config *c, const settings *s, routes_given *rout
 	routes->array = NULL;
 	err why = s->routes_error;
 	if (s->routes_json)
-		place_error(&why, routes->where, "the route table is a JSON array");
+		place_error(&why, routes->where, "the route table must be a JSON array");
 	if (routes->strict || why.kind == ERR_MEMORY) {
 		*e = why;
 		return false;

@@ -16,7 +16,8 @@ typedef struct place {
 	size_t at;
 } place;
 
-/* Finds the `index`th member or element of the object or array at `p`: its value, or its name if `key`. */
+/* Finds the `index`th member or element of the object or array at `p`: its value, or its name if `key`.
+ * Returns `p` if there is none. */
 place place_child(place p, int index, bool key);
 
 /* Writes NAME:LINE:COLUMN: MESSAGE to `e`; always false. Columns count characters. */

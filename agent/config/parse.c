@@ -67,7 +67,7 @@ bool json_no_duplicates(const cJSON *object, place where, err *e)
 					   JSON_MEMBERS_MAX);
 		for (const cJSON *before = object->child; before != item; before = before->next)
 			if (strcmp(item->string, before->string) == 0)
-				return place_error(e, place_child(where, index, true), "\"%.60s\" stands here twice",
+				return place_error(e, place_child(where, index, true), "\"%.60s\" is given twice",
 						   item->string);
 	}
 	return true;

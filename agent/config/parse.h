@@ -8,14 +8,16 @@
 
 #include "config/locate.h"
 
-/* Members of an object. Each is compared with each; no object of a configuration has a quarter of so many. */
+/* Most members of an object. There is a limit because each is compared with each other one; no object of a
+ * configuration needs a quarter of it. */
 enum { JSON_MEMBERS_MAX = 256 };
 
-/* Parses the whole text of `where`; the caller frees the result by cJSON_Delete(). NULL: `e` says where the text stops
- * being JSON, or its kind is ERR_MEMORY. config_init() must have been called. */
+/* Parses the whole text of `where`; the caller frees the result by cJSON_Delete(). NULL: `e` says where the text is
+ * not JSON or has a \u0000, or its kind is ERR_MEMORY. config_init() must have been called. */
 cJSON *json_parse(place where, err *e);
 
-/* False: `e` says which member stands twice in `object`, or that there are too many. */
+/* Checks the members of `object`, which begins at `where`. False: `e` says which member is given twice, or that there
+ * are too many. */
 bool json_no_duplicates(const cJSON *object, place where, err *e);
 
 #endif

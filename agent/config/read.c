@@ -95,7 +95,7 @@ static bool parse_file(settings *s, err *e)
 	if (!s->file_json)
 		return false;
 	if (!cJSON_IsObject(s->file_json))
-		return place_error(e, where, "the configuration is a JSON object");
+		return place_error(e, where, "the configuration must be a JSON object");
 	return json_no_duplicates(s->file_json, where, e);
 }
 

@@ -36,7 +36,7 @@ typedef struct settings {
 bool settings_read(settings *s, const char *file, const option_text *flags, size_t count, err *e);
 void settings_deinit(settings *s);
 
-/* The place of the text of `routes_text`. */
+/* Returns the place of the text of `s`, which comes from a flag or a variable and is for the option `routes`. */
 place setting_text_place(const setting *s);
 
 #endif

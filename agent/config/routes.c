@@ -39,7 +39,7 @@ static bool read_prefix(const problems *to, route *r, const cJSON *item, place p
 
 	if (!text || prefix.len == 0 || prefix.len > ROUTE_PREFIX_MAX || (to->strict && prefix.len != strlen(text)))
 		return problem(to, p, "the entry is skipped",
-			       "\"model_prefix\" is a string of 1 to %d bytes without white space around it",
+			       "\"model_prefix\" must be a string of 1 to %d bytes without white space around it",
 			       ROUTE_PREFIX_MAX);
 	char *lower = strndup(prefix.ptr, prefix.len);
 	if (!lower)
@@ -78,7 +78,7 @@ static bool read_protocol(const problems *to, route *r, const cJSON *item, place
 	if (text && slice_ieq(slice_cstr(text), SLICE("anthropic")))
 		r->protocol = PROTOCOL_ANTHROPIC;
 	else if (!text || !slice_ieq(slice_cstr(text), SLICE("openai")))
-		return problem(to, p, "openai is used", "\"protocol\" is \"openai\" or \"anthropic\"");
+		return problem(to, p, "openai is used", "\"protocol\" must be \"openai\" or \"anthropic\"");
 	return true;
 }
 
@@ -90,7 +90,7 @@ static bool variable_name(const char *name)
 	return len > 0 && name[len] == '\0';
 }
 
-/* No message repeats the text: somebody will have put the credential itself there. */
+/* No message repeats the text, because an operator may have put the credential itself there. */
 static bool read_auth(const problems *to, route *r, const cJSON *item, place p)
 {
 	const char *text = text_of(item);
@@ -103,19 +103,19 @@ static bool read_auth(const problems *to, route *r, const cJSON *item, place p)
 		if (variable_name(text + 4))
 			return set_string(to, &r->auth.source, text + 4);
 		return problem(to, p, "requests for this route are refused",
-			       "\"auth\": after env: stands the name of a variable") &&
+			       "\"auth\": env: must be followed by the name of a variable") &&
 		       set_string(to, &r->auth.source, "(no name)"); /* no variable has this name */
 	}
 	if (text && strncmp(text, "file:", 5) == 0) {
 		r->auth.kind = AUTH_FILE;
 		if (text[5] != '/' && !problem(to, p, "requests for this route are refused",
-					       "\"auth\": after file: stands an absolute path"))
+					       "\"auth\": file: must be followed by an absolute path"))
 			return false;
 		return set_string(to, &r->auth.source, text[5] == '/' ? text + 5 : "/nonexistent");
 	}
 	return problem(
 		to, p, "passthrough is used",
-		"\"auth\" is \"passthrough\", \"env:NAME\" or \"file:PATH\" (a credential itself does not belong here)");
+		"\"auth\" must be \"passthrough\", \"env:NAME\" or \"file:PATH\" (a credential itself does not belong here)");
 }
 
 static bool read_auth_header(const problems *to, route *r, const cJSON *item, place p)
@@ -127,7 +127,7 @@ static bool read_auth_header(const problems *to, route *r, const cJSON *item, pl
 	if (h == AUTH_HEADERS)
 		return problem(
 			to, p, "authorization is used",
-			"\"auth_header\" is \"authorization\", \"x-api-key\", \"api-key\" or \"x-goog-api-key\"");
+			"\"auth_header\" must be \"authorization\", \"x-api-key\", \"api-key\" or \"x-goog-api-key\"");
 	return true;
 }
 
@@ -137,7 +137,7 @@ static bool read_name(const problems *to, route *r, const cJSON *item, place p)
 
 	if (!text || !label_valid(text, ROUTE_NAME_MAX) || strcmp(text, "legacy") == 0)
 		return problem(to, p, "the prefix is used",
-			       "\"name\" is 1 to %d printable ASCII characters without quotes, and not \"legacy\"",
+			       "\"name\" must be 1 to %d printable ASCII characters without quotes, and not \"legacy\"",
 			       ROUTE_NAME_MAX);
 	return set_string(to, &r->name, text);
 }
@@ -147,9 +147,9 @@ static bool read_backend(const problems *to, route *r, const cJSON *item, place 
 	const char *text = text_of(item);
 
 	if (!text || !backend_name_valid(slice_cstr(text)))
-		return problem(
-			to, p, "the name made from the upstream is used",
-			"\"backend\" is a HAProxy backend's name: 1 to %d letters, digits, . _ - :", BACKEND_NAME_MAX);
+		return problem(to, p, "the name made from the upstream is used",
+			       "\"backend\" must be the name of a HAProxy backend: 1 to %d letters, digits, . _ - :",
+			       BACKEND_NAME_MAX);
 	return set_string(to, &r->backend_given, text);
 }
 
@@ -158,14 +158,14 @@ static bool read_reference_model(const problems *to, route *r, const cJSON *item
 	const char *text = text_of(item);
 
 	if (!text || !label_valid(text, ROUTE_PREFIX_MAX))
-		return problem(to, p, "it is left out", "\"reference_model\" is the name of a model");
+		return problem(to, p, "it is left out", "\"reference_model\" must be the name of a model");
 	return set_string(to, &r->reference_model, text);
 }
 
 static bool read_enabled(const problems *to, route *r, const cJSON *item, place p)
 {
 	if (!cJSON_IsBool(item))
-		return problem(to, p, "the route is enabled", "\"enabled\" is true or false");
+		return problem(to, p, "the route is enabled", "\"enabled\" must be true or false");
 	r->enabled = cJSON_IsTrue(item);
 	return true;
 }
@@ -197,7 +197,7 @@ static bool read_route(const problems *to, route *r, const cJSON *object, place 
 		return false;
 	/* Of two members with one name the last wins, as it does in Python. */
 	for (const cJSON *item = object->child; item; item = item->next, index++) {
-		if (index == JSON_MEMBERS_MAX) /* lenient, where duplicates and unknown members are no errors */
+		if (index == JSON_MEMBERS_MAX) /* only if lenient: else too many members were refused above */
 			return place_error(to->e, where, "a route of more than %d members", JSON_MEMBERS_MAX);
 		size_t f = 0;
 		while (f < FIELDS && strcmp(fields[f].key, item->string) != 0)
@@ -243,7 +243,7 @@ bool routes_read(route_table *t, const cJSON *array, place where, bool strict, e
 		if (index++ == ROUTES_MAX)
 			return place_error(e, p, "more than %d routes", ROUTES_MAX);
 		if (!cJSON_IsObject(item)) {
-			if (!problem(&to, p, "the entry is skipped", "a route is an object"))
+			if (!problem(&to, p, "the entry is skipped", "a route must be an object"))
 				return false;
 			continue;
 		}

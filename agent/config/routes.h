@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * From a JSON array to a route table. Strict: any problem is an error, with its place. Lenient, as the original of
- * HEADROOM_UPSTREAM_ROUTES is: problems are warnings in the log. Other than there, a route whose upstream cannot be
- * used stays in the table and refuses the requests that it matches. */
+ * From a JSON array to a route table. Strict: each problem is an error, with its place. Lenient, as Headroom reads
+ * HEADROOM_UPSTREAM_ROUTES: problems are warnings in the log. Unlike in Headroom, a route whose upstream cannot be used
+ * stays in the table and refuses the requests that it matches. */
 #ifndef CONFIG_ROUTES_H
 #define CONFIG_ROUTES_H
 
@@ -11,11 +11,13 @@
 #include "config/locate.h"
 #include "decide/policy.h"
 
-/* Reads and checks the entries of `array`, which stands at `where`, and adds them to the table. */
+/* Reads and checks the entries of `array`, which begins at `where`, and adds them to the table. False: `e` says what is
+ * wrong, and where. */
 bool routes_read(route_table *t, const cJSON *array, place where, bool strict, err *e);
 
 /* Checks what only the whole table can show: names and backends that two routes share, routes that can never match,
- * credentials that would travel without TLS. The targets must have been set. */
+ * credentials that would travel without TLS. The targets must have been set. False:
+ * `e` says what is wrong, and where. */
 bool routes_check(route_table *t, place where, bool strict, err *e);
 
 /* Tells whether `text` can stand in a log or a metric: 1 to `max` printable ASCII characters without quotes and

@@ -3,10 +3,11 @@
  * Which HTTP requests are allowed.
  *
  * - Without a token, a TCP listener is on the loopback address, and the Host header has to name it. So a page of
- * another site that makes its own name resolve to 127.0.0.1 is refused: its requests have that name as Host.
- * - With a token, everything but /livez and /readyz (without details) and the files of the page needs it.
+ *   another site that makes its own name resolve to 127.0.0.1 is refused: its requests have that name as Host.
+ * - If a token is configured, every request has to carry it, but for the files of the page, /livez and /readyz; without
+ *   the token, these two leave out the details.
  * - POST needs the header X-Requested-With, which no form and no simple cross-site request can send, and an Origin, if
- *   there is one, has to be our own. No other origin is ever allowed. */
+ *   there is one, has to name the same host as the Host header. */
 #ifndef OPS_ACCESS_H
 #define OPS_ACCESS_H
 
@@ -14,13 +15,14 @@
 
 /* Returns how many Host headers there are; a request with more than one is not valid. */
 unsigned access_hosts(struct MHD_Connection *c);
+/* Does `c` name the listener in its Host header, as far as that is needed? `version` is that of HTTP. */
 bool access_host_allowed(const http_listener *l, struct MHD_Connection *c, const char *version);
 /* Also true if no token is configured. */
 bool access_has_token(const admin *a, struct MHD_Connection *c);
-/* Was a POST made by a program or by our own page? */
+/* Was a POST made by a program or by the dashboard? */
 bool access_is_own(struct MHD_Connection *c);
-/* Did a page of another site make the browser send this? That page could not read the answer, but could keep us busy.
- */
+/* Did a page of another site make the browser send this? That page could not read the answer, but could keep the admin
+ * server busy. */
 bool access_is_foreign(struct MHD_Connection *c);
 
 #endif

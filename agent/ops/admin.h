@@ -35,10 +35,10 @@ typedef struct admin_options {
 
 typedef struct admin admin;
 
-/* Serves on `listeners`. NULL: `e` says why not. */
+/* Serves on `listeners`. Copies everything but the descriptors and what `host` points to. NULL: `e` says why not. */
 admin *admin_start(const admin_listener *listeners, size_t count, const admin_options *o, ops_host host, err *e);
-/* Answers or ends every request and frees `a`. False: a thread still waits for a disk after ADMIN_STOP_S; then `a` and
- * all that admin_start() was given has to stay until the process ends. */
+/* Answers or ends every request and frees `a`. False: a thread still waits for a disk after ADMIN_STOP_S; then `a`, the
+ * descriptors and what `host` points to have to stay until the process ends. */
 MUST_CHECK bool admin_stop(admin *a);
 
 #endif

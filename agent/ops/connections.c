@@ -8,7 +8,7 @@
 #include "ops/admin.h"
 
 enum {
-	CROWDED = ADMIN_CONNECTIONS / 4 * 3, /* with more connections, one has only CROWDED_MS for its request */
+	CROWDED = ADMIN_CONNECTIONS / 4 * 3, /* with more connections, each has only CROWDED_MS for its request */
 	CROWDED_MS = 1000,
 };
 
@@ -52,7 +52,8 @@ static void add(connections *c, struct MHD_Connection *connection, void **contex
 	pthread_mutex_unlock(&c->lock);
 }
 
-/* libmicrohttpd has not closed the descriptor yet, so connections_end_slow() never shuts down another file's. */
+/* libmicrohttpd closes the descriptor only afterwards, so that connections_end_slow() cannot shut down a file that was
+ * opened with the same number. */
 static void delete (connections *c, http_connection *h)
 {
 	pthread_mutex_lock(&c->lock);

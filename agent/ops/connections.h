@@ -29,6 +29,7 @@ void connections_deinit(connections *c);
 void connections_notify(connections *c, struct MHD_Connection *connection, void **context,
 			enum MHD_ConnectionNotificationCode what);
 
+/* Begins a new state of `connection`, and the time that it may take. */
 void connections_set_state(struct MHD_Connection *connection, connection_state state);
 
 /* Closes each connection that has been in its state for too long; call it each second. */

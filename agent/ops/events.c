@@ -66,7 +66,8 @@ static ssize_t on_read(void *cls, uint64_t pos, char *buf, size_t max)
 		s->at += take;
 		n = (ssize_t)take;
 	} else {
-		/* Until events_publish() has more: libmicrohttpd would call again at once. */
+		/* events_publish() resumes it. If the connection were not suspended, libmicrohttpd would call again at
+		 * once. */
 		s->suspended = true;
 		MHD_suspend_connection(s->connection);
 	}

@@ -23,7 +23,18 @@ typedef struct request {
 
 /* ---- answers */
 
-/* Answers with the body `text`, which is from malloc() and taken over. `name` and `value`: a header; NULL: none. */
+static void add_headers(struct MHD_Response *r, const char *type, const char *cache)
+{
+	MHD_add_response_header(r, "Content-Type", type);
+	MHD_add_response_header(r, "Cache-Control", cache);
+	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+	MHD_add_response_header(r, "Cross-Origin-Resource-Policy", "same-origin");
+	MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
+}
+
+/* Answers with the body `text`, which is from malloc() and taken over. `name` and `value`: a further header; NULL:
+ * none.
+ */
 static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const char *type, char *text, size_t len,
 			     const char *name, const char *value)
 {
@@ -37,12 +48,8 @@ static enum MHD_Result reply(struct MHD_Connection *c, unsigned status, const ch
 		free(text);
 		return MHD_NO;
 	}
-	MHD_add_response_header(r, "Content-Type", type);
-	MHD_add_response_header(r, "Cache-Control", "no-store");
-	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
+	add_headers(r, type, "no-store");
 	MHD_add_response_header(r, "Content-Security-Policy", "default-src 'none'; frame-ancestors 'none'");
-	MHD_add_response_header(r, "Cross-Origin-Resource-Policy", "same-origin");
-	MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
 	if (name)
 		MHD_add_response_header(r, name, value);
 	rc = MHD_queue_response(c, status, r);
@@ -71,23 +78,19 @@ static enum MHD_Result reply_file(struct MHD_Connection *c, const page_file *p)
 {
 	const char *known = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "If-None-Match");
 	bool same = known && strstr(known, p->etag);
-	void *bytes; /* without const, because libmicrohttpd wants it so; it changes nothing */
+	void *bytes; /* not const, as libmicrohttpd's parameter, though libmicrohttpd does not change the bytes */
 	memcpy(&bytes, &p->bytes, sizeof bytes);
 	struct MHD_Response *r = MHD_create_response_from_buffer(same ? 0 : p->len, bytes, MHD_RESPMEM_PERSISTENT);
 
 	if (!r)
 		return MHD_NO;
-	MHD_add_response_header(r, "Content-Type", p->type);
+	/* no-cache: the browser asks each time and gets 304, so that page and data fit together after an upgrade. */
+	add_headers(r, p->type, "no-cache");
 	MHD_add_response_header(r, "ETag", p->etag);
-	/* The browser asks each time and gets 304, so that page and data fit together after an upgrade. */
-	MHD_add_response_header(r, "Cache-Control", "no-cache");
-	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
 	MHD_add_response_header(
 		r, "Content-Security-Policy",
 		"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "
 		"base-uri 'none'; frame-ancestors 'none'; form-action 'none'");
-	MHD_add_response_header(r, "Cross-Origin-Resource-Policy", "same-origin");
-	MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
 	enum MHD_Result rc = MHD_queue_response(c, same ? MHD_HTTP_NOT_MODIFIED : MHD_HTTP_OK, r);
 	MHD_destroy_response(r);
 	return rc;
@@ -95,7 +98,7 @@ static enum MHD_Result reply_file(struct MHD_Connection *c, const page_file *p)
 
 /* ---- paths */
 
-typedef enum target_id { LIVEZ, READYZ, METRICS, SAVINGS, STATS, EVENTS, STATS_HISTORY_, EXPLAIN, RELOAD } target_id;
+typedef enum target_id { LIVEZ, READYZ, METRICS, SAVINGS, STATS, EVENTS, STATS_HISTORY, EXPLAIN, RELOAD } target_id;
 
 static const struct target {
 	const char *path;
@@ -109,7 +112,7 @@ static const struct target {
 	{ "/savings", SAVINGS, true, false, false },
 	{ "/stats", STATS, true, false, false },
 	{ "/events", EVENTS, true, false, false },
-	{ "/stats-history", STATS_HISTORY_, true, false, false },
+	{ "/stats-history", STATS_HISTORY, true, false, false },
 	{ "/explain", EXPLAIN, true, true, false },
 	{ "/reload", RELOAD, false, true, false },
 };
@@ -288,7 +291,7 @@ static bool fill_job(job *j, request *q, struct MHD_Connection *c, target_id id,
 	case SAVINGS:
 		j->kind = JOB_SAVINGS;
 		return take_arguments(j, c, savings_names, 3);
-	case STATS_HISTORY_:
+	case STATS_HISTORY:
 		j->kind = JOB_STATS_HISTORY;
 		return take_arguments(j, c, history_names, 1);
 	case EXPLAIN:
@@ -356,7 +359,7 @@ static enum MHD_Result give_health(request *q, struct MHD_Connection *c, bool li
 
 	if (!f)
 		return MHD_NO;
-	/* /livez checks the threads only: a restart would mend nothing else. */
+	/* /livez checks the SPOP threads only, because a restart would mend nothing else. */
 	for (size_t i = 0; live && i < count; i++)
 		if (strcmp(checks[i].part, "workers") == 0)
 			ok = checks[i].ok;
@@ -380,7 +383,8 @@ static enum MHD_Result give_metrics(request *q, struct MHD_Connection *c)
 	size_t count = a->host.checks(a->host.ctx, checks);
 	FILE *f = open_memstream(&text, &len);
 	if (f) {
-		/* Sums that are not known yet are left out: from 0, the counters would jump by the whole ledger. */
+		/* Sums that are not known yet are left out. If they were shown as 0, the counters would then jump by
+		 * the whole ledger. */
 		metrics_write(f, &s, checks, count, totals_lock(&a->totals), a->requests);
 		totals_unlock(&a->totals);
 		fclose(f);
@@ -407,7 +411,7 @@ static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const c
 	admin *a = q->listener->admin;
 	uint64_t version;
 	size_t len;
-	/* So that the new client has the first event at once. */
+	/* Publish, so that the new client has the first event at once. */
 	char *text = admin_stats(a, &len, &version);
 	if (text)
 		events_publish(&a->events, text, len, version);
@@ -415,13 +419,9 @@ static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const c
 	if (!r)
 		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many clients take events already",
 				   "Retry-After", "5");
-	MHD_add_response_header(r, "Content-Type", "text/event-stream");
-	MHD_add_response_header(r, "Cache-Control", "no-store");
-	/* A proxy must not collect events. */
+	add_headers(r, "text/event-stream", "no-store");
+	/* Tells a proxy to pass each event on at once. */
 	MHD_add_response_header(r, "X-Accel-Buffering", "no");
-	MHD_add_response_header(r, "X-Content-Type-Options", "nosniff");
-	MHD_add_response_header(r, "Cross-Origin-Resource-Policy", "same-origin");
-	MHD_add_response_header(r, "Referrer-Policy", "no-referrer");
 	enum MHD_Result rc = MHD_queue_response(c, MHD_HTTP_OK, r);
 	MHD_destroy_response(r);
 	if (rc == MHD_YES)
@@ -449,7 +449,7 @@ static enum MHD_Result give(request *q, struct MHD_Connection *c, const char *me
 	case EVENTS:
 		return give_events(q, c, method);
 	case SAVINGS:
-	case STATS_HISTORY_:
+	case STATS_HISTORY:
 	case EXPLAIN:
 	case RELOAD:
 		break;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What is asked over HTTP, and the answers: libmicrohttpd's callbacks. `cls` is the struct http_listener. */
+ * The paths that the admin server serves, and their answers: libmicrohttpd's callbacks. `cls` is the http_listener. */
 #ifndef OPS_HTTP_H
 #define OPS_HTTP_H
 

@@ -54,7 +54,7 @@ MUST_CHECK bool jobs_add(jobs *js, job *j);
 /* Makes jobs_run() return, after it has answered the jobs that wait with 503. */
 void jobs_stop(jobs *js);
 
-/* For a job that is not added. NULL is ignored. */
+/* Frees a job that was not added. NULL is ignored. */
 void job_free(job *j);
 
 #endif

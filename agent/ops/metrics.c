@@ -34,6 +34,7 @@ static void value_s(FILE *f, double seconds)
 	fprintf(f, " %.9g\n", seconds);
 }
 
+/* A metric without labels: its value is a whole number, seconds, or a time. */
 static void one(FILE *f, const char *name, const char *type, const char *help, uint64_t n)
 {
 	head(f, name, type, help);

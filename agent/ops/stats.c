@@ -55,7 +55,7 @@ void stats_take(stats_ring *r, const host_snapshot *s)
 {
 	pthread_mutex_lock(&r->lock);
 	stats_sample *at = &r->samples[r->next];
-	r->next = (r->next + 1) % (STATS_HISTORY + 1);
+	r->next = (r->next + 1) % (STATS_SAMPLES + 1);
 	at->time_ms = clock_wall_ms();
 	at->monotonic_ms = (uint64_t)clock_mono_ms();
 	at->requests = stats_requests(s);
@@ -68,7 +68,7 @@ void stats_take(stats_ring *r, const host_snapshot *s)
 /* Returns the sample taken `back` samples before the last one. NULL: there is none. */
 static const stats_sample *sample(const stats_ring *r, size_t back)
 {
-	const size_t all = STATS_HISTORY + 1;
+	const size_t all = STATS_SAMPLES + 1;
 	const stats_sample *s = &r->samples[(r->next + all - 1 - back) % all];
 
 	return back < all && s->time_ms ? s : NULL;
@@ -99,7 +99,7 @@ typedef struct stats_now {
 	double p50_us, p99_us; /* below 0: no request */
 } stats_now;
 
-/* Of the last STATS_NOW seconds. */
+/* Returns the rates and latencies of the last STATS_NOW seconds. */
 static stats_now stats_of_now(const stats_ring *r, const host_snapshot *s)
 {
 	stats_now now = { 0, 0, -1, -1 };
@@ -179,7 +179,7 @@ static void write_now(FILE *f, const host_snapshot *s, const stats_ring *r)
 	fputs(",\"p99\":", f);
 	write_latency(f, now.p99_us);
 	fputs("}},\"rate_history\":[", f);
-	for (size_t back = STATS_HISTORY, n = 0; back-- > 0;) {
+	for (size_t back = STATS_SAMPLES, n = 0; back-- > 0;) {
 		const stats_sample *to = sample(r, back), *from = sample(r, back + 1);
 		if (!to || !from)
 			continue;

@@ -9,13 +9,13 @@
 #include "ops/host.h"
 
 enum {
-	STATS_HISTORY = 120, /* samples kept, one a second */
-	STATS_NOW = 10,      /* rates and latencies of "now" are those of so many seconds */
+	STATS_SAMPLES = 120, /* samples kept, one a second */
+	STATS_NOW = 10,      /* the seconds over which the rates and latencies of "now" are measured */
 	STATS_BUCKETS = 40,  /* at most, in a latency histogram */
 };
 
 typedef struct stats_sample {
-	int64_t time_ms; /* Unix time; 0: none */
+	int64_t time_ms; /* Unix time; 0: not taken yet */
 	uint64_t monotonic_ms;
 	uint64_t requests, refused; /* since the start */
 	uint64_t latency[STATS_BUCKETS];
@@ -23,7 +23,7 @@ typedef struct stats_sample {
 
 typedef struct stats_ring {
 	pthread_mutex_t lock; /* of all below */
-	stats_sample samples[STATS_HISTORY + 1];
+	stats_sample samples[STATS_SAMPLES + 1];
 	size_t next; /* index of the oldest sample, which is overwritten next */
 } stats_ring;
 
@@ -36,7 +36,7 @@ void stats_take(stats_ring *r, const host_snapshot *s);
 /* Writes the JSON of /stats, without a newline in it. */
 void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size_t checks_count, stats_ring *r);
 
-/* Is there no check that fails and is blocking? */
+/* False if a check fails that is blocking. */
 bool checks_ready(const host_check *checks, size_t count);
 /* Writes [{"part","ok","blocking","detail"}]; without `all` each detail is empty. */
 void checks_write(FILE *f, const host_check *checks, size_t count, bool all);

@@ -194,7 +194,7 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 		return err_set(e, "give --model or --body, not both: the body names the model");
 	for (size_t i = 0; i < ask->headers_count; i++)
 		if (!strchr(ask->headers[i], ':'))
-			return err_set(e, "--header \"%.200s\": a header is NAME: VALUE", ask->headers[i]);
+			return err_set(e, "--header \"%.200s\": a header must be NAME: VALUE", ask->headers[i]);
 	if (ask->model) {
 		made = model_body(ask->model);
 		body = slice_cstr(made);

@@ -22,6 +22,7 @@ static void write_time(bool csv, int64_t time_ms)
 {
 	char text[PRINT_NUMBER];
 
+	/* The milliseconds go before the Z with which the text ends. */
 	print_time(text, time_ms);
 	size_t len = strlen(text);
 	printf("%s%.*s.%03dZ%s", csv ? "" : "\"", (int)len - 1, text, (int)(time_ms % 1000), csv ? "" : "\"");

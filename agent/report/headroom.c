@@ -60,8 +60,8 @@ static int64_t cost_of(const price_table *t, const char *model, int64_t input, i
 
 static int64_t input_cost(const price_table *t, const store_sums *s)
 {
-	/* The average prompt, because a price may depend on its length; but at least 100,000 tokens, below which no
-	 * such tier begins, so that the rounded costs are exact enough. */
+	/* The average prompt, because a price may depend on the length of the prompt. At least 100,000 tokens, because
+	 * costs of few tokens are rounded too much; no price tier begins below that length. */
 	int64_t prompt = add_capped(add_capped(s->input, s->cache_read), s->cache_write) /
 			 (s->requests ? s->requests : 1);
 
@@ -204,8 +204,9 @@ static store_result first_row(headroom *x, int64_t from, int64_t to, int64_t *ti
 	return result;
 }
 
-/* Finds when the last session began and ended, with few queries: bisects the last hour that has rows for the last row,
- * then goes back as long as there is a row in the 60 minutes before. */
+/* Finds when the last session began and ended, with few queries. Its end is the last row, found by bisecting
+ * `last_hour`, the last hour that has rows. Its beginning is found by going back as long as there is a row in the 60
+ * minutes before. */
 static store_result find_session(headroom *x, int64_t last_hour, err *e)
 {
 	int64_t low = last_hour, high = last_hour + HOUR_MS, at;
@@ -233,8 +234,9 @@ static store_result find_session(headroom *x, int64_t last_hour, err *e)
 	return result;
 }
 
-/* Adds the hour or day [begin, end) to the history, and to the session if that had begun. The sums of whole hours are
- * right for the session: an earlier row in its first hour would be less than 60 minutes away, and so belong to it. */
+/* Adds the hour or day [begin, end) to the history and, from the first hour of the session on, to the session. The sums
+ * of whole hours are right for the session: a row in its first hour, but before its beginning, would be less than 60
+ * minutes away and so belong to the session. */
 static store_result read_bucket(headroom *x, int64_t begin, int64_t end, err *e)
 {
 	int64_t session = x->started_ms - x->started_ms % HOUR_MS;
@@ -265,7 +267,7 @@ static store_result read_all(headroom *x, int64_t now, err *e)
 		result = store_report(x->store, GROUP_PROJECT, 0, INT64_MAX, on_project, x, e);
 	if (x->project_count)
 		qsort(x->projects, x->project_count, sizeof *x->projects, by_name);
-	/* No session is shown if the last request is older than the hourly part. */
+	/* If the last request is older than the hourly part, no session is shown. */
 	if (result == STORE_OK && x->bucket_count > days)
 		result = find_session(x, x->buckets[x->bucket_count - 1], e);
 	x->into = &x->lifetime;

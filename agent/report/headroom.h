@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger as Headroom's dashboard reads it: proxy_savings.json and GET /stats-history. */
+ * The ledger as the dashboard of Headroom (a proxy that compresses prompts) reads it: proxy_savings.json and GET
+ * /stats-history. Money is in nano-dollars. */
 #ifndef REPORT_HEADROOM_H
 #define REPORT_HEADROOM_H
 
@@ -11,13 +12,17 @@
 enum { HISTORY_MAX = 5000, PROJECTS_MAX = 50, HISTORY_DAYS = 365, HOURLY_DAYS = 7, SESSION_MINUTES = 60 };
 
 typedef struct headroom_figures {
-	int64_t requests, tokens_saved, saved, input_tokens, input_cost, cache_read, cache_saved;
+	int64_t requests, input_tokens; /* input_tokens: of the whole prompt, cached or not */
+	int64_t tokens_saved;           /* by compression */
+	int64_t cache_read;             /* tokens */
+	int64_t saved, cache_saved;     /* money: by compression, by caching */
+	int64_t input_cost;
 } headroom_figures;
 
 typedef struct headroom_point {
 	int64_t time_ms;
 	char model[RECORD_MODEL_MAX + 1];
-	headroom_figures total;
+	headroom_figures total; /* of all requests up to this point */
 } headroom_point;
 
 typedef struct headroom_project {
@@ -37,15 +42,15 @@ typedef struct headroom {
 	int64_t *buckets; /* when the hours and days with requests begin */
 	size_t bucket_count, bucket_room;
 	headroom_figures lifetime, session;
-	headroom_figures before; /* what is older than the history */
-	int64_t hourly_ms;       /* the history has days before this time, hours after it */
-	int64_t cost;            /* of the lifetime */
-	int64_t started_ms, last_ms;
+	headroom_figures before;     /* what is older than the history */
+	int64_t hourly_ms;           /* the history has a point for a day before this time, for an hour after it */
+	int64_t cost;                /* of the lifetime */
+	int64_t started_ms, last_ms; /* of the session; 0: there is none */
 	/* only while headroom_read() runs */
-	headroom_figures *into;
-	int64_t bucket;
-	size_t in_bucket;
-	int64_t found_ms;
+	headroom_figures *into; /* where groups are added */
+	int64_t bucket;         /* when the hour or day begins that is read */
+	size_t in_bucket;       /* points of that hour or day so far */
+	int64_t found_ms;       /* the row that first_row() found */
 	bool out_of_memory;
 } headroom;
 
@@ -57,15 +62,16 @@ void headroom_free(headroom *x);
 /* Writes proxy_savings.json. */
 void headroom_write(FILE *f, const headroom *x);
 
-/* Write the members of lifetime, of display_session (`between` separates them), and of a point, without the brackets.
- */
+/* Write the members of lifetime, of display_session (`between` separates them), and of a point, without the braces. */
 void headroom_write_lifetime(FILE *f, const headroom *x, const char *between);
 void headroom_write_session(FILE *f, const headroom *x, const char *between);
 void headroom_write_point(FILE *f, const headroom_point *p);
 
-/* Writes Headroom's GET /stats-history: as JSON all of it, as CSV one series: history, hourly, daily, weekly or monthly
- * (NULL: history). `storage` is the path of the database, which the JSON names. */
+/* Is `series` history, hourly, daily, weekly or monthly? */
 bool headroom_series_valid(const char *series);
+
+/* Writes Headroom's GET /stats-history: as JSON all of it, as CSV one series (NULL: history). `storage` is the path of
+ * the database, which the JSON names. */
 void headroom_stats_history(FILE *f, const headroom *x, const char *storage, const char *series, bool csv);
 
 #endif

@@ -57,7 +57,6 @@ static bool next_bucket(const headroom *x, int series, size_t *at, bucket *b)
 	return true;
 }
 
-/* Writes a row of a series. */
 static void write_row(FILE *f, const bucket *b, bool csv)
 {
 	const struct {

@@ -6,8 +6,9 @@
 
 #include "ledger/store.h"
 
-/* Opens the database in the directory `ledger` ("": none is configured). `make`: creates the database if there is none.
- * NULL: `e` says why and what to do, and `*code` is the exit code of a command that needed it. */
+/* Opens the database in the directory `ledger` ("": none is configured); close it with store_close(). `writer`: also to
+ * write. `make`: creates the database if there is none. NULL: `e` says why and what to do, and `*code` is the exit code
+ * of a command that needs the database. */
 store *ledger_store_open(const char *ledger, bool writer, bool make, int *code, err *e);
 
 /* If `result` says that the database is locked: counts `*tries`, waits a moment and returns true. Then call the store's

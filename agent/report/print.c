@@ -133,7 +133,7 @@ const char *print_share(char *out, int64_t part, int64_t whole)
 	return out;
 }
 
-/* The hour after the last one of the year 9999 has a year of five digits. */
+/* PRINT_NUMBER has room for a year of five digits, too: that of the end of the last hour of 9999. */
 static const char *time_as(char *out, bool to_minute, int64_t time_ms)
 {
 	time_t seconds = (time_t)(time_ms / 1000);

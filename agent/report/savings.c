@@ -111,7 +111,8 @@ static store_result read_list(store *s, store_group group, const period *p, bool
 	return result;
 }
 
-/* Adds the rows up for the totals, so that both agree even if the agent writes while they are read. */
+/* The totals are the sums of the rows that were read, so that totals and rows agree even if the agent writes meanwhile.
+ */
 store_result savings_read(store *s, savings_report *r, err *e)
 {
 	store_result result = read_list(s, r->group, &r->period, keep, &r->rows, e);
@@ -135,11 +136,11 @@ static void json_figures(FILE *f, const store_sums *s)
 	fprintf(f, ",\"saved_total_nanodollars\":%" PRId64, savings_all(s));
 }
 
-static void json_time(FILE *f, const char *name, int64_t ms, bool open)
+static void json_time(FILE *f, const char *name, int64_t ms, bool unlimited)
 {
 	char text[PRINT_NUMBER];
 
-	if (open)
+	if (unlimited)
 		fprintf(f, "\"%s\":null,", name);
 	else
 		fprintf(f, "\"%s\":\"%s\",", name, print_time(text, ms));

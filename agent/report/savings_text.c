@@ -14,7 +14,7 @@ enum {
 	/* in columns of the terminal */
 	BAR_MIN = 6,
 	BAR_MAX = 24,
-	LABEL_MIN = 22, /* no bar, if names would have less room than this and than they need */
+	LABEL_MIN = 22, /* names take at least this, or what they need, before there is a bar */
 	LABEL_MAX = 44,
 };
 
@@ -107,7 +107,7 @@ typedef struct table {
 	unsigned decimals;        /* of money, in all rows */
 	bool by_cost;             /* share and bar show the cost; else the requests */
 	int64_t whole, most;      /* cost or requests of all rows, and of the largest */
-	bool estimated, unpriced; /* the table has a cost with the mark ~, with + */
+	bool estimated, unpriced; /* some cost in the table has the mark ~; the mark + */
 } table;
 
 static int64_t weight(const table *t, const store_sums *s)
@@ -177,12 +177,13 @@ static const char *label_of(const store_sums *s)
 	return *s->label ? s->label : "(none)";
 }
 
+/* Returns how many decimals money has in a table whose largest amount is `most`. */
 static unsigned decimals_for(int64_t most)
 {
 	return most >= 1000000000 || !most ? 2 : most >= 10000000 ? 4 : 6;
 }
 
-static int64_t size_of(int64_t n)
+static int64_t absolute(int64_t n)
 {
 	return n < 0 ? n == INT64_MIN ? INT64_MAX : -n : n;
 }
@@ -306,7 +307,7 @@ static void print_table(savings_report *r)
 	t.whole = t.by_cost ? r->total.cost : r->total.requests;
 	for (size_t i = 0; i < t.count; i++) {
 		const store_sums *s = &t.rows[i];
-		int64_t money[] = { size_of(s->cost), size_of(savings_all(s)) };
+		int64_t money[] = { absolute(s->cost), absolute(savings_all(s)) };
 		for (size_t m = 0; m < 2; m++)
 			most_money = money[m] > most_money ? money[m] : most_money;
 		t.most = weight(&t, s) > t.most ? weight(&t, s) : t.most;
@@ -388,9 +389,9 @@ static void print_totals(const savings_report *r)
 	const store_sums *s = &r->total;
 	char n[12][PRINT_NUMBER], a[PRINT_NUMBER], b[PRINT_NUMBER];
 	int64_t in = tokens_in(s), saved = savings_all(s), would = add_capped(s->cost, saved);
-	int64_t parts = add_capped(add_capped(size_of(s->saved_compression), size_of(s->saved_cache)),
-				   size_of(s->saved_routing));
-	unsigned decimals = decimals_for(size_of(s->cost) > parts ? size_of(s->cost) : parts);
+	int64_t parts = add_capped(add_capped(absolute(s->saved_compression), absolute(s->saved_cache)),
+				   absolute(s->saved_routing));
+	unsigned decimals = decimals_for(absolute(s->cost) > parts ? absolute(s->cost) : parts);
 	table t = { .decimals = decimals };
 	/* Shares make sense only if no part is negative. */
 	bool shares = saved > 0 && s->saved_compression >= 0 && s->saved_cache >= 0 && s->saved_routing >= 0;
@@ -436,7 +437,7 @@ static void print_doubts(const savings_report *r)
 {
 	const store_sums *s = &r->total;
 	char a[PRINT_NUMBER], b[PRINT_NUMBER], c[PRINT_NUMBER], label[PRINT_LABEL + 2], text[256];
-	table t = { .decimals = decimals_for(size_of(s->estimated_cost)) };
+	table t = { .decimals = decimals_for(absolute(s->estimated_cost)) };
 	flow f = { 0, 2, r->terminal.columns, false };
 
 	if (s->estimated_requests || s->partial_requests || s->unpriced_requests)

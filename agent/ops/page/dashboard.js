@@ -84,33 +84,38 @@ function tokenGiven(event) {
 
 // ---- the ledger: read when it has changed, once at a time
 
-let asking = false, again = false, askedMs = 0, nextTimer = null, nextAt = 0, shownAt = null, wanted = 0, refusals = 0;
+let reading = false, again = false; // again: read once more when this reading has ended, or the tab is shown
+let notBefore = 0, nextTimer = null, nextAt = 0; // times of readings, in milliseconds since 1970
+let shownAt = null;    // when the figures on the page were read
+let choices = 0;       // counts what the person asked for; an answer to an earlier choice is thrown away
+let failedReadings = 0;
 
-function ledgerState(state, text) {
+// `failed`: shows the notice that the ledger cannot be read.
+function ledgerState(state, failed) {
 	document.body.dataset.ledger = state;
 	$("no-ledger").hidden = state !== "none";
 	$("empty").hidden = state !== "empty";
-	$("failed").hidden = !text;
+	$("failed").hidden = !failed;
 	$("page").setAttribute("aria-busy", String(state === "loading"));
 }
 
 // `chosen`: the person asked for it, so it happens at once and is announced to screen readers.
 function refresh(chosen) {
 	if (chosen)
-		wanted++;
+		choices++;
 	clearTimeout(nextTimer);
 	nextTimer = null;
-	if (asking || document.hidden)
+	if (reading || document.hidden)
 		again = true;
 	else
 		read(chosen);
 }
 
 function refreshSoon() {
-	if (asking)
+	if (reading)
 		again = true;
 	else
-		schedule(Math.max(askedMs, Date.now()));
+		schedule(Math.max(notBefore, Date.now()));
 }
 
 function schedule(at) {
@@ -122,26 +127,26 @@ function schedule(at) {
 }
 
 async function read(chosen) {
-	const began = Date.now(), mine = wanted, query = (by) => `savings?${new URLSearchParams({ since: view.period, by })}`;
-	asking = true;
+	const began = Date.now(), choice = choices, query = (by) => `savings?${new URLSearchParams({ since: view.period, by })}`;
+	reading = true;
 	again = false;
 	try {
 		const [group, time] = await Promise.all([query(view.by), query(UNITS[view.unit].ask)].map(
 			async (path) => parse(await (await ask(path)).text())));
-		if (mine === wanted) {
+		if (choice === choices) {
 			Object.assign(reports, { group, time });
 			shownAt = Date.now();
-			refusals = 0;
+			failedReadings = 0;
 			showLedger(chosen);
 		}
 	} catch (error) {
 		if (!(error instanceof Locked))
 			readFailed(error);
 	}
-	asking = false;
+	reading = false;
 	// Read a slow ledger less often.
-	askedMs = Date.now() + Math.max(REFRESH_MS, 3 * (Date.now() - began));
-	if (mine !== wanted)
+	notBefore = Date.now() + Math.max(REFRESH_MS, 3 * (Date.now() - began));
+	if (choice !== choices)
 		refresh(true);
 	else if (again)
 		refreshSoon();
@@ -158,7 +163,7 @@ function showLedger(chosen) {
 			`No request ended ${PERIOD_NAMES[view.period]}.`);
 		$("empty-all").hidden = view.period === "all";
 	} else {
-		// Bars of days would be too thin to be seen. Weeks are made of the same days, so nothing has to be read.
+		// Bars of days would be too thin to be seen. Weeks are made of the same days, so nothing has to be read again.
 		if (view.period === "all" && view.unit === "day" && !view.unitGiven && Date.now() - Date.parse(time.rows[0].day) > WEEKS_AFTER_MS) {
 			view.unit = "week";
 			settle();
@@ -183,7 +188,7 @@ function readFailed(error) {
 		ledgerState("none");
 		return;
 	}
-	schedule(Date.now() + Math.min(FAILED_RETRY_MS[1], FAILED_RETRY_MS[0] * 2 ** refusals++));
+	schedule(Date.now() + Math.min(FAILED_RETRY_MS[1], FAILED_RETRY_MS[0] * 2 ** failedReadings++));
 	if (!error.status) // no answer at all: the notice about /events says so
 		return;
 	ledgerState(shownAt ? document.body.dataset.ledger : "failed", true);
@@ -274,7 +279,7 @@ function rise() {
 	}
 }
 
-function looked() {
+function shownOrHidden() {
 	if (document.hidden) {
 		restTimer = setTimeout(rest, REST_AFTER_MS);
 		return;
@@ -418,7 +423,7 @@ window.addEventListener("hashchange", () => {
 	readHash();
 	refresh(true);
 });
-document.addEventListener("visibilitychange", looked);
+document.addEventListener("visibilitychange", shownOrHidden);
 // A page that the browser keeps for its back button must not hold a connection either.
 window.addEventListener("pagehide", rest);
 window.addEventListener("pageshow", (show) => show.persisted && rise());

@@ -244,8 +244,8 @@ static void end_segment(journal *j)
 	}
 }
 
-/* Forgets the open segment if somebody has removed its file or the directory, because what is written to it would be
- * gone with this process. */
+/* Forgets the open segment if somebody has removed its file or the directory, because a removed file is lost when this
+ * process ends. */
 static void check_segment(journal *j)
 {
 	uint64_t number = j->segs[j->count - 1].number;
@@ -279,6 +279,7 @@ static bool have_dir(journal *j)
 	return take_dir(j);
 }
 
+/* Makes the file of the next segment. False: errno says why there is none. */
 static bool begin_segment(journal *j)
 {
 	struct stat st;
@@ -365,6 +366,7 @@ static bool write_entries(journal *j, size_t len)
 	return true;
 }
 
+/* Notes, and logs once, that a write failed. Returns false. */
 static bool refuse(journal *j, const char *why)
 {
 	j->stats.failed++;

@@ -108,6 +108,7 @@ static bool begins_entry(slice bytes)
 	return payload >= RECORD_ENCODED_MIN && payload <= RECORD_ENCODED_MAX && payload > bytes.len - ENTRY_HEADER;
 }
 
+/* Reads the segment's header. Returns SCAN_RECORD if entries follow, else what is wrong. */
 static scan_event begin(scan *s)
 {
 	slice bytes = look(s, 0);

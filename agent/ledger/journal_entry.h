@@ -15,6 +15,7 @@ enum {
 	SCAN_WINDOW = 64 << 10, /* bytes of a segment in memory while it is read */
 };
 
+/* Writes the header of a segment to `out`. */
 void segment_header(unsigned char out[SEGMENT_HEADER], uint32_t salt);
 
 /* Writes an entry to `out`, and returns its length. */
@@ -38,14 +39,16 @@ typedef struct scan {
 	uint64_t next; /* where the next entry begins */
 	uint32_t salt;
 	bool failed;
-	uint64_t at, len;
-	record record;
-	uint64_t base; /* where in the file the window begins */
-	size_t held;   /* bytes in the window */
+	uint64_t at, len; /* of the event */
+	record record;    /* of SCAN_RECORD */
+	uint64_t base;    /* where in the file the window begins */
+	size_t held;      /* bytes in the window */
 	unsigned char window[SCAN_WINDOW];
 } scan;
 
+/* Begins to read the segment in the first `size` bytes of `fd`. */
 void scan_begin(scan *s, int fd, uint64_t size);
+/* Reads on to the next event; after SCAN_FAILED there is no other. */
 scan_event scan_next(scan *s);
 
 #endif

@@ -12,9 +12,9 @@
 
 #define JOURNAL_SUFFIX ".journal"
 
-/* A file on disk, from the position `first` to the position `last`. Positions count bytes through all segments: all
- * bytes of a file that this process found, and only the entries of one that it writes. So a position is no offset in a
- * file. */
+/* A file on disk, from the position `first` to the position `last`. Positions count bytes across all segments: of a
+ * segment that an earlier process wrote all bytes, of one that this process writes only the entries. So a position is
+ * no offset in a file. */
 typedef struct segment {
 	uint64_t number;
 	uint64_t size;

@@ -136,8 +136,8 @@ bool journal_replay(journal *j, bool (*each)(void *ctx, const record *r, journal
 			if (seg)
 				seg->keep = true;
 		}
-		/* Nothing after the last good record is one: let the segment end there, so that releasing the record
-		 * removes the segment. */
+		/* No record follows the last good one: let the segment end there, so that releasing that record removes
+		 * the segment. */
 		if (result == REPLAYED && seg && seg->old)
 			seg->last = delivered;
 		journal_leave(j);

@@ -144,7 +144,7 @@ void ledger_flush(ledger *l)
 
 /* ---- the store's thread */
 
-typedef struct keeper {
+typedef struct store_thread {
 	ledger *l;
 	store *store;  /* NULL: to be opened */
 	record *batch; /* room for LEDGER_BATCH */
@@ -152,8 +152,8 @@ typedef struct keeper {
 	journal_mark after;     /* the journal up to the end of the batch */
 	journal_mark replayed;  /* the journal up to the last record that the replay has read */
 	bool stopped_early;     /* the agent stopped while the database still refused what was replayed */
-	int64_t synced, pruned; /* when, by the monotonic clock, in ms; 0: never */
-} keeper;
+	int64_t synced, pruned; /* when the journal was synced, rows were pruned (monotonic clock, ms); 0: never */
+} store_thread;
 
 static void set_state(ledger *l, ledger_state state, const char *problem)
 {
@@ -190,31 +190,31 @@ static bool stopping(ledger *l)
 }
 
 /* Tries once to store the batch, and releases its records from the journal. False: the state says why not. */
-static bool store_batch(keeper *k)
+static bool store_batch(store_thread *t)
 {
-	ledger *l = k->l;
+	ledger *l = t->l;
 	size_t inserted = 0;
 	store_result result = STORE_OK;
 	err e = { 0 };
 
-	if (k->count == 0)
+	if (t->count == 0)
 		return true;
-	if (!k->store) {
-		k->store = store_open(l->db_path, true, &result, &e);
-		if (!k->store) {
+	if (!t->store) {
+		t->store = store_open(l->db_path, true, &result, &e);
+		if (!t->store) {
 			set_state(l, result == STORE_BUSY ? LEDGER_BEHIND : LEDGER_FAILING, e.text);
 			return false;
 		}
 	}
 	uint64_t began = clock_mono_ns();
-	result = store_insert(k->store, k->batch, k->count, &inserted, &e);
+	result = store_insert(t->store, t->batch, t->count, &inserted, &e);
 	uint64_t us = (clock_mono_ns() - began) / 1000;
 	if (result != STORE_OK) {
 		set_state(l, result == STORE_BUSY ? LEDGER_BEHIND : LEDGER_FAILING, e.text);
 		/* Only opening the database again finds a file that was replaced or repaired. */
 		if (result != STORE_BUSY) {
-			store_close(k->store);
-			k->store = NULL;
+			store_close(t->store);
+			t->store = NULL;
 		}
 		return false;
 	}
@@ -225,77 +225,77 @@ static bool store_batch(keeper *k)
 	if (us > l->stats.commit_us_max)
 		l->stats.commit_us_max = us;
 	pthread_mutex_unlock(&l->lock);
-	k->count = 0;
-	journal_release(l->journal, k->after);
+	t->count = 0;
+	journal_release(l->journal, t->after);
 	int64_t began_ms = (int64_t)(began / 1000000);
-	if (began_ms - k->synced > SYNC_MS) {
+	if (began_ms - t->synced > SYNC_MS) {
 		journal_sync(l->journal);
-		k->synced = began_ms;
+		t->synced = began_ms;
 	}
 	return true;
 }
 
 /* Tries until the batch is stored. False: the agent stops, and the database still refuses. */
-static bool store_batch_surely(keeper *k)
+static bool store_batch_surely(store_thread *t)
 {
-	while (!store_batch(k)) {
-		if (stopping(k->l))
+	while (!store_batch(t)) {
+		if (stopping(t->l))
 			return false;
-		pause_ms(k->l, k->l->stats.state == LEDGER_BEHIND ? RETRY_MS : RETRY_SLOW_MS);
+		pause_ms(t->l, t->l->stats.state == LEDGER_BEHIND ? RETRY_MS : RETRY_SLOW_MS);
 	}
 	return true;
 }
 
 static bool on_replayed(void *ctx, const record *r, journal_mark after)
 {
-	keeper *k = ctx;
+	store_thread *t = ctx;
 
-	k->batch[k->count++] = *r;
-	k->replayed = after;
-	if (k->count < LEDGER_BATCH)
+	t->batch[t->count++] = *r;
+	t->replayed = after;
+	if (t->count < LEDGER_BATCH)
 		return true;
-	k->stopped_early = !store_batch_surely(k);
-	return !k->stopped_early;
+	t->stopped_early = !store_batch_surely(t);
+	return !t->stopped_early;
 }
 
 /* Stores everything that the journal holds: at the start what the last process left, later what the queue had no room
- * for. The store passes over the records that it has already. */
-static void replay(keeper *k)
+ * for. The store skips the records that it has already. */
+static void replay(store_thread *t)
 {
 	err e = { 0 };
 
-	k->stopped_early = false;
-	k->count = 0;
-	k->after = k->replayed = (journal_mark){ 0 };
-	bool whole = journal_replay(k->l->journal, on_replayed, k, &e);
+	t->stopped_early = false;
+	t->count = 0;
+	t->after = t->replayed = (journal_mark){ 0 };
+	bool whole = journal_replay(t->l->journal, on_replayed, t, &e);
 	if (!whole)
 		log_event(journal_unreadable, LOG_C("problem", e.text), LOG_C("instead", "the other files were read"));
-	if (!k->stopped_early)
-		k->stopped_early = !store_batch_surely(k);
+	if (!t->stopped_early)
+		t->stopped_early = !store_batch_surely(t);
 	/* A mark covers everything before it, so release nothing while a file is left for a person to look at. */
-	if (whole && !k->stopped_early)
-		journal_release(k->l->journal, k->replayed);
+	if (whole && !t->stopped_early)
+		journal_release(t->l->journal, t->replayed);
 }
 
-static void prune(keeper *k, int64_t now)
+static void prune(store_thread *t, int64_t now)
 {
 	int64_t removed = 0;
 	err e = { 0 };
 
-	if (k->l->retention_ms <= 0 || !k->store || (k->pruned && now - k->pruned < PRUNE_MS))
+	if (t->l->retention_ms <= 0 || !t->store || (t->pruned && now - t->pruned < PRUNE_MS))
 		return;
-	k->pruned = now;
-	if (store_prune(k->store, clock_wall_ms() - k->l->retention_ms, &removed, &e) != STORE_OK)
+	t->pruned = now;
+	if (store_prune(t->store, clock_wall_ms() - t->l->retention_ms, &removed, &e) != STORE_OK)
 		log_event(prune_failed, LOG_C("problem", e.text));
 	else if (removed > 0)
 		log_event(pruned, LOG_I("rows", removed));
 }
 
-/* Takes a batch from the queue, waiting a second for one. `*missed`: the queue is empty, and the journal has records
- * that the queue had no room for. False: the agent stops, and nothing is left to store. */
-static bool next_batch(keeper *k, bool *missed)
+/* Takes a batch from the queue, or none if a second brings none. `*missed`: the queue is empty, and the journal has
+ * records that the queue had no room for. False: the agent stops, and nothing is left to store. */
+static bool next_batch(store_thread *t, bool *missed)
 {
-	ledger *l = k->l;
+	ledger *l = t->l;
 
 	pthread_mutex_lock(&l->lock);
 	if (l->count == 0 && !l->missed && !l->stop) {
@@ -305,12 +305,12 @@ static bool next_batch(keeper *k, bool *missed)
 	size_t n = l->count < LEDGER_BATCH ? l->count : LEDGER_BATCH;
 	for (size_t i = 0; i < n; i++) {
 		item *it = &l->queue[(l->head + i) % LEDGER_QUEUE];
-		k->batch[i] = it->record;
-		k->after = it->after;
+		t->batch[i] = it->record;
+		t->after = it->after;
 	}
 	l->head = (l->head + n) % LEDGER_QUEUE;
 	l->count -= n;
-	k->count = n;
+	t->count = n;
 	*missed = n == 0 && l->missed;
 	if (*missed)
 		l->missed = false; /* the queue takes new records again; the replay brings the ones before them */
@@ -321,48 +321,48 @@ static bool next_batch(keeper *k, bool *missed)
 
 /* Opens the database before there is anything to store, so that readers find a ledger, and so that the state says at
  * once what is wrong with it. */
-static void open_store(keeper *k)
+static void open_store(store_thread *t)
 {
 	store_result result = STORE_OK;
 	err e = { 0 };
 
-	if (k->store)
+	if (t->store)
 		return;
-	k->store = store_open(k->l->db_path, true, &result, &e);
-	set_state(k->l,
-		  k->store             ? LEDGER_OK :
+	t->store = store_open(t->l->db_path, true, &result, &e);
+	set_state(t->l,
+		  t->store             ? LEDGER_OK :
 		  result == STORE_BUSY ? LEDGER_BEHIND :
 					 LEDGER_FAILING,
-		  k->store ? "" : e.text);
+		  t->store ? "" : e.text);
 }
 
-static void *keeper_main(void *arg)
+static void *store_thread_main(void *arg)
 {
-	keeper k = { .l = arg };
+	store_thread t = { .l = arg };
 	ledger *l = arg;
 	bool missed;
 
-	k.batch = malloc(LEDGER_BATCH * sizeof *k.batch);
-	if (!k.batch) {
+	t.batch = malloc(LEDGER_BATCH * sizeof *t.batch);
+	if (!t.batch) {
 		set_state(l, LEDGER_FAILING, "out of memory");
 		return NULL;
 	}
-	open_store(&k);
-	replay(&k);
-	while (!k.stopped_early && next_batch(&k, &missed)) {
+	open_store(&t);
+	replay(&t);
+	while (!t.stopped_early && next_batch(&t, &missed)) {
 		if (missed) {
 			/* Records that are queued meanwhile wait for the end of the replay: releasing their marks would
 			 * release records that the replay has not stored yet. */
 			journal_flush(l->journal);
-			replay(&k);
+			replay(&t);
 			continue;
 		}
-		if (k.count == 0) {
-			open_store(&k);
-			prune(&k, clock_mono_ms());
+		if (t.count == 0) {
+			open_store(&t);
+			prune(&t, clock_mono_ms());
 			continue;
 		}
-		if (!store_batch_surely(&k))
+		if (!store_batch_surely(&t))
 			break;
 		set_state(l, LEDGER_OK, "");
 		/* Wait a moment, so that more records share a transaction. */
@@ -372,8 +372,8 @@ static void *keeper_main(void *arg)
 		if (few)
 			pause_ms(l, LINGER_MS);
 	}
-	store_close(k.store);
-	free(k.batch);
+	store_close(t.store);
+	free(t.batch);
 	return NULL;
 }
 
@@ -439,7 +439,7 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 		ledger_free(l);
 		return NULL;
 	}
-	int rc = thread_start(&l->thread, keeper_main, l);
+	int rc = thread_start(&l->thread, store_thread_main, l);
 	if (rc != 0) {
 		err_set(e, "the ledger's thread: %s", strerror(rc));
 		ledger_free(l);

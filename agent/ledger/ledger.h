@@ -19,7 +19,7 @@
 enum {
 	LEDGER_RECENT = 131072, /* ids that are remembered; a power of two */
 	LEDGER_COPIES = 8192,   /* lines that are remembered; a power of two */
-	LEDGER_QUEUE = 4096,    /* records on their way to the store; it reads further ones from the journal later */
+	LEDGER_QUEUE = 4096,    /* records on their way to the store, which reads further ones from the journal later */
 	LEDGER_BATCH = 1000,    /* records in one transaction */
 };
 
@@ -27,7 +27,7 @@ typedef struct ledger ledger;
 
 typedef struct ledger_options {
 	const char *dir;      /* holds ledger.db and journal/ */
-	const char *key;      /* that a line has to carry; "": none */
+	const char *key;      /* SPOA_LLM_LOG_KEY, which a line has to carry; "": any line is taken */
 	uint64_t journal_max; /* bytes */
 	int64_t retention_ms; /* how long rows are kept; 0: for ever */
 } ledger_options;
@@ -65,15 +65,15 @@ MUST_CHECK ledger *ledger_open(const ledger_options *o, price_table *prices, err
  * called by the thread that called ledger_take(). NULL: does nothing. */
 void ledger_close(ledger *l);
 
-/* These four are for one thread. ledger_take() reads a log line; the line is only in memory until ledger_flush() writes
- * the journal and wakes the store's thread. ledger_bad_framing() counts a stream without octet counts, ledger_dropped()
- * counts datagrams that the kernel had no room for. */
+/* These four are to be called by one thread only. ledger_take() reads a log line; the line is only in memory until
+ * ledger_flush() writes the journal and wakes the store's thread. ledger_bad_framing() counts a stream without octet
+ * counts, ledger_dropped() counts datagrams that the kernel had no room for. */
 void ledger_take(ledger *l, slice line);
 void ledger_bad_framing(ledger *l);
 void ledger_dropped(ledger *l, uint64_t count);
 void ledger_flush(ledger *l);
 
-/* These are for any thread. */
+/* These may be called by any thread. */
 
 /* Takes over one reference of `prices`; later records are priced by it. */
 void ledger_set_prices(ledger *l, price_table *prices);

@@ -72,6 +72,7 @@ static size_t unseen(const char *s)
 	return text_is_control(utf8_next(&after)) ? (size_t)(after - s) : 0;
 }
 
+/* Copies `text` as label_clean() says, cut at `max` bytes. */
 static void clean(slice text, char *out, size_t max)
 {
 	text = slice_trim(text);
@@ -133,8 +134,8 @@ const char *client_family(slice ua)
 	return "other";
 }
 
-/* Decodes a string member into `buf`; sets `*out` to the text, or to an empty one for HAProxy's `-`. False: no string.
- */
+/* Decodes a string member into `buf`, cut at `cap` bytes; sets `*out` to the text, which is empty for HAProxy's `-`.
+ * False: `m` is no valid string. */
 static bool text_of(const json_member *m, char *buf, size_t cap, slice *out)
 {
 	size_t len = 0;
@@ -247,6 +248,7 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 	return false;
 }
 
+/* Returns the field named `key`, which is looked for from the field `from` on; FIELDS: there is none. */
 static field find(slice key, unsigned from)
 {
 	for (unsigned n = 0; n < FIELDS; n++) {
@@ -263,6 +265,7 @@ static logline_result malformed(logline *out, const char *problem)
 	return LOGLINE_MALFORMED;
 }
 
+/* Whether the part of a line before its object carries `key`. */
 static bool has_key(slice header, slice key)
 {
 	static const slice mark = SLICE_INIT("[llm@32473 key=\"");
@@ -285,6 +288,7 @@ static bool has_key(slice header, slice key)
 	return false;
 }
 
+/* Sets what depends on several members, or on their order of precedence. */
 static void complete(logline *out, const reading *rd)
 {
 	record *r = &out->record;

@@ -21,7 +21,7 @@ static slice key_name(const price_table *t, uint32_t key)
 	return slice_of(t->folded + t->keys[key].at, t->keys[key].len);
 }
 
-/* Returns the longest key that `name` begins with; PRICE_NOBODY: none. All keys that sort between a prefix of `name`
+/* Returns the longest key that `name` begins with; PRICE_NO_ENTRY: none. All keys that sort between a prefix of `name`
  * and `name` begin with that prefix; so the parents of the last key that does not sort after `name` include every such
  * prefix. */
 static uint32_t longest_key(const price_table *t, slice name)
@@ -37,8 +37,8 @@ static uint32_t longest_key(const price_table *t, slice name)
 		else
 			high = middle;
 	}
-	uint32_t key = low ? low - 1 : PRICE_NOBODY;
-	while (key != PRICE_NOBODY && !slice_starts(name, key_name(t, key)))
+	uint32_t key = low ? low - 1 : PRICE_NO_ENTRY;
+	while (key != PRICE_NO_ENTRY && !slice_starts(name, key_name(t, key)))
 		key = t->keys[key].parent;
 	return key;
 }
@@ -96,7 +96,7 @@ static bool same_model(slice rest)
 	return true;
 }
 
-/* Returns the key that decides the price of `model`, by the rules in price.h; PRICE_NOBODY: none. */
+/* Returns the key that decides the price of `model`, by the rules in price.h; PRICE_NO_ENTRY: none. */
 static uint32_t key_find(const price_table *t, slice model)
 {
 	char folded[RECORD_MODEL_MAX];
@@ -105,46 +105,46 @@ static uint32_t key_find(const price_table *t, slice model)
 	unsigned n = 0;
 
 	if (model.len == 0 || model.len > sizeof folded)
-		return PRICE_NOBODY;
+		return PRICE_NO_ENTRY;
 	price_fold(model, folded);
 	for (slice name = slice_of(folded, model.len); name.len > 0 && n <= PROVIDERS_MAX; n++) {
 		names[n] = name;
 		longest[n] = longest_key(t, name);
-		if (longest[n] != PRICE_NOBODY && t->keys[longest[n]].len == name.len)
+		if (longest[n] != PRICE_NO_ENTRY && t->keys[longest[n]].len == name.len)
 			return longest[n];
 		name = slice_from(name, slice_find(name, 0, '/') + 1);
 	}
 	for (unsigned i = 0; i < n; i++) {
 		size_t undated = price_undated(names[i]);
-		for (uint32_t k = longest[i]; undated < names[i].len && k != PRICE_NOBODY; k = t->keys[k].parent)
+		for (uint32_t k = longest[i]; undated < names[i].len && k != PRICE_NO_ENTRY; k = t->keys[k].parent)
 			if (t->keys[k].len == undated)
 				return k;
 	}
 	for (unsigned i = 0; i < n; i++)
-		for (uint32_t k = longest[i]; k != PRICE_NOBODY; k = t->keys[k].parent) {
+		for (uint32_t k = longest[i]; k != PRICE_NO_ENTRY; k = t->keys[k].parent) {
 			slice rest = slice_from(names[i], t->keys[k].len);
 			if (is_boundary(rest.ptr[0]))
-				return same_model(rest) ? k : PRICE_NOBODY;
+				return same_model(rest) ? k : PRICE_NO_ENTRY;
 		}
-	return PRICE_NOBODY;
+	return PRICE_NO_ENTRY;
 }
 
 /* Returns the entry whose prices hold for `model`; NULL: none. */
 static const price_model *model_find(const price_table *t, slice model)
 {
-	uint32_t key = t ? key_find(t, model) : PRICE_NOBODY;
+	uint32_t key = t ? key_find(t, model) : PRICE_NO_ENTRY;
 
-	if (key == PRICE_NOBODY || t->keys[key].model == PRICE_NOBODY || t->models[t->keys[key].model].tiers == 0)
+	if (key == PRICE_NO_ENTRY || t->keys[key].model == PRICE_NO_ENTRY || t->models[t->keys[key].model].tiers == 0)
 		return NULL;
 	return &t->models[t->keys[key].model];
 }
 
 slice price_match(const price_table *t, slice model, bool *priced)
 {
-	uint32_t key = t ? key_find(t, model) : PRICE_NOBODY;
+	uint32_t key = t ? key_find(t, model) : PRICE_NO_ENTRY;
 
 	*priced = false;
-	if (key == PRICE_NOBODY || t->keys[key].model == PRICE_NOBODY)
+	if (key == PRICE_NO_ENTRY || t->keys[key].model == PRICE_NO_ENTRY)
 		return slice_of(NULL, 0);
 	const price_model *m = &t->models[t->keys[key].model];
 	*priced = m->tiers > 0;

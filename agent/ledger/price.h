@@ -20,11 +20,11 @@
  *   2. the same names without a date: -2025-08-07 -20250514 @20250514 -latest @latest @default;
  *   3. the longest name of the table that one of these begins with, if one of - . : @ / follows it.
  * The table's own names also count without their provider and without their date, but after a name that is written so.
- * The entry of the model's maker (openai/ anthropic/ gemini/ zai/ ...) wins; if others disagree on the price, there is
- * none. Of several dates the newest wins. By rule 3 a model that is new to the table takes the price of its stem, which
- * may be wrong. So the model is unpriced where the rest of its name begins with a number of one or two digits or with
- * digits and letters (gpt-5.7, claude-opus-4-9, llama-3-70b), or has a word that makes it another model (mini, pro,
- * turbo, image, free ...).
+ * Among several entries for one such name, that of the model's maker (openai/ anthropic/ gemini/ zai/ ...) wins; if the
+ * maker has none and the others disagree on the price, the model has none. Of several dates the newest wins. By rule 3
+ * a model that is new to the table takes the price of its stem, which may be wrong. So the model is unpriced where the
+ * rest of its name begins with a number of one or two digits or with digits and letters (gpt-5.7, claude-opus-4-9,
+ * llama-3-70b), or has a word that makes it another model (mini, pro, turbo, image, free ...).
  *
  * Arithmetic: prices are exact to 24 decimals of a dollar (published ones have 10 to 13; further decimals are rounded
  * half up), sums are 128-bit integers, and each figure is rounded once. A token count above PRICE_TOKENS_MAX counts as
@@ -51,7 +51,7 @@ price_table *price_table_ref(price_table *t);
 /* Gives up a reference; the last one frees the table. */
 void price_table_unref(price_table *t);
 size_t price_table_count(const price_table *t); /* models with a price */
-size_t price_table_bad(const price_table *t);   /* models that are unpriced because a price of theirs is invalid */
+size_t price_table_bad(const price_table *t);   /* models with an invalid name, or unpriced for an invalid price */
 
 /* Returns the name, as the table writes it, of the model that decides the price of `model`; empty: none does.
  * `*priced`: it has a price. */
@@ -59,9 +59,13 @@ slice price_match(const price_table *t, slice model, bool *priced);
 
 /* Sets cost, the three savings and `price` of `r` from its token counts. `reference_model` is the model that routing is
  * compared with; empty: none, and no saving by routing. Exact to the nano-dollar; each figure is rounded once, half
- * away from zero: cost         input, output, cache reads and writes at their prices compression  saved x input price
+ * away from zero:
+ *
+ *   cost         input, output, cache reads and writes at their prices
+ *   compression  saved x input price
  *   cache        cache_read x (input price - read price) - cache_write x (write price - input price)
  *   routing      cost of the same tokens at the reference's prices - cost; 0 if the reference is unpriced
+ *
  * All figures are 0 for PRICE_NONE (no tokens) and for PRICE_UNPRICED (`t` is NULL, or lacks a price that these tokens
  * need). */
 void price_apply(const price_table *t, record *r, slice reference_model);

@@ -285,8 +285,8 @@ static bool model_add(building *b, slice name, const price_tier *tiers, uint32_t
 
 /* ---- the names to look for */
 
-/* How strong a model's claim on a key is, strongest first. The key is the model's name, or that name without its
- * provider (of the maker, or another one) or its date. */
+/* How strong a model's claim on a key is, strongest first: the key is the model's name as written; without its provider
+ * (the maker, or another one); without its date; or without both. */
 enum { CLAIM_WRITTEN, CLAIM_MAKER, CLAIM_UNDATED, CLAIM_MAKER_UNDATED, CLAIM_OTHER, CLAIM_OTHER_UNDATED };
 
 typedef struct claim {
@@ -404,7 +404,7 @@ static bool keys_build(price_table *t)
 		free(claims);
 		return false;
 	}
-	uint32_t parent = PRICE_NOBODY;
+	uint32_t parent = PRICE_NO_ENTRY;
 	for (uint32_t i = 0, next = 0; i < n; i = next) {
 		const claim *c = &claims[i];
 		slice name = slice_of(c->ptr, c->len);
@@ -414,9 +414,9 @@ static bool keys_build(price_table *t)
 			if (d->rank == c->rank && d->date == c->date &&
 			    !slice_eq(folded_name(t, c->model), folded_name(t, d->model)) &&
 			    !same_prices(t, c->model, d->model))
-				model = PRICE_NOBODY;
+				model = PRICE_NO_ENTRY;
 		}
-		while (parent != PRICE_NOBODY &&
+		while (parent != PRICE_NO_ENTRY &&
 		       !slice_starts(name, slice_of(t->folded + t->keys[parent].at, t->keys[parent].len)))
 			parent = t->keys[parent].parent;
 		t->keys[t->key_count] = (price_key){ (uint32_t)(c->ptr - t->folded), c->len, model, parent };

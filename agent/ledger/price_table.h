@@ -29,13 +29,13 @@ typedef struct price_model {
 	uint32_t tier, tiers;    /* the first and how many, ordered by `above`; 0: unpriced */
 } price_model;
 
-#define PRICE_NOBODY UINT32_MAX
+#define PRICE_NO_ENTRY UINT32_MAX
 
 /* A name that models are looked up by. Keys are sorted by bytes, a prefix before what it begins. */
 typedef struct price_key {
 	uint32_t at, len; /* where in `folded` */
-	uint32_t model;   /* PRICE_NOBODY: several models have this name, and their prices differ */
-	uint32_t parent;  /* the longest other key that this one begins with; PRICE_NOBODY: none */
+	uint32_t model;   /* PRICE_NO_ENTRY: several models have this name, and their prices differ */
+	uint32_t parent;  /* the longest other key that this one begins with; PRICE_NO_ENTRY: none */
 } price_key;
 
 struct price_table {

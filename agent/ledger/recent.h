@@ -20,7 +20,7 @@ void recent_deinit(recent *r);
 /* Returns the hash of `text` for every set of this process; never 0. */
 uint64_t recent_hash(slice text);
 bool recent_has(const recent *r, uint64_t hash);
-/* Adds the hash of a text that is not in the set. A full set forgets its oldest. */
+/* Adds the hash of a text that is not in the set. A full set forgets its oldest text. */
 void recent_add(recent *r, uint64_t hash);
 /* Whether `text` is in the set already; adds it if not. */
 bool recent_seen(recent *r, slice text);

@@ -181,9 +181,7 @@ static int prepare_all(store *s)
 {
 	static const char *const fixed[] = {
 		[ST_BEGIN] = "BEGIN IMMEDIATE",
-		[ST_BEGIN_READ] = "BEGIN",
 		[ST_COMMIT] = "COMMIT",
-		[ST_ROLLBACK] = "ROLLBACK",
 		[ST_PRUNED] = "SELECT value FROM meta WHERE key = 'pruned_before'",
 		[ST_LABELS] = "SELECT count(*) FROM daily WHERE kind = ? AND bucket = ?",
 	};
@@ -348,7 +346,8 @@ static store_result open_writer(store *s, err *e)
 	return result;
 }
 
-/* Returns "file:PATH?immutable=1", with which SQLite makes no files beside one that nobody writes. NULL: no memory. */
+/* Returns "file:PATH?immutable=1", which makes SQLite open a file that nobody writes without making files beside it.
+ * NULL: no memory. */
 static char *immutable_uri(const char *path)
 {
 	static const char hex[] = "0123456789ABCDEF";
@@ -392,7 +391,7 @@ static store_result open_reader(store *s, err *e)
 
 	if (stat(s->path, &st) != 0) {
 		err_set(e, "ledger %s: %s%s", s->path, strerror(errno),
-			errno == ENOENT ? "; the agent makes it when it first records something" : "");
+			errno == ENOENT ? "; the agent makes it when it starts" : "");
 		return STORE_ERROR;
 	}
 	if (access(s->path, R_OK) != 0) {

@@ -9,8 +9,8 @@
  * one of all requests, and one for each model, route, project and client. The views `ledger`, `ledger_hourly` and
  * `ledger_daily` are for a person with the sqlite3 shell. Sums are not kept for combinations of labels, because 40
  * models x 20 routes x 50 projects x 20 clients would make as many sums as there are rows; so an hour has at most 4 x
- * (STORE_LABELS_PER_DAY + 1) + 1. Reports that combine labels read `requests`. After the first STORE_LABELS_PER_DAY
- * labels of a kind and day, further ones are summed as `other`; the row keeps the true label.
+ * (STORE_LABELS_PER_DAY + 1) + 1 sums. Reports that combine labels read `requests`. After the first
+ * STORE_LABELS_PER_DAY labels of a kind and day, further ones are summed as `other`; the row keeps the true label.
  *
  * A call after STORE_CORRUPT or STORE_ERROR, or after the file was moved away, opens the file again: a caller that
  * tries again recovers when the cause is gone. A store is for one thread at a time. */
@@ -41,7 +41,8 @@ typedef enum store_result {
 const char *store_result_name(store_result result); /* ok, busy, full, corrupt, error */
 
 /* Opens the database at `path`. A `writer` creates the file (0600) if it is not there, and makes or migrates the
- * schema. A reader changes nothing; while no agent runs it needs no right to write. NULL: `*result` and `e` say why. */
+ * schema. A reader changes nothing; while no agent runs, it may lack the right to write to the directory. NULL:
+ * `*result` and `e` say why. */
 MUST_CHECK store *store_open(const char *path, bool writer, store_result *result, err *e);
 void store_close(store *s);
 
@@ -69,11 +70,11 @@ typedef struct store_sums {
 	char label[RECORD_MODEL_MAX + 1];
 	int64_t requests, streams;
 	int64_t refused; /* by the gateway, with a code */
-	int64_t failed;  /* not refused, but with an error status or none, or ended early and not by the client */
+	int64_t failed;  /* not refused, and: an error status, no status, or ended early by the server or HAProxy */
 	int64_t input, output, cache_read, cache_write, saved;
 	int64_t cost, saved_compression, saved_cache, saved_routing;
 	int64_t bytes_in, bytes_out;
-	/* These are parts of the sums above, too. */
+	/* These requests, tokens and costs are in the sums above, too. */
 	int64_t estimated_requests, estimated_output, estimated_cost;
 	int64_t partial_requests;
 	int64_t unpriced_requests, unpriced_tokens; /* input, output, cache reads and writes together */
@@ -97,7 +98,8 @@ MUST_CHECK store_result store_export(store *s, int64_t from_ms, int64_t to_ms, b
  * file keeps its size; SQLite uses the free part of it again. */
 MUST_CHECK store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e);
 /* Checks the file by SQLite's integrity check; for each hour whose rows are not pruned, that its sums equal its rows;
- * and for each day that its sums equal those of its hours. Calls `each` with one line for each problem. */
+ * and for each day that its sums equal those of its hours. Calls `each` with one line for each problem, and sets
+ * `*problems` to their number. */
 MUST_CHECK store_result store_verify(store *s, void (*each)(void *ctx, const char *problem), void *ctx,
 				     size_t *problems, err *e);
 

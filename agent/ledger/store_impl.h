@@ -18,19 +18,20 @@ enum { KIND_ALL, KIND_MODEL, KIND_ROUTE, KIND_PROJECT, KIND_CLIENT, KIND_COUNT }
 /* The label of sums for labels after the first STORE_LABELS_PER_DAY. */
 #define STORE_OTHER SLICE("other")
 
-/* The fields of store_sums as columns. */
+/* The fields of store_sums as columns: their number, the `i`th field, its name. */
 #define STORE_SUMS_COUNT_ONE(name) +1
 enum { SUMS_COUNT = 0 STORE_SUMS(STORE_SUMS_COUNT_ONE) };
 int64_t *sums_column(store_sums *sums, size_t i);
 const char *sums_name(size_t i);
 
-enum { SQL_LIST = 1024, SQL_MAX = 6144 }; /* bytes of what sql_list() writes, of a statement */
+enum {
+	SQL_LIST = 1024, /* bytes of a list that sql_list() writes */
+	SQL_MAX = 6144,  /* bytes of a statement */
+};
 
 typedef enum statement {
 	ST_BEGIN,
-	ST_BEGIN_READ,
 	ST_COMMIT,
-	ST_ROLLBACK,
 	ST_PRUNED,
 	ST_LABELS,
 	ST_INSERT,
@@ -72,6 +73,7 @@ struct store {
 
 /* Opens the database if it is not open, or if another file stands at its path now. */
 MUST_CHECK store_result store_ready(store *s, err *e);
+/* The same for a call that writes; STORE_ERROR if `s` is a reader. */
 MUST_CHECK store_result store_ready_to_write(store *s, err *e);
 /* Ends a call that failed with the SQLite result code `rc` while `doing` (as "adding records"): writes `e`, rolls back
  * an open transaction, and closes the file if it may be the cause, for the next call to open it again. */

@@ -12,15 +12,15 @@ static const char *const kind_names[KIND_COUNT] = { "all", "model", "route", "pr
 
 /* ---- report */
 
-/* Returns the first hour or day that begins at `t` or later. It has `unit` in the unit of `t`, and `seconds`; the
- * result is in seconds. */
+/* Returns when the first hour or day begins that does not begin before `t`, in seconds. Its length is `unit` in the
+ * unit of `t`, and `seconds` in seconds. */
 static int64_t ceil_bucket(int64_t t, int64_t unit, int64_t seconds)
 {
 	int64_t n = t / unit;
 	return (n + (t % unit > 0)) * seconds;
 }
 
-static void day_label(char *out, size_t room, int64_t bucket, bool hour)
+static void bucket_label(char *out, size_t room, int64_t bucket, bool hour)
 {
 	time_t t = (time_t)bucket;
 	struct tm tm;
@@ -96,7 +96,7 @@ store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_
 		store_sums row;
 		memset(&row, 0, sizeof row);
 		if (is_time(by))
-			day_label(row.label, sizeof row.label, sqlite3_column_int64(st, 0), by == GROUP_HOUR);
+			bucket_label(row.label, sizeof row.label, sqlite3_column_int64(st, 0), by == GROUP_HOUR);
 		else
 			copy_text(row.label, sizeof row.label, st, 0);
 		for (size_t i = 0; i < SUMS_COUNT; i++)
@@ -250,9 +250,12 @@ typedef struct verify {
 	void (*each)(void *ctx, const char *problem);
 	void *ctx;
 	size_t problems;
-	sqlite3_stmt *next_row, *next_bucket[2], *known, *rows, *hour, *day_more, *day_less;
-	rollup labels; /* the labels of the day; their texts are in `texts` */
-	rollup cells;  /* the sums of the hour, added up from its rows */
+	sqlite3_stmt *next_row, *next_bucket[2]; /* the next row; the next bucket in `hourly`, in `daily` */
+	sqlite3_stmt *known;                     /* the labels of a day */
+	sqlite3_stmt *rows, *hour;               /* the rows of an hour, its sums */
+	sqlite3_stmt *day_more, *day_less;       /* what the hours of a day have and the day has not; the reverse */
+	rollup labels;                           /* the labels of the day; their texts are in `texts` */
+	rollup cells;                            /* the sums of the hour, added up from its rows */
 	char **texts;
 	size_t text_count, text_cap;
 } verify;
@@ -335,9 +338,9 @@ static void compare(verify *v, const char *when, int kind, slice label, const st
 	for (size_t i = 0; i < SUMS_COUNT; i++) {
 		int64_t is = *sums_column(&copy, i), should = rows ? *sums_column(rows, i) : 0;
 		if (is != should) {
-			problem(v, "hour %s, %s \"%.*s\": %s is %lld, by the rows %lld", when, kind_names[kind],
-				(int)label.len, label.ptr ? label.ptr : "", sums_name(i), (long long)is,
-				(long long)should);
+			problem(v, "hour %s, %s \"%.*s\": %s is %lld, but the rows add up to %lld", when,
+				kind_names[kind], (int)label.len, label.ptr ? label.ptr : "", sums_name(i),
+				(long long)is, (long long)should);
 			return;
 		}
 	}
@@ -368,7 +371,7 @@ static int compare_hour(verify *v, int64_t hour, const char *when)
 	for (size_t i = 0; rc == SQLITE_OK && i < v->cells.count; i++) {
 		const rollup_cell *c = &v->cells.cells[i];
 		if (!c->seen)
-			problem(v, "hour %s, %s \"%.*s\": it has no sums, by the rows %lld requests", when,
+			problem(v, "hour %s, %s \"%.*s\": it has no sums, but rows of %lld requests", when,
 				kind_names[c->kind], (int)c->label.len, c->label.ptr ? c->label.ptr : "",
 				(long long)c->sums.requests);
 	}
@@ -385,7 +388,7 @@ static int verify_hour(verify *v, int64_t hour)
 	int rc = store_pruned_before(v->s, &pruned);
 	if (rc != SQLITE_OK || hour * 1000 < pruned)
 		return rc;
-	day_label(when, sizeof when, hour, true);
+	bucket_label(when, sizeof when, hour, true);
 	rc = know_labels(v, day, label_count);
 	if (rc != SQLITE_OK)
 		return rc;
@@ -401,7 +404,7 @@ static int verify_hour(verify *v, int64_t hour)
 			if (!own && label_count[kind] >= STORE_LABELS_PER_DAY) {
 				label = STORE_OTHER;
 			} else if (!own) {
-				problem(v, "hour %s, %s \"%.*s\": a row has it, and the day's sums do not", when,
+				problem(v, "hour %s, %s \"%.*s\": a row has it, but the day's sums do not", when,
 					kind_names[kind], (int)label.len, label.ptr);
 				continue;
 			} else {
@@ -423,11 +426,12 @@ static int verify_hour(verify *v, int64_t hour)
 static int verify_day(verify *v, int64_t day)
 {
 	sqlite3_stmt *const both[] = { v->day_more, v->day_less };
-	static const char *const what[] = { "its hours add up to something else", "its hours do not add up to it" };
+	static const char *const what[] = { "its hours have sums that the day lacks",
+					    "the day has sums that its hours lack" };
 	char when[32];
 	int rc = SQLITE_OK;
 
-	day_label(when, sizeof when, day, false);
+	bucket_label(when, sizeof when, day, false);
 	for (size_t i = 0; i < 2; i++) {
 		for (int kind = 0; kind < KIND_COUNT; kind++) {
 			sqlite3_bind_int(both[i], 1, kind);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The schema of the database, by versions. An entry of store_schema[] is never changed once it was released: a new
- * version is further entries, which turn the version before it into the new one. */
+ * version adds entries, whose SQL turns the version before it into the new one. */
 #ifndef LEDGER_STORE_SCHEMA_H
 #define LEDGER_STORE_SCHEMA_H
 
@@ -16,8 +16,8 @@
 /* clang-format on */
 
 /* The tables `hourly` and `daily`. `kind` is 0 all, 1 model, 2 route, 3 project, 4 client; `bucket` is when the hour or
- * day begins, in seconds since 1970. They are not STRICT on purpose: a sum beyond 64 bits becomes a REAL; an error
- * would refuse every later record. */
+ * day begins, in seconds since 1970. They are not STRICT on purpose: so a sum beyond 64 bits becomes a REAL, where
+ * an error would refuse every later record. */
 #define SCHEMA_ROLLUP(name) \
 	"CREATE TABLE " name " (" \
 	" kind INTEGER NOT NULL, bucket INTEGER NOT NULL, label TEXT NOT NULL," \

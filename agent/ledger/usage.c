@@ -31,7 +31,7 @@ enum {
 	ESTIMATE_INPUT_FIXED = 800, /* the head, and the members besides the prompt */
 };
 
-/* Every count that is read, as reported; -1: absent. */
+/* Every count of a usage object, as reported; -1: absent. */
 typedef struct counts {
 	int64_t prompt, completion; /* OpenAI chat */
 	int64_t input, output;      /* Responses, Anthropic */
@@ -217,7 +217,7 @@ static meaning counts_mean(const counts *c, slice protocol)
 	if (c->prompt >= 0 || c->completion >= 0) {
 		m.prompt = c->prompt;
 		m.output = c->completion;
-		/* Some proxies use Anthropic's names for them; in this shape they are all part of prompt_tokens. */
+		/* Some proxies use Anthropic's names for cached tokens; in this shape all are part of prompt_tokens. */
 		m.read = larger(known(c->cached), known(c->read));
 		m.write = larger(known(c->cached_write), known(c->write));
 		if (c->total >= 0 && m.prompt >= 0 && c->total >= m.prompt) {
@@ -272,7 +272,7 @@ static bool ends_stream(slice rest)
 	return false;
 }
 
-/* Reads a header's number, with white space around it and, if `sign`, with a sign. False: it is none. */
+/* Reads a header's number, with white space around it and, if `sign`, below 0 too. False: it is no such number. */
 static bool header_count(slice text, bool sign, int64_t *out)
 {
 	slice s = slice_trim(text);

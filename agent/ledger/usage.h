@@ -5,9 +5,9 @@
  *
  * These shapes are understood: OpenAI's chat completions and what imitates them (also the cached tokens of DeepSeek,
  * Moonshot, OpenRouter and LiteLLM, and the reasoning tokens that x.ai counts beside the completion), OpenAI's
- * Responses and audio, Anthropic's messages (also of Bedrock and Vertex), Bedrock's Converse, and Gemini. The members
- * that are there tell which shape it is. Only where `input_tokens` stands without a member that tells, r->protocol
- * decides; then nothing is cached, and both shapes count the same.
+ * Responses and audio, Anthropic's messages (also of Bedrock and Vertex), Bedrock's Converse, and Gemini. The names of
+ * the members tell which shape it is. Only `input_tokens` without any other telling member may be of two shapes:
+ * r->protocol decides then, and both shapes count the same because nothing is cached.
  *
  * What becomes of the record:
  *
@@ -22,14 +22,14 @@
  *                              input, and bytes_out is not known          PARTIAL    as reported       what was seen
  *                              nothing                                    ESTIMATED  estimated         estimated
  *
- * (1) The bytes go on to `data: [DONE]`, `event: message_stop` or the end of Gemini's array; or they are of
- *     Responses, which report usage at the end only. A line of a stream begins with a raw line feed, which no JSON
- *     string can hold, so the text of an answer cannot fake an end.
- * (2) But at least what the beginning of the stream has reported already.
+ * (1) The bytes go on to `data: [DONE]`, `event: message_stop` or the end of Gemini's array; or the object is in the
+ *     shape of Responses, which report usage at the end only. A line of a stream begins with a raw line feed, which no
+ * JSON string can hold, so the text of an answer cannot fake an end. (2) But at least what the beginning of the stream
+ * has reported already.
  *
  * Counts are never negative and never unknown (-1): a missing one is 0, and `usage` tells that it was missing. A count
- * that is negative, above USAGE_TOKENS_MAX, a fraction or a string counts as missing. Cached tokens beyond the whole
- * prompt are cut to it, first the reads.
+ * that is negative, above USAGE_TOKENS_MAX, a fraction or a string counts as missing. Cached tokens that are
+ * more than the whole prompt are cut: reads get what they can of the prompt, and writes what is left of it.
  *
  * How output is estimated: the bytes of the response without its head and its fixed events, divided by the bytes that
  * carry one token at this provider (usage.c has the constants and how they were measured). Real streams lie within a

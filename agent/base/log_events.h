@@ -11,8 +11,8 @@
 
 /* ---- the life of the agent and of its processes */
 EVENT(listening, INFO, "address for",
-      "The agent opened this address, or got it from systemd. `for` says what comes in there: questions of HAProxy,"
-      " log lines, or requests to the admin server.",
+      "The agent opened this address, or got it from systemd. `for` says what comes in there: HAProxy's questions, "
+      "log lines, or requests to the admin server.",
       "")
 EVENT(ready, INFO, "version routes threads",
       "A worker process answers HAProxy. `routes` counts the routes that are enabled.",
@@ -43,7 +43,7 @@ EVENT(start_failed, ERROR, "problem",
       "`problem` says which.",
       "Mend what `problem` names, and start again.")
 EVENT(worker_started, INFO, "pid restarts",
-      "The master started a worker process, whose configuration is good. `restarts` counts crashes so far.",
+      "The master started a worker process, which found its configuration good. `restarts` counts crashes so far.",
       "")
 EVENT(worker_start_failed, ERROR, "problem",
       "The master could not start a worker process, for lack of memory or processes or because the binary cannot be"
@@ -122,20 +122,20 @@ EVENT(refused, WARN, "id status code route model auth problem",
 EVENT(spop_error, WARN, "fd status problem instead",
       "HAProxy, or something else that connected to `listen`, sent bytes that are not valid SPOP. The connection "
       "was closed.",
-      "Compare `max_frame_size` with HAProxy's `tune.bufsize`, and look who can open the socket.")
+      "Compare `max_frame_size` with HAProxy's `tune.bufsize`, and see who can open the socket.")
 EVENT(ack_too_large, ERROR, "id route max_frame_size hint",
       "The answer to a request did not fit the frame size that HAProxy and the agent agreed on. The request was "
       "refused with 503 gateway_unavailable.",
       "Raise `max_frame_size`, or `tune.bufsize` in HAProxy.")
 EVENT(hello_timeout, WARN, "fd instead",
       "A connection sent no HELLO within ten seconds: it is probably not HAProxy's. It was closed.",
-      "Look who can open the socket of `listen`.")
+      "See who can open the socket of `listen`.")
 EVENT(connection_stalled, WARN, "fd bytes problem instead",
       "HAProxy did not take its answers for 30 seconds. The connection was closed.",
       "Look whether HAProxy hangs, or waits for CPU.")
 EVENT(connection_refused, ERROR, "max_connections problem",
       "A connection was closed at once, because `max_connections` is reached or there is no memory.",
-      "Look who opens so many connections; raise `max_connections` and the unit's LimitNOFILE.")
+      "See who opens so many connections; raise `max_connections` and the unit's LimitNOFILE.")
 EVENT(accept_paused, ERROR, "problem hint",
       "No file descriptor is left for a new connection. The agent waits a moment before it accepts more; the "
       "connections that are there are still answered.",
@@ -157,8 +157,8 @@ EVENT(admin_waits, ERROR, "problem instead",
       "The admin server could not be started after an upgrade. It is tried again every second; decisions go on.",
       "Mend what `problem` names.")
 EVENT(admin_left, WARN, "problem instead",
-      "The worker process was to end, and a request to the admin server was still waiting for a disk after 2 "
-      "seconds. The process ends without answering it. The ledger had been closed before: nothing is lost.",
+      "When the worker process stopped, a request to the admin server waited for a disk for more than 2 seconds. "
+      "The process ends without answering it. The ledger was closed before that: nothing is lost.",
       "Look for a disk that hangs.")
 
 /* ---- log lines from HAProxy */
@@ -168,11 +168,11 @@ EVENT(log_key_missing, WARN, "problem instead",
 EVENT(log_line_foreign, WARN, "problem",
       "A line without the key (`SPOA_LLM_LOG_KEY`) was dropped. HAProxy was started with another key, or another "
       "process writes to `log_listen`.",
-      "Restart HAProxy with the agent's key. If the lines go on, look who else sends.")
+      "Restart HAProxy with the agent's key. If the lines go on, see who else sends them.")
 EVENT(log_line_malformed, WARN, "problem member bytes",
       "A line that is not as haproxy.cfg.example writes it was dropped. `problem` says what is wrong, `member` "
       "where.",
-      "Take over the example's `log-format`; where lines are cut, raise `len` and `maxlen` of its log targets.")
+      "Use the example's `log-format` as it is; where lines are cut, raise `len` and `maxlen` of HAProxy's log targets.")
 EVENT(log_lines_dropped, WARN, "datagrams problem hint",
       "The kernel dropped log lines, because the socket's buffer was full. Their copies may have come through "
       "HAProxy's ring.",
@@ -181,7 +181,7 @@ EVENT(log_lines_dropped, WARN, "datagrams problem hint",
 EVENT(log_stream_refused, ERROR, "streams",
       "A connection of a HAProxy ring was closed at once, because there are too many (`streams`) or there is no "
       "memory.",
-      "Look which HAProxys, or what else, connect to `log_listen`.")
+      "See which HAProxys, or what else, connect to `log_listen`.")
 EVENT(log_stream_closed, ERROR, "problem",
       "A connection of a HAProxy ring was closed, because there is no memory. HAProxy connects again.",
       "Give the machine or the unit more memory.")
@@ -224,7 +224,7 @@ EVENT(journal_damaged, ERROR, "file problem at bytes",
       "Look for faults of the disk; `spoa-llm ledger import` fills gaps from HAProxy's log. A file of a newer "
       "version is read when that version runs; a file with a damaged header may be removed by hand.")
 EVENT(journal_unreadable, ERROR, "problem instead",
-      "A file of the journal could not be read. The others were; this one stays where it is.",
+      "A file of the journal could not be read. The other files were read; this one stays where it is.",
       "Mend what `problem` names; the next start reads the file again.")
 EVENT(journal_segment_gone, WARN, "dir segment",
       "Somebody removed the file of the journal that was being written, or its directory. A new file is begun. "

@@ -2,6 +2,8 @@
 there is nothing to put."""
 import json
 import os
+import pathlib
+import tempfile
 import time
 
 import pytest
@@ -379,17 +381,19 @@ def test_a_file_with_nothing_usable(spoiled, case):
 def test_a_link_that_is_moved(filed, module_work):
     """Kubernetes' way: the file is a link through a directory link that is exchanged."""
     values = [secret("link%d" % at) for at in range(3)]
+    # A folder of its own, because several HAProxys may be tested in one folder of the module.
+    place = pathlib.Path(tempfile.mkdtemp(dir=module_work))
     for at, value in enumerate(values):
-        directory = module_work / ("data%d" % at)
+        directory = place / ("data%d" % at)
         directory.mkdir()
         (directory / "credential").write_text(value)
-    data = module_work / "data"
+    data = place / "data"
     data.symlink_to("data0")
     filed.path.unlink(missing_ok=True)
-    filed.path.symlink_to("data/credential")
+    filed.path.symlink_to(data / "credential")
     served(filed, values[0])
     for at in (1, 2):
-        new = module_work / "data.new"
+        new = place / "data.new"
         new.symlink_to("data%d" % at)
         os.replace(new, data)
         served(filed, values[at])

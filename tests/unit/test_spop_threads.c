@@ -5,34 +5,52 @@
 
 /* ---- connections spread over the threads */
 
-static void connections_spread_over_the_threads(void)
+enum { SPREAD_THREADS = 3, SPREAD_EACH = 20 };
+
+/* Opens SPREAD_EACH connections for each thread, has a question answered on each, and closes them. Returns by how many
+ * connections the thread that is furthest from SPREAD_EACH missed it. */
+static long long spread_error(void)
 {
-	enum { THREADS = 3, EACH = 20, LATE = 3 }; /* a busy machine may run a thread too late for some connections */
-	peer p[THREADS * EACH];
+	peer p[SPREAD_THREADS * SPREAD_EACH];
+	long long worst = 0;
 	rig r;
 
-	rig_new(&r, THREADS, limits_of(100));
+	rig_new(&r, SPREAD_THREADS, limits_of(100));
 	rig_start(&r);
-	for (size_t i = 0; i < THREADS * EACH; i++)
+	for (size_t i = 0; i < SPREAD_THREADS * SPREAD_EACH; i++)
 		peer_greet(&p[i]);
-	for (unsigned i = 0; i < THREADS; i++)
-		CHECK(llabs((long long)counter_get(&spop_threads_counters(r.threads, i)->connections_opened) - EACH) <=
-		      LATE);
-	for (size_t i = 0; i < THREADS * EACH; i++) {
+	for (size_t i = 0; i < SPREAD_THREADS * SPREAD_EACH; i++) {
 		ask(&p[i], i, "one-x");
 		CHECK(acked(&p[i], i));
 	}
-	CHECK(spop_threads_connections(r.threads) == THREADS * EACH);
-	for (unsigned i = 0; i < THREADS; i++) {
+	CHECK(spop_threads_connections(r.threads) == SPREAD_THREADS * SPREAD_EACH);
+	for (unsigned i = 0; i < SPREAD_THREADS; i++) {
 		const net_counters *n = spop_threads_counters(r.threads, i);
-		CHECK(counter_get(&n->decisions[1][PROTOCOL_OPENAI][OUTCOME_PASSTHROUGH]) ==
-		      counter_get(&n->connections_opened));
+		long long opened = (long long)counter_get(&n->connections_opened), error = llabs(opened - SPREAD_EACH);
+
+		CHECK((long long)counter_get(&n->decisions[1][PROTOCOL_OPENAI][OUTCOME_PASSTHROUGH]) == opened);
+		worst = error > worst ? error : worst;
 	}
-	for (size_t i = 0; i < THREADS * EACH; i++)
+	for (size_t i = 0; i < SPREAD_THREADS * SPREAD_EACH; i++)
 		peer_close(&p[i]);
 	CHECK(UNTIL(spop_threads_connections(r.threads) == 0));
-	CHECK(SUM(&r, connections_closed) == THREADS * EACH);
+	CHECK(SUM(&r, connections_closed) == SPREAD_THREADS * SPREAD_EACH);
 	rig_end(&r);
+	return worst;
+}
+
+/* A busy machine may leave a thread without a CPU while connections come, so the best of several attempts counts.
+ * Threads that do not spread them miss the bound in each. */
+static void connections_spread_over_the_threads(void)
+{
+	enum { ATTEMPTS = 8, BOUND = 3 };
+	long long best = SPREAD_THREADS * SPREAD_EACH;
+
+	for (int i = 0; i < ATTEMPTS && best > BOUND; i++) {
+		long long error = spread_error();
+		best = error < best ? error : best;
+	}
+	CHECK(best <= BOUND);
 }
 
 static void max_connections_is_of_all_threads(void)

@@ -3,6 +3,7 @@
  * `spoa-llm explain`: says what would be done with a request, and why. */
 #include "report/explain.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <sysexits.h>
 
@@ -17,8 +18,11 @@ static char *read_body(const char *path, size_t *len)
 
 	if (text)
 		*len = fread(text, 1, BODY_MAX, f);
-	if (!text)
-		fprintf(stderr, "spoa-llm: --body %s: cannot be read\n", path);
+	if (!text || ferror(f)) {
+		fprintf(stderr, "spoa-llm: --body %s: %s\n", path, strerror(errno));
+		free(text);
+		text = NULL;
+	}
 	if (f && f != stdin)
 		fclose(f);
 	return text;

@@ -321,7 +321,7 @@ static enum MHD_Result give_job(request *q, struct MHD_Connection *c, target_id 
 	if (!fill_job(j, q, c, id, method)) {
 		job_free(j);
 		return reply_error(c, MHD_HTTP_BAD_REQUEST,
-				   "an argument has a value that it cannot have; format is json or csv", NULL, NULL);
+				   "an argument has a NUL in it, or format is neither json nor csv", NULL, NULL);
 	}
 	if (!jobs_add(&q->listener->admin->jobs, j))
 		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many requests wait already", "Retry-After",

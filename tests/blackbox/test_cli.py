@@ -126,8 +126,9 @@ def test_explain_a_body(file, work):
     (work / "body").write_bytes(b'{"messages":[],"stream":true,"model":"glm-4"}')
     got = explain("-c", file, "--body", work / "body")
     assert (got["model"], got["model_from"], got["stream"]) == ("glm-4", "body", True)
-    done = cli("explain", "-c", file, "--body", work / "none", env=ENV)
-    assert done.code not in (0, 78) and "none" in done.err
+    for unread, why in (("none", "No such file"), (".", "Is a directory")):
+        done = cli("explain", "-c", file, "--body", work / unread, env=ENV)
+        assert (done.code, done.out) == (66, "") and why in done.err, (unread, done.err)
 
 
 @pytest.mark.parametrize("model", ['a"b', "a\\b", "\u00e9\u20ac", "a%sb", "x" * 256])

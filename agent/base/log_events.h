@@ -95,8 +95,8 @@ EVENT(upgrade_failed, ERROR, "problem binary pid signal exit_code instead hint",
       "drain meanwhile, which ends the upgrade.",
       "Run `check` with the new binary, mend what it finds, and upgrade again.")
 EVENT(handover_failed, WARN, "problem instead",
-      "The connections of HAProxy could not be given to the new worker process. The old one goes on. If "
-      "it cannot, the level is error, and the master starts another one.",
+      "A step of the handover to a new worker process failed: of HAProxy's connections, the log streams or the ledger. "
+      "`instead` says what follows. As long as the new worker does not have the connections, the old one goes on.",
       "Upgrade again. If it fails again, restart.")
 
 /* ---- configuration and routes */

@@ -6,13 +6,13 @@
 #include <time.h>
 
 #include "base/clock.h"
-#include "serve/snapshot.h"
+#include "ops/admin.h"
 #include "report/explain.h"
 #include "report/headroom.h"
 #include "report/ledger_store.h"
 #include "report/period.h"
 #include "report/savings.h"
-#include "ops/admin.h"
+#include "serve/snapshot.h"
 
 enum {
 	STUCK_MS = 3000,      /* a thread without an event loop iteration for so long has hung */
@@ -35,7 +35,7 @@ struct admin_host {
 	char *ledger_db;
 
 	admin *admin;
-	bool left; /* `admin` could not be stopped */
+	bool left; /* `admin` could not be stopped, and its threads may still run */
 	admin_listener listeners[ADMIN_LISTENERS];
 	size_t listeners_count;
 
@@ -47,47 +47,47 @@ struct admin_host {
 	uint64_t reloads, reloads_failed;
 	int64_t reloaded_ms;
 	char reload_problem[sizeof((host_check){ 0 }).detail]; /* of the last reload; "": it succeeded */
-	/* POST /reload: how many were asked for, and how many the main thread has done */
+	/* How many times POST /reload was asked for, and how many of them the main thread has done. */
 	uint64_t asked, done;
 	bool done_ok;
 	size_t done_routes;
 	err done_error;
-	/* what on_checks() saw before */
+	/* What on_checks() saw the last time. */
 	watched *iterations; /* of each SPOP thread's event loop */
 	watched foreign, malformed, dropped;
 };
 
 /* ---- snapshot */
 
-static policy *policy_now(admin_host *o)
+static policy *policy_now(admin_host *h)
 {
-	pthread_mutex_lock(&o->lock);
-	policy *p = policy_ref(o->policy);
-	pthread_mutex_unlock(&o->lock);
+	pthread_mutex_lock(&h->lock);
+	policy *p = policy_ref(h->policy);
+	pthread_mutex_unlock(&h->lock);
 	return p;
 }
 
 static bool on_snapshot(void *ctx, host_snapshot *s)
 {
-	admin_host *o = ctx;
-	policy *p = policy_now(o);
+	admin_host *h = ctx;
+	policy *p = policy_now(h);
 
-	*s = (host_snapshot){ .version = SPOA_LLM_VERSION, .started_ms = o->started_ms, .restarts = o->restarts };
-	s->max_connections = (uint64_t)o->config->max_connections;
-	s->max_memory = (uint64_t)o->config->max_memory;
-	s->max_in_flight = (uint64_t)o->config->max_in_flight;
-	s->journal_max = (uint64_t)o->config->journal_max;
-	s->memory = spop_threads_memory(o->spop_threads);
-	bool ok = snapshot_take(s, o->spop_threads, p);
+	*s = (host_snapshot){ .version = SPOA_LLM_VERSION, .started_ms = h->started_ms, .restarts = h->restarts };
+	s->max_connections = (uint64_t)h->config->max_connections;
+	s->max_memory = (uint64_t)h->config->max_memory;
+	s->max_in_flight = (uint64_t)h->config->max_in_flight;
+	s->journal_max = (uint64_t)h->config->journal_max;
+	s->memory = spop_threads_memory(h->spop_threads);
+	bool ok = snapshot_take(s, h->spop_threads, p);
 	policy_unref(p);
-	pthread_mutex_lock(&o->lock);
-	s->reloads = o->reloads;
-	s->reloads_failed = o->reloads_failed;
-	s->reloaded_ms = o->reloaded_ms;
-	s->ledger_kept = o->recording != NULL;
-	if (o->recording)
-		s->ledger = recording_stats(o->recording);
-	pthread_mutex_unlock(&o->lock);
+	pthread_mutex_lock(&h->lock);
+	s->reloads = h->reloads;
+	s->reloads_failed = h->reloads_failed;
+	s->reloaded_ms = h->reloaded_ms;
+	s->ledger_kept = h->recording != NULL;
+	if (h->recording)
+		s->ledger = recording_stats(h->recording);
+	pthread_mutex_unlock(&h->lock);
 	if (!ok)
 		host_snapshot_deinit(s);
 	return ok;
@@ -117,15 +117,15 @@ static bool changed_lately(watched *w, uint64_t value, int64_t now, int64_t with
 	return w->changed_ms && now - w->changed_ms <= within;
 }
 
-static void check_threads(admin_host *o, host_check *c, int64_t now)
+static void check_threads(admin_host *h, host_check *c, int64_t now)
 {
-	unsigned threads = spop_threads_count(o->spop_threads), stuck = 0;
+	unsigned threads = spop_threads_count(h->spop_threads), stuck = 0;
 
 	for (unsigned t = 0; t < threads; t++) {
-		watched *w = &o->iterations[t];
+		watched *w = &h->iterations[t];
 		if (!w->changed_ms)
 			w->changed_ms = now;
-		stuck += !changed_lately(w, counter_get(&spop_threads_counters(o->spop_threads, t)->iterations), now,
+		stuck += !changed_lately(w, counter_get(&spop_threads_counters(h->spop_threads, t)->iterations), now,
 					 STUCK_MS);
 	}
 	if (stuck)
@@ -173,11 +173,11 @@ static size_t check_routes(host_check *c, const policy *p)
 	return 2;
 }
 
-static size_t check_ledger(admin_host *o, host_check *c, const ledger_stats *l, int64_t now)
+static size_t check_ledger(admin_host *h, host_check *c, const ledger_stats *l, int64_t now)
 {
-	bool foreign = changed_lately(&o->foreign, l->foreign, now, LINES_MS);
-	bool malformed = changed_lately(&o->malformed, l->malformed, now, LINES_MS);
-	bool dropped = changed_lately(&o->dropped, l->dropped, now, LINES_MS);
+	bool foreign = changed_lately(&h->foreign, l->foreign, now, LINES_MS);
+	bool malformed = changed_lately(&h->malformed, l->malformed, now, LINES_MS);
+	bool dropped = changed_lately(&h->dropped, l->dropped, now, LINES_MS);
 
 	if (l->state == LEDGER_OK)
 		check(&c[0], "ledger", true, false, "%llu requests stored", (unsigned long long)l->stored);
@@ -203,27 +203,27 @@ static size_t check_ledger(admin_host *o, host_check *c, const ledger_stats *l, 
 
 static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 {
-	admin_host *o = ctx;
+	admin_host *h = ctx;
 	int64_t now = clock_mono_ms();
-	policy *p = policy_now(o);
+	policy *p = policy_now(h);
 	size_t n = 0;
 
-	pthread_mutex_lock(&o->lock);
-	check_threads(o, &out[n++], now);
+	pthread_mutex_lock(&h->lock);
+	check_threads(h, &out[n++], now);
 	n += check_routes(&out[n], p);
-	if (*o->reload_problem)
+	if (*h->reload_problem)
 		check(&out[n++], "reload", false, false,
-		      "the last reload failed, the configuration before it is in use: %s", o->reload_problem);
+		      "the last reload failed, the configuration before it is in use: %s", h->reload_problem);
 	else
 		check(&out[n++], "reload", true, false, "%s",
-		      o->reloads ? "the last reload succeeded" : "no reload since the start");
-	check(&out[n++], "draining", !o->draining, true, "%s",
-	      o->draining ? "HAProxy is told to use another agent" : "no");
-	if (o->recording) {
-		ledger_stats l = recording_stats(o->recording);
-		n += check_ledger(o, &out[n], &l, now);
+		      h->reloads ? "the last reload succeeded" : "no reload since the start");
+	check(&out[n++], "draining", !h->draining, true, "%s",
+	      h->draining ? "HAProxy is told to use another agent" : "no");
+	if (h->recording) {
+		ledger_stats l = recording_stats(h->recording);
+		n += check_ledger(h, &out[n], &l, now);
 	}
-	pthread_mutex_unlock(&o->lock);
+	pthread_mutex_unlock(&h->lock);
 	policy_unref(p);
 	return n;
 }
@@ -232,19 +232,19 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 
 static bool on_reload(void *ctx, size_t *routes, err *e)
 {
-	admin_host *o = ctx;
+	admin_host *h = ctx;
 
-	pthread_mutex_lock(&o->lock);
-	uint64_t mine = ++o->asked;
-	if (!o->stopping)
-		ev_async_send(o->loop, o->reload);
-	while (!o->stopping && o->done < mine)
-		pthread_cond_wait(&o->reloaded, &o->lock);
-	bool done = o->done >= mine, ok = done && o->done_ok;
-	*routes = o->done_routes;
+	pthread_mutex_lock(&h->lock);
+	uint64_t mine = ++h->asked;
+	if (!h->stopping)
+		ev_async_send(h->loop, h->reload);
+	while (!h->stopping && h->done < mine)
+		pthread_cond_wait(&h->reloaded, &h->lock);
+	bool done = h->done >= mine, ok = done && h->done_ok;
+	*routes = h->done_routes;
 	if (!ok)
-		err_set(e, "%s", done ? o->done_error.text : "the agent is stopping");
-	pthread_mutex_unlock(&o->lock);
+		err_set(e, "%s", done ? h->done_error.text : "the agent is stopping");
+	pthread_mutex_unlock(&h->lock);
 	return ok;
 }
 
@@ -260,13 +260,13 @@ static host_result on_explain(void *ctx, const char *request, size_t len, FILE *
 static host_result on_savings(void *ctx, const char *since, const char *until, const char *by, bool csv, FILE *out,
 			      err *e)
 {
-	admin_host *o = ctx;
+	admin_host *h = ctx;
 	savings_report r;
 	int code;
 
 	if (!savings_prepare(&r, since, until, by, e))
 		return HOST_BAD_REQUEST;
-	store *s = ledger_store_open(o->config->ledger, false, false, &code, e);
+	store *s = ledger_store_open(h->config->ledger, false, false, &code, e);
 	bool ok = s && savings_read(s, &r, e) == STORE_OK;
 	store_close(s);
 	if (ok)
@@ -277,7 +277,7 @@ static host_result on_savings(void *ctx, const char *since, const char *until, c
 
 static host_result on_stats_history(void *ctx, const char *series, bool csv, FILE *out, err *e)
 {
-	admin_host *o = ctx;
+	admin_host *h = ctx;
 	store_result result = STORE_ERROR;
 	int code;
 
@@ -285,16 +285,16 @@ static host_result on_stats_history(void *ctx, const char *series, bool csv, FIL
 		err_set(e, "series \"%.60s\": history, hourly, daily, weekly or monthly is expected", series);
 		return HOST_BAD_REQUEST;
 	}
-	store *s = ledger_store_open(o->config->ledger, false, false, &code, e);
-	pthread_mutex_lock(&o->lock);
-	price_table *prices = s && o->recording ? recording_prices_now(o->recording) : NULL;
-	pthread_mutex_unlock(&o->lock);
+	store *s = ledger_store_open(h->config->ledger, false, false, &code, e);
+	pthread_mutex_lock(&h->lock);
+	price_table *prices = s && h->recording ? recording_prices_now(h->recording) : NULL;
+	pthread_mutex_unlock(&h->lock);
 	if (s && !prices)
 		err_set(e, "another process has taken over the ledger");
 	headroom *x = prices ? headroom_read(s, prices, &result, e) : NULL;
 	bool ok = x && result == STORE_OK;
 	if (ok)
-		headroom_stats_history(out, x, o->ledger_db, series, csv);
+		headroom_stats_history(out, x, h->ledger_db, series, csv);
 	headroom_free(x);
 	store_close(s);
 	price_table_unref(prices);
@@ -306,146 +306,146 @@ static host_result on_stats_history(void *ctx, const char *series, bool csv, FIL
 admin_host *admin_host_new(const config *c, spop_threads *ts, policy *p, recording *r, unsigned restarts,
 			   struct ev_loop *loop, ev_async *reload)
 {
-	admin_host *o = calloc(1, sizeof *o);
+	admin_host *h = calloc(1, sizeof *h);
 	unsigned threads = spop_threads_count(ts);
 
-	if (!o)
+	if (!h)
 		return NULL;
-	pthread_mutex_init(&o->lock, NULL);
-	pthread_cond_init(&o->reloaded, NULL);
-	o->config = c;
-	o->spop_threads = ts;
-	o->policy = policy_ref(p);
-	o->recording = r;
-	o->restarts = restarts;
-	o->loop = loop;
-	o->reload = reload;
-	o->started_ms = clock_wall_ms();
-	o->iterations = calloc(threads ? threads : 1, sizeof *o->iterations);
-	if (!o->iterations || asprintf(&o->ledger_db, "%s/ledger.db", c->ledger) < 0) {
-		o->ledger_db = NULL;
-		admin_host_free(o);
+	pthread_mutex_init(&h->lock, NULL);
+	pthread_cond_init(&h->reloaded, NULL);
+	h->config = c;
+	h->spop_threads = ts;
+	h->policy = policy_ref(p);
+	h->recording = r;
+	h->restarts = restarts;
+	h->loop = loop;
+	h->reload = reload;
+	h->started_ms = clock_wall_ms();
+	h->iterations = calloc(threads ? threads : 1, sizeof *h->iterations);
+	if (!h->iterations || asprintf(&h->ledger_db, "%s/ledger.db", c->ledger) < 0) {
+		h->ledger_db = NULL;
+		admin_host_free(h);
 		return NULL;
 	}
-	return o;
+	return h;
 }
 
-bool admin_host_free(admin_host *o)
+bool admin_host_free(admin_host *h)
 {
-	if (!o)
+	if (!h)
 		return true;
-	if (!admin_host_stop_serving(o))
+	if (!admin_host_stop_serving(h))
 		return false;
-	policy_unref(o->policy);
-	pthread_mutex_destroy(&o->lock);
-	pthread_cond_destroy(&o->reloaded);
-	free(o->ledger_db);
-	free(o->iterations);
-	free(o);
+	policy_unref(h->policy);
+	pthread_mutex_destroy(&h->lock);
+	pthread_cond_destroy(&h->reloaded);
+	free(h->ledger_db);
+	free(h->iterations);
+	free(h);
 	return true;
 }
 
-bool admin_host_serve_on(admin_host *o, const listener listeners[LISTEN_MAX], err *e)
+bool admin_host_serve_on(admin_host *h, const listener listeners[LISTEN_MAX], err *e)
 {
-	o->listeners_count = 0;
-	for (size_t i = 0; i < o->config->admin_listen.count; i++) {
+	h->listeners_count = 0;
+	for (size_t i = 0; i < h->config->admin_listen.count; i++) {
 		if (listeners[i].fd < 0)
 			continue;
-		o->listeners[o->listeners_count++] = (admin_listener){ listeners[i].fd, !listeners[i].tcp,
-								       o->config->admin_listen.items[i] };
+		h->listeners[h->listeners_count++] = (admin_listener){ listeners[i].fd, !listeners[i].tcp,
+								       h->config->admin_listen.items[i] };
 	}
-	return admin_host_serve(o, e);
+	return admin_host_serve(h, e);
 }
 
-bool admin_host_serve(admin_host *o, err *e)
+bool admin_host_serve(admin_host *h, err *e)
 {
-	admin_options with = { o->config->admin_token, *o->config->ledger ? o->ledger_db : NULL };
-	ops_host host = { o, on_snapshot, on_checks, on_reload, on_explain, on_savings, on_stats_history };
+	admin_options with = { h->config->admin_token, *h->config->ledger ? h->ledger_db : NULL };
+	ops_host host = { h, on_snapshot, on_checks, on_reload, on_explain, on_savings, on_stats_history };
 
-	if (o->admin || !o->listeners_count)
+	if (h->admin || !h->listeners_count)
 		return true;
-	pthread_mutex_lock(&o->lock);
-	o->stopping = false;
+	pthread_mutex_lock(&h->lock);
+	h->stopping = false;
 	/* Forget when iterations changed: nobody ran the checks meanwhile. */
-	memset(o->iterations, 0, spop_threads_count(o->spop_threads) * sizeof *o->iterations);
-	pthread_mutex_unlock(&o->lock);
-	o->admin = admin_start(o->listeners, o->listeners_count, &with, host, e);
-	return o->admin != NULL;
+	memset(h->iterations, 0, spop_threads_count(h->spop_threads) * sizeof *h->iterations);
+	pthread_mutex_unlock(&h->lock);
+	h->admin = admin_start(h->listeners, h->listeners_count, &with, host, e);
+	return h->admin != NULL;
 }
 
-bool admin_host_stop_serving(admin_host *o)
+bool admin_host_stop_serving(admin_host *h)
 {
 	ledger_store_stop_retrying();
-	/* Answer those who wait for a reload: this thread would have to do it. */
-	pthread_mutex_lock(&o->lock);
-	o->stopping = true;
-	pthread_cond_broadcast(&o->reloaded);
-	pthread_mutex_unlock(&o->lock);
-	if (!o->left && !admin_stop(o->admin)) {
-		o->left = true;
+	/* Answer the requests that wait for a reload, because this thread would have to do the reload. */
+	pthread_mutex_lock(&h->lock);
+	h->stopping = true;
+	pthread_cond_broadcast(&h->reloaded);
+	pthread_mutex_unlock(&h->lock);
+	if (!h->left && !admin_stop(h->admin)) {
+		h->left = true;
 		log_event(admin_left, LOG_C("problem", "a request to the admin server still waits for a disk"),
 			  LOG_C("instead", "this process ends without answering it"));
 	}
-	if (!o->left)
-		o->admin = NULL;
-	return !o->left;
+	if (!h->left)
+		h->admin = NULL;
+	return !h->left;
 }
 
 /* ---- changes */
 
-void admin_host_set_policy(admin_host *o, policy *p)
+void admin_host_set_policy(admin_host *h, policy *p)
 {
-	pthread_mutex_lock(&o->lock);
-	policy *old = o->policy;
-	o->policy = policy_ref(p);
-	pthread_mutex_unlock(&o->lock);
+	pthread_mutex_lock(&h->lock);
+	policy *old = h->policy;
+	h->policy = policy_ref(p);
+	pthread_mutex_unlock(&h->lock);
 	policy_unref(old);
 }
 
-void admin_host_set_recording(admin_host *o, recording *r)
+void admin_host_set_recording(admin_host *h, recording *r)
 {
-	pthread_mutex_lock(&o->lock);
-	o->recording = r;
-	pthread_mutex_unlock(&o->lock);
+	pthread_mutex_lock(&h->lock);
+	h->recording = r;
+	pthread_mutex_unlock(&h->lock);
 }
 
-void admin_host_draining(admin_host *o)
+void admin_host_draining(admin_host *h)
 {
-	pthread_mutex_lock(&o->lock);
-	o->draining = true;
-	pthread_mutex_unlock(&o->lock);
+	pthread_mutex_lock(&h->lock);
+	h->draining = true;
+	pthread_mutex_unlock(&h->lock);
 }
 
-void admin_host_reloaded(admin_host *o, bool ok, const char *problem)
+void admin_host_reloaded(admin_host *h, bool ok, const char *problem)
 {
-	pthread_mutex_lock(&o->lock);
+	pthread_mutex_lock(&h->lock);
 	if (ok) {
-		o->reloads++;
-		o->reloaded_ms = clock_wall_ms();
+		h->reloads++;
+		h->reloaded_ms = clock_wall_ms();
 	} else {
-		o->reloads_failed++;
+		h->reloads_failed++;
 	}
-	snprintf(o->reload_problem, sizeof o->reload_problem, "%s", ok ? "" : *problem ? problem : "?");
-	pthread_mutex_unlock(&o->lock);
+	snprintf(h->reload_problem, sizeof h->reload_problem, "%s", ok ? "" : *problem ? problem : "?");
+	pthread_mutex_unlock(&h->lock);
 }
 
-bool admin_host_reload_asked(admin_host *o)
+bool admin_host_reload_asked(admin_host *h)
 {
-	pthread_mutex_lock(&o->lock);
-	bool asked = o->done < o->asked && !o->stopping;
-	pthread_mutex_unlock(&o->lock);
+	pthread_mutex_lock(&h->lock);
+	bool asked = h->done < h->asked && !h->stopping;
+	pthread_mutex_unlock(&h->lock);
 	return asked;
 }
 
-void admin_host_reload_done(admin_host *o, bool ok, size_t routes, const err *e)
+void admin_host_reload_done(admin_host *h, bool ok, size_t routes, const err *e)
 {
-	pthread_mutex_lock(&o->lock);
+	pthread_mutex_lock(&h->lock);
 	/* One at a time: a request that came during this reload may need what the file holds now. */
-	o->done++;
-	o->done_ok = ok;
-	o->done_routes = routes;
+	h->done++;
+	h->done_ok = ok;
+	h->done_routes = routes;
 	if (!ok)
-		o->done_error = *e;
-	pthread_cond_broadcast(&o->reloaded);
-	pthread_mutex_unlock(&o->lock);
+		h->done_error = *e;
+	pthread_cond_broadcast(&h->reloaded);
+	pthread_mutex_unlock(&h->lock);
 }

@@ -13,7 +13,7 @@
 /* Seconds between two tries of the journal to write what a disk refused. */
 static const double RETRY_EVERY = 1.;
 /* Seconds that lines wait for others, because each look at the sockets costs system calls, a write to the journal, and
- * whatever it interrupts. A socket holds more lines than come in so short a time, unless its queue is short. */
+ * takes a CPU from the SPOP threads. A socket holds the lines of so short a time, unless its queue is short. */
 static const double COLLECT = .001;
 
 struct intake {
@@ -119,7 +119,7 @@ bool intake_start(intake *in, ledger *l, err *e)
 	in->ledger = l;
 	int rc = thread_start(&in->thread, intake_main, in);
 	in->running = rc == 0;
-	return in->running || err_set(e, "the thread of the log lines: %s", strerror(rc));
+	return in->running || err_set(e, "the thread that takes in log lines: %s", strerror(rc));
 }
 
 void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx)

@@ -58,8 +58,8 @@ static void references_pass_on(recording *r, bool ok)
 		log_event(references_lost, LOG_C("problem", "out of memory"));
 }
 
-/* HAProxy writes the key into a log line as it is, between quotes and in front of the line's object. With any other key
- * no line would be recognized, and the ledger would stay empty. */
+/* HAProxy writes the key into a log line as it is, between quotes and in front of the line's object. A key with one of
+ * these characters would make every line unreadable, and the ledger would stay empty. */
 static bool key_usable(const char *key)
 {
 	for (; *key; key++)

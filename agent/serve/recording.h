@@ -13,10 +13,10 @@ typedef struct recording recording;
  * for each socket; if that returns false, fails. NULL: `e` says why. */
 recording *recording_new(const config *c, const route_table *routes, bool (*opened)(void *ctx, listener *l, err *e),
 			 void *ctx, err *e);
-/* Opens the ledger and begins to record. False: `e` says why; may be tried again. */
+/* Opens the ledger and begins to record. False: `e` says why; the caller may try again. */
 MUST_CHECK bool recording_start(recording *r, err *e);
 bool recording_started(const recording *r);
-/* See intake_adopt(); before recording_start(). */
+/* Takes over a log stream of another process, before recording_start(): see intake_adopt(). */
 void recording_adopt(recording *r, int fd, slice begun);
 /* Reads the prices that the configuration names, for recording_set(). NULL: `e` says why. */
 price_table *recording_prices(const config *c, err *e);
@@ -26,7 +26,8 @@ price_table *recording_prices_now(recording *r);
 void recording_set(recording *r, price_table *prices, const route_table *routes);
 /* Takes in what has arrived, writes it, closes the ledger, and frees `r`. Streams go to `each` as in intake_stop(). */
 void recording_stop(recording *r, void (*each)(void *ctx, int fd, slice begun), void *ctx);
-/* From any thread, before recording_stop(). */
+/* Returns the ledger's statistics; if the ledger is not open, their `problem` says why. From any thread, before
+ * recording_stop(). */
 ledger_stats recording_stats(recording *r);
 
 #endif

@@ -12,11 +12,11 @@
 
 #include "base/bytes.h"
 #include "base/unused.h"
-#include "serve/snapshot.h"
 #include "net/handover.h"
 #include "net/spop_threads.h"
 #include "serve/admin_host.h"
 #include "serve/recording.h"
+#include "serve/snapshot.h"
 #include "serve/takeover.h"
 
 /* Seconds between two looks at the credential files, and between two tries to open a ledger that cannot be opened. */
@@ -83,13 +83,19 @@ static void publish(agent *a, policy *next)
 	admin_host_set_policy(a->admin_host, next);
 }
 
+/* Sets the log as the configuration in use says: config_load() sets it as the new one says, on failure too. */
+static void restore_log(const agent *a)
+{
+	log_setup((log_level)a->config->log_level, (log_format)a->config->log_format);
+}
+
 /* Builds the whole new configuration and then uses it. False: `e` says why; everything stays as it was. */
 static bool reload(agent *a, err *e)
 {
 	config fresh;
 
 	if (!config_load(&fresh, a->config->file, a->flags, a->flags_count, e)) {
-		log_setup((log_level)a->config->log_level, (log_format)a->config->log_format);
+		restore_log(a);
 		return false;
 	}
 	price_table *prices = a->recording ? recording_prices(&fresh, e) : NULL;
@@ -107,7 +113,7 @@ static bool reload(agent *a, err *e)
 		if (a->recording)
 			recording_set(a->recording, prices, next->table);
 	} else {
-		log_setup((log_level)a->config->log_level, (log_format)a->config->log_format);
+		restore_log(a);
 		price_table_unref(prices);
 	}
 	config_deinit(&fresh);
@@ -131,8 +137,8 @@ static bool say(agent *a, control_type type, err *e)
 	return control_say(a->master, type, (slice){ NULL, 0 }, NULL, 0, e);
 }
 
-/* While the event loop runs, a message that the master does not take is lost: decisions go on, and the log says so once
- * until the master takes one again. A master that is gone ends this process by on_control(). */
+/* Logs that a message to the master was lost, once until the master takes a message again. Decisions go on meanwhile.
+ * If the master is gone, on_control() ends this process. */
 static void note_said(agent *a, bool said, const err *e)
 {
 	if (!said && !a->master_deaf)
@@ -140,6 +146,7 @@ static void note_said(agent *a, bool said, const err *e)
 	a->master_deaf = !said;
 }
 
+/* Tells the master, while the event loop runs. */
 static void notify(agent *a, control_type type)
 {
 	err e;
@@ -148,6 +155,7 @@ static void notify(agent *a, control_type type)
 	note_said(a, said, &e);
 }
 
+/* Reloads, and tells the master, the log and the admin server. */
 static bool reload_and_tell(agent *a, err *e)
 {
 	err why = { 0 };
@@ -186,6 +194,7 @@ static void on_reload_asked(struct ev_loop *loop UNUSED, ev_async *async, int ev
 
 /* ---- the ledger */
 
+/* Begins to record, unless that has begun, or the old worker still has the ledger. */
 static void try_recording(agent *a)
 {
 	err e;
@@ -236,6 +245,8 @@ static void on_handover(struct ev_loop *loop, ev_io *io, int events UNUSED)
 
 /* ---- ending, and handing over */
 
+/* Closes the ledger for good. `sock`: the new worker gets the log streams there, and is told when the ledger is closed;
+ * -1: there is none. */
 static void give_up_ledger(agent *a, int sock)
 {
 	recording *r = a->recording;
@@ -264,9 +275,9 @@ static void go_on(agent *a)
 	notify(a, CONTROL_RESUMED);
 }
 
-/* Gives everything to the new worker: all connections at once, or, where it cannot take them, by letting them end. The
- * admin server goes on answering until the handover is certain. Nothing waits for the admin server, because one of its
- * jobs may hang on a disk while HAProxy waits for answers. */
+/* Gives everything to the new worker: all connections at once, or drains if the new worker cannot take them. The admin
+ * server goes on answering until the handover is certain. Nothing waits for the admin server, because one of its jobs
+ * may hang on a disk while HAProxy waits for answers. */
 static void hand_over(agent *a, int sock)
 {
 	err e;

@@ -3,14 +3,15 @@
 
 #include <stdlib.h>
 
-enum { NOTES = 64 }; /* refused requests that are shown */
+enum { NOTES = 64 }; /* the most refused requests that are shown */
 
-/* ---- slots: a name keeps its slot while the process lives, so that a counter never changes its meaning */
+/* ---- slots: a name keeps its slot while the process lives, so that a counter never changes its meaning. Names that
+ * come when all slots are used share SLOT_OTHER. */
 
 enum { SLOT_LEGACY = 0, SLOT_OTHER = COUNTER_ROUTES - 1 };
 
 static char slot_names[COUNTER_ROUTES][ROUTE_NAME_MAX + 1] = { [SLOT_LEGACY] = "legacy", [SLOT_OTHER] = "other" };
-/* Only the main thread writes it, after the name of the slot. */
+/* The main thread writes it, after the name of the new slot; any thread reads it. */
 static _Atomic unsigned slots_used = 1;
 
 static unsigned slot_of(const char *name)

@@ -5,11 +5,21 @@
 #include "base/log.h"
 #include "net/handover.h"
 
-/* How long the new worker waits for the old one's first and last message. The master ends the new worker before, if the
- * handover takes longer than 10 seconds. */
+/* How long the new worker waits for BEGIN and for COMMIT. The master ends the new worker earlier if the handover takes
+ * longer than 10 seconds. */
 enum { WORD_TIMEOUT_MS = 60000 };
 
 static const unsigned char version[4] = { 0, 0, 0, HANDOVER_VERSION };
+
+/* Says what happens if the new worker does not get a message. */
+static const char *instead_of(handover_type type)
+{
+	if (type == HANDOVER_LOG_STREAM)
+		return "HAProxy's ring connects to the new worker again";
+	if (type == HANDOVER_END)
+		return "the new worker opens the ledger when this one has ended";
+	return "the old worker goes on";
+}
 
 static bool give(int sock, handover_type type, slice body, const int *fds, size_t count)
 {
@@ -17,7 +27,7 @@ static bool give(int sock, handover_type type, slice body, const int *fds, size_
 
 	if (fdpass_send(sock, (uint8_t)type, body, fds, count, HANDOVER_PAUSE_MS, &e))
 		return true;
-	log_event(handover_failed, LOG_C("problem", e.text), LOG_C("instead", "the old worker goes on"));
+	log_event(handover_failed, LOG_C("problem", e.text), LOG_C("instead", instead_of(type)));
 	return false;
 }
 
@@ -126,7 +136,7 @@ takeover_taken takeover_take(int sock, spop_threads *ts)
 	fdpass_message m;
 	err e;
 
-	/* BEGIN takes a while, because the old worker hears of us only after the master has our PREPARED. */
+	/* BEGIN takes a while, because the old worker hears of this one only when the master has read PREPARED. */
 	if (!fdpass_send(sock, HANDOVER_HELLO, slice_of(version, sizeof version), NULL, 0, HANDOVER_TIMEOUT_MS, &e) ||
 	    fdpass_receive(sock, &m, WORD_TIMEOUT_MS, &e) != FDPASS_OK)
 		return TAKEOVER_NONE;
@@ -137,7 +147,7 @@ takeover_taken takeover_take(int sock, spop_threads *ts)
 	takeover_taken taken = take_connections(sock, ts);
 	if (taken != TAKEOVER_ALL)
 		return taken;
-	/* The old worker decides whether the connections are ours: it may have gone on, because we took too long. */
+	/* Without COMMIT the connections are not ours: the old worker may have gone on, because we took too long. */
 	if (!fdpass_send(sock, HANDOVER_TAKEN, (slice){ NULL, 0 }, NULL, 0, HANDOVER_TIMEOUT_MS, &e) ||
 	    hear(sock, WORD_TIMEOUT_MS) != HANDOVER_COMMIT)
 		return TAKEOVER_HALF;

@@ -17,9 +17,10 @@ typedef enum takeover_given {
 
 /* ---- old worker */
 
-/* Waits for the new worker's HELLO, while the SPOP threads run. TAKEN: it is there and speaks our version. */
+/* Waits for the new worker's HELLO, while the SPOP threads run. TAKEN: nothing is taken yet, but takeover_give() may
+ * follow, because the new worker speaks our version. */
 MUST_CHECK takeover_given takeover_greeted(int sock);
-/* Then gives the connections, while the SPOP threads are frozen. TAKEN or FAILED. */
+/* Then gives the connections, while the SPOP threads are frozen. Returns TAKEN or FAILED. */
 MUST_CHECK takeover_given takeover_give(int sock, spop_threads *ts);
 /* Then gives a log stream; to be passed to intake_stop() as `each`. `ctx` is the socket, an int *. */
 void takeover_give_stream(void *ctx, int fd, slice begun);

@@ -13,7 +13,7 @@
 
 enum {
 	FLAGS_MAX = 64, /* options given as flags */
-	LONGS_MAX = 96, /* long flags that there are, and the end of getopt's table */
+	LONGS_MAX = 96, /* rows of getopt's table: every long flag, and one that ends the table */
 	/* What getopt_long() returns for a flag. */
 	FLAG_HELP = 'h',
 	FLAG_VERSION = 'V',
@@ -38,7 +38,7 @@ typedef enum command_id {
 	HEADROOM = 512,
 } command_id;
 
-/* One of the three functions is given; `run` has none, because it needs the master. */
+/* One of the three functions is given; `run` has none: see run_with_config(). */
 typedef struct command {
 	command_id id;
 	const char *name;
@@ -85,8 +85,8 @@ static bool add_header(const char *text)
 	return true;
 }
 
-/* The flags that belong to single commands. Each has one place for what it says: a text, a switch, or a function that
- * adds to a list and returns false where the list is full. */
+/* The flags of single commands. Each sets one thing: a text, a switch, or a list, to which the function `add` adds and
+ * returns false if the list is full. */
 /* clang-format off */
 static const struct {
 	const char *name;
@@ -179,7 +179,7 @@ static void print_help(void)
 	print_options();
 }
 
-/* `--help=table`: the same for dist/manual. */
+/* `--help=table`: commands, flags, options and events for dist/manual, one a line. */
 static void print_table(void)
 {
 	char of[256];
@@ -195,7 +195,7 @@ static void print_table(void)
 	manual_events(stdout);
 }
 
-/* Says what is wrong with the command line. `arg` NULL: the message ends with `what`. */
+/* Says what is wrong with the command line, and returns the exit code. `arg` NULL: the message ends with `what`. */
 static int wrong(const char *what, const char *arg)
 {
 	fprintf(stderr, "spoa-llm: %s%s%s\ntry: spoa-llm --help\n", what, arg ? " " : "", arg ? arg : "");
@@ -288,7 +288,7 @@ static int parse_flags(int argc, char **argv, bool own[OWN_FLAGS])
 	return code;
 }
 
-/* Takes the `count` words of the command line that are no flags: the command, and the file that one of them has. */
+/* Takes the `count` words of the command line that are not flags: the command, and the FILE of `ledger import`. */
 static int parse_words(char *const *words, size_t count)
 {
 	size_t used = 1;
@@ -299,7 +299,7 @@ static int parse_words(char *const *words, size_t count)
 	snprintf(name, sizeof name, "%s", words[0]);
 	if (strcmp(name, "ledger") == 0) {
 		if (count < 2)
-			return wrong("after ledger stands export, import, verify, prune or headroom", NULL);
+			return wrong("ledger needs one of export, import, verify, prune and headroom after it", NULL);
 		snprintf(name, sizeof name, "ledger %s", words[1]);
 		used = 2;
 	}
@@ -310,7 +310,7 @@ static int parse_words(char *const *words, size_t count)
 		return wrong("unknown command", name);
 	if (line.command->id == IMPORT) {
 		if (used == count)
-			return wrong("after ledger import stands a FILE, or - for standard input", NULL);
+			return wrong("ledger import needs a FILE after it, or - for standard input", NULL);
 		line.ledger.file = words[used++];
 	}
 	return used < count ? wrong("unexpected argument", words[used]) : GO_ON;
@@ -346,7 +346,7 @@ static int complain(const err *e, int code)
 	return code;
 }
 
-/* Loads the configuration and runs the command with it. `master`: the worker's, for `run`. */
+/* Loads the configuration and runs the command with it. `master`: for `run`, the worker's link to its master. */
 static int run_with_config(control *master)
 {
 	config c;
@@ -375,7 +375,7 @@ static int run_agent(int argc, char **argv)
 	control master;
 	err e = { 0 };
 
-	/* No core file, and no debugger of another process of this user: there are credentials in the environment. */
+	/* Forbid core files, and debuggers of the same user, because there are credentials in the environment. */
 	prctl(PR_SET_DUMPABLE, 0);
 	if (control_init(&master, &e))
 		return run_with_config(&master);

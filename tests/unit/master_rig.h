@@ -2,7 +2,31 @@
  *
  * A master process to test, with the test program itself as its binary: with TEST_MASTER in its environment the program
  * is the master, and with a control socket too it is the worker, which plays the scenario in the file `scenario` and
- * writes what it does into the file `events`. Else the program runs its tests. */
+ * writes what it does into the file `events`. Otherwise the program runs its tests.
+ *
+ * A scenario is a text with some of these words; what the worker does, in this order:
+ *   fail N        ends at once with the exit code N
+ *   listen=NAME   listens on the socket NAME, which it inherits if it can, and has the master keep the socket
+ *   all           has the master keep every socket that was inherited
+ *   slow          waits 2 s before PREPARED
+ *   version2      says PREPARED with another version
+ *   json          asks for the log in JSON
+ *   watchdog=N    asks for a watchdog of N seconds
+ *   hang          does nothing after PREPARED; SIGTERM ends it
+ *   dies          ends 200 ms after PREPARED
+ *   refuses       does not take the old worker's connections
+ *   late          waits 700 ms after it has taken or refused them
+ *   ends          ends after it has taken or refused them, before READY
+ *   unkillable    SIGKILL does not end it until the test kills its tracer
+ *   crash         ends after READY with the exit code 9
+ *   stuck         says no ALIVE
+ *   seldom        says ALIVE only every 2.2 s
+ *   deaf          ignores SIGTERM, and the end of the master
+ *   code=5        ends with the exit code 5 when SIGTERM or SIGUSR1 comes
+ * and an old worker that is told to hand over:
+ *   busy          answers the master 3.5 s late
+ *   lingers       ends 1 s after it has handed over
+ *   drain=MS      drains for MS ms if the new worker refuses */
 #ifndef MASTER_RIG_H
 #define MASTER_RIG_H
 
@@ -511,7 +535,7 @@ static inline bool runs_file(pid_t pid, const char *path)
 	return stat(exe, &a) == 0 && stat(path, &b) == 0 && a.st_ino == b.st_ino;
 }
 
-/* ---- running them */
+/* ---- running the tests */
 
 typedef struct master_test {
 	const char *name;

@@ -403,9 +403,8 @@ static inline int told_to_go(peer *p, int wait_ms, char *why, size_t room)
 	return hear(p, SOON).type == -1 ? status : -1;
 }
 
-/* Asks and reads no answer until the agent stops reading, or closes the connection (an error if `stays`). Returns the
- * number of questions that were sent: the agent has answers of some in its buffer, and has not answered the others yet.
- */
+/* Sends questions and reads no answer, until the agent stops reading or closes the connection (an error if `stays`).
+ * Returns the number of questions sent: the agent holds the answers to some, and has not answered the others yet. */
 static inline uint64_t choke(peer *p, const rig *r, bool stays)
 {
 	uint64_t at = 0;

@@ -60,7 +60,7 @@ static void a_master_that_reads_nothing_holds_nobody_up(void)
 	close(c.fd);
 }
 
-static void a_master_that_is_gone_is_told_as_such(void)
+static void the_error_says_that_the_master_is_gone(void)
 {
 	int master;
 	control c = worker_side(&master);
@@ -71,7 +71,7 @@ static void a_master_that_is_gone_is_told_as_such(void)
 	close(c.fd);
 }
 
-static void without_a_master_the_environment_says_so(void)
+static void control_init_tells_no_master_from_a_wrong_one(void)
 {
 	control c;
 	err e;
@@ -139,8 +139,8 @@ static void a_socket_that_is_there_twice_keeps_its_own_file(void)
 int main(void)
 {
 	RUN(a_master_that_reads_nothing_holds_nobody_up);
-	RUN(a_master_that_is_gone_is_told_as_such);
-	RUN(without_a_master_the_environment_says_so);
+	RUN(the_error_says_that_the_master_is_gone);
+	RUN(control_init_tells_no_master_from_a_wrong_one);
 	RUN(a_socket_that_is_there_twice_keeps_its_own_file);
 	return unit_end();
 }

@@ -175,7 +175,7 @@ static bool refuse_second(void *ctx, int fd, slice state)
 	return ++*count < 2;
 }
 
-static void a_failed_export_is_told(void)
+static void a_failed_export_leaves_the_connections_here(void)
 {
 	unsigned count = 0;
 	peer p[3];
@@ -197,7 +197,7 @@ static void a_failed_export_is_told(void)
 	rig_end(&r);
 }
 
-static void a_policy_of_a_frozen_time_is_the_one_that_is_used(void)
+static void a_policy_that_was_set_while_frozen_is_used(void)
 {
 	peer p;
 	rig r;
@@ -284,7 +284,7 @@ static void whole_frames_that_were_read_are_answered_at_once(void)
 	rig_end(&r);
 }
 
-static void what_is_no_state_is_refused(void)
+static void a_malformed_state_is_refused(void)
 {
 	static const struct {
 		unsigned what, flags;
@@ -351,7 +351,7 @@ static void what_is_no_state_is_refused(void)
 }
 
 /* Bytes from another process that are not SPOP end only the connection that they came with. */
-static void what_was_half_read_is_looked_at_like_anything_else(void)
+static void adopted_bytes_are_checked_like_all_others(void)
 {
 	unsigned char state[4096], noise[600];
 	peer p;
@@ -382,11 +382,11 @@ int main(void)
 	RUN(frozen_threads_go_on_as_if_nothing_had_happened);
 	RUN(connections_go_on_in_another_process);
 	RUN(connections_move_under_load_again_and_again);
-	RUN(a_failed_export_is_told);
-	RUN(a_policy_of_a_frozen_time_is_the_one_that_is_used);
+	RUN(a_failed_export_leaves_the_connections_here);
+	RUN(a_policy_that_was_set_while_frozen_is_used);
 	RUN(whole_frames_that_were_read_are_answered_at_once);
-	RUN(what_is_no_state_is_refused);
-	RUN(what_was_half_read_is_looked_at_like_anything_else);
+	RUN(a_malformed_state_is_refused);
+	RUN(adopted_bytes_are_checked_like_all_others);
 	rig_unlisten();
 	return unit_end();
 }

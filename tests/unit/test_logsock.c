@@ -215,7 +215,7 @@ static void the_end_of_the_old_process_resets_nothing(void)
 	}
 }
 
-static void what_cannot_have_begun_is_refused(void)
+static void a_stream_that_cannot_have_begun_so_is_refused(void)
 {
 	static char much[2 * LOGSOCK_LINE_MAX];
 	struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
@@ -277,7 +277,7 @@ int main(void)
 {
 	RUN(streams_go_on_elsewhere);
 	RUN(the_end_of_the_old_process_resets_nothing);
-	RUN(what_cannot_have_begun_is_refused);
+	RUN(a_stream_that_cannot_have_begun_so_is_refused);
 	RUN(a_read_may_end_after_the_last_digit);
 	return unit_end();
 }

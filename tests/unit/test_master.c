@@ -54,9 +54,9 @@ static void test_term(void)
 static void test_crash(void)
 {
 	run r = begin("crash listen=a.sock");
-	/* 20 workers that were ready are replaced at once; then it takes 100, 200 and 400 ms. The service manager reads
-	 * nothing, and its socket holds 10 messages, of the two for each worker: the master must not wait for it, which
-	 * would take a second each time. */
+	/* 20 workers that were ready are replaced at once, the next ones after 100, 200 and 400 ms. The master sends
+	 * the service manager two messages for each worker, but the service manager reads none, and its socket holds
+	 * 10: the master must not wait for it, which would take a second for each message. */
 	long began = clock_ms();
 	CHECK(comes(&r, "events", "ready", 20));
 	CHECK(clock_ms() - began < 9000);
@@ -87,6 +87,7 @@ static void test_crash(void)
 	CHECK(!exists(&r, "a.sock"));
 	finish(&r);
 }
+
 static void test_reload_drain(void)
 {
 	run r = begin("json");

@@ -42,7 +42,7 @@ static void test_upgrade(void)
 	finish(&r);
 }
 
-/* A signal comes that the master has not followed yet when it becomes the new version. */
+/* A signal comes just before the master becomes the new version. */
 static void test_upgrade_signalled(void)
 {
 	for (int i = 0; i < 2; i++) {

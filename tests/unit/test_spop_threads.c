@@ -181,7 +181,7 @@ static void refusals_are_noted(void)
 	ask(&p[1], 1, "bad-new");
 	CHECK(acked(&p[1], 1));
 	size_t count = spop_threads_notes(r.threads, notes, sizeof notes / sizeof notes[0]);
-	/* One less if both connections happen to be one thread's. */
+	/* One note less if both connections happen to be of the same thread. */
 	CHECK(count == REFUSALS_KEPT + 1 || count == REFUSALS_KEPT);
 	CHECK(strcmp(notes[0].model, "bad-new") == 0 && strcmp(notes[1].model, "bad-old") == 0);
 	CHECK(strcmp(notes[0].id, "unit-1") == 0 && strcmp(notes[0].route, "bad-") == 0);
@@ -232,7 +232,7 @@ static void a_connection_beyond_max_memory_is_told_to_go(void)
 	rig_end(&r);
 }
 
-static void answers_that_are_not_taken_count_too(void)
+static void answers_that_are_not_taken_count_for_max_memory(void)
 {
 	spop_limits limits = limits_of(10);
 	peer p, other;
@@ -392,7 +392,7 @@ static void draining_connections_go_with_their_next_answer(void)
 	rig_free(&r);
 }
 
-static void healthchecks_are_answered_before(void)
+static void healthchecks_are_answered_before_draining(void)
 {
 	peer p;
 	rig r;
@@ -458,12 +458,12 @@ int main(void)
 	RUN(what_happens_is_counted);
 	RUN(refusals_are_noted);
 	RUN(a_connection_beyond_max_memory_is_told_to_go);
-	RUN(answers_that_are_not_taken_count_too);
+	RUN(answers_that_are_not_taken_count_for_max_memory);
 	RUN(a_peer_that_takes_nothing_is_closed);
 	RUN(a_peer_that_takes_late_loses_nothing);
 	RUN(pipelining_is_announced_by_the_option);
 	RUN(draining_connections_go_with_their_next_answer);
-	RUN(healthchecks_are_answered_before);
+	RUN(healthchecks_are_answered_before_draining);
 	RUN(stopping_answers_what_was_read);
 	RUN(threads_that_never_ran_can_be_freed);
 	rig_unlisten();

@@ -128,8 +128,6 @@ def main():
     metrics = re.findall(r'"((?:spoa_llm|gen_ai_client)_\w+?)(?:_bucket|_sum|_count)?"', read("agent/ops/metrics.c"))
     check_described("metric", metrics, "docs/operation.md", r"(spoa_llm|gen_ai_client)_\w+")
     check_described("alert", re.findall(r"alert: (\w+)", read("dist/alerts.yml")), "docs/operation.md", r"SpoaLlm\w+")
-    codes = re.findall(r'\{ \d+, "(\w+)",', read("agent/decide/decision.c")) + re.findall(r'\\?"code\\?":\\?"(\w+)', haproxy)
-    check_described("refusal", codes, "docs/operation.md", None)
     check_described("admin path", re.findall(r'\{ "/([a-z][\w-]*)",', read("agent/ops/http.c")), "docs/operation.md", None)
     check_folders()
     for problem in problems:

@@ -22,29 +22,13 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/sum.h"
 #include "ledger/provider.h"
 #include "report/period.h"
 #include "report/print.h"
 
 __extension__ typedef __int128 wide;
-
-static bool grow(headroom *x, void *list, size_t *room, size_t count, size_t size)
-{
-	void *old;
-
-	if (count < *room)
-		return true;
-	memcpy(&old, list, sizeof old);
-	void *more = realloc(old, (*room ? *room * 2 : 256) * size);
-	if (!more) {
-		x->out_of_memory = true;
-		return false;
-	}
-	*room = *room ? *room * 2 : 256;
-	memcpy(list, &more, sizeof more);
-	return true;
-}
 
 /* ---- input's part of a cost */
 
@@ -98,6 +82,12 @@ static void add(headroom_figures *to, const store_sums *s, int64_t input)
 
 /* ---- reading */
 
+static bool fail(headroom *x)
+{
+	x->out_of_memory = true;
+	return false;
+}
+
 static bool on_group(void *ctx, const store_sums *s)
 {
 	headroom *x = ctx;
@@ -115,9 +105,11 @@ static bool on_history(void *ctx, const store_sums *s)
 	/* Headroom has no point for requests without input and without savings. */
 	if (!s->saved && !s->saved_compression && !s->input && !s->cache_read && !s->cache_write)
 		return true;
-	if (!grow(x, &x->history, &x->history_room, x->points, sizeof *x->history))
-		return false;
-	headroom_point *p = &x->history[x->points++];
+	headroom_point *history = list_grow(x->history, &x->history_room, x->points, sizeof *history);
+	if (!history)
+		return fail(x);
+	x->history = history;
+	headroom_point *p = &history[x->points++];
 	p->time_ms = x->bucket + (int64_t)x->in_bucket++ * 1000;
 	snprintf(p->model, sizeof p->model, "%s", s->label);
 	p->total = x->lifetime;
@@ -132,9 +124,11 @@ static bool on_bucket(void *ctx, const store_sums *s)
 
 	if (!period_point(s->label, 0, false, &at, &e))
 		return true;
-	if (!grow(x, &x->buckets, &x->bucket_room, x->bucket_count, sizeof *x->buckets))
-		return false;
-	x->buckets[x->bucket_count++] = at;
+	int64_t *buckets = list_grow(x->buckets, &x->bucket_room, x->bucket_count, sizeof *buckets);
+	if (!buckets)
+		return fail(x);
+	x->buckets = buckets;
+	buckets[x->bucket_count++] = at;
 	return true;
 }
 
@@ -144,9 +138,11 @@ static bool on_project(void *ctx, const store_sums *s)
 
 	if (!*s->label)
 		return true;
-	if (!grow(x, &x->projects, &x->project_room, x->project_count, sizeof *x->projects))
-		return false;
-	headroom_project *p = &x->projects[x->project_count++];
+	headroom_project *projects = list_grow(x->projects, &x->project_room, x->project_count, sizeof *projects);
+	if (!projects)
+		return fail(x);
+	x->projects = projects;
+	headroom_project *p = &projects[x->project_count++];
 	memset(p, 0, sizeof *p);
 	snprintf(p->name, sizeof p->name, "%s", s->label);
 	add(&p->total, s, 0);

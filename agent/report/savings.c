@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "base/sum.h"
 #include "report/ledger_store.h"
 
@@ -65,17 +66,13 @@ int64_t savings_all(const store_sums *s)
 static bool keep(void *ctx, const store_sums *sums)
 {
 	savings_list *l = ctx;
+	store_sums *items = list_grow(l->items, &l->room, l->count, sizeof *items);
 
-	if (l->count == l->room) {
-		size_t room = l->room ? l->room * 2 : 64;
-		store_sums *items = realloc(l->items, room * sizeof *items);
-		if (!items) {
-			l->failed = true;
-			return false;
-		}
-		l->items = items;
-		l->room = room;
+	if (!items) {
+		l->failed = true;
+		return false;
 	}
+	l->items = items;
 	l->items[l->count++] = *sums;
 	return true;
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/list.h"
 #include "report/ledger_store.h"
 #include "report/period.h"
 #include "report/print.h"
@@ -44,16 +45,13 @@ static void on_problem(void *ctx, const char *problem)
 
 static bool add_gap(verify *v, int64_t from_ms, int64_t to_ms)
 {
-	if (v->count == v->room) {
-		size_t room = v->room ? v->room * 2 : 64;
-		gap *gaps = realloc(v->gaps, room * sizeof *gaps);
-		if (!gaps) {
-			v->out_of_memory = true;
-			return false;
-		}
-		v->gaps = gaps;
-		v->room = room;
+	gap *gaps = list_grow(v->gaps, &v->room, v->count, sizeof *gaps);
+
+	if (!gaps) {
+		v->out_of_memory = true;
+		return false;
 	}
+	v->gaps = gaps;
 	v->gaps[v->count++] = (gap){ from_ms, to_ms };
 	return true;
 }

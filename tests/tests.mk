@@ -80,7 +80,7 @@ fuzz-coverage:
 coverage-all: fuzzers
 	@tests/fuzz/coverage $(BUILD) 95
 
-$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(OBJ)
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(OBJ)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer,address,undefined $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 

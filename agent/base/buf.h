@@ -29,8 +29,8 @@ MUST_CHECK bool buf_append(buf *b, const void *bytes, size_t len);
 /* Appends `value` as four bytes, big endian. False, as for buf_reserve(): nothing was appended. */
 MUST_CHECK bool buf_append_u32be(buf *b, uint32_t value);
 
-/* Drops `len` bytes from the front. A buffer that is then empty starts at 0 again, and frees its memory if that
- * is more than `keep` bytes. */
+/* Drops `len` bytes from the front. A buffer that is then empty starts at 0 again, and frees its memory if that is more
+ * than `keep` bytes. */
 void buf_consume(buf *b, size_t len, size_t keep);
 
 static inline size_t buf_len(const buf *b)

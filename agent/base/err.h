@@ -34,10 +34,10 @@ static inline bool err_false(void)
 	return false;
 }
 
-/* err_set(e, fmt, ...) writes an error of kind ERR_OTHER, err_set_kind(e, kind, fmt, ...) one of `kind`. An
- * error whose text quotes another error has to get that error's kind too. Both macros are always false, so that a
- * function can `return err_set(e, ...)`. They are macros because neither compiler nor analyser looks into a function of
- * variable arguments: each would assume that the function may return true. */
+/* err_set(e, fmt, ...) writes an error of kind ERR_OTHER, err_set_kind(e, kind, fmt, ...) one of `kind`. An error whose
+ * text quotes another error has to get that error's kind too. Both macros are always false, so that a function can
+ * `return err_set(e, ...)`. They are macros because neither compiler nor analyser looks into a function of variable
+ * arguments: each would assume that the function may return true. */
 #define err_set(e, ...) err_set_kind(e, ERR_OTHER, __VA_ARGS__)
 #define err_set_kind(e, kind, ...) (err_write(e, kind, __VA_ARGS__), err_false())
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * A read-only view of bytes that somebody else owns. It is not NUL-terminated, and may hold NUL bytes; an empty slice
- * may have a null pointer. Functions named slice_i... ignore the case of ASCII letters, whatever
- * the locale. */
+ * may have a null pointer. Functions named slice_i... ignore the case of ASCII letters, whatever the locale. */
 #ifndef BASE_SLICE_H
 #define BASE_SLICE_H
 

@@ -60,9 +60,9 @@ typedef enum frame_result { FRAME_OK, FRAME_PARTIAL, FRAME_TOO_BIG, FRAME_BAD } 
  * malformed. */
 MUST_CHECK frame_result frame_decode(slice in, uint32_t max, frame *out, size_t *used);
 
-/* Starts a frame in `room`, whose length after the prefix will not exceed `max`. It is inlined, like everything
- * that writes an ACK, so that the writer stays in registers: if it were returned in memory, the next read of it would
- * wait for the stores. */
+/* Starts a frame in `room`, whose length after the prefix will not exceed `max`. It is inlined, like everything that
+ * writes an ACK, so that the writer stays in registers: if it were returned in memory, the next read of it would wait
+ * for the stores. */
 static inline __attribute__((always_inline)) spop_writer frame_begin(unsigned char *room, size_t room_len, uint32_t max,
 								     frame_type type, uint64_t stream_id,
 								     uint64_t frame_id)

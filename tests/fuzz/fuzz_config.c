@@ -4,25 +4,16 @@
  * Checked: an error says something, and never the text of an `auth`; what was taken can be acted on: no two upstreams
  * share a backend's name, names can stand in a log, prefixes in a comparison. The lenient way takes all that the strict
  * one takes, the same. */
+#include "fuzz.h"
+
 #include "config/config.h"
 #include "config/routes.h"
 
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 int LLVMFuzzerInitialize(int *argc, char ***argv);
-
-#define HOLDS(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
-			abort(); \
-		} \
-	} while (0)
 
 /* Found in a corpus where somebody put the credential itself. */
 #define MARK "SECRET-ITSELF"

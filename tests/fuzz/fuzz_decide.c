@@ -1,25 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
  * From a request's arguments to the ACK. The input chooses a policy, which arguments there are, and their bytes.
- * Checked, by reading the ACK as HAProxy would: it is whole, within its frame, says `deny` once and last; an allowed
- * request names a backend of the policy; a credential is there only where that backend is its route's own; a model that
- * a route matches goes by no other. */
+ * Checked, by reading the ACK as HAProxy would: the ACK is whole, fits the frame size, and sets `deny` once and last.
+ * For an allowed request it names a backend of the policy, and a credential only together with the backend of that
+ * credential's route; the route is the first one that matches the model. */
+#include "fuzz.h"
+
 #include "decide/decision.h"
 #include "decide/response.h"
 #include "spop/varint.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define HOLDS(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
-			abort(); \
-		} \
-	} while (0)
 
 enum { FRAME_MAX = 1 << 17 };
 
@@ -38,7 +27,8 @@ enum { ROWS = sizeof table_rows / sizeof table_rows[0] };
 
 static policy *policies[8];
 
-/* Bits: 1 no catch-all, 2 unresolved falls through, 4 a WebSocket falls to the catch-all. */
+/* Makes a policy. Bits of `which`: 1 no catch-all, 2 unresolved requests fall through, 4 a WebSocket goes to the
+ * catch-all. */
 static policy *make(unsigned which)
 {
 	static const char *const targets[PROTOCOLS] = { "https://openai.test/v1", "https://anthropic.test",
@@ -83,8 +73,8 @@ static void put_number(spop_writer *w, unsigned *count, slice name, uint64_t val
 	++*count;
 }
 
-/* The arguments, by the input's choice; the body is what is left of it, in the middle of which a part may be missing.
- */
+/* Writes the message that the input chooses to `room`, and returns its size. The body is the rest of the input; bytes
+ * in its middle may be missing. */
 static size_t question(cursor *c, unsigned char *room, slice *given_model)
 {
 	static const slice paths[] = { SLICE_INIT("/v1/chat/completions"),
@@ -131,7 +121,7 @@ static size_t question(cursor *c, unsigned char *room, slice *given_model)
 			spop_put_bool(&w, true);
 			count++;
 		}
-	if (bits & 64) { /* head and tail of it */
+	if (bits & 64) { /* head and tail of the body */
 		size_t head = body.len * cut / 255, last = body.len * tail / 255;
 		put_arg(&w, &count, SLICE("body"), slice_first(body, head));
 		put_arg(&w, &count, SLICE("tail"), slice_from(body, body.len - last));
@@ -155,7 +145,7 @@ typedef struct answer {
 	bool denied;
 } answer;
 
-/* As strict as HAProxy at its strictest. */
+/* Reads an ACK as strictly as the strictest version of HAProxy. */
 static void read_ack(const unsigned char *room, size_t len, uint32_t max, answer *a)
 {
 	frame f;
@@ -257,7 +247,8 @@ static void check_response(cursor c)
 	HOLDS(len > 0 && frame_decode(slice_of(out, len), s.max_frame, &f, &used) == FRAME_OK && used == len);
 }
 
-/* Arguments as they come: they are as malformed as spop_messages_skip() says, and are never read past. */
+/* Reads the input itself as messages: request_read() has to find them as malformed as spop_messages_skip() does, and
+ * must not read past them. */
 static void check_arguments(cursor c)
 {
 	size_t len = cursor_left(&c);
@@ -303,7 +294,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		policies[mode & 7] = make(mode & 7);
 	const policy *p = policies[mode & 7];
 	size_t len = question(&c, room, &param);
-	unsigned char *exact = malloc(len); /* so that reading past it is seen */
+	unsigned char *exact = malloc(len); /* of the exact size, so that a read past it is seen */
 	HOLDS(p && exact);
 	memcpy(exact, room, len);
 	cursor messages = cursor_of(slice_of(exact, len));
@@ -332,7 +323,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(d.refusal == REFUSE_NOT && !fell_back);
 		check_allowed(p, &d, &a);
 	}
-	/* A credential that cannot be had forwards nothing. */
+	/* A request whose credential is missing is not forwarded. */
 	if (d.route && d.route->auth.kind == AUTH_ENV && strcmp(d.route->auth.source, "FUZZ_UNSET") == 0)
 		HOLDS(a.denied);
 	free(out);

@@ -1,21 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * Content codings. The first byte chooses one, the second where to cut; the rest is the body. */
+ * Content codings. The first byte chooses one, the second where to cut; the rest is the body. Checked: no more than the
+ * limit is decoded; a cut body decodes to a beginning of what the whole one decodes to, and never gives another model.
+ */
+#include "fuzz.h"
+
 #include "sample/decode.h"
 #include "sample/model.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define HOLDS(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
-			abort(); \
-		} \
-	} while (0)
 
 #define MAX ((size_t)64 * 1024)
 

@@ -1,27 +1,17 @@
 /* SPDX-License-Identifier: MIT
  *
- * Messages between our own processes: any bytes on the socket are messages, an end, or refused, with nothing kept and
- * no descriptor left open; what is sent arrives as it was, descriptors included. The first byte says how many of them
- * come along. */
+ * Messages between our own processes. The first byte chooses: any bytes on the socket (128), or a message with so many
+ * descriptors. Checked: any bytes are read as messages or refused, and no memory or descriptor is left behind; a
+ * message that is sent arrives as it was, with its descriptors. */
+#include "fuzz.h"
+
 #include "base/fdpass.h"
 
 #include <fcntl.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define HOLDS(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
-			abort(); \
-		} \
-	} while (0)
-
-/* The lowest free descriptor: the same before and after, or one was left open. */
+/* Returns the lowest free descriptor. If it changes, a descriptor was left open. */
 static int lowest(void)
 {
 	int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);

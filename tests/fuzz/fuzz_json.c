@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * JSON bodies. The first two bytes say where to cut; the rest is the body. Checked against each other: the scanner and
- * a reading byte by byte, forward and backward, all vector levels, and the whole body with every way of seeing only
- * parts of it: a part may be refused, but never gives another model than the whole. */
+ * JSON bodies. The first two bytes say where to cut; the rest is the body. Compared with each other: the scanner and a
+ * reading byte by byte, forward and backward, all vector levels, and the whole body and parts of it, in every way that
+ * HAProxy may cut: a part may be refused, but never gives another model than the whole. */
+#include "fuzz.h"
+
 #include "base/json.h"
 #include "sample/model.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 #define MEMBERS 64
 
@@ -17,14 +14,6 @@ typedef struct seen {
 	size_t count, key[MEMBERS], value[MEMBERS], end[MEMBERS];
 	json_step step;
 } seen;
-
-#define HOLDS(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
-			abort(); \
-		} \
-	} while (0)
 
 static void check_ascii(const json_member *m)
 {
@@ -62,7 +51,7 @@ static void backward(slice doc, bool whole, seen *s)
 	}
 }
 
-/* The members of a document that the scanner took, by strings and brackets alone. */
+/* Finds the members of a valid document by looking at strings and brackets alone. */
 static void plainly(slice doc, seen *s)
 {
 	size_t depth = 0;
@@ -100,7 +89,7 @@ static void plainly(slice doc, seen *s)
 
 static model_result find(slice body, size_t head, size_t tail, size_t buffered, size_t length, bool sized)
 {
-	/* Copies of exactly these bytes, so that reading past them is seen. */
+	/* Copies of the exact size, so that a read past them is seen. */
 	char *first = malloc(head ? head : 1), *last = malloc(tail ? tail : 1);
 	model_result r;
 	model_sample s = { .ctype = SLICE("application/json"), .buffered = buffered, .length = length, .sized = sized };
@@ -124,7 +113,7 @@ static bool same(const model_result *a, const model_result *b)
 	       (a->status != MODEL_FOUND || slice_eq(slice_of(a->name, a->len), slice_of(b->name, b->len)));
 }
 
-/* `part` was seen of what `whole` is the truth about. */
+/* `part` is the result for a part of the body whose whole gave `whole`. */
 static void agree(const model_result *whole, const model_result *part)
 {
 	if (part->status != MODEL_FOUND)
@@ -172,7 +161,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					HOLDS(back.key[k] == ahead.key[i] && back.value[k] == ahead.value[i] &&
 					      back.end[k] == ahead.end[i]);
 				}
-				/* From inside: what is found is there, in the same order. */
+				/* Backward from the end to byte `a`: finds the same members, in the same order. */
 				backward(slice_from(body, a), false, &back);
 				HOLDS(back.step != JSON_BAD && back.count <= ahead.count);
 				for (size_t i = 0; i < back.count; i++)
@@ -180,7 +169,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 					      back.value[i] + a == ahead.value[ahead.count - 1 - i]);
 			}
 		}
-		if (ahead.step == JSON_DONE) { /* no beginning of it is wrong */
+		if (ahead.step == JSON_DONE) { /* no beginning of a valid document is malformed */
 			forward(slice_first(body, a), &back);
 			HOLDS(back.step == JSON_CUT || back.step == JSON_DONE);
 		}
@@ -190,7 +179,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		agree(&truth, &r);
 		r = find(body, a, b, body.len, body.len, true); /* both ends */
 		agree(&truth, &r);
-		r = find(body, a < b ? a : b, a < b ? a : b, b, body.len + 1, true); /* a tail that is no end */
+		r = find(body, a < b ? a : b, a < b ? a : b, b, body.len + 1,
+			 true); /* a tail that is not the body's end */
 		agree(&truth, &r);
 		r = find(body, a < b ? a : b, a < b ? a : b, b, b, false);
 		agree(&truth, &r);

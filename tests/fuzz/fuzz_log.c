@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Any bytes in the fields of a log line. Checked: it is one line, of printable ASCII, within its length; in JSON it is
- * an object, whose texts are what was given (as far as they were not cut). */
+ * Any bytes in the fields of a log line. Checked: the result is one line of printable ASCII, not longer than
+ * LOG_LINE_MAX; as JSON it is an object, and its texts are those that were given, if the line did not cut them. */
 #include "base/json.h"
 #include "base/log.h"
 
@@ -82,7 +82,7 @@ static void check_json(slice line, slice given)
 		bool ascii = true;
 		for (size_t i = 0; i < given.len; i++)
 			ascii = ascii && (unsigned char)given.ptr[i] < 0x7f;
-		if (given.len <= 600 && ascii) /* of which each takes six bytes at most */
+		if (given.len <= 600 && ascii) /* each byte takes at most six in the line, so nothing is cut */
 			HOLDS(slice_eq(slice_of(text, len), given));
 	}
 	HOLDS(step == JSON_DONE);

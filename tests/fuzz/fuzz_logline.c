@@ -3,21 +3,10 @@
  * Any bytes as a log line, with and without a key to be known by. Checked: a line without the key is never taken; what
  * was taken can stand in a table, a terminal and JSON; any beginning of a good line is refused, as what stands behind
  * decides. */
+#include "fuzz.h"
+
 #include "ledger/logline.h"
 #include "base/json.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define HOLDS(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
-			abort(); \
-		} \
-	} while (0)
 
 static void clean(const char *text, size_t max)
 {

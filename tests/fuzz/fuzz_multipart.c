@@ -1,22 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Forms, and paths. Three bytes: what it is, and where to cut; then the content-type's boundary up to a line feed (for
- * a form of parts); then the body, which is also tried as a path and a query. A part of a body never gives another
- * model than the whole. */
+ * Forms and paths. The first byte chooses the kind of form, the next two where to cut. For multipart the boundary
+ * follows, up to a line feed. The rest is the body, which is also read as a path and as a query. Checked: a part of a
+ * body never gives another model than the whole. */
+#include "fuzz.h"
+
 #include "sample/model.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define HOLDS(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
-			abort(); \
-		} \
-	} while (0)
 
 static model_result find(slice ctype, slice body, size_t head, size_t tail, size_t length, bool sized)
 {

@@ -1,32 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * SPOP sessions. The input is a program: each of its steps writes one frame, mostly a good one, so that what lies
- * behind the framing is reached; a step may also write bytes as they are, damage what was written, or cut it. Checked:
- * a good frame gives the event, ids, messages and values that were written into it; the same bytes cut anywhere give
- * the same events; what we write is a frame that we can read. */
+ * SPOP sessions. The input is a program: each of its steps writes one frame, mostly a good one, so that the code behind
+ * the framing is reached; a step may also write arbitrary bytes, or damage or cut a frame. Checked: a good frame gives
+ * the event, ids, messages and values that were written into it; the same bytes in pieces of any size give the same
+ * events; each answer is a frame that frame_decode() reads. */
+#include "fuzz.h"
+
 #include "base/buf.h"
 #include "spop/session.h"
 #include "spop/varint.h"
 
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
 enum { STREAM_MAX = 1 << 16, EVENTS_MAX = 64, ROOM = 8192 };
-
-#define HOLDS(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
-			abort(); \
-		} \
-	} while (0)
 
 static unsigned char stream[STREAM_MAX];
 static size_t stream_len;
 
-/* What a NOTIFY was made of: a sum over names and values, in order. */
+/* The event that a frame must give. For a NOTIFY, `sum` is over its names and values, in order. */
 typedef struct expectation {
 	spop_event_type type;
 	uint64_t stream_id, frame_id, sum;
@@ -172,7 +161,9 @@ static void put_hello(spop_writer *w, cursor *c)
 	}
 }
 
-/* One frame behind the others; false: it did not fit. */
+/* Appends one frame to `stream`, and says in `e` which event it must give (SPOP_MORE: not known). False: it did not
+ * fit.
+ */
 static bool step(cursor *c, expectation *e)
 {
 	unsigned char room[ROOM];
@@ -236,7 +227,7 @@ typedef struct seen {
 	spop_status status;
 } seen;
 
-/* `valid` says whether they are well-formed. */
+/* Returns the sum over the messages; *valid says whether they are well-formed. */
 static uint64_t sum_messages(slice messages, bool *valid)
 {
 	cursor c = cursor_of(messages);
@@ -256,7 +247,7 @@ static uint64_t sum_messages(slice messages, bool *valid)
 	return sum;
 }
 
-/* What we would answer fits, and is a frame. */
+/* Checks that the answer to an event fits, and is a frame. */
 static void answer(const spop_session *s, const spop_event *e)
 {
 	unsigned char room[1024];
@@ -280,8 +271,8 @@ static void answer(const spop_session *s, const spop_event *e)
 	HOLDS(e->type != SPOP_NOTIFY || (f.stream_id == e->stream_id && f.frame_id == e->frame_id));
 }
 
-/* All events of the bytes, which come in pieces of `piece` into a buffer as a connection has one; what is shown of it
- * is a copy, so that reading past it is seen. */
+/* Reads `stream` in pieces of `piece` bytes into a buffer, as a connection does, and writes the events to `out`.
+ * Returns how many. The session gets a copy of the buffer, so that a read past it is seen. */
 static size_t play(uint32_t max, bool pipelining, size_t piece, seen *out)
 {
 	spop_session s;
@@ -346,11 +337,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static expectation expected[EVENTS_MAX];
 
 	stream_len = 0;
-	if (mode & 8) { /* as they are */
+	if (mode & 8) { /* the input itself is the stream */
 		slice raw = cursor_take(&c, cursor_left(&c));
 		stream_len = raw.len < STREAM_MAX ? raw.len : STREAM_MAX;
 		memcpy(stream, raw.ptr ? raw.ptr : "", stream_len);
-	} else if (!(mode & 16)) { /* greeted well, so that what follows is heard */
+	} else if (!(mode & 16)) { /* begin with a good HELLO, so that the session reads on */
 		spop_writer w = frame_begin(stream, STREAM_MAX, 1024, FRAME_HAPROXY_HELLO, 0, 0);
 		spop_put_name(&w, SLICE("supported-versions"));
 		spop_put_str(&w, SLICE("2.0"));
@@ -366,7 +357,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	HOLDS(play(max, pipelining, piece, parts) == count);
 	HOLDS(memcmp(whole, parts, count * sizeof whole[0]) == 0);
 
-	/* Good NOTIFYs behind a good greeting, as far as the first step that may be anything. */
+	/* Behind a good HELLO, each good NOTIFY gives its event, up to the first step that may be anything. */
 	if (mode & 24)
 		return 0;
 	HOLDS(count > 0 && whole[0].type == SPOP_HELLO);
@@ -374,7 +365,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	     i < steps && i + 1 < count && expected[i].type == SPOP_NOTIFY && whole[i + 1].type != SPOP_ERROR; i++)
 		HOLDS(whole[i + 1].type == SPOP_NOTIFY && whole[i + 1].sum == expected[i].sum &&
 		      whole[i + 1].stream_id == expected[i].stream_id && whole[i + 1].frame_id == expected[i].frame_id);
-	/* And the only good reason to refuse one is its size. */
+	/* A good NOTIFY may be refused only for its size. */
 	for (size_t i = 0; i < steps && i + 1 < count && expected[i].type == SPOP_NOTIFY; i++) {
 		if (whole[i + 1].type == SPOP_ERROR)
 			HOLDS(whole[i + 1].status == SPOP_TOO_BIG);

@@ -1,24 +1,14 @@
 /* SPDX-License-Identifier: MIT
  *
- * Texts and numbers of JSON. What is written of any text is a JSON string, of printable characters, and reads back as
- * the text (bytes that are no UTF-8 as U+FFFD); a string or number of anybody's reads as the standard has it, or is
- * refused. */
+ * Texts and numbers of JSON. Checked: json_write_text() makes a JSON string of printable characters of any text, which
+ * reads back as that text (bytes that are not UTF-8 as U+FFFD); any bytes as a string or number are read as the
+ * standard says, or refused. */
+#include "fuzz.h"
+
 #include "base/json.h"
 #include "base/text.h"
 
 #include <math.h>
-#include <stdio.h>
-#include <stdlib.h>
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
-
-#define HOLDS(what) \
-	do { \
-		if (!(what)) { \
-			fprintf(stderr, "%s:%d: does not hold: %s\n", __FILE__, __LINE__, #what); \
-			abort(); \
-		} \
-	} while (0)
 
 static void written(const char *text)
 {

@@ -33,7 +33,7 @@ static uint64_t number(size_t bytes)
 	return value;
 }
 
-/* Its own allocation of exactly its length, so that a sanitizer sees a read past it. */
+/* Reads a slice into an allocation of exactly its length, so that a sanitizer sees a read past it. */
 static slice text(void)
 {
 	size_t len = (size_t)number(4);
@@ -77,7 +77,7 @@ int main(int argc, char **argv)
 	int flags;
 
 	if (argc > 1 && !level_named(argv[1]))
-		return 77; /* this CPU cannot */
+		return 77; /* this CPU lacks the level */
 	while ((flags = getchar()) != EOF) {
 		model_sample s = { .sized = flags & 1, .upgrade = (flags & 2) != 0 };
 		model_result r;

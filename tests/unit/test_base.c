@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The small helpers of agent/base: clock, thread, bytes, slice, err. */
+ * The small helpers of agent/base: clock, thread, bytes, buf, slice, err. */
 #include "unit.h"
 
 #include <errno.h>
@@ -102,6 +102,28 @@ static void test_bytes(void)
 	buf_deinit(&out);
 }
 
+/* ---- buf */
+
+static void a_buffer_keeps_to_its_limit(void)
+{
+	buf b;
+	char bytes[3000];
+
+	memset(bytes, 'x', sizeof bytes);
+	buf_init(&b, 5000);
+	CHECK(buf_append(&b, bytes, 3000));
+	CHECK(!buf_append(&b, bytes, 2001));
+	CHECK(buf_len(&b) == 3000);
+	CHECK(buf_append(&b, bytes, 2000) && b.cap == 5000);
+	buf_consume(&b, 4999, 100);
+	CHECK(buf_len(&b) == 1);
+	/* The room of consumed bytes is used again. */
+	CHECK(buf_append(&b, bytes, 3000) && buf_len(&b) == 3001 && b.cap == 5000);
+	buf_consume(&b, 3001, 100);
+	CHECK(!b.data && b.cap == 0);
+	buf_deinit(&b);
+}
+
 /* ---- slice */
 
 static void test_contains(void)
@@ -137,6 +159,7 @@ int main(void)
 	RUN(test_thread_blocks_signals);
 	RUN(test_thread_cond);
 	RUN(test_bytes);
+	RUN(a_buffer_keeps_to_its_limit);
 	RUN(test_contains);
 	RUN(test_err);
 	return unit_end();

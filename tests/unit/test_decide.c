@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "unit.h"
 
-#include "base/buf.h"
 #include "decide/decision.h"
 
 static void an_upstream_is_taken_apart(void)
@@ -75,26 +74,6 @@ static void what_is_no_upstream_is_refused(void)
 	}
 }
 
-static void a_buffer_keeps_to_its_limit(void)
-{
-	buf b;
-	char bytes[3000];
-
-	memset(bytes, 'x', sizeof bytes);
-	buf_init(&b, 5000);
-	CHECK(buf_append(&b, bytes, 3000));
-	CHECK(!buf_append(&b, bytes, 2001));
-	CHECK(buf_len(&b) == 3000);
-	CHECK(buf_append(&b, bytes, 2000) && b.cap == 5000);
-	buf_consume(&b, 4999, 100);
-	CHECK(buf_len(&b) == 1);
-	/* The room of consumed bytes is used again. */
-	CHECK(buf_append(&b, bytes, 3000) && buf_len(&b) == 3001 && b.cap == 5000);
-	buf_consume(&b, 3001, 100);
-	CHECK(!b.data && b.cap == 0);
-	buf_deinit(&b);
-}
-
 static void a_credential_that_cannot_be_a_header_is_missing(void)
 {
 	static const struct {
@@ -130,7 +109,6 @@ int main(void)
 {
 	RUN(an_upstream_is_taken_apart);
 	RUN(what_is_no_upstream_is_refused);
-	RUN(a_buffer_keeps_to_its_limit);
 	RUN(a_credential_that_cannot_be_a_header_is_missing);
 	return unit_end();
 }

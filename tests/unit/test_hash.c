@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT
  *
  * The hash is SipHash-1-3: its results are those of another implementation (CPython's for bytes, whose key is set by
- * PYTHONHASHSEED). And the key differs from process to process. */
+ * PYTHONHASHSEED). Each process has another key. */
 #include "base/hash.h"
 
 #include "unit.h"
 
 #define COUNTING UINT64_C(0x0706050403020100) /* the first eight of the bytes 0, 1, 2 ... */
 
-static void as_another_has_it(void)
+static void hashes_are_those_of_cpython(void)
 {
 	static const struct {
 		hash_key key;
-		size_t len;
+		size_t len; /* of the number (8 bytes) and the text */
 		uint64_t hash;
 	} known[] = {
 		{ { { 0, 0 } }, 8, 0xead411e67ebe2eea },
@@ -78,7 +78,7 @@ int main(int argc, char **argv)
 		       (unsigned long long)hash_own_key()->half[1]);
 		return 0;
 	}
-	RUN(as_another_has_it);
+	RUN(hashes_are_those_of_cpython);
 	RUN(each_process_has_a_key_of_its_own);
 	return unit_end();
 }

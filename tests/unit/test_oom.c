@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * The Nth allocation fails, for every N that a scenario reaches, and then every allocation from the Nth on. Nothing may
- * crash, nothing may leak, and a decision is the right one or a refusal. Allocations of the libraries fail too: malloc
- * is this program's own. Under a sanitizer, which brings its own, the scenarios run without failures. */
+ * crash, nothing may leak, and a decision is the right one or a refusal. Allocations of the libraries fail too, because
+ * this program replaces malloc(). Under a sanitizer, which replaces it itself, the scenarios run without failures. */
 #include "unit.h"
 
 #include <cjson/cJSON.h>
@@ -20,9 +20,10 @@
 #include "ledger/price.h"
 #include "spop/session.h"
 
-static unsigned long count, fail_at; /* of allocations since the scenario began; 0: none fails */
-static bool fail_on;                 /* and all behind it */
-static long live;
+static unsigned long count;   /* allocations since the scenario began */
+static unsigned long fail_at; /* the number of the allocation that fails; 0: none fails */
+static bool fail_on;          /* all behind it fail too */
+static long live;             /* blocks that are not freed */
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 #define SANITIZED 1
@@ -75,11 +76,11 @@ void free(void *ptr)
 }
 #endif
 
-/* Runs it with every N. It returns false where it saw something wrong. */
+/* Runs `scenario` with every N. A scenario returns false if it saw something wrong. */
 static void every(bool (*scenario)(void))
 {
 	fail_at = 0;
-	scenario(); /* what libc and the libraries keep for good */
+	scenario(); /* libc and the libraries now allocate what they keep for good */
 	for (unsigned on = 0; on < 2; on++) {
 		fail_on = on != 0;
 		for (unsigned long n = 1; n < 100000; n++) {
@@ -90,8 +91,8 @@ static void every(bool (*scenario)(void))
 			bool reached = count >= n;
 			fail_at = 0;
 			if (!good || live != before)
-				printf("allocation %lu%s: %s, %ld blocks more\n", n, on ? " and all behind it" : "",
-				       good ? "as it should be" : "wrong", live - before);
+				printf("allocation %lu%s failed: %s result, %ld blocks not freed\n", n,
+				       on ? " and all behind it" : "", good ? "right" : "wrong", live - before);
 			CHECK(good);
 			CHECK(live == before);
 			if (!reached)
@@ -111,7 +112,7 @@ static const char configuration[] =
 	"{\"model_prefix\":\"claude-\",\"upstream\":\"https://claude.test\",\"auth\":\"file:%s\",\"auth_header\":\"x-api-key\"},"
 	"{\"model_prefix\":\"*\",\"upstream\":\"https://star.test\",\"reference_model\":\"m\"}]}";
 
-/* The configuration is right: all that can go wrong is memory, and the error says so. */
+/* The configuration has no error, so that only memory can fail, and the error has to say so. */
 static bool only_memory(const err *e)
 {
 	if (e->kind != ERR_MEMORY)
@@ -126,7 +127,7 @@ static bool loading(void)
 
 	if (!config_load(&c, path, NULL, 0, &e))
 		return only_memory(&e);
-	/* What was taken is whole. */
+	/* A configuration that was loaded is complete. */
 	bool good = c.table->count == 3 && c.table->enabled == 3 && c.listen.count == 2;
 	for (size_t i = 0; i < c.table->count; i++)
 		good = good && c.table->routes[i].name && c.table->routes[i].prefix &&
@@ -144,7 +145,8 @@ static bool loading_the_variable(void)
 	bool ok = config_load(&c, NULL, NULL, 0, &e);
 	if (!ok)
 		return only_memory(&e);
-	/* No memory to read the variable is no reason to have no routes: then all would pass through. */
+	/* Without memory to read the variable, loading has to fail: without routes, every request would pass through.
+	 */
 	bool good = c.table->count == 3 && c.table->routes[0].auth.kind == AUTH_ENV &&
 		    route_backend(c.table, &c.table->routes[1]) == NULL;
 	if (!good)
@@ -240,7 +242,7 @@ static bool deciding(void)
 	return true;
 }
 
-/* A file's credential that could not be read for want of memory is there again with the next look. */
+/* A credential file that could not be read for lack of memory is read at the next policy_refresh(). */
 static bool policies(void)
 {
 	config c;
@@ -255,8 +257,8 @@ static bool policies(void)
 	policy *p = policy_new(c.table);
 	c.table = NULL;
 	bool good = true;
-	for (unsigned turn = 0; p && turn < 3; turn++) {
-		if (turn == 2)
+	for (unsigned round = 0; p && round < 3; round++) {
+		if (round == 2)
 			fail_at = 0; /* memory is back */
 		policy *next = policy_refresh(p);
 		if (next) {
@@ -340,7 +342,7 @@ static void a_decision_is_right_or_a_refusal(void)
 
 static void a_policy_is_whole_in_the_end(void)
 {
-	/* A young file is read again whatever happened: this one is to be old. */
+	/* A file that changed less than 2 s ago is read again in any case: wait until this one is older. */
 	nanosleep(&(struct timespec){ 2, 200000000 }, NULL);
 	every(policies);
 }

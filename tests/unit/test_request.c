@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The fast reader of a message against the plain one: both make the same request of the same arguments, in any order
- * and of any type. */
+ * The fast reader of a message is compared with a plain one: both make the same request of the same arguments, in any
+ * order and of any type. */
 #include "unit.h"
 
 #include <stdlib.h>

@@ -118,7 +118,7 @@ static void a_bomb_stops_at_the_limit(void)
 	free(out);
 }
 
-static void what_is_not_coded_so_is_bad(void)
+static void bytes_in_no_coding_are_bad(void)
 {
 	static const decode_coding codings[] = { DECODE_GZIP, DECODE_DEFLATE, DECODE_BROTLI, DECODE_ZSTD };
 	char *out = NULL;
@@ -185,7 +185,7 @@ int main(void)
 	RUN(each_coding_is_undone);
 	RUN(output_of_exactly_the_limit_is_complete);
 	RUN(a_bomb_stops_at_the_limit);
-	RUN(what_is_not_coded_so_is_bad);
+	RUN(bytes_in_no_coding_are_bad);
 	RUN(codings_are_read_from_the_header);
 	RUN(models_in_coded_bodies);
 	return unit_end();

@@ -5,7 +5,7 @@
 
 static const char *const status_names[] = { "found", "none", "unknown", "ambiguous", "invalid", "malformed" };
 
-/* Writes the result as text: "found NAME from PLACE", with " stream"; or the status. */
+/* Writes the result as text: "NAME from PLACE", with " stream" if the request asks for one, or the status. */
 static const char *say(const model_sample *s)
 {
 	static char out[400];
@@ -434,7 +434,7 @@ static void paths_at_every_offset(void)
 	}
 }
 
-static void the_upstream_obeys_one_place(void)
+static void the_place_that_the_upstream_obeys_wins(void)
 {
 	model_sample s = whole("application/json", "{\"model\":\"b\",\"stream\":true}", 27);
 
@@ -486,6 +486,6 @@ int main(void)
 	RUN(cut_forms);
 	RUN(paths);
 	RUN(paths_at_every_offset);
-	RUN(the_upstream_obeys_one_place);
+	RUN(the_place_that_the_upstream_obeys_wins);
 	return unit_end();
 }

@@ -26,7 +26,7 @@ static void varints_survive_the_way_there_and_back(void)
 		CHECK(len <= VARINT_MAX);
 		cursor c = cursor_of(slice_of(unit_guarded(bytes, len), len));
 		CHECK(varint_read(&c) == edges[i] && !c.failed && cursor_left(&c) == 0);
-		/* Every cut message fails, and no byte past it is read. */
+		/* Every cut number fails, and no byte past it is read. */
 		for (size_t cut = 0; cut < len; cut++) {
 			c = cursor_of(slice_of(unit_guarded(bytes, cut), cut));
 			CHECK(varint_read(&c) == 0 && c.failed);
@@ -90,7 +90,7 @@ static void a_cut_hello_waits_and_reads_nothing_past_it(void)
 	}
 }
 
-/* The rules of SPOE.txt in the plainest way: does `payload` consist of whole messages? */
+/* True if [p..end) consists of whole messages: the rules of SPOE.txt, written in the plainest way. */
 static bool well_formed(const unsigned char *p, const unsigned char *end)
 {
 	cursor c = { p, end, false };
@@ -111,7 +111,7 @@ static bool well_formed(const unsigned char *p, const unsigned char *end)
 	return !c.failed;
 }
 
-static void any_flipped_byte_of_a_notify_is_survived(void)
+static void a_notify_with_any_byte_changed_is_read_or_refused(void)
 {
 	unsigned char bytes[512], hi[512];
 	spop_writer w = frame_begin(bytes, sizeof bytes, 65536, FRAME_NOTIFY, 7, 300);
@@ -184,7 +184,7 @@ int main(void)
 	RUN(varints_beyond_64_bits_fail);
 	RUN(hello_agrees_on_the_smaller_size);
 	RUN(a_cut_hello_waits_and_reads_nothing_past_it);
-	RUN(any_flipped_byte_of_a_notify_is_survived);
+	RUN(a_notify_with_any_byte_changed_is_read_or_refused);
 	RUN(what_does_not_fit_is_not_written);
 	return unit_end();
 }

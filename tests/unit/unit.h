@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A test is a function; CHECK says what was wrong and where (of a test 20 times), and the run goes on. */
+ * A test is a function. CHECK prints the condition that does not hold, and where, at most 20 times for each test; the
+ * test goes on. */
 #ifndef UNIT_H
 #define UNIT_H
 
@@ -34,7 +35,7 @@ static inline int unit_end(void)
 	return unit_failed ? 1 : 0;
 }
 
-/* `len` bytes copied so that reading one byte past them is a fault. Never freed: tests are short. */
+/* Copies `len` bytes so that reading one byte past the copy is a fault. The copy is never freed: tests are short. */
 static inline unsigned char *unit_guarded(const void *bytes, size_t len)
 {
 	size_t page = (size_t)sysconf(_SC_PAGESIZE);

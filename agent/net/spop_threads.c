@@ -187,7 +187,9 @@ size_t spop_threads_notes(spop_threads *ts, refusal_note *out, size_t room)
 	size_t count = 0, most = (size_t)ts->shared.threads * REFUSALS_KEPT;
 	refusal_note *notes = calloc(most, sizeof *notes);
 
-	for (unsigned i = 0; notes && i < ts->shared.threads; i++) {
+	if (!notes)
+		return 0;
+	for (unsigned i = 0; i < ts->shared.threads; i++) {
 		net_counters *n = &ts->all[i].counters;
 		pthread_mutex_lock(&n->notes_lock);
 		/* Newest first, because glibc's qsort() mostly keeps the order of equal times. */
@@ -195,12 +197,10 @@ size_t spop_threads_notes(spop_threads *ts, refusal_note *out, size_t room)
 			notes[count++] = n->notes[(n->notes_next - back) % REFUSALS_KEPT];
 		pthread_mutex_unlock(&n->notes_lock);
 	}
-	if (notes)
-		qsort(notes, count, sizeof *notes, newer_first);
+	qsort(notes, count, sizeof *notes, newer_first);
 	if (count > room)
 		count = room;
-	if (count)
-		memcpy(out, notes, count * sizeof *notes);
+	memcpy(out, notes, count * sizeof *notes);
 	free(notes);
 	return count;
 }

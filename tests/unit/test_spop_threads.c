@@ -39,18 +39,16 @@ static long long spread_error(void)
 	return worst;
 }
 
-/* A busy machine may leave a thread without a CPU while connections come, so the best of several attempts counts.
- * Threads that do not spread them miss the bound in each. */
+/* A busy machine may leave a thread without a CPU while connections come: half of the attempts have to be even. Of the
+ * attempts of threads that do not spread their connections about 1 in 30 is. */
 static void connections_spread_over_the_threads(void)
 {
-	enum { ATTEMPTS = 8, BOUND = 3 };
-	long long best = SPREAD_THREADS * SPREAD_EACH;
+	enum { ATTEMPTS = 8, BOUND = 1 };
+	int even = 0;
 
-	for (int i = 0; i < ATTEMPTS && best > BOUND; i++) {
-		long long error = spread_error();
-		best = error < best ? error : best;
-	}
-	CHECK(best <= BOUND);
+	for (int i = 0; i < ATTEMPTS && even < ATTEMPTS / 2; i++)
+		even += spread_error() <= BOUND;
+	CHECK(even == ATTEMPTS / 2);
 }
 
 static void max_connections_is_of_all_threads(void)

@@ -61,7 +61,7 @@ const option_info options[] = {
 	{ .key = "unresolved", .type = OPTION_CHOICE, .offset = AT(unresolved),
 	  .choices = { [UNRESOLVED_REFUSE] = "refuse", [UNRESOLVED_FALLTHROUGH] = "fallthrough" },
 	  .fallback = "refuse", .reloadable = true, .arg = "WHAT",
-	  .help = "what becomes of a request whose model stands beyond the sample: refuse, or fallthrough (it goes where requests without a model go)" },
+	  .help = "what becomes of a request whose model is not in the part of the body that HAProxy shows: refuse, or fallthrough (it goes where requests without a model go)" },
 	{ .key = "websocket", .type = OPTION_CHOICE, .offset = AT(websocket),
 	  .choices = { [WEBSOCKET_REFUSE] = "refuse", [WEBSOCKET_CATCH_ALL] = "catch-all" },
 	  .fallback = "refuse", .reloadable = true, .arg = "WHAT",

@@ -16,7 +16,7 @@ typedef struct body_view {
 		       `ended` is set, nobody knows whether more bytes follow */
 } body_view;
 
-/* How much of a body a reader read. The models that the body names are in `named`. */
+/* How much of a body a reader read. The models that the body names are in `mentions`. */
 typedef enum body_result {
 	BODY_ALL,  /* everything that could name a model was read */
 	BODY_PART, /* bytes that could name one are missing */
@@ -31,10 +31,10 @@ static inline bool body_blank(slice s)
 
 /* Reads a JSON body. `must`: its content-type says JSON; without that, a body is read as JSON only if it begins with
  * '{'. */
-body_result body_json(const body_view *view, bool must, named *n, const char **detail);
+body_result body_json(const body_view *view, bool must, mentions *found, const char **detail);
 
 /* Read the fields `model` and `stream` of multipart/form-data and application/x-www-form-urlencoded. */
-body_result body_multipart(const body_view *view, slice ctype, named *n, const char **detail);
-body_result body_urlencoded(const body_view *view, named *n, const char **detail);
+body_result body_multipart(const body_view *view, slice ctype, mentions *found, const char **detail);
+body_result body_urlencoded(const body_view *view, mentions *found, const char **detail);
 
 #endif

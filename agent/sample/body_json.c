@@ -21,27 +21,27 @@ static const char *text_fault(json_text_status status)
 }
 
 /* A function of its own, so that take_model() needs no buffer on the stack. */
-static __attribute__((noinline)) void take_escaped(slice value, bool exact, named *n)
+static __attribute__((noinline)) void take_escaped(slice value, bool exact, mentions *found)
 {
 	char buf[MODEL_MAX];
 	size_t len = 0;
 	const char *why = text_fault(json_text(value, buf, sizeof buf, &len));
 	slice name = slice_of(buf, len);
 
-	named_add(n, exact, name, why ? why : name_fault(name));
+	mentions_add(found, exact, name, why ? why : name_fault(name));
 }
 
-static void take_model(const json_member *m, bool exact, named *n)
+static void take_model(const json_member *m, bool exact, mentions *found)
 {
 	if (m->type != JSON_STRING) {
-		named_add(n, exact, slice_of(NULL, 0), "the model is not a string");
+		mentions_add(found, exact, slice_of(NULL, 0), "the model is not a string");
 		return;
 	}
 	slice raw = slice_of(m->value.ptr + 1, m->value.len - 2);
 	if (slice_find(raw, 0, '\\') < raw.len)
-		take_escaped(m->value, exact, n);
+		take_escaped(m->value, exact, found);
 	else
-		named_add(n, exact, raw, name_fault(raw));
+		mentions_add(found, exact, raw, name_fault(raw));
 }
 
 static inline bool ascii(slice key)
@@ -70,16 +70,17 @@ static inline bool neither(const json_member *m)
 	return (key.len == 0 || key.ptr[0] != '\\') && (m->ascii || ascii(key));
 }
 
-static __attribute__((noinline)) const char *take_either(const json_member *m, bool last, bool *said_stream, named *n)
+static __attribute__((noinline)) const char *take_either(const json_member *m, bool last, bool *said_stream,
+							 mentions *found)
 {
 	bool stream = slice_eq(m->key, SLICE("stream")); /* spelled as in nearly all bodies */
 
 	switch (stream ? JSON_KEY_OTHER : json_key_like(m->key, SLICE("model"))) {
 	case JSON_KEY_SAME:
-		take_model(m, true, n);
+		take_model(m, true, found);
 		return NULL;
 	case JSON_KEY_ALIKE:
-		take_model(m, false, n);
+		take_model(m, false, found);
 		return NULL;
 	case JSON_KEY_BAD:
 		return "a member's name is not valid text";
@@ -87,7 +88,7 @@ static __attribute__((noinline)) const char *take_either(const json_member *m, b
 		break;
 	}
 	if ((last || !*said_stream) && (stream || json_key_is(m->key, SLICE("stream")))) {
-		n->stream = m->type == JSON_TRUE;
+		found->stream = m->type == JSON_TRUE;
 		*said_stream = true;
 	}
 	return NULL;
@@ -95,13 +96,13 @@ static __attribute__((noinline)) const char *take_either(const json_member *m, b
 
 /* Takes what a top-level member says. `last`: members come in their order, so the last `stream` wins; otherwise they
  * come backward, and the first one wins. NULL, or what is wrong with the key. */
-static inline const char *take(const json_member *m, bool last, bool *said_stream, named *n)
+static inline const char *take(const json_member *m, bool last, bool *said_stream, mentions *found)
 {
-	return neither(m) ? NULL : take_either(m, last, said_stream, n);
+	return neither(m) ? NULL : take_either(m, last, said_stream, found);
 }
 
 /* Reads the tail backward. `fresh`: the head was blank, so that the object may begin in the tail. */
-static body_result tail_json(slice tail, bool fresh, named *n, const char **detail)
+static body_result tail_json(slice tail, bool fresh, mentions *found, const char **detail)
 {
 	json_back it;
 	json_member m;
@@ -110,7 +111,7 @@ static body_result tail_json(slice tail, bool fresh, named *n, const char **deta
 
 	json_back_init(&it, tail, false);
 	while ((step = json_back_next(&it, &m)) == JSON_MEMBER) {
-		if ((*detail = take(&m, false, &said_stream, n)))
+		if ((*detail = take(&m, false, &said_stream, found)))
 			return BODY_BAD;
 	}
 	*detail = it.why;
@@ -123,7 +124,7 @@ static body_result tail_json(slice tail, bool fresh, named *n, const char **deta
 	return step == JSON_DONE ? BODY_ALL : BODY_PART;
 }
 
-static body_result object_json(const body_view *view, slice head, named *n, const char **detail)
+static body_result object_json(const body_view *view, slice head, mentions *found, const char **detail)
 {
 	json_iter it;
 	json_member m;
@@ -132,7 +133,7 @@ static body_result object_json(const body_view *view, slice head, named *n, cons
 
 	json_iter_init(&it, head);
 	while ((step = json_next(&it, &m)) == JSON_MEMBER) {
-		if ((*detail = take(&m, true, &said_stream, n)))
+		if ((*detail = take(&m, true, &said_stream, found)))
 			return BODY_BAD;
 	}
 	if (step == JSON_BAD) {
@@ -146,7 +147,7 @@ static body_result object_json(const body_view *view, slice head, named *n, cons
 		return BODY_BAD;
 	}
 	if (view->tail.len > 0)
-		return tail_json(view->tail, false, n, detail);
+		return tail_json(view->tail, false, found, detail);
 	if (view->ended && !view->gap) {
 		*detail = "the document ends too early";
 		return BODY_BAD;
@@ -183,7 +184,7 @@ static bool wide(slice head)
 	       (at > 0 && (memchr(head.ptr, '\0', at) || memchr(head.ptr, 0xfe, at) || memchr(head.ptr, 0xff, at)));
 }
 
-body_result body_json(const body_view *view, bool must, named *n, const char **detail)
+body_result body_json(const body_view *view, bool must, mentions *found, const char **detail)
 {
 	slice head = view->head;
 
@@ -192,12 +193,12 @@ body_result body_json(const body_view *view, bool must, named *n, const char **d
 	size_t at = json_skip_space(head, 0);
 	if (at == head.len) {
 		if (view->tail.len > 0)
-			return tail_json(view->tail, true, n, detail);
+			return tail_json(view->tail, true, found, detail);
 		*detail = "the body is empty";
 		return view->gap || !view->ended ? BODY_PART : must ? BODY_BAD : BODY_ALL;
 	}
 	if (head.ptr[at] == '{')
-		return object_json(view, slice_from(head, at), n, detail);
+		return object_json(view, slice_from(head, at), found, detail);
 	*detail = "the body is not in UTF-8";
 	if (wide(head))
 		return BODY_BAD;

@@ -65,45 +65,45 @@ static bool json_like(slice head)
 /* Reads JSON whose content-type says that it is a form, because `curl -d` says so of whatever it sends. An upstream
  * that believes the header could find a field in the middle of a JSON string: the model is clear only if both readings
  * name the same one. */
-static body_result read_json_sent_as_form(const body_view *view, named *n, const char **detail)
+static body_result read_json_sent_as_form(const body_view *view, mentions *found, const char **detail)
 {
-	named NAMED_LAZY form;
+	mentions MENTIONS_LAZY form;
 	const char *fault = NULL;
 
-	named_init(&form);
+	mentions_init(&form);
 	bool unclear = body_urlencoded(view, &form, &fault) == BODY_BAD;
-	body_result end = body_json(view, true, n, detail);
-	if (n->any)
-		named_merge(n, &form);
-	n->differ = n->differ || unclear || (form.any && !n->any);
-	n->any = n->any || n->differ;
+	body_result end = body_json(view, true, found, detail);
+	if (found->any)
+		mentions_merge(found, &form);
+	found->differ = found->differ || unclear || (form.any && !found->any);
+	found->any = found->any || found->differ;
 	return end;
 }
 
-static body_result read_body(const body_view *view, slice ctype, named *n, model_from *from, const char **detail)
+static body_result read_body(const body_view *view, slice ctype, mentions *found, model_from *from, const char **detail)
 {
 	body_kind kind = kind_of(ctype);
 
 	*from = MODEL_FROM_BODY;
 	if (kind == KIND_MULTIPART) {
 		*from = MODEL_FROM_FORM;
-		return body_multipart(view, ctype, n, detail);
+		return body_multipart(view, ctype, found, detail);
 	}
 	if (kind != KIND_URLENCODED)
-		return body_json(view, kind == KIND_JSON, n, detail);
+		return body_json(view, kind == KIND_JSON, found, detail);
 	if (!json_like(view->head)) {
 		*from = MODEL_FROM_FORM;
-		return body_urlencoded(view, n, detail);
+		return body_urlencoded(view, found, detail);
 	}
-	return read_json_sent_as_form(view, n, detail);
+	return read_json_sent_as_form(view, found, detail);
 }
 
-static model_status body_status(const body_view *view, slice ctype, named *n, model_result *r)
+static model_status body_status(const body_view *view, slice ctype, mentions *found, model_result *r)
 {
 	model_from from = MODEL_FROM_NONE;
 	const char *detail = NULL, *fault = NULL;
-	body_result end = read_body(view, ctype, n, &from, &detail);
-	model_status status = named_status(n, &fault);
+	body_result end = read_body(view, ctype, found, &from, &detail);
+	model_status status = mentions_status(found, &fault);
 
 	r->looked = view->head.len + view->tail.len;
 	if (end == BODY_BAD) {
@@ -120,7 +120,7 @@ static model_status body_status(const body_view *view, slice ctype, named *n, mo
 	return status;
 }
 
-static model_status coded_status(const model_sample *s, const body_view *view, decode_coding coding, named *n,
+static model_status coded_status(const model_sample *s, const body_view *view, decode_coding coding, mentions *found,
 				 model_result *r)
 {
 	char *out = NULL;
@@ -139,14 +139,14 @@ static model_status coded_status(const model_sample *s, const body_view *view, d
 		body_view plain = { .head = slice_of(out, len),
 				    .ended = decoded == DECODE_COMPLETE,
 				    .gap = decoded != DECODE_COMPLETE };
-		status = body_status(&plain, s->ctype, n, r);
+		status = body_status(&plain, s->ctype, found, r);
 	}
 	r->looked = view->head.len;
 	free(out);
 	return status;
 }
 
-static model_status find_in_body(const model_sample *s, named *n, model_result *r)
+static model_status find_in_body(const model_sample *s, mentions *found, model_result *r)
 {
 	body_view view;
 	decode_coding coding = decode_coding_of(s->cenc);
@@ -163,13 +163,13 @@ static model_status find_in_body(const model_sample *s, named *n, model_result *
 	}
 	view_of(s, &view);
 	if (coding != DECODE_IDENTITY)
-		return coded_status(s, &view, coding, n, r);
-	return body_status(&view, s->ctype, n, r);
+		return coded_status(s, &view, coding, found, r);
+	return body_status(&view, s->ctype, found, r);
 }
 
 /* A plus sign means a space in a query that is still encoded, and itself in a decoded one. Refuse it: no model's name
  * has a space or a plus sign. */
-static __attribute__((noinline)) void query_model(slice param, named *n)
+static __attribute__((noinline)) void query_model(slice param, mentions *found)
 {
 	char buf[MODEL_MAX];
 	size_t len = 0;
@@ -182,44 +182,44 @@ static __attribute__((noinline)) void query_model(slice param, named *n)
 		why = "the model's name is too long";
 	else if (slice_find(param, 0, '+') < param.len)
 		why = "a plus sign in the query's model";
-	named_add(n, true, slice_of(buf, len), why ? why : name_fault(slice_of(buf, len)));
+	mentions_add(found, true, slice_of(buf, len), why ? why : name_fault(slice_of(buf, len)));
 }
 
 /* Only Codex writes this header, and no upstream reads it: if it cannot be read, it is ignored. */
-static void hint_model(slice hint, named *n)
+static void hint_model(slice hint, mentions *found)
 {
 	body_view view = { .head = hint, .ended = true };
 	const char *detail = NULL;
 
-	if (hint.len > 0 && body_json(&view, true, n, &detail) == BODY_BAD)
-		named_init(n);
+	if (hint.len > 0 && body_json(&view, true, found, &detail) == BODY_BAD)
+		mentions_init(found);
 }
 
-static void settle(const named *n, model_status status, model_from from, model_result *r)
+static void settle(const mentions *found, model_status status, model_from from, model_result *r)
 {
 	r->status = status;
-	r->stream = n->stream;
+	r->stream = found->stream;
 	r->from = status == MODEL_FOUND ? from : MODEL_FROM_NONE;
 	if (status != MODEL_FOUND)
 		return;
-	r->len = n->len;
-	memcpy(r->name, n->name, n->len);
+	r->len = found->len;
+	memcpy(r->name, found->name, found->len);
 }
 
-/* True: `n` has a mention, and it decides the result, valid or not. */
-static bool decided(const named *n, model_from from, model_result *r)
+/* True: `found` has a mention, and it decides the result, valid or not. */
+static bool decided(const mentions *found, model_from from, model_result *r)
 {
-	model_status status = named_status(n, &r->detail);
+	model_status status = mentions_status(found, &r->detail);
 
 	if (status == MODEL_NONE)
 		return false;
-	settle(n, status, from, r);
+	settle(found, status, from, r);
 	return true;
 }
 
 void model_find(const model_sample *s, model_result *r)
 {
-	named NAMED_LAZY path, NAMED_LAZY query, NAMED_LAZY body;
+	mentions MENTIONS_LAZY path, MENTIONS_LAZY query, MENTIONS_LAZY body;
 
 	r->status = MODEL_NONE;
 	r->from = MODEL_FROM_NONE;
@@ -228,9 +228,9 @@ void model_find(const model_sample *s, model_result *r)
 	r->len = 0;
 	r->looked = 0;
 	r->detail = NULL;
-	named_init(&path);
-	named_init(&query);
-	named_init(&body);
+	mentions_init(&path);
+	mentions_init(&query);
+	mentions_init(&body);
 
 	path_model(s->path, &path);
 	if (s->model_param.len > 0)
@@ -253,7 +253,7 @@ void model_find(const model_sample *s, model_result *r)
 	model_status status = find_in_body(s, &body, r);
 	if (query.any && (status == MODEL_FOUND || status == MODEL_NONE)) {
 		query.stream = body.stream;
-		named_merge(&query, &body);
+		mentions_merge(&query, &body);
 		if (decided(&query, status == MODEL_FOUND ? r->from : MODEL_FROM_QUERY, r) &&
 		    r->status == MODEL_AMBIGUOUS)
 			r->detail = "the query and the body name different models";

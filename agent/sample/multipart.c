@@ -136,7 +136,7 @@ static const char *read_headers(slice lines, part *p)
 }
 
 /* Takes the value of the field that `p` describes. */
-static void take(const part *p, slice value, named *n)
+static void take(const part *p, slice value, mentions *found)
 {
 	if (!p->named)
 		return;
@@ -144,9 +144,9 @@ static void take(const part *p, slice value, named *n)
 		const char *why = p->file  ? "the model is a file" :
 				  p->coded ? "the model is encoded" :
 					     name_fault(value);
-		named_add(n, slice_eq(p->name, SLICE("model")), value, why);
+		mentions_add(found, slice_eq(p->name, SLICE("model")), value, why);
 	} else if (slice_eq(p->name, SLICE("stream"))) {
-		n->stream = slice_ieq(value, SLICE("true")) || slice_eq(value, SLICE("1"));
+		found->stream = slice_ieq(value, SLICE("true")) || slice_eq(value, SLICE("1"));
 	}
 }
 
@@ -203,7 +203,7 @@ static body_result delimiter_next(const region *r, size_t at, delimiter *d, cons
 }
 
 /* Reads the part in [from..to). `to` is where the next delimiter begins, or with `cut` the end of the region. */
-static body_result read_part(const region *r, size_t from, size_t to, bool cut, named *n, const char **detail)
+static body_result read_part(const region *r, size_t from, size_t to, bool cut, mentions *found, const char **detail)
 {
 	slice s = slice_of(r->bytes.ptr + from, to - from);
 	part p = { .named = false };
@@ -230,11 +230,11 @@ static body_result read_part(const region *r, size_t from, size_t to, bool cut, 
 		value.len -= 2;
 	else
 		value.len = 0;
-	take(&p, value, n);
+	take(&p, value, found);
 	return BODY_ALL;
 }
 
-static body_result read_region(const region *r, named *n, const char **detail)
+static body_result read_region(const region *r, mentions *found, const char **detail)
 {
 	delimiter here = { 0 }, next = { 0 };
 	body_result end = delimiter_next(r, 0, &here, detail);
@@ -260,7 +260,7 @@ static body_result read_region(const region *r, named *n, const char **detail)
 		if (end == BODY_BAD)
 			return end;
 		bool open = end == BODY_PART;
-		body_result part_end = read_part(r, here.behind, open ? r->bytes.len : next.begin, open, n, detail);
+		body_result part_end = read_part(r, here.behind, open ? r->bytes.len : next.begin, open, found, detail);
 		if (part_end == BODY_BAD)
 			return part_end;
 		here = next;
@@ -272,7 +272,7 @@ static body_result read_region(const region *r, named *n, const char **detail)
 	return end == BODY_BAD ? BODY_BAD : BODY_PART;
 }
 
-body_result body_multipart(const body_view *view, slice ctype, named *n, const char **detail)
+body_result body_multipart(const body_view *view, slice ctype, mentions *found, const char **detail)
 {
 	char mark[2 + MULTIPART_BOUNDARY_MAX] = "--";
 	slice boundary = multipart_boundary(ctype);
@@ -286,7 +286,7 @@ body_result body_multipart(const body_view *view, slice ctype, named *n, const c
 			.mark = slice_of(mark, boundary.len + 2),
 			.first = true,
 			.last = view->ended && !view->gap };
-	body_result end = read_region(&head, n, detail);
+	body_result end = read_region(&head, found, detail);
 	if (end == BODY_BAD || view->tail.len == 0)
 		return end;
 	if (end == BODY_ALL) {
@@ -296,5 +296,5 @@ body_result body_multipart(const body_view *view, slice ctype, named *n, const c
 		return BODY_BAD;
 	}
 	region tail = { .bytes = view->tail, .mark = head.mark, .last = true };
-	return read_region(&tail, n, detail) == BODY_BAD ? BODY_BAD : BODY_PART;
+	return read_region(&tail, found, detail) == BODY_BAD ? BODY_BAD : BODY_PART;
 }

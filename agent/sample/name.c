@@ -43,52 +43,52 @@ const char *name_fault(slice name)
 }
 
 /* Not `= {0}`, which would clear the name's buffer for every request. */
-void named_init(named *n)
+void mentions_init(mentions *found)
 {
-	n->any = n->exact = n->differ = n->stream = false;
-	n->why = NULL;
-	n->len = 0;
+	found->any = found->exact = found->differ = found->stream = false;
+	found->why = NULL;
+	found->len = 0;
 }
 
-void named_add(named *n, bool exact, slice name, const char *why)
+void mentions_add(mentions *found, bool exact, slice name, const char *why)
 {
-	if (n->any) {
-		if (why || n->why)
-			n->differ = n->differ || !why != !n->why;
+	if (found->any) {
+		if (why || found->why)
+			found->differ = found->differ || !why != !found->why;
 		else
-			n->differ = n->differ || !slice_eq(name, slice_of(n->name, n->len));
+			found->differ = found->differ || !slice_eq(name, slice_of(found->name, found->len));
 	} else if (!why) {
-		n->len = (uint16_t)name.len;
-		memcpy(n->name, name.ptr, name.len);
+		found->len = (uint16_t)name.len;
+		memcpy(found->name, name.ptr, name.len);
 	} else {
-		n->why = why;
+		found->why = why;
 	}
-	n->any = true;
-	n->exact = n->exact || exact;
+	found->any = true;
+	found->exact = found->exact || exact;
 }
 
-void named_merge(named *into, const named *from)
+void mentions_merge(mentions *into, const mentions *from)
 {
 	if (from->any)
-		named_add(into, from->exact, slice_of(from->name, from->len), from->why);
+		mentions_add(into, from->exact, slice_of(from->name, from->len), from->why);
 	into->differ = into->differ || from->differ;
 	into->stream = into->stream || from->stream;
 }
 
-model_status named_status(const named *n, const char **detail)
+model_status mentions_status(const mentions *found, const char **detail)
 {
 	*detail = NULL;
-	if (!n->any)
+	if (!found->any)
 		return MODEL_NONE;
-	if (n->differ) {
+	if (found->differ) {
 		*detail = "two members name different models";
 		return MODEL_AMBIGUOUS;
 	}
-	if (n->why) {
-		*detail = n->why;
+	if (found->why) {
+		*detail = found->why;
 		return MODEL_INVALID;
 	}
-	if (!n->exact) {
+	if (!found->exact) {
 		*detail = "the member must be spelled \"model\"";
 		return MODEL_INVALID;
 	}

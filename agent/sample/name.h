@@ -10,7 +10,7 @@
 const char *name_fault(slice name);
 
 /* The mentions of a model that were found so far: members of JSON, fields of forms, a path, a query. */
-typedef struct named {
+typedef struct mentions {
 	bool any;        /* at least one mention */
 	bool exact;      /* at least one mention whose member or field is spelled "model", not "Model" */
 	bool differ;     /* two mentions differ */
@@ -18,25 +18,25 @@ typedef struct named {
 	uint16_t len;
 	char name[MODEL_MAX]; /* of the first mention */
 	bool stream;
-} named;
+} mentions;
 
-/* For automatic variables of type `named`. The compiler zeroes automatic variables (-ftrivial-auto-var-init); zeroing
- * `name` would cost more than most uses of it. */
+/* For automatic variables of type `mentions`. The compiler zeroes automatic variables (-ftrivial-auto-var-init);
+ * zeroing `name` would cost more than most uses of it. */
 #if defined(__has_attribute)
 #if __has_attribute(uninitialized)
-#define NAMED_LAZY __attribute__((uninitialized))
+#define MENTIONS_LAZY __attribute__((uninitialized))
 #endif
 #endif
-#ifndef NAMED_LAZY
-#define NAMED_LAZY
+#ifndef MENTIONS_LAZY
+#define MENTIONS_LAZY
 #endif
 
-void named_init(named *n);
+void mentions_init(mentions *found);
 /* Adds a mention. `why` says what is wrong with it, from name_fault() or the caller; then `name` is not looked at. */
-void named_add(named *n, bool exact, slice name, const char *why);
+void mentions_add(mentions *found, bool exact, slice name, const char *why);
 /* Adds all that `from` collected to `into`. */
-void named_merge(named *into, const named *from);
+void mentions_merge(mentions *into, const mentions *from);
 /* Returns FOUND, NONE, INVALID or AMBIGUOUS; *detail is as in model_result. */
-model_status named_status(const named *n, const char **detail);
+model_status mentions_status(const mentions *found, const char **detail);
 
 #endif

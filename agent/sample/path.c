@@ -60,7 +60,7 @@ static bool has_slash(slice text)
 	return slice_find(text, 0, '/') < text.len || slice_find(text, 0, '\\') < text.len;
 }
 
-static void add(named *n, const segment *s, slice name, slice prefix, bool slash_ok)
+static void add(mentions *found, const segment *s, slice name, slice prefix, bool slash_ok)
 {
 	char full[SEGMENT_MAX + 16];
 	const char *why = NULL;
@@ -78,7 +78,7 @@ static void add(named *n, const segment *s, slice name, slice prefix, bool slash
 		memcpy(full + prefix.len, name.ptr, name.len);
 		name = slice_of(full, prefix.len + name.len);
 	}
-	named_add(n, true, name, why ? why : name_fault(name));
+	mentions_add(found, true, name, why ? why : name_fault(name));
 }
 
 /* Splits "M:method"; the colon is never encoded. A method has letters only, which tells it from the tags of models that
@@ -131,7 +131,7 @@ static bool marker(slice text)
 
 /* Adds the model that the segment at `at` and the two behind it name, if they do; `before` is the segment to the left.
  * Returns where Bedrock's ID begins, the one segment that may hold an encoded slash; 0: there is none. */
-static size_t look_at(slice path, slice before, size_t at, named *n)
+static size_t look_at(slice path, slice before, size_t at, mentions *found)
 {
 	segment this, next;
 	bool stream = false;
@@ -145,19 +145,19 @@ static size_t look_at(slice path, slice before, size_t at, named *n)
 
 	bool tuned = slice_eq(text_of(&this), SLICE("tunedModels"));
 	if ((tuned || slice_eq(text_of(&this), SLICE("models"))) && gemini_method(&next, &model, &method)) {
-		add(n, &next, model, tuned ? SLICE("tunedModels/") : slice_of(NULL, 0), false);
-		n->stream = n->stream || slice_starts(method, SLICE("stream")) ||
-			    slice_starts(method, SLICE("serverStreaming"));
+		add(found, &next, model, tuned ? SLICE("tunedModels/") : slice_of(NULL, 0), false);
+		found->stream = found->stream || slice_starts(method, SLICE("stream")) ||
+				slice_starts(method, SLICE("serverStreaming"));
 		return 0;
 	}
 	size_t after_at = next_at + next.raw.len + 1;
 	if (after_at >= path.len)
 		return 0;
 	if (slice_ieq(text_of(&this), SLICE("deployments")) && slice_ieq(before, SLICE("openai")))
-		add(n, &next, text_of(&next), slice_of(NULL, 0), false);
+		add(found, &next, text_of(&next), slice_of(NULL, 0), false);
 	if (slice_eq(text_of(&this), SLICE("model")) && bedrock_operation(slice_from(path, after_at), &stream)) {
-		add(n, &next, text_of(&next), slice_of(NULL, 0), true);
-		n->stream = n->stream || stream;
+		add(found, &next, text_of(&next), slice_of(NULL, 0), true);
+		found->stream = found->stream || stream;
 		return next_at;
 	}
 	return 0;
@@ -228,7 +228,7 @@ static bool may_name(slice path)
 	return false;
 }
 
-void path_model(slice path, named *n)
+void path_model(slice path, mentions *found)
 {
 	slice before = slice_of(NULL, 0);
 	size_t id_at = 0;
@@ -237,14 +237,14 @@ void path_model(slice path, named *n)
 		return;
 	for (size_t at = 1; at < path.len;) {
 		slice raw = slice_first(slice_from(path, at), slice_find(path, at, '/') - at);
-		size_t id = look_at(path, before, at, n);
+		size_t id = look_at(path, before, at, found);
 		id_at = id ? id : id_at;
 		before = raw;
 		at += raw.len + 1;
 	}
 	if (unclear(path, id_at)) {
-		named_init(n);
-		named_add(n, true, slice_of(NULL, 0), "the path can be read in more than one way");
+		mentions_init(found);
+		mentions_add(found, true, slice_of(NULL, 0), "the path can be read in more than one way");
 	}
 }
 

@@ -17,8 +17,8 @@ bool percent_decode(slice s, bool plus, char *buf, size_t cap, size_t *len, bool
  *   /model/ID/OPERATION                             Bedrock; only its ID may hold an encoded slash (an ARN does)
  * Segments before these are skipped. `GET /v1/models/gpt-4o` has no method and names no model. A path with dot
  * segments, empty segments or encoded slashes that may name a model is a faulty mention, because upstreams resolve such
- * paths differently. Also sets n->stream if the operation asks for a stream. */
-void path_model(slice path, named *n);
+ * paths differently. Also sets found->stream if the operation asks for a stream. */
+void path_model(slice path, mentions *found);
 
 /* True if the body has to be read although the path names the model: Azure's path names a deployment, and its body may
  * say `stream`. */

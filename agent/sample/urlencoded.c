@@ -40,7 +40,7 @@ static bool hidden_model(slice pair)
 	return false;
 }
 
-static const char *take_pair(slice pair, named *n)
+static const char *take_pair(slice pair, mentions *found)
 {
 	char buf[MODEL_MAX];
 	size_t len = 0;
@@ -56,22 +56,22 @@ static const char *take_pair(slice pair, named *n)
 			why = "the model's name is too long";
 		else if (slice_find(raw, 0, ';') < raw.len)
 			why = "a semicolon in the model's name";
-		named_add(n, same, slice_of(buf, len), why ? why : name_fault(slice_of(buf, len)));
+		mentions_add(found, same, slice_of(buf, len), why ? why : name_fault(slice_of(buf, len)));
 		return NULL;
 	}
 	if (key_like(key, SLICE("stream"), &same) && same)
-		n->stream = slice_eq(raw, SLICE("true")) || slice_eq(raw, SLICE("1"));
+		found->stream = slice_eq(raw, SLICE("true")) || slice_eq(raw, SLICE("1"));
 	return hidden_model(pair) ? "a field \"model\" stands behind a semicolon" : NULL;
 }
 
 /* Takes the fields in `s`. `open`: the last one may go on behind `s`, so it is left out. */
-static const char *take_pairs(slice s, bool open, named *n)
+static const char *take_pairs(slice s, bool open, mentions *found)
 {
 	for (size_t at = 0; at < s.len;) {
 		size_t end = slice_find(s, at, '&');
 		if (end == s.len && open)
 			break;
-		const char *why = take_pair(slice_of(s.ptr + at, end - at), n);
+		const char *why = take_pair(slice_of(s.ptr + at, end - at), found);
 		if (why)
 			return why;
 		at = end + 1;
@@ -79,13 +79,13 @@ static const char *take_pairs(slice s, bool open, named *n)
 	return NULL;
 }
 
-body_result body_urlencoded(const body_view *view, named *n, const char **detail)
+body_result body_urlencoded(const body_view *view, mentions *found, const char **detail)
 {
 	bool whole = view->ended && !view->gap;
 
-	*detail = take_pairs(view->head, !whole, n);
+	*detail = take_pairs(view->head, !whole, found);
 	if (!*detail && view->tail.len > 0) /* the first field of the tail begins before the tail: skip it */
-		*detail = take_pairs(slice_from(view->tail, slice_find(view->tail, 0, '&') + 1), false, n);
+		*detail = take_pairs(slice_from(view->tail, slice_find(view->tail, 0, '&') + 1), false, found);
 	if (*detail)
 		return BODY_BAD;
 	return whole ? BODY_ALL : BODY_PART;

@@ -124,6 +124,7 @@ def test_stale_manual_is_noticed(tmp_path):
     shutil.copytree(ROOT / "dist", tmp_path / "dist", ignore=shutil.ignore_patterns("secrets"))
     (tmp_path / "agent/config").mkdir(parents=True)
     shutil.copy(ROOT / "agent/config/routes.c", tmp_path / "agent/config")
+    shutil.copy(ROOT / "haproxy.cfg.example", tmp_path)
     check = (str(tmp_path / "dist/manual"), "--check", harness.AGENT)
     assert run(*check).returncode == 0
     page = tmp_path / "dist/spoa-llm.json.5"
@@ -133,6 +134,9 @@ def test_stale_manual_is_noticed(tmp_path):
     routes = tmp_path / "agent/config/routes.c"
     routes.write_text(routes.read_text().replace('\t{ "enabled", read_', '\t{ "weight", read_enabled },\n\t{ "enabled", read_'))
     assert "lacks route key weight" in run(*check).stdout
+    haproxy = tmp_path / "haproxy.cfg.example"
+    haproxy.write_text(haproxy.read_text().replace('"method_not_allowed"', '"method_forbidden"'))
+    assert 'lacks refusal method_forbidden " (405)"' in run(*check).stdout
     template = tmp_path / "dist/spoa-llm-events.7.in"
     template.write_text(template.read_text().replace("invalid_json", "invalid_jason"))
     said = run(*check).stdout

@@ -380,9 +380,11 @@ static const json_kernel *kernel_for(json_level level)
 	__builtin_cpu_init();
 	bool sse4 = __builtin_cpu_supports("sse4.2") && __builtin_cpu_supports("pclmul") &&
 		    __builtin_cpu_supports("popcnt");
-	bool avx2 = sse4 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi");
+	bool avx2 = sse4 && __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
+		    __builtin_cpu_supports("bmi2");
 	/* VBMI2 is not used: it marks Ice Lake and later, where 512-bit code does not slow the clock of the core. */
-	bool avx512 = avx2 && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vbmi2");
+	bool avx512 = avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+		      __builtin_cpu_supports("avx512vbmi2");
 
 	if (level == JSON_SSE4)
 		return sse4 ? &kernel_sse4 : NULL;

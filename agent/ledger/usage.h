@@ -23,13 +23,14 @@
  *                              nothing                                    ESTIMATED  estimated         estimated
  *
  * (1) The bytes go on to `data: [DONE]`, `event: message_stop` or the end of Gemini's array; or the object is in the
- *     shape of Responses, which report usage at the end only. A line of a stream begins with a raw line feed, which no
- * JSON string can hold, so the text of an answer cannot fake an end. (2) But at least what the beginning of the stream
- * has reported already.
+ *     shape of Responses, which report usage at the end only. A line of a stream begins with a raw line feed,
+ *     which no JSON string can hold, so the text of an answer cannot fake an end.
+ *
+ * (2) But at least what the beginning of the stream has reported already.
  *
  * Counts are never negative and never unknown (-1): a missing one is 0, and `usage` tells that it was missing. A count
- * that is negative, above USAGE_TOKENS_MAX, a fraction or a string counts as missing. Cached tokens that are
- * more than the whole prompt are cut: reads get what they can of the prompt, and writes what is left of it.
+ * that is negative, above USAGE_TOKENS_MAX, a fraction or a string counts as missing. If more tokens are
+ * cached than the prompt has, cache_read is cut to the prompt, and cache_write to what is then left of it.
  *
  * How output is estimated: the bytes of the response without its head and its fixed events, divided by the bytes that
  * carry one token at this provider (usage.c has the constants and how they were measured). Real streams lie within a

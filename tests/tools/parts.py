@@ -105,10 +105,11 @@ def end(part, why):
     signal_all([*family, *descendants(part.popen.pid)], signal.SIGKILL)
 
 
-def run(parts, lanes):
+def run(parts, lanes, interrupted):
+    """Until all parts have ended, or `interrupted` is not empty."""
     waiting, running = list(parts), []
     names = {part.name: part for part in parts}
-    while waiting or running:
+    while (waiting or running) and not interrupted:
         for part in list(waiting):
             before = [names[name] for name in part.after if name in names]
             if any(one.result not in (None, "ok") for one in before):
@@ -130,10 +131,6 @@ def run(parts, lanes):
         time.sleep(0.05)
 
 
-def stop(*_):
-    raise KeyboardInterrupt
-
-
 def main(path, *chosen):
     LOGS.mkdir(parents=True, exist_ok=True)
     parts = [Part(line) for line in pathlib.Path(path).read_text().splitlines() if line.strip() and line[0] != "#"]
@@ -143,16 +140,18 @@ def main(path, *chosen):
     parts = [part for part in parts if part.name in chosen or not chosen]
     # What a part leaves behind becomes a child of this process, which ends it.
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, stop)
+    # The signals are noted rather than raised, because an exception while a part is started would lose that part.
+    interrupted = []
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: interrupted.append(number))
     began = time.monotonic()
     try:
-        run(parts, int(os.environ.get("LANES") or max(2, len(os.sched_getaffinity(0)))))
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-        for part in parts:
-            if part.popen and part.popen.returncode is None:
-                end(part, "stopped")
+        run(parts, int(os.environ.get("LANES") or max(2, len(os.sched_getaffinity(0)))), interrupted)
+        if interrupted:
+            print("interrupted", flush=True)
+            for part in parts:
+                if part.popen and part.popen.returncode is None:
+                    end(part, "stopped")
     finally:
         signal_all(descendants(os.getpid()), signal.SIGKILL)
     total = {}

@@ -34,7 +34,7 @@ format:
 	@sh tests/tools/deps format
 	@clang-format -i $(FORMATTED)
 
-$(BUILD)/unit/%: tests/unit/%.c $(OBJ)
+$(BUILD)/unit/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(OBJ)
 	@mkdir -p $(@D)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -Itests/unit $(NO_LTO) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
@@ -158,7 +158,7 @@ test-tsan: build-tsan unit-tsan
 	@$(TSAN) $(MAKE) --no-print-directory BUILD=build/tsan pytest-beside pytest-alone
 
 # Not those that measure time, hand over gigabytes, or kill children in the middle of SQLite. The agent itself: VALGRIND=1, tests/README.md.
-VALGRIND_UNITS = $(filter-out %/test_oom %/test_master %/test_master_watchdog %/test_master_upgrade %/test_spop_threads %/test_fdpass %/test_handover %/test_store,$(UNIT))
+VALGRIND_UNITS = $(filter-out %/test_oom %/test_master %/test_master_watchdog %/test_master_upgrade %/test_spop_threads %/test_fdpass %/test_handover %/test_store_processes,$(UNIT))
 ## test-valgrind: unit tests under valgrind
 test-valgrind:
 	@sh tests/tools/deps build valgrind

@@ -149,13 +149,15 @@ $(SIDES:%=pytest-asan-%): pytest-asan-%:
 $(SIDES:%=pytest-tsan-%): pytest-tsan-%:
 	@$(TSAN) $(MAKE) --no-print-directory BUILD=build/tsan TESTS="$(THREADED)" pytest-$*
 
+# Not the tests of the package, which build and would put a program of other flags in the place of the one under test.
+NO_PACKAGE := PYTEST_ARGS="--ignore=tests/blackbox/test_packaging.py"
 ## test-san: unit tests and black-box tests under ASan and UBSan
 test-san: build-asan unit-asan
-	@$(MAKE) --no-print-directory BUILD=build/asan PYTEST_ARGS="--ignore=tests/blackbox/test_packaging.py" pytest-beside pytest-alone
+	@$(MAKE) --no-print-directory BUILD=build/asan $(NO_PACKAGE) pytest-beside pytest-alone
 
 ## test-tsan: unit tests and black-box tests under TSan
 test-tsan: build-tsan unit-tsan
-	@$(TSAN) $(MAKE) --no-print-directory BUILD=build/tsan pytest-beside pytest-alone
+	@$(TSAN) $(MAKE) --no-print-directory BUILD=build/tsan $(NO_PACKAGE) pytest-beside pytest-alone
 
 # Not those that measure time, hand over gigabytes, or kill children in the middle of SQLite. The agent itself: VALGRIND=1, tests/README.md.
 VALGRIND_UNITS = $(filter-out %/test_oom %/test_master %/test_master_watchdog %/test_master_upgrade %/test_spop_threads %/test_fdpass %/test_handover %/test_store_processes,$(UNIT))

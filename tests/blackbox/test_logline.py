@@ -1,5 +1,5 @@
-"""HAProxy's record of each request's end: one line of JSON, through the ring and by UDP, whatever clients and upstreams
-put into it. What the agent reads out of it is tested with the ledger."""
+"""The line of JSON that HAProxy writes at each request's end: it arrives through the ring and by UDP, and it is valid whatever bytes clients
+and upstreams put into it. How the agent reads such a line is tested with the ledger."""
 import json
 import random
 import re
@@ -61,7 +61,7 @@ def stamp(request_id):
     return int(found.group(1) + found.group(2), 16)
 
 
-# ---- what stands in it
+# ---- what stands in a line
 
 
 def test_record(gateway, receiver, upstream):
@@ -115,7 +115,7 @@ def test_stdout_has_the_line_without_the_key(gateway, receiver):
 
 
 def test_the_key_is_quoted(haproxy, upstream):
-    """No operator should, but one that has a quote or a bracket in it must not open a hole."""
+    """An operator should not put a quote or a bracket into the log key; one that does must not let other text into the line."""
     hostile = 'a"] {"v":1}\\x'
     with logs.Receiver() as receiver:
         with harness.Gateway(haproxy, [upstream], config_of(upstream),
@@ -132,7 +132,7 @@ def test_the_key_is_quoted(haproxy, upstream):
 
 
 def test_ids_are_ordered_by_time(gateway, receiver, upstream):
-    """By milliseconds of HAProxy's own clock, which stands still while a thread of HAProxy waits for a core."""
+    """Ids begin with the milliseconds of HAProxy's own clock, which stands still while a thread of HAProxy waits for a core."""
     ids = []
     while len({stamp(one) for one in ids}) < 5:
         assert len(ids) < 100, ids
@@ -149,7 +149,7 @@ def test_ids_are_ordered_by_time(gateway, receiver, upstream):
 
 
 def test_arrival_on_a_kept_connection(gateway, receiver):
-    """Time a connection was idle is not the next request's."""
+    """The time for which a connection was idle is not counted as part of the next request."""
     with gateway.connect() as connection:
         gateway.ask("gpt-5", connection=connection)
         time.sleep(1.2)
@@ -158,7 +158,7 @@ def test_arrival_on_a_kept_connection(gateway, receiver):
     assert abs(record["te"] - record["ta"] - now) < 500 * harness.SLOW, record
 
 
-# ---- whose request it is
+# ---- which project a request belongs to
 
 
 @pytest.mark.parametrize("target, header, project, path", [
@@ -189,7 +189,7 @@ def test_the_agent_does_not_see_the_prefix(haproxy, upstream, receiver):
         assert (asked["path"], asked["project"], asked["client"]) == ("/v1/chat/completions", "two", "c" * 64)
 
 
-# ---- every end has one
+# ---- a request has a line however it ends
 
 
 def test_refused_by_the_agent(gateway, receiver):
@@ -213,7 +213,7 @@ def test_refused_without_an_agent(haproxy, upstream, receiver):
 
 
 def test_upstream_down(gateway, receiver):
-    """One line, however often it was tried."""
+    """HAProxy writes one line, however often it tried to connect to the upstream."""
     exchange = gateway.ask("dead-1")
     record = record_of(receiver, exchange)
     assert record["status"] == 503 and record["term"] in ("SC", "sQ") and record["code"] == "", record
@@ -246,7 +246,7 @@ def test_upstream_breaks_a_stream_off(gateway, receiver, upstream):
         gateway.ask("claude", target="/v1/messages", stream=True)
     upstream.reset()
     record = record_of(receiver, cut.value.response)
-    # HAProxy 3.0 at times takes the end that it makes of the client's connection for the client's own.
+    # HAProxy 3.0 sometimes logs CD, as if the client had left, although HAProxy closed the client's connection.
     assert record["status"] == 200 and record["term"] in ("SD", "CD") and record["stream"] == "1", record
     assert json.loads(record["usage"])["input_tokens"] == 11
 
@@ -275,14 +275,14 @@ def test_client_leaves_before_the_answer(gateway, receiver, upstream):
                                              harness.chat("gone")))
         time.sleep(0.2)
     line = harness.until(lambda: [line for line in receiver.of(way="udp")[seen:] if line.record["model"] == "gone"])[0]
-    time.sleep(1)       # the upstream must not answer this one in the next test
+    time.sleep(1)       # the upstream must not answer this request during the next test
     upstream.reset()
     assert line.record["status"] == -1 or line.record["status"] >= 400, line
     assert line.record["term"][0] == "C", line
 
 
 def test_what_is_no_request(gateway, receiver):
-    """A bad request has a line without an id; a connection that is only opened, or kept and closed, has none."""
+    """A bad request has a line without an id; a connection that is only opened, or is kept open and then closed, has no line."""
     seen = len(receiver.of(way="udp"))
     with gateway.connect() as connection:
         gateway.ask("gpt-5", connection=connection)
@@ -292,7 +292,7 @@ def test_what_is_no_request(gateway, receiver):
         assert connection.head().status == 400
     harness.until(lambda: len(receiver.of(way="udp")) >= seen + 2, what=lambda: repr(receiver.bad))
     time.sleep(0.3)
-    # HAProxy's threads write their lines in no order.
+    # The order of the two lines is not fixed, because different threads of HAProxy write them.
     first, second = sorted((line.record for line in receiver.of(way="udp")[seen:]), key=lambda record: record["status"])
     assert first["model"] == "gpt-5"
     assert (second["id"], second["status"], second["term"], second["model"]) == ("", 400, "PR", ""), second
@@ -308,11 +308,11 @@ def test_websocket(gateway, receiver):
     assert (record["status"], record["model"], record["usage"]) == (101, "gpt-5", ""), record
 
 
-# ---- whatever stands in it
+# ---- a line is valid JSON, whatever bytes clients and upstreams send
 
 
 def decoded(raw):
-    """What json(utf8s) makes of bytes: sequences that are no UTF-8, or beyond U+FFFF, are left out."""
+    """The text that HAProxy's json(utf8s) makes of bytes: it leaves out sequences that are not UTF-8 and characters beyond U+FFFF."""
     out, at = [], 0
     while at < len(raw):
         first = raw[at]
@@ -345,7 +345,7 @@ CONTROLS = [b"\0", b"\n", b"\r", b"\x1b[31m", b"\x01", b"\x08", b"\x0c", b"\x1f"
 
 @pytest.fixture
 def lenient(monkeypatch):
-    """What clients send need not be UTF-8; the fake agent reads it all the same."""
+    """The fake agent reads strings that are not UTF-8, because clients may send such bytes."""
     strict = spop.read_typed
 
     def read(data, at):
@@ -365,13 +365,13 @@ def hostile(rng, limit, pool):
 
 
 def field(raw):
-    """A header's value as HAProxy has it: no blanks around it."""
+    """A header's value as HAProxy reads it: without the blanks around it."""
     return raw.strip(b" \t")
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_any_bytes_make_valid_json(haproxy, upstream, receiver, lenient, seed):
-    """500 requests a seed. Every line parses, every field is what was sent, cut and cleaned, by both ways."""
+    """500 requests for each seed. Every line parses, and every field is the text that was sent, cut and cleaned, through the ring and by UDP."""
     rng = random.Random(seed)
     planned = {}
 
@@ -423,7 +423,7 @@ def test_any_bytes_make_valid_json(haproxy, upstream, receiver, lenient, seed):
 
 
 def test_the_longest_line_is_whole(haproxy, upstream, receiver, lenient):
-    """Everything at its bound, and all of it escaped to the most that can be: it has room in the 8192 bytes."""
+    """Every field has its greatest length, and every byte grows as much as escaping can make it grow: the line still fits into 8192 bytes."""
     worst = b"\xc2\x80"                 # two bytes that become six
     model, route = worst * 128, worst * 32
     key = "k" * 64
@@ -434,7 +434,7 @@ def test_the_longest_line_is_whole(haproxy, upstream, receiver, lenient):
         ("x-headroom-tokens-" + name, "\x01" * 30) for name in ("before", "after", "saved")], b'{"usage":{' + b'"' * 2000 + b"}}")
     with harness.Gateway(haproxy, [upstream], config_of(upstream), limits=dict(receiver.environment, SPOA_LLM_LOG_KEY=key),
                          fake=lambda _: answer) as gateway:
-        # Where HAProxy lets a control character through, it is the one that grows most.
+        # A control character grows most when escaped, but not every HAProxy accepts one: if it answers 400, send U+0080 instead.
         for byte in ("\x01", "\u00c2\u0080"):
             exchange = gateway.ask("m", [("X-Headroom-Project", byte * 64), ("X-Client", byte * 64), ("User-Agent", byte * 128)])
             if exchange.status == 200:
@@ -454,7 +454,7 @@ def test_the_longest_line_is_whole(haproxy, upstream, receiver, lenient):
 
 
 def test_reload_with_streams_in_flight(haproxy, upstream, receiver):
-    """The new process takes over; those that end in the old one are recorded all the same, one way or the other."""
+    """A new HAProxy process takes over; the streams that end in the old process are recorded all the same, through the ring or by UDP."""
     upstream.gate = threading.Event()
     with harness.Gateway(haproxy, [upstream], config_of(upstream), limits=receiver.environment) as gateway:
         open_ones = []
@@ -469,8 +469,8 @@ def test_reload_with_streams_in_flight(haproxy, upstream, receiver):
                               gateway.dir / "haproxy-new.log", harness.environment(gateway.haproxy_env))
         try:
             time.sleep(1)
-            assert gateway.haproxy.running(), "the old one waits for its streams"
-            after = harness.until(lambda: gateway.ask("gpt-5"), what="the new one")
+            assert gateway.haproxy.running(), "the old process waits for its streams"
+            after = harness.until(lambda: gateway.ask("gpt-5"), what="an answer from the new process")
             upstream.gate.set()
             for connection, response, pieces in open_ones:
                 list(pieces)
@@ -485,7 +485,7 @@ def test_reload_with_streams_in_flight(haproxy, upstream, receiver):
             receiver.record(after.header("x-request-id"))
             start = time.monotonic()
             gateway.haproxy.wait(10)
-            print("the old one ended after %.1f s" % (time.monotonic() - start))
+            print("the old process ended after %.1f s" % (time.monotonic() - start))
         finally:
             old, gateway.haproxy = gateway.haproxy, new
             old.file.close()
@@ -494,7 +494,7 @@ def test_reload_with_streams_in_flight(haproxy, upstream, receiver):
 
 
 def test_receiver_down(haproxy, upstream):
-    """What happens meanwhile waits in the ring."""
+    """The lines that HAProxy writes while the receiver is down wait in the ring."""
     with logs.Receiver() as receiver, harness.Gateway(haproxy, [upstream], config_of(upstream),
                                                       limits=receiver.environment) as gateway:
         receiver.record(gateway.ask("gpt-5").header("x-request-id"))

@@ -1,6 +1,6 @@
-"""Out of memory in a running agent: the Nth allocation of its worker fails, for many N over its start and over a small day's work. A
-decision is the right one or a refusal; what a page or the ledger tells is true; a worker may end of it (libev's way), and then the
-master brings another. tests/unit/test_oom.c does the same to the parts, for every N."""
+"""Out of memory in a running agent: the Nth allocation of its worker fails, for many N during its start and during a little work of each
+kind. A decision must be right or a refusal, and the figures of a page or of the ledger must be true. A worker may end (libev ends the
+process when it gets no memory); then the master starts another. tests/unit/test_oom.c does the same to single modules, for every N."""
 import contextlib
 import gzip
 import json
@@ -21,14 +21,14 @@ from harness import until
 from loglines import Maker
 
 SHIM = harness.ROOT / "build" / "failmalloc.so"
-STEPS = int(os.environ.get("MEMORY_STEPS", "40"))     # how many N while it works
+STEPS = int(os.environ.get("MEMORY_STEPS", "40"))     # for how many N test_while_it_works() makes the Nth allocation fail
 NEVER = 1 << 62
 KEY, OPERATOR = harness.secret("memory-log"), harness.secret("memory-operator")
 CHAT = "/v1/chat/completions"
 FORM = (b"--b0\r\nContent-Disposition: form-data; name=\"model\"\r\n\r\nglm-form\r\n--b0\r\nContent-Disposition: form-data; name=\"file\"; "
         b"filename=\"a\"\r\n\r\n" + b"x" * 3000 + b"\r\n--b0--\r\n")
 BODY = b'{"model":"%s","messages":[{"role":"user","content":"' + b"word " * 400 + b'"}]}'
-# Question, and the model and route of its answer.
+# A question, and the model and the route of the right answer (None: only a refusal is right).
 QUESTIONS = [
     (dict(body=BODY % b"glm-1"), "glm-1", "glm-"),
     (dict(body=gzip.compress(BODY % b"glm-2"), cenc="gzip"), "glm-2", "glm-"),
@@ -48,7 +48,7 @@ pytestmark = pytest.mark.skipif(sanitized(), reason="sanitizers and valgrind bri
 
 
 class Plan:
-    """failmalloc.c's, shared with the workers."""
+    """The numbers that failmalloc.c reads and counts in each worker: four in a file that is mapped by this test and by the workers."""
 
     def __init__(self, path):
         path.write_bytes(struct.pack("4q", NEVER, 1, 0, 0))
@@ -71,7 +71,7 @@ class Plan:
 
 
 class Day:
-    """An agent and what is done to it."""
+    """An agent, the work that the tests give to it, and a count of its answers, its refusals and the requests that got no answer (`lost`)."""
 
     def __init__(self, work, agents):
         harness.built(SHIM.name)
@@ -93,7 +93,7 @@ class Day:
         return self.agent
 
     def nobody_there(self):
-        """No answer in five seconds: only where libev ended the worker, and the next ones met the same failures."""
+        """Accepts that nothing answered within five seconds, but only after libev ended a worker: the workers after it met the same failures."""
         assert self.agent.lines("event=worker_crashed"), self.agent.process.tail()
         self.plan.off()
         self.lost += 1
@@ -103,7 +103,7 @@ class Day:
             with spop.Client(self.agent.address, 5.0) as client:
                 got = client.ask(**question)
         except (spop.Closed, ConnectionError, FileNotFoundError):
-            self.lost += 1      # HAProxy refuses by itself then
+            self.lost += 1      # HAProxy would refuse such a request by itself
             return
         except TimeoutError:
             self.nobody_there()
@@ -125,7 +125,7 @@ class Day:
             assert got["auth"] == "passthrough" and not got.get("auth_value"), got
 
     def record(self):
-        """One line, by both ways as HAProxy sends it."""
+        """Sends one log line by UDP and by TCP, as HAProxy does."""
         entry = self.maker.one()
         line = harness.log_line(entry.fields, KEY)
         self.sent[entry.id] = entry.want
@@ -161,7 +161,7 @@ class Day:
         before = len(self.agent.lines("event=(reloaded|reload_failed|worker_crashed)"))
         self.agent.process.popen.send_signal(signal.SIGHUP)
         with contextlib.suppress(AssertionError):
-            # A signal that meets a worker's end is that worker's last.
+            # A worker that is ending may get the signal; then no reload happens and no line is logged.
             until(lambda: len(self.agent.lines("event=(reloaded|reload_failed|worker_crashed)")) > before, 2, "reloaded")
 
     def ask(self):
@@ -177,7 +177,7 @@ class Day:
             self.reload()
 
     def serves(self):
-        """As if nothing had been, soon."""
+        """Waits until the agent answers every question as if no allocation had ever failed."""
         def right():
             answers, lost = self.answers, self.lost + self.refusals
             self.ask()
@@ -185,7 +185,7 @@ class Day:
         until(right, 30, lambda: "the agent serves again\n" + self.agent.process.tail(), step=0.05)
 
     def audit(self):
-        """Nothing in the ledger that was not sent, and a last line is taken in."""
+        """Checks that the ledger holds only records that were sent, unchanged, and that it takes in one more line. Returns the number of records."""
         def rows():
             with contextlib.closing(sqlite3.connect("file:%s/ledger.db?mode=ro" % self.home, uri=True, timeout=5)) as base:
                 base.row_factory = sqlite3.Row
@@ -213,7 +213,7 @@ class Day:
 
 
 def test_while_it_decides(work, agents):
-    """Every allocation of the questions."""
+    """Each allocation that the questions cause fails once."""
     day = Day(work, agents)
     day.start()
 
@@ -221,7 +221,7 @@ def test_while_it_decides(work, agents):
         before = day.plan.seen
         day.ask()
         return day.plan.seen - before
-    # Without what the beginning still allocates beside them: as many twice.
+    # The start still allocates at the same time: the number is right when two counts in a row are equal.
     last = []
     until(lambda: last.append(counted()) or len(last) > 1 and last[-1] == last[-2], 10, lambda: "a steady number: %r" % last)
     total = last[-1]
@@ -239,7 +239,7 @@ def test_while_it_decides(work, agents):
 def test_while_it_works(work, agents):
     day = Day(work, agents)
     day.start()
-    until(lambda: harness.ledger_made(day.home) and harness.accepting(day.agent.admin), 10, "it is all there")
+    until(lambda: harness.ledger_made(day.home) and harness.accepting(day.agent.admin), 10, "the ledger and the admin server are there")
     day.work()
     seen = day.plan.seen
     day.work()
@@ -260,13 +260,13 @@ def test_while_it_works(work, agents):
 
 
 def test_while_it_starts(work, agents):
-    """It says why and ends, or it serves: at once, or by the master's next worker."""
+    """The agent logs the reason and ends, or it serves: at once, or after the master has started another worker."""
     day = Day(work, agents)
     day.start()
     total = day.plan.seen
     day.serves()
     day.agent.process.end()
-    # All of what reads the configuration, a part of the rest.
+    # The first allocations read the configuration: each of them fails once, but only every third of the later ones.
     ended, codes, starts = 0, set(), [*range(1, 40), *range(40, total, 3)]
     for at in starts:
         day.plan.fail(at)
@@ -279,7 +279,7 @@ def test_while_it_starts(work, agents):
         else:
             ended += 1
             assert agent.process.popen.returncode > 0 and agent.text().strip(), agent.process.tail()
-            # What was given to it, by flag or file, is right.
+            # The flags and the configuration are right, so the exit status must not blame them.
             assert agent.process.popen.returncode not in (os.EX_USAGE, os.EX_CONFIG), agent.process.tail()
             codes.add(agent.process.popen.returncode)
             agent.expect_exit = {agent.process.popen.returncode}
@@ -291,12 +291,12 @@ def test_while_it_starts(work, agents):
 
 
 def test_the_end_of_a_worker(work, agents):
-    """Where libev has no memory it ends the process. The master brings another, which serves as ever."""
+    """If libev gets no memory, it ends the process. The master starts another worker, which serves as before."""
     day = Day(work, agents)
     day.start()
     day.serves()
     first = day.agent.pid
-    # Of each connection the first allocation is ours; a second one is libev's, whose tables grow.
+    # The first allocation for a connection is the agent's own; a second one happens only when libev enlarges its tables.
     held = []
     try:
         while not day.agent.lines("event=worker_crashed") and len(held) < 900:

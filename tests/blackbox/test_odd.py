@@ -1,4 +1,4 @@
-"""What README.md says becomes of odd requests at spoa-llm. The other columns of that table: `make bench-odd`."""
+"""The column 'spoa-llm' of the tables of odd requests in README.md and docs/speed.md is true. `make bench-odd` measures the other columns."""
 import sys
 
 import pytest
@@ -11,7 +11,7 @@ import ways  # noqa: E402
 
 
 def column(text, name):
-    """A table's first column -> the one called `name`. `text`: Markdown, from the table's head on."""
+    """Returns {cell of the first column: cell of the column `name`} of the Markdown table with which `text` begins."""
     rows = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in text.splitlines() if line.startswith("|")]
     return {row[0]: row[rows[0].index(name)] for row in rows[2:]}
 
@@ -51,7 +51,7 @@ def test_nothing_is_wrong(found):
 
 
 def test_static_rival(haproxy, tmp_path):
-    """The benchmark's other HAProxys are made from the beginning of the shipped example."""
+    """HAProxy accepts the configuration of a rival in the benchmark, which is made from the beginning of the shipped example."""
     cfg = tmp_path / "static.cfg"
     cfg.write_text(ways.rival("haproxy-static.cfg"))
     fine, said = harness.accepted(haproxy, cfg, dict({name.upper(): "127.0.0.1:1" for _, name in ways.ROUTES}, LLM_BIND="127.0.0.1:1", **ways.KEYS))

@@ -14,12 +14,21 @@ static const refusal_info refusals[REFUSALS] = {
 	[REFUSE_MODEL_NOT_IN_SAMPLE] = { 413, "model_not_in_sample",
 					 "The gateway could not see which model the request names: put model first "
 					 "or last in a JSON body, or send a smaller or uncompressed one." },
-	[REFUSE_AMBIGUOUS_MODEL] = { 400, "ambiguous_model", "The request names more than one model." },
+	[REFUSE_AMBIGUOUS_MODEL] = { 400, "ambiguous_model",
+				     "The request can be read in more than one way, so that it may name more than one model." },
 	[REFUSE_INVALID_MODEL] = { 400, "invalid_model",
 				   "The model is not a string of 1 to 256 bytes without control characters." },
 	[REFUSE_INVALID_JSON] = { 400, "invalid_json", "The request body is not valid JSON." },
 	[REFUSE_WEBSOCKET] = { 426, "websocket_without_model",
 			       "The WebSocket handshake names no model; use HTTP, or name it in ?model=." },
+	[REFUSE_WEBSOCKET_HTTP] = { 426, "websocket_not_allowed",
+				    "This gateway takes requests to this endpoint by HTTP, not by WebSocket." },
+	[REFUSE_ENDPOINT] = { 403, "endpoint_not_allowed",
+			      "This gateway's credential does not go along with this method and path." },
+	[REFUSE_PATH] = { 400, "invalid_path",
+			  "The path has a dot segment, an empty segment, a semicolon or an encoded separator in it." },
+	[REFUSE_CONTRACT] = { 503, "contract_outdated",
+			      "The gateway's HAProxy files are older than its agent; its operator has to update them." },
 	[REFUSE_GATEWAY] = { 503, "gateway_unavailable", "The gateway could not decide where to send the request." },
 };
 

@@ -17,8 +17,12 @@ typedef enum refusal {
 	REFUSE_AMBIGUOUS_MODEL,
 	REFUSE_INVALID_MODEL,
 	REFUSE_INVALID_JSON,
-	REFUSE_WEBSOCKET,
-	REFUSE_GATEWAY, /* the agent could not answer */
+	REFUSE_WEBSOCKET,      /* the handshake names no model */
+	REFUSE_WEBSOCKET_HTTP, /* the endpoint also speaks HTTP, where each request is decided and metered */
+	REFUSE_ENDPOINT,       /* the operator's credential does not go along to this endpoint */
+	REFUSE_PATH,           /* upstreams read the path in more than one way */
+	REFUSE_CONTRACT,       /* haproxy.cfg and spoe.conf are older than the agent */
+	REFUSE_GATEWAY,        /* the agent could not answer */
 	REFUSALS,
 } refusal;
 

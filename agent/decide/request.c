@@ -25,7 +25,11 @@
 	X("bearer_sk_ant", TRUTH, bearer_sk_ant) \
 	X("model_hint", BYTES, sample.model_hint) \
 	X("project", BYTES, project) \
-	X("client", BYTES, client)
+	X("client", BYTES, client) \
+	X("deployment_param", BYTES, sample.deployment_param) \
+	X("query_unclear", TRUTH, sample.query_unclear) \
+	X("headers_unclear", TRUTH, sample.headers_unclear) \
+	X("contract", UINT, contract)
 
 /* ---- any message */
 

@@ -20,6 +20,7 @@ typedef struct llm_request {
 	bool x_goog_api_key;
 	bool anthropic_version;
 	bool bearer_sk_ant;
+	uint64_t contract; /* the version of the contract that haproxy.cfg and spoe.conf both keep; 0: they say none */
 } llm_request;
 
 /* Reads the arguments of `m`. Unknown ones are ignored; missing ones and NULLs are empty. Malformed arguments fail

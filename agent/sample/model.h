@@ -35,16 +35,20 @@ typedef enum model_from {
 typedef struct model_sample {
 	slice path;        /* without the query string, percent-encoded as the client sent it */
 	slice model_param; /* the `model` query parameter as HAProxy's url_param gives it: percent-decoded or not */
-	slice model_hint;  /* the x-codex-turn-metadata header */
-	slice ctype;       /* content-type */
-	slice cenc;        /* content-encoding */
-	slice body;        /* the buffered body, or its first bytes */
-	slice tail;        /* the last bytes of the buffered body if `body` is cut; may overlap `body` */
-	uint64_t buffered; /* bytes of body that HAProxy holds */
-	uint64_t length;   /* bytes of body that the client announced; == buffered if HAProxy holds all of it */
-	bool sized;        /* `length` is from a Content-Length. Without that header (chunked) HAProxy gives length ==
-			      buffered even for a cut body, so that only the end of the JSON or form shows its end */
-	bool upgrade;      /* a WebSocket handshake */
+	slice deployment_param; /* the `deployment` query parameter, likewise: Azure's name for the model of a WebSocket
+				 */
+	slice model_hint;       /* the x-codex-turn-metadata header */
+	slice ctype;            /* content-type */
+	slice cenc;             /* content-encoding */
+	slice body;             /* the buffered body, or its first bytes */
+	slice tail;             /* the last bytes of the buffered body if `body` is cut; may overlap `body` */
+	uint64_t buffered;      /* bytes of body that HAProxy holds */
+	uint64_t length;        /* the content-length; == buffered if HAProxy holds all of the body; 0: there is none */
+	bool sized;   /* there is a content-length. Without one (chunked) only the end of the JSON or form shows whether
+			 HAProxy holds all of the body */
+	bool upgrade; /* a WebSocket handshake */
+	bool query_unclear; /* beside one plain `model=` the query has a parameter that some parser reads as `model` */
+	bool headers_unclear; /* more than one content-type or content-encoding header */
 } model_sample;
 
 typedef struct model_result {

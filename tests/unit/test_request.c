@@ -29,13 +29,17 @@ static const char *const names[] = { "id",
 				     "model_hint",
 				     "project",
 				     "client",
+				     "deployment_param",
+				     "query_unclear",
+				     "headers_unclear",
+				     "contract",
 				     "unknown",
 				     "i",
 				     "",
 				     "anthropic_versiom",
 				     "a_name_that_is_longer_than_any_that_there_is" };
 
-enum { NAMES = sizeof names / sizeof names[0], KNOWN = 21 };
+enum { NAMES = sizeof names / sizeof names[0], KNOWN = 25 };
 
 static uint32_t seed = 7;
 
@@ -94,13 +98,24 @@ static void plain_read(llm_request *r, spop_message *m)
 {
 	slice name;
 	spop_value v;
-	slice *const bytes[KNOWN] = {
-		&r->id,          &r->method,      &r->sample.path, &r->sample.model_param, &r->sample.ctype,
-		&r->sample.cenc, &r->sample.body, &r->sample.tail, [12] = &r->user_agent,  [18] = &r->sample.model_hint,
-		&r->project,     &r->client
+	slice *const bytes[KNOWN] = { &r->id,
+				      &r->method,
+				      &r->sample.path,
+				      &r->sample.model_param,
+				      &r->sample.ctype,
+				      &r->sample.cenc,
+				      &r->sample.body,
+				      &r->sample.tail,
+				      [12] = &r->user_agent,
+				      [18] = &r->sample.model_hint,
+				      &r->project,
+				      &r->client,
+				      &r->sample.deployment_param };
+	bool *const truths[KNOWN] = {
+		[10] = &r->sample.sized,   &r->sample.upgrade,    [13] = &r->x_api_key, &r->api_key,
+		&r->x_goog_api_key,        &r->anthropic_version, &r->bearer_sk_ant,    [22] = &r->sample.query_unclear,
+		&r->sample.headers_unclear
 	};
-	bool *const truths[KNOWN] = { [10] = &r->sample.sized, &r->sample.upgrade,    [13] = &r->x_api_key, &r->api_key,
-				      &r->x_goog_api_key,      &r->anthropic_version, &r->bearer_sk_ant };
 
 	memset(r, 0, sizeof *r);
 	while (spop_arg_next(m, &name, &v))
@@ -113,8 +128,10 @@ static void plain_read(llm_request *r, spop_message *m)
 				*truths[i] = spop_value_true(&v);
 			else if (i == 8)
 				r->sample.buffered = spop_value_uint(&v);
-			else
+			else if (i == 9)
 				r->sample.length = spop_value_uint(&v);
+			else
+				r->contract = spop_value_uint(&v);
 		}
 }
 
@@ -135,7 +152,10 @@ static bool same_request(const llm_request *a, const llm_request *b)
 	       a->sample.length == b->sample.length && a->sample.sized == b->sample.sized &&
 	       a->sample.upgrade == b->sample.upgrade && a->x_api_key == b->x_api_key && a->api_key == b->api_key &&
 	       a->x_goog_api_key == b->x_goog_api_key && a->anthropic_version == b->anthropic_version &&
-	       a->bearer_sk_ant == b->bearer_sk_ant;
+	       a->bearer_sk_ant == b->bearer_sk_ant && a->contract == b->contract &&
+	       same_bytes(a->sample.deployment_param, b->sample.deployment_param) &&
+	       a->sample.query_unclear == b->sample.query_unclear &&
+	       a->sample.headers_unclear == b->sample.headers_unclear;
 }
 
 /* Allocates a frame to its exact length, so that a sanitizer sees a byte read behind it. */

@@ -1,4 +1,5 @@
-"""/metrics: its format by promtool, its figures against what was done; and that alerts and Grafana's dashboard name what is there."""
+"""/metrics: promtool accepts its format, and its figures are those of the requests that were made. The alerts and the Grafana dashboard name
+only metrics that exist."""
 import json
 import re
 import socket
@@ -19,7 +20,7 @@ LABEL = re.compile(r'([a-zA-Z_][a-zA-Z0-9_]*)="((?:[^"\\\n]|\\["\\n])*)"(?:,|$)'
 
 
 def parse(text):
-    """{name: {((label, value), ...): number}}, strictly."""
+    """Returns {name: {((label, value), ...): number}} of the text of /metrics; asserts the form of every line."""
     out, types = {}, {}
     for line in text.splitlines():
         if line.startswith("# "):
@@ -79,7 +80,7 @@ def test_promtool_has_nothing_to_say(admin):  # noqa: F811
     text = until(lambda: (lambda t: t if "gen_ai" in t else None)(agent.http(path="/metrics").text), 10, "the ledger's sums")
     run = promtool("check", "metrics", text=text)
     assert run.returncode == 0 and not run.stdout.strip() and not run.stderr.strip(), run
-    # And that it would: promtool is not silent about everything.
+    # promtool does complain about a metric without its HELP line: its silence above means something.
     assert promtool("check", "metrics", text=text.replace("# HELP spoa_llm_ready", "# HELP xspoa_llm_ready")).stderr
     parse(text)
 
@@ -114,10 +115,10 @@ def test_decisions_are_counted(admin):  # noqa: F811
 
 
 def test_frames_read_together_took_as_long_as_all(admin):  # noqa: F811
-    """Their answers leave in one write, so none of them was there before the last was made."""
+    """Frames that the agent reads together get their answers in one write, so each decision took until the last answer was made."""
     agent = admin()
     with agent.client() as client:
-        client.ask(id="first", method="GET", path="/")  # whatever is slow once
+        client.ask(id="first", method="GET", path="/")  # a first question on a connection is slower than the later ones
         before = scrape(agent)
         frames = [spop.notify(spop.question(BODY % b"m"), 1 + i, 1) for i in range(40)]
         client.send(b"".join(frames))
@@ -138,7 +139,7 @@ def test_counters_keep_their_meaning_over_a_reload(admin):  # noqa: F811
     decide(agent, "glm-1")
     decide(agent, "m")
     before = scrape(agent)
-    # The routes in another order, one gone, one new: each keeps its own counter.
+    # One route is removed and one is new, so the positions change: each route keeps its own counter.
     agent.file.write_text(json.dumps(dict(agent.config, routes=[{"model_prefix": "new-"}, {"model_prefix": "*"}])))
     assert agent.http("POST", "/reload", {"X-Requested-With": "spoa-llm"}).status == 200
     decide(agent, "new-1")
@@ -184,7 +185,7 @@ def test_the_ledger_s_sums(admin):  # noqa: F811
 
 
 def test_each_line_is_counted_as_what_it_is(admin):  # noqa: F811
-    """A second copy by its bytes or by its id alone; but what is foreign or malformed is that each time, whatever came before."""
+    """A line is a duplicate if its bytes or only its id came before; a foreign or malformed line is counted as such each time that it comes."""
     agent = admin()
     key = agent.env["SPOA_LLM_LOG_KEY"]
     entry = Maker(seed=4).one()
@@ -215,7 +216,7 @@ def test_models_are_bounded_and_no_counter_goes_down(admin):  # noqa: F811
         send(agent, [maker.one(kind="reported", model="model-%d" % (n % 170)) for n in range(start, start + 100)])
         total += 100
         metrics = until(lambda: (lambda m: m if sum(m.get("spoa_llm_model_requests_total", {}).values()) == total else None)(
-            scrape(agent)), 30, "the sums", step=.5)
+            scrape(agent)), 30, "the ledger's sums", step=.5)
         for name in ("spoa_llm_model_requests_total", "gen_ai_client_token_usage_total", "spoa_llm_model_cost_usd_total"):
             for key, value in last.get(name, {}).items():
                 assert metrics[name].get(key, -1) >= value, (name, key)
@@ -224,7 +225,7 @@ def test_models_are_bounded_and_no_counter_goes_down(admin):  # noqa: F811
     assert one(metrics, "spoa_llm_model_requests_total", model="other") > 0
 
 
-# ---- what ships
+# ---- the shipped alerts, dashboard and Prometheus configuration
 
 
 def names_in(expression):
@@ -234,7 +235,7 @@ def names_in(expression):
 
 def test_alerts_and_dashboard_name_what_is_there(admin):  # noqa: F811
     agent = admin(entries=50)
-    metrics = until(lambda: (lambda m: m if "gen_ai_client_token_usage_total" in m else None)(scrape(agent)), 10, "sums")
+    metrics = until(lambda: (lambda m: m if "gen_ai_client_token_usage_total" in m else None)(scrape(agent)), 10, "the ledger's sums")
     alerts = (ROOT / "dist" / "alerts.yml").read_text()
     dashboard = json.loads((ROOT / "dist" / "grafana.json").read_text())
     for part in re.findall(r'part="(\w+)"', alerts):
@@ -255,7 +256,7 @@ def test_alerts_and_dashboard_name_what_is_there(admin):  # noqa: F811
 
 
 def test_dashboard_is_one_that_grafana_takes(work):
-    """Grafana is not in Debian. What its importer insists on, and that Prometheus parses each expression."""
+    """Grafana is not in Debian: this checks what Grafana's importer insists on, and that Prometheus parses each expression."""
     dashboard = json.loads((ROOT / "dist" / "grafana.json").read_text())
     assert {"title", "uid", "panels", "schemaVersion", "templating", "time"} <= set(dashboard)
     ids = [panel["id"] for panel in dashboard["panels"]]

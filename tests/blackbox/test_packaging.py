@@ -1,5 +1,5 @@
-"""What is installed: files, units, manual pages, the package, and the configuration to start from. What needs root and containers is
-in tests/containers/systemd and tests/containers/compose."""
+"""`make install` and the Debian package: their files, the systemd units, the manual pages and the configuration to start from. The tests that
+need root or containers are in tests/containers/systemd and tests/containers/compose."""
 import hashlib
 import json
 import os
@@ -24,7 +24,7 @@ def run(*command, **more):
 
 
 def make(*arguments):
-    # Nothing is built here: what was built before is what is tested.
+    # -o: make does not rebuild the agent, because these tests are about the binary that was built before.
     done = run("make", "-s", "BUILD=" + BUILD, "-o", BUILD + "/spoa-llm", *arguments)
     assert done.returncode == 0, done.stdout
     return done.stdout
@@ -39,7 +39,7 @@ def tree(path):
     return sorted(str(entry.relative_to(path)) for entry in path.rglob("*") if not entry.is_dir())
 
 
-FROM_OTHERS = {"alerts.yml", "grafana.json", "prometheus.yml"}  # examples that are there where dist/ has them
+FROM_OTHERS = {"alerts.yml", "grafana.json", "prometheus.yml"}  # examples that are installed only if dist/ has them
 
 
 def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md")):
@@ -156,7 +156,8 @@ def test_unit_exposure(tmp_path):
 
 
 def test_sockets_are_those_of_the_configuration():
-    """A socket that systemd holds is used by the agent where the configuration has its address."""
+    """The addresses of the socket units are those of the configuration, because the agent uses a socket of systemd only for an address that it
+    listens on."""
     config = json.loads((ROOT / "dist/spoa-llm.json").read_text())
     streams = re.findall(r"^ListenStream=(/.*)$", (ROOT / "dist/spoa-llm.socket").read_text(), re.M)
     assert ["unix@" + path for path in streams] == config["listen"]
@@ -172,9 +173,9 @@ def test_sockets_are_those_of_the_configuration():
 def test_configuration_to_start_from(tmp_path):
     done = run(harness.AGENT, "check", "-c", "dist/spoa-llm.json")
     problems = [line for line in done.stdout.splitlines() if not line.startswith("ok")]
-    # Its only problem is the credential that the operator has to bring.
+    # The only problem that `check` may find is the credential that the operator has to bring.
     assert len(problems) == 2 and "/etc/spoa-llm/credentials/ollama" in problems[0], done.stdout
-    # Its routes are those that haproxy.cfg.example has backends for.
+    # haproxy.cfg.example has a backend for each upstream of the configuration, and no other.
     backends = run(harness.AGENT, "backends", "-c", "dist/spoa-llm.json").stdout
     example = (ROOT / "haproxy.cfg.example").read_text().split("# ---- backends")[1]
     names = re.compile(r"^backend (\S+)", re.M)
@@ -183,7 +184,7 @@ def test_configuration_to_start_from(tmp_path):
 
 @pytest.mark.parametrize("bind", [":8080", "abns@llm accept-proxy"])
 def test_snippet_beside_a_configuration_of_ones_own(haproxy, tmp_path, bind):
-    """Debian's own haproxy.cfg, with the marked lines, and the gateway as two more files."""
+    """HAProxy accepts an operator's own haproxy.cfg with the lines of haproxy-existing.cfg added, and the gateway as two more files."""
     make("install", "DESTDIR=%s" % (tmp_path / "root"))
     gateway = tmp_path / "root/usr/local/share/doc/spoa-llm/examples/llm.cfg"
     text = gateway.read_text()
@@ -203,7 +204,7 @@ def test_snippet_beside_a_configuration_of_ones_own(haproxy, tmp_path, bind):
 
 
 def test_make_help_lists_the_targets(tmp_path):
-    """Each in a group, with a line of its own, and there; nothing that README or the tests' README tells to type is missing."""
+    """Each listed target exists and stands in a group on a line of its own; each `make TARGET` that a document tells the reader to type is listed."""
     told = make("help")
     assert re.findall(r"^(\S.*)$", told, re.M) == ["Build and install", "Tests", "Benchmarks"], told
     names = re.findall(r"^  make (\S+) +\S", told, re.M)
@@ -278,7 +279,7 @@ def test_compose_secrets_are_made_once(tmp_path):
     compose = (ROOT / "docker-compose.yml").read_text()
     assert sorted(path.name for path in secrets.iterdir()) == sorted(re.findall(r"\./dist/compose/secrets/(\w+)", compose))
     values = {path.name: path.read_text() for path in secrets.iterdir()}
-    # The log line's key: letters and digits, 64 at most.
+    # One of the secrets is the key of the log lines, which may have at most 64 letters and digits.
     assert all(re.fullmatch(r"[0-9a-f]{48}", value) for value in values.values()) and len(set(values.values())) == len(values)
     assert run(str(script)).returncode == 0
     assert {path.name: path.read_text() for path in secrets.iterdir()} == values

@@ -1,4 +1,5 @@
-"""tests/tools/parts.py, which runs the parts of `make test`: in a tree of its own, with parts that end well, fail, hang and leave something behind."""
+"""tests/tools/parts.py, which runs the parts of `make test`. A copy of it runs here in an empty tree, with parts that end well, fail, hang or
+leave a process behind."""
 import os
 import re
 import shutil
@@ -25,9 +26,9 @@ def start(tmp_path):
 
 
 def gone(path):
-    """The process whose id stands in the file has ended."""
-    harness.until(path.exists, 10, "it has started")
-    pid = int(harness.until(path.read_text, 5, "its id"))
+    """Waits until the process whose id stands in the file has ended."""
+    harness.until(path.exists, 10, "the process has started")
+    pid = int(harness.until(path.read_text, 5, "the id of the process in its file"))
     harness.until(lambda: harness.state_of(pid) in "XZ", 5, "process %d ends" % pid)
 
 
@@ -52,7 +53,7 @@ def test_all_is_well(start):
 
 
 def test_a_part_that_hangs(start, tmp_path):
-    """Its limit ends it and what it has started, a session of its own too; another part runs on."""
+    """A part that reaches its limit is ended with all processes that it started, even one in a session of its own; another part runs on."""
     process = start("hangs  1 0.02 -  setsid sh -c 'echo $$ > %s; exec sleep 100' & echo stuck; wait\nlives  1 1 -  sleep 3\n" % (tmp_path / "pid"))
     told, _ = process.communicate(timeout=60)
     assert process.returncode == 1 and re.search(r"^hangs .* TIMEOUT", told, re.M) and re.search(r"^lives .* ok", told, re.M) and "stuck" in told, told
@@ -68,7 +69,7 @@ def test_what_is_left_behind_is_ended(start, tmp_path):
 
 def test_interrupted(start, tmp_path):
     process = start("hangs  1 1 -  setsid sh -c 'echo $$ > %s; exec sleep 100' & wait\n" % (tmp_path / "pid"))
-    harness.until((tmp_path / "pid").exists, 10, "it runs")
+    harness.until((tmp_path / "pid").exists, 10, "the part runs")
     process.send_signal(signal.SIGINT)
     told, _ = process.communicate(timeout=60)
     assert process.returncode == 1 and "interrupted" in told and re.search(r"^hangs .* stopped", told, re.M), told

@@ -1,4 +1,4 @@
-"""HAProxy as a master and its workers, as its service runs it: `-W`, reloaded by SIGUSR2 while requests come."""
+"""HAProxy with a master and workers (`-W`), as its systemd service runs it, is reloaded by SIGUSR2 while requests come."""
 import signal
 import threading
 
@@ -17,7 +17,7 @@ class Mastered(LedgerGateway):
 
 
 class Load:
-    """Requests one after the other by each of a few clients, each over a connection of its own: what they got."""
+    """A few clients that each send one request after another, each request over a new connection; keeps their exchanges and errors."""
 
     def __init__(self, gateway):
         self.gateway, self.stop, self.exchanges, self.errors = gateway, threading.Event(), [], []
@@ -29,11 +29,11 @@ class Load:
         while not self.stop.is_set():
             try:
                 self.exchanges.append(self.gateway.ask("gpt-l"))
-            except Exception as problem:    # a connection that was refused, reset or cut; told by end()
+            except Exception as problem:    # a connection that was refused, reset or cut; end() reports it
                 self.errors.append(problem)
 
     def more(self, count):
-        """Waits until so many more have been answered."""
+        """Waits until `count` more requests have been answered."""
         target = len(self.exchanges) + count
         harness.until(lambda: len(self.exchanges) >= target or self.errors, 30, "%d requests" % count)
 
@@ -41,12 +41,12 @@ class Load:
         self.stop.set()
         for thread in self.threads:
             thread.join()
-        assert not self.errors, "%d of %d requests: %r" % (len(self.errors), len(self.errors) + len(self.exchanges), self.errors[:3])
+        assert not self.errors, "%d of %d requests failed: %r" % (len(self.errors), len(self.errors) + len(self.exchanges), self.errors[:3])
         return self.exchanges
 
 
 def test_reloads_under_load(haproxy, make_mock):
-    """No request fails, the agent's process stays the same, and each request is in the ledger once, whichever worker had it."""
+    """No request fails, the agent's process stays the same, and each request is in the ledger once, whichever worker of HAProxy handled it."""
     mock = make_mock("reload")
     with Mastered(haproxy, [mock], {"routes": routes(mock)}) as gateway:
         agent, master = gateway.agent.pid, gateway.haproxy.pid

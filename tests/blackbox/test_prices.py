@@ -1,4 +1,4 @@
-"""The money of the ledger against a second implementation of it in exact fractions (price.h has the rules)."""
+"""The ledger's costs and savings against a second implementation, in exact fractions, of the rules in price.h."""
 import json
 import os
 import random
@@ -21,11 +21,11 @@ DATE = re.compile(r"(-20\d\d-\d\d-\d\d|[-@]20\d{6}|[-@]latest|@default)\Z")
 
 
 class Number(str):
-    """A number as it is written."""
+    """The text of a JSON number, so that no digit is lost."""
 
 
 class Table:
-    """Models of a price file as the rules read them; slow and plain."""
+    """The models of a price file, read by the rules of price.h in a slow and simple way."""
 
     def __init__(self, text):
         self.models = {}  # folded name: (name as written, {kind: {above: price}}, in order of the file)
@@ -52,7 +52,7 @@ class Table:
         self.names = self.claims()
 
     def claims(self):
-        """What each name stands for: a model, or None where several disagree."""
+        """Returns {name: the models that the name may mean, all with the same prices; None if their prices differ}."""
         claims = {}
         for name, (_, prices) in self.models.items():
             claims.setdefault(name, []).append((0, 0, name))
@@ -78,7 +78,7 @@ class Table:
         return best
 
     def find(self, model):
-        """The models that may price it (they agree), or None."""
+        """Returns the models that `model` may mean, all with the same prices; None if there is none, or if their prices differ."""
         if not 0 < len(model.encode()) <= 256:
             return None
         names, rest = [], fold(model)
@@ -161,7 +161,7 @@ def nano(dollars):
 
 @pytest.fixture(scope="session")
 def driver():
-    """tests/unit/price_driver.c under ASan and UBSan, or what PRICE_DRIVER names."""
+    """The program of tests/unit/price_driver.c, built with ASan and UBSan, or the one at the path PRICE_DRIVER."""
     return os.environ.get("PRICE_DRIVER") or str(harness.built("drivers/price_driver"))
 
 
@@ -188,9 +188,9 @@ def a_price(rng):
     kind = rng.random()
     if kind < .1:
         return "0"
-    if kind < .2:  # half nano-dollars, where rounding shows
+    if kind < .2:  # multiples of 5e-11, so that some costs end in half a nano-dollar, where a wrong rounding shows
         return f"{rng.randrange(1, 2000) * 5}e-11"
-    if kind < .3:  # as floating point prints it
+    if kind < .3:  # a price as Python prints a floating-point number
         return repr(rng.random() * 10**-rng.randrange(0, 9))
     if kind < .35:
         return "0." + "".join(rng.choice("0123456789") for _ in range(rng.randrange(1, 45)))
@@ -250,7 +250,7 @@ def test_random_tables_and_records(driver, tmp_path):
         names = dict.fromkeys(a_name(rng) for _ in range(rng.choice([1, 5, 40, 200])))
         text = '{"sample_spec": {"input_cost_per_token": 1}, "_meta": {"input_cost_per_token": 1}, "sure": {"input_cost_per_token": 1e-6}'
         text += "".join(f",\n{json.dumps(name, ensure_ascii=rng.random() < .5)}: {a_model(rng)}" for name in names) + "}"
-        # Names that are the same when folded: the last one holds, which the count of priced models does not tell.
+        # If two names are equal when folded, the last one counts, but `priced` may differ: keep only the last of such names.
         if len({fold(name) for name in names}) != len(names):
             last = {fold(name): name for name in names}
             names = dict.fromkeys(last.values())
@@ -281,7 +281,8 @@ def test_the_table_that_ships(driver):
 
 
 def test_a_lookup_is_fast(driver, tmp_path):
-    """In a table as large as LiteLLM's; hits of all kinds, and misses. 0.2 microseconds; the limit is for the sanitized build."""
+    """Lookups of every kind, hits and misses, in a table as large as LiteLLM's. One takes 0.2 microseconds; the limit here is so much higher
+    because the driver is built with sanitizers."""
     rng, path = random.Random(2), tmp_path / "prices.json"
     names = dict.fromkeys(f"{rng.choice(['', 'azure/', 'openrouter/x/'])}model-{number}-{rng.choice(['a', 'b'])}" for number in range(3000))
     path.write_text("{" + ", ".join(f'"{name}": {{"input_cost_per_token": 1e-6}}' for name in names) + "}")

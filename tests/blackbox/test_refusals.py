@@ -1,4 +1,4 @@
-"""Refusals: status, code, the caller's own error shape, whether a retry helps; and never a byte to an upstream."""
+"""Refusals: their status, their code, the error format of the caller's API and the hint whether to retry; and no upstream gets a byte."""
 import json
 import re
 
@@ -10,7 +10,7 @@ from harness import CLIENT_KEY, bearer, chat, secret
 KEY = secret("refusals")
 BUFSIZE = 16384
 
-# Endpoints by the protocol whose errors their callers understand.
+# Endpoint: the API whose error format its callers understand.
 SHAPES = {
     "/v1/chat/completions": "openai", "/v1/responses": "openai", "/v1/embeddings": "openai", "/v1/messages": "anthropic",
     "/v1/messages?beta=true": "anthropic", "/v1/messages/count_tokens": "anthropic",
@@ -41,7 +41,7 @@ def gateway(haproxy, make_mock):
 
 
 def body(model):
-    """Also for paths that name a model of their own."""
+    """Returns a body that names `model`."""
     return json.dumps({"model": model, "messages": []}).encode()
 
 
@@ -84,7 +84,7 @@ BODIES = {
     "array": (b'{"model":["good-1"]}', 400, "invalid_model"),
     "object": (b'{"model":{"model":"good-1"}}', 400, "invalid_model"),
     "empty": (b'{"model":""}', 400, "invalid_model"),
-    # Some upstreams read JSON keys without their case, others do not: neither is guessed at.
+    # Some upstreams ignore the case of JSON keys, others do not: the agent refuses, because it cannot know what this upstream does.
     "key in capitals": (b'{"Model":"good-1"}', 400, "invalid_model"),
     "257 bytes": (b'{"model":"good-%s"}' % (b"m" * 252), 400, "invalid_model"),
     "257 bytes by escapes": (b'{"model":"good-%s"}' % (b"\\u00e9" * 126), 400, "invalid_model"),
@@ -111,7 +111,7 @@ BODIES = {
 def test_body(gateway, case):
     raw, status, code = BODIES[case]
     answer = gateway.post("/v1/chat/completions", raw)
-    if code is None:        # either word fits; that it is refused is what counts
+    if code is None:        # any of these codes is right: what counts is that the request is refused
         code = answer.json()["error"]["code"]
         assert code in ("ambiguous_model", "invalid_model", "invalid_json")
     answer.refused(status, code)
@@ -136,7 +136,7 @@ def test_the_longest_models(gateway, size):
     ("/v1/x?model=good-1&model=missing-1", b"{}"),
 ], ids=["query-and-body", "path-and-body", "query-twice"])
 def test_places_that_disagree_are_never_guessed_in_silence(gateway, target, sent):
-    """Refused, or consistently one of them: the credential of the route is what must never go astray."""
+    """The request is refused, or it goes to the route of one of the models with that route's credential, never with the client's."""
     answer = gateway.post(target, sent)
     if answer.status == 200:
         got = answer.only(gateway.mock)
@@ -161,7 +161,7 @@ def long_body(model, at, size):
 @pytest.mark.parametrize("shape, target", [("openai", "/v1/chat/completions"), ("anthropic", "/v1/messages")])
 @pytest.mark.parametrize("size", [17000, 100000, 1000000])
 def test_the_model_in_the_middle_of_a_cut_body(gateway, shape, target, size):
-    """Neither among the first bytes nor the last."""
+    """The model is neither among the first bytes nor among the last bytes, which the agent sees."""
     raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * size, b"y" * size)
     gateway.post(target, raw).refused(413, "model_not_in_sample", shape)
 
@@ -188,8 +188,8 @@ def test_a_body_that_fits_is_routed(gateway, at, size):
 
 @pytest.mark.parametrize("size", [9000, 12000, 14000, 16000, 16384, 17000, 40000])
 def test_a_second_model_far_behind_the_first(gateway, size):
-    """Where the gateway holds the whole body it sees both. Where the second is beyond what it holds it may go by the
-    first: that credential, that upstream, nothing of the client's."""
+    """If HAProxy's buffer holds the whole body, the agent sees both models and refuses. If the second model is beyond the buffer, the request may
+    go by the first: to its upstream, with its credential, without the client's."""
     raw = b'{"model":"good-1","a":"%s","model":"other-1"}' % (b"x" * size)
     answer = gateway.post("/v1/chat/completions", raw)
     if answer.status == 200:
@@ -202,7 +202,7 @@ def test_a_second_model_far_behind_the_first(gateway, size):
 
 
 def test_a_chunked_body_beyond_the_sample(gateway):
-    """Its length is not announced: that it is cut must be noticed all the same."""
+    """A chunked body has no announced length: the agent must notice all the same that it sees only a part."""
     raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * 60000, b"y" * 60000)
     answer = gateway.post("/v1/chat/completions", None,
                           chunks=[raw[at:at + 5000] for at in range(0, len(raw), 5000)])
@@ -211,7 +211,7 @@ def test_a_chunked_body_beyond_the_sample(gateway):
 
 
 def test_a_complete_object_in_a_chunked_body_that_goes_on(gateway):
-    """JSON that seems whole within the sample, with more beyond it."""
+    """The sample holds a complete JSON object, but the body has more bytes after the sample."""
     raw = b'{"model":"good-1"}' + b" " * 40000 + b'{"model":"other"}'
     answer = gateway.post("/v1/chat/completions", None, chunks=[raw])
     if answer.status == 200:
@@ -223,7 +223,7 @@ def test_a_complete_object_in_a_chunked_body_that_goes_on(gateway):
 
 @pytest.fixture(scope="module")
 def roomy(haproxy, make_mock):
-    """The buffer and the sample as they are shipped."""
+    """A gateway with the shipped sizes of buffer and sample."""
     mock = make_mock("roomy")
     with harness.Gateway(haproxy, [mock], {"routes": [
             {"model_prefix": "good-", "upstream": mock.url(), "auth": "env:KEY"},
@@ -243,7 +243,7 @@ def test_large_bodies_with_the_shipped_sizes(roomy, at, size):
 
 @pytest.mark.parametrize("size", [5000, 50000, 400000])
 def test_the_model_in_the_middle_with_the_shipped_sizes(roomy, size):
-    """Asked once more with all that the gateway holds; never the catch-all's because it was not seen."""
+    """HAProxy asks the agent again with everything in its buffer: the request must not go to the catch-all because the first sample had no model."""
     raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * size, b"y" * size)
     got = roomy.post("/v1/chat/completions", raw).only(roomy.mock)
     assert got.target == "/v1/chat/completions" and got.header("authorization") == "Bearer " + KEY
@@ -265,7 +265,7 @@ def test_a_large_chunked_body_with_the_shipped_sizes(roomy, chunk):
 
 
 def test_a_body_that_does_not_come(gateways, make_mock):
-    """The wait for it ends; what is there is not taken for the whole."""
+    """HAProxy stops waiting for the body; the part that has come is not taken for the whole body."""
 
     mock = make_mock("slow-body")
 
@@ -286,17 +286,17 @@ def test_a_body_that_does_not_come(gateways, make_mock):
                             + b"\r\n" + head)
             answer = harness.Exchange(gateway, tag, connection.read())
         if head.endswith(b'"good-1","messages":[') and answer.seen:
-            # What is there names the model, and nothing after it may name another: only a refusal is right.
-            raise AssertionError("forwarded by a part of its body: %r" % answer.seen)
+            # The part that came names a model, but the part that did not come could name another: only a refusal is right.
+            raise AssertionError("the request was forwarded although only a part of its body had come: %r" % answer.seen)
         assert answer.status in (400, 408, 413), answer.response
         answer.nowhere()
 
 
-# ---- what the operator may choose instead
+# ---- options by which the operator replaces a refusal
 
 
 def test_fallthrough_by_option(gateways, make_mock):
-    """A model beyond the sample goes where requests without a model go; one that is seen goes its own way."""
+    """A request whose model is beyond the sample goes where requests without a model go; if the agent sees the model, its route is used."""
     mock = make_mock("fallthrough")
     gateway = gateways([mock], {"unresolved": "fallthrough", "routes": [
         {"model_prefix": "good-", "upstream": mock.url("/good"), "auth": "env:KEY"},
@@ -305,7 +305,7 @@ def test_fallthrough_by_option(gateways, make_mock):
     raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * 40000, b"y" * 40000)
     assert gateway.post("/v1/x", raw).only(mock).target == "/star/v1/x"
     gateway.owners = {}
-    # In the middle of what the gateway holds: asked once more, and seen.
+    # The model is in the middle of HAProxy's buffer: HAProxy asks again with the whole buffer, and the agent sees the model.
     raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * 5000, b"y" * 5000)
     assert gateway.post("/v1/x", raw).only(mock).target == "/good/v1/x"
 
@@ -332,7 +332,7 @@ def test_websocket_to_the_catch_all_by_option(gateways, make_mock):
     assert answer.only(mock).header("authorization") == "Bearer " + KEY
 
 
-# ---- the lenient variable's broken upstream
+# ---- HEADROOM_UPSTREAM_ROUTES: an entry whose upstream is unusable
 
 
 def test_an_entry_without_a_usable_upstream_refuses_when_it_matches(gateways, make_mock):
@@ -349,7 +349,7 @@ def test_an_entry_without_a_usable_upstream_refuses_when_it_matches(gateways, ma
 
 
 def test_head_of_a_refusal(gateway):
-    """HEAD with a model in the query: the head of the refusal, and no body."""
+    """The answer to a refused HEAD request has the head of the refusal and no body."""
     answer = gateway.call("HEAD", "/v1/x?model=missing-1")
     assert answer.status == 502 and answer.body == b""
     answer.nowhere()
@@ -364,7 +364,7 @@ def test_a_refusal_leaves_the_connection_usable(gateway):
 
 
 def test_a_refusal_with_a_large_body_is_read_by_the_client(gateway):
-    """The client is still sending when it is refused; it must see the answer, not a reset."""
+    """The client is still sending its body when the request is refused: it must get the answer, not a reset connection."""
     answer = gateway.post("/v1/chat/completions", b'{"a":"%s","model":"x"}' % (b"x" * 4000000))
     if answer.status == 200:
         answer.only(gateway.mock)
@@ -406,7 +406,7 @@ def failing(haproxy, make_mock):
     ("/v1/chat/completions", "openai"), ("/v1/messages", "anthropic"),
     ("/v1beta/models/%s:generateContent", "gemini")], ids=["openai", "anthropic", "gemini"])
 def test_an_upstream_that_is_down(failing, target, shape, model):
-    """JSON that every caller can read; no other upstream takes its place."""
+    """The client gets JSON that every caller can read, and no other upstream gets the request."""
     failing.mock.down()
     try:
         answer = failing.post(target.replace("%s", model), b"{}" if shape == "gemini" else chat(model))
@@ -432,7 +432,7 @@ def test_an_upstream_that_is_too_slow(gateways, make_mock, target, shape):
     assert answer.status == 504 and answer.header("content-type") == "application/json"
     assert answer.json()["error"]["message"] and answer.header("x-request-id")
     assert shape != "anthropic" or answer.json()["type"] == "error"
-    assert len(answer.seen) == 1, "sent again although the upstream had it"
+    assert len(answer.seen) == 1, "the request was sent again although the upstream had received it"
 
 
 @pytest.mark.parametrize("shape, target", [("openai", "/v1/chat/completions"), ("anthropic", "/v1/messages")])

@@ -1,5 +1,5 @@
-"""The routing table, one row per clause of the design: for each request, which upstream received it, at which URL,
-under which Host, with whose credential, and the body to the byte."""
+"""The routing table, one row for each rule: which upstream received the request, at which URL, under which Host and with whose credential;
+and that the body arrived unchanged."""
 import json
 
 import pytest
@@ -13,7 +13,7 @@ PASS = "passthrough"
 
 
 class Routed:
-    """One gateway for all rows, and its upstreams by name."""
+    """One gateway for all rows, with its upstreams (`mocks`) by name."""
 
     def __init__(self, haproxy, make_mock, work):
         self.mocks = {name: make_mock(name) for name in NAMES}
@@ -42,7 +42,7 @@ class Routed:
             env={"GLM_KEY": GLM_KEY, "AZURE_KEY": AZURE_KEY, "GOOG_KEY": GOOG_KEY, "CLAUDE_KEY": CLAUDE_KEY},
             owners={GLM_KEY: [self.mocks["glm"]], FILE_KEY: [self.mocks["second"]], AZURE_KEY: [self.mocks["azure"]],
                     GOOG_KEY: [self.mocks["goog"]], CLAUDE_KEY: [self.mocks["claude"]],
-                    # The client's own goes where a route passes it through, and nowhere else.
+                    # Only upstreams to which a route passes the client's credential through may get it.
                     CLIENT_KEY: [self.mocks[name] for name in ("early", "late", "star", "openai", "anthropic",
                                                                "gemini")]})
 
@@ -54,7 +54,7 @@ def routed(haproxy, make_mock, module_work):
     routed.gateway.close()
 
 
-# What each upstream gets as credential; the rest of the credential headers must be absent.
+# The credential that each upstream gets; all other credential headers must be absent.
 CREDENTIAL = {
     "glm": ("authorization", "Bearer " + GLM_KEY), "second": ("authorization", "Bearer " + FILE_KEY),
     "azure": ("api-key", AZURE_KEY), "goog": ("x-goog-api-key", GOOG_KEY), "claude": ("x-api-key", CLAUDE_KEY),
@@ -81,7 +81,7 @@ ROWS = {
     "model named *": ("star", CHAT, "*", None, None),
     "non-ASCII model": ("star", CHAT, "mod\u00e8le", None, None),
     "model with a slash": ("azure", CHAT, "azure/gpt-5", None, None),
-    # slots: a route without upstream goes to its protocol's target, whatever the endpoint
+    # slots: a route without an upstream sends to its protocol's target, whatever the endpoint
     "openai slot": ("openai", CHAT, "gpt-5.5-codex", None, None),
     "openai slot on messages": ("openai", MESSAGES, "gpt-5.5", None, None),
     "openai slot for an anthropic client": ("openai", MESSAGES, "gpt-5.5", None, [("x-api-key", CLIENT_KEY),
@@ -125,7 +125,7 @@ ROWS = {
     "body with a model inside a string": ("glm", CHAT, b'{"a":"\\"model\\":\\"gpt-5.5\\"","model":"glm-4"}', None, None),
     "body with a backslash before the quote": ("glm", CHAT, b'{"a":"\\\\","model":"glm-4","b":"\\\\\\""}', None, None),
     "body deep": ("glm", CHAT, b'{"a":' + b"[" * 60 + b"]" * 60 + b',"model":"glm-4"}', None, None),
-    # a body that names none: the catch-all
+    # a body that names no model goes to the catch-all
     "no model": ("star", CHAT, b'{"messages":[]}', None, None),
     "empty object": ("star", CHAT, b"{}", None, None),
     "model only inside": ("star", CHAT, b'{"a":{"model":"glm-4"}}', None, None),
@@ -156,7 +156,7 @@ def test_row(routed, row):
     assert answer.status == 200 and answer.header("x-mock") == name
 
 
-# Requests without a body go by legacy rules, catch-all or not.
+# Requests without a body go by the legacy rules, whether there is a catch-all or not.
 BODILESS = {
     "models": ("openai", "GET", "/v1/models", bearer()),
     "models of anthropic": ("anthropic", "GET", "/v1/models", [("x-api-key", CLIENT_KEY)]),
@@ -195,7 +195,7 @@ def test_other_methods_with_a_body(routed, method):
 
 
 def test_delete_with_a_body_that_names_a_model(routed):
-    """Routed or refused; with the client's credential to a target it would be neither."""
+    """The request is routed or refused; it must not go to a target with the client's credential."""
     answer = routed.gateway.call("DELETE", "/v1/x", harness.JSON + bearer(), chat("glm-4"))
     if answer.status == 200:
         assert answer.only(routed.mocks["glm"]).body == chat("glm-4")
@@ -205,7 +205,7 @@ def test_delete_with_a_body_that_names_a_model(routed):
 
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 def test_a_body_where_none_is_expected(routed, method):
-    """A GET or HEAD with a body that names a model: routed or refused, not legacy with the client's credential."""
+    """A GET or HEAD whose body names a model is routed or refused; it must not go to a target with the client's credential."""
     answer = routed.gateway.call(method, "/v1/x", harness.JSON + bearer(), chat("glm-4"))
     if answer.status == 200:
         assert not answer.only(routed.mocks["glm"]).has(CLIENT_KEY)
@@ -227,7 +227,7 @@ def test_a_websocket_that_names_a_model(routed):
 
 
 def test_a_websocket_that_names_none(routed):
-    """Its model comes later, when the upstream is chosen: 426 makes Codex fall back to HTTP at once."""
+    """The model would come in a message after the upstream was chosen, so the request is refused: 426 makes Codex fall back to HTTP at once."""
     routed.gateway.call("GET", "/v1/responses", WEBSOCKET + bearer()).refused(426, "websocket_without_model")
 
 
@@ -243,12 +243,12 @@ def test_backend_by_name(routed):
     routed.gateway.ask("dup-1").only(routed.mocks["early"])
 
 
-# ---- tables without a catch-all: what matches no route is legacy
+# ---- tables without a catch-all: a request that matches no route goes by the legacy rules
 
 
 @pytest.fixture(scope="module")
 def bare(haproxy, make_mock):
-    """A table without `*`; its one route is none of the requests' below."""
+    """A table without `*`. Its only route matches just the request of test_the_route_of_a_table_without_catch_all()."""
     mocks = {name: make_mock("bare-" + name) for name in ("routed", "openai", "anthropic", "gemini")}
     config = {"routes": [{"model_prefix": "only-", "upstream": mocks["routed"].url(), "auth": "env:KEY"}]}
     config.update({name + "_target": mocks[name].url() for name in ("openai", "anthropic", "gemini")})
@@ -315,7 +315,7 @@ def test_the_route_of_a_table_without_catch_all(bare):
     assert not got.has(CLIENT_KEY)
 
 
-# ---- no routes: nothing is looked at, nothing is changed
+# ---- no routes: the agent looks at no body, and the request is not changed
 
 UNTOUCHED = {
     "two models": b'{"model":"a","model":"b"}',
@@ -341,7 +341,7 @@ def test_without_routes_a_websocket_passes(unrouted):
 
 
 def test_without_routes_the_request_is_the_same(unrouted):
-    """Every header as it was sent and in its order; added are at most the id and what HAProxy adds."""
+    """Every header arrives as it was sent and in the same order; only the request's id and HAProxy's own headers may be added."""
     headers = [("User-Agent", "x/1"), ("Accept", "*/*"), ("Accept-Encoding", "gzip"), ("Cookie", "a=b"),
                ("Authorization", "Bearer " + CLIENT_KEY), ("X-Stainless-Lang", "python"), ("OpenAI-Beta", "a"),
                ("OpenAI-Beta", "b"), ("Content-Type", "application/json")]

@@ -1,4 +1,4 @@
-"""The process: sockets, signals, limits, and what its log says."""
+"""The process `spoa-llm run`: its sockets, signals, limits and log."""
 import ctypes
 import errno
 import json
@@ -55,8 +55,8 @@ def test_tcp(agents):
 
 
 def test_tcp_does_not_gather(agents):
-    """TCP_NODELAY on the agent's own end: without it p99 is 50 ms at 100 clients. Looked at by borrowing the
-    descriptor, since on one machine the delay hides."""
+    """The agent sets TCP_NODELAY on its end of a connection: without it p99 is 50 ms at 100 clients. The test borrows the agent's descriptor to
+    see the option, because on one machine there is no delay to measure."""
     agent = agents(dict(ROUTES, listen="127.0.0.1:%d" % harness.free_port()))
     with agent.client() as client:
         mine = client.sock.getsockname()
@@ -74,7 +74,7 @@ def test_tcp_does_not_gather(agents):
                         found = True
                         assert theirs.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
             except OSError:
-                pass        # no socket, or one that listens
+                pass        # the descriptor is not a socket, or it is a listening socket
         os.close(pidfd)
         assert found
 
@@ -150,7 +150,7 @@ def test_a_signal_ends_it_cleanly(agents, number, busy):
 
 
 def test_questions_that_have_come_are_answered_before_the_end(agents):
-    """Each was acknowledged, or the connection ended without a part of a frame."""
+    """The agent answers every question, or it closes the connection between two frames."""
     agent = agents(ROUTES)
     with agent.client() as client:
         client.send(b"".join(spop.notify(spop.question(chat("one-x")), at, 1) for at in range(100)))
@@ -169,7 +169,7 @@ def test_questions_that_have_come_are_answered_before_the_end(agents):
 
 
 def test_a_second_signal_ends_it_at_once(agents):
-    """Also while a peer does not read what it is owed."""
+    """The second signal ends the agent even while a peer does not read its answers."""
     agent = agents(ROUTES)
     agent.expect_exit = {0, 128 + signal.SIGTERM, -signal.SIGTERM}
     client = agent.client()
@@ -235,13 +235,13 @@ def test_max_connections(agents):
                 return client.ask(body=chat("one-x"))["deny"] is False
         except (spop.Closed, BrokenPipeError, ConnectionResetError):
             return False
-    harness.until(again, 5, "a place becomes free")
+    harness.until(again, 5, "the agent accepts a connection again")
     for client in clients:
         client.close()
 
 
 def figures(agent):
-    """{name: value} of /metrics' figures of SPOP."""
+    """Returns {name without spoa_llm_spop_: value} of the SPOP figures in /metrics."""
     return {name: float(value) for name, value in re.findall(r"^spoa_llm_spop_(\S+) (\S+)$", agent.http(path="/metrics").text, re.M)}
 
 
@@ -258,9 +258,10 @@ def figures_at_rest(agent):
 
 @pytest.mark.parametrize("limit", (10, None))
 def test_max_in_flight(agents, limit):
-    """Thousands of questions, and no answer is taken: only so many are made that wait. When they are taken, all come, in order."""
+    """A client sends thousands of questions and reads no answer: the agent makes only `limit` answers that wait. When the client reads, all
+    answers come, in order."""
     agent = agents(dict(ROUTES, threads=1, **({"max_in_flight": limit} if limit else {})))
-    # One that HAProxy asks of a GET: as short as there are, so that many are read at a time.
+    # The question for a GET, the shortest that there is, so that the agent reads many at a time.
     short, count, limit = {"method": "GET", "path": "/"}, 9000, limit or 512
     sent = b"".join(spop.notify(short, 1, 3000 + at) for at in range(count))
     with agent.client() as other, agent.client() as client:
@@ -268,24 +269,24 @@ def test_max_in_flight(agents, limit):
         client.send(spop.notify(short, 1, 3000))
         client.ack(1, 3000)
         first = figures(agent)
-        size = first["sent_bytes_total"] - before["sent_bytes_total"]       # of each answer: its numbers take three bytes
+        size = first["sent_bytes_total"] - before["sent_bytes_total"]       # of every answer, because each frame number here takes three bytes
         sender = threading.Thread(target=client.send, args=(sent,))
         sender.start()
         harness.until(lambda: figures(agent)["in_flight_limited_total"], 10, "the limit is reached")
         assert "max_in_flight=%d" % limit in agent.log("event=in_flight_limit")
-        # The kernel takes answers too, and with each the agent goes on, until the kernel has no more room.
+        # The kernel buffers answers too, and for each of them the agent makes another, until the kernel has no more room.
         held = figures_at_rest(agent)
         made = held['frames_total{direction="out"}'] - first['frames_total{direction="out"}']
         waiting = made - (held["sent_bytes_total"] - first["sent_bytes_total"]) // size
-        # Of many, the kernel may have taken some.
+        # If the limit is high, the kernel may have taken some of the last answers.
         assert (waiting == 10 if limit == 10 else 0 < waiting <= limit) and made < count, (waiting, made)
         assert held["in_flight_limit"] == limit
-        # What was read at one go, and room for the answers.
+        # The buffers hold what the agent reads at once, and room for `limit` answers.
         assert held["buffer_bytes"] < 64 * 1024 + 4096 + 2 * limit * size + 4096, held
         for _ in range(20):
             assert other.ask(body=chat("one-x"))["deny"] is False
         again = figures(agent)
-        assert again['frames_total{direction="out"}'] - held['frames_total{direction="out"}'] == 20, "it goes on reading"
+        assert again['frames_total{direction="out"}'] - held['frames_total{direction="out"}'] == 20, "the agent reads more from the client that is at its limit"
         for at in range(count):
             client.ack(1, 3000 + at)
         sender.join()
@@ -298,7 +299,7 @@ def test_max_in_flight(agents, limit):
 
 
 def test_out_of_descriptors(work):
-    """Connections wait or are refused; those that are open go on, and nothing spins or dies."""
+    """Without free descriptors new connections wait or are refused; open connections go on, and the agent neither spins nor ends."""
     agent = harness.Agent(work, ROUTES, wait=False)
 
     with agent:
@@ -316,10 +317,10 @@ def test_out_of_descriptors(work):
             assert inside.ask(body=chat("one-x"))["deny"] is False
         before = harness.cpu_of(agent.pid)
         time.sleep(0.5)
-        assert harness.cpu_of(agent.pid) - before < 0.3 * harness.SLOW, "it spins"
+        assert harness.cpu_of(agent.pid) - before < 0.3 * harness.SLOW, "the agent spins"
         for client in held:
             client.close()
-        harness.until(lambda: agent.ask(body=chat("one-x"))["deny"] is False, 5, "it accepts again")
+        harness.until(lambda: agent.ask(body=chat("one-x"))["deny"] is False, 5, "the agent accepts again")
         inside.close()
 
 
@@ -413,7 +414,7 @@ def test_quiet_where_all_is_well(agents):
 
 
 def test_the_log_is_limited(agents):
-    """A flood of refusals is counted, not written out; and then said."""
+    """Of a flood of refusals the agent logs a few, counts the others, and logs the count."""
     agent = agents(ROUTES)
     with agent.client() as client:
         for _ in range(500):
@@ -421,11 +422,11 @@ def test_the_log_is_limited(agents):
         assert 1 <= len(agent.lines("event=refused")) <= 60
 
         def accounted():
-            """Written out or counted; the next line of that name says how many were held back."""
+            """Whether each refusal was logged or counted. The next logged refusal says how many were held back, so this makes one."""
             client.ask(body=chat("key-1"))
             said = sum(int(count) for count in re.findall(r"suppressed=(\d+)", agent.text()))
             return said + len(agent.lines("event=refused")) >= 500
-        harness.until(accounted, 10, "what was held back is said", step=0.3)
+        harness.until(accounted, 10, "the number of lines that were held back is logged", step=0.3)
 
 
 def test_a_log_that_nobody_reads(work):
@@ -436,7 +437,7 @@ def test_a_log_that_nobody_reads(work):
                           stderr=write, env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none"}), start_new_session=True)
     os.close(write)
     try:
-        harness.until(lambda: harness.accepting("unix@%s/a.sock" % work), 10, "the socket")
+        harness.until(lambda: harness.accepting("unix@%s/a.sock" % work), 10, "the agent accepts connections")
         with spop.Client("unix@%s/a.sock" % work) as client:
             for at in range(3000):
                 client.ask(body=json.dumps({"model": "key-" + "x" * 200}), id="i" * 900)
@@ -455,7 +456,7 @@ def test_a_log_that_nobody_reads(work):
 
 
 def test_answers_while_a_reload_is_under_way(agents, work):
-    """Reloads at full speed and questions at full speed: each answered, by one table or the other."""
+    """Clients ask while the agent reloads again and again: every question is answered, by the old table or by the new one."""
     agent = agents(ROUTES)
     other = dict(ROUTES, listen=agent.config["listen"],
                  routes=[{"model_prefix": "one-", "upstream": "https://two.test"}])

@@ -15,15 +15,16 @@ import evidence  # noqa: E402
 import harness  # noqa: E402
 from upstream import Mock  # noqa: E402
 
-# Version, and the Debian suite that has it (None: the machine's own).
+# Each HAProxy version that is tested, and the Debian suite that has its package (None: this machine's own HAProxy is of that version).
 MATRIX = (("2.6", None), ("3.0", "trixie"), ("3.2", "sid"), ("3.4", "experimental"))
-# --matrix runs all tests that use HAProxy with these versions, and the modules of SMOKE with the others too.
+# --matrix runs all tests that use HAProxy with these versions, and the modules of SMOKE with the other versions too.
 FULL = ("2.6", "3.2")
 SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload")
-# --matrix runs these modules with the first version only: a browser and the SDKs see little of HAProxy, and take long.
+# --matrix runs these modules with the first version only, because they take long, and what a browser and the SDKs see depends little on
+# HAProxy's version.
 ONCE = ("test_dashboard", "test_dashboard_accessibility", "test_sdk")
-# Modules that take long, and so begin first with -n. The tests of those in APART share nothing that takes long to start, and are distributed
-# one by one.
+# The modules of LONG and APART take long, so they begin first: with -n the other processes then need not wait for them at the end.
+# The tests of a module in APART share nothing that takes long to start, so -n distributes them one by one.
 LONG = ("test_alerts", "test_sdk")
 APART = ("test_dashboard", "test_dashboard_accessibility", "test_run", "test_scan", "test_upgrade")
 
@@ -36,7 +37,7 @@ def pytest_addoption(parser):
 
 
 def _versions(config, module):
-    """The versions that a module's tests run with; None: with the machine's own HAProxy, or the one that --haproxy names."""
+    """Returns the versions that the tests of `module` run with. None: only with the HAProxy that --haproxy names, or the machine's own."""
     versions = [version for version, _ in MATRIX]
     if config.getoption("--whole-matrix"):
         return versions
@@ -53,7 +54,7 @@ def pytest_generate_tests(metafunc):
 
 
 def pytest_xdist_make_scheduler(config, log):
-    """Gives a process all tests of a module that use the same HAProxy, since they share what they start."""
+    """Gives all tests of a module that use the same HAProxy to one process, because they share the servers that they start."""
     from xdist.scheduler import LoadScopeScheduling
 
     class Scheduling(LoadScopeScheduling):
@@ -72,12 +73,12 @@ def pytest_collection_modifyitems(items):
 
 
 def _of_suite(suite):
-    """The path of a Debian suite's HAProxy, which is unpacked under build/ first if it is not there."""
+    """Returns the path of the HAProxy of the Debian suite `suite`; unpacks its package under build/ first if it is not there."""
     place = harness.ROOT / "build" / "haproxy"
     run = subprocess.run(["sh", str(harness.ROOT / "tests" / "tools" / "haproxy-get"), suite, str(place)], stdout=subprocess.PIPE,
                          stderr=subprocess.STDOUT)
     if run.returncode:
-        pytest.skip("HAProxy of Debian %s cannot be had: %s" % (suite, run.stdout.decode()[-300:].strip()))
+        pytest.skip("HAProxy of Debian %s is not available: %s" % (suite, run.stdout.decode()[-300:].strip()))
     return str(place / suite / "haproxy")
 
 
@@ -94,14 +95,14 @@ def haproxy(request):
     found = harness.version_of(binary)
     wanted = tuple(int(part) for part in request.param.split("."))
     if found != wanted:
-        pytest.skip("HAProxy %s cannot be had: %s is %s" % (
+        pytest.skip("HAProxy %s is not available: %s is %s" % (
             request.param, binary, "no HAProxy" if found is None else "%d.%d" % found))
     return binary
 
 
 @pytest.fixture(scope="session", autouse=True)
 def no_credential_in_anything_written():
-    """Begins first and so ends last, when every agent has ended."""
+    """Fails the session if a credential was written anywhere. This fixture begins first, so it ends last, when every agent has ended."""
     evidence.guard(harness.AGENT, "spoa-llm", "other-version")
     yield
     found = evidence.verdict()
@@ -111,7 +112,7 @@ def no_credential_in_anything_written():
 
 @pytest.fixture(autouse=True)
 def settled():
-    """Searches what came in pieces, so that a finding names this test."""
+    """Searches the output that came in pieces during a test when that test ends, so that a finding names the test."""
     yield
     evidence.settle()
 
@@ -133,7 +134,7 @@ def module_work():
 
 @pytest.fixture
 def agents(work):
-    """start(config, args=, env=) starts an agent, which is ended and checked when the test ends."""
+    """start(config, args=, env=) starts an agent. When the test ends, the agent is ended and its log is checked."""
     with contextlib.ExitStack() as stack:
         def start(config=None, **more):
             agent = harness.Agent(work, config, **more)
@@ -144,7 +145,7 @@ def agents(work):
 
 @pytest.fixture
 def gateways(haproxy):
-    """start(mocks, config, ...) starts a gateway, which is ended and checked when the test ends."""
+    """start(mocks, config, ...) starts a gateway. When the test ends, the gateway is ended and its logs and requests are checked."""
     with contextlib.ExitStack() as stack:
         def start(*args, **named):
             gateway = harness.Gateway(haproxy, *args, **named)

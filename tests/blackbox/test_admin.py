@@ -1,4 +1,4 @@
-"""The admin server: what each endpoint gives. Who gets it: test_admin_access.py."""
+"""The admin server: the answers of each endpoint. Which clients get them: test_admin_access.py."""
 import csv
 import io
 import json
@@ -35,7 +35,7 @@ def test_health(admin):
 
 def test_ready_says_no_while_draining(admin):
     agent = admin(drain_timeout=3)
-    with agent.client():  # keeps it from ending at once
+    with agent.client():  # while this connection is open, the agent does not end
         agent.process.kill(10)  # SIGUSR1
         answer = until(lambda: (lambda a: a if a.status == 503 else None)(agent.http(path="/readyz")), 5, "503")
         assert [one["part"] for one in answer.json()["checks"] if one["blocking"] and not one["ok"]] == ["draining"], answer
@@ -93,11 +93,12 @@ HISTORY = ["timestamp", "provider", "model", "total_tokens_saved", "compression_
 SERIES = ["timestamp", "tokens_saved", "compression_savings_usd_delta", "total_tokens_saved", "compression_savings_usd",
           "total_input_tokens_delta", "total_input_tokens", "total_input_cost_usd_delta", "total_input_cost_usd"]
 FIGURES = {"requests", "tokens_saved", "compression_savings_usd", "total_input_tokens", "total_input_cost_usd"}
-LATER = {"cache_read_tokens", "cache_savings_usd"}  # of a later schema
+LATER = {"cache_read_tokens", "cache_savings_usd"}  # Headroom added these in a later schema
 
 
 def rollup(history, key):
-    """Headroom's own rule, from the history."""
+    """Sums the history by Headroom's own rule. `key` returns the start of a timestamp's period. Returns {start: [the period's increase of each
+    of HISTORY's four figures ..., the four figures at the period's end]}."""
     out, before = {}, (0, 0.0, 0, 0.0)
     for point in history:
         now = tuple(point[name] for name in HISTORY[3:])
@@ -119,7 +120,7 @@ def test_stats_history_has_headroom_s_shape(admin):
     assert set(document["lifetime"]) == FIGURES | LATER
     assert set(document["display_session"]) == FIGURES | LATER | {"savings_percent", "started_at", "last_activity_at"}
     assert document["history"] and all(set(point) == set(HISTORY) | LATER for point in document["history"])
-    # The same figures as the file that `ledger headroom` writes.
+    # The figures are those that `ledger headroom` prints.
     done = cli("ledger", "headroom", "-c", agent.file, env=agent.env)
     own = json.loads(done.out)
     for part in ("lifetime", "display_session", "history"):
@@ -145,7 +146,7 @@ def test_stats_history_has_headroom_s_shape(admin):
     hours = series["hourly"]
     assert hours and hours[0]["timestamp"] >= time.strftime("%Y-%m-%dT00", time.gmtime(time.time() - 7 * 86400))
     assert all(row["timestamp"][13:] == ":00:00Z" for row in hours)
-    # CSV: the same, one series at a time.
+    # CSV has the same rows, one series at a time.
     for name in ("history", "hourly", "daily", "weekly", "monthly"):
         answer = agent.http(path="/stats-history?format=csv&series=" + name)
         assert answer.headers["content-type"].startswith("text/csv"), answer
@@ -181,7 +182,7 @@ def test_explain(admin):
     for wrong in ("", "[]", "{", '{"model":1}', '{"file":"/etc/passwd"}', '{"headers":["no colon"]}', '{"model":"a\\u0000b"}',
                   '{"model":"a"} x', "[" * 5000, '{"model":"m","body":"{}"}', json.dumps({"headers": ["a: b"] * 65})):
         assert agent.http("POST", "/explain", POST, wrong).status == 400, wrong
-    # `body` is the body, and never a file that is read.
+    # `body` is the request's body itself, never the path of a file that the agent reads.
     said = agent.http("POST", "/explain", POST, json.dumps({"body": str(agent.file)})).json()
     assert said["looked"] == len(str(agent.file)), said
 
@@ -204,7 +205,7 @@ def test_reload(admin):
 
 
 class harness_threads:
-    """Runs functions at one time; calling it gives what they returned."""
+    """Runs `functions` at the same time, a thread for each. `with` gives a function that waits for them and returns their results."""
 
     def __init__(self, functions):
         self.results = [None] * len(functions)
@@ -240,7 +241,7 @@ def test_events(admin):
         began = time.monotonic()
         while json.loads(events.next()["data"]).get("requests") != 1:
             assert time.monotonic() - began < 5
-        # Something is stored: the dashboard has to hear of it.
+        # The ledger stores a record, so an event has to tell the dashboard.
         line = harness.log_line(Maker(seed=3).one().fields, agent.env["SPOA_LLM_LOG_KEY"])
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
             host, port = agent.log_address.split(":")
@@ -261,7 +262,7 @@ def test_events_are_limited_and_slow_readers_hold_up_nobody(admin):
             assert opened[-1].response.status == 200
         assert agent.http(path="/events").status == 503
         assert agent.http(path="/livez").status == 200
-        time.sleep(3)  # nobody reads
+        time.sleep(3)  # meanwhile none of the 16 clients reads its events
         assert agent.http(path="/stats").status == 200
         until(lambda: opened[0].next().get("event") == "stats", 5, "events go on")
     finally:
@@ -288,7 +289,7 @@ def test_page(admin):
         assert again.status == 304 and not again.body, again
         assert agent.http(path=path, headers={"If-None-Match": '"other"'}).status == 200
     assert b"Chart" in agent.http(path="/chart.js").body
-    # What the page and its modules ask for is there, and nothing that is there is left out above.
+    # PAGE has exactly the files that the page and its modules ask for.
     named, root = {"/"}, pathlib.Path(__file__).parents[2] / "agent/ops/page"
     for file in root.iterdir():
         named |= {"/" + name for name in re.findall(r"""(?:src|href|from) ?=?"(?:\./)?([a-z]+\.(?:js|css))""", file.read_text())}
@@ -303,5 +304,5 @@ def test_unix_socket_and_tcp_at_once(work, admin):
     assert agent.http(path="/livez", address=tcp).status == 200
     assert agent.http(path="/livez", address="unix@%s/admin.sock" % work).status == 200
     assert os.stat(work / "admin.sock").st_mode & 0o777 == 0o600
-    # Any Host: nobody's browser gets to a unix socket.
+    # On a unix socket every Host is accepted, because no browser can connect to one.
     assert agent.http(path="/stats", address="unix@%s/admin.sock" % work, headers={"Host": "x"}).status == 200

@@ -1,5 +1,5 @@
-"""Who gets what the admin server gives. Attacked as a neighbour on the machine, a web page elsewhere, and a client that never comes to
-the end would."""
+"""Which clients get the admin server's answers. The attackers here: another user of the machine, a web page of another site, and a client
+that never finishes its request."""
 import json
 import os
 import pathlib
@@ -32,7 +32,7 @@ def test_token(work, admin, source):
             answer = agent.http(path=path, headers=headers)
             assert answer.status == 401 and answer.headers["www-authenticate"].startswith("Bearer"), (path, answer)
             assert set(answer.json()) == {"error"}, answer
-        # Not in the URL: that would end up in logs and histories.
+        # The token does not count in the URL, because URLs end up in logs and in browsers' histories.
         assert agent.http(path=path + ("&" if "?" in path else "?") + "token=" + token).status == 401
     for headers in wrong:
         for path in ("/reload", "/explain"):
@@ -43,13 +43,13 @@ def test_token(work, admin, source):
         assert events.response.status == 200
     assert agent.http(path="/nothing", headers=good).status == 404
     assert agent.http("POST", "/reload", dict(good, **POST)).status == 200
-    # Without it: whether it is well, and no more.
+    # Without the token a client learns whether the agent is well, but no details.
     for path in ("/livez", "/readyz"):
         assert all(one["detail"] == "" for one in agent.http(path=path).json()["checks"])
         assert any(one["detail"] for one in agent.http(path=path, headers=good).json()["checks"])
     for path in OPEN[2:]:
         assert agent.http(path=path).status == 200, path
-    # The token is what makes rebinding harmless; a name of its own may be used.
+    # With a token the Host may be any name, because DNS rebinding is harmless then: the attacker's page does not have the token.
     assert agent.http(path="/stats", headers=dict(good, Host="llm.example")).status == 200
     if source == "file":
         other = harness.secret("admin-2")
@@ -97,7 +97,7 @@ def test_dns_rebinding(admin):
         sock.sendall(b"GET /stats HTTP/1.1\r\nHost: %s\r\nHost: evil.test\r\n\r\n" % agent.admin.encode())
         assert sock.recv(65536).split(b" ")[1] == b"400"
     assert raw(agent, b"GET /stats HTTP/1.1\r\n\r\n").startswith(b"HTTP/1.1 400")
-    # What checks health by HTTP/1.0 is no browser.
+    # A health check by HTTP/1.0 needs no Host, because no browser speaks HTTP/1.0.
     assert raw(agent, b"GET /livez HTTP/1.0\r\n\r\n").split(b" ", 2)[1] == b"200"
 
 
@@ -114,7 +114,7 @@ def test_cross_site_requests(admin):
             assert answer.status == 403, (headers, answer)
     assert agent.http(path="/stats").json()["reloads"] == 0
     assert agent.http("POST", "/reload", dict(POST, Origin="http://" + agent.admin)).status == 200
-    # No other origin is ever let in, asked or not.
+    # No answer lets another origin read it, whether or not the request is a preflight.
     for method, path in (("GET", "/stats"), ("OPTIONS", "/reload"), ("OPTIONS", "/stats"), ("POST", "/reload")):
         answer = agent.http(method, path, {"Origin": "http://localhost:" + port, "Access-Control-Request-Method": "POST",
                                            "Access-Control-Request-Headers": "x-requested-with"})
@@ -128,7 +128,8 @@ def test_cross_site_requests(admin):
 
 
 def raw(agent, data, seconds=10.0, shut=False):
-    """Sends bytes and reads to the end."""
+    """Sends `data` and returns the answer: at least its head, and all of it if the server closes the connection after it. `shut`: ends the
+    sending direction after `data`."""
     with spop.connect(agent.admin, seconds) as sock:
         sock.sendall(data)
         out = b""
@@ -143,7 +144,7 @@ def raw(agent, data, seconds=10.0, shut=False):
                 if b"Content-Length: 0" in out or b"Connection: close" not in out and b"\r\n\r\n" in out:
                     break
         except OSError:
-            pass    # it may be the first to end it
+            pass    # the admin server may have closed the connection already
         evidence.search(out, "an answer of the admin server")
         return out
 
@@ -161,7 +162,7 @@ def test_paths_lead_nowhere_else(admin):
 
 def test_oversized_requests(admin):
     agent = admin()
-    assert agent.http("POST", "/explain", POST, b"x" * (64 << 10)).status == 400  # taken, and no JSON
+    assert agent.http("POST", "/explain", POST, b"x" * (64 << 10)).status == 400  # the largest body that is read; it is no JSON
     assert agent.http("POST", "/explain", POST, b"x" * ((64 << 10) + 1)).status == 413
     head = b"POST /explain HTTP/1.1\r\nHost: %s\r\nX-Requested-With: spoa-llm\r\n" % agent.admin.encode()
     assert b" 413 " in raw(agent, head + b"Content-Length: 99999999999\r\n\r\n")[:20]
@@ -178,7 +179,7 @@ def test_oversized_requests(admin):
 
 
 def test_slow_requests_end(admin):
-    """A byte now and then keeps libmicrohttpd's own timeout from firing; the whole request has one, too."""
+    """A byte now and then keeps libmicrohttpd's own timeout from firing, but the whole request has a timeout too."""
     agent = admin()
     began = time.monotonic()
     with spop.connect(agent.admin, 5) as sock:
@@ -224,7 +225,7 @@ def test_a_thousand_idle_connections(admin):
         while time.monotonic() < end:
             most = max(most, agent.descriptors())
             time.sleep(.05)
-        # They are let in 64 at a time, and shown out again; who has something to ask gets his turn.
+        # The admin server accepts 64 connections at a time and closes the idle ones, so a client with a request gets its turn.
         assert agent.http(path="/livez", timeout=60).status == 200
     finally:
         stop.set()
@@ -238,9 +239,9 @@ def test_a_thousand_idle_connections(admin):
 
 
 def test_health_while_the_database_is_slow(work, admin):
-    """Answers that read the database wait on threads of their own."""
+    """Requests that read the database wait for it on threads of their own, so they hold up no other request."""
     agent = admin(entries=50)
-    # SQLite looks there when it opens the database: a pipe that nobody writes into, as a disk that hangs.
+    # SQLite opens this file when it opens the database. Nobody writes into the pipe, so SQLite waits, as it would for a disk that hangs.
     pipe = agent.home / "ledger.db-journal"
     os.mkfifo(pipe)
     asked = [threading.Thread(target=hang, args=(agent,), daemon=True) for _ in range(6)]
@@ -253,7 +254,7 @@ def test_health_while_the_database_is_slow(work, admin):
             assert agent.http(path=path).status == 200
             assert time.monotonic() - began < 1 * harness.SLOW, path
         assert decide(agent)
-        assert all(thread.is_alive() for thread in asked), "nobody waits: this shows nothing"
+        assert all(thread.is_alive() for thread in asked), "a request for /savings did not wait, so this test shows nothing"
     finally:
         end = os.open(pipe, os.O_RDWR)
         pipe.unlink()
@@ -280,7 +281,8 @@ def test_stops_with_clients_of_all_kinds(admin):
 
 
 def test_nothing_secret_anywhere(work, admin):
-    """Every answer of these tests is searched; here with all that could be shown at once, broken routes and refusals included."""
+    """The harness searches every answer of these tests for credentials. This agent has everything that an answer could show: a token, each
+    source of a credential, routes without one, refusals, and a reload that failed."""
     token, key = harness.secret("admin"), harness.secret("file-key")
     (work / "key").write_text(key)
     routes = ROUTES[:1] + [{"model_prefix": "f-", "upstream": "https://u.example", "auth": "file:%s/key" % work}] + ROUTES[1:]

@@ -1,6 +1,6 @@
-"""Each alert of dist/alerts.yml on a real Prometheus beside a real agent: it fires when the fault is there, and goes when it is gone.
+"""Each alert of dist/alerts.yml in a real Prometheus beside a real agent: the alert fires while its fault lasts, and clears afterwards.
 
-The rules are those that ship, with their times shortened (seconds for minutes) and scraped each second."""
+The rules are the shipped ones with shorter times (seconds for minutes), because Prometheus scrapes the agent each second here."""
 import gzip
 import json
 import os
@@ -31,7 +31,7 @@ WINDOW = 6  # seconds, for each range of the rules
 
 def shortened(text):
     text = re.sub(r"for: \d+m", "for: 1s", text)
-    # What is read from the database is new every five seconds.
+    # A range of 1h becomes longer than the others, because figures from the database are new only every five seconds.
     text = re.sub(r"\[1h\]", "[15s]", text)
     return re.sub(r"\[\d+[mh]\]", "[%ds]" % WINDOW, text)
 
@@ -79,7 +79,7 @@ ROUTES = [{"model_prefix": "glm-", "upstream": "https://ollama.com"}, {"model_pr
 
 
 class Place:
-    """Agent and Prometheus, and what a fault needs."""
+    """An agent, a Prometheus that scrapes the agent, and what the tests need to cause faults."""
 
     def __init__(self, work):
         self.work, self.home, self.key = work, work / "ledger", harness.secret("log-key")
@@ -98,16 +98,17 @@ class Place:
         self.agent = None
         self.start()
         self.prometheus = Prometheus(work, self.admin)
-        # Until the first scrape it has seen no target.
+        # Before the first scrape Prometheus has no target whose health it knows.
         until(lambda: [t["health"] for t in self.prometheus.get("/api/v1/targets")["activeTargets"]] == ["up"], 20, "the first scrape")
         time.sleep(2)
 
     def start(self):
         env = harness.environment()
-        # ASan's runtime wants to be the first library, for allocations, of which this one makes none.
+        # ASan's runtime asks to be the first library, because it replaces malloc(). slowinflate.so never calls malloc(), so the check of the
+        # order may be switched off.
         slow = {"LD_PRELOAD": " ".join(filter(None, [env.get("LD_PRELOAD"), str(SLOW_INFLATE)])), "SLOW_INFLATE": str(self.slow),
                 "ASAN_OPTIONS": env["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}
-        # By the variable, so that a route without a usable upstream is possible.
+        # The routes are in the variable, because a file may not have a route without a usable upstream.
         self.agent = harness.Agent(self.work, self.config, env=dict(slow, SPOA_LLM_LOG_KEY=self.key,
                                                                    HEADROOM_UPSTREAM_ROUTES=json.dumps(ROUTES)))
         until(lambda: harness.accepting(self.admin), 5, "the admin server accepts")
@@ -118,7 +119,7 @@ class Place:
             agent.close()
 
     def inflate_takes(self, more_us):
-        with open(self.slow, "r+b" if self.slow.exists() else "wb") as file:  # in place: the agent has it mapped
+        with open(self.slow, "r+b" if self.slow.exists() else "wb") as file:  # written in place, because the agent has the file mapped
             file.write(struct.pack("=q", more_us))
 
     def decide(self, model, times=1, coding=None):
@@ -154,7 +155,7 @@ class Repeated:
         while not self.stop.wait(.5):
             try:
                 self.action()
-            except Exception as error:  # told at the end
+            except Exception as error:  # reported when the block ends
                 self.failed = error
                 return
 
@@ -239,7 +240,7 @@ def test_connections(place):
 
         def too_many():
             more = [spop.connect(place.agent.address, 5) for _ in range(3)]
-            # A slow agent would meet one after the other, each gone already.
+            # Wait for the refusal. Closed at once, the connections would be gone before a slow agent accepts them, and never be too many.
             select.select(more, [], [], 5)
             for sock in more:
                 sock.close()
@@ -255,7 +256,7 @@ def test_connections(place):
 def test_log_lines(place):
     def work():
         place.send(log_line(place.maker.one().fields, "another key"), log_line({"v": 1}, place.key))
-        place.decide("m", 30)  # and none of it is logged
+        place.decide("m", 30)  # no log line reports these requests
     with place.repeat(work):
         place.prometheus.fires("SpoaLlmLogLinesForeign", "SpoaLlmLogLinesMalformed", "SpoaLlmNothingRecorded")
     place.prometheus.clears()
@@ -288,7 +289,7 @@ def test_ledger_locked_and_journal_full(place):
     finally:
         db.execute("ROLLBACK")
         db.close()
-    # What was read from the journal again is released with the next request.
+    # Records that the agent read from the journal again stay there until it stores the next record.
     with place.repeat(lambda: place.send(place.record(kind="reported", model="claude-haiku-4-5"))):
         place.prometheus.clears()
 
@@ -303,7 +304,7 @@ def test_ledger_failing(place):
     with place.repeat(lambda: place.send(place.record(kind="reported", model="claude-haiku-4-5"))):
         place.prometheus.fires("SpoaLlmLedgerFailing")
         (place.home / "ledger.db").rmdir()
-        until(lambda: "SpoaLlmLedgerFailing" not in place.prometheus.firing(), 30, "it goes on by itself", step=.3)
+        until(lambda: "SpoaLlmLedgerFailing" not in place.prometheus.firing(), 30, "the ledger works again by itself", step=.3)
     place.prometheus.clears()
 
 
@@ -345,7 +346,8 @@ def test_absent(place):
 
 
 def test_slow(place):
-    """The same decisions all the time, of some tens of microseconds; then zlib takes 20 ms longer, and then no longer."""
+    """The agent makes the same decisions all the time, each in some tens of microseconds. Then zlib's inflate() takes 20 ms longer for a
+    while."""
     def work():
         place.decide("m", 20, coding="gzip")
         place.send(place.record(kind="reported", model="claude-haiku-4-5"))
@@ -361,7 +363,7 @@ def test_slow(place):
 
 
 def test_every_alert_was_shown(request):
-    """Runs last, and only says something where all of them ran."""
+    """Stands last in this file, because the tests above note in SHOWN which alerts fired. Without all of those tests it is skipped."""
     if len([item for item in request.session.items if item.fspath == request.node.fspath]) < 15:
         pytest.skip("not all of this file was asked for")
     assert SHOWN == set(re.findall(r"alert: (\w+)", ALERTS.read_text()))

@@ -1,7 +1,7 @@
-"""Whatever happens around the gateway: each request goes to its own upstream, with its own credential, to the byte, or nowhere.
-What is done, and how each request is checked: chaos.py.
+"""Faults around the gateway: whatever fails, each request reaches its own upstream, with its own credential and every byte as sent, or no
+upstream. tests/rig/chaos.py has the faults and the checks of each request.
 
-A longer run, with all faults at random:
+A longer run, with all faults in random order:
 
     CHAOS_S=1800 CHAOS_SEED=7 CHAOS_OUT=summary.json python3 -m pytest tests/blackbox/test_chaos.py -k at_random
 """
@@ -30,7 +30,7 @@ def world(haproxy):
 
 @pytest.mark.parametrize("fault", chaos.FAULTS, ids=lambda fault: fault.__name__)
 def test_one_fault(world, fault):
-    """Under traffic, twice, and it is over when it is over."""
+    """The fault happens twice under traffic. When it is over, all requests are served again."""
     rng = random.Random("%s-%s" % (SEED, fault.__name__))
     asked = {request.header("x-test-id") for mock in world.mocks for request in mock.requests}
     traffic = chaos.Traffic(world, "%s-%s" % (SEED, fault.__name__), rate=60)
@@ -45,7 +45,8 @@ def test_one_fault(world, fault):
 
 
 def audit(world, traffic, before):
-    """Of this traffic alone: what others sent in this world was looked at already."""
+    """Checks the requests of `traffic` alone and returns counts. The ids in `before` belong to earlier traffic, which was checked already; an
+    id that begins with t belongs to a request of `gateway.ask()`."""
     known = set(before)
     for mock in world.mocks:
         with mock.lock:
@@ -59,7 +60,7 @@ def audit(world, traffic, before):
 
 
 def test_all_faults_at_random(haproxy):
-    """Several at a time. CHAOS_S seconds of it; the seed says which."""
+    """Faults in an order that CHAOS_SEED decides, under traffic, for CHAOS_S seconds."""
     rng = random.Random("all-%s" % SEED)
     counts, total = {}, {}
     with chaos.World(haproxy, clock=True) as world:
@@ -94,7 +95,7 @@ def connect_many(address, count, greeting):
     held = []
     for _ in range(count):
         sock = socket.socket(socket.AF_UNIX)
-        sock.connect(address)       # waits for room in the queue
+        sock.connect(address)       # waits while the agent's listen queue is full
         sock.settimeout(10 * harness.SLOW)
         if greeting:
             sock.sendall(greeting)
@@ -117,7 +118,8 @@ def many_descriptors():
 
 
 def test_ten_thousand_idle_connections(haproxy, make_mock, many_descriptors):
-    """Idle ones, greeted, in HAProxy's way: with room for HAProxy all is served; without, all is refused, until they go."""
+    """10,000 idle connections that have sent HAProxy's greeting take up the agent's room. While HAProxy's connections fit beside them,
+    requests are served. When they no longer fit, requests may be refused, until the idle connections are closed."""
     mock, key = make_mock("idle"), harness.secret("chaos-idle")
     config = {"routes": [{"model_prefix": "b-", "upstream": mock.url(), "auth": "env:KEY"}], "max_connections": 10100}
     with harness.Gateway(haproxy, [mock], config, env={"KEY": key}, owners={key: [mock]}) as gateway:
@@ -126,14 +128,14 @@ def test_ten_thousand_idle_connections(haproxy, make_mock, many_descriptors):
             for sock in held[::100]:
                 assert sock.recv(4), "an idle connection was refused"
             for _ in range(20):
-                # On a machine that has other things to do one may take longer than HAProxy waits; it is refused then.
+                # On a busy machine a decision may take longer than HAProxy waits. HAProxy refuses the request then.
                 answer = harness.until(lambda: gateway.ask("b-1"), 1)
                 if answer.status != 200:
                     answer.refused(503, "gateway_unavailable")
                     answer = harness.until(lambda: [one for one in [gateway.ask("b-1")] if one.status == 200], 20)[0]
                 assert answer.only(mock).header("authorization") == "Bearer " + key
             assert gateway.agent.rss() < (400 << 20) * (4 if "san" in harness.AGENT else 1), gateway.agent.rss()
-            # More than there is room for: HAProxy's own next connection may be among those that are turned away.
+            # Now more connections come than max_connections allows. HAProxy's next connection may be among those that the agent refuses.
             more = connect_many(gateway.socket[5:], 200, b"")
             for _ in range(10):
                 answer = gateway.ask("b-1")
@@ -144,4 +146,4 @@ def test_ten_thousand_idle_connections(haproxy, make_mock, many_descriptors):
         finally:
             for sock in held:
                 sock.close()
-        harness.until(lambda: gateway.ask("b-1").status == 200, 20, "served again", step=0.1)
+        harness.until(lambda: gateway.ask("b-1").status == 200, 20, "requests are served again", step=0.1)

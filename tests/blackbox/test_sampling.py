@@ -1,5 +1,5 @@
-"""The model is known wherever real clients put it, in bodies of any size that fits HAProxy's buffer; and where it cannot be
-known nothing is forwarded. Bodies as clients shape them: bodies.py."""
+"""The agent finds the model wherever real clients put it, in bodies of any size that fits HAProxy's buffer; if it cannot find the model,
+the request is refused. bodies.py makes bodies of the shape that each client sends."""
 import gzip
 import json
 import re
@@ -58,11 +58,11 @@ def test_every_client_is_routed(gateway, client, size, where):
 @pytest.mark.parametrize("where", ["first", "last", "middle"])
 @pytest.mark.parametrize("client", ["openai_python", "claude_code", "whisper"])
 def test_beyond_the_buffer(gateway, client, where):
-    """5 MB do not fit: the model is known where it stands first, and refused where it does not."""
+    """5 MB do not fit into the buffer: the request is routed if the model stands first, and refused if it does not."""
     made = bodies.body(client, 5 * 1024 * 1024, where)
     answer = send(gateway, made)
     if where == "first":
-        # What was not seen could name another one; the upstream takes what it takes, at the route of the first.
+        # The part that the agent did not see could name another model; the request still goes by the route of the first one.
         arrived(gateway, made, answer)
     else:
         answer.refused(413, "model_not_in_sample", "anthropic" if client == "claude_code" else "openai", retry=False)
@@ -71,7 +71,7 @@ def test_beyond_the_buffer(gateway, client, where):
 @pytest.mark.parametrize("pieces", [1, 7, 100])
 @pytest.mark.parametrize("where", ["first", "last", "middle"])
 def test_chunked(gateway, where, pieces):
-    """Without a content-length nothing tells where the end is, but the JSON itself."""
+    """Without a content-length only the JSON itself tells where the body ends."""
     made = bodies.body("openai_python", 76 * 1024, where)
     step = len(made.data) // pieces + 1
     chunks = [made.data[at:at + step] for at in range(0, len(made.data), step)]
@@ -81,7 +81,7 @@ def test_chunked(gateway, where, pieces):
 
 @pytest.mark.parametrize("where", ["first", "last"])
 def test_chunked_beyond_the_buffer(gateway, where):
-    """Cut without a word by HAProxy, and known as cut all the same: a nested object's end is not the body's."""
+    """HAProxy cuts the body and does not say so. The agent notices, because the end of a nested object is not the end of the body."""
     made = bodies.body("openai_python", 3 * 1024 * 1024, where)
     chunks = [made.data[at:at + 65536] for at in range(0, len(made.data), 65536)]
     answer = gateway.call("POST", made.path, [("Content-Type", made.ctype)] + list(bearer()), chunks=chunks, timeout=60)
@@ -115,7 +115,7 @@ def test_an_unknown_coding_is_refused(gateway, coding):
 
 
 PLACES = [
-    # path, body, the model it names; None: ambiguous
+    # path, body, the model of the request (None: it is refused as ambiguous)
     ("/v1beta/models/gemini-2.5-pro:generateContent", {"contents": []}, "gemini-2.5-pro"),
     ("/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse", {"contents": []}, "gemini-2.5-pro"),
     ("/v1/models/gemini-2.5-pro:generateContent", {"contents": []}, "gemini-2.5-pro"),
@@ -124,10 +124,10 @@ PLACES = [
     ("/openai/deployments/gpt-4o/chat/completions?api-version=1", {"messages": []}, "gpt-4o"),
     ("/model/claude-3-5%3A0/invoke", {"messages": []}, "claude-3-5:0"),
     ("/v1/chat/completions?model=gpt-4o", {"messages": []}, "gpt-4o"),
-    # The upstream obeys the path, whatever the body says.
+    # The upstream takes the model from the path, whatever model the body names.
     ("/openai/deployments/gpt-4o/chat/completions", {"model": "claude-x"}, "gpt-4o"),
     ("/v1beta/models/gemini-2.5-pro:generateContent", {"model": "models/gemini-2.5-pro"}, "gemini-2.5-pro"),
-    # Query and body that disagree: nobody knows which one it obeys.
+    # Query and body name different models, and it is unknown which of them the upstream obeys.
     ("/v1/chat/completions?model=gpt-4o", {"model": "claude-x"}, None),
 ]
 
@@ -147,7 +147,7 @@ HINT = ("x-codex-turn-metadata", json.dumps({"turn_id": "t", "model": "gpt-5.5-c
 
 
 def test_websockets(gateway):
-    """By query or header; otherwise 426, at which Codex falls back to HTTP at once."""
+    """A WebSocket request is routed by the model in its query or header; without one it gets 426, at which Codex falls back to HTTP at once."""
     for path, headers, model in (("/v1/realtime?model=gpt-realtime", [], "gpt-realtime"),
                                  ("/v1/responses", [HINT], "gpt-5.5-codex"),
                                  ("/v1/realtime?model=claude-live", [HINT], "claude-live")):
@@ -177,7 +177,7 @@ def test_unresolved_falls_through_only_by_option(haproxy, make_mock):
     made_body = bodies.body("openai_python", 3 * 1024 * 1024, "last")
     with gateway_of(haproxy, make_mock, config={"unresolved": "fallthrough"}) as made:
         send(made, made_body).only(made.by_name["rest"])
-        # What can be known is still known.
+        # The option changes nothing for a model that the agent can find.
         known = bodies.body("openai_python", 300 * 1024, "middle")
         arrived(made, known, send(made, known))
 
@@ -196,7 +196,7 @@ def test_any_size_of_sample(haproxy, make_mock, limits):
 
 
 def test_how_much_is_sent(haproxy, make_mock):
-    """From 3.0 on the frame of a large body is small, and the middle costs a second question."""
+    """From HAProxy 3.0 on, the agent gets only both ends of a large body, so a model in the middle costs a second question."""
     with gateway_of(haproxy, make_mock, config={"log_level": "debug"}) as made:
         send(made, bodies.body("openai_python", 900 * 1024, "last"))
         assert not made.agent.lines("event=asked_for_more")

@@ -1,5 +1,5 @@
-"""`spoa-llm savings` and `spoa-llm ledger export`: every figure against an independent count of generated log lines (loglines.py), in
-tokens and nano-dollars; and the tables on terminals of all widths."""
+"""`spoa-llm savings` and `spoa-llm ledger export`: every figure, in tokens and nano-dollars, is that of an independent count of generated log
+lines (loglines.py). The tables fit terminals of all widths."""
 import csv
 import fcntl
 import io
@@ -23,7 +23,7 @@ from ledgers import GROUPS, NOW, day, figures_of, ledger, round_half  # noqa: F4
 from loglines import DAY, HOUR, MONEY, Maker
 
 
-# ---- what is in it
+# ---- the rows and sums of a ledger
 
 
 def test_import_says_what_it_did(day):
@@ -32,7 +32,7 @@ def test_import_says_what_it_did(day):
 
 
 def test_every_row(day):
-    """Request by request: labels, tokens, where they are from, nano-dollars."""
+    """Each exported request has the right labels, tokens, origin of the tokens, and nano-dollars."""
     rows = {row["id"]: row for row in day.export()}
     assert len(rows) == len(day.wants)
     for want in day.wants:
@@ -68,7 +68,7 @@ def test_sums_as_csv(day, by):
     assert text.endswith("\r\n")
     rows = list(csv.DictReader(io.StringIO(text, newline="")))
     got = {unguarded(row[by]): figures_of(row) for row in rows}
-    # What JSON would escape is `_` in CSV; names that differ only in that do not occur here.
+    # A character that JSON would escape becomes `_` in CSV; no two names here become the same by that.
     assert got == {shown(label): sums for label, sums in loglines.report(day.wants, by).items()}
 
 
@@ -94,7 +94,7 @@ def test_export_as_csv(day):
                 assert unguarded(row[name]) == shown(value)
             else:
                 assert row[name] == ("" if value is None else str(value).lower() if isinstance(value, bool) else str(value))
-    # As the bytes are: each line ends with CR LF, quotes are doubled, and nothing else is quoted in excess.
+    # In the bytes, each line ends with CR LF, quotes are doubled, and a field that needs no quotes has none.
     lines = text.split("\r\n")
     assert len(lines) == len(rows) + 2 and not lines[-1]
     assert any('"say ""hi"", twice"' in line for line in lines) and any(",--," in line for line in lines)
@@ -114,7 +114,7 @@ def test_without_estimates_and_unpriced(day):
 
 
 def test_periods(day):
-    """Whole hours, from the beginning to the end; days to their end."""
+    """`savings` counts whole hours; if --until names only a day, that day is included. `ledger export` goes by the exact time."""
     hours = sorted({loglines.label_of(want, "hour") for want in day.wants})
     rng = random.Random(1)
     for _ in range(12):
@@ -126,7 +126,7 @@ def test_periods(day):
         # An hour that is touched counts as a whole.
         assert day.savings("--since", first[:13] + ":59", "--until", last[:13] + ":01")["totals"]["requests"] == len(
             [want for want in day.wants if first <= loglines.label_of(want, "hour") <= last])
-        # Single rows go by the very time.
+        # The export takes single rows by their exact time.
         rows = day.export("--since", first[:13] + ":20:07", "--until", last[:13] + ":40Z")
         assert {row["id"] for row in rows} == {want["id"] for want in day.wants if first[:13] + ":20:07" <= time.strftime(
             "%Y-%m-%dT%H:%M:%S", time.gmtime(want["time_ms"] // 1000)) < last[:13] + ":40:00"}
@@ -152,11 +152,11 @@ def test_order_and_columns_of_the_export(day):
     assert times == sorted(times)
 
 
-# ---- for a person
+# ---- the tables for people
 
 
 def on_terminal(ledger, columns, *args, env=None):
-    """What the command writes to a terminal of that many columns."""
+    """Returns what the command writes to a terminal with `columns` columns."""
     parent, child = pty.openpty()
     fcntl.ioctl(child, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
     process = harness.start(*args, "-c", ledger.config, stdout=child, stderr=child, stdin=subprocess.DEVNULL, env=harness.environment(env))
@@ -182,7 +182,7 @@ def test_table_fits_the_terminal(day, columns, by):
         assert not re.search("[\x00-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e\u2060-\u206f]", line), repr(line)
     heading = next(i for i, line in enumerate(text.splitlines()) if line.startswith(by + " "))
     rows = [line for line in text.splitlines()[heading:text.splitlines().index("", heading)] if "without a request" not in line]
-    # All columns end where their heading ends.
+    # The values of a column end below the end of its heading.
     ends = {match.end() for match in re.finditer(r"\S+", rows[0]) if match.group() in ("requests", "saved")}
     for row in rows[1:]:
         columns_of_row = "".join(c + "\0" * (width(c) - 1) if width(c) else "" for c in row)
@@ -211,7 +211,7 @@ def test_totals_of_the_table(day):
     assert "partial: {:,} requests".format(total["partial_requests"]) in flat
     assert "unpriced: {:,} requests, {:,} tokens (models: ".format(total["unpriced_requests"], total["unpriced_tokens"]) in flat
     assert re.search(r"and \d+ more\)", flat)
-    # A row of the table, figure by figure.
+    # The figures in one row of the table.
     sums = loglines.report(day.wants, "model")["gpt-5.5"]
     saved = sum(sums[name] for name in ("saved_compression", "saved_cache", "saved_routing"))
     assert saved < 0 or sums["saved_routing"] < 0
@@ -230,13 +230,13 @@ def test_table_without_utf8(day):
         text = on_terminal(day, 80, "savings", env=env)
         assert text.isascii() and "#" in text and "\x1b" not in text
     assert "█" in on_terminal(day, 80, "savings", env={"LANG": "C.UTF-8"})
-    # Not a terminal: ASCII, and as wide as COLUMNS says.
+    # If the output is not a terminal, the table is in ASCII and as wide as COLUMNS says.
     wide = day.run("savings", env={"COLUMNS": "150"}).out
     assert wide.isascii() and "routing" in next(line for line in wide.splitlines() if line.startswith("model "))
 
 
 def test_names_of_a_database_that_somebody_else_wrote(ledger):
-    """Control characters of any kind never reach the terminal, even if the database has them."""
+    """No control character of any kind reaches the terminal, even if another program wrote some into the database."""
     ledger.take(Maker(seed=14).make(30))
     bad = "a\x1b[31mb\x07\x9b31m\u202e\u200b\nc\td\x7f"
     db = sqlite3.connect(ledger.db)
@@ -250,7 +250,7 @@ def test_names_of_a_database_that_somebody_else_wrote(ledger):
              on_terminal(ledger, 120, "savings", "--csv"), on_terminal(ledger, 80, "ledger", "export"),
              on_terminal(ledger, 80, "ledger", "export", "--csv")]
     for text in texts:
-        text = text.replace("\r\n", "\n")  # CSV's own
+        text = text.replace("\r\n", "\n")  # the line ends of CSV
         assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u200b-\u200f\u202a-\u202e]", text), repr(text)
     assert "a?[31mb??31m???c?d?" in texts[0] and "?A?" in texts[0]
     labels = {row["model"] for row in json.loads(texts[1])["rows"]}
@@ -259,7 +259,7 @@ def test_names_of_a_database_that_somebody_else_wrote(ledger):
 
 
 def test_many_labels(ledger):
-    """The table shows the first, and the rest as one; JSON has all."""
+    """The table shows the 30 largest labels and sums up the others in one row; JSON has all labels."""
     entries = [Maker(seed=n).one(kind="reported", project="p%03d" % n, id="many-%d" % n) for n in range(80)]
     ledger.take(entries)
     report = ledger.savings("--by", "project")

@@ -1,8 +1,8 @@
-"""The scanner against Python's json: generated documents, hostile ones among them, whole and cut at every kind of place.
+"""The scanner compared with Python's json: on generated documents, some of them hostile, whole or cut at any place.
 
-For a valid document the expected answer is worked out exactly, from the members that Python's decoder finds and from which of them
-lie inside of what was sent. For anything else the agent may refuse, but must not name another model than the one that a
-plain reading of strings and brackets gives.
+For a valid document the expected answer is exact: it follows from the members that Python's decoder finds and from which of them
+lie inside the bytes that were sent. For any other document the scanner may refuse, but if it names a model, that must be the only model
+that a simple reading of strings and brackets finds.
 
     SCAN_DOCS=1000000 SCAN_SEED=7 pytest tests/blackbox/test_scan.py
 """
@@ -21,7 +21,7 @@ import bodies
 import harness
 
 DOCS = int(os.environ.get("SCAN_DOCS", "20000"))
-PARTS = 4       # which may run side by side
+PARTS = 4       # tests into which the documents are divided, because tests can run side by side
 SEED = int(os.environ.get("SCAN_SEED", "1"))
 MODEL_MAX = 256
 LEVELS = ("avx512", "avx2", "sse4", "portable")
@@ -32,7 +32,7 @@ LEVELS = ("avx512", "avx2", "sse4", "portable")
 
 @pytest.fixture(scope="session")
 def driver():
-    """tests/unit/scan_driver.c under ASan and UBSan, or what SCAN_DRIVER names."""
+    """The program of tests/unit/scan_driver.c, built with ASan and UBSan, or the one at the path SCAN_DRIVER."""
     return os.environ.get("SCAN_DRIVER") or str(harness.built("drivers/scan_driver"))
 
 
@@ -45,7 +45,7 @@ def question(body=b"", tail=b"", buffered=None, length=None, sized=True, upgrade
 
 
 def answers(driver, questions, level=None):
-    """(status, from, stream, looked, name, detail) for each; None when this CPU lacks the level."""
+    """Returns (status, from, stream, looked, name, detail) for each question; None if this CPU lacks the instructions of `level`."""
     run = subprocess.run([driver] + ([level] if level else []), input=b"".join(questions), capture_output=True)
     if run.returncode == 77:
         return None
@@ -58,7 +58,7 @@ def answers(driver, questions, level=None):
     return out
 
 
-# ---------------------------------------------------------------- what is right
+# ---------------------------------------------------------------- the expected answer
 
 SPACE = b" \t\r\n"
 BOM = b"\xef\xbb\xbf"
@@ -70,7 +70,7 @@ class Member:
 
 
 def members(doc):
-    """The top-level members of a valid object, as Python reads it, with byte offsets; and where its brackets are."""
+    """Returns (offset of the opening brace, top-level members as Python reads them, offset of the closing brace) of a valid object."""
     text = doc.decode("latin-1")  # one character per byte: the structure is ASCII
     at = 3 if doc.startswith(BOM) else 0
     out = []
@@ -104,7 +104,7 @@ def ascii_lower(s):
 
 
 def usable(value):
-    """The name in UTF-8, or None."""
+    """Returns the name of a model in UTF-8; None if `value` may not be one."""
     if not isinstance(value, str) or not value or any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in value):
         return None
     name = value.encode()
@@ -112,7 +112,7 @@ def usable(value):
 
 
 def verdict(seen):
-    """(status, name) of what these members say."""
+    """Returns the (status, name) that follows from these members."""
     mentions, exact = [], False
     for m in seen:
         if m.key == "model" or ascii_lower(m.key.split("\0")[0]) == "model":
@@ -133,7 +133,8 @@ def streams(seen):
 
 
 def expected(doc, head, tail, ended):
-    """For a valid object of which the first `head` and the last `tail` bytes were sent; `ended`: the end is known to be one."""
+    """Returns (status, name, stream) for a valid object of which the first `head` and the last `tail` bytes were sent. `ended`: the scanner is
+    told that the body ends where these bytes end."""
     if tail and head >= len(doc) - tail:
         head, tail = len(doc), 0
     begin, all_members, close = members(doc)
@@ -162,7 +163,7 @@ def expected(doc, head, tail, ended):
 
 
 def readable(string):
-    """As much of a broken JSON string as can be decoded from its beginning."""
+    """Returns the longest beginning of a broken JSON string that can be decoded, as text."""
     for end in range(len(string), 0, -1):
         try:
             return json.loads(string[:end] + b'"')
@@ -172,7 +173,8 @@ def readable(string):
 
 
 def plain_reading(doc):
-    """Top-level values of "model" by strings and brackets alone, whatever else is wrong; raw."""
+    """Returns the set of the top-level values of "model", found by strings and brackets alone, whatever else is wrong with `doc`. None in
+    it stands for a key with bad escapes that some reader may take for "model"."""
     out, depth, i, n, key, last = [], 0, 0, len(doc), None, None
     while i < n:
         c = doc[i:i + 1]
@@ -276,7 +278,7 @@ def model_member(r, name):
 
 
 def document(r):
-    """A valid object, in bytes."""
+    """Returns the bytes of a random valid JSON object."""
     parts = [string(r, r.choice(KEYS)) + space(r) + ":" + space(r) + value(r) for _ in range(r.choice((0, 1, 2, 3, 5)))]
     name = r.choice(NAMES[:9] if r.random() < 0.8 else NAMES)
     for _ in range(r.choice((0, 1, 1, 1, 1, 1, 2, 3))):
@@ -312,7 +314,7 @@ def mutated(r, doc):
 
 
 def valid(doc):
-    """Whether Python takes it, and it is an object."""
+    """Whether Python reads `doc` as a JSON object."""
     try:
         return isinstance(json.loads(doc), dict)
     except (ValueError, RecursionError):
@@ -320,12 +322,12 @@ def valid(doc):
 
 
 def wide(doc):
-    """Python guesses UTF-16 and UTF-32 from zeros among the first bytes; the agent refuses those."""
+    """Whether Python takes `doc` for UTF-16 or UTF-32, because of zeros among its first bytes; the scanner refuses such a document."""
     return json.detect_encoding(doc) not in ("utf-8", "utf-8-sig")
 
 
 def cases(r, doc):
-    """(what, question, expected) for one valid document."""
+    """Yields (description, question, expected answer) for one valid document."""
     n = len(doc)
     yield "whole", question(doc), expected(doc, n, 0, True)
     yield "chunked", question(doc, sized=False), expected(doc, n, 0, False)
@@ -340,7 +342,7 @@ def cases(r, doc):
         yield "head %d, tail %d" % (head, tail), question(doc[:head], doc[n - tail:], buffered=n), expected(doc, head, tail, True)
     head, tail, cut = r.randint(1, n), r.randint(1, n), r.randint(1, n)
     head, tail = min(head, cut), min(tail, cut)
-    # The buffer is full: the tail is no end of anything.
+    # The buffer is full, so the tail is not the end of the body.
     yield ("full at %d, head %d, tail %d" % (cut, head, tail), question(doc[:head], doc[cut - tail:cut], buffered=cut, length=n + 1),
            prefix(doc, cut if head + tail >= cut else head, False))
     yield ("chunked, full at %d, head %d, tail %d" % (cut, head, tail), question(doc[:head], doc[cut - tail:cut], buffered=cut, sized=False),
@@ -348,7 +350,7 @@ def cases(r, doc):
 
 
 def prefix(doc, cut, ended):
-    """The first `cut` bytes of a valid object; `ended`: they claim to be all."""
+    """Returns the expected answer for the first `cut` bytes of a valid object. `ended`: the scanner is told that they are the whole body."""
     if not doc[:cut].removeprefix(BOM).strip(SPACE) or cut < 3 and BOM.startswith(doc[:cut]):
         return ("malformed" if ended else "unknown"), b"", False
     return expected(doc, cut, 0, ended)
@@ -414,7 +416,7 @@ def client_bodies():
 
 
 def cut_answer(b, head, tail):
-    """What can be known of the first `head` and the last `tail` bytes of a body."""
+    """Returns the expected status when only the first `head` and the last `tail` bytes of a body are sent."""
     if b.client == "genai":
         return "found"
     if b.client != "whisper":

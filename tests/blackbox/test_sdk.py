@@ -1,6 +1,6 @@
-"""The official clients and aimock, all from npm: what an application's owner sees of the gateway.
+"""The official clients, from npm, ask through the gateway; aimock, also from npm, is the upstream. This is what an application's owner sees.
 
-The clients are OpenAI's, Anthropic's (today's, and the last that sends x-api-key) and Google's. How they are run: sdk_rig.py.
+The clients are OpenAI's, Anthropic's (today's, and the last that sends x-api-key) and Google's. sdk_rig.py runs them.
 """
 import collections
 import json
@@ -26,7 +26,7 @@ def node():
 
 @pytest.fixture(scope="session")
 def aimock(node):
-    """Each takes one key only, and answers 401 to any other, and to two different ones."""
+    """One aimock for each upstream and target. Each accepts only its own key; it answers 401 to another key, and to two different keys."""
     directory = harness.workdir()
     servers = Servers(node, directory, {
         "routed": ROUTED_KEY, "claude": CLAUDE_KEY, "gemini": GEMINI_KEY,
@@ -43,7 +43,7 @@ def client(node):
     client.close()
 
 
-# ---- what is called: (SDK, call), the upstream's path, the params for a model and a message
+# ---- the calls: SDK, method, params for a model and a message, the upstream's path, and more
 
 
 def chat(model, text):
@@ -72,7 +72,7 @@ KINDS = {
                       ("plain", "stream", "helper"), "claude"),
     "anthropic-0.137": Kind("anthropic0", "messages", messages, "/v1/messages", "x-api-key",
                             ("plain", "stream", "helper"), "claude"),
-    # aimock knows v1beta only; the SDK's own choice is v1 (3.1.0).
+    # aimock knows only v1beta; by default, version 3.1.0 of the SDK uses v1.
     "genai": Kind("genai", "generate", generate, "/v1beta/models/%s", "x-goog-api-key", ("plain", "stream"), "gemini",
                   {"apiVersion": "v1beta"}),
 }
@@ -85,7 +85,7 @@ def cases(kinds):
 EACH = cases(KINDS)
 GENAI_V1 = cases({"genai-v1": KINDS["genai"]._replace(path="/v1/models/%s", options={})})
 SDK_KINDS = [pytest.param(kind, id=name) for name, kind in KINDS.items()]
-# Google's SDK retries nothing by itself, and has but one class of errors.
+# These do not include Google's SDK, because it never retries by itself and has only one class of errors.
 PATIENT = [kind for name, kind in KINDS.items() if name != "genai"]
 OWN = [pytest.param(kind, id=name) for name, kind in KINDS.items() if name != "genai"]
 
@@ -101,7 +101,7 @@ def credential(header, value):
 
 
 def unchanged(call, request, host):
-    """Body to the byte, and every header that the SDK itself set, but for the credentials."""
+    """Checks that the upstream got the body unchanged, and every header that the SDK set, except for the credentials."""
     sent = call.sent[-1]
     assert request.body == sent["body"].encode(), request
     fields = [(name, value) for name, value in sent["headers"] if name not in CREDENTIALS]
@@ -151,10 +151,10 @@ HEADERS = {"routed": "authorization", "claude": "x-api-key", "gemini": "x-goog-a
 
 @pytest.mark.parametrize("kind, mode, prefix", [
     pytest.param(*one.values, prefix, id="%s-%s" % (one.id, prefix)) for one in EACH for prefix in HEADERS
-    # Its upstream's URL ends in /v1, where Gemini's path has no place.
+    # The upstream of claude- has a URL that ends in /v1, under which there is no /v1beta.
     if (one.values[0].sdk, prefix) != ("genai", "claude")])
 def test_route_with_the_operators_credential(ask, aimock, kind, mode, prefix):
-    """Whatever the SDK and its header, the route's upstream gets the route's credential, in the route's header."""
+    """Whichever SDK asks, and whichever header it uses, the route's upstream gets the route's credential in the route's header."""
     call = ask(kind, mode, prefix + "-1")
     got = call.succeeded()
     assert got["text"] == GREETING % prefix
@@ -197,7 +197,7 @@ def test_tool_call(ask, kind, mode):
 
 
 def test_streams_arrive_as_they_are_made(ask):
-    """aimock waits 50 ms between two words. What a gateway held back would arrive at once."""
+    """aimock waits 50 ms between two words. If the gateway held words back, they would arrive together."""
     for kind, call in [(kind, ask(kind, "stream", kind.prefix + "-1", "Speak slowly")) for kind in KINDS.values()]:
         got = call.succeeded()
         assert got["text"] == " ".join("%s-%d" % (kind.prefix, at) for at in range(12))
@@ -207,7 +207,7 @@ def test_streams_arrive_as_they_are_made(ask):
 
 @pytest.mark.parametrize("kind, mode", GENAI_V1)
 def test_genai_v1(haproxy, client, make_mock, gateways, kind, mode):
-    """The API version that the SDK chooses by itself, before an upstream of ours."""
+    """The SDK's default version of the API. The upstream is a mock of this rig, because aimock does not know that version."""
     routed, theirs = make_mock("v1-routed"), make_mock("v1-theirs")
     gateway = gateways([routed, theirs], {"routes": [
         {"model_prefix": "gemini-", "upstream": routed.url(), "auth": "env:GEMINI", "auth_header": "x-goog-api-key"},
@@ -261,7 +261,7 @@ def test_embeddings(client, gateway, aimock):
 
 
 def test_transcription(client, gateway, aimock):
-    """A form, whose model is one of its fields."""
+    """The body is a form, and the model is one of its fields."""
     for model, upstream in (("routed-t", "routed"), ("other-t", "theirs")):
         params = {"bytes": list(range(256)) * 40, "model": model}
         call = Call(client, gateway, "openai", "transcription", "plain", params)
@@ -299,7 +299,7 @@ def test_realtime_session_refused(client, gateway):
 @pytest.mark.parametrize("prefix", ["missing", "blank"])
 @pytest.mark.parametrize("kind, mode", EACH + GENAI_V1)
 def test_credential_missing(ask, kind, mode, prefix):
-    """502 in the SDK's own class and at once: none of its two retries, since x-should-retry is false."""
+    """The SDK raises its own class for 502 at once: x-should-retry is false, so it makes none of its two retries."""
     model = "%s-%d" % (prefix, next(NUMBERS))
     call = ask(kind, mode, model)
     error = call.refused(502, "ApiError" if kind.sdk == "genai" else "InternalServerError")
@@ -335,16 +335,16 @@ def test_model_beyond_the_sample(client, gateway, kind):
 
 @pytest.mark.parametrize("kind", OWN)
 def test_upstream_down(ask, kind):
-    """Nobody is asked twice here: what the SDK says of it is what counts."""
+    """maxRetries=0, because this test is only about the error that the SDK raises."""
     call = ask(kind, "plain", "down-1", maxRetries=0)
     assert "upstream_unavailable" in json.dumps(call.refused(503, "InternalServerError"))
 
 
-# ---- what upstreams say themselves reaches the SDK
+# ---- an upstream's own answers and errors reach the SDK
 
 
 def test_upstreams_retry_after(ask, aimock):
-    """429 and when to come again: each SDK does, and succeeds."""
+    """The upstream answers 429 with Retry-After: each SDK waits as long, asks again, and succeeds."""
     for kind, call in [(kind, ask(kind, "plain", kind.prefix + "-1", "Are you busy once?")) for kind in PATIENT]:
         assert call.succeeded(attempts=2)["text"] == GREETING % kind.prefix
         first, second = call.sent
@@ -366,7 +366,7 @@ def test_upstreams_refusal(ask, aimock, kind):
 
 @pytest.mark.parametrize("kind", SDK_KINDS)
 def test_broken_stream_is_an_error(ask, kind):
-    """An answer that broke off must not pass for a whole one."""
+    """The SDK must not take an answer that broke off for a whole answer."""
     call = ask(kind, "stream", kind.prefix + "-1", "Please break off")
     assert call.got["events"] and call.error, call.got
 
@@ -379,7 +379,7 @@ def told_of_the_end(calls, aimock):
 
 
 def test_caller_gives_up(ask, aimock):
-    """The upstream is told within moments, so that it does not go on for nobody."""
+    """The upstream's connection is closed within moments, so that it does not go on with an answer that nobody reads."""
     told_of_the_end([(kind, ask(kind, "stream", kind.prefix + "-1", "Speak at length", abort=True))
                      for kind in PATIENT], aimock)
 
@@ -396,7 +396,7 @@ def test_caller_gives_up_before_the_first_byte(ask, aimock):
 
 
 def test_gateway_unavailable_is_retried(haproxy, client, aimock):
-    """503 with Retry-After: each SDK comes again, twice, a second apart; and succeeds when the agent is back."""
+    """The gateway answers 503 with Retry-After: each SDK retries twice, a second apart, and succeeds once the agent is back."""
     routes = [{"model_prefix": "*", "upstream": aimock["routed"].url(), "auth": "env:ROUTED"}]
     with harness.Gateway(haproxy, aimock.values(), {"routes": routes}, env={"ROUTED": ROUTED_KEY},
                          owners={ROUTED_KEY: [aimock["routed"]]}) as gateway:
@@ -404,8 +404,8 @@ def test_gateway_unavailable_is_retried(haproxy, client, aimock):
         gateway.agent.close()
 
         def refusals():
-            """In HAProxy's log, which cannot tell the model, which only the agent knows. Of two threads that write to its standard output
-            at the same moment one gives up: what is not there may have been."""
+            """Counts the refusals in HAProxy's log. The log has no models, because only the agent knows them; and a line may be missing, because
+            of two threads that write to standard output at the same moment one gives up."""
             return gateway.haproxy.text().count('"code":"gateway_unavailable"')
 
         patient = [one.values for one in EACH if one.values[0].sdk != "genai"]
@@ -431,7 +431,7 @@ def test_gateway_unavailable_is_retried(haproxy, client, aimock):
         before = refusals()
         calls = start(patient)
         until(lambda: refusals() > before, 10, "first attempts refused")
-        time.sleep(0.2)  # all of them: they began together, and come again in a second
+        time.sleep(0.2)  # until all first attempts are refused: they began together, and are repeated after a second
         gateway.start_agent()
         for call in calls:
             assert call.got.get("text") == GREETING % "routed", (call.got, gateway.haproxy.tail(20))

@@ -1,4 +1,4 @@
-"""The wire: what a peer may send in any pieces, what it must not send, and that neither disturbs another connection."""
+"""SPOP on the wire: the agent accepts good frames in pieces of any size and rejects bad ones, and neither disturbs another connection."""
 import random
 import socket
 import threading
@@ -34,8 +34,8 @@ def undisturbed(agent):
 
 
 def ask_each(client, models, step=None):
-    """Questions for all models in one stream of bytes, and an answer for each, read at the same time: an agent may
-    stop reading while its answers are not read."""
+    """Sends a question for each model in one stream of bytes, and checks the answers. It reads while a thread sends, because the agent may stop
+    reading while its answers are not read."""
     raw = b"".join(spop.notify(spop.question(chat(model)), 100 + at, at) for at, model in enumerate(models))
     sender = threading.Thread(target=client.send, args=(raw, step))
     sender.start()
@@ -123,7 +123,7 @@ def test_healthcheck_is_answered_with_hello(agent):
         assert (answer.kv()["version"], answer.kv()["capabilities"]) == ("2.0", "")
 
 
-# ---- pieces
+# ---- frames in pieces
 
 
 def test_byte_by_byte(agent):
@@ -152,7 +152,7 @@ def test_a_frame_and_a_half_then_the_rest(agent):
     for cut in (1, 3, 4, 5, 11, len(second) - 1):
         with agent.client() as client:
             client.send(first + second[:cut])
-            # Answered although the rest of the next frame is still to come.
+            # The first question is answered although the rest of the second frame has not come.
             assert client.ack(1, 1).variables()["backend"] == "llm-one.test"
             client.send(second[cut:])
             assert client.ack(2, 1).variables()["backend"] == "llm-two.test"
@@ -162,7 +162,7 @@ def test_a_frame_and_a_half_then_the_rest(agent):
 def test_pipelined_each_acknowledged_once(agent, count):
     with agent.client() as client:
         ask_each(client, [("one-x", "two-x")[at % 3 == 0] for at in range(count)])
-        # Nothing was acknowledged twice: the next frame is the next question's.
+        # No question was acknowledged twice, because the next frame is the answer to this next question.
         assert client.ask(body=chat("one-x"))["backend"] == "llm-one.test"
 
 
@@ -213,7 +213,7 @@ def test_connections_leave_nothing_behind(agent):
         agent.descriptors(), before))
 
 
-# ---- what ends a connection, with which code
+# ---- frames that end a connection, and with which status code
 
 
 def body_of(frame):
@@ -300,7 +300,7 @@ def test_questions_before_haproxy_leaves_are_answered(agent):
         assert client.disconnected()[0] == spop.NORMAL
 
 
-# ---- what a NOTIFY may hold
+# ---- the content of a NOTIFY
 
 
 def test_unknown_arguments_are_ignored(agent):
@@ -328,10 +328,10 @@ def test_missing_arguments_are_empty(agent, name, how):
         args[name] = None
     answer = agent.ask(args=args)
     if name == "body":
-        # Without its body the model is not known: never a route of another model.
+        # Without the body the agent does not know the model, and must not use a route by guessing.
         assert answer["deny"] is True or answer["route"] == "legacy"
     elif name in ("buffered", "length"):
-        # Whether the body is whole is not known then; either way is safe, and there is an answer.
+        # The agent does not know then whether it sees the whole body: a refusal and the model's own route are both safe.
         assert answer["deny"] is True or answer["backend"] == "llm-one.test"
     else:
         assert (answer["deny"], answer["backend"]) == (False, "llm-one.test")
@@ -341,7 +341,7 @@ def test_missing_arguments_are_empty(agent, name, how):
     ("method", b"POST"), ("path", b"/v1/chat/completions"), ("ctype", b"application/json"), ("ua", b"x"),
     ("buffered", spop.U32(68)), ("length", spop.I32(68)), ("length", spop.U64(68)), ("x_api_key", 0), ("upgrade", 0)])
 def test_arguments_of_another_type(agent, name, value):
-    """Samples come as binary or string, and as any integer type, depending on HAProxy's expression."""
+    """HAProxy sends an argument as binary or string, or as any integer type: that depends on the expression in spoe.conf."""
     body = chat("one-x")
     value = type(value)(len(body)) if name in ("buffered", "length") else value
     assert agent.ask(body=body, **{name: value})["backend"] == "llm-one.test"
@@ -372,7 +372,7 @@ def test_no_message_of_ours_is_acknowledged_and_allows_nothing(agent, payload):
 
 
 def test_two_questions_in_one_notify_have_one_answer(agent):
-    """The later must not turn a refusal of the earlier into a permission."""
+    """The answer to the second question must not turn the refusal of the first into a permission."""
     with agent.client() as client:
         client.send(spop.frame(spop.NOTIFY, spop.message("llm-request", spop.question(b'{"model":1}'))
                                + spop.message("llm-request", spop.question(chat("one-x"))), 1, 1))
@@ -381,11 +381,11 @@ def test_two_questions_in_one_notify_have_one_answer(agent):
         assert client.ask(body=chat("two-x"))["backend"] == "llm-two.test"
 
 
-# ---- what an ACK holds
+# ---- the content of an ACK
 
 
 def test_deny_false_is_the_last_action(agent):
-    """HAProxy carries actions out in order, so that what was cut off cannot have been allowed."""
+    """HAProxy carries actions out in order: if `deny=false` is the last one, an ACK that was cut short allows nothing."""
     with agent.client() as client:
         for model in ("one-x", "key-x"):
             client.send(spop.notify(spop.question(chat(model))))
@@ -395,7 +395,7 @@ def test_deny_false_is_the_last_action(agent):
 
 @pytest.mark.parametrize("size", [256, 300, 400, 500, 600, 700, 750, 800, 900, 1000, 1200])
 def test_an_ack_never_exceeds_the_agreed_size(agent, size):
-    """`receive` fails on a larger frame. A credential that does not fit is a refusal, not half a credential."""
+    """`receive` fails on a larger frame. If the credential does not fit, the agent refuses, and sends no part of the credential."""
     with agent.client(max_frame_size=spop.U32(size)) as client:
         args = {"path": "/v1/x", "method": "POST", "body": b'{"model":"key-x"}', "buffered": 17, "length": 17,
                 "ctype": "application/json"}
@@ -422,7 +422,7 @@ def test_a_long_model_in_a_small_frame(agent):
 
 
 def test_a_peer_that_reads_nothing(agent):
-    """It may fill its own connection; it neither blocks the others nor makes the agent grow without end."""
+    """Such a peer fills its own connection, but blocks no other, and the agent's memory does not grow without end."""
     frames = spop.notify(spop.question(chat("one-x"), pad="x" * 3000), 1, 1) * 32
     with agent.client() as mute, agent.client() as other:
         before = agent.rss()
@@ -433,11 +433,11 @@ def test_a_peer_that_reads_nothing(agent):
                 sent += mute.sock.send(frames[sent % len(frames):])
         except (TimeoutError, socket.timeout):
             pass
-        assert sent < 64 << 20, "the agent takes questions whose answers nobody reads without end"
+        assert sent < 64 << 20, "the agent reads questions without end although nobody reads the answers"
         for _ in range(10):
             assert other.ask(body=chat("two-x"))["backend"] == "llm-two.test"
         assert agent.rss() - before < 32 << 20
-        # And when it does read, every whole question was answered.
+        # When the peer reads at last, it gets an answer to every question that it sent whole.
         mute.sock.settimeout(10)
         whole = sent // (len(frames) // 32)
         for _ in range(whole):
@@ -470,8 +470,8 @@ def test_a_peer_that_resets_with_questions_under_way(agent):
 
 @pytest.mark.parametrize("seed", range(6))
 def test_mutated_frames(agent, seed):
-    """Valid frames with bytes changed, cut or doubled: an answer, a DISCONNECT or silence, never a crash or another
-    connection's trouble."""
+    """Valid frames in which bytes are changed, removed or doubled: the agent answers, disconnects or stays silent, but never crashes and never
+    disturbs another connection."""
     rng = random.Random(seed)
     good = spop.notify(spop.question(chat("one-x"), upgrade=True, model_hint='{"model":"m"}', model_param="one-q"))
     for _ in range(60):
@@ -503,7 +503,7 @@ def test_mutated_frames(agent, seed):
 
 
 def test_connections_at_the_same_time(agent):
-    """Eight peers at full speed; each gets its own answers."""
+    """Eight peers ask at full speed; each of them gets the answers to its own questions."""
     failures = []
 
     def peer(at):
@@ -523,7 +523,7 @@ def test_connections_at_the_same_time(agent):
 
 
 def test_answers_are_quick(agent):
-    """No timer, no Nagle in the way: the median round trip is far below HAProxy's timeouts."""
+    """Neither a timer nor Nagle's algorithm delays an answer: the median round trip is far below HAProxy's timeouts."""
     with agent.client() as client:
         times = []
         for _ in range(50):

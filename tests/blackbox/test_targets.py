@@ -1,5 +1,5 @@
-"""Where a request arrives: base paths, `/v1` not doubled, query strings never lost, paths left as they were; and
-where the three targets come from."""
+"""The URL at which a request arrives: the base path is added, `/v1` is not doubled, and path and query stay as they were. Also: which option
+sets each of the three targets, and what the backends are called."""
 import json
 import socket
 
@@ -65,9 +65,9 @@ QUERIES = ["", "?", "?a", "?a=", "?a=b&a=b", "?a=b?c", "?a=%20+%2B", "?%61=1", "
 def test_query(based, base, query):
     answer = based.post("/v1/x" + query, chat(prefix(base) + "m"))
     if answer.status == 400 and not query.isascii():
-        return answer.nowhere()         # HAProxy may refuse bytes that no URL has
+        return answer.nowhere()         # HAProxy may refuse bytes that are not allowed in a URL
     expected = ("/api" if base == "/api" else "") + "/v1/x" + query
-    # A lone `?` is no query; everything else stays to the byte.
+    # A `?` with nothing behind it may be dropped; every other query arrives unchanged.
     assert answer.only(based.mock).target in (expected, expected.rstrip("?"))
 
 
@@ -86,7 +86,7 @@ def test_path_stays_to_the_byte(based, base, path):
 
 
 def test_absolute_form(based):
-    """A client that takes the gateway for a proxy names it in the request line; the upstream's name is the route's."""
+    """A client that takes the gateway for a proxy names a host in the request line; the upstream still gets its own name as Host."""
     for target in ("http://gw.test/v1/x?a=b", "http://other.test:1/v1/x?a=b"):
         answer = based.call("POST", target, harness.JSON + bearer(), chat(prefix("/api") + "m"),
                             host=target.split("/")[2])
@@ -98,7 +98,7 @@ def test_absolute_form(based):
         assert got.all("host") == [based.mock.authority]
 
 
-# ---- where targets come from
+# ---- which option sets a target
 
 
 def explain(*args, env=None, **flags):
@@ -119,7 +119,7 @@ def test_default_targets(name, url):
 
 
 SOURCES = [
-    # file, variable, flag -> the one that counts
+    # file, variable, flag, and the host of the one that counts
     ("https://file.test", None, None, "file.test"),
     (None, "https://var.test", None, "var.test"),
     (None, None, "https://flag.test", "flag.test"),
@@ -197,7 +197,7 @@ def test_paths_that_would_share_a_name(work, haproxy):
                                                   {"model_prefix": "b", "upstream": "http://127.0.0.1:1/a_b"}]})
     check, backends = cli("check", "-c", file), cli("backends", "-c", file)
     if check.code == 78 and backends.code == 78:
-        return      # refused: the operator names one
+        return      # refused: the operator has to name one of the two backends
     assert explain("-c", file, "--model", "a")["backend"] != explain("-c", file, "--model", "b")["backend"]
 
 
@@ -226,14 +226,14 @@ def test_tls_upstream(secure, authority):
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1", "https://10.0.0.1:8443/api", "https://[::1]"])
 def test_an_address_cannot_be_verified(work, url):
-    """HAProxy compares no certificate's address with the one it connects to: better said now than by every request."""
+    """HAProxy does not compare the address in a certificate with the address that it connects to, so every request would fail: `check` says so."""
     file = harness.write_config(work, {"routes": [{"model_prefix": "a", "upstream": url}]})
     done = cli("check", "-c", file)
     assert done.code == 78 and "host name" in done.err, done
 
 
 def test_tls_is_verified(gateways, make_mock, authority, work):
-    """A certificate of another CA, and one for another name: no request, no credential."""
+    """Neither an upstream with a certificate of another CA nor one with a certificate for another name gets a request or a credential."""
     other = certificates.Authority(work)
     strange = make_mock("strange", tls=other.server)
     misnamed = make_mock("misnamed", tls=authority.misnamed)
@@ -257,7 +257,7 @@ def test_the_system_certificates_are_the_default(work):
 
 
 def test_an_ipv6_upstream(gateways, make_mock):
-    """The address in brackets, in the Host header too."""
+    """The Host header, too, has the address in brackets."""
     try:
         with socket.socket(socket.AF_INET6) as sock:
             sock.bind(("::1", 0))

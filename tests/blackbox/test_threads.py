@@ -1,4 +1,4 @@
-"""Several threads answering HAProxy: who gets which connection, limits that are of all of them, and peers that take too much."""
+"""Several SPOP threads: which thread gets a connection, limits that hold for all threads together, and peers that take too much."""
 import collections
 import os
 import pathlib
@@ -41,7 +41,7 @@ def even(counts, threads, each):
 
 def test_connections_spread_over_the_threads(agents):
     agent = threaded(agents, 3)
-    # No more than the log lets through of one event in a second.
+    # Nine, because the log limits how many lines of one event it writes in a second.
     clients = [agent.client() for _ in range(9)]
     assert even(spread(agent), "012", 3), spread(agent)
     for client in clients:
@@ -52,7 +52,7 @@ def test_connections_spread_over_the_threads(agents):
 def test_a_thread_that_lost_its_connections_gets_the_next(agents):
     agent = threaded(agents, 2)
     clients = [agent.client() for _ in range(5)]
-    # All of one thread go: which they are, the log says in the order of connections.
+    # Close all connections of thread 1. The log has one line for each connection, in the order in which they came.
     order = [re.search(r"thread=(\d+)", line).group(1) for line in agent.lines(r"event=connection ")]
     gone = [client for client, thread in zip(clients, order) if thread == "1"]
     stay = len(clients) - len(gone)
@@ -86,7 +86,7 @@ def test_max_connections_is_of_all_threads(agents):
 
 
 def test_connections_beyond_max_memory_are_refused(agents):
-    """Each announces a large frame and sends its beginning: room for it is taken at once."""
+    """Each client announces a large frame and sends the beginning: the agent allocates the whole frame at once."""
     agent = threaded(agents, 2, max_memory=4 << 20, max_frame_size=1 << 20)
     with agent.client() as undisturbed:
         size = 1000 * 1000
@@ -96,7 +96,7 @@ def test_connections_beyond_max_memory_are_refused(agents):
             client = agent.client(max_frame_size=spop.U32(1 << 20))
             client.send(head + b"x" * 200)
             clients.append(client)
-        harness.until(lambda: len(agent.lines("event=memory_limit")) >= 4, 5, "some are refused")
+        harness.until(lambda: len(agent.lines("event=memory_limit")) >= 4, 5, "some connections are refused")
         time.sleep(0.2)
         for client in clients:
             try:
@@ -107,14 +107,14 @@ def test_connections_beyond_max_memory_are_refused(agents):
             assert answer.kv()["status-code"] == 13 and "max_memory" in answer.kv()["message"]
             assert client.closed()
             refused += 1
-        # Four of a megabyte would be all of it and more, with what else there is.
+        # Four frames of a megabyte do not fit into max_memory together with the other buffers.
         assert 4 <= refused <= 5
         assert undisturbed.ask(body=chat("one-x"))["deny"] is False
         close_all(clients)
-        harness.until(lambda: len(agent.lines("event=connection_closed")) >= 4, 5, "the others end")
+        harness.until(lambda: len(agent.lines("event=connection_closed")) >= 4, 5, "the connections that were not refused end")
         for _ in range(4):
             with agent.client(max_frame_size=spop.U32(1 << 20)) as client:
-                assert client.ask(body=chat("one-x", pad="p" * 900000))["deny"] is False, "memory is back"
+                assert client.ask(body=chat("one-x", pad="p" * 900000))["deny"] is False, "the memory of the closed connections is not free again"
 
 
 def test_peers_that_read_nothing_are_held_and_bounded(agents):
@@ -146,7 +146,7 @@ def test_pipelining(agents, mode, offered, agreed):
     agent = threaded(agents, 1, pipelining=mode)
     with agent.client(capabilities=offered) as client:
         assert client.agreed["capabilities"] == agreed
-        # What was not agreed on is answered all the same.
+        # The agent answers questions that are sent without waiting even if pipelining was not agreed on.
         raw = b"".join(spop.notify(spop.question(chat("one-x")), at, 1) for at in range(1, 6))
         client.send(raw)
         for at in range(1, 6):

@@ -1,5 +1,5 @@
-"""Reload, upgrade, crash, drain: under a load of 1,000 requests/s through HAProxy, nothing that is done to the agent costs a request,
-and nothing that happens to it sends one astray."""
+"""Reload, upgrade, crash and drain of the agent, most of them under a load of 1,000 requests/s through HAProxy: a reload or an upgrade costs
+no request, and nothing sends a request to a wrong upstream or with a wrong credential."""
 import json
 import os
 import re
@@ -21,7 +21,7 @@ RATE = 1000
 OPERATOR = harness.secret("operator")
 CLIENT = harness.secret("loadclient")
 
-# Answers 200 to what should come here with the credential that it should have, and 421 to anything else.
+# Each frontend is an upstream: it answers 200 to a request with its model and its credential, and 421 to any other.
 UPSTREAM = """
 global
     maxconn 2000
@@ -47,7 +47,7 @@ class Upstream:
     def __init__(self, haproxy, work):
         self.ports = {"replaced": harness.free_port(), "passed": harness.free_port()}
         cfg = work / "upstream.cfg"
-        evidence.SPARED.add(cfg.name)    # it looks for them
+        evidence.SPARED.add(cfg.name)    # this file has to hold the credentials that the upstreams compare with
         cfg.write_text(UPSTREAM % dict(self.ports, operator=OPERATOR, client=CLIENT))
         self.process = harness.Process("upstream", [haproxy, "-db", "-f", str(cfg)], work / "upstream.log")
         harness.until(lambda: harness.accepting("127.0.0.1:%d" % self.ports["passed"]), 10, self.process.tail)
@@ -59,8 +59,8 @@ class Upstream:
 
 
 class Load:
-    """h2load at a rate, half of it for each route. With `log`, `spans` is what it saw of each request that ended: (began, ended, status),
-    in Unix time."""
+    """Two processes of h2load, each with half of RATE for one of the two routes. With `log`, end() fills `spans` with (began, ended, status) of
+    each request that ended, in Unix time."""
 
     def __init__(self, gateway, work, seconds, clients=20, log=False):
         self.processes, self.spans, self.logs = [], [], []
@@ -78,7 +78,7 @@ class Load:
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL, text=True))
 
     def end(self):
-        """Counts by name: done, succeeded, failed, errored, timeout, 2xx, 4xx, 5xx."""
+        """Waits for h2load and returns its counts by name: done, succeeded, failed, errored, timeout, 2xx, 4xx, 5xx."""
         counts = {}
         for process in self.processes:
             out = process.communicate(timeout=120)[0]
@@ -105,9 +105,9 @@ def gateway(haproxy, work):
 
 
 def ends(gateway):
-    """What HAProxy says of each request: (Unix time in ms, status). Not of those that the load gave up at its own end."""
+    """Returns (Unix time in ms, status) of each request in HAProxy's log, without those that h2load gave up when its time was over."""
     found = re.findall(r'"te":(\d+),.*?"status":(\d+).*?"term":"(.).*"spoe":"(\d*)"', gateway.haproxy.text())
-    # 5: the client went away while the agent was asked.
+    # spoe=5: the client went away while HAProxy was asking the agent.
     return sorted((int(te), int(status)) for te, status, term, spoe in found if term != "C" and spoe != "5")
 
 
@@ -119,7 +119,7 @@ def nothing_failed(counts, seconds):
 
 @pytest.mark.alone
 def test_reloads_cost_nothing(gateway, work):
-    """Every 100 ms for 10 s."""
+    """A reload every 100 ms for 10 s makes no request fail."""
     seconds, reloads = 12, 0
     load = Load(gateway, work, seconds)
     time.sleep(0.5)
@@ -136,7 +136,7 @@ def test_reloads_cost_nothing(gateway, work):
 
 @pytest.mark.alone
 def test_upgrades_cost_nothing(gateway, work):
-    """10 of them; no connection of HAProxy's ends."""
+    """Ten upgrades make no request fail, and the connections of HAProxy are handed over."""
     seconds = 14
     load = Load(gateway, work, seconds)
     time.sleep(0.5)
@@ -155,8 +155,8 @@ def test_upgrades_cost_nothing(gateway, work):
 
 @pytest.mark.alone
 def test_an_upgrade_that_cannot_hand_over_drains(haproxy, work, monkeypatch):
-    """To a version that does not understand the old one's connections, and back: each goes with its next answer. Without
-    pipelining that costs nothing, as HAProxy sends nothing behind the question whose answer says goodbye."""
+    """The agent is upgraded to a version that cannot take over its connections, and back: the old worker closes each connection with its next
+    answer. Without pipelining no request fails, because HAProxy has sent no other question behind the one that gets the last answer."""
     other = harness.ROOT / "build" / "other-version"
     if not other.exists():
         pytest.fail("make test-tools builds %s" % other)
@@ -173,7 +173,7 @@ def test_an_upgrade_that_cannot_hand_over_drains(haproxy, work, monkeypatch):
             shutil.copy(binary_of, work / "new")
             os.replace(work / "new", binary)
             gateway.agent.upgrade()
-            harness.until(lambda: harness.state_of(old) == "X", 15, "the old worker has let go")
+            harness.until(lambda: harness.state_of(old) == "X", 15, "the old worker has ended")
         nothing_failed(load.end(), 12)
         assert set(status for _, status in ends(gateway)) == {200}
         assert not gateway.agent.lines("event=(handed_over|upgrade_failed|worker_(killed|crashed))")
@@ -183,8 +183,9 @@ def test_an_upgrade_that_cannot_hand_over_drains(haproxy, work, monkeypatch):
 
 
 def kill_and_go_on(gateway, work, count, pause):
-    """`count` SIGKILLs under load: [(ms until the service was back, ms of it that the machine stood still, ms until the old worker was
-    dead)]. It is back when a request that was sent after the old worker's death has been answered, and no 503 comes any more."""
+    """Kills the worker `count` times under load. Returns for each kill (ms until the service was back, ms of these in which the machine stood
+    still, ms until the old worker was dead). The service is back when a request that was sent after the old worker's death has been
+    answered, and no 503 comes any more."""
     load = Load(gateway, work, 3 + round(1.5 * count * (pause + 0.1)), log=True)
     master, kills, crashes = gateway.agent.process.pid, [], 0
 
@@ -209,7 +210,7 @@ def kill_and_go_on(gateway, work, count, pause):
     gaps = []
     for at, (kill, dead) in enumerate(kills):
         fresh = [ended for began, ended, status in load.spans if status == 200 and began > dead]
-        assert fresh, "nothing was answered any more"
+        assert fresh, "no request was answered after this kill"
         following = kills[at + 1][0] if at + 1 < len(kills) else float("inf")
         back = max([min(fresh)] + [ended for _, ended, status in load.spans if status == 503 and kill <= ended < following])
         gaps.append(tuple(round(1000 * one) for one in (back - kill, held_up.between(kill, back), dead - kill)))
@@ -217,30 +218,30 @@ def kill_and_go_on(gateway, work, count, pause):
     return gaps
 
 
-# Seconds between a new worker and its kill: at leisure, and while the last kill is hardly over.
+# pause: seconds from a new worker's start to its kill; with 0.05 the last kill is hardly over.
 @pytest.mark.alone
 @pytest.mark.parametrize("pause", (0.9, 0.05))
 def test_kills_are_503_and_short(gateway, work, pause):
-    """10 SIGKILLs of the worker: what fails is a 503, what does not fail goes where it should, and each time the service is back
-    within 200 ms. That the machine stands still is not the agent's: it comes on top, and where it is too much to tell, the kill is
-    made again."""
+    """The worker is killed ten times: a request either fails with 503 or goes where it should, and each time the service is back within 200 ms.
+    Time in which the whole machine stood still does not count. If a kill took too long and the machine stood still for 100 ms or more, that
+    result says nothing, and the test kills once more."""
     told = []
     for _ in range(4):
         for gap, still, dead in kill_and_go_on(gateway, work, 10 - len(told), pause):
             late = gap - still >= 200 * harness.SLOW
-            assert not late or still >= 100, "%d ms after the kill, of which the machine stood still for %d" % (gap, still)
+            assert not late or still >= 100, "the service was back %d ms after the kill; for %d of these the machine stood still" % (gap, still)
             if not late:
                 told.append(gap)
         if len(told) == 10:
             break
-    assert len(told) == 10, "the machine is too busy to tell: %s" % told
+    assert len(told) == 10, "the machine stood still too often to measure ten kills: %s" % told
     crashed = len(gateway.agent.lines("event=worker_crashed")) + sum(
         int(n) for n in re.findall(r"event=worker_crashed suppressed=(\d+)", gateway.agent.text()))
     assert crashed >= 10
 
 
 def test_tables_are_whole(agents, work):
-    """Two tables that differ in every route, exchanged under load: no answer is made of both."""
+    """Reloads exchange two tables that differ in every route, while clients ask: no answer mixes the two tables."""
     def table(name, other):
         return {"routes": [{"model_prefix": "one-", "name": name + "-1", "upstream": "https://%s-one.test" % name,
                             "auth": "env:" + name.upper()},
@@ -275,11 +276,11 @@ def test_tables_are_whole(agents, work):
     assert seen == whole
 
 
-# ---- without load: what each of them does
+# ---- reload, upgrade, crash and drain without load
 
 
 def test_connections_survive_an_upgrade(agents):
-    """Also one in the middle of a frame, and one that has not said HELLO yet."""
+    """Even a connection in the middle of a frame and one that has not sent HELLO yet survive."""
     agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}]})
     frame = spop.notify(spop.question(harness.chat("one-x")), 7, 3)
     with agent.client() as idle, agent.client() as half, agent.client(greet=False) as new:
@@ -319,10 +320,10 @@ def test_an_upgrade_takes_what_a_reload_does_not(agents, work):
     agent.upgrade()
     assert harness.accepting(second)
     assert "threads=2" in agent.lines("event=ready")[-1]
-    # And an address that is no longer listened on is given up, with its file.
+    # An address that is no longer in the configuration is closed, and the file of its socket removed.
     harness.write_config(work, dict(agent.config, listen=second), agent.file.name)
     agent.upgrade()
-    harness.until(lambda: not os.path.exists(agent.address[5:]), 5, "the socket that is not used any more")
+    harness.until(lambda: not os.path.exists(agent.address[5:]), 5, "the file of the unused socket is removed")
     assert harness.accepting(second)
 
 
@@ -337,7 +338,7 @@ def test_a_crashed_worker_is_replaced(agents):
 
 
 def test_a_worker_that_hangs_is_replaced(agents):
-    """Stopped, as a worker in an endless loop would be; the master says so."""
+    """A stopped worker answers nothing, like a worker in an endless loop. The master logs it and starts another."""
     agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}], "watchdog": 2})
     old = agent.pid
     os.kill(old, signal.SIGSTOP)
@@ -347,7 +348,7 @@ def test_a_worker_that_hangs_is_replaced(agents):
 
 
 def test_one_thread_that_hangs_is_enough(agents):
-    """One of its threads alone, by ptrace."""
+    """The master replaces a worker of which only one thread hangs. Here ptrace stops that thread."""
     agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}], "watchdog": 2, "threads": 2})
     old = agent.pid
     tasks = sorted(int(task) for task in os.listdir("/proc/%d/task" % old) if int(task) != old)
@@ -369,7 +370,7 @@ time.sleep(60)""" % (named[0], named[0])], stdout=subprocess.PIPE)
 
 
 def test_a_frozen_machine_is_no_hang(agents):
-    """Master and worker stopped for longer than the watchdog's time, as in a suspended container."""
+    """Master and worker are stopped for longer than the watchdog's time, as in a suspended container: the master does not replace the worker."""
     agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}], "watchdog": 2})
     old = agent.pid
     agent.process.stop()
@@ -381,7 +382,7 @@ def test_a_frozen_machine_is_no_hang(agents):
 
 
 def test_drain(agents):
-    """SIGUSR1: checks fail, each connection goes with its next answer, the idle ones at the deadline; exit 0."""
+    """After SIGUSR1 health checks fail, the agent closes each connection with its next answer and the idle ones at the deadline, and exits 0."""
     agent = agents({"routes": [{"model_prefix": "one-", "upstream": "https://one.test"}], "drain_timeout": 2})
     with agent.client() as busy, agent.client() as idle:
         begun = time.monotonic()
@@ -399,15 +400,15 @@ def test_drain(agents):
 
 @pytest.mark.alone
 def test_a_drain_costs_next_to_nothing(haproxy, work):
-    """Two agents behind one HAProxy, one of them drained under load. Without a word for "send no more" in SPOP, what HAProxy was
-    sending when its check failed is refused; nothing goes astray."""
+    """One of two agents behind one HAProxy is drained under load. SPOP has no message that says "send no more", so HAProxy refuses the requests
+    that it was asking about when its check failed; no request goes astray."""
     upstream = Upstream(shutil.which("haproxy") or "/usr/sbin/haproxy", work)
     second = work / "second.sock"
 
     def two(text):
         changed = re.sub(r'^( +server) agent "\$LLM_AGENT"(.*)$', lambda m: "%s\n%s other unix@%s%s" % (
             m.group(0), m.group(1), second, m.group(2)), text, flags=re.M)
-        assert changed != text, "the agent's server line"
+        assert changed != text, "haproxy.cfg.example has no line `server agent` any more"
         return changed
     env = {"OPERATOR_KEY": OPERATOR}
     try:
@@ -428,7 +429,7 @@ def test_a_drain_costs_next_to_nothing(haproxy, work):
 
 
 def test_the_service_manager_is_told(work):
-    """sd_notify's protocol, on a socket of the test's."""
+    """The agent sends the messages of sd_notify(3) to a socket of this test."""
     path = str(work / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
         manager.bind(path)
@@ -447,7 +448,7 @@ def test_the_service_manager_is_told(work):
             told("READY=1")
             agent.upgrade()
             told("WATCHDOG=1")
-            os.kill(agent.pid, signal.SIGSTOP)      # a worker that hangs is not fed for
+            os.kill(agent.pid, signal.SIGSTOP)      # while a worker hangs, the master sends no WATCHDOG=1
             time.sleep(1)
             os.kill(agent.pid, signal.SIGCONT)
             agent.process.kill(signal.SIGTERM)

@@ -1,5 +1,5 @@
-"""What HAProxy finds of a response's usage, and that looking for it changes nothing for the client: every byte arrives, and
-a stream's as soon as the upstream sends them."""
+"""HAProxy finds the usage in a response, and the search changes nothing for the client: every byte arrives, and the bytes of a stream arrive
+as soon as the upstream sends them."""
 import gzip
 import json
 import signal
@@ -26,7 +26,7 @@ GEMINI = {"promptTokenCount": 1000, "candidatesTokenCount": 200, "totalTokenCoun
           "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 900}, {"modality": "IMAGE", "tokenCount": 100}],
           "thoughtsTokenCount": 100}
 
-# A text that wants to be taken for the usage: as JSON has it, every quote is escaped.
+# A text that looks like the usage. In the JSON of a body each of its quotes is escaped.
 FAKE = 'he said "usage":{"prompt_tokens":999999999} and "usageMetadata" : {"promptTokenCount":1} {{{{ \\" '
 
 SIZES = (1000, 16000, 128000, 900000)
@@ -35,8 +35,8 @@ EVENTS = ("Content-Type", "text/event-stream; charset=utf-8")
 
 
 class Scripted(Mock):
-    """`script(request)` yields what is done to the socket: bytes to send, seconds to wait, an Event to wait for, or None to
-    close the connection."""
+    """An upstream that does what `script(request)` yields: bytes to send, seconds to wait, an Event to wait for, or None to close the
+    connection."""
 
     script = None
 
@@ -80,7 +80,7 @@ def event(kind, data):
 
 
 def openai_body(usage, size, where="tail", indent=None):
-    """A chat completion whose text is of about `size` bytes."""
+    """Returns a chat completion of about `size` bytes with `usage` before its text, after it or nowhere (`where`)."""
     text = FAKE + "x" * max(0, size - 900)
     body = {"id": "c1", "object": "chat.completion", "model": "m", "tool_schema": {"usage": "none", "x": ["usage", 1]}}
     if where == "head":
@@ -118,7 +118,7 @@ def gateway(haproxy, upstream, receiver):
 
 @pytest.fixture
 def ask(gateway, upstream, receiver):
-    """ask(script or bytes, ...): (exchange, record)."""
+    """ask(script or bytes, ...) sends one request, and returns (exchange, HAProxy's record of it)."""
     def run(script, target="/v1/chat/completions", method="POST", body=None, **more):
         upstream.script = script if callable(script) else lambda _: [script]
         body = harness.chat("m", **more.pop("asked", {})) if body is None and method == "POST" else body
@@ -177,7 +177,7 @@ def test_white_space_around_the_colon(ask, between):
     '\n"usage":{"prompt_tokens":666}\n', '"usage\\u0022:{"prompt_tokens":666}', '\u201cusage\u201d:{}'])
 @pytest.mark.parametrize("ascii", [True, False])
 def test_text_cannot_fake_it(ask, text, ascii):
-    """In the last place of the body, and as the only thing there is."""
+    """HAProxy records no text that looks like usage, neither after the real usage at the end of the body nor in a body without usage."""
     for honest in ({"usage": {"prompt_tokens": 3}}, {}):
         body = json.dumps(dict(honest, choices=[{"message": {"content": text}}], last=text), ensure_ascii=ascii).encode()
         exchange, record = ask(sized(body))
@@ -190,8 +190,8 @@ def test_text_cannot_fake_it(ask, text, ascii):
     (b'["usage",{"prompt_tokens":1}]', ""), (b'{"usage":{}}', "{}"), (b'', ""), (b'"usage":', ""),
     (b'{"my_usage":{"prompt_tokens":1},"usages":{"a":1}}', ""),
     (b'{"a":{"usage":{"prompt_tokens":1}},"usage":null}', '{"prompt_tokens":1}'),
-    (b'{"usage":{"a":{"b":{"c":{"d":1}}}}}', ""),           # deeper than anybody's
-    (b'{"usage":{"a":"\xc3\xa9"}}', ""),                    # nobody's has text
+    (b'{"usage":{"a":{"b":{"c":{"d":1}}}}}', ""),           # deeper than any provider's usage
+    (b'{"usage":{"a":"\xc3\xa9"}}', ""),                    # no provider's usage contains text
     (b'{"usage":{"prompt_tokens":1,"comple', '{"prompt_tokens":1,"comple'),
     (b'{"usage":{"a":' + b'1' * 2000 + b'}}', '{"a":' + "1" * 1019),
 ])
@@ -205,7 +205,7 @@ def test_odd_bodies(ask, body, usage):
     (b'"usage":{' + b"a" * 400) * 2000 + b"\xff", b'"usage":{' + b" " * 900000 + b"\xff", b'"' * 900000],
     ids=["open", "nested", "empty", "letters", "blanks", "quotes"])
 def test_hostile_bodies_cost_little(gateway, ask, body):
-    """HAProxy's CPU: a search that goes back and forth takes seconds."""
+    """HAProxy needs little CPU time for these bodies; a search that goes back and forth in them would take seconds."""
     before = harness.cpu_of(gateway.haproxy.pid)
     exchange, record = ask(sized(body))
     took = harness.cpu_of(gateway.haproxy.pid) - before
@@ -214,7 +214,7 @@ def test_hostile_bodies_cost_little(gateway, ask, body):
 
 
 def test_beyond_the_buffer(ask):
-    """Only the beginning is there, and the rest is not waited for."""
+    """HAProxy searches only the beginning of such a body, and does not wait for the rest."""
     for where, usage in (("head", CHAT), ("tail", None)):
         body = openai_body(CHAT, 3000000, where)
         for answer in (sized(body), chunked(body, 50000)):
@@ -241,7 +241,7 @@ def test_where_no_usage_can_be(ask):
     assert exchange.body == body and usage_of(record) == CHAT
 
 
-# ---- what is held back, and how long
+# ---- which answers HAProxy holds back, and for how long
 
 
 def arrivals(gateway, receiver, target, body, timeout=30):
@@ -283,7 +283,7 @@ def test_anthropic_stream_flows_event_by_event(gateway, upstream, receiver):
 
 
 def test_the_first_event_counts(ask):
-    """However much of the stream is there at once, so that the record does not depend on time."""
+    """HAProxy records the usage of the first event even if later events arrive together with it, so the record does not depend on timing."""
     stream = b"".join([event("message_start", {"message": {"usage": {"input_tokens": 11, "output_tokens": 1}}}),
                        event("content_block_delta", {"delta": {"text": FAKE}}),
                        event("message_delta", {"usage": {"output_tokens": 7}})])
@@ -300,7 +300,7 @@ def test_the_first_event_counts(ask):
     ("/v1beta/models/m:streamGenerateContent", "application/json"),     # an array that grows
     ("/api/chat", "application/x-ndjson"), ("/v1/chat/completions", "application/stream+json")])
 def test_other_streams_are_not_held(gateway, upstream, receiver, target, kind):
-    """The head is there before the first byte of the body, and each byte before the next."""
+    """The client gets the head before the upstream sends the body, and each piece before the upstream sends the next."""
     gates = [threading.Event() for _ in range(2)]
     first, second = b'[{"usageMetadata":{"promptTokenCount":1}}\n', b',{"usage":{"prompt_tokens":1}}]\n'
 
@@ -325,14 +325,14 @@ def test_other_streams_are_not_held(gateway, upstream, receiver, target, kind):
 
 
 def test_json_that_answers_a_stream(ask):
-    """Whoever asked for a stream may be answered by JSON. Where its length is known nothing grows in it, so it is held."""
+    """A request for a stream may be answered with JSON. HAProxy searches that answer only if its length is known, because then it is no stream."""
     answer = openai_body(CHAT, 500)
     assert usage_of(ask(sized(answer), asked={"stream": True})[1]) == CHAT
     assert usage_of(ask(chunked(answer, 100, JSON), asked={"stream": True})[1]) is None
 
 
 def test_slow_first_event(ask):
-    """A model that thinks: it is `timeout server` that counts, as without us. (60 s was tried by hand.)"""
+    """A model that thinks before its first event may take as long as `timeout server`, as without the gateway. (60 s were tried by hand.)"""
     first = event("message_start", {"message": {"usage": {"input_tokens": 5}}})
     exchange, record = ask(lambda _: [head(EVENTS, CHUNKED), 5, chunk(first), b"0\r\n\r\n"], "/v1/messages",
                            asked={"stream": True})
@@ -340,7 +340,8 @@ def test_slow_first_event(ask):
 
 
 def test_json_that_trickles(haproxy, upstream, receiver):
-    """Longer in all than `timeout server`, which is about silence; and what the upstream breaks off."""
+    """A body may take longer in all than `timeout server`, which limits only the silence between two pieces. If the upstream falls silent in the
+    middle of a body, the client gets 504."""
     body = openai_body(CHAT, 1000)
     step = len(body) // 6 + 1
 
@@ -361,7 +362,7 @@ def test_json_that_trickles(haproxy, upstream, receiver):
 
 
 def test_json_cut_by_the_upstream(gateway, upstream, receiver):
-    """The client must not take the half for the whole, whichever way HAProxy tells it."""
+    """The client must not take half a body for the whole: HAProxy answers with an error, or breaks its own answer off, too."""
     body = openai_body(CHAT, 1000, "head")
     for answer in (head(JSON, ("Content-Length", len(body))) + body[:600], head(JSON, CHUNKED) + chunk(body[:600])):
         upstream.script = lambda _, answer=answer: [answer, 0.2, None]
@@ -377,7 +378,7 @@ def test_json_cut_by_the_upstream(gateway, upstream, receiver):
     upstream.script = None
 
 
-# ---- compressed: the agent looks inside
+# ---- compressed answers: HAProxy sends them to the agent, which decompresses them
 
 
 def gzipped(body):
@@ -386,7 +387,7 @@ def gzipped(body):
 
 @pytest.fixture
 def with_fake(haproxy, upstream, receiver):
-    """with_fake(answer): a gateway whose agent is a fake that answers llm-response so."""
+    """with_fake(answer) starts a gateway with a fake agent, which answers `answer` to the message llm-response."""
     made = []
 
     def start(answer, edit_spoe=None):
@@ -410,7 +411,7 @@ def test_compressed_json_goes_to_the_agent(with_fake, upstream, receiver, coding
     gateway = with_fake({"usage": '{"prompt_tokens":5,"x":"\\" \u00e9"}'})
     for size in (1000, 900000):
         plain = openai_body(CHAT, size)
-        body = gzipped(plain) if size < 10000 else plain    # its size is what counts
+        body = gzipped(plain) if size < 10000 else plain    # the fake agent does not decompress: only the size counts
         for answer in (sized(body, JSON, ("Content-Encoding", coding)),
                        chunked(body, 60000, JSON, ("Content-Encoding", coding))):
             upstream.script = lambda _, answer=answer: [answer]

@@ -1,4 +1,4 @@
-"""One worker by itself: its memory, a ledger that it cannot have, its end, and who may look into it."""
+"""One worker: its memory, a ledger that it cannot open, its end, and which processes may read its environment."""
 import json
 import os
 import signal
@@ -12,7 +12,7 @@ import harness
 import loglines
 
 OPERATOR, LOG_KEY = harness.secret("worker-operator"), harness.secret("worker-log")
-# The routes of the demo, and of the design.
+# The routes of the demo.
 DEMO = [{"model_prefix": "glm-", "upstream": "https://ollama.com", "auth": "env:OLLAMA_API_KEY"},
         {"model_prefix": "claude-", "protocol": "anthropic"}, {"model_prefix": "gpt-5.5", "auth": "passthrough"},
         {"model_prefix": "*", "auth": "passthrough"}]
@@ -20,13 +20,13 @@ LOAD = harness.ROOT / "build" / "bench" / "spop_load"
 
 
 def rows(ledger):
-    """Of the ledger, by its own command; 0 where it cannot be read."""
+    """Returns the number of records that `ledger export` writes; 0 if it cannot read the ledger."""
     run = harness.cli("ledger", "export", "--ledger", ledger)
     return len(run.out.splitlines()) if run.code == 0 else 0
 
 
 def decide(agent, count, body):
-    """At least so many decisions, by the benchmark's load generator; it compares every answer."""
+    """Makes the agent decide at least `count` times, with the benchmark's load generator, which checks every answer."""
     done = 0
     while done < count:
         run = subprocess.run([LOAD, agent.address[5:], "llm-ollama.com", body, "conns=20", "inflight=20", "seconds=%g" % (
@@ -37,7 +37,7 @@ def decide(agent, count, body):
 
 
 def test_memory_after_a_million_decisions(work):
-    """Resident size after 1,000,000 decisions and 1,000 connections is that after 10,000, and small in all."""
+    """After 1,000,000 decisions and 1,000 connections the resident size is nearly the same as after 10,000 decisions, and small."""
     if not LOAD.exists():
         pytest.fail("make builds %s" % LOAD)
     if "asan" in harness.AGENT or "tsan" in harness.AGENT or harness.VALGRIND:
@@ -49,7 +49,7 @@ def test_memory_after_a_million_decisions(work):
         body = work / "body"
         body.write_bytes(harness.chat("glm-4.6"))
         decide(agent, 10000, body)
-        time.sleep(3)       # for what every process does once in its first seconds: SQLite, the first report
+        time.sleep(3)       # in its first seconds a worker allocates what it then keeps, for SQLite and the first report
         before = agent.rss()
         decide(agent, 1000000, body)
         for _ in range(20):
@@ -64,13 +64,13 @@ def test_memory_after_a_million_decisions(work):
 
 
 def test_a_worker_that_cannot_have_the_ledger(work):
-    """Lines wait in the sockets until it can, also over upgrades; and its end is an orderly one meanwhile."""
+    """Log lines wait in the sockets until a worker can open the ledger, even over an upgrade; a worker that waits still ends in order."""
     logs, ledger, away = ("127.0.0.1", harness.free_port()), work / "ledger", work / "away"
     maker = loglines.Maker(seed=5)
     ledger.mkdir()
 
     def lose():
-        """Whoever looks for it now finds a file."""
+        """Puts a file in the place of the ledger's directory."""
         ledger.rename(away)
         ledger.write_text("")
 
@@ -84,7 +84,7 @@ def test_a_worker_that_cannot_have_the_ledger(work):
         harness.until(lambda: rows(ledger) == 1, 10, lambda: "the first record\n" + agent.process.tail())
         lose()
         os.kill(agent.pid, signal.SIGKILL)
-        harness.until(waits, 10, "it waits")
+        harness.until(waits, 10, "the worker waits for the ledger")
         assert agent.ask(body=harness.chat("x"))["deny"] is False
         record()
         agent.upgrade()
@@ -96,20 +96,20 @@ def test_a_worker_that_cannot_have_the_ledger(work):
         lose()
         os.kill(agent.pid, signal.SIGKILL)
         before = waits()
-        harness.until(lambda: waits() > before, 10, "it waits again")
+        harness.until(lambda: waits() > before, 10, "the next worker waits for the ledger")
         record()
         time.sleep(0.2)
         assert agent.process.end() == 0
 
 
 def test_nothing_waits_for_a_job_of_the_admin_server(work):
-    """One that hangs on a disk keeps neither the handover nor HAProxy nor the end waiting."""
+    """A job that hangs on a disk delays neither a handover, nor an answer to HAProxy, nor the end of the agent."""
     logs = "127.0.0.1:%d" % harness.free_port()
     journal = work / "ledger" / "ledger.db-journal"
     config = {"routes": [], "ledger": str(work / "ledger"), "log_listen": "udp@" + logs, "watchdog": 3}
 
     def hang():
-        """SQLite looks there when it opens the database: at a pipe that nobody writes into."""
+        """Makes a job of the admin server hang: SQLite opens `journal` with the database, and `journal` is a pipe into which nobody writes."""
         os.mkfifo(journal)
         with pytest.raises(TimeoutError):
             agent.http(path="/savings", timeout=1)
@@ -120,7 +120,7 @@ def test_nothing_waits_for_a_job_of_the_admin_server(work):
             haproxy.sendto(harness.log_line(maker.one().fields, LOG_KEY), ("127.0.0.1", int(logs.rpartition(":")[2])))
 
     def record(count):
-        """The writer has the database then, and looks for no journal any more."""
+        """Waits for record `count`: then the writer has opened the database, and does not look for a journal any more."""
         send()
         harness.until(lambda: rows(work / "ledger") == count, 10, lambda: "record %d\n%s" % (count, agent.process.tail()))
     maker = loglines.Maker(seed=1)
@@ -131,7 +131,7 @@ def test_nothing_waits_for_a_job_of_the_admin_server(work):
         hang()
         agent.upgrade()
         assert client.ask(body=harness.chat("x"))["deny"] is False and agent.pid != old and not agent.lines("event=admin_left")
-        harness.until(lambda: old not in harness.children_of(agent.process.pid), 5, "the old one is gone")
+        harness.until(lambda: old not in harness.children_of(agent.process.pid), 5, "the old worker is gone")
         record(2)
         hang()
         send()
@@ -140,7 +140,8 @@ def test_nothing_waits_for_a_job_of_the_admin_server(work):
 
 
 def test_a_master_that_reads_nothing_holds_no_reload_up(work):
-    """What the worker tells it, three times a reload, fills the socket between them, and is lost from then on."""
+    """The worker sends the master three messages for each reload. They fill the socket between the two; from then on messages are lost, but no
+    reload waits."""
     with harness.Agent(work, {"routes": []}) as agent, agent.client() as client:
         worker = agent.pid
 
@@ -159,7 +160,7 @@ def test_a_master_that_reads_nothing_holds_no_reload_up(work):
         assert client.ask(body=harness.chat("x"))["deny"] is False
         assert len(agent.lines("event=master_deaf")) == 1
         os.kill(agent.process.pid, signal.SIGCONT)
-        # It comes to know of everything else, and of what follows.
+        # The master goes on: it gets the messages that fitted into the socket, and all later ones.
         reload(count + 2)
         agent.upgrade()
         assert client.ask(body=harness.chat("x"))["deny"] is False
@@ -175,7 +176,7 @@ def test_threads_without_descriptors(work):
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 def test_another_process_of_its_user_cannot_look_into_it(work):
-    """Nor at its environment, where credentials are."""
+    """Neither master nor worker lets a process of the same user read its environment, which holds credentials."""
     os.chmod(work, 0o777)
     file = harness.write_config(work, {"routes": [], "listen": "unix@%s/a.sock" % work})
     user = 65534
@@ -183,7 +184,7 @@ def test_another_process_of_its_user_cannot_look_into_it(work):
     agent = harness.start("run", "-c", file, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=user,
                           env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none", "CREDENTIAL": "x"}))
     try:
-        harness.until(lambda: harness.accepting("unix@%s/a.sock" % work), 10, "the socket")
+        harness.until(lambda: harness.accepting("unix@%s/a.sock" % work), 10, "the agent accepts connections")
         for pid in [agent.pid] + harness.children_of(agent.pid):
             look = subprocess.run(["cat", "/proc/%d/environ" % pid], capture_output=True, user=user)
             assert look.returncode != 0 and b"CREDENTIAL" not in look.stdout, look

@@ -289,7 +289,7 @@ def test_ledger_locked_and_journal_full(place):
     finally:
         db.execute("ROLLBACK")
         db.close()
-    # Records that the agent read from the journal again stay there until it stores the next record.
+    # Records keep coming, as from a gateway in use.
     with place.repeat(lambda: place.send(place.record(kind="reported", model="claude-haiku-4-5"))):
         place.prometheus.clears()
 

@@ -1,7 +1,7 @@
-"""Attacks: by clients, by upstreams, by files, by what arrives on a socket. A forged request, header or answer reaches nobody who would
-believe it; what is oversized or slow costs its sender and nobody else; and no credential stands in anything that is written.
+"""Attacks by clients, by upstreams, by files, and by strangers on a socket. No upstream, client or log believes a forged request, header or
+answer; an oversized or slow message costs nobody but its sender; and no credential stands in anything that is written.
 
-What is elsewhere: framing and forged headers one by one (test_http), credentials with control characters (test_credentials), lies of an
+Attacks in other modules: framing and forged headers one by one (test_http), credentials with control characters (test_credentials), lies of an
 agent (test_failclosed), hostile usage objects (test_usage_capture), hostile names in reports (test_savings)."""
 import concurrent.futures
 import contextlib
@@ -47,7 +47,7 @@ def gateway(haproxy, make_mock):
 
 @pytest.fixture
 def honest(gateway):
-    """After each attack an honest request is served as ever, by the same processes."""
+    """After each attack an honest request has to be served as before, by the same agent and HAProxy processes."""
     agent, haproxy = gateway.agent.process.pid, gateway.haproxy.pid
     for mock in gateway.mocks:
         mock.reset()
@@ -63,13 +63,14 @@ def honest(gateway):
 
 
 def genuine(gateway, since, headers=True):
-    """Every request that reached anybody went through the gateway by itself: it carries an id of HAProxy's making, that no other has,
-    and the credential of its upstream, and nobody else's."""
+    """Checks that the agent decided on each request that reached an upstream since counts() returned `since`: the request has an id that
+    HAProxy made and that no other request has, the credential of its upstream, and no other credential. `headers`: also that it has no
+    header x-evil."""
     ids = []
     for name, mock in gateway.by_name.items():
         for request in mock.requests[since[name]:]:
             got = request.all("x-request-id")
-            assert len(got) == 1 and UUID.fullmatch(got[0]), "it was smuggled in: %r" % request
+            assert len(got) == 1 and UUID.fullmatch(got[0]), "this request was smuggled in: %r" % request
             ids += got
             if name == "glm":
                 assert request.all("authorization") == ["Bearer " + GLM] and not request.all("x-api-key"), request
@@ -106,7 +107,8 @@ def smuggling_attempts():
     last = b"0\r\n\r\n"
     piece = b"%x\r\n%s\r\n" % (len(BODY), BODY)
     for te in TE:
-        # Read by length, the rest of this is a second request; read by chunks, it is the body of the first. And the other way round.
+        # Two servers would differ here about where the first request ends and INNER begins: one that goes by the chunks, and one that goes
+        # by Content-Length.
         yield "TE.CL %r" % te, start + te + b"\r\nContent-Length: %d\r\n\r\n" % len(piece + last) + piece + last + INNER
         yield "CL.TE %r" % te, start + b"Content-Length: %d\r\n" % len(piece + last + INNER) + te + b"\r\n\r\n" + piece + last + INNER
         yield "TE alone %r" % te, start + te + b"\r\n\r\n" + piece + last + INNER
@@ -138,7 +140,7 @@ def smuggling_attempts():
 
 
 def exchange(address, data, seconds):
-    """Sends it, and what comes until the end, a silence or the time."""
+    """Sends `data` and returns what comes back until the connection ends or stays silent for `seconds`."""
     out = b""
     with socket.create_connection(address, seconds) as sock:
         sock.settimeout(seconds)
@@ -155,7 +157,7 @@ def exchange(address, data, seconds):
 
 
 def test_no_request_is_smuggled(honest):
-    """Whatever HAProxy takes a request to be: what reaches an upstream was decided on."""
+    """However HAProxy divides these bytes into requests, the agent has decided on each request that reaches an upstream."""
     since = counts(honest)
     attempts = dict(smuggling_attempts())
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
@@ -163,12 +165,12 @@ def test_no_request_is_smuggled(honest):
     genuine(honest, since, False)
     for (name, _), out in zip(attempts.items(), answers):
         assert not harness.leaks(out.decode("latin-1")), name
-    # And so in one connection that an honest client's request went through before, and in halves.
+    # The same attempts, each behind an honest request on the same connection.
     with concurrent.futures.ThreadPoolExecutor(32) as pool:
         first = (b"POST %s HTTP/1.1\r\nHost: gw.test\r\nContent-Length: %d\r\n\r\n" % (CHAT.encode(), len(BODY))) + BODY
         list(pool.map(lambda data: exchange(honest.address, first + data, 0.4 * harness.SLOW), attempts.values()))
     genuine(honest, since, False)
-    assert sum(counts(honest).values()) > sum(since.values())     # the good ones among them did arrive
+    assert sum(counts(honest).values()) > sum(since.values())     # the attempts that are valid requests did arrive
 
 
 @pytest.mark.parametrize("line", [b"CONNECT gw.test:80 HTTP/1.1", b"TRACE /v1/x HTTP/1.1"])
@@ -179,7 +181,7 @@ def test_methods_that_are_not_served(honest, line):
     assert counts(honest) == since
 
 
-# ---- a header from a text
+# ---- texts that would be headers or log lines
 
 
 INJECTIONS = ["\r\nx-evil: 1", "\nx-evil: 1", "\r\n\r\nGET /v1/smuggled HTTP/1.1\r\nx-evil: 1\r\n\r\n", "%0d%0ax-evil:%201", "\\r\\nx-evil: 1",
@@ -189,7 +191,7 @@ INJECTIONS = ["\r\nx-evil: 1", "\nx-evil: 1", "\r\n\r\nGET /v1/smuggled HTTP/1.1
 
 @pytest.mark.parametrize("at", range(len(INJECTIONS)))
 def test_no_text_becomes_a_header_or_a_line(honest, at):
-    """The model, the project, the client, the path: each goes into variables, logs and refusals."""
+    """Model, project, client and path are texts of the client's that HAProxy and the agent put into variables, logs and refusals."""
     text, since = INJECTIONS[at], counts(honest)
     before = len(honest.haproxy.text().splitlines())
     header = re.sub(r"[\r\n\x00]", " ", text).encode("utf-8").decode("latin-1")
@@ -212,7 +214,8 @@ def test_no_text_becomes_a_header_or_a_line(honest, at):
 
 
 def test_forged_headers_decide_nothing(honest):
-    """No header of a client's is taken for what the agent says, on any of the ways."""
+    """HAProxy never takes a client's header for the agent's decision: neither for a request that is forwarded, nor for one that the agent
+    refuses, nor for one that the agent does not answer."""
     forged = [(name, value) for name, value in (
         ("x-llm-deny", "0"), ("x-llm-backend", "llm-" + "127.0.0.1:%d" % honest.by_name["claude"].port), ("X-LLM-Auth", "replace"),
         ("x-llm-auth-value", "Bearer mine"), ("txn.llm.deny", "0"), ("x-request-id", "evil"), ("x-forwarded-host", "evil.test"),
@@ -226,7 +229,7 @@ def test_forged_headers_decide_nothing(honest):
         honest.ask("glm-1", list(bearer()) + forged).refused(503, "gateway_unavailable")
     finally:
         honest.agent.process.kill(18)
-    harness.until(lambda: honest.ask("glm-1").status == 200, 15, "served again", step=0.1)
+    harness.until(lambda: honest.ask("glm-1").status == 200, 15, "requests are served again", step=0.1)
     genuine(honest, since)
 
 
@@ -239,13 +242,13 @@ def timed(call):
 
 
 def zeros(coding):
-    """Some 200 MB of JSON white space in a few hundred KB."""
+    """A body of some 20 KB that unpacks to blanks: 20 MB of them (gzip, deflate) or 640 MB (zstd)."""
     plain = b'{"model":"' + b" " * (20 << 20)
     if coding == "gzip":
         return gzip.compress(plain, 9)
     if coding == "deflate":
         return zlib.compress(plain, 9)
-    # An RLE block of zstd's: 128 KB out of four bytes, 5,000 times.
+    # 5,000 RLE blocks of zstd, each 128 KB out of four bytes.
     return b"\x28\xb5\x2f\xfd\x00\x58" + b"\x02\x00\x10\x20" * 5000
 
 
@@ -311,8 +314,8 @@ def test_heads_beyond_the_buffer(honest, what):
 
 
 def test_slow_bodies_cost_others_nothing(honest):
-    """Many clients that send a byte now and then, each with a credential's route in it: nothing of theirs arrives anywhere
-    while it is not whole, and others are served as quickly as ever."""
+    """Many clients send a byte now and then, for a model whose route has a credential. No upstream sees such a request while it is
+    incomplete, and other clients are served as quickly as before."""
     tags = [honest.tag() for _ in range(150)]
     held = []
     for tag in tags:
@@ -335,7 +338,7 @@ def test_slow_bodies_cost_others_nothing(honest):
     assert not [tag for tag in tags if honest.seen(tag)]
 
 
-# ---- an upstream
+# ---- hostile upstreams
 
 
 def lines(*headers):
@@ -362,7 +365,7 @@ UPSTREAM = {
 
 @pytest.mark.parametrize("case", UPSTREAM)
 def test_a_hostile_upstream(honest, case):
-    """Its client gets an answer or an end; the next one, on the same connection to the gateway, another's answer never."""
+    """The client of such an upstream gets an answer, or its connection ends. No later client gets bytes that were part of that answer."""
     mock = honest.by_name["glm"]
     mock.raw = UPSTREAM[case]
     target = "/v1/messages" if "events" in case else CHAT
@@ -386,7 +389,7 @@ def test_a_hostile_upstream(honest, case):
     if case not in ("HTTP/0.9",):
         assert b"x-llm-" not in head and b"x-request-id: evil" not in head
     mock.raw = None
-    # Nobody else gets what was left behind it.
+    # No later client gets bytes that the upstream sent behind its answer.
     for _ in range(3):
         answer = honest.ask("glm-1", target=target)
         assert answer.status == 200 and b"evil" not in answer.body and answer.header("x-mock") == "attack-glm", answer.response
@@ -394,7 +397,7 @@ def test_a_hostile_upstream(honest, case):
 
 
 def test_interim_answers_and_trailers_are_not_believed(honest):
-    """HAProxy passes both on as they are; what is kept of an answer is of its own head."""
+    """HAProxy passes interim answers and trailers on as they are, but the log line takes its figures from the head of the final answer."""
     mock, since = honest.by_name["glm"], counts(honest)
     ours = b"x-headroom-tokens-saved: 99999\r\nx-headroom-tokens-before: 9\r\nx-headroom-tokens-after: 1\r\nx-llm-deny: 0\r\nx-request-id: evil\r\n"
     usage = b'{"usage":{"prompt_tokens":9000,"completion_tokens":9000}}'
@@ -407,18 +410,18 @@ def test_interim_answers_and_trailers_are_not_believed(honest):
     final = out[out.index(b"HTTP/1.1 200"):].split(b"\r\n\r\n")[0].lower()
     assert b"x-llm-" not in final.replace(b"trailer: x-llm-deny", b"") and b"evil" not in final, out
     own = re.search(rb"x-request-id: (\S+)", final).group(1).decode()
-    # Not in the log on standard output: of two threads that write there at once one gives up.
+    # The record is looked for at the log receiver, not on HAProxy's standard output: when two threads write there at once, a line is lost.
     record = harness.until(lambda: [line.record for line in honest.receiver.lines if line.is_record and line.record["id"] == own], 5, "the request's line")[0]
     assert (record["status"], record["hs"], record["hb"], record["ha"]) == (200, "", "", ""), record
     assert record["usage"] in ("", "-") and UUID.fullmatch(record["id"]), record
     genuine(honest, since)
 
 
-# ---- files
+# ---- hostile files
 
 
 def test_hostile_route_files(work):
-    """Each is refused or taken in no time, with a message that fits a line."""
+    """`check` refuses each file within seconds, with a short message that cannot control a terminal."""
     many = ",".join('"k%d":1' % n for n in range(300000))
     texts = {"many members": "{%s}" % many, "many members of a route": '{"routes":[{"model_prefix":"a",%s}]}' % many,
              "many routes": '{"routes":[%s]}' % ",".join('{"model_prefix":"a%d"}' % n for n in range(100000)), "many numbers": '{"routes":[%s]}' % ",".join(["1"] * 1000000),
@@ -435,7 +438,7 @@ def test_hostile_route_files(work):
 
 
 def test_a_hostile_route_variable(work):
-    """Lenient is not endless."""
+    """The variable is read leniently, but even a hostile one takes seconds at most, and its warnings have a limit."""
     for text in ("[%s]" % ",".join(["1"] * 60000), "[%s]" % ",".join(["{}"] * 40000), "[" * 120000, '[{"model_prefix":"a",%s}]' % ",".join('"k%d":1' % n for n in range(12000))):
         done, took = timed(lambda: harness.cli("backends", env={"HEADROOM_UPSTREAM_ROUTES": text}))
         assert took < 3 * harness.SLOW, (text[:40], took)
@@ -443,7 +446,7 @@ def test_a_hostile_route_variable(work):
 
 
 def test_hostile_price_files(work):
-    """A file that is no price table keeps the agent from starting, in no time; one with absurd figures prices nothing by them."""
+    """A file that is no price table keeps the agent from starting, within seconds, and the short message names the file."""
     texts = {"deep": '{"a":' * 500000, "no object": "[1]", "many": "{%s}" % ",".join('"m%d":{}' % n for n in range(70000)),
              "cut": '{"gpt-5":{"input_cost_per_token":1e-6', "nul": "{\x00}"}
     for name, text in texts.items():
@@ -457,12 +460,13 @@ def test_hostile_price_files(work):
         assert b"prices.json" in done.stderr and len(done.stderr) < 4000, (name, done.stderr[:500])
 
 
-# ---- keys that cannot be
+# ---- log keys
 
 
 @pytest.mark.parametrize("tail", ["\n", "\r\n", " ", " x", "\t", "\nx: y", '"', "\\", "]", "{", "\x7f", "\u00e9", '"][x y="'], ids=ascii)
 def test_a_log_key_that_no_line_can_carry(work, tail):
-    """It would drop every line as a stranger's; a start that says so is better than a ledger that stays empty."""
+    """With such a key the agent would drop every log line as a stranger's. It does not start, because an error is better than a ledger that
+    stays empty."""
     (work / "l").mkdir()
     file = harness.write_config(work, {"listen": "unix@%s/k.sock" % work, "ledger": str(work / "l"), "log_listen": "127.0.0.1:%d" % harness.free_port()})
     done = harness.cli("run", "-c", file, env={"SPOA_LLM_LOG_KEY": LOG_KEY + tail})
@@ -490,13 +494,13 @@ def test_a_log_key_of_every_other_character(work, agents):
 
 
 def test_no_credential_in_anything_written(haproxy, make_mock, work):
-    """A day's work with everything switched to its most talkative, then every file, log, page, command line and report is read: whatever
-    credential any test of this session has used so far, it is in none of them."""
+    """The agent logs at level debug and gets requests with a credential in every place. Then every file, log, page, command line and report
+    is read: none of them holds a credential that any test of this session has used so far."""
     operator, filed, mine = secret("written-operator"), secret("written-file"), secret("written-mine")
     mock = make_mock("written")
     ledger = work / "ledger"
     ledger.mkdir()
-    keep = work / "keep"        # the one place that holds one, by the operator's will
+    keep = work / "keep"        # the only directory that may hold a credential, because the operator put it there
     keep.mkdir()
     (keep / "key").write_text(filed)
     port = harness.free_port()
@@ -542,12 +546,10 @@ def test_no_credential_in_anything_written(haproxy, make_mock, work):
 
 
 def exchange_spop(agent):
-    """A stranger on the agent's socket who greets wrong is told nothing."""
+    """Sends HTTP to the agent's SPOP socket, as a stranger might. Returns the payload of the agent's answer; b"-": no answer."""
     with spop.Client(agent.address, greet=False) as client:
         client.send(b"POST / HTTP/1.1\r\nAuthorization: Bearer x\r\n\r\n")
         try:
             return client.receive().payload
         except (spop.Closed, spop.Bad):
             return b"-"
-
-

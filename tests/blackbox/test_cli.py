@@ -1,5 +1,4 @@
-"""The commands a person types: check, explain, backends, help; and that explain and the running agent are of one
-mind."""
+"""The commands that a person types (check, explain, backends, help), and that explain decides as the running agent does."""
 import json
 import re
 
@@ -34,7 +33,7 @@ def explain(*args, env=None, code=0):
 # ---- explain
 
 EXPLAINED = {
-    # arguments: what must be in the JSON
+    # name: (arguments, what must be in the JSON)
     "replace": (["--model", "glm-4.6"], {
         "deny": False, "backend": "llm-ollama.com", "route": "zhipu", "model": "glm-4.6", "model_from": "body",
         "protocol": "openai", "auth": "replace", "auth_header": "authorization", "stream": False,
@@ -71,13 +70,13 @@ def test_explain(file, case):
     args, expected = EXPLAINED[case]
     got = explain("-c", file, *args)
     assert {key: got.get(key) for key in expected} == expected
-    # And the same for people.
+    # The text for people has the same backend and upstream.
     text = cli("explain", "-c", file, *args, env=ENV)
     assert text.code == 0 and got["backend"] in text.out and got["upstream"] in text.out, text
 
 
 def test_explain_says_what_the_documents_show(work):
-    """docs/haproxy.md: its routes, its command, its output."""
+    """The command in docs/haproxy.md, with the routes there, prints what is shown there."""
     shown = (harness.ROOT / "docs" / "haproxy.md").read_text()
     routes, example = re.search(r"```json\n(.*?)```\s+```console\n(.*?)```", shown, re.S).groups()
     (work / "spoa-llm.json").write_text(routes)
@@ -143,7 +142,7 @@ def test_explain_impossible_models(file, model):
 
 
 def test_explain_and_the_agent_are_of_one_mind(agents, file, work):
-    """The same questions by SPOP and by the command: every variable that both have is the same."""
+    """The agent by SPOP and the command get the same questions. Each variable that both answers have is equal in both."""
     agent = agents(TABLE, env=ENV)
     asked = [("glm-4.6", "/v1/chat/completions", {}), ("claude-3", "/v1/messages", {}), ("o3", "/v1/responses", {}),
              ("x-1", "/v1/embeddings", {"x-goog-api-key": "k"}), ("off-1", "/v1/x", {"anthropic-version": "1"}),
@@ -164,13 +163,13 @@ def test_explain_and_the_agent_are_of_one_mind(agents, file, work):
 # ---- check
 
 
-def test_check_is_content(file):
+def test_check_accepts_a_good_file(file):
     done = cli("check", "-c", file, env=ENV)
     assert done.code == 0 and "zhipu" in done.out, done
 
 
 @pytest.mark.parametrize("value", [None, "", "  ", "a\nb"])
-def test_check_misses_a_credential(file, value):
+def test_check_reports_a_missing_credential(file, value):
     env = dict(ENV)
     if value is None:
         del env["OLLAMA_API_KEY"]
@@ -202,7 +201,7 @@ def sections(text):
 
 
 def around(backends, work):
-    """The smallest configuration that HAProxy accepts the backends in."""
+    """Writes the smallest configuration in which HAProxy accepts `backends`, and returns its path."""
     path = work / "around.cfg"
     path.write_text("defaults\n    mode http\n    timeout client 1s\n    timeout connect 1s\n    timeout server 1s\n\n"
                     "listen around\n    bind 127.0.0.1:9\n\n" + backends)
@@ -210,12 +209,12 @@ def around(backends, work):
 
 
 def warnings(text):
-    """But for names that this machine cannot resolve."""
+    """HAProxy's warnings in `text`, without those about names that this machine cannot resolve."""
     return [line for line in text.splitlines() if "[WARNING]" in line and "could not resolve" not in line]
 
 
 SETS = {
-    "the design's": ({"routes": [
+    "the example's": ({"routes": [
         {"model_prefix": "glm-", "upstream": "https://ollama.com", "auth": "env:OLLAMA_API_KEY"},
         {"model_prefix": "claude-", "protocol": "anthropic"}, {"model_prefix": "gpt-5.5", "auth": "passthrough"},
         {"model_prefix": "*", "auth": "passthrough"}]}, 4),
@@ -258,7 +257,7 @@ def test_backends_of_the_variable(haproxy, work):
 
 
 def test_the_shipped_configuration_is_accepted(haproxy, work):
-    """As it is, with the backends it ships with."""
+    """HAProxy accepts haproxy.cfg.example as it is, with the backends that are in it."""
     text = harness.EXAMPLE.read_text()
     path = work / "haproxy.cfg"
     path.write_text(text)
@@ -267,12 +266,12 @@ def test_the_shipped_configuration_is_accepted(haproxy, work):
     assert not warnings(said) and "deprecated" not in said, said
 
 
-def test_the_shipped_backends_are_the_designs(work):
-    """The example's end is what the command prints for the design's routes."""
-    file = harness.write_config(work, SETS["the design's"][0])
+def test_the_shipped_backends_are_those_of_the_command(work):
+    """haproxy.cfg.example ends with what `spoa-llm backends` prints for the example's routes."""
+    file = harness.write_config(work, SETS["the example's"][0])
     shipped = harness.EXAMPLE.read_text().split("# ---- backends", 1)[1].split("\n", 1)[1]
     made = cli("backends", "-c", file).out
-    # The comment over each names its users, by whatever name the routes have.
+    # Comments do not count, because they name the routes, whose names may differ.
     bare = [[line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
             for text in (shipped, made)]
     assert bare[0] == bare[1]
@@ -314,7 +313,7 @@ def test_explain_with_arguments_that_make_no_sense(args):
 
 
 def test_the_codec_reads_the_same_names(agents):
-    """The variables of a decision are exactly the contract's."""
+    """The tests' own codec reads exactly the variables of a decision."""
     answer = agents({"routes": [{"model_prefix": "m", "auth": "env:K"}]}, env={"K": harness.secret("k")}).ask(body=b'{"model":"m"}')
     assert set(answer) == {"deny", "backend", "route", "model", "model_from", "protocol", "auth", "auth_header",
                            "auth_value", "stream"}
@@ -326,7 +325,7 @@ def test_the_codec_reads_the_same_names(agents):
 
 
 def test_the_last_hour_that_a_record_can_have(work):
-    """What is later than the year 9999 is put there; the end of its last hour has a year of five digits."""
+    """A record of a time after the year 9999 is put into the last hour of that year. The end of that hour has a year of five digits."""
     log = work / "log"
     maker = loglines.Maker()
     log.write_text("".join(maker.one(te=te, ta=1).line + "\n" for te in (1, 2 ** 60)))
@@ -338,7 +337,7 @@ def test_the_last_hour_that_a_record_can_have(work):
     assert "  1970-01-01 01:00 to 9999-12-31 23:00  " in said, said
     said = json.loads(cli("ledger", "verify", "--json", "-c", config).out)
     assert (said["first_hour"], said["last_hour"]) == ("1970-01-01T00:00:00Z", "9999-12-31T23:00:00Z"), said
-    # Nothing is later than the end of that year: no other time stands for it in JSON.
+    # No record is later than the end of that year, so JSON has null for that end instead of a time of the year 10000.
     said = json.loads(cli("savings", "--json", "--since", "9999-12-31", "--until", "9999-12-31", "-c", config).out)
     assert (said["since"], said["until"], said["totals"]["requests"]) == ("9999-12-31T00:00:00Z", None, 1), said
     said = cli("savings", "--since", "9999-12-31T22", "--until", "9999-12-31T23", "-c", config).out

@@ -1,4 +1,4 @@
-"""The tests' own SPOP codec, against the figures of SPOE.txt: a wrong ruler measures nothing."""
+"""The tests' own SPOP codec against the figures of HAProxy's SPOE.txt, because tests with a wrong codec would prove nothing."""
 import pytest
 
 import spop

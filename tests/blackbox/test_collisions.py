@@ -1,5 +1,5 @@
-"""Names that a client chooses so that all of them fall into one slot of a table. What the agent, and its commands, work for them is
-compared with what they work for names drawn by lot: as CPU time, in the same run, so that the machine's speed and load are in both."""
+"""A client may choose names that all fall into one slot of a hash table. The tests compare the CPU time that the agent and its commands need
+for such names with the CPU time for random names. Both are measured in the same run, so that the machine's speed and load affect both."""
 import functools
 import json
 import random
@@ -17,7 +17,8 @@ import spop
 
 KEY = harness.secret("log-key-of-collisions")
 COUNT = 30000
-# Measured: 0.9 to 1.2. Where the ledger's sums have a hash without a key: 5.2 (verify); where its key is known: 3.0.
+# The largest ratio of the two CPU times that passes. Measured: 0.9 to 1.2. If the hash of the ledger's sums had no key: 5.2 (verify); if
+# the client knew the key: 3.0.
 MOST = 1.6
 DAY = (int(time.time()) // 86400 - 1) * 86400
 KINDS = {"model": 1, "project": 3, "client": 4}
@@ -25,7 +26,7 @@ KINDS = {"model": 1, "project": 3, "client": 4}
 
 @pytest.fixture(scope="module")
 def collide():
-    """names(hash, count, number)"""
+    """names(how, count, number) returns `count` names that tests/preload/collide.c makes for the hash `how`."""
     tool = harness.built("drivers/collide")
 
     @functools.lru_cache(None)
@@ -42,7 +43,8 @@ def by_lot(count, seed):
 
 
 def entries(names):
-    """Of the first hour of the day, whose number is the day's too. `names`: by field."""
+    """Yields COUNT records of the first hour of DAY, which has the same number in the sums by hour as DAY has in those by day.
+    `names`: {field: names for it}."""
     fields = loglines.Maker(seed=3).one(kind="reported").fields
     for number in range(COUNT):
         fields.update({name: each[number % len(each)] for name, each in names.items()}, id="%08x-c" % number, te=(DAY + 1800) * 1000 + number % 1000)
@@ -50,7 +52,8 @@ def entries(names):
 
 
 def colliding(collide, how):
-    # By trial it takes 8,192 of them for one, and a thousand are as many as a batch has and as the ledger sums apart.
+    # For the hash `known`, each colliding name takes 8,192 trials on average. A thousand are enough: a batch has no more records, and the
+    # ledger keeps no more names apart in its sums.
     count = COUNT if how == "plain" else 1000
     return {name: collide(how, count, DAY * 5 + kind) for name, kind in KINDS.items()}
 
@@ -61,7 +64,7 @@ def random_ones(count):
 
 @pytest.mark.parametrize("how", ["plain", "known"])
 def test_in_the_ledger(work, collide, how):
-    """Batches of a thousand; then each row's names are looked for in what the day summed."""
+    """`import` sums batches of a thousand records; `verify` then looks for the names of each row in the sums of the day."""
     bad = colliding(collide, how)
     took = {}
     for what, names in (("by lot", random_ones(len(bad["model"]))), ("colliding", bad)):
@@ -80,7 +83,7 @@ def test_in_the_ledger(work, collide, how):
 
 
 def test_at_a_running_agent(agents, work, collide):
-    """As requests, and as the log lines of their ends."""
+    """The agent gets the names in questions about requests, and then in the log lines of the ended requests."""
     took = {}
     bad = colliding(collide, "plain")
     for what, names in (("by lot", random_ones(COUNT)), ("colliding", bad)):

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Which headers of a request are forwarded where the operator's credential goes along. Every other header stays behind,
+ * because it could carry a credential, choose an account, or tell the upstream to send the request elsewhere. Names are
+ * compared in any case, and as a whole. Names and prefixes stand between bars, as in a regular expression. */
+#ifndef DECIDE_FORWARD_H
+#define DECIDE_FORWARD_H
+
+/* HTTP itself, what the body is and how the answer may be, WebSocket, CORS, traces and what SDKs say about themselves.
+ */
+#define FORWARD_NAMES \
+	"host|accept|accept-encoding|accept-language|accept-charset|user-agent|connection|transfer-encoding|te|trailer|" \
+	"upgrade|expect|date|cache-control|pragma|priority|range|origin|openai-beta|x-goog-api-client|idempotency-key|" \
+	"x-idempotency-key|traceparent|tracestate|x-request-id|x-client-request-id|sec-websocket-key|" \
+	"sec-websocket-version|sec-websocket-protocol|sec-websocket-extensions"
+
+/* A name that begins so and goes on with letters, digits and dashes is forwarded too, unless it holds one of the words
+ * of FORWARD_NEVER. */
+#define FORWARD_PREFIXES "content-|x-stainless-|anthropic-|if-|access-control-request-"
+#define FORWARD_NEVER "key|token|secret|auth|cookie|account|organisation|organization|project|workspace|tenant|billing"
+
+/* The regular expression (PCRE) of the names that stay behind; HAProxy has names in lower case. haproxy.cfg.example has
+ * FORWARD_STAYS once, and tests compare the two. It removes these headers before it sets the credential, unless the
+ * agent said txn.llm.forward: then it removes the stripped_headers (decision.h) only, and the backend of the route,
+ * which `spoa-llm backends` wrote, removes what its own expression says. In that one, `names` are those of the route's
+ * forward_headers and the headers that may carry the credential, and `prefixes` those of forward_headers; each is "" or
+ * "|" and more of them. */
+#define FORWARD_STAYS_WITH(names, prefixes) \
+	"^(?!(" FORWARD_NAMES names "|(" FORWARD_PREFIXES prefixes ")(?!.*(" FORWARD_NEVER "))[a-z0-9-]+)$)"
+#define FORWARD_STAYS FORWARD_STAYS_WITH("", "")
+
+#endif

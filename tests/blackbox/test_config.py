@@ -1,5 +1,5 @@
-"""The configuration: strict in the file, with line and column; lenient in its inventor's variable; one precedence;
-and nobody's credential in an error text."""
+"""The configuration: the file is read strictly, and an error names line and column; Headroom's variable for routes is read leniently; flag,
+variable and file have one order of precedence; and no error text holds a credential."""
 import json
 import signal
 
@@ -12,12 +12,12 @@ ROUTE = '{"model_prefix":"a","upstream":"https://a.test"%s}'
 
 
 def at(text, mark="@"):
-    """Text without its mark, and line and column (from 1) where that stood."""
+    """Returns `text` without `mark`, and the line and column (from 1) where the mark stood."""
     before = text[:text.index(mark)]
     return text.replace(mark, "", 1), before.count("\n") + 1, len(before) - (before.rfind("\n") + 1) + 1
 
 
-# A file with `@` where the error is.
+# name: a file, with `@` where the error is.
 ERRORS = {
     "unknown key": '{\n  @"listn": "/x"\n}',
     "unknown key, nested": '{"routes": [{"model_prefix": "a",\n @"upstrem": "https://a.test"}]}',
@@ -114,7 +114,7 @@ ERRORS = {
 @pytest.mark.parametrize("command, case", [("check", case) for case in ERRORS]
                          + [("run", case) for case in list(ERRORS)[::6]])
 def test_error_in_the_file(work, case, command):
-    """Exit 78, and the place to the column."""
+    """The command exits with 78 and names the file, the line and the column of the error."""
     text, line, column = at(ERRORS[case])
     file = harness.write_config(work, text)
     done = cli(command, "-c", file)
@@ -128,7 +128,7 @@ def test_zero_in_the_file(work, number):
     assert cli("check", "-c", harness.write_config(work, '{"threads": %s}' % number)).code == 0
 
 
-# The place is where reading stops, which may be a character later.
+# Files that are no JSON. The error names the place where the parser stops, which may be a character after the mistake.
 BROKEN = {
     "empty": "", "blank": "  \n ", "cut": '{"listen": "/x"', "cut in a string": '{"listen": "/x', "no colon": '{"a" 1}',
     "trailing comma": '{"listen": "/x",}', "comment": '{ // x\n}', "single quotes": "{'listen': '/x'}",
@@ -175,7 +175,7 @@ def test_many_routes(work):
     assert cli("check", "-c", harness.write_config(work, config)).code == 0
 
 
-# ---- nobody's credential in an error text
+# ---- no credential in an error text
 
 LEAKY = [
     {"routes": [{"model_prefix": "a", "auth": "%s"}]},
@@ -207,7 +207,7 @@ def test_no_credential_in_an_error(work, at_, how):
     else:
         args, env = (["--openai-target", config["openai_target"]], {}) if how == "flag" else (
             [], {"OPENAI_TARGET_API_URL": config["openai_target"]})
-    # cli() fails where the value stands in what is printed.
+    # cli() fails the test if the credential is in the command's output.
     cli("explain", *args, "--model", "a", env=env)
     done = cli("check", *args, env=env)
     assert done.code in (0, 78)
@@ -218,7 +218,7 @@ def test_no_credential_in_an_error(work, at_, how):
 # ---- the lenient variable
 
 LENIENT = {
-    # text of the variable: (routes that count, what the warning says)
+    # name: (text of the variable, how many routes the agent uses, a word of the warning)
     "malformed": ('[{"model_prefix"', 0, "HEADROOM_UPSTREAM_ROUTES"),
     "no array": ('{"model_prefix": "a"}', 0, "array"),
     "a string": ('"x"', 0, "array"),
@@ -249,7 +249,7 @@ def test_lenient_variable(agents, case):
         assert any(warning in line for line in complaints), agent.text()
         level = "error" if case in ("malformed", "no array", "a string", "null") else "warn"
         assert all("level=" + level in line for line in complaints), complaints
-    # What it means for a request.
+    # What the text means for a request.
     answer = agent.ask(body=b'{"model":"b-1"}')
     if case == "bad upstream":
         assert (answer["deny"], answer["status"], answer["code"]) == (True, 502, "no_backend")
@@ -262,7 +262,7 @@ def test_lenient_variable(agents, case):
 
 
 def test_skipped_entries_count_in_places(agents):
-    """The place and the number of a route are those of its entry, also behind entries that are skipped."""
+    """A warning gives the place and number that a route's entry has in the variable, so entries that are skipped count too."""
     text, line, column = at('["x", {"model_prefix": ""},\n'
                             ' {"model_prefix": "a", "upstream": "https://a.test", "backend": "x"}, 7,\n'
                             ' @{"model_prefix": "ab", "upstream": "https://b.test", "backend": "x"}]')
@@ -309,7 +309,8 @@ LEVEL = [("warn", "error", "debug", "debug"), ("warn", "error", None, "error"), 
 
 @pytest.mark.parametrize("in_file, in_variable, in_flag, level", LEVEL)
 def test_precedence(agents, in_file, in_variable, in_flag, level):
-    """Seen by what is logged: a debug agent says more than an info one, a warn one is not even `ready`."""
+    """The lines in the agent's log show which level is in force: at debug there are more than at info, and at warn there is not even
+    event=ready."""
     config = {"log_level": in_file} if in_file else {}
     agent = agents(config, args=["--log-level", in_flag] if in_flag else [], wait=False,
                    env={"SPOA_LLM_LOG_LEVEL": in_variable} if in_variable else {})
@@ -390,7 +391,7 @@ def test_reload(agents, work):
     with agent.client() as client:
         assert client.ask(body=b'{"model":"a"}')["backend"] == "llm-one.test"
         reload({"listen": listen, "routes": [{"model_prefix": "a", "upstream": "https://two.test"}]}, "event=reloaded")
-        # The connection from before is still served, by the new table.
+        # The connection that was open before the reload is still served, now by the new routes.
         assert client.ask(body=b'{"model":"a"}')["backend"] == "llm-two.test"
         reload('{"listen": "%s",\n "routes": [{"model_prefix": "a", "auth": 7}]}' % listen, "event=reload_failed")
         assert ":2:" in agent.lines("event=reload_failed")[-1]
@@ -404,7 +405,7 @@ def test_reload(agents, work):
 
 
 def test_reloads_leave_cjson_s_allocator_alone(agents, work):
-    """It is set once in a process, by its first thread: at a reload other threads parse JSON."""
+    """cJSON's allocator is set once in a process, by its first thread, because at a reload other threads may be parsing JSON."""
     calls, env = work / "calls", harness.environment()
     preload = " ".join(filter(None, [env.get("LD_PRELOAD"), str(harness.ROOT / "build" / "cjsonhooks.so")]))
     agent = agents({"routes": []}, env={"LD_PRELOAD": preload, "CJSON_HOOKS": str(calls),

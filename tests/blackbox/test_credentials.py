@@ -1,5 +1,5 @@
-"""A credential goes to one upstream: what is stripped, what is put in its place, from where, and what happens when
-there is nothing to put."""
+"""A credential goes to one upstream only: which credentials of a client are stripped, which credential of the operator's takes their place,
+where the agent reads that one, and what happens if it is missing."""
 import json
 import os
 import pathlib
@@ -19,7 +19,7 @@ CHAT = "/v1/chat/completions"
 
 @pytest.fixture(scope="module")
 def gateway(haproxy, make_mock):
-    """One route per auth_header, each with an upstream of its own, and a route that passes through."""
+    """One route per auth_header, each with an upstream of its own, and a route with auth passthrough."""
     mocks = {name: make_mock("cred-" + name) for name in [*OPERATOR, "default", "pass", "legacy"]}
     routes = [{"model_prefix": header + ".", "upstream": mocks[header].url(), "auth": "env:" + VARIABLE[header],
                "auth_header": header} for header in OPERATOR]
@@ -48,8 +48,8 @@ def test_the_header_that_is_set(gateway, header):
     assert not got.has(CLIENT_KEY)
 
 
-# Everything a client may carry a credential in. Each must be gone where the route replaces it, whichever header the
-# operator's goes into, and must be there, as sent, where the route passes it through.
+# Each header in which a client may send a credential. If the route replaces the credential, all of them must be gone, whichever header the
+# operator's credential goes into. If the route passes the credential through, they must arrive as sent.
 STRIPPED = {
     "authorization": [("authorization", "Bearer " + MINE)],
     "authorization in capitals": [("AUTHORIZATION", "Bearer " + MINE)],
@@ -96,7 +96,7 @@ def test_kept_where_passed_through(gateway, model, name, case):
     assert not any(got.has(value) for value in OPERATOR.values())
 
 
-# query sent: query left
+# {query that the client sends: query that the upstream gets; None: any, as long as the credential is not in it}
 KEYS = {
     "?key=%s": "", "?key=%s&alt=sse": "?alt=sse", "?alt=sse&key=%s": "?alt=sse", "?a=1&key=%s&b=2": "?a=1&b=2",
     "?key=%s&key=%s": "", "?key=%s&a=1&key=%s": "?a=1", "?a=1&key=%s&key=%s&b=2": "?a=1&b=2",
@@ -154,7 +154,7 @@ PROTOCOLS = [
     [("Sec-WebSocket-Protocol", "realtime"), ("sec-websocket-protocol", "openai-insecure-api-key." + MINE)],
     [("SEC-WEBSOCKET-PROTOCOL", "realtime , OpenAI-Insecure-API-Key.%s , x" % MINE)],
     [("Sec-WebSocket-Protocol", "realtime, openai-insecure-api-key.%s, openai-insecure-api-key.%s" % (MINE, MINE))],
-    # More lines than anybody sends: the key is what must not pass.
+    # More lines than any client sends. Subprotocols may be lost here, but the key must not reach the upstream.
     [("Sec-WebSocket-Protocol", "a"), ("Sec-WebSocket-Protocol", "b"),
      ("Sec-WebSocket-Protocol", "openai-insecure-api-key." + MINE)],
     [("Sec-WebSocket-Protocol", "openai-insecure-api-key." + MINE), ("Sec-WebSocket-Protocol", "b"),
@@ -171,7 +171,7 @@ def test_a_websocket_protocol_with_a_key(gateway, at):
         assert not got.has(MINE), got
         offered = [word.strip() for value in got.all("sec-websocket-protocol") for word in value.split(",")]
         if "realtime" in repr(PROTOCOLS[at]):
-            assert "realtime" in offered, "the subprotocol without a key is lost too"
+            assert "realtime" in offered, "the subprotocol that holds no key was lost too"
         assert "" not in offered
         assert len(PROTOCOLS[at]) > 1 or "realtime" in offered or not got.all("sec-websocket-protocol")
         assert got.header("x-api-key") == OPERATOR["x-api-key"]
@@ -191,7 +191,7 @@ def test_a_websocket_protocol_where_passed_through(gateway, at):
 
 
 def test_a_trailer_is_no_way_in(gateway):
-    """Fields after a chunked body count for no one, but the client's credential is not to reach the upstream."""
+    """No server uses the fields after a chunked body, but a client's credential should not reach the upstream there either."""
     body = chat("authorization.m")
     with gateway.connect() as connection:
         tag = gateway.tag()
@@ -211,7 +211,7 @@ def test_a_trailer_is_no_way_in(gateway):
 
 
 def test_the_same_connection_for_different_families(gateway):
-    """One request's variables must not reach into the next."""
+    """The variables of one request must not affect the next request on the connection."""
     order = ["authorization.m", "pass.m", "x-api-key.m", "other", "x-goog-api-key.m", "pass.m", "authorization.m"]
     with gateway.connect() as connection:
         for at, model in enumerate(order):
@@ -262,10 +262,11 @@ def unusable(haproxy, make_mock):
 
 @pytest.mark.parametrize("case", MISSING)
 def test_an_unusable_credential_refuses(unusable, case):
-    """502 before any upstream is contacted; never the client's credential stripped and none in its place."""
+    """The client gets 502 before any upstream is contacted. No request goes out with the client's credential stripped and none in its
+    place."""
     connections = unusable.mock.connections
     unusable.ask(unusable.names[case] + ":m").refused(502, "upstream_auth_unavailable")
-    assert unusable.mock.connections - connections <= 1, "more than a health check"
+    assert unusable.mock.connections - connections <= 1, "the upstream got more connections than a health check makes"
     assert not unusable.mock.requests or all(not one.body for one in unusable.mock.requests)
 
 
@@ -313,14 +314,14 @@ def filed(haproxy, make_mock, module_work):
 
 
 def replace(path, content):
-    """As an operator's tool does it: written beside, then renamed over."""
+    """Replaces the file `path` as an operator's tool does: writes a new file beside it and renames that one over it."""
     new = path.with_suffix(".new")
     new.write_bytes(content if isinstance(content, bytes) else content.encode())
     os.replace(new, path)
 
 
 def served(gateway, value, seconds=5):
-    """The credential that arrives becomes `value` (None: refused) soon, without a restart."""
+    """Waits until the upstream gets the credential `value`; None: until the agent refuses. The agent is not restarted."""
     def now():
         answer = gateway.ask("f")
         if answer.status == 200:
@@ -336,9 +337,9 @@ def test_a_file_read_again_when_it_changes(filed):
     served(filed, None)
     replace(filed.path, first)
     served(filed, first)
-    replace(filed.path, second + "\n")          # same size but for the line end, at about the same time
+    replace(filed.path, second + "\n")          # the size differs only by the line end, and the time hardly
     served(filed, second)
-    filed.path.write_text(third)                # in place
+    filed.path.write_text(third)                # written in place
     served(filed, third)
     stamp = os.stat(filed.path)
     replace(filed.path, fourth)                 # same size, same time: another inode
@@ -346,7 +347,7 @@ def test_a_file_read_again_when_it_changes(filed):
     served(filed, fourth)
     filed.path.unlink()
     served(filed, None)
-    replace(filed.path, "  %s \r\n" % first)     # white space around it is not part of it
+    replace(filed.path, "  %s \r\n" % first)     # white space around a credential is not part of it
     served(filed, first)
 
 
@@ -356,7 +357,7 @@ UNUSABLE = {"empty": b"", "blank": b" ", "line-end": b"\n", "white": b"\r\n\t", 
 
 @pytest.fixture(scope="module")
 def spoiled(haproxy, make_mock, module_work):
-    """A file for each, once good and then not."""
+    """A route with a credential file for each case of UNUSABLE. The files first hold a good credential, and then the content of the case."""
     mock = make_mock("spoiled")
     paths = {case: module_work / ("spoiled-" + case) for case in UNUSABLE}
     value = secret("once-good")
@@ -379,9 +380,9 @@ def test_a_file_with_nothing_usable(spoiled, case):
 
 
 def test_a_link_that_is_moved(filed, module_work):
-    """Kubernetes' way: the file is a link through a directory link that is exchanged."""
+    """As in Kubernetes, the file is a link whose path goes through a link to a directory, and that second link is replaced."""
     values = [secret("link%d" % at) for at in range(3)]
-    # A folder of its own, because several HAProxys may be tested in one folder of the module.
+    # A new folder, because the tests of several HAProxys share the folder of this module.
     place = pathlib.Path(tempfile.mkdtemp(dir=module_work))
     for at, value in enumerate(values):
         directory = place / ("data%d" % at)
@@ -402,7 +403,7 @@ def test_a_link_that_is_moved(filed, module_work):
 
 @pytest.mark.parametrize("kind", ["directory", "fifo", "dangling", "loop", "device"])
 def test_a_file_that_is_none(gateways, make_mock, work, kind):
-    """Refused; and the agent waits for none of them: no disk in the way of a decision."""
+    """The agent refuses the request and never waits for such a file, because no decision waits for a disk."""
     path = work / "credential"
     {"directory": path.mkdir, "fifo": lambda: os.mkfifo(path), "dangling": lambda: path.symlink_to("nowhere"),
      "loop": lambda: path.symlink_to(path), "device": lambda: path.symlink_to("/dev/zero")}[kind]()
@@ -426,7 +427,7 @@ def test_explain_names_the_source_not_the_value(work):
         {"model_prefix": "f", "upstream": "https://f.test", "auth": "file:%s/key" % work}]})
     for model, source in (("e", "env:EXPLAIN_KEY"), ("f", "file:%s/key" % work)):
         for form in ([], ["--json"]):
-            # cli() itself fails where a registered credential stands in the output.
+            # cli() fails the test if a credential that secret() made is in the output.
             done = cli("explain", "-c", file, "--model", model, *form, env={"EXPLAIN_KEY": value})
             assert done.code == 0 and source in done.out, done
     got = json.loads(cli("explain", "-c", file, "--model", "e", "--json", env={"EXPLAIN_KEY": value}).out)
@@ -436,7 +437,7 @@ def test_explain_names_the_source_not_the_value(work):
 
 
 def test_debug_log_shows_no_credential(gateways, make_mock):
-    """At the most talkative level; the harness looks for every credential in every log when the gateway ends."""
+    """The agent logs at level debug. When the gateway ends, the harness searches every log for every credential."""
     mock = make_mock("debug")
     key, mine = secret("debug"), secret("debug-client")
     gateway = gateways([mock], {"log_level": "debug", "anthropic_target": mock.url(), "routes": [

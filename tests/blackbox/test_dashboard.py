@@ -1,7 +1,7 @@
 """The dashboard in a real Chromium, served by the real agent: figures against `spoa-llm savings --json` and an independent count,
-live updates through a real HAProxy, what it shows when something is missing or gone, and a million requests.
+live updates through a real HAProxy, what the page shows when the ledger or the agent is missing, and a million requests.
 
-Screenshots of the run: build/screenshots/. For whom it is usable: test_dashboard_accessibility.py."""
+Screenshots of the run: build/screenshots/. Accessibility: test_dashboard_accessibility.py."""
 import datetime
 import json
 import os
@@ -28,14 +28,14 @@ SHOW_S = float(os.environ.get("LLM_DASHBOARD_SHOW_S", "3"))
 GONE = r"net::ERR_"
 NO_TOKEN = r"status of 401"
 MINUS = "\u2212"
-# Names that would do something if they became markup, a selector, or a JSON number. `window.pwned` tells.
+# Names that would do harm if the page took them for markup, a selector, or a JSON number. A script among them would set `window.pwned`.
 HOSTILE = ["<img src=x onerror=window.pwned=1>", "</td><script>window.pwned=1</script>", '"><svg onload=window.pwned=1>',
            "${window.pwned=1}", "javascript:window.pwned=1", "12345678901234567890", '","requests":9007199254740993,"x":"',
            "__proto__", "constructor", "\\u003cb\\u003e&amp;", "a\u0301\u0301 日本語 🦀", "x" * 200]
 
 
 def dollars(nano):
-    """As the page has to write it; by another way."""
+    """The amount as the page has to write it, computed in another way than the page does."""
     places = 2 if not nano or abs(nano) >= 10 ** 7 else 11 - len(str(abs(nano)))
     places = min(places, 9)
     units = (abs(nano) * 2 * 10 ** places + 10 ** 9) // (2 * 10 ** 9)
@@ -47,12 +47,12 @@ def exact(nano):
 
 
 def same_hour(agent, look, since, by):
-    """What the page shows and what the command says, of the same hour."""
+    """Returns what `look()` sees on the page, and the command's report of the same hour."""
     for _ in range(2):
         before, seen, after = agent.savings(since, by), look(), agent.savings(since, by)
         if before == after:
             return seen, after
-    raise AssertionError("the ledger does not stand still")
+    raise AssertionError("the report changed each time while the page was read")
 
 
 # ---- figures
@@ -91,7 +91,7 @@ def test_totals(full, page, period):
     assert seen["shown"]["requests"][:2] == [str(totals["requests"]), format(totals["requests"], ",")]
     for name, key in (("compression", "saved_compression"), ("caching", "saved_cache"), ("routing", "saved_routing")):
         assert seen["kinds"][name] == [str(totals[key + "_nanodollars"]), dollars(totals[key + "_nanodollars"])]
-    # What is estimated, partial or unpriced is told apart, where there is any.
+    # The page names estimated, partial and unpriced requests if there are any.
     for name in ("estimated", "partial", "unpriced"):
         assert (name in seen["trust"]) == bool(totals[name + "_requests"])
         if totals[name + "_requests"]:
@@ -139,14 +139,14 @@ def test_over_time(full, page, unit):
         assert [cell[1] for cell in cells[1:]] == [str(want[name]) for name in names]
         assert [cell[0] for cell in cells[2:]] == [dollars(want[name]) for name in names[1:]]
         assert [cell[1] for cell in more[1:]] == [str(want[name]) for name in ("input", "cache_read", "cache_write", "output")]
-    # The bars; days without a request are there too, with nothing in them.
+    # The bars. Days without a request have a place among them, with no bar.
     told, estimated, saved = page.js("Chart.getChart('money').data.datasets.map((set) => set.data)")
     wants = [want for _, want in sorted(groups.items())]
     for got, want in ((told, [w["cost_nanodollars"] - w["estimated_cost_nanodollars"] for w in wants]),
                       (estimated, [w["estimated_cost_nanodollars"] for w in wants]),
                       (saved, [w["saved_total_nanodollars"] for w in wants])):
         assert [value for value in got if value] == pytest.approx([value / 1e9 for value in want if value])
-    # They are drawn: the canvas has the colour of savings in it.
+    # The bars are drawn: the canvas has the colour of savings in it.
     assert page.js("""const c = document.getElementById('money'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
         let n = 0;
         for (let i = 0; i < d.length; i += 4)
@@ -185,7 +185,7 @@ def test_beyond_double_precision(work, page):
         assert page.text("[data-exact=saved_routing_nanodollars]") == MINUS + "$123,456,789.012345679"
         open_tables(page)
         assert page.rows("#money-table")[0][2][1] == str(odd)
-        # The loss is drawn to the left of the line.
+        # The bar of a loss is drawn to the left of the zero line.
         right, line = page.js("""const bar = document.querySelector('[data-kind=routing] .bar');
             return [bar.querySelector('i').getBoundingClientRect().right, bar.querySelector('b').getBoundingClientRect().left]""")
         assert right <= line + 3
@@ -239,7 +239,8 @@ def connected(address):
 
 
 def test_tab_in_the_background(empty, page):
-    """Gives its connection back, of which a browser has six for a server, and is live again when it is looked at."""
+    """The page closes its connection in the background, because a browser has only six for a server. When the user comes back to the tab,
+    the page is live again."""
     page.open(empty.admin).live("empty")
     first = page.driver.current_window_handle
     assert connected(empty.admin) >= 1
@@ -257,7 +258,7 @@ def test_tab_in_the_background(empty, page):
 
 
 def test_what_is_not_well(work, page):
-    """A missing credential is a warning, in words and in shape."""
+    """The page shows a missing credential as a warning, in words and by the shape of its mark."""
     with Agent(work, routes=[{"model_prefix": "k-", "name": "kimi", "upstream": "https://k.test", "auth": "env:NOT_SET"}]) as agent:
         page.open(agent.admin).live("empty")
         level, text = page.js("""const n = document.querySelector('[data-check=credentials]');
@@ -268,10 +269,10 @@ def test_what_is_not_well(work, page):
 
 
 def test_not_ready(empty, page):
-    """An agent that drains is not ready: said in words, in shape, in the title, and to a screen reader."""
+    """The page shows that an agent that drains is not ready: in words, by the shape of the mark, in the title, and to a screen reader."""
     page.open(empty.admin).live("empty")
     assert page.text("#ready") == "Ready"
-    with spop.Client(empty.address):    # so that there is something to wait for
+    with spop.Client(empty.address):    # the agent waits for this connection before it ends
         empty.process.kill(signal.SIGUSR1)
         page.until("document.getElementById('ready').textContent === 'Not ready'", 5)
         part, text = page.js("""const n = document.querySelector('#checks [data-level=bad]').closest('li');
@@ -282,7 +283,7 @@ def test_not_ready(empty, page):
     page.clean(GONE)
 
 
-# ---- nothing there, or gone
+# ---- an empty ledger, no ledger, no agent
 
 
 def test_empty(empty, page):
@@ -295,7 +296,7 @@ def test_empty(empty, page):
 
 
 def test_empty_period(work, page):
-    """There is something, but not in what is looked at: the way out is offered."""
+    """The ledger has requests, but none in the period that is chosen. The page offers a button that shows all."""
     start = int(time.time() * 1000) - 20 * DAY
     with Agent(work, Maker(seed=5, start_ms=start, span_ms=DAY).make(20)) as agent:
         page.open(agent.admin, "period=24h").live("empty")
@@ -322,7 +323,8 @@ def test_no_ledger(work, page):
 
 
 def test_agent_down(work, page):
-    """Killed: the last figures stay, with the time they are of. Back: new figures, without a reload."""
+    """While the agent is gone, the page shows the last figures and their time. When the agent is back, the page shows new figures without a
+    reload."""
     entries = Maker(seed=6, span_ms=3 * DAY).make(300)
     with Agent(work, entries[:200]) as agent:
         page.open(agent.admin).live()
@@ -349,7 +351,7 @@ def test_agent_down(work, page):
 
 
 def test_agent_that_hangs(empty, page):
-    """Says nothing and does not close: noticed, and "Try now" tries."""
+    """The page notices an agent that sends nothing and closes nothing. The button "Try now" connects again."""
     page.open(empty.admin).live("empty")
     stopped = processes(empty.process.pid)
     for pid in stopped:
@@ -366,7 +368,7 @@ def test_agent_that_hangs(empty, page):
 
 
 def processes(pid):
-    """The process and those below it."""
+    """The process and its descendants."""
     found = [pid]
     for at in found:
         for task in os.listdir("/proc/%d/task" % at):
@@ -419,7 +421,7 @@ def test_token(work, page):
         page.keys(secret, "ENTER")
         page.live()
         assert page.value("#requests") == 30 and not page.shown("#locked")
-        # It stays for a reload, and is nowhere but in this tab's storage and the header.
+        # The token is still known after a reload, and stands nowhere but in this tab's session storage and in the header.
         page.driver.refresh()
         page.live()
         assert secret not in page.js("Object.values(localStorage).join() + document.cookie + location.href + document.documentElement.outerHTML")
@@ -427,7 +429,7 @@ def test_token(work, page):
         sent = [headers.get("authorization") for _, url, headers in page.asked if "/events" in url or "/savings" in url]
         assert sent[0] is None and sent.count("Bearer " + secret) >= 4
         assert not [url for _, url, _ in page.asked if secret in url]
-        # Forgotten: asked for again.
+        # After a click on "Forget token" the page asks for the token again.
         page.js("document.getElementById('forget').click(); return 0")
         page.until("document.body.dataset.link === 'locked'")
         assert page.js("sessionStorage.length") == 0
@@ -464,7 +466,7 @@ def test_hostile_names(work, page):
 
 
 def test_pictures(work, page):
-    """With some traffic; LLM_DASHBOARD_SHOW_S=100 fills the curve."""
+    """Takes pictures of the page with some traffic. LLM_DASHBOARD_SHOW_S=100 sends traffic until it fills the curve of requests."""
     config = [dict(route) for route in loglines.ROUTES]
     config.insert(0, {"model_prefix": "kimi-", "upstream": "https://kimi.test", "auth": "env:KIMI_API_KEY"})
     models = [(name, 6) for name, *_ in loglines.MODELS] + [("kimi-k2", 1)]
@@ -503,10 +505,10 @@ def answer_in(url):
 
 
 def test_many_rows(work, page):
-    """A million requests in the ledger: the page shows them, and whatever it asks for is answered in under 300 ms."""
+    """The page shows a ledger of a million requests, and the agent answers each question of the page in under 300 ms."""
     store = harness.ROOT / "build" / "bench" / "ledger_store"
     assert store.exists(), "make test-tools"
-    # By the ledger's own writer, in batches.
+    # The ledger's own writer fills the ledger, in batches.
     subprocess.run([str(store), "fill", str(work), str(ROWS)], check=True, stdout=subprocess.DEVNULL, timeout=900)
     (work / "ledger").mkdir()
     os.rename(work / "report.db", work / "ledger" / "ledger.db")
@@ -519,8 +521,8 @@ def test_many_rows(work, page):
         savings = {url for url in urls if "/savings" in url}
         assert len(savings) == 5 and len(urls) > len(savings)
         for url in sorted(urls | {url.replace("by=model", "by=hour") for url in savings}):
-            # The best of five: whatever else the machine has to do only adds to it, and an answer that reads the rows themselves
-            # takes more than a second at its best. Each another question, so that none is answered by what was kept of the one before.
+            # The best of five counts, because other work of the machine only makes an answer slower. An answer that reads the rows
+            # themselves takes more than a second at best. Each question is a different one, so that no answer comes from a cache.
             best = min(answer_in(url + "&until=%d-01-01" % year if "/savings" in url else url) for year in range(2030, 2035))
             print("%4.0f ms %s" % (best * 1000, url))
             assert best < .3 * harness.SLOW, (url, best)

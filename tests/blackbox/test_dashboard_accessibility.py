@@ -25,7 +25,7 @@ def test_keyboard(full, page):
         ["groups-all"] if page.shown("#groups-all") else []), seen
     assert not unseen
 
-    # A radio group obeys the arrows; the figures and the hash follow.
+    # The arrow keys choose in a radio group; the figures and the hash of the address follow.
     page.js("document.querySelector('[name=period]:checked').focus(); return 0")
     page.keys("ARROW_RIGHT")
     page.until("location.hash.includes('period=all')")
@@ -39,7 +39,7 @@ def test_keyboard(full, page):
     page.js("document.querySelector('[name=by]:checked').focus(); return 0")
     page.keys("ARROW_RIGHT")
     page.until("document.querySelector('#groups th').textContent === 'Route'")
-    # What was chosen is in the address: it survives a reload, and a link to it says the same.
+    # The choices are in the address, so they survive a reload, and a link keeps them.
     page.driver.refresh()
     page.live()
     assert page.js("[...document.querySelectorAll('input:checked')].map((n) => n.value)") == ["all", "month", "route"]
@@ -54,7 +54,7 @@ def test_keyboard(full, page):
         values = [int(row[5 if name == "saved" else 3][1]) for row in page.rows("#groups")]
         assert values == sorted(values, reverse=order == "descending") and len(values) > 2
         assert page.js("document.activeElement.dataset.sort") == name
-    # The link that skips: first of all, and it does not change what is looked at.
+    # The link that skips to the content is the first that Tab reaches, and does not change what the page shows.
     page.driver.refresh()
     page.live()
     page.keys("TAB", "ENTER")
@@ -63,7 +63,7 @@ def test_keyboard(full, page):
 
 
 def ax_tree(page):
-    """{role: [names]} of what a screen reader is told."""
+    """Returns {role: [names]} of the elements that a screen reader is told of."""
     out = {}
     for node in page.cdp("Accessibility.getFullAXTree", {})["nodes"]:
         if not node.get("ignored"):
@@ -86,13 +86,13 @@ def test_screen_reader(full, page):
     assert all(b <= a + 1 for a, b in zip(levels, levels[1:])), levels
     assert page.js("[...document.querySelectorAll('table')].every((n) => n.caption.textContent)")
     assert page.js("[...document.querySelectorAll('th')].every((n) => n.scope)")
-    # On a phone, where rows become blocks, tables are tables still.
+    # On a phone the style sheet makes rows into blocks, but a screen reader still finds tables.
     page.screen(360, 800)
     narrow = ax_tree(page)
     for role in ("table", "row", "rowheader", "columnheader"):
         assert len(narrow[role]) == len(roles[role]) > 3, role
     assert len(narrow["cell"]) > len(roles["cell"]) * .6
-    # Said in the document as well: not every browser goes by the element once it is a block.
+    # The document names the roles too, because not every browser gives an element its role once it is a block.
     assert page.js("""return [['', 'table'], ['thead, tbody', 'rowgroup'], ['tr', 'row'], ['tbody th', 'rowheader'], ['td', 'cell']].every(
         ([part, role]) => [...document.querySelectorAll(part ? `table.fold :is(${part})` : 'table.fold')].every((n) => n.role === role))""")
     page.js("""window.said = [];
@@ -108,7 +108,7 @@ def test_screen_reader(full, page):
 
 @pytest.mark.parametrize("width", (320, 360, 768, 1280))
 def test_width(full, page, width):
-    """No scrolling sideways, with everything open."""
+    """The page never needs to be scrolled sideways, even with all tables and messages shown."""
     page.screen(width, 800)
     page.open(full.admin).live()
     open_tables(page)
@@ -123,7 +123,7 @@ def test_width(full, page, width):
     page.clean()
 
 
-# Contrast of each text with what is behind it (WCAG 2, 1.4.3); what is disabled is exempt there too.
+# The contrast of each text with its background (WCAG 2, 1.4.3). Disabled controls are left out, because WCAG exempts them too.
 CONTRAST = r"""
 const parse = (c) => { const m = c.match(/[\d.]+/g).map(Number); return m.length < 4 ? [...m, 1] : m; };
 const over = (a, b) => [0, 1, 2].map((i) => a[i] * a[3] + b[i] * (1 - a[3]));
@@ -167,7 +167,7 @@ def test_contrast(full, page, scheme):
         assert len(ratios) > 80 and ratios[0][0] >= 4.5, ratios[:5]
     ground = page.js("getComputedStyle(document.body).backgroundColor")
     assert (int(ground[4:].split(",")[0]) < 60) == (scheme == "dark")
-    # The charts follow when the scheme changes while the page is open.
+    # The charts take on new colours when the scheme changes while the page is open.
     before = page.js("Chart.getChart('money').data.datasets[2].backgroundColor")
     page.media("dark" if scheme == "light" else "light", "reduce")
     page.until("Chart.getChart('money').data.datasets[2].backgroundColor !== '%s'" % before)

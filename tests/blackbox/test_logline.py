@@ -55,7 +55,7 @@ def record_of(receiver, exchange):
 
 
 def stamp(request_id):
-    """Milliseconds since 1970 of a UUIDv7."""
+    """Returns the milliseconds since 1970 with which a UUIDv7 begins."""
     found = UUID7.fullmatch(request_id)
     assert found, request_id
     return int(found.group(1) + found.group(2), 16)
@@ -450,7 +450,7 @@ def test_the_longest_line_is_whole(haproxy, upstream, receiver, lenient):
     upstream.reset()
 
 
-# ---- nothing is lost
+# ---- no line is lost in a reload, or while the receiver is down
 
 
 def test_reload_with_streams_in_flight(haproxy, upstream, receiver):

@@ -345,7 +345,7 @@ def test_an_entry_without_a_usable_upstream_refuses_when_it_matches(gateways, ma
     gateway.ask("other").only(mock)
 
 
-# ---- what a refusal is like on the wire
+# ---- refusals and the client's connection
 
 
 def test_head_of_a_refusal(gateway):

@@ -183,7 +183,7 @@ def test_a_request_without_body_is_legacy(routed, row):
 
 
 def test_a_get_that_names_a_model_is_routed(routed):
-    """Routes apply to every request that names a model: OpenAI's realtime names it in the query."""
+    """Routes apply to every request that names a model: OpenAI's realtime API names the model in the query."""
     got = routed.gateway.call("GET", "/v1/realtime?model=glm-4", bearer()).only(routed.mocks["glm"])
     assert got.header("authorization") == "Bearer " + GLM_KEY
 

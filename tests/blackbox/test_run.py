@@ -246,7 +246,7 @@ def figures(agent):
 
 
 def figures_at_rest(agent):
-    """figures(), once two readings are the same: the figures of one reading are not all of the same moment."""
+    """Returns figures() when two readings are the same, because the figures of one reading are not all of the same moment."""
     seen = [figures(agent)]
 
     def at_rest():
@@ -340,7 +340,7 @@ KV = re.compile(r'^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z level=(debug|info|warn
 
 
 def provoke(agent):
-    """Events of every kind that a peer can cause, with hostile texts in them."""
+    """Causes every kind of event that a peer can cause, with hostile texts in it."""
     nasty = "a\nlevel=error event=forged \x1b[31m \"quoted\" \\ \x00 \x7f \u00e9 \r\n"
     with agent.client() as client:
         client.ask(body=chat("one-x"))
@@ -398,7 +398,7 @@ def test_a_bad_frame_is_logged_with_its_reason(agents):
 
 
 def test_quiet_where_all_is_well(agents):
-    """At info an ordinary request leaves no line, and a check or an idle close no warning."""
+    """At level info neither an ordinary request, nor a health check, nor the close of an idle connection writes a line."""
     agent = agents(ROUTES)
     before = len(agent.lines())
     for _ in range(20):

@@ -123,7 +123,7 @@ def test_periods(day):
         mine = [want for want in day.wants if first <= loglines.label_of(want, "hour") < last]
         assert figures_of(report["totals"]) == loglines.sums(mine), (first, last)
         assert report["since"][:13] == first[:13] and report["until"][:13] == last[:13]
-        # An hour that is touched counts as a whole.
+        # An hour counts as a whole if the period touches any part of it.
         assert day.savings("--since", first[:13] + ":59", "--until", last[:13] + ":01")["totals"]["requests"] == len(
             [want for want in day.wants if first <= loglines.label_of(want, "hour") <= last])
         # The export takes single rows by their exact time.

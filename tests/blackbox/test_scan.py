@@ -203,8 +203,8 @@ def plain_reading(doc):
             if json.loads(k) == "model":
                 names.add(json.loads(v).encode())
         except ValueError:
-            # However its bad escapes are read, a key is no "model" if it is longer than 32 bytes, if it has half of a surrogate pair,
-            # or if what stands before its first bad escape does not begin "model".
+            # Readers may differ on a key with bad escapes. None of them reads it as "model" if it has 32 bytes or more, if it has half of a
+            # surrogate pair, or if the part before its first bad escape is not a beginning of "model".
             if len(k) < 32 and b"\\ud" not in k.lower() and "model".startswith(readable(k).lower()):
                 names.add(None)
     return names

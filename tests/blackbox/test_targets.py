@@ -61,7 +61,7 @@ QUERIES = ["", "?", "?a", "?a=", "?a=b&a=b", "?a=b?c", "?a=%20+%2B", "?%61=1", "
 
 
 @pytest.mark.parametrize("query", QUERIES)
-@pytest.mark.parametrize("base", ["/api", "/v1/"])      # one replaces the credential, the other does not
+@pytest.mark.parametrize("base", ["/api", "/v1/"])      # the route of one base replaces the credential, the other does not
 def test_query(based, base, query):
     answer = based.post("/v1/x" + query, chat(prefix(base) + "m"))
     if answer.status == 400 and not query.isascii():

@@ -35,7 +35,8 @@ def close_all(clients):
 
 
 def even(counts, threads, each):
-    """The least loaded thread has a millisecond to take a connection: on a busy machine it may come late now and then."""
+    """Whether each of `threads` has taken about `each` connections. One more or less is right, because the least loaded thread has only a
+    millisecond to take a connection, and on a busy machine it may sometimes come too late."""
     return set(counts) == set(threads) and all(abs(count - each) <= 1 for count in counts.values())
 
 

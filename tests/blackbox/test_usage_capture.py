@@ -244,13 +244,6 @@ def test_where_no_usage_can_be(ask):
 # ---- which answers HAProxy holds back, and for how long
 
 
-def arrivals(gateway, receiver, target, body, timeout=30):
-    """The head as soon as it is there, and a function that gives the body's next piece."""
-    connection = gateway.connect(timeout)
-    connection.send(harness.wire.request("POST", target, [("Host", "gw.test")] + harness.JSON, body))
-    return connection
-
-
 def test_anthropic_stream_flows_event_by_event(gateway, upstream, receiver):
     gates = [threading.Event() for _ in range(3)]
     events = [event("message_start", {"type": "message_start", "message": {"model": "m", "usage": ANTHROPIC}}),
@@ -457,7 +450,8 @@ def test_uncompressed_does_not_go_to_the_agent(with_fake, upstream):
 @pytest.mark.parametrize("answer", [None, {}, {"usage": None}, spop.FakeAgent.CLOSE],
                          ids=["silent", "nothing", "null", "closes"])
 def test_a_failing_agent_breaks_no_response(haproxy, with_fake, upstream, receiver, answer):
-    # 2.6 loses the timeout of a stream's second question; `option contstats` bounds what that costs.
+    # HAProxy 2.6 loses the timeout of a second question to the agent. With `option contstats` it looks at each stream every five seconds,
+    # so the question ends then.
     bound, rounds = (7, 2) if harness.version_of(haproxy) < (3, 0) else (1.5, 5)
 
     def impatient(text):

@@ -1,4 +1,4 @@
-"""The search for credentials (evidence.py) finds one wherever and however it stands. The search itself is part of every session."""
+"""The search for credentials (tests/rig/evidence.py) finds a credential in every place and every form. Each session of tests runs the search."""
 import base64
 import contextlib
 import json
@@ -61,10 +61,10 @@ def test_files_ledgers_and_processes():
         base.executemany("insert into requests values (?, ?)", [(str(n), "model %d" % n) for n in range(5000)])
         base.execute("insert into requests values ('x', ?)", ["glm-" + LEAKED])
         base.commit()
-    harness.write_config(home, '{"routes": [{"auth": "%s"}]}' % LEAKED, "given.json")      # by a test, not by an agent
+    harness.write_config(home, '{"routes": [{"auth": "%s"}]}' % LEAKED, "given.json")      # not searched, because a test wrote this file, not an agent
     told = subprocess.Popen(["sh", "-c", "read x; : " + LEAKED], stdin=subprocess.PIPE)
     try:
-        harness.until(lambda: LEAKED in open("/proc/%d/cmdline" % told.pid).read(), 5, "it runs")
+        harness.until(lambda: LEAKED in open("/proc/%d/cmdline" % told.pid).read(), 5, "the shell runs")
         evidence.search_processes([told.pid])
     finally:
         told.kill()
@@ -75,7 +75,7 @@ def test_files_ledgers_and_processes():
 
 
 def test_the_agent_is_started_in_one_way_only(work):
-    """By evidence.Popen, which searches what it writes: whatever else starts it is stopped before it has."""
+    """That way is evidence.Popen, which searches what the agent writes. A start in any other way fails before the agent runs."""
     for start in (lambda: subprocess.run([harness.AGENT, "--version"]), lambda: subprocess.Popen(harness.argv("--version")),
                   lambda: subprocess.check_output("true; %s --version" % harness.AGENT, shell=True), lambda: os.system(harness.AGENT + " --version"),
                   lambda: subprocess.run(["env", "A=b", str(work / "other-version")]), lambda: os.posix_spawn("/bin/env", ["env", harness.AGENT], {})):
@@ -87,7 +87,8 @@ def test_the_agent_is_started_in_one_way_only(work):
 
 
 def test_what_a_command_writes_is_searched(work):
-    """By a pipe, at once or in pieces, to a file, to a terminal: a wrong argument is told with its name."""
+    """The command writes to a pipe (read at once or in pieces), to a terminal and to a file. The credential is the name of a wrong argument,
+    which the command repeats in its error."""
     wrong = "--" + LEAKED
     pipes = dict(stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     assert wrong.encode() in harness.run(wrong, **pipes).stderr
@@ -110,7 +111,7 @@ def test_what_a_command_writes_is_searched(work):
 
 
 def told():
-    """How many places were found since the last time."""
+    """Returns the number of findings since the last call."""
     count = len(set(evidence.FOUND))
     evidence.FOUND.clear()
     return count
@@ -130,7 +131,7 @@ def test_how_a_process_was_called_is_searched(agents):
 
 @pytest.mark.parametrize("name, found", [("auth_value", 0), ("auth_header", 1), ("message", 1)])
 def test_what_a_client_of_spop_receives_is_searched(work, name, found):
-    """A credential belongs into one variable of an answer, and no other."""
+    """A credential may stand in the variable auth_value of an answer, and in no other variable."""
     path = str(work / "s")
     with spop.FakeAgent(path, lambda args: {"deny": False, name: "Bearer " + LEAKED, "route": "r"}), spop.Client(path) as client:
         assert LEAKED in client.ask()[name]

@@ -1,4 +1,4 @@
-"""No agent, a slow one, a stopped one, one that lies: the client gets JSON, the upstream gets nothing."""
+"""If there is no agent, or the agent is slow, stopped or lies, the client gets an error in JSON and no upstream gets anything."""
 import concurrent.futures
 import re
 import signal
@@ -34,8 +34,8 @@ def gateway(gateways, make_mock):
 
 
 def every_way_is_shut(gateway):
-    """At the same time, since each may cost the time that the answer is waited for. GET and HEAD are decided by the
-    agent too."""
+    """Checks that HAProxy refuses requests of all kinds, also GET and HEAD, because the agent decides on those too. All are sent at the same
+    time, because HAProxy may wait for each until its timeout."""
     asked = [("POST", target, harness.JSON + harness.bearer(), chat("good-1"), shape)
              for target, shape in TARGETS.items()]
     asked += [("POST", "/v1/chat/completions", harness.bearer(), b"{}", "openai"),
@@ -83,7 +83,7 @@ def test_agent_killed_and_started_again(gateway):
 
 
 def test_agent_killed_is_found_out(gateway):
-    """Once the check has seen it, a refusal costs no timeout."""
+    """Once HAProxy's health check has noticed that the agent is gone, a refusal comes without a timeout."""
     gateway.ask("good-1").only(gateway.mock)
     gateway.agent.kill()
 
@@ -102,7 +102,8 @@ def test_agent_stopped(gateway):
         every_way_is_shut(gateway)
         assert time.monotonic() - start < 20 * harness.SLOW
 
-        # Once the check has seen it, a refusal costs no timeout: it asks for an answer, not for a connection alone.
+        # The health check notices a stopped agent, because the check wants an answer, not only a connection. From then on a refusal comes
+        # without a timeout.
         def quick():
             start = time.monotonic()
             gateway.ask("good-1").refused(503, "gateway_unavailable")
@@ -114,11 +115,11 @@ def test_agent_stopped(gateway):
 
 
 def test_agent_killed_with_questions_under_way(gateway):
-    """Stopped, asked by many, killed: none of them is forwarded."""
+    """The agent is stopped, gets questions about 20 requests, and is killed: no request is forwarded."""
     gateway.agent.process.stop()
     with concurrent.futures.ThreadPoolExecutor(20) as pool:
         futures = [pool.submit(gateway.ask, "good-1") for _ in range(20)]
-        time.sleep(0.1)     # some of them wait for an answer by now; which, does not matter
+        time.sleep(0.1)     # some requests wait for an answer by now; it does not matter which
         gateway.agent.kill()
         answers = [future.result() for future in futures]
     for answer in answers:
@@ -150,7 +151,7 @@ def but(base, **changes):
 
 
 MISSING = ...
-# id: (variables, (status, code) or None where any refusal is right)
+# name: (variables of the answer, (status, code) of the refusal; None: any refusal is right)
 NO_ANSWER = (503, "gateway_unavailable")
 LIES = {
     "nothing": ({}, NO_ANSWER),
@@ -201,7 +202,8 @@ def impatient(text):
 
 
 class Liar:
-    """A gateway whose agent says what `.say` holds: variables with `@0` for its one backend, or a function."""
+    """A gateway with a fake agent, which answers `.say`: a dict of variables, in which the value "@0" stands for the name of the gateway's
+    first backend, or whatever else spop.FakeAgent can answer."""
 
     def __init__(self, haproxy, mock, **more):
         self.say = {}
@@ -225,7 +227,7 @@ def liar(haproxy, make_mock):
 
 @pytest.mark.parametrize("said", [GOOD, REPLACE], ids=["passthrough", "replace"])
 def test_the_truth_passes(liar, said):
-    """So that the refusals below are refused for their lie."""
+    """HAProxy forwards a request after a true answer, which shows that the lies below are what it refuses."""
     liar.say = said
     got = liar.gateway.ask("m").only(liar.mock)
     assert got.header("authorization") == "Bearer " + (KEY if said is REPLACE else CLIENT_KEY)
@@ -267,7 +269,7 @@ def test_a_line_end_in_a_variable_makes_no_header(liar, name):
 
 @pytest.mark.parametrize("case", LIES)
 def test_a_lie_after_the_truth_on_one_connection(liar, case):
-    """Nothing of the request before is left over to forward by."""
+    """The agent's true answer about one request never serves to forward the next request on the connection."""
     with liar.gateway.connect() as connection:
         liar.say = REPLACE
         liar.gateway.ask("m", connection=connection).only(liar.mock)
@@ -281,8 +283,8 @@ UNSEEN = {"deny": True, "status": 413, "code": "model_not_in_sample", "message":
 
 @pytest.mark.parametrize("case", ["no answer", "nothing said", *LIES])
 def test_a_lie_when_asked_once_more(liar, haproxy, case):
-    """Where head and tail of a body did not name the model, HAProxy 3.0 and later ask again with all of it: the
-    first answer's variables must not make up for what the second does not say."""
+    """If head and tail of a body do not name the model, HAProxy 3.0 and later ask again with the whole body. Variables of the first answer
+    must not take the place of variables that the second answer lacks."""
     second = {"no answer": None, "nothing said": {}}.get(case) if case not in LIES else LIES[case][0]
     turns = []
 
@@ -321,10 +323,10 @@ def test_no_usable_answer(haproxy, make_mock, case):
         gateway.agent.answer = lambda args: SILENCE[case]
         gateway.ask("m").refused(503, "gateway_unavailable")
         gateway.post("/v1/messages", chat("m")).refused(503, "gateway_unavailable", "anthropic")
-        # And with a good answer the same gateway forwards.
+        # After a good answer the same gateway forwards.
         liar.say = GOOD
         gateway.agent.answer = liar.answer
-        harness.until(lambda: gateway.ask("m").status == 200, 15, "served again", step=0.1)
+        harness.until(lambda: gateway.ask("m").status == 200, 15, "requests are served again", step=0.1)
 
 
 def test_agent_that_closes(haproxy, make_mock):
@@ -335,7 +337,7 @@ def test_agent_that_closes(haproxy, make_mock):
 
 
 def test_agent_that_is_too_slow(haproxy, make_mock):
-    """The right answer, too late."""
+    """The agent's answer is right, but comes too late."""
     liar = Liar(haproxy, make_mock("late"), fake_delay=30.0 * harness.SLOW)
     liar.say = GOOD
     with liar.gateway as gateway:
@@ -359,7 +361,7 @@ def test_agent_that_greets_wrong(haproxy, make_mock, raw):
 
 
 def test_not_one_byte_of_a_secret_travels_to_the_agent(liar):
-    """What HAProxy asks holds no credential of the client's, wherever that was sent: no header, no query."""
+    """HAProxy's question to the agent holds no credential of the client's, whichever header or query parameter the client put it in."""
     liar.say = GOOD
     mine = secret("spop")
     del liar.gateway.agent.asked[:]
@@ -375,7 +377,7 @@ def test_not_one_byte_of_a_secret_travels_to_the_agent(liar):
 
 
 def test_what_the_agent_is_asked(liar):
-    """The arguments of the contract, by name."""
+    """HAProxy's question to the agent has the arguments that spoe.conf names."""
     liar.say = GOOD
     del liar.gateway.agent.asked[:]
     body = chat("m")
@@ -412,7 +414,7 @@ def test_the_agent_is_told_of_a_handshake(liar):
 
 @pytest.mark.parametrize("size", [100, 8191, 8192, 8193, 9000, 16383, 16384, 16385, 20000, 300000])
 def test_what_the_agent_is_shown_of_a_body(liar, haproxy, size):
-    """From 3.0 on its beginning and its end, which do not overlap; before, all of it."""
+    """HAProxy 3.0 and later show the beginning and the end of the body, which do not overlap. HAProxy 2.6 shows the whole body."""
     liar.say = GOOD
     del liar.gateway.agent.asked[:]
     body = (b"%09d," * (size // 10 + 1) % tuple(range(size // 10 + 1)))[:size]
@@ -430,6 +432,7 @@ def test_what_the_agent_is_shown_of_a_body(liar, haproxy, size):
 
 @pytest.mark.parametrize("how", ["chunked", "compressed"])
 def test_a_body_whose_end_helps_no_one_is_shown_whole(liar, how):
+    """HAProxy does not know where a chunked body ends, and the end of a compressed body cannot be read by itself."""
     liar.say = GOOD
     del liar.gateway.agent.asked[:]
     body = bytes(at * 7 % 251 for at in range(30000))
@@ -442,7 +445,8 @@ def test_a_body_whose_end_helps_no_one_is_shown_whole(liar, how):
 
 @pytest.mark.parametrize("turns", [1, 2], ids=["named", "asked once more"])
 def test_a_body_beyond_the_buffer_has_no_end_to_show(liar, haproxy, turns):
-    """What is there of it ends anywhere; as a tail it would cost 8 KiB a question and could be taken for the body's end."""
+    """HAProxy has only the first part of such a body. It must not show the end of that part as the tail, because the tail would cost 8 KiB a
+    question, and the agent could take it for the end of the body."""
     told, sampled = [], harness.version_of(haproxy) >= (3, 0)
 
     def answer(args):

@@ -1,4 +1,4 @@
-"""`spoa-llm ledger headroom`: the file of Headroom's dashboard, against an independent count."""
+"""`spoa-llm ledger headroom`, which writes the file of Headroom's dashboard: its figures against an independent count."""
 import json
 import re
 import stat
@@ -14,7 +14,7 @@ from loglines import DAY, HOUR, Maker
 
 
 def test_headroom(day):
-    """Field by field."""
+    """The file has exactly Headroom's fields, each with the independent count."""
     state = json.loads(day.ledger("headroom").out)
     assert set(state) == {"schema_version", "lifetime", "display_session", "history", "projects"}
     assert state["schema_version"] == 3
@@ -37,7 +37,7 @@ def test_headroom(day):
     saved = [entry["tokens_saved"] for entry in state["projects"].values()]
     assert saved == sorted(saved, reverse=True)
 
-    # Cumulative, each point later than the one before, and together everything.
+    # The figures of the history are cumulative, each point is later than the point before, and the last point has the totals.
     history = state["history"]
     for before, after in zip(history, history[1:]):
         assert before["timestamp"] < after["timestamp"]
@@ -51,7 +51,7 @@ def test_headroom(day):
     assert (last["total_tokens_saved"], last["total_input_tokens"]) == (
         state["lifetime"]["tokens_saved"], state["lifetime"]["total_input_tokens"])
     assert last["total_input_cost_usd"] == state["lifetime"]["total_input_cost_usd"]
-    # What a model's points add in an hour is what it used in that hour.
+    # The increase from the point before to a model's point of an hour is what that model used in that hour.
     recent = stamp(NOW - 3 * DAY)[:13]
     for model in ("glm-4.6", "=cmd|' /C calc'!A0"):
         hours = {}
@@ -71,7 +71,7 @@ def stamp(ms):
 
 
 def usd(nano):
-    """As a JSON number of six decimals, rounded half away from zero."""
+    """The dollars that the file has for `nano` nano-dollars: a JSON number of six decimals, rounded half away from zero."""
     return float(Fraction(round_half(nano, 1000), 10**6))
 
 
@@ -87,7 +87,7 @@ def check_headroom(entry, wants, cost=True):
 
 
 def test_headroom_input_cost(ledger):
-    """With prices that do not depend on the prompt's size: exactly what the input cost, up to the last digit."""
+    """total_input_cost_usd is what the input cost. Only models whose prices do not depend on the prompt's size are used here."""
     entries = [entry for entry in Maker(seed=12).make(3000) if not entry.want["model"].startswith("claude-sonnet")]
     ledger.take(entries)
     state, spent = json.loads(ledger.ledger("headroom").out), 0
@@ -104,7 +104,7 @@ def test_headroom_input_cost(ledger):
 
 
 def test_headroom_session(ledger):
-    """From the last 60 minutes without a request on; an hour exactly is no such pause."""
+    """The session begins after the last pause of more than 60 minutes between two requests. A pause of exactly an hour does not end it."""
     at, times = NOW - 20 * HOUR, []
     for minutes in [0, 30, 5, 61, 59, 60, 1, 45, 60, 2]:
         at += minutes * 60000
@@ -133,7 +133,7 @@ def requests_at(times):
 
 
 def test_headroom_session_of_many_days(ledger):
-    """From the middle of a day that is in the history as a whole."""
+    """The session begins in the middle of a day whose hours are not in the history any more, only the day as a whole."""
     start = NOW - NOW % DAY - 10 * DAY + 14 * HOUR + 7
     entries = requests_at([start - 12 * HOUR, start - 3 * HOUR] + list(range(start, NOW, HOUR - 60000)))
     ledger.take(entries)
@@ -144,7 +144,7 @@ def test_headroom_session_of_many_days(ledger):
 
 
 def test_headroom_of_long_ago(ledger):
-    """What is older than the history is in the totals; there is no session."""
+    """Requests from before the history's first point count in the totals. There is no session, because the last request is too long ago."""
     entries = requests_at([NOW - 700 * DAY, NOW - 380 * DAY, NOW - 200 * DAY, NOW - 20 * DAY])
     ledger.take(entries)
     state = json.loads(ledger.ledger("headroom").out)

@@ -1,4 +1,4 @@
-"""The order of agent/'s folders: what the lint of includes notices."""
+"""tests/tools/layers, the lint for the order of agent/'s folders, reports each include that breaks the order."""
 import re
 import shutil
 import subprocess

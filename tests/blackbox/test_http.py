@@ -1,4 +1,4 @@
-"""HTTP as clients send it: framing, streams, connections, ids, headers that are ours alone."""
+"""HTTP as clients send it: framing, streams, connections, request ids, and headers that only the gateway may set."""
 import gzip
 import json
 import threading
@@ -59,7 +59,7 @@ def test_a_body_in_many_writes(gateway):
 
 
 def test_expect_100_continue(gateway):
-    """As curl does it for a large body: nothing is sent before the gateway says so."""
+    """Like curl with a large body, the client sends the body only after the gateway's 100 Continue."""
     body = chat("a-1", pad="x" * 5000)
     with gateway.connect() as connection:
         tag = gateway.tag()
@@ -154,7 +154,7 @@ def test_families_on_one_connection(gateway):
 
 
 def test_pipelined_by_the_client(gateway):
-    """Three requests in one write, to three upstreams."""
+    """Three requests in one write go to three upstreams."""
     with gateway.connect() as connection:
         wanted, raw = [], b""
         for model, name in (("a-1", "a"), ("other", "star"), ("b-1", "b")):
@@ -219,7 +219,7 @@ def test_a_gemini_stream(gateway):
 
 @pytest.mark.parametrize("target", ["/v1/chat/completions", "/v1/messages"])
 def test_a_stream_is_not_held_back(gateway, target):
-    """The first event is the client's before the upstream has sent the second."""
+    """The client has the first event before the upstream sends the second one."""
     mock = gateway.by_name["a"]
     mock.gate = threading.Event()
     with gateway.connect() as connection:
@@ -235,7 +235,7 @@ def test_a_stream_is_not_held_back(gateway, target):
 
 
 def test_a_stream_that_breaks_off(gateway):
-    """The client sees that it is not whole; it never looks like an end."""
+    """The client sees that the stream is incomplete, because a broken stream never looks like one that has ended."""
     gateway.by_name["a"].break_after = 1
     with pytest.raises(wire.Cut):
         gateway.ask("a-1", stream=True)
@@ -255,11 +255,11 @@ def test_a_client_that_leaves_in_mid_stream(gateway):
 
 
 def test_the_log_says_where_a_request_went(gateway):
-    """One line each, with its id, route and model; no query string, whoever it belongs to."""
+    """HAProxy logs one line for each request, with id, route and model, and never with the query string."""
     mine = secret("logged")
     for model, route in (("a-1", "a-"), ("other", "*"), ("missing-1", "missing-")):
         answer = gateway.ask(model, bearer(mine), CHAT + "?key=%s&x=querysecret" % mine)
-        harness.until(lambda: answer.header("x-request-id") in gateway.haproxy.text(), 5, "the line of the log")
+        harness.until(lambda: answer.header("x-request-id") in gateway.haproxy.text(), 5, "the request's log line")
         line, = [one for one in gateway.haproxy.text().splitlines() if answer.header("x-request-id") in one]
         assert mine not in line and "querysecret" not in line
         record = json.loads(line[line.index("{"):])
@@ -277,7 +277,7 @@ def test_compressed_answers_pass_unchanged(gateway):
     assert answer.only(gateway.by_name["a"]).header("accept-encoding") == "gzip"
 
 
-# ---- ids, and headers that are ours alone
+# ---- request ids, and headers that only the gateway may set
 
 
 @pytest.mark.parametrize("model", ["a-1", "b-1", "other"])
@@ -294,7 +294,7 @@ def test_the_request_id_is_ours_both_ways(gateway, model):
 
 
 def test_the_upstreams_own_request_id(gateway):
-    """The client is told one id, the gateway's."""
+    """The client gets the gateway's id as x-request-id, and the upstream's own as x-upstream-request-id."""
     gateway.by_name["a"].extra_headers = [("x-request-id", "upstreams"), ("request-id", "req_1")]
     answer = gateway.ask("a-1")
     got, = answer.seen
@@ -313,12 +313,12 @@ def test_a_client_cannot_pretend_to_be_the_gateway(gateway, model):
     assert got.all("x-llms") == ["stays"]
 
 
-def test_a_client_of_legacy_requests_cannot_either(gateway):
+def test_a_legacy_client_cannot_pretend_to_be_the_gateway(gateway):
     got, = gateway.call("GET", "/v1/models", bearer() + [(name, "0") for name in FORGED]).seen
     assert not [name for name, value in got.headers if name.lower().startswith("x-llm-") and value == "0"]
 
 
-def test_an_upstream_cannot_either(gateway):
+def test_an_upstream_cannot_pretend_to_be_the_gateway(gateway):
     gateway.by_name["a"].extra_headers = [(name, "forged") for name in FORGED] + [("x-llms", "stays")]
     answer = gateway.ask("a-1")
     assert not [name for name, value in answer.headers if value == "forged"]

@@ -1,4 +1,5 @@
-"""What would cost each request time in HAProxy: an event of a stream that waits, memory that is given back and taken again."""
+"""Two things that would cost time in HAProxy at each request: an event of a stream that waits, and memory that is given back to the system
+and taken again."""
 import pathlib
 import threading
 import time
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.alone
 
 
 class Gate:
-    """Remembers when the first event was sent, and lets the second one wait until nothing waits for it any more."""
+    """The mock calls wait() between its first and its second event. Notes the time of the call, and returns once `seen` is set."""
 
     def __init__(self):
         self.sent, self.seen = None, threading.Event()
@@ -24,7 +25,7 @@ class Gate:
 
 
 def delay(gateway, mock, target):
-    """Seconds that the first event was under way."""
+    """Returns the seconds from the mock's sending of the first event to its arrival at the client."""
     mock.gate = gate = Gate()
     with gateway.connect() as connection:
         connection.send(wire.request("POST", target, [("Host", "x"), ("Content-Type", "application/json"), ("x-test-id", gateway.tag())],
@@ -41,7 +42,7 @@ def delay(gateway, mock, target):
 
 
 def test_an_event_does_not_wait(gateways, make_mock):
-    """Without `option http-no-delay` each one does, for 200 ms. The best of a few tries, because machines are busy."""
+    """Without `option http-no-delay` each event would wait for 200 ms. The best of five tries counts, because the machine may be busy."""
     mock = make_mock("latency")
     gateway = gateways([mock], {"routes": [{"model_prefix": "*", "upstream": mock.url()}]})
     for target in ("/v1/chat/completions", "/v1/messages"):
@@ -50,7 +51,8 @@ def test_an_event_does_not_wait(gateways, make_mock):
 
 
 def test_haproxy_keeps_its_memory(gateways, make_mock):
-    """A buffer of 1 MiB for each request, and no page of it is new. 2.6 wants the C library's help for that, which the drop-in gives."""
+    """HAProxy uses a buffer of 1 MiB for each request, which must not be new memory each time. In 2.6 that needs the C library's tunables,
+    which the systemd drop-in for HAProxy sets."""
     tunables = harness.drop_in()["GLIBC_TUNABLES"]
     for file in ("docs/routing.md", "dist/compose/haproxy.Dockerfile"):
         assert "GLIBC_TUNABLES=" + tunables in (harness.ROOT / file).read_text(), file

@@ -1,5 +1,5 @@
-"""The ledger, from the client's request to the row in SQLite: each ended request once, with exactly its tokens and money, whatever
-becomes of the agent, HAProxy or the disk. The counting here is independent: it goes by what the mocks answered."""
+"""The ledger, from the client's request to the row in SQLite: each ended request is there once, with exactly its tokens and money, whatever
+happens to the agent, HAProxy or the disk. The tests count independently of the agent, from the answers of the mocks."""
 import collections
 import json
 import os
@@ -23,7 +23,7 @@ NANO = {model: {name: round(value * 10 ** 12) for name, value in row.items()} fo
 
 
 def pico(model, tokens):
-    """What these tokens cost in pico-dollars."""
+    """The price of these tokens in pico-dollars."""
     row = NANO[model]
     full = row["input_cost_per_token"]
     return (tokens["input"] * full + tokens["output"] * row["output_cost_per_token"]
@@ -32,7 +32,7 @@ def pico(model, tokens):
 
 
 def nano(value):
-    """Rounded half away from zero, once."""
+    """Pico-dollars as nano-dollars, rounded half away from zero."""
     sign = -1 if value < 0 else 1
     return sign * ((abs(value) * 2 + 1000) // 2000)
 
@@ -45,7 +45,7 @@ def mock(make_mock):
 
 
 def usage_of(kind, at):
-    """Usage as each provider reports it, with the normalised tokens it stands for."""
+    """Returns usage as the API `kind` reports it, and the tokens that the ledger has to record for that usage."""
     inp, out, cached, written = 1000 + 7 * at, 50 + 3 * at, 11 * at, 5 * at
     if kind == "chat":
         return ({"prompt_tokens": inp + cached, "completion_tokens": out, "total_tokens": inp + cached + out,
@@ -67,7 +67,7 @@ KINDS = {"chat": ("/v1/chat/completions", "openai"), "responses": ("/v1/response
 
 
 def answer_with(usage, kind, filler, first):
-    """A JSON answer of which usage is the first or the last member, with text that looks like usage in it."""
+    """A JSON answer that has usage as its first or last member, and a text that looks like usage."""
     text = 'He said "usage": {"prompt_tokens": 999999} and "usageMetadata": {"promptTokenCount": 1}. ' + "x" * filler
     body = {"id": "r", "object": "answer", "choices": [{"message": {"role": "assistant", "content": text}}]}
     name = "usageMetadata" if kind == "gemini" else "usage"
@@ -76,8 +76,8 @@ def answer_with(usage, kind, filler, first):
 
 
 def test_a_day_in_small(haproxy, mock):
-    """All families, JSON with usage first and last in small and large bodies, projects, clients, refusals, upstream errors, and a
-    client that leaves: each request's tokens and nano-dollars, and the totals, to the digit."""
+    """Requests of all families, answers with usage first and last in small and large bodies, projects, clients, refusals and upstream
+    errors: each request's tokens and nano-dollars, and the totals, are right to the digit."""
     expected = {}
 
     def respond(request):
@@ -146,14 +146,15 @@ def test_a_day_in_small(haproxy, mock):
         for name in ("requests", "refused", "input", "output", "cache_read", "cache_write"):
             assert told[name] == total[name], (name, told, total)
         assert told["cost_nanodollars"] == total["cost"]
-        # What models said is nowhere.
+        # No file of the ledger holds a text that a model wrote.
         for path in gateway.ledger_dir.rglob("*"):
             if path.is_file():
                 assert b"He said" not in path.read_bytes()
 
 
 def test_streams(haproxy, mock):
-    """What the first event tells is reported, the rest is estimated and says so; a client that leaves is recorded as such."""
+    """The row of a stream has reported usage if the first event tells it; the rest is estimated, and the row says so. The row of a client
+    that left says that too."""
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
         ids = {}
         for kind, model in (("messages", "claude-l"), ("chat", "gpt-l"), ("responses", "gpt-l")):
@@ -199,7 +200,7 @@ def test_a_line_without_the_key_is_dropped(haproxy, mock):
 
 @pytest.mark.parametrize("kind", ("unix@", "dgram@"))
 def test_unix_sockets(haproxy, mock, work, kind):
-    """One way for the log lines is enough, and a datagram socket's short queue (10 by default) is emptied in time."""
+    """One way for the log lines is enough, and the agent empties the short queue of a datagram socket (10 lines by default) in time."""
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}, logs="%s%s/log" % (kind, work)) as gateway:
         ids = set()
         for _ in range(60):
@@ -209,7 +210,7 @@ def test_unix_sockets(haproxy, mock, work, kind):
 
 
 class Load:
-    """Requests at a rate, each with what came of it."""
+    """Sends requests at a rate, and keeps the id and status of each answer."""
 
     def __init__(self, gateway, rate, threads=8):
         self.gateway, self.stop = gateway, threading.Event()
@@ -240,7 +241,7 @@ class Load:
                 self.statuses[answer.status] += 1
 
     def end(self, least):
-        """Ends when so many have been answered, which is later on a busy machine. The ids of all."""
+        """Waits until more than `least` requests have been answered, which takes longer on a busy machine, and ends. Returns all ids."""
         harness.until(lambda: len(self.ids) > least, 60, lambda: "%d answers: %d, %s" % (least, len(self.ids), self.statuses), step=0.1)
         self.stop.set()
         for thread in self.threads:
@@ -249,7 +250,7 @@ class Load:
 
 
 def test_sigkill_under_load(haproxy, mock):
-    """20 times at 500 requests/s. The log's sockets are held by somebody else, as systemd or the master does."""
+    """The agent is killed 20 times at 500 requests/s. The test keeps the sockets for log lines open, as systemd or the master would."""
     sockets = Sockets()
     try:
         with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}, sockets=sockets) as gateway:
@@ -284,7 +285,7 @@ def same_rows(gateway, ids, statuses):
 
 
 def test_upgrades_lose_nothing(haproxy, mock):
-    """5 at 500 requests/s: each end of a request is in the ledger once, whichever worker took it in."""
+    """5 upgrades at 500 requests/s: each ended request is in the ledger once, whichever worker received its log line."""
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
         load = Load(gateway, 500)
         for _ in range(5):
@@ -298,11 +299,11 @@ def test_upgrades_lose_nothing(haproxy, mock):
 
 
 def test_killed_workers_lose_nothing(haproxy, mock):
-    """10 at 500 requests/s: the master holds the log's sockets, and datagrams wait in them."""
+    """10 workers are killed at 500 requests/s. The master keeps the sockets for log lines open, and datagrams wait in them."""
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
         load = Load(gateway, 500)
         for _ in range(10):
-            time.sleep(0.7)      # one that had lived for less would be started again with a delay
+            time.sleep(0.7)      # the master would replace a worker that lived for a shorter time only after a delay
             old = gateway.agent.pid
             os.kill(old, signal.SIGKILL)
             harness.until(lambda: gateway.agent.pid != old, 10, gateway.agent.process.tail)
@@ -314,7 +315,7 @@ def test_killed_workers_lose_nothing(haproxy, mock):
 
 
 def test_haproxy_reloads_with_streams_in_flight(haproxy, mock):
-    """5 times. The ring loses the ends of streams that outlive a reload; the datagrams bring them."""
+    """5 reloads. The ring loses the log lines of streams that outlive a reload, but the datagrams bring them."""
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
         ids, old = [], []
         for _ in range(5):
@@ -349,7 +350,7 @@ def test_haproxy_reloads_with_streams_in_flight(haproxy, mock):
 
 
 def test_a_locked_database(haproxy, mock):
-    """For 10 s; decisions do not notice, and nothing is missing afterwards."""
+    """The database is locked for 10 s. Meanwhile decisions take no longer, and afterwards no record is missing."""
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
         ids = [gateway.ask("gpt-l").response.header("x-request-id")]
         gateway.by_id(1)
@@ -373,7 +374,7 @@ def test_a_locked_database(haproxy, mock):
 
 
 def test_a_replayed_journal_is_released(haproxy, mock):
-    """What the last worker could not store is stored by the next one and then leaves the journal, with no further request."""
+    """Records that the last worker could not store are stored by the next worker and then leave the journal, without a further request."""
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
         gateway.ask("gpt-l")
         gateway.by_id(1)
@@ -390,13 +391,13 @@ def test_a_replayed_journal_is_released(haproxy, mock):
         base.execute("rollback")
         base.close()
         assert len(gateway.by_id(21)) == 21
-        # But for the segment that is being written.
+        # Only the segment that is being written may remain.
         harness.until(lambda: journal() < 1000, 10, lambda: "%d bytes in the journal" % journal())
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="mounting a small file system needs root")
 def test_a_full_disk(haproxy, mock):
-    """The journal and the database are on a disk that somebody else fills; what was decided meanwhile is not missing."""
+    """Another program fills the disk of journal and database. The records of that time are not missing afterwards."""
     directory = harness.workdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=12m", "tmpfs", str(directory)], stderr=subprocess.PIPE)
     if mounted.returncode:
@@ -425,7 +426,7 @@ def test_a_full_disk(haproxy, mock):
 
 
 def test_a_corrupt_database(haproxy, mock):
-    """It is left for a person as it is; the journal keeps the records until there is a database again."""
+    """The agent leaves the corrupt file as it is, for a person to look at. The journal keeps the records until the file is moved away."""
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
         path = gateway.ledger_dir / "ledger.db"
         gateway.ask("gpt-l")
@@ -441,7 +442,7 @@ def test_a_corrupt_database(haproxy, mock):
             assert answer.status == 200
             ids.append(answer.response.header("x-request-id"))
         gateway.agent.log("event=ledger_failing")
-        assert path.read_bytes() == b"this is no database " * 1000, "the evidence was touched"
+        assert path.read_bytes() == b"this is no database " * 1000, "the agent changed the corrupt file"
         path.rename(gateway.home / "kept.db")
         rows = gateway.by_id(20, 30)
         assert set(rows) == set(ids)
@@ -449,7 +450,7 @@ def test_a_corrupt_database(haproxy, mock):
 
 
 def test_prices_are_reloaded(haproxy, mock):
-    """By SIGHUP; a file that cannot be read keeps the old ones, and everything else as it was."""
+    """SIGHUP reloads the prices. If the price file cannot be read, the old prices and the whole old configuration stay in force."""
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
         prices = gateway.home / "prices.json"
 
@@ -474,7 +475,7 @@ def test_prices_are_reloaded(haproxy, mock):
 
 
 def test_more_than_the_queue_holds(haproxy, mock):
-    """What comes while the database is locked and is more than memory is given for is read from the journal afterwards."""
+    """While the database is locked, more records come than the queue in memory holds. The agent reads the rest from the journal afterwards."""
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
         ids = [gateway.ask("gpt-l").response.header("x-request-id")]
         gateway.by_id(1)
@@ -494,7 +495,7 @@ def test_more_than_the_queue_holds(haproxy, mock):
 
 
 def test_the_agent_is_stopped_and_started(haproxy, mock):
-    """What the database had not taken is in the journal, and comes from there."""
+    """The records that were not in the database when the agent stopped are read from the journal when it starts."""
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
         gateway.ask("gpt-l")
         gateway.by_id(1)
@@ -512,4 +513,4 @@ def test_the_agent_is_stopped_and_started(haproxy, mock):
         assert done.code == 0, done
 
 
-assert answer_for   # the mocks' own answers are what test_streams counts on
+assert answer_for   # test_streams expects the mocks' own answers

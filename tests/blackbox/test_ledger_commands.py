@@ -1,4 +1,4 @@
-"""`spoa-llm ledger import`, `prune`, `verify`; and what the commands do with files, disks and pipes that are not as they should be."""
+"""`spoa-llm ledger import`, `prune` and `verify`, and the commands of the ledger with bad files, full disks and closed pipes."""
 import gzip
 import json
 import os
@@ -32,7 +32,7 @@ def test_import_again_changes_nothing(ledger):
 
 
 def test_import_fills_gaps(ledger):
-    """Parts that overlap, each line twice as the ring and UDP bring it, in any order."""
+    """The imported parts overlap, and each has every line twice, in any order, because the ring and UDP both bring each line."""
     entries, rng = Maker(seed=3).make(3000), random.Random(3)
     new = 0
     for part in range(4):
@@ -86,7 +86,7 @@ def test_import_of_what_is_malformed(ledger):
     assert said["other"] == len(lines) - 8
     assert [problem["line"] for problem in said["problems"]] == [4, 5, 8, 9, 11]
     assert {row["id"] for row in ledger.export()} == {entries[0].id, entries[3].id}
-    # For people: the first few with their places, and how many more.
+    # The text for people has the first few problems with their places, and the number of the others.
     done = ledger.ledger("import", ledger.directory / "log")
     assert "%s:4: " % (ledger.directory / "log") in done.err and "and 1 more" in done.err
     assert "2 known already" in done.out and "6 malformed" in done.out and "5 not the gateway's" in done.out
@@ -109,7 +109,7 @@ def test_import_of_what_is_no_log(ledger):
 
 
 def test_import_prices_by_what_is_configured(work):
-    """Another price file and no reference: other money, the same tokens."""
+    """Without routes, and so without a reference model, nothing is saved by routing; the cost is the same."""
     entries = [Maker(seed=7).one(kind="reported", model="glm-4.6", route="glm-") for _ in range(3)]
     one = Ledger(work, routes=[])
     one.take(entries)
@@ -134,7 +134,7 @@ def test_prune_keeps_the_sums(ledger):
     assert len(ledger.export()) == len(wants) - old
     assert {by: ledger.savings("--by", by)["rows"] for by in GROUPS} == before
     ledger.ledger("verify")
-    # What was pruned does not come back.
+    # An import does not bring back what was pruned.
     said = ledger.take(entries)
     assert (said["new"], said["known"], said["pruned"]) == (0, len(wants) - old, old)
     assert {by: ledger.savings("--by", by)["rows"] for by in GROUPS} == before
@@ -156,7 +156,7 @@ def test_prune_by_default_takes_retention_days(work):
 
 
 def test_prune_of_many(ledger):
-    """More than one transaction takes."""
+    """`prune` removes more rows than one transaction may remove."""
     base = Maker(seed=20, span_ms=DAY).make(50)
     (ledger.directory / "log").write_text("".join(base[n % 50].text.replace(base[n % 50].id, "n-%d" % n) + "\n" for n in range(21000)))
     assert json.loads(ledger.ledger("import", ledger.directory / "log", "--json").out)["new"] == 21000
@@ -197,7 +197,7 @@ def test_gaps(ledger):
     entries = []
     for hour in (0, 1, 2, 7, 8, 30, 32):
         entries += Maker(seed=hour, start_ms=start + hour * HOUR, span_ms=HOUR // 2).make(3)
-        for entry in entries[-3:]:  # they arrived in that hour, however long they took
+        for entry in entries[-3:]:  # the requests arrived in that hour, however long they took
             entry.fields["te"] = entry.want["time_ms"] = start + hour * HOUR + 60000 + entry.fields["ta"]
             entry.line = json.dumps(entry.fields)
     ledger.take(entries)
@@ -276,7 +276,7 @@ def test_a_full_disk(day):
 
 
 def test_a_locked_database(ledger):
-    """Whoever writes waits his turn; who reads does not notice."""
+    """While another program writes to the database, a command that writes waits, and a command that reads does not."""
     ledger.take(Maker(seed=16).make(100))
     more = Maker(seed=17).make(50)
     db = sqlite3.connect(ledger.db, isolation_level=None, check_same_thread=False)
@@ -292,7 +292,7 @@ def test_a_locked_database(ledger):
 
 
 def test_beside_a_running_agent_and_other_writers(ledger, agents):
-    """Imports in parallel while an agent has the same ledger open, and reports in between: all is there once."""
+    """Several imports and reports run while an agent has the same ledger open. In the end each request is in the ledger once."""
     port = harness.free_port()
     agent = agents({"ledger": str(ledger.directory / "ledger"), "prices": str(ledger.directory / "prices.json"),
                     "log_listen": ["127.0.0.1:%d" % port], "routes": loglines.ROUTES})

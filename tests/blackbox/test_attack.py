@@ -303,7 +303,7 @@ def test_heads_beyond_the_buffer(honest, what):
     target = {"a long target": "/" + "a" * 70000, "a long query": CHAT + "?a=" + "b" * 70000}.get(what, CHAT)
     since = counts(honest)
     tag = honest.tag()
-    out = exchange(honest.address, ("POST %s HTTP/1.1\r\nHost: x\r\nx-test-id: %s\r\n%s\r\nContent-Length: 17\r\n\r\n" % (
+    out = exchange(honest.address, ("POST %s HTTP/1.1\r\nHost: x\r\nx-client-request-id: %s\r\n%s\r\nContent-Length: 17\r\n\r\n" % (
         target, tag, "".join("%s: %s\r\n" % pair for pair in headers)[:-2] or "x-b: c")).encode() + BODY, 2 * harness.SLOW)
     assert out.startswith(b"HTTP/1.1 4"), out[:300]
     assert not honest.seen(tag)
@@ -320,7 +320,7 @@ def test_slow_bodies_cost_others_nothing(honest):
     held = []
     for tag in tags:
         sock = socket.create_connection(honest.address, 5)
-        sock.sendall(("POST %s HTTP/1.1\r\nHost: x\r\nx-test-id: %s\r\nContent-Length: 5000\r\n\r\n" % (CHAT, tag)).encode() + BODY)
+        sock.sendall(("POST %s HTTP/1.1\r\nHost: x\r\nx-client-request-id: %s\r\nContent-Length: 5000\r\n\r\n" % (CHAT, tag)).encode() + BODY)
         held.append(sock)
     heads = [socket.create_connection(honest.address, 5) for _ in range(100)]
     for sock in heads:

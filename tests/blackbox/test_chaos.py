@@ -32,7 +32,7 @@ def world(haproxy):
 def test_one_fault(world, fault):
     """The fault happens twice under traffic. When it is over, all requests are served again."""
     rng = random.Random("%s-%s" % (SEED, fault.__name__))
-    asked = {request.header("x-test-id") for mock in world.mocks for request in mock.requests}
+    asked = {request.header("x-client-request-id") for mock in world.mocks for request in mock.requests}
     traffic = chaos.Traffic(world, "%s-%s" % (SEED, fault.__name__), rate=60)
     try:
         for _ in range(2):
@@ -50,8 +50,8 @@ def audit(world, traffic, before):
     known = set(before)
     for mock in world.mocks:
         with mock.lock:
-            mock.requests[:] = [request for request in mock.requests if request.header("x-test-id") not in known
-                                and not (request.header("x-test-id") or "").startswith("t")]
+            mock.requests[:] = [request for request in mock.requests if request.header("x-client-request-id") not in known
+                                and not (request.header("x-client-request-id") or "").startswith("t")]
     told = traffic.audit()
     for mock in world.mocks:
         with mock.lock:

@@ -196,7 +196,7 @@ def test_a_trailer_is_no_way_in(gateway):
     with gateway.connect() as connection:
         tag = gateway.tag()
         connection.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: gw\r\nContent-Type: application/json\r\n"
-                        b"x-test-id: %s\r\nTrailer: authorization\r\nTransfer-Encoding: chunked\r\n\r\n"
+                        b"x-client-request-id: %s\r\nTrailer: authorization\r\nTransfer-Encoding: chunked\r\n\r\n"
                         b"%x\r\n%s\r\n0\r\nAuthorization: Bearer %s\r\n\r\n"
                         % (tag.encode(), len(body), body, MINE.encode()))
         response = connection.read()

@@ -51,7 +51,7 @@ def test_a_body_in_many_writes(gateway):
     body = chat("a-1", pad="x" * 3000)
     with gateway.connect() as connection:
         tag = gateway.tag()
-        raw = wire.request("POST", CHAT, [("Host", "x"), ("Content-Type", "application/json"), ("x-test-id", tag)], body)
+        raw = wire.request("POST", CHAT, [("Host", "x"), ("Content-Type", "application/json"), ("x-client-request-id", tag)], body)
         for at in range(0, len(raw), 37):
             connection.send(raw[at:at + 37])
         answer = harness.Exchange(gateway, tag, connection.read())
@@ -63,7 +63,7 @@ def test_expect_100_continue(gateway):
     body = chat("a-1", pad="x" * 5000)
     with gateway.connect() as connection:
         tag = gateway.tag()
-        raw = wire.request("POST", CHAT, [("Host", "x"), ("Content-Type", "application/json"), ("x-test-id", tag),
+        raw = wire.request("POST", CHAT, [("Host", "x"), ("Content-Type", "application/json"), ("x-client-request-id", tag),
                                           ("Expect", "100-continue"), ("Content-Length", str(len(body)))])
         connection.send(raw)
         harness.until(lambda: connection._more(time.monotonic() + 5) and b"100 Continue" in connection.buffer, 5,
@@ -78,7 +78,7 @@ def test_expect_100_continue_refused(gateway):
     with gateway.connect() as connection:
         tag = gateway.tag()
         body = chat("missing-1")
-        raw = wire.request("POST", CHAT, [("Host", "x"), ("Content-Type", "application/json"), ("x-test-id", tag),
+        raw = wire.request("POST", CHAT, [("Host", "x"), ("Content-Type", "application/json"), ("x-client-request-id", tag),
                                           ("Expect", "100-continue")], body)
         connection.send(raw)
         harness.Exchange(gateway, tag, connection.read()).refused(502, "upstream_auth_unavailable")
@@ -103,7 +103,7 @@ def test_bytes_that_are_no_utf_8_stay(gateway):
 def test_http_1_0(gateway):
     with gateway.connect() as connection:
         tag = gateway.tag()
-        connection.send(wire.request("POST", CHAT, [("x-test-id", tag)], chat("a-1"), version="HTTP/1.0"))
+        connection.send(wire.request("POST", CHAT, [("x-client-request-id", tag)], chat("a-1"), version="HTTP/1.0"))
         answer = harness.Exchange(gateway, tag, connection.read())
     assert answer.only(gateway.by_name["a"]).all("host") == [gateway.by_name["a"].authority]
 
@@ -112,7 +112,7 @@ def test_http_1_0(gateway):
 def test_http_2_in_clear_text(gateway, name, model):
     tag = gateway.tag()
     status, body = wire.h2_request(gateway.address, "POST", CHAT + "?x=y", "gw.test", [
-        ("content-type", "application/json"), ("authorization", "Bearer " + CLIENT_KEY), ("x-test-id", tag)],
+        ("content-type", "application/json"), ("authorization", "Bearer " + CLIENT_KEY), ("x-client-request-id", tag)],
         chat(model))
     assert status == 200 and json.loads(body)["model"] == model
     mock = gateway.by_name[name]
@@ -126,7 +126,7 @@ def test_http_2_in_clear_text(gateway, name, model):
 def test_http_2_refused(gateway):
     tag = gateway.tag()
     status, body = wire.h2_request(gateway.address, "POST", "/v1/messages", "gw.test", [
-        ("content-type", "application/json"), ("x-test-id", tag)], chat("missing-1"))
+        ("content-type", "application/json"), ("x-client-request-id", tag)], chat("missing-1"))
     assert status == 502 and json.loads(body)["type"] == "error"
     assert not gateway.seen(tag)
 
@@ -159,7 +159,7 @@ def test_pipelined_by_the_client(gateway):
         wanted, raw = [], b""
         for model, name in (("a-1", "a"), ("other", "star"), ("b-1", "b")):
             tag = gateway.tag()
-            raw += wire.request("POST", CHAT, [("Host", "x"), ("Content-Type", "application/json"), ("x-test-id", tag)]
+            raw += wire.request("POST", CHAT, [("Host", "x"), ("Content-Type", "application/json"), ("x-client-request-id", tag)]
                                 + bearer(), chat(model))
             wanted.append((tag, name, model))
         connection.send(raw)
@@ -224,7 +224,7 @@ def test_a_stream_is_not_held_back(gateway, target):
     mock.gate = threading.Event()
     with gateway.connect() as connection:
         connection.send(wire.request("POST", target, [("Host", "x"), ("Content-Type", "application/json"),
-                                                      ("x-test-id", gateway.tag())], chat("a-1", stream=True)))
+                                                      ("x-client-request-id", gateway.tag())], chat("a-1", stream=True)))
         response = connection.head()
         pieces = connection.pieces(response, "POST")
         assert b"data: " in next(pieces)
@@ -248,7 +248,7 @@ def test_a_client_that_leaves_in_mid_stream(gateway):
     mock.gate = threading.Event()
     with gateway.connect() as connection:
         connection.send(wire.request("POST", CHAT, [("Host", "x"), ("Content-Type", "application/json"),
-                                                    ("x-test-id", gateway.tag())], chat("a-1", stream=True)))
+                                                    ("x-client-request-id", gateway.tag())], chat("a-1", stream=True)))
         connection.head()
     mock.gate.set()
     assert gateway.ask("a-1").status == 200
@@ -363,7 +363,7 @@ SMUGGLED = {
 def test_ambiguous_framing_reaches_no_one_twice(gateway, case):
     tag = gateway.tag()
     with gateway.connect(5) as connection:
-        connection.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nx-test-id: " + tag.encode() + b"\r\n"
+        connection.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nx-client-request-id: " + tag.encode() + b"\r\n"
                         + SMUGGLED[case])
         try:
             status = connection.read().status

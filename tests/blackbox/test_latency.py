@@ -28,7 +28,7 @@ def delay(gateway, mock, target):
     """Returns the seconds from the mock's sending of the first event to its arrival at the client."""
     mock.gate = gate = Gate()
     with gateway.connect() as connection:
-        connection.send(wire.request("POST", target, [("Host", "x"), ("Content-Type", "application/json"), ("x-test-id", gateway.tag())],
+        connection.send(wire.request("POST", target, [("Host", "x"), ("Content-Type", "application/json"), ("x-client-request-id", gateway.tag())],
                                      chat("a-1", stream=True)))
         pieces = connection.pieces(connection.head(), "POST")
         while b"data: " not in next(pieces):

@@ -282,7 +282,7 @@ def test_a_body_that_does_not_come(gateways, make_mock):
         with gateway.connect() as connection:
             tag = gateway.tag()
             connection.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: gw\r\nContent-Type: application/json\r\n"
-                            b"Authorization: Bearer " + CLIENT_KEY.encode() + b"\r\nx-test-id: " + tag.encode()
+                            b"Authorization: Bearer " + CLIENT_KEY.encode() + b"\r\nx-client-request-id: " + tag.encode()
                             + b"\r\n" + head)
             answer = harness.Exchange(gateway, tag, connection.read())
         if head.endswith(b'"good-1","messages":[') and answer.seen:

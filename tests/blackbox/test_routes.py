@@ -354,5 +354,5 @@ def test_without_routes_the_request_is_the_same(unrouted):
     assert [(key.lower(), value) for key, value in got.headers if key.lower() in names] == [
         (key.lower(), value) for key, value in headers]
     added = {key.lower() for key, _ in got.headers} - names
-    assert added <= {"host", "content-length", "x-test-id", "x-request-id", "x-forwarded-for", "x-forwarded-proto",
+    assert added <= {"host", "content-length", "x-client-request-id", "x-request-id", "x-forwarded-for", "x-forwarded-proto",
                      "via"}

@@ -479,7 +479,7 @@ class Traffic:
         if rng.random() < .3:
             headers = headers[:3]
         sent = Sent("c%d-%d-%08x" % (n, at, rng.getrandbits(32)), family, body, path)
-        return sent, headers + [("x-test-id", sent.tag)]
+        return sent, headers + [("x-client-request-id", sent.tag)]
 
     def _run(self, rng, n):
         connection, at, due = None, 0, time.monotonic()
@@ -534,7 +534,7 @@ class Traffic:
         arrived = collections.defaultdict(list)
         for mock in world.mocks:
             for request in list(mock.requests):
-                tag = request.header("x-test-id")
+                tag = request.header("x-client-request-id")
                 if tag is None:     # HAProxy's own checks
                     if request.raw_head.lower().find(b"authorization") >= 0 or request.body:
                         problems.append("a request of nobody's: %r" % request)

@@ -389,7 +389,7 @@ class Gateway:
     # -- use
 
     def seen(self, tag):
-        return [one for mock in self.mocks for one in list(mock.requests) if tag in one.all("x-test-id")]
+        return [one for mock in self.mocks for one in list(mock.requests) if tag in one.all("x-client-request-id")]
 
     def connect(self, timeout=20.0):
         return wire.Connection(self.address, timeout * SLOW)
@@ -400,7 +400,7 @@ class Gateway:
     def call(self, method, target, headers=(), body=None, chunks=None, connection=None, timeout=None, host="gw.test"):
         """Sends one request and reads its answer, on a connection of its own where none is given."""
         tag = self.tag()
-        fields = [("Host", host)] + list(headers) + [("x-test-id", tag)]
+        fields = [("Host", host)] + list(headers) + [("x-client-request-id", tag)]
         evidence.sent(headers)
         own = connection is None
         connection = connection or self.connect()

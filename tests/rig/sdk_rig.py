@@ -205,7 +205,7 @@ class Call:
 
     def __init__(self, client, gateway, sdk, call, mode, params, key=CLIENT_KEY, abort=False, **options):
         self.client, self.gateway, self.tag = client, gateway, "sdk-%d" % next(NUMBERS)
-        headers = {"x-test-id": self.tag}
+        headers = {"x-client-request-id": self.tag}
         if call == "realtime":
             params = dict(params, headers=headers)
         self.number = client.start(sdk=sdk, call=call, mode=mode, params=params, key=key, headers=headers, abort=abort,

@@ -34,7 +34,7 @@ const recorder = (name) => (request, response) => {
     return push.call(request, chunk, ...more);
   };
   request.on("close", received);
-  response.on("close", () => note({ tag: request.headers["x-test-id"], whole: response.writableFinished }));
+  response.on("close", () => note({ tag: request.headers["x-client-request-id"], whole: response.writableFinished }));
 };
 
 const ports = {};

@@ -40,7 +40,7 @@ def haproxies(given):
     if not sid.exists():
         subprocess.run([str(harness.ROOT / "tests" / "tools" / "haproxy-get"), "sid", str(sid.parent.parent)], stdout=subprocess.DEVNULL)
     if not sid.exists():
-        print("HAProxy of Debian sid cannot be had: only the machine's own is measured.", file=sys.stderr)
+        print("HAProxy of Debian sid is not available: only the machine's own is measured.", file=sys.stderr)
         return [own]
     return [own, str(sid)]
 

@@ -127,7 +127,7 @@ def test_a_path_that_is_no_socket_is_left_alone(work, kind):
     assert kind != "file" or path.read_text() == "precious"
 
 
-def test_the_sockets_are_closed_to_children_and_gone_at_the_end(agents, work):
+def test_the_unix_sockets_are_gone_at_the_end(agents, work):
     agent = agents(dict(ROUTES, listen=["unix@%s/1.sock" % work, "unix@%s/2.sock" % work]))
     agent.process.end()
     assert not list(work.glob("*.sock"))

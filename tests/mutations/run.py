@@ -2,7 +2,7 @@
 some test has to notice. The list is tests/mutations/list.
 
     python3 tests/mutations/run.py                  all
-    python3 tests/mutations/run.py strip            those whose name contains it
+    python3 tests/mutations/run.py x-api-key        those whose name contains it
     python3 tests/mutations/run.py 5 --seed 3       five of them, by the seed
 
 Works in a copy of the tree under build/mutate. Exit 1 where a mutation survived, or could not be done."""

@@ -1,4 +1,4 @@
-"""Request bodies shaped as the clients of shared/FACTS.md send them, of any size, with the model where it is wanted.
+"""Request bodies shaped as real clients were recorded to send them, of any size, with the model where it is wanted.
 
     bodies.py CLIENT BYTES [first|last|middle|own] [SEED]     one body on stdout; its path and headers on stderr
     bodies.py                                                 the clients

@@ -119,6 +119,12 @@ EVENT(refused, WARN, "id status code route model auth problem",
       "The agent had HAProxy refuse a request. `code` is the code of the client's error, `problem` says more, `auth`"
       " names the variable or the file of a credential that is missing. `id` is HAProxy's unique-id of the request.",
       "What to do depends on `code`: see REFUSALS.")
+EVENT(contract_outdated, WARN, "id contract needed hint",
+      "HAProxy runs with a haproxy.cfg (llm.cfg) or spoe.conf of an older version, whose `contract` is smaller than the agent "
+      "needs (0: they say none). Rules of safety are missing there, so routes that replace the credential refuse every "
+      "request (503 contract_outdated). Logged once a minute.",
+      "Install llm.cfg and spoe.conf of the agent's version, both, and reload HAProxy. `spoa-llm check` says which files are "
+      "installed. Until then `allow_older_contract` lets the files of one version before go on.")
 EVENT(spop_error, WARN, "fd status problem instead",
       "HAProxy, or something else that connected to `listen`, sent bytes that are not valid SPOP. The connection "
       "was closed.",

@@ -47,7 +47,8 @@ typedef struct config {
 	char *targets[PROTOCOLS]; /* URLs */
 	int64_t unresolved;       /* an unresolved_choice */
 	int64_t websocket;        /* a websocket_choice */
-	char *ledger;             /* directory; "": no ledger */
+	bool allow_older_contract;
+	char *ledger; /* directory; "": no ledger */
 	address_list log_listen;
 	char *prices;           /* LiteLLM's price file; "": the table that ships with the project */
 	int64_t journal_max;    /* bytes */

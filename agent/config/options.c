@@ -66,6 +66,8 @@ const option_info options[] = {
 	  .choices = { [WEBSOCKET_REFUSE] = "refuse", [WEBSOCKET_CATCH_ALL] = "catch-all" },
 	  .fallback = "refuse", .reloadable = true, .arg = "WHAT",
 	  .help = "what becomes of a WebSocket handshake that names no model: refuse (426), or catch-all (it goes to the route *)" },
+	{ .key = "allow_older_contract", .type = OPTION_BOOL, .offset = AT(allow_older_contract), .fallback = "false", .reloadable = true,
+	  .help = "let routes that replace the credential serve requests of a haproxy.cfg and spoe.conf of one version before, for the time of an upgrade" },
 	{ .key = "ledger", .type = OPTION_STRING, .offset = AT(ledger), .max = 1024, .fallback = "", .arg = "DIR",
 	  .help = "directory of the savings ledger; empty: no ledger is kept" },
 	{ .key = "log_listen", .type = OPTION_LIST, .offset = AT(log_listen), .min = 1, .max = 255,

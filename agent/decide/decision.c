@@ -84,7 +84,14 @@ static void use_target(const policy *p, const llm_request *r, decision *d)
 	d->route_name = SLICE("legacy");
 }
 
-static void use_route(const policy *p, const route *chosen, decision *d)
+/* True: haproxy.cfg and spoe.conf have every rule that the agent relies on when it hands out a credential, or the
+ * operator says that those of the version before will do. */
+static bool contract_kept(const policy *p, const llm_request *r)
+{
+	return r->contract >= CONTRACT || (p->table->older_contract_allowed && r->contract + 1 == CONTRACT);
+}
+
+static void use_route(const policy *p, const llm_request *r, const route *chosen, decision *d)
 {
 	const char *problem;
 
@@ -99,6 +106,10 @@ static void use_route(const policy *p, const route *chosen, decision *d)
 	if (chosen->auth.kind == AUTH_PASSTHROUGH)
 		return;
 	d->replace = true;
+	if (!contract_kept(p, r)) {
+		refuse(d, REFUSE_CONTRACT, "haproxy.cfg or spoe.conf is older than the agent");
+		return;
+	}
 	d->header = chosen->auth.header;
 	d->credential = credential_read(&chosen->auth, &p->files[chosen - p->table->routes], &problem);
 	if (d->credential.len == 0)
@@ -171,7 +182,7 @@ void decide(const policy *p, const llm_request *r, decision *d)
 	if (d->refusal != REFUSE_NOT)
 		return;
 	if (chosen)
-		use_route(p, chosen, d);
+		use_route(p, r, chosen, d);
 	else
 		use_target(p, r, d);
 }

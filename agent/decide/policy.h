@@ -49,6 +49,9 @@ typedef struct route_table {
 	bool unresolved_falls_through;
 	/* A WebSocket handshake that names no model: true sends it to the catch-all, false refuses it. */
 	bool websocket_to_catch_all;
+	/* Files of HAProxy that keep the contract of one version before (decision.h): true lets them have credentials.
+	 */
+	bool older_contract_allowed;
 } route_table;
 
 typedef struct policy {

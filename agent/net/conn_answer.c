@@ -6,6 +6,8 @@
 #include "decide/response.h"
 #include "net/conn_impl.h"
 
+enum { OUTDATED_EVERY_MS = 60000 };
+
 /* ---- counting */
 
 /* Frames that were read together are written together, so HAProxy waited for each of them as long as for all. */
@@ -63,6 +65,7 @@ static void count_decision(net_counters *n, const llm_request *r, const decision
 		counter_add(&n->refusals[why], 1);
 		take_note(n, why, r, d, fell_back ? "the answer is larger than max_frame_size" : d->problem);
 	}
+	counter_add(r->contract < CONTRACT ? &n->contract_outdated : &n->contract_kept, 1);
 	counter_add(&n->decisions[slot < COUNTER_ROUTES ? slot : COUNTER_ROUTES - 1][d->caller][o], 1);
 }
 
@@ -90,6 +93,17 @@ __attribute__((noinline)) static void log_allowed(const llm_request *r, const de
 		  LOG_S("model", slice_of(d->model.name, d->model.len)),
 		  LOG_C("model_from", model_from_name(d->model.from)), LOG_S("backend", d->backend),
 		  LOG_C("auth", d->replace ? "replace" : "passthrough"));
+}
+
+/* Says once a minute that HAProxy's files are too old, because each of their requests is the same news. */
+__attribute__((noinline)) static void log_outdated(spop_shared *s, const llm_request *r)
+{
+	int64_t now = clock_mono_ms(), due = atomic_load_explicit(&s->outdated_due_ms, memory_order_relaxed);
+
+	if (now < due || !atomic_compare_exchange_strong(&s->outdated_due_ms, &due, now + OUTDATED_EVERY_MS))
+		return;
+	log_event(contract_outdated, LOG_S("id", r->id), LOG_I("contract", r->contract), LOG_I("needed", CONTRACT),
+		  LOG_C("hint", "install llm.cfg and spoe.conf of this version, and reload HAProxy"));
 }
 
 __attribute__((noinline)) static void log_too_large(const conn *c, const llm_request *r, const decision *d)
@@ -156,6 +170,8 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 		log_allowed(&t->request, d);
 	if (fell_back)
 		log_too_large(c, &t->request, d);
+	if (t->request.contract < CONTRACT)
+		log_outdated(t->shared, &t->request);
 	return ANSWERED;
 }
 

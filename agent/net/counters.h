@@ -55,6 +55,8 @@ typedef struct net_counters {
 	counter hellos, spop_errors, hello_timeouts, accept_pauses;
 	counter asked_for_more; /* HAProxy was told to ask again with the whole body; not counted as decisions */
 	counter responses;      /* llm-response messages */
+	/* Decisions about requests of HAProxy files that keep the agent's contract, and of older files. */
+	counter contract_kept, contract_outdated;
 	counter decisions[COUNTER_ROUTES][PROTOCOLS][OUTCOMES];
 	counter refusals[REFUSALS];
 	/* Decisions by the time from parsing the frames that were read together until their ACKs are in the buffer. */

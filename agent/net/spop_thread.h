@@ -42,6 +42,7 @@ typedef struct spop_shared {
 	alignas(CACHE_LINE) atomic_uint connections; /* of all threads */
 	alignas(CACHE_LINE) _Atomic uint64_t memory; /* bytes in the buffers of all connections */
 	spop_load *loads;                            /* one for each thread */
+	_Atomic int64_t outdated_due_ms;             /* monotonic: from when on an outdated contract is logged again */
 } spop_shared;
 
 typedef struct spop_thread {

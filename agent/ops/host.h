@@ -63,7 +63,7 @@ typedef struct host_snapshot {
 	/* sums of the counters of the same names in net/counters.h */
 	uint64_t connections_opened, connections_closed, healthchecks, refused_connections, refused_memory, stalled,
 		backpressure, in_flight_limited, frames_in, frames_out, bytes_in, bytes_out, hellos, spop_errors,
-		hello_timeouts, accept_pauses, asked_for_more, responses;
+		hello_timeouts, accept_pauses, asked_for_more, responses, contract_outdated;
 	uint64_t memory; /* bytes in connections' buffers now */
 	uint64_t max_connections, max_memory, max_in_flight;
 	size_t credentials, credentials_missing; /* of routes that replace the credential */
@@ -74,7 +74,7 @@ typedef struct host_snapshot {
 
 /* One check of /readyz. */
 typedef struct host_check {
-	const char *part; /* workers, routes, credentials, reload, draining, ledger, journal, log_lines */
+	const char *part; /* workers, routes, credentials, contract, reload, draining, ledger, journal, log_lines */
 	bool ok;
 	bool blocking; /* if it is not ok, /readyz is 503 */
 	char detail[200];

@@ -199,6 +199,9 @@ static void write_decisions(FILE *f, const host_snapshot *s)
 	    "How often HAProxy was asked for more of a body. These are no decisions.", s->asked_for_more);
 	one(f, "spoa_llm_responses_total", "counter",
 	    "Compressed responses that were decompressed to find their usage.", s->responses);
+	one(f, "spoa_llm_contract_outdated_total", "counter",
+	    "Decisions about requests of a haproxy.cfg or spoe.conf that is older than the agent.",
+	    s->contract_outdated);
 	one(f, "spoa_llm_routes", "gauge", "Configured routes.", s->routes_count);
 	one(f, "spoa_llm_credentials", "gauge", "Routes that replace the credential.", s->credentials);
 	one(f, "spoa_llm_credentials_missing", "gauge",

@@ -186,7 +186,8 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 	slice target = slice_cstr(ask->path ? ask->path : "/v1/chat/completions");
 	size_t question = slice_find(target, 0, '?');
 	slice path = slice_first(target, question), query = slice_from(target, question + 1);
-	llm_request r = { .sample = { .path = path, .model_param = query_param(query, SLICE("model")) } };
+	llm_request r = { .sample = { .path = path, .model_param = query_param(query, SLICE("model")) },
+			  .contract = CONTRACT };
 	char *made = NULL;
 	decision d;
 

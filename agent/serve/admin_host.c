@@ -17,6 +17,7 @@
 enum {
 	STUCK_MS = 3000,      /* a thread without an event loop iteration for so long has hung */
 	LINES_MS = 5 * 60000, /* how long the check of log lines fails after one was lost */
+	CONTRACT_MS = 10000,  /* how long the check of the contract fails at least after an outdated request */
 };
 
 /* A counter, and when it last changed. */
@@ -54,7 +55,7 @@ struct admin_host {
 	err done_error;
 	/* What on_checks() saw the last time. */
 	watched *iterations; /* of each SPOP thread's event loop */
-	watched foreign, malformed, dropped;
+	watched foreign, malformed, dropped, contract_kept, contract_outdated;
 };
 
 /* ---- snapshot */
@@ -173,6 +174,29 @@ static size_t check_routes(host_check *c, const policy *p)
 	return 2;
 }
 
+/* Fails from the first outdated request on, until requests of new files have taken the place of those of the old ones.
+ * So a HAProxy that is asked little does not seem to be mended between two of its requests. */
+static void check_contract(admin_host *h, host_check *c, int64_t now)
+{
+	uint64_t kept = 0, outdated = 0, refused = 0;
+
+	for (unsigned t = 0; t < spop_threads_count(h->spop_threads); t++) {
+		const net_counters *n = spop_threads_counters(h->spop_threads, t);
+		kept += counter_get(&n->contract_kept);
+		outdated += counter_get(&n->contract_outdated);
+		refused += counter_get(&n->refusals[REFUSE_CONTRACT]);
+	}
+	bool lately = changed_lately(&h->contract_outdated, outdated, now, CONTRACT_MS);
+	changed_lately(&h->contract_kept, kept, now, 0);
+	if (lately || h->contract_outdated.changed_ms > h->contract_kept.changed_ms)
+		check(c, "contract", false, false,
+		      "%llu requests came from an older haproxy.cfg or spoe.conf, and %llu of them were refused: install both "
+		      "files of this version and reload HAProxy",
+		      (unsigned long long)outdated, (unsigned long long)refused);
+	else
+		check(c, "contract", true, false, "%s", kept ? "HAProxy's files are new enough" : "no request yet");
+}
+
 static size_t check_ledger(admin_host *h, host_check *c, const ledger_stats *l, int64_t now)
 {
 	bool foreign = changed_lately(&h->foreign, l->foreign, now, LINES_MS);
@@ -211,6 +235,7 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 	pthread_mutex_lock(&h->lock);
 	check_threads(h, &out[n++], now);
 	n += check_routes(&out[n], p);
+	check_contract(h, &out[n++], now);
 	if (*h->reload_problem)
 		check(&out[n++], "reload", false, false,
 		      "the last reload failed, the configuration before it is in use: %s", h->reload_problem);

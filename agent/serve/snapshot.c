@@ -161,6 +161,7 @@ static bool sum_threads(host_snapshot *s, const spop_threads *ts, unsigned threa
 		SUM(accept_pauses);
 		SUM(asked_for_more);
 		SUM(responses);
+		SUM(contract_outdated);
 #undef SUM
 	}
 	return true;

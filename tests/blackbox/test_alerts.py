@@ -122,12 +122,12 @@ class Place:
         with open(self.slow, "r+b" if self.slow.exists() else "wb") as file:  # written in place, because the agent has the file mapped
             file.write(struct.pack("=q", more_us))
 
-    def decide(self, model, times=1, coding=None):
+    def decide(self, model, times=1, coding=None, **more):
         body = BODY % model.encode()
         with self.agent.client() as client:
             for _ in range(times):
                 answer = client.ask(id="i", method="POST", path="/v1/chat/completions", ctype="application/json",
-                                    body=gzip.compress(body) if coding else body, cenc=coding, buffered=40, length=40)
+                                    body=gzip.compress(body) if coding else body, cenc=coding, buffered=40, length=40, **more)
                 assert answer["model"] == model, answer
 
     def send(self, *lines):
@@ -223,6 +223,18 @@ def test_reload(place):
     place.agent.file.write_text(text)
     place.agent.process.kill(signal.SIGHUP)
     place.prometheus.clears()
+
+
+def test_contract(place):
+    """The alert stays while HAProxy asks nothing, and clears when files of the agent's version ask again."""
+    place.decide("m", contract=None)
+    since = time.monotonic()
+    place.prometheus.fires("SpoaLlmContractOutdated")
+    while time.monotonic() < since + 14:
+        assert place.prometheus.firing() == {"SpoaLlmContractOutdated"}
+        time.sleep(.5)
+    with place.repeat(lambda: place.decide("m")):
+        place.prometheus.clears()
 
 
 def test_connections(place):

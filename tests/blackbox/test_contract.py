@@ -1,0 +1,134 @@
+"""The version of the contract between the agent and the files of HAProxy that operators copied: beside older files, no credential of the
+operator's leaves, the agent says so, and an option lets the files of one version before go on."""
+import json
+import re
+import signal
+
+import pytest
+
+import harness
+from harness import CLIENT_KEY, bearer, secret, until
+
+KEY = secret("contract")
+ARGUMENT = re.compile(r"^ *args contract=.*\n", re.M)
+SET_VAR = re.compile(r"^ *http-request set-var\(txn\.llm_contract\).*\n", re.M)
+
+
+def without(pattern):
+    def edit(text):
+        assert len(pattern.findall(text)) == 1
+        return pattern.sub("", text)
+    return edit
+
+
+def number(pattern, n):
+    def edit(text):
+        [line] = pattern.findall(text)
+        assert line.count("int(1)") == 1
+        return text.replace(line, line.replace("int(1)", "int(%d)" % n))
+    return edit
+
+
+# What is done to haproxy.cfg and to spoe.conf, and whether the agent takes both for new enough.
+FILES = {
+    "as shipped": (None, None, True),
+    "spoe.conf sends no contract": (None, without(ARGUMENT), False),
+    "haproxy.cfg sets no contract": (without(SET_VAR), None, False),
+    "neither": (without(SET_VAR), without(ARGUMENT), False),
+    "0 in haproxy.cfg": (number(SET_VAR, 0), None, False),
+    "0 in spoe.conf": (None, number(ARGUMENT, 0), False),
+    "negative": (number(SET_VAR, -1), number(ARGUMENT, -1), False),
+    "both newer": (number(SET_VAR, 2), number(ARGUMENT, 2), True),
+    "both much newer": (number(SET_VAR, 1 << 40), number(ARGUMENT, 1 << 40), True),
+    "only haproxy.cfg newer": (number(SET_VAR, 2), None, False),
+}
+
+
+class Gateway(harness.Gateway):
+    def use(self, case):
+        """Restarts HAProxy with the files of `case`."""
+        self.haproxy.end(signal.SIGINT)
+        edit, edit_spoe, _ = FILES[case]
+        text, spoe = harness.gateway_config(self.backends), harness.SPOE_CONF.read_text()
+        self.cfg.write_text(edit(text) if edit else text)
+        (self.dir / "spoe.conf").write_text(edit_spoe(spoe) if edit_spoe else spoe)
+        self.start_haproxy()
+
+    def allow(self, older):
+        """Reloads the agent with and without allow_older_contract."""
+        config = dict(self.config, allow_older_contract=True) if older else self.config
+        self.agent.file.write_text(json.dumps(config))
+        assert self.agent.http("POST", "/reload", {"X-Requested-With": "spoa-llm"}).status == 200
+
+    def check(self):
+        answer = self.agent.http(path="/readyz")
+        assert answer.status == 200 and answer.json()["status"] == "ok", answer
+        [check] = [one for one in answer.json()["checks"] if one["part"] == "contract"]
+        assert check["blocking"] is False
+        return check
+
+    def outdated(self):
+        return int(re.search(r"^spoa_llm_contract_outdated_total (\d+)$", self.agent.http(path="/metrics").text, re.M).group(1))
+
+
+@pytest.fixture(scope="module")
+def gateway(haproxy, make_mock):
+    mock = make_mock("contract")
+    routes = [{"model_prefix": "op-", "upstream": mock.url(), "auth": "env:KEY"}, {"model_prefix": "gone-", "upstream": mock.url(), "auth": "env:GONE"},
+              {"model_prefix": "mine-", "upstream": mock.url()}]
+    targets = {name + "_target": mock.url() for name in ("openai", "anthropic", "gemini")}
+    with Gateway(haproxy, [mock], dict(targets, routes=routes), env={"KEY": KEY}, owners={KEY: [mock]}) as gateway:
+        gateway.mock = mock
+        yield gateway
+
+
+def goes_on(gateway):
+    """Requests whose credential is the client's own do not depend on the contract."""
+    for answer in (gateway.ask("mine-1"), gateway.ask("other"), gateway.call("GET", "/v1/models", bearer())):
+        assert answer.only(gateway.mock).header("authorization") == "Bearer " + CLIENT_KEY
+
+
+@pytest.mark.parametrize("case", FILES)
+def test_files(gateway, case):
+    gateway.use(case)
+    before = gateway.outdated()
+    if FILES[case][2]:
+        assert gateway.ask("op-1").only(gateway.mock).header("authorization") == "Bearer " + KEY
+    else:
+        gateway.ask("op-1").refused(503, "contract_outdated", retry=False)
+        # A credential that is missing does not hide it, and neither does the client's API.
+        gateway.ask("gone-1", target="/v1/messages").refused(503, "contract_outdated", "anthropic", retry=False)
+        gateway.post("/v1beta/models/op-1:generateContent", b"{}").refused(503, "contract_outdated", "gemini", retry=False)
+        check = gateway.check()
+        assert not check["ok"] and "haproxy.cfg" in check["detail"] and "spoe.conf" in check["detail"], check
+    goes_on(gateway)
+    assert gateway.outdated() - before == (0 if FILES[case][2] else 6)
+
+
+def test_it_is_logged_once(gateway):
+    """The tests before this one made many outdated requests within a minute."""
+    gateway.use("neither")
+    for _ in range(3):
+        gateway.ask("op-1").refused(503, "contract_outdated", retry=False)
+    [line] = gateway.agent.lines("event=contract_outdated")
+    assert "level=warn" in line and "contract=0 needed=1" in line and "spoe.conf" in line, line
+    assert gateway.agent.lines("event=refused .*code=contract_outdated .*problem=")
+
+
+def test_an_option_lets_the_version_before_go_on(gateway):
+    gateway.use("neither")
+    gateway.ask("op-1").refused(503, "contract_outdated", retry=False)
+    gateway.allow(True)
+    assert gateway.ask("op-1").only(gateway.mock).header("authorization") == "Bearer " + KEY
+    goes_on(gateway)
+    # It still has to be mended, and everybody hears of it.
+    assert not gateway.check()["ok"]
+    gateway.allow(False)
+    gateway.ask("op-1").refused(503, "contract_outdated", retry=False)
+
+
+def test_without_routes_it_is_said_too(agents):
+    agent = agents({})
+    assert agent.ask(body=b'{"model":"m"}', contract=None)["deny"] is False
+    assert agent.log("event=contract_outdated")
+    until(lambda: not [one for one in agent.http(path="/readyz").json()["checks"] if one["part"] == "contract"][0]["ok"], 5, "the check fails")

@@ -6,7 +6,7 @@
 /* The arguments in the order of spoe.conf: name, how the value is read, field of llm_request. */
 #define ARGUMENTS(X) \
 	X("id", BYTES, id) \
-	X("method", BYTES, method) \
+	X("method", BYTES, sample.method) \
 	X("path", BYTES, sample.path) \
 	X("model_param", BYTES, sample.model_param) \
 	X("ctype", BYTES, sample.ctype) \

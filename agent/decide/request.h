@@ -9,7 +9,6 @@
 
 typedef struct llm_request {
 	slice id;
-	slice method;
 	slice user_agent;
 	slice project;
 	slice client;

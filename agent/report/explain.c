@@ -201,7 +201,7 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 		body = slice_cstr(made);
 	}
 	slice authorization = header_value(ask, "authorization");
-	r.method = slice_cstr(ask->method ? ask->method : body.ptr ? "POST" : "GET");
+	r.sample.method = slice_cstr(ask->method ? ask->method : body.ptr ? "POST" : "GET");
 	r.user_agent = header_value(ask, "user-agent");
 	r.sample.ctype = header_value(ask, "content-type");
 	r.sample.cenc = header_value(ask, "content-encoding");

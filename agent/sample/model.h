@@ -33,6 +33,7 @@ typedef enum model_from {
 
 /* What HAProxy sends of one request. Every slice may be empty. */
 typedef struct model_sample {
+	slice method;
 	slice path;        /* without the query string, percent-encoded as the client sent it */
 	slice model_param; /* the `model` query parameter as HAProxy's url_param gives it: percent-decoded or not */
 	slice deployment_param; /* the `deployment` query parameter, likewise: Azure's name for the model of a WebSocket

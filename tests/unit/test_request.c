@@ -99,7 +99,7 @@ static void plain_read(llm_request *r, spop_message *m)
 	slice name;
 	spop_value v;
 	slice *const bytes[KNOWN] = { &r->id,
-				      &r->method,
+				      &r->sample.method,
 				      &r->sample.path,
 				      &r->sample.model_param,
 				      &r->sample.ctype,
@@ -142,7 +142,7 @@ static bool same_bytes(slice a, slice b)
 
 static bool same_request(const llm_request *a, const llm_request *b)
 {
-	return same_bytes(a->id, b->id) && same_bytes(a->method, b->method) &&
+	return same_bytes(a->id, b->id) && same_bytes(a->sample.method, b->sample.method) &&
 	       same_bytes(a->user_agent, b->user_agent) && same_bytes(a->project, b->project) &&
 	       same_bytes(a->client, b->client) && same_bytes(a->sample.path, b->sample.path) &&
 	       same_bytes(a->sample.model_param, b->sample.model_param) &&

@@ -19,7 +19,7 @@ from upstream import Mock  # noqa: E402
 MATRIX = (("2.6", None), ("3.0", "trixie"), ("3.2", "sid"), ("3.4", "experimental"))
 # --matrix runs all tests that use HAProxy with these versions, and the modules of SMOKE with the other versions too.
 FULL = ("2.6", "3.2")
-SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload")
+SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload", "test_lengths", "test_upgrade_requests")
 # --matrix runs these modules with the first version only, because they take long, and what a browser and the SDKs see depends little on
 # HAProxy's version.
 ONCE = ("test_dashboard", "test_dashboard_accessibility", "test_sdk")
@@ -165,6 +165,12 @@ def make_mock():
     yield make
     for mock in made:
         mock.close()
+
+
+@pytest.fixture(scope="module", params=harness.WAYS)
+def way(request):
+    """How a client's requests come: for a harness.Gateway's `way`. What has to do with a body's size is tested over each."""
+    return request.param
 
 
 @pytest.fixture(scope="session")

@@ -219,10 +219,18 @@ class Liar:
 
 
 @pytest.fixture(scope="module")
-def liar(haproxy, make_mock):
-    liar = Liar(haproxy, make_mock("liar"))
+def liar(haproxy, make_mock, authority):
+    liar = Liar(haproxy, make_mock("liar"), authority=authority)
     yield liar
     liar.gateway.close()
+
+
+@pytest.fixture
+def each_way(liar, way):
+    """The liar, asked over HTTP/1.1, HTTP/2 in clear and HTTP/2 over TLS."""
+    liar.gateway.way = way
+    yield liar
+    liar.gateway.way = "h1"
 
 
 @pytest.mark.parametrize("said", [GOOD, REPLACE], ids=["passthrough", "replace"])
@@ -413,14 +421,14 @@ def test_the_agent_is_told_of_a_handshake(liar):
 
 
 @pytest.mark.parametrize("size", [100, 8191, 8192, 8193, 9000, 16383, 16384, 16385, 20000, 300000])
-def test_what_the_agent_is_shown_of_a_body(liar, haproxy, size):
+def test_what_the_agent_is_shown_of_a_body(each_way, haproxy, size):
     """HAProxy 3.0 and later show the beginning and the end of the body, which do not overlap. HAProxy 2.6 shows the whole body."""
-    liar.say = GOOD
-    del liar.gateway.agent.asked[:]
+    each_way.say = GOOD
+    del each_way.gateway.agent.asked[:]
     body = (b"%09d," * (size // 10 + 1) % tuple(range(size // 10 + 1)))[:size]
-    liar.gateway.post("/v1/x", body).only(liar.mock)
-    assert asked_once(liar)
-    args = liar.gateway.agent.asked[0]
+    each_way.gateway.post("/v1/x", body).only(each_way.mock)
+    assert asked_once(each_way)
+    args = each_way.gateway.agent.asked[0]
     head, tail = args["body"], args["tail"] or b""
     assert args["buffered"] == args["length"] == size
     if harness.version_of(haproxy) < (3, 0) or size <= 8192:
@@ -431,35 +439,35 @@ def test_what_the_agent_is_shown_of_a_body(liar, haproxy, size):
 
 
 @pytest.mark.parametrize("how", ["chunked", "compressed"])
-def test_a_body_whose_end_helps_no_one_is_shown_whole(liar, how):
+def test_a_body_whose_end_helps_no_one_is_shown_whole(each_way, how):
     """HAProxy does not know where a chunked body ends, and the end of a compressed body cannot be read by itself."""
-    liar.say = GOOD
-    del liar.gateway.agent.asked[:]
+    each_way.say = GOOD
+    del each_way.gateway.agent.asked[:]
     body = bytes(at * 7 % 251 for at in range(30000))
     if how == "chunked":
-        liar.gateway.post("/v1/x", None, chunks=[body[:9999], body[9999:]]).only(liar.mock)
+        each_way.gateway.post("/v1/x", None, chunks=[body[:9999], body[9999:]]).only(each_way.mock)
     else:
-        liar.gateway.post("/v1/x", body, [("Content-Encoding", "zstd")]).only(liar.mock)
-    assert liar.gateway.agent.asked[0]["body"] == body and not liar.gateway.agent.asked[0]["tail"]
+        each_way.gateway.post("/v1/x", body, [("Content-Encoding", "zstd")]).only(each_way.mock)
+    assert each_way.gateway.agent.asked[0]["body"] == body and not each_way.gateway.agent.asked[0]["tail"]
 
 
 @pytest.mark.parametrize("turns", [1, 2], ids=["named", "asked once more"])
-def test_a_body_beyond_the_buffer_has_no_end_to_show(liar, haproxy, turns):
+def test_a_body_beyond_the_buffer_has_no_end_to_show(each_way, haproxy, turns):
     """HAProxy has only the first part of such a body. It must not show the end of that part as the tail, because the tail would cost 8 KiB a
     question, and the agent could take it for the end of the body."""
     told, sampled = [], harness.version_of(haproxy) >= (3, 0)
 
     def answer(args):
         told.append(args)
-        liar.say = UNSEEN if sampled and len(told) < turns else GOOD
-        return liar.answer(args)
-    liar.gateway.agent.answer = answer
+        each_way.say = UNSEEN if sampled and len(told) < turns else GOOD
+        return each_way.answer(args)
+    each_way.gateway.agent.answer = answer
     size = 3 << 20
     body = (b"%09d," * (size // 10 + 1) % tuple(range(size // 10 + 1)))[:size]
     try:
-        liar.gateway.post("/v1/x", body, timeout=60).only(liar.mock)
+        each_way.gateway.post("/v1/x", body, timeout=60).only(each_way.mock)
     finally:
-        liar.gateway.agent.answer = liar.answer
+        each_way.gateway.agent.answer = each_way.answer
     assert len(told) == (turns if sampled else 1)
     for turn, args in enumerate(told):
         shown = 8192 if sampled and turn == 0 else args["buffered"]

@@ -7,8 +7,9 @@ import time
 import pytest
 
 import harness
+import http2
 import wire
-from harness import CLIENT_KEY, bearer, chat, secret
+from harness import CLIENT_KEY, JSON, bearer, chat, secret
 
 KEY = secret("http")
 CHAT = "/v1/chat/completions"
@@ -110,25 +111,21 @@ def test_http_1_0(gateway):
 
 @pytest.mark.parametrize("name, model", [("a", "a-1"), ("star", "other")])
 def test_http_2_in_clear_text(gateway, name, model):
-    tag = gateway.tag()
-    status, body = wire.h2_request(gateway.address, "POST", CHAT + "?x=y", "gw.test", [
-        ("content-type", "application/json"), ("authorization", "Bearer " + CLIENT_KEY), ("x-client-request-id", tag)],
-        chat(model))
-    assert status == 200 and json.loads(body)["model"] == model
+    with http2.Connection(gateway.address) as connection:
+        answer = gateway.call("POST", CHAT + "?x=y", JSON + bearer(), chat(model), connection=connection)
+    assert answer.status == 200 and answer.json()["model"] == model
     mock = gateway.by_name[name]
-    got, = gateway.seen(tag)
-    assert got.mock is mock and got.body == chat(model)
+    got = answer.only(mock)
+    assert got.body == chat(model)
     assert got.target == ("/api" if name == "a" else "") + CHAT + "?x=y"
     assert got.all("authorization") == ["Bearer " + (KEY if name == "a" else CLIENT_KEY)]
     assert got.all("host") == [mock.authority]
 
 
 def test_http_2_refused(gateway):
-    tag = gateway.tag()
-    status, body = wire.h2_request(gateway.address, "POST", "/v1/messages", "gw.test", [
-        ("content-type", "application/json"), ("x-client-request-id", tag)], chat("missing-1"))
-    assert status == 502 and json.loads(body)["type"] == "error"
-    assert not gateway.seen(tag)
+    with http2.Connection(gateway.address) as connection:
+        answer = gateway.call("POST", "/v1/messages", JSON, chat("missing-1"), connection=connection)
+    answer.refused(502, "upstream_auth_unavailable", "anthropic")
 
 
 # ---- connections

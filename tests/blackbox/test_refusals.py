@@ -19,7 +19,7 @@ SHAPES = {
 
 
 @pytest.fixture(scope="module")
-def gateway(haproxy, make_mock):
+def gateway(haproxy, make_mock, authority):
     mock = make_mock("refusals")
     routes = [{"model_prefix": "missing-", "upstream": mock.url(), "auth": "env:NOT_SET"},
               {"model_prefix": "nowhere-", "upstream": mock.url("/removed"), "backend": "not_in_haproxy"},
@@ -35,9 +35,17 @@ def gateway(haproxy, make_mock):
 
     with harness.Gateway(haproxy, [mock], {"routes": routes, **{
             name + "_target": mock.url() for name in ("openai", "anthropic", "gemini")}},
-            env={"KEY": KEY}, edit=edit, limits={"LLM_BUFSIZE": str(BUFSIZE), "LLM_HEAD": "6000", "LLM_TAIL": "6000"}) as gateway:
+            env={"KEY": KEY}, edit=edit, limits={"LLM_BUFSIZE": str(BUFSIZE), "LLM_HEAD": "6000", "LLM_TAIL": "6000"}, authority=authority) as gateway:
         gateway.mock = mock
         yield gateway
+
+
+@pytest.fixture
+def each_way(gateway, way):
+    """The gateway, asked over HTTP/1.1, HTTP/2 in clear and HTTP/2 over TLS."""
+    gateway.way = way
+    yield gateway
+    gateway.way = "h1"
 
 
 def body(model):
@@ -160,19 +168,19 @@ def long_body(model, at, size):
 
 @pytest.mark.parametrize("shape, target", [("openai", "/v1/chat/completions"), ("anthropic", "/v1/messages")])
 @pytest.mark.parametrize("size", [17000, 100000, 1000000])
-def test_the_model_in_the_middle_of_a_cut_body(gateway, shape, target, size):
+def test_the_model_in_the_middle_of_a_cut_body(each_way, shape, target, size):
     """The model is neither among the first bytes nor among the last bytes, which the agent sees."""
     raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * size, b"y" * size)
-    gateway.post(target, raw).refused(413, "model_not_in_sample", shape)
+    each_way.post(target, raw).refused(413, "model_not_in_sample", shape)
 
 
 @pytest.mark.parametrize("at", ["start", "end"])
 @pytest.mark.parametrize("size", [17000, 100000])
-def test_a_cut_body_is_refused_or_routed_right(gateway, at, size):
+def test_a_cut_body_is_refused_or_routed_right(each_way, at, size):
     raw = long_body("good-1", at, size)
-    answer = gateway.post("/v1/chat/completions", raw)
+    answer = each_way.post("/v1/chat/completions", raw)
     if answer.status == 200:
-        got = answer.only(gateway.mock)
+        got = answer.only(each_way.mock)
         assert got.body == raw and got.header("authorization") == "Bearer " + KEY and not got.has(CLIENT_KEY)
     else:
         answer.refused(413, "model_not_in_sample")
@@ -180,54 +188,54 @@ def test_a_cut_body_is_refused_or_routed_right(gateway, at, size):
 
 @pytest.mark.parametrize("size", [1000, 5900, 6000, 6100, 8192, 12000, 13000])
 @pytest.mark.parametrize("at", ["start", "end"])
-def test_a_body_that_fits_is_routed(gateway, at, size):
+def test_a_body_that_fits_is_routed(each_way, at, size):
     raw = long_body("good-1", at, size)
-    got = gateway.post("/v1/chat/completions", raw).only(gateway.mock)
+    got = each_way.post("/v1/chat/completions", raw).only(each_way.mock)
     assert got.body == raw and got.header("authorization") == "Bearer " + KEY
 
 
 @pytest.mark.parametrize("size", [9000, 12000, 14000, 16000, 16384, 17000, 40000])
-def test_a_second_model_far_behind_the_first(gateway, size):
+def test_a_second_model_far_behind_the_first(each_way, size):
     """If HAProxy's buffer holds the whole body, the agent sees both models and refuses. If the second model is beyond the buffer, the request may
     go by the first: to its upstream, with its credential, without the client's."""
     raw = b'{"model":"good-1","a":"%s","model":"other-1"}' % (b"x" * size)
-    answer = gateway.post("/v1/chat/completions", raw)
+    answer = each_way.post("/v1/chat/completions", raw)
     if answer.status == 200:
         assert size > 15000, "a second model in the sample was overlooked"
-        got = answer.only(gateway.mock)
+        got = answer.only(each_way.mock)
         assert got.header("authorization") == "Bearer " + KEY and not got.has(CLIENT_KEY)
     else:
         assert answer.status in (400, 413)
         answer.refused(answer.status, answer.json()["error"]["code"])
 
 
-def test_a_chunked_body_beyond_the_sample(gateway):
+def test_a_chunked_body_beyond_the_sample(each_way):
     """A chunked body has no announced length: the agent must notice all the same that it sees only a part."""
     raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * 60000, b"y" * 60000)
-    answer = gateway.post("/v1/chat/completions", None,
+    answer = each_way.post("/v1/chat/completions", None,
                           chunks=[raw[at:at + 5000] for at in range(0, len(raw), 5000)])
     assert answer.status in (400, 413)
     answer.refused(answer.status, answer.json()["error"]["code"])
 
 
-def test_a_complete_object_in_a_chunked_body_that_goes_on(gateway):
+def test_a_complete_object_in_a_chunked_body_that_goes_on(each_way):
     """The sample holds a complete JSON object, but the body has more bytes after the sample."""
     raw = b'{"model":"good-1"}' + b" " * 40000 + b'{"model":"other"}'
-    answer = gateway.post("/v1/chat/completions", None, chunks=[raw])
+    answer = each_way.post("/v1/chat/completions", None, chunks=[raw])
     if answer.status == 200:
-        got = answer.only(gateway.mock)
+        got = answer.only(each_way.mock)
         assert got.header("authorization") == "Bearer " + KEY and not got.has(CLIENT_KEY)
     else:
         answer.nowhere()
 
 
 @pytest.fixture(scope="module")
-def roomy(haproxy, make_mock):
+def roomy(haproxy, make_mock, way, authority):
     """A gateway with the shipped sizes of buffer and sample."""
     mock = make_mock("roomy")
     with harness.Gateway(haproxy, [mock], {"routes": [
             {"model_prefix": "good-", "upstream": mock.url(), "auth": "env:KEY"},
-            {"model_prefix": "*", "upstream": mock.url("/star")}]}, env={"KEY": KEY}) as gateway:
+            {"model_prefix": "*", "upstream": mock.url("/star")}]}, env={"KEY": KEY}, way=way, authority=authority) as gateway:
         gateway.mock = mock
         yield gateway
 

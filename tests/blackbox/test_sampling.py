@@ -28,8 +28,8 @@ def gateway_of(haproxy, make_mock, **more):
 
 
 @pytest.fixture(scope="module")
-def gateway(haproxy, make_mock):
-    with gateway_of(haproxy, make_mock) as made:
+def gateway(haproxy, make_mock, way, authority):
+    with gateway_of(haproxy, make_mock, way=way, authority=authority) as made:
         yield made
 
 
@@ -146,6 +146,7 @@ HANDSHAKE = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocke
 HINT = ("x-codex-turn-metadata", json.dumps({"turn_id": "t", "model": "gpt-5.5-codex"}))
 
 
+@pytest.mark.parametrize("way", ["h1"], indirect=True, scope="module")
 def test_websockets(gateway):
     """A WebSocket request is routed by the model in its query or header; without one it gets 426, at which Codex falls back to HTTP at once."""
     for path, headers, model in (("/v1/realtime?model=gpt-realtime", [], "gpt-realtime"),

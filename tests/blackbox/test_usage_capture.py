@@ -413,9 +413,10 @@ def test_compressed_json_goes_to_the_agent(with_fake, upstream, receiver, coding
             record = receiver.record(exchange.header("x-request-id"))
             assert record["usage"] == '{"prompt_tokens":5,"x":"\\" \u00e9"}', record
             asked = gateway.agent.asked[-1]
-            assert asked["body"] == body and asked["buffered"] == len(body), (len(asked["body"]), len(body))
+            assert asked["body"] == body, (len(asked["body"]), len(body))
             assert asked["cenc"] == coding and asked["ctype"] == "application/json" and asked["protocol"] == "openai"
-            assert asked["length"] == (len(body) if b"Content-Length" in answer[:200] else asked["length"])
+            # No length: HAProxy's own idea of it (res.body_size) leaves out bytes over HTTP/2.
+            assert set(asked) == {"ctype", "cenc", "protocol", "body"}
 
 
 def test_compressed_first_event(with_fake, upstream, receiver):

@@ -6,6 +6,7 @@
 The text is made here; the shapes are what was recorded: which members there are, in which order, how deep.
 """
 
+import functools
 import json
 import random
 import sys
@@ -144,6 +145,7 @@ SIZES = (1024, 16 * 1024, 76 * 1024, 300 * 1024, 900 * 1024, 5 * 1024 * 1024)
 PLACES = ("own", "first", "last", "middle")
 
 
+@functools.lru_cache(maxsize=256)
 def body(client, size, where="own", seed=0):
     """About `size` bytes; the same arguments give the same bytes."""
     r = random.Random(f"{client} {size} {where} {seed}")

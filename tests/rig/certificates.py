@@ -25,3 +25,8 @@ class Authority:
             context.load_cert_chain(directory / (name + ".pem"), directory / (name + ".key"))
             context.sni_callback = lambda _sock, name, _context: self.names.append(name)
         self.server, self.misnamed = self.contexts["localhost"], self.contexts["elsewhere.test"]
+        # Certificate and key in one file, as HAProxy's `crt` takes them; and a client that speaks HTTP/2.
+        self.bundle = directory / "localhost.bundle"
+        self.bundle.write_text((directory / "localhost.pem").read_text() + (directory / "localhost.key").read_text())
+        self.h2_client = ssl.create_default_context(cafile=str(self.ca))
+        self.h2_client.set_alpn_protocols(["h2"])

@@ -22,6 +22,10 @@ EXAMPLE = pathlib.Path(os.environ.get("LLM_EXAMPLE_CFG", ROOT / "haproxy.cfg.exa
 SPOE_CONF = pathlib.Path(os.environ.get("LLM_EXAMPLE_SPOE", ROOT / "spoe.conf"))
 
 
+# How a client's request comes. h1: HTTP/1.1 in clear. h2c: HTTP/2 in clear, with prior knowledge. h2-tls: HTTP/2 over TLS, by ALPN.
+WAYS = ("h1", "h2c", "h2-tls")
+
+
 def environment(extra=None):
     """An environment without the developer's own credentials and targets, and with `extra`."""
     env = {"PATH": os.environ.get("PATH", "/usr/sbin:/usr/bin:/sbin:/bin"), "LANG": "C.UTF-8",
@@ -275,13 +279,13 @@ class Gateway:
     `config`: the agent's, without `listen`. `owners`: {credential: [mocks that may receive it]}, checked over all
     requests at the end. `fake`: a spop.FakeAgent's answer function in place of the real agent's.
     `edit`: applied to haproxy.cfg's text. `limits`: {"LLM_...": value} for HAProxy. A class of its own may give HAProxy other
-    `haproxy_args`.
+    `haproxy_args`. `authority`, a certificates.Authority: HAProxy serves TLS too. `way`: one of WAYS, over which call() sends.
     """
 
     haproxy_args = ()
 
     def __init__(self, haproxy, mocks, config=None, env=None, args=(), owners=None, fake=None, fake_delay=0.0,
-                 fake_hello=None, edit=None, edit_spoe=None, limits=None, port=None):
+                 fake_hello=None, edit=None, edit_spoe=None, limits=None, port=None, way="h1", authority=None):
         self.haproxy_binary, self.mocks = haproxy, list(mocks)
         self.config, self.env, self.args = dict(config or {}), dict(env or {}), args
         for name in ("openai", "anthropic", "gemini"):
@@ -291,7 +295,7 @@ class Gateway:
         self.owners = owners or {}
         self.fake, self.fake_delay, self.fake_hello = fake, fake_delay, fake_hello
         self.edit, self.edit_spoe, self.limits = edit, edit_spoe, limits or {}
-        self.wanted_port = port
+        self.wanted_port, self.way, self.authority = port, way, authority
         self.dir = workdir()
         self.forbidden, self.answers, self.tags = set(), [], itertools.count(1)
         self.agent = self.haproxy = None
@@ -321,6 +325,9 @@ class Gateway:
         self.port = self.wanted_port or free_port()
         self.address = ("127.0.0.1", self.port)
         text = gateway_config(self.backends)
+        if self.authority:
+            self.tls_address = ("127.0.0.1", free_port())
+            text = text.replace("    bind ", "    bind %s:%d ssl crt %s alpn h2\n    bind " % (*self.tls_address, self.authority.bundle), 1)
         self.cfg = self.dir / "haproxy.cfg"
         self.cfg.write_text(self.edit(text) if self.edit else text)
         spoe = SPOE_CONF.read_text()
@@ -392,7 +399,12 @@ class Gateway:
         return [one for mock in self.mocks for one in list(mock.requests) if tag in one.all("x-client-request-id")]
 
     def connect(self, timeout=20.0):
-        return wire.Connection(self.address, timeout * SLOW)
+        if self.way == "h1":
+            return wire.Connection(self.address, timeout * SLOW)
+        import http2        # by python3-h2, which nothing else needs
+        if self.way == "h2c":
+            return http2.Connection(self.address, timeout * SLOW)
+        return http2.Connection(self.tls_address, timeout * SLOW, self.authority.h2_client)
 
     def tag(self):
         return "t%d-%d" % (id(self) & 0xffff, next(self.tags))

@@ -95,8 +95,18 @@ static decode_status brotli_all(slice in, output *o)
 	return status;
 }
 
+/* True if `in` begins as a frame of RFC 8878 does. libzstd also decodes the frames of its versions before 1.0, which
+ * other decoders refuse. */
+static bool zstd_frame(slice in)
+{
+	return slice_starts(SLICE("\x28\xb5\x2f\xfd"), slice_first(in, 4));
+}
+
 static decode_status zstd_all(slice in, output *o)
 {
+	if (!zstd_frame(in))
+		return DECODE_BAD;
+
 	decode_status status = DECODE_CUT;
 	ZSTD_DStream *stream = ZSTD_createDStream();
 	ZSTD_inBuffer source = { in.ptr, in.len, 0 };

@@ -131,6 +131,16 @@ static void bytes_in_no_coding_are_bad(void)
 	}
 }
 
+static void frames_of_zstd_before_1_0_are_bad(void)
+{
+	static const unsigned char v05[] = { 0x25, 0xb5, 0x2f, 0xfd, 0x00, 0xfe, 0x02, 0xfe };
+	char *out = NULL;
+	size_t len = 0;
+
+	CHECK(decode_body(DECODE_ZSTD, slice_of(v05, sizeof v05), DECODE_OUT_MAX, &out, &len) == DECODE_BAD);
+	free(out);
+}
+
 static void codings_are_read_from_the_header(void)
 {
 	static const struct {
@@ -186,6 +196,7 @@ int main(void)
 	RUN(output_of_exactly_the_limit_is_complete);
 	RUN(a_bomb_stops_at_the_limit);
 	RUN(bytes_in_no_coding_are_bad);
+	RUN(frames_of_zstd_before_1_0_are_bad);
 	RUN(codings_are_read_from_the_header);
 	RUN(models_in_coded_bodies);
 	return unit_end();

@@ -244,10 +244,11 @@ EVENT(references_lost, ERROR, "problem",
       "next reload.",
       "Reload when there is memory.")
 EVENT(pruned, INFO, "rows",
-      "Requests older than `retention_days` were removed from the database. Their sums stay.",
+      "Requests older than `retention_days` were removed from the database, all of them: `rows` since the last such "
+      "event. Their sums stay.",
       "")
 EVENT(prune_failed, WARN, "problem",
-      "Requests older than `retention_days` could not be removed. It is tried again in an hour.",
+      "Requests older than `retention_days` could not be removed. It is tried again in a minute.",
       "Mend what `problem` names.")
 
 /* ---- only with log_level debug */

@@ -68,7 +68,9 @@ char *journal_segment_path(const journal *j, uint64_t number)
  * has it. */
 static bool take_dir(journal *j)
 {
-	if (mkdir(j->dir, 0700) != 0 && errno != EEXIST)
+	if (mkdir(j->dir, 0700) == 0)
+		j->dir_new = true;
+	else if (errno != EEXIST)
 		return false;
 	int fd = open(j->dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	if (fd < 0)
@@ -444,6 +446,16 @@ bool journal_flush(journal *j)
 	return ok;
 }
 
+static bool sync_parent(const journal *j)
+{
+	int fd = openat(j->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	bool ok = fd >= 0 && fsync(fd) == 0;
+
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
 bool journal_sync(journal *j)
 {
 	bool ok = true;
@@ -451,7 +463,8 @@ bool journal_sync(journal *j)
 	journal_enter(j);
 	for (size_t i = 0; i < j->count; i++) {
 		segment *s = &j->segs[i];
-		if (!s->dirty)
+		/* What the store has on the disk does not need to be on it twice. */
+		if (!s->dirty || s->last <= j->released)
 			continue;
 		bool active = j->fd >= 0 && i == j->count - 1;
 		char *path = active ? NULL : journal_segment_path(j, s->number);
@@ -471,6 +484,12 @@ bool journal_sync(journal *j)
 		j->dir_dirty = !ok;
 		if (!ok)
 			journal_set_problem(j, "fsync of the directory: %s", strerror(errno));
+	}
+	if (ok && j->dir_new && j->dir_fd >= 0) {
+		ok = sync_parent(j);
+		j->dir_new = !ok;
+		if (!ok)
+			journal_set_problem(j, "fsync of the directory above: %s", strerror(errno));
 	}
 	if (!ok)
 		j->stats.failed++;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * An append-only log of records on disk, in files called segments. A record is written here first, and stays until the
- * store has committed it. One process at a time has a journal; a kill at any moment leaves it readable.
+ * store has it on the disk. One process at a time has a journal; a kill at any moment leaves it readable.
  *
  * Segment: DIR/<16 hex digits>.journal, mode 0600; a later process does not write to it again.
  *   header  "SPOALLMJ", version, salt, CRC32 of these (each a big-endian u32)
@@ -63,10 +63,11 @@ bool journal_append(journal *j, const record *r, journal_mark *after);
 /* Writes what was appended. Without fsync: what was written survives the end of this process, but no loss of power.
  * False: the disk refused; the next flush tries again. */
 bool journal_flush(journal *j);
-/* Brings what was flushed to the disk by fdatasync(2). False: the disk refused; the next sync tries again. */
+/* Brings what was flushed and not released to the disk by fdatasync(2), with the directory. False: the disk refused;
+ * the next sync tries again. */
 bool journal_sync(journal *j);
-/* Tells the journal that the store has everything before `upto`. Segments that end before it are removed, and what is
- * only in memory is not written any more. */
+/* Tells the journal that the store has everything before `upto` on the disk. Segments that end before it are removed,
+ * and what is only in memory is not written any more. */
 void journal_release(journal *j, journal_mark upto);
 journal_stats journal_get_stats(journal *j);
 

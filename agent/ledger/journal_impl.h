@@ -29,6 +29,7 @@ struct journal {
 	char *dir;
 	int dir_fd;     /* holds the flock; -1 after the directory went away */
 	bool dir_dirty; /* a segment was made since the last fsync of the directory */
+	bool dir_new;   /* the directory was made, and its parent not synced since */
 	uint64_t segment_bytes, max_bytes;
 	uint32_t salt;
 

@@ -12,11 +12,14 @@
 
 enum {
 	SEGMENT_BYTES = 16 << 20,
-	RETRY_MS = 200,       /* between attempts while the database is locked */
-	RETRY_SLOW_MS = 1000, /* after any other failure of the database */
-	LINGER_MS = 50,       /* how long the store's thread waits for a batch to become larger */
-	SYNC_MS = 1000,       /* between syncs of the journal: what a loss of power can cost at most */
-	PRUNE_MS = 3600 * 1000,
+	RETRY_MS = 200,             /* between attempts while the database is locked */
+	RETRY_SLOW_MS = 1000,       /* after any other failure of the database */
+	LINGER_MS = 50,             /* how long the store's thread waits for a batch to become larger */
+	SYNC_MS = 700,              /* between syncs: with the sync itself, a loss of power costs less than a second */
+	PRUNE_MS = 3600 * 1000,     /* between rounds of removing old rows */
+	PRUNE_STEP_MS = 100,        /* between transactions of one round, so that new records come in between */
+	PRUNE_RETRY_MS = 60 * 1000, /* after a failure */
+	PRUNE_KEEP = 8,             /* a round leaves 1/8 of the file free, because the next hour's rows need room */
 };
 
 typedef struct item {
@@ -37,7 +40,7 @@ struct ledger {
 	ledger_reference *references;
 	size_t references_count;
 
-	pthread_t thread;
+	pthread_t store_thread, sync_thread;
 	pthread_mutex_t lock;   /* guards everything below */
 	pthread_cond_t wake;    /* something is queued, or `stop` is set */
 	pthread_cond_t stopped; /* `stop` is set; apart from `wake`, so that a queued record does not end a pause */
@@ -149,10 +152,13 @@ typedef struct store_thread {
 	store *store;  /* NULL: to be opened */
 	record *batch; /* room for LEDGER_BATCH */
 	size_t count;
-	journal_mark after;     /* the journal up to the end of the batch */
-	journal_mark replayed;  /* the journal up to the last record that the replay has read */
-	bool stopped_early;     /* the agent stopped while the database still refused what was replayed */
-	int64_t synced, pruned; /* when the journal was synced, rows were pruned (monotonic clock, ms); 0: never */
+	journal_mark after;        /* the journal up to the end of the batch */
+	journal_mark replayed;     /* the journal up to the last record that the replay has read */
+	journal_mark committed;    /* the journal up to the last record that SQLite has committed */
+	bool unsynced;             /* SQLite has committed something that may not be on the disk yet */
+	bool stopped_early;        /* the agent stopped while the database still refused what was replayed */
+	int64_t sync_at, prune_at; /* when to sync and to prune next (monotonic clock, ms) */
+	int64_t pruned;            /* rows that this round has removed */
 } store_thread;
 
 static void set_state(ledger *l, ledger_state state, const char *problem)
@@ -189,7 +195,70 @@ static bool stopping(ledger *l)
 	return stop;
 }
 
-/* Tries once to store the batch, and releases its records from the journal. False: the state says why not. */
+/* Closes the database, for store_batch() to open it again. */
+static void drop_store(store_thread *t)
+{
+	store_close(t->store);
+	t->store = NULL;
+}
+
+/* Brings to the disk what SQLite has committed, and then lets the journal forget it: SQLite itself syncs only when its
+ * write-ahead log is full. If the disk refuses, the records are read from the journal again. */
+static void settle(store_thread *t)
+{
+	err e = { 0 };
+
+	if (!t->unsynced || !t->store)
+		return;
+	if (store_sync(t->store, &e) == STORE_OK) {
+		t->unsynced = false;
+		journal_release(t->l->journal, t->committed);
+		return;
+	}
+	set_state(t->l, LEDGER_FAILING, e.text);
+	drop_store(t);
+	pthread_mutex_lock(&t->l->lock);
+	t->l->missed = true;
+	pthread_mutex_unlock(&t->l->lock);
+}
+
+/* Removes a batch of rows that are older than the retention; once there are none, a batch of the pages that they leave
+ * free. Sets when to go on: at once while there is more to do, else in an hour. */
+static void prune(store_thread *t, int64_t now)
+{
+	int64_t removed = 0;
+	bool more = false;
+	err e = { 0 };
+
+	store_result result = store_prune(t->store, clock_wall_ms() - t->l->retention_ms, &removed, &e);
+	t->pruned += removed;
+	if (result == STORE_OK && removed == 0) {
+		if (t->pruned > 0)
+			log_event(pruned, LOG_I("rows", t->pruned));
+		t->pruned = 0;
+		result = store_shrink(t->store, PRUNE_KEEP, &more, &e);
+	}
+	if (result != STORE_OK && result != STORE_BUSY)
+		log_event(prune_failed, LOG_C("problem", e.text));
+	t->prune_at = now + (result == STORE_BUSY || removed > 0 || more ? PRUNE_STEP_MS :
+			     result == STORE_OK                          ? PRUNE_MS :
+									   PRUNE_RETRY_MS);
+}
+
+/* Does what is due by the clock, whether or not there are records to store. */
+static void keep_up(store_thread *t)
+{
+	int64_t now = clock_mono_ms();
+
+	if (now >= t->sync_at) {
+		t->sync_at = now + SYNC_MS;
+		settle(t);
+	}
+	if (t->store && t->l->retention_ms > 0 && now >= t->prune_at)
+		prune(t, now);
+}
+
+/* Tries once to store the batch. False: the state says why not. */
 static bool store_batch(store_thread *t)
 {
 	ledger *l = t->l;
@@ -212,10 +281,8 @@ static bool store_batch(store_thread *t)
 	if (result != STORE_OK) {
 		set_state(l, result == STORE_BUSY ? LEDGER_BEHIND : LEDGER_FAILING, e.text);
 		/* Only opening the database again finds a file that was replaced or repaired. */
-		if (result != STORE_BUSY) {
-			store_close(t->store);
-			t->store = NULL;
-		}
+		if (result != STORE_BUSY)
+			drop_store(t);
 		return false;
 	}
 	pthread_mutex_lock(&l->lock);
@@ -226,12 +293,10 @@ static bool store_batch(store_thread *t)
 		l->stats.commit_us_max = us;
 	pthread_mutex_unlock(&l->lock);
 	t->count = 0;
-	journal_release(l->journal, t->after);
-	int64_t began_ms = (int64_t)(began / 1000000);
-	if (began_ms - t->synced > SYNC_MS) {
-		journal_sync(l->journal);
-		t->synced = began_ms;
-	}
+	if (t->after.position > t->committed.position)
+		t->committed = t->after;
+	t->unsynced = true;
+	keep_up(t);
 	return true;
 }
 
@@ -273,22 +338,10 @@ static void replay(store_thread *t)
 	if (!t->stopped_early)
 		t->stopped_early = !store_batch_surely(t);
 	/* A mark covers everything before it, so release nothing while a file is left for a person to look at. */
-	if (whole && !t->stopped_early)
-		journal_release(t->l->journal, t->replayed);
-}
-
-static void prune(store_thread *t, int64_t now)
-{
-	int64_t removed = 0;
-	err e = { 0 };
-
-	if (t->l->retention_ms <= 0 || !t->store || (t->pruned && now - t->pruned < PRUNE_MS))
-		return;
-	t->pruned = now;
-	if (store_prune(t->store, clock_wall_ms() - t->l->retention_ms, &removed, &e) != STORE_OK)
-		log_event(prune_failed, LOG_C("problem", e.text));
-	else if (removed > 0)
-		log_event(pruned, LOG_I("rows", removed));
+	if (whole && !t->stopped_early) {
+		t->committed = t->replayed;
+		t->unsynced = true;
+	}
 }
 
 /* Takes a batch from the queue, or none if a second brings none. `*missed`: the queue is empty, and the journal has
@@ -359,7 +412,7 @@ static void *store_thread_main(void *arg)
 		}
 		if (t.count == 0) {
 			open_store(&t);
-			prune(&t, clock_mono_ms());
+			keep_up(&t);
 			continue;
 		}
 		if (!store_batch_surely(&t))
@@ -372,8 +425,21 @@ static void *store_thread_main(void *arg)
 		if (few)
 			pause_ms(l, LINGER_MS);
 	}
+	settle(&t);
 	store_close(t.store);
 	free(t.batch);
+	return NULL;
+}
+
+/* Syncs the journal by the clock, whatever the database does: while it refuses, the journal has the only copy. */
+static void *sync_thread_main(void *arg)
+{
+	ledger *l = arg;
+
+	while (!stopping(l)) {
+		pause_ms(l, SYNC_MS);
+		journal_sync(l->journal);
+	}
 	return NULL;
 }
 
@@ -405,6 +471,15 @@ static void ledger_free(ledger *l)
 	pthread_cond_destroy(&l->wake);
 	pthread_cond_destroy(&l->stopped);
 	free(l);
+}
+
+static void stop(ledger *l)
+{
+	pthread_mutex_lock(&l->lock);
+	l->stop = true;
+	pthread_cond_signal(&l->wake);
+	pthread_cond_broadcast(&l->stopped);
+	pthread_mutex_unlock(&l->lock);
 }
 
 ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
@@ -439,9 +514,17 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 		ledger_free(l);
 		return NULL;
 	}
-	int rc = thread_start(&l->thread, store_thread_main, l);
+	int rc = thread_start(&l->sync_thread, sync_thread_main, l);
+	if (rc != 0) {
+		err_set(e, "the thread that syncs the journal: %s", strerror(rc));
+		ledger_free(l);
+		return NULL;
+	}
+	rc = thread_start(&l->store_thread, store_thread_main, l);
 	if (rc != 0) {
 		err_set(e, "the ledger's thread: %s", strerror(rc));
+		stop(l);
+		pthread_join(l->sync_thread, NULL);
 		ledger_free(l);
 		return NULL;
 	}
@@ -453,12 +536,9 @@ void ledger_close(ledger *l)
 	if (!l)
 		return;
 	ledger_flush(l);
-	pthread_mutex_lock(&l->lock);
-	l->stop = true;
-	pthread_cond_signal(&l->wake);
-	pthread_cond_signal(&l->stopped);
-	pthread_mutex_unlock(&l->lock);
-	pthread_join(l->thread, NULL);
+	stop(l);
+	pthread_join(l->store_thread, NULL);
+	pthread_join(l->sync_thread, NULL);
 	ledger_free(l);
 }
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger: log line -> record -> journal -> SQLite. The caller's thread reads the lines and writes the journal. The
- * store's thread, which ledger_open() starts, is the only one to use SQLite, and may be as slow as the disk. The
- * threads that answer HAProxy use neither.
+ * The ledger: log line -> record -> journal -> SQLite. The caller's thread reads the lines and writes the journal.
+ * ledger_open() starts two threads: the store's is the only one to use SQLite, and may be as slow as the disk; the
+ * other syncs the journal by the clock. The threads that answer HAProxy use neither.
  *
  * HAProxy may send two copies of a line; each record is kept once. The second copy is recognised by its bytes, before
  * it is parsed, if fewer than LEDGER_COPIES records lie between the two; by its id, in memory, within the last

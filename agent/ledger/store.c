@@ -100,7 +100,7 @@ const char *row_name(size_t i)
 	return record_columns[i].stored;
 }
 
-static int pragma_int(store *s, const char *sql, int64_t *out)
+int store_int(store *s, const char *sql, int64_t *out)
 {
 	sqlite3_stmt *st = NULL;
 	int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
@@ -218,12 +218,12 @@ static int prepare_all(store *s)
 static store_result check_version(store *s, int64_t *version, bool *is_new, err *e)
 {
 	int64_t application = 0, tables = 0;
-	int rc = pragma_int(s, "PRAGMA application_id", &application);
+	int rc = store_int(s, "PRAGMA application_id", &application);
 
 	if (rc == SQLITE_OK)
-		rc = pragma_int(s, "PRAGMA user_version", version);
+		rc = store_int(s, "PRAGMA user_version", version);
 	if (rc == SQLITE_OK)
-		rc = pragma_int(s, "SELECT count(*) FROM sqlite_master", &tables);
+		rc = store_int(s, "SELECT count(*) FROM sqlite_master", &tables);
 	if (rc != SQLITE_OK)
 		return store_fail(s, rc, "reading it", e);
 	*is_new = tables == 0 && *version == 0 && application == 0;
@@ -308,7 +308,7 @@ static store_result open_writer(store *s, err *e)
 {
 	int64_t version = 0;
 	bool is_new = false;
-	char sql[160];
+	char sql[200];
 	/* SQLite makes -wal and -shm with the same mode. */
 	int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
@@ -327,10 +327,12 @@ static store_result open_writer(store *s, err *e)
 		close_db(s);
 		return result;
 	}
-	snprintf(sql, sizeof sql,
-		 "PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = %d;"
-		 "PRAGMA journal_size_limit = %d",
-		 WAL_PAGES, WAL_KEPT);
+	/* Only a file that has no table yet takes auto_vacuum. */
+	snprintf(
+		sql, sizeof sql,
+		"PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = %d;"
+		"PRAGMA journal_size_limit = %d",
+		WAL_PAGES, WAL_KEPT);
 	rc = store_exec(s, sql);
 	if (rc != SQLITE_OK) {
 		result = store_fail(s, rc, "opening it to write", e);
@@ -401,7 +403,7 @@ static store_result open_reader(store *s, err *e)
 	}
 	int rc = open_file(s, s->path, SQLITE_OPEN_READONLY);
 	if (rc == SQLITE_OK)
-		rc = pragma_int(s, "PRAGMA user_version", &version);
+		rc = store_int(s, "PRAGMA user_version", &version);
 	if ((rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_READONLY) {
 		/* To read a database in WAL mode SQLite needs its -shm file, which this user cannot make here. */
 		close_db(s);

@@ -25,7 +25,8 @@ enum {
 	STORE_BUSY_MS = 100,         /* how long to wait for a locked database before STORE_BUSY */
 	STORE_CACHE_KIB = 4096,      /* SQLite's page cache of each store */
 	STORE_LABELS_PER_DAY = 1000, /* models that have sums of their own; as many routes, projects, clients */
-	STORE_PRUNE_ROWS = 10000,    /* rows that one transaction removes */
+	STORE_PRUNE_ROWS = 2000,     /* rows that one transaction removes, and more of them in one millisecond */
+	STORE_SHRINK_PAGES = 500,    /* pages that one transaction gives back */
 };
 
 typedef struct store store;
@@ -94,9 +95,15 @@ MUST_CHECK store_result store_report(store *s, store_group by, int64_t from_ms, 
  * `each` may be slow: no lock is held meanwhile. */
 MUST_CHECK store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r),
 				     void *ctx, err *e);
-/* Removes rows older than `before_ms`, at most STORE_PRUNE_ROWS: call it until `*removed` is 0. Their sums stay. The
- * file keeps its size; SQLite uses the free part of it again. */
+/* Brings to the disk what store_insert() and the others have committed, which a loss of power could undo until then. */
+MUST_CHECK store_result store_sync(store *s, err *e);
+/* Removes the oldest of the rows older than `before_ms`, about STORE_PRUNE_ROWS: call it until `*removed` is 0. Their
+ * sums stay. The database notes up to which time rows were removed. The file keeps its size: see store_shrink(). */
 MUST_CHECK store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e);
+/* Gives a batch of unused pages back to the file system, if more than one in `keep` is unused (0: if any is); `*more`:
+ * call it again. Does nothing to a ledger that was made without this ability: see store_compact(). The file becomes
+ * smaller with SQLite's next checkpoint. */
+MUST_CHECK store_result store_shrink(store *s, int64_t keep, bool *more, err *e);
 /* Checks the file by SQLite's integrity check; for each hour whose rows are not pruned, that its sums equal its rows;
  * and for each day that its sums equal those of its hours. Calls `each` with one line for each problem, and sets
  * `*problems` to their number. */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * For store.c, store_rollup.c and store_read.c only. */
+ * For the files store*.c only. */
 #ifndef LEDGER_STORE_IMPL_H
 #define LEDGER_STORE_IMPL_H
 
@@ -85,6 +85,8 @@ const char *row_name(size_t i); /* of a column of `requests` */
 /* Runs a statement that returns no rows, and resets it. Returns SQLITE_OK or an error. */
 int store_run(sqlite3_stmt *st);
 int store_exec(store *s, const char *sql);
+/* Sets `*out` to the first column of the first row that `sql` returns; 0: there is none. */
+int store_int(store *s, const char *sql, int64_t *out);
 /* Sets `*time_ms` to the time before which rows were pruned; 0: none were. */
 int store_pruned_before(store *s, int64_t *time_ms);
 /* Returns the largest multiple of `unit` that is not above `t`. */
@@ -93,6 +95,16 @@ int64_t store_floor(int64_t t, int64_t unit);
 int64_t store_hour_of(int64_t time_ms);
 /* Returns the time of a record, moved to the nearest one from 1970 to 9999 if it lies outside. */
 int64_t store_time_of(const record *r);
+
+/* ---- store_read.c */
+
+/* Returns when the first hour or day begins that does not begin before `t`, in seconds. Its length is `unit` in the
+ * unit of `t`, and `seconds` in seconds. */
+int64_t store_ceil(int64_t t, int64_t unit, int64_t seconds);
+/* Writes the time of an hour or day as text. */
+void store_bucket_label(char *out, size_t room, int64_t bucket, bool hour);
+/* Reads the columns of `requests`, in the order of record_columns[], into `r`. */
+void store_read_row(sqlite3_stmt *st, record *r);
 
 /* ---- store_rollup.c */
 

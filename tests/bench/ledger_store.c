@@ -3,8 +3,8 @@
  * What the ledger costs after a record has been parsed, on one core.
  *
  *   ledger_store rate DIR [ROWS] [ROUNDS]   records/s through journal and store, beside bare SQLite
- *   ledger_store fill DIR [ROWS]            makes DIR/report.db: 30 days, 40 models, 20 routes, 50 projects, 20 clients
- *   ledger_store report DIR                 makes reports from it: milliseconds and resident memory
+ *   ledger_store fill DIR [ROWS]            makes DIR/ledger.db: the last 30 days, 40 models, 20 routes, 50 projects,
+ * 20 clients ledger_store report DIR                 makes reports from it: milliseconds and resident memory
  *
  * rate takes batches of 1000 through journal_append, journal_flush, store_insert and journal_release. Bare SQLite has
  * the same table, indexes, rows and batches, and nothing else. Rounds alternate; the figures are medians.
@@ -35,8 +35,9 @@ enum {
 	PER_MS = 2,
 };
 
-#define BEGIN_MS 1761955200000 /* 2025-11-01T00:00Z */
 #define DAY_MS 86400000LL
+
+static int64_t begin_ms; /* the beginning of the first of the last 30 days, UTC */
 
 static char db_path[300], journal_path[300];
 
@@ -152,7 +153,7 @@ static times ours(long rows)
 		journal_mark mark = { 0 };
 		size_t inserted;
 		for (int i = 0; i < BATCH; i++)
-			make(&batch[i], BEGIN_MS + (n + i) / PER_MS);
+			make(&batch[i], begin_ms + (n + i) / PER_MS);
 		moment a = now();
 		for (int i = 0; i < BATCH; i++)
 			if (!journal_append(j, &batch[i], &mark))
@@ -202,7 +203,7 @@ static moment bare(long rows)
 		fail("prepare", sqlite3_errmsg(db));
 	for (long n = 0; n < rows; n += BATCH) {
 		for (int i = 0; i < BATCH; i++)
-			make(&batch[i], BEGIN_MS + (n + i) / PER_MS);
+			make(&batch[i], begin_ms + (n + i) / PER_MS);
 		moment a = now();
 		sql(db, "BEGIN IMMEDIATE");
 		for (int i = 0; i < BATCH; i++) {
@@ -304,13 +305,14 @@ static int fill(long rows)
 	store *s = store_open(db_path, true, &result, &e);
 	if (!s)
 		fail("open", e.text);
+	int64_t end_ms = (int64_t)time(NULL) * 1000;
 	moment took = { 0, 0 }, begin = now();
 	for (long n = 0; n < rows; n += BATCH) {
 		size_t inserted;
 		for (int i = 0; i < BATCH; i++)
 			make(&batch[i],
-			     BEGIN_MS + 60000 +
-				     (int64_t)((double)(n + i) / (double)rows * (double)(DAYS * DAY_MS - 120000)));
+			     begin_ms + 60000 +
+				     (int64_t)((double)(n + i) / (double)rows * (double)(end_ms - begin_ms - 60000)));
 		if (store_insert(s, batch, BATCH, &inserted, &e) != STORE_OK)
 			fail("store_insert", e.text);
 	}
@@ -332,7 +334,7 @@ static bool count_sums(void *ctx, const store_sums *sums)
 
 static int report(void)
 {
-	static const struct {
+	const struct {
 		store_group by;
 		const char *name;
 		int64_t from, to;
@@ -344,10 +346,10 @@ static int report(void)
 		{ GROUP_CLIENT, "by client, everything", 0, INT64_MAX },
 		{ GROUP_DAY, "by day, everything", 0, INT64_MAX },
 		{ GROUP_HOUR, "by hour, everything", 0, INT64_MAX },
-		{ GROUP_MODEL, "by model, 29 days from and to noon", BEGIN_MS + DAY_MS / 2,
-		  BEGIN_MS + 29 * DAY_MS + DAY_MS / 2 },
-		{ GROUP_PROJECT, "by project, 7 days", BEGIN_MS + 20 * DAY_MS + 3600000,
-		  BEGIN_MS + 27 * DAY_MS + 3600000 },
+		{ GROUP_MODEL, "by model, 29 days from and to noon", begin_ms + DAY_MS / 2,
+		  begin_ms + 29 * DAY_MS + DAY_MS / 2 },
+		{ GROUP_PROJECT, "by project, 7 days", begin_ms + 20 * DAY_MS + 3600000,
+		  begin_ms + 27 * DAY_MS + 3600000 },
 	};
 	double worst = 0;
 
@@ -393,7 +395,9 @@ int main(int argc, char **argv)
 	sched_setaffinity(0, sizeof one, &one);
 	if (mkdir(argv[2], 0700) != 0 && errno != EEXIST)
 		fail(argv[2], strerror(errno));
-	snprintf(db_path, sizeof db_path, "%s/%s.db", argv[2], strcmp(argv[1], "rate") == 0 ? "rate" : "report");
+	int64_t today = (int64_t)time(NULL) * 1000;
+	begin_ms = today - today % DAY_MS - (DAYS - 1) * DAY_MS;
+	snprintf(db_path, sizeof db_path, "%s/%s.db", argv[2], strcmp(argv[1], "rate") == 0 ? "rate" : "ledger");
 	snprintf(journal_path, sizeof journal_path, "%s/journal", argv[2]);
 	if (strcmp(argv[1], "rate") == 0)
 		return rate(argc > 3 ? atol(argv[3]) : 300000, argc > 4 ? atoi(argv[4]) : 5);

@@ -364,8 +364,11 @@ static void pruned_rows_leave_their_sums(void)
 		CHECK(store_prune(s, before, &removed, &e) == STORE_OK && removed <= STORE_PRUNE_ROWS);
 		total += removed;
 		calls++;
-		CHECK(sound(s)); /* in the middle of it too */
-	} while (removed && calls < 10);
+		/* What the database says is true in the middle of it too. */
+		CHECK(strcmp(ask("SELECT (SELECT value FROM meta WHERE key = 'pruned_before') <= min(time_ms) FROM requests"),
+			     "1") == 0);
+		CHECK(calls % 3 || sound(s));
+	} while (removed && calls < 20);
 	CHECK(total == old && calls >= 2);
 	ask_report(s, GROUP_NONE, 0, INT64_MAX);
 	CHECK(got.rows[0].requests == COUNT + 1);
@@ -382,6 +385,76 @@ static void pruned_rows_leave_their_sums(void)
 	CHECK(insert(s, &now, 1) == 1);
 	CHECK(sound(s));
 	store_close(s);
+	free(r);
+}
+
+/* "Rows before this time are gone" is true only if no row of a millisecond stays. */
+static void rows_of_one_millisecond_are_pruned_together(void)
+{
+	enum { COUNT = STORE_PRUNE_ROWS * 2 };
+	record *r = calloc(COUNT, sizeof *r);
+	store *s = new_store();
+	int64_t removed = 0;
+	err e;
+
+	for (int i = 0; i < COUNT; i++) {
+		r[i] = record_number(i);
+		r[i].time_ms = BEGIN_MS + (i < STORE_PRUNE_ROWS / 2 ? 0 : i < COUNT - 10 ? 5 : 9);
+	}
+	CHECK(insert(s, r, COUNT) == COUNT);
+	CHECK(store_prune(s, BEGIN_MS + 9, &removed, &e) == STORE_OK && removed == STORE_PRUNE_ROWS / 2);
+	CHECK(atoll(ask("SELECT value FROM meta")) == BEGIN_MS + 5);
+	CHECK(store_prune(s, BEGIN_MS + 9, &removed, &e) == STORE_OK && removed == COUNT - 10 - STORE_PRUNE_ROWS / 2);
+	CHECK(atoll(ask("SELECT value FROM meta")) >= BEGIN_MS + 6);
+	CHECK(store_prune(s, BEGIN_MS + 9, &removed, &e) == STORE_OK && removed == 0);
+	CHECK(atoll(ask("SELECT count(*) FROM requests")) == 10);
+	store_close(s);
+	free(r);
+}
+
+static int64_t size_of_file(void)
+{
+	struct stat st;
+	return stat(path, &st) == 0 ? (int64_t)st.st_size : -1;
+}
+
+static void unused_room_is_given_back(void)
+{
+	enum { COUNT = 60000, KEEP = 8 };
+	record *r = calloc(COUNT, sizeof *r);
+	int64_t removed = 0;
+	bool more = true;
+	int calls = 0;
+	err e;
+
+	for (int i = 0; i < COUNT; i++)
+		r[i] = record_number(i);
+	for (int old = 0; old < 2; old++) {
+		if (old) { /* a ledger of before there was such an ability */
+			remove_files(path);
+			sql("PRAGMA auto_vacuum = NONE; VACUUM; CREATE TABLE x (y); DROP TABLE x");
+		}
+		store *s = old ? open_store(true) : new_store();
+		CHECK(insert(s, r, COUNT) == COUNT);
+		do
+			CHECK(store_prune(s, BEGIN_MS + 4 * DAY_MS, &removed, &e) == STORE_OK);
+		while (removed);
+		sql("PRAGMA wal_checkpoint(TRUNCATE)");
+		int64_t full = size_of_file();
+		more = true;
+		for (calls = 0; more && calls < 100; calls++)
+			CHECK(store_shrink(s, KEEP, &more, &e) == STORE_OK);
+		sql("PRAGMA wal_checkpoint(TRUNCATE)");
+		int64_t kept = size_of_file();
+		CHECK(old ? kept == full && calls == 1 : kept < full * 2 / 3 && calls > 1);
+		more = true;
+		for (calls = 0; more && calls < 100; calls++)
+			CHECK(store_shrink(s, 0, &more, &e) == STORE_OK);
+		sql("PRAGMA wal_checkpoint(TRUNCATE)");
+		CHECK(old ? size_of_file() == full : size_of_file() < kept && atoi(ask("PRAGMA freelist_count")) == 0);
+		CHECK(sound(s));
+		store_close(s);
+	}
 	free(r);
 }
 
@@ -436,6 +509,8 @@ int main(void)
 	RUN(a_sum_stays_at_the_greatest_value);
 	RUN(a_person_can_read_it);
 	RUN(pruned_rows_leave_their_sums);
+	RUN(rows_of_one_millisecond_are_pruned_together);
+	RUN(unused_room_is_given_back);
 	RUN(verify_finds_what_does_not_add_up);
 	return store_rig_end();
 }

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Keeps the database: removes old rows, gives their room back, brings commits to the disk. */
+#include "ledger/store_impl.h"
+
+#include "base/clock.h"
+
+store_result store_sync(store *s, err *e)
+{
+	sqlite3_file *wal = NULL;
+
+	if (!s->db)
+		return STORE_OK;
+	int rc = sqlite3_file_control(s->db, "main", SQLITE_FCNTL_JOURNAL_POINTER, &wal);
+	/* SQLite's own handle, because its first sync brings the directory to the disk too. */
+	if (rc == SQLITE_OK && wal && wal->pMethods)
+		rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "bringing it to the disk", e);
+}
+
+/* ---- prune */
+
+/* Sets `*upto` to the time before which about STORE_PRUNE_ROWS rows lie, at most `before_ms`. Rows of the same
+ * millisecond stay together, so that "everything before `*upto`" is true of what is removed. */
+static int batch_end(store *s, int64_t before_ms, int64_t *upto)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = store_prepare(s,
+			       "SELECT min(time_ms), (SELECT time_ms FROM requests WHERE time_ms < ?1 ORDER BY time_ms"
+			       " LIMIT 1 OFFSET ?2) FROM requests",
+			       &st);
+
+	*upto = before_ms;
+	if (rc == SQLITE_OK) {
+		sqlite3_bind_int64(st, 1, before_ms);
+		sqlite3_bind_int(st, 2, STORE_PRUNE_ROWS);
+		rc = sqlite3_step(st);
+	}
+	if (rc == SQLITE_ROW && sqlite3_column_type(st, 1) != SQLITE_NULL) {
+		int64_t oldest = sqlite3_column_int64(st, 0);
+		*upto = sqlite3_column_int64(st, 1);
+		*upto += *upto == oldest;
+	}
+	sqlite3_finalize(st);
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* Runs `sql`, which has one parameter, `value`. */
+static int run_with(store *s, const char *sql, int64_t value)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = store_prepare(s, sql, &st);
+
+	if (rc == SQLITE_OK) {
+		sqlite3_bind_int64(st, 1, value);
+		rc = store_run(st);
+	}
+	sqlite3_finalize(st);
+	return rc;
+}
+
+store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e)
+{
+	int64_t now = clock_wall_ms(), upto = 0;
+
+	*removed = 0;
+	store_result result = store_ready_to_write(s, e);
+	if (result != STORE_OK)
+		return result;
+	/* store_insert() skips records from before this time: a mistyped time in the future would stop the ledger. */
+	if (before_ms > now)
+		before_ms = now;
+	int rc = store_run(s->statements[ST_BEGIN]);
+	if (rc == SQLITE_OK)
+		rc = batch_end(s, before_ms, &upto);
+	if (rc == SQLITE_OK)
+		rc = run_with(s, "DELETE FROM requests WHERE time_ms < ?", upto);
+	int64_t count = rc == SQLITE_OK ? sqlite3_changes64(s->db) : 0;
+	if (rc == SQLITE_OK && count)
+		rc = run_with(s,
+			      "INSERT INTO meta VALUES ('pruned_before', ?) ON CONFLICT (key) DO UPDATE"
+			      " SET value = max(value, excluded.value)",
+			      upto);
+	if (rc == SQLITE_OK)
+		rc = store_run(s->statements[ST_COMMIT]);
+	if (rc != SQLITE_OK)
+		return store_fail(s, rc, "removing old rows", e);
+	*removed = count;
+	return STORE_OK;
+}
+
+/* ---- room */
+
+store_result store_shrink(store *s, int64_t keep, bool *more, err *e)
+{
+	int64_t unused = 0, pages = 0, able = 0;
+	char sql[64];
+
+	*more = false;
+	store_result result = store_ready_to_write(s, e);
+	if (result != STORE_OK)
+		return result;
+	int rc = store_int(s, "PRAGMA auto_vacuum", &able);
+	if (rc == SQLITE_OK)
+		rc = store_int(s, "PRAGMA page_count", &pages);
+	if (rc == SQLITE_OK)
+		rc = store_int(s, "PRAGMA freelist_count", &unused);
+	int64_t kept = keep ? pages / keep : 0, surplus = unused - kept;
+	if (rc == SQLITE_OK && able && surplus > 0) {
+		int64_t batch = surplus < STORE_SHRINK_PAGES ? surplus : STORE_SHRINK_PAGES;
+		snprintf(sql, sizeof sql, "PRAGMA incremental_vacuum(%lld)", (long long)batch);
+		rc = store_exec(s, sql);
+		*more = surplus > batch;
+	}
+	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "giving unused room back", e);
+}

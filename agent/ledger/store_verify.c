@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Verifies the ledger: the file, and that sums equal rows. */
+#include "ledger/store_impl.h"
+
+#include <stdlib.h>
+
+static const char *const kind_names[KIND_COUNT] = { "all", "model", "route", "project", "client" };
+
+typedef struct verify {
+	store *s;
+	void (*each)(void *ctx, const char *problem);
+	void *ctx;
+	size_t problems;
+	sqlite3_stmt *next_row, *next_bucket[2]; /* the next row; the next bucket in `hourly`, in `daily` */
+	sqlite3_stmt *known;                     /* the labels of a day */
+	sqlite3_stmt *rows, *hour;               /* the rows of an hour, its sums */
+	sqlite3_stmt *day_more, *day_less;       /* what the hours of a day have and the day has not; the reverse */
+	rollup labels;                           /* the labels of the day; their texts are in `texts` */
+	rollup cells;                            /* the sums of the hour, added up from its rows */
+	char **texts;
+	size_t text_count, text_cap;
+} verify;
+
+__attribute__((format(printf, 2, 3))) static void problem(verify *v, const char *fmt, ...)
+{
+	char text[600];
+	va_list args;
+
+	va_start(args, fmt);
+	vsnprintf(text, sizeof text, fmt, args);
+	va_end(args);
+	v->problems++;
+	v->each(v->ctx, text);
+}
+
+static int integrity(verify *v)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = sqlite3_prepare_v2(v->s->db, "PRAGMA integrity_check", -1, &st, NULL);
+
+	if (rc == SQLITE_OK) {
+		while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
+			const char *text = (const char *)sqlite3_column_text(st, 0);
+			if (!text || strcmp(text, "ok") != 0)
+				problem(v, "file: %s", text ? text : "?");
+		}
+		rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
+	}
+	sqlite3_finalize(st);
+	return rc;
+}
+
+static void forget_labels(verify *v)
+{
+	for (size_t i = 0; i < v->text_count; i++)
+		free(v->texts[i]);
+	v->text_count = 0;
+	rollup_clear(&v->labels);
+}
+
+/* Reads the labels of a day, and in `count` how many there are of each kind. */
+static int know_labels(verify *v, int64_t day, size_t count[KIND_COUNT])
+{
+	int rc = SQLITE_OK;
+
+	forget_labels(v);
+	for (int kind = 0; rc == SQLITE_OK && kind < KIND_COUNT; kind++) {
+		count[kind] = 0;
+		sqlite3_bind_int(v->known, 1, kind);
+		sqlite3_bind_int64(v->known, 2, day);
+		while ((rc = sqlite3_step(v->known)) == SQLITE_ROW) {
+			if (v->text_count == v->text_cap) {
+				size_t cap = v->text_cap ? v->text_cap * 2 : 1024;
+				char **texts = realloc(v->texts, cap * sizeof *texts);
+				if (!texts)
+					return SQLITE_NOMEM;
+				v->texts = texts;
+				v->text_cap = cap;
+			}
+			const char *text = (const char *)sqlite3_column_text(v->known, 0);
+			char *own = strdup(text ? text : "");
+			if (!own)
+				return SQLITE_NOMEM;
+			v->texts[v->text_count++] = own;
+			if (!rollup_cell_of(&v->labels, day, kind, slice_cstr(own)))
+				return SQLITE_NOMEM;
+			count[kind]++;
+		}
+		sqlite3_reset(v->known);
+		rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
+	}
+	return rc;
+}
+
+static void compare(verify *v, const char *when, int kind, slice label, const store_sums *stored, store_sums *rows)
+{
+	store_sums copy = *stored;
+
+	for (size_t i = 0; i < SUMS_COUNT; i++) {
+		int64_t is = *sums_column(&copy, i), should = rows ? *sums_column(rows, i) : 0;
+		if (is != should) {
+			problem(v, "hour %s, %s \"%.*s\": %s is %lld, but the rows add up to %lld", when,
+				kind_names[kind], (int)label.len, label.ptr ? label.ptr : "", sums_name(i),
+				(long long)is, (long long)should);
+			return;
+		}
+	}
+}
+
+static int compare_hour(verify *v, int64_t hour, const char *when)
+{
+	int rc = SQLITE_OK;
+
+	for (int kind = 0; rc == SQLITE_OK && kind < KIND_COUNT; kind++) {
+		sqlite3_bind_int(v->hour, 1, kind);
+		sqlite3_bind_int64(v->hour, 2, hour);
+		while ((rc = sqlite3_step(v->hour)) == SQLITE_ROW) {
+			const char *text = (const char *)sqlite3_column_text(v->hour, 0);
+			slice label = slice_cstr(text);
+			rollup_cell *c = rollup_find(&v->cells, hour, kind, label);
+			store_sums stored;
+			memset(&stored, 0, sizeof stored);
+			for (size_t i = 0; i < SUMS_COUNT; i++)
+				*sums_column(&stored, i) = sqlite3_column_int64(v->hour, (int)i + 1);
+			compare(v, when, kind, label, &stored, c ? &c->sums : NULL);
+			if (c)
+				c->seen = true;
+		}
+		sqlite3_reset(v->hour);
+		rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
+	}
+	for (size_t i = 0; rc == SQLITE_OK && i < v->cells.count; i++) {
+		const rollup_cell *c = &v->cells.cells[i];
+		if (!c->seen)
+			problem(v, "hour %s, %s \"%.*s\": it has no sums, but rows of %lld requests", when,
+				kind_names[c->kind], (int)c->label.len, c->label.ptr ? c->label.ptr : "",
+				(long long)c->sums.requests);
+	}
+	return rc;
+}
+
+/* Compares the sums of an hour with its rows. To be called in a transaction, so that both are of the same moment. */
+static int verify_hour(verify *v, int64_t hour)
+{
+	size_t label_count[KIND_COUNT];
+	int64_t pruned, day = store_floor(hour, DAY);
+	char when[32];
+
+	int rc = store_pruned_before(v->s, &pruned);
+	if (rc != SQLITE_OK || hour * 1000 < pruned)
+		return rc;
+	store_bucket_label(when, sizeof when, hour, true);
+	rc = know_labels(v, day, label_count);
+	if (rc != SQLITE_OK)
+		return rc;
+	rollup_clear(&v->cells);
+	sqlite3_bind_int64(v->rows, 1, hour * 1000);
+	sqlite3_bind_int64(v->rows, 2, (hour + HOUR) * 1000);
+	while ((rc = sqlite3_step(v->rows)) == SQLITE_ROW) {
+		record row, *r = &row;
+		store_read_row(v->rows, r);
+		for (int kind = 0; kind < KIND_COUNT; kind++) {
+			slice label = rollup_label(r, kind);
+			const rollup_cell *own = rollup_find(&v->labels, day, kind, label);
+			if (!own && label_count[kind] >= STORE_LABELS_PER_DAY) {
+				label = STORE_OTHER;
+			} else if (!own) {
+				problem(v, "hour %s, %s \"%.*s\": a row has it, but the day's sums do not", when,
+					kind_names[kind], (int)label.len, label.ptr);
+				continue;
+			} else {
+				label = own->label;
+			}
+			rollup_cell *c = rollup_cell_of(&v->cells, hour, kind, label);
+			if (!c) {
+				sqlite3_reset(v->rows);
+				return SQLITE_NOMEM;
+			}
+			store_sums_add(&c->sums, r);
+		}
+	}
+	sqlite3_reset(v->rows);
+	return rc == SQLITE_DONE ? compare_hour(v, hour, when) : rc;
+}
+
+/* Compares the sums of a day with those of its hours. */
+static int verify_day(verify *v, int64_t day)
+{
+	sqlite3_stmt *const both[] = { v->day_more, v->day_less };
+	static const char *const what[] = { "its hours have sums that the day lacks",
+					    "the day has sums that its hours lack" };
+	char when[32];
+	int rc = SQLITE_OK;
+
+	store_bucket_label(when, sizeof when, day, false);
+	for (size_t i = 0; i < 2; i++) {
+		for (int kind = 0; kind < KIND_COUNT; kind++) {
+			sqlite3_bind_int(both[i], 1, kind);
+			sqlite3_bind_int64(both[i], 2, day);
+			while ((rc = sqlite3_step(both[i])) == SQLITE_ROW)
+				problem(v, "day %s, %s \"%s\": %s", when, kind_names[kind],
+					(const char *)sqlite3_column_text(both[i], 0), what[i]);
+			sqlite3_reset(both[i]);
+			if (rc != SQLITE_DONE)
+				return rc;
+		}
+	}
+	return SQLITE_OK;
+}
+
+/* Sets `*least` to the value that `st` finds, if that is smaller or `*any` is false; then sets `*any`. */
+static int smallest(sqlite3_stmt *st, int64_t *least, bool *any)
+{
+	int rc = sqlite3_step(st);
+
+	if (rc == SQLITE_ROW && sqlite3_column_type(st, 0) != SQLITE_NULL) {
+		int64_t value = sqlite3_column_int64(st, 0);
+		if (!*any || value < *least)
+			*least = value;
+		*any = true;
+	}
+	sqlite3_reset(st);
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* Sets `*next` to the first hour or day from `from` on that has rows or sums. `*any`: there is one. */
+static int next_bucket(verify *v, bool days, int64_t from, int64_t *next, bool *any)
+{
+	int rc = SQLITE_OK;
+
+	*any = false;
+	for (int table = 0; table < (days ? 2 : 1); table++) {
+		for (int kind = 0; rc == SQLITE_OK && kind < KIND_COUNT; kind++) {
+			sqlite3_bind_int(v->next_bucket[table], 1, kind);
+			sqlite3_bind_int64(v->next_bucket[table], 2, from);
+			rc = smallest(v->next_bucket[table], next, any);
+		}
+	}
+	if (rc == SQLITE_OK && !days) {
+		int64_t row = 0;
+		bool row_there = false;
+		sqlite3_bind_int64(v->next_row, 1, from * 1000);
+		rc = smallest(v->next_row, &row, &row_there);
+		row = store_hour_of(row);
+		if (row_there && (!*any || row < *next)) {
+			*next = row;
+			*any = true;
+		}
+	}
+	if (days)
+		*next = store_floor(*next, DAY);
+	return rc;
+}
+
+static int verify_prepare(verify *v)
+{
+	char sums[SQL_LIST], names[SQL_LIST], rows[SQL_LIST], sql[SQL_MAX];
+	store *s = v->s;
+
+	sql_list(names, sizeof names, SUMS_COUNT, sums_name, "$");
+	sql_list(sums, sizeof sums, SUMS_COUNT, sums_name, "ssum($)");
+	int rc = store_prepare(s, "SELECT min(time_ms) FROM requests WHERE time_ms >= ?", &v->next_row);
+	if (rc == SQLITE_OK)
+		rc = store_prepare(s, "SELECT min(bucket) FROM hourly WHERE kind = ? AND bucket >= ?",
+				   &v->next_bucket[0]);
+	if (rc == SQLITE_OK)
+		rc = store_prepare(s, "SELECT min(bucket) FROM daily WHERE kind = ? AND bucket >= ?",
+				   &v->next_bucket[1]);
+	if (rc == SQLITE_OK)
+		rc = store_prepare(s, "SELECT label FROM daily WHERE kind = ? AND bucket = ?", &v->known);
+	sql_list(rows, sizeof rows, RECORD_COLUMNS, row_name, "$");
+	snprintf(sql, sizeof sql, "SELECT %s FROM requests WHERE time_ms >= ? AND time_ms < ?", rows);
+	if (rc == SQLITE_OK)
+		rc = store_prepare(s, sql, &v->rows);
+	snprintf(sql, sizeof sql, "SELECT label, %s FROM hourly WHERE kind = ? AND bucket = ?", names);
+	if (rc == SQLITE_OK)
+		rc = store_prepare(s, sql, &v->hour);
+	for (int i = 0; rc == SQLITE_OK && i < 2; i++) {
+		char hours[SQL_LIST + 256], day[SQL_LIST + 256];
+		snprintf(hours, sizeof hours,
+			 "SELECT label, %s FROM hourly WHERE kind = ?1 AND bucket >= ?2"
+			 " AND bucket < ?2 + 86400 GROUP BY label",
+			 sums);
+		snprintf(day, sizeof day, "SELECT label, %s FROM daily WHERE kind = ?1 AND bucket = ?2", names);
+		snprintf(sql, sizeof sql, "%s EXCEPT %s", i ? day : hours, i ? hours : day);
+		rc = store_prepare(s, sql, i ? &v->day_less : &v->day_more);
+	}
+	return rc;
+}
+
+store_result store_verify(store *s, void (*each)(void *ctx, const char *problem), void *ctx, size_t *problems, err *e)
+{
+	verify v = { .s = s, .each = each, .ctx = ctx };
+	int64_t pruned = 0;
+
+	*problems = 0;
+	store_result result = store_ready(s, e);
+	if (result != STORE_OK)
+		return result;
+	int rc = integrity(&v);
+	if (rc == SQLITE_OK)
+		rc = verify_prepare(&v);
+	if (rc == SQLITE_OK)
+		rc = store_pruned_before(s, &pruned);
+	for (int days = 0; days < 2; days++) {
+		/* Hours whose rows were pruned cannot be compared with rows; days can always be compared with hours. */
+		int64_t at = days ? 0 : store_ceil(pruned, HOUR * 1000LL, HOUR);
+		bool any = true;
+		while (rc == SQLITE_OK) {
+			rc = next_bucket(&v, days, at, &at, &any);
+			if (rc != SQLITE_OK || !any)
+				break;
+			rc = store_exec(s, "BEGIN");
+			if (rc == SQLITE_OK)
+				rc = days ? verify_day(&v, at) : verify_hour(&v, at);
+			if (rc == SQLITE_OK)
+				rc = store_exec(s, "COMMIT");
+			at += days ? DAY : HOUR;
+		}
+	}
+	sqlite3_finalize(v.next_row);
+	sqlite3_finalize(v.next_bucket[0]);
+	sqlite3_finalize(v.next_bucket[1]);
+	sqlite3_finalize(v.known);
+	sqlite3_finalize(v.rows);
+	sqlite3_finalize(v.hour);
+	sqlite3_finalize(v.day_more);
+	sqlite3_finalize(v.day_less);
+	forget_labels(&v);
+	free(v.texts);
+	rollup_free(&v.labels);
+	rollup_free(&v.cells);
+	*problems = v.problems;
+	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "verifying", e);
+}

@@ -1,0 +1,181 @@
+"""What is kept of the ledger, and for how long: retention under any traffic, cuts of power, backup and restore, `ledger compact`."""
+import json
+import os
+import sqlite3
+import subprocess
+import threading
+import time
+
+import pytest
+
+import harness
+import powercut
+from ledgers import Ledger
+
+STORE = harness.ROOT / "build" / "bench" / "ledger_store"
+DAY = 86400 * 1000
+
+
+def line_of(request_id, **fields):
+    return json.dumps(dict({"v": 1, "id": request_id, "te": int(time.time() * 1000), "status": 200, "ta": 1, "model": "gpt-l"}, **fields))
+
+
+class Feed:
+    """Sends log lines to an agent over TCP. `sent`: (when, id) of each."""
+
+    def __init__(self, port):
+        self.socket = harness.until(lambda: self._connect(port), 10, "the agent's log socket")
+        self.sent, self.pause, self.thread, self.stopped = [], 0, None, threading.Event()
+
+    @staticmethod
+    def _connect(port):
+        import socket
+        try:
+            return socket.create_connection(("127.0.0.1", port))
+        except OSError:
+            return None
+
+    def send(self, count, **fields):
+        lines = []
+        for _ in range(count):
+            self.sent.append((time.monotonic(), "fed-%06d" % len(self.sent)))
+            line = "<134>1 - - - - - - " + line_of(self.sent[-1][1], **fields)
+            lines.append(b"%d %s" % (len(line), line.encode()))
+        self.socket.sendall(b"".join(lines))
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+        self.socket.close()
+
+    def start(self, pause, count=1):
+        """Sends `count` lines after each `pause` seconds from now on, in a thread of its own."""
+        def run():
+            while not self.stopped.wait(pause):
+                try:
+                    self.send(count)
+                except OSError:     # the agent was killed
+                    return
+        self.thread = threading.Thread(target=run)
+        self.thread.start()
+
+    def stop(self):
+        self.stopped.set()
+        if self.thread:
+            self.thread.join()
+
+
+@pytest.fixture
+def fed(work, agents):
+    """start(**config) starts an agent whose ledger is in `work`. Returns the agent, the ledger's commands, and a feed of lines."""
+    one = Ledger(work)
+    feeds = []
+
+    def start(env=None, **config):
+        port = harness.free_port()
+        agent = agents(dict({"ledger": str(work / "ledger"), "log_listen": ["127.0.0.1:%d" % port]}, **config), env=env)
+        feeds.append(Feed(port))
+        return agent, feeds[-1]
+    yield one, start
+    for feed in feeds:
+        feed.__exit__()
+
+
+def ask(path, sql):
+    base = sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=20)
+    try:
+        return base.execute(sql).fetchone()
+    finally:
+        base.close()
+
+
+def fill(one, rows):
+    """Rows of the last 30 days, by the ledger's own writer."""
+    assert STORE.exists(), "make test-tools"
+    subprocess.run([str(STORE), "fill", str(one.directory / "ledger"), str(rows)], check=True, stdout=subprocess.DEVNULL, timeout=300)
+
+
+# ---- retention
+
+
+@pytest.mark.parametrize("pause,count", [(.02, 1), (.001, 20)], ids=["slow", "fast"])
+def test_retention_holds_under_traffic(fed, pause, count):
+    """A record in every pause of the ledger's thread, or thousands a second: old rows go, and what the ledger says of that is true."""
+    one, start = fed
+    fill(one, 30000)
+    agent, feed = start(retention_days=1)
+    feed.start(pause, count)
+    steps = set()
+
+    def done():
+        before, oldest, old = ask(one.db, "SELECT (SELECT value FROM meta WHERE key = 'pruned_before'), min(time_ms),"
+                                  " sum(time_ms < (unixepoch() - 86400) * 1000) FROM requests")
+        assert (before or 0) <= oldest, "rows are said to be gone that are there"
+        steps.add(before)
+        return old == 0
+    harness.until(done, 30, lambda: "rows beyond retention: %d" % ask(
+        one.db, "SELECT count(*) FROM requests WHERE time_ms < (unixepoch() - 86400) * 1000"), step=.05)
+    feed.stop()
+    assert len(steps) > 2
+    agent.log("event=pruned rows=2[89]")
+    harness.until(lambda: ask(one.db, "SELECT count(*) FROM requests WHERE id LIKE 'fed-%'")[0] == len(feed.sent), 20, "the new rows")
+    one.ledger("verify")
+
+
+# ---- cuts of power
+
+
+def rows_after(one, agents, directory):
+    """The ids that an agent finds in what a cut of power has left."""
+    agent = agents({"ledger": str(directory), "log_listen": ["127.0.0.1:%d" % harness.free_port()]})
+    agent.process.end()
+    done = harness.cli("ledger", "verify", "--ledger", directory)
+    assert done.code == 0, done
+    return {json.loads(line)["id"] for line in harness.cli("ledger", "export", "--ledger", directory).out.splitlines()}
+
+
+# A second is what the agent promises. A test beside others gets the processor late, so the test asks for no more than this.
+LATEST = 2 * harness.SLOW
+
+
+@pytest.mark.parametrize("database", ["works", "is locked", "is damaged"])
+def test_a_cut_of_power_costs_a_second(fed, agents, work, database):
+    one, start = fed
+    cut = powercut.PowerCut(work / "ledger")
+    if database == "is damaged":
+        one.db.write_bytes(b"this is no database " * 1000)
+    agent, feed = start(env=cut.env)
+    lock = sqlite3.connect(one.db, isolation_level=None)
+    if database == "is locked":
+        feed.send(10)
+        harness.until(lambda: one.db.exists() and ask(one.db, "SELECT count(*) FROM sqlite_master")[0] > 3, 10, "the database")
+        lock.execute("BEGIN IMMEDIATE")
+    feed.start(.005, 5)
+    harness.until(lambda: feed.sent and feed.sent[-1][0] - feed.sent[0][0] > LATEST + 1, 20, "lines for some seconds")
+    when = time.monotonic()
+    agent.kill()
+    lock.close()
+    feed.stop()
+    due = {request_id for at, request_id in feed.sent if at < when - LATEST}
+    assert len(due) > 100
+    for names in powercut.NAMES:
+        ids = rows_after(one, agents, cut.rebuild(work / names.replace(" ", "-"), names))
+        lost = [when - at for at, request_id in feed.sent if request_id not in ids]
+        print("names %s: %d of %d lost, the oldest %.2f s old" % (names, len(lost), len(feed.sent), max(lost, default=0)))
+        assert due <= ids, (names, max(lost))
+
+
+def test_a_segment_stays_until_the_database_is_on_the_disk(fed, agents, work):
+    """The agent removes a segment of the journal. What was in it is in the database after a cut of power, too."""
+    one, start = fed
+    cut = powercut.PowerCut(work / "ledger")
+    agent, feed = start(env=cut.env)
+    first = work / "ledger" / "journal" / "0000000000000001.journal"
+    harness.until(lambda: feed.send(500, model="m" * 256, route="r" * 64, project="p" * 64, client="c" * 64) or (
+        len(feed.sent) > 5000 and not first.exists()), 60, "the first segment is removed", step=.01)
+    agent.kill()
+    whole = {request_id for _, request_id in feed.sent[:5000]}
+    for names in powercut.NAMES:
+        assert whole <= rows_after(one, agents, cut.rebuild(work / names.replace(" ", "-"), names)), names

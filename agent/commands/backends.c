@@ -12,7 +12,8 @@ static bool is_address(const upstream *u)
 	return u->ipv6 || strspn(u->host, "0123456789.") == strlen(u->host) || strcmp(u->host, "localhost") == 0;
 }
 
-static void print_backend(const config *c, const upstream *u, const char *name, const char *users)
+/* `replaces`: the operator's credential goes there. */
+static void print_backend(const config *c, const upstream *u, const char *name, const char *users, bool replaces)
 {
 	bool standard = u->port == (u->tls ? 443 : 80);
 	const char *open = u->ipv6 ? "[" : "", *close = u->ipv6 ? "]" : "";
@@ -27,6 +28,11 @@ static void print_backend(const config *c, const upstream *u, const char *name, 
 	       "    retries 2\n"
 	       "    retry-on conn-failure\n"
 	       "    http-reuse safe\n");
+	if (replaces)
+		printf("    .if version_atleast(3.2)\n"
+		       "        # A field behind the body could carry the client's credential. Older versions cannot drop it.\n"
+		       "        option http-drop-request-trailers\n"
+		       "    .endif\n");
 	if (standard)
 		printf("    http-request set-header host %s%s%s\n", open, u->host, close);
 	else
@@ -55,10 +61,11 @@ static void print_backend(const config *c, const upstream *u, const char *name, 
 typedef struct entry {
 	const upstream *upstream;
 	const char *name;
+	bool replaces;
 	char users[512];
 } entry;
 
-static void add(entry *entries, size_t *count, const upstream *u, const char *name, const char *user)
+static void add(entry *entries, size_t *count, const upstream *u, const char *name, bool replaces, const char *user)
 {
 	size_t i = 0;
 
@@ -68,6 +75,7 @@ static void add(entry *entries, size_t *count, const upstream *u, const char *na
 		entries[i] = (entry){ .upstream = u, .name = name };
 		(*count)++;
 	}
+	entries[i].replaces |= replaces;
 	size_t len = strlen(entries[i].users);
 	snprintf(entries[i].users + len, sizeof entries[i].users - len, "%s%s", len ? ", " : "", user);
 }
@@ -89,16 +97,16 @@ int command_backends(config *c)
 		if (!r->enabled || !u)
 			continue;
 		snprintf(user, sizeof user, "route %s", r->name);
-		add(entries, &count, u, route_backend(t, r), user);
+		add(entries, &count, u, route_backend(t, r), r->auth.kind != AUTH_PASSTHROUGH, user);
 	}
 	for (size_t i = 0; i < PROTOCOLS; i++) {
 		snprintf(user, sizeof user, "target %s", protocol_name((protocol)i));
-		add(entries, &count, &t->targets[i], t->targets[i].backend, user);
+		add(entries, &count, &t->targets[i], t->targets[i].backend, false, user);
 	}
 	printf("# Made by `spoa-llm backends`.\n"
 	       "resolvers llm-dns\n    parse-resolv-conf\n    hold valid 10s\n\n");
 	for (size_t i = 0; i < count; i++)
-		print_backend(c, entries[i].upstream, entries[i].name, entries[i].users);
+		print_backend(c, entries[i].upstream, entries[i].name, entries[i].users, entries[i].replaces);
 	free(entries);
 	return EX_OK;
 }

@@ -75,14 +75,14 @@ STRIPPED = {
 @pytest.mark.parametrize("case", STRIPPED)
 @pytest.mark.parametrize("header", OPERATOR)
 def test_stripped_where_replaced(gateway, header, case):
-    got = gateway.ask(header + ".m", headers=[("x-before", "1")] + STRIPPED[case] + [("x-after", "2")]).only(
+    got = gateway.ask(header + ".m", headers=[("x-stainless-before", "1")] + STRIPPED[case] + [("x-stainless-after", "2")]).only(
         gateway.by_name[header])
     assert not got.has(MINE), got
     sent = {name.lower() for name, _ in STRIPPED[case]}
     assert not [name for name, _ in got.headers if name.lower() in sent - {header}]
     value = OPERATOR[header]
     assert got.all(header) == ["Bearer " + value if header == "authorization" else value]
-    assert (got.all("x-before"), got.all("x-after")) == (["1"], ["2"])
+    assert (got.all("x-stainless-before"), got.all("x-stainless-after")) == (["1"], ["2"])
 
 
 @pytest.mark.parametrize("case", STRIPPED)

@@ -1,0 +1,351 @@
+"""What of a request goes along with the operator's credential, and what of the answer comes back: headers by an allow list, no key in the
+query or in a subprotocol, a target in origin form. Where the client's own credential goes along, everything stays as the client sent it;
+test_plain.py compares that with a plain HAProxy."""
+import re
+
+import pytest
+
+import harness
+import http2
+import wire
+from harness import CLIENT_KEY, JSON, bearer, chat, secret
+
+KEY, GOOG, MINE = secret("forward"), secret("forward-goog"), secret("forward-mine")
+CHAT = "/v1/chat/completions"
+
+
+@pytest.fixture(scope="module")
+def gateway(haproxy, make_mock):
+    mocks = {name: make_mock("forward-" + name) for name in ("own", "goog", "pass")}
+    config = {"routes": [{"model_prefix": "own-", "upstream": mocks["own"].url(), "auth": "env:OWN"},
+                         {"model_prefix": "goog-", "upstream": mocks["goog"].url(), "auth": "env:GOOG", "auth_header": "x-goog-api-key"},
+                         {"model_prefix": "pass-", "upstream": mocks["pass"].url()}],
+              **{name + "_target": mocks["pass"].url() for name in ("openai", "anthropic", "gemini")}}
+    with harness.Gateway(haproxy, mocks.values(), config, env={"OWN": KEY, "GOOG": GOOG},
+                         owners={KEY: [mocks["own"]], GOOG: [mocks["goog"]], CLIENT_KEY: [mocks["pass"]]}) as gateway:
+        gateway.by_name = mocks
+        yield gateway
+
+
+@pytest.fixture(autouse=True)
+def well_behaved(gateway):
+    yield
+    for mock in gateway.by_name.values():
+        mock.reset()
+
+
+# ---- headers of the request
+
+# Headers that steer an upstream, choose who pays, or carry a credential; and some that nobody knows.
+STAY = """x-headroom-base-url x-headroom-project x-headroom-anything x-portkey-custom-host x-portkey-api-key x-portkey-config x-portkey-provider
+    helicone-target-url helicone-auth helicone-openai-api-base cf-aig-authorization cf-aig-custom-cost x-litellm-api-key x-litellm-api-base
+    x-original-url x-original-uri x-original-host x-rewrite-url x-http-method x-http-method-override x-method-override forwarded via
+    x-forwarded-host x-forwarded-for x-forwarded-proto x-forwarded-prefix x-forwarded-server x-real-ip x-host x-envoy-original-path
+    openai-organization openai-project anthropic-organization-id anthropic-workspace-id anthropic-api-key x-goog-user-project
+    x-goog-iam-authorization-token x-goog-request-params x-amz-security-token x-amz-date x-amz-content-sha256 x-amz-target
+    ocp-apim-subscription-key azureml-model-deployment xi-api-key x-bf-api-key x-auth-token x-access-token x-api-token x-secret x-csrf-token
+    x-token token key apikey x-key auth authentication access-token refresh-token x-session-token chatgpt-account-id x-account x-tenant
+    x-tenant-id x-billing-project x-client x-codex-turn-metadata session_id conversation_id originator x-custom x-llms referer from dnt
+    proxy-connection proxy-authenticate x-openai-api-key content-auth content-account-id content-secret-token if-token x-stainless-api-key
+    x-stainless-cookie openai-beta-key accept-key host2 x-host-override expect-ct upgrade-insecure-requests content_type x_api_key
+    cookie2 set-cookie sec-fetch-site sec-ch-ua save-data max-forwards authorization-2 x-authorization api_key keep-alive""".split()
+
+
+@pytest.mark.parametrize("name", STAY)
+def test_a_header_that_stays_behind(gateway, name):
+    spelled = name if len(name) % 2 else name.title()
+    # HAProxy's log has these two.
+    value = "mine" if name in ("x-client", "x-headroom-project") else MINE
+    got = gateway.ask("own-1", [("x-stainless-lang", "js"), (spelled, "a " + value), (name.upper(), value)]).only(gateway.by_name["own"])
+    assert not got.all(name) and not got.has(MINE), got
+    assert got.all("authorization") == ["Bearer " + KEY] and got.all("x-stainless-lang") == ["js"]
+
+
+def test_they_all_go_with_the_clients_own_credential(gateway):
+    for some in (STAY[:60], STAY[60:]):
+        sent = [(name, "v%d" % at) for at, name in enumerate(some)]
+        got = gateway.ask("pass-1", bearer() + sent).only(gateway.by_name["pass"])
+        assert [pair for pair in got.headers if pair in sent] == sent
+
+
+KEEP = {"Accept": "text/event-stream", "Accept-Encoding": "gzip, br", "Accept-Language": "de,en;q=0.5", "Accept-Charset": "utf-8",
+        "Content-Type": "application/json; charset=utf-8", "Content-Language": "de", "Content-Disposition": "inline", "User-Agent": "a/1 (b)",
+        "Date": "Sun, 06 Nov 1994 08:49:37 GMT", "Cache-Control": "no-cache", "Pragma": "no-cache", "Priority": "u=1", "Range": "bytes=0-1",
+        "Origin": "https://a.test", "If-None-Match": '"x"', "If-Modified-Since": "Sun, 06 Nov 1994 08:49:37 GMT", "OpenAI-Beta": "assistants=v2",
+        "anthropic-version": "2023-06-01", "anthropic-beta": "a-2025-01-01,b", "anthropic-dangerous-direct-browser-access": "true",
+        "x-stainless-arch": "x64", "x-stainless-retry-count": "0", "x-goog-api-client": "genai-js/1.0", "Idempotency-Key": "i-1",
+        "x-idempotency-key": "i-2", "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "tracestate": "a=1",
+        "Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "authorization", "TE": "trailers"}
+
+
+def test_the_headers_that_go_along(gateway):
+    """They go as they came, in their order, beside the operator's credential."""
+    sent = [(name.lower(), value) for name, value in KEEP.items()]
+    tag = gateway.tag()
+    with gateway.connect() as connection:
+        answer = harness.Exchange(gateway, tag, connection.ask("POST", CHAT, [
+            ("Host", "gw.test"), *KEEP.items(), ("x-client-request-id", tag)], chat("own-1")))
+    got = answer.only(gateway.by_name["own"])
+    assert [pair for pair in got.headers if pair[0] in dict(sent)] == sent
+    added = {name for name, _ in got.headers} - set(dict(sent))
+    assert added == {"host", "content-length", "x-client-request-id", "x-request-id", "authorization"}
+
+
+def allow_list():
+    """The expression that the agent's header file defines; the agent gives it to `spoa-llm backends`."""
+    text = (harness.ROOT / "agent" / "decide" / "forward.h").read_text()
+    part = {name: "".join(re.findall(r'"([^"]*)"', lines)) for name, lines in re.findall(r"#define FORWARD_(\w+) ((?:.*\\\n)*.*)", text)}
+    return "^(?!(%s|(%s)(?!.*(%s))[a-z0-9-]+)$)" % (part["NAMES"], part["PREFIXES"], part["NEVER"])
+
+
+def test_haproxy_and_the_agent_have_one_allow_list():
+    said = re.findall(r"http-request del-header '(.*)' -m reg if llm_replace !llm_forward\n", harness.EXAMPLE.read_text())
+    assert said == [allow_list()]
+
+
+@pytest.fixture(scope="module")
+def told(haproxy, make_mock):
+    """A gateway whose agent says that the backend removes headers: what the frontend then still does."""
+    mock = make_mock("forward-told")
+    with harness.Gateway(haproxy, [mock], {"routes": [{"model_prefix": "*", "upstream": mock.url(), "auth": "env:OWN"}]}, env={"OWN": KEY},
+                         owners={CLIENT_KEY: []}, fake=lambda args: answer) as gateway:
+        answer = {"backend": re.search(r"^backend (\S+)", gateway.backends, re.M).group(1), "auth": "replace", "auth_header": "authorization",
+                  "auth_value": "Bearer " + KEY, "forward": True, "protocol": "openai", "deny": False}
+        gateway.mock = mock
+        yield gateway
+
+
+@pytest.mark.parametrize("name", ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"])
+def test_the_clients_credential_never_goes_along(told, name):
+    for spelled in (name, name.upper()):
+        got = told.ask("m", [(spelled, MINE), ("x-custom", "1"), (spelled, MINE)]).only(told.mock)
+        assert not got.has(MINE) and got.all("x-custom") == ["1"] and got.all("authorization") == ["Bearer " + KEY]
+
+
+# ---- what belongs to one connection only
+
+NAMED = ["authorization", "x-api-key, host", "close, x-request-id", "keep-alive, content-type", "content-length", "TE, Authorization", "x",
+         "Upgrade, authorization", "upgradex", "close-authorization", "te;q=1", "\"close\"", "authorization,,close", ", ,authorization,",
+         "transfer-encoding", "keep-alive\tauthorization"]
+
+
+@pytest.mark.parametrize("model, name", [("own-1", "own"), ("pass-1", "pass")])
+def test_connection_names_no_header(gateway, model, name):
+    for value in NAMED:
+        got = gateway.ask(model, bearer() + [("Connection", value)]).only(gateway.by_name[name])
+        named = {word.strip().lower() for line in got.all("connection") for word in line.split(",")}
+        assert named <= {"close", "keep-alive", "te"}, (value, got)
+    got = gateway.ask(model, bearer() + [("Connection", "te"), ("Connection", "authorization"), ("TE", "trailers")]).only(gateway.by_name[name])
+    assert "authorization" not in "".join(got.all("connection"))
+
+
+@pytest.mark.parametrize("model, name", [("own-1", "own"), ("pass-1", "pass")])
+def test_connection_of_an_upgrade(gateway, model, name):
+    for value in (["Upgrade, authorization"], ["keep-alive, x-request-id, Upgrade"], ["authorization", "upgrade"], ["upgrade", "host"], ["Upgrade"]):
+        answer = gateway.call("GET", "/v1/realtime?model=" + model, bearer() + [("Connection", one) for one in value] + WEBSOCKET)
+        got = answer.only(gateway.by_name[name])
+        assert answer.status == 101 and [line.lower() for line in got.all("connection")] == ["upgrade"], got
+
+
+def test_te_goes_on(gateway):
+    got = gateway.ask("pass-1", bearer() + [("Connection", "TE, keep-alive"), ("TE", "trailers")]).only(gateway.by_name["pass"])
+    assert (got.all("connection"), got.all("te")) == (["TE"], ["trailers"])
+
+
+# ---- keys in the query
+
+# Query sent: what is left of it.
+GONE = {"?%s=%%s" % name: "" for name in (
+    "key", "api_key", "api-key", "apikey", "access_token", "access-token", "token", "subscription-key", "subscription_key", "Key", "KEY", "API-KEY",
+    "apiKey", "Subscription-Key", "accessToken", "%%6bey", "%%6Bey", "%%4Bey", "k%%65y", "%%6b%%65%%79", "a%%50i_key", "api%%5fkey", "api%%2dkey",
+    "api%%2Dkey", "%%61%%70%%69%%2D%%6B%%65%%79", "tok%%65n", "access%%5Ftoken", "%%73ubscription-key", "+key", "%%20key", "++key", "%%20%%20+token",
+    "%%00key", "%%09key", "%%0akey", "key+", "key%%20", "key%%00", "key%%00x", "key%%00%%00", "?key", "%%3fkey", "??key", "key[]", "key[0]", "key[a][b]",
+    "key%%5B%%5D", "key%%5bx%%5d", "api.key", "api%%2ekey", "api+key", "api%%20key", "api[key", "api%%5bkey", "$key", "%%24key", "key[x",
+    "authorization", "auth_token", "oauth_token", "bearer_token", "client_secret", "x-api-key", "goog-api-key", "x-goog-api-key", "X-Amz-Security-Token",
+    "X-Amz-Signature", "key%%3dx")}
+GONE.update({
+    "?a=1;key=%s": "?a=1", "?a=1;api_key=%s&b=2": "?a=1&b=2", "?key=%s;b": "", "?key=a;%s&b=2": "?b=2", "?;key=%s": "",
+    "?alt=sse&key=%s&token=%s&beta=true": "?alt=sse&beta=true", "?key=%s&key=%s&Key=%s": "", "?key": "", "?key&a=1": "?a=1", "?a=1&token": "?a=1",
+    "?key=%s&a=1": "?a=1", "?key=%s&&a=1": "?a=1", "?a=1&&key=%s": "?a=1&", "?key=a%%26key=%s": "", "?a=%%zz&key=%s": "?a=%%zz", "?%%zz&k%%65y=%s": "?%%zz",
+    "?a=%%00&key=%s": "?a=%%00"})
+
+@pytest.mark.parametrize("query", GONE)
+def test_a_key_in_the_query(gateway, query):
+    sent = query % ((MINE,) * query.replace("%%", "").count("%s"))
+    got = gateway.post(CHAT + sent, chat("own-1")).only(gateway.by_name["own"])
+    assert got.target == CHAT + GONE[query] % () and not got.has(MINE), got
+    got = gateway.post(CHAT + sent, chat("pass-1")).only(gateway.by_name["pass"])
+    assert got.target == CHAT + sent
+
+
+# More escapes than one parser takes off: two parsers in a row would find a key.
+HIDDEN = ["?%256bey={}", "?k%2565y={}", "?%25256bey={}", "?api%255Fkey={}", "?a=1&%2574oken={}", "?a=%25&%256bey={}", "?a=%00&%256bey={}", "?key%253D{}",
+          "?a=%ff%zz&%256bey={}", "?%2500key={}", "?key%2500={}", "?ke%2579%5b%5d={}", "?a=1;%256bey={}", "?%256b%2565%2579={}", "?[key={}", "?ocp%2Dapim-subscription-key={}"]
+
+
+@pytest.mark.parametrize("query", HIDDEN)
+def test_a_key_that_cannot_be_taken_out(gateway, query):
+    sent = query.format(MINE)
+    gateway.post(CHAT + sent, chat("own-1")).refused(400, "invalid_query")
+    gateway.post("/v1/messages" + sent, chat("own-1")).refused(400, "invalid_query", shape="anthropic")
+    assert gateway.post(CHAT + sent, chat("pass-1")).only(gateway.by_name["pass"]).target == CHAT + sent
+
+
+# Nothing of these names a key, so not a byte of them changes.
+UNTOUCHED = ["?alt=sse", "?beta=true", "?pageToken=a&pageSize=2", "?page_token=x", "?max_tokens=5", "?api-version=2024-10-21", "?tokens=1", "?keys=1", "?monkey=1",
+             "?tokenizer=x", "?keyword=a&hotkey=b", "?a=1&&b=2", "?&a=1", "?;a=1", "?a=1&", "?", "?a", "?=key", "?a=key", "?a=key=1", "?a=token%3D1",
+             "?url=https%3A%2F%2Fa.test%2F%3Fx%3D1%26key%3Dv", "?a=%253Fb%2526key%253Dv", "?a=%zz%", "?%", "?a=%00", "?a=+%20%2B", "?a[]=1&a[b]=2",
+             "?next_page_token=1", "?token_count=2", "?keypath=1", "?key_id=3", "?apikeys=1", "?a.key=1", "?idempotency_key=4", "?cache_key=5",
+             "?a=b?key=c", "?a=b/key=c", "?q=api key".replace(" ", "+"), "?timestamp_granularities[]=word", "?x=%E2%82%AC", "?order=asc&limit=2&after=k"]
+
+
+@pytest.mark.parametrize("query", UNTOUCHED)
+def test_a_query_without_a_key(gateway, query):
+    assert gateway.post(CHAT + query, chat("own-1")).only(gateway.by_name["own"]).target == CHAT + query
+
+
+def test_a_long_query(gateway):
+    """No length and no repetition makes an expression give up."""
+    for piece, before, behind in (("%00", True, True), ("+", True, True), ("%20", True, True), ("?", True, False), ("[", True, True), ("%5b", False, True),
+                                  ("key", False, False), ("%", False, False), ("&", True, False), (";", True, False), ("api", False, False), ("%2500", True, True)):
+        filler = piece * (30000 // len(piece))
+        for query in ["?a=%s&key=%s" % (filler, MINE)] + ["?%skey=%s" % (filler, MINE)] * before + ["?key%s=%s" % (filler, MINE)] * behind:
+            answer = gateway.post(CHAT + query, chat("own-1"))
+            assert answer.status in (200, 400) and not [got for got in answer.seen if got.has(MINE)], (piece, query[:40])
+
+
+# ---- keys among the subprotocols of a WebSocket
+
+WEBSOCKET = [("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+             ("Sec-WebSocket-Extensions", "permessage-deflate")]
+# Offered: what is left of it.
+SUBPROTOCOLS = [
+    (["realtime, openai-insecure-api-key.%s, openai-beta.realtime-v1"], "realtime, openai-beta.realtime-v1"), (["realtime, %s"], "realtime"),
+    (["%s"], None), (["%s, realtime"], "realtime"), (["token, %s"], None), (["bearer,%s"], None), (["realtime", "%s"], "realtime"),
+    (["%s", "realtime", "json"], "realtime,json"), (["graphql-ws, json"], "graphql-ws, json"), (["openai-beta.%s"], None), (["realtime.%s"], None),
+    (["realtime,,%s,"], "realtime"), (["REALTIME , %s"], None), (["xai-client-secret.%s"], None), (["openai-organization.%s, openai-project.%s, realtime"], "realtime"),
+    (["realtime\t,\t%s"], "realtime\t"), (["json;%s"], None)]
+
+
+@pytest.mark.parametrize("offered, left", SUBPROTOCOLS)
+def test_subprotocols(gateway, offered, left):
+    offered = [("Sec-WebSocket-Protocol", one.replace("%s", MINE)) for one in offered]
+    answer = gateway.call("GET", "/v1/realtime?model=own-1", [("Connection", "Upgrade")] + WEBSOCKET + offered)
+    got = answer.only(gateway.by_name["own"])
+    assert answer.status == 101 and not got.has(MINE)
+    assert got.all("sec-websocket-protocol") == ([] if left is None else [left])
+    for name, value in WEBSOCKET:
+        assert got.all(name) == [value]
+    answer = gateway.call("GET", "/v1/realtime?model=pass-1", [("Connection", "Upgrade")] + WEBSOCKET + offered)
+    assert answer.only(gateway.by_name["pass"]).all("sec-websocket-protocol") == [value for _, value in offered]
+
+
+# ---- the target
+
+FORMS = {"http://gw.test/v1/chat/completions": CHAT, "ftp://gw.test/v1/chat/completions?a=1": CHAT + "?a=1", "HTTP://gw.test/v1/x/../y?z": "/v1/x/../y?z",
+         "http://u:p@gw.test/v1/chat/completions": CHAT, "http://gw.test": "/", "http://gw.test/": "/", "http://gw.test?a=1": "/?a=1",
+         "x://gw.test//v1/x": "//v1/x", "/v1/http://x/y": "/v1/http://x/y", "//gw.test/v1/x": "//gw.test/v1/x"}
+
+
+@pytest.mark.parametrize("target", FORMS)
+def test_an_upstream_gets_the_origin_form(gateway, target):
+    answer = gateway.post(target, chat("pass-1"))
+    if answer.status == 400:
+        answer.nowhere()
+    else:
+        assert answer.only(gateway.by_name["pass"]).target == FORMS[target]
+    answer = gateway.post("http://gw.test" + CHAT + "?key=" + MINE, chat("own-1"))
+    assert answer.only(gateway.by_name["own"]).target == CHAT
+
+
+def test_options_of_everything(gateway):
+    answer = gateway.call("OPTIONS", "*", bearer())
+    if answer.status == 200:
+        assert answer.only(gateway.by_name["pass"]).target == "*"
+
+
+def over_http_2(gateway, authority, target, model):
+    """Returns the status of the answer (None: the stream was reset) and what reached an upstream."""
+    tag = gateway.tag()
+    with http2.Connection(gateway.address) as connection:
+        try:
+            status = connection.ask("POST", target, [("Host", authority), *JSON, ("x-client-request-id", tag)], chat(model)).status
+        except wire.Cut:
+            status = None
+    return status, gateway.seen(tag)
+
+
+@pytest.mark.parametrize("authority", ["gw.test/x", "gw.test/v1/files/..", "gw.test?a=b", "gw.test/x?y=", "u@gw.test", "/", "gw.test\\x", "gw.test#x"])
+def test_an_authority_with_a_path(gateway, authority):
+    status, seen = over_http_2(gateway, authority, CHAT, "own-1")
+    assert status in (400, None) and not seen
+
+
+def test_an_authority_that_ends_in_a_slash(gateway):
+    """HAProxy 2.6 cannot tell it from a path that begins with two, and the upstream gets the path that was decided on."""
+    status, seen = over_http_2(gateway, "gw.test:80/", CHAT, "pass-1")
+    assert status in (400, None) and not seen or [got.target for got in seen] == ["/" + CHAT]
+
+
+def test_an_authority(gateway):
+    status, (got,) = over_http_2(gateway, "gw.test:8080", CHAT + "?a=1", "own-1")
+    assert status == 200 and got.target == CHAT + "?a=1"
+
+
+# ---- fields behind the body
+
+
+def test_trailers(gateway, haproxy):
+    body = chat("own-1")
+    with gateway.connect() as connection:
+        tag = gateway.tag()
+        connection.send(b"POST %s HTTP/1.1\r\nHost: gw.test\r\nContent-Type: application/json\r\nx-client-request-id: %s\r\nTrailer: x-api-key\r\n"
+                        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\nX-Api-Key: %s\r\nX-Other: 1\r\n\r\n"
+                        % (CHAT.encode(), tag.encode(), len(body), body, MINE.encode()))
+        answer = harness.Exchange(gateway, tag, connection.read())
+    got = answer.only(gateway.by_name["own"])
+    assert got.body == body and not got.has(MINE)
+    if harness.version_of(haproxy) >= (3, 2):
+        assert not got.trailer
+    else:
+        assert got.trailer, "this HAProxy can drop trailers: the backends have to say so"
+
+
+# ---- headers of the answer
+
+SECRET_ANSWERS = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "set-cookie", "set-cookie2", "cookie", "openai-organization",
+                  "openai-project", "anthropic-organization-id", "x-goog-user-project", "x-amz-security-token", "xi-api-key", "llm_provider-openai-organization",
+                  "x-account-id", "x-workspace", "x-tenant-id", "x-billing-account", "x-organisation"]
+ANSWERS = [("openai-version", "2020-10-01"), ("openai-processing-ms", "7"), ("request-id", "req_1"), ("x-ratelimit-limit-tokens", "5"),
+           ("anthropic-ratelimit-tokens-reset", "x"), ("www-authenticate", 'Bearer realm="x"'), ("cf-ray", "8"), ("vary", "Origin"),
+           ("retry-after-ms", "5"), ("location", "/v1/x?after=token"), ("access-control-allow-origin", "*"), ("x-should-retry", "true")]
+
+
+def test_answers_without_the_operators_secrets(gateway):
+    for name in ("own", "goog", "pass"):
+        sent = [(header.title() if at % 2 else header, "s%d=1" % at) for at, header in enumerate(SECRET_ANSWERS)] * 2
+        gateway.by_name[name].extra_headers = sent[:5] + ANSWERS + sent[5:]
+        answer = gateway.ask(name + "-1")
+        said = [(header.lower(), value) for header, value in answer.headers]
+        assert [pair for pair in said if pair in ANSWERS] == ANSWERS
+        if name == "pass":
+            assert {header.lower() for header, _ in sent} <= {header for header, _ in said}
+        else:
+            assert not [pair for pair in said if pair[1] in dict(sent).values()], said
+
+
+@pytest.mark.parametrize("header", ["location", "content-location", "x-goog-upload-url"])
+def test_a_url_in_an_answer_has_no_key(gateway, header):
+    for sent, left in (("https://u.test/a?upload_id=1&key=%s&x=2", "https://u.test/a?upload_id=1&x=2"), ("/a?key=%s", "/a?"), ("/a?Token=%s&b=1", "/a?b=1"),
+                       ("/a?b=1&access_token=%s", "/a?b=1&"), ("/a?pageToken=x&max_tokens=1", "/a?pageToken=x&max_tokens=1"), ("/key=1", "/key=1")):
+        gateway.by_name["goog"].extra_headers = [(header, sent.replace("%s", MINE))]
+        assert gateway.ask("goog-1").all(header) == [left]
+    gateway.by_name["pass"].extra_headers = [(header, "/a?key=1")]
+    assert gateway.ask("pass-1").all(header) == ["/a?key=1"]
+
+
+def test_an_answer_to_an_error(gateway):
+    """What was taken out of an answer does not depend on its status."""
+    gateway.by_name["own"].respond = lambda request: (429, [("Set-Cookie", "a=b"), ("retry-after", "3"), ("x-api-key", "k")], b"{}")
+    answer = gateway.ask("own-1")
+    assert answer.status == 429 and answer.all("retry-after") == ["3"] and not answer.all("set-cookie") and not answer.all("x-api-key")

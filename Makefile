@@ -79,6 +79,7 @@ MANDIR ?= $(DATADIR)/man
 DOCDIR ?= $(DATADIR)/doc/spoa-llm
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
+SYSCTLDIR ?= $(PREFIX)/lib/sysctl.d
 SYSCONFDIR := /etc
 INSTALL = install
 EXAMPLES := haproxy.cfg.example spoe.conf dist/haproxy-existing.cfg \
@@ -89,7 +90,7 @@ EXAMPLES := haproxy.cfg.example spoe.conf dist/haproxy-existing.cfg \
 # and beside the backends that `spoa-llm backends` makes.
 install: $(BUILD)/spoa-llm
 	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(DOCDIR)/docs $(DESTDIR)$(DOCDIR)/examples \
-		$(DESTDIR)$(UNITDIR)/haproxy.service.d $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SYSCONFDIR)/spoa-llm
+		$(DESTDIR)$(UNITDIR)/haproxy.service.d $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SYSCTLDIR) $(DESTDIR)$(SYSCONFDIR)/spoa-llm
 	$(INSTALL) -m 0755 $(BUILD)/spoa-llm $(DESTDIR)$(BINDIR)/spoa-llm
 	$(INSTALL) -m 0644 dist/spoa-llm.1 $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 0644 dist/spoa-llm.json.5 $(DESTDIR)$(MANDIR)/man5/
@@ -104,6 +105,7 @@ install: $(BUILD)/spoa-llm
 	$(INSTALL) -m 0644 dist/spoa-llm.socket dist/spoa-llm-log.socket $(DESTDIR)$(UNITDIR)/
 	$(INSTALL) -m 0644 dist/haproxy.service.d.conf $(DESTDIR)$(UNITDIR)/haproxy.service.d/spoa-llm.conf
 	$(INSTALL) -m 0644 dist/spoa-llm.sysusers $(DESTDIR)$(SYSUSERSDIR)/spoa-llm.conf
+	$(INSTALL) -m 0644 dist/spoa-llm.sysctl $(DESTDIR)$(SYSCTLDIR)/50-spoa-llm.conf
 	[ -e $(DESTDIR)$(SYSCONFDIR)/spoa-llm/spoa-llm.json ] || \
 		$(INSTALL) -m 0644 dist/spoa-llm.json $(DESTDIR)$(SYSCONFDIR)/spoa-llm/spoa-llm.json
 

@@ -80,3 +80,23 @@ bool address_parse(socket_address *a, const char *text, const address_rules *rul
 		ok = err_set(&why, "a stream socket is needed here: unix@/PATH or HOST:PORT");
 	return ok || err_set(e, "listen address \"%.120s\": %s", text, why.text);
 }
+
+void address_print(char *out, size_t cap, const socket_address *a)
+{
+	char host[INET6_ADDRSTRLEN] = "";
+	const char *kind = a->datagram ? "udp@" : "";
+
+	switch (a->sa.sa_family) {
+	case AF_INET:
+		inet_ntop(AF_INET, &a->in4.sin_addr, host, sizeof host);
+		snprintf(out, cap, "%s%s:%u", kind, host, ntohs(a->in4.sin_port));
+		return;
+	case AF_INET6:
+		inet_ntop(AF_INET6, &a->in6.sin6_addr, host, sizeof host);
+		snprintf(out, cap, "%s[%s]:%u", kind, host, ntohs(a->in6.sin6_port));
+		return;
+	default:
+		snprintf(out, cap, "%s%.*s", a->datagram ? "dgram@" : "unix@", (int)sizeof a->un.sun_path,
+			 a->un.sun_path);
+	}
+}

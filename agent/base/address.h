@@ -23,6 +23,8 @@ typedef struct socket_address {
 	bool datagram;
 } socket_address;
 
+enum { ADDRESS_TEXT = sizeof(struct sockaddr_un) + 8 }; /* room for any address as text */
+
 typedef struct address_rules {
 	bool allow_remote; /* addresses beyond loopback too */
 	bool datagrams;    /* the datagram kinds too */
@@ -30,5 +32,8 @@ typedef struct address_rules {
 
 /* Reads `text` into `a`. False: `e` says what is wrong with it, or which of the rules it breaks. */
 MUST_CHECK bool address_parse(socket_address *a, const char *text, const address_rules *rules, err *e);
+
+/* Writes `a` into `out` as address_parse() reads it. `cap` is at least ADDRESS_TEXT. */
+void address_print(char *out, size_t cap, const socket_address *a);
 
 #endif

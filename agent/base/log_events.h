@@ -76,6 +76,11 @@ EVENT(socket_not_kept, WARN, "pid most problem",
       "a moment whenever the worker process is replaced.",
       "Use fewer addresses in `listen`, `log_listen` and `admin_listen`.")
 
+EVENT(socket_unused, WARN, "address problem instead",
+      "The agent was started with a socket at `address` (systemd's socket unit makes it), and no option names this "
+      "address, or the feature is off. Nobody answers there.",
+      "Name the address in `listen`, `log_listen` or `admin_listen`, or take it out of the socket unit.")
+
 /* ---- upgrades (SIGUSR2) */
 EVENT(upgrading, INFO, "binary pid",
       "SIGUSR2 was received. A worker process of the binary that is now on disk starts beside the running one.",
@@ -171,6 +176,15 @@ EVENT(admin_left, WARN, "problem instead",
 EVENT(log_key_missing, WARN, "problem instead",
       "The ledger is kept, and `SPOA_LLM_LOG_KEY` is not set. Every local process can write to the ledger.",
       "Set the variable, to the same value for the agent and HAProxy; restart both.")
+EVENT(log_listen_open, WARN, "address problem hint",
+      "`log_listen` has a TCP or UDP address, which permissions do not guard. Every local process can send to it. While "
+      "the agent does not hold it, every local process can bind it, and then gets HAProxy's lines and the key in "
+      "them.",
+      "Use unix sockets, as the default does. If HAProxy is on another host: a network that only the two can reach.")
+EVENT(log_queue_short, WARN, "datagrams problem hint",
+      "A unix datagram socket holds only so many log lines (`datagrams`) while the agent is busy. HAProxy drops the "
+      "rest. Those are the ends of streams that outlive a reload of HAProxy; other lines come through the ring too.",
+      "sysctl net.unix.max_dgram_qlen=4096, and then start whatever makes the socket again: the agent, or the socket unit.")
 EVENT(log_line_foreign, WARN, "problem",
       "A line without the key (`SPOA_LLM_LOG_KEY`) was dropped. HAProxy was started with another key, or another "
       "process writes to `log_listen`.",
@@ -180,9 +194,9 @@ EVENT(log_line_malformed, WARN, "problem member bytes",
       "where.",
       "Use the example's `log-format` as it is; where lines are cut, raise `len` and `maxlen` of HAProxy's log targets.")
 EVENT(log_lines_dropped, WARN, "datagrams problem hint",
-      "The kernel dropped log lines, because the socket's buffer was full. Their copies may have come through "
+      "The kernel dropped log lines, because the buffer of a UDP socket was full. Their copies may have come through "
       "HAProxy's ring.",
-      "Raise net.core.rmem_max, or ReceiveBuffer= of the socket unit. `spoa-llm ledger import` fills gaps from "
+      "Raise net.core.rmem_max, or use unix sockets. `spoa-llm ledger import` fills gaps from "
       "HAProxy's log.")
 EVENT(log_stream_refused, ERROR, "streams",
       "A connection of a HAProxy ring was closed at once, because there are too many (`streams`) or there is no "

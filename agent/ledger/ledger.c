@@ -134,7 +134,7 @@ void ledger_dropped(ledger *l, uint64_t count)
 	l->stats.dropped += count;
 	pthread_mutex_unlock(&l->lock);
 	log_event(log_lines_dropped, LOG_I("datagrams", count), LOG_C("problem", "the socket's buffer was full"),
-		  LOG_C("hint", "raise net.core.rmem_max, or the socket unit's ReceiveBuffer"));
+		  LOG_C("hint", "raise net.core.rmem_max, or use unix sockets"));
 }
 
 void ledger_flush(ledger *l)

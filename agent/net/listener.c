@@ -8,6 +8,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
+#include "net/guard.h"
+
 enum {
 	BACKLOG = 1024,
 	INHERITED_FIRST = 3, /* of systemd's protocol, sd_listen_fds(3) */
@@ -30,6 +33,18 @@ static int inherited_count(void)
 	return fds < INHERITED_MAX ? (int)fds : INHERITED_MAX;
 }
 
+/* Takes from an inherited UDP socket what systemd gives to each: SO_REUSEADDR, with which any local user could bind the
+ * same address and get HAProxy's datagrams, the key in them included. */
+static void unshare(int fd, const socket_address *a)
+{
+	int off = 0;
+
+	if (!a->datagram || a->sa.sa_family == AF_UNIX)
+		return;
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof off);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &off, sizeof off);
+}
+
 /* Takes the inherited descriptor at this address; -1: there is none. */
 static int inherited(const socket_address *a)
 {
@@ -47,6 +62,7 @@ static int inherited(const socket_address *a)
 						   memcmp(&have, a, a->len) != 0)
 			continue;
 		taken[i] = true;
+		unshare(fd, a);
 		fcntl(fd, F_SETFD, FD_CLOEXEC);
 		fcntl(fd, F_SETFL, fcntl(fd, F_GETFL) | O_NONBLOCK);
 		return fd;
@@ -54,11 +70,29 @@ static int inherited(const socket_address *a)
 	return -1;
 }
 
+static void log_unused(int fd)
+{
+	socket_address a = { 0 };
+	char text[ADDRESS_TEXT];
+	socklen_t len = sizeof a.un;
+	int type = 0;
+	socklen_t type_len = sizeof type;
+
+	if (getsockname(fd, &a.sa, &len) != 0 || getsockopt(fd, SOL_SOCKET, SO_TYPE, &type, &type_len) != 0)
+		return;
+	a.datagram = type == SOCK_DGRAM;
+	address_print(text, sizeof text, &a);
+	log_event(socket_unused, LOG_C("address", text), LOG_C("problem", "no option names this inherited socket"),
+		  LOG_C("instead", "the agent closes it"));
+}
+
 void listener_close_unused(void)
 {
 	for (int i = 0; i < inherited_count(); i++) {
-		if (!taken[i])
+		if (!taken[i]) {
+			log_unused(INHERITED_FIRST + i);
 			close(INHERITED_FIRST + i);
+		}
 		taken[i] = true;
 	}
 }
@@ -89,7 +123,7 @@ static bool bind_unix(listener *l, const socket_address *a, unsigned mode, err *
 	const char *path = a->un.sun_path;
 	struct stat st;
 
-	if (!remove_stale(a, e))
+	if (!guard_path(path, e) || !remove_stale(a, e))
 		return false;
 	/* Let bind() make the file with its final permissions. umask() is safe because no other thread runs yet. */
 	mode_t old = umask((mode_t)(~mode & 0777));
@@ -97,12 +131,32 @@ static bool bind_unix(listener *l, const socket_address *a, unsigned mode, err *
 	int bind_errno = errno;
 	umask(old);
 	if (rc != 0)
-		return err_set(e, "%s: %s%s", path, strerror(bind_errno),
-			       bind_errno == ENOENT ? "; create its directory first" : "");
+		return err_set(e, "%s: %s", path, strerror(bind_errno));
 	l->path = strdup(path);
 	if (l->path && stat(l->path, &st) == 0)
 		l->ino = st.st_ino;
 	return true;
+}
+
+unsigned listener_datagram_queue(unsigned most)
+{
+	int in = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	int out = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	struct sockaddr_un name = { .sun_family = AF_UNIX };
+	socklen_t len = sizeof name;
+	unsigned count = 0;
+
+	/* Without a path the kernel chooses a name. A socket pair would not do: its queues have no limit. */
+	bool ok = in >= 0 && out >= 0 && bind(in, (struct sockaddr *)&name, sizeof name.sun_family) == 0 &&
+		  getsockname(in, (struct sockaddr *)&name, &len) == 0 &&
+		  connect(out, (struct sockaddr *)&name, len) == 0;
+	while (ok && count < most && send(out, "", 1, 0) == 1)
+		count++;
+	if (in >= 0)
+		close(in);
+	if (out >= 0)
+		close(out);
+	return ok ? count : most;
 }
 
 /* Enlarges the receive buffer: beyond the system's limit for root, else up to it. */
@@ -121,7 +175,7 @@ bool listener_open(listener *l, const char *text, const listener_rules *rules, e
 	*l = (listener){ .fd = -1 };
 	if (!address_parse(&a, text, &rules->addresses, e))
 		return false;
-	l->tcp = a.sa.sa_family != AF_UNIX && !a.datagram;
+	l->inet = a.sa.sa_family != AF_UNIX;
 	l->datagram = a.datagram;
 	l->fd = inherited(&a);
 	if (l->fd >= 0)
@@ -131,7 +185,7 @@ bool listener_open(listener *l, const char *text, const listener_rules *rules, e
 		return err_set(e, "socket: %s", strerror(errno));
 	bool ok;
 	if (a.sa.sa_family != AF_UNIX) {
-		if (l->tcp)
+		if (!a.datagram)
 			setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
 		ok = bind(l->fd, &a.sa, a.len) == 0 || err_set(e, "%s: %s", text, strerror(errno));
 	} else {
@@ -166,7 +220,7 @@ int listener_accept(const listener *l)
 
 	/* Without TCP_NODELAY a small frame waits for TCP's acknowledgement of the one before: p99 is 50 ms instead of
 	 * 15 at 100 clients. */
-	if (fd >= 0 && l->tcp)
+	if (fd >= 0 && l->inet)
 		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
 	return fd;
 }

@@ -376,7 +376,7 @@ bool admin_host_serve_on(admin_host *h, const listener listeners[LISTEN_MAX], er
 	for (size_t i = 0; i < h->config->admin_listen.count; i++) {
 		if (listeners[i].fd < 0)
 			continue;
-		h->listeners[h->listeners_count++] = (admin_listener){ listeners[i].fd, !listeners[i].tcp,
+		h->listeners[h->listeners_count++] = (admin_listener){ listeners[i].fd, !listeners[i].inet,
 								       h->config->admin_listen.items[i] };
 	}
 	return admin_host_serve(h, e);

@@ -6,6 +6,9 @@
 
 #include "base/clock.h"
 
+/* Datagrams: less is too little for a stall of some seconds. systemd raises the kernel's 10 to 512 when it boots. */
+enum { QUEUE_SHORT = 256 };
+
 struct recording {
 	char *dir;
 	char *key;
@@ -68,6 +71,22 @@ static bool key_usable(const char *key)
 	return true;
 }
 
+/* Warns of an address that lets other local users in, and of a queue that is too short for a stall of the agent. */
+static void warn_of(const char *address, const listener *l)
+{
+	if (l->inet)
+		log_event(log_listen_open, LOG_C("address", address),
+			  LOG_C("problem", "permissions do not guard TCP and UDP: while the agent is down, any local "
+					   "user can bind this address and read HAProxy's lines and the key"),
+			  LOG_C("hint", "use unix sockets: unix@/PATH and dgram@/PATH"));
+	unsigned queue = l->datagram && !l->inet ? listener_datagram_queue(QUEUE_SHORT) : QUEUE_SHORT;
+	if (queue < QUEUE_SHORT)
+		log_event(log_queue_short, LOG_I("datagrams", queue),
+			  LOG_C("problem", "HAProxy drops lines that do not fit while the agent is busy"),
+			  LOG_C("hint", "sysctl -w net.unix.max_dgram_qlen=4096, then start the agent, or the socket "
+					"unit, again"));
+}
+
 recording *recording_new(const config *c, const route_table *routes, bool (*opened)(void *ctx, listener *l, err *e),
 			 void *ctx, err *e)
 {
@@ -98,8 +117,10 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 		if (!ok)
 			break;
 		ok = opened(ctx, &socks[count], e);
-		if (ok)
-			log_event(listening, LOG_C("address", c->log_listen.items[count]), LOG_C("for", "log lines"));
+		if (!ok)
+			continue;
+		log_event(listening, LOG_C("address", c->log_listen.items[count]), LOG_C("for", "log lines"));
+		warn_of(c->log_listen.items[count], &socks[count]);
 	}
 	if (ok) {
 		r->intake = intake_new(socks, count);

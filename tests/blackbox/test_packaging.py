@@ -47,7 +47,8 @@ def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md", "SECURI
     examples += [name for name in FROM_OTHERS if (ROOT / "dist" / name).exists()]
     return sorted(
         ["etc/spoa-llm/spoa-llm.json", prefix + "/bin/spoa-llm", prefix + "/share/man/man1/spoa-llm.1",
-         prefix + "/share/man/man5/spoa-llm.json.5", prefix + "/share/man/man7/spoa-llm-events.7", prefix + "/lib/sysusers.d/spoa-llm.conf"]
+         prefix + "/share/man/man5/spoa-llm.json.5", prefix + "/share/man/man7/spoa-llm-events.7", prefix + "/lib/sysusers.d/spoa-llm.conf",
+         prefix + "/lib/sysctl.d/50-spoa-llm.conf"]
         + ["%s/share/doc/spoa-llm/%s" % (prefix, name) for name in doc]
         + ["%s/share/doc/spoa-llm/docs/%s" % (prefix, path.name) for path in (ROOT / "docs").glob("*.md")]
         + ["%s/share/doc/spoa-llm/examples/%s" % (prefix, name) for name in examples]
@@ -161,10 +162,19 @@ def test_sockets_are_those_of_the_configuration():
     config = json.loads((ROOT / "dist/spoa-llm.json").read_text())
     streams = re.findall(r"^ListenStream=(/.*)$", (ROOT / "dist/spoa-llm.socket").read_text(), re.M)
     assert ["unix@" + path for path in streams] == config["listen"]
-    log = (ROOT / "dist/spoa-llm-log.socket").read_text()
-    default = [line for line in table() if line[:2] == ["option", "log_listen"]][0][8]
-    told = re.findall(r"^ListenStream=(.*)$", log, re.M) + ["udp@" + a for a in re.findall(r"^ListenDatagram=(.*)$", log, re.M)]
-    assert ",".join(told) == default and "log_listen" not in config
+    log = re.findall(r"^Listen(Stream|Datagram)=(/.*)$", (ROOT / "dist/spoa-llm-log.socket").read_text(), re.M)
+    assert [("unix@" if way == "Stream" else "dgram@") + path for way, path in log] == config["log_listen"]
+    # By default the agent listens where HAProxy, by default, sends log lines to.
+    default = [line for line in table() if line[:2] == ["option", "log_listen"]][0][8].split(",")
+    example = (ROOT / "haproxy.cfg.example").read_text()
+    sent = [re.search(r'presetenv %s +"(\S+)"' % name, example).group(1) for name in ("LLM_LOG_RING", "LLM_LOG_UDP")]
+    assert default == config["log_listen"][:2] == [sent[0], sent[1].replace("unix@", "dgram@")]
+
+
+def test_the_queue_of_log_lines_is_the_same_everywhere():
+    """net.unix.max_dgram_qlen of the package and of docker compose."""
+    told = [re.search(r"max_dgram_qlen\W+(\d+)", (ROOT / name).read_text()).group(1) for name in ("dist/spoa-llm.sysctl", "docker-compose.yml")]
+    assert told[0] == told[1] and int(told[0]) >= 1000
 
 
 # ---- the configuration to start from

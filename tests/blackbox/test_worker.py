@@ -177,14 +177,16 @@ def test_threads_without_descriptors(work):
 @pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
 def test_another_process_of_its_user_cannot_look_into_it(work):
     """Neither master nor worker lets a process of the same user read its environment, which holds credentials."""
-    os.chmod(work, 0o777)
-    file = harness.write_config(work, {"routes": [], "listen": "unix@%s/a.sock" % work})
     user = 65534
+    os.chmod(work, 0o711)
+    os.mkdir(work / "sockets")
+    os.chown(work / "sockets", user, user)
+    file = harness.write_config(work, {"routes": [], "listen": "unix@%s/sockets/a.sock" % work})
     log = open(work / "agent.log", "wb")
     agent = harness.start("run", "-c", file, stdin=subprocess.DEVNULL, stdout=log, stderr=log, user=user,
                           env=harness.environment({"SPOA_LLM_ADMIN_LISTEN": "none", "CREDENTIAL": "x"}))
     try:
-        harness.until(lambda: harness.accepting("unix@%s/a.sock" % work), 10, "the agent accepts connections")
+        harness.until(lambda: harness.accepting("unix@%s/sockets/a.sock" % work), 10, "the agent accepts connections")
         for pid in [agent.pid] + harness.children_of(agent.pid):
             look = subprocess.run(["cat", "/proc/%d/environ" % pid], capture_output=True, user=user)
             assert look.returncode != 0 and b"CREDENTIAL" not in look.stdout, look

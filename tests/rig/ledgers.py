@@ -1,5 +1,6 @@
 """Ledgers for the tests: `LedgerGateway` fills one by requests through HAProxy, `Ledger` has the commands on one that log lines fill
 (loglines.py). `ledger` and `day` are fixtures; a file of tests that wants one imports it."""
+import fcntl
 import json
 import os
 import pathlib
@@ -46,6 +47,7 @@ class Sockets:
         self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         self.udp.setsockopt(socket.SOL_SOCKET, 33, 32 << 20)     # SO_RCVBUFFORCE
         self.udp.bind(("127.0.0.1", self.port))
+        self.all = [self.tcp, self.udp]
 
     def close(self):
         self.tcp.close()
@@ -76,15 +78,17 @@ class LedgerGateway(harness.Gateway):
             return super().start_agent()
         # LISTEN_PID has to be the agent's own id, so a shell sets it and becomes the agent.
         file = harness.write_config(self.dir, self.config)
-        command = 'exec env LISTEN_PID=$$ LISTEN_FDS=2 "$@" 3<&%d 4<&%d' % (self.sockets.tcp.fileno(), self.sockets.udp.fileno())
-        for sock in (self.sockets.tcp, self.sockets.udp):
-            os.set_inheritable(sock.fileno(), True)
+        # Above the numbers that they get.
+        held = [fcntl.fcntl(sock.fileno(), fcntl.F_DUPFD, 32) for sock in self.sockets.all]
+        command = "exec env LISTEN_PID=$$ LISTEN_FDS=%d \"$@\" %s" % (len(held), " ".join("%d<&%d %d<&-" % (3 + i, fd, fd) for i, fd in enumerate(held)))
         self.agent = harness.Agent.__new__(harness.Agent)
         self.agent.directory, self.agent.config, self.agent.file = self.dir, self.config, file
         self.agent.address, self.agent.expect_exit = self.config["listen"], {0}
         log = self.dir / ("agent-%d.log" % time.monotonic_ns())
         self.agent.process = harness.Process("agent", ["bash", "-c", command, "agent"] + harness.argv("run", "-c", file), log,
                                              harness.environment(dict({"SPOA_LLM_ADMIN_LISTEN": "none"}, **self.env)), close_fds=False)
+        for fd in held:
+            os.close(fd)
         self.agent.ready()
         return None
 

@@ -58,7 +58,7 @@ static void iterate(struct ev_loop *loop)
 static listener listen_tcp(struct sockaddr_in *at)
 {
 	socklen_t len = sizeof *at;
-	listener l = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), .tcp = true };
+	listener l = { .fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), .inet = true };
 
 	*at = (struct sockaddr_in){ .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
 	CHECK(bind(l.fd, (struct sockaddr *)at, sizeof *at) == 0 && listen(l.fd, 16) == 0);

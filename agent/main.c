@@ -38,12 +38,13 @@ typedef enum command_id {
 	HEADROOM = 512,
 } command_id;
 
-/* One of the three functions is given; `run` has none: see run_with_config(). */
+/* One of the four functions is given; `run` has none: see run_with_config(). */
 typedef struct command {
 	command_id id;
 	const char *name;
 	const char *help;
 	int (*plain)(config *c);
+	int (*check)(config *c, const check_flags *ask);
 	int (*explain)(config *c, const explain_flags *ask);
 	int (*ledger)(const config *c, const ledger_request *ask);
 } command;
@@ -51,7 +52,7 @@ typedef struct command {
 /* clang-format off */
 static const command commands[] = {
 	{ RUN, "run", "answer HAProxy until SIGTERM; SIGHUP reloads, SIGUSR2 upgrades, SIGUSR1 drains", .plain = NULL },
-	{ CHECK, "check", "check the configuration, and that every credential is there", .plain = command_check },
+	{ CHECK, "check", "check the configuration, that every credential is there, and that HAProxy's files are new enough", .check = command_check },
 	{ EXPLAIN, "explain", "say what would be done with a request, and why", .explain = command_explain },
 	{ BACKENDS, "backends", "print the HAProxy backends for the routes and targets", .plain = command_backends },
 	{ SAVINGS, "savings", "print what the requests cost and what they saved", .ledger = command_savings },
@@ -73,6 +74,7 @@ static struct {
 	const char *file;
 	option_text flags[FLAGS_MAX];
 	size_t flags_count;
+	check_flags check;
 	explain_flags ask;
 	ledger_request ledger;
 } line;
@@ -82,6 +84,14 @@ static bool add_header(const char *text)
 	if (line.ask.request.headers_count == EXPLAIN_HEADERS_MAX)
 		return false;
 	line.ask.request.headers[line.ask.request.headers_count++] = text;
+	return true;
+}
+
+static bool add_haproxy_file(const char *path)
+{
+	if (line.check.haproxy_count == HAPROXY_FILES_MAX)
+		return false;
+	line.check.haproxy[line.check.haproxy_count++] = path;
 	return true;
 }
 
@@ -97,6 +107,8 @@ static const struct {
 	bool *on;
 	bool (*add)(const char *text);
 } own_flags[] = {
+	{ "haproxy", "FILE", CHECK,
+	  "a file of HAProxy to look at instead of those in /etc/haproxy; may be given several times", .add = add_haproxy_file },
 	{ "model", "NAME", EXPLAIN, "the model, as if the request's body named it", .text = &line.ask.request.model },
 	{ "method", "METHOD", EXPLAIN, "method of the request; default POST, or GET without --model and --body",
 	  .text = &line.ask.request.method },
@@ -358,6 +370,8 @@ static int run_with_config(control *master)
 		return complain(&e, e.kind == ERR_MEMORY ? EX_OSERR : EX_CONFIG);
 	if (line.command->plain)
 		code = line.command->plain(&c);
+	else if (line.command->check)
+		code = line.command->check(&c, &line.check);
 	else if (line.command->explain)
 		code = line.command->explain(&c, &line.ask);
 	else if (line.command->ledger)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * `spoa-llm check`: says whether the prices, backends and credentials are there that a configuration without errors
- * names. */
+ * names, and whether the files of HAProxy on this host are new enough. */
 #include "report/check.h"
 
 #include <sysexits.h>
@@ -9,7 +9,7 @@
 #include "commands/cli.h"
 #include "ledger/price.h"
 
-int command_check(config *c)
+int command_check(config *c, const check_flags *ask)
 {
 	policy *p = policy_new(c->table);
 	err e;
@@ -29,7 +29,8 @@ int command_check(config *c)
 		printf("%-8s prices %-19s -> %zu models\n", "ok", *c->prices ? "from the file" : "built in",
 		       price_table_count(prices));
 	price_table_unref(prices);
-	size_t unusable = check_write(stdout, p);
+	size_t problems = check_write(stdout, p);
+	problems += haproxy_files_write(stdout, p, ask->haproxy, ask->haproxy_count);
 	policy_unref(p);
-	return unusable ? EX_CONFIG : EX_OK;
+	return problems ? EX_CONFIG : EX_OK;
 }

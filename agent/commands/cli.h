@@ -7,6 +7,7 @@
 
 #include "config/config.h"
 #include "report/explain.h"
+#include "report/haproxy_files.h"
 
 /* What `explain` is asked. */
 typedef struct explain_flags {
@@ -14,6 +15,12 @@ typedef struct explain_flags {
 	const char *body;        /* a file, or "-" for standard input; NULL: none */
 	bool json;
 } explain_flags;
+
+/* What `check` is asked: the files of HAProxy to look at; none: those of the usual places. */
+typedef struct check_flags {
+	const char *haproxy[HAPROXY_FILES_MAX];
+	size_t haproxy_count;
+} check_flags;
 
 /* What the commands about the ledger are asked. A text that was not given is NULL. */
 typedef struct ledger_request {
@@ -29,7 +36,7 @@ typedef struct ledger_request {
 
 /* command_explain() and command_check() take over the route table of `c`. */
 int command_explain(config *c, const explain_flags *ask);
-int command_check(config *c);
+int command_check(config *c, const check_flags *ask);
 int command_backends(config *c);
 int command_savings(const config *c, const ledger_request *ask);
 int command_ledger_export(const config *c, const ledger_request *ask);

@@ -84,13 +84,6 @@ static void use_target(const policy *p, const llm_request *r, decision *d)
 	d->route_name = SLICE("legacy");
 }
 
-/* True: haproxy.cfg and spoe.conf have every rule that the agent relies on when it hands out a credential, or the
- * operator says that those of the version before will do. */
-static bool contract_kept(const policy *p, const llm_request *r)
-{
-	return r->contract >= CONTRACT || (p->table->older_contract_allowed && r->contract + 1 == CONTRACT);
-}
-
 static void use_route(const policy *p, const llm_request *r, const route *chosen, decision *d)
 {
 	const char *problem;
@@ -106,7 +99,7 @@ static void use_route(const policy *p, const llm_request *r, const route *chosen
 	if (chosen->auth.kind == AUTH_PASSTHROUGH)
 		return;
 	d->replace = true;
-	if (!contract_kept(p, r)) {
+	if (!policy_allows_contract(p, r->contract)) {
 		refuse(d, REFUSE_CONTRACT, "haproxy.cfg or spoe.conf is older than the agent");
 		return;
 	}

@@ -8,10 +8,6 @@
 #include "decide/policy.h"
 #include "decide/request.h"
 
-/* The version of the contract between the agent, haproxy.cfg and spoe.conf. The two files of a version send its number
- * as the argument `contract`. It grows when a rule of safety that the agent relies on is new in the files. */
-enum { CONTRACT = 1 };
-
 /* Why a request is refused. refusal_describe() has the words for clients, logs and metrics. */
 typedef enum refusal {
 	REFUSE_NOT,

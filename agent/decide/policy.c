@@ -116,6 +116,11 @@ policy *policy_refresh(const policy *p)
 	return policy_new(p->table);
 }
 
+bool policy_allows_contract(const policy *p, uint64_t contract)
+{
+	return contract >= CONTRACT || (p->table->older_contract_allowed && contract + 1 == CONTRACT);
+}
+
 const upstream *route_upstream(const route_table *t, const route *r)
 {
 	if (!r->upstream_given)

@@ -18,6 +18,10 @@ enum {
 	ROUTE_PREFIX_MAX = 256, /* bytes of a model prefix, as no model has a longer name */
 };
 
+/* The version of the contract between the agent, haproxy.cfg and spoe.conf. The two files of a version send its number
+ * as the argument `contract`. It grows when a rule of safety that the agent relies on is new in the files. */
+enum { CONTRACT = 1 };
+
 typedef enum protocol { PROTOCOL_OPENAI, PROTOCOL_ANTHROPIC, PROTOCOL_GEMINI, PROTOCOLS } protocol;
 
 const char *protocol_name(protocol p);
@@ -49,7 +53,7 @@ typedef struct route_table {
 	bool unresolved_falls_through;
 	/* A WebSocket handshake that names no model: true sends it to the catch-all, false refuses it. */
 	bool websocket_to_catch_all;
-	/* Files of HAProxy that keep the contract of one version before (decision.h): true lets them have credentials.
+	/* Files of HAProxy that keep the contract of one version before : true lets them have credentials.
 	 */
 	bool older_contract_allowed;
 } route_table;
@@ -75,6 +79,10 @@ policy *policy_ref(policy *p);
 void policy_unref(policy *p);
 /* Returns a new policy if a credential file of `p` changed. NULL: none did, or out of memory. */
 MUST_CHECK policy *policy_refresh(const policy *p);
+
+/* True: HAProxy's files, which keep this version of the contract, have every rule that the agent relies on when it
+ * hands out a credential, or the operator says that those of the version before will do. */
+bool policy_allows_contract(const policy *p, uint64_t contract);
 
 /* Returns the upstream of a route. NULL: it has none, because its URL is not valid. */
 const upstream *route_upstream(const route_table *t, const route *r);

@@ -3,6 +3,7 @@ operator's leaves, the agent says so, and an option lets the files of one versio
 import json
 import re
 import signal
+import subprocess
 
 import pytest
 
@@ -132,3 +133,106 @@ def test_without_routes_it_is_said_too(agents):
     assert agent.ask(body=b'{"model":"m"}', contract=None)["deny"] is False
     assert agent.log("event=contract_outdated")
     until(lambda: not [one for one in agent.http(path="/readyz").json()["checks"] if one["part"] == "contract"][0]["ok"], 5, "the check fails")
+
+
+# ---- `spoa-llm check` on a host
+
+
+ROUTES = [{"model_prefix": "op-", "name": "ours", "upstream": "https://u.test", "auth": "env:KEY"},
+          {"model_prefix": "off-", "name": "off", "upstream": "https://u.test", "auth": "env:KEY", "enabled": False},
+          {"model_prefix": "*", "name": "theirs", "upstream": "https://u.test"}]
+CASES = [case for case in FILES if case != "negative"]
+
+
+@pytest.fixture
+def check(work):
+    """check(case or {name: text or None}, *args, routes=): runs `spoa-llm check` about these files, and returns its exit code, and what it says
+    of each file and each route."""
+    def run(case, *args, routes=ROUTES, env=None, before=()):
+        files = case
+        if isinstance(case, str):
+            edit, edit_spoe, _ = FILES[case]
+            text, spoe = harness.EXAMPLE.read_text(), harness.SPOE_CONF.read_text()
+            files = {"llm.cfg": edit(text) if edit else text, "spoe.conf": edit_spoe(spoe) if edit_spoe else spoe}
+        named = []
+        for name, text in files.items():
+            if text is not None:
+                (work / name).write_text(text)
+            named += ["--haproxy", work / name]
+        done = harness.cli("check", "-c", harness.write_config(work, {"routes": routes}), *(() if before else named), *args,
+                           env=dict({"KEY": KEY}, **(env or {})), before=before)
+        said = [re.fullmatch(r"(\w+) +(file|route) +(\S+) +-> (.*)", line) for line in done.out.splitlines()]
+        done.said = {(one.group(2), one.group(3).replace(str(work) + "/", "")): (one.group(1), one.group(4)) for one in said if one}
+        return done
+    return run
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_check(check, case):
+    done = check(case)
+    edit, edit_spoe, good = FILES[case]
+    assert done.code == (0 if good else 78), done
+    for name, changed in (("llm.cfg", edit), ("spoe.conf", edit_spoe)):
+        status, text = done.said["file", name]
+        if not changed:
+            assert (status, text) == ("ok", "contract 1"), done
+        elif "newer" in case:
+            assert status == "ok" and re.fullmatch(r"contract \d+", text), done
+        else:
+            assert (status, text) == ("PROBLEM", "no contract; this agent needs 1"), done
+    if done.code:
+        assert done.said["route", "ours"][0] == "PROBLEM" and "contract_outdated" in done.said["route", "ours"][1], done
+        assert "New in contract 1" in done.out and "`paths`" in done.out and "To do: copy llm.cfg" in done.out, done
+    else:
+        assert "contract_outdated" not in done.out and "To do" not in done.out, done
+    assert done.said["route", "theirs"][0] == "ok" and ("route", "off") not in done.said, done
+
+
+def test_check_with_the_option(check):
+    done = check("neither", "--allow-older-contract")
+    assert done.code == 0, done
+    assert {done.said["file", "llm.cfg"][0], done.said["file", "spoe.conf"][0], done.said["route", "ours"][0]} == {"older"}, done
+    assert "allow_older_contract" in done.said["route", "ours"][1] and "To do" in done.out, done
+
+
+def test_check_without_a_route_that_replaces(check):
+    done = check("neither", routes=ROUTES[1:])
+    assert done.code == 0 and done.said["file", "llm.cfg"][0] == "older" and "To do" in done.out, done
+    assert "New in contract" not in done.out, done
+
+
+def test_check_names_files_that_it_cannot_read(check, work):
+    done = check({"gone.cfg": None, "other.cfg": "global\n    maxconn 10\n"}, "--haproxy", work)
+    assert done.code == 78, done
+    assert done.said["file", "gone.cfg"] == ("PROBLEM", "cannot be read: No such file or directory"), done
+    assert done.said["file", str(work)] == ("PROBLEM", "cannot be read: Is a directory"), done
+    assert done.said["file", "other.cfg"] == ("unknown", "has nothing of the gateway"), done
+    assert "none with the gateway found" in done.out, done
+
+
+def test_check_looks_where_the_documents_put_the_files(check, work):
+    """In a mount namespace, a directory of the test's stands in the place of /etc/haproxy."""
+    place = work / "etc"
+    place.mkdir()
+    spoe = harness.SPOE_CONF.read_text()
+    before = ["unshare", "-rm", "sh", "-c", 'mount --bind "$0" /etc/haproxy && exec "$@"', place]
+    if subprocess.run(["unshare", "-rm", "true"]).returncode:
+        pytest.skip("this machine lets no user make a mount namespace")
+    for name in ("spoe.conf", "llm.cfg", "haproxy.cfg"):
+        (place / name).symlink_to("/nonexistent")
+    assert "none with the gateway found" in check({}, before=before).out
+    for name, text in (("spoe.conf", spoe), ("llm.cfg", SET_VAR.sub("", harness.EXAMPLE.read_text())), ("haproxy.cfg", "global\n")):
+        (place / name).unlink()
+        (place / name).write_text(text)
+    done = check({}, before=before)
+    assert done.code == 78 and done.said["file", "/etc/haproxy/llm.cfg"][0] == "PROBLEM", done
+    # HAProxy's own file has nothing of the gateway, and nobody asked for it.
+    assert done.said["file", "/etc/haproxy/spoe.conf"][0] == "ok" and "/etc/haproxy/haproxy.cfg" not in done.out, done
+    (work / "mine.conf").write_text(ARGUMENT.sub("", spoe))
+    done = check({}, before=before, env={"LLM_SPOE_CONF": str(work / "mine.conf")})
+    assert done.said["file", "mine.conf"][0] == "PROBLEM" and ("file", "/etc/haproxy/spoe.conf") not in done.said, done
+
+
+def test_check_takes_no_more_files_than_it_has_room_for(check):
+    done = check({}, *["--haproxy", "/nonexistent"] * 17)
+    assert done.code == 64 and "haproxy" in done.err, done

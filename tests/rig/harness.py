@@ -71,10 +71,10 @@ def run(*args, timeout=None, **more):
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def cli(*args, env=None, seconds=20, cwd=None):
+def cli(*args, env=None, seconds=20, cwd=None, before=()):
     """Runs a command of the agent to its end, and fails if its output has what must never be there. Returns a Done."""
     done = run(*args, env=environment(dict({"SPOA_LLM_ADMIN_LISTEN": "none"} if args[:1] == ("run",) else {}, **(env or {}))),
-               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds * SLOW, cwd=cwd)
+               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds * SLOW, cwd=cwd, before=before)
     done.stdout, done.stderr = done.stdout.decode("utf-8", "replace"), done.stderr.decode("utf-8", "replace")
     done = Done(done)
     assert not BROKEN.search(done.out + done.err), done

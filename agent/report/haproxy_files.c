@@ -1,0 +1,197 @@
+/* SPDX-License-Identifier: MIT */
+#include "report/haproxy_files.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* What is new in each version of the contract for the routes that replace the credential. */
+static const char *const news[CONTRACT + 1] = {
+	[1] = "the operator's credential goes along only where the endpoint runs a model, with GET /v1/models/NAME, and "
+	      "with what the route's `paths` names",
+};
+
+/* ---- reading */
+
+enum { WORDS_MAX = 32 }; /* words of a line that are looked at */
+
+typedef struct line_words {
+	slice words[WORDS_MAX];
+	size_t count;
+} line_words;
+
+/* Splits a line up to its comment. Quotes are no matter, because the words that are looked for need none. */
+static line_words split(slice line)
+{
+	line_words w = { .count = 0 };
+	size_t at = 0;
+
+	while (w.count < WORDS_MAX) {
+		while (at < line.len && memchr(" \t\r\n", line.ptr[at], 4))
+			at++;
+		size_t from = at;
+		while (at < line.len && !memchr(" \t\r\n", line.ptr[at], 4))
+			at++;
+		if (at == from || line.ptr[from] == '#')
+			break;
+		w.words[w.count++] = slice_of(line.ptr + from, at - from);
+	}
+	return w;
+}
+
+/* Reads the N of "int(N)...". 0: `word` is something else. */
+static uint64_t number_of(slice word)
+{
+	slice digits = slice_from(word, 4);
+	uint64_t n = 0;
+	size_t at = 0;
+
+	for (; at < digits.len && digits.ptr[at] >= '0' && digits.ptr[at] <= '9' && n < UINT64_MAX / 10; at++)
+		n = n * 10 + (uint64_t)(digits.ptr[at] - '0');
+	return slice_starts(word, SLICE("int(")) && at < digits.len && digits.ptr[at] == ')' ? n : 0;
+}
+
+static void read_line(haproxy_file *file, slice line)
+{
+	line_words w = split(line);
+
+	if (w.count >= 2 && slice_eq(w.words[0], SLICE("spoe-message")) && slice_eq(w.words[1], SLICE("llm-request")))
+		file->question = true;
+	if (w.count >= 4 && slice_eq(w.words[1], SLICE("send-spoe-group")) &&
+	    slice_eq(w.words[3], SLICE("llm-request")))
+		file->rules = true;
+	if (w.count >= 3 && slice_eq(w.words[1], SLICE("set-var(txn.llm_contract)")))
+		file->contract = number_of(w.words[2]);
+	for (size_t i = 1; i < w.count && slice_eq(w.words[0], SLICE("args")); i++)
+		if (slice_starts(w.words[i], SLICE("contract=")))
+			file->contract = number_of(slice_from(w.words[i], 9));
+}
+
+bool haproxy_file_read(haproxy_file *file, FILE *f)
+{
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t len;
+
+	*file = (haproxy_file){ .contract = 0 };
+	while ((len = getline(&line, &room, f)) >= 0)
+		read_line(file, slice_of(line, (size_t)len));
+	free(line); /* keeps errno */
+	return feof(f) != 0;
+}
+
+/* Returns 0, or the errno that says why `path` cannot be read. */
+static int read_path(haproxy_file *file, const char *path)
+{
+	struct stat st;
+	/* O_NONBLOCK: opening a FIFO does not wait for its writer. */
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY), why = errno;
+
+	if (fd < 0)
+		return why;
+	FILE *f = fdopen(fd, "r");
+	if (!f) {
+		why = errno;
+		close(fd);
+		return why;
+	}
+	if (fstat(fd, &st) != 0)
+		why = errno;
+	else if (!S_ISREG(st.st_mode))
+		why = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+	else
+		why = haproxy_file_read(file, f) ? 0 : errno;
+	fclose(f);
+	return why;
+}
+
+/* ---- writing */
+
+typedef struct looked_at {
+	const char *path;
+	int why; /* an errno: it cannot be read */
+	haproxy_file file;
+} looked_at;
+
+static void write_file(FILE *f, const looked_at *l, bool named, bool refused)
+{
+	const haproxy_file *file = &l->file;
+	bool old = file->contract < CONTRACT;
+
+	if (l->why) {
+		if (named || l->why != ENOENT)
+			fprintf(f, "%-8s file  %-20s -> cannot be read: %s\n", named ? "PROBLEM" : "unknown", l->path,
+				strerror(l->why));
+	} else if (file->rules || file->question) {
+		fprintf(f, "%-8s file  %-20s -> ", !old ? "ok" : refused ? "PROBLEM" : "older", l->path);
+		if (file->contract)
+			fprintf(f, "contract %" PRIu64, file->contract);
+		else
+			fputs("no contract", f);
+		if (old)
+			fprintf(f, "; this agent needs %d", CONTRACT);
+		fputc('\n', f);
+	} else if (named) {
+		fprintf(f, "%-8s file  %-20s -> has nothing of the gateway\n", "unknown", l->path);
+	}
+}
+
+static bool replaces(const route *r)
+{
+	return r->enabled && r->auth.kind != AUTH_PASSTHROUGH;
+}
+
+/* Says what becomes of the `routes` routes that replace the credential, beside files of `contract`, which is older than
+ * the agent's. */
+static void write_routes(FILE *f, const route_table *t, size_t routes, uint64_t contract, bool refused)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (replaces(&t->routes[i]))
+			fprintf(f, "%-8s route %-20s -> %s\n", refused ? "PROBLEM" : "older", t->routes[i].name,
+				refused ? "refuses every request (503 contract_outdated) until HAProxy has new files" :
+					  "goes on beside these files, by allow_older_contract");
+	for (uint64_t n = contract + 1; routes && n <= CONTRACT; n++)
+		fprintf(f, "New in contract %" PRIu64 ", for these routes: %s.\n", n, news[n]);
+	fprintf(f,
+		"To do: copy llm.cfg (haproxy.cfg.example) and spoe.conf of this version, both, and reload HAProxy.\n");
+}
+
+size_t haproxy_files_write(FILE *f, const policy *p, const char *const *named, size_t count)
+{
+	const char *spoe = getenv("LLM_SPOE_CONF");
+	const char *const usual[] = { spoe && *spoe ? spoe : "/etc/haproxy/spoe.conf", "/etc/haproxy/llm.cfg",
+				      "/etc/haproxy/haproxy.cfg" };
+	const char *const *paths = count ? named : usual;
+	size_t paths_count = count ? count : sizeof usual / sizeof usual[0], found = 0, unread = 0, routes = 0;
+	looked_at all[HAPROXY_FILES_MAX] = { 0 };
+	uint64_t contract =
+		UINT64_MAX; /* what HAProxy sends, see spoe.conf: files of two versions may keep none together */
+
+	assert(paths_count <= HAPROXY_FILES_MAX);
+	for (size_t i = 0; i < paths_count; i++) {
+		looked_at *l = &all[i];
+		l->path = paths[i];
+		l->why = read_path(&l->file, l->path);
+		unread += l->why && count;
+		if (l->why || (!l->file.rules && !l->file.question))
+			continue;
+		found++;
+		contract &= l->file.contract;
+	}
+	for (size_t i = 0; i < p->table->count; i++)
+		routes += replaces(&p->table->routes[i]);
+	bool refused = contract < CONTRACT && routes && !policy_allows_contract(p, contract);
+	for (size_t i = 0; i < paths_count; i++)
+		write_file(f, &all[i], count != 0, refused);
+	if (!found)
+		fprintf(f,
+			"%-8s HAProxy's files            -> none with the gateway found; name others by --haproxy FILE\n",
+			"unknown");
+	if (contract < CONTRACT)
+		write_routes(f, p->table, routes, contract, refused);
+	return unread + (refused ? routes : 0);
+}

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The files of HAProxy on this host: which version of the contract they keep (CONTRACT in decide/policy.h), and what
+ * that means for the routes. */
+#ifndef REPORT_HAPROXY_FILES_H
+#define REPORT_HAPROXY_FILES_H
+
+#include <stdio.h>
+
+#include "decide/policy.h"
+
+enum { HAPROXY_FILES_MAX = 16 };
+
+/* What one file says. */
+typedef struct haproxy_file {
+	bool rules;        /* it has HAProxy ask the agent: haproxy.cfg or llm.cfg */
+	bool question;     /* it says what HAProxy asks: spoe.conf */
+	uint64_t contract; /* 0: it says none */
+} haproxy_file;
+
+/* Reads `f` to its end. False: reading failed, and errno says why. */
+MUST_CHECK bool haproxy_file_read(haproxy_file *file, FILE *f);
+
+/* Writes a line for each file and, if one of them is older than the agent, for each enabled route of `p` that replaces
+ * the credential. The files are the `count` paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the
+ * places where the documents put them. Returns how many named files cannot be read, and how many routes would refuse
+ * every request. */
+size_t haproxy_files_write(FILE *f, const policy *p, const char *const *named, size_t count);
+
+#endif

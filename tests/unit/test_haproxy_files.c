@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: MIT */
+#include "unit.h"
+
+#include "report/haproxy_files.h"
+
+#define RULES "    http-request send-spoe-group llm llm-request\n"
+#define QUESTION "spoe-message llm-request\n"
+
+static haproxy_file read_text(const char *text)
+{
+	haproxy_file file;
+	FILE *f = fmemopen((void *)(size_t)text, strlen(text), "r");
+
+	CHECK(f && haproxy_file_read(&file, f));
+	fclose(f);
+	return file;
+}
+
+static void a_file_says_its_contract(void)
+{
+	static const struct {
+		const char *text;
+		bool rules, question;
+		uint64_t contract;
+	} rows[] = {
+		{ "global\n    maxconn 10\n", false, false, 0 },
+		{ RULES, true, false, 0 },
+		{ "http-request send-spoe-group llm llm-request if llm_unseen\n", true, false, 0 },
+		{ "    http-request send-spoe-group other other-request\n", false, false, 0 },
+		{ "    # http-request send-spoe-group llm llm-request\n", false, false, 0 },
+		{ "    http-request set-var(txn.llm_contract) int(1)\n" RULES, true, false, 1 },
+		{ "\thttp-request\tset-var(txn.llm_contract)\tint(12)\r\n" RULES, true, false, 12 },
+		{ "    http-request set-var(txn.llm_contract) int(1)# why\n" RULES, true, false, 1 },
+		{ "    http-request set-var(txn.llm_contract) int(1)\n    http-request set-var(txn.llm_contract) int(0)\n" RULES,
+		  true, false, 0 },
+		{ "    #http-request set-var(txn.llm_contract) int(1)\n" RULES, true, false, 0 },
+		{ "    # http-request set-var(txn.llm_contract) int(1)\n" RULES, true, false, 0 },
+		{ "    http-request # set-var(txn.llm_contract) int(1)\n" RULES, true, false, 0 },
+		{ "    http-request set-var(txn.llm_contract2) int(1)\n" RULES, true, false, 0 },
+		{ "    http-request set-var(txn.llm_contract) str(1)\n" RULES, true, false, 0 },
+		{ "    http-request set-var(txn.llm_contract) int(x)\n" RULES, true, false, 0 },
+		{ "    http-request set-var(txn.llm_contract) int()\n" RULES, true, false, 0 },
+		{ "    http-request set-var(txn.llm_contract) int(-1)\n" RULES, true, false, 0 },
+		{ "    http-request set-var(txn.llm_contract) int(1\n" RULES, true, false, 0 },
+		{ "    http-request set-var(txn.llm_contract) int(99999999999999999999999)\n" RULES, true, false, 0 },
+		{ "    http-request set-var(txn.llm_contract)\n" RULES, true, false, 0 },
+		{ QUESTION, false, true, 0 },
+		{ "spoe-message llm-response\n    args contract=int(1)\n", false, false, 1 },
+		{ QUESTION "    args contract=int(1),and(txn.llm_contract)\n", false, true, 1 },
+		{ QUESTION "    args id=unique-id contract=int(7) method=method\n", false, true, 7 },
+		{ QUESTION "    args contract=var(txn.llm_contract)\n", false, true, 0 },
+		{ QUESTION "    args xcontract=int(1)\n", false, true, 0 },
+		{ QUESTION "    # args contract=int(1)\n", false, true, 0 },
+		{ QUESTION "    args id=unique-id # contract=int(1)\n", false, true, 0 },
+		{ QUESTION "    args contract=int(1)", false, true, 1 },
+		{ " a b c d e f g h i j k l m n o p q r s t u v w x y z a b c d e f g h i j k l m n\n" QUESTION, false,
+		  true, 0 },
+		{ "\n", false, false, 0 },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		haproxy_file file = read_text(rows[i].text);
+		CHECK(file.rules == rows[i].rules);
+		CHECK(file.question == rows[i].question);
+		CHECK(file.contract == rows[i].contract);
+	}
+}
+
+static void a_file_that_cannot_be_read_says_so(void)
+{
+	haproxy_file file;
+	FILE *f = fopen("/", "re");
+
+	CHECK(f && !haproxy_file_read(&file, f));
+	fclose(f);
+}
+
+static void the_operator_allows_the_version_before_and_no_older_one(void)
+{
+	route_table t = { .older_contract_allowed = false };
+	policy p = { .table = &t };
+
+	CHECK(policy_allows_contract(&p, CONTRACT));
+	CHECK(policy_allows_contract(&p, CONTRACT + 1));
+	CHECK(policy_allows_contract(&p, UINT64_MAX));
+	CHECK(!policy_allows_contract(&p, CONTRACT - 1));
+	t.older_contract_allowed = true;
+	CHECK(policy_allows_contract(&p, CONTRACT));
+	CHECK(policy_allows_contract(&p, UINT64_MAX));
+	CHECK(policy_allows_contract(&p, CONTRACT - 1));
+	for (uint64_t older = 2; older <= CONTRACT; older++)
+		CHECK(!policy_allows_contract(&p, CONTRACT - older));
+}
+
+int main(void)
+{
+	RUN(a_file_says_its_contract);
+	RUN(a_file_that_cannot_be_read_says_so);
+	RUN(the_operator_allows_the_version_before_and_no_older_one);
+	return unit_end();
+}

@@ -327,12 +327,11 @@ static store_result open_writer(store *s, err *e)
 		close_db(s);
 		return result;
 	}
-	/* Only a file that has no table yet takes auto_vacuum. */
-	snprintf(
-		sql, sizeof sql,
-		"PRAGMA auto_vacuum = INCREMENTAL; PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = %d;"
-		"PRAGMA journal_size_limit = %d",
-		WAL_PAGES, WAL_KEPT);
+	/* Only a file without a table takes auto_vacuum; to set it again would take a lock. */
+	snprintf(sql, sizeof sql,
+		 "%sPRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL; PRAGMA wal_autocheckpoint = %d;"
+		 "PRAGMA journal_size_limit = %d",
+		 is_new ? "PRAGMA auto_vacuum = INCREMENTAL; " : "", WAL_PAGES, WAL_KEPT);
 	rc = store_exec(s, sql);
 	if (rc != SQLITE_OK) {
 		result = store_fail(s, rc, "opening it to write", e);

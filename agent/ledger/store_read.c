@@ -26,7 +26,11 @@ void store_bucket_label(char *out, size_t room, int64_t bucket, bool hour)
 static void copy_text(char *out, size_t room, sqlite3_stmt *st, int column)
 {
 	const unsigned char *text = sqlite3_column_text(st, column);
-	snprintf(out, room, "%s", text ? (const char *)text : "");
+	size_t len = text ? strnlen((const char *)text, room - 1) : 0;
+
+	if (len)
+		memcpy(out, text, len);
+	out[len] = '\0';
 }
 
 static const struct {

@@ -3,9 +3,48 @@
  * Verifies the ledger: the file, and that sums equal rows. */
 #include "ledger/store_impl.h"
 
+#include <pthread.h>
 #include <stdlib.h>
 
+#include "base/list.h"
+#include "base/thread.h"
+
 static const char *const kind_names[KIND_COUNT] = { "all", "model", "route", "project", "client" };
+
+/* Texts, each of which the list owns. */
+typedef struct texts {
+	char **at;
+	size_t count, room;
+} texts;
+
+static bool texts_add(texts *t, const char *text)
+{
+	char **at = list_grow(t->at, &t->room, t->count, sizeof *at);
+	char *own = strdup(text ? text : "");
+
+	if (at)
+		t->at = at;
+	if (at && own)
+		at[t->count++] = own;
+	else
+		free(own);
+	return at && own;
+}
+
+static void texts_empty(texts *t)
+{
+	while (t->count)
+		free(t->at[--t->count]);
+}
+
+/* SQLite's own check, which takes as long as all the rest: a thread of its own does it beside that. */
+typedef struct integrity {
+	pthread_t thread;
+	bool threaded;
+	const char *path;
+	texts found;
+	int rc;
+} integrity;
 
 typedef struct verify {
 	store *s;
@@ -16,10 +55,8 @@ typedef struct verify {
 	sqlite3_stmt *known;                     /* the labels of a day */
 	sqlite3_stmt *rows, *hour;               /* the rows of an hour, its sums */
 	sqlite3_stmt *day_more, *day_less;       /* what the hours of a day have and the day has not; the reverse */
-	rollup labels;                           /* the labels of the day; their texts are in `texts` */
-	rollup cells;                            /* the sums of the hour, added up from its rows */
-	char **texts;
-	size_t text_count, text_cap;
+	rollup labels; /* the labels of the day, with the sums of the hour, added up from its rows */
+	texts texts;   /* which the labels point to */
 } verify;
 
 __attribute__((format(printf, 2, 3))) static void problem(verify *v, const char *fmt, ...)
@@ -34,57 +71,80 @@ __attribute__((format(printf, 2, 3))) static void problem(verify *v, const char 
 	v->each(v->ctx, text);
 }
 
-static int integrity(verify *v)
+/* ---- the file */
+
+static void check_file(integrity *in, store *s)
 {
 	sqlite3_stmt *st = NULL;
-	int rc = sqlite3_prepare_v2(v->s->db, "PRAGMA integrity_check", -1, &st, NULL);
+	int rc = sqlite3_prepare_v2(s->db, "PRAGMA integrity_check", -1, &st, NULL);
 
 	if (rc == SQLITE_OK) {
 		while ((rc = sqlite3_step(st)) == SQLITE_ROW) {
 			const char *text = (const char *)sqlite3_column_text(st, 0);
-			if (!text || strcmp(text, "ok") != 0)
-				problem(v, "file: %s", text ? text : "?");
+			if ((!text || strcmp(text, "ok") != 0) && !texts_add(&in->found, text ? text : "?")) {
+				rc = SQLITE_NOMEM;
+				break;
+			}
 		}
 		rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
 	}
 	sqlite3_finalize(st);
-	return rc;
+	in->rc = rc;
 }
 
-static void forget_labels(verify *v)
+static void *check_file_main(void *arg)
 {
-	for (size_t i = 0; i < v->text_count; i++)
-		free(v->texts[i]);
-	v->text_count = 0;
-	rollup_clear(&v->labels);
+	integrity *in = arg;
+	store_result result;
+	err e;
+	store *own = store_open(in->path, false, &result, &e);
+
+	in->rc = SQLITE_BUSY;
+	if (own)
+		check_file(in, own);
+	store_close(own);
+	return NULL;
 }
+
+static void check_file_begin(integrity *in, const store *s)
+{
+	in->path = s->path;
+	in->threaded = thread_start(&in->thread, check_file_main, in) == 0;
+}
+
+/* Waits for the check, and tells what it has found. Returns an SQLite result code. */
+static int check_file_end(integrity *in, verify *v)
+{
+	if (in->threaded)
+		pthread_join(in->thread, NULL);
+	if (!in->threaded || in->rc == SQLITE_BUSY)
+		check_file(in, v->s);
+	for (size_t i = 0; i < in->found.count; i++)
+		problem(v, "file: %s", in->found.at[i]);
+	texts_empty(&in->found);
+	free(in->found.at);
+	return in->rc;
+}
+
+/* ---- an hour */
 
 /* Reads the labels of a day, and in `count` how many there are of each kind. */
-static int know_labels(verify *v, int64_t day, size_t count[KIND_COUNT])
+static int know_labels(verify *v, int64_t day, int64_t hour, size_t count[KIND_COUNT])
 {
 	int rc = SQLITE_OK;
 
-	forget_labels(v);
+	texts_empty(&v->texts);
+	rollup_clear(&v->labels);
 	for (int kind = 0; rc == SQLITE_OK && kind < KIND_COUNT; kind++) {
 		count[kind] = 0;
 		sqlite3_bind_int(v->known, 1, kind);
 		sqlite3_bind_int64(v->known, 2, day);
 		while ((rc = sqlite3_step(v->known)) == SQLITE_ROW) {
-			if (v->text_count == v->text_cap) {
-				size_t cap = v->text_cap ? v->text_cap * 2 : 1024;
-				char **texts = realloc(v->texts, cap * sizeof *texts);
-				if (!texts)
-					return SQLITE_NOMEM;
-				v->texts = texts;
-				v->text_cap = cap;
+			if (!texts_add(&v->texts, (const char *)sqlite3_column_text(v->known, 0)) ||
+			    !rollup_cell_of(&v->labels, hour, kind, slice_cstr(v->texts.at[v->texts.count - 1]))) {
+				rc = SQLITE_NOMEM;
+				break;
 			}
-			const char *text = (const char *)sqlite3_column_text(v->known, 0);
-			char *own = strdup(text ? text : "");
-			if (!own)
-				return SQLITE_NOMEM;
-			v->texts[v->text_count++] = own;
-			if (!rollup_cell_of(&v->labels, day, kind, slice_cstr(own)))
-				return SQLITE_NOMEM;
 			count[kind]++;
 		}
 		sqlite3_reset(v->known);
@@ -93,12 +153,10 @@ static int know_labels(verify *v, int64_t day, size_t count[KIND_COUNT])
 	return rc;
 }
 
-static void compare(verify *v, const char *when, int kind, slice label, const store_sums *stored, store_sums *rows)
+static void compare(verify *v, const char *when, int kind, slice label, store_sums *stored, store_sums *rows)
 {
-	store_sums copy = *stored;
-
 	for (size_t i = 0; i < SUMS_COUNT; i++) {
-		int64_t is = *sums_column(&copy, i), should = rows ? *sums_column(rows, i) : 0;
+		int64_t is = *sums_column(stored, i), should = rows ? *sums_column(rows, i) : 0;
 		if (is != should) {
 			problem(v, "hour %s, %s \"%.*s\": %s is %lld, but the rows add up to %lld", when,
 				kind_names[kind], (int)label.len, label.ptr ? label.ptr : "", sums_name(i),
@@ -118,7 +176,7 @@ static int compare_hour(verify *v, int64_t hour, const char *when)
 		while ((rc = sqlite3_step(v->hour)) == SQLITE_ROW) {
 			const char *text = (const char *)sqlite3_column_text(v->hour, 0);
 			slice label = slice_cstr(text);
-			rollup_cell *c = rollup_find(&v->cells, hour, kind, label);
+			rollup_cell *c = rollup_find(&v->labels, hour, kind, label);
 			store_sums stored;
 			memset(&stored, 0, sizeof stored);
 			for (size_t i = 0; i < SUMS_COUNT; i++)
@@ -130,9 +188,9 @@ static int compare_hour(verify *v, int64_t hour, const char *when)
 		sqlite3_reset(v->hour);
 		rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
 	}
-	for (size_t i = 0; rc == SQLITE_OK && i < v->cells.count; i++) {
-		const rollup_cell *c = &v->cells.cells[i];
-		if (!c->seen)
+	for (size_t i = 0; rc == SQLITE_OK && i < v->labels.count; i++) {
+		const rollup_cell *c = &v->labels.cells[i];
+		if (!c->seen && c->sums.requests > 0)
 			problem(v, "hour %s, %s \"%.*s\": it has no sums, but rows of %lld requests", when,
 				kind_names[c->kind], (int)c->label.len, c->label.ptr ? c->label.ptr : "",
 				(long long)c->sums.requests);
@@ -140,49 +198,55 @@ static int compare_hour(verify *v, int64_t hour, const char *when)
 	return rc;
 }
 
+/* Adds a row to the sums of its labels. False: out of memory. */
+static bool add_row(verify *v, int64_t hour, const char *when, const size_t label_count[KIND_COUNT], const record *r)
+{
+	for (int kind = 0; kind < KIND_COUNT; kind++) {
+		slice label = rollup_label(r, kind);
+		rollup_cell *c = rollup_find(&v->labels, hour, kind, label);
+		if (!c && label_count[kind] < STORE_LABELS_PER_DAY) {
+			problem(v, "hour %s, %s \"%.*s\": a row has it, but the day's sums do not", when,
+				kind_names[kind], (int)label.len, label.ptr);
+			continue;
+		}
+		if (!c)
+			c = rollup_cell_of(&v->labels, hour, kind, STORE_OTHER);
+		if (!c)
+			return false;
+		store_sums_add(&c->sums, r);
+	}
+	return true;
+}
+
 /* Compares the sums of an hour with its rows. To be called in a transaction, so that both are of the same moment. */
 static int verify_hour(verify *v, int64_t hour)
 {
 	size_t label_count[KIND_COUNT];
-	int64_t pruned, day = store_floor(hour, DAY);
+	int64_t pruned;
 	char when[32];
 
 	int rc = store_pruned_before(v->s, &pruned);
 	if (rc != SQLITE_OK || hour * 1000 < pruned)
 		return rc;
 	store_bucket_label(when, sizeof when, hour, true);
-	rc = know_labels(v, day, label_count);
+	rc = know_labels(v, store_floor(hour, DAY), hour, label_count);
 	if (rc != SQLITE_OK)
 		return rc;
-	rollup_clear(&v->cells);
 	sqlite3_bind_int64(v->rows, 1, hour * 1000);
 	sqlite3_bind_int64(v->rows, 2, (hour + HOUR) * 1000);
 	while ((rc = sqlite3_step(v->rows)) == SQLITE_ROW) {
-		record row, *r = &row;
-		store_read_row(v->rows, r);
-		for (int kind = 0; kind < KIND_COUNT; kind++) {
-			slice label = rollup_label(r, kind);
-			const rollup_cell *own = rollup_find(&v->labels, day, kind, label);
-			if (!own && label_count[kind] >= STORE_LABELS_PER_DAY) {
-				label = STORE_OTHER;
-			} else if (!own) {
-				problem(v, "hour %s, %s \"%.*s\": a row has it, but the day's sums do not", when,
-					kind_names[kind], (int)label.len, label.ptr);
-				continue;
-			} else {
-				label = own->label;
-			}
-			rollup_cell *c = rollup_cell_of(&v->cells, hour, kind, label);
-			if (!c) {
-				sqlite3_reset(v->rows);
-				return SQLITE_NOMEM;
-			}
-			store_sums_add(&c->sums, r);
+		record row;
+		store_read_row(v->rows, &row);
+		if (!add_row(v, hour, when, label_count, &row)) {
+			rc = SQLITE_NOMEM;
+			break;
 		}
 	}
 	sqlite3_reset(v->rows);
 	return rc == SQLITE_DONE ? compare_hour(v, hour, when) : rc;
 }
+
+/* ---- a day */
 
 /* Compares the sums of a day with those of its hours. */
 static int verify_day(verify *v, int64_t day)
@@ -292,15 +356,15 @@ static int verify_prepare(verify *v)
 store_result store_verify(store *s, void (*each)(void *ctx, const char *problem), void *ctx, size_t *problems, err *e)
 {
 	verify v = { .s = s, .each = each, .ctx = ctx };
+	integrity file = { .rc = SQLITE_OK };
 	int64_t pruned = 0;
 
 	*problems = 0;
 	store_result result = store_ready(s, e);
 	if (result != STORE_OK)
 		return result;
-	int rc = integrity(&v);
-	if (rc == SQLITE_OK)
-		rc = verify_prepare(&v);
+	check_file_begin(&file, s);
+	int rc = verify_prepare(&v);
 	if (rc == SQLITE_OK)
 		rc = store_pruned_before(s, &pruned);
 	for (int days = 0; days < 2; days++) {
@@ -327,10 +391,11 @@ store_result store_verify(store *s, void (*each)(void *ctx, const char *problem)
 	sqlite3_finalize(v.hour);
 	sqlite3_finalize(v.day_more);
 	sqlite3_finalize(v.day_less);
-	forget_labels(&v);
-	free(v.texts);
+	texts_empty(&v.texts);
+	free(v.texts.at);
 	rollup_free(&v.labels);
-	rollup_free(&v.cells);
+	int file_rc = check_file_end(&file, &v);
+	rc = rc == SQLITE_OK ? file_rc : rc;
 	*problems = v.problems;
 	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "verifying", e);
 }

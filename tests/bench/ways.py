@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import harness
+import namespaces
 import rig
 from rig import HERE, TOOLS
 
@@ -78,9 +79,10 @@ class Ways(rig.Rig):
             "openai_target": at["openai"], "anthropic_target": at["anthropic"], "gemini_target": at.get("gemini", at["openai"]),
             "routes": routes(at)}, **more), name + ".json")
 
-    def start_agent(self, way, **more):
+    def start_agent(self, way, before=(), **more):
         file = self.config(way, **more)
-        process = self.agents[way] = self.spawn("agent-" + way, [harness.AGENT, "run", "-c", file], "agent", dict(self.keys, SPOA_LLM_LOG_KEY=LOG_KEY))
+        process = self.agents[way] = self.spawn("agent-" + way, [*before, harness.AGENT, "run", "-c", file], "agent",
+                                                dict(self.keys, SPOA_LLM_LOG_KEY=LOG_KEY))
         harness.until(lambda: "event=ready" in process.text() or not process.running(), 10, "the agent is ready")
         assert process.running(), process.tail()
         self.sockets[way] = "%s/%s.sock" % (self.dir, way)
@@ -109,16 +111,15 @@ class Ways(rig.Rig):
         assert fine, said
         self.start_proxy(way, [self.haproxy, "-db", "-f", cfg], env)
 
-    def gateway(self, way, file, ledger=None):
-        """The shipped configuration for the agent of `way`. `ledger`: where its log lines go; without, it sends none."""
+    def gateway(self, way, file, logs=None):
+        """The shipped configuration for the agent of `way`. `logs`: LLM_LOG_RING and LLM_LOG_UDP; without, HAProxy sends no log lines."""
         done = harness.cli("backends", "-c", file)
         assert done.code == 0, done
         text = harness.gateway_config(done.out)
-        if not ledger:
+        if not logs:
             text, dropped = re.subn(r"^    log (?:ring@llm-ledger|\"\$LLM_LOG_UDP\") .*\n", "", text, flags=re.M)
             assert dropped == 2
-        self.start_haproxy(way, text, {"LLM_AGENT": "unix@" + self.sockets[way], "LLM_SPOE_CONF": str(harness.SPOE_CONF), "SPOA_LLM_LOG_KEY": LOG_KEY,
-                                       "LLM_LOG_RING": ledger or "127.0.0.1:1", "LLM_LOG_UDP": ledger or "127.0.0.1:1"})
+        self.start_haproxy(way, text, dict(logs or {}, LLM_AGENT="unix@" + self.sockets[way], LLM_SPOE_CONF=str(harness.SPOE_CONF), SPOA_LLM_LOG_KEY=LOG_KEY))
 
     def start_a(self):
         self.start_haproxy("a", rival("haproxy-static.cfg"), self.env)
@@ -150,10 +151,10 @@ class Ways(rig.Rig):
         self.start_proxy("g", ["nginx", "-p", folder, "-c", folder / "nginx.conf"], self.env)
 
     def start_l(self):
-        at = "127.0.0.1:%d" % harness.free_port()
-        ledger = self.dir / "ledger"
+        ledger, ring, datagrams = self.dir / "ledger", "%s/log.sock" % self.dir, "%s/log.dgram" % self.dir
         ledger.mkdir()
-        self.gateway("l", self.start_agent("l", ledger=str(ledger), log_listen=[at, "udp@" + at]), at)
+        file = self.start_agent("l", namespaces.LONG_QUEUE, ledger=str(ledger), log_listen=["unix@" + ring, "dgram@" + datagrams])
+        self.gateway("l", file, {"LLM_LOG_RING": "unix@" + ring, "LLM_LOG_UDP": "unix@" + datagrams})
 
     def start_p(self, *arguments):
         port = self.ports["p"] = harness.free_port()

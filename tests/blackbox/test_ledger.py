@@ -188,20 +188,26 @@ def test_a_line_without_the_key_is_dropped(haproxy, mock):
     with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}) as gateway:
         answer = gateway.ask("gpt-l")
         forged = json.dumps({"v": 1, "id": "forged", "te": 1, "status": 200, "ta": 1, "model": "gpt-l"})
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as liar:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as liar:
             for line in ("<134>1 - - - - - - " + forged, '<134>1 - - - - - [llm@32473 key="wrong"] ' + forged,
                          '<134>1 - - - - - [llm@32473 key="%s"] {"v":1}' % KEY,
                          '<134>1 - - - - - [llm@32473 key="%s"] \x00\xff{' % KEY):
-                liar.sendto(line.encode("latin-1"), ("127.0.0.1", gateway.log_port))
+                liar.sendto(line.encode("latin-1"), str(gateway.home / "log.dgram"))
         gateway.agent.log("event=log_line_foreign")
         gateway.agent.log("event=log_line_malformed")
         assert set(gateway.by_id(1)) == {answer.response.header("x-request-id")}
 
 
-@pytest.mark.parametrize("kind", ("unix@", "dgram@"))
-def test_unix_sockets(haproxy, mock, work, kind):
-    """One way for the log lines is enough, and the agent empties the short queue of a datagram socket (10 lines by default) in time."""
-    with LedgerGateway(haproxy, [mock], {"routes": routes(mock)}, logs="%s%s/log" % (kind, work)) as gateway:
+class Beside(LedgerGateway):
+    """The agent is in the network of HAProxy."""
+    before_agent = ()
+
+
+@pytest.mark.parametrize("kind", ("unix@", "dgram@", "", "udp@"))
+def test_one_way_is_enough(haproxy, mock, work, kind):
+    """One way for the log lines is enough, of a unix socket or of TCP and UDP."""
+    where = "%s/log" % work if kind in ("unix@", "dgram@") else "127.0.0.1:%d" % harness.free_port()
+    with Beside(haproxy, [mock], {"routes": routes(mock)}, logs=[kind + where]) as gateway:
         ids = set()
         for _ in range(60):
             ids.add(gateway.ask("gpt-l").response.header("x-request-id"))
@@ -481,7 +487,8 @@ def test_more_than_the_queue_holds(haproxy, mock):
         gateway.by_id(1)
         base = sqlite3.connect(gateway.ledger_dir / "ledger.db", isolation_level=None)
         base.execute("begin immediate")
-        with socket.create_connection(("127.0.0.1", gateway.log_port)) as ring:
+        with socket.socket(socket.AF_UNIX) as ring:
+            ring.connect(str(gateway.home / "log.sock"))
             for at in range(9000):
                 ids.append("made-%05d" % at)
                 line = '<134>1 - - - - - [llm@32473 key="%s"] %s' % (KEY, json.dumps(

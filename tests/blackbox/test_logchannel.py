@@ -72,6 +72,7 @@ def unit_sockets(name):
 class Inherited:
     """Log sockets that the agent inherits, as LedgerGateway wants them."""
     port = 9602
+    addresses = ["127.0.0.1:9602", "udp@127.0.0.1:9602"]
 
     def __init__(self, sockets):
         self.all = sockets
@@ -83,6 +84,7 @@ class Inherited:
 
 class Shipped(LedgerGateway):
     """Agent and HAProxy with the log addresses that they have by default."""
+    before_agent = ()
 
     def start(self):
         del self.config["log_listen"]

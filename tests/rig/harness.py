@@ -144,9 +144,9 @@ _NUMBER = itertools.count(1)
 
 
 class Agent:
-    """`spoa-llm run`. `config` is a dict (its `listen` filled in) or the text of a file."""
+    """`spoa-llm run`. `config` is a dict (its `listen` filled in) or the text of a file. `before`: a command that becomes the agent."""
 
-    def __init__(self, directory, config=None, args=(), env=None, wait=True):
+    def __init__(self, directory, config=None, args=(), env=None, wait=True, before=()):
         self.directory = directory
         number = next(_NUMBER)
         config = {} if config is None else config
@@ -165,7 +165,7 @@ class Agent:
         if isinstance(config, dict):
             listen = config["listen"]
             self.address = listen if isinstance(listen, str) else listen[0]
-        self.process = Process("agent", argv("run", "-c", self.file, *args), directory / ("agent%d.log" % number),
+        self.process = Process("agent", [*before, *argv("run", "-c", self.file, *args)], directory / ("agent%d.log" % number),
                                environment(env))
         self.expect_exit = {0}
         if wait:

@@ -14,6 +14,7 @@ import pytest
 
 import harness
 import loglines
+import namespaces
 from harness import cli
 from loglines import DAY, FIGURES, MONEY, Maker
 
@@ -39,43 +40,47 @@ class Sockets:
     """Holds the agent's log sockets, as systemd does, so that datagrams wait while no agent is there."""
 
     def __init__(self):
-        self.port = harness.free_port()
-        self.tcp = socket.socket()
-        self.tcp.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        self.tcp.bind(("127.0.0.1", self.port))
-        self.tcp.listen(64)
-        self.udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self.udp.setsockopt(socket.SOL_SOCKET, 33, 32 << 20)     # SO_RCVBUFFORCE
-        self.udp.bind(("127.0.0.1", self.port))
-        self.all = [self.tcp, self.udp]
+        self.dir = harness.workdir()
+        self.addresses = ["unix@%s/log.sock" % self.dir, "dgram@%s/log.dgram" % self.dir]
+        stream = socket.socket(socket.AF_UNIX)
+        stream.bind("%s/log.sock" % self.dir)
+        stream.listen(64)
+        self.all = [stream, namespaces.datagram_socket("%s/log.dgram" % self.dir)]
 
     def close(self):
-        self.tcp.close()
-        self.udp.close()
+        for sock in self.all:
+            sock.close()
+
+
+def for_haproxy(addresses):
+    """What HAProxy gets for the agent's `log_listen`: LLM_LOG_RING and LLM_LOG_UDP. Nobody listens on the one that is missing."""
+    ring = [one for one in addresses if not one.startswith(("udp@", "dgram@"))]
+    datagrams = [one.replace("dgram@", "unix@").replace("udp@", "") for one in addresses if one not in ring]
+    return {"LLM_LOG_RING": (ring or ["127.0.0.1:1"])[0], "LLM_LOG_UDP": (datagrams or ["127.0.0.1:1"])[0]}
 
 
 class LedgerGateway(harness.Gateway):
-    """A gateway whose agent keeps a ledger. `sockets`: log sockets that outlive the agent; `logs`: one address instead
-    of the two, as the configuration has it."""
+    """A gateway whose agent keeps a ledger. `sockets`: log sockets that outlive the agent; `logs`: other addresses than the two unix sockets,
+    as the configuration has them."""
+
+    before_agent = namespaces.LONG_QUEUE
 
     def __init__(self, haproxy, mocks, config, sockets=None, env=None, ledger=None, logs=None, **more):
         self.sockets = sockets
-        self.log_port = sockets.port if sockets else harness.free_port()
         self.home = harness.workdir()
         self.ledger_dir = pathlib.Path(ledger) if ledger else self.home / "ledger"
         self.ledger_dir.mkdir(exist_ok=True)
         prices = self.home / "prices.json"
         prices.write_text(json.dumps(PRICES))
-        address = "127.0.0.1:%d" % self.log_port
-        config = dict({"ledger": str(self.ledger_dir), "log_listen": [logs] if logs else [address, "udp@" + address],
-                       "prices": str(prices)}, **config)
+        self.logs = sockets.addresses if sockets else logs or ["unix@%s/log.sock" % self.home, "dgram@%s/log.dgram" % self.home]
+        config = dict({"ledger": str(self.ledger_dir), "log_listen": self.logs, "prices": str(prices)}, **config)
         super().__init__(haproxy, mocks, config, env=dict({"SPOA_LLM_LOG_KEY": KEY, "LEDGER_KEY": OPERATOR}, **(env or {})),
-                         limits={"LLM_LOG_RING": logs if logs and logs.startswith("unix@") else address,
-                                 "LLM_LOG_UDP": logs[6:] if logs and logs.startswith("dgram@") else address, "SPOA_LLM_LOG_KEY": KEY}, **more)
+                         limits=dict(for_haproxy(self.logs), SPOA_LLM_LOG_KEY=KEY), **more)
 
     def start_agent(self):
         if not self.sockets:
-            return super().start_agent()
+            self.agent = harness.Agent(self.dir, self.config, self.args, self.env, before=self.before_agent)
+            return None
         # LISTEN_PID has to be the agent's own id, so a shell sets it and becomes the agent.
         file = harness.write_config(self.dir, self.config)
         # Above the numbers that they get.

@@ -8,18 +8,53 @@ import pathlib
 import socket
 import struct
 import threading
-
-import pytest
+import unittest
 
 CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+# A command that starts another one where unix datagram sockets have the queue of the Debian package, and there is no network.
+LONG_QUEUE = ("unshare", "--net", "sh", "-c", 'echo 4096 > /proc/sys/net/unix/max_dgram_qlen; exec "$@"', "sh") if os.geteuid() == 0 else ()
 _LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 def _must(result, what):
     if result != 0:
         raise OSError(ctypes.get_errno(), "%s: %s" % (what, os.strerror(ctypes.get_errno())))
+
+
+def _set_queue(length):
+    pathlib.Path("/proc/sys/net/unix/max_dgram_qlen").write_text(str(length))
+
+
+def _in_thread(run):
+    """Runs `run()` in a thread of its own, because a namespace is a thread's; returns what it returns."""
+    result = []
+
+    def within():
+        try:
+            result.append((run(), None))
+        except BaseException as problem:    # pytest's own exceptions too
+            result.append((None, problem))
+    thread = threading.Thread(target=within)
+    thread.start()
+    thread.join()
+    value, problem = result[0]
+    if problem:
+        raise problem
+    return value
+
+
+def datagram_socket(path, queue=4096):
+    """A unix datagram socket at `path` that holds `queue` datagrams; without root, as many as this machine's setting says."""
+    def make():
+        if os.geteuid() == 0:
+            _must(_LIBC.unshare(CLONE_NEWNET), "unshare")
+            _set_queue(queue)
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        sock.bind(path)
+        return sock
+    return _in_thread(make)
 
 
 def _enter(queue, empty):
@@ -29,28 +64,21 @@ def _enter(queue, empty):
         _must(_LIBC.mount(b"tmpfs", path.encode(), b"tmpfs", 0, b"mode=755"), "mount " + path)
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
-    pathlib.Path("/proc/sys/net/unix/max_dgram_qlen").write_text(str(queue))
+    _set_queue(queue)
 
 
 def apart(queue=10, empty=("/run", "/var/lib/haproxy")):
     """Runs a test in a thread with a network and mounts of its own. Processes and threads that the test starts have them too; those of a
     fixture do not. `queue`: net.unix.max_dgram_qlen. `empty`: directories that are empty at first."""
     def around(test):
-        @pytest.mark.skipif(os.geteuid() != 0, reason="a namespace needs root")
         @functools.wraps(test)
         def run(*args, **named):
-            failed = []
+            if os.geteuid() != 0:
+                raise unittest.SkipTest("a namespace needs root")
 
             def within():
-                try:
-                    _enter(queue, empty)
-                    test(*args, **named)
-                except BaseException as problem:    # pytest's own exceptions too
-                    failed.append(problem)
-            thread = threading.Thread(target=within)
-            thread.start()
-            thread.join()
-            if failed:
-                raise failed[0]
+                _enter(queue, empty)
+                test(*args, **named)
+            _in_thread(within)
         return run
     return around

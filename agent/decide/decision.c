@@ -17,7 +17,8 @@ static const refusal_info refusals[REFUSALS] = {
 	[REFUSE_AMBIGUOUS_MODEL] = { 400, "ambiguous_model",
 				     "The request can be read in more than one way, so that it may name more than one model." },
 	[REFUSE_INVALID_MODEL] = { 400, "invalid_model",
-				   "The model is not a string of 1 to 256 bytes without control characters." },
+				   "The model is not a string of 1 to 256 bytes without control characters, and without blanks or "
+				   "invisible characters at its ends." },
 	[REFUSE_INVALID_JSON] = { 400, "invalid_json", "The request body is not valid JSON." },
 	[REFUSE_WEBSOCKET] = { 426, "websocket_without_model",
 			       "The WebSocket handshake names no model; use HTTP, or name it in ?model=." },

@@ -33,6 +33,11 @@ static inline bool body_blank(slice s)
  * '{'. */
 body_result body_json(const body_view *view, bool must, mentions *found, const char **detail);
 
+/* Compares the decoded name of a form's field with `name`. True: some parser takes the field for `name`, because that
+ * parser ignores case or blanks in front, ends the name at a NUL, or makes a list of "name[]"; *same: it is exactly
+ * `name`. */
+bool field_like(slice field, slice name, bool *same);
+
 /* Read the fields `model` and `stream` of multipart/form-data and application/x-www-form-urlencoded. */
 body_result body_multipart(const body_view *view, slice ctype, mentions *found, const char **detail);
 body_result body_urlencoded(const body_view *view, mentions *found, const char **detail);

@@ -26,13 +26,16 @@ static __attribute__((noinline)) void take_escaped(slice value, bool exact, ment
 	char buf[MODEL_MAX];
 	size_t len = 0;
 	const char *why = text_fault(json_text(value, buf, sizeof buf, &len));
-	slice name = slice_of(buf, len);
 
-	mentions_add(found, exact, name, why ? why : name_fault(name));
+	mentions_add(found, exact, slice_of(buf, len), why);
 }
 
 static void take_model(const json_member *m, bool exact, mentions *found)
 {
+	if (m->type == JSON_NULL) {
+		found->null = true;
+		return;
+	}
 	if (m->type != JSON_STRING) {
 		mentions_add(found, exact, slice_of(NULL, 0), "the model is not a string");
 		return;
@@ -41,7 +44,7 @@ static void take_model(const json_member *m, bool exact, mentions *found)
 	if (slice_find(raw, 0, '\\') < raw.len)
 		take_escaped(m->value, exact, found);
 	else
-		mentions_add(found, exact, raw, name_fault(raw));
+		mentions_add(found, exact, raw, NULL);
 }
 
 static inline bool ascii(slice key)
@@ -64,41 +67,63 @@ static inline bool neither(const json_member *m)
 {
 	slice key = m->key;
 
-	if (key.len >= 2 && (key.ptr[1] == '\\' || (ascii_lower(key.ptr[0]) == 'm' && ascii_lower(key.ptr[1]) == 'o') ||
-			     (key.ptr[0] == 's' && key.ptr[1] == 't')))
-		return false;
+	if (key.len >= 2) {
+		uint16_t both, mo, st;
+		memcpy(&both, key.ptr, sizeof both);
+		memcpy(&mo, "mo", sizeof mo);
+		memcpy(&st, "st", sizeof st);
+		both |= 0x2020; /* letters in lower case */
+		if (key.ptr[1] == '\\' || both == mo || both == st)
+			return false;
+	}
 	return (key.len == 0 || key.ptr[0] != '\\') && (m->ascii || ascii(key));
 }
 
-static __attribute__((noinline)) const char *take_either(const json_member *m, bool last, bool *said_stream,
-							 mentions *found)
+static void take_stream(const json_member *m, bool exact, mentions *found)
+{
+	slice text = m->value;
+	stream_said said = m->type == JSON_TRUE ? STREAM_YES : STREAM_NO;
+
+	if (m->type == JSON_STRING) /* some servers take the text for what it says */
+		said = stream_of(slice_of(text.ptr + 1, text.len - 2));
+	else if (m->type != JSON_TRUE && m->type != JSON_FALSE && m->type != JSON_NULL)
+		said = stream_of(text);
+	mentions_stream(found, exact, said);
+}
+
+/* True for "stream" written with the long s, U+017F, whose upper case is S: Go takes it for "stream". */
+static bool long_s_stream(slice key)
+{
+	char buf[sizeof "\xc5\xbftream" - 1];
+	size_t len = 0;
+
+	return json_text(key, buf, sizeof buf, &len) == JSON_TEXT_OK && len == sizeof buf &&
+	       slice_starts(slice_of(buf, len), SLICE("\xc5\xbf")) &&
+	       slice_ieq(slice_from(slice_of(buf, len), 2), SLICE("tream"));
+}
+
+static __attribute__((noinline)) const char *take_either(const json_member *m, mentions *found)
 {
 	bool stream = slice_eq(m->key, SLICE("stream")); /* spelled as in nearly all bodies */
+	json_key_match match = stream ? JSON_KEY_OTHER : json_key_like(m->key, SLICE("model"));
 
-	switch (stream ? JSON_KEY_OTHER : json_key_like(m->key, SLICE("model"))) {
-	case JSON_KEY_SAME:
-		take_model(m, true, found);
+	if (match == JSON_KEY_SAME || match == JSON_KEY_ALIKE) {
+		take_model(m, match == JSON_KEY_SAME, found);
 		return NULL;
-	case JSON_KEY_ALIKE:
-		take_model(m, false, found);
-		return NULL;
-	case JSON_KEY_BAD:
+	}
+	if (match == JSON_KEY_OTHER)
+		match = stream ? JSON_KEY_SAME : json_key_like(m->key, SLICE("stream"));
+	if (match == JSON_KEY_BAD)
 		return "a member's name is not valid text";
-	case JSON_KEY_OTHER:
-		break;
-	}
-	if ((last || !*said_stream) && (stream || json_key_is(m->key, SLICE("stream")))) {
-		found->stream = m->type == JSON_TRUE;
-		*said_stream = true;
-	}
+	if (match != JSON_KEY_OTHER || long_s_stream(m->key))
+		take_stream(m, match == JSON_KEY_SAME, found);
 	return NULL;
 }
 
-/* Takes what a top-level member says. `last`: members come in their order, so the last `stream` wins; otherwise they
- * come backward, and the first one wins. NULL, or what is wrong with the key. */
-static inline const char *take(const json_member *m, bool last, bool *said_stream, mentions *found)
+/* Takes what a top-level member says. NULL, or what is wrong with the key. */
+static inline const char *take(const json_member *m, mentions *found)
 {
-	return neither(m) ? NULL : take_either(m, last, said_stream, found);
+	return neither(m) ? NULL : take_either(m, found);
 }
 
 /* Reads the tail backward. `fresh`: the head was blank, so that the object may begin in the tail. */
@@ -107,11 +132,10 @@ static body_result tail_json(slice tail, bool fresh, mentions *found, const char
 	json_back it;
 	json_member m;
 	json_step step;
-	bool said_stream = false;
 
 	json_back_init(&it, tail, false);
 	while ((step = json_back_next(&it, &m)) == JSON_MEMBER) {
-		if ((*detail = take(&m, false, &said_stream, found)))
+		if ((*detail = take(&m, found)))
 			return BODY_BAD;
 	}
 	*detail = it.why;
@@ -129,11 +153,10 @@ static body_result object_json(const body_view *view, slice head, mentions *foun
 	json_iter it;
 	json_member m;
 	json_step step;
-	bool said_stream = false;
 
 	json_iter_init(&it, head);
 	while ((step = json_next(&it, &m)) == JSON_MEMBER) {
-		if ((*detail = take(&m, true, &said_stream, found)))
+		if ((*detail = take(&m, found)))
 			return BODY_BAD;
 	}
 	if (step == JSON_BAD) {

@@ -140,6 +140,24 @@ static bool zlib_header(slice in)
 	return (first & 0x0f) == 8 && (first >> 4) <= 7 && (in.len < 2 || (first << 8 | second) % 31 == 0);
 }
 
+/* Some decoders expect zlib's header, others none, and others try both. Bytes that can be read in both ways could be
+ * two documents, so they are bad. */
+static decode_status deflate_all(slice in, output *o)
+{
+	output raw = { .max = o->max };
+
+	if (!zlib_header(in))
+		return inflate_all(in, -15, o);
+	decode_status status = inflate_all(in, 15, o);
+	decode_status other = status == DECODE_BAD ? DECODE_BAD : inflate_all(in, -15, &raw);
+	free(raw.ptr);
+	bool both = other == DECODE_COMPLETE || other == DECODE_FULL;
+	if (other == DECODE_CUT &&
+	    status == DECODE_CUT) /* the beginning of two documents, if there is anything of both */
+		both = o->len > 0 && raw.len > 0;
+	return both ? DECODE_BAD : status;
+}
+
 decode_status decode_body(decode_coding coding, slice in, size_t max, char **out, size_t *out_len)
 {
 	output o = { .max = max };
@@ -152,7 +170,7 @@ decode_status decode_body(decode_coding coding, slice in, size_t max, char **out
 		status = inflate_all(in, 15 + 16, &o);
 		break;
 	case DECODE_DEFLATE:
-		status = inflate_all(in, zlib_header(in) ? 15 : -15, &o);
+		status = deflate_all(in, &o);
 		break;
 	case DECODE_BROTLI:
 		status = brotli_all(in, &o);

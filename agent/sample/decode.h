@@ -28,7 +28,8 @@ typedef enum decode_status {
 	DECODE_COMPLETE, /* the end of the coding was reached, and nothing follows */
 	DECODE_CUT,      /* the input ended early */
 	DECODE_FULL,     /* `max` bytes were produced, and there is more */
-	DECODE_BAD,      /* not in this coding; or bytes follow its end, which some decoders read and others ignore */
+	DECODE_BAD,      /* not in this coding; or bytes follow its end, which some decoders read and others ignore; or
+			    deflate that can be read with zlib's header and without */
 	DECODE_FAILED,   /* out of memory */
 } decode_status;
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "sample/body.h"
 #include "sample/decode.h"
+#include "sample/multipart.h"
 #include "sample/path.h"
 
 #include <stdlib.h>
@@ -13,8 +14,6 @@ typedef enum body_kind { KIND_OTHER, KIND_JSON, KIND_MULTIPART, KIND_URLENCODED 
 
 static body_kind kind_of(slice ctype)
 {
-	if (slice_eq(ctype, SLICE("application/json"))) /* the most frequent one, in its most frequent spelling */
-		return KIND_JSON;
 	size_t end = slice_find(ctype, 0, ';');
 	slice type = slice_trim(slice_first(ctype, end));
 	slice suffix = type.len >= 5 ? slice_from(type, type.len - 5) : type;
@@ -67,23 +66,22 @@ static bool json_like(slice head)
  * name the same one. */
 static body_result read_json_sent_as_form(const body_view *view, mentions *found, const char **detail)
 {
+	static const char sent_as_form[] = "the body is JSON, its content-type is a form's, and both name a model";
 	mentions MENTIONS_LAZY form;
 	const char *fault = NULL;
 
 	mentions_init(&form);
 	bool unclear = body_urlencoded(view, &form, &fault) == BODY_BAD;
 	body_result end = body_json(view, true, found, detail);
-	if (found->any)
-		mentions_merge(found, &form);
-	found->differ = found->differ || unclear || (form.any && !found->any);
-	found->any = found->any || found->differ;
+	if (unclear || (form.any && !found->any))
+		found->differ = sent_as_form;
+	mentions_merge(found, &form, sent_as_form);
 	return end;
 }
 
-static body_result read_body(const body_view *view, slice ctype, mentions *found, model_from *from, const char **detail)
+static body_result read_body(const body_view *view, body_kind kind, slice ctype, mentions *found, model_from *from,
+			     const char **detail)
 {
-	body_kind kind = kind_of(ctype);
-
 	*from = MODEL_FROM_BODY;
 	if (kind == KIND_MULTIPART) {
 		*from = MODEL_FROM_FORM;
@@ -102,7 +100,13 @@ static model_status body_status(const body_view *view, slice ctype, mentions *fo
 {
 	model_from from = MODEL_FROM_NONE;
 	const char *detail = NULL, *fault = NULL;
-	body_result end = read_body(view, ctype, found, &from, &detail);
+	bool plain = slice_eq(ctype,
+			      SLICE("application/json")); /* the most frequent one, in its most frequent spelling */
+	body_kind kind = plain ? KIND_JSON : kind_of(ctype);
+
+	if (!plain && (kind != KIND_OTHER || json_like(view->head)) && (r->detail = content_type_fault(ctype)))
+		return MODEL_AMBIGUOUS;
+	body_result end = read_body(view, kind, ctype, found, &from, &detail);
 	model_status status = mentions_status(found, &fault);
 
 	r->looked = view->head.len + view->tail.len;
@@ -146,6 +150,7 @@ static model_status coded_status(const model_sample *s, const body_view *view, d
 	return status;
 }
 
+/* Returns MODEL_FOUND, NONE or whatever else; for FOUND and NONE, r->detail is as it was. */
 static model_status find_in_body(const model_sample *s, mentions *found, model_result *r)
 {
 	body_view view;
@@ -153,6 +158,10 @@ static model_status find_in_body(const model_sample *s, mentions *found, model_r
 
 	if (s->body.len == 0 && s->tail.len == 0 && s->buffered == 0 && s->length == 0)
 		return MODEL_NONE;
+	if (s->headers_unclear) {
+		r->detail = "more than one content-type or content-encoding header";
+		return MODEL_AMBIGUOUS;
+	}
 	if (s->body.len == 0) {
 		r->detail = "the body was not sent";
 		return MODEL_UNKNOWN;
@@ -167,22 +176,24 @@ static model_status find_in_body(const model_sample *s, mentions *found, model_r
 	return body_status(&view, s->ctype, found, r);
 }
 
-/* A plus sign means a space in a query that is still encoded, and itself in a decoded one. Refuse it: no model's name
- * has a space or a plus sign. */
-static __attribute__((noinline)) void query_model(slice param, mentions *found)
+/* Adds the model that one parameter of the query names. A plus sign means a space in a query that is still encoded, and
+ * itself in a decoded one. Refuse it: no model's name has a space or a plus sign. */
+static void query_param(slice param, mentions *found)
 {
 	char buf[MODEL_MAX];
 	size_t len = 0;
 	bool longer = false;
 	const char *why = NULL;
 
+	if (param.len == 0)
+		return;
 	if (!percent_decode(param, false, buf, sizeof buf, &len, &longer))
 		why = "bad percent-encoding in the query's model";
 	else if (longer)
 		why = "the model's name is too long";
 	else if (slice_find(param, 0, '+') < param.len)
 		why = "a plus sign in the query's model";
-	mentions_add(found, true, slice_of(buf, len), why ? why : name_fault(slice_of(buf, len)));
+	mentions_add(found, true, slice_of(buf, len), why);
 }
 
 /* Only Codex writes this header, and no upstream reads it: if it cannot be read, it is ignored. */
@@ -193,6 +204,31 @@ static void hint_model(slice hint, mentions *found)
 
 	if (hint.len > 0 && body_json(&view, true, found, &detail) == BODY_BAD)
 		mentions_init(found);
+}
+
+/* Adds what the query and, for a handshake, the header say to what the path says. Returns the place that decides if all
+ * agree. */
+static __attribute__((noinline)) model_from add_others(const model_sample *s, mentions *found)
+{
+	model_from from = found->any ? MODEL_FROM_PATH : MODEL_FROM_NONE;
+	mentions MENTIONS_LAZY query, MENTIONS_LAZY hint;
+
+	mentions_init(&query);
+	query_param(s->model_param, &query);
+	query_param(s->deployment_param, &query);
+	if (query.differ)
+		query.differ = "the query's model and deployment differ";
+	if (s->query_unclear)
+		query.differ = "the query names a model in more than one way";
+	mentions_merge(found, &query, "the path and the query name different models");
+	if (from == MODEL_FROM_NONE && query.any)
+		from = MODEL_FROM_QUERY;
+	if (!s->upgrade)
+		return from;
+	mentions_init(&hint);
+	hint_model(s->model_hint, &hint);
+	mentions_merge(found, &hint, "the header x-codex-turn-metadata names another model than path or query");
+	return from == MODEL_FROM_NONE && hint.any ? MODEL_FROM_HEADER : from;
 }
 
 static void settle(const mentions *found, model_status status, model_from from, model_result *r)
@@ -206,20 +242,37 @@ static void settle(const mentions *found, model_status status, model_from from, 
 	memcpy(r->name, found->name, found->len);
 }
 
-/* True: `found` has a mention, and it decides the result, valid or not. */
-static bool decided(const mentions *found, model_from from, model_result *r)
+/* Settles a request whose path, query or header name a model, or may: `named` is what they say. */
+static __attribute__((noinline)) void settle_named(const model_sample *s, mentions *named, model_from from,
+						   model_result *r)
 {
-	model_status status = mentions_status(found, &r->detail);
+	mentions MENTIONS_LAZY body;
+	model_status status = mentions_status(named, &r->detail);
 
-	if (status == MODEL_NONE)
-		return false;
-	settle(found, status, from, r);
-	return true;
+	if (status == MODEL_AMBIGUOUS || status == MODEL_INVALID || s->upgrade) {
+		settle(named, status, from, r);
+		return;
+	}
+	mentions_init(&body);
+	model_status in_body = find_in_body(s, &body, r);
+	/* A body that cannot be seen whole: the upstream obeys the path. */
+	bool unseen = in_body == MODEL_UNKNOWN && from == MODEL_FROM_PATH;
+	if (in_body != MODEL_FOUND && in_body != MODEL_NONE && !unseen) {
+		settle(&body, in_body, MODEL_FROM_NONE, r);
+		return;
+	}
+	if (from == MODEL_FROM_QUERY && in_body == MODEL_FOUND)
+		from = r->from;
+	mentions_merge(named, &body,
+		       from == MODEL_FROM_PATH ? "the path and the body name different models" :
+						 "the query and the body name different models");
+	r->no_memory = false;
+	settle(named, mentions_status(named, &r->detail), from, r);
 }
 
 void model_find(const model_sample *s, model_result *r)
 {
-	mentions MENTIONS_LAZY path, MENTIONS_LAZY query, MENTIONS_LAZY body;
+	mentions MENTIONS_LAZY found;
 
 	r->status = MODEL_NONE;
 	r->from = MODEL_FROM_NONE;
@@ -228,38 +281,16 @@ void model_find(const model_sample *s, model_result *r)
 	r->len = 0;
 	r->looked = 0;
 	r->detail = NULL;
-	mentions_init(&path);
-	mentions_init(&query);
-	mentions_init(&body);
+	mentions_init(&found);
 
-	path_model(s->path, &path);
-	if (s->model_param.len > 0)
-		query_model(s->model_param, &query);
-	if (path.any) { /* the upstream, too, takes its model from the path */
-		if (path_body_matters(s->path) && !s->upgrade) {
-			find_in_body(s, &body, r);
-			path.stream = path.stream || body.stream;
-		}
-		decided(&path, MODEL_FROM_PATH, r);
+	path_model(s->path, s->method, s->upgrade, &found);
+	if (found.any || s->model_param.len > 0 || s->deployment_param.len > 0 || s->query_unclear || s->upgrade) {
+		model_from from = add_others(s, &found);
+		settle_named(s, &found, from, r);
 		return;
 	}
-	if (s->upgrade) {
-		if (decided(&query, MODEL_FROM_QUERY, r))
-			return;
-		hint_model(s->model_hint, &body);
-		decided(&body, MODEL_FROM_HEADER, r);
-		return;
-	}
-	model_status status = find_in_body(s, &body, r);
-	if (query.any && (status == MODEL_FOUND || status == MODEL_NONE)) {
-		query.stream = body.stream;
-		mentions_merge(&query, &body);
-		if (decided(&query, status == MODEL_FOUND ? r->from : MODEL_FROM_QUERY, r) &&
-		    r->status == MODEL_AMBIGUOUS)
-			r->detail = "the query and the body name different models";
-		return;
-	}
-	settle(&body, status, r->from, r);
+	model_status status = find_in_body(s, &found, r);
+	settle(&found, status, r->from, r);
 }
 
 const char *model_from_name(model_from from)

@@ -16,8 +16,8 @@ typedef enum model_status {
 	MODEL_FOUND,
 	MODEL_NONE,      /* everything was read, and no model is named */
 	MODEL_UNKNOWN,   /* bytes that could name a model are missing: cut body, unknown content-encoding */
-	MODEL_AMBIGUOUS, /* two members, or two places, name different models */
-	MODEL_INVALID,   /* not a string, empty, longer than MODEL_MAX, or with control characters */
+	MODEL_AMBIGUOUS, /* two members, two places, or two ways of reading one of them, name different models */
+	MODEL_INVALID,   /* not a string, empty, longer than MODEL_MAX, with control characters or a blank at an end */
 	MODEL_MALFORMED, /* the body is not what it says or seems to be: JSON, a form, compressed */
 } model_status;
 

@@ -56,6 +56,62 @@ static int param_next(slice header, size_t *at, param *out)
 	return 1;
 }
 
+static bool letter_or_digit(char c)
+{
+	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9');
+}
+
+/* True if `value` holds "name=", which parsers that look for that text take for a parameter. */
+static bool hides(slice value, slice name)
+{
+	for (size_t at = 0; at + name.len < value.len; at++) {
+		if (!slice_istarts(slice_from(value, at), name) || (at > 0 && letter_or_digit(value.ptr[at - 1])))
+			continue;
+		slice behind = slice_trim(slice_from(value, at + name.len));
+		if (behind.len > 0 && (behind.ptr[0] == '=' || behind.ptr[0] == '*'))
+			return true;
+	}
+	return false;
+}
+
+/* True if a value of `charset` is UTF-8, or ASCII, which is the same for all that is ASCII. */
+static bool charset_utf8(slice value)
+{
+	return slice_ieq(value, SLICE("utf-8")) || slice_ieq(value, SLICE("utf8")) ||
+	       slice_ieq(value, SLICE("us-ascii")) || slice_ieq(value, SLICE("ascii"));
+}
+
+const char *content_type_fault(slice ctype)
+{
+	bool quoted = false;
+	size_t at = slice_find(ctype, 0, ';');
+	int more;
+	param p;
+
+	for (size_t i = 0; i < ctype.len; i++) {
+		if (quoted && ctype.ptr[i] == '\\')
+			i++;
+		else if (ctype.ptr[i] == '"')
+			quoted = !quoted;
+		else if (ctype.ptr[i] == ',' && !quoted)
+			return "the content-type has two values";
+	}
+	while ((more = param_next(ctype, &at, &p)) > 0)
+		if (slice_icontains(p.name, SLICE("charset")) &&
+		    (!slice_ieq(p.name, SLICE("charset")) || !charset_utf8(p.value)))
+			return "the content-type's charset is not UTF-8";
+	return more < 0 && slice_icontains(ctype, SLICE("charset")) ? "the content-type is malformed" : NULL;
+}
+
+/* True for the characters that RFC 2046 allows in a boundary, except the blank. */
+static bool boundary_chars(slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (!letter_or_digit(s.ptr[i]) && !memchr("'()+_,-./:=?", s.ptr[i], 12))
+			return false;
+	return true;
+}
+
 slice multipart_boundary(slice ctype)
 {
 	slice found = { NULL, 0 };
@@ -64,11 +120,12 @@ slice multipart_boundary(slice ctype)
 	param p;
 
 	while ((more = param_next(ctype, &at, &p)) > 0) {
-		if (slice_ieq(p.name, SLICE("boundary*")))
-			return slice_of(NULL, 0);
-		if (!slice_ieq(p.name, SLICE("boundary")))
+		if (!slice_ieq(p.name, SLICE("boundary"))) {
+			if (slice_icontains(p.name, SLICE("boundary")) || hides(p.value, SLICE("boundary")))
+				return slice_of(NULL, 0);
 			continue;
-		if (found.len > 0 || p.escaped || p.value.len > MULTIPART_BOUNDARY_MAX)
+		}
+		if (found.len > 0 || p.value.len > MULTIPART_BOUNDARY_MAX || !boundary_chars(p.value))
 			return slice_of(NULL, 0);
 		found = p.value;
 	}
@@ -90,12 +147,19 @@ static const char *disposition(slice value, part *p)
 	if (!slice_ieq(slice_trim(slice_first(value, at)), SLICE("form-data")))
 		return "a part is not form-data";
 	while ((more = param_next(value, &at, &one)) > 0) {
-		if (slice_istarts(one.name, SLICE("filename")))
+		if (hides(one.value, SLICE("name")))
+			return "a parameter of a part holds another name";
+		if (slice_ieq(one.name, SLICE("filename")) || slice_istarts(one.name, SLICE("filename*"))) {
 			p->file = true;
-		if (slice_ieq(one.name, SLICE("name*")))
-			return "a part's name is encoded";
-		if (!slice_ieq(one.name, SLICE("name")))
 			continue;
+		}
+		if (!slice_ieq(one.name, SLICE("name"))) {
+			if (slice_icontains(one.name, SLICE("name")))
+				return "a part's name is encoded or given in pieces";
+			continue;
+		}
+		if (one.escaped)
+			return "a part's name is escaped";
 		if (p->named)
 			return "a part has two names";
 		p->named = true;
@@ -123,8 +187,10 @@ static const char *read_headers(slice lines, part *p)
 		if (slice_trim(name).len != name.len) /* a folded line begins with white space */
 			return "a part's header is malformed";
 		if (slice_ieq(name, SLICE("content-transfer-encoding"))) {
-			p->coded = !slice_ieq(value, SLICE("binary")) && !slice_ieq(value, SLICE("8bit")) &&
-				   !slice_ieq(value, SLICE("7bit"));
+			p->coded |= !slice_ieq(value, SLICE("binary")) && !slice_ieq(value, SLICE("8bit")) &&
+				    !slice_ieq(value, SLICE("7bit"));
+		} else if (slice_ieq(name, SLICE("content-type"))) {
+			p->coded |= content_type_fault(value) != NULL;
 		} else if (slice_ieq(name, SLICE("content-disposition"))) {
 			const char *why = disposed ? "a part has two content-dispositions" : disposition(value, p);
 			if (why)
@@ -135,19 +201,23 @@ static const char *read_headers(slice lines, part *p)
 	return NULL;
 }
 
-/* Takes the value of the field that `p` describes. */
-static void take(const part *p, slice value, mentions *found)
+/* Takes the value of the field that `p` describes. NULL, or what is wrong. */
+static const char *take(const part *p, slice value, mentions *found)
 {
+	bool same = false;
+
 	if (!p->named)
-		return;
-	if (slice_ieq(p->name, SLICE("model"))) {
-		const char *why = p->file  ? "the model is a file" :
-				  p->coded ? "the model is encoded" :
-					     name_fault(value);
-		mentions_add(found, slice_eq(p->name, SLICE("model")), value, why);
-	} else if (slice_eq(p->name, SLICE("stream"))) {
-		found->stream = slice_ieq(value, SLICE("true")) || slice_eq(value, SLICE("1"));
-	}
+		return NULL;
+	if (field_like(p->name, SLICE("model"), &same))
+		mentions_add(found, same, value,
+			     p->file  ? "the model is a file" :
+			     p->coded ? "the model is encoded" :
+					NULL);
+	else if (field_like(p->name, SLICE("stream"), &same))
+		mentions_stream(found, same, p->file || p->coded ? STREAM_ODD : stream_of(value));
+	else if (field_like(p->name, SLICE("_charset_"), &same) && !slice_ieq(value, SLICE("utf-8")))
+		return "a field \"_charset_\" that is not UTF-8";
+	return NULL;
 }
 
 /* Bytes of a body that are read in one go: head or tail. */
@@ -230,8 +300,8 @@ static body_result read_part(const region *r, size_t from, size_t to, bool cut, 
 		value.len -= 2;
 	else
 		value.len = 0;
-	take(&p, value, found);
-	return BODY_ALL;
+	*detail = take(&p, value, found);
+	return *detail ? BODY_BAD : BODY_ALL;
 }
 
 static body_result read_region(const region *r, mentions *found, const char **detail)

@@ -9,7 +9,8 @@
  *
  * What is refused: bodies in which another parser could find other parts than this one did. These are a boundary that
  * is not a whole delimiter line, or that follows a bare LF; text before the first or behind the closing delimiter;
- * folded headers, or headers that end in a bare LF; two names, or a `name*`. */
+ * folded headers, or headers that end in a bare LF; two names, a name that is escaped, encoded or given in pieces
+ * (`name*`, `name*0`), or a second one inside another parameter. */
 #ifndef SAMPLE_MULTIPART_H
 #define SAMPLE_MULTIPART_H
 
@@ -19,6 +20,10 @@
 #define MULTIPART_BOUNDARY_MAX 70
 /* The headers of one part, in bytes. Go allows 10 MB for all parts, but only a file name makes headers long. */
 #define MULTIPART_HEADERS_MAX 4096
+
+/* Returns what makes a content-type mean different things to different parsers, as static text: two values, or a
+ * charset other than UTF-8. NULL: nothing. */
+const char *content_type_fault(slice ctype);
 
 /* Returns the boundary parameter of a content-type; empty: there is none that all parsers read alike. */
 slice multipart_boundary(slice ctype);

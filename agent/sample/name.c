@@ -2,6 +2,7 @@
 #include "sample/name.h"
 
 #include "base/json.h"
+#include "base/text.h"
 
 /* True for nearly every name. Looks at eight bytes at a time. */
 static bool printable_ascii(slice s)
@@ -21,14 +22,37 @@ static bool printable_ascii(slice s)
 	return odd == 0;
 }
 
-const char *name_fault(slice name)
+/* True for a character that nobody sees at the end of a name, so that servers may trim it: blanks, fillers, variation
+ * selectors, and whatever joins, hides or reorders text. */
+static bool unseen(uint32_t c)
 {
+	return text_is_control(c) || c == ' ' || c == 0xa0 || c == 0x34f || c == 0x115f || c == 0x1160 || c == 0x1680 ||
+	       c == 0x17b4 || c == 0x17b5 || (c >= 0x180b && c <= 0x180f) || (c >= 0x2000 && c <= 0x200a) ||
+	       c == 0x202f || c == 0x205f || c == 0x2800 || c == 0x3000 || c == 0x3164 ||
+	       (c >= 0xfe00 && c <= 0xfe0f) || c == 0xffa0 || c == 0xfff0;
+}
+
+/* True if a name in valid UTF-8 begins or ends with a character that nobody sees. */
+static bool unseen_end(slice name)
+{
+	const char *first = name.ptr, *last = name.ptr + name.len - 1;
+
+	while (last > name.ptr && ((unsigned char)*last & 0xc0) == 0x80)
+		last--;
+	return unseen(utf8_next(&first)) || unseen(utf8_next(&last));
+}
+
+/* Returns what is wrong with a model's name, as static text; NULL: it can be used. */
+static const char *name_fault(slice name)
+{
+	static const char ends[] = "the model's name begins or ends with a blank or an invisible character";
+
 	if (name.len == 0)
 		return "the model is empty";
 	if (name.len > MODEL_MAX)
 		return "the model's name is too long";
 	if (printable_ascii(name))
-		return NULL;
+		return name.ptr[0] == ' ' || name.ptr[name.len - 1] == ' ' ? ends : NULL;
 	for (size_t i = 0; i < name.len; i++) {
 		unsigned char c = (unsigned char)name.ptr[i];
 		if (c >= 0x20 && c < 0x7f)
@@ -39,24 +63,27 @@ const char *name_fault(slice name)
 	}
 	if (!utf8_valid(name.ptr, name.len))
 		return "the model's name is not UTF-8";
-	return NULL;
+	return unseen_end(name) ? ends : NULL;
 }
 
 /* Not `= {0}`, which would clear the name's buffer for every request. */
 void mentions_init(mentions *found)
 {
-	found->any = found->exact = found->differ = found->stream = false;
-	found->why = NULL;
+	found->any = found->exact = found->null = found->stream = false;
+	found->said = found->alike = STREAM_UNSAID;
 	found->len = 0;
+	found->differ = found->why = NULL;
 }
 
 void mentions_add(mentions *found, bool exact, slice name, const char *why)
 {
+	if (slice_starts(name, SLICE("models/")))
+		name = slice_from(name, sizeof "models/" - 1);
+	if (!why)
+		why = name_fault(name);
 	if (found->any) {
-		if (why || found->why)
-			found->differ = found->differ || !why != !found->why;
-		else
-			found->differ = found->differ || !slice_eq(name, slice_of(found->name, found->len));
+		if (!why != !found->why || (!why && !slice_eq(name, slice_of(found->name, found->len))))
+			found->differ = "two members name different models";
 	} else if (!why) {
 		found->len = (uint16_t)name.len;
 		memcpy(found->name, name.ptr, name.len);
@@ -67,21 +94,65 @@ void mentions_add(mentions *found, bool exact, slice name, const char *why)
 	found->exact = found->exact || exact;
 }
 
-void mentions_merge(mentions *into, const mentions *from)
+stream_said stream_of(slice text)
 {
+	if (slice_ieq(text, SLICE("true")) || slice_eq(text, SLICE("1")))
+		return STREAM_YES;
+	if (text.len == 0 || slice_ieq(text, SLICE("false")) || slice_eq(text, SLICE("0")))
+		return STREAM_NO;
+	return STREAM_ODD;
+}
+
+static const char streams_differ[] = "two members say different things about streaming";
+
+void mentions_stream(mentions *found, bool exact, stream_said said)
+{
+	uint8_t *place = exact ? &found->said : &found->alike;
+
+	if (*place != STREAM_UNSAID && (*place != said || said == STREAM_ODD))
+		found->differ = streams_differ;
+	*place = (uint8_t)said;
+	if (exact)
+		found->stream = said == STREAM_YES;
+}
+
+/* True if a member that only some parsers take for "stream" changes what the request asks for. */
+static bool stream_unclear(const mentions *found)
+{
+	return found->alike != STREAM_UNSAID &&
+	       (found->alike == STREAM_ODD || (found->alike == STREAM_YES) != (found->said == STREAM_YES));
+}
+
+void mentions_merge(mentions *into, const mentions *from, const char *differ)
+{
+	const char *unclear = NULL;
+	bool stream = into->stream || from->stream;
+
+	if (!into->differ && mentions_status(from, &unclear) == MODEL_AMBIGUOUS)
+		into->differ = unclear;
+	bool agreed = !into->differ;
 	if (from->any)
 		mentions_add(into, from->exact, slice_of(from->name, from->len), from->why);
-	into->differ = into->differ || from->differ;
-	into->stream = into->stream || from->stream;
+	if (agreed && into->differ)
+		into->differ = differ;
+	if (from->said != STREAM_UNSAID)
+		mentions_stream(into, true, (stream_said)from->said);
+	into->stream = stream;
 }
 
 model_status mentions_status(const mentions *found, const char **detail)
 {
-	*detail = NULL;
+	*detail = found->differ;
+	if (*detail)
+		return MODEL_AMBIGUOUS;
+	if (stream_unclear(found)) {
+		*detail = streams_differ;
+		return MODEL_AMBIGUOUS;
+	}
 	if (!found->any)
 		return MODEL_NONE;
-	if (found->differ) {
-		*detail = "two members name different models";
+	if (found->null) {
+		*detail = "one member names a model, and another one is null";
 		return MODEL_AMBIGUOUS;
 	}
 	if (found->why) {

@@ -6,18 +6,26 @@
 
 #include "sample/model.h"
 
-/* Returns what is wrong with a model's name, as static text; NULL: it can be used. */
-const char *name_fault(slice name);
+/* What a member or a field `stream` says. */
+typedef enum stream_said {
+	STREAM_UNSAID,
+	STREAM_NO,
+	STREAM_YES,
+	STREAM_ODD, /* neither: some servers refuse such a value, others take it for true */
+} stream_said;
 
 /* The mentions of a model that were found so far: members of JSON, fields of forms, a path, a query. */
 typedef struct mentions {
-	bool any;        /* at least one mention */
-	bool exact;      /* at least one mention whose member or field is spelled "model", not "Model" */
-	bool differ;     /* two mentions differ */
-	const char *why; /* what is wrong with the first mention; NULL: nothing */
-	uint16_t len;
+	bool any;             /* at least one mention */
+	bool exact;           /* at least one mention whose member or field is spelled "model", not "Model" */
+	bool null;            /* a member is null, which names no model */
+	bool stream;          /* the request asks for a stream */
+	uint8_t said;         /* stream_said of the members and fields spelled "stream" */
+	uint8_t alike;        /* stream_said of those that only some parsers take for "stream" */
+	uint16_t len;         /* of `name` */
+	const char *differ;   /* static text: which two readings differ; NULL: all agree */
+	const char *why;      /* static text: what is wrong with the first mention; NULL: nothing */
 	char name[MODEL_MAX]; /* of the first mention */
-	bool stream;
 } mentions;
 
 /* For automatic variables of type `mentions`. The compiler zeroes automatic variables (-ftrivial-auto-var-init);
@@ -32,10 +40,17 @@ typedef struct mentions {
 #endif
 
 void mentions_init(mentions *found);
-/* Adds a mention. `why` says what is wrong with it, from name_fault() or the caller; then `name` is not looked at. */
+/* Adds a mention. `name` may have Google's "models/" in front, which is taken off. `why` says what is wrong with the
+ * mention, and then `name` is not looked at; NULL: nothing that the caller knows of. */
 void mentions_add(mentions *found, bool exact, slice name, const char *why);
-/* Adds all that `from` collected to `into`. */
-void mentions_merge(mentions *into, const mentions *from);
+/* Adds what one member or field says about streaming. `exact`: it is spelled "stream", not "Stream". */
+void mentions_stream(mentions *found, bool exact, stream_said said);
+/* Says what the text of a member or field `stream` means. */
+stream_said stream_of(slice text);
+/* Adds all that `from` collected to `into`. `differ` is the static text for the case that the two name different
+ * models.
+ */
+void mentions_merge(mentions *into, const mentions *from, const char *differ);
 /* Returns FOUND, NONE, INVALID or AMBIGUOUS; *detail is as in model_result. */
 model_status mentions_status(const mentions *found, const char **detail);
 

@@ -60,7 +60,17 @@ static bool has_slash(slice text)
 	return slice_find(text, 0, '/') < text.len || slice_find(text, 0, '\\') < text.len;
 }
 
-static void add(mentions *found, const segment *s, slice name, slice prefix, bool slash_ok)
+/* A path on its way through path_model(). */
+typedef struct walk {
+	slice path;
+	bool get;  /* GET, and no WebSocket handshake */
+	bool asks; /* a method that runs no model: GET, HEAD, DELETE, OPTIONS */
+	size_t id; /* where Bedrock's ID begins and ends: an ARN, the only text that may hold slashes; 0: there is */
+	size_t id_end; /* none */
+	mentions *found;
+} walk;
+
+static void add(walk *w, const segment *s, slice name, slice prefix)
 {
 	char full[SEGMENT_MAX + 16];
 	const char *why = NULL;
@@ -69,7 +79,7 @@ static void add(mentions *found, const segment *s, slice name, slice prefix, boo
 		why = "bad percent-encoding in the path's model";
 	else if (s->longer)
 		why = "the model's name is too long";
-	else if (!slash_ok && has_slash(name))
+	else if (has_slash(name) && w->id == 0)
 		why = "an encoded slash in the path's model";
 	else if (slice_eq(name, SLICE(".")) || slice_eq(name, SLICE("..")))
 		why = "a dot segment where the path names the model";
@@ -78,29 +88,29 @@ static void add(mentions *found, const segment *s, slice name, slice prefix, boo
 		memcpy(full + prefix.len, name.ptr, name.len);
 		name = slice_of(full, prefix.len + name.len);
 	}
-	mentions_add(found, true, name, why ? why : name_fault(name));
+	mentions_add(w->found, true, name, why);
 }
 
-/* Splits "M:method"; the colon is never encoded. A method has letters only, which tells it from the tags of models that
- * a request only asks about, such as `llama3:8b`. */
-static bool gemini_method(const segment *s, slice *model, slice *method)
+static void unsure(walk *w)
 {
-	size_t colon = slice_find(s->raw, 0, ':');
-	size_t at = slice_find(text_of(s), 0, ':');
+	w->found->any = true;
+	w->found->differ = "the path can be read in more than one way";
+}
 
-	if (colon == s->raw.len)
-		return false;
-	*method = slice_from(s->raw, colon + 1);
-	if (method->len == 0)
-		return false;
+/* Splits "M:method", decoded. A method has letters only. */
+static bool gemini_method(slice text, slice *model, slice *method)
+{
+	size_t colon = slice_find(text, 0, ':');
+
+	*model = slice_first(text, colon);
+	*method = slice_from(text, colon + 1);
 	for (size_t i = 0; i < method->len; i++)
 		if (ascii_lower(method->ptr[i]) < 'a' || ascii_lower(method->ptr[i]) > 'z')
 			return false;
-	*model = slice_first(text_of(s), at);
-	return true;
+	return method->len > 0;
 }
 
-static bool bedrock_operation(slice raw, bool *stream)
+static bool bedrock_operation(slice text, bool *stream)
 {
 	static const struct {
 		slice name;
@@ -115,7 +125,7 @@ static bool bedrock_operation(slice raw, bool *stream)
 	};
 
 	for (size_t i = 0; i < sizeof operations / sizeof operations[0]; i++) {
-		if (slice_eq(raw, operations[i].name)) {
+		if (slice_ieq(text, operations[i].name)) {
 			*stream = operations[i].stream;
 			return true;
 		}
@@ -123,64 +133,195 @@ static bool bedrock_operation(slice raw, bool *stream)
 	return false;
 }
 
-static bool marker(slice text)
+/* True for the first word of an endpoint, as in "chat/completions": behind "models" it is no model, and behind a
+ * model's name it ends that name. */
+static bool endpoint_word(slice text)
 {
-	return slice_ieq(text, SLICE("models")) || slice_ieq(text, SLICE("tunedmodels")) ||
-	       slice_ieq(text, SLICE("deployments")) || slice_ieq(text, SLICE("model"));
+	static const slice words[] = {
+		SLICE_INIT("chat"),   SLICE_INIT("completions"), SLICE_INIT("embeddings"), SLICE_INIT("responses"),
+		SLICE_INIT("images"), SLICE_INIT("audio"),       SLICE_INIT("videos"),     SLICE_INIT("moderations"),
+		SLICE_INIT("rerank"), SLICE_INIT("messages"),    SLICE_INIT("realtime"),   SLICE_INIT("extensions"),
+		SLICE_INIT("search"), SLICE_INIT("edits"),       SLICE_INIT("generate"),
+	};
+
+	for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+		if (slice_ieq(text, words[i]))
+			return true;
+	return false;
 }
 
-/* Adds the model that the segment at `at` and the two behind it name, if they do; `before` is the segment to the left.
- * Returns where Bedrock's ID begins, the one segment that may hold an encoded slash; 0: there is none. */
-static size_t look_at(slice path, slice before, size_t at, mentions *found)
+typedef enum marker {
+	MARKS_NOTHING,
+	MARKS_MODELS,
+	MARKS_TUNED,
+	MARKS_DEPLOYMENTS,
+	MARKS_ENGINES,
+	MARKS_BEDROCK
+} marker;
+
+/* Which of the words that stand in front of a model is this segment? */
+static marker marker_of(slice text)
+{
+	static const slice words[] = {
+		[MARKS_MODELS] = SLICE_INIT("models"),           [MARKS_TUNED] = SLICE_INIT("tunedmodels"),
+		[MARKS_DEPLOYMENTS] = SLICE_INIT("deployments"), [MARKS_ENGINES] = SLICE_INIT("engines"),
+		[MARKS_BEDROCK] = SLICE_INIT("model"),
+	};
+
+	for (unsigned i = MARKS_MODELS; i <= MARKS_BEDROCK; i++)
+		if (slice_ieq(text, words[i]))
+			return (marker)i;
+	return MARKS_NOTHING;
+}
+
+/* True if nothing is behind `at`, or one slash. */
+static bool at_end(slice path, size_t at)
+{
+	return at >= path.len || (at + 1 == path.len && path.ptr[at] == '/');
+}
+
+/* .../models/M:method, .../tunedModels/M:method, GET .../models/M */
+static void google(walk *w, bool tuned, const segment *next, size_t after_at)
+{
+	slice model, method;
+	bool last = at_end(w->path, after_at);
+
+	if (w->asks) {
+		/* Names of models may hold colons, as `llama3:8b` does. */
+		if (w->get && last && !tuned && !has_slash(text_of(next)))
+			add(w, next, text_of(next), slice_of(NULL, 0));
+		return;
+	}
+	if (slice_find(text_of(next), 0, ':') == next->len) {
+		bool named = !last && !tuned && !endpoint_word(text_of(next)) &&
+			     marker_of(text_of(next)) == MARKS_NOTHING;
+		if (named) /* .../models/M/chat/completions: who knows how much of it is the name? */
+			unsure(w);
+		return;
+	}
+	if (!gemini_method(text_of(next), &model, &method) || !last) {
+		unsure(w);
+		return;
+	}
+	if (slice_ieq(model, SLICE("count-tokens")) && slice_ieq(method, SLICE("rawPredict")))
+		return; /* Vertex: an endpoint for all of Anthropic's models; the body names the model */
+	add(w, next, model, tuned ? SLICE("tunedModels/") : slice_of(NULL, 0));
+	w->found->stream = w->found->stream || slice_istarts(method, SLICE("stream")) ||
+			   slice_istarts(method, SLICE("serverStreaming"));
+}
+
+/* .../deployments/NAME/OPERATION, .../engines/NAME/OPERATION */
+static void azure(walk *w, const segment *next, size_t after_at)
+{
+	segment operation;
+
+	segment_read(w->path, after_at, &operation);
+	if (endpoint_word(text_of(&operation)) || at_end(w->path, after_at + operation.raw.len))
+		add(w, next, text_of(next), slice_of(NULL, 0));
+	else if (!w->asks) /* servers that allow a slash in the name end it elsewhere */
+		unsure(w);
+}
+
+/* /model/ID/OPERATION; `at` is where the ID begins. Only an ARN may hold slashes, encoded or not. */
+static void bedrock(walk *w, size_t at)
+{
+	segment id, operation;
+	bool stream = false;
+	slice path = w->path;
+	size_t end = path.len - (path.ptr[path.len - 1] == '/'), last = end;
+
+	while (last > at && path.ptr[last - 1] != '/')
+		last--;
+	if (last <= at)
+		return;
+	segment_read(slice_first(path, end), last, &operation);
+	if (!bedrock_operation(text_of(&operation), &stream))
+		return;
+	id.raw = slice_of(path.ptr + at, last - 1 - at);
+	id.longer = false;
+	id.len = 0;
+	id.fault = !percent_decode(id.raw, false, id.text, sizeof id.text, &id.len, &id.longer);
+	if (slice_istarts(text_of(&id), SLICE("arn:"))) {
+		w->id = at;
+		w->id_end = last;
+	} else if (slice_find(id.raw, 0, '/') < id.raw.len) {
+		unsure(w);
+		return;
+	}
+	add(w, &id, text_of(&id), slice_of(NULL, 0));
+	w->found->stream = w->found->stream || stream;
+}
+
+/* Adds the model that the segment at `at` and those behind it name, if they do. */
+static void look_at(walk *w, size_t at)
 {
 	segment this, next;
-	bool stream = false;
-	slice model, method;
 
-	segment_read(path, at, &this);
+	segment_read(w->path, at, &this);
+	marker what = marker_of(text_of(&this));
 	size_t next_at = at + this.raw.len + 1;
-	if (!marker(text_of(&this)) || next_at >= path.len)
-		return 0;
-	segment_read(path, next_at, &next);
-
-	bool tuned = slice_eq(text_of(&this), SLICE("tunedModels"));
-	if ((tuned || slice_eq(text_of(&this), SLICE("models"))) && gemini_method(&next, &model, &method)) {
-		add(found, &next, model, tuned ? SLICE("tunedModels/") : slice_of(NULL, 0), false);
-		found->stream = found->stream || slice_starts(method, SLICE("stream")) ||
-				slice_starts(method, SLICE("serverStreaming"));
-		return 0;
-	}
+	if (what == MARKS_NOTHING || at_end(w->path, next_at - 1))
+		return;
+	segment_read(w->path, next_at, &next);
 	size_t after_at = next_at + next.raw.len + 1;
-	if (after_at >= path.len)
-		return 0;
-	if (slice_ieq(text_of(&this), SLICE("deployments")) && slice_ieq(before, SLICE("openai")))
-		add(found, &next, text_of(&next), slice_of(NULL, 0), false);
-	if (slice_eq(text_of(&this), SLICE("model")) && bedrock_operation(slice_from(path, after_at), &stream)) {
-		add(found, &next, text_of(&next), slice_of(NULL, 0), true);
-		found->stream = found->stream || stream;
-		return next_at;
-	}
-	return 0;
+	if (next.fault)
+		add(w, &next, text_of(&next), slice_of(NULL, 0));
+	else if (what == MARKS_MODELS || what == MARKS_TUNED)
+		google(w, what == MARKS_TUNED, &next, after_at - 1);
+	else if (what == MARKS_BEDROCK && w->id == 0)
+		bedrock(w, next_at);
+	else if (what != MARKS_BEDROCK && after_at < w->path.len)
+		azure(w, &next, after_at);
 }
 
-/* True if the path may name a model, and has empty segments, dot segments or encoded slashes, which servers read
- * differently. */
-static bool unclear(slice path, size_t id_at)
+/* Returns `text` up to the first byte that a server may cut it at. */
+static slice cut_short(slice text)
 {
-	bool odd = false, names = false;
+	for (size_t i = 0; i < text.len; i++)
+		if (text.ptr[i] == ';' || (unsigned char)text.ptr[i] <= ' ' || text.ptr[i] == 0x7f)
+			return slice_first(text, i);
+	return text;
+}
 
-	for (size_t at = 1; at <= path.len;) {
+/* True if servers read the segment differently, in a path that may name a model; *names: its text is a word that stands
+ * in front of a model, for some server. */
+static bool segment_odd(const segment *s, bool in_id, bool *names)
+{
+	char twice[SEGMENT_MAX];
+	size_t len = 0;
+	bool longer = false;
+	slice text = text_of(s), cut = cut_short(text);
+
+	*names = marker_of(cut) != MARKS_NOTHING;
+	if (slice_eq(text, SLICE(".")) || slice_eq(text, SLICE("..")) || slice_find(text, 0, ';') < text.len ||
+	    (*names && cut.len < text.len))
+		return true;
+	if (slice_find(text, 0, '%') < text.len) { /* some servers decode twice */
+		if (percent_decode(text, false, twice, sizeof twice, &len, &longer) &&
+		    marker_of(cut_short(slice_of(twice, len))) != MARKS_NOTHING)
+			*names = true;
+		return true;
+	}
+	if (!in_id && has_slash(text) &&
+	    (slice_icontains(text, SLICE("model")) || slice_icontains(text, SLICE("deployment")) ||
+	     slice_icontains(text, SLICE("engine"))))
+		return *names = true;
+	return false;
+}
+
+/* True if the path may name a model, and has segments that servers read differently. */
+static bool unclear(const walk *w)
+{
+	bool odd = false, names = false, marks = false;
+
+	for (size_t at = 1; at <= w->path.len;) {
 		segment s;
-		segment_read(path, at, &s);
-		bool last = at + s.raw.len >= path.len;
-		slice text = text_of(&s);
-		if ((s.raw.len == 0 && !last) || slice_eq(text, SLICE(".")) || slice_eq(text, SLICE("..")))
+		segment_read(w->path, at, &s);
+		bool last = at + s.raw.len >= w->path.len;
+		if (s.raw.len == 0 && !last)
 			odd = true;
-		if (marker(text) && !last)
-			names = true;
-		if (at != id_at && has_slash(text) &&
-		    (slice_icontains(text, SLICE("model")) || slice_icontains(text, SLICE("deployment"))))
-			odd = names = true;
+		odd = segment_odd(&s, at >= w->id && at < w->id_end, &marks) || odd;
+		names = names || (marks && (!last || has_slash(text_of(&s))));
 		at += s.raw.len + 1;
 	}
 	return odd && names;
@@ -203,8 +344,9 @@ static inline bool pairs_may_name(const char *s)
 
 	memcpy(&here, s, sizeof here);
 	memcpy(&next, s + 1, sizeof next);
-	next |= 0x2020202020202020u; /* lower case */
-	uint64_t letter = maybe_equal(next, 'm') | maybe_equal(next, 't') | maybe_equal(next, 'd');
+	/* Lower case; without the lowest bit, which is all that d and e differ in. */
+	next = (next | 0x2020202020202020u) & 0xfefefefefefefefeu;
+	uint64_t letter = maybe_equal(next, 'm' & 0xfe) | maybe_equal(next, 't' & 0xfe) | maybe_equal(next, 'd' & 0xfe);
 	return ((maybe_equal(here, '/') & letter) | maybe_equal(here, '%')) != 0;
 }
 
@@ -222,33 +364,26 @@ static bool may_name(slice path)
 	}
 	for (; at + 1 < path.len; at++) {
 		char c = path.ptr[at] == '/' ? ascii_lower(path.ptr[at + 1]) : '\0';
-		if (c == 'm' || c == 't' || c == 'd' || path.ptr[at] == '%')
+		if (c == 'm' || c == 't' || c == 'd' || c == 'e' || path.ptr[at] == '%')
 			return true;
 	}
 	return false;
 }
 
-void path_model(slice path, mentions *found)
+void path_model(slice path, slice method, bool upgrade, mentions *found)
 {
-	slice before = slice_of(NULL, 0);
-	size_t id_at = 0;
-
 	if (path.len == 0 || path.ptr[0] != '/' || !may_name(path))
 		return;
-	for (size_t at = 1; at < path.len;) {
-		slice raw = slice_first(slice_from(path, at), slice_find(path, at, '/') - at);
-		size_t id = look_at(path, before, at, found);
-		id_at = id ? id : id_at;
-		before = raw;
-		at += raw.len + 1;
+	bool get = slice_eq(method, SLICE("GET")) && !upgrade;
+	walk w = { .path = path,
+		   .get = get,
+		   .asks = get || slice_eq(method, SLICE("HEAD")) || slice_eq(method, SLICE("DELETE")) ||
+			   slice_eq(method, SLICE("OPTIONS")),
+		   .found = found };
+	for (size_t at = 1; at < path.len && at != w.id;) {
+		look_at(&w, at);
+		at = slice_find(path, at, '/') + 1;
 	}
-	if (unclear(path, id_at)) {
-		mentions_init(found);
-		mentions_add(found, true, slice_of(NULL, 0), "the path can be read in more than one way");
-	}
-}
-
-bool path_body_matters(slice path)
-{
-	return slice_icontains(path, SLICE("deployments"));
+	if (unclear(&w))
+		unsure(&w);
 }

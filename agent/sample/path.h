@@ -10,18 +10,16 @@
  * than `cap` is cut: then *len is `cap`, and *longer is true. */
 bool percent_decode(slice s, bool plus, char *buf, size_t cap, size_t *len, bool *longer);
 
-/* Adds the model that the path names, if it names one:
+/* Adds the model that the path names, if it names one. Each segment is decoded once before it is looked at; words are
+ * compared without regard to case, and what stands in front of them does not matter:
  *   .../models/M:method, .../tunedModels/M:method   Gemini, Vertex (.../publishers/P/models/M:method); a tuned model
  *                                                   keeps its prefix, as Google's clients name it: "tunedModels/M"
- *   /openai/deployments/NAME/...                    Azure
- *   /model/ID/OPERATION                             Bedrock; only its ID may hold an encoded slash (an ARN does)
- * Segments before these are skipped. `GET /v1/models/gpt-4o` has no method and names no model. A path with dot
- * segments, empty segments or encoded slashes that may name a model is a faulty mention, because upstreams resolve such
- * paths differently. Also sets found->stream if the operation asks for a stream. */
-void path_model(slice path, mentions *found);
-
-/* True if the body has to be read although the path names the model: Azure's path names a deployment, and its body may
- * say `stream`. */
-bool path_body_matters(slice path);
+ *   .../deployments/NAME/..., .../engines/NAME/...  Azure, OpenAI's older endpoints
+ *   .../model/ID/OPERATION                          Bedrock; only an ID that is an ARN may hold slashes, encoded or not
+ *   .../models/M                                    only with the method GET
+ * Vertex's count-tokens:rawPredict names no model. If such words stand in a path of which servers could read another
+ * model, found->differ is set: .../models/M/chat/completions; dot segments, empty segments, encoded slashes, parameters
+ * behind a `;`. Also sets found->stream if the operation asks for a stream. */
+void path_model(slice path, slice method, bool upgrade, mentions *found);
 
 #endif

@@ -4,8 +4,17 @@
 #include "sample/body.h"
 #include "sample/path.h"
 
-/* Compares a field's name, as written, with `name`. True: some parser takes it for `name`, even if it differs in case
- * or has a NUL behind it; *same: it is exactly `name`. */
+bool field_like(slice field, slice name, bool *same)
+{
+	*same = slice_eq(field, name);
+	while (field.len > 0 && (unsigned char)field.ptr[0] <= ' ' && field.ptr[0] != '\0')
+		field = slice_from(field, 1);
+	field = slice_first(field, slice_find(field, 0, '\0'));
+	field = slice_first(field, slice_find(field, 0, '['));
+	return slice_ieq(slice_trim(field), name);
+}
+
+/* As field_like(), for a name that is still encoded. */
 static bool key_like(slice raw, slice name, bool *same)
 {
 	char buf[32];
@@ -13,11 +22,16 @@ static bool key_like(slice raw, slice name, bool *same)
 	bool longer = false;
 
 	*same = false;
+	for (slice space = SLICE("%20"); raw.len > sizeof buf;) { /* however many blanks stand in front */
+		if (raw.ptr[0] != '+' && raw.ptr[0] != ' ' && !slice_starts(raw, space))
+			break;
+		raw = slice_from(raw, raw.ptr[0] == '%' ? space.len : 1);
+	}
 	if (!percent_decode(raw, true, buf, sizeof buf, &len, &longer))
 		return false;
-	slice key = slice_of(buf, len);
-	*same = !longer && slice_eq(key, name);
-	return slice_ieq(slice_first(key, slice_find(key, 0, '\0')), name);
+	bool like = field_like(slice_of(buf, len), name, same);
+	*same = *same && !longer;
+	return like;
 }
 
 static slice key_of(slice pair)
@@ -56,11 +70,15 @@ static const char *take_pair(slice pair, mentions *found)
 			why = "the model's name is too long";
 		else if (slice_find(raw, 0, ';') < raw.len)
 			why = "a semicolon in the model's name";
-		mentions_add(found, same, slice_of(buf, len), why ? why : name_fault(slice_of(buf, len)));
+		mentions_add(found, same, slice_of(buf, len), why);
 		return NULL;
 	}
-	if (key_like(key, SLICE("stream"), &same) && same)
-		found->stream = slice_eq(raw, SLICE("true")) || slice_eq(raw, SLICE("1"));
+	if (key_like(key, SLICE("stream"), &same)) {
+		bool odd = !percent_decode(raw, true, buf, sizeof buf, &len, &longer) || longer;
+		mentions_stream(found, same, odd ? STREAM_ODD : stream_of(slice_of(buf, len)));
+	}
+	if (key_like(key, SLICE("_charset_"), &same) && !slice_ieq(raw, SLICE("utf-8")))
+		return "a field \"_charset_\" that is not UTF-8";
 	return hidden_model(pair) ? "a field \"model\" stands behind a semicolon" : NULL;
 }
 

@@ -129,6 +129,7 @@ ROWS = {
     "no model": ("star", CHAT, b'{"messages":[]}', None, None),
     "empty object": ("star", CHAT, b"{}", None, None),
     "model only inside": ("star", CHAT, b'{"a":{"model":"glm-4"}}', None, None),
+    "null": ("star", CHAT, b'{"model":null}', None, None),
     "an array": ("star", CHAT, b'[{"model":"glm-4"}]', None, None),
     "no model, anthropic client": ("star", MESSAGES, b'{"messages":[]}', None, [("x-api-key", CLIENT_KEY)]),
 }
@@ -161,7 +162,7 @@ BODILESS = {
     "models": ("openai", "GET", "/v1/models", bearer()),
     "models of anthropic": ("anthropic", "GET", "/v1/models", [("x-api-key", CLIENT_KEY)]),
     "models of gemini": ("gemini", "GET", "/v1beta/models", [("x-goog-api-key", CLIENT_KEY)]),
-    "one model": ("openai", "GET", "/v1/models/gpt-5", bearer()),
+    "a model whose name has a slash": ("openai", "GET", "/v1/models/org/gpt-5", bearer()),
     "Claude Code's HEAD": ("anthropic", "HEAD", "/", [("User-Agent", "claude-cli/2.0.1 (external, cli)")]),
     "HEAD without anything": ("openai", "HEAD", "/", []),
     "DELETE": ("openai", "DELETE", "/v1/responses/r1", bearer()),

@@ -124,10 +124,10 @@ PLACES = [
     ("/openai/deployments/gpt-4o/chat/completions?api-version=1", {"messages": []}, "gpt-4o"),
     ("/model/claude-3-5%3A0/invoke", {"messages": []}, "claude-3-5:0"),
     ("/v1/chat/completions?model=gpt-4o", {"messages": []}, "gpt-4o"),
-    # The upstream takes the model from the path, whatever model the body names.
-    ("/openai/deployments/gpt-4o/chat/completions", {"model": "claude-x"}, "gpt-4o"),
+    ("/openai/deployments/gpt-4o/chat/completions", {"model": "gpt-4o"}, "gpt-4o"),
     ("/v1beta/models/gemini-2.5-pro:generateContent", {"model": "models/gemini-2.5-pro"}, "gemini-2.5-pro"),
-    # Query and body name different models, and it is unknown which of them the upstream obeys.
+    # Two places name different models, and it is unknown which of them the upstream obeys.
+    ("/openai/deployments/gpt-4o/chat/completions", {"model": "claude-x"}, None),
     ("/v1/chat/completions?model=gpt-4o", {"model": "claude-x"}, None),
 ]
 
@@ -151,12 +151,13 @@ def test_websockets(gateway):
     """A WebSocket request is routed by the model in its query or header; without one it gets 426, at which Codex falls back to HTTP at once."""
     for path, headers, model in (("/v1/realtime?model=gpt-realtime", [], "gpt-realtime"),
                                  ("/v1/responses", [HINT], "gpt-5.5-codex"),
-                                 ("/v1/realtime?model=claude-live", [HINT], "claude-live")):
+                                 ("/v1/realtime?model=gpt-5.5-codex", [HINT], "gpt-5.5-codex")):
         answer = gateway.call("GET", path, HANDSHAKE + list(bearer()) + headers)
         assert answer.status == 101
         got = answer.only(gateway.by_name[name_of(model)])
         assert got.header("authorization") == "Bearer " + KEY
     gateway.call("GET", "/v1/responses", HANDSHAKE + list(bearer())).refused(426, "websocket_without_model", retry=False)
+    gateway.call("GET", "/v1/realtime?model=claude-live", HANDSHAKE + list(bearer()) + [HINT]).refused(400, "ambiguous_model", retry=False)
 
 
 def test_websockets_the_catch_alls_way(haproxy, make_mock):

@@ -41,7 +41,7 @@ DECODER = json.JSONDecoder()
 
 
 class Member:
-    __slots__ = ("key_at", "key", "end", "value", "kind")
+    __slots__ = ("key_at", "key", "end", "value", "kind", "raw")
 
 
 def members(doc):
@@ -69,6 +69,7 @@ def members(doc):
         m.kind = text[at]
         m.value = json.loads(doc[at:end]) if m.kind == '"' else {"t": True}.get(m.kind)
         m.end = end
+        m.raw = doc[at:end]
         out.append(m)
         at = skip(end)
     return begin, out, at
@@ -78,24 +79,55 @@ def ascii_lower(s):
     return "".join(c.lower() if "A" <= c <= "Z" else c for c in s)
 
 
+UNSEEN = " \u00a0\u00ad\u034f\u061c\u115f\u1160\u1680\u17b4\u17b5\u2028\u2029\u202f\u205f\u2800\u3000\u3164\ufeff\uffa0" + "".join(
+    chr(c) for first, last in ((0x180b, 0x180f), (0x2000, 0x200f), (0x202a, 0x202e), (0x2060, 0x206f), (0xfe00, 0xfe0f), (0xfff9, 0xfffb),
+                               (0xe0000, 0xe0fff)) for c in range(first, last + 1))
+
+
 def usable(value):
-    """Returns the name of a model in UTF-8; None if `value` may not be one."""
-    if not isinstance(value, str) or not value or any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in value):
+    """Returns the name of a model in UTF-8, without Google's "models/"; None if `value` may not be one."""
+    if not isinstance(value, str):
+        return None
+    value = value.removeprefix("models/")
+    if not value or any(ord(c) < 32 or 127 <= ord(c) < 160 or 0xD800 <= ord(c) < 0xE000 for c in value):
         return None
     name = value.encode()
-    return name if len(name) <= MODEL_MAX else None
+    return name if len(name) <= MODEL_MAX and value[0] not in UNSEEN and value[-1] not in UNSEEN else None
+
+
+def asks(m):
+    """Returns whether a member `stream` asks for a stream: True, False, or "odd" for a value that servers take differently."""
+    text = m.raw[1:-1] if m.kind == '"' else m.raw
+    if text.lower() == b"true" or text == b"1":
+        return True
+    return False if text.lower() == b"false" or text in (b"", b"0") or m.kind == "n" else "odd"
+
+
+def streams_differ(seen):
+    """Whether the members that some parser takes for `stream` could say different things."""
+    exact = [asks(m) for m in seen if m.key == "stream"]
+    alike = [asks(m) for m in seen if m.key != "stream" and ascii_lower(m.key.split("\0")[0]) == "stream" or
+             m.key[:1] == "\u017f" and ascii_lower(m.key[1:]) == "tream"]
+    if len(set(exact)) > 1 or exact.count("odd") > 1 or len(set(alike)) > 1 or "odd" in alike:
+        return True
+    return alike != [] and alike[0] is not (exact[:1] == [True])
 
 
 def verdict(seen):
     """Returns the (status, name) that follows from these members."""
-    mentions, exact = [], False
+    mentions, exact, null = [], False, False
     for m in seen:
         if m.key == "model" or ascii_lower(m.key.split("\0")[0]) == "model":
+            if m.kind == "n":
+                null = True
+                continue
             mentions.append(usable(m.value) if m.kind == '"' else None)
             exact |= m.key == "model"
+    if streams_differ(seen):
+        return "ambiguous", b""
     if not mentions:
         return "none", b""
-    if len(set(mentions)) > 1:
+    if len(set(mentions)) > 1 or null:
         return "ambiguous", b""
     if mentions[0] is None or not exact:
         return "invalid", b""
@@ -103,8 +135,7 @@ def verdict(seen):
 
 
 def streams(seen):
-    said = [m.value is True for m in seen if m.key == "stream"]
-    return bool(said) and said[-1]
+    return True in [asks(m) for m in seen if m.key == "stream"]
 
 
 def expected(doc, head, tail, ended):
@@ -176,7 +207,7 @@ def plain_reading(doc):
     for k, v in out:
         try:
             if json.loads(k) == "model":
-                names.add(json.loads(v).encode())
+                names.add(json.loads(v).removeprefix("models/").encode())
         except ValueError:
             # Readers may differ on a key with bad escapes. None of them reads it as "model" if it has 32 bytes or more, if it has half of a
             # surrogate pair, or if the part before its first bad escape is not a beginning of "model".

@@ -37,7 +37,7 @@ DECOYS = ['"}],"model":"evil"}', '"model":"evil"', '{"model":"evil"}', "\\", "\\
           "\\u0022", "model", "/* */", "// x", "'", "a", "plain text of some length, to fill a block", "\n", "\t", "\x7f", "é", "漢字", "\U0001f600",
           "\ud83d", "\udc00", "\0", "\x1f", "\\\\\\", '","stream":true,"', " " * 20, "x" * 70, '\\"' * 10, "\\" * 63, "\\" * 64, "\\" * 65]
 NAMES = ["gpt-4o", "claude-x", "glm-4", "gpt-4o", "a", "llama3:8b", "modèle", "漢", "x" * 256, "x" * 257, "", "a\nb", "\x7f", "\x85", "a\0b",
-         "\ud800", "\U0001f600", "tab\t", 'q"q', "b\\s"]
+         "\ud800", "\U0001f600", "tab\t", 'q"q', "b\\s", " a", "a\u200b", "\ufeffa", "models/gpt-4o", "models/", "models/ a", "models/models/a"]
 KEYS = ["messages", "temperature", "x", "", "models", "mode", "odel", "modelx", "metadata", "tools", "input", "m", "stream_options", "ſtream",
         "é", '"', "\\", "mod\ud800el", "modèl", "user", "n" * 70]
 NUMBERS = ["0", "-0", "1", "12.5", "1e5", "-1.5E-10", "123456789012345678901234567890", "NaN", "Infinity", "-Infinity", "0.0001", "1E+2"]
@@ -105,7 +105,8 @@ def document(r):
     for _ in range(r.choice((0, 1, 1, 1, 1, 1, 2, 3))):
         parts.insert(r.randint(0, len(parts)), model_member(r, name if r.random() < 0.7 else r.choice(NAMES)))
     for _ in range(r.choice((0, 0, 1, 2))):
-        parts.insert(r.randint(0, len(parts)), string(r, "stream", 0.1) + ":" + space(r) + r.choice(("true", "true", "false", "null", '"true"')))
+        key = r.choice(("stream",) * 12 + ("Stream", "stream\0", "\u017ftream"))
+        parts.insert(r.randint(0, len(parts)), string(r, key, 0.1) + ":" + space(r) + r.choice(("true", "true", "false", "null", '"true"', "1", '"yes"')))
     text = "{" + space(r) + ",".join(space(r) + p + space(r) for p in parts) + "}"
     doc = (space(r) + text + space(r)).encode("utf-8", "surrogatepass")
     return BOM + doc if r.random() < 0.05 else doc

@@ -141,6 +141,43 @@ static void frames_of_zstd_before_1_0_are_bad(void)
 	free(out);
 }
 
+/* Bytes that are a whole stream with zlib's header, and without it a whole stream of another text. */
+static void two_documents_in_one_are_bad(void)
+{
+	enum { ZLIB_LEN = 0xffe2, RAW_LEN = 0x1d, RAW_END = 5 + RAW_LEN, ALL = 7 + ZLIB_LEN + 5 + 4 };
+	static unsigned char bytes[ALL];
+	/* With a header: the header, then a stored block of ZLIB_LEN bytes. Without: a stored block of RAW_LEN bytes.
+	 */
+	static const unsigned char begin[] = { 0x08, 0x1d, 0x00, 0xe2, 0xff, 0x1d, 0x00 };
+	static const unsigned char last[] = { 0x01, 0x00, 0x00, 0xff, 0xff };
+	const unsigned rest = ALL - RAW_END - 5;
+	char *out = NULL;
+	size_t len = 0;
+
+	memset(bytes, ' ', sizeof bytes);
+	memcpy(bytes, begin, sizeof begin);
+	bytes[RAW_END] = 0x01; /* without a header: the last block, of all that follows */
+	bytes[RAW_END + 1] = (unsigned char)rest;
+	bytes[RAW_END + 2] = (unsigned char)(rest >> 8);
+	bytes[RAW_END + 3] = (unsigned char)~rest;
+	bytes[RAW_END + 4] = (unsigned char)(~rest >> 8);
+	memcpy(bytes + 7 + ZLIB_LEN, last, sizeof last);
+	uLong sum = adler32(adler32(0, NULL, 0), bytes + 7, ZLIB_LEN);
+	for (unsigned i = 0; i < 4; i++)
+		bytes[ALL - 4 + i] = (unsigned char)(sum >> (24 - 8 * i));
+	CHECK(decode_body(DECODE_DEFLATE, slice_of(bytes, ALL), DECODE_OUT_MAX, &out, &len) == DECODE_BAD);
+	free(out);
+	CHECK(decode_body(DECODE_DEFLATE, slice_of(bytes, 100), DECODE_OUT_MAX, &out, &len) == DECODE_BAD);
+	free(out);
+	bytes[RAW_END + 3]++; /* the second block without a header is broken, so that only one document is left */
+	sum = adler32(adler32(0, NULL, 0), bytes + 7, ZLIB_LEN);
+	for (unsigned i = 0; i < 4; i++)
+		bytes[ALL - 4 + i] = (unsigned char)(sum >> (24 - 8 * i));
+	CHECK(decode_body(DECODE_DEFLATE, slice_of(bytes, ALL), DECODE_OUT_MAX, &out, &len) == DECODE_COMPLETE);
+	CHECK(len == ZLIB_LEN);
+	free(out);
+}
+
 static void codings_are_read_from_the_header(void)
 {
 	static const struct {
@@ -197,6 +234,7 @@ int main(void)
 	RUN(a_bomb_stops_at_the_limit);
 	RUN(bytes_in_no_coding_are_bad);
 	RUN(frames_of_zstd_before_1_0_are_bad);
+	RUN(two_documents_in_one_are_bad);
 	RUN(codings_are_read_from_the_header);
 	RUN(models_in_coded_bodies);
 	return unit_end();

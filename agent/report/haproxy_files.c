@@ -12,7 +12,8 @@
 /* What is new in each version of the contract for the routes that replace the credential. */
 static const char *const news[CONTRACT + 1] = {
 	[1] = "the operator's credential goes along only where the endpoint runs a model, with GET /v1/models/NAME, and "
-	      "with what the route's `paths` names",
+	      "with what the route's `paths` names; known headers of the client's, and those of `forward_headers`, go along, and "
+	      "no parameter of the query that carries a key; answers bring no cookies and no account of the operator's",
 };
 
 /* ---- reading */

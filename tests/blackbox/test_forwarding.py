@@ -311,6 +311,12 @@ def test_trailers(gateway, haproxy):
         assert got.trailer, "this HAProxy can drop trailers: the backends have to say so"
 
 
+def test_check_says_which_haproxy_drops_trailers(work):
+    for auth, said in (("env:OWN", True), ("passthrough", False)):
+        file = harness.write_config(work, {"routes": [{"model_prefix": "a-", "upstream": "https://a.test", "auth": auth}]})
+        assert ("Only HAProxy 3.2 and later drop" in harness.cli("check", "-c", file, env={"OWN": KEY}).out) == said
+
+
 # ---- headers of the answer
 
 SECRET_ANSWERS = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "set-cookie", "set-cookie2", "cookie", "openai-organization",

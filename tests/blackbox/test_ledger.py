@@ -81,7 +81,7 @@ def test_a_day_in_small(haproxy, mock):
     expected = {}
 
     def respond(request):
-        wish = json.loads(request.header("x-wish"))
+        wish = json.loads(request.header("x-stainless-wish"))
         if "status" in wish:
             return wish["status"], [("Content-Type", "application/json")], b'{"error":{"message":"no"}}'
         return 200, [("Content-Type", "application/json")], answer_with(wish["usage"], wish["kind"], wish["filler"], wish["first"])
@@ -100,7 +100,7 @@ def test_a_day_in_small(haproxy, mock):
                     target = prefix + (path % model if "%s" in path else path)
                     body = {"contents": []} if kind == "gemini" else {"model": model}
                     answer = gateway.post(target, body, list(bearer()) + headers + [
-                        ("x-wish", json.dumps({"usage": usage, "kind": kind, "filler": filler, "first": first}))])
+                        ("x-stainless-wish", json.dumps({"usage": usage, "kind": kind, "filler": filler, "first": first}))])
                     assert answer.status == 200
                     assert answer.only(mock).path == target[len(prefix):]
                     expected[answer.response.header("x-request-id")] = dict(
@@ -109,7 +109,7 @@ def test_a_day_in_small(haproxy, mock):
                         project="team a" if prefix else "proj-%d" % (at % 2) if at % 3 == 1 else "")
         nothing = dict(input=0, output=0, cache_read=0, cache_write=0)
         for status in (400, 429, 500, 503):
-            answer = gateway.ask("gpt-l", list(bearer()) + [("x-wish", json.dumps({"status": status}))])
+            answer = gateway.ask("gpt-l", list(bearer()) + [("x-stainless-wish", json.dumps({"status": status}))])
             assert answer.status == status
             expected[answer.response.header("x-request-id")] = dict(nothing, model="gpt-l", route="gpt", status=status, code="")
         for model, body, status, code in (("lost-l", b'{"model":"lost-l"}', 502, "upstream_auth_unavailable"),

@@ -11,15 +11,13 @@ int ledger_command_failed(store_result result, const err *e)
 	return ledger_store_exit_code(result);
 }
 
-store *ledger_command_open(const config *c, bool writer, bool make, int *code)
+store *ledger_command_open(const config *c, bool writer, bool make, int *code, err *e)
 {
-	err e = { 0 };
-
 	/* A reader that closes the pipe makes writing fail, which finish_output() reports: the process is not killed.
 	 */
 	signal(SIGPIPE, SIG_IGN);
-	store *s = ledger_store_open(c->ledger, writer, make, code, &e);
+	store *s = ledger_store_open(c->ledger, writer, make, code, e);
 	if (!s)
-		fprintf(stderr, "spoa-llm: %s\n", e.text);
+		fprintf(stderr, "spoa-llm: %s\n", e->text);
 	return s;
 }

@@ -7,9 +7,10 @@
 #include "commands/cli.h"
 #include "ledger/store.h"
 
-/* Opens the ledger that `c` names; `make`: creates it if there is none. NULL: says why on standard error, and `*code`
- * is the exit code. */
-store *ledger_command_open(const config *c, bool writer, bool make, int *code);
+/* Opens the ledger that `c` names; `make`: creates it if there is none. NULL: says why on standard error and in `e`,
+ * and
+ * `*code` is the exit code. */
+store *ledger_command_open(const config *c, bool writer, bool make, int *code, err *e);
 
 /* Says on standard error what went wrong. Returns the exit code for `result`. */
 int ledger_command_failed(store_result result, const err *e);

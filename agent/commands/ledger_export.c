@@ -22,7 +22,7 @@ int command_ledger_export(const config *c, const ledger_request *ask)
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_USAGE;
 	}
-	store *s = ledger_command_open(c, false, false, &code);
+	store *s = ledger_command_open(c, false, false, &code, &e);
 	if (!s)
 		return code;
 	store_result result = export_print(s, p, ask->csv, &e);

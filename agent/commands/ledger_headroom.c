@@ -57,7 +57,7 @@ int command_ledger_headroom(const config *c, const ledger_request *ask)
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_CONFIG;
 	}
-	store *s = ledger_command_open(c, false, false, &code);
+	store *s = ledger_command_open(c, false, false, &code, &e);
 	headroom *x = s ? headroom_read(s, prices, &result, &e) : NULL;
 	if (s && result != STORE_OK) {
 		code = ledger_command_failed(result, &e);

@@ -282,7 +282,7 @@ int command_ledger_import(const config *c, const ledger_request *ask)
 		code = EX_CONFIG;
 		goto out;
 	}
-	in->store = ledger_command_open(c, true, true, &code);
+	in->store = ledger_command_open(c, true, true, &code, &in->e);
 	if (in->store)
 		code = import_file(in, file, ask->json);
 out:

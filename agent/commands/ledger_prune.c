@@ -43,7 +43,7 @@ int command_ledger_prune(const config *c, const ledger_request *ask)
 		}
 		before = now - days * DAY_MS;
 	}
-	store *s = ledger_command_open(c, true, false, &code);
+	store *s = ledger_command_open(c, true, false, &code, &e);
 	if (!s)
 		return code;
 	do {

@@ -14,9 +14,9 @@ int command_ledger_verify(const config *c, const ledger_request *ask)
 	int code;
 	err e = { 0 };
 
-	store *s = ledger_command_open(c, false, false, &code);
+	store *s = ledger_command_open(c, false, false, &code, &e);
 	if (!s)
-		return code == EX_DATAERR ? 1 : code; /* EX_DATAERR: too damaged to be opened */
+		return code == EX_DATAERR && e.kind != ERR_NEWER ? 1 : code; /* too damaged to be opened */
 	store_result result = verify_print(s, ask->json, ask->gaps, &problems, &e);
 	store_close(s);
 	code = finish_output();

@@ -23,7 +23,7 @@ int command_savings(const config *c, const ledger_request *ask)
 	}
 	r.terminal = terminal_of(stdout);
 
-	store *s = ledger_command_open(c, false, false, &code);
+	store *s = ledger_command_open(c, false, false, &code, &e);
 	if (!s)
 		return code;
 	store_result result = savings_read(s, &r, &e);

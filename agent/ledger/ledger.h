@@ -46,7 +46,7 @@ typedef enum ledger_state {
 
 typedef struct ledger_stats {
 	ledger_state state;
-	char problem[160];                              /* "" for LEDGER_OK */
+	char problem[sizeof((err){ 0 }).text];          /* "" for LEDGER_OK */
 	uint64_t lines, duplicates, foreign, malformed; /* lines that came in, and those of them that were not kept */
 	uint64_t dropped; /* datagrams that the kernel had no room for; copies may have come by a ring */
 	uint64_t records; /* given to the journal */

@@ -40,6 +40,8 @@ const char *store_result_name(store_result result)
 		return "full";
 	case STORE_CORRUPT:
 		return "corrupt";
+	case STORE_NEWER:
+		return "newer";
 	case STORE_ERROR:
 		return "error";
 	}
@@ -164,6 +166,7 @@ store_result store_fail(store *s, int rc, const char *doing, err *e)
 		err_set(e, "ledger %s: %s: another process is writing to it", s->path, doing);
 		break;
 	case STORE_OK:
+	case STORE_NEWER:
 	case STORE_ERROR:
 		err_set(e, "ledger %s: %s: %s", s->path, doing, what);
 		break;
@@ -232,11 +235,12 @@ static store_result check_version(store *s, int64_t *version, bool *is_new, err 
 		return STORE_ERROR;
 	}
 	if (*version > STORE_SCHEMA_VERSION) {
-		err_set(e,
-			"ledger %s: a newer spoa-llm wrote it, with schema version %lld; this one knows versions up to %d: "
-			"use the newer one, or another file",
+		err_set_kind(
+			e, ERR_NEWER,
+			"ledger %s: a newer spoa-llm wrote it, with schema version %lld; this one knows versions up to "
+			"%d: use the newer one, restore a backup of before, or name another directory",
 			s->path, (long long)*version, STORE_SCHEMA_VERSION);
-		return STORE_ERROR;
+		return STORE_NEWER;
 	}
 	return STORE_OK;
 }

@@ -36,10 +36,11 @@ typedef enum store_result {
 	STORE_BUSY,    /* another process has locked the database: try again */
 	STORE_FULL,    /* the disk is full */
 	STORE_CORRUPT, /* the file is damaged: it stays as it is, and a person has to look at it */
+	STORE_NEWER,   /* a newer version of this program wrote it; the error's kind is ERR_NEWER */
 	STORE_ERROR,   /* any other failure of SQLite or the disk */
 } store_result;
 
-const char *store_result_name(store_result result); /* ok, busy, full, corrupt, error */
+const char *store_result_name(store_result result); /* ok, busy, full, corrupt, newer, error */
 
 /* Opens the database at `path`. A `writer` creates the file (0600) if it is not there, and makes or migrates the
  * schema. A reader changes nothing; while no agent runs, it may lack the right to write to the directory. NULL:

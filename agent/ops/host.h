@@ -76,8 +76,8 @@ typedef struct host_snapshot {
 typedef struct host_check {
 	const char *part; /* workers, routes, credentials, contract, reload, draining, ledger, journal, log_lines */
 	bool ok;
-	bool blocking; /* if it is not ok, /readyz is 503 */
-	char detail[200];
+	bool blocking;    /* if it is not ok, /readyz is 503 */
+	char detail[640]; /* room for an error (base/err.h), and what is said around it */
 } host_check;
 
 enum { HOST_CHECKS_MAX = 16 };

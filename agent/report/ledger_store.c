@@ -83,6 +83,7 @@ int ledger_store_exit_code(store_result result)
 	case STORE_BUSY:
 		return EX_TEMPFAIL;
 	case STORE_CORRUPT:
+	case STORE_NEWER:
 		return EX_DATAERR;
 	case STORE_FULL:
 	case STORE_ERROR:

@@ -179,3 +179,24 @@ def test_a_segment_stays_until_the_database_is_on_the_disk(fed, agents, work):
     whole = {request_id for _, request_id in feed.sent[:5000]}
     for names in powercut.NAMES:
         assert whole <= rows_after(one, agents, cut.rebuild(work / names.replace(" ", "-"), names)), names
+
+
+# ---- versions
+
+
+def test_a_newer_ledger_is_refused(fed):
+    """Each command says so and ends with 65; the agent says so, whole, and keeps what comes in the journal."""
+    one, start = fed
+    (one.directory / "log").write_text(line_of("first") + "\n")
+    one.ledger("import", one.directory / "log")
+    base = sqlite3.connect(one.db)
+    base.execute("PRAGMA user_version = 99")
+    base.close()
+    for args in (["savings"], ["ledger", "export"], ["ledger", "verify"], ["ledger", "prune"], ["ledger", "headroom"],
+                 ["ledger", "import", one.directory / "log"]):
+        done = one.run(*args, code=65)
+        assert "a newer spoa-llm wrote it" in done.err and "version 99" in done.err and not done.out
+    agent, _ = start()
+    agent.log("event=ledger_failing")
+    said = {check["part"]: check for check in json.loads(agent.http(path="/readyz").text)["checks"]}["ledger"]
+    assert not said["ok"] and said["detail"].endswith("or name another directory; the journal keeps the records"), said

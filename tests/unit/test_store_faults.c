@@ -126,8 +126,8 @@ static void what_is_no_ledger_is_left_alone(void)
 	store_close(new_store());
 	sql("PRAGMA user_version = 99");
 	for (int writer = 0; writer < 2; writer++)
-		CHECK(!store_open(path, writer, &result, &e) && result == STORE_ERROR && strstr(e.text, "version 99") &&
-		      strstr(e.text, "newer"));
+		CHECK(!store_open(path, writer, &result, &e) && result == STORE_NEWER && e.kind == ERR_NEWER &&
+		      strstr(e.text, "version 99") && strstr(e.text, "newer"));
 	remove_files(path);
 	CHECK(!store_open(path, false, &result, &e) && result == STORE_ERROR && strstr(e.text, "No such file"));
 	CHECK(access(path, F_OK) != 0);

@@ -121,6 +121,15 @@ class Connection:
             raise wire.Cut(response)
         return response
 
+    def head(self, stream, timeout=None):
+        """The head of the answer to a request that open() began."""
+        end, response = time.monotonic() + (timeout or self.timeout), None
+        while response is None:
+            if self.closed or self.reset is not None:
+                raise wire.Cut(None)
+            response = self._take(stream, response, self._receive(end))
+        return response
+
     def pass_settings(self, timeout=10.0):
         """Waits for the server's settings, and returns whether they allow an extended CONNECT."""
         end = time.monotonic() + timeout

@@ -1,6 +1,8 @@
 """An upstream that remembers what it was sent, to the byte: request line, headers in order and spelling, body,
 framing and connection. It answers as OpenAI, Anthropic or Gemini would, whole or streamed, and can be told to be
 down, slow, failing, or to break off."""
+import base64
+import hashlib
 import http.client
 import json
 import socket
@@ -90,6 +92,12 @@ def answer_for(request):
     return 200, {"id": "c1", "object": "chat.completion", "model": model,
                  "choices": [{"index": 0, "finish_reason": "stop",
                               "message": {"role": "assistant", "content": "hi"}}], "usage": OPENAI_USAGE}
+
+
+def accept_for(request):
+    """The Sec-WebSocket-Accept to a handshake (RFC 6455, 4.2.2)."""
+    key = (request.header("sec-websocket-key") or "") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+    return base64.b64encode(hashlib.sha1(key.encode()).digest()).decode()
 
 
 class Mock:
@@ -244,7 +252,7 @@ class Mock:
             return True
         if "websocket" in (request.header("upgrade") or "").lower():
             sock.sendall(head(101, [("Upgrade", "websocket"), ("Connection", "Upgrade"),
-                                    ("Sec-WebSocket-Accept", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")] + extra))
+                                    ("Sec-WebSocket-Accept", accept_for(request))] + extra))
             return False
         status, answer = answer_for(request)
         if isinstance(answer, dict):

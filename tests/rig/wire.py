@@ -157,6 +157,13 @@ class Connection:
             pass
         return response
 
+    def ended(self):
+        """Whether the server ends the connection, without anything more than what was read."""
+        try:
+            return not self.buffer and not self._more(time.monotonic() + self.timeout)
+        except socket.timeout:
+            return False
+
     def ask(self, method, target, headers, body=None, chunks=None, timeout=None):
         try:
             self.send(request(method, target, headers, body, chunks))

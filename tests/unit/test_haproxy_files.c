@@ -8,7 +8,7 @@
 
 static haproxy_file read_text(const char *text)
 {
-	haproxy_file file;
+	haproxy_file file = { .contract = 0 };
 	FILE *f = fmemopen((void *)(size_t)text, strlen(text), "r");
 
 	CHECK(f && haproxy_file_read(&file, f));
@@ -67,7 +67,7 @@ static void a_file_says_its_contract(void)
 
 static void a_file_that_cannot_be_read_says_so(void)
 {
-	haproxy_file file;
+	haproxy_file file = { .contract = 0 };
 	FILE *f = fopen("/", "re");
 
 	CHECK(f && !haproxy_file_read(&file, f));

@@ -321,7 +321,8 @@ def test_check_says_which_haproxy_drops_trailers(work):
 
 SECRET_ANSWERS = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "set-cookie", "set-cookie2", "cookie", "openai-organization",
                   "openai-project", "anthropic-organization-id", "x-goog-user-project", "x-amz-security-token", "xi-api-key", "llm_provider-openai-organization",
-                  "x-account-id", "x-workspace", "x-tenant-id", "x-billing-account", "x-organisation"]
+                  "x-account-id", "x-workspace", "x-tenant-id", "x-billing-account", "x-organisation", "x-litellm-key-spend",
+                  "x-subscription-id", "x-client-secret"]
 ANSWERS = [("openai-version", "2020-10-01"), ("openai-processing-ms", "7"), ("request-id", "req_1"), ("x-ratelimit-limit-tokens", "5"),
            ("anthropic-ratelimit-tokens-reset", "x"), ("www-authenticate", 'Bearer realm="x"'), ("cf-ray", "8"), ("vary", "Origin"),
            ("retry-after-ms", "5"), ("location", "/v1/x?after=token"), ("access-control-allow-origin", "*"), ("x-should-retry", "true")]

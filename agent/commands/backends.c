@@ -6,19 +6,28 @@
 #include <sysexits.h>
 
 #include "commands/cli.h"
+#include "decide/forward.h"
 
 static bool is_address(const upstream *u)
 {
 	return u->ipv6 || strspn(u->host, "0123456789.") == strlen(u->host) || strcmp(u->host, "localhost") == 0;
 }
 
-/* `replaces`: the operator's credential goes there. */
-static void print_backend(const config *c, const upstream *u, const char *name, const char *users, bool replaces)
+typedef struct entry {
+	const upstream *upstream;
+	const char *name;
+	bool replaces;         /* the operator's credential goes there */
+	const route *forwards; /* the route whose forward_headers the backend is for; NULL: none */
+	char users[512];
+} entry;
+
+static void print_backend(const config *c, const entry *e)
 {
+	const upstream *u = e->upstream;
 	bool standard = u->port == (u->tls ? 443 : 80);
 	const char *open = u->ipv6 ? "[" : "", *close = u->ipv6 ? "]" : "";
 
-	printf("backend %s\n    # %s, for %s\n", name, u->url, users);
+	printf("backend %s\n    # %s, for %s\n", e->name, u->url, e->users);
 	printf("    mode http\n"
 	       "    timeout connect 5s\n"
 	       "    # The longest time that an upstream may be silent: before its first byte, or between two.\n"
@@ -28,11 +37,16 @@ static void print_backend(const config *c, const upstream *u, const char *name, 
 	       "    retries 2\n"
 	       "    retry-on conn-failure\n"
 	       "    http-reuse safe\n");
-	if (replaces)
+	if (e->replaces)
 		printf("    .if version_atleast(3.2)\n"
 		       "        # A field behind the body could carry the client's credential. Older versions cannot drop it.\n"
 		       "        option http-drop-request-trailers\n"
 		       "    .endif\n");
+	if (e->forwards)
+		printf("    # Of the request's headers, keeps the allow list and the route's forward_headers.\n"
+		       "    http-request del-header '" FORWARD_STAYS_WITH(
+			       "|authorization|x-api-key|api-key|x-goog-api-key%s", "%s") "' -m reg\n",
+		       e->forwards->forward_names, e->forwards->forward_prefixes);
 	if (standard)
 		printf("    http-request set-header host %s%s%s\n", open, u->host, close);
 	else
@@ -58,24 +72,18 @@ static void print_backend(const config *c, const upstream *u, const char *name, 
 	printf("\n\n");
 }
 
-typedef struct entry {
-	const upstream *upstream;
-	const char *name;
-	bool replaces;
-	char users[512];
-} entry;
-
-static void add(entry *entries, size_t *count, const upstream *u, const char *name, bool replaces, const char *user)
+/* `r`: the route whose upstream it is; NULL: a target. */
+static void add(entry *entries, size_t *count, const upstream *u, const char *name, const route *r, const char *user)
 {
 	size_t i = 0;
 
 	while (i < *count && strcmp(entries[i].name, name) != 0)
 		i++;
 	if (i == *count) {
-		entries[i] = (entry){ .upstream = u, .name = name };
+		entries[i] = (entry){ .upstream = u, .name = name, .forwards = r && r->forward_backend ? r : NULL };
 		(*count)++;
 	}
-	entries[i].replaces |= replaces;
+	entries[i].replaces |= r && r->auth.kind != AUTH_PASSTHROUGH;
 	size_t len = strlen(entries[i].users);
 	snprintf(entries[i].users + len, sizeof entries[i].users - len, "%s%s", len ? ", " : "", user);
 }
@@ -97,16 +105,16 @@ int command_backends(config *c)
 		if (!r->enabled || !u)
 			continue;
 		snprintf(user, sizeof user, "route %s", r->name);
-		add(entries, &count, u, route_backend(t, r), r->auth.kind != AUTH_PASSTHROUGH, user);
+		add(entries, &count, u, route_backend(t, r), r, user);
 	}
 	for (size_t i = 0; i < PROTOCOLS; i++) {
 		snprintf(user, sizeof user, "target %s", protocol_name((protocol)i));
-		add(entries, &count, &t->targets[i], t->targets[i].backend, false, user);
+		add(entries, &count, &t->targets[i], t->targets[i].backend, NULL, user);
 	}
 	printf("# Made by `spoa-llm backends`.\n"
 	       "resolvers llm-dns\n    parse-resolv-conf\n    hold valid 10s\n\n");
 	for (size_t i = 0; i < count; i++)
-		print_backend(c, entries[i].upstream, entries[i].name, entries[i].users, entries[i].replaces);
+		print_backend(c, &entries[i]);
 	free(entries);
 	return EX_OK;
 }

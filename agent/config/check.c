@@ -203,6 +203,7 @@ bool settings_check(const settings *s, config *c, err *e)
 	c->table->unresolved_falls_through = c->unresolved == UNRESOLVED_FALLTHROUGH;
 	c->table->websocket_to_catch_all = c->websocket == WEBSOCKET_CATCH_ALL;
 	c->table->older_contract_allowed = c->allow_older_contract;
+	c->table->websocket_allowed = c->websocket != WEBSOCKET_REFUSE;
 	if (!choose_routes(c, s, &routes, e) || !check_listeners(c, e) || !check_targets(c, e))
 		return false;
 	return !routes.array || (routes_read(c->table, routes.array, routes.where, routes.strict, e) &&

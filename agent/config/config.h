@@ -25,7 +25,7 @@ typedef struct address_list {
 
 typedef enum pipelining_choice { PIPELINING_AUTO, PIPELINING_ON, PIPELINING_OFF } pipelining_choice;
 typedef enum unresolved_choice { UNRESOLVED_REFUSE, UNRESOLVED_FALLTHROUGH } unresolved_choice;
-typedef enum websocket_choice { WEBSOCKET_REFUSE, WEBSOCKET_CATCH_ALL } websocket_choice;
+typedef enum websocket_choice { WEBSOCKET_REFUSE, WEBSOCKET_ALLOW, WEBSOCKET_CATCH_ALL } websocket_choice;
 
 typedef struct config {
 	address_list listen;

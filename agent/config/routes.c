@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "config/parse.h"
+#include "config/routes_impl.h"
 
 bool label_valid(const char *text, size_t max)
 {
@@ -37,6 +38,8 @@ static bool read_prefix(const problems *to, route *r, const cJSON *item, place p
 	const char *text = text_of(item);
 	slice prefix = slice_trim(slice_cstr(text));
 
+	free(r->prefix);
+	r->prefix = NULL;
 	if (!text || prefix.len == 0 || prefix.len > ROUTE_PREFIX_MAX || (to->strict && prefix.len != strlen(text)))
 		return problem(to, p, "the entry is skipped",
 			       "\"model_prefix\" must be a string of 1 to %d bytes without white space around it",
@@ -46,7 +49,6 @@ static bool read_prefix(const problems *to, route *r, const cJSON *item, place p
 		return err_memory(to->e);
 	for (char *c = lower; *c; c++)
 		*c = ascii_lower(*c);
-	free(r->prefix);
 	r->prefix = lower;
 	return true;
 }
@@ -176,10 +178,13 @@ static const struct {
 	bool (*read)(const problems *to, route *r, const cJSON *item, place p);
 } fields[] = {
 	{ "model_prefix", read_prefix },
+	{ "path_prefix", read_path_prefix },
 	{ "upstream", read_upstream },
 	{ "protocol", read_protocol },
 	{ "auth", read_auth },
 	{ "auth_header", read_auth_header },
+	{ "paths", read_paths },
+	{ "forward_headers", read_forward_headers },
 	{ "name", read_name },
 	{ "backend", read_backend },
 	{ "reference_model", read_reference_model },
@@ -188,6 +193,44 @@ static const struct {
 /* clang-format on */
 
 enum { FIELDS = sizeof fields / sizeof fields[0] };
+
+static bool has(const cJSON *object, const char *key)
+{
+	return cJSON_GetObjectItemCaseSensitive(object, key) != NULL;
+}
+
+/* A condition that cannot be read must not be left out, because the route would take more requests. */
+static bool has_conditions(const route *r, const cJSON *object)
+{
+	return (r->prefix || r->path_prefix) && !r->prefix == !has(object, "model_prefix") &&
+	       !r->path_prefix == !has(object, "path_prefix");
+}
+
+/* Checks that the keys which say what goes along with the operator's credential stand where there is one. */
+static bool check_replaces(const problems *to, const route *r, const cJSON *object, place where)
+{
+	int index = 0;
+
+	for (const cJSON *item = object->child; item && r->auth.kind == AUTH_PASSTHROUGH; item = item->next, index++)
+		if ((strcmp(item->string, "paths") == 0 || strcmp(item->string, "forward_headers") == 0) &&
+		    !problem(
+			    to, place_child(where, index, true), "it is ignored",
+			    "\"%s\" is for a route whose \"auth\" is env: or file:; with passthrough, all paths and headers "
+			    "are forwarded",
+			    item->string))
+			return false;
+	return true;
+}
+
+/* Names a route without `name` by its conditions. */
+static bool name_route(const problems *to, route *r)
+{
+	char name[ROUTE_NAME_MAX + 1];
+
+	snprintf(name, sizeof name, "%s%s%s", r->prefix ? r->prefix : "", r->prefix && r->path_prefix ? " " : "",
+		 r->path_prefix ? *r->path_prefix ? r->path_prefix : "/" : "");
+	return set_string(to, &r->name, label_valid(name, ROUTE_NAME_MAX) ? name : "unnamed");
+}
 
 static bool read_route(const problems *to, route *r, const cJSON *object, place where)
 {
@@ -205,22 +248,18 @@ static bool read_route(const problems *to, route *r, const cJSON *object, place 
 		if (f == FIELDS) {
 			if (!problem(
 				    to, place_child(where, index, true), "it is ignored",
-				    "a route has no \"%.40s\"; it has model_prefix, upstream, protocol, auth, auth_header, name, "
-				    "backend, reference_model, enabled",
+				    "a route has no \"%.40s\"; it has model_prefix, path_prefix, upstream, protocol, auth, "
+				    "auth_header, paths, forward_headers, name, backend, reference_model, enabled",
 				    item->string))
 				return false;
 		} else if (!fields[f].read(to, r, item, place_child(where, index, false))) {
 			return false;
 		}
 	}
-	if (!r->prefix)
-		return problem(to, where, "the entry is skipped", "a route needs a \"model_prefix\"");
-	if (!r->name) {
-		char name[ROUTE_NAME_MAX + 1];
-		snprintf(name, sizeof name, "%s", r->prefix);
-		return set_string(to, &r->name, label_valid(name, ROUTE_NAME_MAX) ? name : "unnamed");
-	}
-	return true;
+	if (!has_conditions(r, object))
+		return problem(to, where, "the entry is skipped",
+			       "a route needs a \"model_prefix\" or a \"path_prefix\"");
+	return check_replaces(to, r, object, where) && (r->name || name_route(to, r));
 }
 
 static void route_drop_last(route_table *t)
@@ -253,7 +292,7 @@ bool routes_read(route_table *t, const cJSON *array, place where, bool strict, e
 		r->entry = (unsigned)index;
 		if (!read_route(&to, r, item, p))
 			return false;
-		if (!r->prefix)
+		if (!has_conditions(r, item))
 			route_drop_last(t);
 	}
 	return true;

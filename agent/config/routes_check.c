@@ -4,6 +4,17 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "config/routes_impl.h"
+#include "decide/endpoint.h"
+
+/* True if one backend can remove the headers of both routes; `other` may be NULL: a target. */
+static bool same_headers(const route *r, const route *other)
+{
+	bool more = r->forward_backend, others = other && other->forward_backend;
+
+	return more == others && (!more || (strcmp(r->forward_names, other->forward_names) == 0 &&
+					    strcmp(r->forward_prefixes, other->forward_prefixes) == 0));
+}
 
 /* Checks that no other upstream has the name of the route's backend, because HAProxy sends a request and its credential
  * by this name alone. Lenient: such a route loses its upstream, and so refuses its requests. */
@@ -20,12 +31,12 @@ static bool check_backends(route_table *t, route *r, size_t index, const problem
 			continue;
 		const upstream *theirs = other ? route_upstream(t, other) : &t->targets[i];
 		const char *their_name = other ? route_backend(t, other) : t->targets[i].backend;
-		if (strcmp(name, their_name) != 0 || upstream_same(mine, theirs))
+		if (strcmp(name, their_name) != 0 || (upstream_same(mine, theirs) && same_headers(r, other)))
 			continue;
-		if (!problem(
-			    to, where, "requests for this route are refused",
-			    "backend \"%s\" would serve two upstreams, %s and %s; give one of them another \"backend\"",
-			    name, theirs->url, mine->url))
+		if (!problem(to, where, "requests for this route are refused",
+			     "backend \"%s\" would serve two upstreams or two lists of forward_headers, for %s and %s; "
+			     "give one of them another \"backend\"",
+			     name, theirs->url, mine->url))
 			return false;
 		if (!r->upstream_given && !(r->upstream_given = strdup("")))
 			return err_memory(to->e);
@@ -35,15 +46,30 @@ static bool check_backends(route_table *t, route *r, size_t index, const problem
 	return true;
 }
 
+static bool covers_model(const route *before, const route *r)
+{
+	if (!before->prefix || route_is_catch_all(before))
+		return true;
+	return r->prefix && slice_starts(slice_cstr(r->prefix), slice_cstr(before->prefix));
+}
+
+/* A route without a path_prefix takes no request that names no model, unless its endpoint runs one. */
+static bool covers_path(const route *before, const route *r)
+{
+	if (before->path_prefix)
+		return r->path_prefix && path_under(slice_cstr(r->path_prefix), before->path_prefix);
+	return !r->path_prefix || (r->prefix && !route_is_catch_all(r));
+}
+
 static void warn_unreachable(const route_table *t, const route *r, size_t index)
 {
 	for (size_t i = 0; i < index; i++) {
 		const route *before = &t->routes[i];
-		if (!before->enabled ||
-		    !(route_is_catch_all(before) || slice_starts(slice_cstr(r->prefix), slice_cstr(before->prefix))))
+		if (!before->enabled || !covers_model(before, r) || !covers_path(before, r))
 			continue;
-		log_event(route_unreachable, LOG_I("route", r->entry), LOG_C("model_prefix", r->prefix),
-			  LOG_I("shadowed_by", before->entry), LOG_C("its_model_prefix", before->prefix));
+		log_event(route_unreachable, LOG_I("route", r->entry),
+			  LOG_C("model_prefix", r->prefix ? r->prefix : ""), LOG_I("shadowed_by", before->entry),
+			  LOG_C("its_model_prefix", before->prefix ? before->prefix : ""));
 		return;
 	}
 }
@@ -72,7 +98,7 @@ bool routes_check(route_table *t, place where, bool strict, err *e)
 					"a second route named \"%s\": logs and metrics could not tell the two apart; "
 					"give it a \"name\", or remove it",
 					r->name);
-		if (!check_backends(t, r, i, &to, p))
+		if (!set_forward_backend(t, r, e) || !check_backends(t, r, i, &to, p))
 			return false;
 		warn_unreachable(t, r, i);
 		const upstream *u = route_upstream(t, r);

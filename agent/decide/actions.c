@@ -53,8 +53,13 @@ INLINE void set_all(spop_writer *w, const decision *d)
 	} else {
 		set_str(w, SLICE("backend"), d->backend);
 		set_str(w, SLICE("auth"), d->replace ? SLICE("replace") : SLICE("passthrough"));
-		if (d->replace)
+		if (d->replace) {
 			set_credential(w, d);
+			if (d->route->forward_backend) { /* the backend removes headers, not the frontend */
+				spop_ack_set(w, SLICE("forward"));
+				spop_put_bool(w, true);
+			}
+		}
 	}
 	if (d->route_name.len)
 		set_str(w, SLICE("route"), d->route_name);

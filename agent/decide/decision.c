@@ -78,56 +78,120 @@ static void refuse(decision *d, refusal why, const char *problem)
 	d->credential = (slice){ NULL, 0 };
 }
 
-static void use_target(const policy *p, const llm_request *r, decision *d)
+static void use_target(const policy *p, protocol target, chosen_by why, decision *d)
 {
-	d->upstream = &p->table->targets[legacy_target(r)];
+	d->chosen_by = why;
+	d->upstream = &p->table->targets[target];
 	d->backend = slice_cstr(d->upstream->backend);
 	d->route_name = SLICE("legacy");
 }
 
-static void use_route(const policy *p, const llm_request *r, const route *chosen, decision *d)
+/* Says why the operator's credential goes along with the request, if it does. */
+static released_by release(const policy *p, const llm_request *r, const decision *d)
 {
+	if (d->endpoint == ENDPOINT_RUNS || (d->endpoint == ENDPOINT_HTTP_TOO && p->table->websocket_allowed))
+		return RELEASED_BY_ENDPOINT;
+	if (d->endpoint == ENDPOINT_MODEL)
+		return RELEASED_BY_ASKING;
+	return route_releases(d->route, r->sample.method, r->sample.path) ? RELEASED_BY_PATHS : RELEASED_NOT;
+}
+
+/* Replaces the client's credential with the operator's, where that may go along. `clear`: the path is known to be. */
+static void replace(const policy *p, const llm_request *r, bool clear, decision *d)
+{
+	const credential *auth = &d->route->auth;
 	const char *problem;
 
-	d->route = chosen;
-	d->route_name = slice_cstr(chosen->name);
-	d->upstream = route_upstream(p->table, chosen);
-	d->backend = slice_cstr(route_backend(p->table, chosen));
-	if (d->backend.len == 0) {
-		refuse(d, REFUSE_NO_BACKEND, "the route's upstream is not a valid URL");
-		return;
-	}
-	if (chosen->auth.kind == AUTH_PASSTHROUGH)
-		return;
 	d->replace = true;
+	d->header = auth->header;
 	if (!policy_allows_contract(p, r->contract)) {
 		refuse(d, REFUSE_CONTRACT, "haproxy.cfg or spoe.conf is older than the agent");
 		return;
 	}
-	d->header = chosen->auth.header;
-	d->credential = credential_read(&chosen->auth, &p->files[chosen - p->table->routes], &problem);
+	if (!clear && !path_clear(r->sample.path)) {
+		refuse(d, REFUSE_PATH,
+		       "upstreams may read this path in another way, so the credential does not go along");
+		return;
+	}
+	d->released_by = release(p, r, d);
+	if (d->released_by == RELEASED_NOT) {
+		refuse(d, REFUSE_ENDPOINT,
+		       "this method and path run no model, and the route's \"paths\" does not name them");
+		return;
+	}
+	d->credential = credential_read(auth, &p->files[d->route - p->table->routes], &problem);
 	if (d->credential.len == 0)
 		refuse(d, REFUSE_AUTH_UNAVAILABLE, problem);
+}
+
+static void use_route(const policy *p, const llm_request *r, const route *chosen, bool clear, decision *d)
+{
+	d->route = chosen;
+	d->route_name = slice_cstr(chosen->name);
+	d->upstream = route_upstream(p->table, chosen);
+	d->backend = slice_cstr(route_backend(p->table, chosen));
+	if (d->backend.len == 0)
+		refuse(d, REFUSE_NO_BACKEND, "the route's upstream is not a valid URL");
+	else if (chosen->auth.kind != AUTH_PASSTHROUGH)
+		replace(p, r, clear, d);
+}
+
+/* Chooses the route of a request that names no model, or whose model does not count. NULL: it has none. */
+static const route *without_model(const policy *p, const llm_request *r, decision *d)
+{
+	d->chosen_by = CHOSEN_WITHOUT;
+	return route_without_model(p->table, r->sample.path, d->endpoint != ENDPOINT_RUNS && !r->sample.upgrade);
+}
+
+/* Chooses the route of a request whose model is not in the sample. NULL: it has none, or it is refused. */
+static const route *out_of_reach(const policy *p, const llm_request *r, decision *d)
+{
+	const route *chosen = route_whatever_model(p->table, r->sample.path);
+
+	if (chosen) {
+		d->chosen_by = CHOSEN_BY_PATH;
+		return chosen;
+	}
+	/* Running out of memory is our fault, so refuse: the fall-through is what the operator wants for requests whose
+	 * model is out of reach. */
+	if (d->model.no_memory) {
+		refuse(d, REFUSE_GATEWAY, d->model.detail);
+		return NULL;
+	}
+	/* HAProxy asks once more with all bytes that it holds; only then is the model out of reach. */
+	d->ask_again = r->sample.body.len < r->sample.buffered;
+	if (d->ask_again || !p->table->unresolved_falls_through) {
+		refuse(d, REFUSE_MODEL_NOT_IN_SAMPLE, d->model.detail);
+		return NULL;
+	}
+	return without_model(p, r, d);
+}
+
+/* Chooses the route of a WebSocket that names no model. It may name one after the handshake, when the upstream is
+ * chosen already. NULL: it has none, or it is refused. */
+static const route *nameless_websocket(const policy *p, const llm_request *r, decision *d)
+{
+	const route *chosen = route_whatever_model(p->table, r->sample.path);
+
+	if (chosen) {
+		d->chosen_by = CHOSEN_BY_PATH;
+		return chosen;
+	}
+	if (!p->table->websocket_to_catch_all) {
+		refuse(d, REFUSE_WEBSOCKET, "a WebSocket names its model by ?model= or x-codex-turn-metadata");
+		return NULL;
+	}
+	return without_model(p, r, d);
 }
 
 /* Chooses the route by what d->model says. NULL: the request has none, or it is refused (d->refusal). */
 static inline __attribute__((always_inline)) const route *choose(const policy *p, const llm_request *r, decision *d)
 {
+	const route_table *t = p->table;
+
 	switch (d->model.status) {
 	case MODEL_UNKNOWN:
-		/* Running out of memory is our fault, so refuse: the fall-through is what the operator wants for
-		 * requests whose model is out of reach. */
-		if (d->model.no_memory) {
-			refuse(d, REFUSE_GATEWAY, d->model.detail);
-			return NULL;
-		}
-		/* HAProxy asks once more with all bytes that it holds; only then is the model out of reach. */
-		d->ask_again = r->sample.body.len < r->sample.buffered;
-		if (d->ask_again || !p->table->unresolved_falls_through) {
-			refuse(d, REFUSE_MODEL_NOT_IN_SAMPLE, d->model.detail);
-			return NULL;
-		}
-		return route_catch_all(p->table);
+		return out_of_reach(p, r, d);
 	case MODEL_AMBIGUOUS:
 		refuse(d, REFUSE_AMBIGUOUS_MODEL, d->model.detail);
 		return NULL;
@@ -138,19 +202,37 @@ static inline __attribute__((always_inline)) const route *choose(const policy *p
 		refuse(d, REFUSE_INVALID_JSON, d->model.detail);
 		return NULL;
 	case MODEL_FOUND:
-		return route_match(p->table, slice_of(d->model.name, d->model.len));
+		d->chosen_by = CHOSEN_BY_MODEL;
+		return route_match(t, slice_of(d->model.name, d->model.len), r->sample.path);
 	case MODEL_NONE:
-		/* A WebSocket may name its model after the handshake, when the upstream is chosen already. */
-		if (r->sample.upgrade && !p->table->websocket_to_catch_all) {
-			refuse(d, REFUSE_WEBSOCKET, "a WebSocket names its model by ?model= or x-codex-turn-metadata");
-			return NULL;
-		}
-		/* A body without a model goes to the catch-all; a request without a body to the legacy target. */
-		if (r->sample.upgrade || r->sample.buffered > 0 || r->sample.length > 0 || r->sample.body.len > 0)
-			return route_catch_all(p->table);
-		break;
+		return r->sample.upgrade ? nameless_websocket(p, r, d) : without_model(p, r, d);
 	}
 	return NULL;
+}
+
+/* Finds the model of a request whose query does not count: its path is that of no endpoint that runs a model. */
+static __attribute__((noinline)) void find_without_query(const llm_request *r, model_result *result)
+{
+	model_sample sample = r->sample;
+
+	sample.model_param = sample.deployment_param = (slice){ NULL, 0 };
+	sample.query_unclear = false;
+	model_find(&sample, result);
+}
+
+/* Finds the endpoint and the model. True: the endpoint is a frequent one. */
+static inline __attribute__((always_inline)) bool find(const llm_request *r, decision *d)
+{
+	const model_sample *s = &r->sample;
+	bool frequent = !s->upgrade && endpoint_frequent(r->sample.method, s->path);
+
+	d->endpoint = frequent ? ENDPOINT_RUNS : endpoint_find(r->sample.method, s->path, s->upgrade);
+	bool query = s->model_param.len > 0 || s->deployment_param.len > 0 || s->query_unclear;
+	if (query && d->endpoint != ENDPOINT_RUNS && !s->upgrade)
+		find_without_query(r, &d->model);
+	else
+		model_find(s, &d->model);
+	return frequent;
 }
 
 void decide(const policy *p, const llm_request *r, decision *d)
@@ -158,6 +240,8 @@ void decide(const policy *p, const llm_request *r, decision *d)
 	d->refusal = REFUSE_NOT;
 	d->route = NULL;
 	d->route_name = (slice){ NULL, 0 };
+	d->chosen_by = CHOSEN_NONE;
+	d->released_by = RELEASED_NOT;
 	d->upstream = NULL;
 	d->backend = d->credential = (slice){ NULL, 0 };
 	d->caller = caller_protocol(r);
@@ -165,18 +249,24 @@ void decide(const policy *p, const llm_request *r, decision *d)
 	d->header = HEADER_AUTHORIZATION;
 	d->problem = NULL;
 	d->ask_again = false;
-	model_find(&r->sample, &d->model);
+	bool frequent = find(r, d);
 
 	/* Without routes nothing depends on the model, so no request is refused for its model. */
 	if (p->table->enabled == 0) {
-		use_target(p, r, d);
+		use_target(p, legacy_target(r), LEGACY_NO_ROUTES, d);
 		return;
 	}
 	const route *chosen = choose(p, r, d);
 	if (d->refusal != REFUSE_NOT)
 		return;
-	if (chosen)
-		use_route(p, r, chosen, d);
+	/* Inside a WebSocket, requests would pass that nobody decides on. */
+	if ((d->endpoint == ENDPOINT_HTTP_TOO || d->endpoint == ENDPOINT_HTTP) && !p->table->websocket_allowed)
+		refuse(d, REFUSE_WEBSOCKET_HTTP,
+		       "the endpoint speaks HTTP too, and the option \"websocket\" is not \"allow\"");
+	else if (chosen)
+		use_route(p, r, chosen, frequent, d);
+	else if (d->endpoint == ENDPOINT_OTHER || d->endpoint == ENDPOINT_MODEL)
+		use_target(p, d->caller, LEGACY_BY_PROTOCOL, d);
 	else
-		use_target(p, r, d);
+		use_target(p, legacy_target(r), LEGACY_NO_MATCH, d);
 }

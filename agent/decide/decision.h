@@ -5,6 +5,7 @@
 #ifndef DECIDE_DECISION_H
 #define DECIDE_DECISION_H
 
+#include "decide/endpoint.h"
 #include "decide/policy.h"
 #include "decide/request.h"
 
@@ -34,11 +35,34 @@ typedef struct refusal_info {
 
 const refusal_info *refusal_describe(refusal r);
 
+/* Why a request takes its route, or the target of the legacy rule. */
+typedef enum chosen_by {
+	CHOSEN_NONE,       /* it was refused before that */
+	CHOSEN_BY_MODEL,   /* the first route whose conditions hold for its model */
+	CHOSEN_BY_PATH,    /* the first route that takes this path, whatever the model */
+	CHOSEN_WITHOUT,    /* it names no model, and this is the first route that needs none */
+	LEGACY_NO_ROUTES,  /* there are no routes */
+	LEGACY_NO_MATCH,   /* the conditions of no route hold */
+	LEGACY_BY_PROTOCOL /* it names no model, its endpoint runs none, and no path_prefix holds: the target of its API
+			    */
+} chosen_by;
+
+/* Why the operator's credential goes along, where the client's is replaced. */
+typedef enum released_by {
+	RELEASED_NOT,
+	RELEASED_BY_ENDPOINT, /* the endpoint runs a model */
+	RELEASED_BY_ASKING,   /* GET .../models/NAME */
+	RELEASED_BY_PATHS,    /* the route's `paths` */
+} released_by;
+
 /* The slices point into the policy, the request or static text, and are valid as long as those. */
 typedef struct decision {
 	refusal refusal;
 	const route *route; /* NULL: legacy */
 	slice route_name;
+	endpoint endpoint;
+	chosen_by chosen_by;
+	released_by released_by;
 	const upstream *upstream; /* NULL if the request was refused before one was chosen */
 	slice backend;
 	protocol caller;    /* the API whose error format the client understands */

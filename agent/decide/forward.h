@@ -6,6 +6,8 @@
 #ifndef DECIDE_FORWARD_H
 #define DECIDE_FORWARD_H
 
+#include "base/slice.h"
+
 /* HTTP itself, what the body is and how the answer may be, WebSocket, CORS, traces and what SDKs say about themselves.
  */
 #define FORWARD_NAMES \
@@ -28,5 +30,12 @@
 #define FORWARD_STAYS_WITH(names, prefixes) \
 	"^(?!(" FORWARD_NAMES names "|(" FORWARD_PREFIXES prefixes ")(?!.*(" FORWARD_NEVER "))[a-z0-9-]+)$)"
 #define FORWARD_STAYS FORWARD_STAYS_WITH("", "")
+
+/* Returns the next name of `*list` and moves `*list` behind it; empty: there is none left. NULL counts as "". */
+slice forward_next(const char **list);
+
+/* True if a header `name` is forwarded. `names` and `prefixes` are those of the route's forward_headers, as above;
+ * NULL: none. */
+bool header_forwarded(slice name, const char *names, const char *prefixes);
 
 #endif

@@ -4,6 +4,8 @@
 #include <assert.h>
 #include <stdlib.h>
 
+#include "decide/endpoint.h"
+
 static const char *const protocol_names[PROTOCOLS] = { "openai", "anthropic", "gemini" };
 
 const char *protocol_name(protocol p)
@@ -24,6 +26,15 @@ void route_deinit(route *r)
 {
 	free(r->name);
 	free(r->prefix);
+	free(r->path_prefix);
+	for (size_t i = 0; i < r->paths_count; i++) {
+		free(r->paths[i].method);
+		free(r->paths[i].prefix);
+	}
+	free(r->paths);
+	free(r->forward_names);
+	free(r->forward_prefixes);
+	free(r->forward_backend);
 	free(r->upstream_given);
 	upstream_deinit(&r->own);
 	free(r->backend_given);
@@ -133,12 +144,14 @@ const char *route_backend(const route_table *t, const route *r)
 	const upstream *u = route_upstream(t, r);
 	if (!u)
 		return NULL;
+	if (r->forward_backend)
+		return r->forward_backend;
 	return r->backend_given ? r->backend_given : u->backend;
 }
 
 bool route_is_catch_all(const route *r)
 {
-	return r->prefix[0] == '*' && r->prefix[1] == '\0';
+	return r->prefix && r->prefix[0] == '*' && r->prefix[1] == '\0';
 }
 
 /* Like slice_istarts(), but does not measure the prefix first, because most prefixes differ in their first bytes. */
@@ -151,20 +164,53 @@ static bool begins(slice model, const char *prefix)
 	return prefix[i] == '\0';
 }
 
-const route *route_match(const route_table *t, slice model)
+static bool is_model(const route *r, slice model)
+{
+	return !r->prefix || route_is_catch_all(r) || begins(model, r->prefix);
+}
+
+static bool is_path(const route *r, slice path)
+{
+	return !r->path_prefix || path_under(path, r->path_prefix);
+}
+
+const route *route_match(const route_table *t, slice model, slice path)
 {
 	for (size_t i = 0; i < t->count; i++) {
 		const route *r = &t->routes[i];
-		if (r->enabled && (route_is_catch_all(r) || begins(model, r->prefix)))
+		if (r->enabled && is_model(r, model) && is_path(r, path))
 			return r;
 	}
 	return NULL;
 }
 
-const route *route_catch_all(const route_table *t)
+const route *route_without_model(const route_table *t, slice path, bool by_path)
 {
-	for (size_t i = 0; i < t->count; i++)
-		if (t->routes[i].enabled && route_is_catch_all(&t->routes[i]))
-			return &t->routes[i];
+	for (size_t i = 0; i < t->count; i++) {
+		const route *r = &t->routes[i];
+		if (r->enabled && (!r->prefix || route_is_catch_all(r)) && (!by_path || r->path_prefix) &&
+		    is_path(r, path))
+			return r;
+	}
 	return NULL;
+}
+
+const route *route_whatever_model(const route_table *t, slice path)
+{
+	for (size_t i = 0; i < t->count; i++) {
+		const route *r = &t->routes[i];
+		if (r->enabled && is_path(r, path))
+			return r->prefix ? NULL : r;
+	}
+	return NULL;
+}
+
+bool route_releases(const route *r, slice method, slice path)
+{
+	for (size_t i = 0; i < r->paths_count; i++) {
+		const path_rule *rule = &r->paths[i];
+		if ((!rule->method || slice_eq(method, slice_cstr(rule->method))) && path_under(path, rule->prefix))
+			return true;
+	}
+	return r->paths_any;
 }

@@ -15,7 +15,12 @@
 enum {
 	ROUTES_MAX = 1024,      /* entries of a route table */
 	ROUTE_NAME_MAX = 64,    /* bytes of a route's name */
-	ROUTE_PREFIX_MAX = 256, /* bytes of a model prefix, as no model has a longer name */
+	ROUTE_PREFIX_MAX = 256, /* bytes of a model prefix, as no model has a longer name; and of a path prefix */
+	ROUTE_PATHS_MAX = 64,   /* entries of a route's `paths` */
+	ROUTE_METHOD_MAX = 32,  /* bytes of the method of one */
+	/* entries of a route's `forward_headers`, and bytes of each: all have to fit one line of haproxy.cfg */
+	ROUTE_FORWARD_MAX = 16,
+	ROUTE_FORWARD_NAME_MAX = 64,
 };
 
 /* The version of the contract between the agent, haproxy.cfg and spoe.conf. The two files of a version send its number
@@ -26,10 +31,24 @@ typedef enum protocol { PROTOCOL_OPENAI, PROTOCOL_ANTHROPIC, PROTOCOL_GEMINI, PR
 
 const char *protocol_name(protocol p);
 
+/* Requests along with which a route's credential goes, beside those that run a model. The strings are owned. */
+typedef struct path_rule {
+	char *method; /* NULL: any */
+	char *prefix; /* as a route's path_prefix */
+} path_rule;
+
 /* The strings are owned. */
 typedef struct route {
 	char *name;
-	char *prefix; /* lower case; "*" is the catch-all */
+	char *prefix;      /* of the model, in lower case; "*" matches every model; NULL: the model does not matter */
+	char *path_prefix; /* without a slash at its end; NULL: the path does not matter */
+	path_rule *paths;  /* owned; NULL: none */
+	size_t paths_count;
+	bool paths_any; /* the credential goes along with every request */
+	/* What the route's forward_headers adds to the allow list, as the macros of forward.h take it; NULL: nothing.
+	 */
+	char *forward_names, *forward_prefixes;
+	char *forward_backend; /* with these: the backend that removes the other headers */
 	protocol protocol;
 	char *upstream_given; /* the text of `upstream`; NULL: the protocol's target */
 	upstream own;         /* `upstream_given`, parsed; its url is NULL if it could not be parsed */
@@ -56,6 +75,8 @@ typedef struct route_table {
 	/* Files of HAProxy that keep the contract of one version before : true lets them have credentials.
 	 */
 	bool older_contract_allowed;
+	/* True lets a WebSocket that names its model through where the endpoint speaks HTTP too, false refuses it. */
+	bool websocket_allowed;
 } route_table;
 
 typedef struct policy {
@@ -89,10 +110,18 @@ const upstream *route_upstream(const route_table *t, const route *r);
 /* Returns the HAProxy backend of a route. NULL: it has none. */
 const char *route_backend(const route_table *t, const route *r);
 
-/* Returns the first enabled route whose prefix begins `model`, ignoring ASCII case. NULL: none. */
-const route *route_match(const route_table *t, slice model);
-/* Returns the first enabled catch-all. NULL: none. */
-const route *route_catch_all(const route_table *t);
+/* Returns the first enabled route whose conditions hold for `model` and `path`; the case of a model does not matter.
+ * NULL: none. */
+const route *route_match(const route_table *t, slice model, slice path);
+/* The same for a request that names no model: a route's model_prefix has to be "*" or missing. `by_path`: only a route
+ * with a path_prefix counts. */
+const route *route_without_model(const route_table *t, slice path, bool by_path);
+/* Returns the enabled route that is taken whatever model a request for `path` names. NULL: that depends on the model.
+ */
+const route *route_whatever_model(const route_table *t, slice path);
+/* True if model_prefix is "*" */
 bool route_is_catch_all(const route *r);
+/* True if the route's `paths` says that its credential goes along with this request. */
+bool route_releases(const route *r, slice method, slice path);
 
 #endif

@@ -34,8 +34,8 @@ typedef struct host_thread {
 } host_thread;
 
 typedef struct host_route { /* the texts live as long as the snapshot */
-	const char *name, *prefix, *backend, *upstream, *auth,
-		*reference_model; /* NULL: none (backend, upstream, reference_model) */
+	const char *name, *prefix, *path_prefix, *backend, *upstream, *auth,
+		*reference_model; /* NULL: none (all but name and auth) */
 	bool enabled, usable;     /* usable: it has a backend, and its credential is there */
 } host_route;
 

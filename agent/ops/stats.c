@@ -220,6 +220,8 @@ static void write_routes(FILE *f, const host_snapshot *s)
 		fputc(',', f);
 		write_named(f, "prefix", r->prefix);
 		fputc(',', f);
+		write_named(f, "path_prefix", r->path_prefix);
+		fputc(',', f);
 		write_named(f, "backend", r->backend);
 		fputc(',', f);
 		write_named(f, "upstream", r->upstream);

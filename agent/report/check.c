@@ -1,6 +1,30 @@
 /* SPDX-License-Identifier: MIT */
 #include "report/check.h"
 
+#include "decide/forward.h"
+
+static void write_names(FILE *f, const char *list, const char *star)
+{
+	for (slice name = forward_next(&list); name.len; name = forward_next(&list))
+		fprintf(f, " %.*s%s", (int)name.len, name.ptr, star);
+}
+
+/* Says with which requests, and with which headers, a route's credential goes upstream. */
+static void say_what_goes_along(FILE *f, const route *r)
+{
+	fprintf(f, "%-8s   its credential goes along with requests that run a model, with GET .../models/NAME", "");
+	for (size_t i = 0; i < r->paths_count; i++)
+		fprintf(f, ", with %s%s%s", r->paths[i].method ? r->paths[i].method : "", r->paths[i].method ? " " : "",
+			*r->paths[i].prefix ? r->paths[i].prefix : "/");
+	fprintf(f, "%s\n", r->paths_any ? ", and with every other request (\"paths\": \"any\")" : "");
+	if (!r->forward_backend)
+		return;
+	fprintf(f, "%-8s   it also forwards the headers", "");
+	write_names(f, r->forward_names, "");
+	write_names(f, r->forward_prefixes, "*");
+	fprintf(f, "\n");
+}
+
 static bool check_route(FILE *f, const policy *p, size_t i)
 {
 	const route *r = &p->table->routes[i];
@@ -12,6 +36,8 @@ static bool check_route(FILE *f, const policy *p, size_t i)
 	bool usable = present && backend;
 	fprintf(f, "%-8s route %-20s -> %-40s %s%s%s\n", usable ? "ok" : "PROBLEM", r->name,
 		backend ? backend : "(no backend)", source, problem ? ": " : "", problem ? problem : "");
+	if (r->auth.kind != AUTH_PASSTHROUGH)
+		say_what_goes_along(f, r);
 	return usable;
 }
 

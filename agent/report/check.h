@@ -8,8 +8,9 @@
 
 #include "decide/policy.h"
 
-/* Writes a line for each enabled route and each target of `p`. Returns how many routes would refuse every request,
- * because they have no backend or their credential is missing. */
+/* Writes a line for each enabled route and each target of `p`, and one that says what a route's credential goes along
+ * with. Returns how many routes would refuse every request, because they have no backend or their credential is
+ * missing. */
 size_t check_write(FILE *f, const policy *p);
 
 #endif

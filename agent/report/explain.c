@@ -7,6 +7,15 @@
 #include <stdlib.h>
 
 #include "decide/decision.h"
+#include "decide/forward.h"
+
+/* The name of the `i`th header of the question. */
+static slice asked_name(const explain_request *ask, size_t i)
+{
+	slice h = slice_cstr(ask->headers[i]);
+
+	return slice_trim(slice_first(h, slice_find(h, 0, ':')));
+}
 
 static slice header_value(const explain_request *ask, const char *name)
 {
@@ -61,6 +70,63 @@ static void describe_set(const decision *d, char *value, size_t cap)
 	snprintf(value, cap, "%s<%s>", d->header == HEADER_AUTHORIZATION ? "Bearer " : "", source);
 }
 
+static const char *const endpoint_words[] = {
+	[ENDPOINT_OTHER] = "runs no model",
+	[ENDPOINT_RUNS] = "runs a model",
+	[ENDPOINT_MODEL] = "asks about a model",
+	[ENDPOINT_HTTP_TOO] = "a WebSocket where HTTP runs a model too",
+	[ENDPOINT_HTTP] = "a WebSocket where only HTTP runs a model",
+};
+
+static const char *const chosen_words[] = {
+	[CHOSEN_NONE] = "refused before a route was chosen",
+	[CHOSEN_BY_MODEL] = "the first route whose conditions hold for this model and path",
+	[CHOSEN_BY_PATH] = "the first route that takes this path whatever the model",
+	[CHOSEN_WITHOUT] = "no model is named; the first route that needs none",
+	[LEGACY_NO_ROUTES] = "there are no routes; the target of the client's headers",
+	[LEGACY_NO_MATCH] = "the conditions of no route hold; the target of the client's headers",
+	[LEGACY_BY_PROTOCOL] =
+		"the endpoint runs no model and no route takes this request; the target of the client's API",
+};
+
+static const char *const released_words[] = {
+	[RELEASED_NOT] = "the endpoint runs no model, and \"paths\" does not name it",
+	[RELEASED_BY_ENDPOINT] = "the endpoint runs a model",
+	[RELEASED_BY_ASKING] = "GET .../models/NAME",
+	[RELEASED_BY_PATHS] = "the route's \"paths\"",
+};
+
+/* Adds the names of `list`, each with `star` behind it. */
+static void add_names(cJSON *array, const char *list, const char *star)
+{
+	char text[ROUTE_FORWARD_NAME_MAX + 2];
+
+	for (slice name = forward_next(&list); name.len; name = forward_next(&list)) {
+		snprintf(text, sizeof text, "%.*s%s", (int)name.len, name.ptr, star);
+		cJSON_AddItemToArray(array, cJSON_CreateString(text));
+	}
+}
+
+/* The headers that are forwarded beside the credential, and those of the question that stay behind. */
+static void add_headers(cJSON *json, const decision *d, const explain_request *ask)
+{
+	cJSON *forward = cJSON_AddArrayToObject(json, "forward"), *stay = cJSON_AddArrayToObject(json, "left_behind");
+	const char *names = d->route->forward_names, *prefixes = d->route->forward_prefixes;
+
+	add_names(forward, FORWARD_NAMES, "");
+	add_names(forward, names, "");
+	add_names(forward, FORWARD_PREFIXES, "*");
+	add_names(forward, prefixes, "*");
+	for (size_t i = 0; i < ask->headers_count; i++) {
+		slice name = asked_name(ask, i);
+		char text[128];
+		if (header_forwarded(name, names, prefixes))
+			continue;
+		snprintf(text, sizeof text, "%.*s", (int)name.len, name.ptr);
+		cJSON_AddItemToArray(stay, cJSON_CreateString(text));
+	}
+}
+
 static void add_slice(cJSON *json, const char *key, slice s)
 {
 	char *text = strndup(s.ptr ? s.ptr : "", s.len);
@@ -69,7 +135,7 @@ static void add_slice(cJSON *json, const char *key, slice s)
 	free(text);
 }
 
-static void print_json(FILE *f, const decision *d, slice path, slice query)
+static void print_json(FILE *f, const decision *d, const explain_request *ask, slice path, slice query)
 {
 	cJSON *json = cJSON_CreateObject();
 	const refusal_info *info = refusal_describe(d->refusal);
@@ -86,6 +152,8 @@ static void print_json(FILE *f, const decision *d, slice path, slice query)
 		add_slice(json, "backend", d->backend);
 	if (d->route_name.len)
 		add_slice(json, "route", d->route_name);
+	cJSON_AddStringToObject(json, "chosen", chosen_words[d->chosen_by]);
+	cJSON_AddStringToObject(json, "endpoint", endpoint_words[d->endpoint]);
 	if (d->model.status == MODEL_FOUND)
 		add_slice(json, "model", slice_of(d->model.name, d->model.len));
 	cJSON_AddStringToObject(json, "model_from", model_from_name(d->model.from));
@@ -110,6 +178,8 @@ static void print_json(FILE *f, const decision *d, slice path, slice query)
 		describe_set(d, value, sizeof value);
 		cJSON_AddStringToObject(json, "auth_header", auth_header_name(d->header));
 		cJSON_AddStringToObject(set, auth_header_name(d->header), value);
+		cJSON_AddStringToObject(json, "released", released_words[d->released_by]);
+		add_headers(json, d, ask);
 	}
 	char *text = cJSON_Print(json);
 	fprintf(f, "%s\n", text ? text : "{}");
@@ -137,11 +207,41 @@ static void print_routes(FILE *f, const route_table *t, const decision *d)
 			decided = true;
 		} else if (d->model.status != MODEL_FOUND && d->refusal != REFUSE_NOT)
 			how = "not tried: the model is not known";
-		fprintf(f, "  %2zu. %-24s %s\n", i + 1, r->prefix, how);
+		char conditions[ROUTE_PREFIX_MAX * 2 + 2];
+		snprintf(conditions, sizeof conditions, "%s%s%s", r->prefix ? r->prefix : "",
+			 r->prefix && r->path_prefix ? " " : "",
+			 r->path_prefix ? *r->path_prefix ? r->path_prefix : "/" : "");
+		fprintf(f, "  %2zu. %-24s %s\n", i + 1, conditions, how);
 	}
 }
 
-static void print_text(FILE *f, const route_table *t, const decision *d, slice path, slice query)
+static void print_names(FILE *f, const char *list, const char *star)
+{
+	for (slice name = forward_next(&list); name.len; name = forward_next(&list))
+		fprintf(f, " %.*s%s", (int)name.len, name.ptr, star);
+}
+
+static void print_headers(FILE *f, const decision *d, const explain_request *ask)
+{
+	const route *r = d->route;
+	bool stays = false;
+
+	fprintf(f, "forwards:  the headers of the allow list%s", r->forward_backend ? ", and" : "");
+	print_names(f, r->forward_names, "");
+	print_names(f, r->forward_prefixes, "*");
+	fprintf(f, "\n");
+	for (size_t i = 0; i < ask->headers_count; i++) {
+		slice name = asked_name(ask, i);
+		if (header_forwarded(name, r->forward_names, r->forward_prefixes))
+			continue;
+		fprintf(f, "%s%.*s", stays ? " " : "stays:     ", (int)name.len, name.ptr);
+		stays = true;
+	}
+	fprintf(f, "%s", stays ? "\n" : "");
+}
+
+static void print_text(FILE *f, const route_table *t, const decision *d, const explain_request *ask, slice path,
+		       slice query)
 {
 	const refusal_info *info = refusal_describe(d->refusal);
 
@@ -152,13 +252,14 @@ static void print_text(FILE *f, const route_table *t, const decision *d, slice p
 		fprintf(f, "model:     %s\n", d->model.detail ? d->model.detail : "no model is named");
 	if (d->model.looked)
 		fprintf(f, "looked at: %llu bytes of the body\n", (unsigned long long)d->model.looked);
+	fprintf(f, "endpoint:  %s\n", endpoint_words[d->endpoint]);
 	print_routes(f, t, d);
-	fprintf(f, "route:     %.*s\n", d->route_name.len ? (int)d->route_name.len : 1,
-		d->route_name.len ? d->route_name.ptr : "-");
+	fprintf(f, "route:     %.*s (%s)\n", d->route_name.len ? (int)d->route_name.len : 1,
+		d->route_name.len ? d->route_name.ptr : "-", chosen_words[d->chosen_by]);
 	if (d->refusal != REFUSE_NOT) {
 		char source[CREDENTIAL_SOURCE_MAX] = "";
 		fprintf(f, "REFUSED:   %d %s\n           %s\n", info->status, info->code, info->message);
-		if (d->replace)
+		if (d->refusal == REFUSE_AUTH_UNAVAILABLE)
 			credential_describe(&d->route->auth, source, sizeof source);
 		if (d->problem)
 			fprintf(f, "because:   %s%s%s\n", source, *source ? ": " : "", d->problem);
@@ -177,7 +278,9 @@ static void print_text(FILE *f, const route_table *t, const decision *d, slice p
 	fprintf(f, "strips:   ");
 	for (const char *const *h = stripped_headers; *h; h++)
 		fprintf(f, " %s", *h);
-	fprintf(f, ", ?key=, key in sec-websocket-protocol\nsets:      %s: %s\n", auth_header_name(d->header), value);
+	fprintf(f, ", ?key=, key in sec-websocket-protocol\nsets:      %s: %s\nreleased:  %s\n",
+		auth_header_name(d->header), value, released_words[d->released_by]);
+	print_headers(f, d, ask);
 }
 
 bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool json, err *e)
@@ -218,9 +321,9 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 
 	decide(p, &r, &d);
 	if (json)
-		print_json(f, &d, path, query);
+		print_json(f, &d, ask, path, query);
 	else
-		print_text(f, p->table, &d, path, query);
+		print_text(f, p->table, &d, ask, path, query);
 	free(made);
 	return true;
 }

@@ -189,8 +189,9 @@ static bool copy_routes(host_snapshot *s, const policy *p)
 	for (size_t i = 0; i < t->count; i++) {
 		const route *r = &t->routes[i];
 		const upstream *up = route_upstream(t, r);
-		const char *const texts[] = { r->name, r->prefix, route_backend(t, r), up ? up->url : NULL,
-					      r->reference_model };
+		const char *const texts[] = {
+			r->name, r->prefix, r->path_prefix, route_backend(t, r), up ? up->url : NULL, r->reference_model
+		};
 		for (size_t n = 0; n < sizeof texts / sizeof texts[0]; n++)
 			room += texts[n] ? strlen(texts[n]) + 1 : 0;
 		room += sizeof source;
@@ -209,6 +210,7 @@ static bool copy_routes(host_snapshot *s, const policy *p)
 		credential_describe(&r->auth, source, sizeof source);
 		h->name = keep(s, room, &at, r->name);
 		h->prefix = keep(s, room, &at, r->prefix);
+		h->path_prefix = keep(s, room, &at, r->path_prefix);
 		h->backend = keep(s, room, &at, route_backend(t, r));
 		h->upstream = keep(s, room, &at, up ? up->url : NULL);
 		h->auth = keep(s, room, &at, source);

@@ -51,8 +51,8 @@ EXPLAINED = {
     "catch-all": (["--model", "o3"], {"route": "*", "backend": "llm-api.openai.com"}),
     "model in the path": (["--path", "/v1beta/models/glm-9:generateContent", "--method", "POST"], {
         "model": "glm-9", "model_from": "path", "route": "zhipu", "protocol": "gemini"}),
-    "model in the query": (["--path", "/v1/realtime?model=glm-9"], {"model": "glm-9", "model_from": "query",
-                                                                   "route": "zhipu"}),
+    "model in the query": (["--path", "/v1/realtime?model=glm-9", "--header", "upgrade: websocket"], {
+        "model": "glm-9", "model_from": "query", "route": "zhipu"}),
     "nothing": (["--path", "/v1/models"], {"route": "legacy", "model_from": "none", "backend": "llm-api.openai.com"}),
     "legacy by header": (["--path", "/v1/models", "--header", "X-Api-Key: k"], {
         "route": "legacy", "backend": "llm-api.anthropic.com"}),

@@ -130,17 +130,17 @@ def test_the_key_parameter_where_passed_through(gateway, model, name, query):
 
 
 def test_the_key_parameter_with_the_model_in_the_query(gateway):
-    for target in ("/v1/x?model=authorization.m&key=%s", "/v1/x?key=%s&model=authorization.m"):
+    for target in (CHAT + "?model=authorization.m&key=%s", CHAT + "?key=%s&model=authorization.m"):
         got = gateway.post(target % MINE, b"{}").only(gateway.by_name["authorization"])
-        assert got.target == "/v1/x?model=authorization.m"
+        assert got.target == CHAT + "?model=authorization.m"
 
 
 def test_absolute_form_with_a_key(gateway):
-    answer = gateway.call("POST", "http://gw.test/v1/x?a=1&key=" + MINE, harness.JSON + bearer(),
+    answer = gateway.call("POST", "http://gw.test%s?a=1&key=%s" % (CHAT, MINE), harness.JSON + bearer(),
                           chat("authorization.m"))
     if answer.status == 200:
         mock = gateway.by_name["authorization"]
-        assert answer.only(mock).target in ("/v1/x?a=1", mock.url("/v1/x?a=1"))
+        assert answer.only(mock).target in (CHAT + "?a=1", mock.url(CHAT + "?a=1"))
     else:
         answer.nowhere()
 
@@ -444,7 +444,7 @@ def test_debug_log_shows_no_credential(gateways, make_mock):
     gateway = gateways([mock], {"log_level": "debug", "anthropic_target": mock.url(), "routes": [
         {"model_prefix": "a", "upstream": mock.url(), "auth": "env:KEY"}]}, env={"KEY": key})
     for model in ("a", "b"):
-        gateway.call("POST", "/v1/x?key=%s" % mine, harness.JSON + [
+        gateway.call("POST", "%s?key=%s" % (CHAT, mine), harness.JSON + [
             ("Authorization", "Bearer " + mine), ("x-api-key", mine), ("Cookie", mine), ("x-goog-api-key", mine),
             ("api-key", mine), ("User-Agent", "x")], chat(model)).only(mock)
     assert key not in gateway.agent.text() and mine not in gateway.agent.text()

@@ -65,6 +65,7 @@ def test_shape_of_each_endpoint(gateway, target, model, status, code):
 
 
 @pytest.mark.parametrize("target, headers, shape", [
+    # The credential, were it there, would not go along with these.
     ("/v1/other", [("x-api-key", CLIENT_KEY)], "anthropic"),
     ("/v1/other", [("anthropic-version", "2023-06-01")], "anthropic"),
     ("/v1/other", [("x-goog-api-key", CLIENT_KEY)], "gemini"),
@@ -75,7 +76,8 @@ def test_shape_of_each_endpoint(gateway, target, model, status, code):
     ("/api/v1/chat/completions", [("anthropic-version", "2023-06-01")], "openai"),
 ])
 def test_shape_by_headers_where_the_path_does_not_tell(gateway, target, headers, shape):
-    gateway.post(target, body("missing-1"), headers).refused(502, "upstream_auth_unavailable", shape)
+    expected = (403, "endpoint_not_allowed") if target == "/v1/other" else (502, "upstream_auth_unavailable")
+    gateway.post(target, body("missing-1"), headers).refused(*expected, shape)
 
 
 # id: (body, status, code)
@@ -138,9 +140,9 @@ def test_the_longest_models(gateway, size):
 
 
 @pytest.mark.parametrize("target, sent", [
-    ("/v1/x?model=missing-1", b'{"model":"good-1"}'),
+    ("/v1/chat/completions?model=missing-1", b'{"model":"good-1"}'),
     ("/v1beta/models/missing-1:generateContent", b'{"model":"good-1"}'),
-    ("/v1/x?model=good-1&model=missing-1", b"{}"),
+    ("/v1/chat/completions?model=good-1&model=missing-1", b"{}"),
 ], ids=["query-and-body", "path-and-body", "query-twice"])
 def test_places_that_disagree_are_never_guessed_in_silence(gateway, target, sent):
     """The request is refused, or it goes to the route of one of the models with that route's credential, never with the client's."""
@@ -310,11 +312,11 @@ def test_fallthrough_by_option(gateways, make_mock):
         {"model_prefix": "*", "upstream": mock.url("/star")}]}, env={"KEY": KEY}, owners={KEY: []},
         limits={"LLM_BUFSIZE": str(BUFSIZE), "LLM_HEAD": "4000", "LLM_TAIL": "4000"})
     raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * 40000, b"y" * 40000)
-    assert gateway.post("/v1/x", raw).only(mock).target == "/star/v1/x"
+    assert gateway.post("/v1/responses", raw).only(mock).target == "/star/v1/responses"
     gateway.owners = {}
     # The model is in the middle of HAProxy's buffer: HAProxy asks again with the whole buffer, and the agent sees the model.
     raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * 5000, b"y" * 5000)
-    assert gateway.post("/v1/x", raw).only(mock).target == "/good/v1/x"
+    assert gateway.post("/v1/responses", raw).only(mock).target == "/good/v1/responses"
 
 
 def test_fallthrough_without_catch_all_is_legacy(gateways, make_mock):
@@ -357,8 +359,8 @@ def test_an_entry_without_a_usable_upstream_refuses_when_it_matches(gateways, ma
 
 def test_head_of_a_refusal(gateway):
     """The answer to a refused HEAD request has the head of the refusal and no body."""
-    answer = gateway.call("HEAD", "/v1/x?model=missing-1")
-    assert answer.status == 502 and answer.body == b""
+    answer = gateway.call("HEAD", "/v1/x", harness.JSON + bearer(), body("good-1"))
+    assert answer.status == 403 and answer.body == b""
     answer.nowhere()
     assert answer.header("x-should-retry") == "false"
 

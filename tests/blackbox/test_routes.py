@@ -93,8 +93,8 @@ ROWS = {
     "base path, /v1 not doubled": ("second", CHAT, "gpt-5-mini", "/base/v1/chat/completions", None),
     "base path, no /v1 in the request": ("second", "/chat/completions", "gpt-5-mini", "/base/v1/chat/completions", None),
     "base path with query": ("second", CHAT + "?a=1&b=%20", "gpt-5-mini", "/base/v1/chat/completions?a=1&b=%20", None),
-    "trailing slash of the upstream": ("glm", "/v1/models/x", "glm-4", None, None),
-    # any path
+    "trailing slash of the upstream": ("glm", "/v1/rerank", "glm-4", None, None),
+    # every path that runs a model; where the credential passes through, any path (test_endpoints.py)
     "completions": ("glm", "/v1/completions", "glm-4", None, None),
     "responses": ("glm", "/v1/responses", "glm-4", None, None),
     "messages": ("glm", "/v1/messages", "glm-4", None, None),
@@ -104,16 +104,16 @@ ROWS = {
     "images": ("glm", "/v1/images/generations", "glm-4", None, None),
     "speech": ("glm", "/v1/audio/speech", "glm-4", None, None),
     "moderations": ("glm", "/v1/moderations", "glm-4", None, None),
-    "a path nobody knows": ("glm", "/what/ever", "glm-4", None, None),
-    "the root": ("glm", "/", "glm-4", None, None),
+    "a path nobody knows": ("star", "/what/ever", "o3", None, None),
+    "the root": ("star", "/", "o3", None, None),
     # where the model stands
     "gemini path": ("goog", "/v1beta/models/gemini-2.5-pro:generateContent", b'{"contents":[]}', None, None),
     "gemini path, stream": ("goog", "/v1beta/models/gemini-2.5-pro:streamGenerateContent?alt=sse", b'{"contents":[]}',
                             None, None),
     "gemini path, another model": ("glm", "/v1beta/models/glm-4:generateContent", b'{"contents":[]}', None, None),
     "gemini path, percent-encoded": ("glm", "/v1beta/models/%67lm-4:generateContent", b'{"contents":[]}', None, None),
-    "query": ("glm", "/v1/realtime?model=glm-4&x=y", b"{}", None, None),
-    "query, percent-encoded": ("glm", "/v1/realtime?model=%67lm-4", b"{}", None, None),
+    "query": ("glm", CHAT + "?model=glm-4&x=y", b"{}", None, None),
+    "query, percent-encoded": ("glm", CHAT + "?model=%67lm-4", b"{}", None, None),
     "body first key": ("glm", CHAT, b'{"model":"glm-4","messages":[]}', None, None),
     "body last key": ("glm", CHAT, b'{"messages":[{"role":"user","content":"x"}],"model":"glm-4"}', None, None),
     "body with white space": ("glm", CHAT, b' {\r\n\t"model" :\n "glm-4" } \n', None, None),
@@ -157,12 +157,13 @@ def test_row(routed, row):
     assert answer.status == 200 and answer.header("x-mock") == name
 
 
-# Requests without a body go by the legacy rules, whether there is a catch-all or not.
+# Requests that name no model, and whose endpoint runs none, go by the legacy rules, whether there is a catch-all or not.
 BODILESS = {
     "models": ("openai", "GET", "/v1/models", bearer()),
     "models of anthropic": ("anthropic", "GET", "/v1/models", [("x-api-key", CLIENT_KEY)]),
     "models of gemini": ("gemini", "GET", "/v1beta/models", [("x-goog-api-key", CLIENT_KEY)]),
     "a model whose name has a slash": ("openai", "GET", "/v1/models/org/gpt-5", bearer()),
+    "a model of the query": ("openai", "GET", "/v1/files?model=glm-4", bearer()),
     "Claude Code's HEAD": ("anthropic", "HEAD", "/", [("User-Agent", "claude-cli/2.0.1 (external, cli)")]),
     "HEAD without anything": ("openai", "HEAD", "/", []),
     "DELETE": ("openai", "DELETE", "/v1/responses/r1", bearer()),
@@ -183,16 +184,17 @@ def test_a_request_without_body_is_legacy(routed, row):
     assert answer.status == 200
 
 
-def test_a_get_that_names_a_model_is_routed(routed):
-    """Routes apply to every request that names a model: OpenAI's realtime API names the model in the query."""
-    got = routed.gateway.call("GET", "/v1/realtime?model=glm-4", bearer()).only(routed.mocks["glm"])
-    assert got.header("authorization") == "Bearer " + GLM_KEY
+def test_the_catch_all_without_a_body(routed):
+    """A request to an endpoint that runs a model takes the first `*` if it names none, also without a body."""
+    assert routed.gateway.call("POST", CHAT, bearer()).only(routed.mocks["star"]).body == b""
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
 def test_other_methods_with_a_body(routed, method):
-    got = routed.gateway.call(method, "/v1/x", harness.JSON + bearer(), chat("glm-4")).only(routed.mocks["glm"])
-    assert got.method == method and got.body == chat("glm-4")
+    """A body that names a model chooses the route, whatever the method; the operator's credential goes along with POST only."""
+    routed.gateway.call(method, CHAT, harness.JSON + bearer(), chat("glm-4")).refused(403, "endpoint_not_allowed")
+    got = routed.gateway.call(method, CHAT, harness.JSON + bearer(), chat("o3")).only(routed.mocks["star"])
+    assert got.method == method and got.body == chat("o3")
 
 
 def test_delete_with_a_body_that_names_a_model(routed):
@@ -220,11 +222,18 @@ WEBSOCKET = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocke
 
 def test_a_websocket_that_names_a_model(routed):
     for target, headers in (("/v1/realtime?model=glm-4", []),
-                            ("/v1/responses", [("x-codex-turn-metadata", '{"model":"glm-4","a":1}')])):
+                            ("/v1/realtime", [("x-codex-turn-metadata", '{"model":"glm-4","a":1}')])):
         answer = routed.gateway.call("GET", target, WEBSOCKET + bearer() + headers)
         got = answer.only(routed.mocks["glm"])
         assert answer.status == 101 and got.header("upgrade") == "websocket"
         assert got.header("authorization") == "Bearer " + GLM_KEY
+
+
+def test_a_websocket_where_the_endpoint_speaks_http_too(routed):
+    """Codex then falls back to HTTP, where each request is decided and metered."""
+    for target, headers in (("/v1/responses?model=glm-4", []), ("/v1/responses?model=o3", []), (CHAT + "?model=glm-4", []),
+                            ("/v1/responses", [("x-codex-turn-metadata", '{"model":"glm-4","a":1}')])):
+        routed.gateway.call("GET", target, WEBSOCKET + bearer() + headers).refused(426, "websocket_not_allowed")
 
 
 def test_a_websocket_that_names_none(routed):

@@ -150,7 +150,7 @@ HINT = ("x-codex-turn-metadata", json.dumps({"turn_id": "t", "model": "gpt-5.5-c
 def test_websockets(gateway):
     """A WebSocket request is routed by the model in its query or header; without one it gets 426, at which Codex falls back to HTTP at once."""
     for path, headers, model in (("/v1/realtime?model=gpt-realtime", [], "gpt-realtime"),
-                                 ("/v1/responses", [HINT], "gpt-5.5-codex"),
+                                 ("/v1/realtime", [HINT], "gpt-5.5-codex"),
                                  ("/v1/realtime?model=gpt-5.5-codex", [HINT], "gpt-5.5-codex")):
         answer = gateway.call("GET", path, HANDSHAKE + list(bearer()) + headers)
         assert answer.status == 101
@@ -158,6 +158,7 @@ def test_websockets(gateway):
         assert got.header("authorization") == "Bearer " + KEY
     gateway.call("GET", "/v1/responses", HANDSHAKE + list(bearer())).refused(426, "websocket_without_model", retry=False)
     gateway.call("GET", "/v1/realtime?model=claude-live", HANDSHAKE + list(bearer()) + [HINT]).refused(400, "ambiguous_model", retry=False)
+    gateway.call("GET", "/v1/responses", HANDSHAKE + list(bearer()) + [HINT]).refused(426, "websocket_not_allowed", retry=False)
 
 
 def test_websockets_the_catch_alls_way(haproxy, make_mock):

@@ -397,8 +397,8 @@ def test_deny_false_is_the_last_action(agent):
 def test_an_ack_never_exceeds_the_agreed_size(agent, size):
     """`receive` fails on a larger frame. If the credential does not fit, the agent refuses, and sends no part of the credential."""
     with agent.client(max_frame_size=spop.U32(size)) as client:
-        args = {"path": "/v1/x", "method": "POST", "body": b'{"model":"key-x"}', "buffered": 17, "length": 17,
-                "ctype": "application/json"}
+        args = {"path": "/v1/responses", "method": "POST", "body": b'{"model":"key-x"}', "buffered": 17, "length": 17,
+                "ctype": "application/json", "contract": 1}
         answer = client.ask(args=args)
         if answer["deny"] is False:
             assert len(answer["auth_value"]) > 600

@@ -41,8 +41,8 @@ def prefix(base):
 @pytest.fixture(scope="module")
 def based(haproxy, make_mock):
     mock = make_mock("based")
-    routes = [{"model_prefix": prefix(base), "upstream": mock.url(base), "auth": ["passthrough", "env:KEY"][at % 2]}
-              for at, base in enumerate(BASES)]
+    replace = {"auth": "env:KEY", "paths": "any"}
+    routes = [{"model_prefix": prefix(base), "upstream": mock.url(base), **(replace if at % 2 else {})} for at, base in enumerate(BASES)]
     with harness.Gateway(haproxy, [mock], {"routes": routes, "openai_target": mock.url()},
                          env={"KEY": KEY}) as gateway:
         gateway.mock = mock

@@ -62,9 +62,9 @@ def test_nearly_a_websocket_is_refused(gateway, haproxy, case):
     method, headers, body, chunks = REFUSED[case]
     for target, shape in ((MODEL, "openai"), ("/v1/messages?model=glm-1", "anthropic"), ("/v1beta/models/glm-1:x", "gemini")):
         answer = gateway.call(method, target, headers + bearer(), body, chunks)
-        if answer.status == 200 and (body or chunks):
-            # HAProxy itself takes Upgrade out of requests with a body.
-            assert not answer.only(gateway.mock).all("upgrade")
+        if answer.status in (200, 400, 403) and (body or chunks):
+            # HAProxy itself takes Upgrade out of requests with a body. What is left is plain HTTP, which goes on or is refused as such.
+            assert (len(answer.seen) == 1) == (answer.status == 200) and not any(got.all("upgrade") for got in answer.seen)
         elif answer.status == 101 and harness.version_of(haproxy) >= (3, 0):
             # HAProxy itself takes out h2c, blanks and commas, so that what is left has one reading.
             assert [value.lower() for value in answer.only(gateway.mock).all("upgrade")] == ["websocket"]
@@ -122,7 +122,7 @@ def test_a_switch_that_nobody_decided_on(gateway, headers):
                 assert answer.status == 502 and answer.json()["error"]["message"] and answer.interim == [], answer.response
                 assert ("type" in answer.json()) == (target == "/v1/messages")
                 mock.reset()
-                answer = gateway.call("POST", target, [("x-llm-deny", "0")] + JSON + bearer(), chat("glm-2"), connection=connection)
+                answer = gateway.call("POST", "/v1/chat/completions", [("x-llm-deny", "0")] + JSON + bearer(), chat("glm-2"), connection=connection)
                 assert answer.status == 200 and not answer.only(gateway.mock).all("x-llm-deny")
         finally:
             mock.reset()

@@ -3,7 +3,8 @@
  * From a request's arguments to the ACK. The input chooses a policy, which arguments there are, and their bytes.
  * Checked, by reading the ACK as HAProxy would: the ACK is whole, fits the frame size, and sets `deny` once and last.
  * For an allowed request it names a backend of the policy, and a credential only together with the backend of that
- * credential's route; the route is the first one that matches the model. */
+ * credential's route, and only where the path has one reading and the method and path run a model, ask about one, or
+ * are in the route's `paths`; the route is the first one that matches model and path. */
 #include "fuzz.h"
 
 #include "decide/decision.h"
@@ -15,12 +16,15 @@ enum { FRAME_MAX = 1 << 17 };
 static const struct {
 	const char *prefix, *url, *variable, *secret;
 	auth_header header;
+	const char *path_prefix; /* beside it, `paths` has "GET " and the same prefix */
 } table_rows[] = {
-	{ "glm-", "https://glm.test", "FUZZ_GLM", "sk-glm-0123456789", HEADER_AUTHORIZATION },
-	{ "claude-", "https://claude.test/v1", "FUZZ_CLAUDE", "sk-claude-0123456789", HEADER_X_API_KEY },
-	{ "dead-", "https://dead.test", "FUZZ_UNSET", "", HEADER_AUTHORIZATION },
-	{ "broken-", "no url", "FUZZ_GLM", "", HEADER_AUTHORIZATION },
-	{ "*", "https://star.test", NULL, NULL, HEADER_AUTHORIZATION },
+	{ NULL, "https://files.test", "FUZZ_FILES", "sk-files-0123456789", HEADER_AUTHORIZATION, "/v1/files" },
+	{ "claude-", "https://chat.test", "FUZZ_CHAT", "sk-chat-0123456789", HEADER_API_KEY, "/v1/chat" },
+	{ "glm-", "https://glm.test", "FUZZ_GLM", "sk-glm-0123456789", HEADER_AUTHORIZATION, NULL },
+	{ "claude-", "https://claude.test/v1", "FUZZ_CLAUDE", "sk-claude-0123456789", HEADER_X_API_KEY, NULL },
+	{ "dead-", "https://dead.test", "FUZZ_UNSET", "", HEADER_AUTHORIZATION, NULL },
+	{ "broken-", "no url", "FUZZ_GLM", "", HEADER_AUTHORIZATION, NULL },
+	{ "*", "https://star.test", NULL, NULL, HEADER_AUTHORIZATION, NULL },
 };
 
 enum { ROWS = sizeof table_rows / sizeof table_rows[0] };
@@ -40,8 +44,14 @@ static policy *make(unsigned which)
 	for (size_t i = 0; i < ROWS - (which & 1); i++) {
 		route *r = route_table_add(t);
 		HOLDS(r);
-		r->name = strdup(table_rows[i].prefix);
-		r->prefix = strdup(table_rows[i].prefix);
+		r->name = strdup(table_rows[i].url);
+		r->prefix = table_rows[i].prefix ? strdup(table_rows[i].prefix) : NULL;
+		if (table_rows[i].path_prefix) {
+			r->path_prefix = strdup(table_rows[i].path_prefix);
+			r->paths = calloc(1, sizeof *r->paths);
+			HOLDS(r->paths);
+			r->paths[r->paths_count++] = (path_rule){ strdup("GET"), strdup(r->path_prefix) };
+		}
 		r->upstream_given = strdup(table_rows[i].url);
 		bool broken = strcmp(table_rows[i].url, "no url") == 0;
 		HOLDS(upstream_parse(&r->own, slice_cstr(table_rows[i].url), &e) == !broken);
@@ -55,7 +65,7 @@ static policy *make(unsigned which)
 	for (size_t i = 0; i < PROTOCOLS; i++)
 		HOLDS(upstream_parse(&t->targets[i], slice_cstr(targets[i]), &e));
 	t->unresolved_falls_through = (which & 2) != 0;
-	t->websocket_to_catch_all = (which & 4) != 0;
+	t->websocket_to_catch_all = t->websocket_allowed = (which & 4) != 0;
 	return policy_new(t);
 }
 
@@ -83,6 +93,25 @@ static size_t question(cursor *c, unsigned char *room, slice *given_model)
 				       SLICE_INIT("/openai/deployments/claude-1/chat/completions"),
 				       SLICE_INIT("/model/dead-1/invoke"),
 				       SLICE_INIT("/") };
+	static const slice more[] = { SLICE_INIT("/v1/files"),
+				      SLICE_INIT("/v1/files/f/content"),
+				      SLICE_INIT("/v1/filesystem"),
+				      SLICE_INIT("/v1/models/glm-1"),
+				      SLICE_INIT("/v1/responses"),
+				      SLICE_INIT("/v1/responses/r"),
+				      SLICE_INIT("/v1/realtime"),
+				      SLICE_INIT("/v1/messages/batches"),
+				      SLICE_INIT("/v1/chat/completions/"),
+				      SLICE_INIT("/v1/chat//completions"),
+				      SLICE_INIT("/v1/files/..%2fresponses"),
+				      SLICE_INIT("/v1/files/%2e%2e/responses"),
+				      SLICE_INIT("/v1/files;x"),
+				      SLICE_INIT("/v1/threads/t/messages"),
+				      SLICE_INIT("/model/arn%3Aaws%2Fglm-1/converse"),
+				      SLICE_INIT("/v1beta/models/glm-1:batchGenerateContent") };
+	static const slice methods[] = { SLICE_INIT("POST"), SLICE_INIT("GET"),  SLICE_INIT("DELETE"),
+					 SLICE_INIT("PUT"),  SLICE_INIT("HEAD"), SLICE_INIT("OPTIONS"),
+					 SLICE_INIT("POST"), SLICE_INIT("") };
 	static const slice types[] = { SLICE_INIT("application/json"), SLICE_INIT("multipart/form-data; boundary=b"),
 				       SLICE_INIT("application/x-www-form-urlencoded"), SLICE_INIT("") };
 	static const slice codings[] = { SLICE_INIT("gzip"),   SLICE_INIT("deflate"), SLICE_INIT("br"),
@@ -92,7 +121,7 @@ static size_t question(cursor *c, unsigned char *room, slice *given_model)
 				       SLICE_INIT("x_goog_api_key"), SLICE_INIT("anthropic_version"),
 				       SLICE_INIT("bearer_sk_ant"),  SLICE_INIT("upgrade") };
 	uint8_t which = cursor_u8(c), bits = cursor_u8(c), shape = cursor_u8(c);
-	slice path = which < 192 ? paths[which % 6] : cursor_take(c, cursor_u8(c));
+	slice path = which < 192 ? paths[which % 6] : which < 224 ? more[which % 16] : cursor_take(c, cursor_u8(c));
 	slice param = bits & 1 ? cursor_take(c, cursor_u8(c)) : slice_of(NULL, 0);
 	slice hint = bits & 2 ? cursor_take(c, cursor_u8(c)) : slice_of(NULL, 0);
 	slice agent = bits & 4 ? SLICE("claude-cli/2") : SLICE("curl/8");
@@ -105,7 +134,7 @@ static size_t question(cursor *c, unsigned char *room, slice *given_model)
 	unsigned char *args = w.pos;
 	spop_put_u8(&w, 0);
 	put_arg(&w, &count, SLICE("id"), SLICE("fuzz-1"));
-	put_arg(&w, &count, SLICE("method"), SLICE("POST"));
+	put_arg(&w, &count, SLICE("method"), methods[shape >> 3 & 7]);
 	put_arg(&w, &count, SLICE("path"), path);
 	if (bits & 1)
 		put_arg(&w, &count, SLICE("model_param"), param);
@@ -133,6 +162,8 @@ static size_t question(cursor *c, unsigned char *room, slice *given_model)
 	spop_put_name(&w, SLICE("sized"));
 	spop_put_bool(&w, !(shape & 128));
 	count++;
+	if (!(shape & 64))
+		put_number(&w, &count, SLICE("contract"), CONTRACT);
 	HOLDS(!w.overflow);
 	*args = (unsigned char)count;
 	*given_model = param;
@@ -183,7 +214,105 @@ static void read_ack(const unsigned char *room, size_t len, uint32_t max, answer
 	HOLDS(last);
 }
 
-static void check_allowed(const policy *p, const decision *d, const answer *a)
+/* Says, in another way than path_clear(), whether a path has one reading. */
+static bool one_reading(slice path)
+{
+	char text[FRAME_MAX] = "/";
+	size_t len = 0;
+	bool arn = slice_starts(path, SLICE("/model/arn"));
+
+	for (size_t i = 0; i < path.len; i++) {
+		unsigned char c = (unsigned char)path.ptr[i];
+		if (c == '%') {
+			if (path.len - i < 3)
+				return false;
+			int value = ascii_hex_digit(path.ptr[i + 1]) * 16 + ascii_hex_digit(path.ptr[i + 2]);
+			if (value < 0x20 || strchr(".\\;%\x7f", value) || (value == '/' && !arn))
+				return false;
+			c = (unsigned char)value;
+			i += 2;
+		} else if (c < 0x20 || strchr("\\;\x7f", c)) {
+			return false;
+		}
+		text[len++] = (char)c;
+	}
+	text[len] = '\0';
+	return text[0] == '/' && !strstr(text, "//") && !strstr(text, "/./") && !strstr(text, "/../") &&
+	       !slice_ends(slice_of(text, len), SLICE("/.")) && !slice_ends(slice_of(text, len), SLICE("/.."));
+}
+
+/* Says, in another way than endpoint_find(), whether the last words of a path can be those of an endpoint that runs a
+ * model. */
+static bool may_run(slice path)
+{
+	static const char *const last[] = {
+		"completions",
+		"responses",
+		"compact",
+		"input_tokens",
+		"embeddings",
+		"generations",
+		"edits",
+		"variations",
+		"speech",
+		"transcriptions",
+		"translations",
+		"moderations",
+		"rerank",
+		"messages",
+		"count_tokens",
+		"complete",
+		"chat",
+		"generate",
+		"embed",
+		"score",
+		"pooling",
+		"classify",
+		"ocr",
+		"invoke",
+		"invoke-with-response-stream",
+		"invoke-with-bidirectional-stream",
+		"converse",
+		"converse-stream",
+		"count-tokens",
+	};
+	if (path.len > 1 && path.ptr[path.len - 1] == '/')
+		path.len--;
+	const char *slash = memrchr(path.ptr, '/', path.len);
+	slice word = slash ? slice_from(path, (size_t)(slash + 1 - path.ptr)) : path;
+	for (size_t i = 0; i < sizeof last / sizeof last[0]; i++)
+		if (slice_eq(word, slice_cstr(last[i])))
+			return true;
+	slice verb = slice_from(word, slice_find(word, 0, ':') + 1);
+	return slice_icontains(verb, SLICE("generate")) || slice_icontains(verb, SLICE("predict")) ||
+	       slice_icontains(verb, SLICE("count")) || slice_icontains(verb, SLICE("embed")) ||
+	       slice_icontains(verb, SLICE("computeTokens"));
+}
+
+/* Checks that the operator's credential goes along with `r`. */
+static void check_released(const llm_request *r, const decision *d, size_t row)
+{
+	slice path = r->sample.path, method = r->sample.method;
+	const char *prefix = table_rows[row].path_prefix;
+	bool get = slice_eq(method, SLICE("GET"));
+	bool listed = prefix && get && slice_starts(path, slice_cstr(prefix));
+
+	HOLDS(r->contract >= CONTRACT);
+	HOLDS(one_reading(path));
+	HOLDS(!slice_contains(path, SLICE("batch")) || slice_contains(path, SLICE(":batchEmbed")) || listed ||
+	      slice_contains(path, SLICE("/models/")));
+	if (r->sample.upgrade)
+		HOLDS(listed ||
+		      (get && (slice_contains(path, SLICE("realtime")) || slice_contains(path, SLICE("Bidi")) ||
+			       slice_contains(path, SLICE("responses")))));
+	else if (get)
+		HOLDS(listed || slice_contains(path, SLICE("models/")));
+	else
+		HOLDS(slice_eq(method, SLICE("POST")) && may_run(path));
+	HOLDS(d->released_by != RELEASED_NOT);
+}
+
+static void check_allowed(const policy *p, const llm_request *q, const decision *d, const answer *a)
 {
 	bool known = false;
 
@@ -205,21 +334,30 @@ static void check_allowed(const policy *p, const decision *d, const answer *a)
 		HOLDS(secret.len > 0 && slice_ends(a->auth_value, secret));
 		HOLDS(slice_eq(a->auth_header, slice_cstr(auth_header_name(table_rows[row].header))));
 		HOLDS(slice_eq(a->backend, slice_cstr(d->route->own.backend)));
+		check_released(q, d, row);
 	}
-	/* The route is the first that the model begins with. */
+	/* The route is the first that the model begins with, and that takes the path. */
 	if (d->model.status == MODEL_FOUND) {
 		HOLDS(d->model.len > 0 && d->model.len <= MODEL_MAX);
 		const route *first = NULL;
 		for (size_t i = 0; i < p->table->count && !first; i++) {
-			const char *prefix = p->table->routes[i].prefix;
-			if (strcmp(prefix, "*") == 0 ||
+			const char *prefix = p->table->routes[i].prefix, *of_path = p->table->routes[i].path_prefix;
+			slice path = q->sample.path;
+			size_t under = of_path ? strlen(of_path) : 0;
+			if (of_path &&
+			    !(slice_starts(path, slice_cstr(of_path)) && (path.len == under || path.ptr[under] == '/')))
+				continue;
+			if (!prefix || strcmp(prefix, "*") == 0 ||
 			    (d->model.len >= strlen(prefix) && strncasecmp(d->model.name, prefix, strlen(prefix)) == 0))
 				first = &p->table->routes[i];
 		}
 		HOLDS(d->route == first);
 	} else {
-		HOLDS(!d->route || route_is_catch_all(d->route));
+		HOLDS(!d->route || !d->route->prefix || route_is_catch_all(d->route));
+		HOLDS(!d->route || d->route->path_prefix || d->endpoint == ENDPOINT_RUNS || q->sample.upgrade);
 	}
+	/* A query decides only where a model is run, or for a WebSocket. */
+	HOLDS(d->model.from != MODEL_FROM_QUERY || d->endpoint == ENDPOINT_RUNS || q->sample.upgrade);
 }
 
 static void check_response(cursor c)
@@ -313,7 +451,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	read_ack(out, wrote, s.max_frame, &a);
 	if (a.denied) {
 		HOLDS(a.backend.len == 0 && a.auth_value.len == 0 && a.code.len > 0);
-		HOLDS(a.status == 400 || a.status == 413 || a.status == 426 || a.status == 502 || a.status == 503);
+		HOLDS(a.status == 400 || a.status == 403 || a.status == 413 || a.status == 426 || a.status == 502 ||
+		      a.status == 503);
 		for (size_t i = 0; i < ROWS; i++) {
 			const char *secret = table_rows[i].secret;
 			HOLDS(!secret || !*secret || !memmem(out, wrote, secret, strlen(secret)) ||
@@ -321,7 +460,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		}
 	} else {
 		HOLDS(d.refusal == REFUSE_NOT && !fell_back);
-		check_allowed(p, &d, &a);
+		check_allowed(p, &r, &d, &a);
 	}
 	/* A request whose credential is missing is not forwarded. */
 	if (d.route && d.route->auth.kind == AUTH_ENV && strcmp(d.route->auth.source, "FUZZ_UNSET") == 0)

@@ -208,7 +208,9 @@ static bool deciding(void)
 	for (size_t i = 0; i < REQUESTS; i++) {
 		buf out;
 		decision d;
-		llm_request r = { .sample = { .path = SLICE("/v1/x"),
+		llm_request r = { .contract = CONTRACT,
+				  .sample = { .method = SLICE("POST"),
+					      .path = SLICE("/v1/responses"),
 					      .ctype = slice_cstr(requests[i].ctype),
 					      .cenc = slice_cstr(requests[i].cenc),
 					      .body = slice_of(requests[i].bytes, requests[i].len),

@@ -1,0 +1,295 @@
+/* SPDX-License-Identifier: MIT */
+#include "decide/endpoint.h"
+
+enum {
+	SEGMENTS_MAX = 16, /* of a path; the longest in use, Vertex AI's behind a base path, has 13 */
+	FRONT_MAX = 4,     /* segments in front of the version */
+};
+
+/* How an endpoint is spoken to, and where else it may stand. */
+enum { HTTP = 1, SOCKET = 2, DEPLOYED = 4, ASKS = 8 };
+
+/* `*` stands for one segment, `*:` for one of the form NAME:METHOD, with a method that runs a model. */
+typedef struct row {
+	const char *tail;
+	uint8_t how;
+} row;
+
+/* clang-format off */
+static const row rows[] = {
+	/* OpenAI's, which most others speak too */
+	{ "chat/completions", HTTP | DEPLOYED },
+	{ "completions", HTTP | DEPLOYED },
+	{ "responses", HTTP | SOCKET },
+	{ "responses/compact", HTTP },
+	{ "responses/input_tokens", HTTP },
+	{ "embeddings", HTTP | DEPLOYED },
+	{ "images/generations", HTTP | DEPLOYED },
+	{ "images/edits", HTTP | DEPLOYED },
+	{ "images/variations", HTTP | DEPLOYED },
+	{ "audio/speech", HTTP | DEPLOYED },
+	{ "audio/transcriptions", HTTP | DEPLOYED },
+	{ "audio/translations", HTTP | DEPLOYED },
+	{ "moderations", HTTP },
+	{ "realtime", SOCKET },
+	/* Anthropic's */
+	{ "messages", HTTP },
+	{ "messages/count_tokens", HTTP },
+	{ "complete", HTTP },
+	/* Gemini's and Vertex AI's */
+	{ "models/*:", HTTP },
+	{ "tunedModels/*:", HTTP },
+	{ "publishers/*/models/*:", HTTP },
+	{ "projects/*/locations/*/publishers/*/models/*:", HTTP },
+	{ "projects/*/locations/*/endpoints/*:", HTTP },
+	{ "ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", SOCKET },
+	{ "ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContent", SOCKET },
+	{ "ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent", SOCKET },
+	{ "ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent", SOCKET },
+	/* Bedrock's */
+	{ "model/*/invoke", HTTP },
+	{ "model/*/invoke-with-response-stream", HTTP },
+	{ "model/*/invoke-with-bidirectional-stream", HTTP },
+	{ "model/*/converse", HTTP },
+	{ "model/*/converse-stream", HTTP },
+	{ "model/*/count-tokens", HTTP },
+	/* Cohere's (behind a version), Ollama's (behind /api), TGI's and TEI's */
+	{ "chat", HTTP },
+	{ "generate", HTTP },
+	{ "embed", HTTP },
+	{ "rerank", HTTP | DEPLOYED },
+	/* vLLM's, Mistral's */
+	{ "score", HTTP },
+	{ "pooling", HTTP },
+	{ "classify", HTTP },
+	{ "fim/completions", HTTP },
+	{ "ocr", HTTP },
+	/* everybody's; GET */
+	{ "models/*", ASKS },
+};
+
+/* Behind these stand the rows that are DEPLOYED. */
+static const char *const containers[] = { "deployments/*", "engines/*", "projects/*/locations/*/endpoints/*" };
+
+/* The words that may stand in front instead of a version. */
+static const char *const words[] = { "openai", "api", "inference", "models", "azure", "bedrock", "beta" };
+
+/* Methods of Google's models whose answer is the model's. Not here: what makes a job (batchGenerateContent,
+ * predictLongRunning), reads one (fetchPredictOperation), or changes something. */
+static const char *const verbs[] = {
+	"generateContent", "streamGenerateContent", "countTokens", "computeTokens", "embedContent", "batchEmbedContents",
+	"predict", "rawPredict", "streamRawPredict", "serverStreamingPredict", "directPredict", "directRawPredict",
+	"generateText", "generateMessage", "generateAnswer", "embedText", "batchEmbedText", "countTextTokens",
+	"countMessageTokens",
+};
+/* clang-format on */
+
+#define COUNT(array) (sizeof(array) / sizeof(array)[0])
+
+static bool is_alnum(char c)
+{
+	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9');
+}
+
+static bool among(slice text, const char *const *list, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (slice_eq(text, slice_cstr(list[i])))
+			return true;
+	return false;
+}
+
+/* True for "v" and a number, and then perhaps "alpha" or "beta" and a number: v1, v4, v1beta, v1alpha1. */
+static bool is_version(slice s)
+{
+	size_t i = 1;
+
+	if (s.len < 2 || s.ptr[0] != 'v')
+		return false;
+	while (i < s.len && s.ptr[i] >= '0' && s.ptr[i] <= '9')
+		i++;
+	if (i == 1)
+		return false;
+	slice rest = slice_from(s, i);
+	rest = slice_from(rest, slice_starts(rest, SLICE("alpha")) ? 5 : slice_starts(rest, SLICE("beta")) ? 4 : 0);
+	for (i = 0; i < rest.len && rest.ptr[i] >= '0' && rest.ptr[i] <= '9';)
+		i++;
+	return i == rest.len;
+}
+
+static bool is_plain(slice s)
+{
+	size_t dots = 0;
+
+	for (size_t i = 0; i < s.len; i++) {
+		if (!is_alnum(s.ptr[i]) && !strchr("._-", s.ptr[i]))
+			return false;
+		dots += s.ptr[i] == '.';
+	}
+	return s.len > dots;
+}
+
+/* True for NAME:METHOD with a method that runs a model. */
+static bool runs_by_verb(slice s)
+{
+	size_t colon = slice_find(s, 0, ':');
+
+	return colon > 0 && among(slice_from(s, colon + 1), verbs, COUNT(verbs));
+}
+
+/* True if the `n` segments are as `pattern` says. */
+static bool fits(const slice *s, size_t n, const char *pattern)
+{
+	slice all = slice_cstr(pattern);
+	size_t at = 0;
+
+	for (size_t i = 0; i < n; i++) {
+		if (at > all.len)
+			return false;
+		size_t slash = slice_find(all, at, '/');
+		slice want = slice_of(all.ptr + at, slash - at);
+		bool ok = slice_eq(want, SLICE("*:")) ? runs_by_verb(s[i]) :
+			  slice_eq(want, SLICE("*"))  ? s[i].len > 0 :
+							slice_eq(want, s[i]);
+		if (!ok)
+			return false;
+		at = slash + 1;
+	}
+	return at > all.len;
+}
+
+static uint8_t row_of(const slice *s, size_t n)
+{
+	for (size_t i = 0; i < COUNT(rows); i++)
+		if (fits(s, n, rows[i].tail))
+			return rows[i].how;
+	return 0;
+}
+
+/* How the endpoint is spoken to whose path, behind version or word, is these segments; 0: it is not in the table. */
+static uint8_t tail_of(const slice *s, size_t n)
+{
+	static const uint8_t depth[] = { 2, 2, 6 }; /* segments of each container */
+	uint8_t how = row_of(s, n);
+
+	_Static_assert(COUNT(depth) == COUNT(containers), "each container has its depth");
+	for (size_t i = 0; i < COUNT(containers) && !how; i++)
+		if (n > depth[i] && fits(s, depth[i], containers[i]) && row_of(s + depth[i], n - depth[i]) & DEPLOYED)
+			how = HTTP;
+	return how;
+}
+
+static uint8_t how_spoken(const slice *s, size_t n)
+{
+	size_t version = 0;
+	uint8_t how = tail_of(s, n);
+
+	if (!how && among(s[0], words, COUNT(words)))
+		how = tail_of(s + 1, n - 1);
+	if (how)
+		return how;
+	while (version < n && version < FRONT_MAX && !is_version(s[version]) && is_plain(s[version]))
+		version++;
+	if (version == n || !is_version(s[version]))
+		return 0;
+	how = tail_of(s + version + 1, n - version - 1);
+	if (!how && version + 1 < n && slice_eq(s[version + 1], SLICE("openai")))
+		how = tail_of(s + version + 2, n - version - 2);
+	return how;
+}
+
+/* Returns `path` without one slash at its end. */
+static slice trimmed(slice path)
+{
+	return slice_first(path, path.len - (path.len > 1 && path.ptr[path.len - 1] == '/'));
+}
+
+endpoint endpoint_find(slice method, slice path, bool websocket)
+{
+	slice segments[SEGMENTS_MAX];
+	size_t n = 0;
+	bool get = slice_eq(method, SLICE("GET"));
+
+	path = trimmed(path);
+	if (path.len < 2 || path.ptr[0] != '/' || (!get && !slice_eq(method, SLICE("POST"))))
+		return ENDPOINT_OTHER;
+	for (size_t at = 1; at <= path.len;) {
+		size_t slash = slice_find(path, at, '/');
+		if (n == SEGMENTS_MAX)
+			return ENDPOINT_OTHER;
+		segments[n++] = slice_of(path.ptr + at, slash - at);
+		at = slash + 1;
+	}
+	uint8_t how = how_spoken(segments, n);
+	if (websocket) {
+		if (!get || !(how & (HTTP | SOCKET)))
+			return ENDPOINT_OTHER;
+		return how & HTTP ? how & SOCKET ? ENDPOINT_HTTP_TOO : ENDPOINT_HTTP : ENDPOINT_RUNS;
+	}
+	if (get)
+		return how & ASKS ? ENDPOINT_MODEL : ENDPOINT_OTHER;
+	return how & HTTP ? ENDPOINT_RUNS : ENDPOINT_OTHER;
+}
+
+/* ---- paths that can be read in one way only */
+
+/* `arn`: the segment is an ARN, in which slashes may be encoded, but with no empty or dot part between two. */
+static bool segment_clear(slice s, bool arn)
+{
+	size_t part = 0, dots = 0; /* bytes since the last slash, and how many of them are dots */
+
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.ptr[i];
+		bool encoded = c == '%';
+		if (encoded) {
+			int high = s.len - i > 2 ? ascii_hex_digit(s.ptr[i + 1]) : -1;
+			int low = s.len - i > 2 ? ascii_hex_digit(s.ptr[i + 2]) : -1;
+			if (high < 0 || low < 0)
+				return false;
+			c = (unsigned char)(high << 4 | low);
+			i += 2;
+		}
+		if (encoded && arn && c == '/') {
+			if (part == dots)
+				return false;
+			part = dots = 0;
+			continue;
+		}
+		if (c < 0x20 || c == 0x7f || c == '\\' || c == ';' || (encoded && (c == '.' || c == '/' || c == '%')))
+			return false;
+		part++;
+		dots += c == '.';
+	}
+	return part > dots;
+}
+
+static bool is_arn(slice s)
+{
+	return slice_istarts(s, SLICE("arn:")) || slice_istarts(s, SLICE("arn%3a"));
+}
+
+bool path_clear(slice path)
+{
+	slice before = { NULL, 0 };
+
+	if (path.len == 0 || path.ptr[0] != '/')
+		return false;
+	for (size_t at = 1; at < path.len;) {
+		size_t slash = slice_find(path, at, '/');
+		slice this = slice_of(path.ptr + at, slash - at);
+		/* Behind the ID comes the operation, so the ID is not the last segment. */
+		bool arn = slash < path.len && slice_eq(before, SLICE("model")) && is_arn(this);
+		if (!segment_clear(this, arn))
+			return false;
+		before = this;
+		at = slash + 1;
+	}
+	return true;
+}
+
+bool path_under(slice path, const char *prefix)
+{
+	slice p = slice_cstr(prefix);
+
+	return slice_starts(path, p) && (path.len == p.len || path.ptr[p.len] == '/');
+}

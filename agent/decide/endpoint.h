@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The one table of endpoints that run a model. The operator's credential goes along with requests to them, and with few
+ * others: files, stored responses, batches, keys and the like belong to whoever made them. A job whose result is
+ * fetched later is such a thing too; "runs a model" means that the answer to the request itself is the model's.
+ *
+ * A path ends as a row of the table says, by whole segments. In front of that stands nothing, one known word (/openai,
+ * /inference, ...), or up to four segments and a version (/v1, /api/paas/v4, /v1beta/openai). One slash at its end does
+ * not matter. Nothing is decoded: an upstream may decode a letter of `chat` that is percent-encoded, or not. */
+#ifndef DECIDE_ENDPOINT_H
+#define DECIDE_ENDPOINT_H
+
+#include "base/slice.h"
+
+typedef enum endpoint {
+	ENDPOINT_OTHER,
+	ENDPOINT_RUNS,     /* runs a model; a WebSocket: the endpoint speaks nothing else */
+	ENDPOINT_MODEL,    /* GET .../models/NAME asks about a model */
+	ENDPOINT_HTTP_TOO, /* a WebSocket where the same endpoint runs a model by HTTP */
+	ENDPOINT_HTTP,     /* a WebSocket where the endpoint speaks HTTP only */
+} endpoint;
+
+/* Finds the endpoint of a path without its query. `websocket`: the request is a WebSocket handshake. */
+endpoint endpoint_find(slice method, slice path, bool websocket);
+
+/* True for the most frequent of the requests for which endpoint_find() gives ENDPOINT_RUNS; their paths are clear. */
+static inline bool endpoint_frequent(slice method, slice path)
+{
+	if (!slice_eq(method, SLICE("POST")))
+		return false;
+	return slice_eq(path, SLICE("/v1/chat/completions")) || slice_eq(path, SLICE("/v1/messages")) ||
+	       slice_eq(path, SLICE("/v1/responses")) || slice_eq(path, SLICE("/v1/embeddings"));
+}
+
+/* True if every upstream reads the path in the same way: it has no empty or dot segment (one slash at its end does not
+ * matter), no semicolon, backslash or control character, and none of these, nor a dot, slash or percent sign,
+ * percent-encoded. The one exception is an ARN as Bedrock's model ID, in which AWS's SDKs encode slashes. */
+bool path_clear(slice path);
+
+/* True if `path` is `prefix`, or goes on behind it with a slash. `prefix` has no slash at its end; "" holds always. */
+bool path_under(slice path, const char *prefix);
+
+#endif

@@ -2,7 +2,7 @@
  *
  * Forms and paths. The first byte chooses the kind of form, the next two where to cut. For multipart the boundary
  * follows, up to a line feed. The rest is the body, which is also read as a path and as a query. Checked: a part of a
- * body never gives another model than the whole. */
+ * body never gives another model than the whole, and a path or a query never another one than the body beside it. */
 #include "fuzz.h"
 
 #include "sample/model.h"
@@ -35,6 +35,51 @@ static void agree(const model_result *whole, const model_result *part)
 		HOLDS(slice_eq(slice_of(whole->name, whole->len), slice_of(part->name, part->len)));
 }
 
+/* `alone` is the result for what names a model outside of the body, `s` without its body. With a body that names "z",
+ * the result is "z" or a refusal. */
+static void check_beside_a_body(model_sample s, const model_result *alone)
+{
+	static const char json[] = "{\"model\":\"z\"}";
+	model_result both;
+
+	if (alone->status == MODEL_FOUND) {
+		slice name = slice_of(alone->name, alone->len);
+		HOLDS(name.len > 0 && name.ptr[0] != ' ' && name.ptr[name.len - 1] != ' ');
+	}
+	s.ctype = SLICE("application/json");
+	s.body = slice_of(json, sizeof json - 1);
+	s.buffered = s.length = s.body.len;
+	s.sized = true;
+	model_find(&s, &both);
+	HOLDS(both.status == (alone->status == MODEL_NONE ? MODEL_FOUND : both.status));
+	if (both.status == MODEL_FOUND)
+		HOLDS(slice_eq(slice_of(both.name, both.len), SLICE("z")) &&
+		      (alone->status == MODEL_NONE ||
+		       (alone->status == MODEL_FOUND && slice_eq(slice_of(alone->name, alone->len), SLICE("z")))));
+}
+
+/* Reads `text` as a path, as parameters of a query, and as a handshake's header. */
+static void check_places(slice text)
+{
+	static const slice methods[] = { SLICE_INIT("POST"), SLICE_INIT("GET"), SLICE_INIT("DELETE") };
+	model_result r;
+	model_sample s;
+
+	for (size_t i = 0; i < sizeof methods / sizeof methods[0]; i++) {
+		s = (model_sample){ .path = text, .method = methods[i] };
+		model_find(&s, &r);
+		check_beside_a_body(s, &r);
+	}
+	s = (model_sample){ .model_param = text };
+	model_find(&s, &r);
+	check_beside_a_body(s, &r);
+	s = (model_sample){ .deployment_param = text, .model_param = SLICE("z") };
+	model_find(&s, &r);
+	HOLDS(r.status != MODEL_FOUND || slice_eq(slice_of(r.name, r.len), SLICE("z")));
+	s = (model_sample){ .model_param = text, .model_hint = text, .upgrade = true };
+	model_find(&s, &r);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char ctype[200] = "application/x-www-form-urlencoded";
@@ -60,16 +105,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	part = find(type, slice_first(body, b), a < b ? a : b, a < b ? a : b, body.len + 1, true);
 	agree(&whole, &part);
 
-	char *path = malloc(body.len ? body.len : 1);
-	HOLDS(path);
+	char *text = malloc(body.len ? body.len : 1);
+	HOLDS(text);
 	if (body.len)
-		memcpy(path, body.ptr, body.len);
-	model_sample s = { .path = slice_of(path, body.len) };
-	model_find(&s, &part);
-	s = (model_sample){ .model_param = slice_of(path, body.len),
-			    .model_hint = slice_of(path, body.len),
-			    .upgrade = true };
-	model_find(&s, &part);
-	free(path);
+		memcpy(text, body.ptr, body.len);
+	check_places(slice_of(text, body.len));
+	free(text);
 	return 0;
 }

@@ -10,19 +10,22 @@ import http2
 import wire
 from harness import CLIENT_KEY, JSON, bearer, chat, secret
 
-KEY, GOOG, MINE = secret("forward"), secret("forward-goog"), secret("forward-mine")
+KEY, GOOG, MORE, MINE = secret("forward"), secret("forward-goog"), secret("forward-more"), secret("forward-mine")
 CHAT = "/v1/chat/completions"
 
 
 @pytest.fixture(scope="module")
 def gateway(haproxy, make_mock):
-    mocks = {name: make_mock("forward-" + name) for name in ("own", "goog", "pass")}
+    mocks = {name: make_mock("forward-" + name) for name in ("own", "goog", "pass", "more")}
     config = {"routes": [{"model_prefix": "own-", "upstream": mocks["own"].url(), "auth": "env:OWN"},
                          {"model_prefix": "goog-", "upstream": mocks["goog"].url(), "auth": "env:GOOG", "auth_header": "x-goog-api-key"},
+                         {"model_prefix": "more-", "upstream": mocks["more"].url(), "auth": "env:MORE",
+                          "forward_headers": ["X-Custom", "x-headroom-*", "openai-organization", "x-forwarded-host"]},
                          {"model_prefix": "pass-", "upstream": mocks["pass"].url()}],
               **{name + "_target": mocks["pass"].url() for name in ("openai", "anthropic", "gemini")}}
-    with harness.Gateway(haproxy, mocks.values(), config, env={"OWN": KEY, "GOOG": GOOG},
-                         owners={KEY: [mocks["own"]], GOOG: [mocks["goog"]], CLIENT_KEY: [mocks["pass"]]}) as gateway:
+    with harness.Gateway(haproxy, mocks.values(), config, env={"OWN": KEY, "GOOG": GOOG, "MORE": MORE},
+                         owners={KEY: [mocks["own"]], GOOG: [mocks["goog"]], MORE: [mocks["more"]],
+                                 CLIENT_KEY: [mocks["pass"]]}) as gateway:
         gateway.by_name = mocks
         yield gateway
 
@@ -103,6 +106,22 @@ def test_haproxy_and_the_agent_have_one_allow_list():
     assert said == [allow_list()]
 
 
+def test_forward_headers_add_to_the_list(gateway):
+    """Nothing but what the route names goes along besides, and a credential of the client's never does."""
+    # A prefix lets no name pass that may be a credential's or an account's, as x-headroom-project.
+    more = {"x-custom", "x-headroom-base-url", "x-headroom-anything", "openai-organization", "x-forwarded-host"}
+    credential = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"]
+    for some in (STAY[:60], STAY[60:] + credential):
+        got = gateway.ask("more-1", [(name, "v%d" % at) for at, name in enumerate(some)] + list(KEEP.items())[:3]).only(gateway.by_name["more"])
+        names = {name for name, value in got.headers if re.fullmatch(r"v\d+", value)}
+        assert names == more & set(some), got
+        assert got.all("authorization") == ["Bearer " + MORE] and got.all("accept") == ["text/event-stream"]
+    got = gateway.post(CHAT + "?key=" + MINE, chat("more-1")).only(gateway.by_name["more"])
+    assert got.target == CHAT
+    gateway.by_name["more"].extra_headers = [("Set-Cookie", "a=b")]
+    assert not gateway.ask("more-1").all("set-cookie")
+
+
 @pytest.fixture(scope="module")
 def told(haproxy, make_mock):
     """A gateway whose agent says that the backend removes headers: what the frontend then still does."""
@@ -110,16 +129,18 @@ def told(haproxy, make_mock):
     with harness.Gateway(haproxy, [mock], {"routes": [{"model_prefix": "*", "upstream": mock.url(), "auth": "env:OWN"}]}, env={"OWN": KEY},
                          owners={CLIENT_KEY: []}, fake=lambda args: answer) as gateway:
         answer = {"backend": re.search(r"^backend (\S+)", gateway.backends, re.M).group(1), "auth": "replace", "auth_header": "authorization",
-                  "auth_value": "Bearer " + KEY, "forward": True, "protocol": "openai", "deny": False}
-        gateway.mock = mock
+                  "auth_value": KEY, "forward": True, "protocol": "openai", "deny": False}
+        gateway.mock, gateway.answer = mock, answer
         yield gateway
 
 
 @pytest.mark.parametrize("name", ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"])
 def test_the_clients_credential_never_goes_along(told, name):
-    for spelled in (name, name.upper()):
-        got = told.ask("m", [(spelled, MINE), ("x-custom", "1"), (spelled, MINE)]).only(told.mock)
-        assert not got.has(MINE) and got.all("x-custom") == ["1"] and got.all("authorization") == ["Bearer " + KEY]
+    for ours in ("authorization", "x-api-key"):
+        told.answer["auth_header"] = ours
+        for spelled in (name, name.upper()):
+            got = told.ask("m", [(spelled, MINE), ("x-custom", "1"), (spelled, MINE)]).only(told.mock)
+            assert not got.has(MINE) and got.all("x-custom") == ["1"] and got.all(ours) == [KEY]
 
 
 # ---- what belongs to one connection only

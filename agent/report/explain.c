@@ -278,7 +278,7 @@ static void print_text(FILE *f, const route_table *t, const decision *d, const e
 	fprintf(f, "strips:   ");
 	for (const char *const *h = stripped_headers; *h; h++)
 		fprintf(f, " %s", *h);
-	fprintf(f, ", ?key=, key in sec-websocket-protocol\nsets:      %s: %s\nreleased:  %s\n",
+	fprintf(f, ", keys in the query and in sec-websocket-protocol\nsets:      %s: %s\nreleased:  %s\n",
 		auth_header_name(d->header), value, released_words[d->released_by]);
 	print_headers(f, d, ask);
 }

@@ -34,7 +34,8 @@ static int inherited_count(void)
 }
 
 /* Takes from an inherited UDP socket what systemd gives to each: SO_REUSEADDR, with which any local user could bind the
- * same address and get HAProxy's datagrams, the key in them included. */
+ * same address and get HAProxy's datagrams, the key in them included. (SO_REUSEPORT is for sockets of one user only.)
+ */
 static void unshare(int fd, const socket_address *a)
 {
 	int off = 0;
@@ -42,7 +43,6 @@ static void unshare(int fd, const socket_address *a)
 	if (!a->datagram || a->sa.sa_family == AF_UNIX)
 		return;
 	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &off, sizeof off);
-	setsockopt(fd, SOL_SOCKET, SO_REUSEPORT, &off, sizeof off);
 }
 
 /* Takes the inherited descriptor at this address; -1: there is none. */

@@ -120,8 +120,8 @@ def main():
     def twice():
         got = {name: metric("spoa_llm_ledger_%s_total" % name) for name in ("lines", "duplicate_lines", "foreign_lines")}
         return None if got == {"lines": 18, "duplicate_lines": 9, "foreign_lines": 0} else got
-    until("each log line came by the ring and by UDP, with the key", twice, 10)
-    print("  each log line came by the ring and by UDP, with the key")
+    until("each log line came by the ring and by datagram, with the key", twice, 10)
+    print("  each log line came by the ring and by datagram, with the key")
 
     def scraped():
         query = "http://127.0.0.1:%d/api/v1/query?query=up%%7Bjob%%3D%%22spoa-llm%%22%%7D" % PROMETHEUS
@@ -147,7 +147,10 @@ def main():
 
     # Neither network nor volume lets an upstream, or a client, ask the agent.
     expect("networks of the agent", sorted(json.loads(podman("inspect", container("agent")))[0]["NetworkSettings"]["Networks"]),
-           ["spoa-llm_gateway", "spoa-llm_metrics"])
+           ["spoa-llm_metrics"])
+    log = podman("logs", container("agent"), stderr=subprocess.STDOUT)
+    told = re.findall(r"event=(log_listen_open|log_queue_short|socket_unused)", log)
+    expect("the agent warns of its log sockets", told, [])
     searched()
 
 

@@ -36,6 +36,9 @@ typedef enum command_id {
 	VERIFY = 128,
 	PRUNE = 256,
 	HEADROOM = 512,
+	BACKUP = 1024,
+	RESTORE = 2048,
+	COMPACT = 4096,
 } command_id;
 
 /* One of the four functions is given; `run` has none: see run_with_config(). */
@@ -62,6 +65,9 @@ static const command commands[] = {
 	{ VERIFY, "ledger verify", "check that the file is whole and that sums equal rows; say when there was no request",
 	  .ledger = command_ledger_verify },
 	{ PRUNE, "ledger prune", "remove old requests; their sums stay", .ledger = command_ledger_prune },
+	{ BACKUP, "ledger backup", "copy the whole ledger into FILE; the agent may run", .ledger = command_ledger_backup },
+	{ RESTORE, "ledger restore", "put the backup FILE in the ledger's place; no agent may run", .ledger = command_ledger_restore },
+	{ COMPACT, "ledger compact", "give unused room back to the disk; says first what that takes", .ledger = command_ledger_compact },
 	{ HEADROOM, "ledger headroom", "write proxy_savings.json for Headroom's dashboard", .ledger = command_ledger_headroom },
 };
 /* clang-format on */
@@ -128,6 +134,8 @@ static const struct {
 	{ "gaps", NULL, VERIFY, "list every stretch of hours without a request", .on = &line.ledger.gaps },
 	{ "before", "TIME", PRUNE, "remove what is older than this time", .text = &line.ledger.before },
 	{ "days", "N", PRUNE, "remove what is older than N days; default: retention_days", .text = &line.ledger.days },
+	{ "replace", NULL, RESTORE, "move a ledger that is there away, to ledger.db.replaced", .on = &line.ledger.replace },
+	{ "dry-run", NULL, COMPACT, "only say what it would take", .on = &line.ledger.dry_run },
 	{ "output", "FILE", HEADROOM, "file to write, which is replaced as a whole; default: standard output",
 	  .text = &line.ledger.output },
 	{ "json", NULL, EXPLAIN | SAVINGS | IMPORT | VERIFY | PRUNE, "print JSON, for programs",
@@ -311,7 +319,9 @@ static int parse_words(char *const *words, size_t count)
 	snprintf(name, sizeof name, "%s", words[0]);
 	if (strcmp(name, "ledger") == 0) {
 		if (count < 2)
-			return wrong("ledger needs one of export, import, verify, prune and headroom after it", NULL);
+			return wrong(
+				"ledger needs one of export, import, verify, prune, backup, restore, compact and headroom after it",
+				NULL);
 		snprintf(name, sizeof name, "ledger %s", words[1]);
 		used = 2;
 	}
@@ -320,9 +330,12 @@ static int parse_words(char *const *words, size_t count)
 			line.command = c;
 	if (!line.command)
 		return wrong("unknown command", name);
-	if (line.command->id == IMPORT) {
+	if (line.command->id & (IMPORT | BACKUP | RESTORE)) {
 		if (used == count)
-			return wrong("ledger import needs a FILE after it, or - for standard input", NULL);
+			return wrong(line.command->id == IMPORT ?
+					     "ledger import needs a FILE after it, or - for standard input" :
+					     "a FILE has to stand after it:",
+				     name);
 		line.ledger.file = words[used++];
 	}
 	return used < count ? wrong("unexpected argument", words[used]) : GO_ON;

@@ -29,9 +29,10 @@ typedef struct ledger_request {
 	const char *before;        /* see period_point() */
 	const char *days;
 	const char *output; /* a file, or "-" for standard output */
-	const char *file;   /* to import, or "-" for standard input */
+	const char *file;   /* to import, or "-" for standard input; to back up to, to restore from */
 	bool json, csv, jsonl;
 	bool gaps;
+	bool replace, dry_run;
 } ledger_request;
 
 /* command_explain() and command_check() take over the route table of `c`. */
@@ -43,6 +44,9 @@ int command_ledger_export(const config *c, const ledger_request *ask);
 int command_ledger_import(const config *c, const ledger_request *ask);
 int command_ledger_verify(const config *c, const ledger_request *ask);
 int command_ledger_prune(const config *c, const ledger_request *ask);
+int command_ledger_backup(const config *c, const ledger_request *ask);
+int command_ledger_restore(const config *c, const ledger_request *ask);
+int command_ledger_compact(const config *c, const ledger_request *ask);
 int command_ledger_headroom(const config *c, const ledger_request *ask);
 
 #endif

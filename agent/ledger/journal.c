@@ -85,7 +85,7 @@ static bool take_dir(journal *j)
 	return true;
 }
 
-static bool is_segment(const char *name, uint64_t *number)
+bool journal_is_segment(const char *name, uint64_t *number)
 {
 	*number = 0;
 	if (strlen(name) != NAME_DIGITS + sizeof JOURNAL_SUFFIX - 1 || strcmp(name + NAME_DIGITS, JOURNAL_SUFFIX) != 0)
@@ -141,7 +141,7 @@ static bool list_segments(journal *j, err *e)
 		const struct dirent *entry = readdir(dir);
 		if (!entry)
 			break;
-		if (!is_segment(entry->d_name, &number))
+		if (!journal_is_segment(entry->d_name, &number))
 			continue;
 		if (fstatat(dirfd(dir), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0 || !S_ISREG(st.st_mode))
 			continue;

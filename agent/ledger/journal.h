@@ -71,4 +71,15 @@ bool journal_sync(journal *j);
 void journal_release(journal *j, journal_mark upto);
 journal_stats journal_get_stats(journal *j);
 
+/* A journal that another process may have open, as it is on the disk now. */
+typedef struct journal_view journal_view;
+
+/* Opens the segments in `dir`; a later removal takes nothing from the view. An absent directory has none. NULL: `e`
+ * says why. */
+MUST_CHECK journal_view *journal_view_open(const char *dir, err *e);
+void journal_view_close(journal_view *v);
+/* Calls `each` for every whole entry, oldest first, until `each` returns false. Damage is passed over. False: a segment
+ * could not be read. */
+MUST_CHECK bool journal_view_read(const journal_view *v, bool (*each)(void *ctx, const record *r), void *ctx, err *e);
+
 #endif

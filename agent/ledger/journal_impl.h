@@ -55,6 +55,8 @@ void journal_enter(journal *j);
 void journal_leave(journal *j);
 /* Writes stats.problem. The journal has to be locked. */
 __attribute__((format(printf, 2, 3))) void journal_set_problem(journal *j, const char *fmt, ...);
+/* Is `name` that of a segment's file? Sets `*number`. */
+bool journal_is_segment(const char *name, uint64_t *number);
 /* Returns the path of a segment's file, for the caller to free. NULL: no memory. */
 char *journal_segment_path(const journal *j, uint64_t number);
 

@@ -116,7 +116,7 @@ int store_int(store *s, const char *sql, int64_t *out)
 	return rc;
 }
 
-static void close_db(store *s)
+void store_close_db(store *s)
 {
 	for (size_t i = 0; i < ST_WRITER_COUNT; i++) {
 		sqlite3_finalize(s->statements[i]);
@@ -174,7 +174,7 @@ store_result store_fail(store *s, int rc, const char *doing, err *e)
 	if (s->db && !sqlite3_get_autocommit(s->db))
 		store_exec(s, "ROLLBACK");
 	if (s->db && (result == STORE_CORRUPT || result == STORE_ERROR))
-		close_db(s);
+		store_close_db(s);
 	return result;
 }
 
@@ -328,7 +328,7 @@ static store_result open_writer(store *s, err *e)
 	/* Change nothing before it is certain that the file is a ledger. */
 	store_result result = check_version(s, &version, &is_new, e);
 	if (result != STORE_OK) {
-		close_db(s);
+		store_close_db(s);
 		return result;
 	}
 	/* Only a file without a table takes auto_vacuum; to set it again would take a lock. */
@@ -339,7 +339,7 @@ static store_result open_writer(store *s, err *e)
 	rc = store_exec(s, sql);
 	if (rc != SQLITE_OK) {
 		result = store_fail(s, rc, "opening it to write", e);
-		close_db(s);
+		store_close_db(s);
 		return result;
 	}
 	if (version < STORE_SCHEMA_VERSION)
@@ -347,7 +347,7 @@ static store_result open_writer(store *s, err *e)
 	if (result == STORE_OK && (rc = prepare_all(s)) != SQLITE_OK)
 		result = store_fail(s, rc, "preparing to write", e);
 	if (result != STORE_OK)
-		close_db(s);
+		store_close_db(s);
 	return result;
 }
 
@@ -409,7 +409,7 @@ static store_result open_reader(store *s, err *e)
 		rc = store_int(s, "PRAGMA user_version", &version);
 	if ((rc & 0xff) == SQLITE_CANTOPEN || (rc & 0xff) == SQLITE_READONLY) {
 		/* To read a database in WAL mode SQLite needs its -shm file, which this user cannot make here. */
-		close_db(s);
+		store_close_db(s);
 		if (!wal_is_empty(s->path)) {
 			err_set(e,
 				"ledger %s: it has changes in %s-wal that this user cannot read without writing beside it; "
@@ -423,11 +423,11 @@ static store_result open_reader(store *s, err *e)
 	}
 	if (rc != SQLITE_OK) {
 		store_result result = store_fail(s, rc, "opening it to read", e);
-		close_db(s);
+		store_close_db(s);
 		return result;
 	}
 	store_result result = check_version(s, &version, &is_new, e);
-	if (result == STORE_OK && version < STORE_SCHEMA_VERSION) {
+	if (result == STORE_OK && (is_new || (version < STORE_SCHEMA_VERSION && !s->any_version))) {
 		err_set(e, "ledger %s: %s", s->path,
 			is_new ?
 				"it is empty: the agent has not recorded anything yet" :
@@ -438,7 +438,7 @@ static store_result open_reader(store *s, err *e)
 						      &s->statements[ST_PRUNED])) != SQLITE_OK)
 		result = store_fail(s, rc, "opening it to read", e);
 	if (result != STORE_OK)
-		close_db(s);
+		store_close_db(s);
 	return result;
 }
 
@@ -447,7 +447,7 @@ store_result store_ready(store *s, err *e)
 	int moved = 0;
 
 	if (s->db && sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved)
-		close_db(s);
+		store_close_db(s);
 	if (s->db)
 		return STORE_OK;
 	return s->writer ? open_writer(s, e) : open_reader(s, e);
@@ -485,10 +485,22 @@ void store_close(store *s)
 {
 	if (!s)
 		return;
-	close_db(s);
+	store_close_db(s);
 	rollup_free(&s->batch);
 	free(s->path);
 	free(s);
+}
+
+void store_on_progress(store *s, store_progress tell, void *ctx)
+{
+	s->progress = tell;
+	s->progress_ctx = ctx;
+}
+
+void store_tell(store *s, int64_t done, int64_t all)
+{
+	if (s->progress)
+		s->progress(s->progress_ctx, done, all);
 }
 
 uint64_t store_skipped(const store *s)

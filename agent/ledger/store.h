@@ -48,6 +48,11 @@ const char *store_result_name(store_result result); /* ok, busy, full, corrupt, 
 MUST_CHECK store *store_open(const char *path, bool writer, store_result *result, err *e);
 void store_close(store *s);
 
+/* Is told now and then how far a long call is; `all` is an estimate, and 0 if there is none. */
+typedef void (*store_progress)(void *ctx, int64_t done, int64_t all);
+/* Has store_verify() and store_compact() tell `tell`. */
+void store_on_progress(store *s, store_progress tell, void *ctx);
+
 /* Inserts, in one transaction, the records whose ids are not in the database yet, and adds those to the sums. Sets
  * `*inserted` to how many there were; all or none. A record from before the time up to which rows were pruned is
  * skipped, because its row may have been there. */
@@ -105,6 +110,15 @@ MUST_CHECK store_result store_prune(store *s, int64_t before_ms, int64_t *remove
  * call it again. Does nothing to a ledger that was made without this ability: see store_compact(). The file becomes
  * smaller with SQLite's next checkpoint. */
 MUST_CHECK store_result store_shrink(store *s, int64_t keep, bool *more, err *e);
+/* What store_compact() would find: bytes of the file, and those of them that are unused. */
+MUST_CHECK store_result store_room(store *s, int64_t *bytes, int64_t *unused, err *e);
+/* Writes the database anew without its unused pages, and lets store_shrink() give pages back from then on. Another
+ * writer gets STORE_BUSY meanwhile, readers read on. Needs room for two more copies of what is used: one in
+ * $SQLITE_TMPDIR, one in the write-ahead log. */
+MUST_CHECK store_result store_compact(store *s, err *e);
+/* Copies the ledger at `from`, as it is at one moment and with its write-ahead log, to the file `to`, which is empty or
+ * not there. Its schema may be older; opening the copy as a writer migrates it. A writer of `from` is not held up. */
+MUST_CHECK store_result store_copy(const char *from, const char *to, store_progress tell, void *ctx, err *e);
 /* Checks the file by SQLite's integrity check; for each hour whose rows are not pruned, that its sums equal its rows;
  * and for each day that its sums equal those of its hours. Calls `each` with one line for each problem, and sets
  * `*problems` to their number. */

@@ -64,6 +64,9 @@ struct store {
 	sqlite3 *db; /* NULL: to be opened */
 	char *path;
 	bool writer;
+	bool any_version; /* a reader takes an older schema too */
+	store_progress progress;
+	void *progress_ctx;
 	sqlite3_stmt *statements[ST_WRITER_COUNT];
 	rollup batch;
 	uint64_t skipped;
@@ -75,6 +78,10 @@ struct store {
 MUST_CHECK store_result store_ready(store *s, err *e);
 /* The same for a call that writes; STORE_ERROR if `s` is a reader. */
 MUST_CHECK store_result store_ready_to_write(store *s, err *e);
+/* Closes the file; the next call opens it again. */
+void store_close_db(store *s);
+/* Tells the caller's store_progress, if there is one. */
+void store_tell(store *s, int64_t done, int64_t all);
 /* Ends a call that failed with the SQLite result code `rc` while `doing` (as "adding records"): writes `e`, rolls back
  * an open transaction, and closes the file if it may be the cause, for the next call to open it again. */
 store_result store_fail(store *s, int rc, const char *doing, err *e);

@@ -3,6 +3,11 @@
  * Keeps the database: removes old rows, gives their room back, brings commits to the disk. */
 #include "ledger/store_impl.h"
 
+#include <errno.h>
+#include <fcntl.h>
+#include <stdint.h>
+#include <unistd.h>
+
 #include "base/clock.h"
 
 store_result store_sync(store *s, err *e)
@@ -113,4 +118,82 @@ store_result store_shrink(store *s, int64_t keep, bool *more, err *e)
 		*more = surplus > batch;
 	}
 	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "giving unused room back", e);
+}
+
+store_result store_room(store *s, int64_t *bytes, int64_t *unused, err *e)
+{
+	int64_t size = 0, pages = 0, free_pages = 0;
+
+	store_result result = store_ready(s, e);
+	if (result != STORE_OK)
+		return result;
+	int rc = store_int(s, "PRAGMA page_size", &size);
+	if (rc == SQLITE_OK)
+		rc = store_int(s, "PRAGMA page_count", &pages);
+	if (rc == SQLITE_OK)
+		rc = store_int(s, "PRAGMA freelist_count", &free_pages);
+	*bytes = pages * size;
+	*unused = free_pages * size;
+	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "reading its size", e);
+}
+
+static int on_steps(void *ctx)
+{
+	store_tell(ctx, 0, 0);
+	return 0;
+}
+
+store_result store_compact(store *s, err *e)
+{
+	store_result result = store_ready_to_write(s, e);
+	if (result != STORE_OK)
+		return result;
+	sqlite3_progress_handler(s->db, 100000, on_steps, s);
+	int rc = store_exec(s, "PRAGMA auto_vacuum = INCREMENTAL; VACUUM");
+	sqlite3_progress_handler(s->db, 0, NULL, NULL);
+	if (rc != SQLITE_OK)
+		return store_fail(s, rc, "compacting it", e);
+	/* The file is cut when the write-ahead log is written back. If a reader keeps the log, the agent does it later.
+	 */
+	store_exec(s, "PRAGMA wal_checkpoint(TRUNCATE)");
+	return STORE_OK;
+}
+
+/* ---- a copy */
+
+enum { COPY_PAGES = 2000 }; /* between two calls of the progress */
+
+store_result store_copy(const char *from, const char *to, store_progress tell, void *ctx, err *e)
+{
+	store s = { .path = (char *)(uintptr_t)from, .any_version = true, .progress = tell, .progress_ctx = ctx };
+	sqlite3 *copy = NULL;
+	sqlite3_backup *b = NULL;
+
+	store_result result = store_ready(&s, e);
+	if (result != STORE_OK)
+		return result;
+	/* SQLite would make the file readable for everybody. */
+	int fd = open(to, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	if (fd < 0) {
+		err_set(e, "%s: %s", to, strerror(errno));
+		store_close_db(&s);
+		return errno == ENOSPC || errno == EDQUOT ? STORE_FULL : STORE_ERROR;
+	}
+	close(fd);
+	/* One transaction, so that the copy is of one moment. */
+	int rc = store_exec(&s, "BEGIN; SELECT count(*) FROM meta");
+	if (rc == SQLITE_OK)
+		rc = sqlite3_open_v2(to, &copy, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE, NULL);
+	if (rc == SQLITE_OK) {
+		b = sqlite3_backup_init(copy, "main", s.db, "main");
+		rc = b ? SQLITE_OK : sqlite3_errcode(copy);
+	}
+	while (b && (rc = sqlite3_backup_step(b, COPY_PAGES)) == SQLITE_OK)
+		store_tell(&s, sqlite3_backup_pagecount(b) - sqlite3_backup_remaining(b), sqlite3_backup_pagecount(b));
+	sqlite3_backup_finish(b);
+	sqlite3_close(copy);
+	if (rc != SQLITE_DONE)
+		result = store_fail(&s, rc, "copying it", e);
+	store_close_db(&s);
+	return result;
 }

@@ -55,8 +55,9 @@ typedef struct verify {
 	sqlite3_stmt *known;                     /* the labels of a day */
 	sqlite3_stmt *rows, *hour;               /* the rows of an hour, its sums */
 	sqlite3_stmt *day_more, *day_less;       /* what the hours of a day have and the day has not; the reverse */
-	rollup labels; /* the labels of the day, with the sums of the hour, added up from its rows */
-	texts texts;   /* which the labels point to */
+	rollup labels;     /* the labels of the day, with the sums of the hour, added up from its rows */
+	texts texts;       /* which the labels point to */
+	int64_t read, all; /* rows that were read; the largest rowid, about as many as there are */
 } verify;
 
 __attribute__((format(printf, 2, 3))) static void problem(verify *v, const char *fmt, ...)
@@ -241,6 +242,8 @@ static int verify_hour(verify *v, int64_t hour)
 			rc = SQLITE_NOMEM;
 			break;
 		}
+		if (++v->read % 10000 == 0)
+			store_tell(v->s, v->read, v->all);
 	}
 	sqlite3_reset(v->rows);
 	return rc == SQLITE_DONE ? compare_hour(v, hour, when) : rc;
@@ -365,6 +368,8 @@ store_result store_verify(store *s, void (*each)(void *ctx, const char *problem)
 		return result;
 	check_file_begin(&file, s);
 	int rc = verify_prepare(&v);
+	if (rc == SQLITE_OK)
+		rc = store_int(s, "SELECT max(rowid) - min(rowid) + 1 FROM requests", &v.all);
 	if (rc == SQLITE_OK)
 		rc = store_pruned_before(s, &pruned);
 	for (int days = 0; days < 2; days++) {

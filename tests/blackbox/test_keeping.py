@@ -84,9 +84,13 @@ def fed(work, agents):
 
 
 def ask(path, sql):
+    """The first row; zeros while there is no such table yet."""
     base = sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=20)
     try:
         return base.execute(sql).fetchone()
+    except sqlite3.OperationalError as why:
+        assert "no such table" in str(why), why
+        return [0] * 9
     finally:
         base.close()
 
@@ -200,3 +204,118 @@ def test_a_newer_ledger_is_refused(fed):
     agent.log("event=ledger_failing")
     said = {check["part"]: check for check in json.loads(agent.http(path="/readyz").text)["checks"]}["ledger"]
     assert not said["ok"] and said["detail"].endswith("or name another directory; the journal keeps the records"), said
+
+
+# ---- backup, restore, compact
+
+
+def test_backup_and_restore(fed):
+    """A backup while the agent runs has every record, those too that are only in the journal, and is a ledger by itself."""
+    one, start = fed
+    agent, feed = start()
+    feed.send(200)
+    harness.until(lambda: one.db.exists() and ask(one.db, "SELECT count(*) FROM requests")[0] == 200, 10, "the first rows")
+    lock = sqlite3.connect(one.db, isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    feed.send(300)
+    journal = one.directory / "ledger" / "journal"
+    harness.until(lambda: sum(path.stat().st_size for path in journal.glob("*.journal")) > 300 * 60, 10, "the journal has the others")
+    file = one.directory / "backup.db"
+    for _ in range(2):      # again: the file is replaced
+        said = one.ledger("backup", file).out
+        assert "only in the journal" in said
+    lock.execute("ROLLBACK")
+    lock.close()
+    assert file.stat().st_mode & 0o777 == 0o600 and [path.name for path in one.directory.glob("backup.db*")] == ["backup.db"]
+    # Neither over the ledger itself nor over another database in use.
+    assert "in use" in one.ledger("backup", one.db, code=73).err
+    assert "in use" in one.ledger("backup", one.directory / "ledger" / "." / "ledger.db", code=73).err
+
+    # An agent has it; there is one already; then it is moved away, and its write-ahead log with it.
+    feed.send(7)
+    harness.until(lambda: ask(one.db, "SELECT count(*) FROM requests")[0] == 507, 10, "all rows")
+    assert "--replace" in one.ledger("restore", file, code=73).err
+    assert "another process has it" in one.ledger("restore", file, "--replace", code=75).err
+    agent.kill()
+    wal = one.db.with_name("ledger.db-wal")
+    assert wal.stat().st_size > 0, "the last rows are only there"
+    one.ledger("restore", file, "--replace")
+    assert not wal.exists() and not one.db.with_name("ledger.db-shm").exists()
+    assert len(one.export()) == 500
+    one.ledger("verify")
+    assert ask(one.db.with_name("ledger.db.replaced"), "SELECT count(*) FROM requests")[0] == 507
+    assert "move it away" in one.ledger("restore", file, "--replace", code=73).err
+    # What the journal still has comes in when the agent starts.
+    other, _ = start()
+    harness.until(lambda: len(one.export()) == 507, 10, "the journal's records")
+    other.process.end()
+
+    # Somewhere else; what is damaged, newer or no ledger is refused, and leaves nothing.
+    new = Ledger(harness.workdir())
+    new.ledger("restore", file)
+    assert len(new.export()) == 500 and new.db.stat().st_mode & 0o777 == 0o600
+    empty = Ledger(harness.workdir())
+    bad = one.directory / "bad.db"
+    for damage, says in ((lambda base: base.execute("PRAGMA user_version = 99"), "newer"),
+                         (lambda base: base.execute("UPDATE daily SET requests = requests + 1"), "nothing was restored"),
+                         (lambda base: base.execute("PRAGMA application_id = 7"), "not a ledger")):
+        bad.write_bytes(file.read_bytes())
+        base = sqlite3.connect(bad, isolation_level=None)
+        damage(base)
+        base.close()
+        done = empty.run("ledger", "restore", bad, code=74 if "ledger" in says else 65)
+        assert says in done.err and not list(empty.db.parent.iterdir()), done
+    assert "No such file" in empty.ledger("restore", one.directory / "none", code=66).err
+    assert "FILE" in empty.ledger("backup", code=64).err and "FILE" in empty.ledger("restore", code=64).err
+
+
+def old_ledger(one, rows):
+    """A ledger that cannot give room back, as older versions made it."""
+    fill(one, rows)
+    base = sqlite3.connect(one.db, isolation_level=None)
+    base.execute("PRAGMA journal_mode = DELETE")
+    base.execute("PRAGMA auto_vacuum = NONE")
+    base.execute("VACUUM")
+    base.execute("PRAGMA journal_mode = WAL")
+    base.close()
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new ledger", "old ledger"])
+def test_room_is_given_back_while_the_agent_records(fed, old):
+    """`prune`, or `compact` for a ledger of before, makes the file smaller. The agent goes on: it has every record afterwards."""
+    one, start = fed
+    (old_ledger if old else fill)(one, 60000)
+    agent, feed = start(retention_days=0)
+    feed.start(.01, 2)
+    size = one.db.stat().st_size
+    said = json.loads(one.ledger("prune", "--days", "10", "--json").out)
+    assert said["removed"] > 30000
+    if old:
+        assert said["freed_bytes"] <= 0 < said["unused_bytes"] and one.db.stat().st_size >= size
+        done = one.ledger("compact", "--dry-run")
+        assert "takes about" in done.out and "free" in done.out and ask(one.db, "PRAGMA auto_vacuum")[0] == 0
+        done = one.ledger("compact")
+        assert done.out.index("takes about") < done.out.index("fewer") and not done.err
+        assert ask(one.db, "PRAGMA auto_vacuum")[0] == 2
+        said = json.loads(one.ledger("prune", "--days", "5", "--json").out)
+    assert said["freed_bytes"] > 1e6 and said["unused_bytes"] == 0
+    feed.stop()
+    harness.until(lambda: ask(one.db, "SELECT count(*) FROM requests WHERE id LIKE 'fed-%'")[0] == len(feed.sent), 20, "the new rows")
+    one.ledger("verify")
+    agent.process.end()
+    assert one.db.stat().st_size < size * .6
+
+
+def test_progress_is_for_terminals(work):
+    """A long command says on a terminal how far it is, and takes that away; a file or a pipe gets nothing of it."""
+    one = Ledger(work)
+    fill(one, 300000)
+    assert not one.ledger("verify").err
+    main, side = os.openpty()
+    process = harness.start("ledger", "verify", "-c", one.config, stdout=subprocess.PIPE, stderr=side)
+    out = process.communicate(timeout=60)[0]
+    os.close(side)
+    said = os.read(main, 65536).decode()
+    os.close(main)
+    assert b"ok: the file is whole" in out and b"%" not in out
+    assert "verifying: " in said and " %" in said and said.endswith("\r\x1b[K"), said

@@ -130,7 +130,7 @@ def test_prune_keeps_the_sums(ledger):
     limit = time.strftime("%Y-%m-%d", time.gmtime(NOW / 1000 - 10 * 86400))
     old = sum(loglines.label_of(want, "day") < limit for want in wants)
     said = json.loads(ledger.ledger("prune", "--before", limit, "--json").out)
-    assert said == {"before": limit + "T00:00:00Z", "removed": old} and old > 100
+    assert said == {"before": limit + "T00:00:00Z", "removed": old, "freed_bytes": said["freed_bytes"], "unused_bytes": 0} and old > 100
     assert len(ledger.export()) == len(wants) - old
     assert {by: ledger.savings("--by", by)["rows"] for by in GROUPS} == before
     ledger.ledger("verify")

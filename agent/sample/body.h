@@ -20,6 +20,7 @@ typedef struct body_view {
 typedef enum body_result {
 	BODY_ALL,  /* everything that could name a model was read */
 	BODY_PART, /* bytes that could name one are missing */
+	BODY_CUT,  /* the value of a member or field that names the model is cut, whatever others name */
 	BODY_BAD,  /* not well-formed; *detail says how */
 } body_result;
 

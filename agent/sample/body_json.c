@@ -151,13 +151,14 @@ static body_result tail_json(slice tail, bool fresh, mentions *found, const char
 static body_result object_json(const body_view *view, slice head, mentions *found, const char **detail)
 {
 	json_iter it;
-	json_member m;
+	json_member m = { .key = { NULL, 0 } };
 	json_step step;
 
 	json_iter_init(&it, head);
 	while ((step = json_next(&it, &m)) == JSON_MEMBER) {
 		if ((*detail = take(&m, found)))
 			return BODY_BAD;
+		m.key = slice_of(NULL, 0);
 	}
 	if (step == JSON_BAD) {
 		*detail = it.why;
@@ -169,13 +170,14 @@ static body_result object_json(const body_view *view, slice head, mentions *foun
 		*detail = "more after the end of the document";
 		return BODY_BAD;
 	}
-	if (view->tail.len > 0)
-		return tail_json(view->tail, false, found, detail);
 	if (view->ended && !view->gap) {
 		*detail = "the document ends too early";
 		return BODY_BAD;
 	}
-	return BODY_PART;
+	body_result end = view->tail.len > 0 ? tail_json(view->tail, false, found, detail) : BODY_PART;
+	/* The head ends inside a member, whose name is m.key if it is whole. */
+	json_key_match match = json_key_like(m.key, SLICE("model"));
+	return end != BODY_BAD && (match == JSON_KEY_SAME || match == JSON_KEY_ALIKE) ? BODY_CUT : end;
 }
 
 /* Reads a body that says it is JSON, but is not an object: if it is valid JSON, it names no model. */

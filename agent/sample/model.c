@@ -114,7 +114,7 @@ static model_status body_status(const body_view *view, slice ctype, mentions *fo
 		r->detail = detail;
 		return MODEL_MALFORMED;
 	}
-	if (status == MODEL_NONE && end == BODY_PART) {
+	if ((end == BODY_CUT && status == MODEL_FOUND) || (end != BODY_ALL && status == MODEL_NONE)) {
 		r->detail = "the bytes that could name the model are not in the sample";
 		return MODEL_UNKNOWN;
 	}

@@ -8,7 +8,7 @@ import pytest
 
 import harness
 import spop
-from harness import CLIENT_KEY, chat, secret
+from harness import CLIENT_KEY, JSON, bearer, chat, secret
 
 KEY = secret("failclosed")
 TARGETS = {"/v1/chat/completions": "openai", "/v1/messages": "anthropic",
@@ -302,7 +302,7 @@ def test_a_lie_when_asked_once_more(liar, haproxy, case):
         return liar.answer(args)
     liar.gateway.agent.answer = answer
     try:
-        body = b'{"a":"%s","model":"m","b":"%s"}' % (b"x" * 20000, b"y" * 20000)
+        body = b'{"a":"%s","b":"%s"}' % (b"x" * 20000, b"y" * 20000)
         reply = liar.gateway.post("/v1/chat/completions", body)
     finally:
         liar.gateway.agent.answer = liar.answer
@@ -418,6 +418,26 @@ def test_the_agent_is_told_of_a_handshake(liar):
                    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")] if upgrade else []
         liar.gateway.call("GET", "/v1/realtime?model=m", headers)
         assert bool(liar.gateway.agent.asked[-1]["upgrade"]) is told, upgrade
+
+
+CLEAR = ["", "?", "?model=m", "?x=y&model=m", "?model=m&deployment=d", "?model=", "?models=a&models=b", "?model_id=1&xmodel=2", "?x=model=m", "?x=Model", "?amodel=1&model=2",
+         "?x=%6dodel", "?mod%65ls=m", "?deployments=x", "?a=b&&c", "?model=a%26b", "?model=;x"]
+UNCLEAR = ["?mod%65l=m", "?%6dodel=m&model=m", "?%4D%4f%44%45%4C=m", "?Model=m", "?MODEL=m", "?model=m&Model=m", "?+model=m", "?%20model=m", "?%09model=m", "?model[]=m",
+           "?model%5B%5D=m", "?model[0]=m", "?model%00=m", "?model%20=m", "?model+=m", "?%00model=m", "?x=1;model=m", "?model=a;model=b", "??model=m", "???model=m",
+           "?model=a&model=b", "?model=a&x=y&model=a", "?model", "?model&x=1", "?x=1&model", "?%256dodel=m", "?%c2%a0model=m", "?%ef%bb%bfmodel=m", "?%7fmodel=m",
+           "?model=m&mod%65l=n", "?deployment=a&deployment=b", "?deploymen%74=a", "?Deployment=a", "?deployment[]=a", "?model=m&+deployment=a", "?m%6Fdel=x&y=z"]
+
+
+def test_a_query_that_parsers_read_differently(liar):
+    """Of the parameters that Go, Node, Python, PHP or something more lenient may read as `model` or `deployment`, there may be one plain one each."""
+    liar.say = GOOD
+    wrong = []
+    for query in CLEAR + UNCLEAR:
+        del liar.gateway.agent.asked[:]
+        liar.gateway.call("POST", "/v1/x" + query, JSON + bearer(), b"{}")
+        if bool(liar.gateway.agent.asked[-1]["query_unclear"]) != (query in UNCLEAR):
+            wrong.append(query)
+    assert not wrong
 
 
 @pytest.mark.parametrize("size", [100, 8191, 8192, 8193, 9000, 16383, 16384, 16385, 20000, 300000])

@@ -314,7 +314,7 @@ def test_fallthrough_by_option(gateways, make_mock):
     raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * 40000, b"y" * 40000)
     assert gateway.post("/v1/responses", raw).only(mock).target == "/star/v1/responses"
     gateway.owners = {}
-    # The model is in the middle of HAProxy's buffer: HAProxy asks again with the whole buffer, and the agent sees the model.
+    # The model is in the middle of HAProxy's buffer: the agent sees it.
     raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * 5000, b"y" * 5000)
     assert gateway.post("/v1/responses", raw).only(mock).target == "/good/v1/responses"
 

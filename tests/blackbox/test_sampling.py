@@ -68,6 +68,47 @@ def test_beyond_the_buffer(gateway, client, where):
         answer.refused(413, "model_not_in_sample", "anthropic" if client == "claude_code" else "openai", retry=False)
 
 
+# Ways to write a second model, or to take the first one back.
+SECOND = [b'"model":"glm-1"', b'"model" \t\r\n: \n"glm-1"', b'"Model":"glm-1"', b'"MODEL":"glm-1"', b'"\\u006dodel":"glm-1"', b'"mod\\u0065l":"glm-1"',
+          b'"model\\u0000x":"glm-1"', b'"\\u006d\\u006F\\u0064\\u0065\\u006c":"glm-1"', b'"\\u004D\\u004f\\u0044\\u0045\\u004C" : "glm-1"', b'"model":"g\\u006cm-1"']
+
+
+@pytest.mark.parametrize("second", SECOND, ids=lambda second: second.decode())
+def test_a_second_model_in_the_middle(gateway, second):
+    """It is noticed wherever it stands, also astride the edge of what the agent sees at first; and with the same model at both ends."""
+    size = 30000
+    for at in (*range(8192 - 60, 8192 + 8, 3), 9000, 20000, *range(size - 8192 - 60, size - 8192 + 8, 3)):
+        for end in (b'"z":1}', b'"model":"gpt-1"}'):
+            start = b'{"model":"gpt-1","a":"'
+            raw = start + b"x" * (at - len(start) - 2) + b'",' + second + b',"b":"'
+            raw += b"y" * (size - len(raw) - len(end) - 2) + b'",' + end
+            assert len(raw) == size and raw[at:at + len(second)] == second
+            gateway.post("/v1/chat/completions", raw).refused(400, "ambiguous_model", retry=False)
+
+
+@pytest.mark.parametrize("raw", [
+    b'{"model":"gpt-1","a":"%s","model":"glm-1","b":"%s"}' % (b"x" * 8180, b"y" * 8158),
+    # A value that begins in what the agent sees and ends where it does not, with another model behind.
+    b'{"a":"%s","model":"%sglm-1","b":"%s","model":"gpt-1"}' % (b"x" * 8160, b"m" * 100, b"y" * 20000),
+    b'{"a":"%s","model":%s"glm-1","b":"%s","model":"gpt-1"}' % (b"x" * 5000, b" " * 9000, b"y" * 20000),
+    b'{"a":"%s","model"%s:"glm-1","b":"%s","model":"gpt-1"}' % (b"x" * 5000, b" " * 9000, b"y" * 20000),
+    b'{"model":"gpt-1","a":"%s","model"%s:"glm-1","b":"%s"}' % (b"x" * 12000, b" " * 9000, b"y" * 5000),
+    b'{"model":"gpt-1","a":"%s","model":%s"glm-1","b":"%s"}' % (b"x" * 12000, b" " * 9000, b"y" * 5000),
+], ids=["16,385 bytes", "value astride", "blanks before the value", "blanks before the colon", "a colon in the tail", "a value in the tail"])
+def test_a_second_model_between_head_and_tail(gateway, raw):
+    gateway.post("/v1/chat/completions", raw).refused(400, "ambiguous_model", retry=False)
+
+
+def test_a_second_model_in_the_middle_of_a_form(gateway):
+    fields = b"model=gpt-1&a=" + b"x" * 9000 + b"&mod%65l=glm-1&b=" + b"y" * 9000
+    gateway.call("POST", "/v1/chat/completions", [("Content-Type", "application/x-www-form-urlencoded")] + bearer(), fields).refused(
+        400, "ambiguous_model", retry=False)
+    part = b'--b\r\nContent-Disposition: form-data; name="%s"\r\n\r\n%s\r\n'
+    parts = b"".join(part % pair for pair in ((b"model", b"gpt-1"), (b"a", b"x" * 9000), (b"model", b"glm-1"), (b"b", b"y" * 9000))) + b"--b--\r\n"
+    gateway.call("POST", "/v1/audio/transcriptions", [("Content-Type", "multipart/form-data; boundary=b")] + bearer(), parts).refused(
+        400, "ambiguous_model", retry=False)
+
+
 @pytest.mark.parametrize("pieces", [1, 7, 100])
 @pytest.mark.parametrize("where", ["first", "last", "middle"])
 def test_chunked(gateway, where, pieces):
@@ -199,14 +240,14 @@ def test_any_size_of_sample(haproxy, make_mock, limits):
 
 
 def test_how_much_is_sent(haproxy, make_mock):
-    """From HAProxy 3.0 on, the agent gets only both ends of a large body, so a model in the middle costs a second question."""
+    """From 3.0 on the frame of a large body is small. If the model stands in between, the whole body is sent at once. A body without any costs a
+    second question."""
     with gateway_of(haproxy, make_mock, config={"log_level": "debug"}) as made:
-        send(made, bodies.body("openai_python", 900 * 1024, "last"))
-        assert not made.agent.lines("event=asked_for_more")
-        send(made, bodies.body("openai_python", 900 * 1024, "middle"))
-        again = made.agent.lines("event=asked_for_more")
-        assert len(again) == (0 if harness.version_of(haproxy) < (3, 0) else 1)
-        assert not made.agent.lines("event=refused")
+        for where in ("last", "middle"):
+            send(made, bodies.body("openai_python", 900 * 1024, where))
+        assert not made.agent.lines("event=asked_for_more") and not made.agent.lines("event=refused")
+        made.post("/v1/chat/completions", {"messages": "x" * 20000}).only(made.by_name["rest"])
+        assert len(made.agent.lines("event=asked_for_more")) == (0 if harness.version_of(haproxy) < (3, 0) else 1)
 
 
 def test_explain_says_where_and_how_much(tmp_path):

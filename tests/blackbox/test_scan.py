@@ -41,7 +41,7 @@ DECODER = json.JSONDecoder()
 
 
 class Member:
-    __slots__ = ("key_at", "key", "end", "value", "kind", "raw")
+    __slots__ = ("key_at", "key_end", "key", "end", "value", "kind", "raw")
 
 
 def members(doc):
@@ -63,7 +63,7 @@ def members(doc):
         m = Member()
         m.key_at = at
         _, end = json.decoder.scanstring(text, at + 1)
-        m.key = json.loads(doc[at:end])
+        m.key, m.key_end = json.loads(doc[at:end]), end
         at = skip(skip(end) + 1)
         _, end = DECODER.raw_decode(text, at)
         m.kind = text[at]
@@ -113,11 +113,15 @@ def streams_differ(seen):
     return alike != [] and alike[0] is not (exact[:1] == [True])
 
 
+def like_model(key):
+    return ascii_lower(key.split("\0")[0]) == "model"
+
+
 def verdict(seen):
     """Returns the (status, name) that follows from these members."""
     mentions, exact, null = [], False, False
     for m in seen:
-        if m.key == "model" or ascii_lower(m.key.split("\0")[0]) == "model":
+        if like_model(m.key):
             if m.kind == "n":
                 null = True
                 continue
@@ -163,8 +167,9 @@ def expected(doc, head, tail, ended):
         in_tail = []
     seen = in_head + [m for m in in_tail if m not in in_head]
     status, name = verdict(seen)
-    if status == "none" and not everything:
-        status = "unknown"
+    cut = [m for m in all_members if m not in seen and m.key_end <= head and like_model(m.key)]
+    if status == "found" and cut or status == "none" and not everything:
+        status, name = "unknown", b""
     return status, name, streams(seen)
 
 

@@ -50,15 +50,13 @@ static protocol legacy_target(const llm_request *r)
 
 /* Works out which error format the caller understands: from the endpoint if that belongs to one provider, otherwise
  * from the headers. */
-static protocol caller_protocol(const llm_request *r)
+static protocol caller_protocol(const llm_request *r, bool frequent)
 {
 	slice path = r->sample.path;
 
-	/* Most requests go to these paths; the tests below would say the same. */
-	if (slice_eq(path, SLICE("/v1/chat/completions")) || slice_eq(path, SLICE("/v1/responses")))
-		return PROTOCOL_OPENAI;
-	if (slice_eq(path, SLICE("/v1/messages")))
-		return PROTOCOL_ANTHROPIC;
+	/* Of the frequent paths all but /v1/embeddings tell; the tests below would say the same. */
+	if (frequent && path.ptr[4] != 'e')
+		return path.ptr[4] == 'm' ? PROTOCOL_ANTHROPIC : PROTOCOL_OPENAI;
 	if (slice_contains(path, SLICE("/chat/completions")) || slice_contains(path, SLICE("/responses")))
 		return PROTOCOL_OPENAI;
 	if (slice_contains(path, SLICE("/v1/messages")))
@@ -244,12 +242,12 @@ void decide(const policy *p, const llm_request *r, decision *d)
 	d->released_by = RELEASED_NOT;
 	d->upstream = NULL;
 	d->backend = d->credential = (slice){ NULL, 0 };
-	d->caller = caller_protocol(r);
 	d->replace = false;
 	d->header = HEADER_AUTHORIZATION;
 	d->problem = NULL;
 	d->ask_again = false;
 	bool frequent = find(r, d);
+	d->caller = caller_protocol(r, frequent);
 
 	/* Without routes nothing depends on the model, so no request is refused for its model. */
 	if (p->table->enabled == 0) {

@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 #include "config/routes.h"
+#include "decide/forward.h"
 
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -46,6 +47,23 @@ static void check_upstream(const upstream *u)
 	HOLDS(!strpbrk(u->host, " \t\n\r\"'\\$#{}%") && !strpbrk(u->base, " \t\n\r\"'\\$#{}%?"));
 }
 
+/* What is written into a regular expression of haproxy.cfg: names and bars alone, and no header of the credential. */
+static void check_headers(const route *r)
+{
+	static const char harmless[] = "abcdefghijklmnopqrstuvwxyz0123456789-_|";
+
+	HOLDS(!r->forward_names == !r->forward_prefixes);
+	HOLDS(!r->forward_backend || r->auth.kind != AUTH_PASSTHROUGH);
+	if (!r->forward_names)
+		return;
+	HOLDS(strspn(r->forward_names, harmless) == strlen(r->forward_names));
+	HOLDS(strspn(r->forward_prefixes, harmless) == strlen(r->forward_prefixes));
+	HOLDS(!header_forwarded(SLICE("authorization"), r->forward_names, r->forward_prefixes));
+	HOLDS(!header_forwarded(SLICE("x-api-key"), r->forward_names, r->forward_prefixes));
+	HOLDS(!header_forwarded(SLICE("cookie"), r->forward_names, r->forward_prefixes));
+	HOLDS(!header_forwarded(SLICE("x-llm-deny"), r->forward_names, r->forward_prefixes));
+}
+
 static void check_table(const route_table *t)
 {
 	size_t enabled = 0;
@@ -55,10 +73,17 @@ static void check_table(const route_table *t)
 		check_upstream(&t->targets[i]);
 	for (size_t i = 0; i < t->count; i++) {
 		const route *r = &t->routes[i];
-		size_t len = strlen(r->prefix);
+		size_t len = r->prefix ? strlen(r->prefix) : 0, of_path = r->path_prefix ? strlen(r->path_prefix) : 0;
 		const upstream *mine = route_upstream(t, r);
 
-		HOLDS(len > 0 && len <= ROUTE_PREFIX_MAX && label_valid(r->name, ROUTE_NAME_MAX));
+		HOLDS((r->prefix && len > 0) || (!r->prefix && r->path_prefix));
+		HOLDS(len <= ROUTE_PREFIX_MAX && label_valid(r->name, ROUTE_NAME_MAX));
+		HOLDS(of_path <= ROUTE_PREFIX_MAX &&
+		      (of_path == 0 || (r->path_prefix[0] == '/' && r->path_prefix[of_path - 1] != '/')));
+		HOLDS(r->paths_count <= ROUTE_PATHS_MAX && !(r->paths_any && r->paths_count));
+		for (size_t n = 0; n < r->paths_count; n++)
+			HOLDS(r->paths[n].prefix && (!r->paths[n].prefix[0] || r->paths[n].prefix[0] == '/'));
+		check_headers(r);
 		for (size_t n = 0; n < len; n++)
 			HOLDS(r->prefix[n] < 'A' || r->prefix[n] > 'Z');
 		HOLDS((r->auth.kind == AUTH_PASSTHROUGH) || (r->auth.source && r->auth.source[0]));

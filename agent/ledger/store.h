@@ -97,6 +97,14 @@ void store_sums_merge(store_sums *to, const store_sums *from);
  * hours by time. Days and hours without a request are left out; GROUP_NONE is always one group. */
 MUST_CHECK store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_ms,
 				     bool (*each)(void *ctx, const store_sums *sums), void *ctx, err *e);
+/* Calls `each` with the sums of each label of each hour, or day if `days`, that begins in [from_ms, to_ms), until
+ * `each` returns false: by time, and within an hour or day in the order of store_report(). */
+MUST_CHECK store_result store_series(store *s, store_group by, bool days, int64_t from_ms, int64_t to_ms,
+				     bool (*each)(void *ctx, int64_t time_ms, const store_sums *sums), void *ctx,
+				     err *e);
+/* Finds the last rows between which less than or just `pause_ms` passed: sets `*first_ms` and `*last_ms` to the times
+ * of the first and the last of them. No rows: both are 0. */
+MUST_CHECK store_result store_session(store *s, int64_t pause_ms, int64_t *first_ms, int64_t *last_ms, err *e);
 /* Calls `each` with the rows of requests that arrived in [from_ms, to_ms), oldest first, until `each` returns false.
  * `each` may be slow: no lock is held meanwhile. */
 MUST_CHECK store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r),

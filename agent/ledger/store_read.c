@@ -80,6 +80,13 @@ static int report_prepare(store *s, store_group by, int64_t low, int64_t high, s
 	return rc;
 }
 
+/* Reads the sums of a row, from the column `first` on. */
+static void read_sums(sqlite3_stmt *st, int first, store_sums *sums)
+{
+	for (size_t i = 0; i < SUMS_COUNT; i++)
+		*sums_column(sums, i) = sqlite3_column_int64(st, (int)i + first);
+}
+
 store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_ms,
 			  bool (*each)(void *ctx, const store_sums *sums), void *ctx, err *e)
 {
@@ -97,15 +104,72 @@ store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_
 			store_bucket_label(row.label, sizeof row.label, sqlite3_column_int64(st, 0), by == GROUP_HOUR);
 		else
 			copy_text(row.label, sizeof row.label, st, 0);
-		for (size_t i = 0; i < SUMS_COUNT; i++)
-			*sums_column(&row, i) = sqlite3_column_int64(st, (int)i + 1);
+		read_sums(st, 1, &row);
 		rc = each(ctx, &row) ? SQLITE_OK : SQLITE_DONE;
 	}
 	sqlite3_finalize(st);
 	return rc == SQLITE_DONE ? STORE_OK : store_fail(s, rc, "reading the sums", e);
 }
 
+store_result store_series(store *s, store_group by, bool days, int64_t from_ms, int64_t to_ms,
+			  bool (*each)(void *ctx, int64_t time_ms, const store_sums *sums), void *ctx, err *e)
+{
+	int64_t unit = days ? DAY : HOUR;
+	char names[SQL_LIST], sql[SQL_MAX];
+	sqlite3_stmt *st = NULL;
+
+	store_result result = store_ready(s, e);
+	if (result != STORE_OK)
+		return result;
+	sql_list(names, sizeof names, SUMS_COUNT, sums_name, "$");
+	/* The key begins with kind and bucket, so SQLite sorts only the labels of one bucket at a time. */
+	snprintf(sql, sizeof sql,
+		 "SELECT bucket, label, %s FROM %s WHERE kind = ?1 AND bucket >= ?2 AND bucket < ?3"
+		 " ORDER BY bucket, cost DESC, requests DESC, label",
+		 names, days ? "daily" : "hourly");
+	int rc = sqlite3_prepare_v2(s->db, sql, -1, &st, NULL);
+	if (rc == SQLITE_OK) {
+		sqlite3_bind_int(st, 1, groups[by].kind);
+		sqlite3_bind_int64(st, 2, store_ceil(from_ms, unit * 1000LL, unit));
+		sqlite3_bind_int64(st, 3, store_ceil(to_ms, unit * 1000LL, unit));
+	}
+	while (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		store_sums row;
+		copy_text(row.label, sizeof row.label, st, 1);
+		read_sums(st, 2, &row);
+		rc = each(ctx, sqlite3_column_int64(st, 0) * 1000, &row) ? SQLITE_OK : SQLITE_DONE;
+	}
+	sqlite3_finalize(st);
+	return rc == SQLITE_DONE ? STORE_OK : store_fail(s, rc, "reading the sums", e);
+}
+
 /* ---- rows */
+
+store_result store_session(store *s, int64_t pause_ms, int64_t *first_ms, int64_t *last_ms, err *e)
+{
+	sqlite3_stmt *st = NULL;
+
+	*first_ms = *last_ms = 0;
+	store_result result = store_ready(s, e);
+	if (result != STORE_OK)
+		return result;
+	int rc = store_int(s, "SELECT max(time_ms) FROM requests", last_ms);
+	*first_ms = *last_ms;
+	if (rc == SQLITE_OK)
+		rc = store_prepare(s, "SELECT min(time_ms) FROM requests WHERE time_ms >= ? AND time_ms < ?", &st);
+	/* Each step goes back to the first row within the pause, over all rows between. */
+	while (rc == SQLITE_OK) {
+		sqlite3_bind_int64(st, 1, *first_ms - pause_ms);
+		sqlite3_bind_int64(st, 2, *first_ms);
+		rc = sqlite3_step(st);
+		if (rc != SQLITE_ROW || sqlite3_column_type(st, 0) == SQLITE_NULL)
+			break;
+		*first_ms = sqlite3_column_int64(st, 0);
+		rc = sqlite3_reset(st);
+	}
+	sqlite3_finalize(st);
+	return rc == SQLITE_OK || rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "reading the rows", e);
+}
 
 void store_read_row(sqlite3_stmt *st, record *r)
 {

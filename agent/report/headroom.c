@@ -25,7 +25,6 @@
 #include "base/list.h"
 #include "base/sum.h"
 #include "ledger/provider.h"
-#include "report/period.h"
 #include "report/print.h"
 
 __extension__ typedef __int128 wide;
@@ -97,11 +96,22 @@ static bool on_group(void *ctx, const store_sums *s)
 	return true;
 }
 
-static bool on_history(void *ctx, const store_sums *s)
+/* Adds the models of an hour or day to the history, and those from the first hour of the session on to the session. The
+ * sums of whole hours are right for the session: a row in its first hour, but before its beginning, would be less than
+ * 60 minutes away and so belong to the session. */
+static bool on_model(void *ctx, int64_t begin, const store_sums *s)
 {
 	headroom *x = ctx;
+	int64_t input = input_cost(x->prices, s);
 
-	on_group(x, s);
+	if (begin != x->bucket) {
+		x->bucket = begin;
+		x->in_bucket = 0;
+	}
+	add(&x->lifetime, s, input);
+	x->cost = add_capped(x->cost, s->cost);
+	if (x->last_ms && begin >= x->started_ms - x->started_ms % HOUR_MS)
+		add(&x->session, s, input);
 	/* Headroom has no point for requests without input and without savings. */
 	if (!s->saved && !s->saved_compression && !s->input && !s->cache_read && !s->cache_write)
 		return true;
@@ -110,25 +120,9 @@ static bool on_history(void *ctx, const store_sums *s)
 		return fail(x);
 	x->history = history;
 	headroom_point *p = &history[x->points++];
-	p->time_ms = x->bucket + (int64_t)x->in_bucket++ * 1000;
-	snprintf(p->model, sizeof p->model, "%s", s->label);
+	p->time_ms = begin + (int64_t)x->in_bucket++ * 1000;
+	memcpy(p->model, s->label, sizeof p->model);
 	p->total = x->lifetime;
-	return true;
-}
-
-static bool on_bucket(void *ctx, const store_sums *s)
-{
-	headroom *x = ctx;
-	int64_t at;
-	err e;
-
-	if (!period_point(s->label, 0, false, &at, &e))
-		return true;
-	int64_t *buckets = list_grow(x->buckets, &x->bucket_room, x->bucket_count, sizeof *buckets);
-	if (!buckets)
-		return fail(x);
-	x->buckets = buckets;
-	buckets[x->bucket_count++] = at;
 	return true;
 }
 
@@ -150,7 +144,7 @@ static bool on_project(void *ctx, const store_sums *s)
 	return true;
 }
 
-static bool on_active_project(void *ctx, const store_sums *s)
+static bool on_active_project(void *ctx, int64_t begin, const store_sums *s)
 {
 	headroom *x = ctx;
 	size_t low = 0, high = x->project_count; /* sorted by name */
@@ -159,7 +153,7 @@ static bool on_active_project(void *ctx, const store_sums *s)
 		size_t middle = low + (high - low) / 2;
 		int order = strcmp(x->projects[middle].name, s->label);
 		if (order == 0)
-			x->projects[middle].last_ms = x->bucket;
+			x->projects[middle].last_ms = begin;
 		if (order < 0)
 			low = middle + 1;
 		else
@@ -184,95 +178,36 @@ static int by_saved(const void *a, const void *b)
 	return strcmp(x->name, y->name);
 }
 
-static bool on_first(void *ctx, const record *r)
-{
-	headroom *x = ctx;
-	x->found_ms = r->time_ms;
-	return false;
-}
-
-/* `*time_ms`: the time of the first row in [from, to); -1: there is none. */
-static store_result first_row(headroom *x, int64_t from, int64_t to, int64_t *time_ms, err *e)
-{
-	x->found_ms = -1;
-	store_result result = store_export(x->store, from, to, on_first, x, e);
-	*time_ms = x->found_ms;
-	return result;
-}
-
-/* Finds when the last session began and ended, with few queries. Its end is the last row, found by bisecting
- * `last_hour`, the last hour that has rows. Its beginning is found by going back as long as there is a row in the 60
- * minutes before. */
-static store_result find_session(headroom *x, int64_t last_hour, err *e)
-{
-	int64_t low = last_hour, high = last_hour + HOUR_MS, at;
-	store_result result = first_row(x, low, high, &at, e);
-
-	if (result != STORE_OK || at < 0)
-		return result;
-	low = at;
-	/* The last row is in [low, high). */
-	while (result == STORE_OK && high - low > 1) {
-		int64_t middle = low + (high - low) / 2;
-		result = first_row(x, middle, high, &at, e);
-		if (at >= 0)
-			low = at;
-		else
-			high = middle;
-	}
-	x->last_ms = x->started_ms = low;
-	while (result == STORE_OK) {
-		result = first_row(x, x->started_ms - HOUR_MS, x->started_ms, &at, e);
-		if (at < 0)
-			break;
-		x->started_ms = at;
-	}
-	return result;
-}
-
-/* Adds the hour or day [begin, end) to the history and, from the first hour of the session on, to the session. The sums
- * of whole hours are right for the session: a row in its first hour, but before its beginning, would be less than 60
- * minutes away and so belong to the session. */
-static store_result read_bucket(headroom *x, int64_t begin, int64_t end, err *e)
-{
-	int64_t session = x->started_ms - x->started_ms % HOUR_MS;
-	store_result result = STORE_OK;
-
-	x->bucket = begin;
-	x->in_bucket = 0;
-	x->into = &x->lifetime;
-	result = store_report(x->store, GROUP_MODEL, begin, end, on_history, x, e);
-	if (result == STORE_OK)
-		result = store_report(x->store, GROUP_PROJECT, begin, end, on_active_project, x, e);
-	x->into = &x->session;
-	if (result == STORE_OK && x->last_ms && session < end)
-		result = store_report(x->store, GROUP_MODEL, session > begin ? session : begin, end, on_group, x, e);
-	return result;
-}
-
 static store_result read_all(headroom *x, int64_t now, err *e)
 {
 	int64_t today = now - now % DAY_MS, hourly = today - HOURLY_DAYS * DAY_MS,
 		daily = today - HISTORY_DAYS * DAY_MS;
-	store_result result = store_report(x->store, GROUP_DAY, daily, hourly, on_bucket, x, e);
-	size_t days = x->bucket_count;
 
-	if (result == STORE_OK)
-		result = store_report(x->store, GROUP_HOUR, hourly, INT64_MAX, on_bucket, x, e);
-	if (result == STORE_OK)
-		result = store_report(x->store, GROUP_PROJECT, 0, INT64_MAX, on_project, x, e);
+	store_result result = store_report(x->store, GROUP_PROJECT, 0, INT64_MAX, on_project, x, e);
 	if (x->project_count)
 		qsort(x->projects, x->project_count, sizeof *x->projects, by_name);
+	if (result == STORE_OK)
+		result = store_session(x->store, HOUR_MS, &x->started_ms, &x->last_ms, e);
 	/* If the last request is older than the hourly part, no session is shown. */
-	if (result == STORE_OK && x->bucket_count > days)
-		result = find_session(x, x->buckets[x->bucket_count - 1], e);
+	if (x->last_ms < hourly)
+		x->started_ms = x->last_ms = 0;
 	x->into = &x->lifetime;
 	if (result == STORE_OK)
 		result = store_report(x->store, GROUP_MODEL, 0, daily, on_group, x, e);
 	x->before = x->lifetime;
 	x->hourly_ms = hourly;
-	for (size_t i = 0; result == STORE_OK && i < x->bucket_count; i++)
-		result = read_bucket(x, x->buckets[i], x->buckets[i] + (i < days ? DAY_MS : HOUR_MS), e);
+	/* The part of the session before the first of its whole days, which the history has. */
+	int64_t session = x->started_ms - x->started_ms % HOUR_MS, whole = (session + DAY_MS - 1) / DAY_MS * DAY_MS;
+	x->into = &x->session;
+	if (result == STORE_OK && x->last_ms && session < hourly)
+		result = store_report(x->store, GROUP_MODEL, session, whole, on_group, x, e);
+	if (result == STORE_OK)
+		result = store_series(x->store, GROUP_MODEL, true, daily, hourly, on_model, x, e);
+	if (result == STORE_OK)
+		result = store_series(x->store, GROUP_MODEL, false, hourly, INT64_MAX, on_model, x, e);
+	for (int days = 1; result == STORE_OK && days >= 0; days--)
+		result = store_series(x->store, GROUP_PROJECT, days, days ? daily : hourly, days ? hourly : INT64_MAX,
+				      on_active_project, x, e);
 	if (x->project_count)
 		qsort(x->projects, x->project_count, sizeof *x->projects, by_saved);
 	if (x->out_of_memory) {
@@ -414,6 +349,5 @@ void headroom_free(headroom *x)
 		return;
 	free(x->history);
 	free(x->projects);
-	free(x->buckets);
 	free(x);
 }

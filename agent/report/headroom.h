@@ -39,8 +39,6 @@ typedef struct headroom {
 	size_t points, history_room;
 	headroom_project *projects;
 	size_t project_count, project_room;
-	int64_t *buckets; /* when the hours and days with requests begin */
-	size_t bucket_count, bucket_room;
 	headroom_figures lifetime, session;
 	headroom_figures before;     /* what is older than the history */
 	int64_t hourly_ms;           /* the history has a point for a day before this time, for an hour after it */
@@ -50,7 +48,6 @@ typedef struct headroom {
 	headroom_figures *into; /* where groups are added */
 	int64_t bucket;         /* when the hour or day begins that is read */
 	size_t in_bucket;       /* points of that hour or day so far */
-	int64_t found_ms;       /* the row that first_row() found */
 	bool out_of_memory;
 } headroom;
 

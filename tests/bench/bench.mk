@@ -9,12 +9,13 @@ bench-scan: $(OBJ)
 		$(filter-out %/main.o,$(OBJ)) -lsimdjson $(LIBS)
 	@$(BUILD)/bench/scan
 
-## bench-ledger: what the ledger takes in, parses and commits, beside bare SQLite; a report over BENCH_ROWS requests
+## bench-ledger: what the ledger takes in, parses and commits, beside bare SQLite; reports over BENCH_ROWS requests
 BENCH_ROWS ?= 10000000
 bench-ledger: $(BUILD)/bench/ledger_intake $(BUILD)/bench/ledger_store
 	@dir=$$(mktemp -d $(BUILD)/bench/ledger.XXXXXX) && trap 'rm -rf "$$dir"' EXIT && \
 		$(BUILD)/bench/ledger_intake "$$dir" && $(BUILD)/bench/ledger_store rate "$$dir" && \
-		$(BUILD)/bench/ledger_store fill "$$dir" $(BENCH_ROWS) && $(BUILD)/bench/ledger_store report "$$dir"
+		$(BUILD)/bench/ledger_store fill "$$dir" $(BENCH_ROWS) && $(BUILD)/bench/ledger_store report "$$dir" && \
+		$(BUILD)/bench/ledger_store whole "$$dir"
 
 $(BUILD)/bench/ledger_%: tests/bench/ledger_%.c $(OBJ)
 	@mkdir -p $(@D)

@@ -71,6 +71,17 @@ fuzzers: $(FUZZ:%=$(BUILD)/fuzz_%)
 fuzz: build-fuzz
 	@printf '%s\n' $(FUZZ) | xargs -P2 -n1 sh tests/fuzz/run build/fuzz $(FUZZ_S)
 
+DIFFERENTIAL_S ?= $(FUZZ_S)
+## differential: our reading of bodies and queries beside that of Go, Node, Python and PHP: a corpus, then DIFFERENTIAL_S seconds
+differential: $(BUILD)/spoa-llm build/drivers/scan_driver build/differential/reader
+	@SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/fuzz/differential/differential.py $(DIFFERENTIAL_S)
+
+# Of Go's standard library alone, so that nothing is fetched.
+build/differential/reader: tests/fuzz/differential/reader.go
+	@mkdir -p $(@D)
+	@echo "  GO $@"
+	@GO111MODULE=off GOFLAGS= GOPROXY=off CGO_ENABLED=0 GOCACHE=$(CURDIR)/build/differential/cache go build -o $@ $<
+
 ## fuzz-coverage: which lines of spop/, sample/ and base/ the corpora reach by themselves
 fuzz-coverage:
 	@sh tests/tools/deps build coverage
@@ -205,6 +216,6 @@ test-compose:
 	@sh tests/tools/deps compose
 	@sh tests/containers/compose/run || [ $$? = 77 ]
 
-.PHONY: test test-long lint format-check format units test-unit $(KINDS:%=build-%) $(KINDS:%=unit-%) build-fuzz fuzzers fuzz fuzz-coverage \
+.PHONY: test test-long lint format-check format units test-unit $(KINDS:%=build-%) $(KINDS:%=unit-%) build-fuzz fuzzers fuzz differential fuzz-coverage \
 	coverage-all test-tools pytest-beside pytest-alone test-quick test-matrix $(SIDES:%=pytest-asan-%) $(SIDES:%=pytest-tsan-%) test-san \
 	test-tsan test-valgrind valgrind-units test-hard mutate static audit test-deb test-root test-compose

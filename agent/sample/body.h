@@ -30,13 +30,16 @@ static inline bool body_blank(slice s)
 	return json_skip_space(s, 0) == s.len;
 }
 
+/* True for an object in UTF-16 or UTF-32, which some upstreams can read but these readers cannot. */
+bool body_wide(slice head);
+
 /* Reads a JSON body. `must`: its content-type says JSON; without that, a body is read as JSON only if it begins with
  * '{'. */
 body_result body_json(const body_view *view, bool must, mentions *found, const char **detail);
 
 /* Compares the decoded name of a form's field with `name`. True: some parser takes the field for `name`, because that
- * parser ignores case or blanks in front, ends the name at a NUL, or makes a list of "name[]"; *same: it is exactly
- * `name`. */
+ * parser ignores case, or blanks or a question mark in front, ends the name at a NUL, or makes a list of "name[]";
+ * *same: it is exactly `name`. */
 bool field_like(slice field, slice name, bool *same);
 
 /* Read the fields `model` and `stream` of multipart/form-data and application/x-www-form-urlencoded. */

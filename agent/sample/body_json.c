@@ -197,12 +197,11 @@ static body_result other_json(const body_view *view, slice head, const char **de
 	return body_blank(slice_from(head, at)) ? BODY_ALL : BODY_BAD;
 }
 
-/* True for an object in UTF-16 or UTF-32, which some upstreams can read but this reader cannot. */
-static bool wide(slice head)
+bool body_wide(slice head)
 {
 	size_t at = 0;
 
-	while (at < head.len && at < 64 &&
+	while (at < head.len &&
 	       (head.ptr[at] == '\0' || head.ptr[at] == '\xfe' || head.ptr[at] == '\xff' || json_space(head.ptr[at])))
 		at++;
 	return at < head.len && head.ptr[at] == '{' &&
@@ -225,7 +224,7 @@ body_result body_json(const body_view *view, bool must, mentions *found, const c
 	if (head.ptr[at] == '{')
 		return object_json(view, slice_from(head, at), found, detail);
 	*detail = "the body is not in UTF-8";
-	if (wide(head))
+	if (body_wide(head))
 		return BODY_BAD;
 	return must ? other_json(view, slice_from(head, at), detail) : BODY_ALL;
 }

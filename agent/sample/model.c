@@ -73,7 +73,7 @@ static body_result read_json_sent_as_form(const body_view *view, mentions *found
 	mentions_init(&form);
 	bool unclear = body_urlencoded(view, &form, &fault) == BODY_BAD;
 	body_result end = body_json(view, true, found, detail);
-	if (unclear || (form.any && !found->any))
+	if (unclear || form.open || (form.any && !found->any))
 		found->differ = sent_as_form;
 	mentions_merge(found, &form, sent_as_form);
 	return end;
@@ -89,11 +89,30 @@ static body_result read_body(const body_view *view, body_kind kind, slice ctype,
 	}
 	if (kind != KIND_URLENCODED)
 		return body_json(view, kind == KIND_JSON, found, detail);
+	if (body_wide(view->head)) {
+		*detail = "the body is not in UTF-8";
+		return BODY_BAD;
+	}
 	if (!json_like(view->head)) {
 		*from = MODEL_FROM_FORM;
 		return body_urlencoded(view, found, detail);
 	}
 	return read_json_sent_as_form(view, found, detail);
+}
+
+/* Returns why parsers could read the body in different ways because of its content-type; NULL: they could not. */
+static const char *ctype_unclear(const body_view *view, body_kind kind, slice ctype)
+{
+	bool form = kind == KIND_MULTIPART || kind == KIND_URLENCODED;
+
+	if (form || slice_icontains(ctype, SLICE("json")) || json_like(view->head))
+		return content_type_fault(ctype, form);
+	if (slice_icontains(ctype, SLICE("urlencoded")) || slice_icontains(ctype, SLICE("form-data")))
+		return "the content-type is a form's to some parsers only";
+	if (slice_istarts(slice_trim(ctype), SLICE("multipart/")) &&
+	    (slice_icontains(view->head, SLICE("form-data")) || slice_icontains(view->tail, SLICE("form-data"))))
+		return "the body is a form, and its content-type is not";
+	return NULL;
 }
 
 static model_status body_status(const body_view *view, slice ctype, mentions *found, model_result *r)
@@ -104,7 +123,7 @@ static model_status body_status(const body_view *view, slice ctype, mentions *fo
 			      SLICE("application/json")); /* the most frequent one, in its most frequent spelling */
 	body_kind kind = plain ? KIND_JSON : kind_of(ctype);
 
-	if (!plain && (kind != KIND_OTHER || json_like(view->head)) && (r->detail = content_type_fault(ctype)))
+	if (!plain && (r->detail = ctype_unclear(view, kind, ctype)))
 		return MODEL_AMBIGUOUS;
 	body_result end = read_body(view, kind, ctype, found, &from, &detail);
 	model_status status = mentions_status(found, &fault);
@@ -114,7 +133,7 @@ static model_status body_status(const body_view *view, slice ctype, mentions *fo
 		r->detail = detail;
 		return MODEL_MALFORMED;
 	}
-	if ((end == BODY_CUT && status == MODEL_FOUND) || (end != BODY_ALL && status == MODEL_NONE)) {
+	if ((status == MODEL_FOUND && (end == BODY_CUT || found->open)) || (end != BODY_ALL && status == MODEL_NONE)) {
 		r->detail = "the bytes that could name the model are not in the sample";
 		return MODEL_UNKNOWN;
 	}

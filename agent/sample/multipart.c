@@ -7,7 +7,19 @@ typedef struct param {
 	bool escaped; /* the value is quoted and holds backslashes */
 } param;
 
-static const char quotable[] = { '"', ',', ' ', '\t', '\\' }; /* allowed in a quoted value only */
+static bool letter_or_digit(char c)
+{
+	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9');
+}
+
+/* True for what stands without quotes: the characters of a token (RFC 9110). */
+static bool token(slice s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (!letter_or_digit(s.ptr[i]) && !memchr("!#$%&'*+-.^_`|~", s.ptr[i], 15))
+			return false;
+	return s.len > 0;
+}
 
 /* Reads the next parameter at header[*at], which is a ';' or the end. 1: *out is set; 0: there is none; -1: malformed.
  */
@@ -15,20 +27,22 @@ static int param_next(slice header, size_t *at, param *out)
 {
 	size_t i = *at;
 
-	do { /* all parsers skip an empty parameter */
-		if (i == header.len)
-			return 0;
-		if (header.ptr[i] != ';')
-			return -1;
+	if (i == header.len)
+		return 0;
+	if (header.ptr[i] != ';')
+		return -1;
+	i++;
+	while (i < header.len && (header.ptr[i] == ' ' || header.ptr[i] == '\t'))
 		i++;
-		while (i < header.len && (header.ptr[i] == ' ' || header.ptr[i] == '\t'))
-			i++;
-	} while (i == header.len || header.ptr[i] == ';');
+	if (i == header.len) /* all parsers skip an empty parameter at the end, but not all elsewhere */
+		return 0;
 
 	size_t equals = slice_find(header, i, '=');
 	if (equals == header.len)
 		return -1;
 	out->name = slice_of(header.ptr + i, equals - i);
+	if (!token(out->name))
+		return -1;
 	out->escaped = false;
 	i = equals + 1;
 	size_t begin = i;
@@ -46,19 +60,13 @@ static int param_next(slice header, size_t *at, param *out)
 	} else {
 		i = slice_find(header, i, ';');
 		out->value = slice_trim(slice_of(header.ptr + begin, i - begin));
-		for (size_t k = 0; k < out->value.len; k++)
-			if (memchr(quotable, out->value.ptr[k], sizeof quotable))
-				return -1;
+		if (!token(out->value))
+			return -1;
 	}
 	while (i < header.len && (header.ptr[i] == ' ' || header.ptr[i] == '\t'))
 		i++;
 	*at = i;
 	return 1;
-}
-
-static bool letter_or_digit(char c)
-{
-	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9');
 }
 
 /* True if `value` holds "name=", which parsers that look for that text take for a parameter. */
@@ -81,7 +89,18 @@ static bool charset_utf8(slice value)
 	       slice_ieq(value, SLICE("us-ascii")) || slice_ieq(value, SLICE("ascii"));
 }
 
-const char *content_type_fault(slice ctype)
+/* True if a parameter named `name` follows at header[at]. */
+static bool again(slice header, size_t at, slice name)
+{
+	param p;
+
+	while (param_next(header, &at, &p) > 0)
+		if (slice_ieq(p.name, name))
+			return true;
+	return false;
+}
+
+const char *content_type_fault(slice ctype, bool strict)
 {
 	bool quoted = false;
 	size_t at = slice_find(ctype, 0, ';');
@@ -96,11 +115,15 @@ const char *content_type_fault(slice ctype)
 		else if (ctype.ptr[i] == ',' && !quoted)
 			return "the content-type has two values";
 	}
-	while ((more = param_next(ctype, &at, &p)) > 0)
+	while ((more = param_next(ctype, &at, &p)) > 0) {
 		if (slice_icontains(p.name, SLICE("charset")) &&
 		    (!slice_ieq(p.name, SLICE("charset")) || !charset_utf8(p.value)))
 			return "the content-type's charset is not UTF-8";
-	return more < 0 && slice_icontains(ctype, SLICE("charset")) ? "the content-type is malformed" : NULL;
+		if (strict && again(ctype, at, p.name))
+			return "the content-type has a parameter twice";
+	}
+	return more < 0 && (strict || slice_icontains(ctype, SLICE("charset"))) ? "the content-type is malformed" :
+										  NULL;
 }
 
 /* True for the characters that RFC 2046 allows in a boundary, except the blank. */
@@ -136,6 +159,7 @@ slice multipart_boundary(slice ctype)
 typedef struct part {
 	slice name;
 	bool named, file, coded;
+	bool parts; /* it consists of parts itself */
 } part;
 
 static const char *disposition(slice value, part *p)
@@ -158,7 +182,7 @@ static const char *disposition(slice value, part *p)
 				return "a part's name is encoded or given in pieces";
 			continue;
 		}
-		if (one.escaped)
+		if (one.escaped || slice_icontains(one.value, SLICE("=?")))
 			return "a part's name is escaped";
 		if (p->named)
 			return "a part has two names";
@@ -184,13 +208,14 @@ static const char *read_headers(slice lines, part *p)
 		    slice_find(line, 0, '\0') < line.len)
 			return "a part's header is malformed";
 		slice name = slice_first(line, colon), value = slice_trim(slice_from(line, colon + 1));
-		if (slice_trim(name).len != name.len) /* a folded line begins with white space */
+		if (!token(name)) /* a folded line begins with white space */
 			return "a part's header is malformed";
 		if (slice_ieq(name, SLICE("content-transfer-encoding"))) {
 			p->coded |= !slice_ieq(value, SLICE("binary")) && !slice_ieq(value, SLICE("8bit")) &&
 				    !slice_ieq(value, SLICE("7bit"));
 		} else if (slice_ieq(name, SLICE("content-type"))) {
-			p->coded |= content_type_fault(value) != NULL;
+			p->coded |= content_type_fault(value, true) != NULL || slice_istarts(value, SLICE("message/"));
+			p->parts |= slice_istarts(value, SLICE("multipart"));
 		} else if (slice_ieq(name, SLICE("content-disposition"))) {
 			const char *why = disposed ? "a part has two content-dispositions" : disposition(value, p);
 			if (why)
@@ -198,7 +223,7 @@ static const char *read_headers(slice lines, part *p)
 			disposed = true;
 		}
 	}
-	return NULL;
+	return p->parts ? "a part that consists of parts" : NULL;
 }
 
 /* Takes the value of the field that `p` describes. NULL, or what is wrong. */
@@ -212,6 +237,7 @@ static const char *take(const part *p, slice value, mentions *found)
 		mentions_add(found, same, value,
 			     p->file  ? "the model is a file" :
 			     p->coded ? "the model is encoded" :
+			     !same    ? "the field must be spelled \"model\"" :
 					NULL);
 	else if (field_like(p->name, SLICE("stream"), &same))
 		mentions_stream(found, same, p->file || p->coded ? STREAM_ODD : stream_of(value));
@@ -226,6 +252,7 @@ typedef struct region {
 	slice mark; /* "--boundary" */
 	bool first; /* the body begins here */
 	bool last;  /* the body ends here */
+	bool ends;  /* the body may end here: nobody knows */
 } region;
 
 /* A delimiter line. */
@@ -286,6 +313,7 @@ static body_result read_part(const region *r, size_t from, size_t to, bool cut, 
 		const char *empty = within.len ? memmem(within.ptr, within.len, "\r\n\r\n", 4) : NULL;
 		if (!empty) {
 			*detail = "a part's headers are too long, or do not end";
+			found->open = cut && r->ends;
 			return cut && s.len < MULTIPART_HEADERS_MAX ? BODY_PART : BODY_BAD;
 		}
 		lines = (size_t)(empty - s.ptr) + 2;
@@ -293,8 +321,11 @@ static body_result read_part(const region *r, size_t from, size_t to, bool cut, 
 	*detail = read_headers(slice_first(s, lines), &p);
 	if (*detail)
 		return BODY_BAD;
-	if (cut)
+	if (cut) {
+		bool same = false;
+		found->open = p.named && field_like(p.name, SLICE("model"), &same);
 		return BODY_PART;
+	}
 	slice value = slice_from(s, lines + 2);
 	if (value.len >= 2) /* the CRLF before a delimiter belongs to the delimiter */
 		value.len -= 2;
@@ -329,7 +360,7 @@ static body_result read_region(const region *r, mentions *found, const char **de
 		end = delimiter_next(r, here.behind, &next, detail);
 		if (end == BODY_BAD)
 			return end;
-		bool open = end == BODY_PART;
+		bool open = end == BODY_PART || next.cut;
 		body_result part_end = read_part(r, here.behind, open ? r->bytes.len : next.begin, open, found, detail);
 		if (part_end == BODY_BAD)
 			return part_end;
@@ -355,7 +386,8 @@ body_result body_multipart(const body_view *view, slice ctype, mentions *found, 
 	region head = { .bytes = view->head,
 			.mark = slice_of(mark, boundary.len + 2),
 			.first = true,
-			.last = view->ended && !view->gap };
+			.last = view->ended && !view->gap,
+			.ends = !view->ended && !view->gap };
 	body_result end = read_region(&head, found, detail);
 	if (end == BODY_BAD || view->tail.len == 0)
 		return end;

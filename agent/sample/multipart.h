@@ -22,8 +22,9 @@
 #define MULTIPART_HEADERS_MAX 4096
 
 /* Returns what makes a content-type mean different things to different parsers, as static text: two values, or a
- * charset other than UTF-8. NULL: nothing. */
-const char *content_type_fault(slice ctype);
+ * charset other than UTF-8; with `strict` also parameters that are malformed or stand there twice, because of which
+ * some parsers do not read a form at all. NULL: nothing. */
+const char *content_type_fault(slice ctype, bool strict);
 
 /* Returns the boundary parameter of a content-type; empty: there is none that all parsers read alike. */
 slice multipart_boundary(slice ctype);

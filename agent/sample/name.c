@@ -69,7 +69,7 @@ static const char *name_fault(slice name)
 /* Not `= {0}`, which would clear the name's buffer for every request. */
 void mentions_init(mentions *found)
 {
-	found->any = found->exact = found->null = found->stream = false;
+	found->any = found->exact = found->null = found->open = found->stream = false;
 	found->said = found->alike = STREAM_UNSAID;
 	found->len = 0;
 	found->differ = found->why = NULL;
@@ -138,6 +138,7 @@ void mentions_merge(mentions *into, const mentions *from, const char *differ)
 	if (from->said != STREAM_UNSAID)
 		mentions_stream(into, true, (stream_said)from->said);
 	into->stream = stream;
+	into->open = into->open || from->open;
 }
 
 model_status mentions_status(const mentions *found, const char **detail)

@@ -16,13 +16,14 @@ typedef enum stream_said {
 
 /* The mentions of a model that were found so far: members of JSON, fields of forms, a path, a query. */
 typedef struct mentions {
-	bool any;             /* at least one mention */
-	bool exact;           /* at least one mention whose member or field is spelled "model", not "Model" */
-	bool null;            /* a member is null, which names no model */
-	bool stream;          /* the request asks for a stream */
-	uint8_t said;         /* stream_said of the members and fields spelled "stream" */
-	uint8_t alike;        /* stream_said of those that only some parsers take for "stream" */
-	uint16_t len;         /* of `name` */
+	bool any;      /* at least one mention */
+	bool exact;    /* at least one mention whose member or field is spelled "model", not "Model" */
+	bool null;     /* a member is null, which names no model */
+	bool open;     /* the sample ends within a member or field that may be a mention: more of it is not there */
+	bool stream;   /* the request asks for a stream */
+	uint8_t said;  /* stream_said of the members and fields spelled "stream" */
+	uint8_t alike; /* stream_said of those that only some parsers take for "stream" */
+	uint16_t len;  /* of `name` */
 	const char *differ;   /* static text: which two readings differ; NULL: all agree */
 	const char *why;      /* static text: what is wrong with the first mention; NULL: nothing */
 	char name[MODEL_MAX]; /* of the first mention */

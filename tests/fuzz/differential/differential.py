@@ -30,7 +30,7 @@ import cases  # noqa: E402
 import gateway  # noqa: E402
 import scan  # noqa: E402
 
-KINDS = ("json", "form", "multipart")
+KINDS = ("json", "form", "multipart", "query")
 DRIVER = os.environ.get("SCAN_DRIVER") or str(ROOT / "build" / "drivers" / "scan_driver")
 READERS = {"go": [str(ROOT / "build" / "differential" / "reader")], "node": ["node", str(HERE / "reader.js")],
            "python": [sys.executable, str(HERE / "reader.py")], "php": ["php", "-n", str(HERE / "reader.php")]}
@@ -95,7 +95,7 @@ def disagreement(kind, ours, theirs):
 
 
 def secret(reading):
-    return reading not in "-?" and bytes.fromhex(reading).decode("latin-1").strip().lower() in cases.KEYS
+    return reading not in "-?" and bytes.fromhex(reading).strip().lower().decode("latin-1") in cases.KEYS
 
 
 def judge(some, read):

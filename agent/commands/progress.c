@@ -7,7 +7,7 @@
 
 #include "base/clock.h"
 
-enum { FIRST_MS = 500, EVERY_MS = 200 }; /* a short command shows nothing */
+enum { FIRST_MS = 150, EVERY_MS = 200 }; /* a short command shows nothing */
 
 progress progress_begin(const char *doing)
 {

@@ -309,7 +309,7 @@ def test_room_is_given_back_while_the_agent_records(fed, old):
 def test_progress_is_for_terminals(work):
     """A long command says on a terminal how far it is, and takes that away; a file or a pipe gets nothing of it."""
     one = Ledger(work)
-    fill(one, 300000)
+    fill(one, 150000)
     assert not one.ledger("verify").err
     main, side = os.openpty()
     process = harness.start("ledger", "verify", "-c", one.config, stdout=subprocess.PIPE, stderr=side)

@@ -17,6 +17,7 @@ NAMES = ("as synced", "as they are")
 
 class PowerCut:
     def __init__(self, directory):
+        assert LIBRARY.exists(), "make test-tools"
         self.directory = directory
         self.synced = directory.with_name(directory.name + ".synced")
         self.synced.mkdir()

@@ -17,9 +17,11 @@ from upstream import Mock  # noqa: E402
 
 # Each HAProxy version that is tested, and the Debian suite that has its package (None: this machine's own HAProxy is of that version).
 MATRIX = (("2.6", None), ("3.0", "trixie"), ("3.2", "sid"), ("3.4", "experimental"))
-# --matrix runs all tests that use HAProxy with these versions, and the modules of SMOKE with the other versions too.
+# --matrix runs all tests that use HAProxy with these versions, and the modules and tests of SMOKE with the other versions too.
 FULL = ("2.6", "3.2")
-SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload", "test_lengths", "test_upgrade_requests")
+SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload", "test_lengths", "test_upgrade_requests", "test_endpoints",
+         "test_forwarding", "test_one_model", "test_contract", "test_plain", "test_sampling::test_a_second_model_between_head_and_tail",
+         "test_sampling::test_a_second_model_in_the_middle_of_a_form", "test_logchannel::test_no_other_user_reads_or_writes_a_line")
 # --matrix runs these modules with the first version only, because they take long, and what a browser and the SDKs see depends little on
 # HAProxy's version.
 ONCE = ("test_dashboard", "test_dashboard_accessibility", "test_sdk")
@@ -36,19 +38,21 @@ def pytest_addoption(parser):
     group.addoption("--whole-matrix", action="store_true", help="HAProxy 2.6, 3.0, 3.2 and 3.4 in full")
 
 
-def _versions(config, module):
-    """Returns the versions that the tests of `module` run with. None: only with the HAProxy that --haproxy names, or the machine's own."""
+def _versions(config, module, test):
+    """Returns the versions that `test` of `module` runs with. None: only with the HAProxy that --haproxy names, or the machine's own."""
     versions = [version for version, _ in MATRIX]
     if config.getoption("--whole-matrix"):
         return versions
     if not config.getoption("--matrix"):
         return None
-    return versions if module in SMOKE else versions[:1] if module in ONCE else [one for one in versions if one in FULL]
+    if module in SMOKE or "%s::%s" % (module, test) in SMOKE:
+        return versions
+    return versions[:1] if module in ONCE else [one for one in versions if one in FULL]
 
 
 def pytest_generate_tests(metafunc):
     if "haproxy" in metafunc.fixturenames:
-        versions = _versions(metafunc.config, metafunc.module.__name__)
+        versions = _versions(metafunc.config, metafunc.module.__name__, metafunc.function.__name__)
         metafunc.parametrize("haproxy", versions or ["default"], indirect=True, scope="session",
                              ids=["haproxy-" + version for version in versions] if versions else [""])
 

@@ -204,6 +204,43 @@ static slice trimmed(slice path)
 	return slice_first(path, path.len - (path.len > 1 && path.ptr[path.len - 1] == '/'));
 }
 
+/* Returns the byte at s[*i], percent-decoded if it can be, and moves *i behind it. */
+static char decoded_at(slice s, size_t *i)
+{
+	size_t at = (*i)++;
+	int high = s.ptr[at] == '%' && s.len - at > 2 ? ascii_hex_digit(s.ptr[at + 1]) : -1;
+	int low = high >= 0 ? ascii_hex_digit(s.ptr[at + 2]) : -1;
+
+	if (low < 0)
+		return s.ptr[at];
+	*i = at + 3;
+	return (char)(unsigned char)(high << 4 | low);
+}
+
+/* True if the last segment of the path is `responses` for some server: in any case, percent-encoded, with a parameter
+ * or slashes behind it. Whatever stands in front of it, as in /backend-api/codex/responses, the endpoint speaks HTTP
+ * too. */
+static bool names_responses(slice path)
+{
+	static const char word[] = "responses";
+	const size_t len = sizeof word - 1, other = sizeof word;
+	size_t matched = other; /* letters of the word that the segment begins with */
+
+	for (size_t i = 0; i < path.len;) {
+		char c = ascii_lower(decoded_at(path, &i));
+		bool slash = c == '/' || c == '\\', part = is_alnum(c) || c == '-' || c == '_' || c == '.';
+		if (slash && matched != len)
+			matched = 0;
+		else if (matched < len)
+			matched = c == word[matched] ? matched + 1 : other;
+		else if (matched == len && part)
+			matched = other;
+		else if (matched == len && !slash)
+			i = slice_find(path, i, '/');
+	}
+	return matched == len;
+}
+
 endpoint endpoint_find(slice method, slice path, bool websocket)
 {
 	slice segments[SEGMENTS_MAX];
@@ -216,14 +253,14 @@ endpoint endpoint_find(slice method, slice path, bool websocket)
 	for (size_t at = 1; at <= path.len;) {
 		size_t slash = slice_find(path, at, '/');
 		if (n == SEGMENTS_MAX)
-			return ENDPOINT_OTHER;
+			return get && websocket && names_responses(path) ? ENDPOINT_HTTP : ENDPOINT_OTHER;
 		segments[n++] = slice_of(path.ptr + at, slash - at);
 		at = slash + 1;
 	}
 	uint8_t how = how_spoken(segments, n);
 	if (websocket) {
 		if (!get || !(how & (HTTP | SOCKET)))
-			return ENDPOINT_OTHER;
+			return get && names_responses(path) ? ENDPOINT_HTTP : ENDPOINT_OTHER;
 		return how & HTTP ? how & SOCKET ? ENDPOINT_HTTP_TOO : ENDPOINT_HTTP : ENDPOINT_RUNS;
 	}
 	if (get)

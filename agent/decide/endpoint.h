@@ -17,7 +17,7 @@ typedef enum endpoint {
 	ENDPOINT_RUNS,     /* runs a model; a WebSocket: the endpoint speaks nothing else */
 	ENDPOINT_MODEL,    /* GET .../models/NAME asks about a model */
 	ENDPOINT_HTTP_TOO, /* a WebSocket where the same endpoint runs a model by HTTP */
-	ENDPOINT_HTTP,     /* a WebSocket where the endpoint speaks HTTP only */
+	ENDPOINT_HTTP, /* a WebSocket where the endpoint speaks HTTP only, or is called `responses` behind any path */
 } endpoint;
 
 /* Finds the endpoint of a path without its query. `websocket`: the request is a WebSocket handshake. */

@@ -185,6 +185,8 @@ SOCKETS = [
     ("/v1/realtime?model=glm-1", "glm"), ("/v1/realtime?model=pass-1", "pass"), ("/openai/realtime?model=glm-1", "glm"),
     ("/v1/realtime", (426, "websocket_without_model")), ("/v1/responses", (426, "websocket_without_model")),
     ("/v1/responses?model=glm-1", (426, "websocket_not_allowed")), ("/v1/responses?model=pass-1", (426, "websocket_not_allowed")),
+    *((path + "?model=pass-1", (426, "websocket_not_allowed")) for path in (
+        "/backend-api/codex/responses", "/V1/Responses", "/v1/%72esponses", "/v1//responses", "/v1/responses//", "/v1/responses;a")),
     ("/v1/chat/completions?model=glm-1", (426, "websocket_not_allowed")), ("/v1/x?model=glm-1", FORBIDDEN), ("/v1/responses/r?model=glm-1", FORBIDDEN),
     ("/v1/realtime/x?model=glm-1", FORBIDDEN), ("/v1/x?model=pass-1", "pass"), ("/v1/x?model=any-1", "any"), ("/v1//realtime?model=glm-1", UNCLEAR),
     ("/v1/uploads", "open"), ("/v1/files", "files"),

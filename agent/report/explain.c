@@ -9,6 +9,16 @@
 #include "decide/decision.h"
 #include "decide/forward.h"
 
+static const char *asked_method(const explain_request *ask)
+{
+	return ask->method ? ask->method : ask->model || ask->body.ptr ? "POST" : "GET";
+}
+
+static const char *asked_target(const explain_request *ask)
+{
+	return ask->path ? ask->path : "/v1/chat/completions";
+}
+
 /* The name of the `i`th header of the question. */
 static slice asked_name(const explain_request *ask, size_t i)
 {
@@ -30,12 +40,22 @@ static slice header_value(const explain_request *ask, const char *name)
 	return (slice){ NULL, 0 };
 }
 
+/* Whether the question has a header `name` more than once. */
+static bool has_two(const explain_request *ask, const char *name)
+{
+	size_t found = 0;
+
+	for (size_t i = 0; i < ask->headers_count; i++)
+		found += slice_ieq(asked_name(ask, i), slice_cstr(name));
+	return found > 1;
+}
+
 static bool has_header(const explain_request *ask, const char *name)
 {
 	return header_value(ask, name).ptr != NULL;
 }
 
-/* The first parameter `name`, not decoded, as HAProxy's url_param(model) returns it. */
+/* The first parameter `name`, not decoded, as HAProxy's url_param() returns it. */
 static slice query_param(slice query, slice name)
 {
 	for (size_t at = 0; at < query.len;) {
@@ -88,6 +108,12 @@ static const char *const chosen_words[] = {
 	[LEGACY_BY_PROTOCOL] =
 		"the endpoint runs no model and no route takes this request; the target of the client's API",
 };
+
+/* Says by which rule the route of `d` was chosen. */
+static const char *chosen_word(const decision *d)
+{
+	return chosen_words[d->route_name.len ? d->chosen_by : CHOSEN_NONE];
+}
 
 static const char *const released_words[] = {
 	[RELEASED_NOT] = "the endpoint runs no model, and \"paths\" does not name it",
@@ -152,7 +178,7 @@ static void print_json(FILE *f, const decision *d, const explain_request *ask, s
 		add_slice(json, "backend", d->backend);
 	if (d->route_name.len)
 		add_slice(json, "route", d->route_name);
-	cJSON_AddStringToObject(json, "chosen", chosen_words[d->chosen_by]);
+	cJSON_AddStringToObject(json, "chosen", chosen_word(d));
 	cJSON_AddStringToObject(json, "endpoint", endpoint_words[d->endpoint]);
 	if (d->model.status == MODEL_FOUND)
 		add_slice(json, "model", slice_of(d->model.name, d->model.len));
@@ -205,8 +231,8 @@ static void print_routes(FILE *f, const route_table *t, const decision *d)
 		else if (d->route == r) {
 			how = "MATCH";
 			decided = true;
-		} else if (d->model.status != MODEL_FOUND && d->refusal != REFUSE_NOT)
-			how = "not tried: the model is not known";
+		} else if (!d->route && d->refusal != REFUSE_NOT)
+			how = d->model.status == MODEL_FOUND ? "not tried" : "not tried: the model is not known";
 		char conditions[ROUTE_PREFIX_MAX * 2 + 2];
 		snprintf(conditions, sizeof conditions, "%s%s%s", r->prefix ? r->prefix : "",
 			 r->prefix && r->path_prefix ? " " : "",
@@ -245,6 +271,7 @@ static void print_text(FILE *f, const route_table *t, const decision *d, const e
 {
 	const refusal_info *info = refusal_describe(d->refusal);
 
+	fprintf(f, "request:   %s %s\n", asked_method(ask), asked_target(ask));
 	if (d->model.status == MODEL_FOUND)
 		fprintf(f, "model:     %.*s (from the %s)\n", (int)d->model.len, d->model.name,
 			model_from_name(d->model.from));
@@ -255,7 +282,7 @@ static void print_text(FILE *f, const route_table *t, const decision *d, const e
 	fprintf(f, "endpoint:  %s\n", endpoint_words[d->endpoint]);
 	print_routes(f, t, d);
 	fprintf(f, "route:     %.*s (%s)\n", d->route_name.len ? (int)d->route_name.len : 1,
-		d->route_name.len ? d->route_name.ptr : "-", chosen_words[d->chosen_by]);
+		d->route_name.len ? d->route_name.ptr : "-", chosen_word(d));
 	if (d->refusal != REFUSE_NOT) {
 		char source[CREDENTIAL_SOURCE_MAX] = "";
 		fprintf(f, "REFUSED:   %d %s\n           %s\n", info->status, info->code, info->message);
@@ -286,10 +313,12 @@ static void print_text(FILE *f, const route_table *t, const decision *d, const e
 bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool json, err *e)
 {
 	slice body = ask->body;
-	slice target = slice_cstr(ask->path ? ask->path : "/v1/chat/completions");
+	slice target = slice_cstr(asked_target(ask));
 	size_t question = slice_find(target, 0, '?');
 	slice path = slice_first(target, question), query = slice_from(target, question + 1);
-	llm_request r = { .sample = { .path = path, .model_param = query_param(query, SLICE("model")) },
+	llm_request r = { .sample = { .path = path,
+				      .model_param = query_param(query, SLICE("model")),
+				      .deployment_param = query_param(query, SLICE("deployment")) },
 			  .contract = CONTRACT };
 	char *made = NULL;
 	decision d;
@@ -304,11 +333,12 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 		body = slice_cstr(made);
 	}
 	slice authorization = header_value(ask, "authorization");
-	r.sample.method = slice_cstr(ask->method ? ask->method : body.ptr ? "POST" : "GET");
+	r.sample.method = slice_cstr(asked_method(ask));
 	r.user_agent = header_value(ask, "user-agent");
 	r.sample.ctype = header_value(ask, "content-type");
 	r.sample.cenc = header_value(ask, "content-encoding");
 	r.sample.model_hint = header_value(ask, "x-codex-turn-metadata");
+	r.sample.headers_unclear = has_two(ask, "content-type") || has_two(ask, "content-encoding");
 	r.sample.upgrade = slice_ieq(header_value(ask, "upgrade"), SLICE("websocket"));
 	r.sample.body = body;
 	r.sample.buffered = r.sample.length = body.len;

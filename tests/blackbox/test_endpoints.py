@@ -317,11 +317,15 @@ def test_check_and_explain_say_what_goes_along(work):
             (["--path", "/v1/models/glm-1"], {"released": "GET .../models/NAME", "route": "glm- /v1"}),
             (["--model", "glm-1", "--path", "/v1/x"], {"deny": True, "code": "endpoint_not_allowed", "endpoint": "runs no model"}),
             (["--model", "glm-1", "--path", "/v1/x//y"], {"deny": True, "code": "invalid_path"}),
+            (["--path", "/v1/chat/completions?deployment=glm-1", "--method", "POST"], {"route": "glm- /v1", "model_from": "query"}),
+            (["--model", "glm-1", "--header", "content-type: a/b", "--header", "Content-Type: c/d"], {"deny": True, "code": "ambiguous_model"}),
+            (["--path", "/v1/responses?model=glm-1", "--header", "upgrade: websocket"], {"code": "websocket_not_allowed", "chosen": "refused before a route was chosen"}),
             (["--path", "/v1beta/files"], {"route": "legacy", "backend": "llm-generativelanguage.googleapis.com"})):
         got = explain(file, *args)
         assert {key: got.get(key) for key in expected} == expected, args
         text = cli("explain", "-c", file, *args, env={"K": "k"}).out
         assert got["endpoint"] in text and got["chosen"] in text and got.get("released", "") in text
+        assert ("MATCH" in text) == (got.get("route", "legacy") != "legacy"), text
 
 
 def test_routes_that_no_request_reaches(agents):

@@ -111,7 +111,7 @@ EVENT(routes_unusable, ERROR, "problem instead",
 EVENT(route_problem, WARN, "problem instead",
       "An entry of `HEADROOM_UPSTREAM_ROUTES` is wrong: `problem` says what, and `instead` what is done about it.",
       "Mend the entry. With `strict` such an error keeps the agent from starting.")
-EVENT(route_unreachable, WARN, "route model_prefix shadowed_by its_model_prefix",
+EVENT(route_unreachable, WARN, "route model_prefix shadowed_by its_model_prefix path_prefix its_path_prefix",
       "No request reaches `route`, because the route before it with the number `shadowed_by` matches everything "
       "that this one would match.",
       "Put the longer prefix first, or remove the route.")

@@ -69,7 +69,9 @@ static void warn_unreachable(const route_table *t, const route *r, size_t index)
 			continue;
 		log_event(route_unreachable, LOG_I("route", r->entry),
 			  LOG_C("model_prefix", r->prefix ? r->prefix : ""), LOG_I("shadowed_by", before->entry),
-			  LOG_C("its_model_prefix", before->prefix ? before->prefix : ""));
+			  LOG_C("its_model_prefix", before->prefix ? before->prefix : ""),
+			  LOG_C("path_prefix", r->path_prefix ? r->path_prefix : ""),
+			  LOG_C("its_path_prefix", before->path_prefix ? before->path_prefix : ""));
 		return;
 	}
 }

@@ -158,7 +158,7 @@ static void write_routes(FILE *f, const route_table *t, size_t routes, uint64_t 
 	for (uint64_t n = contract + 1; routes && n <= CONTRACT; n++)
 		fprintf(f, "New in contract %" PRIu64 ", for these routes: %s.\n", n, news[n]);
 	fprintf(f,
-		"To do: copy llm.cfg (haproxy.cfg.example) and spoe.conf of this version, both, and reload HAProxy.\n");
+		"To do: copy llm.cfg (haproxy.cfg.example) and spoe.conf of this version, both, make the backends again, and reload HAProxy.\n");
 }
 
 size_t haproxy_files_write(FILE *f, const policy *p, const char *const *named, size_t count)

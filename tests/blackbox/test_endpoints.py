@@ -328,8 +328,28 @@ def test_check_and_explain_say_what_goes_along(work):
         assert ("MATCH" in text) == (got.get("route", "legacy") != "legacy"), text
 
 
+def test_the_example_in_the_documents(work):
+    """docs/routing.md sends a provider's stateful APIs with the operator's credential; what it says of single requests is so."""
+    text = (harness.ROOT / "docs" / "routing.md").read_text()
+    section = text[text.index("## Which requests carry the operator's credential"):]
+    routes = json.loads(re.search(r"```json\n(.*?)```", section, re.S).group(1))
+    file = harness.write_config(work, {"routes": routes})
+    env = {"OPENAI_KEY": "k", "GEMINI_KEY": "k"}
+    assert cli("check", "-c", file, env=env).code == 0
+    for method, path, more, route, released in (
+            ("GET", "/v1/responses/resp_1", (), "stored", "paths"), ("POST", "/v1/responses", ("--model", "any"), "stored", "runs a model"),
+            ("DELETE", "/v1/files/f1", (), "files", "paths"), ("GET", "/v1/batches", (), "batches", "paths"), ("DELETE", "/v1/models/gpt-x", (), "legacy", None),
+            ("POST", "/upload/v1beta/files", ("--header", "x-goog-upload-command: start"), "gemini uploads", "paths"),
+            ("GET", "/v1beta/files/f1", (), "gemini's files", "paths"), ("POST", "/v1/chat/completions", ("--model", "gpt-x"), "gpt-", "runs a model")):
+        done = cli("explain", "-c", file, "--json", "--method", method, "--path", path, *more, env=env)
+        got = json.loads(done.out)
+        assert got["route"] == route and got["deny"] is False and not got.get("left_behind") and (released or "") in got.get("released", ""), (path, done)
+        assert ("released" in got) == (released is not None), (path, done)
+
+
 def test_routes_that_no_request_reaches(agents):
     """A route with a path_prefix behind `*` is reached by requests that name no model; one that needs a model is not."""
     agent = agents({"routes": [{"model_prefix": "*"}, {"path_prefix": "/v1/files"}, {"path_prefix": "/v1/x", "model_prefix": "*"}, {"path_prefix": "/v1/x", "model_prefix": "a"},
                                {"path_prefix": "/v1/files/x"}, {"path_prefix": "/v1/filesystem"}]})
     assert [int(re.search(r"route=(\d+)", line).group(1)) for line in agent.lines("event=route_unreachable")] == [4, 5]
+    assert agent.lines("event=route_unreachable .*shadowed_by=2 .* path_prefix=/v1/files/x its_path_prefix=/v1/files")

@@ -19,7 +19,9 @@
 /* A name that begins so and goes on with letters, digits and dashes is forwarded too, unless it holds one of the words
  * of FORWARD_NEVER. */
 #define FORWARD_PREFIXES "content-|x-stainless-|anthropic-|if-|access-control-request-"
-#define FORWARD_NEVER "key|token|secret|auth|cookie|account|organisation|organization|project|workspace|tenant|billing"
+#define FORWARD_NEVER \
+	"key|token|secret|auth|cookie|account|organisation|organization|project|workspace|tenant|billing|" \
+	"credential|password|session|jwt|url|uri|host|base|target|upstream|endpoint|proxy"
 
 /* The regular expression (PCRE) of the names that stay behind; HAProxy has names in lower case. haproxy.cfg.example has
  * FORWARD_STAYS once, and tests compare the two. It removes these headers before it sets the credential, unless the

@@ -51,6 +51,8 @@ STAY = """x-headroom-base-url x-headroom-project x-headroom-anything x-portkey-c
     x-tenant-id x-billing-project x-client x-codex-turn-metadata session_id conversation_id originator x-custom x-llms referer from dnt
     proxy-connection proxy-authenticate x-openai-api-key content-auth content-account-id content-secret-token if-token x-stainless-api-key
     x-stainless-cookie openai-beta-key accept-key host2 x-host-override expect-ct upgrade-insecure-requests content_type x_api_key
+    anthropic-base-url anthropic-custom-host anthropic-upstream anthropic-proxy x-stainless-base-url x-stainless-target content-host
+    content-base-url content-session content-password if-uri anthropic-credential anthropic-endpoint
     cookie2 set-cookie sec-fetch-site sec-ch-ua save-data max-forwards authorization-2 x-authorization api_key keep-alive""".split()
 
 
@@ -108,8 +110,8 @@ def test_haproxy_and_the_agent_have_one_allow_list():
 
 def test_forward_headers_add_to_the_list(gateway):
     """Nothing but what the route names goes along besides, and a credential of the client's never does."""
-    # A prefix lets no name pass that may be a credential's or an account's, as x-headroom-project.
-    more = {"x-custom", "x-headroom-base-url", "x-headroom-anything", "openai-organization", "x-forwarded-host"}
+    # A prefix lets no name pass that may be a credential's or an account's, or that steers: x-headroom-project, x-headroom-base-url.
+    more = {"x-custom", "x-headroom-anything", "openai-organization", "x-forwarded-host"}
     credential = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"]
     for some in (STAY[:60], STAY[60:] + credential):
         got = gateway.ask("more-1", [(name, "v%d" % at) for at, name in enumerate(some)] + list(KEEP.items())[:3]).only(gateway.by_name["more"])

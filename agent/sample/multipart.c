@@ -58,6 +58,8 @@ static int param_next(slice header, size_t *at, param *out)
 		out->value = slice_of(header.ptr + begin, i - begin);
 		i++;
 	} else {
+		if (i < header.len && header.ptr[i] == '\'') /* PHP takes it for a quote */
+			return -1;
 		i = slice_find(header, i, ';');
 		out->value = slice_trim(slice_of(header.ptr + begin, i - begin));
 		if (!token(out->value))

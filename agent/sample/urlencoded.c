@@ -4,14 +4,23 @@
 #include "sample/body.h"
 #include "sample/path.h"
 
+static bool visible(char c)
+{
+	return c > ' ' && c < 0x7f;
+}
+
+/* Brackets, and what nobody sees, may stand around a name: Rack and Node's qs read [model] as model, fetch drops a BOM.
+ */
 bool field_like(slice field, slice name, bool *same)
 {
+	size_t len = 0;
+
 	*same = slice_eq(field, name);
-	while (field.len > 0 && ((unsigned char)field.ptr[0] <= ' ' || field.ptr[0] == '?') && field.ptr[0] != '\0')
+	while (field.len > 0 && field.ptr[0] != '\0' && (!visible(field.ptr[0]) || strchr("?[]", field.ptr[0])))
 		field = slice_from(field, 1);
-	field = slice_first(field, slice_find(field, 0, '\0'));
-	field = slice_first(field, slice_find(field, 0, '['));
-	return slice_ieq(slice_trim(field), name);
+	while (len < field.len && visible(field.ptr[len]) && !strchr("[]", field.ptr[len]))
+		len++;
+	return slice_ieq(slice_first(field, len), name);
 }
 
 /* Returns what stands before the first '%' that begins no escape. Most parsers take such a '%' as it is. */

@@ -93,6 +93,8 @@ REFUSED = {
     "two names": (CHAT, FORM, form(part(b'name="x"; name="model"', b"gpt-9"), GLM), MALFORMED),
     "two dispositions": (CHAT, FORM, form(part(b'name="model"', b"gpt-9", b'Content-Disposition: form-data; name="x"\r\n'), GLM), MALFORMED),
     "a list": (CHAT, FORM, form(part(b'name="model[]"', b"gpt-9"), GLM), AMBIGUOUS),
+    "a name in brackets": (CHAT, FORM, form(part(b'name="[model]"', b"gpt-9"), GLM), AMBIGUOUS),
+    "a name in single quotes": (CHAT, FORM, form(part(b"name='model'", b"gpt-9"), GLM), MALFORMED),
     "a blank in front of a name": (CHAT, FORM, form(part(b'name=" model"', b"gpt-9"), GLM), AMBIGUOUS),
     "a charset of a part": (CHAT, FORM, form(part(b'name="model"', b"glm-1", b"Content-Type: text/plain; charset=utf-16\r\n")), INVALID),
     "boundary in pieces": (CHAT, [("Content-Type", 'multipart/form-data; boundary=xyz; boundary*0="ab"; boundary*1="c"')], form(GLM), MALFORMED),
@@ -100,6 +102,8 @@ REFUSED = {
     # forms
     "form twice": (CHAT, FIELDS, b"model=glm-1&model=gpt-9", AMBIGUOUS),
     "form, a list": (CHAT, FIELDS, b"model[]=gpt-9&model=glm-1", AMBIGUOUS),
+    "form, brackets": (CHAT, FIELDS, b"[model]=gpt-9&model=glm-1", AMBIGUOUS),
+    "form, a BOM": (CHAT, FIELDS, b"\xef\xbb\xbfmodel=gpt-9&model=glm-1", AMBIGUOUS),
     "form, a blank in front": (CHAT, FIELDS, b"+model=gpt-9&model=glm-1", AMBIGUOUS),
     "form, a name encoded": (CHAT, FIELDS, b"mod%65l=gpt-9&model=glm-1", AMBIGUOUS),
     # names

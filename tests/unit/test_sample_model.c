@@ -142,6 +142,10 @@ static void bodies(void)
 		{ "application/x-www-form-urlencoded", "_charset_=utf-16&model=a", "malformed" },
 		{ "application/x-www-form-urlencoded", "?model=a", "invalid" }, /* Node takes the question mark off */
 		{ "application/x-www-form-urlencoded", "model=a&model[]=a", "ambiguous" },
+		{ "application/x-www-form-urlencoded", "[model]=b&model=a", "ambiguous" },
+		{ "application/x-www-form-urlencoded", "%5bmodel%5d=b&model=a", "ambiguous" },
+		{ "application/x-www-form-urlencoded", "\xef\xbb\xbfmodel=b&model=a", "ambiguous" },
+		{ "application/x-www-form-urlencoded", "model]=b&model=a", "ambiguous" },
 		{ "application/x-www-form-urlencoded", "model;&model=a", "malformed" },
 		{ "application/x-www-form-urlencoded", "model=mod\xc3\xa8le", "invalid" }, /* Latin-1 to some */
 		{ "application/x-www-form-urlencoded", "model=mod%C3%A8le", "mod\xc3\xa8le from form" },
@@ -356,6 +360,7 @@ static void forms(void)
 		{ B FIELD("model") "models/a\r\n--xyz--\r\n", "a from form" },
 		{ B FIELD("model[]") "b\r\n" B FIELD("model") "a\r\n--xyz--\r\n", "ambiguous" },
 		{ B FIELD(" model") "b\r\n" B FIELD("model") "a\r\n--xyz--\r\n", "ambiguous" },
+		{ B FIELD("[model]") "b\r\n" B FIELD("model") "a\r\n--xyz--\r\n", "ambiguous" },
 		{ B FIELD("stream") "true\r\n" B FIELD("stream") "false\r\n" B FIELD("model") "a\r\n--xyz--\r\n",
 		  "ambiguous" },
 		{ B FIELD("Stream") "true\r\n" B FIELD("model") "a\r\n--xyz--\r\n", "ambiguous" },

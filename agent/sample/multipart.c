@@ -216,7 +216,9 @@ static const char *read_headers(slice lines, part *p)
 			p->coded |= !slice_ieq(value, SLICE("binary")) && !slice_ieq(value, SLICE("8bit")) &&
 				    !slice_ieq(value, SLICE("7bit"));
 		} else if (slice_ieq(name, SLICE("content-type"))) {
-			p->coded |= content_type_fault(value, true) != NULL || slice_istarts(value, SLICE("message/"));
+			p->coded |= content_type_fault(value, true) != NULL ||
+				    slice_istarts(value, SLICE("message/")) ||
+				    slice_icontains(value, SLICE("name")); /* a file's name in e-mails */
 			p->parts |= slice_istarts(value, SLICE("multipart"));
 		} else if (slice_ieq(name, SLICE("content-disposition"))) {
 			const char *why = disposed ? "a part has two content-dispositions" : disposition(value, p);

@@ -399,6 +399,8 @@ static void forms(void)
 		{ B "Content-Disposition: form-data; name=\"=?utf-8?q?model?=\"\r\n\r\na\r\n--xyz--\r\n", "malformed" },
 		{ B "Content-Disposition: form-data; name=model/\r\n\r\na\r\n--xyz--\r\n", "malformed" },
 		{ B "C\x88: d\r\n" FIELD("model") "a\r\n--xyz--\r\n", "malformed" }, /* Python ends the headers there */
+		{ B "Content-Type: text/plain; name=a.txt\r\n" FIELD("model") "a\r\n--xyz--\r\n",
+		  "invalid" }, /* a file for Python */
 		{ B "Content-Type: multipart/mixed\r\n" FIELD("model") "a\r\n--xyz--\r\n", "malformed" },
 		{ B "Content-Disposition: form-data; name=\"mo\\del\"\r\n\r\na\r\n--xyz--\r\n", "malformed" },
 		{ B

@@ -16,6 +16,7 @@ JSON = [("Content-Type", "application/json")]
 FORM = [("Content-Type", "multipart/form-data; boundary=xyz")]
 FIELDS = [("Content-Type", "application/x-www-form-urlencoded")]
 GZIP = [("Content-Encoding", "gzip")]
+WEBSOCKET = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
 
 
 @pytest.fixture(scope="module")
@@ -134,6 +135,19 @@ def test_two_readings_are_refused(gateway, case):
     answer = gateway.call("POST", target, headers + bearer(), body)
     gemini = "odels" in target and ("/v1beta/" in target or ":" in target)
     answer.refused(400, code, "gemini" if gemini else "openai")
+
+
+# Queries of which two parsers read two models, or of which one reads a model that another one does not see.
+QUERIES = ["mod%65l=gpt-9&model=glm-1", "model=glm-1&model=gpt-9", "model=glm-1&Model=gpt-9", "model=glm-1&+model=gpt-9", "model=glm-1&%20model=gpt-9",
+           "model[]=gpt-9&model=glm-1", "model=glm-1&a=b;model=gpt-9", "model=glm-1;model=gpt-9", "deployment=gpt-9&model=glm-1", "mod%2565l=gpt-9&model=glm-1", "Model=glm-1"]
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_a_query_with_two_readings(gateway, query):
+    """Beside a body and without one, and in the handshake of a WebSocket."""
+    gateway.call("POST", CHAT + "?" + query, JSON + bearer(), names("glm-1")).refused(400, AMBIGUOUS)
+    gateway.call("POST", CHAT + "?" + query, bearer()).refused(400, AMBIGUOUS)
+    gateway.call("GET", "/v1/realtime?" + query, WEBSOCKET + bearer()).refused(400, AMBIGUOUS)
 
 
 # id: (upstream, target, headers, body)

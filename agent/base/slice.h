@@ -103,6 +103,11 @@ static inline size_t slice_find(slice s, size_t from, char c)
 	return hit ? (size_t)(hit - s.ptr) : s.len;
 }
 
+static inline bool slice_has(slice s, char c)
+{
+	return slice_find(s, 0, c) < s.len;
+}
+
 static inline bool slice_contains(slice s, slice what)
 {
 	return what.len == 0 || (s.len >= what.len && memmem(s.ptr, s.len, what.ptr, what.len));

@@ -32,10 +32,10 @@ static line_words split(slice line)
 	size_t at = 0;
 
 	while (w.count < WORDS_MAX) {
-		while (at < line.len && memchr(" \t\r\n", line.ptr[at], 4))
+		while (at < line.len && slice_has(SLICE(" \t\r\n"), line.ptr[at]))
 			at++;
 		size_t from = at;
-		while (at < line.len && !memchr(" \t\r\n", line.ptr[at], 4))
+		while (at < line.len && !slice_has(SLICE(" \t\r\n"), line.ptr[at]))
 			at++;
 		if (at == from || line.ptr[from] == '#')
 			break;

@@ -16,7 +16,7 @@ static bool letter_or_digit(char c)
 static bool token(slice s)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if (!letter_or_digit(s.ptr[i]) && !memchr("!#$%&'*+-.^_`|~", s.ptr[i], 15))
+		if (!letter_or_digit(s.ptr[i]) && !slice_has(SLICE("!#$%&'*+-.^_`|~"), s.ptr[i]))
 			return false;
 	return s.len > 0;
 }
@@ -132,7 +132,7 @@ const char *content_type_fault(slice ctype, bool strict)
 static bool boundary_chars(slice s)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if (!letter_or_digit(s.ptr[i]) && !memchr("'()+_,-./:=?", s.ptr[i], 12))
+		if (!letter_or_digit(s.ptr[i]) && !slice_has(SLICE("'()+_,-./:=?"), s.ptr[i]))
 			return false;
 	return true;
 }

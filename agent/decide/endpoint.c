@@ -38,6 +38,7 @@ static const row rows[] = {
 	{ "complete", HTTP },
 	/* Gemini's and Vertex AI's */
 	{ "models/*:", HTTP },
+	{ "interactions", HTTP },
 	{ "tunedModels/*:", HTTP },
 	{ "publishers/*/models/*:", HTTP },
 	{ "projects/*/locations/*/publishers/*/models/*:", HTTP },
@@ -64,6 +65,9 @@ static const row rows[] = {
 	{ "classify", HTTP },
 	{ "fim/completions", HTTP },
 	{ "ocr", HTTP },
+	{ "chat/moderations", HTTP },
+	{ "classifications", HTTP },
+	{ "chat/classifications", HTTP },
 	/* everybody's; GET */
 	{ "models/*", ASKS },
 };
@@ -293,6 +297,8 @@ static bool segment_clear(slice s, bool arn)
 			continue;
 		}
 		if (c < 0x20 || c == 0x7f || c == '\\' || c == ';' || (encoded && (c == '.' || c == '/' || c == '%')))
+			return false;
+		if (c == 0xc0 || c == 0xc1) /* what some decoders make a dot or a slash of, as %c0%ae */
 			return false;
 		part++;
 		dots += c == '.';

@@ -79,7 +79,7 @@ UNCLEAR_ROWS = [("POST", path, GLM, UNCLEAR) for path in (
     "/v1/%2e%2e/chat/completions", "/v1/.%2E/chat/completions", "/v1%2fchat/completions", "/v1%2Fchat/completions", "/v1%5Cchat/completions", "/v1%5cfiles",
     "/v1/chat/completions;x=y", "/v1/files%3bx", "/v1/chat%3Bx/completions", "/v1/chat/completions%00", "/v1/chat/completions%0a", "/v1/%252e%252e/chat/completions",
     "/v1/chat/completions/..", "/v1/chat/completions/.", "/v1/x%252fy", "/v1/x%zz", "/v1/x%")] + [
-        ("GET", "/v1/files//f1", None, UNCLEAR), ("GET", "/v1/files/../batches", None, UNCLEAR), ("GET", "/v1/files/%2e%2e/keys", None, UNCLEAR),
+        ("GET", "/v1/files//f1", None, UNCLEAR), ("GET", "/v1/files/../batches", None, UNCLEAR), ("GET", "/v1/files/%2e%2e/keys", None, UNCLEAR), ("GET", "/v1/files/%c0%ae%c0%ae/keys", None, UNCLEAR),
         ("GET", "/v1/files/f%2F..%2Fkeys", None, UNCLEAR), ("GET", "/v1/files/f;x", None, UNCLEAR), ("GET", "/v1/files/..%2fkeys", None, UNCLEAR),
         ("POST", "/v1/x//y", chat("any-1"), UNCLEAR), ("POST", "/v1/x%2fy", chat("any-1"), UNCLEAR)]
 

@@ -246,6 +246,8 @@ static __attribute__((noinline)) model_from add_others(const model_sample *s, me
 		return from;
 	mentions_init(&hint);
 	hint_model(s->model_hint, &hint);
+	if (s->headers_unclear)
+		hint.differ = "more than one x-codex-turn-metadata header";
 	mentions_merge(found, &hint, "the header x-codex-turn-metadata names another model than path or query");
 	return from == MODEL_FROM_NONE && hint.any ? MODEL_FROM_HEADER : from;
 }

@@ -49,7 +49,8 @@ typedef struct model_sample {
 			 HAProxy holds all of the body */
 	bool upgrade; /* a WebSocket handshake */
 	bool query_unclear; /* beside one plain `model=` the query has a parameter that some parser reads as `model` */
-	bool headers_unclear; /* more than one content-type or content-encoding header */
+	bool headers_unclear; /* more than one content-type or content-encoding, or x-codex-turn-metadata of a handshake
+			       */
 } model_sample;
 
 typedef struct model_result {

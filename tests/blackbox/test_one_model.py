@@ -150,6 +150,13 @@ def test_a_query_with_two_readings(gateway, query):
     gateway.call("GET", "/v1/realtime?" + query, WEBSOCKET + bearer()).refused(400, AMBIGUOUS)
 
 
+@pytest.mark.parametrize("names", [("gpt-9", "glm-1"), ("glm-1", "glm-1")])
+def test_two_headers_that_name_the_model_of_a_handshake(gateway, names):
+    said = [("x-codex-turn-metadata", json.dumps({"model": name})) for name in names]
+    gateway.call("GET", "/v1/realtime", WEBSOCKET + bearer() + said).refused(400, AMBIGUOUS)
+    assert gateway.post(CHAT, {"model": "glm-1"}, bearer() + said).status == 200    # where it is no handshake, the header says nothing
+
+
 # id: (upstream, target, headers, body)
 AGREED = {
     "Gemini's embedContent": ("glm", "/v1beta/models/glm-1:embedContent", JSON, names("models/glm-1")),

@@ -264,6 +264,15 @@ def test_backends_of_other_headers_are_not_found(gateways, make_mock):
     gateway.ask("glm-1").refused(502, "no_backend")
 
 
+def test_each_list_of_headers_has_a_backend_of_its_own(work):
+    """The order of a list and its case do not matter."""
+    names = []
+    for headers in (["x-a"], ["x-b"], ["x-b*"], ["x-a", "x-b"], ["X-B", "x-a"]):
+        file = routes_of(work, {"model_prefix": "a", "upstream": "https://a.test", "auth": "env:K", "forward_headers": headers})
+        names += re.findall(r"(?m)^backend (llm-a\.test-fwd-[0-9a-f]{8})$", cli("backends", "-c", file).out)
+    assert len(names) == 5 and len(set(names)) == 4 and names[3] == names[4]
+
+
 # ---- the configuration
 
 

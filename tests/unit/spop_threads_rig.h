@@ -18,7 +18,7 @@
 
 enum { SOON = 5000, A_MOMENT = 150, ROOM = 64 * 1024 };
 
-static char rig_path[64];
+static char rig_dir[] = "/tmp/spop_threads.XXXXXX", rig_path[64];
 static listener rig_socks[1];
 static size_t rig_said, rig_heard; /* bytes that say() has sent and hear() has received */
 
@@ -144,7 +144,11 @@ static inline void rig_listen(void)
 	char address[80];
 	err e;
 
-	snprintf(rig_path, sizeof rig_path, "/tmp/unit-spop-threads-%ld.sock", (long)getpid());
+	if (!mkdtemp(rig_dir)) {
+		perror("mkdtemp");
+		exit(1);
+	}
+	snprintf(rig_path, sizeof rig_path, "%s/spoa.sock", rig_dir);
 	snprintf(address, sizeof address, "unix@%s", rig_path);
 	if (!listener_open(&rig_socks[0], address, &rules, &e)) {
 		printf("%s\n", e.text);
@@ -156,6 +160,7 @@ static inline void rig_listen(void)
 static inline void rig_unlisten(void)
 {
 	listener_close(&rig_socks[0]);
+	rmdir(rig_dir);
 }
 
 static inline void rig_new(rig *r, unsigned threads, spop_limits limits)
@@ -286,9 +291,11 @@ static inline slice question(unsigned char *out, size_t room, uint64_t stream, c
 	memcpy(body + len + pad, "\"}", 2);
 	size_t all = (size_t)len + pad + 2;
 	spop_put_name(&w, SLICE("llm-request"));
-	spop_put_u8(&w, 6);
+	spop_put_u8(&w, 8);
 	spop_put_name(&w, SLICE("id"));
 	spop_put_str(&w, SLICE("unit-1"));
+	spop_put_name(&w, SLICE("method"));
+	spop_put_str(&w, SLICE("POST"));
 	spop_put_name(&w, SLICE("path"));
 	spop_put_str(&w, SLICE("/v1/chat/completions"));
 	spop_put_name(&w, SLICE("ctype"));
@@ -299,6 +306,8 @@ static inline slice question(unsigned char *out, size_t room, uint64_t stream, c
 	spop_put_int64(&w, (int64_t)all);
 	spop_put_name(&w, SLICE("length"));
 	spop_put_int64(&w, (int64_t)all);
+	spop_put_name(&w, SLICE("contract"));
+	spop_put_int64(&w, CONTRACT);
 	free(body);
 	size_t frame_len = frame_end(&w);
 	CHECK(frame_len > 0);

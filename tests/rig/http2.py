@@ -57,7 +57,7 @@ class Connection:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         try:
             self._flush()
-        except (BrokenPipeError, ConnectionResetError):
+        except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
             pass
         return events
 
@@ -113,7 +113,7 @@ class Connection:
             at += room
             try:
                 self._flush()
-            except (BrokenPipeError, ConnectionResetError):
+            except (BrokenPipeError, ConnectionResetError, ssl.SSLError):
                 pass        # refused while still sending: the answer may be there to read
         while not over():
             response = self._take(stream, response, self._receive(end))

@@ -79,7 +79,8 @@ class LedgerGateway(harness.Gateway):
 
     def start_agent(self):
         if not self.sockets:
-            self.agent = harness.Agent(self.dir, self.config, self.args, self.env, before=self.before_agent)
+            before = () if self.config.get("admin_listen") else self.before_agent   # which leaves it without a network
+            self.agent = harness.Agent(self.dir, self.config, self.args, self.env, before=before)
             return None
         # LISTEN_PID has to be the agent's own id, so a shell sets it and becomes the agent.
         file = harness.write_config(self.dir, self.config)

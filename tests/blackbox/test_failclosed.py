@@ -434,7 +434,9 @@ def test_a_query_that_parsers_read_differently(liar):
     wrong = []
     for query in CLEAR + UNCLEAR:
         del liar.gateway.agent.asked[:]
-        liar.gateway.call("POST", "/v1/x" + query, JSON + bearer(), b"{}")
+        for _ in range(5):      # a busy machine may let HAProxy's patience of 0.4 s end before the question has arrived
+            if not liar.gateway.agent.asked:
+                liar.gateway.call("POST", "/v1/x" + query, JSON + bearer(), b"{}")
         if bool(liar.gateway.agent.asked[-1]["query_unclear"]) != (query in UNCLEAR):
             wrong.append(query)
     assert not wrong

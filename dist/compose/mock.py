@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-"""A mock upstream in a container: MOCK_NAME on port 8000. `x-mock` in an answer says which one it was, `x-mock-auth` whose
+"""A mock upstream in a container: MOCK_NAME on port 8000. `x-mock` in an answer says which one it was, `x-mock-saw` whose
 credential came with the request: the operator's (MOCK_KEY_FILE), or another one."""
 import os
 import pathlib
@@ -16,7 +16,7 @@ class Upstream(Mock):
     def _answer(self, sock, request):
         credential = (request.header("authorization") or request.header("x-api-key") or "").removeprefix("Bearer ")
         operator = KEY is not None and credential == KEY
-        self.extra_headers = [("x-mock-auth", "operator" if operator else "client" if credential else "none"),
+        self.extra_headers = [("x-mock-saw", "operator" if operator else "client" if credential else "none"),
                               ("x-mock-path", request.path)]
         print("%s %s %s" % (self.name, request.method, request.path))
         # What was received is for tests; here it would fill memory.

@@ -95,6 +95,14 @@ def ask(path, sql):
         base.close()
 
 
+def all_stored(one, agent, feed):
+    """Waits until each line of the feed is a row."""
+    def rows():
+        return ask(one.db, "SELECT count(*) FROM requests WHERE id LIKE 'fed-%'")[0]
+    harness.until(lambda: rows() == len(feed.sent), 20,
+                  lambda: "%d rows of %d; the agent says %s" % (rows(), len(feed.sent), agent.http(path="/stats")))
+
+
 def fill(one, rows):
     """Rows of the last 30 days, by the ledger's own writer."""
     assert STORE.exists(), "make test-tools"
@@ -124,7 +132,7 @@ def test_retention_holds_under_traffic(fed, pause, count):
     feed.stop()
     assert len(steps) > 2
     agent.log("event=pruned rows=2[89]")
-    harness.until(lambda: ask(one.db, "SELECT count(*) FROM requests WHERE id LIKE 'fed-%'")[0] == len(feed.sent), 20, "the new rows")
+    all_stored(one, agent, feed)
     one.ledger("verify")
 
 
@@ -300,7 +308,7 @@ def test_room_is_given_back_while_the_agent_records(fed, old):
         said = json.loads(one.ledger("prune", "--days", "5", "--json").out)
     assert said["freed_bytes"] > 1e6 and said["unused_bytes"] == 0
     feed.stop()
-    harness.until(lambda: ask(one.db, "SELECT count(*) FROM requests WHERE id LIKE 'fed-%'")[0] == len(feed.sent), 20, "the new rows")
+    all_stored(one, agent, feed)
     one.ledger("verify")
     agent.process.end()
     assert one.db.stat().st_size < size * .6

@@ -91,7 +91,7 @@ def main():
         for stream in False, True:
             answer, _ = ask(path, model, headers, stream)
             expect(what + (", streamed" if stream else ""),
-                   (answer.status, answer.getheader("x-mock"), answer.getheader("x-mock-auth")), (200, mock, whose))
+                   (answer.status, answer.getheader("x-mock"), answer.getheader("x-mock-saw")), (200, mock, whose))
     answer, text = ask("/v1/chat/completions", "kimi-k2", openai)
     expect("refused: no credential", (answer.status, answer.getheader("x-mock"), json.loads(text)["error"]["code"]),
            (502, None, "upstream_auth_unavailable"))

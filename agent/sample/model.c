@@ -109,7 +109,7 @@ static const char *ctype_unclear(const body_view *view, body_kind kind, slice ct
 		return content_type_fault(ctype, form);
 	if (slice_icontains(ctype, SLICE("urlencoded")) || slice_icontains(ctype, SLICE("form-data")))
 		return "the content-type is a form's to some parsers only";
-	if (slice_istarts(slice_trim(ctype), SLICE("multipart/")) &&
+	if (slice_icontains(ctype, SLICE("multipart/")) &&
 	    (slice_icontains(view->head, SLICE("form-data")) || slice_icontains(view->tail, SLICE("form-data"))))
 		return "the body is a form, and its content-type is not";
 	return NULL;

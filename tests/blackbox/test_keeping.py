@@ -99,7 +99,7 @@ def all_stored(one, agent, feed):
     """Waits until each line of the feed is a row."""
     def rows():
         return ask(one.db, "SELECT count(*) FROM requests WHERE id LIKE 'fed-%'")[0]
-    harness.until(lambda: rows() == len(feed.sent), 20,
+    harness.until(lambda: rows() == len(feed.sent), 60,
                   lambda: "%d rows of %d; the agent says %s" % (rows(), len(feed.sent), agent.http(path="/stats")))
 
 

@@ -16,7 +16,7 @@ import pytest
 
 import harness
 from harness import bearer
-from ledgers import KEY, PRICES, LedgerGateway, Sockets, routes
+from ledgers import KEY, PRICES, LedgerGateway, Sockets, begun_stream, routes
 from upstream import answer_for
 
 NANO = {model: {name: round(value * 10 ** 12) for name, value in row.items()} for model, row in PRICES.items()}  # pico-dollars
@@ -163,14 +163,8 @@ def test_streams(haproxy, mock):
             assert answer.status == 200 and b"data:" in answer.response.body
             ids[kind] = answer.response.header("x-request-id")
         mock.gate = threading.Event()
-        connection = gateway.connect()
-        body = json.dumps({"model": "claude-l", "stream": True}).encode()
-        connection.sock.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-        data = b""
-        while b"message_start" not in data:
-            data += connection.sock.recv(65536)
+        connection, ids["left"] = begun_stream(gateway)
         connection.close()
-        ids["left"] = re.search(rb"(?i)x-request-id: (\S+)", data).group(1).decode()
         time.sleep(0.3)
         mock.gate.set()
         rows = gateway.by_id(4)

@@ -15,7 +15,7 @@ import time
 import pytest
 
 import harness
-from ledgers import KEY, LedgerGateway, routes
+from ledgers import KEY, LedgerGateway, begun_stream, routes
 from namespaces import apart
 from upstream import Mock
 
@@ -291,13 +291,8 @@ class Streams:
     def __init__(self, gateway, count):
         self.connections, self.ids = [], []
         for _ in range(count):
-            connection = gateway.connect()
-            body = json.dumps({"model": "claude-l", "stream": True}).encode()
-            connection.sock.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
-            data = b""
-            while b"message_start" not in data:
-                data += connection.sock.recv(65536)
-            self.ids.append(re.search(rb"(?i)x-request-id: (\S+)", data).group(1).decode())
+            connection, request_id = begun_stream(gateway)
+            self.ids.append(request_id)
             self.connections.append(connection)
 
     def end(self):

@@ -1,7 +1,6 @@
 """HTTP/2 for the client's side, in clear and over TLS: the same requests and answers as wire.Connection's, so that a test can be run over
 each of the three ways. The frames are python3-h2's."""
 import select
-import socket
 import ssl
 import time
 
@@ -12,31 +11,18 @@ import h2.settings
 
 import wire
 
-class Connection:
+class Connection(wire.Connection):
     """One connection with one request after the other. `tls`: a client's context."""
 
     def __init__(self, address, timeout=30.0, tls=None):
-        self.timeout = timeout
-        self.sock = socket.create_connection(address, timeout)
-        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        if tls:
-            self.sock = tls.wrap_socket(self.sock, server_hostname=address[0])
-            assert self.sock.selected_alpn_protocol() == "h2"
+        super().__init__(address, timeout, tls)
+        assert not tls or self.sock.selected_alpn_protocol() == "h2"
         # What is wrong on purpose is the test's, so nothing is checked or mended on its way out.
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(
             header_encoding="latin-1", validate_outbound_headers=False, normalize_outbound_headers=False))
         self.h2.initiate_connection()
         self.closed = False
         self._flush()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.close()
-
-    def close(self):
-        self.sock.close()
 
     def _flush(self):
         data = self.h2.data_to_send()

@@ -59,6 +59,17 @@ def for_haproxy(addresses):
     return {"LLM_LOG_RING": (ring or ["127.0.0.1:1"])[0], "LLM_LOG_UDP": (datagrams or ["127.0.0.1:1"])[0]}
 
 
+def begun_stream(gateway):
+    """A stream of which the first event has come: its connection, and its id."""
+    connection = gateway.connect()
+    body = json.dumps({"model": "claude-l", "stream": True}).encode()
+    connection.sock.sendall(b"POST /v1/messages HTTP/1.1\r\nhost: x\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+    data = b""
+    while b"message_start" not in data:
+        data += connection.sock.recv(65536)
+    return connection, re.search(rb"(?i)x-request-id: (\S+)", data).group(1).decode()
+
+
 class LedgerGateway(harness.Gateway):
     """A gateway whose agent keeps a ledger. `sockets`: log sockets that outlive the agent; `logs`: other addresses than the two unix sockets,
     as the configuration has them."""

@@ -35,7 +35,7 @@ def gone(path):
 def test_results(start):
     process = start("# a comment\n"
                     "good    1 1 -     echo fine\n"
-                    "pytest  1 1 good  echo '===== 3 failed, 40 passed, 2 skipped, 1 xfailed in 5.01s (0:00:05) ====='; echo the reason; exit 1\n"
+                    "pytest  1 1 good  echo 'FAILED tests/test_x.py::test_y[2.6] - wrong'; echo '===== 3 failed, 40 passed, 2 skipped, 1 xfailed in 5.01s (0:00:05) ====='; echo the reason; exit 1\n"
                     "after   1 1 pytest  echo never\n"
                     "other   2 1 good  true\n")
     told, _ = process.communicate(timeout=60)
@@ -43,7 +43,7 @@ def test_results(start):
     assert "the reason" in told and "fine" not in told and "never" not in told
     assert re.findall(r"^(\w+) +\d+ +\d+  (ok|FAILED|not run)", told, re.M) == [
         ("good", "ok"), ("pytest", "FAILED"), ("after", "not run"), ("other", "ok")], told
-    assert told.rstrip().endswith("\n42 passed, 3 failed, 3 skipped"), told
+    assert told.rstrip().endswith("\npytest: FAILED tests/test_x.py::test_y[2.6] - wrong\n42 passed, 3 failed, 3 skipped"), told
 
 
 def test_all_is_well(start):

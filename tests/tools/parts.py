@@ -4,7 +4,7 @@
 
 A line of the list: the part's name; how many lanes it takes (2: nothing runs beside it on two cores); its limit in minutes; the parts
 that have to end well before it, or -; and its command. A part's output goes to build/log/PART.log. Of a part that fails, the end of that
-is shown at once, and the others go on. Exit 1 where one failed. Ctrl-C and a limit end whatever a part has started.
+is shown at once, and the others go on. The lines below the table name the tests that failed. Exit 1 where a part failed. Ctrl-C and a limit end whatever a part has started.
 
 LANES=N: another number of lanes than there are cores (at least 2)."""
 import ctypes
@@ -23,6 +23,7 @@ ENVIRONMENT = {name: value for name, value in os.environ.items() if name not in 
 PATIENCE_S = 20  # from SIGTERM to SIGKILL
 PR_SET_CHILD_SUBREAPER = 36
 PYTEST = re.compile(r"^=*\s*((?:\d+ (?:passed|failed|skipped|xfailed|xpassed|error|errors|deselected|warning|warnings|rerun)(?:, )?)+) in [\d.]+s", re.M)
+FAILED_TEST = re.compile(r"^(?:FAILED|ERROR) \S.*", re.M)  # as pytest and tests/unit/unit.h write it
 
 
 class Part:
@@ -59,6 +60,9 @@ class Part:
             word = {"ok": "passed", "not run": "skipped"}.get(self.result, "failed")
             told[word] = told.get(word, 0) + 1
         return told
+
+    def failures(self):
+        return FAILED_TEST.findall(self.log.read_text("utf-8", "replace")) if self.popen and self.result != "ok" else []
 
     def words(self):
         return " ".join("%d %s" % (number, word) for word, number in self.counts().items()) if self.popen else ""
@@ -161,6 +165,9 @@ def main(path, *chosen):
         for word, number in part.counts().items():
             total[word] = total.get(word, 0) + number
     print("%-20s %8.0f %8.0f\n" % ("all", time.monotonic() - began, sum(part.cpu for part in parts)))
+    for part in parts:
+        for line in part.failures():
+            print("%s: %s" % (part.name, line[:300]))
     print("%d passed, %d failed, %d skipped" % tuple(total.get(word, 0) for word in ("passed", "failed", "skipped")), flush=True)
     return 0 if all(part.result == "ok" for part in parts) else 1
 

@@ -72,8 +72,8 @@ static void test_upgrade_same_file(void)
 	run r = begin("");
 	CHECK(comes(&r, "events", "ready", 1));
 	tell(r.master, SIGUSR2);
-	sleep_ms(20);
-	tell(r.master, SIGUSR2); /* waits for the end of the first upgrade */
+	CHECK(comes(&r, "log", "event=upgrading", 1)); /* two signals at once would be one */
+	tell(r.master, SIGUSR2);                       /* waits for the end of the first upgrade */
 	CHECK(comes(&r, "events", "ready", 3));
 	CHECK(comes(&r, "log", "event=upgraded", 2));
 	sleep_ms(300);

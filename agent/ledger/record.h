@@ -32,6 +32,29 @@ typedef enum price_from {
 	PRICE_UNPRICED, /* the table has no price for these tokens: cost and savings are 0 */
 } price_from;
 
+/* How a request is paid for. */
+typedef enum service_tier { TIER_STANDARD, TIER_BATCH, TIER_FLEX, TIER_PRIORITY } service_tier;
+
+/* What some models price apart, as the upstream told it; -1: it told nothing of it. usage.h sets the members and
+ * price.h reads them; they are not kept in the ledger. */
+typedef struct usage_parts {
+	int64_t audio_input, image_input, video_input; /* tokens, counted in `input` of the record too */
+	int64_t audio_read;                            /* tokens, counted in `cache_read` too */
+	int64_t audio_output, image_output, reasoning; /* tokens, counted in `output` too */
+	int64_t write_1h;   /* tokens, counted in `cache_write` too: those kept for an hour */
+	int64_t images;     /* pictures that were made */
+	int64_t characters; /* of a text that was spoken */
+	int64_t audio_ms;   /* milliseconds of audio that were heard */
+	int64_t searches;   /* search units of a rerank, searches of the web */
+	int64_t cost;       /* nano-dollars that the provider says it asks for */
+	service_tier tier;
+} usage_parts;
+
+static inline usage_parts usage_parts_untold(void)
+{
+	return (usage_parts){ -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, TIER_STANDARD };
+}
+
 typedef struct record {
 	char id[RECORD_ID_MAX + 1];
 	int64_t time_ms; /* when the request arrived */

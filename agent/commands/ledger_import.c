@@ -87,6 +87,7 @@ static bool take_line(import *in, slice line)
 {
 	const char *at = line.len ? memmem(line.ptr, line.len, MARK.ptr, MARK.len) : NULL;
 	logline *p = &in->parsed;
+	usage_parts parts;
 
 	if (!at) {
 		in->other++;
@@ -99,7 +100,7 @@ static bool take_line(import *in, slice line)
 		bad_line(in, p->problem);
 		return true;
 	}
-	usage_apply(&p->record, p->usage, &p->hints);
+	usage_apply(&p->record, p->usage, &p->hints, &parts);
 	price_apply(in->prices, &p->record, reference_of(in->config, p->record.route));
 	in->records++;
 	in->batch[in->count++] = p->record;

@@ -90,6 +90,7 @@ void ledger_take(ledger *l, slice line)
 {
 	journal_mark after;
 	logline *p = &l->line;
+	usage_parts parts;
 	slice object, key = slice_cstr(l->key);
 	bool ours = logline_is_ours(line, key, &object);
 	uint64_t hash = ours ? recent_hash(object) : 0;
@@ -112,7 +113,7 @@ void ledger_take(ledger *l, slice line)
 			  LOG_I("bytes", line.len));
 	if (result != LOGLINE_OK || duplicate)
 		return;
-	usage_apply(&p->record, p->usage, &p->hints);
+	usage_apply(&p->record, p->usage, &p->hints, &parts);
 	pthread_mutex_lock(&l->settings_lock);
 	price_apply(l->prices, &p->record, reference_of(l, p->record.route));
 	pthread_mutex_unlock(&l->settings_lock);

@@ -338,7 +338,7 @@ static void stream_apply(record *r, meaning *m, bool ended, const usage_hints *h
 		r->usage = USAGE_ESTIMATED;
 }
 
-void usage_apply(record *r, slice fragment, const usage_hints *hints)
+void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_parts *parts)
 {
 	counts c;
 	meaning m = { -1, -1, 0, 0, false, false };
@@ -349,6 +349,7 @@ void usage_apply(record *r, slice fragment, const usage_hints *hints)
 
 	r->input = r->output = r->cache_read = r->cache_write = r->saved = 0;
 	r->usage = USAGE_NONE;
+	*parts = usage_parts_untold();
 	if (!hints->ok)
 		return;
 
@@ -359,8 +360,11 @@ void usage_apply(record *r, slice fragment, const usage_hints *hints)
 		r->saved = before - after;
 
 	bool object = counts_read(&c, fragment, &rest);
-	if (object)
+	if (object) {
 		m = counts_mean(&c, slice_cstr(r->protocol));
+		parts->reasoning = c.reasoning >= 0 ? c.reasoning : c.gemini_thoughts;
+		parts->write_1h = c.write_1h;
+	}
 	bool complete = m.any && c.whole && !c.bad && m.prompt >= 0 && m.output >= 0;
 	bool ended = m.any && c.whole && (m.final || ends_stream(rest));
 	if (stream && !(complete && ended))

@@ -56,7 +56,7 @@ typedef struct usage_hints {
  * hints; r->protocol, r->model and r->stream are set already. The counts mean the same for every provider: `input` is
  * the input that was not cached, cache reads and writes are apart. A fragment without an object, or without a count in
  * it, is no usage. `saved` is headroom_saved, else headroom_before less headroom_after (negative: the prompt grew),
- * else 0. */
-void usage_apply(record *r, slice fragment, const usage_hints *hints);
+ * else 0. Sets `parts` to what the fragment tells of kinds that some models price apart. */
+void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_parts *parts);
 
 #endif

@@ -29,6 +29,7 @@ static logline_result parse(slice line, slice key, logline *out)
 	if (result == LOGLINE_OK) {
 		const record *r = &out->record;
 		record priced = *r;
+		usage_parts parts;
 		clean(r->id, RECORD_ID_MAX);
 		clean(r->route, RECORD_LABEL_MAX);
 		clean(r->backend, RECORD_BACKEND_MAX);
@@ -40,7 +41,7 @@ static logline_result parse(slice line, slice key, logline *out)
 		clean(r->termination, sizeof r->termination - 1);
 		HOLDS(r->id[0] && r->status >= 0 && r->status < 1000);
 		HOLDS(out->usage.len <= LOGLINE_USAGE_MAX && line.len <= RECORD_LINE_MAX);
-		usage_apply(&priced, out->usage, &out->hints);
+		usage_apply(&priced, out->usage, &out->hints, &parts);
 	} else if (result == LOGLINE_MALFORMED) {
 		HOLDS(out->problem != NULL);
 	}

@@ -33,7 +33,8 @@ static record apply(unsigned choice, slice fragment)
 	check(copy != NULL);
 	if (fragment.len)
 		memcpy(copy, fragment.ptr, fragment.len);
-	usage_apply(&r, slice_of(copy, fragment.len), &hints);
+	usage_parts parts;
+	usage_apply(&r, slice_of(copy, fragment.len), &hints, &parts);
 	free(copy);
 
 	check(r.input >= 0 && r.output >= 0 && r.cache_read >= 0 && r.cache_write >= 0);

@@ -305,13 +305,14 @@ static bool pricing(void)
 		"{\"v\":1,\"id\":\"a\",\"te\":9,\"status\":200,\"ta\":1,\"model\":\"gpt-5\",\"protocol\":\"openai\","
 		"\"usage\":\"{\\\"prompt_tokens\\\":10,\\\"completion_tokens\\\":5,\\\"total_tokens\\\":15}\"}";
 	static logline l;
+	usage_parts parts;
 	err e = { 0 };
 	price_table *t = price_table_load(NULL, &e);
 
 	if (!t && (!fail_at || !e.text[0]))
 		return false;
 	bool good = logline_parse(slice_cstr(line), slice_of(NULL, 0), &l) == LOGLINE_OK;
-	usage_apply(&l.record, l.usage, &l.hints);
+	usage_apply(&l.record, l.usage, &l.hints, &parts);
 	price_apply(t, &l.record, SLICE("glm-4.6"));
 	good = good && (t ? l.record.price == PRICE_TABLE && l.record.cost > 0 :
 			    l.record.price == PRICE_UNPRICED && l.record.cost == 0);

@@ -5,6 +5,8 @@
 
 #include <inttypes.h>
 
+static usage_parts parts; /* of the last usage_apply() */
+
 static record apply(const char *protocol, const char *model, const void *fragment, size_t len, usage_hints hints)
 {
 	record r = { .input = 7, .output = 7, .cache_read = 7, .cache_write = 7, .saved = 7, .usage = USAGE_PARTIAL };
@@ -12,7 +14,7 @@ static record apply(const char *protocol, const char *model, const void *fragmen
 	snprintf(r.protocol, sizeof r.protocol, "%s", protocol);
 	snprintf(r.model, sizeof r.model, "%s", model);
 	r.stream = hints.stream;
-	usage_apply(&r, slice_of(unit_guarded(fragment, len), len), &hints);
+	usage_apply(&r, slice_of(unit_guarded(fragment, len), len), &hints, &parts);
 	return r;
 }
 
@@ -359,10 +361,10 @@ static void a_stream_whose_end_was_seen(void)
 	/* Gemini's array has no stream's content type; the request says that it is one. */
 	usage_hints array = whole;
 	record g = { .protocol = "gemini", .stream = true };
-	usage_apply(&g, slice_of(gemini, sizeof gemini - 1), &array);
+	usage_apply(&g, slice_of(gemini, sizeof gemini - 1), &array, &parts);
 	CHECK(is(&g, USAGE_REPORTED, 18, 115, 0, 0));
 	array.bytes_out = 700 + 16 * 500;
-	usage_apply(&g, slice_of(gemini, sizeof gemini - 3), &array);
+	usage_apply(&g, slice_of(gemini, sizeof gemini - 3), &array, &parts);
 	CHECK(is(&g, USAGE_ESTIMATED, 18, 500, 0, 0));
 }
 
@@ -489,7 +491,7 @@ static void noise_is_survived(void)
 		}
 		record r = { .protocol = "openai" };
 		usage_hints hints = i % 2 ? whole : streamed(5000, 5000);
-		usage_apply(&r, slice_of(text, len), &hints);
+		usage_apply(&r, slice_of(text, len), &hints, &parts);
 		CHECK(r.input >= 0 && r.output >= 0 && r.cache_read >= 0 && r.cache_write >= 0);
 		CHECK(r.input <= 3 * USAGE_TOKENS_MAX && r.output <= 2 * USAGE_TOKENS_MAX);
 		CHECK(r.usage != USAGE_NONE || r.input + r.output + r.cache_read + r.cache_write == 0);

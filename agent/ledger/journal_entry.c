@@ -121,7 +121,7 @@ static scan_event begin(scan *s)
 		return SCAN_TORN;
 	if (memcmp(header, magic, sizeof magic) != 0 || get_u32be(header + 16) != crc_of(0, header, 16))
 		return SCAN_HEADER;
-	if (get_u32be(header + 8) != SEGMENT_VERSION)
+	if (get_u32be(header + 8) > SEGMENT_VERSION)
 		return SCAN_NEWER;
 	s->salt = get_u32be(header + 12);
 	s->next = SEGMENT_HEADER;

@@ -8,7 +8,7 @@
 #include "ledger/record_codec.h"
 
 enum {
-	SEGMENT_VERSION = 1,
+	SEGMENT_VERSION = 2, /* 2: records of codec version 2, so that an older agent keeps the file and loses none */
 	SEGMENT_HEADER = 20,
 	ENTRY_HEADER = 8,
 	ENTRY_MAX = ENTRY_HEADER + RECORD_ENCODED_MAX,
@@ -28,7 +28,7 @@ typedef enum scan_event {
 	SCAN_DAMAGED, /* `len` bytes from `at` on are no entry; the scan goes on after them */
 	SCAN_TORN,    /* the entry that begins at `at` is cut by the end of the file; only SCAN_END follows */
 	SCAN_HEADER,  /* the segment's header is damaged: nothing of it can be read */
-	SCAN_NEWER,   /* the segment's version is not known */
+	SCAN_NEWER,   /* a newer agent wrote the segment */
 	SCAN_FAILED,  /* read(2) failed; see errno */
 	SCAN_END,
 } scan_event;

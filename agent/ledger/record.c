@@ -3,11 +3,11 @@
 
 #include "base/cursor.h"
 
-/* At most: the version, nine texts with lengths of two bytes, 15 numbers of ten bytes, and three of one byte. */
+/* At most: the version, ten texts with lengths of two bytes, 15 numbers of ten bytes, and three of one byte. */
 _Static_assert(1 + sizeof(((record *)0)->id) + 3 * (RECORD_LABEL_MAX + 1) + sizeof(((record *)0)->code) +
 			       sizeof(((record *)0)->backend) + sizeof(((record *)0)->protocol) +
-			       sizeof(((record *)0)->model) + sizeof(((record *)0)->termination) + 9 * 2 + 15 * 10 +
-			       3 <=
+			       sizeof(((record *)0)->model) + sizeof(((record *)0)->termination) +
+			       sizeof(((record *)0)->price_missing) + 10 * 2 + 15 * 10 + 3 <=
 		       RECORD_ENCODED_MAX,
 	       "a record fits its encoding");
 
@@ -22,6 +22,8 @@ const char *usage_from_name(usage_from from)
 		return "partial";
 	case USAGE_ESTIMATED:
 		return "estimated";
+	case USAGE_UNKNOWN:
+		return "unknown";
 	}
 	return "none";
 }
@@ -35,6 +37,8 @@ const char *price_from_name(price_from from)
 		return "table";
 	case PRICE_UNPRICED:
 		return "unpriced";
+	case PRICE_PARTIAL:
+		return "partial";
 	}
 	return "none";
 }
@@ -100,6 +104,7 @@ size_t record_encode(const record *r, unsigned char out[RECORD_ENCODED_MAX])
 	at = put_int(at, r->saved_cache);
 	at = put_int(at, r->saved_routing);
 	*at++ = (unsigned char)r->price;
+	PUT_TEXT(price_missing);
 	return (size_t)(at - out);
 }
 
@@ -151,7 +156,8 @@ bool record_decode(slice bytes, record *r)
 	cursor c = cursor_of(bytes);
 
 	memset(r, 0, sizeof *r);
-	if (cursor_u8(&c) != RECORD_CODEC_VERSION)
+	uint8_t version = cursor_u8(&c);
+	if (version < 1 || version > RECORD_CODEC_VERSION)
 		return false;
 	GET_TEXT(id);
 	r->time_ms = get_int(&c);
@@ -180,8 +186,10 @@ bool record_decode(slice bytes, record *r)
 	r->saved_cache = get_int(&c);
 	r->saved_routing = get_int(&c);
 	uint8_t price = cursor_u8(&c);
-	if (c.failed || status < INT32_MIN || status > INT32_MAX || stream > 1 || usage > USAGE_ESTIMATED ||
-	    price > PRICE_UNPRICED) {
+	if (version > 1)
+		GET_TEXT(price_missing);
+	if (c.failed || status < INT32_MIN || status > INT32_MAX || stream > 1 || usage > USAGE_UNKNOWN ||
+	    price > PRICE_PARTIAL) {
 		memset(r, 0, sizeof *r);
 		return false;
 	}

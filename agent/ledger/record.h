@@ -23,6 +23,7 @@ typedef enum usage_from {
 	USAGE_REPORTED,  /* the upstream reported all of them */
 	USAGE_PARTIAL,   /* the upstream reported some; output is a lower bound */
 	USAGE_ESTIMATED, /* output, or all of them, are estimated from bytes */
+	USAGE_UNKNOWN,   /* a model ran, or may have run, and nothing tells how many: the counts are -1 */
 } usage_from;
 
 /* Where the price comes from. */
@@ -30,6 +31,7 @@ typedef enum price_from {
 	PRICE_NONE,     /* no tokens, so nothing to price */
 	PRICE_TABLE,    /* the operator's price file, or the one that ships with the project */
 	PRICE_UNPRICED, /* the table has no price for these tokens: cost and savings are 0 */
+	PRICE_PARTIAL,  /* the table prices a part of them: `price_missing` names the rest; cost is a lower bound */
 } price_from;
 
 /* How a request is paid for. */
@@ -78,9 +80,11 @@ typedef struct record {
 	int64_t cost;                                          /* nano-dollars */
 	int64_t saved_compression, saved_cache, saved_routing; /* nano-dollars; may be negative */
 	price_from price;
+	/* For PRICE_PARTIAL the kinds without a price, as "audio_input,write_1h"; else "". */
+	char price_missing[RECORD_LABEL_MAX + 1];
 } record;
 
-const char *usage_from_name(usage_from from); /* none, reported, partial, estimated */
-const char *price_from_name(price_from from); /* none, table, unpriced */
+const char *usage_from_name(usage_from from); /* none, reported, partial, estimated, unknown */
+const char *price_from_name(price_from from); /* none, table, unpriced, partial */
 
 #endif

@@ -11,15 +11,16 @@
 #include "ledger/record.h"
 
 enum {
-	RECORD_CODEC_VERSION = 1,
-	RECORD_ENCODED_MIN = 28,   /* bytes of a record with nothing in it */
-	RECORD_ENCODED_MAX = 1024, /* the largest record of version 1 has fewer than 900 */
+	RECORD_CODEC_VERSION = 2,  /* 2: with price_missing, and with more values of usage and price */
+	RECORD_ENCODED_MIN = 28,   /* bytes of a record of version 1 with nothing in it; of version 2 one more */
+	RECORD_ENCODED_MAX = 1024, /* the largest record of version 2 has fewer than 970 */
 };
 
 /* Writes `r` to `out`, and returns the number of bytes. Any record can be written. */
 size_t record_encode(const record *r, unsigned char out[RECORD_ENCODED_MAX]);
 
-/* Reads a record from `bytes`. False: they are no record, or one of another version; `*r` is zeroed then. */
+/* Reads a record of any version up to this one from `bytes`. False: they are no record, or one of a newer version; `*r`
+ * is zeroed then. */
 MUST_CHECK bool record_decode(slice bytes, record *r);
 
 #endif

@@ -129,23 +129,41 @@ static void an_entry_inside_a_record_is_none(void)
 	journal_close(j);
 }
 
-static void what_a_newer_version_wrote_is_kept(void)
+/* Writes `version`, with the right CRC, to the header of the segment in `whole`. */
+static void set_version(unsigned char version)
 {
-	size_t ends[11], len = make_segment(ends);
-	/* Version 2, with the right CRC. */
-	static const unsigned char v2[SEGMENT_HEADER] = {
-		'S', 'P', 'O', 'A', 'L', 'L', 'M', 'J', 0, 0, 0, 2, 0, 0, 0, 0
-	};
 	uint32_t crc = 0xffffffff;
-	memcpy(whole, v2, sizeof v2);
+
+	whole[11] = version;
 	for (int i = 0; i < 16; i++) {
-		crc ^= v2[i];
+		crc ^= whole[i];
 		for (int k = 0; k < 8; k++)
 			crc = crc >> 1 ^ (crc & 1 ? 0xedb88320 : 0);
 	}
 	crc = ~crc;
 	for (int i = 0; i < 4; i++)
 		whole[16 + i] = (unsigned char)(crc >> (24 - 8 * i));
+}
+
+static void what_an_older_version_wrote_is_read(void)
+{
+	size_t ends[11], len = make_segment(ends);
+
+	set_version(1);
+	empty_dir();
+	mkdir(dir, 0700);
+	write_file(segment_path(1), whole, len);
+	journal *j = open_journal(SEGMENT, PLENTY);
+	seen s = replay(j);
+	CHECK(s.count == 10 && !s.odd && journal_get_stats(j).corrupt == 0);
+	journal_close(j);
+}
+
+static void what_a_newer_version_wrote_is_kept(void)
+{
+	size_t ends[11], len = make_segment(ends);
+
+	set_version(3);
 	empty_dir();
 	mkdir(dir, 0700);
 	write_file(segment_path(1), whole, len);
@@ -174,6 +192,7 @@ int main(void)
 	RUN(damage_costs_one_entry_and_invents_none);
 	RUN(a_damaged_stretch_is_one_place);
 	RUN(an_entry_inside_a_record_is_none);
+	RUN(what_an_older_version_wrote_is_read);
 	RUN(what_a_newer_version_wrote_is_kept);
 	return journal_rig_end();
 }

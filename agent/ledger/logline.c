@@ -3,6 +3,7 @@
 
 #include "base/json.h"
 #include "base/text.h"
+#include "ledger/client.h"
 
 /* What HAProxy writes where there is no text. */
 #define ABSENT SLICE("-")
@@ -92,46 +93,6 @@ static void clean(slice text, char *out, size_t max)
 void label_clean(slice name, char out[RECORD_LABEL_MAX + 1])
 {
 	clean(name, out, RECORD_LABEL_MAX);
-}
-
-const char *client_family(slice ua)
-{
-	static const struct {
-		slice prefix;
-		const char *family;
-	} families[] = {
-		{ SLICE_INIT("claude-cli/"), "claude-code" },
-		{ SLICE_INIT("claude-code/"), "claude-code" },
-		{ SLICE_INIT("codex_"), "codex" },
-		{ SLICE_INIT("codex/"), "codex" },
-		{ SLICE_INIT("opencode"), "opencode" },
-		{ SLICE_INIT("openai/python"), "openai-python" },
-		{ SLICE_INIT("asyncopenai/python"), "openai-python" },
-		{ SLICE_INIT("openai/js"), "openai-node" },
-		{ SLICE_INIT("anthropic/python"), "anthropic-python" },
-		{ SLICE_INIT("asyncanthropic/python"), "anthropic-python" },
-		{ SLICE_INIT("anthropic/js"), "anthropic-node" },
-		{ SLICE_INIT("google-genai-sdk"), "google-genai" },
-		{ SLICE_INIT("aider"), "aider" },
-		{ SLICE_INIT("cursor"), "cursor" },
-		{ SLICE_INIT("litellm"), "litellm" },
-		{ SLICE_INIT("langchain"), "langchain" },
-		{ SLICE_INIT("python-requests"), "python" },
-		{ SLICE_INIT("python-httpx"), "python" },
-		{ SLICE_INIT("aiohttp"), "python" },
-		{ SLICE_INIT("python"), "python" },
-		{ SLICE_INIT("curl/"), "curl" },
-		{ SLICE_INIT("mozilla/"), "browser" },
-		{ SLICE_INIT("go-http-client"), "go" },
-		{ SLICE_INIT("node"), "node" },
-	};
-
-	if (ua.len == 0)
-		return "";
-	for (size_t i = 0; i < sizeof families / sizeof families[0]; i++)
-		if (slice_istarts(ua, families[i].prefix))
-			return families[i].family;
-	return "other";
 }
 
 /* Decodes a string member into `buf`, cut at `cap` bytes; sets `*out` to the text, which is empty for HAProxy's `-`.

@@ -41,7 +41,4 @@ bool logline_is_ours(slice line, slice key, slice *object);
  * characters, invisible characters and bytes that are not UTF-8; cuts at RECORD_LABEL_MAX, between characters. */
 void label_clean(slice name, char out[RECORD_LABEL_MAX + 1]);
 
-/* Returns the family of a client by its User-Agent: "other" for an unknown one, "" for an empty one. Static text. */
-const char *client_family(slice user_agent);
-
 #endif

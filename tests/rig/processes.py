@@ -137,6 +137,14 @@ def state_of(pid):
         return "X"
 
 
+def has_ended(pid):
+    """No thread of the process is left, so that its files are closed and its locks are free. (A dead main thread is a zombie while others still end.)"""
+    try:
+        return state_of(pid) in "ZX" and len(os.listdir("/proc/%d/task" % pid)) < 2
+    except FileNotFoundError:
+        return True
+
+
 def cpu_of(pid):
     """Seconds of CPU that the process' threads have taken; of those that have ended, nothing. Counted in nanoseconds."""
     return sum(int(pathlib.Path("/proc/%d/task/%s/schedstat" % (pid, task)).read_text().split()[0]) for task in os.listdir("/proc/%d/task" % pid)) / 1e9
@@ -172,7 +180,7 @@ class Process:
         self.popen.send_signal(number)
         for child in children:
             if number == signal.SIGKILL:
-                until(lambda: state_of(child) in "ZX", 5, "the child of a killed process ends with it")
+                until(lambda: has_ended(child), 5, "the child of a killed process ends with it")
             else:
                 os.kill(child, number)
 

@@ -133,11 +133,16 @@ EVENT(contract_outdated, WARN, "id contract needed hint",
 EVENT(spop_error, WARN, "fd status problem instead",
       "HAProxy, or something else that connected to `listen`, sent bytes that are not valid SPOP. The connection "
       "was closed.",
-      "Compare `max_frame_size` with HAProxy's `tune.bufsize`, and see who can open the socket.")
+      "See who can open the socket, and which version HAProxy has.")
+EVENT(frame_size, WARN, "offered taken max_frame_size max_memory hint",
+      "HAProxy offers frames of `offered` bytes (its `tune.bufsize`), and the agent takes `taken`, because of its option "
+      "`max_frame_size` or `max_memory`. HAProxy cannot show the agent a body that needs a larger frame, and refuses it "
+      "(413 model_not_in_sample). Logged once a minute.",
+      "Raise the option that `hint` names, or lower `LLM_BUFSIZE` in HAProxy's environment.")
 EVENT(ack_too_large, ERROR, "id route max_frame_size hint",
       "The answer to a request did not fit the frame size that HAProxy and the agent agreed on. The request was "
       "refused with 503 gateway_unavailable.",
-      "Raise `max_frame_size`, or `tune.bufsize` in HAProxy.")
+      "Raise `tune.bufsize` in HAProxy, and `max_frame_size` if it is set.")
 EVENT(hello_timeout, WARN, "fd instead",
       "A connection sent no HELLO within ten seconds: it is probably not HAProxy's. It was closed.",
       "See who can open the socket of `listen`.")

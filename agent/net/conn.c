@@ -75,11 +75,19 @@ static void settle(conn *c)
 
 /* ---- life */
 
+/* The room that `in` has beside the largest frame. */
+enum { IN_ROOM = FRAME_PREFIX + SPOP_SCRATCH + CONN_KEEP };
+
+uint32_t conn_largest_frame(uint32_t max_frame, uint64_t max_memory)
+{
+	return max_frame + (uint64_t)IN_ROOM <= max_memory ? max_frame : (uint32_t)(max_memory - IN_ROOM);
+}
+
 void conn_set_limits(conn *c)
 {
 	size_t largest = FRAME_PREFIX + (size_t)c->session.max_frame;
 
-	c->in.limit = largest + SPOP_SCRATCH + CONN_KEEP;
+	c->in.limit = IN_ROOM + (size_t)c->session.max_frame;
 	/* An answer may begin just below CONN_OUT_HIGH and be as large as a frame. */
 	c->out.limit = CONN_OUT_HIGH + 2 * largest + CREDENTIAL_MAX + CONTROL_ROOM;
 }
@@ -341,7 +349,7 @@ conn *conn_new(spop_thread *t, int fd)
 	c->spop_thread = t;
 	c->fd = fd;
 	/* say_hello() switches pipelining off if the option is off. */
-	spop_session_init(&c->session, s->limits.max_frame, true);
+	spop_session_init(&c->session, conn_largest_frame(s->limits.max_frame, s->limits.max_memory), true);
 	conn_set_limits(c);
 	ev_io_init(&c->readable, on_readable, fd, EV_READ);
 	ev_io_init(&c->writable, on_writable, fd, EV_WRITE);

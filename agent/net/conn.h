@@ -9,10 +9,14 @@
 #include "net/spop_thread.h"
 
 enum {
-	CONN_OUT_HIGH = 256 * 1024,        /* with so many bytes waiting to be written, no further frame is answered */
-	CONN_KEEP = 4096,                  /* bytes of buffer that an idle connection keeps */
-	CONN_FRAME_MAX = 64 * 1024 * 1024, /* the largest max-frame-size that the configuration allows */
+	CONN_OUT_HIGH = 256 * 1024,  /* with so many bytes waiting to be written, no further frame is answered */
+	CONN_KEEP = 4096,            /* bytes of buffer that an idle connection keeps */
+	CONN_FRAME_MAX = 1024 << 20, /* the largest max-frame-size that the configuration allows */
 };
+
+/* Returns the largest frame that a connection takes: `max_frame`, or less where its buffer would not fit
+ * `max_memory`. */
+uint32_t conn_largest_frame(uint32_t max_frame, uint64_t max_memory);
 
 /* Opens a connection on `fd`, which t->shared->connections counts already. Takes over `fd`, on failure too. */
 void conn_open(spop_thread *t, int fd);

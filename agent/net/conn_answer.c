@@ -6,7 +6,8 @@
 #include "decide/response.h"
 #include "net/conn_impl.h"
 
-enum { OUTDATED_EVERY_MS = 60000 };
+/* How often news is logged that each request, or each connection, brings again. */
+enum { NEWS_EVERY_MS = 60000 };
 
 /* ---- counting */
 
@@ -95,12 +96,17 @@ __attribute__((noinline)) static void log_allowed(const llm_request *r, const de
 		  LOG_C("auth", d->replace ? "replace" : "passthrough"));
 }
 
-/* Says once a minute that HAProxy's files are too old, because each of their requests is the same news. */
+/* True, in one thread, if NEWS_EVERY_MS have passed since the last time; `*due_ms` is set for the next. */
+static bool is_due(_Atomic int64_t *due_ms)
+{
+	int64_t now = clock_mono_ms(), due = atomic_load_explicit(due_ms, memory_order_relaxed);
+
+	return now >= due && atomic_compare_exchange_strong(due_ms, &due, now + NEWS_EVERY_MS);
+}
+
 __attribute__((noinline)) static void log_outdated(spop_shared *s, const llm_request *r)
 {
-	int64_t now = clock_mono_ms(), due = atomic_load_explicit(&s->outdated_due_ms, memory_order_relaxed);
-
-	if (now < due || !atomic_compare_exchange_strong(&s->outdated_due_ms, &due, now + OUTDATED_EVERY_MS))
+	if (!is_due(&s->outdated_due_ms))
 		return;
 	log_event(contract_outdated, LOG_S("id", r->id), LOG_I("contract", r->contract), LOG_I("needed", CONTRACT),
 		  LOG_C("hint", "install llm.cfg and spoe.conf of this version, and reload HAProxy"));
@@ -110,7 +116,23 @@ __attribute__((noinline)) static void log_too_large(const conn *c, const llm_req
 {
 	log_event(ack_too_large, LOG_S("id", r->id), LOG_S("route", d->route_name),
 		  LOG_I("max_frame_size", c->session.max_frame),
-		  LOG_C("hint", "raise max_frame_size, or tune.bufsize in HAProxy"));
+		  LOG_C("hint", "raise tune.bufsize in HAProxy, and max_frame_size if it is set"));
+}
+
+/* HAProxy offers larger frames than the agent takes: counts that, and says so. */
+static void tell_frame_size(conn *c)
+{
+	spop_shared *s = c->spop_thread->shared;
+
+	counter_add(&c->spop_thread->counters.hellos_short, 1);
+	if (!is_due(&s->frame_size_due_ms))
+		return;
+	log_event(
+		frame_size, LOG_I("offered", c->session.offered), LOG_I("taken", c->session.max_frame),
+		LOG_I("max_frame_size", s->limits.max_frame), LOG_I("max_memory", s->limits.max_memory),
+		LOG_C("hint", c->session.max_frame < s->limits.max_frame ?
+				      "raise max_memory, or lower LLM_BUFSIZE in HAProxy" :
+				      "take max_frame_size out of the configuration, or lower LLM_BUFSIZE in HAProxy"));
 }
 
 /* ---- answering */
@@ -235,6 +257,8 @@ static void say_hello(conn *c)
 		conn_leave(c, SPOP_NO_RESOURCE, SLICE("out of memory"));
 		return;
 	}
+	if (c->session.offered > c->session.max_frame)
+		tell_frame_size(c);
 	wrote(c, spop_write_hello(&c->session, c->out.data + c->out.end, CONTROL_ROOM));
 	conn_set_limits(c);
 	log_event(hello, LOG_I("fd", c->fd), LOG_I("max_frame_size", c->session.max_frame),

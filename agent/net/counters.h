@@ -53,6 +53,7 @@ typedef struct net_counters {
 	counter in_flight_limited;   /* the part of `backpressure` in which max_in_flight answers waited */
 	counter frames_in, frames_out, bytes_in, bytes_out; /* SPOP frames, of all types */
 	counter hellos, spop_errors, hello_timeouts, accept_pauses;
+	counter hellos_short;   /* the part of `hellos` in which HAProxy offers larger frames than the agent takes */
 	counter asked_for_more; /* HAProxy was told to ask again with the whole body; not counted as decisions */
 	counter responses;      /* llm-response messages */
 	/* Decisions about requests of HAProxy files that keep the agent's contract, and of older files. */

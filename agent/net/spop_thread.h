@@ -42,7 +42,8 @@ typedef struct spop_shared {
 	alignas(CACHE_LINE) atomic_uint connections; /* of all threads */
 	alignas(CACHE_LINE) _Atomic uint64_t memory; /* bytes in the buffers of all connections */
 	spop_load *loads;                            /* one for each thread */
-	_Atomic int64_t outdated_due_ms;             /* monotonic: from when on an outdated contract is logged again */
+	/* Monotonic times from which on an outdated contract, and frames that are too large, are logged again. */
+	_Atomic int64_t outdated_due_ms, frame_size_due_ms;
 } spop_shared;
 
 typedef struct spop_thread {

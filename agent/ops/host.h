@@ -62,8 +62,8 @@ typedef struct host_snapshot {
 	uint64_t latency_sum_ns;
 	/* sums of the counters of the same names in net/counters.h */
 	uint64_t connections_opened, connections_closed, healthchecks, refused_connections, refused_memory, stalled,
-		backpressure, in_flight_limited, frames_in, frames_out, bytes_in, bytes_out, hellos, spop_errors,
-		hello_timeouts, accept_pauses, asked_for_more, responses, contract_outdated;
+		backpressure, in_flight_limited, frames_in, frames_out, bytes_in, bytes_out, hellos, hellos_short,
+		spop_errors, hello_timeouts, accept_pauses, asked_for_more, responses, contract_outdated;
 	uint64_t memory; /* bytes in connections' buffers now */
 	uint64_t max_connections, max_memory, max_in_flight;
 	size_t credentials, credentials_missing; /* of routes that replace the credential */

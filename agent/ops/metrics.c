@@ -235,6 +235,8 @@ static void write_spop(FILE *f, const host_snapshot *s)
 	    s->in_flight_limited);
 	one(f, "spoa_llm_spop_healthchecks_total", "counter", "HAProxy's health checks.", s->healthchecks);
 	one(f, "spoa_llm_spop_hellos_total", "counter", "Connections that completed the SPOP handshake.", s->hellos);
+	one(f, "spoa_llm_spop_hellos_short_total", "counter",
+	    "SPOP handshakes in which HAProxy offered larger frames than the agent takes.", s->hellos_short);
 	one(f, "spoa_llm_spop_hello_timeouts_total", "counter",
 	    "Connections that were closed because no handshake came in time.", s->hello_timeouts);
 	one(f, "spoa_llm_spop_errors_total", "counter",

@@ -156,6 +156,7 @@ static bool sum_threads(host_snapshot *s, const spop_threads *ts, unsigned threa
 		SUM(bytes_in);
 		SUM(bytes_out);
 		SUM(hellos);
+		SUM(hellos_short);
 		SUM(spop_errors);
 		SUM(hello_timeouts);
 		SUM(accept_pauses);

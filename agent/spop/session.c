@@ -63,8 +63,9 @@ static spop_event take_hello(spop_session *s, const frame *f)
 	if (spop_value_uint(&size) < FRAME_SIZE_MIN)
 		return fail(s, SPOP_BAD_FRAME_SIZE, SLICE("HAProxy offers a max-frame-size below 256"));
 
-	if (spop_value_uint(&size) < s->max_frame)
-		s->max_frame = (uint32_t)spop_value_uint(&size);
+	s->offered = spop_value_uint(&size) < UINT32_MAX ? (uint32_t)spop_value_uint(&size) : UINT32_MAX;
+	if (s->offered < s->max_frame)
+		s->max_frame = s->offered;
 	s->pipelining = s->allow_pipelining && listed(capabilities.bytes, slice_eq, SLICE("pipelining"));
 	s->async = listed(capabilities.bytes, slice_eq, SLICE("async"));
 	s->state = SPOP_READY;

@@ -10,6 +10,7 @@
 typedef struct spop_session {
 	enum { SPOP_AWAIT_HELLO, SPOP_READY, SPOP_ENDED } state;
 	uint32_t max_frame; /* our own until HELLO, then the smaller of both sides' */
+	uint32_t offered;   /* HAProxy's max-frame-size, 2^32 - 1 at most; 0 before HELLO */
 	bool allow_pipelining;
 	bool pipelining;  /* both sides announced it */
 	bool async;       /* HAProxy announced it, as versions up to 3.0 do */

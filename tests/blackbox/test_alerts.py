@@ -237,6 +237,15 @@ def test_contract(place):
         place.prometheus.clears()
 
 
+def test_frame_size(place):
+    def hello():
+        with place.agent.client(max_frame_size=spop.U32(1 << 30)):
+            pass
+    with place.repeat(hello):
+        place.prometheus.fires("SpoaLlmFrameSize")
+    place.prometheus.clears()
+
+
 def test_connections(place):
     def garbage():
         with spop.connect(place.agent.address, 5) as sock:

@@ -132,6 +132,15 @@ def test_chunked_beyond_the_buffer(gateway, where):
         answer.refused(413, "model_not_in_sample", retry=False)
 
 
+def test_frames_that_are_too_small(haproxy, make_mock):
+    """What the agent's max_frame_size keeps from the agent is refused, and no retry can help."""
+    with gateway_of(haproxy, make_mock, config={"max_frame_size": 65536}) as made:
+        body = bodies.body("openai_python", 300 * 1024, "last")
+        made.call("POST", body.path, [("Content-Type", body.ctype)] + list(bearer()), chunks=[body.data]).refused(413, "model_not_in_sample", retry=False)
+        made.agent.log("event=frame_size .*taken=65536 ")
+        made.post("/v1/chat/completions", b'{"messages":"%s","model":"gpt-1"}' % (b"x" * 60000)).only(made.by_name["gpt"])
+
+
 @pytest.mark.parametrize("coding, pack", [("gzip", gzip.compress), ("deflate", zlib.compress), ("x-gzip", gzip.compress)])
 @pytest.mark.parametrize("where", ["first", "last", "middle"])
 def test_compressed(gateway, where, coding, pack):

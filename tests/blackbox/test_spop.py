@@ -1,5 +1,6 @@
 """SPOP on the wire: the agent accepts good frames in pieces of any size and rejects bad ones, and neither disturbs another connection."""
 import random
+import re
 import socket
 import threading
 import time
@@ -55,6 +56,32 @@ def test_frame_size_is_the_smaller_of_both(agent, offered):
     with agent.client(max_frame_size=spop.U32(offered)) as client:
         assert client.agreed["max-frame-size"] == min(65536, offered)
         assert client.agreed["version"] == "2.0"
+
+
+def test_frame_size_is_what_haproxy_offers(agents):
+    """Without max_frame_size the agent takes what HAProxy offers, as far as max_memory allows, and says so if that is less."""
+    agent = agents({"max_memory": 16 << 20, "routes": [{"model_prefix": "*"}]})
+    offered = 12 << 20
+    with agent.client(max_frame_size=spop.U32(offered)) as client:
+        assert client.agreed["max-frame-size"] == offered
+        assert client.ask(body=b'{"messages":"%s","model":"gpt-1"}' % (b"x" * (offered - 1000)))["model"] == "gpt-1"
+    assert not agent.lines("event=frame_size")
+    for _ in range(2):
+        with agent.client(max_frame_size=spop.U32(20 << 20)) as client:
+            taken = client.agreed["max-frame-size"]
+            assert (16 << 20) - 100000 < taken < 16 << 20
+    # HAProxy says HELLO often, and so the log says this once a minute.
+    said, = agent.lines("event=frame_size")
+    assert re.search(r"level=warn.* offered=%d taken=%d .*max_memory=%d hint=\"raise max_memory" % (20 << 20, taken, 16 << 20), said), said
+    with agent.client(max_frame_size=spop.U32(20 << 20)) as client:
+        assert client.ask(body=b'{"messages":"%s","model":"gpt-1"}' % (b"x" * (taken - 1000)))["model"] == "gpt-1"
+    assert re.search(r"^spoa_llm_spop_hellos_short_total 3$", agent.http(path="/metrics").text, re.M)
+
+
+def test_frame_size_by_option(agents):
+    agent = agents({"max_frame_size": 65536, "routes": [{"model_prefix": "*"}]})
+    with agent.client(max_frame_size=spop.U32(1 << 20)):
+        agent.log(r"event=frame_size offered=1048576 taken=65536 max_frame_size=65536 .*hint=\"take max_frame_size out")
 
 
 @pytest.mark.parametrize("offered, agreed", [

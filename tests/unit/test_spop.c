@@ -71,6 +71,7 @@ static void hello_agrees_on_the_smaller_size(void)
 		spop_event e = spop_session_next(&s, &in);
 		CHECK(e.type == SPOP_HELLO && in.len == 0);
 		CHECK(s.max_frame == (smaller ? 1000u : 4096u));
+		CHECK(s.offered == (smaller ? 1000u : 16380u));
 		CHECK(s.pipelining && s.async && !s.healthcheck);
 	}
 }

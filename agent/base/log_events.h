@@ -119,6 +119,19 @@ EVENT(route_cleartext, WARN, "route upstream problem",
       "The upstream of this route is an http:// URL of another host: the credential would travel without TLS.",
       "Use https://.")
 
+EVENT(credential_read, INFO, "auth route routes expires",
+      "The credential `auth` was read: at the start, or because the file has another one now. `route` is the first of the "
+      "`routes` routes that use it. `expires` is the time that the file names, if it names one.",
+      "")
+EVENT(credential_missing, ERROR, "auth route routes problem instead",
+      "The credential `auth` is not there or cannot be used, or it expired. The requests of its routes are refused with 502 "
+      "upstream_auth_unavailable. Logged when that begins, and when `problem` changes.",
+      "Mend what `problem` names. A file is read again within two seconds; a variable needs a restart. Where "
+      "spoa-llm-token@.service writes the file, `systemctl status` says why it failed.")
+EVENT(credential_expiring, WARN, "auth route routes expires problem",
+      "The credential `auth` expires within three minutes, and its file has no newer one. From then on it counts as missing.",
+      "See what should replace the file: `systemctl status spoa-llm-token@NAME.timer spoa-llm-token@NAME.service`.")
+
 /* ---- connections of HAProxy */
 EVENT(refused, WARN, "id status code route model auth problem",
       "The agent had HAProxy refuse a request. `code` is the code of the client's error, `problem` says more, `auth`"
@@ -283,7 +296,6 @@ EVENT(decision, DEBUG, "id route model model_from backend auth", "A request was 
 EVENT(asked_for_more, DEBUG, "id buffered",
       "The model was not in what HAProxy sent of the body; HAProxy was told to ask again with all of it.",
       "")
-EVENT(credentials_read, DEBUG, "routes", "A file of a credential had changed and was read again.", "")
 EVENT(log_stream, DEBUG, "fd", "A ring of HAProxy connected to `log_listen`.", "")
 EVENT(totals_unread, DEBUG, "problem",
       "The totals of /metrics could not be read from the database; the last ones are shown.",

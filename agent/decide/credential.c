@@ -10,6 +10,8 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/json.h"
+#include "base/rfc3339.h"
 
 static const char *const header_names[AUTH_HEADERS] = { "authorization", "x-api-key", "api-key", "x-goog-api-key" };
 
@@ -104,38 +106,86 @@ bool secret_changed(const secret *s, const char *path)
 	       !same_time(now.ctime, s->stamp.ctime);
 }
 
-void secret_load(secret *s, const char *path)
+/* Decodes the string `raw` into `out`. Empty: it is none, or too long. */
+static slice text_of(const json_member *m, char *out, size_t cap)
 {
-	char text[CREDENTIAL_MAX + 3]; /* room for a line end, and for one byte that shows it is too long */
 	size_t len = 0;
 
+	if (m->type != JSON_STRING || json_text(m->value, out, cap, &len) != JSON_TEXT_OK)
+		len = 0;
+	return slice_of(out, len);
+}
+
+/* Takes the token out of the JSON object `text` into `token`, which has CREDENTIAL_MAX + 1 bytes, and the time at which
+ * it expires into `s`. Empty: s->problem says why. */
+static slice token_of(secret *s, slice text, char *token)
+{
+	char time[64];
+	slice got = { NULL, 0 };
+	bool told = false;
+	json_iter it;
+	json_member m;
+	json_step step = JSON_BAD;
+
+	json_iter_init(&it, text);
+	while (!s->problem && (step = json_next(&it, &m)) == JSON_MEMBER) {
+		if (json_key_is(m.key, SLICE("token"))) {
+			if (got.ptr)
+				s->problem = "the JSON has \"token\" twice";
+			got = text_of(&m, token, CREDENTIAL_MAX + 1);
+			if (got.len == 0)
+				s->problem = "\"token\" is no text, is empty, or is too long";
+		} else if (json_key_is(m.key, SLICE("expires_at"))) {
+			if (told)
+				s->problem = "the JSON has \"expires_at\" twice";
+			told = true;
+			s->expires = rfc3339_read(text_of(&m, time, sizeof time), &s->expires_ms);
+			if (!s->expires)
+				s->problem = "\"expires_at\" is no time with its offset, like \"2026-11-29T01:23:45Z\"";
+		} else {
+			s->problem = "the JSON has another member than \"token\" and \"expires_at\"";
+		}
+	}
+	if (!s->problem && step != JSON_DONE)
+		s->problem = "the file begins with { and is not a JSON object";
+	if (!s->problem && !got.ptr)
+		s->problem = "the JSON has no \"token\"";
+	return s->problem ? (slice){ NULL, 0 } : got;
+}
+
+/* True if `text` begins with a brace, behind white space and a byte order mark. */
+static bool is_json(slice *text)
+{
+	slice from = slice_starts(*text, SLICE("\xef\xbb\xbf")) ? slice_from(*text, 3) : *text;
+	size_t at = json_skip_space(from, 0);
+
+	if (at == from.len || from.ptr[at] != '{')
+		return false;
+	*text = from;
+	return true;
+}
+
+static slice without_line_end(slice text)
+{
+	if (text.len && text.ptr[text.len - 1] == '\n')
+		text.len--;
+	if (text.len && text.ptr[text.len - 1] == '\r')
+		text.len--;
+	return text;
+}
+
+void secret_take(secret *s, slice text)
+{
+	char token[CREDENTIAL_MAX + 1]; /* one byte shows that it is too long */
+
 	*s = (secret){ 0 };
-	stamp_of(path, &s->stamp);
-	int fd = s->stamp.exists ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
-	bool failed = fd < 0;
-	if (failed) /* perhaps no descriptor or no memory is left; a new permission or name would change the metadata */
-		s->stamp.failed = s->stamp.exists && errno != EACCES && errno != ENOENT && errno != EPERM;
-	while (!failed && len < sizeof text) {
-		ssize_t n = read(fd, text + len, sizeof text - len);
-		if (n < 0 && errno == EINTR)
-			continue;
-		failed = s->stamp.failed = n < 0; /* a part of a credential is useless */
-		if (n <= 0)
-			break;
-		len += (size_t)n;
-	}
-	if (fd >= 0)
-		close(fd);
-	if (failed) {
-		s->problem = "the file cannot be read";
-		explicit_bzero(text, sizeof text);
-		return;
-	}
-	if (len && text[len - 1] == '\n')
-		len--;
-	if (len && text[len - 1] == '\r')
-		len--;
-	slice value = usable(slice_of(text, len), &s->problem);
+	if (text.len > CREDENTIAL_FILE_MAX)
+		s->problem = "the file is longer than 16384 bytes";
+	else if (is_json(&text))
+		text = token_of(s, text, token);
+	else
+		text = without_line_end(text);
+	slice value = s->problem ? (slice){ NULL, 0 } : usable(text, &s->problem);
 	if (value.len) {
 		s->value = malloc(value.len + 1);
 		if (s->value) {
@@ -147,6 +197,38 @@ void secret_load(secret *s, const char *path)
 			s->stamp.failed = true;
 		}
 	}
+	s->expires = s->expires && s->value;
+	explicit_bzero(token, sizeof token);
+}
+
+void secret_load(secret *s, const char *path)
+{
+	char text[CREDENTIAL_FILE_MAX + 1]; /* one byte shows that it is too long */
+	struct secret_stamp stamp;
+	size_t len = 0;
+
+	stamp_of(path, &stamp);
+	int fd = stamp.exists ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
+	bool failed = fd < 0;
+	if (failed) /* perhaps no descriptor or no memory is left; a new permission or name would change the metadata */
+		stamp.failed = stamp.exists && errno != EACCES && errno != ENOENT && errno != EPERM;
+	while (!failed && len < sizeof text) {
+		ssize_t n = read(fd, text + len, sizeof text - len);
+		if (n < 0 && errno == EINTR)
+			continue;
+		failed = stamp.failed = n < 0; /* a part of a credential is useless */
+		if (n <= 0)
+			break;
+		len += (size_t)n;
+	}
+	if (fd >= 0)
+		close(fd);
+	if (failed)
+		*s = (secret){ .problem = "the file cannot be read" };
+	else
+		secret_take(s, slice_of(text, len));
+	stamp.failed = stamp.failed || s->stamp.failed;
+	s->stamp = stamp;
 	explicit_bzero(text, sizeof text);
 }
 
@@ -156,6 +238,11 @@ void secret_deinit(secret *s)
 		explicit_bzero(s->value, s->len);
 	free(s->value);
 	*s = (secret){ 0 };
+}
+
+bool secret_ends_soon(const secret *s, int64_t now_ms)
+{
+	return s->expires && now_ms >= s->expires_ms - CREDENTIAL_SOON_MS;
 }
 
 slice credential_read(const credential *c, const secret *file, const char **problem)
@@ -174,6 +261,10 @@ slice credential_read(const credential *c, const secret *file, const char **prob
 	}
 	case AUTH_FILE:
 		*problem = file->problem;
+		if (file->expires && clock_wall_ms() >= file->expires_ms) {
+			*problem = "the token in the file expired";
+			break;
+		}
 		return slice_of(file->value, file->len);
 	}
 	return (slice){ NULL, 0 };

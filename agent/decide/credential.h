@@ -11,7 +11,9 @@
 #include "base/slice.h"
 
 enum {
-	CREDENTIAL_MAX = 8192, /* bytes; the longest tokens in use take about 4 KB */
+	CREDENTIAL_MAX = 8192,                    /* bytes; the longest tokens in use take about 4 KB */
+	CREDENTIAL_FILE_MAX = 2 * CREDENTIAL_MAX, /* bytes of a file: JSON may escape characters */
+	CREDENTIAL_SOON_MS = 3 * 60 * 1000,       /* a credential that expires within this time expires soon */
 	/* bytes of credential_describe()'s text: in a report or the list of routes; in a line about one request */
 	CREDENTIAL_SOURCE_MAX = 600,
 	CREDENTIAL_SOURCE_SHORT = 300,
@@ -46,6 +48,8 @@ void credential_describe(const credential *c, char *out, size_t cap);
 typedef struct secret {
 	char *value; /* owned, NUL-terminated, wiped when released; NULL: missing */
 	size_t len;
+	bool expires;        /* the file says when */
+	int64_t expires_ms;  /* with `expires`: from when on it is missing, by the wall clock */
 	const char *problem; /* why it is missing; static text */
 	struct secret_stamp {
 		struct timespec mtime, ctime;
@@ -57,13 +61,19 @@ typedef struct secret {
 	} stamp;
 } secret;
 
-/* Reads the file at `path` into `*s`, whose old content is not released. A line end after the credential is dropped.
- * Reports no error: a credential that cannot be read or used is missing. */
+/* Reads the file at `path` into `*s`, whose old content is not released. The file is the credential, and perhaps a line
+ * end; or, if it begins with a brace, a JSON object: {"token": "...", "expires_at": "2026-11-29T01:23:45Z"}, where
+ * expires_at may be missing. Reports no error: a credential that cannot be read or used is missing. */
 void secret_load(secret *s, const char *path);
 /* True if secret_load() may now give something else. Looks at the file's metadata only. */
 bool secret_changed(const secret *s, const char *path);
 void secret_deinit(secret *s);
+/* True if the file says when its credential expires, and that is within CREDENTIAL_SOON_MS of `now_ms`, or was. */
+bool secret_ends_soon(const secret *s, int64_t now_ms);
 
+/* Takes a credential out of `text`, the content of a file as secret_load() describes it, into `*s`, whose old content
+ * is not released. */
+void secret_take(secret *s, slice text);
 /* Returns the credential as it is now, without the spaces around it; empty: missing, and `*problem` says why. The slice
  * is borrowed from the environment or from `file`; it is valid until the policy is released. */
 slice credential_read(const credential *c, const secret *file, const char **problem);

@@ -37,6 +37,7 @@ typedef struct host_route { /* the texts live as long as the snapshot */
 	const char *name, *prefix, *path_prefix, *backend, *upstream, *auth,
 		*reference_model; /* NULL: none (all but name and auth) */
 	bool enabled, usable;     /* usable: it has a backend, and its credential is there */
+	int64_t expires_ms;       /* Unix time from which on its credential is missing; 0: nobody said */
 } host_route;
 
 typedef struct host_snapshot {
@@ -66,7 +67,8 @@ typedef struct host_snapshot {
 		spop_errors, hello_timeouts, accept_pauses, asked_for_more, responses, contract_outdated;
 	uint64_t memory; /* bytes in connections' buffers now */
 	uint64_t max_connections, max_memory, max_in_flight;
-	size_t credentials, credentials_missing; /* of routes that replace the credential */
+	/* Of routes that replace the credential; expiring: within CREDENTIAL_SOON_MS. */
+	size_t credentials, credentials_missing, credentials_expiring;
 	bool ledger_kept;
 	uint64_t journal_max; /* bytes */
 	ledger_stats ledger;

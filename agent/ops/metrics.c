@@ -162,6 +162,23 @@ static void write_checks(FILE *f, const host_check *checks, size_t count)
 
 /* ---- decisions */
 
+static void write_expiry(FILE *f, const host_snapshot *s)
+{
+	head(f, "spoa_llm_credential_expires_timestamp_seconds", "gauge",
+	     "When the credential of a route expires, as its file says, in seconds since 1970.");
+	for (size_t i = 0; i < s->routes_count; i++) {
+		const host_route *r = &s->routes[i];
+		bool twice = false;
+		for (size_t n = 0; n < i && !twice; n++)
+			twice = s->routes[n].enabled && s->routes[n].expires_ms &&
+				strcmp(s->routes[n].name, r->name) == 0;
+		if (!r->enabled || !r->expires_ms || twice)
+			continue;
+		labelled(f, "spoa_llm_credential_expires_timestamp_seconds", "route", r->name, NULL);
+		fprintf(f, " %.3f\n", (double)r->expires_ms / 1000);
+	}
+}
+
 static void write_decisions(FILE *f, const host_snapshot *s)
 {
 	uint64_t sum = 0;
@@ -207,6 +224,10 @@ static void write_decisions(FILE *f, const host_snapshot *s)
 	one(f, "spoa_llm_credentials_missing", "gauge",
 	    "Routes that replace the credential and refuse every request, because it is missing.",
 	    s->credentials_missing);
+	one(f, "spoa_llm_credentials_expiring", "gauge",
+	    "Routes whose credential expires within three minutes, and whose file has no newer one.",
+	    s->credentials_expiring);
+	write_expiry(f, s);
 }
 
 /* ---- SPOP */

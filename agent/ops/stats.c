@@ -229,7 +229,11 @@ static void write_routes(FILE *f, const host_snapshot *s)
 		write_named(f, "auth", r->auth);
 		fputc(',', f);
 		write_named(f, "reference_model", r->reference_model);
-		fprintf(f, ",\"enabled\":%s,\"usable\":%s,", boolean(r->enabled), boolean(r->usable));
+		fprintf(f, ",\"enabled\":%s,\"usable\":%s,\"expires\":", boolean(r->enabled), boolean(r->usable));
+		if (r->expires_ms)
+			fprintf(f, "%" PRId64 ",", r->expires_ms);
+		else
+			fputs("null,", f);
 		/* Two routes of one name share their counters. */
 		if (twice)
 			fputs("\"decisions\":null", f);
@@ -318,9 +322,9 @@ void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size
 	fprintf(f,
 		",\"connections\":%" PRIu64 ",\"max_connections\":%" PRIu64 ",\"memory\":%" PRIu64
 		",\"max_memory\":%" PRIu64 ",\"spop_errors\":%" PRIu64
-		",\"credentials\":{\"needed\":%zu,\"missing\":%zu},",
+		",\"credentials\":{\"needed\":%zu,\"missing\":%zu,\"expiring\":%zu},",
 		s->connections_opened - s->connections_closed, s->max_connections, s->memory, s->max_memory,
-		s->spop_errors, s->credentials, s->credentials_missing);
+		s->spop_errors, s->credentials, s->credentials_missing, s->credentials_expiring);
 	write_ledger(f, s);
 	fputc(',', f);
 	write_routes(f, s);

@@ -139,8 +139,9 @@ static void check_threads(admin_host *h, host_check *c, int64_t now)
 static size_t check_routes(host_check *c, const policy *p)
 {
 	const route_table *t = p->table;
-	size_t nowhere = 0, missing = 0, needed = 0;
-	const char *which = "", *without = "";
+	size_t nowhere = 0, missing = 0, needed = 0, ending = 0;
+	const char *which = "", *without = "", *soon = "";
+	int64_t now = clock_wall_ms(), end = INT64_MAX;
 
 	for (size_t i = 0; i < t->count; i++) {
 		const route *r = &t->routes[i];
@@ -157,6 +158,12 @@ static size_t check_routes(host_check *c, const policy *p)
 		if (credential_read(&r->auth, &p->files[i], &problem).len == 0) {
 			missing++;
 			without = r->name;
+		} else if (secret_ends_soon(&p->files[i], now)) {
+			ending++;
+			if (p->files[i].expires_ms < end) {
+				end = p->files[i].expires_ms;
+				soon = r->name;
+			}
 		}
 	}
 	if (nowhere)
@@ -169,6 +176,10 @@ static size_t check_routes(host_check *c, const policy *p)
 		check(&c[1], "credentials", false, false,
 		      "%zu of %zu credentials are missing, so their routes refuse every request: %s%s", missing, needed,
 		      without, missing > 1 ? " and others" : "");
+	else if (ending)
+		check(&c[1], "credentials", false, false,
+		      "%zu of %zu credentials expire soon, and their files have no newer ones: %s in %lld seconds%s",
+		      ending, needed, soon, (long long)(end - now) / 1000, ending > 1 ? ", and others" : "");
 	else
 		check(&c[1], "credentials", true, false, "%zu credentials found", needed);
 	return 2;

@@ -15,6 +15,7 @@
 #include "net/handover.h"
 #include "net/spop_threads.h"
 #include "serve/admin_host.h"
+#include "serve/credentials.h"
 #include "serve/recording.h"
 #include "serve/snapshot.h"
 #include "serve/takeover.h"
@@ -34,6 +35,7 @@ typedef struct agent {
 	listener admin_listeners[LISTEN_MAX];
 	spop_threads *spop_threads;
 	policy *policy;
+	credentials *credentials;
 	recording *recording; /* NULL: no ledger is kept */
 	admin_host *admin_host;
 	int handover; /* the socket to the old worker, until it has closed its ledger; -1: none */
@@ -81,6 +83,7 @@ static void publish(agent *a, policy *next)
 	a->policy = next;
 	spop_threads_set_policy(a->spop_threads, policy_ref(next));
 	admin_host_set_policy(a->admin_host, next);
+	credentials_look(a->credentials, next);
 }
 
 /* Sets the log as the configuration in use says: config_load() sets it as the new one says, on failure too. */
@@ -211,10 +214,10 @@ static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events 
 	policy *next = policy_refresh(a->policy);
 	err e;
 
-	if (next) {
+	if (next)
 		publish(a, next);
-		log_event(credentials_read, LOG_I("routes", next->table->count));
-	}
+	else
+		credentials_look(a->credentials, a->policy);
 	try_recording(a);
 	if (!a->stopping && !a->leaving)
 		admin_host_serve(a->admin_host, &e);
@@ -423,6 +426,7 @@ static bool prepare(agent *a, err *e)
 	listener_close_unused();
 	unsigned threads = c->threads ? (unsigned)c->threads : cores();
 	a->iterations = calloc(threads, sizeof *a->iterations);
+	a->credentials = credentials_new();
 	if (!room_for(threads, e))
 		return false;
 	a->spop_threads = spop_threads_new(a->listeners, c->listen.count, threads, limits, policy_ref(a->policy),
@@ -431,7 +435,7 @@ static bool prepare(agent *a, err *e)
 		return false;
 	a->admin_host = admin_host_new(c, a->spop_threads, a->policy, a->recording, a->master->restarts, a->loop,
 				       &a->reload);
-	return (a->iterations && a->admin_host) || err_memory(e);
+	return (a->iterations && a->credentials && a->admin_host) || err_memory(e);
 }
 
 static bool begin(agent *a, err *e)
@@ -464,6 +468,7 @@ static bool begin(agent *a, err *e)
 	}
 	if (!say(a, CONTROL_READY, e))
 		return false;
+	credentials_look(a->credentials, a->policy);
 	log_event(ready, LOG_C("version", SPOA_LLM_VERSION), LOG_I("routes", a->policy->table->enabled),
 		  LOG_I("threads", spop_threads_count(a->spop_threads)));
 	try_recording(a);
@@ -505,6 +510,7 @@ static void end(agent *a, int code)
 		listener_close(&a->admin_listeners[i]);
 	}
 	policy_unref(a->policy);
+	credentials_free(a->credentials);
 	free(a->iterations);
 }
 

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 enum { NOTES = 64 }; /* the most refused requests that are shown */
 
 /* ---- slots: a name keeps its slot while the process lives, so that a counter never changes its meaning. Names that
@@ -218,9 +220,11 @@ static bool copy_routes(host_snapshot *s, const policy *p)
 		h->reference_model = keep(s, room, &at, r->reference_model);
 		h->enabled = r->enabled;
 		h->usable = h->backend && present;
+		h->expires_ms = p->files[i].expires ? p->files[i].expires_ms : 0;
 		if (r->enabled && replaces) {
 			s->credentials++;
 			s->credentials_missing += !present;
+			s->credentials_expiring += present && secret_ends_soon(&p->files[i], clock_wall_ms());
 		}
 	}
 	s->routes_count = t->count;

@@ -211,6 +211,9 @@ def test_refusals_and_credentials(place):
         place.decide("bad-1", 3)
     with place.repeat(work):
         place.prometheus.fires("SpoaLlmCredentialMissing", "SpoaLlmAuthUnavailable", "SpoaLlmNoBackend", "SpoaLlmRefusing")
+    ends = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + 150))
+    place.credential.write_text(json.dumps({"token": value, "expires_at": ends}))
+    place.prometheus.fires("SpoaLlmCredentialExpiring")
     place.credential.write_text(value)
     place.prometheus.clears()
 

@@ -3,8 +3,10 @@ where the agent reads that one, and what happens if it is missing."""
 import json
 import os
 import pathlib
+import signal
 import tempfile
 import time
+import urllib.request
 
 import pytest
 
@@ -415,6 +417,94 @@ def test_a_file_that_is_none(gateways, make_mock, work, kind):
     gateway.ask("f").refused(502, "upstream_auth_unavailable")
     gateway.ask("other").only(mock)
     assert time.monotonic() - start < 2 * harness.SLOW
+
+
+# ---- a file with a token that expires
+
+
+def until_then(seconds):
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time() + seconds))
+
+
+def token_file(token, seconds=3600, **more):
+    return json.dumps(dict({"token": token, "expires_at": until_then(seconds)}, **more))
+
+
+def events(gateway, name):
+    return [line for line in gateway.agent.text().splitlines() if " event=%s " % name in line]
+
+
+def test_a_token_that_expires(filed):
+    """The agent takes a token out of JSON, stops using it when it expires, and takes the next one, without a restart."""
+    first, second, third = (secret("token%d" % at) for at in range(3))
+    replace(filed.path, token_file(first))
+    served(filed, first)
+    replace(filed.path, token_file(second, 3))
+    served(filed, second)
+    harness.until(lambda: events(filed, "credential_expiring"), 5, "the event of a token that expires soon")
+    served(filed, None, 10)
+    assert "the token in the file expired" in events(filed, "credential_missing")[-1]
+    replace(filed.path, token_file(third))
+    served(filed, third)
+    replace(filed.path, token_file(first, -1))
+    served(filed, None)
+    replace(filed.path, first)  # no JSON, and so without an end
+    served(filed, first)
+    for spoiled in ('{"token":"%s","expires_at":"tomorrow"}' % first, '{"token":"%s","expires_in":3600}' % first,
+                    token_file(first)[:-1], '{"token":["%s"]}' % first, '{"token":"%s","expires_at":"2999-01-01T00:00:00"}' % first):
+        replace(filed.path, spoiled)
+        served(filed, None)
+        replace(filed.path, '{"token":"%s"}' % first)
+        served(filed, first)
+
+
+def test_what_the_log_says_of_credentials(work):
+    """At the start, after a change and as time goes by: read, missing, about to expire; each credential once, however many routes use it."""
+    there, soon, later = work / "there", work / "soon", work / "later"
+    there.write_text(secret("there"))
+    soon.write_text(token_file(secret("soon"), 100))
+    routes = [{"model_prefix": "a%d" % at, "upstream": "https://a.test", "auth": "file:%s" % there} for at in range(3)]
+    routes += [{"model_prefix": "b", "upstream": "https://a.test", "auth": "file:%s" % soon},
+               {"model_prefix": "c", "upstream": "https://a.test", "auth": "file:%s" % later},
+               {"model_prefix": "d", "upstream": "https://a.test", "auth": "env:SAID"},
+               {"model_prefix": "e", "upstream": "https://a.test", "auth": "env:NOT_SAID"},
+               {"model_prefix": "f", "upstream": "https://a.test", "auth": "env:NOT_USED", "enabled": False}, {"model_prefix": "*"}]
+    admin = "127.0.0.1:%d" % harness.free_port()
+    with harness.Agent(work, {"routes": routes, "admin_listen": admin}, env={"SAID": secret("said")}) as agent:
+        def said(name, **fields):
+            lines = [line for line in agent.text().splitlines() if " event=%s " % name in line]
+            return [line for line in lines if all(" %s=%s" % field in line for field in fields.items())]
+        assert len(said("credential_read")) == 3, agent.text()
+        assert said("credential_read", auth="file:%s" % there, route="a0", routes=3, expires='"not told"')
+        assert said("credential_read", auth="file:%s" % soon, route="b", routes=1, expires="20") and said("credential_read", auth="env:SAID")
+        assert len(said("credential_missing")) == 2
+        assert said("credential_missing", auth="file:%s" % later) and said("credential_missing", auth="env:NOT_SAID")
+        assert len(said("credential_expiring")) == 1 and said("credential_expiring", auth="file:%s" % soon)
+
+        def figures():
+            with urllib.request.urlopen("http://%s/metrics" % admin, timeout=5) as answer:
+                lines = answer.read().decode().splitlines()
+            return {line.split(" ")[0]: float(line.split(" ")[1]) for line in lines if line.startswith("spoa_llm_credential")}
+        harness.until(lambda: harness.accepting(admin), 5, "the admin server accepts")
+        got = figures()
+        ends = got.pop('spoa_llm_credential_expires_timestamp_seconds{route="b"}')
+        assert abs(ends - time.time() - 100) < 30 and got == {
+            "spoa_llm_credentials": 7, "spoa_llm_credentials_missing": 2, "spoa_llm_credentials_expiring": 1}, got
+        replace(soon, token_file(secret("soon-again"), 3600))
+        replace(later, secret("later"))
+        harness.until(lambda: len(said("credential_read")) == 5, 5, "both files are read")
+        assert len(said("credential_read", auth="file:%s" % soon)) == 2 and said("credential_read", auth="file:%s" % later)
+        got = figures()
+        assert got["spoa_llm_credentials_missing"] == 1 and got["spoa_llm_credentials_expiring"] == 0
+        with urllib.request.urlopen("http://%s/readyz" % admin, timeout=5) as answer:
+            check = [one for one in json.load(answer)["checks"] if one["part"] == "credentials"]
+        assert not check[0]["ok"] and "1 of 7" in check[0]["detail"]
+        there.touch()  # another time of the same content is nothing new
+        later.unlink()
+        harness.until(lambda: len(said("credential_missing")) == 3, 5, "a file that is gone is missing")
+        agent.process.kill(signal.SIGHUP)
+        harness.until(lambda: "event=reloaded" in agent.text(), 5, "the reload")
+        assert len(said("credential_read")) == 5 and len(said("credential_missing")) == 3, "a reload repeats nothing"
 
 
 # ---- nothing of a credential is ever shown

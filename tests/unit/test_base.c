@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/cursor.h"
 #include "base/err.h"
+#include "base/rfc3339.h"
 #include "base/thread.h"
 
 /* ---- clock */
@@ -24,6 +25,75 @@ static void test_clock(void)
 	CHECK(wall > 1672531200000 && wall < 7258118400000);
 	struct timespec t = clock_timespec(12345);
 	CHECK(t.tv_sec == 12 && t.tv_nsec == 345000000);
+}
+
+/* ---- rfc3339 */
+
+static void test_rfc3339(void)
+{
+	static const struct {
+		const char *text, *utc;
+		int64_t ms;
+	} good[] = {
+		{ "1970-01-01T00:00:00Z", NULL, 0 },
+		{ "2026-11-29T01:23:45Z", NULL, 1795915425000 },
+		{ "2026-11-29t01:23:45z", "2026-11-29T01:23:45Z", 1795915425000 },
+		{ "2026-11-29 02:23:45.25+01:00", "2026-11-29T01:23:45Z", 1795915425250 },
+		{ "2026-11-28T17:38:45.123456789-07:45", "2026-11-29T01:23:45Z", 1795915425123 },
+		{ "2024-02-29T23:59:60Z", "2024-03-01T00:00:00Z", 1709251200000 },
+		{ "2000-02-29T00:00:00-00:00", "2000-02-29T00:00:00Z", 951782400000 },
+		{ "9999-12-31T23:59:59Z", NULL, 253402300799000 },
+		{ "0000-01-01T00:00:00Z", NULL, -62167219200000 },
+		{ "0001-01-01T00:00:00Z", NULL, -62135596800000 },
+		{ "0004-03-01T00:00:00Z", NULL, -62035804800000 },
+		{ "1969-12-31T23:59:59.999Z", "1969-12-31T23:59:59Z", -1 },
+	};
+	static const char *const bad[] = {
+		"",
+		"2026-11-29",
+		"2026-11-29T01:23:45",
+		"2026-11-29T01:23Z",
+		"2026-11-29T01:23:45+0100",
+		"2026-11-29T01:23:45+01",
+		"2026-02-29T00:00:00Z",
+		"2100-02-29T00:00:00Z",
+		"2026-13-01T00:00:00Z",
+		"2026-00-01T00:00:00Z",
+		"2026-01-00T00:00:00Z",
+		"2026-04-31T00:00:00Z",
+		"2026-11-29T24:00:00Z",
+		"2026-11-29T01:60:00Z",
+		"2026-11-29T01:23:61Z",
+		"2026-11-29T01:23:45.Z",
+		"2026-11-29T01:23:45Z ",
+		" 2026-11-29T01:23:45Z",
+		"2026-11-29T01:23:45ZZ",
+		"2026-11-29T01:23:45+24:00",
+		"2026-11-29T01:23:45+01:60",
+		"20261129T012345Z",
+		"26-11-29T01:23:45Z",
+		"1795915425",
+		"2026-11-29T01:23:4aZ",
+		"+026-11-29T01:23:45Z",
+		"2026-11-29T01:23:45Z\n",
+	};
+	char text[RFC3339_TEXT];
+	int64_t ms = 7;
+
+	for (size_t i = 0; i < sizeof good / sizeof good[0]; i++) {
+		CHECK(rfc3339_read(slice_cstr(good[i].text), &ms));
+		CHECK(ms == good[i].ms);
+		rfc3339_write(ms, text);
+		CHECK(strcmp(text, good[i].utc ? good[i].utc : good[i].text) == 0);
+	}
+	ms = 7;
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+		CHECK(!rfc3339_read(slice_cstr(bad[i]), &ms) && ms == 7);
+	CHECK(!rfc3339_read(slice_of("2026-11-29T01:23:45\0", 20), &ms));
+	rfc3339_write(INT64_MAX, text);
+	CHECK(strcmp(text, "9999-12-31T23:59:59Z") == 0);
+	rfc3339_write(INT64_MIN, text);
+	CHECK(strcmp(text, "0000-01-01T00:00:00Z") == 0);
 }
 
 /* ---- thread */
@@ -156,6 +226,7 @@ static void test_err(void)
 int main(void)
 {
 	RUN(test_clock);
+	RUN(test_rfc3339);
 	RUN(test_thread_blocks_signals);
 	RUN(test_thread_cond);
 	RUN(test_bytes);

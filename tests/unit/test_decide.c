@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "unit.h"
 
+#include "base/clock.h"
 #include "decide/decision.h"
 
 static void an_upstream_is_taken_apart(void)
@@ -105,10 +106,86 @@ static void a_credential_that_cannot_be_a_header_is_missing(void)
 	credential_deinit(&c);
 }
 
+/* What a file holds, and the credential that is taken from it; NULL: none, for a reason that has these words in it. */
+static void a_file_is_a_credential_or_json(void)
+{
+	static const struct {
+		const char *text, *token, *why;
+		int64_t expires_ms; /* 0: it does not say */
+	} rows[] = {
+		{ "sk-1", "sk-1", NULL, 0 },
+		{ " sk-1 \r\n", "sk-1", NULL, 0 },
+		{ "[1]", "[1]", NULL, 0 },
+		{ "sk{\"token\":\"a\"}", "sk{\"token\":\"a\"}", NULL, 0 },
+		{ "{\"token\":\"a\"}", "a", NULL, 0 },
+		{ "{\"token\":\"a\",\"expires_at\":\"1970-01-01T00:00:01Z\"}", "a", NULL, 1000 },
+		{ "\xef\xbb\xbf \n{ \"expires_at\" : \"2026-11-29T01:23:45.678+01:00\",\r\n\"token\":\" \\u0061\\/b \" }\n\n",
+		  "a/b", NULL, INT64_C(1795911825678) },
+		{ "{\"token\":\"a\",\"expires_at\":null}", NULL, "expires_at", 0 },
+		{ "{\"token\":\"a\",\"expires_at\":1795911825}", NULL, "expires_at", 0 },
+		{ "{\"token\":\"a\",\"expires_at\":\"2026-11-29T01:23:45\"}", NULL, "expires_at", 0 },
+		{ "{\"token\":\"a\",\"expires_at\":\"\"}", NULL, "expires_at", 0 },
+		{ "{\"expires_at\":\"2026-11-29T01:23:45Z\",\"token\":\"a\",\"expires_at\":\"2036-11-29T01:23:45Z\"}",
+		  NULL, "twice", 0 },
+		{ "{\"token\":\"a\",\"token\":\"b\"}", NULL, "twice", 0 },
+		{ "{\"token\":\"a\",\"expiresAt\":\"2026-11-29T01:23:45Z\"}", NULL, "another member", 0 },
+		{ "{\"Token\":\"a\"}", NULL, "another member", 0 },
+		{ "{\"access_token\":\"a\",\"expires_in\":3599}", NULL, "another member", 0 },
+		{ "{\"expires_at\":\"2026-11-29T01:23:45Z\"}", NULL, "no \"token\"", 0 },
+		{ "{}", NULL, "no \"token\"", 0 },
+		{ "{\"token\":7}", NULL, "\"token\"", 0 },
+		{ "{\"token\":\"\"}", NULL, "\"token\"", 0 },
+		{ "{\"token\":\"  \"}", NULL, "empty", 0 },
+		{ "{\"token\":\"a\\u0000b\"}", NULL, "control", 0 },
+		{ "{\"token\":\"a\\nb\"}", NULL, "control", 0 },
+		{ "{\"token\":\"a\\ud800\"}", NULL, "\"token\"", 0 },
+		{ "{\"token\":\"a\"", NULL, "JSON object", 0 },
+		{ "{\"token\":\"a\"}}", NULL, "JSON object", 0 },
+		{ "{\"token\":\"a\"}\n{\"token\":\"a\"}", NULL, "JSON object", 0 },
+		{ "{token:a}", NULL, "JSON object", 0 },
+		{ "{", NULL, "JSON object", 0 },
+		{ "", NULL, "empty", 0 },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		secret s;
+		size_t len = strlen(rows[i].text);
+		secret_take(&s, slice_of((const char *)unit_guarded(rows[i].text, len), len));
+		bool right = rows[i].token ? s.value && strcmp(s.value, rows[i].token) == 0 && !s.problem :
+					     !s.value && s.problem && strstr(s.problem, rows[i].why);
+		if (!right)
+			printf("%s: %s, %s\n", rows[i].text, s.value, s.problem);
+		CHECK(right);
+		CHECK(s.expires == (rows[i].expires_ms != 0) && (!s.expires || s.expires_ms == rows[i].expires_ms));
+		secret_deinit(&s);
+	}
+}
+
+static void a_credential_ends_when_its_file_says_so(void)
+{
+	credential c = { .kind = AUTH_FILE };
+	secret s = { .value = strdup("a"), .len = 1, .expires = true };
+	int64_t now = clock_wall_ms();
+	const char *problem;
+
+	s.expires_ms = now + 60000;
+	CHECK(credential_read(&c, &s, &problem).len == 1 && !problem);
+	CHECK(secret_ends_soon(&s, s.expires_ms - CREDENTIAL_SOON_MS));
+	CHECK(!secret_ends_soon(&s, s.expires_ms - CREDENTIAL_SOON_MS - 1));
+	s.expires_ms = now;
+	CHECK(credential_read(&c, &s, &problem).len == 0 && problem && strstr(problem, "expired"));
+	s.expires = false;
+	CHECK(credential_read(&c, &s, &problem).len == 1 && !problem);
+	CHECK(!secret_ends_soon(&s, now));
+	secret_deinit(&s);
+}
+
 int main(void)
 {
 	RUN(an_upstream_is_taken_apart);
 	RUN(what_is_no_upstream_is_refused);
 	RUN(a_credential_that_cannot_be_a_header_is_missing);
+	RUN(a_file_is_a_credential_or_json);
+	RUN(a_credential_ends_when_its_file_says_so);
 	return unit_end();
 }

@@ -14,6 +14,7 @@
 #include "commands/ledger_command.h"
 #include "ledger/logline.h"
 #include "ledger/price.h"
+#include "ledger/unknown.h"
 #include "report/ledger_store.h"
 #include "report/print.h"
 
@@ -101,6 +102,7 @@ static bool take_line(import *in, slice line)
 		return true;
 	}
 	usage_apply(&p->record, p->usage, &p->hints, &parts);
+	unknown_apply(&p->record, p->metered);
 	price_apply(in->prices, &p->record, reference_of(in->config, p->record.route));
 	in->records++;
 	in->batch[in->count++] = p->record;

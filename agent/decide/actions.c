@@ -69,6 +69,8 @@ INLINE void set_all(spop_writer *w, const decision *d)
 	set_str(w, SLICE("protocol"), slice_cstr(protocol_name(d->caller)));
 	spop_ack_set(w, SLICE("stream"));
 	spop_put_bool(w, d->model.stream);
+	spop_ack_set(w, SLICE("metered"));
+	spop_put_bool(w, d->metered);
 	set_deny(w, d->refusal != REFUSE_NOT);
 }
 

@@ -225,6 +225,7 @@ static inline __attribute__((always_inline)) bool find(const llm_request *r, dec
 	bool frequent = !s->upgrade && endpoint_frequent(r->sample.method, s->path);
 
 	d->endpoint = frequent ? ENDPOINT_RUNS : endpoint_find(r->sample.method, s->path, s->upgrade);
+	d->metered = frequent || endpoint_metered(d->endpoint, s->path);
 	bool query = s->model_param.len > 0 || s->deployment_param.len > 0 || s->query_unclear;
 	if (query && d->endpoint != ENDPOINT_RUNS && !s->upgrade)
 		find_without_query(r, &d->model);

@@ -61,6 +61,7 @@ typedef struct decision {
 	const route *route; /* NULL: legacy */
 	slice route_name;
 	endpoint endpoint;
+	bool metered; /* an answer costs tokens: see endpoint_metered() */
 	chosen_by chosen_by;
 	released_by released_by;
 	const upstream *upstream; /* NULL if the request was refused before one was chosen */

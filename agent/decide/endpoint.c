@@ -272,6 +272,24 @@ endpoint endpoint_find(slice method, slice path, bool websocket)
 	return how & HTTP ? ENDPOINT_RUNS : ENDPOINT_OTHER;
 }
 
+bool endpoint_metered(endpoint e, slice path)
+{
+	static const char *const counting[] = { "count_tokens",  "input_tokens",    "count-tokens",      "countTokens",
+						"computeTokens", "countTextTokens", "countMessageTokens" };
+
+	if (e == ENDPOINT_OTHER || e == ENDPOINT_MODEL)
+		return false;
+	path = trimmed(path);
+	size_t begin = path.len;
+	while (begin > 0 && path.ptr[begin - 1] != '/')
+		begin--;
+	slice last = slice_from(path, begin);
+	/* Vertex AI counts Claude's tokens by a model of the name count-tokens. */
+	size_t colon = slice_find(last, 0, ':');
+	return !among(slice_first(last, colon), counting, COUNT(counting)) &&
+	       !among(slice_from(last, colon + 1), counting, COUNT(counting));
+}
+
 /* ---- paths that can be read in one way only */
 
 /* `arn`: the segment is an ARN, in which slashes may be encoded, but with no empty or dot part between two. */

@@ -23,7 +23,12 @@ typedef enum endpoint {
 /* Finds the endpoint of a path without its query. `websocket`: the request is a WebSocket handshake. */
 endpoint endpoint_find(slice method, slice path, bool websocket);
 
-/* True for the most frequent of the requests for which endpoint_find() gives ENDPOINT_RUNS; their paths are clear. */
+/* True if an answer costs tokens, so that one without usage has an unknown cost: `e`, which endpoint_find() gave for
+ * `path`, runs a model, and does more than count the tokens of a prompt. */
+bool endpoint_metered(endpoint e, slice path);
+
+/* True for the most frequent of the requests for which endpoint_find() gives ENDPOINT_RUNS; they are metered, and
+ * their paths are clear. */
 static inline bool endpoint_frequent(slice method, slice path)
 {
 	if (!slice_eq(method, SLICE("POST")))

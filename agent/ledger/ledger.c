@@ -9,6 +9,7 @@
 #include "base/thread.h"
 #include "ledger/logline.h"
 #include "ledger/recent.h"
+#include "ledger/unknown.h"
 
 enum {
 	SEGMENT_BYTES = 16 << 20,
@@ -114,6 +115,7 @@ void ledger_take(ledger *l, slice line)
 	if (result != LOGLINE_OK || duplicate)
 		return;
 	usage_apply(&p->record, p->usage, &p->hints, &parts);
+	unknown_apply(&p->record, p->metered);
 	pthread_mutex_lock(&l->settings_lock);
 	price_apply(l->prices, &p->record, reference_of(l, p->record.route));
 	pthread_mutex_unlock(&l->settings_lock);

@@ -23,6 +23,7 @@ typedef enum field {
 	F_CODE,
 	F_TERM,
 	F_STREAM,
+	F_METERED,
 	F_IN,
 	F_OUT,
 	F_TR,
@@ -44,11 +45,11 @@ static const slice names[FIELDS] = {
 	[F_ROUTE] = SLICE_INIT("route"), [F_BACKEND] = SLICE_INIT("backend"), [F_PROTOCOL] = SLICE_INIT("protocol"),
 	[F_MODEL] = SLICE_INIT("model"), [F_PROJECT] = SLICE_INIT("project"), [F_CLIENT] = SLICE_INIT("client"),
 	[F_UA] = SLICE_INIT("ua"),       [F_STATUS] = SLICE_INIT("status"),   [F_CODE] = SLICE_INIT("code"),
-	[F_TERM] = SLICE_INIT("term"),   [F_STREAM] = SLICE_INIT("stream"),   [F_IN] = SLICE_INIT("in"),
-	[F_OUT] = SLICE_INIT("out"),     [F_TR] = SLICE_INIT("tr"),           [F_TW] = SLICE_INIT("tw"),
-	[F_TC] = SLICE_INIT("tc"),       [F_TRS] = SLICE_INIT("trs"),         [F_TA] = SLICE_INIT("ta"),
-	[F_CTYPE] = SLICE_INIT("ctype"), [F_USAGE] = SLICE_INIT("usage"),     [F_HB] = SLICE_INIT("hb"),
-	[F_HA] = SLICE_INIT("ha"),       [F_HS] = SLICE_INIT("hs"),
+	[F_TERM] = SLICE_INIT("term"),   [F_STREAM] = SLICE_INIT("stream"),   [F_METERED] = SLICE_INIT("metered"),
+	[F_IN] = SLICE_INIT("in"),       [F_OUT] = SLICE_INIT("out"),         [F_TR] = SLICE_INIT("tr"),
+	[F_TW] = SLICE_INIT("tw"),       [F_TC] = SLICE_INIT("tc"),           [F_TRS] = SLICE_INIT("trs"),
+	[F_TA] = SLICE_INIT("ta"),       [F_CTYPE] = SLICE_INIT("ctype"),     [F_USAGE] = SLICE_INIT("usage"),
+	[F_HB] = SLICE_INIT("hb"),       [F_HA] = SLICE_INIT("ha"),           [F_HS] = SLICE_INIT("hs"),
 };
 
 /* Returns `len` without the bytes of a character at the end that `len` cuts in two. */
@@ -192,6 +193,11 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 			return false;
 		rd->stream = slice_eq(text, SLICE("1"));
 		return true;
+	case F_METERED:
+		if (!text_of(m, buf, sizeof buf, &text))
+			return false;
+		out->metered = slice_eq(text, SLICE("1"));
+		return true;
 	case F_V:
 	case F_TE:
 	case F_STATUS:
@@ -298,6 +304,7 @@ logline_result logline_parse(slice line, slice key, logline *out)
 	out->record = (record){ .status = 0 };
 	out->usage = (slice){ NULL, 0 };
 	out->hints = (usage_hints){ .ok = false };
+	out->metered = false;
 	out->problem = NULL;
 	out->member = (slice){ NULL, 0 };
 	for (size_t i = 0; i < FIELDS; i++)

@@ -25,6 +25,7 @@ typedef struct logline {
 	record record;       /* without tokens and money */
 	slice usage;         /* the usage fragment, in `usage_text` */
 	usage_hints hints;   /* its slices point into the line */
+	bool metered;        /* the endpoint's answers cost tokens; false too in a line without the member */
 	const char *problem; /* of LOGLINE_MALFORMED; static text */
 	slice member;        /* the member that `problem` is about; empty: no single one */
 	char usage_text[LOGLINE_USAGE_MAX];

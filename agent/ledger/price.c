@@ -215,7 +215,7 @@ void price_apply(const price_table *t, record *r, slice reference_model)
 
 	r->cost = r->saved_compression = r->saved_cache = r->saved_routing = 0;
 	r->price = PRICE_NONE;
-	if (!n.input && !n.output && !n.read && !n.write && !n.saved)
+	if (r->usage == USAGE_UNKNOWN || (!n.input && !n.output && !n.read && !n.write && !n.saved))
 		return;
 	r->price = PRICE_UNPRICED;
 	const price_model *m = model_find(t, slice_cstr(r->model));

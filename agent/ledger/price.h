@@ -66,8 +66,8 @@ slice price_match(const price_table *t, slice model, bool *priced);
  *   cache        cache_read x (input price - read price) - cache_write x (write price - input price)
  *   routing      cost of the same tokens at the reference's prices - cost; 0 if the reference is unpriced
  *
- * All figures are 0 for PRICE_NONE (no tokens) and for PRICE_UNPRICED (`t` is NULL, or lacks a price that these tokens
- * need). */
+ * All figures are 0 for PRICE_NONE (no tokens, or USAGE_UNKNOWN) and for PRICE_UNPRICED (`t` is NULL, or lacks a price
+ * that these tokens need). */
 void price_apply(const price_table *t, record *r, slice reference_model);
 
 #endif

@@ -28,7 +28,7 @@ typedef enum usage_from {
 
 /* Where the price comes from. */
 typedef enum price_from {
-	PRICE_NONE,     /* no tokens, so nothing to price */
+	PRICE_NONE,     /* no tokens, or it is not known how many, so nothing to price */
 	PRICE_TABLE,    /* the operator's price file, or the one that ships with the project */
 	PRICE_UNPRICED, /* the table has no price for these tokens: cost and savings are 0 */
 	PRICE_PARTIAL,  /* the table prices a part of them: `price_missing` names the rest; cost is a lower bound */

@@ -200,10 +200,10 @@ void store_read_row(sqlite3_stmt *st, record *r)
 			*(int64_t *)field = number;
 			break;
 		case COLUMN_USAGE:
-			r->usage = number >= USAGE_NONE && number <= USAGE_ESTIMATED ? (usage_from)number : USAGE_NONE;
+			r->usage = number >= USAGE_NONE && number <= USAGE_UNKNOWN ? (usage_from)number : USAGE_NONE;
 			break;
 		case COLUMN_PRICE:
-			r->price = number >= PRICE_NONE && number <= PRICE_UNPRICED ? (price_from)number : PRICE_NONE;
+			r->price = number >= PRICE_NONE && number <= PRICE_PARTIAL ? (price_from)number : PRICE_NONE;
 			break;
 		}
 	}

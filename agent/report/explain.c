@@ -186,6 +186,7 @@ static void print_json(FILE *f, const decision *d, const explain_request *ask, s
 	cJSON_AddNumberToObject(json, "looked", (double)d->model.looked);
 	cJSON_AddStringToObject(json, "protocol", protocol_name(d->caller));
 	cJSON_AddBoolToObject(json, "stream", d->model.stream);
+	cJSON_AddBoolToObject(json, "metered", d->metered);
 	if (d->refusal == REFUSE_NOT) {
 		char url[UPSTREAM_URL_MAX * 4];
 		upstream_url_for(d->upstream, path, url, sizeof url);

@@ -17,7 +17,7 @@ import spop
 from upstream import Mock
 
 KEYS = {"v": int, "id": str, "te": int, "src": str, "method": str, "route": str, "backend": str, "protocol": str,
-        "model": str, "project": str, "client": str, "ua": str, "status": int, "code": str, "term": str, "stream": str,
+        "model": str, "project": str, "client": str, "ua": str, "status": int, "code": str, "term": str, "stream": str, "metered": str,
         "in": int, "out": int, "tr": int, "tw": int, "tc": int, "trs": int, "ta": int, "ctype": str, "usage": str,
         "hb": str, "ha": str, "hs": str, "spoe": str}
 UUID7 = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
@@ -71,7 +71,7 @@ def test_record(gateway, receiver, upstream):
     record = record_of(receiver, exchange)
     for name, value in {"v": 1, "method": "POST", "route": "rest", "backend": "llm-127.0.0.1:%d" % upstream.port,
                         "protocol": "openai", "model": "gpt-5", "project": "proj", "client": "cli", "ua": "codex_exec/1.0",
-                        "status": 200, "code": "", "term": "--", "stream": "0", "ctype": "application/json",
+                        "status": 200, "code": "", "term": "--", "stream": "0", "metered": "1", "ctype": "application/json",
                         "hb": "", "ha": "", "hs": "", "spoe": ""}.items():
         assert record[name] == value, (name, record)
     assert json.loads(record["usage"]) == {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}

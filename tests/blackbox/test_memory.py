@@ -202,8 +202,8 @@ class Day:
         until(taken, 15, lambda: "the ledger takes lines again\n" + self.agent.process.tail(), step=0.2)
         kept = rows()
         for name, row in kept.items():
-            want = dict(self.sent[name], usage=("none", "reported", "partial", "estimated").index(self.sent[name]["usage_from"]),
-                        price=("none", "table", "unpriced").index(self.sent[name]["price_from"]))
+            want = dict(self.sent[name], usage=("none", "reported", "partial", "estimated", "unknown").index(self.sent[name]["usage_from"]),
+                        price=("none", "table", "unpriced", "partial").index(self.sent[name]["price_from"]))
             wrong = {column: (row[column], want[column]) for column in row
                      if column in want and (row[column] or 0) != (want[column] or 0)}
             assert not wrong, (name, wrong)

@@ -118,8 +118,8 @@ class LedgerGateway(harness.Gateway):
         try:
             rows = [dict(row) for row in base.execute("select * from requests")]
             for row in rows:
-                row["usage_from"] = ("none", "reported", "partial", "estimated")[row["usage"]]
-                row["price_from"] = ("none", "table", "unpriced")[row["price"]]
+                row["usage_from"] = ("none", "reported", "partial", "estimated", "unknown")[row["usage"]]
+                row["price_from"] = ("none", "table", "unpriced", "partial")[row["price"]]
             return rows
         except sqlite3.OperationalError:
             return []

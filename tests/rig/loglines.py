@@ -118,13 +118,13 @@ class Maker:
         client, agent, family = rng.choice(CLIENTS)
         total = rng.randrange(5, 90000)
         kind = more.pop("kind", None) or rng.choices(
-            ["reported", "stream", "estimated", "silent", "partial", "refused", "error", "abort", "none"],
-            [40, 20, 10, 5, 4, 6, 4, 4, 4])[0]
+            ["reported", "stream", "estimated", "silent", "partial", "refused", "error", "abort", "none", "untold"],
+            [40, 20, 10, 5, 4, 6, 4, 4, 4, 4])[0]
         fields = {"v": 1, "id": "%08x-%d" % (rng.getrandbits(32), self.count),
                   "te": self.start + rng.randrange(self.span) + total, "src": "127.0.0.1:5", "method": "POST",
                   "route": route, "backend": backend, "protocol": protocol, "model": model,
                   "project": rng.choice(PROJECTS), "client": client, "ua": agent, "status": 200, "code": "", "term": "--",
-                  "stream": "0", "in": rng.randrange(300, 400000), "out": rng.randrange(300, 300000), "tr": 0, "tw": 0,
+                  "stream": "0", "metered": "1", "in": rng.randrange(300, 400000), "out": rng.randrange(300, 300000), "tr": 0, "tw": 0,
                   "tc": rng.randrange(3), "trs": rng.randrange(1, total), "ta": total, "ctype": "application/json", "usage": "",
                   "hb": "", "ha": "", "hs": "", "spoe": ""}
         tokens = {"input": 0, "output": 0, "read": 0, "write": 0, "saved": 0}
@@ -137,7 +137,9 @@ class Maker:
             fields.update(rng.choice([{"status": 429}, {"status": 500}, {"status": 503, "term": "SC", "trs": -1},
                                       {"status": -1, "term": "SH", "trs": -1}]))
         elif kind == "none":
-            fields.update(method="GET", model="", route="legacy", usage="-")
+            fields.update(method="GET", model="", route="legacy", usage="-", metered="0")
+        elif kind == "untold":
+            fields.update(rng.choice([{}, {"status": 206}, {"term": "CD"}, {"status": 504, "term": "sH", "trs": -1}]))
         else:
             tokens, usage = self.usage(kind, fields)
             if rng.random() < .2:
@@ -146,6 +148,8 @@ class Maker:
                 fields.update({"hs": str(saved)} if rng.random() < .5 else {"hb": "60000", "ha": str(60000 - saved)})
                 if fields["ha"] and not fields["usage"]:  # what Headroom says it sent is better than a guess
                     tokens["input"] = 60000 - saved
+        if kind == "untold" or fields["term"][1] == "H":
+            usage, tokens = "unknown", {"input": None, "output": None, "read": None, "write": None, "saved": 0}
         fields.update(more)
         for name in ("model", "project", "client"):
             fields[name] = fields[name].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -157,7 +161,8 @@ class Maker:
                 "ttfb_ms": fields["trs"] + fields["tc"] if fields["trs"] >= 0 else None, "total_ms": fields["ta"],
                 "input": tokens["input"], "output": tokens["output"], "cache_read": tokens["read"],
                 "cache_write": tokens["write"], "saved": tokens["saved"]}
-        price, *money = TABLE.apply(want["model"], self.references.get(want["route"], ""), tokens)
+        known = {name: count or 0 for name, count in tokens.items()}
+        price, *money = TABLE.apply(want["model"], self.references.get(want["route"], ""), known)
         want.update(zip(("price_from", "cost", "saved_compression", "saved_cache", "saved_routing"), (price, *money)))
         return Entry(fields, want)
 
@@ -233,7 +238,7 @@ def sums(wants):
     """What a report has to say of these."""
     total = dict.fromkeys(FIGURES, 0)
     for want in wants:
-        mine = {name: want[name] for name in FIGURES if name in want}
+        mine = {name: want[name] or 0 for name in FIGURES if name in want}
         mine.update(requests=1, streams=int(want["stream"]), refused=int(bool(want["code"])),
                     failed=int(failed(want)))
         if want["usage_from"] == "estimated":

@@ -279,6 +279,48 @@ static void a_question_about_a_model(void)
 	}
 }
 
+static void an_answer_that_costs_tokens(void)
+{
+	static const struct {
+		const char *method, *path;
+		bool websocket, metered;
+	} rows[] = {
+		{ "POST", "/v1/chat/completions", false, true },
+		{ "POST", "/v1/chat/completions/", false, true },
+		{ "POST", "/v1/moderations", false, true },
+		{ "POST", "/v1beta/models/gemini-2.5-pro:generateContent", false, true },
+		{ "POST", "/v1beta/models/count_tokens:generateContent", false, false },
+		{ "POST", "/model/anthropic.claude/converse", false, true },
+		{ "POST", "/api/generate", false, true },
+		{ "GET", "/v1/realtime", true, true },
+		{ "GET", "/v1/responses", true, true },
+		{ "GET", "/v1/chat/completions", true, true },
+		/* what counts the tokens of a prompt, which is free */
+		{ "POST", "/v1/messages/count_tokens", false, false },
+		{ "POST", "/v1/messages/count_tokens/", false, false },
+		{ "POST", "/v1/responses/input_tokens", false, false },
+		{ "POST", "/model/anthropic.claude/count-tokens", false, false },
+		{ "POST", "/v1beta/models/gemini-2.5-pro:countTokens", false, false },
+		{ "POST", "/v1/projects/p/locations/l/publishers/google/models/m:computeTokens", false, false },
+		{ "POST", "/v1/projects/p/locations/l/publishers/anthropic/models/count-tokens:rawPredict", false,
+		  false },
+		/* what runs no model */
+		{ "GET", "/v1/models/gpt-9", false, false },
+		{ "GET", "/v1/chat/completions", false, false },
+		{ "POST", "/v1/files", false, false },
+		{ "POST", "/", false, false },
+		{ "POST", "", false, false },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		size_t len = strlen(rows[i].path);
+		slice path = slice_of(unit_guarded(rows[i].path, len), len);
+		endpoint e = endpoint_find(slice_cstr(rows[i].method), path, rows[i].websocket);
+		CHECK(endpoint_metered(e, path) == rows[i].metered || !printf("  %s\n", rows[i].path));
+		if (endpoint_frequent(slice_cstr(rows[i].method), path))
+			CHECK(endpoint_metered(e, path));
+	}
+}
+
 static void a_websocket(void)
 {
 	static const struct {
@@ -428,6 +470,7 @@ int main(void)
 	RUN(a_post_that_runs_a_model);
 	RUN(a_post_that_runs_none);
 	RUN(a_question_about_a_model);
+	RUN(an_answer_that_costs_tokens);
 	RUN(a_websocket);
 	RUN(a_path_with_one_reading);
 	RUN(a_prefix_matches_whole_segments);

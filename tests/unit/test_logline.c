@@ -9,7 +9,7 @@ static const char good[] =
 	"<134>1 2026-11-22T14:55:20.748917+00:00 - haproxy 27748 - [llm@32473 key=\"k1\"] "
 	"{\"v\":1,\"id\":\"01a203c1-2a9f-7599-a721-21d8363cb2c6\",\"te\":1795359320748,\"src\":\"127.0.0.1:58788\",\"method\":\"POST\","
 	"\"route\":\"glm\",\"backend\":\"llm-x\",\"protocol\":\"openai\",\"model\":\"glm-4.6\",\"project\":\"-\",\"client\":\"\","
-	"\"ua\":\"codex_exec\\/0.1\",\"status\":200,\"code\":\"\",\"term\":\"--\",\"stream\":\"1\",\"in\":259,\"out\":328,\"tr\":9,\"tw\":0,"
+	"\"ua\":\"codex_exec\\/0.1\",\"status\":200,\"code\":\"\",\"term\":\"--\",\"stream\":\"1\",\"metered\":\"1\",\"in\":259,\"out\":328,\"tr\":9,\"tw\":0,"
 	"\"tc\":1,\"trs\":4,\"ta\":13,\"ctype\":\"text\\/event-stream\",\"usage\":\"{\\\"prompt_tokens\\\": 11}\",\"hb\":\"100\",\"ha\":\"60\","
 	"\"hs\":\"\",\"spoe\":\"\"}";
 
@@ -21,7 +21,7 @@ static void a_line_is_read(void)
 	CHECK(l.record.time_ms == 1795359320748 - 13 && l.record.total_ms == 13 && l.record.ttfb_ms == 14);
 	CHECK(strcmp(l.record.route, "glm") == 0 && strcmp(l.record.model, "glm-4.6") == 0);
 	CHECK(l.record.project[0] == '\0' && strcmp(l.record.client, "codex") == 0);
-	CHECK(l.record.stream && l.hints.stream && l.hints.ok && l.record.bytes_in == 259);
+	CHECK(l.metered && l.record.stream && l.hints.stream && l.hints.ok && l.record.bytes_in == 259);
 	CHECK(slice_eq(l.usage, SLICE("{\"prompt_tokens\": 11}")));
 	CHECK(slice_eq(l.hints.headroom_before, SLICE("100")) && slice_eq(l.hints.headroom_after, SLICE("60")));
 }

@@ -72,6 +72,15 @@ static bool read_upstream(const problems *to, route *r, const cJSON *item, place
 	return problem(to, p, "requests for this route are refused", "\"upstream\": %s", why.text);
 }
 
+static bool read_strip_v1(const problems *to, route *r, const cJSON *item, place p)
+{
+	r->strip_v1 = STRIP_BY_URL;
+	if (!cJSON_IsBool(item))
+		return problem(to, p, "the upstream's URL decides", "\"strip_v1\" must be true or false");
+	r->strip_v1 = cJSON_IsTrue(item) ? STRIP_V1 : STRIP_NOT;
+	return true;
+}
+
 static bool read_protocol(const problems *to, route *r, const cJSON *item, place p)
 {
 	const char *text = text_of(item);
@@ -180,6 +189,7 @@ static const struct {
 	{ "model_prefix", read_prefix },
 	{ "path_prefix", read_path_prefix },
 	{ "upstream", read_upstream },
+	{ "strip_v1", read_strip_v1 },
 	{ "protocol", read_protocol },
 	{ "auth", read_auth },
 	{ "auth_header", read_auth_header },
@@ -193,6 +203,16 @@ static const struct {
 /* clang-format on */
 
 enum { FIELDS = sizeof fields / sizeof fields[0] };
+
+/* Writes the names of all keys to `out`, and returns it. */
+static const char *all_keys(char *out, size_t cap)
+{
+	size_t len = 0;
+
+	for (size_t i = 0; i < FIELDS && len < cap; i++)
+		len += (size_t)snprintf(out + len, cap - len, "%s%s", i ? ", " : "", fields[i].key);
+	return out;
+}
 
 static bool has(const cJSON *object, const char *key)
 {
@@ -222,6 +242,21 @@ static bool check_replaces(const problems *to, const route *r, const cJSON *obje
 	return true;
 }
 
+/* Applies strip_v1, for which the order of the members must not matter. */
+static bool apply_strip_v1(const problems *to, route *r, const cJSON *object, place where)
+{
+	int index = 0;
+
+	if (r->strip_v1 == STRIP_BY_URL)
+		return true;
+	if (r->upstream_given)
+		return !r->own.url || upstream_set_strip_v1(&r->own, r->strip_v1 == STRIP_V1) || err_memory(to->e);
+	for (const cJSON *item = object->child; item && strcmp(item->string, "strip_v1") != 0; item = item->next)
+		index++;
+	return problem(to, place_child(where, index, true), "it is ignored",
+		       "\"strip_v1\" is for a route with an \"upstream\" of its own");
+}
+
 /* Names a route without `name` by its conditions. */
 static bool name_route(const problems *to, route *r)
 {
@@ -235,6 +270,7 @@ static bool name_route(const problems *to, route *r)
 static bool read_route(const problems *to, route *r, const cJSON *object, place where)
 {
 	int index = 0;
+	char keys[512];
 
 	if (to->strict && !json_no_duplicates(object, where, to->e))
 		return false;
@@ -246,11 +282,8 @@ static bool read_route(const problems *to, route *r, const cJSON *object, place 
 		while (f < FIELDS && strcmp(fields[f].key, item->string) != 0)
 			f++;
 		if (f == FIELDS) {
-			if (!problem(
-				    to, place_child(where, index, true), "it is ignored",
-				    "a route has no \"%.40s\"; it has model_prefix, path_prefix, upstream, protocol, auth, "
-				    "auth_header, paths, forward_headers, name, backend, reference_model, enabled",
-				    item->string))
+			if (!problem(to, place_child(where, index, true), "it is ignored",
+				     "a route has no \"%.40s\"; it has %s", item->string, all_keys(keys, sizeof keys)))
 				return false;
 		} else if (!fields[f].read(to, r, item, place_child(where, index, false))) {
 			return false;
@@ -259,7 +292,8 @@ static bool read_route(const problems *to, route *r, const cJSON *object, place 
 	if (!has_conditions(r, object))
 		return problem(to, where, "the entry is skipped",
 			       "a route needs a \"model_prefix\" or a \"path_prefix\"");
-	return check_replaces(to, r, object, where) && (r->name || name_route(to, r));
+	return check_replaces(to, r, object, where) && apply_strip_v1(to, r, object, where) &&
+	       (r->name || name_route(to, r));
 }
 
 static void route_drop_last(route_table *t)

@@ -37,6 +37,9 @@ typedef struct path_rule {
 	char *prefix; /* as a route's path_prefix */
 } path_rule;
 
+/* Whether the /v1 of requests gives way to the upstream's base. */
+typedef enum strip_choice { STRIP_BY_URL, STRIP_NOT, STRIP_V1 } strip_choice;
+
 /* The strings are owned. */
 typedef struct route {
 	char *name;
@@ -52,7 +55,8 @@ typedef struct route {
 	protocol protocol;
 	char *upstream_given; /* the text of `upstream`; NULL: the protocol's target */
 	upstream own;         /* `upstream_given`, parsed; its url is NULL if it could not be parsed */
-	char *backend_given;  /* NULL: the upstream's backend */
+	strip_choice strip_v1;
+	char *backend_given; /* NULL: the upstream's backend */
 	credential auth;
 	char *reference_model; /* NULL: none */
 	bool enabled;

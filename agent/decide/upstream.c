@@ -30,13 +30,18 @@ static char *copy(slice s)
 	return out;
 }
 
+static bool is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
 static bool take_port(slice digits, uint16_t *port)
 {
 	unsigned value = 0;
 	if (digits.len == 0 || digits.len > 5)
 		return false;
 	for (size_t i = 0; i < digits.len; i++) {
-		if (digits.ptr[i] < '0' || digits.ptr[i] > '9')
+		if (!is_digit(digits.ptr[i]))
 			return false;
 		value = value * 10 + (unsigned)(digits.ptr[i] - '0');
 	}
@@ -76,7 +81,7 @@ static bool host_valid(slice host, bool ipv6)
 static bool is_address(slice host)
 {
 	for (size_t i = 0; i < host.len; i++)
-		if ((host.ptr[i] < '0' || host.ptr[i] > '9') && host.ptr[i] != '.')
+		if (!is_digit(host.ptr[i]) && host.ptr[i] != '.')
 			return false;
 	return true;
 }
@@ -103,6 +108,46 @@ static char *backend_name(const upstream *u, slice path)
 	if (len < 0 || (size_t)len >= sizeof name - 2)
 		return NULL;
 	return copy(slice_of(name, (size_t)len));
+}
+
+/* True for v1, v4, v1beta, v2alpha1, v1.1 and the like. */
+static bool is_version(slice segment)
+{
+	static const char *const stages[] = { "alpha", "beta", "preview" };
+	size_t at = 1;
+
+	if (segment.len < 2 || segment.ptr[0] != 'v')
+		return false;
+	while (at < segment.len && (is_digit(segment.ptr[at]) || (segment.ptr[at] == '.' && at > 1)))
+		at++;
+	slice stage = slice_from(segment, at);
+	for (size_t i = 0; at > 1 && i < sizeof stages / sizeof stages[0]; i++)
+		if (slice_starts(stage, slice_cstr(stages[i])))
+			at += strlen(stages[i]);
+	while (at < segment.len && is_digit(segment.ptr[at]))
+		at++;
+	return at == segment.len && is_digit(segment.ptr[1]);
+}
+
+/* Returns where the version begins in which `base` ends: the slash in front of its last segment, if that is a version,
+ * or if providers put it behind one for their OpenAI-compatible API. base.len: it ends in none. */
+static size_t version_at(slice base)
+{
+	static const char *const behind[] = { "openai", "openapi", "compat" };
+	bool last = true, named = false;
+
+	for (size_t end = base.len; end > 0; last = false) {
+		size_t slash = end - 1;
+		while (slash > 0 && base.ptr[slash] != '/')
+			slash--;
+		slice segment = slice_of(base.ptr + slash + 1, end - slash - 1);
+		if (is_version(segment))
+			return last || named ? slash : base.len;
+		for (size_t i = 0; last && i < sizeof behind / sizeof behind[0]; i++)
+			named |= slice_eq(segment, slice_cstr(behind[i]));
+		end = slash;
+	}
+	return base.len;
 }
 
 /* Reads HOST[:PORT] or [IPV6][:PORT]. */
@@ -182,9 +227,12 @@ static bool parse(upstream *u, slice url, err *e)
 		return err_memory(e);
 	if (!u->backend)
 		return err_set(e, "the URL is too long to make a backend's name of it; give the name in \"backend\"");
-	u->v1 = slice_ends(path, SLICE("/v1"));
-	u->base = copy(slice_first(path, path.len - (u->v1 ? 3 : 0)));
-	return u->base ? true : err_memory(e);
+	u->base = copy(path);
+	u->version = copy(slice_from(path, version_at(path)));
+	if (!u->base || !u->version)
+		return err_memory(e);
+	u->strip_v1 = *u->version;
+	return true;
 }
 
 bool upstream_parse(upstream *u, slice url, err *e)
@@ -203,25 +251,55 @@ void upstream_deinit(upstream *u)
 	free(u->url);
 	free(u->host);
 	free(u->base);
+	free(u->version);
 	free(u->backend);
 	*u = (upstream){ 0 };
 }
 
+bool upstream_set_strip_v1(upstream *u, bool strip)
+{
+	char *name;
+
+	if (u->strip_v1 == strip)
+		return true;
+	if (asprintf(&name, "%s-%s-v1", u->backend, strip ? "strip" : "keep") < 0)
+		return false;
+	free(u->backend);
+	u->backend = name;
+	u->strip_v1 = strip;
+	return true;
+}
+
 bool upstream_same(const upstream *a, const upstream *b)
 {
-	return a->tls == b->tls && a->port == b->port && a->v1 == b->v1 && strcmp(a->host, b->host) == 0 &&
+	return a->tls == b->tls && a->port == b->port && a->strip_v1 == b->strip_v1 && strcmp(a->host, b->host) == 0 &&
 	       strcmp(a->base, b->base) == 0;
+}
+
+/* True if `path` is `prefix`, or goes on with a slash behind it. */
+static bool begins_with(slice path, slice prefix)
+{
+	return prefix.len && slice_starts(path, prefix) && (path.len == prefix.len || path.ptr[prefix.len] == '/');
+}
+
+slice upstream_path_rest(const upstream *u, slice path)
+{
+	slice own = slice_cstr(u->version);
+
+	if (u->strip_v1 && begins_with(path, own))
+		return slice_from(path, own.len);
+	return slice_from(path, u->strip_v1 && begins_with(path, SLICE("/v1")) ? 3 : 0);
 }
 
 void upstream_url_for(const upstream *u, slice path, char *out, size_t cap)
 {
-	bool has_v1 = slice_eq(path, SLICE("/v1")) || slice_starts(path, SLICE("/v1/"));
 	bool standard = u->port == (u->tls ? 443 : 80);
+	slice rest = upstream_path_rest(u, path);
 	char port[8] = "";
 
 	if (!standard)
 		snprintf(port, sizeof port, ":%u", u->port);
 	snprintf(out, cap, "%s://%s%s%s%s%s%s%.*s", u->tls ? "https" : "http", u->ipv6 ? "[" : "", u->host,
-		 u->ipv6 ? "]" : "", port, u->base, u->v1 && !has_v1 ? "/v1" : "", (int)path.len,
-		 path.ptr ? path.ptr : "");
+		 u->ipv6 ? "]" : "", port, u->base, *u->base || rest.len ? "" : "/", (int)rest.len,
+		 rest.ptr ? rest.ptr : "");
 }

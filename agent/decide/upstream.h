@@ -15,20 +15,24 @@ enum {
 
 /* Every string is owned and NUL-terminated. */
 typedef struct upstream {
-	char *url;  /* as given, without trailing slashes */
-	char *host; /* lower case; an IPv6 address without its brackets */
-	char *base; /* path that goes in front of the request's own, without a trailing slash or a trailing /v1; "" for
-		       none */
+	char *url;     /* as given, without trailing slashes */
+	char *host;    /* lower case; an IPv6 address without its brackets */
+	char *base;    /* path that goes in front of the request's own, without a trailing slash; "" for none */
+	char *version; /* the end of `base` from its version on, such as "/v4" or "/v1beta/openai", which a request need
+			  not repeat; "" for none */
 	char *backend; /* the backend's name, made of the URL */
 	uint16_t port;
 	bool tls;
 	bool ipv6;
-	bool v1; /* the base ended in /v1, so that the /v1 of a request must not double it */
+	bool strip_v1; /* the /v1 at the beginning of a request's path gives way to `base` */
 } upstream;
 
-/* Parses `url`, which it copies. False: `e` says what is wrong (it never repeats user or password), and `u` is all
- * zero. */
+/* Parses `url`, which it copies. A base that ends in a version strips the /v1 of requests. False: `e` says what is
+ * wrong (it never repeats user or password), and `u` is all zero. */
 MUST_CHECK bool upstream_parse(upstream *u, slice url, err *e);
+/* Has `u` strip the /v1 of requests, or keep it, whatever the URL says. The backend's name then says so too. False: out
+ * of memory. */
+MUST_CHECK bool upstream_set_strip_v1(upstream *u, bool strip);
 void upstream_deinit(upstream *u);
 
 /* True if both reach the same place in the same way, so that one backend can serve both. */
@@ -37,6 +41,9 @@ bool upstream_same(const upstream *a, const upstream *b);
 /* True for a name that HAProxy accepts for a backend and that this project allows: letters, digits, `.`, `_`, `-`, `:`.
  */
 bool backend_name_valid(slice name);
+
+/* Returns what is left of `path` behind the version that gives way to `base`: all of it where none does. */
+slice upstream_path_rest(const upstream *u, slice path);
 
 /* Writes the URL at which a request for `path` arrives, NUL-terminated and cut at `cap`. */
 void upstream_url_for(const upstream *u, slice path, char *out, size_t cap);

@@ -20,6 +20,26 @@ typedef struct entry {
 	char users[512];
 } entry;
 
+/* Writes the rule that puts the base in front of the path, as upstream_url_for() does. */
+static void write_path_rule(FILE *f, const upstream *u)
+{
+	if (!u->strip_v1) {
+		if (*u->base)
+			fprintf(f, "    http-request set-path %s%%[path]\n", u->base);
+		return;
+	}
+	fprintf(f, "    # The version at the beginning of a request's path gives way to the base.\n"
+		   "    http-request replace-path '^");
+	if (!*u->base) {
+		fprintf(f, "/v1(?:/(.*))?$' '/\\1'\n");
+		return;
+	}
+	fprintf(f, "(?:");
+	if (*u->version && strcmp(u->version, "/v1") != 0)
+		fprintf(f, "\\Q%s\\E|", u->version);
+	fprintf(f, "/v1)?(/.*)?$' '%s\\1'\n", u->base);
+}
+
 static void write_backend(FILE *f, const backends_settings *s, const entry *e)
 {
 	const upstream *u = e->upstream;
@@ -52,17 +72,7 @@ static void write_backend(FILE *f, const backends_settings *s, const entry *e)
 		fprintf(f, "    http-request set-header host %s%s%s\n", open, u->host, close);
 	else
 		fprintf(f, "    http-request set-header host %s%s%s:%u\n", open, u->host, close, u->port);
-	if (u->v1) {
-		fprintf(f,
-			"    # Add /v1 unless the path begins with /v1.\n"
-			"    http-request set-var(txn.llm_v1) bool(true) if { path /v1 } || { path -m beg /v1/ }\n"
-			"    http-request set-path %s/v1%%[path] unless { var(txn.llm_v1) -m found }\n",
-			u->base);
-		if (*u->base)
-			fprintf(f, "    http-request set-path %s%%[path] if { var(txn.llm_v1) -m found }\n", u->base);
-	} else if (*u->base) {
-		fprintf(f, "    http-request set-path %s%%[path]\n", u->base);
-	}
+	write_path_rule(f, u);
 	fprintf(f,
 		"    server upstream %s%s%s:%u check inter 10s fastinter 2s downinter 1s fall 3 rise 1 init-addr last,libc,none",
 		open, u->host, close, u->port);

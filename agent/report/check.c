@@ -25,6 +25,18 @@ static void say_what_goes_along(FILE *f, const route *r)
 	fprintf(f, "\n");
 }
 
+/* Says where a request of each protocol arrives. */
+static void say_where(FILE *f, const upstream *u, protocol p)
+{
+	static const char *const paths[PROTOCOLS] = { [PROTOCOL_OPENAI] = "/v1/chat/completions",
+						      [PROTOCOL_ANTHROPIC] = "/v1/messages",
+						      [PROTOCOL_GEMINI] = "/v1beta/models/NAME:generateContent" };
+	char url[UPSTREAM_URL_MAX * 2];
+
+	upstream_url_for(u, slice_cstr(paths[p]), url, sizeof url);
+	fprintf(f, "%-8s   %s becomes %s\n", "", paths[p], url);
+}
+
 static bool check_route(FILE *f, const policy *p, size_t i)
 {
 	const route *r = &p->table->routes[i];
@@ -36,6 +48,8 @@ static bool check_route(FILE *f, const policy *p, size_t i)
 	bool usable = present && backend;
 	fprintf(f, "%-8s route %-20s -> %-40s %s%s%s\n", usable ? "ok" : "PROBLEM", r->name,
 		backend ? backend : "(no backend)", source, problem ? ": " : "", problem ? problem : "");
+	if (route_upstream(p->table, r))
+		say_where(f, route_upstream(p->table, r), r->protocol);
 	if (r->auth.kind != AUTH_PASSTHROUGH)
 		say_what_goes_along(f, r);
 	return usable;
@@ -53,8 +67,10 @@ size_t check_write(FILE *f, const policy *p)
 		unusable += !check_route(f, p, i);
 		replaces |= t->routes[i].auth.kind != AUTH_PASSTHROUGH;
 	}
-	for (size_t i = 0; i < PROTOCOLS; i++)
+	for (size_t i = 0; i < PROTOCOLS; i++) {
 		fprintf(f, "%-8s target %-19s -> %s\n", "ok", protocol_name((protocol)i), t->targets[i].backend);
+		say_where(f, &t->targets[i], (protocol)i);
+	}
 	if (replaces)
 		fprintf(f,
 			"Only HAProxy 3.2 and later drop the fields behind a chunked body (trailers). An older one forwards them, "

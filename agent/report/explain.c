@@ -315,6 +315,8 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 {
 	slice body = ask->body;
 	slice target = slice_cstr(asked_target(ask));
+	while (slice_starts(target, SLICE("//"))) /* as haproxy.cfg.example does */
+		target = slice_from(target, 1);
 	size_t question = slice_find(target, 0, '?');
 	slice path = slice_first(target, question), query = slice_from(target, question + 1);
 	llm_request r = { .sample = { .path = path,

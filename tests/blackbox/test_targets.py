@@ -29,6 +29,18 @@ BASES = {
                 "/v1/x?a=/v1/y": "/api/v1/x?a=/v1/y"},
     "/openai/deployments/a-b.c_d": {"/v1/x": "/openai/deployments/a-b.c_d/v1/x"},
     "/v1/proxy": {"/v1/x": "/v1/proxy/v1/x"},
+    # A base that ends in another version: the client's /v1 gives way to it, and so does the base's own.
+    "/api/paas/v4": {"/v1/chat/completions": "/api/paas/v4/chat/completions", "/chat/completions": "/api/paas/v4/chat/completions",
+                     "/v4/chat/completions": "/api/paas/v4/chat/completions", "/v1": "/api/paas/v4", "/v1/": "/api/paas/v4/",
+                     "/v1?a=/v1/b": "/api/paas/v4?a=/v1/b", "/v10/x": "/api/paas/v4/v10/x", "/v1beta/x": "/api/paas/v4/v1beta/x",
+                     "/v1/v1/x": "/api/paas/v4/v1/x", "/x/v1/y": "/api/paas/v4/x/v1/y", "//v1/chat/completions": "/api/paas/v4/chat/completions"},
+    "/api/v3/": {"/v1/chat/completions": "/api/v3/chat/completions", "/v3": "/api/v3"},
+    "/v1beta/openai": {"/v1/chat/completions": "/v1beta/openai/chat/completions", "/chat/completions": "/v1beta/openai/chat/completions",
+                       "/v1beta/openai/chat/completions": "/v1beta/openai/chat/completions",
+                       "/v1beta/models/m": "/v1beta/openai/v1beta/models/m", "/v1beta/openaix": "/v1beta/openai/v1beta/openaix"},
+    "/v1beta": {"/v1beta/models/m": "/v1beta/models/m", "/v1/models/m": "/v1beta/models/m"},
+    "/v1/account/gateway/compat": {"/v1/x": "/v1/account/gateway/compat/x", "/v1/account/gateway/compat/x": "/v1/account/gateway/compat/x"},
+    "/v1.1": {"/v1/x": "/v1.1/x", "/v1.1/x": "/v1.1/x", "/v111/x": "/v1.1/v111/x"},
     "/av1": {"/v1/x": "/av1/v1/x"},
 }
 ROWS = [(base, sent, sent if got is None else got) for base, targets in BASES.items() for sent, got in targets.items()]
@@ -82,7 +94,44 @@ def test_path_stays_to_the_byte(based, base, path):
     answer = based.post(path, chat(prefix(base) + "m"))
     if answer.status == 400:
         return answer.nowhere()
-    assert answer.only(based.mock).target == base.rstrip("/") + path
+    assert answer.only(based.mock).target == base.rstrip("/") + ("/" + path.lstrip("/"))
+
+
+# What the client sent, and the path that the upstream gets behind its base.
+SLASHES = {"//v1/x": "/v1/x", "///v1/x": "/v1/x", "//": "/", "//?a=//b": "/?a=//b", "//v1/x?a=//b": "/v1/x?a=//b",
+           "/p/alpha//v1/x": "/v1/x", "//p/alpha/v1/x": "/v1/x", "http://gw.test//v1/x": "/v1/x"}
+
+
+@pytest.mark.parametrize("sent", SLASHES)
+@pytest.mark.parametrize("base", ["", "/api"])
+def test_slashes_at_the_beginning_are_merged(based, base, sent):
+    answer = based.call("POST", sent, harness.JSON + bearer(), chat(prefix(base) + "m"), host="gw.test")
+    assert answer.only(based.mock).target == base + SLASHES[sent]
+
+
+STRIP = {       # base, strip_v1: {request target: target received}
+    ("/inference", True): {"/v1/chat/completions": "/inference/chat/completions", "/chat/completions": "/inference/chat/completions",
+                           "/v1": "/inference"},
+    ("", True): {"/v1/chat/completions": "/chat/completions", "/v1": "/", "/v1?a=b": "/?a=b", "/v1/": "/", "/v10/x": "/v10/x",
+                 "/x": "/x"},
+    ("/v2", False): {"/v1/chat/completions": "/v2/v1/chat/completions", "/v2/x": "/v2/v2/x", "/x": "/v2/x"},
+    ("/v1", True): {"/v1/x": "/v1/x", "/x": "/v1/x"},
+}
+
+
+def test_an_operator_says_whether_v1_gives_way(gateways, make_mock):
+    """For bases that the URL does not tell of. Each backend is named by what it does, so that HAProxy cannot mix the two up."""
+    mock = make_mock("strip")
+    routes = [{"model_prefix": "s%d-" % at, "strip_v1": strip, "upstream": mock.url(base)} for at, (base, strip) in enumerate(STRIP)]
+    routes += [{"model_prefix": "u-", "upstream": mock.url("/inference")}, {"model_prefix": "w-", "upstream": mock.url("/v2")}]
+    gateway = gateways([mock], {"routes": routes, "openai_target": mock.url()})
+    for at, targets in enumerate(STRIP.values()):
+        for sent, received in targets.items():
+            assert gateway.ask("s%d-m" % at, target=sent).only(mock).target == received, sent
+            said = explain("-c", gateway.agent.file, "--model", "s%d-m" % at, "--path", sent)
+            assert said["upstream"] == mock.url(received)
+    assert gateway.ask("u-m", target="/v1/x").only(mock).target == "/inference/v1/x"
+    assert gateway.ask("w-m", target="/v1/x").only(mock).target == "/v2/x"
 
 
 def test_absolute_form(based):
@@ -96,6 +145,27 @@ def test_absolute_form(based):
         got = answer.only(based.mock)
         assert got.target in ("/api/v1/x?a=b", based.mock.url("/api/v1/x?a=b"))
         assert got.all("host") == [based.mock.authority]
+
+
+def test_check_says_what_a_request_becomes(work):
+    file = harness.write_config(work, {"openai_target": "https://t.test/v3", "routes": [
+        {"model_prefix": "a", "upstream": "https://x.test/api/paas/v4"}, {"model_prefix": "b", "upstream": "https://y.test"},
+        {"model_prefix": "c", "upstream": "https://z.test/in", "strip_v1": True}, {"model_prefix": "d", "protocol": "anthropic"}]})
+    out = cli("check", "-c", file).out
+    for url in ("https://x.test/api/paas/v4/chat/completions", "https://y.test/v1/chat/completions", "https://z.test/in/chat/completions",
+                "https://t.test/v3/chat/completions"):
+        assert "/v1/chat/completions becomes %s\n" % url in out
+    assert out.count("/v1/messages becomes https://api.anthropic.com/v1/messages\n") == 2
+    assert explain("-c", file, "--model", "a")["upstream"] == "https://x.test/api/paas/v4/chat/completions"
+    assert explain("-c", file, "--model", "a", "--path", "//v1/x?a=//b")["upstream"] == "https://x.test/api/paas/v4/x?a=//b"
+
+
+@pytest.mark.parametrize("route, said", [
+    ({"upstream": "https://x.test/a", "strip_v1": "yes"}, '"strip_v1" must be true or false'),
+    ({"strip_v1": True}, '"strip_v1" is for a route with an "upstream" of its own')])
+def test_strip_v1_is_checked(work, route, said):
+    done = cli("check", "-c", harness.write_config(work, {"routes": [{"model_prefix": "a", **route}]}))
+    assert done.code == 78 and said in done.err, done
 
 
 # ---- which option sets a target

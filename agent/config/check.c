@@ -50,6 +50,10 @@ static const char *text_of_json(const option_info *o, const cJSON *json, char nu
 	} else {
 		if (cJSON_IsString(json))
 			return json->valuestring;
+		if (cJSON_IsNumber(json) && o->type == OPTION_CHOICE) { /* 403 instead of "403" */
+			snprintf(number, 32, "%.17g", json->valuedouble + 0.0);
+			return number;
+		}
 		err_set(why, "a string is expected");
 	}
 	return NULL;
@@ -201,6 +205,7 @@ bool settings_check(const settings *s, config *c, err *e)
 	/* From here on checks can log warnings: use the level and the format that were configured. */
 	log_setup((log_level)c->log_level, (log_format)c->log_format);
 	c->table->unresolved_falls_through = c->unresolved == UNRESOLVED_FALLTHROUGH;
+	c->table->refusal_status = refusal_statuses[c->refusal_status];
 	c->table->websocket_to_catch_all = c->websocket == WEBSOCKET_CATCH_ALL;
 	c->table->older_contract_allowed = c->allow_older_contract;
 	c->table->websocket_allowed = c->websocket != WEBSOCKET_REFUSE;

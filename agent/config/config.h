@@ -25,6 +25,8 @@ typedef struct address_list {
 
 typedef enum pipelining_choice { PIPELINING_AUTO, PIPELINING_ON, PIPELINING_OFF } pipelining_choice;
 typedef enum unresolved_choice { UNRESOLVED_REFUSE, UNRESOLVED_FALLTHROUGH } unresolved_choice;
+/* What the option refusal_status may be, in the order of its choices. */
+extern const int refusal_statuses[4];
 typedef enum websocket_choice { WEBSOCKET_REFUSE, WEBSOCKET_ALLOW, WEBSOCKET_CATCH_ALL } websocket_choice;
 
 typedef struct config {
@@ -46,6 +48,7 @@ typedef struct config {
 	bool strict;
 	char *targets[PROTOCOLS]; /* URLs */
 	int64_t unresolved;       /* an unresolved_choice */
+	int64_t refusal_status;   /* an index of refusal_statuses */
 	int64_t websocket;        /* a websocket_choice */
 	bool allow_older_contract;
 	char *ledger; /* directory; "": no ledger */

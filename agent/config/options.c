@@ -6,6 +6,8 @@
 
 #include "config/config.h"
 
+const int refusal_statuses[4] = { 502, 403, 424, 503 };
+
 #define AT(member) offsetof(config, member)
 
 /* A table: one option a block, read in columns. */
@@ -62,6 +64,9 @@ const option_info options[] = {
 	  .choices = { [UNRESOLVED_REFUSE] = "refuse", [UNRESOLVED_FALLTHROUGH] = "fallthrough" },
 	  .fallback = "refuse", .reloadable = true, .arg = "WHAT",
 	  .help = "what becomes of a request whose model is not in the part of the body that HAProxy shows: refuse, or fallthrough (it goes where requests without a model go)" },
+	{ .key = "refusal_status", .type = OPTION_CHOICE, .offset = AT(refusal_status),
+	  .choices = { "502", "403", "424", "503" }, .fallback = "502", .reloadable = true, .arg = "STATUS",
+	  .help = "status of upstream_auth_unavailable, the refusal where a route's credential is missing: 502, 403, 424 or 503. Many clients other than OpenAI's and Anthropic's retry a 5xx for a minute and more; none retries a 403 for long" },
 	{ .key = "websocket", .type = OPTION_CHOICE, .offset = AT(websocket),
 	  .choices = { [WEBSOCKET_REFUSE] = "refuse", [WEBSOCKET_ALLOW] = "allow", [WEBSOCKET_CATCH_ALL] = "catch-all" },
 	  .fallback = "refuse", .reloadable = true, .arg = "WHAT",

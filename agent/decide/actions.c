@@ -28,13 +28,11 @@ INLINE void set_credential(spop_writer *w, const decision *d)
 	spop_put_bytes(w, d->credential.ptr, d->credential.len);
 }
 
-INLINE void set_refusal(spop_writer *w, refusal why)
+INLINE void set_refusal(spop_writer *w, refusal why, int status)
 {
-	const refusal_info *info = refusal_describe(why);
-
 	spop_ack_set(w, SLICE("status"));
-	spop_put_int64(w, info->status);
-	set_str(w, SLICE("code"), slice_cstr(info->code));
+	spop_put_int64(w, status);
+	set_str(w, SLICE("code"), slice_cstr(refusal_describe(why)->code));
 }
 
 /* `deny` comes last. HAProxy carries the actions out in order and forwards a request only if `deny` is set to false, so
@@ -48,7 +46,7 @@ INLINE void set_deny(spop_writer *w, bool deny)
 INLINE void set_all(spop_writer *w, const decision *d)
 {
 	if (d->refusal != REFUSE_NOT) {
-		set_refusal(w, d->refusal);
+		set_refusal(w, d->refusal, d->status);
 		set_str(w, SLICE("message"), slice_cstr(refusal_describe(d->refusal)->message));
 	} else {
 		set_str(w, SLICE("backend"), d->backend);
@@ -89,7 +87,7 @@ size_t decision_ack(const decision *d, const spop_session *s, unsigned char *roo
 	*fell_back = len == 0;
 	if (len == 0) {
 		w = spop_ack_begin(s, room, room_len, stream_id, frame_id);
-		set_refusal(&w, REFUSE_GATEWAY);
+		set_refusal(&w, REFUSE_GATEWAY, refusal_describe(REFUSE_GATEWAY)->status);
 		set_deny(&w, true);
 		len = frame_end(&w);
 		assert(len > 0); /* it has less than 100 bytes, and no frame size below 256 is agreed to */

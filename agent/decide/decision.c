@@ -20,6 +20,10 @@ static const refusal_info refusals[REFUSALS] = {
 				   "The model is not a string of 1 to 256 bytes without control characters, and without blanks or "
 				   "invisible characters at its ends." },
 	[REFUSE_INVALID_JSON] = { 400, "invalid_json", "The request body is not valid JSON." },
+	[REFUSE_INVALID_FORM] = { 400, "invalid_form",
+				  "The form in the request body is malformed, or can be read in more than one way." },
+	[REFUSE_INVALID_CODING] = { 400, "invalid_encoding",
+				    "The request body is not compressed as its content-encoding says." },
 	[REFUSE_WEBSOCKET] = { 426, "websocket_without_model",
 			       "The WebSocket handshake names no model; use HTTP, or name it in ?model=." },
 	[REFUSE_WEBSOCKET_HTTP] = { 426, "websocket_not_allowed",
@@ -71,6 +75,7 @@ static protocol caller_protocol(const llm_request *r, bool frequent)
 static void refuse(decision *d, refusal why, const char *problem)
 {
 	d->refusal = why;
+	d->status = refusal_describe(why)->status;
 	d->problem = problem;
 	d->backend = (slice){ NULL, 0 };
 	d->credential = (slice){ NULL, 0 };
@@ -118,8 +123,10 @@ static void replace(const policy *p, const llm_request *r, bool clear, decision 
 		return;
 	}
 	d->credential = credential_read(auth, &p->files[d->route - p->table->routes], &problem);
-	if (d->credential.len == 0)
+	if (d->credential.len == 0) {
 		refuse(d, REFUSE_AUTH_UNAVAILABLE, problem);
+		d->status = p->table->refusal_status;
+	}
 }
 
 static void use_route(const policy *p, const llm_request *r, const route *chosen, bool clear, decision *d)
@@ -199,6 +206,12 @@ static inline __attribute__((always_inline)) const route *choose(const policy *p
 	case MODEL_MALFORMED:
 		refuse(d, REFUSE_INVALID_JSON, d->model.detail);
 		return NULL;
+	case MODEL_BAD_FORM:
+		refuse(d, REFUSE_INVALID_FORM, d->model.detail);
+		return NULL;
+	case MODEL_BAD_CODING:
+		refuse(d, REFUSE_INVALID_CODING, d->model.detail);
+		return NULL;
 	case MODEL_FOUND:
 		d->chosen_by = CHOSEN_BY_MODEL;
 		return route_match(t, slice_of(d->model.name, d->model.len), r->sample.path);
@@ -237,6 +250,7 @@ static inline __attribute__((always_inline)) bool find(const llm_request *r, dec
 void decide(const policy *p, const llm_request *r, decision *d)
 {
 	d->refusal = REFUSE_NOT;
+	d->status = 0;
 	d->route = NULL;
 	d->route_name = (slice){ NULL, 0 };
 	d->chosen_by = CHOSEN_NONE;

@@ -18,6 +18,8 @@ typedef enum refusal {
 	REFUSE_AMBIGUOUS_MODEL,
 	REFUSE_INVALID_MODEL,
 	REFUSE_INVALID_JSON,
+	REFUSE_INVALID_FORM,
+	REFUSE_INVALID_CODING, /* the body is not compressed as its content-encoding says */
 	REFUSE_WEBSOCKET,      /* the handshake names no model */
 	REFUSE_WEBSOCKET_HTTP, /* the endpoint also speaks HTTP, where each request is decided and metered */
 	REFUSE_ENDPOINT,       /* the operator's credential does not go along to this endpoint */
@@ -28,7 +30,7 @@ typedef enum refusal {
 } refusal;
 
 typedef struct refusal_info {
-	int status;
+	int status; /* of REFUSE_AUTH_UNAVAILABLE by default; the route table says it */
 	const char *code;
 	const char *message; /* for the client */
 } refusal_info;
@@ -58,6 +60,7 @@ typedef enum released_by {
 /* The slices point into the policy, the request or static text, and are valid as long as those. */
 typedef struct decision {
 	refusal refusal;
+	int status;         /* of the refusal; 0: it is none */
 	const route *route; /* NULL: legacy */
 	slice route_name;
 	endpoint endpoint;

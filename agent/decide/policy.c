@@ -17,8 +17,10 @@ const char *protocol_name(protocol p)
 route_table *route_table_new(void)
 {
 	route_table *t = calloc(1, sizeof *t);
-	if (t)
+	if (t) {
 		atomic_init(&t->refs, 1);
+		t->refusal_status = 502;
+	}
 	return t;
 }
 

@@ -74,6 +74,7 @@ typedef struct route_table {
 	upstream targets[PROTOCOLS];
 	/* A request whose model cannot be known: true treats it as if it named none, false refuses it. */
 	bool unresolved_falls_through;
+	int refusal_status; /* with which a request is refused whose route has no usable credential */
 	/* A WebSocket handshake that names no model: true sends it to the catch-all, false refuses it. */
 	bool websocket_to_catch_all;
 	/* Files of HAProxy that keep the contract of one version before : true lets them have credentials.

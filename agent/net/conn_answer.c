@@ -39,6 +39,7 @@ static void take_note(net_counters *n, refusal why, const llm_request *r, const 
 	refusal_note *note = &n->notes[n->notes_next++ % REFUSALS_KEPT];
 	note->time_ms = clock_wall_ms();
 	note->why = why;
+	note->status = why == d->refusal ? d->status : refusal_describe(why)->status;
 	note_text(note->id, sizeof note->id, r->id);
 	note_text(note->route, sizeof note->route, d->route_name);
 	note_text(note->model, sizeof note->model,
@@ -82,7 +83,7 @@ __attribute__((noinline)) static void log_refusal(const llm_request *r, const de
 	}
 	if (d->replace)
 		credential_describe(&d->route->auth, source, sizeof source);
-	log_event(refused, LOG_S("id", r->id), LOG_I("status", refusal_describe(d->refusal)->status),
+	log_event(refused, LOG_S("id", r->id), LOG_I("status", d->status),
 		  LOG_C("code", refusal_describe(d->refusal)->code), LOG_S("route", d->route_name),
 		  LOG_S("model", slice_of(d->model.name, d->model.len)), LOG_C("auth", source),
 		  LOG_C("problem", d->problem ? d->problem : ""));

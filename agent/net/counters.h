@@ -38,6 +38,7 @@ typedef enum outcome { OUTCOME_PASSTHROUGH, OUTCOME_REPLACE, OUTCOME_REFUSED, OU
 typedef struct refusal_note {
 	int64_t time_ms; /* Unix time */
 	refusal why;
+	int status;
 	char id[64];
 	char route[65];
 	char model[65];

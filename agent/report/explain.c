@@ -168,7 +168,7 @@ static void print_json(FILE *f, const decision *d, const explain_request *ask, s
 
 	cJSON_AddBoolToObject(json, "deny", d->refusal != REFUSE_NOT);
 	if (d->refusal != REFUSE_NOT) {
-		cJSON_AddNumberToObject(json, "status", info->status);
+		cJSON_AddNumberToObject(json, "status", d->status);
 		cJSON_AddStringToObject(json, "code", info->code);
 		cJSON_AddStringToObject(json, "message", info->message);
 		if (d->problem)
@@ -286,7 +286,7 @@ static void print_text(FILE *f, const route_table *t, const decision *d, const e
 		d->route_name.len ? d->route_name.ptr : "-", chosen_word(d));
 	if (d->refusal != REFUSE_NOT) {
 		char source[CREDENTIAL_SOURCE_MAX] = "";
-		fprintf(f, "REFUSED:   %d %s\n           %s\n", info->status, info->code, info->message);
+		fprintf(f, "REFUSED:   %d %s\n           %s\n", d->status, info->code, info->message);
 		if (d->refusal == REFUSE_AUTH_UNAVAILABLE)
 			credential_describe(&d->route->auth, source, sizeof source);
 		if (d->problem)

@@ -89,13 +89,10 @@ static body_result read_body(const body_view *view, body_kind kind, slice ctype,
 	}
 	if (kind != KIND_URLENCODED)
 		return body_json(view, kind == KIND_JSON, found, detail);
-	if (body_wide(view->head)) {
-		*detail = "the body is not in UTF-8";
-		return BODY_BAD;
-	}
 	if (!json_like(view->head)) {
 		*from = MODEL_FROM_FORM;
-		return body_urlencoded(view, found, detail);
+		*detail = "the body is not in UTF-8";
+		return body_wide(view->head) ? BODY_BAD : body_urlencoded(view, found, detail);
 	}
 	return read_json_sent_as_form(view, found, detail);
 }
@@ -131,7 +128,7 @@ static model_status body_status(const body_view *view, slice ctype, mentions *fo
 	r->looked = view->head.len + view->tail.len;
 	if (end == BODY_BAD) {
 		r->detail = detail;
-		return MODEL_MALFORMED;
+		return from == MODEL_FROM_FORM ? MODEL_BAD_FORM : MODEL_MALFORMED;
 	}
 	if ((status == MODEL_FOUND && (end == BODY_CUT || found->open)) || (end != BODY_ALL && status == MODEL_NONE)) {
 		r->detail = "the bytes that could name the model are not in the sample";
@@ -153,7 +150,7 @@ static model_status coded_status(const model_sample *s, const body_view *view, d
 	bool whole = view->ended && !view->gap;
 
 	if (decoded == DECODE_BAD || (decoded == DECODE_CUT && whole)) {
-		status = MODEL_MALFORMED;
+		status = MODEL_BAD_CODING;
 		r->detail = "the body is not what its content-encoding says";
 	} else if (decoded == DECODE_FAILED) {
 		r->detail = "no memory to decode the body";

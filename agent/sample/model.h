@@ -14,11 +14,13 @@
 
 typedef enum model_status {
 	MODEL_FOUND,
-	MODEL_NONE,      /* everything was read, and no model is named */
-	MODEL_UNKNOWN,   /* bytes that could name a model are missing: cut body, unknown content-encoding */
-	MODEL_AMBIGUOUS, /* two members, two places, or two ways of reading one of them, name different models */
-	MODEL_INVALID,   /* not a string, empty, longer than MODEL_MAX, with control characters or a blank at an end */
-	MODEL_MALFORMED, /* the body is not what it says or seems to be: JSON, a form, compressed */
+	MODEL_NONE,       /* everything was read, and no model is named */
+	MODEL_UNKNOWN,    /* bytes that could name a model are missing: cut body, unknown content-encoding */
+	MODEL_AMBIGUOUS,  /* two members, two places, or two ways of reading one of them, name different models */
+	MODEL_INVALID,    /* not a string, empty, longer than MODEL_MAX, with control characters or a blank at an end */
+	MODEL_MALFORMED,  /* the body says or seems to be JSON, and is not */
+	MODEL_BAD_FORM,   /* the body says that it is a form, and is malformed, or parsers read it in different ways */
+	MODEL_BAD_CODING, /* the body is not compressed as its content-encoding says */
 } model_status;
 
 /* Where the model was found. model_from_name() gives the names that HAProxy gets. */

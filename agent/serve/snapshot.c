@@ -74,7 +74,7 @@ static bool sum_decisions(host_snapshot *s, const spop_threads *ts, unsigned thr
 	return true;
 }
 
-static bool sum_refusals(host_snapshot *s, const spop_threads *ts, unsigned threads)
+static bool sum_refusals(host_snapshot *s, const spop_threads *ts, unsigned threads, const route_table *table)
 {
 	s->refusals = calloc(REFUSALS, sizeof *s->refusals);
 	if (!s->refusals)
@@ -82,7 +82,8 @@ static bool sum_refusals(host_snapshot *s, const spop_threads *ts, unsigned thre
 	for (unsigned why = REFUSE_NOT + 1; why < REFUSALS; why++) {
 		const refusal_info *info = refusal_describe((refusal)why);
 		host_refusals *r = &s->refusals[s->refusals_count++];
-		*r = (host_refusals){ info->code, info->status, 0 };
+		*r = (host_refusals){ info->code, why == REFUSE_AUTH_UNAVAILABLE ? table->refusal_status : info->status,
+				      0 };
 		for (unsigned t = 0; t < threads; t++)
 			r->count += counter_get(&spop_threads_counters(ts, t)->refusals[why]);
 	}
@@ -105,11 +106,10 @@ static bool copy_notes(host_snapshot *s, spop_threads *ts)
 	s->notes_count = notes && s->notes ? spop_threads_notes(ts, notes, NOTES) : 0;
 	for (size_t i = 0; i < s->notes_count; i++) {
 		const refusal_note *from = &notes[i];
-		const refusal_info *info = refusal_describe(from->why);
 		host_note *n = &s->notes[i];
 		n->time_ms = from->time_ms;
-		n->status = info->status;
-		snprintf(n->code, sizeof n->code, "%s", info->code);
+		n->status = from->status;
+		snprintf(n->code, sizeof n->code, "%s", refusal_describe(from->why)->code);
 		_Static_assert(sizeof n->id == sizeof from->id && sizeof n->problem == sizeof from->problem,
 			       "the same room");
 		cut(n->id, from->id, sizeof n->id);
@@ -235,6 +235,6 @@ bool snapshot_take(host_snapshot *s, spop_threads *ts, const policy *p)
 {
 	unsigned threads = spop_threads_count(ts);
 
-	return sum_decisions(s, ts, threads) && sum_refusals(s, ts, threads) && sum_threads(s, ts, threads) &&
+	return sum_decisions(s, ts, threads) && sum_refusals(s, ts, threads, p->table) && sum_threads(s, ts, threads) &&
 	       copy_notes(s, ts) && copy_routes(s, p);
 }

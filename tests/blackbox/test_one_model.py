@@ -46,7 +46,7 @@ def names(model, **more):
 
 GLM = part(b'name="model"', b"glm-1")
 GPT = part(b'name="model"', b"gpt-9")
-AMBIGUOUS, INVALID, MALFORMED = "ambiguous_model", "invalid_model", "invalid_json"
+AMBIGUOUS, INVALID, MALFORMED = "ambiguous_model", "invalid_model", "invalid_form"
 
 # id: (target, headers, body, code)
 REFUSED = {

@@ -43,7 +43,9 @@ def check_refusal(response, status, code, shape, retry=None):
     body = response.json()
     error = body["error"]
     assert isinstance(error["message"], str) and error["message"], body
-    kind = "invalid_request_error" if status < 500 else "api_error"
+    # A missing credential is not the client's fault, whatever its status.
+    clients = status < 500 and code != "upstream_auth_unavailable"
+    kind = "invalid_request_error" if clients else "api_error"
     if shape == "openai":
         assert set(body) == {"error"} and {"message", "type", "param", "code"} <= set(error), body
         assert error["code"] == code and error["type"] == kind, body
@@ -52,7 +54,7 @@ def check_refusal(response, status, code, shape, retry=None):
         assert code in response.body.decode(), body
     else:
         assert set(body) == {"error"} and error["code"] == status, body
-        assert error["status"] == ("INVALID_ARGUMENT" if status < 500 else "UNAVAILABLE"), body
+        assert error["status"] == ("INVALID_ARGUMENT" if clients else "UNAVAILABLE"), body
         assert code in response.body.decode(), body
     assert response.header("x-request-id"), response
     if retry is None:

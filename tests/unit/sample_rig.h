@@ -7,7 +7,8 @@
 
 #include "sample/model.h"
 
-static const char *const status_names[] = { "found", "none", "unknown", "ambiguous", "invalid", "malformed" };
+static const char *const status_names[] = { "found",   "none",      "unknown",  "ambiguous",
+					    "invalid", "malformed", "bad form", "bad coding" };
 
 /* Writes the result as text: "NAME from PLACE", with " stream" if the request asks for one, or the status. */
 static inline const char *say(const model_sample *s)

@@ -59,6 +59,8 @@ static const char *status_name(model_status status)
 	case MODEL_INVALID:
 		return "invalid";
 	case MODEL_MALFORMED:
+	case MODEL_BAD_FORM:
+	case MODEL_BAD_CODING:
 		return "malformed";
 	}
 	return "?";

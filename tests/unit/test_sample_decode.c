@@ -220,7 +220,7 @@ static void models_in_coded_bodies(void)
 		CHECK(r.status == MODEL_UNKNOWN);
 		s.sized = true; /* complete, and too short */
 		model_find(&s, &r);
-		CHECK(r.status == MODEL_MALFORMED);
+		CHECK(r.status == MODEL_BAD_CODING);
 		s.cenc = SLICE("gzip, br");
 		model_find(&s, &r);
 		CHECK(r.status == MODEL_UNKNOWN);

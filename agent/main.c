@@ -39,9 +39,10 @@ typedef enum command_id {
 	BACKUP = 1024,
 	RESTORE = 2048,
 	COMPACT = 4096,
+	CREDENTIAL = 8192,
 } command_id;
 
-/* One of the four functions is given; `run` has none: see run_with_config(). */
+/* One of the functions is given; `run` has none: see run_with_config(). */
 typedef struct command {
 	command_id id;
 	const char *name;
@@ -50,6 +51,7 @@ typedef struct command {
 	int (*check)(config *c, const check_flags *ask);
 	int (*explain)(config *c, const explain_flags *ask);
 	int (*ledger)(const config *c, const ledger_request *ask);
+	int (*file)(const char *path); /* needs no configuration */
 } command;
 
 /* clang-format off */
@@ -58,6 +60,8 @@ static const command commands[] = {
 	{ CHECK, "check", "check the configuration, that every credential is there, and that HAProxy's files are new enough", .check = command_check },
 	{ EXPLAIN, "explain", "say what would be done with a request, and why", .explain = command_explain },
 	{ BACKENDS, "backends", "print the HAProxy backends for the routes and targets", .plain = command_backends },
+	{ CREDENTIAL, "credential", "put standard input into the credential FILE, as a whole, if the agent can use it",
+	  .file = command_credential },
 	{ SAVINGS, "savings", "print what the requests cost and what they saved", .ledger = command_savings },
 	{ EXPORT, "ledger export", "print every recorded request, as JSON lines or CSV", .ledger = command_ledger_export },
 	{ IMPORT, "ledger import", "record the requests of a HAProxy log FILE that are missing; also gzip; - reads standard input",
@@ -330,7 +334,7 @@ static int parse_words(char *const *words, size_t count)
 			line.command = c;
 	if (!line.command)
 		return wrong("unknown command", name);
-	if (line.command->id & (IMPORT | BACKUP | RESTORE)) {
+	if (line.command->id & (IMPORT | BACKUP | RESTORE | CREDENTIAL)) {
 		if (used == count)
 			return wrong(line.command->id == IMPORT ?
 					     "ledger import needs a FILE after it, or - for standard input" :
@@ -420,7 +424,9 @@ int main(int argc, char **argv)
 	memcpy(given, argv, (size_t)argc * sizeof *given);
 	int code = parse(argc, argv);
 	if (code == GO_ON)
-		code = line.command->id == RUN ? run_agent(argc, given) : run_with_config(NULL);
+		code = line.command->id == RUN ? run_agent(argc, given) :
+		       line.command->file      ? line.command->file(line.ledger.file) :
+						 run_with_config(NULL);
 	free(given);
 	return code;
 }

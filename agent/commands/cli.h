@@ -39,6 +39,8 @@ typedef struct ledger_request {
 int command_explain(config *c, const explain_flags *ask);
 int command_check(config *c, const check_flags *ask);
 int command_backends(config *c);
+/* Puts standard input into the credential file `path`, without a configuration. */
+int command_credential(const char *path);
 int command_savings(const config *c, const ledger_request *ask);
 int command_ledger_export(const config *c, const ledger_request *ask);
 int command_ledger_import(const config *c, const ledger_request *ask);

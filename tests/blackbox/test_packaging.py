@@ -52,7 +52,7 @@ def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md", "SECURI
         + ["%s/share/doc/spoa-llm/%s" % (prefix, name) for name in doc]
         + ["%s/share/doc/spoa-llm/docs/%s" % (prefix, path.name) for path in (ROOT / "docs").glob("*.md")]
         + ["%s/share/doc/spoa-llm/examples/%s" % (prefix, name) for name in examples]
-        + ["%s/%s" % (units, name) for name in ("spoa-llm.service", "spoa-llm.socket", "spoa-llm-log.socket",
+        + ["%s/%s" % (units, name) for name in ("spoa-llm.service", "spoa-llm.socket", "spoa-llm-log.socket", "spoa-llm-token@.service", "spoa-llm-token@.timer",
                                                 "haproxy.service.d/spoa-llm.conf")])
 
 
@@ -150,10 +150,12 @@ def test_stale_manual_is_noticed(tmp_path):
 def test_unit_exposure(tmp_path):
     needs("systemd-analyze")
     make("install", "DESTDIR=%s" % tmp_path, "PREFIX=/usr")
-    unit = tmp_path / "usr/lib/systemd/system/spoa-llm.service"
-    done = run("systemd-analyze", "security", "--offline=true", "--no-pager", str(unit))
-    level = re.search(r"exposure level for spoa-llm.service: ([0-9.]+)", done.stdout)
-    assert level and float(level.group(1)) < 2.0, done.stdout
+    units = tmp_path / "usr/lib/systemd/system"
+    assert "| /usr/bin/spoa-llm credential " in (units / "spoa-llm-token@.service").read_text()
+    for name in ("spoa-llm.service", "spoa-llm-token@.service"):
+        done = run("systemd-analyze", "security", "--offline=true", "--no-pager", str(units / name))
+        level = re.search(r"exposure level for spoa-llm\S*.service: ([0-9.]+)", done.stdout)
+        assert level and float(level.group(1)) < 2.0, done.stdout
 
 
 def test_sockets_are_those_of_the_configuration():

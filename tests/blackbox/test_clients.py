@@ -5,6 +5,7 @@ import signal
 import pytest
 
 import harness
+from dashboard import chromium  # noqa: F401
 from harness import bearer, secret
 
 KEY = secret("clients")
@@ -80,3 +81,120 @@ def test_a_body_that_is_not_what_it_says_has_a_code_of_its_own(gateway, headers,
 
 def test_a_form_that_is_well_formed_is_served(gateway, mock):
     assert gateway.call("POST", "/v1/images/edits", MULTIPART + bearer(), GOOD).only(mock).header("authorization") == "Bearer " + KEY
+
+
+# ---- pages of other origins
+
+
+APP, OTHER = "https://app.test", "https://other.test"
+PREFLIGHT = [("Access-Control-Request-Method", "POST"), ("Access-Control-Request-Headers", "authorization,content-type,x-stainless-os")]
+ORIGIN, METHODS, HEADERS, CREDENTIALS = ["access-control-allow-" + what for what in ("origin", "methods", "headers", "credentials")]
+
+
+@pytest.fixture(scope="module")
+def pages(make_mock):
+    """Two servers of web pages; the gateway lets those of the first one in."""
+    mocks = make_mock("our page"), make_mock("their page")
+    for one in mocks:
+        one.respond = lambda _request: (200, [("Content-Type", "text/html")], b"<!doctype html><title>page</title>")
+    return mocks
+
+
+@pytest.fixture(scope="module")
+def shared(haproxy, make_mock, pages):
+    """A gateway that pages of two origins may use. Its upstream lets any page in, with cookies, as some do."""
+    mock = make_mock("cors")
+    mock.extra_headers = [("Access-Control-Allow-Origin", OTHER), ("Access-Control-Allow-Credentials", "true"), ("X-Limit", "7")]
+    routes = [{"model_prefix": "missing-", "upstream": mock.url(), "auth": "env:NOT_SET"}, {"model_prefix": "*", "upstream": mock.url()}]
+    with harness.Gateway(haproxy, [mock], {"routes": routes}, limits={"LLM_CORS_ORIGINS": "%s %s" % (APP, pages[0].url())}) as gateway:
+        gateway.mock = mock
+        yield gateway
+
+
+def readable(answer, origin):
+    """A page of `origin` may read the answer, and no other page."""
+    assert (answer.all(ORIGIN), answer.all(CREDENTIALS)) == ([origin], []), answer
+    assert answer.all("access-control-expose-headers") == ["*"] and ("origin" in answer.all("vary")) == (origin != "*"), answer
+
+
+@pytest.mark.parametrize("target", ["/v1/chat/completions", "/v1/messages", "/v1beta/models/x:generateContent", "/p/a/v1/models", "/anything"])
+def test_a_preflight_is_answered_by_the_gateway(shared, target):
+    answer = shared.call("OPTIONS", target, [("Origin", APP)] + PREFLIGHT)
+    answer.nowhere()
+    readable(answer, APP)
+    assert (answer.status, answer.body) == (204, b"") and "POST" in answer.header(METHODS)
+    assert answer.header(HEADERS) == dict(PREFLIGHT)["Access-Control-Request-Headers"]
+    # Another answer with the same request id is in the log, and this one is not.
+    seen = shared.ask("missing-1").header("x-request-id")
+    harness.until(lambda: seen in shared.haproxy.text(), 5, "the line of the request behind it")
+    assert answer.header("x-request-id") not in shared.haproxy.text()
+
+
+@pytest.mark.parametrize("origin", [OTHER, APP + ":81", APP.upper(), "http://app.test", "null", APP + ".evil.test", APP + "/", "*", "x " + APP])
+def test_a_page_of_another_origin_is_not_let_in(shared, origin):
+    answer = shared.call("OPTIONS", "/v1/messages", [("Origin", origin)] + PREFLIGHT)
+    answer.nowhere()
+    assert answer.status == 403 and answer.json()["error"]["code"] == "origin_not_allowed" and not answer.all(ORIGIN), answer
+    assert "origin" in answer.all("vary")
+    # What needs no preflight is served, and its page cannot read it, whatever the upstream says.
+    answer = shared.ask("x", [("Origin", origin)] + bearer())
+    assert answer.only(shared.mock) and not answer.all(ORIGIN) and not answer.all(CREDENTIALS), answer
+
+
+def test_two_origins_are_none(shared):
+    answer = shared.call("OPTIONS", "/v1/messages", [("Origin", APP), ("Origin", APP)] + PREFLIGHT)
+    assert answer.status == 403 and not answer.all(ORIGIN)
+
+
+def test_answers_and_refusals_can_be_read(shared):
+    page = [("Origin", APP)]
+    readable(shared.ask("x", page), APP)
+    readable(shared.ask("x", page, stream=True), APP)
+    readable(shared.ask("missing-1", page).refused(502, "upstream_auth_unavailable"), APP)
+    readable(shared.call("TRACE", "/", page), APP)
+    # OPTIONS that is no preflight goes where it always went.
+    assert shared.call("OPTIONS", "/v1/x", [("Access-Control-Request-Method", "POST")]).status == 403
+    shared.mock.down()
+    try:
+        answer = shared.ask("x", page)
+    finally:
+        shared.mock.up()
+    assert answer.status == 503
+    readable(answer, APP)
+
+
+def test_the_agent_is_not_asked(haproxy, make_mock):
+    """A refusal because nobody answers can be read by the page too. With "*" any page may read, and no origin is repeated."""
+    with harness.Gateway(haproxy, [], fake=lambda args: {}, limits={"LLM_CORS_ORIGINS": "*"}) as gateway:
+        answer = gateway.call("OPTIONS", "/v1/messages", [("Origin", OTHER)] + PREFLIGHT)
+        assert answer.status == 204 and not gateway.agent.asked
+        readable(answer, "*")
+        readable(gateway.ask("x", [("Origin", "null")]).refused(503, "gateway_unavailable"), "*")
+        assert not gateway.ask("x").all(ORIGIN)
+
+
+def test_without_the_setting_the_upstream_decides(gateway, mock):
+    mock.extra_headers = [("Access-Control-Allow-Origin", "*")]
+    try:
+        answer = gateway.call("OPTIONS", "/v1/chat/completions", [("Origin", APP)] + PREFLIGHT)
+    finally:
+        mock.reset()
+    assert answer.only(mock).method == "OPTIONS" and answer.all(ORIGIN) == ["*"]
+
+
+FETCH = """const [url, model, done] = arguments;
+fetch(url + '/v1/chat/completions', {method: 'POST', body: JSON.stringify({model}), headers: {authorization: 'Bearer mine',
+      'content-type': 'application/json', 'x-stainless-os': 'Linux'}}).then(
+    async (r) => done([r.status, (await r.json()).error?.code ?? '', r.headers.get('x-request-id')?.length, r.headers.get('x-limit')]),
+    (e) => done(['' + e]))"""
+
+
+def test_a_browser(shared, pages, chromium):
+    url = "http://%s:%d" % shared.address
+    ours, theirs = [], []
+    for page, seen in zip(pages, (ours, theirs)):
+        chromium.driver.get(page.url())
+        seen += [chromium.driver.execute_async_script(FETCH, url, model) for model in ("x", "missing-1")]
+    assert ours == [[200, "", 36, "7"], [502, "upstream_auth_unavailable", 36, None]], ours
+    assert theirs == [["TypeError: Failed to fetch"]] * 2, theirs
+    assert [one.method for one in shared.mock.requests if one.header("origin") == pages[1].url()] == []

@@ -112,7 +112,7 @@ DRIVER_SAN := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 build/drivers/scan_driver: tests/unit/scan_driver.c $(wildcard agent/sample/*.[ch] agent/base/*.[ch])
 	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lz -lzstd -lbrotlidec -lcjson -lpthread
 build/drivers/price_driver: tests/unit/price_driver.c build/prices.c $(wildcard agent/ledger/*.h agent/base/*.[ch]) \
-		agent/ledger/price.c agent/ledger/price_file.c agent/ledger/record.c
+		$(wildcard agent/ledger/price*.c) agent/ledger/record.c
 	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lm -lcjson -lpthread
 build/drivers/collide: tests/preload/collide.c agent/base/hash.c $(wildcard agent/base/*.h)
 	$(DRIVER) -O2 -o $@ $(filter %.c,$^)

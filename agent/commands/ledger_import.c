@@ -103,7 +103,7 @@ static bool take_line(import *in, slice line)
 	}
 	usage_apply(&p->record, p->usage, &p->hints, &parts);
 	unknown_apply(&p->record, p->metered);
-	price_apply(in->prices, &p->record, reference_of(in->config, p->record.route));
+	price_apply(in->prices, &p->record, &parts, reference_of(in->config, p->record.route));
 	in->records++;
 	in->batch[in->count++] = p->record;
 	return in->count < BATCH || flush(in);

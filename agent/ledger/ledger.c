@@ -117,7 +117,7 @@ void ledger_take(ledger *l, slice line)
 	usage_apply(&p->record, p->usage, &p->hints, &parts);
 	unknown_apply(&p->record, p->metered);
 	pthread_mutex_lock(&l->settings_lock);
-	price_apply(l->prices, &p->record, reference_of(l, p->record.route));
+	price_apply(l->prices, &p->record, &parts, reference_of(l, p->record.route));
 	pthread_mutex_unlock(&l->settings_lock);
 	/* A journal without room counts the record as dropped; the store may still get it by the queue. */
 	journal_append(l->journal, &p->record, &after);

@@ -1,4 +1,6 @@
-/* SPDX-License-Identifier: MIT */
+/* SPDX-License-Identifier: MIT
+ *
+ * Which model of a price table a name means. */
 #include "ledger/price_table.h"
 
 /* How many path components are taken off the front of a name. */
@@ -13,8 +15,6 @@ size_t price_table_bad(const price_table *t)
 {
 	return t ? t->bad : 0;
 }
-
-/* ---- which model */
 
 static slice key_name(const price_table *t, uint32_t key)
 {
@@ -129,12 +129,11 @@ static uint32_t key_find(const price_table *t, slice model)
 	return PRICE_NO_ENTRY;
 }
 
-/* Returns the entry whose prices hold for `model`; NULL: none. */
-static const price_model *model_find(const price_table *t, slice model)
+const price_model *price_model_find(const price_table *t, slice model)
 {
 	uint32_t key = t ? key_find(t, model) : PRICE_NO_ENTRY;
 
-	if (key == PRICE_NO_ENTRY || t->keys[key].model == PRICE_NO_ENTRY || t->models[t->keys[key].model].tiers == 0)
+	if (key == PRICE_NO_ENTRY || t->keys[key].model == PRICE_NO_ENTRY || t->models[t->keys[key].model].rows == 0)
 		return NULL;
 	return &t->models[t->keys[key].model];
 }
@@ -147,97 +146,17 @@ slice price_match(const price_table *t, slice model, bool *priced)
 	if (key == PRICE_NO_ENTRY || t->keys[key].model == PRICE_NO_ENTRY)
 		return slice_of(NULL, 0);
 	const price_model *m = &t->models[t->keys[key].model];
-	*priced = m->tiers > 0;
+	*priced = m->rows > 0;
 	return slice_of(t->written + m->name, m->name_len);
 }
 
-/* ---- how much */
-
-typedef struct tokens {
-	int64_t input, output, read, write, saved;
-} tokens;
-
-static int64_t bounded(int64_t count, int64_t min)
+void price_limits(const price_table *t, slice model, int64_t *input, int64_t *output)
 {
-	return count < min ? min : count > PRICE_TOKENS_MAX ? PRICE_TOKENS_MAX : count;
-}
+	uint32_t key = t ? key_find(t, model) : PRICE_NO_ENTRY;
+	const price_model *m = key == PRICE_NO_ENTRY || t->keys[key].model == PRICE_NO_ENTRY ?
+				       NULL :
+				       &t->models[t->keys[key].model];
 
-/* The prices that hold for the tokens of a request; -1: no price. */
-typedef struct prices {
-	price_units of[PRICE_KINDS];
-} prices;
-
-static prices prices_for(const price_table *t, const price_model *m, const tokens *n)
-{
-	prices p = { { -1, -1, -1, -1 } };
-	int64_t prompt = n->input + n->read + n->write;
-
-	for (uint32_t i = 0; i < m->tiers; i++) {
-		const price_tier *tier = &t->tiers[m->tier + i];
-		for (unsigned k = 0; tier->above < prompt && k < PRICE_KINDS; k++)
-			if (tier->price[k] >= 0)
-				p.of[k] = tier->price[k];
-	}
-	if (p.of[PRICE_READ] < 0)
-		p.of[PRICE_READ] = p.of[PRICE_INPUT];
-	if (p.of[PRICE_WRITE] < 0)
-		p.of[PRICE_WRITE] = p.of[PRICE_INPUT];
-	return p;
-}
-
-/* Whether there is a price for every token. */
-static bool prices_cover(const prices *p, const tokens *n)
-{
-	bool input = n->input || n->read || n->write || n->saved;
-	return (!input || p->of[PRICE_INPUT] >= 0) && (!n->output || p->of[PRICE_OUTPUT] >= 0);
-}
-
-static price_units cost_of(const prices *p, const tokens *n)
-{
-	/* A missing price (-1) is multiplied by 0 tokens: prices_cover() has seen to that. */
-	return n->input * p->of[PRICE_INPUT] + n->output * p->of[PRICE_OUTPUT] + n->read * p->of[PRICE_READ] +
-	       n->write * p->of[PRICE_WRITE];
-}
-
-static int64_t nano_dollars(price_units u)
-{
-	const price_units nano = INT64_C(1000000000000000); /* 10^24 / 10^9 */
-	price_units half = nano / 2;
-	price_units n = u < 0 ? -((half - u) / nano) : (u + half) / nano;
-
-	return n > INT64_MAX ? INT64_MAX : n < INT64_MIN ? INT64_MIN : (int64_t)n;
-}
-
-void price_apply(const price_table *t, record *r, slice reference_model)
-{
-	tokens n = { bounded(r->input, 0), bounded(r->output, 0), bounded(r->cache_read, 0), bounded(r->cache_write, 0),
-		     bounded(r->saved, -PRICE_TOKENS_MAX) };
-
-	r->cost = r->saved_compression = r->saved_cache = r->saved_routing = 0;
-	r->price = PRICE_NONE;
-	if (r->usage == USAGE_UNKNOWN || (!n.input && !n.output && !n.read && !n.write && !n.saved))
-		return;
-	r->price = PRICE_UNPRICED;
-	const price_model *m = model_find(t, slice_cstr(r->model));
-	if (!m)
-		return;
-	prices p = prices_for(t, m, &n);
-	if (!prices_cover(&p, &n))
-		return;
-	r->price = PRICE_TABLE;
-	price_units cost = cost_of(&p, &n), input = p.of[PRICE_INPUT];
-	r->cost = nano_dollars(cost);
-	if (input >= 0) {
-		r->saved_compression = nano_dollars(n.saved * input);
-		r->saved_cache = nano_dollars(n.read * (input - p.of[PRICE_READ]) -
-					      n.write * (p.of[PRICE_WRITE] - input));
-	}
-	const price_model *reference = model_find(t, reference_model);
-	if (!reference)
-		return;
-	tokens used = n;
-	used.saved = 0;
-	prices q = prices_for(t, reference, &used);
-	if (prices_cover(&q, &used))
-		r->saved_routing = nano_dollars(cost_of(&q, &used) - cost);
+	*input = m ? m->input_max : -1;
+	*output = m ? m->output_max : -1;
 }

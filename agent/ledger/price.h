@@ -2,16 +2,21 @@
  *
  * Prices in LiteLLM's file format, and what a record cost and saved by them.
  *
- * The file is one JSON object: model -> object. These members are read, in USD per token: input_cost_per_token,
- * output_cost_per_token, cache_read_input_token_cost and cache_creation_input_token_cost, and each with the suffix
- * `_above_Nk_tokens` for any N. Every other member is skipped (_priority, _flex, _batches, _above_1hr, tiered_pricing
- * ...), and so are null, the model `sample_spec`, and names that begin with `_`. 0 is a price. Where the price of
- * cached tokens is absent they cost what input costs, so that no saving is invented. A model with none of the four
- * prices, or with one that is not a number from 0 to 1 dollar, stays in the table as unpriced.
+ * The file is one JSON object: model -> object. Its members are prices in USD, as numbers or as strings with a number
+ * in them. price_member.c has their names: per token of input and output, of cache reads and of cache writes that are
+ * kept for five minutes or for an hour, of audio, images and video, of reasoning; per picture, per second and per
+ * character; per search and per request. Behind the name may stand, in any order, from which prompt on the price holds
+ * (`_above_200k_tokens`, `_above_272000_tokens`, `_above_1m_tokens`) and the service tier (`_batches`, `_flex`,
+ * `_priority`). `tiered_pricing` is a list of tiers, each with a `range` of prompts. null is no price, and 0 is one. A
+ * model without any price, or with a price that is no number from 0 to 1 dollar (1,000 for what is no token), stays in
+ * the table as unpriced. The model `sample_spec` and names that begin with `_` are skipped.
  *
- * Which tier: the prompt is input + cache_read + cache_write. For each of the four prices the tier with the largest N
- * holds whose N thousand tokens the prompt exceeds, else the price without suffix; it holds for all tokens of the
- * request.
+ * Members that are no prices are skipped: limits, remarks, factors for regions, and fees for tools that the provider
+ * runs (code interpreter, file search, maps). Any other member that is named a cost or a price makes the model's price
+ * partial.
+ *
+ * From which prompt on: the prompt is input + cache_read + cache_write. Of each kind of price the one with the largest
+ * bound holds that the prompt exceeds, else the one without a bound; it holds for all tokens of the request.
  *
  * Which model: names are compared without case, and a dot between digits equals a dash (claude-opus-4.5 and
  * claude-opus-4-5). The first of these names that the table has decides, priced or not:
@@ -39,7 +44,7 @@
 
 #define PRICE_FILE_MAX (64u << 20) /* bytes of a price file; LiteLLM's has one to two million */
 #define PRICE_MODELS_MAX 65536u    /* models in it; LiteLLM's has about 3,000 */
-#define PRICE_TIERS_MAX 8u         /* different N of one model */
+#define PRICE_ROWS_MAX 96u         /* prices of one model; LiteLLM's have up to 30 */
 #define PRICE_TOKENS_MAX INT64_C(10000000000000)
 
 typedef struct price_table price_table; /* does not change once loaded; shared by counting references */
@@ -57,17 +62,28 @@ size_t price_table_bad(const price_table *t);   /* models with an invalid name, 
  * `*priced`: it has a price. */
 slice price_match(const price_table *t, slice model, bool *priced);
 
-/* Sets cost, the three savings and `price` of `r` from its token counts. `reference_model` is the model that routing is
- * compared with; empty: none, and no saving by routing. Exact to the nano-dollar; each figure is rounded once, half
- * away from zero:
+/* Sets how many tokens `model` takes and gives at most; -1: the table does not say. */
+void price_limits(const price_table *t, slice model, int64_t *input, int64_t *output);
+
+/* Sets cost, the three savings, `price` and `price_missing` of `r` from its token counts and from `parts`, which say
+ * how many of them are of a kind with a price of its own. `reference_model` is the model that routing is compared with;
+ * empty: none, and no saving by routing. Exact to the nano-dollar; each figure is rounded once, half away from zero:
  *
- *   cost         input, output, cache reads and writes at their prices
+ *   cost         each kind at its price; or what the provider says that it asks for (parts->cost)
  *   compression  saved x input price
- *   cache        cache_read x (input price - read price) - cache_write x (write price - input price)
- *   routing      cost of the same tokens at the reference's prices - cost; 0 if the reference is unpriced
+ *   cache        what the cached tokens cost less than they would have cost as input
+ *   routing      cost of the same tokens at the reference's prices - cost; 0 if the reference does not price them
  *
- * All figures are 0 for PRICE_NONE (no tokens, or USAGE_UNKNOWN) and for PRICE_UNPRICED (`t` is NULL, or lacks a price
- * that these tokens need). */
-void price_apply(const price_table *t, record *r, slice reference_model);
+ * PRICE_PARTIAL: the entry and the usage do not fit together. `price_missing` names the kinds (price_kind_name()):
+ *   - The usage tells a kind that the entry does not price. Tokens of audio, images and video cost as input or output
+ *     then, cached ones as input, and what is no token costs nothing. Reasoning without a price of its own is output.
+ *   - The entry prices a kind apart that the usage does not tell; all tokens cost as input or output then. Fees that
+ *     arise only where a tool is used are not missing where the usage says nothing of them.
+ *   - A kind has no price for so long a prompt, and the whole that it is part of has one.
+ *   - The service tier (`batch`, `flex`, `priority`) has no price for a kind; the standard one is taken.
+ *   - The entry has a price of a kind that is not known: its name.
+ * All figures are 0 for PRICE_NONE (nothing to price, or USAGE_UNKNOWN) and for PRICE_UNPRICED (`t` is NULL, or has no
+ * price for any of it). */
+void price_apply(const price_table *t, record *r, const usage_parts *parts, slice reference_model);
 
 #endif

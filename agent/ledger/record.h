@@ -29,9 +29,9 @@ typedef enum usage_from {
 /* Where the price comes from. */
 typedef enum price_from {
 	PRICE_NONE,     /* no tokens, or it is not known how many, so nothing to price */
-	PRICE_TABLE,    /* the operator's price file, or the one that ships with the project */
+	PRICE_TABLE,    /* the operator's price file, the one that ships, or what the provider says it asks for */
 	PRICE_UNPRICED, /* the table has no price for these tokens: cost and savings are 0 */
-	PRICE_PARTIAL,  /* the table prices a part of them: `price_missing` names the rest; cost is a lower bound */
+	PRICE_PARTIAL,  /* the table prices a part of them: `price_missing` names the rest; cost is rough */
 } price_from;
 
 /* How a request is paid for. */

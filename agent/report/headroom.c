@@ -35,10 +35,11 @@ static int64_t cost_of(const price_table *t, const char *model, int64_t input, i
 		       int64_t write)
 {
 	record r = { .input = input, .output = output, .cache_read = read, .cache_write = write };
+	usage_parts parts = { .cost = -1 }; /* text, and nothing else */
 
 	snprintf(r.model, sizeof r.model, "%s", model);
-	price_apply(t, &r, slice_of(NULL, 0));
-	return r.price == PRICE_TABLE ? r.cost : -1;
+	price_apply(t, &r, &parts, slice_of(NULL, 0));
+	return r.price == PRICE_TABLE || r.price == PRICE_PARTIAL ? r.cost : -1;
 }
 
 static int64_t input_cost(const price_table *t, const store_sums *s)

@@ -93,9 +93,9 @@ def test_headroom_input_cost(ledger):
     state, spent = json.loads(ledger.ledger("headroom").out), 0
     for entry in entries:
         want = entry.want
-        if want["price_from"] == "table":
+        if want["price_from"] in ("table", "partial"):
             tokens = {"input": want["input"], "output": 0, "read": want["cache_read"], "write": want["cache_write"], "saved": 0}
-            spent += loglines.TABLE.apply(want["model"], "", tokens)[1]
+            spent += loglines.TABLE.apply(want["model"], "", tokens)[2]
     assert abs(state["lifetime"]["total_input_cost_usd"] - spent / 1e9) < 1e-4
     shares = sum(entry["total_input_cost_usd"] for entry in state["projects"].values())
     nobody = loglines.sums([entry.want for entry in entries if not entry.want["project"]])["cost"]

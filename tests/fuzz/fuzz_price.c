@@ -37,14 +37,21 @@ static void look_up(const price_table *t, slice model, slice reference)
 			     .saved = counts[i][4] };
 		if (model.len)
 			memcpy(r.model, model.ptr, model.len);
-		price_apply(t, &r, reference);
-		check(r.cost >= 0);
-		check(r.price == PRICE_TABLE ||
-		      (r.cost == 0 && !r.saved_compression && !r.saved_cache && !r.saved_routing));
-		check(r.price != PRICE_TABLE || has);
-		/* A model against itself saves nothing by routing. */
-		price_apply(t, &r, model);
-		check(r.saved_routing == 0);
+		usage_parts parts = usage_parts_untold();
+		for (unsigned told = 0; told < 3; told++) {
+			int64_t part = counts[(i + told) % 6][told];
+			price_apply(t, &r, &parts, reference);
+			check(r.cost >= 0);
+			check(r.price == PRICE_TABLE || r.price == PRICE_PARTIAL ||
+			      (r.cost == 0 && !r.saved_compression && !r.saved_cache && !r.saved_routing));
+			check((r.price != PRICE_TABLE && r.price != PRICE_PARTIAL) || has);
+			check((r.price == PRICE_PARTIAL) == (r.price_missing[0] != '\0'));
+			/* A model against itself saves nothing by routing. */
+			price_apply(t, &r, &parts, model);
+			check(r.saved_routing == 0);
+			parts = (usage_parts){ part, part, part, part, part, part, part,
+					       part, part, part, part, part, -1,   (service_tier)(i % 4) };
+		}
 	}
 }
 

@@ -162,7 +162,7 @@ class Maker:
                 "input": tokens["input"], "output": tokens["output"], "cache_read": tokens["read"],
                 "cache_write": tokens["write"], "saved": tokens["saved"]}
         known = {name: count or 0 for name, count in tokens.items()}
-        price, *money = TABLE.apply(want["model"], self.references.get(want["route"], ""), known)
+        price, missing, *money = TABLE.apply(want["model"], self.references.get(want["route"], ""), known)
         want.update(zip(("price_from", "cost", "saved_compression", "saved_cache", "saved_routing"), (price, *money)))
         return Entry(fields, want)
 

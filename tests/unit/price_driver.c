@@ -2,9 +2,10 @@
  *
  * Prices records that come on stdin, one a line, for tests/blackbox/test_prices.py.
  *
- * A line in: model, reference model, input, output, cache_read, cache_write, saved; separated by tabs. A line out:
- * none, table or unpriced; cost, compression, cache, routing; whether the table has a price for the name, and the
- * table's name for it.
+ * A line in: model, reference model, input, output, cache_read, cache_write, saved; then the members of usage_parts in
+ * their order, the tier as a number; separated by tabs. A line out: none, table, unpriced or partial; what is missing,
+ * `-` for nothing; cost, compression, cache, routing; whether the table has a price for the name, and the table's name
+ * for it.
  *
  *   price_driver FILE      - for the built-in table; the first line out is: models with a price, models with a bad one
  *   price_driver FILE N    looks each name up N times more, and says on stderr how many nanoseconds one took */
@@ -61,11 +62,21 @@ int main(int argc, char **argv)
 		r.cache_read = atoll(field(&line));
 		r.cache_write = atoll(field(&line));
 		r.saved = atoll(field(&line));
-		price_apply(t, &r, slice_cstr(reference));
+		usage_parts parts = usage_parts_untold();
+		int64_t *const told[] = {
+			&parts.audio_input,  &parts.image_input,  &parts.video_input, &parts.audio_read,
+			&parts.audio_output, &parts.image_output, &parts.reasoning,   &parts.write_1h,
+			&parts.images,       &parts.characters,   &parts.audio_ms,    &parts.searches,
+			&parts.cost,
+		};
+		for (size_t i = 0; i < sizeof told / sizeof told[0]; i++)
+			*told[i] = atoll(field(&line));
+		parts.tier = (service_tier)atoll(field(&line));
+		price_apply(t, &r, &parts, slice_cstr(reference));
 		slice name = price_match(t, slice_cstr(r.model), &priced);
-		printf("%s %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %d %.*s\n", price_from_name(r.price), r.cost,
-		       r.saved_compression, r.saved_cache, r.saved_routing, priced, (int)name.len,
-		       name.len ? name.ptr : "");
+		printf("%s %s %" PRId64 " %" PRId64 " %" PRId64 " %" PRId64 " %d %.*s\n", price_from_name(r.price),
+		       *r.price_missing ? r.price_missing : "-", r.cost, r.saved_compression, r.saved_cache,
+		       r.saved_routing, priced, (int)name.len, name.len ? name.ptr : "");
 		int64_t begin = clock_ns();
 		for (int64_t i = 0; i < more; i++, lookups++)
 			name = price_match(t, slice_cstr(r.model), &priced);

@@ -313,7 +313,7 @@ static bool pricing(void)
 		return false;
 	bool good = logline_parse(slice_cstr(line), slice_of(NULL, 0), &l) == LOGLINE_OK;
 	usage_apply(&l.record, l.usage, &l.hints, &parts);
-	price_apply(t, &l.record, SLICE("glm-4.6"));
+	price_apply(t, &l.record, &parts, SLICE("glm-4.6"));
 	good = good && (t ? l.record.price == PRICE_TABLE && l.record.cost > 0 :
 			    l.record.price == PRICE_UNPRICED && l.record.cost == 0);
 	price_table_unref(t);

@@ -88,11 +88,12 @@ static void what_is_unknown_has_no_price(void)
 	err e = { 0 };
 	price_table *prices = price_table_load(NULL, &e);
 	record r = ended(200, "--", USAGE_NONE);
+	usage_parts parts = usage_parts_untold();
 
 	CHECK(prices);
 	r.saved = 1000; /* told by a header, whatever the answer told */
 	unknown_apply(&r, true);
-	price_apply(prices, &r, SLICE("claude-opus-4-1"));
+	price_apply(prices, &r, &parts, SLICE("claude-opus-4-1"));
 	CHECK(r.price == PRICE_NONE && r.cost == 0 && r.saved_compression == 0 && r.saved_routing == 0);
 	CHECK(r.saved == 1000 && r.input == -1);
 	price_table_unref(prices);

@@ -9,7 +9,12 @@
 
 int command_backends(config *c)
 {
-	backends_settings settings = { .ca_file = c->ca_file };
+	backends_settings settings = {
+		.ca_file = c->ca_file,
+		.addresses = (unsigned)c->upstream_addresses,
+		.name_servers = (const char *const *)c->name_servers.items,
+		.name_servers_count = c->name_servers.count,
+	};
 
 	if (!backends_write(stdout, c->table, &settings)) {
 		fprintf(stderr, "spoa-llm: out of memory\n");

@@ -1,6 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "config/check.h"
 
+#include <arpa/inet.h>
+#include <stdlib.h>
+
 #include "base/address.h"
 #include "config/routes.h"
 #include "config/values.h"
@@ -135,6 +138,42 @@ static bool check_listeners(const config *c, err *e)
 	return check_addresses(&c->log_listen, c->allow_remote, true, e);
 }
 
+/* Reads IP, IP:PORT, [IP] or [IP]:PORT. */
+static bool is_name_server(const char *text)
+{
+	char host[INET6_ADDRSTRLEN];
+	struct in6_addr ignored;
+	slice all = slice_cstr(text), address = all, port = slice_of(text, 0);
+	bool bracket = *text == '[', v6 = bracket || strchr(text, ':') != strrchr(text, ':');
+	size_t end = bracket ? slice_find(all, 0, ']') : v6 ? all.len : slice_find(all, 0, ':');
+
+	address = slice_of(text + bracket, end - bracket);
+	if (address.len >= sizeof host || (bracket && end == all.len))
+		return false;
+	port = slice_from(all, end + bracket);
+	snprintf(host, sizeof host, "%.*s", (int)address.len, address.ptr);
+	if (inet_pton(v6 ? AF_INET6 : AF_INET, host, &ignored) != 1)
+		return false;
+	if (port.len == 0)
+		return true;
+	size_t digits = strspn(port.ptr + 1, "0123456789");
+	return port.ptr[0] == ':' && digits == port.len - 1 && digits <= 5 && atoi(port.ptr + 1) >= 1 &&
+	       atoi(port.ptr + 1) <= UINT16_MAX;
+}
+
+/* What `spoa-llm backends` writes into HAProxy's configuration. */
+static bool check_for_backends(const config *c, err *e)
+{
+	if (!file_name_valid(c->ca_file, ROUTE_FILE_MAX))
+		return err_set(e, "ca_file: " A_FILE_NAME " is expected, or @system-ca");
+	for (size_t i = 0; i < c->name_servers.count; i++)
+		if (strcmp(c->name_servers.items[i], RESOLV_CONF) != 0 && !is_name_server(c->name_servers.items[i]))
+			return err_set(e,
+				       "name_servers: \"%s\" is not IP, IP:PORT, [IPV6]:PORT, " RESOLV_CONF " or none",
+				       c->name_servers.items[i]);
+	return true;
+}
+
 static bool check_targets(config *c, err *e)
 {
 	upstream *targets = c->table->targets;
@@ -143,6 +182,8 @@ static bool check_targets(config *c, err *e)
 	for (size_t i = 0; i < PROTOCOLS; i++) {
 		if (!upstream_parse(&targets[i], slice_cstr(c->targets[i]), &why))
 			return err_set_kind(e, why.kind, "%s_target: %s", protocol_name((protocol)i), why.text);
+		if (!upstream_verifiable(&targets[i], NULL, &why))
+			return err_set(e, "%s_target: %s", protocol_name((protocol)i), why.text);
 		for (size_t n = 0; n < i; n++)
 			if (strcmp(targets[n].backend, targets[i].backend) == 0 &&
 			    !upstream_same(&targets[n], &targets[i]))
@@ -209,7 +250,8 @@ bool settings_check(const settings *s, config *c, err *e)
 	c->table->websocket_to_catch_all = c->websocket == WEBSOCKET_CATCH_ALL;
 	c->table->older_contract_allowed = c->allow_older_contract;
 	c->table->websocket_allowed = c->websocket != WEBSOCKET_REFUSE;
-	if (!choose_routes(c, s, &routes, e) || !check_listeners(c, e) || !check_targets(c, e))
+	if (!choose_routes(c, s, &routes, e) || !check_listeners(c, e) || !check_for_backends(c, e) ||
+	    !check_targets(c, e))
 		return false;
 	return !routes.array || (routes_read(c->table, routes.array, routes.where, routes.strict, e) &&
 				 routes_check(c->table, routes.where, routes.strict, e));

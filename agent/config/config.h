@@ -15,6 +15,8 @@
 #endif
 #define CONFIG_FILE "/etc/spoa-llm/spoa-llm.json"
 
+#define RESOLV_CONF "/etc/resolv.conf" /* the file that HAProxy's parse-resolv-conf reads */
+
 enum { CONFIG_FILE_MAX = 4 * 1024 * 1024, LISTEN_MAX = 8 };
 
 /* Addresses to listen on (base/address.h). The texts are owned. */
@@ -56,9 +58,11 @@ typedef struct config {
 	char *prices;           /* LiteLLM's price file; "": the table that ships with the project */
 	int64_t journal_max;    /* bytes */
 	int64_t retention_days; /* 0: for ever */
-	char *ca_file;          /* for `spoa-llm backends` */
-	route_table *table;     /* routes and targets, ready for policy_new() */
-	char *file;             /* the configuration file that was read; NULL: none */
+	char *ca_file;          /* this and the next two: for `spoa-llm backends` */
+	int64_t upstream_addresses;
+	address_list name_servers; /* IP[:PORT] or RESOLV_CONF; empty: none */
+	route_table *table;        /* routes and targets, ready for policy_new() */
+	char *file;                /* the configuration file that was read; NULL: none */
 } config;
 
 /* Prepares cJSON. Call it once, while the process has one thread: cJSON's allocator is a global variable. */

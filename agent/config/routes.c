@@ -195,6 +195,12 @@ static const struct {
 	{ "auth_header", read_auth_header },
 	{ "paths", read_paths },
 	{ "forward_headers", read_forward_headers },
+	{ "ca_file", read_ca_file },
+	{ "client_cert", read_client_cert },
+	{ "alpn", read_alpn },
+	{ "sni", read_sni },
+	{ "timeout", read_timeout },
+	{ "max_connections", read_max_connections },
 	{ "name", read_name },
 	{ "backend", read_backend },
 	{ "reference_model", read_reference_model },
@@ -226,13 +232,15 @@ static bool has_conditions(const route *r, const cJSON *object)
 	       !r->path_prefix == !has(object, "path_prefix");
 }
 
-/* Checks that the keys which say what goes along with the operator's credential stand where there is one. */
+/* Checks that the keys which say what goes along with the operator's credential stand where there is one. A client
+ * certificate is one too, but it replaces no header. */
 static bool check_replaces(const problems *to, const route *r, const cJSON *object, place where)
 {
 	int index = 0;
 
 	for (const cJSON *item = object->child; item && r->auth.kind == AUTH_PASSTHROUGH; item = item->next, index++)
-		if ((strcmp(item->string, "paths") == 0 || strcmp(item->string, "forward_headers") == 0) &&
+		if (((strcmp(item->string, "paths") == 0 && !route_lends(r)) ||
+		     strcmp(item->string, "forward_headers") == 0) &&
 		    !problem(
 			    to, place_child(where, index, true), "it is ignored",
 			    "\"%s\" is for a route whose \"auth\" is env: or file:; with passthrough, all paths and headers "
@@ -267,7 +275,7 @@ static bool name_route(const problems *to, route *r)
 	return set_string(to, &r->name, label_valid(name, ROUTE_NAME_MAX) ? name : "unnamed");
 }
 
-static bool read_route(const problems *to, route *r, const cJSON *object, place where)
+static bool read_route(const problems *to, const route_table *t, route *r, const cJSON *object, place where)
 {
 	int index = 0;
 	char keys[512];
@@ -293,7 +301,7 @@ static bool read_route(const problems *to, route *r, const cJSON *object, place 
 		return problem(to, where, "the entry is skipped",
 			       "a route needs a \"model_prefix\" or a \"path_prefix\"");
 	return check_replaces(to, r, object, where) && apply_strip_v1(to, r, object, where) &&
-	       (r->name || name_route(to, r));
+	       check_connect(to, t, r, object, where) && (r->name || name_route(to, r));
 }
 
 static void route_drop_last(route_table *t)
@@ -324,7 +332,7 @@ bool routes_read(route_table *t, const cJSON *array, place where, bool strict, e
 		if (!r)
 			return err_memory(e);
 		r->entry = (unsigned)index;
-		if (!read_route(&to, r, item, p))
+		if (!read_route(&to, t, r, item, p))
 			return false;
 		if (!has_conditions(r, item))
 			route_drop_last(t);

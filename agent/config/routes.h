@@ -20,6 +20,11 @@ bool routes_read(route_table *t, const cJSON *array, place where, bool strict, e
  * `e` says what is wrong, and where. */
 bool routes_check(route_table *t, place where, bool strict, err *e);
 
+/* Tells whether `name` can stand in HAProxy's configuration without quotes, as the name of a file of at most `max`
+ * bytes. */
+bool file_name_valid(const char *name, size_t max);
+#define A_FILE_NAME "an absolute path of letters, digits and / . _ - + @ : = , ~"
+
 /* Tells whether `text` can stand in a log or a metric: 1 to `max` printable ASCII characters without quotes and
  * backslashes. */
 bool label_valid(const char *text, size_t max);

@@ -7,15 +7,6 @@
 #include "config/routes_impl.h"
 #include "decide/endpoint.h"
 
-/* True if one backend can remove the headers of both routes; `other` may be NULL: a target. */
-static bool same_headers(const route *r, const route *other)
-{
-	bool more = r->forward_backend, others = other && other->forward_backend;
-
-	return more == others && (!more || (strcmp(r->forward_names, other->forward_names) == 0 &&
-					    strcmp(r->forward_prefixes, other->forward_prefixes) == 0));
-}
-
 /* Checks that no other upstream has the name of the route's backend, because HAProxy sends a request and its credential
  * by this name alone. Lenient: such a route loses its upstream, and so refuses its requests. */
 static bool check_backends(route_table *t, route *r, size_t index, const problems *to, place where)
@@ -31,10 +22,10 @@ static bool check_backends(route_table *t, route *r, size_t index, const problem
 			continue;
 		const upstream *theirs = other ? route_upstream(t, other) : &t->targets[i];
 		const char *their_name = other ? route_backend(t, other) : t->targets[i].backend;
-		if (strcmp(name, their_name) != 0 || (upstream_same(mine, theirs) && same_headers(r, other)))
+		if (strcmp(name, their_name) != 0 || (upstream_same(mine, theirs) && route_same_backend(r, other)))
 			continue;
 		if (!problem(to, where, "requests for this route are refused",
-			     "backend \"%s\" would serve two upstreams or two lists of forward_headers, for %s and %s; "
+			     "backend \"%s\" would serve two upstreams, or one in two ways, for %s and %s; "
 			     "give one of them another \"backend\"",
 			     name, theirs->url, mine->url))
 			return false;
@@ -100,7 +91,7 @@ bool routes_check(route_table *t, place where, bool strict, err *e)
 					"a second route named \"%s\": logs and metrics could not tell the two apart; "
 					"give it a \"name\", or remove it",
 					r->name);
-		if (!set_forward_backend(t, r, e) || !check_backends(t, r, i, &to, p))
+		if (!set_own_backend(t, r, e) || !check_backends(t, r, i, &to, p))
 			return false;
 		warn_unreachable(t, r, i);
 		const upstream *u = route_upstream(t, r);

@@ -11,9 +11,21 @@ bool read_path_prefix(const problems *to, route *r, const cJSON *item, place p);
 bool read_paths(const problems *to, route *r, const cJSON *item, place p);
 bool read_forward_headers(const problems *to, route *r, const cJSON *item, place p);
 
-/* Names the backend of a route that replaces the credential and forwards more headers than the allow list: its usual
- * name, which the route must have by now, and a hash of these headers. So a HAProxy whose backends were made for other
- * headers lacks the backend, and refuses the request. */
-bool set_forward_backend(const route_table *t, route *r, err *e);
+/* The keys of a route that routes_connect.c reads. */
+bool read_ca_file(const problems *to, route *r, const cJSON *item, place p);
+bool read_client_cert(const problems *to, route *r, const cJSON *item, place p);
+bool read_alpn(const problems *to, route *r, const cJSON *item, place p);
+bool read_sni(const problems *to, route *r, const cJSON *item, place p);
+bool read_timeout(const problems *to, route *r, const cJSON *item, place p);
+bool read_max_connections(const problems *to, route *r, const cJSON *item, place p);
+
+/* Checks what these keys of the route `object`, which was read into `r`, mean for its upstream. False: `to` has the
+ * error. */
+bool check_connect(const problems *to, const route_table *t, route *r, const cJSON *object, place where);
+
+/* Names the backend of a route whose forward_headers or keys of routes_connect.c other routes do not have: its usual
+ * name, which the route must have by now, and hashes of these settings. So a HAProxy whose backends were made for other
+ * settings lacks the backend, and refuses the request. */
+bool set_own_backend(const route_table *t, route *r, err *e);
 
 #endif

@@ -2,10 +2,8 @@
  *
  * The keys of a route that say which paths it takes, and what goes upstream beside its credential. */
 #include <ctype.h>
-#include <inttypes.h>
 #include <stdlib.h>
 
-#include "base/hash.h"
 #include "config/routes_impl.h"
 #include "decide/endpoint.h"
 #include "decide/forward.h"
@@ -213,18 +211,4 @@ bool read_forward_headers(const problems *to, route *r, const cJSON *item, place
 	r->forward_names = joined(&list, false);
 	r->forward_prefixes = joined(&list, true);
 	return (r->forward_names && r->forward_prefixes) || err_memory(to->e);
-}
-
-bool set_forward_backend(const route_table *t, route *r, err *e)
-{
-	static const hash_key fixed; /* the same name at each start, because `spoa-llm backends` prints it */
-	const char *usual = route_backend(t, r);
-	char text[ROUTE_FORWARD_MAX * (ROUTE_FORWARD_NAME_MAX + 2) + 2];
-
-	if (!usual || r->auth.kind == AUTH_PASSTHROUGH || !r->forward_names ||
-	    !(*r->forward_names || *r->forward_prefixes))
-		return true;
-	snprintf(text, sizeof text, "%s *%s", r->forward_names, r->forward_prefixes);
-	uint64_t hash = hash_of(&fixed, 0, slice_cstr(text));
-	return asprintf(&r->forward_backend, "%s-fwd-%08" PRIx32, usual, (uint32_t)hash) >= 0 || err_memory(e);
 }

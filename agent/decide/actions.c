@@ -53,7 +53,7 @@ INLINE void set_all(spop_writer *w, const decision *d)
 		set_str(w, SLICE("auth"), d->replace ? SLICE("replace") : SLICE("passthrough"));
 		if (d->replace) {
 			set_credential(w, d);
-			if (d->route->forward_backend) { /* the backend removes headers, not the frontend */
+			if (d->route->forwards) { /* the backend removes headers, not the frontend */
 				spop_ack_set(w, SLICE("forward"));
 				spop_put_bool(w, true);
 			}

@@ -99,13 +99,13 @@ static released_by release(const policy *p, const llm_request *r, const decision
 	return route_releases(d->route, r->sample.method, r->sample.path) ? RELEASED_BY_PATHS : RELEASED_NOT;
 }
 
-/* Replaces the client's credential with the operator's, where that may go along. `clear`: the path is known to be. */
-static void replace(const policy *p, const llm_request *r, bool clear, decision *d)
+/* Lets the operator's credential or client certificate go along, where it may. `clear`: the path is known to be. */
+static void lend(const policy *p, const llm_request *r, bool clear, decision *d)
 {
 	const credential *auth = &d->route->auth;
 	const char *problem;
 
-	d->replace = true;
+	d->replace = auth->kind != AUTH_PASSTHROUGH;
 	d->header = auth->header;
 	if (!policy_allows_contract(p, r->contract)) {
 		refuse(d, REFUSE_CONTRACT, "haproxy.cfg or spoe.conf is older than the agent");
@@ -122,6 +122,8 @@ static void replace(const policy *p, const llm_request *r, bool clear, decision 
 		       "this method and path run no model, and the route's \"paths\" does not name them");
 		return;
 	}
+	if (!d->replace)
+		return;
 	d->credential = credential_read(auth, &p->files[d->route - p->table->routes], &problem);
 	if (d->credential.len == 0) {
 		refuse(d, REFUSE_AUTH_UNAVAILABLE, problem);
@@ -137,8 +139,8 @@ static void use_route(const policy *p, const llm_request *r, const route *chosen
 	d->backend = slice_cstr(route_backend(p->table, chosen));
 	if (d->backend.len == 0)
 		refuse(d, REFUSE_NO_BACKEND, "the route's upstream is not a valid URL");
-	else if (chosen->auth.kind != AUTH_PASSTHROUGH)
-		replace(p, r, clear, d);
+	else if (route_lends(chosen))
+		lend(p, r, clear, d);
 }
 
 /* Chooses the route of a request that names no model, or whose model does not count. NULL: it has none. */

@@ -36,7 +36,11 @@ void route_deinit(route *r)
 	free(r->paths);
 	free(r->forward_names);
 	free(r->forward_prefixes);
-	free(r->forward_backend);
+	free(r->connect.ca_file);
+	free(r->connect.client_cert);
+	free(r->connect.alpn);
+	free(r->connect.sni);
+	free(r->own_backend);
 	free(r->upstream_given);
 	upstream_deinit(&r->own);
 	free(r->backend_given);
@@ -146,9 +150,33 @@ const char *route_backend(const route_table *t, const route *r)
 	const upstream *u = route_upstream(t, r);
 	if (!u)
 		return NULL;
-	if (r->forward_backend)
-		return r->forward_backend;
+	if (r->own_backend)
+		return r->own_backend;
 	return r->backend_given ? r->backend_given : u->backend;
+}
+
+bool route_lends(const route *r)
+{
+	return r->auth.kind != AUTH_PASSTHROUGH || r->connect.client_cert;
+}
+
+static bool same_text(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+bool route_same_backend(const route *a, const route *b)
+{
+	static const route target;
+
+	b = b ? b : &target;
+	return a->forwards == b->forwards &&
+	       (!a->forwards || (same_text(a->forward_names, b->forward_names) &&
+				 same_text(a->forward_prefixes, b->forward_prefixes))) &&
+	       same_text(a->connect.ca_file, b->connect.ca_file) &&
+	       same_text(a->connect.client_cert, b->connect.client_cert) &&
+	       same_text(a->connect.alpn, b->connect.alpn) && same_text(a->connect.sni, b->connect.sni) &&
+	       a->connect.timeout == b->connect.timeout && a->connect.max_connections == b->connect.max_connections;
 }
 
 bool route_is_catch_all(const route *r)

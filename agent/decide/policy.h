@@ -21,6 +21,9 @@ enum {
 	/* entries of a route's `forward_headers`, and bytes of each: all have to fit one line of haproxy.cfg */
 	ROUTE_FORWARD_MAX = 16,
 	ROUTE_FORWARD_NAME_MAX = 64,
+	ROUTE_FILE_MAX = 1024, /* bytes of the name of a file that HAProxy reads */
+	ROUTE_TIMEOUT_MAX = 86400,
+	ROUTE_CONNECTIONS_MAX = 1000000,
 };
 
 /* The version of the contract between the agent, haproxy.cfg and spoe.conf. The two files of a version send its number
@@ -40,6 +43,17 @@ typedef struct path_rule {
 /* Whether the /v1 of requests gives way to the upstream's base. */
 typedef enum strip_choice { STRIP_BY_URL, STRIP_NOT, STRIP_V1 } strip_choice;
 
+/* How HAProxy reaches a route's upstream, where that differs from other upstreams. The strings are owned; NULL or 0: as
+ * for all upstreams. */
+typedef struct route_connect {
+	char *ca_file;     /* the CAs by which the upstream's certificate is verified, or "@system-ca" */
+	char *client_cert; /* the gateway's own certificate and key, for an upstream that asks for one */
+	char *alpn;        /* the protocols that are offered, as HAProxy's `alpn` takes them */
+	char *sni;         /* the name that the upstream's certificate has */
+	unsigned timeout;  /* seconds that the upstream may be silent */
+	unsigned max_connections;
+} route_connect;
+
 /* The strings are owned. */
 typedef struct route {
 	char *name;
@@ -51,7 +65,9 @@ typedef struct route {
 	/* What the route's forward_headers adds to the allow list, as the macros of forward.h take it; NULL: nothing.
 	 */
 	char *forward_names, *forward_prefixes;
-	char *forward_backend; /* with these: the backend that removes the other headers */
+	bool forwards; /* there are such headers, and a credential: the backend removes the others */
+	route_connect connect;
+	char *own_backend; /* with forward_headers or `connect`: the name of the backend that is made for them */
 	protocol protocol;
 	char *upstream_given; /* the text of `upstream`; NULL: the protocol's target */
 	upstream own;         /* `upstream_given`, parsed; its url is NULL if it could not be parsed */
@@ -124,6 +140,10 @@ const route *route_without_model(const route_table *t, slice path, bool by_path)
 /* Returns the enabled route that is taken whatever model a request for `path` names. NULL: that depends on the model.
  */
 const route *route_whatever_model(const route_table *t, slice path);
+/* True if something of the operator's goes upstream with the route's requests: a credential or a client certificate. */
+bool route_lends(const route *r);
+/* True if the routes, of which `b` may be NULL (a target), need one and the same backend of HAProxy for an upstream. */
+bool route_same_backend(const route *a, const route *b);
 /* True if model_prefix is "*" */
 bool route_is_catch_all(const route *r);
 /* True if the route's `paths` says that its credential goes along with this request. */

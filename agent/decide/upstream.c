@@ -66,19 +66,25 @@ static bool base_valid(slice base)
 	return true;
 }
 
-static bool host_valid(slice host, bool ipv6)
+bool host_name_valid(slice host)
 {
-	if (host.len == 0 || host.len > 253 || (!ipv6 && !is_alnum(host.ptr[0])))
+	if (host.len == 0 || host.len > UPSTREAM_HOST_MAX || !is_alnum(host.ptr[0]))
 		return false;
-	for (size_t i = 0; i < host.len; i++) {
-		char c = host.ptr[i];
-		if (ipv6 ? !strchr("0123456789abcdefABCDEF:.", c) || c == '\0' : !is_alnum(c) && c != '.' && c != '-')
+	for (size_t i = 0; i < host.len; i++)
+		if (!is_alnum(host.ptr[i]) && host.ptr[i] != '.' && host.ptr[i] != '-')
 			return false;
-	}
 	return true;
 }
 
-static bool is_address(slice host)
+static bool ipv6_valid(slice host)
+{
+	for (size_t i = 0; i < host.len; i++)
+		if (!strchr("0123456789abcdefABCDEF:.", host.ptr[i]) || host.ptr[i] == '\0')
+			return false;
+	return host.len > 0 && host.len <= UPSTREAM_HOST_MAX;
+}
+
+static bool is_ipv4(slice host)
 {
 	for (size_t i = 0; i < host.len; i++)
 		if (!is_digit(host.ptr[i]) && host.ptr[i] != '.')
@@ -173,11 +179,9 @@ static bool parse_authority(upstream *u, slice authority, slice *host, err *e)
 		*host = slice_first(authority, colon);
 		port = slice_from(authority, colon + 1);
 	}
-	if (!host_valid(*host, u->ipv6))
+	if (u->ipv6 ? !ipv6_valid(*host) : !host_name_valid(*host))
 		return err_set(e, "the host of the URL is empty, or has a character that host names cannot have");
-	if (u->tls && (u->ipv6 || is_address(*host)))
-		return err_set(e,
-			       "HAProxy cannot verify the certificate of an IP address; give the upstream's host name");
+	u->address = u->ipv6 || is_ipv4(*host);
 	if (has_port && !take_port(port, &u->port))
 		return err_set(e, "the port of the URL is not a number from 1 to 65535");
 	return true;
@@ -268,6 +272,14 @@ bool upstream_set_strip_v1(upstream *u, bool strip)
 	u->backend = name;
 	u->strip_v1 = strip;
 	return true;
+}
+
+bool upstream_verifiable(const upstream *u, const char *sni, err *e)
+{
+	return !u->tls || !u->address || sni ||
+	       err_set(e,
+		       "HAProxy cannot verify the certificate of an IP address; give the upstream's host name, or the "
+		       "certificate's name in \"sni\"");
 }
 
 bool upstream_same(const upstream *a, const upstream *b)

@@ -11,6 +11,7 @@
 enum {
 	UPSTREAM_URL_MAX = 1024, /* bytes of a base URL */
 	BACKEND_NAME_MAX = 128,  /* bytes of a HAProxy backend's name */
+	UPSTREAM_HOST_MAX = 253, /* bytes of a host's name, as in DNS */
 };
 
 /* Every string is owned and NUL-terminated. */
@@ -23,7 +24,8 @@ typedef struct upstream {
 	char *backend; /* the backend's name, made of the URL */
 	uint16_t port;
 	bool tls;
-	bool ipv6;
+	bool address;  /* the host is an IP address */
+	bool ipv6;     /* of the sixth version */
 	bool strip_v1; /* the /v1 at the beginning of a request's path gives way to `base` */
 } upstream;
 
@@ -34,6 +36,13 @@ MUST_CHECK bool upstream_parse(upstream *u, slice url, err *e);
  * of memory. */
 MUST_CHECK bool upstream_set_strip_v1(upstream *u, bool strip);
 void upstream_deinit(upstream *u);
+
+/* Checks that HAProxy can verify the certificate of `u`, which takes a name: the host's, or `sni` (NULL: none). False:
+ * `e` says so. */
+MUST_CHECK bool upstream_verifiable(const upstream *u, const char *sni, err *e);
+
+/* True for a name that a host can have: letters, digits, dots and dashes, the first one a letter or a digit. */
+bool host_name_valid(slice host);
 
 /* True if both reach the same place in the same way, so that one backend can serve both. */
 bool upstream_same(const upstream *a, const upstream *b);

@@ -7,18 +7,89 @@
 
 #include "decide/forward.h"
 
-static bool is_address(const upstream *u)
-{
-	return u->ipv6 || strspn(u->host, "0123456789.") == strlen(u->host) || strcmp(u->host, "localhost") == 0;
-}
-
 typedef struct entry {
 	const upstream *upstream;
 	const char *name;
-	bool replaces;         /* the operator's credential goes there */
-	const route *forwards; /* the route whose forward_headers the backend is for; NULL: none */
+	bool replaces;  /* the operator's credential goes there */
+	const route *r; /* whose settings the backend has; NULL: those of all */
 	char users[512];
 } entry;
+
+static bool is_localhost(const upstream *u)
+{
+	return strcmp(u->host, "localhost") == 0;
+}
+
+/* True if HAProxy has to look the host up. A name server may not know localhost. */
+static bool is_name(const upstream *u)
+{
+	return !u->address && !is_localhost(u);
+}
+
+static bool is_standard_port(const upstream *u)
+{
+	return u->port == (u->tls ? 443 : 80);
+}
+
+/* Writes what all server lines of the backend have. */
+static void write_server_settings(FILE *f, const backends_settings *s, const entry *e)
+{
+	static const route_connect none;
+	const upstream *u = e->upstream;
+	const route_connect *c = e->r ? &e->r->connect : &none;
+	unsigned most = c->max_connections;
+
+	fprintf(f, " check inter 10s fastinter %s downinter 1s fall 3 rise 1", u->address ? "2s" : "500ms");
+	if (!u->address)
+		fprintf(f, " observe layer4 error-limit 1 on-error sudden-death");
+	if (is_name(u))
+		fprintf(f, " init-addr none%s", s->name_servers_count ? " resolvers llm-dns" : "");
+	if (most)
+		fprintf(f, " maxconn %u", is_name(u) && most > 1 ? most / 2 : most);
+	if (u->tls) {
+		const char *sni = c->sni ? c->sni : u->host, *alpn = c->alpn ? c->alpn : "http/1.1";
+		fprintf(f, " ssl verify required ca-file %s", c->ca_file ? c->ca_file : s->ca_file);
+		if (c->client_cert)
+			fprintf(f, " crt %s", c->client_cert);
+		fprintf(f, " sni str(%s) check-sni %s alpn %s check-alpn %s", sni, sni, alpn, alpn);
+	}
+	fprintf(f, "\n");
+}
+
+/* Writes the servers of a name: for each family of addresses the first one, which the C library looks up while HAProxy
+ * starts, so that there is one at once, and those that the name servers give it. */
+static void write_servers_of_name(FILE *f, const backends_settings *s, const upstream *u)
+{
+	for (int family = 4; family <= 6; family += 2) {
+		char prefer[32] = "";
+		if (s->name_servers_count)
+			snprintf(prefer, sizeof prefer, " resolve-prefer ipv%d", family);
+		fprintf(f, "    server ipv%d-1 ipv%d@%s:%u%s init-addr last,libc,none\n", family, family, u->host,
+			u->port, prefer);
+		if (s->name_servers_count && s->addresses > 1)
+			fprintf(f, "    server-template ipv%d- 2-%u %s:%u%s\n", family, s->addresses, u->host, u->port,
+				prefer);
+	}
+}
+
+static void write_servers(FILE *f, const backends_settings *s, const entry *e)
+{
+	const upstream *u = e->upstream;
+
+	if (u->address) {
+		fprintf(f, "    server upstream %s%s%s:%u", u->ipv6 ? "[" : "", u->host, u->ipv6 ? "]" : "", u->port);
+		write_server_settings(f, s, e);
+		return;
+	}
+	fprintf(f, "    # A server that cannot be reached is checked at once, and another one is tried.\n"
+		   "    option redispatch 1\n"
+		   "    default-server");
+	write_server_settings(f, s, e);
+	if (is_localhost(u))
+		fprintf(f, "    server ipv4 127.0.0.1:%u\n    server ipv6 [::1]:%u backup\n", u->port, u->port);
+	else
+		write_servers_of_name(f, s, u);
+}
 
 /* Writes the rule that puts the base in front of the path, as upstream_url_for() does. */
 static void write_path_rule(FILE *f, const upstream *u)
@@ -43,46 +114,71 @@ static void write_path_rule(FILE *f, const upstream *u)
 static void write_backend(FILE *f, const backends_settings *s, const entry *e)
 {
 	const upstream *u = e->upstream;
-	bool standard = u->port == (u->tls ? 443 : 80);
 	const char *open = u->ipv6 ? "[" : "", *close = u->ipv6 ? "]" : "";
+	unsigned timeout = e->r ? e->r->connect.timeout : 0;
 
-	fprintf(f, "backend %s\n    # %s, for %s\n", e->name, u->url, e->users);
-	fprintf(f, "    mode http\n"
-		   "    timeout connect 5s\n"
-		   "    # The longest time that an upstream may be silent: before its first byte, or between two.\n"
-		   "    timeout server 10m\n"
-		   "    timeout tunnel 1h\n"
-		   "    # Retry only a request that never reached the upstream.\n"
-		   "    retries 2\n"
-		   "    retry-on conn-failure\n"
-		   "    http-reuse safe\n");
+	fprintf(f, "backend %s\n    # %s, for %s\n    mode http\n", e->name, u->url, e->users);
+	fprintf(f,
+		"    timeout connect %s\n"
+		"    # The longest time that an upstream may be silent: before its first byte, or between two.\n"
+		"    timeout server %us\n"
+		"    timeout tunnel %us\n"
+		"    # Retry only a request that never reached the upstream.\n"
+		"    retries %u\n"
+		"    retry-on conn-failure\n"
+		"    http-reuse safe\n",
+		is_name(u) ? "3s" : "5s", timeout ? timeout : 600, timeout > 3600 ? timeout : 3600,
+		is_name(u) ? 4 * s->addresses : 2);
 	if (e->replaces)
 		fprintf(f,
 			"    .if version_atleast(3.2)\n"
 			"        # A field behind the body could carry the client's credential. Older versions cannot drop it.\n"
 			"        option http-drop-request-trailers\n"
 			"    .endif\n");
-	if (e->forwards)
+	if (e->r && e->r->forwards)
 		fprintf(f,
 			"    # Of the request's headers, keeps the allow list and the route's forward_headers.\n"
 			"    http-request del-header '" FORWARD_STAYS_WITH(
 				"|authorization|x-api-key|api-key|x-goog-api-key%s", "%s") "' -m reg\n",
-			e->forwards->forward_names, e->forwards->forward_prefixes);
-	if (standard)
+			e->r->forward_names, e->r->forward_prefixes);
+	if (is_standard_port(u))
 		fprintf(f, "    http-request set-header host %s%s%s\n", open, u->host, close);
 	else
 		fprintf(f, "    http-request set-header host %s%s%s:%u\n", open, u->host, close, u->port);
 	write_path_rule(f, u);
-	fprintf(f,
-		"    server upstream %s%s%s:%u check inter 10s fastinter 2s downinter 1s fall 3 rise 1 init-addr last,libc,none",
-		open, u->host, close, u->port);
-	/* An address needs no resolver; a name server may not know localhost. */
-	if (!is_address(u))
-		fprintf(f, " resolvers llm-dns");
-	if (u->tls)
-		fprintf(f, " ssl verify required ca-file %s sni str(%s) check-sni %s alpn http/1.1 check-alpn http/1.1",
-			s->ca_file, u->host, u->host);
-	fprintf(f, "\n\n");
+	write_servers(f, s, e);
+	fprintf(f, "\n");
+}
+
+/* Writes which name servers HAProxy asks. Without a name to look up there is nothing to write, and HAProxy needs no
+ * resolv.conf. */
+static void write_name_servers(FILE *f, const backends_settings *s)
+{
+	fprintf(f, "global\n"
+		   "    .if version_atleast(3.3)\n"
+		   "        # Use the addresses of both families, also where there is no route to the internet.\n"
+		   "        dns-accept-family ipv4,ipv6\n"
+		   "    .endif\n\n"
+		   "resolvers llm-dns\n");
+	for (size_t i = 0; i < s->name_servers_count; i++) {
+		const char *server = s->name_servers[i];
+		bool bare = *server != '[' && strchr(server, ':') != strrchr(server, ':'); /* an IPv6 address alone */
+		bool port = !bare && strrchr(server, ':') && server[strlen(server) - 1] != ']';
+		if (*server == '/')
+			fprintf(f, "    parse-resolv-conf\n");
+		else
+			fprintf(f, "    nameserver ns%zu %s%s%s%s\n", i + 1, bare ? "[" : "", server, bare ? "]" : "",
+				port ? "" : ":53");
+	}
+	fprintf(f, "    # Allow answers with many addresses.\n"
+		   "    accepted_payload_size 8192\n"
+		   "    # Look for changes that often.\n"
+		   "    hold valid 3s\n"
+		   "    # If no name server knows the name any more, go on with the addresses that are known.\n"
+		   "    hold nx 24d\n"
+		   "    hold other 24d\n"
+		   "    hold refused 24d\n"
+		   "    hold timeout 24d\n\n");
 }
 
 /* `r`: the route whose upstream it is; NULL: a target. */
@@ -93,7 +189,7 @@ static void add(entry *entries, size_t *count, const upstream *u, const char *na
 	while (i < *count && strcmp(entries[i].name, name) != 0)
 		i++;
 	if (i == *count) {
-		entries[i] = (entry){ .upstream = u, .name = name, .forwards = r && r->forward_backend ? r : NULL };
+		entries[i] = (entry){ .upstream = u, .name = name, .r = r && r->own_backend ? r : NULL };
 		(*count)++;
 	}
 	entries[i].replaces |= r && r->auth.kind != AUTH_PASSTHROUGH;
@@ -105,6 +201,7 @@ bool backends_write(FILE *f, const route_table *t, const backends_settings *s)
 {
 	entry *entries = calloc(t->count + PROTOCOLS, sizeof *entries);
 	size_t count = 0;
+	bool names = false;
 	char user[ROUTE_NAME_MAX + 16];
 
 	if (!entries)
@@ -121,8 +218,11 @@ bool backends_write(FILE *f, const route_table *t, const backends_settings *s)
 		snprintf(user, sizeof user, "target %s", protocol_name((protocol)i));
 		add(entries, &count, &t->targets[i], t->targets[i].backend, NULL, user);
 	}
-	fprintf(f, "# Made by `spoa-llm backends`.\n"
-		   "resolvers llm-dns\n    parse-resolv-conf\n    hold valid 10s\n\n");
+	fprintf(f, "# Made by `spoa-llm backends`.\n");
+	for (size_t i = 0; i < count; i++)
+		names |= is_name(entries[i].upstream);
+	if (names && s->name_servers_count)
+		write_name_servers(f, s);
 	for (size_t i = 0; i < count; i++)
 		write_backend(f, s, &entries[i]);
 	free(entries);

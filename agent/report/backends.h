@@ -12,6 +12,10 @@
 /* What the operator configured for all backends. */
 typedef struct backends_settings {
 	const char *ca_file; /* the CAs by which HAProxy verifies upstreams, or "@system-ca" */
+	unsigned addresses;  /* of each family: most that a name's backend uses */
+	/* IP[:PORT], or a path: HAProxy reads /etc/resolv.conf. None: HAProxy looks names up when it starts only. */
+	const char *const *name_servers;
+	size_t name_servers_count;
 } backends_settings;
 
 /* Writes to `f` the HAProxy sections for the upstreams of the routes and targets of `t`: name servers and a backend

@@ -12,12 +12,13 @@ static void write_names(FILE *f, const char *list, const char *star)
 /* Says with which requests, and with which headers, a route's credential goes upstream. */
 static void say_what_goes_along(FILE *f, const route *r)
 {
-	fprintf(f, "%-8s   its credential goes along with requests that run a model, with GET .../models/NAME", "");
+	fprintf(f, "%-8s   its %s goes along with requests that run a model, with GET .../models/NAME", "",
+		r->auth.kind != AUTH_PASSTHROUGH ? "credential" : "client certificate");
 	for (size_t i = 0; i < r->paths_count; i++)
 		fprintf(f, ", with %s%s%s", r->paths[i].method ? r->paths[i].method : "", r->paths[i].method ? " " : "",
 			*r->paths[i].prefix ? r->paths[i].prefix : "/");
 	fprintf(f, "%s\n", r->paths_any ? ", and with every other request (\"paths\": \"any\")" : "");
-	if (!r->forward_backend)
+	if (!r->forwards)
 		return;
 	fprintf(f, "%-8s   it also forwards the headers", "");
 	write_names(f, r->forward_names, "");
@@ -50,7 +51,7 @@ static bool check_route(FILE *f, const policy *p, size_t i)
 		backend ? backend : "(no backend)", source, problem ? ": " : "", problem ? problem : "");
 	if (route_upstream(p->table, r))
 		say_where(f, route_upstream(p->table, r), r->protocol);
-	if (r->auth.kind != AUTH_PASSTHROUGH)
+	if (route_lends(r))
 		say_what_goes_along(f, r);
 	return usable;
 }

@@ -253,7 +253,7 @@ static void print_headers(FILE *f, const decision *d, const explain_request *ask
 	const route *r = d->route;
 	bool stays = false;
 
-	fprintf(f, "forwards:  the headers of the allow list%s", r->forward_backend ? ", and" : "");
+	fprintf(f, "forwards:  the headers of the allow list%s", r->forwards ? ", and" : "");
 	print_names(f, r->forward_names, "");
 	print_names(f, r->forward_prefixes, "*");
 	fprintf(f, "\n");

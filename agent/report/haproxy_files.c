@@ -143,7 +143,7 @@ static void write_file(FILE *f, const looked_at *l, bool named, bool refused)
 
 static bool replaces(const route *r)
 {
-	return r->enabled && r->auth.kind != AUTH_PASSTHROUGH;
+	return r->enabled && route_lends(r);
 }
 
 /* Says what becomes of the `routes` routes that replace the credential, beside files of `contract`, which is older than

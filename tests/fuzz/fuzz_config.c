@@ -53,7 +53,7 @@ static void check_headers(const route *r)
 	static const char harmless[] = "abcdefghijklmnopqrstuvwxyz0123456789-_|";
 
 	HOLDS(!r->forward_names == !r->forward_prefixes);
-	HOLDS(!r->forward_backend || r->auth.kind != AUTH_PASSTHROUGH);
+	HOLDS(!r->forwards || (r->auth.kind != AUTH_PASSTHROUGH && r->own_backend));
 	if (!r->forward_names)
 		return;
 	HOLDS(strspn(r->forward_names, harmless) == strlen(r->forward_names));

@@ -24,7 +24,20 @@ class Authority:
             context = self.contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(directory / (name + ".pem"), directory / (name + ".key"))
             context.sni_callback = lambda _sock, name, _context: self.names.append(name)
+        # A client's certificate, and one of a CA of its own, each with its key in one file.
+        self.client, self.stranger = directory / "client.bundle", directory / "stranger.bundle"
+        openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=gateway", "-keyout", "client.key", "-out", "client.csr")
+        openssl("x509", "-req", "-in", "client.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-out", "client.pem")
+        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=gateway", "-keyout", "stranger.key",
+                "-out", "stranger.pem")
+        for bundle in (self.client, self.stranger):
+            bundle.write_text("".join(bundle.with_suffix(end).read_text() for end in (".pem", ".key")))
         self.server, self.misnamed = self.contexts["localhost"], self.contexts["elsewhere.test"]
+        # A server that lets in who shows a certificate of this CA.
+        self.mutual = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        self.mutual.load_cert_chain(directory / "localhost.pem", directory / "localhost.key")
+        self.mutual.load_verify_locations(self.ca)
+        self.mutual.verify_mode = ssl.CERT_REQUIRED
         # Certificate and key in one file, as HAProxy's `crt` takes them; and a client that speaks HTTP/2.
         self.bundle = directory / "localhost.bundle"
         self.bundle.write_text((directory / "localhost.pem").read_text() + (directory / "localhost.key").read_text())

@@ -7,6 +7,7 @@ import os
 import pathlib
 import socket
 import struct
+import subprocess
 import threading
 import unittest
 
@@ -65,6 +66,33 @@ def _enter(queue, empty):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         fcntl.ioctl(sock, SIOCSIFFLAGS, struct.pack("16sh14x", b"lo", IFF_UP))
     _set_queue(queue)
+
+
+def ip(*words):
+    """Runs the command `ip` in the namespace of this thread."""
+    subprocess.run(["ip", *words], check=True, capture_output=True)
+
+
+def have(address):
+    """Gives this namespace's loopback an address of either family."""
+    if ":" in address:
+        ip("-6", "addr", "add", address + "/128", "dev", "lo", "nodad")
+    else:
+        ip("addr", "add", address + "/32", "dev", "lo")
+
+
+def without_ipv6():
+    """Switches IPv6 off in the namespace of this thread."""
+    for which in ("all", "default"):
+        pathlib.Path("/proc/sys/net/ipv6/conf/%s/disable_ipv6" % which).write_text("1")
+
+
+def lose(*networks):
+    """Packets for these networks get lost on their way, without an answer."""
+    ip("tuntap", "add", "lost0", "mode", "tun")
+    ip("link", "set", "lost0", "up")
+    for network in networks:
+        ip(*(["-6"] if ":" in network else []), "route", "add", network, "dev", "lost0")
 
 
 def apart(queue=10, empty=("/run", "/var/lib/haproxy")):

@@ -103,14 +103,14 @@ def accept_for(request):
 class Mock:
     """One upstream. `respond(request)` may be set: it returns (status, headers, body bytes)."""
 
-    def __init__(self, name, tls=None, host="127.0.0.1", family=socket.AF_INET):
+    def __init__(self, name, tls=None, host="127.0.0.1", family=socket.AF_INET, port=0):
         self.name, self.tls, self.host, self.family = name, tls, host, family
         self.requests = []
         self.connections = 0
         self.lock = threading.Condition()
         self.open = set()
         self.reset()
-        self.port = 0
+        self.port = port
         self.listener = None
         self.up()
 

@@ -77,8 +77,6 @@ static void what_is_no_upstream_is_refused(void)
 		"https://x/$A",
 		"https://x/'",
 		"https://[zz]",
-		"https://10.0.0.1",
-		"https://[::1]:8443",
 	};
 	for (size_t i = 0; i < sizeof urls / sizeof urls[0]; i++) {
 		upstream u;
@@ -86,6 +84,26 @@ static void what_is_no_upstream_is_refused(void)
 		CHECK(!upstream_parse(&u, slice_cstr(urls[i]), &e));
 		CHECK(e.text[0] && !strstr(e.text, "pw"));
 		CHECK(!u.url && !u.host && !u.base && !u.backend);
+	}
+}
+
+static void a_certificate_is_verified_by_a_name(void)
+{
+	static const struct {
+		const char *url, *sni;
+		bool verifiable;
+	} rows[] = {
+		{ "https://10.0.0.1", NULL, false },    { "https://[::1]:8443", NULL, false },
+		{ "https://10.0.0.1", "a.test", true }, { "https://[::1]:8443", "a.test", true },
+		{ "https://a.test", NULL, true },       { "http://10.0.0.1", NULL, true },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		upstream u;
+		err e = { 0 };
+		CHECK(upstream_parse(&u, slice_cstr(rows[i].url), &e));
+		CHECK(upstream_verifiable(&u, rows[i].sni, &e) == rows[i].verifiable);
+		CHECK(!e.text[0] == rows[i].verifiable);
+		upstream_deinit(&u);
 	}
 }
 
@@ -198,6 +216,7 @@ int main(void)
 {
 	RUN(an_upstream_is_taken_apart);
 	RUN(what_is_no_upstream_is_refused);
+	RUN(a_certificate_is_verified_by_a_name);
 	RUN(a_credential_that_cannot_be_a_header_is_missing);
 	RUN(a_file_is_a_credential_or_json);
 	RUN(a_credential_ends_when_its_file_says_so);

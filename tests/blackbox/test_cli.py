@@ -193,6 +193,18 @@ def test_check_ignores_what_is_disabled(work):
     assert cli("check", "-c", file).code == 0
 
 
+def test_check_warns_of_a_reference_model_without_a_price(work):
+    (work / "prices.json").write_text('{"dear": {"input_cost_per_token": 1e-6}, "no-price": {"max_tokens": 1}}')
+    routes = [{"model_prefix": "a", "reference_model": "dear"}, {"model_prefix": "b", "reference_model": "deer"},
+              {"model_prefix": "c", "reference_model": "no-price"}, {"model_prefix": "d", "reference_model": "off", "enabled": False}]
+    file = harness.write_config(work, {"routes": routes, "ledger": str(work / "ledger"), "prices": str(work / "prices.json")})
+    done = cli("check", "-c", file)
+    warned = [line.split()[2] for line in done.out.splitlines() if line.startswith("WARNING") and "reference_model" in line]
+    assert done.code == 0 and warned == ["b", "c"] and "deer has no price" in done.out, done
+    file = harness.write_config(work, {"routes": routes, "prices": str(work / "prices.json")})
+    assert "reference_model" not in cli("check", "-c", file).out  # without a ledger there are no savings
+
+
 # ---- backends
 
 

@@ -47,7 +47,7 @@ typedef struct command {
 	command_id id;
 	const char *name;
 	const char *help;
-	int (*plain)(config *c);
+	int (*backends)(config *c, const char *output);
 	int (*check)(config *c, const check_flags *ask);
 	int (*explain)(config *c, const explain_flags *ask);
 	int (*ledger)(const config *c, const ledger_request *ask);
@@ -56,10 +56,10 @@ typedef struct command {
 
 /* clang-format off */
 static const command commands[] = {
-	{ RUN, "run", "answer HAProxy until SIGTERM; SIGHUP reloads, SIGUSR2 upgrades, SIGUSR1 drains", .plain = NULL },
+	{ RUN, "run", "answer HAProxy until SIGTERM; SIGHUP reloads, SIGUSR2 upgrades, SIGUSR1 drains", .backends = NULL },
 	{ CHECK, "check", "check the configuration, that every credential is there, and that HAProxy's files are new enough", .check = command_check },
 	{ EXPLAIN, "explain", "say what would be done with a request, and why", .explain = command_explain },
-	{ BACKENDS, "backends", "print the HAProxy backends for the routes and targets", .plain = command_backends },
+	{ BACKENDS, "backends", "write the HAProxy backends for the routes and targets", .backends = command_backends },
 	{ CREDENTIAL, "credential", "put standard input into the credential FILE, as a whole, if the agent can use it",
 	  .file = command_credential },
 	{ SAVINGS, "savings", "print what the requests cost and what they saved", .ledger = command_savings },
@@ -140,7 +140,7 @@ static const struct {
 	{ "days", "N", PRUNE, "remove what is older than N days; default: retention_days", .text = &line.ledger.days },
 	{ "replace", NULL, RESTORE, "move a ledger that is there away, to ledger.db.replaced", .on = &line.ledger.replace },
 	{ "dry-run", NULL, COMPACT, "only say what it would take", .on = &line.ledger.dry_run },
-	{ "output", "FILE", HEADROOM, "file to write, which is replaced as a whole; default: standard output",
+	{ "output", "FILE", HEADROOM | BACKENDS, "file to write, which is replaced as a whole; default: standard output",
 	  .text = &line.ledger.output },
 	{ "json", NULL, EXPLAIN | SAVINGS | IMPORT | VERIFY | PRUNE, "print JSON, for programs",
 	  .on = &line.ledger.json },
@@ -385,8 +385,8 @@ static int run_with_config(control *master)
 	config_init();
 	if (!config_load(&c, line.file, line.flags, line.flags_count, &e))
 		return complain(&e, e.kind == ERR_MEMORY ? EX_OSERR : EX_CONFIG);
-	if (line.command->plain)
-		code = line.command->plain(&c);
+	if (line.command->backends)
+		code = line.command->backends(&c, line.ledger.output);
 	else if (line.command->check)
 		code = line.command->check(&c, &line.check);
 	else if (line.command->explain)

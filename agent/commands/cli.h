@@ -38,7 +38,8 @@ typedef struct ledger_request {
 /* command_explain() and command_check() take over the route table of `c`. */
 int command_explain(config *c, const explain_flags *ask);
 int command_check(config *c, const check_flags *ask);
-int command_backends(config *c);
+/* `output`: a file, or "-" or NULL for standard output. */
+int command_backends(config *c, const char *output);
 /* Puts standard input into the credential file `path`, without a configuration. */
 int command_credential(const char *path);
 int command_savings(const config *c, const ledger_request *ask);

@@ -3,47 +3,24 @@
  * `spoa-llm ledger headroom`: writes Headroom's proxy_savings.json. */
 #include "report/headroom.h"
 
-#include <errno.h>
-#include <stdlib.h>
-#include <sys/stat.h>
 #include <sysexits.h>
-#include <unistd.h>
 
+#include "base/whole_file.h"
 #include "commands/ledger_command.h"
 #include "report/print.h"
 
-/* Writes a new file and renames it, so that a reader sees the old one or the new one, never a part. Returns the exit
- * code, and says what went wrong. */
 static int write_file(const char *path, const headroom *x)
 {
-	struct stat old;
-	char *beside = NULL;
-	bool ok = false;
-	FILE *f = NULL;
+	whole_file w;
+	err e = { 0 };
 
-	if (asprintf(&beside, "%s.XXXXXX", path) < 0)
-		return EX_OSERR;
-	int fd = mkstemp(beside);
-	if (fd >= 0) {
-		mode_t mask = umask(0);
-		umask(mask);
-		/* Keep the permissions of the file that is replaced. */
-		fchmod(fd, stat(path, &old) == 0 ? old.st_mode & 0777 : 0666 & ~mask);
-		f = fdopen(fd, "w");
+	if (whole_file_begin(&w, path, &e)) {
+		headroom_write(w.f, x);
+		if (whole_file_end(&w, &e))
+			return EX_OK;
 	}
-	if (f) {
-		headroom_write(f, x);
-		ok = fflush(f) == 0 && !ferror(f) && fsync(fd) == 0;
-		ok = fclose(f) == 0 && ok;
-		ok = ok && rename(beside, path) == 0;
-	}
-	if (!ok) {
-		fprintf(stderr, "spoa-llm: --output %s: %s\n", path, strerror(errno));
-		if (fd >= 0)
-			unlink(beside);
-	}
-	free(beside);
-	return ok ? EX_OK : EX_CANTCREAT;
+	fprintf(stderr, "spoa-llm: --output %s\n", e.text);
+	return e.kind == ERR_MEMORY ? EX_OSERR : EX_CANTCREAT;
 }
 
 int command_ledger_headroom(const config *c, const ledger_request *ask)

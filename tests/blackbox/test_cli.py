@@ -354,3 +354,44 @@ def test_the_last_hour_that_a_record_can_have(work):
     assert (said["since"], said["until"], said["totals"]["requests"]) == ("9999-12-31T00:00:00Z", None, 1), said
     said = cli("savings", "--since", "9999-12-31T22", "--until", "9999-12-31T23", "-c", config).out
     assert said.startswith("Savings, 9999-12-31 22:00 to 9999-12-31 23:00 UTC\n"), said
+
+
+# ---- backends --output
+
+
+def test_backends_are_replaced_as_a_whole_or_not_at_all(work):
+    """The file that HAProxy reads is the old one or the new one, and keeps its permissions; after a mistake it is the old one."""
+    good = harness.write_config(work, {"routes": [{"model_prefix": "a", "upstream": "https://x.test"}]})
+    bad = harness.write_config(work, '{"routes": [{"model_prefix": "a" "upstream": "https://x.test"}]}', "bad.json")
+    out, link = work / "llm-backends.cfg", work / "link.cfg"
+    done = cli("backends", "-c", good, "--output", out)
+    assert (done.code, done.out, done.err) == (0, "", ""), done
+    assert out.read_text() == cli("backends", "-c", good).out == cli("backends", "-c", good, "--output", "-").out
+    out.write_text("old\n")
+    out.chmod(0o640)
+    link.symlink_to(out.name)
+    for arguments in (["-c", bad], ["-c", work / "none.json"], ["-c", good, "--listen", "nonsense"]):
+        done = cli("backends", *arguments, "--output", out)
+        assert done.code == 78 and out.read_text() == "old\n", done
+    before = out.stat().st_ino
+    assert cli("backends", "-c", good, "--output", link).code == 0
+    assert link.is_symlink() and out.stat().st_ino != before and out.stat().st_mode & 0o777 == 0o640
+    assert "backend llm-x.test" in out.read_text()
+    for place, said in ((work / "no" / "such", "No such file"), (work, "not a file that can be replaced"), ("/dev/null", "not a file that can be replaced")):
+        done = cli("backends", "-c", good, "--output", place)
+        assert done.code == 73 and said in done.err and str(place) in done.err, done
+    assert sorted(one.name for one in work.iterdir()) == ["bad.json", "link.cfg", "llm-backends.cfg", "spoa-llm.json"]
+
+
+def test_backends_that_do_not_fit_the_disk_are_an_error(work):
+    """A file may not be larger than 100 blocks of 1 KB here: what HAProxy reads stays as it was, and nothing is left beside it."""
+    routes = [{"model_prefix": "m%d-" % n, "upstream": "https://x%d.test" % n} for n in range(300)]
+    file, out = harness.write_config(work, {"routes": routes}), work / "out.cfg"
+    out.write_text("old\n")
+    limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 100; exec \"$@\"", "sh"]
+    done = cli("backends", "-c", file, "--output", out, before=limited)
+    assert done.code == 73 and out.read_text() == "old\n", done
+    assert len(list(work.iterdir())) == 2
+    with open("/dev/full", "wb") as full:
+        done = harness.run("backends", "-c", file, stdout=full)
+    assert done.returncode == 74 and b"No space" in done.stderr, done

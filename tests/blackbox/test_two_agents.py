@@ -1,0 +1,71 @@
+"""Two agents behind one HAProxy, as haproxy.cfg.example shows them: one dies under load, and the other one answers."""
+import os
+import re
+import signal
+import threading
+
+import harness
+from harness import chat, until
+
+
+def two(path):
+    """Takes the comment from the example's line for a second agent, which listens at `path`."""
+    def edit(text):
+        changed, count = re.subn(r"^    #server other unix@\S+", "    server other unix@%s" % path, text, flags=re.M)
+        assert count == 1, "haproxy.cfg.example has no line for a second agent any more"
+        return changed
+    return edit
+
+
+def test_one_of_two_agents_dies(haproxy, work, make_mock):
+    """From HAProxy 3.1 on, each question that is dealt to the dead agent would fail until the check finds it: hundreds of them."""
+    mock = make_mock("two")
+    config = {"routes": [{"model_prefix": "*", "upstream": mock.url()}]}
+    socket = work / "second.sock"
+    statuses, stop, lock = [], threading.Event(), threading.Lock()
+    with harness.Agent(work, dict(config, listen="unix@%s" % socket)) as other, harness.Gateway(haproxy, [mock], config, edit=two(socket)) as gateway:
+
+        def load():
+            while not stop.is_set():
+                status = gateway.ask("m").status
+                with lock:
+                    statuses.append(status)
+
+        def asked(more):
+            at = len(statuses)
+            until(lambda: len(statuses) >= at + more, 60)
+
+        def decided(agent):
+            return sum(float(line.split()[-1]) for line in agent.http(path="/metrics").text.splitlines()
+                       if line.startswith("spoa_llm_decisions_total{"))
+        threads = [threading.Thread(target=load) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        try:
+            until(lambda: decided(other) + decided(gateway.agent) > 100, 30, "the agents are asked")
+            assert set(statuses) == {200}
+            # HAProxy 3.0 and older may ask one of them only, because few connections are enough.
+            victim = max(other, gateway.agent, key=decided)
+            worker = victim.pid
+            victim.kill()
+            os.kill(worker, signal.SIGKILL)
+            until(lambda: re.search("Server llm-agent/(other|agent) is DOWN", gateway.haproxy.text()), 30, "HAProxy finds the dead agent")
+            asked(200)
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        failed = [status for status in statuses if status != 200]
+        # A question that the dead agent had already is lost: at most one of each client.
+        assert len(failed) <= 4 and set(failed) <= {503}, (len(failed), len(statuses))
+
+
+def test_one_agent_that_is_away_for_a_moment(haproxy, work, make_mock):
+    """Redispatch does not hide that the only agent is down: the request is refused, and the next one is served when the agent is back."""
+    mock = make_mock("one")
+    with harness.Gateway(haproxy, [mock], {"routes": [{"model_prefix": "*", "upstream": mock.url()}]}) as gateway:
+        assert gateway.ask("m").status == 200
+        gateway.agent.close()
+        gateway.ask("m").refused(503, "gateway_unavailable")
+        gateway.start_agent()
+        until(lambda: gateway.ask("m").status == 200, 10, "the agent is asked again")

@@ -134,6 +134,10 @@ json_key_match json_key_like(slice key, slice name);
  */
 MUST_CHECK bool json_int64(slice value, int64_t *out);
 
+/* Reads a number that is whole, however it is written: 1000, 1000.0, 1e3. False: not such a number, or it does not fit;
+ * *out is untouched. */
+MUST_CHECK bool json_whole(slice value, int64_t *out);
+
 /* Reads a finite JSON number of at most JSON_NUMBER_MAX bytes. Needs the "C" locale. False: *out is untouched. */
 #define JSON_NUMBER_MAX 64
 MUST_CHECK bool json_double(slice value, double *out);

@@ -203,6 +203,19 @@ bool json_int64(slice value, int64_t *out)
 	return true;
 }
 
+bool json_whole(slice value, int64_t *out)
+{
+	const double most = 9007199254740992.0; /* 2^53: above, a double leaves out whole numbers */
+	double number;
+
+	if (json_int64(value, out))
+		return true;
+	if (!json_double(value, &number) || number < -most || number > most || number != floor(number))
+		return false;
+	*out = (int64_t)number;
+	return true;
+}
+
 bool json_double(slice value, double *out)
 {
 	char buf[JSON_NUMBER_MAX + 1];

@@ -2,6 +2,7 @@
 #include <assert.h>
 
 #include "decide/decision.h"
+#include "decide/line.h"
 
 /* Bytes of the largest ACK without the texts whose length varies (decision_ack_room() adds those): every name, number,
  * type and length, and the texts that are static. */
@@ -26,6 +27,23 @@ INLINE void set_credential(spop_writer *w, const decision *d)
 	spop_put_varint(w, scheme.len + d->credential.len);
 	spop_put_bytes(w, scheme.ptr, scheme.len);
 	spop_put_bytes(w, d->credential.ptr, d->credential.len);
+}
+
+/* Sets the log line's part, unless it might not fit the frame: HAProxy then writes that part by itself. The text's
+ * length stands in front of it, so the text is written where it surely is out of the way, and moved. */
+INLINE void set_line(spop_writer *w, const decision *d)
+{
+	enum { NAME = 16 }; /* at least the bytes of the variable's name and type */
+
+	if (w->overflow || line_room(d) + NAME + VARINT_MAX > (size_t)(w->end - w->pos))
+		return;
+	spop_ack_set(w, SLICE("line"));
+	spop_put_u8(w, SPOP_STR);
+	char *text = (char *)w->pos + VARINT_MAX;
+	size_t len = line_write(d, text);
+	spop_put_varint(w, len);
+	memmove(w->pos, text, len);
+	w->pos += len;
 }
 
 INLINE void set_refusal(spop_writer *w, refusal why, int status)
@@ -63,6 +81,7 @@ INLINE void set_all(spop_writer *w, const decision *d)
 		set_str(w, SLICE("route"), d->route_name);
 	if (d->model.status == MODEL_FOUND)
 		set_str(w, SLICE("model"), slice_of(d->model.name, d->model.len));
+	set_line(w, d);
 	set_str(w, SLICE("model_from"), slice_cstr(model_from_name(d->model.from)));
 	set_str(w, SLICE("protocol"), slice_cstr(protocol_name(d->caller)));
 	spop_ack_set(w, SLICE("stream"));
@@ -74,7 +93,7 @@ INLINE void set_all(spop_writer *w, const decision *d)
 
 size_t decision_ack_room(const decision *d)
 {
-	return ACK_FIXED + d->backend.len + d->credential.len + d->route_name.len + d->model.len;
+	return ACK_FIXED + line_room(d) + d->backend.len + d->credential.len + d->route_name.len + d->model.len;
 }
 
 size_t decision_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,

@@ -251,6 +251,7 @@ static inline __attribute__((always_inline)) bool find(const llm_request *r, dec
 
 void decide(const policy *p, const llm_request *r, decision *d)
 {
+	d->request = r;
 	d->refusal = REFUSE_NOT;
 	d->status = 0;
 	d->route = NULL;

@@ -59,6 +59,7 @@ typedef enum released_by {
 
 /* The slices point into the policy, the request or static text, and are valid as long as those. */
 typedef struct decision {
+	const llm_request *request; /* which was decided on */
 	refusal refusal;
 	int status;         /* of the refusal; 0: it is none */
 	const route *route; /* NULL: legacy */

@@ -3,88 +3,105 @@
 
 #include <stdlib.h>
 
-#include "base/json.h"
+#include "decide/answer.h"
 #include "sample/decode.h"
 
-/* Returns the object of the member whose name begins with the quote at `at`; empty: it is another member, or its value
- * is no object. Text that a model wrote cannot pass for the name, because quotes inside a string are escaped. */
-static slice object_at(slice text, size_t at)
-{
-	static const slice keys[] = { SLICE_INIT("\"usage\""), SLICE_INIT("\"usageMetadata\"") };
-	slice rest = slice_from(text, at), value;
-	json_type type;
+typedef struct response {
+	slice ctype, cenc, seen, body;
+} response;
 
-	for (size_t i = 0; i < sizeof keys / sizeof keys[0]; i++) {
-		if (!slice_starts(rest, keys[i]))
-			continue;
-		size_t colon = json_skip_space(rest, keys[i].len);
-		if (colon == rest.len || rest.ptr[colon] != ':')
-			break;
-		size_t from = json_skip_space(rest, colon + 1), to = from;
-		if (from == rest.len || rest.ptr[from] != '{')
-			break;
-		json_step step = json_value(rest, &to, &value, &type);
-		if (step == JSON_MEMBER)
-			return slice_first(value, USAGE_FRAGMENT_MAX);
-		if (step == JSON_CUT)
-			return slice_first(slice_from(rest, from), USAGE_FRAGMENT_MAX);
-		break;
-	}
-	return (slice){ NULL, 0 };
+/* Takes the last coding from a Content-Encoding header. */
+static slice last_coding(slice *header)
+{
+	size_t begin = header->len;
+
+	while (begin > 0 && header->ptr[begin - 1] != ',')
+		begin--;
+	slice last = slice_from(*header, begin);
+	header->len = begin ? begin - 1 : 0;
+	return last;
 }
 
-slice usage_fragment(slice text, bool event_stream)
+/* Undoes the codings of `body`, the last one first. A cut or damaged body counts as far as it can be decoded. Sets
+ * `*text` to the result, which *made owns if that is not NULL. False: there is a coding that the agent does not know.
+ */
+static bool decode(slice header, slice body, slice *text, char **made)
 {
-	slice found = { NULL, 0 };
-
-	for (size_t at = 0; at < text.len;) {
-		const char *hit = memmem(text.ptr + at, text.len - at, "\"usage", 6);
-		if (!hit)
-			break;
-		at = (size_t)(hit - text.ptr);
-		slice object = object_at(text, at);
-		at += 6;
-		if (object.len == 0)
+	*text = body;
+	*made = NULL;
+	for (int i = 0; header.len && i <= RESPONSE_CODINGS_MAX; i++) {
+		decode_coding coding = decode_coding_of(last_coding(&header));
+		char *out = NULL;
+		size_t len = 0;
+		if (coding == DECODE_IDENTITY)
 			continue;
-		found = object;
-		if (event_stream)
-			break;
+		if (coding == DECODE_UNKNOWN || i == RESPONSE_CODINGS_MAX)
+			return false;
+		decode_members(coding, *text, RESPONSE_DECODED_MAX, &out, &len);
+		free(*made);
+		*made = out;
+		*text = slice_of(out, len);
 	}
-	return found;
+	return true;
+}
+
+static bool is_lines(slice ctype)
+{
+	ctype = slice_trim(ctype);
+	return slice_istarts(ctype, SLICE("application/x-ndjson")) ||
+	       slice_istarts(ctype, SLICE("application/ndjson")) ||
+	       slice_istarts(ctype, SLICE("application/x-jsonl")) || slice_istarts(ctype, SLICE("application/jsonl"));
+}
+
+static answer_kind kind_of(const response *r)
+{
+	/* A haproxy.cfg of before this argument holds the first event of streams only. */
+	if (slice_eq(r->seen, SLICE("first")) ||
+	    (r->seen.len == 0 && slice_istarts(slice_trim(r->ctype), SLICE("text/event-stream"))))
+		return ANSWER_FIRST;
+	return is_lines(r->ctype) ? ANSWER_LINES : ANSWER_JSON;
+}
+
+static void response_read(response *r, spop_message *m)
+{
+	slice name;
+	spop_value v;
+
+	*r = (response){ .body = { NULL, 0 } };
+	while (spop_arg_next(m, &name, &v)) {
+		if (slice_eq(name, SLICE("ctype")))
+			r->ctype = spop_value_bytes(&v);
+		else if (slice_eq(name, SLICE("cenc")))
+			r->cenc = spop_value_bytes(&v);
+		else if (slice_eq(name, SLICE("seen")))
+			r->seen = spop_value_bytes(&v);
+		else if (slice_eq(name, SLICE("body")))
+			r->body = spop_value_bytes(&v);
+	}
 }
 
 size_t response_ack(spop_message *m, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
 		    uint64_t frame_id)
 {
-	slice name, ctype = { NULL, 0 }, cenc = { NULL, 0 }, body = { NULL, 0 }, plain;
-	spop_value v;
-	char *decoded = NULL;
-	size_t len = 0;
+	response r;
+	answer_told told;
+	slice text;
+	char *made;
 
-	while (spop_arg_next(m, &name, &v)) {
-		if (slice_eq(name, SLICE("ctype")))
-			ctype = spop_value_bytes(&v);
-		else if (slice_eq(name, SLICE("cenc")))
-			cenc = spop_value_bytes(&v);
-		else if (slice_eq(name, SLICE("body")))
-			body = spop_value_bytes(&v);
-	}
-	decode_coding coding = decode_coding_of(cenc);
-	plain = body;
-	if (coding != DECODE_IDENTITY) {
-		/* A cut or damaged body counts as far as it could be decoded. */
-		if (coding != DECODE_UNKNOWN)
-			decode_body(coding, body, RESPONSE_DECODED_MAX, &decoded, &len);
-		plain = slice_of(decoded, len);
-	}
-	slice usage = usage_fragment(plain, slice_istarts(slice_trim(ctype), SLICE("text/event-stream")));
+	response_read(&r, m);
+	bool known = decode(r.cenc, r.body, &text, &made);
+	answer_read(known ? text : (slice){ NULL, 0 }, kind_of(&r), &told);
 	spop_writer w = spop_ack_begin(s, room, room_len, stream_id, frame_id);
-	if (usage.len > 0) {
+	if (told.usage_len || told.settled || !known) {
 		spop_ack_set(&w, SLICE("usage"));
-		spop_put_str(&w, usage);
+		spop_put_str(&w, slice_of(told.usage, told.usage_len));
+	}
+	if (told.tier.len) {
+		spop_ack_set(&w, SLICE("tier"));
+		spop_put_str(&w, told.tier);
 	}
 	size_t written = frame_end(&w);
-	free(decoded);
+	free(made);
 	if (written == 0) {
 		w = spop_ack_begin(s, room, room_len, stream_id, frame_id);
 		written = frame_end(&w);

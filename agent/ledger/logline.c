@@ -32,14 +32,17 @@ typedef enum field {
 	F_TRS,
 	F_TA,
 	F_CTYPE,
+	F_CODING,
+	F_SEEN,
 	F_USAGE,
+	F_TIER,
 	F_HB,
 	F_HA,
 	F_HS,
 	FIELDS,
 } field;
 
-/* In the order of the line, so that find() can begin each search where the one before ended. */
+/* Nearly in the order of the line, so that find() can begin each search where the one before ended. */
 static const slice names[FIELDS] = {
 	[F_V] = SLICE_INIT("v"),         [F_ID] = SLICE_INIT("id"),           [F_TE] = SLICE_INIT("te"),
 	[F_ROUTE] = SLICE_INIT("route"), [F_BACKEND] = SLICE_INIT("backend"), [F_PROTOCOL] = SLICE_INIT("protocol"),
@@ -48,7 +51,8 @@ static const slice names[FIELDS] = {
 	[F_TERM] = SLICE_INIT("term"),   [F_STREAM] = SLICE_INIT("stream"),   [F_METERED] = SLICE_INIT("metered"),
 	[F_IN] = SLICE_INIT("in"),       [F_OUT] = SLICE_INIT("out"),         [F_TR] = SLICE_INIT("tr"),
 	[F_TW] = SLICE_INIT("tw"),       [F_TC] = SLICE_INIT("tc"),           [F_TRS] = SLICE_INIT("trs"),
-	[F_TA] = SLICE_INIT("ta"),       [F_CTYPE] = SLICE_INIT("ctype"),     [F_USAGE] = SLICE_INIT("usage"),
+	[F_TA] = SLICE_INIT("ta"),       [F_CTYPE] = SLICE_INIT("ctype"),     [F_CODING] = SLICE_INIT("coding"),
+	[F_SEEN] = SLICE_INIT("seen"),   [F_USAGE] = SLICE_INIT("usage"),     [F_TIER] = SLICE_INIT("tier"),
 	[F_HB] = SLICE_INIT("hb"),       [F_HA] = SLICE_INIT("ha"),           [F_HS] = SLICE_INIT("hs"),
 };
 
@@ -130,12 +134,32 @@ static bool label(const json_member *m, char *out, size_t max)
 	return true;
 }
 
+/* What kind of answer a Content-Type tells of. */
+typedef enum answer_type { ANSWER_OTHER, ANSWER_EVENTS, ANSWER_LINES } answer_type;
+
+static answer_type answer_type_of(slice ctype)
+{
+	static const slice lines[] = { SLICE_INIT("application/x-ndjson"), SLICE_INIT("application/ndjson"),
+				       SLICE_INIT("application/jsonl"), SLICE_INIT("application/x-jsonl"),
+				       SLICE_INIT("application/stream+json") };
+
+	if (slice_istarts(ctype, SLICE("text/event-stream")))
+		return ANSWER_EVENTS;
+	for (size_t i = 0; i < sizeof lines / sizeof lines[0]; i++)
+		if (slice_istarts(ctype, lines[i]))
+			return ANSWER_LINES;
+	return ANSWER_OTHER;
+}
+
 /* What the members of the object said that complete() needs; take() writes the other ones to the record at once. */
 typedef struct reading {
 	int64_t num[FIELDS];
 	char ua[256];
 	size_t ua_len;
-	bool event_stream, stream;
+	bool stream; /* the request asks for a stream */
+	answer_type type;
+	bool coded;
+	bool all, first; /* what of the answer was seen; both false in a line of version 1 */
 	uint32_t seen;
 } reading;
 
@@ -175,7 +199,21 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 	case F_CTYPE:
 		if (!text_of(m, buf, sizeof buf, &text))
 			return false;
-		rd->event_stream = slice_istarts(text, SLICE("text/event-stream"));
+		rd->type = answer_type_of(text);
+		return true;
+	case F_CODING:
+		if (!text_of(m, buf, sizeof buf, &text))
+			return false;
+		rd->coded = text.len > 0 && !slice_ieq(text, SLICE("identity"));
+		return true;
+	case F_SEEN:
+		if (!text_of(m, buf, sizeof buf, &text))
+			return false;
+		rd->all = slice_eq(text, SLICE("all"));
+		rd->first = slice_eq(text, SLICE("first"));
+		return true;
+	case F_TIER:
+		out->hints.tier = bare(m);
 		return true;
 	case F_USAGE:
 		return text_of(m, out->usage_text, sizeof out->usage_text, &out->usage);
@@ -262,7 +300,9 @@ static void complete(logline *out, const reading *rd)
 	const int64_t *num = rd->num;
 
 	r->status = num[F_STATUS] > 0 && num[F_STATUS] < 1000 ? (int32_t)num[F_STATUS] : 0;
-	r->stream = rd->event_stream || rd->stream;
+	/* The type of the answer decides, if it is known; otherwise what the request asked for. */
+	bool stream = !rd->all && (rd->first || rd->type == ANSWER_EVENTS || rd->type == ANSWER_LINES);
+	r->stream = stream || (rd->stream && !rd->all);
 	r->bytes_in = num[F_IN];
 	r->bytes_out = num[F_OUT];
 	r->total_ms = num[F_TA];
@@ -276,7 +316,9 @@ static void complete(logline *out, const reading *rd)
 	}
 	if (!r->client[0])
 		label_clean(slice_cstr(client_family(slice_of(rd->ua, rd->ua_len))), r->client);
-	out->hints.stream = rd->event_stream;
+	out->hints.stream = stream;
+	out->hints.all = rd->all;
+	out->hints.coded = rd->coded;
 	out->hints.ok = r->status >= 200 && r->status < 300;
 	out->hints.bytes_in = r->bytes_in;
 	out->hints.bytes_out = r->bytes_out;
@@ -310,7 +352,8 @@ logline_result logline_parse(slice line, slice key, logline *out)
 	for (size_t i = 0; i < FIELDS; i++)
 		rd.num[i] = -1;
 	rd.ua_len = 0;
-	rd.event_stream = rd.stream = false;
+	rd.stream = rd.coded = rd.all = rd.first = false;
+	rd.type = ANSWER_OTHER;
 	rd.seen = 0;
 
 	if (!logline_is_ours(line, key, &object))
@@ -335,7 +378,7 @@ logline_result logline_parse(slice line, slice key, logline *out)
 		return malformed(out, "the line is cut");
 	if (step != JSON_DONE)
 		return malformed(out, "the line has no valid JSON object");
-	if (rd.num[F_V] != 1)
+	if (rd.num[F_V] != 1 && rd.num[F_V] != 2)
 		return malformed(out, "the line has a version (v) that this agent does not know");
 	if ((rd.seen & needed) != needed)
 		return malformed(out, "a member is missing");

@@ -2,9 +2,12 @@
  *
  * Makes a record from the log line that HAProxy writes at the end of a request. haproxy.cfg.example has its format:
  *
- *   <134>1 TIME HOST TAG PID - [llm@32473 key="KEY"] {"v":1,"id":"...", ...}
+ *   <134>1 TIME HOST TAG PID - [llm@32473 key="KEY"] {"v":2,"id":"...", ...}
  *
- * Where HAProxy does not know a number it writes -1, and "" or "-" for a text. */
+ * Version 2 has the members of version 1, and coding, seen, tier: the answer's Content-Encoding; what HAProxy held of
+ * the answer, "all", "first" (of a stream, the first event) or ""; and the service tier, if it is told beside the
+ * usage. Lines of version 1 are read too. Where HAProxy does not know a number it writes -1, and "" or "-" for a text.
+ */
 #ifndef LEDGER_LOGLINE_H
 #define LEDGER_LOGLINE_H
 
@@ -12,7 +15,7 @@
 #include "ledger/record.h"
 #include "ledger/usage.h"
 
-enum { LOGLINE_USAGE_MAX = 1024 }; /* bytes of a usage fragment; real ones have a few hundred */
+enum { LOGLINE_USAGE_MAX = 1280 }; /* bytes of a usage object; real ones have a few hundred */
 
 typedef enum logline_result {
 	LOGLINE_OK,
@@ -23,7 +26,7 @@ typedef enum logline_result {
 
 typedef struct logline {
 	record record;       /* without tokens and money */
-	slice usage;         /* the usage fragment, in `usage_text` */
+	slice usage;         /* the usage object, in `usage_text` */
 	usage_hints hints;   /* its slices point into the line */
 	bool metered;        /* the endpoint's answers cost tokens; false too in a line without the member */
 	const char *problem; /* of LOGLINE_MALFORMED; static text */

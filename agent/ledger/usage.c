@@ -345,7 +345,7 @@ void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_part
 	slice rest = { NULL, 0 };
 	int64_t saved = 0, before = 0, after = 0;
 	/* Gemini without `alt=sse` streams one JSON array, which looks like any other body. */
-	bool stream = hints->stream || (r->stream && slice_eq(slice_cstr(r->protocol), SLICE("gemini")));
+	bool stream = hints->stream || (!hints->all && r->stream && slice_eq(slice_cstr(r->protocol), SLICE("gemini")));
 
 	r->input = r->output = r->cache_read = r->cache_write = r->saved = 0;
 	r->usage = USAGE_NONE;

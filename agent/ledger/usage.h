@@ -45,11 +45,14 @@
 #define USAGE_TOKENS_MAX INT64_C(1000000000000)
 
 typedef struct usage_hints {
-	bool stream;       /* the response was an event stream, and only its beginning was seen */
+	bool stream;       /* the response was a stream, and no more than its beginning was seen */
+	bool all;          /* all of the response was seen; false: no, or it is not known */
+	bool coded;        /* the response was compressed, so its bytes tell nothing of its length */
 	bool ok;           /* the status was a success, so tokens were used */
 	int64_t bytes_out; /* of the response; -1: not known */
 	int64_t bytes_in;  /* of the request; -1: not known */
 	slice headroom_before, headroom_after, headroom_saved; /* the headers x-headroom-tokens-*; empty: absent */
+	slice tier; /* the service tier, if it was told beside the usage object; empty: it was not */
 } usage_hints;
 
 /* Sets input, output, cache_read, cache_write, saved and usage of `r` from `fragment`, which may be empty, and from the

@@ -201,7 +201,7 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 /* Writes the ACK of an llm-response message. */
 static answered answer_response(conn *c, const spop_event *e, spop_message *m)
 {
-	size_t room = CONTROL_ROOM + USAGE_FRAGMENT_MAX;
+	size_t room = RESPONSE_ACK_MAX;
 
 	if (!conn_room(c, room))
 		return ANSWER_NO_MEMORY;

@@ -13,6 +13,7 @@
 typedef struct output {
 	char *ptr;
 	size_t len, cap, max;
+	bool members; /* goes on behind the end, where another member or frame begins */
 } output;
 
 /* Makes room for at least one more byte. False: *status says whether `max` was reached or there is no memory. */
@@ -56,6 +57,9 @@ static decode_status inflate_all(slice in, int bits, output *o)
 		z.avail_out = (uInt)(o->cap - o->len);
 		rc = inflate(&z, Z_NO_FLUSH);
 		o->len = o->cap - z.avail_out;
+		bool more = o->members && z.avail_in > 1 && z.next_in[0] == 0x1f && z.next_in[1] == 0x8b;
+		if (rc == Z_STREAM_END && more)
+			rc = inflateReset(&z);
 	}
 	if (rc == Z_STREAM_END)
 		status = ended(z.avail_in);
@@ -121,6 +125,9 @@ static decode_status zstd_all(slice in, output *o)
 		rc = ZSTD_decompressStream(stream, &sink, &source);
 		bool stuck = sink.pos == o->len && source.pos == before;
 		o->len = sink.pos;
+		slice rest = slice_from(in, source.pos);
+		if (rc == 0 && o->members && rest.len >= 4 && zstd_frame(rest))
+			continue;
 		if (rc == 0 || ZSTD_isError(rc) || stuck || (source.pos == source.size && sink.pos < sink.size))
 			break;
 	}
@@ -158,30 +165,47 @@ static decode_status deflate_all(slice in, output *o)
 	return both ? DECODE_BAD : status;
 }
 
-decode_status decode_body(decode_coding coding, slice in, size_t max, char **out, size_t *out_len)
+static decode_status decode(decode_coding coding, slice in, output *o)
 {
-	output o = { .max = max };
 	decode_status status = DECODE_BAD;
 
 	if (in.len > UINT32_MAX) /* zlib counts in 32 bits; no buffer of HAProxy is nearly as large */
 		in.len = UINT32_MAX;
 	switch (coding) {
 	case DECODE_GZIP:
-		status = inflate_all(in, 15 + 16, &o);
+		status = inflate_all(in, 15 + 16, o);
 		break;
 	case DECODE_DEFLATE:
-		status = deflate_all(in, &o);
+		status = deflate_all(in, o);
 		break;
 	case DECODE_BROTLI:
-		status = brotli_all(in, &o);
+		status = brotli_all(in, o);
 		break;
 	case DECODE_ZSTD:
-		status = zstd_all(in, &o);
+		status = zstd_all(in, o);
 		break;
 	case DECODE_IDENTITY:
 	case DECODE_UNKNOWN:
 		break;
 	}
+	return status;
+}
+
+decode_status decode_body(decode_coding coding, slice in, size_t max, char **out, size_t *out_len)
+{
+	output o = { .max = max };
+	decode_status status = decode(coding, in, &o);
+
+	*out = o.ptr;
+	*out_len = o.len;
+	return status;
+}
+
+decode_status decode_members(decode_coding coding, slice in, size_t max, char **out, size_t *out_len)
+{
+	output o = { .max = max, .members = true };
+	decode_status status = decode(coding, in, &o);
+
 	*out = o.ptr;
 	*out_len = o.len;
 	return status;

@@ -38,4 +38,9 @@ typedef enum decode_status {
  */
 decode_status decode_body(decode_coding coding, slice in, size_t max, char **out, size_t *out_len);
 
+/* Like decode_body(), and goes on where another member of gzip or another frame of zstd follows, as RFC 1952 and RFC
+ * 8878 say. Of a request, decoders that stop at the first one would read another body; of a response, the gateway only
+ * counts. */
+decode_status decode_members(decode_coding coding, slice in, size_t max, char **out, size_t *out_len);
+
 #endif

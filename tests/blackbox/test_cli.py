@@ -157,7 +157,7 @@ def test_explain_and_the_agent_are_of_one_mind(agents, file, work):
         both = set(answer) & set(got)
         assert {"deny", "protocol", "model_from", "stream", "metered"} <= both
         assert {name: answer[name] for name in both} == {name: got[name] for name in both}
-        assert set(answer) - set(got) <= {"auth_value"}
+        assert set(answer) - set(got) <= {"auth_value", "line"}
 
 
 # ---- check
@@ -328,7 +328,7 @@ def test_the_codec_reads_the_same_names(agents):
     """The tests' own codec reads exactly the variables of a decision."""
     answer = agents({"routes": [{"model_prefix": "m", "auth": "env:K"}]}, env={"K": harness.secret("k")}).ask(body=b'{"model":"m"}')
     assert set(answer) == {"deny", "backend", "route", "model", "model_from", "protocol", "auth", "auth_header",
-                           "auth_value", "stream", "metered"}
+                           "auth_value", "stream", "metered", "line"}
     assert isinstance(answer["stream"], bool) and isinstance(answer["deny"], bool)
     assert spop.Frame
 

@@ -18,7 +18,7 @@ from upstream import Mock
 
 KEYS = {"v": int, "id": str, "te": int, "src": str, "method": str, "route": str, "backend": str, "protocol": str,
         "model": str, "project": str, "client": str, "ua": str, "status": int, "code": str, "term": str, "stream": str, "metered": str,
-        "in": int, "out": int, "tr": int, "tw": int, "tc": int, "trs": int, "ta": int, "ctype": str, "usage": str,
+        "in": int, "out": int, "tr": int, "tw": int, "tc": int, "trs": int, "ta": int, "ctype": str, "coding": str, "seen": str, "usage": str, "tier": str,
         "hb": str, "ha": str, "hs": str, "spoe": str}
 UUID7 = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
@@ -69,9 +69,9 @@ def test_record(gateway, receiver, upstream):
     exchange = gateway.ask("gpt-5", [("X-Headroom-Project", "proj"), ("X-Client", "cli"), ("User-Agent", "codex_exec/1.0")])
     after = time.time() * 1000
     record = record_of(receiver, exchange)
-    for name, value in {"v": 1, "method": "POST", "route": "rest", "backend": "llm-127.0.0.1:%d" % upstream.port,
+    for name, value in {"v": 2, "method": "POST", "route": "rest", "backend": "llm-127.0.0.1:%d" % upstream.port,
                         "protocol": "openai", "model": "gpt-5", "project": "proj", "client": "cli", "ua": "codex_exec/1.0",
-                        "status": 200, "code": "", "term": "--", "stream": "0", "metered": "1", "ctype": "application/json",
+                        "status": 200, "code": "", "term": "--", "stream": "0", "metered": "1", "ctype": "application/json", "coding": "", "seen": "all", "tier": "",
                         "hb": "", "ha": "", "hs": "", "spoe": ""}.items():
         assert record[name] == value, (name, record)
     assert json.loads(record["usage"]) == {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}
@@ -398,14 +398,15 @@ def test_any_bytes_make_valid_json(haproxy, upstream, receiver, lenient, seed):
                 "project": hostile(rng, 64, HOSTILE), "client": hostile(rng, 64, HOSTILE), "ua": hostile(rng, 128, HOSTILE),
                 "before": hostile(rng, 20, HOSTILE), "after": hostile(rng, 20, HOSTILE), "saved": hostile(rng, 20, HOSTILE),
                 "ctype": rng.choice([b"application/json", b"application/json;" + hostile(rng, 64, HOSTILE)])}
-            usage = "".join(rng.choice(['"', "\\", "\n", "a", "1", ":", ",", "\t", "\r", " ", "/"]) for _ in range(rng.choice([0, 9, 1021, 2000])))
-            plan["body"] = b'{"usage":{' + usage.encode() + b"}" + hostile(rng, 300, [one for one in everything if b"u" not in one])
+            usage = "".join(rng.choice(['"\\""', '"\\\\"', '"{"', '"]"', '"\u00e9/"', "\n", "a", "1", ":", ",", "\t", "\r", " ", "/"])
+                            for _ in range(rng.choice([0, 9, 500, 1000])))
+            plan["body"] = hostile(rng, 300, [one for one in everything if b"u" not in one and one != b"\0"]) + b',"usage":{' + usage.encode() + b"}}"
             headers = [("X-Headroom-Project", plan["project"].decode("latin-1")), ("X-Client", plan["client"].decode("latin-1")),
                        ("User-Agent", plan["ua"].decode("latin-1"))]
             exchange = gateway.post(path, b'{"model":"m"}', headers, connection=connection)
             assert exchange.status == 200, exchange.response
             plan["id"] = exchange.header("x-request-id")
-            plan["usage"] = ("{" + usage + "}")[:1024]
+            plan["usage"] = ("{" + usage + "}").encode()[:1280].decode("utf-8", "ignore")
         connection.close()
         for plan in planned.values():
             record = receiver.record(plan["id"])
@@ -416,7 +417,7 @@ def test_any_bytes_make_valid_json(haproxy, upstream, receiver, lenient, seed):
                               ("hb", field(plan["before"])[:20]), ("ha", field(plan["after"])[:20]),
                               ("hs", field(plan["saved"])[:20])):
                 assert record[name] == decoded(raw), (name, raw, record[name])
-            assert record["usage"] == plan["usage"], (plan["body"], record["usage"])
+            assert record["usage"] == plan["usage"], (plan["body"], record)
             assert record["stream"] == str(int(plan["stream"]))
         assert not receiver.bad
     upstream.reset()
@@ -444,7 +445,7 @@ def test_the_longest_line_is_whole(haproxy, upstream, receiver, lenient):
                 ("x-headroom-tokens-" + name, "\u00c2\u0080" * 10) for name in ("before", "after", "saved")], b'{"usage":{' + b'"' * 2000 + b"}}")
         lines = harness.until(lambda: receiver.of(exchange.header("x-request-id")) if len(
             receiver.of(exchange.header("x-request-id"))) == 2 else None, what=lambda: repr(receiver.bad))
-        assert {line.key for line in lines} == {key} and len(lines[0].record["usage"]) == 1024
+        assert {line.key for line in lines} == {key} and len(lines[0].record["usage"]) == 1280
         assert lines[0].record["model"] == model.decode() and not receiver.bad
         assert 4000 < max(len(line.raw) for line in lines) < 8192 - 128 - 64, [len(line.raw) for line in lines]
     upstream.reset()

@@ -153,8 +153,8 @@ EVENT(frame_size, WARN, "offered taken max_frame_size max_memory hint",
       "(413 model_not_in_sample). Logged once a minute.",
       "Raise the option that `hint` names, or lower `LLM_BUFSIZE` in HAProxy's environment.")
 EVENT(ack_too_large, ERROR, "id route max_frame_size hint",
-      "The answer to a request did not fit the frame size that HAProxy and the agent agreed on. The request was "
-      "refused with 503 gateway_unavailable.",
+      "The answer to a request, such as a long list of models, did not fit the frame size that HAProxy and the agent "
+      "agreed on. The request was refused with 503 gateway_unavailable.",
       "Raise `tune.bufsize` in HAProxy, and `max_frame_size` if it is set.")
 EVENT(hello_timeout, WARN, "fd instead",
       "A connection sent no HELLO within ten seconds: it is probably not HAProxy's. It was closed.",

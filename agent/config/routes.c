@@ -204,6 +204,7 @@ static const struct {
 	{ "name", read_name },
 	{ "backend", read_backend },
 	{ "reference_model", read_reference_model },
+	{ "models", read_models },
 	{ "enabled", read_enabled },
 };
 /* clang-format on */

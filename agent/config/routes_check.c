@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "config/routes_impl.h"
 #include "decide/endpoint.h"
+#include "decide/models.h"
 
 /* Checks that no other upstream has the name of the route's backend, because HAProxy sends a request and its credential
  * by this name alone. Lenient: such a route loses its upstream, and so refuses its requests. */
@@ -72,8 +73,27 @@ static bool is_loopback(const upstream *u)
 	return strcmp(u->host, "localhost") == 0 || strncmp(u->host, "127.", 4) == 0 || strcmp(u->host, "::1") == 0;
 }
 
+/* Checks that a request for each model that the route lists takes the route, and counts the models. */
+static bool check_models(const route_table *t, const route *r, size_t *listed, const problems *to, place where)
+{
+	for (size_t i = 0; i < r->models_count; i++) {
+		slice name = slice_cstr(r->models[i]);
+		if (++*listed > MODELS_MAX)
+			return place_error(to->e, where, "the routes list more than %d models", MODELS_MAX);
+		if (r->path_prefix)
+			continue;
+		const route *takes = route_match(t, name, SLICE("/v1/chat/completions"));
+		if (takes != r && !problem(to, where, "the model is listed all the same",
+					   "\"models\": a request for \"%.100s\" takes %s%.64s; list it there",
+					   r->models[i], takes ? "the route " : "no route", takes ? takes->name : ""))
+			return false;
+	}
+	return true;
+}
+
 bool routes_check(route_table *t, place where, bool strict, err *e)
 {
+	size_t listed = 0;
 	problems to = { strict, e };
 
 	t->enabled = 0;
@@ -94,10 +114,12 @@ bool routes_check(route_table *t, place where, bool strict, err *e)
 		if (!set_own_backend(t, r, e) || !check_backends(t, r, i, &to, p))
 			return false;
 		warn_unreachable(t, r, i);
+		if (!check_models(t, r, &listed, &to, p))
+			return false;
 		const upstream *u = route_upstream(t, r);
 		if (u && !u->tls && r->auth.kind != AUTH_PASSTHROUGH && !is_loopback(u))
 			log_event(route_cleartext, LOG_C("route", r->name), LOG_C("upstream", u->url),
 				  LOG_C("problem", "the credential travels without TLS"));
 	}
-	return true;
+	return models_list(t) || err_memory(e);
 }

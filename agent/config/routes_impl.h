@@ -10,6 +10,7 @@
 bool read_path_prefix(const problems *to, route *r, const cJSON *item, place p);
 bool read_paths(const problems *to, route *r, const cJSON *item, place p);
 bool read_forward_headers(const problems *to, route *r, const cJSON *item, place p);
+bool read_models(const problems *to, route *r, const cJSON *item, place p);
 
 /* The keys of a route that routes_connect.c reads. */
 bool read_ca_file(const problems *to, route *r, const cJSON *item, place p);

@@ -8,6 +8,10 @@
  * type and length, and the texts that are static. */
 enum { ACK_FIXED = 1024 };
 
+/* HAProxy puts an answer of the gateway's own into one of its buffers, which is as large as the frame that HAProxy
+ * offers, with this many bytes in front of the answer. */
+enum { ANSWER_HEAD = 1024 };
+
 /* Everything is inlined: then writing a name takes a few stores, and the writer stays in registers. */
 #define INLINE static inline __attribute__((always_inline))
 
@@ -53,8 +57,9 @@ INLINE void set_refusal(spop_writer *w, refusal why, int status)
 	set_str(w, SLICE("code"), slice_cstr(refusal_describe(why)->code));
 }
 
-/* `deny` comes last. HAProxy carries the actions out in order and forwards a request only if `deny` is set to false, so
- * an ACK that is carried out in part forwards nothing. */
+/* `deny` is true also where the gateway answers itself, because nothing is forwarded. It comes last. HAProxy carries
+ * the actions out in order and forwards a request only if `deny` is set to false, so an ACK that is carried out in part
+ * forwards nothing. */
 INLINE void set_deny(spop_writer *w, bool deny)
 {
 	spop_ack_set(w, SLICE("deny"));
@@ -63,7 +68,11 @@ INLINE void set_deny(spop_writer *w, bool deny)
 
 INLINE void set_all(spop_writer *w, const decision *d)
 {
-	if (d->refusal != REFUSE_NOT) {
+	if (d->answer.len) {
+		spop_ack_set(w, SLICE("status"));
+		spop_put_int64(w, 200);
+		set_str(w, SLICE("answer"), d->answer);
+	} else if (d->refusal != REFUSE_NOT) {
 		set_refusal(w, d->refusal, d->status);
 		set_str(w, SLICE("message"), slice_cstr(refusal_describe(d->refusal)->message));
 	} else {
@@ -88,20 +97,25 @@ INLINE void set_all(spop_writer *w, const decision *d)
 	spop_put_bool(w, d->model.stream);
 	spop_ack_set(w, SLICE("metered"));
 	spop_put_bool(w, d->metered);
-	set_deny(w, d->refusal != REFUSE_NOT);
+	set_deny(w, d->refusal != REFUSE_NOT || d->answer.len);
 }
 
 size_t decision_ack_room(const decision *d)
 {
-	return ACK_FIXED + line_room(d) + d->backend.len + d->credential.len + d->route_name.len + d->model.len;
+	return ACK_FIXED + line_room(d) + d->backend.len + d->credential.len + d->route_name.len + d->model.len +
+	       d->answer.len;
 }
 
 size_t decision_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
 		    uint64_t frame_id, bool *fell_back)
 {
 	spop_writer w = spop_ack_begin(s, room, room_len, stream_id, frame_id);
-	set_all(&w, d);
-	size_t len = frame_end(&w);
+	size_t len = 0;
+
+	if (d->answer.len == 0 || d->answer.len + ANSWER_HEAD < s->max_frame) {
+		set_all(&w, d);
+		len = frame_end(&w);
+	}
 
 	*fell_back = len == 0;
 	if (len == 0) {

@@ -3,6 +3,8 @@
 
 #include <assert.h>
 
+#include "decide/models.h"
+
 const char *const stripped_headers[] = { "authorization",       "x-api-key", "api-key", "x-goog-api-key",
 					 "proxy-authorization", "cookie",    NULL };
 
@@ -34,6 +36,7 @@ static const refusal_info refusals[REFUSALS] = {
 			  "The path has a dot segment, an empty segment, a semicolon or an encoded separator in it." },
 	[REFUSE_CONTRACT] = { 503, "contract_outdated",
 			      "The gateway's HAProxy files are older than its agent; its operator has to update them." },
+	[REFUSE_NO_MODEL] = { 404, "model_not_found", "The gateway does not list this model." },
 	[REFUSE_GATEWAY] = { 503, "gateway_unavailable", "The gateway could not decide where to send the request." },
 };
 
@@ -249,6 +252,32 @@ static inline __attribute__((always_inline)) bool find(const llm_request *r, dec
 	return frequent;
 }
 
+/* Answers a question about models, because a route lists some. False: it is no such question, or asks about a path
+ * below a model that no route lists. */
+static __attribute__((noinline)) bool answer_about_models(const policy *p, const llm_request *r, decision *d)
+{
+	const model_list *listed = &p->table->listed;
+	const listed_model *one = NULL;
+	char buf[MODEL_MAX];
+	slice name;
+
+	if (!slice_eq(r->sample.method, SLICE("GET")) || r->sample.upgrade)
+		return false;
+	models_question asked = models_asked(r->sample.path, buf, &name);
+	if (asked == MODELS_ONE)
+		one = models_find(listed, name);
+	if (asked == MODELS_NOTHING || (asked == MODELS_ONE && !one && d->endpoint != ENDPOINT_MODEL))
+		return false;
+	/* Google has OpenAI's API below /v1beta/openai. */
+	if (slice_contains(r->sample.path, SLICE("/openai/")))
+		d->caller = PROTOCOL_OPENAI;
+	if (asked == MODELS_ONE && !one)
+		refuse(d, REFUSE_NO_MODEL, "no route lists this model, and others list some");
+	else
+		d->answer = models_answer(listed, d->caller, one);
+	return true;
+}
+
 void decide(const policy *p, const llm_request *r, decision *d)
 {
 	d->request = r;
@@ -259,7 +288,7 @@ void decide(const policy *p, const llm_request *r, decision *d)
 	d->chosen_by = CHOSEN_NONE;
 	d->released_by = RELEASED_NOT;
 	d->upstream = NULL;
-	d->backend = d->credential = (slice){ NULL, 0 };
+	d->backend = d->credential = d->answer = (slice){ NULL, 0 };
 	d->replace = false;
 	d->header = HEADER_AUTHORIZATION;
 	d->problem = NULL;
@@ -272,6 +301,8 @@ void decide(const policy *p, const llm_request *r, decision *d)
 		use_target(p, legacy_target(r), LEGACY_NO_ROUTES, d);
 		return;
 	}
+	if (!frequent && p->table->listed.count && answer_about_models(p, r, d))
+		return;
 	const route *chosen = choose(p, r, d);
 	if (d->refusal != REFUSE_NOT)
 		return;
@@ -281,7 +312,7 @@ void decide(const policy *p, const llm_request *r, decision *d)
 		       "the endpoint speaks HTTP too, and the option \"websocket\" is not \"allow\"");
 	else if (chosen)
 		use_route(p, r, chosen, frequent, d);
-	else if (d->endpoint == ENDPOINT_OTHER || d->endpoint == ENDPOINT_MODEL)
+	else if (d->endpoint == ENDPOINT_OTHER || d->endpoint == ENDPOINT_MODEL || d->endpoint == ENDPOINT_MODELS)
 		use_target(p, d->caller, LEGACY_BY_PROTOCOL, d);
 	else
 		use_target(p, legacy_target(r), LEGACY_NO_MATCH, d);

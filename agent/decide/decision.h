@@ -25,6 +25,7 @@ typedef enum refusal {
 	REFUSE_ENDPOINT,       /* the operator's credential does not go along to this endpoint */
 	REFUSE_PATH,           /* upstreams read the path in more than one way */
 	REFUSE_CONTRACT,       /* haproxy.cfg and spoe.conf are older than the agent */
+	REFUSE_NO_MODEL,       /* GET /v1/models/NAME, and no route lists the model, but others */
 	REFUSE_GATEWAY,        /* the agent could not answer */
 	REFUSALS,
 } refusal;
@@ -70,6 +71,7 @@ typedef struct decision {
 	released_by released_by;
 	const upstream *upstream; /* NULL if the request was refused before one was chosen */
 	slice backend;
+	slice answer;       /* not empty: the gateway answers the request itself, with 200 and this JSON */
 	protocol caller;    /* the API whose error format the client understands */
 	bool replace;       /* the client's credential is replaced */
 	auth_header header; /* with `replace`: the header that carries the credential */
@@ -92,7 +94,7 @@ extern const char *const stripped_headers[];
 size_t decision_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
 		    uint64_t frame_id, bool *fell_back);
 
-/* Returns the bytes of room that decision_ack() needs at most for `d`. */
+/* Returns the bytes of room that decision_ack() needs at most for `d`; no frame needs more than its largest size. */
 size_t decision_ack_room(const decision *d);
 
 #endif

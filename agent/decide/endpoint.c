@@ -7,7 +7,7 @@ enum {
 };
 
 /* How an endpoint is spoken to, and where else it may stand. */
-enum { HTTP = 1, SOCKET = 2, DEPLOYED = 4, ASKS = 8 };
+enum { HTTP = 1, SOCKET = 2, DEPLOYED = 4, ASKS = 8, LISTS = 16 };
 
 /* `*` stands for one segment, `*:` for one of the form NAME:METHOD, with a method that runs a model. */
 typedef struct row {
@@ -70,6 +70,7 @@ static const row rows[] = {
 	{ "chat/classifications", HTTP },
 	/* everybody's; GET */
 	{ "models/*", ASKS },
+	{ "models", LISTS },
 };
 
 /* Behind these stand the rows that are DEPLOYED. */
@@ -268,7 +269,7 @@ endpoint endpoint_find(slice method, slice path, bool websocket)
 		return how & HTTP ? how & SOCKET ? ENDPOINT_HTTP_TOO : ENDPOINT_HTTP : ENDPOINT_RUNS;
 	}
 	if (get)
-		return how & ASKS ? ENDPOINT_MODEL : ENDPOINT_OTHER;
+		return how & ASKS ? ENDPOINT_MODEL : how & LISTS ? ENDPOINT_MODELS : ENDPOINT_OTHER;
 	return how & HTTP ? ENDPOINT_RUNS : ENDPOINT_OTHER;
 }
 

@@ -16,6 +16,7 @@ typedef enum endpoint {
 	ENDPOINT_OTHER,
 	ENDPOINT_RUNS,     /* runs a model; a WebSocket: the endpoint speaks nothing else */
 	ENDPOINT_MODEL,    /* GET .../models/NAME asks about a model */
+	ENDPOINT_MODELS,   /* GET .../models asks about all models */
 	ENDPOINT_HTTP_TOO, /* a WebSocket where the same endpoint runs a model by HTTP */
 	ENDPOINT_HTTP, /* a WebSocket where the endpoint speaks HTTP only, or is called `responses` behind any path */
 } endpoint;

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "decide/endpoint.h"
+#include "decide/models.h"
 
 static const char *const protocol_names[PROTOCOLS] = { "openai", "anthropic", "gemini" };
 
@@ -46,6 +47,9 @@ void route_deinit(route *r)
 	free(r->backend_given);
 	credential_deinit(&r->auth);
 	free(r->reference_model);
+	for (size_t i = 0; i < r->models_count; i++)
+		free(r->models[i]);
+	free(r->models);
 }
 
 void route_table_unref(route_table *t)
@@ -55,6 +59,7 @@ void route_table_unref(route_table *t)
 	for (size_t i = 0; i < t->count; i++)
 		route_deinit(&t->routes[i]);
 	free(t->routes);
+	models_deinit(&t->listed);
 	for (size_t i = 0; i < PROTOCOLS; i++)
 		upstream_deinit(&t->targets[i]);
 	free(t);

@@ -17,6 +17,7 @@ enum {
 	ROUTE_NAME_MAX = 64,    /* bytes of a route's name */
 	ROUTE_PREFIX_MAX = 256, /* bytes of a model prefix, as no model has a longer name; and of a path prefix */
 	ROUTE_PATHS_MAX = 64,   /* entries of a route's `paths` */
+	MODELS_MAX = 1024,      /* models that all routes list together */
 	ROUTE_METHOD_MAX = 32,  /* bytes of the method of one */
 	/* entries of a route's `forward_headers`, and bytes of each: all have to fit one line of haproxy.cfg */
 	ROUTE_FORWARD_MAX = 16,
@@ -75,11 +76,27 @@ typedef struct route {
 	char *backend_given; /* NULL: the upstream's backend */
 	credential auth;
 	char *reference_model; /* NULL: none */
+	char **models;         /* that the route lists; in all routes at most MODELS_MAX */
+	size_t models_count;
 	bool enabled;
 	unsigned entry; /* the route's number in the operator's array, from 1; skipped entries count */
 	unsigned slot; /* index of the route's counters (net/counters.h), set by serve/snapshot.c; 0: it has none of its
 			  own */
 } route;
+
+/* A model that a route lists, and where it stands in each text of the list. */
+typedef struct listed_model {
+	const char *name; /* a route has it */
+	size_t at[PROTOCOLS], len[PROTOCOLS];
+} listed_model;
+
+/* The models that all routes list; see models.h. */
+typedef struct model_list {
+	char *text[PROTOCOLS]; /* the answer to GET /v1/models in the shape of each API; owned */
+	size_t text_len[PROTOCOLS];
+	listed_model *models; /* owned */
+	size_t count;
+} model_list;
 
 /* The operator's table, shared by every policy made from it. */
 typedef struct route_table {
@@ -88,6 +105,7 @@ typedef struct route_table {
 	size_t count;
 	size_t enabled;
 	upstream targets[PROTOCOLS];
+	model_list listed; /* empty: no route lists models, and upstreams answer GET /v1/models */
 	/* A request whose model cannot be known: true treats it as if it named none, false refuses it. */
 	bool unresolved_falls_through;
 	int refusal_status; /* with which a request is refused whose route has no usable credential */

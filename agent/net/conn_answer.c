@@ -59,7 +59,7 @@ static void take_note(net_counters *n, refusal why, const llm_request *r, const 
 static void count_decision(net_counters *n, const llm_request *r, const decision *d, bool fell_back)
 {
 	unsigned slot = d->route ? d->route->slot : 0;
-	outcome o = d->replace ? OUTCOME_REPLACE : OUTCOME_PASSTHROUGH;
+	outcome o = d->replace ? OUTCOME_REPLACE : d->answer.len ? OUTCOME_ANSWERED : OUTCOME_PASSTHROUGH;
 
 	if (d->refusal != REFUSE_NOT || fell_back) {
 		refusal why = fell_back ? REFUSE_GATEWAY : d->refusal;
@@ -94,7 +94,9 @@ __attribute__((noinline)) static void log_allowed(const llm_request *r, const de
 	log_event(decision, LOG_S("id", r->id), LOG_S("route", d->route_name),
 		  LOG_S("model", slice_of(d->model.name, d->model.len)),
 		  LOG_C("model_from", model_from_name(d->model.from)), LOG_S("backend", d->backend),
-		  LOG_C("auth", d->replace ? "replace" : "passthrough"));
+		  LOG_C("auth", d->replace    ? "replace" :
+				d->answer.len ? "" :
+						"passthrough"));
 }
 
 /* True, in one thread, if NEWS_EVERY_MS have passed since the last time; `*due_ms` is set for the next. */
@@ -177,7 +179,10 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 	if (!spop_messages_skip(m->from))
 		return ANSWER_MALFORMED;
 	decide(t->policy, &t->request, d);
-	size_t room = decision_ack_room(d);
+	/* A list of models may be larger than a frame. */
+	size_t room = decision_ack_room(d), largest = FRAME_PREFIX + (size_t)c->session.max_frame;
+	if (room > largest)
+		room = largest;
 	if (!conn_room(c, room))
 		return ANSWER_NO_MEMORY;
 	wrote(c, decision_ack(d, &c->session, c->out.data + c->out.end, room, e->stream_id, e->frame_id, &fell_back));

@@ -32,7 +32,13 @@ static inline uint64_t counter_get(const counter *c)
 	return atomic_load_explicit(c, memory_order_relaxed);
 }
 
-typedef enum outcome { OUTCOME_PASSTHROUGH, OUTCOME_REPLACE, OUTCOME_REFUSED, OUTCOMES } outcome;
+typedef enum outcome {
+	OUTCOME_PASSTHROUGH,
+	OUTCOME_REPLACE,
+	OUTCOME_REFUSED,
+	OUTCOME_ANSWERED, /* by the gateway itself */
+	OUTCOMES
+} outcome;
 
 /* A refused request, to be shown to people; long texts are cut. */
 typedef struct refusal_note {

@@ -185,7 +185,8 @@ static void write_decisions(FILE *f, const host_snapshot *s)
 	char status[16];
 
 	head(f, "spoa_llm_decisions_total", "counter",
-	     "Decided requests. outcome: passthrough (the client's credential), replace (the route's credential), refused.");
+	     "Decided requests. outcome: passthrough (the client's credential), replace (the route's credential), "
+	     "refused, answered (by the gateway itself).");
 	for (size_t i = 0; i < s->decisions_count; i++) {
 		const host_decisions *d = &s->decisions[i];
 		labelled(f, "spoa_llm_decisions_total", "route", d->route, "protocol", d->protocol, "outcome",

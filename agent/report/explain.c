@@ -94,6 +94,7 @@ static const char *const endpoint_words[] = {
 	[ENDPOINT_OTHER] = "runs no model",
 	[ENDPOINT_RUNS] = "runs a model",
 	[ENDPOINT_MODEL] = "asks about a model",
+	[ENDPOINT_MODELS] = "asks about all models",
 	[ENDPOINT_HTTP_TOO] = "a WebSocket where HTTP runs a model too",
 	[ENDPOINT_HTTP] = "a WebSocket where only HTTP runs a model",
 };
@@ -112,6 +113,8 @@ static const char *const chosen_words[] = {
 /* Says by which rule the route of `d` was chosen. */
 static const char *chosen_word(const decision *d)
 {
+	if (d->answer.len)
+		return "answered by the gateway itself";
 	return chosen_words[d->route_name.len ? d->chosen_by : CHOSEN_NONE];
 }
 
@@ -166,13 +169,17 @@ static void print_json(FILE *f, const decision *d, const explain_request *ask, s
 	cJSON *json = cJSON_CreateObject();
 	const refusal_info *info = refusal_describe(d->refusal);
 
-	cJSON_AddBoolToObject(json, "deny", d->refusal != REFUSE_NOT);
+	cJSON_AddBoolToObject(json, "deny", d->refusal != REFUSE_NOT || d->answer.len);
 	if (d->refusal != REFUSE_NOT) {
 		cJSON_AddNumberToObject(json, "status", d->status);
 		cJSON_AddStringToObject(json, "code", info->code);
 		cJSON_AddStringToObject(json, "message", info->message);
 		if (d->problem)
 			cJSON_AddStringToObject(json, "problem", d->problem);
+	}
+	if (d->answer.len) {
+		cJSON_AddNumberToObject(json, "status", 200);
+		add_slice(json, "answer", d->answer);
 	}
 	if (d->backend.len)
 		add_slice(json, "backend", d->backend);
@@ -187,7 +194,7 @@ static void print_json(FILE *f, const decision *d, const explain_request *ask, s
 	cJSON_AddStringToObject(json, "protocol", protocol_name(d->caller));
 	cJSON_AddBoolToObject(json, "stream", d->model.stream);
 	cJSON_AddBoolToObject(json, "metered", d->metered);
-	if (d->refusal == REFUSE_NOT) {
+	if (d->upstream && d->refusal == REFUSE_NOT) {
 		char url[UPSTREAM_URL_MAX * 4];
 		upstream_url_for(d->upstream, path, url, sizeof url);
 		size_t len = strlen(url);
@@ -291,6 +298,10 @@ static void print_text(FILE *f, const route_table *t, const decision *d, const e
 			credential_describe(&d->route->auth, source, sizeof source);
 		if (d->problem)
 			fprintf(f, "because:   %s%s%s\n", source, *source ? ": " : "", d->problem);
+		return;
+	}
+	if (d->answer.len) {
+		fprintf(f, "answer:    200 %.*s\n", (int)d->answer.len, d->answer.ptr);
 		return;
 	}
 	char url[UPSTREAM_URL_MAX * 4];

@@ -53,6 +53,7 @@ static bool sum_decisions(host_snapshot *s, const spop_threads *ts, unsigned thr
 		[OUTCOME_PASSTHROUGH] = "passthrough",
 		[OUTCOME_REPLACE] = "replace",
 		[OUTCOME_REFUSED] = "refused",
+		[OUTCOME_ANSWERED] = "answered",
 	};
 	unsigned used = atomic_load(&slots_used);
 

@@ -198,3 +198,114 @@ def test_a_browser(shared, pages, chromium):
     assert ours == [[200, "", 36, "7"], [502, "upstream_auth_unavailable", 36, None]], ours
     assert theirs == [["TypeError: Failed to fetch"]] * 2, theirs
     assert [one.method for one in shared.mock.requests if one.header("origin") == pages[1].url()] == []
+
+
+# ---- the models that routes list
+
+
+LISTED = ["glm-4.6", "GLM-5", "mistralai/mistral-7b", "gpt-5.5"]
+API_KEY, GOOGLE_KEY = [("x-api-key", "dummy")], [("x-goog-api-key", "dummy")]
+
+
+@pytest.fixture(scope="module")
+def listing(haproxy, mock):
+    """Routes with and without lists. No credential is there, as for a client with a dummy key."""
+    routes = [{"model_prefix": "glm-", "upstream": mock.url(), "auth": "env:NOT_SET", "models": LISTED[:2]},
+              {"model_prefix": "off-", "models": ["off-1"], "enabled": False},
+              {"model_prefix": "mistralai/", "upstream": mock.url(), "models": LISTED[2:3]},
+              {"model_prefix": "claude-", "upstream": mock.url()},
+              {"model_prefix": "*", "upstream": mock.url(), "models": LISTED[3:]}]
+    with harness.Gateway(haproxy, [mock], {"routes": routes, "openai_target": mock.url()}) as gateway:
+        yield gateway
+
+
+def openai(name):
+    return {"id": name, "object": "model", "created": 0, "owned_by": "spoa-llm"}
+
+
+def anthropic(name):
+    return {"type": "model", "id": name, "display_name": name, "created_at": "1970-01-01T00:00:00Z"}
+
+
+def gemini(name):
+    return {"name": "models/" + name, "displayName": name, "supportedGenerationMethods": ["generateContent", "streamGenerateContent", "countTokens"]}
+
+
+ALL = {openai: {"object": "list", "data": [openai(name) for name in LISTED]},
+       anthropic: {"data": [anthropic(name) for name in LISTED], "has_more": False, "first_id": LISTED[0], "last_id": LISTED[-1]},
+       gemini: {"models": [gemini(name) for name in LISTED]}}
+
+
+@pytest.mark.parametrize("path, headers, shape", [
+    ("/v1/models", bearer("dummy"), openai), ("/v1/models", [], openai), ("/models", bearer("dummy"), openai), ("/api/v1/models", [], openai),
+    ("/v1/models/", [], openai), ("//v1/models", [], openai), ("/openai/models", [], openai), ("/v1beta/openai/models", GOOGLE_KEY, openai),
+    ("/v1/models", API_KEY, anthropic), ("/v1/models", [("anthropic-version", "2023-06-01")], anthropic), ("/v1/models", bearer("sk-ant-x"), anthropic),
+    ("/v1beta/models", [], gemini), ("/v1beta/models", GOOGLE_KEY, gemini), ("/v1/models", GOOGLE_KEY, gemini),
+], ids=str)
+def test_models_in_the_shape_of_each_api(listing, path, headers, shape):
+    for project in ("", "/p/team"):
+        if project and path[:2] == "//":
+            continue
+        answer = listing.call("GET", project + path + "?limit=1000&pageSize=2", headers)
+        answer.nowhere()
+        assert (answer.status, answer.header("content-type"), answer.json()) == (200, "application/json", ALL[shape]), answer
+    for name, written in [(name, name) for name in LISTED] + [("GLM-5", "glm-5"), (LISTED[2], LISTED[2].replace("/", "%2F"))]:
+        answer = listing.call("GET", path.rstrip("/") + "/" + written, headers)
+        answer.nowhere()
+        assert (answer.status, answer.json()) == (200, shape(name)), answer
+    missing = listing.call("GET", path.rstrip("/") + "/claude-9", headers)
+    missing.nowhere()
+    assert (missing.status, missing.header("x-should-retry")) == (404, "false") and b"model_not_found" in missing.body, missing
+    error = missing.json()["error"]
+    assert {openai: error.get("code") == "model_not_found" and error.get("type") == "invalid_request_error", anthropic: error.get("type") == "not_found_error",
+            gemini: error.get("code") == 404 and error.get("status") == "NOT_FOUND"}[shape], error
+
+
+@pytest.mark.parametrize("method, path", [("POST", "/v1/models"), ("HEAD", "/v1/models"), ("DELETE", "/v1/models/glm-5"), ("GET", "/v1/models/glm-5/versions"),
+                                          ("GET", "/v1/modelsx"), ("GET", "/v1/files"), ("OPTIONS", "/v1/models")])
+def test_what_asks_about_no_model_goes_where_it_went(listing, mock, method, path):
+    assert listing.call(method, path, bearer()).only(mock).path == path
+
+
+def test_a_model_is_still_asked_by_its_route(listing, mock):
+    listing.ask("glm-5").refused(502, "upstream_auth_unavailable")
+    assert listing.ask("claude-9").only(mock)
+
+
+def test_without_a_list_upstreams_answer(gateway, mock):
+    assert gateway.call("GET", "/v1/models", bearer()).only(mock).path == "/v1/models"
+    assert gateway.call("GET", "/v1/models/good-1", bearer()).only(mock).header("authorization") == "Bearer " + KEY
+
+
+def test_a_list_and_a_404_are_counted_and_explained(listing):
+    metrics = listing.agent.http(path="/metrics").text
+    assert 'spoa_llm_decisions_total{route="legacy",protocol="anthropic",outcome="answered"}' in metrics
+    assert 'spoa_llm_refusals_total{code="model_not_found",status="404"}' in metrics
+    done = harness.cli("explain", "-c", listing.agent.file, "--path", "/v1/models/GLM-4.6", "--json")
+    assert '"deny":\ttrue' in done.out and '"status":\t200' in done.out and "glm-4.6" in done.out, done
+
+
+def listed(gateway, count, length):
+    """Lists `count` models with names of that length; returns the answer, and whether it has all of them."""
+    names = [("m-%05d" % n).ljust(length, "x") for n in range(count)]
+    reload_with(gateway, routes=[{"model_prefix": "m-", "models": names}])
+    answer = gateway.call("GET", "/v1/models")
+    return answer, answer.status == 200 and [one["id"] for one in answer.json()["data"]] == names
+
+
+def test_a_long_list(haproxy):
+    with harness.Gateway(haproxy, [], {"routes": []}) as gateway:
+        answer, whole = listed(gateway, 1024, 256)
+        assert whole, answer
+
+
+def test_a_list_that_does_not_fit_a_buffer(haproxy):
+    """It is whole, or it is refused and the log says why: never cut, and never an error that nobody can explain."""
+    with harness.Gateway(haproxy, [], {"routes": []}, limits={"LLM_BUFSIZE": "16384", "LLM_HEAD": "4096", "LLM_TAIL": "4096"}) as gateway:
+        seen = []
+        for count in (150, 210, 211, 217, 220, 221, 222, 223, 230):   # a log has ten lines a second of each event
+            answer, whole = listed(gateway, count, 12)
+            assert whole or answer.refused(503, "gateway_unavailable")
+            seen.append(whole)
+        assert seen[0] and seen == sorted(seen, reverse=True) and not seen[-1]
+        gateway.agent.log("event=ack_too_large")

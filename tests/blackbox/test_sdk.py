@@ -277,6 +277,26 @@ def test_models_go_to_the_target(client, gateway, aimock):
     assert request.target == "/v1/models" and request.header("authorization") == "Bearer " + CLIENT_KEY
 
 
+@pytest.fixture(scope="module")
+def listing(haproxy):
+    """A gateway whose routes list their models; no upstream has anything to say about them."""
+    with harness.Gateway(haproxy, [], {"routes": [
+            {"model_prefix": "glm-", "models": ["glm-4.6", "glm-5"]}, {"model_prefix": "mistralai/", "models": ["mistralai/mistral-7b"]},
+            {"model_prefix": "*"}]}) as gateway:
+        yield gateway
+
+
+@pytest.mark.parametrize("sdk, options, front", [("openai", {}, ""), ("anthropic", {}, ""), ("anthropic0", {}, ""), ("genai", {}, "models/"),
+                                                 ("genai", {"apiVersion": "v1beta"}, "models/")], ids=str)
+def test_models_that_routes_list(client, listing, sdk, options, front):
+    names = ["glm-4.6", "glm-5", "mistralai/mistral-7b"]
+    assert Call(client, listing, sdk, "models", "all", {}, **options).succeeded()["names"] == [front + name for name in names]
+    for name in names:
+        assert Call(client, listing, sdk, "models", "one", {"model": name}, **options).succeeded()["names"] == [front + name]
+    error = Call(client, listing, sdk, "models", "one", {"model": "glm-9"}, **options).refused(404, "ApiError" if sdk == "genai" else "NotFoundError")
+    assert "model_not_found" in json.dumps(error)
+
+
 def test_realtime_session(client, gateway, aimock):
     for model, upstream in (("routed-r", "routed"), ("other-r", "theirs")):
         call = Call(client, gateway, "openai", "realtime", "plain", {"text": "Hello", "model": model})

@@ -248,31 +248,31 @@ static void a_post_that_runs_none(void)
 		check("POST", paths[i], false, ENDPOINT_OTHER);
 }
 
-static void a_question_about_a_model(void)
+static void a_question_about_models(void)
 {
 	static const struct {
 		const char *path;
-		bool asks;
+		endpoint found;
 	} rows[] = {
-		{ "/v1/models/gpt-5", true },
-		{ "/v1/models/gpt-5/", true },
-		{ "/v1beta/models/gemini-2.5-pro", true },
-		{ "/api/v1/models/x", true },
-		{ "/v1beta/openai/models/x", true },
-		{ "/v1/models/ft:gpt-4o:org::id", true },
-		{ "/v1/models/llama3:8b", true },
-		{ "/v1/models", false },
-		{ "/v1/models/", false },
-		{ "/v1/models/a/b", false },
-		{ "/v1/models/a/permissions", false },
-		{ "/v1/files/models/x", false },
-		{ "/v1//models/x", false },
-		{ "/v1/models//x", false },
-		{ "/v1/models/m:generateContent", false },
-		{ "/v1/%6dodels/x", false },
+		{ "/v1/models/gpt-5", ENDPOINT_MODEL },
+		{ "/v1/models/gpt-5/", ENDPOINT_MODEL },
+		{ "/v1beta/models/gemini-2.5-pro", ENDPOINT_MODEL },
+		{ "/api/v1/models/x", ENDPOINT_MODEL },
+		{ "/v1beta/openai/models/x", ENDPOINT_MODEL },
+		{ "/v1/models/ft:gpt-4o:org::id", ENDPOINT_MODEL },
+		{ "/v1/models/llama3:8b", ENDPOINT_MODEL },
+		{ "/v1/models", ENDPOINT_MODELS },
+		{ "/v1/models/", ENDPOINT_MODELS },
+		{ "/v1/models/a/b", ENDPOINT_OTHER },
+		{ "/v1/models/a/permissions", ENDPOINT_OTHER },
+		{ "/v1/files/models/x", ENDPOINT_OTHER },
+		{ "/v1//models/x", ENDPOINT_OTHER },
+		{ "/v1/models//x", ENDPOINT_OTHER },
+		{ "/v1/models/m:generateContent", ENDPOINT_OTHER },
+		{ "/v1/%6dodels/x", ENDPOINT_OTHER },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		check("GET", rows[i].path, false, rows[i].asks ? ENDPOINT_MODEL : ENDPOINT_OTHER);
+		check("GET", rows[i].path, false, rows[i].found);
 		check("GET", rows[i].path, true, i == 14 ? ENDPOINT_HTTP : ENDPOINT_OTHER);
 		check("DELETE", rows[i].path, false, ENDPOINT_OTHER);
 		check("HEAD", rows[i].path, false, ENDPOINT_OTHER);
@@ -469,7 +469,7 @@ int main(void)
 {
 	RUN(a_post_that_runs_a_model);
 	RUN(a_post_that_runs_none);
-	RUN(a_question_about_a_model);
+	RUN(a_question_about_models);
 	RUN(an_answer_that_costs_tokens);
 	RUN(a_websocket);
 	RUN(a_path_with_one_reading);

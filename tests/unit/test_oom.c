@@ -108,7 +108,7 @@ static char path[64], secret_path[64];
 
 static const char configuration[] =
 	"{\"listen\":[\"unix@/a\",\"127.0.0.1:1\"],\"log_level\":\"error\",\"unresolved\":\"fallthrough\",\"routes\":["
-	"{\"model_prefix\":\"glm-\",\"upstream\":\"https://glm.test/v1\",\"auth\":\"env:OOM_GLM\",\"name\":\"glm\"},"
+	"{\"model_prefix\":\"glm-\",\"upstream\":\"https://glm.test/v1\",\"auth\":\"env:OOM_GLM\",\"name\":\"glm\",\"models\":[\"glm-1\",\"glm-2\"]},"
 	"{\"model_prefix\":\"claude-\",\"upstream\":\"https://claude.test\",\"auth\":\"file:%s\",\"auth_header\":\"x-api-key\"},"
 	"{\"model_prefix\":\"*\",\"upstream\":\"https://star.test\",\"reference_model\":\"m\"}]}";
 

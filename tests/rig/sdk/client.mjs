@@ -84,6 +84,18 @@ const messages = {
   },
 };
 
+// The names of all models of a list that the SDK reads page by page.
+async function collect(list, name) {
+  const names = [];
+  for await (const one of await list) names.push(name(one));
+  return names;
+}
+
+const anthropicModels = {
+  all: async (client) => ({ names: await collect(client.models.list({ limit: 2 }), (one) => one.id) }),
+  one: async (client, { model }) => ({ names: [(await client.models.retrieve(model)).id] }),
+};
+
 const SDKS = {
   openai: {
     module: openai, client: openaiClient,
@@ -121,7 +133,11 @@ const SDKS = {
           ...params, file: await openai.toFile(Buffer.from(bytes), "speech.wav") })).text,
       }),
     },
-    models: { plain: async (client) => ({ count: (await client.models.list()).data.length }) },
+    models: {
+      plain: async (client) => ({ count: (await client.models.list()).data.length }),
+      all: async (client) => ({ names: await collect(client.models.list(), (one) => one.id) }),
+      one: async (client, { model }) => ({ names: [(await client.models.retrieve(model)).id] }),
+    },
     // A session over a WebSocket: the model in the query, no body. The SDK insists on wss; TLS is left out here.
     realtime: {
       plain: async (client, { model, text, headers }) => {
@@ -147,10 +163,14 @@ const SDKS = {
       },
     },
   },
-  anthropic: { module: anthropic, client: anthropicClient(anthropic), messages },
-  anthropic0: { module: anthropic0, client: anthropicClient(anthropic0), messages },
+  anthropic: { module: anthropic, client: anthropicClient(anthropic), messages, models: anthropicModels },
+  anthropic0: { module: anthropic0, client: anthropicClient(anthropic0), messages, models: anthropicModels },
   genai: {
     module: genai, client: genaiClient,
+    models: {
+      all: async (client) => ({ names: await collect(client.models.list({ config: { pageSize: 2 } }), (one) => one.name) }),
+      one: async (client, { model }) => ({ names: [(await client.models.get({ model })).name] }),
+    },
     generate: {
       plain: async (client, params) => {
         const done = await client.models.generateContent(params);

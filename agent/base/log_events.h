@@ -143,6 +143,10 @@ EVENT(contract_outdated, WARN, "id contract needed hint",
       "request (503 contract_outdated). Logged once a minute.",
       "Install llm.cfg and spoe.conf of the agent's version, both, and reload HAProxy. `spoa-llm check` says which files are "
       "installed. Until then `allow_older_contract` lets the files of one version before go on.")
+EVENT(backends_differ, WARN, "id haproxy agent hint",
+      "HAProxy's backends were made by `spoa-llm backends` for other routes, targets or options than the agent has: their hash is "
+      "`haproxy`, the agent's is `agent`. Requests for a route whose backend is missing are refused (502 no_backend). Logged once a minute.",
+      "Make the backends again, and reload HAProxy and the agent. If that is done, one of two HAProxys or agents was left out.")
 EVENT(spop_error, WARN, "fd status problem instead",
       "HAProxy, or something else that connected to `listen`, sent bytes that are not valid SPOP. The connection "
       "was closed.",

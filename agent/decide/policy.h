@@ -22,7 +22,8 @@ enum {
 	/* entries of a route's `forward_headers`, and bytes of each: all have to fit one line of haproxy.cfg */
 	ROUTE_FORWARD_MAX = 16,
 	ROUTE_FORWARD_NAME_MAX = 64,
-	ROUTE_FILE_MAX = 1024, /* bytes of the name of a file that HAProxy reads */
+	BACKENDS_HASH_LEN = 16, /* hexadecimal digits */
+	ROUTE_FILE_MAX = 1024,  /* bytes of the name of a file that HAProxy reads */
 	ROUTE_TIMEOUT_MAX = 86400,
 	ROUTE_CONNECTIONS_MAX = 1000000,
 };
@@ -106,6 +107,8 @@ typedef struct route_table {
 	size_t enabled;
 	upstream targets[PROTOCOLS];
 	model_list listed; /* empty: no route lists models, and upstreams answer GET /v1/models */
+	/* Of HAProxy's backends for this table, which `spoa-llm backends` writes into them; "": not needed. */
+	char backends_hash[BACKENDS_HASH_LEN + 1];
 	/* A request whose model cannot be known: true treats it as if it named none, false refuses it. */
 	bool unresolved_falls_through;
 	int refusal_status; /* with which a request is refused whose route has no usable credential */

@@ -19,6 +19,7 @@ typedef struct llm_request {
 	bool x_goog_api_key;
 	bool anthropic_version;
 	bool bearer_sk_ant;
+	slice backends_hash; /* of the backends that HAProxy has; empty: they were made before they had one */
 	uint64_t contract; /* the version of the contract that haproxy.cfg and spoe.conf both keep; 0: they say none */
 } llm_request;
 

@@ -115,6 +115,32 @@ __attribute__((noinline)) static void log_outdated(spop_shared *s, const llm_req
 		  LOG_C("hint", "install llm.cfg and spoe.conf of this version, and reload HAProxy"));
 }
 
+/* HAProxy's backends were made for other routes than the agent has. */
+__attribute__((noinline)) static void tell_backends(conn *c, const llm_request *r)
+{
+	spop_thread *t = c->spop_thread;
+
+	counter_add(&t->counters.backends_differ, 1);
+	if (!is_due(&t->shared->backends_due_ms))
+		return;
+	log_event(backends_differ, LOG_S("id", r->id), LOG_S("haproxy", r->backends_hash),
+		  LOG_C("agent", t->policy->table->backends_hash),
+		  LOG_C("hint",
+			"make the backends again by `spoa-llm backends --output`, and reload HAProxy and the agent"));
+}
+
+/* Compares the backends that HAProxy has with those that these routes need. */
+static void compare_backends(conn *c, const llm_request *r)
+{
+	spop_thread *t = c->spop_thread;
+	const char *ours = t->policy->table->backends_hash;
+
+	if (r->backends_hash.len == BACKENDS_HASH_LEN && memcmp(r->backends_hash.ptr, ours, BACKENDS_HASH_LEN) == 0)
+		counter_add(&t->counters.backends_same, 1);
+	else if (r->backends_hash.len)
+		tell_backends(c, r);
+}
+
 __attribute__((noinline)) static void log_too_large(const conn *c, const llm_request *r, const decision *d)
 {
 	log_event(ack_too_large, LOG_S("id", r->id), LOG_S("route", d->route_name),
@@ -190,6 +216,7 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 		counter_add(&t->counters.asked_for_more, 1);
 	} else {
 		count_decision(&t->counters, &t->request, d, fell_back);
+		compare_backends(c, &t->request);
 		++*decisions;
 	}
 	if (d->refusal != REFUSE_NOT)

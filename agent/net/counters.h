@@ -65,6 +65,8 @@ typedef struct net_counters {
 	counter responses;      /* llm-response messages */
 	/* Decisions about requests of HAProxy files that keep the agent's contract, and of older files. */
 	counter contract_kept, contract_outdated;
+	/* Decisions about requests of a HAProxy whose backends were made for these routes, and for others. */
+	counter backends_same, backends_differ;
 	counter decisions[COUNTER_ROUTES][PROTOCOLS][OUTCOMES];
 	counter refusals[REFUSALS];
 	/* Decisions by the time from parsing the frames that were read together until their ACKs are in the buffer. */

@@ -42,8 +42,9 @@ typedef struct spop_shared {
 	alignas(CACHE_LINE) atomic_uint connections; /* of all threads */
 	alignas(CACHE_LINE) _Atomic uint64_t memory; /* bytes in the buffers of all connections */
 	spop_load *loads;                            /* one for each thread */
-	/* Monotonic times from which on an outdated contract, and frames that are too large, are logged again. */
-	_Atomic int64_t outdated_due_ms, frame_size_due_ms;
+	/* Monotonic times from which on an outdated contract, frames that are too large, and backends of other routes
+	 * are logged again. */
+	_Atomic int64_t outdated_due_ms, frame_size_due_ms, backends_due_ms;
 } spop_shared;
 
 typedef struct spop_thread {

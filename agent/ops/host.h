@@ -64,8 +64,10 @@ typedef struct host_snapshot {
 	/* sums of the counters of the same names in net/counters.h */
 	uint64_t connections_opened, connections_closed, healthchecks, refused_connections, refused_memory, stalled,
 		backpressure, in_flight_limited, frames_in, frames_out, bytes_in, bytes_out, hellos, hellos_short,
-		spop_errors, hello_timeouts, accept_pauses, asked_for_more, responses, contract_outdated;
-	uint64_t memory; /* bytes in connections' buffers now */
+		spop_errors, hello_timeouts, accept_pauses, asked_for_more, responses, contract_outdated,
+		backends_differ;
+	char backends_hash[17]; /* of HAProxy's backends for these routes */
+	uint64_t memory;        /* bytes in connections' buffers now */
 	uint64_t max_connections, max_memory, max_in_flight;
 	/* Of routes that replace the credential; expiring: within CREDENTIAL_SOON_MS. */
 	size_t credentials, credentials_missing, credentials_expiring;
@@ -76,7 +78,8 @@ typedef struct host_snapshot {
 
 /* One check of /readyz. */
 typedef struct host_check {
-	const char *part; /* workers, routes, credentials, contract, reload, draining, ledger, journal, log_lines */
+	const char *part; /* workers, routes, credentials, contract, backends, reload, draining, ledger, journal,
+			     log_lines */
 	bool ok;
 	bool blocking;    /* if it is not ok, /readyz is 503 */
 	char detail[640]; /* room for an error (base/err.h), and what is said around it */

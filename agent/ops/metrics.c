@@ -220,6 +220,11 @@ static void write_decisions(FILE *f, const host_snapshot *s)
 	one(f, "spoa_llm_contract_outdated_total", "counter",
 	    "Decisions about requests of a haproxy.cfg or spoe.conf that is older than the agent.",
 	    s->contract_outdated);
+	one(f, "spoa_llm_backends_differ_total", "counter",
+	    "Decisions about requests of a HAProxy whose backends were made for other routes.", s->backends_differ);
+	head(f, "spoa_llm_backends_info", "gauge", "The hash of HAProxy's backends for these routes; always 1.");
+	labelled(f, "spoa_llm_backends_info", "hash", s->backends_hash, NULL);
+	value_u(f, 1);
 	one(f, "spoa_llm_routes", "gauge", "Configured routes.", s->routes_count);
 	one(f, "spoa_llm_credentials", "gauge", "Routes that replace the credential.", s->credentials);
 	one(f, "spoa_llm_credentials_missing", "gauge",

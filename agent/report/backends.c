@@ -3,9 +3,20 @@
  * No written text can break HAProxy's configuration, because upstream_parse() allows only harmless characters. */
 #include "report/backends.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/hash.h"
 #include "decide/forward.h"
+
+/* What the operator configured for all backends. */
+typedef struct backends_settings {
+	const char *ca_file; /* the CAs by which HAProxy verifies upstreams, or "@system-ca" */
+	unsigned addresses;  /* of each family: most that a name's backend uses */
+	/* IP[:PORT], or a path: HAProxy reads /etc/resolv.conf. None: HAProxy looks names up when it starts only. */
+	const char *const *name_servers;
+	size_t name_servers_count;
+} backends_settings;
 
 typedef struct entry {
 	const upstream *upstream;
@@ -197,7 +208,7 @@ static void add(entry *entries, size_t *count, const upstream *u, const char *na
 	snprintf(entries[i].users + len, sizeof entries[i].users - len, "%s%s", len ? ", " : "", user);
 }
 
-bool backends_write(FILE *f, const route_table *t, const backends_settings *s)
+static bool write_all(FILE *f, const route_table *t, const backends_settings *s)
 {
 	entry *entries = calloc(t->count + PROTOCOLS, sizeof *entries);
 	size_t count = 0;
@@ -218,7 +229,6 @@ bool backends_write(FILE *f, const route_table *t, const backends_settings *s)
 		snprintf(user, sizeof user, "target %s", protocol_name((protocol)i));
 		add(entries, &count, &t->targets[i], t->targets[i].backend, NULL, user);
 	}
-	fprintf(f, "# Made by `spoa-llm backends`.\n");
 	for (size_t i = 0; i < count; i++)
 		names |= is_name(entries[i].upstream);
 	if (names && s->name_servers_count)
@@ -227,4 +237,67 @@ bool backends_write(FILE *f, const route_table *t, const backends_settings *s)
 		write_backend(f, s, &entries[i]);
 	free(entries);
 	return true;
+}
+
+/* Hashes what HAProxy reads of the text: comments, which name the routes, are left out. */
+static void hash_text(slice text, char out[BACKENDS_HASH_LEN + 1])
+{
+	static const hash_key fixed; /* the same at each start, because HAProxy's files have it */
+	uint64_t hash = 0;
+
+	for (size_t at = 0, end; at < text.len; at = end + 1) {
+		end = slice_find(text, at, '\n');
+		slice line = slice_trim(slice_of(text.ptr + at, end - at));
+		if (line.len && line.ptr[0] != '#')
+			hash = hash_of(&fixed, hash, line);
+	}
+	snprintf(out, BACKENDS_HASH_LEN + 1, "%016" PRIx64, hash);
+}
+
+/* Returns the text, to be freed, and its hash. NULL: out of memory. */
+static char *text_and_hash(const config *c, char hash[BACKENDS_HASH_LEN + 1])
+{
+	backends_settings settings = {
+		.ca_file = c->ca_file,
+		.addresses = (unsigned)c->upstream_addresses,
+		.name_servers = (const char *const *)c->name_servers.items,
+		.name_servers_count = c->name_servers.count,
+	};
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+	bool ok = f && write_all(f, c->table, &settings);
+
+	ok = f && fclose(f) == 0 && ok;
+	if (!ok) {
+		free(text);
+		return NULL;
+	}
+	hash_text(slice_of(text, len), hash);
+	return text;
+}
+
+bool backends_write(FILE *f, const config *c)
+{
+	char hash[BACKENDS_HASH_LEN + 1];
+	char *text = text_and_hash(c, hash);
+
+	if (!text)
+		return false;
+	fprintf(f,
+		"# Made by `spoa-llm backends`.\n"
+		"global\n"
+		"    # A hash of all that follows. HAProxy tells it to the agent, which says so if its own routes need other backends.\n"
+		"    set-var proc.llm_backends str(%s)\n\n%s",
+		hash, text);
+	free(text);
+	return true;
+}
+
+bool backends_hash(const config *c)
+{
+	char *text = text_and_hash(c, c->table->backends_hash);
+
+	free(text);
+	return text;
 }

@@ -17,7 +17,8 @@
 enum {
 	STUCK_MS = 3000,      /* a thread without an event loop iteration for so long has hung */
 	LINES_MS = 5 * 60000, /* how long the check of log lines fails after one was lost */
-	CONTRACT_MS = 10000,  /* how long the check of the contract fails at least after an outdated request */
+	/* how long the checks of contract and backends fail at least after a request of a HAProxy with other files */
+	CONTRACT_MS = 10000,
 };
 
 /* A counter, and when it last changed. */
@@ -55,7 +56,7 @@ struct admin_host {
 	err done_error;
 	/* What on_checks() saw the last time. */
 	watched *iterations; /* of each SPOP thread's event loop */
-	watched foreign, malformed, dropped, contract_kept, contract_outdated;
+	watched foreign, malformed, dropped, contract_kept, contract_outdated, backends_same, backends_differ;
 };
 
 /* ---- snapshot */
@@ -208,6 +209,29 @@ static void check_contract(admin_host *h, host_check *c, int64_t now)
 		check(c, "contract", true, false, "%s", kept ? "HAProxy's files are new enough" : "no request yet");
 }
 
+/* Fails as check_contract() does, for backends that were made for other routes. */
+static void check_backends(admin_host *h, const policy *p, host_check *c, int64_t now)
+{
+	uint64_t same = 0, differ = 0;
+
+	for (unsigned t = 0; t < spop_threads_count(h->spop_threads); t++) {
+		const net_counters *n = spop_threads_counters(h->spop_threads, t);
+		same += counter_get(&n->backends_same);
+		differ += counter_get(&n->backends_differ);
+	}
+	bool lately = changed_lately(&h->backends_differ, differ, now, CONTRACT_MS);
+	changed_lately(&h->backends_same, same, now, 0);
+	if (lately || h->backends_differ.changed_ms > h->backends_same.changed_ms)
+		check(c, "backends", false, false,
+		      "%llu requests came from a HAProxy whose backends were made for other routes than these (%s): make them again by "
+		      "`spoa-llm backends --output`, and reload HAProxy and the agent",
+		      (unsigned long long)differ, p->table->backends_hash);
+	else
+		check(c, "backends", true, false, "%s",
+		      same ? "HAProxy's backends are those of these routes" :
+			     "no request yet from a HAProxy that says for which routes its backends are");
+}
+
 static size_t check_ledger(admin_host *h, host_check *c, const ledger_stats *l, int64_t now)
 {
 	bool foreign = changed_lately(&h->foreign, l->foreign, now, LINES_MS);
@@ -247,6 +271,7 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 	check_threads(h, &out[n++], now);
 	n += check_routes(&out[n], p);
 	check_contract(h, &out[n++], now);
+	check_backends(h, p, &out[n++], now);
 	if (*h->reload_problem)
 		check(&out[n++], "reload", false, false,
 		      "the last reload failed, the configuration before it is in use: %s", h->reload_problem);

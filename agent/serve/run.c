@@ -14,6 +14,7 @@
 #include "base/unused.h"
 #include "net/handover.h"
 #include "net/spop_threads.h"
+#include "report/backends.h"
 #include "serve/admin_host.h"
 #include "serve/credentials.h"
 #include "serve/recording.h"
@@ -106,8 +107,10 @@ static bool reload(agent *a, err *e)
 	policy *next = NULL;
 	if (ok) {
 		snapshot_assign_slots(fresh.table);
-		next = policy_new(fresh.table);
-		fresh.table = NULL;
+		if (backends_hash(&fresh)) {
+			next = policy_new(fresh.table);
+			fresh.table = NULL;
+		}
 		ok = next || err_memory(e);
 	}
 	if (ok) {
@@ -409,6 +412,8 @@ static bool prepare(agent *a, err *e)
 			       (unsigned)c->max_in_flight, c->pipelining != PIPELINING_OFF };
 
 	snapshot_assign_slots(c->table);
+	if (!backends_hash(c))
+		return err_memory(e);
 	a->policy = policy_new(c->table);
 	c->table = NULL;
 	if (!a->policy)

@@ -166,6 +166,7 @@ static bool sum_threads(host_snapshot *s, const spop_threads *ts, unsigned threa
 		SUM(asked_for_more);
 		SUM(responses);
 		SUM(contract_outdated);
+		SUM(backends_differ);
 #undef SUM
 	}
 	return true;
@@ -236,6 +237,7 @@ bool snapshot_take(host_snapshot *s, spop_threads *ts, const policy *p)
 {
 	unsigned threads = spop_threads_count(ts);
 
+	memcpy(s->backends_hash, p->table->backends_hash, sizeof s->backends_hash);
 	return sum_decisions(s, ts, threads) && sum_refusals(s, ts, threads, p->table) && sum_threads(s, ts, threads) &&
 	       copy_notes(s, ts) && copy_routes(s, p);
 }

@@ -240,6 +240,15 @@ def test_contract(place):
         place.prometheus.clears()
 
 
+def test_backends(place):
+    """As the contract's: it clears when a HAProxy asks whose backends are those of the agent's routes."""
+    place.decide("m", backends="0123456789abcdef")
+    place.prometheus.fires("SpoaLlmBackendsDiffer")
+    [own] = re.findall(r'^spoa_llm_backends_info\{hash="([0-9a-f]{16})"\} 1$', place.agent.http(path="/metrics").text, re.M)
+    with place.repeat(lambda: place.decide("m", backends=own)):
+        place.prometheus.clears()
+
+
 def test_frame_size(place):
     def hello():
         with place.agent.client(max_frame_size=spop.U32(1 << 30)):

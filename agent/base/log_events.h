@@ -137,6 +137,10 @@ EVENT(refused, WARN, "id status code route model auth problem",
       "The agent had HAProxy refuse a request. `code` is the code of the client's error, `problem` says more, `auth`"
       " names the variable or the file of a credential that is missing. `id` is HAProxy's unique-id of the request.",
       "What to do depends on `code`: see REFUSALS.")
+EVENT(refused_by_haproxy, WARN, "id status code route backend model term problem",
+      "HAProxy refused a request by itself, or answered in place of an upstream: the agent learns of it by the log line, and only if "
+      "a ledger is kept. `backend` is the upstream's, or the one that the agent named; `term` is HAProxy's termination state.",
+      "What to do depends on `code`: see REFUSALS.")
 EVENT(contract_outdated, WARN, "id contract needed hint",
       "HAProxy runs with a haproxy.cfg (llm.cfg) or spoe.conf of an older version, whose `contract` is smaller than the agent "
       "needs (0: they say none). Rules of safety are missing there, so routes that replace the credential refuse every "

@@ -41,6 +41,9 @@ struct ledger {
 	ledger_reference *references;
 	size_t references_count;
 
+	pthread_mutex_t ends_lock; /* guards `ends`; a mutex of its own, because copying them takes a while */
+	ends ends;
+
 	pthread_t store_thread, sync_thread;
 	pthread_mutex_t lock;   /* guards everything below */
 	pthread_cond_t wake;    /* something is queued, or `stop` is set */
@@ -87,6 +90,21 @@ static void count_line(ledger *l, logline_result result, bool duplicate)
 	pthread_mutex_unlock(&l->lock);
 }
 
+static void take_end(ledger *l, const logline *p)
+{
+	const record *r = &p->record;
+	const char *backend = "";
+
+	pthread_mutex_lock(&l->ends_lock);
+	end_refusal why = ends_add(&l->ends, r, p->named, &backend);
+	pthread_mutex_unlock(&l->ends_lock);
+	if (why != END_NOT_REFUSED)
+		log_event(refused_by_haproxy, LOG_C("id", r->id), LOG_I("status", r->status),
+			  LOG_C("code", end_refusals[why].code), LOG_C("route", r->route), LOG_C("backend", backend),
+			  LOG_C("model", r->model), LOG_C("term", r->termination),
+			  LOG_C("problem", end_refusals[why].problem));
+}
+
 void ledger_take(ledger *l, slice line)
 {
 	journal_mark after;
@@ -114,6 +132,7 @@ void ledger_take(ledger *l, slice line)
 			  LOG_I("bytes", line.len));
 	if (result != LOGLINE_OK || duplicate)
 		return;
+	take_end(l, p);
 	usage_apply(&p->record, p->usage, &p->hints, &parts);
 	unknown_apply(&p->record, p->metered);
 	pthread_mutex_lock(&l->settings_lock);
@@ -471,6 +490,7 @@ static void ledger_free(ledger *l)
 	free(l->key);
 	pthread_mutex_destroy(&l->lock);
 	pthread_mutex_destroy(&l->settings_lock);
+	pthread_mutex_destroy(&l->ends_lock);
 	pthread_cond_destroy(&l->wake);
 	pthread_cond_destroy(&l->stopped);
 	free(l);
@@ -497,6 +517,7 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 	}
 	pthread_mutex_init(&l->lock, NULL);
 	pthread_mutex_init(&l->settings_lock, NULL);
+	pthread_mutex_init(&l->ends_lock, NULL);
 	thread_cond_init(&l->wake);
 	thread_cond_init(&l->stopped);
 	l->prices = prices;
@@ -586,4 +607,11 @@ ledger_stats ledger_get_stats(ledger *l)
 	pthread_mutex_unlock(&l->lock);
 	stats.journal = journal_get_stats(l->journal);
 	return stats;
+}
+
+void ledger_get_ends(ledger *l, ends *out)
+{
+	pthread_mutex_lock(&l->ends_lock);
+	*out = l->ends;
+	pthread_mutex_unlock(&l->ends_lock);
 }

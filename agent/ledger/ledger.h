@@ -12,6 +12,7 @@
 
 #include "base/err.h"
 #include "base/must_check.h"
+#include "ledger/ends.h"
 #include "ledger/journal.h"
 #include "ledger/price.h"
 #include "ledger/store.h"
@@ -80,5 +81,7 @@ void ledger_set_prices(ledger *l, price_table *prices);
 /* Copies `references`. False: no memory, nothing changed. */
 MUST_CHECK bool ledger_set_references(ledger *l, const ledger_reference *references, size_t count);
 ledger_stats ledger_get_stats(ledger *l);
+/* Copies what was counted of the requests' ends. */
+void ledger_get_ends(ledger *l, ends *out);
 
 #endif

@@ -39,6 +39,7 @@ typedef enum field {
 	F_HB,
 	F_HA,
 	F_HS,
+	F_TO,
 	FIELDS,
 } field;
 
@@ -54,6 +55,7 @@ static const slice names[FIELDS] = {
 	[F_TA] = SLICE_INIT("ta"),       [F_CTYPE] = SLICE_INIT("ctype"),     [F_CODING] = SLICE_INIT("coding"),
 	[F_SEEN] = SLICE_INIT("seen"),   [F_USAGE] = SLICE_INIT("usage"),     [F_TIER] = SLICE_INIT("tier"),
 	[F_HB] = SLICE_INIT("hb"),       [F_HA] = SLICE_INIT("ha"),           [F_HS] = SLICE_INIT("hs"),
+	[F_TO] = SLICE_INIT("to"),
 };
 
 /* Returns `len` without the bytes of a character at the end that `len` cuts in two. */
@@ -179,6 +181,8 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 		return label(m, r->route, RECORD_LABEL_MAX);
 	case F_BACKEND:
 		return label(m, r->backend, RECORD_BACKEND_MAX);
+	case F_TO:
+		return label(m, out->named, RECORD_BACKEND_MAX);
 	case F_PROTOCOL:
 		return label(m, r->protocol, sizeof r->protocol - 1);
 	case F_MODEL:
@@ -347,6 +351,7 @@ logline_result logline_parse(slice line, slice key, logline *out)
 	out->usage = (slice){ NULL, 0 };
 	out->hints = (usage_hints){ .ok = false };
 	out->metered = false;
+	out->named[0] = '\0';
 	out->problem = NULL;
 	out->member = (slice){ NULL, 0 };
 	for (size_t i = 0; i < FIELDS; i++)

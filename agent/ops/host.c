@@ -12,5 +12,6 @@ void host_snapshot_deinit(host_snapshot *s)
 	free(s->notes);
 	free(s->threads);
 	free(s->latency);
+	free(s->ends);
 	*s = (host_snapshot){ .version = NULL };
 }

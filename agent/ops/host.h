@@ -25,7 +25,8 @@ typedef struct host_refusals {
 typedef struct host_note { /* one refused request */
 	int64_t time_ms;
 	int status;
-	char code[48], id[64], route[65], model[65], problem[128];
+	char code[48], id[64], route[65], backend[RECORD_BACKEND_MAX + 1], model[65], problem[128];
+	bool by_haproxy; /* else by the agent, which names no backend */
 } host_note;
 
 typedef struct host_thread {
@@ -74,6 +75,7 @@ typedef struct host_snapshot {
 	bool ledger_kept;
 	uint64_t journal_max; /* bytes */
 	ledger_stats ledger;
+	ends *ends; /* owned; NULL: no ledger is kept */
 } host_snapshot;
 
 /* One check of /readyz. */

@@ -339,6 +339,87 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 	    l->journal.torn + l->journal.corrupt);
 }
 
+/* ---- upstreams */
+
+static void write_times(FILE *f, const char *name, const char *help, const ends *e, bool first)
+{
+	char series[96], le[32];
+
+	head(f, name, "histogram", help);
+	for (size_t i = 0; i < e->places_count; i++) {
+		const end_place *p = &e->places[i];
+		const end_times *t = first ? &p->first_byte : &p->whole;
+		uint64_t sum = 0;
+		snprintf(series, sizeof series, "%s_bucket", name);
+		for (size_t b = 0; b <= ENDS_BUCKETS; b++) {
+			sum += t->buckets[b];
+			snprintf(le, sizeof le, "%.9g", b < ENDS_BUCKETS ? (double)ends_bounds_ms[b] / 1000 : 0);
+			labelled(f, series, "route", p->route, "backend", p->backend, "le",
+				 b < ENDS_BUCKETS ? le : "+Inf", NULL);
+			value_u(f, sum);
+		}
+		snprintf(series, sizeof series, "%s_sum", name);
+		labelled(f, series, "route", p->route, "backend", p->backend, NULL);
+		fprintf(f, " %.3f\n", (double)t->sum_ms / 1000);
+		snprintf(series, sizeof series, "%s_count", name);
+		labelled(f, series, "route", p->route, "backend", p->backend, NULL);
+		value_u(f, sum);
+	}
+}
+
+static void write_haproxy_refusals(FILE *f, const ends *e)
+{
+	static const char name[] = "spoa_llm_haproxy_refusals_total";
+	bool unnamed = false;
+
+	head(f, name, "counter",
+	     "Requests that HAProxy refused by itself, or answered in place of an upstream, by the code that the client gets.");
+	for (size_t i = 0; i < e->places_count; i++) {
+		const end_place *p = &e->places[i];
+		unnamed = unnamed || (!*p->route && !*p->backend);
+		for (unsigned why = 0; why < END_REFUSALS; why++) {
+			/* A series that begins above 0 would hide its first count from rate(). */
+			if (!p->refusals[why] && !end_refusals[why].upstream && *p->backend)
+				continue;
+			labelled(f, name, "code", end_refusals[why].code, "route", p->route, "backend", p->backend,
+				 NULL);
+			value_u(f, p->refusals[why]);
+		}
+	}
+	for (unsigned why = 0; !unnamed && why < END_REFUSALS; why++) {
+		labelled(f, name, "code", end_refusals[why].code, "route", "", "backend", "", NULL);
+		value_u(f, 0);
+	}
+}
+
+static void write_ends(FILE *f, const ends *e)
+{
+	char class[8];
+
+	write_haproxy_refusals(f, e);
+	head(f, "spoa_llm_upstream_answers_total", "counter", "Answers of upstreams, by the class of their status.");
+	for (size_t i = 0; i < e->places_count; i++) {
+		const end_place *p = &e->places[i];
+		for (unsigned c = 0; c < ENDS_CLASSES; c++) {
+			snprintf(class, sizeof class, "%uxx", c + 1);
+			labelled(f, "spoa_llm_upstream_answers_total", "route", p->route, "backend", p->backend,
+				 "class", class, NULL);
+			value_u(f, p->answers[c]);
+		}
+	}
+	head(f, "spoa_llm_upstream_cut_answers_total", "counter",
+	     "Answers that broke off before their end, the client's leaving apart.");
+	for (size_t i = 0; i < e->places_count; i++) {
+		const end_place *p = &e->places[i];
+		labelled(f, "spoa_llm_upstream_cut_answers_total", "route", p->route, "backend", p->backend, NULL);
+		value_u(f, p->cut);
+	}
+	write_times(f, "spoa_llm_upstream_first_byte_seconds",
+		    "Time from a request's arrival to the head of the upstream's answer.", e, true);
+	write_times(f, "spoa_llm_upstream_duration_seconds",
+		    "Time from a request's arrival to the end of the upstream's answer.", e, false);
+}
+
 static size_t rows_of(const totals_group *g)
 {
 	return g->count + g->has_other;
@@ -447,6 +528,8 @@ void metrics_write(FILE *f, const host_snapshot *s, const host_check *checks, si
 	write_spop(f, s);
 	if (s->ledger_kept)
 		write_ledger(f, s);
+	if (s->ends)
+		write_ends(f, s->ends);
 	if (s->ledger_kept && t)
 		write_totals(f, t);
 	one(f, "spoa_llm_admin_requests_total", "counter", "Requests that the admin server answered.", admin_requests);

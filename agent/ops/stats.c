@@ -258,17 +258,43 @@ static void write_refusals(FILE *f, const host_snapshot *s)
 		fputc(',', f);
 		write_named(f, "route", n->route);
 		fputc(',', f);
+		write_named(f, "backend", n->backend);
+		fputc(',', f);
+		write_named(f, "by", n->by_haproxy ? "haproxy" : "agent");
+		fputc(',', f);
 		write_named(f, "model", n->model);
 		fputc(',', f);
 		write_named(f, "problem", n->problem);
 		fputc('}', f);
 	}
 	fputs("],\"refusals_by_code\":{", f);
-	for (size_t i = 0; i < s->refusals_count; i++) {
-		fputs(i ? "," : "", f);
-		fprintf(f, "\"%s\":%" PRIu64, s->refusals[i].code, s->refusals[i].count);
-	}
+	for (size_t i = 0; i < s->refusals_count; i++)
+		fprintf(f, "%s\"%s\":%" PRIu64, i ? "," : "", s->refusals[i].code, s->refusals[i].count);
+	fputs("},\"haproxy_refusals_by_code\":{", f);
+	for (unsigned why = 0; s->ends && why < END_REFUSALS; why++)
+		fprintf(f, "%s\"%s\":%" PRIu64, why ? "," : "", end_refusals[why].code, ends_refused(s->ends, why));
 	fputc('}', f);
+}
+
+/* What upstreams answered, by route and backend. */
+static void write_upstreams(FILE *f, const host_snapshot *s)
+{
+	fputs(",\"upstreams\":[", f);
+	for (size_t i = 0; s->ends && i < s->ends->places_count; i++) {
+		const end_place *p = &s->ends->places[i];
+		fputs(i ? ",{" : "{", f);
+		write_named(f, "route", p->route);
+		fputc(',', f);
+		write_named(f, "backend", p->backend);
+		fputs(",\"answers\":{", f);
+		for (unsigned c = 0; c < ENDS_CLASSES; c++)
+			fprintf(f, "%s\"%uxx\":%" PRIu64, c ? "," : "", c + 1, p->answers[c]);
+		fprintf(f, "},\"cut\":%" PRIu64 ",\"refused\":{", p->cut);
+		for (unsigned why = 0; why < END_REFUSALS; why++)
+			fprintf(f, "%s\"%s\":%" PRIu64, why ? "," : "", end_refusals[why].code, p->refusals[why]);
+		fputs("}}", f);
+	}
+	fputc(']', f);
 }
 
 static void write_ledger(FILE *f, const host_snapshot *s)
@@ -319,6 +345,7 @@ void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size
 			i ? "," : "", s->threads[i].decisions, s->threads[i].connections, s->threads[i].turns);
 	fputs("],", f);
 	write_refusals(f, s);
+	write_upstreams(f, s);
 	fprintf(f,
 		",\"connections\":%" PRIu64 ",\"max_connections\":%" PRIu64 ",\"memory\":%" PRIu64
 		",\"max_memory\":%" PRIu64 ",\"spop_errors\":%" PRIu64

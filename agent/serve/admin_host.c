@@ -80,7 +80,13 @@ static bool on_snapshot(void *ctx, host_snapshot *s)
 	s->max_in_flight = (uint64_t)h->config->max_in_flight;
 	s->journal_max = (uint64_t)h->config->journal_max;
 	s->memory = spop_threads_memory(h->spop_threads);
-	bool ok = snapshot_take(s, h->spop_threads, p);
+	pthread_mutex_lock(&h->lock);
+	s->ends = h->recording ? calloc(1, sizeof *s->ends) : NULL;
+	bool ok = s->ends || !h->recording;
+	if (s->ends)
+		recording_ends(h->recording, s->ends);
+	pthread_mutex_unlock(&h->lock);
+	ok = ok && snapshot_take(s, h->spop_threads, p);
 	policy_unref(p);
 	pthread_mutex_lock(&h->lock);
 	s->reloads = h->reloads;

@@ -203,6 +203,14 @@ ledger_stats recording_stats(recording *r)
 	return stats;
 }
 
+void recording_ends(recording *r, ends *out)
+{
+	pthread_mutex_lock(&r->lock);
+	if (r->ledger)
+		ledger_get_ends(r->ledger, out);
+	pthread_mutex_unlock(&r->lock);
+}
+
 void recording_stop(recording *r, void (*each)(void *ctx, int fd, slice begun), void *ctx)
 {
 	if (!r)

@@ -30,4 +30,7 @@ void recording_stop(recording *r, void (*each)(void *ctx, int fd, slice begun), 
  * recording_stop(). */
 ledger_stats recording_stats(recording *r);
 
+/* Copies how requests ended; nothing, if the ledger is not open. From any thread, before recording_stop(). */
+void recording_ends(recording *r, ends *out);
+
 #endif

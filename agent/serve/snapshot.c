@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 
-enum { NOTES = 64 }; /* the most refused requests that are shown */
+enum { NOTES = 64 }; /* the most requests refused by the agent that are shown */
 
 /* ---- slots: a name keeps its slot while the process lives, so that a counter never changes its meaning. Names that
  * come when all slots are used share SLOT_OTHER. */
@@ -99,11 +99,38 @@ static void cut(char *out, const char *from, size_t room)
 	out[len] = '\0';
 }
 
+static void copy_end_notes(host_snapshot *s)
+{
+	const ends *e = s->ends;
+	uint64_t kept = e->notes_taken < ENDS_NOTES ? e->notes_taken : ENDS_NOTES;
+
+	for (uint64_t i = 0; i < kept; i++) {
+		const end_note *from = &e->notes[i];
+		host_note *n = &s->notes[s->notes_count++];
+		n->time_ms = from->time_ms;
+		n->status = from->status;
+		n->by_haproxy = true;
+		cut(n->code, end_refusals[from->why].code, sizeof n->code);
+		cut(n->id, from->id, sizeof n->id);
+		cut(n->route, from->route, sizeof n->route);
+		cut(n->backend, from->backend, sizeof n->backend);
+		cut(n->model, from->model, sizeof n->model);
+		cut(n->problem, end_refusals[from->why].problem, sizeof n->problem);
+	}
+}
+
+static int newest_first(const void *a, const void *b)
+{
+	int64_t x = ((const host_note *)a)->time_ms, y = ((const host_note *)b)->time_ms;
+
+	return (x < y) - (x > y);
+}
+
 static bool copy_notes(host_snapshot *s, spop_threads *ts)
 {
 	refusal_note *notes = calloc(NOTES, sizeof *notes);
 
-	s->notes = calloc(NOTES, sizeof *s->notes);
+	s->notes = calloc(NOTES + ENDS_NOTES, sizeof *s->notes);
 	s->notes_count = notes && s->notes ? spop_threads_notes(ts, notes, NOTES) : 0;
 	for (size_t i = 0; i < s->notes_count; i++) {
 		const refusal_note *from = &notes[i];
@@ -119,6 +146,10 @@ static bool copy_notes(host_snapshot *s, spop_threads *ts)
 		cut(n->problem, from->problem, sizeof n->problem);
 	}
 	bool ok = notes && s->notes;
+	if (ok && s->ends) {
+		copy_end_notes(s);
+		qsort(s->notes, s->notes_count, sizeof *s->notes, newest_first);
+	}
 	free(notes);
 	return ok;
 }

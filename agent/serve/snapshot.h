@@ -12,8 +12,8 @@
  * before policy_new(), from the main thread only. */
 void snapshot_assign_slots(route_table *t);
 
-/* Fills an empty `s` with decisions, refusals, threads, the last refusals and the routes; host_snapshot_deinit() frees
- * it, on failure too. From any thread. False: out of memory. */
+/* Fills `s`, which is empty but for `ends`, with decisions, refusals, threads, the last refusals and the routes;
+ * host_snapshot_deinit() frees it, on failure too. From any thread. False: out of memory. */
 MUST_CHECK bool snapshot_take(host_snapshot *s, spop_threads *ts, const policy *p);
 
 #endif

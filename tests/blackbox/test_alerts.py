@@ -95,8 +95,10 @@ class Place:
         assert SLOW_INFLATE.exists(), "make test-tools"
         self.slow = work / "slow"
         self.inflate_takes(0)
-        self.agent = None
+        self.agent, self.checked, self.over = None, True, threading.Event()
         self.start()
+        self.checker = threading.Thread(target=self.check)
+        self.checker.start()
         self.prometheus = Prometheus(work, self.admin)
         # Before the first scrape Prometheus has no target whose health it knows.
         until(lambda: [t["health"] for t in self.prometheus.get("/api/v1/targets")["activeTargets"]] == ["up"], 20, "the first scrape")
@@ -117,6 +119,15 @@ class Place:
         if self.agent:
             agent, self.agent = self.agent, None
             agent.close()
+
+    def check(self):
+        """HAProxy's health check, twice a second, but while `checked` is false."""
+        while not self.over.wait(.5):
+            try:
+                if self.agent and self.checked:
+                    self.agent.client().close()
+            except (OSError, EOFError, AssertionError, AttributeError):
+                pass    # the agent is down, or is being replaced, or takes no more connections
 
     def inflate_takes(self, more_us):
         with open(self.slow, "r+b" if self.slow.exists() else "wb") as file:  # written in place, because the agent has the file mapped
@@ -139,6 +150,10 @@ class Place:
 
     def record(self, **more):
         return log_line(self.maker.one(**more).fields, self.key)
+
+    def end_of(self, **fields):
+        """The line of a request that ended in another way."""
+        return log_line(dict(self.maker.one(kind="reported", model="claude-haiku-4-5").fields, **fields), self.key)
 
     def repeat(self, action):
         return Repeated(action)
@@ -174,6 +189,8 @@ def place(module_work):
         pytest.fail("Debian's package prometheus is needed")
     there = Place(module_work)
     yield there
+    there.over.set()
+    there.checker.join()
     there.prometheus.process.end()
     there.end()
 
@@ -295,6 +312,41 @@ def test_log_lines(place):
     place.prometheus.clears()
 
 
+def test_some_recorded(place):
+    """Half of the requests have no log line."""
+    def work():
+        place.decide("m", 20)
+        place.send(*[place.record(kind="reported", model="claude-haiku-4-5") for _ in range(10)])
+    with place.repeat(work):
+        place.prometheus.fires("SpoaLlmRecordsBehind")
+        assert "SpoaLlmNothingRecorded" not in place.prometheus.firing()
+    place.prometheus.clears()
+
+
+def test_upstreams(place):
+    there = {"route": "glm-", "backend": "llm-ollama.com", "code": ""}
+
+    def work(errors, unanswered, *more):
+        lines = [place.end_of(**there, status=200, term="--", trs=5) for _ in range(10 - errors - unanswered)]
+        lines += [place.end_of(**there, status=500, term="--", trs=5) for _ in range(errors)]
+        lines += [place.end_of(**there, status=503, term="SC", trs=-1) for _ in range(unanswered)]
+        place.send(*lines, *more)
+    with place.repeat(lambda: work(2, 0)):
+        place.prometheus.fires("SpoaLlmUpstreamErrors")
+        assert "SpoaLlmUpstreamDown" not in place.prometheus.firing()
+    gateway = {"route": "", "backend": "llm-refuse", "to": "", "status": 503, "term": "LR", "trs": -1, "code": "gateway_unavailable"}
+    with place.repeat(lambda: work(0, 8, place.end_of(**gateway))):
+        place.prometheus.fires("SpoaLlmUpstreamDown", "SpoaLlmUpstreamErrors", "SpoaLlmGatewayUnavailable")
+    place.prometheus.clears()
+
+
+def test_no_haproxy(place):
+    place.checked = False
+    place.prometheus.fires("SpoaLlmUnasked")
+    place.checked = True
+    place.prometheus.clears()
+
+
 def test_unpriced(place):
     with place.repeat(lambda: place.send(*[place.record(kind="reported", model="unheard-of-model") for _ in range(5)])):
         place.prometheus.fires("SpoaLlmUnpriced")
@@ -383,7 +435,7 @@ def test_slow(place):
     while."""
     def work():
         place.decide("m", 20, coding="gzip")
-        place.send(place.record(kind="reported", model="claude-haiku-4-5"))
+        place.send(*[place.record(kind="reported", model="claude-haiku-4-5") for _ in range(20)])
     with place.repeat(work):
         time.sleep(3)
         assert "SpoaLlmSlow" not in place.prometheus.firing()

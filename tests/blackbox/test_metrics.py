@@ -248,11 +248,11 @@ def test_alerts_and_dashboard_name_what_is_there(admin):  # noqa: F811
     expressions = ["".join(pair) for pair in expressions]
     assert len(expressions) == alerts.count("alert: ") > 15
     panels = [target["expr"] for panel in dashboard["panels"] for target in panel["targets"]]
-    decide(agent)
-    metrics = scrape(agent)
+    # What counts by label has no series before something was counted, but its type is told.
+    metrics = set(re.findall(r"^# TYPE (\S+) ", agent.http(path="/metrics").text, re.M))
     for expression in expressions + panels:
         for name in names_in(expression):
-            assert name in metrics, (name, expression)
+            assert name in metrics or re.sub("_(bucket|count|sum)$", "", name) in metrics, (name, expression)
 
 
 def test_dashboard_is_one_that_grafana_takes(work):

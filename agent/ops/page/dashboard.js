@@ -245,7 +245,11 @@ function processText(stats) {
 }
 
 function showRefusals(stats) {
-	const codes = Object.entries(stats.refusals_by_code ?? {}).filter(([, n]) => big(n)).sort((a, b) => Number(b[1]) - Number(a[1]));
+	// The agent's own, and those of which it knows by HAProxy's log lines only.
+	const counts = { ...stats.refusals_by_code };
+	for (const [code, n] of Object.entries(stats.haproxy_refusals_by_code ?? {}))
+		counts[code] = big(counts[code] ?? 0) + big(n);
+	const codes = Object.entries(counts).filter(([, n]) => big(n)).sort((a, b) => Number(b[1]) - Number(a[1]));
 	fill($("codes"), JSON.stringify(codes), () => codes.map(([code, n]) => el("li", {}, `${code} `, el("strong", {}, count(big(n))))));
 	fill($("refusals"), JSON.stringify(stats.refusals), () => {
 		if (!stats.refusals.length)
@@ -256,7 +260,7 @@ function showRefusals(stats) {
 				const at = new Date(one.time);
 				return [el("time", { datetime: at.toISOString(), title: at.toISOString() },
 					(Date.now() - at > DAY ? dayName(at) + ", " : "") + clock(at)),
-					el("span", {}, el("strong", {}, String(one.status)), " ", one.code), one.model, one.route, one.problem,
+					el("span", {}, el("strong", {}, String(one.status)), " ", one.code), one.model, one.route, one.backend ? `${one.backend}: ${one.problem}` : one.problem,
 					one.id ? el("span", { class: "id" }, one.id) : ""];
 			}), true);
 	});

@@ -1,0 +1,133 @@
+/* SPDX-License-Identifier: MIT */
+#include "ledger/ends.h"
+
+#include <stdio.h>
+
+const int64_t ends_bounds_ms[ENDS_BUCKETS] = { 50,    100,   250,   500,    1000,   2500,  5000,
+					       10000, 30000, 60000, 120000, 300000, 600000 };
+
+/* clang-format off */
+const end_refusal_info end_refusals[END_REFUSALS] = {
+	[END_GATEWAY_UNAVAILABLE] = { "gateway_unavailable", "HAProxy got no usable answer of the agent", false },
+	[END_NO_BACKEND] = { "no_backend", "HAProxy has no backend of this name: make the backends again", false },
+	[END_UPSTREAM_UNAVAILABLE] = { "upstream_unavailable", "HAProxy could not connect to the upstream", true },
+	[END_UPSTREAM_TIMEOUT] = { "upstream_timeout", "the upstream did not answer in time", true },
+	[END_UPSTREAM_ERROR] = { "upstream_error", "the upstream closed the connection, or its answer is not HTTP", true },
+	[END_GATEWAY_ERROR] = { "gateway_error", "HAProxy failed, for lack of a resource or by a fault of its own", false },
+	[END_INVALID_QUERY] = { "invalid_query", "the name of a key in the query is escaped more than once", false },
+	[END_INVALID_UPGRADE] = { "invalid_upgrade", "the request is nearly a WebSocket's handshake", false },
+	[END_METHOD_NOT_ALLOWED] = { "method_not_allowed", "the method is CONNECT or TRACE", false },
+	[END_BAD_REQUEST] = { "bad_request", "HAProxy cannot read the request", false },
+	[END_REQUEST_TIMEOUT] = { "request_timeout", "the request did not arrive in time", false },
+};
+/* clang-format on */
+
+/* HAProxy answered, and nobody else: no head of an answer came from an upstream. */
+static bool answered_here(const record *r)
+{
+	return r->ttfb_ms < 0 && r->status >= 400;
+}
+
+/* Why HAProxy refused a request that carries no code. Its termination state has who ended the request: the server
+ * ('S', 's'), the client ('C', 'c'), a rule of HAProxy or its reading of the answer ('P', 'L'), a lack ('R', 'I'). */
+static end_refusal found_by_state(const record *r)
+{
+	char by = r->termination[0];
+	bool server = by == 'S' || by == 's' || by == 'D';
+
+	if (by == 'P' && r->status == 502)
+		return END_UPSTREAM_ERROR;
+	if (!answered_here(r) || by == 'C') /* HAProxy writes 400 where the client left */
+		return END_NOT_REFUSED;
+	if (server)
+		return r->status == 503 ? END_UPSTREAM_UNAVAILABLE :
+		       r->status == 504 ? END_UPSTREAM_TIMEOUT :
+					  END_UPSTREAM_ERROR;
+	switch (r->status) {
+	case 400:
+		return END_BAD_REQUEST;
+	case 405:
+		return END_METHOD_NOT_ALLOWED;
+	case 408:
+		return END_REQUEST_TIMEOUT;
+	default:
+		return by == 'c' || r->status < 500 ? END_NOT_REFUSED : END_GATEWAY_ERROR;
+	}
+}
+
+static end_refusal found_by_code(const record *r, const char *named)
+{
+	for (unsigned i = 0; i < END_REFUSALS; i++) {
+		if (strcmp(end_refusals[i].code, r->code) != 0)
+			continue;
+		/* The agent has this code too, for a route whose upstream is no URL; then it names no backend. */
+		return i == END_NO_BACKEND && !*named ? END_NOT_REFUSED : (end_refusal)i;
+	}
+	return END_NOT_REFUSED;
+}
+
+static end_place *place_of(ends *e, const char *route, const char *backend)
+{
+	for (size_t i = 0; i < e->places_count; i++)
+		if (strcmp(e->places[i].route, route) == 0 && strcmp(e->places[i].backend, backend) == 0)
+			return &e->places[i];
+	/* The last place is for all that find no other one. */
+	bool full = e->places_count >= ENDS_PLACES;
+	end_place *p = &e->places[full ? ENDS_PLACES : e->places_count];
+	if (e->places_count <= ENDS_PLACES) {
+		snprintf(p->route, sizeof p->route, "%s", full ? "other" : route);
+		snprintf(p->backend, sizeof p->backend, "%s", full ? "other" : backend);
+		e->places_count++;
+	}
+	return p;
+}
+
+static void take_time(end_times *t, int64_t ms)
+{
+	size_t i = 0;
+
+	while (i < ENDS_BUCKETS && ms > ends_bounds_ms[i])
+		i++;
+	t->buckets[i]++;
+	t->sum_ms += ms > 0 ? (uint64_t)ms : 0;
+}
+
+static void take_answer(end_place *p, const record *r)
+{
+	char by = r->termination[0];
+
+	p->answers[r->status / 100 - 1]++;
+	p->cut += by == 'S' || by == 's' || by == 'P' || by == 'D' || by == 'K';
+	take_time(&p->first_byte, r->ttfb_ms);
+	take_time(&p->whole, r->total_ms);
+}
+
+end_refusal ends_add(ends *e, const record *r, const char *named, const char **backend)
+{
+	end_refusal why = r->code[0] ? found_by_code(r, named) : found_by_state(r);
+
+	if (why == END_NOT_REFUSED) {
+		if (!r->code[0] && r->ttfb_ms >= 0 && r->status >= 100 && r->status < 600)
+			take_answer(place_of(e, r->route, r->backend), r);
+		return why;
+	}
+	/* A request that went to no upstream has HAProxy's own backend or frontend in its line. */
+	*backend = end_refusals[why].upstream ? r->backend : named;
+	place_of(e, r->route, *backend)->refusals[why]++;
+	end_note *n = &e->notes[e->notes_taken++ % ENDS_NOTES];
+	*n = (end_note){ .time_ms = r->time_ms, .why = why, .status = r->status };
+	snprintf(n->id, sizeof n->id, "%s", r->id);
+	snprintf(n->route, sizeof n->route, "%s", r->route);
+	snprintf(n->backend, sizeof n->backend, "%s", *backend);
+	snprintf(n->model, sizeof n->model, "%.*s", RECORD_LABEL_MAX, r->model);
+	return why;
+}
+
+uint64_t ends_refused(const ends *e, end_refusal why)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i < e->places_count; i++)
+		n += e->places[i].refusals[why];
+	return n;
+}

@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * How requests ended, counted by route and backend since the process started: what upstreams answered and how long that
+ * took, and the refusals that HAProxy found by itself, of which the agent learns by the log line only. */
+#ifndef LEDGER_ENDS_H
+#define LEDGER_ENDS_H
+
+#include "ledger/record.h"
+
+enum {
+	ENDS_PLACES = 100, /* pairs of route and backend; all further ones are counted as one, "other" */
+	ENDS_NOTES = 32,   /* the last refusals, to be shown to people */
+	ENDS_CLASSES = 5,  /* 1xx to 5xx */
+	ENDS_BUCKETS = 13, /* their upper bounds: ends_bounds_ms[]; one more bucket has no bound */
+};
+
+extern const int64_t ends_bounds_ms[ENDS_BUCKETS];
+
+/* The refusals that HAProxy finds: what its rules answer, and what it answers for an upstream. */
+typedef enum end_refusal {
+	END_GATEWAY_UNAVAILABLE,
+	END_NO_BACKEND,
+	END_UPSTREAM_UNAVAILABLE,
+	END_UPSTREAM_TIMEOUT,
+	END_UPSTREAM_ERROR,
+	END_GATEWAY_ERROR,
+	END_INVALID_QUERY,
+	END_INVALID_UPGRADE,
+	END_METHOD_NOT_ALLOWED,
+	END_BAD_REQUEST,
+	END_REQUEST_TIMEOUT,
+	END_REFUSALS,
+	END_NOT_REFUSED = END_REFUSALS, /* or the agent refused the request, and has counted it */
+} end_refusal;
+
+typedef struct end_refusal_info {
+	const char *code;    /* that the client got */
+	const char *problem; /* what it means, for people */
+	bool upstream;       /* a fault of an upstream, or on the way to it */
+} end_refusal_info;
+
+extern const end_refusal_info end_refusals[END_REFUSALS];
+
+typedef struct end_times {
+	uint64_t buckets[ENDS_BUCKETS + 1]; /* not cumulative */
+	uint64_t sum_ms;
+} end_times;
+
+typedef struct end_place {
+	char route[RECORD_LABEL_MAX + 1], backend[RECORD_BACKEND_MAX + 1];
+	uint64_t answers[ENDS_CLASSES]; /* of the upstream, by class of status */
+	uint64_t cut;                   /* those of them that the upstream, or HAProxy, broke off */
+	uint64_t refusals[END_REFUSALS];
+	end_times first_byte, whole; /* of the answers */
+} end_place;
+
+typedef struct end_note {
+	int64_t time_ms;
+	end_refusal why;
+	int32_t status;
+	char id[RECORD_ID_MAX + 1], route[RECORD_LABEL_MAX + 1], backend[RECORD_BACKEND_MAX + 1],
+		model[RECORD_LABEL_MAX + 1];
+} end_note;
+
+typedef struct ends {
+	end_place places[ENDS_PLACES + 1];
+	size_t places_count;
+	end_note notes[ENDS_NOTES];
+	uint64_t notes_taken; /* the next one goes to notes[notes_taken % ENDS_NOTES] */
+} ends;
+
+/* Counts the request `r`. `named`: the backend that the agent named and HAProxy does not have; "": there is none such.
+ * Returns why HAProxy refused the request by itself, if it did, and sets `*backend` to the backend that this is about;
+ * the text belongs to `e`, `r` or the caller. */
+end_refusal ends_add(ends *e, const record *r, const char *named, const char **backend);
+
+/* How many requests HAProxy refused for this reason, of all routes. */
+uint64_t ends_refused(const ends *e, end_refusal why);
+
+#endif

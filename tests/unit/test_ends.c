@@ -1,0 +1,117 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * agent/ledger/ends.h: what a line of HAProxy says about the end of a request. */
+#include "unit.h"
+
+#include "ledger/ends.h"
+
+static record ended(const char *code, int status, const char *termination, int64_t ttfb_ms)
+{
+	record r = { .status = status, .ttfb_ms = ttfb_ms, .total_ms = ttfb_ms > 0 ? 2 * ttfb_ms : 1 };
+
+	snprintf(r.id, sizeof r.id, "id");
+	snprintf(r.route, sizeof r.route, "glm-");
+	snprintf(r.backend, sizeof r.backend, "llm-ollama.com");
+	snprintf(r.code, sizeof r.code, "%s", code);
+	snprintf(r.termination, sizeof r.termination, "%s", termination);
+	return r;
+}
+
+static void a_line_says_who_refused(void)
+{
+	static const struct {
+		const char *code, *termination;
+		int status, ttfb_ms;
+		const char *named;
+		end_refusal why;
+	} rows[] = {
+		{ "", "--", 200, 5, "llm-a", END_NOT_REFUSED },
+		{ "", "--", 503, 5, "llm-a", END_NOT_REFUSED }, /* the upstream said so */
+		{ "", "SC", 503, -1, "llm-a", END_UPSTREAM_UNAVAILABLE },
+		{ "", "sC", 503, -1, "llm-a", END_UPSTREAM_UNAVAILABLE },
+		{ "", "sQ", 503, -1, "llm-a", END_UPSTREAM_UNAVAILABLE },
+		{ "", "sH", 504, -1, "llm-a", END_UPSTREAM_TIMEOUT },
+		{ "", "SH", 502, -1, "llm-a", END_UPSTREAM_ERROR },
+		{ "", "PH", 502, -1, "llm-a", END_UPSTREAM_ERROR },
+		{ "", "PH", 502, 5, "llm-a", END_UPSTREAM_ERROR }, /* a 101 that nobody asked for */
+		{ "", "SD", 200, 5, "llm-a", END_NOT_REFUSED },
+		{ "", "CH", 400, -1, "llm-a", END_NOT_REFUSED }, /* the client left */
+		{ "", "CD", 200, 5, "llm-a", END_NOT_REFUSED },
+		{ "", "CH", -1, -1, "llm-a", END_NOT_REFUSED },
+		{ "", "cR", 408, -1, "", END_REQUEST_TIMEOUT },
+		{ "", "PR", 400, -1, "", END_BAD_REQUEST },
+		{ "", "LR", 405, -1, "", END_METHOD_NOT_ALLOWED },
+		{ "", "LR", 204, -1, "", END_NOT_REFUSED },
+		{ "", "RC", 503, -1, "llm-a", END_GATEWAY_ERROR },
+		{ "", "IR", 500, -1, "", END_GATEWAY_ERROR },
+		{ "gateway_unavailable", "LR", 503, -1, "", END_GATEWAY_UNAVAILABLE },
+		{ "no_backend", "LR", 502, -1, "llm-a", END_NO_BACKEND },
+		{ "no_backend", "LR", 502, -1, "", END_NOT_REFUSED }, /* the agent said so */
+		{ "upstream_auth_unavailable", "LR", 502, -1, "", END_NOT_REFUSED },
+		{ "ambiguous_model", "LR", 400, -1, "", END_NOT_REFUSED },
+		{ "invalid_query", "LR", 400, -1, "", END_INVALID_QUERY },
+		{ "invalid_upgrade", "LR", 400, -1, "", END_INVALID_UPGRADE },
+	};
+	static ends e;
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		const char *backend = "none";
+		record r = ended(rows[i].code, rows[i].status, rows[i].termination, rows[i].ttfb_ms);
+		end_refusal why = ends_add(&e, &r, rows[i].named, &backend);
+		if (why != rows[i].why)
+			printf("%s %s %d: %d\n", rows[i].code, rows[i].termination, rows[i].status, (int)why);
+		CHECK(why == rows[i].why);
+		if (why != END_NOT_REFUSED)
+			CHECK(strcmp(backend, end_refusals[why].upstream ? "llm-ollama.com" : rows[i].named) == 0);
+	}
+	CHECK(ends_refused(&e, END_UPSTREAM_UNAVAILABLE) == 3 && ends_refused(&e, END_NO_BACKEND) == 1);
+	CHECK(e.places[0].answers[1] == 3 && e.places[0].answers[4] == 1 && e.places[0].cut == 1);
+}
+
+static void times_go_into_buckets(void)
+{
+	static ends e;
+	const char *backend;
+
+	for (int64_t ms = 0; ms <= 700000; ms = ms ? ms * 10 : 50) {
+		record r = ended("", 200, "--", ms);
+		CHECK(ends_add(&e, &r, "", &backend) == END_NOT_REFUSED);
+	}
+	CHECK(e.places_count == 1);
+	/* 0, 50, 500, 5000, 50000, 500000: a bound belongs to its bucket */
+	CHECK(e.places[0].first_byte.buckets[0] == 2 && e.places[0].first_byte.buckets[3] == 1);
+	CHECK(e.places[0].first_byte.sum_ms == 555550);
+	CHECK(e.places[0].whole.buckets[ENDS_BUCKETS] == 1);
+}
+
+static void many_routes_share_a_place(void)
+{
+	static ends e;
+	const char *backend;
+
+	for (int i = 0; i < ENDS_PLACES + 30; i++) {
+		record r = ended("", 200, "--", 1);
+		snprintf(r.route, sizeof r.route, "r%d", i);
+		CHECK(ends_add(&e, &r, "", &backend) == END_NOT_REFUSED);
+	}
+	CHECK(e.places_count == ENDS_PLACES + 1 && strcmp(e.places[ENDS_PLACES].route, "other") == 0);
+	CHECK(e.places[ENDS_PLACES].answers[1] == 30 && e.places[ENDS_PLACES - 1].answers[1] == 1);
+	record r = ended("", 200, "--", 1);
+	snprintf(r.route, sizeof r.route, "r7");
+	CHECK(ends_add(&e, &r, "", &backend) == END_NOT_REFUSED && e.places[7].answers[1] == 2);
+	for (int i = 0; i < ENDS_NOTES + 5; i++) {
+		r = ended("no_backend", 502, "LR", -1);
+		r.time_ms = i;
+		CHECK(ends_add(&e, &r, "llm-x", &backend) == END_NO_BACKEND);
+	}
+	CHECK(e.notes_taken == ENDS_NOTES + 5 && e.notes[4].time_ms == ENDS_NOTES + 4 && e.notes[5].time_ms == 5);
+	CHECK(strcmp(e.notes[4].backend, "llm-x") == 0 && strcmp(e.notes[4].route, "glm-") == 0);
+}
+
+int main(void)
+{
+	RUN(a_line_says_who_refused);
+	RUN(times_go_into_buckets);
+	RUN(many_routes_share_a_place);
+	return unit_end();
+}

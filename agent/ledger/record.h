@@ -17,6 +17,9 @@ enum {
 	RECORD_LINE_MAX = 8192, /* bytes of a log line, as in haproxy.cfg.example */
 };
 
+/* A larger count of tokens for one request is nonsense. */
+#define USAGE_TOKENS_MAX INT64_C(1000000000000)
+
 /* Where the token counts come from. */
 typedef enum usage_from {
 	USAGE_NONE,      /* no usage, and none expected: refused, no answer, an endpoint without tokens */

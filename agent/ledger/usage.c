@@ -2,6 +2,8 @@
 #include "ledger/usage.h"
 
 #include "base/json.h"
+#include "ledger/usage_counts.h"
+#include "ledger/usage_shape.h"
 
 /* How many bytes of a stream carry one token, with its frames, and how many bytes a stream has besides. Measured on
  * recorded streams with reported output tokens, and on the providers' chunks filled with words of 4 bytes;
@@ -31,165 +33,7 @@ enum {
 	ESTIMATE_INPUT_FIXED = 800, /* the head, and the members besides the prompt */
 };
 
-/* Every count of a usage object, as reported; -1: absent. */
-typedef struct counts {
-	int64_t prompt, completion; /* OpenAI chat */
-	int64_t input, output;      /* Responses, Anthropic */
-	int64_t gemini_prompt, gemini_output, gemini_thoughts, gemini_tool, gemini_total;
-	int64_t bedrock_input, bedrock_output, bedrock_read, bedrock_write;
-	int64_t total;
-	int64_t cached, cached_write;            /* part of the input */
-	int64_t read, write, write_5m, write_1h; /* cache_*_input_tokens; Anthropic's are beside input */
-	int64_t gemini_cached;
-	int64_t reasoning;
-	bool details;   /* Responses: input_tokens_details, or reasoning inside output_tokens_details */
-	bool anthropic; /* a member named cache_*_input_tokens or cache_creation */
-	bool bad;       /* a count has an invalid value */
-	bool whole;     /* the object is not cut */
-} counts;
-
-typedef struct field {
-	slice name;
-	size_t count; /* offset in counts */
-} field;
-
-#define FIELD(key, member) \
-	{ \
-		SLICE_INIT(key), offsetof(counts, member) \
-	}
-
-static const field top_fields[] = {
-	FIELD("prompt_tokens", prompt),
-	FIELD("completion_tokens", completion),
-	FIELD("total_tokens", total),
-	FIELD("prompt_cache_hit_tokens", cached), /* DeepSeek */
-	FIELD("cached_tokens", cached),           /* Moonshot */
-	FIELD("input_tokens", input),
-	FIELD("output_tokens", output),
-	FIELD("cache_read_input_tokens", read),
-	FIELD("cache_creation_input_tokens", write),
-	FIELD("promptTokenCount", gemini_prompt),
-	FIELD("candidatesTokenCount", gemini_output),
-	FIELD("thoughtsTokenCount", gemini_thoughts),
-	FIELD("toolUsePromptTokenCount", gemini_tool),
-	FIELD("cachedContentTokenCount", gemini_cached),
-	FIELD("totalTokenCount", gemini_total),
-	FIELD("inputTokens", bedrock_input),
-	FIELD("outputTokens", bedrock_output),
-	FIELD("cacheReadInputTokens", bedrock_read),
-	FIELD("cacheWriteInputTokens", bedrock_write),
-};
-/* Members of prompt_tokens_details, input_tokens_details and input_token_details. */
-static const field input_fields[] = {
-	FIELD("cached_tokens", cached), FIELD("cache_write_tokens", cached_write),
-	FIELD("cache_creation_tokens", cached_write), /* LiteLLM */
-};
-static const field output_fields[] = { FIELD("reasoning_tokens", reasoning) };
-static const field creation_fields[] = {
-	FIELD("ephemeral_5m_input_tokens", write_5m),
-	FIELD("ephemeral_1h_input_tokens", write_1h),
-};
-
-static bool named(slice key, const char *name)
-{
-	return json_key_is(key, slice_cstr(name));
-}
-
-static void count_take(counts *c, const json_member *m, const field *fields, size_t n)
-{
-	for (size_t i = 0; i < n; i++) {
-		if (!json_key_is(m->key, fields[i].name))
-			continue;
-		int64_t value = -1;
-		if (m->type == JSON_NULL)
-			return;
-		bool good = m->type == JSON_NUMBER && json_int64(m->value, &value) && value >= 0 &&
-			    value <= USAGE_TOKENS_MAX;
-		if (!good) {
-			c->bad = true;
-			value = -1;
-		}
-		memcpy((char *)c + fields[i].count, &value, sizeof value);
-		return;
-	}
-}
-
 #define COUNT_OF(fields) (sizeof(fields) / sizeof(fields)[0])
-
-static void nested(counts *c, slice object, const field *fields, size_t n)
-{
-	json_iter it;
-	json_member m;
-	json_step step;
-
-	json_iter_init(&it, object);
-	while ((step = json_next(&it, &m)) == JSON_MEMBER)
-		count_take(c, &m, fields, n);
-	c->bad |= step != JSON_DONE;
-}
-
-static void member_take(counts *c, const json_member *m)
-{
-	if (m->type == JSON_OBJECT) {
-		if (named(m->key, "input_tokens_details") || named(m->key, "input_token_details")) {
-			c->details = true;
-			nested(c, m->value, input_fields, COUNT_OF(input_fields));
-		} else if (named(m->key, "prompt_tokens_details")) {
-			nested(c, m->value, input_fields, COUNT_OF(input_fields));
-		} else if (named(m->key, "completion_tokens_details")) {
-			nested(c, m->value, output_fields, COUNT_OF(output_fields));
-		} else if (named(m->key, "output_tokens_details")) {
-			/* Anthropic has one too, with thinking_tokens in it. */
-			int64_t before = c->reasoning;
-			nested(c, m->value, output_fields, COUNT_OF(output_fields));
-			c->details |= c->reasoning != before;
-		} else if (named(m->key, "cache_creation")) {
-			c->anthropic = true;
-			nested(c, m->value, creation_fields, COUNT_OF(creation_fields));
-		}
-		return;
-	}
-	if (named(m->key, "cache_read_input_tokens") || named(m->key, "cache_creation_input_tokens") ||
-	    named(m->key, "cache_creation"))
-		c->anthropic = true;
-	count_take(c, m, top_fields, COUNT_OF(top_fields));
-}
-
-/* Reads the counts of the object in `fragment`; sets `*rest` to what follows it. False: no object, or invalid JSON. */
-static bool counts_read(counts *c, slice fragment, slice *rest)
-{
-	size_t at = 0;
-	slice value = { NULL, 0 };
-	json_type type = JSON_NULL;
-	json_iter it;
-	json_member m;
-	json_step step;
-
-	_Static_assert(offsetof(counts, details) % sizeof(int64_t) == 0, "the counts come first");
-	*c = (counts){ 0 };
-	for (size_t i = 0; i < offsetof(counts, details); i += sizeof(int64_t))
-		memcpy((char *)c + i, &(int64_t){ -1 }, sizeof(int64_t));
-	*rest = slice_from(fragment, fragment.len);
-	for (bool colon = false; at < fragment.len; at++) {
-		char b = fragment.ptr[at];
-		if (b == ':' && !colon)
-			colon = true;
-		else if (b != ' ' && b != '\t' && b != '\n' && b != '\r')
-			break;
-	}
-	if (at == fragment.len || fragment.ptr[at] != '{')
-		return false;
-	slice object = slice_from(fragment, at);
-	if (json_value(fragment, &at, &value, &type) == JSON_MEMBER) {
-		object = value;
-		c->whole = true;
-		*rest = slice_from(fragment, at);
-	}
-	json_iter_init(&it, object);
-	while ((step = json_next(&it, &m)) == JSON_MEMBER)
-		member_take(c, &m);
-	return step != JSON_BAD;
-}
 
 static int64_t known(int64_t count)
 {
@@ -199,65 +43,6 @@ static int64_t known(int64_t count)
 static int64_t larger(int64_t a, int64_t b)
 {
 	return a > b ? a : b;
-}
-
-/* What the counts mean, the same for every provider; -1: missing. */
-typedef struct meaning {
-	int64_t prompt; /* with the cached part */
-	int64_t output;
-	int64_t read, write; /* at least 0 */
-	bool final;          /* this shape reports usage at the end only */
-	bool any;            /* there was a count */
-} meaning;
-
-static meaning counts_mean(const counts *c, slice protocol)
-{
-	meaning m = { -1, -1, 0, 0, false, true };
-
-	if (c->prompt >= 0 || c->completion >= 0) {
-		m.prompt = c->prompt;
-		m.output = c->completion;
-		/* Some proxies use Anthropic's names for cached tokens; in this shape all are part of prompt_tokens. */
-		m.read = larger(known(c->cached), known(c->read));
-		m.write = larger(known(c->cached_write), known(c->write));
-		if (c->total >= 0 && m.prompt >= 0 && c->total >= m.prompt) {
-			if (m.output < 0) /* embeddings: no completion at all */
-				m.output = c->total - m.prompt;
-			else if (c->reasoning > 0 && c->total - m.prompt == m.output + c->reasoning) /* x.ai */
-				m.output += c->reasoning;
-		}
-	} else if (c->input >= 0 || c->output >= 0) {
-		bool openai = c->details ||
-			      (!c->anthropic && (c->total >= 0 || !slice_eq(protocol, SLICE("anthropic"))));
-		m.prompt = c->input;
-		m.output = c->output;
-		if (openai) {
-			m.read = known(c->cached);
-			m.write = known(c->cached_write);
-			m.final = c->details;
-		} else {
-			m.read = known(c->read);
-			m.write = c->write >= 0 ? c->write : known(c->write_5m) + known(c->write_1h);
-			if (m.prompt >= 0)
-				m.prompt += m.read + m.write;
-		}
-	} else if (c->bedrock_input >= 0 || c->bedrock_output >= 0) {
-		m.read = known(c->bedrock_read);
-		m.write = known(c->bedrock_write);
-		m.prompt = c->bedrock_input < 0 ? -1 : c->bedrock_input + m.read + m.write;
-		m.output = c->bedrock_output;
-	} else if (c->gemini_prompt >= 0 || c->gemini_output >= 0 || c->gemini_thoughts >= 0) {
-		/* Google leaves out what is 0. */
-		m.prompt = c->gemini_prompt < 0 ? -1 : c->gemini_prompt + known(c->gemini_tool);
-		m.read = known(c->gemini_cached);
-		if (c->gemini_output >= 0 || c->gemini_thoughts >= 0 || (c->whole && !c->bad))
-			m.output = known(c->gemini_output) + known(c->gemini_thoughts);
-		if (m.prompt < 0 && c->whole && !c->bad && c->gemini_total >= m.output)
-			m.prompt = c->gemini_total - m.output;
-	} else {
-		m.any = false;
-	}
-	return m;
 }
 
 /* Whether `rest`, what follows the usage object, has the end of the stream; see (1) in usage.h. */
@@ -318,7 +103,7 @@ static int64_t output_estimate(const record *r, int64_t bytes)
 }
 
 /* Estimates what a stream has not reported. `ended`: the end of the stream was seen, so the output is complete. */
-static void stream_apply(record *r, meaning *m, bool ended, const usage_hints *hints)
+static void stream_apply(record *r, usage_told *m, bool ended, const usage_hints *hints)
 {
 	int64_t after = 0;
 
@@ -340,9 +125,7 @@ static void stream_apply(record *r, meaning *m, bool ended, const usage_hints *h
 
 void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_parts *parts)
 {
-	counts c;
-	meaning m = { -1, -1, 0, 0, false, false };
-	slice rest = { NULL, 0 };
+	usage_told told;
 	int64_t saved = 0, before = 0, after = 0;
 	/* Gemini without `alt=sse` streams one JSON array, which looks like any other body. */
 	bool stream = hints->stream || (!hints->all && r->stream && slice_eq(slice_cstr(r->protocol), SLICE("gemini")));
@@ -359,23 +142,20 @@ void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_part
 		 header_count(hints->headroom_after, false, &after))
 		r->saved = before - after;
 
-	bool object = counts_read(&c, fragment, &rest);
-	if (object) {
-		m = counts_mean(&c, slice_cstr(r->protocol));
-		parts->reasoning = c.reasoning >= 0 ? c.reasoning : c.gemini_thoughts;
-		parts->write_1h = c.write_1h;
-	}
-	bool complete = m.any && c.whole && !c.bad && m.prompt >= 0 && m.output >= 0;
-	bool ended = m.any && c.whole && (m.final || ends_stream(rest));
-	if (stream && !(complete && ended))
-		stream_apply(r, &m, ended, hints);
-	else if (m.any)
-		r->usage = complete ? USAGE_REPORTED : USAGE_PARTIAL;
+	usage_told_read(fragment, slice_cstr(r->protocol), &told);
+	*parts = told.parts;
+	if (hints->tier.len)
+		parts->tier = usage_tier(hints->tier);
+	bool ended = told.any && told.whole && (told.final || ends_stream(told.rest));
+	if (stream && !(told.complete && ended))
+		stream_apply(r, &told, ended, hints);
+	else if (told.any)
+		r->usage = told.complete ? USAGE_REPORTED : USAGE_PARTIAL;
 
 	/* If the prompt is missing, its cached part still counts. */
-	int64_t prompt = m.prompt < 0 ? m.read + m.write : m.prompt;
-	r->cache_read = m.read < prompt ? m.read : prompt;
-	r->cache_write = m.write < prompt - r->cache_read ? m.write : prompt - r->cache_read;
+	int64_t prompt = told.prompt < 0 ? told.read + told.write : told.prompt;
+	r->cache_read = told.read < prompt ? told.read : prompt;
+	r->cache_write = told.write < prompt - r->cache_read ? told.write : prompt - r->cache_read;
 	r->input = prompt - r->cache_read - r->cache_write;
-	r->output = known(m.output);
+	r->output = known(told.output);
 }

@@ -1,13 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reads token counts from what an upstream reported. HAProxy hands over the bytes that follow the last `"usage"` or
- * `"usageMetadata"` in what it holds of a response: ` : {object}` and what follows, or ` : ` and a cut object.
- *
- * These shapes are understood: OpenAI's chat completions and what imitates them (also the cached tokens of DeepSeek,
- * Moonshot, OpenRouter and LiteLLM, and the reasoning tokens that x.ai counts beside the completion), OpenAI's
- * Responses and audio, Anthropic's messages (also of Bedrock and Vertex), Bedrock's Converse, and Gemini. The names of
- * the members tell which shape it is. Only `input_tokens` without any other telling member may be of two shapes:
- * r->protocol decides then, and both shapes count the same because nothing is cached.
+ * Makes a record's tokens from what an upstream told. HAProxy hands over the usage object that stands at its own place
+ * in the answer, or what the agent made of other shapes (decide/answer.h); in lines of version 1, it may be followed by
+ * what followed it in the answer. usage_shape.h has the table of providers.
  *
  * What becomes of the record:
  *
@@ -28,9 +23,9 @@
  *
  * (2) But at least what the beginning of the stream has reported already.
  *
- * Counts are never negative and never unknown (-1): a missing one is 0, and `usage` tells that it was missing. A count
- * that is negative, above USAGE_TOKENS_MAX, a fraction or a string counts as missing. If more tokens are
- * cached than the prompt has, cache_read is cut to the prompt, and cache_write to what is then left of it.
+ * Counts are never negative and never unknown (-1) here: a missing or invalid one is 0, and `usage` tells that it was
+ * missing. If more tokens are cached than the prompt has, cache_read is cut to the prompt, and cache_write to what is
+ * then left of it.
  *
  * How output is estimated: the bytes of the response without its head and its fixed events, divided by the bytes that
  * carry one token at this provider (usage.c has the constants and how they were measured). Real streams lie within a
@@ -40,9 +35,6 @@
 #define LEDGER_USAGE_H
 
 #include "ledger/record.h"
-
-/* A larger count for one request is nonsense. */
-#define USAGE_TOKENS_MAX INT64_C(1000000000000)
 
 typedef struct usage_hints {
 	bool stream;       /* the response was a stream, and no more than its beginning was seen */

@@ -231,7 +231,7 @@ def test_upstream_error_status(gateway, receiver, upstream):
 
 def test_upstream_timeout(haproxy, upstream, receiver):
     def impatient(text):
-        return text.replace("timeout server 10m", "timeout server 400ms")
+        return text.replace("timeout server 600s", "timeout server 400ms")
     with harness.Gateway(haproxy, [upstream], config_of(upstream), limits=receiver.environment, edit=impatient) as gateway:
         upstream.delay = 1.5
         exchange = gateway.ask("gpt-5")

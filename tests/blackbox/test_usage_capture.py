@@ -337,7 +337,7 @@ def test_json_that_trickles(haproxy, upstream, receiver):
     step = len(body) // 6 + 1
 
     def impatient(text):
-        return text.replace("timeout server 10m", "timeout server 1s")
+        return text.replace("timeout server 600s", "timeout server 1s")
     upstream.script = lambda _: [head(JSON, CHUNKED)] + [
         one for at in range(0, len(body), step) for one in (0.4, chunk(body[at:at + step]))] + [b"0\r\n\r\n"]
     with harness.Gateway(haproxy, [upstream], config_of(upstream), limits=receiver.environment, edit=impatient) as gateway:

@@ -114,6 +114,40 @@ static const sample samples[] = {
 	{ "bedrock converse", "openai",
 	  ":{\"inputTokens\":30,\"outputTokens\":628,\"totalTokens\":1758,\"cacheReadInputTokens\":1000,\"cacheWriteInputTokens\":100}}",
 	  30, 628, 1000, 100 },
+	{ "whole numbers in other spellings", "openai",
+	  ":{\"prompt_tokens\":1000.0,\"completion_tokens\":2e1,\"note\":\"\xc3\xa9\"}}", 1000, 20, 0, 0 },
+	{ "mistral", "openai",
+	  "{\"prompt_tokens\":50,\"completion_tokens\":7,\"total_tokens\":57,\"prompt_audio_seconds\":{},\"num_cached_tokens\":20}",
+	  30, 7, 20, 0 },
+	{ "openrouter", "openai",
+	  "{\"prompt_tokens\":194,\"completion_tokens\":2,\"total_tokens\":196,\"cost\":0.95,\"is_byok\":false,"
+	  "\"prompt_tokens_details\":{\"cached_tokens\":100,\"cache_write_tokens\":50,\"audio_tokens\":0},\"cost_details\":"
+	  "{\"upstream_inference_cost\":19},\"completion_tokens_details\":{\"reasoning_tokens\":0}}",
+	  44, 2, 100, 50 },
+	{ "anthropic, with the conversation compacted", "anthropic",
+	  "{\"input_tokens\":45,\"output_tokens\":1234,\"cache_read_input_tokens\":0,\"cache_creation_input_tokens\":0,\"iterations\":[{\"type\":"
+	  "\"compaction\",\"input_tokens\":180000,\"output_tokens\":3500,\"cache_read_input_tokens\":7,\"cache_creation_input_tokens\":0},{\"type\":"
+	  "\"message\",\"input_tokens\":45,\"output_tokens\":1234,\"cache_creation_input_tokens\":0,\"cache_read_input_tokens\":0}]}",
+	  180045, 4734, 7, 0 },
+	{ "gemini interactions", "openai",
+	  "{\"total_input_tokens\":20,\"total_output_tokens\":7,\"total_thought_tokens\":22,\"total_cached_tokens\":5,\"total_tokens\":49,"
+	  "\"total_tool_use_tokens\":0,\"input_tokens_by_modality\":[{\"modality\":\"text\",\"tokens\":20}]}",
+	  15, 29, 5, 0 },
+	{ "bedrock by headers", "openai", "{\"amzn_bedrock\":\"30 628 1000 100\"}", 30, 628, 1000, 100 },
+	{ "bedrock by headers, without a cache", "openai", "{\"amzn_bedrock\":\"30 628 - -\"}", 30, 628, 0, 0 },
+	{ "bedrock by headers, embeddings", "openai", "{\"amzn_bedrock\":\"30 - - -\"}", 30, 0, 0, 0 },
+	{ "llama on bedrock", "openai", "{\"prompt_token_count\":3,\"generation_token_count\":4}", 3, 4, 0, 0 },
+	{ "titan on bedrock", "openai", "{\"inputTextTokenCount\":3,\"outputTextTokenCount\":4}", 3, 4, 0, 0 },
+	{ "ollama", "openai", "{\"prompt_eval_count\":26,\"eval_count\":298}", 26, 298, 0, 0 },
+	{ "cohere v2", "openai",
+	  "{\"billed_units\":{\"input_tokens\":5,\"output_tokens\":418},\"tokens\":{\"input_tokens\":71,\"output_tokens\":419},\"cached_tokens\":0}",
+	  5, 418, 0, 0 },
+	{ "cohere, tokens only", "openai", "{\"tokens\":{\"input_tokens\":71.0,\"output_tokens\":419.0}}", 71, 419, 0,
+	  0 },
+	{ "cohere v1", "openai",
+	  "{\"api_version\":{\"version\":\"1\"},\"billed_units\":{\"input_tokens\":5,\"output_tokens\":418},\"tokens\":{\"input_tokens\":71}}",
+	  5, 418, 0, 0 },
+	{ "cohere embed", "openai", "{\"billed_units\":{\"input_tokens\":5}}", 5, 0, 0, 0 },
 	{ "more cached than prompt", "openai",
 	  ":{\"prompt_tokens\":10,\"completion_tokens\":1,\"total_tokens\":11,\"prompt_tokens_details\":{\"cached_tokens\":99,"
 	  "\"cache_write_tokens\":5}}}",
@@ -191,6 +225,81 @@ static void a_cut_object_is_never_reported(void)
 	}
 }
 
+/* What is told of kinds that have a price of their own. */
+static void the_parts_are_told(void)
+{
+	static const struct {
+		const char *what, *fragment;
+		usage_parts parts;
+	} rows[] = {
+		{ "openai audio",
+		  "{\"prompt_tokens\":1000,\"completion_tokens\":500,\"prompt_tokens_details\":{\"audio_tokens\":900,\"image_tokens\":3,\"cached_tokens\":4,"
+		  "\"cached_tokens_details\":{\"audio_tokens\":2}},\"completion_tokens_details\":{\"audio_tokens\":400,\"reasoning_tokens\":6}}",
+		  { 900, 3, -1, 2, 400, -1, 6, -1, -1, -1, -1, -1, -1, TIER_STANDARD } },
+		{ "openai images",
+		  "{\"input_tokens\":50,\"output_tokens\":4160,\"total_tokens\":4210,\"input_tokens_details\":{\"text_tokens\":10,\"image_tokens\":40},"
+		  "\"output_tokens_details\":{\"image_tokens\":4160}}",
+		  { -1, 40, -1, -1, -1, 4160, -1, -1, -1, -1, -1, -1, -1, TIER_STANDARD } },
+		{ "anthropic",
+		  "{\"input_tokens\":2,\"cache_creation_input_tokens\":9,\"cache_creation\":{\"ephemeral_5m_input_tokens\":2,"
+		  "\"ephemeral_1h_input_tokens\":7},\"output_tokens\":3,\"service_tier\":\"batch\",\"server_tool_use\":{\"web_search_requests\":4},"
+		  "\"output_tokens_details\":{\"thinking_tokens\":1}}",
+		  { -1, -1, -1, -1, -1, -1, 1, 7, -1, -1, -1, 4, -1, TIER_BATCH } },
+		{ "gemini",
+		  "{\"promptTokenCount\":100,\"candidatesTokenCount\":9,\"thoughtsTokenCount\":5,\"cachedContentTokenCount\":8,\"trafficType\":"
+		  "\"ON_DEMAND_FLEX\",\"promptTokensDetails\":[{\"modality\":\"TEXT\",\"tokenCount\":40},{\"modality\":\"AUDIO\",\"tokenCount\":50},"
+		  "{\"modality\":\"VIDEO\",\"tokenCount\":10}],\"cacheTokensDetails\":[{\"modality\":\"AUDIO\",\"tokenCount\":8}],"
+		  "\"candidatesTokensDetails\":[{\"modality\":\"IMAGE\",\"tokenCount\":9}]}",
+		  { 50, 0, 10, 8, 0, 9, 5, -1, -1, -1, -1, -1, -1, TIER_FLEX } },
+		{ "bedrock",
+		  "{\"inputTokens\":1,\"outputTokens\":2,\"cacheWriteInputTokens\":9,\"cacheDetails\":[{\"ttl\":\"5m\",\"inputTokens\":4},"
+		  "{\"ttl\":\"1h\",\"inputTokens\":5}]}",
+		  { -1, -1, -1, -1, -1, -1, -1, 5, -1, -1, -1, -1, -1, TIER_STANDARD } },
+		{ "transcription by the second",
+		  "{\"type\":\"duration\",\"seconds\":8.5}",
+		  { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 8500, -1, -1, TIER_STANDARD } },
+		{ "pictures", "{\"images\":2}", { -1, -1, -1, -1, -1, -1, -1, -1, 2, -1, -1, -1, -1, TIER_STANDARD } },
+		{ "rerank",
+		  "{\"billed_units\":{\"search_units\":3}}",
+		  { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 3, -1, TIER_STANDARD } },
+		{ "openrouter",
+		  "{\"prompt_tokens\":1,\"completion_tokens\":1,\"cost\":0.00014}",
+		  { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 140000, TIER_STANDARD } },
+		{ "openrouter, with the client's own key",
+		  "{\"prompt_tokens\":1,\"completion_tokens\":1,\"cost\":0.1,\"is_byok\":true,\"cost_details\":{\"upstream_inference_cost\":2}}",
+		  { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 2100000000, TIER_STANDARD } },
+		{ "perplexity",
+		  "{\"prompt_tokens\":1,\"completion_tokens\":1,\"num_search_queries\":2,\"cost\":{\"total_cost\":0.5}}",
+		  { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 2, 500000000, TIER_STANDARD } },
+		{ "x.ai",
+		  "{\"prompt_tokens\":1,\"completion_tokens\":1,\"cost_in_usd_ticks\":12340}",
+		  { -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, -1, 1234, TIER_STANDARD } },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		record r = apply("openai", "m", rows[i].fragment, strlen(rows[i].fragment), whole);
+		const usage_parts *p = &parts, *w = &rows[i].parts;
+		CHECK(r.usage == USAGE_REPORTED);
+		CHECK((p->audio_input == w->audio_input && p->image_input == w->image_input &&
+		       p->video_input == w->video_input && p->audio_read == w->audio_read &&
+		       p->audio_output == w->audio_output && p->image_output == w->image_output &&
+		       p->reasoning == w->reasoning && p->write_1h == w->write_1h && p->images == w->images &&
+		       p->characters == w->characters && p->audio_ms == w->audio_ms && p->searches == w->searches &&
+		       p->cost == w->cost && p->tier == w->tier) ||
+		      !printf("  %s\n", rows[i].what));
+	}
+	usage_hints hints = whole;
+	hints.tier = SLICE("priority");
+	apply("openai", "m", samples[0].fragment, strlen(samples[0].fragment), hints);
+	CHECK(parts.tier == TIER_PRIORITY);
+	/* Another model's run has another price, so what is known is a part. */
+	static const char advised[] =
+		"{\"input_tokens\":4,\"output_tokens\":5,\"iterations\":[{\"type\":\"message\",\"input_tokens\":4,\"output_tokens\":5},"
+		"{\"type\":\"advisor_message\",\"input_tokens\":40,\"output_tokens\":50}]}";
+	record r = apply("anthropic", "m", advised, sizeof advised - 1, whole);
+	CHECK(is(&r, USAGE_PARTIAL, 4, 5, 0, 0));
+}
+
 static void cut_between_the_counts(void)
 {
 	static const char text[] = ":{\"prompt_tokens\":2006,\"completion_tokens\":300,\"total_tokens\":2306";
@@ -216,7 +325,6 @@ static void what_is_no_usage(void)
 		":12",
 		":\"prompt_tokens\"",
 		"x{\"prompt_tokens\":1,\"completion_tokens\":1}",
-		":{\"type\":\"duration\",\"seconds\":3}}",
 		":{\"prompt_tokens\":1,\"completion_tokens\":1,]",
 		":{\"prompt_tokens\" 1}",
 		":{prompt_tokens:1}",
@@ -233,8 +341,8 @@ static void what_is_no_usage(void)
 
 static void counts_that_are_none(void)
 {
-	static const char *const bad[] = { "-1",   "1.5", "1e3", "\"12\"", "1000000000001", "99999999999999999999",
-					   "true", "NaN", "{}",  "[]" };
+	static const char *const bad[] = { "-1",   "1.5", "1e-3", "\"12\"", "1000000000001", "99999999999999999999",
+					   "true", "NaN", "{}",   "[]" };
 	char text[256];
 
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
@@ -502,6 +610,7 @@ int main(void)
 {
 	RUN(every_provider_is_understood);
 	RUN(a_cut_object_is_never_reported);
+	RUN(the_parts_are_told);
 	RUN(cut_between_the_counts);
 	RUN(what_is_no_usage);
 	RUN(counts_that_are_none);

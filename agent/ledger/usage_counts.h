@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reads the members of a usage object, by the names that providers give them. usage_shape.h has the table of providers,
+ * and says what the counts mean. */
+#ifndef LEDGER_USAGE_COUNTS_H
+#define LEDGER_USAGE_COUNTS_H
+
+#include "base/must_check.h"
+#include "ledger/record.h"
+
+/* The counts that a usage object may hold, by the names that providers give them. */
+typedef enum count_kind {
+	PROMPT,
+	COMPLETION,
+	TOTAL,
+	CACHED,       /* part of the prompt */
+	CACHED_WRITE, /* part of the prompt */
+	INPUT,
+	OUTPUT,
+	READ, /* Anthropic's are beside the input */
+	WRITE,
+	WRITE_5M,
+	WRITE_1H,
+	GEMINI_PROMPT,
+	GEMINI_OUTPUT,
+	GEMINI_THOUGHTS,
+	GEMINI_TOOL,
+	GEMINI_TOTAL,
+	GEMINI_CACHED,
+	BEDROCK_INPUT,
+	BEDROCK_OUTPUT,
+	BEDROCK_READ,
+	BEDROCK_WRITE,
+	PLAIN_INPUT, /* shapes that tell these two and nothing else */
+	PLAIN_OUTPUT,
+	BILLED_INPUT, /* Cohere */
+	BILLED_OUTPUT,
+	COHERE_INPUT,
+	COHERE_OUTPUT,
+	REASONING,
+	THINKING, /* Anthropic */
+	AUDIO_INPUT,
+	IMAGE_INPUT,
+	VIDEO_INPUT,
+	AUDIO_READ,
+	AUDIO_OUTPUT,
+	IMAGE_OUTPUT,
+	IMAGES,
+	SEARCHES,
+	COUNTS,
+} count_kind;
+
+typedef struct counts {
+	int64_t n[COUNTS];  /* -1: absent, or invalid */
+	int64_t cost, byok; /* nano-dollars; -1: absent */
+	int64_t audio_ms;   /* -1: absent */
+	service_tier tier;
+	bool details;   /* Responses: input_tokens_details, or reasoning inside output_tokens_details */
+	bool anthropic; /* a member named cache_*_input_tokens or cache_creation */
+	bool own_key;   /* OpenRouter: the provider asks its own price, beside `cost` */
+	bool bad;       /* a count is invalid */
+} counts;
+
+/* Reads `object`, which may be cut. A count that is negative, above USAGE_TOKENS_MAX, no whole number or no number at
+ * all is invalid; 1000.0 and 1e3 are whole. False: it is no JSON. */
+MUST_CHECK bool counts_read(counts *c, slice object);
+
+/* Returns the tier of this name, in any provider's spelling. */
+service_tier usage_tier(slice name);
+
+#endif

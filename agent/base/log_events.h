@@ -283,6 +283,10 @@ EVENT(references_lost, ERROR, "problem",
       "There was no memory for the routes' `reference_model`s. New records have no savings by routing until the "
       "next reload.",
       "Reload when there is memory.")
+EVENT(ledger_migrated, INFO, "database from_version",
+      "The database was made by an older version, and has this version's schema now; `from_version` is the schema's old"
+      " version. An older agent cannot use it any more.",
+      "To go back to the older version, restore the backup that you made before the upgrade.")
 EVENT(pruned, INFO, "rows",
       "Requests older than `retention_days` were removed from the database, all of them: `rows` since the last such "
       "event. Their sums stay.",

@@ -69,6 +69,7 @@ static void enqueue(ledger *l, const record *r, journal_mark after)
 {
 	pthread_mutex_lock(&l->lock);
 	l->stats.records++;
+	l->stats.usage[r->usage]++;
 	if (l->count == LEDGER_QUEUE || l->missed) {
 		/* After one missed record the queue takes none until the store's thread has read the journal, so that
 		 * records keep their order. */
@@ -179,8 +180,10 @@ typedef struct store_thread {
 	journal_mark committed;    /* the journal up to the last record that SQLite has committed */
 	bool unsynced;             /* SQLite has committed something that may not be on the disk yet */
 	bool stopped_early;        /* the agent stopped while the database still refused what was replayed */
+	bool caught_up;            /* store_catch_up() has nothing left to do */
 	int64_t sync_at, prune_at; /* when to sync and to prune next (monotonic clock, ms) */
-	int64_t pruned;            /* rows that this round has removed */
+	int64_t catch_up_at;
+	int64_t pruned; /* rows that this round has removed */
 } store_thread;
 
 static void set_state(ledger *l, ledger_state state, const char *problem)
@@ -267,6 +270,17 @@ static void prune(store_thread *t, int64_t now)
 									   PRUNE_RETRY_MS);
 }
 
+/* Counts a day of a ledger that an older version made. */
+static void catch_up(store_thread *t, int64_t now)
+{
+	bool more = false;
+	err e = { 0 };
+
+	store_result result = store_catch_up(t->store, &more, &e);
+	t->caught_up = result == STORE_OK && !more;
+	t->catch_up_at = now + (result == STORE_OK || result == STORE_BUSY ? PRUNE_STEP_MS : PRUNE_RETRY_MS);
+}
+
 /* Does what is due by the clock, whether or not there are records to store. */
 static void keep_up(store_thread *t)
 {
@@ -278,6 +292,8 @@ static void keep_up(store_thread *t)
 	}
 	if (t->store && t->l->retention_ms > 0 && now >= t->prune_at)
 		prune(t, now);
+	if (t->store && !t->caught_up && now >= t->catch_up_at)
+		catch_up(t, now);
 }
 
 /* Tries once to store the batch. False: the state says why not. */
@@ -404,6 +420,9 @@ static void open_store(store_thread *t)
 	if (t->store)
 		return;
 	t->store = store_open(t->l->db_path, true, &result, &e);
+	if (t->store && store_migrated_from(t->store))
+		log_event(ledger_migrated, LOG_C("database", t->l->db_path),
+			  LOG_I("from_version", store_migrated_from(t->store)));
 	set_state(t->l,
 		  t->store             ? LEDGER_OK :
 		  result == STORE_BUSY ? LEDGER_BEHIND :

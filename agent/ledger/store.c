@@ -218,63 +218,6 @@ static int prepare_all(store *s)
 	return rc;
 }
 
-static store_result check_version(store *s, int64_t *version, bool *is_new, err *e)
-{
-	int64_t application = 0, tables = 0;
-	int rc = store_int(s, "PRAGMA application_id", &application);
-
-	if (rc == SQLITE_OK)
-		rc = store_int(s, "PRAGMA user_version", version);
-	if (rc == SQLITE_OK)
-		rc = store_int(s, "SELECT count(*) FROM sqlite_master", &tables);
-	if (rc != SQLITE_OK)
-		return store_fail(s, rc, "reading it", e);
-	*is_new = tables == 0 && *version == 0 && application == 0;
-	if (!*is_new && application != STORE_APPLICATION_ID) {
-		err_set(e, "ledger %s: an SQLite database, but not a ledger of spoa-llm", s->path);
-		return STORE_ERROR;
-	}
-	if (*version > STORE_SCHEMA_VERSION) {
-		err_set_kind(
-			e, ERR_NEWER,
-			"ledger %s: a newer spoa-llm wrote it, with schema version %lld; this one knows versions up to "
-			"%d: use the newer one, restore a backup of before, or name another directory",
-			s->path, (long long)*version, STORE_SCHEMA_VERSION);
-		return STORE_NEWER;
-	}
-	return STORE_OK;
-}
-
-/* Migrates each version in a transaction of its own, so that an interrupted migration goes on where it stopped. */
-static store_result migrate(store *s, err *e)
-{
-	for (;;) {
-		int64_t version = 0;
-		bool is_new = false;
-		int rc = store_exec(s, "BEGIN IMMEDIATE");
-		if (rc != SQLITE_OK)
-			return store_fail(s, rc, "opening it to write", e);
-		store_result result = check_version(s, &version, &is_new, e);
-		if (result != STORE_OK || version == STORE_SCHEMA_VERSION) {
-			if (s->db && !sqlite3_get_autocommit(s->db))
-				store_exec(s, "ROLLBACK");
-			return result;
-		}
-		char mark[128];
-		snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %lld",
-			 STORE_APPLICATION_ID, (long long)version + 1);
-		for (size_t i = 0; rc == SQLITE_OK && i < sizeof store_schema / sizeof store_schema[0]; i++)
-			if (store_schema[i].version == version + 1)
-				rc = store_exec(s, store_schema[i].sql);
-		if (rc == SQLITE_OK)
-			rc = store_exec(s, mark);
-		if (rc == SQLITE_OK)
-			rc = store_exec(s, "COMMIT");
-		if (rc != SQLITE_OK)
-			return store_fail(s, rc, version ? "migrating its schema" : "making its schema", e);
-	}
-}
-
 /* The SQL function ssum(): as sum(), but an overflow gives INT64_MAX instead of an error. */
 static void ssum_step(sqlite3_context *context, int argc, sqlite3_value **argv)
 {
@@ -326,7 +269,7 @@ static store_result open_writer(store *s, err *e)
 	if (rc != SQLITE_OK)
 		return store_fail(s, rc, "opening it", e);
 	/* Change nothing before it is certain that the file is a ledger. */
-	store_result result = check_version(s, &version, &is_new, e);
+	store_result result = store_check_version(s, &version, &is_new, e);
 	if (result != STORE_OK) {
 		store_close_db(s);
 		return result;
@@ -343,7 +286,7 @@ static store_result open_writer(store *s, err *e)
 		return result;
 	}
 	if (version < STORE_SCHEMA_VERSION)
-		result = migrate(s, e);
+		result = store_migrate(s, e);
 	if (result == STORE_OK && (rc = prepare_all(s)) != SQLITE_OK)
 		result = store_fail(s, rc, "preparing to write", e);
 	if (result != STORE_OK)
@@ -426,7 +369,7 @@ static store_result open_reader(store *s, err *e)
 		store_close_db(s);
 		return result;
 	}
-	store_result result = check_version(s, &version, &is_new, e);
+	store_result result = store_check_version(s, &version, &is_new, e);
 	if (result == STORE_OK && (is_new || (version < STORE_SCHEMA_VERSION && !s->any_version))) {
 		err_set(e, "ledger %s: %s", s->path,
 			is_new ?

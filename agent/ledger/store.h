@@ -85,6 +85,9 @@ typedef struct store_sums {
 	int64_t estimated_requests, estimated_output, estimated_cost;
 	int64_t partial_requests;
 	int64_t unpriced_requests, unpriced_tokens; /* input, output, cache reads and writes together */
+	int64_t unknown_requests;                   /* with USAGE_UNKNOWN */
+	int64_t partly_priced_requests;             /* with PRICE_PARTIAL: their cost is a lower bound */
+	int64_t estimated_saved_compression, estimated_saved_cache, estimated_saved_routing;
 } store_sums;
 
 /* Adds a record to `sums`, as store_insert() adds it to the sums of an hour. */
@@ -109,6 +112,12 @@ MUST_CHECK store_result store_session(store *s, int64_t pause_ms, int64_t *first
  * `each` may be slow: no lock is held meanwhile. */
 MUST_CHECK store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r),
 				     void *ctx, err *e);
+/* Counts, for a day of an older ledger, how much of the three savings comes from requests with estimated tokens, a sum
+ * that schema version 2 has begun; `*more`: call it again. Until then the whole savings of each hour with such a
+ * request count as estimated, and for ever where the hour's rows were pruned. */
+MUST_CHECK store_result store_catch_up(store *s, bool *more, err *e);
+/* Returns the schema version that the database had before store_open() migrated it; 0: it did not. */
+int store_migrated_from(const store *s);
 /* Brings to the disk what store_insert() and the others have committed, which a loss of power could undo until then. */
 MUST_CHECK store_result store_sync(store *s, err *e);
 /* Removes the oldest of the rows older than `before_ms`, about STORE_PRUNE_ROWS: call it until `*removed` is 0. Their

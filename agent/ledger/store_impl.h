@@ -70,6 +70,7 @@ struct store {
 	sqlite3_stmt *statements[ST_WRITER_COUNT];
 	rollup batch;
 	uint64_t skipped;
+	int migrated_from; /* schema version; 0: store_open() migrated nothing */
 };
 
 /* ---- store.c */
@@ -103,6 +104,16 @@ int64_t store_hour_of(int64_t time_ms);
 /* Returns the time of a record, moved to the nearest one from 1970 to 9999 if it lies outside. */
 int64_t store_time_of(const record *r);
 
+/* ---- store_migrate.c */
+
+/* Reads the schema's version. STORE_NEWER or STORE_ERROR: this program cannot use the file. */
+store_result store_check_version(store *s, int64_t *version, bool *is_new, err *e);
+/* Makes the newest schema of an older one, or of an empty file. */
+store_result store_migrate(store *s, err *e);
+/* `*waits`: store_catch_up() has days left, so the last three sums of hours are upper bounds. Returns an SQLite result
+ * code. */
+int store_catching_up(store *s, bool *waits);
+
 /* ---- store_read.c */
 
 /* Returns when the first hour or day begins that does not begin before `t`, in seconds. Its length is `unit` in the
@@ -126,6 +137,8 @@ slice rollup_label(const record *r, int kind);
 /* Adds a record to the cells of all its kinds, which point to it: `r` has to stay until rollup_clear(). False: out of
  * memory. */
 MUST_CHECK bool rollup_add(rollup *roll, const record *r);
+/* Adds what a record with estimated tokens saved. */
+void rollup_add_estimated(store_sums *sums, const record *r);
 /* Adds the cells to `hourly` and `daily`, in the open transaction. Returns an SQLite result code. */
 MUST_CHECK int rollup_write(store *s, rollup *r);
 

@@ -57,6 +57,13 @@ static bool has_failed(const record *r)
 	return by && by != '-' && by != 'L' && by != 'C' && by != 'c';
 }
 
+void rollup_add_estimated(store_sums *sums, const record *r)
+{
+	sums->estimated_saved_compression = add_capped(sums->estimated_saved_compression, r->saved_compression);
+	sums->estimated_saved_cache = add_capped(sums->estimated_saved_cache, r->saved_cache);
+	sums->estimated_saved_routing = add_capped(sums->estimated_saved_routing, r->saved_routing);
+}
+
 void store_sums_add(store_sums *sums, const record *r)
 {
 	int64_t output = known(r->output);
@@ -80,9 +87,12 @@ void store_sums_add(store_sums *sums, const record *r)
 		sums->estimated_requests = add_capped(sums->estimated_requests, 1);
 		sums->estimated_output = add_capped(sums->estimated_output, output);
 		sums->estimated_cost = add_capped(sums->estimated_cost, r->cost);
+		rollup_add_estimated(sums, r);
 	}
 	if (r->usage == USAGE_PARTIAL)
 		sums->partial_requests = add_capped(sums->partial_requests, 1);
+	sums->unknown_requests = add_capped(sums->unknown_requests, r->usage == USAGE_UNKNOWN);
+	sums->partly_priced_requests = add_capped(sums->partly_priced_requests, r->price == PRICE_PARTIAL);
 	if (r->price == PRICE_UNPRICED) {
 		sums->unpriced_requests = add_capped(sums->unpriced_requests, 1);
 		sums->unpriced_tokens = add_capped(sums->unpriced_tokens,

@@ -62,7 +62,7 @@ static void write_column(const record *r, const record_column *c, bool csv)
 		break;
 	case COLUMN_MONEY:
 		/* A request without a price has an unknown cost, not a cost of 0. */
-		if (r->price != PRICE_TABLE)
+		if (r->price != PRICE_TABLE && r->price != PRICE_PARTIAL)
 			fputs(csv ? "" : "null", stdout);
 		else if (csv)
 			fputs(print_dollars(number, *(const int64_t *)field, 9), stdout);

@@ -17,48 +17,88 @@ static const struct {
 	{ "client", GROUP_CLIENT }, { "day", GROUP_DAY },     { "hour", GROUP_HOUR },
 };
 
-/* The figures of a group, in the order of JSON and CSV. Programs read the names: never change one. */
-static const struct {
-	const char *name; /* for money without the unit: JSON appends _nanodollars, CSV _usd */
-	size_t offset;
-	bool money;
-} figures[] = {
-	{ "requests", offsetof(store_sums, requests), false },
-	{ "streams", offsetof(store_sums, streams), false },
-	{ "refused", offsetof(store_sums, refused), false },
-	{ "failed", offsetof(store_sums, failed), false },
-	{ "input", offsetof(store_sums, input), false },
-	{ "output", offsetof(store_sums, output), false },
-	{ "cache_read", offsetof(store_sums, cache_read), false },
-	{ "cache_write", offsetof(store_sums, cache_write), false },
-	{ "saved", offsetof(store_sums, saved), false },
-	{ "bytes_in", offsetof(store_sums, bytes_in), false },
-	{ "bytes_out", offsetof(store_sums, bytes_out), false },
-	{ "cost", offsetof(store_sums, cost), true },
-	{ "saved_compression", offsetof(store_sums, saved_compression), true },
-	{ "saved_cache", offsetof(store_sums, saved_cache), true },
-	{ "saved_routing", offsetof(store_sums, saved_routing), true },
-	{ "estimated_requests", offsetof(store_sums, estimated_requests), false },
-	{ "estimated_output", offsetof(store_sums, estimated_output), false },
-	{ "estimated_cost", offsetof(store_sums, estimated_cost), true },
-	{ "partial_requests", offsetof(store_sums, partial_requests), false },
-	{ "unpriced_requests", offsetof(store_sums, unpriced_requests), false },
-	{ "unpriced_tokens", offsetof(store_sums, unpriced_tokens), false },
-};
-
-enum { FIGURES = sizeof figures / sizeof figures[0] };
-
-_Static_assert(sizeof(store_sums) - offsetof(store_sums, requests) == FIGURES * sizeof(int64_t),
-	       "each figure is named");
-
-static int64_t figure(const store_sums *s, size_t i)
+int64_t savings_gateway(const store_sums *s)
 {
-	return *(const int64_t *)(const void *)((const char *)s + figures[i].offset);
+	return add_capped(s->saved_compression, s->saved_routing);
 }
 
 int64_t savings_all(const store_sums *s)
 {
-	return add_capped(add_capped(s->saved_compression, s->saved_cache), s->saved_routing);
+	return add_capped(savings_gateway(s), s->saved_cache);
+}
+
+int64_t savings_estimated_gateway(const store_sums *s)
+{
+	return add_capped(s->estimated_saved_compression, s->estimated_saved_routing);
+}
+
+int64_t savings_estimated(const store_sums *s)
+{
+	return add_capped(savings_estimated_gateway(s), s->estimated_saved_cache);
+}
+
+/* The figures of a group, in the order of JSON and CSV. Programs read the names and the order: add figures at the end,
+ * change none. */
+static const struct {
+	const char *name; /* for money without the unit: JSON appends _nanodollars, CSV _usd */
+	size_t offset;    /* of a sum; not used if there is `made` */
+	bool money;
+	int64_t (*made)(const store_sums *s); /* makes the figure of several sums */
+} figures[] = {
+#define SUM(name) \
+	{ \
+#name, offsetof(store_sums, name), false, NULL \
+	}
+#define MONEY(name) \
+	{ \
+#name, offsetof(store_sums, name), true, NULL \
+	}
+	SUM(requests),
+	SUM(streams),
+	SUM(refused),
+	SUM(failed),
+	SUM(input),
+	SUM(output),
+	SUM(cache_read),
+	SUM(cache_write),
+	SUM(saved),
+	SUM(bytes_in),
+	SUM(bytes_out),
+	MONEY(cost),
+	MONEY(saved_compression),
+	MONEY(saved_cache),
+	MONEY(saved_routing),
+	SUM(estimated_requests),
+	SUM(estimated_output),
+	MONEY(estimated_cost),
+	SUM(partial_requests),
+	SUM(unpriced_requests),
+	SUM(unpriced_tokens),
+	{ "saved_total", 0, true, savings_all },
+	SUM(unknown_requests),
+	SUM(partly_priced_requests),
+	{ "saved_gateway", 0, true, savings_gateway },
+	MONEY(estimated_saved_compression),
+	MONEY(estimated_saved_cache),
+	MONEY(estimated_saved_routing),
+	{ "estimated_saved_gateway", 0, true, savings_estimated_gateway },
+	{ "estimated_saved_total", 0, true, savings_estimated },
+};
+
+enum { FIGURES = sizeof figures / sizeof figures[0], FIGURES_MADE = 4 };
+
+_Static_assert(sizeof(store_sums) - offsetof(store_sums, requests) == (FIGURES - FIGURES_MADE) * sizeof(int64_t),
+	       "each sum is named");
+
+/* Returns the sum at the offset `sum`. */
+static int64_t sum_at(const store_sums *s, size_t sum)
+{
+	return *(const int64_t *)(const void *)((const char *)s + sum);
+}
+
+static int64_t figure(const store_sums *s, size_t i)
+{
+	return figures[i].made ? figures[i].made(s) : sum_at(s, figures[i].offset);
 }
 
 /* ---- reading */
@@ -77,18 +117,47 @@ static bool keep(void *ctx, const store_sums *sums)
 	return true;
 }
 
-static bool keep_unpriced(void *ctx, const store_sums *sums)
+static bool doubtful(const store_sums *sums)
 {
-	return !sums->unpriced_requests || keep(ctx, sums);
+	return sums->unpriced_requests || sums->unknown_requests || sums->partly_priced_requests;
 }
 
-static int by_unpriced(const void *a, const void *b)
+static bool keep_doubtful(void *ctx, const store_sums *sums)
+{
+	return !doubtful(sums) || keep(ctx, sums);
+}
+
+const savings_doubt savings_doubts[SAVINGS_DOUBTS] = {
+	[DOUBT_UNPRICED] = { "unpriced_models", offsetof(store_sums, unpriced_requests),
+			     offsetof(store_sums, unpriced_tokens) },
+	[DOUBT_UNKNOWN] = { "unknown_models", offsetof(store_sums, unknown_requests),
+			    offsetof(store_sums, unknown_requests) },
+	[DOUBT_PARTLY_PRICED] = { "partly_priced_models", offsetof(store_sums, partly_priced_requests),
+				  offsetof(store_sums, partly_priced_requests) },
+};
+
+static int by_doubt(const void *a, const void *b, void *of)
 {
 	const store_sums *x = a, *y = b;
+	const savings_doubt *d = of;
+	bool has = sum_at(x, d->requests) > 0, other_has = sum_at(y, d->requests) > 0;
+	int64_t weight = sum_at(x, d->weight), other = sum_at(y, d->weight);
 
-	if (x->unpriced_tokens != y->unpriced_tokens)
-		return x->unpriced_tokens < y->unpriced_tokens ? 1 : -1;
-	return strcmp(x->label, y->label);
+	if (has != other_has)
+		return has ? -1 : 1;
+	return weight != other ? (weight < other ? 1 : -1) : strcmp(x->label, y->label);
+}
+
+size_t savings_models(const savings_report *r, const savings_doubt *d)
+{
+	savings_doubt copy = *d;
+	size_t count = 0;
+
+	if (r->models.count)
+		qsort_r(r->models.items, r->models.count, sizeof *r->models.items, by_doubt, &copy);
+	while (count < r->models.count && sum_at(&r->models.items[count], d->requests) > 0)
+		count++;
+	return count;
 }
 
 static store_result read_list(store *s, store_group group, const period *p, bool (*each)(void *, const store_sums *),
@@ -116,10 +185,8 @@ store_result savings_read(store *s, savings_report *r, err *e)
 
 	for (size_t i = 0; i < r->rows.count; i++)
 		store_sums_merge(&r->total, &r->rows.items[i]);
-	if (result == STORE_OK && r->total.unpriced_requests)
-		result = read_list(s, GROUP_MODEL, &r->period, keep_unpriced, &r->models, e);
-	if (r->models.count)
-		qsort(r->models.items, r->models.count, sizeof *r->models.items, by_unpriced);
+	if (result == STORE_OK && doubtful(&r->total))
+		result = read_list(s, GROUP_MODEL, &r->period, keep_doubtful, &r->models, e);
 	return result;
 }
 
@@ -130,7 +197,6 @@ static void json_figures(FILE *f, const store_sums *s)
 	for (size_t i = 0; i < FIGURES; i++)
 		fprintf(f, "%s\"%s%s\":%" PRId64, i ? "," : "", figures[i].name, figures[i].money ? "_nanodollars" : "",
 			figure(s, i));
-	fprintf(f, ",\"saved_total_nanodollars\":%" PRId64, savings_all(s));
 }
 
 static void json_time(FILE *f, const char *name, int64_t ms, bool unlimited)
@@ -143,6 +209,23 @@ static void json_time(FILE *f, const char *name, int64_t ms, bool unlimited)
 		fprintf(f, "\"%s\":\"%s\",", name, print_time(text, ms));
 }
 
+static void json_models(FILE *f, const savings_report *r, const savings_doubt *d)
+{
+	size_t count = savings_models(r, d);
+
+	fprintf(f, "\"%s\":[", d->name);
+	for (size_t i = 0; i < count; i++) {
+		const store_sums *m = &r->models.items[i];
+		fprintf(f, "%s{\"model\":", i ? "," : "");
+		json_write_text(f, m->label);
+		fprintf(f, ",\"requests\":%" PRId64, sum_at(m, d->requests));
+		if (d == &savings_doubts[DOUBT_UNPRICED])
+			fprintf(f, ",\"tokens\":%" PRId64, m->unpriced_tokens);
+		fprintf(f, "}");
+	}
+	fprintf(f, "],");
+}
+
 static void print_json(FILE *f, const savings_report *r)
 {
 	const store_sums *t = &r->total;
@@ -153,18 +236,17 @@ static void print_json(FILE *f, const savings_report *r)
 	fprintf(f, "\"by\":\"%s\",\"totals\":{", r->by);
 	json_figures(f, t);
 	fprintf(f,
-		"},\"without_estimates\":{\"requests\":%" PRId64 ",\"output\":%" PRId64 ",\"cost_nanodollars\":%" PRId64
-		"},",
+		"},\"without_estimates\":{\"requests\":%" PRId64 ",\"output\":%" PRId64
+		",\"cost_nanodollars\":%" PRId64,
 		t->requests - t->estimated_requests, t->output - t->estimated_output, t->cost - t->estimated_cost);
-	fprintf(f, "\"unpriced_models\":[");
-	for (size_t i = 0; i < r->models.count; i++) {
-		const store_sums *m = &r->models.items[i];
-		fprintf(f, "%s{\"model\":", i ? "," : "");
-		json_write_text(f, m->label);
-		fprintf(f, ",\"requests\":%" PRId64 ",\"tokens\":%" PRId64 "}", m->unpriced_requests,
-			m->unpriced_tokens);
-	}
-	fprintf(f, "],\"rows\":[");
+	fprintf(f,
+		",\"saved_gateway_nanodollars\":%" PRId64 ",\"saved_cache_nanodollars\":%" PRId64
+		",\"saved_total_nanodollars\":%" PRId64 "},",
+		savings_gateway(t) - savings_estimated_gateway(t), t->saved_cache - t->estimated_saved_cache,
+		savings_all(t) - savings_estimated(t));
+	for (size_t i = 0; i < SAVINGS_DOUBTS; i++)
+		json_models(f, r, &savings_doubts[i]);
+	fprintf(f, "\"rows\":[");
 	for (size_t i = 0; i < r->rows.count && !ferror(f); i++) {
 		fprintf(f, "%s\n{\"%s\":", i ? "," : "", r->by);
 		json_write_text(f, r->rows.items[i].label);
@@ -182,7 +264,7 @@ static void print_csv(FILE *f, const savings_report *r)
 	fputs(r->by, f);
 	for (size_t i = 0; i < FIGURES; i++)
 		fprintf(f, ",%s%s", figures[i].name, figures[i].money ? "_usd" : "");
-	fputs(",saved_total_usd\r\n", f);
+	fputs("\r\n", f);
 	for (size_t row = 0; row < r->rows.count && !ferror(f); row++) {
 		const store_sums *s = &r->rows.items[row];
 		csv_write_text(f, s->label, true);
@@ -192,7 +274,7 @@ static void print_csv(FILE *f, const savings_report *r)
 			else
 				fprintf(f, ",%" PRId64, figure(s, i));
 		}
-		fprintf(f, ",%s\r\n", print_dollars(number, savings_all(s), 9));
+		fputs("\r\n", f);
 	}
 }
 

@@ -20,13 +20,30 @@ typedef struct savings_report {
 	store_group group;
 	period period;
 	int64_t now_ms;
-	savings_list rows, models; /* models: only those with unpriced requests, most tokens first */
+	savings_list rows;
+	savings_list models; /* those with unpriced, partly priced or unknown requests; savings_models() orders them */
 	store_sums total;
 	terminal terminal; /* for savings_print() */
 } savings_report;
 
-/* Returns what compression, caching and routing saved together. */
+/* What this gateway saved: compression and routing. What caching saved is the providers' doing. */
+int64_t savings_gateway(const store_sums *s);
+/* What all three saved together. */
 int64_t savings_all(const store_sums *s);
+/* The parts of both that come from requests with estimated tokens. */
+int64_t savings_estimated_gateway(const store_sums *s);
+int64_t savings_estimated(const store_sums *s);
+
+/* Requests that have no cost, or too low a one, and that a report therefore counts and names apart. */
+enum { DOUBT_UNPRICED, DOUBT_UNKNOWN, DOUBT_PARTLY_PRICED, SAVINGS_DOUBTS };
+typedef struct savings_doubt {
+	const char *name;        /* of the list of models in the JSON */
+	size_t requests, weight; /* offsets in store_sums: how many requests, and what models are ordered by */
+} savings_doubt;
+extern const savings_doubt savings_doubts[SAVINGS_DOUBTS];
+
+/* Orders r->models for a doubt, the heaviest first. Returns how many models have such requests. */
+size_t savings_models(const savings_report *r, const savings_doubt *d);
 
 /* Begins a report: `since`, `until` and `by` as the flags of `spoa-llm savings`, each NULL for its default. Borrows
  * `by`. False: `e` says which flag is wrong. */
@@ -37,8 +54,8 @@ MUST_CHECK store_result savings_read(store *s, savings_report *r, err *e);
 void savings_write(FILE *f, const savings_report *r, bool csv);
 void savings_deinit(savings_report *r);
 
-/* Prints the report for a person: totals, what is estimated, partial or unpriced, and a table. Changes `r->rows`, so
- * call it last. */
+/* Prints the report for a person: totals, what is estimated, partial, unknown or unpriced, and a table. Changes
+ * `r->rows`, so call it last. */
 void savings_print(savings_report *r);
 
 #endif

@@ -9,8 +9,8 @@
 #include "base/sum.h"
 
 enum {
-	ROWS_SHOWN = 30,    /* models, routes ...; the others are added up in one row */
-	UNPRICED_SHOWN = 6, /* names of models without a price */
+	ROWS_SHOWN = 30,  /* models, routes ...; the others are added up in one row */
+	MODELS_SHOWN = 6, /* names of models whose requests are in doubt */
 	/* in columns of the terminal */
 	BAR_MIN = 6,
 	BAR_MAX = 24,
@@ -76,8 +76,9 @@ typedef enum column {
 	COL_SHARE,
 	COL_BAR,
 	COL_COMPRESSION,
-	COL_CACHING,
 	COL_ROUTING,
+	COL_GATEWAY, /* compression and routing together */
+	COL_CACHING,
 	COL_SAVED,
 	COLUMNS,
 } column;
@@ -94,8 +95,9 @@ static const char *const titles[COLUMNS] = {
 	[COL_SHARE] = "share",
 	[COL_BAR] = "",
 	[COL_COMPRESSION] = "compression",
-	[COL_CACHING] = "caching",
 	[COL_ROUTING] = "routing",
+	[COL_GATEWAY] = "gateway",
+	[COL_CACHING] = "caching",
 	[COL_SAVED] = "saved",
 };
 
@@ -103,11 +105,11 @@ typedef struct table {
 	const savings_report *report;
 	const store_sums *rows;
 	size_t count;
-	int width[COLUMNS];       /* 0: not shown */
-	unsigned decimals;        /* of money, in all rows */
-	bool by_cost;             /* share and bar show the cost; else the requests */
-	int64_t whole, most;      /* cost or requests of all rows, and of the largest */
-	bool estimated, unpriced; /* some cost in the table has the mark ~; the mark + */
+	int width[COLUMNS];      /* 0: not shown */
+	unsigned decimals;       /* of money, in all rows */
+	bool by_cost;            /* share and bar show the cost; else the requests */
+	int64_t whole, most;     /* cost or requests of all rows, and of the largest */
+	bool estimated, too_low; /* some cost in the table has the mark ~; the mark + */
 } table;
 
 static int64_t weight(const table *t, const store_sums *s)
@@ -128,11 +130,30 @@ static const char *money_cell(const table *t, char *out, int64_t nano)
 	return out;
 }
 
+static bool nothing_priced(const store_sums *s)
+{
+	return s->unpriced_requests && !s->cost;
+}
+
+/* No request told its tokens, or none that used any. */
+static bool nothing_known(const store_sums *s)
+{
+	return s->unknown_requests && !tokens_in(s) && !s->output && !s->cost;
+}
+
+static bool too_low(const store_sums *s)
+{
+	return (s->unpriced_requests || s->partly_priced_requests || s->unknown_requests) && !nothing_priced(s) &&
+	       !nothing_known(s);
+}
+
 /* Writes the text of a cell of any column but label and bar. */
 static const char *cell(const table *t, const store_sums *s, column c, char *out)
 {
-	bool nothing_priced = s->unpriced_requests && !s->cost;
-
+	if (nothing_known(s) && c >= COL_TOKENS && c <= COL_COST) {
+		snprintf(out, PRINT_NUMBER, "unknown");
+		return out;
+	}
 	switch (c) {
 	case COL_REQUESTS:
 		return print_count(out, s->requests);
@@ -145,22 +166,24 @@ static const char *cell(const table *t, const store_sums *s, column c, char *out
 	case COL_OUTPUT:
 		return print_short(out, s->output);
 	case COL_COST:
-		if (!nothing_priced)
+		if (!nothing_priced(s))
 			return money_cell(t, out, s->cost);
 		snprintf(out, PRINT_NUMBER, "unpriced");
 		return out;
 	case COL_MARK:
-		snprintf(out, PRINT_NUMBER, "%s%s", s->estimated_cost ? "~" : "",
-			 s->unpriced_requests && s->cost ? "+" : "");
+		snprintf(out, PRINT_NUMBER, "%s%s", s->estimated_cost ? "~" : "", too_low(s) ? "+" : "");
 		return out;
 	case COL_SHARE:
-		return print_share(out, weight(t, s), nothing_priced && t->by_cost ? 0 : t->whole);
+		return print_share(out, weight(t, s),
+				   (nothing_priced(s) || nothing_known(s)) && t->by_cost ? 0 : t->whole);
 	case COL_COMPRESSION:
 		return money_cell(t, out, s->saved_compression);
-	case COL_CACHING:
-		return money_cell(t, out, s->saved_cache);
 	case COL_ROUTING:
 		return money_cell(t, out, s->saved_routing);
+	case COL_GATEWAY:
+		return money_cell(t, out, savings_gateway(s));
+	case COL_CACHING:
+		return money_cell(t, out, s->saved_cache);
 	case COL_SAVED:
 		return money_cell(t, out, savings_all(s));
 	case COL_LABEL:
@@ -213,11 +236,13 @@ static int measure(table *t, const column *shown)
 static void lay_out(table *t)
 {
 	static const column all[] = { COL_REQUESTS, COL_INPUT,       COL_CACHED,  COL_OUTPUT,  COL_COST,  COL_MARK,
-				      COL_SHARE,    COL_COMPRESSION, COL_CACHING, COL_ROUTING, COL_SAVED, COLUMNS };
+				      COL_SHARE,    COL_COMPRESSION, COL_ROUTING, COL_CACHING, COL_SAVED, COLUMNS };
 	static const column some[] = { COL_REQUESTS,    COL_TOKENS,  COL_COST,    COL_MARK,  COL_SHARE,
-				       COL_COMPRESSION, COL_CACHING, COL_ROUTING, COL_SAVED, COLUMNS };
-	static const column few[] = { COL_REQUESTS, COL_TOKENS, COL_COST, COL_MARK, COL_SHARE, COL_SAVED, COLUMNS };
-	static const column *const layouts[] = { all, some, few };
+				       COL_COMPRESSION, COL_ROUTING, COL_CACHING, COL_SAVED, COLUMNS };
+	static const column few[] = { COL_REQUESTS, COL_TOKENS,  COL_COST,  COL_MARK,
+				      COL_SHARE,    COL_GATEWAY, COL_SAVED, COLUMNS };
+	static const column least[] = { COL_REQUESTS, COL_TOKENS, COL_COST, COL_MARK, COL_SHARE, COL_SAVED, COLUMNS };
+	static const column *const layouts[] = { all, some, few, least };
 	const terminal *term = &t->report->terminal;
 	char text[PRINT_LABEL];
 	int label = (int)strlen(t->report->by), rest = 0;
@@ -312,7 +337,7 @@ static void print_table(savings_report *r)
 			most_money = money[m] > most_money ? money[m] : most_money;
 		t.most = weight(&t, s) > t.most ? weight(&t, s) : t.most;
 		t.estimated = t.estimated || s->estimated_cost;
-		t.unpriced = t.unpriced || (s->unpriced_requests && s->cost);
+		t.too_low = t.too_low || too_low(s);
 	}
 	t.decimals = decimals_for(most_money);
 	lay_out(&t);
@@ -322,12 +347,12 @@ static void print_table(savings_report *r)
 			print_pause(r, t.rows[i - 1].label, t.rows[i].label);
 		print_row(&t, &t.rows[i]);
 	}
-	if (t.count > 1 || t.estimated || t.unpriced || !t.by_cost)
+	if (t.count > 1 || t.estimated || t.too_low || !t.by_cost)
 		putchar('\n');
 	if (t.estimated)
 		printf("~ partly estimated\n");
-	if (t.unpriced)
-		printf("+ too low, because some tokens have no price\n");
+	if (t.too_low)
+		printf("+ too low: some tokens have no price, or are not known\n");
 	if (!t.by_cost)
 		printf("share: of the requests, because there is no cost\n");
 	if (shown < r->rows.count)
@@ -336,7 +361,7 @@ static void print_table(savings_report *r)
 
 /* ---- the totals */
 
-enum { TOTAL_LABEL = 14 };
+enum { TOTAL_LABEL = 20 };
 
 static void print_title(const savings_report *r)
 {
@@ -356,8 +381,8 @@ static void print_title(const savings_report *r)
 typedef struct total_line {
 	const char *name, *value;
 	char note[160];
-	int64_t part, whole; /* shown as a share and a bar if `whole` is not 0 */
-	bool below;          /* a part of a line above */
+	int64_t part, whole; /* shown as a share if `whole` is not 0, with a bar if there is no note */
+	int depth;           /* 1: a part of the last line of depth 0; 2: of the last one of depth 1 */
 } total_line;
 
 static void print_total_lines(const savings_report *r, const total_line *lines, size_t count)
@@ -371,14 +396,17 @@ static void print_total_lines(const savings_report *r, const total_line *lines, 
 	bar = bar > BAR_MAX ? BAR_MAX : bar;
 	for (size_t i = 0; i < count; i++) {
 		const total_line *l = &lines[i];
-		printf("%s%-*s%*s", l->below ? "  " : "", TOTAL_LABEL - (l->below ? 2 : 0), l->name, width, l->value);
-		if (l->whole > 0) {
-			printf("  %6s  ", print_share(share, l->part, l->whole));
-			print_bar(stdout, &r->terminal, l->part, l->whole, bar);
-		} else if (l->note[0]) {
-			flow f = { TOTAL_LABEL + width + 2, TOTAL_LABEL + width + 2, r->terminal.columns, false };
+		printf("%*s%-*s%*s", 2 * l->depth, "", TOTAL_LABEL - 2 * l->depth, l->name, width, l->value);
+		if (l->whole > 0)
+			printf("  %6s", print_share(share, l->part, l->whole));
+		if (l->note[0]) {
+			int at = TOTAL_LABEL + width + (l->whole > 0 ? 8 : 0) + 2;
+			flow f = { at, at, r->terminal.columns, false };
 			printf("  ");
 			flow_text(&f, l->note);
+		} else if (l->whole > 0 && bar > 0) {
+			printf("  ");
+			print_bar(stdout, &r->terminal, l->part, l->whole, bar);
 		}
 		putchar('\n');
 	}
@@ -387,8 +415,9 @@ static void print_total_lines(const savings_report *r, const total_line *lines, 
 static void print_totals(const savings_report *r)
 {
 	const store_sums *s = &r->total;
-	char n[12][PRINT_NUMBER], a[PRINT_NUMBER], b[PRINT_NUMBER];
+	char n[13][PRINT_NUMBER], a[PRINT_NUMBER], b[PRINT_NUMBER];
 	int64_t in = tokens_in(s), saved = savings_all(s), would = add_capped(s->cost, saved);
+	int64_t gateway = savings_gateway(s), doubted[] = { savings_estimated_gateway(s), s->estimated_saved_cache };
 	int64_t parts = add_capped(add_capped(absolute(s->saved_compression), absolute(s->saved_cache)),
 				   absolute(s->saved_routing));
 	unsigned decimals = decimals_for(absolute(s->cost) > parts ? absolute(s->cost) : parts);
@@ -397,18 +426,20 @@ static void print_totals(const savings_report *r)
 	bool shares = saved > 0 && s->saved_compression >= 0 && s->saved_cache >= 0 && s->saved_routing >= 0;
 	int64_t whole = shares ? saved : 0;
 	total_line lines[] = {
-		{ "requests", print_count(n[0], s->requests), "", 0, 0, false },
-		{ "tokens in", print_count(n[1], in), "", 0, 0, false },
-		{ "uncached", print_count(n[2], s->input), "", s->input, in, true },
-		{ "cache read", print_count(n[3], s->cache_read), "", s->cache_read, in, true },
-		{ "cache write", print_count(n[4], s->cache_write), "", s->cache_write, in, true },
-		{ "tokens out", print_count(n[5], s->output), "", 0, 0, false },
-		{ "cost", money_cell(&t, n[6], s->cost), "", 0, 0, false },
-		{ "saved", money_cell(&t, n[7], saved), "", 0, 0, false },
-		{ "compression", money_cell(&t, n[8], s->saved_compression), "", s->saved_compression, whole, true },
-		{ "caching", money_cell(&t, n[9], s->saved_cache), "", s->saved_cache, whole, true },
-		{ "routing", money_cell(&t, n[10], s->saved_routing), "", s->saved_routing, whole, true },
+		{ "requests", print_count(n[0], s->requests), "", 0, 0, 0 },
+		{ "tokens in", print_count(n[1], in), "", 0, 0, 0 },
+		{ "uncached", print_count(n[2], s->input), "", s->input, in, 1 },
+		{ "cache read", print_count(n[3], s->cache_read), "", s->cache_read, in, 1 },
+		{ "cache write", print_count(n[4], s->cache_write), "", s->cache_write, in, 1 },
+		{ "tokens out", print_count(n[5], s->output), "", 0, 0, 0 },
+		{ "cost", money_cell(&t, n[6], s->cost), "", 0, 0, 0 },
+		{ "saved", money_cell(&t, n[7], saved), "", 0, 0, 0 },
+		{ "this gateway", money_cell(&t, n[8], gateway), "", gateway, whole, 1 },
+		{ "compression", money_cell(&t, n[9], s->saved_compression), "", s->saved_compression, whole, 2 },
+		{ "routing", money_cell(&t, n[10], s->saved_routing), "", s->saved_routing, whole, 2 },
+		{ "providers' caches", money_cell(&t, n[11], s->saved_cache), "", s->saved_cache, whole, 1 },
 	};
+	total_line *by[] = { &lines[8], &lines[11] };
 
 	char *note = lines[0].note;
 	size_t len = 0, room = sizeof lines[0].note;
@@ -429,20 +460,47 @@ static void print_totals(const savings_report *r)
 	if (would > 0 && saved)
 		snprintf(lines[7].note, room, "%s of the %s it would have cost", print_share(a, saved, would),
 			 money_cell(&t, b, would));
+	for (size_t i = 0; i < 2; i++)
+		if (doubted[i])
+			snprintf(by[i]->note, room, "%s without estimates",
+				 money_cell(&t, a, (i ? s->saved_cache : gateway) - doubted[i]));
 	print_total_lines(r, lines, sizeof lines / sizeof lines[0]);
 }
 
-/* Prints which requests are estimated, partial or unpriced. */
+/* Prints `text` and then the names of the models that have requests of the doubt `d`. */
+static void print_named(const savings_report *r, const char *text, const savings_doubt *d)
+{
+	flow f = { 0, 2, r->terminal.columns, false };
+	char label[PRINT_LABEL + 2], more[64];
+	size_t count = savings_models(r, d);
+
+	flow_text(&f, text);
+	for (size_t i = 0; i < count && i < MODELS_SHOWN; i++) {
+		int width = print_label(label, &r->terminal, label_of(&r->models.items[i]), LABEL_MAX);
+		bool last = i + 1 == count;
+		size_t len = strlen(label);
+		snprintf(label + len, sizeof label - len, "%s", last ? ")" : i + 1 < MODELS_SHOWN ? "," : "");
+		flow_word(&f, label, width + (last || i + 1 < MODELS_SHOWN));
+	}
+	if (count > MODELS_SHOWN) {
+		snprintf(more, sizeof more, "and %zu more)", count - MODELS_SHOWN);
+		flow_text(&f, more);
+	}
+	putchar('\n');
+}
+
+/* Prints which requests are estimated, partial, unknown or unpriced. */
 static void print_doubts(const savings_report *r)
 {
 	const store_sums *s = &r->total;
-	char a[PRINT_NUMBER], b[PRINT_NUMBER], c[PRINT_NUMBER], label[PRINT_LABEL + 2], text[256];
+	char a[PRINT_NUMBER], b[PRINT_NUMBER], c[PRINT_NUMBER], text[256];
 	table t = { .decimals = decimals_for(absolute(s->estimated_cost)) };
-	flow f = { 0, 2, r->terminal.columns, false };
 
-	if (s->estimated_requests || s->partial_requests || s->unpriced_requests)
+	if (s->estimated_requests || s->partial_requests || s->unknown_requests || s->partly_priced_requests ||
+	    s->unpriced_requests)
 		putchar('\n');
 	if (s->estimated_requests) {
+		flow f = { 0, 2, r->terminal.columns, false };
 		snprintf(text, sizeof text,
 			 "estimated: %s requests, %s tokens out, %s: streams that did not report their usage",
 			 print_count(a, s->estimated_requests), print_count(b, s->estimated_output),
@@ -453,25 +511,23 @@ static void print_doubts(const savings_report *r)
 	if (s->partial_requests)
 		printf("partial: %s requests, whose output tokens are a lower bound\n",
 		       print_count(a, s->partial_requests));
-	if (!s->unpriced_requests)
-		return;
-	f.at = 0;
-	f.begun = false;
-	snprintf(text, sizeof text, "unpriced: %s requests, %s tokens (models:", print_count(a, s->unpriced_requests),
-		 print_count(b, s->unpriced_tokens));
-	flow_text(&f, text);
-	for (size_t i = 0; i < r->models.count && i < UNPRICED_SHOWN; i++) {
-		int width = print_label(label, &r->terminal, label_of(&r->models.items[i]), LABEL_MAX);
-		bool last = i + 1 == r->models.count;
-		size_t len = strlen(label);
-		snprintf(label + len, sizeof label - len, "%s", last ? ")" : i + 1 < UNPRICED_SHOWN ? "," : "");
-		flow_word(&f, label, width + (last || i + 1 < UNPRICED_SHOWN));
+	if (s->unknown_requests) {
+		snprintf(text, sizeof text,
+			 "unknown: %s requests, whose tokens nobody told: tokens, cost and saved are too low (models:",
+			 print_count(a, s->unknown_requests));
+		print_named(r, text, &savings_doubts[DOUBT_UNKNOWN]);
 	}
-	if (r->models.count > UNPRICED_SHOWN) {
-		snprintf(text, sizeof text, "and %zu more)", r->models.count - UNPRICED_SHOWN);
-		flow_text(&f, text);
+	if (s->partly_priced_requests) {
+		snprintf(text, sizeof text, "partly priced: %s requests, whose cost is a lower bound (models:",
+			 print_count(a, s->partly_priced_requests));
+		print_named(r, text, &savings_doubts[DOUBT_PARTLY_PRICED]);
 	}
-	putchar('\n');
+	if (s->unpriced_requests) {
+		snprintf(text, sizeof text,
+			 "unpriced: %s requests, %s tokens (models:", print_count(a, s->unpriced_requests),
+			 print_count(b, s->unpriced_tokens));
+		print_named(r, text, &savings_doubts[DOUBT_UNPRICED]);
+	}
 }
 
 void savings_print(savings_report *r)

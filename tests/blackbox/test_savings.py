@@ -41,7 +41,7 @@ def test_every_row(day):
         assert row.pop("time") == when
         for name, value in want.items():
             if name in MONEY:
-                assert row[name + "_nanodollars"] == (value if want["price_from"] == "table" else None), (name, want, row)
+                assert row[name + "_nanodollars"] == (value if want["price_from"] in ("table", "partial") else None), (name, want, row)
             elif name != "time_ms":
                 assert row[name] == value, (name, want, row)
     kinds = {(want["usage_from"], want["price_from"]) for want in day.wants}
@@ -104,13 +104,19 @@ def test_without_estimates_and_unpriced(day):
     report, total = day.savings("--by", "client"), loglines.sums(day.wants)
     assert report["without_estimates"] == {
         "requests": total["requests"] - total["estimated_requests"], "output": total["output"] - total["estimated_output"],
-        "cost_nanodollars": total["cost"] - total["estimated_cost"]}
+        "cost_nanodollars": total["cost"] - total["estimated_cost"],
+        **{"saved_%s_nanodollars" % kind: total["saved_" + kind] - total["estimated_saved_" + kind] for kind in ("gateway", "cache", "total")}}
     expected = {label: (sums["unpriced_requests"], sums["unpriced_tokens"])
                 for label, sums in loglines.report(day.wants, "model").items() if sums["unpriced_requests"]}
     got = report["unpriced_models"]
     assert {one["model"]: (one["requests"], one["tokens"]) for one in got} == expected
     assert [one["tokens"] for one in got] == sorted((one["tokens"] for one in got), reverse=True)
     assert sum(n for n, _ in expected.values()) == total["unpriced_requests"]
+    unknown = {label: sums["unknown_requests"] for label, sums in loglines.report(day.wants, "model").items() if sums["unknown_requests"]}
+    got = report["unknown_models"]
+    assert {one["model"]: one["requests"] for one in got} == unknown and sum(unknown.values()) == total["unknown_requests"] > 100
+    assert [one["requests"] for one in got] == sorted((one["requests"] for one in got), reverse=True)
+    assert report["partly_priced_models"] == []
 
 
 def test_periods(day):
@@ -145,7 +151,7 @@ def test_order_and_columns_of_the_export(day):
     names = list(json.loads(text.splitlines()[0]))
     assert names == ("id time route backend protocol model project client status code termination stream bytes_in bytes_out "
                      "ttfb_ms total_ms input output cache_read cache_write saved usage_from price_from cost_nanodollars "
-                     "saved_compression_nanodollars saved_cache_nanodollars saved_routing_nanodollars").split()
+                     "saved_compression_nanodollars saved_cache_nanodollars saved_routing_nanodollars price_missing").split()
     header = day.ledger("export", "--csv").out.split("\r\n")[0]
     assert header == ",".join(names).replace("_nanodollars", "_usd")
     times = [json.loads(line)["time"] for line in text.splitlines()]
@@ -200,17 +206,21 @@ def test_totals_of_the_table(day):
     for name, value in (("tokens in", tokens), ("  uncached", total["input"]), ("  cache read", total["cache_read"]),
                         ("  cache write", total["cache_write"]), ("tokens out", total["output"])):
         assert re.search(r"^%s +%s( |$)" % (name, "{:,}".format(value)), text, re.M), name
-    saved = sum(total[name] for name in ("saved_compression", "saved_cache", "saved_routing"))
-    for name, value in (("cost", total["cost"]), ("saved", saved), ("  compression", total["saved_compression"]),
-                        ("  caching", total["saved_cache"]), ("  routing", total["saved_routing"])):
+    for name, value in (("cost", total["cost"]), ("saved", total["saved_total"]), ("  this gateway", total["saved_gateway"]),
+                        ("    compression", total["saved_compression"]), ("    routing", total["saved_routing"]),
+                        ("  providers' caches", total["saved_cache"])):
         assert re.search(r"^%s +%s( |$)" % (name, re.escape(dollars(value))), text, re.M), (name, dollars(value), text)
     assert dollars(total["cost"] - total["estimated_cost"]) + " without estimates" in text
+    for name, kind in (("this gateway", "gateway"), ("providers' caches", "cache")):
+        line = next(line for line in text.splitlines() if line.strip().startswith(name))
+        assert line.endswith(dollars(total["saved_" + kind] - total["estimated_saved_" + kind]) + " without estimates"), line
     assert "{:,} without estimates".format(total["output"] - total["estimated_output"]) in text
     flat = re.sub(r"\s+", " ", text)
     assert "estimated: {:,} requests, {:,} tokens out".format(total["estimated_requests"], total["estimated_output"]) in flat
     assert "partial: {:,} requests".format(total["partial_requests"]) in flat
     assert "unpriced: {:,} requests, {:,} tokens (models: ".format(total["unpriced_requests"], total["unpriced_tokens"]) in flat
     assert re.search(r"and \d+ more\)", flat)
+    assert "unknown: {:,} requests, whose tokens nobody told: tokens, cost and saved are too low (models: ".format(total["unknown_requests"]) in flat
     # The figures in one row of the table.
     sums = loglines.report(day.wants, "model")["gpt-5.5"]
     saved = sum(sums[name] for name in ("saved_compression", "saved_cache", "saved_routing"))

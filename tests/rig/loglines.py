@@ -220,8 +220,12 @@ class Maker:
 STREAMS = ("stream", "estimated", "silent", "abort")
 FIGURES = ("requests", "streams", "refused", "failed", "input", "output", "cache_read", "cache_write", "saved", "bytes_in",
            "bytes_out", "cost", "saved_compression", "saved_cache", "saved_routing", "estimated_requests",
-           "estimated_output", "estimated_cost", "partial_requests", "unpriced_requests", "unpriced_tokens")
-MONEY = ("cost", "saved_compression", "saved_cache", "saved_routing", "estimated_cost")
+           "estimated_output", "estimated_cost", "partial_requests", "unpriced_requests", "unpriced_tokens", "saved_total",
+           "unknown_requests", "partly_priced_requests", "saved_gateway", "estimated_saved_compression", "estimated_saved_cache",
+           "estimated_saved_routing", "estimated_saved_gateway", "estimated_saved_total")
+KINDS = ("compression", "cache", "routing")
+MONEY = tuple(name for name in FIGURES if name == "cost" or name.endswith("_cost")
+              or re.match("(estimated_)?saved_(compression|cache|routing|gateway|total)$", name))
 
 
 def label_of(want, by):
@@ -243,12 +247,17 @@ def sums(wants):
                     failed=int(failed(want)))
         if want["usage_from"] == "estimated":
             mine.update(estimated_requests=1, estimated_output=want["output"], estimated_cost=want["cost"])
+            mine.update({"estimated_saved_" + kind: want["saved_" + kind] for kind in KINDS})
+        mine.update(unknown_requests=int(want["usage_from"] == "unknown"), partly_priced_requests=int(want["price_from"] == "partial"))
         if want["usage_from"] == "partial":
             mine.update(partial_requests=1)
         if want["price_from"] == "unpriced":
             mine.update(unpriced_requests=1, unpriced_tokens=sum(want[n] for n in ("input", "output", "cache_read", "cache_write")))
         for name, value in mine.items():
             total[name] += value
+    for part in ("", "estimated_"):
+        total[part + "saved_gateway"] = total[part + "saved_compression"] + total[part + "saved_routing"]
+        total[part + "saved_total"] = total[part + "saved_gateway"] + total[part + "saved_cache"]
     return total
 
 

@@ -59,7 +59,17 @@ static inline record record_number(int64_t n)
 	r.saved_compression = roll(10000);
 	r.saved_cache = roll(20000) - 10000;
 	r.saved_routing = roll(30000) - 20000;
-	switch (roll(8)) {
+	switch (roll(10)) {
+	case 8:
+		r.usage = USAGE_UNKNOWN;
+		r.price = PRICE_NONE;
+		r.input = r.output = r.cache_read = r.cache_write = -1;
+		r.cost = r.saved_compression = r.saved_cache = r.saved_routing = 0;
+		break;
+	case 9:
+		r.price = PRICE_PARTIAL;
+		snprintf(r.price_missing, sizeof r.price_missing, "audio_input,write_1h");
+		break;
 	case 0:
 		r.usage = USAGE_ESTIMATED;
 		break;

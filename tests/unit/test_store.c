@@ -66,7 +66,8 @@ static void a_row_comes_back_as_it_was(void)
 				 in[k].usage == out[i].usage && in[k].cost == out[i].cost &&
 				 in[k].saved_compression == out[i].saved_compression &&
 				 in[k].saved_cache == out[i].saved_cache &&
-				 in[k].saved_routing == out[i].saved_routing && in[k].price == out[i].price;
+				 in[k].saved_routing == out[i].saved_routing && in[k].price == out[i].price &&
+				 strcmp(in[k].price_missing, out[i].price_missing) == 0;
 		CHECK(found == 1);
 	}
 	/* A part: from is in, to is out. */
@@ -151,7 +152,12 @@ static store_sums count_by_hand(store_group by, const char *label, int64_t from,
 			want.estimated_requests++;
 			want.estimated_output += r->output;
 			want.estimated_cost += r->cost;
+			want.estimated_saved_compression += r->saved_compression;
+			want.estimated_saved_cache += r->saved_cache;
+			want.estimated_saved_routing += r->saved_routing;
 		}
+		want.unknown_requests += r->usage == USAGE_UNKNOWN;
+		want.partly_priced_requests += r->price == PRICE_PARTIAL;
 		want.partial_requests += r->usage == USAGE_PARTIAL;
 		if (r->price == PRICE_UNPRICED) {
 			want.unpriced_requests++;
@@ -335,6 +341,25 @@ static void a_person_can_read_it(void)
 		     "2025-11-24T11:00Z|model|gpt|1|1.5") == 0);
 	CHECK(strcmp(ask("SELECT time, kind, label, requests, cost_usd FROM ledger_daily WHERE kind = 'all'"),
 		     "2025-11-24|all||1|1.5") == 0);
+	/* What nobody told is NULL, and so is what has no price; what is priced in part is there. */
+	record unknown = r, partly = r;
+	unknown.usage = USAGE_UNKNOWN;
+	unknown.price = PRICE_NONE;
+	unknown.input = unknown.output = unknown.cache_read = unknown.cache_write = -1;
+	unknown.cost = unknown.saved_cache = 0;
+	partly.price = PRICE_PARTIAL;
+	snprintf(unknown.id, sizeof unknown.id, "U");
+	snprintf(partly.id, sizeof partly.id, "P");
+	snprintf(partly.price_missing, sizeof partly.price_missing, "audio_input,write_1h");
+	CHECK(insert(s, &unknown, 1) == 1 && insert(s, &partly, 1) == 1);
+	CHECK(strcmp(ask("SELECT input, output, cache_read, cache_write, cost_usd, saved_cache_usd, usage_from, price_from,"
+			 " price_missing FROM ledger WHERE id = 'U'"),
+		     "NULL|NULL|NULL|NULL|NULL|NULL|unknown|none|") == 0);
+	CHECK(strcmp(ask("SELECT input, cost_usd, usage_from, price_from, price_missing FROM ledger WHERE id = 'P'"),
+		     "10|1.5|partial|partial|audio_input,write_1h") == 0);
+	CHECK(strcmp(ask("SELECT requests, unknown_requests, partly_priced_requests, cost_usd FROM ledger_daily"
+			 " WHERE kind = 'all'"),
+		     "3|1|1|3.0") == 0);
 	store_close(s);
 }
 
@@ -467,16 +492,19 @@ static void verify_finds_what_does_not_add_up(void)
 		  "cost is" },
 		{ "UPDATE hourly SET bytes_out = bytes_out - 1 WHERE kind = 0", "bytes_out is" },
 		{ "DELETE FROM hourly WHERE kind = 4", "it has no sums" },
-		{ "INSERT INTO hourly SELECT kind, bucket + 3600000, label, 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1 FROM hourly"
+		{ "INSERT INTO hourly SELECT kind, bucket + 3600000, label, 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1 FROM hourly"
 		  " WHERE kind = 3",
 		  "project" },
 		{ "UPDATE daily SET input = input + 1 WHERE kind = 2", "route" },
 		{ "DELETE FROM daily WHERE kind = 3 AND label = 'project-1'", "the day's sums do not" },
 		{ "DELETE FROM daily WHERE kind = 0", "all" },
-		{ "INSERT INTO daily SELECT kind, bucket + 864000, label, 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1 FROM daily"
+		{ "INSERT INTO daily SELECT kind, bucket + 864000, label, 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1 FROM daily"
 		  " WHERE kind = 0",
 		  "day 2025-12-0" },
 		{ "DELETE FROM requests WHERE rowid = 7", "requests is" },
+		{ "UPDATE hourly SET estimated_saved_routing = 5 + estimated_saved_routing WHERE kind = 0",
+		  "estimated_saved_routing is" },
+		{ "UPDATE hourly SET unknown_requests = 1 + unknown_requests WHERE kind = 2", "unknown_requests is" },
 		{ "UPDATE requests SET model = 'else' WHERE rowid = 7", "\"else\": a row has it" },
 		{ "UPDATE requests SET output = output + 1 WHERE rowid = (SELECT max(rowid) FROM requests WHERE usage = 1)",
 		  "output is" },

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Ledgers of schema version 1 become ledgers of this version: no row and no sum changes, and what estimates saved is
+ * counted day by day, while the ledger is in use. */
+#include "store_rig.h"
+
+#include "ledger/store_schema.h"
+
+enum { ROWS = 9000 };
+
+/* The columns of version 1, in its order. */
+#define ROW_1 \
+	"id, time_ms, route, backend, protocol, model, project, client, code, termination, status, stream, bytes_in," \
+	" bytes_out, ttfb_ms, total_ms, input, output, cache_read, cache_write, saved, usage, cost, saved_compression," \
+	" saved_cache, saved_routing, price"
+#define SUMS_1 \
+	"kind, bucket, label, requests, streams, refused, failed, input, output, cache_read, cache_write, saved, cost," \
+	" saved_compression, saved_cache, saved_routing, bytes_in, bytes_out, estimated_requests, estimated_output," \
+	" estimated_cost, partial_requests, unpriced_requests, unpriced_tokens"
+#define ESTIMATED "estimated_saved_compression, estimated_saved_cache, estimated_saved_routing"
+
+/* A ledger as an agent of version 1 would have left it after `pruned` batches, at `path`; the same ledger as this
+ * version keeps it, at `newer`. */
+static char newer[sizeof path];
+
+static void make_both(int pruned, int64_t labels)
+{
+	static record rows[ROWS];
+	char text[4096];
+	int64_t removed;
+	err e;
+	store *s = new_store();
+
+	for (int i = 0; i < ROWS; i++) {
+		do
+			rows[i] = record_number(i);
+		while (rows[i].usage == USAGE_UNKNOWN || rows[i].price == PRICE_PARTIAL);
+		if (labels)
+			snprintf(rows[i].project, sizeof rows[i].project, "p%lld", (long long)roll(labels));
+	}
+	for (int i = 0; i < ROWS; i += 100)
+		CHECK(insert(s, rows + i, 100) == 100);
+	for (int i = 0; i < pruned; i++)
+		CHECK(store_prune(s, BEGIN_MS + (i + 1) * DAY_MS / 2 + 1234567, &removed, &e) == STORE_OK &&
+		      removed > 0);
+	store_close(s);
+	snprintf(newer, sizeof newer, "%s/newer.db", base);
+	remove_files(newer);
+	sql("PRAGMA wal_checkpoint(TRUNCATE)");
+	CHECK(rename(path, newer) == 0);
+	remove_files(path);
+	for (size_t i = 0; i < sizeof store_schema / sizeof store_schema[0]; i++)
+		if (store_schema[i].version == 1)
+			sql(store_schema[i].sql);
+	snprintf(text, sizeof text,
+		 "PRAGMA journal_mode = WAL; PRAGMA application_id = %d; PRAGMA user_version = 1; ATTACH '%s' AS n;"
+		 "INSERT INTO meta SELECT key, value FROM n.meta WHERE key = 'pruned_before';"
+		 "INSERT INTO requests (" ROW_1 ") SELECT " ROW_1 " FROM n.requests ORDER BY rowid;"
+		 "INSERT INTO hourly (" SUMS_1 ") SELECT " SUMS_1 " FROM n.hourly;"
+		 "INSERT INTO daily (" SUMS_1 ") SELECT " SUMS_1 " FROM n.daily;",
+		 STORE_APPLICATION_ID, newer);
+	sql(text);
+}
+
+/* How many rows of a query over the migrated ledger and over the newer one differ. */
+static int differing(const char *columns, const char *table, const char *where)
+{
+	char text[4096];
+
+	snprintf(text, sizeof text,
+		 "ATTACH '%s' AS n; CREATE TEMP TABLE diff AS"
+		 " SELECT * FROM (SELECT %s FROM main.%s %s EXCEPT SELECT %s FROM n.%s %s) UNION ALL"
+		 " SELECT * FROM (SELECT %s FROM n.%s %s EXCEPT SELECT %s FROM main.%s %s)",
+		 newer, columns, table, where, columns, table, where, columns, table, where, columns, table, where);
+	sqlite3 *db;
+	sqlite3_stmt *st;
+	CHECK(sqlite3_open(path, &db) == SQLITE_OK && sqlite3_exec(db, text, NULL, NULL, NULL) == SQLITE_OK);
+	CHECK(sqlite3_prepare_v2(db, "SELECT count(*) FROM diff", -1, &st, NULL) == SQLITE_OK);
+	CHECK(sqlite3_step(st) == SQLITE_ROW);
+	int count = sqlite3_column_int(st, 0);
+	sqlite3_finalize(st);
+	sqlite3_close(db);
+	return count;
+}
+
+static int catch_up(store *s)
+{
+	bool more = true;
+	int calls = 0;
+	err e = { 0 };
+
+	for (; more && calls < 100; calls++)
+		CHECK(store_catch_up(s, &more, &e) == STORE_OK);
+	return calls;
+}
+
+static void an_old_ledger_keeps_every_figure(void)
+{
+	bool more = false;
+	err e = { 0 };
+
+	make_both(0, 0);
+	store *s = open_store(true);
+	CHECK(store_migrated_from(s) == 1);
+	CHECK(strcmp(ask("PRAGMA user_version"), "2") == 0);
+	CHECK(differing(ROW_1 ", price_missing", "requests", "") == 0);
+	CHECK(differing(SUMS_1 ", unknown_requests, partly_priced_requests", "hourly", "") == 0);
+	CHECK(differing(SUMS_1 ", unknown_requests, partly_priced_requests", "daily", "") == 0);
+	/* Until it is counted, all that an hour with estimates saved counts as estimated, and never less. */
+	CHECK(strcmp(ask("SELECT count(*) > 0, min(estimated_saved_compression = saved_compression),"
+			 " min(estimated_saved_routing = saved_routing) FROM hourly WHERE estimated_requests > 0"),
+		     "1|1|1") == 0);
+	CHECK(sound(s));
+	/* A reader of this version reads it already; days are counted one by one, the newest first. */
+	store *reader = open_store(false);
+	ask_report(reader, GROUP_NONE, 0, INT64_MAX);
+	CHECK(got.rows[0].requests == ROWS);
+	CHECK(store_catch_up(s, &more, &e) == STORE_OK && more);
+	CHECK(differing(ESTIMATED, "daily", "WHERE kind = 1 AND bucket = (SELECT max(bucket) FROM daily)") == 0);
+	CHECK(sound(s));
+	/* A record that comes meanwhile counts once, wherever the counting has come to. */
+	store_close(s);
+	s = open_store(true);
+	CHECK(store_migrated_from(s) == 0);
+	record late[2] = { record_number(ROWS), record_number(ROWS + 1) };
+	for (int i = 0; i < 2; i++) {
+		late[i].usage = USAGE_ESTIMATED;
+		late[i].time_ms = BEGIN_MS + (i ? 5 * DAY_MS - 1000 : 1000);
+	}
+	CHECK(insert(s, late, 2) == 2);
+	CHECK(catch_up(s) >= 4);
+	CHECK(sound(s));
+	CHECK(strcmp(ask("SELECT count(*) FROM meta"), "0") == 0);
+	store_close(s);
+	store_close(reader);
+	/* The ledger of this version gets them too. */
+	char was[sizeof path];
+	snprintf(was, sizeof was, "%s", path);
+	snprintf(path, sizeof path, "%s", newer);
+	s = open_store(true);
+	CHECK(insert(s, late, 2) == 2);
+	store_close(s);
+	snprintf(path, sizeof path, "%s", was);
+	CHECK(differing(SUMS_1 ", " ESTIMATED, "hourly", "") == 0);
+	CHECK(differing(SUMS_1 ", " ESTIMATED, "daily", "") == 0);
+}
+
+/* Where rows were pruned, nobody can tell any more what estimates saved: at most all. */
+static void what_was_pruned_stays_an_upper_bound(void)
+{
+	make_both(2, 0);
+	store *s = open_store(true);
+	CHECK(catch_up(s) >= 4 && sound(s));
+	CHECK(differing(ESTIMATED, "hourly",
+			"WHERE bucket * 1000 >= (SELECT value FROM n.meta WHERE key = 'pruned_before')") == 0);
+	CHECK(strcmp(ask("SELECT count(*) > 0, min(estimated_saved_cache = saved_cache) FROM hourly WHERE"
+			 " bucket * 1000 < (SELECT value FROM meta WHERE key = 'pruned_before')"
+			 " AND estimated_requests > 0"),
+		     "1|1") == 0);
+	CHECK(strcmp(ask("SELECT count(*) FROM hourly WHERE estimated_requests = 0 AND estimated_saved_cache <> 0"),
+		     "0") == 0);
+	store_close(s);
+}
+
+static void labels_beyond_the_limit_are_other(void)
+{
+	make_both(0, 5 * STORE_LABELS_PER_DAY);
+	CHECK(strcmp(ask("SELECT count(*) > 0 FROM daily WHERE kind = 3 AND label = 'other'"), "1") == 0);
+	store *s = open_store(true);
+	CHECK(catch_up(s) >= 4 && sound(s));
+	CHECK(differing(SUMS_1 ", " ESTIMATED, "hourly", "") == 0);
+	CHECK(differing(SUMS_1 ", " ESTIMATED, "daily", "") == 0);
+	store_close(s);
+}
+
+static void a_new_ledger_is_not_migrated(void)
+{
+	store *s = new_store();
+	CHECK(store_migrated_from(s) == 0);
+	CHECK(catch_up(s) == 1 && strcmp(ask("SELECT count(*) FROM meta"), "0") == 0);
+	store_close(s);
+}
+
+/* Readers that do not migrate say who does. */
+static void a_reader_does_not_migrate(void)
+{
+	store_result result = STORE_OK;
+	err e = { 0 };
+
+	make_both(0, 0);
+	CHECK(!store_open(path, false, &result, &e) && result == STORE_ERROR && strstr(e.text, "older version"));
+	CHECK(strcmp(ask("PRAGMA user_version"), "1") == 0);
+}
+
+int main(void)
+{
+	store_rig_init();
+	RUN(an_old_ledger_keeps_every_figure);
+	RUN(what_was_pruned_stays_an_upper_bound);
+	RUN(labels_beyond_the_limit_are_other);
+	RUN(a_new_ledger_is_not_migrated);
+	RUN(a_reader_does_not_migrate);
+	remove_files(newer);
+	return store_rig_end();
+}

@@ -256,15 +256,17 @@ static store_result open_writer(store *s, err *e)
 	int64_t version = 0;
 	bool is_new = false;
 	char sql[200];
-	/* SQLite makes -wal and -shm with the same mode. */
-	int fd = open(s->path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	/* SQLite makes -wal and -shm with the same mode. A file that is there is never opened and closed here, because
+	 * that would give up the locks of a reader in this process, and then this writer would have none either. */
+	int fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
 
-	if (fd < 0) {
+	if (fd >= 0)
+		close(fd);
+	else if (errno != EEXIST || access(s->path, R_OK | W_OK) != 0) {
 		int why = errno;
 		err_set(e, "ledger %s: %s", s->path, strerror(why));
 		return why == ENOSPC || why == EDQUOT ? STORE_FULL : STORE_ERROR;
 	}
-	close(fd);
 	int rc = open_file(s, s->path, SQLITE_OPEN_READWRITE);
 	if (rc != SQLITE_OK)
 		return store_fail(s, rc, "opening it", e);

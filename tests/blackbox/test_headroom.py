@@ -61,7 +61,7 @@ def test_headroom(day):
         wants = [want for want in day.wants if want["model"] == model and stamp(want["time_ms"])[:13] >= recent]
         mine = {}
         for want in wants:
-            used = want["input"] + want["cache_read"] + want["cache_write"]
+            used = sum(want[name] or 0 for name in ("input", "cache_read", "cache_write"))
             mine[stamp(want["time_ms"])[:13]] = mine.get(stamp(want["time_ms"])[:13], 0) + used
         assert hours == {hour: used for hour, used in mine.items() if used}
 

@@ -145,6 +145,46 @@ static int as_another(int64_t requests)
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 100;
 }
 
+/* A process loses all its POSIX locks on a file when it closes any descriptor of that file. Without the writer's lock,
+ * another process that closes the database takes itself for the last one and removes the log, into which the writer
+ * then writes on. */
+static void a_writer_that_opens_beside_a_reader_keeps_its_locks(void)
+{
+	record r[2] = { record_number(1), record_number(2) };
+	int to[2], from[2];
+	char byte = 0;
+
+	/* The other process begins before SQLite does: it would inherit what SQLite knows of locks. */
+	CHECK(pipe(to) == 0 && pipe(from) == 0);
+	fflush(stdout);
+	pid_t pid = fork();
+	if (pid == 0) {
+		close(to[1]);
+		while (read(to[0], &byte, 1) == 1) {
+			byte = (char)strtol(ask("SELECT count(*) FROM requests"), NULL, 10);
+			if (write(from[1], &byte, 1) != 1)
+				break;
+		}
+		_exit(0);
+	}
+	close(to[0]);
+	store *s = new_store();
+	CHECK(insert(s, &r[0], 1) == 1);
+	store_close(s);
+	store *reader = open_store(false);
+	ask_report(reader, GROUP_NONE, 0, INT64_MAX);
+	s = open_store(true);
+	store_close(reader);
+	CHECK(write(to[1], "", 1) == 1 && read(from[0], &byte, 1) == 1 && byte == 1);
+	CHECK(insert(s, &r[1], 1) == 1);
+	CHECK(write(to[1], "", 1) == 1 && read(from[0], &byte, 1) == 1 && byte == 2);
+	store_close(s);
+	close(to[1]);
+	close(from[0]);
+	close(from[1]);
+	waitpid(pid, NULL, 0);
+}
+
 static void a_reader_needs_no_right_to_write(void)
 {
 	record r[10];
@@ -197,6 +237,7 @@ int main(void)
 	RUN(a_locked_database_is_waited_out);
 	RUN(a_killed_writer_leaves_whole_batches);
 	RUN(readers_and_a_second_writer_work_meanwhile);
+	RUN(a_writer_that_opens_beside_a_reader_keeps_its_locks);
 	RUN(a_reader_needs_no_right_to_write);
 	return store_rig_end();
 }

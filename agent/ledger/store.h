@@ -86,7 +86,7 @@ typedef struct store_sums {
 	int64_t partial_requests;
 	int64_t unpriced_requests, unpriced_tokens; /* input, output, cache reads and writes together */
 	int64_t unknown_requests;                   /* with USAGE_UNKNOWN */
-	int64_t partly_priced_requests;             /* with PRICE_PARTIAL: their cost is a lower bound */
+	int64_t partly_priced_requests;             /* with PRICE_PARTIAL: their cost is rough */
 	int64_t estimated_saved_compression, estimated_saved_cache, estimated_saved_routing;
 } store_sums;
 

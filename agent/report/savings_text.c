@@ -105,11 +105,11 @@ typedef struct table {
 	const savings_report *report;
 	const store_sums *rows;
 	size_t count;
-	int width[COLUMNS];      /* 0: not shown */
-	unsigned decimals;       /* of money, in all rows */
-	bool by_cost;            /* share and bar show the cost; else the requests */
-	int64_t whole, most;     /* cost or requests of all rows, and of the largest */
-	bool estimated, too_low; /* some cost in the table has the mark ~; the mark + */
+	int width[COLUMNS];  /* 0: not shown */
+	unsigned decimals;   /* of money, in all rows */
+	bool by_cost;        /* share and bar show the cost; else the requests */
+	int64_t whole, most; /* cost or requests of all rows, and of the largest */
+	bool rough, too_low; /* some cost in the table has the mark ~; the mark + */
 } table;
 
 static int64_t weight(const table *t, const store_sums *s)
@@ -141,10 +141,14 @@ static bool nothing_known(const store_sums *s)
 	return s->unknown_requests && !tokens_in(s) && !s->output && !s->cost;
 }
 
-static bool too_low(const store_sums *s)
+static bool is_rough(const store_sums *s)
 {
-	return (s->unpriced_requests || s->partly_priced_requests || s->unknown_requests) && !nothing_priced(s) &&
-	       !nothing_known(s);
+	return s->estimated_cost || s->partly_priced_requests;
+}
+
+static bool is_too_low(const store_sums *s)
+{
+	return (s->unpriced_requests || s->unknown_requests) && !nothing_priced(s) && !nothing_known(s);
 }
 
 /* Writes the text of a cell of any column but label and bar. */
@@ -171,7 +175,7 @@ static const char *cell(const table *t, const store_sums *s, column c, char *out
 		snprintf(out, PRINT_NUMBER, "unpriced");
 		return out;
 	case COL_MARK:
-		snprintf(out, PRINT_NUMBER, "%s%s", s->estimated_cost ? "~" : "", too_low(s) ? "+" : "");
+		snprintf(out, PRINT_NUMBER, "%s%s", is_rough(s) ? "~" : "", is_too_low(s) ? "+" : "");
 		return out;
 	case COL_SHARE:
 		return print_share(out, weight(t, s),
@@ -336,8 +340,8 @@ static void print_table(savings_report *r)
 		for (size_t m = 0; m < 2; m++)
 			most_money = money[m] > most_money ? money[m] : most_money;
 		t.most = weight(&t, s) > t.most ? weight(&t, s) : t.most;
-		t.estimated = t.estimated || s->estimated_cost;
-		t.too_low = t.too_low || too_low(s);
+		t.rough = t.rough || is_rough(s);
+		t.too_low = t.too_low || is_too_low(s);
 	}
 	t.decimals = decimals_for(most_money);
 	lay_out(&t);
@@ -347,10 +351,10 @@ static void print_table(savings_report *r)
 			print_pause(r, t.rows[i - 1].label, t.rows[i].label);
 		print_row(&t, &t.rows[i]);
 	}
-	if (t.count > 1 || t.estimated || t.too_low || !t.by_cost)
+	if (t.count > 1 || t.rough || t.too_low || !t.by_cost)
 		putchar('\n');
-	if (t.estimated)
-		printf("~ partly estimated\n");
+	if (t.rough)
+		printf("~ partly estimated, or partly priced\n");
 	if (t.too_low)
 		printf("+ too low: some tokens have no price, or are not known\n");
 	if (!t.by_cost)
@@ -518,7 +522,7 @@ static void print_doubts(const savings_report *r)
 		print_named(r, text, &savings_doubts[DOUBT_UNKNOWN]);
 	}
 	if (s->partly_priced_requests) {
-		snprintf(text, sizeof text, "partly priced: %s requests, whose cost is a lower bound (models:",
+		snprintf(text, sizeof text, "partly priced: %s requests, whose cost is rough (models:",
 			 print_count(a, s->partly_priced_requests));
 		print_named(r, text, &savings_doubts[DOUBT_PARTLY_PRICED]);
 	}

@@ -112,11 +112,13 @@ def test_without_estimates_and_unpriced(day):
     assert {one["model"]: (one["requests"], one["tokens"]) for one in got} == expected
     assert [one["tokens"] for one in got] == sorted((one["tokens"] for one in got), reverse=True)
     assert sum(n for n, _ in expected.values()) == total["unpriced_requests"]
-    unknown = {label: sums["unknown_requests"] for label, sums in loglines.report(day.wants, "model").items() if sums["unknown_requests"]}
-    got = report["unknown_models"]
-    assert {one["model"]: one["requests"] for one in got} == unknown and sum(unknown.values()) == total["unknown_requests"] > 100
-    assert [one["requests"] for one in got] == sorted((one["requests"] for one in got), reverse=True)
-    assert report["partly_priced_models"] == []
+    for kind in ("unknown", "partly_priced"):
+        name = kind + "_requests"
+        expected = {label: sums[name] for label, sums in loglines.report(day.wants, "model").items() if sums[name]}
+        got = report[kind + "_models"]
+        assert {one["model"]: one["requests"] for one in got} == expected and sum(expected.values()) == total[name]
+        assert [one["requests"] for one in got] == sorted((one["requests"] for one in got), reverse=True)
+    assert total["unknown_requests"] > 100
 
 
 def test_periods(day):

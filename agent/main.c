@@ -40,6 +40,7 @@ typedef enum command_id {
 	RESTORE = 2048,
 	COMPACT = 4096,
 	CREDENTIAL = 8192,
+	UPSTREAMS = 16384,
 } command_id;
 
 /* One of the functions is given; `run` has none: see run_with_config(). */
@@ -63,6 +64,8 @@ static const command commands[] = {
 	{ CREDENTIAL, "credential", "put standard input into the credential FILE, as a whole, if the agent can use it",
 	  .file = command_credential },
 	{ SAVINGS, "savings", "print what the requests cost and what they saved", .ledger = command_savings },
+	{ UPSTREAMS, "upstreams", "print what upstreams answered, how long that took, and what HAProxy refused by itself",
+	  .ledger = command_upstreams },
 	{ EXPORT, "ledger export", "print every recorded request, as JSON lines or CSV", .ledger = command_ledger_export },
 	{ IMPORT, "ledger import", "record the requests of a HAProxy log FILE that are missing; also gzip; - reads standard input",
 	  .ledger = command_ledger_import },
@@ -126,12 +129,12 @@ static const struct {
 	  .text = &line.ask.request.path },
 	{ "header", "'K: V'", EXPLAIN, "a header of the request; may be given several times", .add = add_header },
 	{ "body", "FILE", EXPLAIN, "file with the request's body; - reads standard input", .text = &line.ask.body },
-	{ "since", "TIME", SAVINGS | EXPORT,
-	  "from when: 24h, 7d, 2026-11-01, 2026-11-01T13:00Z (UTC), today or all; default 30d for savings, all for export",
+	{ "since", "TIME", SAVINGS | UPSTREAMS | EXPORT,
+	  "from when: 24h, 7d, 2026-11-01, 2026-11-01T13:00Z (UTC), today or all; default 30d for savings, 24h for upstreams, all for export",
 	  .text = &line.ledger.since },
-	{ "until", "TIME", SAVINGS | EXPORT, "until when, in the same forms; a day is included to its end; default: now",
+	{ "until", "TIME", SAVINGS | UPSTREAMS | EXPORT, "until when, in the same forms; a day is included to its end; default: now",
 	  .text = &line.ledger.until },
-	{ "csv", NULL, SAVINGS | EXPORT, "print CSV, for spreadsheets", .on = &line.ledger.csv },
+	{ "csv", NULL, SAVINGS | UPSTREAMS | EXPORT, "print CSV, for spreadsheets", .on = &line.ledger.csv },
 	{ "by", "WHAT", SAVINGS, "one line for each model (default), route, project, client, day or hour",
 	  .text = &line.ledger.by },
 	{ "jsonl", NULL, EXPORT, "print one JSON object a line (default)", .on = &line.ledger.jsonl },
@@ -142,7 +145,7 @@ static const struct {
 	{ "dry-run", NULL, COMPACT, "only say what it would take", .on = &line.ledger.dry_run },
 	{ "output", "FILE", HEADROOM | BACKENDS, "file to write, which is replaced as a whole; default: standard output",
 	  .text = &line.ledger.output },
-	{ "json", NULL, EXPLAIN | SAVINGS | IMPORT | VERIFY | PRUNE, "print JSON, for programs",
+	{ "json", NULL, EXPLAIN | SAVINGS | UPSTREAMS | IMPORT | VERIFY | PRUNE, "print JSON, for programs",
 	  .on = &line.ledger.json },
 };
 /* clang-format on */

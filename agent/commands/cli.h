@@ -43,6 +43,7 @@ int command_backends(config *c, const char *output);
 /* Puts standard input into the credential file `path`, without a configuration. */
 int command_credential(const char *path);
 int command_savings(const config *c, const ledger_request *ask);
+int command_upstreams(const config *c, const ledger_request *ask);
 int command_ledger_export(const config *c, const ledger_request *ask);
 int command_ledger_import(const config *c, const ledger_request *ask);
 int command_ledger_verify(const config *c, const ledger_request *ask);

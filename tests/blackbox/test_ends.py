@@ -1,5 +1,8 @@
 """How requests end: what upstreams answered and how long that took, and the refusals that HAProxy finds by itself, in metrics, log, /stats and
 the page, named with route and backend."""
+import csv
+import io
+import json
 import os
 import re
 import signal
@@ -106,6 +109,19 @@ def test_how_requests_end(gateway):
     assert [one for one in stats["upstreams"] if one["route"] == "good-"][0]["answers"]["5xx"] == 2
     rows = gateway.by_id(18)
     assert rows[refused["gone"].header("x-request-id")]["code"] == "no_backend"
+    # The report, of the same requests in the ledger.
+    report = json.loads(harness.cli("upstreams", "-c", gateway.agent.file, "--json").out)["upstreams"]
+    by = {(one["route"], one["backend"]): one for one in report}
+    told = by["good-", backend(good)]
+    assert told["answers"] == answers and 0 <= told["first_byte_ms"]["p50"] <= told["whole_ms"]["p95"] < 10000, told
+    assert by["dead-", "llm-127.0.0.1:1"]["refused"]["upstream_unavailable"] == by["slow-", backend(slow)]["refused"]["upstream_timeout"] == 1
+    assert by["gone-", "llm-refuse"]["refused"]["no_backend"] == 1 and by["dead-", "llm-127.0.0.1:1"]["first_byte_ms"]["p50"] is None
+    text = harness.cli("upstreams", "-c", gateway.agent.file).out
+    assert re.search(r"^good- +%s +7 +1 +2 +2 +[01] +0 " % re.escape(backend(good)), text, re.M), text
+    assert re.search(r"^dead- +llm-127.0.0.1:1 +0 +0 +0 +0 +0 +1 +- +- +- +-$", text, re.M) and "no_backend 1, method_not_allowed 1" in text, text
+    table = list(csv.DictReader(io.StringIO(harness.cli("upstreams", "-c", gateway.agent.file, "--csv").out)))
+    assert {(line["route"], line["backend"]): line["5xx"] for line in table}["good-", backend(good)] == "2"
+    assert "no upstream was asked" in harness.cli("upstreams", "-c", gateway.agent.file, "--until", "2020-01-01", "--since", "2019-01-01").out
 
 
 def test_without_an_agent(gateway):

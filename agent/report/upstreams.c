@@ -1,0 +1,231 @@
+/* SPDX-License-Identifier: MIT */
+#include "report/upstreams.h"
+
+#include <inttypes.h>
+
+enum { ROUTE_MAX = 24, BACKEND_MAX = 40 }; /* columns of a terminal */
+
+static bool take(void *ctx, const record *r)
+{
+	upstreams_report *report = ctx;
+	const char *backend;
+	/* The ledger does not keep the name that HAProxy did not know. */
+	const char *named = strcmp(r->code, end_refusals[END_NO_BACKEND].code) == 0 ? r->backend : "";
+
+	ends_add(&report->ends, r, named, &backend);
+	return true;
+}
+
+store_result upstreams_read(store *s, upstreams_report *r, err *e)
+{
+	return store_export(s, r->period.from_ms, r->period.to_ms, take, r, e);
+}
+
+static uint64_t count_of(const end_times *t)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i <= ENDS_BUCKETS; i++)
+		n += t->buckets[i];
+	return n;
+}
+
+int64_t upstreams_quantile(const end_times *t, double q)
+{
+	double want = q * (double)count_of(t), below = 0;
+
+	if (want <= 0)
+		return -1;
+	for (size_t i = 0; i < ENDS_BUCKETS; i++) {
+		double in = (double)t->buckets[i], low = i ? (double)ends_bounds_ms[i - 1] : 0;
+		if (in > 0 && below + in >= want)
+			return (int64_t)(low + ((double)ends_bounds_ms[i] - low) * (want - below) / in);
+		below += in;
+	}
+	return ends_bounds_ms[ENDS_BUCKETS - 1];
+}
+
+/* How many requests got no answer of their upstream. */
+static uint64_t unanswered(const end_place *p)
+{
+	uint64_t n = 0;
+
+	for (unsigned why = 0; why < END_REFUSALS; why++)
+		n += end_refusals[why].upstream ? p->refusals[why] : 0;
+	return n;
+}
+
+/* ---- for programs */
+
+static void write_limit(FILE *f, const char *name, int64_t ms, bool unlimited)
+{
+	char text[PRINT_NUMBER];
+
+	if (unlimited)
+		fprintf(f, "\"%s\":null,", name);
+	else
+		fprintf(f, "\"%s\":\"%s\",", name, print_time(text, ms));
+}
+
+static void write_quantiles(FILE *f, const char *name, const end_times *t)
+{
+	static const struct {
+		const char *name;
+		double q;
+	} which[] = { { "p50", .5 }, { "p95", .95 }, { "p99", .99 } };
+
+	fprintf(f, ",\"%s\":{", name);
+	for (size_t i = 0; i < sizeof which / sizeof which[0]; i++) {
+		int64_t ms = upstreams_quantile(t, which[i].q);
+		fprintf(f, "%s\"%s\":", i ? "," : "", which[i].name);
+		if (ms < 0)
+			fputs("null", f);
+		else
+			fprintf(f, "%" PRId64, ms);
+	}
+	fputc('}', f);
+}
+
+static void write_json(FILE *f, const upstreams_report *r)
+{
+	fputc('{', f);
+	write_limit(f, "since", r->period.from_ms, r->period.from_ms == 0);
+	write_limit(f, "until", r->period.to_ms, r->period.to_ms == INT64_MAX);
+	fputs("\"upstreams\":[", f);
+	for (size_t i = 0; i < r->ends.places_count; i++) {
+		const end_place *p = &r->ends.places[i];
+		fputs(i ? ",\n{\"route\":" : "\n{\"route\":", f);
+		json_write_text(f, p->route);
+		fputs(",\"backend\":", f);
+		json_write_text(f, p->backend);
+		fputs(",\"answers\":{", f);
+		for (unsigned c = 0; c < ENDS_CLASSES; c++)
+			fprintf(f, "%s\"%uxx\":%" PRIu64, c ? "," : "", c + 1, p->answers[c]);
+		fprintf(f, "},\"broken_off\":%" PRIu64 ",\"refused\":{", p->cut);
+		for (unsigned why = 0; why < END_REFUSALS; why++)
+			fprintf(f, "%s\"%s\":%" PRIu64, why ? "," : "", end_refusals[why].code, p->refusals[why]);
+		fputc('}', f);
+		write_quantiles(f, "first_byte_ms", &p->first_byte);
+		write_quantiles(f, "whole_ms", &p->whole);
+		fputc('}', f);
+	}
+	fputs(r->ends.places_count ? "\n]}\n" : "]}\n", f);
+}
+
+static void write_csv_quantiles(FILE *f, const end_times *t)
+{
+	int64_t p50 = upstreams_quantile(t, .5), p95 = upstreams_quantile(t, .95), p99 = upstreams_quantile(t, .99);
+
+	if (p50 < 0)
+		fputs(",,,", f);
+	else
+		fprintf(f, ",%" PRId64 ",%" PRId64 ",%" PRId64, p50, p95, p99);
+}
+
+static void write_csv(FILE *f, const upstreams_report *r)
+{
+	fputs("route,backend", f);
+	for (unsigned c = 0; c < ENDS_CLASSES; c++)
+		fprintf(f, ",%uxx", c + 1);
+	fputs(",broken_off", f);
+	for (unsigned why = 0; why < END_REFUSALS; why++)
+		fprintf(f, ",%s", end_refusals[why].code);
+	fputs(",first_byte_p50_ms,first_byte_p95_ms,first_byte_p99_ms,whole_p50_ms,whole_p95_ms,whole_p99_ms\r\n", f);
+	for (size_t i = 0; i < r->ends.places_count; i++) {
+		const end_place *p = &r->ends.places[i];
+		csv_write_text(f, p->route, true);
+		fputc(',', f);
+		csv_write_text(f, p->backend, true);
+		for (unsigned c = 0; c < ENDS_CLASSES; c++)
+			fprintf(f, ",%" PRIu64, p->answers[c]);
+		fprintf(f, ",%" PRIu64, p->cut);
+		for (unsigned why = 0; why < END_REFUSALS; why++)
+			fprintf(f, ",%" PRIu64, p->refusals[why]);
+		write_csv_quantiles(f, &p->first_byte);
+		write_csv_quantiles(f, &p->whole);
+		fputs("\r\n", f);
+	}
+}
+
+void upstreams_write(FILE *f, const upstreams_report *r, bool csv)
+{
+	if (csv)
+		write_csv(f, r);
+	else
+		write_json(f, r);
+}
+
+/* ---- for a person */
+
+/* Prints `label` in `columns` columns. */
+static void print_cell(const terminal *t, const char *label, int columns)
+{
+	char text[PRINT_LABEL];
+	int width = print_label(text, t, *label ? label : "-", columns);
+
+	printf("%s%*s", text, columns - width, "");
+}
+
+static void print_ms(int64_t ms)
+{
+	if (ms < 0)
+		printf("%9s", "-");
+	else if (ms < 10000)
+		printf("%6" PRId64 " ms", ms);
+	else
+		printf("%7.1f s", (double)ms / 1000);
+}
+
+static void print_place(const end_place *p, const terminal *t)
+{
+	char number[PRINT_NUMBER];
+
+	print_cell(t, p->route, ROUTE_MAX);
+	fputs("  ", stdout);
+	print_cell(t, p->backend, BACKEND_MAX);
+	for (unsigned c = 1; c < ENDS_CLASSES; c++)
+		printf(" %7s", print_short(number, (int64_t)p->answers[c]));
+	printf(" %7s", print_short(number, (int64_t)p->cut));
+	printf(" %7s", print_short(number, (int64_t)unanswered(p)));
+	print_ms(upstreams_quantile(&p->first_byte, .5));
+	print_ms(upstreams_quantile(&p->first_byte, .95));
+	print_ms(upstreams_quantile(&p->whole, .5));
+	print_ms(upstreams_quantile(&p->whole, .95));
+	putchar('\n');
+}
+
+/* Prints what HAProxy refused by itself, but for what it answered in place of an upstream. */
+static void print_refused(const ends *e)
+{
+	bool any = false;
+
+	for (unsigned why = 0; why < END_REFUSALS; why++) {
+		uint64_t n = end_refusals[why].upstream ? 0 : ends_refused(e, why);
+		if (n)
+			printf("%s%s %" PRIu64, any ? ", " : "\nrefused by HAProxy: ", end_refusals[why].code, n);
+		any = any || n;
+	}
+	if (any)
+		putchar('\n');
+}
+
+void upstreams_print(const upstreams_report *r, const terminal *t)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < r->ends.places_count && !output_failed(); i++) {
+		const end_place *p = &r->ends.places[i];
+		if (!count_of(&p->whole) && !unanswered(p))
+			continue;
+		if (!any)
+			printf("%-*s  %-*s %7s %7s %7s %7s %7s %7s%18s%18s\n%-*s  %-*s %7s %7s %7s %7s %7s %7s%9s%9s%9s%9s\n",
+			       ROUTE_MAX, "", BACKEND_MAX, "", "", "", "", "", "broken", "no", "first byte",
+			       "whole answer", ROUTE_MAX, "route", BACKEND_MAX, "backend", "2xx", "3xx", "4xx", "5xx",
+			       "off", "answer", "p50", "p95", "p50", "p95");
+		any = true;
+		print_place(p, t);
+	}
+	if (!any)
+		puts("no upstream was asked in this time");
+	print_refused(&r->ends);
+}

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What upstreams answered in a period, and how long that took, from the requests that the ledger still has. */
+#ifndef REPORT_UPSTREAMS_H
+#define REPORT_UPSTREAMS_H
+
+#include "base/must_check.h"
+#include "ledger/ends.h"
+#include "ledger/store.h"
+#include "report/period.h"
+#include "report/print.h"
+
+typedef struct upstreams_report {
+	period period;
+	ends ends;
+} upstreams_report;
+
+/* Reads the requests that arrived in `r->period` into `r->ends`, which is empty. */
+MUST_CHECK store_result upstreams_read(store *s, upstreams_report *r, err *e);
+/* Writes the report for a program: JSON, or CSV with one line for each route and backend. */
+void upstreams_write(FILE *f, const upstreams_report *r, bool csv);
+/* Prints the report for a person. */
+void upstreams_print(const upstreams_report *r, const terminal *t);
+
+/* Returns an estimate of the quantile `q` in milliseconds; -1: nothing was counted. Times are assumed to be spread
+ * evenly within a bucket; those above the last bound count as that bound. */
+int64_t upstreams_quantile(const end_times *t, double q);
+
+#endif

@@ -225,7 +225,7 @@ static void take_cache_details(counts *r, slice array)
 	}
 }
 
-/* Bedrock's headers: "IN OUT READ WRITE", where `-` is an absent one. */
+/* Bedrock's headers: "IN OUT READ WRITE", where `-` or nothing stands for an absent one. */
 static void take_headers(counts *r, slice text)
 {
 	static const count_kind order[] = { BEDROCK_INPUT, BEDROCK_OUTPUT, BEDROCK_READ, BEDROCK_WRITE };
@@ -234,7 +234,7 @@ static void take_headers(counts *r, slice text)
 	for (size_t i = 0; i < SIZE(order); i++) {
 		size_t end = slice_find(text, at, i + 1 < SIZE(order) ? ' ' : '"');
 		slice word = slice_first(slice_from(text, at), end - at);
-		if (!slice_eq(word, SLICE("-")) && !count_of(word, &r->n[order[i]]))
+		if (word.len && !slice_eq(word, SLICE("-")) && !count_of(word, &r->n[order[i]]))
 			r->bad = true;
 		at = end + 1;
 	}

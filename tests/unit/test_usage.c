@@ -136,6 +136,7 @@ static const sample samples[] = {
 	{ "bedrock by headers", "openai", "{\"amzn_bedrock\":\"30 628 1000 100\"}", 30, 628, 1000, 100 },
 	{ "bedrock by headers, without a cache", "openai", "{\"amzn_bedrock\":\"30 628 - -\"}", 30, 628, 0, 0 },
 	{ "bedrock by headers, embeddings", "openai", "{\"amzn_bedrock\":\"30 - - -\"}", 30, 0, 0, 0 },
+	{ "bedrock by headers, embeddings", "openai", "{\"amzn_bedrock\":\"30   \"}", 30, 0, 0, 0 },
 	{ "llama on bedrock", "openai", "{\"prompt_token_count\":3,\"generation_token_count\":4}", 3, 4, 0, 0 },
 	{ "titan on bedrock", "openai", "{\"inputTextTokenCount\":3,\"outputTextTokenCount\":4}", 3, 4, 0, 0 },
 	{ "ollama", "openai", "{\"prompt_eval_count\":26,\"eval_count\":298}", 26, 298, 0, 0 },

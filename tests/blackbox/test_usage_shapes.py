@@ -1,0 +1,273 @@
+"""Every shape in which providers tell usage, through HAProxy into the ledger: one row of SHAPES is one answer. Each is sent plain, in pieces and
+compressed, and with copies of other usage around it that must not count. docs/savings.md has the same table."""
+import gzip
+import json
+import zlib
+
+import pytest
+
+import harness
+from ledgers import LedgerGateway
+from test_usage_capture import CHUNKED, EVENTS, JSON, Scripted, chunk, chunked, event, head, sized
+
+CHAT, MESSAGES, RESPONSES = "/v1/chat/completions", "/v1/messages", "/v1/responses"
+GEMINI, GEMINI_STREAM = "/v1beta/models/m:generateContent", "/v1beta/models/m:streamGenerateContent"
+TEXT = 'he said "usage":{"prompt_tokens":999} \\" {{ '
+
+
+def bedrock(*counts):
+    names = ("input", "output", "cache-read-input", "cache-write-input")
+    return [("x-amzn-bedrock-%s-token-count" % name, count) for name, count in zip(names, counts)]
+
+
+# (what, path, the answer's members, input, output, cache_read, cache_write[, more headers of the answer])
+SHAPES = [
+    ("openai chat", CHAT, {"choices": [], "usage": {
+        "prompt_tokens": 2006, "completion_tokens": 300, "total_tokens": 2306, "prompt_tokens_details": {"cached_tokens": 1920, "audio_tokens": 0},
+        "completion_tokens_details": {"reasoning_tokens": 120}}, "service_tier": "default"}, 86, 300, 1920, 0),
+    ("openai completions, usage first", "/v1/completions", {"usage": {"prompt_tokens": 5, "completion_tokens": 7, "total_tokens": 12}, "choices": [
+        {"text": TEXT}]}, 5, 7, 0, 0),
+    ("openai responses", RESPONSES, {"output": [], "usage": {
+        "input_tokens": 328, "input_tokens_details": {"cached_tokens": 28}, "output_tokens": 52, "output_tokens_details": {"reasoning_tokens": 3},
+        "total_tokens": 380}, "user": None, "metadata": {}}, 300, 52, 28, 0),
+    ("openai embeddings", "/v1/embeddings", {"data": [{"embedding": [0.1, -2e-9]}], "usage": {"prompt_tokens": 8, "total_tokens": 8}}, 8, 0, 0, 0),
+    ("openai images", "/v1/images/generations", {"data": [{"b64_json": "aGk="}], "usage": {
+        "total_tokens": 100, "input_tokens": 50, "output_tokens": 50, "input_tokens_details": {"text_tokens": 10, "image_tokens": 40}}}, 50, 50, 0, 0),
+    ("openai images without usage", "/v1/images/generations", {"created": 1, "data": [{"url": "u"}, {"url": "v"}]}, 0, 0, 0, 0),
+    ("openai transcription by token", "/v1/audio/transcriptions", {"text": "hi", "usage": {
+        "type": "tokens", "input_tokens": 14, "input_token_details": {"text_tokens": 0, "audio_tokens": 14}, "output_tokens": 45, "total_tokens": 59}},
+     14, 45, 0, 0),
+    ("openai transcription by second", "/v1/audio/transcriptions", {"text": "hi", "usage": {"type": "duration", "seconds": 3}}, 0, 0, 0, 0),
+    ("anthropic", MESSAGES, {"content": [], "stop_reason": "end_turn", "usage": {
+        "input_tokens": 2095, "cache_creation_input_tokens": 2051, "cache_read_input_tokens": 7, "output_tokens": 503, "service_tier": "standard",
+        "cache_creation": {"ephemeral_5m_input_tokens": 51, "ephemeral_1h_input_tokens": 2000}, "server_tool_use": {"web_search_requests": 1}}},
+     2095, 503, 7, 2051),
+    ("anthropic, compacted", MESSAGES, {"content": [], "usage": {
+        "input_tokens": 45, "output_tokens": 1234, "cache_read_input_tokens": 0, "cache_creation_input_tokens": 0, "iterations": [
+            {"type": "compaction", "input_tokens": 180000, "output_tokens": 3500}, {"type": "message", "input_tokens": 45, "output_tokens": 1234}]}},
+     180045, 4734, 0, 0),
+    ("gemini", GEMINI, {"candidates": [], "usageMetadata": {
+        "promptTokenCount": 1000, "candidatesTokenCount": 200, "totalTokenCount": 1300, "thoughtsTokenCount": 100, "cachedContentTokenCount": 400,
+        "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 1000}]}, "modelVersion": "m"}, 600, 300, 400, 0),
+    ("vertex, claude", "/v1/projects/p/locations/l/publishers/anthropic/models/m:rawPredict", {"content": [], "usage": {
+        "input_tokens": 9, "output_tokens": 8, "cache_read_input_tokens": 1}}, 9, 8, 1, 0),
+    ("vertex embeddings", "/v1/projects/p/locations/l/publishers/google/models/m:predict", {"predictions": [
+        {"embeddings": {"statistics": {"token_count": 6.0, "truncated": False}, "values": [1]}}]}, 6, 0, 0, 0),
+    ("bedrock converse", "/model/m/converse", {"output": {}, "usage": {
+        "inputTokens": 30, "outputTokens": 628, "totalTokens": 1758, "cacheReadInputTokens": 1000, "cacheWriteInputTokens": 100},
+        "metrics": {"latencyMs": 5}}, 30, 628, 1000, 100),
+    ("bedrock headers", "/model/m/invoke", {"generation": TEXT}, 30, 628, 10, 5, bedrock(30, 628, 10, 5)),
+    ("bedrock headers, embeddings", "/model/m/invoke", {"embedding": [1]}, 30, 0, 0, 0, bedrock(30)),
+    ("bedrock llama", "/model/m/invoke", {"generation": TEXT, "prompt_token_count": 3, "generation_token_count": 4}, 3, 4, 0, 0),
+    ("bedrock titan", "/model/m/invoke", {"inputTextTokenCount": 5, "results": [{"tokenCount": 7, "outputText": TEXT}]}, 5, 7, 0, 0),
+    ("ollama chat", "/api/chat", {"message": {"content": TEXT}, "done": True, "prompt_eval_count": 1000, "eval_count": 200, "eval_duration": 5},
+     1000, 200, 0, 0),
+    ("ollama generate", "/api/generate", {"prompt_eval_count": 26.0, "response": TEXT, "eval_count": 298.0, "context": [1, 2]}, 26, 298, 0, 0),
+    ("cohere v1", "/v1/chat", {"text": TEXT, "meta": {"api_version": {"version": "1"}, "billed_units": {"input_tokens": 5, "output_tokens": 418},
+                                                       "tokens": {"input_tokens": 71, "output_tokens": 418}}}, 5, 418, 0, 0),
+    ("cohere v2", "/v2/chat", {"message": {"content": []}, "usage": {"billed_units": {"input_tokens": 5, "output_tokens": 418},
+                                                                     "tokens": {"input_tokens": 71, "output_tokens": 418}}}, 5, 418, 0, 0),
+    ("cohere v2, tokens only", "/v2/chat", {"usage": {"tokens": {"input_tokens": 71, "output_tokens": 418}}}, 71, 418, 0, 0),
+    ("cohere embed", "/v2/embed", {"embeddings": {"float": [[1]]}, "meta": {"billed_units": {"input_tokens": 4}}}, 4, 0, 0, 0),
+    ("cohere rerank", "/v2/rerank", {"results": [], "meta": {"billed_units": {"search_units": 1}}}, 0, 0, 0, 0),
+    ("mistral", CHAT, {"choices": [], "usage": {"prompt_tokens": 50, "completion_tokens": 7, "total_tokens": 57, "prompt_audio_seconds": {}}}, 50, 7, 0, 0),
+    ("deepseek", CHAT, {"choices": [], "usage": {"prompt_tokens": 13, "completion_tokens": 300, "total_tokens": 313, "prompt_cache_hit_tokens": 3,
+                                                 "prompt_cache_miss_tokens": 10}}, 10, 300, 3, 0),
+    ("openrouter", CHAT, {"choices": [], "usage": {"prompt_tokens": 194, "completion_tokens": 2, "total_tokens": 196, "cost": 0.95, "prompt_tokens_details": {
+        "cached_tokens": 100, "cache_write_tokens": 50}}}, 44, 2, 100, 50),
+    ("whole numbers with fractions, other letters", CHAT, {"usage": {"note": "\u00e9", "prompt_tokens": 1000.0, "completion_tokens": 8.0}}, 1000, 8, 0, 0),
+]
+ECHO = {"usage": {"prompt_tokens": 9, "completion_tokens": 9, "input_tokens": 900000000, "output_tokens": 9}, "usageMetadata": {"promptTokenCount": 9},
+        "prompt_eval_count": 9, "eval_count": 9, "meta": {"billed_units": {"input_tokens": 9}}, "service_tier": "flex"}
+BEFORE = {"tools": [{"parameters": {"properties": ECHO}}], "content": [{"type": "tool_use", "input": ECHO}]}
+BEHIND = {"metadata": ECHO, "text_format": {"schema": {"usage": None, "a": [ECHO]}}}
+
+
+def flated(body):
+    one = zlib.compressobj(9, zlib.DEFLATED, 31)
+    return one.compress(body) + one.flush()
+
+
+def ways(body, more):
+    """The same answer in other shapes of HTTP."""
+    def coded(raw, coding, kind="application/json"):
+        return sized(raw, ("Content-Type", kind), ("Content-Encoding", coding), *more)
+    yield "sized", sized(body, JSON, *more)
+    yield "chunked", chunked(body, 700, ("Content-Type", "application/json ;charset=utf-8"), *more)
+    yield "gzip", coded(gzip.compress(body), "gzip")
+    yield "two members", coded(gzip.compress(body[:40]) + gzip.compress(body[40:]), "gzip")
+    yield "twice", coded(gzip.compress(gzip.compress(body)), "gzip, gzip", "text/json")
+    yield "201", sized(body, ("Content-Type", "application/vnd.api+json"), *more).replace(b"200 OK", b"201 Made", 1)
+
+
+@pytest.fixture(scope="module")
+def upstream():
+    mock = Scripted("upstream")
+    yield mock
+    mock.close()
+
+
+@pytest.fixture(scope="module")
+def gateway(haproxy, upstream):
+    config = {"openai_target": upstream.url(), "anthropic_target": upstream.url(), "gemini_target": upstream.url(),
+              "routes": [{"model_prefix": "*"}]}
+    with LedgerGateway(haproxy, [upstream], config) as one:
+        yield one
+
+
+class Asked:
+    """Requests, and what the ledger has to say of each."""
+
+    def __init__(self, gateway, upstream):
+        self.gateway, self.upstream, self.wants = gateway, upstream, {}
+        self.before = len(gateway.rows())
+
+    def ask(self, what, script, target, want, method="POST", **asked):
+        self.upstream.script = script if callable(script) else lambda _: [script]
+        exchange = self.gateway.call(method, target, harness.JSON, harness.chat("m", **asked))
+        assert 200 <= exchange.status < 300, what
+        self.wants[exchange.header("x-request-id")] = (what, want)
+        return exchange
+
+    def check(self):
+        rows = self.gateway.by_id(self.before + len(self.wants))
+        names = ("usage_from", "input", "output", "cache_read", "cache_write")
+        wrong = [(what, want, got) for key, (what, want) in self.wants.items()
+                 for got in [tuple(rows[key][name] for name in names[:len(want)])] if got != want]
+        assert not wrong, "\n".join(map(str, wrong))
+
+
+@pytest.fixture
+def asked(gateway, upstream):
+    one = Asked(gateway, upstream)
+    yield one
+    upstream.script = None
+
+
+UNKNOWN = ("unknown", None, None, None, None)
+
+
+def test_every_shape(asked):
+    for what, target, members, *counts in SHAPES:
+        more = counts[4] if len(counts) > 4 else []
+        want = ("reported", *counts[:4])
+        first, last = dict(members, **BEHIND), dict(BEFORE, **members)
+        both = dict({"z": TEXT}, **dict(dict(BEFORE, **members), **BEHIND))
+        for number, (way, answer) in enumerate(ways(json.dumps(members).encode(), more)):
+            asked.ask((what, way), answer, target, want, method="PUT" if number == 1 and target == CHAT else "POST", stream=number == 1)
+        for name, body in (("echo behind", first), ("echo before", last)):
+            if what == "openai images without usage" or "meta" in members:      # the echoed member is this shape's own
+                continue
+            asked.ask((what, name), sized(json.dumps(body).encode(), JSON, *more), target, want)
+            asked.ask((what, name, "gzip"), sized(gzip.compress(json.dumps(body).encode()), JSON, ("Content-Encoding", "gzip"), *more), target, want)
+        if "meta" not in members:
+            big = dict(both, y="x" * 100000)
+            asked.ask((what, "large, pretty"), sized(json.dumps(big, indent=2, ensure_ascii=False).encode(), JSON, *more), target, want)
+    asked.check()
+
+
+def test_what_is_echoed_is_no_usage(asked):
+    """Where the real usage is null, missing or twice and different, nothing is known, whatever else looks like it."""
+    for members in ({"usage": None}, {}, {"usageMetadata": None}, {"usage": [ECHO["usage"]]}, {"usage": json.dumps(ECHO)}):
+        for body in (dict(BEFORE, **members), dict(members, **BEHIND), dict(dict(BEFORE, **members), **BEHIND)):
+            raw = json.dumps(body).encode()
+            for answer in (sized(raw), chunked(raw, 300), sized(gzip.compress(raw), JSON, ("Content-Encoding", "gzip")),
+                           sized(json.dumps(dict(body, y="x" * 30000)).encode())):
+                asked.ask(body, answer, RESPONSES, UNKNOWN)
+    one, other = b'"usage":{"prompt_tokens":5,"completion_tokens":1}', b'"usage":{"prompt_tokens":9,"completion_tokens":1}'
+    asked.ask("null behind", sized(b"{" + one + b',"usage":null}'), CHAT, UNKNOWN)
+    asked.ask("negative", sized(b'{"usage":{"prompt_tokens":-5,"completion_tokens":1}}'), CHAT, ("partial", 0, 1, 0, 0))
+    for raw in (b"{" + one + b"," + other + b"}", b"{" + one + b',"usage":null}'):
+        asked.ask(raw, sized(gzip.compress(raw), JSON, ("Content-Encoding", "gzip")), CHAT, UNKNOWN)
+    asked.check()
+
+
+def test_larger_than_the_buffer(asked):
+    """The usage of an answer that the buffer does not hold is unknown if it stands at the end, and an object at the cut is not taken for it."""
+    usage = {"prompt_tokens": 6000, "total_tokens": 6000}
+    raw = json.dumps({"data": [{"embedding": "x" * 1300000}], "usage": usage}).encode()
+    asked.ask("at the end", sized(raw), "/v1/embeddings", UNKNOWN)
+    asked.ask("at the end, chunked", chunked(raw, 60000), "/v1/embeddings", UNKNOWN)
+    asked.ask("at the end, gzip", sized(gzip.compress(raw, 1), JSON, ("Content-Encoding", "gzip")), "/v1/embeddings", UNKNOWN)
+    raw = json.dumps({"usage": usage, "data": [{"embedding": "x" * 1300000}]}).encode()
+    asked.ask("at the beginning", sized(raw), "/v1/embeddings", ("reported", 6000, 0, 0, 0))
+    echo = b'{"usage":{"prompt_tokens":1,"completion_tokens":1}},'
+    raw = b'{"tools":[' + echo * 30000 + b'{}],"usage":null}'
+    for shift in range(0, len(echo), 3):     # one of these is cut right behind such an object
+        asked.ask(("cut", shift), chunked(raw[:10] + b" " * shift + raw[10:], 200000), CHAT, UNKNOWN)
+    asked.check()
+
+
+# ---- the first event of a stream
+
+STARTED = {"input_tokens": 31, "cache_read_input_tokens": 50000, "cache_creation_input_tokens": 4, "output_tokens": 1}
+START = event("message_start", {"type": "message_start", "message": {"id": "msg", "content": [], "metadata": ECHO, "model": "m", "usage": STARTED}})
+PING = event("ping", {"type": "ping"})
+REST = event("content_block_delta", {"delta": {"text": TEXT}}) + event("message_delta", {"usage": {"output_tokens": 7}}) + event("message_stop", {})
+TOLD = ("estimated", 31)
+
+
+def flushed(*parts):
+    """gzip as servers write streams: a header by itself, and a flush behind each part."""
+    one = zlib.compressobj(6, zlib.DEFLATED, 31)
+    out = [one.compress(b"")]
+    for part in parts:
+        out.append(one.compress(part) + one.flush(zlib.Z_SYNC_FLUSH))
+    return out[:1] + out[1:-1] + [out[-1] + one.flush()]
+
+
+def test_anthropics_first_event(asked):
+    pause = 0.05
+    plain = [("whole", [START, REST]), ("a comment first", [b": ping\n\n", START, REST]), ("a ping first", [PING, START, REST]),
+             ("pings first", [PING, PING + b": x\n\n", PING, START, REST]), ("all at once", [PING + START + REST])]
+    plain += [("in pieces %d" % at, [START[:at], START[at:], REST]) for at in (1, 20, 150, 299, len(START) - 1)]
+    plain += [("byte for byte", [START[at:at + 40] for at in range(0, len(START), 40)] + [REST])]
+    for what, parts in plain:
+        def script(_, parts=parts):
+            yield head(EVENTS, CHUNKED)
+            for part in parts:
+                yield chunk(part)
+                yield pause
+            yield b"0\r\n\r\n"
+        assert asked.ask(what, script, MESSAGES, TOLD, stream=True).body == b"".join(parts)
+    for what, parts in plain:
+        coded = flushed(*parts)
+
+        def script(_, coded=coded):
+            yield head(EVENTS, ("Content-Encoding", "gzip"), CHUNKED)
+            for part in coded:
+                if part:
+                    yield chunk(part)
+                    yield pause
+            yield b"0\r\n\r\n"
+        assert asked.ask((what, "gzip"), script, MESSAGES, TOLD, stream=True).body == b"".join(coded)
+    asked.check()
+    assert {row["cache_read"] for key, row in asked.gateway.by_id(0).items() if key in asked.wants} == {50000}
+
+
+def test_geminis_first_chunk(asked):
+    def said(output, **more):
+        return dict({"candidates": [{"content": {"parts": [{"text": TEXT}, {"functionCall": {"args": ECHO}}]}}], "usageMetadata": {
+            "promptTokenCount": 17, "candidatesTokenCount": output, "totalTokenCount": 17 + output, "cachedContentTokenCount": 5}}, **more)
+    events = [b"data: " + json.dumps(said(3 * at, modelVersion="m")).encode() + b"\r\n\r\n" for at in (1, 2)]
+    array = [b"[" + json.dumps(said(3), indent=2).encode() + b"\n", b",\r\n" + json.dumps(said(6), indent=2).encode() + b"\n]"]
+    for kind, parts in ((EVENTS, events), (JSON, array)):
+        for pieces in (parts, [parts[0][:100], parts[0][100:], parts[1]], [b"".join(parts)]):
+            def script(_, kind=kind, pieces=pieces):
+                yield head(kind, CHUNKED)
+                for piece in pieces:
+                    yield chunk(piece)
+                    yield 0.05
+                yield b"0\r\n\r\n"
+            exchange = asked.ask((kind, len(pieces)), script, GEMINI_STREAM, ("estimated", 12), stream=True)
+            assert exchange.body == b"".join(parts)
+    asked.ask("array of known length", sized(b"".join(array)), GEMINI_STREAM, ("reported", 12, 6, 5, 0))
+    asked.check()
+
+
+def test_lines_of_json(asked):
+    """Ollama streams lines. Where their length is known, they are no stream, and the last one tells the usage."""
+    lines = b'{"message":{"content":"a"},"done":false}\n{"done":true,"prompt_eval_count":3,"eval_count":4}\n'
+    kind = ("Content-Type", "application/x-ndjson")
+    asked.ask("sized", sized(lines, kind), "/api/chat", ("reported", 3, 4, 0, 0))
+    asked.check()

@@ -3,6 +3,9 @@ import ssl
 import subprocess
 
 
+KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
+
+
 class Authority:
     """A CA of the test's own, and server certificates signed by it: one for localhost, one for another name."""
 
@@ -11,13 +14,13 @@ class Authority:
             subprocess.run(["openssl", *args], check=True, capture_output=True, cwd=directory)
 
         self.ca = directory / "ca.pem"
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=test CA",
+        openssl("req", "-x509", *KEY, "-days", "2", "-subj", "/CN=test CA",
                 "-keyout", "ca.key", "-out", "ca.pem")
         self.names = []
         self.contexts = {}
         for name in ("localhost", "elsewhere.test"):
             (directory / "san").write_text("subjectAltName=DNS:%s,IP:127.0.0.1\n" % name)
-            openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=" + name,
+            openssl("req", *KEY, "-subj", "/CN=" + name,
                     "-keyout", name + ".key", "-out", "server.csr")
             openssl("x509", "-req", "-in", "server.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial",
                     "-days", "2", "-extfile", "san", "-out", name + ".pem")
@@ -26,9 +29,9 @@ class Authority:
             context.sni_callback = lambda _sock, name, _context: self.names.append(name)
         # A client's certificate, and one of a CA of its own, each with its key in one file.
         self.client, self.stranger = directory / "client.bundle", directory / "stranger.bundle"
-        openssl("req", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=gateway", "-keyout", "client.key", "-out", "client.csr")
+        openssl("req", *KEY, "-subj", "/CN=gateway", "-keyout", "client.key", "-out", "client.csr")
         openssl("x509", "-req", "-in", "client.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-out", "client.pem")
-        openssl("req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=gateway", "-keyout", "stranger.key",
+        openssl("req", "-x509", *KEY, "-days", "2", "-subj", "/CN=gateway", "-keyout", "stranger.key",
                 "-out", "stranger.pem")
         for bundle in (self.client, self.stranger):
             bundle.write_text("".join(bundle.with_suffix(end).read_text() for end in (".pem", ".key")))

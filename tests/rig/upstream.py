@@ -202,6 +202,7 @@ class Mock:
         headers = [(name, value[1:] if value[:1] == " " else value)
                    for name, value in (line.split(":", 1) for line in lines[1:])]
         request = Request(self, number, lines[0], headers, head)
+        request.address = sock.getsockname()[0]
         # On record before anything can go wrong with the body: "nothing arrived" must mean nothing.
         with self.lock:
             self.requests.append(request)

@@ -74,7 +74,7 @@ GOOD = form((b"model", b"good-1"), (b"prompt", b"x"))
     ([("Content-Type", "application/json"), ("Content-Encoding", "gzip")], gzip.compress(b'{"model":"good-1"}')[:-9], "invalid_encoding"),
     ([("Content-Type", "application/json"), ("Content-Encoding", "gzip")], gzip.compress(b'{"model"'), "invalid_json"),
     (MULTIPART + [("Content-Encoding", "gzip")], gzip.compress(GOOD[:-8]), "invalid_form"),
-], ids=str)
+])
 def test_a_body_that_is_not_what_it_says_has_a_code_of_its_own(gateway, headers, body, code):
     gateway.call("POST", "/v1/images/edits", headers + bearer(), body).refused(400, code)
 
@@ -241,7 +241,7 @@ ALL = {openai: {"object": "list", "data": [openai(name) for name in LISTED]},
     ("/v1/models/", [], openai), ("//v1/models", [], openai), ("/openai/models", [], openai), ("/v1beta/openai/models", GOOGLE_KEY, openai),
     ("/v1/models", API_KEY, anthropic), ("/v1/models", [("anthropic-version", "2023-06-01")], anthropic), ("/v1/models", bearer("sk-ant-x"), anthropic),
     ("/v1beta/models", [], gemini), ("/v1beta/models", GOOGLE_KEY, gemini), ("/v1/models", GOOGLE_KEY, gemini),
-], ids=str)
+])
 def test_models_in_the_shape_of_each_api(listing, path, headers, shape):
     for project in ("", "/p/team"):
         if project and path[:2] == "//":

@@ -162,6 +162,8 @@ static const route *out_of_reach(const policy *p, const llm_request *r, decision
 		d->chosen_by = CHOSEN_BY_PATH;
 		return chosen;
 	}
+	if (endpoint_takes_files(r->sample.method, r->sample.path))
+		return without_model(p, r, d);
 	/* Running out of memory is our fault, so refuse: the fall-through is what the operator wants for requests whose
 	 * model is out of reach. */
 	if (d->model.no_memory) {
@@ -169,7 +171,7 @@ static const route *out_of_reach(const policy *p, const llm_request *r, decision
 		return NULL;
 	}
 	/* HAProxy asks once more with all bytes that it holds; only then is the model out of reach. */
-	d->ask_again = r->sample.body.len < r->sample.buffered;
+	d->ask_again = r->sample.body.len < r->sample.buffered && r->sample.between == BETWEEN_LATER;
 	if (d->ask_again || !p->table->unresolved_falls_through) {
 		refuse(d, REFUSE_MODEL_NOT_IN_SAMPLE, d->model.detail);
 		return NULL;
@@ -194,6 +196,20 @@ static const route *nameless_websocket(const policy *p, const llm_request *r, de
 	return without_model(p, r, d);
 }
 
+/* Chooses the route of a request whose body cannot be read: a file's contents need no sense. NULL: it has none, or it
+ * is refused. */
+static __attribute__((noinline)) const route *malformed(const policy *p, const llm_request *r, decision *d)
+{
+	if (endpoint_takes_files(r->sample.method, r->sample.path))
+		return without_model(p, r, d);
+	refuse(d,
+	       d->model.status == MODEL_BAD_FORM   ? REFUSE_INVALID_FORM :
+	       d->model.status == MODEL_BAD_CODING ? REFUSE_INVALID_CODING :
+						     REFUSE_INVALID_JSON,
+	       d->model.detail);
+	return NULL;
+}
+
 /* Chooses the route by what d->model says. NULL: the request has none, or it is refused (d->refusal). */
 static inline __attribute__((always_inline)) const route *choose(const policy *p, const llm_request *r, decision *d)
 {
@@ -209,14 +225,9 @@ static inline __attribute__((always_inline)) const route *choose(const policy *p
 		refuse(d, REFUSE_INVALID_MODEL, d->model.detail);
 		return NULL;
 	case MODEL_MALFORMED:
-		refuse(d, REFUSE_INVALID_JSON, d->model.detail);
-		return NULL;
 	case MODEL_BAD_FORM:
-		refuse(d, REFUSE_INVALID_FORM, d->model.detail);
-		return NULL;
 	case MODEL_BAD_CODING:
-		refuse(d, REFUSE_INVALID_CODING, d->model.detail);
-		return NULL;
+		return malformed(p, r, d);
 	case MODEL_FOUND:
 		d->chosen_by = CHOSEN_BY_MODEL;
 		return route_match(t, slice_of(d->model.name, d->model.len), r->sample.path);
@@ -245,6 +256,15 @@ static bool put_is_metered(const model_sample *s)
 	return endpoint_metered(endpoint_find(SLICE("POST"), s->path, false), s->path);
 }
 
+/* Finds the model of a request whose query decides. */
+static __attribute__((noinline)) void find_by_query(const llm_request *r, model_result *result)
+{
+	model_sample sample = r->sample;
+
+	sample.query_decides = endpoint_takes_query(sample.path);
+	model_find(&sample, result);
+}
+
 /* Finds the endpoint and the model. True: the endpoint is a frequent one. */
 static inline __attribute__((always_inline)) bool find(const llm_request *r, decision *d)
 {
@@ -256,6 +276,8 @@ static inline __attribute__((always_inline)) bool find(const llm_request *r, dec
 	bool query = s->model_param.len > 0 || s->deployment_param.len > 0 || s->query_unclear;
 	if (query && d->endpoint != ENDPOINT_RUNS && !s->upgrade)
 		find_without_query(r, &d->model);
+	else if (query)
+		find_by_query(r, &d->model);
 	else
 		model_find(s, &d->model);
 	return frequent;

@@ -6,8 +6,11 @@ enum {
 	FRONT_MAX = 4,     /* segments in front of the version */
 };
 
-/* How an endpoint is spoken to, and where else it may stand. */
-enum { HTTP = 1, SOCKET = 2, DEPLOYED = 4, ASKS = 8, LISTS = 16 };
+/* How an endpoint is spoken to, where else it may stand, and where a model stands that is not in the body. LIVE: a
+ * WebSocket does something else there than HTTP. QUERY: the upstream takes the model from the query. FILES: the
+ * endpoint runs no model, and its body is a file, whatever the file holds, or a batch of requests that name a model
+ * each. */
+enum { HTTP = 1, SOCKET = 2, DEPLOYED = 4, ASKS = 8, LISTS = 16, LIVE = 32, QUERY = 64, FILES = 128 };
 
 /* `*` stands for one segment, `*:` for one of the form NAME:METHOD, with a method that runs a model. */
 typedef struct row {
@@ -68,9 +71,22 @@ static const row rows[] = {
 	{ "chat/moderations", HTTP },
 	{ "classifications", HTTP },
 	{ "chat/classifications", HTTP },
+	/* Deepgram's */
+	{ "listen", HTTP | LIVE | QUERY },
+	{ "speak", HTTP | LIVE | QUERY },
 	/* everybody's; GET */
 	{ "models/*", ASKS },
 	{ "models", LISTS },
+	/* uploads */
+	{ "files", FILES },
+	{ "files/upload", FILES },
+	{ "uploads", FILES },
+	{ "uploads/*/parts", FILES },
+	{ "containers/*/files", FILES },
+	{ "fileSearchStores/*", FILES },
+	{ "skills", FILES },
+	{ "skills/*/versions", FILES },
+	{ "messages/batches", FILES },
 };
 
 /* Behind these stand the rows that are DEPLOYED. */
@@ -246,26 +262,37 @@ static bool names_responses(slice path)
 	return matched == len;
 }
 
-endpoint endpoint_find(slice method, slice path, bool websocket)
+/* What the table says of a path; 0: nothing. */
+static uint8_t how_of(slice path)
 {
 	slice segments[SEGMENTS_MAX];
 	size_t n = 0;
-	bool get = slice_eq(method, SLICE("GET"));
 
 	path = trimmed(path);
-	if (path.len < 2 || path.ptr[0] != '/' || (!get && !slice_eq(method, SLICE("POST"))))
-		return ENDPOINT_OTHER;
+	if (path.len < 2 || path.ptr[0] != '/')
+		return 0;
 	for (size_t at = 1; at <= path.len;) {
 		size_t slash = slice_find(path, at, '/');
 		if (n == SEGMENTS_MAX)
-			return get && websocket && names_responses(path) ? ENDPOINT_HTTP : ENDPOINT_OTHER;
+			return 0;
 		segments[n++] = slice_of(path.ptr + at, slash - at);
 		at = slash + 1;
 	}
-	uint8_t how = how_spoken(segments, n);
+	return how_spoken(segments, n);
+}
+
+endpoint endpoint_find(slice method, slice path, bool websocket)
+{
+	bool get = slice_eq(method, SLICE("GET"));
+
+	if (!get && !slice_eq(method, SLICE("POST")))
+		return ENDPOINT_OTHER;
+	uint8_t how = how_of(path);
 	if (websocket) {
 		if (!get || !(how & (HTTP | SOCKET)))
-			return get && names_responses(path) ? ENDPOINT_HTTP : ENDPOINT_OTHER;
+			return get && names_responses(trimmed(path)) ? ENDPOINT_HTTP : ENDPOINT_OTHER;
+		if (how & LIVE)
+			return ENDPOINT_RUNS;
 		return how & HTTP ? how & SOCKET ? ENDPOINT_HTTP_TOO : ENDPOINT_HTTP : ENDPOINT_RUNS;
 	}
 	if (get)
@@ -289,6 +316,17 @@ bool endpoint_metered(endpoint e, slice path)
 	size_t colon = slice_find(last, 0, ':');
 	return !among(slice_first(last, colon), counting, COUNT(counting)) &&
 	       !among(slice_from(last, colon + 1), counting, COUNT(counting));
+}
+
+bool endpoint_takes_files(slice method, slice path)
+{
+	return (slice_eq(method, SLICE("POST")) || slice_eq(method, SLICE("PUT"))) && how_of(path) & FILES &&
+	       path_clear(path);
+}
+
+bool endpoint_takes_query(slice path)
+{
+	return how_of(path) & QUERY && path_clear(path);
 }
 
 /* ---- paths that can be read in one way only */

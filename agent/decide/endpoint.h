@@ -28,6 +28,12 @@ endpoint endpoint_find(slice method, slice path, bool websocket);
  * `path`, runs a model, and does more than count the tokens of a prompt. */
 bool endpoint_metered(endpoint e, slice path);
 
+/* True for an upload: the body names no model at its top level, whatever it holds and however large it is. */
+bool endpoint_takes_files(slice method, slice path);
+
+/* True if the upstream takes the model of a request by HTTP from the query. */
+bool endpoint_takes_query(slice path);
+
 /* True for the most frequent of the requests for which endpoint_find() gives ENDPOINT_RUNS; they are metered, and
  * their paths are clear. */
 static inline bool endpoint_frequent(slice method, slice path)

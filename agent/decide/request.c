@@ -29,6 +29,7 @@
 	X("deployment_param", BYTES, sample.deployment_param) \
 	X("query_unclear", TRUTH, sample.query_unclear) \
 	X("headers_unclear", TRUTH, sample.headers_unclear) \
+	X("between", UINT, sample.between) \
 	X("contract", UINT, contract) \
 	X("backends", BYTES, backends_hash)
 

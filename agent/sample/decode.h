@@ -7,7 +7,7 @@
 #include "base/slice.h"
 
 /* The most bytes that one body is decoded to. What a decompression bomb holds beyond that is never produced. */
-#define DECODE_OUT_MAX ((size_t)1024 * 1024)
+#define DECODE_OUT_MAX ((size_t)4 * 1024 * 1024)
 /* Largest window that a zstd frame may ask for, as a power of two: 8 MiB, which RFC 9659 allows in HTTP. Deflate's
  * window is 32 KiB; brotli's is at most 16 MiB, of which the decoder allocates only what the output needs. */
 #define DECODE_ZSTD_WINDOW_LOG_MAX 23

@@ -189,7 +189,11 @@ static model_status find_in_body(const model_sample *s, mentions *found, model_r
 	view_of(s, &view);
 	if (coding != DECODE_IDENTITY)
 		return coded_status(s, &view, coding, found, r);
-	return body_status(&view, s->ctype, found, r);
+	model_status status = body_status(&view, s->ctype, found, r);
+	if (s->between < BETWEEN_UNCLEAR || (status != MODEL_FOUND && status != MODEL_NONE) || !json_like(view.head))
+		return status;
+	r->detail = "a model may stand in the middle of the body, which is too large to be seen whole";
+	return MODEL_UNKNOWN;
 }
 
 /* Adds the model that one parameter of the query names. A plus sign means a space in a query that is still encoded, and
@@ -273,8 +277,9 @@ static __attribute__((noinline)) void settle_named(const model_sample *s, mentio
 	}
 	mentions_init(&body);
 	model_status in_body = find_in_body(s, &body, r);
-	/* A body that cannot be seen whole: the upstream obeys the path. */
-	bool unseen = in_body == MODEL_UNKNOWN && from == MODEL_FROM_PATH;
+	/* A body that cannot be seen whole: the upstream obeys the path, or at some endpoints the query. */
+	bool decides = from == MODEL_FROM_PATH || (from == MODEL_FROM_QUERY && s->query_decides);
+	bool unseen = in_body == MODEL_UNKNOWN && decides;
 	if (in_body != MODEL_FOUND && in_body != MODEL_NONE && !unseen) {
 		settle(&body, in_body, MODEL_FROM_NONE, r);
 		return;

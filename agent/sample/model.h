@@ -33,6 +33,14 @@ typedef enum model_from {
 	MODEL_FROM_FORM,
 } model_from;
 
+/* What HAProxy says of the bytes that it holds between the beginning and the end that it sends. Larger numbers mean the
+ * same as BETWEEN_UNCLEAR. */
+typedef enum model_between {
+	BETWEEN_LATER,   /* HAProxy sends them if it has to ask again */
+	BETWEEN_CLEAR,   /* they fit no frame, and nothing in them can be a model */
+	BETWEEN_UNCLEAR, /* they fit no frame, and something in them may be a model */
+} model_between;
+
 /* What HAProxy sends of one request. Every slice may be empty. */
 typedef struct model_sample {
 	slice method;
@@ -47,10 +55,12 @@ typedef struct model_sample {
 	slice tail;             /* the last bytes of the buffered body if `body` is cut; may overlap `body` */
 	uint64_t buffered;      /* bytes of body that HAProxy holds */
 	uint64_t length;        /* the content-length; == buffered if HAProxy holds all of the body; 0: there is none */
+	uint64_t between;       /* a model_between: the bytes between `body` and `tail` */
 	bool sized;   /* there is a content-length. Without one (chunked) only the end of the JSON or form shows whether
 			 HAProxy holds all of the body */
 	bool upgrade; /* a WebSocket handshake */
 	bool query_unclear; /* beside one plain `model=` the query has a parameter that some parser reads as `model` */
+	bool query_decides; /* the upstream obeys the query, whatever the body says */
 	bool headers_unclear; /* more than one content-type or content-encoding, or x-codex-turn-metadata of a handshake
 			       */
 } model_sample;

@@ -261,8 +261,8 @@ def test_the_model_in_the_middle_with_the_shipped_sizes(roomy, size):
 
 @pytest.mark.parametrize("target, shape", [("/v1/chat/completions", "openai"), ("/v1/messages", "anthropic")])
 def test_the_model_beyond_the_shipped_sizes(roomy, target, shape):
-    raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * 1200000, b"y" * 20000)
-    roomy.post(target, raw).refused(413, "model_not_in_sample", shape)
+    raw = b'{"a":"%s","model":"good-1","b":"%s"}' % (b"x" * 4300000, b"y" * 20000)
+    roomy.post(target, None, chunks=[raw]).refused(413, "model_not_in_sample", shape)
 
 
 @pytest.mark.parametrize("chunk", [1000, 100000])

@@ -320,7 +320,7 @@ SMALL_BUFFER = 15100  # what HAProxy's default tune.bufsize holds
 
 def client_bodies():
     for client in bodies.CLIENTS:
-        for size in bodies.SIZES:
+        for size in (*bodies.SIZES, 5 << 20):
             for where in bodies.PLACES:
                 if size <= 300 * 1024 or where == "own" and size < 2**20 or client in ("openai_python", "claude_code", "whisper"):
                     yield client, size, where

@@ -275,6 +275,8 @@ static bool may_run(slice path)
 		"converse",
 		"converse-stream",
 		"count-tokens",
+		"listen",
+		"speak",
 	};
 	if (path.len > 1 && path.ptr[path.len - 1] == '/')
 		path.len--;

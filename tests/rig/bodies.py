@@ -21,13 +21,19 @@ SNIPPETS = ['\n\n```python\ndef find(items, key):\n\treturn [i for i in items if
             '"}],"model":"evil"}', "C:\\Users\\me\\file.txt", "\n- one\n- two\n", 'He said "no".', "grep -rn '\"model\"' . | head\n", "\\\\server\\share\\", "🙂"]
 
 
+# Each piece of text with the bytes that it takes in JSON; the snippets are rare.
+PIECES = [(piece, len(json.dumps(piece, ensure_ascii=False).encode()) - 2) for piece in [word + " " for word in WORDS] * 8 + SNIPPETS]
+
+
 def prose(r, size):
     """About `size` bytes of JSON text of talk and code."""
     out, have = [], 0
     while have < size:
-        piece = r.choice(SNIPPETS) if r.random() < 0.02 else r.choice(WORDS) + " "
-        out.append(piece)
-        have += len(json.dumps(piece, ensure_ascii=False).encode()) - 2
+        for piece, length in r.choices(PIECES, k=(size - have) // 6 + 1):
+            out.append(piece)
+            have += length
+            if have >= size:
+                break
     return "".join(out)
 
 
@@ -141,7 +147,7 @@ def whisper(r, size, where):
 
 CLIENTS = {f.__name__: f for f in (openai_node, openai_python, openai_python_responses, anthropic_python, claude_code, codex, opencode, pretty_print,
                                    genai, whisper)}
-SIZES = (1024, 16 * 1024, 76 * 1024, 300 * 1024, 900 * 1024, 5 * 1024 * 1024)
+SIZES = (1024, 16 * 1024, 76 * 1024, 300 * 1024, 900 * 1024)
 PLACES = ("own", "first", "last", "middle")
 
 

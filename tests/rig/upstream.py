@@ -30,7 +30,7 @@ class Request:
         """Does the secret stand in the head or body received, percent-encoded or not?"""
         raw = secret.encode("latin-1")
         quoted = "".join("%%%02x" % byte for byte in raw).encode()
-        return any(raw in where or quoted in where.lower() for where in (self.raw_head, self.body))
+        return any(raw in where or (b"%" in where and quoted in where.lower()) for where in (self.raw_head, self.body))
 
     def __repr__(self):
         return "<%s got %s %s %r %r>" % (self.mock.name, self.method, self.target, self.headers, self.body[:200])
@@ -194,6 +194,17 @@ class Mock:
             buffer += data
             return bool(data)
 
+        def whole(size):
+            """Takes `size` bytes, and returns them or as many as come."""
+            nonlocal buffer
+            taken, buffer = bytearray(buffer[:size]), buffer[size:]
+            while len(taken) < size:
+                data = sock.recv(min(size - len(taken), 1 << 20))
+                if not data:
+                    break
+                taken += data
+            return bytes(taken)
+
         while b"\r\n\r\n" not in buffer:
             if not more():
                 return None, b""
@@ -209,7 +220,7 @@ class Mock:
         if (request.header("expect") or "").lower() == "100-continue":
             sock.sendall(b"HTTP/1.1 100 Continue\r\n\r\n")
         if "chunked" in (request.header("transfer-encoding") or "").lower():
-            request.chunked = True
+            request.chunked, body = True, bytearray()
             while True:
                 while b"\r\n" not in buffer:
                     if not more():
@@ -222,18 +233,13 @@ class Mock:
                             return None, b""
                     request.trailer, buffer = (b"\r\n" + buffer).split(b"\r\n\r\n", 1)
                     return request, buffer
-                while len(buffer) < size + 2:
-                    if not more():
-                        return None, b""
-                request.body += buffer[:size]
-                buffer = buffer[size + 2:]
+                body += whole(size)
+                request.body = bytes(body)
+                if len(whole(2)) < 2:
+                    return None, b""
         size = int(request.header("content-length") or 0)
-        while len(buffer) < size:
-            if not more():
-                request.body = buffer
-                return None, b""
-        request.body, buffer = buffer[:size], buffer[size:]
-        return request, buffer
+        request.body = whole(size)
+        return (request, buffer) if len(request.body) == size else (None, b"")
 
     def _answer(self, sock, request):
         if self.delay:

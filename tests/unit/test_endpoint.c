@@ -248,6 +248,67 @@ static void a_post_that_runs_none(void)
 		check("POST", paths[i], false, ENDPOINT_OTHER);
 }
 
+static void an_upload_names_no_model(void)
+{
+	static const char *const uploads[] = {
+		"/v1/files",
+		"/v1/files/",
+		"/openai/v1/files",
+		"/openai/files",
+		"/files",
+		"/upload/v1beta/files",
+		"/v1beta/files",
+		"/v1/files/upload",
+		"/v1/uploads",
+		"/v1/uploads/u/parts",
+		"/v1/containers/c/files",
+		"/upload/v1beta/fileSearchStores/s:uploadToFileSearchStore",
+		"/v1/skills",
+		"/v1/skills/s/versions",
+		"/v1/messages/batches",
+		"/anthropic/v1/messages/batches",
+	};
+	static const char *const others[] = {
+		"",
+		"/v1/file",
+		"/v1/files/f",
+		"/v1/files/f/content",
+		"/v1/x/files",
+		"/v1//files",
+		"/v1/files//",
+		"/v1/files;x",
+		"/v1/files%2f",
+		"/v1/%66iles",
+		"/v1/uploads/../parts",
+		"/v1/uploads/..%2f..%2fchat%2fcompletions/parts",
+		"/v1/uploads/%2e%2e/parts",
+		"/v1/uploads/u/complete",
+		"/v1/../v1/files",
+		"/v1/chat/completions",
+		"/v1/images/edits",
+		"/v1/videos",
+		"/v1/batches",
+		"/v1/messages",
+		"/v1/messages/batches/b",
+		"/v1beta/models/m:batchGenerateContent",
+		"/v1beta/cachedContents",
+	};
+
+	for (size_t i = 0; i < sizeof uploads / sizeof uploads[0]; i++) {
+		slice path = slice_cstr(uploads[i]);
+		CHECK(endpoint_takes_files(SLICE("POST"), path) && endpoint_takes_files(SLICE("PUT"), path));
+		CHECK(!endpoint_takes_files(SLICE("GET"), path) && !endpoint_takes_query(path));
+		check("POST", uploads[i], false, ENDPOINT_OTHER);
+	}
+	for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+		CHECK(!endpoint_takes_files(SLICE("POST"), slice_cstr(others[i])) || !printf("  %s\n", others[i]));
+	CHECK(endpoint_takes_query(SLICE("/v1/listen")) && endpoint_takes_query(SLICE("/v1/speak")));
+	CHECK(!endpoint_takes_query(SLICE("/v1/chat/completions")) && !endpoint_takes_query(SLICE("/v1/audio/speech")));
+	CHECK(!endpoint_takes_query(SLICE("/v1/x/listen")));
+	check("POST", "/v1/listen", false, ENDPOINT_RUNS);
+	check("GET", "/v1/listen", true, ENDPOINT_RUNS);
+}
+
 static void a_question_about_models(void)
 {
 	static const struct {
@@ -471,6 +532,7 @@ int main(void)
 	RUN(a_post_that_runs_none);
 	RUN(a_question_about_models);
 	RUN(an_answer_that_costs_tokens);
+	RUN(an_upload_names_no_model);
 	RUN(a_websocket);
 	RUN(a_path_with_one_reading);
 	RUN(a_prefix_matches_whole_segments);

@@ -32,6 +32,7 @@ static const char *const names[] = { "id",
 				     "deployment_param",
 				     "query_unclear",
 				     "headers_unclear",
+				     "between",
 				     "contract",
 				     "unknown",
 				     "i",
@@ -39,7 +40,7 @@ static const char *const names[] = { "id",
 				     "anthropic_versiom",
 				     "a_name_that_is_longer_than_any_that_there_is" };
 
-enum { NAMES = sizeof names / sizeof names[0], KNOWN = 25 };
+enum { NAMES = sizeof names / sizeof names[0], KNOWN = 26 };
 
 static uint32_t seed = 7;
 
@@ -130,6 +131,8 @@ static void plain_read(llm_request *r, spop_message *m)
 				r->sample.buffered = spop_value_uint(&v);
 			else if (i == 9)
 				r->sample.length = spop_value_uint(&v);
+			else if (i == 24)
+				r->sample.between = spop_value_uint(&v);
 			else
 				r->contract = spop_value_uint(&v);
 		}
@@ -155,7 +158,7 @@ static bool same_request(const llm_request *a, const llm_request *b)
 	       a->bearer_sk_ant == b->bearer_sk_ant && a->contract == b->contract &&
 	       same_bytes(a->sample.deployment_param, b->sample.deployment_param) &&
 	       a->sample.query_unclear == b->sample.query_unclear &&
-	       a->sample.headers_unclear == b->sample.headers_unclear;
+	       a->sample.headers_unclear == b->sample.headers_unclear && a->sample.between == b->sample.between;
 }
 
 /* Allocates a frame to its exact length, so that a sanitizer sees a byte read behind it. */

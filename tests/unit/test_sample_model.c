@@ -285,6 +285,29 @@ static void cut_bodies(void)
 }
 
 /* Each request names models in several places. */
+static void what_stands_between_counts(void)
+{
+	static const char text[] = "{\"model\":\"a\",\"x\":\"----------\",\"y\":1}";
+	model_sample s = whole("application/json", text, 20);
+
+	s.tail = slice_cstr(text + sizeof text - 1 - 6);
+	s.buffered = s.length = sizeof text - 1;
+	SAYS(&s, "a from body");
+	s.between = BETWEEN_CLEAR;
+	SAYS(&s, "a from body");
+	s.between = BETWEEN_UNCLEAR;
+	SAYS(&s, "unknown");
+	s.between = 99;
+	SAYS(&s, "unknown");
+	s.path = SLICE("/v1beta/models/a:generateContent");
+	SAYS(&s, "a from path");
+	/* What is no object names no model, whatever is in it. */
+	s = whole("audio/wav", "RIFF \"model\":\"b\"", 10);
+	s.length = s.buffered = 17;
+	s.between = BETWEEN_UNCLEAR;
+	SAYS(&s, "none");
+}
+
 static void places_have_to_agree(void)
 {
 	static const struct {
@@ -352,6 +375,9 @@ static void places_have_to_agree(void)
 	s.length = 3;
 	s.model_param = SLICE("q");
 	SAYS(&s, "unknown");
+	s.query_decides = true; /* but at an endpoint whose upstream obeys the query */
+	SAYS(&s, "q from query");
+	s.query_decides = false;
 	s.path = SLICE("/v1beta/models/q:generateContent");
 	SAYS(&s, "q from path");
 	s.path = SLICE("/v1beta/models/a:generateContent");
@@ -402,6 +428,7 @@ int main(void)
 	RUN(names_have_no_unseen_ends);
 	RUN(names_have_a_longest_length);
 	RUN(cut_bodies);
+	RUN(what_stands_between_counts);
 	RUN(places_have_to_agree);
 	RUN(handshakes);
 	return unit_end();

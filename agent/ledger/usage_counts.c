@@ -112,6 +112,22 @@ static bool count_of(slice value, int64_t *out)
 	return true;
 }
 
+static int64_t known(int64_t n)
+{
+	return n > 0 ? n : 0;
+}
+
+/* Adds a count to one that may be absent yet. False: the sum is too large. */
+static bool add_count(int64_t *to, int64_t n)
+{
+	if (n >= 0)
+		*to = known(*to) + n;
+	if (*to <= USAGE_TOKENS_MAX)
+		return true;
+	*to = USAGE_TOKENS_MAX;
+	return false;
+}
+
 /* Takes the count that `m` is, if it is one of `fields`. */
 static void take_count(counts *r, const json_member *m, const field *fields, size_t n)
 {
@@ -179,8 +195,8 @@ static void take_modality(counts *r, slice object, count_kind audio, count_kind 
 			slice_ieq(kind, SLICE("\"image\"")) ? image :
 			slice_ieq(kind, SLICE("\"video\"")) ? video :
 							      COUNTS;
-	if (to != COUNTS && tokens > 0 && r->n[to] <= USAGE_TOKENS_MAX)
-		r->n[to] += tokens;
+	if (to != COUNTS)
+		r->bad |= !add_count(&r->n[to], tokens);
 }
 
 /* A list by modality tells of each one: those that are not in it are 0. */
@@ -220,8 +236,8 @@ static void take_cache_details(counts *r, slice array)
 		}
 		if (r->n[WRITE_1H] < 0)
 			r->n[WRITE_1H] = 0;
-		if (hour && r->n[WRITE_1H] <= USAGE_TOKENS_MAX)
-			r->n[WRITE_1H] += tokens;
+		if (hour)
+			r->bad |= !add_count(&r->n[WRITE_1H], tokens);
 	}
 }
 
@@ -248,12 +264,6 @@ static void counts_init(counts *r)
 	*r = (counts){ .cost = -1, .byok = -1, .audio_ms = -1 };
 	for (size_t i = 0; i < COUNTS; i++)
 		r->n[i] = -1;
-}
-
-static void add_count(int64_t *to, int64_t n)
-{
-	if (n >= 0 && *to <= USAGE_TOKENS_MAX)
-		*to = (*to < 0 ? 0 : *to) + n;
 }
 
 static void take_member(counts *r, const json_member *m);
@@ -283,7 +293,7 @@ static void take_iterations(counts *r, slice array)
 		}
 		r->bad |= one.bad || other;
 		for (size_t i = 0; i < SIZE(summed) && !other; i++)
-			add_count(&sum.n[summed[i]], one.n[summed[i]]);
+			r->bad |= !add_count(&sum.n[summed[i]], one.n[summed[i]]);
 	}
 	for (size_t i = 0; i < SIZE(summed); i++)
 		if (sum.n[summed[i]] >= 0)

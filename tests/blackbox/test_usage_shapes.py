@@ -198,6 +198,37 @@ def test_larger_than_the_buffer(asked):
     asked.check()
 
 
+SECRET = "contents-of-the-answer"
+
+
+def hostile(deep):
+    """Bodies for which PCRE gives up, or goes far: brackets in brackets, keys without end, objects that nothing closes."""
+    nest, text = b'{"a":' * deep + b"1" + b"}" * deep, json.dumps(SECRET).encode()
+    yield b'{"t":' + text + b',"usage":' + nest + b"}"
+    yield b'{"t":' + text + b',"usage":{"prompt_tokens":1},"x":' + nest + b"}"
+    yield b'{"t":' + text + b',"usage":{"prompt_tokens":1},"x":' + b"[" * deep + b"]" * deep + b"}"
+    yield b'{"t":' + text + b"," + b'"usage":{"a":' * deep + b"1" + b"}" * deep + b"}"
+    yield b'{"t":' + text + b"," + b'"usage":{},' * deep + b'"z":1}'
+    yield b'{"t":' + text + b"," + b'"usage":{"x":' * deep
+    yield b'{"t":' + text + b',"usage":{' + b'"\\' * deep
+    yield b"u{" + text + b"[" * deep
+    yield b'{"t":' + text + b',"usage":{"x":"\0' + text + b'"}}'
+    yield b'{"t":' + text + b',"usage":"' + SECRET.encode() + b'"}'
+
+
+def test_hostile_bodies_leave_nothing_in_the_line(asked):
+    """If PCRE gives up, HAProxy leaves a text as it is: nothing of it may stand in the log line, which HAProxy prints on its standard output."""
+    for deep in (30, 150, 700, 3000, 60000):
+        for number, raw in enumerate(hostile(deep)):
+            for kind, target in ((JSON, CHAT), (EVENTS, MESSAGES), (JSON, GEMINI_STREAM)):
+                data = b"data: " + raw + b"\n\n" if kind == EVENTS else b"[" + raw if target == GEMINI_STREAM else raw
+                script = chunked(data, 60000, kind) if target == GEMINI_STREAM else sized(data, kind)
+                exchange = asked.ask((deep, number, target), script, target, ())
+                assert exchange.body == data
+    asked.check()
+    assert "\"v\":2" in asked.gateway.haproxy.text() and SECRET not in asked.gateway.haproxy.text()
+
+
 # ---- the first event of a stream
 
 STARTED = {"input_tokens": 31, "cache_read_input_tokens": 50000, "cache_creation_input_tokens": 4, "output_tokens": 1}

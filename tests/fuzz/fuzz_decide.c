@@ -374,8 +374,12 @@ static void check_response(cursor c)
 	spop_writer w = { room, room, room + FRAME_MAX, false };
 
 	spop_put_name(&w, SLICE("llm-response"));
-	spop_put_u8(&w, 3);
-	put_arg(&w, &count, SLICE("ctype"), which & 128 ? SLICE("text/event-stream") : SLICE("application/json"));
+	spop_put_u8(&w, 4);
+	put_arg(&w, &count, SLICE("ctype"),
+		which & 128 ? SLICE("text/event-stream") :
+		which & 32  ? SLICE("application/x-ndjson") :
+			      SLICE("application/json"));
+	put_arg(&w, &count, SLICE("seen"), which & 16 ? SLICE("first") : SLICE("all"));
 	put_arg(&w, &count, SLICE("cenc"), codings[which % 6]);
 	put_arg(&w, &count, SLICE("body"), cursor_take(&c, cursor_left(&c)));
 	cursor messages = cursor_of(slice_of(room, (size_t)(w.pos - room)));

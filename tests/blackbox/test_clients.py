@@ -200,6 +200,16 @@ def test_a_browser(shared, pages, chromium):
     assert [one.method for one in shared.mock.requests if one.header("origin") == pages[1].url()] == []
 
 
+# ---- many headers
+
+
+@pytest.mark.parametrize("count", [102, 150, 1000, 4000])
+def test_many_headers(gateway, mock, count):
+    got = gateway.ask("other", [("x-h%d" % n, "v") for n in range(count)]).only(mock)
+    assert [got.header("x-h%d" % n) for n in (0, count - 1)] == ["v", "v"]
+    assert gateway.ask("good-1", [("x-h%d" % n, "v") for n in range(count)]).only(mock).header("authorization") == "Bearer " + KEY
+
+
 # ---- the models that routes list
 
 

@@ -172,7 +172,7 @@ def test_arrival_on_a_kept_connection(gateway, receiver):
     ("/p/a/p/b/v1/x", None, "a", "/p/b/v1/x"),
     ("/p/" + "x" * 100 + "/v1/x", None, "x" * 64, "/v1/x"),
     ("/p/two", None, "two", "/"), ("/p/two?a=/b", None, "two", "/?a=/b"), ("/p/", None, "", "/p/"), ("/p", None, "", "/p"), ("/p//v1/x", None, "", "/p//v1/x"), ("/pp/two/v1", None, "", "/pp/two/v1"),
-    ("/v1/p/two/x", None, "", "/v1/p/two/x"), ("/p/two/", None, "two", "/"), ("/p/a//b", None, "a", "//b"),
+    ("/v1/p/two/x", None, "", "/v1/p/two/x"), ("/p/two/", None, "two", "/"), ("/p/a//b", None, "a", "/b"),
 ])
 def test_project(gateway, receiver, upstream, target, header, project, path):
     exchange = gateway.ask("gpt-5", [] if header is None else [("X-Headroom-Project", header)], target=target)

@@ -315,6 +315,50 @@ def test_other_streams_are_not_held(gateway, upstream, receiver, target, kind):
     upstream.script = None
 
 
+LINE = b'{"message":{"role":"assistant","content":"a } \\"{ %s"},"n":[{"a":1}],"done":false}\n'
+ANSWER = b'{"id":"c1","object":"chat.completion","choices":[],"usage":{"prompt_tokens":11,"completion_tokens":7}}'
+TOLD = json.loads(ANSWER)["usage"]
+
+
+@pytest.mark.parametrize("asked", [{}, {"stream": True}], ids=["", "stream"])
+@pytest.mark.parametrize("pieces, usage", [
+    ([LINE % b"a", LINE % b"b", b'{"done":true}\n'], None), ([LINE % b"a" * 3, LINE % b"b"], None),
+    ([LINE % b"x" * 100, LINE.replace(b"\n", b"\r\n") % b"b", b"\n", LINE % b"c"], None),
+    ([b'data: {"a":1}\n\n', b"data: [DONE]\n\n"], None), ([b": ping\n\n", b'data: {"a":1}\n\n'], None),
+    ([b"\n", b"\n", b"\n", ANSWER], None), ([b"  \r\n", ANSWER[:20], ANSWER[20:]], None), ([b" ", b" ", b"{}"], None),
+    ([ANSWER + b"\n", b"\n"], TOLD),
+], ids=str)
+def test_a_stream_that_calls_itself_json_is_not_held(gateway, upstream, receiver, pieces, usage, asked):
+    """Lines of JSON, events, and blank lines before an answer: the client gets each piece before the upstream sends the next."""
+    gates = [threading.Event() for _ in pieces]
+
+    def script(_):
+        yield head(JSON, CHUNKED)
+        for gate, piece in zip(gates, pieces):
+            yield chunk(piece)
+            yield gate
+        yield b"0\r\n\r\n"
+    upstream.script = script
+    with gateway.connect() as connection:
+        connection.send(harness.wire.request("POST", "/api/chat", [("Host", "gw.test")] + harness.JSON, harness.chat("m", **asked)))
+        response = connection.head(3)
+        got = connection.pieces(response, timeout=20)
+        for gate, piece in zip(gates, pieces):
+            assert next(got) == piece
+            gate.set()
+        assert list(got) == []
+    record = receiver.record(response.header("x-request-id"))
+    upstream.script = None
+    assert (record["term"], usage_of(record), record["seen"] == "all") == ("--", usage, usage is not None), record
+
+
+@pytest.mark.parametrize("answer", [ANSWER, ANSWER + b"\n", b"\n" + ANSWER, b"\xef\xbb\xbf" + ANSWER, json.dumps(json.loads(ANSWER), indent=2).encode() + b"\n"], ids=str)
+@pytest.mark.parametrize("step", [1, 20, 1000])
+def test_json_in_pieces_is_read_whole(ask, answer, step):
+    if not (step == 1 and answer[:1] == b"\n"):     # a first piece that is blank is not held
+        assert usage_of(ask(chunked(answer, step, JSON))[1]) == TOLD
+
+
 def test_json_that_answers_a_stream(ask):
     """A request for a stream may be answered with JSON: the type of the answer decides, not what the request asked for."""
     answer = openai_body(CHAT, 500)

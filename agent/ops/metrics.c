@@ -316,6 +316,12 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 	one(f, "spoa_llm_ledger_dropped_lines_total", "counter",
 	    "Lines that the kernel dropped for lack of room. Their second copies may have arrived.", l->dropped);
 	one(f, "spoa_llm_ledger_records_total", "counter", "Requests written to the journal.", l->records);
+	head(f, "spoa_llm_ledger_usage_records_total", "counter",
+	     "These by where their token counts come from: reported, partial, estimated, unknown; none: they used nothing.");
+	for (usage_from u = USAGE_NONE; u <= USAGE_UNKNOWN; u++) {
+		labelled(f, "spoa_llm_ledger_usage_records_total", "usage_from", usage_from_name(u), NULL);
+		value_u(f, l->usage[u]);
+	}
 	one(f, "spoa_llm_ledger_stored_total", "counter", "Requests stored in the database.", l->stored);
 	one(f, "spoa_llm_ledger_queued_records", "gauge",
 	    "Requests that are in the journal but not in the database yet.", l->queued);
@@ -447,32 +453,47 @@ static const char *provider_name(const char *model)
 	return strcmp(provider, "gemini") == 0 ? "gcp.gemini" : strcmp(provider, "unknown") == 0 ? "" : provider;
 }
 
-typedef enum which { REQUESTS, COST, SAVED, UNPRICED } which;
+typedef enum which { REQUESTS, UNPRICED, PARTLY_PRICED, UNKNOWN, COST, COST_ESTIMATED, SAVED, SAVED_ESTIMATED } which;
+
+static uint64_t requests_of(const store_sums *r, which w)
+{
+	return count(w == UNPRICED      ? r->unpriced_requests :
+		     w == PARTLY_PRICED ? r->partly_priced_requests :
+		     w == UNKNOWN       ? r->unknown_requests :
+					  r->requests);
+}
 
 static void write_group(FILE *f, const totals_group *g, const char *name, const char *label, which w)
 {
 	for (size_t i = 0; i < rows_of(g); i++) {
 		const store_sums *r = row_of(g, i);
 		const struct {
-			const char *kind;
-			int64_t nano;
-		} kinds[] = { { "compression", r->saved_compression },
-			      { "cache", r->saved_cache },
-			      { "routing", r->saved_routing } };
+			const char *kind, *by;
+			int64_t nano, estimated;
+		} kinds[] = {
+			{ "compression", "gateway", r->saved_compression, r->estimated_saved_compression },
+			{ "cache", "provider", r->saved_cache, r->estimated_saved_cache },
+			{ "routing", "gateway", r->saved_routing, r->estimated_saved_routing },
+		};
+		int64_t cost = w == COST_ESTIMATED ? r->estimated_cost : r->cost;
 		switch (w) {
 		case REQUESTS:
 		case UNPRICED:
+		case PARTLY_PRICED:
+		case UNKNOWN:
 			labelled(f, name, label, r->label, NULL);
-			value_u(f, count(w == REQUESTS ? r->requests : r->unpriced_requests));
+			value_u(f, requests_of(r, w));
 			break;
 		case COST:
+		case COST_ESTIMATED:
 			labelled(f, name, label, r->label, NULL);
-			money(f, r->cost > 0 ? r->cost : 0);
+			money(f, cost > 0 ? cost : 0);
 			break;
 		case SAVED:
+		case SAVED_ESTIMATED:
 			for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
-				labelled(f, name, label, r->label, "kind", kinds[k].kind, NULL);
-				money(f, kinds[k].nano);
+				labelled(f, name, label, r->label, "kind", kinds[k].kind, "by", kinds[k].by, NULL);
+				money(f, w == SAVED ? kinds[k].nano : kinds[k].estimated);
 			}
 			break;
 		}
@@ -505,17 +526,29 @@ static void write_totals(FILE *f, const totals *t)
 	write_group(f, m, "spoa_llm_model_requests_total", "model", REQUESTS);
 	head(f, "spoa_llm_model_unpriced_requests_total", "counter", "Recorded requests whose tokens have no price.");
 	write_group(f, m, "spoa_llm_model_unpriced_requests_total", "model", UNPRICED);
+	head(f, "spoa_llm_model_partly_priced_requests_total", "counter",
+	     "Recorded requests whose cost is rough, because the price table and what was reported do not fit together.");
+	write_group(f, m, "spoa_llm_model_partly_priced_requests_total", "model", PARTLY_PRICED);
+	head(f, "spoa_llm_model_unknown_requests_total", "counter",
+	     "Recorded requests whose tokens nobody told. They are in no other figure of tokens or dollars.");
+	write_group(f, m, "spoa_llm_model_unknown_requests_total", "model", UNKNOWN);
 	head(f, "spoa_llm_model_cost_usd_total", "counter", "Cost of recorded requests in dollars, by model.");
 	write_group(f, m, "spoa_llm_model_cost_usd_total", "model", COST);
+	head(f, "spoa_llm_model_estimated_cost_usd_total", "counter",
+	     "The part of the cost that is from requests with estimated tokens, by model.");
+	write_group(f, m, "spoa_llm_model_estimated_cost_usd_total", "model", COST_ESTIMATED);
 	head(f, "spoa_llm_model_saved_usd", "gauge",
-	     "Dollars saved since the ledger was created, by model. Can be negative and can go down.");
+	     "Dollars saved since the ledger was created, by model, and by whom: this gateway, or the provider's cache. Can be negative and can go down.");
 	write_group(f, m, "spoa_llm_model_saved_usd", "model", SAVED);
+	head(f, "spoa_llm_model_estimated_saved_usd", "gauge",
+	     "The part of the saved dollars that is from requests with estimated tokens. Can be negative and can go down.");
+	write_group(f, m, "spoa_llm_model_estimated_saved_usd", "model", SAVED_ESTIMATED);
 	head(f, "spoa_llm_route_requests_total", "counter", "Recorded requests by route.");
 	write_group(f, &t->routes, "spoa_llm_route_requests_total", "route", REQUESTS);
 	head(f, "spoa_llm_route_cost_usd_total", "counter", "Cost of recorded requests in dollars, by route.");
 	write_group(f, &t->routes, "spoa_llm_route_cost_usd_total", "route", COST);
 	head(f, "spoa_llm_route_saved_usd", "gauge",
-	     "Dollars saved since the ledger was created, by route. Can be negative and can go down.");
+	     "Dollars saved since the ledger was created, by route, and by whom: this gateway, or the provider's cache. Can be negative and can go down.");
 	write_group(f, &t->routes, "spoa_llm_route_saved_usd", "route", SAVED);
 }
 

@@ -347,6 +347,15 @@ def test_no_haproxy(place):
     place.prometheus.clears()
 
 
+def test_unknown(place):
+    """One request in five whose tokens nobody told; requests that use none do not count."""
+    def work():
+        place.send(*[place.record(kind=kind, model="claude-haiku-4-5") for kind in ["reported"] * 4 + ["untold"] + ["none"] * 20])
+    with place.repeat(work):
+        place.prometheus.fires("SpoaLlmUsageUnknown")
+    place.prometheus.clears()
+
+
 def test_unpriced(place):
     with place.repeat(lambda: place.send(*[place.record(kind="reported", model="unheard-of-model") for _ in range(5)])):
         place.prometheus.fires("SpoaLlmUnpriced")

@@ -62,7 +62,8 @@ const pairs = (list) => Object.fromEntries(list), all = (selector) => [...docume
 document.getElementById('exact').open = true;
 return {
     exact: pairs(all('[data-exact]').map((n) => [n.dataset.exact, [n.dataset.value, n.innerText]])),
-    shown: pairs(['saved', 'cost', 'requests'].map((id) => document.getElementById(id)).map((n) => [n.id, [n.dataset.value, n.innerText,
+    notes: pairs(['saved-gateway', 'saved-cache'].map((id) => [id, document.getElementById(id + '-note').textContent])),
+    shown: pairs(['saved', 'saved-gateway', 'saved-cache', 'cost', 'requests'].map((id) => document.getElementById(id)).map((n) => [n.id, [n.dataset.value, n.innerText,
         n.title]])),
     kinds: pairs(all('#kinds li').map((n) => [n.dataset.kind, n.querySelector('.amount')]).map(([kind, n]) => [kind, [n.dataset.value,
         n.innerText]])),
@@ -89,16 +90,23 @@ def test_totals(full, page, period):
     for name, key in (("saved", "saved_total_nanodollars"), ("cost", "cost_nanodollars")):
         assert seen["shown"][name] == [str(totals[key]), dollars(totals[key]), exact(totals[key])]
     assert seen["shown"]["requests"][:2] == [str(totals["requests"]), format(totals["requests"], ",")]
+    for name in ("saved_gateway", "saved_cache"):
+        value, estimated = totals[name + "_nanodollars"], totals["estimated_" + name + "_nanodollars"]
+        assert seen["shown"][name.replace("_", "-")] == [str(value), dollars(value), exact(value)]
+        assert seen["notes"][name.replace("_", "-")] == (dollars(value - estimated) + " without estimates" if estimated else "")
     for name, key in (("compression", "saved_compression"), ("caching", "saved_cache"), ("routing", "saved_routing")):
         assert seen["kinds"][name] == [str(totals[key + "_nanodollars"]), dollars(totals[key + "_nanodollars"])]
-    # The page names estimated, partial and unpriced requests if there are any.
-    for name in ("estimated", "partial", "unpriced"):
-        assert (name in seen["trust"]) == bool(totals[name + "_requests"])
-        if totals[name + "_requests"]:
-            assert format(totals[name + "_requests"], ",") + " request" in seen["trust"][name]
+    # The page names estimated, partial, unknown, partly priced and unpriced requests if there are any.
+    for name, key in (("estimated", "estimated"), ("partial", "partial"), ("unknown", "unknown"), ("partly", "partly_priced"),
+                      ("unpriced", "unpriced")):
+        assert (name in seen["trust"]) == bool(totals[key + "_requests"])
+        if totals[key + "_requests"]:
+            assert format(totals[key + "_requests"], ",") + " request" in seen["trust"][name]
     assert dollars(report["without_estimates"]["cost_nanodollars"]) in seen["trust"]["reported"]
     if report["unpriced_models"]:
         assert report["unpriced_models"][0]["model"] in seen["trust"]["unpriced"]
+    if report["unknown_models"]:
+        assert report["unknown_models"][0]["model"] in seen["trust"]["unknown"]
     page.clean()
 
 
@@ -114,9 +122,12 @@ def test_groups(full, page, by):
         assert requests == [format(row["requests"], ","), str(row["requests"])]
         assert tokens[1] == str(row["input"] + row["output"] + row["cache_read"] + row["cache_write"])
         unpriced = not row["cost_nanodollars"] and row["unpriced_requests"]
-        assert cost == ["unpriced" if unpriced else dollars(row["cost_nanodollars"]), str(row["cost_nanodollars"])]
+        untold = not row["cost_nanodollars"] and row["unknown_requests"] and tokens[1] == "0"
+        said = "unpriced" if unpriced else "unknown" if untold else dollars(row["cost_nanodollars"])
+        assert cost == [said, str(row["cost_nanodollars"])]
         assert saved == [dollars(row["saved_total_nanodollars"]), str(row["saved_total_nanodollars"])]
-        assert flag == ("" if unpriced else "~" * bool(row["estimated_cost_nanodollars"]) + "+" * bool(row["unpriced_requests"]))
+        rough, low = row["estimated_cost_nanodollars"] or row["partly_priced_requests"], row["unpriced_requests"] or row["unknown_requests"]
+        assert flag == ("" if unpriced or untold else "~" * bool(rough) + "+" * bool(low))
     page.clean()
 
 
@@ -135,16 +146,17 @@ def test_over_time(full, page, unit):
     money, tokens = page.rows("#money-table"), page.rows("#tokens-table")
     assert len(money) == len(tokens) == len(groups) > 2
     for (_, want), cells, more in zip(sorted(groups.items(), reverse=True), money, tokens):
-        names = ("requests", "cost_nanodollars", "estimated_cost_nanodollars", "saved_total_nanodollars")
+        names = ("requests", "cost_nanodollars", "estimated_cost_nanodollars", "saved_gateway_nanodollars", "saved_cache_nanodollars")
         assert [cell[1] for cell in cells[1:]] == [str(want[name]) for name in names]
         assert [cell[0] for cell in cells[2:]] == [dollars(want[name]) for name in names[1:]]
         assert [cell[1] for cell in more[1:]] == [str(want[name]) for name in ("input", "cache_read", "cache_write", "output")]
     # The bars. Days without a request have a place among them, with no bar.
-    told, estimated, saved = page.js("Chart.getChart('money').data.datasets.map((set) => set.data)")
+    told, estimated, saved, cached = page.js("Chart.getChart('money').data.datasets.map((set) => set.data)")
     wants = [want for _, want in sorted(groups.items())]
     for got, want in ((told, [w["cost_nanodollars"] - w["estimated_cost_nanodollars"] for w in wants]),
                       (estimated, [w["estimated_cost_nanodollars"] for w in wants]),
-                      (saved, [w["saved_total_nanodollars"] for w in wants])):
+                      (saved, [w["saved_gateway_nanodollars"] for w in wants]),
+                      (cached, [w["saved_cache_nanodollars"] for w in wants])):
         assert [value for value in got if value] == pytest.approx([value / 1e9 for value in want if value])
     # The bars are drawn: the canvas has the colour of savings in it.
     assert page.js("""const c = document.getElementById('money'), d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;

@@ -122,10 +122,17 @@ export const FIGURES = [
 	["input", "Uncached input tokens"], ["output", "Output tokens"], ["cache_read", "Cache-read tokens"],
 	["cache_write", "Cache-write tokens"], ["saved", "Tokens taken out by compression"], ["bytes_in", "Bytes in"],
 	["bytes_out", "Bytes out"], ["cost_nanodollars", "Cost"], ["saved_compression_nanodollars", "Saved by compression"],
-	["saved_cache_nanodollars", "Saved by caching"], ["saved_routing_nanodollars", "Saved by routing"],
-	["saved_total_nanodollars", "Saved in all"], ["estimated_requests", "Estimated requests"],
-	["estimated_output", "Estimated output tokens"], ["estimated_cost_nanodollars", "Estimated cost"],
-	["partial_requests", "Partial requests"], ["unpriced_requests", "Unpriced requests"], ["unpriced_tokens", "Unpriced tokens"],
+	["saved_cache_nanodollars", "Saved by caching (providers)"], ["saved_routing_nanodollars", "Saved by routing"],
+	["saved_gateway_nanodollars", "Saved by this gateway"], ["saved_total_nanodollars", "Saved in all"],
+	["estimated_requests", "Estimated requests"], ["estimated_output", "Estimated output tokens"],
+	["estimated_cost_nanodollars", "Estimated cost"], ["estimated_saved_compression_nanodollars", "Estimated: saved by compression"],
+	["estimated_saved_cache_nanodollars", "Estimated: saved by caching"],
+	["estimated_saved_routing_nanodollars", "Estimated: saved by routing"],
+	["estimated_saved_gateway_nanodollars", "Estimated: saved by this gateway"],
+	["estimated_saved_total_nanodollars", "Estimated: saved in all"],
+	["partial_requests", "Partial requests"], ["unknown_requests", "Unknown requests"],
+	["partly_priced_requests", "Partly priced requests"], ["unpriced_requests", "Unpriced requests"],
+	["unpriced_tokens", "Unpriced tokens"],
 ];
 
 export const tokensIn = (s) => big(s.input) + big(s.cache_read) + big(s.cache_write);

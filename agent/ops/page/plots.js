@@ -53,7 +53,8 @@ function stripes() {
 const MONEY_SETS = [
 	{ label: "cost, reported", value: (b) => b.cost_nanodollars - b.estimated_cost_nanodollars, color: "cost" },
 	{ label: "cost, estimated", value: (b) => b.estimated_cost_nanodollars, color: "estimated" },
-	{ label: "saved", value: (b) => b.saved_total_nanodollars, color: "saved", stack: "saved" },
+	{ label: "saved by this gateway", value: (b) => b.saved_gateway_nanodollars, color: "saved", stack: "saved" },
+	{ label: "saved by providers’ caches", value: (b) => b.saved_cache_nanodollars, color: "caching", stack: "saved" },
 ];
 const TOKEN_SETS = [
 	{ label: "uncached input", value: (b) => b.input, color: "input" },
@@ -159,7 +160,7 @@ export function showTime(report) {
 			`${short(tokensIn(busiest) + busiest.output)}, ${busiest.name}. The table below has all figures.`);
 	}
 	timeTable("money-table", [["requests", "Requests"], ["cost_nanodollars", "Cost"], ["estimated_cost_nanodollars", "Estimated"],
-		["saved_total_nanodollars", "Saved"]]);
+		["saved_gateway_nanodollars", "Saved by this gateway"], ["saved_cache_nanodollars", "Saved by caches"]]);
 	timeTable("tokens-table", [["input", "Input"], ["cache_read", "Cache read"], ["cache_write", "Cache write"], ["output", "Output"]]);
 }
 

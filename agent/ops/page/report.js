@@ -5,7 +5,7 @@ import { $, abs, announce, bar, big, clock, count, countFigure, dayName, el, exa
 	fraction, money, moneyFigure, percent, plural, put, short, table, tokensIn } from "./figures.js";
 
 const ROWS_SHOWN = 10; // models, routes ...; a button shows the others
-const NAMES_SHOWN = 4; // names of models without a price
+const NAMES_SHOWN = 4; // names of models whose requests are in doubt
 
 // ---- the view: kept in the URL's hash
 
@@ -49,9 +49,11 @@ export const reports = { group: null, time: null };
 
 const KINDS = [
 	["compression", "saved_compression_nanodollars", (t) => `${short(big(t.saved))} tokens removed from the input`],
-	["caching", "saved_cache_nanodollars", (t) => `${short(big(t.cache_read))} tokens read from caches; the extra cost of writing them is subtracted`],
 	["routing", "saved_routing_nanodollars", () => "compared with each route's reference model"],
+	["caching", "saved_cache_nanodollars", (t) => `${short(big(t.cache_read))} tokens read from caches; the extra cost of writing them is subtracted`],
 ];
+// Who saved it: compression and routing are this gateway's doing, caching is the providers'.
+const WHO = ["gateway", "cache"];
 
 export function showTotals(report, time) {
 	const t = report.totals, cost = big(t.cost_nanodollars), saved = big(t.saved_total_nanodollars);
@@ -64,6 +66,12 @@ export function showTotals(report, time) {
 		`The requests cost more than they would have: ${money(cost)} instead of ${money(cost + saved)}.` :
 		`${share} of the ${money(cost + saved)} that the requests would have cost, since ${dayName(first)} ${new Date(first).getUTCFullYear()}` +
 			(report.since ? `, ${clock(first).slice(0, 5)}` : ""));
+
+	for (const who of WHO) {
+		const all = big(t[`saved_${who}_nanodollars`]), estimated = big(t[`estimated_saved_${who}_nanodollars`]);
+		moneyFigure($(`saved-${who}`), all);
+		put($(`saved-${who}-note`), estimated ? `${money(all - estimated)} without estimates` : "");
+	}
 
 	const values = KINDS.map(([, name]) => big(t[name]));
 	const gain = values.reduce((most, v) => (v > most ? v : most), 0n), loss = values.reduce((most, v) => (-v > most ? -v : most), 0n);
@@ -97,7 +105,15 @@ export function showTotals(report, time) {
 	}));
 }
 
-// What the upstreams reported, and what is estimated, partial or unpriced.
+// The first names of a list of models.
+function namesOf(models) {
+	const names = models.slice(0, NAMES_SHOWN).map((one) => one.model || "(no name)");
+	if (models.length > NAMES_SHOWN)
+		names.push(`and ${models.length - NAMES_SHOWN} more`);
+	return `(${names.join(", ")})`;
+}
+
+// What the upstreams reported, and what is estimated, partial, unknown or unpriced.
 function showTrust(report) {
 	const t = report.totals, without = report.without_estimates, parts = [];
 	const cost = big(t.cost_nanodollars), estimated = big(t.estimated_cost_nanodollars);
@@ -107,16 +123,18 @@ function showTrust(report) {
 	add("reported", "Without estimates", `: ${plural(without.requests, "request")}, ${money(big(without.cost_nanodollars))}`);
 	if (big(t.estimated_requests))
 		add("estimated", "Estimated", `: ${plural(t.estimated_requests, "request")}, ` +
-			`${short(big(t.estimated_output))} tokens out, ${money(estimated)}: streams that did not report their usage`);
+			`${short(big(t.estimated_output))} tokens out, ${money(estimated)} of the cost, ${money(big(t.estimated_saved_total_nanodollars))} ` +
+			"of what was saved: streams that did not report their usage");
 	if (big(t.partial_requests))
 		add("partial", "Partial", `: ${plural(t.partial_requests, "request")}, whose output tokens are a lower bound`);
-	if (big(t.unpriced_requests)) {
-		const models = report.unpriced_models, names = models.slice(0, NAMES_SHOWN).map((one) => one.model || "(no name)");
-		if (models.length > NAMES_SHOWN)
-			names.push(`and ${models.length - NAMES_SHOWN} more`);
+	if (big(t.unknown_requests))
+		add("unknown", "Unknown", `: ${plural(t.unknown_requests, "request")}, whose tokens nobody told: ` +
+			`tokens, cost and saved are too low by them ${namesOf(report.unknown_models)}`);
+	if (big(t.partly_priced_requests))
+		add("partly", "Partly priced", `: ${plural(t.partly_priced_requests, "request")}, whose cost is rough ${namesOf(report.partly_priced_models)}`);
+	if (big(t.unpriced_requests))
 		add("unpriced", "Unpriced", `: ${plural(t.unpriced_requests, "request")}, ` +
-			`${short(big(t.unpriced_tokens))} tokens, not part of any dollar figure (${names.join(", ")})`);
-	}
+			`${short(big(t.unpriced_tokens))} tokens, not part of any dollar figure ${namesOf(report.unpriced_models)}`);
 	fill($("trust-list"), parts.map((part) => part.textContent).join("\n"), () => parts);
 	fill($("trust-bar"), `${cost},${estimated}`, () => [["reported", cost - estimated], ["estimated", estimated]].filter(([, v]) => v > 0n)
 		.map(([key, v]) => {
@@ -153,8 +171,12 @@ function costCell(row) {
 	if (!cost && big(row.unpriced_requests))
 		return el("span", {}, figure(node, cost, "unpriced", `${count(big(row.unpriced_tokens))} tokens without a price`),
 			el("span", { class: "flag" }));
-	const marks = [[row.estimated_cost_nanodollars, "~", "partly estimated"],
-		[row.unpriced_requests, "+", "too low, because some tokens have no price"]].filter(([some]) => big(some));
+	if (!cost && big(row.unknown_requests) && !tokensIn(row) && !big(row.output))
+		return el("span", {}, figure(node, cost, "unknown", `${count(big(row.unknown_requests))} requests whose tokens nobody told`),
+			el("span", { class: "flag" }));
+	const marks = [[big(row.estimated_cost_nanodollars) || big(row.partly_priced_requests), "~", "partly estimated, or partly priced"],
+		[big(row.unpriced_requests) || big(row.unknown_requests), "+", "too low: some tokens have no price, or are not known"]]
+		.filter(([some]) => some);
 	return el("span", {}, moneyFigure(node, cost), el("span", { class: "flag", "aria-hidden": "true" }, ...marks.map(([, sign]) => sign)),
 		el("span", { class: "unseen" }, ...marks.map(([, , words]) => " " + words)));
 }

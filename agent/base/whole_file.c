@@ -27,10 +27,11 @@ static bool open_beside(whole_file *w, const struct stat *old)
 		return false;
 	}
 	/* Another user's file stays his only if this process is root. */
-	if (old && fchown(fd, old->st_uid, old->st_gid) != 0 && errno != EPERM)
-		return close(fd), false;
-	if (fchmod(fd, old ? old->st_mode & 0777 : usual_mode()) != 0)
-		return close(fd), false;
+	if ((old && fchown(fd, old->st_uid, old->st_gid) != 0 && errno != EPERM) ||
+	    fchmod(fd, old ? old->st_mode & 0777 : usual_mode()) != 0) {
+		close(fd);
+		return false;
+	}
 	w->f = fdopen(fd, "w");
 	if (!w->f)
 		close(fd);

@@ -149,12 +149,15 @@ static bool above_take(slice *s, price_row *row)
 		return false;
 	slice unit = s->len && s->ptr[0] == '_' ? slice_from(*s, 1) : *s, rest = unit;
 	if (row->kind == PRICE_WRITE) {
+		slice minute = unit;
 		int64_t seconds = 0;
-		if (one_taken(&rest, hours, COUNT_OF(hours)) && word_ended(rest))
+		if (one_taken(&rest, hours, COUNT_OF(hours)) && word_ended(rest)) {
 			seconds = 3600;
-		else if ((rest = unit, one_taken(&rest, minutes, COUNT_OF(minutes))) && word_ended(rest) &&
-			 !slice_istarts(rest, SLICE("_token")))
+		} else if (one_taken(&minute, minutes, COUNT_OF(minutes)) && word_ended(minute) &&
+			   !slice_istarts(minute, SLICE("_token"))) {
 			seconds = 60;
+			rest = minute;
+		}
 		if (seconds) {
 			*s = rest;
 			seconds = number / 1000000 * seconds;

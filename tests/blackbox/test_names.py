@@ -28,6 +28,7 @@ ZONE = {
     "six.test": ["2001:db8::10"],
     "four-alive.test": ["192.0.2.10", "2001:db8::11"],
     "six-alive.test": ["192.0.2.11", "2001:db8::10"],
+    "alias.test": "first-dead.test",
     "unknown-four.test": ["192.0.2.10", "2001:db8::dead"],      # no route to it
 }
 MANY = ["127.0.1.%d" % n for n in range(1, 120)]       # more than an answer holds without EDNS
@@ -167,6 +168,30 @@ def test_dns_changes_and_fails(haproxy):
             asked = len(dns.asked)
             until(lambda: len(dns.asked) > asked + 6, 30, "more questions to the name server")
         assert set(load.statuses) == {200} and [len(mock.requests) for mock in old] == before
+
+
+@OWN
+def test_a_reload_has_addresses_at_once(haproxy):
+    """No request fails while a new HAProxy waits for its name servers."""
+    with host("dual") as mocks, NameServer(ZONE) as dns, gateway(haproxy, mocks, ["both.test"]) as gate:
+        dns.delay = 0.1
+        with Load(gate, "both.test") as load:
+            for _ in range(2):
+                old = gate.haproxy
+                gate.haproxy = harness.Process("haproxy", [haproxy, "-db", "-f", str(gate.cfg), "-sf", str(old.pid)], gate.dir / ("haproxy-%d.log" % old.pid),
+                                               harness.environment(gate.haproxy_env))
+                until(lambda: not old.running(), 20, lambda: "the old process ends\n" + old.tail())
+                old.end()
+        assert set(load.statuses) == {200}, load.statuses
+
+
+@pytest.mark.parametrize("lines", ["nameserver ::1", "# comment\noptions edns0 trust-ad\nsearch a.test b.test\nnameserver fe80::1%lo\nnameserver 127.0.0.1"], ids=["ipv6", "more"])
+@OWN
+def test_resolv_conf_as_it_comes(haproxy, lines):
+    with host("dual") as mocks, NameServer(ZONE), NameServer(ZONE, ("::1", 53)):
+        pathlib.Path("/etc/resolv.conf").write_text(lines + "\n")
+        with gateway(haproxy, mocks, ["first-dead.test"]) as gate:
+            assert {gate.ask("first-dead.test").status for _ in range(6)} == {200}
 
 
 @OWN

@@ -95,6 +95,15 @@ def test_large_bodies_by_http2(over_tls, servers):
     assert len(answer.only(servers.mock("h2-")).body) > 700000 and answer.status == 200
 
 
+@pytest.mark.parametrize("prefix", ["mutual-", "h2-", "h1-either-"])
+def test_websockets(over_tls, servers, prefix):
+    """By the protocol that the route says; where both are offered, by HTTP/1.1."""
+    answer = over_tls.call("GET", "/v1/realtime?model=%s1" % prefix, bearer() + [
+        ("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), ("Sec-WebSocket-Version", "13")])
+    got = answer.only(servers.mock(prefix))
+    assert answer.status == 101 and (got.header("via") or "").startswith("2 ") == (prefix == "h2-"), got.headers
+
+
 def test_the_name_that_is_asked_for(over_tls, servers):
     servers.own.names.clear()
     assert over_tls.ask("address-1").status == 200

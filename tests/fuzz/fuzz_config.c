@@ -64,6 +64,16 @@ static void check_headers(const route *r)
 	HOLDS(!header_forwarded(SLICE("x-llm-deny"), r->forward_names, r->forward_prefixes));
 }
 
+/* What is written into a server line of haproxy.cfg. */
+static void check_connect(const route_connect *c)
+{
+	HOLDS(!c->ca_file || file_name_valid(c->ca_file, ROUTE_FILE_MAX));
+	HOLDS(!c->client_cert || file_name_valid(c->client_cert, ROUTE_FILE_MAX));
+	HOLDS(!c->sni || host_name_valid(slice_cstr(c->sni)));
+	HOLDS(!c->alpn || strspn(c->alpn, "h2,tp/1.") == strlen(c->alpn));
+	HOLDS(c->timeout <= ROUTE_TIMEOUT_MAX && c->max_connections <= ROUTE_CONNECTIONS_MAX);
+}
+
 static void check_table(const route_table *t)
 {
 	size_t enabled = 0;
@@ -84,6 +94,7 @@ static void check_table(const route_table *t)
 		for (size_t n = 0; n < r->paths_count; n++)
 			HOLDS(r->paths[n].prefix && (!r->paths[n].prefix[0] || r->paths[n].prefix[0] == '/'));
 		check_headers(r);
+		check_connect(&r->connect);
 		for (size_t n = 0; n < len; n++)
 			HOLDS(r->prefix[n] < 'A' || r->prefix[n] > 'Z');
 		HOLDS((r->auth.kind == AUTH_PASSTHROUGH) || (r->auth.source && r->auth.source[0]));

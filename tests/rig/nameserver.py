@@ -4,18 +4,19 @@ import socket
 import socketserver
 import struct
 import threading
+import time
 
-A, AAAA = 1, 28
+A, CNAME, AAAA = 1, 5, 28
 TYPES = {A: "A", AAAA: "AAAA"}
 NOERROR, SERVFAIL, NXDOMAIN, REFUSED = 0, 2, 3, 5
 
 
 class NameServer:
-    """`zone`: {name: [addresses of both families]}. A name that is not there does not exist. `code`: if set, every answer is this error.
-    `silent`: True answers nothing. `asked`: (name, "A" or "AAAA") of each question."""
+    """`zone`: {name: [addresses of both families], or the name that it is an alias of}. A name that is not there does not exist. `code`: if set,
+    every answer is this error. `silent`: True answers nothing. `delay`: seconds before an answer. `asked`: (name, "A" or "AAAA") of each question."""
 
     def __init__(self, zone, address=("127.0.0.1", 53)):
-        self.zone, self.code, self.silent, self.asked = dict(zone), None, False, []
+        self.zone, self.code, self.silent, self.delay, self.asked = dict(zone), None, False, 0, []
         family = socket.AF_INET6 if ":" in address[0] else socket.AF_INET
         server = self
 
@@ -60,10 +61,17 @@ class NameServer:
         self.asked.append((name, TYPES.get(kind, kind)))
         if self.silent:
             return None
-        found = [ipaddress.ip_address(one) for one in self.zone.get(name, ())]
+        time.sleep(self.delay)
+        found, alias, owner = self.zone.get(name, ()), b"", b"\xc0\x0c"
+        if isinstance(found, str):
+            target = b"".join(bytes([len(label)]) + label.encode() for label in found.split(".")) + b"\0"
+            alias = b"\xc0\x0c" + struct.pack("!HHIH", CNAME, 1, 1, len(target)) + target
+            found, owner = self.zone[found], struct.pack("!H", 0xc000 + 12 + len(question) + 12)
+        found = [ipaddress.ip_address(one) for one in found]
         code = self.code or (NOERROR if name in self.zone else NXDOMAIN)
-        records = [b"\xc0\x0c" + struct.pack("!HHIH", kind, 1, 1, len(one.packed)) + one.packed
+        records = [owner + struct.pack("!HHIH", kind, 1, 1, len(one.packed)) + one.packed
                    for one in found if not code and (kind, one.version) in ((A, 4), (AAAA, 6))]
+        records[:0] = [alias] if alias and not code else []
         flags, body = 0x8180 | code, b"".join(records)
         if 12 + len(question) + len(body) > most:
             flags, records, body = flags | 0x0200, [], b""

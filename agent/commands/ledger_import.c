@@ -101,6 +101,7 @@ static bool take_line(import *in, slice line)
 		bad_line(in, p->problem);
 		return true;
 	}
+	p->hints.most = price_limits_of(in->prices, slice_cstr(p->record.model));
 	usage_apply(&p->record, p->usage, &p->hints, &parts);
 	unknown_apply(&p->record, p->metered);
 	price_apply(in->prices, &p->record, &parts, reference_of(in->config, p->record.route));

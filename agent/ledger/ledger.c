@@ -134,9 +134,10 @@ void ledger_take(ledger *l, slice line)
 	if (result != LOGLINE_OK || duplicate)
 		return;
 	take_end(l, p);
+	pthread_mutex_lock(&l->settings_lock);
+	p->hints.most = price_limits_of(l->prices, slice_cstr(p->record.model));
 	usage_apply(&p->record, p->usage, &p->hints, &parts);
 	unknown_apply(&p->record, p->metered);
-	pthread_mutex_lock(&l->settings_lock);
 	price_apply(l->prices, &p->record, &parts, reference_of(l, p->record.route));
 	pthread_mutex_unlock(&l->settings_lock);
 	/* A journal without room counts the record as dropped; the store may still get it by the queue. */

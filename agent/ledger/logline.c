@@ -40,6 +40,8 @@ typedef enum field {
 	F_HA,
 	F_HS,
 	F_TO,
+	F_TEXT,
+	F_COMP,
 	FIELDS,
 } field;
 
@@ -55,7 +57,7 @@ static const slice names[FIELDS] = {
 	[F_TA] = SLICE_INIT("ta"),       [F_CTYPE] = SLICE_INIT("ctype"),     [F_CODING] = SLICE_INIT("coding"),
 	[F_SEEN] = SLICE_INIT("seen"),   [F_USAGE] = SLICE_INIT("usage"),     [F_TIER] = SLICE_INIT("tier"),
 	[F_HB] = SLICE_INIT("hb"),       [F_HA] = SLICE_INIT("ha"),           [F_HS] = SLICE_INIT("hs"),
-	[F_TO] = SLICE_INIT("to"),
+	[F_TO] = SLICE_INIT("to"),       [F_TEXT] = SLICE_INIT("text"),       [F_COMP] = SLICE_INIT("comp"),
 };
 
 /* Returns `len` without the bytes of a character at the end that `len` cuts in two. */
@@ -162,7 +164,7 @@ typedef struct reading {
 	answer_type type;
 	bool coded;
 	bool all, first; /* what of the answer was seen; both false in a line of version 1 */
-	uint32_t seen;
+	uint64_t seen;
 } reading;
 
 static bool take(logline *out, reading *rd, field f, const json_member *m)
@@ -208,7 +210,7 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 	case F_CODING:
 		if (!text_of(m, buf, sizeof buf, &text))
 			return false;
-		rd->coded = text.len > 0 && !slice_ieq(text, SLICE("identity"));
+		rd->coded = rd->coded || (text.len > 0 && !slice_ieq(text, SLICE("identity")));
 		return true;
 	case F_SEEN:
 		if (!text_of(m, buf, sizeof buf, &text))
@@ -221,6 +223,12 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 		return true;
 	case F_USAGE:
 		return text_of(m, out->usage_text, sizeof out->usage_text, &out->usage);
+	case F_TEXT:
+		out->hints.text = -1;
+		return bare(m).len == 0 || json_int64(bare(m), &out->hints.text);
+	case F_COMP:
+		rd->coded = rd->coded || slice_eq(bare(m), SLICE("1"));
+		return true;
 	case F_HB:
 		out->hints.headroom_before = bare(m);
 		return true;
@@ -338,7 +346,7 @@ bool logline_is_ours(slice line, slice key, slice *object)
 
 logline_result logline_parse(slice line, slice key, logline *out)
 {
-	static const uint32_t needed = 1u << F_V | 1u << F_ID | 1u << F_TE | 1u << F_STATUS | 1u << F_TA;
+	static const uint64_t needed = 1ull << F_V | 1ull << F_ID | 1ull << F_TE | 1ull << F_STATUS | 1ull << F_TA;
 	slice object;
 	json_iter it;
 	json_member m;
@@ -349,7 +357,7 @@ logline_result logline_parse(slice line, slice key, logline *out)
 	/* The text buffers are filled by length: zeroing them for every line would cost more than reading it. */
 	out->record = (record){ .status = 0 };
 	out->usage = (slice){ NULL, 0 };
-	out->hints = (usage_hints){ .ok = false };
+	out->hints = (usage_hints){ .text = -1 };
 	out->metered = false;
 	out->named[0] = '\0';
 	out->problem = NULL;
@@ -372,9 +380,9 @@ logline_result logline_parse(slice line, slice key, logline *out)
 			continue;
 		f = next;
 		out->member = names[f];
-		if (rd.seen & 1u << f)
+		if (rd.seen & 1ull << f)
 			return malformed(out, "the line has a member twice");
-		rd.seen |= 1u << f;
+		rd.seen |= 1ull << f;
 		if (!take(out, &rd, f, &m))
 			return malformed(out, "a member has a value of the wrong type");
 	}

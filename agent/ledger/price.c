@@ -150,13 +150,20 @@ slice price_match(const price_table *t, slice model, bool *priced)
 	return slice_of(t->written + m->name, m->name_len);
 }
 
-void price_limits(const price_table *t, slice model, int64_t *input, int64_t *output)
+price_limits price_limits_of(const price_table *t, slice model)
 {
 	uint32_t key = t ? key_find(t, model) : PRICE_NO_ENTRY;
-	const price_model *m = key == PRICE_NO_ENTRY || t->keys[key].model == PRICE_NO_ENTRY ?
-				       NULL :
-				       &t->models[t->keys[key].model];
+	price_limits limits = { -1, -1, false };
 
-	*input = m ? m->input_max : -1;
-	*output = m ? m->output_max : -1;
+	if (key == PRICE_NO_ENTRY || t->keys[key].model == PRICE_NO_ENTRY)
+		return limits;
+	const price_model *m = &t->models[t->keys[key].model];
+	limits.input = m->input_max;
+	limits.output = m->output_max;
+	for (uint32_t i = 0; i < m->rows; i++) {
+		price_kind kind = t->rows[m->row + i].kind;
+		limits.media |= kind == PRICE_AUDIO_OUTPUT || kind == PRICE_IMAGE_OUTPUT ||
+				kind == PRICE_VIDEO_OUTPUT || kind == PRICE_IMAGE;
+	}
+	return limits;
 }

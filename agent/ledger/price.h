@@ -62,8 +62,12 @@ size_t price_table_bad(const price_table *t);   /* models with an invalid name, 
  * `*priced`: it has a price. */
 slice price_match(const price_table *t, slice model, bool *priced);
 
-/* Sets how many tokens `model` takes and gives at most; -1: the table does not say. */
-void price_limits(const price_table *t, slice model, int64_t *input, int64_t *output);
+/* What a table says of the answers of a model. */
+typedef struct price_limits {
+	int64_t input, output; /* tokens at most; 0 or less: the table does not say */
+	bool media;            /* it may answer with audio or pictures */
+} price_limits;
+price_limits price_limits_of(const price_table *t, slice model);
 
 /* Sets cost, the three savings, `price` and `price_missing` of `r` from its token counts and from `parts`, which say
  * how many of them are of a kind with a price of its own. `reference_model` is the model that routing is compared with;

@@ -30,7 +30,8 @@ enum {
 	ESTIMATE_GEMINI_FIXED = 700,
 	/* A request has 4.2 bytes a token of English, 3 to 3.5 of code and JSON, both with the JSON around them. */
 	ESTIMATE_INPUT_TOKEN = 4,
-	ESTIMATE_INPUT_FIXED = 800, /* the head, and the members besides the prompt */
+	ESTIMATE_INPUT_FIXED = 60,   /* the members besides the prompt */
+	ESTIMATE_UNSEEN_MAX = 65536, /* bytes of a request that were not looked at: its head, and little of its body */
 };
 
 #define COUNT_OF(fields) (sizeof(fields) / sizeof(fields)[0])
@@ -102,25 +103,40 @@ static int64_t output_estimate(const record *r, int64_t bytes)
 	return by_bytes(bytes, ESTIMATE_COMPATIBLE_FIXED, ESTIMATE_COMPATIBLE_TOKEN);
 }
 
+/* Whether the bytes of an answer tell how many tokens of text it has. */
+static bool bytes_are_text(const record *r, const usage_hints *hints)
+{
+	slice model = slice_cstr(r->model);
+
+	return hints->bytes_out >= 0 && !hints->coded && !hints->most.media &&
+	       !slice_icontains(model, SLICE("audio")) && !slice_icontains(model, SLICE("image")) &&
+	       !slice_icontains(model, SLICE("tts"));
+}
+
+static int64_t at_most(int64_t tokens, int64_t most)
+{
+	return most > 0 && tokens > most ? most : tokens;
+}
+
 /* Estimates what a stream has not reported. `ended`: the end of the stream was seen, so the output is complete. */
 static void stream_apply(record *r, usage_told *m, bool ended, const usage_hints *hints)
 {
-	int64_t after = 0;
+	int64_t prompt = m->prompt, output = m->output, after = 0;
+	bool seen = hints->text >= 0 && hints->bytes_in - hints->text <= ESTIMATE_UNSEEN_MAX;
+	bool estimated = !(ended && output >= 0) && bytes_are_text(r, hints);
 
-	if (m->any)
-		r->usage = USAGE_PARTIAL;
-	if (!(ended && m->output >= 0) && hints->bytes_out >= 0) {
-		m->output = larger(m->output, output_estimate(r, hints->bytes_out));
-		r->usage = USAGE_ESTIMATED;
-	}
-	if (m->prompt >= 0)
+	if (estimated)
+		output = larger(output, at_most(output_estimate(r, hints->bytes_out), hints->most.output));
+	if (prompt < 0 && header_count(hints->headroom_after, false, &after))
+		prompt = after;
+	else if (prompt < 0 && seen)
+		prompt = at_most(larger(by_bytes(hints->text, ESTIMATE_INPUT_FIXED, ESTIMATE_INPUT_TOKEN), 1),
+				 hints->most.input);
+	if (!m->any && (prompt < 0 || output < 0))
 		return;
-	if (header_count(hints->headroom_after, false, &after))
-		m->prompt = after;
-	else if (hints->bytes_in >= 0)
-		m->prompt = by_bytes(hints->bytes_in, ESTIMATE_INPUT_FIXED, ESTIMATE_INPUT_TOKEN);
-	if (m->prompt >= 0)
-		r->usage = USAGE_ESTIMATED;
+	r->usage = estimated || prompt != m->prompt ? USAGE_ESTIMATED : USAGE_PARTIAL;
+	m->prompt = prompt;
+	m->output = output;
 }
 
 void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_parts *parts)

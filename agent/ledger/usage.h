@@ -14,8 +14,9 @@
  *                              nothing                                    NONE       0                 0
  *   stream, its end seen (1)   whole object                               REPORTED   as reported       as reported
  *   stream                     input                                      ESTIMATED  as reported       estimated (2)
- *                              input, and bytes_out is not known          PARTIAL    as reported       what was seen
+ *                              input, and bytes do not tell the output     PARTIAL   as reported       what was seen
  *                              nothing                                    ESTIMATED  estimated         estimated
+ *                              nothing, and bytes do not tell             NONE       0                 0
  *
  * (1) The bytes go on to `data: [DONE]`, `event: message_stop` or the end of Gemini's array; or the object is in the
  *     shape of Responses, which report usage at the end only. A line of a stream begins with a raw line feed,
@@ -30,10 +31,16 @@
  * How output is estimated: the bytes of the response without its head and its fixed events, divided by the bytes that
  * carry one token at this provider (usage.c has the constants and how they were measured). Real streams lie within a
  * factor of two. Reasoning that is not streamed is not seen. Input is what Headroom said it sent (`headroom_after`),
- * else a quarter of the request's bytes; images count too high. */
+ * else a quarter of the body's bytes.
+ *
+ * An estimate is no more than the model takes or gives. Bytes tell nothing where they are not text: output is not
+ * estimated from a compressed response, nor for a model that answers with audio or pictures; input is not if the body
+ * holds base64 (pictures, audio, files), is compressed, or was not seen whole. If nothing was reported, and one of the
+ * two cannot be estimated, the usage is NONE, and unknown.h decides what that means. */
 #ifndef LEDGER_USAGE_H
 #define LEDGER_USAGE_H
 
+#include "ledger/price.h"
 #include "ledger/record.h"
 
 typedef struct usage_hints {
@@ -43,6 +50,8 @@ typedef struct usage_hints {
 	bool ok;           /* the status was a success, so tokens were used */
 	int64_t bytes_out; /* of the response; -1: not known */
 	int64_t bytes_in;  /* of the request; -1: not known */
+	int64_t text;      /* bytes of its body if all that was seen is text; -1: some is not, or nobody looked */
+	price_limits most; /* what the model takes and gives at most */
 	slice headroom_before, headroom_after, headroom_saved; /* the headers x-headroom-tokens-*; empty: absent */
 	slice tier; /* the service tier, if it was told beside the usage object; empty: it was not */
 } usage_hints;

@@ -76,7 +76,7 @@ def test_import_of_what_is_malformed(ledger):
     entries = Maker(seed=5).make(6)
     good = [entry.line for entry in entries]
     lines = [good[0], "", "Nov 22 10:00:00 host haproxy[1]: Proxy llm started.", good[1][:-9], good[2].replace('"te":', '"t":'),
-             "{}", "some {braces}: " + good[3], good[4].replace('{"v":1', '{"v":2'), good[5] + " tail", "x" * 200000,
+             "{}", "some {braces}: " + good[3], good[4].replace('{"v":1', '{"v":9'), good[5] + " tail", "x" * 200000,
              '{"v":1' + " " * 100000 + "}", "\0\0\0", good[5].replace('"status":', '"status":"')]
     (ledger.directory / "log").write_text("\n".join(lines) + "\n")
     done = ledger.ledger("import", ledger.directory / "log", "--json")

@@ -19,7 +19,7 @@ from upstream import Mock
 KEYS = {"v": int, "id": str, "te": int, "src": str, "method": str, "route": str, "backend": str, "protocol": str,
         "model": str, "project": str, "client": str, "ua": str, "status": int, "code": str, "term": str, "stream": str, "metered": str,
         "in": int, "out": int, "tr": int, "tw": int, "tc": int, "trs": int, "ta": int, "ctype": str, "coding": str, "seen": str, "usage": str, "tier": str,
-        "hb": str, "ha": str, "hs": str, "spoe": str}
+        "hb": str, "ha": str, "hs": str, "text": str, "comp": str, "spoe": str}
 UUID7 = re.compile(r"([0-9a-f]{8})-([0-9a-f]{4})-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 
 

@@ -126,7 +126,8 @@ class Maker:
                   "project": rng.choice(PROJECTS), "client": client, "ua": agent, "status": 200, "code": "", "term": "--",
                   "stream": "0", "metered": "1", "in": rng.randrange(300, 400000), "out": rng.randrange(300, 300000), "tr": 0, "tw": 0,
                   "tc": rng.randrange(3), "trs": rng.randrange(1, total), "ta": total, "ctype": "application/json", "usage": "",
-                  "hb": "", "ha": "", "hs": "", "spoe": ""}
+                  "hb": "", "ha": "", "hs": "", "text": "", "comp": "0", "spoe": ""}
+        fields["text"] = str(fields["in"] - 250)
         tokens = {"input": 0, "output": 0, "read": 0, "write": 0, "saved": 0}
         usage = "none"
         if kind == "refused":
@@ -180,7 +181,7 @@ class Maker:
         if kind == "abort":
             fields["term"] = "CD"
         if kind in ("silent", "abort") and protocol != "anthropic":
-            tokens.update(input=by_bytes(fields["in"], 800, 4), output=estimate(protocol, model, fields["out"]), read=0, write=0)
+            tokens.update(input=max(1, by_bytes(int(fields["text"]), 60, 4)), output=estimate(protocol, model, fields["out"]), read=0, write=0)
             return tokens, "estimated"
         if protocol == "anthropic":
             said = {"input_tokens": new, "cache_creation_input_tokens": write, "cache_read_input_tokens": read,

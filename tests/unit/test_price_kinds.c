@@ -326,23 +326,29 @@ static void limits_of_a_model(void)
 	static const char json[] = "{\"a\":{" TEXT
 				   ",\"max_input_tokens\":200000,\"max_output_tokens\":\"64000\",\"max_tokens\":1},"
 				   "\"b\":{" TEXT ",\"max_tokens\":8192.0},\"c\":{\"max_input_tokens\":5},\"d\":{" TEXT
-				   ",\"max_input_tokens\":-1,\"max_output_tokens\":\"many\"}}";
+				   ",\"max_input_tokens\":-1,\"max_output_tokens\":\"many\"},\"e\":{" TEXT
+				   ",\"output_cost_per_audio_token\":1}}";
 	price_table *t = price_table_parse(slice_of(json, sizeof json - 1), "test", &e);
-	int64_t in = 0, out = 0;
+	static const struct {
+		const char *model;
+		int64_t input, output;
+		bool media;
+	} rows[] = {
+		{ "a-2025-08-07", 200000, 64000, false },
+		{ "b", -1, 8192, false },
+		{ "c", 5, -1, false },
+		{ "d", -1, -1, false },
+		{ "e", -1, -1, true },
+		{ "x", -1, -1, false },
+	};
 
 	CHECK(t != NULL);
-	price_limits(t, SLICE("a-2025-08-07"), &in, &out);
-	CHECK(in == 200000 && out == 64000);
-	price_limits(t, SLICE("b"), &in, &out);
-	CHECK(in == -1 && out == 8192);
-	price_limits(t, SLICE("c"), &in, &out);
-	CHECK(in == 5 && out == -1);
-	price_limits(t, SLICE("d"), &in, &out);
-	CHECK(in == -1 && out == -1);
-	price_limits(t, SLICE("x"), &in, &out);
-	CHECK(in == -1 && out == -1);
-	price_limits(NULL, SLICE("a"), &in, &out);
-	CHECK(in == -1 && out == -1);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		price_limits l = price_limits_of(t, slice_cstr(rows[i].model));
+		CHECK((l.input == rows[i].input && l.output == rows[i].output && l.media == rows[i].media) ||
+		      !printf("  %s\n", rows[i].model));
+	}
+	CHECK(price_limits_of(NULL, SLICE("a")).input == -1);
 	price_table_unref(t);
 }
 

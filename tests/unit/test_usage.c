@@ -386,7 +386,9 @@ static void no_success_is_no_usage(void)
 
 static usage_hints streamed(int64_t bytes_out, int64_t bytes_in)
 {
+	/* A head of 740 bytes, and a body of text. */
 	usage_hints hints = { .stream = true, .ok = true, .bytes_out = bytes_out, .bytes_in = bytes_in };
+	hints.text = bytes_in >= 740 ? bytes_in - 740 : -1;
 	return hints;
 }
 
@@ -429,7 +431,7 @@ static void a_stream_without_usage(void)
 	r = apply("openai", "m", "", 0, streamed(-1, -1));
 	CHECK(is(&r, USAGE_NONE, 0, 0, 0, 0));
 	r = apply("openai", "m", "", 0, streamed(-1, 1200));
-	CHECK(is(&r, USAGE_ESTIMATED, 100, 0, 0, 0));
+	CHECK(is(&r, USAGE_NONE, 0, 0, 0, 0));
 	r = apply("openai", "m", "", 0, streamed(INT64_MAX, INT64_MAX));
 	CHECK(is(&r, USAGE_ESTIMATED, USAGE_TOKENS_MAX, USAGE_TOKENS_MAX, 0, 0));
 	/* Headroom knows what it sent. */
@@ -437,6 +439,57 @@ static void a_stream_without_usage(void)
 	hints.headroom_after = SLICE("1234");
 	r = apply("openai", "m", "", 0, hints);
 	CHECK(is(&r, USAGE_ESTIMATED, 1234, 0, 0, 0));
+}
+
+static void bytes_that_are_no_text(void)
+{
+	static const char first[] = ":{\"input_tokens\":40,\"output_tokens\":3}}}\n\nevent: ping\n";
+	usage_hints hints = streamed(900 + 215 * 50, 3000000);
+	record r = apply("openai", "m", "", 0, hints);
+	CHECK(is(&r, USAGE_ESTIMATED, 749800, 50, 0, 0));
+	/* No more than the model takes and gives. */
+	hints.most = (price_limits){ 200000, 40, false };
+	r = apply("openai", "m", "", 0, hints);
+	CHECK(is(&r, USAGE_ESTIMATED, 200000, 40, 0, 0));
+	hints.most = (price_limits){ 200000, -1, false };
+	r = apply("anthropic", "m", first, sizeof first - 1, hints);
+	CHECK(is(&r, USAGE_ESTIMATED, 40, 276, 0, 0)); /* what is reported is not cut */
+	/* A picture in the request: HAProxy says nothing of text. Or it has seen a part of the body only. */
+	hints = streamed(900 + 215 * 50, 3000000);
+	hints.text = -1;
+	r = apply("openai", "m", "", 0, hints);
+	CHECK(is(&r, USAGE_NONE, 0, 0, 0, 0));
+	hints.headroom_after = SLICE("1234");
+	r = apply("openai", "m", "", 0, hints);
+	CHECK(is(&r, USAGE_ESTIMATED, 1234, 50, 0, 0));
+	hints = streamed(900 + 215 * 50, 3000000);
+	hints.text = 3000000 - 65537;
+	r = apply("openai", "m", "", 0, hints);
+	CHECK(is(&r, USAGE_NONE, 0, 0, 0, 0));
+	hints.text = 3000000 - 65536;
+	r = apply("openai", "m", "", 0, hints);
+	CHECK(r.usage == USAGE_ESTIMATED && r.input == (3000000 - 65536 - 60) / 4);
+	/* A prompt of a few bytes is not free. */
+	hints = streamed(900, 500);
+	hints.text = 30;
+	r = apply("openai", "m", "", 0, hints);
+	CHECK(is(&r, USAGE_ESTIMATED, 1, 0, 0, 0));
+	/* An answer that is compressed, or of a model that makes audio or pictures. */
+	hints = streamed(900 + 215 * 50, 1200);
+	hints.coded = true;
+	r = apply("openai", "m", "", 0, hints);
+	CHECK(is(&r, USAGE_NONE, 0, 0, 0, 0));
+	r = apply("anthropic", "m", first, sizeof first - 1, hints);
+	CHECK(is(&r, USAGE_PARTIAL, 40, 3, 0, 0));
+	hints.coded = false;
+	hints.most.media = true;
+	r = apply("openai", "m", "", 0, hints);
+	CHECK(is(&r, USAGE_NONE, 0, 0, 0, 0));
+	hints.most.media = false;
+	r = apply("openai", "gpt-4o-Audio-preview", "", 0, hints);
+	CHECK(is(&r, USAGE_NONE, 0, 0, 0, 0));
+	r = apply("gemini", "gemini-2.5-flash-image", "", 0, hints);
+	CHECK(is(&r, USAGE_NONE, 0, 0, 0, 0));
 }
 
 static void a_stream_whose_end_was_seen(void)
@@ -618,6 +671,7 @@ int main(void)
 	RUN(no_success_is_no_usage);
 	RUN(the_beginning_of_a_stream);
 	RUN(a_stream_without_usage);
+	RUN(bytes_that_are_no_text);
 	RUN(a_stream_whose_end_was_seen);
 	RUN(headroom_tells_what_it_took_out);
 	RUN(estimates_are_near_real_streams);

@@ -53,6 +53,9 @@ static bool check_route(FILE *f, const policy *p, size_t i)
 		say_where(f, route_upstream(p->table, r), r->protocol);
 	if (route_lends(r))
 		say_what_goes_along(f, r);
+	if (r->models_count)
+		fprintf(f, "%-8s   it lists %zu of the models that the gateway answers GET /v1/models with\n", "",
+			r->models_count);
 	return usable;
 }
 

@@ -307,6 +307,9 @@ def test_a_long_list(haproxy):
     with harness.Gateway(haproxy, [], {"routes": []}) as gateway:
         answer, whole = listed(gateway, 1024, 256)
         assert whole, answer
+        answer = gateway.call("GET", "/v1beta/models")      # the longest texts
+        assert answer.status == 200 and len(answer.json()["models"]) == 1024
+        assert gateway.call("GET", "/v1/models/" + ("m-01023".ljust(256, "x"))).status == 200
 
 
 def test_a_list_that_does_not_fit_a_buffer(haproxy):

@@ -279,8 +279,9 @@ def test_models_go_to_the_target(client, gateway, aimock):
 
 @pytest.fixture(scope="module")
 def listing(haproxy):
-    """A gateway whose routes list their models; no upstream has anything to say about them."""
-    with harness.Gateway(haproxy, [], {"routes": [
+    """A gateway whose routes list their models; no upstream has anything to say about them. A missing credential is 403."""
+    with harness.Gateway(haproxy, [], {"refusal_status": 403, "routes": [
+            {"model_prefix": "missing-", "auth": "env:NOT_SET"},
             {"model_prefix": "glm-", "models": ["glm-4.6", "glm-5"]}, {"model_prefix": "mistralai/", "models": ["mistralai/mistral-7b"]},
             {"model_prefix": "*"}]}) as gateway:
         yield gateway
@@ -314,6 +315,14 @@ def test_realtime_session_refused(client, gateway):
 
 
 # ---- refusals
+
+
+@pytest.mark.parametrize("kind", SDK_KINDS)
+def test_credential_missing_as_403(client, listing, kind):
+    """What refusal_status says arrives as that status, at once, and still says whose fault it is."""
+    call = Call(client, listing, kind.sdk, kind.call, "plain", kind.params("missing-1", "Hello"), **kind.options)
+    error = call.refused(403, "ApiError" if kind.sdk == "genai" else "PermissionDeniedError")
+    assert "upstream_auth_unavailable" in json.dumps(error) and "no usable credential" in error["message"]
 
 
 @pytest.mark.parametrize("prefix", ["missing", "blank"])

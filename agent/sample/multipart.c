@@ -217,9 +217,10 @@ static const char *read_headers(slice lines, part *p)
 				    !slice_ieq(value, SLICE("7bit"));
 		} else if (slice_ieq(name, SLICE("content-type"))) {
 			p->coded |= content_type_fault(value, true) != NULL ||
-				    slice_istarts(value, SLICE("message/")) ||
+				    slice_icontains(value, SLICE("message/")) ||
 				    slice_icontains(value, SLICE("name")); /* a file's name in e-mails */
-			p->parts |= slice_istarts(value, SLICE("multipart"));
+			/* Anywhere in it, because Python takes away blanks of Unicode in front. */
+			p->parts |= slice_icontains(value, SLICE("multipart"));
 		} else if (slice_ieq(name, SLICE("content-disposition"))) {
 			const char *why = disposed ? "a part has two content-dispositions" : disposition(value, p);
 			if (why)

@@ -71,6 +71,8 @@ static void forms(void)
 		{ B "Content-Type: text/plain; name=a.txt\r\n" FIELD("model") "a\r\n--xyz--\r\n",
 		  "invalid" }, /* a file for Python */
 		{ B "Content-Type: multipart/mixed\r\n" FIELD("model") "a\r\n--xyz--\r\n", "bad form" },
+		{ B "Content-Type: \xc2\xa0multipart/mixed\r\n" FIELD("model") "a\r\n--xyz--\r\n", "bad form" },
+		{ B "Content-Type: \xc2\xa0message/rfc822\r\n" FIELD("model") "a\r\n--xyz--\r\n", "invalid" },
 		{ B "Content-Disposition: form-data; name=\"mo\\del\"\r\n\r\na\r\n--xyz--\r\n", "bad form" },
 		{ B
 		  "Content-Disposition: form-data; filename=\"a; name=model; b\"; name=\"file\"\r\n\r\na\r\n--xyz--\r\n",

@@ -2,6 +2,7 @@
 refused so that its client can read why."""
 import collections
 import gzip
+import itertools
 import json
 import re
 import socket
@@ -153,13 +154,12 @@ def test_a_second_model_in_a_large_buffer(gateway):
     """HAProxy 3.4 holds 32 MiB: wherever in them a second model stands, whoever is first or last, no upstream gets the request."""
     if gateway.version != "3.4":
         pytest.skip("only HAProxy 3.4 has large buffers")
-    size = 6 * MIB
+    size, spellings = 6 * MIB, itertools.cycle((b'"model":"glm-1"', b'"Model" :\t"glm-1"', b'"\\u006dodel":"glm-1"', b'"model":null'))
     for at in (100, 8150, 8192, 9000, MIB, 3 * MIB - 45, 3 * MIB - 10, 3 * MIB + 5, 4 * MIB, 5 * MIB, size - 8250, size - 8192, size - 300):
-        for model in (b'"model":"glm-1"', b'"Model" :\t"glm-1"', b'"\\u006dodel":"glm-1"', b'"model":null'):
-            for last in (b'"z":1', b'"model":"gpt-1"'):
-                answer = send(gateway, CHAT, JSON, second(at, size, model, last=last))
-                assert (answer.status, answer.json()["error"]["code"]) in ((400, "ambiguous_model"), (413, "model_not_in_sample")), (at, model, last, answer.response)
-                answer.nowhere()
+        for last, model in ((b'"z":1', b'"model":"glm-1"'), (b'"model":"gpt-1"', next(spellings))):
+            answer = send(gateway, CHAT, JSON, second(at, size, model, last=last))
+            assert (answer.status, answer.json()["error"]["code"]) in ((400, "ambiguous_model"), (413, "model_not_in_sample")), (at, model, last, answer.response)
+            answer.nowhere()
     # A model that is not at the top level is none: it is seen where all of it fits a frame, and refused where it does not.
     nested = b'"n":{"model":"glm-1"}'
     send(gateway, CHAT, JSON, second(2 * MIB, size, nested)).only(gateway.by_name["gpt"])
@@ -190,6 +190,25 @@ def test_small_buffers_beside_large_ones(haproxy, make_mock):
         send(made, CHAT, JSON, json_body(60000, 11000)).only(made.by_name["gpt"])
         send(made, CHAT, JSON, second(30000, 60000)).refused(413, "model_not_in_sample", retry=False)
         assert not made.agent.lines("event=(frame_size|spop_error|ack_too_large)")
+
+
+def test_one_knob(haproxy, make_mock):
+    """LLM_BUFSIZE is all that has to be raised, for bodies of every kind."""
+    with gateway_of(haproxy, make_mock, limits={"LLM_BUFSIZE": "8000000"}) as made:
+        size = 7 * MIB
+        send(made, AUDIO, FORM, form(size, False)).only(made.by_name["gpt"])
+        for chunked, at in ((False, None), (True, None), (True, size // 2)):
+            send(made, CHAT, JSON, json_body(size, at), chunked).only(made.by_name["gpt"])
+        assert not made.agent.lines("event=(frame_size|spop_error)")
+
+
+@pytest.mark.parametrize("way", ["h2c", "h2-tls"], indirect=True, scope="module")
+def test_large_buffers_by_http2(haproxy, make_mock, way, authority):
+    if harness.version_of(haproxy) < (3, 4):
+        pytest.skip("only HAProxy 3.4 has large buffers")
+    with gateway_of(haproxy, make_mock, way=way, authority=authority) as made:
+        send(made, CHAT, JSON, json_body(9 * MIB)).only(made.by_name["gpt"])
+        send(made, CHAT, JSON, second(5 * MIB, 6 * MIB)).refused(413, "model_not_in_sample", retry=False)
 
 
 # ---- clients that read why they were refused

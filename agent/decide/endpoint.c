@@ -305,7 +305,7 @@ bool endpoint_metered(endpoint e, slice path)
 	static const char *const counting[] = { "count_tokens",  "input_tokens",    "count-tokens",      "countTokens",
 						"computeTokens", "countTextTokens", "countMessageTokens" };
 
-	if (e == ENDPOINT_OTHER || e == ENDPOINT_MODEL)
+	if (e != ENDPOINT_RUNS && e != ENDPOINT_HTTP_TOO && e != ENDPOINT_HTTP)
 		return false;
 	path = trimmed(path);
 	size_t begin = path.len;

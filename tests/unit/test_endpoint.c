@@ -367,6 +367,7 @@ static void an_answer_that_costs_tokens(void)
 		  false },
 		/* what runs no model */
 		{ "GET", "/v1/models/gpt-9", false, false },
+		{ "GET", "/v1/models", false, false },
 		{ "GET", "/v1/chat/completions", false, false },
 		{ "POST", "/v1/files", false, false },
 		{ "POST", "/", false, false },

@@ -214,7 +214,8 @@ def test_live(haproxy, make_mock, page):
     mock.respond = lambda request: (200, [("Content-Type", "application/json")], json.dumps(
         {"id": "r", "usage": {"prompt_tokens": 1000000, "completion_tokens": 10, "total_tokens": 1000010}}).encode())
     admin = "127.0.0.1:%d" % harness.free_port()
-    with LedgerGateway(haproxy, [mock], {"routes": routes(mock), "admin_listen": admin}) as gateway:
+    dead = {"model_prefix": "dead-", "upstream": "http://127.0.0.1:1"}
+    with LedgerGateway(haproxy, [mock], {"routes": routes(mock) + [dead], "admin_listen": admin}) as gateway:
         harness.until(lambda: harness.ledger_made(gateway.ledger_dir), 5, "the ledger is made")
         page.open(admin).live("empty")
         page.js("window.stayed = true; return 0")
@@ -237,6 +238,14 @@ def test_live(haproxy, make_mock, page):
         for text in ("502", "upstream_auth_unavailable", "lost-l", "is not set", answer.response.header("x-request-id")):
             assert text in first, first
         assert "upstream_auth_unavailable 3" in page.text("#codes")
+        # What HAProxy answers in place of an upstream stands beside the agent's refusals, with its backend.
+        answer = gateway.ask("dead-l")
+        assert answer.status == 503
+        page.until("document.getElementById('codes').textContent.includes('upstream_unavailable 1')")
+        rows = [row for row in page.rows("#refusals") if any("upstream_unavailable" in cell[0] for cell in row)]
+        told = " ".join(cell[0] for cell in rows[0])
+        for text in ("503", "dead-l", "llm-127.0.0.1:1: HAProxy could not connect", answer.response.header("x-request-id")):
+            assert text in told, told
         page.until("parseFloat(document.getElementById('rate').textContent) > 0")
         page.until("document.getElementById('p99').textContent !== '\u2013'")
         assert page.js("window.stayed") is True

@@ -248,7 +248,7 @@ function showRefusals(stats) {
 	// The agent's own, and those of which it knows by HAProxy's log lines only.
 	const counts = { ...stats.refusals_by_code };
 	for (const [code, n] of Object.entries(stats.haproxy_refusals_by_code ?? {}))
-		counts[code] = big(counts[code] ?? 0) + big(n);
+		counts[code] = Number(counts[code] ?? 0) + Number(n);
 	const codes = Object.entries(counts).filter(([, n]) => big(n)).sort((a, b) => Number(b[1]) - Number(a[1]));
 	fill($("codes"), JSON.stringify(codes), () => codes.map(([code, n]) => el("li", {}, `${code} `, el("strong", {}, count(big(n))))));
 	fill($("refusals"), JSON.stringify(stats.refusals), () => {

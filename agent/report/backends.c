@@ -140,6 +140,9 @@ static void write_backend(FILE *f, const backends_settings *s, const entry *e)
 		"    http-reuse safe\n",
 		is_name(u) ? "3s" : "5s", timeout ? timeout : 600, timeout > 3600 ? timeout : 3600,
 		is_name(u) ? 4 * s->addresses : 2);
+	if (e->r && e->r->connect.max_connections)
+		fprintf(f, "    # How long a request waits for one of the connections.\n"
+			   "    timeout queue 60s\n");
 	if (e->replaces)
 		fprintf(f,
 			"    .if version_atleast(3.2)\n"

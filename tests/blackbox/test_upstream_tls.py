@@ -254,5 +254,5 @@ def test_what_haproxy_makes_of_each_key(haproxy, work):
     good, said = harness.accepted(haproxy, path, {"LLM_SPOE_CONF": str(harness.SPOE_CONF)})
     assert good, said
     section = done.out.split("backend llm-a.test-set-")[1].split("\nbackend")[0]
-    for part in ("timeout server 7200s", "timeout tunnel 7200s", "maxconn 4", "crt %s" % route["client_cert"], "sni str(b.test)", "alpn h2", "set-header host a.test"):
+    for part in ("timeout server 7200s", "timeout queue 60s", "timeout tunnel 7200s", "maxconn 4", "crt %s" % route["client_cert"], "sni str(b.test)", "alpn h2", "set-header host a.test"):
         assert part in section, section

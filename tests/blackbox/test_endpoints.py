@@ -75,7 +75,7 @@ FORBIDDEN_ROWS = [(method, path, GLM, FORBIDDEN) for method, path in (
         ("POST", "/v1/realtime?model=glm-1", GLM, FORBIDDEN)]
 
 UNCLEAR_ROWS = [("POST", path, GLM, UNCLEAR) for path in (
-    "/v1//chat/completions", "//v1/chat/completions", "/v1/chat/completions//", "/v1/./chat/completions", "/v1/x/../chat/completions",
+    "/v1//chat/completions", "/v1/chat/completions//", "/v1/./chat/completions", "/v1/x/../chat/completions",
     "/v1/%2e%2e/chat/completions", "/v1/.%2E/chat/completions", "/v1%2fchat/completions", "/v1%2Fchat/completions", "/v1%5Cchat/completions", "/v1%5cfiles",
     "/v1/chat/completions;x=y", "/v1/files%3bx", "/v1/chat%3Bx/completions", "/v1/chat/completions%00", "/v1/chat/completions%0a", "/v1/%252e%252e/chat/completions",
     "/v1/chat/completions/..", "/v1/chat/completions/.", "/v1/x%252fy", "/v1/x%zz", "/v1/x%")] + [

@@ -55,6 +55,10 @@ class Table:
                 continue
             prices, good, other, usual = {}, True, "", set()
             for key, value in members.items():
+                if key == "search_context_cost_per_query":      # of one price, whatever the size
+                    price, = {number(one) for one in value.values()}
+                    prices["searches", "standard"] = {-1: price}
+                    continue
                 meant = meaning(key)
                 if meant == "other" and value not in (None, "0", False):
                     other = other or key

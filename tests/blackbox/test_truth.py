@@ -31,25 +31,26 @@ def lie(table, case, row):
     """Says what a row claims that is not so; "": nothing."""
     known, ran = case.tokens, case.status < 400 and row["status"] in (200, 201, 206)
     counts = {ours: row[theirs] for ours, theirs in (("input", "input"), ("output", "output"), ("read", "cache_read"), ("write", "cache_write"))}
-    spent = known is None or any(known.values()) or any(case.told[name] > 0 for name in ("images", "audio_ms", "searches"))
+    spent = any(known.values()) or any(case.told[name] > 0 for name in ("images", "audio_ms", "searches"))
     if row["usage_from"] == "none" and ran and spent:
         return "costs nothing"
     if row["usage_from"] == "unknown" and (any(count is not None for count in counts.values()) or row["cost"]):
         return "unknown has figures"
     if row["usage_from"] != "reported" or not ran:
         return ""
-    if known is None:
-        return "reported what nobody can tell"
+    if row["price_from"] == "unpriced" and not any(counts.values()):
+        return ""       # pictures were counted, and the model's price is by tokens
     if counts != {name: known[name] for name in counts}:
         return "other tokens: %s" % known
     if row["price_from"] in ("table", "none"):
         want = table.apply(case.model, "", known, case.told)
+        if case.end == "cut" and case.told["tier"]:
+            return ""       # the tier may stand in what was cut off
         if want[0] != row["price_from"] or want[2] != row["cost"]:
             return "another cost: %s" % want
     return ""
 
 
-@pytest.mark.xfail(reason="not all shapes are read yet", strict=False)
 @pytest.mark.timeout(3600)
 def test_the_ledger_says_the_truth_or_that_it_does_not_know(haproxy):
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)

@@ -1,8 +1,8 @@
 """Requests made at random whose true usage is known: every shape of an answer, with members in any order, echoes of other usages, endings,
 encodings and frames. `Case(seed)` has all of one request; `serve()` is the upstream that answers it; both make it from its number alone.
 
-What a case knows: `tokens` (input, output, read, write: as the ledger counts them) and `told` (the kinds that some models price apart); None: an
-answer from which nobody can tell. It is what the provider would bill, whether the answer tells it or not."""
+What a case knows: `tokens` (input, output, read, write: as the ledger counts them) and `told` (the kinds that some models price apart). It is what the
+provider would bill, whether the answer tells it or not."""
 import gzip
 import json
 import random
@@ -33,7 +33,7 @@ PRICES = {
                   "output_cost_per_token_priority": 9.9e-6, "input_cost_per_token_batches": 4.3e-7, "output_cost_per_token_batches": 2.1e-6},
     "t-odd": {**TEXT, "ocr_cost_per_page": 0.001},
     "t-picture": {"input_cost_per_token": 5e-6, "output_cost_per_image": 0.04, "mode": "image_generation"},
-    "t-second": {"input_cost_per_second": 1e-4, "output_cost_per_second": 1e-4, "mode": "audio_transcription"},
+    "t-second": {"input_cost_per_audio_per_second": 1e-4, "mode": "audio_transcription"},
     "t-query": {"input_cost_per_query": 0.002, "mode": "rerank"},
     "t-search": {**TEXT, **CACHE, "search_context_cost_per_query": {"search_context_size_low": 0.01, "search_context_size_high": 0.01}},
 }
@@ -51,6 +51,7 @@ class Case:
         self.seed, self.rng = seed, random.Random(seed)
         rng = self.rng
         self.model, self.stream, self.method, self.type, self.headers = "", False, "POST", "application/json", []
+        self.twice = False
         self.told = dict.fromkeys(PARTS, 0) | {"cost": -1, "tier": 0}
         self.status = rng.choice([200] * 20 + [201, 206, 429, 500])
         name = rng.choice([name for name in SHAPES for _ in range(SHAPES[name])])
@@ -58,14 +59,15 @@ class Case:
         self.answer = getattr(self, name)()       # bytes of the body before coding
         if self.status >= 400:
             self.answer = json.dumps({"error": {"message": "no", "usage": rng.choice(FAKES)}}).encode()
-            self.type, self.tokens = "application/json", dict.fromkeys(self.tokens or {}, 0)
+            self.type, self.tokens = "application/json", dict.fromkeys(self.tokens, 0)
         if name != "openai_stream" and not self.stream and rng.random() < .1:
             self.type = rng.choice(["application/json ; charset=utf-8", "application/json;charset=utf-8;x=y", "text/json", "application/vnd.x+json",
                                     "Application/JSON"])
         if rng.random() < .03:
             self.method = "PUT"
         self.coding, self.coded = self.encode(self.answer)
-        self.end = rng.choice(["whole"] * 24 + ["cut", "leave"])
+        # An answer that ends before the last of two usages has one.
+        self.end = rng.choice(["whole"] * 24 + ["leave"] + ["cut"] * (not self.twice))
         self.frame = rng.choice(["length", "length", "chunked", "chunked", "pieces", "close"])
 
     # -- a request
@@ -115,16 +117,16 @@ class Case:
                           separators=rng.choice([None, (",", ":"), (" , ", " : ")])).encode()
 
     def with_usage(self, name, usage, members):
-        """A body with the usage where it stands; now and then null, absent, or twice and different, from which nobody can tell."""
+        """A body with the usage where it stands; now and then null, absent, or behind another one."""
         kind = self.rng.random()
         if kind < .05:
             return self.dump({**members, name: None})
         if kind < .1:
             return self.dump(members)
         whole = self.dump({**members, name: usage})
-        if kind < .12:
-            whole = whole.rstrip()[:-1] + (',"%s":%s}' % (name, json.dumps(self.rng.choice(FAKES[:3])))).encode()
-            self.tokens = None
+        if kind < .12:      # of two, readers of JSON take the last
+            self.twice = True
+            whole = b'{"%s":%s,' % (name.encode(), json.dumps(self.rng.choice(FAKES)).encode()) + whole.lstrip()[1:]
         return whole
 
     def draw(self, *kinds):
@@ -244,7 +246,7 @@ class Case:
                  "output_tokens": get("out"), "service_tier": self.rng.choice(["standard", None])}
         if get("hour") or self.rng.random() < .7:
             usage["cache_creation"] = {"ephemeral_5m_input_tokens": get("write"), "ephemeral_1h_input_tokens": get("hour")}
-            if self.rng.random() < .1:      # some gateways forward the sum only
+            if self.rng.random() < .1 and (not get("hour") or self.model == "t-hour"):      # some gateways forward the sum only
                 del usage["cache_creation"]
         if self.rng.random() < .2:
             self.told["searches"] = self.rng.randrange(3)

@@ -49,7 +49,7 @@ typedef struct command {
 	const char *name;
 	const char *help;
 	int (*backends)(config *c, const char *output);
-	int (*check)(config *c, const check_flags *ask);
+	int (*check)(const char *file, const option_text *flags, size_t count, const check_flags *ask);
 	int (*explain)(config *c, const explain_flags *ask);
 	int (*ledger)(const config *c, const ledger_request *ask);
 	int (*file)(const char *path); /* needs no configuration */
@@ -58,7 +58,7 @@ typedef struct command {
 /* clang-format off */
 static const command commands[] = {
 	{ RUN, "run", "answer HAProxy until SIGTERM; SIGHUP reloads, SIGUSR2 upgrades, SIGUSR1 drains", .backends = NULL },
-	{ CHECK, "check", "check the configuration, that every credential is there, and that HAProxy's files are new enough", .check = command_check },
+	{ CHECK, "check", "say all that is wrong with the configuration, and whether all that it names is there; and whether HAProxy's files are new enough", .check = command_check },
 	{ EXPLAIN, "explain", "say what would be done with a request, and why", .explain = command_explain },
 	{ BACKENDS, "backends", "write the HAProxy backends for the routes and targets", .backends = command_backends },
 	{ CREDENTIAL, "credential", "put standard input into the credential FILE, as a whole, if the agent can use it",
@@ -108,6 +108,14 @@ static bool add_haproxy_file(const char *path)
 	return true;
 }
 
+static bool add_env_file(const char *path)
+{
+	if (line.check.env_count == CHECK_ENV_MAX)
+		return false;
+	line.check.env[line.check.env_count++] = path;
+	return true;
+}
+
 /* The flags of single commands. Each sets one thing: a text, a switch, or a list, to which the function `add` adds and
  * returns false if the list is full. */
 /* clang-format off */
@@ -122,6 +130,11 @@ static const struct {
 } own_flags[] = {
 	{ "haproxy", "FILE", CHECK,
 	  "a file of HAProxy to look at instead of those in /etc/haproxy; may be given several times", .add = add_haproxy_file },
+	{ "as", "USER", CHECK,
+	  "check what this user may read and write, with the variables that the unit has; for root", .text = &line.check.user },
+	{ "env-file", "FILE", CHECK,
+	  "variables as systemd's EnvironmentFile= has them; may be given several times; default with --as: /etc/spoa-llm/log-key and env",
+	  .add = add_env_file },
 	{ "model", "NAME", EXPLAIN, "the model, as if the request's body named it", .text = &line.ask.request.model },
 	{ "method", "METHOD", EXPLAIN, "method of the request; default POST, or GET without --model and --body",
 	  .text = &line.ask.request.method },
@@ -145,7 +158,7 @@ static const struct {
 	{ "dry-run", NULL, COMPACT, "only say what it would take", .on = &line.ledger.dry_run },
 	{ "output", "FILE", HEADROOM | BACKENDS, "file to write, which is replaced as a whole; default: standard output",
 	  .text = &line.ledger.output },
-	{ "json", NULL, EXPLAIN | SAVINGS | UPSTREAMS | IMPORT | VERIFY | PRUNE, "print JSON, for programs",
+	{ "json", NULL, CHECK | EXPLAIN | SAVINGS | UPSTREAMS | IMPORT | VERIFY | PRUNE, "print JSON, for programs",
 	  .on = &line.ledger.json },
 };
 /* clang-format on */
@@ -366,7 +379,7 @@ static int parse(int argc, char **argv)
 			of, line.command->name);
 		return EX_USAGE;
 	}
-	line.ask.json = line.ledger.json;
+	line.ask.json = line.check.json = line.ledger.json;
 	return GO_ON;
 }
 
@@ -386,12 +399,12 @@ static int run_with_config(control *master)
 	int code;
 
 	config_init();
+	if (line.command->check)
+		return line.command->check(line.file, line.flags, line.flags_count, &line.check);
 	if (!config_load(&c, line.file, line.flags, line.flags_count, &e))
 		return complain(&e, e.kind == ERR_MEMORY ? EX_OSERR : EX_CONFIG);
 	if (line.command->backends)
 		code = line.command->backends(&c, line.ledger.output);
-	else if (line.command->check)
-		code = line.command->check(&c, &line.check);
 	else if (line.command->explain)
 		code = line.command->explain(&c, &line.ask);
 	else if (line.command->ledger)

@@ -9,6 +9,8 @@
 #include "report/explain.h"
 #include "report/haproxy_files.h"
 
+enum { CHECK_ENV_MAX = 8 };
+
 /* What `explain` is asked. */
 typedef struct explain_flags {
 	explain_request request; /* its body is read from `body` */
@@ -16,8 +18,14 @@ typedef struct explain_flags {
 	bool json;
 } explain_flags;
 
-/* What `check` is asked: the files of HAProxy to look at; none: those of the usual places. */
+/* What `check` is asked. */
 typedef struct check_flags {
+	const char *user; /* whose rights count; NULL: those of the caller */
+	/* Files of variables; none: with `user`, those of the unit. */
+	const char *env[CHECK_ENV_MAX];
+	size_t env_count;
+	bool json;
+	/* The files of HAProxy to look at; none: those of the usual places. */
 	const char *haproxy[HAPROXY_FILES_MAX];
 	size_t haproxy_count;
 } check_flags;
@@ -35,9 +43,10 @@ typedef struct ledger_request {
 	bool replace, dry_run;
 } ledger_request;
 
-/* command_explain() and command_check() take over the route table of `c`. */
+/* Reads the configuration by itself; the arguments are those of config_load(). */
+int command_check(const char *file, const option_text *flags, size_t count, const check_flags *ask);
+/* Takes over the route table of `c`. */
 int command_explain(config *c, const explain_flags *ask);
-int command_check(config *c, const check_flags *ask);
 /* `output`: a file, or "-" or NULL for standard output. */
 int command_backends(config *c, const char *output);
 /* Puts standard input into the credential file `path`, without a configuration. */

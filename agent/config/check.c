@@ -10,10 +10,11 @@
 
 /* ---- the options one by one */
 
-/* Writes to `e` where the setting came from (its place `p`, if from the file) and `why` it is wrong. Always false. */
-static bool setting_error(const setting *s, place p, const err *why, err *e)
+/* Adds to `all` where the setting came from (its place `p`, if from the file) and `why` it is wrong. */
+static void setting_error(const setting *s, place p, const err *why, err_list *all)
 {
 	char name[64];
+	err mistake, *e = &mistake;
 
 	switch (s->source) {
 	case FROM_DEFAULT:
@@ -32,7 +33,19 @@ static bool setting_error(const setting *s, place p, const err *why, err *e)
 		break;
 	}
 	e->kind = why->kind;
-	return false;
+	err_list_add(all, e);
+}
+
+/* Returns the setting of the option that counts, the last one. */
+static const setting *setting_of(const settings *s, const void *member, const config *c)
+{
+	size_t offset = (size_t)((const char *)member - (const char *)c);
+	const setting *found = s->items; /* each option has a default */
+
+	for (const setting *one = s->items; one < s->items + s->count; one++)
+		if (one->option && one->option->offset == offset && one->option->type != OPTION_ROUTES)
+			found = one;
+	return found;
 }
 
 /* Turns a value of the file into the text that a flag would have. NULL: `why` says which JSON type is expected. */
@@ -62,7 +75,7 @@ static const char *text_of_json(const option_info *o, const cJSON *json, char nu
 	return NULL;
 }
 
-static bool check_array(config *c, const setting *s, err *e)
+static void check_array(config *c, const setting *s, err_list *all)
 {
 	const option_info *o = s->option;
 	int index = 0;
@@ -72,70 +85,106 @@ static bool check_array(config *c, const setting *s, err *e)
 		bool ok = cJSON_IsString(item) ? value_add(c, o, slice_cstr(item->valuestring), &why) :
 						 err_set(&why, "a string is expected");
 		if (!ok)
-			return setting_error(s, place_child(s->where, index, false), &why, e);
+			setting_error(s, place_child(s->where, index, false), &why, all);
 	}
 	if (index == 0 && o->min > 0) {
 		err_set(&why, "at least one address is expected");
-		return setting_error(s, s->where, &why, e);
+		setting_error(s, s->where, &why, all);
 	}
-	return true;
 }
 
-static bool check_setting(config *c, const setting *s, err *e)
+static void check_setting(config *c, const setting *s, err_list *all)
 {
 	char number[32];
 	err why = { 0 };
 
-	if (!s->option)
-		return place_error(e, s->where, "there is no option \"%.60s\"; `spoa-llm --help` lists them",
-				   s->json->string);
-	if (s->option->type == OPTION_ROUTES)
-		return !s->json || cJSON_IsArray(s->json) || place_error(e, s->where, "\"routes\" must be an array");
-	if (s->option->type == OPTION_LIST && cJSON_IsArray(s->json))
-		return check_array(c, s, e);
-	const char *text = s->json ? text_of_json(s->option, s->json, number, &why) : s->text;
-	return (text && value_set(c, s->option, text, &why)) || setting_error(s, s->where, &why, e);
+	if (!s->option) {
+		place_error(&why, s->where, "there is no option \"%.60s\"; `spoa-llm --help` lists them",
+			    s->json->string);
+		err_list_add(all, &why);
+	} else if (s->option->type == OPTION_ROUTES) {
+		if (s->json && !cJSON_IsArray(s->json)) {
+			place_error(&why, s->where, "\"routes\" must be an array");
+			err_list_add(all, &why);
+		}
+	} else if (s->option->type == OPTION_LIST && cJSON_IsArray(s->json)) {
+		check_array(c, s, all);
+	} else {
+		const char *text = s->json ? text_of_json(s->option, s->json, number, &why) : s->text;
+		if (!text || !value_set(c, s->option, text, &why))
+			setting_error(s, s->where, &why, all);
+	}
 }
 
-static bool check_settings(config *c, const settings *all, err *e)
+/* An option whose value is wrong keeps the one of the source before, its default at last, so that checking can go on.
+ */
+static void check_settings(config *c, const settings *s, err_list *all)
 {
 	const setting *before = NULL;
 
-	for (const setting *s = all->items; s < all->items + all->count; before = s++) {
+	for (const setting *one = s->items; one < s->items + s->count && all->count < ERRORS_MAX; before = one++) {
 		/* The list of one source replaces that of the source before; several flags make one list. */
-		if (s->option && (!before || before->option != s->option || before->source != s->source) &&
-		    s->option->type == OPTION_LIST)
-			value_clear(c, s->option);
-		if (!check_setting(c, s, e))
-			return false;
+		if (one->option && (!before || before->option != one->option || before->source != one->source) &&
+		    one->option->type == OPTION_LIST)
+			value_clear(c, one->option);
+		check_setting(c, one, all);
 	}
-	return true;
 }
 
 /* ---- what the options mean together */
 
-static bool check_addresses(const address_list *list, bool allow_remote, bool datagrams, err *e)
+/* Adds why the `i`th item of the list `member` is wrong. */
+static void item_error(const settings *s, const config *c, const address_list *member, size_t i, const err *why,
+		       err_list *all)
+{
+	const setting *one = setting_of(s, member, c);
+
+	setting_error(one, cJSON_IsArray(one->json) ? place_child(one->where, (int)i, false) : one->where, why, all);
+}
+
+static void check_addresses(const settings *s, const config *c, const address_list *list, bool allow_remote,
+			    bool datagrams, err_list *all)
 {
 	address_rules rules = { allow_remote, datagrams };
 	socket_address ignored;
+	err why;
 
 	for (size_t i = 0; i < list->count; i++)
-		if (!address_parse(&ignored, list->items[i], &rules, e))
-			return false;
-	return true;
+		if (!address_parse(&ignored, list->items[i], &rules, &why))
+			item_error(s, c, list, i, &why, all);
 }
 
-static bool check_listeners(const config *c, err *e)
+/* The admin server may be remote only with a token. */
+static void check_admin_listen(const settings *s, const config *c, err_list *all)
 {
 	bool token = *c->admin_token;
+	address_rules rules = { c->allow_remote && token, false }, remote = { true, false };
+	socket_address ignored;
+	err why;
 
-	if (!check_addresses(&c->listen, c->allow_remote, false, e) ||
-	    !check_addresses(&c->admin_listen, c->allow_remote && token, false, e))
-		return false;
-	if (token && strncmp(c->admin_token, "env:", 4) != 0 && strncmp(c->admin_token, "file:", 5) != 0)
-		return err_set(e,
-			       "admin_token: env:NAME or file:PATH is expected; the token itself does not belong here");
-	return check_addresses(&c->log_listen, c->allow_remote, true, e);
+	for (size_t i = 0; i < c->admin_listen.count; i++) {
+		if (address_parse(&ignored, c->admin_listen.items[i], &rules, &why))
+			continue;
+		if (address_parse(&ignored, c->admin_listen.items[i], &remote, &why))
+			err_set(&why, "\"%s\" is not loopback: that takes %s%s%s", c->admin_listen.items[i],
+				token ? "" : "\"admin_token\", which requests have to carry",
+				token || c->allow_remote ? "" : ", and ", c->allow_remote ? "" : "\"allow_remote\"");
+		item_error(s, c, &c->admin_listen, i, &why, all);
+	}
+}
+
+static void check_listeners(const settings *s, const config *c, err_list *all)
+{
+	err why;
+
+	check_addresses(s, c, &c->listen, c->allow_remote, false, all);
+	check_admin_listen(s, c, all);
+	check_addresses(s, c, &c->log_listen, c->allow_remote, true, all);
+	if (*c->admin_token && strncmp(c->admin_token, "env:", 4) != 0 && strncmp(c->admin_token, "file:", 5) != 0) {
+		const setting *one = setting_of(s, &c->admin_token, c);
+		err_set(&why, "env:NAME or file:PATH is expected; the token itself does not belong here");
+		setting_error(one, one->where, &why, all);
+	}
 }
 
 /* Reads IP, IP:PORT, [IP] or [IP]:PORT. */
@@ -162,34 +211,47 @@ static bool is_name_server(const char *text)
 }
 
 /* What `spoa-llm backends` writes into HAProxy's configuration. */
-static bool check_for_backends(const config *c, err *e)
+static void check_for_backends(const settings *s, const config *c, err_list *all)
 {
-	if (!file_name_valid(c->ca_file, ROUTE_FILE_MAX))
-		return err_set(e, "ca_file: " A_FILE_NAME " is expected, or @system-ca");
-	for (size_t i = 0; i < c->name_servers.count; i++)
-		if (strcmp(c->name_servers.items[i], RESOLV_CONF) != 0 && !is_name_server(c->name_servers.items[i]))
-			return err_set(e,
-				       "name_servers: \"%s\" is not IP, IP:PORT, [IPV6]:PORT, " RESOLV_CONF " or none",
-				       c->name_servers.items[i]);
-	return true;
+	const setting *one = setting_of(s, &c->ca_file, c);
+	err why;
+
+	if (!file_name_valid(c->ca_file, ROUTE_FILE_MAX)) {
+		err_set(&why, A_FILE_NAME " is expected, or @system-ca");
+		setting_error(one, one->where, &why, all);
+	}
+	for (size_t i = 0; i < c->name_servers.count; i++) {
+		if (strcmp(c->name_servers.items[i], RESOLV_CONF) == 0 || is_name_server(c->name_servers.items[i]))
+			continue;
+		err_set(&why, "\"%s\" is not IP, IP:PORT, [IPV6]:PORT, " RESOLV_CONF " or none",
+			c->name_servers.items[i]);
+		item_error(s, c, &c->name_servers, i, &why, all);
+	}
 }
 
-static bool check_targets(config *c, err *e)
+/* A target that is wrong is replaced by its default, so that checking can go on. False: out of memory. */
+static bool check_targets(const settings *s, config *c, err_list *all, err *e)
 {
 	upstream *targets = c->table->targets;
-	err why = { 0 };
 
 	for (size_t i = 0; i < PROTOCOLS; i++) {
-		if (!upstream_parse(&targets[i], slice_cstr(c->targets[i]), &why))
-			return err_set_kind(e, why.kind, "%s_target: %s", protocol_name((protocol)i), why.text);
-		if (!upstream_verifiable(&targets[i], NULL, &why))
-			return err_set(e, "%s_target: %s", protocol_name((protocol)i), why.text);
-		for (size_t n = 0; n < i; n++)
+		const setting *one = setting_of(s, &c->targets[i], c);
+		err why = { 0 };
+		bool ok = upstream_parse(&targets[i], slice_cstr(c->targets[i]), &why);
+		if (!ok && why.kind == ERR_MEMORY)
+			return err_memory(e);
+		ok = ok && upstream_verifiable(&targets[i], NULL, &why);
+		for (size_t n = 0; n < i && ok; n++)
 			if (strcmp(targets[n].backend, targets[i].backend) == 0 &&
 			    !upstream_same(&targets[n], &targets[i]))
-				return err_set(e, "%s_target and %s_target would share backend \"%s\"",
-					       protocol_name((protocol)n), protocol_name((protocol)i),
-					       targets[i].backend);
+				ok = err_set(&why, "it would share the backend \"%s\" with %s_target",
+					     targets[i].backend, protocol_name((protocol)n));
+		if (ok)
+			continue;
+		setting_error(one, one->where, &why, all);
+		upstream_deinit(&targets[i]);
+		if (!upstream_parse(&targets[i], slice_cstr(one->option->fallback), &why))
+			return err_memory(e);
 	}
 	return true;
 }
@@ -205,35 +267,65 @@ typedef struct routes_given {
 
 /* Chooses the routes: those of the flag, or else those of the file or of the variable, which must not both have routes.
  * If the variable is not a JSON array, there are no routes, as in Headroom; if strict, that is an error. */
-static bool choose_routes(const config *c, const settings *s, routes_given *routes, err *e)
+static void choose_routes(const config *c, const settings *s, routes_given *routes, err_list *all)
 {
 	const setting *text = s->routes_text, *file = s->routes_file;
+	err why;
 
 	*routes = (routes_given){ .strict = true };
 	if (file)
-		*routes = (routes_given){ file->json, file->where, true };
+		*routes = (routes_given){ cJSON_IsArray(file->json) ? file->json : NULL, file->where, true };
 	if (!text)
-		return true;
-	if (file && text->source == FROM_VARIABLE)
-		return err_set(
-			e, "routes are given twice, in %s and in the variable " ROUTES_VARIABLE "; remove one of them",
+		return;
+	if (file && text->source == FROM_VARIABLE) {
+		err_set(&why,
+			"routes are given twice, in %s and in the variable " ROUTES_VARIABLE "; remove one of them",
 			file->where.name);
-	*routes = (routes_given){ s->routes_json, setting_text_place(text), text->source == FROM_FLAG || c->strict };
-	if (cJSON_IsArray(s->routes_json))
-		return true;
-	routes->array = NULL;
-	err why = s->routes_error;
-	if (s->routes_json)
-		place_error(&why, routes->where, "the route table must be a JSON array");
-	if (routes->strict || why.kind == ERR_MEMORY) {
-		*e = why;
-		return false;
+		err_list_add(all, &why);
+		return;
 	}
-	log_event(routes_unusable, LOG_C("problem", why.text), LOG_C("instead", "there are no routes"));
-	return true;
+	*routes = (routes_given){ s->routes_json, s->routes_place, text->source == FROM_FLAG || c->strict };
+	if (cJSON_IsArray(s->routes_json) && (routes->strict || !s->routes_errors.count)) {
+		for (size_t i = 0; i < s->routes_errors.count; i++)
+			err_list_add(all, &s->routes_errors.items[i]);
+		return;
+	}
+	routes->array = NULL;
+	if (s->routes_errors.count)
+		why = s->routes_errors.items[0];
+	else
+		place_error(&why, routes->where, "the route table must be a JSON array");
+	if (routes->strict)
+		err_list_add(all, &why);
+	else
+		log_event(routes_unusable, LOG_C("problem", why.text), LOG_C("instead", "there are no routes"));
 }
 
-bool settings_check(const settings *s, config *c, err *e)
+/* Reads and checks the routes. What only the whole table can show is not looked for while an entry is missing. False:
+ * `e` says why that had to stop. */
+static bool check_routes(config *c, const routes_given *routes, err_list *all, err *e)
+{
+	problems to = { routes->strict, all, e };
+
+	if (!routes->array)
+		return true;
+	if (!routes_read(c->table, routes->array, routes->where, &to))
+		return false;
+	bool whole = !routes->strict || c->table->count == (size_t)cJSON_GetArraySize(routes->array);
+	return !whole || routes_check(c->table, routes->where, &to);
+}
+
+/* True if memory ran out while errors were noted, or is what an error is about. */
+static bool starved(const err_list *all)
+{
+	bool found = all->failed;
+
+	for (size_t i = 0; i < all->count; i++)
+		found |= all->items[i].kind == ERR_MEMORY;
+	return found;
+}
+
+bool settings_check(const settings *s, config *c, err_list *all, err *e)
 {
 	routes_given routes;
 
@@ -241,8 +333,11 @@ bool settings_check(const settings *s, config *c, err *e)
 	c->table = route_table_new();
 	if (!c->table || (s->file && !c->file))
 		return err_memory(e);
-	if (!check_settings(c, s, e))
-		return false;
+	for (size_t i = 0; i < s->errors.count; i++)
+		err_list_add(all, &s->errors.items[i]);
+	check_settings(c, s, all);
+	if (starved(all)) /* a value may be missing */
+		return err_memory(e);
 	/* From here on checks can log warnings: use the level and the format that were configured. */
 	log_setup((log_level)c->log_level, (log_format)c->log_format);
 	c->table->unresolved_falls_through = c->unresolved == UNRESOLVED_FALLTHROUGH;
@@ -250,9 +345,13 @@ bool settings_check(const settings *s, config *c, err *e)
 	c->table->websocket_to_catch_all = c->websocket == WEBSOCKET_CATCH_ALL;
 	c->table->older_contract_allowed = c->allow_older_contract;
 	c->table->websocket_allowed = c->websocket != WEBSOCKET_REFUSE;
-	if (!choose_routes(c, s, &routes, e) || !check_listeners(c, e) || !check_for_backends(c, e) ||
-	    !check_targets(c, e))
-		return false;
-	return !routes.array || (routes_read(c->table, routes.array, routes.where, routes.strict, e) &&
-				 routes_check(c->table, routes.where, routes.strict, e));
+	choose_routes(c, s, &routes, all);
+	check_listeners(s, c, all);
+	check_for_backends(s, c, all);
+	if (!check_targets(s, c, all, e) || !check_routes(c, &routes, all, e)) {
+		if (e->kind == ERR_MEMORY)
+			return false;
+		err_list_add(all, e);
+	}
+	return starved(all) ? err_memory(e) : all->count == 0;
 }

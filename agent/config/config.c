@@ -7,15 +7,34 @@
 #include "config/read.h"
 #include "config/values.h"
 
-bool config_load(config *c, const char *file, const option_text *flags, size_t count, err *e)
+bool config_load_all(config *c, const char *file, const option_text *flags, size_t count, err_list *all, err *e)
 {
 	settings s;
 
 	*c = (config){ 0 };
-	bool ok = settings_read(&s, file, flags, count, e) && settings_check(&s, c, e);
+	bool ok = settings_read(&s, file, flags, count, e) && settings_check(&s, c, all, e);
 	settings_deinit(&s);
 	if (!ok)
 		config_deinit(c);
+	return ok;
+}
+
+bool config_load(config *c, const char *file, const option_text *flags, size_t count, err *e)
+{
+	err_list all = { .items = NULL };
+	err why = { 0 };
+
+	bool ok = config_load_all(c, file, flags, count, &all, &why);
+	if (!ok && all.count && why.kind != ERR_MEMORY) {
+		const char *first = all.items[0].text;
+		if (all.count == 1)
+			err_set(e, "%s", first);
+		else
+			err_set(e, "%.*s (and %zu more: `spoa-llm check` lists them)", 440, first, all.count - 1);
+	} else if (!ok) {
+		*e = why;
+	}
+	err_list_deinit(&all);
 	return ok;
 }
 

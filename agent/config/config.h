@@ -7,6 +7,7 @@
 
 #include "base/err.h"
 #include "base/log.h"
+#include "config/err_list.h"
 #include "config/options.h"
 #include "decide/policy.h"
 
@@ -69,8 +70,10 @@ typedef struct config {
 void config_init(void);
 
 /* Reads and checks everything, and sets up the log. `file` NULL: CONFIG_FILE, if there is one. Warnings go to the log.
- * False: `e` says what is wrong, where, and what to do; `c` is released. */
+ * False: `e` says what is wrong first, where, and what to do; `c` is released. */
 bool config_load(config *c, const char *file, const option_text *flags, size_t count, err *e);
+/* The same, but adds all that is wrong to `all`; `e` says only what cannot be read, or "out of memory". */
+bool config_load_all(config *c, const char *file, const option_text *flags, size_t count, err_list *all, err *e);
 void config_deinit(config *c);
 
 /* Swaps the reloadable options of `c` and `fresh`, but for the route table. If another option has changed, a warning

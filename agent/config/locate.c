@@ -27,13 +27,14 @@ bool place_error(err *e, place p, const char *fmt, ...)
 {
 	char message[384];
 	size_t line = 1, column = 1;
+	const char *text = p.lines ? p.lines : p.text;
 	va_list args;
 
-	for (size_t i = 0; i < p.at && p.text[i]; i++) {
-		if (p.text[i] == '\n') {
+	for (size_t i = 0; i < p.at && text[i]; i++) {
+		if (text[i] == '\n') {
 			line++;
 			column = 1;
-		} else if (((unsigned char)p.text[i] & 0xc0) != 0x80) {
+		} else if (((unsigned char)text[i] & 0xc0) != 0x80) {
 			column++;
 		}
 	}
@@ -56,9 +57,11 @@ bool problem(const problems *to, place p, const char *instead, const char *fmt, 
 	va_start(args, fmt);
 	vsnprintf(message, sizeof message, fmt, args);
 	va_end(args);
-	if (to->strict)
-		return place_error(to->e, p, "%s", message);
 	place_error(&text, p, "%s", message);
+	if (to->strict) {
+		err_list_add(to->all, &text);
+		return to->all->count < ERRORS_MAX || err_set(to->e, "there are more errors than %d", ERRORS_MAX);
+	}
 	log_event(route_problem, LOG_C("problem", text.text), LOG_C("instead", instead));
 	return true;
 }

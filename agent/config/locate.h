@@ -7,13 +7,14 @@
 
 #include <stddef.h>
 
-#include "base/err.h"
+#include "config/err_list.h"
 
 /* Where a value begins in a text. */
 typedef struct place {
 	const char *name; /* of the text: a file, a variable or a flag */
 	const char *text; /* NUL-terminated */
 	size_t at;
+	const char *lines; /* a text of the same length, by which lines and columns are counted; NULL: `text` itself */
 } place;
 
 /* Finds the `index`th member or element of the object or array at `p`: its value, or its name if `key`.
@@ -26,11 +27,13 @@ __attribute__((format(printf, 3, 4))) bool place_error(err *e, place p, const ch
 /* What becomes of problems. Strict: each is an error. Lenient: each is a warning. */
 typedef struct problems {
 	bool strict;
-	err *e;
+	err_list *all; /* strict: of the errors */
+	err *e;        /* why checking stops: out of memory */
 } problems;
 
-/* Reports a problem at `p`. Strict: writes it to the err, and returns false, so that checking stops. Lenient: writes it
- * to the log, with what is done `instead`, and returns true, so that checking goes on. */
+/* Reports a problem at `p`. Strict: adds it to the errors. Lenient: writes it to the log, with what is done `instead`.
+ * True: checking goes on in both
+ * cases, as with `instead`. False: there are ERRORS_MAX errors, which is enough. */
 __attribute__((format(printf, 4, 5))) bool problem(const problems *to, place p, const char *instead, const char *fmt,
 						   ...);
 

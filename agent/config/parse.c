@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "config/config.h"
+#include "config/mend.h"
 
 /* cJSON reports being out of memory as it reports a text that is not JSON. For a routes variable the difference
  * matters: a text that is not JSON means "no routes". */
@@ -36,39 +37,72 @@ static bool has_escaped_nul(place *where)
 	return false;
 }
 
-cJSON *json_parse(place where, err *e)
+static cJSON *parse(const char *text, size_t *stopped)
 {
 	const char *end = NULL;
 
 	starved = false;
-	cJSON *json = cJSON_ParseWithOpts(where.text, &end, 1);
-	if (json && !has_escaped_nul(&where))
-		return json;
-	if (json) {
-		place_error(e, where, "a text must not contain \\u0000");
-	} else if (starved) {
-		err_set_kind(e, ERR_MEMORY, "%s: out of memory", where.name);
-	} else {
-		where.at = end ? (size_t)(end - where.text) : 0;
-		place_error(e, where, "this is not valid JSON%s",
-			    where.text[where.at] ? "" : ": the text ends too early");
-	}
-	cJSON_Delete(json);
-	return NULL;
+	cJSON *json = cJSON_ParseWithOpts(text, &end, 1);
+	*stopped = end ? (size_t)(end - text) : 0;
+	return json;
 }
 
-bool json_no_duplicates(const cJSON *object, place where, err *e)
+cJSON *json_parse(place *where, mended *m, err_list *all, err *e)
+{
+	place original = *where, stopped = *where;
+	size_t known = all->count;
+	err mistake;
+
+	*m = (mended){ .json = NULL };
+	cJSON *json = parse(where->text, &stopped.at);
+	if (!json && !starved && json_mend(original, all, &m->json, &m->lines)) {
+		*where = (place){ where->name, m->json, 0, m->lines };
+		json = parse(where->text, &original.at);
+	}
+	if (starved || all->failed) {
+		err_set_kind(e, ERR_MEMORY, "%s: out of memory", where->name);
+		cJSON_Delete(json);
+		return NULL;
+	}
+	/* What cJSON does not read, and json_mend() does. */
+	if (!json && all->count == known) {
+		place_error(&mistake, stopped, "this is not valid JSON");
+		err_list_add(all, &mistake);
+	}
+	stopped = *where;
+	if (json && has_escaped_nul(&stopped)) {
+		place_error(&mistake, stopped, "a text must not contain \\u0000");
+		err_list_add(all, &mistake);
+	}
+	return json;
+}
+
+void mended_deinit(mended *m)
+{
+	free(m->json);
+	free(m->lines);
+	*m = (mended){ .json = NULL };
+}
+
+void json_no_duplicates(const cJSON *object, place where, err_list *all)
 {
 	int index = 0;
+	err mistake;
 
 	for (const cJSON *item = object->child; item; item = item->next, index++) {
-		if (index == JSON_MEMBERS_MAX)
-			return place_error(e, place_child(where, index, true), "more than %d members",
-					   JSON_MEMBERS_MAX);
-		for (const cJSON *before = object->child; before != item; before = before->next)
-			if (strcmp(item->string, before->string) == 0)
-				return place_error(e, place_child(where, index, true), "\"%.60s\" is given twice",
-						   item->string);
+		if (index == JSON_MEMBERS_MAX) {
+			place_error(&mistake, place_child(where, index, true), "more than %d members",
+				    JSON_MEMBERS_MAX);
+			err_list_add(all, &mistake);
+			return;
+		}
+		for (const cJSON *before = object->child; before != item; before = before->next) {
+			if (strcmp(item->string, before->string) != 0)
+				continue;
+			place_error(&mistake, place_child(where, index, true), "\"%.60s\" is given twice",
+				    item->string);
+			err_list_add(all, &mistake);
+			break;
+		}
 	}
-	return true;
 }

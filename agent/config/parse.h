@@ -12,12 +12,20 @@
  * configuration needs a quarter of it. */
 enum { JSON_MEMBERS_MAX = 256 };
 
-/* Parses the whole text of `where`; the caller frees the result by cJSON_Delete(). NULL: `e` says where the text is
- * not JSON or has a \u0000, or its kind is ERR_MEMORY. config_init() must have been called. */
-cJSON *json_parse(place where, err *e);
+/* What was made of a text with mistakes; see json_mend(). Both are owned; NULL: the text has none. */
+typedef struct mended {
+	char *json, *lines;
+} mended;
 
-/* Checks the members of `object`, which begins at `where`. False: `e` says which member is given twice, or that there
- * are too many. */
-bool json_no_duplicates(const cJSON *object, place where, err *e);
+/* Parses the whole text of `where`; the caller frees the result by cJSON_Delete(). Adds each mistake to `all`: that the
+ * text is not JSON, or has a \u0000. If there are some, the result is of what could be made of the text, and `where`,
+ * whose texts are then in `m`, has the place of the original. NULL: nothing could be made of it, or `e` says "out of
+ * memory". config_init() must have been called. */
+cJSON *json_parse(place *where, mended *m, err_list *all, err *e);
+void mended_deinit(mended *m);
+
+/* Checks the members of `object`, which begins at `where`: adds an error for each that is given twice, or one that
+ * there are too many. */
+void json_no_duplicates(const cJSON *object, place where, err_list *all);
 
 #endif

@@ -87,16 +87,31 @@ static size_t members_of(const cJSON *object)
 
 static bool parse_file(settings *s, err *e)
 {
+	err mistake;
+
 	s->file_text = read_file(s->file, e);
 	if (!s->file_text)
 		return false;
-	place where = { s->file, s->file_text, 0 };
-	s->file_json = json_parse(where, e);
+	s->file_place = (place){ s->file, s->file_text, 0, NULL };
+	s->file_json = json_parse(&s->file_place, &s->file_mended, &s->errors, e);
 	if (!s->file_json)
-		return false;
-	if (!cJSON_IsObject(s->file_json))
-		return place_error(e, where, "the configuration must be a JSON object");
-	return json_no_duplicates(s->file_json, where, e);
+		return s->errors.count > 0;
+	if (cJSON_IsObject(s->file_json)) {
+		json_no_duplicates(s->file_json, s->file_place, &s->errors);
+	} else {
+		place_error(&mistake, s->file_place, "the configuration must be a JSON object");
+		err_list_add(&s->errors, &mistake);
+	}
+	return true;
+}
+
+static bool parse_routes(settings *s, err *e)
+{
+	const setting *text = s->routes_text;
+
+	s->routes_place = (place){ text->source == FROM_FLAG ? "--routes" : ROUTES_VARIABLE, text->text, 0, NULL };
+	s->routes_json = json_parse(&s->routes_place, &s->routes_mended, &s->routes_errors, e);
+	return s->routes_json || s->routes_errors.count;
 }
 
 bool settings_read(settings *s, const char *file, const option_text *flags, size_t count, err *e)
@@ -113,24 +128,21 @@ bool settings_read(settings *s, const char *file, const option_text *flags, size
 	for (const option_info *o = options; o < options + options_count; o++)
 		if (o->fallback)
 			add_text(s, o, FROM_DEFAULT, o->fallback);
-	if (s->file_json)
-		add_members(s, (place){ s->file, s->file_text, 0 });
+	if (cJSON_IsObject(s->file_json) && members_of(s->file_json) <= JSON_MEMBERS_MAX)
+		add_members(s, s->file_place);
 	for (const option_info *o = options; o < options + options_count; o++)
 		add_variable_and_flags(s, o, flags, count);
-	if (s->routes_text)
-		s->routes_json = json_parse(setting_text_place(s->routes_text), &s->routes_error);
-	return true;
-}
-
-place setting_text_place(const setting *s)
-{
-	return (place){ s->source == FROM_FLAG ? "--routes" : ROUTES_VARIABLE, s->text, 0 };
+	return !s->routes_text || parse_routes(s, e);
 }
 
 void settings_deinit(settings *s)
 {
 	cJSON_Delete(s->file_json);
 	cJSON_Delete(s->routes_json);
+	mended_deinit(&s->file_mended);
+	mended_deinit(&s->routes_mended);
+	err_list_deinit(&s->errors);
+	err_list_deinit(&s->routes_errors);
 	free(s->file_text);
 	free(s->items);
 	*s = (settings){ 0 };

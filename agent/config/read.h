@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Collects the values that each source has for the options: the defaults, the file, the variables, the flags. Checks
- * only that the file is a JSON object without duplicate members; check.h does the rest. */
+ * Collects the values that each source has for the options: the defaults, the file, the variables, the flags. Finds
+ * mistakes in JSON and members that the file has twice; check.h does the rest. */
 #ifndef CONFIG_READ_H
 #define CONFIG_READ_H
 
@@ -24,19 +24,19 @@ typedef struct settings {
 	size_t count;
 	const char *file; /* the configuration file; borrowed; NULL: there is none */
 	char *file_text;
+	mended file_mended, routes_mended;
+	place file_place, routes_place; /* of the JSON texts that were parsed */
 	cJSON *file_json;
+	err_list errors;            /* of all that was given but `routes_text` */
 	const setting *routes_file; /* the routes of the file; NULL: it has none */
 	const setting *routes_text; /* the routes of the last flag, or else of the variable; NULL: there are none */
-	cJSON *routes_json;         /* parsed from `routes_text`; NULL: `routes_error` says why not */
-	err routes_error;
+	cJSON *routes_json;         /* parsed from `routes_text`; if `routes_errors` has some, as far as possible */
+	err_list routes_errors;
 } settings;
 
-/* Reads all sources. `file` NULL: CONFIG_FILE, if there is one. False: `e` says what cannot be read. Call
- * settings_deinit() in either case. */
+/* Reads all sources. `file` NULL: CONFIG_FILE, if there is one. Mistakes are in s->errors. False: `e` says what cannot
+ * be read. Call settings_deinit() in either case. */
 bool settings_read(settings *s, const char *file, const option_text *flags, size_t count, err *e);
 void settings_deinit(settings *s);
-
-/* Returns the place of the text of `s`, which comes from a flag or a variable and is for the option `routes`. */
-place setting_text_place(const setting *s);
 
 #endif

@@ -281,11 +281,11 @@ static bool read_route(const problems *to, const route_table *t, route *r, const
 	int index = 0;
 	char keys[512];
 
-	if (to->strict && !json_no_duplicates(object, where, to->e))
-		return false;
+	if (to->strict)
+		json_no_duplicates(object, where, to->all);
 	/* Of two members with one name the last wins, as it does in Python. */
 	for (const cJSON *item = object->child; item; item = item->next, index++) {
-		if (index == JSON_MEMBERS_MAX) /* only if lenient: else too many members were refused above */
+		if (index == JSON_MEMBERS_MAX)
 			return place_error(to->e, where, "a route of more than %d members", JSON_MEMBERS_MAX);
 		size_t f = 0;
 		while (f < FIELDS && strcmp(fields[f].key, item->string) != 0)
@@ -298,9 +298,11 @@ static bool read_route(const problems *to, const route_table *t, route *r, const
 			return false;
 		}
 	}
-	if (!has_conditions(r, object))
+	if (!has_conditions(r, object) && !has(object, "model_prefix") && !has(object, "path_prefix"))
 		return problem(to, where, "the entry is skipped",
 			       "a route needs a \"model_prefix\" or a \"path_prefix\"");
+	if (!has_conditions(r, object)) /* what is wrong with one of them was said above */
+		return true;
 	return check_replaces(to, r, object, where) && apply_strip_v1(to, r, object, where) &&
 	       check_connect(to, t, r, object, where) && (r->name || name_route(to, r));
 }
@@ -312,9 +314,8 @@ static void route_drop_last(route_table *t)
 	*r = (route){ 0 };
 }
 
-bool routes_read(route_table *t, const cJSON *array, place where, bool strict, err *e)
+bool routes_read(route_table *t, const cJSON *array, place where, const problems *to)
 {
-	problems to = { strict, e };
 	int index = 0;
 	const cJSON *item;
 
@@ -323,17 +324,17 @@ bool routes_read(route_table *t, const cJSON *array, place where, bool strict, e
 		place p = place_child(where, index, false);
 		/* Skipped entries count too, because finding the place of each takes time. */
 		if (index++ == ROUTES_MAX)
-			return place_error(e, p, "more than %d routes", ROUTES_MAX);
+			return place_error(to->e, p, "more than %d routes", ROUTES_MAX);
 		if (!cJSON_IsObject(item)) {
-			if (!problem(&to, p, "the entry is skipped", "a route must be an object"))
+			if (!problem(to, p, "the entry is skipped", "a route must be an object"))
 				return false;
 			continue;
 		}
 		route *r = route_table_add(t);
 		if (!r)
-			return err_memory(e);
+			return err_memory(to->e);
 		r->entry = (unsigned)index;
-		if (!read_route(&to, t, r, item, p))
+		if (!read_route(to, t, r, item, p))
 			return false;
 		if (!has_conditions(r, item))
 			route_drop_last(t);

@@ -11,14 +11,14 @@
 #include "config/locate.h"
 #include "decide/policy.h"
 
-/* Reads and checks the entries of `array`, which begins at `where`, and adds them to the table. False: `e` says what is
- * wrong, and where. */
-bool routes_read(route_table *t, const cJSON *array, place where, bool strict, err *e);
+/* Reads and checks the entries of `array`, which begins at `where`, and adds them to the table. False: to->e says why
+ * that had to stop. */
+bool routes_read(route_table *t, const cJSON *array, place where, const problems *to);
 
 /* Checks what only the whole table can show: names and backends that two routes share, routes that can never match,
  * credentials that would travel without TLS. The targets must have been set. False:
- * `e` says what is wrong, and where. */
-bool routes_check(route_table *t, place where, bool strict, err *e);
+ * to->e says why that had to stop. */
+bool routes_check(route_table *t, place where, const problems *to);
 
 /* Tells whether `name` can stand in HAProxy's configuration without quotes, as the name of a file of at most `max`
  * bytes. */

@@ -91,10 +91,21 @@ static bool check_models(const route_table *t, const route *r, size_t *listed, c
 	return true;
 }
 
-bool routes_check(route_table *t, place where, bool strict, err *e)
+/* A name tells routes apart in logs and metrics. */
+static bool check_name(const route_table *t, const route *r, size_t index, const problems *to, place where)
+{
+	for (size_t n = 0; n < index && to->strict; n++)
+		if (t->routes[n].enabled && strcmp(t->routes[n].name, r->name) == 0)
+			return problem(to, where, "both are used",
+				       "a second route named \"%s\": logs and metrics could not tell the two apart; "
+				       "give it a \"name\", or remove it",
+				       r->name);
+	return true;
+}
+
+bool routes_check(route_table *t, place where, const problems *to)
 {
 	size_t listed = 0;
-	problems to = { strict, e };
 
 	t->enabled = 0;
 	for (size_t i = 0; i < t->count; i++) {
@@ -104,22 +115,15 @@ bool routes_check(route_table *t, place where, bool strict, err *e)
 		if (!r->enabled)
 			continue;
 		t->enabled++;
-		for (size_t n = 0; n < i && strict; n++)
-			if (t->routes[n].enabled && strcmp(t->routes[n].name, r->name) == 0)
-				return place_error(
-					e, p,
-					"a second route named \"%s\": logs and metrics could not tell the two apart; "
-					"give it a \"name\", or remove it",
-					r->name);
-		if (!set_own_backend(t, r, e) || !check_backends(t, r, i, &to, p))
+		if (!check_name(t, r, i, to, p) || !set_own_backend(t, r, to->e) || !check_backends(t, r, i, to, p))
 			return false;
 		warn_unreachable(t, r, i);
-		if (!check_models(t, r, &listed, &to, p))
+		if (!check_models(t, r, &listed, to, p))
 			return false;
 		const upstream *u = route_upstream(t, r);
 		if (u && !u->tls && r->auth.kind != AUTH_PASSTHROUGH && !is_loopback(u))
 			log_event(route_cleartext, LOG_C("route", r->name), LOG_C("upstream", u->url),
 				  LOG_C("problem", "the credential travels without TLS"));
 	}
-	return models_list(t) || err_memory(e);
+	return models_list(t) || err_memory(to->e);
 }

@@ -207,9 +207,11 @@ void secret_load(secret *s, const char *path)
 	struct secret_stamp stamp;
 	size_t len = 0;
 
+	errno = 0;
 	stamp_of(path, &stamp);
 	int fd = stamp.exists ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
 	bool failed = fd < 0;
+	int why = failed ? errno : 0;
 	if (failed) /* perhaps no descriptor or no memory is left; a new permission or name would change the metadata */
 		stamp.failed = stamp.exists && errno != EACCES && errno != ENOENT && errno != EPERM;
 	while (!failed && len < sizeof text) {
@@ -224,7 +226,9 @@ void secret_load(secret *s, const char *path)
 	if (fd >= 0)
 		close(fd);
 	if (failed)
-		*s = (secret){ .problem = "the file cannot be read" };
+		*s = (secret){ .problem = why == ENOENT ? "the file cannot be read: there is no such file" :
+					  why == EACCES ? "the file cannot be read: this user may not read it" :
+							  "the file cannot be read" };
 	else
 		secret_take(s, slice_of(text, len));
 	stamp.failed = stamp.failed || s->stamp.failed;

@@ -16,6 +16,8 @@ size_t price_table_bad(const price_table *t)
 	return t ? t->bad : 0;
 }
 
+enum { PRICE_PREFIX_MAX = 256 };
+
 static slice key_name(const price_table *t, uint32_t key)
 {
 	return slice_of(t->folded + t->keys[key].at, t->keys[key].len);
@@ -166,4 +168,19 @@ price_limits price_limits_of(const price_table *t, slice model)
 				kind == PRICE_VIDEO_OUTPUT || kind == PRICE_IMAGE;
 	}
 	return limits;
+}
+
+bool price_has_prefix(const price_table *t, slice prefix)
+{
+	char folded[PRICE_PREFIX_MAX];
+	bool priced = false;
+
+	price_match(t, prefix, &priced);
+	if (priced || prefix.len > sizeof folded)
+		return priced;
+	price_fold(prefix, folded);
+	for (uint32_t i = 0; i < t->key_count && !priced; i++)
+		priced = slice_starts(key_name(t, i), slice_of(folded, prefix.len)) &&
+			 (t->keys[i].model == PRICE_NO_ENTRY || t->models[t->keys[i].model].rows > 0);
+	return priced;
 }

@@ -58,6 +58,8 @@ void price_table_unref(price_table *t);
 size_t price_table_count(const price_table *t); /* models with a price */
 size_t price_table_bad(const price_table *t);   /* models with an invalid name, or unpriced for an invalid price */
 
+/* True if a model whose name begins with `prefix` has a price, or a model of that name. */
+bool price_has_prefix(const price_table *t, slice prefix);
 /* Returns the name, as the table writes it, of the model that decides the price of `model`; empty: none does.
  * `*priced`: it has a price. */
 slice price_match(const price_table *t, slice model, bool *priced);

@@ -4,13 +4,11 @@
 #ifndef REPORT_CHECK_H
 #define REPORT_CHECK_H
 
-#include <stdio.h>
-
 #include "decide/policy.h"
+#include "report/findings.h"
 
-/* Writes a line for each enabled route and each target of `p`, and one that says what a route's credential goes along
- * with. Returns how many routes would refuse every request, because they have no backend or their credential is
- * missing. */
-size_t check_write(FILE *f, const policy *p);
+/* Says of each enabled route and each target of `p` where its requests go, and with which credential. A route that
+ * would refuse every request, because it has no backend or its credential is missing, is a problem. */
+void check_write(findings *to, const policy *p);
 
 #endif

@@ -118,26 +118,28 @@ typedef struct looked_at {
 	haproxy_file file;
 } looked_at;
 
-static void write_file(FILE *f, const looked_at *l, bool named, bool refused)
+static void write_file(findings *to, const looked_at *l, bool named, bool refused)
 {
 	const haproxy_file *file = &l->file;
 	bool old = file->contract < CONTRACT;
+	char contract[48] = "no contract", needed[48] = "";
 
+	if (file->contract)
+		snprintf(contract, sizeof contract, "contract %" PRIu64, file->contract);
+	if (old)
+		snprintf(needed, sizeof needed, "; this agent needs %d", CONTRACT);
 	if (l->why) {
 		if (named || l->why != ENOENT)
-			fprintf(f, "%-8s file  %-20s -> cannot be read: %s\n", named ? "PROBLEM" : "unknown", l->path,
+			finding(to, named ? FOUND_PROBLEM : FOUND_UNKNOWN, "file", l->path, "cannot be read: %s",
 				strerror(l->why));
 	} else if (file->rules || file->question) {
-		fprintf(f, "%-8s file  %-20s -> ", !old ? "ok" : refused ? "PROBLEM" : "older", l->path);
-		if (file->contract)
-			fprintf(f, "contract %" PRIu64, file->contract);
-		else
-			fputs("no contract", f);
-		if (old)
-			fprintf(f, "; this agent needs %d", CONTRACT);
-		fputc('\n', f);
+		finding(to,
+			!old    ? FOUND_OK :
+			refused ? FOUND_PROBLEM :
+				  FOUND_OLDER,
+			"file", l->path, "%s%s", contract, needed);
 	} else if (named) {
-		fprintf(f, "%-8s file  %-20s -> has nothing of the gateway\n", "unknown", l->path);
+		finding(to, FOUND_UNKNOWN, "file", l->path, "has nothing of the gateway");
 	}
 }
 
@@ -148,26 +150,27 @@ static bool replaces(const route *r)
 
 /* Says what becomes of the `routes` routes that replace the credential, beside files of `contract`, which is older than
  * the agent's. */
-static void write_routes(FILE *f, const route_table *t, size_t routes, uint64_t contract, bool refused)
+static void write_routes(findings *to, const route_table *t, size_t routes, uint64_t contract, bool refused)
 {
 	for (size_t i = 0; i < t->count; i++)
 		if (replaces(&t->routes[i]))
-			fprintf(f, "%-8s route %-20s -> %s\n", refused ? "PROBLEM" : "older", t->routes[i].name,
+			finding(to, refused ? FOUND_PROBLEM : FOUND_OLDER, "route", t->routes[i].name, "%s",
 				refused ? "refuses every request (503 contract_outdated) until HAProxy has new files" :
 					  "goes on beside these files, by allow_older_contract");
 	for (uint64_t n = contract + 1; routes && n <= CONTRACT; n++)
-		fprintf(f, "New in contract %" PRIu64 ", for these routes: %s.\n", n, news[n]);
-	fprintf(f,
-		"To do: copy llm.cfg (haproxy.cfg.example) and spoe.conf of this version, both, make the backends again, and reload HAProxy.\n");
+		finding_note(to, "New in contract %" PRIu64 ", for these routes: %s.", n, news[n]);
+	finding_note(
+		to,
+		"To do: copy llm.cfg (haproxy.cfg.example) and spoe.conf of this version, both, make the backends again, and reload HAProxy.");
 }
 
-size_t haproxy_files_write(FILE *f, const policy *p, const char *const *named, size_t count)
+void haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count)
 {
 	const char *spoe = getenv("LLM_SPOE_CONF");
 	const char *const usual[] = { spoe && *spoe ? spoe : "/etc/haproxy/spoe.conf", "/etc/haproxy/llm.cfg",
 				      "/etc/haproxy/haproxy.cfg" };
 	const char *const *paths = count ? named : usual;
-	size_t paths_count = count ? count : sizeof usual / sizeof usual[0], found = 0, unread = 0, routes = 0;
+	size_t paths_count = count ? count : sizeof usual / sizeof usual[0], found = 0, routes = 0;
 	looked_at all[HAPROXY_FILES_MAX] = { 0 };
 	uint64_t contract =
 		UINT64_MAX; /* what HAProxy sends, see spoe.conf: files of two versions may keep none together */
@@ -177,7 +180,6 @@ size_t haproxy_files_write(FILE *f, const policy *p, const char *const *named, s
 		looked_at *l = &all[i];
 		l->path = paths[i];
 		l->why = read_path(&l->file, l->path);
-		unread += l->why && count;
 		if (l->why || (!l->file.rules && !l->file.question))
 			continue;
 		found++;
@@ -187,12 +189,10 @@ size_t haproxy_files_write(FILE *f, const policy *p, const char *const *named, s
 		routes += replaces(&p->table->routes[i]);
 	bool refused = contract < CONTRACT && routes && !policy_allows_contract(p, contract);
 	for (size_t i = 0; i < paths_count; i++)
-		write_file(f, &all[i], count != 0, refused);
+		write_file(to, &all[i], count != 0, refused);
 	if (!found)
-		fprintf(f,
-			"%-8s HAProxy's files            -> none with the gateway found; name others by --haproxy FILE\n",
-			"unknown");
+		finding(to, FOUND_UNKNOWN, "HAProxy's", "files",
+			"none with the gateway found; name others by --haproxy FILE");
 	if (contract < CONTRACT)
-		write_routes(f, p->table, routes, contract, refused);
-	return unread + (refused ? routes : 0);
+		write_routes(to, p->table, routes, contract, refused);
 }

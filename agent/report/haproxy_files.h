@@ -8,6 +8,7 @@
 #include <stdio.h>
 
 #include "decide/policy.h"
+#include "report/findings.h"
 
 enum { HAPROXY_FILES_MAX = 16 };
 
@@ -21,10 +22,10 @@ typedef struct haproxy_file {
 /* Reads `f` to its end. False: reading failed, and errno says why. */
 MUST_CHECK bool haproxy_file_read(haproxy_file *file, FILE *f);
 
-/* Writes a line for each file and, if one of them is older than the agent, for each enabled route of `p` that replaces
- * the credential. The files are the `count` paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the
- * places where the documents put them. Returns how many named files cannot be read, and how many routes would refuse
- * every request. */
-size_t haproxy_files_write(FILE *f, const policy *p, const char *const *named, size_t count);
+/* Says which contract each file keeps and, if one of them is older than the agent, what becomes of each enabled route
+ * of `p` that replaces the credential. The files are the `count` paths `named`, at most HAPROXY_FILES_MAX; if there are
+ * none, those of the places where the documents put them. A named file that cannot be read is a problem, and so is a
+ * route that would refuse every request. */
+void haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count);
 
 #endif

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "ledger/log_key.h"
 
 /* Datagrams: less is too little for a stall of some seconds. systemd raises the kernel's 10 to 512 when it boots. */
 enum { QUEUE_SHORT = 256 };
@@ -61,16 +62,6 @@ static void references_pass_on(recording *r, bool ok)
 		log_event(references_lost, LOG_C("problem", "out of memory"));
 }
 
-/* HAProxy writes the key into a log line as it is, between quotes and in front of the line's object. A key with one of
- * these characters would make every line unreadable, and the ledger would stay empty. */
-static bool key_usable(const char *key)
-{
-	for (; *key; key++)
-		if (*key <= ' ' || *key > '~' || strchr("\"\\]{", *key))
-			return false;
-	return true;
-}
-
 /* Warns of an address that lets other local users in, and of a queue that is too short for a stall of the agent. */
 static void warn_of(const char *address, const listener *l)
 {
@@ -106,10 +97,7 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 	r->retention_ms = c->retention_days * DAY_MS;
 	r->dir = strdup(c->ledger);
 	r->key = strdup(key ? key : "");
-	bool ok =
-		!key || key_usable(key) ||
-		err_set(e,
-			"SPOA_LLM_LOG_KEY has a blank, a line end or another character that no log line can carry: make it of letters and digits");
+	bool ok = !key || log_key_usable(key) || err_set(e, LOG_KEY_PROBLEM);
 	r->prices = ok ? recording_prices(c, e) : NULL;
 	ok = r->prices && ((r->dir && r->key && references_copy(r, routes)) || err_memory(e));
 	for (; ok && count < c->log_listen.count; count++) {

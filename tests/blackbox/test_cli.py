@@ -197,6 +197,7 @@ def test_check_warns_of_a_reference_model_without_a_price(work):
     (work / "prices.json").write_text('{"dear": {"input_cost_per_token": 1e-6}, "no-price": {"max_tokens": 1}}')
     routes = [{"model_prefix": "a", "reference_model": "dear"}, {"model_prefix": "b", "reference_model": "deer"},
               {"model_prefix": "c", "reference_model": "no-price"}, {"model_prefix": "d", "reference_model": "off", "enabled": False}]
+    (work / "ledger").mkdir()
     file = harness.write_config(work, {"routes": routes, "ledger": str(work / "ledger"), "prices": str(work / "prices.json")})
     done = cli("check", "-c", file)
     warned = [line.split()[2] for line in done.out.splitlines() if line.startswith("WARNING") and "reference_model" in line]

@@ -343,10 +343,10 @@ def test_precedence(agents, in_file, in_variable, in_flag, level):
 @pytest.mark.parametrize("args, env, text", [
     (["--log-level", "loud"], {}, "--log-level"), (["--max-frame-size", "12"], {}, "--max-frame-size"),
     (["--max-frame-size", "12k"], {}, "--max-frame-size"), (["--max-connections", ""], {}, "--max-connections"),
-    (["--openai-target", "nope"], {}, "openai_target"), (["--listen-mode", "rw"], {}, "--listen-mode"),
+    (["--openai-target", "nope"], {}, "--openai-target"), (["--listen-mode", "rw"], {}, "--listen-mode"),
     ([], {"SPOA_LLM_LOG_LEVEL": "loud"}, "SPOA_LLM_LOG_LEVEL"), ([], {"SPOA_LLM_MAX_FRAME_SIZE": "x"},
                                                                 "SPOA_LLM_MAX_FRAME_SIZE"),
-    ([], {"OPENAI_TARGET_API_URL": "nope"}, "openai_target"), ([], {"SPOA_LLM_ALLOW_REMOTE": "yes"},
+    ([], {"OPENAI_TARGET_API_URL": "nope"}, "OPENAI_TARGET_API_URL"), ([], {"SPOA_LLM_ALLOW_REMOTE": "yes"},
                                                               "SPOA_LLM_ALLOW_REMOTE"),
     ([], {"SPOA_LLM_LISTEN": "nonsense"}, "nonsense"), (["--listen", "10.0.0.1:9999"], {}, "allow_remote"),
     (["--listen", "0.0.0.0:9999"], {}, "allow_remote"), (["--listen", "[::]:9999"], {}, "allow_remote"),

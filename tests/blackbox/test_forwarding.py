@@ -270,7 +270,7 @@ def test_subprotocols(gateway, offered, left):
 
 FORMS = {"http://gw.test/v1/chat/completions": CHAT, "ftp://gw.test/v1/chat/completions?a=1": CHAT + "?a=1", "HTTP://gw.test/v1/x/../y?z": "/v1/x/../y?z",
          "http://u:p@gw.test/v1/chat/completions": CHAT, "http://gw.test": "/", "http://gw.test/": "/", "http://gw.test?a=1": "/?a=1",
-         "x://gw.test//v1/x": "//v1/x", "/v1/http://x/y": "/v1/http://x/y", "//gw.test/v1/x": "//gw.test/v1/x"}
+         "x://gw.test//v1/x": "/v1/x", "/v1/http://x/y": "/v1/http://x/y", "//gw.test/v1/x": "/gw.test/v1/x"}
 
 
 @pytest.mark.parametrize("target", FORMS)
@@ -310,7 +310,7 @@ def test_an_authority_with_a_path(gateway, authority):
 def test_an_authority_that_ends_in_a_slash(gateway):
     """HAProxy 2.6 cannot tell it from a path that begins with two, and the upstream gets the path that was decided on."""
     status, seen = over_http_2(gateway, "gw.test:80/", CHAT, "pass-1")
-    assert status in (400, None) and not seen or [got.target for got in seen] == ["/" + CHAT]
+    assert status in (400, None) and not seen or [got.target for got in seen] == [CHAT]
 
 
 def test_an_authority(gateway):

@@ -1,0 +1,222 @@
+/* SPDX-License-Identifier: MIT */
+#include "commands/check_host.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/slice.h"
+#include "ledger/log_key.h"
+
+/* Returns 0, or the errno that says why the effective user cannot use `path` in this way (R_OK, W_OK, X_OK). */
+static int denied(const char *path, int how)
+{
+	return faccessat(AT_FDCWD, path, how, AT_EACCESS) == 0 ? 0 : errno;
+}
+
+/* Returns 0, ENOTDIR, or the errno that says why the effective user cannot make files there. */
+static int denied_directory(const char *path)
+{
+	struct stat st;
+
+	if (stat(path, &st) != 0)
+		return errno;
+	return S_ISDIR(st.st_mode) ? denied(path, R_OK | W_OK | X_OK) : ENOTDIR;
+}
+
+/* ---- the ledger */
+
+static void check_ledger(findings *to, const config *c)
+{
+	static const char *const inside[] = { "journal", "ledger.db", "ledger.db-wal" };
+	int why = denied_directory(c->ledger);
+
+	if (why == ENOENT && strcmp(c->ledger, "/var/lib/spoa-llm") == 0) {
+		finding(to, FOUND_WARNING, "ledger", c->ledger,
+			"the directory is missing: spoa-llm.service makes it when it starts; without systemd, make it for the agent's user");
+		return;
+	}
+	if (why) {
+		finding(to, FOUND_PROBLEM, "ledger", c->ledger, "%s; the agent would not start: %s", strerror(why),
+			why == ENOENT ? "make the directory, for the agent's user" :
+			why == EROFS  ? "name a directory that can be written" :
+					"it has to be a directory that the agent's user may write");
+		return;
+	}
+	for (size_t i = 0; i < sizeof inside / sizeof inside[0]; i++) {
+		char *path;
+		if (asprintf(&path, "%s/%s", c->ledger, inside[i]) < 0)
+			return;
+		int inner = denied(path, R_OK | W_OK);
+		if (inner && inner != ENOENT) {
+			finding(to, FOUND_PROBLEM, "ledger", path, "%s; the agent's user has to own it",
+				strerror(inner));
+			free(path);
+			return;
+		}
+		free(path);
+	}
+	finding(to, FOUND_OK, "ledger", c->ledger, "the directory can be written");
+}
+
+static void check_log_key(findings *to)
+{
+	const char *key = getenv("SPOA_LLM_LOG_KEY");
+
+	if (!key || !*key)
+		finding(to, FOUND_WARNING, "log", "key",
+			"SPOA_LLM_LOG_KEY is not set here: without it, every local process can write the ledger; --env-file FILE "
+			"reads what a unit reads");
+	else if (!log_key_usable(key))
+		finding(to, FOUND_PROBLEM, "log", "key", "%s", LOG_KEY_PROBLEM);
+	else
+		finding(to, FOUND_OK, "log", "key", "SPOA_LLM_LOG_KEY is set; HAProxy has to have the same");
+}
+
+/* ---- the admin token */
+
+enum { TOKEN_MAX = 4096 };
+
+/* Returns why the token cannot be used; NULL: it can. */
+static const char *token_problem(const char *source)
+{
+	char text[TOKEN_MAX + 2] = ""; /* one byte shows that it is too long, and one ends it */
+	const char *problem = NULL;
+	ssize_t len = 0;
+
+	if (strncmp(source, "env:", 4) == 0) {
+		const char *value = getenv(source + 4);
+		if (!value)
+			return "the variable is not set";
+		return *value ? NULL : "it is empty";
+	}
+	int fd = open(source + 5, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0)
+		return strerror(errno);
+	len = read(fd, text, sizeof text - 1);
+	if (len < 0)
+		problem = strerror(errno);
+	else if (len > TOKEN_MAX)
+		problem = "it is larger than 4096 bytes";
+	else if (strspn(text, " \t\r\n") >= (size_t)len)
+		problem = "it is empty";
+	explicit_bzero(text, sizeof text);
+	close(fd);
+	return problem;
+}
+
+static void check_token(findings *to, const config *c)
+{
+	const char *problem = token_problem(c->admin_token);
+
+	if (problem)
+		finding(to, FOUND_PROBLEM, "admin", "token", "%s: %s; requests that need it would be refused",
+			c->admin_token, problem);
+	else
+		finding(to, FOUND_OK, "admin", "token", "%s", c->admin_token);
+}
+
+/* ---- sockets */
+
+/* Returns the path of a unix socket's address; NULL: another address. */
+static const char *path_of(const char *address)
+{
+	if (strncmp(address, "unix@", 5) == 0)
+		return address + 5;
+	if (strncmp(address, "dgram@", 6) == 0)
+		return address + 6;
+	return *address == '/' ? address : NULL;
+}
+
+/* A socket that is there is a running agent's, or systemd's, which hands it to the agent. */
+static void check_socket(findings *to, const char *option, const char *address)
+{
+	const char *path = path_of(address), *slash = path ? strrchr(path, '/') : NULL;
+	struct stat st;
+
+	if (!slash || (stat(path, &st) == 0 && S_ISSOCK(st.st_mode)))
+		return;
+	char *directory = slash == path ? strdup("/") : strndup(path, (size_t)(slash - path));
+	if (!directory)
+		return;
+	int why = denied_directory(directory);
+	/* The socket units make these directories and sockets when they start. */
+	finding_state state = slice_ends(slice_cstr(directory), SLICE("/run/spoa-llm")) ? FOUND_WARNING : FOUND_PROBLEM;
+	if (why == ENOENT)
+		finding(to, state, "socket", address,
+			"\"%s\": the directory %s is missing: make it, or start the socket unit", option, directory);
+	else if (why)
+		finding(to, state, "socket", address, "\"%s\": %s: %s; the agent's user has to be able to write there",
+			option, directory, strerror(why));
+	free(directory);
+}
+
+static void check_sockets(findings *to, const config *c)
+{
+	size_t before = to->problems + to->warnings;
+
+	for (size_t i = 0; i < c->listen.count; i++)
+		check_socket(to, "listen", c->listen.items[i]);
+	for (size_t i = 0; i < c->admin_listen.count; i++)
+		check_socket(to, "admin_listen", c->admin_listen.items[i]);
+	for (size_t i = 0; *c->ledger && i < c->log_listen.count; i++)
+		check_socket(to, "log_listen", c->log_listen.items[i]);
+	if (to->problems + to->warnings == before)
+		finding(to, FOUND_OK, "socket", "directories", "they are there, and can be written");
+}
+
+void check_host(findings *to, const config *c)
+{
+	if (*c->ledger) {
+		check_ledger(to, c);
+		check_log_key(to);
+	}
+	if (*c->admin_token)
+		check_token(to, c);
+	check_sockets(to, c);
+}
+
+/* ---- the variables of a unit */
+
+/* Takes quotes from around a value, and backslashes from inside. */
+static void unquote(char *value)
+{
+	char quote = *value == '"' || *value == '\'' ? *value : '\0', *to = value;
+	const char *from = value + (quote != '\0');
+
+	for (; *from && *from != quote; from++) {
+		if (*from == '\\' && quote != '\'' && from[1])
+			from++;
+		*to++ = *from;
+	}
+	*to = '\0';
+}
+
+int check_environment(const char *path)
+{
+	FILE *f = fopen(path, "re");
+	char *line = NULL;
+	size_t room = 0;
+
+	if (!f)
+		return errno;
+	while (getline(&line, &room, f) >= 0) {
+		char *name = line + strspn(line, " \t"), *equals = strchr(name, '=');
+		if (*name == '#' || *name == ';' || !equals)
+			continue;
+		*equals = '\0';
+		char *value = equals + 1 + strspn(equals + 1, " \t");
+		for (size_t len = strlen(value); len && strchr(" \t\r\n", value[len - 1]);)
+			value[--len] = '\0';
+		unquote(value);
+		setenv(name, value, 0);
+	}
+	if (line)
+		explicit_bzero(line, room);
+	free(line);
+	int why = ferror(f) ? EIO : 0;
+	fclose(f);
+	return why;
+}

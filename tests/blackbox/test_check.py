@@ -1,0 +1,243 @@
+"""`spoa-llm check`: all mistakes of a file at once, each with its place and what was expected there; and what the agent needs of its host."""
+import json
+import os
+import pwd
+import re
+import socket
+import subprocess
+
+import pytest
+
+import harness
+from harness import cli
+
+
+def places(text, name="spoa-llm.json"):
+    """{(line, column): problem} of the errors, in the order in which they were told."""
+    return {(int(line), int(column)): problem
+            for line, column, problem in re.findall(r"^spoa-llm: \S*%s:(\d+):(\d+): (.*)$" % name, text, re.M)}
+
+
+# One mistake each: where @ stands, and what the message says.
+SYNTAX = {
+    "a comma is missing in a line": ('{"routes": [{"model_prefix": "a" @"name": "b"}]}', "a comma is missing before this"),
+    "a comma is missing between lines": ('{"routes": [\n {"model_prefix": "a"}\n @{"model_prefix": "b"}\n]}', "a comma is missing before this"),
+    "a comma is missing without a blank": ('{"routes": [{"model_prefix": "a"}@{"model_prefix": "b"}]}', "a comma is missing before this"),
+    "a comma too many in an object": ('{"threads": 1@,}', "no comma may follow the last member"),
+    "a comma too many in an array": ('{"routes": [{"model_prefix": "a"}@,\n]}', "no comma may follow the last element"),
+    "two commas": ('{"threads": 1,@, "strict": true}', "one too many"),
+    "a comma first": ('{@, "strict": true}', "one too many"),
+    "a comment": ('{"threads": 1 @// one\n}', "no comments"),
+    "a comment in a line of its own": ('{\n  @# one\n"threads": 1}', "no comments"),
+    "a comment between": ('{"threads": @/* one\n */ 1}', "no comments"),
+    "a colon is missing": ('{"threads" @1}', "a colon is expected"),
+    "an equals sign": ('{"threads" @= 1}', "a colon is expected"),
+    "single quotes": ('{"log_level": @\'info\'}', "double quotes"),
+    "quotes of a word processor": ('{"log_level": @\u201cinfo\u201d}', "double quotes"),
+    "a name without quotes": ('{@threads: 1}', "double quotes"),
+    "a text without quotes": ('{"log_level": @info}', "double quotes"),
+    "True": ('{"strict": @True}', "true in JSON"),
+    "a quote is missing": ('{"log_level": @"info,\n"threads": 1}', "no closing quote"),
+    "a backslash": ('{"routes": [{"model_prefix": "a@\\xb"}]}', "backslash"),
+    "a number with a plus": ('{"threads": @+1}', "no number of JSON"),
+    "a value is missing": ('{"threads": @, "strict": true}', "a value is missing"),
+    "a brace is missing": ('{"routes": [{"model_prefix": "a"@]}', "a } is missing before this ]"),
+    "a bracket is missing": ('{"routes": [{"model_prefix": "a"}@}', "a ] is missing before this }"),
+    "a wrong bracket": ('{"threads": 1@]', "} is expected in place of this ]"),
+    "the end is missing": ('{"routes": [\n{"model_prefix": "a"}]@', "a } is missing for the { in line 1"),
+    "something follows": ('{"threads": 1} @{}', "nothing may follow"),
+    "an empty file": ('@', "a value is expected here"),
+}
+
+
+@pytest.mark.parametrize("case", SYNTAX)
+def test_a_mistake_and_what_was_expected(work, case):
+    """The same place, whatever else is wrong: a second mistake, far behind, is told too."""
+    text, said = SYNTAX[case]
+    at = text.index("@")
+    before, text = text[:at], text[:at] + text[at + 1:]
+    place = (before.count("\n") + 1, len(before) - before.rfind("\n"))
+    done = cli("check", "-c", harness.write_config(work, text))
+    assert done.code == 78 and list(places(done.err)) == [place] and said in places(done.err)[place], done
+    run = cli("run", "-c", harness.write_config(work, text))
+    assert run.code == 78 and said in run.err, run
+
+
+def test_all_mistakes_at_once(work):
+    """Of JSON, of options, of routes, and of what they mean together."""
+    text = """{
+  // one
+  "listen": "0.0.0.0:1",
+  'threads': 4
+  "admin-listen": "none",
+  "strict": True,
+  "threads": "many",
+  "routes": [
+    {"model_prefix": "glm-", "upstream": "https://ollama.com", "auth": "env:A B",}
+    {"model_prefix": "x-", "upstream": "ftp://y" "protocol": "cohere"},
+    {"model_prefix": "x-", "name": "same"}, {"model_prefix": "y-", "name": "same"},
+    {"model_prefix": "q-", "reference_model": "abc},
+  ],
+  "openai_target": "https://x.test?y",
+  "admin_token": "me",
+  "ca_file" = "a b"
+"""
+    done = cli("check", "-c", harness.write_config(work, text))
+    found = places(done.err)
+    wanted = {(2, 3): "comments", (4, 3): "double quotes", (5, 3): "comma is missing", (6, 13): "true", (7, 3): "twice", (9, 81): "no comma", (10, 5): "comma is missing",
+              (10, 50): "comma is missing", (12, 47): "closing quote", (12, 52): "no comma", (16, 13): "colon", (17, 1): "too early", (3, 13): "loopback",
+              (7, 14): "whole number", (9, 72): "name of a variable", (10, 40): "https://", (10, 62): "anthropic", (11, 45): 'named "same"',
+              (14, 20): "query", (15, 18): "itself does not belong", (16, 15): "absolute path"}
+    assert set(found) == set(wanted), (sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted)), done)
+    assert all(said in found[place] for place, said in wanted.items()), found
+    shown = json.loads(cli("check", "--json", "-c", work / "spoa-llm.json").out)
+    assert not shown["ok"] and shown["problems"] == len(wanted) and shown["file"] == str(work / "spoa-llm.json")
+    assert {(one["line"], one["column"]): one["problem"] for one in shown["errors"]} == found
+    one = cli("backends", "-c", work / "spoa-llm.json")
+    assert one.code == 78 and "(and %d more: `spoa-llm check` lists them)" % (len(wanted) - 1) in one.err, one
+
+
+def test_a_credential_among_mistakes_is_not_told(work):
+    """Quotes that are missing or odd make names of what was a value."""
+    value = harness.secret("mended")
+    for auth in ('"%s', '%s"', '%s', "'%s'", '"Bearer " %s', '"a" "%s"', '"%s" "%s": 1', '"x\\%s"', '"", %s', '= "%s"', ': : "%s"', '"%s\n"', '{"%s"', '["%s"}'):
+        text = '{"routes": [{"model_prefix": "a", "auth": %s, "upstreem": "x"}]}' % auth.replace("%s", value)
+        done = cli("check", "-c", harness.write_config(work, text))     # cli() fails if the credential is in its output
+        assert done.code == 78 and places(done.err), done
+        cli("check", "--json", "-c", work / "spoa-llm.json")
+
+
+# ---- what is there
+
+
+def findings(*args, env=None, code=None, before=()):
+    done = cli("check", "--json", *args, env=env, before=before)
+    assert code is None or done.code == code, done
+    shown = json.loads(done.out)
+    assert shown["ok"] == (done.code == 0) and not shown["errors"], done
+    return [(one["state"], one.get("part"), one.get("name"), one["text"]) for one in shown["findings"]], shown
+
+
+def states(found, part):
+    return [(state, text) for state, where, _, text in found if where == part]
+
+
+def test_which_file_was_read(work):
+    file = harness.write_config(work, {})
+    assert re.search(r"^ok +config %s " % file, cli("check", "-c", file).out, re.M)
+    assert findings("-c", file)[1]["file"] == str(file)
+    if not os.path.exists("/etc/spoa-llm/spoa-llm.json"):
+        assert "there is no /etc/spoa-llm/spoa-llm.json" in cli("check").out and findings()[1]["file"] is None
+
+
+def test_the_ledger_s_directory(work):
+    ledger = work / "ledger"
+    file = harness.write_config(work, {"ledger": str(ledger)})
+    env = {"SPOA_LLM_LOG_KEY": "k1"}
+    found, _ = findings("-c", file, env=env, code=78)
+    [(state, text)] = states(found, "ledger")
+    assert state == "problem" and "No such file" in text and "make the directory" in text
+    ledger.write_text("")
+    found, _ = findings("-c", file, env=env, code=78)
+    assert "Not a directory" in str(states(found, "ledger"))
+    ledger.unlink()
+    ledger.mkdir()
+    assert states(findings("-c", file, env=env, code=0)[0], "ledger")[0][0] == "ok"
+    assert states(findings("-c", file, env=env)[0], "log")[0][0] == "ok"
+    assert states(findings("-c", file)[0], "log")[0][0] == "warning"
+    assert states(findings("-c", file, env={"SPOA_LLM_LOG_KEY": "a b"}, code=78)[0], "log")[0][0] == "problem"
+    assert cli("run", "-c", file, env={"SPOA_LLM_LOG_KEY": "a b", "SPOA_LLM_LISTEN": "unix@%s/s" % work}).code != 0
+
+
+def test_the_admin_token(work):
+    token = work / "token"
+    file = harness.write_config(work, {"admin_token": "file:%s" % token})
+    for text, state, said in ((None, "problem", "No such file"), ("  \n", "problem", "empty"), (harness.secret("token"), "ok", "file:")):
+        if text is not None:
+            token.write_text(text)
+        [(found, why)] = states(findings("-c", file)[0], "admin")
+        assert found == state and said in why, why
+    file = harness.write_config(work, {"admin_token": "env:TOKEN"})
+    assert "not set" in states(findings("-c", file, code=78)[0], "admin")[0][1]
+    assert states(findings("-c", file, env={"TOKEN": harness.secret("token-env")}, code=0)[0], "admin")[0][0] == "ok"
+
+
+def test_the_directories_of_sockets(work):
+    for option in ("listen", "admin_listen", "log_listen"):
+        config = {option: ["unix@%s/none/a.sock" % work], "ledger": str(work)}
+        [(state, text)] = [one for one in states(findings("-c", harness.write_config(work, config), code=78)[0], "socket") if one[0] == "problem"]
+        assert '"%s"' % option in text and "%s/none is missing" % work in text
+    (work / "none").mkdir()
+    found = states(findings("-c", harness.write_config(work, {"listen": ["unix@%s/none/a.sock" % work]}), code=0)[0], "socket")
+    assert found[0][0] == "ok"
+
+
+def test_routes_without_a_price(work):
+    (work / "prices.json").write_text('{"zai/glm-4.6": {"input_cost_per_token": 1e-6}, "gpt-5.5": {"input_cost_per_token": 1e-6}, "free-1": {"max_tokens": 1}}')
+    routes = [{"model_prefix": prefix} for prefix in ("glm-", "GPT-5.5", "free-", "qwen", "*")]
+    config = {"routes": routes, "ledger": str(work), "prices": str(work / "prices.json")}
+    out = cli("check", "-c", harness.write_config(work, config)).out
+    assert re.findall(r"^WARNING +route (\S+) .* has a price", out, re.M) == ["free-", "qwen"], out
+
+
+ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
+
+
+@ROOT
+def test_as_the_agent_s_user(work):
+    """What root may read and the agent may not: credential, token, ledger, configuration, directory of a socket. Also the unit's variables."""
+    user = pwd.getpwnam("nobody")
+    (work / "env").touch(0o600)
+    for name in ("key", "token"):
+        (work / name).write_text(harness.secret("as-" + name))
+        (work / name).chmod(0o600)
+    for name in ("ledger", "run"):
+        (work / name).mkdir(mode=0o755)
+    work.chmod(0o755)
+    config = {"routes": [{"model_prefix": "a", "auth": "file:%s/key" % work}, {"model_prefix": "b", "auth": "env:B_KEY"}], "ledger": str(work / "ledger"),
+              "admin_token": "file:%s/token" % work, "listen": "unix@%s/run/a.sock" % work}
+    file = harness.write_config(work, config)
+    (work / "env").write_text("# of the unit\nB_KEY=\"not a key\"\nSPOA_LLM_LOG_KEY=abc\n")
+    env = ["--env-file", work / "env"]
+    found, shown = findings("-c", file, *env, code=0)
+    assert shown["as"] is None and states(found, "user")[0][0] == "warning" and "--as spoa-llm" in states(found, "user")[0][1]
+    found, shown = findings("-c", file, "--as", "nobody", *env, code=78)
+    assert shown["as"] == "nobody"
+    problems = {(part, name): text for state, part, name, text in found if state == "problem"}
+    assert set(problems) == {("route", "a"), ("ledger", str(work / "ledger")), ("admin", "token"), ("socket", config["listen"])}, problems
+    assert "this user may not read it" in problems["route", "a"] and all("denied" in text for key, text in problems.items() if key[0] != "route")
+    for name in ("key", "token", "ledger", "run"):
+        os.chown(work / name, user.pw_uid, user.pw_gid)
+    findings("-c", file, "--as", "nobody", *env, code=0)
+    # A socket that is there was made by systemd or by a running agent.
+    os.chown(work / "run", 0, 0)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(work / "run" / "a.sock"))
+        findings("-c", file, "--as", "nobody", *env, code=0)
+    file.chmod(0o600)
+    done = cli("check", "-c", file, "--as", "nobody")
+    assert done.code == 78 and "Permission denied" in done.err, done
+    # HAProxy's files are read as root.
+    file.chmod(0o644)
+    (work / "spoe.conf").write_text("spoe-message llm-request\n    args contract=int(1)\n")
+    (work / "spoe.conf").chmod(0o600)
+    assert "contract 1" in cli("check", "-c", file, "--as", "nobody", *env, "--haproxy", work / "spoe.conf").out
+
+
+@ROOT
+def test_who_can_check_as_whom(work):
+    file = harness.write_config(work, {})
+    work.chmod(0o755)
+    done = cli("check", "-c", file, "--as", "nobody-at-all")
+    assert done.code == 67 and "there is no user nobody-at-all" in done.err, done
+    done = cli("check", "-c", file, "--as", "root", before=["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"])
+    assert done.code == 77 and "only root" in done.err, done
+    assert cli("check", "-c", file, "--as", "nobody", before=["setpriv", "--reuid", "65534", "--regid", "65534", "--clear-groups"]).code == 0
+    done = cli("check", "--env-file", work / "none")
+    assert done.code == 66 and "No such file" in done.err, done
+
+
+def test_json_that_does_not_fit(work):
+    with open("/dev/full", "wb") as full:
+        done = harness.run("check", "--json", "-c", harness.write_config(work, {}), stdout=full, stderr=subprocess.PIPE)
+    assert done.returncode == 74, done

@@ -9,7 +9,7 @@
 
 enum {
 	RESPONSE_DECODED_MAX =
-		1024 * 1024, /* most bytes that are decoded: as much as HAProxy holds of an uncompressed response */
+		4 * 1024 * 1024, /* most bytes that are decoded: as much as HAProxy holds of an uncompressed response */
 	RESPONSE_CODINGS_MAX = 3, /* of one response, one upon the other */
 	RESPONSE_ACK_MAX = 2048,  /* bytes of an ACK */
 };

@@ -216,7 +216,7 @@ def test_hostile_bodies_cost_little(gateway, ask, body):
 def test_beyond_the_buffer(ask):
     """HAProxy searches only the beginning of such a body, and does not wait for the rest."""
     for where, usage in (("head", CHAT), ("tail", None)):
-        body = openai_body(CHAT, 3000000, where)
+        body = openai_body(CHAT, 6000000, where)
         for answer in (sized(body), chunked(body, 50000)):
             exchange, record = ask(answer)
             assert exchange.body == body and usage_of(record) == usage, record

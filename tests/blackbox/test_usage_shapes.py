@@ -177,24 +177,30 @@ def test_what_is_echoed_is_no_usage(asked):
     one, other = b'"usage":{"prompt_tokens":5,"completion_tokens":1}', b'"usage":{"prompt_tokens":9,"completion_tokens":1}'
     asked.ask("null behind", sized(b"{" + one + b',"usage":null}'), CHAT, UNKNOWN)
     asked.ask("negative", sized(b'{"usage":{"prompt_tokens":-5,"completion_tokens":1}}'), CHAT, ("partial", 0, 1, 0, 0))
-    for raw in (b"{" + one + b"," + other + b"}", b"{" + one + b',"usage":null}'):
+    for raw in (b"{" + one + b"," + other + b"}", b"{" + one + b',"x":"' + b"x" * 9000 + b'",' + other + b"}", b'{"usage":null,' + one + b"}"):
+        asked.ask(raw, sized(raw), CHAT, UNKNOWN)
         asked.ask(raw, sized(gzip.compress(raw), JSON, ("Content-Encoding", "gzip")), CHAT, UNKNOWN)
     asked.check()
 
 
-def test_larger_than_the_buffer(asked):
+def test_larger_than_the_buffer(haproxy, asked):
     """The usage of an answer that the buffer does not hold is unknown if it stands at the end, and an object at the cut is not taken for it."""
-    usage = {"prompt_tokens": 6000, "total_tokens": 6000}
-    raw = json.dumps({"data": [{"embedding": "x" * 1300000}], "usage": usage}).encode()
-    asked.ask("at the end", sized(raw), "/v1/embeddings", UNKNOWN)
-    asked.ask("at the end, chunked", chunked(raw, 60000), "/v1/embeddings", UNKNOWN)
-    asked.ask("at the end, gzip", sized(gzip.compress(raw, 1), JSON, ("Content-Encoding", "gzip")), "/v1/embeddings", UNKNOWN)
-    raw = json.dumps({"usage": usage, "data": [{"embedding": "x" * 1300000}]}).encode()
-    asked.ask("at the beginning", sized(raw), "/v1/embeddings", ("reported", 6000, 0, 0, 0))
-    echo = b'{"usage":{"prompt_tokens":1,"completion_tokens":1}},'
-    raw = b'{"tools":[' + echo * 30000 + b'{}],"usage":null}'
-    for shift in range(0, len(echo), 3):     # one of these is cut right behind such an object
-        asked.ask(("cut", shift), chunked(raw[:10] + b" " * shift + raw[10:], 200000), CHAT, UNKNOWN)
+    usage, target = {"prompt_tokens": 6000, "total_tokens": 6000}, "/v1/embeddings"
+    size = 1 << 20 if harness.version_of(haproxy) < (3, 0) else 4 << 20
+    raw = json.dumps({"data": [{"embedding": "x" * (size + 90000)}], "usage": usage}).encode()
+    asked.ask("at the end", sized(raw), target, UNKNOWN)
+    asked.ask("at the end, chunked", chunked(raw, 60000), target, UNKNOWN)
+    raw = json.dumps({"data": [{"embedding": "x" * (5 << 20)}], "usage": usage}).encode()
+    asked.ask("at the end, gzip", sized(gzip.compress(raw, 1), JSON, ("Content-Encoding", "gzip")), target, UNKNOWN)
+    raw = json.dumps({"usage": usage, "data": [{"embedding": "x" * (size + 90000)}]}).encode()
+    asked.ask("at the beginning", sized(raw), target, ("reported", 6000, 0, 0, 0))
+    raw = json.dumps({"data": [{"embedding": "x" * 900000}], "usage": usage}).encode()
+    for answer in (sized(raw), chunked(raw, 60000), sized(gzip.compress(raw, 1), JSON, ("Content-Encoding", "gzip"))):
+        asked.ask("nearly as large", answer, target, ("reported", 6000, 0, 0, 0))
+    echo = b'{"usage":{"prompt_tokens":1}},'
+    raw = b'{"tools":[' + echo * ((size + 90000) // len(echo)) + b'{}],"usage":null}'
+    for shift in range(len(echo)):     # the buffer ends right behind such an object for one of these
+        asked.ask(("cut", shift), sized(raw[:10] + b" " * shift + raw[10:]), CHAT, UNKNOWN)
     asked.check()
 
 

@@ -183,6 +183,19 @@ def test_what_is_echoed_is_no_usage(asked):
     asked.check()
 
 
+def test_the_tier_is_told(asked):
+    """A service tier beside the usage, in front of it or behind, has another price; one that is echoed elsewhere has not."""
+    usage, wants = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}, {}
+    for body, tier in (({"usage": usage, "service_tier": "flex"}, "flex"), ({"service_tier": "priority", "x": ECHO, "usage": usage}, "priority"),
+                       ({"usage": usage, "service_tier": "default"}, ""), ({"x": {"service_tier": "flex"}, "usage": usage, "service_tier": None}, "")):
+        raw = json.dumps(body).encode()
+        for answer in (sized(raw), sized(gzip.compress(raw), JSON, ("Content-Encoding", "gzip"))):
+            wants[asked.ask(body, answer, CHAT, ("reported", 5, 1, 0, 0)).header("x-request-id")] = tier
+    asked.check()
+    lines = [json.loads(line) for line in asked.gateway.haproxy.text().splitlines() if line.startswith('{"v":2')]
+    assert {line["id"]: line["tier"].replace("default", "") for line in lines if line["id"] in wants} == wants
+
+
 def test_larger_than_the_buffer(haproxy, asked):
     """The usage of an answer that the buffer does not hold is unknown if it stands at the end, and an object at the cut is not taken for it."""
     usage, target = {"prompt_tokens": 6000, "total_tokens": 6000}, "/v1/embeddings"

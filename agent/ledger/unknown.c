@@ -8,10 +8,13 @@ static bool answered_here(const record *r)
 	return r->termination[0] == 'L';
 }
 
-/* 'H': HAProxy was connected to the upstream, and waited for the head of its answer. */
+/* HAProxy was connected to the upstream, and the head of the answer never came. 'H': it waited for that head; 'D'
+ * without a head: it still sent the request's body. */
 static bool left_in_the_dark(const record *r)
 {
-	return r->termination[0] && r->termination[0] != '-' && r->termination[1] == 'H';
+	const char *by = r->termination;
+
+	return by[0] && by[0] != '-' && (by[1] == 'H' || (by[1] == 'D' && r->ttfb_ms < 0));
 }
 
 static bool may_have_used_tokens(const record *r, bool metered)

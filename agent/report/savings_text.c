@@ -408,7 +408,7 @@ static void print_total_lines(const savings_report *r, const total_line *lines, 
 			flow f = { at, at, r->terminal.columns, false };
 			printf("  ");
 			flow_text(&f, l->note);
-		} else if (l->whole > 0 && bar > 0) {
+		} else if (l->whole > 0 && l->part > 0 && bar > 0) {
 			printf("  ");
 			print_bar(stdout, &r->terminal, l->part, l->whole, bar);
 		}

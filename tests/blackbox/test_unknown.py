@@ -84,14 +84,24 @@ def test_what_nobody_told(gateway):
     with gateway.connect() as connection:
         connection.send(wire.request("POST", "/v1/chat/completions", [("Host", "gw.test")] + harness.JSON, chat("left-l")))
         until(lambda: any(b"left-l" in request.body for request in good.requests), 5, "the upstream has the request")
+    until(lambda: any(row["model"] == "left-l" for row in gateway.rows()), 10, "the row of the client that left")
     good.reset()
-    rows = gateway.wait_rows(len(wanted) + 1)
-    assert len(rows) == len(wanted) + 1
-    got = {row["id"]: row["usage_from"] for row in rows if row["model"] != "left-l"}
+    good.down()
+    good.up()                                               # so that no connection of before is used again
+    before = good.connections
+    with gateway.connect() as connection:                   # the client leaves while its body is sent on
+        connection.send(wire.request("POST", "/v1/chat/completions", [("Host", "gw.test"), ("Content-Length", "100000000")] + harness.JSON,
+                                     b'{"model":"part-l","messages":[{"content":"' + b"x" * 40000000))
+        until(lambda: good.connections > before, 5, "the upstream is connected")
+    rows = gateway.wait_rows(len(wanted) + 2)
+    assert len(rows) == len(wanted) + 2
+    got = {row["id"]: row["usage_from"] for row in rows if row["model"] not in ("left-l", "part-l")}
     assert got == wanted, {row["id"]: (row["status"], row["termination"], row["usage_from"], wanted.get(row["id"])) for row in rows
                            if row["usage_from"] != wanted.get(row["id"])}
     [left] = [row for row in rows if row["model"] == "left-l"]
     assert left["usage_from"] == "unknown" and left["termination"] == "CH", left
+    [part] = [row for row in rows if row["model"] == "part-l"]
+    assert part["usage_from"] == "unknown" and part["status"] != 200 and part["termination"][0] == "C", part
     for row in rows:
         counts = [row[name] for name in COUNTS]
         if row["usage_from"] == "unknown":

@@ -8,7 +8,7 @@
 
 static record ended(int32_t status, const char *termination, usage_from usage)
 {
-	record r = { .status = status, .usage = usage, .model = "claude-sonnet-4-5" };
+	record r = { .status = status, .usage = usage, .model = "claude-sonnet-4-5", .ttfb_ms = 5 };
 
 	snprintf(r.termination, sizeof r.termination, "%s", termination);
 	return r;
@@ -77,6 +77,15 @@ static void what_was_told_stays(void)
 		unknown_apply(&r, true);
 		CHECK(r.usage == told[i] && r.input == 5 && r.output == 0);
 	}
+	/* The client left while its body was sent on: no head of an answer came. */
+	record cut = ended(0, "CD", USAGE_NONE);
+	cut.ttfb_ms = -1;
+	unknown_apply(&cut, true);
+	CHECK(cut.usage == USAGE_UNKNOWN && cut.input == -1);
+	cut = ended(0, "CD", USAGE_NONE);
+	cut.ttfb_ms = -1;
+	unknown_apply(&cut, false);
+	CHECK(cut.usage == USAGE_NONE && cut.input == 0);
 	/* A usage that usage_apply() found to be unknown has no counts either. */
 	record r = ended(200, "--", USAGE_UNKNOWN);
 	unknown_apply(&r, false);

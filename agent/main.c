@@ -41,6 +41,7 @@ typedef enum command_id {
 	COMPACT = 4096,
 	CREDENTIAL = 8192,
 	UPSTREAMS = 16384,
+	PRICES = 32768,
 } command_id;
 
 /* One of the functions is given; `run` has none: see run_with_config(). */
@@ -63,6 +64,7 @@ static const command commands[] = {
 	{ BACKENDS, "backends", "write the HAProxy backends for the routes and targets", .backends = command_backends },
 	{ CREDENTIAL, "credential", "put standard input into the credential FILE, as a whole, if the agent can use it",
 	  .file = command_credential },
+	{ PRICES, "prices", "put standard input into the price FILE, as a whole, if the agent can use it", .file = command_prices },
 	{ SAVINGS, "savings", "print what the requests cost and what they saved", .ledger = command_savings },
 	{ UPSTREAMS, "upstreams", "print what upstreams answered, how long that took, and what HAProxy refused by itself",
 	  .ledger = command_upstreams },
@@ -350,7 +352,7 @@ static int parse_words(char *const *words, size_t count)
 			line.command = c;
 	if (!line.command)
 		return wrong("unknown command", name);
-	if (line.command->id & (IMPORT | BACKUP | RESTORE | CREDENTIAL)) {
+	if (line.command->id & (IMPORT | BACKUP | RESTORE | CREDENTIAL | PRICES)) {
 		if (used == count)
 			return wrong(line.command->id == IMPORT ?
 					     "ledger import needs a FILE after it, or - for standard input" :

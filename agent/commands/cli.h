@@ -51,6 +51,8 @@ int command_explain(config *c, const explain_flags *ask);
 int command_backends(config *c, const char *output);
 /* Puts standard input into the credential file `path`, without a configuration. */
 int command_credential(const char *path);
+/* Puts standard input into the price file `path`, without a configuration. */
+int command_prices(const char *path);
 int command_savings(const config *c, const ledger_request *ask);
 int command_upstreams(const config *c, const ledger_request *ask);
 int command_ledger_export(const config *c, const ledger_request *ask);

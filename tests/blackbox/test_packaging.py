@@ -53,6 +53,7 @@ def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md", "SECURI
         + ["%s/share/doc/spoa-llm/docs/%s" % (prefix, path.name) for path in (ROOT / "docs").glob("*.md")]
         + ["%s/share/doc/spoa-llm/examples/%s" % (prefix, name) for name in examples]
         + ["%s/%s" % (units, name) for name in ("spoa-llm.service", "spoa-llm.socket", "spoa-llm-log.socket", "spoa-llm-token@.service", "spoa-llm-token@.timer",
+                                                        "spoa-llm-prices.service", "spoa-llm-prices.timer",
                                                 "haproxy.service.d/spoa-llm.conf")])
 
 
@@ -152,7 +153,7 @@ def test_unit_exposure(tmp_path):
     make("install", "DESTDIR=%s" % tmp_path, "PREFIX=/usr")
     units = tmp_path / "usr/lib/systemd/system"
     assert "| /usr/bin/spoa-llm credential " in (units / "spoa-llm-token@.service").read_text()
-    for name in ("spoa-llm.service", "spoa-llm-token@.service"):
+    for name in ("spoa-llm.service", "spoa-llm-token@.service", "spoa-llm-prices.service"):
         done = run("systemd-analyze", "security", "--offline=true", "--no-pager", str(units / name))
         level = re.search(r"exposure level for spoa-llm\S*.service: ([0-9.]+)", done.stdout)
         assert level and float(level.group(1)) < 2.0, done.stdout

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 import pytest
 
+import evidence
 import harness
 # Each kind of token, with its key in the file.
 KEYS = {"input": "input_cost_per_token", "output": "output_cost_per_token", "cache_read": "cache_read_input_token_cost",
@@ -485,3 +486,34 @@ def test_a_lookup_is_fast(driver, tmp_path):
     _, took = ask(driver, path, questions, "2000")
     print("one lookup:", took.strip(), "ns")
     assert float(took) < 10000
+
+
+def test_a_price_file_is_replaced_as_a_whole_or_not_at_all(work):
+    """`spoa-llm prices`, and what spoa-llm-prices.service does with the command of an operator's."""
+    path, good = work / "prices.json", '{"m": {"input_cost_per_token": 1e-6}, "n": {"input_cost_per_token": "dear"}}'
+
+    def run(command, text=""):
+        with evidence.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=harness.environment()) as process:
+            out, _ = process.communicate(text.encode(), timeout=60)
+        return process.returncode, out.decode()
+
+    def put(text):
+        return run([harness.AGENT, "prices", str(path)], text)
+
+    code, said = put(good)
+    assert code == 0 and path.read_text() == good and "1 models, and 1 with" in said, said
+    for text, why in [("", ":1:1"), ("{}", "no model has a price"), ('{"m": {"input_cost_per_token": 1e-6}', "ends in the middle"),
+                      ("<html>not found</html>", ":1:1")]:
+        code, said = put(text)
+        assert code == 65 and why in said and str(path) in said, (text, said)
+        assert path.read_text() == good and list(work.glob("prices.json?*")) == []
+    unit = (harness.ROOT / "dist" / "spoa-llm-prices.service").read_text()
+    line = re.search(r"^ExecStart=/bin/sh -ec '(.*)'$", unit, re.M)[1]
+    line = line.replace("@BINDIR@/spoa-llm", str(harness.AGENT)).replace("/var/lib/spoa-llm-prices/prices.json", str(path))
+    line = line.replace("/tmp/prices.json", str(work / "new")).replace("/etc/spoa-llm/fetch-prices", str(work / "fetch"))
+    fetch = work / "fetch"
+    for script, code, text in [("echo '%s'" % good.replace("1e-6", "2e-6"), 0, "2e-6"), ("echo '%s'; exit 3" % good, 3, "2e-6"), ("echo '{'", 65, "2e-6")]:
+        fetch.write_text("#!/bin/sh\n" + script + "\n")
+        fetch.chmod(0o755)
+        got, said = run(["/bin/sh", "-ec", line])
+        assert got == code and text in path.read_text(), (script, said)

@@ -14,6 +14,8 @@ const end_refusal_info end_refusals[END_REFUSALS] = {
 	[END_UPSTREAM_TIMEOUT] = { "upstream_timeout", "the upstream did not answer in time", true },
 	[END_UPSTREAM_ERROR] = { "upstream_error", "the upstream closed the connection, or its answer is not HTTP", true },
 	[END_GATEWAY_ERROR] = { "gateway_error", "HAProxy failed, for lack of a resource or by a fault of its own", false },
+	[END_TOO_LARGE] = { "model_not_in_sample", "the body is too large to ask the agent about it", false },
+	[END_ORIGIN] = { "origin_not_allowed", "LLM_CORS_ORIGINS does not name the page's origin", false },
 	[END_INVALID_QUERY] = { "invalid_query", "the name of a key in the query is escaped more than once", false },
 	[END_INVALID_UPGRADE] = { "invalid_upgrade", "the request is nearly a WebSocket's handshake", false },
 	[END_METHOD_NOT_ALLOWED] = { "method_not_allowed", "the method is CONNECT or TRACE", false },
@@ -55,13 +57,16 @@ static end_refusal found_by_state(const record *r)
 	}
 }
 
-static end_refusal found_by_code(const record *r, const char *named)
+static end_refusal found_by_code(const record *r, const char *named, bool decided)
 {
 	for (unsigned i = 0; i < END_REFUSALS; i++) {
 		if (strcmp(end_refusals[i].code, r->code) != 0)
 			continue;
-		/* The agent has this code too, for a route whose upstream is no URL; then it names no backend. */
-		return i == END_NO_BACKEND && !*named ? END_NOT_REFUSED : (end_refusal)i;
+		/* The agent has these codes too. With no_backend, for a route whose upstream is no URL, it names no
+		 * backend. */
+		if ((i == END_NO_BACKEND && !*named) || (i == END_TOO_LARGE && decided))
+			return END_NOT_REFUSED;
+		return (end_refusal)i;
 	}
 	return END_NOT_REFUSED;
 }
@@ -102,9 +107,9 @@ static void take_answer(end_place *p, const record *r)
 	take_time(&p->whole, r->total_ms);
 }
 
-end_refusal ends_add(ends *e, const record *r, const char *named, const char **backend)
+end_refusal ends_add(ends *e, const record *r, const char *named, bool decided, const char **backend)
 {
-	end_refusal why = r->code[0] ? found_by_code(r, named) : found_by_state(r);
+	end_refusal why = r->code[0] ? found_by_code(r, named, decided) : found_by_state(r);
 
 	if (why == END_NOT_REFUSED) {
 		if (!r->code[0] && r->ttfb_ms >= 0 && r->status >= 100 && r->status < 600)

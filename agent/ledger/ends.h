@@ -24,6 +24,8 @@ typedef enum end_refusal {
 	END_UPSTREAM_TIMEOUT,
 	END_UPSTREAM_ERROR,
 	END_GATEWAY_ERROR,
+	END_TOO_LARGE,
+	END_ORIGIN,
 	END_INVALID_QUERY,
 	END_INVALID_UPGRADE,
 	END_METHOD_NOT_ALLOWED,
@@ -70,9 +72,10 @@ typedef struct ends {
 } ends;
 
 /* Counts the request `r`. `named`: the backend that the agent named and HAProxy does not have; "": there is none such.
+ * `decided`: the agent decided about the request.
  * Returns why HAProxy refused the request by itself, if it did, and sets `*backend` to the backend that this is about;
  * the text belongs to `e`, `r` or the caller. */
-end_refusal ends_add(ends *e, const record *r, const char *named, const char **backend);
+end_refusal ends_add(ends *e, const record *r, const char *named, bool decided, const char **backend);
 
 /* How many requests HAProxy refused for this reason, of all routes. */
 uint64_t ends_refused(const ends *e, end_refusal why);

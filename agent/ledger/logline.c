@@ -247,6 +247,7 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 		if (!text_of(m, buf, sizeof buf, &text))
 			return false;
 		out->metered = slice_eq(text, SLICE("1"));
+		out->decided = text.len > 0;
 		return true;
 	case F_V:
 	case F_TE:
@@ -358,7 +359,7 @@ logline_result logline_parse(slice line, slice key, logline *out)
 	out->record = (record){ .status = 0 };
 	out->usage = (slice){ NULL, 0 };
 	out->hints = (usage_hints){ .text = -1 };
-	out->metered = false;
+	out->metered = out->decided = false;
 	out->named[0] = '\0';
 	out->problem = NULL;
 	out->member = (slice){ NULL, 0 };

@@ -31,6 +31,7 @@ typedef struct logline {
 	slice usage;       /* the usage object, in `usage_text` */
 	usage_hints hints; /* its slices point into the line */
 	bool metered;      /* the endpoint's answers cost tokens; false too in a line without the member */
+	bool decided;      /* the agent decided about the request */
 	char named[RECORD_BACKEND_MAX + 1]; /* the backend that the agent named, if HAProxy has none of this name */
 	const char *problem;                /* of LOGLINE_MALFORMED; static text */
 	slice member;                       /* the member that `problem` is about; empty: no single one */

@@ -24,40 +24,44 @@ static void a_line_says_who_refused(void)
 		int status, ttfb_ms;
 		const char *named;
 		end_refusal why;
+		bool decided;
 	} rows[] = {
-		{ "", "--", 200, 5, "llm-a", END_NOT_REFUSED },
-		{ "", "--", 503, 5, "llm-a", END_NOT_REFUSED }, /* the upstream said so */
-		{ "", "SC", 503, -1, "llm-a", END_UPSTREAM_UNAVAILABLE },
-		{ "", "sC", 503, -1, "llm-a", END_UPSTREAM_UNAVAILABLE },
-		{ "", "sQ", 503, -1, "llm-a", END_UPSTREAM_UNAVAILABLE },
-		{ "", "sH", 504, -1, "llm-a", END_UPSTREAM_TIMEOUT },
-		{ "", "SH", 502, -1, "llm-a", END_UPSTREAM_ERROR },
-		{ "", "PH", 502, -1, "llm-a", END_UPSTREAM_ERROR },
-		{ "", "PH", 502, 5, "llm-a", END_UPSTREAM_ERROR }, /* a 101 that nobody asked for */
-		{ "", "SD", 200, 5, "llm-a", END_NOT_REFUSED },
-		{ "", "CH", 400, -1, "llm-a", END_NOT_REFUSED }, /* the client left */
-		{ "", "CD", 200, 5, "llm-a", END_NOT_REFUSED },
-		{ "", "CH", -1, -1, "llm-a", END_NOT_REFUSED },
-		{ "", "cR", 408, -1, "", END_REQUEST_TIMEOUT },
-		{ "", "PR", 400, -1, "", END_BAD_REQUEST },
-		{ "", "LR", 405, -1, "", END_METHOD_NOT_ALLOWED },
-		{ "", "LR", 204, -1, "", END_NOT_REFUSED },
-		{ "", "RC", 503, -1, "llm-a", END_GATEWAY_ERROR },
-		{ "", "IR", 500, -1, "", END_GATEWAY_ERROR },
-		{ "gateway_unavailable", "LR", 503, -1, "", END_GATEWAY_UNAVAILABLE },
-		{ "no_backend", "LR", 502, -1, "llm-a", END_NO_BACKEND },
-		{ "no_backend", "LR", 502, -1, "", END_NOT_REFUSED }, /* the agent said so */
-		{ "upstream_auth_unavailable", "LR", 502, -1, "", END_NOT_REFUSED },
-		{ "ambiguous_model", "LR", 400, -1, "", END_NOT_REFUSED },
-		{ "invalid_query", "LR", 400, -1, "", END_INVALID_QUERY },
-		{ "invalid_upgrade", "LR", 400, -1, "", END_INVALID_UPGRADE },
+		{ "", "--", 200, 5, "llm-a", END_NOT_REFUSED, false },
+		{ "", "--", 503, 5, "llm-a", END_NOT_REFUSED, false }, /* the upstream said so */
+		{ "", "SC", 503, -1, "llm-a", END_UPSTREAM_UNAVAILABLE, false },
+		{ "", "sC", 503, -1, "llm-a", END_UPSTREAM_UNAVAILABLE, false },
+		{ "", "sQ", 503, -1, "llm-a", END_UPSTREAM_UNAVAILABLE, false },
+		{ "", "sH", 504, -1, "llm-a", END_UPSTREAM_TIMEOUT, false },
+		{ "", "SH", 502, -1, "llm-a", END_UPSTREAM_ERROR, false },
+		{ "", "PH", 502, -1, "llm-a", END_UPSTREAM_ERROR, false },
+		{ "", "PH", 502, 5, "llm-a", END_UPSTREAM_ERROR, false }, /* a 101 that nobody asked for */
+		{ "", "SD", 200, 5, "llm-a", END_NOT_REFUSED, false },
+		{ "", "CH", 400, -1, "llm-a", END_NOT_REFUSED, false }, /* the client left */
+		{ "", "CD", 200, 5, "llm-a", END_NOT_REFUSED, false },
+		{ "", "CH", -1, -1, "llm-a", END_NOT_REFUSED, false },
+		{ "", "cR", 408, -1, "", END_REQUEST_TIMEOUT, false },
+		{ "", "PR", 400, -1, "", END_BAD_REQUEST, false },
+		{ "", "LR", 405, -1, "", END_METHOD_NOT_ALLOWED, false },
+		{ "", "LR", 204, -1, "", END_NOT_REFUSED, false },
+		{ "", "RC", 503, -1, "llm-a", END_GATEWAY_ERROR, false },
+		{ "", "IR", 500, -1, "", END_GATEWAY_ERROR, false },
+		{ "gateway_unavailable", "LR", 503, -1, "", END_GATEWAY_UNAVAILABLE, false },
+		{ "no_backend", "LR", 502, -1, "llm-a", END_NO_BACKEND, false },
+		{ "no_backend", "LR", 502, -1, "", END_NOT_REFUSED, false }, /* the agent said so */
+		{ "upstream_auth_unavailable", "LR", 502, -1, "", END_NOT_REFUSED, false },
+		{ "ambiguous_model", "LR", 400, -1, "", END_NOT_REFUSED, false },
+		{ "model_not_in_sample", "LR", 413, -1, "", END_TOO_LARGE, false },
+		{ "model_not_in_sample", "LR", 413, -1, "", END_NOT_REFUSED, true }, /* the agent said so */
+		{ "origin_not_allowed", "LR", 403, -1, "", END_ORIGIN, false },
+		{ "invalid_query", "LR", 400, -1, "", END_INVALID_QUERY, false },
+		{ "invalid_upgrade", "LR", 400, -1, "", END_INVALID_UPGRADE, false },
 	};
 	static ends e;
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		const char *backend = "none";
 		record r = ended(rows[i].code, rows[i].status, rows[i].termination, rows[i].ttfb_ms);
-		end_refusal why = ends_add(&e, &r, rows[i].named, &backend);
+		end_refusal why = ends_add(&e, &r, rows[i].named, rows[i].decided, &backend);
 		if (why != rows[i].why)
 			printf("%s %s %d: %d\n", rows[i].code, rows[i].termination, rows[i].status, (int)why);
 		CHECK(why == rows[i].why);
@@ -75,7 +79,7 @@ static void times_go_into_buckets(void)
 
 	for (int64_t ms = 0; ms <= 700000; ms = ms ? ms * 10 : 50) {
 		record r = ended("", 200, "--", ms);
-		CHECK(ends_add(&e, &r, "", &backend) == END_NOT_REFUSED);
+		CHECK(ends_add(&e, &r, "", true, &backend) == END_NOT_REFUSED);
 	}
 	CHECK(e.places_count == 1);
 	/* 0, 50, 500, 5000, 50000, 500000: a bound belongs to its bucket */
@@ -92,17 +96,17 @@ static void many_routes_share_a_place(void)
 	for (int i = 0; i < ENDS_PLACES + 30; i++) {
 		record r = ended("", 200, "--", 1);
 		snprintf(r.route, sizeof r.route, "r%d", i);
-		CHECK(ends_add(&e, &r, "", &backend) == END_NOT_REFUSED);
+		CHECK(ends_add(&e, &r, "", true, &backend) == END_NOT_REFUSED);
 	}
 	CHECK(e.places_count == ENDS_PLACES + 1 && strcmp(e.places[ENDS_PLACES].route, "other") == 0);
 	CHECK(e.places[ENDS_PLACES].answers[1] == 30 && e.places[ENDS_PLACES - 1].answers[1] == 1);
 	record r = ended("", 200, "--", 1);
 	snprintf(r.route, sizeof r.route, "r7");
-	CHECK(ends_add(&e, &r, "", &backend) == END_NOT_REFUSED && e.places[7].answers[1] == 2);
+	CHECK(ends_add(&e, &r, "", true, &backend) == END_NOT_REFUSED && e.places[7].answers[1] == 2);
 	for (int i = 0; i < ENDS_NOTES + 5; i++) {
 		r = ended("no_backend", 502, "LR", -1);
 		r.time_ms = i;
-		CHECK(ends_add(&e, &r, "llm-x", &backend) == END_NO_BACKEND);
+		CHECK(ends_add(&e, &r, "llm-x", true, &backend) == END_NO_BACKEND);
 	}
 	CHECK(e.notes_taken == ENDS_NOTES + 5 && e.notes[4].time_ms == ENDS_NOTES + 4 && e.notes[5].time_ms == 5);
 	CHECK(strcmp(e.notes[4].backend, "llm-x") == 0 && strcmp(e.notes[4].route, "glm-") == 0);

@@ -98,9 +98,13 @@ def test_large_bodies_by_http2(over_tls, servers):
 @pytest.mark.parametrize("prefix", ["mutual-", "h2-", "h1-either-"])
 def test_websockets(over_tls, servers, prefix):
     """By the protocol that the route says; where both are offered, by HTTP/1.1."""
+    mock = servers.mock(prefix)
+    mock.gate = threading.Event()
     answer = over_tls.call("GET", "/v1/realtime?model=%s1" % prefix, bearer() + [
         ("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), ("Sec-WebSocket-Version", "13")])
-    got = answer.only(servers.mock(prefix))
+    mock.gate.set()
+    mock.gate = None
+    got = answer.only(mock)
     assert answer.status == 101 and (got.header("via") or "").startswith("2 ") == (prefix == "h2-"), got.headers
 
 

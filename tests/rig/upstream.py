@@ -121,7 +121,7 @@ class Mock:
         self.delay = 0.0
         self.extra_headers = []
         self.break_after = None     # close the connection after that many events of a stream
-        self.gate = None            # threading.Event that a stream waits for after its first event
+        self.gate = None            # threading.Event that a stream waits for after its first event, and a WebSocket before its end
 
     def up(self):
         self.stopping = threading.Event()
@@ -260,6 +260,8 @@ class Mock:
         if "websocket" in (request.header("upgrade") or "").lower():
             sock.sendall(head(101, [("Upgrade", "websocket"), ("Connection", "Upgrade"),
                                     ("Sec-WebSocket-Accept", accept_for(request))] + extra))
+            if self.gate:
+                self.gate.wait(20)
             return False
         status, answer = answer_for(request)
         if isinstance(answer, dict):

@@ -24,7 +24,7 @@ def test_health(admin):
     live = answer.json()
     assert live["status"] == "ok" and set(live) == {"status", "checks"}, live
     checks = {one["part"]: one for one in live["checks"]}
-    assert set(checks) == {"workers", "routes", "credentials", "contract", "reload", "draining", "ledger", "journal", "log_lines"}
+    assert set(checks) == {"workers", "routes", "credentials", "contract", "backends", "reload", "draining", "ledger", "journal", "log_lines"}
     assert all(set(one) == {"part", "ok", "blocking", "detail"} for one in live["checks"]), live
     assert {part for part, one in checks.items() if one["blocking"]} == {"workers", "draining"}
     assert [part for part, one in checks.items() if not one["ok"]] == ["credentials"], live

@@ -210,7 +210,7 @@ def test_no_text_becomes_a_header_or_a_line(honest, at):
             answer.json()
     for line in honest.haproxy.text().splitlines()[before:]:
         if line.startswith("{"):
-            assert json.loads(line)["v"] == 1, line
+            assert json.loads(line)["v"] == 2, line
 
 
 def test_forged_headers_decide_nothing(honest):
@@ -539,7 +539,7 @@ def test_no_credential_in_anything_written(haproxy, make_mock, work):
         for path in list(gateway.dir.rglob("*")) + list(ledger.rglob("*")):
             if path.is_file():
                 outputs[str(path)] = path.read_bytes()
-    assert any(b'"v":1' in data for data in outputs.values()) and len(spop_reply) > 0
+    assert any(b'"v":2' in data for data in outputs.values()) and len(spop_reply) > 0
     for name, data in outputs.items():
         found = sorted({label for value, label in harness.SECRETS.items() if value.encode() in data})
         assert not found, "%s holds the credentials %s" % (name, found)

@@ -308,7 +308,7 @@ def test_an_authority_with_a_path(gateway, authority):
 
 
 def test_an_authority_that_ends_in_a_slash(gateway):
-    """HAProxy 2.6 cannot tell it from a path that begins with two, and the upstream gets the path that was decided on."""
+    """HAProxy 2.6 cannot tell it from a path that begins with two slashes, which become one."""
     status, seen = over_http_2(gateway, "gw.test:80/", CHAT, "pass-1")
     assert status in (400, None) and not seen or [got.target for got in seen] == [CHAT]
 

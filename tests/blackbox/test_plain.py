@@ -81,6 +81,7 @@ REQUESTS = {
     "dots in the path": post("/v1/../v1/./x//y/%2e%2e/%2f/;a=b"),
     "escapes in the path": post("/v1/%7Ex/%zz/%00/%C3%A9/a+b/%5c"),
     "punctuation in the path": post("/v1/x:y@z!$&'()*+,;=~|{}^`\"<>[]"),
+    "two slashes inside": post("/v1//x"),
     "a model in the path": post("/v1beta/models/gemini-x:generateContent", body=b'{"contents":[]}'),
     "two models": post("/v1/chat/completions?model=a&model=b", "Content-Type: application/json", body=b'{"model":"a","Model":"b","model":"c"}'),
     "no JSON": post("/v1/chat/completions", "Content-Type: application/json", body=b"{\"model\":\x00\xff"),

@@ -122,7 +122,9 @@ static void check_settings(config *c, const settings *s, err_list *all)
 {
 	const setting *before = NULL;
 
-	for (const setting *one = s->items; one < s->items + s->count && all->count < ERRORS_MAX; before = one++) {
+	for (const setting *one = s->items; one < s->items + s->count; before = one++) {
+		if (one->source != FROM_DEFAULT && all->count == ERRORS_MAX)
+			return;
 		/* The list of one source replaces that of the source before; several flags make one list. */
 		if (one->option && (!before || before->option != one->option || before->source != one->source) &&
 		    one->option->type == OPTION_LIST)

@@ -145,7 +145,7 @@ static size_t odd_quote(const mender *m)
 static void escape(mender *m)
 {
 	char c = m->at + 1 < m->len ? m->text[m->at + 1] : '\0';
-	size_t digits = strspn(m->text + m->at + 2, "0123456789abcdefABCDEF");
+	size_t digits = c == 'u' ? strspn(m->text + m->at + 2, "0123456789abcdefABCDEF") : 0;
 
 	if (c && strchr("\"\\/bfnrt", c)) {
 		keep(m, 2);

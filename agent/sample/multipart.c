@@ -184,7 +184,10 @@ static const char *disposition(slice value, part *p)
 				return "a part's name is encoded or given in pieces";
 			continue;
 		}
-		if (one.escaped || slice_icontains(one.value, SLICE("=?")))
+		/* Python decodes charset'language'name, although RFC 2231 has that for `name*` only. */
+		size_t quote = slice_find(one.value, 0, '\'');
+		if (one.escaped || slice_icontains(one.value, SLICE("=?")) ||
+		    slice_find(one.value, quote + 1, '\'') < one.value.len)
 			return "a part's name is escaped";
 		if (p->named)
 			return "a part has two names";

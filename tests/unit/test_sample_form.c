@@ -67,6 +67,8 @@ static void forms(void)
 		  "bad form" },
 		{ B "Content-Disposition: form-data; name=\"=?utf-8?q?model?=\"\r\n\r\na\r\n--xyz--\r\n", "bad form" },
 		{ B "Content-Disposition: form-data; name=model/\r\n\r\na\r\n--xyz--\r\n", "bad form" },
+		{ B "Content-Disposition: form-data; name=8''model\r\n\r\na\r\n--xyz--\r\n", "bad form" },
+		{ B "Content-Disposition: form-data; name=\"utf-8'en'mo%64el\"\r\n\r\na\r\n--xyz--\r\n", "bad form" },
 		{ B "C\x88: d\r\n" FIELD("model") "a\r\n--xyz--\r\n", "bad form" }, /* Python ends the headers there */
 		{ B "Content-Type: text/plain; name=a.txt\r\n" FIELD("model") "a\r\n--xyz--\r\n",
 		  "invalid" }, /* a file for Python */

@@ -54,11 +54,17 @@ static void view_of(const model_sample *s, body_view *view)
 		view->ended = false;
 }
 
-static bool json_like(slice head)
+/* True if the body begins as an object, behind white space. `blank`: what is returned where it is all white space. */
+static bool begins_object(slice head, bool blank)
 {
 	size_t at = json_skip_space(head, slice_starts(head, SLICE("\xef\xbb\xbf")) ? 3 : 0);
 
-	return at < head.len && head.ptr[at] == '{';
+	return at < head.len ? head.ptr[at] == '{' : blank;
+}
+
+static bool json_like(slice head)
+{
+	return begins_object(head, false);
 }
 
 /* Reads JSON whose content-type says that it is a form, because `curl -d` says so of whatever it sends. An upstream
@@ -190,7 +196,8 @@ static model_status find_in_body(const model_sample *s, mentions *found, model_r
 	if (coding != DECODE_IDENTITY)
 		return coded_status(s, &view, coding, found, r);
 	model_status status = body_status(&view, s->ctype, found, r);
-	if (s->between < BETWEEN_UNCLEAR || (status != MODEL_FOUND && status != MODEL_NONE) || !json_like(view.head))
+	if (s->between < BETWEEN_UNCLEAR || (status != MODEL_FOUND && status != MODEL_NONE) ||
+	    !begins_object(view.head, true))
 		return status;
 	r->detail = "a model may stand in the middle of the body, which is too large to be seen whole";
 	return MODEL_UNKNOWN;

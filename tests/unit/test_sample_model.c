@@ -306,6 +306,17 @@ static void what_stands_between_counts(void)
 	s.length = s.buffered = 17;
 	s.between = BETWEEN_UNCLEAR;
 	SAYS(&s, "none");
+	/* An object may begin behind white space that fills the head. */
+	static const char *const blanks[] = { "    ", "\xef\xbb\xbf " };
+	for (int i = 0; i < 2; i++) {
+		s = whole("application/json", blanks[i], 4);
+		s.tail = SLICE("1,\"model\":\"a\"}");
+		s.length = s.buffered = 100;
+		s.between = BETWEEN_CLEAR;
+		SAYS(&s, "a from body");
+		s.between = BETWEEN_UNCLEAR;
+		SAYS(&s, "unknown");
+	}
 }
 
 static void places_have_to_agree(void)

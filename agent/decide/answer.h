@@ -2,20 +2,24 @@
  *
  * Finds what an answer tells of its usage, for the answers that haproxy.cfg.example does not read by itself. Only what
  * stands at its own place counts: a member of the outermost object, or of `message` in an event. What an answer echoes
- * elsewhere (tools, metadata, a tool's input) does not, whatever it looks like.
- *
- *   stands in the outermost object                   of                                becomes
- *   usage, usageMetadata                             most; of events message.usage     that object, as it is
- *   meta with billed_units or tokens                 Cohere v1, embed, rerank          that object, as it is
- *   prompt_eval_count, eval_count                    Ollama                            {the two}
- *   prompt_token_count, generation_token_count       Llama on Bedrock                  {the two}
- *   inputTextTokenCount, results[].tokenCount        Titan on Bedrock                  {inputTextTokenCount,
- * outputTextTokenCount} predictions[].embeddings.statistics.token_count  Vertex AI's embeddings {prompt_tokens,
- * total_tokens} predictions[].bytesBase64Encoded                 Vertex AI's images                {images}
- *   data[].b64_json, data[].url                      images without usage              {images}
- *   text and duration                                transcriptions without usage      {type, seconds}
- *
- * ledger/usage.h says what the counts mean. */
+ * elsewhere (tools, metadata, a tool's input) does not, whatever it looks like. ledger/usage_shape.h says what the
+ * counts mean. */
+/* clang-format off */
+/*
+ *   in the outermost object                                of                           becomes
+ *   -----------------------------------------------------  ---------------------------  -------------------------------
+ *   usage, usageMetadata; in an event message.usage too    most                         that object, as it is
+ *   meta, with billed_units or tokens                      Cohere v1, embed, rerank     that object, as it is
+ *   prompt_eval_count, eval_count                          Ollama                       {the two}
+ *   prompt_token_count, generation_token_count             Llama on Bedrock             {the two}
+ *   inputTextTokenCount, results[].tokenCount              Titan on Bedrock             {inputTextTokenCount,
+ *                                                                                        outputTextTokenCount}
+ *   predictions[].embeddings.statistics.token_count        Vertex AI's embeddings       {prompt_tokens, total_tokens}
+ *   predictions[].bytesBase64Encoded                       Vertex AI's images           {images}
+ *   data[].b64_json, data[].url                            images without usage         {images}
+ *   text and duration                                      transcriptions without usage {type, seconds}
+ */
+/* clang-format on */
 #ifndef DECIDE_ANSWER_H
 #define DECIDE_ANSWER_H
 

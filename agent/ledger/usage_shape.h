@@ -1,44 +1,61 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a usage object means, whichever provider wrote it. docs/savings.md has the same table for operators.
+ * What a usage object means, whichever provider wrote it. docs/savings.md has the same table for operators. */
+/* clang-format off */
+/*
+ *   provider, endpoint         input, with its cached part    output                     cached part: read; written
+ *   -------------------------  -----------------------------  -------------------------  ------------------------------
+ *   OpenAI chat, completions   prompt_tokens                  completion_tokens          prompt_tokens_details
+ *                                                                                        .cached_tokens;
+ *                                                                                        .cache_write_tokens
+ *   all that speak it (1)      the same                       the same                   num_cached_tokens (Mistral),
+ *                                                                                        cached_tokens (Moonshot),
+ *                                                                                        prompt_cache_hit_tokens
+ *                                                                                        (DeepSeek);
+ *                                                                                        cache_creation_tokens
+ *                                                                                        (LiteLLM)
+ *   OpenAI embeddings          prompt_tokens                  total_tokens less that: 0  -
+ *   OpenAI responses, images,  input_tokens                   output_tokens              input_tokens_details
+ *   transcriptions by token                                                              .cached_tokens;
+ *                                                                                        .cache_write_tokens
+ *   Anthropic, also on         input_tokens + read + written; output_tokens; or the sum  cache_read_input_tokens;
+ *   Bedrock and Vertex AI      or the sums of `iterations`    of `iterations`            cache_creation_input_tokens,
+ *                                                                                        or the sum of cache_creation
+ *   Gemini, Vertex AI          promptTokenCount +             candidatesTokenCount +     cachedContentTokenCount; -
+ *                              toolUsePromptTokenCount        thoughtsTokenCount
+ *   Gemini interactions        total_input_tokens +           total_output_tokens +      total_cached_tokens; -
+ *                              total_tool_use_tokens          total_thought_tokens
+ *   Bedrock converse, Nova     inputTokens + read + written   outputTokens               cacheReadInputTokens;
+ *                                                                                        cacheWriteInputTokens
+ *   Bedrock invoke             amzn_bedrock: "IN OUT READ WRITE", which haproxy.cfg.example makes of four headers;
+ *                              the four mean what Converse's members mean
+ *   Bedrock: Llama             prompt_token_count             generation_token_count     -
+ *   Bedrock: Titan             inputTextTokenCount            outputTextTokenCount       -
+ *   Ollama                     prompt_eval_count              eval_count                 -
+ *   Cohere v1 and v2           billed_units.input_tokens,     billed_units               cached_tokens; -
+ *                              else tokens.input_tokens       .output_tokens, else
+ *                                                             tokens.output_tokens
  *
- *   provider, endpoint               input, with its cached part           output                         cached part
- * of the input: read; written
- *   ------------------------------------------------------------------------------------------------------------------------------------
- *   OpenAI chat, completions, and    prompt_tokens                         completion_tokens (1)
- * prompt_tokens_details.cached_tokens; .cache_write_tokens all that speak it: Mistral,    the same the same
- * num_cached_tokens (Mistral), cached_tokens (Moonshot), DeepSeek, OpenRouter, x.ai ... prompt_cache_hit_tokens
- * (DeepSeek); cache_creation_tokens (LiteLLM) OpenAI embeddings                prompt_tokens total_tokens less that: 0
- * - OpenAI responses, images,        input_tokens                          output_tokens
- * input_tokens_details.cached_tokens; .cache_write_tokens transcriptions by token Anthropic, also on Bedrock and
- * input_tokens + read + written; sums   output_tokens; sums of         cache_read_input_tokens; Vertex AI of
- * `iterations`, if they are there    `iterations`, likewise         cache_creation_input_tokens, or the sum of
- * cache_creation Gemini, Vertex AI                promptTokenCount +                    candidatesTokenCount +
- * cachedContentTokenCount; - toolUsePromptTokenCount               thoughtsTokenCount Gemini interactions
- * total_input_tokens + tool use         total_output_ + total_thought_ total_cached_tokens; - Bedrock converse, Nova
- * inputTokens + read + written          outputTokens                   cacheReadInputTokens; cacheWriteInputTokens
- *   Bedrock invoke, by headers       amzn_bedrock: "IN OUT READ WRITE", as haproxy.cfg.example makes it; the same
- * meaning Bedrock: Llama; Titan            prompt_token_count;                   generation_token_count;        -
- *                                    inputTextTokenCount                   outputTextTokenCount
- *   Ollama                           prompt_eval_count                     eval_count                     -
- *   Cohere v1 and v2                 billed_units.input_tokens,            billed_units.output_tokens, cached_tokens; -
- *                                    else tokens.input_tokens              else tokens.output_tokens
+ *   (1) Mistral, Moonshot, DeepSeek, OpenRouter, LiteLLM, x.ai and others. x.ai counts reasoning_tokens beside
+ *       completion_tokens, as its total_tokens shows; the two are added.
  *
- *   (1) x.ai counts reasoning_tokens beside the completion, which its total shows; they are added. Vertex AI's and
- * OpenAI's images and transcriptions without tokens have input and output 0, and `parts`.
+ *   Images and transcriptions that report no tokens (Vertex AI's, OpenAI's) have input 0, output 0, and `parts`.
  *
- *   parts            stand in
- *   ------------------------------------------------------------------------------------------------------------------------------------
- *   audio, images,   ..._tokens_details.audio_tokens, .image_tokens, .video_tokens; Gemini: promptTokensDetails,
- * candidatesTokensDetails; video          cached audio: cached_tokens_details.audio_tokens, cacheTokensDetails
- *   reasoning        ..._tokens_details.reasoning_tokens, .thinking_tokens; thoughtsTokenCount
- *   write_1h         cache_creation.ephemeral_1h_input_tokens; cacheDetails with ttl 1h (Bedrock)
- *   images           images (made by decide/answer.c); billed_units.images
- *   audio_ms         seconds, with type duration; prompt_audio_seconds (Mistral)
- *   searches         server_tool_use.web_search_requests; num_search_queries (Perplexity); billed_units.search_units
- * (rerank) cost             cost, in dollars (OpenRouter; with is_byok: and cost_details.upstream_inference_cost),
- * cost.total_cost (Perplexity), cost_in_usd_ticks (x.ai: 10,000,000,000 of them are a dollar) tier service_tier,
- * trafficType (Vertex AI) */
+ *   parts                 members that tell it
+ *   --------------------  ---------------------------------------------------------------------------------------------
+ *   audio, images, video  audio_tokens, image_tokens and video_tokens of ..._tokens_details; Gemini:
+ *                         promptTokensDetails, candidatesTokensDetails
+ *   cached audio          cached_tokens_details.audio_tokens, cacheTokensDetails
+ *   reasoning             reasoning_tokens and thinking_tokens of ..._tokens_details; thoughtsTokenCount
+ *   write_1h              cache_creation.ephemeral_1h_input_tokens; Bedrock: cacheDetails with ttl 1h
+ *   images                images, which decide/answer.c makes; billed_units.images
+ *   audio_ms              seconds, with type duration; Mistral: prompt_audio_seconds
+ *   searches              server_tool_use.web_search_requests; Perplexity: num_search_queries; rerank:
+ *                         billed_units.search_units
+ *   cost                  OpenRouter: cost, in dollars, and with is_byok cost_details.upstream_inference_cost on top;
+ *                         Perplexity: cost.total_cost; x.ai: cost_in_usd_ticks, 10,000,000,000 of which are a dollar
+ *   tier                  service_tier; Vertex AI: trafficType */
+/* clang-format on */
 #ifndef LEDGER_USAGE_SHAPE_H
 #define LEDGER_USAGE_SHAPE_H
 

@@ -4,11 +4,17 @@
  *
  *   <134>1 TIME HOST TAG PID - [llm@32473 key="KEY"] {"v":2,"id":"...", ...}
  *
- * Version 2 has the members of version 1, and coding, seen, tier, text, comp: the answer's Content-Encoding; what
- * HAProxy held of the answer, "all", "first" (of a stream, the first event) or ""; the service tier, if it is told
- * beside the usage; text, the bytes of the request's body if they are text, "" if they are not or nobody looked; comp,
- * "1" if HAProxy compressed the answer. Lines of version 1 are read too. Where HAProxy does not know a number it writes
- * -1, and "" or "-" for a text.
+ * Version 2 has the members of version 1 and these; lines of version 1 are read too:
+ *
+ *   metered   "1" if an answer of the endpoint costs tokens, else "0"
+ *   coding    the answer's Content-Encoding
+ *   seen      what HAProxy held of the answer: "all", "first" (the first event of a stream) or ""
+ *   tier      the service tier, if the answer names it beside the usage
+ *   text      the length of the request's body if all of it is text; "" if not, or if nobody looked
+ *   comp      "1" if HAProxy compressed the answer
+ *   to        only where HAProxy lacks the backend that the agent named: its name
+ *
+ * HAProxy writes -1 for a number that it does not know, and "" or "-" for a text.
  */
 #ifndef LEDGER_LOGLINE_H
 #define LEDGER_LOGLINE_H

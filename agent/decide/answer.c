@@ -212,6 +212,10 @@ static void read_object(slice object, answer_told *told)
 		o.eval_in = o.eval_out = o.llama_in = o.llama_out = o.titan_in = o.vertex = o.images = -1;
 	if (step != JSON_BAD)
 		conclude(&o, told);
+	/* What was cut off may tell another usage, or the service tier. A usage object without its end is a lower
+	 * bound. */
+	if (step == JSON_CUT && told->usage_len)
+		told->usage[told->usage_len - 1] = ',';
 }
 
 /* Reads the last object of an array that is all there. */

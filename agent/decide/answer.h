@@ -43,7 +43,8 @@ typedef struct answer_told {
 	bool settled; /* of ANSWER_FIRST: the first event is there, so that waiting for more of it tells nothing new */
 } answer_told;
 
-/* Reads `text`, which may be cut. A usage object that is longer than ANSWER_USAGE_MAX is cut. */
+/* Reads `text`, which may be cut. A usage object that is longer than ANSWER_USAGE_MAX is cut; that of an answer that is
+ * cut lacks its end. */
 void answer_read(slice text, answer_kind kind, answer_told *told);
 
 #endif

@@ -38,14 +38,14 @@ def lie(table, case, row):
         return "unknown has figures"
     if row["usage_from"] != "reported" or not ran:
         return ""
+    if case.twice:
+        return "two usages that differ"
     if row["price_from"] == "unpriced" and not any(counts.values()):
         return ""       # pictures were counted, and the model's price is by tokens
     if counts != {name: known[name] for name in counts}:
         return "other tokens: %s" % known
     if row["price_from"] in ("table", "none"):
         want = table.apply(case.model, "", known, case.told)
-        if case.end == "cut" and case.told["tier"]:
-            return ""       # the tier may stand in what was cut off
         if want[0] != row["price_from"] or want[2] != row["cost"]:
             return "another cost: %s" % want
     return ""

@@ -41,7 +41,7 @@ static void usage_counts_at_its_own_place_only(void)
 		{ "{\"usage\":{\"x\":1},\"usage\":{\"x\":1}}", "{\"x\":1}", NULL },
 		{ "{\"t\":\"\\\"usage\\\":{}\"}", "", NULL },
 		{ "{\"usage\":{\"x\":1", "", NULL },
-		{ "{\"usage\":{\"x\":1},\"text\":\"cut", "{\"x\":1}", NULL },
+		{ "{\"usage\":{\"x\":1},\"text\":\"cut", "{\"x\":1,", NULL },
 		{ "{\"usage\":{\"x\":1}}{\"usage\":{\"x\":1}}", "", NULL },
 		{ "{\"usages\":{\"x\":1}}", "", NULL },
 		{ "{\"service_tier\":\"flex\",\"usage\":{\"x\":1}}", "{\"x\":1}", "flex" },

@@ -27,6 +27,9 @@ static atomic_int log_form = LOG_KV;
 static pthread_mutex_t log_lock = PTHREAD_MUTEX_INITIALIZER; /* guards log_lost, log_seen and standard error */
 static unsigned long log_lost;
 
+static log_taker *log_take;
+static void *log_take_arg;
+
 static struct {
 	time_t second;
 	unsigned lines; /* in that second */
@@ -153,12 +156,32 @@ static void emit(line *l)
 		log_lost = 0;
 }
 
+void log_divert(log_taker *take, void *arg)
+{
+	log_take = take;
+	log_take_arg = arg;
+}
+
+static void divert(log_event_id event, const log_field *fields, size_t count)
+{
+	line l = { .len = 0, .format = LOG_KV };
+
+	for (size_t i = 0; i < count; i++)
+		put_field(&l, &fields[i]);
+	l.text[l.len] = '\0';
+	log_take(log_take_arg, event, l.text + (l.len > 0)); /* without the blank in front */
+}
+
 void log_write(log_level level, log_event_id event, const log_field *fields, size_t count)
 {
 	struct tm tm;
 	char stamp[48];
 	line l = { .len = 0, .format = (log_format)atomic_load(&log_form) };
 
+	if (log_take && level >= LOG_WARN) {
+		divert(event, fields, count);
+		return;
+	}
 	int64_t now = clock_wall_ms();
 	time_t second = now / 1000;
 	pthread_mutex_lock(&log_lock);

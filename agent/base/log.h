@@ -77,6 +77,10 @@ typedef struct log_field {
  * at any time. */
 void log_setup(log_level level, log_format format);
 bool log_enabled(log_level level);
+/* Has each event of at least LOG_WARN go to `take` with `arg`, and no longer to standard error; NULL: to standard error
+ * again. Only for a command with one thread. */
+typedef void log_taker(void *arg, log_event_id event, const char *fields);
+void log_divert(log_taker *take, void *arg);
 /* Use log_event() instead: this function does not check the level. */
 void log_write(log_level level, log_event_id event, const log_field *fields, size_t count);
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm check`: says all that is wrong with the configuration; and if nothing is, whether the prices, backends,
- * credentials, directories and keys are there that it names, and whether the files of HAProxy on this host are new
- * enough. */
+ * `spoa-llm check`: says all that is wrong with the configuration, and what the agent would warn of; and if nothing is
+ * wrong, whether the prices, backends, credentials, certificates, directories and keys are there that it names, and
+ * whether the files of HAProxy on this host are new enough, and made for these routes. */
 #include "report/check.h"
 
 #include <errno.h>
@@ -15,6 +15,8 @@
 #include "commands/check_host.h"
 #include "commands/cli.h"
 #include "ledger/price.h"
+#include "report/backends.h"
+#include "report/connection.h"
 #include "report/haproxy_files.h"
 #include "report/print.h"
 
@@ -93,6 +95,17 @@ static void add_errors(cJSON *array, const err_list *all)
 	}
 }
 
+/* ---- what the agent would log when it reads the configuration */
+
+static void take_event(void *arg, log_event_id event, const char *fields)
+{
+	findings *to = arg;
+	const log_event_info *info = &log_events[event];
+
+	finding(to, FOUND_WARNING, "log", info->name, "%s", fields);
+	finding_more(to, "%s %s", info->happened, info->advice);
+}
+
 /* ---- prices */
 
 /* Warns of each route whose savings or costs cannot be told, because a model has no price. */
@@ -127,9 +140,12 @@ static void check_prices(findings *to, const route_table *routes, const price_ta
 static int check_all(findings *to, config *c, const check_flags *ask)
 {
 	err e;
-	policy *p = policy_new(c->table);
+	policy *p = NULL;
 
-	c->table = NULL;
+	if (backends_hash(c)) {
+		p = policy_new(c->table);
+		c->table = NULL;
+	}
 	if (!p) {
 		fprintf(stderr, "spoa-llm: out of memory\n");
 		return EX_OSERR;
@@ -156,7 +172,8 @@ static int check_all(findings *to, config *c, const check_flags *ask)
 	if (ask->user && !leave_user())
 		code = EX_OSERR;
 	else
-		haproxy_files_write(to, p, ask->haproxy, ask->haproxy_count);
+		connection_files(to, p->table, c->ca_file,
+				 haproxy_files_write(to, p, ask->haproxy, ask->haproxy_count));
 	policy_unref(p);
 	return code;
 }
@@ -198,7 +215,9 @@ int command_check(const char *file, const option_text *flags, size_t count, cons
 		cJSON_Delete(errors);
 		return code;
 	}
+	log_divert(take_event, &to);
 	bool ok = config_load_all(&c, file, flags, count, &all, &e);
+	log_divert(NULL, NULL);
 	if (!ok && all.count == 0)
 		err_list_add(&all, &e);
 	if (ok)

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "decide/forward.h"
+#include "report/connection.h"
 
 static void write_names(FILE *f, const char *list, const char *star)
 {
@@ -55,7 +56,7 @@ static bool check_route(findings *to, const policy *p, size_t i)
 {
 	const route *r = &p->table->routes[i];
 	const char *problem = NULL, *backend = route_backend(p->table, r);
-	char source[CREDENTIAL_SOURCE_MAX];
+	char source[CREDENTIAL_SOURCE_MAX], connection[CONNECTION_TEXT_MAX];
 
 	credential_describe(&r->auth, source, sizeof source);
 	bool present = r->auth.kind == AUTH_PASSTHROUGH || credential_read(&r->auth, &p->files[i], &problem).len > 0;
@@ -64,6 +65,9 @@ static bool check_route(findings *to, const policy *p, size_t i)
 		backend ? backend : "(no backend)", source, problem ? ": " : "", problem ? problem : "");
 	if (route_upstream(p->table, r))
 		say_where(to, route_upstream(p->table, r), r->protocol);
+	connection_text(&r->connect, connection);
+	if (*connection)
+		finding_more(to, "HAProxy connects with %s", connection);
 	if (route_lends(r))
 		say_what_goes_along(to, r);
 	if (r->models_count)

@@ -8,6 +8,7 @@
 
 #include "decide/decision.h"
 #include "decide/forward.h"
+#include "report/connection.h"
 
 static const char *asked_method(const explain_request *ask)
 {
@@ -202,6 +203,9 @@ static void print_json(FILE *f, const decision *d, const explain_request *ask, s
 			 query.len ? query.ptr : "");
 		cJSON_AddStringToObject(json, "upstream", url);
 		cJSON_AddStringToObject(json, "auth", d->replace ? "replace" : "passthrough");
+		cJSON *connection = d->route ? connection_json(&d->route->connect) : NULL;
+		if (connection)
+			cJSON_AddItemToObject(json, "connection", connection);
 	}
 	cJSON *strip = cJSON_AddArrayToObject(json, "strip");
 	cJSON *set = cJSON_AddObjectToObject(json, "set");
@@ -308,6 +312,11 @@ static void print_text(FILE *f, const route_table *t, const decision *d, const e
 	upstream_url_for(d->upstream, path, url, sizeof url);
 	fprintf(f, "backend:   %.*s\nupstream:  %s%s%.*s\nstream:    %s\n", (int)d->backend.len, d->backend.ptr, url,
 		query.len ? "?" : "", (int)query.len, query.len ? query.ptr : "", d->model.stream ? "yes" : "no");
+	char connection[CONNECTION_TEXT_MAX] = "";
+	if (d->route)
+		connection_text(&d->route->connect, connection);
+	if (*connection)
+		fprintf(f, "connects:  with %s\n", connection);
 	if (!d->replace) {
 		fprintf(f, "auth:      passthrough: the client's own credential goes upstream\n");
 		return;

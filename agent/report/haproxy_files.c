@@ -67,6 +67,15 @@ static void read_line(haproxy_file *file, slice line)
 		file->rules = true;
 	if (w.count >= 3 && slice_eq(w.words[1], SLICE("set-var(txn.llm_contract)")))
 		file->contract = number_of(w.words[2]);
+	file->backends |= slice_starts(line, SLICE("# Made by `spoa-llm backends`"));
+	if (w.count >= 3 && slice_eq(w.words[0], SLICE("set-var")) &&
+	    slice_eq(w.words[1], SLICE("proc.llm_backends"))) {
+		slice hash = slice_from(w.words[2], 4);
+		file->backends = true;
+		if (slice_starts(w.words[2], SLICE("str(")) && hash.len == BACKENDS_HASH_LEN + 1 &&
+		    hash.ptr[BACKENDS_HASH_LEN] == ')')
+			memcpy(file->hash, hash.ptr, BACKENDS_HASH_LEN);
+	}
 	for (size_t i = 1; i < w.count && slice_eq(w.words[0], SLICE("args")); i++)
 		if (slice_starts(w.words[i], SLICE("contract=")))
 			file->contract = number_of(slice_from(w.words[i], 9));
@@ -118,6 +127,20 @@ typedef struct looked_at {
 	haproxy_file file;
 } looked_at;
 
+/* Says whether the backends are those that the agent's routes need, whose hash is `needed`. */
+static void write_backends(findings *to, const looked_at *l, const char *needed)
+{
+	const char *hash = l->file.hash;
+
+	if (strcmp(hash, needed) == 0)
+		finding(to, FOUND_OK, "backends", l->path, "made for these routes (hash %s)", needed);
+	else
+		finding(to, FOUND_OLDER, "backends", l->path,
+			"made for other routes, targets or options (%s%s, these need %s): make them again by "
+			"spoa-llm backends, and reload HAProxy",
+			*hash ? "hash " : "no hash", hash, needed);
+}
+
 static void write_file(findings *to, const looked_at *l, bool named, bool refused)
 {
 	const haproxy_file *file = &l->file;
@@ -138,7 +161,7 @@ static void write_file(findings *to, const looked_at *l, bool named, bool refuse
 			refused ? FOUND_PROBLEM :
 				  FOUND_OLDER,
 			"file", l->path, "%s%s", contract, needed);
-	} else if (named) {
+	} else if (named && !file->backends) {
 		finding(to, FOUND_UNKNOWN, "file", l->path, "has nothing of the gateway");
 	}
 }
@@ -164,11 +187,11 @@ static void write_routes(findings *to, const route_table *t, size_t routes, uint
 		"To do: copy llm.cfg (haproxy.cfg.example) and spoe.conf of this version, both, make the backends again, and reload HAProxy.");
 }
 
-void haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count)
+bool haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count)
 {
 	const char *spoe = getenv("LLM_SPOE_CONF");
 	const char *const usual[] = { spoe && *spoe ? spoe : "/etc/haproxy/spoe.conf", "/etc/haproxy/llm.cfg",
-				      "/etc/haproxy/haproxy.cfg" };
+				      "/etc/haproxy/haproxy.cfg", "/etc/haproxy/llm-backends.cfg" };
 	const char *const *paths = count ? named : usual;
 	size_t paths_count = count ? count : sizeof usual / sizeof usual[0], found = 0, routes = 0;
 	looked_at all[HAPROXY_FILES_MAX] = { 0 };
@@ -180,19 +203,23 @@ void haproxy_files_write(findings *to, const policy *p, const char *const *named
 		looked_at *l = &all[i];
 		l->path = paths[i];
 		l->why = read_path(&l->file, l->path);
+		found += !l->why && (l->file.rules || l->file.question || l->file.backends);
 		if (l->why || (!l->file.rules && !l->file.question))
 			continue;
-		found++;
 		contract &= l->file.contract;
 	}
 	for (size_t i = 0; i < p->table->count; i++)
 		routes += replaces(&p->table->routes[i]);
 	bool refused = contract < CONTRACT && routes && !policy_allows_contract(p, contract);
-	for (size_t i = 0; i < paths_count; i++)
+	for (size_t i = 0; i < paths_count; i++) {
 		write_file(to, &all[i], count != 0, refused);
+		if (all[i].file.backends)
+			write_backends(to, &all[i], p->table->backends_hash);
+	}
 	if (!found)
 		finding(to, FOUND_UNKNOWN, "HAProxy's", "files",
 			"none with the gateway found; name others by --haproxy FILE");
 	if (contract < CONTRACT)
 		write_routes(to, p->table, routes, contract, refused);
+	return found;
 }

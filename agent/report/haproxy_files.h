@@ -14,18 +14,21 @@ enum { HAPROXY_FILES_MAX = 16 };
 
 /* What one file says. */
 typedef struct haproxy_file {
-	bool rules;        /* it has HAProxy ask the agent: haproxy.cfg or llm.cfg */
-	bool question;     /* it says what HAProxy asks: spoe.conf */
-	uint64_t contract; /* 0: it says none */
+	bool rules;                       /* it has HAProxy ask the agent: haproxy.cfg or llm.cfg */
+	bool question;                    /* it says what HAProxy asks: spoe.conf */
+	uint64_t contract;                /* 0: it says none */
+	bool backends;                    /* `spoa-llm backends` made it */
+	char hash[BACKENDS_HASH_LEN + 1]; /* of the backends; "": it has none, because an older version made it */
 } haproxy_file;
 
 /* Reads `f` to its end. False: reading failed, and errno says why. */
 MUST_CHECK bool haproxy_file_read(haproxy_file *file, FILE *f);
 
-/* Says which contract each file keeps and, if one of them is older than the agent, what becomes of each enabled route
- * of `p` that replaces the credential. The files are the `count` paths `named`, at most HAPROXY_FILES_MAX; if there are
- * none, those of the places where the documents put them. A named file that cannot be read is a problem, and so is a
- * route that would refuse every request. */
-void haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count);
+/* Says whether the backends were made for the routes of `p`, which contract each file keeps and, if one of them is
+ * older than the agent, what becomes of each enabled route of `p` that replaces the credential. The files are the
+ * `count` paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the places where the documents put
+ * them. A named file that cannot be read is a problem, and so is a route that would refuse every request. Returns
+ * whether there is a file of the gateway. */
+bool haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count);
 
 #endif

@@ -180,6 +180,96 @@ def test_routes_without_a_price(work):
     assert re.findall(r"^WARNING +route (\S+) .* has a price", out, re.M) == ["free-", "qwen"], out
 
 
+def test_what_the_agent_would_warn_of(work):
+    """In the table and in JSON, and no longer in the log; all of it, also where the log would hold lines back."""
+    routes = [{"model_prefix": "far-%d-" % n, "upstream": "http://192.0.2.1", "auth": "env:KEY"} for n in range(15)] + [{"model_prefix": "far-1-x"}]
+    file = harness.write_config(work, {"routes": routes})
+    done = cli("check", "-c", file, env={"KEY": "some key"})
+    assert done.code == 0 and not done.err, done
+    assert len(re.findall(r"^WARNING  log   route_cleartext +-> route=far-\d+- upstream=http://192.0.2.1 ", done.out, re.M)) == 15, done
+    assert re.search(r"^WARNING  log   route_unreachable +-> route=16 .*shadowed_by=2 .*\n +No request reaches .*Put the longer prefix first", done.out, re.M), done
+    found, shown = findings("-c", file, env={"KEY": "some key"}, code=0)
+    names = [name for state, part, name, _ in found if (state, part) == ("warning", "log")]
+    assert names.count("route_cleartext") == 15 and names.count("route_unreachable") == 1 and shown["warnings"] >= 16
+    wrong = cli("check", env={"HEADROOM_UPSTREAM_ROUTES": "no array"})
+    assert "WARNING  log   routes_unusable" in wrong.out and not wrong.err, wrong
+
+
+# ---- how HAProxy reaches upstreams
+
+PEM = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n"
+PEM_KEY = PEM + "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n"
+
+
+def test_files_of_certificates(work):
+    """HAProxy reads them as root, so what counts is not what the agent's user may read."""
+    ca, cert, llm = work / "ca.pem", work / "cert.pem", work / "llm.cfg"
+    llm.write_text(harness.EXAMPLE.read_text())
+    routes = [{"model_prefix": "a", "upstream": "https://u.test", "ca_file": str(ca), "client_cert": str(cert)},
+              {"model_prefix": "off", "upstream": "https://u.test", "ca_file": "%s/off" % work, "enabled": False}]
+    config = {"routes": routes, "ca_file": "%s/all.pem" % work}
+
+    def said(*args):
+        found, _ = findings("-c", harness.write_config(work, config), *args)
+        return {(state, name, re.match(r'"(\w+)": ', text).group(1)): text for state, part, name, text in found if "would not start" in text}
+
+    here = ("--haproxy", llm)
+    assert set(said(*here)) == {("problem", "backends", "ca_file"), ("problem", "a", "ca_file"), ("problem", "a", "client_cert")}
+    assert all("No such file" in text for text in said(*here).values())
+    # Without HAProxy's files, HAProxy may be on another host.
+    if not any(os.path.exists("/etc/haproxy/" + name) for name in ("llm.cfg", "spoe.conf", "llm-backends.cfg")):
+        assert {state for state, *_ in said()} == {"warning"}
+    ca.write_text("no certificate")
+    cert.write_text(PEM)
+    (work / "all.pem").write_text(PEM)
+    found = said(*here)
+    assert set(found) == {("problem", "a", "ca_file"), ("problem", "a", "client_cert")}, found
+    assert "no certificate in PEM" in found["problem", "a", "ca_file"] and "no private key" in found["problem", "a", "client_cert"]
+    (work / "cert.pem.key").write_text("-----BEGIN PRIVATE KEY-----")
+    assert set(said(*here)) == {("problem", "a", "ca_file")}
+    (work / "cert.pem.key").unlink()
+    cert.write_text(PEM_KEY)
+    ca.unlink()
+    os.mkfifo(ca)
+    assert "not a file" in said(*here)["problem", "a", "ca_file"]
+    ca.unlink()
+    ca.mkdir()     # HAProxy reads all files of a directory
+    assert not said(*here)
+
+
+def test_check_and_explain_say_how_haproxy_connects(work):
+    keys = {"ca_file": "@system-ca", "client_cert": "/c.pem", "alpn": "h2", "sni": "s.test", "timeout": 3600, "max_connections": 10}
+    file = harness.write_config(work, {"routes": [{"model_prefix": "a", "upstream": "https://u.test", **keys}, {"model_prefix": "b", "upstream": "https://v.test"}]})
+    text = "ca_file @system-ca, client_cert /c.pem, alpn h2, sni s.test, timeout 3600, max_connections 10"
+    assert re.findall(r"^ +HAProxy connects with (.*)", cli("check", "-c", file).out, re.M) == [text]
+    assert re.findall(r"^connects:  with (.*)", cli("explain", "-c", file, "--model", "a1").out, re.M) == [text]
+    assert json.loads(cli("explain", "-c", file, "--model", "a1", "--json").out)["connection"] == keys
+    other = cli("explain", "-c", file, "--model", "b1", "--json")
+    assert "connection" not in json.loads(other.out) and "connects:" not in cli("explain", "-c", file, "--model", "b1").out
+
+
+def test_the_backends_that_are_installed(work):
+    """Also in /etc/haproxy (test_contract.py). Other backends are no problem: they are made again after the check."""
+    installed, config = work / "llm-backends.cfg", {"routes": [{"model_prefix": "a", "upstream": "https://u.test"}]}
+    file = harness.write_config(work, config)
+    assert cli("backends", "-c", file, "--output", installed).code == 0
+    agent, = re.findall(r"str\((\w{16})\)", installed.read_text())
+
+    def said(*args):
+        found, _ = findings("-c", file, "--haproxy", installed, *args, code=0)
+        [one] = [(state, text) for state, part, name, text in found if part == "backends" and name == str(installed)]
+        return one
+
+    assert said() == ("ok", "made for these routes (hash %s)" % agent)
+    config["routes"][0]["upstream"] = "https://v.test"
+    file = harness.write_config(work, config)
+    state, text = said()
+    assert state == "older" and "hash %s, these need " % agent in text and "make them again" in text, text
+    assert said("--upstream-addresses", "3")[1] != text
+    installed.write_text("".join(line for line in installed.read_text().splitlines(True) if "set-var" not in line))
+    assert said()[0] == "older" and "(no hash, these need" in said()[1]
+
+
 ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user")
 
 

@@ -161,7 +161,7 @@ def check(work):
             named += ["--haproxy", work / name]
         done = harness.cli("check", "-c", harness.write_config(work, {"routes": routes}), *(() if before else named), *args,
                            env=dict({"KEY": KEY}, **(env or {})), before=before)
-        said = [re.fullmatch(r"(\w+) +(file|route) +(\S+) +-> (.*)", line) for line in done.out.splitlines()]
+        said = [re.fullmatch(r"(\w+) +(file|route|backends) +(\S+) +-> (.*)", line) for line in done.out.splitlines()]
         done.said = {(one.group(2), one.group(3).replace(str(work) + "/", "")): (one.group(1), one.group(4)) for one in said if one}
         return done
     return run
@@ -228,6 +228,9 @@ def test_check_looks_where_the_documents_put_the_files(check, work):
     assert done.code == 78 and done.said["file", "/etc/haproxy/llm.cfg"][0] == "PROBLEM", done
     # HAProxy's own file has nothing of the gateway, and nobody asked for it.
     assert done.said["file", "/etc/haproxy/spoe.conf"][0] == "ok" and "/etc/haproxy/haproxy.cfg" not in done.out, done
+    (place / "llm-backends.cfg").write_text("global\n    set-var proc.llm_backends str(%s)\n" % ("0" * 16))
+    state, text = check({}, before=before).said["backends", "/etc/haproxy/llm-backends.cfg"]
+    assert state == "older" and "hash 0000000000000000, these need" in text, text
     (work / "mine.conf").write_text(ARGUMENT.sub("", spoe))
     done = check({}, before=before, env={"LLM_SPOE_CONF": str(work / "mine.conf")})
     assert done.said["file", "mine.conf"][0] == "PROBLEM" and ("file", "/etc/haproxy/spoe.conf") not in done.said, done

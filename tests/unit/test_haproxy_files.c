@@ -65,6 +65,30 @@ static void a_file_says_its_contract(void)
 	}
 }
 
+static void a_file_says_the_hash_of_its_backends(void)
+{
+	static const struct {
+		const char *text, *hash;
+		bool backends;
+	} rows[] = {
+		{ "# Made by `spoa-llm backends`.\nglobal\n    set-var proc.llm_backends str(0123456789abcdef)\n",
+		  "0123456789abcdef", true },
+		{ "set-var\tproc.llm_backends\tstr(0123456789abcdef)# why\r\n", "", true },
+		{ "set-var proc.llm_backends str(0123456789abcdef)\r\n", "0123456789abcdef", true },
+		{ "# Made by `spoa-llm backends`.\nbackend llm-u.test\n", "", true },
+		{ "set-var proc.llm_backends str(0123456789abcde)\n", "", true },
+		{ "set-var proc.llm_backends str(0123456789abcdef0)\n", "", true },
+		{ "set-var proc.llm_backends str(\n", "", true },
+		{ "# set-var proc.llm_backends str(0123456789abcdef)\n", "", false },
+		{ "set-var proc.other str(0123456789abcdef)\n" RULES, "", false },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		haproxy_file file = read_text(rows[i].text);
+		CHECK(file.backends == rows[i].backends);
+		CHECK(strcmp(file.hash, rows[i].hash) == 0);
+	}
+}
+
 static void a_file_that_cannot_be_read_says_so(void)
 {
 	haproxy_file file = { .contract = 0 };
@@ -94,6 +118,7 @@ static void the_operator_allows_the_version_before_and_no_older_one(void)
 int main(void)
 {
 	RUN(a_file_says_its_contract);
+	RUN(a_file_says_the_hash_of_its_backends);
 	RUN(a_file_that_cannot_be_read_says_so);
 	RUN(the_operator_allows_the_version_before_and_no_older_one);
 	return unit_end();

@@ -124,8 +124,8 @@ EVENT(credential_read, INFO, "auth route routes expires",
       "`routes` routes that use it. `expires` is the time that the file names, if it names one.",
       "")
 EVENT(credential_missing, ERROR, "auth route routes problem instead",
-      "The credential `auth` is not there or cannot be used, or it expired. The requests of its routes are refused with 502 "
-      "upstream_auth_unavailable. Logged when that begins, and when `problem` changes.",
+      "The credential `auth` is not there or cannot be used, or it expired. The requests of its routes are refused: "
+      "upstream_auth_unavailable (502, or the status in `refusal_status`). Logged when that begins, and when `problem` changes.",
       "Mend what `problem` names. A file is read again within two seconds; a variable needs a restart. Where "
       "spoa-llm-token@.service writes the file, `systemctl status` says why it failed.")
 EVENT(credential_expiring, WARN, "auth route routes expires problem",

@@ -197,7 +197,8 @@ def test_the_tier_is_told(asked):
 
 
 def test_larger_than_the_buffer(haproxy, asked):
-    """The usage of an answer that the buffer does not hold is unknown if it stands at the end, and an object at the cut is not taken for it."""
+    """The usage of an answer that the buffer does not hold is unknown if it stands at the end, and partial if it stands at the beginning, because
+    the rest may tell another one. An object at the cut is not taken for it."""
     usage, target = {"prompt_tokens": 6000, "total_tokens": 6000}, "/v1/embeddings"
     size = 1 << 20 if harness.version_of(haproxy) < (3, 0) else 4 << 20
     raw = json.dumps({"data": [{"embedding": "x" * (size + 90000)}], "usage": usage}).encode()
@@ -206,7 +207,7 @@ def test_larger_than_the_buffer(haproxy, asked):
     raw = json.dumps({"data": [{"embedding": "x" * (5 << 20)}], "usage": usage}).encode()
     asked.ask("at the end, gzip", sized(gzip.compress(raw, 1), JSON, ("Content-Encoding", "gzip")), target, UNKNOWN)
     raw = json.dumps({"usage": usage, "data": [{"embedding": "x" * (size + 90000)}]}).encode()
-    asked.ask("at the beginning", sized(raw), target, ("reported", 6000, 0, 0, 0))
+    asked.ask("at the beginning", sized(raw), target, ("partial", 6000, 0, 0, 0))
     raw = json.dumps({"data": [{"embedding": "x" * 900000}], "usage": usage}).encode()
     for answer in (sized(raw), chunked(raw, 60000), sized(gzip.compress(raw, 1), JSON, ("Content-Encoding", "gzip"))):
         asked.ask("nearly as large", answer, target, ("reported", 6000, 0, 0, 0))

@@ -43,7 +43,7 @@ ifeq ($(shell uname -m),x86_64)
 # Debian's start files carry no mark of CET, and one object without it takes it from the whole program.
 LDFLAGS += -Wl,-z,ibt,-z,shstk
 endif
-LIBS = -lev -lcjson -lsqlite3 -lz -lzstd -lbrotlidec -lmicrohttpd -lpthread
+LIBS = -lev -lcjson -lsqlite3 -lz -lzstd -lbrotlidec -lmicrohttpd -lpthread -lm
 
 SRC := $(sort $(wildcard agent/*.c agent/*/*.c))
 OBJ := $(SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/prices.o $(BUILD)/obj/page.o

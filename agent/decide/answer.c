@@ -12,6 +12,7 @@ typedef struct outermost {
 	bool twice;  /* there are two that differ, or one is null */
 	slice meta;
 	slice text, duration;
+	bool untold; /* one of several results has no count, so that their sum is too small */
 	int64_t eval_in, eval_out, llama_in, llama_out, titan_in, titan_out, vertex, images; /* -1: not told */
 } outermost;
 
@@ -27,6 +28,12 @@ static void add(int64_t *sum, slice number)
 
 	if (json_whole(number, &n) && n >= 0 && (*sum < 0 || n <= INT64_MAX - *sum))
 		*sum = (*sum < 0 ? 0 : *sum) + n;
+}
+
+static void set(int64_t *count, slice number)
+{
+	*count = -1;
+	add(count, number);
 }
 
 /* Finds the member `name` of `object`. False: it has none. */
@@ -72,6 +79,8 @@ static void take_titan(slice object, outermost *o)
 
 	if (member_of(object, "tokenCount", &m))
 		add(&o->titan_out, m.value);
+	else
+		o->untold = true;
 }
 
 static void take_prediction(slice object, outermost *o)
@@ -83,6 +92,8 @@ static void take_prediction(slice object, outermost *o)
 	if (member_of(object, "embeddings", &m) && m.type == JSON_OBJECT && member_of(m.value, "statistics", &m) &&
 	    m.type == JSON_OBJECT && member_of(m.value, "token_count", &m))
 		add(&o->vertex, m.value);
+	else
+		o->untold = true;
 }
 
 static void take_usage(const json_member *m, outermost *o)
@@ -97,15 +108,15 @@ static void take_usage(const json_member *m, outermost *o)
 static void take_number(const json_member *m, outermost *o)
 {
 	if (named(m, "prompt_eval_count"))
-		add(&o->eval_in, m->value);
+		set(&o->eval_in, m->value);
 	else if (named(m, "eval_count"))
-		add(&o->eval_out, m->value);
+		set(&o->eval_out, m->value);
 	else if (named(m, "prompt_token_count"))
-		add(&o->llama_in, m->value);
+		set(&o->llama_in, m->value);
 	else if (named(m, "generation_token_count"))
-		add(&o->llama_out, m->value);
+		set(&o->llama_out, m->value);
 	else if (named(m, "inputTextTokenCount"))
-		add(&o->titan_in, m->value);
+		set(&o->titan_in, m->value);
 	else if (named(m, "duration"))
 		o->duration = m->value;
 }
@@ -178,8 +189,9 @@ static void conclude(const outermost *o, answer_told *told)
 	else if (o->llama_in >= 0 || o->llama_out >= 0)
 		tell_counts(told, "prompt_token_count", o->llama_in, "generation_token_count", o->llama_out);
 	else if (o->titan_in >= 0)
-		tell_counts(told, "inputTextTokenCount", o->titan_in, "outputTextTokenCount", o->titan_out);
-	else if (o->vertex >= 0)
+		tell_counts(told, "inputTextTokenCount", o->titan_in, "outputTextTokenCount",
+			    o->untold ? -1 : o->titan_out);
+	else if (o->vertex >= 0 && !o->untold)
 		tell_counts(told, "prompt_tokens", o->vertex, "total_tokens", o->vertex);
 	else if (o->images >= 0)
 		tell_counts(told, "images", o->images, "", -1);
@@ -218,18 +230,20 @@ static void read_object(slice object, answer_told *told)
 		told->usage[told->usage_len - 1] = ',';
 }
 
-/* Reads the last object of an array that is all there. */
+/* Reads the last object of an array that is all there. Gemini's pieces of one answer each have the sum so far; of other
+ * arrays each element is an answer of its own, and the last one does not tell of the rest. */
 static void read_array(slice array, answer_told *told)
 {
 	slice last = { NULL, 0 };
+	size_t n = 0;
 	json_iter it;
 	json_member m;
 	json_step step;
 
 	json_iter_init(&it, array);
-	while ((step = json_next(&it, &m)) == JSON_MEMBER)
+	for (; (step = json_next(&it, &m)) == JSON_MEMBER; n++)
 		last = m.value;
-	if (step == JSON_DONE && last.len && last.ptr[0] == '{')
+	if (step == JSON_DONE && last.len && last.ptr[0] == '{' && (n == 1 || has(last, "usageMetadata")))
 		read_object(last, told);
 }
 

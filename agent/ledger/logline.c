@@ -331,6 +331,7 @@ static void complete(logline *out, const reading *rd)
 		label_clean(slice_cstr(client_family(slice_of(rd->ua, rd->ua_len))), r->client);
 	out->hints.stream = stream;
 	out->hints.all = rd->all;
+	out->hints.first = rd->first;
 	out->hints.coded = rd->coded;
 	out->hints.ok = r->status >= 200 && r->status < 300;
 	out->hints.bytes_in = r->bytes_in;

@@ -162,7 +162,7 @@ void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_part
 	*parts = told.parts;
 	if (hints->tier.len)
 		parts->tier = usage_tier(hints->tier);
-	bool ended = told.any && told.whole && (told.final || ends_stream(told.rest));
+	bool ended = !hints->first && told.any && told.whole && (told.final || ends_stream(told.rest));
 	if (stream && !(told.complete && ended))
 		stream_apply(r, &told, ended, hints);
 	else if (told.any)

@@ -10,6 +10,7 @@
  *   refused or no success      -                                          NONE       0                 0
  *   not a stream               whole object                               REPORTED   as reported       as reported
  *                              whole object, a count missing or invalid   PARTIAL    0 if missing      0 if missing
+ *                              whole object, counts that contradict (3)   PARTIAL    as reported       as reported
  *                              cut object                                 PARTIAL    what is complete  what is complete
  *                              nothing                                    NONE       0                 0
  *   stream, its end seen (1)   whole object                               REPORTED   as reported       as reported
@@ -23,6 +24,9 @@
  *     which no JSON string can hold, so the text of an answer cannot fake an end.
  *
  * (2) But at least what the beginning of the stream has reported already.
+ *
+ * (3) The total is larger than input and output, so there are tokens that no count has; more tokens are cached than the
+ *     prompt has; or two names of one count have two values.
  *
  * Counts are never negative and never unknown (-1) here: a missing or invalid one is 0, and `usage` tells that it was
  * missing. If more tokens are cached than the prompt has, cache_read is cut to the prompt, and cache_write to what is
@@ -46,6 +50,7 @@
 typedef struct usage_hints {
 	bool stream;       /* the response was a stream, and no more than its beginning was seen */
 	bool all;          /* all of the response was seen; false: no, or it is not known */
+	bool first;        /* the first event was seen, and no more: its counts are not the last ones */
 	bool coded;        /* the response was compressed, so its bytes tell nothing of its length */
 	bool ok;           /* the status was a success, so tokens were used */
 	int64_t bytes_out; /* of the response; -1: not known */

@@ -134,13 +134,19 @@ static void take_count(counts *r, const json_member *m, const field *fields, siz
 	for (size_t i = 0; i < n; i++) {
 		if (!json_key_is(m->key, fields[i].name))
 			continue;
-		int64_t *to = &r->n[fields[i].kind];
+		int64_t *to = &r->n[fields[i].kind], count;
 		/* An absent detail may be null or, at Mistral, an empty object. */
 		if (m->type == JSON_NULL || m->type == JSON_OBJECT)
 			return;
-		*to = -1;
-		if (m->type != JSON_NUMBER || !count_of(m->value, to))
+		if (m->type != JSON_NUMBER || !count_of(m->value, &count)) {
+			*to = -1;
 			r->bad = true;
+			return;
+		}
+		/* Some servers write every name they know, with 0 for those that they do not use. */
+		r->bad |= count > 0 && *to > 0 && count != *to;
+		if (count > *to)
+			*to = count;
 		return;
 	}
 }

@@ -56,6 +56,12 @@ static void mean_chat(const counts *r, usage_told *t)
 		t->output += n[REASONING];
 }
 
+/* Whether the total tells of tokens that none of the counts has: a server's thoughts, for instance. */
+static bool lacks(int64_t total, const usage_told *t)
+{
+	return t->prompt >= 0 && t->output >= 0 && total > t->prompt + t->output;
+}
+
 static void mean_input_output(const counts *r, slice protocol, usage_told *t)
 {
 	const int64_t *n = r->n;
@@ -70,7 +76,7 @@ static void mean_input_output(const counts *r, slice protocol, usage_told *t)
 		return;
 	}
 	t->read = known(n[READ]);
-	t->write = n[WRITE] >= 0 ? n[WRITE] : known(n[WRITE_5M]) + known(n[WRITE_1H]);
+	t->write = larger(n[WRITE], known(n[WRITE_5M]) + known(n[WRITE_1H]));
 	if (t->prompt >= 0)
 		t->prompt += t->read + t->write;
 }
@@ -126,8 +132,10 @@ static bool has_any(const counts *r, const count_kind *of, size_t count_of_them)
 
 static void mean(const counts *r, slice protocol, usage_told *t)
 {
+	bool input_told = larger(r->n[INPUT], r->n[OUTPUT]) > 0;
+
 	t->any = true;
-	if (HAS(r, PROMPT, COMPLETION)) {
+	if (HAS(r, PROMPT, COMPLETION) && (!input_told || larger(r->n[PROMPT], r->n[COMPLETION]) > 0)) {
 		mean_chat(r, t);
 	} else if (HAS(r, INPUT, OUTPUT)) {
 		mean_input_output(r, protocol, t);
@@ -180,5 +188,7 @@ void usage_told_read(slice fragment, slice protocol, usage_told *t)
 	if (!t->any)
 		return;
 	tell_parts(&r, &t->parts);
-	t->complete = t->whole && !r.bad && t->prompt >= 0 && t->output >= 0;
+	bool doubtful = lacks(larger(r.n[TOTAL], r.n[GEMINI_TOTAL]), t) || t->read + t->write > t->prompt ||
+			r.n[WRITE_1H] > t->write;
+	t->complete = t->whole && !r.bad && t->prompt >= 0 && t->output >= 0 && !doubtful;
 }

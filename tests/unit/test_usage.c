@@ -149,17 +149,7 @@ static const sample samples[] = {
 	  "{\"api_version\":{\"version\":\"1\"},\"billed_units\":{\"input_tokens\":5,\"output_tokens\":418},\"tokens\":{\"input_tokens\":71}}",
 	  5, 418, 0, 0 },
 	{ "cohere embed", "openai", "{\"billed_units\":{\"input_tokens\":5}}", 5, 0, 0, 0 },
-	{ "more cached than prompt", "openai",
-	  ":{\"prompt_tokens\":10,\"completion_tokens\":1,\"total_tokens\":11,\"prompt_tokens_details\":{\"cached_tokens\":99,"
-	  "\"cache_write_tokens\":5}}}",
-	  0, 1, 10, 0 },
-	{ "more written than the rest of the prompt", "openai",
-	  ":{\"prompt_tokens\":10,\"completion_tokens\":1,\"total_tokens\":11,\"prompt_tokens_details\":{\"cached_tokens\":4,"
-	  "\"cache_write_tokens\":50}}}",
-	  0, 1, 4, 6 },
 	{ "keys written with escapes", "openai", ":{\"prompt\\u005ftokens\":3,\"completion_tokens\":4}}", 3, 4, 0, 0 },
-	{ "the last of two", "openai", ":{\"prompt_tokens\":1,\"completion_tokens\":2,\"prompt_tokens\":5}}", 5, 2, 0,
-	  0 },
 };
 
 #define SAMPLES (sizeof samples / sizeof samples[0])
@@ -299,6 +289,75 @@ static void the_parts_are_told(void)
 		"{\"type\":\"advisor_message\",\"input_tokens\":40,\"output_tokens\":50}]}";
 	record r = apply("anthropic", "m", advised, sizeof advised - 1, whole);
 	CHECK(is(&r, USAGE_PARTIAL, 4, 5, 0, 0));
+}
+
+static void counts_that_contradict(void)
+{
+	static const sample rows[] = {
+		{ "a total with thoughts that no count has", "openai",
+		  "{\"prompt_tokens\":5,\"completion_tokens\":10,\"total_tokens\":900}", 5, 10, 0, 0 },
+		{ "the same of responses", "openai", "{\"input_tokens\":5,\"output_tokens\":10,\"total_tokens\":900}",
+		  5, 10, 0, 0 },
+		{ "the same of gemini", "gemini",
+		  "{\"promptTokenCount\":5,\"candidatesTokenCount\":10,\"totalTokenCount\":900}", 5, 10, 0, 0 },
+		{ "no output, but a total", "gemini", "{\"promptTokenCount\":5,\"totalTokenCount\":900}", 5, 0, 0, 0 },
+		{ "more written for an hour than was written", "anthropic",
+		  "{\"input_tokens\":5,\"output_tokens\":1,\"cache_creation_input_tokens\":3,\"cache_creation\":"
+		  "{\"ephemeral_1h_input_tokens\":4,\"ephemeral_5m_input_tokens\":-1}}",
+		  5, 1, 0, 4 },
+		{ "a name twice", "openai", "{\"prompt_tokens\":5,\"completion_tokens\":1,\"prompt_tokens\":900}", 900,
+		  1, 0, 0 },
+		{ "two names of one count", "openai",
+		  "{\"prompt_tokens\":50,\"completion_tokens\":1,\"prompt_cache_hit_tokens\":20,\"num_cached_tokens\":30}",
+		  20, 1, 30, 0 },
+		{ "more cached than prompt", "openai",
+		  ":{\"prompt_tokens\":10,\"completion_tokens\":1,\"total_tokens\":11,\"prompt_tokens_details\":{\"cached_tokens\":99,"
+		  "\"cache_write_tokens\":5}}}",
+		  0, 1, 10, 0 },
+		{ "more written than the rest of the prompt", "openai",
+		  ":{\"prompt_tokens\":10,\"completion_tokens\":1,\"total_tokens\":11,\"prompt_tokens_details\":{\"cached_tokens\":4,"
+		  "\"cache_write_tokens\":50}}}",
+		  0, 1, 4, 6 },
+	};
+	static const sample zeros[] = {
+		{ "names that are not used", "openai",
+		  "{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":1010,\"input_tokens\":1000,\"output_tokens\":10}",
+		  1000, 10, 0, 0 },
+		{ "the other names", "openai",
+		  "{\"prompt_tokens\":1000,\"completion_tokens\":10,\"total_tokens\":1010,\"input_tokens\":0,\"output_tokens\":0}",
+		  1000, 10, 0, 0 },
+		{ "a name of the cached part", "openai",
+		  "{\"prompt_cache_hit_tokens\":900,\"prompt_tokens\":1000,\"completion_tokens\":1,\"prompt_tokens_details\":"
+		  "{\"cached_tokens\":0}}",
+		  100, 1, 900, 0 },
+		{ "the sum of what was written", "anthropic",
+		  "{\"input_tokens\":10,\"output_tokens\":1,\"cache_creation_input_tokens\":0,\"cache_creation\":"
+		  "{\"ephemeral_5m_input_tokens\":100}}",
+		  10, 1, 0, 100 },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		record r = apply(rows[i].protocol, "m", rows[i].fragment, strlen(rows[i].fragment), whole);
+		CHECK(is(&r, USAGE_PARTIAL, rows[i].input, rows[i].output, rows[i].read, rows[i].write) ||
+		      !printf("  %s\n", rows[i].what));
+	}
+	for (size_t i = 0; i < sizeof zeros / sizeof zeros[0]; i++) {
+		record r = apply(zeros[i].protocol, "m", zeros[i].fragment, strlen(zeros[i].fragment), whole);
+		CHECK(is(&r, USAGE_REPORTED, zeros[i].input, zeros[i].output, zeros[i].read, zeros[i].write) ||
+		      !printf("  %s\n", zeros[i].what));
+	}
+}
+
+static void the_first_event_is_not_the_last(void)
+{
+	static const char first[] =
+		"{\"input_tokens\":26,\"input_tokens_details\":{\"cached_tokens\":6},\"output_tokens\":1}";
+	usage_hints hints = {
+		.stream = true, .first = true, .ok = true, .bytes_out = 2000 + 35 * 500, .bytes_in = 900
+	};
+	record r = apply("anthropic", "m", first, sizeof first - 1, hints);
+
+	CHECK(is(&r, USAGE_ESTIMATED, 20, 500, 6, 0));
 }
 
 static void cut_between_the_counts(void)
@@ -665,6 +724,8 @@ int main(void)
 	RUN(every_provider_is_understood);
 	RUN(a_cut_object_is_never_reported);
 	RUN(the_parts_are_told);
+	RUN(counts_that_contradict);
+	RUN(the_first_event_is_not_the_last);
 	RUN(cut_between_the_counts);
 	RUN(what_is_no_usage);
 	RUN(counts_that_are_none);

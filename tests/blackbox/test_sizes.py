@@ -109,6 +109,36 @@ def test_sizes(gateway, row):
         assert not gateway.agent.lines("event=(frame_size|spop_error)")
 
 
+# The order of the members in OpenAI's and Anthropic's libraries for Python (3.3 and 0.121, as their sources write the body), whatever the caller's.
+PYTHON = {
+    "chat": (CHAT, ["messages", "model", "stream", "temperature"]),
+    "responses": ("/v1/responses", ["input", "instructions", "model", "store"]),
+    "embeddings": ("/v1/embeddings", ["input", "model", "encoding_format"]),
+    "moderations": ("/v1/moderations", ["input", "model"]),
+    "messages": ("/v1/messages", ["max_tokens", "messages", "model", "system"]),
+}
+VALUES = {"model": "gpt-1", "max_tokens": 1024, "stream": False, "temperature": 0.5, "store": False, "encoding_format": "base64", "instructions": "Be short.",
+          "system": "Be short."}
+
+
+def python_body(members, size):
+    """As httpx writes it: without blanks. The conversation has the size."""
+    def body(text):
+        talk = {"messages": [{"role": "user", "content": text}], "input": [text]}
+        return json.dumps({name: talk[name] if name in talk else VALUES[name] for name in members}, separators=(",", ":")).encode()
+    return body("x" * (size - len(body(""))))
+
+
+@pytest.mark.parametrize("call", PYTHON)
+def test_the_conversation_before_the_model(gateway, call):
+    """Python's libraries write it so: as far as the table's second row goes the request is served, and beyond it the client reads a 413."""
+    target, members = PYTHON[call]
+    largest = TABLE["a JSON body, the model last"][gateway.version]
+    send(gateway, target, JSON, python_body(members, largest - 16384)).only(gateway.by_name["gpt"])
+    send(gateway, target, JSON, python_body(members, largest + 65536)).refused(
+        413, "model_not_in_sample", "anthropic" if call == "messages" else "openai", retry=False)
+
+
 # id: target, headers, body of this many bytes, name of the upstream
 def raw(begin=b""):
     return lambda size: begin + b'{"custom_id":"1","body":{"model":"glm-1"}}\n' * (size // 43)

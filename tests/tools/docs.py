@@ -1,4 +1,4 @@
-"""Checks the documents: links lead somewhere, each block of commands is run by a test, and what the code has is described.
+"""Checks the documents: links lead somewhere, each block of commands is run by a test and stops at a mistake, and what the code has is described.
 
 Prints each problem; exit 1 if there is one.
 """
@@ -87,6 +87,17 @@ def check_blocks(found):
         problems.append("tests/containers asks for block %d of %s, \"%s\", which is not there" % (block[2], block[0], block[1]))
 
 
+def check_chained(name):
+    """A command of a block that fails stops those after it."""
+    for language, block in re.findall(r"^```(\w*)\n(.*?)^```", read(name), re.M | re.S):
+        lines = [line for line in block.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+        if language != "sh" or "set -e" in lines:
+            continue
+        for line, after in zip(lines, lines[1:]):
+            if not line.rstrip().endswith(("&&", "||", "|", "\\", "{", "=$?")) and after != "}":
+                problems.append("%s: in a block, `%s` runs also if the line before it failed: chain the two by &&" % (name, after))
+
+
 def check_described(what, names, file, like):
     """Each name stands in the file, or begins with a `prefix...` that stands there; and no word that looks `like` one stands there alone."""
     text = read(file)
@@ -118,6 +129,7 @@ def main():
     found, proses = {}, {}
     for name in documents():
         found[name], proses[name] = blocks(read(name))
+        check_chained(name)
     check_links(proses)
     check_files(proses)
     check_blocks(found)

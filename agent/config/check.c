@@ -79,6 +79,7 @@ static void check_array(config *c, const setting *s, err_list *all)
 {
 	const option_info *o = s->option;
 	int index = 0;
+	bool good = true;
 	err why = { 0 };
 
 	for (const cJSON *item = s->json->child; item; item = item->next, index++) {
@@ -86,11 +87,16 @@ static void check_array(config *c, const setting *s, err_list *all)
 						 err_set(&why, "a string is expected");
 		if (!ok)
 			setting_error(s, place_child(s->where, index, false), &why, all);
+		good &= ok;
 	}
-	if (index == 0 && o->min > 0) {
-		err_set(&why, "at least one address is expected");
+	if (index == 0 && o->min > 0)
+		good = err_set(&why, "at least one address is expected");
+	else if (good)
+		good = value_none_alone(c, o, (size_t)index, &why);
+	else
+		return;
+	if (!good)
 		setting_error(s, s->where, &why, all);
-	}
 }
 
 static void check_setting(config *c, const setting *s, err_list *all)
@@ -218,7 +224,7 @@ static void check_for_backends(const settings *s, const config *c, err_list *all
 	const setting *one = setting_of(s, &c->ca_file, c);
 	err why;
 
-	if (!file_name_valid(c->ca_file, ROUTE_FILE_MAX)) {
+	if (!ca_file_valid(c->ca_file)) {
 		err_set(&why, A_FILE_NAME " is expected, or @system-ca");
 		setting_error(one, one->where, &why, all);
 	}

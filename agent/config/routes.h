@@ -23,6 +23,8 @@ bool routes_check(route_table *t, place where, const problems *to);
 /* Tells whether `name` can stand in HAProxy's configuration without quotes, as the name of a file of at most `max`
  * bytes. */
 bool file_name_valid(const char *name, size_t max);
+/* Tells whether `name` can be a "ca_file": an absolute path, or @system-ca. */
+bool ca_file_valid(const char *name);
 #define A_FILE_NAME "an absolute path of letters, digits and / . _ - + @ : = , ~"
 
 /* Tells whether `text` can stand in a log or a metric: 1 to `max` printable ASCII characters without quotes and

@@ -15,6 +15,19 @@ bool file_name_valid(const char *name, size_t max)
 	       strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789/._-+@:=,~") == len;
 }
 
+bool ca_file_valid(const char *name)
+{
+	return strcmp(name, "@system-ca") == 0 || (*name == '/' && file_name_valid(name, ROUTE_FILE_MAX));
+}
+
+/* True for the name of a host that can stand in a certificate: no address, no empty part, no dot at its end. */
+static bool sni_valid(const char *name)
+{
+	size_t len = strlen(name);
+
+	return host_name_valid(slice_cstr(name)) && strspn(name, "0123456789.") < len && name[len - 1] != '.';
+}
+
 static const char *text_of(const cJSON *item)
 {
 	return cJSON_IsString(item) ? item->valuestring : "";
@@ -31,7 +44,7 @@ bool read_ca_file(const problems *to, route *r, const cJSON *item, place p)
 {
 	const char *text = text_of(item);
 
-	if (strcmp(text, "@system-ca") != 0 && (*text != '/' || !file_name_valid(text, ROUTE_FILE_MAX)))
+	if (!ca_file_valid(text))
 		return problem(to, p, "requests for this route are refused",
 			       "\"ca_file\" must be " A_FILE_NAME ", or \"@system-ca\"") &&
 		       keep(to, &r->connect.ca_file, "/nonexistent");
@@ -63,9 +76,9 @@ bool read_sni(const problems *to, route *r, const cJSON *item, place p)
 {
 	const char *text = text_of(item);
 
-	if (!host_name_valid(slice_cstr(text)))
+	if (!sni_valid(text))
 		return problem(to, p, "the host of the upstream is used",
-			       "\"sni\" must be the name of a host: letters, digits, dots and dashes");
+			       "\"sni\" must be the name of a host, not an address: letters, digits, dots and dashes");
 	return keep(to, &r->connect.sni, text);
 }
 

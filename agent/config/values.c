@@ -98,15 +98,24 @@ bool value_add(config *c, const option_info *o, slice text, err *e)
 	return true;
 }
 
+bool value_none_alone(config *c, const option_info *o, size_t given, err *e)
+{
+	const address_list *list = slot_of(c, o);
+
+	return list->count == 0 || list->count >= given || err_set(e, "\"none\" cannot stand beside addresses");
+}
+
 static bool add_all(config *c, const option_info *o, slice text, err *e)
 {
-	for (size_t at = 0; at <= text.len;) {
+	size_t given = 0;
+
+	for (size_t at = 0; at <= text.len; given++) {
 		size_t comma = slice_find(text, at, ',');
 		if (!value_add(c, o, slice_of(text.ptr + at, comma - at), e))
 			return false;
 		at = comma + 1;
 	}
-	return true;
+	return value_none_alone(c, o, given, e);
 }
 
 bool value_set(config *c, const option_info *o, const char *text, err *e)

@@ -153,16 +153,12 @@ static slice token_of(secret *s, slice text, char *token)
 	return s->problem ? (slice){ NULL, 0 } : got;
 }
 
-/* True if `text` begins with a brace, behind white space and a byte order mark. */
-static bool is_json(slice *text)
+/* True if `text` begins with a brace, behind white space. */
+static bool is_json(slice text)
 {
-	slice from = slice_starts(*text, SLICE("\xef\xbb\xbf")) ? slice_from(*text, 3) : *text;
-	size_t at = json_skip_space(from, 0);
+	size_t at = json_skip_space(text, 0);
 
-	if (at == from.len || from.ptr[at] != '{')
-		return false;
-	*text = from;
-	return true;
+	return at < text.len && text.ptr[at] == '{';
 }
 
 static slice without_line_end(slice text)
@@ -179,12 +175,12 @@ void secret_take(secret *s, slice text)
 	char token[CREDENTIAL_MAX + 1]; /* one byte shows that it is too long */
 
 	*s = (secret){ 0 };
+	if (slice_starts(text, SLICE("\xef\xbb\xbf"))) /* a byte order mark, as editors under Windows write it */
+		text = slice_from(text, 3);
 	if (text.len > CREDENTIAL_FILE_MAX)
 		s->problem = "the file is longer than 16384 bytes";
-	else if (is_json(&text))
-		text = token_of(s, text, token);
 	else
-		text = without_line_end(text);
+		text = is_json(text) ? token_of(s, text, token) : without_line_end(text);
 	slice value = s->problem ? (slice){ NULL, 0 } : usable(text, &s->problem);
 	if (value.len) {
 		s->value = malloc(value.len + 1);

@@ -61,9 +61,10 @@ typedef struct secret {
 	} stamp;
 } secret;
 
-/* Reads the file at `path` into `*s`, whose old content is not released. The file is the credential, and perhaps a line
- * end; or, if it begins with a brace, a JSON object: {"token": "...", "expires_at": "2026-11-29T01:23:45Z"}, where
- * expires_at may be missing. Reports no error: a credential that cannot be read or used is missing. */
+/* Reads the file at `path` into `*s`, whose old content is not released. The file is the credential, and perhaps a byte
+ * order mark and a line end; or, if it begins with a brace, a JSON object: {"token": "...", "expires_at":
+ * "2026-11-29T01:23:45Z"}, where expires_at may be missing. Reports no error: a credential that cannot be read or used
+ * is missing. */
 void secret_load(secret *s, const char *path);
 /* True if secret_load() may now give something else. Looks at the file's metadata only. */
 bool secret_changed(const secret *s, const char *path);

@@ -71,7 +71,7 @@ bool host_name_valid(slice host)
 	if (host.len == 0 || host.len > UPSTREAM_HOST_MAX || !is_alnum(host.ptr[0]))
 		return false;
 	for (size_t i = 0; i < host.len; i++)
-		if (!is_alnum(host.ptr[i]) && host.ptr[i] != '.' && host.ptr[i] != '-')
+		if (!is_alnum(host.ptr[i]) && host.ptr[i] != '-' && (host.ptr[i] != '.' || host.ptr[i - 1] == '.'))
 			return false;
 	return true;
 }

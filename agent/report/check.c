@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/rfc3339.h"
 #include "decide/forward.h"
 #include "report/connection.h"
 
@@ -68,6 +69,11 @@ static bool check_route(findings *to, const policy *p, size_t i)
 	connection_text(&r->connect, connection);
 	if (*connection)
 		finding_more(to, "HAProxy connects with %s", connection);
+	if (present && p->files[i].expires) {
+		char time[RFC3339_TEXT];
+		rfc3339_write(p->files[i].expires_ms, time);
+		finding_more(to, "its token expires at %s", time);
+	}
 	if (route_lends(r))
 		say_what_goes_along(to, r);
 	if (r->models_count)

@@ -331,14 +331,26 @@ static void print_text(FILE *f, const route_table *t, const decision *d, const e
 	print_headers(f, d, ask);
 }
 
+/* Takes what is not for the upstream out of the path, as haproxy.cfg.example does: all but one of the slashes in front,
+ * and the name of a project. */
+static slice path_of(slice path)
+{
+	while (slice_starts(path, SLICE("//")))
+		path = slice_from(path, 1);
+	if (path.len < 4 || !slice_starts(path, SLICE("/p/")) || path.ptr[3] == '/')
+		return path;
+	path = slice_from(path, slice_find(path, 3, '/'));
+	while (slice_starts(path, SLICE("//")))
+		path = slice_from(path, 1);
+	return path.len ? path : SLICE("/");
+}
+
 bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool json, err *e)
 {
 	slice body = ask->body;
 	slice target = slice_cstr(asked_target(ask));
-	while (slice_starts(target, SLICE("//"))) /* as haproxy.cfg.example does */
-		target = slice_from(target, 1);
 	size_t question = slice_find(target, 0, '?');
-	slice path = slice_first(target, question), query = slice_from(target, question + 1);
+	slice path = path_of(slice_first(target, question)), query = slice_from(target, question + 1);
 	llm_request r = { .sample = { .path = path,
 				      .model_param = query_param(query, SLICE("model")),
 				      .deployment_param = query_param(query, SLICE("deployment")) },
@@ -346,6 +358,8 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 	char *made = NULL;
 	decision d;
 
+	if (target.len == 0 || target.ptr[0] != '/')
+		return err_set(e, "--path \"%.200s\": a path begins with a slash", target.ptr);
 	if (ask->model && body.ptr)
 		return err_set(e, "give --model or --body, not both: the body names the model");
 	for (size_t i = 0; i < ask->headers_count; i++)

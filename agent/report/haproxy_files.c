@@ -217,7 +217,7 @@ bool haproxy_files_write(findings *to, const policy *p, const char *const *named
 			write_backends(to, &all[i], p->table->backends_hash);
 	}
 	if (!found)
-		finding(to, FOUND_UNKNOWN, "HAProxy's", "files",
+		finding(to, FOUND_UNKNOWN, "haproxy", "files",
 			"none with the gateway found; name others by --haproxy FILE");
 	if (contract < CONTRACT)
 		write_routes(to, p->table, routes, contract, refused);

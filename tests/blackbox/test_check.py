@@ -162,6 +162,18 @@ def test_the_admin_token(work):
     assert states(findings("-c", file, env={"TOKEN": harness.secret("token-env")}, code=0)[0], "admin")[0][0] == "ok"
 
 
+@pytest.mark.parametrize("path", ["ca.pem", "@x", "@system-ca/x", "/a b"])
+def test_a_ca_file_that_haproxy_would_not_find(work, path):
+    done = cli("check", "-c", harness.write_config(work, {"ca_file": path}))
+    assert done.code == 78 and "absolute path" in done.err, done
+
+
+def test_when_a_token_expires(work):
+    (work / "token").write_text(json.dumps({"token": harness.secret("check-token"), "expires_at": "2100-01-01T01:00:00+01:00"}))
+    file = harness.write_config(work, {"routes": [{"model_prefix": "a", "auth": "file:%s/token" % work}]})
+    assert "its token expires at 2100-01-01T00:00:00Z" in cli("check", "-c", file).out
+
+
 def test_the_directories_of_sockets(work):
     for option in ("listen", "admin_listen", "log_listen"):
         config = {option: ["unix@%s/none/a.sock" % work], "ledger": str(work)}

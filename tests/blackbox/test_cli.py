@@ -47,6 +47,10 @@ EXPLAINED = {
         "upstream": "http://127.0.0.1:9001/api/v1/responses"}),
     "base path, no /v1": (["--model", "x-1", "--path", "/responses?a=b"], {
         "upstream": "http://127.0.0.1:9001/api/v1/responses?a=b"}),
+    "slashes and a project": (["--model", "x-1", "--path", "//p/me//v1/responses?a=//p/b"], {
+        "upstream": "http://127.0.0.1:9001/api/v1/responses?a=//p/b"}),
+    "a project alone": (["--path", "/p/me?a"], {"upstream": "https://api.openai.com/?a"}),
+    "no project": (["--path", "/p//v1/models"], {"upstream": "https://api.openai.com/p//v1/models"}),
     "disabled": (["--model", "off-1"], {"route": "*"}),
     "catch-all": (["--model", "o3"], {"route": "*", "backend": "llm-api.openai.com"}),
     "model in the path": (["--path", "/v1beta/models/glm-9:generateContent", "--method", "POST"], {
@@ -73,6 +77,12 @@ def test_explain(file, case):
     # The text for people has the same backend and upstream.
     text = cli("explain", "-c", file, *args, env=ENV)
     assert text.code == 0 and got["backend"] in text.out and got["upstream"] in text.out, text
+
+
+@pytest.mark.parametrize("path", ["v1/models", "", "http://a.test/v1/models", "*"])
+def test_explain_a_path_without_a_slash(file, path):
+    done = cli("explain", "-c", file, "--path", path, env=ENV)
+    assert done.code == 64 and "begins with a slash" in done.err, done
 
 
 def test_explain_says_what_the_documents_show(work):

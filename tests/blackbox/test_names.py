@@ -239,6 +239,12 @@ def test_what_is_no_name_server_is_refused(work, wrong):
     assert done.code == 78 and "name_servers" in done.err and "[IPV6]:PORT" in done.err, done
 
 
+@pytest.mark.parametrize("given", [["none", "10.0.0.53"], ["10.0.0.53", "none"], "none,10.0.0.53"], ids=str)
+def test_none_stands_alone(work, given):
+    done = harness.cli("check", "-c", harness.write_config(work, {"name_servers": given}))
+    assert done.code == 78 and "name_servers" in done.err and "beside addresses" in done.err, done
+
+
 def test_the_number_of_addresses(work):
     for number in (1, 2, 9):
         done = harness.cli("backends", "-c", harness.write_config(work, {"upstream_addresses": number}))

@@ -226,6 +226,7 @@ WRONG = [
     ({"client_cert": "@system-ca"}, "client_cert"), ({"client_cert": "/a\nb"}, "client_cert"), ({"client_cert": ""}, "client_cert"),
     ({"alpn": "h3"}, "alpn"), ({"alpn": "h2, http/1.1"}, "alpn"), ({"alpn": None}, "alpn"),
     ({"sni": "a b"}, "sni"), ({"sni": "-a"}, "sni"), ({"sni": ""}, "sni"), ({"sni": "a)"}, "sni"),
+    ({"sni": "10.0.0.1"}, "sni"), ({"sni": "a."}, "sni"), ({"sni": "a..b"}, "sni"), ({"upstream": "https://a..b"}, "upstream"),
     ({"timeout": 0}, "timeout"), ({"timeout": 86401}, "timeout"), ({"timeout": 1.5}, "timeout"), ({"timeout": "60"}, "timeout"),
     ({"max_connections": 0}, "max_connections"), ({"max_connections": -1}, "max_connections"), ({"max_connections": True}, "max_connections"),
     ({"max_connections": 1}, "max_connections"),

@@ -123,10 +123,15 @@ static void take_number(const json_member *m, outermost *o)
 
 static void take(const json_member *m, outermost *o, answer_told *told)
 {
+	json_member inside;
+
 	if (named(m, "usage") || named(m, "usageMetadata"))
 		take_usage(m, o);
 	else if (m->type == JSON_STRING && named(m, "service_tier"))
 		told->tier = slice_of(m->value.ptr + 1, m->value.len - 2);
+	else if (m->type == JSON_OBJECT && named(m, "serviceTier") && member_of(m->value, "type", &inside) &&
+		 inside.type == JSON_STRING) /* Bedrock */
+		told->tier = slice_of(inside.value.ptr + 1, inside.value.len - 2);
 	else if (m->type == JSON_STRING && named(m, "text"))
 		o->text = m->value;
 	else if (m->type == JSON_OBJECT && named(m, "meta"))
@@ -322,5 +327,5 @@ void answer_read(slice text, answer_kind kind, answer_told *told)
 	else
 		(array ? read_array : read_object)(text, told);
 	if (told->tier.len > ANSWER_TIER_MAX)
-		told->tier.len = 0;
+		told->tier.len = ANSWER_TIER_MAX;
 }

@@ -277,7 +277,7 @@ static void missing_add(record *r, slice name)
 
 static void missing_write(const bill *b, record *r)
 {
-	static const char *const tiers[] = { "", "batch", "flex", "priority" };
+	static const char *const tiers[] = { "", "batch", "flex", "priority", "tier" };
 	char other[RECORD_LABEL_MAX + 1] = "";
 
 	for (unsigned kind = 0; kind < PRICE_KINDS; kind++)

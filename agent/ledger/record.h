@@ -37,8 +37,8 @@ typedef enum price_from {
 	PRICE_PARTIAL,  /* the table prices a part of them: `price_missing` names the rest; cost is rough */
 } price_from;
 
-/* How a request is paid for. */
-typedef enum service_tier { TIER_STANDARD, TIER_BATCH, TIER_FLEX, TIER_PRIORITY } service_tier;
+/* How a request is paid for. OTHER: neither at the standard price, nor at one that a price file has. */
+typedef enum service_tier { TIER_STANDARD, TIER_BATCH, TIER_FLEX, TIER_PRIORITY, TIER_OTHER } service_tier;
 
 /* What some models price apart, as the upstream told it; -1: it told nothing of it. usage.h sets the members and
  * price.h reads them; they are not kept in the ledger. */

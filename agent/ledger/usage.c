@@ -160,7 +160,7 @@ void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_part
 
 	usage_told_read(fragment, slice_cstr(r->protocol), &told);
 	*parts = told.parts;
-	if (hints->tier.len)
+	if (parts->tier == TIER_STANDARD)
 		parts->tier = usage_tier(hints->tier);
 	bool ended = !hints->first && told.any && told.whole && (told.final || ends_stream(told.rest));
 	if (stream && !(told.complete && ended))

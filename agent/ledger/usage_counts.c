@@ -346,10 +346,26 @@ static void take_array(counts *r, const json_member *m, slice *iterations)
 		*iterations = m->value;
 }
 
+static bool one_of(slice text, const char *const *names, size_t n)
+{
+	for (size_t i = 0; i < n; i++)
+		if (slice_ieq(text, slice_cstr(names[i])))
+			return true;
+	return false;
+}
+
 static void take_text(counts *r, const json_member *m)
 {
+	/* Anthropic's, at the usual price. */
+	static const char *const speeds[] = { "", "standard" };
+	static const char *const places[] = { "", "global", "not_available" };
+	slice text = slice_of(m->value.ptr + 1, m->value.len - 2);
+
 	if (named(m, "service_tier") || named(m, "trafficType"))
-		r->tier = usage_tier(slice_of(m->value.ptr + 1, m->value.len - 2));
+		r->tier = r->tier == TIER_STANDARD ? usage_tier(text) : r->tier;
+	else if ((named(m, "speed") && !one_of(text, speeds, SIZE(speeds))) ||
+		 (named(m, "inference_geo") && !one_of(text, places, SIZE(places))))
+		r->tier = TIER_OTHER;
 	else if (named(m, "amzn_bedrock"))
 		take_headers(r, m->value);
 	else
@@ -391,13 +407,15 @@ static void take_member(counts *r, const json_member *m)
 
 service_tier usage_tier(slice name)
 {
+	static const char *const standard[] = { "", "default", "standard", "auto", "on_demand" };
+
 	if (slice_ieq(name, SLICE("batch")))
 		return TIER_BATCH;
 	if (slice_ieq(name, SLICE("flex")) || slice_ieq(name, SLICE("ON_DEMAND_FLEX")))
 		return TIER_FLEX;
 	if (slice_ieq(name, SLICE("priority")) || slice_ieq(name, SLICE("ON_DEMAND_PRIORITY")))
 		return TIER_PRIORITY;
-	return TIER_STANDARD;
+	return one_of(name, standard, SIZE(standard)) ? TIER_STANDARD : TIER_OTHER;
 }
 
 bool counts_read(counts *r, slice object)

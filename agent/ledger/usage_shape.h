@@ -54,7 +54,8 @@
  *                         billed_units.search_units
  *   cost                  OpenRouter: cost, in dollars, and with is_byok cost_details.upstream_inference_cost on top;
  *                         Perplexity: cost.total_cost; x.ai: cost_in_usd_ticks, 10,000,000,000 of which are a dollar
- *   tier                  service_tier; Vertex AI: trafficType */
+ *   tier                  service_tier; Vertex AI: trafficType; Anthropic: a `speed` or `inference_geo` that costs more;
+ *                         Bedrock: serviceTier.type, beside the usage */
 /* clang-format on */
 #ifndef LEDGER_USAGE_SHAPE_H
 #define LEDGER_USAGE_SHAPE_H

@@ -187,7 +187,9 @@ def test_the_tier_is_told(asked):
     """A service tier beside the usage, in front of it or behind, has another price; one that is echoed elsewhere has not."""
     usage, wants = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}, {}
     for body, tier in (({"usage": usage, "service_tier": "flex"}, "flex"), ({"service_tier": "priority", "x": ECHO, "usage": usage}, "priority"),
-                       ({"usage": usage, "service_tier": "default"}, ""), ({"x": {"service_tier": "flex"}, "usage": usage, "service_tier": None}, "")):
+                       ({"usage": usage, "service_tier": "default"}, ""),
+                       ({"usage": usage, "service_tier": "performance"}, "performance"), ({"usage": usage, "serviceTier": {"type": "flex"}}, "flex"),
+                       ({"x": {"service_tier": "flex"}, "usage": usage, "service_tier": None}, "")):
         raw = json.dumps(body).encode()
         for answer in (sized(raw), sized(gzip.compress(raw), JSON, ("Content-Encoding", "gzip"))):
             wants[asked.ask(body, answer, CHAT, ("reported", 5, 1, 0, 0)).header("x-request-id")] = tier

@@ -199,6 +199,8 @@ static void service_tiers(void)
 	CHECK(costs(gpt, tokens(1000, 0, 0, 0), p, 400000, ""));
 	CHECK(costs(gpt, tokens(1000, 100, 0, 0), p, 600000, "batch"));
 	CHECK(costs(TEXT, tokens(1000, 100, 0, 0), p, 1200000, "batch"));
+	p.tier = TIER_OTHER;
+	CHECK(costs(TEXT, tokens(1000, 100, 0, 0), p, 1200000, "tier"));
 }
 
 static void what_is_no_token(void)

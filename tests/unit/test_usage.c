@@ -283,6 +283,31 @@ static void the_parts_are_told(void)
 	hints.tier = SLICE("priority");
 	apply("openai", "m", samples[0].fragment, strlen(samples[0].fragment), hints);
 	CHECK(parts.tier == TIER_PRIORITY);
+	hints.tier = SLICE("default");
+	apply("openai", "m", samples[0].fragment, strlen(samples[0].fragment), hints);
+	CHECK(parts.tier == TIER_STANDARD);
+	hints.tier = SLICE("performance");
+	apply("openai", "m", samples[0].fragment, strlen(samples[0].fragment), hints);
+	CHECK(parts.tier == TIER_OTHER);
+	static const struct {
+		const char *member;
+		service_tier tier;
+	} tiers[] = {
+		{ "\"speed\":\"fast\"", TIER_OTHER },
+		{ "\"speed\":\"standard\",\"inference_geo\":\"global\"", TIER_STANDARD },
+		{ "\"inference_geo\":\"us\"", TIER_OTHER },
+		{ "\"inference_geo\":\"us\",\"service_tier\":\"standard\"", TIER_OTHER },
+		{ "\"inference_geo\":null,\"service_tier\":\"batch\",\"speed\":null", TIER_BATCH },
+		{ "\"trafficType\":\"ON_DEMAND\"", TIER_STANDARD },
+		{ "\"trafficType\":\"PROVISIONED_THROUGHPUT\"", TIER_OTHER },
+	};
+	hints.tier = SLICE("default");
+	for (size_t i = 0; i < sizeof tiers / sizeof tiers[0]; i++) {
+		char text[256];
+		int len = snprintf(text, sizeof text, "{\"input_tokens\":4,\"output_tokens\":5,%s}", tiers[i].member);
+		apply("anthropic", "m", text, (size_t)len, hints);
+		CHECK(parts.tier == tiers[i].tier || !printf("  %s\n", tiers[i].member));
+	}
 	/* Another model's run has another price, so what is known is a part. */
 	static const char advised[] =
 		"{\"input_tokens\":4,\"output_tokens\":5,\"iterations\":[{\"type\":\"message\",\"input_tokens\":4,\"output_tokens\":5},"

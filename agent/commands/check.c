@@ -172,8 +172,7 @@ static int check_all(findings *to, config *c, const check_flags *ask)
 	if (ask->user && !leave_user())
 		code = EX_OSERR;
 	else
-		connection_files(to, p->table, c->ca_file,
-				 haproxy_files_write(to, p, ask->haproxy, ask->haproxy_count));
+		connection_files(to, c, p->table, haproxy_files_write(to, p, ask->haproxy, ask->haproxy_count));
 	policy_unref(p);
 	return code;
 }

@@ -52,7 +52,7 @@ void connection_text(const route_connect *c, char out[CONNECTION_TEXT_MAX])
 	cJSON_Delete(json);
 }
 
-/* ---- files of certificates */
+/* ---- files that HAProxy reads */
 
 enum { PEM_MAX = 4 << 20 };
 
@@ -127,9 +127,21 @@ static void look_at(findings *to, const char *part, const char *name, const char
 			"\"%s\": %s: %s; HAProxy, which reads this file, would not start", key, path, problem);
 }
 
-void connection_files(findings *to, const route_table *t, const char *ca_file, bool here)
+static void look_at_resolv_conf(findings *to, const config *c, bool here)
 {
-	look_at(to, "HAProxy's", "backends", "ca_file", ca_file, here);
+	for (size_t i = 0; i < c->name_servers.count; i++)
+		if (strcmp(c->name_servers.items[i], RESOLV_CONF) == 0 && access(RESOLV_CONF, R_OK) != 0)
+			finding(to, here ? FOUND_PROBLEM : FOUND_WARNING, "HAProxy's", "backends",
+				"\"name_servers\": " RESOLV_CONF
+				": %s; HAProxy, which reads this file, would not start: name the "
+				"servers, or \"none\"",
+				strerror(errno));
+}
+
+void connection_files(findings *to, const config *c, const route_table *t, bool here)
+{
+	look_at(to, "HAProxy's", "backends", "ca_file", c->ca_file, here);
+	look_at_resolv_conf(to, c, here);
 	for (size_t i = 0; i < t->count; i++) {
 		const route *r = &t->routes[i];
 		if (!r->enabled)

@@ -6,7 +6,7 @@
 
 #include <cjson/cJSON.h>
 
-#include "decide/policy.h"
+#include "config/config.h"
 #include "report/findings.h"
 
 enum { CONNECTION_TEXT_MAX = 3 * ROUTE_FILE_MAX };
@@ -17,8 +17,9 @@ cJSON *connection_json(const route_connect *c);
 /* Writes the same as "ca_file PATH, timeout 3600"; "": the route has none. */
 void connection_text(const route_connect *c, char out[CONNECTION_TEXT_MAX]);
 
-/* Looks at the files of certificates that HAProxy reads for the enabled routes of `t`, and for all backends `ca_file`.
- * A file that HAProxy could not use is a problem if HAProxy is on this host (`here`), else a warning. */
-void connection_files(findings *to, const route_table *t, const char *ca_file, bool here);
+/* Looks at the files that HAProxy reads for the backends of `c` and of `t`, which was its table: certificates, and
+ * /etc/resolv.conf. A file that HAProxy could not use is a problem if HAProxy is on this host (`here`), else a warning.
+ */
+void connection_files(findings *to, const config *c, const route_table *t, bool here);
 
 #endif

@@ -249,6 +249,28 @@ def test_files_of_certificates(work):
     assert not said(*here)
 
 
+def test_a_host_without_resolv_conf(work):
+    """HAProxy would not start with backends that have it read the file."""
+    empty = work / "etc"
+    empty.mkdir()
+    before = ["unshare", "-rm", "sh", "-c", 'mount --bind "$0" /etc && exec "$@"', empty]
+    if subprocess.run(["unshare", "-rm", "true"]).returncode:
+        pytest.skip("this machine lets no user make a mount namespace")
+
+    def said(**config):
+        found, _ = findings("-c", harness.write_config(work, config), before=before)
+        return [(state, text) for state, part, name, text in found if "resolv.conf" in text]
+
+    [(state, text)] = said()
+    assert state == "warning" and "No such file" in text and "name the servers" in text
+    assert not said(name_servers=["192.0.2.53"]) and not said(name_servers="none")
+    (empty / "haproxy").mkdir()
+    (empty / "haproxy" / "spoe.conf").write_text(harness.SPOE_CONF.read_text())
+    assert said()[0][0] == "problem"
+    (empty / "resolv.conf").write_text("nameserver 192.0.2.53\n")
+    assert not said()
+
+
 def test_check_and_explain_say_how_haproxy_connects(work):
     keys = {"ca_file": "@system-ca", "client_cert": "/c.pem", "alpn": "h2", "sni": "s.test", "timeout": 3600, "max_connections": 10}
     file = harness.write_config(work, {"routes": [{"model_prefix": "a", "upstream": "https://u.test", **keys}, {"model_prefix": "b", "upstream": "https://v.test"}]})

@@ -26,7 +26,7 @@ static bool open_beside(whole_file *w, const struct stat *old)
 		w->beside = NULL;
 		return false;
 	}
-	/* Another user's file stays his only if this process is root. */
+	/* Only root can leave the file to another user who owned it. */
 	if ((old && fchown(fd, old->st_uid, old->st_gid) != 0 && errno != EPERM) ||
 	    fchmod(fd, old ? old->st_mode & 0777 : usual_mode()) != 0) {
 		close(fd);

@@ -43,7 +43,7 @@ static int become_user(const char *name)
 	return EX_OSERR;
 }
 
-/* HAProxy's files are read as whoever called, because HAProxy reads them as root. */
+/* Becomes the caller again, as whom HAProxy's files are read: HAProxy reads them as root. */
 static bool leave_user(void)
 {
 	return seteuid(getuid()) == 0 && setegid(getgid()) == 0;
@@ -108,7 +108,7 @@ static void take_event(void *arg, log_event_id event, const char *fields)
 
 /* ---- prices */
 
-/* Warns of each route whose savings or costs cannot be told, because a model has no price. */
+/* Warns of each route whose savings or costs nobody can tell, because a model has no price. */
 static void check_prices(findings *to, const route_table *routes, const price_table *prices, const config *c)
 {
 	finding(to, FOUND_OK, "prices", *c->prices ? "from the file" : "built in", "%zu models",

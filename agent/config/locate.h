@@ -27,13 +27,12 @@ __attribute__((format(printf, 3, 4))) bool place_error(err *e, place p, const ch
 /* What becomes of problems. Strict: each is an error. Lenient: each is a warning. */
 typedef struct problems {
 	bool strict;
-	err_list *all; /* strict: of the errors */
-	err *e;        /* why checking stops: out of memory */
+	err_list *all; /* strict: the errors so far */
+	err *e;        /* set if memory runs out, which ends the checks */
 } problems;
 
 /* Reports a problem at `p`. Strict: adds it to the errors. Lenient: writes it to the log, with what is done `instead`.
- * True: checking goes on in both
- * cases, as with `instead`. False: there are ERRORS_MAX errors, which is enough. */
+ * True: checking goes on, as if `instead` had been written. False: there are ERRORS_MAX errors, which is enough. */
 __attribute__((format(printf, 4, 5))) bool problem(const problems *to, place p, const char *instead, const char *fmt,
 						   ...);
 

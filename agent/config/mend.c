@@ -8,9 +8,8 @@
 
 enum { DEPTH_MAX = 100 };
 
-/* Stands in `lines` for what was inserted into `json`: place_error() does not count the bytes that continue a
- * character.
- */
+/* Stands in `lines` for what was inserted into `json`. It is a byte that continues a character, and place_error() does
+ * not count those. */
 static const char inserted = '\x80';
 
 typedef struct mender {
@@ -129,7 +128,7 @@ static bool is_word(char c)
 	       (c && strchr("_-.+:/@*", c));
 }
 
-/* How many bytes of a quotation mark stand here that people, or word processors, take for JSON's. 0: none. */
+/* Returns the length of the quotation mark here that people, or word processors, write in place of JSON's. 0: none. */
 static size_t odd_quote(const mender *m)
 {
 	static const char *const odd[] = {
@@ -160,7 +159,8 @@ static void escape(mender *m)
 	}
 }
 
-/* Where a text ends whose closing quote is missing: in front of what closes the line. */
+/* Returns where a text ends whose closing quote is missing: in front of the commas and brackets at the end of its line.
+ */
 static size_t line_end(mender *m)
 {
 	if (m->at >= m->line_end || !m->line_end)
@@ -359,7 +359,7 @@ static void take_commas(mender *m, bool first)
 			skip(m);
 			continue;
 		}
-		/* Whether it is the last one shows behind it. */
+		/* What stands behind the comma shows whether it is the last one. */
 		size_t out = m->out;
 		keep(m, 1);
 		skip(m);

@@ -33,8 +33,9 @@ INLINE void set_credential(spop_writer *w, const decision *d)
 	spop_put_bytes(w, d->credential.ptr, d->credential.len);
 }
 
-/* Sets the log line's part, unless it might not fit the frame: HAProxy then writes that part by itself. The text's
- * length stands in front of it, so the text is written where it surely is out of the way, and moved. */
+/* Sets the agent's part of the log line. If that might not fit the frame, HAProxy writes the part by itself. The length
+ * stands in front of the text and may take up to VARINT_MAX bytes, so the text is written behind that many and then
+ * moved. */
 INLINE void set_line(spop_writer *w, const decision *d)
 {
 	enum { NAME = 16 }; /* at least the bytes of the variable's name and type */

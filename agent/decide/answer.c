@@ -152,7 +152,7 @@ static void tell(answer_told *told, slice object)
 	memcpy(told->usage, object.ptr, told->usage_len);
 }
 
-/* Tells of two counts by these names, as far as they are there. */
+/* Tells the counts `input` and `output` under the names `in` and `out`; one that is -1 is left out. */
 static void tell_counts(answer_told *told, const char *in, int64_t input, const char *out, int64_t output)
 {
 	char text[256];
@@ -178,7 +178,7 @@ static void tell_seconds(answer_told *told, slice seconds)
 	tell(told, slice_of(text, (size_t)len));
 }
 
-/* Tells of what the outermost object told. */
+/* Makes a usage object of what the members of the outermost object told. */
 static void conclude(const outermost *o, answer_told *told)
 {
 	if (o->twice)
@@ -204,7 +204,7 @@ static void conclude(const outermost *o, answer_told *told)
 		tell_seconds(told, o->duration);
 }
 
-/* Reads the outermost object, or as much of it as is there. */
+/* Reads the outermost object, which may be cut. */
 static void read_object(slice object, answer_told *told)
 {
 	outermost o = { .eval_in = -1,
@@ -222,7 +222,7 @@ static void read_object(slice object, answer_told *told)
 	json_iter_init(&it, object);
 	while ((step = json_next(&it, &m)) == JSON_MEMBER)
 		take(&m, &o, told);
-	/* Of a cut object, only what stands in front of the cut as a whole: a count that is added up may not be. */
+	/* A usage object in front of the cut is whole. Sums and pairs of counts may have parts behind it. */
 	if (step == JSON_CUT)
 		o.meta = o.duration = (slice){ NULL, 0 };
 	if (step == JSON_CUT)
@@ -235,8 +235,8 @@ static void read_object(slice object, answer_told *told)
 		told->usage[told->usage_len - 1] = ',';
 }
 
-/* Reads the last object of an array that is all there. Gemini's pieces of one answer each have the sum so far; of other
- * arrays each element is an answer of its own, and the last one does not tell of the rest. */
+/* Reads the last object of an array, if the whole array is there. Gemini's pieces of one answer each have the sum so
+ * far; of other arrays each element is an answer of its own, and the last one does not tell of the rest. */
 static void read_array(slice array, answer_told *told)
 {
 	slice last = { NULL, 0 };

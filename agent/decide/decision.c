@@ -102,7 +102,8 @@ static released_by release(const policy *p, const llm_request *r, const decision
 	return route_releases(d->route, r->sample.method, r->sample.path) ? RELEASED_BY_PATHS : RELEASED_NOT;
 }
 
-/* Lets the operator's credential or client certificate go along, where it may. `clear`: the path is known to be. */
+/* Lets the operator's credential or client certificate go along, where it may. `clear`: path_clear() is known to hold.
+ */
 static void lend(const policy *p, const llm_request *r, bool clear, decision *d)
 {
 	const credential *auth = &d->route->auth;
@@ -196,8 +197,8 @@ static const route *nameless_websocket(const policy *p, const llm_request *r, de
 	return without_model(p, r, d);
 }
 
-/* Chooses the route of a request whose body cannot be read: a file's contents need no sense. NULL: it has none, or it
- * is refused. */
+/* Chooses the route of a request whose body cannot be read. Uploads go on, because a file may hold anything. NULL: the
+ * request has no route, or is refused. */
 static __attribute__((noinline)) const route *malformed(const policy *p, const llm_request *r, decision *d)
 {
 	if (endpoint_takes_files(r->sample.method, r->sample.path))
@@ -283,8 +284,8 @@ static inline __attribute__((always_inline)) bool find(const llm_request *r, dec
 	return frequent;
 }
 
-/* Answers a question about models, because a route lists some. False: it is no such question, or asks about a path
- * below a model that no route lists. */
+/* Answers a question about models, because a route lists some. False: it is no such question, or its
+ * path goes on behind a name that no route lists. */
 static __attribute__((noinline)) bool answer_about_models(const policy *p, const llm_request *r, decision *d)
 {
 	const model_list *listed = &p->table->listed;
@@ -303,7 +304,7 @@ static __attribute__((noinline)) bool answer_about_models(const policy *p, const
 	if (slice_contains(r->sample.path, SLICE("/openai/")))
 		d->caller = PROTOCOL_OPENAI;
 	if (asked == MODELS_ONE && !one)
-		refuse(d, REFUSE_NO_MODEL, "no route lists this model, and others list some");
+		refuse(d, REFUSE_NO_MODEL, "some routes list models, and none lists this one");
 	else
 		d->answer = models_answer(listed, d->caller, one);
 	return true;

@@ -25,13 +25,13 @@ typedef enum refusal {
 	REFUSE_ENDPOINT,       /* the operator's credential does not go along to this endpoint */
 	REFUSE_PATH,           /* upstreams read the path in more than one way */
 	REFUSE_CONTRACT,       /* haproxy.cfg and spoe.conf are older than the agent */
-	REFUSE_NO_MODEL,       /* GET /v1/models/NAME, and no route lists the model, but others */
+	REFUSE_NO_MODEL,       /* GET /v1/models/NAME: routes list models, and none lists this one */
 	REFUSE_GATEWAY,        /* the agent could not answer */
 	REFUSALS,
 } refusal;
 
 typedef struct refusal_info {
-	int status; /* of REFUSE_AUTH_UNAVAILABLE by default; the route table says it */
+	int status; /* REFUSE_AUTH_UNAVAILABLE has the one of the route table instead */
 	const char *code;
 	const char *message; /* for the client */
 } refusal_info;
@@ -60,7 +60,7 @@ typedef enum released_by {
 
 /* The slices point into the policy, the request or static text, and are valid as long as those. */
 typedef struct decision {
-	const llm_request *request; /* which was decided on */
+	const llm_request *request; /* the request that was decided on */
 	refusal refusal;
 	int status;         /* of the refusal; 0: it is none */
 	const route *route; /* NULL: legacy */

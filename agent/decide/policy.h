@@ -87,7 +87,7 @@ typedef struct route {
 
 /* A model that a route lists, and where it stands in each text of the list. */
 typedef struct listed_model {
-	const char *name; /* a route has it */
+	const char *name; /* owned by the route */
 	size_t at[PROTOCOLS], len[PROTOCOLS];
 } listed_model;
 

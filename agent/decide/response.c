@@ -55,7 +55,7 @@ static bool is_lines(slice ctype)
 
 static answer_kind kind_of(const response *r)
 {
-	/* A haproxy.cfg of before this argument holds the first event of streams only. */
+	/* A haproxy.cfg from before the argument `seen` holds no more than the first event of a stream. */
 	if (slice_eq(r->seen, SLICE("first")) ||
 	    (r->seen.len == 0 && slice_istarts(slice_trim(r->ctype), SLICE("text/event-stream"))))
 		return ANSWER_FIRST;

@@ -25,7 +25,7 @@ typedef struct upstream {
 	uint16_t port;
 	bool tls;
 	bool address;  /* the host is an IP address */
-	bool ipv6;     /* of the sixth version */
+	bool ipv6;     /* the address is one of IPv6 */
 	bool strip_v1; /* the /v1 at the beginning of a request's path gives way to `base` */
 } upstream;
 

@@ -24,14 +24,15 @@ const end_refusal_info end_refusals[END_REFUSALS] = {
 };
 /* clang-format on */
 
-/* HAProxy answered, and nobody else: no head of an answer came from an upstream. */
+/* True if HAProxy itself answered: no head of an answer came from an upstream. */
 static bool answered_here(const record *r)
 {
 	return r->ttfb_ms < 0 && r->status >= 400;
 }
 
-/* Why HAProxy refused a request that carries no code. Its termination state has who ended the request: the server
- * ('S', 's'), the client ('C', 'c'), a rule of HAProxy or its reading of the answer ('P', 'L'), a lack ('R', 'I'). */
+/* Tells why HAProxy refused a request without a code. The first letter of its termination state says who ended the
+ * request: the server ('S'; 's': its time was over; 'D': it was marked down), the client ('C', 'c'), a rule of HAProxy
+ * or its parser ('P', 'L'), a lack of resources ('R'), a fault of HAProxy's own ('I'). */
 static end_refusal found_by_state(const record *r)
 {
 	char by = r->termination[0];
@@ -62,8 +63,8 @@ static end_refusal found_by_code(const record *r, const char *named, bool decide
 	for (unsigned i = 0; i < END_REFUSALS; i++) {
 		if (strcmp(end_refusals[i].code, r->code) != 0)
 			continue;
-		/* The agent has these codes too. With no_backend, for a route whose upstream is no URL, it names no
-		 * backend. */
+		/* The agent refuses with these two codes too: no_backend for a route whose upstream is no URL, and it
+		 * names no backend then. */
 		if ((i == END_NO_BACKEND && !*named) || (i == END_TOO_LARGE && decided))
 			return END_NOT_REFUSED;
 		return (end_refusal)i;

@@ -44,7 +44,7 @@ static const struct kind_key {
 	price_kind kind;
 	bool alias;
 } kind_keys[] = {
-	/* A key before those that begin it. */
+	/* The first key that a name begins with counts, so a longer key stands before its own beginning. */
 	{ SLICE_INIT("input_cost_per_token_cache_hit"), PRICE_READ, true },
 	{ SLICE_INIT("cache_read_input_token_cost"), PRICE_READ, false },
 	{ SLICE_INIT("cache_read_input_audio_token_cost"), PRICE_AUDIO_READ, false },

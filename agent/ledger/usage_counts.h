@@ -31,7 +31,7 @@ typedef enum count_kind {
 	BEDROCK_OUTPUT,
 	BEDROCK_READ,
 	BEDROCK_WRITE,
-	PLAIN_INPUT, /* shapes that tell these two and nothing else */
+	PLAIN_INPUT, /* these two: shapes that tell nothing else, such as Ollama's */
 	PLAIN_OUTPUT,
 	BILLED_INPUT, /* Cohere */
 	BILLED_OUTPUT,

@@ -414,7 +414,7 @@ static void write_ends(FILE *f, const ends *e)
 		}
 	}
 	head(f, "spoa_llm_upstream_cut_answers_total", "counter",
-	     "Answers that broke off before their end, the client's leaving apart.");
+	     "Answers that broke off before their end, except where the client left.");
 	for (size_t i = 0; i < e->places_count; i++) {
 		const end_place *p = &e->places[i];
 		labelled(f, "spoa_llm_upstream_cut_answers_total", "route", p->route, "backend", p->backend, NULL);

@@ -17,7 +17,8 @@
 enum {
 	STUCK_MS = 3000,      /* a thread without an event loop iteration for so long has hung */
 	LINES_MS = 5 * 60000, /* how long the check of log lines fails after one was lost */
-	/* how long the checks of contract and backends fail at least after a request of a HAProxy with other files */
+	/* after a request of a HAProxy with other files, the checks of contract and backends fail for at least so long
+	 */
 	CONTRACT_MS = 10000,
 };
 

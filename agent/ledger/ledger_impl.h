@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * For ledger.c, which takes log lines in, and ledger_threads.c, which brings their records to the disk. */
+#ifndef LEDGER_LEDGER_IMPL_H
+#define LEDGER_LEDGER_IMPL_H
+
+#include <pthread.h>
+
+#include "ledger/ledger.h"
+#include "ledger/logline.h"
+#include "ledger/recent.h"
+
+typedef struct item {
+	record record;
+	journal_mark after;
+} item;
+
+struct ledger {
+	char *db_path;
+	char *key;
+	int64_t retention_ms;
+	journal *journal;
+	recent ids, lines;
+	logline line; /* for ledger_take(); too large for a stack */
+
+	pthread_mutex_t settings_lock; /* guards the three below */
+	price_table *prices;
+	ledger_reference *references;
+	size_t references_count;
+
+	pthread_mutex_t ends_lock; /* guards `ends`; a mutex of its own, because copying them takes a while */
+	ends ends;
+
+	pthread_t store_thread, sync_thread;
+	pthread_mutex_t lock;   /* guards everything below */
+	pthread_cond_t wake;    /* something is queued, or `stop` is set */
+	pthread_cond_t stopped; /* `stop` is set; apart from `wake`, so that a queued record does not end a pause */
+	item *queue;
+	size_t head, count;
+	bool missed; /* the journal has records that the queue had no room for */
+	bool stop;
+	ledger_stats stats;
+};
+
+/* The threads of a ledger; the argument is the ledger. They end when `stop` is set: one syncs the journal by the clock,
+ * one brings records from the queue and the journal into the database. */
+void *ledger_sync_main(void *arg);
+void *ledger_store_main(void *arg);
+
+#endif

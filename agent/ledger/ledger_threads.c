@@ -1,0 +1,333 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The threads that bring records to the disk: into the database, and the journal's own bytes. */
+#include "ledger/ledger_impl.h"
+
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "ledger/store.h"
+
+enum {
+	RETRY_MS = 200,             /* between attempts while the database is locked */
+	RETRY_SLOW_MS = 1000,       /* after any other failure of the database */
+	LINGER_MS = 50,             /* how long the store's thread waits for a batch to become larger */
+	SYNC_MS = 700,              /* between syncs: with the sync itself, a loss of power costs less than a second */
+	PRUNE_MS = 3600 * 1000,     /* between rounds of removing old rows */
+	PRUNE_STEP_MS = 100,        /* between transactions of one round, so that new records come in between */
+	PRUNE_RETRY_MS = 60 * 1000, /* after a failure */
+	PRUNE_KEEP = 8,             /* a round leaves 1/8 of the file free, because the next hour's rows need room */
+};
+
+typedef struct store_thread {
+	ledger *l;
+	store *store;  /* NULL: to be opened */
+	record *batch; /* room for LEDGER_BATCH */
+	size_t count;
+	journal_mark after;        /* the journal up to the end of the batch */
+	journal_mark replayed;     /* the journal up to the last record that the replay has read */
+	journal_mark committed;    /* the journal up to the last record that SQLite has committed */
+	bool unsynced;             /* SQLite has committed something that may not be on the disk yet */
+	bool stopped_early;        /* the agent stopped while the database still refused what was replayed */
+	bool caught_up;            /* store_catch_up() has nothing left to do */
+	int64_t sync_at, prune_at; /* when to sync and to prune next (monotonic clock, ms) */
+	int64_t catch_up_at;
+	int64_t pruned; /* rows that this round has removed */
+} store_thread;
+
+static void set_state(ledger *l, ledger_state state, const char *problem)
+{
+	pthread_mutex_lock(&l->lock);
+	bool changed = l->stats.state != state;
+	l->stats.state = state;
+	snprintf(l->stats.problem, sizeof l->stats.problem, "%s", problem);
+	pthread_mutex_unlock(&l->lock);
+	if (changed && state == LEDGER_OK)
+		log_event(ledger_ok, LOG_C("database", l->db_path));
+	else if (changed && state == LEDGER_BEHIND)
+		log_event(ledger_behind, LOG_C("problem", problem), LOG_C("instead", "the journal keeps the records"));
+	else if (changed)
+		log_event(ledger_failing, LOG_C("problem", problem), LOG_C("instead", "the journal keeps the records"));
+}
+
+/* Sleeps for `ms`, or until `stop` is set. */
+static void pause_ms(ledger *l, int64_t ms)
+{
+	struct timespec until = clock_timespec(clock_mono_ms() + ms);
+
+	pthread_mutex_lock(&l->lock);
+	while (!l->stop && pthread_cond_timedwait(&l->stopped, &l->lock, &until) == 0)
+		;
+	pthread_mutex_unlock(&l->lock);
+}
+
+static bool stopping(ledger *l)
+{
+	pthread_mutex_lock(&l->lock);
+	bool stop = l->stop;
+	pthread_mutex_unlock(&l->lock);
+	return stop;
+}
+
+/* Closes the database, for store_batch() to open it again. */
+static void drop_store(store_thread *t)
+{
+	store_close(t->store);
+	t->store = NULL;
+}
+
+/* Brings to the disk what SQLite has committed, and then lets the journal forget it: SQLite itself syncs only when its
+ * write-ahead log is full. If the disk refuses, the records are read from the journal again. */
+static void settle(store_thread *t)
+{
+	err e = { 0 };
+
+	if (!t->unsynced || !t->store)
+		return;
+	if (store_sync(t->store, &e) == STORE_OK) {
+		t->unsynced = false;
+		journal_release(t->l->journal, t->committed);
+		return;
+	}
+	set_state(t->l, LEDGER_FAILING, e.text);
+	drop_store(t);
+	pthread_mutex_lock(&t->l->lock);
+	t->l->missed = true;
+	pthread_mutex_unlock(&t->l->lock);
+}
+
+/* Removes a batch of rows that are older than the retention; once there are none, a batch of the pages that they leave
+ * free. Sets when to go on: at once while there is more to do, else in an hour. */
+static void prune(store_thread *t, int64_t now)
+{
+	int64_t removed = 0;
+	bool more = false;
+	err e = { 0 };
+
+	store_result result = store_prune(t->store, clock_wall_ms() - t->l->retention_ms, &removed, &e);
+	t->pruned += removed;
+	if (result == STORE_OK && removed == 0) {
+		if (t->pruned > 0)
+			log_event(pruned, LOG_I("rows", t->pruned));
+		t->pruned = 0;
+		result = store_shrink(t->store, PRUNE_KEEP, &more, &e);
+	}
+	if (result != STORE_OK && result != STORE_BUSY)
+		log_event(prune_failed, LOG_C("problem", e.text));
+	t->prune_at = now + (result == STORE_BUSY || removed > 0 || more ? PRUNE_STEP_MS :
+			     result == STORE_OK                          ? PRUNE_MS :
+									   PRUNE_RETRY_MS);
+}
+
+/* Counts a day of a ledger that an older version made. */
+static void catch_up(store_thread *t, int64_t now)
+{
+	bool more = false;
+	err e = { 0 };
+
+	store_result result = store_catch_up(t->store, &more, &e);
+	t->caught_up = result == STORE_OK && !more;
+	t->catch_up_at = now + (result == STORE_OK || result == STORE_BUSY ? PRUNE_STEP_MS : PRUNE_RETRY_MS);
+}
+
+/* Does what is due by the clock, whether or not there are records to store. */
+static void keep_up(store_thread *t)
+{
+	int64_t now = clock_mono_ms();
+
+	if (now >= t->sync_at) {
+		t->sync_at = now + SYNC_MS;
+		settle(t);
+	}
+	if (t->store && t->l->retention_ms > 0 && now >= t->prune_at)
+		prune(t, now);
+	if (t->store && !t->caught_up && now >= t->catch_up_at)
+		catch_up(t, now);
+}
+
+/* Opens the database. False: the state says why not. */
+static bool open_store(store_thread *t)
+{
+	store_result result = STORE_OK;
+	err e = { 0 };
+
+	t->store = store_open(t->l->db_path, true, &result, &e);
+	if (!t->store)
+		set_state(t->l, result == STORE_BUSY ? LEDGER_BEHIND : LEDGER_FAILING, e.text);
+	else if (store_migrated_from(t->store))
+		log_event(ledger_migrated, LOG_C("database", t->l->db_path),
+			  LOG_I("from_version", store_migrated_from(t->store)));
+	return t->store != NULL;
+}
+
+/* Tries once to store the batch. False: the state says why not. */
+static bool store_batch(store_thread *t)
+{
+	ledger *l = t->l;
+	size_t inserted = 0;
+	store_result result = STORE_OK;
+	err e = { 0 };
+
+	if (t->count == 0)
+		return true;
+	if (!t->store && !open_store(t))
+		return false;
+	uint64_t began = clock_mono_ns();
+	result = store_insert(t->store, t->batch, t->count, &inserted, &e);
+	uint64_t us = (clock_mono_ns() - began) / 1000;
+	if (result != STORE_OK) {
+		set_state(l, result == STORE_BUSY ? LEDGER_BEHIND : LEDGER_FAILING, e.text);
+		/* Only opening the database again finds a file that was replaced or repaired. */
+		if (result != STORE_BUSY)
+			drop_store(t);
+		return false;
+	}
+	pthread_mutex_lock(&l->lock);
+	l->stats.stored += inserted;
+	l->stats.commits++;
+	l->stats.commit_us_last = us;
+	if (us > l->stats.commit_us_max)
+		l->stats.commit_us_max = us;
+	pthread_mutex_unlock(&l->lock);
+	t->count = 0;
+	if (t->after.position > t->committed.position)
+		t->committed = t->after;
+	t->unsynced = true;
+	keep_up(t);
+	return true;
+}
+
+/* Tries until the batch is stored. False: the agent stops, and the database still refuses. */
+static bool store_batch_surely(store_thread *t)
+{
+	while (!store_batch(t)) {
+		if (stopping(t->l))
+			return false;
+		pause_ms(t->l, t->l->stats.state == LEDGER_BEHIND ? RETRY_MS : RETRY_SLOW_MS);
+	}
+	return true;
+}
+
+static bool on_replayed(void *ctx, const record *r, journal_mark after)
+{
+	store_thread *t = ctx;
+
+	t->batch[t->count++] = *r;
+	t->replayed = after;
+	if (t->count < LEDGER_BATCH)
+		return true;
+	t->stopped_early = !store_batch_surely(t);
+	return !t->stopped_early;
+}
+
+/* Stores everything that the journal holds: at the start what the last process left, later what the queue had no room
+ * for. The store skips the records that it has already. */
+static void replay(store_thread *t)
+{
+	err e = { 0 };
+
+	t->stopped_early = false;
+	t->count = 0;
+	t->after = t->replayed = (journal_mark){ 0 };
+	bool whole = journal_replay(t->l->journal, on_replayed, t, &e);
+	if (!whole)
+		log_event(journal_unreadable, LOG_C("problem", e.text), LOG_C("instead", "the other files were read"));
+	if (!t->stopped_early)
+		t->stopped_early = !store_batch_surely(t);
+	/* A mark covers everything before it, so release nothing while a file is left for a person to look at. */
+	if (whole && !t->stopped_early) {
+		t->committed = t->replayed;
+		t->unsynced = true;
+	}
+}
+
+/* Takes a batch from the queue, or none if a second brings none. `*missed`: the queue is empty, and the journal has
+ * records that the queue had no room for. False: the agent stops, and nothing is left to store. */
+static bool next_batch(store_thread *t, bool *missed)
+{
+	ledger *l = t->l;
+
+	pthread_mutex_lock(&l->lock);
+	if (l->count == 0 && !l->missed && !l->stop) {
+		struct timespec until = clock_timespec(clock_mono_ms() + 1000);
+		pthread_cond_timedwait(&l->wake, &l->lock, &until);
+	}
+	size_t n = l->count < LEDGER_BATCH ? l->count : LEDGER_BATCH;
+	for (size_t i = 0; i < n; i++) {
+		item *it = &l->queue[(l->head + i) % LEDGER_QUEUE];
+		t->batch[i] = it->record;
+		t->after = it->after;
+	}
+	l->head = (l->head + n) % LEDGER_QUEUE;
+	l->count -= n;
+	t->count = n;
+	*missed = n == 0 && l->missed;
+	if (*missed)
+		l->missed = false; /* the queue takes new records again; the replay brings the ones before them */
+	bool go_on = n > 0 || *missed || !l->stop;
+	pthread_mutex_unlock(&l->lock);
+	return go_on;
+}
+
+/* Opens the database before there is anything to store, so that readers find a ledger, and so that the state says at
+ * once what is wrong with it. */
+static void open_early(store_thread *t)
+{
+	if (!t->store && open_store(t))
+		set_state(t->l, LEDGER_OK, "");
+}
+
+void *ledger_store_main(void *arg)
+{
+	store_thread t = { .l = arg };
+	ledger *l = arg;
+	bool missed;
+
+	t.batch = malloc(LEDGER_BATCH * sizeof *t.batch);
+	if (!t.batch) {
+		set_state(l, LEDGER_FAILING, "out of memory");
+		return NULL;
+	}
+	open_early(&t);
+	replay(&t);
+	while (!t.stopped_early && next_batch(&t, &missed)) {
+		if (missed) {
+			/* Records that are queued meanwhile wait for the end of the replay: releasing their marks would
+			 * release records that the replay has not stored yet. */
+			journal_flush(l->journal);
+			replay(&t);
+			continue;
+		}
+		if (t.count == 0) {
+			open_early(&t);
+			keep_up(&t);
+			continue;
+		}
+		if (!store_batch_surely(&t))
+			break;
+		set_state(l, LEDGER_OK, "");
+		/* Wait a moment, so that more records share a transaction. */
+		pthread_mutex_lock(&l->lock);
+		bool few = l->count < LEDGER_BATCH / 4 && !l->missed;
+		pthread_mutex_unlock(&l->lock);
+		if (few)
+			pause_ms(l, LINGER_MS);
+	}
+	settle(&t);
+	store_close(t.store);
+	free(t.batch);
+	return NULL;
+}
+
+/* Syncs the journal by the clock, whatever the database does: while it refuses, the journal has the only copy. */
+void *ledger_sync_main(void *arg)
+{
+	ledger *l = arg;
+
+	while (!stopping(l)) {
+		pause_ms(l, SYNC_MS);
+		journal_sync(l->journal);
+	}
+	return NULL;
+}

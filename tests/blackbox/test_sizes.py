@@ -233,6 +233,19 @@ def test_one_knob(haproxy, make_mock):
         assert not made.agent.lines("event=(frame_size|spop_error)")
 
 
+def test_without_large_buffers(haproxy, make_mock):
+    """A LLM_BUFSIZE that is not smaller than the large buffers needs them off."""
+    if harness.version_of(haproxy) < (3, 4):
+        pytest.skip("only HAProxy 3.4 has large buffers")
+    size = {"LLM_BUFSIZE": str(40 * MIB)}
+    accepted, said = harness.accepted(haproxy, harness.EXAMPLE, dict(size, LLM_SPOE_CONF=str(harness.SPOE_CONF)))
+    assert not accepted and "tune.bufsize.large" in said
+    with gateway_of(haproxy, make_mock, limits=dict(size, LLM_BUFSIZE_LARGE="none")) as made:
+        for chunked in (False, True):
+            send(made, CHAT, JSON, json_body(7 * MIB), chunked).only(made.by_name["gpt"])
+        send(made, CHAT, JSON, second(5 * MIB, 7 * MIB)).refused(400, "ambiguous_model", retry=False)
+
+
 @pytest.mark.parametrize("way", ["h2c", "h2-tls"], indirect=True, scope="module")
 def test_large_buffers_by_http2(haproxy, make_mock, way, authority):
     if harness.version_of(haproxy) < (3, 4):

@@ -313,7 +313,7 @@ def test_a_long_list(haproxy):
 
 
 def test_a_list_that_does_not_fit_a_buffer(haproxy):
-    """It is whole, or it is refused and the log says why: never cut, and never an error that nobody can explain."""
+    """A long list comes whole, or is refused and the log says why: it is never cut, and no error is left unexplained."""
     with harness.Gateway(haproxy, [], {"routes": []}, limits={"LLM_BUFSIZE": "16384", "LLM_HEAD": "4096", "LLM_TAIL": "4096"}) as gateway:
         seen = []
         for count in (150, 210, 211, 217, 220, 221, 222, 223, 230):   # a log has ten lines a second of each event

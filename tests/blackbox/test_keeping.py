@@ -214,6 +214,41 @@ def test_a_newer_ledger_is_refused(fed):
     assert not said["ok"] and said["detail"].endswith("or name another directory; the journal keeps the records"), said
 
 
+def older_ledger(one):
+    """Makes the ledger one of schema version 1: as version 2 without what that added."""
+    base = sqlite3.connect(one.db)
+    for view in ("ledger", "ledger_hourly", "ledger_daily"):
+        base.execute("DROP VIEW %s" % view)
+    base.execute("ALTER TABLE requests DROP COLUMN price_missing")
+    for table in ("hourly", "daily"):
+        for column in ("unknown_requests", "partly_priced_requests", "estimated_saved_compression", "estimated_saved_cache", "estimated_saved_routing"):
+            base.execute("ALTER TABLE %s DROP COLUMN %s" % (table, column))
+        base.execute("CREATE VIEW ledger_%s AS SELECT bucket FROM %s" % (table, table))
+    base.execute("CREATE VIEW ledger AS SELECT id FROM requests")
+    base.execute("PRAGMA user_version = 1")
+    base.commit()
+    base.close()
+
+
+@pytest.mark.parametrize("locked", (False, True))
+def test_a_migration_is_logged(fed, locked):
+    """Also if the database was locked when the agent started, so that it was opened and migrated later, for a record."""
+    one, start = fed
+    (one.directory / "log").write_text(line_of("first") + "\n")
+    one.ledger("import", one.directory / "log")
+    older_ledger(one)
+    base = sqlite3.connect(one.db, isolation_level=None)
+    if locked:
+        base.execute("BEGIN EXCLUSIVE")
+    agent, feed = start()
+    if locked:
+        agent.log("event=ledger_behind")
+        feed.send(1)
+        base.execute("ROLLBACK")
+    base.close()
+    assert "from_version=1" in agent.log("event=ledger_migrated")
+
+
 # ---- backup, restore, compact
 
 

@@ -71,7 +71,7 @@ def gateway(haproxy, mocks, names, **more):
 @pytest.mark.parametrize("kind", KINDS)
 @OWN
 def test_every_address_that_lives_serves(haproxy, kind):
-    """From the first request on, also if most addresses are dead or of the other family."""
+    """Requests are served from the first one on, also if most addresses are dead or of the other family."""
     with host(kind) as mocks, NameServer(ZONE), gateway(haproxy, mocks, KINDS[kind]) as gate:
         for name in KINDS[kind]:
             answers = [gate.ask(name) for _ in range(12)]

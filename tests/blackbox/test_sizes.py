@@ -293,7 +293,7 @@ def by_curl(gateway, file):
 
 
 def by_python(gateway, file):
-    """As the SDKs' HTTP library does it: a write that fails is no error as long as an answer can be read."""
+    """Sends a request as the SDKs' HTTP library does: a write that fails is no error as long as an answer can be read."""
     seen = collections.Counter()
     for _ in range(4):
         with socket.create_connection(gateway.address, 20) as sock:

@@ -18,7 +18,7 @@ def two(path):
 
 
 def test_one_of_two_agents_dies(haproxy, work, make_mock):
-    """From HAProxy 3.1 on, each question that is dealt to the dead agent would fail until the check finds it: hundreds of them."""
+    """Questions go to the other agent at once. Without redispatch, from HAProxy 3.1 on, each question to the dead agent would fail until the check finds it: hundreds."""
     mock = make_mock("two")
     config = {"routes": [{"model_prefix": "*", "upstream": mock.url()}]}
     socket = work / "second.sock"

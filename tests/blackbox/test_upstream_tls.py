@@ -97,7 +97,7 @@ def test_large_bodies_by_http2(over_tls, servers):
 
 @pytest.mark.parametrize("prefix", ["mutual-", "h2-", "h1-either-"])
 def test_websockets(over_tls, servers, prefix):
-    """By the protocol that the route says; where both are offered, by HTTP/1.1."""
+    """A WebSocket uses the protocol that the route names; where both are offered, HTTP/1.1."""
     mock = servers.mock(prefix)
     mock.gate = threading.Event()
     answer = over_tls.call("GET", "/v1/realtime?model=%s1" % prefix, bearer() + [
@@ -193,7 +193,7 @@ def test_the_number_of_connections(gateways, make_mock):
 
 
 def test_what_the_certificate_goes_along_with(gateways, servers, make_mock):
-    """As with a credential: what runs a model, and what `paths` names."""
+    """The client certificate goes along with the same requests as a credential: those that run a model, and those that `paths` names."""
     mock = servers.mocks["mutual"]
     keys = {"upstream": servers.urls["mutual"], "client_cert": str(servers.own.client)}
     gateway = gateways([mock], {"ca_file": str(servers.own.ca), "routes": [

@@ -158,7 +158,12 @@ void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_part
 		 header_count(hints->headroom_after, false, &after))
 		r->saved = before - after;
 
+	/* HAProxy finds the place of the object from the end of the answer, so it proves nothing where the answer broke
+	 * off. (An object that the agent found in such an answer lacks its end.) */
+	bool broken = r->termination[0] == 'S' || r->termination[0] == 's' || r->termination[0] == 'P';
 	usage_told_read(fragment, slice_cstr(r->protocol), &told);
+	if (broken && !stream && told.whole)
+		usage_told_read((slice){ NULL, 0 }, slice_cstr(r->protocol), &told);
 	*parts = told.parts;
 	if (parts->tier == TIER_STANDARD)
 		parts->tier = usage_tier(hints->tier);

@@ -66,7 +66,7 @@ def requests():
         "`model`, and `Model` with another name": post(('{"model":"glm-4.6",%s,"Model":"gpt-5.5"}' % TALK).encode()),
         "a model in the path, another one in the body": post(PLAIN, target="/v1beta/models/gpt-5.5:generateContent"),
         "the model last in 900 KB": post(large(900 * 1024)),
-        "the model last in 1.2 MB, beyond HAProxy's buffer": post(large(1200 * 1024)),
+        "the model last in 5 MB, beyond HAProxy's buffer": post(large(5 << 20)),
         "a body compressed with gzip": post(gzip.compress(PLAIN), [("Content-Encoding", "gzip")]),
         "a body compressed with zstd (Codex)": post(zstd(PLAIN), [("Content-Encoding", "zstd")]),
         "JSON that is cut off": post(PLAIN[:-3]),

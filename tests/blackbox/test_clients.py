@@ -288,6 +288,7 @@ def test_without_a_list_upstreams_answer(gateway, mock):
 
 
 def test_a_list_and_a_404_are_counted_and_explained(listing):
+    assert listing.call("GET", "/v1/models", API_KEY).status == 200 and listing.call("GET", "/v1/models/claude-9", API_KEY).status == 404
     metrics = listing.agent.http(path="/metrics").text
     assert 'spoa_llm_decisions_total{route="legacy",protocol="anthropic",outcome="answered"}' in metrics
     assert 'spoa_llm_refusals_total{code="model_not_found",status="404"}' in metrics

@@ -385,6 +385,22 @@ static void the_first_event_is_not_the_last(void)
 	CHECK(is(&r, USAGE_ESTIMATED, 20, 500, 6, 0));
 }
 
+/* HAProxy finds an object from the end of the answer, which proves nothing where the server broke off; the agent's
+ * lacks its end. */
+static void an_answer_that_broke_off(void)
+{
+	static const char object[] = "{\"input_tokens\":900,\"output_tokens\":90}";
+
+	for (const char *const *term = (const char *const[]){ "SD", "sD", "PD", NULL }; *term; term++) {
+		record r = { .protocol = "openai", .usage = USAGE_REPORTED };
+		snprintf(r.termination, sizeof r.termination, "%s", *term);
+		usage_apply(&r, slice_of(object, sizeof object - 1), &whole, &parts);
+		CHECK(is(&r, USAGE_NONE, 0, 0, 0, 0));
+		usage_apply(&r, slice_of("{\"input_tokens\":900,\"output_tokens\":90,", 39), &whole, &parts);
+		CHECK(is(&r, USAGE_PARTIAL, 900, 90, 0, 0));
+	}
+}
+
 static void cut_between_the_counts(void)
 {
 	static const char text[] = ":{\"prompt_tokens\":2006,\"completion_tokens\":300,\"total_tokens\":2306";
@@ -751,6 +767,7 @@ int main(void)
 	RUN(the_parts_are_told);
 	RUN(counts_that_contradict);
 	RUN(the_first_event_is_not_the_last);
+	RUN(an_answer_that_broke_off);
 	RUN(cut_between_the_counts);
 	RUN(what_is_no_usage);
 	RUN(counts_that_are_none);

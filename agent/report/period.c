@@ -6,6 +6,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "report/print.h"
 
 /* The end of the year 9999: the store accepts no record after it. */
 static const int64_t LAST_END = 253402300800000;
@@ -120,4 +121,20 @@ bool period_parse(const char *since, const char *until, const char *fallback, pe
 	if (p->from_ms >= p->to_ms)
 		return err_set(e, "--since must be before --until");
 	return true;
+}
+
+static void write_limit(FILE *f, const char *name, int64_t ms, bool unlimited)
+{
+	char text[PRINT_NUMBER];
+
+	if (unlimited)
+		fprintf(f, "\"%s\":null,", name);
+	else
+		fprintf(f, "\"%s\":\"%s\",", name, print_time(text, ms));
+}
+
+void period_write_json(FILE *f, const period *p)
+{
+	write_limit(f, "since", p->from_ms, p->from_ms == 0);
+	write_limit(f, "until", p->to_ms, p->to_ms == INT64_MAX);
 }

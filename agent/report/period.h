@@ -9,6 +9,7 @@
 #include "base/must_check.h"
 
 #include <stdint.h>
+#include <stdio.h>
 
 typedef struct period {
 	int64_t from_ms, to_ms; /* [from, to); 0 and INT64_MAX: not limited */
@@ -21,5 +22,8 @@ MUST_CHECK bool period_point(const char *text, int64_t now_ms, bool end, int64_t
 
 /* Reads the flags --since and --until into `p`. `since` NULL: `fallback` instead; `until` NULL: not limited. */
 MUST_CHECK bool period_parse(const char *since, const char *until, const char *fallback, period *p, err *e);
+
+/* Writes the members `since` and `until`, each with a comma behind it; null: no limit. */
+void period_write_json(FILE *f, const period *p);
 
 #endif

@@ -199,16 +199,6 @@ static void json_figures(FILE *f, const store_sums *s)
 			figure(s, i));
 }
 
-static void json_time(FILE *f, const char *name, int64_t ms, bool unlimited)
-{
-	char text[PRINT_NUMBER];
-
-	if (unlimited)
-		fprintf(f, "\"%s\":null,", name);
-	else
-		fprintf(f, "\"%s\":\"%s\",", name, print_time(text, ms));
-}
-
 static void json_models(FILE *f, const savings_report *r, const savings_doubt *d)
 {
 	size_t count = savings_models(r, d);
@@ -231,8 +221,7 @@ static void print_json(FILE *f, const savings_report *r)
 	const store_sums *t = &r->total;
 
 	fprintf(f, "{");
-	json_time(f, "since", r->period.from_ms, r->period.from_ms == 0);
-	json_time(f, "until", r->period.to_ms, r->period.to_ms == INT64_MAX);
+	period_write_json(f, &r->period);
 	fprintf(f, "\"by\":\"%s\",\"totals\":{", r->by);
 	json_figures(f, t);
 	fprintf(f,

@@ -57,16 +57,6 @@ static uint64_t unanswered(const end_place *p)
 
 /* ---- for programs */
 
-static void write_limit(FILE *f, const char *name, int64_t ms, bool unlimited)
-{
-	char text[PRINT_NUMBER];
-
-	if (unlimited)
-		fprintf(f, "\"%s\":null,", name);
-	else
-		fprintf(f, "\"%s\":\"%s\",", name, print_time(text, ms));
-}
-
 static void write_quantiles(FILE *f, const char *name, const end_times *t)
 {
 	static const struct {
@@ -89,8 +79,7 @@ static void write_quantiles(FILE *f, const char *name, const end_times *t)
 static void write_json(FILE *f, const upstreams_report *r)
 {
 	fputc('{', f);
-	write_limit(f, "since", r->period.from_ms, r->period.from_ms == 0);
-	write_limit(f, "until", r->period.to_ms, r->period.to_ms == INT64_MAX);
+	period_write_json(f, &r->period);
 	fputs("\"upstreams\":[", f);
 	for (size_t i = 0; i < r->ends.places_count; i++) {
 		const end_place *p = &r->ends.places[i];

@@ -217,10 +217,15 @@ class Agent:
         """The id of the worker process; of the newest one while it takes over from another."""
         return until(lambda: children_of(self.process.pid), 5, "the master has a worker")[-1]
 
-    def rss(self, pid=None):
+    def rss(self):
         """Resident memory of the worker process in bytes."""
-        status = pathlib.Path("/proc/%d/status" % (pid or self.pid)).read_text()
+        status = pathlib.Path("/proc/%d/status" % self.pid).read_text()
         return int(re.search(r"VmRSS:\s+(\d+)", status).group(1)) * 1024
+
+    def memory(self):
+        """Bytes of the master and the worker together: all of it, where a page that processes share is divided among them, and what is theirs alone."""
+        rollups = [pathlib.Path("/proc/%d/smaps_rollup" % pid).read_text() for pid in (self.process.pid, self.pid)]
+        return [sum(int(re.search(r"^%s:\s+(\d+)" % key, rollup, re.M).group(1)) for rollup in rollups) * 1024 for key in ("Pss", "Anonymous")]
 
     def descriptors(self):
         return len(os.listdir("/proc/%d/fd" % self.pid))

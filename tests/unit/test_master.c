@@ -61,10 +61,8 @@ static void test_crash(void)
 	CHECK(comes(&r, "events", "ready", 20));
 	CHECK(clock_ms() - began < 9000);
 	CHECK(has(&r, "log", "exit_code=9 restarts=1 in_ms=0"));
-	CHECK(!has(&r, "log", "in_ms=100") && !has(&r, "log", "in_ms=200"));
-	began = clock_ms();
 	CHECK(comes(&r, "events", "ready", 24));
-	CHECK(clock_ms() - began >= 600);
+	CHECK(clock_ms() - began >= 100 + 200 + 400);
 	CHECK(answers(&r, "a.sock"));
 	CHECK(has(&r, "events", "restarts 23"));
 	CHECK(occurrences(text_of(in_dir(r.dir, "events")), "a.sock opened") == 1);

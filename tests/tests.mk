@@ -134,8 +134,10 @@ N ?= 4
 TESTS ?= tests/blackbox
 PYTEST = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) -m pytest -q $(PYTEST_ARGS)
 
+# Of failed tests so many run again, one at a time; what passes then is named as unsteady.
+AGAIN ?= 3
 pytest-beside: test-tools
-	$(PYTEST) -n $(N) -m "not alone" $(TESTS)
+	SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/tools/again.py $(AGAIN) $(N) $(PYTHON) -m pytest -q $(PYTEST_ARGS) -- $(TESTS)
 pytest-alone: test-tools
 	$(PYTEST) -m alone $(TESTS)
 

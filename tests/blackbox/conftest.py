@@ -74,6 +74,22 @@ def pytest_xdist_make_scheduler(config, log):
     return Scheduling(config, log)
 
 
+# What a sanitizer found, or a process that crashed, is a fault, however seldom it comes.
+A_FAULT = re.compile(r"Sanitizer|runtime error:|Assertion .* failed|signal=(?:4|6|7|8|11)\b")
+
+
+def pytest_sessionfinish(session):
+    """Notes for tests/tools/again.py which tests failed, with `error` in front where a second try would hide a fault."""
+    path, reporter = os.environ.get("FAILED_TO"), session.config.pluginmanager.get_plugin("terminalreporter")
+    if path and reporter and not hasattr(session.config, "workerinput"):
+        with open(path, "w", encoding="utf-8") as file:
+            for report in reporter.stats.get("failed", []):
+                told = report.longreprtext + "".join(text for _, text in report.sections)
+                file.write("%s%s\n" % ("error " if A_FAULT.search(told) else "", report.nodeid))
+            for report in reporter.stats.get("error", []):
+                file.write("error %s\n" % getattr(report, "nodeid", ""))
+
+
 def pytest_collection_modifyitems(items):
     items.sort(key=lambda item: item.module.__name__ not in LONG + APART)
 

@@ -52,6 +52,43 @@ def test_all_is_well(start):
     assert process.returncode == 0 and told.rstrip().endswith("\n7 passed, 0 failed, 0 skipped") and "two" not in told, told
 
 
+def test_unsteady(start):
+    """A test that passed when it ran again is counted as passed, and named."""
+    process = start("one  1 1 -  echo 'FAILED a.py::b - c'; echo '1 failed, 9 passed in 1.20s'; echo '1 passed in 1.00s'; echo 'UNSTEADY a.py::b'\n")
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 0 and told.rstrip().endswith("\none: UNSTEADY a.py::b\n10 passed, 0 failed, 0 skipped"), told
+
+
+TRIED = """
+import pathlib, pytest
+HERE = pathlib.Path(__file__).parent
+def once(name):
+    file = HERE / name
+    new = not file.exists()
+    file.write_text("")
+    return new
+"""
+
+
+@pytest.mark.parametrize("tests,most,exit_code,told", [
+    ("def test_a(): assert not once('a')\ndef test_b(): pass", 3, 0, "UNSTEADY"),
+    ("def test_a(): assert False", 3, 1, "run again"),
+    ("def test_a(): assert not once('a')", 0, 1, None),
+    ("@pytest.mark.parametrize('n', range(4))\ndef test_a(n): assert not once(str(n))", 3, 1, None),
+    ("@pytest.fixture\ndef bad():\n yield\n assert not once('f')\ndef test_a(bad): pass", 3, 1, None),
+    ("def test_a():\n print('ERROR: ThreadSanitizer: data race') if once('a') else None\n assert (HERE / 'b').exists() or once('b') and False", 3, 1, None),
+], ids=["unsteady", "fails twice", "none again", "too many", "fixture", "sanitizer"])
+def test_again(tmp_path, tests, most, exit_code, told):
+    (tmp_path / "conftest.py").write_text((harness.ROOT / "tests/blackbox/conftest.py").read_text().replace(
+        "os.path.dirname(os.path.dirname(os.path.abspath(__file__)))", repr(str(harness.ROOT / "tests"))))
+    (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    alone: x\n")
+    (tmp_path / "test_x.py").write_text(TRIED + tests + "\n")
+    run = subprocess.run([sys.executable, str(harness.ROOT / "tests/tools/again.py"), str(most), "2", sys.executable, "-m", "pytest", "-q", "--", "test_x.py"],
+                         cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert run.returncode == exit_code, run.stdout + run.stderr
+    assert ("UNSTEADY test_x.py::test_a" in run.stdout) == (told == "UNSTEADY") and ("run again" in run.stdout) == (told is not None), run.stdout
+
+
 def test_a_part_that_hangs(start, tmp_path):
     """A part that reaches its limit is ended with all processes that it started, even one in a session of its own; another part runs on."""
     process = start("hangs  1 0.02 -  setsid sh -c 'echo $$ > %s; exec sleep 100' & echo stuck; wait\nlives  1 1 -  sleep 3\n" % (tmp_path / "pid"))

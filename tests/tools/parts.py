@@ -4,7 +4,8 @@
 
 A line of the list: the part's name; how many lanes it takes (2: nothing runs beside it on two cores); its limit in minutes; the parts
 that have to end well before it, or -; and its command. A part's output goes to build/log/PART.log. Of a part that fails, the end of that
-is shown at once, and the others go on. The lines below the table name the tests that failed. Exit 1 where a part failed. Ctrl-C and a limit end whatever a part has started.
+is shown at once, and the others go on. The lines below the table name the tests that failed, and
+those that passed only when they ran again by themselves (tests/tools/again.py). Exit 1 where a part failed. Ctrl-C and a limit end whatever a part has started.
 
 LANES=N: another number of lanes than there are cores (at least 2)."""
 import ctypes
@@ -24,6 +25,7 @@ PATIENCE_S = 20  # from SIGTERM to SIGKILL
 PR_SET_CHILD_SUBREAPER = 36
 PYTEST = re.compile(r"^=*\s*((?:\d+ (?:passed|failed|skipped|xfailed|xpassed|error|errors|deselected|warning|warnings|rerun)(?:, )?)+) in [\d.]+s", re.M)
 FAILED_TEST = re.compile(r"^(?:FAILED|ERROR) \S.*", re.M)  # as pytest and tests/unit/unit.h write it
+UNSTEADY_TEST = re.compile(r"^UNSTEADY \S.*", re.M)
 
 
 class Part:
@@ -56,13 +58,15 @@ class Part:
         told = {}
         for number, word in re.findall(r"(\d+) (passed|failed|skipped|error)", " ".join(found)):
             told["failed" if word == "error" else word] = told.get("failed" if word == "error" else word, 0) + int(number)
+        if self.result == "ok":
+            told.pop("failed", 0)  # they passed when they ran again, and are counted as passed
         if self.result != "ok" and not told.get("failed") or not told:
             word = {"ok": "passed", "not run": "skipped"}.get(self.result, "failed")
             told[word] = told.get(word, 0) + 1
         return told
 
     def failures(self):
-        return FAILED_TEST.findall(self.log.read_text("utf-8", "replace")) if self.popen and self.result != "ok" else []
+        return (UNSTEADY_TEST if self.result == "ok" else FAILED_TEST).findall(self.log.read_text("utf-8", "replace")) if self.popen else []
 
     def words(self):
         return " ".join("%d %s" % (number, word) for word, number in self.counts().items()) if self.popen else ""

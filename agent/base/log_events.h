@@ -219,6 +219,10 @@ EVENT(log_line_malformed, WARN, "problem member bytes",
       "A line that is not as haproxy.cfg.example writes it was dropped. `problem` says what is wrong, `member` "
       "where.",
       "Use the example's `log-format` as it is; where lines are cut, raise `len` and `maxlen` of HAProxy's log targets.")
+EVENT(tap_report_malformed, WARN, "problem bytes",
+      "A datagram that is no report of `spoa-llm tap` came to the tap's socket, and was dropped. `problem` says what is "
+      "wrong. The request keeps its estimate.",
+      "Run the tap in the agent's version. If it is, see who else writes to the socket.")
 EVENT(log_lines_dropped, WARN, "datagrams problem hint",
       "The kernel dropped log lines, because the buffer of a UDP socket was full. Their copies may have come through "
       "HAProxy's ring.",

@@ -8,7 +8,7 @@
 #include "ledger/record_codec.h"
 
 enum {
-	SEGMENT_VERSION = 2, /* 2: records of codec version 2, so that an older agent keeps the file and loses none */
+	SEGMENT_VERSION = 3, /* that of the records in it, so that an older agent keeps the file and loses none */
 	SEGMENT_HEADER = 20,
 	ENTRY_HEADER = 8,
 	ENTRY_MAX = ENTRY_HEADER + RECORD_ENCODED_MAX,

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "ledger/unknown.h"
@@ -97,6 +98,20 @@ void ledger_take(ledger *l, slice line)
 	/* A journal without room counts the record as dropped; the store may still get it by the queue. */
 	journal_append(l->journal, &p->record, &after);
 	enqueue(l, &p->record, after);
+}
+
+void ledger_take_report(ledger *l, slice datagram)
+{
+	const char *problem;
+	tap_report report;
+	bool ok = tap_report_parse(datagram, clock_wall_ms(), &report, &problem);
+
+	pthread_mutex_lock(&l->lock);
+	l->stats.reports += ok;
+	l->stats.reports_malformed += !ok;
+	pthread_mutex_unlock(&l->lock);
+	if (!ok)
+		log_event(tap_report_malformed, LOG_C("problem", problem), LOG_I("bytes", datagram.len));
 }
 
 void ledger_bad_framing(ledger *l)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger: log line -> record -> journal -> SQLite. The caller's thread reads the lines and writes the journal.
+ * The ledger: log line -> record -> journal -> SQLite. The caller's thread reads the lines and writes the journal. The
+ * tap's reports go the same way, and the store's thread joins each with the record of its request.
  * ledger_open() starts two threads: the store's is the only one to use SQLite, and may be as slow as the disk; the
  * other syncs the journal by the clock. The threads that answer HAProxy use neither.
  *
@@ -16,6 +17,7 @@
 #include "ledger/journal.h"
 #include "ledger/price.h"
 #include "ledger/store.h"
+#include "ledger/tap_report.h"
 
 enum {
 	LEDGER_RECENT = 131072, /* ids that are remembered; a power of two */
@@ -51,9 +53,13 @@ typedef struct ledger_stats {
 	uint64_t lines, duplicates, foreign, malformed; /* lines that came in, and those of them that were not kept */
 	uint64_t dropped; /* datagrams that the kernel had no room for; copies may have come by a ring */
 	uint64_t records; /* given to the journal */
-	uint64_t usage[USAGE_UNKNOWN + 1]; /* these by where their counts come from */
-	uint64_t stored;                   /* new rows in the database */
-	uint64_t queued;                   /* waiting for the store's thread */
+	uint64_t usage[USAGE_STREAM + 1];    /* these by where their counts come from */
+	uint64_t stored;                     /* new rows in the database */
+	uint64_t queued;                     /* waiting for the store's thread */
+	uint64_t reports, reports_malformed; /* of the tap that came in; datagrams that are none */
+	uint64_t joined;                     /* reports that found their row */
+	uint64_t orphans;   /* reports that were removed, because no log line came, or too many waited for one */
+	uint64_t fallbacks; /* requests that were to go through the tap, and did not */
 	uint64_t commits;
 	uint64_t commit_us_last, commit_us_max;
 	journal_stats journal;
@@ -67,10 +73,12 @@ MUST_CHECK ledger *ledger_open(const ledger_options *o, price_table *prices, err
  * called by the thread that called ledger_take(). NULL: does nothing. */
 void ledger_close(ledger *l);
 
-/* These four are to be called by one thread only. ledger_take() reads a log line; the line is only in memory until
- * ledger_flush() writes the journal and wakes the store's thread. ledger_bad_framing() counts a stream without octet
- * counts, ledger_dropped() counts datagrams that the kernel had no room for. */
+/* These five are to be called by one thread only. ledger_take() reads a log line, ledger_take_report() a datagram of
+ * the tap with kind "stream"; both are only in memory until ledger_flush() writes the journal and wakes the store's
+ * thread. ledger_bad_framing() counts a stream without octet counts, ledger_dropped() counts datagrams that the kernel
+ * had no room for. */
 void ledger_take(ledger *l, slice line);
+void ledger_take_report(ledger *l, slice datagram);
 void ledger_bad_framing(ledger *l);
 void ledger_dropped(ledger *l, uint64_t count);
 void ledger_flush(ledger *l);

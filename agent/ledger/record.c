@@ -3,11 +3,11 @@
 
 #include "base/cursor.h"
 
-/* At most: the version, ten texts with lengths of two bytes, 15 numbers of ten bytes, and three of one byte. */
+/* At most: the version, ten texts with lengths of two bytes, 15 numbers of ten bytes, and four of one byte. */
 _Static_assert(1 + sizeof(((record *)0)->id) + 3 * (RECORD_LABEL_MAX + 1) + sizeof(((record *)0)->code) +
 			       sizeof(((record *)0)->backend) + sizeof(((record *)0)->protocol) +
 			       sizeof(((record *)0)->model) + sizeof(((record *)0)->termination) +
-			       sizeof(((record *)0)->price_missing) + 10 * 2 + 15 * 10 + 3 <=
+			       sizeof(((record *)0)->price_missing) + 10 * 2 + 15 * 10 + 4 <=
 		       RECORD_ENCODED_MAX,
 	       "a record fits its encoding");
 
@@ -24,6 +24,8 @@ const char *usage_from_name(usage_from from)
 		return "estimated";
 	case USAGE_UNKNOWN:
 		return "unknown";
+	case USAGE_STREAM:
+		return "stream";
 	}
 	return "none";
 }
@@ -41,6 +43,23 @@ const char *price_from_name(price_from from)
 		return "partial";
 	}
 	return "none";
+}
+
+const char *tap_state_name(tap_state state)
+{
+	switch (state) {
+	case TAP_NOT:
+		return "no";
+	case TAP_TOLD:
+		return "told";
+	case TAP_UNTOLD:
+		return "untold";
+	case TAP_MISSING:
+		return "missing";
+	case TAP_NOTHING:
+		return "nothing";
+	}
+	return "no";
 }
 
 /* ---- writing */
@@ -105,6 +124,7 @@ size_t record_encode(const record *r, unsigned char out[RECORD_ENCODED_MAX])
 	at = put_int(at, r->saved_routing);
 	*at++ = (unsigned char)r->price;
 	PUT_TEXT(price_missing);
+	*at++ = (unsigned char)r->tap;
 	return (size_t)(at - out);
 }
 
@@ -188,8 +208,9 @@ bool record_decode(slice bytes, record *r)
 	uint8_t price = cursor_u8(&c);
 	if (version > 1)
 		GET_TEXT(price_missing);
-	if (c.failed || status < INT32_MIN || status > INT32_MAX || stream > 1 || usage > USAGE_UNKNOWN ||
-	    price > PRICE_PARTIAL) {
+	uint8_t tap = version > 2 ? cursor_u8(&c) : TAP_NOT;
+	if (c.failed || status < INT32_MIN || status > INT32_MAX || stream > 1 || usage > USAGE_STREAM ||
+	    price > PRICE_PARTIAL || tap > TAP_NOTHING) {
 		memset(r, 0, sizeof *r);
 		return false;
 	}
@@ -197,5 +218,6 @@ bool record_decode(slice bytes, record *r)
 	r->stream = stream != 0;
 	r->usage = (usage_from)usage;
 	r->price = (price_from)price;
+	r->tap = (tap_state)tap;
 	return true;
 }

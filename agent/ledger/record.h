@@ -23,11 +23,21 @@ enum {
 /* Where the token counts come from. */
 typedef enum usage_from {
 	USAGE_NONE,      /* no usage, and none expected: refused, no answer, an endpoint without tokens */
-	USAGE_REPORTED,  /* the upstream reported all of them */
+	USAGE_REPORTED,  /* the upstream reported all of them, in what HAProxy saw of the answer */
 	USAGE_PARTIAL,   /* the upstream reported some; output is a lower bound */
 	USAGE_ESTIMATED, /* output, or all of them, are estimated from bytes */
 	USAGE_UNKNOWN,   /* a model ran, or may have run, and nothing tells how many: the counts are -1 */
+	USAGE_STREAM,    /* the upstream reported all of them, at the end of an answer that the tap has read */
 } usage_from;
+
+/* What is known of an answer by the tap (tap_report.h). */
+typedef enum tap_state {
+	TAP_NOT,     /* the answer did not go through the tap */
+	TAP_TOLD,    /* the tap has read a usage, or a part of one */
+	TAP_UNTOLD,  /* the tap has read the whole answer: it has content, and tells no usage */
+	TAP_MISSING, /* the answer went through the tap, whose report has not come */
+	TAP_NOTHING, /* the tap has read no usage: the answer broke off, could not be read, or has no content */
+} tap_state;
 
 /* Where the price comes from. */
 typedef enum price_from {
@@ -85,9 +95,11 @@ typedef struct record {
 	price_from price;
 	/* For PRICE_PARTIAL the kinds without a price, as "audio_input,write_1h"; else "". */
 	char price_missing[RECORD_LABEL_MAX + 1];
+	tap_state tap;
 } record;
 
-const char *usage_from_name(usage_from from); /* none, reported, partial, estimated, unknown */
+const char *usage_from_name(usage_from from); /* none, reported, partial, estimated, unknown, stream */
 const char *price_from_name(price_from from); /* none, table, unpriced, partial */
+const char *tap_state_name(tap_state state);  /* no, told, untold, missing, nothing */
 
 #endif

@@ -11,9 +11,10 @@
 #include "ledger/record.h"
 
 enum {
-	RECORD_CODEC_VERSION = 2,  /* 2: with price_missing, and with more values of usage and price */
-	RECORD_ENCODED_MIN = 28,   /* bytes of a record of version 1 with nothing in it; of version 2 one more */
-	RECORD_ENCODED_MAX = 1024, /* the largest record of version 2 has fewer than 970 */
+	RECORD_CODEC_VERSION = 3, /* 2: price_missing, more values of usage and price; 3: tap, USAGE_STREAM */
+	RECORD_ENCODED_MIN =
+		28, /* bytes of a record of version 1 with nothing in it; each later version has one more */
+	RECORD_ENCODED_MAX = 1024, /* the largest record has fewer than 970 */
 };
 
 /* Writes `r` to `out`, and returns the number of bytes. Any record can be written. */

@@ -139,6 +139,17 @@ static void stream_apply(record *r, usage_told *m, bool ended, const usage_hints
 	m->output = output;
 }
 
+static void set_counts(record *r, const usage_told *t)
+{
+	/* If the prompt is missing, its cached part still counts. */
+	int64_t prompt = t->prompt < 0 ? t->read + t->write : t->prompt;
+
+	r->cache_read = t->read < prompt ? t->read : prompt;
+	r->cache_write = t->write < prompt - r->cache_read ? t->write : prompt - r->cache_read;
+	r->input = prompt - r->cache_read - r->cache_write;
+	r->output = known(t->output);
+}
+
 void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_parts *parts)
 {
 	usage_told told;
@@ -173,10 +184,63 @@ void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_part
 	else if (told.any)
 		r->usage = told.complete ? USAGE_REPORTED : USAGE_PARTIAL;
 
-	/* If the prompt is missing, its cached part still counts. */
-	int64_t prompt = told.prompt < 0 ? told.read + told.write : told.prompt;
-	r->cache_read = told.read < prompt ? told.read : prompt;
-	r->cache_write = told.write < prompt - r->cache_read ? told.write : prompt - r->cache_read;
-	r->input = prompt - r->cache_read - r->cache_write;
-	r->output = known(told.output);
+	set_counts(r, &told);
+}
+
+/* ---- what the tap has read */
+
+static bool is_success(int32_t status)
+{
+	return status >= 200 && status < 300;
+}
+
+/* Sets the counts for an answer whose last usage was not read. False: they stay as they are. */
+static bool apply_part(record *r, usage_told *t, const tap_report *report)
+{
+	bool guessed = r->usage == USAGE_ESTIMATED || r->usage == USAGE_PARTIAL;
+	bool last = report->final || (report->end == TAP_END_WHOLE && !t->early);
+
+	if (r->usage == USAGE_REPORTED)
+		return false;
+	/* What the tap could not read may be most of the answer. */
+	if (!t->any && (report->content == 0 || report->end == TAP_END_LOST || r->usage == USAGE_NONE))
+		return false;
+	if (!last || t->output < 0)
+		t->output = larger(t->output, report->content);
+	bool input_told = t->any && t->prompt >= 0;
+	if (!input_told && guessed) {
+		t->read = known(r->cache_read);
+		t->write = known(r->cache_write);
+		t->prompt = known(r->input) + t->read + t->write;
+	}
+	r->usage = input_told || !guessed ? USAGE_PARTIAL : USAGE_ESTIMATED;
+	set_counts(r, t);
+	return true;
+}
+
+bool usage_apply_report(record *r, const tap_report *report, usage_parts *parts)
+{
+	usage_told told;
+	bool whole = report->end == TAP_END_WHOLE;
+	/* A client that leaves before HAProxy has the answer's head leaves no status. */
+	bool ok = is_success(report->status) && (is_success(r->status) || r->usage == USAGE_UNKNOWN);
+
+	*parts = usage_parts_untold();
+	if (r->tap == TAP_NOT || r->usage == USAGE_STREAM)
+		return false;
+	usage_told_stream(slice_cstr(report->first), slice_cstr(report->last), slice_cstr(r->protocol), &told);
+	bool exact = ok && told.complete && (report->final || (whole && !told.early));
+	if (!exact && r->tap != TAP_MISSING)
+		return false;
+	r->tap = ok && told.any ? TAP_TOLD : ok && whole && report->content > 0 ? TAP_UNTOLD : TAP_NOTHING;
+	if (!ok || (!exact && !apply_part(r, &told, report)))
+		return false;
+	if (exact) {
+		r->usage = USAGE_STREAM;
+		set_counts(r, &told);
+	}
+	*parts = told.parts;
+	if (parts->tier == TIER_STANDARD)
+		parts->tier = usage_tier(slice_cstr(report->tier));
+	return true;
 }

@@ -45,7 +45,7 @@
 #define LEDGER_USAGE_H
 
 #include "ledger/price.h"
-#include "ledger/record.h"
+#include "ledger/tap_report.h"
 
 typedef struct usage_hints {
 	bool stream;       /* the response was a stream, and no more than its beginning was seen */
@@ -67,5 +67,23 @@ typedef struct usage_hints {
  * it, is no usage. `saved` is headroom_saved, else headroom_before less headroom_after (negative: the prompt grew),
  * else 0. Sets `parts` to what the fragment tells of kinds that some models price apart. */
 void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_parts *parts);
+
+/* Changes `r`, for which usage_apply() and unknown_apply() were called, by what the tap has read of its answer:
+ *
+ *   the tap has read                              usage      input                        output
+ *   usage, the last one of the answer             STREAM     as reported                  as reported
+ *   usage before the answer broke off             PARTIAL    as reported                  as reported, or events
+ *   the same, and it does not tell the input      ESTIMATED  as before                    the same
+ *   no usage, but content                         ESTIMATED  as before                    events
+ *   the same, and the input is unknown            PARTIAL    0                            events
+ *   anything else                                 as before
+ *
+ * "events" is the number of events with content: about a token each at OpenAI and what speaks its protocol. What an
+ * upstream has reported all of stays, but for STREAM. A second report of an answer changes nothing, unless it alone is
+ * STREAM; after that none does. So it makes no difference how often, and in which order, log line and report come.
+ *
+ * Returns false if the counts stay as they are; r->tap may be another one. True: price_apply() has to follow, with
+ * `parts`. */
+MUST_CHECK bool usage_apply_report(record *r, const tap_report *report, usage_parts *parts);
 
 #endif

@@ -405,6 +405,23 @@ static void take_member(counts *r, const json_member *m)
 		take_count(r, m, outer, SIZE(outer));
 }
 
+void counts_merge(counts *last, const counts *first)
+{
+	static const count_kind grow[] = { INPUT, OUTPUT, READ, WRITE, WRITE_5M, WRITE_1H, SEARCHES, THINKING };
+
+	if (first->n[INPUT] < 0 && first->n[OUTPUT] < 0)
+		return;
+	for (size_t i = 0; i < SIZE(grow); i++)
+		if (first->n[grow[i]] > last->n[grow[i]])
+			last->n[grow[i]] = first->n[grow[i]];
+	last->anthropic |= first->anthropic;
+	last->bad |= first->bad;
+	if (last->tier == TIER_STANDARD)
+		last->tier = first->tier;
+	if (last->cost < 0)
+		last->cost = first->cost;
+}
+
 service_tier usage_tier(slice name)
 {
 	static const char *const standard[] = { "", "default", "standard", "auto", "on_demand" };

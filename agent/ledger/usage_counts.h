@@ -65,6 +65,11 @@ typedef struct counts {
  * all is invalid; 1000.0 and 1e3 are whole. False: it is no JSON. */
 MUST_CHECK bool counts_read(counts *c, slice object);
 
+/* Adds to `last` what `first` told, an earlier usage object of the same stream. Anthropic tells input at the beginning,
+ * and output at the end; its counts only grow. Of other shapes the last object has everything: `last` stays as it is.
+ */
+void counts_merge(counts *last, const counts *first);
+
 /* Returns the tier of this name, in any provider's spelling. */
 service_tier usage_tier(slice name);
 

@@ -75,6 +75,7 @@ static void mean_input_output(const counts *r, slice protocol, usage_told *t)
 		t->final = r->details;
 		return;
 	}
+	t->early = true;
 	t->read = known(n[READ]);
 	t->write = larger(n[WRITE], known(n[WRITE_5M]) + known(n[WRITE_1H]));
 	if (t->prompt >= 0)
@@ -176,19 +177,39 @@ static void tell_parts(const counts *r, usage_parts *p)
 		p->cost += r->byok;
 }
 
+static void tell(const counts *r, slice protocol, usage_told *t)
+{
+	mean(r, protocol, t);
+	if (!t->any)
+		return;
+	tell_parts(r, &t->parts);
+	bool doubtful = lacks(larger(r->n[TOTAL], r->n[GEMINI_TOTAL]), t) || t->read + t->write > t->prompt ||
+			r->n[WRITE_1H] > t->write;
+	t->complete = t->whole && !r->bad && t->prompt >= 0 && t->output >= 0 && !doubtful;
+}
+
 void usage_told_read(slice fragment, slice protocol, usage_told *t)
 {
 	counts r;
 
 	*t = (usage_told){ .prompt = -1, .output = -1, .parts = usage_parts_untold() };
 	slice object = find_object(fragment, &t->rest, &t->whole);
-	if (object.len == 0 || !counts_read(&r, object))
+	if (object.len && counts_read(&r, object))
+		tell(&r, protocol, t);
+}
+
+void usage_told_stream(slice first, slice last, slice protocol, usage_told *t)
+{
+	counts begun, ended;
+	bool early = first.len && counts_read(&begun, first), late = last.len && counts_read(&ended, last);
+
+	*t = (usage_told){ .prompt = -1, .output = -1, .parts = usage_parts_untold(), .whole = true };
+	if (!early && !late)
 		return;
-	mean(&r, protocol, t);
-	if (!t->any)
-		return;
-	tell_parts(&r, &t->parts);
-	bool doubtful = lacks(larger(r.n[TOTAL], r.n[GEMINI_TOTAL]), t) || t->read + t->write > t->prompt ||
-			r.n[WRITE_1H] > t->write;
-	t->complete = t->whole && !r.bad && t->prompt >= 0 && t->output >= 0 && !doubtful;
+	if (!late)
+		ended = begun;
+	else if (early)
+		counts_merge(&ended, &begun);
+	ended.bad |= (first.len && !early) || (last.len && !late);
+	tell(&ended, protocol, t);
 }

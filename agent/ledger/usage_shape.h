@@ -70,6 +70,7 @@ typedef struct usage_told {
 	bool complete;       /* nothing is missing, cut or invalid */
 	bool whole;          /* the object is not cut */
 	bool final;          /* this shape reports usage at the end of a stream only */
+	bool early;          /* this shape reports it at the beginning of a stream too, where the output is not known */
 	slice rest;          /* what follows the object */
 	usage_parts parts;
 } usage_told;
@@ -77,5 +78,8 @@ typedef struct usage_told {
 /* Reads the object of `fragment`, in front of which a colon may stand. `protocol` tells shapes apart that have the same
  * names. An invalid count counts as missing. */
 void usage_told_read(slice fragment, slice protocol, usage_told *told);
+
+/* Reads what a stream told by its first and its last usage object; either may be empty, and both may be the same. */
+void usage_told_stream(slice first, slice last, slice protocol, usage_told *told);
 
 #endif

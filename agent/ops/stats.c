@@ -312,7 +312,7 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 		",\"malformed\":%" PRIu64 ",\"records\":%" PRIu64 ",\"stored\":%" PRIu64 ",\"dropped\":%" PRIu64,
 		l->queued, l->lines, l->duplicates, l->foreign, l->malformed, l->records, l->stored, l->dropped);
 	fputs(",\"usage_from\":{", f);
-	for (usage_from u = USAGE_NONE; u <= USAGE_UNKNOWN; u++)
+	for (usage_from u = USAGE_NONE; u <= USAGE_STREAM; u++)
 		fprintf(f, "%s\"%s\":%" PRIu64, u ? "," : "", usage_from_name(u), l->usage[u]);
 	fprintf(f, "},\"commits\":%" PRIu64 ",\"commit_us_last\":%" PRIu64 ",\"commit_us_max\":%" PRIu64, l->commits,
 		l->commit_us_last, l->commit_us_max);

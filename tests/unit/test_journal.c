@@ -27,15 +27,16 @@ static void a_record_comes_back_as_it_was(void)
 	full->bytes_in = full->bytes_out = full->ttfb_ms = full->total_ms = INT64_MIN;
 	full->input = full->output = full->cache_read = full->cache_write = full->saved = INT64_MAX;
 	full->cost = full->saved_compression = full->saved_cache = full->saved_routing = INT64_MIN;
-	full->usage = USAGE_UNKNOWN;
+	full->usage = USAGE_STREAM;
 	full->price = PRICE_PARTIAL;
 	memset(full->price_missing, 'k', RECORD_LABEL_MAX);
+	full->tap = TAP_NOTHING;
 
 	for (size_t i = 0; i < 3; i++) {
 		unsigned char bytes[RECORD_ENCODED_MAX];
 		size_t len = record_encode(&rows[i], bytes);
 		record back;
-		CHECK(i != 0 || len == RECORD_ENCODED_MIN + 1);
+		CHECK(i != 0 || len == RECORD_ENCODED_MIN + 2);
 		CHECK(record_decode(slice_of(unit_guarded(bytes, len), len), &back));
 		CHECK(strcmp(back.id, rows[i].id) == 0 && strcmp(back.route, rows[i].route) == 0);
 		CHECK(strcmp(back.backend, rows[i].backend) == 0 && strcmp(back.protocol, rows[i].protocol) == 0);
@@ -50,7 +51,7 @@ static void a_record_comes_back_as_it_was(void)
 		CHECK(back.usage == rows[i].usage && back.price == rows[i].price && back.cost == rows[i].cost);
 		CHECK(back.saved_compression == rows[i].saved_compression && back.saved_cache == rows[i].saved_cache);
 		CHECK(back.saved_routing == rows[i].saved_routing);
-		CHECK(strcmp(back.price_missing, rows[i].price_missing) == 0);
+		CHECK(strcmp(back.price_missing, rows[i].price_missing) == 0 && back.tap == rows[i].tap);
 		/* Any shorter is none, and nothing is read behind the end. */
 		for (size_t cut = 0; cut < len; cut++)
 			CHECK(!record_decode(slice_of(unit_guarded(bytes, cut), cut), &back) && back.id[0] == '\0');
@@ -60,7 +61,11 @@ static void a_record_comes_back_as_it_was(void)
 		CHECK(record_decode(slice_of(bytes, len + 1), &back) && same(&back, &rows[i]));
 		bytes[0]++;
 		CHECK(!record_decode(slice_of(bytes, len), &back));
-		/* Version 1 has no price_missing. */
+		/* Version 2 has no tap, and version 1 no price_missing. */
+		bytes[0] = 2;
+		len--;
+		rows[i].tap = TAP_NOT;
+		CHECK(record_decode(slice_of(unit_guarded(bytes, len), len), &back) && same(&back, &rows[i]));
 		bytes[0] = 1;
 		len -= strlen(rows[i].price_missing) + 1;
 		rows[i].price_missing[0] = '\0';
@@ -99,15 +104,19 @@ static void what_is_no_record_is_refused(void)
 	while (at < len && bad[at] == good[at])
 		at++;
 	CHECK(record_decode(slice_of(bad, len), &back) && back.usage == USAGE_ESTIMATED);
-	bad[at] = USAGE_UNKNOWN + 1;
+	bad[at] = USAGE_STREAM + 1;
 	CHECK(!record_decode(slice_of(bad, len), &back));
 	memcpy(bad, good, len);
-	bad[len - 2] = PRICE_PARTIAL + 1; /* a price_from that is none, before an empty price_missing */
+	bad[len - 3] = PRICE_PARTIAL + 1; /* a price_from that is none, before an empty price_missing */
+	CHECK(!record_decode(slice_of(bad, len), &back));
+	memcpy(bad, good, len);
+	bad[len - 1] = TAP_NOTHING + 1;
 	CHECK(!record_decode(slice_of(bad, len), &back));
 	memset(bad, 0xff, sizeof bad);
 	bad[0] = RECORD_CODEC_VERSION;
 	CHECK(!record_decode(slice_of(bad, sizeof bad), &back));
-	CHECK(strcmp(usage_from_name(USAGE_UNKNOWN), "unknown") == 0);
+	CHECK(strcmp(usage_from_name(USAGE_STREAM), "stream") == 0);
+	CHECK(strcmp(tap_state_name(TAP_NOTHING), "nothing") == 0);
 	CHECK(strcmp(price_from_name(PRICE_PARTIAL), "partial") == 0);
 }
 

@@ -265,10 +265,12 @@ def test_max_in_flight(agents, limit):
     short, count, limit = {"method": "GET", "path": "/"}, 9000, limit or 512
     sent = b"".join(spop.notify(short, 1, 3000 + at) for at in range(count))
     with agent.client() as other, agent.client() as client:
-        before = figures(agent)
+        before = figures_at_rest(agent)
         client.send(spop.notify(short, 1, 3000))
         client.ack(1, 3000)
-        first = figures(agent)
+        # The agent counts an answer after it was sent.
+        harness.until(lambda: figures(agent)["sent_bytes_total"] > before["sent_bytes_total"], 10, "the answer is counted")
+        first = figures_at_rest(agent)
         size = first["sent_bytes_total"] - before["sent_bytes_total"]       # of every answer, because each frame number here takes three bytes
         sender = threading.Thread(target=client.send, args=(sent,))
         sender.start()

@@ -319,7 +319,7 @@ def test_an_upgrade_takes_what_a_reload_does_not(agents, work):
     assert not harness.accepting(second)
     agent.upgrade()
     assert harness.accepting(second)
-    assert "threads=2" in agent.lines("event=ready")[-1]
+    harness.until(lambda: "threads=2" in agent.lines("event=ready")[-1], 10, "the new worker has two threads")
     # An address that is no longer in the configuration is closed, and the file of its socket removed.
     harness.write_config(work, dict(agent.config, listen=second), agent.file.name)
     agent.upgrade()

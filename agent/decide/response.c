@@ -3,7 +3,7 @@
 
 #include <stdlib.h>
 
-#include "decide/answer.h"
+#include "answer/answer.h"
 #include "sample/decode.h"
 
 typedef struct response {
@@ -45,21 +45,13 @@ static bool decode(slice header, slice body, slice *text, char **made)
 	return true;
 }
 
-static bool is_lines(slice ctype)
-{
-	ctype = slice_trim(ctype);
-	return slice_istarts(ctype, SLICE("application/x-ndjson")) ||
-	       slice_istarts(ctype, SLICE("application/ndjson")) ||
-	       slice_istarts(ctype, SLICE("application/x-jsonl")) || slice_istarts(ctype, SLICE("application/jsonl"));
-}
-
 static answer_kind kind_of(const response *r)
 {
 	/* A haproxy.cfg from before the argument `seen` holds no more than the first event of a stream. */
 	if (slice_eq(r->seen, SLICE("first")) ||
 	    (r->seen.len == 0 && slice_istarts(slice_trim(r->ctype), SLICE("text/event-stream"))))
 		return ANSWER_FIRST;
-	return is_lines(r->ctype) ? ANSWER_LINES : ANSWER_JSON;
+	return answer_is_lines(r->ctype) ? ANSWER_LINES : ANSWER_JSON;
 }
 
 static void response_read(response *r, spop_message *m)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * Makes a record's tokens from what an upstream told. HAProxy hands over the usage object that stands at its own place
- * in the answer, or what the agent made of other shapes (decide/answer.h); in lines of version 1, it may be followed by
+ * in the answer, or what the agent made of other shapes (answer/answer.h); in lines of version 1, it may be followed by
  * what followed it in the answer. usage_shape.h has the table of providers.
  *
  * What becomes of the record:

@@ -48,7 +48,7 @@
  *   cached audio          cached_tokens_details.audio_tokens, cacheTokensDetails
  *   reasoning             reasoning_tokens and thinking_tokens of ..._tokens_details; thoughtsTokenCount
  *   write_1h              cache_creation.ephemeral_1h_input_tokens; Bedrock: cacheDetails with ttl 1h
- *   images                images, which decide/answer.c makes; billed_units.images
+ *   images                images, which answer/counts.c makes; billed_units.images
  *   audio_ms              seconds, with type duration; Mistral: prompt_audio_seconds
  *   searches              server_tool_use.web_search_requests; Perplexity: num_search_queries; rerank:
  *                         billed_units.search_units

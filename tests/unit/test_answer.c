@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "unit.h"
 
-#include "decide/answer.h"
+#include "answer/answer.h"
 
 typedef struct row {
 	const char *text;

@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The places at which an answer tells of its usage, in one table for all that read answers. Only what stands at its own
+ * place counts. What an answer echoes elsewhere (tools, metadata, a tool's input) does not, whatever it looks like.
+ * ledger/usage_shape.h says what the counts mean. */
+#ifndef ANSWER_PLACE_H
+#define ANSWER_PLACE_H
+
+#include "base/slice.h"
+
+/* Where an object comes from. */
+typedef enum place_in {
+	IN_ANSWER = 1,   /* it is all of an answer */
+	IN_EVENT = 2,    /* of an event stream */
+	IN_LINE = 4,     /* of NDJSON */
+	IN_ELEMENT = 8,  /* of an array that grows: Gemini without alt=sse */
+	IN_MESSAGE = 16, /* of Bedrock's event stream: Converse, or what wraps a chunk */
+	IN_CHUNK = 32,   /* of Bedrock's event stream: what a model's own API calls an event */
+} place_in;
+
+typedef enum place_what {
+	PLACE_PATH,    /* nothing by itself: what counts is inside */
+	PLACE_USAGE,   /* a usage object, or null */
+	PLACE_META,    /* an object that is usage if it has billed_units or tokens */
+	PLACE_METRICS, /* Bedrock's own counts */
+	PLACE_OLLAMA_IN,
+	PLACE_OLLAMA_OUT,
+	PLACE_LLAMA_IN,
+	PLACE_LLAMA_OUT,
+	PLACE_TITAN_IN,
+	PLACE_TITAN_OUT,
+	PLACE_VERTEX,
+	PLACE_PICTURE,
+	PLACE_TEXT,
+	PLACE_SECONDS,
+	PLACE_TIER,
+	/* Of streams only: */
+	PLACE_TYPE,    /* a name of the event */
+	PLACE_CONTENT, /* text, reasoning, a tool's arguments, unless it is empty */
+	PLACE_CHOICE,  /* a part of the answer that ends by itself */
+	PLACE_FINISH,  /* not null where that part ends */
+	PLACE_DONE,    /* true in the last line */
+	PLACE_ERROR,
+	PLACE_BASE64, /* an event, in base64 */
+} place_what;
+
+typedef struct place {
+	slice name;
+	place_what what;
+	unsigned in;        /* in which objects it counts: place_in */
+	unsigned char rank; /* of two usages in one object, the one of the higher rank counts */
+	bool list;          /* the value is an array, and `inside` is of the objects in it */
+	const struct places *inside;
+} place;
+
+typedef struct places {
+	uint64_t marks; /* of the names; see place_find() */
+	size_t count;
+	const place *rows;
+} places;
+
+extern const places place_outermost;
+
+/* Returns the place that a member's name means in an object of the kind `in`; NULL: none. `key` is the name as written;
+ * `escaped`: it may have escapes. */
+const place *place_find(const places *table, unsigned in, slice key, bool escaped);
+
+#endif

@@ -1,0 +1,53 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Reads one JSON document that arrives in pieces, each byte once. The outermost value is an object or an array. The
+ * whole grammar is checked, at every level, but not that strings are UTF-8; NaN, Infinity and -Infinity are taken, as
+ * json.h does. Nothing is allocated, nothing recurses, and where the pieces begin and end makes no difference. */
+#ifndef BASE_JSON_PUSH_H
+#define BASE_JSON_PUSH_H
+
+#include "base/json.h"
+
+/* Bytes of a name, string or number that a token has at most. */
+#define JSON_PUSH_TEXT_MAX 64
+
+typedef enum json_push_token {
+	JSON_PUSH_MORE,  /* the piece is used up */
+	JSON_PUSH_KEY,   /* a member's name: `text`, as written, without its quotes */
+	JSON_PUSH_OPEN,  /* an object or array (`type`) begins */
+	JSON_PUSH_CLOSE, /* the innermost object or array ends; json_push_done(): the outermost one */
+	JSON_PUSH_VALUE, /* a string, number or literal (`type`): `text`, as written, without quotes */
+	JSON_PUSH_PART,  /* of the value that json_push_take() asked for: `text` is the next part, `whole` its last */
+	JSON_PUSH_BAD,   /* not JSON; all that follows gives JSON_PUSH_BAD, too */
+} json_push_token;
+
+typedef struct json_push {
+	slice text; /* valid until the next call */
+	json_type type;
+	bool cut;     /* `text` has only the first JSON_PUSH_TEXT_MAX bytes */
+	bool escaped; /* `text` has escapes */
+	bool whole;
+	/* What follows is for json_push.c alone. */
+	unsigned char state, mode, hex;
+	bool key, begun;
+	unsigned short depth, base, kept;
+	const char *word;
+	uint64_t arrays[JSON_DEPTH_MAX / 64]; /* a bit for each open bracket: it is an array's */
+	char room[JSON_PUSH_TEXT_MAX];        /* what earlier pieces had of `text` */
+} json_push;
+
+void json_push_init(json_push *j);
+
+/* Reads the next token from `*piece`, and takes what was read off its beginning. */
+json_push_token json_push_next(json_push *j, slice *piece);
+
+/* After a KEY: no token comes for the value that follows. After an OPEN: none for what is inside, CLOSE included. */
+void json_push_skip(json_push *j);
+
+/* After a KEY: the value that follows comes in PARTs, as written, quotes and brackets included. */
+void json_push_take(json_push *j);
+
+/* True if the document is complete. Behind it only white space may stand. */
+bool json_push_done(const json_push *j);
+
+#endif

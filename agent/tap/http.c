@@ -369,13 +369,13 @@ static void value_begin(http_flow *f, http_side *s)
 static void name_byte(http_flow *f, http_side *s, char c)
 {
 	if (c == ':') {
-		s->field = s->trailers || s->cut ? OTHER : field_of(f, s);
+		s->field = s->trailers ? OTHER : field_of(f, s);
 		s->state = VALUE;
 		value_begin(f, s);
 	} else if ((unsigned char)c <= ' ' || c == 0x7f) {
 		bad(s, "a header's name with an odd character");
-	} else if (!s->trailers && !value_put(f, c)) {
-		s->cut = true;
+	} else if (!s->trailers) {
+		(void)value_put(f, c); /* a name that does not fit is none of those that matter */
 	}
 }
 

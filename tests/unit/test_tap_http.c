@@ -285,6 +285,15 @@ static void connections(void)
 		    { '<', OK "content-length: 0\r\n\r\n" } },
 		  " head [abcd] END head END",
 		  " 400 [x] END 200 END" },
+		/* Trailers of a request in the middle of the answer's head. */
+		{ { { '>', ASK CHUNKED "\r\n0\r\n" },
+		    { '<', OK "content-length" },
+		    { '>', "a: 7\r\nb: 8" },
+		    { '<', ": 1" },
+		    { '>', "\r\nx-request-id: c\r\n\r\n" },
+		    { '<', "\r\n\r\nx" } },
+		  " head END",
+		  " 200 [x] END" },
 		/* Tunnels. */
 		{ { { '>', "GET / HTTP/1.1\r\nupgrade: websocket\r\n\r\n" },
 		    { '<', "HTTP/1.1 101 Switching\r\n\r\n\x81\x01" },

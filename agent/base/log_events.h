@@ -137,6 +137,10 @@ EVENT(refused, WARN, "id status code route model auth problem",
       "The agent had HAProxy refuse a request. `code` is the code of the client's error, `problem` says more, `auth`"
       " names the variable or the file of a credential that is missing. `id` is HAProxy's unique-id of the request.",
       "What to do depends on `code`: see REFUSALS.")
+EVENT(leg_refused, WARN, "id leg status code auth problem",
+      "A leg, through which requests go that pass the tap, asked for its credential and got none, so HAProxy refused the request. "
+      "The route had a usable credential, and this leg, when the request came in. `id` is HAProxy's unique-id of the request.",
+      "upstream_auth_unavailable: see REFUSALS. no_backend: make the backends again by `spoa-llm backends`, and reload HAProxy.")
 EVENT(refused_by_haproxy, WARN, "id status code route backend model term problem",
       "HAProxy refused a request by itself, or answered in place of an upstream: the agent learns of it by the log line, and only if "
       "a ledger is kept. `backend` is the upstream's, or the one that the agent named; `term` is HAProxy's termination state.",

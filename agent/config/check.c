@@ -7,6 +7,7 @@
 #include "base/address.h"
 #include "config/routes.h"
 #include "config/values.h"
+#include "decide/leg.h"
 
 /* ---- the options one by one */
 
@@ -352,6 +353,7 @@ bool settings_check(const settings *s, config *c, err_list *all, err *e)
 	c->table->refusal_status = refusal_statuses[c->refusal_status];
 	c->table->websocket_to_catch_all = c->websocket == WEBSOCKET_CATCH_ALL;
 	c->table->older_contract_allowed = c->allow_older_contract;
+	c->table->tap = c->tap;
 	c->table->websocket_allowed = c->websocket != WEBSOCKET_REFUSE;
 	choose_routes(c, s, &routes, all);
 	check_listeners(s, c, all);
@@ -361,5 +363,7 @@ bool settings_check(const settings *s, config *c, err_list *all, err *e)
 			return false;
 		err_list_add(all, e);
 	}
-	return starved(all) ? err_memory(e) : all->count == 0;
+	if (starved(all) || !legs_name(c->table))
+		return err_memory(e);
+	return all->count == 0;
 }

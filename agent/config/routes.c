@@ -142,6 +142,15 @@ static bool read_auth_header(const problems *to, route *r, const cJSON *item, pl
 	return true;
 }
 
+static bool read_tap(const problems *to, route *r, const cJSON *item, place p)
+{
+	r->tap = TAP_AS_ALL;
+	if (!cJSON_IsBool(item))
+		return problem(to, p, "the option \"tap\" decides", "\"tap\" must be true or false");
+	r->tap = cJSON_IsTrue(item) ? TAP_ON : TAP_OFF;
+	return true;
+}
+
 static bool read_name(const problems *to, route *r, const cJSON *item, place p)
 {
 	const char *text = text_of(item);
@@ -194,6 +203,7 @@ static const struct {
 	{ "auth", read_auth },
 	{ "auth_header", read_auth_header },
 	{ "paths", read_paths },
+	{ "tap", read_tap },
 	{ "forward_headers", read_forward_headers },
 	{ "ca_file", read_ca_file },
 	{ "client_cert", read_client_cert },

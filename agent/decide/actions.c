@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
 
-#include "decide/decision.h"
+#include "decide/ack.h"
 #include "decide/line.h"
 
 /* Bytes of the largest ACK without the texts whose length varies (decision_ack_room() adds those): every name, number,
@@ -12,31 +12,10 @@ enum { ACK_FIXED = 1024 };
  * offers, with this many bytes in front of the answer. */
 enum { ANSWER_HEAD = 1024 };
 
-/* Everything is inlined: then writing a name takes a few stores, and the writer stays in registers. */
-#define INLINE static inline __attribute__((always_inline))
-
-INLINE void set_str(spop_writer *w, slice name, slice value)
-{
-	spop_ack_set(w, name);
-	spop_put_str(w, value);
-}
-
-INLINE void set_credential(spop_writer *w, const decision *d)
-{
-	slice scheme = d->header == HEADER_AUTHORIZATION ? SLICE("Bearer ") : SLICE("");
-
-	set_str(w, SLICE("auth_header"), slice_cstr(auth_header_name(d->header)));
-	spop_ack_set(w, SLICE("auth_value"));
-	spop_put_u8(w, SPOP_STR);
-	spop_put_varint(w, scheme.len + d->credential.len);
-	spop_put_bytes(w, scheme.ptr, scheme.len);
-	spop_put_bytes(w, d->credential.ptr, d->credential.len);
-}
-
 /* Sets the agent's part of the log line. If that might not fit the frame, HAProxy writes the part by itself. The length
  * stands in front of the text and may take up to VARINT_MAX bytes, so the text is written behind that many and then
  * moved. */
-INLINE void set_line(spop_writer *w, const decision *d)
+ACK_INLINE void set_line(spop_writer *w, const decision *d)
 {
 	enum { NAME = 16 }; /* at least the bytes of the variable's name and type */
 
@@ -51,60 +30,47 @@ INLINE void set_line(spop_writer *w, const decision *d)
 	w->pos += len;
 }
 
-INLINE void set_refusal(spop_writer *w, refusal why, int status)
-{
-	spop_ack_set(w, SLICE("status"));
-	spop_put_int64(w, status);
-	set_str(w, SLICE("code"), slice_cstr(refusal_describe(why)->code));
-}
-
-/* `deny` is true also where the gateway answers itself, because nothing is forwarded. It comes last. HAProxy carries
- * the actions out in order and forwards a request only if `deny` is set to false, so an ACK that is carried out in part
- * forwards nothing. */
-INLINE void set_deny(spop_writer *w, bool deny)
-{
-	spop_ack_set(w, SLICE("deny"));
-	spop_put_bool(w, deny);
-}
-
-INLINE void set_all(spop_writer *w, const decision *d)
+ACK_INLINE void set_all(spop_writer *w, const decision *d)
 {
 	if (d->answer.len) {
 		spop_ack_set(w, SLICE("status"));
 		spop_put_int64(w, 200);
-		set_str(w, SLICE("answer"), d->answer);
+		ack_str(w, SLICE("answer"), d->answer);
 	} else if (d->refusal != REFUSE_NOT) {
-		set_refusal(w, d->refusal, d->status);
-		set_str(w, SLICE("message"), slice_cstr(refusal_describe(d->refusal)->message));
+		ack_refusal(w, d->refusal, d->status);
+		ack_str(w, SLICE("message"), slice_cstr(refusal_describe(d->refusal)->message));
 	} else {
-		set_str(w, SLICE("backend"), d->backend);
-		set_str(w, SLICE("auth"), d->replace ? SLICE("replace") : SLICE("passthrough"));
+		ack_str(w, SLICE("backend"), d->backend);
+		ack_str(w, SLICE("auth"), d->replace ? SLICE("replace") : SLICE("passthrough"));
 		if (d->replace) {
-			set_credential(w, d);
+			ack_credential(w, d->header, d->credential);
 			if (d->route->forwards) { /* the backend removes headers, not the frontend */
 				spop_ack_set(w, SLICE("forward"));
 				spop_put_bool(w, true);
 			}
 		}
+		if (d->leg.len)
+			ack_str(w, SLICE("leg"), d->leg);
 	}
 	if (d->route_name.len)
-		set_str(w, SLICE("route"), d->route_name);
+		ack_str(w, SLICE("route"), d->route_name);
 	if (d->model.status == MODEL_FOUND)
-		set_str(w, SLICE("model"), slice_of(d->model.name, d->model.len));
+		ack_str(w, SLICE("model"), slice_of(d->model.name, d->model.len));
 	set_line(w, d);
-	set_str(w, SLICE("model_from"), slice_cstr(model_from_name(d->model.from)));
-	set_str(w, SLICE("protocol"), slice_cstr(protocol_name(d->caller)));
+	ack_str(w, SLICE("model_from"), slice_cstr(model_from_name(d->model.from)));
+	ack_str(w, SLICE("protocol"), slice_cstr(protocol_name(d->caller)));
 	spop_ack_set(w, SLICE("stream"));
 	spop_put_bool(w, d->model.stream);
 	spop_ack_set(w, SLICE("metered"));
 	spop_put_bool(w, d->metered);
-	set_deny(w, d->refusal != REFUSE_NOT || d->answer.len);
+	/* True also where the gateway answers itself, because nothing is forwarded. */
+	ack_deny(w, d->refusal != REFUSE_NOT || d->answer.len);
 }
 
 size_t decision_ack_room(const decision *d)
 {
-	return ACK_FIXED + line_room(d) + d->backend.len + d->credential.len + d->route_name.len + d->model.len +
-	       d->answer.len;
+	return ACK_FIXED + line_room(d) + d->backend.len + d->leg.len + d->credential.len + d->route_name.len +
+	       d->model.len + d->answer.len;
 }
 
 size_t decision_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
@@ -121,8 +87,8 @@ size_t decision_ack(const decision *d, const spop_session *s, unsigned char *roo
 	*fell_back = len == 0;
 	if (len == 0) {
 		w = spop_ack_begin(s, room, room_len, stream_id, frame_id);
-		set_refusal(&w, REFUSE_GATEWAY, refusal_describe(REFUSE_GATEWAY)->status);
-		set_deny(&w, true);
+		ack_refusal(&w, REFUSE_GATEWAY, refusal_describe(REFUSE_GATEWAY)->status);
+		ack_deny(&w, true);
 		len = frame_end(&w);
 		assert(len > 0); /* it has less than 100 bytes, and no frame size below 256 is agreed to */
 	}

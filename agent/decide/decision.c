@@ -84,12 +84,31 @@ static void refuse(decision *d, refusal why, const char *problem)
 	d->credential = (slice){ NULL, 0 };
 }
 
-static void use_target(const policy *p, protocol target, chosen_by why, decision *d)
+/* True for a request whose answer is a stream, or may be larger than HAProxy's buffer: only the tap sees all of it. */
+static bool answers_at_length(const llm_request *r, const decision *d)
+{
+	slice path = r->sample.path;
+
+	if (r->sample.upgrade)
+		return false;
+	return d->model.stream ||
+	       (d->endpoint == ENDPOINT_RUNS && (endpoint_long(path) || (endpoint_streams(path) && !d->model.whole)));
+}
+
+/* Has a request that is let through go by `leg`, if that is not NULL and the answer is one for the tap. */
+static void use_leg(const llm_request *r, const char *leg, decision *d)
+{
+	if (leg && d->refusal == REFUSE_NOT && answers_at_length(r, d))
+		d->leg = slice_cstr(leg);
+}
+
+static void use_target(const policy *p, const llm_request *r, protocol target, chosen_by why, decision *d)
 {
 	d->chosen_by = why;
 	d->upstream = &p->table->targets[target];
 	d->backend = slice_cstr(d->upstream->backend);
 	d->route_name = SLICE("legacy");
+	use_leg(r, p->table->target_legs[target], d);
 }
 
 /* Says why the operator's credential goes along with the request, if it does. */
@@ -145,6 +164,7 @@ static void use_route(const policy *p, const llm_request *r, const route *chosen
 		refuse(d, REFUSE_NO_BACKEND, "the route's upstream is not a valid URL");
 	else if (route_lends(chosen))
 		lend(p, r, clear, d);
+	use_leg(r, chosen->leg, d);
 }
 
 /* Chooses the route of a request that names no model, or whose model does not count. NULL: it has none. */
@@ -320,7 +340,7 @@ void decide(const policy *p, const llm_request *r, decision *d)
 	d->chosen_by = CHOSEN_NONE;
 	d->released_by = RELEASED_NOT;
 	d->upstream = NULL;
-	d->backend = d->credential = d->answer = (slice){ NULL, 0 };
+	d->backend = d->leg = d->credential = d->answer = (slice){ NULL, 0 };
 	d->replace = false;
 	d->header = HEADER_AUTHORIZATION;
 	d->problem = NULL;
@@ -330,7 +350,7 @@ void decide(const policy *p, const llm_request *r, decision *d)
 
 	/* Without routes nothing depends on the model, so no request is refused for its model. */
 	if (p->table->enabled == 0) {
-		use_target(p, legacy_target(r), LEGACY_NO_ROUTES, d);
+		use_target(p, r, legacy_target(r), LEGACY_NO_ROUTES, d);
 		return;
 	}
 	if (!frequent && p->table->listed.count && answer_about_models(p, r, d))
@@ -345,7 +365,7 @@ void decide(const policy *p, const llm_request *r, decision *d)
 	else if (chosen)
 		use_route(p, r, chosen, frequent, d);
 	else if (d->endpoint == ENDPOINT_OTHER || d->endpoint == ENDPOINT_MODEL || d->endpoint == ENDPOINT_MODELS)
-		use_target(p, d->caller, LEGACY_BY_PROTOCOL, d);
+		use_target(p, r, d->caller, LEGACY_BY_PROTOCOL, d);
 	else
-		use_target(p, legacy_target(r), LEGACY_NO_MATCH, d);
+		use_target(p, r, legacy_target(r), LEGACY_NO_MATCH, d);
 }

@@ -71,9 +71,11 @@ typedef struct decision {
 	released_by released_by;
 	const upstream *upstream; /* NULL if the request was refused before one was chosen */
 	slice backend;
-	slice answer;       /* not empty: the gateway answers the request itself, with 200 and this JSON */
-	protocol caller;    /* the API whose error format the client understands */
-	bool replace;       /* the client's credential is replaced */
+	slice leg;       /* by which the request goes through the tap, where HAProxy has that leg; empty: it goes to the
+			    backend */
+	slice answer;    /* not empty: the gateway answers the request itself, with 200 and this JSON */
+	protocol caller; /* the API whose error format the client understands */
+	bool replace;    /* the client's credential is replaced */
 	auth_header header; /* with `replace`: the header that carries the credential */
 	slice credential;   /* with `replace`; SECRET: it goes into the ACK and nowhere else */
 	bool ask_again; /* refused, but HAProxy holds more of the body than it sent, and asks again with all of it */

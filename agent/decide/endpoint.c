@@ -9,13 +9,13 @@ enum {
 /* How an endpoint is spoken to, where else it may stand, and where a model stands that is not in the body. LIVE: a
  * WebSocket does something else there than HTTP. QUERY: the upstream takes the model from the query. FILES: the
  * endpoint runs no model, and its body is a file, whatever the file holds, or a batch of requests that name a model
- * each. */
-enum { HTTP = 1, SOCKET = 2, DEPLOYED = 4, ASKS = 8, LISTS = 16, LIVE = 32, QUERY = 64, FILES = 128 };
+ * each. LONG: an answer may be larger than HAProxy's buffer. */
+enum { HTTP = 1, SOCKET = 2, DEPLOYED = 4, ASKS = 8, LISTS = 16, LIVE = 32, QUERY = 64, FILES = 128, LONG = 256 };
 
 /* `*` stands for one segment, `*:` for one of the form NAME:METHOD, with a method that runs a model. */
 typedef struct row {
 	const char *tail;
-	uint8_t how;
+	uint16_t how;
 } row;
 
 /* clang-format off */
@@ -26,10 +26,10 @@ static const row rows[] = {
 	{ "responses", HTTP | SOCKET },
 	{ "responses/compact", HTTP },
 	{ "responses/input_tokens", HTTP },
-	{ "embeddings", HTTP | DEPLOYED },
-	{ "images/generations", HTTP | DEPLOYED },
-	{ "images/edits", HTTP | DEPLOYED },
-	{ "images/variations", HTTP | DEPLOYED },
+	{ "embeddings", HTTP | DEPLOYED | LONG },
+	{ "images/generations", HTTP | DEPLOYED | LONG },
+	{ "images/edits", HTTP | DEPLOYED | LONG },
+	{ "images/variations", HTTP | DEPLOYED | LONG },
 	{ "audio/speech", HTTP | DEPLOYED },
 	{ "audio/transcriptions", HTTP | DEPLOYED },
 	{ "audio/translations", HTTP | DEPLOYED },
@@ -60,7 +60,7 @@ static const row rows[] = {
 	/* Cohere's (behind a version), Ollama's (behind /api), TGI's and TEI's */
 	{ "chat", HTTP },
 	{ "generate", HTTP },
-	{ "embed", HTTP },
+	{ "embed", HTTP | LONG },
 	{ "rerank", HTTP | DEPLOYED },
 	/* vLLM's, Mistral's */
 	{ "score", HTTP },
@@ -179,7 +179,7 @@ static bool fits(const slice *s, size_t n, const char *pattern)
 	return at > all.len;
 }
 
-static uint8_t row_of(const slice *s, size_t n)
+static uint16_t row_of(const slice *s, size_t n)
 {
 	for (size_t i = 0; i < COUNT(rows); i++)
 		if (fits(s, n, rows[i].tail))
@@ -188,22 +188,24 @@ static uint8_t row_of(const slice *s, size_t n)
 }
 
 /* How the endpoint is spoken to whose path, behind version or word, is these segments; 0: it is not in the table. */
-static uint8_t tail_of(const slice *s, size_t n)
+static uint16_t tail_of(const slice *s, size_t n)
 {
 	static const uint8_t depth[] = { 2, 2, 6 }; /* segments of each container */
-	uint8_t how = row_of(s, n);
+	uint16_t how = row_of(s, n);
 
 	_Static_assert(COUNT(depth) == COUNT(containers), "each container has its depth");
 	for (size_t i = 0; i < COUNT(containers) && !how; i++)
-		if (n > depth[i] && fits(s, depth[i], containers[i]) && row_of(s + depth[i], n - depth[i]) & DEPLOYED)
-			how = HTTP;
+		if (n > depth[i] && fits(s, depth[i], containers[i])) {
+			uint16_t inside = row_of(s + depth[i], n - depth[i]);
+			how = inside & DEPLOYED ? inside & (HTTP | LONG) : 0;
+		}
 	return how;
 }
 
-static uint8_t how_spoken(const slice *s, size_t n)
+static uint16_t how_spoken(const slice *s, size_t n)
 {
 	size_t version = 0;
-	uint8_t how = tail_of(s, n);
+	uint16_t how = tail_of(s, n);
 
 	if (!how && among(s[0], words, COUNT(words)))
 		how = tail_of(s + 1, n - 1);
@@ -263,7 +265,7 @@ static bool names_responses(slice path)
 }
 
 /* What the table says of a path; 0: nothing. */
-static uint8_t how_of(slice path)
+static uint16_t how_of(slice path)
 {
 	slice segments[SEGMENTS_MAX];
 	size_t n = 0;
@@ -287,7 +289,7 @@ endpoint endpoint_find(slice method, slice path, bool websocket)
 
 	if (!get && !slice_eq(method, SLICE("POST")))
 		return ENDPOINT_OTHER;
-	uint8_t how = how_of(path);
+	uint16_t how = how_of(path);
 	if (websocket) {
 		if (!get || !(how & (HTTP | SOCKET)))
 			return get && names_responses(trimmed(path)) ? ENDPOINT_HTTP : ENDPOINT_OTHER;
@@ -327,6 +329,23 @@ bool endpoint_takes_files(slice method, slice path)
 bool endpoint_takes_query(slice path)
 {
 	return how_of(path) & QUERY && path_clear(path);
+}
+
+bool endpoint_long(slice path)
+{
+	static const char *const embed[] = { "embedContent", "batchEmbedContents" };
+
+	path = trimmed(path);
+	size_t begin = path.len;
+	while (begin > 0 && path.ptr[begin - 1] != ':' && path.ptr[begin - 1] != '/')
+		begin--;
+	return how_of(path) & LONG || among(slice_from(path, begin), embed, COUNT(embed));
+}
+
+bool endpoint_streams(slice path)
+{
+	path = trimmed(path);
+	return slice_ends(path, SLICE("/api/chat")) || slice_ends(path, SLICE("/api/generate"));
 }
 
 /* ---- paths that can be read in one way only */

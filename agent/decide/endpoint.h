@@ -34,6 +34,13 @@ bool endpoint_takes_files(slice method, slice path);
 /* True if the upstream takes the model of a request by HTTP from the query. */
 bool endpoint_takes_query(slice path);
 
+/* True if an answer may be larger than HAProxy's buffer, though it is no stream: embeddings and images. `path` is that
+ * of an endpoint that runs a model; so it is for endpoint_streams(). */
+bool endpoint_long(slice path);
+
+/* True if the endpoint streams unless the request says otherwise: Ollama's own. */
+bool endpoint_streams(slice path);
+
 /* True for the most frequent of the requests for which endpoint_find() gives ENDPOINT_RUNS; they are metered, and
  * their paths are clear. */
 static inline bool endpoint_frequent(slice method, slice path)

@@ -6,7 +6,7 @@
 enum {
 	UA_MAX = 128,    /* bytes of a User-Agent; haproxy.cfg.example cuts project and client */
 	LABEL_MAX = 64,  /* bytes of a project and of a client */
-	NAMES_MAX = 128, /* bytes of all names, numbers and punctuation */
+	NAMES_MAX = 144, /* bytes of all names, numbers and punctuation */
 	ESCAPED_MAX = 6, /* bytes that one byte becomes: \uXXXX */
 };
 
@@ -107,7 +107,8 @@ size_t line_room(const decision *d)
 	size_t model = d->model.status == MODEL_FOUND ? d->model.len : 0;
 	const llm_request *r = d->request;
 	size_t texts = d->route_name.len + model + slice_first(r->project, LABEL_MAX).len +
-		       slice_first(r->client, LABEL_MAX).len + slice_first(r->user_agent, UA_MAX).len;
+		       slice_first(r->client, LABEL_MAX).len + slice_first(r->user_agent, UA_MAX).len +
+		       (d->leg.len ? d->backend.len : 0);
 
 	return NAMES_MAX + ESCAPED_MAX * texts;
 }
@@ -128,5 +129,9 @@ size_t line_write(const decision *d, char *out)
 	out = put(out, d->model.stream ? SLICE("\",\"stream\":\"1\",\"metered\":\"") :
 					 SLICE("\",\"stream\":\"0\",\"metered\":\""));
 	out = put(out, d->metered ? SLICE("1\"") : SLICE("0\""));
+	if (d->leg.len) {
+		out = put_text(put(out, SLICE(",\"behind\":\"")), d->backend);
+		*out++ = '"';
+	}
 	return (size_t)(out - start);
 }

@@ -46,6 +46,7 @@ void route_deinit(route *r)
 	upstream_deinit(&r->own);
 	free(r->backend_given);
 	credential_deinit(&r->auth);
+	free(r->leg);
 	free(r->reference_model);
 	for (size_t i = 0; i < r->models_count; i++)
 		free(r->models[i]);
@@ -60,8 +61,10 @@ void route_table_unref(route_table *t)
 		route_deinit(&t->routes[i]);
 	free(t->routes);
 	models_deinit(&t->listed);
-	for (size_t i = 0; i < PROTOCOLS; i++)
+	for (size_t i = 0; i < PROTOCOLS; i++) {
 		upstream_deinit(&t->targets[i]);
+		free(t->target_legs[i]);
+	}
 	free(t);
 }
 

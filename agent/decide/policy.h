@@ -42,6 +42,9 @@ typedef struct path_rule {
 	char *prefix; /* as a route's path_prefix */
 } path_rule;
 
+/* Whether a route's streams go through the tap. */
+typedef enum tap_choice { TAP_AS_ALL, TAP_ON, TAP_OFF } tap_choice;
+
 /* Whether the /v1 of requests gives way to the upstream's base. */
 typedef enum strip_choice { STRIP_BY_URL, STRIP_NOT, STRIP_V1 } strip_choice;
 
@@ -76,6 +79,9 @@ typedef struct route {
 	strip_choice strip_v1;
 	char *backend_given; /* NULL: the upstream's backend */
 	credential auth;
+	tap_choice tap;
+	char *leg; /* the name of the leg behind the tap, see leg.h; NULL: no request of the route goes through the tap
+		    */
 	char *reference_model; /* NULL: none */
 	char **models;         /* that the route lists; in all routes at most MODELS_MAX */
 	size_t models_count;
@@ -106,7 +112,9 @@ typedef struct route_table {
 	size_t count;
 	size_t enabled;
 	upstream targets[PROTOCOLS];
-	model_list listed; /* empty: no route lists models, and upstreams answer GET /v1/models */
+	bool tap;                     /* streams go through the tap, unless their route says otherwise */
+	char *target_legs[PROTOCOLS]; /* as a route's `leg` */
+	model_list listed;            /* empty: no route lists models, and upstreams answer GET /v1/models */
 	/* Of HAProxy's backends for this table, which `spoa-llm backends` writes into them; "": not needed. */
 	char backends_hash[BACKENDS_HASH_LEN + 1];
 	/* A request whose model cannot be known: true treats it as if it named none, false refuses it. */

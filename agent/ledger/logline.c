@@ -42,22 +42,24 @@ typedef enum field {
 	F_TO,
 	F_TEXT,
 	F_COMP,
+	F_BEHIND,
 	FIELDS,
 } field;
 
 /* Nearly in the order of the line, so that find() can begin each search where the one before ended. */
 static const slice names[FIELDS] = {
-	[F_V] = SLICE_INIT("v"),         [F_ID] = SLICE_INIT("id"),           [F_TE] = SLICE_INIT("te"),
-	[F_ROUTE] = SLICE_INIT("route"), [F_BACKEND] = SLICE_INIT("backend"), [F_PROTOCOL] = SLICE_INIT("protocol"),
-	[F_MODEL] = SLICE_INIT("model"), [F_PROJECT] = SLICE_INIT("project"), [F_CLIENT] = SLICE_INIT("client"),
-	[F_UA] = SLICE_INIT("ua"),       [F_STATUS] = SLICE_INIT("status"),   [F_CODE] = SLICE_INIT("code"),
-	[F_TERM] = SLICE_INIT("term"),   [F_STREAM] = SLICE_INIT("stream"),   [F_METERED] = SLICE_INIT("metered"),
-	[F_IN] = SLICE_INIT("in"),       [F_OUT] = SLICE_INIT("out"),         [F_TR] = SLICE_INIT("tr"),
-	[F_TW] = SLICE_INIT("tw"),       [F_TC] = SLICE_INIT("tc"),           [F_TRS] = SLICE_INIT("trs"),
-	[F_TA] = SLICE_INIT("ta"),       [F_CTYPE] = SLICE_INIT("ctype"),     [F_CODING] = SLICE_INIT("coding"),
-	[F_SEEN] = SLICE_INIT("seen"),   [F_USAGE] = SLICE_INIT("usage"),     [F_TIER] = SLICE_INIT("tier"),
-	[F_HB] = SLICE_INIT("hb"),       [F_HA] = SLICE_INIT("ha"),           [F_HS] = SLICE_INIT("hs"),
-	[F_TO] = SLICE_INIT("to"),       [F_TEXT] = SLICE_INIT("text"),       [F_COMP] = SLICE_INIT("comp"),
+	[F_V] = SLICE_INIT("v"),           [F_ID] = SLICE_INIT("id"),           [F_TE] = SLICE_INIT("te"),
+	[F_ROUTE] = SLICE_INIT("route"),   [F_BACKEND] = SLICE_INIT("backend"), [F_PROTOCOL] = SLICE_INIT("protocol"),
+	[F_MODEL] = SLICE_INIT("model"),   [F_PROJECT] = SLICE_INIT("project"), [F_CLIENT] = SLICE_INIT("client"),
+	[F_UA] = SLICE_INIT("ua"),         [F_STATUS] = SLICE_INIT("status"),   [F_CODE] = SLICE_INIT("code"),
+	[F_TERM] = SLICE_INIT("term"),     [F_STREAM] = SLICE_INIT("stream"),   [F_METERED] = SLICE_INIT("metered"),
+	[F_IN] = SLICE_INIT("in"),         [F_OUT] = SLICE_INIT("out"),         [F_TR] = SLICE_INIT("tr"),
+	[F_TW] = SLICE_INIT("tw"),         [F_TC] = SLICE_INIT("tc"),           [F_TRS] = SLICE_INIT("trs"),
+	[F_TA] = SLICE_INIT("ta"),         [F_CTYPE] = SLICE_INIT("ctype"),     [F_CODING] = SLICE_INIT("coding"),
+	[F_SEEN] = SLICE_INIT("seen"),     [F_USAGE] = SLICE_INIT("usage"),     [F_TIER] = SLICE_INIT("tier"),
+	[F_HB] = SLICE_INIT("hb"),         [F_HA] = SLICE_INIT("ha"),           [F_HS] = SLICE_INIT("hs"),
+	[F_TO] = SLICE_INIT("to"),         [F_TEXT] = SLICE_INIT("text"),       [F_COMP] = SLICE_INIT("comp"),
+	[F_BEHIND] = SLICE_INIT("behind"),
 };
 
 /* Returns `len` without the bytes of a character at the end that `len` cuts in two. */
@@ -223,6 +225,8 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 		return true;
 	case F_USAGE:
 		return text_of(m, out->usage_text, sizeof out->usage_text, &out->usage);
+	case F_BEHIND:
+		return label(m, out->behind, RECORD_BACKEND_MAX);
 	case F_TEXT:
 		out->hints.text = -1;
 		return bare(m).len == 0 || json_int64(bare(m), &out->hints.text);
@@ -316,6 +320,9 @@ static void complete(logline *out, const reading *rd)
 	/* The type of the answer decides, if it is known; otherwise what the request asked for. */
 	bool stream = !rd->all && (rd->first || rd->type == ANSWER_EVENTS || rd->type == ANSWER_LINES);
 	r->stream = stream || (rd->stream && !rd->all);
+	/* The request went to a leg, whose name HAProxy logs. */
+	if (out->behind[0] && strncmp(r->backend, "leg.", 4) == 0)
+		memcpy(r->backend, out->behind, sizeof r->backend);
 	r->bytes_in = num[F_IN];
 	r->bytes_out = num[F_OUT];
 	r->total_ms = num[F_TA];
@@ -361,7 +368,7 @@ logline_result logline_parse(slice line, slice key, logline *out)
 	out->usage = (slice){ NULL, 0 };
 	out->hints = (usage_hints){ .text = -1 };
 	out->metered = out->decided = false;
-	out->named[0] = '\0';
+	out->named[0] = out->behind[0] = '\0';
 	out->problem = NULL;
 	out->member = (slice){ NULL, 0 };
 	for (size_t i = 0; i < FIELDS; i++)

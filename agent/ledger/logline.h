@@ -13,6 +13,8 @@
  *   text      the length of the request's body if all of it is text; "" if not, or if nobody looked
  *   comp      "1" if HAProxy compressed the answer
  *   to        only where HAProxy lacks the backend that the agent named: its name
+ *   behind    only where the agent named a leg: the backend behind the leg
+ *   srv       HAProxy's server; "tap": the request went through the tap, which reports on it
  *
  * HAProxy writes -1 for a number that it does not know, and "" or "-" for a text.
  */
@@ -38,9 +40,10 @@ typedef struct logline {
 	usage_hints hints; /* its slices point into the line */
 	bool metered;      /* the endpoint's answers cost tokens; false too in a line without the member */
 	bool decided;      /* the agent decided about the request */
-	char named[RECORD_BACKEND_MAX + 1]; /* the backend that the agent named, if HAProxy has none of this name */
-	const char *problem;                /* of LOGLINE_MALFORMED; static text */
-	slice member;                       /* the member that `problem` is about; empty: no single one */
+	char named[RECORD_BACKEND_MAX + 1];  /* the backend that the agent named, if HAProxy has none of this name */
+	char behind[RECORD_BACKEND_MAX + 1]; /* the backend behind the leg that the agent named; "": it named none */
+	const char *problem;                 /* of LOGLINE_MALFORMED; static text */
+	slice member;                        /* the member that `problem` is about; empty: no single one */
 	char usage_text[LOGLINE_USAGE_MAX];
 } logline;
 

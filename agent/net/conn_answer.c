@@ -3,6 +3,7 @@
  * Answers frames, and counts. Touches no socket. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "decide/leg.h"
 #include "decide/response.h"
 #include "net/conn_impl.h"
 
@@ -97,6 +98,17 @@ __attribute__((noinline)) static void log_allowed(const llm_request *r, const de
 		  LOG_C("auth", d->replace    ? "replace" :
 				d->answer.len ? "" :
 						"passthrough"));
+}
+
+__attribute__((noinline)) static void log_leg_refused(const leg_answer *a)
+{
+	char source[CREDENTIAL_SOURCE_SHORT] = "";
+
+	if (a->route)
+		credential_describe(&a->route->auth, source, sizeof source);
+	log_event(leg_refused, LOG_S("id", a->id), LOG_S("leg", a->name), LOG_I("status", a->status),
+		  LOG_C("code", refusal_describe(a->refusal)->code), LOG_C("auth", source),
+		  LOG_C("problem", a->problem ? a->problem : ""));
 }
 
 /* True, in one thread, if NEWS_EVERY_MS have passed since the last time; `*due_ms` is set for the next. */
@@ -230,6 +242,23 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 	return ANSWERED;
 }
 
+/* Writes the ACK of an llm-member message, the question of a leg. */
+static answered answer_leg(conn *c, const spop_event *e, spop_message *m)
+{
+	size_t room = LEG_ACK_MAX;
+	leg_answer a;
+
+	leg_decide(c->spop_thread->policy, m, &a);
+	if (!spop_messages_skip(m->from))
+		return ANSWER_MALFORMED;
+	if (!conn_room(c, room))
+		return ANSWER_NO_MEMORY;
+	wrote(c, leg_ack(&a, &c->session, c->out.data + c->out.end, room, e->stream_id, e->frame_id));
+	if (a.refusal != REFUSE_NOT)
+		log_leg_refused(&a);
+	return ANSWERED;
+}
+
 /* Writes the ACK of an llm-response message. */
 static answered answer_response(conn *c, const spop_event *e, spop_message *m)
 {
@@ -257,6 +286,8 @@ static answered answer(conn *c, const spop_event *e, unsigned *decisions)
 	while (spop_message_next(&messages, &m)) {
 		if (slice_eq(m.name, SLICE("llm-request")))
 			return answer_request(c, e, &m, decisions);
+		if (slice_eq(m.name, SLICE("llm-member")))
+			return answer_leg(c, e, &m);
 		if (slice_eq(m.name, SLICE("llm-response")))
 			return answer_response(c, e, &m);
 		while (spop_arg_next(&m, &name, &value))

@@ -1,199 +1,11 @@
-/* SPDX-License-Identifier: MIT
- *
- * No written text can break HAProxy's configuration, because upstream_parse() allows only harmless characters. */
+/* SPDX-License-Identifier: MIT */
 #include "report/backends.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
-#include "decide/forward.h"
-
-/* What the operator configured for all backends. */
-typedef struct backends_settings {
-	const char *ca_file; /* the CAs by which HAProxy verifies upstreams, or "@system-ca" */
-	unsigned addresses;  /* of each family: most that a name's backend uses */
-	/* IP[:PORT], or a path: HAProxy reads /etc/resolv.conf. None: HAProxy looks names up when it starts only. */
-	const char *const *name_servers;
-	size_t name_servers_count;
-} backends_settings;
-
-typedef struct entry {
-	const upstream *upstream;
-	const char *name;
-	bool replaces;  /* the operator's credential goes there */
-	const route *r; /* whose settings the backend has; NULL: those of all */
-	char users[512];
-} entry;
-
-static bool is_localhost(const upstream *u)
-{
-	return strcmp(u->host, "localhost") == 0;
-}
-
-/* True if HAProxy has to look the host up. A name server may not know localhost. */
-static bool is_name(const upstream *u)
-{
-	return !u->address && !is_localhost(u);
-}
-
-static bool is_standard_port(const upstream *u)
-{
-	return u->port == (u->tls ? 443 : 80);
-}
-
-/* Writes what all server lines of the backend have. */
-static void write_server_settings(FILE *f, const backends_settings *s, const entry *e)
-{
-	static const route_connect none;
-	const upstream *u = e->upstream;
-	const route_connect *c = e->r ? &e->r->connect : &none;
-	unsigned most = c->max_connections;
-
-	fprintf(f, " check inter 10s fastinter %s downinter 1s fall 3 rise 1", u->address ? "2s" : "500ms");
-	if (!u->address)
-		fprintf(f, " observe layer4 error-limit 1 on-error sudden-death");
-	if (is_name(u))
-		fprintf(f, " init-addr none%s", s->name_servers_count ? " resolvers llm-dns" : "");
-	if (most)
-		fprintf(f, " maxconn %u", is_name(u) && most > 1 ? most / 2 : most);
-	if (u->tls) {
-		const char *sni = c->sni ? c->sni : u->host, *alpn = c->alpn ? c->alpn : "http/1.1";
-		fprintf(f, " ssl verify required ca-file %s", c->ca_file ? c->ca_file : s->ca_file);
-		if (c->client_cert)
-			fprintf(f, " crt %s", c->client_cert);
-		fprintf(f, " sni str(%s) check-sni %s alpn %s check-alpn %s", sni, sni, alpn, alpn);
-	}
-	fprintf(f, "\n");
-}
-
-/* Writes the servers of a name: for each family of addresses the first one, which the C library looks up while HAProxy
- * starts, so that there is one at once, and those that the name servers give it. */
-static void write_servers_of_name(FILE *f, const backends_settings *s, const upstream *u)
-{
-	for (int family = 4; family <= 6; family += 2) {
-		char prefer[32] = "";
-		if (s->name_servers_count)
-			snprintf(prefer, sizeof prefer, " resolve-prefer ipv%d", family);
-		fprintf(f, "    server ipv%d-1 ipv%d@%s:%u%s init-addr last,libc,none\n", family, family, u->host,
-			u->port, prefer);
-		if (s->name_servers_count && s->addresses > 1)
-			fprintf(f, "    server-template ipv%d- 2-%u %s:%u%s\n", family, s->addresses, u->host, u->port,
-				prefer);
-	}
-}
-
-static void write_servers(FILE *f, const backends_settings *s, const entry *e)
-{
-	const upstream *u = e->upstream;
-
-	if (u->address) {
-		fprintf(f, "    server upstream %s%s%s:%u", u->ipv6 ? "[" : "", u->host, u->ipv6 ? "]" : "", u->port);
-		write_server_settings(f, s, e);
-		return;
-	}
-	fprintf(f, "    # A server that cannot be reached is checked at once, and another one is tried.\n"
-		   "    option redispatch 1\n"
-		   "    default-server");
-	write_server_settings(f, s, e);
-	if (is_localhost(u))
-		fprintf(f, "    server ipv4 127.0.0.1:%u\n    server ipv6 [::1]:%u backup\n", u->port, u->port);
-	else
-		write_servers_of_name(f, s, u);
-}
-
-/* Writes the rule that puts the base in front of the path, as upstream_url_for() does. */
-static void write_path_rule(FILE *f, const upstream *u)
-{
-	if (!u->strip_v1) {
-		if (*u->base)
-			fprintf(f, "    http-request set-path %s%%[path]\n", u->base);
-		return;
-	}
-	fprintf(f, "    # The version at the beginning of a request's path gives way to the base.\n"
-		   "    http-request replace-path '^");
-	if (!*u->base) {
-		fprintf(f, "/v1(?:/(.*))?$' '/\\1'\n");
-		return;
-	}
-	fprintf(f, "(?:");
-	if (*u->version && strcmp(u->version, "/v1") != 0)
-		fprintf(f, "\\Q%s\\E|", u->version);
-	fprintf(f, "/v1)?(/.*)?$' '%s\\1'\n", u->base);
-}
-
-static void write_backend(FILE *f, const backends_settings *s, const entry *e)
-{
-	const upstream *u = e->upstream;
-	const char *open = u->ipv6 ? "[" : "", *close = u->ipv6 ? "]" : "";
-	unsigned timeout = e->r ? e->r->connect.timeout : 0;
-
-	fprintf(f, "backend %s\n    # %s, for %s\n    mode http\n", e->name, u->url, e->users);
-	fprintf(f,
-		"    timeout connect %s\n"
-		"    # The longest time that an upstream may be silent: before its first byte, or between two.\n"
-		"    timeout server %us\n"
-		"    timeout tunnel %us\n"
-		"    # Retry only a request that never reached the upstream.\n"
-		"    retries %u\n"
-		"    retry-on conn-failure\n"
-		"    http-reuse safe\n",
-		is_name(u) ? "3s" : "5s", timeout ? timeout : 600, timeout > 3600 ? timeout : 3600,
-		is_name(u) ? 4 * s->addresses : 2);
-	if (e->r && e->r->connect.max_connections)
-		fprintf(f, "    # How long a request waits for one of the connections.\n"
-			   "    timeout queue 60s\n");
-	if (e->replaces)
-		fprintf(f,
-			"    .if version_atleast(3.2)\n"
-			"        # A field behind the body could carry the client's credential. Older versions cannot drop it.\n"
-			"        option http-drop-request-trailers\n"
-			"    .endif\n");
-	if (e->r && e->r->forwards)
-		fprintf(f,
-			"    # Of the request's headers, keeps the allow list and the route's forward_headers.\n"
-			"    http-request del-header '" FORWARD_STAYS_WITH(
-				"|authorization|x-api-key|api-key|x-goog-api-key%s", "%s") "' -m reg\n",
-			e->r->forward_names, e->r->forward_prefixes);
-	if (is_standard_port(u))
-		fprintf(f, "    http-request set-header host %s%s%s\n", open, u->host, close);
-	else
-		fprintf(f, "    http-request set-header host %s%s%s:%u\n", open, u->host, close, u->port);
-	write_path_rule(f, u);
-	write_servers(f, s, e);
-	fprintf(f, "\n");
-}
-
-/* Writes which name servers HAProxy asks. Without a name to look up there is nothing to write, and HAProxy needs no
- * resolv.conf. */
-static void write_name_servers(FILE *f, const backends_settings *s)
-{
-	fprintf(f, "global\n"
-		   "    .if version_atleast(3.3)\n"
-		   "        # Use the addresses of both families, also where there is no route to the internet.\n"
-		   "        dns-accept-family ipv4,ipv6\n"
-		   "    .endif\n\n"
-		   "resolvers llm-dns\n");
-	for (size_t i = 0; i < s->name_servers_count; i++) {
-		const char *server = s->name_servers[i];
-		bool bare = *server != '[' && strchr(server, ':') != strrchr(server, ':'); /* an IPv6 address alone */
-		bool port = !bare && strrchr(server, ':') && server[strlen(server) - 1] != ']';
-		if (*server == '/')
-			fprintf(f, "    parse-resolv-conf\n");
-		else
-			fprintf(f, "    nameserver ns%zu %s%s%s%s\n", i + 1, bare ? "[" : "", server, bare ? "]" : "",
-				port ? "" : ":53");
-	}
-	fprintf(f, "    # Allow answers with many addresses.\n"
-		   "    accepted_payload_size 8192\n"
-		   "    # Look for changes that often.\n"
-		   "    hold valid 3s\n"
-		   "    # If no name server knows the name any more, go on with the addresses that are known.\n"
-		   "    hold nx 24d\n"
-		   "    hold other 24d\n"
-		   "    hold refused 24d\n"
-		   "    hold timeout 24d\n\n");
-}
+#include "report/backends_impl.h"
 
 /* `r`: the route whose upstream it is; NULL: a target. */
 static void add(entry *entries, size_t *count, const upstream *u, const char *name, const route *r, const char *user)
@@ -215,7 +27,6 @@ static bool write_all(FILE *f, const route_table *t, const backends_settings *s)
 {
 	entry *entries = calloc(t->count + PROTOCOLS, sizeof *entries);
 	size_t count = 0;
-	bool names = false;
 	char user[ROUTE_NAME_MAX + 16];
 
 	if (!entries)
@@ -232,12 +43,10 @@ static bool write_all(FILE *f, const route_table *t, const backends_settings *s)
 		snprintf(user, sizeof user, "target %s", protocol_name((protocol)i));
 		add(entries, &count, &t->targets[i], t->targets[i].backend, NULL, user);
 	}
+	backends_name_servers(f, s, entries, count);
 	for (size_t i = 0; i < count; i++)
-		names |= is_name(entries[i].upstream);
-	if (names && s->name_servers_count)
-		write_name_servers(f, s);
-	for (size_t i = 0; i < count; i++)
-		write_backend(f, s, &entries[i]);
+		backends_section(f, s, &entries[i]);
+	backends_legs(f, s, t);
 	free(entries);
 	return true;
 }
@@ -265,6 +74,7 @@ static char *text_and_hash(const config *c, char hash[BACKENDS_HASH_LEN + 1])
 		.addresses = (unsigned)c->upstream_addresses,
 		.name_servers = (const char *const *)c->name_servers.items,
 		.name_servers_count = c->name_servers.count,
+		.refusal_status = c->table->refusal_status,
 	};
 	char *text = NULL;
 	size_t len = 0;

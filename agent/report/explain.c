@@ -186,6 +186,8 @@ static void print_json(FILE *f, const decision *d, const explain_request *ask, s
 		add_slice(json, "backend", d->backend);
 	if (d->route_name.len)
 		add_slice(json, "route", d->route_name);
+	if (d->leg.len)
+		add_slice(json, "leg", d->leg);
 	cJSON_AddStringToObject(json, "chosen", chosen_word(d));
 	cJSON_AddStringToObject(json, "endpoint", endpoint_words[d->endpoint]);
 	if (d->model.status == MODEL_FOUND)
@@ -312,6 +314,8 @@ static void print_text(FILE *f, const route_table *t, const decision *d, const e
 	upstream_url_for(d->upstream, path, url, sizeof url);
 	fprintf(f, "backend:   %.*s\nupstream:  %s%s%.*s\nstream:    %s\n", (int)d->backend.len, d->backend.ptr, url,
 		query.len ? "?" : "", (int)query.len, query.len ? query.ptr : "", d->model.stream ? "yes" : "no");
+	if (d->leg.len)
+		fprintf(f, "tap:       the answer goes through it, from leg %.*s\n", (int)d->leg.len, d->leg.ptr);
 	char connection[CONNECTION_TEXT_MAX] = "";
 	if (d->route)
 		connection_text(&d->route->connect, connection);

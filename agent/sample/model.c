@@ -264,6 +264,7 @@ static void settle(const mentions *found, model_status status, model_from from, 
 {
 	r->status = status;
 	r->stream = found->stream;
+	r->whole = found->said == STREAM_NO;
 	r->from = status == MODEL_FOUND ? from : MODEL_FROM_NONE;
 	if (status != MODEL_FOUND)
 		return;
@@ -306,7 +307,7 @@ void model_find(const model_sample *s, model_result *r)
 
 	r->status = MODEL_NONE;
 	r->from = MODEL_FROM_NONE;
-	r->stream = false;
+	r->stream = r->whole = false;
 	r->no_memory = false;
 	r->len = 0;
 	r->looked = 0;

@@ -69,6 +69,7 @@ typedef struct model_result {
 	model_status status;
 	model_from from;
 	bool stream;    /* the request asks for a stream; false if that is not known */
+	bool whole;     /* the request says that it wants no stream */
 	bool no_memory; /* UNKNOWN because memory ran out: a second try may succeed */
 	uint16_t len;
 	char name[MODEL_MAX]; /* set for FOUND only */

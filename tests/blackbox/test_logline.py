@@ -16,7 +16,7 @@ import logs
 import spop
 from upstream import Mock
 
-KEYS = {"v": int, "id": str, "te": int, "src": str, "method": str, "route": str, "backend": str, "protocol": str,
+KEYS = {"v": int, "id": str, "te": int, "src": str, "method": str, "route": str, "backend": str, "srv": str, "protocol": str,
         "model": str, "project": str, "client": str, "ua": str, "status": int, "code": str, "term": str, "stream": str, "metered": str,
         "in": int, "out": int, "tr": int, "tw": int, "tc": int, "trs": int, "ta": int, "ctype": str, "coding": str, "seen": str, "usage": str, "tier": str,
         "hb": str, "ha": str, "hs": str, "text": str, "comp": str, "spoe": str}

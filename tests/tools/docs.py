@@ -135,7 +135,7 @@ def main():
     check_blocks(found)
     if len(read("README.md").splitlines()) > README_LINES:
         problems.append("README.md: more than %d lines" % README_LINES)
-    haproxy = read("haproxy.cfg.example")
+    haproxy = read("haproxy.cfg.example") + read("agent/report/backends_legs.c")
     check_described("variable", re.findall(r"presetenv (LLM_\w+)", haproxy), "docs/haproxy.md", r"LLM_\w+")
     metrics = re.findall(r'"((?:spoa_llm|gen_ai_client)_\w+?)(?:_bucket|_sum|_count)?"', read("agent/ops/metrics.c"))
     check_described("metric", metrics, "docs/operation.md", r"(spoa_llm|gen_ai_client)_\w+")

@@ -527,12 +527,46 @@ static void a_prefix_matches_whole_segments(void)
 		CHECK(path_under(slice_cstr(rows[i].path), rows[i].prefix) == rows[i].under);
 }
 
+static void answers_that_are_long_or_stream(void)
+{
+	static const struct {
+		const char *path;
+		bool is_long, streams;
+	} rows[] = {
+		{ "/v1/embeddings", true, false },
+		{ "/v1/embeddings/", true, false },
+		{ "/openai/deployments/d/embeddings", true, false },
+		{ "/openai/deployments/d/images/generations", true, false },
+		{ "/openai/deployments/d/chat/completions", false, false },
+		{ "/v1/images/edits", true, false },
+		{ "/api/embed", true, false },
+		{ "/v1beta/models/m:embedContent", true, false },
+		{ "/v1beta/models/m:batchEmbedContents", true, false },
+		{ "/v1beta/models/m:generateContent", false, false },
+		{ "/v1beta/models/embedContent:countTokens", false, false },
+		{ "/v1/chat/completions", false, false },
+		{ "/v1/messages", false, false },
+		{ "/api/chat", false, true },
+		{ "/api/generate/", false, true },
+		{ "/v2/chat", false, false },
+		{ "/generate", false, false },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		size_t len = strlen(rows[i].path);
+		slice path = slice_of(unit_guarded(rows[i].path, len), len);
+		CHECK(endpoint_find(SLICE("POST"), path, false) == ENDPOINT_RUNS);
+		CHECK(endpoint_long(path) == rows[i].is_long || !printf("  %s\n", rows[i].path));
+		CHECK(endpoint_streams(path) == rows[i].streams || !printf("  %s\n", rows[i].path));
+	}
+}
+
 int main(void)
 {
 	RUN(a_post_that_runs_a_model);
 	RUN(a_post_that_runs_none);
 	RUN(a_question_about_models);
 	RUN(an_answer_that_costs_tokens);
+	RUN(answers_that_are_long_or_stream);
 	RUN(an_upload_names_no_model);
 	RUN(a_websocket);
 	RUN(a_path_with_one_reading);

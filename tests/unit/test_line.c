@@ -118,10 +118,25 @@ static void the_longest_fits_its_room(void)
 	written(&d);
 }
 
+/* The backend behind a leg, whose name HAProxy does not log; and none where there is no leg. */
+static void a_leg_has_a_backend_behind_it(void)
+{
+	char longest[BACKEND_NAME_MAX];
+
+	memset(longest, 'b', sizeof longest);
+	llm_request r = { .project = { NULL, 0 } };
+	decision d = { .request = &r, .backend = slice_of(longest, sizeof longest), .leg = SLICE("leg.b.0") };
+	has(written(&d), "behind", longest, sizeof longest);
+	d.leg.len = 0;
+	slice object = written(&d);
+	CHECK(slice_contains(object, SLICE("\"metered\"")) && !slice_contains(object, SLICE("behind")));
+}
+
 int main(void)
 {
 	RUN(every_text_is_json);
 	RUN(texts_from_outside_are_cut);
 	RUN(the_longest_fits_its_room);
+	RUN(a_leg_has_a_backend_behind_it);
 	return unit_end();
 }

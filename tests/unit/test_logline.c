@@ -57,6 +57,28 @@ static void what_was_seen_of_the_answer_decides(void)
 	}
 }
 
+/* HAProxy logs the name of a leg; the record has the backend behind it. */
+static void a_leg_is_recorded_as_what_is_behind_it(void)
+{
+	static const struct {
+		const char *members, *backend, *behind;
+	} rows[] = {
+		{ "\"behind\":\"llm-x\",\"backend\":\"leg.x.0123\",\"srv\":\"tap\"", "llm-x", "llm-x" },
+		{ "\"behind\":\"llm-x\",\"backend\":\"llm-x\",\"srv\":\"upstream\"", "llm-x", "llm-x" },
+		{ "\"behind\":\"llm-x\",\"backend\":\"llm-refuse\",\"srv\":\"-\"", "llm-refuse", "llm-x" },
+		{ "\"backend\":\"leg.mine\",\"srv\":\"a\"", "leg.mine", "" },
+	};
+	char line[512];
+	logline l;
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		snprintf(line, sizeof line, "{\"v\":2,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":1,%s}",
+			 rows[i].members);
+		CHECK(logline_parse(slice_cstr(line), SLICE(""), &l) == LOGLINE_OK);
+		CHECK(strcmp(l.record.backend, rows[i].backend) == 0 && strcmp(l.behind, rows[i].behind) == 0);
+	}
+}
+
 static void only_our_key_opens(void)
 {
 	static const char *const wrong[] = { "", "k", "k2", "k11", "K1", "k1\"] [llm@32473 key=\"k1" };
@@ -177,6 +199,7 @@ int main(void)
 {
 	RUN(a_line_is_read);
 	RUN(what_was_seen_of_the_answer_decides);
+	RUN(a_leg_is_recorded_as_what_is_behind_it);
 	RUN(only_our_key_opens);
 	RUN(a_cut_line_is_malformed_and_nothing_past_it_is_read);
 	RUN(what_is_not_agreed_on_is_malformed);

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The HAProxy sections for requests that go through the tap (docs/haproxy.md, "The tap"). Each leg has two: a backend,
+ * from which requests go to the tap, and a frontend, to which the tap sends them. */
+#include "report/backends_impl.h"
+
+/* A leg, and what it stands for. */
+typedef struct leg {
+	const char *name, *backend;
+	const credential *auth; /* NULL: the client's own credential passes through */
+	unsigned timeout;       /* seconds that the upstream may be silent */
+} leg;
+
+/* The error `code` in the shape of the client's API, as haproxy.cfg.example has it, with the code where each API's
+ * refusals have it. */
+#define ERROR_BODY(message, code, status) \
+	"'{%%[str(anthropic),strcmp(txn.llm.protocol),bool,iif(\"\",\"\\\"type\\\":\\\"error\\\",\")]\"error\":{\"message\":\"" message \
+	"\",%%[str(gemini),strcmp(txn.llm.protocol),bool,iif(\"\\\"type\\\":\\\"api_error\\\",\\\"param\\\":null,\\\"code\\\":\\\"" code \
+	"\\\"\",\"\\\"code\\\":" status \
+	",\\\"status\\\":\\\"UNAVAILABLE\\\",\\\"details\\\":[{\\\"reason\\\":\\\"" code "\\\"}]\")]}}'"
+
+static void write_common(FILE *f, const char *check)
+{
+	fprintf(f,
+		"# What goes through the tap: each request whose answer streams, or may be larger than HAProxy's buffer.\n"
+		"global\n"
+		"    # The sockets of the tap and of the legs. HAProxy makes those of the legs in LLM_LEGS when it starts. Once it is in a chroot, it\n"
+		"    # sees them in LLM_LEGS_INSIDE, and the tap's socket at LLM_TAP.\n"
+		"    presetenv LLM_TAP         \"unix@/run/spoa-llm-tap/tap.sock\"\n"
+		"    presetenv LLM_LEGS        \"/run/spoa-llm-legs\"\n"
+		"    presetenv LLM_LEGS_INSIDE \"$LLM_LEGS\"\n"
+		"    # Who may connect to a leg: nobody but HAProxy and the tap, because whoever can gets the operator's credential added.\n"
+		"    presetenv LLM_LEG_ACCESS  \"mode 600\"\n"
+		"    # The switch. If the runtime API sets it to false, new requests go without the tap, and streams in the tap go on to their end.\n"
+		"    set-var proc.llm_tap bool(true)\n\n"
+		"backend llm-tap\n"
+		"    # Asks a leg through the tap, because a tap that hangs still accepts connections. Nothing is cut when the check fails.\n"
+		"    mode http\n"
+		"    timeout connect 500ms\n"
+		"    timeout check 1s\n"
+		"    option httpchk\n"
+		"    http-check send meth GET uri /.tap ver HTTP/1.1 hdr host tap hdr x-llm-leg %s\n"
+		"    http-check expect status 200\n"
+		"    server tap \"$LLM_TAP\" check inter 500ms fall 2 rise 1\n\n",
+		check);
+}
+
+/* Writes the way to the tap. The client's credential is gone by then if the leg sets another one. */
+static void write_way(FILE *f, const leg *l)
+{
+	fprintf(f,
+		"backend %s\n"
+		"    # To the tap, and from there to the leg; straight to the leg while the tap is down, or takes no more.\n"
+		"    mode http\n"
+		"    timeout connect 2s\n"
+		"    # Longer than the upstream's, so that the leg tells first.\n"
+		"    timeout server %us\n"
+		"    retries 3\n"
+		"    retry-on conn-failure\n"
+		"    option redispatch 1\n"
+		"    http-reuse safe\n"
+		"    http-request set-header x-llm-leg %s\n"
+		"    http-request set-header x-llm-protocol %%[var(txn.llm.protocol)]\n"
+		"    # The tap reads no compressed answer.\n"
+		"    http-request set-header accept-encoding identity\n"
+		"    # What the leg answered in place of the upstream; the client does not see this header.\n"
+		"    http-response set-var(txn.llm.code) res.fhdr(x-llm-leg) if { res.fhdr_cnt(x-llm-leg) gt 0 }\n"
+		"    use-server tap if TRUE\n"
+		"    server tap \"$LLM_TAP\" weight 0 track llm-tap/tap\n"
+		"    server leg \"unix@${LLM_LEGS_INSIDE}/%s.sock\"\n\n",
+		l->name, l->timeout + 15, l->name, l->name);
+}
+
+/* Writes how the leg gets its credential. Without an answer of the agent, or with half an answer, it forwards nothing.
+ */
+static void write_credential(FILE *f, const backends_settings *s, const leg *l)
+{
+	const char *header = auth_header_name(l->auth->header);
+
+	fprintf(f,
+		"    filter spoe engine llm config \"$LLM_SPOE_CONF\"\n"
+		"    http-request set-var(txn.llm_member) str(%s)\n"
+		"    http-request send-spoe-group llm llm-member\n"
+		"    http-request return status %d content-type application/json hdr x-llm-leg upstream_auth_unavailable hdr x-should-retry false "
+		"lf-string " ERROR_BODY("The gateway has no usable credential for the upstream of this model.",
+					"upstream_auth_unavailable",
+					"%d") " if { var(txn.llm.code) -m str upstream_auth_unavailable }\n",
+		l->name, s->refusal_status, s->refusal_status);
+	fprintf(f,
+		"    http-request return status 503 content-type application/json hdr x-llm-leg gateway_unavailable hdr retry-after 1 "
+		"lf-string " ERROR_BODY(
+			"The gateway could not decide where to send the request.", "gateway_unavailable",
+			"503") " unless { var(txn.llm.deny) -m int 0 } { var(txn.llm.deny) -m str 0 } { var(txn.llm.backend) -m str %s } { var(txn.llm.auth) -m str replace } "
+			       "{ var(txn.llm.auth_header) -m str %s } { var(txn.llm.auth_value) -m len gt 0 }\n"
+			       "    http-request del-header ^(authorization|x-api-key|api-key|x-goog-api-key|proxy-authorization|cookie)$ -m reg\n"
+			       "    http-request set-header %s %%[var(txn.llm.auth_value)]\n"
+			       "    # A session of the operator's is not for the tap.\n"
+			       "    http-response del-header set-cookie -m beg\n",
+		l->backend, header, header);
+}
+
+static void write_leg(FILE *f, const backends_settings *s, const leg *l)
+{
+	fprintf(f,
+		"frontend %s.in\n"
+		"    # The leg to %s. One socket of HAProxy's own, where the tap or the backend above brings requests.\n"
+		"    mode http\n"
+		"    no log\n"
+		"    bind \"unix@${LLM_LEGS}/%s.sock\" \"${LLM_LEG_ACCESS[*]}\" backlog 16384\n"
+		"    # The frontend of the clients has such times, and the other end closes what is idle.\n"
+		"    timeout client 1d\n"
+		"    timeout http-keep-alive 1d\n"
+		"    http-request return status 200 if { path /.tap } !{ req.fhdr_cnt(x-request-id) gt 0 }\n"
+		"    http-request set-var(txn.llm.protocol) req.fhdr(x-llm-protocol)\n"
+		"    http-request del-header x-llm- -m beg\n",
+		l->name, l->backend, l->name);
+	if (l->auth)
+		write_credential(f, s, l);
+	fprintf(f,
+		"    # Marks what HAProxy itself answers in place of the upstream. No upstream can set such a mark.\n"
+		"    http-response set-var(txn.llm_answered) bool(true)\n"
+		"    http-response del-header x-llm- -m beg\n"
+		"    acl answered var(txn.llm_answered) -m found\n"
+		"    acl marked   res.fhdr_cnt(x-llm-leg) gt 0\n"
+		"    http-after-response set-header x-llm-leg upstream_error       if !answered !marked { status 502 }\n"
+		"    http-after-response set-header x-llm-leg upstream_unavailable if !answered !marked { status 503 }\n"
+		"    http-after-response set-header x-llm-leg upstream_timeout     if !answered !marked { status 504 }\n"
+		"    http-after-response set-header x-llm-leg gateway_error        if !answered !marked { status 500 }\n");
+	fprintf(f, "    default_backend %s\n\n", l->backend);
+}
+
+static void write_both(FILE *f, const backends_settings *s, const leg *l)
+{
+	write_way(f, l);
+	write_leg(f, s, l);
+}
+
+/* Returns the route's leg as it is written; routes before `r` may have the same one. */
+static leg leg_of(const route_table *t, const route *r)
+{
+	return (leg){ r->leg, route_backend(t, r), r->auth.kind == AUTH_PASSTHROUGH ? NULL : &r->auth,
+		      r->own_backend && r->connect.timeout ? r->connect.timeout : UPSTREAM_TIMEOUT };
+}
+
+/* True if a leg before that of the route number `routes` and the target number `targets` has this name. */
+static bool is_written(const route_table *t, size_t routes, size_t targets, const char *name)
+{
+	for (size_t i = 0; i < routes; i++)
+		if (t->routes[i].leg && strcmp(t->routes[i].leg, name) == 0)
+			return true;
+	for (size_t i = 0; i < targets; i++)
+		if (strcmp(t->target_legs[i], name) == 0)
+			return true;
+	return false;
+}
+
+void backends_legs(FILE *f, const backends_settings *s, const route_table *t)
+{
+	const char *first = t->target_legs[0];
+
+	for (size_t i = t->count; i-- > 0;)
+		if (t->routes[i].leg)
+			first = t->routes[i].leg;
+	if (!first)
+		return;
+	write_common(f, first);
+	for (size_t i = 0; i < t->count; i++) {
+		leg l = leg_of(t, &t->routes[i]);
+		if (l.name && !is_written(t, i, 0, l.name))
+			write_both(f, s, &l);
+	}
+	for (size_t i = 0; i < PROTOCOLS && t->tap; i++) {
+		leg l = { t->target_legs[i], t->targets[i].backend, NULL, UPSTREAM_TIMEOUT };
+		if (!is_written(t, t->count, i, l.name))
+			write_both(f, s, &l);
+	}
+}

@@ -1,0 +1,135 @@
+"""A gateway whose streams go through a tap, and the simplest tap: it relays bytes, reads nothing but the name of the leg, and remembers all that
+passed."""
+import re
+import socket
+import threading
+
+import harness
+
+
+class PlainTap:
+    """One thread for each direction of a connection. `seen`: every byte that passed, either way. `legs_asked`: the legs that were named."""
+
+    def __init__(self, path, legs):
+        self.path, self.legs = path, legs
+        self.seen, self.legs_asked, self.open, self.lock = bytearray(), [], set(), threading.Lock()
+        self.listener = None
+        self.up()
+
+    def up(self):
+        """Listens under the path, in place of what may stand there."""
+        self.path.unlink(missing_ok=True)
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(self.path))
+        self.listener.listen(128)
+        threading.Thread(target=self._accept, args=(self.listener,), daemon=True).start()
+
+    def refuse(self):
+        """Takes no new connection; those that are open go on."""
+        if self.listener.fileno() >= 0:
+            self.listener.shutdown(socket.SHUT_RDWR)
+            self.listener.close()
+
+    def kill(self):
+        """Ends as a process that is killed does."""
+        self.refuse()
+        self.cut()
+
+    close = kill
+
+    def cut(self):
+        for one in list(self.open):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+    def _accept(self, listener):
+        while True:
+            try:
+                one, _ = listener.accept()
+            except OSError:
+                return
+            threading.Thread(target=self._serve, args=(one,), daemon=True).start()
+
+    def _note(self, data):
+        with self.lock:
+            self.seen += data
+
+    def _serve(self, client):
+        leg = socket.socket(socket.AF_UNIX)
+        self.open |= {client, leg}
+        try:
+            data = b""
+            while b"\r\n\r\n" not in data:
+                more = client.recv(65536)
+                if not more:
+                    return
+                data += more
+            self._note(data)
+            name = re.search(rb"(?im)^x-llm-leg: (leg\.[a-z0-9._-]+)\r$", data).group(1).decode()
+            self.legs_asked.append((name, data.split(b" ")[1].decode()))
+            leg.connect(str(self.legs / (name + ".sock")))
+            leg.sendall(data)
+            back = threading.Thread(target=self._pump, args=(leg, client), daemon=True)
+            back.start()
+            self._pump(client, leg, heads=name)
+            back.join()
+        except OSError:
+            pass
+        finally:
+            self.open -= {client, leg}
+            client.close()
+            leg.close()
+
+    def _pump(self, source, to, heads=None):
+        try:
+            while True:
+                data = source.recv(65536)
+                if not data:
+                    break
+                self._note(data)
+                # Our HAProxy sends a head in one piece.
+                if heads and re.match(rb"[A-Z]+ \S+ HTTP/1\.1\r\n", data):
+                    self.legs_asked.append((heads, data.split(b" ")[1].decode()))
+                to.sendall(data)
+        except OSError:
+            pass
+        for one in (source, to):
+            try:
+                one.shutdown(socket.SHUT_RDWR)
+            except OSError:
+                pass
+
+
+class Tapped:
+    """Mixed into a gateway: has its streams go through a tap. `make_tap(path, legs)` makes what listens at `path` and relays to the sockets in
+    the directory `legs`; None: nobody listens there."""
+
+    def __init__(self, haproxy, mocks, config=None, make_tap=PlainTap, **more):
+        self.make_tap, self.tap = make_tap, None
+        super().__init__(haproxy, mocks, dict({"tap": True}, **(config or {})), **more)
+
+    def start_haproxy(self):
+        self.legs, path = self.dir / "legs", self.dir / "tap.sock"
+        self.legs.mkdir(exist_ok=True)
+        self.haproxy_env.setdefault("LLM_TAP", "unix@%s" % path)
+        self.haproxy_env.setdefault("LLM_LEGS", str(self.legs))
+        if self.make_tap and not self.tap:
+            self.tap = self.make_tap(path, self.legs)
+        super().start_haproxy()
+
+    def went(self, answer):
+        """Whether the request of `answer`, an Exchange, went through the tap."""
+        return answer.tag.encode() in self.tap.seen
+
+    def close(self, quiet=False):
+        try:
+            super().close(quiet)
+        finally:
+            if self.tap:
+                self.tap.close()
+
+
+class TappedGateway(Tapped, harness.Gateway):
+    pass

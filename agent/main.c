@@ -10,6 +10,7 @@
 #include "config/config.h"
 #include "proc/master.h"
 #include "serve/run.h"
+#include "tap/tap.h"
 
 enum {
 	FLAGS_MAX = 64, /* options given as flags */
@@ -42,6 +43,7 @@ typedef enum command_id {
 	CREDENTIAL = 8192,
 	UPSTREAMS = 16384,
 	PRICES = 32768,
+	TAP = 65536,
 } command_id;
 
 /* One of the functions is given; `run` has none: see run_with_config(). */
@@ -53,12 +55,14 @@ typedef struct command {
 	int (*check)(const char *file, const option_text *flags, size_t count, const check_flags *ask);
 	int (*explain)(config *c, const explain_flags *ask);
 	int (*ledger)(const config *c, const ledger_request *ask);
-	int (*file)(const char *path); /* needs no configuration */
+	int (*file)(const char *path); /* needs no configuration, as the next one */
+	int (*tap)(const option_text *flags, size_t count, const tap_flags *ask);
 } command;
 
 /* clang-format off */
 static const command commands[] = {
 	{ RUN, "run", "answer HAProxy until SIGTERM; SIGHUP reloads, SIGUSR2 upgrades, SIGUSR1 drains", .backends = NULL },
+	{ TAP, "tap", "relay streams between HAProxy and its legs, and tell the agent what they used, until SIGTERM; SIGUSR2 upgrades", .tap = command_tap },
 	{ CHECK, "check", "say all that is wrong with the configuration, and whether all that it names is there; and whether HAProxy's files are new enough", .check = command_check },
 	{ EXPLAIN, "explain", "say what would be done with a request, and why", .explain = command_explain },
 	{ BACKENDS, "backends", "write the HAProxy backends for the routes and targets", .backends = command_backends },
@@ -92,6 +96,7 @@ static struct {
 	check_flags check;
 	explain_flags ask;
 	ledger_request ledger;
+	tap_flags tap;
 } line;
 
 static bool add_header(const char *text)
@@ -130,6 +135,14 @@ static const struct {
 	bool *on;
 	bool (*add)(const char *text);
 } own_flags[] = {
+	{ "legs", "DIR", TAP, "directory of the legs' sockets; default " TAP_LEGS, .text = &line.tap.legs },
+	{ "report", "ADDRESS", TAP, "the agent's socket for reports; default " TAP_REPORT, .text = &line.tap.report },
+	{ "streams", "N", TAP, "connections of HAProxy at a time, beyond which HAProxy goes without the tap; default 20000",
+	  .text = &line.tap.streams },
+	{ "memory", "BYTES", TAP, "memory beyond which HAProxy goes without the tap; default 536870912", .text = &line.tap.memory },
+	{ "control", "ADDRESS", TAP, "the socket for --drain; default " TAP_CONTROL, .text = &line.tap.control },
+	{ "drain", NULL, TAP, "ask the tap that runs to take no new streams and to end with the last one; waits for that",
+	  .on = &line.tap.drain },
 	{ "haproxy", "FILE", CHECK,
 	  "a file of HAProxy to look at instead of those in /etc/haproxy; may be given several times", .add = add_haproxy_file },
 	{ "as", "USER", CHECK,
@@ -382,6 +395,7 @@ static int parse(int argc, char **argv)
 		return EX_USAGE;
 	}
 	line.ask.json = line.check.json = line.ledger.json;
+	line.tap.file = line.file;
 	return GO_ON;
 }
 
@@ -440,9 +454,11 @@ int main(int argc, char **argv)
 		return EX_OSERR;
 	}
 	memcpy(given, argv, (size_t)argc * sizeof *given);
+	line.tap.argv = given;
 	int code = parse(argc, argv);
 	if (code == GO_ON)
 		code = line.command->id == RUN ? run_agent(argc, given) :
+		       line.command->tap       ? line.command->tap(line.flags, line.flags_count, &line.tap) :
 		       line.command->file      ? line.command->file(line.ledger.file) :
 						 run_with_config(NULL);
 	free(given);

@@ -104,6 +104,55 @@ EVENT(handover_failed, WARN, "problem instead",
       "`instead` says what follows. As long as the new worker does not have the connections, the old one goes on.",
       "Upgrade again. If it fails again, restart.")
 
+/* ---- the tap */
+EVENT(tap_ready, INFO, "version streams memory",
+      "The tap answers HAProxy. `streams` is how many connections of HAProxy it takes at a time, `memory` how many bytes it uses for them.",
+      "")
+EVENT(tap_draining, INFO, "why streams",
+      "The tap takes no new connections: HAProxy goes without it. It ends when the last of its `streams` has ended.",
+      "")
+EVENT(tap_ended, INFO, "streams_total",
+      "The tap ended as it was asked to. `streams_total` counts the requests that went through it.",
+      "")
+EVENT(tap_full, WARN, "connections memory",
+      "The tap has as many connections, or as much memory, as it may have. HAProxy goes without it until there is room, so the "
+      "figures of these streams are estimates.",
+      "Raise `--streams` or `--memory` of the tap, and its limit of open files: two for each stream.")
+EVENT(tap_has_room, INFO, "connections memory",
+      "The tap was full, and takes connections again.",
+      "")
+EVENT(tap_few_files, WARN, "streams possible",
+      "The limit of open files is too low for the `streams` that the tap is to take. It takes those that are `possible`.",
+      "Raise the limit (LimitNOFILE= in the unit), or lower `--streams`.")
+EVENT(tap_socket_gone, WARN, "path problem",
+      "The file of the tap's socket was gone, or led to a process that is dead. The tap made it again; if that failed, `problem` says why.",
+      "See what removed it: a cleaner of /run, or another tap that was killed.")
+EVENT(tap_request_refused, WARN, "problem",
+      "A connection to the tap was closed, because it sent something that HAProxy does not send with the sections that "
+      "`spoa-llm backends` writes. `problem` says what.",
+      "Write the sections anew, and reload HAProxy.")
+EVENT(tap_answer_unreadable, WARN, "id problem",
+      "The tap could not follow the framing of the answer to the request `id`. It passed on every byte, but does not know what the "
+      "answer used: the figure is an estimate.",
+      "Report it, with the upstream's name.")
+EVENT(tap_leg_unreachable, WARN, "leg problem",
+      "The tap could not connect to the socket of a leg, so HAProxy answered 503 upstream_unavailable.",
+      "See that HAProxy listens there and that the tap's user may write to the socket (LLM_LEGS and LLM_LEG_ACCESS in HAProxy's environment, "
+      "`--legs` of the tap).")
+EVENT(tap_report_lost, WARN, "lost socket",
+      "The agent takes no reports at `socket`, and no more of them can wait. `lost` counts those that were dropped: the figures of these "
+      "streams are estimates.",
+      "See that the agent runs with `tap` on, and that the tap's user may write to the socket.")
+EVENT(tap_upgrading, INFO, "binary pid",
+      "SIGUSR2 was received. A tap of the binary that is now on disk starts beside the running one.",
+      "")
+EVENT(tap_upgraded, INFO, "pid in_ms",
+      "The new tap answers HAProxy. The old one keeps its streams until they end.",
+      "")
+EVENT(tap_upgrade_failed, ERROR, "problem",
+      "The new tap did not start. The running one goes on.",
+      "Mend what `problem` names, or what the lines before it say, and upgrade again.")
+
 /* ---- configuration and routes */
 EVENT(routes_unusable, ERROR, "problem instead",
       "`HEADROOM_UPSTREAM_ROUTES` is not a JSON array. There are no routes: every request goes by the legacy rule.",

@@ -30,6 +30,14 @@ typedef struct check_flags {
 	size_t haproxy_count;
 } check_flags;
 
+/* What `tap` is asked. A text that was not given is NULL. */
+typedef struct tap_flags {
+	const char *legs, *report, *streams, *memory, *control;
+	bool drain;
+	const char *file; /* a configuration file, which a tap does not read */
+	char **argv;      /* of this process */
+} tap_flags;
+
 /* What the commands about the ledger are asked. A text that was not given is NULL. */
 typedef struct ledger_request {
 	const char *since, *until; /* see period_parse() */
@@ -53,6 +61,8 @@ int command_backends(config *c, const char *output);
 int command_credential(const char *path);
 /* Puts standard input into the price file `path`, without a configuration. */
 int command_prices(const char *path);
+/* Has the options --listen, --log-level and --log-format, and no configuration. */
+int command_tap(const option_text *flags, size_t count, const tap_flags *ask);
 int command_savings(const config *c, const ledger_request *ask);
 int command_upstreams(const config *c, const ledger_request *ask);
 int command_ledger_export(const config *c, const ledger_request *ask);

@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/unused.h"
+#include "proc/binary.h"
 #include "proc/control.h"
 #include "proc/notify.h"
 #include "proc/state.h"
@@ -319,29 +320,6 @@ static void log_by_environment(master *m)
 	log_setup((log_level)m->log_level, (log_format)m->log_format);
 }
 
-/* Finds the path of this binary; an upgrade starts the file that is there by then. False: the path is not known. */
-static bool find_path(char *out, size_t cap, const char *argv0)
-{
-	const slice deleted = SLICE(" (deleted)");
-	char cwd[PATH_MAX];
-	int n = 0;
-
-	if (argv0 && argv0[0] == '/')
-		n = snprintf(out, cap, "%s", argv0);
-	else if (argv0 && strchr(argv0, '/') && getcwd(cwd, sizeof cwd))
-		n = snprintf(out, cap, "%s/%s", cwd, argv0);
-	if (n > 0 && (size_t)n < cap)
-		return true;
-	ssize_t len = readlink("/proc/self/exe", out, cap - 1);
-	if (len <= 0)
-		return false;
-	out[len] = '\0';
-	slice path = slice_cstr(out);
-	if (slice_ends(path, deleted))
-		out[path.len - deleted.len] = '\0';
-	return true;
-}
-
 static void watch(master *m)
 {
 	static const struct {
@@ -426,7 +404,7 @@ int master_run(int argc, char **argv)
 	log_by_environment(&m);
 	state_result state = take_over(&m, &s);
 	m.loop = ev_default_loop(EVFLAG_NOENV);
-	bool ok = find_path(m.path, sizeof m.path, argc ? argv[0] : NULL);
+	bool ok = binary_path(m.path, sizeof m.path, argc ? argv[0] : NULL);
 	if (!m.loop || !ok) {
 		log_event(start_failed,
 			  LOG_C("problem",

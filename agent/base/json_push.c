@@ -237,7 +237,7 @@ static inline enum did in_number(json_push *j, const char **p, const char *end)
 {
 	unsigned char state = j->state;
 
-	while (*p < end && state > IN_WORD) {
+	while (*p < end && state > IN_WORD && state < IS_BAD) {
 		state = number_goes_on(state, **p);
 		if (state == AT_COMMA) { /* what ends a number is not part of it */
 			j->state = AT_COMMA;

@@ -354,6 +354,7 @@ bool settings_check(const settings *s, config *c, err_list *all, err *e)
 	c->table->websocket_to_catch_all = c->websocket == WEBSOCKET_CATCH_ALL;
 	c->table->older_contract_allowed = c->allow_older_contract;
 	c->table->tap = c->tap;
+	c->table->require_stream_usage = c->require_stream_usage;
 	c->table->websocket_allowed = c->websocket != WEBSOCKET_REFUSE;
 	choose_routes(c, s, &routes, all);
 	check_listeners(s, c, all);

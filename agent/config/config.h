@@ -54,7 +54,8 @@ typedef struct config {
 	int64_t refusal_status;   /* an index of refusal_statuses */
 	int64_t websocket;        /* a websocket_choice */
 	bool allow_older_contract;
-	bool tap;     /* streams go through the tap, unless their route says otherwise */
+	bool tap; /* streams go through the tap, unless their route says otherwise */
+	bool require_stream_usage;
 	char *ledger; /* directory; "": no ledger */
 	address_list log_listen;
 	char *prices;           /* LiteLLM's price file; "": the table that ships with the project */

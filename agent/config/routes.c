@@ -182,6 +182,15 @@ static bool read_reference_model(const problems *to, route *r, const cJSON *item
 	return set_string(to, &r->reference_model, text);
 }
 
+static bool read_require_stream_usage(const problems *to, route *r, const cJSON *item, place p)
+{
+	if (!cJSON_IsBool(item))
+		return problem(to, p, "the option of this name decides",
+			       "\"require_stream_usage\" must be true or false");
+	r->require_stream_usage = cJSON_IsTrue(item);
+	return true;
+}
+
 static bool read_enabled(const problems *to, route *r, const cJSON *item, place p)
 {
 	if (!cJSON_IsBool(item))
@@ -215,6 +224,7 @@ static const struct {
 	{ "backend", read_backend },
 	{ "reference_model", read_reference_model },
 	{ "models", read_models },
+	{ "require_stream_usage", read_require_stream_usage },
 	{ "enabled", read_enabled },
 };
 /* clang-format on */
@@ -291,6 +301,7 @@ static bool read_route(const problems *to, const route_table *t, route *r, const
 	int index = 0;
 	char keys[512];
 
+	r->require_stream_usage = t->require_stream_usage;
 	if (to->strict)
 		json_no_duplicates(object, where, to->all);
 	/* Of two members with one name the last wins, as it does in Python. */

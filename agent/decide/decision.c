@@ -37,6 +37,9 @@ static const refusal_info refusals[REFUSALS] = {
 	[REFUSE_CONTRACT] = { 503, "contract_outdated",
 			      "The gateway's HAProxy files are older than its agent; its operator has to update them." },
 	[REFUSE_NO_MODEL] = { 404, "model_not_found", "The gateway does not list this model." },
+	[REFUSE_STREAM_USAGE] = { 400, "stream_usage_required",
+				  "This gateway takes only streams that report their usage. Add this line to the request: "
+				  "\"stream_options\": {\"include_usage\": true}" },
 	[REFUSE_GATEWAY] = { 503, "gateway_unavailable", "The gateway could not decide where to send the request." },
 };
 
@@ -174,6 +177,12 @@ static const route *without_model(const policy *p, const llm_request *r, decisio
 	return route_without_model(p->table, r->sample.path, d->endpoint != ENDPOINT_RUNS && !r->sample.upgrade);
 }
 
+/* True if HAProxy, when it is told that the model is not in the sample, asks once more with all bytes that it holds. */
+static bool can_ask_again(const llm_request *r)
+{
+	return r->sample.body.len < r->sample.buffered && r->sample.between == BETWEEN_LATER;
+}
+
 /* Chooses the route of a request whose model is not in the sample. NULL: it has none, or it is refused. */
 static const route *out_of_reach(const policy *p, const llm_request *r, decision *d)
 {
@@ -191,8 +200,8 @@ static const route *out_of_reach(const policy *p, const llm_request *r, decision
 		refuse(d, REFUSE_GATEWAY, d->model.detail);
 		return NULL;
 	}
-	/* HAProxy asks once more with all bytes that it holds; only then is the model out of reach. */
-	d->ask_again = r->sample.body.len < r->sample.buffered && r->sample.between == BETWEEN_LATER;
+	/* Only if all bytes that HAProxy holds do not name it is the model out of reach. */
+	d->ask_again = can_ask_again(r);
 	if (d->ask_again || !p->table->unresolved_falls_through) {
 		refuse(d, REFUSE_MODEL_NOT_IN_SAMPLE, d->model.detail);
 		return NULL;
@@ -330,7 +339,23 @@ static __attribute__((noinline)) bool answer_about_models(const policy *p, const
 	return true;
 }
 
-void decide(const policy *p, const llm_request *r, decision *d)
+/* Refuses a stream whose usage nobody will tell, where the operator requires that it is told. If bytes that could ask
+ * for the usage are missing, and HAProxy has no more of them, the request goes on: the ledger estimates its usage. */
+static __attribute__((noinline)) void require_usage(const llm_request *r, decision *d)
+{
+	if (!endpoint_takes_stream_options(d->endpoint, r->sample.path))
+		return;
+	if (d->model.stream_usage == STREAM_USAGE_NOT_ASKED) {
+		refuse(d, REFUSE_STREAM_USAGE,
+		       "the stream does not ask for its usage, and require_stream_usage is set");
+	} else if (can_ask_again(r)) {
+		d->ask_again = true;
+		refuse(d, REFUSE_MODEL_NOT_IN_SAMPLE, "the bytes that could ask for the usage are not in the sample");
+	}
+}
+
+/* Decides everything but what require_usage() does. */
+static inline __attribute__((always_inline)) void find_upstream(const policy *p, const llm_request *r, decision *d)
 {
 	d->request = r;
 	d->refusal = REFUSE_NOT;
@@ -368,4 +393,12 @@ void decide(const policy *p, const llm_request *r, decision *d)
 		use_target(p, r, d->caller, LEGACY_BY_PROTOCOL, d);
 	else
 		use_target(p, r, legacy_target(r), LEGACY_NO_MATCH, d);
+}
+
+void decide(const policy *p, const llm_request *r, decision *d)
+{
+	find_upstream(p, r, d);
+	bool required = d->route ? d->route->require_stream_usage : p->table->require_stream_usage;
+	if (required && d->model.stream && d->model.stream_usage != STREAM_USAGE_ASKED && d->refusal == REFUSE_NOT)
+		require_usage(r, d);
 }

@@ -26,6 +26,7 @@ typedef enum refusal {
 	REFUSE_PATH,           /* upstreams read the path in more than one way */
 	REFUSE_CONTRACT,       /* haproxy.cfg and spoe.conf are older than the agent */
 	REFUSE_NO_MODEL,       /* GET /v1/models/NAME: routes list models, and none lists this one */
+	REFUSE_STREAM_USAGE,   /* a stream that does not ask for its usage, where the operator requires that */
 	REFUSE_GATEWAY,        /* the agent could not answer */
 	REFUSALS,
 } refusal;

@@ -9,8 +9,20 @@ enum {
 /* How an endpoint is spoken to, where else it may stand, and where a model stands that is not in the body. LIVE: a
  * WebSocket does something else there than HTTP. QUERY: the upstream takes the model from the query. FILES: the
  * endpoint runs no model, and its body is a file, whatever the file holds, or a batch of requests that name a model
- * each. LONG: an answer may be larger than HAProxy's buffer. */
-enum { HTTP = 1, SOCKET = 2, DEPLOYED = 4, ASKS = 8, LISTS = 16, LIVE = 32, QUERY = 64, FILES = 128, LONG = 256 };
+ * each. LONG: an answer may be larger than HAProxy's buffer. OPTION: a stream tells its usage only if stream_options
+ * asks for it. */
+enum {
+	HTTP = 1,
+	SOCKET = 2,
+	DEPLOYED = 4,
+	ASKS = 8,
+	LISTS = 16,
+	LIVE = 32,
+	QUERY = 64,
+	FILES = 128,
+	LONG = 256,
+	OPTION = 512
+};
 
 /* `*` stands for one segment, `*:` for one of the form NAME:METHOD, with a method that runs a model. */
 typedef struct row {
@@ -21,8 +33,8 @@ typedef struct row {
 /* clang-format off */
 static const row rows[] = {
 	/* OpenAI's, which most others speak too */
-	{ "chat/completions", HTTP | DEPLOYED },
-	{ "completions", HTTP | DEPLOYED },
+	{ "chat/completions", HTTP | DEPLOYED | OPTION },
+	{ "completions", HTTP | DEPLOYED | OPTION },
 	{ "responses", HTTP | SOCKET },
 	{ "responses/compact", HTTP },
 	{ "responses/input_tokens", HTTP },
@@ -197,7 +209,7 @@ static uint16_t tail_of(const slice *s, size_t n)
 	for (size_t i = 0; i < COUNT(containers) && !how; i++)
 		if (n > depth[i] && fits(s, depth[i], containers[i])) {
 			uint16_t inside = row_of(s + depth[i], n - depth[i]);
-			how = inside & DEPLOYED ? inside & (HTTP | LONG) : 0;
+			how = inside & DEPLOYED ? inside & (HTTP | LONG | OPTION) : 0;
 		}
 	return how;
 }
@@ -324,6 +336,11 @@ bool endpoint_takes_files(slice method, slice path)
 {
 	return (slice_eq(method, SLICE("POST")) || slice_eq(method, SLICE("PUT"))) && how_of(path) & FILES &&
 	       path_clear(path);
+}
+
+bool endpoint_takes_stream_options(endpoint e, slice path)
+{
+	return e == ENDPOINT_RUNS && how_of(path) & OPTION;
 }
 
 bool endpoint_takes_query(slice path)

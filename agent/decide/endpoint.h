@@ -31,6 +31,10 @@ bool endpoint_metered(endpoint e, slice path);
 /* True for an upload: the body names no model at its top level, whatever it holds and however large it is. */
 bool endpoint_takes_files(slice method, slice path);
 
+/* True if a stream of the endpoint `e`, which endpoint_find() gave for `path`, tells its usage only if the member
+ * stream_options of the request asks for it: those of OpenAI's chat and completions. */
+bool endpoint_takes_stream_options(endpoint e, slice path);
+
 /* True if the upstream takes the model of a request by HTTP from the query. */
 bool endpoint_takes_query(slice path);
 

@@ -83,7 +83,8 @@ typedef struct route {
 	char *leg; /* the name of the leg behind the tap, see leg.h; NULL: no request of the route goes through the tap
 		    */
 	char *reference_model; /* NULL: none */
-	char **models;         /* that the route lists; in all routes at most MODELS_MAX */
+	bool require_stream_usage;
+	char **models; /* that the route lists; in all routes at most MODELS_MAX */
 	size_t models_count;
 	bool enabled;
 	unsigned entry; /* the route's number in the operator's array, from 1; skipped entries count */
@@ -125,6 +126,9 @@ typedef struct route_table {
 	/* Files of HAProxy that keep the contract of one version before : true lets them have credentials.
 	 */
 	bool older_contract_allowed;
+	/* True refuses a stream that does not ask for its usage, where it tells none otherwise. This is for requests
+	 * without a route; each route has its own. */
+	bool require_stream_usage;
 	/* True lets a WebSocket that names its model through where the endpoint speaks HTTP too, false refuses it. */
 	bool websocket_allowed;
 } route_table;

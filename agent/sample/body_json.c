@@ -91,6 +91,22 @@ static void take_stream(const json_member *m, bool exact, mentions *found)
 	mentions_stream(found, exact, said);
 }
 
+/* True if a member `stream_options` asks for the usage at the end of the stream. */
+static bool asks_for_usage(const json_member *options)
+{
+	json_iter it;
+	json_member m;
+	bool asks = false;
+
+	if (options->type != JSON_OBJECT)
+		return false;
+	json_iter_init(&it, options->value);
+	while (json_next(&it, &m) == JSON_MEMBER)
+		if (json_key_is(m.key, SLICE("include_usage")))
+			asks = m.type == JSON_TRUE;
+	return asks;
+}
+
 /* True for "stream" written with the long s, U+017F, whose upper case is S: Go takes it for "stream". */
 static bool long_s_stream(slice key)
 {
@@ -105,6 +121,11 @@ static bool long_s_stream(slice key)
 static __attribute__((noinline)) const char *take_either(const json_member *m, mentions *found)
 {
 	bool stream = slice_eq(m->key, SLICE("stream")); /* spelled as in nearly all bodies */
+
+	if (!stream && json_key_is(m->key, SLICE("stream_options"))) {
+		mentions_usage(found, asks_for_usage(m));
+		return NULL;
+	}
 	json_key_match match = stream ? JSON_KEY_OTHER : json_key_like(m->key, SLICE("model"));
 
 	if (match == JSON_KEY_SAME || match == JSON_KEY_ALIKE) {

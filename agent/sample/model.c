@@ -132,6 +132,7 @@ static model_status body_status(const body_view *view, slice ctype, mentions *fo
 	model_status status = mentions_status(found, &fault);
 
 	r->looked = view->head.len + view->tail.len;
+	found->read_all = end == BODY_ALL;
 	if (end == BODY_BAD) {
 		r->detail = detail;
 		return from == MODEL_FROM_FORM ? MODEL_BAD_FORM : MODEL_MALFORMED;
@@ -265,6 +266,8 @@ static void settle(const mentions *found, model_status status, model_from from, 
 	r->status = status;
 	r->stream = found->stream;
 	r->whole = found->said == STREAM_NO;
+	r->stream_usage = found->usage == STREAM_USAGE_UNSEEN && found->read_all ? STREAM_USAGE_NOT_ASKED :
+										   (stream_usage)found->usage;
 	r->from = status == MODEL_FOUND ? from : MODEL_FROM_NONE;
 	if (status != MODEL_FOUND)
 		return;
@@ -308,6 +311,7 @@ void model_find(const model_sample *s, model_result *r)
 	r->status = MODEL_NONE;
 	r->from = MODEL_FROM_NONE;
 	r->stream = r->whole = false;
+	r->stream_usage = STREAM_USAGE_UNSEEN;
 	r->no_memory = false;
 	r->len = 0;
 	r->looked = 0;

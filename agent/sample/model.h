@@ -33,6 +33,13 @@ typedef enum model_from {
 	MODEL_FROM_FORM,
 } model_from;
 
+/* Whether a request asks for the usage at the end of its stream: `"stream_options": {"include_usage": true}`. */
+typedef enum stream_usage {
+	STREAM_USAGE_UNSEEN, /* bytes of the body that could ask for it are missing */
+	STREAM_USAGE_ASKED,
+	STREAM_USAGE_NOT_ASKED,
+} stream_usage;
+
 /* What HAProxy says of the bytes that it holds between the beginning and the end that it sends. Larger numbers mean the
  * same as BETWEEN_UNCLEAR. */
 typedef enum model_between {
@@ -68,8 +75,9 @@ typedef struct model_sample {
 typedef struct model_result {
 	model_status status;
 	model_from from;
-	bool stream;    /* the request asks for a stream; false if that is not known */
-	bool whole;     /* the request says that it wants no stream */
+	bool stream; /* the request asks for a stream; false if that is not known */
+	bool whole;  /* the request says that it wants no stream */
+	stream_usage stream_usage;
 	bool no_memory; /* UNKNOWN because memory ran out: a second try may succeed */
 	uint16_t len;
 	char name[MODEL_MAX]; /* set for FOUND only */

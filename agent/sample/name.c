@@ -71,6 +71,8 @@ void mentions_init(mentions *found)
 {
 	found->any = found->exact = found->null = found->open = found->stream = false;
 	found->said = found->alike = STREAM_UNSAID;
+	found->usage = STREAM_USAGE_UNSEEN;
+	found->read_all = false;
 	found->len = 0;
 	found->differ = found->why = NULL;
 }
@@ -116,6 +118,12 @@ void mentions_stream(mentions *found, bool exact, stream_said said)
 		found->stream = said == STREAM_YES;
 }
 
+void mentions_usage(mentions *found, bool asks)
+{
+	if (found->usage != STREAM_USAGE_NOT_ASKED)
+		found->usage = asks ? STREAM_USAGE_ASKED : STREAM_USAGE_NOT_ASKED;
+}
+
 /* True if a member that only some parsers take for "stream" changes what the request asks for. */
 static bool stream_unclear(const mentions *found)
 {
@@ -138,6 +146,9 @@ void mentions_merge(mentions *into, const mentions *from, const char *differ)
 	if (from->said != STREAM_UNSAID)
 		mentions_stream(into, true, (stream_said)from->said);
 	into->stream = stream;
+	if (from->usage != STREAM_USAGE_UNSEEN)
+		mentions_usage(into, from->usage == STREAM_USAGE_ASKED);
+	into->read_all = into->read_all || from->read_all;
 	into->open = into->open || from->open;
 }
 

@@ -23,6 +23,8 @@ typedef struct mentions {
 	bool stream;   /* the request asks for a stream */
 	uint8_t said;  /* stream_said of the members and fields spelled "stream" */
 	uint8_t alike; /* stream_said of those that only some parsers take for "stream" */
+	uint8_t usage; /* stream_usage of the members `stream_options`; UNSEEN: there is none */
+	bool read_all; /* all of the body was read */
 	uint16_t len;  /* of `name` */
 	const char *differ;   /* static text: which two readings differ; NULL: all agree */
 	const char *why;      /* static text: what is wrong with the first mention; NULL: nothing */
@@ -46,6 +48,8 @@ void mentions_init(mentions *found);
 void mentions_add(mentions *found, bool exact, slice name, const char *why);
 /* Adds what one member or field says about streaming. `exact`: it is spelled "stream", not "Stream". */
 void mentions_stream(mentions *found, bool exact, stream_said said);
+/* Adds whether one member `stream_options` asks for the usage. Of several, all have to. */
+void mentions_usage(mentions *found, bool asks);
 /* Says what the text of a member or field `stream` means. */
 stream_said stream_of(slice text);
 /* Adds all that `from` collected to `into`. `differ` is the static text for the case that the two name different

@@ -560,6 +560,36 @@ static void answers_that_are_long_or_stream(void)
 	}
 }
 
+static void a_stream_that_tells_its_usage_if_asked(void)
+{
+	static const char *const takes[] = {
+		"/v1/chat/completions",
+		"/v1/completions",
+		"/chat/completions/",
+		"/openai/deployments/gpt-9/chat/completions",
+		"/api/paas/v4/chat/completions",
+		"/v1/engines/gpt-9/completions",
+	};
+	static const char *const does_not[] = {
+		"/v1/responses",
+		"/v1/messages",
+		"/v1/fim/completions",
+		"/v1/chat",
+		"/v1/embeddings",
+		"/openai/deployments/gpt-9/embeddings",
+		"/v1beta/models/m:streamGenerateContent",
+		"/v1/chat/completions/id",
+		"/x/chat/completions",
+	};
+	for (size_t i = 0; i < sizeof takes / sizeof takes[0]; i++)
+		CHECK(endpoint_takes_stream_options(ENDPOINT_RUNS, slice_cstr(takes[i])) ||
+		      (printf("  %s\n", takes[i]), 0));
+	for (size_t i = 0; i < sizeof does_not / sizeof does_not[0]; i++)
+		CHECK(!endpoint_takes_stream_options(ENDPOINT_RUNS, slice_cstr(does_not[i])) ||
+		      (printf("  %s\n", does_not[i]), 0));
+	CHECK(!endpoint_takes_stream_options(ENDPOINT_OTHER, SLICE("/v1/chat/completions")));
+}
+
 int main(void)
 {
 	RUN(a_post_that_runs_a_model);
@@ -567,6 +597,7 @@ int main(void)
 	RUN(a_question_about_models);
 	RUN(an_answer_that_costs_tokens);
 	RUN(answers_that_are_long_or_stream);
+	RUN(a_stream_that_tells_its_usage_if_asked);
 	RUN(an_upload_names_no_model);
 	RUN(a_websocket);
 	RUN(a_path_with_one_reading);

@@ -433,6 +433,67 @@ static void handshakes(void)
 	SAYS(&s, "ambiguous");
 }
 
+static void streams_ask_for_their_usage(void)
+{
+	static const struct {
+		const char *body;
+		stream_usage usage;
+	} rows[] = {
+		{ "{\"stream\":true}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"stream_options\":{\"include_usage\":true}}", STREAM_USAGE_ASKED },
+		{ "{\"stream_options\": {\"x\":[{}], \"include_usage\" : true }}", STREAM_USAGE_ASKED },
+		{ "{\"stream\\u005foptions\":{\"include\\u005fusage\":true}}", STREAM_USAGE_ASKED },
+		{ "{\"stream_options\":{\"include_usage\":false}}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"stream_options\":{\"include_usage\":\"true\"}}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"stream_options\":{\"include_usage\":1}}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"stream_options\":{\"include_usage\":true,\"include_usage\":false}}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"stream_options\":{\"x\":{\"include_usage\":true}}}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"stream_options\":{\"Include_usage\":true}}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"stream_options\":null}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"stream_options\":[\"include_usage\",true]}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"stream_options\":\"{\\\"include_usage\\\":true}\"}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"Stream_options\":{\"include_usage\":true}}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"messages\":[{\"stream_options\":{\"include_usage\":true}}]}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"include_usage\":true}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"stream_options\":null,\"stream_options\":{\"include_usage\":true}}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"stream_options\":{\"include_usage\":true},\"stream_options\":{}}", STREAM_USAGE_NOT_ASKED },
+		{ "{\"stream_options\":{\"include_usage\":true},\"stream_options\":{\"include_usage\":true}}",
+		  STREAM_USAGE_ASKED },
+	};
+	static const char asks[] = "\"stream_options\":{\"include_usage\":true}";
+	model_result r;
+	model_sample s;
+	char body[200];
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		s = whole("application/json", rows[i].body, strlen(rows[i].body));
+		model_find(&s, &r);
+		CHECK(r.stream_usage == rows[i].usage || (printf("  %s: %d\n", rows[i].body, (int)r.stream_usage), 0));
+		s.path = SLICE("/v1/engines/a/completions"); /* where the path names the model */
+		model_find(&s, &r);
+		CHECK(r.stream_usage == rows[i].usage);
+	}
+	/* In the head, in the tail, cut by either, between the two. */
+	for (size_t before = 0; before < 100; before++) {
+		int n = snprintf(body, sizeof body, "{\"model\":\"a\",\"x\":\"%0*d\",%s,\"y\":\"%0*d\",\"z\":1}",
+				 (int)before + 1, 7, asks, (int)(100 - before), 7);
+		size_t at = (size_t)(strstr(body, asks) - body), end = at + sizeof asks - 1;
+		s = ends("application/json", body, 60, 60);
+		model_find(&s, &r);
+		bool seen = end <= 60 || at > (size_t)n - 60;
+		CHECK(r.status == MODEL_FOUND && r.stream_usage == (seen ? STREAM_USAGE_ASKED : STREAM_USAGE_UNSEEN));
+		s = ends("application/json", body, (size_t)n / 2, (size_t)n - (size_t)n / 2);
+		model_find(&s, &r);
+		CHECK(r.stream_usage == STREAM_USAGE_ASKED);
+	}
+	/* A body without a length that may go on. */
+	s = whole("application/json", "{\"model\":\"a\",\"stream\":true", 27);
+	s.sized = false;
+	s.length = 0;
+	model_find(&s, &r);
+	CHECK(r.stream_usage == STREAM_USAGE_UNSEEN);
+}
+
 int main(void)
 {
 	RUN(bodies);
@@ -442,5 +503,6 @@ int main(void)
 	RUN(what_stands_between_counts);
 	RUN(places_have_to_agree);
 	RUN(handshakes);
+	RUN(streams_ask_for_their_usage);
 	return unit_end();
 }

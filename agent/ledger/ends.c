@@ -137,3 +137,36 @@ uint64_t ends_refused(const ends *e, end_refusal why)
 		n += e->places[i].refusals[why];
 	return n;
 }
+
+uint64_t ends_unanswered(const end_place *p)
+{
+	uint64_t n = 0;
+
+	for (unsigned why = 0; why < END_REFUSALS; why++)
+		n += end_refusals[why].upstream ? p->refusals[why] : 0;
+	return n;
+}
+
+uint64_t ends_count(const end_times *t)
+{
+	uint64_t n = 0;
+
+	for (size_t i = 0; i <= ENDS_BUCKETS; i++)
+		n += t->buckets[i];
+	return n;
+}
+
+int64_t ends_quantile(const end_times *t, double q)
+{
+	double want = q * (double)ends_count(t), below = 0;
+
+	if (want <= 0)
+		return -1;
+	for (size_t i = 0; i < ENDS_BUCKETS; i++) {
+		double in = (double)t->buckets[i], low = i ? (double)ends_bounds_ms[i - 1] : 0;
+		if (in > 0 && below + in >= want)
+			return (int64_t)(low + ((double)ends_bounds_ms[i] - low) * (want - below) / in);
+		below += in;
+	}
+	return ends_bounds_ms[ENDS_BUCKETS - 1];
+}

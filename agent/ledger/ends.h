@@ -79,5 +79,12 @@ end_refusal ends_add(ends *e, const record *r, const char *named, bool decided, 
 
 /* How many requests HAProxy refused for this reason, of all routes. */
 uint64_t ends_refused(const ends *e, end_refusal why);
+/* How many requests got no answer of their upstream. */
+uint64_t ends_unanswered(const end_place *p);
+/* How many times were counted. */
+uint64_t ends_count(const end_times *t);
+/* Returns an estimate of the quantile `q` in milliseconds; -1: nothing was counted. Times are assumed to be spread
+ * evenly within a bucket; those above the last bound count as that bound. */
+int64_t ends_quantile(const end_times *t, double q);
 
 #endif

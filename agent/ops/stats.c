@@ -276,6 +276,24 @@ static void write_refusals(FILE *f, const host_snapshot *s)
 	fputc('}', f);
 }
 
+static void write_ms(FILE *f, const char *name, int64_t ms)
+{
+	fprintf(f, "\"%s\":", name);
+	if (ms < 0)
+		fputs("null", f);
+	else
+		fprintf(f, "%" PRId64, ms);
+}
+
+static void write_times(FILE *f, const char *name, const end_times *t)
+{
+	fprintf(f, ",\"%s\":{", name);
+	write_ms(f, "p50", ends_quantile(t, .5));
+	fputc(',', f);
+	write_ms(f, "p95", ends_quantile(t, .95));
+	fputc('}', f);
+}
+
 /* What upstreams answered, by route and backend. */
 static void write_upstreams(FILE *f, const host_snapshot *s)
 {
@@ -292,7 +310,10 @@ static void write_upstreams(FILE *f, const host_snapshot *s)
 		fprintf(f, "},\"cut\":%" PRIu64 ",\"refused\":{", p->cut);
 		for (unsigned why = 0; why < END_REFUSALS; why++)
 			fprintf(f, "%s\"%s\":%" PRIu64, why ? "," : "", end_refusals[why].code, p->refusals[why]);
-		fputs("}}", f);
+		fprintf(f, "},\"unanswered\":%" PRIu64, ends_unanswered(p));
+		write_times(f, "first_byte_ms", &p->first_byte);
+		write_times(f, "whole_ms", &p->whole);
+		fputc('}', f);
 	}
 	fputc(']', f);
 }

@@ -21,40 +21,6 @@ store_result upstreams_read(store *s, upstreams_report *r, err *e)
 	return store_export(s, r->period.from_ms, r->period.to_ms, take, r, e);
 }
 
-static uint64_t count_of(const end_times *t)
-{
-	uint64_t n = 0;
-
-	for (size_t i = 0; i <= ENDS_BUCKETS; i++)
-		n += t->buckets[i];
-	return n;
-}
-
-int64_t upstreams_quantile(const end_times *t, double q)
-{
-	double want = q * (double)count_of(t), below = 0;
-
-	if (want <= 0)
-		return -1;
-	for (size_t i = 0; i < ENDS_BUCKETS; i++) {
-		double in = (double)t->buckets[i], low = i ? (double)ends_bounds_ms[i - 1] : 0;
-		if (in > 0 && below + in >= want)
-			return (int64_t)(low + ((double)ends_bounds_ms[i] - low) * (want - below) / in);
-		below += in;
-	}
-	return ends_bounds_ms[ENDS_BUCKETS - 1];
-}
-
-/* How many requests got no answer of their upstream. */
-static uint64_t unanswered(const end_place *p)
-{
-	uint64_t n = 0;
-
-	for (unsigned why = 0; why < END_REFUSALS; why++)
-		n += end_refusals[why].upstream ? p->refusals[why] : 0;
-	return n;
-}
-
 /* ---- for programs */
 
 static void write_quantiles(FILE *f, const char *name, const end_times *t)
@@ -66,7 +32,7 @@ static void write_quantiles(FILE *f, const char *name, const end_times *t)
 
 	fprintf(f, ",\"%s\":{", name);
 	for (size_t i = 0; i < sizeof which / sizeof which[0]; i++) {
-		int64_t ms = upstreams_quantile(t, which[i].q);
+		int64_t ms = ends_quantile(t, which[i].q);
 		fprintf(f, "%s\"%s\":", i ? "," : "", which[i].name);
 		if (ms < 0)
 			fputs("null", f);
@@ -103,7 +69,7 @@ static void write_json(FILE *f, const upstreams_report *r)
 
 static void write_csv_quantiles(FILE *f, const end_times *t)
 {
-	int64_t p50 = upstreams_quantile(t, .5), p95 = upstreams_quantile(t, .95), p99 = upstreams_quantile(t, .99);
+	int64_t p50 = ends_quantile(t, .5), p95 = ends_quantile(t, .95), p99 = ends_quantile(t, .99);
 
 	if (p50 < 0)
 		fputs(",,,", f);
@@ -175,11 +141,11 @@ static void print_place(const end_place *p, const terminal *t)
 	for (unsigned c = 1; c < ENDS_CLASSES; c++)
 		printf(" %7s", print_short(number, (int64_t)p->answers[c]));
 	printf(" %7s", print_short(number, (int64_t)p->cut));
-	printf(" %7s", print_short(number, (int64_t)unanswered(p)));
-	print_ms(upstreams_quantile(&p->first_byte, .5));
-	print_ms(upstreams_quantile(&p->first_byte, .95));
-	print_ms(upstreams_quantile(&p->whole, .5));
-	print_ms(upstreams_quantile(&p->whole, .95));
+	printf(" %7s", print_short(number, (int64_t)ends_unanswered(p)));
+	print_ms(ends_quantile(&p->first_byte, .5));
+	print_ms(ends_quantile(&p->first_byte, .95));
+	print_ms(ends_quantile(&p->whole, .5));
+	print_ms(ends_quantile(&p->whole, .95));
 	putchar('\n');
 }
 
@@ -204,7 +170,7 @@ void upstreams_print(const upstreams_report *r, const terminal *t)
 
 	for (size_t i = 0; i < r->ends.places_count && !output_failed(); i++) {
 		const end_place *p = &r->ends.places[i];
-		if (!count_of(&p->whole) && !unanswered(p))
+		if (!ends_count(&p->whole) && !ends_unanswered(p))
 			continue;
 		if (!any)
 			printf("%-*s  %-*s %7s %7s %7s %7s %7s %7s%18s%18s\n%-*s  %-*s %7s %7s %7s %7s %7s %7s%9s%9s%9s%9s\n",

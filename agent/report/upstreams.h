@@ -22,8 +22,4 @@ void upstreams_write(FILE *f, const upstreams_report *r, bool csv);
 /* Prints the report for a person. */
 void upstreams_print(const upstreams_report *r, const terminal *t);
 
-/* Returns an estimate of the quantile `q` in milliseconds; -1: nothing was counted. Times are assumed to be spread
- * evenly within a bucket; those above the last bound count as that bound. */
-int64_t upstreams_quantile(const end_times *t, double q);
-
 #endif

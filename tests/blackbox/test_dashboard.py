@@ -6,6 +6,7 @@ import datetime
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -117,7 +118,7 @@ def test_groups(full, page, by):
     rows, report = page.rows("#groups"), full.savings("all", by)
     flags = page.js("[...document.querySelectorAll('#groups tbody .flag')].map((n) => n.textContent)")
     assert len(rows) == len(report["rows"]) == len(flags)
-    for (name, requests, tokens, cost, _, saved), row, flag in zip(rows, report["rows"], flags):
+    for (name, requests, tokens, cost, _, gateway, saved), row, flag in zip(rows, report["rows"], flags):
         assert name[0] == row[by] or not row[by]
         assert requests == [format(row["requests"], ","), str(row["requests"])]
         assert tokens[1] == str(row["input"] + row["output"] + row["cache_read"] + row["cache_write"])
@@ -126,6 +127,7 @@ def test_groups(full, page, by):
         said = "unpriced" if unpriced else "unknown" if untold else dollars(row["cost_nanodollars"])
         assert cost == [said, str(row["cost_nanodollars"])]
         assert saved == [dollars(row["saved_total_nanodollars"]), str(row["saved_total_nanodollars"])]
+        assert gateway == [dollars(row["saved_gateway_nanodollars"]), str(row["saved_gateway_nanodollars"])]
         rough, low = row["estimated_cost_nanodollars"] or row["partly_priced_requests"], row["unpriced_requests"] or row["unknown_requests"]
         assert flag == ("" if unpriced or untold else "~" * bool(rough) + "+" * bool(low))
     page.clean()
@@ -246,6 +248,16 @@ def test_live(haproxy, make_mock, page):
         told = " ".join(cell[0] for cell in rows[0])
         for text in ("503", "dead-l", "llm-127.0.0.1:1: HAProxy could not connect", answer.response.header("x-request-id")):
             assert text in told, told
+        # What upstreams answered, as `spoa-llm upstreams` has it of a period.
+        page.until("document.querySelectorAll('#upstreams tbody tr').length === 2")
+        by = {row[1][0]: row for row in page.rows("#upstreams")}
+        answered, dead = by["llm-127.0.0.1:%d" % mock.port], by["llm-127.0.0.1:1"]
+        assert answered[0][0] and dead[0][0] == "dead-" and [cell[1] for cell in answered[2:8]] == ["1", "0", "0", "0", "0", "0"], answered
+        assert re.fullmatch(r"[\d.]+\s(ms|s), [\d.]+\s(ms|s)", answered[8][0]) and re.fullmatch(r"[\d.]+\s(ms|s), [\d.]+\s(ms|s)", answered[9][0]), answered
+        assert [cell[1] for cell in dead[2:8]] == ["0", "0", "0", "0", "0", "1"] and dead[8][0] == dead[9][0] == "", dead
+        for width in (320, 768, 1280):
+            page.screen(width, 900)
+            assert page.width() <= width
         page.until("parseFloat(document.getElementById('rate').textContent) > 0")
         page.until("document.getElementById('p99').textContent !== '\u2013'")
         assert page.js("window.stayed") is True

@@ -21,7 +21,7 @@ def test_keyboard(full, page):
             break
         seen.append(name)
         unseen += [] if visible else [name]
-    assert seen == ["skip", "period", "exact", "unit", "money-table", "tokens-table", "by", "requests", "tokens", "cost", "saved"] + (
+    assert seen == ["skip", "period", "exact", "unit", "money-table", "tokens-table", "by", "requests", "tokens", "cost", "gateway", "saved"] + (
         ["groups-all"] if page.shown("#groups-all") else []), seen
     assert not unseen
 
@@ -51,7 +51,7 @@ def test_keyboard(full, page):
         page.js("document.querySelector('[data-sort=%s]').focus(); return 0" % name)
         page.keys("ENTER")
         page.until("document.querySelector('[data-sort=%s]').parentElement.ariaSort === '%s'" % (name, order))
-        values = [int(row[5 if name == "saved" else 3][1]) for row in page.rows("#groups")]
+        values = [int(row[6 if name == "saved" else 3][1]) for row in page.rows("#groups")]
         assert values == sorted(values, reverse=order == "descending") and len(values) > 2
         assert page.js("document.activeElement.dataset.sort") == name
     # The link that skips to the content is the first that Tab reaches, and does not change what the page shows.

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // The dashboard. The figures of the ledger come from /savings, what happens now from /events (server-sent events).
-import { $, ago, announce, big, bytes, clock, count, DAY, dayName, el, fill, micros, parse, perSecond, pill, plural,
+import { $, ago, announce, big, bytes, clock, count, countFigure, DAY, dayName, el, fill, micros, parse, perSecond, pill, plural,
 	put, table, UNITS } from "./figures.js";
 import { CHOICES, PERIOD_NAMES, readHash, reports, settle, showGroups, showTotals, view } from "./report.js";
 import { makeCharts, paint, showSpark, showTime } from "./plots.js";
@@ -227,6 +227,7 @@ function showStats(stats) {
 	}));
 	put($("process"), processText(stats));
 	showSpark(stats.rate_history ?? []);
+	showUpstreams(stats);
 	showRefusals(stats);
 	if (!stats.ledger)
 		ledgerState("none");
@@ -242,6 +243,23 @@ function processText(stats) {
 		l && big(l.dropped) ? `${count(big(l.dropped))} log lines dropped` : null,
 		l ? `journal ${bytes(Number(l.journal_bytes ?? 0))}` : null,
 	].filter(Boolean).join(" \u00b7 ");
+}
+
+// What `spoa-llm upstreams` has of a period, here since the agent started; and how the tap is.
+function showUpstreams(stats) {
+	const { upstreams, tap } = stats;
+	$("upstreams-card").hidden = !upstreams.length && !tap;
+	fill($("tap"), JSON.stringify(tap), () => !tap ? [] : [[tap.streams, "streams through the tap now"], [tap.streams_total, "since it started"],
+		[tap.cut_client, "ended by clients"], [tap.cut_upstream, "broken off by upstreams"], [tap.unreadable, "not readable"],
+		[tap.full, "times full"], [tap.reports_lost, "reports lost"]].filter(([n], at) => at < 2 || big(n))
+		.map(([n, text]) => el("li", {}, el("strong", {}, count(big(n))), ` ${text}`)));
+	fill($("upstreams"), JSON.stringify(upstreams), () => !upstreams.length ? el("p", { class: "dim" }, "No upstream was asked yet.") :
+		table("Answers of upstreams since the start", [{ name: "Route" }, { name: "Backend" },
+			...["2xx", "3xx", "4xx", "5xx", "Broken off", "No answer", "First byte p50, p95", "Whole answer p50, p95"].map((name) => ({ name, class: "n" }))],
+		upstreams.map((one) => [el("span", { class: "name" }, one.route || "no route"), el("span", { class: "id" }, one.backend),
+			...["2xx", "3xx", "4xx", "5xx"].map((name) => countFigure(el("span"), big(one.answers[name]))),
+			countFigure(el("span"), big(one.cut)), countFigure(el("span"), big(one.unanswered)),
+			...[one.first_byte_ms, one.whole_ms].map(({ p50, p95 }) => p50 == null ? "" : [p50, p95].map((ms) => micros(ms * 1000).replace(" ", "\u00a0")).join(", "))]), true));
 }
 
 function showRefusals(stats) {

@@ -150,6 +150,7 @@ const COLUMNS = [
 	["requests", "Requests", (r) => big(r.requests)],
 	["tokens", "Tokens", (r) => tokensIn(r) + big(r.output)],
 	["cost", "Cost", (r) => big(r.cost_nanodollars)],
+	["gateway", "Saved by this gateway", (r) => big(r.saved_gateway_nanodollars)],
 	["saved", "Saved", (r) => big(r.saved_total_nanodollars)],
 ];
 const EMPTY_NAMES = { model: "no model named", route: "no route", project: "no project", client: "unknown client" };
@@ -199,7 +200,7 @@ export function showGroups(report) {
 			sorted: order.name === name ? (order.up ? "ascending" : "descending") : null }))];
 	head.splice(4, 0, { name: "Share", class: "share" });
 	fill($("groups"), JSON.stringify([by, order, rows, String(total)]), () => table(`By ${by}`, head, rows.map((row) => {
-		const [, tokens, cost, saved] = COLUMNS.map(([, , of]) => of(row));
+		const [, tokens, cost, ...savings] = COLUMNS.map(([, , of]) => of(row));
 		return [
 			row[by] === "" ? el("span", { class: "dim" }, EMPTY_NAMES[by]) : el("span", { class: "name" }, row[by]),
 			countFigure(el("span", { "data-group": "requests" }), big(row.requests)),
@@ -207,7 +208,7 @@ export function showGroups(report) {
 			costCell(row),
 			total > 0n ? el("span", { title: percent(cost, total) }, bar(fraction(cost, total), "cost"),
 				el("span", { class: "unseen" }, percent(cost, total))) : "",
-			moneyFigure(el("span", { "data-group": "saved", class: saved < 0n ? "loss" : null }), saved),
+			...savings.map((saved, at) => moneyFigure(el("span", { "data-group": at ? "saved" : "gateway", class: saved < 0n ? "loss" : null }), saved)),
 		];
 	}), true));
 	const button = $("groups-all");

@@ -60,7 +60,7 @@ void connect_forget(pair *p)
 static void unreachable(pair *p, const char *problem)
 {
 	log_event(tap_leg_unreachable, LOG_C("leg", p->leg_name), LOG_C("problem", problem));
-	pair_refuse(p, 503);
+	pair_refuse(p);
 }
 
 /* Connects now, or waits, or refuses. */
@@ -102,13 +102,13 @@ void connect_leg(pair *p)
 	struct sockaddr_un to;
 	slice name = slice_cstr(p->flow.leg);
 
-	if (p->leg.fd >= 0 && slice_eq(name, slice_cstr(p->leg_name)) && is_open(p))
+	if (p->leg.fd >= 0 && !p->deaf && slice_eq(name, slice_cstr(p->leg_name)) && is_open(p))
 		return;
 	pair_close_leg(p);
 	if (!leg_address(&to, p->r->settings->legs, name)) {
 		log_event(tap_request_refused,
 			  LOG_C("problem", name.len ? "x-llm-leg is not the name of a leg" : "x-llm-leg is missing"));
-		pair_refuse(p, 502);
+		pair_refuse(p);
 		return;
 	}
 	memcpy(p->leg_name, name.ptr, name.len + 1);

@@ -206,17 +206,19 @@ static void leg_left(pair *p, bool in_order)
 	p->closing = true;
 }
 
-void pair_refuse(pair *p, unsigned status)
+void pair_refuse(pair *p)
 {
-	char text[128];
+	/* HAProxy takes the code for the ledger from x-llm-leg. */
+	static const slice text = SLICE_INIT(
+		"HTTP/1.1 503 Service Unavailable\r\nx-llm-leg: upstream_unavailable\r\ncontent-type: application/json\r\n"
+		"content-length: 132\r\nconnection: close\r\n\r\n"
+		"{\"type\":\"error\",\"error\":{\"message\":\"The upstream cannot be reached.\",\"type\":\"api_error\","
+		"\"param\":null,\"code\":\"upstream_unavailable\"}}");
 
-	int len = snprintf(text, sizeof text,
-			   "HTTP/1.1 %u %s\r\nx-llm-leg: %u\r\ncontent-length: 0\r\nconnection: close\r\n\r\n", status,
-			   status == 503 ? "Service Unavailable" : "Bad Gateway", status);
 	exchange_cut(p, "upstream");
 	drop(p->r, &p->to_leg);
 	p->closing = true;
-	if (!pass_on(p->r, &p->to_client, p->client.fd, slice_of(text, (size_t)len)))
+	if (!pass_on(p->r, &p->to_client, p->client.fd, text))
 		pair_close(p);
 }
 

@@ -59,8 +59,8 @@ void pair_close(pair *p);
 void pair_close_leg(pair *p);
 /* Sends what waits for the leg, which is connected now. */
 void pair_connected(pair *p);
-/* Answers the request in the leg's place, with a status for which HAProxy has a page, and closes. */
-void pair_refuse(pair *p, unsigned status);
+/* Answers the request in the place of a leg that cannot be reached, as a leg whose upstream cannot, and closes. */
+void pair_refuse(pair *p);
 /* Chooses what to wait for next. */
 void pair_update(pair *p);
 

@@ -122,7 +122,6 @@ static void on_look(struct ev_loop *loop UNUSED, ev_prepare *prepare, int events
 {
 	tap *t = prepare->data;
 	const relay_counts *n = relay_count(t->relay);
-	err e;
 
 	relay_reap(t->relay);
 	if (t->draining) {
@@ -131,8 +130,6 @@ static void on_look(struct ev_loop *loop UNUSED, ev_prepare *prepare, int events
 		t->full++;
 		log_event(tap_full, LOG_I("connections", n->connections), LOG_I("memory", n->memory));
 		shut_doors(t);
-	} else if (!t->open && relay_has_room(t->relay) && open_doors(t, &e)) {
-		log_event(tap_has_room, LOG_I("connections", n->connections), LOG_I("memory", n->memory));
 	}
 }
 
@@ -158,8 +155,15 @@ static void tell_status(tap *t)
 
 static void look_at_doors(tap *t)
 {
+	const relay_counts *n = relay_count(t->relay);
 	err e;
 
+	if (!t->open && !t->draining && relay_has_room(t->relay)) {
+		if (open_doors(t, &e))
+			log_event(tap_has_room, LOG_I("connections", n->connections), LOG_I("memory", n->memory));
+		else
+			log_event(tap_socket_gone, LOG_C("problem", e.text));
+	}
 	for (size_t i = 0; t->open && i < t->doors_count; i++) {
 		switch (door_look(&t->doors[i])) {
 		case DOOR_OURS:

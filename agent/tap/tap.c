@@ -31,7 +31,7 @@ enum {
 	 * to use one; the longer nobody has, the less likely that is. */
 	DRAIN_IDLE = 10000,
 	/* Milliseconds that a tap which ends waits for the agent to take the last reports. */
-	LAST_REPORTS = 2000,
+	LAST_REPORTS = 5000,
 };
 
 typedef struct tap {

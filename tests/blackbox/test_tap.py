@@ -1,8 +1,11 @@
 """The tap alone: bytes, ends, faults, and its life. The test plays HAProxy and the legs (tests/rig/taps.py)."""
+import asyncio
 import contextlib
 import json
 import os
 import pathlib
+import random
+import re
 import signal
 import socket
 import subprocess
@@ -16,6 +19,8 @@ from processes import until
 from taps import Leg, Tap, head
 
 CRLF = b"\r\n"
+SEED = os.environ.get("TAP_SEED", str(os.getpid()))
+STORM = int(os.environ.get("TAP_STORM", "1"))   # thousands of streams
 
 
 def answer(*headers, status="200 OK", body=b""):
@@ -601,19 +606,12 @@ def test_drain_tells_of_a_tap_that_was_killed(work):
         assert one[0].gone()
 
 
-def successor(tap, before):
-    """The pid of the tap that has taken over from `before`."""
-    found = tap.log(r"event=tap_upgraded pid=(\d+)")[-1]
-    assert int(found) != before
-    return int(found)
-
-
 def test_upgrade(work):
     """The successor takes new connections, the old process keeps its streams to their end. Nobody is refused meanwhile."""
     notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     notify.bind(str(work / "notify"))
     with Tap(work, env={"NOTIFY_SOCKET": str(work / "notify")}) as tap:
-        leg, pid = Leg(tap), 0
+        leg = Leg(tap)
         assert notify.recv(1000) == b"MAINPID=%d\nREADY=1" % tap.process.pid
         old = stream(tap, leg, "old")
         stop, failed = threading.Event(), []
@@ -624,31 +622,24 @@ def test_upgrade(work):
                     failed.append(1)
         knocker = threading.Thread(target=knock)
         knocker.start()
-        tap.process.kill(signal.SIGUSR2)
-        pid = successor(tap, tap.process.pid)
-        try:
-            assert notify.recv(1000) == b"MAINPID=%d\nREADY=1" % pid
-            tap.log("event=tap_draining")
-            stop.set()
-            knocker.join()
-            assert not failed
-            new = stream(tap, leg, "new")
-            goes_on(*old)
-            goes_on(*new)
-            finish(tap, *old, "old")
-            assert tap.process.wait() == 0
-            goes_on(*new)
-            # --drain now reaches the successor.
-            command = drain(tap)
-            until(lambda: not tap.accepts(), 5, "the successor drains")
-            finish(tap, *new, "new")
-            command.communicate(timeout=20)
-            assert command.returncode == 0
-            until(lambda: processes.state_of(pid) in "ZX", 5, "the successor ends")
-        finally:
-            stop.set()
-            if pid and processes.state_of(pid) not in "ZX":
-                os.kill(pid, signal.SIGKILL)
+        pid = tap.upgrade()
+        stop.set()
+        knocker.join()
+        assert not failed
+        assert notify.recv(1000) == b"MAINPID=%d\nREADY=1" % pid
+        new = stream(tap, leg, "new")
+        goes_on(*old)
+        goes_on(*new)
+        finish(tap, *old, "old")
+        assert tap.process.wait() == 0
+        goes_on(*new)
+        # --drain now reaches the successor.
+        command = drain(tap)
+        until(lambda: not tap.accepts(), 5, "the successor drains")
+        finish(tap, *new, "new")
+        command.communicate(timeout=20)
+        assert command.returncode == 0
+        until(lambda: processes.state_of(pid) in "ZX", 5, "the successor ends")
     notify.close()
 
 
@@ -668,6 +659,113 @@ def test_an_upgrade_that_fails(work):
             until(lambda: "event=tap_upgrade_failed" in "\n".join(tap.text().splitlines()[before:]), 10, "the upgrade fails")
             until(tap.accepts, 5, "the tap answers")
         finish(tap, *one, "goes-on")
+
+
+# ---- all at once
+
+
+class Plan:
+    """One exchange: what is sent, in which pieces, and who breaks it off where."""
+
+    def __init__(self, id, random):
+        framing = random.choice([name for name in FRAMINGS if name not in ("HEAD", "304", "large")])
+        self.id, self.random = id, random
+        self.answer, self.count, _, self.closes = FRAMINGS[framing]
+        self.request = head(id=id, body=random.randbytes(random.choice((0, 10, 1000, 200000))))
+        self.cut = random.choice(("",) * 6 + ("client", "upstream"))
+        self.at = random.randrange(1, len(self.answer)) if self.cut else len(self.answer)
+        self.kept = not self.cut and not self.closes
+        # Only these know where an answer ends without its last byte.
+        self.whole = not self.cut
+        self.seen = None
+
+
+async def play_leg(reader, writer, plans, refused):
+    """The leg's side of one connection."""
+    try:
+        while True:
+            told = await reader.readuntil(CRLF + CRLF)
+            plan = plans[re.search(rb"x-request-id: (\S+)", told).group(1).decode()]
+            body = await reader.readexactly(len(plan.request) - len(told))
+            if told + body != plan.request:
+                refused.append(plan.id)
+            at, end = 0, plan.at if plan.cut == "upstream" else len(plan.answer)
+            while at < end:
+                step = min(end - at, plan.random.choice((1, 7, 300, 100000)))
+                writer.write(plan.answer[at:at + step])
+                await writer.drain()
+                at += step
+                if plan.random.random() < 0.3:
+                    await asyncio.sleep(0)
+            if not plan.kept:
+                break
+    except (OSError, asyncio.IncompleteReadError):
+        pass
+    finally:
+        writer.close()
+
+
+async def play_haproxy(tap, plans):
+    """One client's requests, over a connection that is kept where that is possible. While the tap drains it closes a kept connection with an
+    answer; if the next request is sent just then it is sent again, as by any client."""
+    reader = writer = None
+    for plan in plans:
+        while plan.seen is None:
+            kept = writer is not None
+            if not kept:
+                reader, writer = await asyncio.open_unix_connection(tap.path)
+            try:
+                writer.write(plan.request)
+                seen = await reader.readexactly(plan.at)
+                if not plan.kept and plan.cut != "client":
+                    seen += await reader.read()
+            except (OSError, asyncio.IncompleteReadError) as why:
+                seen = getattr(why, "partial", b"")
+            if seen or not kept:
+                plan.seen = seen
+            if not plan.kept or plan.seen != plan.answer:
+                writer.close()
+                writer = None
+    if writer:
+        writer.close()
+
+
+def test_a_storm(work):
+    """Streams of each framing in pieces of all sizes, cut by either side, over kept connections, while taps are upgraded: each byte arrives, and
+    each request has one report, which is right."""
+    plans = {"storm-%d" % n: Plan("storm-%d" % n, random.Random("%s %d" % (SEED, n))) for n in range(1000 * STORM)}
+    refused = []
+
+    async def storm(tap):
+        server = await asyncio.start_unix_server(lambda *sides: play_leg(*sides, plans, refused), str(tap.legs / "leg.one.sock"), backlog=1000)
+        every = list(plans.values())
+        playing = [asyncio.ensure_future(play_haproxy(tap, every[n::50])) for n in range(50)]
+        done = asyncio.gather(*playing)
+        while not done.done():
+            await asyncio.get_running_loop().run_in_executor(None, tap.upgrade)
+            tap.read_reports()
+            await asyncio.wait([done], timeout=0.3)
+        await done
+        server.close()
+
+    with Tap(work) as tap:
+        with tap.reading():
+            asyncio.run(asyncio.wait_for(storm(tap), 100 * STORM * processes.SLOW))
+        assert not refused
+        until(lambda: len(tap.read_reports()) >= len(plans), 10, lambda: "%d reports" % len(tap.reports))
+        told = {one["id"]: one for one in tap.reports}
+        assert len(told) == len(tap.reports) == len(plans), "seed %s" % SEED
+        for plan in plans.values():
+            one = told[plan.id]
+            assert plan.seen == plan.answer[:plan.at], (SEED, plan.id, plan.seen, one)
+            if not plan.cut:
+                assert (one["end"], one["bytes"]) == ("whole", plan.count), (SEED, plan.id, one)
+            elif plan.cut == "upstream":
+                # Where the end of the connection ends the answer, a cut in its body cannot be told from that.
+                assert one["end"] == "upstream" or (plan.closes and one["end"] == "whole"), (SEED, plan.id, one)
+            else:
+                assert one["end"] in ("client", "whole"), (SEED, plan.id, one)
+        assert len(tap.successors) > 1
 
 
 def test_nobody_looks_into_it(tap, leg):

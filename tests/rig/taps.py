@@ -1,12 +1,16 @@
 """`spoa-llm tap` with nothing of HAProxy around it: the test itself plays HAProxy's backend, the leg behind it, and the agent's socket for reports."""
+import contextlib
 import json
 import os
 import re
+import select
+import signal
 import socket
 import struct
+import threading
 
 import harness
-from processes import SLOW, Process, until
+from processes import SLOW, Process, state_of, until
 
 TIMEOUT = 10 * SLOW
 
@@ -110,7 +114,7 @@ class Tap:
     def __init__(self, directory, *flags, report=True, env=None, binary=None):
         self.directory = directory
         self.path, self.control = str(directory / "tap.sock"), str(directory / "control.sock")
-        self.legs = directory / "legs"
+        self.legs, self.successors = directory / "legs", []
         self.legs.mkdir(exist_ok=True)
         self.reports, self.statuses = [], []
         self.dgram = str(directory / "tap.dgram")
@@ -129,6 +133,9 @@ class Tap:
         return self
 
     def __exit__(self, kind, *_):
+        for pid in self.successors:
+            if state_of(pid) not in "ZX":
+                os.kill(pid, signal.SIGKILL)
         code = self.process.end(9 if kind else 15)
         if self.agent:
             self.agent.close()
@@ -161,6 +168,23 @@ class Tap:
             assert one["v"] == 1
             (self.reports if one["kind"] == "stream" else self.statuses).append(one)
 
+    @contextlib.contextmanager
+    def reading(self):
+        """Reads reports all the time, as the agent does. The kernel holds few."""
+        stop = threading.Event()
+
+        def read():
+            while not stop.is_set():
+                select.select([self.agent], [], [], 0.05)
+                self.read_reports()
+        reader = threading.Thread(target=read)
+        reader.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            reader.join()
+
     def report(self, id="id-1"):
         """The one report of this request."""
         found = until(lambda: [one for one in self.read_reports() if one["id"] == id], 10, lambda: "no report of %s\n%s" % (id, self.process.tail()))
@@ -179,6 +203,14 @@ class Tap:
         sock = socket.socket(socket.AF_UNIX)
         sock.connect(self.path)
         return Pipe(sock)
+
+    def upgrade(self):
+        """Starts a successor, waits until it has taken over, and returns its pid."""
+        before = len(re.findall("event=tap_upgraded", self.text()))
+        os.kill(self.successors[-1] if self.successors else self.process.pid, signal.SIGUSR2)
+        pids = until(lambda: re.findall(r"event=tap_upgraded pid=(\d+)", self.text())[before:], 10, self.process.tail)
+        self.successors.append(int(pids[-1]))
+        return self.successors[-1]
 
     def accepts(self):
         try:

@@ -8,8 +8,10 @@ import random
 import re
 import signal
 import socket
+import struct
 import subprocess
 import threading
+import zlib
 
 import pytest
 
@@ -54,6 +56,7 @@ FRAMINGS = {
     "HEAD": (answer("content-length: 500"), 0, "HEAD", False),
     "an error": (answer("content-type: application/json", "content-length: 2", status="429 Too Many Requests", body=b"{}"), 2, "POST", False),
     "no body": (answer("content-length: 0"), 0, "POST", False),
+    "coded": (sized(b"\x1f\x8b\x00\xff" * 50, "content-encoding: gzip"), 200, "POST", False),
     "large": (chunked(*[os.urandom(60000)] * 20), 1200000, "POST", False),
 }
 
@@ -71,25 +74,29 @@ def leg(tap):
     one.close()
 
 
+def deliver(upstream, client, data, step, closes=False):
+    """Sends an answer `step` bytes at a time, and reads it at the other end."""
+    def write():
+        for at in range(0, len(data), step):
+            upstream.send(data[at:at + step])
+        if closes:
+            upstream.close()
+    writer = threading.Thread(target=write)
+    writer.start()
+    client.expect(data)
+    writer.join()
+    assert not closes or client.gone()
+
+
 def relay(tap, leg, name, step):
     """One exchange of this framing, the answer sent `step` bytes at a time."""
     data, count, method, closes = FRAMINGS[name]
     id = "%s-%d" % (name.replace(" ", "-"), step)
     client, upstream = tap.exchange(leg, head(id=id, method=method))
     with client, upstream:
-        def write():
-            for at in range(0, len(data), step):
-                upstream.send(data[at:at + step])
-            if closes:
-                upstream.close()
-        writer = threading.Thread(target=write)
-        writer.start()
-        client.expect(data)
-        writer.join()
-        if closes:
-            assert client.gone()
+        deliver(upstream, client, data, step, closes)
         told = tap.report(id)
-        assert (told["end"], told["bytes"]) == ("whole", count), told
+        assert (told["end"], told["bytes"]) == ("lost" if name == "coded" else "whole", count), told
         assert told["status"] == int(data.split(b"HTTP/1.1 ")[-1][:3]), told
 
 
@@ -99,6 +106,81 @@ def test_every_framing_to_the_byte(tap, leg, name):
     if len(FRAMINGS[name][0]) < 10000:
         relay(tap, leg, name, 1)
         relay(tap, leg, name, 7)
+
+
+def events(*objects, names=False):
+    return b"".join((b"event: %s\n" % one["type"].encode() if names else b"") + b"data: " + json.dumps(one).encode() + b"\n\n" for one in objects)
+
+
+def message(type, **content):
+    """A message of Bedrock's event stream."""
+    body = json.dumps(content).encode()
+    headers = b"".join(b"%c%s\7%s%s" % (len(name), name, struct.pack(">H", len(value)), value) for name, value in (
+        (b":event-type", type), (b":content-type", b"application/json"), (b":message-type", b"event")))
+    head = struct.pack(">II", 16 + len(headers) + len(body), len(headers))
+    head += struct.pack(">I", zlib.crc32(head))
+    return head + headers + body + struct.pack(">I", zlib.crc32(head + headers + body))
+
+
+CHAT = {"prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 13}
+WORDS = [{"choices": [{"index": 0, "delta": {"content": word}}]} for word in ("a", '"usage":{"prompt_tokens":99}')]
+# name: (content type, body, first usage object, last, events with content, whether the last one is final)
+SHAPES = {
+    "chat": ("text/event-stream", events(*WORDS, {"choices": [], "usage": CHAT}) + b"data: [DONE]\n\n", CHAT, CHAT, 2, True),
+    "chat without usage": ("text/event-stream", events(*WORDS) + b"data: [DONE]\n\n", None, None, 2, False),
+    "anthropic": ("text/event-stream; charset=utf-8", events(
+        {"type": "message_start", "message": {"usage": {"input_tokens": 11, "output_tokens": 1}}},
+        {"type": "content_block_delta", "delta": {"type": "text_delta", "text": "a"}},
+        {"type": "message_delta", "delta": {}, "usage": {"output_tokens": 7}}, {"type": "message_stop"}, names=True),
+        {"input_tokens": 11, "output_tokens": 1}, {"output_tokens": 7}, 1, True),
+    "responses": ("text/event-stream", events(
+        {"type": "response.output_text.delta", "delta": "a"},
+        {"type": "response.completed", "response": {"usage": {"input_tokens": 3, "output_tokens": 4}}}, names=True),
+        {"input_tokens": 3, "output_tokens": 4}, {"input_tokens": 3, "output_tokens": 4}, 1, True),
+    "gemini": ("text/event-stream", events(
+        *({"candidates": [{"content": {"parts": [{"text": "a"}]}, **more}], "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": n}}
+          for n, more in ((1, {}), (2, {"finishReason": "STOP"})))),
+        {"promptTokenCount": 5, "candidatesTokenCount": 1}, {"promptTokenCount": 5, "candidatesTokenCount": 2}, 2, True),
+    "embeddings": ("application/json", json.dumps({"data": [{"embedding": [0.123456789] * 20000}], "usage": {"prompt_tokens": 8}}).encode(),
+                   {"prompt_tokens": 8}, {"prompt_tokens": 8}, 0, True),
+    "bedrock": ("application/vnd.amazon.eventstream", message(b"contentBlockDelta", delta={"text": "a"}) + message(
+        b"metadata", usage={"inputTokens": 6, "outputTokens": 7}), {"inputTokens": 6, "outputTokens": 7}, {"inputTokens": 6, "outputTokens": 7}, 1, True),
+}
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_the_usage_of_every_shape(tap, leg, name):
+    """Whatever frames and pieces it comes in, the report has the usage as the upstream wrote it."""
+    type, body, first, last, content, final = SHAPES[name]
+    header = "content-type: " + type
+    small = len(body) < 10000
+    framings = [answer(header, "content-length: %d" % len(body), body=body), answer(header, body=body),
+                answer(header, "transfer-encoding: chunked", body=chunks(*(body[n:n + 4000] for n in range(0, len(body), 4000)), trailers=b"x: y\r\n"))]
+    framings += [answer(header, "transfer-encoding: chunked", body=chunks(*(body[n:n + 1] for n in range(len(body)))))] if small else []
+    for n, data in enumerate(framings):
+        for step in (1 << 20, 1, 3) if small else (1 << 20, 1000):
+            id = "%s-%d-%d" % (name.replace(" ", "-"), n, step)
+            client, upstream = tap.exchange(leg, head(id=id))
+            with client, upstream:
+                deliver(upstream, client, data, step, closes=n == 1)
+                told = tap.report(id)
+            have = (told["end"], told["bytes"], told.get("first"), told.get("last"), told["content"], told["final"])
+            assert have == ("whole", len(body), first, last, content, final), told
+
+
+def test_what_was_seen_of_a_stream_that_is_cut(tap, leg):
+    """What Anthropic's first event told is there, and is not called final."""
+    body = SHAPES["anthropic"][1]
+    data = answer("content-type: text/event-stream", "transfer-encoding: chunked", body=chunks(body[:body.index(b"event: message_delta")]))[:-5]
+    for who in ("client", "upstream"):
+        client, upstream = tap.exchange(leg, head(id="seen-" + who))
+        upstream.send(data)
+        client.expect(data)
+        (client if who == "client" else upstream).close()
+        told = tap.report("seen-" + who)
+        assert (told["end"], told["first"]["input_tokens"], told["content"], told["final"]) == (who, 11, 1, False), told
+        client.close()
+        upstream.close()
 
 
 def test_many_requests_over_one_connection(tap, leg):
@@ -668,7 +750,7 @@ class Plan:
     """One exchange: what is sent, in which pieces, and who breaks it off where."""
 
     def __init__(self, id, random):
-        framing = random.choice([name for name in FRAMINGS if name not in ("HEAD", "304", "large")])
+        framing = random.choice([name for name in FRAMINGS if name not in ("HEAD", "304", "large", "coded")])
         self.id, self.random = id, random
         self.answer, self.count, _, self.closes = FRAMINGS[framing]
         self.request = head(id=id, body=random.randbytes(random.choice((0, 10, 1000, 200000))))
@@ -762,7 +844,7 @@ def test_a_storm(work):
                 assert (one["end"], one["bytes"]) == ("whole", plan.count), (SEED, plan.id, one)
             elif plan.cut == "upstream":
                 # Where the end of the connection ends the answer, a cut in its body cannot be told from that.
-                assert one["end"] == "upstream" or (plan.closes and one["end"] == "whole"), (SEED, plan.id, one)
+                assert one["end"] == "upstream" or (plan.closes and one["end"] in ("whole", "lost")), (SEED, plan.id, one)
             else:
                 assert one["end"] in ("client", "whole"), (SEED, plan.id, one)
         assert len(tap.successors) > 1

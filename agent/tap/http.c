@@ -366,14 +366,15 @@ static void value_begin(http_flow *f, http_side *s)
 	s->cut = false;
 }
 
+/* Other odd characters are not refused, because HAProxy lets them pass with accept-invalid-http-request. */
 static void name_byte(http_flow *f, http_side *s, char c)
 {
 	if (c == ':') {
 		s->field = s->trailers ? OTHER : field_of(f, s);
 		s->state = VALUE;
 		value_begin(f, s);
-	} else if ((unsigned char)c <= ' ' || c == 0x7f) {
-		bad(s, "a header's name with an odd character");
+	} else if (c == '\r' || c == '\n') {
+		bad(s, "a header without a colon");
 	} else if (!s->trailers) {
 		(void)value_put(f, c); /* a name that does not fit is none of those that matter */
 	}
@@ -386,7 +387,7 @@ static http_event_type header_byte(http_flow *f, http_side *s, char c)
 	case NAME_OR_END:
 		value_begin(f, s);
 		s->state = c == '\r' ? HEAD_LF : NAME;
-		if (c == ':')
+		if (c == ':' || c == ' ' || c == '\t')
 			bad(s, "a header without a name");
 		else if (c != '\r')
 			name_byte(f, s, c);

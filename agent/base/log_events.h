@@ -293,6 +293,16 @@ EVENT(log_peek_failed, WARN, "problem",
       "as datagrams may be lost.",
       "Report it, with the version of the kernel.")
 
+/* ---- the tap */
+EVENT(tap_silent, WARN, "seconds instead",
+      "No process `spoa-llm tap` has said anything to `tap_listen` for `seconds`. Where the tap is down, streams go to their upstreams "
+      "directly, and their usage is estimated.",
+      "Look at `systemctl status spoa-llm-tap` and at its log. If it runs, compare its `--report` with `tap_listen`, and see whether its user may "
+      "write to that socket.")
+EVENT(tap_heard, INFO, "processes",
+      "Processes `spoa-llm tap` say something again, after `tap_silent`.",
+      "")
+
 /* ---- the ledger */
 EVENT(ledger_waits, WARN, "problem instead",
       "The ledger cannot be opened: another process still has it, or its directory is gone. It is tried again every"

@@ -182,6 +182,23 @@ static void check_admin_listen(const settings *s, const config *c, err_list *all
 	}
 }
 
+/* Whoever can write to such a socket can write the ledger, and only unix sockets have permissions. */
+static void check_tap_listen(const settings *s, const config *c, err_list *all)
+{
+	socket_address a;
+	address_rules rules = { false, true };
+	err why;
+
+	for (size_t i = 0; i < c->tap_listen.count; i++) {
+		bool ok = address_parse(&a, c->tap_listen.items[i], &rules, &why);
+		if (ok && (!a.datagram || a.sa.sa_family != AF_UNIX))
+			ok = err_set(&why, "\"%s\" is no unix datagram socket: dgram@/PATH is needed here",
+				     c->tap_listen.items[i]);
+		if (!ok)
+			item_error(s, c, &c->tap_listen, i, &why, all);
+	}
+}
+
 static void check_listeners(const settings *s, const config *c, err_list *all)
 {
 	err why;
@@ -189,6 +206,7 @@ static void check_listeners(const settings *s, const config *c, err_list *all)
 	check_addresses(s, c, &c->listen, c->allow_remote, false, all);
 	check_admin_listen(s, c, all);
 	check_addresses(s, c, &c->log_listen, c->allow_remote, true, all);
+	check_tap_listen(s, c, all);
 	if (*c->admin_token && strncmp(c->admin_token, "env:", 4) != 0 && strncmp(c->admin_token, "file:", 5) != 0) {
 		const setting *one = setting_of(s, &c->admin_token, c);
 		err_set(&why, "env:NAME or file:PATH is expected; the token itself does not belong here");

@@ -57,7 +57,7 @@ typedef struct config {
 	bool tap; /* streams go through the tap, unless their route says otherwise */
 	bool require_stream_usage;
 	char *ledger; /* directory; "": no ledger */
-	address_list log_listen;
+	address_list log_listen, tap_listen;
 	char *prices;           /* LiteLLM's price file; "": the table that ships with the project */
 	int64_t journal_max;    /* bytes */
 	int64_t retention_days; /* 0: for ever */

@@ -146,6 +146,15 @@ bool policy_allows_contract(const policy *p, uint64_t contract)
 	return contract >= CONTRACT || (p->table->older_contract_allowed && contract + 1 == CONTRACT);
 }
 
+bool routes_tapped(const route_table *t)
+{
+	bool tapped = t->target_legs[0] != NULL; /* all targets have a leg, or none */
+
+	for (size_t i = 0; i < t->count && !tapped; i++)
+		tapped = t->routes[i].leg != NULL;
+	return tapped;
+}
+
 const upstream *route_upstream(const route_table *t, const route *r)
 {
 	if (!r->upstream_given)

@@ -159,6 +159,8 @@ MUST_CHECK policy *policy_refresh(const policy *p);
  * hands out a credential, or the operator says that those of the version before will do. */
 bool policy_allows_contract(const policy *p, uint64_t contract);
 
+/* True if some requests go through the tap. */
+bool routes_tapped(const route_table *t);
 /* Returns the upstream of a route. NULL: it has none, because its URL is not valid. */
 const upstream *route_upstream(const route_table *t, const route *r);
 /* Returns the HAProxy backend of a route. NULL: it has none. */

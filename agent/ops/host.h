@@ -41,6 +41,31 @@ typedef struct host_route { /* the texts live as long as the snapshot */
 	int64_t expires_ms;       /* Unix time from which on its credential is missing; 0: nobody said */
 } host_route;
 
+/* What taps count. The numbers before TAP_NOW are of all processes `spoa-llm tap` that this process has heard of, each
+ * since its start; the others are of those that run, at this moment. */
+typedef enum tap_number {
+	TAP_STREAMS_TOTAL,
+	TAP_BYTES,
+	TAP_REPORTS,
+	TAP_REPORTS_LOST,
+	TAP_CUT_CLIENT,
+	TAP_CUT_UPSTREAM,
+	TAP_UNREADABLE,
+	TAP_FULL,
+	TAP_NOW,
+	TAP_STREAMS = TAP_NOW,
+	TAP_MEMORY,
+	TAP_NUMBERS,
+} tap_number;
+
+typedef struct host_tap {
+	bool kept;         /* reports of taps are taken in */
+	bool ever;         /* a tap was heard */
+	int64_t silent_ms; /* since the last one was, or since this process started */
+	unsigned processes, draining;
+	uint64_t numbers[TAP_NUMBERS];
+} host_tap;
+
 typedef struct host_snapshot {
 	const char *version;
 	int64_t started_ms; /* Unix time of the worker process */
@@ -76,12 +101,13 @@ typedef struct host_snapshot {
 	uint64_t journal_max; /* bytes */
 	ledger_stats ledger;
 	ends *ends; /* owned; NULL: no ledger is kept */
+	host_tap tap;
 } host_snapshot;
 
 /* One check of /readyz. */
 typedef struct host_check {
 	const char *part; /* workers, routes, credentials, contract, backends, reload, draining, ledger, journal,
-			     log_lines */
+			     log_lines, tap */
 	bool ok;
 	bool blocking;    /* if it is not ok, /readyz is 503 */
 	char detail[640]; /* room for an error (base/err.h), and what is said around it */

@@ -345,6 +345,48 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 	    l->journal.torn + l->journal.corrupt);
 }
 
+/* ---- the tap */
+
+/* A metric of one number of the taps. It has no value before a tap was heard: counters that began at 0 in a new worker
+ * process would jump by all that the taps have counted. */
+static void tap_one(FILE *f, const host_tap *t, const char *name, const char *type, const char *help, tap_number n)
+{
+	head(f, name, type, help);
+	if (!t->ever)
+		return;
+	fputs(name, f);
+	value_u(f, t->numbers[n]);
+}
+
+static void write_tap(FILE *f, const host_tap *t)
+{
+	static const struct {
+		const char *by;
+		tap_number number;
+	} cut[] = { { "client", TAP_CUT_CLIENT }, { "upstream", TAP_CUT_UPSTREAM } };
+
+	one(f, "spoa_llm_tap_up", "gauge", "How many processes `spoa-llm tap` say that they run.", t->processes);
+	one(f, "spoa_llm_tap_draining", "gauge", "How many of them take no new streams.", t->draining);
+	tap_one(f, t, "spoa_llm_tap_streams", "gauge", "Streams that go through the tap now.", TAP_STREAMS);
+	tap_one(f, t, "spoa_llm_tap_memory_bytes", "gauge", "Memory of the tap for these streams.", TAP_MEMORY);
+	tap_one(f, t, "spoa_llm_tap_streams_total", "counter", "Streams that went through the tap.", TAP_STREAMS_TOTAL);
+	tap_one(f, t, "spoa_llm_tap_relayed_bytes_total", "counter", "Bytes that the tap passed on.", TAP_BYTES);
+	tap_one(f, t, "spoa_llm_tap_reports_total", "counter", "Reports of streams that the tap sent.", TAP_REPORTS);
+	tap_one(f, t, "spoa_llm_tap_reports_lost_total", "counter",
+		"Reports that the tap gave up, because the agent did not take them in time.", TAP_REPORTS_LOST);
+	tap_one(f, t, "spoa_llm_tap_unreadable_total", "counter",
+		"Streams that the tap passed on but could not read: compressed, malformed, or beyond a limit.",
+		TAP_UNREADABLE);
+	tap_one(f, t, "spoa_llm_tap_full_total", "counter",
+		"How often the tap took no more streams, for want of memory or because it had the most it may have.",
+		TAP_FULL);
+	head(f, "spoa_llm_tap_cut_streams_total", "counter", "Streams that broke off, by who ended them.");
+	for (size_t i = 0; t->ever && i < sizeof cut / sizeof cut[0]; i++) {
+		labelled(f, "spoa_llm_tap_cut_streams_total", "by", cut[i].by, NULL);
+		value_u(f, t->numbers[cut[i].number]);
+	}
+}
+
 /* ---- upstreams */
 
 static void write_times(FILE *f, const char *name, const char *help, const ends *e, bool first)
@@ -561,6 +603,8 @@ void metrics_write(FILE *f, const host_snapshot *s, const host_check *checks, si
 	write_spop(f, s);
 	if (s->ledger_kept)
 		write_ledger(f, s);
+	if (s->tap.kept)
+		write_tap(f, &s->tap);
 	if (s->ends)
 		write_ends(f, s->ends);
 	if (s->ledger_kept && t)

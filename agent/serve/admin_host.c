@@ -94,8 +94,10 @@ static bool on_snapshot(void *ctx, host_snapshot *s)
 	s->reloads_failed = h->reloads_failed;
 	s->reloaded_ms = h->reloaded_ms;
 	s->ledger_kept = h->recording != NULL;
-	if (h->recording)
+	if (h->recording) {
 		s->ledger = recording_stats(h->recording);
+		s->tap = recording_tap(h->recording);
+	}
 	pthread_mutex_unlock(&h->lock);
 	if (!ok)
 		host_snapshot_deinit(s);
@@ -267,6 +269,19 @@ static size_t check_ledger(admin_host *h, host_check *c, const ledger_stats *l, 
 	return 3;
 }
 
+static void check_tap(host_check *c, const host_tap *t)
+{
+	if (t->processes == 0 && t->silent_ms > TAP_SILENT_MS)
+		check(c, "tap", false, false,
+		      "%s for %lld seconds: streams go to their upstreams directly, and their usage is estimated",
+		      t->ever ? "nothing was heard of it" : "it was not heard of", (long long)t->silent_ms / 1000);
+	else if (t->processes == 0)
+		check(c, "tap", true, false, "not heard of yet");
+	else
+		check(c, "tap", true, false, "%llu streams%s", (unsigned long long)t->numbers[TAP_STREAMS],
+		      t->draining == t->processes ? "; draining: new streams go to their upstreams directly" : "");
+}
+
 static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 {
 	admin_host *h = ctx;
@@ -290,6 +305,9 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 	if (h->recording) {
 		ledger_stats l = recording_stats(h->recording);
 		n += check_ledger(h, &out[n], &l, now);
+		host_tap tap = recording_tap(h->recording);
+		if (tap.kept)
+			check_tap(&out[n++], &tap);
 	}
 	pthread_mutex_unlock(&h->lock);
 	policy_unref(p);

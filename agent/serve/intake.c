@@ -8,7 +8,6 @@
 
 #include "base/thread.h"
 #include "base/unused.h"
-#include "net/logsock.h"
 
 /* Seconds between two tries of the journal to write what a disk refused. */
 static const double RETRY_EVERY = 1.;
@@ -21,8 +20,9 @@ struct intake {
 	struct ev_loop *loop;
 	ev_async stop;
 	ev_timer timer;
-	logsock *socks;
+	logsock *lines, *reports; /* reports: NULL: no tap is listened to */
 	ledger *ledger;
+	taps taps;
 	bool running;
 };
 
@@ -30,6 +30,14 @@ static void on_line(void *ctx, slice line)
 {
 	intake *in = ctx;
 	ledger_take(in->ledger, line);
+}
+
+/* What a tap sends: how a stream ended, for the ledger, or how it is itself. */
+static void on_report(void *ctx, slice datagram)
+{
+	intake *in = ctx;
+	if (!taps_take(&in->taps, datagram))
+		ledger_take_report(in->ledger, datagram);
 }
 
 static void on_bad_framing(void *ctx)
@@ -52,7 +60,11 @@ static void on_batch_end(void *ctx)
 
 static void on_timer(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
-	on_batch_end(timer->data);
+	intake *in = timer->data;
+
+	on_batch_end(in);
+	if (in->reports)
+		taps_look(&in->taps);
 }
 
 static void on_stop(struct ev_loop *loop, ev_async *async UNUSED, int events UNUSED)
@@ -64,42 +76,56 @@ static void *intake_main(void *arg)
 {
 	intake *in = arg;
 
-	logsock_begin(in->socks);
+	logsock_begin(in->lines);
+	if (in->reports)
+		logsock_begin(in->reports);
 	ev_run(in->loop, 0);
 	return NULL;
 }
 
 /* A unix datagram socket holds net.unix.max_dgram_qlen datagrams, 10 of them by default. */
-static bool any_short_queue(const listener *listeners, size_t count)
+static bool any_short_queue(const intake_sockets *s)
 {
 	int domain = AF_UNSPEC;
 	socklen_t len = sizeof domain;
 
-	for (size_t i = 0; i < count; i++)
-		if (listeners[i].datagram &&
-		    (getsockopt(listeners[i].fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 || domain == AF_UNIX))
+	for (size_t i = 0; i < s->count; i++)
+		if (s->items[i].datagram &&
+		    (getsockopt(s->items[i].fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) != 0 || domain == AF_UNIX))
 			return true;
 	return false;
 }
 
-intake *intake_new(const listener *listeners, size_t count)
+/* Has `*into` take over the sockets. False: out of memory; they are closed. */
+static bool take_over(intake *in, logsock **into, const intake_sockets *s, void (*on_message)(void *, slice))
+{
+	logsock_handler handler = { in, on_message, on_bad_framing, on_dropped, on_batch_end };
+
+	if (in && in->loop)
+		*into = logsock_new(in->loop, s->items, s->count, handler);
+	if (in && *into)
+		return true;
+	for (size_t i = 0; i < s->count; i++)
+		close(s->items[i].fd);
+	return false;
+}
+
+intake *intake_new(const intake_sockets *lines, const intake_sockets *reports)
 {
 	intake *in = calloc(1, sizeof *in);
 
-	if (in)
+	if (in) {
+		taps_init(&in->taps);
 		in->loop = ev_loop_new(EVFLAG_NOENV);
-	if (in && in->loop)
-		in->socks = logsock_new(in->loop, listeners, count,
-					(logsock_handler){ in, on_line, on_bad_framing, on_dropped, on_batch_end });
-	if (!in || !in->socks) {
-		for (size_t i = 0; i < count; i++)
-			close(listeners[i].fd);
-		if (in && in->loop)
-			ev_loop_destroy(in->loop);
-		free(in);
+	}
+	bool ok = take_over(in, in ? &in->lines : NULL, lines, on_line);
+	if (reports->count)
+		ok = take_over(in, in ? &in->reports : NULL, reports, on_report) && ok;
+	if (!ok) {
+		intake_stop(in, NULL, NULL);
 		return NULL;
 	}
-	if (!any_short_queue(listeners, count))
+	if (!any_short_queue(lines) && !any_short_queue(reports))
 		ev_set_io_collect_interval(in->loop, COLLECT);
 	ev_async_init(&in->stop, on_stop);
 	ev_async_start(in->loop, &in->stop);
@@ -111,7 +137,7 @@ intake *intake_new(const listener *listeners, size_t count)
 
 void intake_adopt(intake *in, int fd, slice begun)
 {
-	logsock_adopt(in->socks, fd, begun);
+	logsock_adopt(in->lines, fd, begun);
 }
 
 bool intake_start(intake *in, ledger *l, err *e)
@@ -122,6 +148,11 @@ bool intake_start(intake *in, ledger *l, err *e)
 	return in->running || err_set(e, "the thread that takes in log lines: %s", strerror(rc));
 }
 
+host_tap intake_tap(intake *in)
+{
+	return in->reports ? taps_tell(&in->taps) : (host_tap){ .kept = false };
+}
+
 void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx)
 {
 	if (!in)
@@ -130,7 +161,11 @@ void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void 
 		ev_async_send(in->loop, &in->stop);
 		pthread_join(in->thread, NULL);
 	}
-	logsock_free(in->socks, each, ctx);
-	ev_loop_destroy(in->loop);
+	/* First the reports, because the ledger joins each with a line in either order. */
+	logsock_free(in->reports, NULL, NULL);
+	logsock_free(in->lines, each, ctx);
+	if (in->loop)
+		ev_loop_destroy(in->loop);
+	taps_deinit(&in->taps);
 	free(in);
 }

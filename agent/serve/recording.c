@@ -78,13 +78,38 @@ static void warn_of(const char *address, const listener *l)
 					"unit, again"));
 }
 
+typedef struct opening {
+	listener_rules rules;
+	bool (*opened)(void *ctx, listener *l, err *e);
+	void *ctx;
+} opening;
+
+/* Opens a socket at each address, for what `what` says. False: `e` says why; some may be open. */
+static bool open_all(const opening *o, const address_list *addresses, const char *what, intake_sockets *out, err *e)
+{
+	for (size_t i = 0; i < addresses->count; i++) {
+		if (!listener_open(&out->items[i], addresses->items[i], &o->rules, e))
+			return false;
+		out->count++;
+		if (!o->opened(o->ctx, &out->items[i], e))
+			return false;
+		log_event(listening, LOG_C("address", addresses->items[i]), LOG_C("for", what));
+	}
+	return true;
+}
+
+static void close_all(intake_sockets *s)
+{
+	while (s->count)
+		listener_close(&s->items[--s->count]);
+}
+
 recording *recording_new(const config *c, const route_table *routes, bool (*opened)(void *ctx, listener *l, err *e),
 			 void *ctx, err *e)
 {
 	const char *key = getenv("SPOA_LLM_LOG_KEY");
-	listener_rules rules = { (unsigned)c->listen_mode, { c->allow_remote, true } };
-	listener socks[LISTEN_MAX];
-	size_t count = 0;
+	opening o = { { (unsigned)c->listen_mode, { c->allow_remote, true } }, opened, ctx };
+	intake_sockets lines = { .count = 0 }, reports = { .count = 0 };
 	recording *r = calloc(1, sizeof *r);
 
 	if (!r) {
@@ -100,26 +125,20 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 	bool ok = !key || log_key_usable(key) || err_set(e, LOG_KEY_PROBLEM);
 	r->prices = ok ? recording_prices(c, e) : NULL;
 	ok = r->prices && ((r->dir && r->key && references_copy(r, routes)) || err_memory(e));
-	for (; ok && count < c->log_listen.count; count++) {
-		ok = listener_open(&socks[count], c->log_listen.items[count], &rules, e);
-		if (!ok)
-			break;
-		ok = opened(ctx, &socks[count], e);
-		if (!ok)
-			continue;
-		log_event(listening, LOG_C("address", c->log_listen.items[count]), LOG_C("for", "log lines"));
-		warn_of(c->log_listen.items[count], &socks[count]);
-	}
+	ok = ok && open_all(&o, &c->log_listen, "log lines", &lines, e) &&
+	     (!routes_tapped(routes) || open_all(&o, &c->tap_listen, "reports of the tap", &reports, e));
+	for (size_t i = 0; ok && i < lines.count; i++)
+		warn_of(c->log_listen.items[i], &lines.items[i]);
 	if (ok) {
-		r->intake = intake_new(socks, count);
+		r->intake = intake_new(&lines, &reports);
 		ok = r->intake || err_memory(e);
-		count = 0;
+		lines.count = reports.count = 0;
 	}
 	if (ok && (!key || !*key))
 		log_event(log_key_missing, LOG_C("problem", "SPOA_LLM_LOG_KEY is not set"),
 			  LOG_C("instead", "every local process can write the ledger"));
-	while (count)
-		listener_close(&socks[--count]);
+	close_all(&lines);
+	close_all(&reports);
 	if (!ok) {
 		recording_stop(r, NULL, NULL);
 		return NULL;
@@ -197,6 +216,11 @@ void recording_ends(recording *r, ends *out)
 	if (r->ledger)
 		ledger_get_ends(r->ledger, out);
 	pthread_mutex_unlock(&r->lock);
+}
+
+host_tap recording_tap(recording *r)
+{
+	return intake_tap(r->intake);
 }
 
 void recording_stop(recording *r, void (*each)(void *ctx, int fd, slice begun), void *ctx)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger of the running agent, and what feeds it: log sockets, prices, reference models. */
+ * The ledger of the running agent, and what feeds it: sockets for log lines and for the tap's reports, prices,
+ * reference models. */
 #ifndef SERVE_RECORDING_H
 #define SERVE_RECORDING_H
 
@@ -32,5 +33,7 @@ ledger_stats recording_stats(recording *r);
 
 /* Copies how requests ended; nothing, if the ledger is not open. From any thread, before recording_stop(). */
 void recording_ends(recording *r, ends *out);
+/* Tells what is known of the taps. From any thread, before recording_stop(). */
+host_tap recording_tap(recording *r);
 
 #endif

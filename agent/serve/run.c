@@ -118,6 +118,9 @@ static bool reload(agent *a, err *e)
 		publish(a, next);
 		if (a->recording)
 			recording_set(a->recording, prices, next->table);
+		if (a->recording && routes_tapped(next->table) && !recording_tap(a->recording).kept)
+			log_event(not_reloaded, LOG_C("option", "tap_listen"),
+				  LOG_C("hint", "upgrade (SIGUSR2) or restart, so that the agent listens for the tap"));
 	} else {
 		restore_log(a);
 		price_table_unref(prices);

@@ -23,6 +23,7 @@ import spop
 from adminserver import BODY
 from harness import ROOT, log_line, until
 from loglines import Maker
+from test_taps import Tap
 
 ALERTS = ROOT / "dist" / "alerts.yml"
 SLOW_INFLATE = ROOT / "build" / "slowinflate.so"
@@ -90,7 +91,9 @@ class Place:
         self.admin = "127.0.0.1:%d" % harness.free_port()
         ROUTES[0]["auth"] = "file:%s" % self.credential
         self.config = {"listen": "unix@%s/a.sock" % work, "admin_listen": self.admin, "ledger": str(self.home), "threads": 2,
-                       "log_listen": ["udp@%s:%d" % self.log], "journal_max": 1 << 20, "max_connections": 10, "drain_timeout": 15}
+                       "log_listen": ["udp@%s:%d" % self.log], "journal_max": 1 << 20, "max_connections": 10, "drain_timeout": 15,
+                       "tap": True, "tap_listen": "dgram@%s/tap.dgram" % work}
+        self.tap, self.tapped = Tap(work / "tap.dgram", full=0, reports_lost=0), True
         self.maker = Maker(seed=4)
         assert SLOW_INFLATE.exists(), "make test-tools"
         self.slow = work / "slow"
@@ -121,9 +124,11 @@ class Place:
             agent.close()
 
     def check(self):
-        """HAProxy's health check, twice a second, but while `checked` is false."""
+        """HAProxy's health check, twice a second, but while `checked` is false; and what the tap says, but while `tapped` is false."""
         while not self.over.wait(.5):
             try:
+                if self.agent and self.tapped:
+                    self.tap.say()
                 if self.agent and self.checked:
                     self.agent.client().close()
             except (OSError, EOFError, AssertionError, AttributeError):
@@ -338,6 +343,16 @@ def test_upstreams(place):
     gateway = {"route": "", "backend": "llm-refuse", "to": "", "status": 503, "term": "LR", "trs": -1, "code": "gateway_unavailable"}
     with place.repeat(lambda: work(0, 8, place.end_of(**gateway))):
         place.prometheus.fires("SpoaLlmUpstreamDown", "SpoaLlmUpstreamErrors", "SpoaLlmGatewayUnavailable")
+    place.prometheus.clears()
+
+
+def test_tap(place):
+    with place.repeat(lambda: place.tap.said.update(full=place.tap.said["full"] + 1, reports_lost=place.tap.said["reports_lost"] + 1)):
+        place.prometheus.fires("SpoaLlmTapFull", "SpoaLlmTapReportsLost")
+    place.prometheus.clears()
+    place.tapped = False
+    place.prometheus.fires("SpoaLlmTapDown")
+    place.tapped = True
     place.prometheus.clears()
 
 

@@ -233,8 +233,8 @@ def names_in(expression):
     return set(re.findall(r"\b(?:spoa_llm|gen_ai|process)_\w+", re.sub(r"\bby \([^)]*\)", "", text)))
 
 
-def test_alerts_and_dashboard_name_what_is_there(admin):  # noqa: F811
-    agent = admin(entries=50)
+def test_alerts_and_dashboard_name_what_is_there(admin, work):  # noqa: F811
+    agent = admin(entries=50, tap=True, tap_listen="dgram@%s/tap.dgram" % work)
     metrics = until(lambda: (lambda m: m if "gen_ai_client_token_usage_total" in m else None)(scrape(agent)), 10, "the ledger's sums")
     alerts = (ROOT / "dist" / "alerts.yml").read_text()
     dashboard = json.loads((ROOT / "dist" / "grafana.json").read_text())

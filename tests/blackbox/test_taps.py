@@ -1,0 +1,203 @@
+"""What `spoa-llm tap` says of itself, by datagrams to `tap_listen`: who may send them, and what /readyz, /metrics, /stats and the log make of them."""
+import itertools
+import json
+import os
+import re
+import signal
+import socket
+import stat
+import subprocess
+import sys
+import time
+
+import pytest
+
+import harness
+from adminserver import admin  # noqa: F401
+from harness import until
+from test_metrics import scrape
+
+COUNTS = {"streams_total": 1000, "bytes": 123456789, "reports": 990, "reports_lost": 3, "cut_client": 5, "cut_upstream": 2, "unreadable": 1, "full": 4}
+NAMES = {"streams_total": "streams_total", "bytes": "relayed_bytes_total", "reports": "reports_total", "reports_lost": "reports_lost_total",
+         "unreadable": "unreadable_total", "full": "full_total"}
+SILENT_S = 5
+
+
+class Tap:
+    """Sends what a tap sends."""
+
+    def __init__(self, path, pid=4711, **counts):
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.path, self.said = str(path), dict(dict(COUNTS, v=1, kind="tap", pid=pid, streams=7, memory=4096, draining=False), **counts)
+
+    def send(self, text):
+        self.socket.sendto(text if isinstance(text, bytes) else text.encode(), self.path)
+
+    def say(self, **more):
+        self.said.update(more)
+        self.send(json.dumps(self.said))
+
+
+@pytest.fixture
+def tapped(admin, work):  # noqa: F811
+    """An agent that listens for taps."""
+    agent = admin(tap=True, tap_listen=["dgram@%s/tap.dgram" % work, "dgram@%s/other.dgram" % work])
+    agent.tap = work / "tap.dgram"
+    return agent
+
+
+def check(agent):
+    answer = agent.http(path="/readyz")
+    assert answer.status == 200, answer
+    found = [one for one in answer.json()["checks"] if one["part"] == "tap"]
+    assert all(one["blocking"] is False for one in found)
+    return (found[0]["ok"], found[0]["detail"]) if found else None
+
+
+def counts(agent):
+    metrics = scrape(agent)
+    found = {name: metrics["spoa_llm_tap_" + metric].get((), None) for name, metric in NAMES.items() if "spoa_llm_tap_" + metric in metrics}
+    for by in ("client", "upstream"):
+        found["cut_" + by] = metrics.get("spoa_llm_tap_cut_streams_total", {}).get((("by", by),))
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def value(agent, name):
+    return scrape(agent).get("spoa_llm_tap_" + name, {}).get(())
+
+
+def test_status(tapped):
+    """Counters of one process, of a second one beside it, of one that took an old one's id; and of a moment."""
+    assert check(tapped) == (True, "not heard of yet") and counts(tapped) == {} and value(tapped, "up") == 0
+    one, two = Tap(tapped.tap), Tap(tapped.directory / "other.dgram", 4712)
+    one.say()
+    until(lambda: counts(tapped) == COUNTS, 5, lambda: counts(tapped))
+    assert check(tapped) == (True, "7 streams")
+    assert [value(tapped, name) for name in ("up", "draining", "streams", "memory_bytes")] == [1, 0, 7, 4096]
+    one.say(streams=9, streams_total=1010, draining=True)
+    two.say(streams=1, memory=1)
+    want = {name: 2 * number for name, number in COUNTS.items()}
+    want["streams_total"] += 10
+    until(lambda: counts(tapped) == want, 5, lambda: counts(tapped))
+    assert [value(tapped, name) for name in ("up", "draining", "streams", "memory_bytes")] == [2, 1, 10, 4097]
+    assert check(tapped) == (True, "10 streams")
+    two.say(draining=True)
+    until(lambda: "draining" in check(tapped)[1], 5, lambda: check(tapped))
+    # Another process with this id began to count anew.
+    one.say(**dict.fromkeys(COUNTS, 1), streams=0)
+    want = {name: number + 1 for name, number in want.items()}
+    until(lambda: counts(tapped) == want, 5, lambda: counts(tapped))
+    told = tapped.http(path="/stats").json()["tap"]
+    assert {name: told[name] for name in COUNTS} == want and (told["processes"], told["draining"], told["streams"]) == (2, 2, 1), told
+
+
+def test_many_processes(tapped):
+    """More than the agent tells apart: the sums stay right while none of them speaks again."""
+    for number in range(40):
+        Tap(tapped.tap, 100 + number).say()
+    want = {name: 40 * number for name, number in COUNTS.items()}
+    until(lambda: counts(tapped) == want, 5, lambda: counts(tapped))
+
+
+BAD = ["", "{}", "[]", '{"kind":"tap"}', '{"kind":"tap","pid":0}', '{"kind":"tap","pid":-1}', '{"kind":"tap","pid":1,"bytes":"x"}', '{"kind":"tap","pid":1',
+       '{"kind":"tap","pid":1,"bytes":-5}', '{"kind":"tap","pid":1,"bytes":99999999999999999999}', '{"kind":"tap","pid":1}}', '{"kind":"tab","pid":1}', b"\xff\x00{",
+       '{"x":{"kind":"tap","pid":1}}', "x" * 20000]
+
+
+def test_what_is_no_status(tapped):
+    tap = Tap(tapped.tap)
+    for bad in BAD:
+        tap.send(bad)
+    tap.say()
+    until(lambda: counts(tapped) == COUNTS, 5, lambda: counts(tapped))
+    assert value(tapped, "up") == 1
+
+
+def test_silence(tapped):
+    """A tap that says nothing is named, is no reason not to be ready, and is heard again."""
+    began = time.monotonic()
+    line = tapped.log("event=tap_silent", 20)
+    assert time.monotonic() - began > SILENT_S - 2 and " level=warn " in line and " seconds=" in line
+    ok, text = check(tapped)
+    assert not ok and re.match(r"it was not heard of for \d+ seconds: ", text), text
+    tap = Tap(tapped.tap)
+    tap.say()
+    assert " processes=1" in tapped.log("event=tap_heard")
+    assert check(tapped) == (True, "7 streams")
+    until(lambda: len(tapped.lines("event=tap_silent")) == 2, 20, "silence again")
+    assert check(tapped)[0] is False and value(tapped, "up") == 0
+    assert counts(tapped) == COUNTS and value(tapped, "streams") == 0     # what was counted stays
+
+
+def test_the_socket(tapped):
+    """Its permissions; and that it is the same one after an upgrade, a crash and a stop in which datagrams came."""
+    assert stat.S_IMODE(tapped.tap.stat().st_mode) == 0o660
+    tap, inode, total = Tap(tapped.tap), tapped.tap.stat().st_ino, itertools.count(1001)
+    tap.say(streams_total=next(total))
+    tapped.upgrade()
+    tap.say(streams_total=next(total))
+    until(lambda: counts(tapped).get("streams_total") == 1002, 5, lambda: counts(tapped))
+    os.kill(tapped.pid, signal.SIGKILL)
+    tap.say(streams_total=next(total))        # nobody reads it now
+    until(lambda: counts(tapped).get("streams_total") == 1003, 10, lambda: counts(tapped))
+    assert tapped.tap.stat().st_ino == inode
+    tapped.process.end()
+    assert not tapped.tap.exists()
+
+
+def test_another_user(admin, work):  # noqa: F811
+    """Neither another user of the machine nor one in HAProxy's group can say what a tap says; who is in the socket's group can."""
+    if os.geteuid():
+        pytest.skip("needs root")
+    place = work / "taps"
+    place.mkdir()
+    os.chown(place, 0, 54321)
+    place.chmod(0o2750)
+    work.chmod(0o711)
+    agent = admin(tap=True, tap_listen="dgram@%s/tap.dgram" % place)
+    path = place / "tap.dgram"
+    assert path.stat().st_gid == 54321
+    send = "import socket,sys; socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM).sendto(sys.argv[1].encode(), sys.argv[2])"
+    said = json.dumps(Tap(path).said)
+
+    def runs(user, group):
+        return subprocess.run([sys.executable, "-c", send, said, str(path)], user=user, group=group, extra_groups=[], capture_output=True, cwd="/").returncode
+    assert runs(65534, 65534) != 0 and runs(65534, 54320) != 0 and counts(agent) == {}
+    assert runs(65534, 54321) == 0
+    until(lambda: counts(agent) == COUNTS, 5, lambda: counts(agent))
+
+
+def test_an_agent_without_a_tap(admin, work):  # noqa: F811
+    agent = admin(tap_listen="dgram@%s/tap.dgram" % work)
+    assert check(agent) is None and not [name for name in scrape(agent) if name.startswith("spoa_llm_tap")]
+    assert agent.http(path="/stats").json()["tap"] is None
+
+
+@pytest.mark.parametrize("address", ["udp@127.0.0.1:1", "127.0.0.1:1", "unix@/run/x.sock", "/run/x.sock", "dgram@" + "x" * 200])
+def test_other_sockets_are_refused(work, address):
+    """Whoever could send there could write the ledger, and only unix sockets have permissions."""
+    done = harness.cli("check", "-c", harness.write_config(work, {"tap_listen": address}))
+    assert done.code == 78 and "tap_listen" in done.out + done.err, done
+
+
+def test_a_directory_that_others_can_write_to(work, agents):
+    place = work / "open"
+    place.mkdir()
+    place.chmod(0o777)
+    (work / "ledger").mkdir()
+    agent = agents({"ledger": str(work / "ledger"), "log_listen": "dgram@%s/log" % work, "tap": True, "tap_listen": "dgram@%s/tap" % place}, wait=False)
+    assert agent.process.wait() == 69 and "other users can write to" in agent.text()
+    agent.expect_exit = {69}
+
+
+def test_a_reload_that_turns_it_on(admin, work):  # noqa: F811
+    """The socket is one that only a new process opens: the log says so, and an upgrade does it."""
+    agent = admin(tap_listen="dgram@%s/tap.dgram" % work)
+    route = dict(agent.config["routes"][0], tap=True)
+    harness.write_config(work, dict(agent.config, routes=[route]), agent.file.name)
+    agent.process.kill(signal.SIGHUP)
+    assert " option=tap_listen " in agent.log("event=not_reloaded")
+    assert not (work / "tap.dgram").exists()
+    agent.upgrade()
+    Tap(work / "tap.dgram").say()
+    until(lambda: counts(agent) == COUNTS, 5, lambda: counts(agent))

@@ -1,23 +1,29 @@
 """Legs: requests whose answer streams go through a tap to a second frontend of HAProxy, which fetches the upstream's credential by itself. Here
 the tap is the simplest one that works (plaintap.py)."""
 import json
+import os
 import re
+import signal
 import socket
 import threading
 
 import pytest
 
+import certificates
 import harness
 import spop
+import taps
 from harness import CLIENT_KEY, bearer, cli, secret, until
 from plaintap import TappedGateway
+from processes import state_of
 
 KEY, OTHER = secret("leg"), secret("leg-other")
 SHAPES = {"/v1/chat/completions": "openai", "/v1/messages": "anthropic", "/v1beta/models/rep-1:streamGenerateContent": "gemini"}
 
 
-def routes(mock):
-    return [{"model_prefix": "rep-", "upstream": mock.url(), "auth": "env:KEY"},
+def routes(mock, tls=None):
+    over_tls = [{"model_prefix": "tls-", "upstream": tls.url(host="localhost"), "auth": "env:KEY"}] if tls else []
+    return over_tls + [{"model_prefix": "rep-", "upstream": mock.url(), "auth": "env:KEY"},
             {"model_prefix": "key-", "upstream": mock.url(), "auth": "env:OTHER", "auth_header": "x-api-key", "forward_headers": ["x-mine"]},
             {"model_prefix": "off-", "upstream": mock.url(), "auth": "env:KEY", "tap": False},
             {"model_prefix": "*", "upstream": mock.url("/star")}]
@@ -60,11 +66,12 @@ class Stream:
 
 
 @pytest.fixture(scope="module")
-def gateway(haproxy, make_mock):
-    mock = make_mock("legs")
-    with TappedGateway(haproxy, [mock], {"routes": routes(mock), "openai_target": mock.url("/openai")}, env={"KEY": KEY, "OTHER": OTHER},
-                       owners={KEY: [mock], OTHER: [mock]}) as gateway:
-        gateway.mock = mock
+def gateway(haproxy, make_mock, module_work):
+    authority = certificates.Authority(module_work)
+    mock, tls = make_mock("legs"), make_mock("legs-tls", tls=authority.server)
+    with TappedGateway(haproxy, [mock, tls], {"routes": routes(mock, tls), "ca_file": str(authority.ca), "openai_target": mock.url("/openai")},
+                       env={"KEY": KEY, "OTHER": OTHER}, owners={KEY: [mock, tls], OTHER: [mock]}) as gateway:
+        gateway.mock, gateway.tls = mock, tls
         yield gateway
 
 
@@ -195,7 +202,7 @@ def test_no_client_chooses_a_leg(gateway):
 def test_sockets_of_legs(gateway):
     """Only HAProxy's own user can connect to a leg, unless LLM_LEG_ACCESS says otherwise."""
     sockets = [path for path in gateway.legs.iterdir()]
-    assert len(sockets) == 6, sockets       # three routes; openai's target, as the other two are nowhere
+    assert len(sockets) == 7, sockets       # of four routes, and of three targets
     assert all(path.is_socket() and path.stat().st_mode & 0o777 == 0o600 for path in sockets)
 
 
@@ -217,6 +224,14 @@ def test_the_bytes_are_the_same(gateway):
         through, straight = (one.response.body.replace(b"off-1", b"rep-1") for one in answers)
         assert through == straight and answers[0].status == 200
         assert [one.only(gateway.mock).body.replace(b"off-1", b"rep-1") for one in answers[:1]] == [answers[1].only(gateway.mock).body.replace(b"off-1", b"rep-1")]
+
+
+def test_tls_to_the_upstream(gateway):
+    """The leg does TLS, so that the tap reads the answer."""
+    for stream in (True, False):
+        answer = gateway.ask("tls-1", stream=stream)
+        assert answer.only(gateway.tls).header("authorization") == "Bearer " + KEY and gateway.went(answer) == stream
+    assert b"chat.completion.chunk" in gateway.tap.seen and KEY.encode() not in gateway.tap.seen
 
 
 # ---- the tap goes, and comes
@@ -251,7 +266,8 @@ def test_the_switch(haproxy, make_mock, work):
             with socket.socket(socket.AF_UNIX) as one:
                 one.connect(str(work / "api.sock"))
                 one.sendall(b"experimental-mode on; set var proc.llm_tap bool(%s)\n" % value)
-                return one.recv(4096)
+                while one.recv(4096):   # HAProxy closes when it has done both
+                    pass
         mock.gate = threading.Event()
         stream = Stream(gateway, "rep-1")
         assert stream.tag in gateway.tap.seen
@@ -421,3 +437,96 @@ def test_an_upstream_that_does_not_answer(gateway):
             assert through.status == straight.status == status, (through.response, straight.response)
             assert through.response.body == straight.response.body and through.header("content-type") == straight.header("content-type")
             until(lambda: gateway.ask("rep-1").status == 200, 10, "the upstream is up")
+
+
+# ---- with the tap that ships
+
+
+class RealTap(taps.Tap):
+    """`spoa-llm tap`, with the directories of the gateway."""
+
+    def __init__(self, path, legs):
+        super().__init__(path.parent)
+        assert (self.path, self.legs) == (str(path), legs)
+        self.successor = None
+
+    def upgrade(self):
+        """Replaces the tap; the process from before goes on with its streams."""
+        self.process.kill(signal.SIGUSR2)
+        self.log("event=tap_draining")
+        [self.successor] = harness.children_of(self.process.pid)
+
+    def close(self):
+        # The second signal ends a tap that waits for connections of HAProxy's.
+        self.process.kill(signal.SIGTERM)
+        self.__exit__(None)
+        if self.successor and state_of(self.successor) not in "ZX":
+            os.kill(self.successor, signal.SIGKILL)
+
+
+def test_streams_through_reloads(haproxy, make_mock):
+    """HAProxy reloads, and the tap is replaced, while streams run and new ones come: each is whole, and reported once."""
+    mock = make_mock("reloaded")
+    gateway = TappedGateway(haproxy, [mock], {"routes": routes(mock)}, make_tap=RealTap, env={"KEY": KEY, "OTHER": OTHER})
+    models, asked = ("rep-1", "star", "key-1") * 3, 0
+    with gateway:
+        for event in ("reload", "upgrade"):
+            mock.gate = threading.Event()
+            streams = [Stream(gateway, model) for model in models]
+            gate, mock.gate = mock.gate, None
+            before = gateway.haproxy
+            if event == "reload":
+                gateway.haproxy = harness.Process("haproxy", [haproxy, "-db", "-f", str(gateway.cfg), "-sf", str(before.pid)],
+                                                  gateway.dir / "reloaded.log", harness.environment(gateway.haproxy_env))
+                until(lambda: "Proxy llm stopped" in before.text(), 20, before.tail)
+            else:
+                gateway.tap.upgrade()
+            with gateway.connect() as connection:
+                for model in models:
+                    # A HAProxy that reloads closes what its clients do not use at the moment.
+                    gateway.ask(model, stream=True, connection=connection if event == "upgrade" else None).only(mock)
+                    assert gateway.ask(model, stream=True).status == 200
+            gate.set()
+            for stream in streams:
+                stream.rest()
+                assert stream.whole and b"[DONE]" in stream.data, stream.data
+            asked += 3 * len(models)
+            if event == "reload":
+                before.end(signal.SIGINT)      # HAProxy waits some seconds for the connections that it keeps open to the tap
+                before.check()
+
+        def reported():
+            reports = gateway.tap.read_reports()
+            assert len({one["id"] for one in reports}) == len(reports) and {one["end"] for one in reports} <= {"whole"}, reports
+            return len(reports) == asked
+        until(reported, 10, lambda: "%d of %d reports" % (len(gateway.tap.reports), asked))
+
+
+class Chrooted(TappedGateway):
+    """HAProxy in a chroot, in which it sees all sockets at other paths."""
+
+    def start(self):
+        self.inside = self.dir / "root"
+        (self.inside / "legs").mkdir(parents=True)
+        self.config["listen"] = "unix@%s/agent.sock" % self.inside
+        self.edit = lambda text: text.replace("\nglobal\n", "\nglobal\n    chroot %s\n" % self.inside, 1)
+        super().start()
+
+    def start_haproxy(self):
+        self.haproxy_env.update(LLM_AGENT="unix@/agent.sock", LLM_TAP="unix@/tap.sock", LLM_LEGS=str(self.inside / "legs"), LLM_LEGS_INSIDE="/legs")
+        self.legs, path = self.inside / "legs", self.inside / "tap.sock"
+        self.tap = self.tap or self.make_tap(path, self.legs)
+        harness.Gateway.start_haproxy(self)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a chroot needs root")
+def test_in_a_chroot(haproxy, make_mock):
+    """Through the tap, and straight to the leg when the tap is gone."""
+    mock = make_mock("chroot")
+    gateway = Chrooted(haproxy, [mock], {"routes": routes(mock)}, env={"KEY": KEY, "OTHER": OTHER})
+    with gateway:
+        answer = gateway.ask("rep-1", stream=True)
+        assert answer.only(mock).header("authorization") == "Bearer " + KEY and gateway.went(answer)
+        gateway.tap.kill()
+        answer = gateway.ask("rep-1", stream=True)
+        assert answer.only(mock).header("authorization") == "Bearer " + KEY and not gateway.went(answer)

@@ -8,13 +8,14 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/unused.h"
 #include "commands/ledger_command.h"
 #include "commands/progress.h"
 #include "ledger/journal.h"
 #include "report/ledger_store.h"
 #include "report/print.h"
 
-enum { BATCH = 1000, PATH_ROOM = 4096 };
+enum { BATCH = 1000, REPORTS = 250, PATH_ROOM = 4096 };
 
 static int complain(const err *e, int code)
 {
@@ -61,35 +62,43 @@ static bool exists_beside(const char *path, const char *end)
 
 typedef struct journal_part {
 	store *to;
-	record *batch;
-	size_t count, added;
+	record *batch;       /* room for BATCH */
+	tap_report *reports; /* room for REPORTS */
+	size_t count, reports_count, added;
 	store_result result;
 	err *e;
 } journal_part;
 
 static bool insert(journal_part *p)
 {
-	size_t added = 0;
+	const store_batch batch = { p->batch, p->count, p->reports, p->reports_count };
+	store_added added;
 
-	p->result = store_insert(p->to, p->batch, p->count, &added, p->e);
-	p->added += added;
-	p->count = 0;
+	p->result = store_add(p->to, &batch, NULL, &added, p->e);
+	p->added += added.rows;
+	p->count = p->reports_count = 0;
 	return p->result == STORE_OK;
 }
 
-static bool on_entry(void *ctx, const record *r)
+/* Reports wait in the copy until an agent has prices for them. */
+static bool on_entry(void *ctx, const record *r, const tap_report *report, journal_mark after UNUSED)
 {
 	journal_part *p = ctx;
 
-	p->batch[p->count++] = *r;
-	return p->count < BATCH || insert(p);
+	if (r)
+		p->batch[p->count++] = *r;
+	if (report)
+		p->reports[p->reports_count++] = *report;
+	return (p->count < BATCH && p->reports_count < REPORTS) || insert(p);
 }
 
 /* Adds to the copy at `path` the records of the journal that the database did not have. */
 static int add_journal(const char *path, const journal_view *view, size_t *added, err *e)
 {
-	journal_part p = { .batch = malloc(BATCH * sizeof *p.batch), .e = e };
-	bool ok = p.batch || err_memory(e);
+	journal_part p = { .batch = malloc(BATCH * sizeof *p.batch),
+			   .reports = malloc(REPORTS * sizeof *p.reports),
+			   .e = e };
+	bool ok = (p.batch && p.reports) || err_memory(e);
 
 	if (ok) {
 		p.to = store_open(path, true, &p.result, e);
@@ -97,6 +106,7 @@ static int add_journal(const char *path, const journal_view *view, size_t *added
 	}
 	store_close(p.to);
 	free(p.batch);
+	free(p.reports);
 	*added = p.added;
 	return ok ? EX_OK : p.result != STORE_OK ? ledger_store_exit_code(p.result) : EX_IOERR;
 }

@@ -47,22 +47,6 @@ typedef struct import {
 	err e;
 } import;
 
-static bool flush(import *in)
-{
-	size_t added = 0;
-	int tries = 0;
-
-	do
-		in->result = store_insert(in->store, in->batch, in->count, &added, &in->e);
-	while (ledger_store_retry(in->result, &tries));
-	if (in->result == STORE_OK) {
-		in->stored += in->count;
-		in->added += added;
-	}
-	in->count = 0;
-	return in->result == STORE_OK;
-}
-
 /* The reference model of a route, as the agent finds it (serve/recording.c). */
 static slice reference_of(const config *c, const char *route_name)
 {
@@ -72,6 +56,34 @@ static slice reference_of(const config *c, const char *route_name)
 		if (t->routes[i].enabled && t->routes[i].reference_model && strcmp(t->routes[i].name, route_name) == 0)
 			return slice_cstr(t->routes[i].reference_model);
 	return (slice){ NULL, 0 };
+}
+
+/* A report of the tap waits in the ledger for the line that is imported now. */
+static void on_report(void *ctx, record *r, const tap_report *report)
+{
+	const import *in = ctx;
+	usage_parts parts;
+
+	if (usage_apply_report(r, report, &parts))
+		price_apply(in->prices, r, &parts, reference_of(in->config, r->route));
+}
+
+static bool flush(import *in)
+{
+	const store_batch batch = { .records = in->batch, .count = in->count };
+	const store_join join = { on_report, in };
+	store_added added;
+	int tries = 0;
+
+	do
+		in->result = store_add(in->store, &batch, &join, &added, &in->e);
+	while (ledger_store_retry(in->result, &tries));
+	if (in->result == STORE_OK) {
+		in->stored += in->count;
+		in->added += added.rows;
+	}
+	in->count = 0;
+	return in->result == STORE_OK;
 }
 
 static void bad_line(import *in, const char *problem)

@@ -36,4 +36,5 @@ const record_column record_columns[RECORD_COLUMNS] = {
 	COLUMN(saved_cache, COLUMN_MONEY),
 	COLUMN(saved_routing, COLUMN_MONEY),
 	COLUMN(price_missing, COLUMN_TEXT),
+	COLUMN(tap, COLUMN_TAP),
 };

@@ -18,6 +18,7 @@ typedef enum column_kind {
 	COLUMN_MONEY,  /* int64_t, nano-dollars */
 	COLUMN_USAGE,  /* usage_from */
 	COLUMN_PRICE,  /* price_from */
+	COLUMN_TAP,    /* tap_state */
 } column_kind;
 
 typedef struct record_column {
@@ -27,7 +28,7 @@ typedef struct record_column {
 	size_t offset, size; /* in a record */
 } record_column;
 
-enum { RECORD_COLUMNS = 28 };
+enum { RECORD_COLUMNS = 29 };
 
 /* In the order of the export's CSV. Programs read the names and the order: add columns at the end, change none. */
 extern const record_column record_columns[RECORD_COLUMNS];

@@ -421,11 +421,8 @@ static bool flush(journal *j)
 	return true;
 }
 
-bool journal_append(journal *j, const record *r, journal_mark *after)
+static bool append(journal *j, const unsigned char *entry, size_t len, journal_mark *after)
 {
-	unsigned char entry[ENTRY_MAX];
-	size_t len = entry_encode(r, j->salt, entry);
-
 	journal_enter(j);
 	bool ok = buf_append(&j->pending, entry, len);
 	/* If the memory is full and the disk has not failed, the caller has appended much without a flush. */
@@ -436,6 +433,18 @@ bool journal_append(journal *j, const record *r, journal_mark *after)
 	after->position = j->flushed + buf_len(&j->pending);
 	journal_leave(j);
 	return ok;
+}
+
+bool journal_append(journal *j, const record *r, journal_mark *after)
+{
+	unsigned char entry[ENTRY_MAX];
+	return append(j, entry, entry_encode(r, j->salt, entry), after);
+}
+
+bool journal_append_report(journal *j, const tap_report *r, journal_mark *after)
+{
+	unsigned char entry[ENTRY_MAX];
+	return append(j, entry, entry_encode_report(r, j->salt, entry), after);
 }
 
 bool journal_flush(journal *j)

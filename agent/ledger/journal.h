@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT
  *
- * An append-only log of records on disk, in files called segments. A record is written here first, and stays until the
- * store has it on the disk. One process at a time has a journal; a kill at any moment leaves it readable.
+ * An append-only log of records, and of the tap's reports, on disk, in files called segments. Each is written here
+ * first, as an entry, and stays until the store has it on the disk. One process at a time has a journal; a kill at any
+ * moment leaves it readable.
  *
  * Segment: DIR/<16 hex digits>.journal, mode 0600; a later process does not write to it again.
  *   header  "SPOALLMJ", version, salt, CRC32 of these (each a big-endian u32)
- *   entry   length, CRC32 (begun with the salt, over length and payload), payload (record_codec.h)
+ *   entry   length, CRC32 (begun with the salt, over length and payload), payload (record_codec.h, tap_report.h)
  *
  * An entry that the end of the file cuts is torn, because its writer was killed: it is cut off. Damage before the end
  * is skipped up to the next entry with a right CRC, and counted once. The salt keeps bytes inside a record (a model's
@@ -20,10 +21,10 @@
 
 #include "base/err.h"
 #include "base/must_check.h"
-#include "ledger/record.h"
+#include "ledger/tap_report.h"
 
 enum {
-	/* Bytes in memory that wait to be written, about 20,000 records; beyond it the newest records are dropped. */
+	/* Bytes in memory that wait to be written, about 20,000 records; beyond it the newest entries are dropped. */
 	JOURNAL_MEMORY_MAX = 4 << 20,
 };
 
@@ -39,7 +40,7 @@ typedef struct journal_stats {
 	uint64_t waiting;         /* bytes in memory: appended, and neither written nor released yet */
 	uint64_t torn, corrupt;   /* torn ends, and stretches of damage, that a replay found */
 	uint64_t failed;          /* flushes and syncs that the disk refused */
-	uint64_t dropped;         /* records lost because the disk refused and the memory was full */
+	uint64_t dropped;         /* entries lost because the disk refused and the memory was full */
 	bool failing;             /* the disk refused the last write */
 	char problem[128];        /* the last thing that went wrong; "": nothing */
 } journal_stats;
@@ -51,15 +52,19 @@ MUST_CHECK journal *journal_open(const char *dir, uint64_t segment_bytes, uint64
 /* Flushes, and removes what was released: the directory may then be empty. NULL: does nothing. */
 void journal_close(journal *j);
 
-/* Calls `each` for every whole entry, oldest first, with the mark after it, until `each` returns false; `each` may call
- * journal_release(). Replay before you release anything: a mark stands for everything before it, read or not. False: a
- * segment could not be read, `e` says why; the others were read. */
-MUST_CHECK bool journal_replay(journal *j, bool (*each)(void *ctx, const record *r, journal_mark after), void *ctx,
-			       err *e);
+/* Is given each entry of a journal, with the mark after it: `r` or `report`; the other one is NULL. Returns whether to
+ * go on. */
+typedef bool (*journal_each)(void *ctx, const record *r, const tap_report *report, journal_mark after);
 
-/* Appends `r` in memory, and sets `*after` to the end of the journal, on failure too. False: there is no room; the
- * record is dropped and counted. */
+/* Calls `each` for every whole entry, oldest first; `each` may call journal_release(). Replay before you release
+ * anything: a mark stands for everything before it, read or not. False: a segment could not be read, `e` says why; the
+ * others were read. */
+MUST_CHECK bool journal_replay(journal *j, journal_each each, void *ctx, err *e);
+
+/* Append `r` in memory, and set `*after` to the end of the journal, on failure too. False: there is no room; the entry
+ * is dropped and counted. */
 bool journal_append(journal *j, const record *r, journal_mark *after);
+bool journal_append_report(journal *j, const tap_report *r, journal_mark *after);
 /* Writes what was appended. Without fsync: what was written survives the end of this process, but no loss of power.
  * False: the disk refused; the next flush tries again. */
 bool journal_flush(journal *j);
@@ -78,8 +83,8 @@ typedef struct journal_view journal_view;
  * says why. */
 MUST_CHECK journal_view *journal_view_open(const char *dir, err *e);
 void journal_view_close(journal_view *v);
-/* Calls `each` for every whole entry, oldest first, until `each` returns false. Damage is passed over. False: a segment
+/* Calls `each` for every whole entry, oldest first; `after` tells nothing. Damage is passed over. False: a segment
  * could not be read. */
-MUST_CHECK bool journal_view_read(const journal_view *v, bool (*each)(void *ctx, const record *r), void *ctx, err *e);
+MUST_CHECK bool journal_view_read(const journal_view *v, journal_each each, void *ctx, err *e);
 
 #endif

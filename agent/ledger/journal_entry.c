@@ -27,13 +27,22 @@ static uint32_t entry_crc(uint32_t salt, const unsigned char *entry, size_t payl
 	return crc_of(crc_of(salt, entry, 4), entry + ENTRY_HEADER, payload);
 }
 
-size_t entry_encode(const record *r, uint32_t salt, unsigned char out[ENTRY_MAX])
+/* Writes the header before `payload` bytes that are there already. */
+static size_t entry_finish(size_t payload, uint32_t salt, unsigned char *out)
 {
-	size_t payload = record_encode(r, out + ENTRY_HEADER);
-
 	put_u32be(out, (uint32_t)payload);
 	put_u32be(out + 4, entry_crc(salt, out, payload));
 	return ENTRY_HEADER + payload;
+}
+
+size_t entry_encode(const record *r, uint32_t salt, unsigned char out[ENTRY_MAX])
+{
+	return entry_finish(record_encode(r, out + ENTRY_HEADER), salt, out);
+}
+
+size_t entry_encode_report(const tap_report *r, uint32_t salt, unsigned char out[ENTRY_MAX])
+{
+	return entry_finish(tap_report_encode(r, out + ENTRY_HEADER), salt, out);
 }
 
 size_t entry_size(const unsigned char *entry)
@@ -90,10 +99,10 @@ static size_t entry_at(const scan *s, slice bytes)
 {
 	const unsigned char *entry = (const unsigned char *)bytes.ptr;
 
-	if (bytes.len < ENTRY_HEADER + RECORD_ENCODED_MIN)
+	if (bytes.len < ENTRY_HEADER + PAYLOAD_MIN)
 		return 0;
 	size_t payload = get_u32be(entry);
-	if (payload < RECORD_ENCODED_MIN || payload > RECORD_ENCODED_MAX || payload > bytes.len - ENTRY_HEADER ||
+	if (payload < PAYLOAD_MIN || payload > PAYLOAD_MAX || payload > bytes.len - ENTRY_HEADER ||
 	    get_u32be(entry + 4) != entry_crc(s->salt, entry, payload))
 		return 0;
 	return ENTRY_HEADER + payload;
@@ -105,10 +114,20 @@ static bool begins_entry(slice bytes)
 	if (bytes.len < ENTRY_HEADER)
 		return true;
 	size_t payload = get_u32be((const unsigned char *)bytes.ptr);
-	return payload >= RECORD_ENCODED_MIN && payload <= RECORD_ENCODED_MAX && payload > bytes.len - ENTRY_HEADER;
+	return payload >= PAYLOAD_MIN && payload <= PAYLOAD_MAX && payload > bytes.len - ENTRY_HEADER;
 }
 
-/* Reads the segment's header. Returns SCAN_RECORD if entries follow, else what is wrong. */
+/* Reads the payload of an entry. False: it is neither record nor report. */
+static bool decode(scan *s, slice payload)
+{
+	bool report = (unsigned char)payload.ptr[0] == TAP_REPORT_CODEC;
+
+	s->record = report ? NULL : &s->record_value;
+	s->report = report ? &s->report_value : NULL;
+	return report ? tap_report_decode(payload, &s->report_value) : record_decode(payload, &s->record_value);
+}
+
+/* Reads the segment's header. Returns SCAN_ENTRY if entries follow, else what is wrong. */
 static scan_event begin(scan *s)
 {
 	slice bytes = look(s, 0);
@@ -125,7 +144,7 @@ static scan_event begin(scan *s)
 		return SCAN_NEWER;
 	s->salt = get_u32be(header + 12);
 	s->next = SEGMENT_HEADER;
-	return SCAN_RECORD;
+	return SCAN_ENTRY;
 }
 
 scan_event scan_next(scan *s)
@@ -134,7 +153,7 @@ scan_event scan_next(scan *s)
 		scan_event event = begin(s);
 		if (s->failed)
 			return SCAN_FAILED;
-		if (event != SCAN_RECORD)
+		if (event != SCAN_ENTRY)
 			return event;
 	}
 	if (s->failed)
@@ -150,9 +169,8 @@ scan_event scan_next(scan *s)
 	if (len) {
 		s->len = len;
 		s->next += len;
-		/* The CRC is right, so the length is: even if the record cannot be decoded, go on after it. */
-		return record_decode(slice_of(bytes.ptr + ENTRY_HEADER, len - ENTRY_HEADER), &s->record) ? SCAN_RECORD :
-													   SCAN_DAMAGED;
+		/* The CRC is right, so the length is: even if the payload cannot be decoded, go on after it. */
+		return decode(s, slice_of(bytes.ptr + ENTRY_HEADER, len - ENTRY_HEADER)) ? SCAN_ENTRY : SCAN_DAMAGED;
 	}
 	bool torn = begins_entry(bytes);
 	while (++s->next < s->size && !entry_at(s, look(s, s->next)) && !s->failed)

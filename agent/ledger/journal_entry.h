@@ -6,25 +6,32 @@
 #define LEDGER_JOURNAL_ENTRY_H
 
 #include "ledger/record_codec.h"
+#include "ledger/tap_report.h"
 
 enum {
 	SEGMENT_VERSION = 3, /* that of the records in it, so that an older agent keeps the file and loses none */
 	SEGMENT_HEADER = 20,
 	ENTRY_HEADER = 8,
-	ENTRY_MAX = ENTRY_HEADER + RECORD_ENCODED_MAX,
+	PAYLOAD_MIN = TAP_REPORT_ENCODED_MIN,
+	PAYLOAD_MAX = TAP_REPORT_ENCODED_MAX,
+	ENTRY_MAX = ENTRY_HEADER + PAYLOAD_MAX,
 	SCAN_WINDOW = 64 << 10, /* bytes of a segment in memory while it is read */
 };
 
 /* Writes the header of a segment to `out`. */
 void segment_header(unsigned char out[SEGMENT_HEADER], uint32_t salt);
 
-/* Writes an entry to `out`, and returns its length. */
+_Static_assert((int)PAYLOAD_MIN <= (int)RECORD_ENCODED_MIN && (int)PAYLOAD_MAX >= (int)RECORD_ENCODED_MAX,
+	       "either fits");
+
+/* Write an entry to `out`, and return its length. */
 size_t entry_encode(const record *r, uint32_t salt, unsigned char out[ENTRY_MAX]);
-/* Returns the length of an entry that entry_encode() wrote. */
+size_t entry_encode_report(const tap_report *r, uint32_t salt, unsigned char out[ENTRY_MAX]);
+/* Returns the length of an entry that one of the two wrote. */
 size_t entry_size(const unsigned char *entry);
 
 typedef enum scan_event {
-	SCAN_RECORD,  /* `record` is the next one */
+	SCAN_ENTRY,   /* `record` or `report` is the next one */
 	SCAN_DAMAGED, /* `len` bytes from `at` on are no entry; the scan goes on after them */
 	SCAN_TORN,    /* the entry that begins at `at` is cut by the end of the file; only SCAN_END follows */
 	SCAN_HEADER,  /* the segment's header is damaged: nothing of it can be read */
@@ -40,9 +47,13 @@ typedef struct scan {
 	uint32_t salt;
 	bool failed;
 	uint64_t at, len; /* of the event */
-	record record;    /* of SCAN_RECORD */
-	uint64_t base;    /* where in the file the window begins */
-	size_t held;      /* bytes in the window */
+	/* Of SCAN_ENTRY: one is set, and points to the value below; the other is NULL. */
+	const record *record;
+	const tap_report *report;
+	struct record record_value;
+	struct tap_report report_value;
+	uint64_t base; /* where in the file the window begins */
+	size_t held;   /* bytes in the window */
 	unsigned char window[SCAN_WINDOW];
 } scan;
 

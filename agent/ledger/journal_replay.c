@@ -53,9 +53,9 @@ static void note_damage(journal *j, const segment *seg, const char *path, const 
 
 typedef enum replayed { REPLAYED, REPLAY_STOPPED, REPLAY_FAILED } replayed;
 
-/* Sets `*delivered` to the position after the last record that `each` was given. REPLAY_FAILED: errno says why. */
+/* Sets `*delivered` to the position after the last entry that `each` was given. REPLAY_FAILED: errno says why. */
 static replayed replay_segment(journal *j, const segment *seg, const char *path, scan *s, uint64_t *delivered,
-			       bool (*each)(void *ctx, const record *r, journal_mark after), void *ctx)
+			       journal_each each, void *ctx)
 {
 	int fd = open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
 	replayed result = REPLAYED;
@@ -66,9 +66,9 @@ static replayed replay_segment(journal *j, const segment *seg, const char *path,
 	scan_begin(s, fd, seg->size);
 	while (!done) {
 		switch (scan_next(s)) {
-		case SCAN_RECORD:
+		case SCAN_ENTRY:
 			*delivered = seg->first + s->next;
-			if (!each(ctx, &s->record, (journal_mark){ *delivered })) {
+			if (!each(ctx, s->record, s->report, (journal_mark){ *delivered })) {
 				result = REPLAY_STOPPED;
 				done = true;
 			}
@@ -100,7 +100,7 @@ static replayed replay_segment(journal *j, const segment *seg, const char *path,
 	return result;
 }
 
-bool journal_replay(journal *j, bool (*each)(void *ctx, const record *r, journal_mark after), void *ctx, err *e)
+bool journal_replay(journal *j, journal_each each, void *ctx, err *e)
 {
 	scan *s = malloc(sizeof *s);
 	segment *segs = NULL;
@@ -136,7 +136,7 @@ bool journal_replay(journal *j, bool (*each)(void *ctx, const record *r, journal
 			if (seg)
 				seg->keep = true;
 		}
-		/* No record follows the last good one: let the segment end there, so that releasing that record removes
+		/* No entry follows the last good one: let the segment end there, so that releasing that entry removes
 		 * the segment. */
 		if (result == REPLAYED && seg && seg->old)
 			seg->last = delivered;

@@ -83,7 +83,7 @@ void journal_view_close(journal_view *v)
 	free(v);
 }
 
-bool journal_view_read(const journal_view *v, bool (*each)(void *ctx, const record *r), void *ctx, err *e)
+bool journal_view_read(const journal_view *v, journal_each each, void *ctx, err *e)
 {
 	scan *s = malloc(sizeof *s);
 	bool ok = s || err_memory(e), more = true;
@@ -95,7 +95,8 @@ bool journal_view_read(const journal_view *v, bool (*each)(void *ctx, const reco
 			scan_begin(s, v->segments[i].fd, (uint64_t)st.st_size);
 			do {
 				event = scan_next(s);
-				more = event != SCAN_RECORD || each(ctx, &s->record);
+				more = event != SCAN_ENTRY ||
+				       each(ctx, s->record, s->report, (journal_mark){ s->next });
 			} while (more && event != SCAN_END && event != SCAN_FAILED);
 		}
 		if (event == SCAN_FAILED)

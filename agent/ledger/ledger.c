@@ -20,20 +20,25 @@ static slice reference_of(const ledger *l, const char *route)
 	return (slice){ NULL, 0 };
 }
 
-static void enqueue(ledger *l, const record *r, journal_mark after)
+/* Queues a record or a report for the store's thread. l->lock has to be held. */
+static void enqueue(ledger *l, const record *r, const tap_report *report, journal_mark after)
 {
-	pthread_mutex_lock(&l->lock);
-	l->stats.records++;
-	l->stats.usage[r->usage]++;
-	if (l->count == LEDGER_QUEUE || l->missed) {
-		/* After one missed record the queue takes none until the store's thread has read the journal, so that
-		 * records keep their order. */
+	tap_report *own = report && l->count < LEDGER_QUEUE && !l->missed ? malloc(sizeof *own) : NULL;
+
+	if (l->count == LEDGER_QUEUE || l->missed || (report && !own)) {
+		/* After one missed entry the queue takes none until the store's thread has read the journal, so that
+		 * entries keep their order. */
 		l->missed = true;
-	} else {
-		l->queue[(l->head + l->count) % LEDGER_QUEUE] = (item){ *r, after };
-		l->count++;
+		return;
 	}
-	pthread_mutex_unlock(&l->lock);
+	item *it = &l->queue[(l->head + l->count) % LEDGER_QUEUE];
+	if (r)
+		it->record = *r;
+	if (own)
+		*own = *report;
+	it->report = own;
+	it->after = after;
+	l->count++;
 }
 
 static void count_line(ledger *l, logline_result result, bool duplicate)
@@ -97,18 +102,39 @@ void ledger_take(ledger *l, slice line)
 	pthread_mutex_unlock(&l->settings_lock);
 	/* A journal without room counts the record as dropped; the store may still get it by the queue. */
 	journal_append(l->journal, &p->record, &after);
-	enqueue(l, &p->record, after);
+	pthread_mutex_lock(&l->lock);
+	l->stats.records++;
+	l->stats.fallbacks += p->fallback;
+	enqueue(l, &p->record, NULL, after);
+	pthread_mutex_unlock(&l->lock);
+}
+
+void ledger_join(void *ctx, record *r, const tap_report *report)
+{
+	ledger *l = ctx;
+	usage_parts parts;
+
+	if (!usage_apply_report(r, report, &parts))
+		return;
+	pthread_mutex_lock(&l->settings_lock);
+	price_apply(l->prices, r, &parts, reference_of(l, r->route));
+	pthread_mutex_unlock(&l->settings_lock);
 }
 
 void ledger_take_report(ledger *l, slice datagram)
 {
 	const char *problem;
 	tap_report report;
+	journal_mark after = { 0 };
 	bool ok = tap_report_parse(datagram, clock_wall_ms(), &report, &problem);
 
+	if (ok)
+		journal_append_report(l->journal, &report, &after);
 	pthread_mutex_lock(&l->lock);
 	l->stats.reports += ok;
 	l->stats.reports_malformed += !ok;
+	if (ok)
+		enqueue(l, NULL, &report, after);
 	pthread_mutex_unlock(&l->lock);
 	if (!ok)
 		log_event(tap_report_malformed, LOG_C("problem", problem), LOG_I("bytes", datagram.len));
@@ -155,6 +181,10 @@ static void ledger_free(ledger *l)
 	recent_deinit(&l->lines);
 	price_table_unref(l->prices);
 	free_references(l->references, l->references_count);
+	for (; l->count; l->count--) {
+		free(l->queue[l->head].report);
+		l->head = (l->head + 1) % LEDGER_QUEUE;
+	}
 	free(l->queue);
 	free(l->db_path);
 	if (l->key)

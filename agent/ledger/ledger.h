@@ -22,8 +22,10 @@
 enum {
 	LEDGER_RECENT = 131072, /* ids that are remembered; a power of two */
 	LEDGER_COPIES = 8192,   /* lines that are remembered; a power of two */
-	LEDGER_QUEUE = 4096,    /* records on their way to the store, which reads further ones from the journal later */
-	LEDGER_BATCH = 1000,    /* records in one transaction */
+	LEDGER_QUEUE = 4096, /* records and reports on their way to the store, which reads further ones from the journal
+				later */
+	LEDGER_BATCH = 1000, /* records in one transaction */
+	LEDGER_REPORTS = 250, /* reports of the tap in one transaction */
 };
 
 typedef struct ledger ledger;

@@ -10,8 +10,10 @@
 #include "ledger/logline.h"
 #include "ledger/recent.h"
 
+/* A record, or a report; the record is not set then. */
 typedef struct item {
 	record record;
+	tap_report *report; /* owned; NULL: it is a record */
 	journal_mark after;
 } item;
 
@@ -37,10 +39,13 @@ struct ledger {
 	pthread_cond_t stopped; /* `stop` is set; apart from `wake`, so that a queued record does not end a pause */
 	item *queue;
 	size_t head, count;
-	bool missed; /* the journal has records that the queue had no room for */
+	bool missed; /* the journal has entries that the queue had no room for */
 	bool stop;
 	ledger_stats stats;
 };
+
+/* Applies `report` to `r` by the current prices, for store_join. `ctx` is the ledger. */
+void ledger_join(void *ctx, record *r, const tap_report *report);
 
 /* The threads of a ledger; the argument is the ledger. They end when `stop` is set: one syncs the journal by the clock,
  * one brings records from the queue and the journal into the database. */

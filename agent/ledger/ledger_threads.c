@@ -10,28 +10,32 @@
 #include "ledger/store.h"
 
 enum {
-	RETRY_MS = 200,             /* between attempts while the database is locked */
-	RETRY_SLOW_MS = 1000,       /* after any other failure of the database */
-	LINGER_MS = 50,             /* how long the store's thread waits for a batch to become larger */
-	SYNC_MS = 700,              /* between syncs: with the sync itself, a loss of power costs less than a second */
-	PRUNE_MS = 3600 * 1000,     /* between rounds of removing old rows */
-	PRUNE_STEP_MS = 100,        /* between transactions of one round, so that new records come in between */
-	PRUNE_RETRY_MS = 60 * 1000, /* after a failure */
-	PRUNE_KEEP = 8,             /* a round leaves 1/8 of the file free, because the next hour's rows need room */
+	RETRY_MS = 200,       /* between attempts while the database is locked */
+	RETRY_SLOW_MS = 1000, /* after any other failure of the database */
+	LINGER_MS = 50, /* how long the first entry of a batch waits for others: more share a transaction, and most log
+			   lines meet the report of the tap in it */
+	SYNC_MS = 700,  /* between syncs: with the sync itself, a loss of power costs less than a second */
+	PRUNE_MS = 3600 * 1000,       /* between rounds of removing old rows */
+	PRUNE_STEP_MS = 100,          /* between transactions of one round, so that new records come in between */
+	PRUNE_RETRY_MS = 60 * 1000,   /* after a failure */
+	TIDY_MS = 3600 * 1000,        /* between rounds over the reports that wait for their log lines */
+	REPORT_MS = 24 * 3600 * 1000, /* how long a report waits */
+	PRUNE_KEEP = 8,               /* a round leaves 1/8 of the file free, because the next hour's rows need room */
 };
 
 typedef struct store_thread {
 	ledger *l;
-	store *store;  /* NULL: to be opened */
-	record *batch; /* room for LEDGER_BATCH */
-	size_t count;
-	journal_mark after;        /* the journal up to the end of the batch */
-	journal_mark replayed;     /* the journal up to the last record that the replay has read */
-	journal_mark committed;    /* the journal up to the last record that SQLite has committed */
-	bool unsynced;             /* SQLite has committed something that may not be on the disk yet */
-	bool stopped_early;        /* the agent stopped while the database still refused what was replayed */
-	bool caught_up;            /* store_catch_up() has nothing left to do */
-	int64_t sync_at, prune_at; /* when to sync and to prune next (monotonic clock, ms) */
+	store *store;        /* NULL: to be opened */
+	record *batch;       /* room for LEDGER_BATCH */
+	tap_report *reports; /* room for LEDGER_REPORTS */
+	size_t count, reports_count;
+	journal_mark after;                 /* the journal up to the end of the batch */
+	journal_mark replayed;              /* the journal up to the last record that the replay has read */
+	journal_mark committed;             /* the journal up to the last record that SQLite has committed */
+	bool unsynced;                      /* SQLite has committed something that may not be on the disk yet */
+	bool stopped_early;                 /* the agent stopped while the database still refused what was replayed */
+	bool caught_up;                     /* store_catch_up() has nothing left to do */
+	int64_t sync_at, prune_at, tidy_at; /* when to do that next (monotonic clock, ms) */
 	int64_t catch_up_at;
 	int64_t pruned; /* rows that this round has removed */
 } store_thread;
@@ -70,7 +74,7 @@ static bool stopping(ledger *l)
 	return stop;
 }
 
-/* Closes the database, for store_batch() to open it again. */
+/* Closes the database, for try_batch() to open it again. */
 static void drop_store(store_thread *t)
 {
 	store_close(t->store);
@@ -131,6 +135,33 @@ static void catch_up(store_thread *t, int64_t now)
 	t->catch_up_at = now + (result == STORE_OK || result == STORE_BUSY ? PRUNE_STEP_MS : PRUNE_RETRY_MS);
 }
 
+static void count_added(ledger *l, const store_added *added)
+{
+	pthread_mutex_lock(&l->lock);
+	l->stats.stored += added->rows;
+	l->stats.joined += added->joined;
+	l->stats.orphans += added->orphans;
+	/* A row whose report comes late has been counted by its usage before, and a counter never falls. */
+	for (usage_from u = USAGE_NONE; u <= USAGE_STREAM; u++)
+		l->stats.usage[u] += added->usage[u] > 0 ? (uint64_t)added->usage[u] : 0;
+	pthread_mutex_unlock(&l->lock);
+}
+
+/* Joins reports whose rows came by another way than this thread, and removes those that have waited for a day. */
+static void tidy(store_thread *t, int64_t now)
+{
+	const store_join join = { ledger_join, t->l };
+	store_added added;
+	bool more = false;
+	err e = { 0 };
+
+	store_result result = store_tidy(t->store, &join, clock_wall_ms() - REPORT_MS, &added, &more, &e);
+	count_added(t->l, &added);
+	t->tidy_at = now + (result == STORE_BUSY || more ? PRUNE_STEP_MS :
+			    result == STORE_OK           ? TIDY_MS :
+							   PRUNE_RETRY_MS);
+}
+
 /* Does what is due by the clock, whether or not there are records to store. */
 static void keep_up(store_thread *t)
 {
@@ -144,6 +175,8 @@ static void keep_up(store_thread *t)
 		prune(t, now);
 	if (t->store && !t->caught_up && now >= t->catch_up_at)
 		catch_up(t, now);
+	if (t->store && now >= t->tidy_at)
+		tidy(t, now);
 }
 
 /* Opens the database. False: the state says why not. */
@@ -162,19 +195,21 @@ static bool open_store(store_thread *t)
 }
 
 /* Tries once to store the batch. False: the state says why not. */
-static bool store_batch(store_thread *t)
+static bool try_batch(store_thread *t)
 {
 	ledger *l = t->l;
-	size_t inserted = 0;
+	const store_join join = { ledger_join, l };
+	const store_batch batch = { t->batch, t->count, t->reports, t->reports_count };
+	store_added added;
 	store_result result = STORE_OK;
 	err e = { 0 };
 
-	if (t->count == 0)
+	if (t->count + t->reports_count == 0)
 		return true;
 	if (!t->store && !open_store(t))
 		return false;
 	uint64_t began = clock_mono_ns();
-	result = store_insert(t->store, t->batch, t->count, &inserted, &e);
+	result = store_add(t->store, &batch, &join, &added, &e);
 	uint64_t us = (clock_mono_ns() - began) / 1000;
 	if (result != STORE_OK) {
 		set_state(l, result == STORE_BUSY ? LEDGER_BEHIND : LEDGER_FAILING, e.text);
@@ -183,14 +218,14 @@ static bool store_batch(store_thread *t)
 			drop_store(t);
 		return false;
 	}
+	count_added(l, &added);
 	pthread_mutex_lock(&l->lock);
-	l->stats.stored += inserted;
 	l->stats.commits++;
 	l->stats.commit_us_last = us;
 	if (us > l->stats.commit_us_max)
 		l->stats.commit_us_max = us;
 	pthread_mutex_unlock(&l->lock);
-	t->count = 0;
+	t->count = t->reports_count = 0;
 	if (t->after.position > t->committed.position)
 		t->committed = t->after;
 	t->unsynced = true;
@@ -201,7 +236,7 @@ static bool store_batch(store_thread *t)
 /* Tries until the batch is stored. False: the agent stops, and the database still refuses. */
 static bool store_batch_surely(store_thread *t)
 {
-	while (!store_batch(t)) {
+	while (!try_batch(t)) {
 		if (stopping(t->l))
 			return false;
 		pause_ms(t->l, t->l->stats.state == LEDGER_BEHIND ? RETRY_MS : RETRY_SLOW_MS);
@@ -209,13 +244,16 @@ static bool store_batch_surely(store_thread *t)
 	return true;
 }
 
-static bool on_replayed(void *ctx, const record *r, journal_mark after)
+static bool on_replayed(void *ctx, const record *r, const tap_report *report, journal_mark after)
 {
 	store_thread *t = ctx;
 
-	t->batch[t->count++] = *r;
+	if (r)
+		t->batch[t->count++] = *r;
+	if (report)
+		t->reports[t->reports_count++] = *report;
 	t->replayed = after;
-	if (t->count < LEDGER_BATCH)
+	if (t->count < LEDGER_BATCH && t->reports_count < LEDGER_REPORTS)
 		return true;
 	t->stopped_early = !store_batch_surely(t);
 	return !t->stopped_early;
@@ -228,7 +266,7 @@ static void replay(store_thread *t)
 	err e = { 0 };
 
 	t->stopped_early = false;
-	t->count = 0;
+	t->count = t->reports_count = 0;
 	t->after = t->replayed = (journal_mark){ 0 };
 	bool whole = journal_replay(t->l->journal, on_replayed, t, &e);
 	if (!whole)
@@ -253,15 +291,25 @@ static bool next_batch(store_thread *t, bool *missed)
 		struct timespec until = clock_timespec(clock_mono_ms() + 1000);
 		pthread_cond_timedwait(&l->wake, &l->lock, &until);
 	}
-	size_t n = l->count < LEDGER_BATCH ? l->count : LEDGER_BATCH;
-	for (size_t i = 0; i < n; i++) {
-		item *it = &l->queue[(l->head + i) % LEDGER_QUEUE];
-		t->batch[i] = it->record;
+	if (l->count > 0 && l->count < LEDGER_BATCH / 4 && !l->missed) {
+		pthread_mutex_unlock(&l->lock);
+		pause_ms(l, LINGER_MS);
+		pthread_mutex_lock(&l->lock);
+	}
+	size_t n = 0;
+	t->count = t->reports_count = 0;
+	for (; n < l->count && t->count < LEDGER_BATCH && t->reports_count < LEDGER_REPORTS; n++) {
+		item *it = &l->queue[(l->head + n) % LEDGER_QUEUE];
+		if (it->report)
+			t->reports[t->reports_count++] = *it->report;
+		else
+			t->batch[t->count++] = it->record;
 		t->after = it->after;
+		free(it->report);
+		it->report = NULL;
 	}
 	l->head = (l->head + n) % LEDGER_QUEUE;
 	l->count -= n;
-	t->count = n;
 	*missed = n == 0 && l->missed;
 	if (*missed)
 		l->missed = false; /* the queue takes new records again; the replay brings the ones before them */
@@ -285,8 +333,11 @@ void *ledger_store_main(void *arg)
 	bool missed;
 
 	t.batch = malloc(LEDGER_BATCH * sizeof *t.batch);
-	if (!t.batch) {
+	t.reports = malloc(LEDGER_REPORTS * sizeof *t.reports);
+	if (!t.batch || !t.reports) {
 		set_state(l, LEDGER_FAILING, "out of memory");
+		free(t.batch);
+		free(t.reports);
 		return NULL;
 	}
 	open_early(&t);
@@ -299,7 +350,7 @@ void *ledger_store_main(void *arg)
 			replay(&t);
 			continue;
 		}
-		if (t.count == 0) {
+		if (t.count + t.reports_count == 0) {
 			open_early(&t);
 			keep_up(&t);
 			continue;
@@ -307,15 +358,10 @@ void *ledger_store_main(void *arg)
 		if (!store_batch_surely(&t))
 			break;
 		set_state(l, LEDGER_OK, "");
-		/* Wait a moment, so that more records share a transaction. */
-		pthread_mutex_lock(&l->lock);
-		bool few = l->count < LEDGER_BATCH / 4 && !l->missed;
-		pthread_mutex_unlock(&l->lock);
-		if (few)
-			pause_ms(l, LINGER_MS);
 	}
 	settle(&t);
 	store_close(t.store);
+	free(t.reports);
 	free(t.batch);
 	return NULL;
 }

@@ -43,6 +43,7 @@ typedef enum field {
 	F_TEXT,
 	F_COMP,
 	F_BEHIND,
+	F_SRV,
 	FIELDS,
 } field;
 
@@ -59,7 +60,7 @@ static const slice names[FIELDS] = {
 	[F_SEEN] = SLICE_INIT("seen"),     [F_USAGE] = SLICE_INIT("usage"),     [F_TIER] = SLICE_INIT("tier"),
 	[F_HB] = SLICE_INIT("hb"),         [F_HA] = SLICE_INIT("ha"),           [F_HS] = SLICE_INIT("hs"),
 	[F_TO] = SLICE_INIT("to"),         [F_TEXT] = SLICE_INIT("text"),       [F_COMP] = SLICE_INIT("comp"),
-	[F_BEHIND] = SLICE_INIT("behind"),
+	[F_BEHIND] = SLICE_INIT("behind"), [F_SRV] = SLICE_INIT("srv"),
 };
 
 /* Returns `len` without the bytes of a character at the end that `len` cuts in two. */
@@ -165,6 +166,8 @@ typedef struct reading {
 	bool stream; /* the request asks for a stream */
 	answer_type type;
 	bool coded;
+	bool server;     /* HAProxy chose a server */
+	bool tap;        /* its name is "tap" */
 	bool all, first; /* what of the answer was seen; both false in a line of version 1 */
 	uint64_t seen;
 } reading;
@@ -185,6 +188,12 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 		return label(m, r->route, RECORD_LABEL_MAX);
 	case F_BACKEND:
 		return label(m, r->backend, RECORD_BACKEND_MAX);
+	case F_SRV:
+		if (!text_of(m, buf, sizeof buf, &text))
+			return false;
+		rd->tap = slice_eq(text, SLICE("tap"));
+		rd->server = text.len && text.ptr[0] != '<'; /* HAProxy writes <NOSRV> for none */
+		return true;
 	case F_TO:
 		return label(m, out->named, RECORD_BACKEND_MAX);
 	case F_PROTOCOL:
@@ -321,8 +330,11 @@ static void complete(logline *out, const reading *rd)
 	bool stream = !rd->all && (rd->first || rd->type == ANSWER_EVENTS || rd->type == ANSWER_LINES);
 	r->stream = stream || (rd->stream && !rd->all);
 	/* The request went to a leg, whose name HAProxy logs. */
-	if (out->behind[0] && strncmp(r->backend, "leg.", 4) == 0)
+	bool leg = out->behind[0] && strncmp(r->backend, "leg.", 4) == 0;
+	if (leg)
 		memcpy(r->backend, out->behind, sizeof r->backend);
+	r->tap = leg && rd->tap ? TAP_MISSING : TAP_NOT;
+	out->fallback = out->behind[0] && rd->server && r->tap == TAP_NOT;
 	r->bytes_in = num[F_IN];
 	r->bytes_out = num[F_OUT];
 	r->total_ms = num[F_TA];
@@ -367,14 +379,14 @@ logline_result logline_parse(slice line, slice key, logline *out)
 	out->record = (record){ .status = 0 };
 	out->usage = (slice){ NULL, 0 };
 	out->hints = (usage_hints){ .text = -1 };
-	out->metered = out->decided = false;
+	out->metered = out->decided = out->fallback = false;
 	out->named[0] = out->behind[0] = '\0';
 	out->problem = NULL;
 	out->member = (slice){ NULL, 0 };
 	for (size_t i = 0; i < FIELDS; i++)
 		rd.num[i] = -1;
 	rd.ua_len = 0;
-	rd.stream = rd.coded = rd.all = rd.first = false;
+	rd.stream = rd.coded = rd.server = rd.tap = rd.all = rd.first = false;
 	rd.type = ANSWER_OTHER;
 	rd.seen = 0;
 

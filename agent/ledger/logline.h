@@ -40,6 +40,7 @@ typedef struct logline {
 	usage_hints hints; /* its slices point into the line */
 	bool metered;      /* the endpoint's answers cost tokens; false too in a line without the member */
 	bool decided;      /* the agent decided about the request */
+	bool fallback;     /* the agent named a leg, and the request did not go through the tap */
 	char named[RECORD_BACKEND_MAX + 1];  /* the backend that the agent named, if HAProxy has none of this name */
 	char behind[RECORD_BACKEND_MAX + 1]; /* the backend behind the leg that the agent named; "": it named none */
 	const char *problem;                 /* of LOGLINE_MALFORMED; static text */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ledger/record_codec.h"
 
-#include "base/cursor.h"
+#include "ledger/codec.h"
 
 /* At most: the version, ten texts with lengths of two bytes, 15 numbers of ten bytes, and four of one byte. */
 _Static_assert(1 + sizeof(((record *)0)->id) + 3 * (RECORD_LABEL_MAX + 1) + sizeof(((record *)0)->code) +
@@ -64,31 +64,6 @@ const char *tap_state_name(tap_state state)
 
 /* ---- writing */
 
-static unsigned char *put_varint(unsigned char *at, uint64_t v)
-{
-	while (v >= 0x80) {
-		*at++ = (unsigned char)(v | 0x80);
-		v >>= 7;
-	}
-	*at++ = (unsigned char)v;
-	return at;
-}
-
-/* Zigzag, so that -1 is short. */
-static unsigned char *put_int(unsigned char *at, int64_t v)
-{
-	return put_varint(at, ((uint64_t)v << 1) ^ (v < 0 ? UINT64_MAX : 0));
-}
-
-static unsigned char *put_text(unsigned char *at, const char *text, size_t size)
-{
-	size_t len = strnlen(text, size - 1);
-
-	at = put_varint(at, len);
-	memcpy(at, text, len);
-	return at + len;
-}
-
 #define PUT_TEXT(field) at = put_text(at, r->field, sizeof r->field)
 
 size_t record_encode(const record *r, unsigned char out[RECORD_ENCODED_MAX])
@@ -129,45 +104,6 @@ size_t record_encode(const record *r, unsigned char out[RECORD_ENCODED_MAX])
 }
 
 /* ---- reading */
-
-static uint64_t get_varint(cursor *c)
-{
-	uint64_t v = 0;
-
-	for (unsigned shift = 0; shift < 64; shift += 7) {
-		uint8_t byte = cursor_u8(c);
-		/* The tenth byte has room for one bit. */
-		if (shift == 63 && byte > 1)
-			break;
-		v |= (uint64_t)(byte & 0x7f) << shift;
-		if (!(byte & 0x80))
-			return v;
-	}
-	cursor_fail(c);
-	return 0;
-}
-
-static int64_t get_int(cursor *c)
-{
-	uint64_t v = get_varint(c);
-	return (int64_t)((v >> 1) ^ (v & 1 ? UINT64_MAX : 0));
-}
-
-/* Reads a text into `out`, which is zeroed already. */
-static void get_text(cursor *c, char *out, size_t size)
-{
-	uint64_t len = get_varint(c);
-	slice text = cursor_take(c, len);
-
-	if (c->failed)
-		return;
-	if (text.len >= size || slice_find(text, 0, '\0') != text.len) {
-		cursor_fail(c);
-		return;
-	}
-	if (text.len)
-		memcpy(out, text.ptr, text.len);
-}
 
 #define GET_TEXT(field) get_text(&c, r->field, sizeof r->field)
 

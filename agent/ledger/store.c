@@ -215,7 +215,7 @@ static int prepare_all(store *s)
 		if (rc == SQLITE_OK)
 			rc = store_prepare(s, sql, &s->statements[daily ? ST_DAILY_UPDATE : ST_HOURLY_UPDATE]);
 	}
-	return rc;
+	return rc == SQLITE_OK ? join_prepare(s) : rc;
 }
 
 /* The SQL function ssum(): as sum(), but an overflow gives INT64_MAX instead of an error. */
@@ -432,6 +432,7 @@ void store_close(store *s)
 		return;
 	store_close_db(s);
 	rollup_free(&s->batch);
+	free(s->kept);
 	free(s->path);
 	free(s);
 }
@@ -465,7 +466,7 @@ int store_pruned_before(store *s, int64_t *time_ms)
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-static int insert_row(sqlite3_stmt *st, const record *r)
+void store_bind_row(sqlite3_stmt *st, const record *r)
 {
 	for (int i = 0; i < RECORD_COLUMNS; i++) {
 		const record_column *c = &record_columns[i];
@@ -501,45 +502,82 @@ static int insert_row(sqlite3_stmt *st, const record *r)
 		case COLUMN_PRICE:
 			sqlite3_bind_int(st, at, (int)r->price);
 			break;
+		case COLUMN_TAP:
+			sqlite3_bind_int(st, at, (int)r->tap);
+			break;
 		}
 	}
-	return store_run(st);
 }
 
-store_result store_insert(store *s, const record *records, size_t count, size_t *inserted, err *e)
+int store_begin(store *s)
 {
-	static const char doing[] = "adding records";
-	int64_t pruned = 0;
-	size_t added = 0;
-	uint64_t skipped = 0;
-
-	*inserted = 0;
-	store_result result = store_ready_to_write(s, e);
-	if (result != STORE_OK || count == 0)
-		return result;
 	rollup_clear(&s->batch);
-	int rc = store_run(s->statements[ST_BEGIN]);
-	if (rc == SQLITE_OK)
-		rc = store_pruned_before(s, &pruned);
-	for (size_t i = 0; rc == SQLITE_OK && i < count; i++) {
-		if (store_time_of(&records[i]) < pruned) {
-			skipped++;
-			continue;
-		}
-		rc = insert_row(s->statements[ST_INSERT], &records[i]);
-		if (rc == SQLITE_OK && sqlite3_changes(s->db) > 0) {
-			added++;
-			if (!rollup_add(&s->batch, &records[i]))
-				rc = SQLITE_NOMEM;
-		}
-	}
+	return store_run(s->statements[ST_BEGIN]);
+}
+
+int store_end(store *s, int rc)
+{
 	if (rc == SQLITE_OK)
 		rc = rollup_write(s, &s->batch);
 	if (rc == SQLITE_OK)
 		rc = store_run(s->statements[ST_COMMIT]);
+	while (s->kept_count)
+		free(s->kept[--s->kept_count]);
+	return rc;
+}
+
+/* Inserts `r` if its id is new. Returns an SQLite result code. */
+static int add_record(store *s, const record *r, const store_join *join, store_added *added)
+{
+	store_bind_row(s->statements[ST_INSERT], r);
+	int rc = store_run(s->statements[ST_INSERT]);
+
+	if (rc != SQLITE_OK || sqlite3_changes(s->db) == 0)
+		return rc;
+	added->rows++;
+	added->usage[r->usage]++;
+	if (!rollup_add(&s->batch, r))
+		return SQLITE_NOMEM;
+	return join && r->tap == TAP_MISSING ? join_waiting(s, join, r->id, added) : SQLITE_OK;
+}
+
+store_result store_add(store *s, const store_batch *b, const store_join *join, store_added *added, err *e)
+{
+	int64_t pruned = 0;
+	uint64_t skipped = 0;
+	store_added done = { .rows = 0 };
+
+	*added = done;
+	store_result result = store_ready_to_write(s, e);
+	if (result != STORE_OK || b->count + b->reports_count == 0)
+		return result;
+	int rc = store_begin(s);
+	if (rc == SQLITE_OK)
+		rc = store_pruned_before(s, &pruned);
+	for (size_t i = 0; rc == SQLITE_OK && i < b->count; i++) {
+		if (store_time_of(&b->records[i]) < pruned)
+			skipped++;
+		else
+			rc = add_record(s, &b->records[i], join, &done);
+	}
+	for (size_t i = 0; rc == SQLITE_OK && i < b->reports_count; i++)
+		rc = join_report(s, join, &b->reports[i], &done);
+	if (rc == SQLITE_OK && b->reports_count)
+		rc = join_limit(s, &done);
+	rc = store_end(s, rc);
 	if (rc != SQLITE_OK)
-		return store_fail(s, rc, doing, e);
+		return store_fail(s, rc, "adding records", e);
 	s->skipped += skipped;
-	*inserted = added;
+	*added = done;
 	return STORE_OK;
+}
+
+store_result store_insert(store *s, const record *records, size_t count, size_t *inserted, err *e)
+{
+	store_batch b = { .records = records, .count = count };
+	store_added added;
+
+	store_result result = store_add(s, &b, NULL, &added, e);
+	*inserted = added.rows;
+	return result;
 }

@@ -5,6 +5,9 @@
  * writes. A store keeps no state between transactions, so a second writer (ledger import, ledger prune) is safe: it
  * waits for the lock.
  *
+ * A report of the tap changes the row of its request, and the sums of that row's hour and day by as much. If the row
+ * has not come yet, the report waits in the table `reports`.
+ *
  * Tables (see store_schema.h): `requests` has the rows. `hourly` and `daily` have the sums of an hour or a day (UTC):
  * one of all requests, and one for each model, route, project and client. The views `ledger`, `ledger_hourly` and
  * `ledger_daily` are for a person with the sqlite3 shell. Sums are not kept for combinations of labels, because 40
@@ -19,7 +22,7 @@
 
 #include "base/err.h"
 #include "base/must_check.h"
-#include "ledger/record.h"
+#include "ledger/tap_report.h"
 
 enum {
 	STORE_BUSY_MS = 100,         /* how long to wait for a locked database before STORE_BUSY */
@@ -27,6 +30,8 @@ enum {
 	STORE_LABELS_PER_DAY = 1000, /* models that have sums of their own; as many routes, projects, clients */
 	STORE_PRUNE_ROWS = 2000,     /* rows that one transaction removes, and more of them in one millisecond */
 	STORE_SHRINK_PAGES = 500,    /* pages that one transaction gives back */
+	STORE_REPORTS = 100000,      /* reports that wait for their rows; beyond it the oldest ones are removed */
+	STORE_TIDY_ROWS = 500,       /* waiting reports that one transaction joins with their rows */
 };
 
 typedef struct store store;
@@ -53,10 +58,41 @@ typedef void (*store_progress)(void *ctx, int64_t done, int64_t all);
 /* Has store_verify() and store_compact() tell `tell`. */
 void store_on_progress(store *s, store_progress tell, void *ctx);
 
-/* Inserts, in one transaction, the records whose ids are not in the database yet, and adds those to the sums. Sets
- * `*inserted` to how many there were; all or none. A record from before the time up to which rows were pruned is
- * skipped, because its row may have been there. */
+/* Makes of `r` what `report` tells of it: sets counts, money and r->tap, and nothing else. */
+typedef struct store_join {
+	void (*apply)(void *ctx, record *r, const tap_report *report);
+	void *ctx;
+} store_join;
+
+/* What one transaction takes in. */
+typedef struct store_batch {
+	const record *records;
+	size_t count;
+	const tap_report *reports;
+	size_t reports_count;
+} store_batch;
+
+/* What one transaction has done. */
+typedef struct store_added {
+	size_t rows;                     /* that are new */
+	int64_t usage[USAGE_STREAM + 1]; /* how many more rows have this usage than before */
+	size_t joined;                   /* reports that found their row */
+	size_t orphans;                  /* reports that were removed without having found it */
+} store_added;
+
+/* Takes in `batch`, in one transaction, all or nothing. Inserts the records whose ids are not in the database yet, and
+ * adds those to the sums. A record from before the time up to which rows were pruned is skipped, because its row may
+ * have been there. Joins each report with its row; so does the record with a report that waits. Without `join`, NULL,
+ * reports wait until store_tidy(). It makes no difference how often, and in which order, a record and its report come.
+ */
+MUST_CHECK store_result store_add(store *s, const store_batch *batch, const store_join *join, store_added *added,
+				  err *e);
+/* Does the same with records alone, whose reports wait until store_tidy(). Sets `*inserted` to how many were new. */
 MUST_CHECK store_result store_insert(store *s, const record *records, size_t count, size_t *inserted, err *e);
+/* Joins waiting reports whose rows came without a `join`, and removes those that came before `before_ms`. `*more`: call
+ * it again. */
+MUST_CHECK store_result store_tidy(store *s, const store_join *join, int64_t before_ms, store_added *added, bool *more,
+				   err *e);
 /* Returns how many records were skipped for that reason since store_open(). */
 uint64_t store_skipped(const store *s);
 
@@ -87,6 +123,7 @@ typedef struct store_sums {
 	int64_t unpriced_requests, unpriced_tokens; /* input, output, cache reads and writes together */
 	int64_t unknown_requests;                   /* with USAGE_UNKNOWN */
 	int64_t partly_priced_requests;             /* with PRICE_PARTIAL: their cost is rough */
+	int64_t untold_requests;                    /* with TAP_UNTOLD: streams that tell no usage */
 	int64_t estimated_saved_compression, estimated_saved_cache, estimated_saved_routing;
 } store_sums;
 

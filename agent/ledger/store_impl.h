@@ -39,6 +39,12 @@ typedef enum statement {
 	ST_DAILY_INSERT,
 	ST_HOURLY_UPDATE,
 	ST_HOURLY_INSERT,
+	ST_ROW,
+	ST_ROW_UPDATE,
+	ST_REPORT,
+	ST_REPORT_INSERT,
+	ST_REPORT_DELETE,
+	ST_REPORT_LIMIT,
 	ST_WRITER_COUNT,
 } statement;
 
@@ -69,6 +75,8 @@ struct store {
 	void *progress_ctx;
 	sqlite3_stmt *statements[ST_WRITER_COUNT];
 	rollup batch;
+	record **kept; /* rows of this transaction that `batch` points to */
+	size_t kept_count, kept_room;
 	uint64_t skipped;
 	int migrated_from; /* schema version; 0: store_open() migrated nothing */
 };
@@ -104,6 +112,25 @@ int64_t store_hour_of(int64_t time_ms);
 /* Returns the time of a record, moved to the nearest one from 1970 to 9999 if it lies outside. */
 int64_t store_time_of(const record *r);
 
+/* Begins a transaction in which sums change, and ends it: writes the sums and commits if `rc` is SQLITE_OK. Return an
+ * SQLite result code. */
+int store_begin(store *s);
+int store_end(store *s, int rc);
+/* Binds the columns of `r` to the parameters of a statement, in the order of record_columns[]. */
+void store_bind_row(sqlite3_stmt *st, const record *r);
+
+/* ---- store_join.c */
+
+/* Prepares the statements of this file. The following ones change rows and sums in the open transaction. All return an
+ * SQLite result code. */
+int join_prepare(store *s);
+/* Joins the report that waits for the row `id`, if one does. */
+int join_waiting(store *s, const store_join *join, const char *id, store_added *added);
+/* Joins `report` with its row, or lets it wait. */
+int join_report(store *s, const store_join *join, const tap_report *report, store_added *added);
+/* Removes the oldest reports if too many wait. */
+int join_limit(store *s, store_added *added);
+
 /* ---- store_migrate.c */
 
 /* Reads the schema's version. STORE_NEWER or STORE_ERROR: this program cannot use the file. */
@@ -121,6 +148,8 @@ int store_catching_up(store *s, bool *waits);
 int64_t store_ceil(int64_t t, int64_t unit, int64_t seconds);
 /* Writes the time of an hour or day as text. */
 void store_bucket_label(char *out, size_t room, int64_t bucket, bool hour);
+/* Copies the text of a column to `out`, cut at `room`. */
+void store_copy_text(char *out, size_t room, sqlite3_stmt *st, int column);
 /* Reads the columns of `requests`, in the order of record_columns[], into `r`. */
 void store_read_row(sqlite3_stmt *st, record *r);
 
@@ -137,6 +166,8 @@ slice rollup_label(const record *r, int kind);
 /* Adds a record to the cells of all its kinds, which point to it: `r` has to stay until rollup_clear(). False: out of
  * memory. */
 MUST_CHECK bool rollup_add(rollup *roll, const record *r);
+/* Adds what the sums of the row `is` have more than those of `was`, the same row before. `is` has to stay, as above. */
+MUST_CHECK bool rollup_change(rollup *roll, const record *was, const record *is);
 /* Adds what a record with estimated tokens saved. */
 void rollup_add_estimated(store_sums *sums, const record *r);
 /* Adds the cells to `hourly` and `daily`, in the open transaction. Returns an SQLite result code. */

@@ -23,7 +23,7 @@ void store_bucket_label(char *out, size_t room, int64_t bucket, bool hour)
 		snprintf(out, room, "%lld", (long long)bucket);
 }
 
-static void copy_text(char *out, size_t room, sqlite3_stmt *st, int column)
+void store_copy_text(char *out, size_t room, sqlite3_stmt *st, int column)
 {
 	const unsigned char *text = sqlite3_column_text(st, column);
 	size_t len = text ? strnlen((const char *)text, room - 1) : 0;
@@ -103,7 +103,7 @@ store_result store_report(store *s, store_group by, int64_t from_ms, int64_t to_
 		if (is_time(by))
 			store_bucket_label(row.label, sizeof row.label, sqlite3_column_int64(st, 0), by == GROUP_HOUR);
 		else
-			copy_text(row.label, sizeof row.label, st, 0);
+			store_copy_text(row.label, sizeof row.label, st, 0);
 		read_sums(st, 1, &row);
 		rc = each(ctx, &row) ? SQLITE_OK : SQLITE_DONE;
 	}
@@ -135,7 +135,7 @@ store_result store_series(store *s, store_group by, bool days, int64_t from_ms, 
 	}
 	while (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
 		store_sums row;
-		copy_text(row.label, sizeof row.label, st, 1);
+		store_copy_text(row.label, sizeof row.label, st, 1);
 		read_sums(st, 2, &row);
 		rc = each(ctx, sqlite3_column_int64(st, 0) * 1000, &row) ? SQLITE_OK : SQLITE_DONE;
 	}
@@ -178,7 +178,7 @@ void store_read_row(sqlite3_stmt *st, record *r)
 		void *field = (char *)r + c->offset;
 
 		if (c->kind == COLUMN_TEXT) {
-			copy_text(field, c->size, st, i);
+			store_copy_text(field, c->size, st, i);
 			continue;
 		}
 		int64_t number = sqlite3_column_int64(st, i);
@@ -200,10 +200,13 @@ void store_read_row(sqlite3_stmt *st, record *r)
 			*(int64_t *)field = number;
 			break;
 		case COLUMN_USAGE:
-			r->usage = number >= USAGE_NONE && number <= USAGE_UNKNOWN ? (usage_from)number : USAGE_NONE;
+			r->usage = number >= USAGE_NONE && number <= USAGE_STREAM ? (usage_from)number : USAGE_NONE;
 			break;
 		case COLUMN_PRICE:
 			r->price = number >= PRICE_NONE && number <= PRICE_PARTIAL ? (price_from)number : PRICE_NONE;
+			break;
+		case COLUMN_TAP:
+			r->tap = number >= TAP_NOT && number <= TAP_NOTHING ? (tap_state)number : TAP_NOT;
 			break;
 		}
 	}

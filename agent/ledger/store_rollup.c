@@ -93,6 +93,7 @@ void store_sums_add(store_sums *sums, const record *r)
 		sums->partial_requests = add_capped(sums->partial_requests, 1);
 	sums->unknown_requests = add_capped(sums->unknown_requests, r->usage == USAGE_UNKNOWN);
 	sums->partly_priced_requests = add_capped(sums->partly_priced_requests, r->price == PRICE_PARTIAL);
+	sums->untold_requests = add_capped(sums->untold_requests, r->tap == TAP_UNTOLD);
 	if (r->price == PRICE_UNPRICED) {
 		sums->unpriced_requests = add_capped(sums->unpriced_requests, 1);
 		sums->unpriced_tokens = add_capped(sums->unpriced_tokens,
@@ -220,6 +221,25 @@ bool rollup_add(rollup *roll, const record *r)
 		if (!c)
 			return false;
 		store_sums_add(&c->sums, r);
+	}
+	return true;
+}
+
+bool rollup_change(rollup *roll, const record *was, const record *is)
+{
+	int64_t hour = store_hour_of(store_time_of(is));
+	store_sums before = { .requests = 0 }, after = { .requests = 0 };
+
+	store_sums_add(&before, was);
+	store_sums_add(&after, is);
+	for (int kind = 0; kind < KIND_COUNT; kind++) {
+		rollup_cell *c = rollup_cell_of(roll, hour, kind, rollup_label(is, kind));
+		if (!c)
+			return false;
+		for (size_t i = 0; i < SUMS_COUNT; i++) {
+			int64_t *sum = sums_column(&c->sums, i);
+			*sum = add_capped(*sum, sub_capped(*sums_column(&after, i), *sums_column(&before, i)));
+		}
 	}
 	return true;
 }

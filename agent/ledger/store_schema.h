@@ -13,7 +13,7 @@
 	X(requests) X(streams) X(refused) X(failed) X(input) X(output) X(cache_read) X(cache_write) X(saved) X(cost) \
 	X(saved_compression) X(saved_cache) X(saved_routing) X(bytes_in) X(bytes_out) X(estimated_requests) \
 	X(estimated_output) X(estimated_cost) X(partial_requests) X(unpriced_requests) X(unpriced_tokens) \
-	X(unknown_requests) X(partly_priced_requests) \
+	X(unknown_requests) X(partly_priced_requests) X(untold_requests) \
 	X(estimated_saved_compression) X(estimated_saved_cache) X(estimated_saved_routing)
 /* clang-format on */
 
@@ -68,11 +68,28 @@
 	" estimated_saved_cache / 1e9 AS estimated_saved_cache_usd," \
 	" estimated_saved_routing / 1e9 AS estimated_saved_routing_usd FROM " of ";"
 
+/* Version 3 adds the tap's reports. Before it no answer went through the tap, so its sum is 0. */
+#define SCHEMA_ROLLUP_VIEW_3(name, of, when) \
+	"DROP VIEW " name ";" \
+	"CREATE VIEW " name " AS SELECT strftime('" when "', bucket, 'unixepoch') AS time," \
+	" CASE kind WHEN 0 THEN 'all' WHEN 1 THEN 'model' WHEN 2 THEN 'route' WHEN 3 THEN 'project' ELSE 'client' END" \
+	" AS kind," \
+	" label, requests, streams, refused, failed, input, output, cache_read, cache_write, saved," \
+	" cost / 1e9 AS cost_usd, saved_compression / 1e9 AS saved_compression_usd," \
+	" saved_cache / 1e9 AS saved_cache_usd, saved_routing / 1e9 AS saved_routing_usd, bytes_in, bytes_out," \
+	" estimated_requests, estimated_output, estimated_cost / 1e9 AS estimated_cost_usd, partial_requests," \
+	" unpriced_requests, unpriced_tokens, unknown_requests, partly_priced_requests," \
+	" estimated_saved_compression / 1e9 AS estimated_saved_compression_usd," \
+	" estimated_saved_cache / 1e9 AS estimated_saved_cache_usd," \
+	" estimated_saved_routing / 1e9 AS estimated_saved_routing_usd, untold_requests FROM " of ";"
+
 /* Rows are in the order in which they came to the ledger, so inserts go to the end of the table; ids begin with the
  * time, so they go near the end of their index. The comment in store.c compares other layouts. A count that is not
- * known is NULL. usage: 0 none, 1 reported, 2 partial, 3 estimated, 4 unknown; price: 0 none, 1 table, 2 unpriced,
- * 3 partial; money in nano-dollars. meta: `pruned_before`, the time in milliseconds before which rows were removed;
- * `estimates_before`, the day, in seconds, that store_catch_up() has come to. */
+ * known is NULL. usage: 0 none, 1 reported, 2 partial, 3 estimated, 4 unknown, 5 stream; price: 0 none, 1 table, 2
+ * unpriced, 3 partial; tap: 0 no, 1 told, 2 untold, 3 missing, 4 nothing; money in nano-dollars. `reports` has the
+ * tap's reports whose rows have not come, in the order in which they came. meta: `pruned_before`, the time in
+ * milliseconds before which rows were removed; `estimates_before`, the day, in seconds, that store_catch_up() has come
+ * to. */
 static const struct store_schema {
 	int version;
 	const char *sql;
@@ -123,8 +140,31 @@ static const struct store_schema {
 	  " price_missing FROM requests;" },
 	{ 2, SCHEMA_ROLLUP_VIEW_2("ledger_hourly", "hourly", "%Y-%m-%dT%H:00Z")
 		     SCHEMA_ROLLUP_VIEW_2("ledger_daily", "daily", "%Y-%m-%d") },
+	{ 3, "ALTER TABLE requests ADD COLUMN tap INTEGER NOT NULL DEFAULT 0;"
+	     "CREATE TABLE reports (id TEXT NOT NULL UNIQUE, time_ms INTEGER NOT NULL, ended INTEGER NOT NULL,"
+	     " status INTEGER NOT NULL, final INTEGER NOT NULL, content INTEGER NOT NULL, tier TEXT NOT NULL,"
+	     " first TEXT NOT NULL, last TEXT NOT NULL);"
+	     "ALTER TABLE hourly ADD COLUMN untold_requests INTEGER NOT NULL DEFAULT 0;"
+	     "ALTER TABLE daily ADD COLUMN untold_requests INTEGER NOT NULL DEFAULT 0;" },
+	{ 3,
+	  "DROP VIEW ledger;"
+	  "CREATE VIEW ledger AS SELECT strftime('%Y-%m-%dT%H:%M:%fZ', time_ms / 1000.0, 'unixepoch') AS time,"
+	  " id, route, backend, protocol, model, project, client, status, code, termination,"
+	  " CASE stream WHEN 0 THEN 'no' ELSE 'yes' END AS stream, bytes_in, bytes_out, ttfb_ms, total_ms,"
+	  " input, output, cache_read, cache_write, saved,"
+	  " CASE usage WHEN 0 THEN 'none' WHEN 1 THEN 'reported' WHEN 2 THEN 'partial' WHEN 3 THEN 'estimated'"
+	  " WHEN 4 THEN 'unknown' ELSE 'stream' END AS usage_from,"
+	  " CASE WHEN price IN (1, 3) THEN cost / 1e9 END AS cost_usd,"
+	  " CASE WHEN price IN (1, 3) THEN saved_compression / 1e9 END AS saved_compression_usd,"
+	  " CASE WHEN price IN (1, 3) THEN saved_cache / 1e9 END AS saved_cache_usd,"
+	  " CASE WHEN price IN (1, 3) THEN saved_routing / 1e9 END AS saved_routing_usd,"
+	  " CASE price WHEN 0 THEN 'none' WHEN 1 THEN 'table' WHEN 2 THEN 'unpriced' ELSE 'partial' END AS price_from,"
+	  " price_missing, CASE tap WHEN 0 THEN 'no' WHEN 1 THEN 'told' WHEN 2 THEN 'untold' WHEN 3 THEN 'missing'"
+	  " ELSE 'nothing' END AS tap FROM requests;" },
+	{ 3, SCHEMA_ROLLUP_VIEW_3("ledger_hourly", "hourly", "%Y-%m-%dT%H:00Z")
+		     SCHEMA_ROLLUP_VIEW_3("ledger_daily", "daily", "%Y-%m-%d") },
 };
 
-enum { STORE_SCHEMA_VERSION = 2 };
+enum { STORE_SCHEMA_VERSION = 3 };
 
 #endif

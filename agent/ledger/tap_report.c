@@ -2,6 +2,13 @@
 #include "ledger/tap_report.h"
 
 #include "base/json.h"
+#include "ledger/codec.h"
+
+/* At most: four bytes of codec, end and final, four texts with lengths of two bytes, and three numbers of ten bytes. */
+_Static_assert(sizeof(((tap_report *)0)->id) + sizeof(((tap_report *)0)->tier) + sizeof(((tap_report *)0)->first) +
+			       sizeof(((tap_report *)0)->last) + 4 + 4 * 2 + 3 * 10 <=
+		       TAP_REPORT_ENCODED_MAX,
+	       "a report fits its encoding");
 
 typedef enum field {
 	F_V,
@@ -150,5 +157,53 @@ bool tap_report_parse(slice datagram, int64_t now_ms, tap_report *out, const cha
 	if ((seen & needed) != needed)
 		return bad(out, problem, "a member is missing");
 	out->time_ms = now_ms;
+	return true;
+}
+
+/* ---- as bytes */
+
+#define PUT_TEXT(field) at = put_text(at, r->field, sizeof r->field)
+#define GET_TEXT(field) get_text(&c, r->field, sizeof r->field)
+
+size_t tap_report_encode(const tap_report *r, unsigned char out[TAP_REPORT_ENCODED_MAX])
+{
+	unsigned char *at = out;
+
+	*at++ = TAP_REPORT_CODEC;
+	PUT_TEXT(id);
+	at = put_int(at, r->time_ms);
+	*at++ = (unsigned char)r->end;
+	at = put_int(at, r->status);
+	*at++ = r->final;
+	at = put_int(at, r->content);
+	PUT_TEXT(tier);
+	PUT_TEXT(first);
+	PUT_TEXT(last);
+	return (size_t)(at - out);
+}
+
+bool tap_report_decode(slice bytes, tap_report *r)
+{
+	cursor c = cursor_of(bytes);
+
+	memset(r, 0, sizeof *r);
+	bool known = cursor_u8(&c) == TAP_REPORT_CODEC;
+	GET_TEXT(id);
+	r->time_ms = get_int(&c);
+	uint8_t end = cursor_u8(&c);
+	int64_t status = get_int(&c);
+	uint8_t final = cursor_u8(&c);
+	r->content = get_int(&c);
+	GET_TEXT(tier);
+	GET_TEXT(first);
+	GET_TEXT(last);
+	if (!known || c.failed || end > TAP_END_LOST || status < 0 || status > 999 || final > 1 || r->content < 0 ||
+	    r->content > USAGE_TOKENS_MAX) {
+		memset(r, 0, sizeof *r);
+		return false;
+	}
+	r->end = (tap_end)end;
+	r->status = (int32_t)status;
+	r->final = final != 0;
 	return true;
 }

@@ -41,6 +41,17 @@ typedef struct tap_report {
 	char first[TAP_REPORT_OBJECT_MAX + 1], last[TAP_REPORT_OBJECT_MAX + 1]; /* "": none */
 } tap_report;
 
+enum {
+	TAP_REPORT_CODEC = 0x81, /* the first byte of an encoded report; no version of a record has its highest bit */
+	TAP_REPORT_ENCODED_MIN = 10,   /* bytes of a report with nothing in it */
+	TAP_REPORT_ENCODED_MAX = 2816, /* the largest report has fewer than 2,700 */
+};
+
+/* Writes `r` to `out`, for the journal, and returns the number of bytes. */
+size_t tap_report_encode(const tap_report *r, unsigned char out[TAP_REPORT_ENCODED_MAX]);
+/* Reads an encoded report. False: `bytes` are none; `*r` is zeroed then. */
+MUST_CHECK bool tap_report_decode(slice bytes, tap_report *r);
+
 /* Reads `datagram`, which came at `now_ms`. False: it is no report; `*problem` says why, and is static text. */
 MUST_CHECK bool tap_report_parse(slice datagram, int64_t now_ms, tap_report *out, const char **problem);
 

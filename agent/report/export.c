@@ -75,6 +75,9 @@ static void write_column(const record *r, const record_column *c, bool csv)
 	case COLUMN_PRICE:
 		printf("%s%s%s", quote, price_from_name(r->price), quote);
 		break;
+	case COLUMN_TAP:
+		printf("%s%s%s", quote, tap_state_name(r->tap), quote);
+		break;
 	}
 }
 

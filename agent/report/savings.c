@@ -83,6 +83,7 @@ static const struct {
 	MONEY(estimated_saved_routing),
 	{ "estimated_saved_gateway", 0, true, savings_estimated_gateway },
 	{ "estimated_saved_total", 0, true, savings_estimated },
+	SUM(untold_requests),
 };
 
 enum { FIGURES = sizeof figures / sizeof figures[0], FIGURES_MADE = 4 };

@@ -215,13 +215,15 @@ def test_a_newer_ledger_is_refused(fed):
 
 
 def older_ledger(one):
-    """Makes the ledger one of schema version 1: as version 2 without what that added."""
+    """Makes the ledger one of schema version 1: as it is, without what later versions added."""
     base = sqlite3.connect(one.db)
     for view in ("ledger", "ledger_hourly", "ledger_daily"):
         base.execute("DROP VIEW %s" % view)
-    base.execute("ALTER TABLE requests DROP COLUMN price_missing")
+    base.execute("DROP TABLE reports")
+    for column in ("price_missing", "tap"):
+        base.execute("ALTER TABLE requests DROP COLUMN %s" % column)
     for table in ("hourly", "daily"):
-        for column in ("unknown_requests", "partly_priced_requests", "estimated_saved_compression", "estimated_saved_cache", "estimated_saved_routing"):
+        for column in ("unknown_requests", "partly_priced_requests", "untold_requests", "estimated_saved_compression", "estimated_saved_cache", "estimated_saved_routing"):
             base.execute("ALTER TABLE %s DROP COLUMN %s" % (table, column))
         base.execute("CREATE VIEW ledger_%s AS SELECT bucket FROM %s" % (table, table))
     base.execute("CREATE VIEW ledger AS SELECT id FROM requests")

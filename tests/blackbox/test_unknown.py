@@ -130,7 +130,7 @@ def check_reports(gateway, rows):
     assert "unknown: %d requests, whose tokens nobody told" % len(unknown) in text
     assert re.search(r"left-l 1 unknown unknown - ", text), text      # no row shows it as $0.00
     told = json.loads(gateway.agent.http(path="/stats").text)["ledger"]["usage_from"]
-    kinds = ("none", "reported", "partial", "estimated", "unknown")
+    kinds = ("none", "reported", "partial", "estimated", "unknown", "stream")
     assert told == {kind: sum(row["usage_from"] == kind for row in rows) for kind in kinds}
 
     def in_metrics():

@@ -63,8 +63,27 @@ static void put_u32(unsigned char *at, uint32_t v)
 	at[3] = (unsigned char)v;
 }
 
-/* A payload that is a record with the bytes as its texts and numbers, so that most of them decode. */
-static size_t record_from(const uint8_t *data, size_t size, unsigned char out[RECORD_ENCODED_MAX])
+/* The bytes of a record or of a report, as the journal would write them. */
+static size_t encode(const record *r, const tap_report *report, unsigned char out[PAYLOAD_MAX])
+{
+	return report ? tap_report_encode(report, out) : record_encode(r, out);
+}
+
+/* A payload that is a report with the bytes as its texts and numbers, so that most of them decode. */
+static size_t report_from(const uint8_t *data, size_t size, unsigned char out[PAYLOAD_MAX])
+{
+	tap_report r;
+	memset(&r, 0, sizeof r);
+	memcpy(r.id, data, size < RECORD_ID_MAX ? size : RECORD_ID_MAX);
+	memcpy(r.last, data, size);
+	r.content = (int64_t)size * 12345678;
+	r.end = (tap_end)(size & 3);
+	r.status = (int32_t)size;
+	return tap_report_encode(&r, out);
+}
+
+/* The same with a record. */
+static size_t record_from(const uint8_t *data, size_t size, unsigned char out[PAYLOAD_MAX])
 {
 	record r;
 	memset(&r, 0, sizeof r);
@@ -73,12 +92,13 @@ static size_t record_from(const uint8_t *data, size_t size, unsigned char out[RE
 		memcpy(r.model, data + RECORD_ID_MAX,
 		       size - RECORD_ID_MAX < RECORD_MODEL_MAX ? size - RECORD_ID_MAX : RECORD_MODEL_MAX);
 	r.cost = (int64_t)size * -12345678901;
+	r.tap = (tap_state)(size % 5);
 	return record_encode(&r, out);
 }
 
 static void describe(const uint8_t *data, size_t size)
 {
-	static unsigned char payloads[ENTRIES_MAX][RECORD_ENCODED_MAX];
+	static unsigned char payloads[ENTRIES_MAX][PAYLOAD_MAX];
 	const uint32_t salt = 0x5a17ab1e;
 
 	segment_header(file, salt);
@@ -101,6 +121,8 @@ static void describe(const uint8_t *data, size_t size)
 		size_t payload_len = len;
 		if ((what & 7) == 0) /* free */
 			memcpy(payload, data, len);
+		else if ((what & 7) == 4)
+			payload_len = report_from(data, len, payload);
 		else
 			payload_len = record_from(data, len, payload);
 		put_u32(entry, (uint32_t)payload_len);
@@ -125,27 +147,35 @@ static void describe(const uint8_t *data, size_t size)
 	}
 }
 
-static bool see(void *ctx, const record *r, journal_mark after)
+static bool see(void *ctx, const record *r, const tap_report *report, journal_mark after)
 {
-	unsigned char bytes[RECORD_ENCODED_MAX];
+	unsigned char bytes[PAYLOAD_MAX];
 	journal_mark *last = ctx;
 
 	if (after.position <= last->position)
 		abort();
 	*last = after;
-	if (strnlen(r->model, sizeof r->model) == sizeof r->model || strnlen(r->id, sizeof r->id) == sizeof r->id)
+	if (!r == !report)
 		abort();
-	size_t len = record_encode(r, bytes);
+	if (r &&
+	    (strnlen(r->model, sizeof r->model) == sizeof r->model || strnlen(r->id, sizeof r->id) == sizeof r->id))
+		abort();
+	if (report && (strnlen(report->last, sizeof report->last) == sizeof report->last ||
+		       strnlen(report->id, sizeof report->id) == sizeof report->id))
+		abort();
+	size_t len = encode(r, report, bytes);
 	if (any)
 		return true;
 	/* It is one of those that were written, and in their order. A payload may have more bytes than its record
 	 * needs. */
 	for (; whole_next < whole_count; whole_next++) {
 		record again;
-		unsigned char bytes_again[RECORD_ENCODED_MAX];
-		if (!record_decode(slice_of(whole[whole_next].at, whole[whole_next].len), &again))
+		tap_report again_report;
+		unsigned char bytes_again[PAYLOAD_MAX];
+		slice payload = slice_of(whole[whole_next].at, whole[whole_next].len);
+		if (report ? !tap_report_decode(payload, &again_report) : !record_decode(payload, &again))
 			continue;
-		size_t len_again = record_encode(&again, bytes_again);
+		size_t len_again = encode(&again, report ? &again_report : NULL, bytes_again);
 		if (len == len_again && memcmp(bytes, bytes_again, len) == 0) {
 			whole_next++;
 			return true;

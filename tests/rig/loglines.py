@@ -223,7 +223,7 @@ FIGURES = ("requests", "streams", "refused", "failed", "input", "output", "cache
            "bytes_out", "cost", "saved_compression", "saved_cache", "saved_routing", "estimated_requests",
            "estimated_output", "estimated_cost", "partial_requests", "unpriced_requests", "unpriced_tokens", "saved_total",
            "unknown_requests", "partly_priced_requests", "saved_gateway", "estimated_saved_compression", "estimated_saved_cache",
-           "estimated_saved_routing", "estimated_saved_gateway", "estimated_saved_total")
+           "estimated_saved_routing", "estimated_saved_gateway", "estimated_saved_total", "untold_requests")
 KINDS = ("compression", "cache", "routing")
 MONEY = tuple(name for name in FIGURES if name == "cost" or name.endswith("_cost")
               or re.match("(estimated_)?saved_(compression|cache|routing|gateway|total)$", name))

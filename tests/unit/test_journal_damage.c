@@ -149,21 +149,23 @@ static void what_an_older_version_wrote_is_read(void)
 {
 	size_t ends[11], len = make_segment(ends);
 
-	set_version(1);
-	empty_dir();
-	mkdir(dir, 0700);
-	write_file(segment_path(1), whole, len);
-	journal *j = open_journal(SEGMENT, PLENTY);
-	seen s = replay(j);
-	CHECK(s.count == 10 && !s.odd && journal_get_stats(j).corrupt == 0);
-	journal_close(j);
+	for (unsigned char version = 1; version < SEGMENT_VERSION; version++) {
+		set_version(version);
+		empty_dir();
+		mkdir(dir, 0700);
+		write_file(segment_path(1), whole, len);
+		journal *j = open_journal(SEGMENT, PLENTY);
+		seen s = replay(j);
+		CHECK(s.count == 10 && !s.odd && journal_get_stats(j).corrupt == 0);
+		journal_close(j);
+	}
 }
 
 static void what_a_newer_version_wrote_is_kept(void)
 {
 	size_t ends[11], len = make_segment(ends);
 
-	set_version(3);
+	set_version(SEGMENT_VERSION + 1);
 	empty_dir();
 	mkdir(dir, 0700);
 	write_file(segment_path(1), whole, len);

@@ -62,11 +62,22 @@ static void a_leg_is_recorded_as_what_is_behind_it(void)
 {
 	static const struct {
 		const char *members, *backend, *behind;
+		tap_state tap;
+		bool fallback;
 	} rows[] = {
-		{ "\"behind\":\"llm-x\",\"backend\":\"leg.x.0123\",\"srv\":\"tap\"", "llm-x", "llm-x" },
-		{ "\"behind\":\"llm-x\",\"backend\":\"llm-x\",\"srv\":\"upstream\"", "llm-x", "llm-x" },
-		{ "\"behind\":\"llm-x\",\"backend\":\"llm-refuse\",\"srv\":\"-\"", "llm-refuse", "llm-x" },
-		{ "\"backend\":\"leg.mine\",\"srv\":\"a\"", "leg.mine", "" },
+		{ "\"behind\":\"llm-x\",\"backend\":\"leg.x.0123\",\"srv\":\"tap\"", "llm-x", "llm-x", TAP_MISSING,
+		  false },
+		{ "\"behind\":\"llm-x\",\"backend\":\"leg.x.0123\",\"srv\":\"leg\"", "llm-x", "llm-x", TAP_NOT, true },
+		{ "\"behind\":\"llm-x\",\"backend\":\"leg.x.0123\",\"srv\":\"<NOSRV>\"", "llm-x", "llm-x", TAP_NOT,
+		  false },
+		{ "\"behind\":\"llm-x\",\"backend\":\"llm-x\",\"srv\":\"upstream\"", "llm-x", "llm-x", TAP_NOT, true },
+		{ "\"behind\":\"llm-x\",\"backend\":\"llm-refuse\",\"srv\":\"-\"", "llm-refuse", "llm-x", TAP_NOT,
+		  false },
+		/* Somebody's own backend and server of such names. */
+		{ "\"backend\":\"leg.mine\",\"srv\":\"a\"", "leg.mine", "", TAP_NOT, false },
+		{ "\"backend\":\"leg.mine\",\"srv\":\"tap\"", "leg.mine", "", TAP_NOT, false },
+		{ "\"backend\":\"llm-x\",\"srv\":\"tap\"", "llm-x", "", TAP_NOT, false },
+		{ "\"behind\":\"llm-x\",\"backend\":\"llm-x\",\"srv\":\"tap\"", "llm-x", "llm-x", TAP_NOT, true },
 	};
 	char line[512];
 	logline l;
@@ -76,6 +87,7 @@ static void a_leg_is_recorded_as_what_is_behind_it(void)
 			 rows[i].members);
 		CHECK(logline_parse(slice_cstr(line), SLICE(""), &l) == LOGLINE_OK);
 		CHECK(strcmp(l.record.backend, rows[i].backend) == 0 && strcmp(l.behind, rows[i].behind) == 0);
+		CHECK(l.record.tap == rows[i].tap && l.fallback == rows[i].fallback);
 	}
 }
 

@@ -131,6 +131,7 @@ export const FIGURES = [
 	["estimated_saved_gateway_nanodollars", "Estimated: saved by this gateway"],
 	["estimated_saved_total_nanodollars", "Estimated: saved in all"],
 	["partial_requests", "Partial requests"], ["unknown_requests", "Unknown requests"],
+	["untold_requests", "Streams without usage"],
 	["partly_priced_requests", "Partly priced requests"], ["unpriced_requests", "Unpriced requests"],
 	["unpriced_tokens", "Unpriced tokens"],
 ];

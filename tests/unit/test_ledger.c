@@ -1,0 +1,185 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The ledger from log lines and the tap's reports to rows: through journal and database, over kills of the process. */
+#include "store_rig.h"
+
+#include <signal.h>
+#include <sys/wait.h>
+
+#include "ledger/ledger.h"
+
+static char journal_path[250];
+
+static const char prices[] = "{\"m\":{\"input_cost_per_token\":0.000001,\"output_cost_per_token\":0.00001}}";
+
+static ledger *open_ledger(void)
+{
+	char file[250];
+	err e = { 0 };
+
+	snprintf(file, sizeof file, "%s/prices.json", base);
+	FILE *f = fopen(file, "w");
+	if (!f || fputs(prices, f) < 0 || fclose(f) != 0)
+		abort();
+	price_table *table = price_table_load(file, &e);
+	unlink(file);
+	ledger *l = ledger_open(&(ledger_options){ .dir = base, .key = "", .journal_max = 64 << 20 }, table, &e);
+	if (!table || !l) {
+		printf("%s\n", e.text);
+		abort();
+	}
+	return l;
+}
+
+static void line(ledger *l, int n, const char *server)
+{
+	char text[600];
+
+	snprintf(
+		text, sizeof text,
+		"{\"v\":2,\"id\":\"id-%d\",\"te\":1763942400000,\"route\":\"r\",\"protocol\":\"openai\",\"model\":\"m\",\"project\":\"p\","
+		"\"stream\":\"1\",\"metered\":\"1\",\"behind\":\"llm-x\",\"backend\":\"leg.x\",\"srv\":\"%s\",\"status\":200,\"term\":\"--\",\"in\":900,"
+		"\"out\":22400,\"ta\":5,\"ctype\":\"text/event-stream\",\"text\":\"460\"}",
+		n, server);
+	ledger_take(l, slice_cstr(text));
+}
+
+static void told(ledger *l, int n, const char *usage)
+{
+	char text[600];
+
+	snprintf(
+		text, sizeof text,
+		"{\"v\":1,\"kind\":\"stream\",\"id\":\"id-%d\",\"end\":\"whole\",\"status\":200,\"content\":60,\"final\":true%s%s}",
+		n, *usage ? ",\"last\":" : "", usage);
+	ledger_take_report(l, slice_cstr(text));
+}
+
+#define USAGE "{\"prompt_tokens\":1000,\"completion_tokens\":50}"
+
+static void empty(void)
+{
+	char command[600];
+
+	snprintf(command, sizeof command, "rm -rf %s %s", path, journal_path);
+	remove_files(path);
+	if (system(command) != 0)
+		abort();
+}
+
+static void until_stored(ledger *l, uint64_t rows)
+{
+	for (int i = 0; i < 1000 && ledger_get_stats(l).stored < rows; i++)
+		usleep(10000);
+	CHECK(ledger_get_stats(l).stored == rows);
+}
+
+static const char rows_as_text[] =
+	"SELECT group_concat(id || ' ' || usage_from || ' ' || tap || ' ' || input || ' ' || output || ' ' || CAST(cost_usd * 1e6 AS INTEGER), ', ')"
+	" FROM (SELECT * FROM ledger ORDER BY id)";
+
+static bool whole(void)
+{
+	store *s = open_store(false);
+	bool ok = sound(s);
+	store_close(s);
+	return ok;
+}
+
+static void each_order_gives_one_row(void)
+{
+	empty();
+	ledger *l = open_ledger();
+	line(l, 1, "tap");
+	ledger_flush(l);
+	until_stored(l, 1); /* with its estimate */
+	CHECK(strcmp(ask(rows_as_text), "id-1 estimated missing 100 100 1100") == 0);
+	told(l, 1, USAGE);
+	told(l, 2, USAGE);
+	line(l, 2, "tap");
+	line(l, 3, "tap");
+	told(l, 3, "");
+	line(l, 4, "leg");
+	told(l, 5, USAGE); /* its line never comes */
+	line(l, 1, "tap");
+	ledger_flush(l);
+	until_stored(l, 4);
+	ledger_close(l);
+	CHECK(strcmp(ask(rows_as_text), "id-1 stream told 1000 50 1500, id-2 stream told 1000 50 1500,"
+					" id-3 estimated untold 100 60 700, id-4 estimated no 100 100 1100") == 0);
+	CHECK(strcmp(ask("SELECT requests, input, output, untold_requests, estimated_requests, CAST(cost_usd * 1e6 AS INTEGER)"
+			 " FROM ledger_hourly WHERE kind = 'model'"),
+		     "4|2200|260|1|2|4800") == 0);
+	CHECK(strcmp(ask("SELECT group_concat(id) FROM reports"), "id-5") == 0);
+	CHECK(whole());
+}
+
+static void what_comes_is_counted(void)
+{
+	empty();
+	ledger *l = open_ledger();
+	line(l, 1, "tap");
+	told(l, 1, USAGE);
+	line(l, 2, "leg");
+	line(l, 3, "tap");
+	ledger_take_report(l, SLICE("{\"v\":1,\"kind\":\"stream\"}"));
+	ledger_take_report(l, SLICE("\x01garbage"));
+	ledger_flush(l);
+	until_stored(l, 3);
+	ledger_stats stats = ledger_get_stats(l);
+	CHECK(stats.reports == 1 && stats.reports_malformed == 2 && stats.joined == 1 && stats.fallbacks == 1);
+	CHECK(stats.usage[USAGE_STREAM] == 1 && stats.usage[USAGE_ESTIMATED] == 2 && stats.orphans == 0);
+	ledger_close(l);
+}
+
+/* The journal has lines and reports when the process is killed; the next one reads both. */
+static void a_kill_loses_neither(void)
+{
+	empty();
+	for (int life = 0; life < 6; life++) {
+		fflush(stdout);
+		pid_t pid = fork();
+		if (pid == 0) {
+			ledger *l = open_ledger();
+			for (int n = 20 * life; n < 20 * life + 20; n++) {
+				if (n % 3)
+					told(l, n, USAGE);
+				line(l, n, "tap");
+				if (n % 3 == 0)
+					told(l, n, USAGE);
+				/* Half of a pair may be with the next process. */
+				if (n == 20 * life + 10)
+					ledger_flush(l);
+			}
+			told(l, 20 * life + 20, USAGE);
+			ledger_flush(l);
+			if (life % 2)
+				until_stored(l, 20);
+			raise(SIGKILL);
+		}
+		waitpid(pid, NULL, 0);
+	}
+	ledger *l = open_ledger();
+	line(l, 120, "tap");
+	ledger_flush(l);
+	for (int i = 0; i < 1000 && strcmp(ask("SELECT count(*) FROM requests"), "121") != 0; i++)
+		usleep(10000);
+	ledger_close(l);
+	CHECK(strcmp(ask("SELECT count(*), min(usage_from), max(usage_from), sum(output), sum(cost_usd) FROM ledger"),
+		     "121|stream|stream|6050|0.1815") == 0);
+	CHECK(strcmp(ask("SELECT count(*) FROM reports"), "0") == 0);
+	CHECK(whole());
+}
+
+int main(void)
+{
+	store_rig_init();
+	snprintf(journal_path, sizeof journal_path, "%s/journal", base);
+	if (!getenv("UNIT_LOG") && !freopen("/dev/null", "w", stderr))
+		abort();
+	RUN(each_order_gives_one_row);
+	RUN(what_comes_is_counted);
+	RUN(a_kill_loses_neither);
+	empty();
+	return store_rig_end();
+}

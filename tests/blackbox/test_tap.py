@@ -183,6 +183,15 @@ def test_what_was_seen_of_a_stream_that_is_cut(tap, leg):
         upstream.close()
 
 
+def test_the_usage_of_an_error_counts_for_nothing(tap, leg):
+    body = SHAPES["embeddings"][1]
+    client, upstream = tap.exchange(leg, head(id="error"))
+    with client, upstream:
+        deliver(upstream, client, answer("content-type: application/json", "content-length: %d" % len(body), status="500 Oops", body=body), 1 << 20)
+    told = tap.report("error")
+    assert (told["end"], told["status"], told["final"]) == ("whole", 500, False) and "last" not in told
+
+
 def test_many_requests_over_one_connection(tap, leg):
     """They go over one connection to the leg, and each has its own report."""
     client, upstream = tap.exchange(leg, head(id="kept-0"))
@@ -652,6 +661,17 @@ def test_the_socket_is_made_again(work):
             other.bind(tap.path)
         until(tap.accepts, 5, "the tap made its socket again")
         tap.log("event=tap_socket_gone")
+
+
+def test_another_user_cannot_have_it_drain(work):
+    """Not even if the socket's permissions let him in."""
+    with Tap(work) as tap:
+        work.chmod(0o711)
+        os.chmod(tap.control, 0o666)
+        code = "import socket, sys; s = socket.socket(socket.AF_UNIX); s.connect(sys.argv[1]); s.sendall(b'drain\\n'); print(s.recv(9))"
+        asked = subprocess.run(["/usr/bin/setpriv", "--reuid=65534", "--clear-groups", "/usr/bin/python3", "-c", code, tap.control], capture_output=True)
+        assert asked.stdout in (b"", b"b''\n") and (asked.stdout or b"ConnectionResetError" in asked.stderr or b"BrokenPipe" in asked.stderr), asked
+        assert tap.accepts() and "event=tap_draining" not in tap.text()
 
 
 def drain(tap, **more):

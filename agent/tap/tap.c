@@ -29,7 +29,7 @@ enum {
 	OWN_FILES = 64,   /* descriptors beside those of connections */
 	/* Milliseconds after which a tap that drains closes connections on which no request came. HAProxy may be about
 	 * to use one; the longer nobody has, the less likely that is. */
-	DRAIN_IDLE = 10000,
+	DRAIN_IDLE = 3000,
 	/* Milliseconds that a tap which ends waits for the agent to take the last reports. */
 	LAST_REPORTS = 5000,
 };

@@ -277,11 +277,11 @@ static __attribute__((noinline)) void find_without_query(const llm_request *r, m
 	model_find(&sample, result);
 }
 
-/* True for a PUT where a POST would run a model. It gets no credential of the operator's, but some upstreams answer it
- * as they answer a POST. */
-static bool put_is_metered(const model_sample *s)
+/* True for a PUT or PATCH where a POST would run a model. It gets no credential of the operator's, but some upstreams
+ * answer it as they answer a POST. */
+static bool is_metered_as_post(const model_sample *s)
 {
-	if (s->upgrade || !slice_eq(s->method, SLICE("PUT")))
+	if (s->upgrade || (!slice_eq(s->method, SLICE("PUT")) && !slice_eq(s->method, SLICE("PATCH"))))
 		return false;
 	return endpoint_metered(endpoint_find(SLICE("POST"), s->path, false), s->path);
 }
@@ -302,7 +302,7 @@ static inline __attribute__((always_inline)) bool find(const llm_request *r, dec
 	bool frequent = !s->upgrade && endpoint_frequent(r->sample.method, s->path);
 
 	d->endpoint = frequent ? ENDPOINT_RUNS : endpoint_find(r->sample.method, s->path, s->upgrade);
-	d->metered = frequent || endpoint_metered(d->endpoint, s->path) || put_is_metered(s);
+	d->metered = frequent || endpoint_metered(d->endpoint, s->path) || is_metered_as_post(s);
 	bool query = s->model_param.len > 0 || s->deployment_param.len > 0 || s->query_unclear;
 	if (query && d->endpoint != ENDPOINT_RUNS && !s->upgrade)
 		find_without_query(r, &d->model);

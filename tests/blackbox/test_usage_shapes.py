@@ -2,6 +2,7 @@
 compressed, and with copies of other usage around it that must not count. docs/savings.md has the same table."""
 import gzip
 import json
+import threading
 import zlib
 
 import pytest
@@ -154,7 +155,8 @@ def test_every_shape(asked):
         first, last = dict(members, **BEHIND), dict(BEFORE, **members)
         both = dict({"z": TEXT}, **dict(dict(BEFORE, **members), **BEHIND))
         for number, (way, answer) in enumerate(ways(json.dumps(members).encode(), more)):
-            asked.ask((what, way), answer, target, want, method="PUT" if number == 1 and target == CHAT else "POST", stream=number == 1)
+            method = {1: "PUT", 2: "PATCH"}.get(number, "POST") if target == CHAT else "POST"
+            asked.ask((what, way), answer, target, want, method=method, stream=number == 1)
         for name, body in (("echo behind", first), ("echo before", last)):
             if what == "openai images without usage" or "meta" in members:      # the echoed member is this shape's own
                 continue
@@ -180,6 +182,15 @@ def test_what_is_echoed_is_no_usage(asked):
     for raw in (b"{" + one + b"," + other + b"}", b"{" + one + b',"x":"' + b"x" * 9000 + b'",' + other + b"}", b'{"usage":null,' + one + b"}"):
         asked.ask(raw, sized(raw), CHAT, UNKNOWN)
         asked.ask(raw, sized(gzip.compress(raw), JSON, ("Content-Encoding", "gzip")), CHAT, UNKNOWN)
+    # JSON lets a letter of a key be escaped. Read it as it is meant, in HAProxy and in the agent.
+    for escaped in (b"us\\u0061ge", b"\\u0075sage", b"\\u0075\\u0073\\u0061\\u0067\\u0065"):
+        same, differs = one.replace(b"usage", escaped), other.replace(b"usage", escaped)
+        asked.ask(same, sized(b"{" + same + b"}"), CHAT, ("reported", 5, 1, 0, 0))
+        for raw in (b"{" + one + b"," + differs + b"}", b"{" + differs + b"," + one + b"}"):
+            asked.ask(raw, sized(raw), CHAT, UNKNOWN)
+    # An endpoint that nobody knows may tell its usage too.
+    echo = json.dumps({"x": ECHO}).encode()[:-1]
+    asked.ask("other endpoint", sized(echo + b"," + one + b"}"), "/v1/x", ("reported", 5, 1, 0, 0))
     asked.check()
 
 
@@ -315,6 +326,24 @@ def test_geminis_first_chunk(asked):
                 yield b"0\r\n\r\n"
             exchange = asked.ask((kind, len(pieces)), script, GEMINI_STREAM, ("estimated", 12), stream=True)
             assert exchange.body == b"".join(parts)
+    # An element without usage tells nothing, and is not held: the client has it before the upstream sends the next.
+    gate, quiet = threading.Event(), [b'[{"candidates":[{"a":[1]}]}\n', b",\r\n" + array[1].split(b",", 1)[1]]
+
+    def script(_):
+        yield head(JSON, CHUNKED)
+        yield chunk(quiet[0])
+        yield gate
+        yield chunk(quiet[1])
+        yield b"0\r\n\r\n"
+    asked.upstream.script = script
+    with asked.gateway.connect() as connection:
+        connection.send(harness.wire.request("POST", GEMINI_STREAM, [("Host", "gw.test")] + harness.JSON, harness.chat("m", stream=True)))
+        response = connection.head(20)
+        pieces = connection.pieces(response, timeout=20)
+        assert next(pieces) == quiet[0]
+        gate.set()
+        assert b"".join(pieces) == quiet[1]
+    asked.wants[response.header("x-request-id")] = ("array without usage", ("estimated",))
     asked.ask("array of known length", sized(b"".join(array)), GEMINI_STREAM, ("reported", 12, 6, 5, 0))
     asked.check()
 

@@ -3,6 +3,19 @@
 
 #include <stdlib.h>
 
+const char *const tap_number_names[TAP_NUMBERS] = {
+	[TAP_STREAMS_TOTAL] = "streams_total",
+	[TAP_BYTES] = "bytes",
+	[TAP_REPORTS] = "reports",
+	[TAP_REPORTS_LOST] = "reports_lost",
+	[TAP_CUT_CLIENT] = "cut_client",
+	[TAP_CUT_UPSTREAM] = "cut_upstream",
+	[TAP_UNREADABLE] = "unreadable",
+	[TAP_FULL] = "full",
+	[TAP_STREAMS] = "streams",
+	[TAP_MEMORY] = "memory",
+};
+
 void host_snapshot_deinit(host_snapshot *s)
 {
 	free(s->routes);

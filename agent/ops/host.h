@@ -58,6 +58,9 @@ typedef enum tap_number {
 	TAP_NUMBERS,
 } tap_number;
 
+/* Their names in a tap's status, and in /stats. */
+extern const char *const tap_number_names[TAP_NUMBERS];
+
 typedef struct host_tap {
 	bool kept;         /* reports of taps are taken in */
 	bool ever;         /* a tap was heard */

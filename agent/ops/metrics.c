@@ -322,6 +322,13 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 		labelled(f, "spoa_llm_ledger_usage_records_total", "usage_from", usage_from_name(u), NULL);
 		value_u(f, l->usage[u]);
 	}
+	one(f, "spoa_llm_ledger_reports_total", "counter", "Received reports of the tap.", l->reports);
+	one(f, "spoa_llm_ledger_malformed_reports_total", "counter",
+	    "Reports of the tap that were ignored because they are malformed.", l->reports_malformed);
+	one(f, "spoa_llm_ledger_joined_reports_total", "counter", "Reports that found the row of their request.",
+	    l->joined);
+	one(f, "spoa_llm_ledger_orphaned_reports_total", "counter",
+	    "Reports that were given up, because the log line of their request did not come within a day.", l->orphans);
 	one(f, "spoa_llm_ledger_stored_total", "counter", "Requests stored in the database.", l->stored);
 	one(f, "spoa_llm_ledger_queued_records", "gauge",
 	    "Requests that are in the journal but not in the database yet.", l->queued);
@@ -358,7 +365,7 @@ static void tap_one(FILE *f, const host_tap *t, const char *name, const char *ty
 	value_u(f, t->numbers[n]);
 }
 
-static void write_tap(FILE *f, const host_tap *t)
+static void write_tap(FILE *f, const host_tap *t, uint64_t fallbacks)
 {
 	static const struct {
 		const char *by;
@@ -380,6 +387,8 @@ static void write_tap(FILE *f, const host_tap *t)
 	tap_one(f, t, "spoa_llm_tap_full_total", "counter",
 		"How often the tap took no more streams, for want of memory or because it had the most it may have.",
 		TAP_FULL);
+	one(f, "spoa_llm_tap_fallbacks_total", "counter",
+	    "Recorded requests that should have gone through the tap, and went to their upstream directly.", fallbacks);
 	head(f, "spoa_llm_tap_cut_streams_total", "counter", "Streams that broke off, by who ended them.");
 	for (size_t i = 0; t->ever && i < sizeof cut / sizeof cut[0]; i++) {
 		labelled(f, "spoa_llm_tap_cut_streams_total", "by", cut[i].by, NULL);
@@ -495,13 +504,24 @@ static const char *provider_name(const char *model)
 	return strcmp(provider, "gemini") == 0 ? "gcp.gemini" : strcmp(provider, "unknown") == 0 ? "" : provider;
 }
 
-typedef enum which { REQUESTS, UNPRICED, PARTLY_PRICED, UNKNOWN, COST, COST_ESTIMATED, SAVED, SAVED_ESTIMATED } which;
+typedef enum which {
+	REQUESTS,
+	UNPRICED,
+	PARTLY_PRICED,
+	UNKNOWN,
+	UNTOLD,
+	COST,
+	COST_ESTIMATED,
+	SAVED,
+	SAVED_ESTIMATED
+} which;
 
 static uint64_t requests_of(const store_sums *r, which w)
 {
 	return count(w == UNPRICED      ? r->unpriced_requests :
 		     w == PARTLY_PRICED ? r->partly_priced_requests :
 		     w == UNKNOWN       ? r->unknown_requests :
+		     w == UNTOLD        ? r->untold_requests :
 					  r->requests);
 }
 
@@ -523,6 +543,7 @@ static void write_group(FILE *f, const totals_group *g, const char *name, const 
 		case UNPRICED:
 		case PARTLY_PRICED:
 		case UNKNOWN:
+		case UNTOLD:
 			labelled(f, name, label, r->label, NULL);
 			value_u(f, requests_of(r, w));
 			break;
@@ -574,6 +595,12 @@ static void write_totals(FILE *f, const totals *t)
 	head(f, "spoa_llm_model_unknown_requests_total", "counter",
 	     "Recorded requests whose tokens nobody told. They are in no other figure of tokens or dollars.");
 	write_group(f, m, "spoa_llm_model_unknown_requests_total", "model", UNKNOWN);
+	head(f, "spoa_llm_model_untold_requests_total", "counter",
+	     "Recorded streams that told no usage, because they did not ask for it, by model.");
+	write_group(f, m, "spoa_llm_model_untold_requests_total", "model", UNTOLD);
+	head(f, "spoa_llm_client_untold_requests_total", "counter",
+	     "Recorded streams that told no usage, because they did not ask for it, by client.");
+	write_group(f, &t->clients, "spoa_llm_client_untold_requests_total", "client", UNTOLD);
 	head(f, "spoa_llm_model_cost_usd_total", "counter", "Cost of recorded requests in dollars, by model.");
 	write_group(f, m, "spoa_llm_model_cost_usd_total", "model", COST);
 	head(f, "spoa_llm_model_estimated_cost_usd_total", "counter",
@@ -604,7 +631,7 @@ void metrics_write(FILE *f, const host_snapshot *s, const host_check *checks, si
 	if (s->ledger_kept)
 		write_ledger(f, s);
 	if (s->tap.kept)
-		write_tap(f, &s->tap);
+		write_tap(f, &s->tap, s->ledger.fallbacks);
 	if (s->ends)
 		write_ends(f, s->ends);
 	if (s->ledger_kept && t)

@@ -346,21 +346,19 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 	fprintf(f, "},\"ledger_version\":%" PRIu64, l->commits);
 }
 
-static void write_tap(FILE *f, const host_tap *t)
+static void write_tap(FILE *f, const host_snapshot *s)
 {
+	const host_tap *t = &s->tap;
+
 	if (!t->kept) {
 		fputs("\"tap\":null,", f);
 		return;
 	}
-	fprintf(f,
-		"\"tap\":{\"processes\":%u,\"draining\":%u,\"streams\":%" PRIu64 ",\"memory\":%" PRIu64
-		",\"streams_total\":%" PRIu64 ",\"bytes\":%" PRIu64 ",\"reports\":%" PRIu64 ",\"reports_lost\":%" PRIu64
-		",\"cut_client\":%" PRIu64 ",\"cut_upstream\":%" PRIu64 ",\"unreadable\":%" PRIu64 ",\"full\":%" PRIu64
-		"},",
-		t->processes, t->draining, t->numbers[TAP_STREAMS], t->numbers[TAP_MEMORY],
-		t->numbers[TAP_STREAMS_TOTAL], t->numbers[TAP_BYTES], t->numbers[TAP_REPORTS],
-		t->numbers[TAP_REPORTS_LOST], t->numbers[TAP_CUT_CLIENT], t->numbers[TAP_CUT_UPSTREAM],
-		t->numbers[TAP_UNREADABLE], t->numbers[TAP_FULL]);
+	fprintf(f, "\"tap\":{\"processes\":%u,\"draining\":%u,\"fallbacks\":%" PRIu64, t->processes, t->draining,
+		s->ledger.fallbacks);
+	for (size_t i = 0; i < TAP_NUMBERS; i++)
+		fprintf(f, ",\"%s\":%" PRIu64, tap_number_names[i], t->numbers[i]);
+	fputs("},", f);
 }
 
 void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size_t checks_count, stats_ring *r)
@@ -393,7 +391,7 @@ void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size
 		",\"credentials\":{\"needed\":%zu,\"missing\":%zu,\"expiring\":%zu},",
 		s->connections_opened - s->connections_closed, s->max_connections, s->memory, s->max_memory,
 		s->spop_errors, s->credentials, s->credentials_missing, s->credentials_expiring);
-	write_tap(f, &s->tap);
+	write_tap(f, s);
 	write_ledger(f, s);
 	fputc(',', f);
 	write_routes(f, s);

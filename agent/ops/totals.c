@@ -54,7 +54,8 @@ static bool read_totals(totals *fresh, const totals *was, const char *path, err 
 	store_result result;
 	store *s = store_open(path, false, &result, e);
 	bool ok = s && read_group(s, GROUP_MODEL, &was->models, &fresh->models, !was->known, e) &&
-		  read_group(s, GROUP_ROUTE, &was->routes, &fresh->routes, !was->known, e);
+		  read_group(s, GROUP_ROUTE, &was->routes, &fresh->routes, !was->known, e) &&
+		  read_group(s, GROUP_CLIENT, &was->clients, &fresh->clients, !was->known, e);
 
 	store_close(s);
 	fresh->known = true;

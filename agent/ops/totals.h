@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * The ledger's sums since it was created, by model and by route, for the metrics. A label that was shown once is shown
- * as long as the process lives, and a label that was added to `other` stays there, so that no counter goes down. */
+ * The ledger's sums since it was created, by model, route and client, for the metrics. A label that was shown once is
+ * shown as long as the process lives, and a label that was added to `other` stays there, so that no counter goes down.
+ */
 #ifndef OPS_TOTALS_H
 #define OPS_TOTALS_H
 
@@ -12,9 +13,10 @@
 #include "ledger/store.h"
 
 enum {
-	TOTALS_LABELS = 100, /* models, and routes, with sums of their own; further ones are added to `other` */
-	TOTALS_FIRST = 80,   /* of these, taken from the ledger at the start, most expensive first; the rest is free for
-				new ones */
+	TOTALS_LABELS =
+		100,       /* models, routes, and clients, with sums of their own; further ones are added to `other` */
+	TOTALS_FIRST = 80, /* of these, taken from the ledger at the start, most expensive first; the rest is free for
+			      new ones */
 };
 
 typedef struct totals_group {
@@ -25,7 +27,7 @@ typedef struct totals_group {
 
 typedef struct totals {
 	bool known; /* false: nothing was read yet */
-	totals_group models, routes;
+	totals_group models, routes, clients;
 } totals;
 
 typedef struct totals_cache {

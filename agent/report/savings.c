@@ -120,12 +120,18 @@ static bool keep(void *ctx, const store_sums *sums)
 
 static bool doubtful(const store_sums *sums)
 {
-	return sums->unpriced_requests || sums->unknown_requests || sums->partly_priced_requests;
+	return sums->unpriced_requests || sums->unknown_requests || sums->partly_priced_requests ||
+	       sums->untold_requests;
 }
 
 static bool keep_doubtful(void *ctx, const store_sums *sums)
 {
 	return !doubtful(sums) || keep(ctx, sums);
+}
+
+static bool keep_untold(void *ctx, const store_sums *sums)
+{
+	return !sums->untold_requests || keep(ctx, sums);
 }
 
 const savings_doubt savings_doubts[SAVINGS_DOUBTS] = {
@@ -135,6 +141,8 @@ const savings_doubt savings_doubts[SAVINGS_DOUBTS] = {
 			    offsetof(store_sums, unknown_requests) },
 	[DOUBT_PARTLY_PRICED] = { "partly_priced_models", offsetof(store_sums, partly_priced_requests),
 				  offsetof(store_sums, partly_priced_requests) },
+	[DOUBT_UNTOLD] = { "untold_models", offsetof(store_sums, untold_requests),
+			   offsetof(store_sums, untold_requests) },
 };
 
 static int by_doubt(const void *a, const void *b, void *of)
@@ -149,14 +157,14 @@ static int by_doubt(const void *a, const void *b, void *of)
 	return weight != other ? (weight < other ? 1 : -1) : strcmp(x->label, y->label);
 }
 
-size_t savings_models(const savings_report *r, const savings_doubt *d)
+size_t savings_order(const savings_list *l, const savings_doubt *d)
 {
 	savings_doubt copy = *d;
 	size_t count = 0;
 
-	if (r->models.count)
-		qsort_r(r->models.items, r->models.count, sizeof *r->models.items, by_doubt, &copy);
-	while (count < r->models.count && sum_at(&r->models.items[count], d->requests) > 0)
+	if (l->count)
+		qsort_r(l->items, l->count, sizeof *l->items, by_doubt, &copy);
+	while (count < l->count && sum_at(&l->items[count], d->requests) > 0)
 		count++;
 	return count;
 }
@@ -188,6 +196,8 @@ store_result savings_read(store *s, savings_report *r, err *e)
 		store_sums_merge(&r->total, &r->rows.items[i]);
 	if (result == STORE_OK && doubtful(&r->total))
 		result = read_list(s, GROUP_MODEL, &r->period, keep_doubtful, &r->models, e);
+	if (result == STORE_OK && r->total.untold_requests)
+		result = read_list(s, GROUP_CLIENT, &r->period, keep_untold, &r->clients, e);
 	return result;
 }
 
@@ -200,14 +210,15 @@ static void json_figures(FILE *f, const store_sums *s)
 			figure(s, i));
 }
 
-static void json_models(FILE *f, const savings_report *r, const savings_doubt *d)
+/* Writes the list `name` of the models or clients, each a `what`, that have requests of the doubt `d`. */
+static void json_named(FILE *f, const char *name, const char *what, const savings_list *l, const savings_doubt *d)
 {
-	size_t count = savings_models(r, d);
+	size_t count = savings_order(l, d);
 
-	fprintf(f, "\"%s\":[", d->name);
+	fprintf(f, "\"%s\":[", name);
 	for (size_t i = 0; i < count; i++) {
-		const store_sums *m = &r->models.items[i];
-		fprintf(f, "%s{\"model\":", i ? "," : "");
+		const store_sums *m = &l->items[i];
+		fprintf(f, "%s{\"%s\":", i ? "," : "", what);
 		json_write_text(f, m->label);
 		fprintf(f, ",\"requests\":%" PRId64, sum_at(m, d->requests));
 		if (d == &savings_doubts[DOUBT_UNPRICED])
@@ -235,7 +246,8 @@ static void print_json(FILE *f, const savings_report *r)
 		savings_gateway(t) - savings_estimated_gateway(t), t->saved_cache - t->estimated_saved_cache,
 		savings_all(t) - savings_estimated(t));
 	for (size_t i = 0; i < SAVINGS_DOUBTS; i++)
-		json_models(f, r, &savings_doubts[i]);
+		json_named(f, savings_doubts[i].name, "model", &r->models, &savings_doubts[i]);
+	json_named(f, "untold_clients", "client", &r->clients, &savings_doubts[DOUBT_UNTOLD]);
 	fprintf(f, "\"rows\":[");
 	for (size_t i = 0; i < r->rows.count && !ferror(f); i++) {
 		fprintf(f, "%s\n{\"%s\":", i ? "," : "", r->by);
@@ -299,4 +311,5 @@ void savings_deinit(savings_report *r)
 {
 	free(r->rows.items);
 	free(r->models.items);
+	free(r->clients.items);
 }

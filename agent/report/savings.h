@@ -21,7 +21,8 @@ typedef struct savings_report {
 	period period;
 	int64_t now_ms;
 	savings_list rows;
-	savings_list models; /* those with unpriced, partly priced or unknown requests; savings_models() orders them */
+	/* Models with requests of some doubt, and clients with untold ones; savings_order() orders them. */
+	savings_list models, clients;
 	store_sums total;
 	terminal terminal; /* for savings_print() */
 } savings_report;
@@ -34,16 +35,17 @@ int64_t savings_all(const store_sums *s);
 int64_t savings_estimated_gateway(const store_sums *s);
 int64_t savings_estimated(const store_sums *s);
 
-/* Requests that have no cost, or too low a one, and that a report therefore counts and names apart. */
-enum { DOUBT_UNPRICED, DOUBT_UNKNOWN, DOUBT_PARTLY_PRICED, SAVINGS_DOUBTS };
+/* Requests that have no cost, or a rough one, and that a report therefore counts and names apart. UNTOLD: streams that
+ * did not tell their usage, which require_stream_usage would refuse. */
+enum { DOUBT_UNPRICED, DOUBT_UNKNOWN, DOUBT_PARTLY_PRICED, DOUBT_UNTOLD, SAVINGS_DOUBTS };
 typedef struct savings_doubt {
 	const char *name;        /* of the list of models in the JSON */
-	size_t requests, weight; /* offsets in store_sums: how many requests, and what models are ordered by */
+	size_t requests, weight; /* offsets in store_sums: how many requests, and what a list is ordered by */
 } savings_doubt;
 extern const savings_doubt savings_doubts[SAVINGS_DOUBTS];
 
-/* Orders r->models for a doubt, the heaviest first. Returns how many models have such requests. */
-size_t savings_models(const savings_report *r, const savings_doubt *d);
+/* Orders r->models or r->clients for a doubt, the heaviest first. Returns how many of them have such requests. */
+size_t savings_order(const savings_list *l, const savings_doubt *d);
 
 /* Begins a report: `since`, `until` and `by` as the flags of `spoa-llm savings`, each NULL for its default. Borrows
  * `by`. False: `e` says which flag is wrong. */

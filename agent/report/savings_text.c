@@ -471,24 +471,36 @@ static void print_totals(const savings_report *r)
 	print_total_lines(r, lines, sizeof lines / sizeof lines[0]);
 }
 
-/* Prints `text` and then the names of the models that have requests of the doubt `d`. */
-static void print_named(const savings_report *r, const char *text, const savings_doubt *d)
+/* Prints the names in `l` that have requests of the doubt `d`, and `end` behind the last one. */
+static void flow_named(flow *f, const savings_report *r, const savings_list *l, const savings_doubt *d, char end)
 {
-	flow f = { 0, 2, r->terminal.columns, false };
 	char label[PRINT_LABEL + 2], more[64];
-	size_t count = savings_models(r, d);
+	size_t count = savings_order(l, d);
 
-	flow_text(&f, text);
 	for (size_t i = 0; i < count && i < MODELS_SHOWN; i++) {
-		int width = print_label(label, &r->terminal, label_of(&r->models.items[i]), LABEL_MAX);
+		int width = print_label(label, &r->terminal, label_of(&l->items[i]), LABEL_MAX);
 		bool last = i + 1 == count;
 		size_t len = strlen(label);
-		snprintf(label + len, sizeof label - len, "%s", last ? ")" : i + 1 < MODELS_SHOWN ? "," : "");
-		flow_word(&f, label, width + (last || i + 1 < MODELS_SHOWN));
+		snprintf(label + len, sizeof label - len, "%.1s", last ? &end : i + 1 < MODELS_SHOWN ? "," : "");
+		flow_word(f, label, width + (last || i + 1 < MODELS_SHOWN));
 	}
 	if (count > MODELS_SHOWN) {
-		snprintf(more, sizeof more, "and %zu more)", count - MODELS_SHOWN);
-		flow_text(&f, more);
+		snprintf(more, sizeof more, "and %zu more%c", count - MODELS_SHOWN, end);
+		flow_text(f, more);
+	}
+}
+
+/* Prints `text` and then the names of the models that have requests of the doubt `d`; for DOUBT_UNTOLD of the clients,
+ * too. */
+static void print_named(const savings_report *r, const char *text, unsigned d)
+{
+	flow f = { 0, 2, r->terminal.columns, false };
+
+	flow_text(&f, text);
+	flow_named(&f, r, &r->models, &savings_doubts[d], d == DOUBT_UNTOLD ? ';' : ')');
+	if (d == DOUBT_UNTOLD) {
+		flow_text(&f, "clients:");
+		flow_named(&f, r, &r->clients, &savings_doubts[d], ')');
 	}
 	putchar('\n');
 }
@@ -500,8 +512,8 @@ static void print_doubts(const savings_report *r)
 	char a[PRINT_NUMBER], b[PRINT_NUMBER], c[PRINT_NUMBER], text[256];
 	table t = { .decimals = decimals_for(absolute(s->estimated_cost)) };
 
-	if (s->estimated_requests || s->partial_requests || s->unknown_requests || s->partly_priced_requests ||
-	    s->unpriced_requests)
+	if (s->estimated_requests || s->untold_requests || s->partial_requests || s->unknown_requests ||
+	    s->partly_priced_requests || s->unpriced_requests)
 		putchar('\n');
 	if (s->estimated_requests) {
 		flow f = { 0, 2, r->terminal.columns, false };
@@ -512,6 +524,12 @@ static void print_doubts(const savings_report *r)
 		flow_text(&f, text);
 		putchar('\n');
 	}
+	if (s->untold_requests) {
+		snprintf(text, sizeof text,
+			 "untold: %s streams, which told no usage because they did not ask for it (models:",
+			 print_count(a, s->untold_requests));
+		print_named(r, text, DOUBT_UNTOLD);
+	}
 	if (s->partial_requests)
 		printf("partial: %s requests, whose output tokens are a lower bound\n",
 		       print_count(a, s->partial_requests));
@@ -519,18 +537,18 @@ static void print_doubts(const savings_report *r)
 		snprintf(text, sizeof text,
 			 "unknown: %s requests, whose tokens nobody told: tokens, cost and saved are too low (models:",
 			 print_count(a, s->unknown_requests));
-		print_named(r, text, &savings_doubts[DOUBT_UNKNOWN]);
+		print_named(r, text, DOUBT_UNKNOWN);
 	}
 	if (s->partly_priced_requests) {
 		snprintf(text, sizeof text, "partly priced: %s requests, whose cost is rough (models:",
 			 print_count(a, s->partly_priced_requests));
-		print_named(r, text, &savings_doubts[DOUBT_PARTLY_PRICED]);
+		print_named(r, text, DOUBT_PARTLY_PRICED);
 	}
 	if (s->unpriced_requests) {
 		snprintf(text, sizeof text,
 			 "unpriced: %s requests, %s tokens (models:", print_count(a, s->unpriced_requests),
 			 print_count(b, s->unpriced_tokens));
-		print_named(r, text, &savings_doubts[DOUBT_UNPRICED]);
+		print_named(r, text, DOUBT_UNPRICED);
 	}
 }
 

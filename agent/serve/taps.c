@@ -5,19 +5,6 @@
 #include "base/json.h"
 #include "base/log.h"
 
-static const char *const names[TAP_NUMBERS] = {
-	[TAP_STREAMS_TOTAL] = "streams_total",
-	[TAP_BYTES] = "bytes",
-	[TAP_REPORTS] = "reports",
-	[TAP_REPORTS_LOST] = "reports_lost",
-	[TAP_CUT_CLIENT] = "cut_client",
-	[TAP_CUT_UPSTREAM] = "cut_upstream",
-	[TAP_UNREADABLE] = "unreadable",
-	[TAP_FULL] = "full",
-	[TAP_STREAMS] = "streams",
-	[TAP_MEMORY] = "memory",
-};
-
 static bool read_number(const json_member *m, uint64_t *out)
 {
 	int64_t number = 0;
@@ -46,7 +33,7 @@ static bool read_status(slice datagram, tap_status *s)
 		else if (json_key_is(m.key, SLICE("pid")) && !read_number(&m, &s->pid))
 			return false;
 		for (size_t i = 0; i < TAP_NUMBERS; i++)
-			if (json_key_is(m.key, slice_cstr(names[i])) && !read_number(&m, &s->numbers[i]))
+			if (json_key_is(m.key, slice_cstr(tap_number_names[i])) && !read_number(&m, &s->numbers[i]))
 				return false;
 	}
 	return step == JSON_DONE && tap && s->pid > 0;

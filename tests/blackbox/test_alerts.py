@@ -350,6 +350,9 @@ def test_tap(place):
     with place.repeat(lambda: place.tap.said.update(full=place.tap.said["full"] + 1, reports_lost=place.tap.said["reports_lost"] + 1)):
         place.prometheus.fires("SpoaLlmTapFull", "SpoaLlmTapReportsLost")
     place.prometheus.clears()
+    with place.repeat(lambda: place.send(place.end_of(behind="llm-x", srv="leg"))):
+        place.prometheus.fires("SpoaLlmTapBypassed")
+    place.prometheus.clears()
     place.tapped = False
     place.prometheus.fires("SpoaLlmTapDown")
     place.tapped = True

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import signal
+import socket
 import sqlite3
 import subprocess
 import time
@@ -19,9 +20,10 @@ import harness
 import loglines
 import spop
 from browser import SHOTS
-from dashboard import Agent, chromium, empty, full, open_tables, page  # noqa: F401
+from dashboard import LOG_KEY, Agent, chromium, empty, full, open_tables, page  # noqa: F401
 from ledgers import LedgerGateway, routes
 from loglines import DAY, Maker
+from test_taps import Tap, stream_line, told
 
 PERIODS, GROUPS = ("24h", "7d", "30d", "all"), ("model", "route", "project", "client")
 ROWS = int(os.environ.get("LLM_DASHBOARD_ROWS", "1000000"))
@@ -261,6 +263,35 @@ def test_live(haproxy, make_mock, page):
         page.until("parseFloat(document.getElementById('rate').textContent) > 0")
         page.until("document.getElementById('p99').textContent !== '\u2013'")
         assert page.js("window.stayed") is True
+        page.clean()
+
+
+def test_tap(work, page):
+    """The tap's own figures, live, and the models and clients whose streams told no usage."""
+    with Agent(work, tap=True, tap_listen="dgram@%s/tap.dgram" % work) as agent:
+        tap, maker = Tap(work / "tap.dgram"), Maker(seed=3)
+        tap.say()
+        page.open(agent.admin).live("empty")
+        host, port = agent.config["log_listen"][0].split(":")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as log:
+            for client, model, fields in (("a", "glm-4.6", {}), ("b", "<b>gpt</b>", {}), ("b", "gpt-5.5", {"srv": "leg"})):
+                id_, line = stream_line(maker, LOG_KEY, client, model, **fields)
+                log.sendto(line, (host, int(port)))
+                tap.send(told(id_))
+        page.until("document.querySelectorAll('#untold-table tbody tr').length === 4")
+        rows = [[cell[0] for cell in row] for row in page.rows("#untold-table")]
+        assert rows == [["<b>gpt</b>", "model", "1"], ["glm-4.6", "model", "1"], ["a", "client", "1"], ["b", "client", "1"]], rows
+        page.js("document.getElementById('untold').open = true; return 0")
+        assert "2 streams" in page.text("[data-trust=untold]") and "glm-4.6" in page.text("[data-trust=untold]")
+        page.until("document.getElementById('tap').textContent.includes('1 went directly')")
+        shown = page.js("[...document.querySelectorAll('#tap li')].map((n) => n.textContent)")
+        for text in ("7 streams through the tap now", "1,000 since it started", "5 ended by clients", "2 broken off by upstreams", "3 reports lost"):
+            assert text in shown, shown
+        assert page.js("document.querySelector('[data-check=tap] .mark').dataset.level") == "good"
+        for width in (320, 768, 1280):
+            page.screen(width, 900)
+            assert page.width() <= width
+        page.shot("tap")
         page.clean()
 
 

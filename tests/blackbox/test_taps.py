@@ -13,6 +13,7 @@ import time
 import pytest
 
 import harness
+import loglines
 from adminserver import admin  # noqa: F401
 from harness import until
 from test_metrics import scrape
@@ -165,6 +166,48 @@ def test_another_user(admin, work):  # noqa: F811
     assert runs(65534, 65534) != 0 and runs(65534, 54320) != 0 and counts(agent) == {}
     assert runs(65534, 54321) == 0
     until(lambda: counts(agent) == COUNTS, 5, lambda: counts(agent))
+
+
+def stream_line(maker, key, client, model, **more):
+    """(id, log line) of a stream that went to its upstream through the tap, or, with srv="leg", directly."""
+    fields = dict(maker.one(kind="silent", model=model, client=client, backend="leg.x", term="--", status=200, **more).fields)
+    fields = dict(dict(fields, behind="llm-x", srv="tap"), **more)
+    return fields["id"], harness.log_line(fields, key)
+
+
+def told(id_, content=30, **more):
+    """A report of a stream that is whole; without `last`, it told no usage."""
+    return json.dumps(dict({"v": 1, "kind": "stream", "id": id_, "end": "whole", "status": 200, "content": content, "final": bool(more)}, **more))
+
+
+def test_streams_that_tell_no_usage(tapped):
+    """Metrics and reports name the clients and models whose streams do not ask for their usage, whichever of line and report comes first."""
+    key, tap, maker = tapped.env["SPOA_LLM_LOG_KEY"], Tap(tapped.tap), loglines.Maker(seed=3)
+    host, port = tapped.log_address.split(":")
+    streams = [("a", "glm-4.6", {}, {}), ("a", "glm-4.6", {}, {}), ("b", "gpt-5.5", {}, {}), ("b", "gpt-5.5", {"srv": "leg"}, None),
+               ("c", "gpt-5.5", {}, {"last": {"prompt_tokens": 10, "completion_tokens": 5}})]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as log:
+        for number, (client, model, fields, usage) in enumerate(streams):
+            id_, line = stream_line(maker, key, client, model, **fields)
+            sends = [lambda line=line: log.sendto(line, (host, int(port)))]
+            sends += [lambda id_=id_, usage=usage: tap.send(told(id_, **usage))] if usage is not None else []
+            for send in sends[::-1] if number % 2 else sends:
+                send()
+
+    def sums():
+        metrics = scrape(tapped)
+        return [{dict(labels)[by]: n for labels, n in metrics.get("spoa_llm_%s_untold_requests_total" % by, {}).items() if n} for by in ("model", "client")]
+    until(lambda: sums() == [{"glm-4.6": 2, "gpt-5.5": 1}, {"a": 2, "b": 1}], 15, sums)
+    assert value(tapped, "fallbacks_total") == 1 and tapped.http(path="/stats").json()["tap"]["fallbacks"] == 1
+    metrics = scrape(tapped)
+    assert [metrics["spoa_llm_ledger_%s_total" % name][()] for name in ("reports", "joined_reports", "malformed_reports", "orphaned_reports")] == [4, 4, 0, 0]
+    done = harness.cli("savings", "--json", "--ledger", tapped.home, "--since", "all")
+    report = json.loads(done.out)
+    assert report["totals"]["untold_requests"] == 3
+    assert report["untold_models"] == [{"model": "glm-4.6", "requests": 2}, {"model": "gpt-5.5", "requests": 1}]
+    assert report["untold_clients"] == [{"client": "a", "requests": 2}, {"client": "b", "requests": 1}]
+    text = " ".join(harness.cli("savings", "--ledger", tapped.home, "--since", "all").out.split())
+    assert "untold: 3 streams, which told no usage because they did not ask for it (models: glm-4.6, gpt-5.5; clients: a, b)" in text, text
 
 
 def test_an_agent_without_a_tap(admin, work):  # noqa: F811

@@ -113,6 +113,16 @@ function namesOf(models) {
 	return `(${names.join(", ")})`;
 }
 
+// Names the models and clients whose streams do not ask for their usage.
+function showUntold(report) {
+	const rows = [...report.untold_models.map((one) => ["model", one.model || "(no name)", one.requests]),
+		...report.untold_clients.map((one) => ["client", one.client || EMPTY_NAMES.client, one.requests])];
+	$("untold").hidden = !rows.length;
+	fill($("untold-table"), JSON.stringify(rows), () => table("Streams that told no usage, by model and by client",
+		[{ name: "Name" }, { name: "What" }, { name: "Streams", class: "n" }],
+		rows.map(([what, name, n]) => [el("span", { class: "name" }, name), what, countFigure(el("span"), big(n))])));
+}
+
 // What the upstreams reported, and what is estimated, partial, unknown or unpriced.
 function showTrust(report) {
 	const t = report.totals, without = report.without_estimates, parts = [];
@@ -125,6 +135,8 @@ function showTrust(report) {
 		add("estimated", "Estimated", `: ${plural(t.estimated_requests, "request")}, ` +
 			`${short(big(t.estimated_output))} tokens out, ${money(estimated)} of the cost, ${money(big(t.estimated_saved_total_nanodollars))} ` +
 			"of what was saved: streams that did not report their usage");
+	if (big(t.untold_requests))
+		add("untold", "Told no usage", `: ${plural(t.untold_requests, "stream")}, because the request did not ask for it ${namesOf(report.untold_models)}`);
 	if (big(t.partial_requests))
 		add("partial", "Partial", `: ${plural(t.partial_requests, "request")}, whose output tokens are a lower bound`);
 	if (big(t.unknown_requests))
@@ -136,6 +148,7 @@ function showTrust(report) {
 		add("unpriced", "Unpriced", `: ${plural(t.unpriced_requests, "request")}, ` +
 			`${short(big(t.unpriced_tokens))} tokens, not part of any dollar figure ${namesOf(report.unpriced_models)}`);
 	fill($("trust-list"), parts.map((part) => part.textContent).join("\n"), () => parts);
+	showUntold(report);
 	fill($("trust-bar"), `${cost},${estimated}`, () => [["reported", cost - estimated], ["estimated", estimated]].filter(([, v]) => v > 0n)
 		.map(([key, v]) => {
 			const part = el("i", { "data-key": key });

@@ -127,6 +127,7 @@ def gateway(haproxy, aimock):
     targets = {name + "_target": aimock[name + "-target"].url() for name in ("openai", "anthropic", "gemini")}
     with harness.Gateway(
             haproxy, aimock.values(), dict(targets, routes=routes),
+            limits={"LLM_BUFSIZE": "1048576", "LLM_BUFSIZE_LARGE": "none"},   # of every version, so that a body of 1.5 MB is beyond them
             env={"ROUTED": ROUTED_KEY, "CLAUDE": CLAUDE_KEY, "GEMINI": GEMINI_KEY, "BLANK": "  "},
             owners={ROUTED_KEY: [aimock["routed"]], CLAUDE_KEY: [aimock["claude"]], GEMINI_KEY: [aimock["gemini"]],
                     CLIENT_KEY: [one for one in aimock.values() if one.key == CLIENT_KEY],

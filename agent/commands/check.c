@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "commands/check_host.h"
+#include "commands/check_tap.h"
 #include "commands/cli.h"
 #include "ledger/price.h"
 #include "report/backends.h"
@@ -167,6 +168,7 @@ static int check_all(findings *to, config *c, const check_flags *ask)
 		price_table_unref(prices);
 	}
 	check_host(to, c);
+	check_tap(to, p->table);
 	check_write(to, p);
 	int code = 0;
 	if (ask->user && !leave_user())

@@ -50,6 +50,15 @@ bool legs_name(route_table *t)
 	return true;
 }
 
+bool has_legs(const route_table *t)
+{
+	bool any = t->tap;
+
+	for (size_t i = 0; i < t->count; i++)
+		any |= t->routes[i].leg != NULL;
+	return any;
+}
+
 /* ---- the question of a leg */
 
 static void read_question(spop_message *m, leg_answer *a)

@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "decide/leg.h"
+
 /* What is new in each version of the contract for the routes that replace the credential. */
 static const char *const news[CONTRACT + 1] = {
 	[1] = "the operator's credential goes along only where the endpoint runs a model, with GET /v1/models/NAME, and "
@@ -56,9 +58,51 @@ static uint64_t number_of(slice word)
 	return slice_starts(word, SLICE("int(")) && at < digits.len && digits.ptr[at] == ')' ? n : 0;
 }
 
+/* Reads a whole number, perhaps in quotes; 0: `word` is none. */
+static uint64_t plain_number(slice word)
+{
+	uint64_t n = 0;
+
+	if (word.len > 2 && word.ptr[0] == '"' && word.ptr[word.len - 1] == '"')
+		word = slice_of(word.ptr + 1, word.len - 2);
+	for (size_t i = 0; i < word.len; i++) {
+		if (word.ptr[i] < '0' || word.ptr[i] > '9' || n > UINT32_MAX)
+			return 0;
+		n = n * 10 + (uint64_t)(word.ptr[i] - '0');
+	}
+	return n;
+}
+
+/* Reads how many connections and files HAProxy may have open. */
+static void read_limits(haproxy_file *file, const line_words *w)
+{
+	static const slice others[] = { SLICE_INIT("defaults"),  SLICE_INIT("frontend"), SLICE_INIT("backend"),
+					SLICE_INIT("listen"),    SLICE_INIT("ring"),     SLICE_INIT("peers"),
+					SLICE_INIT("resolvers"), SLICE_INIT("program") };
+
+	if (w->count && slice_eq(w->words[0], SLICE("global")))
+		file->in_global = true;
+	for (size_t i = 0; w->count && i < sizeof others / sizeof others[0]; i++)
+		if (slice_eq(w->words[0], others[i]))
+			file->in_global = false;
+	if (!file->in_global || w->count < 2)
+		return;
+	if (slice_eq(w->words[0], SLICE("maxconn")))
+		file->maxconn = plain_number(w->words[1]);
+	if (slice_eq(w->words[0], SLICE("ulimit-n")))
+		file->ulimit_n = plain_number(w->words[1]);
+	if (w->count > 2 && slice_eq(w->words[1], SLICE("LLM_MAXCONN")) &&
+	    (slice_eq(w->words[0], SLICE("presetenv")) || slice_eq(w->words[0], SLICE("setenv")))) {
+		uint64_t n = plain_number(w->words[2]);
+		file->clients = n && (!file->clients || n < file->clients) ? n : file->clients;
+	}
+}
+
 static void read_line(haproxy_file *file, slice line)
 {
 	line_words w = split(line);
+
+	read_limits(file, &w);
 
 	if (w.count >= 2 && slice_eq(w.words[0], SLICE("spoe-message")) && slice_eq(w.words[1], SLICE("llm-request")))
 		file->question = true;
@@ -187,6 +231,42 @@ static void write_routes(findings *to, const route_table *t, size_t routes, uint
 		"To do: copy llm.cfg (haproxy.cfg.example) and spoe.conf of this version, both, make the backends again, and reload HAProxy.");
 }
 
+/* Says whether HAProxy may have as many connections and files open as requests through the tap take: a client's
+ * connection and a leg's, and for each of the two one to the other side. */
+static void write_limits(findings *to, const looked_at *all, size_t count)
+{
+	const char *set = getenv("LLM_MAXCONN");
+	uint64_t clients = set ? plain_number(slice_cstr(set)) : 0, preset = 0, maxconn = 0, ulimit_n = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		const haproxy_file *file = &all[i].file;
+		preset = file->clients ? file->clients : preset;
+		maxconn = file->maxconn ? file->maxconn : maxconn;
+		ulimit_n = file->ulimit_n ? file->ulimit_n : ulimit_n;
+	}
+	clients = clients ? clients : preset;
+	if (!clients)
+		return;
+	uint64_t connections = 2 * clients, files = 4 * clients + HAPROXY_OWN_FILES;
+	if (maxconn && maxconn < connections)
+		finding(to, FOUND_WARNING, "haproxy", "maxconn",
+			"global allows %" PRIu64
+			" connections, but a request through the tap takes two, so that LLM_MAXCONN=%" PRIu64
+			" takes %" PRIu64 ": clients that hold all of them would wait for legs that cannot accept",
+			maxconn, clients, connections);
+	else if (ulimit_n && ulimit_n < files)
+		finding(to, FOUND_WARNING, "haproxy", "ulimit-n",
+			"global allows %" PRIu64
+			" open files, but a request through the tap takes four, so that LLM_MAXCONN=%" PRIu64
+			" takes %" PRIu64,
+			ulimit_n, clients, files);
+	else
+		finding(to, FOUND_OK, "haproxy", "limits",
+			"with LLM_MAXCONN=%" PRIu64 ", requests through the tap take %" PRIu64
+			" connections and %" PRIu64 " open files of HAProxy's",
+			clients, connections, files);
+}
+
 bool haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count)
 {
 	const char *spoe = getenv("LLM_SPOE_CONF");
@@ -219,6 +299,8 @@ bool haproxy_files_write(findings *to, const policy *p, const char *const *named
 	if (!found)
 		finding(to, FOUND_UNKNOWN, "haproxy", "files",
 			"none with the gateway found; name others by --haproxy FILE");
+	if (has_legs(p->table))
+		write_limits(to, all, paths_count);
 	if (contract < CONTRACT)
 		write_routes(to, p->table, routes, contract, refused);
 	return found;

@@ -10,7 +10,10 @@
 #include "decide/policy.h"
 #include "report/findings.h"
 
-enum { HAPROXY_FILES_MAX = 16 };
+enum {
+	HAPROXY_FILES_MAX = 16,
+	HAPROXY_OWN_FILES = 500, /* that HAProxy has open beside its connections: listeners, agents, health checks */
+};
 
 /* What one file says. */
 typedef struct haproxy_file {
@@ -19,13 +22,17 @@ typedef struct haproxy_file {
 	uint64_t contract;                /* 0: it says none */
 	bool backends;                    /* `spoa-llm backends` made it */
 	char hash[BACKENDS_HASH_LEN + 1]; /* of the backends; "": it has none, because an older version made it */
+	bool in_global;                   /* while it is read: this is a section `global` */
+	uint64_t maxconn, ulimit_n;       /* of `global`; 0: HAProxy chooses */
+	uint64_t clients;                 /* the least LLM_MAXCONN that it sets; 0: it sets none */
 } haproxy_file;
 
 /* Reads `f` to its end. False: reading failed, and errno says why. */
 MUST_CHECK bool haproxy_file_read(haproxy_file *file, FILE *f);
 
 /* Says whether the backends were made for the routes of `p`, which contract each file keeps and, if one of them is
- * older than the agent, what becomes of each enabled route of `p` that replaces the credential. The files are the
+ * older than the agent, what becomes of each enabled route of `p` that replaces the credential; and if there are legs,
+ * whether HAProxy may have as many connections and files open as they take. The files are the
  * `count` paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the places where the documents put
  * them. A named file that cannot be read is a problem, and so is a route that would refuse every request. Returns
  * whether there is a file of the gateway. */

@@ -366,3 +366,93 @@ def test_json_that_does_not_fit(work):
     with open("/dev/full", "wb") as full:
         done = harness.run("check", "--json", "-c", harness.write_config(work, {}), stdout=full, stderr=subprocess.PIPE)
     assert done.returncode == 74, done
+
+
+# ---- the tap
+
+
+def with_legs(work, env=None, before=(), haproxy=None):
+    """What `check` says of a route that goes through the tap, with the tap's sockets below `work`."""
+    file = harness.write_config(work, {"admin_listen": "none", "listen": "unix@%s/a.sock" % work,
+                                       "routes": [{"model_prefix": "a", "upstream": "https://a.test", "tap": True}]})
+    [leg] = re.findall(r"(?m)^backend (leg\.\S+)$", cli("backends", "-c", file).out)
+    env = dict({"LLM_TAP": "unix@%s/tap/tap.sock" % work, "LLM_LEGS": str(work / "legs")}, **(env or {}))
+    found, _ = findings("-c", file, *(["--haproxy", haproxy] if haproxy else []), env=env, before=before)
+    return leg, found
+
+
+def bound(path, mode):
+    with socket.socket(socket.AF_UNIX) as one:
+        one.bind(str(path))
+    path.chmod(mode)
+    return path
+
+
+def test_who_reaches_the_tap_and_the_legs(work):
+    """Whoever can connect to one of their sockets, or put another one in its place."""
+    leg, found = with_legs(work)
+    assert [state for state, _ in states(found, "tap")] == ["warning", "warning"]      # the directories are missing
+    for name in ("tap", "legs"):
+        (work / name).mkdir(mode=0o755)
+    _, found = with_legs(work)
+    assert not states(found, "tap")     # nothing runs yet
+    tap, socket_of_leg = bound(work / "tap" / "tap.sock", 0o660), bound(work / "legs" / (leg + ".sock"), 0o660)
+    _, found = with_legs(work)
+    assert [state for state, _ in states(found, "tap")] == ["ok"]
+    for path in (tap, socket_of_leg):
+        path.chmod(0o666)
+        _, found = with_legs(work)
+        [text] = [text for state, text in states(found, "tap") if state == "problem"]
+        assert "every user can connect" in text and "operator's credentials" in text
+        path.chmod(0o660)
+    for name in ("tap", "legs"):
+        (work / name).chmod(0o777)
+        _, found = with_legs(work)
+        assert [state for state, _ in states(found, "tap")].count("problem") == 1
+        (work / name).chmod(0o755)
+    socket_of_leg.unlink()
+    socket_of_leg.write_text("")
+    _, found = with_legs(work)
+    assert ("problem", "this is no socket") in states(found, "tap")
+    # Without the tap nobody asks.
+    found, _ = findings("-c", harness.write_config(work, {"admin_listen": "none", "listen": "unix@%s/a.sock" % work}))
+    assert not states(found, "tap")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user's eyes")
+def test_the_agent_s_user_reaches_a_leg(work):
+    """The agent's own user gets no further credentials than the agent hands out."""
+    work.chmod(0o755)
+    nobody = pwd.getpwnam("nobody")
+    for name in ("tap", "legs"):
+        (work / name).mkdir(mode=0o755)
+    leg, _ = with_legs(work)
+    path = bound(work / "legs" / (leg + ".sock"), 0o660)
+    for group, expected in ((0, ["ok"]), (nobody.pw_gid, ["problem"])):
+        os.chown(path, 0, group)
+        file = work / "spoa-llm.json"
+        found, _ = findings("-c", file, "--as", "nobody", env={"LLM_TAP": "unix@%s/tap/tap.sock" % work, "LLM_LEGS": str(work / "legs")})
+        assert [state for state, _ in states(found, "tap")] == expected, found
+
+
+LIMITS = [
+    ("global\n    maxconn 4096\n", {}, "ok", "4096 connections and 8692 open files"),
+    ("global\n    maxconn 4095\n", {}, "warning", "allows 4095 connections"),
+    ("global\n    maxconn 100\n", {"LLM_MAXCONN": "50"}, "ok", "100 connections"),
+    ("global\n    maxconn 100\n", {"LLM_MAXCONN": "51"}, "warning", "takes 102"),
+    ("global\n    ulimit-n 8691\n", {}, "warning", "allows 8691 open files"),
+    ("global\n    ulimit-n 8692\n", {}, "ok", "4096 connections"),
+    ("global\n    # maxconn 10\n    presetenv LLM_MAXCONN \"10\"\ndefaults\n    maxconn 11\nglobal\n    maxconn 20\nfrontend x\n"
+     "    http-request send-spoe-group llm llm-request\n", {}, "ok", "20 connections"),
+    ("global\n    maxconn none\n", {}, "ok", "4096 connections"),
+]
+
+
+@pytest.mark.parametrize("text, env, state, said", LIMITS)
+def test_connections_and_files_of_haproxy(work, text, env, state, said):
+    """A request through the tap takes two connections of HAProxy's, and four files."""
+    file = work / "haproxy.cfg"
+    file.write_text((harness.EXAMPLE.read_text() if "presetenv" not in text else "") + text)
+    _, found = with_legs(work, env=env, haproxy=file)
+    [(is_state, told)] = states(found, "haproxy")
+    assert is_state == state and said in told, told

@@ -200,16 +200,21 @@ void usage_told_read(slice fragment, slice protocol, usage_told *t)
 
 void usage_told_stream(slice first, slice last, slice protocol, usage_told *t)
 {
-	counts begun, ended;
-	bool early = first.len && counts_read(&begun, first), late = last.len && counts_read(&ended, last);
+	const slice objects[] = { first, last };
+	counts read[SIZE(objects)];
+	size_t n = 0;
+	bool bad = false;
 
 	*t = (usage_told){ .prompt = -1, .output = -1, .parts = usage_parts_untold(), .whole = true };
-	if (!early && !late)
+	for (size_t i = 0; i < SIZE(objects); i++) {
+		bool there = objects[i].len > 0, ok = there && counts_read(&read[n], objects[i]);
+		n += ok;
+		bad |= there && !ok;
+	}
+	if (n == 0)
 		return;
-	if (!late)
-		ended = begun;
-	else if (early)
-		counts_merge(&ended, &begun);
-	ended.bad |= (first.len && !early) || (last.len && !late);
-	tell(&ended, protocol, t);
+	if (n == 2)
+		counts_merge(&read[1], &read[0]);
+	read[n - 1].bad |= bad;
+	tell(&read[n - 1], protocol, t);
 }

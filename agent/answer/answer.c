@@ -7,7 +7,6 @@
 
 /* What the members of one object told. */
 typedef struct reading {
-	place_in in;
 	slice usage;
 	unsigned rank;    /* of `usage`; 0: there is none */
 	unsigned spoiled; /* a bit for each rank: a usage of it is no object, or there are two that differ */
@@ -70,7 +69,7 @@ static void read_members(slice object, const places *table, reading *r, json_ste
 
 	json_iter_init(&it, object);
 	while ((*end = json_next(&it, &m)) == JSON_MEMBER) {
-		const place *p = place_find(table, r->in, m.key, !m.ascii);
+		const place *p = place_find(table, m.key, !m.ascii);
 		if (p)
 			take(p, &m, r);
 	}
@@ -79,11 +78,11 @@ static void read_members(slice object, const places *table, reading *r, json_ste
 /* Reads the outermost object, which may be cut. True: it is no ping. */
 static bool read_object(slice object, place_in in, answer_told *told)
 {
-	reading r = { .in = in };
+	reading r = { .rank = 0 };
 	json_step end;
 
 	counts_init(&r.counts);
-	read_members(object, &place_outermost, &r, &end);
+	read_members(object, place_outermost(in), &r, &end);
 	told->tier = r.tier;
 	/* A usage object in front of the cut is whole. Sums and pairs of counts may have parts behind it. */
 	if (end == JSON_CUT)

@@ -3,117 +3,127 @@
 
 #include "base/json.h"
 
-#define ALL (IN_ANSWER | IN_EVENT | IN_LINE | IN_ELEMENT | IN_MESSAGE | IN_CHUNK)
-#define STREAM (IN_EVENT | IN_LINE | IN_ELEMENT | IN_CHUNK)
-
-/* A bit that depends on a name's length and first letter. Most names of most events have no bit among the marks. */
-#define MARK_OF(letter, len) (UINT64_C(1) << (((unsigned)(unsigned char)(letter)*5u + (unsigned)(len)*11u) % 64u))
-
-#define AS_ROW(name_, in_, what_, rank_, list_, inside_) { SLICE_INIT(name_), what_, in_, rank_, list_, inside_ },
-#define AS_MARK(name_, in_, what_, rank_, list_, inside_) | MARK_OF(("" name_)[0], sizeof(name_) - 1)
-#define PLACES(list) \
+#define AS_ROW(name_, what_, rank_, list_, inside_) { SLICE_INIT(name_), what_, rank_, list_, inside_ },
+#define AS_MARK(name_, what_, rank_, list_, inside_) | PLACE_MARK(("" name_)[0], sizeof(name_) - 1)
+#define PLACES(rows) \
 	{ \
-		0 list(AS_MARK), sizeof((const place[]){ list(AS_ROW) }) / sizeof(place), (const place[]) \
+		0 rows(AS_MARK), sizeof((const place[]){ rows(AS_ROW) }) / sizeof(place), (const place[]) \
 		{ \
-			list(AS_ROW) \
+			rows(AS_ROW) \
 		} \
 	}
 
 /* clang-format off */
 
-/* The rows: a member's name; in which objects it counts (ALL: wherever the table around it counts); what it is; of two
- * usages in one object, the one of the higher rank counts; whether it is a list of objects; what is inside. */
+/* The rows: a member's name; what it is; of two usages in one object, the one of the higher rank counts; whether it is
+ * a list of objects; what is inside. */
 
 #define EMBEDDINGS(X)	/* Vertex AI */ \
-	X("statistics",			ALL,	PLACE_PATH,		0, false, &statistics)
+	X("statistics",			PLACE_PATH,		0, false, &statistics)
 #define STATISTICS(X) \
-	X("token_count",		ALL,	PLACE_VERTEX,		0, false, NULL)
+	X("token_count",		PLACE_VERTEX,		0, false, NULL)
 #define PREDICTIONS(X)	/* Vertex AI */ \
-	X("bytesBase64Encoded",		ALL,	PLACE_PICTURE,		0, false, NULL) \
-	X("embeddings",			ALL,	PLACE_PATH,		0, false, &embeddings)
+	X("bytesBase64Encoded",		PLACE_PICTURE,		0, false, NULL) \
+	X("embeddings",			PLACE_PATH,		0, false, &embeddings)
 #define RESULTS(X)	/* Titan */ \
-	X("tokenCount",			ALL,	PLACE_TITAN_OUT,	0, false, NULL)
+	X("tokenCount",			PLACE_TITAN_OUT,	0, false, NULL)
 #define DATA(X)		/* images */ \
-	X("b64_json",			ALL,	PLACE_PICTURE,		0, false, NULL) \
-	X("url",			ALL,	PLACE_PICTURE,		0, false, NULL)
+	X("b64_json",			PLACE_PICTURE,		0, false, NULL) \
+	X("url",			PLACE_PICTURE,		0, false, NULL)
 #define SERVICE_TIER(X)	/* Bedrock */ \
-	X("type",			ALL,	PLACE_TIER,		0, false, NULL)
+	X("type",			PLACE_TIER,		0, false, NULL)
 #define DELTA(X)	/* chat */ \
-	X("content",			ALL,	PLACE_CONTENT,		0, false, NULL) \
-	X("reasoning_content",		ALL,	PLACE_CONTENT,		0, false, NULL) \
-	X("reasoning",			ALL,	PLACE_CONTENT,		0, false, NULL) \
-	X("refusal",			ALL,	PLACE_CONTENT,		0, false, NULL) \
-	X("tool_calls",			ALL,	PLACE_CONTENT,		0, true,  NULL) \
-	X("function_call",		ALL,	PLACE_CONTENT,		0, false, NULL) \
-	X("audio",			ALL,	PLACE_CONTENT,		0, false, NULL)
+	X("content",			PLACE_CONTENT,		0, false, NULL) \
+	X("reasoning_content",		PLACE_CONTENT,		0, false, NULL) \
+	X("reasoning",			PLACE_CONTENT,		0, false, NULL) \
+	X("refusal",			PLACE_CONTENT,		0, false, NULL) \
+	X("tool_calls",			PLACE_CONTENT,		0, true,  NULL) \
+	X("function_call",		PLACE_CONTENT,		0, false, NULL) \
+	X("audio",			PLACE_CONTENT,		0, false, NULL)
 #define CHOICES(X)	/* chat, completions */ \
-	X("delta",			ALL,	PLACE_PATH,		0, false, &delta) \
-	X("text",			ALL,	PLACE_CONTENT,		0, false, NULL) \
-	X("finish_reason",		ALL,	PLACE_FINISH,		0, false, NULL) \
-	X("usage",			ALL,	PLACE_USAGE,		2, false, NULL) /* Moonshot */
+	X("delta",			PLACE_PATH,		0, false, &delta) \
+	X("text",			PLACE_CONTENT,		0, false, NULL) \
+	X("finish_reason",		PLACE_FINISH,		0, false, NULL) \
+	X("usage",			PLACE_USAGE,		2, false, NULL)	/* Moonshot */
 #define GEMINI_CONTENT(X) \
-	X("parts",			ALL,	PLACE_CONTENT,		0, true,  NULL)
+	X("parts",			PLACE_CONTENT,		0, true,  NULL)
 #define CANDIDATES(X)	/* Gemini */ \
-	X("content",			ALL,	PLACE_PATH,		0, false, &gemini_content) \
-	X("finishReason",		ALL,	PLACE_FINISH,		0, false, NULL)
+	X("content",			PLACE_PATH,		0, false, &gemini_content) \
+	X("finishReason",		PLACE_FINISH,		0, false, NULL)
 #define OUTPUTS(X)	/* Mistral on Bedrock */ \
-	X("text",			ALL,	PLACE_CONTENT,		0, false, NULL)
+	X("text",			PLACE_CONTENT,		0, false, NULL)
 #define LINE_MESSAGE(X)	/* Ollama */ \
-	X("content",			ALL,	PLACE_CONTENT,		0, false, NULL) \
-	X("thinking",			ALL,	PLACE_CONTENT,		0, false, NULL) \
-	X("tool_calls",			ALL,	PLACE_CONTENT,		0, true,  NULL)
+	X("content",			PLACE_CONTENT,		0, false, NULL) \
+	X("thinking",			PLACE_CONTENT,		0, false, NULL) \
+	X("tool_calls",			PLACE_CONTENT,		0, true,  NULL)
 #define HAS_USAGE(X) \
-	X("usage",			ALL,	PLACE_USAGE,		3, false, NULL)
+	X("usage",			PLACE_USAGE,		3, false, NULL)
 #define GROQ(X) \
-	X("usage",			ALL,	PLACE_USAGE,		2, false, NULL)
+	X("usage",			PLACE_USAGE,		2, false, NULL)
 #define RESPONSE(X)	/* Responses; Cohere v1; Gemini behind Code Assist */ \
-	X("usage",			ALL,	PLACE_USAGE,		3, false, NULL) \
-	X("usageMetadata",		ALL,	PLACE_USAGE,		3, false, NULL) \
-	X("meta",			ALL,	PLACE_META,		1, false, NULL) \
-	X("candidates",			ALL,	PLACE_CHOICE,		0, true,  &candidates) \
-	X("service_tier",		ALL,	PLACE_TIER,		0, false, NULL)
+	X("usage",			PLACE_USAGE,		3, false, NULL) \
+	X("usageMetadata",		PLACE_USAGE,		3, false, NULL) \
+	X("meta",			PLACE_META,		1, false, NULL) \
+	X("candidates",			PLACE_CHOICE,		0, true,  &candidates) \
+	X("service_tier",		PLACE_TIER,		0, false, NULL)
 
-#define OUTERMOST(X) \
-	X("usage",			ALL & ~IN_ELEMENT, PLACE_USAGE,	4, false, NULL) \
-	X("usageMetadata",		ALL,	PLACE_USAGE,		4, false, NULL) \
-	X("service_tier",		IN_ANSWER | IN_EVENT | IN_CHUNK, PLACE_TIER, 0, false, NULL) \
-	X("serviceTier",		IN_ANSWER | IN_MESSAGE, PLACE_PATH, 0, false, &service_tier) \
-	/* whole answers */ \
-	X("meta",			IN_ANSWER, PLACE_META,		1, false, NULL)	/* Cohere v1, embed, rerank */ \
-	X("inputTextTokenCount",	IN_ANSWER, PLACE_TITAN_IN,	0, false, NULL) \
-	X("results",			IN_ANSWER, PLACE_PATH,		0, true,  &results) \
-	X("predictions",		IN_ANSWER, PLACE_PATH,		0, true,  &predictions) \
-	X("data",			IN_ANSWER, PLACE_PATH,		0, true,  &data) \
-	X("text",			IN_ANSWER, PLACE_TEXT,		0, false, NULL)	/* transcriptions */ \
-	X("duration",			IN_ANSWER, PLACE_SECONDS,	0, false, NULL) \
-	X("prompt_eval_count",		IN_ANSWER | IN_LINE, PLACE_OLLAMA_IN, 0, false, NULL) \
-	X("eval_count",			IN_ANSWER | IN_LINE, PLACE_OLLAMA_OUT, 0, false, NULL) \
-	X("prompt_token_count",		IN_ANSWER | IN_CHUNK, PLACE_LLAMA_IN, 0, false, NULL) \
-	X("generation_token_count",	IN_ANSWER | IN_CHUNK, PLACE_LLAMA_OUT, 0, false, NULL) \
-	/* streams */ \
-	X("type",			IN_EVENT | IN_CHUNK, PLACE_TYPE, 0, false, NULL) \
-	X("event_type",			IN_EVENT | IN_LINE | IN_CHUNK, PLACE_TYPE, 0, false, NULL) \
-	X("choices",			IN_EVENT | IN_CHUNK, PLACE_CHOICE, 0, true, &choices) \
-	X("candidates",			IN_EVENT | IN_ELEMENT, PLACE_CHOICE, 0, true, &candidates) \
-	X("message",			IN_EVENT | IN_CHUNK, PLACE_PATH, 0, false, &has_usage)	/* Anthropic */ \
-	X("message",			IN_LINE, PLACE_PATH,		0, false, &line_message) \
-	X("message",			IN_MESSAGE, PLACE_ERROR,	0, false, NULL) \
-	X("response",			STREAM,	PLACE_CONTENT,		0, false, &response) \
-	X("delta",			IN_EVENT | IN_CHUNK, PLACE_PATH, 0, false, &has_usage)	/* Cohere v2 */ \
-	X("delta",			IN_MESSAGE, PLACE_CONTENT,	0, false, NULL)	/* Converse */ \
-	X("interaction",		IN_EVENT, PLACE_PATH,		0, false, &has_usage)	/* Gemini interactions */ \
-	X("x_groq",			IN_EVENT, PLACE_PATH,		0, false, &groq) \
-	X("thinking",			IN_LINE, PLACE_CONTENT,		0, false, NULL)	/* Ollama */ \
-	X("done",			IN_LINE, PLACE_DONE,		0, false, NULL) \
-	X("error",			STREAM,	PLACE_ERROR,		0, false, NULL) \
-	X("completion",			IN_EVENT | IN_CHUNK, PLACE_CONTENT, 0, false, NULL)	/* Claude 2 */ \
-	X("bytes",			IN_MESSAGE, PLACE_BASE64,	0, false, NULL) \
-	X("amazon-bedrock-invocationMetrics", IN_CHUNK, PLACE_METRICS,	1, false, NULL) \
-	X("metadata",			IN_CHUNK, PLACE_PATH,		0, false, &has_usage)	/* Nova */ \
-	X("contentBlockDelta",		IN_CHUNK, PLACE_CONTENT,	0, false, NULL) \
-	X("generation",			IN_CHUNK, PLACE_CONTENT,	0, false, NULL)	/* Llama */ \
-	X("outputText",			IN_CHUNK, PLACE_CONTENT,	0, false, NULL)	/* Titan */ \
-	X("outputs",			IN_CHUNK, PLACE_PATH,		0, true,  &outputs)
+/* The outermost objects. */
+#define USAGE(X) \
+	X("usage",			PLACE_USAGE,		4, false, NULL)
+#define GEMINI(X) \
+	X("usageMetadata",		PLACE_USAGE,		4, false, NULL)
+#define TIER(X) \
+	X("service_tier",		PLACE_TIER,		0, false, NULL)
+#define BEDROCK_TIER(X) \
+	X("serviceTier",		PLACE_PATH,		0, false, &service_tier)
+#define OLLAMA_COUNTS(X) \
+	X("prompt_eval_count",		PLACE_OLLAMA_IN,	0, false, NULL) \
+	X("eval_count",			PLACE_OLLAMA_OUT,	0, false, NULL)
+#define LLAMA_COUNTS(X) \
+	X("prompt_token_count",		PLACE_LLAMA_IN,		0, false, NULL) \
+	X("generation_token_count",	PLACE_LLAMA_OUT,	0, false, NULL)
+#define GEMINI_CANDIDATES(X) \
+	X("candidates",			PLACE_CHOICE,		0, true,  &candidates)
+#define STREAM(X)	/* a response may be a text, too: Ollama, Cloudflare */ \
+	X("response",			PLACE_CONTENT,		0, false, &response) \
+	X("error",			PLACE_ERROR,		0, false, NULL)
+#define NAMED(X) \
+	X("type",			PLACE_TYPE,		0, false, NULL) \
+	X("event_type",			PLACE_TYPE,		0, false, NULL)	/* Cohere v1, Gemini interactions */
+#define EVENTS(X) \
+	X("choices",			PLACE_CHOICE,		0, true,  &choices) \
+	X("message",			PLACE_PATH,		0, false, &has_usage)	/* Anthropic */ \
+	X("delta",			PLACE_PATH,		0, false, &has_usage)	/* Cohere v2 */ \
+	X("completion",			PLACE_CONTENT,		0, false, NULL)	/* Claude 2 */
+
+#define ANSWER(X)	USAGE(X) GEMINI(X) TIER(X) BEDROCK_TIER(X) OLLAMA_COUNTS(X) LLAMA_COUNTS(X) \
+	X("meta",			PLACE_META,		1, false, NULL)	/* Cohere v1, embed, rerank */ \
+	X("inputTextTokenCount",	PLACE_TITAN_IN,		0, false, NULL) \
+	X("results",			PLACE_PATH,		0, true,  &results) \
+	X("predictions",		PLACE_PATH,		0, true,  &predictions) \
+	X("data",			PLACE_PATH,		0, true,  &data) \
+	X("text",			PLACE_TEXT,		0, false, NULL)	/* transcriptions */ \
+	X("duration",			PLACE_SECONDS,		0, false, NULL)
+#define EVENT(X)	USAGE(X) GEMINI(X) TIER(X) NAMED(X) EVENTS(X) STREAM(X) GEMINI_CANDIDATES(X) \
+	X("interaction",		PLACE_PATH,		0, false, &has_usage)	/* Gemini interactions */ \
+	X("x_groq",			PLACE_PATH,		0, false, &groq)
+#define LINE(X)		USAGE(X) GEMINI(X) OLLAMA_COUNTS(X) STREAM(X) \
+	X("event_type",			PLACE_TYPE,		0, false, NULL)	/* Cohere v1 */ \
+	X("message",			PLACE_PATH,		0, false, &line_message)	/* Ollama */ \
+	X("thinking",			PLACE_CONTENT,		0, false, NULL)	/* Ollama */ \
+	X("done",			PLACE_DONE,		0, false, NULL)
+#define ELEMENT(X)	GEMINI(X) STREAM(X) GEMINI_CANDIDATES(X)
+#define MESSAGE(X)	USAGE(X) BEDROCK_TIER(X) \
+	X("delta",			PLACE_CONTENT,		0, false, NULL)	/* Converse */ \
+	X("message",			PLACE_ERROR,		0, false, NULL)	/* of an exception */ \
+	X("bytes",			PLACE_BASE64,		0, false, NULL)
+#define CHUNK(X)	USAGE(X) TIER(X) LLAMA_COUNTS(X) NAMED(X) EVENTS(X) STREAM(X) \
+	X("amazon-bedrock-invocationMetrics", PLACE_METRICS,	1, false, NULL) \
+	X("metadata",			PLACE_PATH,		0, false, &has_usage)	/* Nova */ \
+	X("contentBlockDelta",		PLACE_CONTENT,		0, false, NULL)	/* Nova */ \
+	X("generation",			PLACE_CONTENT,		0, false, NULL)	/* Llama */ \
+	X("outputText",			PLACE_CONTENT,		0, false, NULL)	/* Titan */ \
+	X("outputs",			PLACE_PATH,		0, true,  &outputs)
 
 /* clang-format on */
 
@@ -133,15 +143,21 @@ static const places has_usage = PLACES(HAS_USAGE);
 static const places groq = PLACES(GROQ);
 static const places response = PLACES(RESPONSE);
 
-const places place_outermost = PLACES(OUTERMOST);
+static const places outermost[] = {
+	[IN_ANSWER] = PLACES(ANSWER),   [IN_EVENT] = PLACES(EVENT),     [IN_LINE] = PLACES(LINE),
+	[IN_ELEMENT] = PLACES(ELEMENT), [IN_MESSAGE] = PLACES(MESSAGE), [IN_CHUNK] = PLACES(CHUNK),
+};
 
-const place *place_find(const places *table, unsigned in, slice key, bool escaped)
+const places *place_outermost(place_in in)
 {
-	if (key.len == 0 || (!escaped && !(table->marks & MARK_OF(key.ptr[0], key.len))))
-		return NULL;
+	return &outermost[in];
+}
+
+const place *place_search(const places *table, slice key, bool escaped)
+{
 	for (size_t i = 0; i < table->count; i++) {
 		const place *row = &table->rows[i];
-		if ((row->in & in) && (escaped ? json_key_is(key, row->name) : slice_eq(key, row->name)))
+		if (escaped ? json_key_is(key, row->name) : slice_eq(key, row->name))
 			return row;
 	}
 	return NULL;

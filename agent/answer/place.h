@@ -8,14 +8,14 @@
 
 #include "base/slice.h"
 
-/* Where an object comes from. */
+/* Where an object comes from; each has a table of its own. */
 typedef enum place_in {
-	IN_ANSWER = 1,   /* it is all of an answer */
-	IN_EVENT = 2,    /* of an event stream */
-	IN_LINE = 4,     /* of NDJSON */
-	IN_ELEMENT = 8,  /* of an array that grows: Gemini without alt=sse */
-	IN_MESSAGE = 16, /* of Bedrock's event stream: Converse, or what wraps a chunk */
-	IN_CHUNK = 32,   /* of Bedrock's event stream: what a model's own API calls an event */
+	IN_ANSWER,  /* it is all of an answer */
+	IN_EVENT,   /* of an event stream */
+	IN_LINE,    /* of NDJSON */
+	IN_ELEMENT, /* of an array that grows: Gemini without alt=sse */
+	IN_MESSAGE, /* of Bedrock's event stream: Converse, or what wraps a chunk */
+	IN_CHUNK,   /* of Bedrock's event stream: what a model's own API calls an event */
 } place_in;
 
 typedef enum place_what {
@@ -47,22 +47,31 @@ typedef enum place_what {
 typedef struct place {
 	slice name;
 	place_what what;
-	unsigned in;        /* in which objects it counts: place_in */
 	unsigned char rank; /* of two usages in one object, the one of the higher rank counts */
 	bool list;          /* the value is an array, and `inside` is of the objects in it */
 	const struct places *inside;
 } place;
 
 typedef struct places {
-	uint64_t marks; /* of the names; see place_find() */
+	uint64_t marks; /* a bit for each name; most other names have no such bit */
 	size_t count;
 	const place *rows;
 } places;
 
-extern const places place_outermost;
+#define PLACE_MARK(letter, len) (UINT64_C(1) << (((unsigned)(unsigned char)(letter)*5u + (unsigned)(len)*11u) % 64u))
 
-/* Returns the place that a member's name means in an object of the kind `in`; NULL: none. `key` is the name as written;
- * `escaped`: it may have escapes. */
-const place *place_find(const places *table, unsigned in, slice key, bool escaped);
+/* Returns the places in the outermost object. */
+const places *place_outermost(place_in in);
+
+const place *place_search(const places *table, slice key, bool escaped);
+
+/* Returns the place that a member's name means; NULL: none. `key` is the name as written; `escaped`: it may have
+ * escapes. */
+static inline const place *place_find(const places *table, slice key, bool escaped)
+{
+	if (key.len == 0 || (!escaped && !(table->marks & PLACE_MARK(key.ptr[0], key.len))))
+		return NULL;
+	return place_search(table, key, escaped);
+}
 
 #endif

@@ -12,7 +12,7 @@ enum state {
 	AT_FIRST, /* behind `[`, which `]` may follow */
 	AT_COMMA, /* behind a value, which a comma or a closing bracket follows */
 	AT_END,
-	IN_STRING,
+	IN_STRING, /* or, if `key` is true, in a name */
 	IN_ESCAPE,
 	IN_HEX,
 	IN_WORD, /* of a literal; `word` is what has to follow */
@@ -24,12 +24,15 @@ enum state {
 	IN_E,
 	IN_SIGN,
 	IN_EXPONENT,
+	IN_SKIPPED, /* an object or array of which nothing is told */
+	IN_SKIPPED_STRING,
+	IN_SKIPPED_ESCAPE,
 	IS_BAD,
 };
 
 enum mode {
 	TOKENS,
-	SKIP, /* of the value that ends at depth `base` nothing is told */
+	SKIP, /* of the next value nothing is told */
 	TAKE, /* of the value that ends at depth `base` the parts are told */
 };
 
@@ -39,13 +42,25 @@ void json_push_init(json_push *j)
 	j->mode = TOKENS;
 	j->depth = 0;
 	j->kept = 0;
-	j->begun = false;
+}
+
+/* Skips an object or array; `closing` is the bracket that ends it. */
+static void skip_from(json_push *j, char closing)
+{
+	j->state = IN_SKIPPED;
+	j->mode = TOKENS;
+	j->nested = 1;
+	j->closing = closing;
 }
 
 void json_push_skip(json_push *j)
 {
-	j->mode = SKIP;
-	j->base = (unsigned short)(j->state == AT_COLON ? j->depth : j->depth - 1);
+	if (j->state != AT_FIRST && j->state != AT_FIRST_KEY) {
+		j->mode = SKIP;
+		return;
+	}
+	j->depth--;
+	skip_from(j, j->state == AT_FIRST ? ']' : '}');
 }
 
 void json_push_take(json_push *j)
@@ -76,21 +91,37 @@ static inline const char *string_stop(const char *p, const char *end)
 	return p;
 }
 
+/* Returns the first byte at which the reader of a skipped value has to look, outside of strings; or `end`. */
+static inline const char *bracket_stop(const char *p, const char *end)
+{
+#if defined(__SSE2__)
+	for (; end - p >= 16; p += 16) {
+		/* One bit less makes one bracket of two, and a quote of a control character, too. */
+		__m128i v = _mm_or_si128(_mm_loadu_si128((const __m128i *)(const void *)p), _mm_set1_epi8(' '));
+		__m128i open = _mm_cmpeq_epi8(v, _mm_set1_epi8('{')), close = _mm_cmpeq_epi8(v, _mm_set1_epi8('}'));
+		__m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
+		unsigned stop = (unsigned)_mm_movemask_epi8(_mm_or_si128(_mm_or_si128(open, close), quote));
+		if (stop)
+			return p + __builtin_ctz(stop);
+	}
+#endif
+	while (p < end && *p != '"' && (*p | ' ') != '{' && (*p | ' ') != '}')
+		p++;
+	return p;
+}
+
 static bool is_array(const json_push *j)
 {
-	unsigned at = j->depth - 1u;
-
-	return j->arrays[at / 64] >> (at % 64) & 1;
+	return j->arrays >> (j->depth - 1) & 1;
 }
 
 /* Opens a bracket. False: too many are open. */
 static bool open_bracket(json_push *j, bool array)
 {
-	if (j->depth == JSON_DEPTH_MAX)
+	if (j->depth == JSON_PUSH_DEPTH_MAX)
 		return false;
-	unsigned at = j->depth++;
-	uint64_t bit = UINT64_C(1) << (at % 64);
-	j->arrays[at / 64] = array ? j->arrays[at / 64] | bit : j->arrays[at / 64] & ~bit;
+	uint64_t bit = UINT64_C(1) << j->depth++;
+	j->arrays = array ? j->arrays | bit : j->arrays & ~bit;
 	j->state = array ? AT_FIRST : AT_FIRST_KEY;
 	j->type = array ? JSON_ARRAY : JSON_OBJECT;
 	return true;
@@ -106,7 +137,7 @@ static void keep(json_push *j, const char *from, const char *to)
 		j->cut = true;
 	}
 	memcpy(j->room + j->kept, from, len);
-	j->kept = (unsigned short)(j->kept + len);
+	j->kept = (unsigned char)(j->kept + len);
 }
 
 /* Sets `text` to all that was read of it, which ends with the bytes from `from` to `to`. */
@@ -197,16 +228,17 @@ enum did {
 
 static inline enum did begin_value(json_push *j, char c)
 {
-	if (c == '{' || c == '[')
-		return open_bracket(j, c == '[') ? OPENED : FAILED;
-	if (j->state == AT_START)
-		return FAILED;
-	if (c == '"') {
+	if (c == '"' && j->state != AT_START) {
 		j->state = IN_STRING;
 		j->key = false;
 		return BEGAN;
 	}
-	return begin_scalar(j, c) ? BEGAN : FAILED;
+	if (c != '{' && c != '[')
+		return j->state != AT_START && begin_scalar(j, c) ? BEGAN : FAILED;
+	if (j->mode != SKIP)
+		return open_bracket(j, c == '[') ? OPENED : FAILED;
+	skip_from(j, c == '[' ? ']' : '}');
+	return WENT_ON;
 }
 
 static inline enum did close_bracket(json_push *j, char c)
@@ -250,56 +282,145 @@ static inline enum did in_number(json_push *j, const char **p, const char *end)
 	return state == IS_BAD ? FAILED : WENT_ON;
 }
 
+/* Reads on in an object or array that is skipped. */
+static enum did in_skipped(json_push *j, const char **p, const char *end)
+{
+	bool string = j->state == IN_SKIPPED_STRING;
+
+	*p = string ? string_stop(*p, end) : bracket_stop(*p, end);
+	if (*p == end)
+		return WENT_ON;
+	char c = *(*p)++;
+	if (string) {
+		j->state = c == '"' ? IN_SKIPPED : IN_SKIPPED_ESCAPE;
+		return c == '"' || c == '\\' ? WENT_ON : FAILED;
+	}
+	if (c == '"') {
+		j->state = IN_SKIPPED_STRING;
+	} else if (c == '{' || c == '[') {
+		return ++j->nested <= JSON_DEPTH_MAX ? WENT_ON : FAILED;
+	} else if ((c == '}' || c == ']') && --j->nested == 0) {
+		j->state = j->depth ? AT_COMMA : AT_END;
+		return c == j->closing ? WENT_ON : FAILED;
+	}
+	return WENT_ON;
+}
+
+static inline enum did begin_key(json_push *j, char c)
+{
+	if (c == '}' && j->state == AT_FIRST_KEY)
+		return close_bracket(j, c);
+	j->state = IN_STRING;
+	j->key = true;
+	return c == '"' ? BEGAN : FAILED;
+}
+
 /* Reads one byte, or a run of them that mean the same. */
 static inline __attribute__((always_inline)) enum did step(json_push *j, const char **p, const char *end)
 {
 	if (j->state == IN_STRING)
 		return in_string(j, p, end);
-	if (j->state >= IN_MINUS && j->state <= IN_EXPONENT)
-		return in_number(j, p, end);
-	char c = *(*p)++;
-	if (j->state < IN_STRING && json_space(c))
+	char c = **p;
+	if (j->state < IN_STRING && json_space(c)) {
+		do
+			(*p)++;
+		while (*p < end && json_space(**p));
 		return WENT_ON;
+	}
 	switch (j->state) {
+	case AT_COMMA:
+		(*p)++;
+		if (c != ',')
+			return close_bracket(j, c);
+		j->state = is_array(j) ? AT_VALUE : AT_KEY;
+		if (j->state == AT_VALUE || *p == end || **p != '"')
+			return WENT_ON;
+		return begin_key(j, *(*p)++);
 	case AT_FIRST_KEY:
 	case AT_KEY:
-		if (c == '}' && j->state == AT_FIRST_KEY)
-			return close_bracket(j, c);
-		j->state = IN_STRING;
-		j->key = true;
-		return c == '"' ? BEGAN : FAILED;
+		(*p)++;
+		return begin_key(j, c);
 	case AT_COLON:
+		(*p)++;
 		j->state = AT_VALUE;
 		return c == ':' ? WENT_ON : FAILED;
 	case AT_FIRST:
 	case AT_VALUE:
 	case AT_START:
-		if (c == ']' && j->state == AT_FIRST)
-			return close_bracket(j, c);
-		return begin_value(j, c);
-	case AT_COMMA:
-		if (c != ',')
-			return close_bracket(j, c);
-		j->state = is_array(j) ? AT_VALUE : AT_KEY;
-		return WENT_ON;
+		(*p)++;
+		return c == ']' && j->state == AT_FIRST ? close_bracket(j, c) : begin_value(j, c);
 	case IN_ESCAPE:
+		(*p)++;
 		j->state = c == 'u' ? IN_HEX : IN_STRING;
 		j->hex = 4;
 		return c && strchr("\"\\/bfnrtu", c) ? WENT_ON : FAILED;
 	case IN_HEX:
+		(*p)++;
 		if (--j->hex == 0)
 			j->state = IN_STRING;
 		return ascii_hex_digit(c) >= 0 ? WENT_ON : FAILED;
 	case IN_WORD:
+		(*p)++;
 		if (c != *j->word++)
 			return FAILED;
 		if (*j->word)
 			return WENT_ON;
 		j->state = AT_COMMA;
 		return ENDED;
-	default: /* AT_END, IS_BAD */
+	case IN_SKIPPED:
+	case IN_SKIPPED_STRING:
+		return in_skipped(j, p, end);
+	case IN_SKIPPED_ESCAPE:
+		(*p)++;
+		j->state = IN_SKIPPED_STRING;
+		return (unsigned char)c >= ' ' ? WENT_ON : FAILED;
+	case AT_END:
+	case IS_BAD:
 		return FAILED;
+	default:
+		return in_number(j, p, end);
 	}
+}
+
+/* Tells of what a step has read from `before` to `p`. */
+static inline json_push_token tell(json_push *j, enum did did, const char *before, const char *p, const char **from)
+{
+	if (did == BEGAN) {
+		*from = j->state == IN_STRING ? p : before;
+		j->cut = j->escaped = false;
+		return JSON_PUSH_MORE;
+	}
+	if (did == OPENED || did == CLOSED)
+		return did == OPENED ? JSON_PUSH_OPEN : JSON_PUSH_CLOSE;
+	set_text(j, *from, j->type == JSON_STRING ? p - 1 : p);
+	return did == NAMED ? JSON_PUSH_KEY : JSON_PUSH_VALUE;
+}
+
+/* The same if the parts of a value are told. */
+static json_push_token tell_part(json_push *j, enum did did, const char *before, const char *p, const char **from)
+{
+	if (!j->begun) {
+		*from = before;
+		j->begun = true;
+	}
+	if (j->depth != j->base || (did != ENDED && did != CLOSED))
+		return JSON_PUSH_MORE;
+	j->mode = TOKENS;
+	j->whole = true;
+	j->text = slice_of(*from, (size_t)(p - *from));
+	return JSON_PUSH_PART;
+}
+
+/* Ends a piece, of which the bytes from `from` to `p` were not told. */
+static json_push_token end_piece(json_push *j, const char *from, const char *p)
+{
+	if (j->mode == TOKENS && j->state >= IN_STRING && j->state <= IN_EXPONENT)
+		keep(j, from, p);
+	if (j->mode != TAKE || !j->begun || p == from)
+		return JSON_PUSH_MORE;
+	j->whole = false;
+	j->text = slice_of(from, (size_t)(p - from));
+	return JSON_PUSH_PART;
 }
 
 json_push_token json_push_next(json_push *j, slice *piece)
@@ -317,36 +438,13 @@ json_push_token json_push_next(json_push *j, slice *piece)
 			p = end;
 			token = JSON_PUSH_BAD;
 		} else if (j->mode == TOKENS) {
-			if (did == BEGAN) {
-				from = j->state == IN_STRING ? p : before;
-				j->cut = j->escaped = false;
-			} else if (did == NAMED || did == ENDED) {
-				set_text(j, from, j->type == JSON_STRING ? p - 1 : p);
-				token = did == NAMED ? JSON_PUSH_KEY : JSON_PUSH_VALUE;
-			} else {
-				token = did == OPENED ? JSON_PUSH_OPEN : JSON_PUSH_CLOSE;
-			}
-		} else if (did == BEGAN || did == OPENED) {
-			if (!j->begun) {
-				from = before;
-				j->begun = true;
-			}
-		} else if (did != NAMED && j->depth == j->base) {
-			token = j->mode == TAKE ? JSON_PUSH_PART : JSON_PUSH_MORE;
+			token = tell(j, did, before, p, &from);
+		} else if (j->mode == TAKE) {
+			token = tell_part(j, did, before, p, &from);
+		} else if (did == ENDED) {
 			j->mode = TOKENS;
-			j->whole = true;
-			j->text = slice_of(from, (size_t)(p - from));
 		}
 	}
 	*piece = slice_of(p, (size_t)(end - p));
-	if (token != JSON_PUSH_MORE)
-		return token;
-	if (j->mode == TOKENS && j->state >= IN_STRING) {
-		keep(j, from, p);
-	} else if (j->mode == TAKE && j->begun && p > from) {
-		j->whole = false;
-		j->text = slice_of(from, (size_t)(p - from));
-		token = JSON_PUSH_PART;
-	}
-	return token;
+	return token == JSON_PUSH_MORE ? end_piece(j, from, p) : token;
 }

@@ -1,15 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reads one JSON document that arrives in pieces, each byte once. The outermost value is an object or an array. The
- * whole grammar is checked, at every level, but not that strings are UTF-8; NaN, Infinity and -Infinity are taken, as
- * json.h does. Nothing is allocated, nothing recurses, and where the pieces begin and end makes no difference. */
+ * Reads one JSON document that arrives in pieces, each byte once. The outermost value is an object or an array. Nothing
+ * is allocated, nothing recurses, and where the pieces begin and end makes no difference.
+ *
+ * What is checked. Of all that tokens are made of, the whole grammar, but not that strings are UTF-8; NaN, Infinity and
+ * -Infinity are taken, as json.h does. Of objects and arrays that are skipped, only that strings end and brackets
+ * balance, and that no control character stands in a string. */
 #ifndef BASE_JSON_PUSH_H
 #define BASE_JSON_PUSH_H
 
 #include "base/json.h"
 
-/* Bytes of a name, string or number that a token has at most. */
-#define JSON_PUSH_TEXT_MAX 64
+enum {
+	JSON_PUSH_TEXT_MAX = 64, /* bytes of a name, string or number that a token has at most */
+	JSON_PUSH_DEPTH_MAX =
+		64, /* brackets that are open at one time, without those that are skipped: JSON_DEPTH_MAX */
+};
 
 typedef enum json_push_token {
 	JSON_PUSH_MORE,  /* the piece is used up */
@@ -28,12 +34,13 @@ typedef struct json_push {
 	bool escaped; /* `text` has escapes */
 	bool whole;
 	/* What follows is for json_push.c alone. */
-	unsigned char state, mode, hex;
+	unsigned char state, mode, hex, depth, base, kept;
 	bool key, begun;
-	unsigned short depth, base, kept;
+	char closing;
+	unsigned short nested;
 	const char *word;
-	uint64_t arrays[JSON_DEPTH_MAX / 64]; /* a bit for each open bracket: it is an array's */
-	char room[JSON_PUSH_TEXT_MAX];        /* what earlier pieces had of `text` */
+	uint64_t arrays;               /* a bit for each open bracket: it is an array's */
+	char room[JSON_PUSH_TEXT_MAX]; /* what earlier pieces had of `text` */
 } json_push;
 
 void json_push_init(json_push *j);

@@ -110,7 +110,7 @@ static void take_key(event *e)
 {
 	const json_push *j = &e->json;
 	const event_level *level = &e->path[e->depth - 1];
-	const place *p = j->cut ? NULL : place_find(level->inside, e->in, j->text, j->escaped);
+	const place *p = j->cut ? NULL : place_find(level->inside, j->text, j->escaped);
 
 	e->at = p;
 	e->begins = true;
@@ -138,7 +138,7 @@ static void take_open(event *e)
 	e->at = NULL;
 	if (e->depth == 0) {
 		if (!list) {
-			enter(e, &place_outermost, NULL);
+			enter(e, place_outermost(e->in), NULL);
 			return;
 		}
 		json_push_skip(&e->json);
@@ -309,7 +309,7 @@ static void take_part(event *e)
 
 void event_feed(event *e, slice *piece)
 {
-	while (!event_whole(e)) {
+	while (!json_push_done(&e->json)) {
 		switch (json_push_next(&e->json, piece)) {
 		case JSON_PUSH_MORE:
 			return;

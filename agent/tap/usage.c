@@ -117,13 +117,18 @@ static void note(tap_usage *u, event *e)
 	struct tap_usage_state *s = u->state;
 	bool finished = s->finished;
 
-	u->lost |= e->lost;
+	if (e->lost) { /* what was read before that was noticed depends on the pieces */
+		u->lost = true;
+		s->final = false;
+		return;
+	}
 	s->finished |= e->finish;
 	s->error |= e->error;
-	s->content += e->content;
-	if (e->content || e->lost)
+	if (e->content) {
+		s->content++;
 		s->final = false;
-	s->stale |= e->content;
+		s->stale = true;
+	}
 	if (e->tier_len) {
 		s->tier_len = e->tier_len;
 		memcpy(s->tier, e->tier, e->tier_len);

@@ -22,6 +22,10 @@ $(BUILD)/bench/ledger_%: tests/bench/ledger_%.c $(OBJ)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(NO_LTO) $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
+## bench-tap-usage: nanoseconds an event, of reading the usage of streams
+bench-tap-usage: $(BUILD)/bench/tap_usage
+	@$<
+
 ## bench: what docs/speed.md says, in a quarter of an hour; BENCH="--rounds 3" and others: tests/bench/bench.py --help
 BENCH_TOOLS := $(addprefix $(BUILD)/bench/,http_load spop_load null_agent sse)
 BENCH_RUN = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/bench
@@ -55,9 +59,9 @@ $(addprefix $(BUILD)/bench/,http_load null_agent sse): $(BUILD)/bench/%: tests/b
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $< -lpthread
 
-$(BUILD)/bench/spop_load $(BUILD)/bench/decision_driver: $(BUILD)/bench/%: tests/bench/%.c tests/bench/notify.h $(OBJ)
+$(addprefix $(BUILD)/bench/,spop_load decision_driver tap_usage): $(BUILD)/bench/%: tests/bench/%.c tests/bench/notify.h $(OBJ)
 	@mkdir -p $(@D)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-.PHONY: bench-odd bench-fill bench-scan bench-ledger bench bench-quick bench-instructions
+.PHONY: bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions

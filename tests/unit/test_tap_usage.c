@@ -347,6 +347,10 @@ static void one_object(void)
 		  false, NULL },
 		{ "{\"usage\":" U "", NULL, U, 1, 0, false, true, NULL },
 		{ "{\"usage\":" U "}}", NULL, NULL, 1, 0, false, true, NULL },
+		{ "{\"\\u0069\\u006e\\u0070\\u0075\\u0074\\u0054\\u0065\\u0078\\u0074TokenCount\":5}", NULL,
+		  "{\"inputTextTokenCount\":5}", 1, 0, true, false, NULL },
+		{ "{\"\\u0069\\u006e\\u0070\\u0075\\u0074\\u0054\\u0065\\u0078\\u0074TokenCounts\":5}", NULL, NULL, 1,
+		  0, false, false, NULL },
 		{ "{\"usage\":" U ",}", NULL, NULL, 1, 0, false, true, NULL },
 		{ "", NULL, NULL, 0, 0, false, false, NULL }, { " \n", NULL, NULL, 0, 0, false, false, NULL },
 		{ "\"usage\":" U, NULL, NULL, 0, 0, false, true, NULL }, );
@@ -424,23 +428,40 @@ static void framings(void)
 
 static void grammar(void)
 {
+	static const char *const bad[] = { "01",    "1.",      "1e",          "-",           "+1",    ".5",  "1.e1",
+					   "tru",   "nul",     "nulls",       "truee",       "Inf",   "-I",  "Na",
+					   "'a'",   "\"\\x\"", "\"\\u12g4\"", "\"\t\"",      "[}",    "{]",  "[\"\t\"]",
+					   "[\"a]", "[1]]",    "1 2",         "\"a\" \"b\"", "/**/1", "\x01" };
+	/* Of what is skipped, only strings and brackets are looked at. */
+	static const char *const inside[] = { "[1,]",        "[,1]",       "{\"a\":1,}", "{,}",
+					      "{a:1}",       "{\"a\" 1}",  "{\"a\":}",   "[1 2]",
+					      "{\"a\":tru}", "{\"a\":01}", "[\"\\x\"]",  "{[]:{}}" };
+
 	CHECK_ROWS(
 		SSE, true,
-		{ "data: {\"a\":[1,-0,0.5,1e3,-2.5E-7,true,false,null,NaN,Infinity,-Infinity,\"\\u00e9\\n\\\\\\\"\",{},[],[[{}]]],\"usage\":" U
+		{ "data: {\"a\":[1,-0,0.5,1e3,-2.5E-7,true,false,null,NaN,Infinity,-Infinity,\"\\u00e9\\n\\\\\\\"]}\",{},[],[[{}]]],\"usage\":" U
 		  "}\n\n",
-		  NULL, U, 1, 0, true, false, NULL }, );
-	static const char *const bad[] = { "01",       "1.",    "1e",         "-",       "+1",          ".5",
-					   "1.e1",     "tru",   "nul",        "nulls",   "truee",       "Inf",
-					   "-I",       "Na",    "'a'",        "\"\\x\"", "\"\\u12g4\"", "\"\t\"",
-					   "[1,]",     "[,1]",  "{\"a\":1,}", "{,}",     "{a:1}",       "{\"a\" 1}",
-					   "{\"a\":}", "[1 2]", "[}",         "{]",      "1 2",         "\"a\" \"b\"",
-					   "/**/1",    "\x01" };
-
+		  NULL, U, 1, 0, true, false, NULL },
+		{ "data: {\"a\":-0 ,\"b\":-1.5e+7,\"c\":1E9,\"d\":true ,\"e\":NaN,\"f\":-Infinity,\"g\":Infinity,\"h\":\"\\ud83d\\/\\\"\",\"usage\":" U
+		  "}\n\n",
+		  NULL, U, 1, 0, true, false, NULL },
+		{ "data: {\"usage\":{\"a\":[1,-0,0.5,1e3,-2.5E-7,true,false,null,\"\\u00e9\\\"]}\",{},[],[[{}]]]}}\n\n",
+		  NULL, "{\"a\":[1,-0,0.5,1e3,-2.5E-7,true,false,null,\"\\u00e9\\\"]}\",{},[],[[{}]]]}", 1, 0, true,
+		  false, NULL }, );
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
 		char body[256];
 		int len = snprintf(body, sizeof body, "data: {\"usage\":" U ",\"x\":%s}\n\n", bad[i]);
 		told t = read_bytes(SSE, slice_of(body, (size_t)len), true);
 		CHECK((t.lost && t.last[0] == '\0') || !printf("  %s\n", bad[i]));
+	}
+	for (size_t i = 0; i < sizeof inside / sizeof inside[0]; i++) {
+		char body[256];
+		int len = snprintf(body, sizeof body, "data: {\"usage\":" U ",\"x\":%s}\n\n", inside[i]);
+		told t = read_bytes(SSE, slice_of(body, (size_t)len), true);
+		CHECK((!t.lost && strcmp(t.last, U) == 0) || !printf("  %s\n", inside[i]));
+		len = snprintf(body, sizeof body, "data: {\"usage\":{\"x\":%s}}\n\n", inside[i]);
+		t = read_bytes(SSE, slice_of(body, (size_t)len), true);
+		CHECK((t.lost && t.last[0] == '\0') || !printf("  %s\n", inside[i]));
 	}
 }
 
@@ -458,9 +479,9 @@ static void limits(void)
 	/* Brackets as deep as json.h reads them. */
 	for (int more = 0; more < 2; more++) {
 		int n = snprintf(body, room, "data: {\"x\":");
-		memset(body + n, '[', (size_t)(JSON_DEPTH_MAX - 1 + more));
-		memset(body + n + JSON_DEPTH_MAX - 1 + more, ']', (size_t)(JSON_DEPTH_MAX - 1 + more));
-		n += 2 * (JSON_DEPTH_MAX - 1 + more);
+		memset(body + n, '[', (size_t)(JSON_DEPTH_MAX + more));
+		memset(body + n + JSON_DEPTH_MAX + more, ']', (size_t)(JSON_DEPTH_MAX + more));
+		n += 2 * (JSON_DEPTH_MAX + more);
 		n += snprintf(body + n, room - (size_t)n, ",\"usage\":" U "}\n\n");
 		told t = read_in(SSE, slice_of(body, (size_t)n), 7, true);
 		CHECK(t.lost == more && (strcmp(t.last, U) == 0) == !more);

@@ -14,8 +14,11 @@ import pytest
 
 import harness
 import loglines
+import taps
 from adminserver import admin  # noqa: F401
 from harness import until
+from ledgers import LedgerGateway, routes
+from plaintap import Tapped
 from test_metrics import scrape
 
 COUNTS = {"streams_total": 1000, "bytes": 123456789, "reports": 990, "reports_lost": 3, "cut_client": 5, "cut_upstream": 2, "unreadable": 1, "full": 4}
@@ -244,3 +247,52 @@ def test_a_reload_that_turns_it_on(admin, work):  # noqa: F811
     agent.upgrade()
     Tap(work / "tap.dgram").say()
     until(lambda: counts(agent) == COUNTS, 5, lambda: counts(agent))
+
+
+# ---- through HAProxy, with the tap that ships
+
+
+class Gateway(Tapped, LedgerGateway):
+    def start(self):
+        self.config["tap_listen"] = "dgram@%s/tap.dgram" % self.dir
+        super().start()
+
+
+class Shipped(taps.Tap):
+    def __init__(self, path, _legs):
+        super().__init__(path.parent, report=False)
+
+    def close(self):
+        self.process.end(signal.SIGKILL)
+        self.process.check()
+
+
+def stream_of(usage):
+    events = [{"choices": [{"index": 0, "delta": {"content": "word "}}]} for _ in range(7)]
+    events += [{"choices": [], "usage": {"prompt_tokens": 11, "completion_tokens": 7, "total_tokens": 18}}] if usage else []
+    return "".join("data: %s\n\n" % json.dumps(event) for event in events).encode() + b"data: [DONE]\n\n"
+
+
+def test_the_tap_that_ships(haproxy, make_mock):
+    """A stream that tells its usage, one that tells none, and one that goes directly, because the tap has ended."""
+    mock = make_mock("taps")
+    mock.respond = lambda request: (200, [("content-type", "text/event-stream")], stream_of(b"include_usage" in request.body))
+    with Gateway(haproxy, [mock], {"routes": routes(mock), "admin_listen": "127.0.0.1:%d" % harness.free_port()},
+                 make_tap=Shipped) as gateway:
+        agent = gateway.agent
+        until(lambda: value(agent, "up") == 1, 10, "the tap is heard")
+        told = gateway.ask("gpt-t", stream=True, stream_options={"include_usage": True})
+        untold = gateway.ask("claude-t", stream=True)
+        assert told.status == untold.status == 200
+        id_ = told.header("x-request-id")
+        until(lambda: [row for row in gateway.rows() if row["id"] == id_ and (row["usage_from"], row["input"], row["output"]) == ("stream", 11, 7)], 10, gateway.rows)
+
+        def sums(by):
+            return {dict(labels)[by]: n for labels, n in scrape(agent).get("spoa_llm_%s_untold_requests_total" % by, {}).items() if n}
+        until(lambda: sums("model").get("claude-t") == 1 and sum(sums("client").values()) >= 1, 15, lambda: (sums("model"), sums("client")))
+        assert value(agent, "streams_total") >= 2 and value(agent, "fallbacks_total") == 0 and check(agent)[0]
+        gateway.tap.process.end(signal.SIGKILL)
+        assert gateway.ask("gpt-t", stream=True).status == 200
+        until(lambda: value(agent, "fallbacks_total") == 1, 10, lambda: value(agent, "fallbacks_total"))
+        agent.log("event=tap_silent", 20)
+        assert check(agent)[0] is False and agent.http(path="/readyz").status == 200

@@ -118,7 +118,7 @@ class LedgerGateway(harness.Gateway):
         try:
             rows = [dict(row) for row in base.execute("select * from requests")]
             for row in rows:
-                row["usage_from"] = ("none", "reported", "partial", "estimated", "unknown")[row["usage"]]
+                row["usage_from"] = ("none", "reported", "partial", "estimated", "unknown", "stream")[row["usage"]]
                 row["price_from"] = ("none", "table", "unpriced", "partial")[row["price"]]
             return rows
         except sqlite3.OperationalError:

@@ -167,7 +167,7 @@ static int check_all(findings *to, config *c, const check_flags *ask)
 			finding(to, FOUND_PROBLEM, "prices", c->prices, "%s", e.text);
 		price_table_unref(prices);
 	}
-	check_host(to, c);
+	check_host(to, c, routes_tapped(p->table));
 	check_tap(to, p->table);
 	check_write(to, p);
 	int code = 0;

@@ -153,7 +153,7 @@ static void check_socket(findings *to, const char *option, const char *address)
 	free(directory);
 }
 
-static void check_sockets(findings *to, const config *c)
+static void check_sockets(findings *to, const config *c, bool tapped)
 {
 	size_t before = to->problems + to->warnings;
 
@@ -163,11 +163,13 @@ static void check_sockets(findings *to, const config *c)
 		check_socket(to, "admin_listen", c->admin_listen.items[i]);
 	for (size_t i = 0; *c->ledger && i < c->log_listen.count; i++)
 		check_socket(to, "log_listen", c->log_listen.items[i]);
+	for (size_t i = 0; *c->ledger && tapped && i < c->tap_listen.count; i++)
+		check_socket(to, "tap_listen", c->tap_listen.items[i]);
 	if (to->problems + to->warnings == before)
 		finding(to, FOUND_OK, "socket", "directories", "they are there, and can be written");
 }
 
-void check_host(findings *to, const config *c)
+void check_host(findings *to, const config *c, bool tapped)
 {
 	if (*c->ledger) {
 		check_ledger(to, c);
@@ -175,7 +177,7 @@ void check_host(findings *to, const config *c)
 	}
 	if (*c->admin_token)
 		check_token(to, c);
-	check_sockets(to, c);
+	check_sockets(to, c, tapped);
 }
 
 /* ---- the variables of a unit */

@@ -175,8 +175,8 @@ def test_when_a_token_expires(work):
 
 
 def test_the_directories_of_sockets(work):
-    for option in ("listen", "admin_listen", "log_listen"):
-        config = {option: ["unix@%s/none/a.sock" % work], "ledger": str(work)}
+    for option in ("listen", "admin_listen", "log_listen", "tap_listen"):
+        config = {option: ["%s@%s/none/a.sock" % ("dgram" if option == "tap_listen" else "unix", work)], "ledger": str(work), "tap": option == "tap_listen"}
         [(state, text)] = [one for one in states(findings("-c", harness.write_config(work, config), code=78)[0], "socket") if one[0] == "problem"]
         assert '"%s"' % option in text and "%s/none is missing" % work in text
     (work / "none").mkdir()

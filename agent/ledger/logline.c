@@ -319,6 +319,28 @@ static bool has_key(slice header, slice key)
 	return false;
 }
 
+/* What a leg answered in place of the upstream is an answer for the HAProxy that writes the line, which so has the
+ * code. Makes of it what that line says without a leg: no code, no head of an answer, and who ended the request. */
+static void leave_out_leg(record *r)
+{
+	static const struct {
+		const char *code, *termination;
+	} ends[] = {
+		{ "upstream_unavailable", "SC" },
+		{ "upstream_error", "SH" },
+		{ "upstream_timeout", "sH" },
+		{ "gateway_error", "IC" },
+	};
+
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+		if (strcmp(r->code, ends[i].code) == 0) {
+			r->code[0] = '\0';
+			r->ttfb_ms = -1;
+			memcpy(r->termination, ends[i].termination, sizeof "SC");
+			return;
+		}
+}
+
 /* Sets what depends on several members, or on their order of precedence. */
 static void complete(logline *out, const reading *rd)
 {
@@ -346,6 +368,8 @@ static void complete(logline *out, const reading *rd)
 			if (num[f] > 0 && __builtin_add_overflow(r->ttfb_ms, num[f], &r->ttfb_ms))
 				r->ttfb_ms = INT64_MAX;
 	}
+	if (leg)
+		leave_out_leg(r);
 	if (!r->client[0])
 		label_clean(slice_cstr(client_family(slice_of(rd->ua, rd->ua_len))), r->client);
 	out->hints.stream = stream;

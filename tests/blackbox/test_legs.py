@@ -14,7 +14,8 @@ import harness
 import spop
 import taps
 from harness import CLIENT_KEY, bearer, cli, secret, until
-from plaintap import TappedGateway
+from ledgers import LedgerGateway
+from plaintap import Tapped, TappedGateway
 from processes import state_of
 
 KEY, OTHER = secret("leg"), secret("leg-other")
@@ -234,6 +235,39 @@ def test_tls_to_the_upstream(gateway):
     assert b"chat.completion.chunk" in gateway.tap.seen and KEY.encode() not in gateway.tap.seen
 
 
+def test_a_client_that_leaves(gateway):
+    """The upstream is told, through tap and leg, so that it computes nothing that nobody reads."""
+    gateway.mock.gate = threading.Event()
+    try:
+        stream = Stream(gateway, "rep-1")
+        before = set(gateway.mock.open)
+        stream.connection.close()
+        until(lambda: any(left(one) for one in before), 10, "the upstream sees that the client has left")
+    finally:
+        gateway.mock.gate.set()
+        gateway.mock.reset()
+
+
+def left(sock):
+    """Whether the other side of `sock` has closed it."""
+    try:
+        return sock.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
+
+
+@pytest.mark.parametrize("way", ["h2c", "h1"])
+def test_over_http_2(gateway, way):
+    gateway.way = way
+    try:
+        answer = gateway.ask("rep-1", stream=True)
+    finally:
+        gateway.way = "h1"
+    assert answer.only(gateway.mock).header("authorization") == "Bearer " + KEY and gateway.went(answer) and b"[DONE]" in answer.response.body
+
+
 # ---- the tap goes, and comes
 
 
@@ -445,8 +479,8 @@ def test_an_upstream_that_does_not_answer(gateway):
 class RealTap(taps.Tap):
     """`spoa-llm tap`, with the directories of the gateway."""
 
-    def __init__(self, path, legs):
-        super().__init__(path.parent)
+    def __init__(self, path, legs, **more):
+        super().__init__(path.parent, **more)
         assert (self.path, self.legs) == (str(path), legs)
         self.successor = None
 
@@ -462,6 +496,48 @@ class RealTap(taps.Tap):
         self.__exit__(None)
         if self.successor and state_of(self.successor) not in "ZX":
             os.kill(self.successor, signal.SIGKILL)
+
+
+class Recorded(Tapped, LedgerGateway):
+    """With a ledger, to which the tap reports."""
+
+    def start(self):
+        self.config["tap_listen"] = "dgram@%s/tap.dgram" % self.dir
+        super().start()
+
+
+def test_rows(haproxy, make_mock):
+    """A stream's row is exact through the tap. What HAProxy answers in place of an upstream has the same row through the tap and straight."""
+    mock = make_mock("rows")
+    gateway = Recorded(haproxy, [mock], {"routes": routes(mock)}, make_tap=lambda path, legs: RealTap(path, legs, report=False), env={"KEY": KEY, "OTHER": OTHER})
+    with gateway:
+        expected = {}
+        for target in ("/v1/chat/completions", "/v1/messages", "/v1/responses"):
+            answer = gateway.post(target, {"model": "rep-1", "stream": True})
+            expected[answer.header("x-request-id")] = (200, "stream", 11, 7)
+        pairs = []
+        port = mock.port
+        for fault in ("raw", "down"):
+            if fault == "raw":
+                mock.raw = b"no HTTP\r\n\r\n"
+            else:
+                mock.down()
+            pairs.append([gateway.ask(model, stream=True).header("x-request-id") for model in ("rep-1", "off-1")])
+            mock.reset()
+        mock.port = port
+        mock.up()
+        rows = gateway.by_id(len(expected) + 2 * len(pairs))
+        until(lambda: all(one["usage_from"] == "stream" for id, one in gateway.by_id(len(rows)).items() if id in expected), 10, lambda: repr(gateway.rows()))
+        rows = gateway.by_id(len(rows))
+        for id, want in expected.items():
+            row = rows[id]
+            assert (row["status"], row["usage_from"], row["input"], row["output"]) == want and row["backend"].startswith("llm-"), row
+        for through, straight in pairs:
+            same = [{key: value for key, value in rows[id].items() if not key.endswith("_ms") and key not in (
+                "id", "model", "tap", "termination", "bytes_in", "bytes_out", "route", "rowid")} for id in (through, straight)]
+            assert same[0] == same[1], same
+        # Its code is told to people and metrics as without the tap.
+        assert len(gateway.agent.lines("event=refused_by_haproxy .*code=upstream_(error|unavailable)")) == 4
 
 
 def test_streams_through_reloads(haproxy, make_mock):

@@ -4,10 +4,11 @@
  * Checked, by reading the ACK as HAProxy would: the ACK is whole, fits the frame size, and sets `deny` once and last.
  * For an allowed request it names a backend of the policy, and a credential only together with the backend of that
  * credential's route, and only where the path has one reading and the method and path run a model, ask about one, or
- * are in the route's `paths`; the route is the first one that matches model and path. */
+ * are in the route's `paths`; the route is the first one that matches model and path. And from the question of a leg to
+ * its ACK: a leg gets no credential but its own. */
 #include "fuzz.h"
 
-#include "decide/decision.h"
+#include "decide/leg.h"
 #include "decide/response.h"
 #include "spop/varint.h"
 
@@ -31,8 +32,8 @@ enum { ROWS = sizeof table_rows / sizeof table_rows[0] };
 
 static policy *policies[8];
 
-/* Makes a policy. Bits of `which`: 1 no catch-all, 2 unresolved requests fall through, 4 a WebSocket goes to the
- * catch-all. */
+/* Makes a policy. Bits of `which`: 1 no catch-all, and streams go through the tap, 2 unresolved requests fall through,
+ * 4 a WebSocket goes to the catch-all. */
 static policy *make(unsigned which)
 {
 	static const char *const targets[PROTOCOLS] = { "https://openai.test/v1", "https://anthropic.test",
@@ -64,6 +65,8 @@ static policy *make(unsigned which)
 	}
 	for (size_t i = 0; i < PROTOCOLS; i++)
 		HOLDS(upstream_parse(&t->targets[i], slice_cstr(targets[i]), &e));
+	t->tap = (which & 1) != 0;
+	HOLDS(legs_name(t));
 	t->unresolved_falls_through = (which & 2) != 0;
 	t->websocket_to_catch_all = t->websocket_allowed = (which & 4) != 0;
 	return policy_new(t);
@@ -326,6 +329,9 @@ static void check_allowed(const policy *p, const llm_request *q, const decision 
 	for (size_t i = 0; i < PROTOCOLS; i++)
 		known = known || slice_eq(a->backend, slice_cstr(p->table->targets[i].backend));
 	HOLDS(known);
+	/* Through the tap goes what streams or may be long, and no WebSocket; without the option, nothing. */
+	HOLDS(!d->leg.len || (p->table->tap && !q->sample.upgrade && (d->model.stream || may_run(q->sample.path))));
+	HOLDS(d->leg.len || !p->table->tap || !d->model.stream || q->sample.upgrade);
 	if (slice_eq(a->auth, SLICE("passthrough"))) {
 		HOLDS(a->auth_value.len == 0 && a->auth_header.len == 0);
 		HOLDS(!d->route || d->route->auth.kind == AUTH_PASSTHROUGH);
@@ -412,6 +418,55 @@ static void check_arguments(cursor c)
 	free(exact);
 }
 
+/* Asks for a leg whose name the input makes: that of a route or a target, or nearly. */
+static void check_leg(cursor c)
+{
+	static unsigned char room[FRAME_MAX], out[LEG_ACK_MAX];
+	uint8_t which = cursor_u8(&c), at = cursor_u8(&c), change = cursor_u8(&c);
+	char name[LEG_NAME_MAX + 1] = "";
+	unsigned count = 0;
+	spop_session s;
+	spop_message m;
+	leg_answer a;
+	answer told;
+	spop_writer w = { room, room, room + FRAME_MAX, false };
+
+	if (!policies[1])
+		policies[1] = make(1);
+	const route_table *t = policies[1]->table;
+	const char *leg = which < t->count ? t->routes[which].leg : t->target_legs[which % PROTOCOLS];
+	snprintf(name, sizeof name, "%s", leg ? leg : "");
+	name[at % LEG_NAME_MAX] ^= (char)change;
+	slice asked = change == 255 ? cursor_take(&c, cursor_left(&c)) : slice_cstr(name);
+
+	spop_put_name(&w, SLICE("llm-member"));
+	spop_put_u8(&w, 1);
+	put_arg(&w, &count, SLICE("member"), asked);
+	cursor messages = cursor_of(slice_of(room, (size_t)(w.pos - room)));
+	HOLDS(spop_message_next(&messages, &m));
+	leg_decide(policies[1], &m, &a);
+	spop_session_init(&s, 16384, true);
+	size_t len = leg_ack(&a, &s, out, sizeof out, 300, 1);
+	HOLDS(len > 0);
+	read_ack(out, len, s.max_frame, &told);
+	if (told.denied) {
+		HOLDS(told.auth_value.len == 0 && told.backend.len == 0 && (told.status == 502 || told.status == 403));
+		return;
+	}
+	const char *backend = NULL, *secret = "";
+	for (size_t i = 0; i < t->count; i++)
+		if (t->routes[i].leg && slice_eq(asked, slice_cstr(t->routes[i].leg))) {
+			backend = route_backend(t, &t->routes[i]);
+			secret = table_rows[i].secret ? table_rows[i].secret : "";
+		}
+	for (size_t i = 0; i < PROTOCOLS; i++)
+		if (slice_eq(asked, slice_cstr(t->target_legs[i])))
+			backend = t->targets[i].backend;
+	HOLDS(backend && slice_eq(told.backend, slice_cstr(backend)));
+	HOLDS(slice_eq(told.auth, *secret ? SLICE("replace") : SLICE("passthrough")));
+	HOLDS(slice_ends(told.auth_value, slice_cstr(secret)) && (*secret || told.auth_value.len == 0));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static unsigned char room[FRAME_MAX];
@@ -426,6 +481,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	bool fell_back;
 	slice param;
 
+	if (mode & 128) {
+		check_leg(c);
+		return 0;
+	}
 	if (mode & 64) {
 		check_response(c);
 		return 0;

@@ -91,6 +91,35 @@ static void a_leg_is_recorded_as_what_is_behind_it(void)
 	}
 }
 
+static void an_error_of_a_leg_is_recorded_as_without_it(void)
+{
+	static const struct {
+		const char *backend, *code, *want_code, *want_termination;
+		int64_t want_ttfb;
+	} rows[] = {
+		{ "leg.x.0", "upstream_unavailable", "", "SC", -1 },
+		{ "leg.x.0", "upstream_error", "", "SH", -1 },
+		{ "leg.x.0", "upstream_timeout", "", "sH", -1 },
+		{ "leg.x.0", "gateway_error", "", "IC", -1 },
+		{ "leg.x.0", "gateway_unavailable", "gateway_unavailable", "--", 7 },
+		{ "leg.x.0", "", "", "--", 7 },
+		{ "llm-x", "upstream_error", "upstream_error", "--", 7 },
+	};
+	char line[512];
+	logline l;
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		snprintf(
+			line, sizeof line,
+			"{\"v\":2,\"id\":\"a\",\"te\":1,\"status\":503,\"ta\":9,\"trs\":7,\"term\":\"--\",\"behind\":\"llm-x\","
+			"\"backend\":\"%s\",\"srv\":\"tap\",\"code\":\"%s\"}",
+			rows[i].backend, rows[i].code);
+		CHECK(logline_parse(slice_cstr(line), SLICE(""), &l) == LOGLINE_OK);
+		CHECK(strcmp(l.record.code, rows[i].want_code) == 0 && l.record.ttfb_ms == rows[i].want_ttfb);
+		CHECK(strcmp(l.record.termination, rows[i].want_termination) == 0);
+	}
+}
+
 static void only_our_key_opens(void)
 {
 	static const char *const wrong[] = { "", "k", "k2", "k11", "K1", "k1\"] [llm@32473 key=\"k1" };
@@ -212,6 +241,7 @@ int main(void)
 	RUN(a_line_is_read);
 	RUN(what_was_seen_of_the_answer_decides);
 	RUN(a_leg_is_recorded_as_what_is_behind_it);
+	RUN(an_error_of_a_leg_is_recorded_as_without_it);
 	RUN(only_our_key_opens);
 	RUN(a_cut_line_is_malformed_and_nothing_past_it_is_read);
 	RUN(what_is_not_agreed_on_is_malformed);

@@ -99,7 +99,8 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(OBJ)
 # Whatever BUILD is, in build/ and by gcc: the benchmarks' load generator and store of a million rows, an agent of another version,
 # libraries to preload, and drivers of single parts, which have sanitizers of their own.
 TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so cjsonhooks.so powercut.so \
-	drivers/scan_driver drivers/price_driver drivers/http_driver drivers/collide)
+	drivers/scan_driver drivers/price_driver drivers/http_driver drivers/tap_usage_driver \
+	drivers/collide)
 ifeq ($(BUILD),build)
 test-tools: $(TEST_TOOLS)
 else
@@ -116,6 +117,9 @@ build/drivers/price_driver: tests/unit/price_driver.c build/prices.c $(wildcard 
 	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lm -lcjson -lpthread
 build/drivers/http_driver: tests/unit/http_driver.c agent/tap/http.c agent/tap/http.h $(wildcard agent/base/*.h)
 	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^)
+build/drivers/tap_usage_driver: tests/unit/tap_usage_driver.c $(addprefix agent/tap/,usage.c usage.h event.c event.h) \
+		$(wildcard agent/answer/*.[ch] agent/base/*.h) $(wildcard agent/base/json*.c)
+	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lm
 build/drivers/collide: tests/preload/collide.c agent/base/hash.c $(wildcard agent/base/*.h)
 	$(DRIVER) -O2 -o $@ $(filter %.c,$^)
 
@@ -152,7 +156,7 @@ test-matrix: all
 	@$(MAKE) --no-print-directory PYTEST_ARGS="--matrix $(PYTEST_ARGS)" test-quick
 
 # Those that have nothing to do under a sanitizer: what is installed, drivers that have sanitizers of their own, what a browser or HAProxy does.
-NO_SAN := packaging parts scan tap_http prices codec evidence latency collisions usage_capture truth logline sdk dashboard dashboard_accessibility alerts
+NO_SAN := packaging parts scan tap_http tap_usage prices codec evidence latency collisions usage_capture truth logline sdk dashboard dashboard_accessibility alerts
 SANITIZED := $(filter-out $(NO_SAN:%=tests/blackbox/test_%.py),$(sort $(wildcard tests/blackbox/test_*.py)))
 # Those that have to do with threads.
 THREADED := $(addprefix tests/blackbox/test_,threads.py upgrade.py worker.py run.py spop.py ledger.py admin.py admin_access.py)

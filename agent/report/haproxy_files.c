@@ -106,6 +106,10 @@ static void read_line(haproxy_file *file, slice line)
 
 	if (w.count >= 2 && slice_eq(w.words[0], SLICE("spoe-message")) && slice_eq(w.words[1], SLICE("llm-request")))
 		file->question = true;
+	if (w.count >= 2 && slice_eq(w.words[0], SLICE("spoe-group")) && slice_eq(w.words[1], SLICE("llm-member")))
+		file->leg_question = true;
+	if (w.count >= 2 && slice_eq(w.words[1], SLICE("set-var(txn.llm_tapped)")))
+		file->leg_rules = true;
 	if (w.count >= 4 && slice_eq(w.words[1], SLICE("send-spoe-group")) &&
 	    slice_eq(w.words[3], SLICE("llm-request")))
 		file->rules = true;
@@ -267,6 +271,18 @@ static void write_limits(findings *to, const looked_at *all, size_t count)
 			clients, connections, files);
 }
 
+/* Says whether the file is from before there were legs. */
+static void write_leg_rules(findings *to, const looked_at *l)
+{
+	if (l->file.question && !l->file.leg_question)
+		finding(to, FOUND_PROBLEM, "file", l->path,
+			"has no group llm-member, by which a leg asks for its credential: HAProxy would not start with backends "
+			"that have legs; copy spoe.conf of this version, and llm.cfg with it");
+	if (l->file.rules && !l->file.leg_rules)
+		finding(to, FOUND_OLDER, "file", l->path,
+			"sends no request through the tap: copy llm.cfg of this version, and spoe.conf with it");
+}
+
 bool haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count)
 {
 	const char *spoe = getenv("LLM_SPOE_CONF");
@@ -293,6 +309,8 @@ bool haproxy_files_write(findings *to, const policy *p, const char *const *named
 	bool refused = contract < CONTRACT && routes && !policy_allows_contract(p, contract);
 	for (size_t i = 0; i < paths_count; i++) {
 		write_file(to, &all[i], count != 0, refused);
+		if (has_legs(p->table))
+			write_leg_rules(to, &all[i]);
 		if (all[i].file.backends)
 			write_backends(to, &all[i], p->table->backends_hash);
 	}

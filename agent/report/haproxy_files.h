@@ -19,6 +19,8 @@ enum {
 typedef struct haproxy_file {
 	bool rules;                       /* it has HAProxy ask the agent: haproxy.cfg or llm.cfg */
 	bool question;                    /* it says what HAProxy asks: spoe.conf */
+	bool leg_rules;                   /* it sends requests to legs */
+	bool leg_question;                /* it says what a leg asks */
 	uint64_t contract;                /* 0: it says none */
 	bool backends;                    /* `spoa-llm backends` made it */
 	char hash[BACKENDS_HASH_LEN + 1]; /* of the backends; "": it has none, because an older version made it */

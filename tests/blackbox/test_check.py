@@ -456,3 +456,19 @@ def test_connections_and_files_of_haproxy(work, text, env, state, said):
     _, found = with_legs(work, env=env, haproxy=file)
     [(is_state, told)] = states(found, "haproxy")
     assert is_state == state and said in told, told
+
+
+def test_files_from_before_there_were_legs(work):
+    """HAProxy would not start with their spoe.conf, and would send nothing through the tap by their rules."""
+    example, spoe = work / "haproxy.cfg", work / "spoe.conf"
+    example.write_text(harness.EXAMPLE.read_text())
+    spoe.write_text(harness.SPOE_CONF.read_text())
+    for path in (example, spoe):
+        _, found = with_legs(work, haproxy=path)
+        assert not [text for state, text in states(found, "file") if "legs" in text or "tap" in text]
+    example.write_text(re.sub(r"(?m)^.*llm_tapped.*\n", "", example.read_text()))
+    _, found = with_legs(work, haproxy=example)
+    assert [state for state, text in states(found, "file") if "through the tap" in text] == ["older"], found
+    spoe.write_text(spoe.read_text().split("# The question of a leg")[0].replace(" llm-member", ""))
+    _, found = with_legs(work, haproxy=spoe)
+    assert [state for state, text in states(found, "file") if "llm-member" in text] == ["problem"], found

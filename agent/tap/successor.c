@@ -6,6 +6,8 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -24,8 +26,6 @@ static void end(successor *s, bool ready)
 	ev_io_stop(s->loop, &s->said);
 	ev_timer_stop(s->loop, &s->patience);
 	close(s->said.fd);
-	if (!ready && !s->reaped)
-		kill(s->pid, SIGKILL);
 	s->pid = 0;
 	s->ended(s->ctx, ready);
 }
@@ -45,16 +45,11 @@ static void on_said(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 
 static void on_patience(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
+	successor *s = timer->data;
+
 	log_event(tap_upgrade_failed, LOG_C("problem", "the new process was not ready in time"));
-	end(timer->data, false);
-}
-
-static void on_child(struct ev_loop *loop, ev_child *child, int events UNUSED)
-{
-	successor *s = child->data;
-
-	ev_child_stop(loop, child);
-	s->reaped = true;
+	kill(s->pid, SIGKILL);
+	end(s, false);
 }
 
 bool successor_init(successor *s, struct ev_loop *loop, char **argv, err *e)
@@ -64,8 +59,7 @@ bool successor_init(successor *s, struct ev_loop *loop, char **argv, err *e)
 	s->pid = 0;
 	ev_io_init(&s->said, on_said, -1, EV_READ);
 	ev_timer_init(&s->patience, on_patience, 0., 0.);
-	ev_child_init(&s->child, on_child, 0, 0);
-	s->said.data = s->patience.data = s->child.data = s;
+	s->said.data = s->patience.data = s;
 	return binary_path(s->path, sizeof s->path, argv[0]) ||
 	       err_set(e, "the path of the binary is not known: argv[0] has no /, and there is no /proc");
 }
@@ -78,11 +72,17 @@ static void set_number(const char *name, long n)
 	setenv(name, text, 1);
 }
 
-/* In the child; all signals are blocked. */
-static _Noreturn void become(const successor *s, int fd)
+/* In the successor, which writes its id to `fd`; all signals are blocked. `between` is its parent, which ends. */
+static _Noreturn void become(const successor *s, int fd, pid_t between)
 {
+	const struct timespec pause = { .tv_nsec = 100000 };
+	const pid_t self = getpid();
 	sigset_t none;
 
+	while (getppid() == between)
+		nanosleep(&pause, NULL);
+	if (write(fd, &self, sizeof self) != sizeof self)
+		_exit(127);
 	fcntl(fd, F_SETFD, 0);
 	set_number(READY_VARIABLE, fd);
 	/* The service manager expects signs of life from the new process. */
@@ -94,6 +94,29 @@ static _Noreturn void become(const successor *s, int fd)
 	sigprocmask(SIG_SETMASK, &none, NULL);
 	execv(s->path, s->argv);
 	_exit(127);
+}
+
+/* Forks twice and returns the id of the successor, whose parent is the service manager then. systemd waits for a main
+ * process that it is to stop only if it was the parent when that process became the main one, and kills it at once
+ * otherwise, with its streams. -1: errno says why not. */
+static pid_t start(const successor *s, const int ready[2])
+{
+	pid_t pid, between = fork();
+	int status = 0;
+
+	if (between == 0) {
+		between = getpid();
+		pid = fork();
+		if (pid == 0)
+			become(s, ready[1], between);
+		_exit(pid < 0 ? errno : 0);
+	}
+	int why = errno;
+	close(ready[1]);
+	while (between > 0 && waitpid(between, &status, 0) < 0 && errno == EINTR)
+		;
+	errno = between < 0 ? why : WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
+	return !errno && read(ready[0], &pid, sizeof pid) == sizeof pid ? pid : -1;
 }
 
 bool successor_start(successor *s, err *e)
@@ -108,26 +131,19 @@ bool successor_start(successor *s, err *e)
 	/* A signal that reaches the child before its exec would run our handlers there. */
 	sigfillset(&all);
 	sigprocmask(SIG_SETMASK, &all, &old);
-	pid_t pid = fork();
-	if (pid == 0)
-		become(s, ready[1]);
+	pid_t pid = start(s, ready);
 	int why = errno;
 	sigprocmask(SIG_SETMASK, &old, NULL);
-	close(ready[1]);
 	if (pid < 0) {
 		close(ready[0]);
 		return err_set(e, "fork: %s", strerror(why));
 	}
 	s->pid = pid;
-	s->reaped = false;
 	s->began = clock_mono_ms();
 	ev_io_set(&s->said, ready[0], EV_READ);
 	ev_io_start(s->loop, &s->said);
 	ev_timer_set(&s->patience, PATIENCE, 0.);
 	ev_timer_start(s->loop, &s->patience);
-	ev_child_stop(s->loop, &s->child);
-	ev_child_set(&s->child, pid, 0);
-	ev_child_start(s->loop, &s->child);
 	log_event(tap_upgrading, LOG_C("binary", s->path), LOG_I("pid", pid));
 	return true;
 }

@@ -19,11 +19,9 @@ typedef struct successor {
 	void (*ended)(void *ctx, bool ready); /* `ready`: the successor answers; false: it is gone */
 	void *ctx;
 	int pid; /* 0: there is none */
-	bool reaped;
 	int64_t began;
 	ev_io said;
 	ev_timer patience;
-	ev_child child;
 } successor;
 
 /* Prepares; `argv` has to outlive `s`. False: `e` says why the path of the binary is not known. */

@@ -80,6 +80,7 @@ DOCDIR ?= $(DATADIR)/doc/spoa-llm
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 SYSCTLDIR ?= $(PREFIX)/lib/sysctl.d
+TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 SYSCONFDIR := /etc
 INSTALL = install
 EXAMPLES := haproxy.cfg.example spoe.conf dist/haproxy-existing.cfg \
@@ -90,7 +91,8 @@ EXAMPLES := haproxy.cfg.example spoe.conf dist/haproxy-existing.cfg \
 # and beside the backends that `spoa-llm backends` makes.
 install: $(BUILD)/spoa-llm
 	$(INSTALL) -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(MANDIR)/man1 $(DESTDIR)$(MANDIR)/man5 $(DESTDIR)$(MANDIR)/man7 $(DESTDIR)$(DOCDIR)/docs $(DESTDIR)$(DOCDIR)/examples \
-		$(DESTDIR)$(UNITDIR)/haproxy.service.d $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SYSCTLDIR) $(DESTDIR)$(SYSCONFDIR)/spoa-llm
+		$(DESTDIR)$(UNITDIR)/haproxy.service.d $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SYSCTLDIR) \
+		$(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(SYSCONFDIR)/spoa-llm
 	$(INSTALL) -m 0755 $(BUILD)/spoa-llm $(DESTDIR)$(BINDIR)/spoa-llm
 	$(INSTALL) -m 0644 dist/spoa-llm.1 $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 0644 dist/spoa-llm.json.5 $(DESTDIR)$(MANDIR)/man5/
@@ -100,12 +102,13 @@ install: $(BUILD)/spoa-llm
 	$(INSTALL) -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples/
 	sed '/^# ---- backends/,$$d; s/^    \(log stdout \)/    #\1/' haproxy.cfg.example > $(DESTDIR)$(DOCDIR)/examples/llm.cfg
 	chmod 0644 $(DESTDIR)$(DOCDIR)/examples/llm.cfg
-	for unit in spoa-llm.service spoa-llm-token@.service spoa-llm-prices.service; do \
+	for unit in spoa-llm.service spoa-llm-tap.service spoa-llm-token@.service spoa-llm-prices.service; do \
 		sed 's|@BINDIR@|$(BINDIR)|' dist/$$unit > $(DESTDIR)$(UNITDIR)/$$unit && chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit || exit; done
-	$(INSTALL) -m 0644 dist/spoa-llm.socket dist/spoa-llm-log.socket dist/spoa-llm-token@.timer dist/spoa-llm-prices.timer $(DESTDIR)$(UNITDIR)/
+	$(INSTALL) -m 0644 dist/spoa-llm.socket dist/spoa-llm-log.socket dist/spoa-llm-report.socket dist/spoa-llm-token@.timer dist/spoa-llm-prices.timer $(DESTDIR)$(UNITDIR)/
 	$(INSTALL) -m 0644 dist/haproxy.service.d.conf $(DESTDIR)$(UNITDIR)/haproxy.service.d/spoa-llm.conf
 	$(INSTALL) -m 0644 dist/spoa-llm.sysusers $(DESTDIR)$(SYSUSERSDIR)/spoa-llm.conf
 	$(INSTALL) -m 0644 dist/spoa-llm.sysctl $(DESTDIR)$(SYSCTLDIR)/50-spoa-llm.conf
+	$(INSTALL) -m 0644 dist/spoa-llm.tmpfiles $(DESTDIR)$(TMPFILESDIR)/spoa-llm.conf
 	[ -e $(DESTDIR)$(SYSCONFDIR)/spoa-llm/spoa-llm.json ] || \
 		$(INSTALL) -m 0644 dist/spoa-llm.json $(DESTDIR)$(SYSCONFDIR)/spoa-llm/spoa-llm.json
 

@@ -106,7 +106,7 @@ class Ways(rig.Rig):
         port = self.ports[way] = harness.free_port()
         cfg = self.dir / ("haproxy-%s.cfg" % way)
         cfg.write_text(text.replace("global\n", "global\n    nbthread 1\n", 1))
-        env = dict({"LLM_BIND": "127.0.0.1:%d" % port}, **harness.drop_in(), **env)
+        env = dict({"LLM_BIND": "127.0.0.1:%d" % port}, GLIBC_TUNABLES=harness.drop_in()["GLIBC_TUNABLES"], **env)
         fine, said = harness.accepted(self.haproxy, cfg, env)
         assert fine, said
         self.start_proxy(way, [self.haproxy, "-db", "-f", cfg], env)

@@ -48,13 +48,13 @@ def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md", "SECURI
     return sorted(
         ["etc/spoa-llm/spoa-llm.json", prefix + "/bin/spoa-llm", prefix + "/share/man/man1/spoa-llm.1",
          prefix + "/share/man/man5/spoa-llm.json.5", prefix + "/share/man/man7/spoa-llm-events.7", prefix + "/lib/sysusers.d/spoa-llm.conf",
-         prefix + "/lib/sysctl.d/50-spoa-llm.conf"]
+         prefix + "/lib/sysctl.d/50-spoa-llm.conf", prefix + "/lib/tmpfiles.d/spoa-llm.conf"]
         + ["%s/share/doc/spoa-llm/%s" % (prefix, name) for name in doc]
         + ["%s/share/doc/spoa-llm/docs/%s" % (prefix, path.name) for path in (ROOT / "docs").glob("*.md")]
         + ["%s/share/doc/spoa-llm/examples/%s" % (prefix, name) for name in examples]
-        + ["%s/%s" % (units, name) for name in ("spoa-llm.service", "spoa-llm.socket", "spoa-llm-log.socket", "spoa-llm-token@.service", "spoa-llm-token@.timer",
-                                                        "spoa-llm-prices.service", "spoa-llm-prices.timer",
-                                                "haproxy.service.d/spoa-llm.conf")])
+        + ["%s/%s" % (units, name) for name in ("spoa-llm.service", "spoa-llm.socket", "spoa-llm-log.socket", "spoa-llm-report.socket",
+                                                "spoa-llm-tap.service", "spoa-llm-token@.service", "spoa-llm-token@.timer",
+                                                "spoa-llm-prices.service", "spoa-llm-prices.timer", "haproxy.service.d/spoa-llm.conf")])
 
 
 def test_make_install_file_list(tmp_path):
@@ -63,8 +63,9 @@ def test_make_install_file_list(tmp_path):
     for entry in tmp_path.rglob("*"):
         mode = stat.S_IMODE(entry.stat().st_mode)
         assert mode == (0o755 if entry.is_dir() or entry.name == "spoa-llm" and "bin" in entry.parts else 0o644), entry
-    unit = (tmp_path / "usr/local/lib/systemd/system/spoa-llm.service").read_text()
-    assert "ExecStart=/usr/local/bin/spoa-llm run\n" in unit and "@BINDIR@" not in unit
+    for name, command in (("spoa-llm", "run"), ("spoa-llm-tap", "tap")):
+        unit = (tmp_path / ("usr/local/lib/systemd/system/%s.service" % name)).read_text()
+        assert "ExecStart=/usr/local/bin/spoa-llm %s\n" % command in unit and "@BINDIR@" not in unit
     done = run(str(tmp_path / "usr/local/bin/spoa-llm"), "--version")
     assert done.stdout.startswith("spoa-llm ")
 
@@ -153,7 +154,7 @@ def test_unit_exposure(tmp_path):
     make("install", "DESTDIR=%s" % tmp_path, "PREFIX=/usr")
     units = tmp_path / "usr/lib/systemd/system"
     assert "| /usr/bin/spoa-llm credential " in (units / "spoa-llm-token@.service").read_text()
-    for name in ("spoa-llm.service", "spoa-llm-token@.service", "spoa-llm-prices.service"):
+    for name in ("spoa-llm.service", "spoa-llm-tap.service", "spoa-llm-token@.service", "spoa-llm-prices.service"):
         done = run("systemd-analyze", "security", "--offline=true", "--no-pager", str(units / name))
         level = re.search(r"exposure level for spoa-llm\S*.service: ([0-9.]+)", done.stdout)
         assert level and float(level.group(1)) < 2.0, done.stdout
@@ -174,6 +175,25 @@ def test_sockets_are_those_of_the_configuration():
     assert default == config["log_listen"][:2] == [sent[0], sent[1].replace("unix@", "dgram@")]
 
 
+def test_the_tap_is_on_where_the_gateway_is_new():
+    """In the package and in docker compose. The agent listens where the tap sends its reports, which is what the socket unit opens. HAProxy's and the
+    tap's defaults name the links that tmpfiles.d makes into the chroot."""
+    report = re.findall(r"^ListenDatagram=(/.*)$", (ROOT / "dist/spoa-llm-report.socket").read_text(), re.M)
+    assert len(report) == 1
+    default = [line for line in table() if line[:2] == ["option", "tap_listen"]][0][8]
+    for name, address in (("dist/spoa-llm.json", "dgram@" + report[0]), ("dist/compose/spoa-llm.json", "dgram@/run/spoa-llm-report/tap.dgram")):
+        config = json.loads((ROOT / name).read_text())
+        assert (config["tap"], config.get("tap_listen", default)) == (True, address), name
+    assert '"--report", "dgram@/run/spoa-llm-report/tap.dgram"' in (ROOT / "docker-compose.yml").read_text()
+    defaults = {line[1]: line[4].split()[-1] for line in table() if line[0] == "flag" and line[3] == "tap" and "default" in line[4]}
+    assert defaults["report"] == "dgram@" + report[0]
+    made = {line.split()[1]: line.split()[-1] for line in (ROOT / "dist/spoa-llm.tmpfiles").read_text().splitlines() if line.startswith("L")}
+    assert made == {path: "/var/lib/haproxy" + path for path in (defaults["legs"], "/run/spoa-llm-tap")}
+    backends = run(harness.AGENT, "backends", "-c", "dist/spoa-llm.json").stdout
+    presets = dict(re.findall(r'presetenv (LLM_\w+) +"([^"]+)"', backends))
+    assert presets["LLM_LEGS"] == defaults["legs"] and presets["LLM_TAP"] == "unix@/run/spoa-llm-tap/tap.sock"
+
+
 def test_the_queue_of_log_lines_is_the_same_everywhere():
     """net.unix.max_dgram_qlen of the package and of docker compose."""
     told = [re.search(r"max_dgram_qlen\W+(\d+)", (ROOT / name).read_text()).group(1) for name in ("dist/spoa-llm.sysctl", "docker-compose.yml")]
@@ -191,8 +211,10 @@ def test_configuration_to_start_from(tmp_path):
     # haproxy.cfg.example has a backend for each upstream of the configuration, and no other.
     backends = run(harness.AGENT, "backends", "-c", "dist/spoa-llm.json").stdout
     example = (ROOT / "haproxy.cfg.example").read_text().split("# ---- backends")[1]
-    names = re.compile(r"^backend (\S+)", re.M)
+    # Legs stand in what the package's configuration gets, because it has "tap", and not in the example.
+    names = re.compile(r"^backend (?!leg\.|llm-tap$)(\S+)", re.M)
     assert names.findall(backends) == names.findall(example)
+    assert len(re.findall(r"^frontend leg\.", backends, re.M)) == len(re.findall(r"^backend leg\.", backends, re.M)) > 0
 
 
 @pytest.mark.parametrize("bind", [":8080", "abns@llm accept-proxy"])

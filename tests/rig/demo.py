@@ -1,7 +1,8 @@
-"""`make demo`: the gateway with mock upstreams, a handful of requests, and what became of each.
+"""`make demo`: the gateway with mock upstreams, a handful of requests, what became of each, and what they cost.
 
 Stays up for your own curl until Ctrl-C; with DEMO_ONCE=1 it ends by itself, with exit 1 if anything was not as told.
 """
+import json
 import os
 import shutil
 import signal
@@ -12,13 +13,13 @@ import time
 import harness
 from upstream import Mock
 
-OPERATOR, CLIENT = harness.secret("operator"), harness.secret("client")
+OPERATOR, CLIENT, LOG_KEY = harness.secret("operator"), harness.secret("client"), harness.secret("log-key")
 PORT = int(os.environ.get("DEMO_PORT", "8080"))
 
 
 def chat(model, stream):
-    return "/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}], "model": model,
-                                    "stream": stream}
+    body = {"messages": [{"role": "user", "content": "hello"}], "model": model, "stream": stream}
+    return "/v1/chat/completions", dict(body, stream_options={"include_usage": True}) if stream else body
 
 
 def responses(model, stream):
@@ -42,6 +43,39 @@ REQUESTS = (
     ("Anthropic messages", messages, "glm-4.6", False, "ollama", "operator", 200),
     ("OpenAI chat", chat, "kimi-k2", False, None, None, 502),
 )
+
+
+class Gateway(harness.Gateway):
+    """With a ledger, and a tap for the streams."""
+
+    tap = None
+
+    def start(self):
+        log, report = "unix@%s/log.sock" % self.dir, "dgram@%s/tap.dgram" % self.dir
+        (self.dir / "ledger").mkdir()
+        self.config.update(ledger=str(self.dir / "ledger"), log_listen=log, tap=True, tap_listen=report)
+        self.env["SPOA_LLM_LOG_KEY"] = LOG_KEY
+        self.limits.update(LLM_LOG_RING=log, SPOA_LLM_LOG_KEY=LOG_KEY, LLM_TAP="unix@%s/tap.sock" % self.dir, LLM_LEGS=str(self.dir))
+        self.tap = harness.Process("tap", harness.argv("tap", "--listen", "unix@%s/tap.sock" % self.dir, "--legs", self.dir, "--report", report,
+                                                       "--control", "unix@%s/tap-control.sock" % self.dir), self.dir / "tap.log", harness.environment())
+        super().start()
+
+    def close(self, quiet=False):
+        super().close(quiet)
+        if self.tap:
+            self.tap.end()
+
+    def rows(self):
+        done = harness.cli("ledger", "export", "--ledger", self.dir / "ledger")
+        return [json.loads(line) for line in done.out.splitlines()]
+
+    def savings(self):
+        """What `spoa-llm savings` says, as soon as the ledger has all requests, and their streams to the token."""
+        def known():
+            rows = self.rows() if harness.ledger_made(self.dir / "ledger") else []
+            return len(rows) == len(REQUESTS) and all(row["usage_from"] == "stream" for row in rows if row["stream"] and row["status"] == 200)
+        harness.until(known, 10, lambda: "the ledger has not all requests, or not all streams to the token: %s" % self.rows(), step=0.05)
+        return harness.cli("savings", "--since", "1h", "--ledger", self.dir / "ledger").out
 
 
 def free(port):
@@ -83,12 +117,12 @@ def main():
     config = {
         "openai_target": openai.url(), "anthropic_target": anthropic.url(),
         "routes": [
-            {"model_prefix": "glm-", "upstream": ollama.url(), "auth": "env:OLLAMA_API_KEY"},
+            {"model_prefix": "glm-", "upstream": ollama.url(), "auth": "env:OLLAMA_API_KEY", "reference_model": "gpt-5"},
             {"model_prefix": "claude-", "protocol": "anthropic"},
             {"model_prefix": "kimi-", "upstream": ollama.url(), "auth": "env:NOT_SET_API_KEY"},
             {"model_prefix": "*", "auth": "passthrough"}]}
     binary = shutil.which("haproxy") or "/usr/sbin/haproxy"
-    gateway = harness.Gateway(binary, mocks, config, env={"OLLAMA_API_KEY": OPERATOR}, port=PORT,
+    gateway = Gateway(binary, mocks, config, env={"OLLAMA_API_KEY": OPERATOR}, port=PORT,
                               owners={OPERATOR: [ollama], CLIENT: [openai, anthropic]})
     try:
         print("client -> HAProxy %d.%d on 127.0.0.1:%d -> spoa-llm decides -> one of 3 mock upstreams\n" % (
@@ -96,7 +130,8 @@ def main():
         print("  %-19s %-18s %-9s %-11s %-15s %s" % (
             "request", "model", "", "reached", "with the", "status"))
         ok = all([ask(gateway, *request) for request in REQUESTS])
-        print("\nThe last one was refused: its route's credential is not set. No upstream saw it.", flush=True)
+        print("\nThe last one was refused: its route's credential is not set. No upstream saw it. What they cost, the streams to the token:\n", flush=True)
+        print("".join("  " + line if line.strip() else line for line in gateway.savings().splitlines(keepends=True)), flush=True)
         if not once:
             print("\nTry it yourself:\n\n  curl -i http://127.0.0.1:%d/v1/chat/completions -H 'authorization: Bearer mine' \\\n"
                   "    -d '{\"model\":\"glm-4.6\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}'\n\n"

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import shlex
 import signal
 import socket
 import subprocess
@@ -250,7 +251,7 @@ class Agent:
 def drop_in():
     """The environment that HAProxy has by the systemd drop-in."""
     lines = (ROOT / "dist" / "haproxy.service.d.conf").read_text().splitlines()
-    return dict(line[len("Environment="):].split("=", 1) for line in lines if line.startswith("Environment="))
+    return dict(pair.split("=", 1) for line in lines if line.startswith("Environment=") for pair in shlex.split(line[len("Environment="):]))
 
 
 def version_of(haproxy):

@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 import evidence  # noqa: E402
 
 LLM, ADMIN, PROMETHEUS = (int(os.environ[name]) for name in ("LLM_PORT", "ADMIN_PORT", "PROMETHEUS_PORT"))
-SERVICES = "agent", "haproxy", "openai", "anthropic", "prometheus"
+SERVICES = "agent", "tap", "haproxy", "openai", "anthropic", "prometheus"
 TOKEN = open("dist/compose/secrets/admin_token").read()
 CLIENT = evidence.secret("client")
 
@@ -76,6 +76,22 @@ def guarded(service):
     }
 
 
+def pid_of(service):
+    return int(podman("inspect", "-f", "{{.State.Pid}}", container(service)).strip())
+
+
+def sockets():
+    """Modes and owners of the volumes by which HAProxy, the tap and the agent meet, and of the sockets in them; the legs once."""
+    told = set()
+    for volume in "tap", "legs", "reports":
+        top = pathlib.Path(podman("volume", "inspect", "-f", "{{.Mountpoint}}", "spoa-llm_" + volume).strip())
+        for path in [top, *top.iterdir()]:
+            if path == top or path.is_socket() and path.name != "control.sock":
+                name = volume if path == top else "%s/%s" % (volume, "leg" if path.name.startswith("leg.") else path.name)
+                told.add("%s %o %d:%d" % (name, path.stat().st_mode & 0o7777, path.stat().st_uid, path.stat().st_gid))
+    return told
+
+
 def main():
     for service in SERVICES:
         until("%s is healthy" % service, lambda: healthy(service))
@@ -101,8 +117,11 @@ def main():
             "exec", container("agent"), "spoa-llm", "ledger", "export", stderr=subprocess.DEVNULL).splitlines()]
         found = sorted((row["model"], row["status"]) for row in rows)
         wanted = sorted([("glm-4.6", 200)] * 4 + [("gpt-5.5", 200)] * 2 + [("claude-sonnet-4-5", 200)] * 2 + [("kimi-k2", 502)])
-        return None if found == wanted else found
-    until("the ledger has each request once", ledger, 20)
+        if found != wanted:
+            return found
+        told = [(row["model"], row["usage_from"], row["output"]) for row in rows if row["stream"] and row["status"] == 200]
+        return None if all(one[1:] == ("stream", 7) for one in told) and len(told) == 4 else told
+    until("the ledger has each request once, and each stream to the token", ledger, 20)
     print(podman("exec", container("agent"), "spoa-llm", "savings"))
 
     request = urllib.request.Request("http://127.0.0.1:%d/metrics" % ADMIN)
@@ -148,6 +167,13 @@ def main():
     # Neither network nor volume lets an upstream, or a client, ask the agent.
     expect("networks of the agent", sorted(json.loads(podman("inspect", container("agent")))[0]["NetworkSettings"]["Networks"]),
            ["spoa-llm_metrics"])
+    # The tap's network leads nowhere. It and HAProxy alone reach the legs, and the tap alone the socket for reports.
+    networks = sorted(json.loads(podman("inspect", container("tap")))[0]["NetworkSettings"]["Networks"])
+    routes = pathlib.Path("/proc/%d/net/route" % pid_of("tap")).read_text().splitlines()[1:]
+    expect("networks of the tap", (networks, [line for line in routes if line.split()[1] == "00000000"]), (["spoa-llm_alone"], []))
+    expect("sockets of the tap and the legs", sorted(sockets()), sorted(
+        ["tap/tap.sock 660 9605:9600", "reports/tap.dgram 660 9602:9605", "tap 2750 9605:9600", "legs 2750 9601:9605", "reports 2750 9602:9605"]
+        + ["legs/leg 660 9601:9605"]))
     log = podman("logs", container("agent"), stderr=subprocess.STDOUT)
     told = re.findall(r"event=(log_listen_open|log_queue_short|socket_unused)", log)
     expect("the agent warns of its log sockets", told, [])
@@ -175,8 +201,7 @@ def searched():
         for about in "cmdline", "status":
             search(podman("exec", name, "cat", "/proc/1/" + about), "/proc/1/%s of %s" % (about, name))
         # What a user of the machine who may not be root sees of it.
-        pid = podman("inspect", "-f", "{{.State.Pid}}", name).strip()
-        evidence.search_processes([int(pid)])
+        evidence.search_processes([int(podman("inspect", "-f", "{{.State.Pid}}", name).strip())])
     for command in (["ledger", "export"], ["savings"], ["explain", "-c", "/etc/spoa-llm/spoa-llm.json", "--model", "glm-4.6"],
                     ["backends", "-c", "/etc/spoa-llm/spoa-llm.json"]):
         search(podman("exec", container("agent"), "spoa-llm", *command), "spoa-llm " + " ".join(command))

@@ -198,14 +198,13 @@ static bool is_success(int32_t status)
 static bool apply_part(record *r, usage_told *t, const tap_report *report)
 {
 	bool guessed = r->usage == USAGE_ESTIMATED || r->usage == USAGE_PARTIAL;
-	bool last = report->final || (report->end == TAP_END_WHOLE && !t->early);
 
 	if (r->usage == USAGE_REPORTED)
 		return false;
 	/* What the tap could not read may be most of the answer. */
 	if (!t->any && (report->content == 0 || report->end == TAP_END_LOST || r->usage == USAGE_NONE))
 		return false;
-	if (!last || t->output < 0)
+	if (!report->final || t->output < 0)
 		t->output = larger(t->output, report->content);
 	bool input_told = t->any && t->prompt >= 0;
 	if (!input_told && guessed) {
@@ -229,7 +228,7 @@ bool usage_apply_report(record *r, const tap_report *report, usage_parts *parts)
 	if (r->tap == TAP_NOT || r->usage == USAGE_STREAM)
 		return false;
 	usage_told_stream(slice_cstr(report->first), slice_cstr(report->last), slice_cstr(r->protocol), &told);
-	bool exact = ok && told.complete && (report->final || (whole && !told.early));
+	bool exact = ok && told.complete && report->final;
 	if (!exact && r->tap != TAP_MISSING)
 		return false;
 	r->tap = ok && told.any ? TAP_TOLD : ok && whole && report->content > 0 ? TAP_UNTOLD : TAP_NOTHING;

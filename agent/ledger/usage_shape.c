@@ -75,7 +75,6 @@ static void mean_input_output(const counts *r, slice protocol, usage_told *t)
 		t->final = r->details;
 		return;
 	}
-	t->early = true;
 	t->read = known(n[READ]);
 	t->write = larger(n[WRITE], known(n[WRITE_5M]) + known(n[WRITE_1H]));
 	if (t->prompt >= 0)

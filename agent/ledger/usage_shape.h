@@ -70,7 +70,6 @@ typedef struct usage_told {
 	bool complete;       /* nothing is missing, cut or invalid */
 	bool whole;          /* the object is not cut */
 	bool final;          /* this shape reports usage at the end of a stream only */
-	bool early;          /* this shape reports it at the beginning of a stream too, where the output is not known */
 	slice rest;          /* what follows the object */
 	usage_parts parts;
 } usage_told;

@@ -89,7 +89,7 @@ static const row rows[] = {
 	{ "openai", CHAT, CHAT, NONE, LOST, true, 48, STREAM, TAP_TOLD, 20, 50, 80, 0 },
 	{ "openai", "", RESPONSES, ESTIMATED, UPSTREAM, true, 9, STREAM, TAP_TOLD, 20, 50, 80, 0 },
 	{ "gemini", "{\"promptTokenCount\":100,\"candidatesTokenCount\":2,\"totalTokenCount\":102}", GEMINI, PARTIAL, WHOLE, true, 2, STREAM, TAP_TOLD, 20, 50, 80, 0 },
-	{ "gemini", GEMINI, GEMINI, PARTIAL, WHOLE, false, 2, STREAM, TAP_TOLD, 20, 50, 80, 0 },
+	{ "gemini", GEMINI, GEMINI, PARTIAL, CLIENT, true, 2, STREAM, TAP_TOLD, 20, 50, 80, 0 },
 	{ ANTHROPIC, "{\"output_tokens\":500}", ESTIMATED, WHOLE, true, 48, STREAM, TAP_TOLD, 10, 500, 2000, 300 },
 	{ ANTHROPIC, "{\"input_tokens\":10,\"cache_creation_input_tokens\":300,\"cache_read_input_tokens\":2000,\"output_tokens\":500}", ESTIMATED, WHOLE, true, 48, STREAM, TAP_TOLD, 10, 500, 2000, 300 },
 	/* A search made the prompt larger. */
@@ -107,6 +107,7 @@ static const row rows[] = {
 	{ ANTHROPIC, FIRST, ESTIMATED, WHOLE, false, 48, PARTIAL, TAP_TOLD, 10, 48, 2000, 300 },
 	{ ANTHROPIC, FIRST, ESTIMATED, UPSTREAM, false, 0, PARTIAL, TAP_TOLD, 10, 3, 2000, 300 },
 	{ ANTHROPIC, FIRST, UNKNOWN, LOST, false, 48, PARTIAL, TAP_TOLD, 10, 48, 2000, 300 },
+	{ "openai", CHAT, CHAT, ESTIMATED, WHOLE, false, 60, PARTIAL, TAP_TOLD, 20, 60, 80, 0 }, /* an error ended a stream whose usage ran along */
 	{ "gemini", GEMINI, GEMINI, ESTIMATED, CLIENT, false, 3, PARTIAL, TAP_TOLD, 20, 50, 80, 0 },
 	/* What the upstream reported all of stays. */
 	{ ANTHROPIC, FIRST, REPORTED, CLIENT, false, 48, REPORTED, TAP_TOLD, 77, 66, 5, 4 },

@@ -47,9 +47,8 @@
 	X("usage",			PLACE_USAGE,		2, false, NULL)	/* Moonshot */
 #define GEMINI_CONTENT(X) \
 	X("parts",			PLACE_CONTENT,		0, true,  NULL)
-#define CANDIDATES(X)	/* Gemini */ \
-	X("content",			PLACE_PATH,		0, false, &gemini_content) \
-	X("finishReason",		PLACE_FINISH,		0, false, NULL)
+#define CANDIDATES(X)	/* Gemini; finishReason proves no end: some of its models write it into every event */ \
+	X("content",			PLACE_PATH,		0, false, &gemini_content)
 #define OUTPUTS(X)	/* Mistral on Bedrock */ \
 	X("text",			PLACE_CONTENT,		0, false, NULL)
 #define LINE_MESSAGE(X)	/* Ollama */ \

@@ -407,13 +407,16 @@ static void take_member(counts *r, const json_member *m)
 
 void counts_merge(counts *last, const counts *first)
 {
-	static const count_kind grow[] = { INPUT, OUTPUT, READ, WRITE, WRITE_5M, WRITE_1H, SEARCHES, THINKING };
+	static const count_kind grow[] = { INPUT, READ, WRITE, WRITE_5M, WRITE_1H, SEARCHES, THINKING };
 
 	if (first->n[INPUT] < 0 && first->n[OUTPUT] < 0)
 		return;
 	for (size_t i = 0; i < SIZE(grow); i++)
 		if (first->n[grow[i]] > last->n[grow[i]])
 			last->n[grow[i]] = first->n[grow[i]];
+	/* The output at the beginning is a guess, often 1. */
+	if (last->n[OUTPUT] < 0)
+		last->n[OUTPUT] = first->n[OUTPUT];
 	last->anthropic |= first->anthropic;
 	last->bad |= first->bad;
 	if (last->tier == TIER_STANDARD)

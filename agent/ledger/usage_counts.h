@@ -66,7 +66,8 @@ typedef struct counts {
 MUST_CHECK bool counts_read(counts *c, slice object);
 
 /* Adds to `last` what `first` told, an earlier usage object of the same stream. Anthropic tells input at the beginning,
- * and output at the end; its counts only grow. Of other shapes the last object has everything: `last` stays as it is.
+ * and output at the end; its other counts only grow. Of other shapes the last object has everything: `last` stays as it
+ * is.
  */
 void counts_merge(counts *last, const counts *first);
 

@@ -1,6 +1,6 @@
 """Random requests of all shapes, endings, encodings and orders, through HAProxy: the ledger either has their true usage and cost or says that it
-does not know. rig/truth.py makes them. `make test` sends 5,000 with each of two HAProxys, TRUTH=100000 more; TRUTH_SEED=7 begins elsewhere. The
-output names each row that claims what is not so, with its seed: truth.Case(SEED).answer is the answer."""
+does not know, with streams that go straight and with streams that go through the tap. rig/truth.py makes them. `make test` sends 5,000 each way with
+each of two HAProxys, TRUTH=100000 more; TRUTH_SEED=7 begins elsewhere. The output names each row that claims what is not so, with its seed: truth.Case(SEED).answer is the answer."""
 import collections
 import json
 import multiprocessing
@@ -14,6 +14,7 @@ import pytest
 
 import truth
 from ledgers import LedgerGateway
+from test_legs import RealTap, Recorded
 from test_prices import Table
 
 COUNT = int(os.environ.get("TRUTH", "5000"))
@@ -21,10 +22,22 @@ FIRST = int(os.environ.get("TRUTH_SEED", "1"))
 CLIENTS = 4
 
 
-class Gateway(LedgerGateway):
+EXACT = ("reported", "stream")
+
+
+class Priced:
     def start(self):
         (self.home / "prices.json").write_text(json.dumps(truth.PRICES))
         super().start()
+
+
+class Straight(Priced, LedgerGateway):
+    pass
+
+
+class Tapped(Priced, Recorded):
+    def __init__(self, *args):
+        super().__init__(*args, make_tap=lambda path, legs: RealTap(path, legs, report=False))
 
 
 def lie(table, case, row):
@@ -36,7 +49,7 @@ def lie(table, case, row):
         return "costs nothing"
     if row["usage_from"] == "unknown" and (any(count is not None for count in counts.values()) or row["cost"]):
         return "unknown has figures"
-    if row["usage_from"] != "reported" or not ran:
+    if row["usage_from"] not in EXACT or not ran:
         return ""
     if case.twice:
         return "two usages that differ"
@@ -52,7 +65,8 @@ def lie(table, case, row):
 
 
 @pytest.mark.timeout(3600)
-def test_the_ledger_says_the_truth_or_that_it_does_not_know(haproxy):
+@pytest.mark.parametrize("Gateway", [Straight, Tapped], ids=["straight", "tap"])
+def test_the_ledger_says_the_truth_or_that_it_does_not_know(haproxy, Gateway):
     listener = socket.create_server(("127.0.0.1", 0), backlog=512)
     url = "http://127.0.0.1:%d" % listener.getsockname()[1]
     forks = multiprocessing.get_context("fork")
@@ -61,7 +75,7 @@ def test_the_ledger_says_the_truth_or_that_it_does_not_know(haproxy):
         process.start()
     table = Table(json.dumps(truth.PRICES))
     config = {"openai_target": url, "anthropic_target": url, "gemini_target": url, "routes": [{"model_prefix": "*", "upstream": url}]}
-    first = FIRST + COUNT * (zlib.crc32(str(haproxy).encode()) % 1000)      # other requests with each HAProxy
+    first = FIRST + COUNT * (zlib.crc32((str(haproxy) + Gateway.__name__).encode()) % 1000)      # other requests each time
     seeds = range(first, first + COUNT)
     try:
         with Gateway(haproxy, [], config) as gateway:
@@ -94,7 +108,7 @@ def check(table, sent, rows):
     named = {name: seed for seed, (name, _) in sent.items() if name}
     for name, row in rows.items():
         if name not in named:       # a client that got no head: what it asked is not known here
-            if row["usage_from"] == "reported":
+            if row["usage_from"] in EXACT:
                 lies.append("a request without an answer is reported: %s" % row)
             continue
         case = truth.Case(named[name])
@@ -109,5 +123,5 @@ def check(table, sent, rows):
         print("%6d  %-17s %-10s %s" % (count, shape, usage, price))
     print("\n".join(lies))
     assert not lies, "%d of %d rows claim what is not so; above is each" % (len(lies), len(rows))
-    exact = sum(count for (_, usage, price), count in kinds.items() if (usage, price) == ("reported", "table"))
+    exact = sum(count for (_, usage, price), count in kinds.items() if usage in EXACT and price == "table")
     assert exact > len(rows) / 5, "only %d of %d rows are exact" % (exact, len(rows))

@@ -261,24 +261,28 @@ static void gemini(void)
 	CHECK_ROWS(SSE, false,
 		   { "data: " PARTS("{\"text\":\"a\"}", "") G1
 		     "}\r\n\r\ndata: " PARTS(CALL, ",\"finishReason\":\"STOP\"") G2 "}\r\n\r\n",
-		     G1, G2, 2, 2, true, false, NULL },
+		     G1, G2, 2, 2, false, false, NULL },
 		   { "data: " PARTS("{\"text\":\"a\"}", "") G1 "}\r\n\r\ndata: " PARTS("{\"text\":\"b\"}", "") G2
 		     "}\r\n\r\n",
 		     G1, G2, 2, 2, false, false, NULL },
-		   { "data: " PARTS("", ",\"finishReason\":\"STOP\"") G2 "}\n\n", NULL, G2, 1, 0, true, false, NULL },
+		   { "data: " PARTS("", ",\"finishReason\":\"STOP\"") G2 "}\n\n", NULL, G2, 1, 0, false, false, NULL },
 		   { "data: {\"response\":" PARTS("{\"text\":\"a\"}", ",\"finishReason\":\"STOP\"") G2 "}}\n\n", NULL,
-		     G2, 1, 1, true, false, NULL }, );
+		     G2, 1, 1, false, false, NULL }, );
 	CHECK_ROWS(SSE, true,
 		   { "data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"},\"usageMetadata\":" G1 "}\n\n", NULL, G1,
 		     1, 0, true, false, NULL }, );
 	CHECK_ROWS(JSON, false,
 		   { "[" PARTS("{\"text\":\"a\"}", "") G1 "}\n,\r\n" PARTS(CALL, ",\"finishReason\":\"STOP\"") G2 "}\n",
-		     G1, G2, 2, 2, true, false, NULL },
+		     G1, G2, 2, 2, false, false, NULL },
 		   { "[" PARTS("{\"text\":\"a\"}", "") G1 "}\n,\r\n" PARTS("{\"text\":\"b\"}", "") G2 "}\n", G1, G2, 2,
 		     2, false, false, NULL },
 		   { "[" PARTS("{\"text\":\"a\"}", "") G1 "}\n,\r\n{\"usageMetadata\":" G2 ",\"x\":", G1, G2, 2, 1,
 		     false, false, NULL },
 		   { " [ {\"usageMetadata\":" G1 "}]", NULL, G1, 1, 0, true, false, NULL }, );
+	CHECK_ROWS(SSE, true,
+		   { "data: " PARTS("{\"text\":\"a\"}", ",\"finishReason\":\"STOP\"") G1
+		     "}\r\n\r\ndata: " PARTS("{\"text\":\"b\"}", ",\"finishReason\":\"STOP\"") G2 "}\r\n\r\n",
+		     G1, G2, 2, 2, true, false, NULL }, );
 	CHECK_ROWS(JSON, true,
 		   { "\xef\xbb\xbf [{\"usageMetadata\":" G1 "},{\"usageMetadata\":" G2 "}] ", G1, G2, 2, 0, true, false,
 		     NULL },

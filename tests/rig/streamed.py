@@ -154,7 +154,7 @@ def gemini(r):
         usage = {"promptTokenCount": 8, "candidatesTokenCount": 10 * k, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 8}]}
         candidate = {"content": {"parts": parts, "role": "model"}, **({"finishReason": "STOP"} if last else {})}
         data = shuffled(r, {"candidates": [candidate], "usageMetadata": usage, "modelVersion": text(r)})
-        events.append(Event(data, usage, bool(parts), last))
+        events.append(Event(data, usage, bool(parts)))
         if last:
             break
     return r.choice([SSE, JSON]), events, False

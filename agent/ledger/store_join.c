@@ -17,7 +17,7 @@ int join_prepare(store *s)
 			"INSERT INTO reports (id, time_ms, ended, status, final, content, tier, first, last)"
 			" VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) ON CONFLICT (id) DO UPDATE"
 			" SET ended = ?3, status = ?4, final = ?5, content = ?6, tier = ?7, first = ?8, last = ?9"
-			" WHERE final < ?5 OR (final = ?5 AND ended > 0 AND ?3 = 0)",
+			" WHERE final < ?5",
 		[ST_REPORT_DELETE] = "DELETE FROM reports WHERE id = ?1",
 		[ST_REPORT_LIMIT] = "DELETE FROM reports WHERE rowid <= (SELECT max(rowid) FROM reports) - ?1",
 	};

@@ -277,9 +277,12 @@ static void check_tap(host_check *c, const host_tap *t)
 		      t->ever ? "nothing was heard of it" : "it was not heard of", (long long)t->silent_ms / 1000);
 	else if (t->processes == 0)
 		check(c, "tap", true, false, "not heard of yet");
+	else if (t->draining == t->processes)
+		check(c, "tap", false, false,
+		      "it drains, with %llu streams: new ones go to their upstreams directly, and their usage is estimated",
+		      (unsigned long long)t->numbers[TAP_STREAMS]);
 	else
-		check(c, "tap", true, false, "%llu streams%s", (unsigned long long)t->numbers[TAP_STREAMS],
-		      t->draining == t->processes ? "; draining: new streams go to their upstreams directly" : "");
+		check(c, "tap", true, false, "%llu streams", (unsigned long long)t->numbers[TAP_STREAMS]);
 }
 
 static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])

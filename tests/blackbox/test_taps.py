@@ -86,7 +86,7 @@ def test_status(tapped):
     assert [value(tapped, name) for name in ("up", "draining", "streams", "memory_bytes")] == [2, 1, 10, 4097]
     assert check(tapped) == (True, "10 streams")
     two.say(draining=True)
-    until(lambda: "draining" in check(tapped)[1], 5, lambda: check(tapped))
+    until(lambda: check(tapped)[0] is False and check(tapped)[1].startswith("it drains, with 10 streams: "), 5, lambda: check(tapped))
     # Another process with this id began to count anew.
     one.say(**dict.fromkeys(COUNTS, 1), streams=0)
     want = {name: number + 1 for name, number in want.items()}

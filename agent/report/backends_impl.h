@@ -7,7 +7,12 @@
 
 #include "report/backends.h"
 
-enum { UPSTREAM_TIMEOUT = 600 }; /* seconds that an upstream may be silent, if its route says nothing else */
+enum {
+	UPSTREAM_TIMEOUT = 600, /* seconds that an upstream may be silent, if its route says nothing else */
+	QUEUE_TIMEOUT = 60, /* seconds that a request waits for one of the connections of a route that limits them */
+	NAME_CONNECT_TIMEOUT = 3, /* seconds that an address of a name may take to accept a connection */
+	NAME_RETRIES = 4,         /* how often another one is tried, for each address that a family may have */
+};
 
 /* What the operator configured for all backends. */
 typedef struct backends_settings {

@@ -46,14 +46,19 @@ static void write_common(FILE *f, const char *check)
 }
 
 /* Writes the way to the tap. The client's credential is gone by then if the leg sets another one. */
-static void write_way(FILE *f, const leg *l)
+static void write_way(FILE *f, const backends_settings *s, const leg *l)
 {
+	/* what backends_section() lets a request wait for before the upstream is silent, and some seconds more */
+	unsigned before = QUEUE_TIMEOUT + (1 + NAME_RETRIES * s->addresses) * NAME_CONNECT_TIMEOUT + 15;
+
 	fprintf(f,
 		"backend %s\n"
 		"    # To the tap, and from there to the leg; straight to the leg while the tap is down, or takes no more.\n"
 		"    mode http\n"
+		"    # The server of llm-tap tells of the tap for all.\n"
+		"    no log\n"
 		"    timeout connect 2s\n"
-		"    # Longer than the upstream's, so that the leg tells first.\n"
+		"    # Longer than all that the leg waits for, so that the leg tells first: a free connection, each address, the upstream.\n"
 		"    timeout server %us\n"
 		"    retries 3\n"
 		"    retry-on conn-failure\n"
@@ -68,7 +73,7 @@ static void write_way(FILE *f, const leg *l)
 		"    use-server tap if TRUE\n"
 		"    server tap \"$LLM_TAP\" weight 0 track llm-tap/tap\n"
 		"    server leg \"unix@${LLM_LEGS_INSIDE}/%s.sock\"\n\n",
-		l->name, l->timeout + 15, l->name, l->name);
+		l->name, l->timeout + before, l->name, l->name);
 }
 
 /* Writes how the leg gets its credential. Without an answer of the agent, or with half an answer, it forwards nothing.
@@ -131,7 +136,7 @@ static void write_leg(FILE *f, const backends_settings *s, const leg *l)
 
 static void write_both(FILE *f, const backends_settings *s, const leg *l)
 {
-	write_way(f, l);
+	write_way(f, s, l);
 	write_leg(f, s, l);
 }
 

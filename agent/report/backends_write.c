@@ -106,7 +106,7 @@ void backends_section(FILE *f, const backends_settings *s, const entry *e)
 
 	fprintf(f, "backend %s\n    # %s, for %s\n    mode http\n", e->name, u->url, e->users);
 	fprintf(f,
-		"    timeout connect %s\n"
+		"    timeout connect %us\n"
 		"    # The longest time that an upstream may be silent: before its first byte, or between two.\n"
 		"    timeout server %us\n"
 		"    timeout tunnel %us\n"
@@ -114,11 +114,13 @@ void backends_section(FILE *f, const backends_settings *s, const entry *e)
 		"    retries %u\n"
 		"    retry-on conn-failure\n"
 		"    http-reuse safe\n",
-		is_name(u) ? "3s" : "5s", timeout ? timeout : UPSTREAM_TIMEOUT, timeout > 3600 ? timeout : 3600,
-		is_name(u) ? 4 * s->addresses : 2);
+		is_name(u) ? NAME_CONNECT_TIMEOUT : 5, timeout ? timeout : UPSTREAM_TIMEOUT,
+		timeout > 3600 ? timeout : 3600, is_name(u) ? NAME_RETRIES * s->addresses : 2);
 	if (e->r && e->r->connect.max_connections)
-		fprintf(f, "    # How long a request waits for one of the connections.\n"
-			   "    timeout queue 60s\n");
+		fprintf(f,
+			"    # How long a request waits for one of the connections.\n"
+			"    timeout queue %us\n",
+			QUEUE_TIMEOUT);
 	if (e->replaces)
 		fprintf(f,
 			"    .if version_atleast(3.2)\n"

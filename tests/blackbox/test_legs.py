@@ -147,6 +147,19 @@ def test_the_name_of_a_leg(work):
     assert name(auth_header="api-key") == name()
 
 
+@pytest.mark.parametrize("more", [{}, {"timeout": 1, "max_connections": 2}, {"timeout": 7200}], ids=str)
+def test_the_leg_tells_first(work, more):
+    """The backend in front of a leg waits longer than all that the backend behind it may wait for."""
+    text = cli("backends", "-c", harness.write_config(work, {"upstream_addresses": 5, "routes": [
+        dict({"model_prefix": "a", "upstream": "https://a.test", "tap": True}, **more)]})).out
+    leg, behind = text.split("\nbackend leg.")[1].split("\nfrontend")[0], text.split("\nbackend llm-a.test")[1].split("\nbackend")[0]
+
+    def number(section, what):
+        return int((re.search(r"(?m)^    %s (\d+)" % what, section) or [0, 0])[1])
+    waits = number(behind, "timeout queue") + (1 + number(behind, "retries")) * number(behind, "timeout connect") + number(behind, "timeout server")
+    assert number(behind, "timeout server") == more.get("timeout", 600) and number(leg, "timeout server") > waits
+
+
 def test_explain_shows_the_leg(work):
     file = harness.write_config(work, {"tap": True, "routes": [{"model_prefix": "a", "upstream": "https://a.test", "auth": "env:KEY"}]})
     env = {"KEY": secret("leg-explain")}
@@ -488,7 +501,7 @@ class RealTap(taps.Tap):
         """Replaces the tap; the process from before goes on with its streams."""
         self.process.kill(signal.SIGUSR2)
         self.log("event=tap_draining")
-        [self.successor] = harness.children_of(self.process.pid)
+        self.successor = int(self.log(r"event=tap_upgraded pid=(\d+)")[-1])
 
     def close(self):
         # The second signal ends a tap that waits for connections of HAProxy's.

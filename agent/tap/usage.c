@@ -45,7 +45,8 @@ enum {
 struct tap_usage_state {
 	uint64_t events, content;
 	event_text first, last;
-	bool finished; /* a choice or candidate has ended */
+	bool finished; /* a choice has ended */
+	bool running;  /* the last candidate of Gemini's has not ended */
 	bool final;
 	bool stale;   /* content came after the last usage */
 	bool typed;   /* the last usage came in an event that names its type */
@@ -123,6 +124,8 @@ static void note(tap_usage *u, event *e)
 		return;
 	}
 	s->finished |= e->finish;
+	if (e->candidate)
+		s->running = !e->stop;
 	s->error |= e->error;
 	if (e->content) {
 		s->content++;
@@ -430,8 +433,10 @@ void tap_usage_end(tap_usage *u, bool whole, tap_usage_told *told)
 	cut |= u->framing == MESSAGES ? s->got > 0 :
 					u->framing == JSON && s->position >= JSON_FIRST && s->position < JSON_END;
 	u->lost |= whole && cut;
-	/* An answer that came to its end has said all, but not if its events have names of which none says so. */
-	if (over && !cut && !u->lost && !s->stale && !s->typed && !s->error)
+	/* An answer that came to its end has said all, but not if its events have names of which none says so. The end
+	 * of an event stream may be that of a connection that broke. */
+	bool broke = u->framing == EVENTS && s->running;
+	if (over && !cut && !u->lost && !s->stale && !s->typed && !s->error && !broke)
 		s->final = true;
 	slice last = slice_of(s->last.ptr, s->last.len);
 	told->first = slice_of(s->first.ptr, s->first.len);

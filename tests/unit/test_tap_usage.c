@@ -269,6 +269,10 @@ static void gemini(void)
 		   { "data: {\"response\":" PARTS("{\"text\":\"a\"}", ",\"finishReason\":\"STOP\"") G2 "}}\n\n", NULL,
 		     G2, 1, 1, false, false, NULL }, );
 	CHECK_ROWS(SSE, true,
+		   { "data: " PARTS("{\"text\":\"a\"}", "") G1 "}\r\n\r\ndata: " PARTS("{\"text\":\"b\"}", "") G2
+		     "}\r\n\r\n",
+		     G1, G2, 2, 2, false, false, NULL }, );
+	CHECK_ROWS(SSE, true,
 		   { "data: {\"promptFeedback\":{\"blockReason\":\"SAFETY\"},\"usageMetadata\":" G1 "}\n\n", NULL, G1,
 		     1, 0, true, false, NULL }, );
 	CHECK_ROWS(JSON, false,

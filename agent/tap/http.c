@@ -335,13 +335,14 @@ static void first_line_byte(http_flow *f, http_side *s, char c)
 		}
 		break;
 	case STATUS:
-		if (f->value_len < 3 && c >= '0' && c <= '9') {
-			f->status = f->status * 10 + (unsigned)(c - '0');
-			f->value_len++;
-		} else if (f->value_len == 3 && f->status >= 100 && (c == ' ' || c == '\r')) {
+		/* HAProxy passes on statuses of other than three digits, and counts them in 16 bits. */
+		if (c >= '0' && c <= '9') {
+			f->status = (f->status * 10 + (unsigned)(c - '0')) & UINT16_MAX;
+			f->value_len = 1;
+		} else if (f->value_len && (c == ' ' || c == '\r')) {
 			s->state = c == ' ' ? REASON : LINE_LF;
 		} else {
-			bad(s, "a status that is not three digits");
+			bad(s, "a status that is no number");
 		}
 		break;
 	case REASON:

@@ -52,7 +52,7 @@ typedef struct http_flow {
 	char id[HTTP_ID_MAX + 1];     /* x-request-id */
 	char leg[HTTP_VALUE_MAX + 1]; /* x-llm-leg */
 	/* Of the last answer, from its HEAD until the next request begins. */
-	unsigned status;
+	unsigned status;                  /* any number of 16 bits */
 	char type[HTTP_TYPE_MAX + 1];     /* content-type in lower case, without parameters */
 	char coding[HTTP_CODING_MAX + 1]; /* how the body is coded, in lower case; empty: it is as it is */
 	/* A request's head has ended, and the answer to it has not. */

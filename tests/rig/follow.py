@@ -20,8 +20,8 @@ def letters(text, then=""):
 
 REQUEST_LINE = re.compile(TOKEN + rb"+ [^ \r\n]* HTTP/1\.[01]\r\n")
 REQUEST_BEGINS = re.compile(TOKEN + rb"*|" + TOKEN + rb"+ [^ \r\n]*(?: " + letters("HTTP/1.", r"(?:[01]\r?)?") + rb")?")
-STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([1-9][0-9][0-9])(?: [^\r\n]*)?\r\n")
-STATUS_BEGINS = re.compile(letters("HTTP/1.", r"(?:[01](?: [1-9]?| [1-9][0-9]| [1-9][0-9][0-9](?: [^\r\n]*)?\r?)?)?"))
+STATUS_LINE = re.compile(rb"HTTP/1\.[01] ([0-9]+)(?: [^\r\n]*)?\r\n")
+STATUS_BEGINS = re.compile(letters("HTTP/1.", r"(?:[01](?: (?:[0-9]+(?: [^\r\n]*)?\r?)?)?)?"))
 HEADER = re.compile(rb"([^\r\n\t :][^\r\n:]*):([^\r\n]*)\r\n")
 HEADER_BEGINS = re.compile(rb"\r|(?:[^\r\n\t :][^\r\n:]*(?::[^\r\n]*\r?)?)?")
 CHUNK_LINE = re.compile(rb"([0-9A-Fa-f]+)(?:[; \t][^\r\n]*)?\r\n")
@@ -152,8 +152,8 @@ def message(text_, at, said, method=None):
     while True:
         found, at_headers = line(text_, at, *((STATUS_LINE, STATUS_BEGINS) if answer else (REQUEST_LINE, REQUEST_BEGINS)))
         all_headers, at = headers(text_, at_headers, lambda so_far: framing(so_far, answer))
-        status = int(found.group(1)) if answer else 0
-        if not answer or status == 101 or status >= 200:
+        status = int(found.group(1)) & 0xffff if answer else 0
+        if not answer or status == 101 or not 100 <= status < 200:
             break
     length, codings = framing(all_headers, answer)
     if not answer:
@@ -165,7 +165,7 @@ def message(text_, at, said, method=None):
     else:
         kinds = [None if v is None else v.split(b";")[0].strip(b" \t") for v in values(all_headers, b"content-type")]
         said.head = "%d %s,%s" % (status, text(kinds, TYPE_MAX, lower=True).decode(), coded(all_headers, codings).decode())
-        if status == 101 or (method == b"CONNECT" and status < 300):
+        if status == 101 or (method == b"CONNECT" and 200 <= status < 300):
             said.kind, said.body = "T", text_[at:]
             said.blind = True
             raise More
@@ -345,7 +345,7 @@ def request(r):
 def answer(r, method, last):
     interim = b"".join(head_of(r, b"HTTP/1.1 " + r.choice((b"100 Continue", b"103 Early Hints", b"102")), [header(r, b"content-type", b"a/b")])
                        for _ in range(r.choice((0, 0, 0, 1, 2))))
-    status = r.choice((b"200", b"200", b"200", b"204", b"304", b"404", b"599", b"999") + ((b"101",) if last else ()))
+    status = r.choice((b"200", b"200", b"200", b"204", b"304", b"404", b"599", b"999", b"1", b"2000") + ((b"101",) if last else ()))
     framed, body = body_of(r, True, last)
     if method == b"HEAD" or status in (b"204", b"304"):
         body = b""

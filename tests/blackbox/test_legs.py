@@ -195,6 +195,19 @@ def test_the_tap_sees_no_credential_of_the_operators(gateway):
         assert value.encode() not in gateway.tap.seen
 
 
+def test_a_leg_strips_by_itself(gateway):
+    """Whatever comes to it, by whatever way: only the operator's credential goes on."""
+    leg = re.search(r"(leg\.\S+)\.in\n(?:(?!\nfrontend)(?s:.))*?set-header authorization", gateway.backends).group(1)
+    names = ("authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie")
+    sent = [(name, CLIENT_KEY) for name in names] + [("x-llm-leg", leg), ("x-llm-protocol", "openai"), ("x-llm-x", "1"), ("x-request-id", "t-leg-1"),
+                                                     ("x-client-request-id", gateway.tag())]
+    got = harness.http("unix@%s/%s.sock" % (gateway.legs, leg), "POST", "/v1/chat/completions", dict(sent, **{"content-type": "application/json"}),
+                       harness.chat("rep-1", stream=True))
+    [seen] = gateway.seen(sent[-1][1])
+    assert got.status == 200 and seen.header("authorization") == "Bearer " + KEY and not seen.has(CLIENT_KEY)
+    assert not [name for name, _ in seen.headers if name in names[1:] or name.startswith("x-llm")]
+
+
 def test_no_client_chooses_a_leg(gateway):
     """Headers of clients and of upstreams that look like the gateway's count for nothing."""
     [leg, *_] = [name for name in re.findall(r"(?m)^backend (leg\.\S+)", gateway.backends)]
@@ -211,6 +224,18 @@ def test_no_client_chooses_a_leg(gateway):
     # The path by which HAProxy checks the tap is an upstream's for a client.
     answer = gateway.post("/.tap", {"model": "star", "stream": True})
     assert gateway.went(answer) and answer.only(gateway.mock).path == "/star/.tap"
+
+
+def test_an_upstream_that_pretends_to_be_a_leg(gateway):
+    """What it says of itself is no code of the gateway's in the log line."""
+    gateway.mock.extra_headers = [("x-llm-leg", "upstream_timeout")]
+    try:
+        answer = gateway.ask("rep-1", stream=True)
+    finally:
+        gateway.mock.reset()
+    assert gateway.went(answer) and answer.status == 200
+    lines = until(lambda: [line for line in gateway.haproxy.text().splitlines() if answer.header("x-request-id") in line], 10, gateway.haproxy.tail)
+    assert json.loads(lines[0])["code"] == "" and json.loads(lines[0])["srv"] == "tap"
 
 
 def test_sockets_of_legs(gateway):

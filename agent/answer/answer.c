@@ -47,9 +47,9 @@ static void read_inside(const place *p, const json_member *m, reading *r)
 
 static void take(const place *p, const json_member *m, reading *r)
 {
-	if (p->what == PLACE_USAGE)
-		take_usage(p, m, r);
-	else if (p->what == PLACE_META && m->type == JSON_OBJECT && counts_meta_tells(m->value))
+	bool meta = p->what == PLACE_META && m->type == JSON_OBJECT && counts_meta_tells(m->value);
+
+	if (p->what == PLACE_USAGE || meta)
 		take_usage(p, m, r);
 	else if (p->what == PLACE_TIER && m->type == JSON_STRING)
 		r->tier = slice_first(slice_of(m->value.ptr + 1, m->value.len - 2), ANSWER_TIER_MAX);
@@ -83,12 +83,14 @@ static bool read_object(slice object, place_in in, answer_told *told)
 
 	counts_init(&r.counts);
 	read_members(object, place_outermost(in), &r, &end);
+	if (r.ping)
+		return false;
 	told->tier = r.tier;
 	/* A usage object in front of the cut is whole. Sums and pairs of counts may have parts behind it. */
 	if (end == JSON_CUT)
 		counts_init(&r.counts);
 	if (end == JSON_BAD || r.spoiled >> r.rank & 1 || (end == JSON_CUT && r.rank == 1))
-		return !r.ping;
+		return true;
 	told->usage_len = r.usage.len < ANSWER_USAGE_MAX ? r.usage.len : ANSWER_USAGE_MAX;
 	if (r.rank)
 		memcpy(told->usage, r.usage.ptr, told->usage_len);
@@ -98,7 +100,7 @@ static bool read_object(slice object, place_in in, answer_told *told)
 	 * bound. */
 	if (end == JSON_CUT && told->usage_len)
 		told->usage[told->usage_len - 1] = ',';
-	return !r.ping;
+	return true;
 }
 
 static bool has_usage_metadata(slice object)

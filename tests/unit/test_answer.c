@@ -116,6 +116,7 @@ static void the_first_event_tells(void)
 		{ ": hi\n\nevent: ping\ndata: {\"type\": \"ping\"}\n\ndata: {\"message\":{\"usage\":{\"x\":1}}}\n",
 		  "{\"x\":1}", true },
 		{ "event: ping\ndata: {\"type\": \"ping\"}\n\n", "", false },
+		{ "data: {\"type\": \"ping\",\"usage\":{\"x\":9}}\n\n", "", false },
 		{ "data: {\"message\":{\"usage\":{\"x\":1}}}", "", false },
 		{ "data: {\"usageMetadata\":{\"x\":1}}\r\n\r\ndata: {\"usageMetadata\":{\"x\":2}}\r\n", "{\"x\":1}",
 		  true },

@@ -30,10 +30,11 @@ static void copy(char *to, slice s)
 static slice guarded(slice piece)
 {
 	enum { ROOM = 65536 };
+	static const char zeros[ROOM];
 	static char *room;
 
 	if (!room)
-		room = (char *)unit_guarded(calloc(1, ROOM), ROOM);
+		room = (char *)unit_guarded(zeros, ROOM);
 	if (piece.len > ROOM)
 		return piece;
 	memmove(room + ROOM - piece.len, piece.ptr, piece.len);

@@ -55,8 +55,9 @@ typedef struct ledger_stats {
 	uint64_t lines, duplicates, foreign, malformed; /* lines that came in, and those of them that were not kept */
 	uint64_t dropped; /* datagrams that the kernel had no room for; copies may have come by a ring */
 	uint64_t records; /* given to the journal */
-	uint64_t usage[USAGE_STREAM + 1];    /* these by where their counts come from */
-	uint64_t stored;                     /* new rows in the database */
+	uint64_t stored;  /* new rows in the database */
+	/* These by where their counts come from. A row whose report came late was counted as it was before, too. */
+	uint64_t usage[USAGE_STREAM + 1];
 	uint64_t queued;                     /* waiting for the store's thread */
 	uint64_t reports, reports_malformed; /* of the tap that came in; datagrams that are none */
 	uint64_t joined;                     /* reports that found their row */

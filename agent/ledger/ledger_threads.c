@@ -157,6 +157,11 @@ static void tidy(store_thread *t, int64_t now)
 
 	store_result result = store_tidy(t->store, &join, clock_wall_ms() - REPORT_MS, &added, &more, &e);
 	count_added(t->l, &added);
+	if (added.joined) { /* who shows the sums reads them again */
+		pthread_mutex_lock(&t->l->lock);
+		t->l->stats.commits++;
+		pthread_mutex_unlock(&t->l->lock);
+	}
 	t->tidy_at = now + (result == STORE_BUSY || more ? PRUNE_STEP_MS :
 			    result == STORE_OK           ? TIDY_MS :
 							   PRUNE_RETRY_MS);

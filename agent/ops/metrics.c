@@ -317,7 +317,7 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 	    "Lines that the kernel dropped for lack of room. Their second copies may have arrived.", l->dropped);
 	one(f, "spoa_llm_ledger_records_total", "counter", "Requests written to the journal.", l->records);
 	head(f, "spoa_llm_ledger_usage_records_total", "counter",
-	     "These by where their token counts come from: reported, stream, partial, estimated, unknown; none: they used nothing.");
+	     "Stored requests by where their token counts come from: reported, stream, partial, estimated, unknown; none: they used nothing.");
 	for (usage_from u = USAGE_NONE; u <= USAGE_STREAM; u++) {
 		labelled(f, "spoa_llm_ledger_usage_records_total", "usage_from", usage_from_name(u), NULL);
 		value_u(f, l->usage[u]);

@@ -38,6 +38,41 @@ static bool on_sums(void *ctx, const store_sums *sums)
 	return true;
 }
 
+/* Has no counter of `now` be less than it was. */
+static void keep_counters(store_sums *now, const store_sums *was)
+{
+	int64_t *const after[] = {
+		&now->requests,
+		&now->input,
+		&now->output,
+		&now->cache_read,
+		&now->cache_write,
+		&now->cost,
+		&now->estimated_cost,
+		&now->unpriced_requests,
+		&now->unknown_requests,
+		&now->untold_requests,
+		&now->partly_priced_requests,
+	};
+	const int64_t before[] = {
+		was->requests,
+		was->input,
+		was->output,
+		was->cache_read,
+		was->cache_write,
+		was->cost,
+		was->estimated_cost,
+		was->unpriced_requests,
+		was->unknown_requests,
+		was->untold_requests,
+		was->partly_priced_requests,
+	};
+
+	for (size_t i = 0; i < sizeof after / sizeof after[0]; i++)
+		if (*after[i] < before[i])
+			*after[i] = before[i];
+}
+
 static bool read_group(store *s, store_group by, const totals_group *was, totals_group *g, bool first, err *e)
 {
 	reading r = { g, first };
@@ -45,7 +80,11 @@ static bool read_group(store *s, store_group by, const totals_group *was, totals
 	*g = *was;
 	memset(&g->rows[TOTALS_LABELS], 0, sizeof g->rows[0]);
 	snprintf(g->rows[TOTALS_LABELS].label, sizeof g->rows[0].label, "other");
-	return store_report(s, by, 0, INT64_MAX, on_sums, &r, e) == STORE_OK;
+	bool ok = store_report(s, by, 0, INT64_MAX, on_sums, &r, e) == STORE_OK;
+	for (size_t i = 0; i <= TOTALS_LABELS; i++)
+		if (i < was->count || (i == TOTALS_LABELS && was->has_other))
+			keep_counters(&g->rows[i], &was->rows[i]);
+	return ok;
 }
 
 /* Reads the sums of now into `fresh`; `was`: those read before. False: `e` says why. */

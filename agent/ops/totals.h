@@ -2,7 +2,8 @@
  *
  * The ledger's sums since it was created, by model, route and client, for the metrics. A label that was shown once is
  * shown as long as the process lives, and a label that was added to `other` stays there, so that no counter goes down.
- */
+ * A report of the tap may take away from a sum, because the estimate before it was too high. Then the sum stays here as
+ * it was until it is exceeded, but for those of savings, which are no counters. */
 #ifndef OPS_TOTALS_H
 #define OPS_TOTALS_H
 

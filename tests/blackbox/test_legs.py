@@ -616,6 +616,15 @@ def test_streams_through_reloads(haproxy, make_mock):
         until(reported, 10, lambda: "%d of %d reports" % (len(gateway.tap.reports), asked))
 
 
+def test_a_haproxy_that_lacks_the_leg(haproxy, make_mock):
+    """Its file may be older than the agent's routes: the request goes without the tap, with its credential."""
+    mock = make_mock("lacks")
+    with TappedGateway(haproxy, [mock], {"routes": routes(mock)}, env={"KEY": KEY, "OTHER": OTHER},
+                       edit=lambda text: re.sub(r"(?m)^backend leg\.", "backend other.", text)) as gateway:
+        answer = gateway.ask("rep-1", stream=True)
+        assert answer.only(mock).header("authorization") == "Bearer " + KEY and not gateway.went(answer)
+
+
 class Chrooted(TappedGateway):
     """HAProxy in a chroot, in which it sees all sockets at other paths."""
 

@@ -27,7 +27,7 @@ bench-tap-usage: $(BUILD)/bench/tap_usage
 	@$<
 
 ## bench: what docs/speed.md says, in a quarter of an hour; BENCH="--rounds 3" and others: tests/bench/bench.py --help
-BENCH_TOOLS := $(addprefix $(BUILD)/bench/,http_load spop_load null_agent sse)
+BENCH_TOOLS := $(addprefix $(BUILD)/bench/,http_load spop_load null_agent sse copier)
 BENCH_RUN = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/bench
 bench:
 	@sh tests/tools/deps build demo bench
@@ -54,7 +54,7 @@ bench-instructions:
 	@$(MAKE) --no-print-directory $(BUILD)/bench/decision_driver
 	@$(PYTHON) tests/bench/instructions.py $(BUILD)/bench/decision_driver $(UPDATE)
 
-$(addprefix $(BUILD)/bench/,http_load null_agent sse): $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
+$(addprefix $(BUILD)/bench/,http_load null_agent sse copier): $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) $(LDFLAGS) -o $@ $< -lpthread

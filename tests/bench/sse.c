@@ -8,7 +8,8 @@
  *
  * load keeps STREAMS streams open: when a stream has ended, its connection asks for the next one. The streams begin
  * evenly spread over the lifetime of one. Prints one JSON object, in microseconds: time to the first event, time an
- * event was under way, longest silence of a stream beyond the interval. Exit 1: an answer was not such a stream, or a
+ * event was under way, longest silence of a stream beyond the interval; and how many events came, in all and while it
+ * measured. Exit 1: an answer was not such a stream, or a
  * connection was lost. */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -203,7 +204,7 @@ typedef struct samples {
 } samples;
 
 static samples first, under_way;
-static uint64_t silence, bytes_in, lost_samples;
+static uint64_t silence, bytes_in, events_in, lost_samples;
 
 static void add(samples *s, uint64_t ns)
 {
@@ -286,6 +287,7 @@ static bool pull(taker *t, unsigned events, uint64_t interval)
 			silence = at - t->last - interval;
 		t->last = at;
 		t->seen++;
+		events_in++;
 	}
 	char *done = strstr(from, "[DONE]");
 	bool end = done && strstr(done, "\r\n0\r\n\r\n");
@@ -379,11 +381,11 @@ static int load(char **argv)
 	}
 	qsort(first.ns, first.count, sizeof *first.ns, by_size);
 	qsort(under_way.ns, under_way.count, sizeof *under_way.ns, by_size);
-	printf("{\"streams\": %u, \"began\": %zu, \"events\": %zu, \"first_p50_us\": %.1f, \"first_p99_us\": %.1f, \"first_max_us\": %.1f, "
+	printf("{\"streams\": %u, \"began\": %zu, \"events\": %zu, \"all_events\": %llu, \"first_p50_us\": %.1f, \"first_p99_us\": %.1f, \"first_max_us\": %.1f, "
 	       "\"event_p50_us\": %.1f, \"event_p99_us\": %.1f, \"event_max_us\": %.1f, \"stall_us\": %.1f, \"not_counted\": %llu}\n",
-	       streams, first.count, under_way.count, quantile(&first, .5), quantile(&first, .99), quantile(&first, 1),
-	       quantile(&under_way, .5), quantile(&under_way, .99), quantile(&under_way, 1), (double)silence / 1e3,
-	       (unsigned long long)lost_samples);
+	       streams, first.count, under_way.count, (unsigned long long)events_in, quantile(&first, .5),
+	       quantile(&first, .99), quantile(&first, 1), quantile(&under_way, .5), quantile(&under_way, .99),
+	       quantile(&under_way, 1), (double)silence / 1e3, (unsigned long long)lost_samples);
 	return 0;
 }
 

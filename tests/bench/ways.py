@@ -3,6 +3,7 @@ import pathlib
 import re
 import subprocess
 import sys
+import time
 
 import harness
 import namespaces
@@ -23,6 +24,8 @@ WAYS = {
     "d": ("do-nothing agent", "spoa-llm's HAProxy configuration with an agent that reads nothing and always gives the same answer: what SPOE itself costs"),
     "c": ("spoa-llm", "as shipped, but HAProxy sends no records to the ledger"),
     "l": ("spoa-llm, ledger", "as shipped: every request's end is recorded with tokens and cost, and summed"),
+    "r": ("spoa-llm, copier", "as (c), and streams go through legs and a process in the tap's place that only reads and sends"),
+    "t": ("spoa-llm, tap", "as (c), and streams go through legs and the tap, which reads their usage"),
 }
 NAMES = {letter: name for letter, (name, _) in WAYS.items()}
 
@@ -59,6 +62,7 @@ class Ways(rig.Rig):
     def __init__(self, haproxy, letters, upstream=None, threads=1, authority=None, keys=KEYS):
         self.haproxy, self.threads = haproxy, threads
         self.sockets = {}       # way -> path of its agent's socket
+        self.taps = {}          # way -> its tap, or what stands in its place
         super().__init__(False if authority else upstream)
         self.keys = keys
         self.authority = authority or {name: "127.0.0.1:%d" % self.upstream_port for _, name in ROUTES}
@@ -89,6 +93,17 @@ class Ways(rig.Rig):
         self.place_agent(way, "agent")      # the processes that it had started before it was pinned
         return file
 
+    def start_tapped(self, way, tap):
+        """A gateway whose streams go through what `tap(path, legs)` starts."""
+        path, legs = "%s/tap-%s.sock" % (self.dir, way), self.dir / ("legs-" + way)
+        legs.mkdir()
+        file = self.start_agent(way, tap=True, tap_listen="none")
+        self.gateway(way, file, env={"LLM_TAP": "unix@" + path, "LLM_LEGS": str(legs)})
+        process = self.taps[way] = tap(path, legs)
+        harness.until(lambda: harness.accepting("unix@" + path), 10, process.tail)
+        # HAProxy looks for the tap twice a second.
+        time.sleep(1.5)
+
     def backend(self):
         """The backend that the agent names for this upstream."""
         return "llm-127.0.0.1:%d" % self.upstream_port
@@ -111,7 +126,7 @@ class Ways(rig.Rig):
         assert fine, said
         self.start_proxy(way, [self.haproxy, "-db", "-f", cfg], env)
 
-    def gateway(self, way, file, logs=None):
+    def gateway(self, way, file, logs=None, env=None):
         """The shipped configuration for the agent of `way`. `logs`: LLM_LOG_RING and LLM_LOG_UDP; without, HAProxy sends no log lines."""
         done = harness.cli("backends", "-c", file)
         assert done.code == 0, done
@@ -120,7 +135,8 @@ class Ways(rig.Rig):
             text, dropped = re.subn(r"^    log (?:ring@llm-ledger|\"\$LLM_LOG_UDP\") .*\n", "", text, flags=re.M)
             assert dropped == 2
         # HAProxy connects the ring's server in any case, and 2.6 tries without a pause where a unix socket is not there.
-        self.start_haproxy(way, text, dict(logs or {"LLM_LOG_RING": "127.0.0.1:1"}, LLM_AGENT="unix@" + self.sockets[way], LLM_SPOE_CONF=str(harness.SPOE_CONF), SPOA_LLM_LOG_KEY=LOG_KEY))
+        self.start_haproxy(way, text, dict(logs or {"LLM_LOG_RING": "127.0.0.1:1"}, LLM_AGENT="unix@" + self.sockets[way], LLM_SPOE_CONF=str(harness.SPOE_CONF),
+                                           SPOA_LLM_LOG_KEY=LOG_KEY, **(env or {})))
 
     def start_a(self):
         self.start_haproxy("a", rival("haproxy-static.cfg"), self.env)
@@ -160,6 +176,13 @@ class Ways(rig.Rig):
     def start_p(self, *arguments):
         port = self.ports["p"] = harness.free_port()
         self.start_proxy("p", [sys.executable, RIVALS / "gateway.py", port, *arguments], self.env)
+
+    def start_r(self):
+        self.start_tapped("r", lambda path, legs: self.spawn("copier", [TOOLS / "copier", path, legs], "agent"))
+
+    def start_t(self):
+        self.start_tapped("t", lambda path, legs: self.spawn("tap", [harness.AGENT, "tap", "--listen", "unix@" + path, "--legs", legs, "--report", "dgram@%s/none" % self.dir,
+                                                                     "--control", "unix@%s/control.sock" % self.dir], "agent"))
 
 
 def rivals_versions():

@@ -11,6 +11,7 @@ import pytest
 import harness
 import logs
 import spop
+from plaintap import TappedGateway
 from upstream import Mock
 
 CHAT = {"prompt_tokens": 2006, "completion_tokens": 300, "total_tokens": 2306,
@@ -281,6 +282,31 @@ def test_anthropic_stream_flows_event_by_event(gateway, upstream, receiver):
         assert list(pieces) == [] and response.complete
     record = receiver.record(response.header("x-request-id"))
     assert usage_of(record) == ANTHROPIC and record["stream"] == "1" and record["ctype"].startswith("text/event-stream")
+    upstream.script = None
+
+
+def test_a_stream_that_the_tap_reads_is_not_held(haproxy, upstream, receiver):
+    """The client gets the head, and pings, before the first event that HAProxy would read."""
+    gates, ping = [threading.Event() for _ in range(2)], event("ping", {"type": "ping"})
+    start = event("message_start", {"type": "message_start", "message": {"model": "m", "usage": ANTHROPIC}})
+
+    def script(_):
+        yield head(EVENTS, CHUNKED)
+        yield gates[0]
+        yield chunk(ping)
+        yield gates[1]
+        yield chunk(start) + b"0\r\n\r\n"
+    upstream.script = script
+    with TappedGateway(haproxy, [upstream], config_of(upstream), limits=receiver.environment) as gateway, gateway.connect() as connection:
+        connection.send(harness.wire.request("POST", "/v1/messages", [("Host", "gw.test")] + harness.JSON, harness.chat("m", stream=True)))
+        response = connection.head(20)
+        pieces = connection.pieces(response, timeout=20)
+        for gate, data in zip(gates, (ping, start)):
+            gate.set()
+            assert next(pieces) == data
+        assert list(pieces) == [] and response.complete
+        record = receiver.record(response.header("x-request-id"))
+        assert (record["srv"], record["seen"], record["usage"]) == ("tap", "", "")
     upstream.script = None
 
 

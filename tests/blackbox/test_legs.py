@@ -1,5 +1,6 @@
 """Legs: requests whose answer streams go through a tap to a second frontend of HAProxy, which fetches the upstream's credential by itself. Here
 the tap is the simplest one that works (plaintap.py)."""
+import concurrent.futures
 import json
 import os
 import re
@@ -490,25 +491,29 @@ def test_what_the_agent_tells_a_leg(agents, work):
 def test_an_upstream_that_does_not_answer(gateway):
     """The client gets the same status, code and body through the tap and straight."""
     mock, port = gateway.mock, gateway.mock.port
-    for target, shape in SHAPES.items():
-        for fault, status in (("raw", 502), ("down", 503)):
-            if fault == "raw":
-                mock.raw = b"no HTTP\r\n\r\n"
-            else:
-                mock.down()
-            try:
-                answers = [gateway.post(target.replace("rep-", model), {"model": model + "1", "stream": True} if shape != "gemini" else {})
-                           for model in ("rep-", "off-")]
-            finally:
-                mock.reset()
-                if fault == "down":
-                    mock.port = port
-                    mock.up()
-            assert [gateway.went(one) for one in answers] == [True, False]
-            through, straight = answers
+
+    def ask(target, shape, model):
+        return gateway.post(target.replace("rep-", model), {} if shape == "gemini" else {"model": model + "1", "stream": True})
+    for fault, status in (("raw", 502), ("down", 503)):
+        if fault == "raw":
+            mock.raw = b"no HTTP\r\n\r\n"
+        else:
+            mock.down()
+        try:
+            # At once, because HAProxy tries twice more, a second later each time.
+            with concurrent.futures.ThreadPoolExecutor(6) as pool:
+                pairs = [[pool.submit(ask, target, shape, model) for model in ("rep-", "off-")] for target, shape in SHAPES.items()]
+                pairs = [[one.result() for one in pair] for pair in pairs]
+        finally:
+            mock.reset()
+            if fault == "down":
+                mock.port = port
+                mock.up()
+        for through, straight in pairs:
+            assert gateway.went(through) and not gateway.went(straight)
             assert through.status == straight.status == status, (through.response, straight.response)
             assert through.response.body == straight.response.body and through.header("content-type") == straight.header("content-type")
-            until(lambda: gateway.ask("rep-1").status == 200, 10, "the upstream is up")
+    until(lambda: gateway.ask("rep-1").status == 200, 10, "the upstream is up")
 
 
 # ---- with the tap that ships

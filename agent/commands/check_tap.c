@@ -80,10 +80,11 @@ void check_tap(findings *to, const route_table *t)
 	if (!has_legs(t))
 		return;
 	char *directory = slash && slash != tap ? strndup(tap, (size_t)(slash - tap)) : NULL;
-	if (directory && check_directory(to, directory, "spoa-llm-tap.service makes it when it starts"))
+	if (directory && check_directory(to, directory, "`systemd-tmpfiles --create spoa-llm.conf` makes it"))
 		guarded += check_guard(to, tap, "the tap");
 	free(directory);
-	if (check_directory(to, legs, "HAProxy does not start without it")) {
+	if (check_directory(to, legs,
+			    "HAProxy does not start without it; `systemd-tmpfiles --create spoa-llm.conf` makes it")) {
 		for (size_t i = 0; i < t->count; i++)
 			check_leg(to, legs, t->routes[i].leg, &guarded);
 		for (size_t i = 0; i < PROTOCOLS; i++)

@@ -72,7 +72,8 @@ static void write_way(FILE *f, const backends_settings *s, const leg *l)
 		"    http-response set-var(txn.llm.code) res.fhdr(x-llm-leg) if { res.fhdr_cnt(x-llm-leg) gt 0 }\n"
 		"    use-server tap if TRUE\n"
 		"    server tap \"$LLM_TAP\" weight 0 track llm-tap/tap\n"
-		"    server leg \"unix@${LLM_LEGS_INSIDE}/%s.sock\"\n\n",
+		"    # If HAProxy cannot reach the leg (LLM_LEG_ACCESS, a chroot), requests go to their upstream without it.\n"
+		"    server leg \"unix@${LLM_LEGS_INSIDE}/%s.sock\" check inter 2s fastinter 500ms fall 2 rise 1\n\n",
 		l->name, l->timeout + before, l->name, l->name);
 }
 

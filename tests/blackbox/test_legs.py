@@ -241,8 +241,9 @@ def test_an_upstream_that_pretends_to_be_a_leg(gateway):
 
 def test_sockets_of_legs(gateway):
     """Only HAProxy's own user can connect to a leg, unless LLM_LEG_ACCESS says otherwise."""
-    sockets = [path for path in gateway.legs.iterdir()]
-    assert len(sockets) == 7, sockets       # of four routes, and of three targets
+    until(lambda: len([path for path in gateway.legs.iterdir() if path.suffix == ".sock"]) == 7, 5,
+          lambda: "of four routes, and of three targets: %s" % list(gateway.legs.iterdir()))
+    sockets = list(gateway.legs.iterdir())
     assert all(path.is_socket() and path.stat().st_mode & 0o777 == 0o600 for path in sockets)
 
 
@@ -328,6 +329,21 @@ def test_without_a_tap(gateway):
                 ("Bearer " + KEY, None) if model == "rep-1" else (None, OTHER) if model == "key-1" else ("Bearer " + CLIENT_KEY, None))
     gateway.tap.up()
     until(lambda: gateway.went(gateway.ask("rep-1", stream=True)), 10, "streams go through the tap again")
+
+
+def test_legs_that_nobody_reaches(haproxy, make_mock):
+    """As after a reload with a mode of their sockets that HAProxy itself cannot pass: streams are refused until HAProxy has noticed, and then go to their
+    upstream without a leg, with their credential."""
+    mock = make_mock("unreached")
+    with TappedGateway(haproxy, [mock], {"routes": routes(mock)}, env={"KEY": KEY, "OTHER": OTHER}, owners={KEY: [mock], OTHER: [mock]}) as gateway:
+        assert gateway.went(gateway.ask("rep-1", stream=True))
+        for path in gateway.legs.iterdir():
+            path.unlink()
+        for connection in list(gateway.tap.open):
+            connection.close()
+        answer = until(lambda: next((one for one in [gateway.ask("rep-1", stream=True)] if one.status == 200 and not gateway.went(one)), None), 15,
+                       "a stream goes without its leg")
+        assert answer.only(mock).header("authorization") == "Bearer " + KEY
 
 
 def test_the_switch(haproxy, make_mock, work):

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Ledgers of schema version 1 become ledgers of this version: no row and no sum changes, and what estimates saved is
- * counted day by day, while the ledger is in use. */
+ * Ledgers of schema versions 1 and 2 become ledgers of this version: no row and no sum changes, and what estimates
+ * saved is counted day by day, while the ledger is in use. */
 #include "store_rig.h"
 
 #include "ledger/store_schema.h"
@@ -19,14 +19,19 @@ enum { ROWS = 9000 };
 	" estimated_cost, partial_requests, unpriced_requests, unpriced_tokens"
 #define ESTIMATED "estimated_saved_compression, estimated_saved_cache, estimated_saved_routing"
 
-/* A ledger as an agent of version 1 would have left it after `pruned` batches, at `path`; the same ledger as this
+/* What version 2 added. */
+#define ROW_2 ROW_1 ", price_missing"
+#define SUMS_2 SUMS_1 ", unknown_requests, partly_priced_requests, " ESTIMATED
+
+/* A ledger as an agent of `version` would have left it after `pruned` batches, at `path`; the same ledger as this
  * version keeps it, at `newer`. */
 static char newer[sizeof path];
 
-static void make_both(int pruned, int64_t labels)
+static void make_both(int version, int pruned, int64_t labels)
 {
 	static record rows[ROWS];
-	char text[4096];
+	const char *row = version == 1 ? ROW_1 : ROW_2, *sums = version == 1 ? SUMS_1 : SUMS_2;
+	char text[8192];
 	int64_t removed;
 	err e;
 	store *s = new_store();
@@ -34,7 +39,7 @@ static void make_both(int pruned, int64_t labels)
 	for (int i = 0; i < ROWS; i++) {
 		do
 			rows[i] = record_number(i);
-		while (rows[i].usage == USAGE_UNKNOWN || rows[i].price == PRICE_PARTIAL);
+		while (version == 1 && (rows[i].usage == USAGE_UNKNOWN || rows[i].price == PRICE_PARTIAL));
 		if (labels)
 			snprintf(rows[i].project, sizeof rows[i].project, "p%lld", (long long)roll(labels));
 	}
@@ -50,15 +55,15 @@ static void make_both(int pruned, int64_t labels)
 	CHECK(rename(path, newer) == 0);
 	remove_files(path);
 	for (size_t i = 0; i < sizeof store_schema / sizeof store_schema[0]; i++)
-		if (store_schema[i].version == 1)
+		if (store_schema[i].version <= version)
 			sql(store_schema[i].sql);
 	snprintf(text, sizeof text,
-		 "PRAGMA journal_mode = WAL; PRAGMA application_id = %d; PRAGMA user_version = 1; ATTACH '%s' AS n;"
+		 "PRAGMA journal_mode = WAL; PRAGMA application_id = %d; PRAGMA user_version = %d; ATTACH '%s' AS n;"
 		 "INSERT INTO meta SELECT key, value FROM n.meta WHERE key = 'pruned_before';"
-		 "INSERT INTO requests (" ROW_1 ") SELECT " ROW_1 " FROM n.requests ORDER BY rowid;"
-		 "INSERT INTO hourly (" SUMS_1 ") SELECT " SUMS_1 " FROM n.hourly;"
-		 "INSERT INTO daily (" SUMS_1 ") SELECT " SUMS_1 " FROM n.daily;",
-		 STORE_APPLICATION_ID, newer);
+		 "INSERT INTO requests (%s) SELECT %s FROM n.requests ORDER BY rowid;"
+		 "INSERT INTO hourly (%s) SELECT %s FROM n.hourly;"
+		 "INSERT INTO daily (%s) SELECT %s FROM n.daily;",
+		 STORE_APPLICATION_ID, version, newer, row, row, sums, sums, sums, sums);
 	sql(text);
 }
 
@@ -99,7 +104,7 @@ static void an_old_ledger_keeps_every_figure(void)
 	bool more = false;
 	err e = { 0 };
 
-	make_both(0, 0);
+	make_both(1, 0, 0);
 	store *s = open_store(true);
 	CHECK(store_migrated_from(s) == 1);
 	CHECK(strcmp(ask("PRAGMA user_version"), "3") == 0);
@@ -148,7 +153,7 @@ static void an_old_ledger_keeps_every_figure(void)
 /* Where rows were pruned, nobody can tell any more what estimates saved: at most all. */
 static void what_was_pruned_stays_an_upper_bound(void)
 {
-	make_both(2, 0);
+	make_both(1, 2, 0);
 	store *s = open_store(true);
 	CHECK(catch_up(s) >= 4 && sound(s));
 	CHECK(differing(ESTIMATED, "hourly",
@@ -164,13 +169,29 @@ static void what_was_pruned_stays_an_upper_bound(void)
 
 static void labels_beyond_the_limit_are_other(void)
 {
-	make_both(0, 5 * STORE_LABELS_PER_DAY);
+	make_both(1, 0, 5 * STORE_LABELS_PER_DAY);
 	CHECK(strcmp(ask("SELECT count(*) > 0 FROM daily WHERE kind = 3 AND label = 'other'"), "1") == 0);
 	store *s = open_store(true);
 	CHECK(catch_up(s) >= 4 && sound(s));
 	CHECK(differing(SUMS_1 ", " ESTIMATED, "hourly", "") == 0);
 	CHECK(differing(SUMS_1 ", " ESTIMATED, "daily", "") == 0);
 	store_close(s);
+}
+
+static void a_ledger_of_version_2_keeps_every_figure(void)
+{
+	for (int pruned = 0; pruned < 3; pruned += 2) {
+		make_both(2, pruned, 0);
+		store *s = open_store(true);
+		CHECK(store_migrated_from(s) == 2 && strcmp(ask("PRAGMA user_version"), "3") == 0);
+		CHECK(differing(ROW_2 ", tap", "requests", "") == 0);
+		CHECK(differing(SUMS_2 ", untold_requests", "hourly", "") == 0);
+		CHECK(differing(SUMS_2 ", untold_requests", "daily", "") == 0);
+		CHECK(strcmp(ask("SELECT count(*) FROM reports"), "0") == 0);
+		CHECK(strcmp(ask("SELECT count(DISTINCT tap), min(tap) FROM ledger"), "1|no") == 0);
+		CHECK(catch_up(s) == 1 && sound(s));
+		store_close(s);
+	}
 }
 
 static void a_new_ledger_is_not_migrated(void)
@@ -187,7 +208,7 @@ static void a_reader_does_not_migrate(void)
 	store_result result = STORE_OK;
 	err e = { 0 };
 
-	make_both(0, 0);
+	make_both(1, 0, 0);
 	CHECK(!store_open(path, false, &result, &e) && result == STORE_ERROR && strstr(e.text, "older version"));
 	CHECK(strcmp(ask("PRAGMA user_version"), "1") == 0);
 }
@@ -198,6 +219,7 @@ int main(void)
 	RUN(an_old_ledger_keeps_every_figure);
 	RUN(what_was_pruned_stays_an_upper_bound);
 	RUN(labels_beyond_the_limit_are_other);
+	RUN(a_ledger_of_version_2_keeps_every_figure);
 	RUN(a_new_ledger_is_not_migrated);
 	RUN(a_reader_does_not_migrate);
 	remove_files(newer);

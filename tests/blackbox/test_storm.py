@@ -79,6 +79,12 @@ class Gateway(Tapped, LedgerGateway):
         until(lambda: "Proxy llm stopped" in before.text(), 20, before.tail)
         self.left.append(before)
 
+    def stop(self, seconds):
+        """HAProxy stands still for a moment."""
+        self.haproxy.kill(signal.SIGSTOP)
+        time.sleep(seconds)
+        self.haproxy.kill(signal.SIGCONT)
+
 
 # Each returns whether streams that run meanwhile may fail, and which refusals there may be.
 FAULTS = [("tap killed", lambda gateway: gateway.tap.kill(), True, (502,)),
@@ -87,6 +93,7 @@ FAULTS = [("tap killed", lambda gateway: gateway.tap.kill(), True, (502,)),
           ("tap restarted", lambda gateway: gateway.tap.restart(), False, ()),
           ("worker killed", lambda gateway: os.kill(gateway.agent.pid, signal.SIGKILL), False, (503,)),
           ("agent upgraded", lambda gateway: gateway.agent.upgrade(), False, ()),
+          ("HAProxy stopped", lambda gateway: gateway.stop(.5), False, ()),
           ("HAProxy reloaded", lambda gateway: gateway.reload(), False, ())]
 
 

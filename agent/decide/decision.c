@@ -398,7 +398,7 @@ static inline __attribute__((always_inline)) void find_upstream(const policy *p,
 void decide(const policy *p, const llm_request *r, decision *d)
 {
 	find_upstream(p, r, d);
-	bool required = d->route ? d->route->require_stream_usage : p->table->require_stream_usage;
-	if (required && d->model.stream && d->model.stream_usage != STREAM_USAGE_ASKED && d->refusal == REFUSE_NOT)
+	if (d->model.stream && d->model.stream_usage != STREAM_USAGE_ASKED && d->refusal == REFUSE_NOT &&
+	    (d->route ? d->route->require_stream_usage : p->table->require_stream_usage))
 		require_usage(r, d);
 }

@@ -121,15 +121,14 @@ static bool long_s_stream(slice key)
 static __attribute__((noinline)) const char *take_either(const json_member *m, mentions *found)
 {
 	bool stream = slice_eq(m->key, SLICE("stream")); /* spelled as in nearly all bodies */
-
-	if (!stream && json_key_is(m->key, SLICE("stream_options"))) {
-		mentions_usage(found, asks_for_usage(m));
-		return NULL;
-	}
 	json_key_match match = stream ? JSON_KEY_OTHER : json_key_like(m->key, SLICE("model"));
 
 	if (match == JSON_KEY_SAME || match == JSON_KEY_ALIKE) {
 		take_model(m, match == JSON_KEY_SAME, found);
+		return NULL;
+	}
+	if (!stream && json_key_is(m->key, SLICE("stream_options"))) {
+		mentions_usage(found, asks_for_usage(m));
 		return NULL;
 	}
 	if (match == JSON_KEY_OTHER)

@@ -77,7 +77,7 @@ void check_tap(findings *to, const route_table *t)
 	const char *tap = strncmp(address, "unix@", 5) == 0 ? address + 5 : address, *slash = strrchr(tap, '/');
 	size_t guarded = 0;
 
-	if (!has_legs(t))
+	if (!legs_any(t))
 		return;
 	char *directory = slash && slash != tap ? strndup(tap, (size_t)(slash - tap)) : NULL;
 	if (directory && check_directory(to, directory, "`systemd-tmpfiles --create spoa-llm.conf` makes it"))

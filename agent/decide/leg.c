@@ -50,7 +50,7 @@ bool legs_name(route_table *t)
 	return true;
 }
 
-bool has_legs(const route_table *t)
+bool legs_any(const route_table *t)
 {
 	bool any = t->tap;
 

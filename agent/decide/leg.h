@@ -33,7 +33,7 @@ typedef struct leg_answer {
 MUST_CHECK bool legs_name(route_table *t);
 
 /* True if some requests go through the tap. */
-bool has_legs(const route_table *t);
+bool legs_any(const route_table *t);
 
 /* Answers the question `m` of a leg. Malformed arguments fail m->from, and then nothing in `a` may be used. */
 void leg_decide(const policy *p, spop_message *m, leg_answer *a);

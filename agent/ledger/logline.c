@@ -319,8 +319,9 @@ static bool has_key(slice header, slice key)
 	return false;
 }
 
-/* What a leg answered in place of the upstream is an answer for the HAProxy that writes the line, which so has the
- * code. Makes of it what that line says without a leg: no code, no head of an answer, and who ended the request. */
+/* An answer that a leg made in place of the upstream comes to the HAProxy that writes the line as if it came from the
+ * upstream; only its code tells. Records it as a line without a leg would have it: no code, no head of an answer, and
+ * who ended the request. */
 static void leave_out_leg(record *r)
 {
 	static const struct {

@@ -309,7 +309,7 @@ bool haproxy_files_write(findings *to, const policy *p, const char *const *named
 	bool refused = contract < CONTRACT && routes && !policy_allows_contract(p, contract);
 	for (size_t i = 0; i < paths_count; i++) {
 		write_file(to, &all[i], count != 0, refused);
-		if (has_legs(p->table))
+		if (legs_any(p->table))
 			write_leg_rules(to, &all[i]);
 		if (all[i].file.backends)
 			write_backends(to, &all[i], p->table->backends_hash);
@@ -317,7 +317,7 @@ bool haproxy_files_write(findings *to, const policy *p, const char *const *named
 	if (!found)
 		finding(to, FOUND_UNKNOWN, "haproxy", "files",
 			"none with the gateway found; name others by --haproxy FILE");
-	if (has_legs(p->table))
+	if (legs_any(p->table))
 		write_limits(to, all, paths_count);
 	if (contract < CONTRACT)
 		write_routes(to, p->table, routes, contract, refused);

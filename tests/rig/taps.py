@@ -227,3 +227,58 @@ class Tap:
         upstream = leg.accept()
         upstream.expect(request)
         return client, upstream
+
+
+# ---- answers
+
+CRLF = b"\r\n"
+
+
+def answer(*headers, status="200 OK", body=b""):
+    return ("HTTP/1.1 %s\r\n%s\r\n" % (status, "".join(one + "\r\n" for one in headers))).encode() + body
+
+
+def chunks(*parts, trailers=b"", extension=b""):
+    return b"".join(b"%x%s\r\n%s\r\n" % (len(one), extension, one) for one in parts) + b"0\r\n" + trailers + CRLF
+
+
+def sized(body, *more):
+    return answer("content-type: text/event-stream", "content-length: %d" % len(body), *more, body=body)
+
+
+def chunked(*parts, **more):
+    return answer("content-type: text/event-stream", "transfer-encoding: chunked", body=chunks(*parts, **more))
+
+
+EVENTS = b"".join(b'data: {"n":%d}\n\n' % n for n in range(40))
+# name: (the answer, bytes of its body, method, whether the upstream closes to end it)
+FRAMINGS = {
+    "content-length": (sized(EVENTS), len(EVENTS), "POST", False),
+    "chunked": (chunked(*EVENTS.splitlines(True)), len(EVENTS), "POST", False),
+    "a byte a chunk": (chunked(*(EVENTS[n:n + 1] for n in range(len(EVENTS)))), len(EVENTS), "POST", False),
+    "extensions and trailers": (chunked(EVENTS, trailers=b"x-sum: 1\r\nx-more: 2\r\n", extension=b';a="b;c"'), len(EVENTS), "POST", False),
+    "until it closes": (answer("content-type: text/event-stream", body=EVENTS), len(EVENTS), "POST", True),
+    "103 before 200": (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n\r\n" + sized(EVENTS), len(EVENTS), "POST", False),
+    "100 before 200": (b"HTTP/1.1 100 Continue\r\n\r\n" + chunked(EVENTS), len(EVENTS), "POST", False),
+    "204": (answer(status="204 No Content"), 0, "POST", False),
+    "304": (answer("content-length: 500", status="304 Not Modified"), 0, "GET", False),
+    "HEAD": (answer("content-length: 500"), 0, "HEAD", False),
+    "an error": (answer("content-type: application/json", "content-length: 2", status="429 Too Many Requests", body=b"{}"), 2, "POST", False),
+    "no body": (answer("content-length: 0"), 0, "POST", False),
+    "coded": (sized(b"\x1f\x8b\x00\xff" * 50, "content-encoding: gzip"), 200, "POST", False),
+    "large": (chunked(*[os.urandom(60000)] * 20), 1200000, "POST", False),
+}
+
+
+def deliver(upstream, client, data, step, closes=False):
+    """Sends an answer `step` bytes at a time, and reads it at the other end."""
+    def write():
+        for at in range(0, len(data), step):
+            upstream.send(data[at:at + step])
+        if closes:
+            upstream.close()
+    writer = threading.Thread(target=write)
+    writer.start()
+    client.expect(data)
+    writer.join()
+    assert not closes or client.gone()

@@ -17,7 +17,7 @@ from plaintap import Tapped
 from processes import state_of
 from taps import Tap
 
-COUNT = int(os.environ.get("STORM", "5000"))
+COUNT = int(os.environ.get("STORM", "2000" if "san" in harness.AGENT else "5000"))
 SEED = int(os.environ.get("STORM_SEED", "1"))
 CLIENTS = 40
 KEY = secret("storm")

@@ -51,7 +51,8 @@ for (const [name, { key }] of Object.entries(JSON.parse(wanted))) {
           { error: { message: `${name} is busy`, type: "rate_limit_error" }, status: 429, retryAfter: 1 });
   mock.on({ userMessage: "the weather" }, { toolCalls: [{ name: "weather", arguments: { city: `of ${name}` } }] });
   mock.onTranscription({ transcription: { text: `${name} heard it` } });
-  mock.onMessage(/.*/s, { content: `${name} greets you: "model", \u20ac \ud83d\udc4b` });
+  mock.onMessage(/.*/s, { content: `${name} greets you: "model", \u20ac \ud83d\udc4b`,
+                        usage: { prompt_tokens: 1234, completion_tokens: 56, total_tokens: 1290 } });
   await mock.start();
   mock.serverInstance.server.prependListener("request", recorder(name));
   mock.serverInstance.server.prependListener("upgrade", recorder(name));

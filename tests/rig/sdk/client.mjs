@@ -12,6 +12,8 @@ import * as anthropic from "@anthropic-ai/sdk";
 import * as anthropic0 from "anthropic-sdk-0";
 import * as genai from "@google/genai";
 import { OpenAIRealtimeWS } from "openai/realtime/ws";
+import * as vercel from "ai";
+import { createOpenAI } from "@ai-sdk/openai";
 
 // Each SDK uses the global fetch. Its requests over HTTP are noted on their way and not touched.
 const calls = new AsyncLocalStorage();
@@ -54,6 +56,8 @@ const anthropicClient = (module) => ({ base, key, headers, options }) =>
 const genaiClient = ({ base, key, headers, options }) =>
   new genai.GoogleGenAI({ apiKey: key, vertexai: false, httpOptions: { baseUrl: base, headers }, ...options });
 
+const vercelClient = ({ base, key, headers, options }) => createOpenAI({ baseURL: base + "/v1", apiKey: key, headers, ...options });
+
 const chatResult = (done) => ({
   text: done.choices[0].message.content, tools: done.choices[0].message.tool_calls?.map((one) => one.function),
   model: done.model, usage: done.usage,
@@ -95,6 +99,16 @@ const anthropicModels = {
   all: async (client) => ({ names: await collect(client.models.list({ limit: 2 }), (one) => one.id) }),
   one: async (client, { model }) => ({ names: [(await client.models.retrieve(model)).id] }),
 };
+
+// Vercel's `ai`, which speaks either API of OpenAI's.
+const vercelStream = (api) => ({
+  stream: async (client, { model, prompt }, call) => {
+    const result = vercel.streamText({ model: client[api](model), prompt, maxRetries: 0 });
+    const text = await read(result.textStream, call, (words) => words);
+    const usage = await result.usage;
+    return { text, usage: { input_tokens: usage.inputTokens, output_tokens: usage.outputTokens } };
+  },
+});
 
 const SDKS = {
   openai: {
@@ -165,6 +179,7 @@ const SDKS = {
   },
   anthropic: { module: anthropic, client: anthropicClient(anthropic), messages, models: anthropicModels },
   anthropic0: { module: anthropic0, client: anthropicClient(anthropic0), messages, models: anthropicModels },
+  vercel: { module: vercel, client: vercelClient, chat: vercelStream("chat"), responses: vercelStream("responses") },
   genai: {
     module: genai, client: genaiClient,
     models: {
@@ -176,9 +191,14 @@ const SDKS = {
         const done = await client.models.generateContent(params);
         return { text: done.text, usage: done.usageMetadata, tools: done.functionCalls };
       },
-      stream: async (client, params, call) => ({
-        text: await read(await client.models.generateContentStream(params), call, (event) => event.text),
-      }),
+      stream: async (client, params, call) => {
+        let usage;
+        const text = await read(await client.models.generateContentStream(params), call, (event) => {
+          usage = event.usageMetadata ?? usage;
+          return event.text;
+        });
+        return { text, usage };
+      },
     },
   },
 };

@@ -54,6 +54,12 @@ bench-instructions:
 	@$(MAKE) --no-print-directory $(BUILD)/bench/decision_driver
 	@$(PYTHON) tests/bench/instructions.py $(BUILD)/bench/decision_driver $(UPDATE)
 
+## bench-end: instructions of HAProxy for the end of a request, by callgrind; BEFORE=COMMIT counts those of a commit's haproxy.cfg beside
+bench-end:
+	@sh tests/tools/deps build demo bench-instructions
+	@$(MAKE) --no-print-directory all
+	@$(BENCH_RUN)/end.py $(BEFORE)
+
 $(addprefix $(BUILD)/bench/,http_load null_agent sse copier): $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CC $@"
@@ -64,4 +70,4 @@ $(addprefix $(BUILD)/bench/,spop_load decision_driver tap_usage): $(BUILD)/bench
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-.PHONY: bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions
+.PHONY: bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end

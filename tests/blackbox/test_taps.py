@@ -201,9 +201,12 @@ def test_streams_that_tell_no_usage(tapped):
         metrics = scrape(tapped)
         return [{dict(labels)[by]: n for labels, n in metrics.get("spoa_llm_%s_untold_requests_total" % by, {}).items() if n} for by in ("model", "client")]
     until(lambda: sums() == [{"glm-4.6": 2, "gpt-5.5": 1}, {"a": 2, "b": 1}], 15, sums)
+
+    def reports():
+        metrics = scrape(tapped)
+        return [metrics["spoa_llm_ledger_%s_total" % name][()] for name in ("stored", "reports", "malformed_reports", "orphaned_reports")]
+    until(lambda: reports() == [5, 4, 0, 0] and scrape(tapped)["spoa_llm_ledger_joined_reports_total"][()] >= 4, 10, reports)
     assert value(tapped, "fallbacks_total") == 1 and tapped.http(path="/stats").json()["tap"]["fallbacks"] == 1
-    metrics = scrape(tapped)
-    assert [metrics["spoa_llm_ledger_%s_total" % name][()] for name in ("reports", "joined_reports", "malformed_reports", "orphaned_reports")] == [4, 4, 0, 0]
     done = harness.cli("savings", "--json", "--ledger", tapped.home, "--since", "all")
     report = json.loads(done.out)
     assert report["totals"]["untold_requests"] == 3

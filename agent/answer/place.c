@@ -64,7 +64,7 @@
 	X("usage",			PLACE_USAGE,		3, false, NULL) \
 	X("usageMetadata",		PLACE_USAGE,		3, false, NULL) \
 	X("meta",			PLACE_META,		1, false, NULL) \
-	X("candidates",			PLACE_CHOICE,		1, true,  &candidates) \
+	X("candidates",			PLACE_CHOICE,		0, true,  &candidates) \
 	X("service_tier",		PLACE_TIER,		0, false, NULL)
 
 /* The outermost objects. */
@@ -83,7 +83,7 @@
 	X("prompt_token_count",		PLACE_LLAMA_IN,		0, false, NULL) \
 	X("generation_token_count",	PLACE_LLAMA_OUT,	0, false, NULL)
 #define GEMINI_CANDIDATES(X) \
-	X("candidates",			PLACE_CHOICE,		1, true,  &candidates)
+	X("candidates",			PLACE_CHOICE,		0, true,  &candidates)
 #define STREAM(X)	/* a response may be a text, too: Ollama, Cloudflare */ \
 	X("response",			PLACE_CONTENT,		0, false, &response) \
 	X("error",			PLACE_ERROR,		0, false, NULL)

@@ -37,7 +37,7 @@ typedef enum place_what {
 	/* Of streams only: */
 	PLACE_TYPE,    /* a name of the event */
 	PLACE_CONTENT, /* text, reasoning, a tool's arguments, unless it is empty */
-	PLACE_CHOICE,  /* a part of the answer that ends by itself; rank 1: by PLACE_STOP */
+	PLACE_CHOICE,  /* a part of the answer that ends by itself */
 	PLACE_FINISH,  /* not null where that part ends */
 	PLACE_STOP,    /* the same, but some of Gemini's models write it into every event */
 	PLACE_DONE,    /* true in the last line */

@@ -53,8 +53,8 @@ bool event_text_add(event_text *t, slice bytes)
 void event_begin(event *e, place_in in)
 {
 	e->usage.len = 0;
-	e->lost = e->content = e->choices = e->filled = e->candidate = e->finish = e->stop = e->typed = e->last =
-		e->error = e->wraps = false;
+	e->lost = e->content = e->choices = e->filled = e->finish = e->stop = e->typed = e->last = e->error = e->wraps =
+		false;
 	e->taking = e->counting = false;
 	e->tier_len = e->rank = e->spoiled = e->depth = 0;
 	e->in = in;
@@ -155,7 +155,6 @@ static void take_open(event *e)
 	}
 	if (!list && p->inside && p->list == element) {
 		e->filled |= element && p->what == PLACE_CHOICE;
-		e->candidate |= element && p->what == PLACE_CHOICE && p->rank;
 		if (element && p->what == PLACE_PATH)
 			counts_element(counts_of(e));
 		enter(e, p->inside, NULL);

@@ -31,11 +31,10 @@ typedef struct event {
 	bool content;     /* it carries text, reasoning or a tool's arguments */
 	bool choices;     /* it has a list of choices or candidates, which is empty if `filled` is false */
 	bool filled;
-	bool candidate; /* it has a candidate of Gemini's */
-	bool finish;    /* a choice ends */
-	bool stop;      /* a candidate of Gemini's may end */
-	bool typed;     /* its type is named */
-	bool last;      /* its type, or another sign, says that its usage is that of the whole answer */
+	bool finish; /* a choice ends */
+	bool stop;   /* a candidate of Gemini's may end */
+	bool typed;  /* its type is named */
+	bool last;   /* its type, or another sign, says that its usage is that of the whole answer */
 	bool error;
 	unsigned char tier_len;
 	char tier[EVENT_TIER_MAX];

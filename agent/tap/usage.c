@@ -46,7 +46,7 @@ struct tap_usage_state {
 	uint64_t events, content;
 	event_text first, last;
 	bool finished; /* a choice has ended */
-	bool running;  /* the last candidate of Gemini's has not ended */
+	bool running;  /* the last choice or candidate has not ended */
 	bool final;
 	bool stale;   /* content came after the last usage */
 	bool typed;   /* the last usage came in an event that names its type */
@@ -124,8 +124,8 @@ static void note(tap_usage *u, event *e)
 		return;
 	}
 	s->finished |= e->finish;
-	if (e->candidate)
-		s->running = !e->stop;
+	if (e->filled)
+		s->running = !e->stop && !s->finished;
 	s->error |= e->error;
 	if (e->content) {
 		s->content++;
@@ -427,16 +427,16 @@ void tap_usage_end(tap_usage *u, bool whole, tap_usage_told *told)
 	if (!s)
 		return;
 	bool cut = s->reading && !event_whole(&s->event);
-	bool over = whole || s->over || s->matched == 6 || s->position == JSON_ONE;
+	bool done = s->over || s->matched == 6 || s->position == JSON_ONE;
 	if (s->reading)
 		end_event(u);
 	cut |= u->framing == MESSAGES ? s->got > 0 :
 					u->framing == JSON && s->position >= JSON_FIRST && s->position < JSON_END;
 	u->lost |= whole && cut;
-	/* An answer that came to its end has said all, but not if its events have names of which none says so. The end
-	 * of an event stream may be that of a connection that broke. */
-	bool broke = u->framing == EVENTS && s->running;
-	if (over && !cut && !u->lost && !s->stale && !s->typed && !s->error && !broke)
+	/* An answer that came to its end has said all, but not if its events have names of which none says so. Where
+	 * nothing in the body says that this is the end, a connection may have broken. */
+	bool over = done || (whole && !s->running && u->framing != MESSAGES);
+	if (over && !cut && !u->lost && !s->stale && !s->typed && !s->error)
 		s->final = true;
 	slice last = slice_of(s->last.ptr, s->last.len);
 	told->first = slice_of(s->first.ptr, s->first.len);

@@ -8,10 +8,11 @@ SSE, NDJSON, JSON, BEDROCK = "text/event-stream", "application/x-ndjson", "appli
 
 
 class Event:
-    """One event: the object; the usage in it, or None; whether it has content; whether that usage is the whole answer's; whether its type is named."""
+    """One event: the object; the usage in it, or None; whether it has content; whether that usage is the whole answer's; whether its type is named; whether
+    a choice in it goes on (None: it has none)."""
 
-    def __init__(self, data, usage=None, content=False, final=False, typed=False, error=False):
-        self.data, self.usage, self.content, self.final, self.typed, self.error = data, usage, content, final, typed, error
+    def __init__(self, data, usage=None, content=False, final=False, typed=False, error=False, running=None):
+        self.data, self.usage, self.content, self.final, self.typed, self.error, self.running = data, usage, content, final, typed, error, running
 
 
 class Told:
@@ -20,11 +21,12 @@ class Told:
     def __init__(self):
         self.first = self.last = None
         self.events = self.content = 0
-        self.final = self.stale = self.typed = self.error = False
+        self.final = self.stale = self.typed = self.error = self.running = False
 
     def add(self, event):
         self.events += 1
         self.error |= event.error
+        self.running = self.running if event.running is None else event.running
         if event.content:
             self.content += 1
             self.final, self.stale = False, True
@@ -32,9 +34,9 @@ class Told:
             self.first = event.usage if self.first is None else self.first
             self.last, self.final, self.stale, self.typed = event.usage, event.final, False, event.typed
 
-    def end(self):
-        """The answer came to its end."""
-        if self.last is not None and not (self.stale or self.typed or self.error):
+    def end(self, proven=True):
+        """The answer came to its end; if that is not `proven`, a connection may have broken."""
+        if self.last is not None and not (self.stale or self.typed or self.error or (self.running and not proven)):
             self.final = True
 
     def result(self):
@@ -104,19 +106,19 @@ def chat(r):
     for k in range(r.randrange(6)):
         delta, content = deltas(r)
         usage = chat_usage(r, k) if how == "running" else None
-        events.append(Event(shuffled(r, {**head, "choices": [choice(r, delta)], **({"usage": usage} if usage else null)}), usage, content))
+        events.append(Event(shuffled(r, {**head, "choices": [choice(r, delta)], **({"usage": usage} if usage else null)}), usage, content, running=True))
     usage = chat_usage(r)
     with_it = how in ("last", "running")
     inside = {"usage": usage} if how == "moonshot" else {}
     more = {"usage": usage} if with_it else {"x_groq": {"id": "r", "usage": usage}} if how == "groq" else {}
-    events.append(Event(shuffled(r, {**head, "choices": [choice(r, {}, "stop", **inside)], **more}), usage if with_it or how in ("groq", "moonshot") else None, final=True))
+    events.append(Event(shuffled(r, {**head, "choices": [choice(r, {}, "stop", **inside)], **more}), usage if with_it or how in ("groq", "moonshot") else None, final=True, running=False))
     if how == "openai":
         events.append(Event(shuffled(r, {**head, "choices": [], "usage": usage}), usage, final=True))
     if how == "after":
         events.append(Event(shuffled(r, {**head, "choices": [choice(r, {"role": "assistant", "content": ""})], "usage": usage}), usage, final=True))
     if r.random() < 0.1:
         events.insert(r.randrange(len(events)), Event({"error": {"message": text(r)}}, error=True))
-    return SSE, events, r.random() < 0.8
+    return SSE, events[:-1] if how == "running" and r.random() < 0.3 else events, r.random() < 0.8
 
 
 def anthropic(r, wrap=False):
@@ -154,7 +156,7 @@ def gemini(r):
         usage = {"promptTokenCount": 8, "candidatesTokenCount": 10 * k, "promptTokensDetails": [{"modality": "TEXT", "tokenCount": 8}]}
         candidate = {"content": {"parts": parts, "role": "model"}, **({"finishReason": "STOP"} if last else {})}
         data = shuffled(r, {"candidates": [candidate], "usageMetadata": usage, "modelVersion": text(r)})
-        events.append(Event(data, usage, bool(parts)))
+        events.append(Event(data, usage, bool(parts), running=not last))
         if last:
             break
     return r.choice([SSE, JSON]), events, False
@@ -275,14 +277,13 @@ def framed(r, kind, events, flag):
 
 def expected(pieces, whole):
     told = Told()
-    over = whole
+    done = False
     for _, event in pieces:
-        if event == "done":
-            over = True
-        elif event:
+        done |= event == "done"
+        if isinstance(event, Event):
             told.add(event)
-    if over:
-        told.end()
+    if whole or done:
+        told.end(done)
     return told
 
 

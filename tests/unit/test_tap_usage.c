@@ -173,7 +173,9 @@ static void chat(void)
 		/* An error in the middle. */
 		{ TEXT("a", ",\"usage\":" V) "data: {\"error\":{\"message\":\"overloaded\"}}\n\n" DONE, NULL, V, 2, 1,
 		  false, false, NULL }, );
-	CHECK_ROWS(SSE, true, { TEXT("a", ",\"usage\":" V) TEXT("b", ",\"usage\":" U), V, U, 2, 2, true, false, NULL },
+	/* The end of the connection is no end of a choice. */
+	CHECK_ROWS(SSE, true, { TEXT("a", ",\"usage\":" V) TEXT("b", ",\"usage\":" U), V, U, 2, 2, false, false, NULL },
+		   { TEXT("a", ",\"usage\":" V) STOP(",\"usage\":" U), V, U, 2, 1, true, false, NULL },
 		   { TEXT("a", "") TEXT("b", ""), NULL, NULL, 2, 2, false, false, NULL },
 		   { "data: {\"response\":\"a\"}\n\ndata: {\"response\":\"\",\"usage\":" U "}\n\n", NULL, U, 2, 1, true,
 		     false, NULL }, );

@@ -153,6 +153,9 @@ void pair_close(pair *p)
 {
 	relay *r = p->r;
 
+	/* What was read may go on behind the request whose refusal closed the pair. */
+	if (p->dead)
+		return;
 	connect_forget(p);
 	watch_hangup(p, false);
 	pair_close_leg(p);

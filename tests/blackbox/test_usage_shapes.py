@@ -228,6 +228,9 @@ def test_larger_than_the_buffer(haproxy, asked):
     raw = b'{"tools":[' + echo * ((size + 90000) // len(echo)) + b'{}],"usage":null}'
     for shift in range(len(echo)):     # the buffer ends right behind such an object for one of these
         asked.ask(("cut", shift), sized(raw[:10] + b" " * shift + raw[10:]), CHAT, UNKNOWN)
+    # What is there up to the cut, in the blanks, looks like an answer that ends behind its usage.
+    raw = b'{"pad":"' + b"x" * (size - 60000) + b'","x":{"usage":{"prompt_tokens":1}}' + b" " * 90000 + b',"usage":null}'
+    asked.ask("cut in blanks", sized(raw), CHAT, UNKNOWN)
     asked.check()
 
 

@@ -118,7 +118,7 @@ def chat(r):
         events.append(Event(shuffled(r, {**head, "choices": [choice(r, {"role": "assistant", "content": ""})], "usage": usage}), usage, final=True))
     if r.random() < 0.1:
         events.insert(r.randrange(len(events)), Event({"error": {"message": text(r)}}, error=True))
-    return SSE, events[:-1] if how == "running" and r.random() < 0.3 else events, r.random() < 0.8
+    return SSE, events[:-1] if how == "running" and len(events) > 1 and r.random() < 0.3 else events, r.random() < 0.8
 
 
 def anthropic(r, wrap=False):

@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import select
+import signal
 import socket
 import struct
 import threading
@@ -10,6 +11,7 @@ import zlib
 
 import pytest
 
+import harness
 import processes
 from taps import CRLF, EVENTS, FRAMINGS, Leg, Tap, answer, chunked, chunks, deliver, head, sized
 
@@ -436,6 +438,39 @@ def test_a_leg_that_has_closed_and_a_client_that_does_not_read(tap, leg):
         client.expect(sent)
         assert client.gone()
     assert tap.report("hup")["end"] == "whole"
+
+
+def test_one_read_and_one_write_for_each_wake_up(work):
+    """An event that comes alone costs a wake-up, a read and a write. Events that come together leave together."""
+    counts, env = work / "counts", harness.environment()
+    counts.write_bytes(bytes(24))
+    preload = " ".join(filter(None, [env.get("LD_PRELOAD"), str(harness.ROOT / "build" / "wakeups.so")]))
+    with Tap(work, env={"LD_PRELOAD": preload, "WAKEUPS": str(counts), "ASAN_OPTIONS": env["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}) as tap:
+        client, upstream = tap.exchange(Leg(tap), head(id="counted"))
+
+        def cost(pieces, together):
+            before = struct.unpack("3Q", counts.read_bytes())
+            if together:
+                tap.process.stop()
+            for piece in pieces:
+                upstream.send(piece)
+                if not together:
+                    client.expect(piece)
+            if together:
+                tap.process.kill(signal.SIGCONT)
+                client.expect(b"".join(pieces))
+            # The counts are complete when the tap has done something else, too: it reads once or twice, and writes nothing.
+            with tap.connect() as other:
+                other.send(b"no HTTP\r\n\r\n")
+                assert other.gone()
+            return [now - then for then, now in zip(before, struct.unpack("3Q", counts.read_bytes()))]
+        with client, upstream:
+            cost([answer("content-type: text/event-stream", "transfer-encoding: chunked")], False)
+            events = [chunks(b"data: %d\n\n" % n)[:-5] for n in range(200)]
+            wakeups, reads, writes = cost(events, False)
+            assert reads - len(events) in (1, 2) and writes == len(events) and wakeups >= reads - 1, (wakeups, reads, writes)
+            wakeups, reads, writes = cost(events[:20], True)
+            assert reads in (2, 3) and writes == 1, (wakeups, reads, writes)
 
 
 def test_nothing_of_a_body_is_logged(tap, leg):

@@ -5,6 +5,7 @@ import os
 import pathlib
 import random
 import re
+import select
 import signal
 import socket
 import subprocess
@@ -281,6 +282,37 @@ def test_upgrade(work):
         assert command.returncode == 0
         until(lambda: processes.state_of(pid) in "ZX", 5, "the successor ends")
     notify.close()
+
+
+def silent(manager):
+    """Whether nothing comes for five times as long as between two signs of life."""
+    return not select.select([manager], [], [], .5)[0] or not manager.recv(1000)
+
+
+def test_signs_of_life(work):
+    """systemd's watchdog is fed by a tap that works; not by one that stands still, nor by one that another process has replaced."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(work / "notify"))
+        manager.settimeout(10 * processes.SLOW)
+
+        def fed():
+            """Waits for a sign of life from now on."""
+            while select.select([manager], [], [], 0)[0]:
+                manager.recv(1000)
+            while b"WATCHDOG=1" not in manager.recv(1000).split(b"\n"):
+                pass
+        with Tap(work, env={"NOTIFY_SOCKET": str(work / "notify"), "WATCHDOG_USEC": "200000"}) as tap:
+            old = stream(tap, Leg(tap), "old")
+            fed()
+            successor = tap.upgrade()
+            fed()
+            os.kill(successor, signal.SIGSTOP)
+            until(lambda: silent(manager), 10, "nobody speaks for it, not the process that it has replaced either")
+            goes_on(*old)
+            os.kill(successor, signal.SIGCONT)
+            fed()
+            finish(tap, *old, "old")
+            assert tap.process.wait() == 0
 
 
 def test_an_upgrade_that_fails(work):

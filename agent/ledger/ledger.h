@@ -60,7 +60,7 @@ typedef struct ledger_stats {
 	uint64_t usage[USAGE_STREAM + 1];
 	uint64_t queued;                     /* waiting for the store's thread */
 	uint64_t reports, reports_malformed; /* of the tap that came in; datagrams that are none */
-	uint64_t joined;                     /* reports that found their row */
+	uint64_t joined;                     /* reports that changed their row */
 	uint64_t orphans;   /* reports that were removed, because no log line came, or too many waited for one */
 	uint64_t fallbacks; /* requests that were to go through the tap, and did not */
 	uint64_t commits;

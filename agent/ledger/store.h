@@ -76,7 +76,7 @@ typedef struct store_batch {
 typedef struct store_added {
 	size_t rows;                     /* that are new */
 	int64_t usage[USAGE_STREAM + 1]; /* how many more rows have this usage than before */
-	size_t joined;                   /* reports that found their row */
+	size_t joined;                   /* reports that changed their row */
 	size_t orphans;                  /* reports that were removed without having found it */
 } store_added;
 

@@ -75,7 +75,6 @@ static int join_row(store *s, const store_join *join, const tap_report *report, 
 	int rc = read_row(s, report->id, &was, there);
 	if (rc != SQLITE_OK || !*there)
 		return rc;
-	added->joined++;
 	record *is = keep(s);
 	if (!is)
 		return SQLITE_NOMEM;
@@ -83,6 +82,8 @@ static int join_row(store *s, const store_join *join, const tap_report *report, 
 	join->apply(join->ctx, is, report);
 	if (memcmp(is, &was, sizeof was) == 0)
 		return SQLITE_OK;
+	/* A report that comes again, as from the journal, changes nothing. */
+	added->joined++;
 	added->usage[was.usage]--;
 	added->usage[is->usage]++;
 	store_bind_row(s->statements[ST_ROW_UPDATE], is);

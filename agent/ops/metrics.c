@@ -326,8 +326,7 @@ static void write_ledger(FILE *f, const host_snapshot *s)
 	one(f, "spoa_llm_ledger_malformed_reports_total", "counter",
 	    "Reports of the tap that were ignored because they are malformed.", l->reports_malformed);
 	one(f, "spoa_llm_ledger_joined_reports_total", "counter",
-	    "Reports that found the row of their request; one that is also read from the journal counts again.",
-	    l->joined);
+	    "Reports that were joined with the row of their request.", l->joined);
 	one(f, "spoa_llm_ledger_orphaned_reports_total", "counter",
 	    "Reports that were given up, because the log line of their request did not come within a day.", l->orphans);
 	one(f, "spoa_llm_ledger_stored_total", "counter", "Requests stored in the database.", l->stored);

@@ -43,6 +43,7 @@
 #define CHOICES(X)	/* chat, completions */ \
 	X("delta",			PLACE_PATH,		0, false, &delta) \
 	X("text",			PLACE_CONTENT,		0, false, NULL) \
+	X("index",			PLACE_INDEX,		0, false, NULL) \
 	X("finish_reason",		PLACE_FINISH,		0, false, NULL) \
 	X("usage",			PLACE_USAGE,		2, false, NULL)	/* Moonshot */
 #define GEMINI_CONTENT(X) \

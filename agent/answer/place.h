@@ -38,6 +38,7 @@ typedef enum place_what {
 	PLACE_TYPE,    /* a name of the event */
 	PLACE_CONTENT, /* text, reasoning, a tool's arguments, unless it is empty */
 	PLACE_CHOICE,  /* a part of the answer that ends by itself */
+	PLACE_INDEX,   /* its number: not 0 if the answer has several such parts */
 	PLACE_FINISH,  /* not null where that part ends */
 	PLACE_STOP,    /* the same, but some of Gemini's models write it into every event */
 	PLACE_DONE,    /* true in the last line */

@@ -53,8 +53,8 @@ bool event_text_add(event_text *t, slice bytes)
 void event_begin(event *e, place_in in)
 {
 	e->usage.len = 0;
-	e->lost = e->content = e->choices = e->filled = e->finish = e->stop = e->typed = e->last = e->error = e->wraps =
-		false;
+	e->lost = e->content = e->choices = e->filled = e->several = e->finish = e->stop = e->typed = e->last =
+		e->error = e->wraps = false;
 	e->taking = e->counting = false;
 	e->tier_len = e->rank = e->spoiled = e->depth = 0;
 	e->in = in;
@@ -183,6 +183,9 @@ static void take_value(event *e)
 	switch ((int)p->what) {
 	case PLACE_CONTENT:
 		e->content |= text;
+		break;
+	case PLACE_INDEX:
+		e->several |= j->type == JSON_NUMBER && !slice_eq(j->text, SLICE("0"));
 		break;
 	case PLACE_FINISH:
 		e->finish |= text;

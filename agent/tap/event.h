@@ -31,10 +31,11 @@ typedef struct event {
 	bool content;     /* it carries text, reasoning or a tool's arguments */
 	bool choices;     /* it has a list of choices or candidates, which is empty if `filled` is false */
 	bool filled;
-	bool finish; /* a choice ends */
-	bool stop;   /* a candidate of Gemini's may end */
-	bool typed;  /* its type is named */
-	bool last;   /* its type, or another sign, says that its usage is that of the whole answer */
+	bool several; /* it has a choice that is not the only one of the answer */
+	bool finish;  /* a choice ends */
+	bool stop;    /* a candidate of Gemini's may end */
+	bool typed;   /* its type is named */
+	bool last;    /* its type, or another sign, says that its usage is that of the whole answer */
 	bool error;
 	unsigned char tier_len;
 	char tier[EVENT_TIER_MAX];

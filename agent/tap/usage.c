@@ -46,6 +46,7 @@ struct tap_usage_state {
 	uint64_t events, content;
 	event_text first, last;
 	bool finished; /* a choice has ended */
+	bool several;  /* others may go on then */
 	bool running;  /* the last choice or candidate has not ended */
 	bool final;
 	bool stale;   /* content came after the last usage */
@@ -101,7 +102,9 @@ static bool is_final(const struct tap_usage_state *s, const event *e, bool finis
 		return true;
 	if (e->typed && !e->choices)
 		return false;
-	return e->finish || (finished && !e->content) || (e->choices && !e->filled && answered);
+	if (e->choices && !e->filled && answered)
+		return true;
+	return !s->several && (e->finish || (finished && !e->content));
 }
 
 static void swap(event_text *a, event_text *b)
@@ -124,6 +127,7 @@ static void note(tap_usage *u, event *e)
 		return;
 	}
 	s->finished |= e->finish;
+	s->several |= e->several;
 	if (e->filled)
 		s->running = !e->stop && !s->finished;
 	s->error |= e->error;

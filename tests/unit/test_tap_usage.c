@@ -119,6 +119,8 @@ static void check(const char *type, const row *rows, size_t n, bool whole)
 #define V "{\"prompt_tokens\":3,\"completion_tokens\":1}"
 #define CHUNK(delta, finish, more) \
 	"data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":" finish "}]" more "}\n\n"
+#define SECOND(delta, finish, more) \
+	"data: {\"choices\":[{\"index\":1,\"delta\":" delta ",\"finish_reason\":" finish "}]" more "}\n\n"
 #define TEXT(text, more) CHUNK("{\"content\":\"" text "\"}", "null", more)
 #define STOP(more) CHUNK("{}", "\"stop\"", more)
 #define ROLE(more) CHUNK("{\"role\":\"assistant\",\"content\":\"\"}", "null", more)
@@ -153,6 +155,16 @@ static void chat(void)
 		{ STOP("") TEXT("b", ",\"usage\":" V), NULL, V, 2, 1, false, false, NULL },
 		{ STOP(",\"usage\":" V) TEXT("b", ""), NULL, V, 2, 1, false, false, NULL },
 		{ "data: {\"choices\":[],\"usage\":" V "}\n\n", NULL, V, 1, 0, false, false, NULL },
+		/* One of two choices ends, and the other one goes on. */
+		{ TEXT("a", "") SECOND("{\"content\":\"b\"}", "null", "") STOP(",\"usage\":" V), NULL, V, 3, 2, false,
+		  false, NULL },
+		{ SECOND("{\"content\":\"b\"}", "\"stop\"", ",\"usage\":" V) ROLE(",\"usage\":" V), V, V, 2, 1, false,
+		  false, NULL },
+		{ TEXT("a", "") SECOND("{\"content\":\"b\"}", "null", "") STOP("")
+			  SECOND("{}", "\"stop\"", ",\"usage\":" U) DONE,
+		  NULL, U, 4, 2, true, false, NULL },
+		{ TEXT("a", "") SECOND("{\"content\":\"b\"}", "\"stop\"", "") STOP("") LAST, NULL, U, 4, 2, true, false,
+		  NULL },
 		/* Groq, Moonshot. */
 		{ TEXT("a", "") STOP(",\"x_groq\":{\"id\":\"r\",\"usage\":" U "}"), NULL, U, 2, 1, true, false, NULL },
 		{ "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\",\"usage\":" U "}]}\n\n", NULL, U, 1, 0,

@@ -11,11 +11,13 @@
 #include "base/slice.h"
 
 enum {
-	HTTP_HEAD_MAX = 65536, /* bytes of a head, of all trailers of a body, or of the line before a chunk */
-	HTTP_VALUE_MAX = 127,  /* bytes of a header's value that is looked at */
-	HTTP_ID_MAX = 64,      /* bytes of a request's id, as of a record's in the ledger */
-	HTTP_TYPE_MAX = 63,    /* bytes of a media type */
-	HTTP_CODING_MAX = 23,  /* bytes of a coding's name */
+	/* Bytes of a head, of all trailers of a body, or of the line before a chunk. HAProxy takes heads up to its
+	 * buffer's size, and what does not fit here fails because of the tap. */
+	HTTP_HEAD_MAX = 1 << 20,
+	HTTP_VALUE_MAX = 127, /* bytes of a header's value that is looked at */
+	HTTP_ID_MAX = 64,     /* bytes of a request's id, as of a record's in the ledger */
+	HTTP_TYPE_MAX = 63,   /* bytes of a media type */
+	HTTP_CODING_MAX = 23, /* bytes of a coding's name */
 };
 
 typedef enum http_event_type {

@@ -4,7 +4,7 @@
 #include "tap/http.h"
 #include "unit.h"
 
-enum { STEPS = 8, TEXT = 8192, ROOM = 1 << 17 };
+enum { STEPS = 8, TEXT = 8192, ROOM = HTTP_HEAD_MAX + 4096 };
 
 /* What the two peers send, in order. '>' is the client, '<' the upstream, '.' the upstream's end. */
 typedef struct step {
@@ -16,10 +16,11 @@ typedef struct play {
 	http_flow flow;
 	/* What was said of each direction. */
 	char request[TEXT], answer[TEXT];
-	/* Bytes of requests that have to wait. */
-	char waits[ROOM];
-	size_t waits_len;
+	size_t waits_len; /* bytes in `waits` */
 } play;
+
+/* Bytes of requests that have to wait, of the play that goes on. */
+static char waits[ROOM];
 
 static unsigned char *edge; /* reading here is a fault */
 
@@ -111,11 +112,11 @@ static void give_request(play *p, slice bytes)
 
 	CHECK(bytes.len <= ROOM - p->waits_len);
 	if (bytes.len)
-		memcpy(p->waits + p->waits_len, bytes.ptr, bytes.len);
-	slice rest = give(p, false, at_edge(slice_of(p->waits, p->waits_len + bytes.len)), &ended);
+		memcpy(waits + p->waits_len, bytes.ptr, bytes.len);
+	slice rest = give(p, false, at_edge(slice_of(waits, p->waits_len + bytes.len)), &ended);
 	p->waits_len = rest.len;
 	if (rest.len)
-		memmove(p->waits, rest.ptr, rest.len);
+		memmove(waits, rest.ptr, rest.len);
 }
 
 static void take_step(play *p, char from, slice bytes)

@@ -1,6 +1,7 @@
 """Thousands of streams through HAProxy and the tap that ships, while taps, agents and HAProxys are killed, stopped, upgraded and reloaded. No stream
 fails but those in flight at a kill; no byte differs; no row claims what is not so; sums equal rows. STORM=100000 for more, STORM_SEED=7 for others."""
 import collections
+import itertools
 import os
 import random
 import signal
@@ -79,11 +80,11 @@ class Gateway(Tapped, LedgerGateway):
         until(lambda: "Proxy llm stopped" in before.text(), 20, before.tail)
         self.left.append(before)
 
-    def stop(self, seconds):
-        """HAProxy stands still for a moment."""
-        self.haproxy.kill(signal.SIGSTOP)
+    def stop(self, pid, seconds):
+        """A process stands still for a moment, shorter than anybody waits for it."""
+        os.kill(pid, signal.SIGSTOP)
         time.sleep(seconds)
-        self.haproxy.kill(signal.SIGCONT)
+        os.kill(pid, signal.SIGCONT)
 
 
 # Each returns whether streams that run meanwhile may fail, and which refusals there may be.
@@ -92,8 +93,9 @@ FAULTS = [("tap killed", lambda gateway: gateway.tap.kill(), True, (502,)),
           ("tap upgraded", lambda gateway: gateway.tap.tap.upgrade(), False, ()),
           ("tap restarted", lambda gateway: gateway.tap.restart(), False, ()),
           ("worker killed", lambda gateway: os.kill(gateway.agent.pid, signal.SIGKILL), False, (503,)),
+          ("worker stopped", lambda gateway: gateway.stop(gateway.agent.pid, .5), False, ()),
           ("agent upgraded", lambda gateway: gateway.agent.upgrade(), False, ()),
-          ("HAProxy stopped", lambda gateway: gateway.stop(.5), False, ()),
+          ("HAProxy stopped", lambda gateway: gateway.stop(gateway.haproxy.pid, .5), False, ()),
           ("HAProxy reloaded", lambda gateway: gateway.reload(), False, ())]
 
 
@@ -103,17 +105,16 @@ def test_no_stream_is_lost_but_at_a_kill(haproxy):
     routes = [{"model_prefix": "rep-", "upstream": upstream.url, "auth": "env:KEY"}, {"model_prefix": "*", "upstream": upstream.url}]
     targets = {name + "_target": upstream.url for name in ("openai", "anthropic", "gemini")}
     rng, results, faults, lock = random.Random(SEED), [], [], threading.Lock()
-    seeds = iter(range(SEED * 10**6, SEED * 10**6 + COUNT))
+    seeds = itertools.count(SEED * 10**6)
 
     with Gateway(haproxy, [], {"routes": routes, **targets}, make_tap=Taps, env={"KEY": KEY}) as gateway:
         gateway.left = []
 
         def client():
-            while True:
+            # On a fast machine more streams than asked for: as many as it takes until each fault has been.
+            while len(results) < COUNT or len(faults) < len(FAULTS):
                 with lock:
-                    seed = next(seeds, None)
-                if seed is None:
-                    return
+                    seed = next(seeds)
                 results.append(storm.ask(gateway.address, storm.Stream(seed)))
         clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
         for one in clients:

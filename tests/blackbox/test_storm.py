@@ -87,9 +87,10 @@ class Gateway(Tapped, LedgerGateway):
         os.kill(pid, signal.SIGCONT)
 
 
+# A tap is stopped for longer than HAProxy's check needs to find it, because a check that fails must not cut streams.
 # Each returns whether streams that run meanwhile may fail, and which refusals there may be.
 FAULTS = [("tap killed", lambda gateway: gateway.tap.kill(), True, (502,)),
-          ("tap stopped", lambda gateway: gateway.tap.stop(1.2), False, ()),
+          ("tap stopped", lambda gateway: gateway.tap.stop(3.5), False, ()),
           ("tap upgraded", lambda gateway: gateway.tap.tap.upgrade(), False, ()),
           ("tap restarted", lambda gateway: gateway.tap.restart(), False, ()),
           ("worker killed", lambda gateway: os.kill(gateway.agent.pid, signal.SIGKILL), False, (503,)),

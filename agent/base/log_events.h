@@ -124,6 +124,9 @@ EVENT(tap_has_room, INFO, "connections memory",
 EVENT(tap_few_files, WARN, "streams possible",
       "The limit of open files is too low for the `streams` that the tap is to take. It takes those that are `possible`.",
       "Raise the limit (LimitNOFILE= in the unit), or lower `--streams`.")
+EVENT(tap_no_legs, WARN, "directory problem",
+      "The tap cannot look into the directory of the legs' sockets. Until it can, it answers 503 to each request.",
+      "Compare `--legs` with LLM_LEGS in HAProxy's environment, and see whether the tap's user may enter the directory.")
 EVENT(tap_socket_gone, WARN, "path problem",
       "The file of the tap's socket was gone, or led to a process that is dead. The tap made it again; if that failed, `problem` says why.",
       "See what removed it: a cleaner of /run, or another tap that was killed.")

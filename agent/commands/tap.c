@@ -68,6 +68,9 @@ static int take_options(tap_settings *s, const option_text *flags, size_t count)
 		if (strcmp(key, "listen") == 0) {
 			if (s->listen_count == TAP_DOORS)
 				return complain("a tap listens on at most 8 sockets", "");
+			for (size_t k = 0; k < s->listen_count; k++)
+				if (strcmp(s->listen[k], flags[i].text) == 0)
+					return complain("a tap listens on a socket once: --listen ", flags[i].text);
 			s->listen[s->listen_count++] = flags[i].text;
 		} else if (strcmp(key, "log_level") != 0 && strcmp(key, "log_format") != 0) {
 			option_flag(flags[i].option, flag, sizeof flag);
@@ -157,6 +160,10 @@ int command_tap(const option_text *flags, size_t count, const tap_flags *ask)
 		return code;
 	if (ask->drain)
 		return drain(s.control);
+	for (size_t i = 0; i < s.listen_count; i++)
+		if (strcmp(s.listen[i], s.control) == 0)
+			return complain("--control needs a socket of its own, which is not one of --listen: ",
+					s.control);
 	if (!take_number(&streams, ask->streams, 1, 1000000))
 		return complain("--streams takes a whole number from 1 to 1000000, not ", ask->streams);
 	if (!take_number(&memory, ask->memory, 1048576, UINT64_C(1) << 40))

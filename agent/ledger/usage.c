@@ -204,7 +204,7 @@ static bool apply_part(record *r, usage_told *t, const tap_report *report)
 	/* What the tap could not read may be most of the answer. */
 	if (!t->any && (report->content == 0 || report->end == TAP_END_LOST || r->usage == USAGE_NONE))
 		return false;
-	if (!report->final || t->output < 0)
+	if (!report->final || t->output <= 0)
 		t->output = larger(t->output, report->content);
 	bool input_told = t->any && t->prompt >= 0;
 	if (!input_told && guessed) {
@@ -228,7 +228,11 @@ bool usage_apply_report(record *r, const tap_report *report, usage_parts *parts)
 	if (r->tap == TAP_NOT || r->usage == USAGE_STREAM)
 		return false;
 	usage_told_stream(slice_cstr(report->first), slice_cstr(report->last), slice_cstr(r->protocol), &told);
-	bool exact = ok && told.complete && report->final;
+	/* A stream that had content and tells of no output does not count. */
+	bool nothing = report->content > 0 && told.output == 0 && told.parts.audio_ms < 0 && told.parts.images < 0;
+	if (nothing && told.prompt == 0)
+		usage_told_stream(slice_cstr(""), slice_cstr(""), slice_cstr(r->protocol), &told);
+	bool exact = ok && told.complete && !nothing && report->final;
 	if (!exact && r->tap != TAP_MISSING)
 		return false;
 	r->tap = ok && told.any ? TAP_TOLD : ok && whole && report->content > 0 ? TAP_UNTOLD : TAP_NOTHING;

@@ -293,6 +293,8 @@ static bool begin(tap *t, err *e)
 		t->limits.connections = by_files;
 		log_event(tap_few_files, LOG_I("streams", s->streams), LOG_I("possible", by_files));
 	}
+	if (access(s->legs, X_OK) != 0)
+		log_event(tap_no_legs, LOG_C("directory", s->legs), LOG_C("problem", strerror(errno)));
 	if (!successor_init(&t->successor, t->loop, s->argv, e) || !reports_init(&t->reports, t->loop, s->report, e))
 		return false;
 	t->successor.ended = on_successor;

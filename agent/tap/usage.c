@@ -121,6 +121,8 @@ static void note(tap_usage *u, event *e)
 	struct tap_usage_state *s = u->state;
 	bool finished = s->finished;
 
+	if (s->over) /* no client reads what comes behind `[DONE]` */
+		return;
 	if (e->lost) { /* what was read before that was noticed depends on the pieces */
 		u->lost = true;
 		s->final = false;

@@ -134,6 +134,7 @@ static void chat(void)
 		SSE, false,
 		/* OpenAI, with include_usage and without. */
 		{ ROLE(NIL) TEXT("a", NIL) TEXT("b", NIL) STOP(NIL) LAST DONE, NULL, U, 5, 2, true, false, NULL },
+		{ TEXT("a", NIL) STOP(NIL) LAST DONE TEXT("", ",\"usage\":" V), NULL, U, 4, 1, true, false, NULL },
 		{ ROLE("") TEXT("a", "") TEXT("b", "") STOP("") DONE, NULL, NULL, 4, 2, false, false, NULL },
 		{ ROLE(NIL) TEXT("a", NIL) STOP(NIL) LAST, NULL, U, 4, 1, true, false, NULL },
 		{ TEXT("a", ",\"service_tier\":\"flex\"") LAST, NULL, U, 2, 1, true, false, "flex" },

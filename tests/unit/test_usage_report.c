@@ -109,6 +109,10 @@ static const row rows[] = {
 	{ ANTHROPIC, FIRST, UNKNOWN, LOST, false, 48, PARTIAL, TAP_TOLD, 10, 48, 2000, 300 },
 	{ "openai", CHAT, CHAT, ESTIMATED, WHOLE, false, 60, PARTIAL, TAP_TOLD, 20, 60, 80, 0 }, /* an error ended a stream whose usage ran along */
 	{ "gemini", GEMINI, GEMINI, ESTIMATED, CLIENT, false, 3, PARTIAL, TAP_TOLD, 20, 50, 80, 0 },
+	/* content, and no output told */
+	{ "openai", "", "{\"prompt_tokens\":0,\"completion_tokens\":0,\"total_tokens\":0}", ESTIMATED, WHOLE, true, 48, ESTIMATED, TAP_UNTOLD, 77, 48, 5, 4 },
+	{ "openai", "", "{\"prompt_tokens\":9,\"completion_tokens\":0,\"total_tokens\":9}", ESTIMATED, WHOLE, true, 48, PARTIAL, TAP_TOLD, 9, 48, 0, 0 },
+	{ "openai", "", "{\"prompt_tokens\":9,\"completion_tokens\":0,\"total_tokens\":9}", ESTIMATED, WHOLE, true, 0, STREAM, TAP_TOLD, 9, 0, 0, 0 },
 	/* What the upstream reported all of stays. */
 	{ ANTHROPIC, FIRST, REPORTED, CLIENT, false, 48, REPORTED, TAP_TOLD, 77, 66, 5, 4 },
 	{ "openai", "", "", REPORTED, WHOLE, false, 48, REPORTED, TAP_UNTOLD, 77, 66, 5, 4 },

@@ -137,7 +137,7 @@ def main():
         problems.append("README.md: more than %d lines" % README_LINES)
     haproxy = read("haproxy.cfg.example") + read("agent/report/backends_legs.c")
     check_described("variable", re.findall(r"presetenv (LLM_\w+)", haproxy), "docs/haproxy.md", r"LLM_\w+")
-    metrics = re.findall(r'"((?:spoa_llm|gen_ai_client)_\w+?)(?:_bucket|_sum|_count)?"', read("agent/ops/metrics.c"))
+    metrics = re.findall(r'"((?:spoa_llm|gen_ai_client)_\w+?)(?:_bucket|_sum|_count)?"', read("agent/ops/metrics.c") + read("agent/ops/metrics_totals.c"))
     check_described("metric", metrics, "docs/operation.md", r"(spoa_llm|gen_ai_client)_\w+")
     check_described("alert", re.findall(r"alert: (\w+)", read("dist/alerts.yml")), "docs/operation.md", r"SpoaLlm\w+")
     check_described("admin path", re.findall(r'\{ "/([a-z][\w-]*)",', read("agent/ops/http.c")), "docs/operation.md", None)

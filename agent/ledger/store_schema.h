@@ -54,7 +54,8 @@
 	"UPDATE " name " SET estimated_saved_compression = saved_compression, estimated_saved_cache = saved_cache," \
 	" estimated_saved_routing = saved_routing WHERE estimated_requests > 0;"
 
-#define SCHEMA_ROLLUP_VIEW_2(name, of, when) \
+/* The views of version 2, and of later ones with `more` columns. */
+#define SCHEMA_ROLLUP_VIEW_WITH(name, of, when, more) \
 	"DROP VIEW " name ";" \
 	"CREATE VIEW " name " AS SELECT strftime('" when "', bucket, 'unixepoch') AS time," \
 	" CASE kind WHEN 0 THEN 'all' WHEN 1 THEN 'model' WHEN 2 THEN 'route' WHEN 3 THEN 'project' ELSE 'client' END" \
@@ -66,22 +67,11 @@
 	" unpriced_requests, unpriced_tokens, unknown_requests, partly_priced_requests," \
 	" estimated_saved_compression / 1e9 AS estimated_saved_compression_usd," \
 	" estimated_saved_cache / 1e9 AS estimated_saved_cache_usd," \
-	" estimated_saved_routing / 1e9 AS estimated_saved_routing_usd FROM " of ";"
+	" estimated_saved_routing / 1e9 AS estimated_saved_routing_usd" more " FROM " of ";"
 
 /* Version 3 adds the tap's reports. Before it no answer went through the tap, so its sum is 0. */
-#define SCHEMA_ROLLUP_VIEW_3(name, of, when) \
-	"DROP VIEW " name ";" \
-	"CREATE VIEW " name " AS SELECT strftime('" when "', bucket, 'unixepoch') AS time," \
-	" CASE kind WHEN 0 THEN 'all' WHEN 1 THEN 'model' WHEN 2 THEN 'route' WHEN 3 THEN 'project' ELSE 'client' END" \
-	" AS kind," \
-	" label, requests, streams, refused, failed, input, output, cache_read, cache_write, saved," \
-	" cost / 1e9 AS cost_usd, saved_compression / 1e9 AS saved_compression_usd," \
-	" saved_cache / 1e9 AS saved_cache_usd, saved_routing / 1e9 AS saved_routing_usd, bytes_in, bytes_out," \
-	" estimated_requests, estimated_output, estimated_cost / 1e9 AS estimated_cost_usd, partial_requests," \
-	" unpriced_requests, unpriced_tokens, unknown_requests, partly_priced_requests," \
-	" estimated_saved_compression / 1e9 AS estimated_saved_compression_usd," \
-	" estimated_saved_cache / 1e9 AS estimated_saved_cache_usd," \
-	" estimated_saved_routing / 1e9 AS estimated_saved_routing_usd, untold_requests FROM " of ";"
+#define SCHEMA_ROLLUP_VIEW_2(name, of, when) SCHEMA_ROLLUP_VIEW_WITH(name, of, when, "")
+#define SCHEMA_ROLLUP_VIEW_3(name, of, when) SCHEMA_ROLLUP_VIEW_WITH(name, of, when, ", untold_requests")
 
 /* Rows are in the order in which they came to the ledger, so inserts go to the end of the table; ids begin with the
  * time, so they go near the end of their index. The comment in store.c compares other layouts. A count that is not

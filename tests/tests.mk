@@ -115,9 +115,9 @@ build/drivers/scan_driver: tests/unit/scan_driver.c $(wildcard agent/sample/*.[c
 build/drivers/price_driver: tests/unit/price_driver.c build/prices.c $(wildcard agent/ledger/*.h agent/base/*.[ch]) \
 		$(wildcard agent/ledger/price*.c) agent/ledger/record.c
 	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lm -lcjson -lpthread
-build/drivers/http_driver: tests/unit/http_driver.c agent/tap/http.c agent/tap/http.h $(wildcard agent/base/*.h)
+build/drivers/http_driver: tests/unit/http_driver.c tests/unit/driver.h agent/tap/http.c agent/tap/http.h $(wildcard agent/base/*.h)
 	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^)
-build/drivers/tap_usage_driver: tests/unit/tap_usage_driver.c $(addprefix agent/tap/,usage.c usage.h event.c event.h) \
+build/drivers/tap_usage_driver: tests/unit/tap_usage_driver.c tests/unit/driver.h $(addprefix agent/tap/,usage.c usage.h event.c event.h) \
 		$(wildcard agent/answer/*.[ch] agent/base/*.h) $(wildcard agent/base/json*.c)
 	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lm
 build/drivers/collide: tests/preload/collide.c agent/base/hash.c $(wildcard agent/base/*.h)

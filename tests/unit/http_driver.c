@@ -13,6 +13,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "driver.h"
+
 static http_flow flow;
 static FILE *said[2];
 static char *texts[2];
@@ -21,25 +23,6 @@ static char in_body[2]; /* 'B' or 'T': its bytes are being written */
 static bool failed[2];
 static char *waits;
 static size_t waits_len;
-
-static bool need(void *buf, size_t len)
-{
-	return len == 0 || fread(buf, len, 1, stdin) == 1;
-}
-
-/* Reads the bytes of a step into an allocation of exactly their length, so that a sanitizer sees a read past it. */
-static slice step_bytes(void)
-{
-	unsigned char raw[4];
-
-	if (!need(raw, 4))
-		exit(2);
-	size_t len = (size_t)raw[0] | (size_t)raw[1] << 8 | (size_t)raw[2] << 16 | (size_t)raw[3] << 24;
-	char *buf = malloc(len ? len : 1);
-	if (!buf || !need(buf, len))
-		exit(2);
-	return slice_of(buf, len);
-}
 
 static void say_bytes(int to, char kind, slice bytes)
 {
@@ -121,8 +104,8 @@ int main(void)
 	char what;
 
 	begin();
-	while (need(&what, 1)) {
-		slice bytes = step_bytes();
+	while (driver_need(&what, 1)) {
+		slice bytes = driver_text();
 		if (what == '>')
 			give_request(bytes);
 		else if (what == '<')

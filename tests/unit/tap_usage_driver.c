@@ -14,23 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static bool need(void *buf, size_t len)
-{
-	return len == 0 || fread(buf, len, 1, stdin) == 1;
-}
-
-static slice text(void)
-{
-	unsigned char raw[4];
-
-	if (!need(raw, 4))
-		exit(2);
-	size_t len = (size_t)raw[0] | (size_t)raw[1] << 8 | (size_t)raw[2] << 16 | (size_t)raw[3] << 24;
-	char *buf = malloc(len ? len : 1);
-	if (!buf || !need(buf, len))
-		exit(2);
-	return slice_of(buf, len);
-}
+#include "driver.h"
 
 static void say(slice s, char end)
 {
@@ -55,8 +39,8 @@ int main(void)
 {
 	unsigned char whole;
 
-	while (need(&whole, 1)) {
-		slice type = text(), steps = text(), body = text();
+	while (driver_need(&whole, 1)) {
+		slice type = driver_text(), steps = driver_text(), body = driver_text();
 		tap_usage u;
 		tap_usage_told t;
 		size_t at = 0, i = 0;

@@ -2,9 +2,7 @@
 the tap is the simplest one that works (plaintap.py)."""
 import concurrent.futures
 import json
-import os
 import re
-import signal
 import socket
 import threading
 
@@ -13,11 +11,9 @@ import pytest
 import certificates
 import harness
 import spop
-import taps
 from harness import CLIENT_KEY, bearer, cli, secret, until
-from ledgers import LedgerGateway
-from plaintap import Tapped, TappedGateway
-from processes import state_of
+from plaintap import TappedGateway
+from realtap import RealTap, Recorded
 
 KEY, OTHER = secret("leg"), secret("leg-other")
 SHAPES = {"/v1/chat/completions": "openai", "/v1/messages": "anthropic", "/v1beta/models/rep-1:streamGenerateContent": "gemini"}
@@ -540,147 +536,3 @@ def test_an_upstream_that_does_not_answer(gateway):
             assert through.status == straight.status == status, (through.response, straight.response)
             assert through.response.body == straight.response.body and through.header("content-type") == straight.header("content-type")
     until(lambda: gateway.ask("rep-1").status == 200, 10, "the upstream is up")
-
-
-# ---- with the tap that ships
-
-
-class RealTap(taps.Tap):
-    """`spoa-llm tap`, with the directories of the gateway."""
-
-    def __init__(self, path, legs, **more):
-        super().__init__(path.parent, **more)
-        assert (self.path, self.legs) == (str(path), legs)
-        self.successor = None
-
-    def upgrade(self):
-        """Replaces the tap; the process from before goes on with its streams."""
-        self.process.kill(signal.SIGUSR2)
-        self.log("event=tap_draining")
-        self.successor = int(self.log(r"event=tap_upgraded pid=(\d+)")[-1])
-
-    def close(self):
-        # The second signal ends a tap that waits for connections of HAProxy's.
-        self.process.kill(signal.SIGTERM)
-        self.__exit__(None)
-        if self.successor and state_of(self.successor) not in "ZX":
-            os.kill(self.successor, signal.SIGKILL)
-
-
-class Recorded(Tapped, LedgerGateway):
-    """With a ledger, to which the tap reports."""
-
-    def start(self):
-        self.config["tap_listen"] = "dgram@%s/tap.dgram" % self.dir
-        super().start()
-
-
-def test_rows(haproxy, make_mock):
-    """A stream's row is exact through the tap. What HAProxy answers in place of an upstream has the same row through the tap and straight."""
-    mock = make_mock("rows")
-    gateway = Recorded(haproxy, [mock], {"routes": routes(mock)}, make_tap=lambda path, legs: RealTap(path, legs, report=False), env={"KEY": KEY, "OTHER": OTHER})
-    with gateway:
-        expected = {}
-        for target in ("/v1/chat/completions", "/v1/messages", "/v1/responses"):
-            answer = gateway.post(target, {"model": "rep-1", "stream": True})
-            expected[answer.header("x-request-id")] = (200, "stream", 11, 7)
-        pairs = []
-        port = mock.port
-        for fault in ("raw", "down"):
-            if fault == "raw":
-                mock.raw = b"no HTTP\r\n\r\n"
-            else:
-                mock.down()
-            pairs.append([gateway.ask(model, stream=True).header("x-request-id") for model in ("rep-1", "off-1")])
-            mock.reset()
-        mock.port = port
-        mock.up()
-        rows = gateway.by_id(len(expected) + 2 * len(pairs))
-        until(lambda: all(one["usage_from"] == "stream" for id, one in gateway.by_id(len(rows)).items() if id in expected), 10, lambda: repr(gateway.rows()))
-        rows = gateway.by_id(len(rows))
-        for id, want in expected.items():
-            row = rows[id]
-            assert (row["status"], row["usage_from"], row["input"], row["output"]) == want and row["backend"].startswith("llm-"), row
-        for through, straight in pairs:
-            same = [{key: value for key, value in rows[id].items() if not key.endswith("_ms") and key not in (
-                "id", "model", "tap", "termination", "bytes_in", "bytes_out", "route", "rowid")} for id in (through, straight)]
-            assert same[0] == same[1], same
-        # Its code is told to people and metrics as without the tap.
-        assert len(gateway.agent.lines("event=refused_by_haproxy .*code=upstream_(error|unavailable)")) == 4
-
-
-def test_streams_through_reloads(haproxy, make_mock):
-    """HAProxy reloads, and the tap is replaced, while streams run and new ones come: each is whole, and reported once."""
-    mock = make_mock("reloaded")
-    gateway = TappedGateway(haproxy, [mock], {"routes": routes(mock)}, make_tap=RealTap, env={"KEY": KEY, "OTHER": OTHER})
-    models, asked = ("rep-1", "star", "key-1") * 3, 0
-    with gateway:
-        for event in ("reload", "upgrade"):
-            mock.gate = threading.Event()
-            streams = [Stream(gateway, model) for model in models]
-            gate, mock.gate = mock.gate, None
-            before = gateway.haproxy
-            if event == "reload":
-                gateway.haproxy = harness.Process("haproxy", [haproxy, "-db", "-f", str(gateway.cfg), "-sf", str(before.pid)],
-                                                  gateway.dir / "reloaded.log", harness.environment(gateway.haproxy_env))
-                until(lambda: "Proxy llm stopped" in before.text(), 20, before.tail)
-            else:
-                gateway.tap.upgrade()
-            with gateway.connect() as connection:
-                for model in models:
-                    # A HAProxy that reloads closes what its clients do not use at the moment.
-                    gateway.ask(model, stream=True, connection=connection if event == "upgrade" else None).only(mock)
-                    assert gateway.ask(model, stream=True).status == 200
-            gate.set()
-            for stream in streams:
-                stream.rest()
-                assert stream.whole and b"[DONE]" in stream.data, stream.data
-            asked += 3 * len(models)
-            if event == "reload":
-                before.end(signal.SIGINT)      # HAProxy waits some seconds for the connections that it keeps open to the tap
-                before.check()
-
-        def reported():
-            reports = gateway.tap.read_reports()
-            assert len({one["id"] for one in reports}) == len(reports) and {one["end"] for one in reports} <= {"whole"}, reports
-            return len(reports) == asked
-        until(reported, 10, lambda: "%d of %d reports" % (len(gateway.tap.reports), asked))
-
-
-def test_a_haproxy_that_lacks_the_leg(haproxy, make_mock):
-    """Its file may be older than the agent's routes: the request goes without the tap, with its credential."""
-    mock = make_mock("lacks")
-    with TappedGateway(haproxy, [mock], {"routes": routes(mock)}, env={"KEY": KEY, "OTHER": OTHER},
-                       edit=lambda text: re.sub(r"(?m)^backend leg\.", "backend other.", text)) as gateway:
-        answer = gateway.ask("rep-1", stream=True)
-        assert answer.only(mock).header("authorization") == "Bearer " + KEY and not gateway.went(answer)
-
-
-class Chrooted(TappedGateway):
-    """HAProxy in a chroot, in which it sees all sockets at other paths."""
-
-    def start(self):
-        self.inside = self.dir / "root"
-        (self.inside / "legs").mkdir(parents=True)
-        self.config["listen"] = "unix@%s/agent.sock" % self.inside
-        self.edit = lambda text: text.replace("\nglobal\n", "\nglobal\n    chroot %s\n" % self.inside, 1)
-        super().start()
-
-    def start_haproxy(self):
-        self.haproxy_env.update(LLM_AGENT="unix@/agent.sock", LLM_TAP="unix@/tap.sock", LLM_LEGS=str(self.inside / "legs"), LLM_LEGS_INSIDE="/legs")
-        self.legs, path = self.inside / "legs", self.inside / "tap.sock"
-        self.tap = self.tap or self.make_tap(path, self.legs)
-        harness.Gateway.start_haproxy(self)
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="a chroot needs root")
-def test_in_a_chroot(haproxy, make_mock):
-    """Through the tap, and straight to the leg when the tap is gone."""
-    mock = make_mock("chroot")
-    gateway = Chrooted(haproxy, [mock], {"routes": routes(mock)}, env={"KEY": KEY, "OTHER": OTHER})
-    with gateway:
-        answer = gateway.ask("rep-1", stream=True)
-        assert answer.only(mock).header("authorization") == "Bearer " + KEY and gateway.went(answer)
-        gateway.tap.kill()
-        answer = gateway.ask("rep-1", stream=True)
-        assert answer.only(mock).header("authorization") == "Bearer " + KEY and not gateway.went(answer)

@@ -6,8 +6,8 @@ import pytest
 
 import bodies
 from harness import until
+from realtap import RealTap, Recorded
 from sdk_rig import Call
-from test_legs import RealTap, Recorded
 from test_sdk import CLAUDE_KEY, GEMINI_KEY, GREETING, KINDS, ROUTED_KEY, Kind, aimock, client, node  # noqa: F401
 
 

@@ -14,7 +14,7 @@ import pytest
 
 import truth
 from ledgers import LedgerGateway
-from test_legs import RealTap, Recorded
+from realtap import RealTap, Recorded
 from test_prices import Table
 
 COUNT = int(os.environ.get("TRUTH", "5000"))

@@ -139,17 +139,15 @@ class Chrooted(TappedGateway):
     """HAProxy in a chroot, in which it sees all sockets at other paths."""
 
     def start(self):
-        self.inside = self.dir / "root"
-        (self.inside / "legs").mkdir(parents=True)
-        self.config["listen"] = "unix@%s/agent.sock" % self.inside
-        self.edit = lambda text: text.replace("\nglobal\n", "\nglobal\n    chroot %s\n" % self.inside, 1)
+        self.place = self.dir / "root"
+        self.place.mkdir()
+        self.config["listen"] = "unix@%s/agent.sock" % self.place
+        self.edit = lambda text: text.replace("\nglobal\n", "\nglobal\n    chroot %s\n" % self.place, 1)
         super().start()
 
     def start_haproxy(self):
-        self.haproxy_env.update(LLM_AGENT="unix@/agent.sock", LLM_TAP="unix@/tap.sock", LLM_LEGS=str(self.inside / "legs"), LLM_LEGS_INSIDE="/legs")
-        self.legs, path = self.inside / "legs", self.inside / "tap.sock"
-        self.tap = self.tap or self.make_tap(path, self.legs)
-        harness.Gateway.start_haproxy(self)
+        self.haproxy_env.update(LLM_AGENT="unix@/agent.sock", LLM_TAP="unix@/tap.sock", LLM_LEGS_INSIDE="/legs")
+        super().start_haproxy()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a chroot needs root")

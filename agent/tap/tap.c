@@ -283,9 +283,10 @@ static void watch(tap *t)
 }
 
 /* Makes everything. False: `e` says what failed. */
-static bool begin(tap *t, unsigned by_files, err *e)
+static bool begin(tap *t, err *e)
 {
 	const tap_settings *s = t->settings;
+	unsigned by_files = connections_by_files();
 
 	t->limits = (relay_settings){ .legs = s->legs, .connections = s->streams, .memory = s->memory };
 	if (by_files < s->streams) {
@@ -339,23 +340,14 @@ static void end(tap *t)
 int tap_run(const tap_settings *s)
 {
 	tap t = { .settings = s };
-	unsigned by_files = connections_by_files();
 	err e;
 
-	/* With fewer files libev aborts, or no stream has any. */
-	if (by_files == 0) {
-		log_event(
-			start_failed,
-			LOG_C("problem",
-			      "the limit of open files is too low for a single stream: raise it (ulimit -n, LimitNOFILE=)"));
-		return EX_UNAVAILABLE;
-	}
 	t.loop = ev_default_loop(EVFLAG_NOENV);
 	if (!t.loop) {
 		log_event(start_failed, LOG_C("problem", "the kernel gives no event loop"));
 		return EX_OSERR;
 	}
-	if (!begin(&t, by_files, &e)) {
+	if (!begin(&t, &e)) {
 		log_event(start_failed, LOG_C("problem", e.text));
 		return EX_OSERR;
 	}

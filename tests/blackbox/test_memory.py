@@ -266,8 +266,9 @@ def test_while_it_starts(work, agents):
     total = day.plan.seen
     day.serves()
     day.agent.process.end()
-    # The first allocations read the configuration: each of them fails once, but only every third of the later ones.
-    ended, codes, starts = 0, set(), [*range(1, 40), *range(40, total, 3)]
+    # The first allocations read the configuration, and the last ones are made while the threads run already: each of them fails once, but only
+    # every third of those in between.
+    ended, codes, starts = 0, set(), [*range(1, 40), *range(40, total - 40, 3), *range(max(40, total - 40), total)]
     for at in starts:
         day.plan.fail(at)
         agent = day.start(wait=False)

@@ -96,6 +96,7 @@ REFUSED = {
     "a list": (CHAT, FORM, form(part(b'name="model[]"', b"gpt-9"), GLM), AMBIGUOUS),
     "a name in brackets": (CHAT, FORM, form(part(b'name="[model]"', b"gpt-9"), GLM), AMBIGUOUS),
     "a name in single quotes": (CHAT, FORM, form(part(b"name='model'", b"gpt-9"), GLM), MALFORMED),
+    "a single quote in front of a value": (CHAT, FORM, form(part(b"filename='a; name=model; x='", b"glm-1")), MALFORMED),
     "a blank in front of a name": (CHAT, FORM, form(part(b'name=" model"', b"gpt-9"), GLM), AMBIGUOUS),
     "a charset of a part": (CHAT, FORM, form(part(b'name="model"', b"glm-1", b"Content-Type: text/plain; charset=utf-16\r\n")), INVALID),
     "boundary in pieces": (CHAT, [("Content-Type", 'multipart/form-data; boundary=xyz; boundary*0="ab"; boundary*1="c"')], form(GLM), MALFORMED),

@@ -37,15 +37,22 @@ PRICES = {
 
 
 class Sockets:
-    """Holds the agent's log sockets, as systemd does, so that datagrams wait while no agent is there."""
+    """Holds the agent's sockets, as systemd does, so that connections and datagrams wait while no agent is there: the log sockets, and `more`
+    addresses of unix sockets."""
 
-    def __init__(self):
+    def __init__(self, *more):
         self.dir = harness.workdir()
         self.addresses = ["unix@%s/log.sock" % self.dir, "dgram@%s/log.dgram" % self.dir]
+        self.all = [self._open(*address.split("@")) for address in (*self.addresses, *more)]
+
+    @staticmethod
+    def _open(kind, path):
+        if kind == "dgram":
+            return namespaces.datagram_socket(path)
         stream = socket.socket(socket.AF_UNIX)
-        stream.bind("%s/log.sock" % self.dir)
-        stream.listen(64)
-        self.all = [stream, namespaces.datagram_socket("%s/log.dgram" % self.dir)]
+        stream.bind(path)
+        stream.listen(4096)
+        return stream
 
     def close(self):
         for sock in self.all:

@@ -157,10 +157,11 @@ class Upstream:
 
 
 class Result:
-    """`outcome`: `whole` (every byte of the body came, and the end), `cut`, `left`, `differs`, or the status of a refusal."""
+    """`outcome`: `whole` (every byte of the body came, and the end), `cut`, `left`, `differs`, `unanswered` (no head of an answer came), or the status
+    of a refusal."""
 
     def __init__(self, stream, began):
-        self.stream, self.began, self.ended, self.outcome, self.id, self.text = stream, began, 0.0, "cut", "", b""
+        self.stream, self.began, self.ended, self.outcome, self.id, self.text = stream, began, 0.0, "unanswered", "", b""
 
 
 def ask(address, stream):
@@ -183,9 +184,11 @@ def _read(sock, stream, result):
         while (header := lines.readline()) not in (b"\r\n", b""):
             name, _, value = header.decode().partition(":")
             headers[name.lower()] = value.strip()
-        result.id = headers.get("x-request-id", "")
+        if header != b"\r\n":
+            return
+        result.id, result.outcome = headers.get("x-request-id", ""), "cut"
         if b" 200 " not in status:
-            result.outcome, result.text = int(status.split()[1]) if status else "cut", lines.read(int(headers.get("content-length", 0)))
+            result.outcome, result.text = int(status.split()[1]), lines.read(int(headers.get("content-length", 0)))
             return
         if stream.end == "leave":
             lines.readline()

@@ -1,0 +1,158 @@
+"""HAProxy, the agent and the tap of a gateway as Debian's units run them, so that a test can kill, stop, restart, reload and upgrade each. What a
+systemd does when a process ends, the test does here."""
+import os
+import signal
+import time
+
+import harness
+from evidence import children_of
+from ledgers import LedgerGateway, Sockets
+from plaintap import Tapped
+from processes import has_ended, until
+from taps import Tap
+
+
+def now():
+    return time.monotonic()
+
+
+def stop(pid, seconds):
+    """A process stands still for a moment."""
+    os.kill(pid, signal.SIGSTOP)
+    time.sleep(seconds)
+    os.kill(pid, signal.SIGCONT)
+
+
+def kill(pids):
+    """Kills processes. Returns when it began and when the last one was gone: what is not in flight then has nothing to do with them."""
+    began = now()
+    for pid in pids:
+        os.kill(pid, signal.SIGKILL)
+    until(lambda: all(has_ended(pid) for pid in pids), 10, "the killed processes are gone")
+    return began, now()
+
+
+class TapUnit:
+    """The tap of a gateway, started again and again."""
+
+    def __init__(self, path, legs):
+        self.path, self.legs, self.tap = path, legs, None
+        self.up()
+
+    def up(self):
+        self.tap = Tap(self.path.parent, report=False)
+        assert self.tap.path == str(self.path)
+
+    def pids(self):
+        """The process that listens now, and those before it that serve their last streams."""
+        return [pid for pid in [*self.tap.successors[::-1], self.tap.process.pid] if not has_ended(pid)]
+
+    def _again(self):
+        self.tap.process.end()
+        self.tap.process.check()
+        self.up()
+
+    def kill(self):
+        killed = kill(self.pids())
+        time.sleep(.5)
+        self._again()
+        return killed
+
+    def stop(self, seconds):
+        stop(self.pids()[0], seconds)
+
+    def upgrade(self):
+        self.tap.upgrade()
+
+    def restart(self):
+        """The old one drains, and a new one begins when it has ended."""
+        for pid in self.pids():
+            os.kill(pid, signal.SIGTERM)
+        until(lambda: not self.pids(), 30, "the tap has drained")
+        self._again()
+
+    def close(self):
+        kill(self.pids())
+        self.tap.process.end()
+        self.tap.process.check()
+
+
+class UnitGateway(Tapped, LedgerGateway):
+    """Its HAProxy is a master and a worker, and the agent's sockets are the service manager's. The methods that kill return when that began, and when
+    there was again what there had been."""
+
+    haproxy_args, check_seconds = ("-Ws",), None
+
+    def __init__(self, haproxy, mocks, config, **more):
+        self.where = harness.workdir()
+        config = dict(config, listen="unix@%s/spop.sock" % self.where, tap_listen="dgram@%s/tap.dgram" % self.where)
+        self.held = Sockets(config["listen"], config["tap_listen"])
+        super().__init__(haproxy, mocks, config, sockets=self.held, make_tap=TapUnit, **more)
+
+    def start_haproxy(self):
+        (self.dir / "tap.dgram").exists() or os.symlink(self.config["tap_listen"][len("dgram@"):], self.dir / "tap.dgram")
+        super().start_haproxy()
+
+    def close(self, quiet=False):
+        try:
+            super().close(quiet)
+        finally:
+            self.held.close()
+
+    # -- HAProxy
+
+    def worker(self):
+        return until(lambda: children_of(self.haproxy.pid), 5, self.haproxy.tail)[-1]
+
+    def reload_haproxy(self):
+        """Returns when the worker from before listens no more; it ends when its streams have."""
+        def stopped():
+            return self.haproxy.text().count("Proxy llm stopped")
+        before = stopped()
+        self.haproxy.kill(signal.SIGUSR2)
+        until(lambda: stopped() > before, 20, self.haproxy.tail)
+
+    def stop_haproxy(self, seconds):
+        stop(self.worker(), seconds)
+
+    def _haproxy_again(self):
+        assert self.haproxy.end() in (137, -signal.SIGKILL), self.haproxy.tail()
+        self.haproxy.check()
+        time.sleep(.1)
+        self.start_haproxy()
+
+    def kill_haproxy_worker(self):
+        """The master ends with its worker, and systemd starts another one."""
+        began, _ = kill([self.worker()])
+        self.haproxy.wait(20)
+        self._haproxy_again()
+        return began, now()
+
+    def kill_haproxy(self):
+        began, _ = kill([self.haproxy.pid, *children_of(self.haproxy.pid)])
+        self._haproxy_again()
+        return began, now()
+
+    # -- the agent
+
+    def kill_worker(self):
+        """The master starts another one."""
+        before = len(self.agent.lines("event=ready"))
+        began, _ = kill([self.agent.pid])
+        until(lambda: len(self.agent.lines("event=ready")) > before, 20, self.agent.process.tail)
+        return began, now()
+
+    def kill_agent(self):
+        """The master, whose worker ends with it; systemd waits for a second."""
+        began = now()
+        self.agent.kill()
+        self.agent.close()
+        time.sleep(1)
+        self.start_agent()
+        return began, now()
+
+    def stop_worker(self, seconds):
+        stop(self.agent.pid, seconds)
+
+    def upgrade_agent(self):
+        self.agent.upgrade()

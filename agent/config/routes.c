@@ -170,6 +170,10 @@ static bool read_backend(const problems *to, route *r, const cJSON *item, place 
 		return problem(to, p, "the name made from the upstream is used",
 			       "\"backend\" must be the name of a HAProxy backend: 1 to %d letters, digits, . _ - :",
 			       BACKEND_NAME_MAX);
+	if (backend_name_taken(slice_cstr(text)))
+		return problem(to, p, "the name made from the upstream is used",
+			       "\"backend\": \"%s\" is a name of the gateway's own in HAProxy; choose another one",
+			       text);
 	return set_string(to, &r->backend_given, text);
 }
 

@@ -19,6 +19,17 @@ bool backend_name_valid(slice name)
 	return true;
 }
 
+bool backend_name_taken(slice name)
+{
+	static const char *const taken[] = { "llm",         "llm-refuse", "llm-agent", "llm-ledger",
+					     "llm-gateway", "llm-tap",    "llm-dns" };
+
+	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
+		if (slice_eq(name, slice_cstr(taken[i])))
+			return true;
+	return slice_starts(name, SLICE("leg."));
+}
+
 static char *copy(slice s)
 {
 	char *out = malloc(s.len + 1);
@@ -95,7 +106,8 @@ static bool is_ipv4(slice host)
 /* Makes a name from the URL: llm-HOST, the port if it is not the default of https, and the base path with `_` for `/`.
  * The name identifies the upstream: if HAProxy and the agent have different files, a request is refused for lack of a
  * backend, and does not go to another upstream whose backend happens to have the same name. HAProxy allows no `~` in a
- * name: `~` becomes `:`, which no path here has. A `_` of the path is doubled. */
+ * name: `~` becomes `:`, which no path here has. A `_` of the path is doubled. https://tap would have the name of the
+ * gateway's own llm-tap: its port is told, as no other URL's is. */
 static char *backend_name(const upstream *u, slice path)
 {
 	char name[BACKEND_NAME_MAX + 1];
@@ -113,6 +125,8 @@ static char *backend_name(const upstream *u, slice path)
 	}
 	if (len < 0 || (size_t)len >= sizeof name - 2)
 		return NULL;
+	if (backend_name_taken(slice_of(name, (size_t)len)))
+		len += snprintf(name + len, sizeof name - (size_t)len, ":%u-tls", u->port);
 	return copy(slice_of(name, (size_t)len));
 }
 

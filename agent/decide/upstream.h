@@ -51,6 +51,10 @@ bool upstream_same(const upstream *a, const upstream *b);
  */
 bool backend_name_valid(slice name);
 
+/* True for a name that a section of haproxy.cfg.example, haproxy-existing.cfg or `spoa-llm backends` has, or that a leg
+ * may have. No upstream's backend may have it too. */
+bool backend_name_taken(slice name);
+
 /* Returns what is left of `path` behind the version that gives way to `base`: all of it where none does. */
 slice upstream_path_rest(const upstream *u, slice path);
 

@@ -100,6 +100,8 @@ ERRORS = {
     "backend with a line end": '{"routes": [{"model_prefix": "a", "backend": @"a\\nb"}]}',
     "backend with %": '{"routes": [{"model_prefix": "a", "backend": @"a%b"}]}',
     "backend empty": '{"routes": [{"model_prefix": "a", "backend": @""}]}',
+    "backend of the gateway's own": '{"routes": [{"model_prefix": "a", "backend": @"llm-agent"}]}',
+    "backend like a leg": '{"routes": [{"model_prefix": "a", "backend": @"leg.a.0123456789abcdef"}]}',
     "backend of two upstreams": '{"routes": [{"model_prefix": "a", "upstream": "https://a.test", "backend": "x"},'
                                 '\n@{"model_prefix": "b", "upstream": "https://b.test", "backend": "x"}]}',
     "enabled a string": '{"routes": [{"model_prefix": "a", "enabled": @"true"}]}',

@@ -157,6 +157,41 @@ def test_the_leg_tells_first(work, more):
     assert number(behind, "timeout server") == more.get("timeout", 600) and number(leg, "timeout server") > waits
 
 
+def sections(text):
+    """The names of HAProxy's sections, each with its kind. A backend and a frontend may not share one, because rules name either."""
+    return re.findall(r"(?m)^(frontend|backend|listen|ring|resolvers|cache|peers|http-errors|userlist) (\S+)", text)
+
+
+def test_no_name_twice(haproxy, work):
+    """No host makes a backend that has the name of a section of the gateway's own, and no route may give such a name."""
+    own = sections(harness.gateway_config("") + (harness.ROOT / "dist" / "haproxy-existing.cfg").read_text())
+    config = {"tap": True, "routes": [{"model_prefix": "a", "upstream": "https://a.test", "auth": "env:KEY"}]}
+    own += sections(cli("backends", "-c", harness.write_config(work, config)).out)
+    names = {name for _, name in own if name not in ("www", "llm-a.test") and not name.startswith("llm-api.") and "googleapis" not in name}
+    assert {"llm", "llm-agent", "llm-refuse", "llm-ledger", "llm-tap", "llm-dns", "llm-gateway"} < names
+    hosts = [name[4:] for name in names if name.startswith("llm-")] + ["leg.a", "a.test", "a.test.in"]
+    rests = ("", ":443", ":80", "/tap", "-tls", "-strip-v1", "/-tls")
+    urls = [scheme + host + rest for host in hosts for scheme in ("https://", "http://") for rest in rests]
+    config["routes"] = [{"model_prefix": "m%d-" % n, "upstream": url, "auth": "env:KEY"} for n, url in enumerate(urls)]
+    file = harness.write_config(work, config)
+    done = cli("backends", "-c", file)
+    assert done.code == 0, done
+    text = harness.gateway_config(done.out) + (harness.ROOT / "dist" / "haproxy-existing.cfg").read_text()
+    made = [name for _, name in sections(text)]
+    assert len(made) == len(set(made)) > len(urls), [name for name in made if made.count(name) > 1]
+    # The agent names these very sections.
+    policy = json.loads(cli("explain", "-c", file, "--model", "m%d-x" % urls.index("https://tap"), "--json", env={"KEY": secret("names")}).out)
+    assert policy["backend"] in made and policy["backend"] not in names and policy["upstream"].startswith("https://tap/"), policy
+    (work / "haproxy.cfg").write_text(harness.gateway_config(done.out.replace(",libc", "")))    # looks no name up
+    (work / "legs").mkdir()
+    accepted, said = harness.accepted(haproxy, work / "haproxy.cfg", {"LLM_SPOE_CONF": str(harness.SPOE_CONF), "LLM_LEGS": str(work / "legs")})
+    assert accepted and not re.search("(?i)same name|previously", said), said
+    for name in sorted(names):
+        config["routes"] = [{"model_prefix": "a", "upstream": "https://a.test", "backend": name}]
+        refused = cli("check", "-c", harness.write_config(work, config))
+        assert refused.code and '"backend": "%s" is a name of the gateway\'s own in HAProxy; choose another one' % name in refused.err, (name, refused)
+
+
 def test_explain_shows_the_leg(work):
     file = harness.write_config(work, {"tap": True, "routes": [{"model_prefix": "a", "upstream": "https://a.test", "auth": "env:KEY"}]})
     env = {"KEY": secret("leg-explain")}

@@ -63,6 +63,12 @@ def message(type, **content):
     return head + headers + body + struct.pack(">I", zlib.crc32(head + headers + body))
 
 
+def lines(*objects):
+    return b"".join(json.dumps(one).encode() + b"\n" for one in objects)
+
+
+OLLAMA = {"prompt_eval_count": 6, "eval_count": 7}
+COHERE = {"billed_units": {"input_tokens": 6, "output_tokens": 7}}
 CHAT = {"prompt_tokens": 11, "completion_tokens": 2, "total_tokens": 13}
 WORDS = [{"choices": [{"index": 0, "delta": {"content": word}}]} for word in ("a", '"usage":{"prompt_tokens":99}')]
 # name: (content type, body, first usage object, last, events with content, whether the last one is final)
@@ -82,6 +88,17 @@ SHAPES = {
         *({"candidates": [{"content": {"parts": [{"text": "a"}]}, **more}], "usageMetadata": {"promptTokenCount": 5, "candidatesTokenCount": n}}
           for n, more in ((1, {}), (2, {"finishReason": "STOP"})))),
         {"promptTokenCount": 5, "candidatesTokenCount": 1}, {"promptTokenCount": 5, "candidatesTokenCount": 2}, 2, True),
+    "ollama": ("application/x-ndjson", lines(
+        {"message": {"content": "a"}, "done": False}, {"message": {"content": '{"eval_count":99}'}, "done": False},
+        {"message": {"content": ""}, "done": True, "prompt_eval_count": 6, "eval_count": 7}), OLLAMA, OLLAMA, 2, True),
+    "ollama generate": ("application/x-ndjson", lines(
+        {"response": "a", "done": False}, {"response": "", "done": True, "context": [1, 2], "prompt_eval_count": 6, "eval_count": 7}), OLLAMA, OLLAMA, 1, True),
+    "cohere": ("text/event-stream", events(
+        {"type": "message-start"}, {"type": "content-delta", "delta": {"message": {"content": {"text": "a"}}}},
+        {"type": "message-end", "delta": {"finish_reason": "COMPLETE", "usage": COHERE}}, names=True), COHERE, COHERE, 1, True),
+    "cohere v1": ("application/stream+json", lines(
+        {"event_type": "text-generation", "text": "a"},
+        {"event_type": "stream-end", "response": {"text": "a", "meta": COHERE}}), COHERE, COHERE, 1, True),
     "embeddings": ("application/json", json.dumps({"data": [{"embedding": [0.123456789] * 20000}], "usage": {"prompt_tokens": 8}}).encode(),
                    {"prompt_tokens": 8}, {"prompt_tokens": 8}, 0, True),
     "bedrock": ("application/vnd.amazon.eventstream", message(b"contentBlockDelta", delta={"text": "a"}) + message(

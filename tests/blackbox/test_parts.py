@@ -52,6 +52,18 @@ def test_all_is_well(start):
     assert process.returncode == 0 and told.rstrip().endswith("\n7 passed, 0 failed, 0 skipped") and "two" not in told, told
 
 
+def test_lanes(start, tmp_path):
+    """On two lanes a part of one and two of a half run side by side, a third half waits for one of them, and a part of two lanes for all."""
+    both = "touch %s/$0; while [ ! -e %s/$1 ]; do sleep .01; done" % (tmp_path, tmp_path)
+    process = start("whole  1  1 -  sh -c '%s' whole half\nhalf   .5 1 -  sh -c '%s' half other\nother  .5 1 -  sh -c '%s' other whole\n"
+                    "third  .5 1 -  ls %s\nall    2  1 -  true\n" % (both, both, both, tmp_path))
+    told, _ = process.communicate(timeout=60)
+    assert process.returncode == 0, told
+    order = re.findall(r"^\S+ +(start|ok) +(\w+)", told, re.M)
+    assert [name for what, name in order if what == "start"] == ["whole", "half", "other", "third", "all"] and order.index(("start", "third")) > 3, told
+    assert order[-2:] == [("start", "all"), ("ok", "all")], told
+
+
 def test_unsteady(start):
     """A test that passed when it ran again is counted as passed, and named."""
     process = start("one  1 1 -  echo 'FAILED a.py::b - c'; echo '1 failed, 9 passed in 1.20s'; echo '1 passed in 1.00s'; echo 'UNSTEADY a.py::b'\n")

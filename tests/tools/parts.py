@@ -2,10 +2,10 @@
 
     python3 tests/tools/parts.py tests/parts/test [PART...]        all, or those that are named, each without the parts it comes after
 
-A line of the list: the part's name; how many lanes it takes (2: nothing runs beside it on two cores); its limit in minutes; the parts
-that have to end well before it, or -; and its command. A part's output goes to build/log/PART.log. Of a part that fails, the end of that
-is shown at once, and the others go on. The lines below the table name the tests that failed, and
-those that passed only when they ran again by themselves (tests/tools/again.py). Exit 1 where a part failed. Ctrl-C and a limit end whatever a part has started.
+A line of the list: the part's name; how many lanes it takes (2: nothing runs beside it on two cores; .5: it waits more than it computes); its
+limit in minutes; the parts that have to end well before it, or -; and its command. A part's output goes to build/log/PART.log. Of a part that
+fails, the end of that is shown at once, and the others go on. The lines below the table name the tests that failed, and those that passed only
+when they ran again by themselves (tests/tools/again.py). Exit 1 where a part failed. Ctrl-C and a limit end whatever a part has started.
 
 LANES=N: another number of lanes than there are cores (at least 2)."""
 import ctypes
@@ -31,7 +31,7 @@ UNSTEADY_TEST = re.compile(r"^UNSTEADY \S.*", re.M)
 class Part:
     def __init__(self, line):
         self.name, lanes, minutes, after, self.command = line.split(None, 4)
-        self.lanes, self.limit = int(lanes), 60 * float(minutes)
+        self.lanes, self.limit = float(lanes), 60 * float(minutes)
         self.after = [] if after == "-" else after.split(",")
         self.log = LOGS / (self.name + ".log")
         self.result, self.seconds, self.cpu, self.popen = None, 0.0, 0.0, None

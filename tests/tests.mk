@@ -134,7 +134,7 @@ $(BUILD)/%.so: tests/preload/%.c
 	@echo "  CC $@"
 	@$(CC) -std=c11 -O1 $(WARN) -Werror -fPIC -shared -o $@ $<
 
-# ---- black-box tests. Those that are marked `alone` run after the others, one at a time, since they measure time or load the machine.
+# ---- black-box tests. Those that are marked `alone` run after the others, two at a time, since they measure time or load the machine.
 
 N ?= 4
 TESTS ?= tests/blackbox
@@ -143,9 +143,11 @@ PYTEST = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) -m pytest -q $(PYTEST_AR
 # Of failed tests so many run again, one at a time; what passes then is named as unsteady.
 AGAIN ?= 3
 pytest-beside: test-tools
-	SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/tools/again.py $(AGAIN) $(N) $(PYTHON) -m pytest -q $(PYTEST_ARGS) -- $(TESTS)
+	SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/tools/again.py $(AGAIN) $(N) $(PYTHON) -m pytest -q $(PYTEST_ARGS) -m 'not alone' -- $(TESTS)
+# Only the files that have such tests, because it takes long to read all.
+MARKED = $(shell grep -rls --include='*.py' pytest.mark.alone $(TESTS)) $(foreach test,$(TESTS),$(if $(findstring ::,$(test)),$(test)))
 pytest-alone: test-tools
-	$(PYTEST) -m alone $(TESTS)
+	$(if $(strip $(MARKED)),SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/tools/again.py $(AGAIN) 2 $(PYTHON) -m pytest -q $(PYTEST_ARGS) -m alone -- $(MARKED),@echo "none of these tests runs alone")
 
 ## test-quick: the black-box tests with the machine's own HAProxy, or HAPROXY=PATH; TESTS="FILE ..." for some
 test-quick: all pytest-beside

@@ -17,7 +17,7 @@ def main(most, processes, *rest):
     with tempfile.TemporaryDirectory() as place:
         # tests/blackbox/conftest.py writes a line for each test that failed, or `error` and the test.
         noted = os.path.join(place, "failed")
-        status = subprocess.run([*command, "-n", processes, "-m", "not alone", *tests], env={**os.environ, "FAILED_TO": noted}).returncode
+        status = subprocess.run([*command, "-n", processes, *tests], env={**os.environ, "FAILED_TO": noted}).returncode
         if status != 1 or not os.path.exists(noted):
             return status
         with open(noted, encoding="utf-8") as file:

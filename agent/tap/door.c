@@ -13,8 +13,6 @@
 #include "net/guard.h"
 
 enum {
-	/* HAProxy's connections that may wait to be accepted. The kernel's limit is net.core.somaxconn. */
-	BACKLOG = 4096,
 	TAKEN_AT_ONCE = 64, /* connections accepted before those that exist have their turn */
 	SUFFIX = 12,        /* bytes of ".PID" */
 };
@@ -42,12 +40,12 @@ static void on_acceptable(struct ev_loop *loop UNUSED, ev_io *io, int events UNU
 	take(io->data, TAKEN_AT_ONCE);
 }
 
-bool door_init(door *d, struct ev_loop *loop, const char *address, unsigned mode, err *e)
+bool door_init(door *d, struct ev_loop *loop, const char *address, unsigned mode, unsigned backlog, err *e)
 {
 	const address_rules unix_only = { .allow_remote = false };
 	socket_address a;
 
-	*d = (door){ .loop = loop, .mode = mode };
+	*d = (door){ .loop = loop, .mode = mode, .backlog = backlog };
 	ev_io_init(&d->io, on_acceptable, -1, EV_READ);
 	d->io.data = d;
 	if (!address_parse(&a, address, &unix_only, e))
@@ -60,18 +58,19 @@ bool door_init(door *d, struct ev_loop *loop, const char *address, unsigned mode
 	return true;
 }
 
-static bool listen_at(int fd, const char *path, unsigned mode, struct stat *st)
+/* Has the socket `fd` listen at `path`, as the door `d` does. */
+static bool listen_at(const door *d, int fd, const char *path, struct stat *st)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
 
 	memcpy(un.sun_path, path, strlen(path) + 1);
 	/* Let bind() make the file with its final permissions. */
-	mode_t old = umask((mode_t)(~mode & 0777));
+	mode_t old = umask((mode_t)(~d->mode & 0777));
 	int rc = bind(fd, (const struct sockaddr *)&un, sizeof un);
 	int why = errno;
 	umask(old);
 	errno = why;
-	return rc == 0 && listen(fd, BACKLOG) == 0 && stat(path, st) == 0;
+	return rc == 0 && listen(fd, (int)d->backlog) == 0 && stat(path, st) == 0;
 }
 
 bool door_open(door *d, err *e)
@@ -88,7 +87,7 @@ bool door_open(door *d, err *e)
 	if (fd < 0)
 		return err_set(e, "socket: %s", strerror(errno));
 	unlink(beside); /* of a dead process that had the same number */
-	if (!listen_at(fd, beside, d->mode, &st) || rename(beside, d->path) != 0) {
+	if (!listen_at(d, fd, beside, &st) || rename(beside, d->path) != 0) {
 		err_set(e, "%s: %s", d->path, strerror(errno));
 		unlink(beside);
 		close(fd);

@@ -18,6 +18,7 @@ typedef struct door {
 	struct ev_loop *loop;
 	char path[sizeof(((struct sockaddr_un *)NULL)->sun_path)];
 	unsigned mode;                   /* permissions of the socket's file */
+	unsigned backlog;                /* connections that may wait to be accepted, and one more */
 	void (*take)(void *ctx, int fd); /* takes over `fd`, which does not block */
 	void *ctx;
 	ev_io io; /* io.fd -1: the door is shut */
@@ -32,7 +33,7 @@ typedef enum door_place {
 } door_place;
 
 /* Prepares a shut door at `address`, unix@PATH or PATH. False: `e` says what is wrong with the address. */
-MUST_CHECK bool door_init(door *d, struct ev_loop *loop, const char *address, unsigned mode, err *e);
+MUST_CHECK bool door_init(door *d, struct ev_loop *loop, const char *address, unsigned mode, unsigned backlog, err *e);
 /* Opens the door: whoever connects to its path from now on comes here, even if another process has the path. False: `e`
  * says why not, and nothing changed. */
 MUST_CHECK bool door_open(door *d, err *e);

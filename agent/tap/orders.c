@@ -65,7 +65,7 @@ bool orders_open(orders *o, struct ev_loop *loop, const char *address, err *e)
 		ev_io_init(&l->io, on_word, -1, EV_READ);
 		l->io.data = l;
 	}
-	if (!door_init(&o->door, loop, address, 0600, e))
+	if (!door_init(&o->door, loop, address, 0600, ORDERS_LISTENERS, e))
 		return false;
 	o->door.take = take;
 	o->door.ctx = o;

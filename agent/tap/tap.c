@@ -26,7 +26,9 @@ static const double TICK = 1.;
 
 enum {
 	DOOR_MODE = 0660, /* the directory gives the group: HAProxy's */
-	OWN_FILES = 64,   /* descriptors beside those of connections */
+	/* HAProxy's connections that may wait to be accepted. The kernel's limit is net.core.somaxconn. */
+	BACKLOG = 4096,
+	OWN_FILES = 64, /* descriptors beside those of connections */
 	/* Milliseconds after which a tap that drains closes connections on which no request came. HAProxy may be about
 	 * to use one; the longer nobody has, the less likely that is. */
 	DRAIN_IDLE = 3000,
@@ -239,7 +241,8 @@ static void on_successor(void *ctx, bool ready)
 
 /* ---- life */
 
-/* Raises the limit of open files as far as it goes, and returns how many connections it is enough for. */
+/* Raises the limit of open files as far as it goes, and returns how many connections, with a file for either side, it
+ * is enough for. */
 static unsigned connections_by_files(void)
 {
 	struct rlimit files;
@@ -248,9 +251,7 @@ static unsigned connections_by_files(void)
 		return 0;
 	files.rlim_cur = files.rlim_max;
 	setrlimit(RLIMIT_NOFILE, &files);
-	/* A quarter is for those who wait to be accepted when the doors shut: they come on top. */
-	rlim_t left = files.rlim_cur > OWN_FILES ? files.rlim_cur - OWN_FILES : 0;
-	rlim_t most = left / 2 - left / 8;
+	rlim_t most = files.rlim_cur > OWN_FILES ? (files.rlim_cur - OWN_FILES) / 2 : 0;
 	return most < UINT_MAX ? (unsigned)most : UINT_MAX;
 }
 
@@ -287,12 +288,18 @@ static bool begin(tap *t, err *e)
 {
 	const tap_settings *s = t->settings;
 	unsigned by_files = connections_by_files();
+	/* A quarter is for connections that come on top: those accepted at once, and those that wait when the doors
+	 * shut. */
+	unsigned most = by_files - by_files / 4;
 
 	t->limits = (relay_settings){ .legs = s->legs, .connections = s->streams, .memory = s->memory };
-	if (by_files < s->streams) {
-		t->limits.connections = by_files;
-		log_event(tap_few_files, LOG_I("streams", s->streams), LOG_I("possible", by_files));
+	if (most < s->streams) {
+		t->limits.connections = most;
+		log_event(tap_few_files, LOG_I("streams", s->streams), LOG_I("possible", most));
 	}
+	size_t backlog = (by_files - t->limits.connections) / 2 / s->listen_count;
+	if (backlog > BACKLOG)
+		backlog = BACKLOG;
 	if (access(s->legs, X_OK) != 0)
 		log_event(tap_no_legs, LOG_C("directory", s->legs), LOG_C("problem", strerror(errno)));
 	if (!successor_init(&t->successor, t->loop, s->argv, e) || !reports_init(&t->reports, t->loop, s->report, e))
@@ -303,7 +310,7 @@ static bool begin(tap *t, err *e)
 		return false;
 	for (; t->doors_count < s->listen_count; t->doors_count++) {
 		door *d = &t->doors[t->doors_count];
-		if (!door_init(d, t->loop, s->listen[t->doors_count], DOOR_MODE, e))
+		if (!door_init(d, t->loop, s->listen[t->doors_count], DOOR_MODE, (unsigned)backlog, e))
 			return false;
 		d->take = take;
 		d->ctx = t;

@@ -461,7 +461,7 @@ def test_one_read_and_one_write_for_each_wake_up(work):
     """An event that comes alone costs a wake-up, a read and a write. Events that come together leave together."""
     counts, env = work / "counts", harness.environment()
     counts.write_bytes(bytes(24))
-    preload = " ".join(filter(None, [env.get("LD_PRELOAD"), str(harness.ROOT / "build" / "wakeups.so")]))
+    preload = " ".join(filter(None, [env.get("LD_PRELOAD"), str(harness.built("wakeups.so"))]))
     with Tap(work, env={"LD_PRELOAD": preload, "WAKEUPS": str(counts), "ASAN_OPTIONS": env["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}) as tap:
         client, upstream = tap.exchange(Leg(tap), head(id="counted"))
 

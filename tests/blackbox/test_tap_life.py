@@ -17,7 +17,7 @@ import harness
 import processes
 from harness import cli
 from processes import until
-from taps import CRLF, FRAMINGS, Leg, Tap, answer, head, sized
+from taps import CRLF, FRAMINGS, Leg, Pipe, Tap, answer, head, sized
 
 SEED = os.environ.get("TAP_SEED", str(os.getpid()))
 STORM = int(os.environ.get("TAP_STORM", "1"))   # thousands of streams
@@ -177,6 +177,42 @@ def test_memory_is_capped(work):
             client.close()
             upstream.close()
         until(tap.accepts, 5, "the tap has room again")
+
+
+def test_few_files(work):
+    """A tap that may open few files says so, and refuses more connections than it has files for. It loses none of those that come at once."""
+    with Tap(work, before=("prlimit", "--nofile=164:164")) as tap:
+        leg = Leg(tap)
+        [possible] = tap.log(r"level=warn event=tap_few_files streams=20000 possible=(\d+)")
+        assert 30 <= int(possible) < (164 - 64) / 2
+        tap.process.stop()
+        clients = []
+        while len(clients) < 100:
+            client = socket.socket(socket.AF_UNIX)
+            client.setblocking(False)
+            try:
+                client.connect(tap.path)
+            except BlockingIOError:     # HAProxy goes on without the tap then
+                break
+            clients.append(Pipe(client))
+            clients[-1].send(head(id="few-%d" % len(clients)))
+        tap.process.kill(signal.SIGCONT)
+        served = [leg.accept() for _ in clients]
+        for one in served:
+            one.send(sized(b"ok"))
+        for client in clients:
+            client.expect(sized(b"ok"))
+        # As many as it may have, one by one.
+        for one in clients:
+            one.close()
+        until(tap.accepts, 5, "the tap has room again")
+        streams = []
+        while len(streams) < 100 and tap.accepts():
+            streams.append(stream(tap, leg, "full-%d" % len(streams)))
+        assert int(possible) - 2 <= len(streams) <= int(possible)
+        for n, one in enumerate(streams):
+            finish(tap, *one, "full-%d" % n)
+        assert "accept_paused" not in tap.text(), tap.process.tail()
 
 
 def test_the_socket_is_made_again(work):

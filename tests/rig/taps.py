@@ -109,9 +109,9 @@ class Leg:
 
 
 class Tap:
-    """A running tap. `reports` has what it told, as JSON."""
+    """A running tap. `reports` has what it told, as JSON. `before`: a command that becomes the tap."""
 
-    def __init__(self, directory, *flags, report=True, env=None, binary=None):
+    def __init__(self, directory, *flags, report=True, env=None, binary=None, before=()):
         self.directory = directory
         self.path, self.control = str(directory / "tap.sock"), str(directory / "control.sock")
         self.legs, self.successors = directory / "legs", []
@@ -125,7 +125,7 @@ class Tap:
                                  "--control", "unix@" + self.control, *flags)
         if binary:
             self.argv[self.argv.index(harness.AGENT)] = str(binary)
-        self.process = Process("agent", self.argv, directory / "tap.log", harness.environment(env))
+        self.process = Process("agent", [*before, *self.argv], directory / "tap.log", harness.environment(env))
         until(lambda: "event=tap_ready" in self.text() or not self.process.running(), 10, self.process.tail)
         assert self.process.running(), self.process.tail()
 

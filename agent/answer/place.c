@@ -59,6 +59,9 @@
 	X("tool_calls",			PLACE_CONTENT,		0, true,  NULL)
 #define HAS_USAGE(X) \
 	X("usage",			PLACE_USAGE,		3, false, NULL)
+#define EVENT_DELTA(X)	/* Cohere v2; Anthropic */ \
+	HAS_USAGE(X) \
+	X("stop_reason",		PLACE_STOPPED,		0, false, NULL)
 #define GROQ(X) \
 	X("usage",			PLACE_USAGE,		2, false, NULL)
 #define RESPONSE(X)	/* Responses; Cohere v1; Gemini behind Code Assist */ \
@@ -94,7 +97,7 @@
 #define EVENTS(X) \
 	X("choices",			PLACE_CHOICE,		0, true,  &choices) \
 	X("message",			PLACE_PATH,		0, false, &has_usage)	/* Anthropic */ \
-	X("delta",			PLACE_PATH,		0, false, &has_usage)	/* Cohere v2 */ \
+	X("delta",			PLACE_PATH,		0, false, &event_delta) \
 	X("completion",			PLACE_CONTENT,		0, false, NULL)	/* Claude 2 */
 
 #define ANSWER(X)	USAGE(X) GEMINI(X) TIER(X) BEDROCK_TIER(X) OLLAMA_COUNTS(X) LLAMA_COUNTS(X) \
@@ -141,6 +144,7 @@ static const places candidates = PLACES(CANDIDATES);
 static const places outputs = PLACES(OUTPUTS);
 static const places line_message = PLACES(LINE_MESSAGE);
 static const places has_usage = PLACES(HAS_USAGE);
+static const places event_delta = PLACES(EVENT_DELTA);
 static const places groq = PLACES(GROQ);
 static const places response = PLACES(RESPONSE);
 

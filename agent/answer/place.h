@@ -41,6 +41,7 @@ typedef enum place_what {
 	PLACE_INDEX,   /* its number: not 0 if the answer has several such parts */
 	PLACE_FINISH,  /* not null where that part ends */
 	PLACE_STOP,    /* the same, but some of Gemini's models write it into every event */
+	PLACE_STOPPED, /* why the whole answer has ended; null before that */
 	PLACE_DONE,    /* true in the last line */
 	PLACE_ERROR,
 	PLACE_BASE64, /* an event, in base64 */

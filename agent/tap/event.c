@@ -6,28 +6,36 @@
 
 #include "answer/answer.h"
 
-/* Names of events; those that end with "delta", but for message_delta, carry content. */
+/* What the name of an event says. */
+enum {
+	LAST = 1, /* its usage is that of the whole answer */
+	CONTENT = 2,
+	SUMS = 4, /* its usage is that of the answer so far */
+	ENDS = 8,
+};
+
+/* Names that end with "delta", but for message_delta, are of content too. */
 static const struct {
 	slice name;
-	bool last; /* its usage is that of the whole answer */
-	bool content;
+	unsigned says;
 } types[] = {
-	{ SLICE_INIT("content_block_delta"), false, true },
-	{ SLICE_INIT("message_delta"), true, false },      /* Anthropic */
-	{ SLICE_INIT("response.completed"), true, false }, /* OpenAI responses */
-	{ SLICE_INIT("response.incomplete"), true, false },
-	{ SLICE_INIT("response.failed"), true, false },
-	{ SLICE_INIT("speech.audio.done"), true, false },
-	{ SLICE_INIT("transcript.text.done"), true, false },
-	{ SLICE_INIT("image_generation.completed"), true, false },
-	{ SLICE_INIT("image_edit.completed"), true, false },
-	{ SLICE_INIT("conversation.response.done"), true, false }, /* Mistral */
-	{ SLICE_INIT("interaction.complete"), true, false },       /* Gemini */
-	{ SLICE_INIT("interaction.completed"), true, false },
-	{ SLICE_INIT("message-end"), true, false }, /* Cohere v2 */
-	{ SLICE_INIT("stream-end"), true, false },  /* Cohere v1 */
-	{ SLICE_INIT("text-generation"), false, true },
-	{ SLICE_INIT("tool-calls-chunk"), false, true },
+	{ SLICE_INIT("content_block_delta"), CONTENT },
+	{ SLICE_INIT("message_delta"), SUMS }, /* Anthropic */
+	{ SLICE_INIT("message_stop"), ENDS },
+	{ SLICE_INIT("response.completed"), LAST }, /* OpenAI responses */
+	{ SLICE_INIT("response.incomplete"), LAST },
+	{ SLICE_INIT("response.failed"), LAST },
+	{ SLICE_INIT("speech.audio.done"), LAST },
+	{ SLICE_INIT("transcript.text.done"), LAST },
+	{ SLICE_INIT("image_generation.completed"), LAST },
+	{ SLICE_INIT("image_edit.completed"), LAST },
+	{ SLICE_INIT("conversation.response.done"), LAST }, /* Mistral */
+	{ SLICE_INIT("interaction.complete"), LAST },       /* Gemini */
+	{ SLICE_INIT("interaction.completed"), LAST },
+	{ SLICE_INIT("message-end"), LAST }, /* Cohere v2 */
+	{ SLICE_INIT("stream-end"), LAST },  /* Cohere v1 */
+	{ SLICE_INIT("text-generation"), CONTENT },
+	{ SLICE_INIT("tool-calls-chunk"), CONTENT },
 };
 
 bool event_text_add(event_text *t, slice bytes)
@@ -54,7 +62,7 @@ void event_begin(event *e, place_in in)
 {
 	e->usage.len = 0;
 	e->lost = e->content = e->choices = e->filled = e->several = e->finish = e->stop = e->typed = e->last =
-		e->error = e->wraps = false;
+		e->sums = e->stopped = e->ends = e->error = e->wraps = false;
 	e->taking = e->counting = false;
 	e->tier_len = e->rank = e->spoiled = e->depth = 0;
 	e->in = in;
@@ -86,8 +94,10 @@ static void take_type(event *e, slice name)
 	e->typed = true;
 	for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
 		if (slice_eq(name, types[i].name)) {
-			e->last |= types[i].last;
-			e->content |= types[i].content;
+			e->last |= (types[i].says & LAST) != 0;
+			e->content |= (types[i].says & CONTENT) != 0;
+			e->sums |= (types[i].says & SUMS) != 0;
+			e->ends |= (types[i].says & ENDS) != 0;
 			return;
 		}
 	e->content |= slice_ends(name, SLICE(".delta")) || slice_ends(name, SLICE("-delta"));
@@ -192,6 +202,9 @@ static void take_value(event *e)
 		break;
 	case PLACE_STOP:
 		e->stop |= text;
+		break;
+	case PLACE_STOPPED:
+		e->stopped |= text;
 		break;
 	case PLACE_ERROR:
 		e->error |= text;

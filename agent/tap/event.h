@@ -36,6 +36,9 @@ typedef struct event {
 	bool stop;    /* a candidate of Gemini's may end */
 	bool typed;   /* its type is named */
 	bool last;    /* its type, or another sign, says that its usage is that of the whole answer */
+	bool sums;    /* its type says that its usage is that of the answer so far */
+	bool stopped; /* it says why the answer has ended */
+	bool ends;    /* its type says that the answer has ended */
 	bool error;
 	unsigned char tier_len;
 	char tier[EVENT_TIER_MAX];

@@ -46,16 +46,20 @@ struct tap_usage_state {
 	uint64_t events, content;
 	event_text first, last;
 	bool finished; /* a choice has ended */
-	bool several;  /* others may go on then */
+	bool several;  /* there is more than one choice */
 	bool running;  /* the last choice or candidate has not ended */
-	bool final;
-	bool stale;   /* content came after the last usage */
-	bool typed;   /* the last usage came in an event that names its type */
-	bool error;   /* the upstream told of an error */
-	bool over;    /* `[DONE]` came, or the array ended */
-	bool feed;    /* the next byte is a line feed that ends the line already */
-	bool data;    /* the event has a field `data` */
-	bool reading; /* `event` is begun */
+	bool final;    /* the last usage is that of the whole answer */
+	bool refuted;  /* behind a final usage came content, or a final one with other counts: neither is the whole's */
+	bool stale;    /* content came after the last usage */
+	bool typed;    /* the last usage came in an event that names its type */
+	bool sums;     /* and it was that of the answer so far */
+	bool in_choice;  /* the last usage came in an event with choices */
+	bool in_choices; /* and one before it, which may be that of another choice */
+	bool error;      /* the upstream told of an error */
+	bool over;       /* `[DONE]` came, or the array ended */
+	bool feed;       /* the next byte is a line feed that ends the line already */
+	bool data;       /* the event has a field `data` */
+	bool reading;    /* `event` is begun */
 	unsigned char position;
 	unsigned char mark;    /* bytes of a byte order mark that were seen at the beginning */
 	unsigned char matched; /* bytes of `[DONE]` that were seen; UCHAR_MAX: it is something else */
@@ -93,18 +97,32 @@ void tap_usage_begin(tap_usage *u, slice content_type, slice content_encoding)
 	}
 }
 
-/* Whether the usage of event `e` is that of the whole answer. */
-static bool is_final(const struct tap_usage_state *s, const event *e, bool finished)
+/* Whether the usage of event `e` is known to be that of the whole answer. Where a choice ends it is not: another one
+ * may still begin. */
+static bool is_final(const event *e, bool finished)
 {
-	bool answered = finished || s->content > 0;
+	return e->last || e->in == IN_MESSAGE || (e->sums && e->stopped) || (e->choices && !e->filled && finished);
+}
 
-	if (e->last || (e->in == IN_MESSAGE))
-		return true;
-	if (e->typed && !e->choices)
-		return false;
-	if (e->choices && !e->filled && answered)
-		return true;
-	return !s->several && (e->finish || (finished && !e->content));
+/* Whether usage objects `a` and `b` differ in a count of tokens that both have. */
+static bool counts_differ(slice a, slice b, unsigned depth)
+{
+	json_iter in_a, in_b;
+	json_member x, y;
+
+	json_iter_init(&in_b, b);
+	while (json_next(&in_b, &y) == JSON_MEMBER) {
+		bool count = y.type == JSON_NUMBER &&
+			     (slice_contains(y.key, SLICE("oken")) || slice_contains(y.key, SLICE("ount")));
+		if (!count && (y.type != JSON_OBJECT || !depth))
+			continue;
+		json_iter_init(&in_a, a);
+		while (json_next(&in_a, &x) == JSON_MEMBER)
+			if (x.type == y.type && slice_eq(x.key, y.key) &&
+			    (count ? !slice_eq(x.value, y.value) : counts_differ(x.value, y.value, depth - 1)))
+				return true;
+	}
+	return false;
 }
 
 static void swap(event_text *a, event_text *b)
@@ -113,6 +131,23 @@ static void swap(event_text *a, event_text *b)
 
 	*a = *b;
 	*b = t;
+}
+
+/* Takes the usage that an event tells. */
+static void take_usage(struct tap_usage_state *s, event *e, bool finished)
+{
+	const event_text *before = s->last.len ? &s->last : &s->first;
+	bool final = event_whole(e) && is_final(e, finished);
+
+	s->refuted |= s->final && final &&
+		      counts_differ(slice_of(before->ptr, before->len), slice_of(e->usage.ptr, e->usage.len), 1);
+	s->in_choices |= s->in_choice && e->filled;
+	s->in_choice |= e->filled;
+	swap(s->first.len ? &s->last : &s->first, &e->usage);
+	s->typed = e->typed;
+	s->sums = e->sums;
+	s->stale = false;
+	s->final = final;
 }
 
 /* Notes what an event tells, after event_end(). */
@@ -135,6 +170,7 @@ static void note(tap_usage *u, event *e)
 	s->error |= e->error;
 	if (e->content) {
 		s->content++;
+		s->refuted |= s->final;
 		s->final = false;
 		s->stale = true;
 	}
@@ -142,13 +178,12 @@ static void note(tap_usage *u, event *e)
 		s->tier_len = e->tier_len;
 		memcpy(s->tier, e->tier, e->tier_len);
 	}
+	if (e->ends && s->sums && !s->stale)
+		s->final = true;
 	/* Bedrock's own counts say less than the model's usage. */
 	if (e->usage.len == 0 || (e->what == PLACE_METRICS && e->rank && s->final))
 		return;
-	swap(s->first.len ? &s->last : &s->first, &e->usage);
-	s->typed = e->typed;
-	s->stale = false;
-	s->final = event_whole(e) && is_final(s, e, finished);
+	take_usage(s, e, finished);
 }
 
 static void end_event(tap_usage *u)
@@ -442,7 +477,7 @@ void tap_usage_end(tap_usage *u, bool whole, tap_usage_told *told)
 	/* An answer that came to its end has said all, but not if its events have names of which none says so. Where
 	 * nothing in the body says that this is the end, a connection may have broken. */
 	bool over = done || (whole && !s->running && u->framing != MESSAGES);
-	if (over && !cut && !u->lost && !s->stale && !s->typed && !s->error)
+	if (over && !cut && !u->lost && !s->stale && !s->typed && !s->error && !(s->several && s->in_choices))
 		s->final = true;
 	slice last = slice_of(s->last.ptr, s->last.len);
 	told->first = slice_of(s->first.ptr, s->first.len);
@@ -450,7 +485,7 @@ void tap_usage_end(tap_usage *u, bool whole, tap_usage_told *told)
 	told->tier = slice_of(s->tier, s->tier_len);
 	told->events = s->events;
 	told->content = s->content;
-	told->final = told->last.len && s->final;
+	told->final = told->last.len && s->final && !s->refuted;
 	told->lost = u->lost;
 }
 

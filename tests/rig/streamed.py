@@ -9,10 +9,11 @@ SSE, NDJSON, JSON, BEDROCK = "text/event-stream", "application/x-ndjson", "appli
 
 class Event:
     """One event: the object; the usage in it, or None; whether it has content; whether that usage is the whole answer's; whether its type is named; whether
-    a choice in it goes on (None: it has none)."""
+    a choice in it goes on (None: it has none); whether it says that the usage before it is the whole answer's."""
 
-    def __init__(self, data, usage=None, content=False, final=False, typed=False, error=False, running=None):
+    def __init__(self, data, usage=None, content=False, final=False, typed=False, error=False, running=None, ends=False):
         self.data, self.usage, self.content, self.final, self.typed, self.error, self.running = data, usage, content, final, typed, error, running
+        self.ends = ends
 
 
 class Told:
@@ -21,7 +22,7 @@ class Told:
     def __init__(self):
         self.first = self.last = None
         self.events = self.content = 0
-        self.final = self.stale = self.typed = self.error = self.running = False
+        self.final = self.stale = self.typed = self.error = self.running = self.refuted = False
 
     def add(self, event):
         self.events += 1
@@ -29,10 +30,14 @@ class Told:
         self.running = self.running if event.running is None else event.running
         if event.content:
             self.content += 1
+            self.refuted |= self.final
             self.final, self.stale = False, True
         if event.usage is not None:
             self.first = event.usage if self.first is None else self.first
+            self.refuted |= self.final and event.final and counts(self.last) != counts(event.usage)
             self.last, self.final, self.stale, self.typed = event.usage, event.final, False, event.typed
+        elif event.ends and not self.stale:
+            self.final = True
 
     def end(self, proven=True):
         """The answer came to its end; if that is not `proven`, a connection may have broken."""
@@ -40,7 +45,11 @@ class Told:
             self.final = True
 
     def result(self):
-        return (self.final, self.content, self.first, self.last)
+        return (self.final and not self.refuted, self.content, self.first, self.last)
+
+
+def counts(usage):
+    return {name: value for name, value in usage.items() if "oken" in name and isinstance(value, int)}
 
 
 # ---------------------------------------------------------------- usages and what looks like them
@@ -111,11 +120,14 @@ def chat(r):
     with_it = how in ("last", "running")
     inside = {"usage": usage} if how == "moonshot" else {}
     more = {"usage": usage} if with_it else {"x_groq": {"id": "r", "usage": usage}} if how == "groq" else {}
-    events.append(Event(shuffled(r, {**head, "choices": [choice(r, {}, "stop", **inside)], **more}), usage if with_it or how in ("groq", "moonshot") else None, final=True, running=False))
+    events.append(Event(shuffled(r, {**head, "choices": [choice(r, {}, "stop", **inside)], **more}), usage if with_it or how in ("groq", "moonshot") else None, running=False))
     if how == "openai":
         events.append(Event(shuffled(r, {**head, "choices": [], "usage": usage}), usage, final=True))
+        if r.random() < 0.1:
+            usage = r.choice([usage, chat_usage(r)])
+            events.append(Event(shuffled(r, {**head, "choices": [], "usage": usage}), usage, final=True))
     if how == "after":
-        events.append(Event(shuffled(r, {**head, "choices": [choice(r, {"role": "assistant", "content": ""})], "usage": usage}), usage, final=True))
+        events.append(Event(shuffled(r, {**head, "choices": [choice(r, {"role": "assistant", "content": ""})], "usage": usage}), usage))
     if r.random() < 0.1:
         events.insert(r.randrange(len(events)), Event({"error": {"message": text(r)}}, error=True))
     return SSE, events[:-1] if how == "running" and len(events) > 1 and r.random() < 0.3 else events, r.random() < 0.8
@@ -131,9 +143,9 @@ def anthropic(r, wrap=False):
                             [Event({"type": "content_block_delta", "index": 0, "delta": {"type": "input_json_delta", "partial_json": text(r)}}, content=True, typed=True)]])
     if r.random() < 0.2:
         return SSE, events + [Event({"type": "error", "error": {"type": "overloaded_error"}}, error=True, typed=True)], False
-    usage = {"output_tokens": r.randrange(5000)}
-    events.append(Event(shuffled(r, {"type": "message_delta", "delta": {"stop_reason": "end_turn"}, "usage": usage}), usage, final=True, typed=True))
-    return SSE, events + [Event({"type": "message_stop"}, typed=True)], False
+    usage, why = {"output_tokens": r.randrange(5000)}, r.choice(["end_turn", None])
+    events.append(Event(shuffled(r, {"type": "message_delta", "delta": {"stop_reason": why}, "usage": usage}), usage, final=why is not None, typed=True))
+    return SSE, events + [Event({"type": "message_stop"}, typed=True, ends=True)], False
 
 
 def responses(r):

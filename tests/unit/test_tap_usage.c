@@ -116,6 +116,9 @@ static void check(const char *type, const row *rows, size_t n, bool whole)
 	} while (0)
 
 #define U "{\"prompt_tokens\":3,\"completion_tokens\":2}"
+#define MORE \
+	"{\"prompt_tokens\":3,\"completion_tokens\":2,\"cost\":0.1,\"prompt_tokens_details\":{\"cached_tokens\":1}}"
+#define LESS "{\"completion_tokens\":2,\"prompt_tokens_details\":{\"cached_tokens\":0}}"
 #define V "{\"prompt_tokens\":3,\"completion_tokens\":1}"
 #define CHUNK(delta, finish, more) \
 	"data: {\"id\":\"x\",\"choices\":[{\"index\":0,\"delta\":" delta ",\"finish_reason\":" finish "}]" more "}\n\n"
@@ -137,11 +140,30 @@ static void chat(void)
 		{ TEXT("a", NIL) STOP(NIL) LAST DONE TEXT("", ",\"usage\":" V), NULL, U, 4, 1, true, false, NULL },
 		{ ROLE("") TEXT("a", "") TEXT("b", "") STOP("") DONE, NULL, NULL, 4, 2, false, false, NULL },
 		{ ROLE(NIL) TEXT("a", NIL) STOP(NIL) LAST, NULL, U, 4, 1, true, false, NULL },
-		{ TEXT("a", ",\"service_tier\":\"flex\"") LAST, NULL, U, 2, 1, true, false, "flex" },
+		{ TEXT("a", ",\"service_tier\":\"flex\"") STOP(NIL) LAST, NULL, U, 3, 1, true, false, "flex" },
+		/* Not behind the end of a choice: more may come. */
+		{ TEXT("a", "") LAST, NULL, U, 2, 1, false, false, NULL },
+		{ TEXT("a", "") LAST DONE, NULL, U, 2, 1, true, false, NULL },
+		{ TEXT("a", "") LAST TEXT("b", "") DONE, NULL, U, 3, 2, false, false, NULL },
+		{ LAST TEXT("b", "") STOP("") LAST, U, U, 4, 1, true, false, NULL },
+		/* Without the blank line behind it, and without any line end. */
+		{ TEXT("a", "") STOP("") "data: {\"choices\":[],\"usage\":" U "}\n", NULL, U, 3, 1, true, false, NULL },
+		{ TEXT("a", "") STOP("") "data: {\"choices\":[],\"usage\":" U "}", NULL, U, 3, 1, true, false, NULL },
+		{ TEXT("a", "") STOP("") "data: {\"choices\":[],\"usage\":" U, NULL, U, 3, 1, false, false, NULL },
+		/* Two for the whole answer: they differ; they differ in what is no count; content stands between them.
+		 */
+		{ TEXT("a", "") STOP("") LAST "data: {\"choices\":[],\"usage\":" V "}\n\n" DONE, U, V, 4, 1, false,
+		  false, NULL },
+		{ TEXT("a", "") STOP("") LAST "data: {\"choices\":[],\"usage\":" MORE "}\n\n" DONE, U, MORE, 4, 1, true,
+		  false, NULL },
+		{ TEXT("a", "") STOP("") "data: {\"choices\":[],\"usage\":" MORE
+					 "}\n\ndata: {\"choices\":[],\"usage\":" LESS "}\n\n",
+		  MORE, LESS, 4, 1, false, false, NULL },
+		{ TEXT("a", "") STOP("") LAST TEXT("b", "") STOP("") LAST DONE, U, U, 6, 2, false, false, NULL },
 		/* In the last chunk with choices: Mistral, DeepSeek, and others. */
 		{ TEXT("a", "") STOP(",\"usage\":" U) DONE, NULL, U, 2, 1, true, false, NULL },
 		{ "data: {\"usage\":" U
-		  ",\"choices\":[{\"finish_reason\":\"length\",\"delta\":{\"content\":\"b\"}}]}\n\n",
+		  ",\"choices\":[{\"finish_reason\":\"length\",\"delta\":{\"content\":\"b\"}}]}\n\n" DONE,
 		  NULL, U, 1, 1, true, false, NULL },
 		/* In a chunk with an empty delta that comes after it: OpenRouter. */
 		{ ": OPENROUTER PROCESSING\n\n: OPENROUTER PROCESSING\n\n" TEXT("a", "") STOP("") ROLE(",\"usage\":" U)
@@ -149,8 +171,11 @@ static void chat(void)
 		  NULL, U, 3, 1, true, false, NULL },
 		/* A sum that runs. */
 		{ TEXT("a", ",\"usage\":" V) TEXT("b", ",\"usage\":" U), V, U, 2, 2, false, false, NULL },
-		{ TEXT("a", ",\"usage\":" V) TEXT("b", ",\"usage\":" V) STOP(",\"usage\":" U), V, U, 3, 2, true, false,
-		  NULL },
+		{ TEXT("a", ",\"usage\":" V) TEXT("b", ",\"usage\":" V) STOP(",\"usage\":" U) DONE, V, U, 3, 2, true,
+		  false, NULL },
+		/* A choice ends with it: another one may begin yet. */
+		{ TEXT("a", "") STOP(",\"usage\":" U), NULL, U, 2, 1, false, false, NULL },
+		{ TEXT("a", "") STOP("") ROLE(",\"usage\":" U), NULL, U, 3, 1, false, false, NULL },
 		{ TEXT("a", ",\"usage\":" V) TEXT("b", ",\"usage\":" U) DONE, V, U, 2, 2, true, false, NULL },
 		{ TEXT("a", ",\"usage\":" V) TEXT("b", "") DONE, NULL, V, 2, 2, false, false, NULL },
 		{ STOP("") TEXT("b", ",\"usage\":" V), NULL, V, 2, 1, false, false, NULL },
@@ -166,22 +191,30 @@ static void chat(void)
 		  NULL, U, 4, 2, true, false, NULL },
 		{ TEXT("a", "") SECOND("{\"content\":\"b\"}", "\"stop\"", "") STOP("") LAST, NULL, U, 4, 2, true, false,
 		  NULL },
+		/* Two choices, each with its own usage; one for both at the end. */
+		{ TEXT("a", "") STOP(",\"usage\":" V) SECOND("{\"content\":\"b\"}", "null", "")
+			  SECOND("{}", "\"stop\"", ",\"usage\":" U) DONE,
+		  V, U, 4, 2, false, false, NULL },
+		{ TEXT("a", "") STOP(",\"usage\":" V) SECOND("{\"content\":\"b\"}", "null", "")
+			  SECOND("{}", "\"stop\"", ",\"usage\":" V) LAST,
+		  V, U, 5, 2, true, false, NULL },
 		/* Groq, Moonshot. */
-		{ TEXT("a", "") STOP(",\"x_groq\":{\"id\":\"r\",\"usage\":" U "}"), NULL, U, 2, 1, true, false, NULL },
-		{ "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\",\"usage\":" U "}]}\n\n", NULL, U, 1, 0,
-		  true, false, NULL },
-		{ STOP(",\"x_groq\":{\"usage\":" V "}" NIL), NULL, V, 1, 0, true, false, NULL },
-		{ STOP(",\"x_groq\":{\"usage\":" V "},\"usage\":" U), NULL, U, 1, 0, true, false, NULL },
-		{ STOP(",\"usage\":" U ",\"x_groq\":{\"usage\":" V "}"), NULL, U, 1, 0, true, false, NULL },
+		{ TEXT("a", "") STOP(",\"x_groq\":{\"id\":\"r\",\"usage\":" U "}") DONE, NULL, U, 2, 1, true, false,
+		  NULL },
+		{ "data: {\"choices\":[{\"delta\":{},\"finish_reason\":\"stop\",\"usage\":" U "}]}\n\n" DONE, NULL, U,
+		  1, 0, true, false, NULL },
+		{ STOP(",\"x_groq\":{\"usage\":" V "}" NIL) DONE, NULL, V, 1, 0, true, false, NULL },
+		{ STOP(",\"x_groq\":{\"usage\":" V "},\"usage\":" U) DONE, NULL, U, 1, 0, true, false, NULL },
+		{ STOP(",\"usage\":" U ",\"x_groq\":{\"usage\":" V "}") DONE, NULL, U, 1, 0, true, false, NULL },
 		/* Reasoning, tools, refusals, sound, completions. */
 		{ CHUNK("{\"reasoning_content\":\"a\"}", "null", "") CHUNK("{\"reasoning\":\"a\"}", "null", "") CHUNK(
-			  "{\"refusal\":\"a\"}", "\"\"", "") CHUNK("{\"audio\":{\"data\":\"a\"}}", "null", "")
-			  CHUNK("{\"tool_calls\":[{\"function\":{\"arguments\":\"{\"}}]}", "null",
-				"") CHUNK("{\"function_call\":{\"arguments\":\"{\"}}", "null",
-					  "") CHUNK("{\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}", "null", "")
-				  CHUNK("{\"content\":null,\"tool_calls\":[],\"reasoning\":\"\",\"content\":[]}",
-					"null",
-					"") "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":null}]}\n\n" LAST,
+			  "{\"refusal\":\"a\"}", "\"\"",
+			  "") CHUNK("{\"audio\":{\"data\":\"a\"}}", "null",
+				    "") CHUNK("{\"tool_calls\":[{\"function\":{\"arguments\":\"{\"}}]}", "null",
+					      "") CHUNK("{\"function_call\":{\"arguments\":\"{\"}}", "null", "")
+			  CHUNK("{\"content\":[{\"type\":\"text\",\"text\":\"a\"}]}", "null", "") CHUNK(
+				  "{\"content\":null,\"tool_calls\":[],\"reasoning\":\"\",\"content\":[]}", "null",
+				  "") "data: {\"choices\":[{\"text\":\"a\",\"finish_reason\":null}]}\n\n" LAST DONE,
 		  NULL, U, 10, 8, true, false, NULL },
 		/* An error in the middle. */
 		{ TEXT("a", ",\"usage\":" V) "data: {\"error\":{\"message\":\"overloaded\"}}\n\n" DONE, NULL, V, 2, 1,
@@ -200,6 +233,9 @@ static void chat(void)
 #define START EVENT("message_start", ",\"message\":{\"id\":\"m\",\"content\":[],\"usage\":" A_IN "}")
 #define A_TEXT EVENT("content_block_delta", ",\"index\":0,\"delta\":{\"type\":\"text_delta\",\"text\":\"Hi\"}")
 #define A_LAST EVENT("message_delta", ",\"delta\":{\"stop_reason\":\"end_turn\"},\"usage\":" A_OUT)
+#define A_SUM EVENT("message_delta", ",\"delta\":{\"stop_reason\":null},\"usage\":" A_OUT)
+#define A_OUT_2 "{\"output_tokens\":19}"
+#define A_OTHER EVENT("message_delta", ",\"usage\":" A_OUT_2 ",\"delta\":{\"stop_reason\":\"max_tokens\"}")
 #define PING EVENT("ping", "")
 
 static void anthropic(void)
@@ -216,7 +252,16 @@ static void anthropic(void)
 		   /* Claude 2. */
 		   { EVENT("completion", ",\"completion\":\" Hi\""), NULL, NULL, 1, 1, false, false, NULL }, );
 	CHECK_ROWS(SSE, false, { START A_TEXT, NULL, A_IN, 2, 1, false, false, NULL },
-		   { START A_TEXT A_LAST, A_IN, A_OUT, 3, 1, true, false, NULL }, );
+		   { START A_TEXT A_LAST, A_IN, A_OUT, 3, 1, true, false, NULL },
+		   /* The output so far: the answer goes on, was cut, or ended all the same. */
+		   { START A_TEXT A_SUM, A_IN, A_OUT, 3, 1, false, false, NULL },
+		   { START A_TEXT A_SUM A_TEXT A_LAST, A_IN, A_OUT, 5, 2, true, false, NULL },
+		   { START A_TEXT A_SUM EVENT("message_stop", ""), A_IN, A_OUT, 4, 1, true, false, NULL },
+		   { START A_TEXT A_SUM A_TEXT EVENT("message_stop", ""), A_IN, A_OUT, 5, 2, false, false, NULL },
+		   { START A_TEXT EVENT("message_stop", ""), NULL, A_IN, 3, 1, false, false, NULL },
+		   /* Two ends of one answer. */
+		   { START A_TEXT A_LAST A_OTHER, A_IN, A_OUT_2, 4, 1, false, false, NULL },
+		   { START A_TEXT A_LAST A_TEXT A_OTHER, A_IN, A_OUT_2, 5, 2, false, false, NULL }, );
 }
 
 #define R_USAGE \
@@ -439,7 +484,8 @@ static void framings(void)
 		{ "data: {\"usage\":" U ",\n\n", NULL, NULL, 1, 0, false, true, NULL },
 		{ "data: {\"usage\":" U ",\"a\":1,\n\ndata: {\"usage\":" V "}\n\n", NULL, V, 2, 0, false, true, NULL },
 		{ "data: {\"usage\":" U "}\n\ndata: {oops}\n\n", NULL, U, 2, 0, false, true, NULL },
-		{ "data: {oops}\n\n" STOP(",\"usage\":" U), NULL, U, 2, 0, true, true, NULL },
+		{ "data: {oops}\n\n" STOP(",\"usage\":" U), NULL, U, 2, 0, false, true, NULL },
+		{ "data: {oops}\n\n" STOP("") LAST, NULL, U, 3, 0, true, true, NULL },
 		{ "data\n\ndata:\n\n\n\n:\n\ndat", NULL, NULL, 0, 0, false, false, NULL }, );
 	CHECK_ROWS(SSE, false, { TEXT("a", ",\"usage\":" V) "data: [DONE]", NULL, V, 1, 1, true, false, NULL },
 		   { TEXT("a", ",\"usage\":" V) "data: [DONE] \r\n\r\n", NULL, V, 1, 1, true, false, NULL },

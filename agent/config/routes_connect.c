@@ -20,12 +20,10 @@ bool ca_file_valid(const char *name)
 	return strcmp(name, "@system-ca") == 0 || (*name == '/' && file_name_valid(name, ROUTE_FILE_MAX));
 }
 
-/* True for the name of a host that can stand in a certificate: no address, no empty part, no dot at its end. */
+/* True for the name of a host that can stand in a certificate: no address. */
 static bool sni_valid(const char *name)
 {
-	size_t len = strlen(name);
-
-	return host_name_valid(slice_cstr(name)) && strspn(name, "0123456789.") < len && name[len - 1] != '.';
+	return host_name_valid(slice_cstr(name)) && strspn(name, "0123456789.") < strlen(name);
 }
 
 static const char *text_of(const cJSON *item)

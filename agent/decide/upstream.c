@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "decide/upstream.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <stdlib.h>
+
+enum {
+	LABEL_MAX = 63, /* bytes between two dots of a host's name, as in DNS */
+};
 
 static bool is_alnum(char c)
 {
@@ -79,55 +84,89 @@ static bool base_valid(slice base)
 
 bool host_name_valid(slice host)
 {
+	size_t label = 0; /* bytes of it so far */
+
 	if (host.len == 0 || host.len > UPSTREAM_HOST_MAX || !is_alnum(host.ptr[0]))
 		return false;
-	for (size_t i = 0; i < host.len; i++)
-		if (!is_alnum(host.ptr[i]) && host.ptr[i] != '-' && (host.ptr[i] != '.' || host.ptr[i - 1] == '.'))
+	for (size_t i = 0; i < host.len; i++) {
+		bool dot = host.ptr[i] == '.';
+		if (dot ? label == 0 : !is_alnum(host.ptr[i]) && host.ptr[i] != '-' && host.ptr[i] != '_')
 			return false;
-	return true;
+		label = dot ? 0 : label + 1;
+		if (label > LABEL_MAX)
+			return false;
+	}
+	return label > 0;
 }
 
-static bool ipv6_valid(slice host)
+static bool address_valid(int family, slice host)
 {
-	for (size_t i = 0; i < host.len; i++)
-		if (!strchr("0123456789abcdefABCDEF:.", host.ptr[i]) || host.ptr[i] == '\0')
-			return false;
-	return host.len > 0 && host.len <= UPSTREAM_HOST_MAX;
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr ignored;
+
+	snprintf(text, sizeof text, "%.*s", (int)host.len, host.ptr);
+	return host.len < sizeof text && inet_pton(family, text, &ignored) == 1;
 }
 
-static bool is_ipv4(slice host)
+/* True if the part behind the last dot is a number, which no domain has: the C library takes 127.1, 0x7f.1 and
+ * 2130706433 for addresses, and HAProxy does not start with 1.2.3.999. */
+static bool ends_in_number(slice host)
 {
-	for (size_t i = 0; i < host.len; i++)
-		if (!is_digit(host.ptr[i]) && host.ptr[i] != '.')
+	size_t at = host.len;
+
+	while (at > 0 && is_digit(host.ptr[at - 1]))
+		at--;
+	return at < host.len && (at == 0 || host.ptr[at - 1] == '.');
+}
+
+/* True if the base has what only a request's path has: an operator gave the URL of an endpoint. */
+static bool has_endpoint(slice base)
+{
+	static const char *const ends[] = { "/completions", "/responses", "/messages", "/embeddings" };
+
+	for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++)
+		if (slice_ends(base, slice_cstr(ends[i])))
+			return true;
+	return false;
+}
+
+/* Adds `text` to the name, each `_` of it twice; in a path `_` is a slash. False: there is no room. */
+static bool add_to_name(char *name, size_t cap, const char *text, size_t n)
+{
+	size_t len = strlen(name);
+
+	for (size_t i = 0; i < n; i++) {
+		char c = text[i];
+		if (len + 2 >= cap)
 			return false;
+		/* HAProxy allows no `~` in a name; no host or path here has a `:`. */
+		name[len++] = (char)(c == '/' ? '_' : c == '~' ? ':' : c);
+		if (c == '_')
+			name[len++] = '_';
+	}
+	name[len] = '\0';
 	return true;
 }
 
 /* Makes a name from the URL: llm-HOST, the port if it is not the default of https, and the base path with `_` for `/`.
  * The name identifies the upstream: if HAProxy and the agent have different files, a request is refused for lack of a
- * backend, and does not go to another upstream whose backend happens to have the same name. HAProxy allows no `~` in a
- * name: `~` becomes `:`, which no path here has. A `_` of the path is doubled. https://tap would have the name of the
- * gateway's own llm-tap: its port is told, as no other URL's is. */
+ * backend, and does not go to another upstream whose backend happens to have the same name. https://tap would have the
+ * name of the gateway's own llm-tap: its port is told, as no other URL's is. */
 static char *backend_name(const upstream *u, slice path)
 {
-	char name[BACKEND_NAME_MAX + 1];
-	int len = snprintf(name, sizeof name, "llm-%s", u->host);
+	char name[BACKEND_NAME_MAX + 1] = "llm-", port[16] = "";
 
-	if (len > 0 && (size_t)len < sizeof name && (!u->tls || u->port != 443))
-		len += snprintf(name + len, sizeof name - (size_t)len, ":%u", u->port);
-	if (len > 0 && (size_t)len < sizeof name && u->tls && u->port == 80)
-		len += snprintf(name + len, sizeof name - (size_t)len, "-tls");
-	for (size_t i = 0; i < path.len && len > 0 && (size_t)len < sizeof name - 2; i++) {
-		char c = path.ptr[i];
-		name[len++] = (char)(c == '/' ? '_' : c == '~' ? ':' : c);
-		if (c == '_')
-			name[len++] = '_';
-	}
-	if (len < 0 || (size_t)len >= sizeof name - 2)
+	if (!u->tls || u->port != 443)
+		snprintf(port, sizeof port, ":%u%s", u->port, u->tls && u->port == 80 ? "-tls" : "");
+	if (!add_to_name(name, sizeof name, u->host, strlen(u->host)) ||
+	    !add_to_name(name, sizeof name, port, strlen(port)) || !add_to_name(name, sizeof name, path.ptr, path.len))
 		return NULL;
-	if (backend_name_taken(slice_of(name, (size_t)len)))
-		len += snprintf(name + len, sizeof name - (size_t)len, ":%u-tls", u->port);
-	return copy(slice_of(name, (size_t)len));
+	if (backend_name_taken(slice_cstr(name))) {
+		snprintf(port, sizeof port, ":%u-tls", u->port);
+		if (!add_to_name(name, sizeof name, port, strlen(port)))
+			return NULL;
+	}
+	return copy(slice_cstr(name));
 }
 
 /* True for v1, v4, v1beta, v2alpha1, v1.1 and the like. */
@@ -193,9 +232,14 @@ static bool parse_authority(upstream *u, slice authority, slice *host, err *e)
 		*host = slice_first(authority, colon);
 		port = slice_from(authority, colon + 1);
 	}
-	if (u->ipv6 ? !ipv6_valid(*host) : !host_name_valid(*host))
-		return err_set(e, "the host of the URL is empty, or has a character that host names cannot have");
-	u->address = u->ipv6 || is_ipv4(*host);
+	if (!u->ipv6 && slice_ends(*host, SLICE("."))) /* as DNS writes a name that is whole */
+		*host = slice_first(*host, host->len - 1);
+	if (u->ipv6 ? !address_valid(AF_INET6, *host) : !host_name_valid(*host))
+		return err_set(e, u->ipv6 ? "between the brackets has to be an IPv6 address" :
+					    "the host of the URL is empty, or is no name of a host");
+	u->address = u->ipv6 || ends_in_number(*host);
+	if (u->address && !u->ipv6 && !address_valid(AF_INET, *host))
+		return err_set(e, "the host of the URL is a number, but no IPv4 address as in 192.0.2.1");
 	if (has_port && !take_port(port, &u->port))
 		return err_set(e, "the port of the URL is not a number from 1 to 65535");
 	return true;
@@ -232,6 +276,10 @@ static bool parse(upstream *u, slice url, err *e)
 		return err_set(
 			e,
 			"the path of an upstream URL may have letters, digits and / . _ ~ - only, without // or dot segments");
+	if (has_endpoint(path))
+		return err_set(
+			e,
+			"the URL is that of an endpoint; leave out what requests bring along, such as /chat/completions");
 
 	u->host = copy(host);
 	u->url = copy(url);

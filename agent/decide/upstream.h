@@ -41,7 +41,8 @@ void upstream_deinit(upstream *u);
  * `e` says so. */
 MUST_CHECK bool upstream_verifiable(const upstream *u, const char *sni, err *e);
 
-/* True for a name that a host can have: letters, digits, dots and dashes, the first one a letter or a digit. */
+/* True for a name that a host can have: letters, digits, `-`, `_` (Docker's names have it), and dots between parts of 1
+ * to 63 bytes; the first one is a letter or a digit. */
 bool host_name_valid(slice host);
 
 /* True if both reach the same place in the same way, so that one backend can serve both. */

@@ -26,6 +26,9 @@
 
 enum {
 	CONTROL_VERSION = 1, /* of the messages below; in PREPARED's body */
+	WORKER_FILES =
+		64,       /* open files that a worker needs before HAProxy connects, beside those of its SPOP threads */
+	THREAD_FILES = 3, /* those of each SPOP thread's event loop */
 };
 
 typedef enum control_type {

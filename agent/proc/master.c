@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -396,6 +397,22 @@ static state_result take_over(master *m, master_state *s)
 	return rc;
 }
 
+/* Checks that a worker with one SPOP thread could start, because with fewer open files libev aborts, or an exec fails
+ * without a word. */
+static bool enough_files(void)
+{
+	enum { NEEDED = WORKER_FILES + THREAD_FILES };
+	struct rlimit files;
+	err e;
+
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= NEEDED)
+		return true;
+	err_set(&e, "the agent needs %d open files at least, and the limit is %lu: raise it (ulimit -n, LimitNOFILE=)",
+		NEEDED, (unsigned long)files.rlim_cur);
+	log_event(start_failed, LOG_C("problem", e.text));
+	return false;
+}
+
 int master_run(int argc, char **argv)
 {
 	master m = { .argv = argv, .pair = -1 };
@@ -403,6 +420,9 @@ int master_run(int argc, char **argv)
 
 	log_by_environment(&m);
 	state_result state = take_over(&m, &s);
+	/* A master that was upgraded has its worker already. */
+	if (state != STATE_TAKEN && !enough_files())
+		return EX_UNAVAILABLE;
 	m.loop = ev_default_loop(EVFLAG_NOENV);
 	bool ok = binary_path(m.path, sizeof m.path, argc ? argv[0] : NULL);
 	if (!m.loop || !ok) {

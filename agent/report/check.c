@@ -101,8 +101,9 @@ void check_write(findings *to, const policy *p)
 	if (replaces)
 		finding_note(
 			to,
-			"Only HAProxy 3.2 and later drop the fields behind a chunked body (trailers). An older one forwards them, "
-			"and the client's credential with them, also to routes with a credential of their own.");
+			"Only HAProxy 3.2 and later drop the fields behind a body (trailers). An older one forwards them both ways, also on "
+			"routes with a credential of their own: a credential of the client's in them reaches the upstream, a session of the "
+			"operator's in them the client. Every version hands interim answers (103) to the client as they are.");
 	if (unusable)
 		finding_note(to, "%zu of the routes would refuse every request", unusable);
 }

@@ -387,23 +387,18 @@ static unsigned cores(void)
 	return n < 1 ? 1 : n > 256 ? 256 : (unsigned)n;
 }
 
-/* The descriptors that the process needs before HAProxy connects: three for each event loop, and 64 for all else. */
-static unsigned long descriptors_for(unsigned threads)
-{
-	return threads * 3ul + 64;
-}
-
 /* Checks the limit of open files, because libev aborts where it gets no descriptor. */
 static bool room_for(unsigned threads, err *e)
 {
+	unsigned long needed = threads * (unsigned long)THREAD_FILES + WORKER_FILES;
 	struct rlimit files;
 
-	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= descriptors_for(threads))
+	if (getrlimit(RLIMIT_NOFILE, &files) != 0 || files.rlim_cur >= needed)
 		return true;
 	return err_set(
 		e,
 		"%u threads need %lu open files at least, and the limit is %lu: raise it (ulimit -n, LimitNOFILE=) or lower threads",
-		threads, descriptors_for(threads), (unsigned long)files.rlim_cur);
+		threads, needed, (unsigned long)files.rlim_cur);
 }
 
 /* Does everything that fails for a wrong configuration, before the master hears PREPARED. */

@@ -245,7 +245,6 @@ static void head_begin(http_flow *f, http_side *s)
 /* Finds out how long the body is. */
 static void body_begin(http_side *s)
 {
-	s->line_len = 0;
 	if (s->chunked && !s->coded_last) {
 		s->left = 0;
 		s->state = CHUNK_SIZE;
@@ -304,7 +303,7 @@ static void first_line_byte(http_flow *f, http_side *s, char c)
 {
 	switch (s->state) {
 	case METHOD:
-		if (c == ' ' && s->line_len > 1) {
+		if (c == ' ' && f->value_len) {
 			slice method = slice_of(f->value, f->value_len);
 			f->head_only = slice_eq(method, SLICE("HEAD"));
 			f->connect = slice_eq(method, SLICE("CONNECT"));
@@ -425,7 +424,6 @@ static http_event_type header_byte(http_flow *f, http_side *s, char c)
 
 static void chunk_line_end(http_side *s)
 {
-	s->line_len = 0;
 	s->trailers = s->left == 0;
 	s->state = s->trailers ? NAME_OR_END : CHUNK_DATA;
 }
@@ -473,7 +471,6 @@ static void chunk_byte(http_side *s, char c)
 			bad(s, "a chunk that is longer than its length");
 		break;
 	default:
-		s->line_len = 0;
 		s->left = 0;
 		if (c == '\n')
 			s->state = CHUNK_SIZE;
@@ -514,8 +511,9 @@ static http_event_type framing_take(http_flow *f, http_side *s, slice *in)
 
 	while (used < in->len && type == HTTP_MORE && s->state > START && s->state <= CHUNK_DATA_LF) {
 		char c = in->ptr[used];
-		if (++s->line_len > HTTP_HEAD_MAX)
-			bad(s, "a head or a chunk's line that is too long");
+		bool kept = s == &f->request && s->state <= HEAD_LF && !s->trailers;
+		if (kept && ++s->head_len > HTTP_HEAD_MAX)
+			bad(s, "a head that is too long");
 		else if (s->state <= LINE_LF)
 			first_line_byte(f, s, c);
 		else if (s->state <= HEAD_LF)

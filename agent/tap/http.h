@@ -11,9 +11,9 @@
 #include "base/slice.h"
 
 enum {
-	/* Bytes of a head, of all trailers of a body, or of the line before a chunk. HAProxy takes heads up to its
-	 * buffer's size, and what does not fit here fails because of the tap. */
-	HTTP_HEAD_MAX = 1 << 20,
+	/* Bytes of a request's head, which somebody has to keep until it has named its leg. Three times what
+	 * haproxy.cfg.example lets through the tap. Nobody keeps the other parts, so that they may have any length. */
+	HTTP_HEAD_MAX = 128 << 10,
 	HTTP_VALUE_MAX = 127, /* bytes of a header's value that is looked at */
 	HTTP_ID_MAX = 64,     /* bytes of a request's id, as of a record's in the ledger */
 	HTTP_TYPE_MAX = 63,   /* bytes of a media type */
@@ -42,7 +42,7 @@ typedef struct http_side {
 	uint8_t state, field; /* field: the header whose value is read */
 	uint16_t seen;        /* the headers that were there, a bit each */
 	bool trailers, chunked, coded_last, sized, cut;
-	uint32_t line_len; /* bytes of the head, of the trailers or of a chunk's line, up to HTTP_HEAD_MAX */
+	uint32_t head_len; /* bytes of a request's head, up to HTTP_HEAD_MAX */
 	uint64_t left;     /* bytes to come of the body or of the chunk */
 	const char *why;   /* what is wrong; NULL: nothing */
 } http_side;

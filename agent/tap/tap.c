@@ -284,10 +284,9 @@ static void watch(tap *t)
 }
 
 /* Makes everything. False: `e` says what failed. */
-static bool begin(tap *t, err *e)
+static bool begin(tap *t, unsigned by_files, err *e)
 {
 	const tap_settings *s = t->settings;
-	unsigned by_files = connections_by_files();
 	/* A quarter is for connections that come on top: those accepted at once, and those that wait when the doors
 	 * shut. */
 	unsigned most = by_files - by_files / 4;
@@ -347,14 +346,23 @@ static void end(tap *t)
 int tap_run(const tap_settings *s)
 {
 	tap t = { .settings = s };
+	unsigned by_files = connections_by_files();
 	err e;
 
+	/* With fewer files libev aborts, or no stream has any. */
+	if (by_files == 0) {
+		log_event(
+			start_failed,
+			LOG_C("problem",
+			      "the limit of open files is too low for a single stream: raise it (ulimit -n, LimitNOFILE=)"));
+		return EX_UNAVAILABLE;
+	}
 	t.loop = ev_default_loop(EVFLAG_NOENV);
 	if (!t.loop) {
 		log_event(start_failed, LOG_C("problem", "the kernel gives no event loop"));
 		return EX_OSERR;
 	}
-	if (!begin(&t, &e)) {
+	if (!begin(&t, by_files, &e)) {
 		log_event(start_failed, LOG_C("problem", e.text));
 		return EX_OSERR;
 	}

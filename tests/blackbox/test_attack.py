@@ -397,7 +397,7 @@ def test_a_hostile_upstream(honest, case):
 
 
 def test_interim_answers_and_trailers_are_not_believed(honest):
-    """HAProxy passes interim answers and trailers on as they are, but the log line takes its figures from the head of the final answer."""
+    """HAProxy passes interim answers on as they are, and before 3.2 trailers, but the log line takes its figures from the head of the final answer."""
     mock, since = honest.by_name["glm"], counts(honest)
     ours = b"x-headroom-tokens-saved: 99999\r\nx-headroom-tokens-before: 9\r\nx-headroom-tokens-after: 1\r\nx-llm-deny: 0\r\nx-request-id: evil\r\n"
     usage = b'{"usage":{"prompt_tokens":9000,"completion_tokens":9000}}'

@@ -9,6 +9,7 @@ import harness
 import http2
 import wire
 from harness import CLIENT_KEY, JSON, bearer, chat, secret
+from plaintap import TappedGateway
 
 KEY, GOOG, MORE, MINE = secret("forward"), secret("forward-goog"), secret("forward-more"), secret("forward-mine")
 CHAT = "/v1/chat/completions"
@@ -398,3 +399,37 @@ def test_an_answer_to_an_error(gateway):
     gateway.by_name["own"].respond = lambda request: (429, [("Set-Cookie", "a=b"), ("retry-after", "3"), ("x-api-key", "k")], b"{}")
     answer = gateway.ask("own-1")
     assert answer.status == 429 and answer.all("retry-after") == ["3"] and not answer.all("set-cookie") and not answer.all("x-api-key")
+
+
+# ---- what an upstream says outside the head of its final answer
+
+FIELDS = b"".join(b"%s: v\r\n" % name for name in (b"set-cookie", b"x-api-key", b"authorization", b"openai-organization", b"x-llm-deny", b"x-request-id"))
+
+
+@pytest.fixture(scope="module", params=["straight", "through the tap"])
+def streams(request, haproxy, make_mock):
+    """A gateway whose upstream sends FIELDS in an interim answer and behind the body, and whether requests go through the tap."""
+    mock, tapped = make_mock("forward-streams"), request.param != "straight"
+    mock.raw = (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n" + FIELDS + b"\r\nHTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nset-cookie: a=b\r\n"
+                b"transfer-encoding: chunked\r\n\r\n9\r\ndata: {}\n\r\n1\r\n\n\r\n0\r\n" + FIELDS + b"\r\n")
+    config = {"tap": tapped, "routes": [{"model_prefix": "own-", "upstream": mock.url(), "auth": "env:OWN"}, {"model_prefix": "*", "upstream": mock.url()}]}
+    with TappedGateway(haproxy, [mock], config, env={"OWN": KEY}) as gateway:
+        yield gateway, tapped
+
+
+@pytest.mark.parametrize("model", ["own-1", "pass-1"])
+def test_outside_the_head_of_an_answer(streams, haproxy, model):
+    """HAProxy 3.2 and later drop the fields behind a body. An interim answer passes by all rules of every version, so SECURITY.md, docs/routing.md and
+    `check` say so: if this test fails because a HAProxy can do more, let llm.cfg do it."""
+    gateway, tapped = streams
+    for connect in (wire.Connection, http2.Connection):
+        with connect(gateway.address, 20 * harness.SLOW) as connection:
+            tag = gateway.tag()
+            headers = [("Host", "gw.test"), *JSON, ("x-client-request-id", tag)]
+            answer = connection.ask("POST", CHAT, headers, chat(model, stream=True))
+        assert (answer.status, answer.body) == (200, b"data: {}\n\n") and gateway.went(harness.Exchange(gateway, tag, answer)) == tapped
+        assert bool(answer.all("set-cookie")) == (model == "pass-1")
+        sent = FIELDS.split(b"\r\n")[:-1]
+        hints = [line.lower() for hint in answer.hints for line in hint.split(b"\r\n")]
+        assert [line for line in hints if line in sent] == sent, "this HAProxy keeps interim answers back: " + repr(hints)
+        assert [line.lower() for line in answer.trailer] == ([] if harness.version_of(haproxy) >= (3, 2) else sent)

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 import harness
-from harness import until
+from harness import bearer, until
 from plaintap import TappedGateway
 from realtap import RealTap, Recorded
 from test_legs import KEY, OTHER, Stream, routes
@@ -45,6 +45,47 @@ def test_rows(haproxy, make_mock):
             assert same[0] == same[1], same
         # Its code is told to people and metrics as without the tap.
         assert len(gateway.agent.lines("event=refused_by_haproxy .*code=upstream_(error|unavailable)")) == 4
+
+
+def headers_of(count, size):
+    return [("x-stainless-%d" % n, "b" * size) for n in range(count)]
+
+
+# name: what makes a head of about n bytes, or of n headers: (target's query, headers)
+HEADS = {"query": lambda n: ("?q=" + "a" * n, []),
+         "headers": lambda n: ("", headers_of(n // 1000, 980) + headers_of(1, n % 1000)),
+         "count": lambda n: ("", headers_of(n, 1))}
+
+
+@pytest.mark.parametrize("buffer, name", [("262144", name) for name in HEADS] + [("16384", "query"), ("16384", "headers")])
+def test_long_heads(haproxy, make_mock, buffer, name):
+    """A request with the longest head that HAProxy takes passes with a tap, as without. Short heads, and long ones of answers, pass through it."""
+    mock = make_mock("heads")
+    with Recorded(haproxy, [mock], {"routes": routes(mock)}, make_tap=lambda path, legs: RealTap(path, legs, report=False), env={"KEY": KEY, "OTHER": OTHER},
+                  limits={"LLM_BUFSIZE": buffer, "LLM_BUFSIZE_LARGE": "none"}) as gateway:
+        def ask(model, n):
+            query, headers = HEADS[name](n)
+            try:
+                return gateway.post("/v1/chat/completions" + query, {"model": model, "stream": True}, bearer() + headers).status
+            except (EOFError, OSError):     # refused, and closed before all was read
+                return 0
+        taken, refused = 1000, 5000 if name == "count" else int(buffer)
+        while refused - taken > 1:
+            n = (taken + refused) // 2
+            taken, refused = (n, refused) if ask("off-1", n) == 200 else (taken, n)
+        # Headers that the way through the tap adds, and what HAProxy takes for each, make a few hundred bytes.
+        steps = (0, 1, 2, 3, 5, 8) if name == "count" else (0, 16, 50, 100, 200, 400, 1000)
+        assert [ask("rep-1", taken - less) for less in steps] == [200] * len(steps), taken
+        mock.extra_headers = [("x-long", "y" * (int(buffer) // 3))]
+        answers = [gateway.post("/v1/chat/completions?q=" + "a" * n, {"model": "rep-1", "stream": True}) for n in (min(19000, int(buffer) // 5), int(buffer) // 2)]
+        mock.reset()
+        assert [one.status for one in answers] == [200, 200] and all(one.header("x-long") == "y" * (int(buffer) // 3) for one in answers)
+        through, straight = (one.header("x-request-id") for one in answers)
+
+        def rows():
+            return {row["id"]: row["usage_from"] for row in gateway.rows()}
+        until(lambda: rows().get(through) == "stream" and straight in rows(), 10, lambda: repr(gateway.rows()[-2:]))
+        assert rows()[straight] != "stream"
 
 
 def test_streams_through_reloads(haproxy, make_mock):
@@ -98,17 +139,15 @@ class Chrooted(TappedGateway):
     """HAProxy in a chroot, in which it sees all sockets at other paths."""
 
     def start(self):
-        self.inside = self.dir / "root"
-        (self.inside / "legs").mkdir(parents=True)
-        self.config["listen"] = "unix@%s/agent.sock" % self.inside
-        self.edit = lambda text: text.replace("\nglobal\n", "\nglobal\n    chroot %s\n" % self.inside, 1)
+        self.place = self.dir / "root"
+        self.place.mkdir()
+        self.config["listen"] = "unix@%s/agent.sock" % self.place
+        self.edit = lambda text: text.replace("\nglobal\n", "\nglobal\n    chroot %s\n" % self.place, 1)
         super().start()
 
     def start_haproxy(self):
-        self.haproxy_env.update(LLM_AGENT="unix@/agent.sock", LLM_TAP="unix@/tap.sock", LLM_LEGS=str(self.inside / "legs"), LLM_LEGS_INSIDE="/legs")
-        self.legs, path = self.inside / "legs", self.inside / "tap.sock"
-        self.tap = self.tap or self.make_tap(path, self.legs)
-        harness.Gateway.start_haproxy(self)
+        self.haproxy_env.update(LLM_AGENT="unix@/agent.sock", LLM_TAP="unix@/tap.sock", LLM_LEGS_INSIDE="/legs")
+        super().start_haproxy()
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a chroot needs root")

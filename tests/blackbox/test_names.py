@@ -29,6 +29,7 @@ ZONE = {
     "four-alive.test": ["192.0.2.10", "2001:db8::11"],
     "six-alive.test": ["192.0.2.11", "2001:db8::10"],
     "alias.test": "first-dead.test",
+    "my_service.test": ["192.0.2.10", "2001:db8::10"],
     "unknown-four.test": ["192.0.2.10", "2001:db8::dead"],      # no route to it
 }
 MANY = ["127.0.1.%d" % n for n in range(1, 120)]       # more than an answer holds without EDNS

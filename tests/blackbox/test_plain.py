@@ -1,5 +1,6 @@
 """Without any route, the gateway is a plain HAProxy: what reaches the upstream, and what comes back, is what a `listen` that only forwards would
-make of the same bytes, but for the id of each request and for the rules of framing and upgrade (test_forwarding.py, test_http.py)."""
+make of the same bytes, but for the id of each request and for the rules of framing and upgrade (test_forwarding.py, test_http.py). Fields behind an
+answer's body stay with LLM_ANSWER_TRAILERS=keep."""
 import re
 
 import pytest
@@ -34,7 +35,8 @@ def both(haproxy, make_mock, module_work):
     plain = Process("plain", [haproxy, "-db", "-f", str(cfg)], module_work / "plain.log", harness.environment())
     try:
         until(lambda: harness.accepting("127.0.0.1:%d" % port), 15, "the plain HAProxy is listening")
-        with harness.Gateway(haproxy, [mock], {name + "_target": mock.url() for name in ("openai", "anthropic", "gemini")}) as gateway:
+        with harness.Gateway(haproxy, [mock], {name + "_target": mock.url() for name in ("openai", "anthropic", "gemini")},
+                             limits={"LLM_ANSWER_TRAILERS": "keep"}) as gateway:
             yield gateway, ("127.0.0.1", port), mock
     finally:
         plain.end()
@@ -51,7 +53,7 @@ def through(address, mock, data, method):
         connection.send(data)
         answer = connection.read(method)
     got = [(without(one.raw_head, b"x-request-id"), one.body, one.chunked, one.trailer) for one in mock.requests[before:]]
-    return got, (without(answer.raw_head, b"x-request-id", b"date"), answer.body, answer.interim)
+    return got, (without(answer.raw_head, b"x-request-id", b"date"), answer.body, answer.hints, answer.trailer)
 
 
 BODY = chat("gpt-5.5")
@@ -152,9 +154,9 @@ def test_an_answer(both, name):
 
 
 RAW = {
-    "interim answers": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    "interim answers": b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\nSet-Cookie: a=b\r\n\r\nHTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}",
     "no length": b"HTTP/1.1 200 OK\r\nX-A: b\r\n\r\nuntil the end",
-    "chunks and a field behind them": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\n\r\n2\r\nab\r\n0\r\n\r\n",
+    "chunks and a field behind them": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: x\r\n\r\n2\r\nab\r\n0\r\nX: 1\r\nset-cookie: a=b\r\n\r\n",
     "HTTP/1.0": b"HTTP/1.0 200 Fine\r\nContent-Length: 2\r\n\r\n{}",
     "a reason of its own": b"HTTP/1.1 200 As you wish\r\nContent-Length: 0\r\n\r\n",
 }

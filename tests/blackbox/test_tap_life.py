@@ -506,3 +506,10 @@ def test_one_socket_for_two_things(flags, said):
 def test_no_directory_of_legs(work):
     with Tap(work, "--legs", work / "nothing") as tap:
         assert "No such file" in tap.log("event=tap_no_legs .*")[0]
+
+
+@pytest.mark.parametrize("limit", [4, 8, 65])
+def test_a_limit_of_open_files_that_is_too_low(work, limit):
+    done = cli("tap", "--listen", "unix@%s/tap.sock" % work, "--legs", work, "--report", "dgram@%s/r" % work, "--control", "unix@%s/c" % work,
+               before=["bash", "-c", 'ulimit -n %d; exec "$@"' % limit, "sh"])
+    assert done.code == 69 and "event=start_failed" in done.err and "ulimit -n" in done.err, done

@@ -11,6 +11,12 @@ import h2.settings
 
 import wire
 
+
+def fields_of(event):
+    """An event's headers as lines of HTTP/1.1."""
+    return [("%s: %s" % pair).encode("latin-1") for pair in event.headers]
+
+
 class Connection(wire.Connection):
     """One connection with one request after the other. `tls`: a client's context."""
 
@@ -52,12 +58,16 @@ class Connection(wire.Connection):
         for event in events:
             if getattr(event, "stream_id", None) != stream:
                 self.closed = self.closed or isinstance(event, h2.events.ConnectionTerminated)
+            elif isinstance(event, h2.events.InformationalResponseReceived):
+                self.hints.append(b"\r\n".join(fields_of(event)))
             elif isinstance(event, h2.events.ResponseReceived):
                 headers = [(name, value) for name, value in event.headers if name[0] != ":"]
                 status = int(dict(event.headers)[":status"])
-                response = wire.Response(status, headers, repr(event.headers).encode(), [])
+                response = wire.Response(status, headers, repr(event.headers).encode(), [], self.hints)
             elif isinstance(event, h2.events.DataReceived):
                 response.body += event.data
+            elif isinstance(event, h2.events.TrailersReceived):
+                response.trailer = fields_of(event)
             elif isinstance(event, h2.events.StreamEnded):
                 response.complete = True
             elif isinstance(event, h2.events.StreamReset):
@@ -72,7 +82,7 @@ class Connection(wire.Connection):
         if protocol:
             fields.append((":protocol", protocol))
         fields += [(name.lower(), str(value)) for name, value in headers if name.lower() != "host"]
-        self.reset = None
+        self.reset, self.hints = None, []
         stream = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream, fields, end_stream=ended)
         self._flush()

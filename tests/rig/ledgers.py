@@ -83,7 +83,7 @@ class LedgerGateway(harness.Gateway):
 
     before_agent = namespaces.LONG_QUEUE
 
-    def __init__(self, haproxy, mocks, config, sockets=None, env=None, ledger=None, logs=None, **more):
+    def __init__(self, haproxy, mocks, config, sockets=None, env=None, ledger=None, logs=None, limits=None, **more):
         self.sockets = sockets
         self.home = harness.workdir()
         self.ledger_dir = pathlib.Path(ledger) if ledger else self.home / "ledger"
@@ -93,7 +93,7 @@ class LedgerGateway(harness.Gateway):
         self.logs = sockets.addresses if sockets else logs or ["unix@%s/log.sock" % self.home, "dgram@%s/log.dgram" % self.home]
         config = dict({"ledger": str(self.ledger_dir), "log_listen": self.logs, "prices": str(prices)}, **config)
         super().__init__(haproxy, mocks, config, env=dict({"SPOA_LLM_LOG_KEY": KEY, "LEDGER_KEY": OPERATOR}, **(env or {})),
-                         limits=dict(for_haproxy(self.logs), SPOA_LLM_LOG_KEY=KEY), **more)
+                         limits=dict(for_haproxy(self.logs), SPOA_LLM_LOG_KEY=KEY, **(limits or {})), **more)
 
     def start_agent(self):
         if not self.sockets:

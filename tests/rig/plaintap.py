@@ -106,17 +106,25 @@ class Tapped:
     """Mixed into a gateway: has its streams go through a tap. `make_tap(path, legs)` makes what listens at `path` and relays to the sockets in
     the directory `legs`; None: nobody listens there."""
 
+    # On a busy machine a tap answers HAProxy's check late, a PlainTap above all, and streams would go without it. None: the time that ships.
+    check_seconds = 20
+    # The directory of the sockets of tap and legs; None: the gateway's own.
+    place = None
+
     def __init__(self, haproxy, mocks, config=None, make_tap=PlainTap, **more):
         self.make_tap, self.tap = make_tap, None
         super().__init__(haproxy, mocks, dict({"tap": True}, **(config or {})), **more)
 
     def start_haproxy(self):
-        self.legs, path = self.dir / "legs", self.dir / "tap.sock"
+        place = self.place or self.dir
+        self.legs, path = place / "legs", place / "tap.sock"
         self.legs.mkdir(exist_ok=True)
         self.haproxy_env.setdefault("LLM_TAP", "unix@%s" % path)
         self.haproxy_env.setdefault("LLM_LEGS", str(self.legs))
         if self.make_tap and not self.tap:
             self.tap = self.make_tap(path, self.legs)
+        if self.check_seconds:
+            self.cfg.write_text(re.sub("timeout check [0-9]+s", "timeout check %ds" % self.check_seconds, self.cfg.read_text()))
         super().start_haproxy()
 
     def went(self, answer):

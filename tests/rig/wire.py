@@ -15,9 +15,11 @@ class Cut(Exception):
 
 
 class Response:
-    def __init__(self, status, headers, raw_head, interim):
-        self.status, self.headers, self.raw_head, self.interim = status, headers, raw_head, interim
-        self.body = b""
+    """`interim`: the statuses of the interim answers before it, and `hints` their heads; `trailer`: the fields behind the body."""
+
+    def __init__(self, status, headers, raw_head, interim, hints=()):
+        self.status, self.headers, self.raw_head, self.interim, self.hints = status, headers, raw_head, interim, list(hints)
+        self.body, self.trailer = b"", []
         self.complete = False
 
     def header(self, name, default=None):
@@ -105,14 +107,15 @@ class Connection:
         return status, headers, head
 
     def head(self, timeout=None):
-        """The head of the next final answer; the interim ones are kept in `.interim`."""
+        """The head of the next final answer; the interim ones are kept in `.interim` and `.hints`."""
         end = time.monotonic() + (timeout or self.timeout)
-        interim = []
+        interim, hints = [], []
         while True:
             status, headers, raw = self._head(end)
             if status >= 200 or status == 101:
-                return Response(status, headers, raw, interim)
+                return Response(status, headers, raw, interim, hints)
             interim.append(status)
+            hints.append(raw)
 
     def pieces(self, response, method="GET", timeout=None):
         """The body as it arrives."""
@@ -123,14 +126,15 @@ class Connection:
             elif "chunked" in (response.header("transfer-encoding") or ""):
                 while True:
                     size = int(self._line(end).split(b";")[0], 16)
+                    if size == 0:
+                        break
                     while len(self.buffer) < size + 2:
                         if not self._more(end):
                             raise EOFError
                     piece, self.buffer = self.buffer[:size], self.buffer[size + 2:]
-                    if size == 0:
-                        break
                     response.body += piece
                     yield piece
+                response.trailer = list(iter(lambda: self._line(end), b""))
                 response.complete = True
             elif response.header("content-length") is not None:
                 left = int(response.header("content-length"))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
 #include <getopt.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sysexits.h>
@@ -455,6 +456,7 @@ int main(int argc, char **argv)
 	}
 	memcpy(given, argv, (size_t)argc * sizeof *given);
 	line.tap.argv = given;
+	signal(SIGXFSZ, SIG_IGN); /* a file that may not get longer is an error to tell, and no reason to die */
 	int code = parse(argc, argv);
 	if (code == GO_ON)
 		code = line.command->id == RUN ? run_agent(argc, given) :

@@ -16,7 +16,7 @@ static mode_t usual_mode(void)
 	return 0666 & ~mask;
 }
 
-/* Opens the new file as one that may replace `old`. False: errno says why not. */
+/* Opens the new file as one that may replace `old` (NULL: there is none). False: errno says why not. */
 static bool open_beside(whole_file *w, const struct stat *old)
 {
 	int fd = mkostemp(w->beside, O_CLOEXEC);
@@ -26,24 +26,39 @@ static bool open_beside(whole_file *w, const struct stat *old)
 		w->beside = NULL;
 		return false;
 	}
-	/* Only root can leave the file to another user who owned it. */
-	if ((old && fchown(fd, old->st_uid, old->st_gid) != 0 && errno != EPERM) ||
-	    fchmod(fd, old ? old->st_mode & 0777 : usual_mode()) != 0) {
+	/* Only root can leave the file to another user who owned it. Another user can leave it to a group of his own.
+	 */
+	bool ours = !old || fchown(fd, old->st_uid, old->st_gid) == 0 ||
+		    (errno == EPERM && (fchown(fd, (uid_t)-1, old->st_gid) == 0 || errno == EPERM));
+	w->f = ours && fchmod(fd, old ? old->st_mode & 0777 : usual_mode()) == 0 ? fdopen(fd, "w") : NULL;
+	if (!w->f) {
+		int why = errno;
 		close(fd);
-		return false;
+		errno = why;
 	}
-	w->f = fdopen(fd, "w");
-	if (!w->f)
-		close(fd);
 	return w->f;
+}
+
+/* Returns the errno that says why there can be no file at `path`; 0: there is one, or none yet. */
+static int look_at(const char *path, struct stat *st, bool *there)
+{
+	*there = stat(path, st) == 0;
+	if (*there || errno != ENOENT)
+		return *there ? 0 : errno;
+	return lstat(path, st) == 0 ? ENOLINK : 0;
 }
 
 bool whole_file_begin(whole_file *w, const char *path, err *e)
 {
 	struct stat old;
-	bool there = stat(path, &old) == 0;
+	bool there;
+	int why = look_at(path, &old, &there);
 
 	*w = (whole_file){ .f = NULL };
+	if (why)
+		return err_set(e, "%s: %s", path,
+			       why == ENOLINK ? "this link leads nowhere: make the file that it names, or remove it" :
+						strerror(why));
 	if (there && !S_ISREG(old.st_mode))
 		return err_set(e, "%s: this is not a file that can be replaced", path);
 	w->path = there ? realpath(path, NULL) : strdup(path);
@@ -54,22 +69,22 @@ bool whole_file_begin(whole_file *w, const char *path, err *e)
 	}
 	if (open_beside(w, there ? &old : NULL))
 		return true;
-	int why = errno;
+	why = errno;
 	whole_file_drop(w);
-	return err_set(e, "%s: %s", path, strerror(why));
+	return err_set(e, "%s: %s%s", path, strerror(why),
+		       why == EACCES ? "; this user has to be able to make a file beside it" : "");
 }
 
 bool whole_file_end(whole_file *w, err *e)
 {
-	errno = 0;
-	bool ok = fflush(w->f) == 0 && !ferror(w->f) && fsync(fileno(w->f)) == 0;
+	/* If a write failed before, errno is that of the last one. */
+	bool ok = !ferror(w->f) && fflush(w->f) == 0 && fsync(fileno(w->f)) == 0 && rename(w->beside, w->path) == 0;
 
-	ok = ok && rename(w->beside, w->path) == 0;
-	if (!ok)
-		err_set(e, "%s: %s", w->path, errno ? strerror(errno) : "it could not be written");
 	if (ok) {
 		free(w->beside);
 		w->beside = NULL;
+	} else {
+		err_set(e, "%s: %s", w->path, strerror(errno));
 	}
 	whole_file_drop(w);
 	return ok;

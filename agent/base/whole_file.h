@@ -15,8 +15,8 @@ typedef struct whole_file {
 	char *beside; /* of the new file, in the same directory */
 } whole_file;
 
-/* Makes an empty file beside `path`, with the permissions and, as far as this user may, the owner of the file that is
- * there. False: `e` says why it cannot be written; nothing has changed. */
+/* Makes an empty file beside `path`, with the permissions and, as far as this user may, the owner and group of the file
+ * that is there. False: `e` says why it cannot be written; nothing has changed. */
 MUST_CHECK bool whole_file_begin(whole_file *w, const char *path, err *e);
 /* Puts what was written in the place of the file. False: `e` says why not; nothing has changed. Releases `w` in either
  * case. */

@@ -1,5 +1,6 @@
 """The commands that a person types (check, explain, backends, help), and that explain decides as the running agent does."""
 import json
+import os
 import re
 
 import pytest
@@ -388,10 +389,34 @@ def test_backends_are_replaced_as_a_whole_or_not_at_all(work):
     assert cli("backends", "-c", good, "--output", link).code == 0
     assert link.is_symlink() and out.stat().st_ino != before and out.stat().st_mode & 0o777 == 0o640
     assert "backend llm-x.test" in out.read_text()
-    for place, said in ((work / "no" / "such", "No such file"), (work, "not a file that can be replaced"), ("/dev/null", "not a file that can be replaced")):
+    (work / "nowhere.cfg").symlink_to("none.cfg")
+    for place, said in ((work / "no" / "such", "No such file"), (work / "nowhere.cfg", "leads nowhere"), (work, "not a file that can be replaced"), ("/dev/null", "not a file that can be replaced")):
         done = cli("backends", "-c", good, "--output", place)
         assert done.code == 73 and said in done.err and str(place) in done.err, done
-    assert sorted(one.name for one in work.iterdir()) == ["bad.json", "link.cfg", "llm-backends.cfg", "spoa-llm.json"]
+    assert sorted(one.name for one in work.iterdir()) == ["bad.json", "link.cfg", "llm-backends.cfg", "nowhere.cfg", "spoa-llm.json"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becoming another user needs root")
+def test_whose_the_backends_are(work):
+    """root leaves a file to its owner and group; a user, to a group of his own. A user who may not make a file beside it changes nothing."""
+    config, place = harness.write_config(work, {"routes": []}), work / "place"
+    place.mkdir()
+    out = place / "llm-backends.cfg"
+    work.chmod(0o755)
+
+    def replace(*user):
+        out.write_text("old\n")
+        out.chmod(0o640)
+        os.chown(out, 1234, 4321)
+        done = cli("backends", "-c", config, "--output", out, before=user)
+        found = out.stat()
+        return done, (found.st_uid, found.st_gid, found.st_mode & 0o777), out.read_text() == "old\n", len(list(place.iterdir()))
+    assert replace()[1:] == ((1234, 4321, 0o640), False, 1)
+    user = ["setpriv", "--reuid", "65534", "--regid", "65534", "--groups", "4321"]
+    done, *rest = replace(*user)
+    assert done.code == 73 and "make a file beside it" in done.err and rest == [(1234, 4321, 0o640), True, 1], done
+    place.chmod(0o777)
+    assert replace(*user)[1:] == ((65534, 4321, 0o640), False, 1)
 
 
 def test_backends_that_do_not_fit_the_disk_are_an_error(work):
@@ -399,9 +424,9 @@ def test_backends_that_do_not_fit_the_disk_are_an_error(work):
     routes = [{"model_prefix": "m%d-" % n, "upstream": "https://x%d.test" % n} for n in range(300)]
     file, out = harness.write_config(work, {"routes": routes}), work / "out.cfg"
     out.write_text("old\n")
-    limited = ["sh", "-c", "trap '' XFSZ; ulimit -f 100; exec \"$@\"", "sh"]
+    limited = ["bash", "-c", "ulimit -f 100; exec \"$@\"", "sh"]
     done = cli("backends", "-c", file, "--output", out, before=limited)
-    assert done.code == 73 and out.read_text() == "old\n", done
+    assert done.code == 73 and "File too large" in done.err and out.read_text() == "old\n", done
     assert len(list(work.iterdir())) == 2
     with open("/dev/full", "wb") as full:
         done = harness.run("backends", "-c", file, stdout=full)

@@ -85,6 +85,38 @@ static bool has_key_beside(const char *path)
 	return there;
 }
 
+/* Returns the first block of PEM whose label ends in `what`, with its two lines of dashes. Empty: there is none that is
+ * whole. */
+static slice pem_block(const char *text, const char *what)
+{
+	for (const char *at = text; (at = strstr(at, "-----BEGIN ")); at++) {
+		slice rest = slice_cstr(at);
+		size_t label = strlen("-----BEGIN "), dashes = label;
+		while (dashes < rest.len && rest.ptr[dashes] != '-' && rest.ptr[dashes] != '\n')
+			dashes++;
+		char end[64];
+		snprintf(end, sizeof end, "-----END %.*s-----", (int)(dashes - label), rest.ptr + label);
+		const char *close = strstr(at, end);
+		if (close && slice_ends(slice_first(rest, dashes), slice_cstr(what)))
+			return slice_of(at, (size_t)(close - at) + strlen(end));
+	}
+	return (slice){ NULL, 0 };
+}
+
+/* Says why HAProxy cannot use the text of a file; NULL: nothing speaks against it. */
+static const char *text_problem(const char *text, const char *path, bool with_key)
+{
+	slice key = pem_block(text, "PRIVATE KEY");
+
+	if (pem_block(text, "CERTIFICATE").len == 0)
+		return "it has no whole certificate in PEM";
+	if (with_key && key.len && memmem(key.ptr, key.len, "ENCRYPTED", strlen("ENCRYPTED")))
+		return "its private key needs a password, for which HAProxy does not ask";
+	if (with_key && key.len == 0 && !has_key_beside(path))
+		return "it has no whole private key; HAProxy needs certificate and key in one file";
+	return NULL;
+}
+
 /* Says why HAProxy cannot use the file; NULL: nothing speaks against it. */
 static const char *pem_problem(const char *path, bool with_key)
 {
@@ -102,12 +134,7 @@ static const char *pem_problem(const char *path, bool with_key)
 		problem = "this is not a file";
 	} else {
 		char *text = read_pem(fd, &len);
-		if (!text)
-			problem = strerror(errno);
-		else if (!strstr(text, "-----BEGIN ") || !strstr(text, "CERTIFICATE-----"))
-			problem = "it has no certificate in PEM";
-		else if (with_key && !strstr(text, "PRIVATE KEY-----") && !has_key_beside(path))
-			problem = "it has no private key; HAProxy needs certificate and key in one file";
+		problem = text ? text_problem(text, path, with_key) : strerror(errno);
 		if (text)
 			explicit_bzero(text, len);
 		free(text);

@@ -236,10 +236,19 @@ def test_files_of_certificates(work):
     (work / "all.pem").write_text(PEM)
     found = said(*here)
     assert set(found) == {("problem", "a", "ca_file"), ("problem", "a", "client_cert")}, found
-    assert "no certificate in PEM" in found["problem", "a", "ca_file"] and "no private key" in found["problem", "a", "client_cert"]
+    assert "no whole certificate in PEM" in found["problem", "a", "ca_file"] and "no whole private key" in found["problem", "a", "client_cert"]
     (work / "cert.pem.key").write_text("-----BEGIN PRIVATE KEY-----")
     assert set(said(*here)) == {("problem", "a", "ca_file")}
     (work / "cert.pem.key").unlink()
+    for text, told in ((PEM_KEY.replace("PRIVATE KEY", "ENCRYPTED PRIVATE KEY"), "password"),
+                       (PEM_KEY.replace("PRIVATE KEY", "RSA PRIVATE KEY").replace("KEY-----\nAA", "KEY-----\nProc-Type: 4,ENCRYPTED\nAA"), "password"),
+                       (PEM_KEY[:-20], "no whole private key"), (PEM_KEY.replace("END CERT", "END_CERT"), "no whole certificate"),
+                       (PEM_KEY.replace("CERTIFICATE", "CERTIFICATE REQUEST"), "no whole certificate")):
+        cert.write_text(text)
+        assert told in said(*here)["problem", "a", "client_cert"], text
+    for label in ("RSA PRIVATE KEY", "EC PRIVATE KEY", "PRIVATE KEY"):
+        cert.write_text("Bag Attributes\r\n" + PEM_KEY.replace("PRIVATE KEY", label).replace("BEGIN CERT", "BEGIN TRUSTED CERT").replace("END CERT", "END TRUSTED CERT"))
+        assert set(said(*here)) == {("problem", "a", "ca_file")}, label
     cert.write_text(PEM_KEY)
     ca.unlink()
     os.mkfifo(ca)

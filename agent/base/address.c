@@ -81,6 +81,14 @@ bool address_parse(socket_address *a, const char *text, const address_rules *rul
 	return ok || err_set(e, "listen address \"%.120s\": %s", text, why.text);
 }
 
+bool address_same(const socket_address *a, const socket_address *b)
+{
+	bool kind = a->sa.sa_family == AF_UNIX ||
+		    a->datagram == b->datagram; /* a path is one file, whatever the kind */
+
+	return kind && a->len == b->len && memcmp(&a->sa, &b->sa, a->len) == 0;
+}
+
 void address_print(char *out, size_t cap, const socket_address *a)
 {
 	char host[INET6_ADDRSTRLEN] = "";

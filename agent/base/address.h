@@ -33,6 +33,9 @@ typedef struct address_rules {
 /* Reads `text` into `a`. False: `e` says what is wrong with it, or which of the rules it breaks. */
 MUST_CHECK bool address_parse(socket_address *a, const char *text, const address_rules *rules, err *e);
 
+/* True if one socket cannot be bound to `a` while another one is bound to `b`. */
+bool address_same(const socket_address *a, const socket_address *b);
+
 /* Writes `a` into `out` as address_parse() reads it. `cap` is at least ADDRESS_TEXT. */
 void address_print(char *out, size_t cap, const socket_address *a);
 

@@ -199,6 +199,30 @@ static void check_tap_listen(const settings *s, const config *c, err_list *all)
 	}
 }
 
+/* Each address can be listened at once. */
+static void check_no_address_twice(const settings *s, const config *c, err_list *all)
+{
+	static const char *const names[] = { "listen", "admin_listen", "log_listen", "tap_listen" };
+	const address_list *lists[] = { &c->listen, &c->admin_listen, &c->log_listen, &c->tap_listen };
+	const address_rules any = { true, true };
+	socket_address a, b;
+	err why;
+
+	for (size_t l = 0; l < (*c->ledger ? 4 : 2); l++)
+		for (size_t i = 0; i < lists[l]->count; i++) {
+			bool twice = false;
+			if (!address_parse(&a, lists[l]->items[i], &any, &why))
+				continue;
+			for (size_t k = 0; k <= l && !twice; k++)
+				for (size_t n = 0; n < (k < l ? lists[k]->count : i) && !twice; n++)
+					if (address_parse(&b, lists[k]->items[n], &any, &why) && address_same(&a, &b))
+						twice = !err_set(&why, "\"%s\" is given twice: \"%s\" has it already",
+								 lists[l]->items[i], names[k]);
+			if (twice)
+				item_error(s, c, lists[l], i, &why, all);
+		}
+}
+
 static void check_listeners(const settings *s, const config *c, err_list *all)
 {
 	err why;
@@ -207,6 +231,7 @@ static void check_listeners(const settings *s, const config *c, err_list *all)
 	check_admin_listen(s, c, all);
 	check_addresses(s, c, &c->log_listen, c->allow_remote, true, all);
 	check_tap_listen(s, c, all);
+	check_no_address_twice(s, c, all);
 	if (*c->admin_token && strncmp(c->admin_token, "env:", 4) != 0 && strncmp(c->admin_token, "file:", 5) != 0) {
 		const setting *one = setting_of(s, &c->admin_token, c);
 		err_set(&why, "env:NAME or file:PATH is expected; the token itself does not belong here");

@@ -141,15 +141,32 @@ static size_t odd_quote(const mender *m)
 	return 0;
 }
 
+/* Returns the number of the escape \uXXXX at `text`; -1: there is none. */
+static long unit_at(const char *text)
+{
+	char digits[5];
+
+	if (text[0] != '\\' || text[1] != 'u' || strspn(text + 2, "0123456789abcdefABCDEF") < 4)
+		return -1;
+	snprintf(digits, sizeof digits, "%s", text + 2);
+	return strtol(digits, NULL, 16);
+}
+
 static void escape(mender *m)
 {
 	char c = m->at + 1 < m->len ? m->text[m->at + 1] : '\0';
-	size_t digits = c == 'u' ? strspn(m->text + m->at + 2, "0123456789abcdefABCDEF") : 0;
+	long unit = unit_at(m->text + m->at), next = unit >= 0 ? unit_at(m->text + m->at + 6) : -1;
 
 	if (c && strchr("\"\\/bfnrt", c)) {
 		keep(m, 2);
-	} else if (c == 'u' && digits >= 4) {
+	} else if (unit >= 0 && (unit < 0xd800 || unit > 0xdfff)) {
 		keep(m, 6);
+	} else if (unit >= 0 && unit < 0xdc00 && next >= 0xdc00 && next <= 0xdfff) {
+		keep(m, 12);
+	} else if (unit >= 0) {
+		wrong(m, m->at,
+		      "this is half of a character: \\ud800 to \\udbff need one of \\udc00 to \\udfff behind");
+		replace(m, 6, "?");
 	} else {
 		wrong(m, m->at,
 		      c == 'u' ?

@@ -18,7 +18,7 @@ static char *read_file(const char *path, err *e)
 	} else if (!text) {
 		err_set(e, "%s: %s", path, strerror(errno));
 	} else if (ferror(f) != 0) {
-		err_set(e, "%s: cannot be read", path);
+		err_set(e, "%s: cannot be read: %s", path, strerror(errno));
 	} else if (len > CONFIG_FILE_MAX) {
 		err_set(e, "%s: larger than %d bytes", path, CONFIG_FILE_MAX);
 	} else if (memchr(text, '\0', len)) {

@@ -39,6 +39,9 @@ SYNTAX = {
     "True": ('{"strict": @True}', "true in JSON"),
     "a quote is missing": ('{"log_level": @"info,\n"threads": 1}', "no closing quote"),
     "a backslash": ('{"routes": [{"model_prefix": "a@\\xb"}]}', "backslash"),
+    "half of a character": ('{"routes": [{"model_prefix": "a@\\ud83dfo"}]}', "half of a character"),
+    "the other half": ('{"routes": [{"model_prefix": "a@\\udc00fo"}]}', "half of a character"),
+    "two first halves": ('{"routes": [{"model_prefix": "\\ud83d\\udE00@\\ud83d\\ud83d\\ude00"}]}', "half of a character"),
     "a number with a plus": ('{"threads": @+1}', "no number of JSON"),
     "a value is missing": ('{"threads": @, "strict": true}', "a value is missing"),
     "a brace is missing": ('{"routes": [{"model_prefix": "a"@]}', "a } is missing before this ]"),
@@ -105,6 +108,28 @@ def test_a_credential_among_mistakes_is_not_told(work):
         done = cli("check", "-c", harness.write_config(work, text))     # cli() fails if the credential is in its output
         assert done.code == 78 and places(done.err), done
         cli("check", "--json", "-c", work / "spoa-llm.json")
+
+
+@pytest.mark.parametrize("config, place, said", [
+    ('{"listen": ["unix@/a/s", @"/a/s"]}', '"listen"', "is given twice"),
+    ('{"listen": "127.0.0.1:1", "admin_listen": @"localhost:1"}', '"listen"', "is given twice"),
+    ('{"ledger": "/l", "listen": "unix@/a/s", "log_listen": ["dgram@/a/l", @"dgram@/a/s"]}', '"listen"', "is given twice"),
+    ('{"ledger": "/l", "log_listen": ["unix@/a/l", @"dgram@/a/l"]}', '"log_listen"', "is given twice"),
+    ('{"ledger": "/l", "log_listen": ["dgram@/a/l"], "tap_listen": @"dgram@/a/l"}', '"log_listen"', "is given twice"),
+])
+def test_an_address_is_given_twice(work, config, place, said):
+    """`run` would say that another process listens there."""
+    at = config.index("@" + '"')
+    config = config[:at] + config[at + 1:]
+    done = cli("check", "-c", harness.write_config(work, config))
+    assert done.code == 78 and list(places(done.err)) == [(1, at + 1)] and said in done.err and place in done.err, done
+
+
+def test_tcp_and_udp_are_two_addresses(work):
+    work.chmod(0o700)
+    done = cli("check", "-c", harness.write_config(work, {"ledger": str(work), "listen": "unix@%s/s" % work, "admin_listen": "none", "tap_listen": "dgram@%s/t" % work,
+                                                          "log_listen": ["127.0.0.1:1514", "udp@127.0.0.1:1514", "127.0.0.1:1515"]}))
+    assert done.code == 0, done
 
 
 # ---- what is there

@@ -16,6 +16,19 @@ static mode_t usual_mode(void)
 	return 0666 & ~mask;
 }
 
+/* Gives a new file the group of its directory, as far as this user may, because whoever reads it there is in that
+ * group. */
+static void take_group(int fd, const char *path)
+{
+	const char *slash = strrchr(path, '/');
+	char *directory = slash ? strndup(path, (size_t)(slash - path) + 1) : strdup(".");
+	struct stat st;
+
+	int given = directory && stat(directory, &st) == 0 ? fchown(fd, (uid_t)-1, st.st_gid) : -1;
+	(void)given;
+	free(directory);
+}
+
 /* Opens the new file as one that may replace `old` (NULL: there is none). False: errno says why not. */
 static bool open_beside(whole_file *w, const struct stat *old)
 {
@@ -26,6 +39,8 @@ static bool open_beside(whole_file *w, const struct stat *old)
 		w->beside = NULL;
 		return false;
 	}
+	if (!old)
+		take_group(fd, w->path);
 	/* Only root can leave the file to another user who owned it. Another user can leave it to a group of his own.
 	 */
 	bool ours = !old || fchown(fd, old->st_uid, old->st_gid) == 0 ||

@@ -16,7 +16,7 @@ typedef struct whole_file {
 } whole_file;
 
 /* Makes an empty file beside `path`, with the permissions and, as far as this user may, the owner and group of the file
- * that is there. False: `e` says why it cannot be written; nothing has changed. */
+ * that is there, or else the group of the directory. False: `e` says why it cannot be written; nothing has changed. */
 MUST_CHECK bool whole_file_begin(whole_file *w, const char *path, err *e);
 /* Puts what was written in the place of the file. False: `e` says why not; nothing has changed. Releases `w` in either
  * case. */

@@ -23,7 +23,8 @@ static const char *problem_of(slice text)
 	return problem;
 }
 
-/* Replaces the file `path` as a whole. A new one has the mode 0640, because the agent is in the file's group. */
+/* Replaces the file `path` as a whole. A new one has the mode 0640, because the agent is in the group of its directory.
+ */
 static bool replace(const char *path, slice text, err *e)
 {
 	whole_file file;

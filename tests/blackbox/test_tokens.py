@@ -61,6 +61,23 @@ def test_what_the_agent_cannot_use_replaces_nothing(work):
         assert done.code == 64 and why in done.err, done
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="a group of another one needs root")
+def test_a_new_file_has_the_group_of_its_directory(work):
+    """The agent is in that group, and may read a key that root typed."""
+    place = work / "credentials"
+    place.mkdir()
+    os.chown(place, 0, 4321)
+    path = place / "token"
+    assert put(path, "").returncode == 65 and not path.exists()     # the question for the key was cancelled
+    assert put(path, secret("typed") + "\n").returncode == 0
+    assert (path.stat().st_uid, path.stat().st_gid, stat.S_IMODE(path.stat().st_mode)) == (0, 4321, 0o640)
+    done = run([harness.AGENT, "credential", "token"], secret("again"), env=harness.environment(), cwd=place)
+    assert done.returncode == 0 and path.stat().st_gid == 4321
+    path.unlink()
+    done = run([harness.AGENT, "credential", "token"], secret("again"), env=harness.environment(), cwd=place)
+    assert done.returncode == 0 and path.stat().st_gid == 4321
+
+
 class Unit:
     """spoa-llm-token@NAME.service as it is installed, its ExecStart run as systemd would run it, with other folders."""
 

@@ -93,6 +93,9 @@ def check_chained(name):
         lines = [line for line in block.splitlines() if line.strip() and not line.lstrip().startswith("#")]
         if language != "sh" or "set -e" in lines:
             continue
+        for line in lines:
+            if re.search(r"\|\s*(install|tee|dd)\b", line):
+                problems.append("%s: in a block, `%s` replaces a file also if the command in front failed: let it go through `spoa-llm credential`" % (name, line))
         for line, after in zip(lines, lines[1:]):
             if not line.rstrip().endswith(("&&", "||", "|", "\\", "{", "=$?")) and after != "}":
                 problems.append("%s: in a block, `%s` runs also if the line before it failed: chain the two by &&" % (name, after))

@@ -11,8 +11,8 @@ from processes import state_of
 class RealTap(taps.Tap):
     """`spoa-llm tap`, with the directories of the gateway."""
 
-    def __init__(self, path, legs, **more):
-        super().__init__(path.parent, **more)
+    def __init__(self, path, legs, *flags, **more):
+        super().__init__(path.parent, *flags, **more)
         assert (self.path, self.legs) == (str(path), legs)
         self.successor = None
 

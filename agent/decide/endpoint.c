@@ -254,16 +254,19 @@ static char decoded_at(slice s, size_t *i)
 
 /* True if the last segment of the path is `responses` for some server: in any case, percent-encoded, with a parameter
  * or slashes behind it. Whatever stands in front of it, as in /backend-api/codex/responses, the endpoint speaks HTTP
- * too. */
+ * too. In a path with two readings any segment may be the last one: /v1/responses/x/.. */
 static bool names_responses(slice path)
 {
 	static const char word[] = "responses";
 	const size_t len = sizeof word - 1, other = sizeof word;
+	const bool clear = path_clear(path);
 	size_t matched = other; /* letters of the word that the segment begins with */
 
 	for (size_t i = 0; i < path.len;) {
 		char c = ascii_lower(decoded_at(path, &i));
 		bool slash = c == '/' || c == '\\', part = is_alnum(c) || c == '-' || c == '_' || c == '.';
+		if (matched == len && !part && !clear)
+			return true;
 		if (slash && matched != len)
 			matched = 0;
 		else if (matched < len)
@@ -367,10 +370,36 @@ bool endpoint_streams(slice path)
 
 /* ---- paths that can be read in one way only */
 
+/* Where in a UTF-8 character a text is: how many bytes of it are left, and between which two the next one is. */
+typedef struct utf8_place {
+	unsigned char left, low, high;
+} utf8_place;
+
+/* Takes the next byte of a text. False: it is not strict UTF-8; lenient decoders make a dot or a slash of some such
+ * bytes (%c0%ae, %e0%80%ae). */
+static bool utf8_take(utf8_place *at, unsigned char c)
+{
+	if (at->left > 0) {
+		bool ok = c >= at->low && c <= at->high;
+		*at = (utf8_place){ (unsigned char)(at->left - 1), 0x80, 0xbf };
+		return ok;
+	}
+	*at = (utf8_place){ (unsigned char)((c >= 0xc2) + (c >= 0xe0) + (c >= 0xf0)),
+			    c == 0xe0 ? 0xa0 :
+			    c == 0xf0 ? 0x90 :
+					0x80,
+			    c == 0xed ? 0x9f :
+			    c == 0xf4 ? 0x8f :
+					0xbf };
+	return c < 0x80 || (c >= 0xc2 && c <= 0xf4);
+}
+
 /* `arn`: the segment is an ARN, in which slashes may be encoded, but with no empty or dot part between two. */
 static bool segment_clear(slice s, bool arn)
 {
-	size_t part = 0, dots = 0; /* bytes since the last slash, and how many of them are dots */
+	size_t part = 0,
+	       dots = 0; /* bytes since the last slash, and how many of them are dots, or blanks, which some drop */
+	utf8_place at = { 0, 0, 0 };
 
 	for (size_t i = 0; i < s.len; i++) {
 		unsigned char c = (unsigned char)s.ptr[i];
@@ -391,12 +420,12 @@ static bool segment_clear(slice s, bool arn)
 		}
 		if (c < 0x20 || c == 0x7f || c == '\\' || c == ';' || (encoded && (c == '.' || c == '/' || c == '%')))
 			return false;
-		if (c == 0xc0 || c == 0xc1) /* what some decoders make a dot or a slash of, as %c0%ae */
+		if (!utf8_take(&at, c))
 			return false;
 		part++;
-		dots += c == '.';
+		dots += c == '.' || c == ' ';
 	}
-	return part > dots;
+	return part > dots && at.left == 0;
 }
 
 static bool is_arn(slice s)

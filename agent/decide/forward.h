@@ -20,8 +20,9 @@
  * of FORWARD_NEVER. */
 #define FORWARD_PREFIXES "content-|x-stainless-|anthropic-|if-|access-control-request-"
 #define FORWARD_NEVER \
-	"key|token|secret|auth|cookie|account|organisation|organization|project|workspace|tenant|billing|" \
-	"credential|password|session|jwt|url|uri|host|base|target|upstream|endpoint|proxy"
+	"key|token|secret|auth|cookie|account|org|project|workspace|tenant|billing|subscription|customer|user|profile|behalf|" \
+	"admin|credential|password|session|bearer|jwt|url|uri|host|base|target|upstream|endpoint|proxy|redirect|forward|" \
+	"callback|webhook|gateway|route|backend|override"
 
 /* The regular expression (PCRE) of the names that stay behind; HAProxy has names in lower case. haproxy.cfg.example has
  * FORWARD_STAYS once, and tests compare the two. It removes these headers before it sets the credential, unless the

@@ -5,6 +5,7 @@
 typedef struct param {
 	slice name, value;
 	bool escaped; /* the value is quoted and holds backslashes */
+	bool blanks;  /* the value is not quoted, and there are blanks around it: PHP keeps them, Go refuses them */
 } param;
 
 static bool letter_or_digit(char c)
@@ -43,7 +44,7 @@ static int param_next(slice header, size_t *at, param *out)
 	out->name = slice_of(header.ptr + i, equals - i);
 	if (!token(out->name))
 		return -1;
-	out->escaped = false;
+	out->escaped = out->blanks = false;
 	i = equals + 1;
 	size_t begin = i;
 	if (i < header.len && header.ptr[i] == '"') {
@@ -62,6 +63,8 @@ static int param_next(slice header, size_t *at, param *out)
 			return -1;
 		i = slice_find(header, i, ';');
 		out->value = slice_trim(slice_of(header.ptr + begin, i - begin));
+		/* Blanks at the header's end are none of its value. */
+		out->blanks = out->value.ptr > header.ptr + begin || (i < header.len && out->value.len < i - begin);
 		if (!token(out->value))
 			return -1;
 	}
@@ -121,6 +124,8 @@ const char *content_type_fault(slice ctype, bool strict)
 		if (slice_icontains(p.name, SLICE("charset")) &&
 		    (!slice_ieq(p.name, SLICE("charset")) || !charset_utf8(p.value)))
 			return "the content-type's charset is not UTF-8";
+		if (strict && p.blanks)
+			return "the content-type has blanks around a value";
 		if (strict && again(ctype, at, p.name))
 			return "the content-type has a parameter twice";
 	}
@@ -173,6 +178,8 @@ static const char *disposition(slice value, part *p)
 	if (!slice_ieq(slice_trim(slice_first(value, at)), SLICE("form-data")))
 		return "a part is not form-data";
 	while ((more = param_next(value, &at, &one)) > 0) {
+		if (one.blanks)
+			return "a part's content-disposition has blanks around a value";
 		if (hides(one.value, SLICE("name")))
 			return "a parameter of a part holds another name";
 		if (slice_ieq(one.name, SLICE("filename")) || slice_istarts(one.name, SLICE("filename*"))) {

@@ -23,13 +23,14 @@ static bool printable_ascii(slice s)
 }
 
 /* True for a character that nobody sees at the end of a name, so that servers may trim it: blanks, fillers, variation
- * selectors, and whatever joins, hides or reorders text. */
+ * selectors, what is no character, and whatever joins, hides or reorders text. */
 static bool unseen(uint32_t c)
 {
 	return text_is_control(c) || c == ' ' || c == 0xa0 || c == 0x34f || c == 0x115f || c == 0x1160 || c == 0x1680 ||
 	       c == 0x17b4 || c == 0x17b5 || (c >= 0x180b && c <= 0x180f) || (c >= 0x2000 && c <= 0x200a) ||
 	       c == 0x202f || c == 0x205f || c == 0x2800 || c == 0x3000 || c == 0x3164 ||
-	       (c >= 0xfe00 && c <= 0xfe0f) || c == 0xffa0 || c == 0xfff0;
+	       (c >= 0xfe00 && c <= 0xfe0f) || c == 0xffa0 || (c >= 0xfff0 && c <= 0xfff8) ||
+	       (c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe;
 }
 
 /* True if a name in valid UTF-8 begins or ends with a character that nobody sees. */

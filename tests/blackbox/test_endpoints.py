@@ -80,6 +80,8 @@ UNCLEAR_ROWS = [("POST", path, GLM, UNCLEAR) for path in (
     "/v1/chat/completions;x=y", "/v1/files%3bx", "/v1/chat%3Bx/completions", "/v1/chat/completions%00", "/v1/chat/completions%0a", "/v1/%252e%252e/chat/completions",
     "/v1/chat/completions/..", "/v1/chat/completions/.", "/v1/x%252fy", "/v1/x%zz", "/v1/x%")] + [
         ("GET", "/v1/files//f1", None, UNCLEAR), ("GET", "/v1/files/../batches", None, UNCLEAR), ("GET", "/v1/files/%2e%2e/keys", None, UNCLEAR), ("GET", "/v1/files/%c0%ae%c0%ae/keys", None, UNCLEAR),
+        ("GET", "/v1/files/%e0%80%ae%e0%80%ae/keys", None, UNCLEAR), ("GET", "/v1/files/%f0%80%80%ae%f0%80%80%ae/keys", None, UNCLEAR), ("GET", "/v1/files/%ff", None, UNCLEAR),
+        ("GET", "/v1/files/..%20/keys", None, UNCLEAR),
         ("GET", "/v1/files/f%2F..%2Fkeys", None, UNCLEAR), ("GET", "/v1/files/f;x", None, UNCLEAR), ("GET", "/v1/files/..%2fkeys", None, UNCLEAR),
         ("POST", "/v1/x//y", chat("any-1"), UNCLEAR), ("POST", "/v1/x%2fy", chat("any-1"), UNCLEAR)]
 
@@ -186,9 +188,11 @@ SOCKETS = [
     ("/v1/realtime", (426, "websocket_without_model")), ("/v1/responses", (426, "websocket_without_model")),
     ("/v1/responses?model=glm-1", (426, "websocket_not_allowed")), ("/v1/responses?model=pass-1", (426, "websocket_not_allowed")),
     *((path + "?model=pass-1", (426, "websocket_not_allowed")) for path in (
-        "/backend-api/codex/responses", "/V1/Responses", "/v1/%72esponses", "/v1//responses", "/v1/responses//", "/v1/responses;a")),
+        "/backend-api/codex/responses", "/V1/Responses", "/v1/%72esponses", "/v1//responses", "/v1/responses//", "/v1/responses;a",
+        "/v1/responses/.", "/v1/responses/x/..", "/v1/responses/%2e", "/v1/responses/x/%2e%2e", "/v1/Responses;x/y/..")),
     ("/v1/chat/completions?model=glm-1", (426, "websocket_not_allowed")), ("/v1/x?model=glm-1", FORBIDDEN), ("/v1/responses/r?model=glm-1", FORBIDDEN),
-    ("/v1/realtime/x?model=glm-1", FORBIDDEN), ("/v1/x?model=pass-1", "pass"), ("/v1/x?model=any-1", "any"), ("/v1//realtime?model=glm-1", UNCLEAR),
+    ("/v1/realtime/x?model=glm-1", FORBIDDEN), ("/v1/x?model=pass-1", "pass"), ("/v1/x?model=any-1", "any"),
+    ("/v1/responses/r?model=pass-1", "pass"), ("/v1/xresponses/../x?model=pass-1", "pass"), ("/v1//realtime?model=glm-1", UNCLEAR),
     ("/v1/uploads", "open"), ("/v1/files", "files"),
 ]
 

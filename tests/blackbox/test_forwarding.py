@@ -54,6 +54,8 @@ STAY = """x-headroom-base-url x-headroom-project x-headroom-anything x-portkey-c
     x-stainless-cookie openai-beta-key accept-key host2 x-host-override expect-ct upgrade-insecure-requests content_type x_api_key
     anthropic-base-url anthropic-custom-host anthropic-upstream anthropic-proxy x-stainless-base-url x-stainless-target content-host
     content-base-url content-session content-password if-uri anthropic-credential anthropic-endpoint
+    anthropic-org-id anthropic-org anthropic-on-behalf-of anthropic-user-profile-id anthropic-subscription anthropic-customer-id anthropic-admin
+    content-bearer content-route content-backend x-stainless-redirect x-stainless-override anthropic-forward anthropic-gateway content-callback if-webhook
     cookie2 set-cookie sec-fetch-site sec-ch-ua save-data max-forwards authorization-2 x-authorization api_key keep-alive""".split()
 
 
@@ -330,7 +332,32 @@ def test_an_authority(gateway):
     assert status == 200 and got.target == CHAT + "?a=1"
 
 
-# ---- fields behind the body
+@pytest.mark.parametrize("scheme", ["http", "https", "HTTP", "ftp", "x", "file"])
+def test_a_scheme_over_http_2(gateway, scheme):
+    with http2.Connection(gateway.address) as connection:
+        tag = gateway.tag()
+        assert connection.ask("POST", CHAT + "?a=1", [("Host", "gw.test"), *JSON, ("x-client-request-id", tag)], chat("own-1"), scheme=scheme).status == 200
+    assert [got.target for got in gateway.seen(tag)] == [CHAT + "?a=1"]
+
+
+# ---- where the body ends, and the fields behind it
+
+
+@pytest.mark.parametrize("model, name", [("own-1", "own"), ("pass-1", "pass")])
+def test_an_upstream_gets_one_transfer_encoding(gateway, model, name):
+    """Another server would look for the body's end elsewhere, and take the rest for a request that nobody decided on."""
+    body = chat(model)
+    for values in (["chunked,"], ["chunked ,"], ["chunked", ""], ["", "chunked"], ["CHUNKED"], ["chunked"], [",chunked"], ["identity", "chunked"], ["chunked", "chunked"]):
+        with gateway.connect() as connection:
+            tag = gateway.tag()
+            connection.send(b"POST %s HTTP/1.1\r\nHost: gw.test\r\nContent-Type: application/json\r\nx-client-request-id: %s\r\n" % (CHAT.encode(), tag.encode())
+                            + b"".join(b"Transfer-Encoding: %s\r\n" % value.encode() for value in values) + b"\r\n%x\r\n%s\r\n0\r\n\r\n" % (len(body), body))
+            answer = harness.Exchange(gateway, tag, connection.read())
+        if answer.status in (400, 422):
+            answer.nowhere()
+        else:
+            got = answer.only(gateway.by_name[name])
+            assert got.body == body and [value.lower() for value in got.all("transfer-encoding")] == ["chunked"], (values, got)
 
 
 def test_trailers(gateway, haproxy):
@@ -361,11 +388,14 @@ SECRET_ANSWERS = ["authorization", "x-api-key", "api-key", "x-goog-api-key", "pr
                   "openai-project", "anthropic-organization-id", "x-goog-user-project", "x-amz-security-token", "xi-api-key", "llm_provider-openai-organization",
                   "x-account-id", "x-workspace", "x-tenant-id", "x-billing-account", "x-organisation", "x-litellm-key-spend",
                   "x-subscription-id", "x-client-secret", "apikey", "x-apikey", "api_key", "x-key", "key", "token", "x-token", "x-auth-token", "helicone-auth",
-                  "cf-access-jwt-assertion", "x-access-key", "x-functions-key", "x-credential", "x-password", "bearer"]
+                  "cf-access-jwt-assertion", "x-access-key", "x-functions-key", "x-credential", "x-password", "bearer", "x-session-token", "session-key", "csrf-token", "x-refresh-token",
+                  "id_token", "x-vault-token", "x-master-key", "x-provider-key", "api.key", "x-api-token", "x-authentication", "x-authenticated-user", "x-passwd",
+                  "x-org-id", "openai-org", "org"]
 ANSWERS = [("openai-version", "2020-10-01"), ("openai-processing-ms", "7"), ("request-id", "req_1"), ("x-ratelimit-limit-tokens", "5"),
            ("anthropic-ratelimit-tokens-reset", "x"), ("www-authenticate", 'Bearer realm="x"'), ("cf-ray", "8"), ("vary", "Origin"),
            ("retry-after-ms", "5"), ("location", "/v1/x?after=token"), ("access-control-allow-origin", "*"), ("x-should-retry", "true"),
-           ("access-control-allow-credentials", "true"), ("x-ratelimit-remaining-tokens", "5"), ("etag", '"k"'), ("authentication-info", "x")]
+           ("access-control-allow-credentials", "true"), ("x-ratelimit-remaining-tokens", "5"), ("x-ratelimit-user-tokens", "5"),
+           ("x-time-per-token", "5"), ("x-amzn-bedrock-input-token-count", "5"), ("mcp-session-id", "5"), ("x-organic", "1"), ("etag", '"k"'), ("authentication-info", "x")]
 
 
 def test_answers_without_the_operators_secrets(gateway):

@@ -74,9 +74,9 @@ class Connection(wire.Connection):
                 self.reset = event.error_code
         return response
 
-    def open(self, method, target, headers, ended=False, protocol=None):
+    def open(self, method, target, headers, ended=False, protocol=None, scheme=None):
         """Sends a request's head and returns the stream's number. `protocol`: that of an extended CONNECT (RFC 8441)."""
-        scheme = "https" if isinstance(self.sock, ssl.SSLSocket) else "http"
+        scheme = scheme or ("https" if isinstance(self.sock, ssl.SSLSocket) else "http")
         authority = [value for name, value in headers if name.lower() == "host"]
         fields = [(":method", method), (":scheme", scheme), (":path", target)] + [(":authority", value) for value in authority[:1]]
         if protocol:
@@ -88,7 +88,7 @@ class Connection(wire.Connection):
         self._flush()
         return stream
 
-    def ask(self, method, target, headers, body=None, chunks=None, timeout=None, more=False):
+    def ask(self, method, target, headers, body=None, chunks=None, timeout=None, more=False, scheme=None):
         """Sends a request and reads its answer. `chunks`, a list of bytes: the body without a content-length. `more`: the body does not end
         with these bytes."""
         end = time.monotonic() + (timeout or self.timeout)
@@ -96,7 +96,7 @@ class Connection(wire.Connection):
             body = b"".join(chunks)
         elif body is not None and "content-length" not in [name.lower() for name, _ in headers]:
             headers = list(headers) + [("content-length", len(body))]
-        stream, response, at = self.open(method, target, headers, ended=not body), None, 0
+        stream, response, at = self.open(method, target, headers, ended=not body, scheme=scheme), None, 0
 
         def over():
             return self.closed or self.reset is not None or (response and response.complete)

@@ -63,6 +63,10 @@ static void forms(void)
 		  "bad form" },
 		{ B "Content-Disposition: form-data; name =\"model\"\r\n\r\nb\r\n" B FIELD("model") "a\r\n--xyz--\r\n",
 		  "bad form" },
+		{ B "Content-Disposition: form-data; name= model\r\n\r\na\r\n--xyz--\r\n",
+		  "bad form" }, /* Go finds no name */
+		{ B "Content-Disposition: form-data; filename=\tx; name=\"model\"\r\n\r\na\r\n--xyz--\r\n",
+		  "bad form" },
 		{ B "Content-Disposition: form-data; name*=utf-8''model; name=\"x\"\r\n\r\na\r\n--xyz--\r\n",
 		  "bad form" },
 		{ B "Content-Disposition: form-data; name=\"=?utf-8?q?model?=\"\r\n\r\na\r\n--xyz--\r\n", "bad form" },
@@ -123,7 +127,11 @@ static void forms(void)
 		{ "multipart/form-data; boundary=xyz;", "a from form" },
 		{ "multipart/form-data; a=b; A=c; boundary=xyz", "ambiguous" },
 		{ "multipart/form-data; boundary==xyz", "ambiguous" },
-		{ "multipart/mixed; boundary=xyz", "ambiguous" }, /* Go's MultipartReader reads it */
+		{ "multipart/form-data; boundary= xyz", "ambiguous" }, /* PHP's boundary begins with the blank */
+		{ "multipart/form-data; boundary=\txyz", "ambiguous" },
+		{ "multipart/form-data; boundary=xyz ; a=b", "ambiguous" },
+		{ "multipart/form-data; a= b; boundary=xyz", "ambiguous" }, /* Go finds no form */
+		{ "multipart/mixed; boundary=xyz", "ambiguous" },           /* Go's MultipartReader reads it */
 		{ "text/plain, multipart/form-data; boundary=xyz", "ambiguous" },
 		{ "multipart/form-data; boundary=12345678901234567890123456789012345678901234567890123456789012345678901",
 		  "bad form" },

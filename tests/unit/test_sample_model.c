@@ -160,10 +160,11 @@ static void bodies(void)
 static void names_have_no_unseen_ends(void)
 {
 	static const char *const unseen[] = {
-		" ",       "\\t",     "\\n",      "\\u00a0",      "\\u00ad",      "\\u034f",
-		"\\u1680", "\\u180e", "\\u2003",  "\\u200b",      "\\u200e",      "\\u200f",
-		"\\u2028", "\\u202f", "\\u2060",  "\\u2800",      "\\u3000",      "\\u3164",
-		"\\ufe0f", "\\ufeff", "\xc2\xa0", "\xe2\x80\x8b", "\xef\xbb\xbf", "\xf3\xa0\x80\xa0",
+		" ",       "\\t",     "\\n",      "\\u00a0",        "\\u00ad",        "\\u034f",
+		"\\u1680", "\\u180e", "\\u2003",  "\\u200b",        "\\u200e",        "\\u200f",
+		"\\u2028", "\\u202f", "\\u2060",  "\\u2800",        "\\u3000",        "\\u3164",
+		"\\ufe0f", "\\ufeff", "\xc2\xa0", "\xe2\x80\x8b",   "\xef\xbb\xbf",   "\xf3\xa0\x80\xa0",
+		"\\ufff1", "\\ufdd0", "\\uffff",  "\\ud834\\udd73", "\\ud82f\\udca0", "\xf3\xa0\x80\xa1",
 	};
 	char body[100];
 	model_sample s;

@@ -117,6 +117,8 @@ ALWAYS_INLINE bytes take_UINT(bytes p, bytes end, uint64_t *field)
 {
 	cursor c = { p + 1, end, false };
 
+	if (*p == SPOP_NULL)
+		return p + 1;
 	if (*p != SPOP_INT64)
 		return NULL;
 	uint64_t number = varint_read(&c);

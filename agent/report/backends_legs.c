@@ -126,12 +126,12 @@ static void write_leg(FILE *f, const backends_settings *s, const leg *l)
 		"    # Marks what HAProxy itself answers in place of the upstream. No upstream can set such a mark.\n"
 		"    http-response set-var(txn.llm_answered) bool(true)\n"
 		"    http-response del-header x-llm- -m beg\n"
-		"    acl answered var(txn.llm_answered) -m found\n"
-		"    acl marked   res.fhdr_cnt(x-llm-leg) gt 0\n"
-		"    http-after-response set-header x-llm-leg upstream_error       if !answered !marked { status 502 }\n"
-		"    http-after-response set-header x-llm-leg upstream_unavailable if !answered !marked { status 503 }\n"
-		"    http-after-response set-header x-llm-leg upstream_timeout     if !answered !marked { status 504 }\n"
-		"    http-after-response set-header x-llm-leg gateway_error        if !answered !marked { status 500 }\n");
+		"    acl marked res.fhdr_cnt(x-llm-leg) gt 0\n"
+		"    http-after-response allow if { var(txn.llm_answered) -m found }\n"
+		"    http-after-response set-header x-llm-leg upstream_error       if !marked { status 502 }\n"
+		"    http-after-response set-header x-llm-leg upstream_unavailable if !marked { status 503 }\n"
+		"    http-after-response set-header x-llm-leg upstream_timeout     if !marked { status 504 }\n"
+		"    http-after-response set-header x-llm-leg gateway_error        if !marked { status 500 }\n");
 	fprintf(f, "    default_backend %s\n\n", l->backend);
 }
 

@@ -60,6 +60,13 @@ bench-end:
 	@$(MAKE) --no-print-directory all
 	@$(BENCH_RUN)/end.py $(BEFORE)
 
+## bench-plain: what the rules for the tap cost a request that does not go through it, by callgrind; fails above 3 %
+## bench-legs: what HAProxy's second leg costs a stream, in all and by rule, by callgrind
+bench-plain bench-legs: bench-%:
+	@sh tests/tools/deps build demo bench-instructions
+	@$(MAKE) --no-print-directory all
+	@$(BENCH_RUN)/$*.py
+
 $(addprefix $(BUILD)/bench/,http_load null_agent sse copier): $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CC $@"
@@ -70,4 +77,4 @@ $(addprefix $(BUILD)/bench/,spop_load decision_driver tap_usage): $(BUILD)/bench
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-.PHONY: bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end
+.PHONY: bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end bench-plain bench-legs

@@ -5,7 +5,6 @@
 Counts haproxy.cfg.example and spoe.conf as they are here, and as they were in each COMMIT, whose agent has to understand them. `rules` has all rules for
 an answer, `line` the log line. A busy machine does not change the figures. No HAProxy but one whose functions have names (Debian's has) can be counted."""
 import argparse
-import collections
 import json
 import os
 import pathlib
@@ -16,12 +15,11 @@ import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
-sys.path[:0] = [str(ROOT / "tests" / name) for name in ("rig", "blackbox")]
-import processes  # noqa: E402
+sys.path[:0] = [str(ROOT / "tests" / name) for name in ("rig", "blackbox", "bench")]
+import callgrind  # noqa: E402
 from ledgers import LedgerGateway  # noqa: E402
 from upstream import Mock  # noqa: E402
 
-processes.SLOW = 8      # under valgrind every wait takes longer
 PARTS = {"rules": "http_process_res_common", "line": "strm_log"}
 USAGE = {"prompt_tokens": 300, "completion_tokens": 80, "total_tokens": 380, "prompt_tokens_details": {"cached_tokens": 128, "audio_tokens": 0},
          "completion_tokens_details": {"reasoning_tokens": 0, "audio_tokens": 0, "accepted_prediction_tokens": 0, "rejected_prediction_tokens": 0}}
@@ -42,53 +40,26 @@ def files(commit):
     return read("haproxy.cfg.example"), read("spoe.conf")
 
 
-def counted(path):
-    """Instructions by function and called function, with all that it calls, from a file of callgrind's."""
-    names, called, function, callee = {}, collections.Counter(), None, None
-
-    def name(text):
-        number, _, rest = text.partition(" ")
-        return names.setdefault(number, rest)
-    for line in path.read_text().splitlines():
-        if line.startswith("fn="):
-            function = name(line[3:])
-        elif line.startswith("cfn="):
-            callee = name(line[4:])
-        elif callee and re.match(r"[0-9+*-]", line):
-            called[function, callee] += int(line.split()[1])
-            callee = None
-    return called
-
-
 def measure(work, haproxy, requests, mock, commit):
     cfg, spoe = files(commit)
-    wrapper, out = work / "haproxy", work / "callgrind.out"
-    wrapper.write_text('#!/bin/sh\ncase "$*" in *-v*|*-c*) exec %s "$@";; esac\nexec valgrind -q --tool=callgrind --callgrind-out-file=%s %s "$@"\n'
-                       % (haproxy, out, haproxy))
-    wrapper.chmod(0o755)
+    counter = callgrind.Counter(work, haproxy)
 
     def rules(text):
         mark = re.compile(r"^# ---- backends.*$", re.M)
         return cfg[:mark.search(cfg).end()] + text[mark.search(text).end():]
     config = {"routes": [{"model_prefix": "*", "upstream": mock.url()}]}
-    with LedgerGateway(str(wrapper), [mock], config, edit=rules, edit_spoe=lambda _: spoe) as gateway:
+    with LedgerGateway(counter.haproxy, [mock], config, edit=rules, edit_spoe=lambda _: spoe) as gateway:
         def load(number):
             for _ in range(number):
                 gateway.ask("gpt-l", padding="x " * 400)
             time.sleep(1)
 
-        def control(order):
-            subprocess.run(["callgrind_control", order, str(gateway.haproxy.pid)], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         load(10)
-        control("-z")
-        load(requests)
-        # A process that is idle may miss the order.
-        processes.until(lambda: control("-d") or (work / "callgrind.out.1").exists(), 10, "callgrind writes")
-    called = counted(work / "callgrind.out.1")
-    figures = {part: sum(cost for (function, callee), cost in called.items() if callee == name and function != name) for part, name in PARTS.items()}
+        cost, _ = callgrind.called(counter.between(gateway.haproxy.pid, lambda: load(requests)))
+    figures = {part: callgrind.of(cost, name) for part, name in PARTS.items()}
     if not all(figures.values()):
         sys.exit("end: the functions of %s have no names" % haproxy)
-    return {part: round(cost / requests) for part, cost in figures.items()}
+    return {part: round(figure / requests) for part, figure in figures.items()}
 
 
 def main():

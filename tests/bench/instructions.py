@@ -70,7 +70,18 @@ def measure(driver):
     return figures
 
 
+def names():
+    """Exits unless the message that is read has the arguments of spoe.conf, in their order: others would take another way."""
+    conf = re.search(r"(?ms)^spoe-message llm-request\n(.*?)^spoe-", (FILE.parent.parent.parent / "spoe.conf").read_text()).group(1)
+    conf = re.sub(r"(?ms)^    \.else\n.*?^    \.endif\n", "", conf)
+    asked = re.findall(r"(\w+)=", "".join(re.findall(r"(?m)^ +args .*", conf)))
+    sent = re.findall(r'spop_put_name\(&w, SLICE\("(\w+)"\)\)', (FILE.parent / "notify.h").read_text())
+    if asked != sent:
+        sys.exit("instructions: spoe.conf has the arguments %s, and tests/bench/notify.h %s" % (asked, sent))
+
+
 def main():
+    names()
     driver = str(pathlib.Path(sys.argv[1]).resolve())
     figures, by = measure(driver), compiler(driver)
     if not figures:

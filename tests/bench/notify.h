@@ -17,7 +17,7 @@ static inline size_t notify_payload(unsigned char *room, size_t room_len, slice 
 	size_t end = body.len - cut < tail ? body.len - cut : tail;
 
 	spop_put_name(&w, SLICE("llm-request"));
-	spop_put_u8(&w, 25);
+	spop_put_u8(&w, 27);
 	spop_put_name(&w, SLICE("id"));
 	spop_put_str(&w, SLICE("019aac4e-5f3d-7c1a-9d1f-6c2b8e7a4d10"));
 	spop_put_name(&w, SLICE("method"));
@@ -69,8 +69,12 @@ static inline size_t notify_payload(unsigned char *room, size_t room_len, slice 
 	spop_put_u8(&w, SPOP_NULL);
 	spop_put_name(&w, SLICE("headers_unclear"));
 	spop_put_u8(&w, SPOP_NULL);
+	spop_put_name(&w, SLICE("between"));
+	spop_put_u8(&w, SPOP_NULL);
 	spop_put_name(&w, SLICE("contract"));
 	spop_put_int64(&w, 1);
+	spop_put_name(&w, SLICE("backends"));
+	spop_put_str(&w, SLICE("5fe3acd5feadbce5"));
 	return w.overflow ? 0 : (size_t)(w.pos - w.start);
 }
 

@@ -66,7 +66,8 @@ class Stream:
 def gateway(haproxy, make_mock, module_work):
     authority = certificates.Authority(module_work)
     mock, tls = make_mock("legs"), make_mock("legs-tls", tls=authority.server)
-    with TappedGateway(haproxy, [mock, tls], {"routes": routes(mock, tls), "ca_file": str(authority.ca), "openai_target": mock.url("/openai")},
+    with TappedGateway(haproxy, [mock, tls], {"routes": routes(mock, tls), "ca_file": str(authority.ca), "openai_target": mock.url("/openai"),
+                                                   "admin_listen": "unix@%s/admin.sock" % module_work},
                        env={"KEY": KEY, "OTHER": OTHER}, owners={KEY: [mock, tls], OTHER: [mock]}) as gateway:
         gateway.mock, gateway.tls = mock, tls
         yield gateway
@@ -267,6 +268,22 @@ def test_an_upstream_that_pretends_to_be_a_leg(gateway):
     assert gateway.went(answer) and answer.status == 200
     lines = until(lambda: [line for line in gateway.haproxy.text().splitlines() if answer.header("x-request-id") in line], 10, gateway.haproxy.tail)
     assert json.loads(lines[0])["code"] == "" and json.loads(lines[0])["srv"] == "tap"
+
+
+def test_legs_keep_connections_to_the_agent(gateway):
+    """Frontend and legs ask in turn, each over connections of its own, and HAProxy opens none for a single question."""
+    def opened():
+        return int(re.search(r"(?m)^spoa_llm_spop_connections_opened_total (\d+)", gateway.agent.http(path="/metrics").text).group(1))
+
+    def ask(times):
+        """Asks so often, and returns how many connections there have been."""
+        for _ in range(times):
+            for model in ("rep-1", "key-1"):
+                assert gateway.ask(model, stream=True).status == 200
+        return opened()
+    # At first each thread of HAProxy opens some. Every five seconds HAProxy closes some that are idle.
+    before = ask(10)
+    assert ask(20) <= before + 5
 
 
 def test_sockets_of_legs(gateway):

@@ -34,13 +34,14 @@ static const char *const names[] = { "id",
 				     "headers_unclear",
 				     "between",
 				     "contract",
+				     "backends",
 				     "unknown",
 				     "i",
 				     "",
 				     "anthropic_versiom",
 				     "a_name_that_is_longer_than_any_that_there_is" };
 
-enum { NAMES = sizeof names / sizeof names[0], KNOWN = 26 };
+enum { NAMES = sizeof names / sizeof names[0], KNOWN = 27 };
 
 static uint32_t seed = 7;
 
@@ -111,7 +112,8 @@ static void plain_read(llm_request *r, spop_message *m)
 				      [18] = &r->sample.model_hint,
 				      &r->project,
 				      &r->client,
-				      &r->sample.deployment_param };
+				      &r->sample.deployment_param,
+				      [26] = &r->backends_hash };
 	bool *const truths[KNOWN] = {
 		[10] = &r->sample.sized,   &r->sample.upgrade,    [13] = &r->x_api_key, &r->api_key,
 		&r->x_goog_api_key,        &r->anthropic_version, &r->bearer_sk_ant,    [22] = &r->sample.query_unclear,
@@ -156,6 +158,7 @@ static bool same_request(const llm_request *a, const llm_request *b)
 	       a->sample.upgrade == b->sample.upgrade && a->x_api_key == b->x_api_key && a->api_key == b->api_key &&
 	       a->x_goog_api_key == b->x_goog_api_key && a->anthropic_version == b->anthropic_version &&
 	       a->bearer_sk_ant == b->bearer_sk_ant && a->contract == b->contract &&
+	       same_bytes(a->backends_hash, b->backends_hash) &&
 	       same_bytes(a->sample.deployment_param, b->sample.deployment_param) &&
 	       a->sample.query_unclear == b->sample.query_unclear &&
 	       a->sample.headers_unclear == b->sample.headers_unclear && a->sample.between == b->sample.between;

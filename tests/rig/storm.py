@@ -130,6 +130,9 @@ class Upstream:
             headers[name.lower()] = value.strip()
         body = lines.read(int(headers.get("content-length", 0)))
         name = re.search(r"(rep|star)-(\d+)", line.decode() + body.decode())
+        if not name:
+            sock.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}")
+            return True
         stream = Stream(int(name[2]))
         if headers.get("authorization") != "Bearer " + (self.key if name[1] == "rep" else "of-the-client") or any(one.startswith("x-llm") for one in headers):
             self.wrong.append((line, headers))
@@ -162,6 +165,14 @@ class Result:
 
     def __init__(self, stream, began):
         self.stream, self.began, self.ended, self.outcome, self.id, self.text = stream, began, 0.0, "unanswered", "", b""
+
+
+def plain(address):
+    """Asks for something that does not stream. Returns the status of the answer."""
+    body = b'{"model":"plain"}'
+    with socket.create_connection(address, 20) as sock, sock.makefile("rb") as lines:
+        sock.sendall(b"POST /v1/moderations HTTP/1.1\r\nhost: gw\r\nconnection: close\r\ncontent-length: %d\r\n\r\n" % len(body) + body)
+        return int(lines.read().split()[1])
 
 
 def ask(address, stream):

@@ -79,11 +79,13 @@ class TapUnit:
 
 class UnitGateway(Tapped, LedgerGateway):
     """Its HAProxy is a master and a worker, and the agent's sockets are the service manager's. The methods that kill return when that began, and when
-    there was again what there had been."""
+    there was again what there had been: a HAProxy that listens; an agent that HAProxy asks, which its check has to find first. `plain` asks for
+    something that does not go through the tap, and returns its status."""
 
     haproxy_args, check_seconds = ("-Ws",), None
 
-    def __init__(self, haproxy, mocks, config, **more):
+    def __init__(self, haproxy, mocks, config, plain, **more):
+        self.plain = plain
         self.where = harness.workdir()
         config = dict(config, listen="unix@%s/spop.sock" % self.where, tap_listen="dgram@%s/tap.dgram" % self.where)
         self.held = Sockets(config["listen"], config["tap_listen"])
@@ -135,11 +137,15 @@ class UnitGateway(Tapped, LedgerGateway):
 
     # -- the agent
 
+    def _again_asked(self):
+        until(lambda: self.plain(self.address) != 503, 20, lambda: self.haproxy.tail() + self.agent.process.tail())
+
     def kill_worker(self):
         """The master starts another one."""
         before = len(self.agent.lines("event=ready"))
         began, _ = kill([self.agent.pid])
         until(lambda: len(self.agent.lines("event=ready")) > before, 20, self.agent.process.tail)
+        self._again_asked()
         return began, now()
 
     def kill_agent(self):
@@ -149,6 +155,7 @@ class UnitGateway(Tapped, LedgerGateway):
         self.agent.close()
         time.sleep(1)
         self.start_agent()
+        self._again_asked()
         return began, now()
 
     def stop_worker(self, seconds):

@@ -72,7 +72,7 @@ const option_info options[] = {
 	  .fallback = "refuse", .reloadable = true, .arg = "WHAT",
 	  .help = "which WebSocket handshakes are let through: refuse (only to endpoints that speak nothing else, such as /v1/realtime, if they name a model), allow (also to /v1/responses, if they name a model), or catch-all (as allow; one that names no model goes to the route *)" },
 	{ .key = "tap", .type = OPTION_BOOL, .offset = AT(tap), .fallback = "false", .reloadable = true,
-	  .help = "let answers that stream, embeddings and images go through `spoa-llm tap`, which reads the usage at their end; a route may say otherwise. HAProxy needs new backends then" },
+	  .help = "let answers that stream, embeddings, pictures and sound go through `spoa-llm tap`, which reads the usage at their end; a route may say otherwise. HAProxy needs new backends then" },
 	{ .key = "allow_older_contract", .type = OPTION_BOOL, .offset = AT(allow_older_contract), .fallback = "false", .reloadable = true,
 	  .help = "let routes that replace the credential serve requests of a haproxy.cfg and spoe.conf of one version before, for the time of an upgrade" },
 	{ .key = "require_stream_usage", .type = OPTION_BOOL, .offset = AT(require_stream_usage), .fallback = "false", .reloadable = true,

@@ -95,7 +95,8 @@ static bool answers_at_length(const llm_request *r, const decision *d)
 	if (r->sample.upgrade)
 		return false;
 	return d->model.stream ||
-	       (d->endpoint == ENDPOINT_RUNS && (endpoint_long(path) || (endpoint_streams(path) && !d->model.whole)));
+	       (d->endpoint == ENDPOINT_RUNS && (endpoint_long(path, slice_of(d->model.name, d->model.len)) ||
+						 (endpoint_streams(path) && !d->model.whole)));
 }
 
 /* Has a request that is let through go by `leg`, if that is not NULL and the answer is one for the tap. */

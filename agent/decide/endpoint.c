@@ -351,15 +351,34 @@ bool endpoint_takes_query(slice path)
 	return how_of(path) & QUERY && path_clear(path);
 }
 
-bool endpoint_long(slice path)
+/* True for gemini-2.5-flash-image, imagen-4.0, gpt-4o-audio-preview, amazon.nova-canvas-v1:0, cohere.embed-v4:0 and the
+ * like. */
+static bool answers_with_media(slice model)
 {
-	static const char *const embed[] = { "embedContent", "batchEmbedContents" };
+	static const slice parts[] = { SLICE_INIT("image"), SLICE_INIT("audio"),  SLICE_INIT("-tts"),
+				       SLICE_INIT("embed"), SLICE_INIT("canvas"), SLICE_INIT("banana") };
+
+	for (size_t at = 0; at < model.len; at++)
+		for (size_t i = 0; i < COUNT(parts); i++)
+			if (ascii_lower(model.ptr[at]) == parts[i].ptr[0] &&
+			    slice_istarts(slice_from(model, at), parts[i]))
+				return true;
+	return false;
+}
+
+bool endpoint_long(slice path, slice model)
+{
+	/* predict: Imagen, and Vertex AI's embeddings. */
+	static const char *const verbs_long[] = { "embedContent", "batchEmbedContents", "predict" };
 
 	path = trimmed(path);
+	/* An answer that is sound and no JSON tells no usage. */
+	if (!slice_ends(path, SLICE("/speech")) && answers_with_media(model))
+		return true;
 	size_t begin = path.len;
 	while (begin > 0 && path.ptr[begin - 1] != ':' && path.ptr[begin - 1] != '/')
 		begin--;
-	return how_of(path) & LONG || among(slice_from(path, begin), embed, COUNT(embed));
+	return how_of(path) & LONG || among(slice_from(path, begin), verbs_long, COUNT(verbs_long));
 }
 
 bool endpoint_streams(slice path)

@@ -38,9 +38,10 @@ bool endpoint_takes_stream_options(endpoint e, slice path);
 /* True if the upstream takes the model of a request by HTTP from the query. */
 bool endpoint_takes_query(slice path);
 
-/* True if an answer may be larger than HAProxy's buffer, though it is no stream: embeddings and images. `path` is that
- * of an endpoint that runs a model; so it is for endpoint_streams(). */
-bool endpoint_long(slice path);
+/* True if an answer may be larger than HAProxy's buffer, though it is no stream: embeddings, pictures and sound. The
+ * endpoint says so, or the name of the `model`. `path` is that of an endpoint that runs a model; so it is for
+ * endpoint_streams(). */
+bool endpoint_long(slice path, slice model);
 
 /* True if the endpoint streams unless the request says otherwise: Ollama's own. */
 bool endpoint_streams(slice path);

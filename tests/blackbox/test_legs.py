@@ -89,6 +89,8 @@ THROUGH = [
     ("/v1beta/models/rep-1:streamGenerateContent", {"contents": []}, True),
     ("/v1beta/models/rep-1:generateContent", {"contents": []}, False),
     ("/v1beta/models/rep-1:batchEmbedContents", {"requests": []}, True),
+    ("/v1beta/models/rep-image:generateContent", {"contents": []}, True),
+    ("/v1/chat/completions", {"model": "rep-audio"}, True),
     ("/model/rep-1/converse-stream", {"messages": []}, True),
     ("/model/rep-1/converse", {"messages": []}, False),
     ("/api/chat", {"model": "rep-1", "messages": []}, True),

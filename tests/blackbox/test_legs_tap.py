@@ -1,4 +1,5 @@
 """Legs with the tap that ships: the ledger's rows, reloads and upgrades while streams run, a HAProxy in a chroot."""
+import json
 import os
 import re
 import signal
@@ -86,6 +87,24 @@ def test_long_heads(haproxy, make_mock, buffer, name):
             return {row["id"]: row["usage_from"] for row in gateway.rows()}
         until(lambda: rows().get(through) == "stream" and straight in rows(), 10, lambda: repr(gateway.rows()[-2:]))
         assert rows()[straight] != "stream"
+
+
+def test_a_large_picture(haproxy, make_mock):
+    """Gemini's picture in an answer that is no stream, and larger than HAProxy's buffer: the tap reads the usage behind it."""
+    mock = make_mock("picture")
+    usage = {"promptTokenCount": 12, "candidatesTokenCount": 1290, "totalTokenCount": 1302}
+    parts = [{"inlineData": {"mimeType": "image/png", "data": "iVBOR" * 900000}}]
+    body = json.dumps({"candidates": [{"content": {"parts": parts}, "finishReason": "STOP"}], "usageMetadata": usage}).encode()
+    mock.respond = lambda request: (200, [("content-type", "application/json")], body)
+    with Recorded(haproxy, [mock], {"routes": routes(mock)}, make_tap=lambda path, legs: RealTap(path, legs, report=False), env={"KEY": KEY, "OTHER": OTHER}) as gateway:
+        through, straight = (gateway.post("/v1beta/models/%s-image:generateContent" % route, {"contents": []}) for route in ("rep", "off"))
+        assert through.response.body == straight.response.body == body
+        ids = [one.header("x-request-id") for one in (through, straight)]
+
+        def told():
+            rows = {row["id"]: (row["usage_from"], row["input"], row["output"]) for row in gateway.rows()}
+            return [rows.get(id) for id in ids]
+        until(lambda: told() == [("stream", 12, 1290), ("unknown", None, None)], 10, lambda: repr(told()))
 
 
 def test_streams_through_reloads(haproxy, make_mock):

@@ -13,19 +13,25 @@ MODEL = "gpt-4.1-mini"
 def chat(size, last=True):
     """Exactly `size` bytes. `last`: the model stands behind the conversation, where openai-python puts it; else before it."""
     rand = random.Random("bench %d" % size)
-    members = [("messages", bodies.talk(rand, size // 2, "chat")), ("tools", [bodies.tool(rand, "read", "chat")] if size > 4096 else []),
+    messages = bodies.talk(rand, size // 2, "chat")
+    members = [("messages", messages), ("tools", [bodies.tool(rand, "read", "chat")] if size > 4096 else []),
                ("temperature", 0.7), ("stream", True), ("user", "")]
 
     def put():
         return bodies.dump(dict(members + [("model", MODEL)] if last else [("model", MODEL)] + members))
 
-    while len(put()) > size:        # shorter messages until it fits ...
-        members[0][1].pop()
+    def room(message):
+        return len(bodies.dump(message)) + 1
+
+    have = len(put())
+    while have > size:        # shorter messages until it fits ...
+        have -= room(messages.pop())
     words = random.Random("words %d" % size)
-    while size - len(put()) > 6000:
-        members[0][1].append({"role": "user", "content": bodies.prose(words, 5000)})
-    while len(put()) > size:
-        members[0][1].pop()
+    while size - have > 6000:
+        messages.append({"role": "user", "content": bodies.prose(words, 5000)})
+        have += room(messages[-1])
+    while have > size:
+        have -= room(messages.pop())
     members[-1] = ("user", "u" * (size - len(put())))       # ... then to the byte
     body = put()
     assert len(body) == size and json.loads(body)["model"] == MODEL

@@ -34,10 +34,16 @@ format:
 	@sh tests/tools/deps format
 	@clang-format -i $(FORMATTED)
 
-$(BUILD)/unit/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(OBJ)
+# All but main.c, so that a test's link takes what it uses: the objects themselves would all be linked into each of them.
+AGENT := $(BUILD)/agent.a
+$(AGENT): $(OBJ)
+	@rm -f $@
+	@$(AR) rcsT $@ $(filter-out %/main.o,$(OBJ))
+
+$(BUILD)/unit/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(AGENT)
 	@mkdir -p $(@D)
 	@echo "  CC $@"
-	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -Itests/unit $(NO_LTO) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
+	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -Itests/unit $(NO_LTO) $(LDFLAGS) -o $@ $< $(AGENT) $(LIBS)
 
 units: $(UNIT)
 
@@ -91,9 +97,9 @@ fuzz-coverage:
 coverage-all: fuzzers
 	@tests/fuzz/coverage $(BUILD) 95
 
-$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(OBJ)
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(AGENT)
 	@echo "  CC $@"
-	@$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer,address,undefined $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
+	@$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer,address,undefined $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(AGENT) $(LIBS)
 
 ## test-tools: what the black-box tests use beside the agent
 # Whatever BUILD is, in build/ and by gcc: the benchmarks' load generator and store of a million rows, an agent of another version,

@@ -388,8 +388,9 @@ def test_legs_that_nobody_reaches(haproxy, make_mock):
         assert gateway.went(gateway.ask("rep-1", stream=True))
         for path in gateway.legs.iterdir():
             path.unlink()
-        for connection in list(gateway.tap.open):
-            connection.close()
+        for pair in list(gateway.tap.open.items()):
+            for connection in pair:
+                connection.close()
         answer = until(lambda: next((one for one in [gateway.ask("rep-1", stream=True)] if one.status == 200 and not gateway.went(one)), None), 15,
                        "a stream goes without its leg")
         assert answer.only(mock).header("authorization") == "Bearer " + KEY

@@ -50,6 +50,7 @@ class Receiver:
     def __init__(self, rcvbuf=4 << 20):
         self.port, self.rcvbuf = harness.free_port(), rcvbuf
         self.lines, self.bad = [], []
+        self.by_id = {}             # the records of each request, since some tests ask for each of thousands
         self.connections = 0
         self.lock = threading.Lock()
         self.up()
@@ -101,6 +102,8 @@ class Receiver:
             return
         with self.lock:
             self.lines.append(line)
+            if line.is_record:
+                self.by_id.setdefault(line.record["id"], []).append(line)
 
     def _datagrams(self):
         while not self.stop.is_set():
@@ -145,8 +148,8 @@ class Receiver:
 
     def of(self, request_id=None, way=None):
         with self.lock:
-            return [line for line in self.lines if line.is_record and way in (None, line.way)
-                    and (request_id is None or line.record["id"] == request_id)]
+            lines = self.by_id.get(request_id, []) if request_id is not None else [line for line in self.lines if line.is_record]
+            return [line for line in lines if way in (None, line.way)]
 
     def record(self, request_id, seconds=5):
         """The record of one request, which has to come once by each way, the same on both."""

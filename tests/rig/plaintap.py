@@ -7,12 +7,21 @@ import threading
 import harness
 
 
+def end(how, *socks):
+    for sock in socks:
+        try:
+            sock.shutdown(how)
+        except OSError:
+            pass
+
+
 class PlainTap:
-    """One thread for each direction of a connection. `seen`: every byte that passed, either way. `legs_asked`: the legs that were named."""
+    """One thread for each direction of a connection. `seen`: every byte that passed, either way. `legs_asked`: the legs that were named. `open`:
+    {connection of HAProxy's: connection to the leg}."""
 
     def __init__(self, path, legs):
         self.path, self.legs = path, legs
-        self.seen, self.legs_asked, self.open, self.lock = bytearray(), [], set(), threading.Lock()
+        self.seen, self.legs_asked, self.open, self.lock = bytearray(), [], {}, threading.Lock()
         self.listener = None
         self.up()
 
@@ -31,18 +40,15 @@ class PlainTap:
             self.listener.close()
 
     def kill(self):
-        """Ends as a process that is killed does."""
+        """Ends as a process that is killed does; returns when HAProxy has noticed the end of each connection, because until then it may send a
+        request over one that waits for the next."""
         self.refuse()
-        self.cut()
+        for client, leg in list(self.open.items()):
+            end(socket.SHUT_RDWR, leg)
+            end(socket.SHUT_WR, client)
+        harness.until(lambda: not self.open, 5, "HAProxy ends its connections to the tap")
 
     close = kill
-
-    def cut(self):
-        for one in list(self.open):
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
 
     def _accept(self, listener):
         while True:
@@ -58,7 +64,7 @@ class PlainTap:
 
     def _serve(self, client):
         leg = socket.socket(socket.AF_UNIX)
-        self.open |= {client, leg}
+        self.open[client] = leg
         try:
             data = b""
             while b"\r\n\r\n" not in data:
@@ -78,9 +84,9 @@ class PlainTap:
         except OSError:
             pass
         finally:
-            self.open -= {client, leg}
             client.close()
             leg.close()
+            self.open.pop(client)
 
     def _pump(self, source, to, heads=None):
         try:
@@ -95,11 +101,9 @@ class PlainTap:
                 to.sendall(data)
         except OSError:
             pass
-        for one in (source, to):
-            try:
-                one.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
+        end(socket.SHUT_RDWR, source)
+        # Only HAProxy itself ends its connection to the tap.
+        end(socket.SHUT_RDWR if heads else socket.SHUT_WR, to)
 
 
 class Tapped:

@@ -100,7 +100,7 @@ def test_a_body_that_does_not_come(haproxy, make_mock, way, authority):
     """HAProxy stops waiting, and what has come is not taken for the whole. (Over HTTP/1.1: test_refusals.)"""
     mock = make_mock("slow")
     with harness.Gateway(haproxy, [mock], {"routes": [{"model_prefix": "*", "upstream": mock.url()}]}, way=way, authority=authority,
-                         edit=lambda text: text.replace("wait-for-body time 30s", "wait-for-body time 300ms")) as gateway:
+                         edit=lambda text: text.replace("http-request wait-for-body time 5m", "http-request wait-for-body time 300ms")) as gateway:
         for length in ([("Content-Length", 5000)], []):
             for body in (b'{"model":"glm-1","messages":[', b'{"model":"glm-1","messages":[]}', b"prompt=x"):
                 tag = gateway.tag()

@@ -109,6 +109,12 @@ def test_sizes(gateway, row):
         assert not gateway.agent.lines("event=(frame_size|spop_error)")
 
 
+def test_how_long_a_client_may_take():
+    """A body as long as the default buffers has the time that a line of 1 MBit/s needs, many times over; what the documents say of it is so."""
+    times = re.findall(r"^ *http-request wait-for-body time (\S+)", harness.EXAMPLE.read_text(), re.M)
+    assert times == ["5m"] * 2 and "HAProxy waits up to five minutes" in (ROOT / "docs" / "routing.md").read_text()
+
+
 # The order of the members in OpenAI's and Anthropic's libraries for Python (3.3 and 0.121, as their sources write the body), whatever the caller's.
 PYTHON = {
     "chat": (CHAT, ["messages", "model", "stream", "temperature"]),

@@ -137,6 +137,18 @@ def test_a_switch_that_nobody_decided_on(gateway, headers):
             mock.reset()
 
 
+@pytest.mark.parametrize("protocols", ["h2c", "websocket, h2c", "websocket\r\nUpgrade: h2c", "foo", ""])
+def test_a_switch_to_something_else(gateway, protocols):
+    """A handshake that is answered with another protocol than it asked for. HAProxy 3.x takes out h2c by itself; what is left may be in order."""
+    gateway.mock.raw = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: %s\r\n\r\n" % protocols.encode()
+    try:
+        for target in (MODEL, MODEL + "&x"):
+            answer = gateway.call("GET", target, asks("websocket") + SOCKET + bearer())
+            assert answer.status == 502 or (answer.status == 101 and "websocket" in protocols and answer.all("upgrade") == ["websocket"]), answer.response
+    finally:
+        gateway.mock.reset()
+
+
 def test_a_server_that_speaks_h2c(haproxy, make_mock, work):
     """nghttpx switches to HTTP/2 wherever it is asked to by Upgrade: h2c."""
     mock, port = make_mock("behind"), free_port()

@@ -74,7 +74,7 @@ def measure(args):
         if "streams" in only:
             results["streams"] = streams.run(said, versions, args.quick, 1 if args.quick else min(rounds, 5), 1.5 if args.quick else 4 * seconds, bodies)
         if "tap" in only:
-            results["tap"] = tap.run(said, versions, args.quick, 1 if args.quick else min(rounds, 5), 1.5 if args.quick else 4 * seconds, bodies)
+            results["tap"] = tap.run(said, versions, args.quick, 1 if args.quick else min(rounds, 3), 1.5 if args.quick else 3 * seconds, bodies)
         if "alone" in only:
             results["alone"] = alone.run(said, args.quick, rounds, min(seconds, 1.0), bodies)
     said.say_promises()

@@ -1,7 +1,12 @@
 """Streams without legs, through legs and a process that only copies, and through the tap: CPU an event of each process, how long an event is under
-way, memory of the tap."""
+way, memory of HAProxy and of the tap. The first number of streams leaves the cores time; the second may fill them, which the table says."""
 import json
+import os
+import pathlib
+import resource
+import socket
 import subprocess
+import time
 
 import harness
 import rig
@@ -11,6 +16,7 @@ from ways import NAMES, Ways
 
 EVENTS, INTERVAL = 100, 20      # of a stream; milliseconds between two: 50 events a second
 STREAMS = (100, 500)
+OPEN = 1000                     # streams, of which memory is measured
 WAYS = "crt"
 
 
@@ -20,43 +26,78 @@ def resident(pid):
         return int(next(line for line in file if line.startswith("VmRSS")).split()[1])
 
 
+def idle(core):
+    """Seconds that the core had nothing to do, since the machine started."""
+    with open("/proc/stat") as file:
+        fields = next(line for line in file if line.startswith("cpu%d " % core)).split()
+    return (int(fields[4]) + int(fields[5])) / os.sysconf("SC_CLK_TCK")
+
+
 def spent(it, way):
     return dict(it.cpu(way), tap=harness.cpu_of(it.taps[way].pid) if way in it.taps else 0.0)
 
 
 def one(it, way, body, streams, seconds):
-    """Returns what sse tells, and microseconds of CPU an event."""
-    before = spent(it, way)
+    """Returns what sse tells, microseconds of CPU an event, and percent of each core that were busy."""
     run = subprocess.Popen(["taskset", "-c", str(rig.PLACES["load"]), str(rig.TOOLS / "sse"), "load", "127.0.0.1", str(it.ports[way]), body,
                             str(streams), str(seconds), str(EVENTS), str(INTERVAL)], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    cores = {"proxy_core": rig.PLACES["proxy"], "load_core": rig.PLACES["load"]}
+    before, begun, was_idle = spent(it, way), time.monotonic(), {name: idle(core) for name, core in cores.items()}
     try:
         out, said = run.communicate(timeout=60 + 2 * seconds)
+        took, after = time.monotonic() - begun, spent(it, way)
+        busy = {name: 100 * (1 - (idle(core) - was_idle[name]) / took) for name, core in cores.items()}
     finally:
         run.kill()
-    after = spent(it, way)
     assert run.returncode == 0, said
-    got = json.loads(out)
+    got = dict(json.loads(out), **busy)
     for kind in after:
         got[kind + "_cpu"] = 1e6 * (after[kind] - before[kind]) / max(got["all_events"], 1)
-    got["memory"] = resident(it.taps[way].pid) if way in it.taps else 0
+    got["rate"] = got["events"] / seconds
     return got
+
+
+def memory(it, way, body):
+    """KB of HAProxy and of the tap for each open stream. The streams begin one after the other, so that no buffers of many are in the figure."""
+    request = ("POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\nauthorization: Bearer sk-bench\r\ncontent-length: %d\r\n\r\n"
+               % os.path.getsize(body)).encode() + pathlib.Path(body).read_bytes()
+    processes = [of[way] for of in (it.proxies, it.taps) if way in of]
+
+    def begin():
+        stream, data = socket.create_connection(("127.0.0.1", it.ports[way]), 30), b""
+        stream.sendall(request)
+        while b"data: " not in data:
+            data += stream.recv(1 << 16)
+            assert data.startswith(b"HTTP/1.1 200"), data
+        return stream
+    streams = [begin() for _ in range(50)]
+    before = [resident(process.pid) for process in processes]
+    streams += [begin() for _ in range(OPEN)]
+    after = [resident(process.pid) for process in processes]
+    for stream in streams:
+        stream.close()
+    return [(new - old) / OPEN for old, new in zip(before, after)]
 
 
 def measure(report, haproxy, body, rounds, seconds):
     version, results = "%d.%d" % harness.version_of(haproxy), {}
     with Ways(haproxy, WAYS, upstream=[EVENTS, INTERVAL]) as it:
-        at_rest = {way: resident(tap.pid) for way, tap in it.taps.items()}
         for streams in STREAMS:
             by = results[streams] = {}
             for turn in range(rounds):
                 for way in WAYS[turn % len(WAYS):] + WAYS[:turn % len(WAYS)]:
                     by.setdefault(way, []).append(one(it, way, body, streams, seconds))
+    columns = ("proxy_cpu", "tap_cpu", "first_p50_us", "first_p99_us", "event_p50_us", "event_p99_us", "rate", "proxy_core", "load_core")
     for streams, by in results.items():
-        rows = [[NAMES[way]] + [number(middle(by, way, key)) for key in ("proxy_cpu", "tap_cpu", "first_p50_us", "first_p99_us", "event_p50_us", "event_p99_us")] +
-                [number((middle(by, way, "memory") - at_rest[way]) / streams) if way in at_rest else ""] for way in WAYS]
         report.table("tap", "HAProxy %s: %d streams at a time, 50 events a second each; microseconds" % (version, streams),
-                     ["", "CPU of HAProxy an event", "CPU of the tap an event", "first event p50", "p99", "event under way p50", "p99", "KB of the tap a stream"], rows)
+                     ["", "CPU of HAProxy an event", "CPU of the tap an event", "first event p50", "p99", "event under way p50", "p99", "events/s",
+                      "HAProxy's core busy, %", "the load's, %"],
+                     [[NAMES[way]] + [number(middle(by, way, key)) for key in columns] for way in WAYS])
         report.promise("HAProxy " + version, "%d streams: CPU of the tap an event, tap / copier" % streams, ratio(by, "t", "r", "tap_cpu"), 1.6, least=False)
+    resource.setrlimit(resource.RLIMIT_NOFILE, [resource.getrlimit(resource.RLIMIT_NOFILE)[1]] * 2)
+    with Ways(haproxy, WAYS, upstream=[10, 20000]) as it:
+        report.table("tap", "HAProxy %s: KB of memory for each of %d open streams" % (version, OPEN), ["", "HAProxy", "the tap"],
+                     [[NAMES[way]] + ([number(one) for one in memory(it, way, body)] + [""])[:2] for way in WAYS])
     return {str(streams): by for streams, by in results.items()}
 
 

@@ -45,8 +45,9 @@ static void write_common(FILE *f, const char *check)
 		check);
 }
 
-/* Writes the way to the tap. The client's credential is gone by then if the leg sets another one. */
-static void write_way(FILE *f, const backends_settings *s, const leg *l)
+/* Writes the way to the tap. The client's credential is gone by then if the leg sets another one. HAProxy checks the
+ * leg `checked` for all, because it reaches all of them or none. */
+static void write_way(FILE *f, const backends_settings *s, const leg *l, const char *checked)
 {
 	/* what backends_section() lets a request wait for before the upstream is silent, and some seconds more */
 	unsigned before = QUEUE_TIMEOUT + (1 + NAME_RETRIES * s->addresses) * NAME_CONNECT_TIMEOUT + 15;
@@ -72,9 +73,13 @@ static void write_way(FILE *f, const backends_settings *s, const leg *l)
 		"    http-response set-var(txn.llm.code) res.fhdr(x-llm-leg) if { res.fhdr_cnt(x-llm-leg) gt 0 }\n"
 		"    use-server tap if TRUE\n"
 		"    server tap \"$LLM_TAP\" weight 0 track llm-tap/tap\n"
-		"    # If HAProxy cannot reach the leg (LLM_LEG_ACCESS, a chroot), requests go to their upstream without it.\n"
-		"    server leg \"unix@${LLM_LEGS_INSIDE}/%s.sock\" check inter 2s fastinter 500ms fall 2 rise 1\n\n",
+		"    # If HAProxy cannot reach the legs (LLM_LEG_ACCESS, a chroot), requests go to their upstreams without them. One is checked for all.\n"
+		"    server leg \"unix@${LLM_LEGS_INSIDE}/%s.sock\"",
 		l->name, l->timeout + before, l->name, l->name);
+	if (strcmp(l->name, checked) == 0)
+		fprintf(f, " check inter 2s fastinter 500ms fall 2 rise 1\n\n");
+	else
+		fprintf(f, " track %s/leg\n\n", checked);
 }
 
 /* Writes how the leg gets its credential. Without an answer of the agent, or with half an answer, it forwards nothing.
@@ -135,9 +140,9 @@ static void write_leg(FILE *f, const backends_settings *s, const leg *l)
 	fprintf(f, "    default_backend %s\n\n", l->backend);
 }
 
-static void write_both(FILE *f, const backends_settings *s, const leg *l)
+static void write_both(FILE *f, const backends_settings *s, const leg *l, const char *checked)
 {
-	write_way(f, s, l);
+	write_way(f, s, l, checked);
 	write_leg(f, s, l);
 }
 
@@ -173,11 +178,11 @@ void backends_legs(FILE *f, const backends_settings *s, const route_table *t)
 	for (size_t i = 0; i < t->count; i++) {
 		leg l = leg_of(t, &t->routes[i]);
 		if (l.name && !is_written(t, i, 0, l.name))
-			write_both(f, s, &l);
+			write_both(f, s, &l, first);
 	}
 	for (size_t i = 0; i < PROTOCOLS && t->tap; i++) {
 		leg l = { t->target_legs[i], t->targets[i].backend, NULL, UPSTREAM_TIMEOUT };
 		if (!is_written(t, t->count, i, l.name))
-			write_both(f, s, &l);
+			write_both(f, s, &l, first);
 	}
 }

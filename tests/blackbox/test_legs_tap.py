@@ -8,7 +8,7 @@ import threading
 import pytest
 
 import harness
-from harness import bearer, until
+from harness import bearer, secret, until
 from plaintap import TappedGateway
 from realtap import RealTap, Recorded
 from test_legs import KEY, OTHER, Stream, routes
@@ -149,9 +149,23 @@ def test_a_haproxy_that_lacks_the_leg(haproxy, make_mock):
     """Its file may be older than the agent's routes: the request goes without the tap, with its credential."""
     mock = make_mock("lacks")
     with TappedGateway(haproxy, [mock], {"routes": routes(mock)}, env={"KEY": KEY, "OTHER": OTHER},
-                       edit=lambda text: re.sub(r"(?m)^backend leg\.", "backend other.", text)) as gateway:
+                       edit=lambda text: re.sub(r"(?m)(^backend | track )leg\.", r"\1other.", text)) as gateway:
         answer = gateway.ask("rep-1", stream=True)
         assert answer.only(mock).header("authorization") == "Bearer " + KEY and not gateway.went(answer)
+
+
+def test_many_legs(haproxy, make_mock):
+    """120 routes with an upstream and a credential each: HAProxy starts, each leg is reached and adds its own credential, and one leg is checked for all."""
+    mock, keys = make_mock("many"), {"KEY%d" % n: secret("many-%d" % n) for n in range(120)}
+    many = [{"model_prefix": "m%d-" % n, "upstream": mock.url("/b%d" % n), "auth": "env:KEY%d" % n} for n in range(120)]
+    with TappedGateway(haproxy, [mock], {"routes": many}, make_tap=lambda path, legs: RealTap(path, legs, report=False), env=keys) as gateway:
+        for n in range(120):
+            got = gateway.ask("m%d-x" % n, stream=True).only(mock)
+            assert got.header("authorization") == "Bearer " + keys["KEY%d" % n] and got.path.startswith("/b%d/v1" % n)
+        legs = gateway.backends.split("backend llm-tap")[1]
+        assert len(re.findall(r"(?m)^frontend leg\.", legs)) == 123 == len(list(gateway.legs.iterdir())) and len(re.findall(r" check inter ", legs)) == 2
+        # Three connections are kept from each use of a leg: to the tap, to the leg, to the upstream; the second one has both its ends here.
+        assert len(os.listdir("/proc/%d/fd" % gateway.haproxy.pid)) < 123 + 120 * 4 + 60
 
 
 class Chrooted(TappedGateway):

@@ -398,7 +398,7 @@ def test_ledger_locked_and_journal_full(place):
     db.execute("BEGIN IMMEDIATE")
     try:
         with place.repeat(lambda: place.send(*[place.record(kind="reported", model="claude-haiku-4-5") for _ in range(400)])):
-            place.prometheus.fires("SpoaLlmLedgerBehind", "SpoaLlmJournalFilling", "SpoaLlmJournalFailing", seconds=60)
+            place.prometheus.fires("SpoaLlmLedgerBehind", "SpoaLlmJournalFilling", "SpoaLlmJournalFailing", seconds=120)
     finally:
         db.execute("ROLLBACK")
         db.close()

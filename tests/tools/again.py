@@ -7,9 +7,14 @@ COMMAND is pytest with its options. At most MOST failed tests run again (0: none
 a line that begins with UNSTEADY, which tests/tools/parts.py shows below its table: such a test has to be mended all the same. Never
 tried again: an error outside a test (a fixture's, or the check at the end that no credential was written anywhere), what a sanitizer found, a crash."""
 import os
+import pathlib
 import subprocess
 import sys
 import tempfile
+
+
+# pytest compiles each test file in a way of its own, which takes each of its processes three seconds unless another one has kept the result.
+KEPT = {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(pathlib.Path(__file__).resolve().parent.parent.parent / "build" / "pycache")}
 
 
 def main(most, processes, *rest):
@@ -17,7 +22,7 @@ def main(most, processes, *rest):
     with tempfile.TemporaryDirectory() as place:
         # tests/blackbox/conftest.py writes a line for each test that failed, or `error` and the test.
         noted = os.path.join(place, "failed")
-        status = subprocess.run([*command, "-n", processes, *tests], env={**os.environ, "FAILED_TO": noted}).returncode
+        status = subprocess.run([*command, "-n", processes, *tests], env={**os.environ, **KEPT, "FAILED_TO": noted}).returncode
         if status != 1 or not os.path.exists(noted):
             return status
         with open(noted, encoding="utf-8") as file:
@@ -25,7 +30,7 @@ def main(most, processes, *rest):
     if not failed or len(failed) > int(most) or any(line.startswith("error ") for line in failed):
         return status
     print("---- these run again, one at a time: %s" % " ".join(failed), flush=True)
-    status = subprocess.run([*command, *failed]).returncode
+    status = subprocess.run([*command, *failed], env={**os.environ, **KEPT}).returncode
     if status == 0:
         for test in failed:
             print("UNSTEADY %s" % test, flush=True)

@@ -23,6 +23,7 @@ CLIENTS = 4
 
 
 EXACT = ("reported", "stream")
+LONG = 3072     # bytes; of longer answers HAProxy looks at the end
 
 
 class Priced:
@@ -51,7 +52,8 @@ def lie(table, case, row):
         return "unknown has figures"
     if row["usage_from"] not in EXACT or not ran:
         return ""
-    if case.twice:
+    # Of an answer that HAProxy reads by its end, the last of two usages counts, which `known` is.
+    if case.twice and (len(case.answer) <= LONG or case.coded != case.answer):
         return "two usages that differ"
     if row["price_from"] == "unpriced" and not any(counts.values()):
         return ""       # pictures were counted, and the model's price is by tokens

@@ -225,11 +225,13 @@ def test_beyond_the_buffer(ask):
 
 def test_cut_behind_an_echo(ask):
     """An answer that ends with its connection, right behind an object that it echoes, looks like a whole one from its end."""
-    whole = b'{"tools":[{"parameters":{"usage":{"prompt_tokens":900,"completion_tokens":900}}}],"usage":{"prompt_tokens":3,"completion_tokens":4}}'
-    cut = whole[:whole.index(b"}}}") + 2]
-    for body, usage in ((cut, ""), (whole, '{"prompt_tokens":3,"completion_tokens":4}')):
-        exchange, record = ask(lambda _, body=body: [head(JSON, ("Connection", "close")) + body, None])
-        assert exchange.body == body and record["usage"] == usage, record
+    for pad in (b"", b'"pad":"' + b"x" * 5000 + b'",'):
+        whole = (b"{" + pad + b'"tools":[{"parameters":{"usage":{"prompt_tokens":900,"completion_tokens":900}}}],'
+                 b'"usage":{"prompt_tokens":3,"completion_tokens":4}}')
+        cut = whole[:whole.index(b"}}}") + 2]
+        for body, usage in ((cut, ""), (whole, '{"prompt_tokens":3,"completion_tokens":4}')):
+            exchange, record = ask(lambda _, body=body: [head(JSON, ("Connection", "close")) + body, None])
+            assert exchange.body == body and record["usage"] == usage, record
 
 
 def test_where_no_usage_can_be(ask):

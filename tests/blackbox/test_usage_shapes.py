@@ -179,8 +179,10 @@ def test_what_is_echoed_is_no_usage(asked):
     one, other = b'"usage":{"prompt_tokens":5,"completion_tokens":1}', b'"usage":{"prompt_tokens":9,"completion_tokens":1}'
     asked.ask("null behind", sized(b"{" + one + b',"usage":null}'), CHAT, UNKNOWN)
     asked.ask("negative", sized(b'{"usage":{"prompt_tokens":-5,"completion_tokens":1}}'), CHAT, ("partial", 0, 1, 0, 0))
-    for raw in (b"{" + one + b"," + other + b"}", b"{" + one + b',"x":"' + b"x" * 9000 + b'",' + other + b"}", b'{"usage":null,' + one + b"}"):
-        asked.ask(raw, sized(raw), CHAT, UNKNOWN)
+    far = b"{" + one + b',"x":"' + b"x" * 9000 + b'",' + other + b"}"
+    for raw in (b"{" + one + b"," + other + b"}", far, b'{"usage":null,' + one + b"}"):
+        # Of a long answer HAProxy looks at the end, where the last of two stands, which is the one that parsers take.
+        asked.ask(raw, sized(raw), CHAT, ("reported", 9, 1, 0, 0) if raw == far else UNKNOWN)
         asked.ask(raw, sized(gzip.compress(raw), JSON, ("Content-Encoding", "gzip")), CHAT, UNKNOWN)
     # JSON lets a letter of a key be escaped. Read it as it is meant, in HAProxy and in the agent.
     for escaped in (b"us\\u0061ge", b"usa\\u0067\\u0065", b"\\u0075sage"):
@@ -209,6 +211,42 @@ def test_the_tier_is_told(asked):
     assert {line["id"]: line["tier"].replace("default", "") for line in lines if line["id"] in wants} == wants
 
 
+def test_the_end_of_a_long_answer(asked):
+    """HAProxy looks at the last 2 KB of a long answer. A service tier that stands in front of them counts too, and what only looks like one does not."""
+    usage, wants, tail = {"prompt_tokens": 5, "completion_tokens": 1, "total_tokens": 6}, {}, {"user": None, "metadata": {}}
+    for size in (2000, 3000, 3100, 6000, 14000, 33000, 70000):
+        pad = {"pad": "x" * size}
+        for target, body, tier in (
+                (CHAT, {**pad, "usage": usage}, ""),
+                (CHAT, {**pad, "usage": usage, "service_tier": "default"}, ""),
+                (CHAT, {**pad, "usage": usage, "service_tier": "flex"}, "flex"),
+                (RESPONSES, {"service_tier": "flex", **pad, "usage": usage, **tail}, "flex"),
+                (RESPONSES, {"service_tier": "default", **pad, "usage": usage, **tail}, ""),
+                (RESPONSES, {**pad, "service_tier": "default", "tools": [ECHO], "usage": usage, **tail}, ""),
+                (RESPONSES, {**pad, "service_tier": "priority", "tools": [], "usage": usage, **tail}, "priority"),
+                # One of the outermost object, and another one deeper that is nearer.
+                (RESPONSES, {"service_tier": "flex", **pad, "tools": [{"service_tier": "default"}], "usage": usage, **tail}, "flex"),
+                (RESPONSES, {"service_tier": "flex", **pad, "usage": usage, "metadata": {"service_tier": "default"}}, "flex"),
+                (RESPONSES, {"service_tier": "flex", **pad, "usage": usage, "note": "service_tier"}, "flex"),
+                (RESPONSES, {"tools": [ECHO], **pad, "usage": usage, "service_tier": None}, ""),
+                (CHAT, {"serviceTier": {"type": "flex"}, **pad, "usage": usage}, "flex"),
+                (MESSAGES, {"tools": [ECHO], **pad, "usage": usage}, ""),
+                # Not where the end shows it.
+                (CHAT, {"usage": usage, "service_tier": "flex", **pad}, "flex"),
+                ("/v1/x", {"usage": usage, **pad}, ""),
+                ("/v1/x", {**pad, "usage": usage, "y": ECHO}, "")):
+            for indent in (None, 2):
+                answer = sized(json.dumps(body, indent=indent).encode())
+                wants[asked.ask((target, body, indent), answer, target, ("reported", 5, 1, 0, 0)).header("x-request-id")] = tier
+    # The key stands where the end begins.
+    for pad in range(1900, 2050, 6):
+        answer = sized(json.dumps({"pad": "x" * 4000, "service_tier": "flex", "y": "x" * pad, "usage": usage}).encode())
+        wants[asked.ask(("at the end's beginning", pad), answer, CHAT, ("reported", 5, 1, 0, 0)).header("x-request-id")] = "flex"
+    asked.check()
+    lines = [json.loads(line) for line in asked.gateway.haproxy.text().splitlines() if line.startswith('{"v":2')]
+    assert {line["id"]: line["tier"].replace("default", "") for line in lines if line["id"] in wants} == wants
+
+
 def test_larger_than_the_buffer(haproxy, asked):
     """The usage of an answer that the buffer does not hold is unknown if it stands at the end, and partial if it stands at the beginning, because
     the rest may tell another one. An object at the cut is not taken for it."""
@@ -231,6 +269,10 @@ def test_larger_than_the_buffer(haproxy, asked):
     # What is there up to the cut, in the blanks, looks like an answer that ends behind its usage.
     raw = b'{"pad":"' + b"x" * (size - 60000) + b'","x":{"usage":{"prompt_tokens":1}}' + b" " * 90000 + b',"usage":null}'
     asked.ask("cut in blanks", sized(raw), CHAT, UNKNOWN)
+    # The same, where the object stands in the last 2 KB of what is there. (Where exactly the buffer ends differs between versions.)
+    for pad in range(size - 8000, size, 500):
+        raw = b'{"pad":"' + b"x" * pad + b'","x":{"usage":{"prompt_tokens":1}}' + b" " * 1500 + b',"y":"' + b"x" * 90000 + b'","usage":null}'
+        asked.ask(("cut in few blanks", pad), sized(raw), MESSAGES, UNKNOWN)
     asked.check()
 
 

@@ -189,17 +189,29 @@ admin *admin_start(const admin_listener *listeners, size_t count, const admin_op
 	return NULL;
 }
 
-bool admin_stop(admin *a)
+void admin_quiesce(admin *a)
 {
-	if (!a)
-		return true;
-	/* First no new connections. Then jobs_stop() lets every suspended one be resumed, as MHD_stop_daemon()
-	 * requires. */
 	for (size_t i = 0; i < a->listeners_count; i++) {
 		int fd = MHD_quiesce_daemon(a->listeners[i].daemon);
 		if (fd >= 0)
 			close(fd);
 	}
+}
+
+bool admin_is_idle(admin *a)
+{
+	for (size_t i = 0; i < a->listeners_count; i++)
+		if (!connections_are_idle(&a->listeners[i].connections))
+			return false;
+	return true;
+}
+
+bool admin_stop(admin *a)
+{
+	if (!a)
+		return true;
+	/* After this, jobs_stop() lets every suspended connection be resumed, as MHD_stop_daemon() requires. */
+	admin_quiesce(a);
 	jobs_stop(&a->jobs);
 	stop_clock(a);
 	if (!threads_join(&a->threads, ADMIN_STOP_S * 1000))

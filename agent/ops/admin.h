@@ -37,6 +37,11 @@ typedef struct admin admin;
 
 /* Serves on `listeners`. Copies everything but the descriptors and what `host` points to. NULL: `e` says why not. */
 admin *admin_start(const admin_listener *listeners, size_t count, const admin_options *o, ops_host host, err *e);
+/* Accepts no more connections, at once: those that come wait for the process that accepts at the same socket. Those
+ * that are there are served. */
+void admin_quiesce(admin *a);
+/* True: nobody is connected but those who take /events. */
+bool admin_is_idle(admin *a);
 /* Answers or ends every request and frees `a`. False: a thread still waits for a disk after ADMIN_STOP_S; then `a`, the
  * descriptors and what `host` points to have to stay until the process ends. */
 MUST_CHECK bool admin_stop(admin *a);

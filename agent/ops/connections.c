@@ -115,3 +115,14 @@ void connections_end_slow(connections *c)
 			shutdown(h->fd, SHUT_RDWR);
 	pthread_mutex_unlock(&c->lock);
 }
+
+bool connections_are_idle(connections *c)
+{
+	bool idle = true;
+
+	pthread_mutex_lock(&c->lock);
+	for (const http_connection *h = c->first; h; h = h->next)
+		idle &= h->state == CONNECTION_EVENTS;
+	pthread_mutex_unlock(&c->lock);
+	return idle;
+}

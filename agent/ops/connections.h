@@ -7,6 +7,7 @@
 
 #include <microhttpd.h>
 #include <pthread.h>
+#include <stdbool.h>
 
 typedef struct http_connection http_connection;
 
@@ -31,6 +32,9 @@ void connections_notify(connections *c, struct MHD_Connection *connection, void 
 
 /* Begins a new state of `connection`, and the time that it may take. */
 void connections_set_state(struct MHD_Connection *connection, connection_state state);
+
+/* True: no connection is there but those that take /events. */
+bool connections_are_idle(connections *c);
 
 /* Closes each connection that has been in its state for too long; call it each second. */
 void connections_end_slow(connections *c);

@@ -16,6 +16,7 @@
 
 enum {
 	STUCK_MS = 3000,      /* a thread without an event loop iteration for so long has hung */
+	LAST_MS = 200,        /* how long a worker that was replaced waits for those who ask its admin server */
 	LINES_MS = 5 * 60000, /* how long the check of log lines fails after one was lost */
 	/* after a request of a HAProxy with other files, the checks of contract and backends fail for at least so long
 	 */
@@ -460,6 +461,21 @@ bool admin_host_serve(admin_host *h, err *e)
 	pthread_mutex_unlock(&h->lock);
 	h->admin = admin_start(h->listeners, h->listeners_count, &with, host, e);
 	return h->admin != NULL;
+}
+
+void admin_host_quiesce(admin_host *h)
+{
+	if (h->admin)
+		admin_quiesce(h->admin);
+}
+
+void admin_host_finish(const admin_host *h)
+{
+	const struct timespec pause = { 0, 2 * 1000 * 1000 };
+	int64_t until = clock_mono_ms() + LAST_MS;
+
+	while (h->admin && !admin_is_idle(h->admin) && clock_mono_ms() < until)
+		nanosleep(&pause, NULL);
 }
 
 bool admin_host_stop_serving(admin_host *h)

@@ -26,6 +26,10 @@ bool admin_host_free(admin_host *h);
 bool admin_host_serve_on(admin_host *h, const listener listeners[LISTEN_MAX], err *e);
 /* Tries again to serve on the listeners of admin_host_serve_on(), if it failed. False: `e` says why. */
 bool admin_host_serve(admin_host *h, err *e);
+/* Leaves new connections to the worker that takes over; those that are there are served. */
+void admin_host_quiesce(admin_host *h);
+/* Waits until those are served, for a moment at most, because one may wait for a disk. */
+void admin_host_finish(const admin_host *h);
 /* Stops serving for good: each answer under way is finished or cut off, and then no thread of the admin server uses the
  * SPOP threads or the recording any more. False: a thread still waits for a disk; it is left behind, and logged. */
 bool admin_host_stop_serving(admin_host *h);

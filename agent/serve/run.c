@@ -306,7 +306,9 @@ static void hand_over(agent *a, int sock)
 		spop_threads_abandon(a->spop_threads);
 		a->stopping = true;
 		notify(a, CONTROL_RELEASED);
+		admin_host_quiesce(a->admin_host);
 		give_up_ledger(a, sock);
+		admin_host_finish(a->admin_host);
 		log_event(stopped, LOG_C("version", SPOA_LLM_VERSION));
 		_exit(EX_OK);
 	}

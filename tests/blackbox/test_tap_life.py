@@ -207,8 +207,9 @@ def test_few_files(work):
             one.close()
         until(tap.accepts, 5, "the tap has room again")
         streams = []
-        while len(streams) < 100 and tap.accepts():
-            streams.append(stream(tap, leg, "full-%d" % len(streams)))
+        with contextlib.suppress(ConnectionRefusedError):
+            while len(streams) < 100:
+                streams.append(stream(tap, leg, "full-%d" % len(streams)))
         assert int(possible) - 2 <= len(streams) <= int(possible)
         for n, one in enumerate(streams):
             finish(tap, *one, "full-%d" % n)

@@ -1,5 +1,7 @@
 """Reload, upgrade, crash and drain of the agent, most of them under a load of 1,000 requests/s through HAProxy: a reload or an upgrade costs
 no request, and nothing sends a request to a wrong upstream or with a wrong credential."""
+import collections
+import http.client
 import itertools
 import json
 import os
@@ -315,6 +317,29 @@ def test_connections_survive_an_upgrade(agents):
         new.send(spop.hello())
         assert new.receive().kind == spop.AGENT_HELLO
     harness.until(lambda: harness.state_of(old) == "X", 10, "the old worker has ended")
+
+
+def test_upgrades_cut_no_request_to_the_admin_server(agents, work):
+    """Probes and scrapes that come meanwhile are answered, by the old worker or the new one."""
+    agent, stop, said, lock = agents({"ledger": str(work), "log_listen": "unix@%s/log.sock" % work, "routes": []}), threading.Event(), collections.Counter(), threading.Lock()
+
+    def scrape():
+        while not stop.is_set():
+            try:
+                outcome = agent.http(path="/metrics").status
+            except (OSError, http.client.HTTPException) as problem:
+                outcome = repr(problem)
+            with lock:
+                said[outcome] += 1
+    scrapers = [threading.Thread(target=scrape) for _ in range(8)]
+    for one in scrapers:
+        one.start()
+    for _ in range(10):
+        agent.upgrade()
+    stop.set()
+    for one in scrapers:
+        one.join()
+    assert set(said) == {200}, said
 
 
 def test_an_upgrade_that_cannot_start_changes_nothing(agents):

@@ -304,6 +304,8 @@ static int take_option(const option_info *o, const char *arg)
 
 static int take_own_flag(int i, const char *arg)
 {
+	if (own_flags[i].text && *own_flags[i].text)
+		return wrong("this flag is given twice:", own_flags[i].name);
 	if (own_flags[i].text)
 		*own_flags[i].text = arg;
 	else if (own_flags[i].on)

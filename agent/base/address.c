@@ -7,6 +7,8 @@
 
 static bool parse_unix(const char *path, socket_address *a, err *e)
 {
+	if (*path != '/')
+		return err_set(e, "the path of a unix socket has to begin with /");
 	if (strlen(path) >= sizeof a->un.sun_path)
 		return err_set(e, "the path is longer than the %zu bytes that a unix socket can have",
 			       sizeof a->un.sun_path - 1);

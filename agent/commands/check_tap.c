@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include "decide/leg.h"
@@ -60,6 +61,23 @@ static bool check_directory(findings *to, const char *path, const char *who)
 	return S_ISDIR(st.st_mode);
 }
 
+/* Checks that HAProxy and the tap find a socket or directory at the same path, and that it has room for what is put
+ * behind it. `most`: bytes that the path may have. */
+static bool check_path(findings *to, const char *name, const char *path, size_t most)
+{
+	if (*path != '/')
+		finding(to, FOUND_PROBLEM, "tap", name,
+			"\"%s\" does not begin with /: HAProxy and the tap would look for it in different directories",
+			path);
+	else if (strlen(path) > most)
+		finding(to, FOUND_PROBLEM, "tap", name,
+			"%s has %zu bytes: a socket's path has room for %zu here; choose a shorter one", path,
+			strlen(path), most);
+	else
+		return true;
+	return false;
+}
+
 static void check_leg(findings *to, const char *directory, const char *leg, size_t *guarded)
 {
 	char *path;
@@ -78,6 +96,10 @@ void check_tap(findings *to, const route_table *t)
 	size_t guarded = 0;
 
 	if (!legs_any(t))
+		return;
+	/* While it makes a socket, HAProxy puts a dot, its process's number and .tmp behind the path; the tap less. */
+	const size_t most = sizeof((struct sockaddr_un *)NULL)->sun_path - 1 - (1 + 7 + 4);
+	if (!check_path(to, "LLM_TAP", tap, most) || !check_path(to, "LLM_LEGS", legs, most - (1 + LEG_NAME_MAX + 5)))
 		return;
 	char *directory = slash && slash != tap ? strndup(tap, (size_t)(slash - tap)) : NULL;
 	if (directory && check_directory(to, directory, "`systemd-tmpfiles --create spoa-llm.conf` makes it"))

@@ -40,7 +40,8 @@ static bool take_number(uint64_t *out, const char *text, uint64_t least, uint64_
 
 /* ---- of the options, those that a tap has */
 
-/* The value of an option that chooses: its flag, or its variable, or 0. -1: it is none of the choices. */
+/* The value of an option that chooses: its flag, or its variable, or 0. -1: it is none of the choices, which was said.
+ */
 static int choice(const char *key, const option_text *flags, size_t count)
 {
 	const option_info *option = option_by_key(key);
@@ -56,7 +57,19 @@ static int choice(const char *key, const option_text *flags, size_t count)
 	for (int i = 0; option->choices[i]; i++)
 		if (strcmp(option->choices[i], text) == 0)
 			return i;
+	fprintf(stderr, "spoa-llm: %s is \"%.40s\"; give one of", key, text);
+	for (int i = 0; option->choices[i]; i++)
+		fprintf(stderr, "%s %s", i ? "," : "", option->choices[i]);
+	fputs("\n", stderr);
 	return -1;
+}
+
+/* True if both addresses are of one file. */
+static bool same_path(const char *a, const char *b)
+{
+	a += strncmp(a, "unix@", 5) == 0 ? 5 : 0;
+	b += strncmp(b, "unix@", 5) == 0 ? 5 : strncmp(b, "dgram@", 6) == 0 ? 6 : 0;
+	return strcmp(a, b) == 0;
 }
 
 static int take_options(tap_settings *s, const option_text *flags, size_t count)
@@ -65,11 +78,15 @@ static int take_options(tap_settings *s, const option_text *flags, size_t count)
 
 	for (size_t i = 0; i < count; i++) {
 		const char *key = flags[i].option->key;
+		bool list = flags[i].option->type == OPTION_LIST;
+		for (size_t k = 0; k < i && !list; k++)
+			if (flags[k].option == flags[i].option)
+				return complain("this option is given twice: ", key);
 		if (strcmp(key, "listen") == 0) {
 			if (s->listen_count == TAP_DOORS)
 				return complain("a tap listens on at most 8 sockets", "");
 			for (size_t k = 0; k < s->listen_count; k++)
-				if (strcmp(s->listen[k], flags[i].text) == 0)
+				if (same_path(s->listen[k], flags[i].text))
 					return complain("a tap listens on a socket once: --listen ", flags[i].text);
 			s->listen[s->listen_count++] = flags[i].text;
 		} else if (strcmp(key, "log_level") != 0 && strcmp(key, "log_format") != 0) {
@@ -85,7 +102,7 @@ static int take_options(tap_settings *s, const option_text *flags, size_t count)
 		s->listen[s->listen_count++] = TAP_LISTEN;
 	int level = choice("log_level", flags, count), format = choice("log_format", flags, count);
 	if (level < 0 || format < 0)
-		return complain(level < 0 ? "the log level" : "the log format", " is none of its choices; see --help");
+		return EX_USAGE;
 	log_setup((log_level)level, (log_format)format);
 	return EX_OK;
 }
@@ -160,10 +177,25 @@ int command_tap(const option_text *flags, size_t count, const tap_flags *ask)
 		return code;
 	if (ask->drain)
 		return drain(s.control);
-	for (size_t i = 0; i < s.listen_count; i++)
-		if (strcmp(s.listen[i], s.control) == 0)
+	for (size_t i = 0; i < s.listen_count; i++) {
+		if (same_path(s.listen[i], s.control))
 			return complain("--control needs a socket of its own, which is not one of --listen: ",
 					s.control);
+		if (same_path(s.listen[i], s.report))
+			return complain("--report is a socket of the agent's, which is not one of --listen: ",
+					s.report);
+	}
+	if (same_path(s.control, s.report))
+		return complain("--report is a socket of the agent's, and not that of --control: ", s.report);
+	if (*s.legs != '/')
+		return complain("--legs takes the absolute path of a directory, not ", s.legs);
+	if (strlen(s.legs) > TAP_LEGS_MAX) {
+		fprintf(stderr,
+			"spoa-llm: --legs: a unix socket could not have a path as long as that of a leg in %s (%zu bytes); "
+			"choose a directory whose path has at most %d\n",
+			s.legs, strlen(s.legs), (int)TAP_LEGS_MAX);
+		return EX_USAGE;
+	}
 	if (!take_number(&streams, ask->streams, 1, 1000000))
 		return complain("--streams takes a whole number from 1 to 1000000, not ", ask->streams);
 	if (!take_number(&memory, ask->memory, 1048576, UINT64_C(1) << 40))

@@ -119,20 +119,34 @@ bool door_is_open(const door *d)
 	return d->io.fd >= 0;
 }
 
-door_place door_look(const door *d)
+/* Returns 1 if somebody answers at the path, 0 if nobody does, and -1 if that is not known. */
+static int is_answered(const door *d)
 {
 	struct sockaddr_un un = { .sun_family = AF_UNIX };
+
+	memcpy(un.sun_path, d->path, sizeof un.sun_path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	if (fd < 0)
+		return -1;
+	/* EAGAIN: so many wait to be accepted there that one more cannot. */
+	bool answers = connect(fd, (const struct sockaddr *)&un, sizeof un) == 0 || errno == EAGAIN;
+	close(fd);
+	return answers;
+}
+
+bool door_is_taken(const door *d)
+{
+	return is_answered(d) == 1;
+}
+
+door_place door_look(const door *d)
+{
 	struct stat st;
 
 	/* No other file can get the number of the socket's file while the socket is open. */
 	if (stat(d->path, &st) == 0 && st.st_dev == d->dev && st.st_ino == d->ino)
 		return DOOR_OURS;
-	memcpy(un.sun_path, d->path, sizeof un.sun_path);
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	if (fd < 0)
-		return DOOR_OURS; /* not known: look again later */
-	/* EAGAIN: so many wait to be accepted there that one more cannot. */
-	bool answers = connect(fd, (const struct sockaddr *)&un, sizeof un) == 0 || errno == EAGAIN;
-	close(fd);
-	return answers ? DOOR_TAKEN : DOOR_DEAD;
+	int answered = is_answered(d);
+	/* If that is not known, look again later. */
+	return answered < 0 ? DOOR_OURS : answered ? DOOR_TAKEN : DOOR_DEAD;
 }

@@ -37,6 +37,8 @@ MUST_CHECK bool door_init(door *d, struct ev_loop *loop, const char *address, un
 /* Opens the door: whoever connects to its path from now on comes here, even if another process has the path. False: `e`
  * says why not, and nothing changed. */
 MUST_CHECK bool door_open(door *d, err *e);
+/* True if another process answers at the path of a door that is shut. */
+bool door_is_taken(const door *d);
 /* Shuts the door, and has those taken in who have connected. Leaves the file, because another process may just be
  * replacing it. */
 void door_shut(door *d);

@@ -5,6 +5,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/slice.h"
 #include "base/unused.h"
 
 static void hang_up(orders_listener *l)
@@ -21,9 +22,12 @@ static void on_word(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 	orders_listener *l = io->data;
 	char word[sizeof ORDER_DRAIN];
 	ssize_t n = recv(io->fd, word, sizeof word, 0);
+	slice said = slice_of(word, n > 0 ? (size_t)n : 0);
 
 	/* A word is so short that it comes whole. */
-	if (l->heard || n != (ssize_t)strlen(ORDER_DRAIN) || memcmp(word, ORDER_DRAIN, (size_t)n) != 0) {
+	if (!l->heard && slice_eq(said, SLICE(ORDER_STATE)))
+		(void)!send(io->fd, l->owner->draining ? "d\n" : "r\n", 2, MSG_NOSIGNAL);
+	if (l->heard || !slice_eq(said, SLICE(ORDER_DRAIN))) {
 		hang_up(l);
 		return;
 	}
@@ -56,7 +60,25 @@ static void take(void *ctx, int fd)
 	ev_io_start(o->loop, &l->io);
 }
 
-bool orders_open(orders *o, struct ev_loop *loop, const char *address, err *e)
+/* True if the tap that answers at the path drains. */
+static bool other_drains(const door *d)
+{
+	const struct timeval patience = { .tv_sec = 2 };
+	struct sockaddr_un un = { .sun_family = AF_UNIX };
+	char first = 0;
+
+	memcpy(un.sun_path, d->path, sizeof un.sun_path);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	bool told = fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof patience) == 0 &&
+		    setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience) == 0 &&
+		    connect(fd, (const struct sockaddr *)&un, sizeof un) == 0 &&
+		    send(fd, ORDER_STATE, strlen(ORDER_STATE), MSG_NOSIGNAL) > 0 && recv(fd, &first, 1, 0) == 1;
+	if (fd >= 0)
+		close(fd);
+	return told && first == 'd';
+}
+
+bool orders_open(orders *o, struct ev_loop *loop, const char *address, bool replace, err *e)
 {
 	o->loop = loop;
 	for (size_t i = 0; i < ORDERS_LISTENERS; i++) {
@@ -67,6 +89,12 @@ bool orders_open(orders *o, struct ev_loop *loop, const char *address, err *e)
 	}
 	if (!door_init(&o->door, loop, address, 0600, ORDERS_LISTENERS, e))
 		return false;
+	if (!replace && door_is_taken(&o->door) && !other_drains(&o->door))
+		return err_set(
+			e,
+			"another process answers at %s; give this tap a socket of its own by --control, or replace "
+			"the tap that runs by SIGUSR2",
+			o->door.path);
 	o->door.take = take;
 	o->door.ctx = o;
 	return door_open(&o->door, e);

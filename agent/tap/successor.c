@@ -148,6 +148,11 @@ bool successor_start(successor *s, err *e)
 	return true;
 }
 
+bool successor_is_one(void)
+{
+	return getenv(READY_VARIABLE);
+}
+
 void successor_say_ready(void)
 {
 	const char *text = getenv(READY_VARIABLE);

@@ -28,6 +28,8 @@ typedef struct successor {
 MUST_CHECK bool successor_init(successor *s, struct ev_loop *loop, char **argv, err *e);
 /* Starts one, unless there is one. `ended` is called when it is ready or gone. False: `e` says what failed. */
 MUST_CHECK bool successor_start(successor *s, err *e);
+/* True if successor_start() of another process started this one, and that one still waits. */
+bool successor_is_one(void);
 /* Tells the process that started this one, if that was successor_start(), that this one is ready. */
 void successor_say_ready(void);
 

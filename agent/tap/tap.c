@@ -67,6 +67,20 @@ static bool open_doors(tap *t, err *e)
 	return true;
 }
 
+/* True if another process answers at the path of a door that is shut; `e` says which. */
+static bool are_taken(const tap *t, err *e)
+{
+	for (size_t i = 0; i < t->doors_count; i++)
+		if (door_is_taken(&t->doors[i])) {
+			err_set(e,
+				"another process answers at %s; give this tap a socket of its own by --listen, or replace "
+				"the tap that runs by SIGUSR2",
+				t->doors[i].path);
+			return true;
+		}
+	return false;
+}
+
 static void shut_doors(tap *t)
 {
 	t->open = false;
@@ -86,7 +100,7 @@ static void drain(tap *t, const char *why)
 {
 	if (t->draining)
 		return;
-	t->draining = true;
+	t->draining = t->orders.draining = true;
 	t->draining_since = clock_mono_ms();
 	log_event(tap_draining, LOG_C("why", why), LOG_I("streams", relay_count(t->relay)->streams));
 	if (!t->replaced)
@@ -160,6 +174,11 @@ static void look_at_doors(tap *t)
 	const relay_counts *n = relay_count(t->relay);
 	err e;
 
+	/* While the doors were shut, another process may have taken their place. */
+	if (!t->open && !t->draining && are_taken(t, &e)) {
+		replace(t);
+		return;
+	}
 	if (!t->open && !t->draining && relay_has_room(t->relay)) {
 		if (open_doors(t, &e))
 			log_event(tap_has_room, LOG_I("connections", n->connections), LOG_I("memory", n->memory));
@@ -287,6 +306,7 @@ static void watch(tap *t)
 static bool begin(tap *t, unsigned by_files, err *e)
 {
 	const tap_settings *s = t->settings;
+	bool replaces = successor_is_one();
 	/* A quarter is for connections that come on top: those accepted at once, and those that wait when the doors
 	 * shut. */
 	unsigned most = by_files - by_files / 4;
@@ -316,7 +336,8 @@ static bool begin(tap *t, unsigned by_files, err *e)
 	}
 	t->successor.ctx = t->orders.ctx = t;
 	t->orders.drain = on_order;
-	return orders_open(&t->orders, t->loop, s->control, e) && open_doors(t, e);
+	return (replaces || !are_taken(t, e)) && orders_open(&t->orders, t->loop, s->control, replaces, e) &&
+	       open_doors(t, e);
 }
 
 static void say_ready(const tap *t)

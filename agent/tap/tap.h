@@ -5,9 +5,12 @@
 #define TAP_TAP_H
 
 #include <stddef.h>
+#include <sys/un.h>
 
 enum {
 	TAP_DOORS = 8, /* paths at which HAProxy may find the tap: inside of a chroot another than outside */
+	/* bytes of the directory of the legs: behind it come a slash, a leg's name of up to 44 bytes, and .sock */
+	TAP_LEGS_MAX = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1 - (1 + 44 + 5),
 	TAP_STREAMS = 20000,
 	TAP_MEMORY = 512 * 1024 * 1024,
 };

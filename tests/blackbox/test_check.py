@@ -448,6 +448,13 @@ def test_who_reaches_the_tap_and_the_legs(work):
     socket_of_leg.write_text("")
     _, found = with_legs(work)
     assert ("problem", "this is no socket") in states(found, "tap")
+    # Paths that HAProxy or the tap cannot use.
+    for name, value in (("LLM_TAP", "unix@run/tap.sock"), ("LLM_TAP", "tap.sock"), ("LLM_LEGS", "legs")):
+        _, found = with_legs(work, env={name: value})
+        assert [state for state, text in states(found, "tap") if "does not begin with /" in text] == ["problem"], (value, found)
+    for name, value in (("LLM_TAP", "unix@/" + "x" * 95), ("LLM_LEGS", "/" + "x" * 45)):
+        _, found = with_legs(work, env={name: value})
+        assert [state for state, text in states(found, "tap") if "choose a shorter one" in text] == ["problem"], (value, found)
     # Without the tap nobody asks.
     found, _ = findings("-c", harness.write_config(work, {"admin_listen": "none", "listen": "unix@%s/a.sock" % work}))
     assert not states(found, "tap")

@@ -243,14 +243,47 @@ def drain(tap, **more):
     return harness.start("tap", "--drain", "--control", "unix@" + tap.control, stdout=subprocess.PIPE, stderr=subprocess.PIPE, **more)
 
 
-def test_another_tap_takes_over(work):
-    """Two taps at one path: the one that was there drains, whoever started the other one."""
+def flags_of(tap, *names, **others):
+    """The tap's sockets, and others for `names`."""
+    have = dict({"listen": "unix@" + tap.path, "control": "unix@" + tap.control}, **{name: "unix@%s/other-%s" % (tap.directory, name) for name in names})
+    return ["tap", "--legs", tap.legs, "--report", "", *(word for name, value in have.items() for word in ("--" + name, value))]
+
+
+def test_two_taps_with_one_socket(work):
+    """A tap does not take a socket over from another one that runs: it says at which, and what to do. Nothing happens to the first."""
     with Tap(work) as first:
-        one = stream(first, Leg(first), "taken")
+        leg = Leg(first)
+        one = stream(first, leg, "kept")
+        for others, path, option in (((), first.path, "--listen"), (("control",), first.path, "--listen"), (("listen",), first.control, "--control")):
+            done = cli(*flags_of(first, *others))
+            assert done.code == 71 and "another process answers at %s; give this tap a socket of its own by %s" % (path, option) in done.err, done
+        finish(first, *one, "kept")
+        assert first.accepts() and "tap_draining" not in first.text()
+        # One that drains has left its place: the next one takes it, and the first goes on to its end.
+        one = stream(first, leg, "drained")
+        first.process.kill(signal.SIGTERM)
+        first.log("event=tap_draining")
         with Tap(work, report=False) as second:
-            first.log("event=tap_draining")
-            finish(first, *one, "taken")
-            assert first.process.wait() == 0 and second.process.running() and second.accepts()
+            until(second.accepts, 10, second.process.tail)
+            finish(first, *one, "drained")
+            assert first.process.wait() == 0
+            # One that was killed too: its sockets are still there.
+            second.process.kill(signal.SIGKILL)
+            second.process.wait()
+            assert os.path.exists(second.path) and os.path.exists(second.control)
+            with Tap(work, report=False) as third:
+                until(third.accepts, 10, third.process.tail)
+
+
+def test_a_full_tap_and_another_one(work):
+    """A tap that is full does not answer, so another one can have its place, and then it does not take that back."""
+    with Tap(work, "--streams", "1") as full:
+        one = stream(full, Leg(full), "only")
+        until(lambda: not full.accepts(), 5, "the tap is full")
+        with Tap(work, "--control", "unix@%s/second.sock" % work, report=False) as second:
+            full.log("event=tap_draining why=.another process")
+            finish(full, *one, "only")
+            assert full.process.wait() == 0 and second.accepts()
 
 
 def test_drain_by_command(work):
@@ -497,11 +530,29 @@ def test_another_process_of_its_user_cannot_look_into_it(work):
         assert tap.wait(20) == 0
 
 
-@pytest.mark.parametrize("flags, said", [(["--listen", "unix@/x", "--listen", "unix@/x"], "a tap listens on a socket once: --listen unix@/x"),
-                                         (["--listen", "unix@/x", "--control", "unix@/x"], "--control needs a socket of its own")], ids=["twice", "control"])
-def test_one_socket_for_two_things(flags, said):
+WRONG = {
+    "listen twice": (["--listen", "unix@/x", "--listen", "/x"], 64, "a tap listens on a socket once: --listen /x"),
+    "control is listen": (["--listen", "unix@/x", "--control", "/x"], 64, "--control needs a socket of its own"),
+    "report is listen": (["--listen", "unix@/x", "--report", "dgram@/x"], 64, "--report is a socket of the agent's"),
+    "report is control": (["--control", "unix@/x", "--report", "dgram@/x"], 64, "--report is a socket of the agent's"),
+    "listen relative": (["--listen", "unix@x/tap.sock"], 71, 'listen address \\"unix@x/tap.sock\\": the path of a unix socket has to begin with /'),
+    "control relative": (["--control", "unix@x"], 71, 'listen address \\"unix@x\\": the path of a unix socket has to begin with /'),
+    "report relative": (["--report", "dgram@x"], 71, 'listen address \\"dgram@x\\": the path of a unix socket has to begin with /'),
+    "legs relative": (["--legs", "x"], 64, "--legs takes the absolute path of a directory, not x"),
+    "legs too long": (["--legs", "/" + "x" * 57], 64, "choose a directory whose path has at most 57"),
+    "a flag twice": (["--legs", "/a", "--legs", "/b"], 64, "this flag is given twice: legs"),
+    "an option twice": (["--log-level", "info", "--log-level", "debug"], 64, "this option is given twice: log_level"),
+    "no choice": (["--log-format", "xml"], 64, 'log_format is "xml"; give one of kv, json'),
+    "unknown": (["--leg", "/a", "--bogus"], 64, "unknown or ambiguous flag --bogus"),
+    "of another command": (["--threads", "4"], 64, "tap has no --threads"),
+    "a word": (["--streams", "many"], 64, "--streams takes a whole number from 1 to 1000000, not many"),
+}
+
+
+@pytest.mark.parametrize("flags, code, said", WRONG.values(), ids=WRONG)
+def test_wrong_flags(flags, code, said):
     done = cli("tap", *flags)
-    assert done.code == 64 and said in done.err, done
+    assert done.code == code and said in done.err, done
 
 
 def test_no_directory_of_legs(work):

@@ -121,8 +121,8 @@ class Tap:
         self.agent = None
         if report:
             self.listen()
-        self.argv = harness.argv("tap", "--listen", "unix@" + self.path, "--legs", self.legs, "--report", "dgram@" + self.dgram,
-                                 "--control", "unix@" + self.control, *flags)
+        usual = {"--listen": "unix@" + self.path, "--legs": self.legs, "--report": "dgram@" + self.dgram, "--control": "unix@" + self.control}
+        self.argv = harness.argv("tap", *(word for name, value in usual.items() if name not in flags for word in (name, value)), *flags)
         if binary:
             self.argv[self.argv.index(harness.AGENT)] = str(binary)
         self.process = Process("agent", [*before, *self.argv], directory / "tap.log", harness.environment(env))

@@ -78,7 +78,7 @@ EVENT(socket_not_kept, WARN, "pid most problem",
 
 EVENT(socket_unused, WARN, "address problem instead",
       "The agent was started with a socket at `address` (systemd's socket unit makes it), and no option names this "
-      "address, or the feature is off. Nobody answers there.",
+      "address, or the ledger is off. Nobody answers there.",
       "Name the address in `listen`, `log_listen` or `admin_listen`, or take it out of the socket unit.")
 
 /* ---- upgrades (SIGUSR2) */

@@ -70,6 +70,17 @@ static int inherited(const socket_address *a)
 	return -1;
 }
 
+void listener_close_inherited(const char *text)
+{
+	const address_rules all = { .allow_remote = true, .datagrams = true };
+	socket_address a;
+	err e;
+
+	int fd = address_parse(&a, text, &all, &e) ? inherited(&a) : -1;
+	if (fd >= 0)
+		close(fd);
+}
+
 static void log_unused(int fd)
 {
 	socket_address a = { 0 };

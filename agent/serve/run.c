@@ -428,6 +428,9 @@ static bool prepare(agent *a, err *e)
 		if (!a->recording)
 			return false;
 	}
+	/* systemd's unit makes the socket for reports, whether there is a tap or not. */
+	for (size_t i = 0; i < c->tap_listen.count; i++)
+		listener_close_inherited(c->tap_listen.items[i]);
 	listener_close_unused();
 	unsigned threads = c->threads ? (unsigned)c->threads : cores();
 	a->iterations = calloc(threads, sizeof *a->iterations);

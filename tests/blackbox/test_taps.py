@@ -149,6 +149,27 @@ def test_the_socket(tapped):
     assert not tapped.tap.exists()
 
 
+INHERIT = """import os, socket, sys
+one = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+one.bind(sys.argv[1])
+os.dup2(one.fileno(), 3)
+os.set_inheritable(3, True)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1")
+os.execvp(sys.argv[2], sys.argv[2:])"""
+
+
+@pytest.mark.parametrize("tap, named, warns", [(True, True, False), (False, True, False), (False, False, True), (True, False, True)])
+def test_a_socket_that_systemd_makes(work, tap, named, warns):
+    """Its unit makes the socket for reports whether the tap is on or not: nobody is warned where the tap is off, and the option names the socket."""
+    path = work / "inherited.dgram"
+    config = {"ledger": str(work), "log_listen": ["unix@%s/log.sock" % work], "tap": tap, "tap_listen": "dgram@%s" % (path if named else work / "other")}
+    with harness.Agent(work, config, before=[sys.executable, "-c", INHERIT, str(path)]) as agent:
+        assert bool(agent.lines("event=socket_unused address=dgram@%s" % path)) == warns, agent.text()
+        assert len(agent.lines('event=listening .*for="reports of the tap"')) == tap
+        if tap and named:
+            Tap(path).say()
+
+
 def test_another_user(admin, work):  # noqa: F811
     """Neither another user of the machine nor one in HAProxy's group can say what a tap says; who is in the socket's group can."""
     if os.geteuid():

@@ -5,7 +5,8 @@ import signal
 import threading
 
 import harness
-from harness import chat, until
+from harness import chat, secret, until
+from realtap import RealTap, Recorded
 
 
 def two(path):
@@ -69,3 +70,37 @@ def test_one_agent_that_is_away_for_a_moment(haproxy, work, make_mock):
         gateway.ask("m").refused(503, "gateway_unavailable")
         gateway.start_agent()
         until(lambda: gateway.ask("m").status == 200, 10, "the agent is asked again")
+
+
+def test_two_agents_and_a_tap(haproxy, work, make_mock):
+    """Legs ask either agent for their credentials, and the tap reports to the one that keeps the ledger. A second ledger needs a `tap_listen` of its own."""
+    mock, key = make_mock("two-tapped"), secret("two-tapped")
+    config = {"tap": True, "routes": [{"model_prefix": "*", "upstream": mock.url(), "auth": "env:KEY"}]}
+    path = work / "second.sock"
+    with harness.Agent(work, dict(config, listen="unix@%s" % path), env={"KEY": key}) as other, \
+            Recorded(haproxy, [mock], config, env={"KEY": key}, owners={key: [mock]},
+                     edit=lambda text: two(path)(text).replace('server agent "$LLM_AGENT"', 'server agent "$LLM_AGENT" backup'),
+                     make_tap=lambda path, legs: RealTap(path, legs, report=False)) as gateway:
+
+        def stream(count):
+            answers = [gateway.ask("m", stream=True) for _ in range(count)]
+            assert [one.only(mock).header("authorization") for one in answers] == ["Bearer " + key] * count
+            return [one.header("x-request-id") for one in answers]
+
+        def exact(ids):
+            rows = {row["id"]: row for row in gateway.rows()}
+            return all(id in rows and rows[id]["usage_from"] == "stream" for id in ids)
+        ids = stream(20)
+        asked = [sum(float(line.split()[-1]) for line in agent.http(path="/metrics").text.splitlines() if line.startswith("spoa_llm_decisions_total{"))
+                 for agent in (other, gateway.agent)]
+        assert asked == [20, 0]
+        until(lambda: exact(ids), 10, lambda: repr(gateway.rows()[-1:]))
+        # The one with the ledger answers when the other one is gone.
+        other.process.end()
+        until(lambda: gateway.ask("m").status == 200, 10, "HAProxy asks the first agent")
+        ids += stream(10)
+        until(lambda: exact(ids), 10, lambda: repr(gateway.rows()[-1:]))
+        # The same address for the reports of two ledgers.
+        more = dict(config, listen="unix@%s/third.sock" % work, ledger=str(work), log_listen=["unix@%s/log.sock" % work], tap_listen=gateway.config["tap_listen"])
+        third = harness.Agent(work, more, env={"KEY": key}, wait=False)
+        assert third.process.wait() != 0 and "%s: another process is listening there" % gateway.config["tap_listen"][6:] in third.text()

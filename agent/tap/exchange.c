@@ -169,6 +169,7 @@ bool exchange_answer_eof(pair *p, bool in_order)
 {
 	http_event_type end = in_order ? http_answer_eof(&p->flow) : HTTP_BAD;
 
+	p->usage.unframed = true;
 	finish(p, end == HTTP_END ? "whole" : "upstream");
 	return end != HTTP_END && !p->named;
 }

@@ -476,7 +476,7 @@ void tap_usage_end(tap_usage *u, bool whole, tap_usage_told *told)
 	u->lost |= whole && cut;
 	/* An answer that came to its end has said all, but not if its events have names of which none says so. Where
 	 * nothing in the body says that this is the end, a connection may have broken. */
-	bool over = done || (whole && !s->running && u->framing != MESSAGES);
+	bool over = done || (whole && !u->unframed && !s->running && u->framing != MESSAGES);
 	if (over && !cut && !u->lost && !s->stale && !s->typed && !s->error && !(s->several && s->in_choices))
 		s->final = true;
 	slice last = slice_of(s->last.ptr, s->last.len);

@@ -24,6 +24,8 @@ typedef struct tap_usage {
 	struct tap_usage_state *state; /* allocated with the first byte */
 	unsigned char framing;
 	bool lost;
+	bool unframed; /* nothing but the end of its connection ends the body; set by the caller before tap_usage_end()
+			*/
 } tap_usage;
 
 /* What an answer told. The slices point into the reader: they are valid until it is freed. */

@@ -361,6 +361,34 @@ static void gemini(void)
 		   { "[]", NULL, NULL, 0, 0, false, false, NULL }, );
 }
 
+/* A connection that closes may have broken, which it does not say. Only what the answer itself says counts then. */
+static void until_the_connection_ends(void)
+{
+	static const struct {
+		const char *type, *body;
+		bool final;
+	} rows[] = {
+		{ SSE, "data: " PARTS("{\"text\":\"a\"}", ",\"finishReason\":\"STOP\"") G1 "}\r\n\r\n", false },
+		{ JSON, "[{\"usageMetadata\":" G1 "}]", true },
+		{ JSON, "{\"usage\":" U "}", true },
+		{ SSE, TEXT("a", ",\"usage\":" U), false },
+		{ SSE, TEXT("a", ",\"usage\":" U) DONE, true },
+		{ SSE, STOP(",\"usage\":" U), false },
+		{ SSE, STOP(",\"usage\":" U) DONE, true },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		tap_usage u;
+		tap_usage_told t;
+		tap_usage_begin(&u, slice_cstr(rows[i].type), slice_cstr(""));
+		tap_usage_feed(&u, slice_cstr(rows[i].body));
+		u.unframed = true;
+		tap_usage_end(&u, true, &t);
+		CHECK(t.final == rows[i].final || !printf("  %s\n", rows[i].body));
+		tap_usage_free(&u);
+	}
+}
+
 static void lines(void)
 {
 	CHECK_ROWS(
@@ -736,6 +764,7 @@ int main(void)
 	RUN(anthropic);
 	RUN(responses);
 	RUN(gemini);
+	RUN(until_the_connection_ends);
 	RUN(lines);
 	RUN(one_object);
 	RUN(only_its_own_place_counts);

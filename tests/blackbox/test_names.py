@@ -11,7 +11,7 @@ import pytest
 import harness
 import namespaces
 from harness import until
-from nameserver import SERVFAIL, NameServer
+from nameserver import REFUSED, SERVFAIL, NameServer
 from upstream import Mock
 
 PORT = 8000
@@ -158,17 +158,17 @@ def test_dns_changes_and_fails(haproxy):
             assert [answer.response.body.count(b"[DONE]") for answer in streamed] == [1] * len(streams)
             for mock in old:
                 mock.down()
-            for break_it in ("silent", SERVFAIL):
+            for break_it in ("silent", SERVFAIL, REFUSED):
                 if break_it == "silent":
                     dns.silent = True
                 else:
                     dns.silent, dns.code = False, break_it
                 asked = len(dns.asked)
-                until(lambda: len(dns.asked) > asked + 6, 30, "more questions to the name server")
+                until(lambda: len(dns.asked) > asked + 12, 30, "more questions to the name server")
             dns.code = None
             dns.zone.clear()        # the name does not exist any more
             asked = len(dns.asked)
-            until(lambda: len(dns.asked) > asked + 6, 30, "more questions to the name server")
+            until(lambda: len(dns.asked) > asked + 16, 30, "more questions to the name server")
         assert set(load.statuses) == {200} and [len(mock.requests) for mock in old] == before
 
 

@@ -166,13 +166,14 @@ void backends_name_servers(FILE *f, const backends_settings *s, const entry *ent
 			fprintf(f, "    nameserver ns%zu %s%s%s%s\n", i + 1, bare ? "[" : "", server, bare ? "]" : "",
 				port ? "" : ":53");
 	}
-	fprintf(f, "    # Allow answers with many addresses.\n"
-		   "    accepted_payload_size 8192\n"
-		   "    # Look for changes that often.\n"
-		   "    hold valid 3s\n"
-		   "    # If no name server knows the name any more, go on with the addresses that are known.\n"
-		   "    hold nx 24d\n"
-		   "    hold other 24d\n"
-		   "    hold refused 24d\n"
-		   "    hold timeout 24d\n\n");
+	fprintf(f,
+		"    # Allow answers with many addresses.\n"
+		"    accepted_payload_size 8192\n"
+		"    # Look for changes that often: HAProxy asks each name server for the addresses of both families.\n"
+		"    timeout resolve 1s\n"
+		"    # If no name server knows the name any more, go on with the addresses that are known.\n"
+		"    hold nx 24d\n"
+		"    hold other 24d\n"
+		"    hold refused 24d\n"
+		"    hold timeout 24d\n\n");
 }

@@ -74,7 +74,7 @@ static inline size_t notify_payload(unsigned char *room, size_t room_len, slice 
 	spop_put_name(&w, SLICE("contract"));
 	spop_put_int64(&w, 1);
 	spop_put_name(&w, SLICE("backends"));
-	spop_put_str(&w, SLICE("5fe3acd5feadbce5"));
+	spop_put_str(&w, SLICE("c9ac9776d3733fca"));
 	return w.overflow ? 0 : (size_t)(w.pos - w.start);
 }
 

@@ -222,6 +222,16 @@ def test_localhost_of_either_family(haproxy, address):
             assert {gate.ask("localhost").status for _ in range(6)} == {200}
 
 
+@OWN
+def test_localhost_is_ipv4_while_that_listens(haproxy):
+    """What another user lets listen at ::1 gets no request."""
+    with host("dual"):
+        four, six = Mock("four", port=PORT), Mock("six", host="::1", family=socket.AF_INET6, port=PORT)
+        with contextlib.closing(four), contextlib.closing(six), harness.Gateway(haproxy, [four, six], {"routes": routes(["localhost"])}) as gate:
+            for _ in range(6):
+                gate.ask("localhost").only(four)
+
+
 @pytest.mark.parametrize("given, servers", [
     ([], []), ("none", []), (["10.0.0.53"], ["10.0.0.53:53"]), ("10.0.0.53:5353,::1", ["10.0.0.53:5353", "[::1]:53"]),
     (["[2001:db8::53]", "[2001:db8::53]:5353"], ["[2001:db8::53]:53", "[2001:db8::53]:5353"])], ids=str)

@@ -282,6 +282,7 @@ def test_paths_that_would_share_a_name(work, haproxy):
 def secure(haproxy, make_mock, authority):
     mock = make_mock("secure", tls=authority.server)
     key = secret("tls")
+    del authority.names[:]
     routes = [{"model_prefix": "name-", "upstream": mock.url("/api", host="localhost"), "auth": "env:KEY"}]
     with harness.Gateway(haproxy, [mock], {"routes": routes, "ca_file": str(authority.ca),
                                            "openai_target": mock.url(host="localhost")},
@@ -291,11 +292,12 @@ def secure(haproxy, make_mock, authority):
 
 
 def test_tls_upstream(secure, authority):
-    del authority.names[:]
     got = secure.ask("name-1").only(secure.mock)
     assert got.target == "/api/v1/chat/completions"
     assert got.all("host") == ["localhost:%d" % secure.mock.port]
-    assert "localhost" in authority.names, "no SNI was sent"
+    # HAProxy's checks ask for that name too, because some servers let nobody in who does not.
+    harness.until(lambda: len(authority.names) >= 2, 20, "a check")
+    assert set(authority.names) == {"localhost"}, authority.names
 
 
 @pytest.mark.parametrize("url", ["https://127.0.0.1", "https://10.0.0.1:8443/api", "https://[::1]"])

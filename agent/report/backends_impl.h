@@ -7,6 +7,13 @@
 
 #include "report/backends.h"
 
+/* For a backend behind which the client's credential must not come. */
+#define DROP_TRAILERS \
+	"    .if version_atleast(3.2)\n" \
+	"        # A field behind the body could carry the client's credential. Older versions cannot drop it.\n" \
+	"        option http-drop-request-trailers\n" \
+	"    .endif\n"
+
 enum {
 	UPSTREAM_TIMEOUT = 600, /* seconds that an upstream may be silent, if its route says nothing else */
 	QUEUE_TIMEOUT = 60, /* seconds that a request waits for one of the connections of a route that limits them */

@@ -122,11 +122,7 @@ void backends_section(FILE *f, const backends_settings *s, const entry *e)
 			"    timeout queue %us\n",
 			QUEUE_TIMEOUT);
 	if (e->replaces)
-		fprintf(f,
-			"    .if version_atleast(3.2)\n"
-			"        # A field behind the body could carry the client's credential. Older versions cannot drop it.\n"
-			"        option http-drop-request-trailers\n"
-			"    .endif\n");
+		fprintf(f, DROP_TRAILERS);
 	if (e->r && e->r->forwards)
 		fprintf(f,
 			"    # Of the request's headers, keeps the allow list and the route's forward_headers.\n"

@@ -285,7 +285,7 @@ def test_tap(work, page):
         assert "2 streams" in page.text("[data-trust=untold]") and "glm-4.6" in page.text("[data-trust=untold]")
         page.until("document.getElementById('tap').textContent.includes('1 went directly')")
         shown = page.js("[...document.querySelectorAll('#tap li')].map((n) => n.textContent)")
-        for text in ("7 streams through the tap now", "1,000 since it started", "5 ended by clients", "2 broken off by upstreams", "3 reports lost"):
+        for text in ("7 streams through the tap now", "1,000 since it started", "5 ended by clients", "2 broken off by upstreams", "3 reports lost, so estimated", "1 went directly, so estimated"):
             assert text in shown, shown
         assert page.js("document.querySelector('[data-check=tap] .mark').dataset.level") == "good"
         for width in (320, 768, 1280):
@@ -535,11 +535,14 @@ def test_pictures(work, page):
     config.insert(0, {"model_prefix": "kimi-", "upstream": "https://kimi.test", "auth": "env:KIMI_API_KEY"})
     models = [(name, 6) for name, *_ in loglines.MODELS] + [("kimi-k2", 1)]
     rng = random.Random(4)
-    with Agent(work, Maker(seed=11, span_ms=75 * DAY).make(4000), routes=config) as agent:
+    with Agent(work, Maker(seed=11, span_ms=75 * DAY).make(4000), routes=config, tap=True, tap_listen="dgram@%s/tap.dgram" % work) as agent:
+        tap = Tap(work / "tap.dgram", streams_total=0, reports_lost=0, unreadable=0, full=0)
         page.open(agent.admin).live()
         with spop.Client(agent.address) as client:
             end, rate = time.monotonic() + SHOW_S, 50.0
             while time.monotonic() < end:
+                total = tap.said["streams_total"] + 12
+                tap.say(streams=rng.randrange(30, 60), streams_total=total, reports=total, cut_client=total // 90, cut_upstream=total // 700)
                 rate = min(110, max(25, rate + rng.uniform(-14, 14)))
                 for _ in range(int(rate / 4)):
                     name = rng.choices([name for name, _ in models], [weight for _, weight in models])[0]
@@ -552,6 +555,7 @@ def test_pictures(work, page):
                 time.sleep(.3)
                 page.shot(name, height)
         assert page.rows("#refusals")[0][1][0] == "502 upstream_auth_unavailable"
+        assert "streams through the tap now" in page.text("#tap") and page.js("return document.querySelector('[data-check=tap] .mark').dataset.level") == "good"
         page.clean()
     for name in ("light", "dark", "phone"):
         assert (SHOTS / (name + ".png")).stat().st_size > 20000

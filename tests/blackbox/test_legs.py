@@ -229,6 +229,19 @@ def test_the_tap_sees_no_credential_of_the_operators(gateway):
         assert value.encode() not in gateway.tap.seen
 
 
+def test_a_trailer_does_not_reach_the_tap(gateway, haproxy):
+    """From HAProxy 3.2 on: a field behind the body could carry the client's credential, which is not for the tap where the route has another one."""
+    body = harness.chat("rep-1", stream=True)
+    before = len(gateway.tap.seen)
+    with gateway.connect() as connection:
+        tag = gateway.tag()
+        connection.send(b"POST /v1/chat/completions HTTP/1.1\r\nHost: gw\r\nContent-Type: application/json\r\nx-client-request-id: %s\r\n"
+                        b"Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\nX-Api-Key: %s\r\n\r\n" % (tag.encode(), len(body), body, CLIENT_KEY.encode()))
+        answer = harness.Exchange(gateway, tag, connection.read())
+    assert answer.status == 200 and gateway.went(answer)
+    assert (CLIENT_KEY.encode() in gateway.tap.seen[before:]) == (harness.version_of(haproxy) < (3, 2))
+
+
 def test_a_leg_strips_by_itself(gateway):
     """Whatever comes to it, by whatever way: only the operator's credential goes on."""
     leg = re.search(r"(leg\.\S+)\.in\n(?:(?!\nfrontend)(?s:.))*?set-header authorization", gateway.backends).group(1)

@@ -250,8 +250,8 @@ function showUpstreams(stats) {
 	const { upstreams, tap } = stats;
 	$("upstreams-card").hidden = !upstreams.length && !tap;
 	fill($("tap"), JSON.stringify(tap), () => !tap ? [] : [[tap.streams, "streams through the tap now"], [tap.streams_total, "since it started"],
-		[tap.fallbacks, "went directly"], [tap.cut_client, "ended by clients"], [tap.cut_upstream, "broken off by upstreams"], [tap.unreadable, "not readable"],
-		[tap.full, "times full"], [tap.reports_lost, "reports lost"]].filter(([n], at) => at < 2 || big(n))
+		[tap.fallbacks, "went directly, so estimated"], [tap.cut_client, "ended by clients"], [tap.cut_upstream, "broken off by upstreams"], [tap.unreadable, "not readable, so estimated"],
+		[tap.full, "times full"], [tap.reports_lost, "reports lost, so estimated"]].filter(([n], at) => at < 2 || big(n))
 		.map(([n, text]) => el("li", {}, el("strong", {}, count(big(n))), ` ${text}`)));
 	fill($("upstreams"), JSON.stringify(upstreams), () => !upstreams.length ? el("p", { class: "dim" }, "No upstream was asked yet.") :
 		table("Answers of upstreams since the start", [{ name: "Route" }, { name: "Backend" },

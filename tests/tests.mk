@@ -164,10 +164,11 @@ test-matrix: all
 	@$(MAKE) --no-print-directory PYTEST_ARGS="--matrix $(PYTEST_ARGS)" test-quick
 
 # Those that have nothing to do under a sanitizer: what is installed, drivers that have sanitizers of their own, what a browser or HAProxy does.
+# The storm takes long: `make test-long` has it under both.
 NO_SAN := packaging parts scan tap_http tap_usage prices codec evidence latency collisions usage_capture truth storm logline sdk tap_sdk dashboard dashboard_accessibility alerts
 SANITIZED := $(filter-out $(NO_SAN:%=tests/blackbox/test_%.py),$(sort $(wildcard tests/blackbox/test_*.py)))
 # Those that have to do with threads.
-THREADED := $(addprefix tests/blackbox/test_,threads.py upgrade.py worker.py run.py spop.py ledger.py admin.py admin_access.py)
+THREADED := $(addprefix tests/blackbox/test_,threads.py upgrade.py worker.py run.py spop.py ledger.py joining.py admin.py admin_access.py)
 TSAN = TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 suppressions=$(CURDIR)/tests/static/tsan"
 
 SIDES := beside alone

@@ -40,6 +40,7 @@ FAULTS = [("tap killed", lambda gateway: gateway.tap.kill(), ("cut", 502)),
 NO_LINE = ("HAProxy killed", "HAProxy's worker killed")
 NO_TAP = ("tap killed", "tap stopped", "tap restarted", "HAProxy reloaded")
 NO_REPORT = ("tap killed", "worker killed", "agent killed")
+NO_ANSWER = ("tap killed", "HAProxy killed", "HAProxy's worker killed", "HAProxy reloaded")
 
 
 class Fault:
@@ -60,15 +61,16 @@ def test_no_stream_is_lost_but_at_a_kill(haproxy):
     seeds = itertools.count(SEED * 10**6)
 
     with UnitGateway(haproxy, [], {"routes": routes, **targets}, storm.plain, env={"KEY": KEY}) as gateway:
-        def client():
+        def client(keeps):
+            client = storm.Client(gateway.address, keeps)
             # On a fast machine more streams than asked for: as many as it takes until each fault has been.
             while len(results) < COUNT or len(faults) < len(FAULTS):
                 with lock:
                     seed = next(seeds)
-                results.append(storm.ask(gateway.address, storm.Stream(seed)))
+                results.append(client.ask(storm.Stream(seed)))
                 if results[-1].outcome in ("unanswered", 503):
                     time.sleep(.1)
-        clients = [threading.Thread(target=client) for _ in range(CLIENTS)]
+        clients = [threading.Thread(target=client, args=(number % 2 == 0,)) for number in range(CLIENTS)]
         for one in clients:
             one.start()
         order = []
@@ -120,6 +122,10 @@ def check_clients(results, faults):
     for (cause, outcome), count in sorted(harmed.items(), key=str):
         print("%6d  %s by: %s" % (count, outcome, cause))
     assert not wrong, "%d of %d: %s" % (len(wrong), len(results), wrong[:8])
+    again = [result for result in results if result.again]
+    print("%6d  were sent twice" % len(again))
+    wrong = [(result.stream.seed, near(result, faults, 3)) for result in again if not any(fault.name in NO_ANSWER and fault.touches(result, after=1) for fault in faults)]
+    assert not wrong, "%d of %d connections were closed in the middle of a request: %s" % (len(wrong), len(again), wrong[:8])
 
 
 def near(result, faults, seconds):

@@ -161,10 +161,11 @@ class Upstream:
 
 class Result:
     """`outcome`: `whole` (every byte of the body came, and the end), `cut`, `left`, `differs`, `unanswered` (no head of an answer came), or the status
-    of a refusal."""
+    of a refusal. `kept`: the connection is good for another request. `again`: the request was sent twice."""
 
     def __init__(self, stream, began):
         self.stream, self.began, self.ended, self.outcome, self.id, self.text = stream, began, 0.0, "unanswered", "", b""
+        self.kept = self.again = False
 
 
 def plain(address):
@@ -175,52 +176,74 @@ def plain(address):
         return int(lines.read().split()[1])
 
 
-def ask(address, stream):
-    """One stream, on a connection of its own."""
-    result = Result(stream, time.monotonic())
-    try:
-        with socket.create_connection(address, 20) as sock:
-            sock.settimeout(30)
-            sock.sendall(stream.request())
-            _read(sock, stream, result)
-    except OSError as error:
-        result.text += repr(error).encode()
-    result.ended = time.monotonic()
-    return result
+class Client:
+    """A client of the gateway. `keeps`: it uses a connection for as long as it stays open. If one that was kept ends before an answer begins, the client
+    sends the request again over another one, as all do."""
+
+    def __init__(self, address, keeps):
+        self.address, self.keeps, self.sock, self.lines = address, keeps, None, None
+
+    def ask(self, stream):
+        result, kept = Result(stream, time.monotonic()), self.sock
+        self._try(stream, result)
+        if kept and result.outcome == "unanswered":
+            result.again = True
+            self._try(stream, result)
+        result.ended = time.monotonic()
+        return result
+
+    def _try(self, stream, result):
+        try:
+            if not self.sock:
+                self.sock = socket.create_connection(self.address, 20)
+                self.sock.settimeout(30)
+                self.lines = self.sock.makefile("rb")
+            self.sock.sendall(stream.request())
+            _read(self.lines, stream, result)
+        except OSError as error:
+            result.text += repr(error).encode()
+        if not self.keeps or not result.kept:
+            self.close()
+
+    def close(self):
+        if self.sock:
+            self.lines.close()
+            self.sock.close()
+        self.sock = None
 
 
-def _read(sock, stream, result):
-    with sock.makefile("rb") as lines:
-        status, headers = lines.readline(), {}
-        while (header := lines.readline()) not in (b"\r\n", b""):
-            name, _, value = header.decode().partition(":")
-            headers[name.lower()] = value.strip()
-        if header != b"\r\n":
-            return
-        result.id, result.outcome = headers.get("x-request-id", ""), "cut"
-        if b" 200 " not in status:
-            result.outcome, result.text = int(status.split()[1]), lines.read(int(headers.get("content-length", 0)))
-            return
-        if stream.end == "leave":
-            lines.readline()
-            result.outcome = "left"
-            return
-        body, whole = b"", False
-        if "chunked" in headers.get("transfer-encoding", ""):
-            while (line := lines.readline()):
-                size = int(line, 16)
-                part = lines.read(size + 2)
-                if len(part) < size + 2:
-                    body += part
-                    break
-                body += part[:-2]
-                if size == 0:
-                    whole = True
-                    break
-        else:
-            body, whole = lines.read(), True
-        if body != stream.body[:len(body)]:
-            result.outcome = "differs"
-        elif whole and body == stream.body:
-            result.outcome = "whole"
-        result.text = body
+def _read(lines, stream, result):
+    status, headers = lines.readline(), {}
+    while (header := lines.readline()) not in (b"\r\n", b""):
+        name, _, value = header.decode().partition(":")
+        headers[name.lower()] = value.strip()
+    if header != b"\r\n":
+        return
+    result.id, result.outcome = headers.get("x-request-id", ""), "cut"
+    if b" 200 " not in status:
+        result.outcome, result.text = int(status.split()[1]), lines.read(int(headers.get("content-length", 0)))
+        return
+    if stream.end == "leave":
+        lines.readline()
+        result.outcome = "left"
+        return
+    body, whole = b"", False
+    if "chunked" in headers.get("transfer-encoding", ""):
+        while (line := lines.readline()):
+            size = int(line, 16)
+            part = lines.read(size + 2)
+            if len(part) < size + 2:
+                body += part
+                break
+            body += part[:-2]
+            if size == 0:
+                whole = True
+                break
+    else:
+        body, whole = lines.read(), True
+    if body != stream.body[:len(body)]:
+        result.outcome = "differs"
+    elif whole and body == stream.body:
+        result.outcome = "whole"
+        result.kept = "chunked" in headers.get("transfer-encoding", "") and "close" not in headers.get("connection", "")
+    result.text = body

@@ -9,8 +9,11 @@
 #include "base/slice.h"
 
 /* HTTP itself, what the body is and how the answer may be, WebSocket, CORS, traces and what SDKs say about themselves.
- */
+ * The first ones come with most requests, and need not be searched for the words of FORWARD_NEVER. */
 #define FORWARD_NAMES \
+	"content-type|content-length|anthropic-version|anthropic-beta|x-stainless-lang|x-stainless-os|x-stainless-arch|" \
+	"x-stainless-runtime|x-stainless-runtime-version|x-stainless-package-version|x-stainless-retry-count|" \
+	"x-stainless-timeout|" \
 	"host|accept|accept-encoding|accept-language|accept-charset|user-agent|connection|transfer-encoding|te|trailer|" \
 	"upgrade|expect|date|cache-control|pragma|priority|range|origin|openai-beta|x-goog-api-client|idempotency-key|" \
 	"x-idempotency-key|traceparent|tracestate|x-request-id|x-client-request-id|sec-websocket-key|" \

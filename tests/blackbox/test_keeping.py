@@ -186,7 +186,7 @@ def test_a_segment_stays_until_the_database_is_on_the_disk(fed, agents, work):
     agent, feed = start(env=cut.env)
     first = work / "ledger" / "journal" / "0000000000000001.journal"
     harness.until(lambda: feed.send(500, model="m" * 256, route="r" * 64, project="p" * 64, client="c" * 64) or (
-        len(feed.sent) > 5000 and not first.exists()), 60, "the first segment is removed", step=.01)
+        len(feed.sent) > 5000 and not first.exists()), 60, "the first segment is removed", step=.05)
     agent.kill()
     whole = {request_id for _, request_id in feed.sent[:5000]}
     for names in powercut.NAMES:

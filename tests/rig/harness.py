@@ -1,4 +1,5 @@
 """The agent, HAProxy with the shipped configuration, and mock upstreams between them, as real processes (processes.py)."""
+import functools
 import http.client as http_client
 import itertools
 import json
@@ -254,8 +255,9 @@ def drop_in():
     return dict(pair.split("=", 1) for line in lines if line.startswith("Environment=") for pair in shlex.split(line[len("Environment="):]))
 
 
+@functools.lru_cache(None)
 def version_of(haproxy):
-    """(3, 0) or None where it does not run."""
+    """Returns (3, 0), for example, or None where it does not run."""
     try:
         out = subprocess.run([haproxy, "-v"], capture_output=True, timeout=20).stdout.decode()
     except OSError:

@@ -145,7 +145,7 @@ def check_rows(results, rows, faults):
         kinds[stream.kind, stream.end, "%s, tap %d" % (row["usage_from"], row["tap"])] += 1
         if row["usage_from"] in EXACT and {name: row[name] for name in stream.known or ()} != stream.known:
             lies.append((stream.seed, stream.kind, stream.end, result.outcome, stream.known, row))
-        if result.outcome == "whole" and stream.known and row["usage_from"] != "stream":
+        if result.outcome == "whole" and stream.known and stream.tells_end and row["usage_from"] != "stream":
             causes = [fault.name for fault in faults[::-1] if (
                 fault.name in NO_TAP and fault.touches(result, .1, 2) if row["tap"] == 0 else fault.name in NO_REPORT and fault.touches(result, .5))]
             kinds["(whole)", "inexact", "tap %d, %s" % (row["tap"], (causes or ["nothing"])[0])] += 1

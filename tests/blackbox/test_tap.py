@@ -123,7 +123,8 @@ def test_the_usage_of_every_shape(tap, leg, name):
                 deliver(upstream, client, data, step, closes=n == 1)
                 told = tap.report(id)
             have = (told["end"], told["bytes"], told.get("first"), told.get("last"), told["content"], told["final"])
-            assert have == ("whole", len(body), first, last, content, final), told
+            # Gemini may say in each event that the answer ends: where nothing but its connection ends it, that may have broken.
+            assert have == ("whole", len(body), first, last, content, final and not (n == 1 and name == "gemini")), told
 
 
 def test_what_was_seen_of_a_stream_that_is_cut(tap, leg):

@@ -37,6 +37,11 @@ class Stream:
         """What the ledger has to say if it says that it knows."""
         return None if self.kind == "untold" else {"input": self.input, "output": self.output, "cache_read": 0 if self.kind == "ollama" else self.read}
 
+    @property
+    def tells_end(self):
+        """Whether the answer says where it ends. Gemini may say so in each event, and the end of a connection says nothing, because it may have broken."""
+        return self.kind != "gemini" or not self.close
+
     # -- the events, in pieces that are sent together
 
     @staticmethod

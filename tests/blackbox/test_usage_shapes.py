@@ -206,6 +206,12 @@ def test_the_tier_is_told(asked):
         raw = json.dumps(body).encode()
         for answer in (sized(raw), sized(gzip.compress(raw), JSON, ("Content-Encoding", "gzip"))):
             wants[asked.ask(body, answer, CHAT, ("reported", 5, 1, 0, 0)).header("x-request-id")] = tier
+    # A key with escaped letters, where HAProxy looks: its first one only behind the usage.
+    for escaped, bodies in ((b"service\\u005ftier", ({"service_tier": "flex", "usage": usage}, {"usage": usage, "service_tier": "flex"})),
+                            (b"\\u0073ervice_tier", ({"usage": usage, "service_tier": "flex"},))):
+        for body in bodies:
+            raw = json.dumps({"pad": "x" * 4000, **body} if "service_tier" == list(body)[1] else body).encode().replace(b"service_tier", escaped)
+            wants[asked.ask((escaped, body), sized(raw), CHAT, ("reported", 5, 1, 0, 0)).header("x-request-id")] = "flex"
     asked.check()
     lines = [json.loads(line) for line in asked.gateway.haproxy.text().splitlines() if line.startswith('{"v":2')]
     assert {line["id"]: line["tier"].replace("default", "") for line in lines if line["id"] in wants} == wants

@@ -262,7 +262,7 @@ def test_two_taps_with_one_socket(work):
         # One that drains has left its place: the next one takes it, and the first goes on to its end.
         one = stream(first, leg, "drained")
         first.process.kill(signal.SIGTERM)
-        first.log("event=tap_draining")
+        until(lambda: not first.accepts(), 10, first.process.tail)
         with Tap(work, report=False) as second:
             until(second.accepts, 10, second.process.tail)
             finish(first, *one, "drained")

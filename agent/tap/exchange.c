@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "tap/relay_impl.h"
 
@@ -67,7 +68,8 @@ static void look_idle(pair *p)
 	if (!http_idle(&p->flow))
 		return;
 	p->named = false;
-	if (p->r->draining)
+	p->idle_since = clock_mono_ms();
+	if (p->r->close_used)
 		p->closing = true;
 }
 

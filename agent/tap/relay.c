@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/unused.h"
 #include "tap/relay_impl.h"
@@ -367,6 +368,7 @@ void relay_take(relay *r, int fd)
 		return;
 	}
 	p->r = r;
+	p->idle_since = clock_mono_ms();
 	http_init(&p->flow);
 	ev_io_init(&p->client, on_client, fd, EV_READ);
 	ev_io_init(&p->leg, on_leg, -1, EV_READ);
@@ -382,19 +384,20 @@ void relay_take(relay *r, int fd)
 	pair_update(p);
 }
 
-void relay_drain(relay *r)
+void relay_close_used(relay *r)
 {
-	r->draining = true;
+	r->close_used = true;
 }
 
-void relay_close_idle(relay *r)
+void relay_close_idle(relay *r, int64_t since)
 {
 	char first;
 
 	for (pair *p = r->pairs, *after; p; p = after) {
 		after = p->next;
 		/* A request that has come is served. */
-		if (!p->named && !p->to_leg.len && !p->to_client.len && recv(p->client.fd, &first, 1, MSG_PEEK) <= 0)
+		if (!p->named && p->idle_since <= since && !p->to_leg.len && !p->to_client.len &&
+		    recv(p->client.fd, &first, 1, MSG_PEEK) <= 0)
 			pair_close(p);
 	}
 }

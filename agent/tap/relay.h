@@ -45,10 +45,10 @@ void relay_free(relay *r);
 void relay_cut(relay *r);
 /* Takes over a connection of HAProxy. */
 void relay_take(relay *r, int fd);
-/* From now on ends each connection with its next answer. */
-void relay_drain(relay *r);
-/* Closes the connections on which no request is under way. */
-void relay_close_idle(relay *r);
+/* Closes the connections on which nothing has been under way since `since`, a time of clock_mono_ms(). */
+void relay_close_idle(relay *r, int64_t since);
+/* From now on closes each connection when its answer has ended. HAProxy may be just about to use it again. */
+void relay_close_used(relay *r);
 /* Frees what was closed. To be called when no callback of the relay runs. */
 void relay_reap(relay *r);
 const relay_counts *relay_count(const relay *r);

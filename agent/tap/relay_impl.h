@@ -26,6 +26,7 @@ typedef struct pair {
 	tap_usage usage;
 	size_t usage_memory;
 	uint64_t body;                   /* bytes of the answer's body */
+	int64_t idle_since;              /* milliseconds; if no request is under way */
 	int64_t waits_since;             /* milliseconds; for a leg that cannot be connected to */
 	char leg_name[LEG_NAME_MAX + 1]; /* the leg that is connected, or is to be */
 	bool named;                      /* the request's head has ended, so that its bytes may go to the leg */
@@ -48,7 +49,7 @@ struct relay {
 	/* An epoll set of the clients from which nothing is read because their legs take nothing. libev cannot wait for
 	 * a hangup alone. */
 	ev_io hangups;
-	bool draining;
+	bool close_used; /* a connection is closed when its answer has ended */
 	unsigned char scratch[RELAY_READ];
 };
 

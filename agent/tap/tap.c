@@ -29,9 +29,11 @@ enum {
 	/* HAProxy's connections that may wait to be accepted. The kernel's limit is net.core.somaxconn. */
 	BACKLOG = 4096,
 	OWN_FILES = 64, /* descriptors beside those of connections */
-	/* Milliseconds after which a tap that drains closes connections on which no request came. HAProxy may be about
-	 * to use one; the longer nobody has, the less likely that is. */
+	/* A tap that drains closes a connection that has been idle for so many milliseconds. HAProxy may be about to
+	 * use it; the longer nobody has, the less likely that is. A connection that is never idle for so long is closed
+	 * behind an answer, when the tap has drained for DRAIN_USED. */
 	DRAIN_IDLE = 3000,
+	DRAIN_USED = 300 * 1000,
 	/* Milliseconds that a tap which ends waits for the agent to take the last reports. */
 	LAST_REPORTS = 5000,
 };
@@ -106,7 +108,6 @@ static void drain(tap *t, const char *why)
 	if (!t->replaced)
 		notify_send("STOPPING=1");
 	shut_doors(t);
-	relay_drain(t->relay);
 }
 
 static void replace(tap *t)
@@ -205,8 +206,11 @@ static void on_tick(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNU
 	tap *t = timer->data;
 
 	look_at_doors(t);
-	if (t->draining && clock_mono_ms() - t->draining_since > DRAIN_IDLE)
-		relay_close_idle(t->relay);
+	if (t->draining) {
+		relay_close_idle(t->relay, clock_mono_ms() - DRAIN_IDLE);
+		if (clock_mono_ms() - t->draining_since > DRAIN_USED)
+			relay_close_used(t->relay);
+	}
 	orders_tell(&t->orders, relay_count(t->relay)->streams);
 	tell_status(t);
 }

@@ -59,7 +59,7 @@ def write_bodies(folder):
 
 def measure(args):
     rounds, seconds = args.rounds or (3 if args.quick else 7), args.seconds or (0.25 if args.quick else 1.0)
-    only = args.only.split(",")
+    only, whole = args.only.split(","), args.only == PARTS and not args.quick
     said, results, versions = report.Report(), {}, haproxies(args.haproxy)
     with tempfile.TemporaryDirectory(prefix="llm-bodies-", dir="/tmp") as folder:
         bodies = write_bodies(pathlib.Path(folder))
@@ -77,23 +77,23 @@ def measure(args):
             results["tap"] = tap.run(said, versions, args.quick, 1 if args.quick else min(rounds, 3), 1.5 if args.quick else 3 * seconds, bodies)
         if "alone" in only:
             results["alone"] = alone.run(said, args.quick, rounds, min(seconds, 1.0), bodies)
+    for part in [] if whole else only:
+        said.note(part, machine)
     said.say_promises()
     rig.TOOLS.mkdir(parents=True, exist_ok=True)
     (rig.TOOLS / "results.md").write_text("\n".join(said.lines) + "\n")
-    RESULTS.write_text(json.dumps({"whole": not args.quick and args.only == PARTS, "machine": machine, "rounds": rounds, "ways": WAYS,
+    RESULTS.write_text(json.dumps({"whole": whole, "parts": [] if args.quick else only, "machine": machine, "rounds": rounds, "ways": WAYS,
                                    "promises": said.promises, "blocks": said.markdown(), "results": results}, indent=1) + "\n")
     return said.promises
 
 
 def fill():
-    """Writes the blocks of the last `make bench`, if it was a whole one, and of the last `make bench-odd`."""
+    """Writes the blocks of the last `make bench` and of the last `make bench-odd`. Of a bench of some parts only the blocks that have a part's name: those
+    say by themselves where they were measured."""
     blocks = {}
     for file in (RESULTS, rig.TOOLS / "odd.json"):
         run = json.loads(file.read_text()) if file.exists() else {}
-        if run.get("whole", True):
-            blocks.update(run.get("blocks", {}))
-        else:
-            print("%s is of a part of the benchmark: not written." % file)
+        blocks.update({name: block for name, block in run.get("blocks", {}).items() if run.get("whole", True) or name in run.get("parts", ())})
     print("%d blocks written to %s" % (report.fill(blocks), " and ".join(report.DOCUMENTS)))
 
 

@@ -93,7 +93,9 @@ def measure(report, haproxy, body, rounds, seconds):
                      ["", "CPU of HAProxy an event", "CPU of the tap an event", "first event p50", "p99", "event under way p50", "p99", "events/s",
                       "HAProxy's core busy, %", "the load's, %"],
                      [[NAMES[way]] + [number(middle(by, way, key)) for key in columns] for way in WAYS])
-        report.promise("HAProxy " + version, "%d streams: CPU of the tap an event, tap / copier" % streams, ratio(by, "t", "r", "tap_cpu"), 1.6, least=False)
+        beside = ratio(by, "t", "r", "tap_cpu")
+        report.note("tap", "CPU of the tap an event, tap / copier: %.2f; promised is 1.6 at most." % beside)
+        report.promise("HAProxy " + version, "%d streams: CPU of the tap an event, tap / copier" % streams, beside, 1.6, least=False)
     resource.setrlimit(resource.RLIMIT_NOFILE, [resource.getrlimit(resource.RLIMIT_NOFILE)[1]] * 2)
     with Ways(haproxy, WAYS, upstream=[10, 20000]) as it:
         report.table("tap", "HAProxy %s: KB of memory for each of %d open streams" % (version, OPEN), ["", "HAProxy", "the tap"],

@@ -239,7 +239,8 @@ def test_while_it_decides(work, agents):
 def test_while_it_works(work, agents):
     day = Day(work, agents)
     day.start()
-    until(lambda: harness.ledger_made(day.home) and harness.accepting(day.agent.admin), 10, "the ledger and the admin server are there")
+    until(lambda: harness.ledger_made(day.home) and harness.accepting(day.agent.admin) and day.agent.http(path="/savings").status == 200, 10,
+          "the ledger and the admin server are there")
     day.work()
     seen = day.plan.seen
     day.work()

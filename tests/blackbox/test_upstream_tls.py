@@ -245,7 +245,8 @@ def test_values_that_are_refused(work, keys, named):
     assert done.code == 78 and named in done.err and re.search(r"spoa-llm\.json:\d+:\d+: ", done.err), done
     lenient = cli("backends", env={"HEADROOM_UPSTREAM_ROUTES": json.dumps([route])})
     assert lenient.code == 0 and named in lenient.err, lenient
-    assert not re.search(r"a b|a#b|relative|h3|a\)", lenient.out), lenient.out
+    written = re.sub(r"str\([0-9a-f]{16}\)", "", lenient.out)      # but for the hash of it all
+    assert not re.search(r"a b|a#b|relative|h3|a\)", written), written
 
 
 def test_what_haproxy_makes_of_each_key(haproxy, work):

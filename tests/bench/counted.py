@@ -92,7 +92,10 @@ class Counted:
 
     def between(self, action):
         """The file of callgrind's of what HAProxy does while `action()` runs."""
-        return self.counter.between(self.gateway.haproxy.pid, action)
+        try:
+            return self.counter.between(self.gateway.haproxy.pid, action)
+        except AssertionError as problem:
+            raise AssertionError("%s\n%s" % (problem, self.gateway.haproxy.text()[-3000:])) from None
 
     def ask(self, client, model, stream, more=b""):
         """Sends a request of 1 KB. Returns the upstream's connection."""

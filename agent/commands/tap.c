@@ -141,6 +141,8 @@ static int drain(const char *address)
 	FILE *f = fdopen(fd, "r+");
 	if (!f || fputs(ORDER_DRAIN, f) < 0 || fflush(f) != 0) {
 		fprintf(stderr, "spoa-llm: %s: %s\n", address, strerror(errno));
+		if (f)
+			fclose(f);
 		return EX_IOERR;
 	}
 	while (fgets(line, sizeof line, f)) {

@@ -244,22 +244,22 @@ static bool is_name_server(const char *text)
 {
 	char host[INET6_ADDRSTRLEN];
 	struct in6_addr ignored;
-	slice all = slice_cstr(text), address = all, port = slice_of(text, 0);
+	slice all = slice_cstr(text);
 	bool bracket = *text == '[', v6 = bracket || strchr(text, ':') != strrchr(text, ':');
 	size_t end = bracket ? slice_find(all, 0, ']') : v6 ? all.len : slice_find(all, 0, ':');
 
-	address = slice_of(text + bracket, end - bracket);
+	slice address = slice_of(text + bracket, end - bracket);
 	if (address.len >= sizeof host || (bracket && end == all.len))
 		return false;
-	port = slice_from(all, end + bracket);
+	slice port = slice_from(all, end + bracket);
 	snprintf(host, sizeof host, "%.*s", (int)address.len, address.ptr);
 	if (inet_pton(v6 ? AF_INET6 : AF_INET, host, &ignored) != 1)
 		return false;
 	if (port.len == 0)
 		return true;
 	size_t digits = strspn(port.ptr + 1, "0123456789");
-	return port.ptr[0] == ':' && digits == port.len - 1 && digits <= 5 && atoi(port.ptr + 1) >= 1 &&
-	       atoi(port.ptr + 1) <= UINT16_MAX;
+	unsigned long number = strtoul(port.ptr + 1, NULL, 10);
+	return port.ptr[0] == ':' && digits == port.len - 1 && digits <= 5 && number >= 1 && number <= UINT16_MAX;
 }
 
 /* What `spoa-llm backends` writes into HAProxy's configuration. */

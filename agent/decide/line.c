@@ -26,7 +26,8 @@ static char *put_u(char *out, uint32_t unit)
 {
 	static const char digits[] = "0123456789abcdef";
 
-	memcpy(out, "\\u", 2);
+	out[0] = '\\';
+	out[1] = 'u';
 	for (int i = 0; i < 4; i++)
 		out[2 + i] = digits[unit >> (12 - 4 * i) & 15];
 	return out + 6;

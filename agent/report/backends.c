@@ -110,7 +110,8 @@ bool backends_write(FILE *f, const config *c)
 bool backends_hash(const config *c)
 {
 	char *text = text_and_hash(c, c->table->backends_hash);
+	bool made = text;
 
 	free(text);
-	return text;
+	return made;
 }

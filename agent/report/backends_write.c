@@ -106,7 +106,7 @@ void backends_section(FILE *f, const backends_settings *s, const entry *e)
 
 	fprintf(f, "backend %s\n    # %s, for %s\n    mode http\n", e->name, u->url, e->users);
 	fprintf(f,
-		"    timeout connect %us\n"
+		"    timeout connect %ds\n"
 		"    # The longest time that an upstream may be silent: before its first byte, or between two.\n"
 		"    timeout server %us\n"
 		"    timeout tunnel %us\n"

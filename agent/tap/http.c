@@ -77,7 +77,7 @@ static bool is_answer(const http_flow *f, const http_side *s)
 static bool token_char(char c)
 {
 	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9') ||
-	       (c != '\0' && memchr("!#$%&'*+-.^_`|~", c, 15));
+	       (c != '\0' && strchr("!#$%&'*+-.^_`|~", c));
 }
 
 /* ---- headers */
@@ -212,9 +212,9 @@ static uint8_t field_of(const http_flow *f, const http_side *s)
 {
 	slice name = slice_of(f->value, f->value_len);
 
-	for (uint8_t i = OTHER + 1; i < FIELDS; i++)
+	for (unsigned i = OTHER + 1; i < FIELDS; i++)
 		if (slice_ieq(name, fields[i].name) && (is_answer(f, s) ? fields[i].of_answers : fields[i].of_requests))
-			return i;
+			return (uint8_t)i;
 	return OTHER;
 }
 

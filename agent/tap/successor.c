@@ -156,7 +156,7 @@ bool successor_is_one(void)
 void successor_say_ready(void)
 {
 	const char *text = getenv(READY_VARIABLE);
-	int fd = text ? atoi(text) : -1;
+	int fd = text ? (int)strtol(text, NULL, 10) : -1;
 
 	if (fd < 3)
 		return;

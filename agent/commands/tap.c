@@ -49,8 +49,9 @@ static int choice(const char *key, const option_text *flags, size_t count)
 	char variable[64];
 
 	option_variable(option, variable, sizeof variable);
-	if (getenv(variable))
-		text = getenv(variable);
+	const char *set = getenv(variable);
+	if (set)
+		text = set;
 	for (size_t i = 0; i < count; i++)
 		if (flags[i].option == option)
 			text = flags[i].text;

@@ -119,7 +119,7 @@ void backends_section(FILE *f, const backends_settings *s, const entry *e)
 	if (e->r && e->r->connect.max_connections)
 		fprintf(f,
 			"    # How long a request waits for one of the connections.\n"
-			"    timeout queue %us\n",
+			"    timeout queue %ds\n",
 			QUEUE_TIMEOUT);
 	if (e->replaces)
 		fprintf(f, DROP_TRAILERS);

@@ -334,7 +334,7 @@ def test_upgrades_cut_no_request_to_the_admin_server(agents, work):
     scrapers = [threading.Thread(target=scrape) for _ in range(8)]
     for one in scrapers:
         one.start()
-    for _ in range(30):
+    for _ in range(10):
         agent.upgrade()
     stop.set()
     for one in scrapers:

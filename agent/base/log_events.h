@@ -193,6 +193,11 @@ EVENT(leg_refused, WARN, "id leg status code auth problem",
       "A leg, through which requests go that pass the tap, asked for its credential and got none, so HAProxy refused the request. "
       "The route had a usable credential, and this leg, when the request came in. `id` is HAProxy's unique-id of the request.",
       "upstream_auth_unavailable: see REFUSALS. no_backend: make the backends again by `spoa-llm backends`, and reload HAProxy.")
+EVENT(member_rests, WARN, "id route member status seconds",
+      "The upstream of a pool's member declined a request (`status`), so that the pool passes the member over for `seconds`: as long as the answer's "
+      "retry-after says, 5 minutes at most; without one 1 second, and twice as long each time, up to 30. The request went on to the next member. `id` is HAProxy's "
+      "unique-id of the request.",
+      "Nothing, if the others can take what it leaves. If it rests often: raise its limits at the provider, give it less `weight`, or add a member.")
 EVENT(refused_by_haproxy, WARN, "id status code route backend model term problem",
       "HAProxy refused a request by itself, or answered in place of an upstream: the agent learns of it by the log line, and only if "
       "a ledger is kept. `backend` is the upstream's, or the one that the agent named; `term` is HAProxy's termination state.",

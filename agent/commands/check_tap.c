@@ -102,13 +102,16 @@ void check_tap(findings *to, const route_table *t)
 	if (!check_path(to, "LLM_TAP", tap, most) || !check_path(to, "LLM_LEGS", legs, most - (1 + LEG_NAME_MAX + 5)))
 		return;
 	char *directory = slash && slash != tap ? strndup(tap, (size_t)(slash - tap)) : NULL;
-	if (directory && check_directory(to, directory, "`systemd-tmpfiles --create spoa-llm.conf` makes it"))
+	if (routes_tapped(t) && directory &&
+	    check_directory(to, directory, "`systemd-tmpfiles --create spoa-llm.conf` makes it"))
 		guarded += check_guard(to, tap, "the tap");
 	free(directory);
 	if (check_directory(to, legs,
 			    "HAProxy does not start without it; `systemd-tmpfiles --create spoa-llm.conf` makes it")) {
-		for (size_t i = 0; i < t->count; i++)
-			check_leg(to, legs, t->routes[i].leg, &guarded);
+		for (size_t i = 0; i < routes_total(t); i++) {
+			const route *r = routes_at(t, i);
+			check_leg(to, legs, r->pool ? r->pool->leg : r->leg, &guarded);
+		}
 		for (size_t i = 0; i < PROTOCOLS; i++)
 			check_leg(to, legs, t->target_legs[i], &guarded);
 	}

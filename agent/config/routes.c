@@ -207,41 +207,50 @@ static bool read_enabled(const problems *to, route *r, const cJSON *item, place 
 static const struct {
 	const char *key;
 	bool (*read)(const problems *to, route *r, const cJSON *item, place p);
+	enum { OF_ROUTE = 1, OF_MEMBER = 2, OF_EITHER = 3 } of; /* OF_EITHER: with a pool, of its members only */
 } fields[] = {
-	{ "model_prefix", read_prefix },
-	{ "path_prefix", read_path_prefix },
-	{ "upstream", read_upstream },
-	{ "strip_v1", read_strip_v1 },
-	{ "protocol", read_protocol },
-	{ "auth", read_auth },
-	{ "auth_header", read_auth_header },
-	{ "paths", read_paths },
-	{ "tap", read_tap },
-	{ "forward_headers", read_forward_headers },
-	{ "ca_file", read_ca_file },
-	{ "client_cert", read_client_cert },
-	{ "alpn", read_alpn },
-	{ "sni", read_sni },
-	{ "timeout", read_timeout },
-	{ "max_connections", read_max_connections },
-	{ "name", read_name },
-	{ "backend", read_backend },
-	{ "reference_model", read_reference_model },
-	{ "models", read_models },
-	{ "require_stream_usage", read_require_stream_usage },
-	{ "enabled", read_enabled },
+	{ "model_prefix", read_prefix, OF_ROUTE },
+	{ "path_prefix", read_path_prefix, OF_ROUTE },
+	{ "upstream", read_upstream, OF_EITHER },
+	{ "strip_v1", read_strip_v1, OF_EITHER },
+	{ "protocol", read_protocol, OF_ROUTE },
+	{ "auth", read_auth, OF_EITHER },
+	{ "auth_header", read_auth_header, OF_EITHER },
+	{ "paths", read_paths, OF_EITHER },
+	{ "tap", read_tap, OF_ROUTE },
+	{ "forward_headers", read_forward_headers, OF_ROUTE },
+	{ "ca_file", read_ca_file, OF_EITHER },
+	{ "client_cert", read_client_cert, OF_EITHER },
+	{ "alpn", read_alpn, OF_EITHER },
+	{ "sni", read_sni, OF_EITHER },
+	{ "timeout", read_timeout, OF_EITHER },
+	{ "max_connections", read_max_connections, OF_EITHER },
+	{ "pool", read_pool, OF_ROUTE },
+	{ "balance", read_balance, OF_ROUTE },
+	{ "retry_on", read_retry_on, OF_ROUTE },
+	{ "retries", read_retries, OF_ROUTE },
+	{ "pool_header", read_pool_header, OF_ROUTE },
+	{ "name", read_name, OF_ROUTE },
+	{ "name", read_member_name, OF_MEMBER },
+	{ "weight", read_weight, OF_MEMBER },
+	{ "backend", read_backend, OF_EITHER },
+	{ "reference_model", read_reference_model, OF_ROUTE },
+	{ "models", read_models, OF_ROUTE },
+	{ "require_stream_usage", read_require_stream_usage, OF_ROUTE },
+	{ "enabled", read_enabled, OF_ROUTE },
 };
 /* clang-format on */
 
 enum { FIELDS = sizeof fields / sizeof fields[0] };
 
-/* Writes the names of all keys to `out`, and returns it. */
-static const char *all_keys(char *out, size_t cap)
+/* Writes the names of the keys that are `of` a route or of a member to `out`, and returns it. */
+static const char *all_keys(unsigned of, char *out, size_t cap)
 {
 	size_t len = 0;
 
 	for (size_t i = 0; i < FIELDS && len < cap; i++)
-		len += (size_t)snprintf(out + len, cap - len, "%s%s", i ? ", " : "", fields[i].key);
+		if (fields[i].of & of)
+			len += (size_t)snprintf(out + len, cap - len, "%s%s", len ? ", " : "", fields[i].key);
 	return out;
 }
 
@@ -263,7 +272,7 @@ static bool check_replaces(const problems *to, const route *r, const cJSON *obje
 {
 	int index = 0;
 
-	for (const cJSON *item = object->child; item && r->auth.kind == AUTH_PASSTHROUGH; item = item->next, index++)
+	for (const cJSON *item = object->child; item && !route_replaces(r); item = item->next, index++)
 		if (((strcmp(item->string, "paths") == 0 && !route_lends(r)) ||
 		     strcmp(item->string, "forward_headers") == 0) &&
 		    !problem(
@@ -300,36 +309,76 @@ static bool name_route(const problems *to, route *r)
 	return set_string(to, &r->name, label_valid(name, ROUTE_NAME_MAX) ? name : "unnamed");
 }
 
-static bool read_route(const problems *to, const route_table *t, route *r, const cJSON *object, place where)
+/* Reads the members of `object` by the table of keys. */
+static bool read_keys(const problems *to, unsigned of, route *r, const cJSON *object, place where)
 {
+	const char *kind = of == OF_ROUTE ? "route" : "member of a pool";
 	int index = 0;
 	char keys[512];
 
-	r->require_stream_usage = t->require_stream_usage;
 	if (to->strict)
 		json_no_duplicates(object, where, to->all);
 	/* Of two members with one name the last wins, as it does in Python. */
 	for (const cJSON *item = object->child; item; item = item->next, index++) {
 		if (index == JSON_MEMBERS_MAX)
-			return place_error(to->e, where, "a route of more than %d members", JSON_MEMBERS_MAX);
+			return place_error(to->e, where, "a %s of more than %d members", kind, JSON_MEMBERS_MAX);
 		size_t f = 0;
-		while (f < FIELDS && strcmp(fields[f].key, item->string) != 0)
+		while (f < FIELDS && (!(fields[f].of & of) || strcmp(fields[f].key, item->string) != 0))
 			f++;
 		if (f == FIELDS) {
 			if (!problem(to, place_child(where, index, true), "it is ignored",
-				     "a route has no \"%.40s\"; it has %s", item->string, all_keys(keys, sizeof keys)))
+				     "a %s has no \"%.40s\"; it has %s", kind, item->string,
+				     all_keys(of, keys, sizeof keys)))
 				return false;
 		} else if (!fields[f].read(to, r, item, place_child(where, index, false))) {
 			return false;
 		}
 	}
+	return true;
+}
+
+bool read_member(const problems *to, const route_table *t, const route *owner, route *r, const cJSON *object,
+		 place where)
+{
+	r->weight = 1;
+	r->protocol = owner->protocol;
+	r->enabled = owner->enabled;
+	r->entry = owner->entry;
+	r->forward_names = strdup(owner->forward_names ? owner->forward_names : "");
+	r->forward_prefixes = strdup(owner->forward_prefixes ? owner->forward_prefixes : "");
+	if (!r->forward_names || !r->forward_prefixes)
+		return err_memory(to->e);
+	return read_keys(to, OF_MEMBER, r, object, where) && check_replaces(to, r, object, where) &&
+	       apply_strip_v1(to, r, object, where) && check_connect(to, t, r, object, where);
+}
+
+/* Checks that a route with a pool has none of the keys that its members have. */
+static bool check_of_members(const problems *to, const route *r, const cJSON *object, place where)
+{
+	int index = 0;
+
+	for (const cJSON *item = object->child; item && r->pool; item = item->next, index++)
+		for (size_t f = 0; f < FIELDS; f++)
+			if (fields[f].of == OF_EITHER && strcmp(fields[f].key, item->string) == 0 &&
+			    !problem(to, place_child(where, index, true), "it is ignored",
+				     "\"%s\" is for the members of the route's \"pool\"", item->string))
+				return false;
+	return true;
+}
+
+static bool read_route(const problems *to, route_table *t, route *r, const cJSON *object, place where)
+{
+	r->require_stream_usage = t->require_stream_usage;
+	if (!read_keys(to, OF_ROUTE, r, object, where))
+		return false;
 	if (!has_conditions(r, object) && !has(object, "model_prefix") && !has(object, "path_prefix"))
 		return problem(to, where, "the entry is skipped",
 			       "a route needs a \"model_prefix\" or a \"path_prefix\"");
 	if (!has_conditions(r, object)) /* what is wrong with one of them was said above */
 		return true;
-	return check_replaces(to, r, object, where) && apply_strip_v1(to, r, object, where) &&
-	       check_connect(to, t, r, object, where) && (r->name || name_route(to, r));
+	return (r->name || name_route(to, r)) && check_of_members(to, r, object, where) &&
+	       read_members(to, t, r, object, where) && check_replaces(to, r, object, where) &&
+	       apply_strip_v1(to, r, object, where) && check_connect(to, t, r, object, where);
 }
 
 static void route_drop_last(route_table *t)
@@ -364,5 +413,8 @@ bool routes_read(route_table *t, const cJSON *array, place where, const problems
 		if (!has_conditions(r, item))
 			route_drop_last(t);
 	}
+	for (size_t i = 0; i < t->count; i++)
+		if (t->routes[i].pool)
+			t->routes[i].pool->members = t->members + t->routes[i].pool->first;
 	return true;
 }

@@ -8,17 +8,22 @@
 #include "decide/endpoint.h"
 #include "decide/models.h"
 
-/* Checks that no other upstream has the name of the route's backend, because HAProxy sends a request and its credential
- * by this name alone. Lenient: such a route loses its upstream, and so refuses its requests. */
-static bool check_backends(route_table *t, route *r, size_t index, const problems *to, place where)
+/* Returns routes_at(t, i), to be changed. */
+static route *route_of(route_table *t, size_t i)
 {
+	return i < t->count ? &t->routes[i] : &t->members[i - t->count];
+}
+
+bool check_backend(route_table *t, size_t index, const problems *to, place where)
+{
+	route *r = route_of(t, index);
 	const upstream *mine = route_upstream(t, r);
 	const char *name = route_backend(t, r);
 
 	if (!r->enabled || !mine)
 		return true;
 	for (size_t i = 0; i < PROTOCOLS + index; i++) {
-		const route *other = i < PROTOCOLS ? NULL : &t->routes[i - PROTOCOLS];
+		const route *other = i < PROTOCOLS ? NULL : routes_at(t, i - PROTOCOLS);
 		if (other && (!other->enabled || !route_upstream(t, other)))
 			continue;
 		const upstream *theirs = other ? route_upstream(t, other) : &t->targets[i];
@@ -73,6 +78,15 @@ static bool is_loopback(const upstream *u)
 	return strcmp(u->host, "localhost") == 0 || strncmp(u->host, "127.", 4) == 0 || strcmp(u->host, "::1") == 0;
 }
 
+void warn_cleartext(const route_table *t, const route *r)
+{
+	const upstream *u = route_upstream(t, r);
+
+	if (u && !u->tls && r->auth.kind != AUTH_PASSTHROUGH && !is_loopback(u))
+		log_event(route_cleartext, LOG_C("route", r->name), LOG_C("upstream", u->url),
+			  LOG_C("problem", "the credential travels without TLS"));
+}
+
 /* Checks that a request for each model that the route lists takes the route, and counts the models. */
 static bool check_models(const route_table *t, const route *r, size_t *listed, const problems *to, place where)
 {
@@ -115,15 +129,12 @@ bool routes_check(route_table *t, place where, const problems *to)
 		if (!r->enabled)
 			continue;
 		t->enabled++;
-		if (!check_name(t, r, i, to, p) || !set_own_backend(t, r, to->e) || !check_backends(t, r, i, to, p))
+		if (!check_name(t, r, i, to, p) || !set_own_backend(t, r, to->e) || !check_backend(t, i, to, p))
 			return false;
 		warn_unreachable(t, r, i);
 		if (!check_models(t, r, &listed, to, p))
 			return false;
-		const upstream *u = route_upstream(t, r);
-		if (u && !u->tls && r->auth.kind != AUTH_PASSTHROUGH && !is_loopback(u))
-			log_event(route_cleartext, LOG_C("route", r->name), LOG_C("upstream", u->url),
-				  LOG_C("problem", "the credential travels without TLS"));
+		warn_cleartext(t, r);
 	}
-	return models_list(t) || err_memory(to->e);
+	return check_members(t, where, to) && (models_list(t) || err_memory(to->e));
 }

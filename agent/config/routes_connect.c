@@ -80,28 +80,27 @@ bool read_sni(const problems *to, route *r, const cJSON *item, place p)
 	return keep(to, &r->connect.sni, text);
 }
 
-/* Reads a whole number from 1 to `max`. */
-static bool read_number(const problems *to, unsigned *slot, const cJSON *item, place p, int max, const char *key,
-			const char *of)
+bool read_number(const problems *to, unsigned *slot, const cJSON *item, place p, number_range range)
 {
-	double value = cJSON_IsNumber(item) ? item->valuedouble : 0;
+	double value = cJSON_IsNumber(item) ? item->valuedouble : -1;
 
-	if (!(value >= 1 && value <= max) || value != (double)(int)value)
-		return problem(to, p, "it is ignored", "\"%s\" must be a whole number of %s from 1 to %d", key, of,
-			       max);
+	if (!(value >= range.min && value <= range.max) || value != (double)(int)value)
+		return problem(to, p, "it is ignored", "\"%s\" must be a whole number%s%s from %d to %d", range.key,
+			       *range.of ? " of " : "", range.of, range.min, range.max);
 	*slot = (unsigned)value;
 	return true;
 }
 
 bool read_timeout(const problems *to, route *r, const cJSON *item, place p)
 {
-	return read_number(to, &r->connect.timeout, item, p, ROUTE_TIMEOUT_MAX, "timeout", "seconds");
+	return read_number(to, &r->connect.timeout, item, p,
+			   (number_range){ "timeout", "seconds", 1, ROUTE_TIMEOUT_MAX });
 }
 
 bool read_max_connections(const problems *to, route *r, const cJSON *item, place p)
 {
-	return read_number(to, &r->connect.max_connections, item, p, ROUTE_CONNECTIONS_MAX, "max_connections",
-			   "connections");
+	return read_number(to, &r->connect.max_connections, item, p,
+			   (number_range){ "max_connections", "connections", 1, ROUTE_CONNECTIONS_MAX });
 }
 
 /* ---- what the keys mean together */
@@ -170,12 +169,13 @@ bool set_own_backend(const route_table *t, route *r, err *e)
 	char *name, *text = NULL;
 	bool ok = true;
 
-	r->forwards = r->auth.kind != AUTH_PASSTHROUGH && r->forward_names &&
-		      (*r->forward_names || *r->forward_prefixes);
-	if (!usual || (!r->forwards && !has_connect(c)))
+	r->forwards = route_replaces(r) && r->forward_names && (*r->forward_names || *r->forward_prefixes);
+	if (!usual || r->pool || (!r->forwards && !has_connect(c) && !r->member))
 		return true;
-	name = strdup(usual);
-	ok = name;
+	/* HAProxy tries a pool's member less often than another upstream, because there are others. */
+	ok = asprintf(&name, "%s%s", usual, r->member ? "-pool" : "") >= 0;
+	if (!ok)
+		name = NULL;
 	if (ok && r->forwards) {
 		ok = asprintf(&text, "%s *%s", r->forward_names, r->forward_prefixes) >= 0 &&
 		     append_hash(&name, "fwd", text);

@@ -35,6 +35,12 @@ ACK_INLINE void ack_refusal(spop_writer *w, refusal why, int status)
 	ack_str(w, SLICE("code"), slice_cstr(refusal_describe(why)->code));
 }
 
+ACK_INLINE void ack_retry_after(spop_writer *w, int seconds)
+{
+	spop_ack_set(w, SLICE("retry_after"));
+	spop_put_int64(w, seconds);
+}
+
 /* Sets `deny`, which comes last. HAProxy carries the actions out in order and forwards a request only if `deny` is set
  * to false, so an ACK that is carried out in part forwards nothing. */
 ACK_INLINE void ack_deny(spop_writer *w, bool deny)

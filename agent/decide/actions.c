@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
+#include <stdio.h>
 
 #include "decide/ack.h"
 #include "decide/line.h"
 
 /* Bytes of the largest ACK without the texts whose length varies (decision_ack_room() adds those): every name, number,
- * type and length, and the texts that are static. */
-enum { ACK_FIXED = 1024 };
+ * type and length, the texts that are static, and the names of a pool's members. */
+enum { ACK_FIXED = 1024 + POOL_MEMBERS_MAX * (MEMBER_NAME_MAX + 1) };
 
 /* HAProxy puts an answer of the gateway's own into one of its buffers, which is as large as the frame that HAProxy
  * offers, with this many bytes in front of the answer. */
@@ -30,6 +31,19 @@ ACK_INLINE void set_line(spop_writer *w, const decision *d)
 	w->pos += len;
 }
 
+/* Names the members that the pool's backend has to pass over, with commas between. */
+static __attribute__((noinline)) void set_passed_over(spop_writer *w, const decision *d)
+{
+	char text[POOL_MEMBERS_MAX * (MEMBER_NAME_MAX + 1)];
+	size_t len = 0;
+
+	for (size_t i = 0; i < d->route->pool->count; i++)
+		if (d->passed_over & 1u << i)
+			len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", len ? "," : "",
+						d->route->pool->members[i].member);
+	ack_str(w, SLICE("rest"), slice_of(text, len));
+}
+
 ACK_INLINE void set_all(spop_writer *w, const decision *d)
 {
 	if (d->answer.len) {
@@ -38,6 +52,8 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 		ack_str(w, SLICE("answer"), d->answer);
 	} else if (d->refusal != REFUSE_NOT) {
 		ack_refusal(w, d->refusal, d->status);
+		if (d->refusal == REFUSE_RESTING)
+			ack_retry_after(w, d->retry_after);
 		ack_str(w, SLICE("message"), slice_cstr(refusal_describe(d->refusal)->message));
 	} else {
 		ack_str(w, SLICE("backend"), d->backend);
@@ -51,6 +67,8 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 		}
 		if (d->leg.len)
 			ack_str(w, SLICE("leg"), d->leg);
+		if (d->passed_over)
+			set_passed_over(w, d);
 	}
 	if (d->route_name.len)
 		ack_str(w, SLICE("route"), d->route_name);

@@ -3,6 +3,7 @@
 
 #include <assert.h>
 
+#include "base/clock.h"
 #include "decide/models.h"
 
 const char *const stripped_headers[] = { "authorization",       "x-api-key", "api-key", "x-goog-api-key",
@@ -40,6 +41,8 @@ static const refusal_info refusals[REFUSALS] = {
 	[REFUSE_STREAM_USAGE] = { 400, "stream_usage_required",
 				  "This gateway takes only streams that report their usage. Add this line to the request: "
 				  "\"stream_options\": {\"include_usage\": true}" },
+	[REFUSE_RESTING] = { 503, "upstream_resting",
+			     "The upstreams of this model rest, because they declined the last requests." },
 	[REFUSE_GATEWAY] = { 503, "gateway_unavailable", "The gateway could not decide where to send the request." },
 };
 
@@ -115,14 +118,26 @@ static void use_target(const policy *p, const llm_request *r, protocol target, c
 	use_leg(r, p->table->target_legs[target], d);
 }
 
-/* Says why the operator's credential goes along with the request, if it does. */
-static released_by release(const policy *p, const llm_request *r, const decision *d)
+/* Says why the credential of `to`, a route or a pool's member, goes along with the request, if it does. */
+static released_by release(const policy *p, const llm_request *r, const decision *d, const route *to)
 {
 	if (d->endpoint == ENDPOINT_RUNS || (d->endpoint == ENDPOINT_HTTP_TOO && p->table->websocket_allowed))
 		return RELEASED_BY_ENDPOINT;
 	if (d->endpoint == ENDPOINT_MODEL)
 		return RELEASED_BY_ASKING;
-	return route_releases(d->route, r->sample.method, r->sample.path) ? RELEASED_BY_PATHS : RELEASED_NOT;
+	return route_releases(to, r->sample.method, r->sample.path) ? RELEASED_BY_PATHS : RELEASED_NOT;
+}
+
+/* Refuses a request with which something of the operator's would go along, because of HAProxy's files or of its path.
+ * `clear`: path_clear() is known to hold. False: it is not refused. */
+static bool refuse_to_lend(const policy *p, const llm_request *r, bool clear, decision *d)
+{
+	if (!policy_allows_contract(p, r->contract))
+		refuse(d, REFUSE_CONTRACT, "haproxy.cfg or spoe.conf is older than the agent");
+	else if (!clear && !path_clear(r->sample.path))
+		refuse(d, REFUSE_PATH,
+		       "upstreams may read this path in another way, so the credential does not go along");
+	return d->refusal != REFUSE_NOT;
 }
 
 /* Lets the operator's credential or client certificate go along, where it may. `clear`: path_clear() is known to hold.
@@ -134,16 +149,9 @@ static void lend(const policy *p, const llm_request *r, bool clear, decision *d)
 
 	d->replace = auth->kind != AUTH_PASSTHROUGH;
 	d->header = auth->header;
-	if (!policy_allows_contract(p, r->contract)) {
-		refuse(d, REFUSE_CONTRACT, "haproxy.cfg or spoe.conf is older than the agent");
+	if (refuse_to_lend(p, r, clear, d))
 		return;
-	}
-	if (!clear && !path_clear(r->sample.path)) {
-		refuse(d, REFUSE_PATH,
-		       "upstreams may read this path in another way, so the credential does not go along");
-		return;
-	}
-	d->released_by = release(p, r, d);
+	d->released_by = release(p, r, d, d->route);
 	if (d->released_by == RELEASED_NOT) {
 		refuse(d, REFUSE_ENDPOINT,
 		       "this method and path run no model, and the route's \"paths\" does not name them");
@@ -158,16 +166,88 @@ static void lend(const policy *p, const llm_request *r, bool clear, decision *d)
 	}
 }
 
+/* ---- pools */
+
+refusal member_passed_over(const policy *p, size_t m, int64_t now_ms, decision *d)
+{
+	const route *member = &p->table->members[m];
+	const char *problem;
+
+	if (route_lends(member)) {
+		released_by why = release(p, d->request, d, member);
+		if (why == RELEASED_NOT)
+			return REFUSE_ENDPOINT;
+		d->released_by = why;
+	}
+	if (member->auth.kind != AUTH_PASSTHROUGH &&
+	    credential_read(&member->auth, &p->files[p->table->count + m], &problem).len == 0)
+		return REFUSE_AUTH_UNAVAILABLE;
+	return rest_left(member->rest, now_ms) ? REFUSE_RESTING : REFUSE_NOT;
+}
+
+/* Refuses because the members that could serve the request rest: as the one of them did that is back first. */
+static void refuse_resting(const pool *of, uint32_t resting, int64_t now_ms, decision *d)
+{
+	int64_t least = INT64_MAX;
+
+	refuse(d, REFUSE_RESTING, "the members of the pool that could serve the request rest");
+	for (size_t i = 0; i < of->count; i++) {
+		const member_rest *one = of->members[i].rest;
+		int64_t left = rest_left(one, now_ms);
+		if (!(resting & 1u << i) || left >= least)
+			continue;
+		least = left;
+		d->status = rest_status(one);
+	}
+	d->retry_after = (int)(least == INT64_MAX ? 1 : (least + 999) / 1000);
+}
+
+/* Sends the request to the pool's backend, and tells it which members cannot serve the request now. */
+static __attribute__((noinline)) void use_pool(const policy *p, const llm_request *r, bool clear, decision *d)
+{
+	const pool *of = d->route->pool;
+	int64_t now_ms = clock_mono_ms();
+	uint32_t resting = 0;
+	bool lends = false, missing = false;
+
+	d->replace = of->replaces;
+	for (size_t i = 0; i < of->count; i++)
+		lends |= route_lends(&of->members[i]);
+	if (lends && refuse_to_lend(p, r, clear, d))
+		return;
+	for (size_t i = 0; i < of->count; i++) {
+		refusal why = member_passed_over(p, of->first + i, now_ms, d);
+		d->passed_over |= why == REFUSE_NOT ? 0 : 1u << i;
+		resting |= why == REFUSE_RESTING ? 1u << i : 0;
+		missing |= why == REFUSE_AUTH_UNAVAILABLE;
+	}
+	if (d->passed_over != (1u << of->count) - 1) {
+		d->credential = of->replaces ? SLICE("pool") : (slice){ NULL, 0 };
+	} else if (resting) {
+		refuse_resting(of, resting, now_ms, d);
+	} else if (missing) {
+		refuse(d, REFUSE_AUTH_UNAVAILABLE, "no member of the pool has a usable credential");
+		d->status = p->table->refusal_status;
+	} else {
+		refuse(d, REFUSE_ENDPOINT,
+		       "this method and path run no model, and the \"paths\" of no member names them");
+	}
+}
+
 static void use_route(const policy *p, const llm_request *r, const route *chosen, bool clear, decision *d)
 {
 	d->route = chosen;
 	d->route_name = slice_cstr(chosen->name);
 	d->upstream = route_upstream(p->table, chosen);
 	d->backend = slice_cstr(route_backend(p->table, chosen));
-	if (d->backend.len == 0)
-		refuse(d, REFUSE_NO_BACKEND, "the route's upstream is not a valid URL");
-	else if (route_lends(chosen))
+	if (!d->upstream) {
+		if (chosen->pool)
+			use_pool(p, r, clear, d);
+		else
+			refuse(d, REFUSE_NO_BACKEND, "the route's upstream is not a valid URL");
+	} else if (route_lends(chosen)) {
 		lend(p, r, clear, d);
+	}
 	use_leg(r, chosen->leg, d);
 }
 
@@ -366,6 +446,8 @@ static inline __attribute__((always_inline)) void find_upstream(const policy *p,
 	d->chosen_by = CHOSEN_NONE;
 	d->released_by = RELEASED_NOT;
 	d->upstream = NULL;
+	d->passed_over = 0;
+	d->retry_after = 0;
 	d->backend = d->leg = d->credential = d->answer = (slice){ NULL, 0 };
 	d->replace = false;
 	d->header = HEADER_AUTHORIZATION;

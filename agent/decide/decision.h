@@ -27,12 +27,13 @@ typedef enum refusal {
 	REFUSE_CONTRACT,       /* haproxy.cfg and spoe.conf are older than the agent */
 	REFUSE_NO_MODEL,       /* GET /v1/models/NAME: routes list models, and none lists this one */
 	REFUSE_STREAM_USAGE,   /* a stream that does not ask for its usage, where the operator requires that */
+	REFUSE_RESTING,        /* all members of the pool that could serve the request rest */
 	REFUSE_GATEWAY,        /* the agent could not answer */
 	REFUSALS,
 } refusal;
 
 typedef struct refusal_info {
-	int status; /* REFUSE_AUTH_UNAVAILABLE has the one of the route table instead */
+	int status; /* REFUSE_AUTH_UNAVAILABLE has the one of the route table instead, REFUSE_RESTING the member's */
 	const char *code;
 	const char *message; /* for the client */
 } refusal_info;
@@ -70,7 +71,10 @@ typedef struct decision {
 	bool metered; /* an answer costs tokens: see endpoint_metered() */
 	chosen_by chosen_by;
 	released_by released_by;
-	const upstream *upstream; /* NULL if the request was refused before one was chosen */
+	/* NULL if the request was refused before one was chosen, or if its route has a pool, where HAProxy chooses */
+	const upstream *upstream;
+	uint32_t passed_over; /* of a pool: the bit 1 << i, the pool's `i`th member is not offered the request */
+	int retry_after;      /* with REFUSE_RESTING: seconds until the first member is back */
 	slice backend;
 	slice leg;       /* by which the request goes through the tap, where HAProxy has that leg; empty: it goes to the
 			    backend */
@@ -78,7 +82,9 @@ typedef struct decision {
 	protocol caller; /* the API whose error format the client understands */
 	bool replace;    /* the client's credential is replaced */
 	auth_header header; /* with `replace`: the header that carries the credential */
-	slice credential;   /* with `replace`; SECRET: it goes into the ACK and nowhere else */
+	/* with `replace`; SECRET: it goes into the ACK and nowhere else. Of a pool it is a placeholder, because each
+	 * member's leg sets the member's own. */
+	slice credential;
 	bool ask_again; /* refused, but HAProxy holds more of the body than it sent, and asks again with all of it */
 	const char *problem; /* why the request is refused, for the operator; static text or NULL */
 	model_result model;
@@ -86,6 +92,10 @@ typedef struct decision {
 
 /* Decides what becomes of `r`. Sets every field of `*d`, and d->model as model_find() does. */
 void decide(const policy *p, const llm_request *r, decision *d);
+
+/* Says why the member of index `m` in route_table.members cannot serve the request `d->request` of its pool at
+ * `now_ms`, by the monotonic clock; REFUSE_NOT: it can. Sets d->released_by. */
+refusal member_passed_over(const policy *p, size_t m, int64_t now_ms, decision *d);
 
 /* The headers that HAProxy removes when it replaces a credential: their names, ended by NULL. It also removes the query
  * parameter `key` and a WebSocket subprotocol that carries a key. haproxy.cfg.example has the same list; tests compare

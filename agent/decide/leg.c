@@ -4,14 +4,15 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/hash.h"
 #include "decide/ack.h"
 
 /* ---- names */
 
 /* Makes leg.BACKEND.HASH: as much of the backend's name as fits, for people, and a hash of all that the leg stands for.
- * NULL: out of memory. */
-static char *name_of(const char *backend, const credential *auth)
+ * `in`: the pool's backend to which the leg belongs, or "". NULL: out of memory. */
+static char *name_of(const char *backend, const credential *auth, const char *in)
 {
 	static const hash_key fixed; /* the same name at each start, because `spoa-llm backends` prints it */
 	static const char kinds[] = { [AUTH_PASSTHROUGH] = 'p', [AUTH_ENV] = 'e', [AUTH_FILE] = 'f' };
@@ -23,6 +24,8 @@ static char *name_of(const char *backend, const credential *auth)
 		return NULL;
 	hash = hash_of(&fixed, hash, passes ? SLICE("") : slice_cstr(auth->source));
 	hash = hash_of(&fixed, hash, passes ? SLICE("") : slice_cstr(auth_header_name(auth->header)));
+	if (*in)
+		hash = hash_of(&fixed, hash, slice_cstr(in));
 	const char *shown = strncmp(backend, "llm-", 4) == 0 ? backend + 4 : backend;
 	snprintf(name, LEG_NAME_MAX + 1, "leg.%.23s", shown);
 	for (char *c = name; *c; c++)
@@ -33,19 +36,43 @@ static char *name_of(const char *backend, const credential *auth)
 	return name;
 }
 
+static const credential passthrough = { .kind = AUTH_PASSTHROUGH };
+
+/* Names the leg of each member, and finds its rest, which has the name that a leg to the same upstream with the same
+ * credential would have in any pool. */
+static bool name_members(route_table *t, pool *of)
+{
+	of->leg = name_of(of->backend, &passthrough, "");
+	for (size_t i = 0; i < of->count && of->leg; i++) {
+		route *member = &of->members[i];
+		const char *backend = route_backend(t, member);
+		if (!backend)
+			continue;
+		char *name = name_of(backend, &member->auth, "");
+		member->leg = name_of(backend, &member->auth, of->backend);
+		member->rest = name ? rest_named(name) : NULL;
+		free(name);
+		if (!member->leg || !member->rest)
+			return false;
+	}
+	return of->leg;
+}
+
 bool legs_name(route_table *t)
 {
-	static const credential passthrough = { .kind = AUTH_PASSTHROUGH };
-
 	for (size_t i = 0; i < t->count; i++) {
 		route *r = &t->routes[i];
 		bool tap = r->tap == TAP_AS_ALL ? t->tap : r->tap == TAP_ON;
 		const char *backend = route_backend(t, r);
-		if (tap && r->enabled && backend && !(r->leg = name_of(backend, &r->auth)))
+		if (!r->enabled || !backend)
+			continue;
+		if (r->pool && !name_members(t, r->pool))
+			return false;
+		if (tap && !(r->leg = r->pool ? strdup(r->pool->leg) : name_of(backend, &r->auth, "")))
 			return false;
 	}
 	for (size_t i = 0; i < PROTOCOLS && t->tap; i++)
-		if (!(t->target_legs[i] = name_of(t->targets[i].backend, &passthrough)))
+		if (!(t->target_legs[i] = name_of(t->targets[i].backend, &passthrough, "")))
 			return false;
 	return true;
 }
@@ -54,8 +81,8 @@ bool legs_any(const route_table *t)
 {
 	bool any = t->tap;
 
-	for (size_t i = 0; i < t->count; i++)
-		any |= t->routes[i].leg != NULL;
+	for (size_t i = 0; i < routes_total(t); i++)
+		any |= routes_at(t, i)->leg != NULL;
 	return any;
 }
 
@@ -86,24 +113,44 @@ static void refuse(leg_answer *a, refusal why, int status, const char *problem)
 	a->problem = problem;
 }
 
+/* Returns the index for routes_at() of the route or member that has the leg `name`; routes_total(): none has. */
+static size_t find_leg(const route_table *t, slice name)
+{
+	size_t i = 0;
+
+	while (i < routes_total(t) && !is_named(routes_at(t, i)->leg, name))
+		i++;
+	return i;
+}
+
+/* Gives the leg its credential, unless the member rests. */
+static void serve_leg(const policy *p, size_t at, leg_answer *a)
+{
+	const credential *auth = &a->route->auth;
+	int64_t left = a->route->rest ? rest_left(a->route->rest, clock_mono_ms()) : 0;
+
+	a->backend = slice_cstr(route_backend(p->table, a->route));
+	a->header = auth->header;
+	if (left) {
+		refuse(a, REFUSE_RESTING, rest_status(a->route->rest), "the member rests");
+		a->retry_after = (int)((left + 999) / 1000);
+	} else if (auth->kind != AUTH_PASSTHROUGH) {
+		a->credential = credential_read(auth, &p->files[at], &a->problem);
+		if (a->credential.len == 0)
+			refuse(a, REFUSE_AUTH_UNAVAILABLE, p->table->refusal_status, a->problem);
+	}
+}
+
 void leg_decide(const policy *p, spop_message *m, leg_answer *a)
 {
 	const route_table *t = p->table;
 
 	*a = (leg_answer){ .route = NULL };
 	read_question(m, a);
-	for (size_t i = 0; i < t->count && !a->route; i++)
-		if (is_named(t->routes[i].leg, a->name))
-			a->route = &t->routes[i];
-	if (a->route) {
-		const credential *auth = &a->route->auth;
-		a->backend = slice_cstr(route_backend(t, a->route));
-		a->header = auth->header;
-		if (auth->kind == AUTH_PASSTHROUGH)
-			return;
-		a->credential = credential_read(auth, &p->files[a->route - t->routes], &a->problem);
-		if (a->credential.len == 0)
-			refuse(a, REFUSE_AUTH_UNAVAILABLE, t->refusal_status, a->problem);
+	size_t at = find_leg(t, a->name);
+	if (at < routes_total(t)) {
+		a->route = routes_at(t, at);
+		serve_leg(p, at, a);
 		return;
 	}
 	for (size_t i = 0; i < PROTOCOLS; i++)
@@ -121,6 +168,8 @@ size_t leg_ack(const leg_answer *a, const spop_session *s, unsigned char *room, 
 
 	if (a->refusal != REFUSE_NOT) {
 		ack_refusal(&w, a->refusal, a->status);
+		if (a->refusal == REFUSE_RESTING)
+			ack_retry_after(&w, a->retry_after);
 	} else {
 		ack_str(&w, SLICE("backend"), a->backend);
 		ack_str(&w, SLICE("auth"), a->credential.len ? SLICE("replace") : SLICE("passthrough"));
@@ -134,4 +183,29 @@ size_t leg_ack(const leg_answer *a, const spop_session *s, unsigned char *room, 
 		len = frame_end(&w);
 	}
 	return len;
+}
+
+/* ---- what a leg tells */
+
+const route *leg_declined(const policy *p, spop_message *m, leg_decline *d)
+{
+	const route_table *t = p->table;
+	slice name;
+	spop_value v;
+
+	*d = (leg_decline){ .status = 0 };
+	while (spop_arg_next(m, &name, &v)) {
+		if (slice_eq(name, SLICE("member")))
+			d->name = spop_value_bytes(&v);
+		else if (slice_eq(name, SLICE("id")))
+			d->id = spop_value_bytes(&v);
+		else if (slice_eq(name, SLICE("retry_after")))
+			d->retry_after = spop_value_bytes(&v);
+		else if (slice_eq(name, SLICE("status")))
+			d->status = (int)spop_value_uint(&v);
+	}
+	for (size_t i = 0; i < t->members_count; i++)
+		if (is_named(t->members[i].leg, d->name))
+			return &t->members[i];
+	return NULL;
 }

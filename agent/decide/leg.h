@@ -22,6 +22,7 @@ typedef struct leg_answer {
 	slice backend;      /* the only one to which the leg may send the request */
 	refusal refusal;
 	int status;          /* of the refusal; 0: it is none */
+	int retry_after;     /* with REFUSE_RESTING: seconds until the member is back */
 	const char *problem; /* why the leg gets no credential, for the operator; static text or NULL */
 	auth_header header;  /* the header that carries the credential */
 	slice credential;    /* SECRET: it goes into the ACK and nowhere else. Empty: the client's own passes through */
@@ -42,5 +43,16 @@ void leg_decide(const policy *p, spop_message *m, leg_answer *a);
  * the leg refuses the request. */
 MUST_CHECK size_t leg_ack(const leg_answer *a, const spop_session *s, unsigned char *room, size_t room_len,
 			  uint64_t stream_id, uint64_t frame_id);
+
+/* What the leg of a pool's member tells when its upstream declines a request. */
+typedef struct leg_decline {
+	slice id, name;    /* of the request in HAProxy's log, and of the leg, as the leg gave them */
+	int status;        /* of the answer */
+	slice retry_after; /* of the answer; empty: it has none */
+} leg_decline;
+
+/* Reads the message `m` of a leg into `*d`. Returns the member that declined; NULL: none has such a leg. Malformed
+ * arguments fail m->from, and then nothing in `d` may be used. */
+const route *leg_declined(const policy *p, spop_message *m, leg_decline *d);
 
 #endif

@@ -51,6 +51,12 @@ void route_deinit(route *r)
 	for (size_t i = 0; i < r->models_count; i++)
 		free(r->models[i]);
 	free(r->models);
+	free(r->member);
+	if (r->pool) {
+		free(r->pool->backend);
+		free(r->pool->leg);
+		free(r->pool);
+	}
 }
 
 void route_table_unref(route_table *t)
@@ -60,6 +66,9 @@ void route_table_unref(route_table *t)
 	for (size_t i = 0; i < t->count; i++)
 		route_deinit(&t->routes[i]);
 	free(t->routes);
+	for (size_t i = 0; i < t->members_count; i++)
+		route_deinit(&t->members[i]);
+	free(t->members);
 	models_deinit(&t->listed);
 	for (size_t i = 0; i < PROTOCOLS; i++) {
 		upstream_deinit(&t->targets[i]);
@@ -68,19 +77,38 @@ void route_table_unref(route_table *t)
 	free(t);
 }
 
+/* Returns a zeroed route at the end of the array. NULL: out of memory. */
+static route *append(route **array, size_t *count)
+{
+	if ((*count & (*count - 1)) == 0) { /* the array is full when the count is a power of two */
+		size_t cap = *count ? *count * 2 : 1;
+		route *more = realloc(*array, cap * sizeof *more);
+		if (!more)
+			return NULL;
+		*array = more;
+	}
+	(*array)[*count] = (route){ .enabled = true };
+	return &(*array)[(*count)++];
+}
+
 route *route_table_add(route_table *t)
 {
-	if (t->count == ROUTES_MAX)
-		return NULL;
-	if ((t->count & (t->count - 1)) == 0) { /* the array is full when count is a power of two */
-		size_t cap = t->count ? t->count * 2 : 1;
-		route *routes = realloc(t->routes, cap * sizeof *routes);
-		if (!routes)
-			return NULL;
-		t->routes = routes;
-	}
-	t->routes[t->count] = (route){ .enabled = true };
-	return &t->routes[t->count++];
+	return t->count == ROUTES_MAX ? NULL : append(&t->routes, &t->count);
+}
+
+route *route_table_add_member(route_table *t)
+{
+	return append(&t->members, &t->members_count);
+}
+
+size_t routes_total(const route_table *t)
+{
+	return t->count + t->members_count;
+}
+
+const route *routes_at(const route_table *t, size_t i)
+{
+	return i < t->count ? &t->routes[i] : &t->members[i - t->count];
 }
 
 static policy *policy_alloc(route_table *t)
@@ -88,7 +116,7 @@ static policy *policy_alloc(route_table *t)
 	policy *p = calloc(1, sizeof *p);
 	if (!p)
 		return NULL;
-	p->files = calloc(t->count ? t->count : 1, sizeof *p->files);
+	p->files = calloc(routes_total(t) ? routes_total(t) : 1, sizeof *p->files);
 	if (!p->files) {
 		free(p);
 		return NULL;
@@ -105,9 +133,9 @@ policy *policy_new(route_table *t)
 		route_table_unref(t);
 		return NULL;
 	}
-	for (size_t i = 0; i < t->count; i++)
-		if (t->routes[i].auth.kind == AUTH_FILE)
-			secret_load(&p->files[i], t->routes[i].auth.source);
+	for (size_t i = 0; i < routes_total(t); i++)
+		if (routes_at(t, i)->auth.kind == AUTH_FILE)
+			secret_load(&p->files[i], routes_at(t, i)->auth.source);
 	return p;
 }
 
@@ -121,7 +149,7 @@ void policy_unref(policy *p)
 {
 	if (!p || atomic_fetch_sub(&p->refs, 1) != 1)
 		return;
-	for (size_t i = 0; i < p->table->count; i++)
+	for (size_t i = 0; i < routes_total(p->table); i++)
 		secret_deinit(&p->files[i]);
 	free(p->files);
 	route_table_unref(p->table);
@@ -132,9 +160,9 @@ policy *policy_refresh(const policy *p)
 {
 	bool changed = false;
 
-	for (size_t i = 0; i < p->table->count && !changed; i++)
-		if (p->table->routes[i].auth.kind == AUTH_FILE)
-			changed = secret_changed(&p->files[i], p->table->routes[i].auth.source);
+	for (size_t i = 0; i < routes_total(p->table) && !changed; i++)
+		if (routes_at(p->table, i)->auth.kind == AUTH_FILE)
+			changed = secret_changed(&p->files[i], routes_at(p->table, i)->auth.source);
 	if (!changed)
 		return NULL;
 	atomic_fetch_add(&p->table->refs, 1);
@@ -155,6 +183,16 @@ bool routes_tapped(const route_table *t)
 	return tapped;
 }
 
+const int pool_statuses[POOL_STATUSES] = { 429, 500, 502, 503, 504, 529 };
+
+unsigned pool_status_bit(int status)
+{
+	for (unsigned i = 0; i < POOL_STATUSES; i++)
+		if (pool_statuses[i] == status)
+			return 1u << i;
+	return 0;
+}
+
 const upstream *route_upstream(const route_table *t, const route *r)
 {
 	if (!r->upstream_given)
@@ -166,10 +204,15 @@ const char *route_backend(const route_table *t, const route *r)
 {
 	const upstream *u = route_upstream(t, r);
 	if (!u)
-		return NULL;
+		return r->pool ? r->pool->backend : NULL;
 	if (r->own_backend)
 		return r->own_backend;
 	return r->backend_given ? r->backend_given : u->backend;
+}
+
+bool route_replaces(const route *r)
+{
+	return r->pool ? r->pool->replaces : r->auth.kind != AUTH_PASSTHROUGH;
 }
 
 bool route_lends(const route *r)
@@ -187,7 +230,7 @@ bool route_same_backend(const route *a, const route *b)
 	static const route target;
 
 	b = b ? b : &target;
-	return a->forwards == b->forwards &&
+	return a->forwards == b->forwards && !a->member == !b->member &&
 	       (!a->forwards || (same_text(a->forward_names, b->forward_names) &&
 				 same_text(a->forward_prefixes, b->forward_prefixes))) &&
 	       same_text(a->connect.ca_file, b->connect.ca_file) &&

@@ -10,6 +10,7 @@
 
 #include "base/must_check.h"
 #include "decide/credential.h"
+#include "decide/rest.h"
 #include "decide/upstream.h"
 
 enum {
@@ -26,6 +27,10 @@ enum {
 	ROUTE_FILE_MAX = 1024,  /* bytes of the name of a file that HAProxy reads */
 	ROUTE_TIMEOUT_MAX = 86400,
 	ROUTE_CONNECTIONS_MAX = 1000000,
+	POOL_MEMBERS_MAX = 16, /* members of a pool: each takes some rules of HAProxy's for each request */
+	MEMBER_NAME_MAX = 32,  /* bytes of a member's name */
+	MEMBER_WEIGHT_MAX = 256,
+	POOL_STATUSES = 6, /* statuses that an operator may name in `retry_on` */
 };
 
 /* The version of the contract between the agent, haproxy.cfg and spoe.conf. The two files of a version send its number
@@ -59,6 +64,32 @@ typedef struct route_connect {
 	unsigned max_connections;
 } route_connect;
 
+/* How a pool's backend chooses among the members that it has not tried. */
+typedef enum balance {
+	BALANCE_FIRST,    /* the first one in the operator's order */
+	BALANCE_WEIGHTED, /* by lot, in proportion to the weights */
+	BALANCE_LEAST,    /* the one with the fewest requests in flight for its weight */
+} balance;
+
+/* The upstreams of a route that has several. A member is a route of its own in route_table.members: it has a name, an
+ * upstream, a credential, `paths` and `connect`, and no conditions. */
+typedef struct pool {
+	struct route *members; /* in route_table.members; set when all routes are read */
+	size_t first, count;   /* of them there */
+	balance balance;
+	unsigned retry_on; /* the bit 1 << i: an answer with pool_statuses[i] goes to the next member */
+	unsigned retries;  /* how many further members a request may try */
+	bool replaces;     /* the members replace the client's credential: all do, or none */
+	bool tells_client; /* the response says which member served */
+	char *backend;     /* of HAProxy, which chooses the member; owned */
+	char *leg;         /* the socket by which a request comes back to `backend` for the next member; owned */
+} pool;
+
+extern const int pool_statuses[POOL_STATUSES];
+
+/* Returns the bit of `status` in a pool's retry_on. 0: it is not one of pool_statuses. */
+unsigned pool_status_bit(int status);
+
 /* The strings are owned. */
 typedef struct route {
 	char *name;
@@ -86,6 +117,11 @@ typedef struct route {
 	bool require_stream_usage;
 	char **models; /* that the route lists; in all routes at most MODELS_MAX */
 	size_t models_count;
+	pool *pool;   /* owned; NULL: the route has one upstream. With a pool it has none of its own */
+	char *member; /* of a pool's member: its name in the pool, and `name` is ROUTE/MEMBER; NULL: this is a route */
+	size_t owner; /* of a member: the index of its route */
+	unsigned weight;   /* of a member */
+	member_rest *rest; /* of a member: whether it rests, see rest.h */
 	bool enabled;
 	unsigned entry; /* the route's number in the operator's array, from 1; skipped entries count */
 	unsigned slot; /* index of the route's counters (net/counters.h), set by serve/snapshot.c; 0: it has none of its
@@ -111,6 +147,8 @@ typedef struct route_table {
 	atomic_uint refs;
 	route *routes;
 	size_t count;
+	route *members; /* of all pools */
+	size_t members_count;
 	size_t enabled;
 	upstream targets[PROTOCOLS];
 	bool tap;                     /* streams go through the tap, unless their route says otherwise */
@@ -136,7 +174,7 @@ typedef struct route_table {
 typedef struct policy {
 	atomic_uint refs;
 	route_table *table;
-	secret *files; /* by index of the route: the content of its `file:` when last read */
+	secret *files; /* by index for routes_at(): the content of a route's `file:` when last read */
 } policy;
 
 /* Makes an empty table with one reference, to be filled by route_table_add(). NULL: out of memory. */
@@ -144,6 +182,13 @@ MUST_CHECK route_table *route_table_new(void);
 void route_table_unref(route_table *t);
 /* Returns a zeroed route to fill. NULL: out of memory, or the table has ROUTES_MAX. */
 MUST_CHECK route *route_table_add(route_table *t);
+
+/* Returns a zeroed member to fill. NULL: out of memory. */
+MUST_CHECK route *route_table_add_member(route_table *t);
+
+/* Returns how many routes and members of pools the table has, and the `i`th of them: the routes come first. */
+size_t routes_total(const route_table *t);
+const route *routes_at(const route_table *t, size_t i);
 
 /* Releases what a route owns. */
 void route_deinit(route *r);
@@ -161,7 +206,7 @@ bool policy_allows_contract(const policy *p, uint64_t contract);
 
 /* True if some requests go through the tap. */
 bool routes_tapped(const route_table *t);
-/* Returns the upstream of a route. NULL: it has none, because its URL is not valid. */
+/* Returns the upstream of a route. NULL: it has none, because its URL is not valid, or because it has a pool. */
 const upstream *route_upstream(const route_table *t, const route *r);
 /* Returns the HAProxy backend of a route. NULL: it has none. */
 const char *route_backend(const route_table *t, const route *r);
@@ -175,6 +220,8 @@ const route *route_without_model(const route_table *t, slice path, bool by_path)
 /* Returns the enabled route that is taken whatever model a request for `path` names. NULL: that depends on the model.
  */
 const route *route_whatever_model(const route_table *t, slice path);
+/* True if the client's credential is replaced: by the route's own, or by those of its members. */
+bool route_replaces(const route *r);
 /* True if something of the operator's goes upstream with the route's requests: a credential or a client certificate. */
 bool route_lends(const route *r);
 /* True if the routes, of which `b` may be NULL (a target), need one and the same backend of HAProxy for an upstream. */

@@ -45,7 +45,7 @@ static void take_note(net_counters *n, refusal why, const llm_request *r, const 
 	note_text(note->route, sizeof note->route, d->route_name);
 	note_text(note->model, sizeof note->model,
 		  slice_of(d->model.name, d->model.status == MODEL_FOUND ? d->model.len : 0));
-	if (why == REFUSE_AUTH_UNAVAILABLE && d->route) {
+	if (why == REFUSE_AUTH_UNAVAILABLE && d->route && !d->route->pool) {
 		/* Names the variable or the file of the credential, never its content. */
 		char source[CREDENTIAL_SOURCE_SHORT];
 		credential_describe(&d->route->auth, source, sizeof source);
@@ -82,7 +82,7 @@ __attribute__((noinline)) static void log_refusal(const llm_request *r, const de
 		log_event(asked_for_more, LOG_S("id", r->id), LOG_I("buffered", r->sample.buffered));
 		return;
 	}
-	if (d->replace)
+	if (d->replace && !d->route->pool)
 		credential_describe(&d->route->auth, source, sizeof source);
 	log_event(refused, LOG_S("id", r->id), LOG_I("status", d->status),
 		  LOG_C("code", refusal_describe(d->refusal)->code), LOG_S("route", d->route_name),
@@ -259,6 +259,27 @@ static answered answer_leg(conn *c, const spop_event *e, spop_message *m)
 	return ANSWERED;
 }
 
+/* Writes the ACK of an llm-declined message, by which the leg of a pool's member tells that its upstream declined. */
+static answered answer_declined(conn *c, const spop_event *e, spop_message *m)
+{
+	const policy *p = c->spop_thread->policy;
+	leg_decline d;
+	const route *member = leg_declined(p, m, &d);
+
+	if (!spop_messages_skip(m->from))
+		return ANSWER_MALFORMED;
+	if (!conn_room(c, CONTROL_ROOM))
+		return ANSWER_NO_MEMORY;
+	spop_writer w = spop_ack_begin(&c->session, c->out.data + c->out.end, CONTROL_ROOM, e->stream_id, e->frame_id);
+	wrote(c, frame_end(&w));
+	int64_t now = clock_mono_ms();
+	if (member && member->rest && rest_declined(member->rest, d.status, d.retry_after, now, clock_wall_ms()))
+		log_event(member_rests, LOG_S("id", d.id), LOG_C("route", p->table->routes[member->owner].name),
+			  LOG_C("member", member->member), LOG_I("status", d.status),
+			  LOG_I("seconds", (rest_left(member->rest, now) + 999) / 1000));
+	return ANSWERED;
+}
+
 /* Writes the ACK of an llm-response message. */
 static answered answer_response(conn *c, const spop_event *e, spop_message *m)
 {
@@ -288,6 +309,8 @@ static answered answer(conn *c, const spop_event *e, unsigned *decisions)
 			return answer_request(c, e, &m, decisions);
 		if (slice_eq(m.name, SLICE("llm-member")))
 			return answer_leg(c, e, &m);
+		if (slice_eq(m.name, SLICE("llm-declined")))
+			return answer_declined(c, e, &m);
 		if (slice_eq(m.name, SLICE("llm-response")))
 			return answer_response(c, e, &m);
 		while (spop_arg_next(&m, &name, &value))

@@ -25,14 +25,14 @@ static void add(entry *entries, size_t *count, const upstream *u, const char *na
 
 static bool write_all(FILE *f, const route_table *t, const backends_settings *s)
 {
-	entry *entries = calloc(t->count + PROTOCOLS, sizeof *entries);
+	entry *entries = calloc(routes_total(t) + PROTOCOLS, sizeof *entries);
 	size_t count = 0;
-	char user[ROUTE_NAME_MAX + 16];
+	char user[ROUTE_NAME_MAX + MEMBER_NAME_MAX + 16];
 
 	if (!entries)
 		return false;
-	for (size_t i = 0; i < t->count; i++) {
-		const route *r = &t->routes[i];
+	for (size_t i = 0; i < routes_total(t); i++) {
+		const route *r = routes_at(t, i);
 		const upstream *u = route_upstream(t, r);
 		if (!r->enabled || !u)
 			continue;

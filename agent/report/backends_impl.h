@@ -31,6 +31,32 @@ typedef struct backends_settings {
 	int refusal_status; /* with which a request is refused whose route has no usable credential */
 } backends_settings;
 
+/* The error `code` in the shape of the client's API, as haproxy.cfg.example has it, with the code where each API's
+ * refusals have it. */
+#define ERROR_BODY(message, code, status) \
+	"'{%%[str(anthropic),strcmp(txn.llm.protocol),bool,iif(\"\",\"\\\"type\\\":\\\"error\\\",\")]\"error\":{\"message\":\"" message \
+	"\",%%[str(gemini),strcmp(txn.llm.protocol),bool,iif(\"\\\"type\\\":\\\"api_error\\\",\\\"param\\\":null,\\\"code\\\":\\\"" code \
+	"\\\"\",\"\\\"code\\\":" status \
+	",\\\"status\\\":\\\"UNAVAILABLE\\\",\\\"details\\\":[{\\\"reason\\\":\\\"" code "\\\"}]\")]}}'"
+
+/* What a backend sends with a request for a pool, and what it learns by the answer, for the log line. The names are
+ * those that the pool's backends set, because the legs let none of an upstream's through. */
+#define POOL_ASK \
+	"    # The members that the agent passes over.\n" \
+	"    http-request set-header x-llm-rest %[var(txn.llm.rest)] if { var(txn.llm.rest) -m found }\n"
+#define POOL_TOLD \
+	"    # For the log line: which member served, and what the others said before.\n" \
+	"    http-response set-var-fmt(txn.llm.line) '%[var(txn.llm.line)],\"member\":\"%[res.fhdr(x-llm-member)]\",\"tried\":\"%[res.fhdr(x-llm-why)]\"' if { res.fhdr_cnt(x-llm-member) gt 0 }\n"
+
+/* A leg, and what it stands for. */
+typedef struct leg {
+	const char *name, *backend;
+	const credential *auth; /* NULL: the client's own credential passes through */
+	unsigned timeout;       /* seconds that the upstream may be silent */
+	const pool *pool;       /* it leads to this pool's backend; NULL: to an upstream's */
+	const route *member;    /* it is the leg of this member; NULL: of no member */
+} leg;
+
 typedef struct entry {
 	const upstream *upstream;
 	const char *name;
@@ -46,5 +72,27 @@ void backends_section(FILE *f, const backends_settings *s, const entry *e);
 
 /* Writes the legs of t's routes and targets, and what leads to them through the tap; nothing, if there are none. */
 void backends_legs(FILE *f, const backends_settings *s, const route_table *t);
+
+/* Returns the leg of a route or a member as it is written. */
+leg backends_leg(const route_table *t, const backends_settings *s, const route *r);
+/* The parts of a leg's frontend that all legs have: its beginning; the rules by which it gets its credential, or
+ * forwards nothing; the rules for answers, and the end. */
+void backends_leg_head(FILE *f, const leg *l);
+void backends_leg_credential(FILE *f, const backends_settings *s, const leg *l);
+void backends_leg_end(FILE *f, const leg *l);
+
+/* Returns the seconds for which a request may wait before its upstream is silent: for a free connection, and for each
+ * address; and some seconds more. */
+static inline unsigned backends_wait(const backends_settings *s)
+{
+	return QUEUE_TIMEOUT + (1 + NAME_RETRIES * s->addresses) * NAME_CONNECT_TIMEOUT + 15;
+}
+
+/* Writes the backends and legs of t's pools; nothing, if there are none. */
+void backends_pools(FILE *f, const backends_settings *s, const route_table *t);
+/* Writes what the leg of a pool's member answers without a credential: the pool tries the next member then. */
+void backends_member_refusals(FILE *f, const backends_settings *s);
+/* Returns the seconds for which a pool may be silent: all its members, one after the other. */
+unsigned backends_pool_timeout(const route_table *t, const backends_settings *s, const pool *p);
 
 #endif

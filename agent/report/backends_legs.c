@@ -2,35 +2,28 @@
  *
  * The HAProxy sections for requests that go through the tap (docs/haproxy.md, "The tap"). Each leg has two: a backend,
  * from which requests go to the tap, and a frontend, to which the tap sends them. */
+#include "decide/leg.h"
 #include "report/backends_impl.h"
 
-/* A leg, and what it stands for. */
-typedef struct leg {
-	const char *name, *backend;
-	const credential *auth; /* NULL: the client's own credential passes through */
-	unsigned timeout;       /* seconds that the upstream may be silent */
-} leg;
+static void write_sockets(FILE *f)
+{
+	fprintf(f,
+		"# What goes through legs: the requests of pools, and those through the tap.\n"
+		"global\n"
+		"    # The sockets of the legs. HAProxy makes them in LLM_LEGS when it starts. Once it is in a chroot, it sees them in LLM_LEGS_INSIDE.\n"
+		"    presetenv LLM_LEGS        \"/run/spoa-llm-legs\"\n"
+		"    presetenv LLM_LEGS_INSIDE \"$LLM_LEGS\"\n"
+		"    # Who may connect to a leg: nobody but HAProxy and the tap, because whoever can gets the operator's credential added.\n"
+		"    presetenv LLM_LEG_ACCESS  \"mode 600\"\n\n");
+}
 
-/* The error `code` in the shape of the client's API, as haproxy.cfg.example has it, with the code where each API's
- * refusals have it. */
-#define ERROR_BODY(message, code, status) \
-	"'{%%[str(anthropic),strcmp(txn.llm.protocol),bool,iif(\"\",\"\\\"type\\\":\\\"error\\\",\")]\"error\":{\"message\":\"" message \
-	"\",%%[str(gemini),strcmp(txn.llm.protocol),bool,iif(\"\\\"type\\\":\\\"api_error\\\",\\\"param\\\":null,\\\"code\\\":\\\"" code \
-	"\\\"\",\"\\\"code\\\":" status \
-	",\\\"status\\\":\\\"UNAVAILABLE\\\",\\\"details\\\":[{\\\"reason\\\":\\\"" code "\\\"}]\")]}}'"
-
-static void write_common(FILE *f, const char *check)
+static void write_tap(FILE *f, const char *check)
 {
 	fprintf(f,
 		"# What goes through the tap: each request whose answer streams, or may be larger than HAProxy's buffer.\n"
 		"global\n"
-		"    # The sockets of the tap and of the legs. HAProxy makes those of the legs in LLM_LEGS when it starts. Once it is in a chroot, it\n"
-		"    # sees them in LLM_LEGS_INSIDE, and the tap's socket at LLM_TAP.\n"
+		"    # The socket of the tap, as HAProxy sees it.\n"
 		"    presetenv LLM_TAP         \"unix@/run/spoa-llm-tap/tap.sock\"\n"
-		"    presetenv LLM_LEGS        \"/run/spoa-llm-legs\"\n"
-		"    presetenv LLM_LEGS_INSIDE \"$LLM_LEGS\"\n"
-		"    # Who may connect to a leg: nobody but HAProxy and the tap, because whoever can gets the operator's credential added.\n"
-		"    presetenv LLM_LEG_ACCESS  \"mode 600\"\n"
 		"    # The switch. If the runtime API sets it to false, new requests go without the tap, and streams in the tap go on to their end.\n"
 		"    set-var proc.llm_tap bool(true)\n\n"
 		"backend llm-tap\n"
@@ -49,9 +42,6 @@ static void write_common(FILE *f, const char *check)
  * leg `checked` for all, because it reaches all of them or none. */
 static void write_way(FILE *f, const backends_settings *s, const leg *l, const char *checked)
 {
-	/* what backends_section() lets a request wait for before the upstream is silent, and some seconds more */
-	unsigned before = QUEUE_TIMEOUT + (1 + NAME_RETRIES * s->addresses) * NAME_CONNECT_TIMEOUT + 15;
-
 	fprintf(f,
 		"backend %s\n"
 		"    # To the tap, and from there to the leg; straight to the leg while the tap is down, or takes no more.\n"
@@ -68,15 +58,19 @@ static void write_way(FILE *f, const backends_settings *s, const leg *l, const c
 		"%s"
 		"    http-request set-header x-llm-leg %s\n"
 		"    http-request set-header x-llm-protocol %%[var(txn.llm.protocol)]\n"
+		"%s"
 		"    # The tap reads no compressed answer.\n"
 		"    http-request set-header accept-encoding identity\n"
 		"    # What the leg answered in place of the upstream; the client does not see this header.\n"
 		"    http-response set-var(txn.llm.code) res.fhdr(x-llm-leg) if { res.fhdr_cnt(x-llm-leg) gt 0 }\n"
+		"%s"
 		"    use-server tap if TRUE\n"
 		"    server tap \"$LLM_TAP\" weight 0 track llm-tap/tap\n"
 		"    # If HAProxy cannot reach the legs (LLM_LEG_ACCESS, a chroot), requests go to their upstreams without them. One is checked for all.\n"
 		"    server leg \"unix@${LLM_LEGS_INSIDE}/%s.sock\"",
-		l->name, l->timeout + before, l->auth ? DROP_TRAILERS : "", l->name, l->name);
+		l->name, l->timeout + backends_wait(s),
+		l->auth || (l->pool && l->pool->replaces) ? DROP_TRAILERS : "", l->name, l->pool ? POOL_ASK : "",
+		l->pool ? POOL_TOLD : "", l->name);
 	if (strcmp(l->name, checked) == 0)
 		fprintf(f, " check inter 2s fastinter 500ms fall 2 rise 1\n\n");
 	else
@@ -85,19 +79,20 @@ static void write_way(FILE *f, const backends_settings *s, const leg *l, const c
 
 /* Writes how the leg gets its credential. Without an answer of the agent, or with half an answer, it forwards nothing.
  */
-static void write_credential(FILE *f, const backends_settings *s, const leg *l)
+void backends_leg_credential(FILE *f, const backends_settings *s, const leg *l)
 {
 	const char *header = auth_header_name(l->auth->header);
 
-	fprintf(f,
-		"    filter spoe engine llm config \"$LLM_SPOE_CONF\"\n"
-		"    http-request set-var(txn.llm_member) str(%s)\n"
-		"    http-request send-spoe-group llm llm-member\n"
-		"    http-request return status %d content-type application/json hdr x-llm-leg upstream_auth_unavailable hdr x-should-retry false "
-		"lf-string " ERROR_BODY("The gateway has no usable credential for the upstream of this model.",
-					"upstream_auth_unavailable",
-					"%d") " if { var(txn.llm.code) -m str upstream_auth_unavailable }\n",
-		l->name, s->refusal_status, s->refusal_status);
+	fprintf(f, "    http-request send-spoe-group llm llm-member\n");
+	if (l->member)
+		backends_member_refusals(f, s);
+	else
+		fprintf(f,
+			"    http-request return status %d content-type application/json hdr x-llm-leg upstream_auth_unavailable hdr x-should-retry false "
+			"lf-string " ERROR_BODY("The gateway has no usable credential for the upstream of this model.",
+						"upstream_auth_unavailable",
+						"%d") " if { var(txn.llm.code) -m str upstream_auth_unavailable }\n",
+			s->refusal_status, s->refusal_status);
 	fprintf(f,
 		"    http-request return status 503 content-type application/json hdr x-llm-leg gateway_unavailable hdr retry-after 1 "
 		"lf-string " ERROR_BODY(
@@ -111,11 +106,11 @@ static void write_credential(FILE *f, const backends_settings *s, const leg *l)
 		l->backend, header, header);
 }
 
-static void write_leg(FILE *f, const backends_settings *s, const leg *l)
+void backends_leg_head(FILE *f, const leg *l)
 {
 	fprintf(f,
 		"frontend %s.in\n"
-		"    # The leg to %s. One socket of HAProxy's own, where the tap or the backend above brings requests.\n"
+		"    # The leg to %s. One socket of HAProxy's own, where the tap or a backend brings requests.\n"
 		"    mode http\n"
 		"    no log\n"
 		"    bind \"unix@${LLM_LEGS}/%s.sock\" \"${LLM_LEG_ACCESS[*]}\" backlog 16384\n"
@@ -123,15 +118,15 @@ static void write_leg(FILE *f, const backends_settings *s, const leg *l)
 		"    timeout client 1d\n"
 		"    timeout http-keep-alive 1d\n"
 		"    http-request return status 200 if { path /.tap } !{ req.fhdr_cnt(x-request-id) gt 0 }\n"
-		"    http-request set-var(txn.llm.protocol) req.fhdr(x-llm-protocol)\n"
-		"    http-request del-header x-llm- -m beg\n",
+		"    http-request set-var(txn.llm.protocol) req.fhdr(x-llm-protocol)\n",
 		l->name, l->backend, l->name);
-	if (l->auth)
-		write_credential(f, s, l);
+}
+
+void backends_leg_end(FILE *f, const leg *l)
+{
 	fprintf(f,
 		"    # Marks what HAProxy itself answers in place of the upstream. No upstream can set such a mark.\n"
 		"    http-response set-var(txn.llm_answered) bool(true)\n"
-		"    http-response del-header x-llm- -m beg\n"
 		"    acl marked res.fhdr_cnt(x-llm-leg) gt 0\n"
 		"    http-after-response allow if { var(txn.llm_answered) -m found }\n"
 		"    http-after-response set-header x-llm-leg upstream_error       if !marked { status 502 }\n"
@@ -141,17 +136,30 @@ static void write_leg(FILE *f, const backends_settings *s, const leg *l)
 	fprintf(f, "    default_backend %s\n\n", l->backend);
 }
 
-static void write_both(FILE *f, const backends_settings *s, const leg *l, const char *checked)
+static void write_leg(FILE *f, const backends_settings *s, const leg *l)
 {
-	write_way(f, s, l, checked);
-	write_leg(f, s, l);
+	backends_leg_head(f, l);
+	fprintf(f, "    http-request del-header x-llm- -m beg\n");
+	if (l->auth) {
+		fprintf(f,
+			"    filter spoe engine llm config \"$LLM_SPOE_CONF\"\n"
+			"    http-request set-var(txn.llm_member) str(%s)\n",
+			l->name);
+		backends_leg_credential(f, s, l);
+	}
+	fprintf(f, "    http-response del-header x-llm- -m beg\n");
+	backends_leg_end(f, l);
 }
 
-/* Returns the route's leg as it is written; routes before `r` may have the same one. */
-static leg leg_of(const route_table *t, const route *r)
+leg backends_leg(const route_table *t, const backends_settings *s, const route *r)
 {
-	return (leg){ r->leg, route_backend(t, r), r->auth.kind == AUTH_PASSTHROUGH ? NULL : &r->auth,
-		      r->own_backend && r->connect.timeout ? r->connect.timeout : UPSTREAM_TIMEOUT };
+	leg l = { .name = r->leg, .backend = route_backend(t, r), .pool = r->pool, .member = r->member ? r : NULL };
+
+	l.auth = r->auth.kind == AUTH_PASSTHROUGH ? NULL : &r->auth;
+	l.timeout = r->own_backend && r->connect.timeout ? r->connect.timeout : UPSTREAM_TIMEOUT;
+	if (r->pool)
+		l.timeout = backends_pool_timeout(t, s, r->pool);
+	return l;
 }
 
 /* True if a leg before that of the route number `routes` and the target number `targets` has this name. */
@@ -173,17 +181,25 @@ void backends_legs(FILE *f, const backends_settings *s, const route_table *t)
 	for (size_t i = t->count; i-- > 0;)
 		if (t->routes[i].leg)
 			first = t->routes[i].leg;
+	if (legs_any(t))
+		write_sockets(f);
+	backends_pools(f, s, t);
 	if (!first)
 		return;
-	write_common(f, first);
+	write_tap(f, first);
 	for (size_t i = 0; i < t->count; i++) {
-		leg l = leg_of(t, &t->routes[i]);
-		if (l.name && !is_written(t, i, 0, l.name))
-			write_both(f, s, &l, first);
+		leg l = backends_leg(t, s, &t->routes[i]);
+		if (!l.name || is_written(t, i, 0, l.name))
+			continue;
+		write_way(f, s, &l, first);
+		if (!l.pool)
+			write_leg(f, s, &l);
 	}
 	for (size_t i = 0; i < PROTOCOLS && t->tap; i++) {
-		leg l = { t->target_legs[i], t->targets[i].backend, NULL, UPSTREAM_TIMEOUT };
-		if (!is_written(t, t->count, i, l.name))
-			write_both(f, s, &l, first);
+		leg l = { .name = t->target_legs[i], .backend = t->targets[i].backend, .timeout = UPSTREAM_TIMEOUT };
+		if (is_written(t, t->count, i, l.name))
+			continue;
+		write_way(f, s, &l, first);
+		write_leg(f, s, &l);
 	}
 }

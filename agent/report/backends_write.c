@@ -13,6 +13,21 @@ static bool is_name(const upstream *u)
 	return !u->address && !is_localhost(u);
 }
 
+/* True if the backend is that of a pool's members. */
+static bool is_member(const entry *e)
+{
+	return e->r && e->r->member;
+}
+
+/* How often HAProxy tries once more to reach the upstream. The next member is better than another try at the same
+ * address. */
+static unsigned retries_of(const backends_settings *s, const entry *e)
+{
+	if (is_name(e->upstream))
+		return is_member(e) ? s->addresses : NAME_RETRIES * s->addresses;
+	return is_member(e) ? 0 : 2;
+}
+
 static bool is_standard_port(const upstream *u)
 {
 	return u->port == (u->tls ? 443 : 80);
@@ -29,6 +44,8 @@ static void write_server_settings(FILE *f, const backends_settings *s, const ent
 	fprintf(f, " check inter 10s fastinter %s downinter 1s fall 3 rise 1", u->address ? "2s" : "500ms");
 	if (!u->address)
 		fprintf(f, " observe layer4 error-limit 1 on-error sudden-death");
+	else if (is_member(e)) /* the only one, so that the pool passes the member over at once */
+		fprintf(f, " observe layer4 error-limit 1 on-error mark-down");
 	if (is_name(u))
 		fprintf(f, " init-addr none%s", s->name_servers_count ? " resolvers llm-dns" : "");
 	if (most)
@@ -115,7 +132,7 @@ void backends_section(FILE *f, const backends_settings *s, const entry *e)
 		"    retry-on conn-failure\n"
 		"    http-reuse safe\n",
 		is_name(u) ? NAME_CONNECT_TIMEOUT : 5, timeout ? timeout : UPSTREAM_TIMEOUT,
-		timeout > 3600 ? timeout : 3600, is_name(u) ? NAME_RETRIES * s->addresses : 2);
+		timeout > 3600 ? timeout : 3600, retries_of(s, e));
 	if (e->r && e->r->connect.max_connections)
 		fprintf(f,
 			"    # How long a request waits for one of the connections.\n"

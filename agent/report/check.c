@@ -53,9 +53,16 @@ static void say_where(findings *to, const upstream *u, protocol p)
 	finding_more(to, "%s becomes %s", paths[p], url);
 }
 
+static void say_models(findings *to, const route *r)
+{
+	if (r->models_count)
+		finding_more(to, "it lists %zu of the models that the gateway answers GET /v1/models with",
+			     r->models_count);
+}
+
 static bool check_route(findings *to, const policy *p, size_t i)
 {
-	const route *r = &p->table->routes[i];
+	const route *r = routes_at(p->table, i);
 	const char *problem = NULL, *backend = route_backend(p->table, r);
 	char source[CREDENTIAL_SOURCE_MAX], connection[CONNECTION_TEXT_MAX];
 
@@ -76,9 +83,44 @@ static bool check_route(findings *to, const policy *p, size_t i)
 	}
 	if (route_lends(r))
 		say_what_goes_along(to, r);
-	if (r->models_count)
-		finding_more(to, "it lists %zu of the models that the gateway answers GET /v1/models with",
-			     r->models_count);
+	say_models(to, r);
+	return usable;
+}
+
+/* Warns of what `retry_on` may cost. */
+static void check_retry_on(findings *to, const route *r)
+{
+	static const int unclear[] = { 500, 502, 504 };
+	char text[64] = "";
+	size_t len = 0;
+
+	for (size_t i = 0; i < sizeof unclear / sizeof unclear[0]; i++)
+		if (r->pool->retry_on & pool_status_bit(unclear[i]))
+			len += (size_t)snprintf(text + len, sizeof text - len, "%s%d", len ? ", " : "", unclear[i]);
+	if (len)
+		finding(to, FOUND_WARNING, "route", r->name,
+			"\"retry_on\" has %s, which an upstream may also answer after it ran the model: then the request goes to "
+			"another member, and may be billed twice",
+			text);
+}
+
+/* Says what a pool does, and what its members are. Returns whether one of them can be used. */
+static bool check_pool(findings *to, const policy *p, const route *r)
+{
+	static const char *const balances[] = { [BALANCE_FIRST] = "in this order",
+						[BALANCE_WEIGHTED] = "by weight",
+						[BALANCE_LEAST] = "the least busy first" };
+	const pool *of = r->pool;
+	bool usable = false;
+
+	finding(to, FOUND_OK, "route", r->name, "%-40s a pool of %zu: %s", of->backend, of->count,
+		balances[of->balance]);
+	say_models(to, r);
+	check_retry_on(to, r);
+	for (size_t i = 0; i < of->count; i++)
+		usable |= check_route(to, p, p->table->count + of->first + i);
+	if (!usable)
+		finding(to, FOUND_PROBLEM, "route", r->name, "no member of its pool can be used");
 	return usable;
 }
 
@@ -91,8 +133,8 @@ void check_write(findings *to, const policy *p)
 	for (size_t i = 0; i < t->count; i++) {
 		if (!t->routes[i].enabled)
 			continue;
-		unusable += !check_route(to, p, i);
-		replaces |= t->routes[i].auth.kind != AUTH_PASSTHROUGH;
+		unusable += !(t->routes[i].pool ? check_pool(to, p, &t->routes[i]) : check_route(to, p, i));
+		replaces |= route_replaces(&t->routes[i]);
 	}
 	for (size_t i = 0; i < PROTOCOLS; i++) {
 		finding(to, FOUND_OK, "target", protocol_name((protocol)i), "%s", t->targets[i].backend);

@@ -169,8 +169,8 @@ void connection_files(findings *to, const config *c, const route_table *t, bool 
 {
 	look_at(to, "HAProxy's", "backends", "ca_file", c->ca_file, here);
 	look_at_resolv_conf(to, c, here);
-	for (size_t i = 0; i < t->count; i++) {
-		const route *r = &t->routes[i];
+	for (size_t i = 0; i < routes_total(t); i++) {
+		const route *r = routes_at(t, i);
 		if (!r->enabled)
 			continue;
 		look_at(to, "route", r->name, "ca_file", r->connect.ca_file, here);

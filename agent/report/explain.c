@@ -9,6 +9,7 @@
 #include "decide/decision.h"
 #include "decide/forward.h"
 #include "report/connection.h"
+#include "report/explain_pool.h"
 
 static const char *asked_method(const explain_request *ask)
 {
@@ -87,6 +88,10 @@ static void describe_set(const decision *d, char *value, size_t cap)
 {
 	char source[CREDENTIAL_SOURCE_MAX];
 
+	if (d->route->pool) { /* each member has a header and a credential of its own */
+		snprintf(value, cap, "<the member's own>");
+		return;
+	}
 	credential_describe(&d->route->auth, source, sizeof source);
 	snprintf(value, cap, "%s<%s>", d->header == HEADER_AUTHORIZATION ? "Bearer " : "", source);
 }
@@ -165,7 +170,7 @@ static void add_slice(cJSON *json, const char *key, slice s)
 	free(text);
 }
 
-static void print_json(FILE *f, const decision *d, const explain_request *ask, slice path, slice query)
+static void print_json(FILE *f, const policy *p, const decision *d, const explain_request *ask, slice path, slice query)
 {
 	cJSON *json = cJSON_CreateObject();
 	const refusal_info *info = refusal_describe(d->refusal);
@@ -197,6 +202,8 @@ static void print_json(FILE *f, const decision *d, const explain_request *ask, s
 	cJSON_AddStringToObject(json, "protocol", protocol_name(d->caller));
 	cJSON_AddBoolToObject(json, "stream", d->model.stream);
 	cJSON_AddBoolToObject(json, "metered", d->metered);
+	if (d->route && d->route->pool)
+		explain_pool_json(json, p, d, path);
 	if (d->upstream && d->refusal == REFUSE_NOT) {
 		char url[UPSTREAM_URL_MAX * 4];
 		upstream_url_for(d->upstream, path, url, sizeof url);
@@ -216,8 +223,10 @@ static void print_json(FILE *f, const decision *d, const explain_request *ask, s
 		for (const char *const *h = stripped_headers; *h; h++)
 			cJSON_AddItemToArray(strip, cJSON_CreateString(*h));
 		describe_set(d, value, sizeof value);
-		cJSON_AddStringToObject(json, "auth_header", auth_header_name(d->header));
-		cJSON_AddStringToObject(set, auth_header_name(d->header), value);
+		if (!d->route->pool) {
+			cJSON_AddStringToObject(json, "auth_header", auth_header_name(d->header));
+			cJSON_AddStringToObject(set, auth_header_name(d->header), value);
+		}
 		cJSON_AddStringToObject(json, "released", released_words[d->released_by]);
 		add_headers(json, d, ask);
 	}
@@ -280,8 +289,7 @@ static void print_headers(FILE *f, const decision *d, const explain_request *ask
 	fprintf(f, "%s", stays ? "\n" : "");
 }
 
-static void print_text(FILE *f, const route_table *t, const decision *d, const explain_request *ask, slice path,
-		       slice query)
+static void print_text(FILE *f, const policy *p, const decision *d, const explain_request *ask, slice path, slice query)
 {
 	const refusal_info *info = refusal_describe(d->refusal);
 
@@ -294,16 +302,18 @@ static void print_text(FILE *f, const route_table *t, const decision *d, const e
 	if (d->model.looked)
 		fprintf(f, "looked at: %llu bytes of the body\n", (unsigned long long)d->model.looked);
 	fprintf(f, "endpoint:  %s\n", endpoint_words[d->endpoint]);
-	print_routes(f, t, d);
+	print_routes(f, p->table, d);
 	fprintf(f, "route:     %.*s (%s)\n", d->route_name.len ? (int)d->route_name.len : 1,
 		d->route_name.len ? d->route_name.ptr : "-", chosen_word(d));
 	if (d->refusal != REFUSE_NOT) {
 		char source[CREDENTIAL_SOURCE_MAX] = "";
 		fprintf(f, "REFUSED:   %d %s\n           %s\n", d->status, info->code, info->message);
-		if (d->refusal == REFUSE_AUTH_UNAVAILABLE)
+		if (d->refusal == REFUSE_AUTH_UNAVAILABLE && !d->route->pool)
 			credential_describe(&d->route->auth, source, sizeof source);
 		if (d->problem)
 			fprintf(f, "because:   %s%s%s\n", source, *source ? ": " : "", d->problem);
+		if (d->route && d->route->pool)
+			explain_pool_text(f, p, d, path);
 		return;
 	}
 	if (d->answer.len) {
@@ -311,9 +321,15 @@ static void print_text(FILE *f, const route_table *t, const decision *d, const e
 		return;
 	}
 	char url[UPSTREAM_URL_MAX * 4];
-	upstream_url_for(d->upstream, path, url, sizeof url);
-	fprintf(f, "backend:   %.*s\nupstream:  %s%s%.*s\nstream:    %s\n", (int)d->backend.len, d->backend.ptr, url,
-		query.len ? "?" : "", (int)query.len, query.len ? query.ptr : "", d->model.stream ? "yes" : "no");
+	fprintf(f, "backend:   %.*s\n", (int)d->backend.len, d->backend.ptr);
+	if (d->route && d->route->pool) {
+		explain_pool_text(f, p, d, path);
+	} else {
+		upstream_url_for(d->upstream, path, url, sizeof url);
+		fprintf(f, "upstream:  %s%s%.*s\n", url, query.len ? "?" : "", (int)query.len,
+			query.len ? query.ptr : "");
+	}
+	fprintf(f, "stream:    %s\n", d->model.stream ? "yes" : "no");
 	if (d->leg.len)
 		fprintf(f, "tap:       the answer goes through it, from leg %.*s\n", (int)d->leg.len, d->leg.ptr);
 	char connection[CONNECTION_TEXT_MAX] = "";
@@ -330,8 +346,9 @@ static void print_text(FILE *f, const route_table *t, const decision *d, const e
 	fprintf(f, "strips:   ");
 	for (const char *const *h = stripped_headers; *h; h++)
 		fprintf(f, " %s", *h);
-	fprintf(f, ", keys in the query and in sec-websocket-protocol\nsets:      %s: %s\nreleased:  %s\n",
-		auth_header_name(d->header), value, released_words[d->released_by]);
+	fprintf(f, ", keys in the query and in sec-websocket-protocol\nsets:      %s%s%s\nreleased:  %s\n",
+		d->route->pool ? "" : auth_header_name(d->header), d->route->pool ? "" : ": ", value,
+		released_words[d->released_by]);
 	print_headers(f, d, ask);
 }
 
@@ -392,9 +409,9 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 
 	decide(p, &r, &d);
 	if (json)
-		print_json(f, &d, ask, path, query);
+		print_json(f, p, &d, ask, path, query);
 	else
-		print_text(f, p->table, &d, ask, path, query);
+		print_text(f, p, &d, ask, path, query);
 	free(made);
 	return true;
 }

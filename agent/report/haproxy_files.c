@@ -108,6 +108,8 @@ static void read_line(haproxy_file *file, slice line)
 		file->question = true;
 	if (w.count >= 2 && slice_eq(w.words[0], SLICE("spoe-group")) && slice_eq(w.words[1], SLICE("llm-member")))
 		file->leg_question = true;
+	if (w.count >= 2 && slice_eq(w.words[0], SLICE("spoe-group")) && slice_eq(w.words[1], SLICE("llm-declined")))
+		file->declined = true;
 	if (w.count >= 2 && slice_eq(w.words[1], SLICE("set-var(txn.llm_tapped)")))
 		file->leg_rules = true;
 	if (w.count >= 4 && slice_eq(w.words[1], SLICE("send-spoe-group")) &&
@@ -223,9 +225,9 @@ static bool replaces(const route *r)
  * the agent's. */
 static void write_routes(findings *to, const route_table *t, size_t routes, uint64_t contract, bool refused)
 {
-	for (size_t i = 0; i < t->count; i++)
-		if (replaces(&t->routes[i]))
-			finding(to, refused ? FOUND_PROBLEM : FOUND_OLDER, "route", t->routes[i].name, "%s",
+	for (size_t i = 0; i < routes_total(t); i++)
+		if (replaces(routes_at(t, i)))
+			finding(to, refused ? FOUND_PROBLEM : FOUND_OLDER, "route", routes_at(t, i)->name, "%s",
 				refused ? "refuses every request (503 contract_outdated) until HAProxy has new files" :
 					  "goes on beside these files, by allow_older_contract");
 	for (uint64_t n = contract + 1; routes && n <= CONTRACT; n++)
@@ -255,30 +257,34 @@ static void write_limits(findings *to, const looked_at *all, size_t count)
 	if (maxconn && maxconn < connections)
 		finding(to, FOUND_WARNING, "haproxy", "maxconn",
 			"global allows %" PRIu64
-			" connections, but a request through the tap takes two, so that LLM_MAXCONN=%" PRIu64
+			" connections, but a request through the tap or of a pool takes two or more, so that LLM_MAXCONN=%" PRIu64
 			" takes %" PRIu64 ": clients that hold all of them would wait for legs that cannot accept",
 			maxconn, clients, connections);
 	else if (ulimit_n && ulimit_n < files)
 		finding(to, FOUND_WARNING, "haproxy", "ulimit-n",
 			"global allows %" PRIu64
-			" open files, but a request through the tap takes four, so that LLM_MAXCONN=%" PRIu64
+			" open files, but a request through the tap or of a pool takes four or more, so that LLM_MAXCONN=%" PRIu64
 			" takes %" PRIu64,
 			ulimit_n, clients, files);
 	else
 		finding(to, FOUND_OK, "haproxy", "limits",
-			"with LLM_MAXCONN=%" PRIu64 ", requests through the tap take %" PRIu64
+			"with LLM_MAXCONN=%" PRIu64 ", requests through the tap or of a pool take %" PRIu64
 			" connections and %" PRIu64 " open files of HAProxy's",
 			clients, connections, files);
 }
 
-/* Says whether the file is from before there were legs. */
-static void write_leg_rules(findings *to, const looked_at *l)
+/* Says whether the file is from before there were legs, or pools. */
+static void write_leg_rules(findings *to, const looked_at *l, const route_table *t)
 {
 	if (l->file.question && !l->file.leg_question)
 		finding(to, FOUND_PROBLEM, "file", l->path,
 			"has no group llm-member, by which a leg asks for its credential: HAProxy would not start with backends "
 			"that have legs; copy spoe.conf of this version, and llm.cfg with it");
-	if (l->file.rules && !l->file.leg_rules)
+	else if (l->file.question && !l->file.declined && t->members_count)
+		finding(to, FOUND_PROBLEM, "file", l->path,
+			"has no group llm-declined, by which a pool's member tells that its upstream declined: HAProxy would not start "
+			"with the backends of a pool; copy spoe.conf of this version, and llm.cfg with it");
+	if (l->file.rules && !l->file.leg_rules && routes_tapped(t))
 		finding(to, FOUND_OLDER, "file", l->path,
 			"sends no request through the tap: copy llm.cfg of this version, and spoe.conf with it");
 }
@@ -304,13 +310,13 @@ bool haproxy_files_write(findings *to, const policy *p, const char *const *named
 			continue;
 		contract &= l->file.contract;
 	}
-	for (size_t i = 0; i < p->table->count; i++)
-		routes += replaces(&p->table->routes[i]);
+	for (size_t i = 0; i < routes_total(p->table); i++)
+		routes += replaces(routes_at(p->table, i));
 	bool refused = contract < CONTRACT && routes && !policy_allows_contract(p, contract);
 	for (size_t i = 0; i < paths_count; i++) {
 		write_file(to, &all[i], count != 0, refused);
 		if (legs_any(p->table))
-			write_leg_rules(to, &all[i]);
+			write_leg_rules(to, &all[i], p->table);
 		if (all[i].file.backends)
 			write_backends(to, &all[i], p->table->backends_hash);
 	}

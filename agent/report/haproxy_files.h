@@ -21,6 +21,7 @@ typedef struct haproxy_file {
 	bool question;                    /* it says what HAProxy asks: spoe.conf */
 	bool leg_rules;                   /* it sends requests to legs */
 	bool leg_question;                /* it says what a leg asks */
+	bool declined;                    /* it says what the leg of a pool's member tells */
 	uint64_t contract;                /* 0: it says none */
 	bool backends;                    /* `spoa-llm backends` made it */
 	char hash[BACKENDS_HASH_LEN + 1]; /* of the backends; "": it has none, because an older version made it */

@@ -154,8 +154,8 @@ static size_t check_routes(host_check *c, const policy *p)
 	const char *which = "", *without = "", *soon = "";
 	int64_t now = clock_wall_ms(), end = INT64_MAX;
 
-	for (size_t i = 0; i < t->count; i++) {
-		const route *r = &t->routes[i];
+	for (size_t i = 0; i < routes_total(t); i++) {
+		const route *r = routes_at(t, i);
 		const char *problem = NULL;
 		if (!r->enabled)
 			continue;
@@ -185,8 +185,9 @@ static size_t check_routes(host_check *c, const policy *p)
 		check(&c[0], "routes", true, false, "%zu routes", t->enabled);
 	if (missing)
 		check(&c[1], "credentials", false, false,
-		      "%zu of %zu credentials are missing, so their routes refuse every request: %s%s", missing, needed,
-		      without, missing > 1 ? " and others" : "");
+		      "%zu of %zu credentials are missing, so their routes refuse every request, and pools do without their members: "
+		      "%s%s",
+		      missing, needed, without, missing > 1 ? " and others" : "");
 	else if (ending)
 		check(&c[1], "credentials", false, false,
 		      "%zu of %zu credentials expire soon, and their files have no newer ones: %s in %lld seconds%s",

@@ -10,7 +10,7 @@
 /* A credential, and what was last said about it. */
 typedef struct known {
 	uint64_t source;     /* hash of its kind and of its variable's name or its file's path */
-	size_t route;        /* index of the first enabled route that uses it */
+	size_t route;        /* index for routes_at() of the first enabled route or member that uses it */
 	size_t routes;       /* how many do */
 	uint64_t value;      /* hash of the credential and of its end */
 	bool read;           /* `value` was said to be read */
@@ -47,14 +47,14 @@ static known *find(known *all, size_t count, uint64_t source)
 /* Makes the list anew for another table. What was said about a credential stays said. */
 static void list(credentials *c, const route_table *t)
 {
-	known *all = calloc(t->count ? t->count : 1, sizeof *all);
+	known *all = calloc(routes_total(t) ? routes_total(t) : 1, sizeof *all);
 	size_t count = 0;
 
 	if (!all)
 		return; /* tried again in a second */
-	for (size_t i = 0; i < t->count; i++) {
-		const credential *auth = &t->routes[i].auth;
-		if (!t->routes[i].enabled || auth->kind == AUTH_PASSTHROUGH)
+	for (size_t i = 0; i < routes_total(t); i++) {
+		const credential *auth = &routes_at(t, i)->auth;
+		if (!routes_at(t, i)->enabled || auth->kind == AUTH_PASSTHROUGH)
 			continue;
 		uint64_t source = hash_of(hash_own_key(), auth->kind, slice_cstr(auth->source));
 		known *k = find(all, count, source);
@@ -77,7 +77,7 @@ static void list(credentials *c, const route_table *t)
 
 static void look(known *k, const policy *p)
 {
-	const route *r = &p->table->routes[k->route];
+	const route *r = routes_at(p->table, k->route);
 	const secret *file = &p->files[k->route];
 	char auth[CREDENTIAL_SOURCE_MAX], expires[RFC3339_TEXT] = "";
 	const char *problem;

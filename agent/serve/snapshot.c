@@ -216,6 +216,32 @@ static const char *keep(host_snapshot *s, size_t room, size_t *at, const char *t
 	return to;
 }
 
+/* Counts the credential of routes_at(t, i), if it has one. Returns whether nothing is missing. */
+static bool count_credential(host_snapshot *s, const policy *p, size_t i)
+{
+	const route *r = routes_at(p->table, i);
+	const char *problem = NULL;
+	bool replaces = r->auth.kind != AUTH_PASSTHROUGH;
+	bool present = !replaces || credential_read(&r->auth, &p->files[i], &problem).len > 0;
+
+	if (r->enabled && replaces) {
+		s->credentials++;
+		s->credentials_missing += !present;
+		s->credentials_expiring += present && secret_ends_soon(&p->files[i], clock_wall_ms());
+	}
+	return present;
+}
+
+/* Counts the credentials of a pool's members. Returns whether one of them is there. */
+static bool count_members(host_snapshot *s, const policy *p, const route *r)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < r->pool->count; i++)
+		any |= count_credential(s, p, p->table->count + r->pool->first + i);
+	return any;
+}
+
 static bool copy_routes(host_snapshot *s, const policy *p)
 {
 	const route_table *t = p->table;
@@ -239,11 +265,12 @@ static bool copy_routes(host_snapshot *s, const policy *p)
 	for (size_t i = 0; i < t->count; i++) {
 		const route *r = &t->routes[i];
 		const upstream *up = route_upstream(t, r);
-		const char *problem = NULL;
-		bool replaces = r->auth.kind != AUTH_PASSTHROUGH;
-		bool present = !replaces || credential_read(&r->auth, &p->files[i], &problem).len > 0;
 		host_route *h = &s->routes[i];
-		credential_describe(&r->auth, source, sizeof source);
+		bool present = r->pool ? count_members(s, p, r) : count_credential(s, p, i);
+		if (r->pool)
+			snprintf(source, sizeof source, "of %zu members", r->pool->count);
+		else
+			credential_describe(&r->auth, source, sizeof source);
 		h->name = keep(s, room, &at, r->name);
 		h->prefix = keep(s, room, &at, r->prefix);
 		h->path_prefix = keep(s, room, &at, r->path_prefix);
@@ -254,11 +281,6 @@ static bool copy_routes(host_snapshot *s, const policy *p)
 		h->enabled = r->enabled;
 		h->usable = h->backend && present;
 		h->expires_ms = p->files[i].expires ? p->files[i].expires_ms : 0;
-		if (r->enabled && replaces) {
-			s->credentials++;
-			s->credentials_missing += !present;
-			s->credentials_expiring += present && secret_ends_soon(&p->files[i], clock_wall_ms());
-		}
 	}
 	s->routes_count = t->count;
 	return true;

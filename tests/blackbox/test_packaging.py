@@ -135,8 +135,8 @@ def test_stale_manual_is_noticed(tmp_path):
     done = run(*check)
     assert done.returncode == 1 and "spoa-llm.json.5" in done.stdout
     routes = tmp_path / "agent/config/routes.c"
-    routes.write_text(routes.read_text().replace('\t{ "enabled", read_', '\t{ "weight", read_enabled },\n\t{ "enabled", read_'))
-    assert "lacks route key weight" in run(*check).stdout
+    routes.write_text(routes.read_text().replace('\t{ "enabled", read_', '\t{ "colour", read_enabled },\n\t{ "enabled", read_'))
+    assert "lacks route key colour" in run(*check).stdout
     haproxy = tmp_path / "haproxy.cfg.example"
     haproxy.write_text(haproxy.read_text().replace('"method_not_allowed"', '"method_forbidden"'))
     assert 'lacks refusal method_forbidden " (405)"' in run(*check).stdout

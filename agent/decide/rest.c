@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: MIT */
+#include "decide/rest.h"
+
+#include <stdlib.h>
+#include <time.h>
+
+member_rest *rest_named(const char *name)
+{
+	static member_rest *all;
+	member_rest *r = all;
+
+	while (r && strcmp(r->name, name) != 0)
+		r = r->next;
+	if (r)
+		return r;
+	r = calloc(1, sizeof *r + strlen(name) + 1);
+	if (!r)
+		return NULL;
+	memcpy(r->name, name, strlen(name) + 1);
+	r->next = all;
+	all = r;
+	return r;
+}
+
+int64_t rest_left(const member_rest *r, int64_t now_ms)
+{
+	int64_t until = r ? atomic_load_explicit(&r->until_ms, memory_order_relaxed) : 0;
+
+	return until > now_ms ? until - now_ms : 0;
+}
+
+int rest_status(const member_rest *r)
+{
+	int status = atomic_load_explicit(&r->status, memory_order_relaxed);
+
+	return status == 429 || status == 529 ? status : 503;
+}
+
+/* Returns the milliseconds that a retry-after of HTTP means; below 0: `text` is none. */
+static int64_t told(slice text, int64_t wall_ms)
+{
+	char date[32];
+	struct tm tm = { .tm_isdst = 0 };
+	int64_t seconds = 0;
+
+	text = slice_trim(text);
+	for (size_t i = 0; i < text.len && seconds >= 0; i++)
+		if (text.ptr[i] < '0' || text.ptr[i] > '9')
+			seconds = -1;
+		else if (seconds <= REST_TOLD_MAX_MS) /* more digits make it no longer */
+			seconds = seconds * 10 + (text.ptr[i] - '0');
+	if (text.len == 0 || seconds >= 0)
+		return text.len ? seconds * 1000 : -1;
+	if (text.len >= sizeof date)
+		return -1;
+	memcpy(date, text.ptr, text.len);
+	date[text.len] = '\0';
+	const char *end = strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	if (!end || *end)
+		return -1;
+	int64_t until = (int64_t)timegm(&tm) * 1000;
+	return until > wall_ms ? until - wall_ms : 0;
+}
+
+static int64_t within(int64_t ms, int64_t most)
+{
+	return ms < REST_MIN_MS ? REST_MIN_MS : ms > most ? most : ms;
+}
+
+bool rest_declined(member_rest *r, int status, slice retry_after, int64_t now_ms, int64_t wall_ms)
+{
+	int64_t until = atomic_load_explicit(&r->until_ms, memory_order_relaxed), ms = told(retry_after, wall_ms);
+	bool rested = until > now_ms;
+
+	if (ms < 0 && rested)
+		return false; /* one of the requests that were under way when the rest began */
+	unsigned guesses = 0;
+	if (ms < 0) {
+		if (now_ms - until <= REST_FORGET_MS)
+			guesses = atomic_load_explicit(&r->guesses, memory_order_relaxed);
+		ms = within(guesses < 16 ? (int64_t)REST_MIN_MS << guesses : REST_GUESS_MAX_MS, REST_GUESS_MAX_MS);
+		guesses++;
+	} else {
+		ms = within(ms, REST_TOLD_MAX_MS);
+	}
+	/* Of two threads that begin a rest at the same moment, one says so. */
+	if (now_ms + ms <= until || !atomic_compare_exchange_strong(&r->until_ms, &until, now_ms + ms))
+		return false;
+	atomic_store_explicit(&r->guesses, guesses, memory_order_relaxed);
+	atomic_store_explicit(&r->status, status, memory_order_relaxed);
+	return !rested;
+}

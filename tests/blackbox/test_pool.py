@@ -1,0 +1,338 @@
+"""Pools: where one upstream declines, the request goes to the next one, with that one's own credential; and to no second one where the first may
+have run it. Routes, credentials and rests of the agent's, the choice and the retries of HAProxy's."""
+import collections
+import concurrent.futures
+import json
+import time
+
+import pytest
+
+import harness
+import http2
+import wire
+from harness import CLIENT_KEY, until
+from pools import KEYS, NAMES, PoolGateway, asked, declines, pool
+
+BIG = json.dumps({"model": "%s-1", "messages": ["y" * 900000]})
+SMALL = json.dumps({"model": "%s-1", "messages": []})
+STREAM = json.dumps({"model": "%s-1", "messages": [], "stream": True})
+# How a request comes.
+BODIES = {"small": SMALL, "large": BIG, "chunked": BIG, "h2": BIG, "smallh2": SMALL, "stream": STREAM}
+# By which status a member declines, and what the route's retry_on says.
+DECLINING = {429: None, 503: None, 529: None, 500: [429, 500], 502: [502], 504: [504, 503]}
+# What the client of each API gets when all rest: status of the members, and (protocol, path).
+RESTING = [(429, "openai", "/v1/chat/completions"), (529, "anthropic", "/v1/messages"), (429, "gemini", "/v1beta/models/%s:generateContent"),
+           (503, "openai", "/v1/responses"), (429, "anthropic", "/v1/messages")]
+
+
+@pytest.fixture(scope="module")
+def mocks(make_mock):
+    return {name: make_mock(name) for name in NAMES + "efg"}
+
+
+@pytest.fixture(autouse=True)
+def good(mocks):
+    yield
+    for mock in mocks.values():
+        if mock.stopping.is_set():
+            mock.up()
+        mock.reset()
+
+
+def routes(mocks):
+    def of(*names, **more):
+        return [pool(mocks, name, **more) for name in names]
+    declining = []
+    for status, retry_on in DECLINING.items():
+        declining += of(*["d%d-%s" % (status, kind) for kind in BODIES], **({"retry_on": retry_on} if retry_on else {}))
+    return (
+        declining
+        + of("own", "late", "order", "near", "full", "cut", "agentless", "empty", "half", "slow", more={"a": {"timeout": 1}})
+        + of("chain", "last", names=NAMES, retry_on=[429, 500, 503, 529], pool_header=True)
+        + of("some", names=NAMES, retries=1) + of("none", names=NAMES, retries=0)
+        + of("refused", names="gb") + of("dead", names="ef")
+        + of("mine", retry_on=[429]) + of("never", retry_on=[])
+        + of("key", names="abc") + of("keyless", names="ab")
+        + of("paths", more={"b": {"paths": ["/v1/files"]}}, path_prefix="/v1")
+        + of("rest", "date", "wild", names="ab") + of("guess", names="ab")
+        + of(*["all%d" % i for i in range(len(RESTING))])
+        + of("weighted", names=NAMES, balance="weighted", more={name: {"weight": i + 1} for i, name in enumerate(NAMES)})
+        + of("least", names=NAMES, balance="least") + of("heavy", names="ab", balance="least", more={"b": {"weight": 3}})
+        + of("lots", names=NAMES, balance="weighted")
+        + of("ws", "header", "errors", names="ab")
+        + [dict(pool(mocks, "through"), pool=[{"name": name, "upstream": mocks[name].url()} for name in "ab"])]
+        + [{"model_prefix": "plain-", "upstream": mocks["d"].url(), "auth": "env:PLAIN"}])
+
+
+@pytest.fixture(scope="module")
+def gateway(haproxy, mocks):
+    missing = {"A_key": None, "A_keyless": None, "B_keyless": None, "PLAIN": KEYS["d"]}
+    with PoolGateway(haproxy, list(mocks.values()), {"routes": routes(mocks)}, env=missing) as gateway:
+        yield gateway
+
+
+def send(gateway, kind, name, headers=None):
+    """A request for the models of the pool `name`, as BODIES[kind] says."""
+    body = (BODIES[kind] % name).encode()
+    fields = harness.JSON + list(harness.bearer() if headers is None else headers)
+    if kind == "chunked":
+        return gateway.call("POST", "/v1/chat/completions", fields, chunks=[body[at:at + 50000] for at in range(0, len(body), 50000)])
+    connection = http2.Connection(gateway.address, 20) if "h2" in kind else None
+    try:
+        return gateway.call("POST", "/v1/chat/completions", fields, body, connection=connection)
+    finally:
+        if connection:
+            connection.close()
+
+
+# ---- a member declines
+
+@pytest.mark.parametrize("kind", BODIES)
+@pytest.mark.parametrize("status", DECLINING)
+def test_the_next_one_gets_what_the_first_declines(gateway, mocks, status, kind):
+    name = "d%d-%s" % (status, kind)
+    mocks["a"].respond = declines(status, 7)
+    answer = send(gateway, kind, name)
+    assert answer.status == 200 and answer.complete and answer.header("retry-after") is None, answer.response
+    gateway.served(answer, "b", "a:%d" % status)
+    for request in answer.seen:
+        assert request.body == (BODIES[kind] % name).encode()
+        assert request.header("authorization") == "Bearer " + KEYS[request.mock.name] and not request.has(CLIENT_KEY)
+
+
+def test_each_is_asked_once_and_the_last_one_answers(gateway, mocks):
+    """Of four, each declines in its own way."""
+    for member, status in zip("abc", (429, 500, 529)):
+        mocks[member].respond = declines(status)
+    answer = send(gateway, "large", "chain")
+    assert answer.status == 200 and answer.header("llm-served-by") == "d"
+    gateway.served(answer, "d", "a:429,b:500,c:529")
+    # All decline: the last one's own answer arrives as it is.
+    for member, status in zip(NAMES, (500, 529, 503, 429)):
+        mocks[member].respond = declines(status, 17 if member == "d" else 3, body=b'{"by":"%s"}' % member.encode())
+    answer = send(gateway, "small", "last")
+    assert (answer.status, answer.body, answer.header("retry-after")) == (429, b'{"by":"d"}', "17"), answer.response
+    gateway.served(answer, "d", "a:500,b:529,c:503")
+
+
+@pytest.mark.parametrize("name, members, tried", [("some", "ab", "a:429"), ("none", "a", "")])
+def test_retries(gateway, mocks, name, members, tried):
+    for mock in mocks.values():
+        mock.respond = declines(429)
+    answer = send(gateway, "small", name)
+    assert answer.status == 429
+    gateway.served(answer, members[-1], tried)
+
+
+@pytest.mark.parametrize("name, status", [("mine", 503), ("mine", 529), ("mine", 500), ("never", 429), ("never", 503), ("own", 500), ("own", 502), ("own", 404), ("own", 400)])
+def test_other_answers_are_the_clients(gateway, mocks, name, status):
+    """Also a 503 that retry_on does not name, which HAProxy's own retry would ask for again."""
+    mocks["a"].respond = declines(status, 5)
+    answer = send(gateway, "small", name)
+    assert (answer.status, answer.body, answer.header("retry-after")) == (status, b'{"error":{"message":"no"}}', "5")
+    assert gateway.served(answer, "a")["status"] == status
+
+
+def test_a_body_larger_than_the_buffer_is_sent_once(gateway, mocks):
+    mocks["a"].respond = declines(429, 1)
+    body = (SMALL % "full").encode()[:-2] + b'"%s"]}' % (b"y" * 5000000)
+    answer = gateway.post("/v1/chat/completions", body)
+    assert answer.status == 429 and asked(answer) == "a"
+    assert answer.seen[0].body == body
+    gateway.served(answer, "a")
+
+
+def test_a_websocket_goes_to_the_next_one(gateway, mocks):
+    mocks["a"].respond = declines(429)
+    answer = gateway.call("GET", "/v1/realtime?model=ws-1", harness.bearer() + [
+        ("Upgrade", "websocket"), ("Connection", "upgrade"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), ("Sec-WebSocket-Version", "13")])
+    assert answer.status == 101, answer.response
+    gateway.served(answer, "b", "a:429")
+
+
+# ---- no answer
+
+def test_a_member_that_refuses_connections(gateway, mocks):
+    """The next one gets the request at once, and once HAProxy knows, the dead one is not even tried. It comes back by itself. (No request has
+    reached it yet, because one that is sent over a connection just when that is closed may have been run, and is not sent again.)"""
+    mocks["g"].down()
+    answer = send(gateway, "large", "refused")
+    assert answer.status == 200
+    gateway.served(answer, "b", "g:unreachable")
+    until(lambda: gateway.line(send(gateway, "small", "refused"))["tried"] == "", 5, "g is passed over")
+    mocks["g"].up()
+    until(lambda: gateway.line(send(gateway, "small", "refused"))["member"] == "g", 10, "g is back")
+
+
+def test_all_refuse_connections(gateway, mocks):
+    for name in "ef":
+        mocks[name].down()
+    answer = until(lambda: (lambda one: one if "member" not in gateway.line(one) else None)(send(gateway, "small", "dead")), 5, "all are down")
+    answer.refused(503, "upstream_unavailable", retry=True)
+    assert gateway.line(answer)["code"] == "upstream_unavailable"
+
+
+@pytest.mark.parametrize("name, status", [("empty", 502), ("half", 502), ("slow", 504)])
+def test_a_member_that_may_have_run_the_request(gateway, mocks, name, status):
+    """It closes the connection without an answer, or within its head, or says nothing in time: no other member gets the request."""
+    if name == "slow":
+        mocks["a"].delay = 3
+    else:
+        mocks["a"].raw = b"" if name == "empty" else b"HTTP/1.1 200 OK\r\ncontent-ty"
+    answer = send(gateway, "small", name)
+    assert answer.status == status and answer.json()["error"]["code"] == {502: "upstream_error", 504: "upstream_timeout"}[status], answer.response
+    assert gateway.served(answer, "a")["code"] == answer.json()["error"]["code"]
+
+
+def test_a_stream_that_breaks_is_not_tried_again(gateway, mocks):
+    mocks["a"].break_after = 1
+    with pytest.raises(wire.Cut) as cut:
+        send(gateway, "stream", "cut")
+    assert cut.value.response.status == 200 and b"data: " in cut.value.response.body
+    assert not [request for request in mocks["b"].requests if b'"cut-1"' in request.body]
+
+
+# ---- credentials and endpoints
+
+def test_a_member_without_a_credential_is_passed_over(gateway):
+    answer = send(gateway, "small", "key")
+    assert answer.status == 200
+    gateway.served(answer, "b")
+    send(gateway, "small", "keyless").refused(502, "upstream_auth_unavailable")
+
+
+def test_a_credential_that_goes_away(haproxy, mocks, work):
+    """The leg finds out, when the agent's answer for the request is older than the file: the next member gets the request."""
+    file = work / "key"
+    file.write_text(KEYS["a"])
+    one = pool(mocks, "file", more={"a": {"auth": "file:%s" % file}})
+    with PoolGateway(haproxy, [mocks[name] for name in NAMES], {"routes": [one]}) as gateway:
+        gateway.served(send(gateway, "small", "file"), "a")
+        file.unlink()
+        until(lambda: gateway.line(send(gateway, "small", "file"))["member"] == "b", 10, "a has no credential")
+        file.write_text(KEYS["a"])
+        until(lambda: gateway.line(send(gateway, "small", "file"))["member"] == "a", 10, "a has a credential")
+
+
+def test_an_endpoint_that_one_member_releases(gateway):
+    answer = gateway.call("GET", "/v1/files?model=paths-1", harness.bearer())
+    if answer.status != 200:        # no model counts in the query of such a request: by the body, then
+        answer = gateway.call("POST", "/v1/files", harness.JSON + harness.bearer(), (SMALL % "paths").encode())
+    assert answer.status == 200, answer.response
+    gateway.served(answer, "b")
+    gateway.call("POST", "/v1/batches", harness.JSON + harness.bearer(), (SMALL % "paths").encode()).refused(403, "endpoint_not_allowed")
+
+
+def test_clients_credentials_that_pass_through(gateway, mocks):
+    mocks["a"].respond = declines(429)
+    answer = send(gateway, "small", "through")
+    assert answer.status == 200
+    gateway.served(answer, "b", "a:429")
+    assert [request.header("authorization") for request in answer.seen] == ["Bearer " + CLIENT_KEY] * 2
+
+
+# ---- rests
+
+def test_a_member_rests_as_long_as_it_says(gateway, mocks):
+    mocks["a"].respond = declines(429, 3)
+    since = time.monotonic()
+    gateway.served(send(gateway, "small", "rest"), "b", "a:429")
+    gateway.agent.log(r"event=member_rests .*route=rest member=a status=429 seconds=3")
+    mocks["a"].reset()
+    gateway.served(send(gateway, "small", "rest"), "b")
+    # Another pool's member with the same upstream and another credential does not rest.
+    gateway.served(send(gateway, "small", "own"), "a")
+    until(lambda: gateway.line(send(gateway, "small", "rest"))["member"] == "a", 10, "a is back")
+    assert time.monotonic() - since > 2.5
+
+
+def test_how_long_a_rest_is(gateway, mocks):
+    """By a date; by nothing; by what is none; longer than the longest."""
+    ends = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 100))
+    for name, given, seconds in (("date", ends, "(?:99|100)"), ("guess", None, "1"), ("wild", "soon", "1"), ("order", "86400", "300"), ("near", "0", "1")):
+        mocks["a"].respond = declines(429, given)
+        gateway.served(send(gateway, "small", name), "b", "a:429")
+        gateway.agent.log(r"event=member_rests .*route=%s member=a status=429 seconds=%s$" % (name, seconds))
+
+
+@pytest.mark.parametrize("number", range(len(RESTING)))
+def test_all_rest(gateway, mocks, number):
+    """The client gets what the members said, at once, with the time after which one of them is back, and no upstream is asked."""
+    status, shape, path = RESTING[number]
+    name = "all%d" % number
+    mocks["a"].respond, mocks["b"].respond = declines(status, 200), declines(status, 100)
+    gateway.served(send(gateway, "small", name), "b", "a:%d" % status)
+    model = "%s-1" % name
+    answer = gateway.post(path % model if "%s" in path else path, {"model": model, "messages": []})
+    assert answer.status == status, answer.response
+    answer.nowhere()
+    body, error = answer.json(), answer.json()["error"]
+    assert 90 <= int(answer.header("retry-after")) <= 100 and answer.header("x-should-retry") is None, answer.response
+    assert "upstream_resting" in answer.body.decode()
+    kinds = {429: "rate_limit_error", 503: "api_error", 529: "overloaded_error" if shape == "anthropic" else "api_error"}
+    if shape == "gemini":
+        assert (error["code"], error["status"]) == (status, "RESOURCE_EXHAUSTED"), body
+    else:
+        assert error["type"] == kinds[status] and ("type" in body) == (shape == "anthropic"), body
+    line = gateway.line(answer)
+    assert line["code"] == "upstream_resting" and "member" not in line
+
+
+def test_errors_in_a_row(gateway, mocks):
+    """A member that answers with errors, though they are the client's, is passed over for a while, by HAProxy's own count."""
+    mocks["a"].respond = declines(500)
+    answers = [send(gateway, "small", "errors").status for _ in range(9)]
+    assert answers == [500] * 9
+    until(lambda: send(gateway, "small", "errors").status == 200, 10, "a is passed over")
+    assert gateway.line(send(gateway, "small", "errors"))["member"] == "b"
+
+
+# ---- the choice
+
+def count(gateway, name, requests, workers=8):
+    with concurrent.futures.ThreadPoolExecutor(workers) as pool_of_threads:
+        answers = list(pool_of_threads.map(lambda _: send(gateway, "small", name), range(requests)))
+    assert {answer.status for answer in answers} == {200}
+    return collections.Counter(asked(answer)[-1] for answer in answers)
+
+
+def test_weighted(gateway, mocks):
+    """The shares of 200 requests are those of the weights, within what chance allows (five times the standard deviation)."""
+    shares = count(gateway, "weighted", 200)
+    for i, name in enumerate(NAMES):
+        share = (i + 1) / 10
+        assert abs(shares[name] - 200 * share) < 5 * (200 * share * (1 - share)) ** 0.5, shares
+    # What one declines is shared by the others.
+    mocks["a"].respond = declines(429, 300)
+    assert {send(gateway, "small", "lots").status for _ in range(30)} == {200}
+    assert len([one for one in mocks["a"].requests if b'"lots-1"' in one.body]) == 1
+
+
+def test_least(gateway, mocks):
+    """A slow member gets what it can take; with more weight, one gets more."""
+    mocks["a"].delay, mocks["b"].delay, mocks["c"].delay, mocks["d"].delay = 1.2, 0.05, 0.05, 0.05
+    shares = count(gateway, "least", 80)
+    assert 0 < shares["a"] <= 12 and all(shares[name] > 12 for name in "bcd"), shares
+    mocks["a"].delay = mocks["b"].delay = 0.1
+    shares = count(gateway, "heavy", 48)
+    assert shares["b"] > shares["a"] + 8, shares
+    # Where nothing is in flight, it is not always the first one.
+    mocks["a"].delay = mocks["b"].delay = 0
+    assert len(count(gateway, "least", 40, workers=1)) == 4
+
+
+def test_other_routes_know_nothing_of_it(gateway, mocks):
+    answer = send(gateway, "small", "plain")
+    line = gateway.line(answer)
+    assert answer.only(mocks["d"]).header("authorization") == "Bearer " + KEYS["d"]
+    assert "member" not in line and "tried" not in line and answer.header("llm-served-by") is None
+
+
+def test_clients_cannot_choose(gateway, mocks):
+    """Headers by which the pools' backends tell each other what was tried are the gateway's only."""
+    answer = send(gateway, "small", "header", harness.bearer() + [("x-llm-tried", "a"), ("x-llm-rest", "a"), ("x-llm-member", "b"), ("x-llm-why", "c:200")])
+    gateway.served(answer, "a")
+    # Nor can an upstream say who served.
+    mocks["a"].extra_headers = [("x-llm-member", "b"), ("x-llm-why", "z:1"), ("x-llm-status", "418"), ("x-llm-leg", "no_backend")]
+    answer = send(gateway, "small", "header")
+    assert answer.status == 200 and gateway.served(answer, "a")["code"] == ""

@@ -1,0 +1,73 @@
+"""A gateway whose routes have pools, upstreams that decline, and what the log lines say of members."""
+import json
+
+import harness
+from harness import secret, until
+from plaintap import Tapped
+
+NAMES = "abcd"
+KEYS = {name: secret("pool-" + name) for name in NAMES + "efg"}
+
+
+class PoolGateway(harness.Gateway):
+    """Its HAProxy has a directory for the sockets of legs. `mocks`: upstreams with names of one letter."""
+
+    def __init__(self, haproxy, mocks, config, env=None, owners=None, **more):
+        variables = dict(env or {})
+        for route in config["routes"]:
+            for member in route.get("pool", []):
+                if member.get("auth", "").startswith("env:"):
+                    variables.setdefault(member["auth"][4:], KEYS[member["name"]])
+        for missing in [name for name, value in variables.items() if value is None]:
+            del variables[missing]
+        self.by_name = {mock.name: mock for mock in mocks}
+        own = {KEYS[name]: [mock] for name, mock in self.by_name.items()}
+        super().__init__(haproxy, mocks, config, env=variables, owners=dict(own, **(owners or {})), **more)
+
+    def start_haproxy(self):
+        self.legs = self.dir / "legs"
+        self.legs.mkdir(exist_ok=True)
+        self.haproxy_env.setdefault("LLM_LEGS", str(self.legs))
+        super().start_haproxy()
+
+    def line(self, answer):
+        """The log line of the request of `answer`, an Exchange, as a dict."""
+        wanted = '"id":"%s"' % answer.header("x-request-id")
+
+        def found():
+            return [line for line in self.haproxy.text().splitlines() if wanted in line and line.endswith("}")]
+        return json.loads(until(found, 5, lambda: "no log line with %s" % wanted)[0])
+
+    def served(self, answer, member, tried=""):
+        """Checks who served, what the others said before, and that each was asked once, with nothing of the way between in the request."""
+        line = self.line(answer)
+        assert (line.get("member"), line.get("tried")) == (member, tried), line
+        declined = [one.split(":")[0] for one in tried.split(",") if one and one.split(":")[1].isdigit()]
+        assert asked(answer) == "".join(sorted(declined + [member])), (asked(answer), line)
+        for request in answer.seen:
+            assert not [name for name, _ in request.headers if name.lower().startswith("x-llm")], request
+        assert not [name for name, _ in answer.headers if name.lower().startswith("x-llm")], answer.response
+        return line
+
+
+class TappedPoolGateway(Tapped, PoolGateway):
+    pass
+
+
+def pool(mocks, name, names="ab", more=None, **options):
+    """A route for the models that begin with NAME-. Its members' credentials have variables of their own, so that no other pool's requests let
+    them rest. `more`: {member: keys}."""
+    members = [dict({"name": one, "upstream": mocks[one].url(), "auth": "env:%s_%s" % (one.upper(), name.replace("-", "_"))}, **(more or {}).get(one, {}))
+               for one in names]
+    return dict({"model_prefix": name + "-", "name": name, "pool": members}, **options)
+
+
+def declines(status, retry_after=None, body=b'{"error":{"message":"no"}}'):
+    """What `respond` of a mock takes: an answer by which it declines."""
+    headers = [("Content-Type", "application/json")] + ([("Retry-After", retry_after)] if retry_after is not None else [])
+    return lambda request: (status, headers, body)
+
+
+def asked(answer):
+    """The names of the upstreams that received the request, a letter for each time."""
+    return "".join(sorted(request.mock.name for request in answer.seen))

@@ -376,8 +376,8 @@ static bool read_route(const problems *to, route_table *t, route *r, const cJSON
 			       "a route needs a \"model_prefix\" or a \"path_prefix\"");
 	if (!has_conditions(r, object)) /* what is wrong with one of them was said above */
 		return true;
-	return (r->name || name_route(to, r)) && check_of_members(to, r, object, where) &&
-	       read_members(to, t, r, object, where) && check_replaces(to, r, object, where) &&
+	return (r->name || name_route(to, r)) && read_members(to, t, r, object, where) &&
+	       check_of_members(to, r, object, where) && check_replaces(to, r, object, where) &&
 	       apply_strip_v1(to, r, object, where) && check_connect(to, t, r, object, where);
 }
 

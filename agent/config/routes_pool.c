@@ -202,7 +202,7 @@ bool read_members(const problems *to, route_table *t, route *r, const cJSON *obj
 			     "\"%s\" is for a route with a \"pool\"", of_pool[i]))
 			return false;
 	const cJSON *array = at < 0 ? NULL : cJSON_GetArrayItem(object, at);
-	if (!cJSON_IsArray(array)) {
+	if (!cJSON_IsArray(array) || !to->strict) {
 		free(r->pool);
 		r->pool = NULL;
 		return true;

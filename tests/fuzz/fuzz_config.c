@@ -62,7 +62,7 @@ static void check_headers(const route *r)
 	static const char harmless[] = "abcdefghijklmnopqrstuvwxyz0123456789-_|";
 
 	HOLDS(!r->forward_names == !r->forward_prefixes);
-	HOLDS(!r->forwards || (r->auth.kind != AUTH_PASSTHROUGH && r->own_backend));
+	HOLDS(!r->forwards || (route_replaces(r) && !r->own_backend == !!r->pool));
 	if (!r->forward_names)
 		return;
 	HOLDS(strspn(r->forward_names, harmless) == strlen(r->forward_names));
@@ -83,6 +83,28 @@ static void check_connect(const route_connect *c)
 	HOLDS(c->timeout <= ROUTE_TIMEOUT_MAX && c->max_connections <= ROUTE_CONNECTIONS_MAX);
 }
 
+static void check_pool(const route_table *t, size_t owner)
+{
+	const pool *of = t->routes[owner].pool;
+
+	HOLDS(of->count >= 1 && of->count <= POOL_MEMBERS_MAX && of->first + of->count <= t->members_count);
+	HOLDS(of->members == t->members + of->first && backend_name_valid(slice_cstr(of->backend)));
+	HOLDS(!route_upstream(t, &t->routes[owner]) && t->routes[owner].auth.kind == AUTH_PASSTHROUGH);
+	for (size_t i = 0; i < of->count; i++) {
+		const route *m = &of->members[i];
+		HOLDS(m->owner == owner && m->enabled == t->routes[owner].enabled && !m->pool);
+		HOLDS(m->weight >= 1 && m->weight <= MEMBER_WEIGHT_MAX && route_upstream(t, m));
+		HOLDS(strspn(m->member, "abcdefghijklmnopqrstuvwxyz0123456789-") == strlen(m->member));
+		HOLDS(m->member[0] && strlen(m->member) <= MEMBER_NAME_MAX);
+		HOLDS((m->auth.kind != AUTH_PASSTHROUGH) == of->replaces);
+		HOLDS(!m->enabled || (m->leg && m->rest && m->own_backend && of->leg));
+		for (size_t n = 0; n < i; n++) {
+			HOLDS(strcmp(m->member, of->members[n].member) != 0);
+			HOLDS(!m->enabled || strcmp(m->leg, of->members[n].leg) != 0);
+		}
+	}
+}
+
 static void check_table(const route_table *t)
 {
 	size_t enabled = 0;
@@ -90,13 +112,17 @@ static void check_table(const route_table *t)
 	HOLDS(t->count <= ROUTES_MAX);
 	for (size_t i = 0; i < PROTOCOLS; i++)
 		check_upstream(&t->targets[i]);
-	for (size_t i = 0; i < t->count; i++) {
-		const route *r = &t->routes[i];
+	for (size_t i = 0; i < routes_total(t); i++) {
+		const route *r = routes_at(t, i);
 		size_t len = r->prefix ? strlen(r->prefix) : 0, of_path = r->path_prefix ? strlen(r->path_prefix) : 0;
 		const upstream *mine = route_upstream(t, r);
 
-		HOLDS((r->prefix && len > 0) || (!r->prefix && r->path_prefix));
-		HOLDS(len <= ROUTE_PREFIX_MAX && label_valid(r->name, ROUTE_NAME_MAX));
+		HOLDS(r->member ? !r->prefix && !r->path_prefix :
+				  (r->prefix && len > 0) || (!r->prefix && r->path_prefix));
+		HOLDS(len <= ROUTE_PREFIX_MAX &&
+		      label_valid(r->name, ROUTE_NAME_MAX + (r->member ? 1 + MEMBER_NAME_MAX : 0)));
+		if (r->pool)
+			check_pool(t, i);
 		HOLDS(of_path <= ROUTE_PREFIX_MAX &&
 		      (of_path == 0 || (r->path_prefix[0] == '/' && r->path_prefix[of_path - 1] != '/')));
 		HOLDS(r->paths_count <= ROUTE_PATHS_MAX && !(r->paths_any && r->paths_count));
@@ -108,12 +134,12 @@ static void check_table(const route_table *t)
 			HOLDS(r->prefix[n] < 'A' || r->prefix[n] > 'Z');
 		HOLDS((r->auth.kind == AUTH_PASSTHROUGH) || (r->auth.source && r->auth.source[0]));
 		HOLDS(!r->auth.source || r->auth.kind != AUTH_FILE || r->auth.source[0] == '/');
-		enabled += r->enabled;
+		enabled += r->enabled && !r->member;
 		if (!mine || !r->enabled)
 			continue;
 		check_upstream(mine);
 		for (size_t n = 0; n < i; n++) {
-			const route *other = &t->routes[n];
+			const route *other = routes_at(t, n);
 			const upstream *theirs = route_upstream(t, other);
 			if (theirs && other->enabled && strcmp(route_backend(t, r), route_backend(t, other)) == 0)
 				HOLDS(upstream_same(mine, theirs));

@@ -1,0 +1,172 @@
+"""Pools while HAProxy or the agent reloads, an operator takes a member out, and members die and come back."""
+import collections
+import concurrent.futures
+import re
+import signal
+import socket
+import threading
+
+import pytest
+
+import harness
+import wire
+from harness import CLIENT_KEY, until
+from pools import NAMES, PoolGateway, asked, declines, pool
+
+BODY = b'{"model": "m-1", "messages": []}'
+
+
+@pytest.fixture(scope="module")
+def mocks(make_mock):
+    return {name: make_mock(name) for name in NAMES}
+
+
+@pytest.fixture(autouse=True)
+def good(mocks):
+    yield
+    for mock in mocks.values():
+        if mock.stopping.is_set():
+            mock.up()
+        mock.reset()
+
+
+@pytest.fixture
+def gateway(haproxy, mocks, work):
+    def edit(text):
+        return text.replace("global\n", "global\n    stats socket %s level admin mode 600\n" % (work / "api.sock"), 1)
+    with PoolGateway(haproxy, list(mocks.values()), {"routes": [pool(mocks, "m", names="abc")]}, edit=edit) as gateway:
+        gateway.api = str(work / "api.sock")
+        yield gateway
+
+
+def reload(gateway):
+    """Starts another HAProxy, to which the one before gives way; returns the one before."""
+    before = gateway.haproxy
+    gateway.haproxy = harness.Process("haproxy", [gateway.haproxy_binary, "-db", "-f", str(gateway.cfg), "-sf", str(before.pid)],
+                                      gateway.dir / "reloaded.log", harness.environment(gateway.haproxy_env))
+    until(lambda: "Proxy llm stopped" in before.text(), 20, "the reload")
+    return before
+
+
+def post(gateway, name="m", **more):
+    return gateway.post("/v1/chat/completions", {"model": name + "-1", "messages": []}, **more)
+
+
+def begin(gateway, sent):
+    """A connection on which the head of a request, and the first `sent` bytes of its body, were sent."""
+    connection = gateway.connect()
+    head = "POST /v1/chat/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n"
+    connection.send((head % (CLIENT_KEY, len(BODY))).encode() + BODY[:sent])
+    return connection
+
+
+def test_a_process_that_a_reload_has_replaced(gateway, mocks):
+    """Its last requests still find their members, though HAProxy counts no server of its backends as usable any more; and what a member declines
+    meanwhile goes on through the new process."""
+    slow = begin(gateway, 10)
+    mocks["b"].delay = 0
+    mocks["a"].delay, mocks["a"].respond = 2, declines(429, 1)
+    held = begin(gateway, len(BODY))
+    until(lambda: mocks["a"].requests, 5, "a has a request")
+    before = reload(gateway)
+    answer = held.read("POST")
+    assert answer.status == 200 and answer.header("x-mock") == "b", answer
+    mocks["a"].reset()
+    slow.send(BODY[10:])
+    answer = slow.read("POST")
+    assert answer.status == 200 and answer.complete, answer
+    slow.close()
+    held.close()
+    assert before.wait() == 0
+    assert post(gateway).status == 200
+
+
+def test_requests_go_on_through_reloads(gateway, mocks):
+    """Of HAProxy, and of the agent, which does not forget who rests."""
+    ends, statuses = threading.Event(), []
+
+    def ask():
+        while not ends.is_set():
+            statuses.append(post(gateway).status)
+    with concurrent.futures.ThreadPoolExecutor(4) as threads:
+        asking = [threads.submit(ask) for _ in range(4)]
+        try:
+            mocks["a"].respond = declines(429, 100)
+            until(lambda: gateway.agent.lines("event=member_rests"), 5, "a rests")
+            before = reload(gateway)
+            until(lambda: not before.running(), 20, "the old HAProxy has ended")
+            gateway.agent.process.kill(signal.SIGHUP)
+            gateway.agent.log("event=reloaded ")
+            had, more = len(mocks["a"].requests), len(statuses) + 30
+            until(lambda: len(statuses) > more, 20, "more requests")
+        finally:
+            ends.set()
+        for one in asking:
+            one.result()
+    assert set(statuses) == {200}, statuses
+    assert len(mocks["a"].requests) == had
+
+
+def api(gateway, command):
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(gateway.api)
+        sock.sendall(command.encode() + b"\n")
+        return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+
+
+def test_a_member_is_taken_out_by_hand(gateway, mocks):
+    """Its streams go on to their end."""
+    gate = mocks["a"].gate = threading.Event()
+    connection = gateway.connect()
+    body = harness.chat("m-1", stream=True)
+    connection.send(wire.request("POST", "/v1/chat/completions", [("Host", "x"), ("Content-Type", "application/json")] + harness.bearer(), body))
+    response = connection.head()
+    pieces = connection.pieces(response, "POST")
+    assert b"data: " in next(pieces)
+    assert api(gateway, "set server pool.m/a state maint").strip() == ""
+    answer = post(gateway)
+    assert answer.status == 200
+    gateway.served(answer, "b")
+    gate.set()
+    for _ in pieces:
+        pass
+    assert response.complete and b"[DONE]" in response.body
+    connection.close()
+    mocks["a"].gate = None
+    api(gateway, "set server pool.m/a state ready")
+    until(lambda: asked(post(gateway)) == "a", 10, "a is back")
+
+
+def test_members_die_and_come_back(gateway, mocks):
+    """Under load, one after the other, so that one lives always. Each request gets its answer from one of them, but for those that a member had already when
+    it died."""
+    ends, answers, lock = threading.Event(), [], threading.Lock()
+    for mock in mocks.values():
+        del mock.requests[:]
+
+    def ask():
+        while not ends.is_set():
+            answer = post(gateway)
+            with lock:
+                answers.append(answer)
+    with concurrent.futures.ThreadPoolExecutor(8) as threads:
+        asking = [threads.submit(ask) for _ in range(8)]
+        try:
+            for name in "abcabc":
+                mocks[name].down()
+                seen = len(answers)
+                until(lambda: len(answers) > seen + 20, 20, "requests without " + name)
+                mocks[name].up()
+                until(lambda: re.search(r"(?m)^llm-%s-pool,upstream,(?:[^,]*,){15}UP" % mocks[name].authority, api(gateway, "show stat")), 20, name + " is up")
+        finally:
+            ends.set()
+        for one in asking:
+            one.result()
+    failed = [one for one in answers if one.status != 200]
+    # A member dies with the requests that it has, and with those on the way to it over a connection that was open.
+    for one in failed:
+        assert one.status == 502 and one.json()["error"]["code"] == "upstream_error", one.response
+    assert len(failed) <= 6 * 8 and len(answers) > 150, (len(failed), len(answers))
+    times = collections.Counter(request.header("x-client-request-id") for mock in mocks.values() for request in list(mock.requests))
+    assert set(times.values()) == {1}, "a request that may have been run was sent again"

@@ -119,7 +119,8 @@ static void use_target(const policy *p, const llm_request *r, protocol target, c
 }
 
 /* Says why the credential of `to`, a route or a pool's member, goes along with the request, if it does. */
-static released_by release(const policy *p, const llm_request *r, const decision *d, const route *to)
+static inline __attribute__((always_inline)) released_by release(const policy *p, const llm_request *r,
+								 const decision *d, const route *to)
 {
 	if (d->endpoint == ENDPOINT_RUNS || (d->endpoint == ENDPOINT_HTTP_TOO && p->table->websocket_allowed))
 		return RELEASED_BY_ENDPOINT;
@@ -130,7 +131,8 @@ static released_by release(const policy *p, const llm_request *r, const decision
 
 /* Refuses a request with which something of the operator's would go along, because of HAProxy's files or of its path.
  * `clear`: path_clear() is known to hold. False: it is not refused. */
-static bool refuse_to_lend(const policy *p, const llm_request *r, bool clear, decision *d)
+static inline __attribute__((always_inline)) bool refuse_to_lend(const policy *p, const llm_request *r, bool clear,
+								 decision *d)
 {
 	if (!policy_allows_contract(p, r->contract))
 		refuse(d, REFUSE_CONTRACT, "haproxy.cfg or spoe.conf is older than the agent");

@@ -99,10 +99,12 @@ bool read_member_name(const problems *to, route *r, const cJSON *item, place p)
 	const char *text = cJSON_IsString(item) ? item->valuestring : "";
 	size_t len = strlen(text);
 
-	if (len == 0 || len > MEMBER_NAME_MAX || strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") != len)
-		return problem(to, p, "the upstream's host is used",
-			       "the \"name\" of a member must be 1 to %d lower-case letters, digits and dashes",
-			       MEMBER_NAME_MAX);
+	if (len == 0 || len > MEMBER_NAME_MAX || *text == '-' ||
+	    strspn(text, "abcdefghijklmnopqrstuvwxyz0123456789-") != len)
+		return problem(
+			to, p, "the upstream's host is used",
+			"the \"name\" of a member must be 1 to %d lower-case letters, digits and dashes, and no dash first",
+			MEMBER_NAME_MAX);
 	free(r->member);
 	r->member = strdup(text);
 	return r->member ? true : err_memory(to->e);
@@ -129,6 +131,8 @@ static bool name_by_host(const problems *to, route *r)
 	for (char *c = r->member; *c; c++)
 		if (!strchr("abcdefghijklmnopqrstuvwxyz0123456789-", *c))
 			*c = '-';
+	if (*r->member == '-') /* of ::1 */
+		*r->member = '0';
 	return true;
 }
 

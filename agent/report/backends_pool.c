@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
  * The HAProxy sections of pools. A pool's backend chooses a member by rules and sends the request to the member's leg.
- * If the member declines, HAProxy's own retry brings the request to the server `next`, a socket that leads back to the
- * same backend, where the rules choose among the members that were not tried. So each attempt is a request of its own.
+ * If the member declines, HAProxy's own retry brings the request to the server `next_member`, a socket that leads back
+ * to the same backend, where the rules choose among the members that were not tried. So each attempt is a request of
+ * its own.
  */
 #include "report/backends_impl.h"
 
@@ -60,6 +61,32 @@ static void write_open(FILE *f, const route_table *t, const pool *p)
 			"    http-request set-var(txn.llm_left) var(txn.llm_left),add(1) if open%zu\n",
 			i, backend, i, i, i, i, i, p->backend, name, name, name, i);
 	}
+}
+
+/* Takes the members out of the choice whose connections are all in use, if another one has some to spare. */
+static void write_full(FILE *f, const route_table *t, const pool *p)
+{
+	bool limited = false;
+
+	for (size_t i = 0; i < p->count; i++)
+		limited |= p->members[i].connect.max_connections != 0;
+	if (!limited)
+		return;
+	fprintf(f, "    # Where the connections of a member are all in use, another one comes first.\n"
+		   "    http-request set-var(txn.llm_free) int(0)\n");
+	for (size_t i = 0; i < p->count; i++) {
+		unsigned most = p->members[i].connect.max_connections;
+		fprintf(f, "    acl full%zu var(txn.llm_f%zu) -m found\n", i, i);
+		if (most)
+			fprintf(f,
+				"    http-request set-var(txn.llm_f%zu) bool(true) if open%zu { be_conn(%s) ge %u }\n",
+				i, i, route_backend(t, &p->members[i]), most);
+		fprintf(f, "    http-request set-var(txn.llm_free) var(txn.llm_free),add(1) if open%zu !full%zu\n", i,
+			i);
+	}
+	for (size_t i = 0; i < p->count; i++)
+		fprintf(f, "    http-request unset-var(txn.llm_m%zu) if full%zu { var(txn.llm_free) -m int gt 0 }\n", i,
+			i);
 }
 
 static void write_weighted(FILE *f, const pool *p)
@@ -163,7 +190,7 @@ static void write_backend(FILE *f, const backends_settings *s, const route_table
 
 	fprintf(f,
 		"backend %s\n"
-		"    # The pool of route %s. If a member declines, the request goes by `next` to the frontend below, and comes back here.\n"
+		"    # The pool of route %s. If a member declines, the request goes by `next_member` to the frontend below, and comes back here.\n"
 		"    mode http\n"
 		"    no log\n"
 		"    timeout connect 2s\n"
@@ -179,6 +206,7 @@ static void write_backend(FILE *f, const backends_settings *s, const route_table
 		"%s",
 		p->backend, r->name, backends_pool_timeout(t, s, p), pool_tunnel(p), POOL_ASK);
 	write_open(f, t, p);
+	write_full(f, t, p);
 	write_choice(f, p);
 	write_attempt(f, p);
 	write_answers(f, s, p);
@@ -190,7 +218,7 @@ static void write_backend(FILE *f, const backends_settings *s, const route_table
 	for (size_t i = 0; i < p->count; i++)
 		fprintf(f, "    server %s \"unix@${LLM_LEGS_INSIDE}/%s.sock\"\n", p->members[i].member,
 			p->members[i].leg);
-	fprintf(f, "    server next \"unix@${LLM_LEGS_INSIDE}/%s.sock\" weight 1 no-check\n\n", p->leg);
+	fprintf(f, "    server next_member \"unix@${LLM_LEGS_INSIDE}/%s.sock\" weight 1 no-check\n\n", p->leg);
 }
 
 /* Writes where a request comes back for its next attempt, and where the tap brings streams. */

@@ -3,6 +3,7 @@ have run it. Routes, credentials and rests of the agent's, the choice and the re
 import collections
 import concurrent.futures
 import json
+import threading
 import time
 
 import pytest
@@ -47,7 +48,8 @@ def routes(mocks):
         declining += of(*["d%d-%s" % (status, kind) for kind in BODIES], **({"retry_on": retry_on} if retry_on else {}))
     return (
         declining
-        + of("own", "late", "order", "near", "full", "cut", "agentless", "empty", "half", "slow", more={"a": {"timeout": 1}})
+        + of("own", "order", "near", "full", "cut", "empty", "half", "slow", more={"a": {"timeout": 1}})
+        + of("busy", more={"a": {"max_connections": 1}}) + of("busiest", more={"a": {"max_connections": 1}, "b": {"max_connections": 1}})
         + of("chain", "last", names=NAMES, retry_on=[429, 500, 503, 529], pool_header=True)
         + of("some", names=NAMES, retries=1) + of("none", names=NAMES, retries=0)
         + of("refused", names="gb") + of("dead", names="ef")
@@ -83,6 +85,24 @@ def send(gateway, kind, name, headers=None):
     finally:
         if connection:
             connection.close()
+
+
+def begin(gateway, name):
+    """A connection on which the first event of a stream has come, of a request for the pool `name`, and what is left of the answer."""
+    connection = gateway.connect()
+    connection.send(wire.request("POST", "/v1/chat/completions", [("Host", "x")] + harness.JSON + harness.bearer(), (STREAM % name).encode()))
+    response = connection.head()
+    pieces = connection.pieces(response, "POST")
+    assert b"data: " in next(pieces)
+    return connection, response, pieces
+
+
+def rest_of(begun):
+    connection, response, pieces = begun
+    for _ in pieces:
+        pass
+    connection.close()
+    return response.body
 
 
 # ---- a member declines
@@ -190,6 +210,28 @@ def test_a_stream_that_breaks_is_not_tried_again(gateway, mocks):
         send(gateway, "stream", "cut")
     assert cut.value.response.status == 200 and b"data: " in cut.value.response.body
     assert not [request for request in mocks["b"].requests if b'"cut-1"' in request.body]
+
+
+@pytest.mark.parametrize("name", ["busy", "busiest"])
+def test_a_member_whose_connections_are_all_in_use(gateway, mocks, name):
+    """The other one gets what comes meanwhile; if that has none left either, requests wait."""
+    gate = mocks["a"].gate = threading.Event()
+    try:
+        first = begin(gateway, name)
+        assert gateway.line(send(gateway, "small", name))["member"] == "b"
+        mocks["b"].gate = gate
+        second = begin(gateway, name)
+        waits = gateway.connect()
+        waits.send(wire.request("POST", "/v1/chat/completions", [("Host", "x")] + harness.JSON + harness.bearer(), (SMALL % name).encode()))
+        if name == "busy":
+            assert waits.read("POST").header("x-mock") == "b"
+    finally:
+        gate.set()
+    for connection in (first, second):
+        assert b"[DONE]" in rest_of(connection)
+    if name == "busiest":
+        assert waits.read("POST").status == 200
+    waits.close()
 
 
 # ---- credentials and endpoints

@@ -51,6 +51,7 @@ WRONG = [
     (route(dict(A, name="Upper"), B), '"Upper"', 'the "name" of a member must be 1 to 32 lower-case letters, digits and dashes'),
     (route(dict(A, name="x" * 33), B), '"xxx', 'the "name" of a member must be'),
     (route(dict(A, name=""), B), '""', 'the "name" of a member must be'),
+    (route(dict(A, name="-i"), B), '"-i"', 'the "name" of a member must be'),
     (route(dict(A, model_prefix="x"), B), '"model_prefix": "x"', 'a member of a pool has no "model_prefix"'),
     (route(dict(A, tap=True), B), '"tap"', 'a member of a pool has no "tap"'),
     (route(dict(A, pool=[A]), B), '"pool": [', 'a member of a pool has no "pool"'),
@@ -155,6 +156,9 @@ def test_names_in_haproxy(work):
     for other in (route(dict(A, auth="env:C"), B), route(dict(A, auth_header="api-key"), B), route(dict(A, upstream="http://a.test"), B), route(name="n")):
         assert not first & set(re.findall(r"(?m)^frontend (leg\.a\S+)", made(other)))
     assert first == set(re.findall(r"(?m)^frontend (leg\.a\S+)", made(route(dict(A, weight=7, name="z"), B, balance="least", retries=0))))
+    # Each name is one that HAProxy can tell from its own words.
+    odd = [{"upstream": "http://[::1]:1", "auth": "env:A"}, {"upstream": "https://next_member", "auth": "env:A"}, dict(A, name="next"), dict(A, name="i", auth="env:B")]
+    assert re.findall(r"(?m)^    server (\S+) \"unix", made(route(*odd))) == ["0-1", "next-member", "next", "i", "next_member"]
     # Nothing of it where there is no pool.
     plain = made(dict(A, model_prefix="plain"))
     assert "pool" not in plain and "leg" not in plain

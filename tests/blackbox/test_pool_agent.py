@@ -1,0 +1,96 @@
+"""Pools whose agent is a fake: what a leg is told, and an agent that is gone, or silent, when it is asked again."""
+import re
+import time
+
+import pytest
+
+import spop
+from pools import KEYS, PoolGateway, asked, declines, pool
+
+
+class Liar:
+    """A gateway with a pool of a and b. `request`, `leg`, `declined`: what the agent answers to each question; a dict adds to the truth."""
+
+    def __init__(self, haproxy, mocks):
+        self.mocks, self.told = mocks, []
+        self.truth()
+        self.gateway = PoolGateway(haproxy, list(mocks.values()), {"routes": [pool(mocks, "m")]}, fake=self.answer)
+        legs = re.findall(r"(?ms)^frontend (leg\.\S+)\.in\n.*?default_backend (\S+)", self.gateway.backends)
+        self.legs = {leg: backend for leg, backend in legs if backend.endswith("-pool")}
+
+    def truth(self):
+        self.request, self.leg, self.declined = {}, {}, {}
+
+    def answer(self, args):
+        if "status" in args:
+            self.told.append(args)
+            return self.declined
+        if "member" in args:
+            backend = self.legs[args["member"]]
+            name = [name for name, mock in self.mocks.items() if str(mock.port) in backend][0]
+            truth = {"backend": backend, "auth": "replace", "auth_header": "authorization", "auth_value": "Bearer " + KEYS[name], "deny": False}
+            return dict(truth, **self.leg) if isinstance(self.leg, dict) else self.leg
+        return dict({"backend": "pool.m", "auth": "replace", "auth_header": "authorization", "auth_value": "Bearer pool", "protocol": "openai",
+                     "stream": False, "deny": False}, **self.request)
+
+    def ask(self):
+        return self.gateway.ask("m-1")
+
+
+@pytest.fixture(scope="module")
+def liar(haproxy, make_mock):
+    liar = Liar(haproxy, {name: make_mock(name) for name in "ab"})
+    with liar.gateway:
+        yield liar
+
+
+@pytest.fixture(autouse=True)
+def honest(liar):
+    yield
+    liar.truth()
+    for mock in liar.mocks.values():
+        mock.reset()
+
+
+@pytest.mark.parametrize("said", [{}, None, spop.FakeAgent.CLOSE], ids=["an answer", "silence", "the end of the connection"])
+def test_the_agent_is_told_who_declines(liar, said):
+    """With the answer's status and retry-after. If the agent is silent, the request goes on when the time for its answer is over."""
+    del liar.told[:]
+    liar.declined = said
+    liar.mocks["a"].respond = declines(429, 12)
+    since = time.monotonic()
+    answer = liar.ask()
+    assert answer.status == 200 and asked(answer) == "ab" and time.monotonic() - since < 15
+    [told] = liar.told
+    assert (told["status"], told["retry_after"], told["id"]) == (429, "12", answer.header("x-request-id")) and told["member"] in liar.legs
+    # Nothing of an answer that is none of those.
+    liar.mocks["a"].respond = declines(500)
+    assert liar.ask().status == 500 and len(liar.told) == 1
+
+
+def test_the_agent_says_who_is_passed_over(liar):
+    liar.request = {"rest": "a"}
+    assert asked(liar.ask()) == "b"
+    liar.request = {"rest": "b"}
+    assert asked(liar.ask()) == "a"
+    liar.request = {"rest": "b,a"}
+    liar.ask().refused(503, "upstream_unavailable", retry=True)
+    liar.request = {"rest": "c,ab,A"}
+    assert asked(liar.ask()) == "a"
+
+
+@pytest.mark.parametrize("lie", [None, spop.FakeAgent.CLOSE, {"deny": True}, {"deny": None}, {"backend": "pool.m"}, {"auth": "passthrough"}, {"auth_value": ""},
+                                 {"auth_header": "x-api-key"}])
+def test_a_leg_that_is_told_less_forwards_nothing(liar, lie):
+    """No member gets a request whose leg was not told all of it."""
+    liar.leg = lie
+    liar.ask().refused(503, "gateway_unavailable", retry=True)
+
+
+def test_a_leg_without_a_credential_declines(liar):
+    liar.leg = {"deny": True, "status": 502, "code": "upstream_auth_unavailable"}
+    liar.ask().refused(502, "upstream_auth_unavailable")
+    liar.leg = {"deny": True, "status": 429, "code": "upstream_resting", "retry_after": 33}
+    answer = liar.ask()
+    assert answer.status == 429 and answer.header("retry-after") == "33" and answer.json()["error"]["code"] == "upstream_resting"
+    assert asked(answer) == "" and liar.gateway.line(answer)["tried"] == "a:resting"

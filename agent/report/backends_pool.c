@@ -271,7 +271,10 @@ static void write_member(FILE *f, const backends_settings *s, const route_table 
 		"    http-request set-var(txn.llm_member)  str(%s)\n"
 		"    http-request set-var(txn.llm_id)      req.fhdr(x-request-id)\n"
 		"    http-request set-var(txn.llm_attempt) req.fhdr(x-request-id),concat(:%s)\n"
-		"    http-request del-header x-llm- -m beg\n",
+		"    http-request del-header x-llm- -m beg\n"
+		"    # Takes all of the request in before it may be answered, because who answers earlier, and ends the connection, breaks it for 2.6:\n"
+		"    # then the pool would not see the answer, and would not try the next member.\n"
+		"    http-request wait-for-body time 24d\n",
 		l.name, m->member);
 	if (l.auth)
 		backends_leg_credential(f, s, &l);

@@ -12,7 +12,7 @@ import harness
 import http2
 import wire
 from harness import CLIENT_KEY, until
-from pools import KEYS, NAMES, PoolGateway, asked, declines, pool
+from pools import Early, KEYS, NAMES, PoolGateway, asked, declines, pool
 
 BIG = json.dumps({"model": "%s-1", "messages": ["y" * 900000]})
 SMALL = json.dumps({"model": "%s-1", "messages": []})
@@ -28,7 +28,9 @@ RESTING = [(429, "openai", "/v1/chat/completions"), (529, "anthropic", "/v1/mess
 
 @pytest.fixture(scope="module")
 def mocks(make_mock):
-    return {name: make_mock(name) for name in NAMES + "efg"}
+    early = Early("h")
+    yield dict({name: make_mock(name) for name in NAMES + "efg"}, h=early)
+    early.close()
 
 
 @pytest.fixture(autouse=True)
@@ -52,8 +54,8 @@ def routes(mocks):
         + of("busy", more={"a": {"max_connections": 1}}) + of("busiest", more={"a": {"max_connections": 1}, "b": {"max_connections": 1}})
         + of("chain", "last", names=NAMES, retry_on=[429, 500, 503, 529], pool_header=True)
         + of("some", names=NAMES, retries=1) + of("none", names=NAMES, retries=0)
-        + of("refused", names="gb") + of("dead", names="ef")
-        + of("mine", retry_on=[429]) + of("never", retry_on=[])
+        + of(*["early-" + kind for kind in BODIES], names="hb") + of("refused", names="gb") + of("dead", names="ef")
+        + of("most", retry_on=[429]) + of("never", retry_on=[])
         + of("key", names="abc") + of("keyless", names="ab")
         + of("paths", more={"b": {"paths": ["/v1/files"]}}, path_prefix="/v1")
         + of("rest", "date", "wild", names="ab") + of("guess", names="ab")
@@ -61,7 +63,7 @@ def routes(mocks):
         + of("weighted", names=NAMES, balance="weighted", more={name: {"weight": i + 1} for i, name in enumerate(NAMES)})
         + of("least", names=NAMES, balance="least") + of("heavy", names="ab", balance="least", more={"b": {"weight": 3}})
         + of("lots", names=NAMES, balance="weighted")
-        + of("ws", "header", "errors", names="ab")
+        + of("ws", "header", "errors", "expect", names="ab") + of("mine-too", names="ab", forward_headers=["x-mine"])
         + [dict(pool(mocks, "through"), pool=[{"name": name, "upstream": mocks[name].url()} for name in "ab"])]
         + [{"model_prefix": "plain-", "upstream": mocks["d"].url(), "auth": "env:PLAIN"}])
 
@@ -135,6 +137,13 @@ def test_each_is_asked_once_and_the_last_one_answers(gateway, mocks):
     gateway.served(answer, "d", "a:500,b:529,c:503")
 
 
+@pytest.mark.parametrize("kind", BODIES)
+def test_a_member_declines_before_it_has_the_body(gateway, mocks, kind):
+    answer = send(gateway, kind, "early-" + kind)
+    assert answer.status == 200, (answer.response, gateway.line(answer))
+    gateway.served(answer, "b", "h:429")
+
+
 @pytest.mark.parametrize("name, members, tried", [("some", "ab", "a:429"), ("none", "a", "")])
 def test_retries(gateway, mocks, name, members, tried):
     for mock in mocks.values():
@@ -144,7 +153,7 @@ def test_retries(gateway, mocks, name, members, tried):
     gateway.served(answer, members[-1], tried)
 
 
-@pytest.mark.parametrize("name, status", [("mine", 503), ("mine", 529), ("mine", 500), ("never", 429), ("never", 503), ("own", 500), ("own", 502), ("own", 404), ("own", 400)])
+@pytest.mark.parametrize("name, status", [("most", 503), ("most", 529), ("most", 500), ("never", 429), ("never", 503), ("own", 500), ("own", 502), ("own", 404), ("own", 400)])
 def test_other_answers_are_the_clients(gateway, mocks, name, status):
     """Also a 503 that retry_on does not name, which HAProxy's own retry would ask for again."""
     mocks["a"].respond = declines(status, 5)
@@ -173,15 +182,21 @@ def test_a_websocket_goes_to_the_next_one(gateway, mocks):
 # ---- no answer
 
 def test_a_member_that_refuses_connections(gateway, mocks):
-    """The next one gets the request at once, and once HAProxy knows, the dead one is not even tried. It comes back by itself. (No request has
-    reached it yet, because one that is sent over a connection just when that is closed may have been run, and is not sent again.)"""
-    mocks["g"].down()
-    answer = send(gateway, "large", "refused")
-    assert answer.status == 200
-    gateway.served(answer, "b", "g:unreachable")
-    until(lambda: gateway.line(send(gateway, "small", "refused"))["tried"] == "", 5, "g is passed over")
-    mocks["g"].up()
-    until(lambda: gateway.line(send(gateway, "small", "refused"))["member"] == "g", 10, "g is back")
+    """The next one gets the request at once, and once HAProxy knows, the dead one is not even tried. It comes back by itself. (It keeps no connection open,
+    because a request that is sent over one just when that is closed may have been run, and is not sent again.)"""
+    tried = []
+
+    def dies():
+        mocks["g"].extra_headers = [("Connection", "close")]
+        until(lambda: gateway.line(send(gateway, "small", "refused"))["member"] == "g", 10, "g is back")
+        mocks["g"].down()
+        answer = send(gateway, "large", "refused")
+        assert answer.status == 200, (answer.response, gateway.line(answer))
+        tried.append(gateway.served(answer, "b", gateway.line(answer)["tried"])["tried"])
+        until(lambda: gateway.line(send(gateway, "small", "refused"))["tried"] == "", 5, "g is passed over")
+        mocks["g"].up()
+        return tried[-1] == "g:unreachable"     # unless one of HAProxy's checks came between
+    until(dies, 30, lambda: tried)
 
 
 def test_all_refuse_connections(gateway, mocks):
@@ -361,6 +376,31 @@ def test_least(gateway, mocks):
     # Where nothing is in flight, it is not always the first one.
     mocks["a"].delay = mocks["b"].delay = 0
     assert len(count(gateway, "least", 40, workers=1)) == 4
+
+
+def test_headers_that_a_route_forwards(gateway, mocks):
+    """To each member those, and no other; and no key of the query."""
+    mocks["a"].respond = declines(429)
+    headers = harness.JSON + harness.bearer() + [("x-mine", "1"), ("x-other", "2"), ("cookie", "c=" + CLIENT_KEY), ("openai-organization", "3")]
+    answer = gateway.call("POST", "/v1/chat/completions?key=%s&a=b" % CLIENT_KEY, headers, (SMALL % "mine-too").encode())
+    assert answer.status == 200
+    gateway.served(answer, "b", "a:429")
+    for request in answer.seen:
+        assert request.header("x-mine") == "1" and request.header("x-other") is None and request.header("openai-organization") is None
+        assert not request.has(CLIENT_KEY) and request.query == "a=b"
+        assert request.header("host") == request.mock.authority
+
+
+def test_a_client_that_expects_to_go_on(gateway, mocks):
+    mocks["a"].respond = declines(429)
+    body = (SMALL % "expect").encode()
+    with gateway.connect() as connection:
+        connection.send(wire.request("POST", "/v1/chat/completions", [("Host", "x"), ("Expect", "100-continue"), ("Content-Length", str(len(body)))]
+                                     + harness.JSON + harness.bearer()))
+        time.sleep(0.1)     # as a client does that waits for the word, and sends the body if none comes
+        connection.send(body)
+        answer = connection.read("POST")
+        assert answer.status == 200 and answer.header("x-mock") == "b", answer
 
 
 def test_other_routes_know_nothing_of_it(gateway, mocks):

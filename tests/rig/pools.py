@@ -4,9 +4,10 @@ import json
 import harness
 from harness import secret, until
 from plaintap import Tapped
+from upstream import Mock, Request
 
 NAMES = "abcd"
-KEYS = {name: secret("pool-" + name) for name in NAMES + "efg"}
+KEYS = {name: secret("pool-" + name) for name in NAMES + "efgh"}
 
 
 class PoolGateway(harness.Gateway):
@@ -52,6 +53,30 @@ class PoolGateway(harness.Gateway):
 
 class TappedPoolGateway(Tapped, PoolGateway):
     pass
+
+
+class Early(Mock):
+    """Declines as soon as it has a request's head, and takes the body in after that."""
+
+    def _read(self, sock, buffer, number):
+        while b"\r\n\r\n" not in buffer:
+            data = sock.recv(4096)
+            if not data:
+                return None, b""
+            buffer += data
+        head, buffer = buffer.split(b"\r\n\r\n", 1)
+        lines = head.decode("latin-1").split("\r\n")
+        request = Request(self, number, lines[0], [tuple(line.split(": ", 1)) for line in lines[1:]], head)
+        with self.lock:
+            self.requests.append(request)
+        sock.sendall(b"HTTP/1.1 429 Too Many Requests\r\nretry-after: 1\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}")
+        size = request.header("content-length")
+        while len(buffer) < int(size) if size else not buffer.endswith(b"\r\n0\r\n\r\n"):
+            data = sock.recv(65536)
+            if not data:
+                break
+            buffer += data
+        return None, b""
 
 
 def pool(mocks, name, names="ab", more=None, **options):

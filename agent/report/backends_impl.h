@@ -44,6 +44,7 @@ typedef struct backends_settings {
 #define POOL_ASK \
 	"    # The members that the agent passes over.\n" \
 	"    http-request set-header x-llm-rest %[var(txn.llm.rest)] if { var(txn.llm.rest) -m found }\n"
+#define MEMBER_TOLD ",\"member\":\"%%[res.fhdr(x-llm-member)]\",\"tried\":\"%%[res.fhdr(x-llm-why)]\""
 #define POOL_TOLD \
 	"    # For the log line: which member served, and what the others said before.\n" \
 	"    http-response set-var-fmt(txn.llm.line) '%[var(txn.llm.line)],\"member\":\"%[res.fhdr(x-llm-member)]\",\"tried\":\"%[res.fhdr(x-llm-why)]\"' if { res.fhdr_cnt(x-llm-member) gt 0 }\n"

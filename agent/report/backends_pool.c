@@ -18,6 +18,10 @@ enum {
 static void write_table(FILE *f)
 {
 	fprintf(f, "# Pools: routes with several upstreams.\n"
+		   "global\n"
+		   "    .if version_atleast(3.4)\n"
+		   "        tune.bufsize.small 65536\n"
+		   "    .endif\n\n"
 		   "backend leg.tried\n"
 		   "    # Why members declined a request, for its log line.\n"
 		   "    stick-table type string len 96 size 100k expire 60s store gpt0\n\n");
@@ -155,24 +159,27 @@ static void write_attempt(FILE *f, const pool *p)
 			       "    http-request add-header x-llm-tried %%[var(txn.llm_pick)]\n"
 			       "    # Until there is an answer, the log line knows of the first attempt only.\n"
 			       "    http-request set-var(txn.llm_line)  var(txn.llm.line)\n"
-			       "    http-request set-var-fmt(txn.llm.line) '%%[var(txn.llm_line)],\"member\":\"%%[var(txn.llm_pick)]\",\"tried\":\"\"'\n",
+			       "    acl first   var(txn.llm_line) -m found\n"
+			       "    http-request set-var-fmt(txn.llm.line) '%%[var(txn.llm_line)],\"member\":\"%%[var(txn.llm_pick)]\",\"tried\":\"\"' if first\n",
 		p->retries);
 }
 
-/* Writes the rules for answers, each time on the way back from attempt to attempt. */
+/* Writes the rules for answers, each time on the way back from attempt to attempt. The first attempt adds no header
+ * that comes before the rules of the clients' frontend, because HAProxy 3.4 copies a whole buffer to look at a body
+ * behind such a header. */
 static void write_answers(FILE *f, const backends_settings *s, const pool *p)
 {
 	unsigned given_back = p->retry_on | pool_status_bit(429) | pool_status_bit(503) | pool_status_bit(529);
 
 	fprintf(f,
-		"    http-response set-header x-llm-why    %%[var(txn.llm_why)] if !{ res.fhdr_cnt(x-llm-member) gt 0 } { var(txn.llm_why) -m found }\n"
-		"    http-response set-header x-llm-member %%[var(txn.llm_pick)] if !{ res.fhdr_cnt(x-llm-member) gt 0 }\n"
-		"    http-response set-var(txn.llm.line)   var(txn.llm_line)\n"
-		"%s"
+		"    # Which member served, and what the others said before: for the first attempt, which writes the log line.\n"
+		"    acl told    res.fhdr_cnt(x-llm-member) gt 0\n"
+		"    http-response set-header x-llm-why    %%[var(txn.llm_why)]  if !first !told\n"
+		"    http-response set-header x-llm-member %%[var(txn.llm_pick)] if !first !told\n"
+		"    http-response set-var-fmt(txn.llm.line) '%%[var(txn.llm_line)]" MEMBER_TOLD "' if first told\n"
 		"    # What the leg answered in place of the upstream; the client does not see this header.\n"
 		"    http-response set-var(txn.llm.code) res.fhdr(x-llm-leg) if { res.fhdr_cnt(x-llm-leg) gt 0 }\n"
-		"    # The status that the leg gave another number.\n",
-		POOL_TOLD);
+		"    # The status that the leg gave another number.\n");
 	for (unsigned i = 0; i < POOL_STATUSES; i++)
 		if (given_back & 1u << i)
 			fprintf(f, "    http-response set-status %d if { res.fhdr(x-llm-status) -m str %d }\n",
@@ -181,7 +188,10 @@ static void write_answers(FILE *f, const backends_settings *s, const pool *p)
 		fprintf(f, "    http-response set-status %d if { res.fhdr(x-llm-status) -m str %d }\n",
 			s->refusal_status, s->refusal_status);
 	if (p->tells_client)
-		fprintf(f, "    http-response set-header llm-served-by %%[res.fhdr(x-llm-member)]\n");
+		fprintf(f,
+			"    http-response set-var(txn.llm_served) var(txn.llm_pick)\n"
+			"    http-response set-var(txn.llm_served) res.fhdr(x-llm-member) if told\n"
+			"    http-after-response set-header llm-served-by %%[var(txn.llm_served)] if { var(txn.llm_served) -m found }\n");
 }
 
 static void write_backend(FILE *f, const backends_settings *s, const route_table *t, const route *r)
@@ -201,6 +211,10 @@ static void write_backend(FILE *f, const backends_settings *s, const route_table
 		"    option redispatch 1\n"
 		"    # A leg gives every answer by which its member declines the status 503. An answer that is empty is never asked for twice.\n"
 		"    retry-on conn-failure 503\n"
+		"    .if version_atleast(3.4)\n"
+		"        # HAProxy keeps a copy of each request until its answer begins, of the size of a buffer: of 64 KB, if the request fits that.\n"
+		"        option use-small-buffers l7-retries\n"
+		"    .endif\n"
 		"    http-reuse safe\n"
 		"    http-request set-header x-llm-protocol %%[var(txn.llm.protocol)]\n"
 		"%s",
@@ -268,13 +282,13 @@ static void write_member(FILE *f, const backends_settings *s, const route_table 
 		"        option contstats\n"
 		"    .endif\n"
 		"    filter spoe engine llm config \"$LLM_SPOE_CONF\"\n"
+		"    # Takes all of the request in before it may be answered, because who answers earlier, and ends the connection, breaks it for 2.6:\n"
+		"    # then the pool would not see the answer, and would not try the next member. 3.4 copies the whole buffer if a header was removed before.\n"
+		"    http-request wait-for-body time 24d\n"
 		"    http-request set-var(txn.llm_member)  str(%s)\n"
 		"    http-request set-var(txn.llm_id)      req.fhdr(x-request-id)\n"
 		"    http-request set-var(txn.llm_attempt) req.fhdr(x-request-id),concat(:%s)\n"
-		"    http-request del-header x-llm- -m beg\n"
-		"    # Takes all of the request in before it may be answered, because who answers earlier, and ends the connection, breaks it for 2.6:\n"
-		"    # then the pool would not see the answer, and would not try the next member.\n"
-		"    http-request wait-for-body time 24d\n",
+		"    http-request del-header x-llm- -m beg\n",
 		l.name, m->member);
 	if (l.auth)
 		backends_leg_credential(f, s, &l);

@@ -8,6 +8,9 @@ import spop
 from pools import KEYS, PoolGateway, asked, declines, pool
 
 
+LINE = ',"route":"m","protocol":"openai","model":"m-1","project":"","client":"","ua":"","stream":"0","metered":"1"'
+
+
 class Liar:
     """A gateway with a pool of a and b. `request`, `leg`, `declined`: what the agent answers to each question; a dict adds to the truth."""
 
@@ -31,7 +34,7 @@ class Liar:
             truth = {"backend": backend, "auth": "replace", "auth_header": "authorization", "auth_value": "Bearer " + KEYS[name], "deny": False}
             return dict(truth, **self.leg) if isinstance(self.leg, dict) else self.leg
         return dict({"backend": "pool.m", "auth": "replace", "auth_header": "authorization", "auth_value": "Bearer pool", "protocol": "openai",
-                     "stream": False, "deny": False}, **self.request)
+                     "stream": False, "deny": False, "line": LINE}, **self.request)
 
     def ask(self):
         return self.gateway.ask("m-1")
@@ -77,6 +80,16 @@ def test_the_agent_says_who_is_passed_over(liar):
     liar.ask().refused(503, "upstream_unavailable", retry=True)
     liar.request = {"rest": "c,ab,A"}
     assert asked(liar.ask()) == "a"
+
+
+def test_the_agent_s_part_of_the_line_is_missing(liar):
+    """Because it might not have fit the frame. Then the line says nothing of the members either, and is whole."""
+    liar.request = {"line": None}
+    liar.mocks["a"].respond = declines(429)
+    answer = liar.ask()
+    assert answer.status == 200 and asked(answer) == "ab"
+    line = liar.gateway.line(answer)
+    assert line["route"] == "" and "member" not in line
 
 
 @pytest.mark.parametrize("lie", [None, spop.FakeAgent.CLOSE, {"deny": True}, {"deny": None}, {"backend": "pool.m"}, {"auth": "passthrough"}, {"auth_value": ""},

@@ -37,4 +37,7 @@ const record_column record_columns[RECORD_COLUMNS] = {
 	COLUMN(saved_routing, COLUMN_MONEY),
 	COLUMN(price_missing, COLUMN_TEXT),
 	COLUMN(tap, COLUMN_TAP),
+	COLUMN(member, COLUMN_TEXT),
+	COLUMN(attempts, COLUMN_NUMBER),
+	COLUMN(tried, COLUMN_TEXT),
 };

@@ -9,7 +9,7 @@
 #include "ledger/tap_report.h"
 
 enum {
-	SEGMENT_VERSION = 3, /* that of the records in it, so that an older agent keeps the file and loses none */
+	SEGMENT_VERSION = 4, /* that of the records in it, so that an older agent keeps the file and loses none */
 	SEGMENT_HEADER = 20,
 	ENTRY_HEADER = 8,
 	PAYLOAD_MIN = TAP_REPORT_ENCODED_MIN,

@@ -4,6 +4,7 @@
 #include "base/json.h"
 #include "base/text.h"
 #include "ledger/client.h"
+#include "ledger/tried.h"
 
 /* What HAProxy writes where there is no text. */
 #define ABSENT SLICE("-")
@@ -44,6 +45,8 @@ typedef enum field {
 	F_COMP,
 	F_BEHIND,
 	F_SRV,
+	F_MEMBER,
+	F_TRIED,
 	FIELDS,
 } field;
 
@@ -60,7 +63,8 @@ static const slice names[FIELDS] = {
 	[F_SEEN] = SLICE_INIT("seen"),     [F_USAGE] = SLICE_INIT("usage"),     [F_TIER] = SLICE_INIT("tier"),
 	[F_HB] = SLICE_INIT("hb"),         [F_HA] = SLICE_INIT("ha"),           [F_HS] = SLICE_INIT("hs"),
 	[F_TO] = SLICE_INIT("to"),         [F_TEXT] = SLICE_INIT("text"),       [F_COMP] = SLICE_INIT("comp"),
-	[F_BEHIND] = SLICE_INIT("behind"), [F_SRV] = SLICE_INIT("srv"),
+	[F_BEHIND] = SLICE_INIT("behind"), [F_SRV] = SLICE_INIT("srv"),         [F_MEMBER] = SLICE_INIT("member"),
+	[F_TRIED] = SLICE_INIT("tried"),
 };
 
 /* Returns `len` without the bytes of a character at the end that `len` cuts in two. */
@@ -172,6 +176,34 @@ typedef struct reading {
 	uint64_t seen;
 } reading;
 
+/* Reads the name of the member that served. False: no member can have it. */
+static bool take_member(record *r, const json_member *m)
+{
+	char buf[RECORD_MEMBER_MAX + 2]; /* a name that is too long is cut to one that is still too long */
+	slice text;
+
+	if (!text_of(m, buf, sizeof buf, &text) || !member_name_valid(text))
+		return false;
+	memcpy(r->member, text.ptr, text.len);
+	return true;
+}
+
+/* Reads which members were tried before. False: the text has another form than tried.h says. */
+static bool take_tried(record *r, const json_member *m)
+{
+	char buf[RECORD_TRIED_MAX + 2];
+	slice text;
+
+	if (!text_of(m, buf, sizeof buf, &text) || text.len > RECORD_TRIED_MAX)
+		return false;
+	int count = tried_count(text);
+	if (count < 0)
+		return false;
+	memcpy(r->tried, buf, text.len);
+	r->attempts = count + 1;
+	return true;
+}
+
 static bool take(logline *out, reading *rd, field f, const json_member *m)
 {
 	record *r = &out->record;
@@ -236,6 +268,10 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 		return text_of(m, out->usage_text, sizeof out->usage_text, &out->usage);
 	case F_BEHIND:
 		return label(m, out->behind, RECORD_BACKEND_MAX);
+	case F_MEMBER:
+		return take_member(r, m);
+	case F_TRIED:
+		return take_tried(r, m);
 	case F_TEXT:
 		out->hints.text = -1;
 		return bare(m).len == 0 || json_int64(bare(m), &out->hints.text);
@@ -319,9 +355,9 @@ static bool has_key(slice header, slice key)
 	return false;
 }
 
-/* An answer that a leg made in place of the upstream comes to the HAProxy that writes the line as if it came from the
- * upstream; only its code tells. Records it as a line without a leg would have it: no code, no head of an answer, and
- * who ended the request. */
+/* An answer that a leg or a pool made in place of the upstream comes to the HAProxy that writes the line as if it came
+ * from the upstream; only its code tells. Records it as a line without a leg would have it: no code, no head of an
+ * answer, and who ended the request. */
 static void leave_out_leg(record *r)
 {
 	static const struct {
@@ -369,7 +405,7 @@ static void complete(logline *out, const reading *rd)
 			if (num[f] > 0 && __builtin_add_overflow(r->ttfb_ms, num[f], &r->ttfb_ms))
 				r->ttfb_ms = INT64_MAX;
 	}
-	if (leg)
+	if (leg || strncmp(r->backend, "pool.", 5) == 0)
 		leave_out_leg(r);
 	if (!r->client[0])
 		label_clean(slice_cstr(client_family(slice_of(rd->ua, rd->ua_len))), r->client);
@@ -393,6 +429,7 @@ bool logline_is_ours(slice line, slice key, slice *object)
 logline_result logline_parse(slice line, slice key, logline *out)
 {
 	static const uint64_t needed = 1ull << F_V | 1ull << F_ID | 1ull << F_TE | 1ull << F_STATUS | 1ull << F_TA;
+	static const uint64_t pool = 1ull << F_MEMBER | 1ull << F_TRIED; /* both, or none */
 	slice object;
 	json_iter it;
 	json_member m;
@@ -439,7 +476,7 @@ logline_result logline_parse(slice line, slice key, logline *out)
 		return malformed(out, "the line has no valid JSON object");
 	if (rd.num[F_V] != 1 && rd.num[F_V] != 2)
 		return malformed(out, "the line has a version (v) that this agent does not know");
-	if ((rd.seen & needed) != needed)
+	if ((rd.seen & needed) != needed || ((rd.seen & pool) && (rd.seen & pool) != pool))
 		return malformed(out, "a member is missing");
 	/* HAProxy could not read the request, so it sent it nowhere and gave it no id. */
 	if (!out->record.id[0])

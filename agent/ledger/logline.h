@@ -15,6 +15,7 @@
  *   to        only where HAProxy lacks the backend that the agent named: its name
  *   behind    only where the agent named a leg: the backend behind the leg
  *   srv       HAProxy's server; "tap": the request went through the tap, which reports on it
+ *   member, tried  only where the request went to a pool: the member that served, and those before it (tried.h)
  *
  * HAProxy writes -1 for a number that it does not know, and "" or "-" for a text.
  */

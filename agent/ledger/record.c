@@ -3,11 +3,12 @@
 
 #include "ledger/codec.h"
 
-/* At most: the version, ten texts with lengths of two bytes, 15 numbers of ten bytes, and four of one byte. */
+/* At most: the version, twelve texts with lengths of two bytes, 16 numbers of ten bytes, and four of one byte. */
 _Static_assert(1 + sizeof(((record *)0)->id) + 3 * (RECORD_LABEL_MAX + 1) + sizeof(((record *)0)->code) +
 			       sizeof(((record *)0)->backend) + sizeof(((record *)0)->protocol) +
 			       sizeof(((record *)0)->model) + sizeof(((record *)0)->termination) +
-			       sizeof(((record *)0)->price_missing) + 10 * 2 + 15 * 10 + 4 <=
+			       sizeof(((record *)0)->price_missing) + sizeof(((record *)0)->member) +
+			       sizeof(((record *)0)->tried) + 12 * 2 + 16 * 10 + 4 <=
 		       RECORD_ENCODED_MAX,
 	       "a record fits its encoding");
 
@@ -100,6 +101,9 @@ size_t record_encode(const record *r, unsigned char out[RECORD_ENCODED_MAX])
 	*at++ = (unsigned char)r->price;
 	PUT_TEXT(price_missing);
 	*at++ = (unsigned char)r->tap;
+	PUT_TEXT(member);
+	at = put_int(at, r->attempts);
+	PUT_TEXT(tried);
 	return (size_t)(at - out);
 }
 
@@ -145,8 +149,13 @@ bool record_decode(slice bytes, record *r)
 	if (version > 1)
 		GET_TEXT(price_missing);
 	uint8_t tap = version > 2 ? cursor_u8(&c) : TAP_NOT;
+	if (version > 3) {
+		GET_TEXT(member);
+		r->attempts = get_int(&c);
+		GET_TEXT(tried);
+	}
 	if (c.failed || status < INT32_MIN || status > INT32_MAX || stream > 1 || usage > USAGE_STREAM ||
-	    price > PRICE_PARTIAL || tap > TAP_NOTHING) {
+	    price > PRICE_PARTIAL || tap > TAP_NOTHING || r->attempts < 0 || r->attempts > RECORD_ATTEMPTS_MAX) {
 		memset(r, 0, sizeof *r);
 		return false;
 	}

@@ -15,6 +15,10 @@ enum {
 	RECORD_MODEL_MAX = 256,
 	RECORD_BACKEND_MAX = 128,
 	RECORD_LINE_MAX = 8192, /* bytes of a log line, as in haproxy.cfg.example */
+	RECORD_MEMBER_MAX = 32, /* bytes of the name of a pool's member */
+	RECORD_WHY_MAX = 11,    /* bytes of the reason why a member did not serve: "unreachable" is the longest */
+	RECORD_ATTEMPTS_MAX = 16,
+	RECORD_TRIED_MAX = (RECORD_ATTEMPTS_MAX - 1) * (RECORD_MEMBER_MAX + RECORD_WHY_MAX + 2) - 1, /* bytes */
 };
 
 /* A larger count of tokens for one request is nonsense. */
@@ -96,6 +100,11 @@ typedef struct record {
 	/* For PRICE_PARTIAL the kinds without a price, as "audio_input,write_1h"; else "". */
 	char price_missing[RECORD_LABEL_MAX + 1];
 	tap_state tap;
+
+	/* Of a request that went to a pool; else empty and 0. See tried.h. */
+	char member[RECORD_MEMBER_MAX + 1]; /* whose answer the client got; if there was no answer: the first one */
+	int64_t attempts;                   /* how many members were tried, at most RECORD_ATTEMPTS_MAX */
+	char tried[RECORD_TRIED_MAX + 1];   /* those before `member`, and why they did not serve */
 } record;
 
 const char *usage_from_name(usage_from from); /* none, reported, partial, estimated, unknown, stream */

@@ -11,10 +11,10 @@
 #include "ledger/record.h"
 
 enum {
-	RECORD_CODEC_VERSION = 3, /* 2: price_missing, more values of usage and price; 3: tap, USAGE_STREAM */
-	RECORD_ENCODED_MIN =
-		28, /* bytes of a record of version 1 with nothing in it; each later version has one more */
-	RECORD_ENCODED_MAX = 1024, /* the largest record has fewer than 970 */
+	/* 2: price_missing, more values of usage and price; 3: tap, USAGE_STREAM; 4: member, attempts, tried */
+	RECORD_CODEC_VERSION = 4,
+	RECORD_ENCODED_MIN = 28,   /* bytes of a record of version 1 with nothing in it; of this version: 33 */
+	RECORD_ENCODED_MAX = 1792, /* the largest record has fewer than 1,700 */
 };
 
 /* Writes `r` to `out`, and returns the number of bytes. Any record can be written. */

@@ -73,13 +73,30 @@
 #define SCHEMA_ROLLUP_VIEW_2(name, of, when) SCHEMA_ROLLUP_VIEW_WITH(name, of, when, "")
 #define SCHEMA_ROLLUP_VIEW_3(name, of, when) SCHEMA_ROLLUP_VIEW_WITH(name, of, when, ", untold_requests")
 
+/* The view `ledger` of version 3, and of later ones with `more` columns. */
+#define SCHEMA_LEDGER_VIEW_WITH(more) \
+	"DROP VIEW ledger;" \
+	"CREATE VIEW ledger AS SELECT strftime('%Y-%m-%dT%H:%M:%fZ', time_ms / 1000.0, 'unixepoch') AS time," \
+	" id, route, backend, protocol, model, project, client, status, code, termination," \
+	" CASE stream WHEN 0 THEN 'no' ELSE 'yes' END AS stream, bytes_in, bytes_out, ttfb_ms, total_ms," \
+	" input, output, cache_read, cache_write, saved," \
+	" CASE usage WHEN 0 THEN 'none' WHEN 1 THEN 'reported' WHEN 2 THEN 'partial' WHEN 3 THEN 'estimated'" \
+	" WHEN 4 THEN 'unknown' ELSE 'stream' END AS usage_from," \
+	" CASE WHEN price IN (1, 3) THEN cost / 1e9 END AS cost_usd," \
+	" CASE WHEN price IN (1, 3) THEN saved_compression / 1e9 END AS saved_compression_usd," \
+	" CASE WHEN price IN (1, 3) THEN saved_cache / 1e9 END AS saved_cache_usd," \
+	" CASE WHEN price IN (1, 3) THEN saved_routing / 1e9 END AS saved_routing_usd," \
+	" CASE price WHEN 0 THEN 'none' WHEN 1 THEN 'table' WHEN 2 THEN 'unpriced' ELSE 'partial' END AS price_from," \
+	" price_missing, CASE tap WHEN 0 THEN 'no' WHEN 1 THEN 'told' WHEN 2 THEN 'untold' WHEN 3 THEN 'missing'" \
+	" ELSE 'nothing' END AS tap" more " FROM requests;"
+
 /* Rows are in the order in which they came to the ledger, so inserts go to the end of the table; ids begin with the
  * time, so they go near the end of their index. The comment in store.c compares other layouts. A count that is not
  * known is NULL. usage: 0 none, 1 reported, 2 partial, 3 estimated, 4 unknown, 5 stream; price: 0 none, 1 table, 2
- * unpriced, 3 partial; tap: 0 no, 1 told, 2 untold, 3 missing, 4 nothing; money in nano-dollars. `reports` has the
- * tap's reports whose rows have not come, in the order in which they came. meta: `pruned_before`, the time in
- * milliseconds before which rows were removed; `estimates_before`, the day, in seconds, that store_catch_up() has come
- * to. */
+ * unpriced, 3 partial; tap: 0 no, 1 told, 2 untold, 3 missing, 4 nothing; money in nano-dollars. `member`, `attempts`
+ * and `tried` are empty and 0 for a request that went to no pool. `reports` has the tap's reports whose rows have not
+ * come, in the order in which they came. meta: `pruned_before`, the time in milliseconds before which rows were
+ * removed; `estimates_before`, the day, in seconds, that store_catch_up() has come to. */
 static const struct store_schema {
 	int version;
 	const char *sql;
@@ -136,25 +153,16 @@ static const struct store_schema {
 	     " first TEXT NOT NULL, last TEXT NOT NULL);"
 	     "ALTER TABLE hourly ADD COLUMN untold_requests INTEGER NOT NULL DEFAULT 0;"
 	     "ALTER TABLE daily ADD COLUMN untold_requests INTEGER NOT NULL DEFAULT 0;" },
-	{ 3,
-	  "DROP VIEW ledger;"
-	  "CREATE VIEW ledger AS SELECT strftime('%Y-%m-%dT%H:%M:%fZ', time_ms / 1000.0, 'unixepoch') AS time,"
-	  " id, route, backend, protocol, model, project, client, status, code, termination,"
-	  " CASE stream WHEN 0 THEN 'no' ELSE 'yes' END AS stream, bytes_in, bytes_out, ttfb_ms, total_ms,"
-	  " input, output, cache_read, cache_write, saved,"
-	  " CASE usage WHEN 0 THEN 'none' WHEN 1 THEN 'reported' WHEN 2 THEN 'partial' WHEN 3 THEN 'estimated'"
-	  " WHEN 4 THEN 'unknown' ELSE 'stream' END AS usage_from,"
-	  " CASE WHEN price IN (1, 3) THEN cost / 1e9 END AS cost_usd,"
-	  " CASE WHEN price IN (1, 3) THEN saved_compression / 1e9 END AS saved_compression_usd,"
-	  " CASE WHEN price IN (1, 3) THEN saved_cache / 1e9 END AS saved_cache_usd,"
-	  " CASE WHEN price IN (1, 3) THEN saved_routing / 1e9 END AS saved_routing_usd,"
-	  " CASE price WHEN 0 THEN 'none' WHEN 1 THEN 'table' WHEN 2 THEN 'unpriced' ELSE 'partial' END AS price_from,"
-	  " price_missing, CASE tap WHEN 0 THEN 'no' WHEN 1 THEN 'told' WHEN 2 THEN 'untold' WHEN 3 THEN 'missing'"
-	  " ELSE 'nothing' END AS tap FROM requests;" },
+	{ 3, SCHEMA_LEDGER_VIEW_WITH("") },
 	{ 3, SCHEMA_ROLLUP_VIEW_3("ledger_hourly", "hourly", "%Y-%m-%dT%H:00Z")
 		     SCHEMA_ROLLUP_VIEW_3("ledger_daily", "daily", "%Y-%m-%d") },
+	/* Before version 4 there were no pools. */
+	{ 4, "ALTER TABLE requests ADD COLUMN member TEXT NOT NULL DEFAULT '';"
+	     "ALTER TABLE requests ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;"
+	     "ALTER TABLE requests ADD COLUMN tried TEXT NOT NULL DEFAULT '';" },
+	{ 4, SCHEMA_LEDGER_VIEW_WITH(", member, attempts, tried") },
 };
 
-enum { STORE_SCHEMA_VERSION = 3 };
+enum { STORE_SCHEMA_VERSION = 4 };
 
 #endif

@@ -5,6 +5,9 @@
 
 #include "base/clock.h"
 
+_Static_assert((int)POOL_MEMBERS_MAX == (int)RECORD_ATTEMPTS_MAX && (int)MEMBER_NAME_MAX == (int)RECORD_MEMBER_MAX,
+	       "a record has room for what a pool can do");
+
 enum { NOTES = 64 }; /* the most requests refused by the agent that are shown */
 
 /* ---- slots: a name keeps its slot while the process lives, so that a counter never changes its meaning. Names that

@@ -6,6 +6,7 @@
 #include "fuzz.h"
 
 #include "ledger/logline.h"
+#include "ledger/tried.h"
 #include "base/json.h"
 
 static void clean(const char *text, size_t max)
@@ -40,6 +41,10 @@ static logline_result parse(slice line, slice key, logline *out)
 		clean(r->code, RECORD_LABEL_MAX);
 		clean(r->termination, sizeof r->termination - 1);
 		HOLDS(r->id[0] && r->status >= 0 && r->status < 1000);
+		clean(r->member, RECORD_MEMBER_MAX);
+		clean(r->tried, RECORD_TRIED_MAX);
+		HOLDS(tried_count(slice_cstr(r->tried)) + (r->member[0] != '\0') == r->attempts);
+		HOLDS(r->member[0] ? member_name_valid(slice_cstr(r->member)) : !r->tried[0]);
 		HOLDS(out->usage.len <= LOGLINE_USAGE_MAX && line.len <= RECORD_LINE_MAX);
 		usage_apply(&priced, out->usage, &out->hints, &parts);
 	} else if (result == LOGLINE_MALFORMED) {

@@ -59,6 +59,14 @@ static inline record record_number(int64_t n)
 	r.saved_compression = roll(10000);
 	r.saved_cache = roll(20000) - 10000;
 	r.saved_routing = roll(30000) - 20000;
+	if (roll(2)) {
+		r.attempts = 1 + roll(3);
+		snprintf(r.member, sizeof r.member, "member-%d", (int)roll(3));
+		snprintf(r.tried, sizeof r.tried, "%s",
+			 r.attempts == 1 ? "" :
+			 r.attempts == 2 ? "a:429" :
+					   "a:529,b:unreachable");
+	}
 	switch (roll(10)) {
 	case 8:
 		r.usage = USAGE_UNKNOWN;

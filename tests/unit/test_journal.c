@@ -3,6 +3,8 @@
  * The journal: records as bytes, and what a journal keeps from its opening to its release. */
 #include "journal_rig.h"
 
+#include "ledger/codec.h"
+
 #include <signal.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -31,12 +33,15 @@ static void a_record_comes_back_as_it_was(void)
 	full->price = PRICE_PARTIAL;
 	memset(full->price_missing, 'k', RECORD_LABEL_MAX);
 	full->tap = TAP_NOTHING;
+	memset(full->member, 'a', RECORD_MEMBER_MAX);
+	memset(full->tried, 'b', RECORD_TRIED_MAX);
+	full->attempts = RECORD_ATTEMPTS_MAX;
 
 	for (size_t i = 0; i < 3; i++) {
 		unsigned char bytes[RECORD_ENCODED_MAX];
 		size_t len = record_encode(&rows[i], bytes);
 		record back;
-		CHECK(i != 0 || len == RECORD_ENCODED_MIN + 2);
+		CHECK(i != 0 || len == RECORD_ENCODED_MIN + 5);
 		CHECK(record_decode(slice_of(unit_guarded(bytes, len), len), &back));
 		CHECK(strcmp(back.id, rows[i].id) == 0 && strcmp(back.route, rows[i].route) == 0);
 		CHECK(strcmp(back.backend, rows[i].backend) == 0 && strcmp(back.protocol, rows[i].protocol) == 0);
@@ -52,6 +57,8 @@ static void a_record_comes_back_as_it_was(void)
 		CHECK(back.saved_compression == rows[i].saved_compression && back.saved_cache == rows[i].saved_cache);
 		CHECK(back.saved_routing == rows[i].saved_routing);
 		CHECK(strcmp(back.price_missing, rows[i].price_missing) == 0 && back.tap == rows[i].tap);
+		CHECK(strcmp(back.member, rows[i].member) == 0 && strcmp(back.tried, rows[i].tried) == 0);
+		CHECK(back.attempts == rows[i].attempts);
 		/* Any shorter is none, and nothing is read behind the end. */
 		for (size_t cut = 0; cut < len; cut++)
 			CHECK(!record_decode(slice_of(unit_guarded(bytes, cut), cut), &back) && back.id[0] == '\0');
@@ -61,7 +68,13 @@ static void a_record_comes_back_as_it_was(void)
 		CHECK(record_decode(slice_of(bytes, len + 1), &back) && same(&back, &rows[i]));
 		bytes[0]++;
 		CHECK(!record_decode(slice_of(bytes, len), &back));
-		/* Version 2 has no tap, and version 1 no price_missing. */
+		/* Version 3 has nothing of pools, version 2 no tap, and version 1 no price_missing. Lengths from 128 on
+		 * take two bytes. */
+		bytes[0] = 3;
+		len -= strlen(rows[i].member) + strlen(rows[i].tried) + (strlen(rows[i].tried) > 127 ? 2 : 1) + 2;
+		rows[i].member[0] = rows[i].tried[0] = '\0';
+		rows[i].attempts = 0;
+		CHECK(record_decode(slice_of(unit_guarded(bytes, len), len), &back) && same(&back, &rows[i]));
 		bytes[0] = 2;
 		len--;
 		rows[i].tap = TAP_NOT;
@@ -107,11 +120,32 @@ static void what_is_no_record_is_refused(void)
 	bad[at] = USAGE_STREAM + 1;
 	CHECK(!record_decode(slice_of(bad, len), &back));
 	memcpy(bad, good, len);
-	bad[len - 3] = PRICE_PARTIAL + 1; /* a price_from that is none, before an empty price_missing */
+	/* At the end stand price, an empty price_missing, tap, an empty member, attempts, and an empty `tried`. */
+	bad[len - 6] = PRICE_PARTIAL + 1;
 	CHECK(!record_decode(slice_of(bad, len), &back));
 	memcpy(bad, good, len);
-	bad[len - 1] = TAP_NOTHING + 1;
+	bad[len - 4] = TAP_NOTHING + 1;
 	CHECK(!record_decode(slice_of(bad, len), &back));
+	memcpy(bad, good, len);
+	bad[len - 2] = RECORD_ATTEMPTS_MAX << 1; /* zigzag */
+	CHECK(record_decode(slice_of(bad, len), &back) && back.attempts == RECORD_ATTEMPTS_MAX);
+	bad[len - 2] = (RECORD_ATTEMPTS_MAX + 1) << 1;
+	CHECK(!record_decode(slice_of(bad, len), &back));
+	bad[len - 2] = 1; /* -1 */
+	CHECK(!record_decode(slice_of(bad, len), &back));
+	/* Names that are too long, and all of each is there. */
+	memcpy(bad, good, len);
+	bad[len - 3] = RECORD_MEMBER_MAX + 1;
+	memset(bad + len - 2, 'a', RECORD_MEMBER_MAX + 1);
+	memset(bad + len - 2 + RECORD_MEMBER_MAX + 1, 0, 2);
+	CHECK(!record_decode(slice_of(bad, len + RECORD_MEMBER_MAX + 1), &back));
+	memcpy(bad, good, len);
+	unsigned char *end = put_varint(bad + len - 1, RECORD_TRIED_MAX + 1);
+	memset(end, 'a', RECORD_TRIED_MAX + 1);
+	CHECK(!record_decode(slice_of(bad, (size_t)(end - bad) + RECORD_TRIED_MAX + 1), &back));
+	end = put_varint(bad + len - 1, RECORD_TRIED_MAX);
+	CHECK(record_decode(slice_of(bad, (size_t)(end - bad) + RECORD_TRIED_MAX), &back) &&
+	      strlen(back.tried) == RECORD_TRIED_MAX);
 	memset(bad, 0xff, sizeof bad);
 	bad[0] = RECORD_CODEC_VERSION;
 	CHECK(!record_decode(slice_of(bad, sizeof bad), &back));

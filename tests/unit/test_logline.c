@@ -3,6 +3,7 @@
 
 #include "ledger/logline.h"
 #include "ledger/recent.h"
+#include "ledger/tried.h"
 
 static const char good[] =
 	"<134>1 2026-11-22T14:55:20.748917+00:00 - haproxy 27748 - [llm@32473 key=\"k1\"] "
@@ -96,14 +97,21 @@ static void an_error_of_a_leg_is_recorded_as_without_it(void)
 	static const struct {
 		const char *backend, *code, *want_code, *want_termination;
 		int64_t want_ttfb;
+		const char *more;
 	} rows[] = {
-		{ "leg.x.0", "upstream_unavailable", "", "SC", -1 },
-		{ "leg.x.0", "upstream_error", "", "SH", -1 },
-		{ "leg.x.0", "upstream_timeout", "", "sH", -1 },
-		{ "leg.x.0", "gateway_error", "", "IC", -1 },
-		{ "leg.x.0", "gateway_unavailable", "gateway_unavailable", "--", 7 },
-		{ "leg.x.0", "", "", "--", 7 },
-		{ "llm-x", "upstream_error", "upstream_error", "--", 7 },
+		{ "leg.x.0", "upstream_unavailable", "", "SC", -1, "" },
+		{ "leg.x.0", "upstream_error", "", "SH", -1, "" },
+		{ "leg.x.0", "upstream_timeout", "", "sH", -1, "" },
+		{ "leg.x.0", "gateway_error", "", "IC", -1, "" },
+		{ "leg.x.0", "gateway_unavailable", "gateway_unavailable", "--", 7, "" },
+		{ "leg.x.0", "", "", "--", 7, "" },
+		{ "llm-x", "upstream_error", "upstream_error", "--", 7, "" },
+		/* Of a pool, which has a leg for each member. */
+		{ "pool.x", "upstream_timeout", "", "sH", -1, ",\"member\":\"a\",\"tried\":\"b:429\"" },
+		{ "pool.x", "upstream_unavailable", "", "SC", -1, "" },
+		{ "pool.x", "upstream_auth_unavailable", "upstream_auth_unavailable", "--", 7,
+		  ",\"member\":\"a\",\"tried\":\"\"" },
+		{ "pool.x", "", "", "--", 7, ",\"member\":\"a\",\"tried\":\"\"" },
 	};
 	char line[512];
 	logline l;
@@ -112,12 +120,111 @@ static void an_error_of_a_leg_is_recorded_as_without_it(void)
 		snprintf(
 			line, sizeof line,
 			"{\"v\":2,\"id\":\"a\",\"te\":1,\"status\":503,\"ta\":9,\"trs\":7,\"term\":\"--\",\"behind\":\"llm-x\","
-			"\"backend\":\"%s\",\"srv\":\"tap\",\"code\":\"%s\"}",
-			rows[i].backend, rows[i].code);
+			"\"backend\":\"%s\",\"srv\":\"tap\",\"code\":\"%s\"%s}",
+			rows[i].backend, rows[i].code, rows[i].more);
 		CHECK(logline_parse(slice_cstr(line), SLICE(""), &l) == LOGLINE_OK);
 		CHECK(strcmp(l.record.code, rows[i].want_code) == 0 && l.record.ttfb_ms == rows[i].want_ttfb);
 		CHECK(strcmp(l.record.termination, rows[i].want_termination) == 0);
 	}
+}
+
+/* Parses a line with these members behind those that each line has. */
+static logline_result parse_with(const char *members, logline *l)
+{
+	static char line[2048];
+	int len = snprintf(line, sizeof line, "{\"v\":2,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":1,%s}", members);
+
+	CHECK(len < (int)sizeof line);
+	return logline_parse(slice_of(unit_guarded(line, (size_t)len), (size_t)len), SLICE(""), l);
+}
+
+#define NAME_32 "0123456789-abcdefghijklmnopqrstu"
+#define ENTRY_44 NAME_32 ":unreachable"
+#define FOUR(entry) entry "," entry "," entry "," entry
+#define FIFTEEN(entry) FOUR(entry) "," FOUR(entry) "," FOUR(entry) "," entry "," entry "," entry
+#define POOL(member, tried) "\"member\":\"" member "\",\"tried\":\"" tried "\""
+
+static void a_pool_is_recorded_with_who_was_tried(void)
+{
+	static const struct {
+		const char *members, *member, *tried;
+		int64_t attempts;
+	} good_rows[] = {
+		{ "\"x\":1", "", "", 0 },
+		{ POOL("b", ""), "b", "", 1 },
+		{ POOL("b", "-"), "b", "", 1 },
+		{ POOL("b", "a:429"), "b", "a:429", 2 },
+		{ "\"behind\":\"pool.x\"," POOL("api-openai-com", "0:unreachable,a-:resting,b:credential,c:529"),
+		  "api-openai-com", "0:unreachable,a-:resting,b:credential,c:529", 5 },
+		{ "\"tried\":\"a:500\",\"member\":\"b\"", "b", "a:500", 2 },
+		{ POOL(NAME_32, FIFTEEN(ENTRY_44)), NAME_32, FIFTEEN(ENTRY_44), RECORD_ATTEMPTS_MAX },
+	};
+	static const char *const bad[] = {
+		"\"member\":\"b\"",
+		"\"tried\":\"\"",
+		"\"tried\":\"a:429\"",
+		POOL("", ""),
+		POOL("-", ""),
+		POOL("-b", ""),
+		POOL("B", ""),
+		POOL("b.c", ""),
+		POOL("b c", ""),
+		POOL("b\\u0000", ""),
+		POOL("\xc3\xa9", ""),
+		POOL(NAME_32 "v", ""),
+		POOL(NAME_32 NAME_32 NAME_32, ""),
+		"\"member\":7,\"tried\":\"\"",
+		"\"member\":null,\"tried\":\"\"",
+		"\"member\":\"b\",\"tried\":[]",
+		"\"member\":\"b\",\"member\":\"b\",\"tried\":\"\"",
+		POOL("b", "a"),
+		POOL("b", "a:"),
+		POOL("b", ":429"),
+		POOL("b", "a:42"),
+		POOL("b", "a:4290"),
+		POOL("b", "a:200"),
+		POOL("b", "a:4x9"),
+		POOL("b", "a:Unreachable"),
+		POOL("b", "a:unreachable2"),
+		POOL("b", "a:429:429"),
+		POOL("b", "a:429,"),
+		POOL("b", ",a:429"),
+		POOL("b", "a:429,,c:429"),
+		POOL("b", "a:429, c:429"),
+		POOL("b", "A:429"),
+		POOL("b", NAME_32 "v:429"),
+		POOL("b", "a:429\\u0000"),
+		POOL("b", "a:429\\n"),
+		POOL("b", FIFTEEN("a:429") ",b:429"),
+		POOL("b", FIFTEEN(ENTRY_44) "," ENTRY_44),
+		POOL("b", FIFTEEN(ENTRY_44) ","),
+		POOL("b", FIFTEEN(ENTRY_44) "x"),
+	};
+	logline l;
+
+	_Static_assert(sizeof FIFTEEN(ENTRY_44) - 1 == RECORD_TRIED_MAX, "the longest text");
+	for (size_t i = 0; i < sizeof good_rows / sizeof good_rows[0]; i++) {
+		CHECK(parse_with(good_rows[i].members, &l) == LOGLINE_OK);
+		CHECK(strcmp(l.record.member, good_rows[i].member) == 0);
+		CHECK(strcmp(l.record.tried, good_rows[i].tried) == 0 && l.record.attempts == good_rows[i].attempts);
+	}
+	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+		bool refused = parse_with(bad[i], &l) == LOGLINE_MALFORMED && l.problem;
+		CHECK(refused);
+		if (!refused)
+			printf("  %s\n", bad[i]);
+	}
+}
+
+static void the_tried_are_read_one_by_one(void)
+{
+	slice left = SLICE("a:429,b:unreachable"), member, why;
+
+	CHECK(tried_count(left) == 2);
+	CHECK(tried_next(&left, &member, &why) && slice_eq(member, SLICE("a")) && slice_eq(why, SLICE("429")));
+	CHECK(tried_next(&left, &member, &why) && slice_eq(member, SLICE("b")) && slice_eq(why, SLICE("unreachable")));
+	CHECK(!tried_next(&left, &member, &why));
+	CHECK(tried_count(SLICE("")) == 0 && tried_count(slice_of(NULL, 0)) == 0);
 }
 
 static void only_our_key_opens(void)
@@ -242,6 +349,8 @@ int main(void)
 	RUN(what_was_seen_of_the_answer_decides);
 	RUN(a_leg_is_recorded_as_what_is_behind_it);
 	RUN(an_error_of_a_leg_is_recorded_as_without_it);
+	RUN(a_pool_is_recorded_with_who_was_tried);
+	RUN(the_tried_are_read_one_by_one);
 	RUN(only_our_key_opens);
 	RUN(a_cut_line_is_malformed_and_nothing_past_it_is_read);
 	RUN(what_is_not_agreed_on_is_malformed);

@@ -36,6 +36,8 @@ static void a_row_comes_back_as_it_was(void)
 	}
 	memset(in[5].model, 'm', RECORD_MODEL_MAX);
 	memset(in[5].id, 'i', RECORD_ID_MAX);
+	memset(in[5].member, 'a', RECORD_MEMBER_MAX);
+	memset(in[5].tried, 'b', RECORD_TRIED_MAX);
 	in[5].cost = INT64_MIN;
 	in[5].input = INT64_MAX;
 	in[6].bytes_in = in[6].bytes_out = in[6].total_ms = -1;
@@ -67,7 +69,9 @@ static void a_row_comes_back_as_it_was(void)
 				 in[k].saved_compression == out[i].saved_compression &&
 				 in[k].saved_cache == out[i].saved_cache &&
 				 in[k].saved_routing == out[i].saved_routing && in[k].price == out[i].price &&
-				 strcmp(in[k].price_missing, out[i].price_missing) == 0;
+				 strcmp(in[k].price_missing, out[i].price_missing) == 0 &&
+				 strcmp(in[k].member, out[i].member) == 0 && in[k].attempts == out[i].attempts &&
+				 strcmp(in[k].tried, out[i].tried) == 0;
 		CHECK(found == 1);
 	}
 	/* A part: from is in, to is out. */
@@ -357,8 +361,18 @@ static void a_person_can_read_it(void)
 		     "NULL|NULL|NULL|NULL|NULL|NULL|unknown|none|") == 0);
 	CHECK(strcmp(ask("SELECT input, cost_usd, usage_from, price_from, price_missing FROM ledger WHERE id = 'P'"),
 		     "10|1.5|partial|partial|audio_input,write_1h") == 0);
+	CHECK(strcmp(ask("SELECT tap, member, attempts, tried FROM ledger WHERE id = 'P'"), "no||0|") == 0);
+	record pooled = r;
+	snprintf(pooled.id, sizeof pooled.id, "M");
+	snprintf(pooled.member, sizeof pooled.member, "c");
+	snprintf(pooled.tried, sizeof pooled.tried, "a:429,b:resting");
+	pooled.attempts = 3;
+	pooled.cost = 0;
+	pooled.time_ms -= DAY_MS;
+	CHECK(insert(s, &pooled, 1) == 1);
+	CHECK(strcmp(ask("SELECT member, attempts, tried FROM ledger WHERE id = 'M'"), "c|3|a:429,b:resting") == 0);
 	CHECK(strcmp(ask("SELECT requests, unknown_requests, partly_priced_requests, cost_usd FROM ledger_daily"
-			 " WHERE kind = 'all'"),
+			 " WHERE kind = 'all' AND time = '2025-11-24'"),
 		     "3|1|1|3.0") == 0);
 	store_close(s);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Ledgers of schema versions 1 and 2 become ledgers of this version: no row and no sum changes, and what estimates
+ * Ledgers of schema versions 1, 2 and 3 become ledgers of this version: no row and no sum changes, and what estimates
  * saved is counted day by day, while the ledger is in use. */
 #include "store_rig.h"
 
@@ -23,6 +23,13 @@ enum { ROWS = 9000 };
 #define ROW_2 ROW_1 ", price_missing"
 #define SUMS_2 SUMS_1 ", unknown_requests, partly_priced_requests, " ESTIMATED
 
+/* What version 3 added. */
+#define ROW_3 ROW_2 ", tap"
+#define SUMS_3 SUMS_2 ", untold_requests"
+
+/* What version 4 added to a row. */
+#define ROW_4 ROW_3 ", member, attempts, tried"
+
 /* A ledger as an agent of `version` would have left it after `pruned` batches, at `path`; the same ledger as this
  * version keeps it, at `newer`. */
 static char newer[sizeof path];
@@ -30,7 +37,9 @@ static char newer[sizeof path];
 static void make_both(int version, int pruned, int64_t labels)
 {
 	static record rows[ROWS];
-	const char *row = version == 1 ? ROW_1 : ROW_2, *sums = version == 1 ? SUMS_1 : SUMS_2;
+	static const char *const row_of[] = { NULL, ROW_1, ROW_2, ROW_3 };
+	static const char *const sums_of[] = { NULL, SUMS_1, SUMS_2, SUMS_3 };
+	const char *row = row_of[version], *sums = sums_of[version];
 	char text[8192];
 	int64_t removed;
 	err e;
@@ -40,6 +49,10 @@ static void make_both(int version, int pruned, int64_t labels)
 		do
 			rows[i] = record_number(i);
 		while (version == 1 && (rows[i].usage == USAGE_UNKNOWN || rows[i].price == PRICE_PARTIAL));
+		rows[i].member[0] = rows[i].tried[0] = '\0';
+		rows[i].attempts = 0;
+		if (version > 2)
+			rows[i].tap = (tap_state)roll(TAP_NOTHING + 1);
 		if (labels)
 			snprintf(rows[i].project, sizeof rows[i].project, "p%lld", (long long)roll(labels));
 	}
@@ -107,8 +120,8 @@ static void an_old_ledger_keeps_every_figure(void)
 	make_both(1, 0, 0);
 	store *s = open_store(true);
 	CHECK(store_migrated_from(s) == 1);
-	CHECK(strcmp(ask("PRAGMA user_version"), "3") == 0);
-	CHECK(differing(ROW_1 ", price_missing, tap", "requests", "") == 0);
+	CHECK(strcmp(ask("PRAGMA user_version"), "4") == 0);
+	CHECK(differing(ROW_4, "requests", "") == 0);
 	CHECK(differing(SUMS_1 ", unknown_requests, partly_priced_requests, untold_requests", "hourly", "") == 0);
 	CHECK(differing(SUMS_1 ", unknown_requests, partly_priced_requests, untold_requests", "daily", "") == 0);
 	/* Until it is counted, all that an hour with estimates saved counts as estimated, and never less. */
@@ -183,13 +196,39 @@ static void a_ledger_of_version_2_keeps_every_figure(void)
 	for (int pruned = 0; pruned < 3; pruned += 2) {
 		make_both(2, pruned, 0);
 		store *s = open_store(true);
-		CHECK(store_migrated_from(s) == 2 && strcmp(ask("PRAGMA user_version"), "3") == 0);
-		CHECK(differing(ROW_2 ", tap", "requests", "") == 0);
-		CHECK(differing(SUMS_2 ", untold_requests", "hourly", "") == 0);
-		CHECK(differing(SUMS_2 ", untold_requests", "daily", "") == 0);
+		CHECK(store_migrated_from(s) == 2 && strcmp(ask("PRAGMA user_version"), "4") == 0);
+		CHECK(differing(ROW_4, "requests", "") == 0);
+		CHECK(differing(SUMS_3, "hourly", "") == 0);
+		CHECK(differing(SUMS_3, "daily", "") == 0);
 		CHECK(strcmp(ask("SELECT count(*) FROM reports"), "0") == 0);
 		CHECK(strcmp(ask("SELECT count(DISTINCT tap), min(tap) FROM ledger"), "1|no") == 0);
 		CHECK(catch_up(s) == 1 && sound(s));
+		store_close(s);
+	}
+}
+
+/* Its rows went to no pool; a report that waits goes on waiting; and a row of a pool comes in. */
+static void a_ledger_of_version_3_keeps_every_figure(void)
+{
+	for (int pruned = 0; pruned < 3; pruned += 2) {
+		make_both(3, pruned, 0);
+		sql("INSERT INTO reports VALUES ('late', 1, 0, 200, 1, 5, 'flex', '', '{\"output_tokens\":7}')");
+		store *s = open_store(true);
+		CHECK(store_migrated_from(s) == 3 && strcmp(ask("PRAGMA user_version"), "4") == 0);
+		CHECK(differing(ROW_4, "requests", "") == 0);
+		CHECK(differing(SUMS_3, "hourly", "") == 0);
+		CHECK(differing(SUMS_3, "daily", "") == 0);
+		CHECK(strcmp(ask("SELECT id, tier, last FROM reports"), "late|flex|{\"output_tokens\":7}") == 0);
+		CHECK(strcmp(ask("SELECT count(DISTINCT tap), sum(attempts), max(member), max(tried) FROM ledger"),
+			     "5|0||") == 0);
+		CHECK(catch_up(s) == 1 && sound(s));
+		record late = record_number(ROWS);
+		late.time_ms = BEGIN_MS + 5 * DAY_MS;
+		late.attempts = 2;
+		snprintf(late.member, sizeof late.member, "b");
+		snprintf(late.tried, sizeof late.tried, "a:429");
+		CHECK(insert(s, &late, 1) == 1 && sound(s));
+		CHECK(strcmp(ask("SELECT member, attempts, tried FROM ledger WHERE attempts > 0"), "b|2|a:429") == 0);
 		store_close(s);
 	}
 }
@@ -220,6 +259,7 @@ int main(void)
 	RUN(what_was_pruned_stays_an_upper_bound);
 	RUN(labels_beyond_the_limit_are_other);
 	RUN(a_ledger_of_version_2_keeps_every_figure);
+	RUN(a_ledger_of_version_3_keeps_every_figure);
 	RUN(a_new_ledger_is_not_migrated);
 	RUN(a_reader_does_not_migrate);
 	remove_files(newer);

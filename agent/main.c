@@ -164,7 +164,7 @@ static const struct {
 	{ "until", "TIME", SAVINGS | UPSTREAMS | EXPORT, "until when, in the same forms; a day is included to its end; default: now",
 	  .text = &line.ledger.until },
 	{ "csv", NULL, SAVINGS | UPSTREAMS | EXPORT, "print CSV, for spreadsheets", .on = &line.ledger.csv },
-	{ "by", "WHAT", SAVINGS, "one line for each model (default), route, project, client, day or hour",
+	{ "by", "WHAT", SAVINGS, "one line for each model (default), route, project, client, member of a pool, day or hour",
 	  .text = &line.ledger.by },
 	{ "jsonl", NULL, EXPORT, "print one JSON object a line (default)", .on = &line.ledger.jsonl },
 	{ "gaps", NULL, VERIFY, "list every stretch of hours without a request", .on = &line.ledger.gaps },

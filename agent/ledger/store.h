@@ -9,10 +9,11 @@
  * has not come yet, the report waits in the table `reports`.
  *
  * Tables (see store_schema.h): `requests` has the rows. `hourly` and `daily` have the sums of an hour or a day (UTC):
- * one of all requests, and one for each model, route, project and client. The views `ledger`, `ledger_hourly` and
- * `ledger_daily` are for a person with the sqlite3 shell. Sums are not kept for combinations of labels, because 40
- * models x 20 routes x 50 projects x 20 clients would make as many sums as there are rows; so an hour has at most 4 x
- * (STORE_LABELS_PER_DAY + 1) + 1 sums. Reports that combine labels read `requests`. After the first
+ * one of all requests, and one for each model, route, project, client, and member of a pool. The views `ledger`,
+ * `ledger_hourly` and `ledger_daily` are for a person with the sqlite3 shell. Sums are not kept for combinations of
+ * labels, because 40 models x 20 routes x 50 projects x 20 clients would make as many sums as there are rows; so an
+ * hour has at most 5 x (STORE_LABELS_PER_DAY + 1) + 1 sums. A member's label is ROUTE/MEMBER; requests that went to no
+ * pool have the label "". Reports that combine labels read `requests`. After the first
  * STORE_LABELS_PER_DAY labels of a kind and day, further ones are summed as `other`; the row keeps the true label.
  *
  * A call after STORE_CORRUPT or STORE_ERROR, or after the file was moved away, opens the file again: a caller that
@@ -25,13 +26,14 @@
 #include "ledger/tap_report.h"
 
 enum {
-	STORE_BUSY_MS = 100,         /* how long to wait for a locked database before STORE_BUSY */
-	STORE_CACHE_KIB = 4096,      /* SQLite's page cache of each store */
-	STORE_LABELS_PER_DAY = 1000, /* models that have sums of their own; as many routes, projects, clients */
-	STORE_PRUNE_ROWS = 2000,     /* rows that one transaction removes, and more of them in one millisecond */
-	STORE_SHRINK_PAGES = 500,    /* pages that one transaction gives back */
-	STORE_REPORTS = 100000,      /* reports that wait for their rows; beyond it the oldest ones are removed */
-	STORE_TIDY_ROWS = 500,       /* waiting reports that one transaction joins with their rows */
+	STORE_BUSY_MS = 100,    /* how long to wait for a locked database before STORE_BUSY */
+	STORE_CACHE_KIB = 4096, /* SQLite's page cache of each store */
+	STORE_LABELS_PER_DAY =
+		1000,             /* models that have sums of their own; as many routes, projects, clients, members */
+	STORE_PRUNE_ROWS = 2000,  /* rows that one transaction removes, and more of them in one millisecond */
+	STORE_SHRINK_PAGES = 500, /* pages that one transaction gives back */
+	STORE_REPORTS = 100000,   /* reports that wait for their rows; beyond it the oldest ones are removed */
+	STORE_TIDY_ROWS = 500,    /* waiting reports that one transaction joins with their rows */
 };
 
 typedef struct store store;
@@ -102,6 +104,7 @@ typedef enum store_group {
 	GROUP_ROUTE,
 	GROUP_PROJECT,
 	GROUP_CLIENT,
+	GROUP_MEMBER,
 	GROUP_DAY,
 	GROUP_HOUR
 } store_group;

@@ -13,7 +13,7 @@
 enum { HOUR = 3600, DAY = 86400 }; /* in seconds, as the buckets of `hourly` and `daily` */
 
 /* What sums are kept for; the numbers are those in the column `kind`. */
-enum { KIND_ALL, KIND_MODEL, KIND_ROUTE, KIND_PROJECT, KIND_CLIENT, KIND_COUNT };
+enum { KIND_ALL, KIND_MODEL, KIND_ROUTE, KIND_PROJECT, KIND_CLIENT, KIND_MEMBER, KIND_COUNT };
 
 /* The label of sums for labels after the first STORE_LABELS_PER_DAY. */
 #define STORE_OTHER SLICE("other")
@@ -53,7 +53,8 @@ typedef struct rollup_cell {
 	uint32_t hash;
 	int kind;
 	int64_t hour;
-	slice label; /* points into a record */
+	slice label; /* points into a record, or to `own` */
+	char *own;   /* of KIND_MEMBER, whose label is made; NULL: none */
 	bool seen;   /* store_verify() has found it in `hourly` */
 	store_sums sums;
 } rollup_cell;
@@ -161,8 +162,9 @@ void rollup_free(rollup *r);
 rollup_cell *rollup_cell_of(rollup *r, int64_t hour, int kind, slice label);
 /* NULL: there is no such cell. */
 rollup_cell *rollup_find(rollup *r, int64_t hour, int kind, slice label);
-/* Returns the label that a record has for `kind`. */
-slice rollup_label(const record *r, int kind);
+enum { ROLLUP_LABEL_MAX = RECORD_LABEL_MAX + 1 + RECORD_MEMBER_MAX }; /* of KIND_MEMBER: ROUTE/MEMBER */
+/* Returns the label that a record has for `kind`, in the record or in `room`. */
+slice rollup_label(const record *r, int kind, char room[ROLLUP_LABEL_MAX + 1]);
 /* Adds a record to the cells of all its kinds, which point to it: `r` has to stay until rollup_clear(). False: out of
  * memory. */
 MUST_CHECK bool rollup_add(rollup *roll, const record *r);

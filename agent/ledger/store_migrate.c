@@ -76,9 +76,9 @@ int store_migrated_from(const store *s)
 enum { CATCH_UP_ROWS = 500 }; /* in memory at a time */
 
 #define ESTIMATED_ARE_0 "estimated_saved_compression = 0, estimated_saved_cache = 0, estimated_saved_routing = 0"
-#define EVERY_KIND "kind IN (0, 1, 2, 3, 4)"
+#define EVERY_KIND "kind IN (0, 1, 2, 3, 4, 5)"
 
-_Static_assert(KIND_COUNT == 5, "EVERY_KIND has every kind");
+_Static_assert(KIND_COUNT == 6, "EVERY_KIND has every kind");
 
 typedef struct catch_up {
 	store *s;
@@ -107,6 +107,7 @@ static int add_to(store *s, sqlite3_stmt *st, int kind, int64_t bucket, slice la
 /* Adds the batch to the sums of its hours. A label without sums of its own is part of `other`. */
 static int add_batch(catch_up *c)
 {
+	char room[ROLLUP_LABEL_MAX + 1];
 	int rc = SQLITE_OK;
 	bool there;
 
@@ -115,7 +116,7 @@ static int add_batch(catch_up *c)
 		for (int kind = 0; kind < KIND_COUNT; kind++) {
 			const record *r = &c->batch[i];
 			rollup_cell *cell = rollup_cell_of(&c->cells, store_hour_of(r->time_ms), kind,
-							   rollup_label(r, kind));
+							   rollup_label(r, kind, room));
 			if (!cell)
 				return SQLITE_NOMEM;
 			rollup_add_estimated(&cell->sums, r);

@@ -39,8 +39,8 @@ static const struct {
 } groups[] = {
 	[GROUP_NONE] = { KIND_ALL, "''" },         [GROUP_MODEL] = { KIND_MODEL, "label" },
 	[GROUP_ROUTE] = { KIND_ROUTE, "label" },   [GROUP_PROJECT] = { KIND_PROJECT, "label" },
-	[GROUP_CLIENT] = { KIND_CLIENT, "label" }, [GROUP_DAY] = { KIND_ALL, "bucket - bucket % 86400" },
-	[GROUP_HOUR] = { KIND_ALL, "bucket" },
+	[GROUP_CLIENT] = { KIND_CLIENT, "label" }, [GROUP_MEMBER] = { KIND_MEMBER, "label" },
+	[GROUP_HOUR] = { KIND_ALL, "bucket" },     [GROUP_DAY] = { KIND_ALL, "bucket - bucket % 86400" },
 };
 
 static bool is_time(store_group by)

@@ -3,6 +3,7 @@
  * The sums: what a record adds to them, and how those of a batch get into `hourly` and `daily` with few statements. */
 #include "ledger/store_impl.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/hash.h"
@@ -109,19 +110,26 @@ enum {
 	ROLLUP_KEEP = 16384, /* cells that stay allocated between batches */
 };
 
+static void remove_cells(rollup *r)
+{
+	while (r->count)
+		free(r->cells[--r->count].own);
+}
+
 void rollup_clear(rollup *r)
 {
 	if (r->cap > ROLLUP_KEEP) {
 		rollup_free(r);
 		return;
 	}
-	r->count = 0;
+	remove_cells(r);
 	if (r->slots)
 		memset(r->slots, 0, r->slot_count * sizeof *r->slots);
 }
 
 void rollup_free(rollup *r)
 {
+	remove_cells(r);
 	free(r->cells);
 	free(r->slots);
 	*r = (rollup){ NULL, 0, 0, NULL, 0 };
@@ -186,9 +194,17 @@ rollup_cell *rollup_cell_of(rollup *r, int64_t hour, int kind, slice label)
 	size_t at = slot_of(r, hash, hour, kind, label);
 	if (r->slots[at])
 		return &r->cells[r->slots[at] - 1];
+	char *own = NULL;
+	if (kind == KIND_MEMBER && label.len) {
+		own = strndup(label.ptr, label.len);
+		if (!own)
+			return NULL;
+		label.ptr = own;
+	}
 	rollup_cell *c = &r->cells[r->count++];
 	r->slots[at] = (uint32_t)r->count;
 	memset(c, 0, sizeof *c);
+	c->own = own;
 	c->hash = hash;
 	c->hour = hour;
 	c->kind = kind;
@@ -196,7 +212,7 @@ rollup_cell *rollup_cell_of(rollup *r, int64_t hour, int kind, slice label)
 	return c;
 }
 
-slice rollup_label(const record *r, int kind)
+slice rollup_label(const record *r, int kind, char room[ROLLUP_LABEL_MAX + 1])
 {
 	switch (kind) {
 	case KIND_MODEL:
@@ -207,6 +223,10 @@ slice rollup_label(const record *r, int kind)
 		return slice_cstr(r->project);
 	case KIND_CLIENT:
 		return slice_cstr(r->client);
+	case KIND_MEMBER:
+		if (!r->member[0])
+			return SLICE("");
+		return slice_of(room, (size_t)snprintf(room, ROLLUP_LABEL_MAX + 1, "%s/%s", r->route, r->member));
 	default:
 		return SLICE("");
 	}
@@ -215,9 +235,10 @@ slice rollup_label(const record *r, int kind)
 bool rollup_add(rollup *roll, const record *r)
 {
 	int64_t hour = store_hour_of(store_time_of(r));
+	char room[ROLLUP_LABEL_MAX + 1];
 
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
-		rollup_cell *c = rollup_cell_of(roll, hour, kind, rollup_label(r, kind));
+		rollup_cell *c = rollup_cell_of(roll, hour, kind, rollup_label(r, kind, room));
 		if (!c)
 			return false;
 		store_sums_add(&c->sums, r);
@@ -229,11 +250,12 @@ bool rollup_change(rollup *roll, const record *was, const record *is)
 {
 	int64_t hour = store_hour_of(store_time_of(is));
 	store_sums before = { .requests = 0 }, after = { .requests = 0 };
+	char room[ROLLUP_LABEL_MAX + 1];
 
 	store_sums_add(&before, was);
 	store_sums_add(&after, is);
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
-		rollup_cell *c = rollup_cell_of(roll, hour, kind, rollup_label(is, kind));
+		rollup_cell *c = rollup_cell_of(roll, hour, kind, rollup_label(is, kind, room));
 		if (!c)
 			return false;
 		for (size_t i = 0; i < SUMS_COUNT; i++) {

@@ -17,9 +17,9 @@
 	X(estimated_saved_compression) X(estimated_saved_cache) X(estimated_saved_routing)
 /* clang-format on */
 
-/* The tables `hourly` and `daily`. `kind` is 0 all, 1 model, 2 route, 3 project, 4 client; `bucket` is when the hour or
- * day begins, in seconds since 1970. They are not STRICT on purpose: so a sum beyond 64 bits becomes a REAL, where
- * an error would refuse every later record. */
+/* The tables `hourly` and `daily`. `kind` is 0 all, 1 model, 2 route, 3 project, 4 client, 5 member (since version 4);
+ * `bucket` is when the hour or day begins, in seconds since 1970. They are not STRICT on purpose: so a sum beyond 64
+ * bits becomes a REAL, where an error would refuse every later record. */
 #define SCHEMA_ROLLUP(name) \
 	"CREATE TABLE " name " (" \
 	" kind INTEGER NOT NULL, bucket INTEGER NOT NULL, label TEXT NOT NULL," \
@@ -54,11 +54,11 @@
 	"UPDATE " name " SET estimated_saved_compression = saved_compression, estimated_saved_cache = saved_cache," \
 	" estimated_saved_routing = saved_routing WHERE estimated_requests > 0;"
 
-/* The views of version 2, and of later ones with `more` columns. */
-#define SCHEMA_ROLLUP_VIEW_WITH(name, of, when, more) \
+/* The views of version 2, and of later ones with other words for the last `kinds`, and `more` columns. */
+#define SCHEMA_ROLLUP_VIEW_WITH(name, of, when, kinds, more) \
 	"DROP VIEW " name ";" \
 	"CREATE VIEW " name " AS SELECT strftime('" when "', bucket, 'unixepoch') AS time," \
-	" CASE kind WHEN 0 THEN 'all' WHEN 1 THEN 'model' WHEN 2 THEN 'route' WHEN 3 THEN 'project' ELSE 'client' END" \
+	" CASE kind WHEN 0 THEN 'all' WHEN 1 THEN 'model' WHEN 2 THEN 'route' WHEN 3 THEN 'project' " kinds " END" \
 	" AS kind," \
 	" label, requests, streams, refused, failed, input, output, cache_read, cache_write, saved," \
 	" cost / 1e9 AS cost_usd, saved_compression / 1e9 AS saved_compression_usd," \
@@ -70,8 +70,21 @@
 	" estimated_saved_routing / 1e9 AS estimated_saved_routing_usd" more " FROM " of ";"
 
 /* Version 3 adds the tap's reports. Before it no answer went through the tap, so its sum is 0. */
-#define SCHEMA_ROLLUP_VIEW_2(name, of, when) SCHEMA_ROLLUP_VIEW_WITH(name, of, when, "")
-#define SCHEMA_ROLLUP_VIEW_3(name, of, when) SCHEMA_ROLLUP_VIEW_WITH(name, of, when, ", untold_requests")
+#define SCHEMA_ROLLUP_VIEW_2(name, of, when) SCHEMA_ROLLUP_VIEW_WITH(name, of, when, "ELSE 'client'", "")
+#define SCHEMA_ROLLUP_VIEW_3(name, of, when) \
+	SCHEMA_ROLLUP_VIEW_WITH(name, of, when, "ELSE 'client'", ", untold_requests")
+#define SCHEMA_ROLLUP_VIEW_4(name, of, when) \
+	SCHEMA_ROLLUP_VIEW_WITH(name, of, when, "WHEN 4 THEN 'client' ELSE 'member'", ", untold_requests")
+
+/* Version 4 adds the sums of members. All requests before it went to no pool, so they have the label "". */
+#define SCHEMA_SUMS_3 \
+	" requests, streams, refused, failed, input, output, cache_read, cache_write, saved, cost, saved_compression," \
+	" saved_cache, saved_routing, bytes_in, bytes_out, estimated_requests, estimated_output, estimated_cost," \
+	" partial_requests, unpriced_requests, unpriced_tokens, unknown_requests, partly_priced_requests," \
+	" estimated_saved_compression, estimated_saved_cache, estimated_saved_routing, untold_requests"
+#define SCHEMA_ROLLUP_4(name) \
+	"INSERT INTO " name " (kind, bucket, label," SCHEMA_SUMS_3 ") SELECT 5, bucket, ''," SCHEMA_SUMS_3 \
+	" FROM " name " WHERE kind = 0;"
 
 /* The view `ledger` of version 3, and of later ones with `more` columns. */
 #define SCHEMA_LEDGER_VIEW_WITH(more) \
@@ -156,11 +169,13 @@ static const struct store_schema {
 	{ 3, SCHEMA_LEDGER_VIEW_WITH("") },
 	{ 3, SCHEMA_ROLLUP_VIEW_3("ledger_hourly", "hourly", "%Y-%m-%dT%H:00Z")
 		     SCHEMA_ROLLUP_VIEW_3("ledger_daily", "daily", "%Y-%m-%d") },
-	/* Before version 4 there were no pools. */
 	{ 4, "ALTER TABLE requests ADD COLUMN member TEXT NOT NULL DEFAULT '';"
 	     "ALTER TABLE requests ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;"
 	     "ALTER TABLE requests ADD COLUMN tried TEXT NOT NULL DEFAULT '';" },
+	{ 4, SCHEMA_ROLLUP_4("hourly") SCHEMA_ROLLUP_4("daily") },
 	{ 4, SCHEMA_LEDGER_VIEW_WITH(", member, attempts, tried") },
+	{ 4, SCHEMA_ROLLUP_VIEW_4("ledger_hourly", "hourly", "%Y-%m-%dT%H:00Z")
+		     SCHEMA_ROLLUP_VIEW_4("ledger_daily", "daily", "%Y-%m-%d") },
 };
 
 enum { STORE_SCHEMA_VERSION = 4 };

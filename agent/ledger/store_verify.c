@@ -9,7 +9,7 @@
 #include "base/list.h"
 #include "base/thread.h"
 
-static const char *const kind_names[KIND_COUNT] = { "all", "model", "route", "project", "client" };
+static const char *const kind_names[KIND_COUNT] = { "all", "model", "route", "project", "client", "member" };
 
 /* Texts, each of which the list owns. */
 typedef struct texts {
@@ -203,8 +203,10 @@ static int compare_hour(verify *v, int64_t hour, const char *when)
 /* Adds a row to the sums of its labels. False: out of memory. */
 static bool add_row(verify *v, int64_t hour, const char *when, const size_t label_count[KIND_COUNT], const record *r)
 {
+	char room[ROLLUP_LABEL_MAX + 1];
+
 	for (int kind = 0; kind < KIND_COUNT; kind++) {
-		slice label = rollup_label(r, kind);
+		slice label = rollup_label(r, kind, room);
 		rollup_cell *c = rollup_find(&v->labels, hour, kind, label);
 		if (!c && label_count[kind] < STORE_LABELS_PER_DAY) {
 			problem(v, "hour %s, %s \"%.*s\": a row has it, but the day's sums do not", when,

@@ -13,8 +13,8 @@ static const struct {
 	const char *name;
 	store_group group;
 } groups[] = {
-	{ "model", GROUP_MODEL },   { "route", GROUP_ROUTE }, { "project", GROUP_PROJECT },
-	{ "client", GROUP_CLIENT }, { "day", GROUP_DAY },     { "hour", GROUP_HOUR },
+	{ "model", GROUP_MODEL },   { "route", GROUP_ROUTE }, { "project", GROUP_PROJECT }, { "client", GROUP_CLIENT },
+	{ "member", GROUP_MEMBER }, { "day", GROUP_DAY },     { "hour", GROUP_HOUR },
 };
 
 int64_t savings_gateway(const store_sums *s)
@@ -288,7 +288,8 @@ bool savings_prepare(savings_report *r, const char *since, const char *until, co
 	while (i < sizeof groups / sizeof groups[0] && strcmp(groups[i].name, r->by) != 0)
 		i++;
 	if (i == sizeof groups / sizeof groups[0])
-		return err_set(e, "--by \"%.60s\": model, route, project, client, day or hour is expected", r->by);
+		return err_set(e, "--by \"%.60s\": model, route, project, client, member, day or hour is expected",
+			       r->by);
 	r->group = groups[i].group;
 	if (!period_parse(since, until, "30d", &r->period, e))
 		return false;

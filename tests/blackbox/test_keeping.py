@@ -220,6 +220,8 @@ def older_ledger(one):
     for view in ("ledger", "ledger_hourly", "ledger_daily"):
         base.execute("DROP VIEW %s" % view)
     base.execute("DROP TABLE reports")
+    for table in ("hourly", "daily"):
+        base.execute("DELETE FROM %s WHERE kind = 5" % table)
     for column in ("price_missing", "tap", "member", "attempts", "tried"):
         base.execute("ALTER TABLE requests DROP COLUMN %s" % column)
     for table in ("hourly", "daily"):

@@ -93,6 +93,9 @@ static size_t record_from(const uint8_t *data, size_t size, unsigned char out[PA
 		       size - RECORD_ID_MAX < RECORD_MODEL_MAX ? size - RECORD_ID_MAX : RECORD_MODEL_MAX);
 	r.cost = (int64_t)size * -12345678901;
 	r.tap = (tap_state)(size % 5);
+	memcpy(r.member, data, size < RECORD_MEMBER_MAX ? size : RECORD_MEMBER_MAX);
+	memcpy(r.tried, data, size); /* a length of one byte */
+	r.attempts = (int64_t)(size % (RECORD_ATTEMPTS_MAX + 1));
 	return record_encode(&r, out);
 }
 

@@ -18,7 +18,7 @@ import namespaces
 from harness import cli
 from loglines import DAY, FIGURES, MONEY, Maker
 
-GROUPS = ("model", "route", "project", "client", "day", "hour")
+GROUPS = ("model", "route", "project", "client", "member", "day", "hour")
 NOW = int(time.time() * 1000)
 KEY = harness.secret("log-key")
 OPERATOR = harness.secret("ledger-operator")

@@ -52,6 +52,7 @@ ROUTES = [
     {"model_prefix": "*"},
 ]
 REFERENCES = {route["model_prefix"]: route.get("reference_model", "") for route in ROUTES}
+POOL = [{"member": "first", "tried": ""}, {"member": "next", "tried": "first:429"}, {"member": "last", "tried": "first:unreachable,next:529"}]
 PROJECTS = ["", "website", "data-lake", "ops", "Straße", "other"]
 CLIENTS = [("", "claude-cli/2.0.1 (external, cli)", "claude-code"), ("", "codex_exec/0.9", "codex"),
            ("nightly job", "python-requests/2", "nightly job"), ("", "curl/8", "curl"), ("", "Sth/1", "other"), ("", "", "")]
@@ -151,6 +152,8 @@ class Maker:
                     tokens["input"] = 60000 - saved
         if kind == "untold" or fields["term"][1] == "H":
             usage, tokens = "unknown", {"input": None, "output": None, "read": None, "write": None, "saved": 0}
+        if fields["route"] == "glm-" and kind != "refused":   # a pool
+            fields.update(POOL[self.count % len(POOL)])
         fields.update(more)
         for name in ("model", "project", "client"):
             fields[name] = fields[name].encode("utf-8", "surrogateescape").decode("utf-8", "replace")
@@ -161,7 +164,8 @@ class Maker:
                 "code": fields["code"], "termination": fields["term"], "bytes_in": fields["in"], "bytes_out": fields["out"],
                 "ttfb_ms": fields["trs"] + fields["tc"] if fields["trs"] >= 0 else None, "total_ms": fields["ta"],
                 "input": tokens["input"], "output": tokens["output"], "cache_read": tokens["read"],
-                "cache_write": tokens["write"], "saved": tokens["saved"]}
+                "cache_write": tokens["write"], "saved": tokens["saved"], "member": fields.get("member", ""), "tried": fields.get("tried", ""),
+                "attempts": len(fields["tried"].split(",")) + bool(fields["tried"]) if "tried" in fields else 0}
         known = {name: count or 0 for name, count in tokens.items()}
         price, missing, *money = TABLE.apply(want["model"], self.references.get(want["route"], ""), known)
         want.update(zip(("price_from", "cost", "saved_compression", "saved_cache", "saved_routing"), (price, *money)))
@@ -232,6 +236,8 @@ MONEY = tuple(name for name in FIGURES if name == "cost" or name.endswith("_cost
 def label_of(want, by):
     if by in ("day", "hour"):
         return time.strftime("%Y-%m-%d" if by == "day" else "%Y-%m-%dT%H:00Z", time.gmtime(want["time_ms"] / 1000))
+    if by == "member":
+        return want["member"] and want["route"] + "/" + want["member"]
     return want[by]
 
 

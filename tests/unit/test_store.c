@@ -124,8 +124,10 @@ static store_sums count_by_hand(store_group by, const char *label, int64_t from,
 	for (int i = 0; i < SUMMED; i++) {
 		const record *r = &summed[i];
 		int64_t hour = r->time_ms / HOUR_MS * HOUR_MS;
-		char when[32] = "";
+		char when[32] = "", member[RECORD_LABEL_MAX + RECORD_MEMBER_MAX + 2] = "";
 		time_t t = (time_t)(hour / 1000);
+		if (r->member[0])
+			snprintf(member, sizeof member, "%s/%s", r->route, r->member);
 		struct tm tm;
 		gmtime_r(&t, &tm);
 		strftime(when, sizeof when, by == GROUP_DAY ? "%Y-%m-%d" : "%Y-%m-%dT%H:00Z", &tm);
@@ -134,6 +136,7 @@ static store_sums count_by_hand(store_group by, const char *label, int64_t from,
 				   by == GROUP_ROUTE   ? r->route :
 				   by == GROUP_PROJECT ? r->project :
 				   by == GROUP_CLIENT  ? r->client :
+				   by == GROUP_MEMBER  ? member :
 							 when;
 		if (hour < from || hour >= to || strcmp(mine, label) != 0)
 			continue;
@@ -174,8 +177,8 @@ static store_sums count_by_hand(store_group by, const char *label, int64_t from,
 
 static void sums_equal_an_independent_count(void)
 {
-	static const store_group groups[] = { GROUP_NONE,   GROUP_MODEL, GROUP_ROUTE, GROUP_PROJECT,
-					      GROUP_CLIENT, GROUP_DAY,   GROUP_HOUR };
+	static const store_group groups[] = { GROUP_NONE,   GROUP_MODEL,  GROUP_ROUTE, GROUP_PROJECT,
+					      GROUP_CLIENT, GROUP_MEMBER, GROUP_DAY,   GROUP_HOUR };
 	store *s = new_store();
 
 	for (int i = 0; i < SUMMED; i++)
@@ -506,6 +509,8 @@ static void verify_finds_what_does_not_add_up(void)
 		  "cost is" },
 		{ "UPDATE hourly SET bytes_out = bytes_out - 1 WHERE kind = 0", "bytes_out is" },
 		{ "DELETE FROM hourly WHERE kind = 4", "it has no sums" },
+		{ "DELETE FROM hourly WHERE kind = 5 AND label <> ''", "member \"route-" },
+		{ "UPDATE requests SET member = 'other' WHERE member <> ''", "member \"route-" },
 		{ "INSERT INTO hourly SELECT kind, bucket + 3600000, label, 1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1 FROM hourly"
 		  " WHERE kind = 3",
 		  "project" },

@@ -74,8 +74,8 @@ static void make_both(int version, int pruned, int64_t labels)
 		 "PRAGMA journal_mode = WAL; PRAGMA application_id = %d; PRAGMA user_version = %d; ATTACH '%s' AS n;"
 		 "INSERT INTO meta SELECT key, value FROM n.meta WHERE key = 'pruned_before';"
 		 "INSERT INTO requests (%s) SELECT %s FROM n.requests ORDER BY rowid;"
-		 "INSERT INTO hourly (%s) SELECT %s FROM n.hourly;"
-		 "INSERT INTO daily (%s) SELECT %s FROM n.daily;",
+		 "INSERT INTO hourly (%s) SELECT %s FROM n.hourly WHERE kind <> 5;"
+		 "INSERT INTO daily (%s) SELECT %s FROM n.daily WHERE kind <> 5;",
 		 STORE_APPLICATION_ID, version, newer, row, row, sums, sums, sums, sums);
 	sql(text);
 }

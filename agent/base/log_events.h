@@ -198,6 +198,9 @@ EVENT(member_rests, WARN, "id route member status seconds",
       "retry-after says, 5 minutes at most; without one 1 second, and twice as long each time, up to 30. The request went on to the next member. `id` is HAProxy's "
       "unique-id of the request.",
       "Nothing, if the others can take what it leaves. If it rests often: raise its limits at the provider, give it less `weight`, or add a member.")
+EVENT(member_back, INFO, "route member",
+      "The rest of a pool's member is over, so the pool offers it requests again. If its upstream declines the next one, `member_rests` follows.",
+      "Nothing.")
 EVENT(refused_by_haproxy, WARN, "id status code route backend model term problem",
       "HAProxy refused a request by itself, or answered in place of an upstream: the agent learns of it by the log line, and only if "
       "a ledger is kept. `backend` is the upstream's, or the one that the agent named; `term` is HAProxy's termination state.",

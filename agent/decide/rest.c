@@ -88,5 +88,11 @@ bool rest_declined(member_rest *r, int status, slice retry_after, int64_t now_ms
 		return false;
 	atomic_store_explicit(&r->guesses, guesses, memory_order_relaxed);
 	atomic_store_explicit(&r->status, status, memory_order_relaxed);
+	atomic_store(&r->began, true);
 	return !rested;
+}
+
+bool rest_ended(member_rest *r, int64_t now_ms)
+{
+	return !rest_left(r, now_ms) && atomic_exchange(&r->began, false);
 }

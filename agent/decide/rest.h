@@ -22,6 +22,7 @@ typedef struct member_rest {
 	_Atomic int64_t until_ms; /* by the monotonic clock */
 	_Atomic int status;       /* of the answer that the rest is for; 0: there was none */
 	_Atomic unsigned guesses; /* how often in a row the rest had to be guessed */
+	atomic_bool began;        /* and rest_ended() has not said yet that it is over */
 	struct member_rest *next;
 	char name[]; /* of the upstream and credential */
 } member_rest;
@@ -41,5 +42,8 @@ int rest_status(const member_rest *r);
  * compared with `wall_ms`; empty or malformed: it has none. True: the member did not rest before, and does from now on.
  */
 bool rest_declined(member_rest *r, int status, slice retry_after, int64_t now_ms, int64_t wall_ms);
+
+/* True once for each rest, when it is over. */
+bool rest_ended(member_rest *r, int64_t now_ms);
 
 #endif

@@ -3,6 +3,8 @@
 
 #include <stdio.h>
 
+#include "ledger/tried.h"
+
 const int64_t ends_bounds_ms[ENDS_BUCKETS] = { 50,    100,   250,   500,    1000,   2500,  5000,
 					       10000, 30000, 60000, 120000, 300000, 600000 };
 
@@ -23,6 +25,19 @@ const end_refusal_info end_refusals[END_REFUSALS] = {
 	[END_REQUEST_TIMEOUT] = { "request_timeout", "the request did not arrive in time", false },
 };
 /* clang-format on */
+
+const char *const end_why_names[END_WHYS] = {
+	[END_WHY_429] = "429",
+	[END_WHY_500] = "500",
+	[END_WHY_502] = "502",
+	[END_WHY_503] = "503",
+	[END_WHY_504] = "504",
+	[END_WHY_529] = "529",
+	[END_WHY_UNREACHABLE] = "unreachable",
+	[END_WHY_RESTING] = "resting",
+	[END_WHY_CREDENTIAL] = "credential",
+	[END_WHY_OTHER] = "other",
+};
 
 /* True if HAProxy itself answered: no head of an answer came from an upstream. */
 static bool answered_here(const record *r)
@@ -88,6 +103,49 @@ static end_place *place_of(ends *e, const char *route, const char *backend)
 	return p;
 }
 
+static end_member *member_of(ends *e, const char *route, slice member)
+{
+	for (size_t i = 0; i < e->members_count; i++)
+		if (slice_eq(slice_cstr(e->members[i].member), member) && strcmp(e->members[i].route, route) == 0)
+			return &e->members[i];
+	/* As in place_of(). */
+	bool full = e->members_count >= ENDS_MEMBERS;
+	end_member *m = &e->members[full ? ENDS_MEMBERS : e->members_count];
+	if (e->members_count <= ENDS_MEMBERS) {
+		snprintf(m->route, sizeof m->route, "%s", full ? "other" : route);
+		snprintf(m->member, sizeof m->member, "%.*s", full ? 5 : (int)member.len, full ? "other" : member.ptr);
+		e->members_count++;
+	}
+	return m;
+}
+
+static end_why why_of(slice why)
+{
+	end_why i = 0;
+
+	while (i < END_WHY_OTHER && !slice_eq(why, slice_cstr(end_why_names[i])))
+		i++;
+	return i;
+}
+
+/* Counts the attempts of a request that went to a pool. */
+static void take_members(ends *e, const record *r)
+{
+	slice tried = slice_cstr(r->tried), member, why;
+
+	while (tried_next(&tried, &member, &why))
+		member_of(e, r->route, member)->declined[why_of(why)]++;
+	end_member *m = member_of(e, r->route, slice_cstr(r->member));
+	if (strcmp(r->code, "upstream_resting") == 0)
+		m->declined[END_WHY_RESTING]++;
+	else if (strcmp(r->code, "upstream_auth_unavailable") == 0)
+		m->declined[END_WHY_CREDENTIAL]++;
+	else if (!r->code[0] && r->ttfb_ms >= 0 && r->status >= 100 && r->status < 600)
+		m->answers[r->status / 100 - 1]++;
+	else
+		m->unanswered++;
+}
+
 static void take_time(end_times *t, int64_t ms)
 {
 	size_t i = 0;
@@ -112,6 +170,8 @@ end_refusal ends_add(ends *e, const record *r, const char *named, bool decided, 
 {
 	end_refusal why = r->code[0] ? found_by_code(r, named, decided) : found_by_state(r);
 
+	if (r->member[0])
+		take_members(e, r);
 	if (why == END_NOT_REFUSED) {
 		if (!r->code[0] && r->ttfb_ms >= 0 && r->status >= 100 && r->status < 600)
 			take_answer(place_of(e, r->route, r->backend), r);
@@ -144,6 +204,17 @@ uint64_t ends_unanswered(const end_place *p)
 
 	for (unsigned why = 0; why < END_REFUSALS; why++)
 		n += end_refusals[why].upstream ? p->refusals[why] : 0;
+	return n;
+}
+
+uint64_t ends_attempts(const end_member *m)
+{
+	uint64_t n = m->unanswered;
+
+	for (size_t i = 0; i < ENDS_CLASSES; i++)
+		n += m->answers[i];
+	for (size_t i = 0; i < END_WHYS; i++)
+		n += m->declined[i];
 	return n;
 }
 

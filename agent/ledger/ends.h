@@ -1,17 +1,19 @@
 /* SPDX-License-Identifier: MIT
  *
  * How requests ended, counted by route and backend since the process started: what upstreams answered and how long that
- * took, and the refusals that HAProxy found by itself, of which the agent learns by the log line only. */
+ * took, and the refusals that HAProxy found by itself, of which the agent learns by the log line only. Of a pool, the
+ * attempts are counted by member too. */
 #ifndef LEDGER_ENDS_H
 #define LEDGER_ENDS_H
 
 #include "ledger/record.h"
 
 enum {
-	ENDS_PLACES = 100, /* pairs of route and backend; all further ones are counted as one, "other" */
-	ENDS_NOTES = 32,   /* the last refusals, to be shown to people */
-	ENDS_CLASSES = 5,  /* 1xx to 5xx */
-	ENDS_BUCKETS = 13, /* their upper bounds: ends_bounds_ms[]; one more bucket has no bound */
+	ENDS_PLACES = 100,  /* pairs of route and backend; all further ones are counted as one, "other" */
+	ENDS_MEMBERS = 200, /* pairs of route and member; all further ones are counted as one, "other" */
+	ENDS_NOTES = 32,    /* the last refusals, to be shown to people */
+	ENDS_CLASSES = 5,   /* 1xx to 5xx */
+	ENDS_BUCKETS = 13,  /* their upper bounds: ends_bounds_ms[]; one more bucket has no bound */
 };
 
 extern const int64_t ends_bounds_ms[ENDS_BUCKETS];
@@ -56,6 +58,31 @@ typedef struct end_place {
 	end_times first_byte, whole; /* of the answers */
 } end_place;
 
+/* Why a member did not serve. A status that has none of its own is END_WHY_OTHER. */
+typedef enum end_why {
+	END_WHY_429,
+	END_WHY_500,
+	END_WHY_502,
+	END_WHY_503,
+	END_WHY_504,
+	END_WHY_529,
+	END_WHY_UNREACHABLE,
+	END_WHY_RESTING,
+	END_WHY_CREDENTIAL,
+	END_WHY_OTHER,
+	END_WHYS,
+} end_why;
+
+extern const char *const end_why_names[END_WHYS]; /* as tried.h has them, and "other" */
+
+/* What came of the requests that were offered to a member of a pool. */
+typedef struct end_member {
+	char route[RECORD_LABEL_MAX + 1], member[RECORD_MEMBER_MAX + 1];
+	uint64_t answers[ENDS_CLASSES]; /* that clients got, by class of status */
+	uint64_t unanswered;            /* nothing came of it, and no other member was asked; or the client left */
+	uint64_t declined[END_WHYS];    /* and the next member was asked, if there was one */
+} end_member;
+
 typedef struct end_note {
 	int64_t time_ms;
 	end_refusal why;
@@ -67,6 +94,8 @@ typedef struct end_note {
 typedef struct ends {
 	end_place places[ENDS_PLACES + 1];
 	size_t places_count;
+	end_member members[ENDS_MEMBERS + 1];
+	size_t members_count;
 	end_note notes[ENDS_NOTES];
 	uint64_t notes_taken; /* the next one goes to notes[notes_taken % ENDS_NOTES] */
 } ends;
@@ -81,6 +110,8 @@ end_refusal ends_add(ends *e, const record *r, const char *named, bool decided, 
 uint64_t ends_refused(const ends *e, end_refusal why);
 /* How many requests got no answer of their upstream. */
 uint64_t ends_unanswered(const end_place *p);
+/* How many requests were offered to the member. */
+uint64_t ends_attempts(const end_member *m);
 /* How many times were counted. */
 uint64_t ends_count(const end_times *t);
 /* Returns an estimate of the quantile `q` in milliseconds; -1: nothing was counted. Times are assumed to be spread

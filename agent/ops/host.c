@@ -19,6 +19,7 @@ const char *const tap_number_names[TAP_NUMBERS] = {
 void host_snapshot_deinit(host_snapshot *s)
 {
 	free(s->routes);
+	free(s->members);
 	free(s->texts);
 	free(s->decisions);
 	free(s->refusals);

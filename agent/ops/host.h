@@ -41,6 +41,13 @@ typedef struct host_route { /* the texts live as long as the snapshot */
 	int64_t expires_ms;       /* Unix time from which on its credential is missing; 0: nobody said */
 } host_route;
 
+typedef struct host_member {                        /* of a pool; the texts live as long as the snapshot */
+	const char *route, *name, *upstream, *auth; /* upstream: NULL: none that is valid */
+	bool usable;                                /* it has an upstream, and its credential is there */
+	int64_t rest_ms;                            /* how long it rests; 0: it does not */
+	int rest_status;                            /* of the answer that the rest is for */
+} host_member;
+
 /* What taps count. The numbers before TAP_NOW are of all processes `spoa-llm tap` that this process has heard of, each
  * since its start; the others are of those that run, at this moment. */
 typedef enum tap_number {
@@ -77,7 +84,9 @@ typedef struct host_snapshot {
 	int64_t reloaded_ms; /* 0: never */
 	host_route *routes;  /* owned */
 	size_t routes_count;
-	char *texts;               /* owned; the routes' texts are in it */
+	host_member *members; /* owned; of the enabled routes that have a pool */
+	size_t members_count;
+	char *texts;               /* owned; the texts of routes and members are in it */
 	host_decisions *decisions; /* owned; without those that are 0 */
 	size_t decisions_count;
 	host_refusals *refusals; /* owned; every code */
@@ -109,7 +118,7 @@ typedef struct host_snapshot {
 
 /* One check of /readyz. */
 typedef struct host_check {
-	const char *part; /* workers, routes, credentials, contract, backends, reload, draining, ledger, journal,
+	const char *part; /* workers, routes, credentials, pools, contract, backends, reload, draining, ledger, journal,
 			     log_lines, tap */
 	bool ok;
 	bool blocking;    /* if it is not ok, /readyz is 503 */

@@ -402,6 +402,58 @@ static void write_ends(FILE *f, const ends *e)
 		    "Time from a request's arrival to the end of the upstream's answer.", e, false);
 }
 
+/* ---- pools */
+
+static void write_members(FILE *f, const ends *e)
+{
+	static const char answers[] = "spoa_llm_member_answers_total", declines[] = "spoa_llm_member_declines_total";
+	char class[8];
+
+	head(f, "spoa_llm_member_attempts_total", "counter", "Requests that were offered to a member of a pool.");
+	for (size_t i = 0; i < e->members_count; i++) {
+		labelled(f, "spoa_llm_member_attempts_total", "route", e->members[i].route, "member",
+			 e->members[i].member, NULL);
+		value_u(f, ends_attempts(&e->members[i]));
+	}
+	head(f, answers, "counter",
+	     "Answers of members that clients got, by the class of their status: the last member's too, if all declined.");
+	for (size_t i = 0; i < e->members_count; i++) {
+		for (unsigned c = 0; c < ENDS_CLASSES; c++) {
+			snprintf(class, sizeof class, "%uxx", c + 1);
+			labelled(f, answers, "route", e->members[i].route, "member", e->members[i].member, "class",
+				 class, NULL);
+			value_u(f, e->members[i].answers[c]);
+		}
+	}
+	head(f, declines, "counter",
+	     "Requests that went on to the next member, by why: the status of the answer, unreachable, resting or credential.");
+	for (size_t i = 0; i < e->members_count; i++) {
+		for (unsigned why = 0; why < END_WHYS; why++) {
+			labelled(f, declines, "route", e->members[i].route, "member", e->members[i].member, "why",
+				 end_why_names[why], NULL);
+			value_u(f, e->members[i].declined[why]);
+		}
+	}
+	head(f, "spoa_llm_member_unanswered_total", "counter",
+	     "Requests that got no answer of the member, and went to no other one; or whose client left.");
+	for (size_t i = 0; i < e->members_count; i++) {
+		labelled(f, "spoa_llm_member_unanswered_total", "route", e->members[i].route, "member",
+			 e->members[i].member, NULL);
+		value_u(f, e->members[i].unanswered);
+	}
+}
+
+static void write_resting(FILE *f, const host_snapshot *s)
+{
+	head(f, "spoa_llm_member_resting", "gauge",
+	     "1 while a member of a pool is passed over, because its upstream declined a request.");
+	for (size_t i = 0; i < s->members_count; i++) {
+		labelled(f, "spoa_llm_member_resting", "route", s->members[i].route, "member", s->members[i].name,
+			 NULL);
+		value_u(f, s->members[i].rest_ms > 0);
+	}
+}
+
 void metrics_write(FILE *f, const host_snapshot *s, const host_check *checks, size_t checks_count, const totals *t,
 		   uint64_t admin_requests)
 {
@@ -415,6 +467,11 @@ void metrics_write(FILE *f, const host_snapshot *s, const host_check *checks, si
 		write_tap(f, &s->tap, s->ledger.fallbacks);
 	if (s->ends)
 		write_ends(f, s->ends);
+	if (s->members_count) {
+		write_resting(f, s);
+		if (s->ends)
+			write_members(f, s->ends);
+	}
 	if (s->ledger_kept && t)
 		metrics_write_totals(f, t);
 	one(f, "spoa_llm_admin_requests_total", "counter", "Requests that the admin server answered.", admin_requests);

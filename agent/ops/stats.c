@@ -318,6 +318,46 @@ static void write_upstreams(FILE *f, const host_snapshot *s)
 	fputc(']', f);
 }
 
+static const end_member *counted(const host_snapshot *s, const host_member *m)
+{
+	for (size_t i = 0; s->ends && i < s->ends->members_count; i++)
+		if (strcmp(s->ends->members[i].route, m->route) == 0 &&
+		    strcmp(s->ends->members[i].member, m->name) == 0)
+			return &s->ends->members[i];
+	return NULL;
+}
+
+/* The members of pools: how they are now, and what became of the requests that were offered to them. */
+static void write_members(FILE *f, const host_snapshot *s)
+{
+	static const end_member none;
+
+	fputs(",\"members\":[", f);
+	for (size_t i = 0; i < s->members_count; i++) {
+		const host_member *m = &s->members[i];
+		const end_member *e = counted(s, m);
+		e = e ? e : &none;
+		fputs(i ? ",{" : "{", f);
+		write_named(f, "route", m->route);
+		fputc(',', f);
+		write_named(f, "name", m->name);
+		fputc(',', f);
+		write_named(f, "upstream", m->upstream);
+		fputc(',', f);
+		write_named(f, "auth", m->auth);
+		fprintf(f, ",\"usable\":%s,\"rest_s\":%" PRId64 ",\"rest_status\":%d,\"attempts\":%" PRIu64,
+			boolean(m->usable), (m->rest_ms + 999) / 1000, m->rest_status, ends_attempts(e));
+		fputs(",\"answers\":{", f);
+		for (unsigned c = 0; c < ENDS_CLASSES; c++)
+			fprintf(f, "%s\"%uxx\":%" PRIu64, c ? "," : "", c + 1, e->answers[c]);
+		fprintf(f, "},\"unanswered\":%" PRIu64 ",\"declined\":{", e->unanswered);
+		for (unsigned why = 0; why < END_WHYS; why++)
+			fprintf(f, "%s\"%s\":%" PRIu64, why ? "," : "", end_why_names[why], e->declined[why]);
+		fputs("}}", f);
+	}
+	fputc(']', f);
+}
+
 static void write_ledger(FILE *f, const host_snapshot *s)
 {
 	const ledger_stats *l = &s->ledger;
@@ -385,6 +425,7 @@ void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size
 	fputs("],", f);
 	write_refusals(f, s);
 	write_upstreams(f, s);
+	write_members(f, s);
 	fprintf(f,
 		",\"connections\":%" PRIu64 ",\"max_connections\":%" PRIu64 ",\"memory\":%" PRIu64
 		",\"max_memory\":%" PRIu64 ",\"spop_errors\":%" PRIu64

@@ -197,6 +197,43 @@ static size_t check_routes(host_check *c, const policy *p)
 	return 2;
 }
 
+/* Fails while all members of a pool rest, or lack their credential. Returns how many checks it wrote. */
+static size_t check_pools(host_check *c, const policy *p)
+{
+	const route_table *t = p->table;
+	size_t pools = 0, resting = 0, idle = 0;
+	const char *which = "";
+	int64_t now = clock_mono_ms();
+
+	for (size_t i = 0; i < t->count; i++) {
+		const pool *of = t->routes[i].enabled ? t->routes[i].pool : NULL;
+		size_t able = 0;
+		for (size_t m = 0; of && m < of->count; m++) {
+			const route *member = &of->members[m];
+			const char *problem = NULL;
+			bool rests = rest_left(member->rest, now) > 0;
+			resting += rests;
+			able += !rests &&
+				(member->auth.kind == AUTH_PASSTHROUGH ||
+				 credential_read(&member->auth, &p->files[t->count + of->first + m], &problem).len > 0);
+		}
+		pools += of != NULL;
+		if (of && !able) {
+			idle++;
+			which = t->routes[i].name;
+		}
+	}
+	if (!pools)
+		return 0;
+	if (idle)
+		check(c, "pools", false, false,
+		      "%zu of %zu pools have no member that has a credential and does not rest, so they refuse requests: %s%s",
+		      idle, pools, which, idle > 1 ? " and others" : "");
+	else
+		check(c, "pools", true, false, "%zu pools; members that rest: %zu", pools, resting);
+	return 1;
+}
+
 /* Fails from the first outdated request on, until requests of new files have taken the place of those of the old ones.
  * So a HAProxy that is asked little does not seem to be mended between two of its requests. */
 static void check_contract(admin_host *h, host_check *c, int64_t now)
@@ -297,6 +334,7 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 	pthread_mutex_lock(&h->lock);
 	check_threads(h, &out[n++], now);
 	n += check_routes(&out[n], p);
+	n += check_pools(&out[n], p);
 	check_contract(h, &out[n++], now);
 	check_backends(h, p, &out[n++], now);
 	if (*h->reload_problem)

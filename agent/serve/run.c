@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/bytes.h"
+#include "base/clock.h"
 #include "base/unused.h"
 #include "net/handover.h"
 #include "net/spop_threads.h"
@@ -214,6 +215,18 @@ static void try_recording(agent *a)
 		log_event(ledger_waits, LOG_C("problem", e.text), LOG_C("instead", "it is tried again every second"));
 }
 
+/* Logs which members of pools rest no more. */
+static void look_at_members(const route_table *t)
+{
+	int64_t now = clock_mono_ms();
+
+	for (size_t i = 0; i < t->members_count; i++) {
+		const route *m = &t->members[i];
+		if (m->rest && rest_ended(m->rest, now))
+			log_event(member_back, LOG_C("route", t->routes[m->owner].name), LOG_C("member", m->member));
+	}
+}
+
 static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
 	agent *a = timer->data;
@@ -224,6 +237,7 @@ static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events 
 		publish(a, next);
 	else
 		credentials_look(a->credentials, a->policy);
+	look_at_members(a->policy->table);
 	try_recording(a);
 	if (!a->stopping && !a->leaving)
 		admin_host_serve(a->admin_host, &e);

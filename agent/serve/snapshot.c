@@ -245,6 +245,31 @@ static bool count_members(host_snapshot *s, const policy *p, const route *r)
 	return any;
 }
 
+/* Copies the members of a pool behind those that are there. */
+static void copy_members(host_snapshot *s, const policy *p, const route *r, const char *name, size_t room, size_t *at)
+{
+	char source[CREDENTIAL_SOURCE_MAX];
+	int64_t now = clock_mono_ms();
+
+	for (size_t i = 0; i < r->pool->count; i++) {
+		const route *m = &r->pool->members[i];
+		const upstream *up = route_upstream(p->table, m);
+		host_member *to = &s->members[s->members_count++];
+		const char *problem = NULL;
+		credential_describe(&m->auth, source, sizeof source);
+		to->route = name;
+		to->name = keep(s, room, at, m->member);
+		to->upstream = keep(s, room, at, up ? up->url : NULL);
+		to->auth = keep(s, room, at, source);
+		to->usable = up &&
+			     (m->auth.kind == AUTH_PASSTHROUGH ||
+			      credential_read(&m->auth, &p->files[p->table->count + r->pool->first + i], &problem).len >
+				      0);
+		to->rest_ms = rest_left(m->rest, now);
+		to->rest_status = to->rest_ms ? rest_status(m->rest) : 0;
+	}
+}
+
 static bool copy_routes(host_snapshot *s, const policy *p)
 {
 	const route_table *t = p->table;
@@ -261,9 +286,14 @@ static bool copy_routes(host_snapshot *s, const policy *p)
 			room += texts[n] ? strlen(texts[n]) + 1 : 0;
 		room += sizeof source;
 	}
+	for (size_t i = 0; i < t->members_count; i++) {
+		const upstream *up = route_upstream(t, &t->members[i]);
+		room += strlen(t->members[i].member) + 1 + (up ? strlen(up->url) + 1 : 0) + sizeof source;
+	}
 	s->texts = malloc(room);
 	s->routes = calloc(t->count ? t->count : 1, sizeof *s->routes);
-	if (!s->texts || !s->routes)
+	s->members = calloc(t->members_count ? t->members_count : 1, sizeof *s->members);
+	if (!s->texts || !s->routes || !s->members)
 		return false;
 	for (size_t i = 0; i < t->count; i++) {
 		const route *r = &t->routes[i];
@@ -284,6 +314,8 @@ static bool copy_routes(host_snapshot *s, const policy *p)
 		h->enabled = r->enabled;
 		h->usable = h->backend && present;
 		h->expires_ms = p->files[i].expires ? p->files[i].expires_ms : 0;
+		if (r->pool && r->enabled)
+			copy_members(s, p, r, h->name, room, &at);
 	}
 	s->routes_count = t->count;
 	return true;

@@ -107,15 +107,15 @@ class Place:
         until(lambda: [t["health"] for t in self.prometheus.get("/api/v1/targets")["activeTargets"]] == ["up"], 20, "the first scrape")
         time.sleep(2)
 
-    def start(self):
+    def start(self, **more):
         env = harness.environment()
         # ASan's runtime asks to be the first library, because it replaces malloc(). slowinflate.so never calls malloc(), so the check of the
         # order may be switched off.
         slow = {"LD_PRELOAD": " ".join(filter(None, [env.get("LD_PRELOAD"), str(SLOW_INFLATE)])), "SLOW_INFLATE": str(self.slow),
                 "ASAN_OPTIONS": env["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}
         # The routes are in the variable, because a file may not have a route without a usable upstream.
-        self.agent = harness.Agent(self.work, self.config, env=dict(slow, SPOA_LLM_LOG_KEY=self.key,
-                                                                   HEADROOM_UPSTREAM_ROUTES=json.dumps(ROUTES)))
+        self.agent = harness.Agent(self.work, dict(self.config, **more), env=dict(
+            slow, SPOA_LLM_LOG_KEY=self.key, **({} if "routes" in more else {"HEADROOM_UPSTREAM_ROUTES": json.dumps(ROUTES)})))
         until(lambda: harness.accepting(self.admin), 5, "the admin server accepts")
 
     def end(self):
@@ -343,6 +343,23 @@ def test_upstreams(place):
     gateway = {"route": "", "backend": "llm-refuse", "to": "", "status": 503, "term": "LR", "trs": -1, "code": "gateway_unavailable"}
     with place.repeat(lambda: work(0, 8, place.end_of(**gateway))):
         place.prometheus.fires("SpoaLlmUpstreamDown", "SpoaLlmUpstreamErrors", "SpoaLlmGatewayUnavailable")
+    place.prometheus.clears()
+
+
+def test_a_member_rests(place):
+    """Its leg tells the agent that the upstream declined."""
+    place.end()
+    place.start(routes=[{"model_prefix": "pool-", "name": "pool", "pool": [
+        {"name": name, "upstream": "https://%s.example" % name, "auth": "file:%s" % place.credential} for name in "ab"]}])
+    backends = harness.cli("backends", "-c", place.agent.file).out
+    leg = re.search(r"(?ms)^frontend (leg\.\S*a\.example\S*)\.in\n", backends).group(1)
+    with place.agent.client() as client:
+        client.ask({"id": "1", "member": leg, "status": spop.U32(429), "retry_after": "10"}, name="llm-declined")
+    place.prometheus.fires("SpoaLlmMemberRests")
+    place.prometheus.clears()
+    place.agent.log("event=member_back route=pool member=a")
+    place.end()
+    place.start()
     place.prometheus.clears()
 
 

@@ -112,10 +112,61 @@ static void many_routes_share_a_place(void)
 	CHECK(strcmp(e.notes[4].backend, "llm-x") == 0 && strcmp(e.notes[4].route, "glm-") == 0);
 }
 
+/* A request that went to a pool. */
+static record pooled(const char *code, int status, int64_t ttfb_ms, const char *member, const char *tried)
+{
+	record r = ended(code, status, "--", ttfb_ms);
+
+	snprintf(r.member, sizeof r.member, "%s", member);
+	snprintf(r.tried, sizeof r.tried, "%s", tried);
+	return r;
+}
+
+static void attempts_count_for_each_member(void)
+{
+	const record rows[] = {
+		pooled("", 200, 5, "a", ""),
+		pooled("", 200, 5, "c", "a:429,b:unreachable"),
+		pooled("", 200, 5, "c", "a:429,b:529"),
+		pooled("", 429, 5, "b", "a:resting,c:credential"), /* the last one's own answer */
+		pooled("", 502, -1, "b", "a:418"),
+		pooled("upstream_resting", 429, 5, "c", "a:503,b:504"),
+		pooled("upstream_auth_unavailable", 502, 5, "c", "a:500,b:502"),
+	};
+	static ends e;
+	const char *backend;
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		(void)ends_add(&e, &rows[i], "", true, &backend);
+	CHECK(e.members_count == 3);
+	const end_member *a = &e.members[0], *b = &e.members[1], *c = &e.members[2];
+	if (strcmp(b->member, "b") != 0) {
+		b = &e.members[2];
+		c = &e.members[1];
+	}
+	CHECK(strcmp(a->member, "a") == 0 && strcmp(b->member, "b") == 0 && strcmp(c->member, "c") == 0);
+	CHECK(strcmp(a->route, "glm-") == 0);
+	CHECK(a->answers[1] == 1 && a->declined[END_WHY_429] == 2 && a->declined[END_WHY_RESTING] == 1);
+	CHECK(a->declined[END_WHY_OTHER] == 1 && a->declined[END_WHY_503] == 1 && a->declined[END_WHY_500] == 1);
+	CHECK(b->declined[END_WHY_UNREACHABLE] == 1 && b->declined[END_WHY_529] == 1 && b->answers[3] == 1);
+	CHECK(b->unanswered == 1 && b->declined[END_WHY_504] == 1 && b->declined[END_WHY_502] == 1);
+	CHECK(c->answers[1] == 2 && c->declined[END_WHY_CREDENTIAL] == 2 && c->declined[END_WHY_RESTING] == 1);
+	CHECK(ends_attempts(a) == 7 && ends_attempts(b) == 6 && ends_attempts(c) == 5);
+	/* Beyond the limit they share a place. */
+	for (int i = 0; i < ENDS_MEMBERS + 10; i++) {
+		record r = pooled("", 200, 5, "m", "");
+		snprintf(r.route, sizeof r.route, "r%d", i);
+		(void)ends_add(&e, &r, "", true, &backend);
+	}
+	CHECK(e.members_count == ENDS_MEMBERS + 1 && strcmp(e.members[ENDS_MEMBERS].route, "other") == 0);
+	CHECK(strcmp(e.members[ENDS_MEMBERS].member, "other") == 0 && e.members[ENDS_MEMBERS].answers[1] == 13);
+}
+
 int main(void)
 {
 	RUN(a_line_says_who_refused);
 	RUN(times_go_into_buckets);
 	RUN(many_routes_share_a_place);
+	RUN(attempts_count_for_each_member);
 	return unit_end();
 }

@@ -131,6 +131,20 @@ static void threads_agree(void)
 	CHECK(rest_left(shared, 19999) == 1000);
 }
 
+static void its_end_is_told_once(void)
+{
+	member_rest *r = fresh();
+
+	CHECK(!rest_ended(r, 0));
+	CHECK(rest_declined(r, 429, SLICE("2"), 1000, WALL));
+	CHECK(!rest_ended(r, 1000) && !rest_ended(r, 2999));
+	/* It may become longer. */
+	CHECK(!rest_declined(r, 429, SLICE("5"), 2000, WALL));
+	CHECK(!rest_ended(r, 3000) && !rest_ended(r, 6999));
+	CHECK(rest_ended(r, 7000) && !rest_ended(r, 7000));
+	CHECK(rest_declined(r, 503, SLICE(""), 8000, WALL) && rest_ended(r, 99000) && !rest_ended(r, 99000));
+}
+
 int main(void)
 {
 	RUN(a_name_is_one_rest);
@@ -138,5 +152,6 @@ int main(void)
 	RUN(guesses_double_and_are_forgotten);
 	RUN(the_status_is_one_that_says_later);
 	RUN(threads_agree);
+	RUN(its_end_is_told_once);
 	return unit_end();
 }

@@ -245,10 +245,11 @@ function processText(stats) {
 	].filter(Boolean).join(" \u00b7 ");
 }
 
-// What `spoa-llm upstreams` has of a period, here since the agent started; and how the tap is.
+// What `spoa-llm upstreams` has of a period, here since the agent started; and how the tap and the members of pools are.
 function showUpstreams(stats) {
-	const { upstreams, tap } = stats;
-	$("upstreams-card").hidden = !upstreams.length && !tap;
+	const { upstreams, tap, members } = stats;
+	$("upstreams-card").hidden = !upstreams.length && !tap && !members.length;
+	showMembers(members);
 	fill($("tap"), JSON.stringify(tap), () => !tap ? [] : [[tap.streams, "streams through the tap now"], [tap.streams_total, "since it started"],
 		[tap.fallbacks, "went directly, so estimated"], [tap.cut_client, "ended by clients"], [tap.cut_upstream, "broken off by upstreams"], [tap.unreadable, "not readable, so estimated"],
 		[tap.full, "times full"], [tap.reports_lost, "reports lost, so estimated"]].filter(([n], at) => at < 2 || big(n))
@@ -260,6 +261,18 @@ function showUpstreams(stats) {
 			...["2xx", "3xx", "4xx", "5xx"].map((name) => countFigure(el("span"), big(one.answers[name]))),
 			countFigure(el("span"), big(one.cut)), countFigure(el("span"), big(one.unanswered)),
 			...[one.first_byte_ms, one.whole_ms].map(({ p50, p95 }) => p50 == null ? "" : [p50, p95].map((ms) => micros(ms * 1000).replace(" ", "\u00a0")).join(", "))]), true));
+}
+
+function showMembers(members) {
+	const state = (one) => !one.usable ? ["bad", "no credential"] : one.rest_s ? ["warn", `rests for ${ago(one.rest_s)} after ${one.rest_status}`] : ["good", "serves"];
+	const whys = (one) => Object.entries(one.declined).filter(([, n]) => big(n)).map(([why, n]) => `${why}: ${count(big(n))}`).join(", ");
+	fill($("members"), JSON.stringify(members), () => !members.length ? [] :
+		table("Members of pools, and what became of their requests since the start", [{ name: "Pool" }, { name: "Member" }, { name: "State" },
+			...["2xx", "3xx", "4xx", "5xx", "No answer"].map((name) => ({ name, class: "n" })), { name: "Went on to the next" }],
+		members.map((one) => [el("span", { class: "name" }, one.route), el("span", { class: "id", title: one.upstream ?? "" }, one.name),
+			el("span", { class: "mark", "data-level": state(one)[0] }, state(one)[1]),
+			...["2xx", "3xx", "4xx", "5xx"].map((name) => countFigure(el("span"), big(one.answers[name]))),
+			countFigure(el("span"), big(one.unanswered)), whys(one)]), true));
 }
 
 function showRefusals(stats) {

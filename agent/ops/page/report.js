@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The view that was chosen, and the ledger's figures for it: totals, how sure they are, and by model, route, project or client.
+// The view that was chosen, and the ledger's figures for it: totals, how sure they are, and by model, route, project, client or member of a pool.
 import { $, abs, announce, bar, big, clock, count, countFigure, dayName, el, exactDollars, figure, FIGURES, fill,
 	fraction, money, moneyFigure, percent, plural, put, short, table, tokensIn } from "./figures.js";
 
@@ -12,7 +12,7 @@ const NAMES_SHOWN = 4; // names of models whose requests are in doubt
 export const CHOICES = {
 	period: ["24h", "7d", "30d", "all"],
 	unit: ["hour", "day", "week", "month"],
-	by: ["model", "route", "project", "client"],
+	by: ["model", "route", "project", "client", "member"],
 };
 const UNITS_OF = { "24h": ["hour"], "7d": ["hour", "day"], "30d": ["hour", "day", "week"], all: ["day", "week", "month"] };
 const DEFAULT_UNIT = { "24h": "hour", "7d": "day", "30d": "day", all: "day" };
@@ -157,7 +157,7 @@ function showTrust(report) {
 		}));
 }
 
-// ---- by model, route, project, client
+// ---- by model, route, project, client, member
 
 const COLUMNS = [
 	["requests", "Requests", (r) => big(r.requests)],
@@ -166,7 +166,7 @@ const COLUMNS = [
 	["gateway", "Saved by this gateway", (r) => big(r.saved_gateway_nanodollars)],
 	["saved", "Saved", (r) => big(r.saved_total_nanodollars)],
 ];
-const EMPTY_NAMES = { model: "no model named", route: "no route", project: "no project", client: "unknown client" };
+const EMPTY_NAMES = { model: "no model named", route: "no route", project: "no project", client: "unknown client", member: "no pool" };
 
 function sortButton(name, label) {
 	const button = el("button", { type: "button", "data-sort": name }, label);

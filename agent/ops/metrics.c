@@ -465,12 +465,10 @@ void metrics_write(FILE *f, const host_snapshot *s, const host_check *checks, si
 		write_ledger(f, s);
 	if (s->tap.kept)
 		write_tap(f, &s->tap, s->ledger.fallbacks);
-	if (s->ends)
+	write_resting(f, s);
+	if (s->ends) {
 		write_ends(f, s->ends);
-	if (s->members_count) {
-		write_resting(f, s);
-		if (s->ends)
-			write_members(f, s->ends);
+		write_members(f, s->ends);
 	}
 	if (s->ledger_kept && t)
 		metrics_write_totals(f, t);

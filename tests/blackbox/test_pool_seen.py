@@ -20,7 +20,6 @@ def gateway(haproxy, make_mock):
     routes = [pool(mocks, "two", names="abc"), {"model_prefix": "plain-", "upstream": mocks["c"].url()}]
     admin = "127.0.0.1:%d" % harness.free_port()
     with Seen(haproxy, list(mocks.values()), {"routes": routes, "admin_listen": admin}, env={"B_two": None}) as one:
-        one.mocks = mocks
         until(lambda: harness.accepting(admin), 5, "the admin server accepts")
         yield one
     for mock in mocks.values():
@@ -33,7 +32,7 @@ def of(metrics, name, **labels):
 
 def test_who_served_and_why(gateway):
     """b has no credential; a declines once, and comes back."""
-    a = gateway.mocks["a"]
+    a = gateway.by_name["a"]
     first = gateway.ask("two-1")
     a.respond = declines(429, 2)
     second = gateway.ask("two-1")
@@ -75,7 +74,7 @@ def test_who_served_and_why(gateway):
 
 def test_the_error_of_a_member_is_the_upstreams(gateway):
     """It is no refusal of the gateway's: what a leg answers in place of the upstream is recorded as without a pool."""
-    gateway.mocks["a"].raw = b""
+    gateway.by_name["a"].raw = b""
     answer = gateway.ask("two-1")
     assert answer.status == 502
     row = gateway.by_id(1)[answer.header("x-request-id")]

@@ -31,7 +31,10 @@
 	X("headers_unclear", TRUTH, sample.headers_unclear) \
 	X("between", UINT, sample.between) \
 	X("contract", UINT, contract) \
-	X("backends", BYTES, backends_hash)
+	X("backends", BYTES, backends_hash) \
+	X("guard", TRUTH, clients_guarded) \
+	X("key", BYTES, key) \
+	X("keys_differ", TRUTH, keys_differ)
 
 /* ---- any message */
 

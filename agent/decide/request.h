@@ -19,7 +19,10 @@ typedef struct llm_request {
 	bool x_goog_api_key;
 	bool anthropic_version;
 	bool bearer_sk_ant;
-	slice backends_hash; /* of the backends that HAProxy has; empty: they were made before they had one */
+	bool keys_differ;     /* the request has two different keys of clients of ours */
+	bool clients_guarded; /* HAProxy's rules about such keys are on: a key goes to the agent, and to no upstream */
+	slice key;            /* SHA-256 of the key of a client of ours; empty: the request has none */
+	slice backends_hash;  /* of the backends that HAProxy has; empty: they were made before they had one */
 	uint64_t contract; /* the version of the contract that haproxy.cfg and spoe.conf both keep; 0: they say none */
 } llm_request;
 

@@ -36,11 +36,30 @@ int rest_status(const member_rest *r)
 	return status == 429 || status == 529 ? status : 503;
 }
 
+/* Reads one of the three forms of a date in HTTP. False: `text` is none. */
+static bool read_date(slice text, struct tm *tm)
+{
+	static const char *const forms[] = { "%a, %d %b %Y %H:%M:%S GMT", "%a, %d-%b-%y %H:%M:%S GMT",
+					     "%a %b %e %H:%M:%S %Y" };
+	char date[40];
+
+	if (text.len >= sizeof date)
+		return false;
+	memcpy(date, text.ptr, text.len);
+	date[text.len] = '\0';
+	for (size_t i = 0; i < sizeof forms / sizeof forms[0]; i++) {
+		*tm = (struct tm){ .tm_isdst = 0 };
+		const char *end = strptime(date, forms[i], tm);
+		if (end && !*end)
+			return true;
+	}
+	return false;
+}
+
 /* Returns the milliseconds that a retry-after of HTTP means; below 0: `text` is none. */
 static int64_t told(slice text, int64_t wall_ms)
 {
-	char date[32];
-	struct tm tm = { .tm_isdst = 0 };
+	struct tm tm;
 	int64_t seconds = 0;
 
 	text = slice_trim(text);
@@ -51,12 +70,7 @@ static int64_t told(slice text, int64_t wall_ms)
 			seconds = seconds * 10 + (text.ptr[i] - '0');
 	if (text.len == 0 || seconds >= 0)
 		return text.len ? seconds * 1000 : -1;
-	if (text.len >= sizeof date)
-		return -1;
-	memcpy(date, text.ptr, text.len);
-	date[text.len] = '\0';
-	const char *end = strptime(date, "%a, %d %b %Y %H:%M:%S GMT", &tm);
-	if (!end || *end)
+	if (!read_date(text, &tm))
 		return -1;
 	int64_t until = (int64_t)timegm(&tm) * 1000;
 	return until > wall_ms ? until - wall_ms : 0;

@@ -206,6 +206,6 @@ const route *leg_declined(const policy *p, spop_message *m, leg_decline *d)
 	}
 	for (size_t i = 0; i < t->members_count; i++)
 		if (is_named(t->members[i].leg, d->name))
-			return &t->members[i];
+			return d->status == 429 && t->members[i].auth.kind == AUTH_PASSTHROUGH ? NULL : &t->members[i];
 	return NULL;
 }

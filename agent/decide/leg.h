@@ -51,7 +51,8 @@ typedef struct leg_decline {
 	slice retry_after; /* of the answer; empty: it has none */
 } leg_decline;
 
-/* Reads the message `m` of a leg into `*d`. Returns the member that declined; NULL: none has such a leg. Malformed
+/* Reads the message `m` of a leg into `*d`. Returns the member that has to rest. NULL: none has such a leg, or the
+ * upstream limits (429) the credential of this one client, which passes through, and others are served. Malformed
  * arguments fail m->from, and then nothing in `d` may be used. */
 const route *leg_declined(const policy *p, spop_message *m, leg_decline *d);
 

@@ -64,7 +64,7 @@ def routes(mocks):
         + of("least", names=NAMES, balance="least") + of("heavy", names="ab", balance="least", more={"b": {"weight": 3}})
         + of("lots", names=NAMES, balance="weighted")
         + of("ws", "header", "errors", "expect", names="ab") + of("mine-too", names="ab", forward_headers=["x-mine"])
-        + [dict(pool(mocks, "through"), pool=[{"name": name, "upstream": mocks[name].url()} for name in "ab"])]
+        + [dict(pool(mocks, one), pool=[{"name": name, "upstream": mocks[name].url()} for name in "ab"]) for one in ("through", "limit")]
         + [{"model_prefix": "plain-", "upstream": mocks["d"].url(), "auth": "env:PLAIN"}])
 
 
@@ -289,6 +289,17 @@ def test_clients_credentials_that_pass_through(gateway, mocks):
 
 
 # ---- rests
+
+def test_a_limit_of_one_client(gateway, mocks):
+    """Where the clients' own credentials pass through, the limit of one of them says nothing of the others; that the upstream is overloaded does."""
+    mocks["a"].respond = declines(429, 200)
+    for _ in range(2):
+        gateway.served(send(gateway, "small", "limit"), "b", "a:429")
+    mocks["a"].respond = declines(529, 200)
+    gateway.served(send(gateway, "small", "limit"), "b", "a:529")
+    gateway.agent.log(r"event=member_rests .*route=limit member=a status=529 seconds=200")
+    gateway.served(send(gateway, "small", "limit"), "b")
+
 
 def test_a_member_rests_as_long_as_it_says(gateway, mocks):
     mocks["a"].respond = declines(429, 3)

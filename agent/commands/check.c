@@ -144,7 +144,7 @@ static int check_all(findings *to, config *c, const check_flags *ask)
 	policy *p = NULL;
 
 	if (backends_hash(c)) {
-		p = policy_new(c->table);
+		p = policy_new(c->table, NULL);
 		c->table = NULL;
 	}
 	if (!p) {

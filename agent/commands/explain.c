@@ -42,7 +42,7 @@ int command_explain(config *c, const explain_flags *ask)
 	if (ask->body && !(body = read_body(ask->body, &request.body.len)))
 		return EX_NOINPUT;
 	request.body.ptr = body;
-	policy *p = policy_new(c->table);
+	policy *p = policy_new(c->table, NULL);
 	c->table = NULL;
 	if (!p) {
 		free(body);

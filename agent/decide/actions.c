@@ -4,6 +4,7 @@
 
 #include "decide/ack.h"
 #include "decide/line.h"
+#include "decide/models.h"
 
 /* Bytes of the largest ACK without the texts whose length varies (decision_ack_room() adds those): every name, number,
  * type and length, the texts that are static, and the names of a pool's members. */
@@ -44,12 +45,27 @@ static __attribute__((noinline)) void set_passed_over(spop_writer *w, const deci
 	ack_str(w, SLICE("rest"), slice_of(text, len));
 }
 
+/* Writes the list of the models that the client may use. */
+static __attribute__((noinline)) void set_answer(spop_writer *w, const decision *d)
+{
+	spop_ack_set(w, SLICE("answer"));
+	if (d->answer.ptr) {
+		spop_put_str(w, d->answer);
+		return;
+	}
+	spop_put_u8(w, SPOP_STR);
+	spop_put_varint(w, d->answer.len);
+	w->overflow = w->overflow || d->answer.len > (size_t)(w->end - w->pos);
+	if (!w->overflow)
+		w->pos += models_write(d->listed, d->caller, d->client, (char *)w->pos);
+}
+
 ACK_INLINE void set_all(spop_writer *w, const decision *d)
 {
 	if (d->answer.len) {
 		spop_ack_set(w, SLICE("status"));
 		spop_put_int64(w, 200);
-		ack_str(w, SLICE("answer"), d->answer);
+		set_answer(w, d);
 	} else if (d->refusal != REFUSE_NOT) {
 		ack_refusal(w, d->refusal, d->status);
 		if (d->refusal == REFUSE_RESTING)

@@ -171,8 +171,8 @@ bool client_table_finish(client_table *t)
 	return true;
 }
 
-const client *client_find(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN], int64_t now_ms,
-			  key_problem *why)
+const client *client_of_key(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN], int64_t now_ms,
+			    key_problem *why)
 {
 	for (uint32_t at = home(t, sha256); t->slots[at]; at = (at + 1) & t->mask) {
 		const client_key *key = &t->keys[t->slots[at] - 1];
@@ -180,10 +180,18 @@ const client *client_find(const client_table *t, const unsigned char sha256[CLIE
 			continue;
 		const client *c = &t->clients[key->client];
 		*why = !c->enabled ? KEY_DISABLED : now_ms >= key->expires_ms ? KEY_EXPIRED : KEY_GOOD;
-		return *why == KEY_GOOD ? c : NULL;
+		return c;
 	}
 	*why = KEY_UNKNOWN;
 	return NULL;
+}
+
+const client *client_find(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN], int64_t now_ms,
+			  key_problem *why)
+{
+	const client *c = client_of_key(t, sha256, now_ms, why);
+
+	return *why == KEY_GOOD ? c : NULL;
 }
 
 bool client_allows_model(const client *c, slice model)

@@ -103,8 +103,11 @@ typedef enum key_problem {
 	KEY_DISABLED, /* its client is disabled */
 } key_problem;
 
-/* Finds the client whose key has this hash and may be used at `now_ms`, by the wall clock. NULL: `*why` says why there
- * is none. */
+/* Finds the client whose key has this hash. `*why` says whether the key may be used at `now_ms`, by the wall clock.
+ * NULL: KEY_UNKNOWN. */
+const client *client_of_key(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN], int64_t now_ms,
+			    key_problem *why);
+/* The same, but returns the client only if the key may be used. */
 const client *client_find(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN], int64_t now_ms,
 			  key_problem *why);
 

@@ -43,6 +43,10 @@ static const refusal_info refusals[REFUSALS] = {
 				  "\"stream_options\": {\"include_usage\": true}" },
 	[REFUSE_RESTING] = { 503, "upstream_resting",
 			     "The upstreams of this model rest, because they declined the last requests." },
+	[REFUSE_KEY] = { 401, "invalid_api_key",
+			 "The request has no valid key of this gateway: it is missing, unknown, expired or disabled." },
+	[REFUSE_KEYS] = { 400, "ambiguous_api_key", "The request has two different keys of this gateway." },
+	[REFUSE_CLIENT_MODEL] = { 403, "model_not_allowed", "The key of this request does not allow this model." },
 	[REFUSE_GATEWAY] = { 503, "gateway_unavailable", "The gateway could not decide where to send the request." },
 };
 
@@ -437,10 +441,64 @@ static __attribute__((noinline)) void require_usage(const llm_request *r, decisi
 	}
 }
 
-/* Decides everything but what require_usage() does. */
+/* Lets the client of `d` see only what it may use, in an answer about models. */
+static void answer_client(const policy *p, const llm_request *r, decision *d)
+{
+	const model_list *listed = &p->table->listed;
+	char buf[MODEL_MAX];
+	slice name;
+
+	if (!d->client->models && !d->client->routes)
+		return;
+	if (models_asked(r->sample.path, buf, &name) == MODELS_ALL) {
+		d->listed = listed;
+		d->answer = slice_of(NULL, models_write(listed, d->caller, d->client, NULL));
+	} else if (!models_allowed(models_find(listed, name), d->client)) {
+		refuse(d, REFUSE_NO_MODEL, "the client may not use this model");
+		d->answer = (slice){ NULL, 0 };
+	}
+}
+
+/* Says why the client may not do what is decided; NULL: it may. */
+static const char *not_allowed(const client *c, const decision *d)
+{
+	if (!client_allows_route(c, d->route ? d->route->name : "legacy"))
+		return "the client may not use this route";
+	if (!c->models || d->endpoint == ENDPOINT_MODELS)
+		return NULL;
+	if (d->endpoint == ENDPOINT_MODEL && d->model.status != MODEL_FOUND)
+		return NULL;
+	if (d->model.status != MODEL_FOUND)
+		return "the request names no model, and the client may use only some";
+	return client_allows_model(c, slice_of(d->model.name, d->model.len)) ? NULL :
+									       "the client may not use this model";
+}
+
+/* Decides which client asks, and whether it may. What is wrong with a key counts more than any other refusal, so that a
+ * stranger learns nothing. */
+static __attribute__((noinline)) void apply_clients(const policy *p, llm_request *r, decision *d)
+{
+	const char *problem = NULL;
+	refusal why = admit(p, r, &d->client, &problem);
+
+	if (why == REFUSE_NOT && d->client && d->answer.len) {
+		answer_client(p, r, d);
+	} else if (why == REFUSE_NOT && d->client && d->refusal == REFUSE_NOT) {
+		problem = not_allowed(d->client, d);
+		why = problem ? REFUSE_CLIENT_MODEL : REFUSE_NOT;
+	}
+	if (why == REFUSE_NOT)
+		return;
+	refuse(d, why, problem);
+	d->leg = d->answer = (slice){ NULL, 0 };
+	d->ask_again = false;
+}
+
+/* Decides everything but what require_usage() and apply_clients() do. */
 static inline __attribute__((always_inline)) void find_upstream(const policy *p, const llm_request *r, decision *d)
 {
 	d->request = r;
+	d->client = NULL;
 	d->refusal = REFUSE_NOT;
 	d->status = 0;
 	d->route = NULL;
@@ -480,10 +538,12 @@ static inline __attribute__((always_inline)) void find_upstream(const policy *p,
 		use_target(p, r, legacy_target(r), LEGACY_NO_MATCH, d);
 }
 
-void decide(const policy *p, const llm_request *r, decision *d)
+void decide(const policy *p, llm_request *r, decision *d)
 {
 	find_upstream(p, r, d);
 	if (d->model.stream && d->model.stream_usage != STREAM_USAGE_ASKED && d->refusal == REFUSE_NOT &&
 	    (d->route ? d->route->require_stream_usage : p->table->require_stream_usage))
 		require_usage(r, d);
+	if (p->clients)
+		apply_clients(p, r, d);
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * (policy, request) -> decision -> SPOP actions. Pure: no sockets, no clock, no disk, no allocation. It reads only the
- * environment, for credentials of the kind env:NAME. */
+ * (policy, request) -> decision -> SPOP actions. Pure: no sockets, no disk, no allocation. It reads only the clocks,
+ * and the environment, for credentials of the kind env:NAME. */
 #ifndef DECIDE_DECISION_H
 #define DECIDE_DECISION_H
 
+#include "decide/clients.h"
 #include "decide/endpoint.h"
 #include "decide/policy.h"
 #include "decide/request.h"
@@ -28,6 +29,9 @@ typedef enum refusal {
 	REFUSE_NO_MODEL,       /* GET /v1/models/NAME: routes list models, and none lists this one */
 	REFUSE_STREAM_USAGE,   /* a stream that does not ask for its usage, where the operator requires that */
 	REFUSE_RESTING,        /* all members of the pool that could serve the request rest */
+	REFUSE_KEY,            /* the request has no good key of a client of ours */
+	REFUSE_KEYS,           /* the request has two different keys of clients of ours */
+	REFUSE_CLIENT_MODEL,   /* the client may not use this model or route */
 	REFUSE_GATEWAY,        /* the agent could not answer */
 	REFUSALS,
 } refusal;
@@ -63,6 +67,7 @@ typedef enum released_by {
 /* The slices point into the policy, the request or static text, and are valid as long as those. */
 typedef struct decision {
 	const llm_request *request; /* the request that was decided on */
+	const client *client;       /* whose key the request has; NULL: it has none, or the key is refused */
 	refusal refusal;
 	int status;         /* of the refusal; 0: it is none */
 	const route *route; /* NULL: legacy */
@@ -76,11 +81,14 @@ typedef struct decision {
 	uint32_t passed_over; /* of a pool: the bit 1 << i, the pool's `i`th member is not offered the request */
 	int retry_after;      /* with REFUSE_RESTING: seconds until the first member is back */
 	slice backend;
-	slice leg;       /* by which the request goes through the tap, where HAProxy has that leg; empty: it goes to the
-			    backend */
-	slice answer;    /* not empty: the gateway answers the request itself, with 200 and this JSON */
-	protocol caller; /* the API whose error format the client understands */
-	bool replace;    /* the client's credential is replaced */
+	slice leg; /* by which the request goes through the tap, where HAProxy has that leg; empty: it goes to the
+		      backend */
+	/* Not empty: the gateway answers the request itself, with 200 and this JSON. Without a `ptr` the JSON is what
+	 * models_write() writes for `listed` and `client`. */
+	slice answer;
+	const model_list *listed;
+	protocol caller;    /* the API whose error format the client understands */
+	bool replace;       /* the client's credential is replaced */
 	auth_header header; /* with `replace`: the header that carries the credential */
 	/* with `replace`; SECRET: it goes into the ACK and nowhere else. Of a pool it is a placeholder, because each
 	 * member's leg sets the member's own. */
@@ -90,8 +98,14 @@ typedef struct decision {
 	model_result model;
 } decision;
 
-/* Decides what becomes of `r`. Sets every field of `*d`, and d->model as model_find() does. */
-void decide(const policy *p, const llm_request *r, decision *d);
+/* Decides what becomes of `r`. Sets every field of `*d`, and d->model as model_find() does. If `r` has the key of a
+ * client, sets project and client of `r` to those of the key. */
+void decide(const policy *p, llm_request *r, decision *d);
+
+/* Says whether the key of `r` lets it in. REFUSE_NOT: it does, and `*asks` is its client, or NULL if `r` has no key and
+ * needs none. Otherwise `*problem` says why not, for the operator. If the key is that of a client, good or not, project
+ * and client of `r` become those of the key. */
+refusal admit(const policy *p, llm_request *r, const client **asks, const char **problem);
 
 /* Says why the member of index `m` in route_table.members cannot serve the request `d->request` of its pool at
  * `now_ms`, by the monotonic clock; REFUSE_NOT: it can. Sets d->released_by. */

@@ -13,6 +13,7 @@ typedef struct shape {
 	const char *head;  /* of the list */
 	const char *model; /* with %s for each name */
 	const char *tail;  /* with two %s for the first and the last name, or none */
+	const char *empty; /* a list without models */
 } shape;
 
 /* clang-format off */
@@ -20,15 +21,18 @@ static const shape shapes[PROTOCOLS] = {
 	[PROTOCOL_OPENAI] = {
 		"{\"object\":\"list\",\"data\":[",
 		"{\"id\":\"%s\",\"object\":\"model\",\"created\":0,\"owned_by\":\"spoa-llm\"}",
-		"]}" },
+		"]}",
+		"{\"object\":\"list\",\"data\":[]}" },
 	[PROTOCOL_ANTHROPIC] = {
 		"{\"data\":[",
 		"{\"type\":\"model\",\"id\":\"%s\",\"display_name\":\"%s\",\"created_at\":\"1970-01-01T00:00:00Z\"}",
-		"],\"has_more\":false,\"first_id\":\"%s\",\"last_id\":\"%s\"}" },
+		"],\"has_more\":false,\"first_id\":\"%s\",\"last_id\":\"%s\"}",
+		"{\"data\":[],\"has_more\":false,\"first_id\":null,\"last_id\":null}" },
 	[PROTOCOL_GEMINI] = {
 		"{\"models\":[",
 		"{\"name\":\"models/%s\",\"displayName\":\"%s\",\"supportedGenerationMethods\":[\"generateContent\",\"streamGenerateContent\",\"countTokens\"]}",
-		"]}" },
+		"]}",
+		"{\"models\":[]}" },
 };
 /* clang-format on */
 
@@ -104,7 +108,7 @@ bool models_list(route_table *t)
 		const route *r = &t->routes[i];
 		for (size_t n = 0; r->enabled && n < r->models_count; n++)
 			if (!models_find(l, slice_cstr(r->models[n])))
-				l->models[l->count++].name = r->models[n];
+				l->models[l->count++] = (listed_model){ .name = r->models[n], .route = r->name };
 	}
 	for (size_t p = 0; p < PROTOCOLS; p++)
 		if (!write_list(l, (protocol)p))
@@ -115,6 +119,57 @@ bool models_list(route_table *t)
 slice models_answer(const model_list *l, protocol p, const listed_model *m)
 {
 	return m ? slice_of(l->text[p] + m->at[p], m->len[p]) : slice_of(l->text[p], l->text_len[p]);
+}
+
+bool models_allowed(const listed_model *m, const client *c)
+{
+	return m && client_allows_model(c, slice_cstr(m->name)) && client_allows_route(c, m->route);
+}
+
+/* Copies `text` to `out`, unless that is NULL; returns the length. */
+static size_t put(char *out, slice text)
+{
+	if (out && text.len)
+		memcpy(out, text.ptr, text.len);
+	return text.len;
+}
+
+#define AT(out, len) ((out) ? (out) + (len) : NULL)
+
+/* As write_named(), but as put(). */
+static size_t put_named(char *out, const char *format, const char *first, const char *second)
+{
+	const char *names[] = { first, second };
+	size_t len = 0;
+
+	for (size_t i = 0; *format;) {
+		const char *name = strstr(format, "%s");
+		slice plain = name ? slice_of(format, (size_t)(name - format)) : slice_cstr(format);
+		len += put(AT(out, len), plain);
+		if (name)
+			len += put(AT(out, len), slice_cstr(names[i++ % 2]));
+		format += plain.len + (name ? 2 : 0);
+	}
+	return len;
+}
+
+size_t models_write(const model_list *l, protocol p, const client *c, char *out)
+{
+	const listed_model *first = NULL, *last = NULL;
+	size_t len = 0;
+
+	for (size_t i = 0; i < l->count; i++) {
+		const listed_model *m = &l->models[i];
+		if (!models_allowed(m, c))
+			continue;
+		len += put(AT(out, len), first ? SLICE(",") : slice_cstr(shapes[p].head));
+		len += put(AT(out, len), models_answer(l, p, m));
+		first = first ? first : m;
+		last = m;
+	}
+	if (!first)
+		return put(out, slice_cstr(shapes[p].empty));
+	return len + put_named(AT(out, len), shapes[p].tail, first->name, last->name);
 }
 
 models_question models_asked(slice path, char *buf, slice *name)

@@ -15,6 +15,13 @@ void models_deinit(model_list *l);
 /* Finds the model of that name, in upper or lower case; NULL: no route lists it. */
 const listed_model *models_find(const model_list *l, slice name);
 
+/* True if the client may use the model, on the route that lists it. `m` may be NULL: it may not. */
+bool models_allowed(const listed_model *m, const client *c);
+
+/* Writes the answer about the models that the client may use to `out` and returns its length. `out` NULL: writes
+ * nothing. */
+size_t models_write(const model_list *l, protocol p, const client *c, char *out);
+
 /* Returns the answer about `m`, in the shape of API `p`; about all models if `m` is NULL. */
 slice models_answer(const model_list *l, protocol p, const listed_model *m);
 

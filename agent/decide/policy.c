@@ -126,13 +126,15 @@ static policy *policy_alloc(route_table *t)
 	return p;
 }
 
-policy *policy_new(route_table *t)
+policy *policy_new(route_table *t, client_table *clients)
 {
 	policy *p = policy_alloc(t);
 	if (!p) {
 		route_table_unref(t);
+		client_table_unref(clients);
 		return NULL;
 	}
+	p->clients = clients;
 	for (size_t i = 0; i < routes_total(t); i++)
 		if (routes_at(t, i)->auth.kind == AUTH_FILE)
 			secret_load(&p->files[i], routes_at(t, i)->auth.source);
@@ -153,12 +155,13 @@ void policy_unref(policy *p)
 		secret_deinit(&p->files[i]);
 	free(p->files);
 	route_table_unref(p->table);
+	client_table_unref(p->clients);
 	free(p);
 }
 
-policy *policy_refresh(const policy *p)
+policy *policy_refresh(const policy *p, client_table *clients)
 {
-	bool changed = false;
+	bool changed = clients != NULL;
 
 	for (size_t i = 0; i < routes_total(p->table) && !changed; i++)
 		if (routes_at(p->table, i)->auth.kind == AUTH_FILE)
@@ -166,7 +169,9 @@ policy *policy_refresh(const policy *p)
 	if (!changed)
 		return NULL;
 	atomic_fetch_add(&p->table->refs, 1);
-	return policy_new(p->table);
+	if (!clients && p->clients)
+		clients = client_table_ref(p->clients);
+	return policy_new(p->table, clients);
 }
 
 bool policy_allows_contract(const policy *p, uint64_t contract)

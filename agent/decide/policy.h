@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 
 #include "base/must_check.h"
+#include "decide/clients.h"
 #include "decide/credential.h"
 #include "decide/rest.h"
 #include "decide/upstream.h"
@@ -130,7 +131,7 @@ typedef struct route {
 
 /* A model that a route lists, and where it stands in each text of the list. */
 typedef struct listed_model {
-	const char *name; /* owned by the route */
+	const char *name, *route; /* owned by the route that lists the model */
 	size_t at[PROTOCOLS], len[PROTOCOLS];
 } listed_model;
 
@@ -167,6 +168,7 @@ typedef struct route_table {
 	/* True refuses a stream that does not ask for its usage, where it tells none otherwise. This is for requests
 	 * without a route; each route has its own. */
 	bool require_stream_usage;
+	bool require_client; /* refuses requests without the key of a client */
 	/* True lets a WebSocket that names its model through where the endpoint speaks HTTP too, false refuses it. */
 	bool websocket_allowed;
 } route_table;
@@ -174,7 +176,8 @@ typedef struct route_table {
 typedef struct policy {
 	atomic_uint refs;
 	route_table *table;
-	secret *files; /* by index for routes_at(): the content of a route's `file:` when last read */
+	client_table *clients; /* NULL: requests need no key, and none has one */
+	secret *files;         /* by index for routes_at(): the content of a route's `file:` when last read */
 } policy;
 
 /* Makes an empty table with one reference, to be filled by route_table_add(). NULL: out of memory. */
@@ -193,12 +196,14 @@ const route *routes_at(const route_table *t, size_t i);
 /* Releases what a route owns. */
 void route_deinit(route *r);
 
-/* Takes over the reference to `t`, on failure too, and reads the credential files. NULL: out of memory. */
-MUST_CHECK policy *policy_new(route_table *t);
+/* Takes over the references to `t` and `clients` (NULL: no clients), on failure too, and reads the credential files.
+ * NULL: out of memory. */
+MUST_CHECK policy *policy_new(route_table *t, client_table *clients);
 policy *policy_ref(policy *p);
 void policy_unref(policy *p);
-/* Returns a new policy if a credential file of `p` changed. NULL: none did, or out of memory. */
-MUST_CHECK policy *policy_refresh(const policy *p);
+/* Returns a new policy if a credential file of `p` changed, or if there are new `clients`, whose reference it takes
+ * over on failure too. NULL: nothing changed, or out of memory. */
+MUST_CHECK policy *policy_refresh(const policy *p, client_table *clients);
 
 /* True: HAProxy's files, which keep this version of the contract, have every rule that the agent relies on when it
  * hands out a credential, or the operator says that those of the version before will do. */

@@ -109,7 +109,7 @@ static bool reload(agent *a, err *e)
 	if (ok) {
 		snapshot_assign_slots(fresh.table);
 		if (backends_hash(&fresh)) {
-			next = policy_new(fresh.table);
+			next = policy_new(fresh.table, NULL);
 			fresh.table = NULL;
 		}
 		ok = next || err_memory(e);
@@ -230,7 +230,7 @@ static void look_at_members(const route_table *t)
 static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
 	agent *a = timer->data;
-	policy *next = policy_refresh(a->policy);
+	policy *next = policy_refresh(a->policy, NULL);
 	err e;
 
 	if (next)
@@ -428,7 +428,7 @@ static bool prepare(agent *a, err *e)
 	snapshot_assign_slots(c->table);
 	if (!backends_hash(c))
 		return err_memory(e);
-	a->policy = policy_new(c->table);
+	a->policy = policy_new(c->table, NULL);
 	c->table = NULL;
 	if (!a->policy)
 		return err_memory(e);

@@ -50,7 +50,7 @@ static policy *make_policy(void)
 		r->upstream_given = strdup(routes[i].upstream);
 		t->enabled++;
 	}
-	return t ? policy_new(t) : NULL;
+	return t ? policy_new(t, NULL) : NULL;
 }
 
 static bool level(const char *name)

@@ -44,7 +44,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	err e;
 
 	atomic_fetch_add(&table->refs, 1);
-	policy *p = policy_new(table);
+	policy *p = policy_new(table, NULL);
 	if (!p || !spop_thread_init(&w, &shared, 0, p, &e) ||
 	    socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) != 0)
 		abort();

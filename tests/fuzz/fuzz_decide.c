@@ -69,7 +69,7 @@ static policy *make(unsigned which)
 	HOLDS(legs_name(t));
 	t->unresolved_falls_through = (which & 2) != 0;
 	t->websocket_to_catch_all = t->websocket_allowed = (which & 4) != 0;
-	return policy_new(t);
+	return policy_new(t, NULL);
 }
 
 static void put_arg(spop_writer *w, unsigned *count, slice name, slice value)

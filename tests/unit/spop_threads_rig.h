@@ -103,7 +103,7 @@ static inline policy *make_policy(const char *target)
 		add_route(t, "bad-", "UNIT_NO_KEY", 3);
 		add_route(t, "far-", NULL, 5000);
 	}
-	policy *p = policy_new(t);
+	policy *p = policy_new(t, NULL);
 	if (!p)
 		abort();
 	return p;

@@ -256,13 +256,13 @@ static bool policies(void)
 		return false;
 	unsigned long used = count;
 	fail_at = at ? used + at : 0;
-	policy *p = policy_new(c.table);
+	policy *p = policy_new(c.table, NULL);
 	c.table = NULL;
 	bool good = true;
 	for (unsigned round = 0; p && round < 3; round++) {
 		if (round == 2)
 			fail_at = 0; /* memory is back */
-		policy *next = policy_refresh(p);
+		policy *next = policy_refresh(p, NULL);
 		if (next) {
 			policy_unref(p);
 			p = next;
@@ -336,7 +336,7 @@ static void a_decision_is_right_or_a_refusal(void)
 	err e;
 
 	CHECK(config_load(&c, path, NULL, 0, &e));
-	decided_by = policy_new(c.table);
+	decided_by = policy_new(c.table, NULL);
 	c.table = NULL;
 	config_deinit(&c);
 	every(deciding);

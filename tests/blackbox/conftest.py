@@ -26,7 +26,7 @@ SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload", "t
          "test_logchannel::test_no_other_user_reads_or_writes_a_line")
 # --matrix runs these modules with the first version only, because they take long, and what a browser and the SDKs see depends little on
 # HAProxy's version.
-ONCE = ("test_dashboard", "test_dashboard_accessibility", "test_sdk", "test_tap_sdk")
+ONCE = ("test_dashboard", "test_dashboard_accessibility", "test_sdk", "test_tap_sdk", "test_pool_sdk")
 # The modules of LONG and APART take long, so they begin first: with -n the other processes then need not wait for them at the end.
 # The tests of a module in APART share nothing that takes long to start, so -n distributes them one by one.
 LONG = ("test_alerts", "test_sdk")

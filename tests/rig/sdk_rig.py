@@ -204,7 +204,7 @@ class Call:
     """One call of an SDK's through a gateway, under way until something of its outcome is asked for."""
 
     def __init__(self, client, gateway, sdk, call, mode, params, key=CLIENT_KEY, abort=False, **options):
-        self.client, self.gateway, self.tag = client, gateway, "sdk-%d" % next(NUMBERS)
+        self.client, self.gateway, self.sdk, self.tag = client, gateway, sdk, "sdk-%d" % next(NUMBERS)
         headers = {"x-client-request-id": self.tag}
         if call == "realtime":
             params = dict(params, headers=headers)

@@ -101,7 +101,7 @@ def accept_for(request):
 
 
 class Mock:
-    """One upstream. `respond(request)` may be set: it returns (status, headers, body bytes)."""
+    """One upstream. `respond(request)` may be set: it returns (status, headers, body bytes), or None for the usual answer."""
 
     def __init__(self, name, tls=None, host="127.0.0.1", family=socket.AF_INET, port=0):
         self.name, self.tls, self.host, self.family = name, tls, host, family
@@ -253,8 +253,9 @@ class Mock:
         if self.raw is not None:
             sock.sendall(self.raw)
             return False
-        if self.respond:
-            status, headers, body = self.respond(request)
+        told = self.respond(request) if self.respond else None
+        if told:
+            status, headers, body = told
             sock.sendall(head(status, headers + extra + [("Content-Length", len(body))]) + body)
             return True
         if "websocket" in (request.header("upgrade") or "").lower():

@@ -100,13 +100,20 @@ const anthropicModels = {
   one: async (client, { model }) => ({ names: [(await client.models.retrieve(model)).id] }),
 };
 
-// Vercel's `ai`, which speaks either API of OpenAI's.
-const vercelStream = (api) => ({
-  stream: async (client, { model, prompt }, call) => {
-    const result = vercel.streamText({ model: client[api](model), prompt, maxRetries: 0 });
+// Vercel's `ai`, which speaks either API of OpenAI's. It tries nothing again unless `maxRetries` says so.
+const vercelResult = (text, usage) => ({ text, usage: { input_tokens: usage.inputTokens, output_tokens: usage.outputTokens } });
+const vercelText = (api) => ({
+  plain: async (client, { model, prompt, maxRetries = 0 }) => {
+    const done = await vercel.generateText({ model: client[api](model), prompt, maxRetries });
+    return vercelResult(done.text, done.usage);
+  },
+  // An error ends the stream of words, and is told beside it.
+  stream: async (client, { model, prompt, maxRetries = 0 }, call) => {
+    const errors = [];
+    const result = vercel.streamText({ model: client[api](model), prompt, maxRetries, onError: ({ error }) => errors.push(error) });
     const text = await read(result.textStream, call, (words) => words);
-    const usage = await result.usage;
-    return { text, usage: { input_tokens: usage.inputTokens, output_tokens: usage.outputTokens } };
+    if (errors.length) throw errors[0];
+    return vercelResult(text, await result.usage);
   },
 });
 
@@ -179,7 +186,7 @@ const SDKS = {
   },
   anthropic: { module: anthropic, client: anthropicClient(anthropic), messages, models: anthropicModels },
   anthropic0: { module: anthropic0, client: anthropicClient(anthropic0), messages, models: anthropicModels },
-  vercel: { module: vercel, client: vercelClient, chat: vercelStream("chat"), responses: vercelStream("responses") },
+  vercel: { module: vercel, client: vercelClient, chat: vercelText("chat"), responses: vercelText("responses") },
   genai: {
     module: genai, client: genaiClient,
     models: {
@@ -206,9 +213,10 @@ const SDKS = {
 function errorOf(error, module) {
   const classes = Object.entries(module).filter(([, one]) => one?.prototype instanceof Error && error instanceof one)
     .map(([name]) => name).sort();
+  const last = error.lastError ?? error;   // of the attempts of Vercel's
   return {
-    name: error.constructor.name, classes, status: error.status, code: error.code, type: error.type,
-    message: error.message, body: error.error, requestId: error.requestID, cause: String(error.cause ?? ""),
+    name: error.constructor.name, classes, status: last.status ?? last.statusCode, code: error.code, type: error.type,
+    message: error.message, body: error.error ?? last.responseBody, requestId: error.requestID, cause: String(error.cause ?? ""),
   };
 }
 

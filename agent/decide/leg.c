@@ -11,8 +11,8 @@
 /* ---- names */
 
 /* Makes leg.BACKEND.HASH: as much of the backend's name as fits, for people, and a hash of all that the leg stands for.
- * `in`: the pool's backend to which the leg belongs, or "". NULL: out of memory. */
-static char *name_of(const char *backend, const credential *auth, const char *in)
+ * `in`, `as`: the pool's backend to which the leg belongs, and the member's name in it, or "". NULL: out of memory. */
+static char *name_of(const char *backend, const credential *auth, const char *in, const char *as)
 {
 	static const hash_key fixed; /* the same name at each start, because `spoa-llm backends` prints it */
 	static const char kinds[] = { [AUTH_PASSTHROUGH] = 'p', [AUTH_ENV] = 'e', [AUTH_FILE] = 'f' };
@@ -26,6 +26,8 @@ static char *name_of(const char *backend, const credential *auth, const char *in
 	hash = hash_of(&fixed, hash, passes ? SLICE("") : slice_cstr(auth_header_name(auth->header)));
 	if (*in)
 		hash = hash_of(&fixed, hash, slice_cstr(in));
+	if (*as)
+		hash = hash_of(&fixed, hash, slice_cstr(as));
 	const char *shown = strncmp(backend, "llm-", 4) == 0 ? backend + 4 : backend;
 	snprintf(name, LEG_NAME_MAX + 1, "leg.%.23s", shown);
 	for (char *c = name; *c; c++)
@@ -42,14 +44,14 @@ static const credential passthrough = { .kind = AUTH_PASSTHROUGH };
  * credential would have in any pool. */
 static bool name_members(route_table *t, pool *of)
 {
-	of->leg = name_of(of->backend, &passthrough, "");
+	of->leg = name_of(of->backend, &passthrough, "", "");
 	for (size_t i = 0; i < of->count && of->leg; i++) {
 		route *member = &of->members[i];
 		const char *backend = route_backend(t, member);
-		if (!backend)
+		if (!backend || !member->member) /* it is wrong, which was said before */
 			continue;
-		char *name = name_of(backend, &member->auth, "");
-		member->leg = name_of(backend, &member->auth, of->backend);
+		char *name = name_of(backend, &member->auth, "", "");
+		member->leg = name_of(backend, &member->auth, of->backend, member->member);
 		member->rest = name ? rest_named(name) : NULL;
 		free(name);
 		if (!member->leg || !member->rest)
@@ -68,11 +70,11 @@ bool legs_name(route_table *t)
 			continue;
 		if (r->pool && !name_members(t, r->pool))
 			return false;
-		if (tap && !(r->leg = r->pool ? strdup(r->pool->leg) : name_of(backend, &r->auth, "")))
+		if (tap && !(r->leg = r->pool ? strdup(r->pool->leg) : name_of(backend, &r->auth, "", "")))
 			return false;
 	}
 	for (size_t i = 0; i < PROTOCOLS && t->tap; i++)
-		if (!(t->target_legs[i] = name_of(t->targets[i].backend, &passthrough, "")))
+		if (!(t->target_legs[i] = name_of(t->targets[i].backend, &passthrough, "", "")))
 			return false;
 	return true;
 }

@@ -76,8 +76,8 @@ void backends_legs(FILE *f, const backends_settings *s, const route_table *t);
 
 /* Returns the leg of a route or a member as it is written. */
 leg backends_leg(const route_table *t, const backends_settings *s, const route *r);
-/* The parts of a leg's frontend that all legs have: its beginning; the rules by which it gets its credential, or
- * forwards nothing; the rules for answers, and the end. */
+/* The parts of a leg's frontend that all legs have: its beginning; the rules by which it asks the agent, and
+ * without the right answer forwards nothing; the rules for answers, and the end. */
 void backends_leg_head(FILE *f, const leg *l);
 void backends_leg_credential(FILE *f, const backends_settings *s, const leg *l);
 void backends_leg_end(FILE *f, const leg *l);

@@ -76,11 +76,11 @@ static void write_way(FILE *f, const backends_settings *s, const leg *l, const c
 		fprintf(f, " track %s/leg\n\n", checked);
 }
 
-/* Writes how the leg gets its credential. Without an answer of the agent, or with half an answer, it forwards nothing.
- */
+/* Writes how the leg asks the agent: for its credential, or whether the client's own may pass through it. Without an
+ * answer, or with half an answer, it forwards nothing. */
 void backends_leg_credential(FILE *f, const backends_settings *s, const leg *l)
 {
-	const char *header = auth_header_name(l->auth->header);
+	const char *header = l->auth ? auth_header_name(l->auth->header) : NULL;
 
 	fprintf(f, "    http-request send-spoe-group llm llm-member\n");
 	if (l->member)
@@ -96,13 +96,19 @@ void backends_leg_credential(FILE *f, const backends_settings *s, const leg *l)
 		"    http-request return status 503 content-type application/json hdr x-llm-leg gateway_unavailable hdr retry-after 1 "
 		"lf-string " ERROR_BODY(
 			"The gateway could not decide where to send the request.", "gateway_unavailable",
-			"503") " unless { var(txn.llm.deny) -m int 0 } { var(txn.llm.deny) -m str 0 } { var(txn.llm.backend) -m str %s } { var(txn.llm.auth) -m str replace } "
-			       "{ var(txn.llm.auth_header) -m str %s } { var(txn.llm.auth_value) -m len gt 0 }\n"
-			       "    http-request del-header ^(authorization|x-api-key|api-key|x-goog-api-key|proxy-authorization|cookie)$ -m reg\n"
-			       "    http-request set-header %s %%[var(txn.llm.auth_value)]\n"
-			       "    # A session of the operator's is not for the tap.\n"
-			       "    http-response del-header set-cookie -m beg\n",
-		l->backend, header, header);
+			"503") " unless { var(txn.llm.deny) -m int 0 } { var(txn.llm.deny) -m str 0 } { var(txn.llm.backend) -m str %s } { var(txn.llm.auth) -m str %s }",
+		l->backend, l->auth ? "replace" : "passthrough");
+	if (!l->auth) {
+		fprintf(f, "\n");
+		return;
+	}
+	fprintf(f,
+		" { var(txn.llm.auth_header) -m str %s } { var(txn.llm.auth_value) -m len gt 0 }\n"
+		"    http-request del-header ^(authorization|x-api-key|api-key|x-goog-api-key|proxy-authorization|cookie)$ -m reg\n"
+		"    http-request set-header %s %%[var(txn.llm.auth_value)]\n"
+		"    # A session of the operator's is not for the tap.\n"
+		"    http-response del-header set-cookie -m beg\n",
+		header, header);
 }
 
 void backends_leg_head(FILE *f, const leg *l)

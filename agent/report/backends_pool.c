@@ -290,8 +290,7 @@ static void write_member(FILE *f, const backends_settings *s, const route_table 
 		"    http-request set-var(txn.llm_attempt) req.fhdr(x-request-id),concat(:%s)\n"
 		"    http-request del-header x-llm- -m beg\n",
 		l.name, m->member);
-	if (l.auth)
-		backends_leg_credential(f, s, &l);
+	backends_leg_credential(f, s, &l);
 	fprintf(f, "    http-response del-header x-llm- -m beg\n");
 	if (p->retry_on) {
 		fprintf(f, "    # The upstream declines. The agent learns of it, and lets the member rest.\n"

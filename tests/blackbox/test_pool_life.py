@@ -81,6 +81,28 @@ def test_a_process_that_a_reload_has_replaced(gateway, mocks):
     assert post(gateway).status == 200
 
 
+def test_a_haproxy_with_other_members_than_the_agent(haproxy, mocks):
+    """Nothing goes to an upstream that the agent's routes do not have any more, the clients' own credentials included, nor to a member under a name that was
+    another one's. With the backends of these routes, requests are served again."""
+    own = [{"name": name, "upstream": mocks[name].url()} for name in "abc"]
+    with PoolGateway(haproxy, list(mocks.values()), {"routes": [pool(mocks, "m"), dict(pool(mocks, "own"), pool=own[:2])]}) as gateway:
+        def change(routes):
+            gateway.config["routes"] = routes
+            harness.write_config(gateway.dir, gateway.config, gateway.agent.file.name)
+            before = len(gateway.agent.lines("event=reloaded "))
+            gateway.agent.process.kill(signal.SIGHUP)
+            until(lambda: len(gateway.agent.lines("event=reloaded ")) > before, 5, "the reload")
+        assert [asked(post(gateway, name)) for name in ("m", "own")] == ["a", "a"]
+        members = pool(mocks, "m")["pool"]
+        swapped = [dict(one, name=other["name"]) for one, other in zip(members, reversed(members))]
+        change([dict(pool(mocks, "m"), pool=swapped), dict(pool(mocks, "own"), pool=own[2:])])
+        for name in ("m", "own"):
+            post(gateway, name).refused(503, "gateway_unavailable", retry=True)
+        mocks["a"].respond = declines(429)
+        change([pool(mocks, "m"), dict(pool(mocks, "own"), pool=own)])
+        assert asked(post(gateway, "m")) == "ab" and asked(post(gateway, "own")) == "ab"
+
+
 def test_requests_go_on_through_reloads(gateway, mocks):
     """Of HAProxy, and of the agent, which does not forget who rests."""
     ends, statuses = threading.Event(), []

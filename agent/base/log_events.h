@@ -177,7 +177,7 @@ EVENT(credential_read, INFO, "auth route routes expires",
       "")
 EVENT(credential_missing, ERROR, "auth route routes problem instead",
       "The credential `auth` is not there or cannot be used, or it expired. The requests of its routes are refused: "
-      "upstream_auth_unavailable (502, or the status in `refusal_status`). Logged when that begins, and when `problem` changes.",
+      "upstream_auth_unavailable (502, or the status in `refusal_status`). If it is that of a pool's member (`route` is ROUTE/MEMBER), the other members serve. Logged when that begins, and when `problem` changes.",
       "Mend what `problem` names. A file is read again within two seconds; a variable needs a restart. Where "
       "spoa-llm-token@.service writes the file, `systemctl status` says why it failed.")
 EVENT(credential_expiring, WARN, "auth route routes expires problem",
@@ -201,9 +201,9 @@ EVENT(member_rests, WARN, "id route member status seconds",
 EVENT(member_back, INFO, "route member",
       "The rest of a pool's member is over, so the pool offers it requests again. If its upstream declines the next one, `member_rests` follows.",
       "Nothing.")
-EVENT(refused_by_haproxy, WARN, "id status code route backend model term problem",
+EVENT(refused_by_haproxy, WARN, "id status code route backend member model term problem",
       "HAProxy refused a request by itself, or answered in place of an upstream: the agent learns of it by the log line, and only if "
-      "a ledger is kept. `backend` is the upstream's, or the one that the agent named; `term` is HAProxy's termination state.",
+      "a ledger is kept. `backend` is the upstream's, or the one that the agent named; `member` the pool's member that was asked last; `term` is HAProxy's termination state.",
       "What to do depends on `code`: see REFUSALS.")
 EVENT(contract_outdated, WARN, "id contract needed hint",
       "HAProxy runs with a haproxy.cfg (llm.cfg) or spoe.conf of an older version, whose `contract` is smaller than the agent "

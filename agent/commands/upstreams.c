@@ -18,11 +18,16 @@ int command_upstreams(const config *c, const ledger_request *ask)
 		fprintf(stderr, "spoa-llm: give --json or --csv, not both\n");
 		return EX_USAGE;
 	}
+	if (ask->by && strcmp(ask->by, "backend") != 0 && strcmp(ask->by, "member") != 0) {
+		fprintf(stderr, "spoa-llm: --by \"%.60s\": backend or member is expected\n", ask->by);
+		return EX_USAGE;
+	}
 	upstreams_report *r = calloc(1, sizeof *r);
 	if (!r) {
 		fprintf(stderr, "spoa-llm: out of memory\n");
 		return EX_OSERR;
 	}
+	r->by_member = ask->by && strcmp(ask->by, "member") == 0;
 	if (!period_parse(ask->since, ask->until, "24h", &r->period, &e)) {
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		free(r);

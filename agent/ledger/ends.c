@@ -12,7 +12,7 @@ const int64_t ends_bounds_ms[ENDS_BUCKETS] = { 50,    100,   250,   500,    1000
 const end_refusal_info end_refusals[END_REFUSALS] = {
 	[END_GATEWAY_UNAVAILABLE] = { "gateway_unavailable", "HAProxy got no usable answer of the agent", false },
 	[END_NO_BACKEND] = { "no_backend", "HAProxy has no backend of this name: make the backends again", false },
-	[END_UPSTREAM_UNAVAILABLE] = { "upstream_unavailable", "HAProxy could not connect to the upstream", true },
+	[END_UPSTREAM_UNAVAILABLE] = { "upstream_unavailable", "HAProxy could not connect to the upstream, or in a pool to any member that does not rest", true },
 	[END_UPSTREAM_TIMEOUT] = { "upstream_timeout", "the upstream did not answer in time", true },
 	[END_UPSTREAM_ERROR] = { "upstream_error", "the upstream closed the connection, or its answer is not HTTP", true },
 	[END_GATEWAY_ERROR] = { "gateway_error", "HAProxy failed, for lack of a resource or by a fault of its own", false },
@@ -103,7 +103,7 @@ static end_place *place_of(ends *e, const char *route, const char *backend)
 	return p;
 }
 
-static end_member *member_of(ends *e, const char *route, slice member)
+end_member *ends_member(ends *e, const char *route, slice member)
 {
 	for (size_t i = 0; i < e->members_count; i++)
 		if (slice_eq(slice_cstr(e->members[i].member), member) && strcmp(e->members[i].route, route) == 0)
@@ -128,22 +128,52 @@ static end_why why_of(slice why)
 	return i;
 }
 
-/* Counts the attempts of a request that went to a pool. */
-static void take_members(ends *e, const record *r)
+/* True if the answer broke off, and not because the client left. */
+static bool broke_off(const record *r)
+{
+	char by = r->termination[0];
+
+	return by == 'S' || by == 's' || by == 'P' || by == 'D' || by == 'K';
+}
+
+static void at_least(int64_t *time_ms, int64_t then_ms)
+{
+	*time_ms = *time_ms > then_ms ? *time_ms : then_ms;
+}
+
+static void take_decline(end_member *m, end_why why, int64_t time_ms)
+{
+	m->declined[why]++;
+	if (why == END_WHY_UNREACHABLE)
+		at_least(&m->unreachable_ms, time_ms);
+	else if (why != END_WHY_RESTING && why != END_WHY_CREDENTIAL)
+		at_least(&m->reached_ms, time_ms);
+}
+
+/* Counts the attempts of a request that went to a pool. `refused`: why HAProxy refused it, or answered it in place of
+ * the last member. */
+static void take_members(ends *e, const record *r, end_refusal refused)
 {
 	slice tried = slice_cstr(r->tried), member, why;
 
 	while (tried_next(&tried, &member, &why))
-		member_of(e, r->route, member)->declined[why_of(why)]++;
-	end_member *m = member_of(e, r->route, slice_cstr(r->member));
-	if (strcmp(r->code, "upstream_resting") == 0)
+		take_decline(ends_member(e, r->route, member), why_of(why), r->time_ms);
+	end_member *m = ends_member(e, r->route, slice_cstr(r->member));
+	if (strcmp(r->code, "upstream_resting") == 0) {
 		m->declined[END_WHY_RESTING]++;
-	else if (strcmp(r->code, "upstream_auth_unavailable") == 0)
+	} else if (strcmp(r->code, "upstream_auth_unavailable") == 0) {
 		m->declined[END_WHY_CREDENTIAL]++;
-	else if (!r->code[0] && r->ttfb_ms >= 0 && r->status >= 100 && r->status < 600)
+	} else if (!r->code[0] && r->ttfb_ms >= 0 && r->status >= 100 && r->status < 600) {
 		m->answers[r->status / 100 - 1]++;
-	else
+		m->cut += broke_off(r);
+		at_least(&m->reached_ms, r->time_ms);
+	} else {
 		m->unanswered++;
+		if (refused == END_UPSTREAM_UNAVAILABLE)
+			at_least(&m->unreachable_ms, r->time_ms);
+		else if (refused == END_UPSTREAM_ERROR || refused == END_UPSTREAM_TIMEOUT)
+			at_least(&m->reached_ms, r->time_ms);
+	}
 }
 
 static void take_time(end_times *t, int64_t ms)
@@ -158,10 +188,8 @@ static void take_time(end_times *t, int64_t ms)
 
 static void take_answer(end_place *p, const record *r)
 {
-	char by = r->termination[0];
-
 	p->answers[r->status / 100 - 1]++;
-	p->cut += by == 'S' || by == 's' || by == 'P' || by == 'D' || by == 'K';
+	p->cut += broke_off(r);
 	take_time(&p->first_byte, r->ttfb_ms);
 	take_time(&p->whole, r->total_ms);
 }
@@ -171,7 +199,7 @@ end_refusal ends_add(ends *e, const record *r, const char *named, bool decided, 
 	end_refusal why = r->code[0] ? found_by_code(r, named, decided) : found_by_state(r);
 
 	if (r->member[0])
-		take_members(e, r);
+		take_members(e, r, why);
 	if (why == END_NOT_REFUSED) {
 		if (!r->code[0] && r->ttfb_ms >= 0 && r->status >= 100 && r->status < 600)
 			take_answer(place_of(e, r->route, r->backend), r);
@@ -185,6 +213,7 @@ end_refusal ends_add(ends *e, const record *r, const char *named, bool decided, 
 	snprintf(n->id, sizeof n->id, "%s", r->id);
 	snprintf(n->route, sizeof n->route, "%s", r->route);
 	snprintf(n->backend, sizeof n->backend, "%s", *backend);
+	snprintf(n->member, sizeof n->member, "%s", r->member);
 	snprintf(n->model, sizeof n->model, "%.*s", RECORD_LABEL_MAX, r->model);
 	return why;
 }
@@ -205,6 +234,11 @@ uint64_t ends_unanswered(const end_place *p)
 	for (unsigned why = 0; why < END_REFUSALS; why++)
 		n += end_refusals[why].upstream ? p->refusals[why] : 0;
 	return n;
+}
+
+int64_t ends_unreachable_at(const end_member *m)
+{
+	return m->unreachable_ms > m->reached_ms ? m->unreachable_ms : 0;
 }
 
 uint64_t ends_attempts(const end_member *m)

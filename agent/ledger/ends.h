@@ -79,8 +79,11 @@ extern const char *const end_why_names[END_WHYS]; /* as tried.h has them, and "o
 typedef struct end_member {
 	char route[RECORD_LABEL_MAX + 1], member[RECORD_MEMBER_MAX + 1];
 	uint64_t answers[ENDS_CLASSES]; /* that clients got, by class of status */
+	uint64_t cut;                   /* those of them that the upstream, or HAProxy, broke off */
 	uint64_t unanswered;            /* nothing came of it, and no other member was asked; or the client left */
 	uint64_t declined[END_WHYS];    /* and the next member was asked, if there was one */
+	int64_t reached_ms;             /* when the last request arrived that reached it; 0: none */
+	int64_t unreachable_ms;         /* and the last one for which there was no connection */
 } end_member;
 
 typedef struct end_note {
@@ -88,7 +91,7 @@ typedef struct end_note {
 	end_refusal why;
 	int32_t status;
 	char id[RECORD_ID_MAX + 1], route[RECORD_LABEL_MAX + 1], backend[RECORD_BACKEND_MAX + 1],
-		model[RECORD_LABEL_MAX + 1];
+		member[RECORD_MEMBER_MAX + 1], model[RECORD_LABEL_MAX + 1];
 } end_note;
 
 typedef struct ends {
@@ -106,10 +109,16 @@ typedef struct ends {
  * the text belongs to `e`, `r` or the caller. */
 end_refusal ends_add(ends *e, const record *r, const char *named, bool decided, const char **backend);
 
+/* Returns the counts of a member, which are 0 if it is new; beyond the limit those of "other". */
+end_member *ends_member(ends *e, const char *route, slice member);
+
 /* How many requests HAProxy refused for this reason, of all routes. */
 uint64_t ends_refused(const ends *e, end_refusal why);
 /* How many requests got no answer of their upstream. */
 uint64_t ends_unanswered(const end_place *p);
+/* Returns the time (Unix, in milliseconds) of the last request for which there was no connection to the member.
+ * 0: it answered a later one, or there was none. */
+int64_t ends_unreachable_at(const end_member *m);
 /* How many requests were offered to the member. */
 uint64_t ends_attempts(const end_member *m);
 /* How many times were counted. */

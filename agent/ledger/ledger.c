@@ -62,7 +62,7 @@ static void take_end(ledger *l, const logline *p)
 	if (why != END_NOT_REFUSED)
 		log_event(refused_by_haproxy, LOG_C("id", r->id), LOG_I("status", r->status),
 			  LOG_C("code", end_refusals[why].code), LOG_C("route", r->route), LOG_C("backend", backend),
-			  LOG_C("model", r->model), LOG_C("term", r->termination),
+			  LOG_C("member", r->member), LOG_C("model", r->model), LOG_C("term", r->termination),
 			  LOG_C("problem", end_refusals[why].problem));
 }
 

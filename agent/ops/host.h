@@ -25,8 +25,9 @@ typedef struct host_refusals {
 typedef struct host_note { /* one refused request */
 	int64_t time_ms;
 	int status;
-	char code[48], id[64], route[65], backend[RECORD_BACKEND_MAX + 1], model[65], problem[128];
-	bool by_haproxy; /* else by the agent, which names no backend */
+	char code[48], id[64], route[65], backend[RECORD_BACKEND_MAX + 1], member[RECORD_MEMBER_MAX + 1], model[65],
+		problem[128];
+	bool by_haproxy; /* else by the agent, which names no backend and no member */
 } host_note;
 
 typedef struct host_thread {

@@ -425,6 +425,13 @@ static void write_members(FILE *f, const ends *e)
 			value_u(f, e->members[i].answers[c]);
 		}
 	}
+	head(f, "spoa_llm_member_cut_answers_total", "counter",
+	     "Answers of members that broke off, and not because the client left. They are not asked for again.");
+	for (size_t i = 0; i < e->members_count; i++) {
+		labelled(f, "spoa_llm_member_cut_answers_total", "route", e->members[i].route, "member",
+			 e->members[i].member, NULL);
+		value_u(f, e->members[i].cut);
+	}
 	head(f, declines, "counter",
 	     "Requests that went on to the next member, by why: the status of the answer, unreachable, resting or credential.");
 	for (size_t i = 0; i < e->members_count; i++) {

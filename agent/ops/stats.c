@@ -260,6 +260,8 @@ static void write_refusals(FILE *f, const host_snapshot *s)
 		fputc(',', f);
 		write_named(f, "backend", n->backend);
 		fputc(',', f);
+		write_named(f, "member", n->member);
+		fputc(',', f);
 		write_named(f, "by", n->by_haproxy ? "haproxy" : "agent");
 		fputc(',', f);
 		write_named(f, "model", n->model);
@@ -350,7 +352,9 @@ static void write_members(FILE *f, const host_snapshot *s)
 		fputs(",\"answers\":{", f);
 		for (unsigned c = 0; c < ENDS_CLASSES; c++)
 			fprintf(f, "%s\"%uxx\":%" PRIu64, c ? "," : "", c + 1, e->answers[c]);
-		fprintf(f, "},\"unanswered\":%" PRIu64 ",\"declined\":{", e->unanswered);
+		fprintf(f, "},\"cut\":%" PRIu64 ",\"unanswered\":%" PRIu64 ",", e->cut, e->unanswered);
+		write_ms(f, "unreachable_ms", ends_unreachable_at(e) ? ends_unreachable_at(e) : -1);
+		fputs(",\"declined\":{", f);
 		for (unsigned why = 0; why < END_WHYS; why++)
 			fprintf(f, "%s\"%s\":%" PRIu64, why ? "," : "", end_why_names[why], e->declined[why]);
 		fputs("}}", f);

@@ -31,8 +31,9 @@ static void ask(const policy *p, const decision *d, slice path, size_t i, told *
 		(void)credential_read(&to->member->auth, &p->files[p->table->count + m], &problem);
 		snprintf(to->passed_over, sizeof to->passed_over, "no credential: %s", problem);
 	} else if (why == REFUSE_RESTING) {
-		snprintf(to->passed_over, sizeof to->passed_over, "rests for %lld ms",
-			 (long long)rest_left(to->member->rest, now_ms));
+		snprintf(to->passed_over, sizeof to->passed_over,
+			 "rests for %lld more seconds, because its upstream answered %d",
+			 (long long)(rest_left(to->member->rest, now_ms) + 999) / 1000, rest_status(to->member->rest));
 	} else if (why != REFUSE_NOT) {
 		snprintf(to->passed_over, sizeof to->passed_over,
 			 "this method and path run no model, and its \"paths\" does not name them");
@@ -81,11 +82,14 @@ void explain_pool_text(FILE *f, const policy *p, const decision *d, slice path)
 	const pool *of = d->route->pool;
 	told to;
 
-	fprintf(f, "pool:      %s these %zu, and %u more if it cannot be reached or answers", how[of->balance],
-		of->count, further(of));
-	for (unsigned i = 0; i < POOL_STATUSES; i++)
-		if (of->retry_on & 1u << i)
-			fprintf(f, " %d", pool_statuses[i]);
+	fprintf(f, "pool:      %s these %zu", how[of->balance], of->count);
+	if (further(of)) {
+		fprintf(f, "; if it cannot be reached%s", of->retry_on ? " or answers" : "");
+		for (unsigned i = 0; i < POOL_STATUSES; i++)
+			if (of->retry_on & 1u << i)
+				fprintf(f, " %d", pool_statuses[i]);
+		fprintf(f, ", another one, at most %u in all", further(of) + 1);
+	}
 	fprintf(f, "\n");
 	for (size_t i = 0; i < of->count; i++) {
 		ask(p, d, path, i, &to);

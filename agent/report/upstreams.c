@@ -3,7 +3,7 @@
 
 #include <inttypes.h>
 
-enum { ROUTE_MAX = 24, BACKEND_MAX = 40 }; /* columns of a terminal */
+enum { ROUTE_MAX = 24, BACKEND_MAX = 40, MEMBER_MAX = 24 }; /* columns of a terminal */
 
 static bool take(void *ctx, const record *r)
 {
@@ -42,10 +42,42 @@ static void write_quantiles(FILE *f, const char *name, const end_times *t)
 	fputc('}', f);
 }
 
+static void write_answers(FILE *f, const uint64_t answers[ENDS_CLASSES])
+{
+	fputs(",\"answers\":{", f);
+	for (unsigned c = 0; c < ENDS_CLASSES; c++)
+		fprintf(f, "%s\"%uxx\":%" PRIu64, c ? "," : "", c + 1, answers[c]);
+	fputc('}', f);
+}
+
+static void write_members_json(FILE *f, const ends *e)
+{
+	fputs("\"members\":[", f);
+	for (size_t i = 0; i < e->members_count; i++) {
+		const end_member *m = &e->members[i];
+		fputs(i ? ",\n{\"route\":" : "\n{\"route\":", f);
+		json_write_text(f, m->route);
+		fputs(",\"member\":", f);
+		json_write_text(f, m->member);
+		fprintf(f, ",\"attempts\":%" PRIu64, ends_attempts(m));
+		write_answers(f, m->answers);
+		fprintf(f, ",\"broken_off\":%" PRIu64 ",\"unanswered\":%" PRIu64 ",\"declined\":{", m->cut,
+			m->unanswered);
+		for (unsigned why = 0; why < END_WHYS; why++)
+			fprintf(f, "%s\"%s\":%" PRIu64, why ? "," : "", end_why_names[why], m->declined[why]);
+		fputs("}}", f);
+	}
+	fputs(e->members_count ? "\n]}\n" : "]}\n", f);
+}
+
 static void write_json(FILE *f, const upstreams_report *r)
 {
 	fputc('{', f);
 	period_write_json(f, &r->period);
+	if (r->by_member) {
+		write_members_json(f, &r->ends);
+		return;
+	}
 	fputs("\"upstreams\":[", f);
 	for (size_t i = 0; i < r->ends.places_count; i++) {
 		const end_place *p = &r->ends.places[i];
@@ -53,10 +85,8 @@ static void write_json(FILE *f, const upstreams_report *r)
 		json_write_text(f, p->route);
 		fputs(",\"backend\":", f);
 		json_write_text(f, p->backend);
-		fputs(",\"answers\":{", f);
-		for (unsigned c = 0; c < ENDS_CLASSES; c++)
-			fprintf(f, "%s\"%uxx\":%" PRIu64, c ? "," : "", c + 1, p->answers[c]);
-		fprintf(f, "},\"broken_off\":%" PRIu64 ",\"refused\":{", p->cut);
+		write_answers(f, p->answers);
+		fprintf(f, ",\"broken_off\":%" PRIu64 ",\"refused\":{", p->cut);
 		for (unsigned why = 0; why < END_REFUSALS; why++)
 			fprintf(f, "%s\"%s\":%" PRIu64, why ? "," : "", end_refusals[why].code, p->refusals[why]);
 		fputc('}', f);
@@ -77,8 +107,36 @@ static void write_csv_quantiles(FILE *f, const end_times *t)
 		fprintf(f, ",%" PRId64 ",%" PRId64 ",%" PRId64, p50, p95, p99);
 }
 
+static void write_members_csv(FILE *f, const ends *e)
+{
+	fputs("route,member,attempts", f);
+	for (unsigned c = 0; c < ENDS_CLASSES; c++)
+		fprintf(f, ",%uxx", c + 1);
+	fputs(",broken_off,unanswered", f);
+	for (unsigned why = 0; why < END_WHYS; why++)
+		fprintf(f, ",declined_%s", end_why_names[why]);
+	fputs("\r\n", f);
+	for (size_t i = 0; i < e->members_count; i++) {
+		const end_member *m = &e->members[i];
+		csv_write_text(f, m->route, true);
+		fputc(',', f);
+		csv_write_text(f, m->member, true);
+		fprintf(f, ",%" PRIu64, ends_attempts(m));
+		for (unsigned c = 0; c < ENDS_CLASSES; c++)
+			fprintf(f, ",%" PRIu64, m->answers[c]);
+		fprintf(f, ",%" PRIu64 ",%" PRIu64, m->cut, m->unanswered);
+		for (unsigned why = 0; why < END_WHYS; why++)
+			fprintf(f, ",%" PRIu64, m->declined[why]);
+		fputs("\r\n", f);
+	}
+}
+
 static void write_csv(FILE *f, const upstreams_report *r)
 {
+	if (r->by_member) {
+		write_members_csv(f, &r->ends);
+		return;
+	}
 	fputs("route,backend", f);
 	for (unsigned c = 0; c < ENDS_CLASSES; c++)
 		fprintf(f, ",%uxx", c + 1);
@@ -149,6 +207,37 @@ static void print_place(const end_place *p, const terminal *t)
 	putchar('\n');
 }
 
+static void print_members(const ends *e, const terminal *t)
+{
+	char number[PRINT_NUMBER];
+
+	if (!e->members_count) {
+		puts("no request went to a pool in this time");
+		return;
+	}
+	printf("%-*s  %-*s %7s %7s %7s %7s %7s %7s\n%-*s  %-*s %7s %7s %7s %7s %7s %7s  %s\n", ROUTE_MAX, "",
+	       MEMBER_MAX, "", "", "", "", "", "broken", "no", ROUTE_MAX, "route", MEMBER_MAX, "member", "2xx", "3xx",
+	       "4xx", "5xx", "off", "answer", "went on to the next member");
+	for (size_t i = 0; i < e->members_count && !output_failed(); i++) {
+		const end_member *m = &e->members[i];
+		const char *before = "  ";
+		print_cell(t, m->route, ROUTE_MAX);
+		fputs("  ", stdout);
+		print_cell(t, m->member, MEMBER_MAX);
+		for (unsigned c = 1; c < ENDS_CLASSES; c++)
+			printf(" %7s", print_short(number, (int64_t)m->answers[c]));
+		printf(" %7s", print_short(number, (int64_t)m->cut));
+		printf(" %7s", print_short(number, (int64_t)m->unanswered));
+		for (unsigned why = 0; why < END_WHYS; why++) {
+			if (!m->declined[why])
+				continue;
+			printf("%s%s: %s", before, end_why_names[why], print_short(number, (int64_t)m->declined[why]));
+			before = ", ";
+		}
+		putchar('\n');
+	}
+}
+
 /* Prints what HAProxy refused by itself, but for what it answered in place of an upstream. */
 static void print_refused(const ends *e)
 {
@@ -168,6 +257,10 @@ void upstreams_print(const upstreams_report *r, const terminal *t)
 {
 	bool any = false;
 
+	if (r->by_member) {
+		print_members(&r->ends, t);
+		return;
+	}
 	for (size_t i = 0; i < r->ends.places_count && !output_failed(); i++) {
 		const end_place *p = &r->ends.places[i];
 		if (!ends_count(&p->whole) && !ends_unanswered(p))
@@ -183,4 +276,6 @@ void upstreams_print(const upstreams_report *r, const terminal *t)
 	if (!any)
 		puts("no upstream was asked in this time");
 	print_refused(&r->ends);
+	if (r->ends.members_count)
+		puts("\nby member of a pool: spoa-llm upstreams --by member");
 }

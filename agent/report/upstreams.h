@@ -12,12 +12,14 @@
 
 typedef struct upstreams_report {
 	period period;
+	bool by_member; /* report the members of pools, and not the backends */
 	ends ends;
 } upstreams_report;
 
 /* Reads the requests that arrived in `r->period` into `r->ends`, which is empty. */
 MUST_CHECK store_result upstreams_read(store *s, upstreams_report *r, err *e);
-/* Writes the report for a program: JSON, or CSV with one line for each route and backend. */
+/* Writes the report for a program: JSON, or CSV with one line for each route and backend, or for each route and member.
+ */
 void upstreams_write(FILE *f, const upstreams_report *r, bool csv);
 /* Prints the report for a person. */
 void upstreams_print(const upstreams_report *r, const terminal *t);

@@ -150,7 +150,7 @@ static void check_threads(admin_host *h, host_check *c, int64_t now)
 static size_t check_routes(host_check *c, const policy *p)
 {
 	const route_table *t = p->table;
-	size_t nowhere = 0, missing = 0, needed = 0, ending = 0;
+	size_t nowhere = 0, missing = 0, of_members = 0, needed = 0, ending = 0;
 	const char *which = "", *without = "", *soon = "";
 	int64_t now = clock_wall_ms(), end = INT64_MAX;
 
@@ -168,6 +168,7 @@ static size_t check_routes(host_check *c, const policy *p)
 		needed++;
 		if (credential_read(&r->auth, &p->files[i], &problem).len == 0) {
 			missing++;
+			of_members += r->member != NULL;
 			without = r->name;
 		} else if (secret_ends_soon(&p->files[i], now)) {
 			ending++;
@@ -184,10 +185,11 @@ static size_t check_routes(host_check *c, const policy *p)
 	else
 		check(&c[0], "routes", true, false, "%zu routes", t->enabled);
 	if (missing)
-		check(&c[1], "credentials", false, false,
-		      "%zu of %zu credentials are missing, so their routes refuse every request, and pools do without their members: "
-		      "%s%s",
-		      missing, needed, without, missing > 1 ? " and others" : "");
+		check(&c[1], "credentials", false, false, "%zu of %zu credentials are missing (%s%s), so %s", missing,
+		      needed, without, missing > 1 ? " and others" : "",
+		      !of_members           ? "their routes refuse every request" :
+		      of_members == missing ? "pools do without these members" :
+					      "their routes refuse every request, and pools do without their members");
 	else if (ending)
 		check(&c[1], "credentials", false, false,
 		      "%zu of %zu credentials expire soon, and their files have no newer ones: %s in %lld seconds%s",
@@ -227,10 +229,10 @@ static size_t check_pools(host_check *c, const policy *p)
 		return 0;
 	if (idle)
 		check(c, "pools", false, false,
-		      "%zu of %zu pools have no member that has a credential and does not rest, so they refuse requests: %s%s",
+		      "%zu of %zu pools refuse every request now, because each of their members rests or has no credential: %s%s",
 		      idle, pools, which, idle > 1 ? " and others" : "");
 	else
-		check(c, "pools", true, false, "%zu pools; members that rest: %zu", pools, resting);
+		check(c, "pools", true, false, "%zu pools can serve; members that rest: %zu", pools, resting);
 	return 1;
 }
 

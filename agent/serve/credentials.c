@@ -91,7 +91,8 @@ static void look(known *k, const policy *p)
 		if (!k->problem || strcmp(k->problem, problem) != 0)
 			log_event(credential_missing, LOG_C("auth", auth), LOG_C("route", r->name),
 				  LOG_I("routes", k->routes), LOG_C("problem", problem),
-				  LOG_C("instead", "its requests are refused"));
+				  LOG_C("instead",
+					r->member ? "its pool does without this member" : "its requests are refused"));
 		k->problem = problem;
 		k->read = false;
 		return;

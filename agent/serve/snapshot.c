@@ -117,6 +117,7 @@ static void copy_end_notes(host_snapshot *s)
 		cut(n->id, from->id, sizeof n->id);
 		cut(n->route, from->route, sizeof n->route);
 		cut(n->backend, from->backend, sizeof n->backend);
+		cut(n->member, from->member, sizeof n->member);
 		cut(n->model, from->model, sizeof n->model);
 		cut(n->problem, end_refusals[from->why].problem, sizeof n->problem);
 	}
@@ -267,6 +268,9 @@ static void copy_members(host_snapshot *s, const policy *p, const route *r, cons
 				      0);
 		to->rest_ms = rest_left(m->rest, now);
 		to->rest_status = to->rest_ms ? rest_status(m->rest) : 0;
+		/* So a member that was not asked yet is counted too, with 0. */
+		if (s->ends)
+			(void)ends_member(s->ends, name, slice_cstr(m->member));
 	}
 }
 

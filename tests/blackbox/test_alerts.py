@@ -346,8 +346,8 @@ def test_upstreams(place):
     place.prometheus.clears()
 
 
-def test_a_member_rests(place):
-    """Its leg tells the agent that the upstream declined."""
+def test_members_of_pools(place):
+    """A member rests, as its leg tells the agent; HAProxy cannot reach one, as a log line says."""
     place.end()
     place.start(routes=[{"model_prefix": "pool-", "name": "pool", "pool": [
         {"name": name, "upstream": "https://%s.example" % name, "auth": "file:%s" % place.credential} for name in "ab"]}])
@@ -358,6 +358,10 @@ def test_a_member_rests(place):
     place.prometheus.fires("SpoaLlmMemberRests")
     place.prometheus.clears()
     place.agent.log("event=member_back route=pool member=a")
+    # One that HAProxy cannot reach; b was not asked before, so its series begin with this request if they are not there from the start.
+    place.send(place.end_of(route="pool", backend="pool.pool", code="", member="a", tried="b:unreachable", status=200, term="--", trs=5))
+    place.prometheus.fires("SpoaLlmMemberUnreachable")
+    place.prometheus.clears()
     place.end()
     place.start()
     place.prometheus.clears()

@@ -123,7 +123,7 @@ def test_explain(work):
     def explain(*args, **env):
         return cli("explain", "-c", file, *args, env=env)
     done = explain("--model", "m-1", A=KEY)
-    assert done.code == 0 and "pool:      by weight, one of these 2, and 1 more if it cannot be reached or answers 429 503 529\n" in done.out, done
+    assert done.code == 0 and "pool:      by weight, one of these 2; if it cannot be reached or answers 429 503 529, another one, at most 2 in all\n" in done.out, done
     assert "a-test           https://a.test/v1/chat/completions env:A, weight 1\n" in done.out
     assert "env:B, weight 3: PASSED OVER, no credential: the variable is not set\n" in done.out
     done = explain("--model", "m-1")

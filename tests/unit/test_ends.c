@@ -162,11 +162,58 @@ static void attempts_count_for_each_member(void)
 	CHECK(strcmp(e.members[ENDS_MEMBERS].member, "other") == 0 && e.members[ENDS_MEMBERS].answers[1] == 13);
 }
 
+/* The time of a request, in milliseconds. */
+static record at(record r, int64_t time_ms)
+{
+	r.time_ms = time_ms;
+	return r;
+}
+
+static void a_member_is_unreachable_until_it_answers(void)
+{
+	static ends e;
+	const char *backend;
+	record cut = at(pooled("", 200, 5, "b", ""), 900);
+	const struct {
+		record r;
+		int64_t a, b; /* since when each could not be reached */
+	} rows[] = {
+		{ at(pooled("", 200, 5, "b", "a:unreachable"), 100), 100, 0 },
+		{ at(pooled("", 200, 5, "b", "a:resting"), 200), 100, 0 }, /* nobody asked it */
+		{ at(pooled("", 200, 5, "b", "a:credential"), 210), 100, 0 },
+		{ at(pooled("", 200, 5, "b", "a:429"), 90), 100, 0 }, /* which arrived before */
+		{ at(pooled("", 200, 5, "b", "a:429"), 300), 0, 0 },  /* declining is an answer */
+		{ at(pooled("", 503, -1, "b", "a:unreachable"), 500), 500, 500 },
+		{ at(pooled("", 200, 5, "a", ""), 600), 0, 500 },
+		{ at(pooled("", 502, -1, "b", ""), 700), 0, 0 }, /* without an answer, but there was a connection */
+	};
+
+	CHECK(ends_member(&e, "glm-", slice_cstr("a"))->declined[END_WHY_UNREACHABLE] == 0 && e.members_count == 1);
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		record r = rows[i].r;
+		if (r.ttfb_ms < 0)
+			snprintf(r.termination, sizeof r.termination, r.status == 503 ? "SC" : "SH");
+		(void)ends_add(&e, &r, "", true, &backend);
+		CHECK(ends_unreachable_at(ends_member(&e, "glm-", slice_cstr("a"))) == rows[i].a);
+		CHECK(ends_unreachable_at(ends_member(&e, "glm-", slice_cstr("b"))) == rows[i].b);
+	}
+	CHECK(e.members_count == 2 && ends_attempts(&e.members[0]) == 7 && ends_attempts(&e.members[1]) == 7);
+	/* The last refusal names the member that was asked last. */
+	CHECK(e.notes_taken == 2 && strcmp(e.notes[1].member, "b") == 0);
+	/* An answer that breaks off is an answer; the client's end is nobody's fault. */
+	snprintf(cut.termination, sizeof cut.termination, "SD");
+	(void)ends_add(&e, &cut, "", true, &backend);
+	snprintf(cut.termination, sizeof cut.termination, "CD");
+	(void)ends_add(&e, &cut, "", true, &backend);
+	CHECK(e.members[1].cut == 1 && e.members[1].answers[1] == 7 && ends_unreachable_at(&e.members[1]) == 0);
+}
+
 int main(void)
 {
 	RUN(a_line_says_who_refused);
 	RUN(times_go_into_buckets);
 	RUN(many_routes_share_a_place);
 	RUN(attempts_count_for_each_member);
+	RUN(a_member_is_unreachable_until_it_answers);
 	return unit_end();
 }

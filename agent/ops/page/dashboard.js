@@ -264,15 +264,16 @@ function showUpstreams(stats) {
 }
 
 function showMembers(members) {
-	const state = (one) => !one.usable ? ["bad", "no credential"] : one.rest_s ? ["warn", `rests for ${ago(one.rest_s)} after ${one.rest_status}`] : ["good", "serves"];
+	const state = (one) => !one.usable ? ["bad", "no credential"] : one.rest_s ? ["warn", `rests for ${ago(one.rest_s)} after ${one.rest_status}`]
+		: one.unreachable_ms ? ["bad", `not reached at ${clock(one.unreachable_ms)}`] : ["good", "ready"];
 	const whys = (one) => Object.entries(one.declined).filter(([, n]) => big(n)).map(([why, n]) => `${why}: ${count(big(n))}`).join(", ");
-	fill($("members"), JSON.stringify(members), () => !members.length ? [] :
-		table("Members of pools, and what became of their requests since the start", [{ name: "Pool" }, { name: "Member" }, { name: "State" },
-			...["2xx", "3xx", "4xx", "5xx", "No answer"].map((name) => ({ name, class: "n" })), { name: "Went on to the next" }],
-		members.map((one) => [el("span", { class: "name" }, one.route), el("span", { class: "id", title: one.upstream ?? "" }, one.name),
+	fill($("members"), JSON.stringify(members), () => !members.length ? [] : [el("h3", {}, "Members of pools"),
+		table("Members of pools, and what became of their requests since the start", [{ name: "Pool" }, { name: "Member" }, { name: "Upstream" }, { name: "State" },
+			...["2xx", "3xx", "4xx", "5xx", "Broken off", "No answer"].map((name) => ({ name, class: "n" })), { name: "Went on to the next" }],
+		members.map((one) => [el("span", { class: "name" }, one.route), el("span", { class: "name" }, one.name), el("span", { class: "id" }, one.upstream ?? "none that is valid"),
 			el("span", { class: "mark", "data-level": state(one)[0] }, state(one)[1]),
 			...["2xx", "3xx", "4xx", "5xx"].map((name) => countFigure(el("span"), big(one.answers[name]))),
-			countFigure(el("span"), big(one.unanswered)), whys(one)]), true));
+			...[one.cut, one.unanswered].map((n) => countFigure(el("span"), big(n))), whys(one)]), true)]);
 }
 
 function showRefusals(stats) {
@@ -291,7 +292,7 @@ function showRefusals(stats) {
 				const at = new Date(one.time);
 				return [el("time", { datetime: at.toISOString(), title: at.toISOString() },
 					(Date.now() - at > DAY ? dayName(at) + ", " : "") + clock(at)),
-					el("span", {}, el("strong", {}, String(one.status)), " ", one.code), one.model, one.route, one.backend ? `${one.backend}: ${one.problem}` : one.problem,
+					el("span", {}, el("strong", {}, String(one.status)), " ", one.code), one.model, one.route, [one.backend, one.member && `member ${one.member}`].filter(Boolean).join(", ") + (one.backend ? ": " : "") + one.problem,
 					one.id ? el("span", { class: "id" }, one.id) : ""];
 			}), true);
 	});

@@ -93,11 +93,11 @@ void backends_leg_credential(FILE *f, const backends_settings *s, const leg *l)
 						"%d") " if { var(txn.llm.code) -m str upstream_auth_unavailable }\n",
 			s->refusal_status, s->refusal_status);
 	fprintf(f,
-		"    http-request return status 503 content-type application/json hdr x-llm-leg gateway_unavailable hdr retry-after 1 "
+		"    http-request return status %s content-type application/json hdr x-llm-leg gateway_unavailable hdr retry-after 1 "
 		"lf-string " ERROR_BODY(
 			"The gateway could not decide where to send the request.", "gateway_unavailable",
 			"503") " unless { var(txn.llm.deny) -m int 0 } { var(txn.llm.deny) -m str 0 } { var(txn.llm.backend) -m str %s } { var(txn.llm.auth) -m str %s }",
-		l->backend, l->auth ? "replace" : "passthrough");
+		l->member ? "425 hdr x-llm-status 503" : "503", l->backend, l->auth ? "replace" : "passthrough");
 	if (!l->auth) {
 		fprintf(f, "\n");
 		return;

@@ -179,7 +179,8 @@ static void write_answers(FILE *f, const backends_settings *s, const pool *p)
 		"    http-response set-var-fmt(txn.llm.line) '%%[var(txn.llm_line)]" MEMBER_TOLD "' if first told\n"
 		"    # What the leg answered in place of the upstream; the client does not see this header.\n"
 		"    http-response set-var(txn.llm.code) res.fhdr(x-llm-leg) if { res.fhdr_cnt(x-llm-leg) gt 0 }\n"
-		"    # The status that the leg gave another number.\n");
+		"    # The status that the leg gave another number.\n"
+		"    http-response set-status 425 if { res.fhdr(x-llm-status) -m str 425 }\n");
 	for (unsigned i = 0; i < POOL_STATUSES; i++)
 		if (given_back & 1u << i)
 			fprintf(f, "    http-response set-status %d if { res.fhdr(x-llm-status) -m str %d }\n",
@@ -209,8 +210,9 @@ static void write_backend(FILE *f, const backends_settings *s, const route_table
 		"    timeout tunnel %us\n"
 		"    retries 1\n"
 		"    option redispatch 1\n"
-		"    # A leg gives every answer by which its member declines the status 503. An answer that is empty is never asked for twice.\n"
-		"    retry-on conn-failure 503\n"
+		"    # A leg gives every answer by which its member declines the status 425, which HAProxy does not take for an error of the member's. A 503 is\n"
+		"    # HAProxy's own: nobody was reached. An answer that is empty is never asked for twice.\n"
+		"    retry-on conn-failure 425 503\n"
 		"    .if version_atleast(3.4)\n"
 		"        # HAProxy keeps a copy of each request until its answer begins, of the size of a buffer: of 64 KB, if the request fits that.\n"
 		"        option use-small-buffers l7-retries\n"
@@ -260,12 +262,12 @@ void backends_member_refusals(FILE *f, const backends_settings *s)
 		   "    http-request sc-set-gpt0(0) 2 if no_key\n");
 	for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
 		fprintf(f,
-			"    http-request return status 503 content-type application/json hdr x-llm-leg upstream_resting hdr x-llm-status %d hdr retry-after \"%%[var(txn.llm.retry_after)]\" lf-string " ERROR_BODY(
+			"    http-request return status 425 content-type application/json hdr x-llm-leg upstream_resting hdr x-llm-status %d hdr retry-after \"%%[var(txn.llm.retry_after)]\" lf-string " ERROR_BODY(
 				"The upstream rests, because it declined the last requests.", "upstream_resting",
 				"%d") " if rests { var(txn.llm.status) -m int %d }\n",
 			statuses[i], statuses[i], statuses[i]);
 	fprintf(f,
-		"    http-request return status 503 content-type application/json hdr x-llm-leg upstream_auth_unavailable hdr x-llm-status %d hdr x-should-retry false lf-string " ERROR_BODY(
+		"    http-request return status 425 content-type application/json hdr x-llm-leg upstream_auth_unavailable hdr x-llm-status %d hdr x-should-retry false lf-string " ERROR_BODY(
 			"The gateway has no usable credential for the upstream of this model.",
 			"upstream_auth_unavailable", "%d") " if no_key\n",
 		s->refusal_status, s->refusal_status);
@@ -304,12 +306,14 @@ static void write_member(FILE *f, const backends_settings *s, const route_table 
 			   "    http-response sc-set-gpt0(0) status if declined\n"
 			   "    http-response set-header x-llm-status %%[status] if declined\n");
 	}
+	fprintf(f, "    # These are the client's, and mean something else to the pool.\n");
 	if (!(p->retry_on & pool_status_bit(503)))
-		fprintf(f, "    # This one is the client's.\n"
-			   "    http-response set-header x-llm-status 503 if { status 503 }\n"
+		fprintf(f, "    http-response set-header x-llm-status 503 if { status 503 }\n"
 			   "    http-response set-status 599 if { status 503 }\n");
+	fprintf(f, "    http-response set-header x-llm-status 425 if { status 425 }\n"
+		   "    http-response set-status 499 if { status 425 }\n");
 	if (p->retry_on)
-		fprintf(f, "    http-response set-status 503 if declined\n");
+		fprintf(f, "    http-response set-status 425 if declined\n");
 	backends_leg_end(f, &l);
 }
 

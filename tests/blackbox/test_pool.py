@@ -63,7 +63,7 @@ def routes(mocks):
         + of("weighted", names=NAMES, balance="weighted", more={name: {"weight": i + 1} for i, name in enumerate(NAMES)})
         + of("least", names=NAMES, balance="least") + of("heavy", names="ab", balance="least", more={"b": {"weight": 3}})
         + of("lots", names=NAMES, balance="weighted")
-        + of("ws", "header", "errors", "expect", names="ab") + of("mine-too", names="ab", forward_headers=["x-mine"])
+        + of("ws", "header", "errors", "expect", names="ab") + of("early", names="abc") + of("mine-too", names="ab", forward_headers=["x-mine"])
         + [dict(pool(mocks, one), pool=[{"name": name, "upstream": mocks[name].url()} for name in "ab"]) for one in ("through", "limit")]
         + [{"model_prefix": "plain-", "upstream": mocks["d"].url(), "auth": "env:PLAIN"}])
 
@@ -153,13 +153,21 @@ def test_retries(gateway, mocks, name, members, tried):
     gateway.served(answer, members[-1], tried)
 
 
-@pytest.mark.parametrize("name, status", [("most", 503), ("most", 529), ("most", 500), ("never", 429), ("never", 503), ("own", 500), ("own", 502), ("own", 404), ("own", 400)])
+@pytest.mark.parametrize("name, status", [("most", 503), ("most", 529), ("most", 500), ("never", 429), ("never", 503), ("own", 500), ("own", 502), ("own", 404), ("own", 400), ("own", 425)])
 def test_other_answers_are_the_clients(gateway, mocks, name, status):
-    """Also a 503 that retry_on does not name, which HAProxy's own retry would ask for again."""
+    """Also those that HAProxy's own retry would ask for again: a 503 that retry_on does not name, and 425."""
     mocks["a"].respond = declines(status, 5)
     answer = send(gateway, "small", name)
     assert (answer.status, answer.body, answer.header("retry-after")) == (status, b'{"error":{"message":"no"}}', "5")
     assert gateway.served(answer, "a")["status"] == status
+
+
+def test_an_answer_that_legs_use_among_themselves(gateway, mocks):
+    """425, of the second member."""
+    mocks["a"].respond, mocks["b"].respond = declines(429), declines(425, 5)
+    answer = send(gateway, "small", "early")
+    assert (answer.status, answer.header("retry-after")) == (425, "5"), answer.response
+    gateway.served(answer, "b", "a:429")
 
 
 def test_a_body_larger_than_the_buffer_is_sent_once(gateway, mocks):

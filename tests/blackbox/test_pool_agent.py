@@ -107,3 +107,19 @@ def test_a_leg_without_a_credential_declines(liar):
     answer = liar.ask()
     assert answer.status == 429 and answer.header("retry-after") == "33" and answer.json()["error"]["code"] == "upstream_resting"
     assert asked(answer) == "" and liar.gateway.line(answer)["tried"] == "a:resting"
+
+
+def test_declining_is_no_error(liar):
+    """HAProxy passes a member over that answers with errors, but not one that declines, or whose leg gets no credential, though none comes after it."""
+    liar.request = {"rest": "b"}
+    liar.mocks["a"].respond = declines(429, 1)
+    assert [liar.ask().status for _ in range(12)] == [429] * 12
+    liar.mocks["a"].reset()
+    assert asked(liar.ask()) == "a"
+    for leg in ({"deny": True, "status": 502, "code": "upstream_auth_unavailable"}, {}):
+        liar.leg = leg
+        assert [liar.ask().status for _ in range(12)] == [502 if leg else 200] * 12
+    liar.leg = {"deny": None}
+    assert [liar.ask().status for _ in range(12)] == [503] * 12
+    liar.leg = {}
+    assert asked(liar.ask()) == "a"

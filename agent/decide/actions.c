@@ -1,14 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include <assert.h>
-#include <stdio.h>
 
 #include "decide/ack.h"
 #include "decide/line.h"
 #include "decide/models.h"
 
 /* Bytes of the largest ACK without the texts whose length varies (decision_ack_room() adds those): every name, number,
- * type and length, the texts that are static, and the names of a pool's members. */
-enum { ACK_FIXED = 1024 + POOL_MEMBERS_MAX * (MEMBER_NAME_MAX + 1) };
+ * type and length, and the texts that are static. */
+enum { ACK_FIXED = 1024 };
 
 /* HAProxy puts an answer of the gateway's own into one of its buffers, which is as large as the frame that HAProxy
  * offers, with this many bytes in front of the answer. */
@@ -32,21 +31,8 @@ ACK_INLINE void set_line(spop_writer *w, const decision *d)
 	w->pos += len;
 }
 
-/* Names the members that the pool's backend has to pass over, with commas between. */
-static __attribute__((noinline)) void set_passed_over(spop_writer *w, const decision *d)
-{
-	char text[POOL_MEMBERS_MAX * (MEMBER_NAME_MAX + 1)];
-	size_t len = 0;
-
-	for (size_t i = 0; i < d->route->pool->count; i++)
-		if (d->passed_over & 1u << i)
-			len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", len ? "," : "",
-						d->route->pool->members[i].member);
-	ack_str(w, SLICE("rest"), slice_of(text, len));
-}
-
 /* Writes the list of the models that the client may use. */
-static __attribute__((noinline)) void set_answer(spop_writer *w, const decision *d)
+ACK_INLINE void set_answer(spop_writer *w, const decision *d)
 {
 	spop_ack_set(w, SLICE("answer"));
 	if (d->answer.ptr) {
@@ -83,8 +69,8 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 		}
 		if (d->leg.len)
 			ack_str(w, SLICE("leg"), d->leg);
-		if (d->passed_over)
-			set_passed_over(w, d);
+		if (d->passed_over_len)
+			ack_str(w, SLICE("rest"), slice_of(d->passed_over, d->passed_over_len));
 	}
 	if (d->route_name.len)
 		ack_str(w, SLICE("route"), d->route_name);
@@ -104,7 +90,7 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 size_t decision_ack_room(const decision *d)
 {
 	return ACK_FIXED + line_room(d) + d->backend.len + d->leg.len + d->credential.len + d->route_name.len +
-	       d->model.len + d->answer.len;
+	       d->model.len + d->answer.len + d->passed_over_len;
 }
 
 size_t decision_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,

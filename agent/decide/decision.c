@@ -2,6 +2,7 @@
 #include "decide/decision.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/clock.h"
 #include "decide/models.h"
@@ -208,13 +209,24 @@ static void refuse_resting(const pool *of, uint32_t resting, int64_t now_ms, dec
 	d->retry_after = (int)(least == INT64_MAX ? 1 : (least + 999) / 1000);
 }
 
+/* Adds the name of a member that is not offered the request. */
+static void pass_over(const route *member, decision *d)
+{
+	size_t len = strlen(member->member);
+
+	if (d->passed_over_len)
+		d->passed_over[d->passed_over_len++] = ',';
+	memcpy(d->passed_over + d->passed_over_len, member->member, len);
+	d->passed_over_len += len;
+}
+
 /* Sends the request to the pool's backend, and tells it which members cannot serve the request now. */
 static __attribute__((noinline)) void use_pool(const policy *p, const llm_request *r, bool clear, decision *d)
 {
 	const pool *of = d->route->pool;
 	int64_t now_ms = clock_mono_ms();
 	uint32_t resting = 0;
-	bool lends = false, missing = false;
+	bool lends = false, missing = false, offered = false;
 
 	d->replace = of->replaces;
 	for (size_t i = 0; i < of->count; i++)
@@ -223,11 +235,14 @@ static __attribute__((noinline)) void use_pool(const policy *p, const llm_reques
 		return;
 	for (size_t i = 0; i < of->count; i++) {
 		refusal why = member_passed_over(p, of->first + i, now_ms, d);
-		d->passed_over |= why == REFUSE_NOT ? 0 : 1u << i;
+		if (why == REFUSE_NOT)
+			offered = true;
+		else
+			pass_over(&of->members[i], d);
 		resting |= why == REFUSE_RESTING ? 1u << i : 0;
 		missing |= why == REFUSE_AUTH_UNAVAILABLE;
 	}
-	if (d->passed_over != (1u << of->count) - 1) {
+	if (offered) {
 		d->credential = of->replaces ? SLICE("pool") : (slice){ NULL, 0 };
 	} else if (resting) {
 		refuse_resting(of, resting, now_ms, d);
@@ -506,7 +521,7 @@ static inline __attribute__((always_inline)) void find_upstream(const policy *p,
 	d->chosen_by = CHOSEN_NONE;
 	d->released_by = RELEASED_NOT;
 	d->upstream = NULL;
-	d->passed_over = 0;
+	d->passed_over_len = 0;
 	d->retry_after = 0;
 	d->backend = d->leg = d->credential = d->answer = (slice){ NULL, 0 };
 	d->replace = false;

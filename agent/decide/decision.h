@@ -78,8 +78,10 @@ typedef struct decision {
 	released_by released_by;
 	/* NULL if the request was refused before one was chosen, or if its route has a pool, where HAProxy chooses */
 	const upstream *upstream;
-	uint32_t passed_over; /* of a pool: the bit 1 << i, the pool's `i`th member is not offered the request */
-	int retry_after;      /* with REFUSE_RESTING: seconds until the first member is back */
+	/* Of a pool: the names of the members that are not offered the request, with commas between. */
+	char passed_over[POOL_MEMBERS_MAX * (MEMBER_NAME_MAX + 1)];
+	size_t passed_over_len;
+	int retry_after; /* with REFUSE_RESTING: seconds until the first member is back */
 	slice backend;
 	slice leg; /* by which the request goes through the tap, where HAProxy has that leg; empty: it goes to the
 		      backend */

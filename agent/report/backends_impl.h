@@ -39,6 +39,12 @@ typedef struct backends_settings {
 	"\\\"\",\"\\\"code\\\":" status \
 	",\\\"status\\\":\\\"UNAVAILABLE\\\",\\\"details\\\":[{\\\"reason\\\":\\\"" code "\\\"}]\")]}}'"
 
+/* For a backend that sends requests of a pool to a leg. */
+#define POOL_ONE_EACH \
+	"    # A connection to a leg has one request. If an upstream ends before its answer, HAProxy answers 502 to the first request of a\n" \
+	"    # connection. To a later one it gives no answer at all, and writes no line for the log.\n" \
+	"    option http-server-close\n"
+
 /* What a backend sends with a request for a pool, and what it learns by the answer, for the log line. The names are
  * those that the pool's backends set, because the legs let none of an upstream's through. */
 #define POOL_ASK \

@@ -54,8 +54,7 @@ static void write_way(FILE *f, const backends_settings *s, const leg *l, const c
 		"    retries 3\n"
 		"    retry-on conn-failure\n"
 		"    option redispatch 1\n"
-		"    http-reuse safe\n"
-		"%s"
+		"%s%s"
 		"    http-request set-header x-llm-leg %s\n"
 		"    http-request set-header x-llm-protocol %%[var(txn.llm.protocol)]\n"
 		"%s"
@@ -68,8 +67,9 @@ static void write_way(FILE *f, const backends_settings *s, const leg *l, const c
 		"    server tap \"$LLM_TAP\" weight 0 track llm-tap/tap\n"
 		"    # If HAProxy cannot reach the legs (LLM_LEG_ACCESS, a chroot), requests go to their upstreams without them. One is checked for all.\n"
 		"    server leg \"unix@${LLM_LEGS_INSIDE}/%s.sock\"",
-		l->name, l->timeout + backends_wait(s), l->auth || (l->pool && l->pool->replaces) ? DROP_TRAILERS : "",
-		l->name, l->pool ? POOL_ASK : "", l->pool ? POOL_TOLD : "", l->name);
+		l->name, l->timeout + backends_wait(s), l->pool ? POOL_ONE_EACH : "    http-reuse safe\n",
+		l->auth || (l->pool && l->pool->replaces) ? DROP_TRAILERS : "", l->name, l->pool ? POOL_ASK : "",
+		l->pool ? POOL_TOLD : "", l->name);
 	if (strcmp(l->name, checked) == 0)
 		fprintf(f, " check inter 2s fastinter 500ms fall 2 rise 1\n\n");
 	else

@@ -164,7 +164,9 @@ static void write_attempt(FILE *f, const pool *p)
 		p->retries);
 }
 
-/* Writes the rules for answers, each time on the way back from attempt to attempt. The first attempt adds no header
+/* Writes the rules for answers, each time on the way back from attempt to attempt. Which member it was is also told of
+ * the 502 with which HAProxy answers if a leg closes its connection: from 3.0 on a leg does that without an answer if
+ * its own connection, to the upstream, was not new. The first attempt adds no header
  * that comes before the rules of the clients' frontend, because HAProxy 3.4 copies a whole buffer to look at a body
  * behind such a header. */
 static void write_answers(FILE *f, const backends_settings *s, const pool *p)
@@ -174,8 +176,8 @@ static void write_answers(FILE *f, const backends_settings *s, const pool *p)
 	fprintf(f,
 		"    # Which member served, and what the others said before: for the first attempt, which writes the log line.\n"
 		"    acl told    res.fhdr_cnt(x-llm-member) gt 0\n"
-		"    http-response set-header x-llm-why    %%[var(txn.llm_why)]  if !first !told\n"
-		"    http-response set-header x-llm-member %%[var(txn.llm_pick)] if !first !told\n"
+		"    http-after-response set-header x-llm-why    %%[var(txn.llm_why)]  if !first !told\n"
+		"    http-after-response set-header x-llm-member %%[var(txn.llm_pick)] if !first !told\n"
 		"    http-response set-var-fmt(txn.llm.line) '%%[var(txn.llm_line)]" MEMBER_TOLD "' if first told\n"
 		"    # What the leg answered in place of the upstream; the client does not see this header.\n"
 		"    http-response set-var(txn.llm.code) res.fhdr(x-llm-leg) if { res.fhdr_cnt(x-llm-leg) gt 0 }\n"
@@ -216,9 +218,7 @@ static void write_backend(FILE *f, const backends_settings *s, const route_table
 		"    .if version_atleast(3.4)\n"
 		"        # HAProxy keeps a copy of each request until its answer begins, of the size of a buffer: of 64 KB, if the request fits that.\n"
 		"        option use-small-buffers l7-retries\n"
-		"    .endif\n"
-		"    http-reuse safe\n"
-		"    http-request set-header x-llm-protocol %%[var(txn.llm.protocol)]\n"
+		"    .endif\n" POOL_ONE_EACH "    http-request set-header x-llm-protocol %%[var(txn.llm.protocol)]\n"
 		"%s",
 		p->backend, r->name, backends_pool_timeout(t, s, p), pool_tunnel(p), POOL_ASK);
 	write_open(f, t, p);

@@ -130,9 +130,13 @@ void backends_section(FILE *f, const backends_settings *s, const entry *e)
 		"    # Retry only a request that never reached the upstream.\n"
 		"    retries %u\n"
 		"    retry-on conn-failure\n"
-		"    http-reuse safe\n",
+		"%s",
 		is_name(u) ? NAME_CONNECT_TIMEOUT : 5, timeout ? timeout : UPSTREAM_TIMEOUT,
-		timeout > 3600 ? timeout : 3600, retries_of(s, e));
+		timeout > 3600 ? timeout : 3600, retries_of(s, e),
+		is_member(e) ?
+			"    # Each request comes over a connection of its own, and may take one to the upstream that is idle.\n"
+			"    http-reuse always\n" :
+			"    http-reuse safe\n");
 	if (e->r && e->r->connect.max_connections)
 		fprintf(f,
 			"    # How long a request waits for one of the connections.\n"

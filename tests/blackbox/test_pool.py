@@ -224,7 +224,8 @@ def test_a_member_that_may_have_run_the_request(gateway, mocks, name, status):
         mocks["a"].raw = b"" if name == "empty" else b"HTTP/1.1 200 OK\r\ncontent-ty"
     answer = send(gateway, "small", name)
     assert answer.status == status and answer.json()["error"]["code"] == {502: "upstream_error", 504: "upstream_timeout"}[status], answer.response
-    assert gateway.served(answer, "a")["code"] == answer.json()["error"]["code"]
+    # From 3.0 on, a leg gives no answer if the connection to the upstream was not new. Then the pool's backend does, as that of a route without a pool.
+    assert gateway.served(answer, "a")["code"] in (answer.json()["error"]["code"], "" if status == 502 else None)
 
 
 def test_a_stream_that_breaks_is_not_tried_again(gateway, mocks):

@@ -9,6 +9,7 @@ import threading
 import pytest
 
 import harness
+import http2
 import wire
 from harness import CLIENT_KEY, until
 from pools import NAMES, PoolGateway, asked, declines, pool
@@ -132,6 +133,11 @@ def test_requests_go_on_through_reloads(gateway, mocks):
     assert len(mocks["a"].requests) == had
 
 
+def explained(gateway, name):
+    """What /stats says of a member."""
+    return next(one for one in gateway.agent.http(path="/stats").json()["members"] if one["name"] == name)
+
+
 def api(gateway, command):
     with socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(10)
@@ -161,6 +167,31 @@ def test_a_member_is_taken_out_by_hand(gateway, mocks):
     mocks["a"].gate = None
     api(gateway, "set server pool.m/a state ready")
     until(lambda: asked(post(gateway)) == "a", 10, "a is back")
+
+
+@pytest.mark.parametrize("way", ["h1", "h2c"])
+def test_a_connection_that_was_used_ends_without_an_answer(gateway, mocks, way):
+    """That of the client, those of HAProxy to itself and that to the member have had requests before, and HAProxy alone would give no answer then, and write no
+    line. The client learns of it, and the line says which member it was, and who declined before."""
+    connection = http2.Connection(gateway.address, 20) if way == "h2c" else gateway.connect()
+    until(lambda: asked(post(gateway)) == "a", 10, "a serves")
+    assert asked(post(gateway, connection=connection)) == "a"
+    mocks["a"].raw = b""
+    answer = post(gateway, connection=connection)
+    assert (answer.status, answer.json()["error"]["code"]) == (502, "upstream_error"), answer.response
+    gateway.served(answer, "a")
+    connection.close()
+
+    connection = http2.Connection(gateway.address, 20) if way == "h2c" else gateway.connect()
+    mocks["a"].reset()
+    mocks["a"].respond = declines(429, 1)
+    gateway.served(post(gateway, connection=connection), "b", "a:429")
+    mocks["b"].raw = b""
+    until(lambda: not explained(gateway, "a")["rest_s"], 5, "a is back")
+    answer = post(gateway, connection=connection)
+    assert (answer.status, answer.json()["error"]["code"]) == (502, "upstream_error"), answer.response
+    gateway.served(answer, "b", "a:429")
+    connection.close()
 
 
 def test_members_die_and_come_back(gateway, mocks):

@@ -157,6 +157,7 @@ static const struct {
 	{ "path", "PATH", EXPLAIN, "path and query string of the request; default /v1/chat/completions",
 	  .text = &line.ask.request.path },
 	{ "header", "'K: V'", EXPLAIN, "a header of the request; may be given several times", .add = add_header },
+	{ "key", "-", EXPLAIN, "standard input has the key of the client that asks", .text = &line.ask.key },
 	{ "body", "FILE", EXPLAIN, "file with the request's body; - reads standard input", .text = &line.ask.body },
 	{ "since", "TIME", SAVINGS | UPSTREAMS | EXPORT,
 	  "from when: 24h, 7d, 2026-11-01, 2026-11-01T13:00Z (UTC), today or all; default 30d for savings, 24h for upstreams, all for export",
@@ -255,6 +256,8 @@ static void print_table(void)
 /* Says what is wrong with the command line, and returns the exit code. `arg` NULL: the message ends with `what`. */
 static int wrong(const char *what, const char *arg)
 {
+	if (arg && strstr(arg, CLIENT_KEY_PREFIX))
+		arg = "(a key, which does not belong on a command line)";
 	fprintf(stderr, "spoa-llm: %s%s%s\ntry: spoa-llm --help\n", what, arg ? " " : "", arg ? arg : "");
 	return EX_USAGE;
 }

@@ -314,6 +314,15 @@ EVENT(tap_heard, INFO, "processes",
       "Processes `spoa-llm tap` say something again, after `tap_silent`.",
       "")
 
+/* ---- clients */
+EVENT(clients_loaded, INFO, "file clients keys projects",
+      "The file of clients was read, and is in use: at the start, at a reload, or because it changed.",
+      "")
+EVENT(clients_not_loaded, ERROR, "problem instead",
+      "The file of clients changed, and cannot be used: `problem` has file, line and column. The clients stay as they"
+      " were, so that a key that was taken out of the file is still good.",
+      "Mend the file; `spoa-llm check` lists all that is wrong with it. It is read again within two seconds.")
+
 /* ---- the ledger */
 EVENT(ledger_waits, WARN, "problem instead",
       "The ledger cannot be opened: another process still has it, or its directory is gone. It is tried again every"

@@ -12,9 +12,11 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "commands/check_host.h"
 #include "commands/check_tap.h"
 #include "commands/cli.h"
+#include "config/clients.h"
 #include "ledger/price.h"
 #include "report/backends.h"
 #include "report/connection.h"
@@ -135,19 +137,55 @@ static void check_prices(findings *to, const route_table *routes, const price_ta
 	}
 }
 
+/* ---- clients */
+
+static bool is_route(const route_table *t, const char *name)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (strcmp(t->routes[i].name, name) == 0)
+			return true;
+	return strcmp(name, "legacy") == 0;
+}
+
+/* Warns of clients that can ask for nothing, or for less than is meant. */
+static void check_clients(findings *to, const config *c, const policy *p)
+{
+	const client_table *t = p->clients;
+	int64_t now = clock_wall_ms();
+
+	finding(to, FOUND_OK, "clients", c->clients, "%u clients, %u keys, %u projects", t->count, t->keys_count,
+		t->projects_count);
+	for (uint32_t i = 0; i < t->count; i++) {
+		const client *one = &t->clients[i];
+		bool good = false;
+		for (uint32_t n = 0; n < one->routes_count; n++)
+			if (!is_route(p->table, one->routes[n]))
+				finding(to, FOUND_WARNING, "client", one->name,
+					"it may use the route \"%s\", which there is not: correct the name in \"routes\"",
+					one->routes[n]);
+		for (uint32_t n = 0; n < one->keys_count; n++)
+			good |= t->keys[one->first_key + n].expires_ms > now;
+		if (one->enabled && !good)
+			finding(to, FOUND_WARNING, "client", one->name,
+				"it is enabled and has no key that is still good: `spoa-llm client rotate` gives it one");
+	}
+}
+
 /* ---- all of it */
 
 /* Returns the exit code of what stopped the checks; 0: they are done. */
-static int check_all(findings *to, config *c, const check_flags *ask)
+static int check_all(findings *to, config *c, client_table *clients, const check_flags *ask)
 {
 	err e;
 	policy *p = NULL;
 
 	if (backends_hash(c)) {
-		p = policy_new(c->table, NULL);
+		p = policy_new(c->table, clients);
 		c->table = NULL;
 	}
 	if (!p) {
+		if (c->table)
+			client_table_unref(clients);
 		fprintf(stderr, "spoa-llm: out of memory\n");
 		return EX_OSERR;
 	}
@@ -167,6 +205,8 @@ static int check_all(findings *to, config *c, const check_flags *ask)
 			finding(to, FOUND_PROBLEM, "prices", c->prices, "%s", e.text);
 		price_table_unref(prices);
 	}
+	if (clients)
+		check_clients(to, c, p);
 	check_host(to, c, routes_tapped(p->table));
 	check_tap(to, p->table);
 	check_write(to, p);
@@ -205,6 +245,7 @@ int command_check(const char *file, const option_text *flags, size_t count, cons
 	findings to = { .f = ask->json ? NULL : stdout, .rows = ask->json ? cJSON_CreateArray() : NULL };
 	cJSON *errors = ask->json ? cJSON_CreateArray() : NULL;
 	err_list all = { .items = NULL };
+	client_table *clients = NULL;
 	err e = { 0 };
 	config c;
 
@@ -218,11 +259,13 @@ int command_check(const char *file, const option_text *flags, size_t count, cons
 	}
 	log_divert(take_event, &to);
 	bool ok = config_load_all(&c, file, flags, count, &all, &e);
+	if (ok && *c.clients)
+		ok = (clients = clients_load(c.clients, &all, &e)) != NULL;
 	log_divert(NULL, NULL);
 	if (!ok && all.count == 0)
 		err_list_add(&all, &e);
 	if (ok)
-		code = check_all(&to, &c, ask);
+		code = check_all(&to, &c, clients, ask);
 	else if (!ask->json)
 		write_errors(&all);
 	if (ask->json) {

@@ -15,6 +15,7 @@ enum { CHECK_ENV_MAX = 8 };
 typedef struct explain_flags {
 	explain_request request; /* its body is read from `body` */
 	const char *body;        /* a file, or "-" for standard input; NULL: none */
+	const char *key;         /* "-": standard input has the key of a client; NULL: none */
 	bool json;
 } explain_flags;
 

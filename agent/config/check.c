@@ -308,6 +308,21 @@ static bool check_targets(const settings *s, config *c, err_list *all, err *e)
 	return true;
 }
 
+static void check_clients(const settings *s, const config *c, err_list *all)
+{
+	const setting *file = setting_of(s, &c->clients, c), *require = setting_of(s, &c->require_client, c);
+	err why;
+
+	if (*c->clients && *c->clients != '/') {
+		err_set(&why, "an absolute path is expected");
+		setting_error(file, file->where, &why, all);
+	}
+	if (c->require_client && !*c->clients) {
+		err_set(&why, "this needs \"clients\", the file that has the keys");
+		setting_error(require, require->where, &why, all);
+	}
+}
+
 /* ---- the routes */
 
 /* The routes that were chosen, and how to read them. */
@@ -398,7 +413,9 @@ bool settings_check(const settings *s, config *c, err_list *all, err *e)
 	c->table->older_contract_allowed = c->allow_older_contract;
 	c->table->tap = c->tap;
 	c->table->require_stream_usage = c->require_stream_usage;
+	c->table->require_client = c->require_client;
 	c->table->websocket_allowed = c->websocket != WEBSOCKET_REFUSE;
+	check_clients(s, c, all);
 	choose_routes(c, s, &routes, all);
 	check_listeners(s, c, all);
 	check_for_backends(s, c, all);

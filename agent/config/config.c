@@ -25,15 +25,10 @@ bool config_load(config *c, const char *file, const option_text *flags, size_t c
 	err why = { 0 };
 
 	bool ok = config_load_all(c, file, flags, count, &all, &why);
-	if (!ok && all.count && why.kind != ERR_MEMORY) {
-		const char *first = all.items[0].text;
-		if (all.count == 1)
-			err_set(e, "%s", first);
-		else
-			err_set(e, "%.*s (and %zu more: `spoa-llm check` lists them)", 440, first, all.count - 1);
-	} else if (!ok) {
+	if (!ok && all.count && why.kind != ERR_MEMORY)
+		err_list_sum(&all, e);
+	else if (!ok)
 		*e = why;
-	}
 	err_list_deinit(&all);
 	return ok;
 }

@@ -58,6 +58,8 @@ typedef struct config {
 	bool require_stream_usage;
 	char *ledger; /* directory; "": no ledger */
 	address_list log_listen, tap_listen;
+	char *clients;          /* the file of clients; "": there are none */
+	bool require_client;    /* requests without a client's key are refused */
 	char *prices;           /* LiteLLM's price file; "": the table that ships with the project */
 	int64_t journal_max;    /* bytes */
 	int64_t retention_days; /* 0: for ever */

@@ -34,6 +34,14 @@ void err_list_add(err_list *all, const err *e)
 		all->items[all->count++] = *e;
 }
 
+void err_list_sum(const err_list *all, err *e)
+{
+	if (all->count == 1)
+		err_set(e, "%s", all->items[0].text);
+	else if (all->count)
+		err_set(e, "%.*s (and %zu more: `spoa-llm check` lists them)", 440, all->items[0].text, all->count - 1);
+}
+
 void err_list_deinit(err_list *all)
 {
 	free(all->items);

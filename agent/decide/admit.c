@@ -36,9 +36,15 @@ refusal admit(const policy *p, llm_request *r, const client **asks, const char *
 		*problem = "two different keys of clients";
 		return REFUSE_KEYS;
 	}
+	if (r->key.len == 0 && !p->table->require_client)
+		return REFUSE_NOT;
 	if (r->key.len == 0) {
 		*problem = "the request has no key of a client, and require_client is set";
-		return p->table->require_client ? REFUSE_KEY : REFUSE_NOT;
+		return REFUSE_KEY;
+	}
+	if (p->clients->missing) {
+		*problem = "the file of clients cannot be read";
+		return REFUSE_GATEWAY;
 	}
 	const client *whose = NULL;
 	if (r->key.len == CLIENT_HASH_LEN)

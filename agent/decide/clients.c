@@ -171,19 +171,24 @@ bool client_table_finish(client_table *t)
 	return true;
 }
 
-const client *client_of_key(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN], int64_t now_ms,
-			    key_problem *why)
+const client_key *client_key_find(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN])
 {
 	for (uint32_t at = home(t, sha256); t->slots[at]; at = (at + 1) & t->mask) {
 		const client_key *key = &t->keys[t->slots[at] - 1];
-		if (memcmp(key->sha256, sha256, CLIENT_HASH_LEN) != 0)
-			continue;
-		const client *c = &t->clients[key->client];
-		*why = !c->enabled ? KEY_DISABLED : now_ms >= key->expires_ms ? KEY_EXPIRED : KEY_GOOD;
-		return c;
+		if (memcmp(key->sha256, sha256, CLIENT_HASH_LEN) == 0)
+			return key;
 	}
-	*why = KEY_UNKNOWN;
 	return NULL;
+}
+
+const client *client_of_key(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN], int64_t now_ms,
+			    key_problem *why)
+{
+	const client_key *key = client_key_find(t, sha256);
+	const client *c = key ? &t->clients[key->client] : NULL;
+
+	*why = !c ? KEY_UNKNOWN : !c->enabled ? KEY_DISABLED : now_ms >= key->expires_ms ? KEY_EXPIRED : KEY_GOOD;
+	return c;
 }
 
 const client *client_find(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN], int64_t now_ms,

@@ -40,7 +40,7 @@ typedef struct client_limits {
 typedef struct client {
 	const char *name;
 	const char *project;       /* NULL: the client has none */
-	const char *const *models; /* each a name in lower case, or a prefix that ends in `*`; NULL: all are allowed */
+	const char *const *models; /* each a name, or a prefix that ends in `*`; NULL: all are allowed */
 	const char *const *routes; /* names; NULL: all are allowed */
 	client_limits limits;
 	uint32_t models_count, routes_count;
@@ -69,6 +69,7 @@ typedef struct client_key {
 /* The arrays are in the file's order; the keys of a client stand together. */
 typedef struct client_table {
 	atomic_uint refs;
+	bool missing; /* the file of clients could not be read, so nobody knows whose a key is */
 	client *clients;
 	client_project *projects;
 	client_key *keys;
@@ -103,6 +104,8 @@ typedef enum key_problem {
 	KEY_DISABLED, /* its client is disabled */
 } key_problem;
 
+/* Finds the first key with this hash; NULL: there is none. */
+const client_key *client_key_find(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN]);
 /* Finds the client whose key has this hash. `*why` says whether the key may be used at `now_ms`, by the wall clock.
  * NULL: KEY_UNKNOWN. */
 const client *client_of_key(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN], int64_t now_ms,

@@ -6,7 +6,6 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -68,42 +67,9 @@ static slice usable(slice value, const char **problem)
 	return *problem ? (slice){ NULL, 0 } : value;
 }
 
-static bool stamp_of(const char *path, struct secret_stamp *stamp)
-{
-	struct stat st;
-
-	*stamp = (struct secret_stamp){ 0 };
-	stamp->read_ms = clock_wall_ms();
-	if (stat(path, &st) != 0)
-		return false;
-	stamp->mtime = st.st_mtim;
-	stamp->ctime = st.st_ctim;
-	stamp->ino = st.st_ino;
-	stamp->dev = st.st_dev;
-	stamp->size = st.st_size;
-	stamp->exists = S_ISREG(st.st_mode);
-	return stamp->exists;
-}
-
-static bool same_time(struct timespec a, struct timespec b)
-{
-	return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
-}
-
 bool secret_changed(const secret *s, const char *path)
 {
-	struct secret_stamp now;
-
-	stamp_of(path, &now);
-	if (s->stamp.failed)
-		return true;
-	/* A second change within a tick of the file system's clock leaves the metadata as it is. Therefore a file that
-	 * was just changed when it was read is read once more. */
-	if (s->stamp.exists && s->stamp.read_ms / 1000 - s->stamp.ctime.tv_sec < 2)
-		return true;
-	return now.exists != s->stamp.exists || now.ino != s->stamp.ino || now.dev != s->stamp.dev ||
-	       now.size != s->stamp.size || !same_time(now.mtime, s->stamp.mtime) ||
-	       !same_time(now.ctime, s->stamp.ctime);
+	return file_stamp_changed(&s->stamp, path);
 }
 
 /* Decodes the string `raw` into `out`. Empty: it is none, or too long. */
@@ -200,11 +166,10 @@ void secret_take(secret *s, slice text)
 void secret_load(secret *s, const char *path)
 {
 	char text[CREDENTIAL_FILE_MAX + 1]; /* one byte shows that it is too long */
-	struct secret_stamp stamp;
 	size_t len = 0;
 
 	errno = 0;
-	stamp_of(path, &stamp);
+	file_stamp stamp = file_stamp_take(path);
 	int fd = stamp.exists ? open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY) : -1;
 	bool failed = fd < 0;
 	int why = failed ? errno : 0;

@@ -5,8 +5,7 @@
 #ifndef DECIDE_CREDENTIAL_H
 #define DECIDE_CREDENTIAL_H
 
-#include <time.h>
-
+#include "base/file_stamp.h"
 #include "base/must_check.h"
 #include "base/slice.h"
 
@@ -51,14 +50,7 @@ typedef struct secret {
 	bool expires;        /* the file says when */
 	int64_t expires_ms;  /* with `expires`: from when on it is missing, by the wall clock */
 	const char *problem; /* why it is missing; static text */
-	struct secret_stamp {
-		struct timespec mtime, ctime;
-		int64_t read_ms; /* by the wall clock, when the file was read */
-		uint64_t ino, dev;
-		int64_t size;
-		bool exists;
-		bool failed; /* reading failed for a reason that may pass without a change of the file: try again */
-	} stamp;
+	file_stamp stamp;
 } secret;
 
 /* Reads the file at `path` into `*s`, whose old content is not released. The file is the credential, and perhaps a byte

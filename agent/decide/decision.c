@@ -498,7 +498,7 @@ static __attribute__((noinline)) void apply_clients(const policy *p, llm_request
 
 	if (why == REFUSE_NOT && d->client && d->answer.len) {
 		answer_client(p, r, d);
-	} else if (why == REFUSE_NOT && d->client && d->refusal == REFUSE_NOT) {
+	} else if (why == REFUSE_NOT && d->client && (d->route || d->refusal == REFUSE_NOT)) {
 		problem = not_allowed(d->client, d);
 		why = problem ? REFUSE_CLIENT_MODEL : REFUSE_NOT;
 	}

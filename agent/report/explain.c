@@ -6,8 +6,10 @@
 #include <cjson/cJSON.h>
 #include <stdlib.h>
 
+#include "config/clients.h"
 #include "decide/decision.h"
 #include "decide/forward.h"
+#include "decide/models.h"
 #include "report/connection.h"
 #include "report/explain_pool.h"
 
@@ -193,6 +195,11 @@ static void print_json(FILE *f, const policy *p, const decision *d, const explai
 		add_slice(json, "route", d->route_name);
 	if (d->leg.len)
 		add_slice(json, "leg", d->leg);
+	if (d->client) {
+		cJSON_AddStringToObject(json, "client", d->client->name);
+		cJSON_AddItemToObject(json, "project",
+				      d->client->project ? cJSON_CreateString(d->client->project) : cJSON_CreateNull());
+	}
 	cJSON_AddStringToObject(json, "chosen", chosen_word(d));
 	cJSON_AddStringToObject(json, "endpoint", endpoint_words[d->endpoint]);
 	if (d->model.status == MODEL_FOUND)
@@ -294,6 +301,9 @@ static void print_text(FILE *f, const policy *p, const decision *d, const explai
 	const refusal_info *info = refusal_describe(d->refusal);
 
 	fprintf(f, "request:   %s %s\n", asked_method(ask), asked_target(ask));
+	if (d->client)
+		fprintf(f, "client:    %s%s%s, by its key\n", d->client->name, d->client->project ? " of project " : "",
+			d->client->project ? d->client->project : "");
 	if (d->model.status == MODEL_FOUND)
 		fprintf(f, "model:     %.*s (from the %s)\n", (int)d->model.len, d->model.name,
 			model_from_name(d->model.from));
@@ -366,6 +376,34 @@ static slice path_of(slice path)
 	return path.len ? path : SLICE("/");
 }
 
+/* Reads the key of the question into `hash`. False: `e` says what is wrong; no message repeats a key. */
+static bool read_key(const explain_request *ask, unsigned char hash[CLIENT_HASH_LEN], slice *key, err *e)
+{
+	*key = (slice){ NULL, 0 };
+	for (size_t i = 0; i < ask->headers_count; i++)
+		if (strstr(ask->headers[i], CLIENT_KEY_PREFIX))
+			return err_set(
+				e, "a header has the key of a client in it: give it as --key - on standard input, or "
+				   "as \"key\" in JSON");
+	if (!ask->key)
+		return true;
+	if (!client_key_hash(slice_cstr(ask->key), hash))
+		return err_set(e, "the key is none of a client: " CLIENT_KEY_PREFIX
+				  " and 43 letters, digits, - and _ are expected");
+	*key = slice_of(hash, CLIENT_HASH_LEN);
+	return true;
+}
+
+/* Writes the list of models that only this client sees, in the place of d->answer. NULL: out of memory. */
+static char *own_models(decision *d)
+{
+	char *text = malloc(d->answer.len);
+
+	if (text)
+		d->answer = slice_of(text, models_write(d->listed, d->caller, d->client, text));
+	return text;
+}
+
 bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool json, err *e)
 {
 	slice body = ask->body;
@@ -375,12 +413,16 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 	llm_request r = { .sample = { .path = path,
 				      .model_param = query_param(query, SLICE("model")),
 				      .deployment_param = query_param(query, SLICE("deployment")) },
-			  .contract = CONTRACT };
-	char *made = NULL;
+			  .contract = CONTRACT,
+			  .clients_guarded = true };
+	unsigned char hash[CLIENT_HASH_LEN];
+	char *made = NULL, *models = NULL;
 	decision d;
 
 	if (target.len == 0 || target.ptr[0] != '/')
 		return err_set(e, "--path \"%.200s\": a path begins with a slash", target.ptr);
+	if (!read_key(ask, hash, &r.key, e))
+		return false;
 	if (ask->model && body.ptr)
 		return err_set(e, "give --model or --body, not both: the body names the model");
 	for (size_t i = 0; i < ask->headers_count; i++)
@@ -408,11 +450,16 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 	r.bearer_sk_ant = slice_istarts(authorization, SLICE("bearer sk-ant-"));
 
 	decide(p, &r, &d);
+	if (d.answer.len && !d.answer.ptr && !(models = own_models(&d))) {
+		free(made);
+		return err_memory(e);
+	}
 	if (json)
 		print_json(f, p, &d, ask, path, query);
 	else
 		print_text(f, p, &d, ask, path, query);
 	free(made);
+	free(models);
 	return true;
 }
 
@@ -423,7 +470,9 @@ static bool take_member(explain_request *ask, const cJSON *m, err *e)
 	const struct {
 		const char *name;
 		const char **at;
-	} texts[] = { { "model", &ask->model }, { "method", &ask->method }, { "path", &ask->path } };
+	} texts[] = {
+		{ "model", &ask->model }, { "method", &ask->method }, { "path", &ask->path }, { "key", &ask->key }
+	};
 
 	if (strcmp(m->string, "headers") == 0 && cJSON_IsArray(m)) {
 		for (const cJSON *h = m->child; h; h = h->next) {
@@ -444,7 +493,7 @@ static bool take_member(explain_request *ask, const cJSON *m, err *e)
 			*texts[i].at = m->valuestring;
 			return true;
 		}
-	return err_set(e, "\"%.60s\": model, method, path, headers or body is expected", m->string);
+	return err_set(e, "\"%.60s\": model, method, path, headers, body or key is expected", m->string);
 }
 
 bool explain_json(FILE *f, const policy *p, slice question, err *e)
@@ -457,7 +506,8 @@ bool explain_json(FILE *f, const policy *p, slice question, err *e)
 	cJSON *json = question.len ? cJSON_ParseWithLengthOpts(question.ptr, question.len + 1, &end, 1) : NULL;
 	bool ok = !nul && json && cJSON_IsObject(json);
 	if (!ok)
-		err_set(e, "a JSON object with model, method, path, headers and body, each optional, is expected%s",
+		err_set(e,
+			"a JSON object with model, method, path, headers, body and key, each optional, is expected%s",
 			nul ? ", without \\u0000" : "");
 	for (const cJSON *m = ok ? json->child : NULL; ok && m; m = m->next)
 		ok = take_member(&ask, m, e);

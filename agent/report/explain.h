@@ -20,14 +20,15 @@ typedef struct explain_request {
 	const char *path;                         /* with or without a query string; NULL: /v1/chat/completions */
 	const char *headers[EXPLAIN_HEADERS_MAX]; /* "name: value" */
 	size_t headers_count;
-	slice body; /* ptr NULL: none */
+	slice body;      /* ptr NULL: none */
+	const char *key; /* of a client; NULL: none */
 } explain_request;
 
 /* Writes how `p` decides the request `ask`, as JSON or as text. False: `e` says what is wrong with `ask`. */
 MUST_CHECK bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool json, err *e);
 
-/* The same for the JSON object `question` with model, method, path, headers (["k: v"]) and body, each optional; writes
- * JSON. A NUL has to follow the bytes of `question`. */
+/* The same for the JSON object `question` with model, method, path, headers (["k: v"]), body and key, each optional;
+ * writes JSON. A NUL has to follow the bytes of `question`. */
 MUST_CHECK bool explain_json(FILE *f, const policy *p, slice question, err *e);
 
 #endif

@@ -17,6 +17,7 @@
 #include "net/spop_threads.h"
 #include "report/backends.h"
 #include "serve/admin_host.h"
+#include "serve/clients.h"
 #include "serve/credentials.h"
 #include "serve/recording.h"
 #include "serve/snapshot.h"
@@ -38,6 +39,7 @@ typedef struct agent {
 	spop_threads *spop_threads;
 	policy *policy;
 	credentials *credentials;
+	clients_file clients;
 	recording *recording; /* NULL: no ledger is kept */
 	admin_host *admin_host;
 	int handover; /* the socket to the old worker, until it has closed its ledger; -1: none */
@@ -98,25 +100,33 @@ static void restore_log(const agent *a)
 static bool reload(agent *a, err *e)
 {
 	config fresh;
+	clients_file clients;
+	client_table *table = NULL;
 
 	if (!config_load(&fresh, a->config->file, a->flags, a->flags_count, e)) {
 		restore_log(a);
 		return false;
 	}
-	price_table *prices = a->recording ? recording_prices(&fresh, e) : NULL;
-	bool ok = prices || !a->recording;
+	bool ok = clients_file_first(&clients, &fresh, &table, e);
+	price_table *prices = ok && a->recording ? recording_prices(&fresh, e) : NULL;
+	ok = ok && (prices || !a->recording);
 	policy *next = NULL;
 	if (ok) {
 		snapshot_assign_slots(fresh.table);
 		if (backends_hash(&fresh)) {
-			next = policy_new(fresh.table, NULL);
+			next = policy_new(fresh.table, table);
 			fresh.table = NULL;
+			table = NULL;
 		}
 		ok = next || err_memory(e);
 	}
 	if (ok) {
 		config_reload(a->config, &fresh);
+		clients_file_deinit(&a->clients);
+		a->clients = clients;
 		publish(a, next);
+		if (next->clients)
+			clients_file_say(&a->clients, next->clients);
 		if (a->recording)
 			recording_set(a->recording, prices, next->table);
 		if (a->recording && routes_tapped(next->table) && !recording_tap(a->recording).kept)
@@ -125,6 +135,8 @@ static bool reload(agent *a, err *e)
 	} else {
 		restore_log(a);
 		price_table_unref(prices);
+		client_table_unref(table);
+		clients_file_deinit(&clients);
 	}
 	config_deinit(&fresh);
 	return ok;
@@ -230,8 +242,12 @@ static void look_at_members(const route_table *t)
 static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
 	agent *a = timer->data;
-	policy *next = policy_refresh(a->policy, NULL);
+	client_table *clients = clients_file_look(&a->clients);
+	policy *next = policy_refresh(a->policy, clients);
 	err e;
+
+	if (clients && !next)
+		clients_file_lost(&a->clients);
 
 	if (next)
 		publish(a, next);
@@ -421,6 +437,7 @@ static bool room_for(unsigned threads, err *e)
 static bool prepare(agent *a, err *e)
 {
 	config *c = a->config;
+	client_table *clients;
 	listener_rules rules = { (unsigned)c->listen_mode, { c->allow_remote, false } };
 	spop_limits limits = { (uint32_t)c->max_frame_size, (unsigned)c->max_connections, (uint64_t)c->max_memory,
 			       (unsigned)c->max_in_flight, c->pipelining != PIPELINING_OFF };
@@ -428,7 +445,15 @@ static bool prepare(agent *a, err *e)
 	snapshot_assign_slots(c->table);
 	if (!backends_hash(c))
 		return err_memory(e);
-	a->policy = policy_new(c->table, NULL);
+	if (!clients_file_first(&a->clients, c, &clients, e)) {
+		/* Only after a crash is that no reason to end, because HAProxy waits for answers. */
+		clients = a->master->restarts ? clients_file_missing(&a->clients, e) : NULL;
+		if (!clients)
+			return false;
+	} else if (clients) {
+		clients_file_say(&a->clients, clients);
+	}
+	a->policy = policy_new(c->table, clients);
 	c->table = NULL;
 	if (!a->policy)
 		return err_memory(e);
@@ -533,6 +558,7 @@ static void end(agent *a, int code)
 	}
 	policy_unref(a->policy);
 	credentials_free(a->credentials);
+	clients_file_deinit(&a->clients);
 	free(a->iterations);
 }
 

@@ -3,6 +3,7 @@
  * The hash is SipHash-1-3: its results are those of another implementation (CPython's for bytes, whose key is set by
  * PYTHONHASHSEED). Each process has another key. */
 #include "base/hash.h"
+#include "base/sha256.h"
 
 #include "unit.h"
 
@@ -70,6 +71,23 @@ static void each_process_has_a_key_of_its_own(void)
 	CHECK(hash_of(&one, 1, SLICE("glm-4.6")) != hash_of(&two, 1, SLICE("glm-4.6")));
 }
 
+/* The hash of the hashes of 0 to 199 bytes, by Python's hashlib. */
+static void sha256_is_that_of_python(void)
+{
+	static const unsigned char expected[SHA256_LEN] = { 0xba, 0x7b, 0x0f, 0xce, 0xa7, 0xd1, 0x0c, 0x06,
+							    0xb8, 0x55, 0xb4, 0x3d, 0x2b, 0x4d, 0xce, 0x1e,
+							    0x3e, 0x84, 0x2f, 0xff, 0x6b, 0xe0, 0xac, 0xef,
+							    0xb0, 0xfa, 0xf4, 0xf2, 0xdd, 0x05, 0xbb, 0x47 };
+	unsigned char bytes[200], hashes[200 * SHA256_LEN], all[SHA256_LEN];
+
+	for (size_t n = 0; n < sizeof bytes; n++) {
+		bytes[n] = (unsigned char)n;
+		sha256(slice_of(unit_guarded(bytes, n), n), hashes + n * SHA256_LEN);
+	}
+	sha256(slice_of(hashes, sizeof hashes), all);
+	CHECK(memcmp(all, expected, sizeof all) == 0);
+}
+
 int main(int argc, char **argv)
 {
 	self = argv[0];
@@ -79,6 +97,7 @@ int main(int argc, char **argv)
 		return 0;
 	}
 	RUN(hashes_are_those_of_cpython);
+	RUN(sha256_is_that_of_python);
 	RUN(each_process_has_a_key_of_its_own);
 	return unit_end();
 }

@@ -1,5 +1,7 @@
 """A gateway whose routes have pools, upstreams that decline, and what the log lines say of members."""
+import itertools
 import json
+import math
 
 import harness
 from harness import secret, until
@@ -91,6 +93,13 @@ def declines(status, retry_after=None, body=b'{"error":{"message":"no"}}'):
     """What `respond` of a mock takes: an answer by which it declines."""
     headers = [("Content-Type", "application/json")] + ([("Retry-After", retry_after)] if retry_after is not None else [])
     return lambda request: (status, headers, body)
+
+
+def likely(tries, share, chance=1e-7):
+    """The least and the most that comes of `tries` by lot, each with the chance `share`. What is beyond one of them has less than `chance`."""
+    parts = [math.comb(tries, count) * share ** count * (1 - share) ** (tries - count) for count in range(tries + 1)]
+    below, above = list(itertools.accumulate(parts)), list(itertools.accumulate(reversed(parts)))
+    return sum(1 for one in below if one < chance), tries - sum(1 for one in above if one < chance)
 
 
 def asked(answer):

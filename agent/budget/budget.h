@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What clients and projects have spent, and what is reserved for their requests in flight: a region of shared memory
+ * (a memfd) that every worker process maps and that outlives each of them. Nothing of it allocates, locks or calls the
+ * system after budget_map(); the callers tell the time.
+ *
+ * Units: money in nano-dollars, tokens as counts, `mono_ns` of CLOCK_MONOTONIC, which all processes of a boot share,
+ * `wall_ms` milliseconds since 1970 (UTC). Names and ids are kept as hashes with a key that is drawn with the region.
+ *
+ * The region has an account for each client or project that has a limit: what was spent and charged in its period, what
+ * is reserved, and the tokens of the last minute. Accounts are never removed; a full region takes no new ones. It has a
+ * reservation for each admitted request, by the hash of its id, until the request is settled; 64-bit hashes: among
+ * 65,536 requests in flight two are taken for one with a probability of 10^-10. And it has, by model, how many tokens
+ * its answers took lately.
+ *
+ * Deciders, which are any thread of any process, call budget_reserve() and budget_release(). The keeper, one thread of
+ * one process at a time, that of the ledger, calls budget_keep_*(). Any thread may call the others.
+ *
+ * A budget holds: by an admission, spent + charged + reserved never exceeds it. budget_reserve() adds to `reserved` by
+ * a compare-and-swap, and then reads both again; budget_keep_settle() adds to `spent` before it takes from
+ * `reserved`. So a decider that reads a `reserved` that a settled request has left reads a `spent` that it has reached.
+ * A request that is just being settled may count twice for a moment.
+ *
+ * What a SIGKILL between any two stores costs: nothing that was admitted is forgotten. A decider may leave money
+ * reserved that belongs to no reservation, that of one request for each thread; budget_recount() puts that right at the
+ * next start of a worker beside which no other one runs. A keeper may leave a request counted in `spent` and still
+ * reserved: the ledger brings its record again, and budget_keep_seed() sets `spent` to what the ledger has. A request
+ * that it was charging may be charged twice. Tokens of a minute that a killed decider took come back with the minute.
+ */
+#ifndef BUDGET_BUDGET_H
+#define BUDGET_BUDGET_H
+
+#include "base/err.h"
+#include "base/must_check.h"
+#include "base/slice.h"
+#include "budget/period.h"
+
+enum {
+	BUDGET_ACCOUNTS = 1 << 17,     /* the most clients and projects with a limit */
+	BUDGET_RESERVATIONS = 1 << 17, /* room for so many; with 65,536 of them none finds its place taken */
+	BUDGET_OUTPUTS = 1024,         /* models */
+	BUDGET_EXPIRES_S = 4 * 3600,   /* a request without a record for so long is charged */
+};
+
+#define BUDGET_NO_ACCOUNT UINT32_MAX
+#define BUDGET_NO_LIMIT INT64_C(-1)
+
+typedef struct budget budget;
+
+/* ---- the region */
+
+/* Makes the memory of a new region, close-on-exec, which nobody can make smaller. -1: `e` says why. */
+MUST_CHECK int budget_memory(err *e);
+/* Maps the region in `fd`, and sets it up if it is new. `fd` stays the caller's, and has to stay open: a lock of it
+ * tells other processes that this one uses the region. NULL: `e` says why; `*foreign` if another version made it. */
+MUST_CHECK budget *budget_map(int fd, bool *foreign, err *e);
+/* Unmaps it. `b` may be NULL. */
+void budget_unmap(budget *b);
+/* Sets what is reserved to the sum of the reservations, if no other process uses the region: to be called before this
+ * process admits anything. Returns whether it did. */
+bool budget_recount(budget *b, int fd);
+
+/* ---- accounts */
+
+typedef enum account_kind { ACCOUNT_CLIENT = 1, ACCOUNT_PROJECT } account_kind;
+
+/* Returns the account of that name, a new one if there is none. BUDGET_NO_ACCOUNT: there is room for no more. */
+uint32_t budget_account(budget *b, account_kind kind, slice name);
+/* Returns the account of that name. BUDGET_NO_ACCOUNT: there is none. */
+uint32_t budget_account_find(const budget *b, account_kind kind, slice name);
+/* Notes what the keeper has to know: how much the account may spend in which period. */
+void budget_account_rules(budget *b, uint32_t account, int64_t nano, period_kind period);
+/* Whether budget_keep_seed() has told what was spent, by such periods. */
+bool budget_account_known(const budget *b, uint32_t account, period_kind period);
+
+typedef enum budget_result {
+	BUDGET_ADMITTED,
+	BUDGET_UNKNOWN,   /* what the account has spent is not known yet */
+	BUDGET_SPENT,     /* the budget does not suffice */
+	BUDGET_TOKENS,    /* the tokens of this minute do not suffice */
+	BUDGET_TOO_LARGE, /* the request takes more tokens than a minute has */
+	BUDGET_FULL,      /* there is no room for a reservation */
+} budget_result;
+
+typedef struct account_view {
+	int64_t first_day, next_day; /* of the period, and of the following one */
+	int64_t nano;                /* the budget; BUDGET_NO_LIMIT */
+	int64_t spent, charged, reserved;
+	int64_t refused_s; /* when a request was refused last, seconds since 1970; 0: none was */
+	budget_result why; /* it was refused */
+	period_kind period;
+} account_view;
+
+/* Reads an account as it is at `wall_ms`. */
+account_view budget_account_view(const budget *b, uint32_t account, int64_t wall_ms);
+
+/* ---- deciders */
+
+/* What one account may use. */
+typedef struct budget_limit {
+	uint32_t account; /* BUDGET_NO_ACCOUNT: there is no limit */
+	period_kind period;
+	int64_t nano;    /* dollars of a period; BUDGET_NO_LIMIT */
+	uint64_t tokens; /* of a minute; 0: no limit */
+} budget_limit;
+
+typedef struct budget_ask {
+	slice id;
+	budget_limit client, project;
+	int64_t nano;    /* what the request will cost, 0 or more */
+	uint64_t tokens; /* and how many tokens it will take */
+} budget_ask;
+
+typedef struct budget_answer {
+	budget_result result;
+	bool project;     /* the project's limit refuses, not the client's */
+	uint64_t wait_ns; /* BUDGET_TOKENS: until there will be enough tokens */
+	int used_percent; /* of the budget that is nearer to its end, this request's reservation too; 0: there is none
+			   */
+	uint64_t tokens_limit;    /* that has least left; 0: there is none */
+	uint64_t tokens_left;     /* after this request */
+	uint64_t tokens_reset_ns; /* until all of the minute's tokens are there again */
+} budget_answer;
+
+/* Admits a request and reserves what `ask` says it takes, for client and project or for neither. A request that was
+ * admitted before, by its id, keeps its reservation, which becomes the larger of both. Sets `*out`. */
+void budget_reserve(budget *b, const budget_ask *ask, uint64_t mono_ns, int64_t wall_ms, budget_answer *out);
+/* Gives back what is reserved for a request that was admitted and does not go on. */
+void budget_release(budget *b, slice id);
+/* Returns how many tokens an answer of `model` takes, as budget_keep_output() has learned. 0: not known. */
+uint64_t budget_output(const budget *b, slice model);
+
+/* ---- the keeper */
+
+/* One request that ended, as its record tells it. */
+typedef struct budget_end {
+	slice id;
+	uint32_t client, project; /* accounts, or BUDGET_NO_ACCOUNT */
+	int64_t wall_ms;          /* when the request arrived: which period it belongs to */
+	int64_t nano;             /* to add to what was spent; 0 if the ledger had counted it before; may be negative */
+	int64_t tokens;           /* it took; -1: not known */
+
+} budget_end;
+
+/* Adds to what was spent, and gives back what was reserved for the request, or takes back that it was charged. Returns
+ * what was reserved for it; -1: nothing. `now_ms` is the wall clock's time. */
+int64_t budget_keep_settle(budget *b, const budget_end *end, int64_t now_ms);
+/* Returns what is reserved for a request, or charged; -1: nothing is. */
+int64_t budget_keep_reserved(const budget *b, slice id);
+/* Sets what the account has spent in the period of `now_ms`, as the ledger has it. */
+void budget_keep_seed(budget *b, uint32_t account, period_kind period, int64_t now_ms, int64_t spent);
+/* Charges the reservations that have expired, and begins the periods that have come. Returns how many were charged. */
+size_t budget_keep_time(budget *b, uint64_t mono_ns, int64_t now_ms);
+/* Notes that an answer of `model` took so many tokens. */
+void budget_keep_output(budget *b, slice model, uint64_t tokens);
+/* Returns 80 or 100 if the account has spent that share of its budget, in percent, or was refused for it (100), once
+ * for each period; else 0. */
+int budget_keep_crossed(budget *b, uint32_t account, int64_t now_ms);
+
+/* ---- figures */
+
+typedef struct budget_counts {
+	size_t accounts, reservations, charged;
+} budget_counts;
+
+budget_counts budget_count(const budget *b);
+
+#endif

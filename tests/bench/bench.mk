@@ -26,7 +26,7 @@ $(BUILD)/bench/ledger_%: tests/bench/ledger_%.c $(OBJ)
 bench-tap-usage: $(BUILD)/bench/tap_usage
 	@$<
 
-## bench: what docs/speed.md says, in twenty minutes; BENCH="--rounds 3" and others: tests/bench/bench.py --help
+## bench: what docs/speed.md says, in twenty-five minutes; BENCH="--rounds 3" and others: tests/bench/bench.py --help
 BENCH_TOOLS := $(addprefix $(BUILD)/bench/,http_load spop_load null_agent sse copier)
 BENCH_RUN = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/bench
 bench:

@@ -57,7 +57,7 @@ def test_stats_follow_what_happens(admin):
     assert stats["requests"] == 31 and stats["refused"] == 1, stats
     assert stats["refusals_by_code"]["upstream_auth_unavailable"] == 1 and sum(stats["refusals_by_code"].values()) == 1
     note = stats["refusals"][0]
-    assert set(note) == {"time", "status", "code", "id", "route", "backend", "by", "model", "problem"}
+    assert set(note) == {"time", "status", "code", "id", "route", "backend", "member", "by", "model", "problem"}
     assert (note["id"], note["model"], note["route"], note["status"]) == ("no", "gone-1", "gone-", 502), note
     assert abs(note["time"] / 1000 - time.time()) < 60
     routes = {route["name"]: route for route in stats["routes"]}

@@ -11,9 +11,10 @@ import sys
 import time
 
 import harness
+from pools import declines
 from upstream import Mock
 
-OPERATOR, CLIENT, LOG_KEY = harness.secret("operator"), harness.secret("client"), harness.secret("log-key")
+OPERATOR, BUSY, SPARE, CLIENT, LOG_KEY = (harness.secret(name) for name in ("operator", "busy", "spare", "client", "log-key"))
 PORT = int(os.environ.get("DEMO_PORT", "8080"))
 
 
@@ -31,7 +32,7 @@ def messages(model, stream):
                             "stream": stream}
 
 
-# What is asked, which model, streamed; and what must come of it: upstream, credential, status.
+# What is asked, which model, streamed; and what must come of it: upstreams in the order in which they were asked, whose credentials they got, status.
 REQUESTS = (
     ("OpenAI chat", chat, "glm-4.6", False, "ollama", "operator", 200),
     ("OpenAI chat", chat, "glm-4.6", True, "ollama", "operator", 200),
@@ -41,6 +42,7 @@ REQUESTS = (
     ("Anthropic messages", messages, "claude-sonnet-4-5", False, "anthropic", "client", 200),
     ("Anthropic messages", messages, "claude-sonnet-4-5", True, "anthropic", "client", 200),
     ("Anthropic messages", messages, "glm-4.6", False, "ollama", "operator", 200),
+    ("OpenAI chat", chat, "o3-mini", False, "busy, openai", "operator", 200),
     ("OpenAI chat", chat, "kimi-k2", False, None, None, 502),
 )
 
@@ -95,13 +97,12 @@ def ask(gateway, what, body_of, model, stream, upstream, credential, status):
     else:
         headers = [("Authorization", "Bearer " + CLIENT)]
     exchange = gateway.post(path, body, headers)
-    arrived = exchange.seen
-    got = arrived[0].mock.name if arrived else None
-    whose = [name for name, value in (("client", CLIENT), ("operator", OPERATOR))
-             if arrived and arrived[0].has(value)]
-    ok = (got, whose, exchange.status, len(arrived)) == (
-        upstream, [credential] if credential else [], status, 1 if upstream else 0)
-    print("  %-19s %-18s %-9s %-11s %-15s %d  %s" % (
+    arrived = sorted(exchange.seen, key=lambda request: request.mock.name != "busy")
+    got = ", ".join(request.mock.name for request in arrived) or None
+    credentials = {"client": (CLIENT,), "operator": (OPERATOR, BUSY, SPARE)}
+    whose = [name for name, values in credentials.items() if any(request.has(value) for request in arrived for value in values)]
+    ok = (got, whose, exchange.status) == (upstream, [credential] if credential else [], status)
+    print("  %-19s %-18s %-9s %-13s %-13s %d  %s" % (
         what, model, "streamed" if stream else "plain", got or "nobody", " and ".join(whose) + "'s" if whose else "-",
         exchange.status, "ok" if ok else "NOT AS EXPECTED"), flush=True)
     return ok
@@ -113,24 +114,28 @@ def main():
         print("demo: port %d is taken; choose another one: make demo DEMO_PORT=8081" % PORT, file=sys.stderr)
         return 1
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    mocks = ollama, anthropic, openai = Mock("ollama"), Mock("anthropic"), Mock("openai")
+    mocks = ollama, anthropic, openai, busy = Mock("ollama"), Mock("anthropic"), Mock("openai"), Mock("busy")
+    busy.respond = declines(429, 30)
     config = {
         "openai_target": openai.url(), "anthropic_target": anthropic.url(),
         "routes": [
             {"model_prefix": "glm-", "upstream": ollama.url(), "auth": "env:OLLAMA_API_KEY", "reference_model": "gpt-5"},
             {"model_prefix": "claude-", "protocol": "anthropic"},
+            {"model_prefix": "o3-", "pool": [
+                {"name": "busy", "upstream": busy.url(), "auth": "env:BUSY_API_KEY"}, {"name": "openai", "upstream": openai.url(), "auth": "env:SPARE_API_KEY"}]},
             {"model_prefix": "kimi-", "upstream": ollama.url(), "auth": "env:NOT_SET_API_KEY"},
             {"model_prefix": "*", "auth": "passthrough"}]}
     binary = shutil.which("haproxy") or "/usr/sbin/haproxy"
-    gateway = Gateway(binary, mocks, config, env={"OLLAMA_API_KEY": OPERATOR}, port=PORT,
-                              owners={OPERATOR: [ollama], CLIENT: [openai, anthropic]})
+    gateway = Gateway(binary, mocks, config, env={"OLLAMA_API_KEY": OPERATOR, "BUSY_API_KEY": BUSY, "SPARE_API_KEY": SPARE}, port=PORT,
+                              owners={OPERATOR: [ollama], BUSY: [busy], SPARE: [openai], CLIENT: [openai, anthropic]})
     try:
-        print("client -> HAProxy %d.%d on 127.0.0.1:%d -> spoa-llm decides -> one of 3 mock upstreams\n" % (
+        print("client -> HAProxy %d.%d on 127.0.0.1:%d -> spoa-llm decides -> one of 4 mock upstreams\n" % (
             *harness.version_of(binary), PORT))
-        print("  %-19s %-18s %-9s %-11s %-15s %s" % (
+        print("  %-19s %-18s %-9s %-13s %-13s %s" % (
             "request", "model", "", "reached", "with the", "status"))
         ok = all([ask(gateway, *request) for request in REQUESTS])
-        print("\nThe last one was refused: its route's credential is not set. No upstream saw it. What they cost, the streams to the token:\n", flush=True)
+        print("\no3-mini has a pool: `busy` declined with 429, so `openai` served, each with its own credential. kimi-k2 was refused: its route's credential is\n"
+              "not set, and no upstream saw the request. What they cost, the streams to the token:\n", flush=True)
         print("".join("  " + line if line.strip() else line for line in gateway.savings().splitlines(keepends=True)), flush=True)
         if not once:
             print("\nTry it yourself:\n\n  curl -i http://127.0.0.1:%d/v1/chat/completions -H 'authorization: Bearer mine' \\\n"

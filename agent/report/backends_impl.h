@@ -32,12 +32,13 @@ typedef struct backends_settings {
 } backends_settings;
 
 /* The error `code` in the shape of the client's API, as haproxy.cfg.example has it, with the code where each API's
- * refusals have it. */
-#define ERROR_BODY(message, code, status) \
+ * refusals have it. `kind`: its type, and `google`: what Gemini calls it. */
+#define ERROR_BODY_OF(message, kind, code, status, google) \
 	"'{%%[str(anthropic),strcmp(txn.llm.protocol),bool,iif(\"\",\"\\\"type\\\":\\\"error\\\",\")]\"error\":{\"message\":\"" message \
-	"\",%%[str(gemini),strcmp(txn.llm.protocol),bool,iif(\"\\\"type\\\":\\\"api_error\\\",\\\"param\\\":null,\\\"code\\\":\\\"" code \
-	"\\\"\",\"\\\"code\\\":" status \
-	",\\\"status\\\":\\\"UNAVAILABLE\\\",\\\"details\\\":[{\\\"reason\\\":\\\"" code "\\\"}]\")]}}'"
+	"\",%%[str(gemini),strcmp(txn.llm.protocol),bool,iif(\"\\\"type\\\":\\\"" kind \
+	"\\\",\\\"param\\\":null,\\\"code\\\":\\\"" code "\\\"\",\"\\\"code\\\":" status ",\\\"status\\\":\\\"" google \
+	"\\\",\\\"details\\\":[{\\\"reason\\\":\\\"" code "\\\"}]\")]}}'"
+#define ERROR_BODY(message, code, status) ERROR_BODY_OF(message, "api_error", code, status, "UNAVAILABLE")
 
 /* For a backend that sends requests of a pool to a leg. */
 #define POOL_ONE_EACH \

@@ -253,19 +253,29 @@ static void write_next(FILE *f, const pool *p)
 
 void backends_member_refusals(FILE *f, const backends_settings *s)
 {
-	static const int statuses[] = { 429, 503, 529 }; /* rest_status() */
+	/* Of each status of rest_status() what the APIs call it. The first rule whose conditions hold is applied. */
+	static const struct {
+		int status;
+		const char *kind, *google, *protocol;
+	} kinds[] = {
+		{ 429, "rate_limit_error", "RESOURCE_EXHAUSTED", "" },
+		{ 503, "api_error", "UNAVAILABLE", "" },
+		{ 529, "overloaded_error", "UNAVAILABLE", " { var(txn.llm.protocol) -m str anthropic }" },
+		{ 529, "api_error", "UNAVAILABLE", "" },
+	};
 
 	fprintf(f, "    acl rests       var(txn.llm.code) -m str upstream_resting\n"
 		   "    acl no_key      var(txn.llm.code) -m str upstream_auth_unavailable\n"
 		   "    http-request track-sc0 var(txn.llm_attempt) table leg.tried if rests || no_key\n"
 		   "    http-request sc-set-gpt0(0) 1 if rests\n"
 		   "    http-request sc-set-gpt0(0) 2 if no_key\n");
-	for (size_t i = 0; i < sizeof statuses / sizeof statuses[0]; i++)
+	for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++)
 		fprintf(f,
-			"    http-request return status 425 content-type application/json hdr x-llm-leg upstream_resting hdr x-llm-status %d hdr retry-after \"%%[var(txn.llm.retry_after)]\" lf-string " ERROR_BODY(
-				"The upstream rests, because it declined the last requests.", "upstream_resting",
-				"%d") " if rests { var(txn.llm.status) -m int %d }\n",
-			statuses[i], statuses[i], statuses[i]);
+			"    http-request return status 425 content-type application/json hdr x-llm-leg upstream_resting hdr x-llm-status %d hdr retry-after \"%%[var(txn.llm.retry_after)]\" lf-string " ERROR_BODY_OF(
+				"The upstream rests, because it declined the last requests.", "%s", "upstream_resting",
+				"%d", "%s") " if rests { var(txn.llm.status) -m int %d }%s\n",
+			kinds[i].status, kinds[i].kind, kinds[i].status, kinds[i].google, kinds[i].status,
+			kinds[i].protocol);
 	fprintf(f,
 		"    http-request return status 425 content-type application/json hdr x-llm-leg upstream_auth_unavailable hdr x-llm-status %d hdr x-should-retry false lf-string " ERROR_BODY(
 			"The gateway has no usable credential for the upstream of this model.",

@@ -109,6 +109,19 @@ def test_a_leg_without_a_credential_declines(liar):
     assert asked(answer) == "" and liar.gateway.line(answer)["tried"] == "a:resting"
 
 
+@pytest.mark.parametrize("protocol, status, named", [
+    ("openai", 429, {"type": "rate_limit_error"}), ("openai", 529, {"type": "api_error"}), ("anthropic", 429, {"type": "rate_limit_error"}),
+    ("anthropic", 529, {"type": "overloaded_error"}), ("anthropic", 503, {"type": "api_error"}), ("gemini", 429, {"code": 429, "status": "RESOURCE_EXHAUSTED"}),
+    ("gemini", 529, {"code": 529, "status": "UNAVAILABLE"})])
+def test_a_leg_calls_a_rest_as_each_api_does(liar, protocol, status, named):
+    """As the gateway calls it where the agent knows before that all members rest: SDKs show the type."""
+    liar.request = {"protocol": protocol}
+    liar.leg = {"deny": True, "status": status, "code": "upstream_resting", "retry_after": 33}
+    answer = liar.ask()
+    assert answer.status == status and named.items() <= answer.json()["error"].items(), answer.response
+    assert "upstream_resting" in answer.body.decode() and (answer.json().get("type") == "error") == (protocol == "anthropic")
+
+
 def test_declining_is_no_error(liar):
     """HAProxy passes a member over that answers with errors, but not one that declines, or whose leg gets no credential, though none comes after it."""
     liar.request = {"rest": "b"}

@@ -45,6 +45,13 @@ typedef enum command_id {
 	UPSTREAMS = 16384,
 	PRICES = 32768,
 	TAP = 65536,
+	CLIENT_ADD = 131072,
+	CLIENT_LIST = 262144,
+	CLIENT_SHOW = 524288,
+	CLIENT_ROTATE = 1048576,
+	CLIENT_DISABLE = 2097152,
+	CLIENT_ENABLE = 4194304,
+	CLIENT_REMOVE = 8388608,
 } command_id;
 
 /* One of the functions is given; `run` has none: see run_with_config(). */
@@ -56,6 +63,7 @@ typedef struct command {
 	int (*check)(const char *file, const option_text *flags, size_t count, const check_flags *ask);
 	int (*explain)(config *c, const explain_flags *ask);
 	int (*ledger)(const config *c, const ledger_request *ask);
+	int (*client)(const config *c, const client_flags *ask);
 	int (*file)(const char *path); /* needs no configuration, as the next one */
 	int (*tap)(const option_text *flags, size_t count, const tap_flags *ask);
 } command;
@@ -70,6 +78,14 @@ static const command commands[] = {
 	{ CREDENTIAL, "credential", "put standard input into the credential FILE, as a whole, if the agent can use it",
 	  .file = command_credential },
 	{ PRICES, "prices", "put standard input into the price FILE, as a whole, if the agent can use it", .file = command_prices },
+	{ CLIENT_ADD, "client add", "add the client NAME to the file of clients, and print its key, once", .client = command_client_add },
+	{ CLIENT_LIST, "client list", "print the clients, their limits and budgets", .client = command_client_list },
+	{ CLIENT_SHOW, "client show", "print all about the client NAME but its keys, of which nobody knows more than the SHA-256",
+	  .client = command_client_show },
+	{ CLIENT_ROTATE, "client rotate", "give the client NAME a new key, and let the old ones expire", .client = command_client_rotate },
+	{ CLIENT_DISABLE, "client disable", "refuse the keys of the client NAME", .client = command_client_disable },
+	{ CLIENT_ENABLE, "client enable", "take the keys of the client NAME again", .client = command_client_enable },
+	{ CLIENT_REMOVE, "client remove", "take the client NAME out of the file of clients", .client = command_client_remove },
 	{ SAVINGS, "savings", "print what the requests cost and what they saved", .ledger = command_savings },
 	{ UPSTREAMS, "upstreams", "print what upstreams answered, how long that took, and what HAProxy refused by itself",
 	  .ledger = command_upstreams },
@@ -97,8 +113,27 @@ static struct {
 	check_flags check;
 	explain_flags ask;
 	ledger_request ledger;
+	client_flags client;
 	tap_flags tap;
 } line;
+
+static bool add_to(flag_list *list, const char *text)
+{
+	if (list->count == FLAG_LIST_MAX)
+		return false;
+	list->items[list->count++] = text;
+	return true;
+}
+
+static bool add_model(const char *name)
+{
+	return add_to(&line.client.models, name);
+}
+
+static bool add_route(const char *name)
+{
+	return add_to(&line.client.routes, name);
+}
 
 static bool add_header(const char *text)
 {
@@ -159,6 +194,18 @@ static const struct {
 	{ "header", "'K: V'", EXPLAIN, "a header of the request; may be given several times", .add = add_header },
 	{ "key", "-", EXPLAIN, "standard input has the key of the client that asks", .text = &line.ask.key },
 	{ "body", "FILE", EXPLAIN, "file with the request's body; - reads standard input", .text = &line.ask.body },
+	{ "project", "NAME", CLIENT_ADD, "the project of the client", .text = &line.client.project },
+	{ "allow-model", "NAME", CLIENT_ADD, "a model that the client may use, or its beginning and a *; may be given several times; default: all",
+	  .add = add_model },
+	{ "allow-route", "NAME", CLIENT_ADD, "a route that the client may use; may be given several times; default: all", .add = add_route },
+	{ "requests-per-minute", "N", CLIENT_ADD, "most requests a minute", .text = &line.client.requests },
+	{ "parallel", "N", CLIENT_ADD, "most requests at a time", .text = &line.client.parallel },
+	{ "tokens-per-minute", "N", CLIENT_ADD, "most tokens a minute", .text = &line.client.tokens },
+	{ "budget", "USD/PERIOD", CLIENT_ADD, "most dollars a day, week or month (UTC): 12.50/month", .text = &line.client.budget },
+	{ "allow-unpriced", NULL, CLIENT_ADD, "with a budget: allow models without a price too", .on = &line.client.allow_unpriced },
+	{ "expires", "TIME", CLIENT_ADD | CLIENT_ROTATE, "when the key expires: 90d, 2027-01-01, 2027-01-01T12:00:00Z; default: never",
+	  .text = &line.client.expires },
+	{ "overlap", "SPAN", CLIENT_ROTATE, "how long the old keys are still good: 30m, 24h, 7d; default: 24h", .text = &line.client.overlap },
 	{ "since", "TIME", SAVINGS | UPSTREAMS | EXPORT,
 	  "from when: 24h, 7d, 2026-11-01, 2026-11-01T13:00Z (UTC), today or all; default 30d for savings, 24h for upstreams, all for export",
 	  .text = &line.ledger.since },
@@ -176,7 +223,8 @@ static const struct {
 	{ "dry-run", NULL, COMPACT, "only say what it would take", .on = &line.ledger.dry_run },
 	{ "output", "FILE", HEADROOM | BACKENDS, "file to write, which is replaced as a whole; default: standard output",
 	  .text = &line.ledger.output },
-	{ "json", NULL, CHECK | EXPLAIN | SAVINGS | UPSTREAMS | IMPORT | VERIFY | PRUNE, "print JSON, for programs",
+	{ "json", NULL,
+	  CLIENT_ADD | CLIENT_LIST | CLIENT_SHOW | CLIENT_ROTATE | CLIENT_DISABLE | CLIENT_ENABLE | CLIENT_REMOVE | CHECK | EXPLAIN | SAVINGS | UPSTREAMS | IMPORT | VERIFY | PRUNE, "print JSON, for programs",
 	  .on = &line.ledger.json },
 };
 /* clang-format on */
@@ -367,6 +415,13 @@ static int parse_words(char *const *words, size_t count)
 		snprintf(name, sizeof name, "ledger %s", words[1]);
 		used = 2;
 	}
+	if (strcmp(name, "client") == 0) {
+		if (count < 2)
+			return wrong("client needs one of add, list, show, rotate, disable, enable and remove after it",
+				     NULL);
+		snprintf(name, sizeof name, "client %s", words[1]);
+		used = 2;
+	}
 	for (const command *c = commands; c < commands + COMMANDS && !line.command; c++)
 		if (strcmp(c->name, name) == 0)
 			line.command = c;
@@ -379,6 +434,11 @@ static int parse_words(char *const *words, size_t count)
 					     "a FILE has to stand after it:",
 				     name);
 		line.ledger.file = words[used++];
+	}
+	if (line.command->client && line.command->id != CLIENT_LIST) {
+		if (used == count)
+			return wrong("the NAME of a client has to stand after it:", name);
+		line.client.name = words[used++];
 	}
 	return used < count ? wrong("unexpected argument", words[used]) : GO_ON;
 }
@@ -401,7 +461,7 @@ static int parse(int argc, char **argv)
 			of, line.command->name);
 		return EX_USAGE;
 	}
-	line.ask.json = line.check.json = line.ledger.json;
+	line.ask.json = line.check.json = line.client.json = line.ledger.json;
 	line.tap.file = line.file;
 	return GO_ON;
 }
@@ -430,6 +490,8 @@ static int run_with_config(control *master)
 		code = line.command->backends(&c, line.ledger.output);
 	else if (line.command->explain)
 		code = line.command->explain(&c, &line.ask);
+	else if (line.command->client)
+		code = line.command->client(&c, &line.client);
 	else if (line.command->ledger)
 		code = line.command->ledger(&c, &line.ledger);
 	else

@@ -9,7 +9,13 @@
 #include "report/explain.h"
 #include "report/haproxy_files.h"
 
-enum { CHECK_ENV_MAX = 8 };
+enum { CHECK_ENV_MAX = 8, FLAG_LIST_MAX = 64 };
+
+/* The values of a flag that may be given several times. */
+typedef struct flag_list {
+	const char *items[FLAG_LIST_MAX];
+	size_t count;
+} flag_list;
 
 /* What `explain` is asked. */
 typedef struct explain_flags {
@@ -52,6 +58,14 @@ typedef struct ledger_request {
 	bool replace, dry_run;
 } ledger_request;
 
+/* What the commands about clients are asked. A text that was not given is NULL. */
+typedef struct client_flags {
+	const char *name;
+	const char *project, *requests, *parallel, *tokens, *budget, *expires, *overlap;
+	flag_list models, routes;
+	bool allow_unpriced, json;
+} client_flags;
+
 /* Reads the configuration by itself; the arguments are those of config_load(). */
 int command_check(const char *file, const option_text *flags, size_t count, const check_flags *ask);
 /* Takes over the route table of `c`. */
@@ -74,5 +88,12 @@ int command_ledger_backup(const config *c, const ledger_request *ask);
 int command_ledger_restore(const config *c, const ledger_request *ask);
 int command_ledger_compact(const config *c, const ledger_request *ask);
 int command_ledger_headroom(const config *c, const ledger_request *ask);
+int command_client_add(const config *c, const client_flags *ask);
+int command_client_list(const config *c, const client_flags *ask);
+int command_client_show(const config *c, const client_flags *ask);
+int command_client_rotate(const config *c, const client_flags *ask);
+int command_client_disable(const config *c, const client_flags *ask);
+int command_client_enable(const config *c, const client_flags *ask);
+int command_client_remove(const config *c, const client_flags *ask);
 
 #endif

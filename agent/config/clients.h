@@ -28,6 +28,9 @@ MUST_CHECK client_table *clients_load(const char *path, err_list *all, err *e);
 /* Writes `t` as clients_parse() reads it, a client a line, in the order of the table. */
 void clients_write(FILE *f, const client_table *t);
 
+/* Writes one client of `t`, as the file has it. */
+void client_write(FILE *f, const client_table *t, const client *c);
+
 /* What the name of a client or a project, or one of a client's `models`, may be. False: `e` says what is expected. */
 MUST_CHECK bool client_name_check(slice name, err *e);
 MUST_CHECK bool client_model_check(slice model, err *e);

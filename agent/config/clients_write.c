@@ -65,7 +65,7 @@ static void write_names(FILE *f, const char *key, const char *const *names, uint
 	fputc(']', f);
 }
 
-static void write_client(FILE *f, const client_table *t, const client *c)
+void client_write(FILE *f, const client_table *t, const client *c)
 {
 	fputc('{', f);
 	write_text(f, "name", c->name);
@@ -92,7 +92,7 @@ void clients_write(FILE *f, const client_table *t)
 	fputs("{\n  \"clients\": [", f);
 	for (uint32_t i = 0; i < t->count; i++) {
 		fputs(i ? ",\n    " : "\n    ", f);
-		write_client(f, t, &t->clients[i]);
+		client_write(f, t, &t->clients[i]);
 	}
 	fputs(t->count ? "\n  ]" : "]", f);
 	for (uint32_t i = 0; i < t->projects_count; i++) {

@@ -26,7 +26,7 @@ static int digits(const char **at, int count)
 	return n;
 }
 
-static bool span(const char *text, int64_t *ms)
+bool period_span(const char *text, int64_t *ms)
 {
 	int64_t n = 0;
 
@@ -95,7 +95,7 @@ bool period_point(const char *text, int64_t now_ms, bool end, int64_t *ms, err *
 		*ms = today + (end ? DAY_MS : 0);
 	else if (strcmp(text, "yesterday") == 0)
 		*ms = today - DAY_MS + (end ? DAY_MS : 0);
-	else if (span(text, &back))
+	else if (period_span(text, &back))
 		*ms = back < now_ms ? now_ms - back : 0;
 	else if (!date(text, end, ms))
 		return err_set(

@@ -8,12 +8,16 @@
 #include "base/err.h"
 #include "base/must_check.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 
 typedef struct period {
 	int64_t from_ms, to_ms; /* [from, to); 0 and INT64_MAX: not limited */
 } period;
+
+/* Reads a span: 30m, 24h, 7d, 4w. */
+MUST_CHECK bool period_span(const char *text, int64_t *ms);
 
 /* Reads `text` into `*ms`: a span before `now_ms` (30m, 24h, 7d, 4w), a day (2026-11-01, today, yesterday: its
  * beginning, or with `end` its end), a time (2026-11-01T13, 2026-11-01T13:30, 2026-11-01T13:30:00, each with or without

@@ -1,0 +1,300 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `spoa-llm client list` and `show`. */
+#include "commands/client.h"
+
+#include <cjson/cJSON.h>
+#include <errno.h>
+#include <inttypes.h>
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "report/print.h"
+
+int client_read(const config *c, bool missing, client_table **t)
+{
+	err_list all = { .items = NULL };
+	err e = { 0 };
+
+	*t = NULL;
+	if (!*c->clients) {
+		fprintf(stderr, "spoa-llm: the option \"clients\" names no file: set it, or give --clients FILE\n");
+		return EX_CONFIG;
+	}
+	if (missing && access(c->clients, F_OK) != 0 && errno == ENOENT) {
+		*t = client_table_new();
+		if (*t && client_table_finish(*t))
+			return EX_OK;
+		client_table_unref(*t);
+		fprintf(stderr, "spoa-llm: out of memory\n");
+		return EX_OSERR;
+	}
+	*t = clients_load(c->clients, &all, &e);
+	for (size_t i = 0; i < all.count; i++)
+		fprintf(stderr, "spoa-llm: %s\n", all.items[i].text);
+	if (!*t && all.count == 0)
+		fprintf(stderr, "spoa-llm: %s\n", e.text);
+	err_list_deinit(&all);
+	return *t ? EX_OK : e.kind == ERR_MEMORY ? EX_OSERR : EX_CONFIG;
+}
+
+const client *client_named(const client_table *t, const char *name)
+{
+	err e;
+
+	for (uint32_t i = 0; i < t->count; i++)
+		if (strcmp(t->clients[i].name, name) == 0)
+			return &t->clients[i];
+	if (client_name_check(slice_cstr(name), &e)) /* a key in the place of a name is not repeated */
+		err_set(&e, "there is no client \"%s\"; `spoa-llm client list` shows all", name);
+	fprintf(stderr, "spoa-llm: %s\n", e.text);
+	return NULL;
+}
+
+void client_expires(int64_t expires_ms, char out[RFC3339_TEXT])
+{
+	if (expires_ms == KEY_FOR_EVER)
+		snprintf(out, RFC3339_TEXT, "never");
+	else
+		rfc3339_write(expires_ms, out);
+}
+
+/* Returns when the first key that is still good expires; KEY_FOR_EVER: none does. */
+static int64_t earliest(const client_table *t, const client *c, int64_t now)
+{
+	int64_t first = KEY_FOR_EVER;
+
+	for (uint32_t i = 0; i < c->keys_count; i++) {
+		int64_t one = t->keys[c->first_key + i].expires_ms;
+		if (one > now && one < first)
+			first = one;
+	}
+	return first;
+}
+
+/* Counts the keys that are still good. */
+static uint32_t good_keys(const client_table *t, const client *c, int64_t now)
+{
+	uint32_t good = 0;
+
+	for (uint32_t i = 0; i < c->keys_count; i++)
+		good += t->keys[c->first_key + i].expires_ms > now;
+	return good;
+}
+
+static const char *limit_text(char *out, uint64_t n)
+{
+	return n ? print_count(out, (int64_t)n) : "-";
+}
+
+/* Writes "$12.50/month", or "-". */
+static const char *budget_text(char out[PRINT_NUMBER + 8], const client_limits *l)
+{
+	char money[PRINT_NUMBER];
+
+	if (l->budget_nano == BUDGET_NONE)
+		return "-";
+	snprintf(out, PRINT_NUMBER + 8, "%s/%s", print_money(money, l->budget_nano, 2), client_periods[l->period]);
+	return out;
+}
+
+/* ---- list */
+
+typedef struct row {
+	const char *cells[9];
+} row;
+
+static const int widths[] = { 24, 16, 4, 20, 7, 8, 10, 16, 8 };
+
+static void print_row(const terminal *term, const row *r)
+{
+	char text[PRINT_LABEL];
+
+	for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+		int used = print_label(text, term, r->cells[i], widths[i]);
+		bool last = i + 1 == sizeof widths / sizeof widths[0];
+		printf("%s%*s", text, last ? 0 : widths[i] - used + 2, "");
+	}
+	putchar('\n');
+}
+
+static void print_client(const terminal *term, const client_table *t, const client *c, int64_t now)
+{
+	char keys[PRINT_NUMBER], expires[RFC3339_TEXT], requests[PRINT_NUMBER], parallel[PRINT_NUMBER],
+		tokens[PRINT_NUMBER], budget[PRINT_NUMBER + 8];
+
+	snprintf(keys, sizeof keys, "%" PRIu32, good_keys(t, c, now));
+	client_expires(earliest(t, c, now), expires);
+	print_row(term, &(row){ { c->name, c->project ? c->project : "-", keys, expires,
+				  limit_text(requests, c->requests_per_minute), limit_text(parallel, c->parallel),
+				  limit_text(tokens, c->limits.tokens_per_minute), budget_text(budget, &c->limits),
+				  c->enabled ? "" : "disabled" } });
+}
+
+static void print_project(const terminal *term, const client_project *p)
+{
+	char tokens[PRINT_NUMBER], budget[PRINT_NUMBER + 8], name[PRINT_LABEL];
+
+	printf("%*s", 26, "");
+	int used = print_label(name, term, p->name, widths[1]);
+	printf("%s%*s%*s%-*s  %s\n", name, widths[1] - used + 2, "", 45, "", widths[6],
+	       limit_text(tokens, p->limits.tokens_per_minute), budget_text(budget, &p->limits));
+}
+
+static void list_text(const client_table *t, int64_t now)
+{
+	terminal term = terminal_of(stdout);
+
+	print_row(&term, &(row){ { "CLIENT", "PROJECT", "KEYS", "NEXT EXPIRES", "REQ/MIN", "PARALLEL", "TOKENS/MIN",
+				   "BUDGET", "" } });
+	for (uint32_t i = 0; i < t->count && !output_failed(); i++)
+		print_client(&term, t, &t->clients[i], now);
+	for (uint32_t i = 0; i < t->projects_count && !output_failed(); i++)
+		if (t->projects[i].listed)
+			print_project(&term, &t->projects[i]);
+}
+
+static void add_limit(cJSON *json, const char *key, uint64_t n)
+{
+	cJSON_AddItemToObject(json, key, n ? cJSON_CreateNumber((double)n) : cJSON_CreateNull());
+}
+
+static void add_limits(cJSON *json, const client_limits *l)
+{
+	char usd[PRINT_NUMBER];
+
+	add_limit(json, "tokens_per_minute", l->tokens_per_minute);
+	if (l->budget_nano == BUDGET_NONE) {
+		cJSON_AddNullToObject(json, "budget");
+		return;
+	}
+	cJSON *budget = cJSON_AddObjectToObject(json, "budget");
+	cJSON_AddStringToObject(budget, "usd", print_dollars(usd, l->budget_nano, 9));
+	cJSON_AddStringToObject(budget, "per", client_periods[l->period]);
+}
+
+static cJSON *client_json(const client_table *t, const client *c, int64_t now)
+{
+	cJSON *json = cJSON_CreateObject();
+	char expires[RFC3339_TEXT];
+	int64_t first = earliest(t, c, now);
+
+	client_expires(first, expires);
+	cJSON_AddStringToObject(json, "name", c->name);
+	cJSON_AddItemToObject(json, "project", c->project ? cJSON_CreateString(c->project) : cJSON_CreateNull());
+	cJSON_AddBoolToObject(json, "enabled", c->enabled);
+	cJSON_AddNumberToObject(json, "keys", good_keys(t, c, now));
+	cJSON_AddItemToObject(json, "next_expires_at",
+			      first == KEY_FOR_EVER ? cJSON_CreateNull() : cJSON_CreateString(expires));
+	add_limit(json, "requests_per_minute", c->requests_per_minute);
+	add_limit(json, "parallel", c->parallel);
+	add_limits(json, &c->limits);
+	return json;
+}
+
+static void print_json(cJSON *json)
+{
+	char *text = cJSON_PrintUnformatted(json);
+
+	puts(text ? text : "{}");
+	cJSON_free(text);
+	cJSON_Delete(json);
+}
+
+/* One object a line inside, because there may be a hundred thousand. */
+static void list_json(const client_table *t, int64_t now)
+{
+	bool any = false;
+
+	fputs("{\"clients\":[", stdout);
+	for (uint32_t i = 0; i < t->count && !output_failed(); i++) {
+		fputs(i ? "," : "\n", stdout);
+		print_json(client_json(t, &t->clients[i], now));
+	}
+	fputs("],\"projects\":[", stdout);
+	for (uint32_t i = 0; i < t->projects_count && !output_failed(); i++) {
+		if (!t->projects[i].listed)
+			continue;
+		cJSON *json = cJSON_CreateObject();
+		cJSON_AddStringToObject(json, "name", t->projects[i].name);
+		add_limits(json, &t->projects[i].limits);
+		fputs(any ? "," : "\n", stdout);
+		print_json(json);
+		any = true;
+	}
+	puts("]}");
+}
+
+int command_client_list(const config *c, const client_flags *ask)
+{
+	client_table *t;
+	int code = client_read(c, false, &t);
+
+	if (code)
+		return code;
+	if (ask->json)
+		list_json(t, clock_wall_ms());
+	else
+		list_text(t, clock_wall_ms());
+	client_table_unref(t);
+	return finish_output();
+}
+
+/* ---- show */
+
+static void show_names(const char *what, const char *const *names, uint32_t count)
+{
+	printf("%-21s", what);
+	for (uint32_t i = 0; i < count; i++)
+		printf("%s%s", i ? ", " : "", names[i]);
+	puts(!names ? "all" : count ? "" : "none");
+}
+
+static void show_text(const client_table *t, const client *c, int64_t now)
+{
+	char number[PRINT_NUMBER], budget[PRINT_NUMBER + 8], expires[RFC3339_TEXT];
+
+	printf("client:              %s%s\n", c->name, c->enabled ? "" : " (disabled)");
+	printf("project:             %s\n", c->project ? c->project : "-");
+	for (uint32_t i = 0; i < c->keys_count; i++) {
+		const client_key *k = &t->keys[c->first_key + i];
+		client_expires(k->expires_ms, expires);
+		printf("%-21s", i ? "" : "keys by SHA-256:");
+		for (size_t at = 0; at < CLIENT_HASH_LEN; at++)
+			printf("%02x", k->sha256[at]);
+		printf(k->expires_ms > now ? "  expires: %s\n" : "  expired: %s\n", expires);
+	}
+	if (c->keys_count == 0)
+		puts("keys:                none");
+	show_names("models:", c->models, c->models_count);
+	show_names("routes:", c->routes, c->routes_count);
+	printf("requests per minute: %s\n", limit_text(number, c->requests_per_minute));
+	printf("parallel:            %s\n", limit_text(number, c->parallel));
+	printf("tokens per minute:   %s\n", limit_text(number, c->limits.tokens_per_minute));
+	printf("budget:              %s\n", budget_text(budget, &c->limits));
+	if (c->limits.budget_nano != BUDGET_NONE)
+		printf("models without price: %s\n", c->allow_unpriced ? "allowed" : "refused");
+	if (c->project_at == NO_PROJECT || !t->projects[c->project_at].listed)
+		return;
+	const client_limits *l = &t->projects[c->project_at].limits;
+	printf("of the project:      %s tokens per minute, budget %s\n", limit_text(number, l->tokens_per_minute),
+	       budget_text(budget, l));
+}
+
+int command_client_show(const config *c, const client_flags *ask)
+{
+	client_table *t;
+	int code = client_read(c, false, &t);
+
+	if (code)
+		return code;
+	const client *one = client_named(t, ask->name);
+	if (one && ask->json) {
+		client_write(stdout, t, one);
+		putchar('\n');
+	} else if (one) {
+		show_text(t, one, clock_wall_ms());
+	}
+	client_table_unref(t);
+	return one ? finish_output() : EX_DATAERR;
+}

@@ -1,0 +1,183 @@
+"""The file of clients and its keys: what the agent decides about a request with a key, and how it reads the file again."""
+import json
+import os
+import re
+import signal
+
+import pytest
+
+import keys
+from harness import Agent, cli, until
+
+ALICE, OLD, BOB, CAROL, STRANGER = (keys.key(name) for name in ("alice's key", "alice's old key", "bob's key", "carol's key", "nobody's key"))
+
+ROUTES = [{"name": "gpt", "model_prefix": "gpt-", "upstream": "http://127.0.0.1:9", "models": ["gpt-5", "gpt-6"]},
+          {"name": "claude", "model_prefix": "claude-", "upstream": "http://127.0.0.1:9", "models": ["claude-5"]}]
+
+
+def everybody():
+    return [keys.entry("alice", ALICE, (OLD, "2020-01-01T00:00:00Z"), project="search"),
+            keys.entry("bob", BOB, models=["gpt-5"], routes=["gpt", "claude"]),
+            keys.entry("carol", CAROL, enabled=False)]
+
+
+@pytest.fixture
+def file(tmp_path):
+    keys.write(tmp_path / "clients.json", everybody())
+    return tmp_path / "clients.json"
+
+
+def start(file, **more):
+    return Agent(file.parent, dict({"clients": str(file), "routes": ROUTES}, **more))
+
+
+FORGED = {"client": "forged", "project": "forged"}
+
+
+def test_a_key_says_who_asks(file):
+    rows = [
+        # key, more, code or None, client and project in the log line
+        (None, {}, None, ("forged", "forged")),
+        (ALICE, {}, None, ("alice", "search")),
+        (ALICE, {"body": '{"model":"anything"}'}, None, ("alice", "search")),
+        (BOB, {}, None, ("bob", "")),
+        (BOB, {"body": '{"model":"gpt-6"}'}, (403, "model_not_allowed"), ("bob", "")),
+        (BOB, {"body": '{"model":"claude-5"}'}, (403, "model_not_allowed"), ("bob", "")),
+        (BOB, {"body": "{}"}, (403, "model_not_allowed"), ("bob", "")),
+        (OLD, {}, (401, "invalid_api_key"), ("alice", "search")),
+        (CAROL, {}, (401, "invalid_api_key"), ("carol", "")),
+        (STRANGER, {}, (401, "invalid_api_key"), ("", "")),
+        (STRANGER, {"body": "{"}, (401, "invalid_api_key"), ("", "")),
+        (ALICE, {"keys_differ": True}, (400, "ambiguous_api_key"), ("", "")),
+        (ALICE, {"guard": False}, (503, "contract_outdated"), ("forged", "forged")),
+        (None, {"guard": None}, (503, "contract_outdated"), ("forged", "forged")),
+        (ALICE, {"key": keys.sha256(ALICE)[:31]}, (401, "invalid_api_key"), ("", "")),
+        (ALICE, {"key": keys.sha256(ALICE) + b"\0"}, (401, "invalid_api_key"), ("", "")),
+        (ALICE, {"key": keys.sha256(ALICE).hex()}, (401, "invalid_api_key"), ("", "")),
+    ]
+    with start(file) as agent, agent.client() as haproxy:
+        for key, more, refused, (client, project) in rows:
+            got = haproxy.ask(**keys.ask(key, **dict(FORGED, **more)))
+            line = json.loads("{" + got["line"][1:] + "}")
+            assert (got["deny"], (got["status"], got["code"]) if refused else None) == (bool(refused), refused), (more, got)
+            assert (line["client"], line["project"]) == (client, project), (more, line)
+            assert ("keyed" in line) == (key in (ALICE, BOB) and (not refused or refused[0] == 403)), (more, line)
+            assert ("backend" in got) == (not refused), got
+        # A request of HAProxy's with clients' names in its headers alone is theirs only by their own word.
+        assert agent.lines("event=refused.*invalid_api_key.*the key expired") and agent.lines("event=refused.*the key's client is disabled")
+        metrics = agent.http(path="/metrics").text
+        assert re.search(r'spoa_llm_refusals_total\{code="invalid_api_key",status="401"\} [1-9]', metrics)
+
+
+def test_require_client(file):
+    with start(file, require_client=True) as agent, agent.client() as haproxy:
+        for more in ({}, {"body": "{"}, {"method": "GET", "path": "/v1/models", "body": None}, {"method": "DELETE", "path": "/v1/files/f", "body": None}):
+            got = haproxy.ask(**keys.ask(**more))
+            assert (got["status"], got["code"]) == (401, "invalid_api_key") and "backend" not in got and "answer" not in got, got
+        assert haproxy.ask(**keys.ask(ALICE))["deny"] is False
+
+
+def test_a_client_sees_the_models_that_it_may_use(file):
+    def models(answer):
+        return [one.get("id", one.get("name")) for one in json.loads(answer).get("data") or json.loads(answer).get("models") or []]
+
+    with start(file) as agent, agent.client() as haproxy:
+        every = dict(method="GET", body=None)
+        assert models(haproxy.ask(**keys.ask(ALICE, path="/v1/models", **every))["answer"]) == ["gpt-5", "gpt-6", "claude-5"]
+        assert models(haproxy.ask(**keys.ask(BOB, path="/v1/models", **every))["answer"]) == ["gpt-5"]
+        assert models(haproxy.ask(**keys.ask(BOB, path="/v1beta/models", **every))["answer"]) == ["models/gpt-5"]
+        anthropic = json.loads(haproxy.ask(**keys.ask(BOB, path="/v1/models", anthropic_version=True, **every))["answer"])
+        assert (anthropic["first_id"], anthropic["last_id"]) == ("gpt-5", "gpt-5")
+        assert models(haproxy.ask(**keys.ask(BOB, path="/v1/models/gpt-5", **every))["answer"]) == []
+        hidden = haproxy.ask(**keys.ask(BOB, path="/v1/models/gpt-6", **every))
+        assert (hidden["status"], hidden["code"]) == (404, "model_not_found"), hidden
+
+
+def test_the_file_is_read_again(file):
+    def allowed(key):
+        return not haproxy.ask(**keys.ask(key))["deny"]
+
+    with start(file) as agent, agent.client() as haproxy:
+        agent.log("event=clients_loaded.*clients=3 keys=4 projects=1")
+        keys.write(file, [keys.entry("dora", STRANGER)])
+        until(lambda: allowed(STRANGER), 5, "the new client's key is good")
+        assert not allowed(ALICE)
+        # A file that cannot be used changes nothing, and says why, once.
+        keys.write(file, '{"clients": [\n {"name": "x", "parallel": 0}]}')
+        agent.log(r"event=clients_not_loaded .*clients.json:2:28: a whole number")
+        assert allowed(STRANGER) and not allowed(ALICE)
+        file.unlink()
+        agent.log("event=clients_not_loaded .*No such file")
+        assert allowed(STRANGER)
+        keys.write(file, everybody())
+        until(lambda: allowed(ALICE), 5, "alice's key is good again")
+        assert len(agent.lines("event=clients_not_loaded")) == 2
+        # A reload takes the file as it takes everything: as a whole, or nothing.
+        keys.write(file, "[]")
+        agent.process.kill(signal.SIGHUP)
+        agent.log("event=reload_failed .*must be a JSON object")
+        assert allowed(ALICE)
+        keys.write(file, [keys.entry("bob", BOB)])
+        agent.process.kill(signal.SIGHUP)
+        agent.log("event=reloaded")
+        assert allowed(BOB) and not allowed(ALICE)
+        agent.upgrade()
+        with agent.client() as again:
+            assert not again.ask(**keys.ask(BOB))["deny"]
+
+
+def test_a_start_needs_the_file_and_a_restart_does_not(file):
+    keys.write(file, '{"clients": [{"nam": "x"}]}')
+    done = cli("run", "-c", write(file, {"clients": str(file), "listen": "unix@%s/s" % file.parent}))
+    assert done.code != 0 and "clients.json:1:15: a client has no" in done.err + done.out, done
+    keys.write(file, everybody())
+    with start(file, require_client=False) as agent:
+        keys.write(file, "{")
+        agent.log("event=clients_not_loaded")
+        os.kill(agent.pid, signal.SIGKILL)
+        until(lambda: len(agent.lines("event=ready")) == 2, 10, "another worker")
+        agent.process.expected = True
+        with agent.client() as haproxy:
+            got = haproxy.ask(**keys.ask(ALICE))
+            assert (got["status"], got["code"]) == (503, "gateway_unavailable"), got
+            assert haproxy.ask(**keys.ask())["deny"] is False
+            keys.write(file, everybody())
+            until(lambda: not haproxy.ask(**keys.ask(ALICE))["deny"], 5, "alice's key is good again")
+
+
+def write(file, config):
+    path = file.parent / "config.json"
+    path.write_text(json.dumps(config))
+    return path
+
+
+def test_options(file):
+    for config, said in (({"require_client": True}, 'config.json:1:20: "require_client": this needs "clients"'),
+                         ({"clients": "clients.json"}, 'config.json:1:13: "clients": an absolute path is expected'),
+                         ({"clients": str(file.parent / "none")}, "No such file"), ({"clients": str(file.parent)}, "this is no file")):
+        done = cli("check", "-c", write(file, config))
+        assert done.code == 78 and said in done.err, done
+    keys.write(file, [keys.entry("alice", ALICE, routes=["gtp"]), keys.entry("bob", (BOB, "2020-01-01T00:00:00Z"))])
+    done = cli("check", "-c", write(file, {"clients": str(file), "routes": ROUTES}))
+    assert "2 clients, 2 keys" in done.out and 'it may use the route "gtp", which there is not' in done.out, done
+    assert re.search(r"WARNING +client +bob .*no key that is still good", done.out), done
+    keys.write(file, '{"clients": [{"nam": 1},\n {"name": "a", "enabled": 1}]}')
+    found = json.loads(cli("check", "-c", write(file, {"clients": str(file)}), "--json").out)
+    assert [(one["line"], one["column"]) for one in found["errors"]] == [(1, 15), (1, 14), (2, 27)], found
+
+
+def test_a_hundred_thousand_clients(file):
+    """What the worker keeps of them; how many instructions a look-up takes is counted by `make bench-instructions`."""
+    keys.write(file, [])
+    with start(file) as agent:
+        with agent.client() as haproxy:
+            haproxy.ask(**keys.ask())
+            before = agent.memory()[1]
+            text = ",\n".join(json.dumps({"name": "client-%d" % i, "project": "project-%d" % (i % 100), "requests_per_minute": 60,
+                                          "budget": {"usd": "10", "per": "month"}, "keys": [{"sha256": keys.sha256(str(i)).hex()}]})
+                              for i in range(100000))
+            keys.write(file, '{"clients": [%s]}' % text)
+            agent.log("event=clients_loaded .*clients=100000 keys=100000 projects=100", seconds=20)
+            assert haproxy.ask(**dict(keys.ask(), key=keys.sha256("77777")))["deny"] is False
+            used = agent.memory()[1] - before
+            assert used < 64 << 20, used

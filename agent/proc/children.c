@@ -163,9 +163,13 @@ worker *child_add(master *m, pid_t pid, int sock, phase as)
 	while (w < m->workers + WORKERS && w->phase != GONE)
 		w++;
 	assert(w < m->workers + WORKERS);
-	*w = (worker){
-		.master = m, .phase = as, .pid = pid, .control = sock, .serial = ++m->serial, .started = clock_mono_ms()
-	};
+	*w = (worker){ .master = m,
+		       .phase = as,
+		       .pid = pid,
+		       .control = sock,
+		       .memory = -1,
+		       .serial = ++m->serial,
+		       .started = clock_mono_ms() };
 	w->log_level = m->log_level;
 	w->log_format = m->log_format;
 	if (as == STARTING)
@@ -178,7 +182,7 @@ worker *child_add(master *m, pid_t pid, int sock, phase as)
 
 worker *child_start(master *m, bool same, int handover, err *e)
 {
-	spawn_request r = { m->path, same, m->argv, &m->held, handover, m->restarts };
+	spawn_request r = { m->path, same, m->argv, &m->held, handover, m->memory, m->restarts };
 	int sock;
 
 	pid_t pid = spawn_worker(&r, &sock, e);
@@ -316,6 +320,31 @@ static void upgraded(worker *w)
 		child_kill(m->old);
 }
 
+/* Holds the memory that the worker gave. */
+static void take_memory(worker *w)
+{
+	master *m = w->master;
+
+	if (w->memory < 0)
+		return;
+	if (m->memory >= 0)
+		close(m->memory);
+	m->memory = w->memory;
+	w->memory = -1;
+}
+
+static void on_memory(worker *w, fdpass_message *msg)
+{
+	if (msg->fds_count != 1)
+		return;
+	if (w->memory >= 0)
+		close(w->memory);
+	w->memory = msg->fds[0];
+	msg->fds[0] = -1;
+	if (w->phase == READY)
+		take_memory(w);
+}
+
 static void on_ready(worker *w)
 {
 	master *m = w->master;
@@ -328,6 +357,7 @@ static void on_ready(worker *w)
 	if ((w->phase != STARTING && w->phase != PREPARED) || w->killed)
 		return; /* the worker was killed before its READY was read */
 	w->phase = READY;
+	take_memory(w);
 	child_arm(w);
 	if (w == m->next)
 		upgraded(w);
@@ -431,6 +461,9 @@ static void on_message(worker *w, fdpass_message *msg)
 		return;
 	case CONTROL_DRAINING:
 		on_draining(w);
+		return;
+	case CONTROL_MEMORY:
+		on_memory(w, msg);
 		return;
 	default:
 		return; /* a message of a newer version */
@@ -546,6 +579,8 @@ void child_ended(worker *w, int status)
 		;
 	ev_io_stop(m->loop, &w->io);
 	close(w->control);
+	if (w->memory >= 0)
+		close(w->memory);
 	worker gone = *w;
 	w->phase = GONE;
 	/* Killed by our SIGTERM or SIGUSR1 before it had a handler: that is a clean exit. */

@@ -38,9 +38,10 @@ bool control_init(control *c, err *e)
 	bool ok = true;
 
 	e->text[0] = '\0';
-	*c = (control){ -1, -1, 0 };
+	*c = (control){ -1, -1, -1, 0 };
 	c->fd = take_number(CONTROL_VARIABLE, &ok, e);
 	c->handover = take_number(HANDOVER_VARIABLE, &ok, e);
+	c->memory = take_number(MEMORY_VARIABLE, &ok, e);
 	int restarts = take_number(RESTARTS_VARIABLE, &ok, e);
 	c->restarts = restarts > 0 ? (unsigned)restarts : 0;
 	if (!ok || c->fd < 0)
@@ -51,6 +52,8 @@ bool control_init(control *c, err *e)
 	fcntl(c->fd, F_SETFD, FD_CLOEXEC);
 	if (c->handover >= 0)
 		fcntl(c->handover, F_SETFD, FD_CLOEXEC);
+	if (c->memory >= 0)
+		fcntl(c->memory, F_SETFD, FD_CLOEXEC);
 	/* Set again: exec clears it for a file with capabilities. If the master died before, the socket reads EOF. */
 	prctl(PR_SET_PDEATHSIG, SIGKILL);
 	/* The master execs /proc/self/exe, and ps would show "exe". */

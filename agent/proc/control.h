@@ -22,6 +22,7 @@
 /* The environment of a worker process. */
 #define CONTROL_VARIABLE "SPOA_LLM_CONTROL"   /* the descriptor of the control socket, a number */
 #define HANDOVER_VARIABLE "SPOA_LLM_HANDOVER" /* the descriptor of the pair's end; not set: nothing is handed over */
+#define MEMORY_VARIABLE "SPOA_LLM_MEMORY"     /* the descriptor of the memory that workers share, if there is one */
 #define RESTARTS_VARIABLE "SPOA_LLM_RESTARTS" /* how many workers the master has started in place of a crashed one */
 
 enum {
@@ -45,6 +46,9 @@ typedef enum control_type {
 	CONTROL_RELEASED,  /* old worker, after TAKEN: the new worker has the connections */
 	CONTROL_RESUMED,   /* old worker: the handover failed, and this worker answers again */
 	CONTROL_DRAINING, /* old worker: the new one could not take the connections; they end one by one, then exit 0 */
+	/* Hold this memory (a memfd) for the next workers, in place of the one that you hold: from this worker's READY
+	 * on, so that a new version that fails leaves the old one its memory. */
+	CONTROL_MEMORY,
 	/* master -> worker */
 	CONTROL_HANDOVER = 64, /* hand over through the descriptor that comes along, one end of the pair */
 	CONTROL_UPGRADE_DRAIN, /* nothing can be handed over: let each connection end, then exit 0 */
@@ -54,6 +58,7 @@ typedef enum control_type {
 typedef struct control {
 	int fd;       /* close-on-exec; readable when control_hear() has a message */
 	int handover; /* the new worker's end of the pair; -1: nothing is handed over */
+	int memory;   /* what the master holds for its workers; -1: nothing */
 	unsigned restarts;
 } control;
 

@@ -161,6 +161,7 @@ static int exec_new(const master *m)
 	const worker *w = m->current;
 	master_state s = { .worker = w->pid,
 			   .control = w->control,
+			   .memory = m->memory,
 			   .watchdog = w->watchdog,
 			   .restarts = m->restarts,
 			   .log_level = w->log_level,
@@ -359,6 +360,7 @@ static void watch(master *m)
 static void adopt(master *m, const master_state *s)
 {
 	m->held = s->held;
+	m->memory = s->memory;
 	memcpy(m->path, s->path, sizeof m->path);
 	m->restarts = s->restarts;
 	m->again = s->again;
@@ -415,7 +417,7 @@ static bool enough_files(void)
 
 int master_run(int argc, char **argv)
 {
-	master m = { .argv = argv, .pair = -1 };
+	master m = { .argv = argv, .pair = -1, .memory = -1 };
 	master_state s;
 
 	log_by_environment(&m);

@@ -28,6 +28,7 @@ typedef struct worker {
 	phase phase;
 	pid_t pid;
 	int control;
+	int memory; /* that it gave the master, until it is READY; -1: none */
 	ev_io io;
 	unsigned serial;   /* workers are numbered from 1 on; see held_socket */
 	unsigned watchdog; /* seconds */
@@ -57,6 +58,7 @@ struct master {
 	worker workers[WORKERS];
 	worker *current, *next, *old; /* next: being upgraded to; old: upgraded from. NULL: none */
 	pid_t unkillable[UNKILLABLE]; /* 0: none */
+	int memory;                   /* that the workers share, held for the next one; -1: none */
 	int pair;                     /* the old worker's end of the pair, until it is sent; -1: none */
 	unsigned serial;              /* of the last worker that was started */
 	unsigned restarts;

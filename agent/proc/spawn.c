@@ -14,7 +14,7 @@
 #include "proc/control.h"
 
 /* A worker's first descriptor beside 0 to 2, by sd_listen_fds(3). From there on come the held sockets, the control
- * socket, and the worker's end of the pair. */
+ * socket, the worker's end of the pair, and the memory. */
 enum { FIRST = 3 };
 
 static void set_number(const char *name, long n)
@@ -29,12 +29,13 @@ static void set_number(const char *name, long n)
  * none is overwritten before it has been copied. */
 static bool place_fds(const spawn_request *r, int sock, int *status)
 {
-	int count = (int)r->held->count, wanted = count + 2;
-	int high[MASTER_SOCKETS + 2];
+	int count = (int)r->held->count, wanted = count + 3;
+	int high[MASTER_SOCKETS + 3];
+	const int others[] = { sock, r->handover, r->memory };
 
 	*status = fcntl(*status, F_DUPFD_CLOEXEC, FIRST + wanted);
 	for (int i = 0; i < wanted; i++) {
-		int from = i < count ? r->held->items[i].fd : i == count ? sock : r->handover;
+		int from = i < count ? r->held->items[i].fd : others[i - count];
 		high[i] = from < 0 ? -1 : fcntl(from, F_DUPFD_CLOEXEC, FIRST + wanted);
 		if (from >= 0 && high[i] < 0)
 			return false;
@@ -47,9 +48,9 @@ static bool place_fds(const spawn_request *r, int sock, int *status)
 
 static void set_environment(const spawn_request *r)
 {
-	static const char *const not_for_workers[] = { "NOTIFY_SOCKET",  "WATCHDOG_USEC", "WATCHDOG_PID",
-						       "LISTEN_FDS",     "LISTEN_PID",    "LISTEN_FDNAMES",
-						       HANDOVER_VARIABLE };
+	static const char *const not_for_workers[] = { "NOTIFY_SOCKET",   "WATCHDOG_USEC", "WATCHDOG_PID",
+						       "LISTEN_FDS",      "LISTEN_PID",    "LISTEN_FDNAMES",
+						       HANDOVER_VARIABLE, MEMORY_VARIABLE };
 	int count = (int)r->held->count;
 
 	for (size_t i = 0; i < sizeof not_for_workers / sizeof not_for_workers[0]; i++)
@@ -61,6 +62,8 @@ static void set_environment(const spawn_request *r)
 	set_number(CONTROL_VARIABLE, FIRST + count);
 	if (r->handover >= 0)
 		set_number(HANDOVER_VARIABLE, FIRST + count + 1);
+	if (r->memory >= 0)
+		set_number(MEMORY_VARIABLE, FIRST + count + 2);
 	set_number(RESTARTS_VARIABLE, r->restarts);
 }
 

@@ -16,6 +16,7 @@ typedef struct spawn_request {
 	char **argv;
 	const sockets *held;
 	int handover; /* the worker's end of the pair; -1: none */
+	int memory;   /* that the workers share; -1: none */
 	unsigned restarts;
 } spawn_request;
 

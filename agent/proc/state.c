@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 
 /* VERSION WORKER CONTROL WATCHDOG RESTARTS LEVEL FORMAT AGAIN SOCKETS {FD OURS DEV INO MADE} PATH, in decimal. Every
@@ -15,6 +16,8 @@ enum { TEXT_MAX = 512 + MASTER_SOCKETS * 96 + PATH_MAX };
 static void pass_on(const master_state *s, bool on)
 {
 	fcntl(s->control, F_SETFD, on ? 0 : FD_CLOEXEC);
+	if (s->memory >= 0)
+		fcntl(s->memory, F_SETFD, on ? 0 : FD_CLOEXEC);
 	for (size_t i = 0; i < s->held.count; i++)
 		fcntl(s->held.items[i].fd, F_SETFD, on ? 0 : FD_CLOEXEC);
 }
@@ -35,6 +38,9 @@ bool state_save(const master_state *s)
 	snprintf(text + len, sizeof text - len, " %s", s->path);
 	if (setenv(STATE_VARIABLE, text, 1) != 0)
 		return false;
+	snprintf(text, sizeof text, "%d", s->memory);
+	if (s->memory >= 0 && setenv(STATE_MEMORY_VARIABLE, text, 1) != 0)
+		return false;
 	pass_on(s, true);
 	return true;
 }
@@ -42,6 +48,7 @@ bool state_save(const master_state *s)
 void state_unsave(const master_state *s)
 {
 	unsetenv(STATE_VARIABLE);
+	unsetenv(STATE_MEMORY_VARIABLE);
 	pass_on(s, false);
 }
 
@@ -56,6 +63,20 @@ static unsigned long long number(char **at, unsigned long long max, bool *ok)
 	else
 		*at = end + 1;
 	return *ok ? n : 0;
+}
+
+/* Takes the memory's descriptor from the environment. -1: there is none. */
+static int take_memory(void)
+{
+	const char *have = getenv(STATE_MEMORY_VARIABLE);
+	long fd = have ? strtol(have, NULL, 10) : -1;
+	struct stat st;
+
+	unsetenv(STATE_MEMORY_VARIABLE);
+	if (fd < 3 || fd > INT_MAX || fstat((int)fd, &st) != 0 || !S_ISREG(st.st_mode))
+		return -1;
+	fcntl((int)fd, F_SETFD, FD_CLOEXEC);
+	return (int)fd;
 }
 
 static bool is_our_child(pid_t pid)
@@ -105,6 +126,7 @@ state_result state_take(master_state *s, unsigned serial, err *e)
 
 	memset(s, 0, sizeof *s);
 	s->control = -1;
+	s->memory = -1;
 	if (!have)
 		return STATE_NONE;
 	snprintf(text, sizeof text, "%s", have);
@@ -113,14 +135,16 @@ state_result state_take(master_state *s, unsigned serial, err *e)
 	pid_t pid = (pid_t)number(&at, INT_MAX, &ok);
 	if (ok && is_our_child(pid))
 		s->worker = pid;
-	if (!s->worker)
+	if (!s->worker) {
 		err_set(e, STATE_VARIABLE " does not name a worker of this process");
-	else if (version != STATE_VERSION)
+	} else if (version != STATE_VERSION) {
 		err_set(e, "the master before was of another version: its state is version %llu, this one reads %d",
 			version, STATE_VERSION);
-	else if (!read_rest(s, at, serial))
+	} else if (!read_rest(s, at, serial)) {
 		err_set(e, STATE_VARIABLE " is damaged");
-	else
+	} else {
+		s->memory = take_memory();
 		return STATE_TAKEN;
+	}
 	return STATE_UNREADABLE;
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a master leaves to the new version that it execs: one environment variable. Descriptors keep their numbers. */
+ * What a master leaves to the new version that it execs: an environment variable, and another one for the
+ * memory that the workers share, which a version without it does not read. Descriptors keep their numbers. */
 #ifndef PROC_STATE_H
 #define PROC_STATE_H
 
@@ -12,12 +13,14 @@
 #include "proc/sockets.h"
 
 #define STATE_VARIABLE "SPOA_LLM_MASTER"
+#define STATE_MEMORY_VARIABLE "SPOA_LLM_MASTER_MEMORY" /* the descriptor of the memory that the workers share */
 
 enum { STATE_VERSION = 1 };
 
 typedef struct master_state {
 	pid_t worker;
 	int control;       /* its control socket */
+	int memory;        /* that the workers share; -1: none */
 	unsigned watchdog; /* seconds; 0: none */
 	unsigned restarts, log_level, log_format;
 	bool again; /* another upgrade was asked for meanwhile */

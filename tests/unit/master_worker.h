@@ -6,6 +6,7 @@
  *   fail N        ends at once with the exit code N
  *   listen=NAME   listens on the socket NAME, which it inherits if it can, and has the master keep the socket
  *   all           has the master keep every socket that was inherited
+ *   memory=NAME   has the master keep a new memory with the text NAME
  *   slow          waits 2 s before PREPARED
  *   version2      says PREPARED with another version
  *   json          asks for the log in JSON
@@ -151,6 +152,25 @@ static inline void use_socket(control *c, const char *name)
 	say_with(c, CONTROL_KEEP, slice_of(inherited ? "\0" : "\1", 1), &fd, 1);
 }
 
+/* Tells what the memory has that this worker inherited, and makes a new one if the scenario says so. */
+static inline void use_memory(control *c, const char *scenario)
+{
+	const char *name = strstr(scenario, "memory=");
+	char text[16] = "";
+
+	if (c->memory >= 0) {
+		event("memory %s", pread(c->memory, text, sizeof text - 1, 0) >= 0 ? text : "unreadable");
+		close(c->memory);
+	}
+	if (!name || sscanf(name, "memory=%15[^ ]", text) != 1)
+		return;
+	int fd = memfd_create("test", MFD_CLOEXEC);
+	if (fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text))
+		abort();
+	say_with(c, CONTROL_MEMORY, (slice){ NULL, 0 }, &fd, 1);
+	close(fd);
+}
+
 static inline void say_prepared(control *c, const char *scenario)
 {
 	const char *watchdog = strstr(scenario, "watchdog=");
@@ -247,6 +267,7 @@ static inline int play_worker(control *c)
 		use_socket(c, name);
 	for (int i = 0; said(scenario, "all") && i < atoi(getenv("LISTEN_FDS") ? getenv("LISTEN_FDS") : "0"); i++)
 		say_with(c, CONTROL_KEEP, slice_of("\0", 1), &(int){ 3 + i }, 1);
+	use_memory(c, scenario);
 	if (said(scenario, "slow"))
 		sleep_ms(2000);
 	/* Before PREPARED: the test may send a SIGTERM at once, and it must end this process. */

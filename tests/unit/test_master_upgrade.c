@@ -42,6 +42,53 @@ static void test_upgrade(void)
 	finish(&r);
 }
 
+static int times(const run *r, const char *what)
+{
+	return occurrences(text_of(in_dir(r->dir, "events")), what);
+}
+
+/* Kills the worker, and returns how often the next ones have inherited the memory `name`. */
+static int inherits_after_kill(run *r, const char *name, int readies)
+{
+	char line[32];
+
+	tell(worker_of(r), SIGKILL);
+	CHECK(comes(r, "events", "ready", readies));
+	snprintf(line, sizeof line, "memory %s\n", name);
+	return times(r, line);
+}
+
+/* The memory goes from worker to worker, through crashes and upgrades. That of a new version counts once it is READY.
+ */
+static void test_memory(void)
+{
+	run r = begin("memory=one");
+	CHECK(comes(&r, "events", "ready", 1) && !has(&r, "events", "memory "));
+	set_scenario(&r, "");
+	CHECK(inherits_after_kill(&r, "one", 2) == 1);
+	copy_self(r.binary);
+	set_scenario(&r, "memory=two dies");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "log", "event=upgrade_failed", 1));
+	CHECK(times(&r, "memory one\n") == 2); /* the one that failed had it too */
+	set_scenario(&r, "");
+	CHECK(inherits_after_kill(&r, "one", 3) == 3);
+	set_scenario(&r, "memory=three");
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "log", "master_upgraded", 1)); /* its descriptors have gone through an exec */
+	CHECK(times(&r, "memory one\n") == 4);
+	set_scenario(&r, "");
+	CHECK(inherits_after_kill(&r, "three", 5) == 1);
+	copy_self(r.binary);
+	tell(r.master, SIGUSR2);
+	CHECK(comes(&r, "log", "master_upgraded", 2));
+	CHECK(times(&r, "memory three\n") == 2);
+	CHECK(inherits_after_kill(&r, "three", 7) == 3);
+	tell(r.master, SIGTERM);
+	CHECK(exit_of(&r) == 0);
+	finish(&r);
+}
+
 /* A signal comes just before the master becomes the new version. */
 static void test_upgrade_signalled(void)
 {
@@ -346,6 +393,7 @@ int main(int argc, char **argv)
 	const master_test tests[] = {
 		TEST(test_slow),
 		TEST(test_upgrade),
+		TEST(test_memory),
 		TEST(test_upgrade_signalled),
 		TEST(test_upgrade_same_file),
 		TEST(test_upgrade_fails),

@@ -138,6 +138,9 @@ void backends_leg_end(FILE *f, const leg *l)
 		"    http-after-response set-header x-llm-leg upstream_unavailable if !marked { status 503 }\n"
 		"    http-after-response set-header x-llm-leg upstream_timeout     if !marked { status 504 }\n"
 		"    http-after-response set-header x-llm-leg gateway_error        if !marked { status 500 }\n");
+	if (l->member)
+		fprintf(f, "    http-after-response set-header x-llm-status %%[status] if only { status 502 504 }\n"
+			   "    http-after-response set-status 499 if only { status 502 504 }\n");
 	fprintf(f, "    default_backend %s\n\n", l->backend);
 }
 

@@ -156,6 +156,7 @@ static void write_attempt(FILE *f, const pool *p)
 			"503") " if !picked\n"
 			       "    # The last one's own answer goes to the client.\n"
 			       "    http-request disable-l7-retry if { var(txn.llm_left) -m int le 1 } || { req.fhdr_cnt(x-llm-tried) ge %u }\n"
+			       "    http-request set-header x-llm-only 1 if { var(txn.llm_left) -m int le 1 }\n"
 			       "    http-request add-header x-llm-tried %%[var(txn.llm_pick)]\n"
 			       "    # Until there is an answer, the log line knows of the first attempt only.\n"
 			       "    http-request set-var(txn.llm_line)  var(txn.llm.line)\n"
@@ -171,8 +172,6 @@ static void write_attempt(FILE *f, const pool *p)
  * behind such a header. */
 static void write_answers(FILE *f, const backends_settings *s, const pool *p)
 {
-	unsigned given_back = p->retry_on | pool_status_bit(429) | pool_status_bit(503) | pool_status_bit(529);
-
 	fprintf(f,
 		"    # Which member served, and what the others said before: for the first attempt, which writes the log line.\n"
 		"    acl told    res.fhdr_cnt(x-llm-member) gt 0\n"
@@ -184,10 +183,9 @@ static void write_answers(FILE *f, const backends_settings *s, const pool *p)
 		"    # The status that the leg gave another number.\n"
 		"    http-response set-status 425 if { res.fhdr(x-llm-status) -m str 425 }\n");
 	for (unsigned i = 0; i < POOL_STATUSES; i++)
-		if (given_back & 1u << i)
-			fprintf(f, "    http-response set-status %d if { res.fhdr(x-llm-status) -m str %d }\n",
-				pool_statuses[i], pool_statuses[i]);
-	if (!(given_back & pool_status_bit(s->refusal_status)))
+		fprintf(f, "    http-response set-status %d if { res.fhdr(x-llm-status) -m str %d }\n",
+			pool_statuses[i], pool_statuses[i]);
+	if (!pool_status_bit(s->refusal_status))
 		fprintf(f, "    http-response set-status %d if { res.fhdr(x-llm-status) -m str %d }\n",
 			s->refusal_status, s->refusal_status);
 	if (p->tells_client)
@@ -300,6 +298,7 @@ static void write_member(FILE *f, const backends_settings *s, const route_table 
 		"    http-request set-var(txn.llm_member)  str(%s)\n"
 		"    http-request set-var(txn.llm_id)      req.fhdr(x-request-id)\n"
 		"    http-request set-var(txn.llm_attempt) req.fhdr(x-request-id),concat(:%s)\n"
+		"    http-request set-var(txn.llm_only)    bool(true) if { req.fhdr_cnt(x-llm-only) gt 0 }\n"
 		"    http-request del-header x-llm- -m beg\n",
 		l.name, m->member);
 	backends_leg_credential(f, s, &l);
@@ -316,14 +315,21 @@ static void write_member(FILE *f, const backends_settings *s, const route_table 
 			   "    http-response sc-set-gpt0(0) status if declined\n"
 			   "    http-response set-header x-llm-status %%[status] if declined\n");
 	}
-	fprintf(f, "    # These are the client's, and mean something else to the pool.\n");
-	if (!(p->retry_on & pool_status_bit(503)))
-		fprintf(f, "    http-response set-header x-llm-status 503 if { status 503 }\n"
-			   "    http-response set-status 599 if { status 503 }\n");
-	fprintf(f, "    http-response set-header x-llm-status 425 if { status 425 }\n"
+	fprintf(f, "    # This one is the client's, and means something else to the pool.\n"
+		   "    http-response set-header x-llm-status 425 if { status 425 }\n"
 		   "    http-response set-status 499 if { status 425 }\n");
 	if (p->retry_on)
 		fprintf(f, "    http-response set-status 425 if declined\n");
+	fprintf(f,
+		"    # Errors do not count against the only member that can serve, because they may be the doing of one client.\n"
+		"    acl only        var(txn.llm_only) -m found\n"
+		"    acl error       status 500 502 503 504 529\n"
+		"    http-response set-header x-llm-status %%[status] if only error\n"
+		"    http-response set-status 499 if only error\n");
+	if (!(p->retry_on & pool_status_bit(503)))
+		fprintf(f, "    # This one, too, means something else to the pool.\n"
+			   "    http-response set-header x-llm-status 503 if { status 503 }\n"
+			   "    http-response set-status 599 if { status 503 }\n");
 	backends_leg_end(f, &l);
 }
 

@@ -55,7 +55,7 @@ def routes(mocks):
         + of("chain", "last", names=NAMES, retry_on=[429, 500, 503, 529], pool_header=True)
         + of("some", names=NAMES, retries=1) + of("none", names=NAMES, retries=0)
         + of(*["early-" + kind for kind in BODIES], names="hb") + of("refused", names="gb") + of("dead", names="ef")
-        + of("most", retry_on=[429]) + of("never", retry_on=[])
+        + of("most", retry_on=[429]) + of("never", "poison", retry_on=[])
         + of("key", names="abc") + of("keyless", names="ab")
         + of("paths", more={"b": {"paths": ["/v1/files"]}}, path_prefix="/v1")
         + of("rest", "date", "wild", names="ab") + of("guess", names="ab")
@@ -362,6 +362,23 @@ def test_errors_in_a_row(gateway, mocks):
     assert answers == [500] * 9
     until(lambda: send(gateway, "small", "errors").status == 200, 10, "a is passed over")
     assert gateway.line(send(gateway, "small", "errors"))["member"] == "b"
+
+
+def test_errors_of_all(gateway, mocks):
+    """The only member that is left is not passed over for its errors, so that no client can take the pool from the others by requests that fail."""
+    for status, code in ((500, None), (502, None), (502, "upstream_error"), (529, None), (503, None)):
+        for name in "ab":
+            mocks[name].reset()
+            if code:
+                mocks[name].raw = b""
+            else:
+                mocks[name].respond = declines(status)
+        for _ in range(33):
+            answer = send(gateway, "small", "poison")
+            assert (answer.status, answer.json()["error"].get("code")) == (status, code), gateway.line(answer)
+        for name in "ab":
+            mocks[name].reset()
+        assert send(gateway, "small", "poison").status == 200
 
 
 # ---- the choice

@@ -7,7 +7,7 @@
 
 /* Bytes of the largest ACK without the texts whose length varies (decision_ack_room() adds those): every name, number,
  * type and length, and the texts that are static. */
-enum { ACK_FIXED = 1024 };
+enum { ACK_FIXED = 1024 + CLIENT_NAME_MAX };
 
 /* HAProxy puts an answer of the gateway's own into one of its buffers, which is as large as the frame that HAProxy
  * offers, with this many bytes in front of the answer. */
@@ -46,6 +46,16 @@ ACK_INLINE void set_answer(spop_writer *w, const decision *d)
 		w->pos += models_write(d->listed, d->caller, d->client, (char *)w->pos);
 }
 
+/* Tells HAProxy the limits that it counts. */
+static __attribute__((noinline)) void set_limits(spop_writer *w, const client *c)
+{
+	ack_str(w, SLICE("client"), slice_cstr(c->name));
+	spop_ack_set(w, SLICE("rpm"));
+	spop_put_int64(w, c->requests_per_minute);
+	spop_ack_set(w, SLICE("parallel"));
+	spop_put_int64(w, c->parallel);
+}
+
 ACK_INLINE void set_all(spop_writer *w, const decision *d)
 {
 	if (d->answer.len) {
@@ -71,6 +81,8 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 			ack_str(w, SLICE("leg"), d->leg);
 		if (d->passed_over_len)
 			ack_str(w, SLICE("rest"), slice_of(d->passed_over, d->passed_over_len));
+		if (d->client && (d->client->requests_per_minute || d->client->parallel))
+			set_limits(w, d->client);
 	}
 	if (d->route_name.len)
 		ack_str(w, SLICE("route"), d->route_name);
@@ -85,6 +97,18 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 	spop_put_bool(w, d->metered);
 	/* True also where the gateway answers itself, because nothing is forwarded. */
 	ack_deny(w, d->refusal != REFUSE_NOT || d->answer.len);
+}
+
+size_t welcome_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
+		   uint64_t frame_id, bool *fell_back)
+{
+	if (d->refusal != REFUSE_NOT)
+		return decision_ack(d, s, room, room_len, stream_id, frame_id, fell_back);
+	spop_writer w = spop_ack_begin(s, room, room_len, stream_id, frame_id);
+	*fell_back = false;
+	spop_ack_set(&w, SLICE("welcome"));
+	spop_put_bool(&w, d->client != NULL);
+	return frame_end(&w);
 }
 
 size_t decision_ack_room(const decision *d)

@@ -24,7 +24,7 @@ refusal admit(const policy *p, llm_request *r, const client **asks, const char *
 
 	*asks = NULL;
 	*problem = NULL;
-	if (!p->clients)
+	if (!p->clients && !r->key.len && !r->keys_differ)
 		return REFUSE_NOT;
 	/* With the rules off, a passthrough route would forward a client's key. */
 	if (!r->clients_guarded) {
@@ -36,18 +36,18 @@ refusal admit(const policy *p, llm_request *r, const client **asks, const char *
 		*problem = "two different keys of clients";
 		return REFUSE_KEYS;
 	}
-	if (r->key.len == 0 && !p->table->require_client)
+	if (r->key.len == 0 && (!p->table->require_client || r->preflight))
 		return REFUSE_NOT;
 	if (r->key.len == 0) {
 		*problem = "the request has no key of a client, and require_client is set";
 		return REFUSE_KEY;
 	}
-	if (p->clients->missing) {
+	if (p->clients && p->clients->missing) {
 		*problem = "the file of clients cannot be read";
 		return REFUSE_GATEWAY;
 	}
 	const client *whose = NULL;
-	if (r->key.len == CLIENT_HASH_LEN)
+	if (p->clients && r->key.len == CLIENT_HASH_LEN)
 		whose = client_of_key(p->clients, (const unsigned char *)r->key.ptr, clock_wall_ms(), &why);
 	else
 		why = KEY_UNKNOWN;

@@ -509,8 +509,8 @@ static __attribute__((noinline)) void apply_clients(const policy *p, llm_request
 	d->ask_again = false;
 }
 
-/* Decides everything but what require_usage() and apply_clients() do. */
-static inline __attribute__((always_inline)) void find_upstream(const policy *p, const llm_request *r, decision *d)
+/* Sets what is not known yet. */
+static inline __attribute__((always_inline)) void begin(const llm_request *r, decision *d)
 {
 	d->request = r;
 	d->client = NULL;
@@ -528,6 +528,12 @@ static inline __attribute__((always_inline)) void find_upstream(const policy *p,
 	d->header = HEADER_AUTHORIZATION;
 	d->problem = NULL;
 	d->ask_again = false;
+}
+
+/* Decides everything but what require_usage() and apply_clients() do. */
+static inline __attribute__((always_inline)) void find_upstream(const policy *p, const llm_request *r, decision *d)
+{
+	begin(r, d);
 	bool frequent = find(r, d);
 	d->caller = caller_protocol(r, frequent);
 
@@ -559,6 +565,20 @@ void decide(const policy *p, llm_request *r, decision *d)
 	if (d->model.stream && d->model.stream_usage != STREAM_USAGE_ASKED && d->refusal == REFUSE_NOT &&
 	    (d->route ? d->route->require_stream_usage : p->table->require_stream_usage))
 		require_usage(r, d);
-	if (p->clients)
+	if (p->clients || r->key.len || r->keys_differ)
 		apply_clients(p, r, d);
+}
+
+void decide_key(const policy *p, llm_request *r, decision *d)
+{
+	const char *problem;
+
+	begin(r, d);
+	d->endpoint = ENDPOINT_OTHER;
+	d->metered = false;
+	d->model = (model_result){ .status = MODEL_NONE };
+	d->caller = caller_protocol(r, false);
+	refusal why = admit(p, r, &d->client, &problem);
+	if (why != REFUSE_NOT)
+		refuse(d, why, problem);
 }

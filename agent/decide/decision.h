@@ -104,6 +104,10 @@ typedef struct decision {
  * client, sets project and client of `r` to those of the key. */
 void decide(const policy *p, llm_request *r, decision *d);
 
+/* Decides whether the key of `r` lets it in, before its body is there: sets `*d` to the refusal, or to REFUSE_NOT and
+ * the client. decide() decides the rest. */
+void decide_key(const policy *p, llm_request *r, decision *d);
+
 /* Says whether the key of `r` lets it in. REFUSE_NOT: it does, and `*asks` is its client, or NULL if `r` has no key and
  * needs none. Otherwise `*problem` says why not, for the operator. If the key is that of a client, good or not, project
  * and client of `r` become those of the key. */
@@ -122,6 +126,10 @@ extern const char *const stripped_headers[];
  * the refusal REFUSE_GATEWAY instead, which fits every frame; *fell_back says so. */
 size_t decision_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
 		    uint64_t frame_id, bool *fell_back);
+
+/* Writes the ACK of decide_key(): that the client is welcome, or the refusal. */
+size_t welcome_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
+		   uint64_t frame_id, bool *fell_back);
 
 /* Returns the bytes of room that decision_ack() needs at most for `d`; no frame needs more than its largest size. */
 size_t decision_ack_room(const decision *d);

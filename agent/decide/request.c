@@ -34,7 +34,8 @@
 	X("backends", BYTES, backends_hash) \
 	X("guard", TRUTH, clients_guarded) \
 	X("key", BYTES, key) \
-	X("keys_differ", TRUTH, keys_differ)
+	X("keys_differ", TRUTH, keys_differ) \
+	X("preflight", TRUTH, preflight)
 
 /* ---- any message */
 

@@ -19,6 +19,7 @@ typedef struct llm_request {
 	bool x_goog_api_key;
 	bool anthropic_version;
 	bool bearer_sk_ant;
+	bool preflight;       /* a browser asks what it may send; it has no key */
 	bool keys_differ;     /* the request has two different keys of clients of ours */
 	bool clients_guarded; /* HAProxy's rules about such keys are on: a key goes to the agent, and to no upstream */
 	slice key;            /* SHA-256 of the key of a client of ours; empty: the request has none */

@@ -68,7 +68,6 @@ static void count_decision(net_counters *n, const llm_request *r, const decision
 		counter_add(&n->refusals[why], 1);
 		take_note(n, why, r, d, fell_back ? "the answer is larger than max_frame_size" : d->problem);
 	}
-	counter_add(r->contract < CONTRACT ? &n->contract_outdated : &n->contract_kept, 1);
 	counter_add(&n->decisions[slot < COUNTER_ROUTES ? slot : COUNTER_ROUTES - 1][d->caller][o], 1);
 }
 
@@ -206,6 +205,13 @@ void conn_leave(conn *c, spop_status status, slice message)
 
 typedef enum answered { ANSWERED, ANSWER_MALFORMED, ANSWER_NO_MEMORY } answered;
 
+/* Reads the message into t->request. False: it is malformed. */
+static bool read_request(spop_thread *t, spop_message *m)
+{
+	request_read(&t->request, m);
+	return spop_messages_skip(m->from);
+}
+
 /* Writes the ACK of an llm-request message. */
 static answered answer_request(conn *c, const spop_event *e, spop_message *m, unsigned *decisions)
 {
@@ -213,8 +219,7 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 	decision *d = &t->decision;
 	bool fell_back = false;
 
-	request_read(&t->request, m);
-	if (!spop_messages_skip(m->from))
+	if (!read_request(t, m))
 		return ANSWER_MALFORMED;
 	decide(t->policy, &t->request, d);
 	/* A list of models may be larger than a frame. */
@@ -228,6 +233,9 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 		counter_add(&t->counters.asked_for_more, 1);
 	} else {
 		count_decision(&t->counters, &t->request, d, fell_back);
+		counter_add(t->request.contract < CONTRACT ? &t->counters.contract_outdated :
+							     &t->counters.contract_kept,
+			    1);
 		compare_backends(c, &t->request);
 		++*decisions;
 	}
@@ -239,6 +247,29 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 		log_too_large(c, &t->request, d);
 	if (t->request.contract < CONTRACT)
 		log_outdated(t->shared, &t->request);
+	return ANSWERED;
+}
+
+/* Writes the ACK of an llm-client message, by which HAProxy asks whether it may wait for the body. */
+static answered answer_key(conn *c, const spop_event *e, spop_message *m)
+{
+	spop_thread *t = c->spop_thread;
+	decision *d = &t->decision;
+	bool fell_back = false;
+
+	if (!read_request(t, m))
+		return ANSWER_MALFORMED;
+	decide_key(t->policy, &t->request, d);
+	size_t room = decision_ack_room(d), largest = FRAME_PREFIX + (size_t)c->session.max_frame;
+	if (room > largest)
+		room = largest;
+	if (!conn_room(c, room))
+		return ANSWER_NO_MEMORY;
+	wrote(c, welcome_ack(d, &c->session, c->out.data + c->out.end, room, e->stream_id, e->frame_id, &fell_back));
+	if (d->refusal != REFUSE_NOT) {
+		count_decision(&t->counters, &t->request, d, fell_back);
+		log_refusal(&t->request, d);
+	}
 	return ANSWERED;
 }
 
@@ -307,6 +338,8 @@ static answered answer(conn *c, const spop_event *e, unsigned *decisions)
 	while (spop_message_next(&messages, &m)) {
 		if (slice_eq(m.name, SLICE("llm-request")))
 			return answer_request(c, e, &m, decisions);
+		if (slice_eq(m.name, SLICE("llm-client")))
+			return answer_key(c, e, &m);
 		if (slice_eq(m.name, SLICE("llm-member")))
 			return answer_leg(c, e, &m);
 		if (slice_eq(m.name, SLICE("llm-declined")))

@@ -46,6 +46,10 @@ def check_refusal(response, status, code, shape, retry=None):
     # A missing credential is not the client's fault, whatever its status.
     clients = status < 500 and code != "upstream_auth_unavailable"
     kind = "invalid_request_error" if clients else "api_error"
+    if status == 429:
+        kind = "insufficient_quota" if code == "insufficient_quota" and shape == "openai" else "rate_limit_error"
+    elif status == 401 and shape == "anthropic":
+        kind = "authentication_error"
     if shape == "openai":
         assert set(body) == {"error"} and {"message", "type", "param", "code"} <= set(error), body
         assert error["code"] == code and error["type"] == kind, body
@@ -54,7 +58,7 @@ def check_refusal(response, status, code, shape, retry=None):
         assert code in response.body.decode(), body
     else:
         assert set(body) == {"error"} and error["code"] == status, body
-        assert error["status"] == ("INVALID_ARGUMENT" if clients else "UNAVAILABLE"), body
+        assert error["status"] == {401: "UNAUTHENTICATED", 429: "RESOURCE_EXHAUSTED"}.get(status, "INVALID_ARGUMENT" if clients else "UNAVAILABLE"), body
         assert code in response.body.decode(), body
     assert response.header("x-request-id"), response
     if retry is None:

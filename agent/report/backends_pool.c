@@ -11,7 +11,8 @@ enum {
 	ERRORS_MAX_IN_A_ROW = 10, /* answers of 5xx that are no declining ones, until HAProxy passes a member over */
 	SCORE = 1
 		<< 24, /* by this the load of `least` is multiplied, so that dividing it by weights tells them apart */
-	TIES = 256,    /* less than the smallest difference of two such scores */
+	SLOW_START_S = 30, /* until a member that comes back has its whole share again */
+	TIES = 256,        /* less than the smallest difference of two such scores */
 };
 
 /* Of each declined attempt the answer's status, by the request's id and the member. HAProxy's retry loses it. */
@@ -93,20 +94,29 @@ static void write_full(FILE *f, const route_table *t, const pool *p)
 			i);
 }
 
+/* Writes the weights that the members have at this moment: txn.llm_w0, txn.llm_w1 and so on. */
+static void write_weights(FILE *f, const pool *p)
+{
+	fprintf(f, "    # Their weights now: a member that comes back has little at first.\n");
+	for (size_t i = 0; i < p->count; i++)
+		fprintf(f, "    http-request set-var(txn.llm_w%zu) srv_weight(weights.%s/%s) if open%zu\n", i,
+			p->backend, p->members[i].member, i);
+}
+
 static void write_weighted(FILE *f, const pool *p)
 {
 	fprintf(f, "    # A number below the sum of their weights, which falls into the part of one of them.\n"
 		   "    http-request set-var(txn.llm_sum) int(0)\n");
 	for (size_t i = 0; i < p->count; i++)
-		fprintf(f, "    http-request set-var(txn.llm_sum) var(txn.llm_sum),add(%u) if open%zu\n",
-			p->members[i].weight, i);
+		fprintf(f, "    http-request set-var(txn.llm_sum) var(txn.llm_sum),add(txn.llm_w%zu) if open%zu\n", i,
+			i);
 	fprintf(f,
 		"    http-request set-var(txn.llm_draw) rand,mod(txn.llm_sum) if { var(txn.llm_sum) -m int gt 0 }\n");
 	for (size_t i = 0; i < p->count; i++)
 		fprintf(f,
-			"    http-request set-var(txn.llm_pick) str(%s) if !picked open%zu { var(txn.llm_draw) -m int lt %u }\n"
-			"    http-request set-var(txn.llm_draw) var(txn.llm_draw),sub(%u) if !picked open%zu\n",
-			p->members[i].member, i, p->members[i].weight, p->members[i].weight, i);
+			"    http-request set-var(txn.llm_draw) var(txn.llm_draw),sub(txn.llm_w%zu) if !picked open%zu\n"
+			"    http-request set-var(txn.llm_pick) str(%s) if !picked open%zu { var(txn.llm_draw) -m int lt 0 }\n",
+			i, i, p->members[i].member, i);
 }
 
 static void write_least(FILE *f, const pool *p)
@@ -116,16 +126,17 @@ static void write_least(FILE *f, const pool *p)
 	for (size_t i = 0; i < p->count; i++)
 		fprintf(f,
 			"    http-request set-var(txn.llm_tie)   rand(%d)\n"
-			"    http-request set-var(txn.llm_load)  srv_conn(%s/%s),add(1),mul(%d),div(%u),add(txn.llm_tie)\n"
+			"    http-request set-var(txn.llm_load)  srv_conn(%s/%s),add(1),mul(%d),div(txn.llm_w%zu),add(txn.llm_tie) if open%zu\n"
 			"    http-request set-var(txn.llm_least) var(txn.llm_load) if open%zu !picked || open%zu { var(txn.llm_load),sub(txn.llm_least) lt 0 }\n"
 			"    http-request set-var(txn.llm_pick)  str(%s) if open%zu { var(txn.llm_load),sub(txn.llm_least) eq 0 }\n",
-			TIES, p->backend, p->members[i].member, SCORE, p->members[i].weight, i, i, p->members[i].member,
-			i);
+			TIES, p->backend, p->members[i].member, SCORE, i, i, i, i, p->members[i].member, i);
 }
 
 static void write_choice(FILE *f, const pool *p)
 {
 	fprintf(f, "    acl picked var(txn.llm_pick) -m found\n");
+	if (p->balance != BALANCE_FIRST)
+		write_weights(f, p);
 	if (p->balance == BALANCE_WEIGHTED)
 		write_weighted(f, p);
 	else if (p->balance == BALANCE_LEAST)
@@ -233,6 +244,30 @@ static void write_backend(FILE *f, const backends_settings *s, const route_table
 		fprintf(f, "    server %s \"unix@${LLM_LEGS_INSIDE}/%s.sock\"\n", p->members[i].member,
 			p->members[i].leg);
 	fprintf(f, "    server next_member \"unix@${LLM_LEGS_INSIDE}/%s.sock\" weight 1 no-check\n\n", p->leg);
+}
+
+/* Writes the backend that keeps the members' weights, because the weights of the pool's own servers say that rules
+ * choose among them. HAProxy gives a server that it finds again a sixteenth of its weight, and raises that. */
+static void write_slow_start(FILE *f, const pool *p)
+{
+	unsigned heaviest = 1;
+
+	for (size_t i = 0; i < p->count; i++)
+		heaviest = p->members[i].weight > heaviest ? p->members[i].weight : heaviest;
+	fprintf(f,
+		"backend weights.%s\n"
+		"    # The weights of the members, for the rules above. No request comes here.\n"
+		"    mode http\n"
+		"    timeout connect 1s\n"
+		"    timeout server 1s\n"
+		"    balance roundrobin\n"
+		"    default-server slowstart %ds\n",
+		p->backend, SLOW_START_S);
+	for (size_t i = 0; i < p->count; i++)
+		fprintf(f, "    server %s \"unix@${LLM_LEGS_INSIDE}/%s.sock\" track %s/%s weight %u\n",
+			p->members[i].member, p->members[i].leg, p->backend, p->members[i].member,
+			p->members[i].weight * (MEMBER_WEIGHT_MAX / heaviest));
+	fprintf(f, "\n");
 }
 
 /* Writes where a request comes back for its next attempt, and where the tap brings streams. */
@@ -345,6 +380,8 @@ void backends_pools(FILE *f, const backends_settings *s, const route_table *t)
 			write_table(f);
 		first = false;
 		write_backend(f, s, t, r);
+		if (r->pool->balance != BALANCE_FIRST)
+			write_slow_start(f, r->pool);
 		write_next(f, r->pool);
 		for (size_t m = 0; m < r->pool->count; m++)
 			write_member(f, s, t, r->pool, &r->pool->members[m]);

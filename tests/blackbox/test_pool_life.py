@@ -1,6 +1,8 @@
 """Pools while HAProxy or the agent reloads, an operator takes a member out, and members die and come back."""
 import collections
 import concurrent.futures
+import csv
+import io
 import re
 import signal
 import socket
@@ -12,7 +14,7 @@ import harness
 import http2
 import wire
 from harness import CLIENT_KEY, until
-from pools import NAMES, PoolGateway, asked, declines, pool
+from pools import NAMES, PoolGateway, asked, declines, likely, pool
 
 BODY = b'{"model": "m-1", "messages": []}'
 
@@ -167,6 +169,48 @@ def test_a_member_is_taken_out_by_hand(gateway, mocks):
     mocks["a"].gate = None
     api(gateway, "set server pool.m/a state ready")
     until(lambda: asked(post(gateway)) == "a", 10, "a is back")
+
+
+def test_a_member_that_comes_back_begins_slowly(haproxy, mocks, work):
+    """After errors, and after an operator took it out. Where it is the only one, it gets all; and a reload begins with whole shares."""
+    def edit(text):
+        return text.replace("global\n", "global\n    stats socket %s level admin mode 600\n" % (work / "api.sock"), 1)
+    two = [pool(mocks, "lot", balance="weighted"), pool(mocks, "calm", balance="least")]
+    with PoolGateway(haproxy, list(mocks.values()), {"routes": two}, edit=edit) as gateway:
+        gateway.api = str(work / "api.sock")
+
+        def stat(server, field):
+            [row] = [row for row in csv.DictReader(io.StringIO(api(gateway, "show stat").lstrip("# "))) if row["pxname"] + "/" + row["svname"] == server]
+            return row[field]
+
+        def weight(name):
+            return int(stat("weights.pool.%s/a" % name, "weight"))
+
+        def served(name, requests):
+            return "".join(asked(post(gateway, name)) for _ in range(requests))
+        mocks["a"].respond = declines(500)
+        until(lambda: served("lot", 5) and stat("pool.lot/a", "status") == "DOWN", 20, "a is passed over")
+        mocks["a"].reset()
+        assert api(gateway, "set server pool.lot/a health up").strip() == ""
+        shares, now = served("lot", 80), weight("lot")
+        assert shares.count("a") <= likely(80, now / (now + 256))[1] and now < 256, (shares, now)
+
+        for state in ("maint", "ready"):
+            assert api(gateway, "set server pool.calm/a state " + state).strip() == ""
+            until(lambda: (stat("pool.calm/a", "status") == "MAINT") == (state == "maint"), 5, state)
+        first = weight("calm")
+        assert first < 256 and set(served("calm", 10)) == {"b"}
+        for name in ("lot", "calm"):
+            api(gateway, "set server pool.%s/b state maint" % name)
+            assert set(served(name, 10)) == {"a"}
+            api(gateway, "set server pool.%s/b state ready" % name)
+        until(lambda: weight("calm") > first, 10, "a has more")
+
+        before = reload(gateway)
+        until(lambda: not before.running(), 20, "the old HAProxy has ended")
+        assert weight("lot") == weight("calm") == 256
+        api(gateway, "set weight weights.pool.lot/a 0")
+        assert set(served("lot", 20)) == {"b"}
 
 
 @pytest.mark.parametrize("way", ["h1", "h2c"])

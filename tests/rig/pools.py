@@ -33,6 +33,14 @@ class PoolGateway(harness.Gateway):
         self.haproxy_env.setdefault("LLM_LEGS", str(self.legs))
         super().start_haproxy()
 
+    def close(self, quiet=False):
+        """Checks that no upstream got a request without its end, but those that have died, or answer before they have all of it."""
+        try:
+            super().close(quiet)
+        finally:
+            cut = [request for mock in self.by_name.values() if isinstance(mock, Mock) and not mock.takes_parts for request in mock.requests if not request.whole]
+            assert quiet or not cut, cut
+
     def line(self, answer):
         """The log line of the request of `answer`, an Exchange, as a dict."""
         wanted = '"id":"%s"' % answer.header("x-request-id")
@@ -59,6 +67,8 @@ class TappedPoolGateway(Tapped, PoolGateway):
 
 class Early(Mock):
     """Declines as soon as it has a request's head, and takes the body in after that."""
+
+    takes_parts = True
 
     def _read(self, sock, buffer, number):
         while b"\r\n\r\n" not in buffer:

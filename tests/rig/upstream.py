@@ -17,7 +17,7 @@ class Request:
         self.path, _, self.query = self.target.partition("?")
         self.body = b""
         self.trailer = b""
-        self.chunked = False
+        self.chunked = self.whole = False   # whole: all of its body was received
 
     def header(self, name, default=None):
         values = self.all(name)
@@ -101,7 +101,10 @@ def accept_for(request):
 
 
 class Mock:
-    """One upstream. `respond(request)` may be set: it returns (status, headers, body bytes), or None for the usual answer."""
+    """One upstream. `respond(request)` may be set: it returns (status, headers, body bytes), or None for the usual answer.
+    `takes_parts`: requests without their end are right, because it has been down, or does not read them."""
+
+    takes_parts = False
 
     def __init__(self, name, tls=None, host="127.0.0.1", family=socket.AF_INET, port=0):
         self.name, self.tls, self.host, self.family = name, tls, host, family
@@ -135,6 +138,7 @@ class Mock:
 
     def down(self):
         """Refuses connections from now on, and ends those it has."""
+        self.takes_parts = True
         self.stopping.set()
         if self.gate:
             self.gate.set()
@@ -232,6 +236,7 @@ class Mock:
                         if not more():
                             return None, b""
                     request.trailer, buffer = (b"\r\n" + buffer).split(b"\r\n\r\n", 1)
+                    request.whole = True
                     return request, buffer
                 body += whole(size)
                 request.body = bytes(body)
@@ -239,7 +244,8 @@ class Mock:
                     return None, b""
         size = int(request.header("content-length") or 0)
         request.body = whole(size)
-        return (request, buffer) if len(request.body) == size else (None, b"")
+        request.whole = len(request.body) == size
+        return (request, buffer) if request.whole else (None, b"")
 
     def _answer(self, sock, request):
         if self.delay:

@@ -344,11 +344,14 @@ static void write_member(FILE *f, const backends_settings *s, const route_table 
 		for (unsigned i = 0; i < POOL_STATUSES; i++)
 			if (p->retry_on & 1u << i)
 				fprintf(f, " %d", pool_statuses[i]);
-		fprintf(f, "\n"
-			   "    http-response send-spoe-group llm llm-declined if declined\n"
-			   "    http-response track-sc0 var(txn.llm_attempt) table leg.tried if declined\n"
-			   "    http-response sc-set-gpt0(0) status if declined\n"
-			   "    http-response set-header x-llm-status %%[status] if declined\n");
+		fprintf(f,
+			"\n"
+			"    http-response send-spoe-group llm llm-declined if declined\n"
+			"    # Where there are two agents, HAProxy asks them in turn: so the other one learns of it, too.\n"
+			"    http-response send-spoe-group llm llm-declined if declined { nbsrv(llm-agent) gt 1 }\n"
+			"    http-response track-sc0 var(txn.llm_attempt) table leg.tried if declined\n"
+			"    http-response sc-set-gpt0(0) status if declined\n"
+			"    http-response set-header x-llm-status %%[status] if declined\n");
 	}
 	fprintf(f, "    # This one is the client's, and means something else to the pool.\n"
 		   "    http-response set-header x-llm-status 425 if { status 425 }\n"

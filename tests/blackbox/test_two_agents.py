@@ -6,6 +6,7 @@ import threading
 
 import harness
 from harness import chat, secret, until
+from pools import KEYS, PoolGateway, declines, pool
 from realtap import RealTap, Recorded
 
 
@@ -104,3 +105,16 @@ def test_two_agents_and_a_tap(haproxy, work, make_mock):
         more = dict(config, listen="unix@%s/third.sock" % work, ledger=str(work), log_listen=["unix@%s/log.sock" % work], tap_listen=gateway.config["tap_listen"])
         third = harness.Agent(work, more, env={"KEY": key}, wait=False)
         assert third.process.wait() != 0 and "%s: another process is listening there" % gateway.config["tap_listen"][6:] in third.text()
+
+
+def test_both_agents_learn_who_rests(haproxy, work, make_mock):
+    """Requests come one after the other, so that HAProxy asks each agent at its turn: what one of them alone was told, the other would never learn."""
+    mocks = {name: make_mock(name) for name in "ab"}
+    for mock in mocks.values():
+        mock.respond = declines(429, 100)
+    config, socket = {"routes": [pool(mocks, "m")]}, work / "second.sock"
+    with harness.Agent(work, dict(config, listen="unix@%s" % socket), env={"A_m": KEYS["a"], "B_m": KEYS["b"]}), \
+            PoolGateway(haproxy, list(mocks.values()), config, edit=two(socket)) as gateway:
+        assert [gateway.ask("m-1").status for _ in range(12)] == [429] * 12
+        # HAProxy 3.0 and older may tell one of them both times.
+        assert max(len(mock.requests) for mock in mocks.values()) <= 3, mocks["b"].requests

@@ -14,6 +14,10 @@ from harness import CLIENT_KEY, until
 from pools import KEYS, NAMES, PoolGateway, asked, declines, pool
 
 BUFSIZE = 1 << 17
+# All that retry_on may name. An answer of HAProxy's own does not become one of them, because the member may have run the request.
+ALL = [429, 500, 502, 503, 504, 529]
+# The keys of a pool with as many members as there can be.
+MANY = [harness.secret("pool-key-%d" % number) for number in range(16)]
 CLOSES = "Content-Type: application/json\r\nConnection: close\r\n"
 NO = b'{"error":{"message":"no"}}'
 
@@ -57,8 +61,8 @@ CUT = ("cut", "nobody", "unended")
 
 
 @pytest.fixture(scope="module")
-def mocks(make_mock):
-    return {name: make_mock(name) for name in NAMES}
+def mocks(make_mock, authority):
+    return dict({name: make_mock(name) for name in NAMES}, t=make_mock("t", tls=authority.server))
 
 
 @pytest.fixture(autouse=True)
@@ -99,21 +103,21 @@ def gateway(haproxy, mocks):
     def through(name, names="ab", **more):
         """The clients' own credentials pass through, so that a 429 lets no member rest."""
         return dict(pool(mocks, name, **more), pool=[{"name": one, "upstream": mocks[one].url()} for one in names])
-    routes = [pool(mocks, "odd-" + name) for name in ANSWERS] + [pool(mocks, "last-" + name, retries=0) for name in ANSWERS]
+    routes = [pool(mocks, "odd-" + name, retry_on=ALL) for name in ANSWERS] + [pool(mocks, "last-" + name, retries=0) for name in ANSWERS]
     routes += [pool(mocks, name) for name in ("get", "slow", "chunks", "leaves", "ws", "wsall", "wsend")]
-    routes += [pool(mocks, "back%d" % status, retry_on=[429, 500, 502, 503, 504, 529], pool_header=True) for status in (429, 500, 502, 503, 504, 529)]
+    routes += [pool(mocks, "back%d" % status, retry_on=ALL, pool_header=True) for status in ALL]
     routes += [pool(mocks, "own", retry_on=[429])]
     routes += [through("near-" + name) for name in ("length", "chunked", "h2")] + [through(name, "abc") for name in ("many", "line")]
-    routes += [dict(through("head"), path_prefix="/files"), pool(mocks, "stalls", more={"a": {"timeout": 1}}), pool(mocks, "full")]
+    routes += [dict(through("head"), path_prefix="/files"), pool(mocks, "stalls", more={"a": {"timeout": 1}}, retry_on=ALL), pool(mocks, "full")]
     del routes[-3]["model_prefix"]
     routes[-1]["pool"][0]["upstream"] = full.url()
-    with PoolGateway(haproxy, list(mocks.values()), {"routes": routes}, edit=edit, limits={"LLM_BUFSIZE": str(BUFSIZE), "LLM_BUFSIZE_LARGE": "none"}) as one:
+    routes += [pool(mocks, "tls", more={"a": {"upstream": mocks["t"].url(), "sni": "localhost"}})]
+    routes += [{"model_prefix": "keys-", "pool": [{"name": "key-%d" % number, "upstream": mocks["d"].url(), "auth": "env:KEY_%d" % number}
+                                                  for number in range(len(MANY))]}]
+    with PoolGateway(haproxy, list(mocks.values()), {"routes": routes}, env={"KEY_%d" % number: key for number, key in enumerate(MANY)},
+                     owners={key: [mocks["d"]] for key in MANY}, edit=edit, limits={"LLM_BUFSIZE": str(BUFSIZE), "LLM_BUFSIZE_LARGE": "none"}) as one:
         yield one
     full.close()
-
-
-def head_of(body, *more):
-    return wire.request("POST", "/v1/chat/completions", [("Host", "x"), ("Content-Length", str(len(body))), *more] + harness.JSON + harness.bearer())
 
 
 def body_of(name, size=100):
@@ -166,7 +170,7 @@ def test_odd_answers(gateway, mocks, kind):
     assert len(came(mocks["a"], "last-" + kind)) == 1 and not came(mocks["b"], "last-" + kind)
 
 
-@pytest.mark.parametrize("status", [429, 500, 502, 503, 504, 529])
+@pytest.mark.parametrize("status", ALL)
 def test_the_last_answer_is_the_members_own(gateway, mocks, status):
     """Status, body, and all its headers in their order, after a decline before it; and the name of the member is added, by option."""
     own = [("content-type", "text/plain; charset=x"), ("retry-after", "7"), ("retry-after-ms", "6999"), ("x-ratelimit-remaining-requests", "0"),
@@ -189,17 +193,41 @@ def test_every_other_status(gateway, mocks):
         assert (answer.status, answer.header("x-own"), asked(answer)) == (status, str(status), "a"), (status, answer.response)
 
 
-def test_a_stream_that_stalls(gateway, mocks):
-    """Longer than the member's time: it breaks off, and is not asked for again."""
+def test_a_member_that_stalls(gateway, mocks):
+    """Longer than its time, within a stream or before an answer: the request is not sent again."""
     mocks["a"].gate = threading.Event()
     with pytest.raises(wire.Cut) as cut:
         gateway.ask("stalls-1", stream=True)
     assert b"data: " in cut.value.response.body
     mocks["a"].gate.set()
-    assert len(came(mocks["a"], "stalls")) == 1 and not came(mocks["b"], "stalls")
+    mocks["a"].delay = 3
+    assert post(gateway, "stalls").status == 504
+    assert len(came(mocks["a"], "stalls")) == 2 and not came(mocks["b"], "stalls")
+
+
+def test_a_member_that_is_not_trusted(gateway, mocks):
+    """Its certificate is of an authority that HAProxy does not know, so nothing is sent to it."""
+    answer = post(gateway, "tls")
+    assert answer.status == 200
+    gateway.served(answer, "b", gateway.line(answer)["tried"] and "a:unreachable")
+    assert not mocks["t"].requests
 
 
 # ---- requests
+
+def test_several_keys_of_one_provider(gateway, mocks):
+    """As many members as a pool can have, with one upstream: it gets a request that each key but the last one has no quota for, with each key once, in order."""
+    mocks["d"].respond = lambda request: None if request.has(MANY[-1]) else declines(429, 300)(request)
+    answer = post(gateway, "keys", 60000)
+    assert answer.status == 200
+    assert [request.header("authorization") for request in answer.seen] == ["Bearer " + key for key in MANY]
+    assert {request.body for request in answer.seen} == {body_of("keys", 60000)}
+    line = gateway.line(answer)
+    assert line["member"] == "key-15" and line["tried"] == ",".join("key-%d:429" % number for number in range(15)), line
+    # All of them rest, but the last.
+    answer = post(gateway, "keys")
+    assert answer.status == 200 and asked(answer) == "d" and gateway.line(answer)["tried"] == ""
+
 
 @pytest.mark.parametrize("method, target", [("GET", "/v1/models/get-1"), ("HEAD", "/files/head-1")])
 def test_requests_without_a_body(gateway, mocks, method, target):

@@ -24,7 +24,7 @@ def good(mocks):
 @pytest.fixture(scope="module")
 def gateway(haproxy, mocks):
     made = [pool(mocks, name, **more) for name, more in (
-        ("next", {"names": NAMES}), ("large", {}), ("one", {}), ("off", NO_TAP), ("cut", {}), ("rest", {}), ("all", {}), ("plain", {}))]
+        ("next", {"names": NAMES, "pool_header": True}), ("large", {}), ("one", {}), ("off", NO_TAP), ("cut", {}), ("rest", {}), ("all", {}), ("plain", {}))]
     made.append(dict(pool(mocks, "through"), pool=[{"name": name, "upstream": mocks[name].url()} for name in "ab"]))
     with TappedPoolGateway(haproxy, list(mocks.values()), {"routes": made}) as gateway:
         yield gateway
@@ -47,7 +47,7 @@ def test_streams_go_through_the_tap(gateway, mocks):
     for member, status in zip("abc", (429, 529, 503)):
         mocks[member].respond = declines(status)
     answer = stream(gateway, "next")
-    assert answer.status == 200 and answer.complete and answer.events()
+    assert answer.status == 200 and answer.complete and answer.events() and answer.all("llm-served-by") == ["d"]
     served(gateway, answer, "d", "a:429,b:529,c:503")
     assert {request.header("authorization") for request in answer.seen} == {"Bearer " + KEYS[name] for name in NAMES}
     assert [leg for leg, _ in gateway.tap.legs_asked if leg.startswith("leg.pool.next.")] and not [

@@ -9,7 +9,7 @@ from plaintap import Tapped
 from upstream import Mock, Request
 
 NAMES = "abcd"
-KEYS = {name: secret("pool-" + name) for name in NAMES + "efgh"}
+KEYS = {name: secret("pool-" + name) for name in NAMES + "efght"}
 
 
 class PoolGateway(harness.Gateway):
@@ -20,7 +20,7 @@ class PoolGateway(harness.Gateway):
         for route in config["routes"]:
             for member in route.get("pool", []):
                 if member.get("auth", "").startswith("env:"):
-                    variables.setdefault(member["auth"][4:], KEYS[member["name"]])
+                    variables.setdefault(member["auth"][4:], KEYS.get(member["name"]))
         for missing in [name for name, value in variables.items() if value is None]:
             del variables[missing]
         self.by_name = {mock.name: mock for mock in mocks}

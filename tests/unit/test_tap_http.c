@@ -1,155 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The follower of HTTP/1.1 exchanges: what it says of whole connections, however their bytes are split. */
-#include "tap/http.h"
-#include "unit.h"
-
-enum { STEPS = 8, TEXT = 8192, ROOM = HTTP_HEAD_MAX + 4096 };
-
-/* What the two peers send, in order. '>' is the client, '<' the upstream, '.' the upstream's end. */
-typedef struct step {
-	char from;
-	const char *bytes;
-} step;
-
-typedef struct play {
-	http_flow flow;
-	/* What was said of each direction. */
-	char request[TEXT], answer[TEXT];
-	size_t waits_len; /* bytes in `waits` */
-} play;
-
-/* Bytes of requests that have to wait, of the play that goes on. */
-static char waits[ROOM];
-
-static unsigned char *edge; /* reading here is a fault */
-
-/* Copies `bytes` so that they end at the edge. */
-static slice at_edge(slice bytes)
-{
-	if (bytes.len)
-		memcpy(edge - bytes.len, bytes.ptr, bytes.len);
-	return slice_of(edge - bytes.len, bytes.len);
-}
-
-static void say(char *to, const char *what, slice bytes)
-{
-	size_t len = strlen(to);
-
-	snprintf(to + len, TEXT - len, "%s%.*s", what, (int)bytes.len, bytes.ptr);
-}
-
-/* Writes down a body's bytes, as one body however many parts it came in. */
-static void say_bytes(char *to, char begin, char end, slice bytes)
-{
-	size_t len = strlen(to);
-	char open[3] = { ' ', begin, '\0' }, close[2] = { end, '\0' };
-
-	if (len > 0 && to[len - 1] == end)
-		to[len - 1] = '\0';
-	else
-		say(to, open, SLICE(""));
-	say(to, "", bytes);
-	say(to, close, SLICE(""));
-}
-
-static void say_head(play *p, bool answer)
-{
-	const http_flow *f = &p->flow;
-	char head[TEXT];
-
-	if (answer)
-		snprintf(head, sizeof head, " %u%s%s%s%s", f->status, f->type[0] ? " type=" : "", f->type,
-			 f->coding[0] ? " coding=" : "", f->coding);
-	else
-		snprintf(head, sizeof head, " head%s%s%s%s", f->id[0] ? " id=" : "", f->id, f->leg[0] ? " leg=" : "",
-			 f->leg);
-	say(answer ? p->answer : p->request, head, SLICE(""));
-}
-
-/* Gives `bytes` to one direction. Returns the bytes that it did not take. */
-static slice give(play *p, bool answer, slice bytes, bool *ended)
-{
-	char *to = answer ? p->answer : p->request;
-
-	while (true) {
-		http_event e = answer ? http_answer_next(&p->flow, &bytes) : http_request_next(&p->flow, &bytes);
-		switch (e.type) {
-		case HTTP_MORE:
-			CHECK(bytes.len == 0);
-			return bytes;
-		case HTTP_WAIT:
-			CHECK(bytes.len > 0 && !answer && p->flow.open);
-			return bytes;
-		case HTTP_BAD:
-			if (!strstr(to, " BAD"))
-				say(to, " BAD ", slice_cstr(e.why));
-			return slice_of(NULL, 0);
-		case HTTP_HEAD:
-			CHECK(p->flow.open);
-			say_head(p, answer);
-			break;
-		case HTTP_BODY:
-			CHECK(e.bytes.len > 0);
-			say_bytes(to, '[', ']', e.bytes);
-			break;
-		case HTTP_BLIND:
-			CHECK(e.bytes.len > 0);
-			say_bytes(to, '(', ')', e.bytes);
-			break;
-		case HTTP_END:
-			say(to, " END", SLICE(""));
-			*ended |= answer;
-			break;
-		}
-	}
-}
-
-/* What waits is given again whenever an answer has ended, or went blind. */
-static void give_request(play *p, slice bytes)
-{
-	bool ended = false;
-
-	CHECK(bytes.len <= ROOM - p->waits_len);
-	if (bytes.len)
-		memcpy(waits + p->waits_len, bytes.ptr, bytes.len);
-	slice rest = give(p, false, at_edge(slice_of(waits, p->waits_len + bytes.len)), &ended);
-	p->waits_len = rest.len;
-	if (rest.len)
-		memmove(waits, rest.ptr, rest.len);
-}
-
-static void take_step(play *p, char from, slice bytes)
-{
-	bool ended = false;
-
-	if (from == '>') {
-		give_request(p, bytes);
-	} else if (from == '<') {
-		slice rest = give(p, true, at_edge(bytes), &ended);
-		CHECK(rest.len == 0);
-		give_request(p, SLICE(""));
-	} else {
-		http_event_type type = http_answer_eof(&p->flow);
-		say(p->answer, type == HTTP_END ? " END" : type == HTTP_BAD ? " CUT" : " idle", SLICE(""));
-	}
-}
-
-/* Plays the steps with each step's bytes in pieces: `first` bytes, then `piece` at a time. */
-static void play_steps(play *p, const step *steps, size_t first, size_t piece)
-{
-	memset(p, 0, sizeof *p);
-	http_init(&p->flow);
-	for (; steps->from; steps++) {
-		slice left = slice_cstr(steps->bytes);
-		size_t len = first;
-		do {
-			take_step(p, steps->from, slice_first(left, len));
-			left = slice_from(left, len);
-			len = piece;
-		} while (left.len);
-	}
-}
+#include "tap_http_rig.h"
 
 static void check_row(const step *steps, const char *request, const char *answer)
 {
@@ -172,11 +24,6 @@ static void check_row(const step *steps, const char *request, const char *answer
 		}
 	}
 }
-
-#define ASK "POST /v1/chat HTTP/1.1\r\nhost: x\r\n"
-#define GET "GET / HTTP/1.1\r\n\r\n"
-#define OK "HTTP/1.1 200 OK\r\n"
-#define CHUNKED "transfer-encoding: chunked\r\n"
 
 typedef struct row {
 	step steps[STEPS];
@@ -504,67 +351,6 @@ static void malformed(void)
 	ROWS(rows);
 }
 
-/* A request's head has HTTP_HEAD_MAX bytes at most. Other heads, trailers and a chunk's line have any length. */
-static void limits(void)
-{
-	static const struct {
-		const char *before, *begin, *end, *after; /* as many bytes as fit are put between begin and end */
-		bool answer;
-		const char *says, *says_over;
-	} rows[] = {
-		{ "", "GET /", " HTTP/1.1\r\nx-request-id: a\r\n\r\n", "", false, " head id=a END", " BAD" },
-		{ "", "GET / HTTP/1.1\r\na: ", "\r\nx-request-id: a\r\n\r\n", "", false, " head id=a END", " BAD" },
-		{ "", "GET / HTTP/1.1\r\na", ": b\r\nx-request-id: a\r\n\r\n", "", false, " head id=a END", " BAD" },
-		{ "POST / HTTP/1.1\r\n" CHUNKED "\r\n0\r\n", "a: ", "\r\n\r\n", "", false, " head END", " head END" },
-		{ "", "HTTP/1.1 200 ", "\r\n\r\n", "a", true, " 200 [a]", " 200 [a]" },
-		{ OK CHUNKED "\r\n", "1;", "\r\n", "a\r\n0\r\n\r\n", true, " 200 [a] END", " 200 [a] END" },
-		{ OK CHUNKED "\r\n", "000", "1\r\n", "a\r\n0\r\n\r\n", true, " 200 [a] END", " 200 [a] END" },
-		{ OK CHUNKED "\r\n0\r\n", "a: 1\r\nb:", "\r\nc: d\r\n\r\n", "", true, " 200 END", " 200 END" },
-	};
-	static play p;
-	static char text[ROOM];
-
-	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
-		for (size_t over = 0; over < 2; over++) {
-			for (size_t piece = 0; piece < 2; piece++) {
-				size_t fill = HTTP_HEAD_MAX + over - strlen(rows[i].begin) - strlen(rows[i].end);
-				int len = snprintf(text, sizeof text, "%s%s%0*d%s%s", rows[i].before, rows[i].begin,
-						   (int)fill, 0, rows[i].end, rows[i].after);
-				CHECK(len >= HTTP_HEAD_MAX && (size_t)len < sizeof text);
-				step steps[] = { { '>', GET }, { '<', text }, { 0, NULL } };
-				step asked[] = { { '>', text }, { 0, NULL } };
-				play_steps(&p, rows[i].answer ? steps : asked, piece ? 1 : SIZE_MAX,
-					   piece ? 1 : SIZE_MAX);
-				const char *said = rows[i].answer ? p.answer : p.request;
-				const char *says = over ? rows[i].says_over : rows[i].says;
-				bool ok = over ? strncmp(said, says, strlen(says)) == 0 : strcmp(said, says) == 0;
-				CHECK(ok);
-				if (!ok)
-					printf("  row %zu, %zu over: %s\n", i, over, said);
-			}
-		}
-	}
-}
-
-/* Chunks and 1xx answers without end need no more than what one may have. */
-static void endless(void)
-{
-	static play p;
-	bool ended = false;
-
-	memset(&p, 0, sizeof p);
-	http_init(&p.flow);
-	give_request(&p, SLICE(GET));
-	for (int i = 0; i < 10000; i++)
-		(void)give(&p, true, SLICE("HTTP/1.1 103 Early Hints\r\nlink: </x>; rel=preload\r\n\r\n"), &ended);
-	(void)give(&p, true, SLICE(OK CHUNKED "\r\n"), &ended);
-	for (int i = 0; i < 10000; i++)
-		(void)give(&p, true, SLICE("1;some=extension\r\na\r\n"), &ended);
-	CHECK(strncmp(p.answer, " 200 [aaa", 9) == 0 && !ended);
-	(void)give(&p, true, SLICE("0\r\n\r\n"), &ended);
-	CHECK(ended);
-}
-
 static void idle(void)
 {
 	static const struct {
@@ -596,15 +382,11 @@ static void idle(void)
 
 int main(void)
 {
-	static const char nothing[ROOM];
-
-	edge = unit_guarded(nothing, sizeof nothing) + sizeof nothing;
+	play_begin();
 	RUN(framing);
 	RUN(connections);
 	RUN(heads);
 	RUN(malformed);
-	RUN(limits);
-	RUN(endless);
 	RUN(idle);
 	return unit_end();
 }

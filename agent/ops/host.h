@@ -119,8 +119,8 @@ typedef struct host_snapshot {
 
 /* One check of /readyz. */
 typedef struct host_check {
-	const char *part; /* workers, routes, credentials, pools, contract, backends, reload, draining, ledger, journal,
-			     log_lines, tap */
+	const char *part; /* workers, routes, credentials, clients, pools, contract, backends, reload, draining, ledger,
+			     journal, log_lines, tap */
 	bool ok;
 	bool blocking;    /* if it is not ok, /readyz is 503 */
 	char detail[640]; /* room for an error (base/err.h), and what is said around it */

@@ -12,6 +12,7 @@
 #include "report/ledger_store.h"
 #include "report/period.h"
 #include "report/savings.h"
+#include "serve/checks.h"
 #include "serve/snapshot.h"
 
 enum {
@@ -50,6 +51,7 @@ struct admin_host {
 	bool draining, stopping;
 	uint64_t reloads, reloads_failed;
 	int64_t reloaded_ms;
+	clients_status clients;
 	char reload_problem[sizeof((host_check){ 0 }).detail]; /* of the last reload; "": it succeeded */
 	/* How many times POST /reload was asked for, and how many of them the main thread has done. */
 	uint64_t asked, done;
@@ -107,19 +109,6 @@ static bool on_snapshot(void *ctx, host_snapshot *s)
 
 /* ---- checks */
 
-__attribute__((format(printf, 5, 6))) static void check(host_check *c, const char *part, bool ok, bool blocking,
-							const char *fmt, ...)
-{
-	va_list args;
-
-	c->part = part;
-	c->ok = ok;
-	c->blocking = blocking;
-	va_start(args, fmt);
-	vsnprintf(c->detail, sizeof c->detail, fmt, args);
-	va_end(args);
-}
-
 static bool changed_lately(watched *w, uint64_t value, int64_t now, int64_t within)
 {
 	if (w->value != value) {
@@ -141,99 +130,10 @@ static void check_threads(admin_host *h, host_check *c, int64_t now)
 					 STUCK_MS);
 	}
 	if (stuck)
-		check(c, "workers", false, true, "%u of %u threads have hung for more than %d seconds", stuck, threads,
-		      STUCK_MS / 1000);
+		checks_set(c, "workers", false, true, "%u of %u threads have hung for more than %d seconds", stuck,
+			   threads, STUCK_MS / 1000);
 	else
-		check(c, "workers", true, true, "%u threads running", threads);
-}
-
-static size_t check_routes(host_check *c, const policy *p)
-{
-	const route_table *t = p->table;
-	size_t nowhere = 0, missing = 0, of_members = 0, needed = 0, ending = 0;
-	const char *which = "", *without = "", *soon = "";
-	int64_t now = clock_wall_ms(), end = INT64_MAX;
-
-	for (size_t i = 0; i < routes_total(t); i++) {
-		const route *r = routes_at(t, i);
-		const char *problem = NULL;
-		if (!r->enabled)
-			continue;
-		if (!route_backend(t, r)) {
-			nowhere++;
-			which = r->name;
-		}
-		if (r->auth.kind == AUTH_PASSTHROUGH)
-			continue;
-		needed++;
-		if (credential_read(&r->auth, &p->files[i], &problem).len == 0) {
-			missing++;
-			of_members += r->member != NULL;
-			without = r->name;
-		} else if (secret_ends_soon(&p->files[i], now)) {
-			ending++;
-			if (p->files[i].expires_ms < end) {
-				end = p->files[i].expires_ms;
-				soon = r->name;
-			}
-		}
-	}
-	if (nowhere)
-		check(&c[0], "routes", false, false,
-		      "%zu of %zu routes have no usable upstream and refuse every request: %s%s", nowhere, t->enabled,
-		      which, nowhere > 1 ? " and others" : "");
-	else
-		check(&c[0], "routes", true, false, "%zu routes", t->enabled);
-	if (missing)
-		check(&c[1], "credentials", false, false, "%zu of %zu credentials are missing (%s%s), so %s", missing,
-		      needed, without, missing > 1 ? " and others" : "",
-		      !of_members           ? "their routes refuse every request" :
-		      of_members == missing ? "pools do without these members" :
-					      "their routes refuse every request, and pools do without their members");
-	else if (ending)
-		check(&c[1], "credentials", false, false,
-		      "%zu of %zu credentials expire soon, and their files have no newer ones: %s in %lld seconds%s",
-		      ending, needed, soon, (long long)(end - now) / 1000, ending > 1 ? ", and others" : "");
-	else
-		check(&c[1], "credentials", true, false, "%zu credentials found", needed);
-	return 2;
-}
-
-/* Fails while all members of a pool rest, or lack their credential. Returns how many checks it wrote. */
-static size_t check_pools(host_check *c, const policy *p)
-{
-	const route_table *t = p->table;
-	size_t pools = 0, resting = 0, idle = 0;
-	const char *which = "";
-	int64_t now = clock_mono_ms();
-
-	for (size_t i = 0; i < t->count; i++) {
-		const pool *of = t->routes[i].enabled ? t->routes[i].pool : NULL;
-		size_t able = 0;
-		for (size_t m = 0; of && m < of->count; m++) {
-			const route *member = &of->members[m];
-			const char *problem = NULL;
-			bool rests = rest_left(member->rest, now) > 0;
-			resting += rests;
-			able += !rests &&
-				(member->auth.kind == AUTH_PASSTHROUGH ||
-				 credential_read(&member->auth, &p->files[t->count + of->first + m], &problem).len > 0);
-		}
-		pools += of != NULL;
-		if (of && !able) {
-			idle++;
-			which = t->routes[i].name;
-		}
-	}
-	if (!pools)
-		return 0;
-	if (idle)
-		check(c, "pools", false, false,
-		      "%zu of %zu pools refuse every request now, because each of their members rests or has no credential: %s%s",
-		      idle, pools, which, idle > 1 ? " and others" : "");
-	else
-		check(c, "pools", true, false, "%zu pools can serve; members that rest: %zu", pools, resting);
-	return 1;
+		checks_set(c, "workers", true, true, "%u threads running", threads);
 }
 
 /* Fails from the first outdated request on, until requests of new files have taken the place of those of the old ones.
@@ -251,12 +151,14 @@ static void check_contract(admin_host *h, host_check *c, int64_t now)
 	bool lately = changed_lately(&h->contract_outdated, outdated, now, CONTRACT_MS);
 	changed_lately(&h->contract_kept, kept, now, 0);
 	if (lately || h->contract_outdated.changed_ms > h->contract_kept.changed_ms)
-		check(c, "contract", false, false,
-		      "%llu requests came from an older haproxy.cfg or spoe.conf, and %llu of them were refused: install both "
-		      "files of this version and reload HAProxy",
-		      (unsigned long long)outdated, (unsigned long long)refused);
+		checks_set(
+			c, "contract", false, false,
+			"%llu requests came from an older haproxy.cfg or spoe.conf, and %llu of them were refused: install both "
+			"files of this version and reload HAProxy",
+			(unsigned long long)outdated, (unsigned long long)refused);
 	else
-		check(c, "contract", true, false, "%s", kept ? "HAProxy's files are new enough" : "no request yet");
+		checks_set(c, "contract", true, false, "%s",
+			   kept ? "HAProxy's files are new enough" : "no request yet");
 }
 
 /* Fails as check_contract() does, for backends that were made for other routes. */
@@ -272,14 +174,15 @@ static void check_backends(admin_host *h, const policy *p, host_check *c, int64_
 	bool lately = changed_lately(&h->backends_differ, differ, now, CONTRACT_MS);
 	changed_lately(&h->backends_same, same, now, 0);
 	if (lately || h->backends_differ.changed_ms > h->backends_same.changed_ms)
-		check(c, "backends", false, false,
-		      "%llu requests came from a HAProxy whose backends were made for other routes than these (%s): make them again by "
-		      "`spoa-llm backends --output`, and reload HAProxy and the agent",
-		      (unsigned long long)differ, p->table->backends_hash);
+		checks_set(
+			c, "backends", false, false,
+			"%llu requests came from a HAProxy whose backends were made for other routes than these (%s): make them again by "
+			"`spoa-llm backends --output`, and reload HAProxy and the agent",
+			(unsigned long long)differ, p->table->backends_hash);
 	else
-		check(c, "backends", true, false, "%s",
-		      same ? "HAProxy's backends are those of these routes" :
-			     "no request yet from a HAProxy that says for which routes its backends are");
+		checks_set(c, "backends", true, false, "%s",
+			   same ? "HAProxy's backends are those of these routes" :
+				  "no request yet from a HAProxy that says for which routes its backends are");
 }
 
 static size_t check_ledger(admin_host *h, host_check *c, const ledger_stats *l, int64_t now)
@@ -289,41 +192,26 @@ static size_t check_ledger(admin_host *h, host_check *c, const ledger_stats *l, 
 	bool dropped = changed_lately(&h->dropped, l->dropped, now, LINES_MS);
 
 	if (l->state == LEDGER_OK)
-		check(&c[0], "ledger", true, false, "%llu requests stored", (unsigned long long)l->stored);
+		checks_set(&c[0], "ledger", true, false, "%llu requests stored", (unsigned long long)l->stored);
 	else
-		check(&c[0], "ledger", false, false, "%s: %s; the journal keeps the records",
-		      l->state == LEDGER_BEHIND ? "behind" : "failing", l->problem);
+		checks_set(&c[0], "ledger", false, false, "%s: %s; the journal keeps the records",
+			   l->state == LEDGER_BEHIND ? "behind" : "failing", l->problem);
 	if (l->journal.failing || l->journal.dropped)
-		check(&c[1], "journal", !l->journal.failing, false, "%llu records lost; %s",
-		      (unsigned long long)l->journal.dropped, l->journal.problem);
+		checks_set(&c[1], "journal", !l->journal.failing, false, "%llu records lost; %s",
+			   (unsigned long long)l->journal.dropped, l->journal.problem);
 	else
-		check(&c[1], "journal", true, false, "%llu bytes in %llu files", (unsigned long long)l->journal.bytes,
-		      (unsigned long long)l->journal.segments);
+		checks_set(&c[1], "journal", true, false, "%llu bytes in %llu files",
+			   (unsigned long long)l->journal.bytes, (unsigned long long)l->journal.segments);
 	if (foreign || malformed || dropped)
-		check(&c[2], "log_lines", false, false,
-		      "in the last 5 minutes lines were lost:%s%s%s; since the start %llu without the key, %llu malformed, %llu dropped",
-		      foreign ? " without the key" : "", malformed ? " malformed" : "",
-		      dropped ? " dropped by the kernel" : "", (unsigned long long)l->foreign,
-		      (unsigned long long)l->malformed, (unsigned long long)l->dropped);
+		checks_set(
+			&c[2], "log_lines", false, false,
+			"in the last 5 minutes lines were lost:%s%s%s; since the start %llu without the key, %llu malformed, %llu dropped",
+			foreign ? " without the key" : "", malformed ? " malformed" : "",
+			dropped ? " dropped by the kernel" : "", (unsigned long long)l->foreign,
+			(unsigned long long)l->malformed, (unsigned long long)l->dropped);
 	else
-		check(&c[2], "log_lines", true, false, "%llu lines", (unsigned long long)l->lines);
+		checks_set(&c[2], "log_lines", true, false, "%llu lines", (unsigned long long)l->lines);
 	return 3;
-}
-
-static void check_tap(host_check *c, const host_tap *t)
-{
-	if (t->processes == 0 && t->silent_ms > TAP_SILENT_MS)
-		check(c, "tap", false, false,
-		      "%s for %lld seconds: streams go to their upstreams directly, and their usage is estimated",
-		      t->ever ? "nothing was heard of it" : "it was not heard of", (long long)t->silent_ms / 1000);
-	else if (t->processes == 0)
-		check(c, "tap", true, false, "not heard of yet");
-	else if (t->draining == t->processes)
-		check(c, "tap", false, false,
-		      "it drains, with %llu streams: new ones go to their upstreams directly, and their usage is estimated",
-		      (unsigned long long)t->numbers[TAP_STREAMS]);
-	else
-		check(c, "tap", true, false, "%llu streams", (unsigned long long)t->numbers[TAP_STREAMS]);
 }
 
 static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
@@ -335,24 +223,25 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 
 	pthread_mutex_lock(&h->lock);
 	check_threads(h, &out[n++], now);
-	n += check_routes(&out[n], p);
-	n += check_pools(&out[n], p);
+	n += checks_routes(&out[n], p);
+	n += checks_pools(&out[n], p);
+	n += checks_clients(&out[n], p, &h->clients);
 	check_contract(h, &out[n++], now);
 	check_backends(h, p, &out[n++], now);
 	if (*h->reload_problem)
-		check(&out[n++], "reload", false, false,
-		      "the last reload failed, the configuration before it is in use: %s", h->reload_problem);
+		checks_set(&out[n++], "reload", false, false,
+			   "the last reload failed, the configuration before it is in use: %s", h->reload_problem);
 	else
-		check(&out[n++], "reload", true, false, "%s",
-		      h->reloads ? "the last reload succeeded" : "no reload since the start");
-	check(&out[n++], "draining", !h->draining, true, "%s",
-	      h->draining ? "HAProxy is told to use another agent" : "no");
+		checks_set(&out[n++], "reload", true, false, "%s",
+			   h->reloads ? "the last reload succeeded" : "no reload since the start");
+	checks_set(&out[n++], "draining", !h->draining, true, "%s",
+		   h->draining ? "HAProxy is told to use another agent" : "no");
 	if (h->recording) {
 		ledger_stats l = recording_stats(h->recording);
 		n += check_ledger(h, &out[n], &l, now);
 		host_tap tap = recording_tap(h->recording);
 		if (tap.kept)
-			check_tap(&out[n++], &tap);
+			checks_tap(&out[n++], &tap);
 	}
 	pthread_mutex_unlock(&h->lock);
 	policy_unref(p);
@@ -559,6 +448,13 @@ void admin_host_draining(admin_host *h)
 {
 	pthread_mutex_lock(&h->lock);
 	h->draining = true;
+	pthread_mutex_unlock(&h->lock);
+}
+
+void admin_host_clients(admin_host *h, const clients_file *f)
+{
+	pthread_mutex_lock(&h->lock);
+	h->clients = f->status;
 	pthread_mutex_unlock(&h->lock);
 }
 

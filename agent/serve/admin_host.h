@@ -9,6 +9,7 @@
 
 #include "config/config.h"
 #include "net/spop_threads.h"
+#include "serve/clients.h"
 #include "serve/recording.h"
 
 typedef struct admin_host admin_host;
@@ -40,6 +41,8 @@ void admin_host_set_policy(admin_host *h, policy *p);
 void admin_host_set_recording(admin_host *h, recording *r);
 /* Notes that the agent drains. */
 void admin_host_draining(admin_host *h);
+/* Notes what became of the file of clients. */
+void admin_host_clients(admin_host *h, const clients_file *f);
 /* Notes the result of a reload. */
 void admin_host_reloaded(admin_host *h, bool ok, const char *problem);
 

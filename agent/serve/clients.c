@@ -7,7 +7,8 @@
 #include "base/hash.h"
 #include "config/clients.h"
 
-/* Reads the file. Returns a new table; NULL: the text is that of the last time, or f->problem says what is wrong. */
+/* Reads the file. Returns a new table; NULL: the text is that of the last time, or f->status.problem says what is
+ * wrong. */
 static client_table *load(clients_file *f, err *e)
 {
 	err_list all = { .items = NULL };
@@ -30,7 +31,7 @@ static client_table *load(clients_file *f, err *e)
 	}
 	f->hash = f->stamp.failed ? 0 : hash;
 	if (t)
-		f->loaded_ms = f->stamp.read_ms;
+		f->status.loaded_ms = f->stamp.read_ms;
 	free(text);
 	err_list_deinit(&all);
 	return t;
@@ -66,7 +67,7 @@ client_table *clients_file_missing(clients_file *f, const err *e)
 		return NULL;
 	}
 	t->missing = true;
-	snprintf(f->problem, sizeof f->problem, "%s", e->text);
+	snprintf(f->status.problem, sizeof f->status.problem, "%s", e->text);
 	log_event(clients_not_loaded, LOG_C("problem", e->text),
 		  LOG_C("instead", "requests with a key are refused, as are all if require_client is set"));
 	return t;
@@ -86,10 +87,10 @@ client_table *clients_file_look(clients_file *f)
 		return NULL;
 	client_table *t = load(f, &e);
 	if (t) {
-		f->problem[0] = '\0';
+		f->status.problem[0] = '\0';
 		clients_file_say(f, t);
-	} else if (*e.text && strcmp(e.text, f->problem) != 0) {
-		snprintf(f->problem, sizeof f->problem, "%s", e.text);
+	} else if (*e.text && strcmp(e.text, f->status.problem) != 0) {
+		snprintf(f->status.problem, sizeof f->status.problem, "%s", e.text);
 		log_event(clients_not_loaded, LOG_C("problem", e.text),
 			  LOG_C("instead", "the clients stay as they were"));
 	}

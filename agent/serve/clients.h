@@ -8,12 +8,17 @@
 #include "base/file_stamp.h"
 #include "config/config.h"
 
+/* What became of the file the last time. */
+typedef struct clients_status {
+	char problem[512]; /* "": the file is in use */
+	int64_t loaded_ms; /* by the wall clock: when the clients in use were read */
+} clients_status;
+
 typedef struct clients_file {
 	char *path; /* owned; NULL: there are no clients */
 	file_stamp stamp;
-	uint64_t hash;     /* of the text that was read last, good or not */
-	char problem[512]; /* of that text; "": it is in use */
-	int64_t loaded_ms; /* by the wall clock: when the table in use was read */
+	uint64_t hash; /* of the text that was read last, good or not */
+	clients_status status;
 } clients_file;
 
 /* Reads the file that `c` names into `*t` (NULL: it names none), for a new configuration. False: `e` says what is wrong

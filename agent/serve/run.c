@@ -87,6 +87,7 @@ static void publish(agent *a, policy *next)
 	a->policy = next;
 	spop_threads_set_policy(a->spop_threads, policy_ref(next));
 	admin_host_set_policy(a->admin_host, next);
+	admin_host_clients(a->admin_host, &a->clients);
 	credentials_look(a->credentials, next);
 }
 
@@ -253,6 +254,7 @@ static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events 
 		publish(a, next);
 	else
 		credentials_look(a->credentials, a->policy);
+	admin_host_clients(a->admin_host, &a->clients);
 	look_at_members(a->policy->table);
 	try_recording(a);
 	if (!a->stopping && !a->leaving)
@@ -482,6 +484,8 @@ static bool prepare(agent *a, err *e)
 		return false;
 	a->admin_host = admin_host_new(c, a->spop_threads, a->policy, a->recording, a->master->restarts, a->loop,
 				       &a->reload);
+	if (a->admin_host)
+		admin_host_clients(a->admin_host, &a->clients);
 	return (a->iterations && a->credentials && a->admin_host) || err_memory(e);
 }
 

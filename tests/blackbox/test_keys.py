@@ -93,6 +93,12 @@ def test_a_client_sees_the_models_that_it_may_use(file):
         assert (hidden["status"], hidden["code"]) == (404, "model_not_found"), hidden
 
 
+def part(agent):
+    """What /readyz says of the clients, without what varies."""
+    [check] = [one for one in agent.http(path="/readyz").json()["checks"] if one["part"] == "clients"]
+    return check["ok"], re.search(r"clients.json:[\d:]+ [\w ]{14}|^\d+ clients with \d+ keys", check["detail"]).group()
+
+
 def test_the_file_is_read_again(file):
     def allowed(key):
         return not haproxy.ask(**keys.ask(key))["deny"]
@@ -106,11 +112,13 @@ def test_the_file_is_read_again(file):
         keys.write(file, '{"clients": [\n {"name": "x", "parallel": 0}]}')
         agent.log(r"event=clients_not_loaded .*clients.json:2:28: a whole number")
         assert allowed(STRANGER) and not allowed(ALICE)
+        assert part(agent) == (False, "clients.json:2:28: a whole number") and "spoa_llm_check_ok{part=\"clients\",blocking=\"false\"} 0" in agent.http(path="/metrics").text
         file.unlink()
         agent.log("event=clients_not_loaded .*No such file")
         assert allowed(STRANGER)
         keys.write(file, everybody())
         until(lambda: allowed(ALICE), 5, "alice's key is good again")
+        assert part(agent) == (True, "3 clients with 4 keys")
         assert len(agent.lines("event=clients_not_loaded")) == 2
         # A reload takes the file as it takes everything: as a whole, or nothing.
         keys.write(file, "[]")

@@ -195,7 +195,7 @@ EVENT(leg_refused, WARN, "id leg status code auth problem",
       "upstream_auth_unavailable: see REFUSALS. no_backend: make the backends again by `spoa-llm backends`, and reload HAProxy.")
 EVENT(member_rests, WARN, "id route member status seconds",
       "The upstream of a pool's member declined a request (`status`), so that the pool passes the member over for `seconds`: as long as the answer's "
-      "retry-after says, 5 minutes at most; without one 1 second, and twice as long each time, up to 30. The request went on to the next member. `id` is HAProxy's "
+      "retry-after says, 5 minutes at most; without one 1 second, and twice as long each time, up to 30. The request went on to the next member, if there was one left. `id` is HAProxy's "
       "unique-id of the request.",
       "Nothing, if the others can take what it leaves. If it rests often: raise its limits at the provider, give it less `weight`, or add a member.")
 EVENT(member_back, INFO, "route member",

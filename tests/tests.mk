@@ -97,7 +97,7 @@ fuzz-coverage:
 coverage-all: fuzzers
 	@tests/fuzz/coverage $(BUILD) 95
 
-$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c tests/fuzz/fuzz.h $(AGENT)
+$(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(AGENT)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) -fsanitize=fuzzer,address,undefined $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(AGENT) $(LIBS)
 

@@ -10,6 +10,7 @@
 
 #include "decide/leg.h"
 #include "decide/response.h"
+#include "fuzz_ack.h"
 #include "spop/varint.h"
 
 enum { FRAME_MAX = 1 << 17 };
@@ -70,20 +71,6 @@ static policy *make(unsigned which)
 	t->unresolved_falls_through = (which & 2) != 0;
 	t->websocket_to_catch_all = t->websocket_allowed = (which & 4) != 0;
 	return policy_new(t, NULL);
-}
-
-static void put_arg(spop_writer *w, unsigned *count, slice name, slice value)
-{
-	spop_put_name(w, name);
-	spop_put_str(w, value);
-	++*count;
-}
-
-static void put_number(spop_writer *w, unsigned *count, slice name, uint64_t value)
-{
-	spop_put_name(w, name);
-	spop_put_int64(w, (int64_t)value);
-	++*count;
 }
 
 /* Writes the message that the input chooses to `room`, and returns its size. The body is the rest of the input; bytes
@@ -171,50 +158,6 @@ static size_t question(cursor *c, unsigned char *room, slice *given_model)
 	*args = (unsigned char)count;
 	*given_model = param;
 	return (size_t)(w.pos - room);
-}
-
-typedef struct answer {
-	slice backend, auth, auth_header, auth_value, code;
-	uint64_t status;
-	bool denied;
-} answer;
-
-/* Reads an ACK as strictly as the strictest version of HAProxy. */
-static void read_ack(const unsigned char *room, size_t len, uint32_t max, answer *a)
-{
-	frame f;
-	size_t used;
-	bool last = false;
-
-	*a = (answer){ .denied = true };
-	HOLDS(frame_decode(slice_of(room, len), max, &f, &used) == FRAME_OK && used == len);
-	HOLDS(f.type == FRAME_ACK && f.flags == FRAME_FIN && f.stream_id == 300 && f.frame_id == 1);
-	cursor c = cursor_of(f.payload);
-	while (!cursor_done(&c)) {
-		HOLDS(!last);
-		HOLDS(cursor_u8(&c) == 1 && cursor_u8(&c) == 3 && cursor_u8(&c) == 2);
-		slice name = spop_name_read(&c);
-		spop_value v = spop_value_read(&c);
-		HOLDS(!c.failed && name.len > 0);
-		if (slice_eq(name, SLICE("backend")))
-			a->backend = v.bytes;
-		else if (slice_eq(name, SLICE("auth")))
-			a->auth = v.bytes;
-		else if (slice_eq(name, SLICE("auth_header")))
-			a->auth_header = v.bytes;
-		else if (slice_eq(name, SLICE("auth_value")))
-			a->auth_value = v.bytes;
-		else if (slice_eq(name, SLICE("code")))
-			a->code = v.bytes;
-		else if (slice_eq(name, SLICE("status")))
-			a->status = v.num;
-		else if (slice_eq(name, SLICE("deny"))) {
-			HOLDS(v.type == SPOP_BOOL);
-			a->denied = v.num != 0;
-			last = true;
-		}
-	}
-	HOLDS(last);
 }
 
 /* Says, in another way than path_clear(), whether a path has one reading. */

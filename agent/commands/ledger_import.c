@@ -71,7 +71,7 @@ static void on_report(void *ctx, record *r, const tap_report *report)
 static bool flush(import *in)
 {
 	const store_batch batch = { .records = in->batch, .count = in->count };
-	const store_join join = { on_report, in };
+	const store_join join = { .apply = on_report, .ctx = in };
 	store_added added;
 	int tries = 0;
 

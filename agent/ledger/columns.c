@@ -40,4 +40,6 @@ const record_column record_columns[RECORD_COLUMNS] = {
 	COLUMN(member, COLUMN_TEXT),
 	COLUMN(attempts, COLUMN_NUMBER),
 	COLUMN(tried, COLUMN_TEXT),
+	COLUMN(keyed, COLUMN_FLAG),
+	COLUMN(charged, COLUMN_MONEY),
 };

@@ -224,6 +224,7 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 	thread_cond_init(&l->stopped);
 	l->prices = prices;
 	l->retention_ms = o->retention_ms;
+	l->budgets = o->budgets;
 	l->key = strdup(o->key);
 	l->queue = malloc(LEDGER_QUEUE * sizeof *l->queue);
 	snprintf(path, sizeof path, "%s/ledger.db", o->dir);

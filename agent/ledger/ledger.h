@@ -30,11 +30,22 @@ enum {
 
 typedef struct ledger ledger;
 
+/* Who keeps the budgets. The store's thread calls these; NULL: there are no budgets. */
+typedef struct ledger_budgets {
+	int64_t (*reserved)(void *ctx, const record *r);           /* as in store_join */
+	void (*settled)(void *ctx, const record *r, int64_t nano); /* as in store_join */
+	void (*opened)(void *ctx); /* the database was opened: what was spent has to be read again */
+	/* About once a second, and soon after ledger_flush(), while the database is open. */
+	void (*look)(void *ctx, store *s);
+	void *ctx;
+} ledger_budgets;
+
 typedef struct ledger_options {
 	const char *dir;      /* holds ledger.db and journal/ */
 	const char *key;      /* SPOA_LLM_LOG_KEY, which a line has to carry; "": any line is taken */
 	uint64_t journal_max; /* bytes */
 	int64_t retention_ms; /* how long rows are kept; 0: for ever */
+	ledger_budgets budgets;
 } ledger_options;
 
 /* The model that the requests of a route are compared with, for the savings by routing. */

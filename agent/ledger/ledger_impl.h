@@ -21,6 +21,7 @@ struct ledger {
 	char *db_path;
 	char *key;
 	int64_t retention_ms;
+	ledger_budgets budgets;
 	journal *journal;
 	recent ids, lines;
 	logline line; /* for ledger_take(); too large for a stack */

@@ -135,6 +135,24 @@ static void catch_up(store_thread *t, int64_t now)
 	t->catch_up_at = now + (result == STORE_OK || result == STORE_BUSY ? PRUNE_STEP_MS : PRUNE_RETRY_MS);
 }
 
+static int64_t join_reserved(void *ctx, const record *r)
+{
+	const ledger *l = ctx;
+	return l->budgets.reserved ? l->budgets.reserved(l->budgets.ctx, r) : 0;
+}
+
+static void join_settled(void *ctx, const record *r, int64_t nano)
+{
+	const ledger *l = ctx;
+	if (l->budgets.settled)
+		l->budgets.settled(l->budgets.ctx, r, nano);
+}
+
+static store_join join_of(ledger *l)
+{
+	return (store_join){ ledger_join, join_reserved, join_settled, l };
+}
+
 static void count_added(ledger *l, const store_added *added)
 {
 	pthread_mutex_lock(&l->lock);
@@ -150,7 +168,7 @@ static void count_added(ledger *l, const store_added *added)
 /* Joins reports whose rows came by another way than this thread, and removes those that have waited for a day. */
 static void tidy(store_thread *t, int64_t now)
 {
-	const store_join join = { ledger_join, t->l };
+	const store_join join = join_of(t->l);
 	store_added added;
 	bool more = false;
 	err e = { 0 };
@@ -182,6 +200,8 @@ static void keep_up(store_thread *t)
 		catch_up(t, now);
 	if (t->store && now >= t->tidy_at)
 		tidy(t, now);
+	if (t->store && t->l->budgets.look)
+		t->l->budgets.look(t->l->budgets.ctx, t->store);
 }
 
 /* Opens the database. False: the state says why not. */
@@ -191,6 +211,8 @@ static bool open_store(store_thread *t)
 	err e = { 0 };
 
 	t->store = store_open(t->l->db_path, true, &result, &e);
+	if (t->store && t->l->budgets.opened)
+		t->l->budgets.opened(t->l->budgets.ctx);
 	if (!t->store)
 		set_state(t->l, result == STORE_BUSY ? LEDGER_BEHIND : LEDGER_FAILING, e.text);
 	else if (store_migrated_from(t->store))
@@ -203,7 +225,7 @@ static bool open_store(store_thread *t)
 static bool try_batch(store_thread *t)
 {
 	ledger *l = t->l;
-	const store_join join = { ledger_join, l };
+	const store_join join = join_of(l);
 	const store_batch batch = { t->batch, t->count, t->reports, t->reports_count };
 	store_added added;
 	store_result result = STORE_OK;
@@ -346,6 +368,7 @@ void *ledger_store_main(void *arg)
 		return NULL;
 	}
 	open_early(&t);
+	keep_up(&t);
 	replay(&t);
 	while (!t.stopped_early && next_batch(&t, &missed)) {
 		if (missed) {

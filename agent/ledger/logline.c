@@ -47,6 +47,7 @@ typedef enum field {
 	F_SRV,
 	F_MEMBER,
 	F_TRIED,
+	F_KEYED,
 	FIELDS,
 } field;
 
@@ -64,7 +65,7 @@ static const slice names[FIELDS] = {
 	[F_HB] = SLICE_INIT("hb"),         [F_HA] = SLICE_INIT("ha"),           [F_HS] = SLICE_INIT("hs"),
 	[F_TO] = SLICE_INIT("to"),         [F_TEXT] = SLICE_INIT("text"),       [F_COMP] = SLICE_INIT("comp"),
 	[F_BEHIND] = SLICE_INIT("behind"), [F_SRV] = SLICE_INIT("srv"),         [F_MEMBER] = SLICE_INIT("member"),
-	[F_TRIED] = SLICE_INIT("tried"),
+	[F_TRIED] = SLICE_INIT("tried"),   [F_KEYED] = SLICE_INIT("keyed"),
 };
 
 /* Returns `len` without the bytes of a character at the end that `len` cuts in two. */
@@ -272,6 +273,9 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 		return take_member(r, m);
 	case F_TRIED:
 		return take_tried(r, m);
+	case F_KEYED:
+		r->keyed = m->type == JSON_NUMBER && slice_eq(m->value, SLICE("1"));
+		return r->keyed;
 	case F_TEXT:
 		out->hints.text = -1;
 		return bare(m).len == 0 || json_int64(bare(m), &out->hints.text);

@@ -16,6 +16,7 @@
  *   behind    only where the agent named a leg: the backend behind the leg
  *   srv       HAProxy's server; "tap": the request went through the tap, which reports on it
  *   member, tried  only where the request went to a pool: the member that served, and those before it (tried.h)
+ *   keyed     1, only where project and client are those of the key that the request had
  *
  * HAProxy writes -1 for a number that it does not know, and "" or "-" for a text.
  */

@@ -83,7 +83,7 @@ size_t record_encode(const record *r, unsigned char out[RECORD_ENCODED_MAX])
 	PUT_TEXT(code);
 	PUT_TEXT(termination);
 	at = put_int(at, r->status);
-	*at++ = r->stream;
+	*at++ = (unsigned char)(r->stream | r->keyed << 1);
 	at = put_int(at, r->bytes_in);
 	at = put_int(at, r->bytes_out);
 	at = put_int(at, r->ttfb_ms);
@@ -130,7 +130,7 @@ bool record_decode(slice bytes, record *r)
 	GET_TEXT(code);
 	GET_TEXT(termination);
 	int64_t status = get_int(&c);
-	uint8_t stream = cursor_u8(&c);
+	uint8_t flags = cursor_u8(&c); /* a stream; from version 4 on: with a key */
 	r->bytes_in = get_int(&c);
 	r->bytes_out = get_int(&c);
 	r->ttfb_ms = get_int(&c);
@@ -154,15 +154,17 @@ bool record_decode(slice bytes, record *r)
 		r->attempts = get_int(&c);
 		GET_TEXT(tried);
 	}
-	if (c.failed || status < INT32_MIN || status > INT32_MAX || stream > 1 || usage > USAGE_STREAM ||
-	    price > PRICE_PARTIAL || tap > TAP_NOTHING || r->attempts < 0 || r->attempts > RECORD_ATTEMPTS_MAX) {
+	if (c.failed || status < INT32_MIN || status > INT32_MAX || flags > (version > 3 ? 3 : 1) ||
+	    usage > USAGE_STREAM || price > PRICE_PARTIAL || tap > TAP_NOTHING || r->attempts < 0 ||
+	    r->attempts > RECORD_ATTEMPTS_MAX) {
 		memset(r, 0, sizeof *r);
 		return false;
 	}
 	r->status = (int32_t)status;
-	r->stream = stream != 0;
+	r->stream = flags & 1;
 	r->usage = (usage_from)usage;
 	r->price = (price_from)price;
 	r->tap = (tap_state)tap;
+	r->keyed = flags & 2;
 	return true;
 }

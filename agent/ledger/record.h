@@ -105,6 +105,10 @@ typedef struct record {
 	char member[RECORD_MEMBER_MAX + 1]; /* whose answer the client got; if there was no answer: the first one */
 	int64_t attempts;                   /* how many members were tried, at most RECORD_ATTEMPTS_MAX */
 	char tried[RECORD_TRIED_MAX + 1];   /* those before `member`, and why they did not serve */
+
+	bool keyed;      /* project and client are those of the key that the request had */
+	int64_t charged; /* nano-dollars of the budget that it took beside `cost`: what was reserved, if its usage is
+			    not known. Set by the store when the row is added; not in the journal */
 } record;
 
 const char *usage_from_name(usage_from from); /* none, reported, partial, estimated, unknown, stream */

@@ -215,7 +215,9 @@ static int prepare_all(store *s)
 		if (rc == SQLITE_OK)
 			rc = store_prepare(s, sql, &s->statements[daily ? ST_DAILY_UPDATE : ST_HOURLY_UPDATE]);
 	}
-	return rc == SQLITE_OK ? join_prepare(s) : rc;
+	if (rc == SQLITE_OK)
+		rc = join_prepare(s);
+	return rc == SQLITE_OK ? spending_prepare(s) : rc;
 }
 
 /* The SQL function ssum(): as sum(), but an overflow gives INT64_MAX instead of an error. */
@@ -432,6 +434,8 @@ void store_close(store *s)
 		return;
 	store_close_db(s);
 	rollup_free(&s->batch);
+	rollup_free(&s->spending);
+	free(s->settled);
 	free(s->kept);
 	free(s->path);
 	free(s);
@@ -512,31 +516,58 @@ void store_bind_row(sqlite3_stmt *st, const record *r)
 int store_begin(store *s)
 {
 	rollup_clear(&s->batch);
+	rollup_clear(&s->spending);
+	s->settled_count = 0;
 	return store_run(s->statements[ST_BEGIN]);
 }
 
-int store_end(store *s, int rc)
+int store_end(store *s, const store_join *join, int rc)
 {
 	if (rc == SQLITE_OK)
 		rc = rollup_write(s, &s->batch);
 	if (rc == SQLITE_OK)
+		rc = spending_write(s);
+	if (rc == SQLITE_OK)
 		rc = store_run(s->statements[ST_COMMIT]);
+	if (rc == SQLITE_OK && join && join->settled)
+		spending_tell(s, join);
 	while (s->kept_count)
 		free(s->kept[--s->kept_count]);
 	return rc;
 }
 
+/* Returns `r`, or a copy that takes what was reserved for it of the budget. NULL: out of memory. */
+static const record *with_charge(store *s, const record *r, const store_join *join)
+{
+	int64_t nano = join && join->reserved && r->keyed && r->usage == USAGE_UNKNOWN ? join->reserved(join->ctx, r) :
+											 0;
+
+	if (nano == r->charged)
+		return r;
+	record *copy = join_keep(s);
+	if (copy) {
+		memcpy(copy, r, sizeof *copy);
+		copy->charged = nano;
+	}
+	return copy;
+}
+
 /* Inserts `r` if its id is new. Returns an SQLite result code. */
 static int add_record(store *s, const record *r, const store_join *join, store_added *added)
 {
+	r = with_charge(s, r, join);
+	if (!r)
+		return SQLITE_NOMEM;
 	store_bind_row(s->statements[ST_INSERT], r);
 	int rc = store_run(s->statements[ST_INSERT]);
 
-	if (rc != SQLITE_OK || sqlite3_changes(s->db) == 0)
+	if (rc != SQLITE_OK)
 		return rc;
+	if (sqlite3_changes(s->db) == 0)
+		return spending_same(s, r) ? SQLITE_OK : SQLITE_NOMEM;
 	added->rows++;
 	added->usage[r->usage]++;
-	if (!rollup_add(&s->batch, r))
+	if (!rollup_add(&s->batch, r) || !spending_change(s, NULL, r))
 		return SQLITE_NOMEM;
 	return join && r->tap == TAP_MISSING ? join_waiting(s, join, r->id, added) : SQLITE_OK;
 }
@@ -555,16 +586,18 @@ store_result store_add(store *s, const store_batch *b, const store_join *join, s
 	if (rc == SQLITE_OK)
 		rc = store_pruned_before(s, &pruned);
 	for (size_t i = 0; rc == SQLITE_OK && i < b->count; i++) {
-		if (store_time_of(&b->records[i]) < pruned)
+		if (store_time_of(&b->records[i]) < pruned) {
 			skipped++;
-		else
+			rc = spending_same(s, &b->records[i]) ? SQLITE_OK : SQLITE_NOMEM;
+		} else {
 			rc = add_record(s, &b->records[i], join, &done);
+		}
 	}
 	for (size_t i = 0; rc == SQLITE_OK && i < b->reports_count; i++)
 		rc = join_report(s, join, &b->reports[i], &done);
 	if (rc == SQLITE_OK && b->reports_count)
 		rc = join_limit(s, &done);
-	rc = store_end(s, rc);
+	rc = store_end(s, join, rc);
 	if (rc != SQLITE_OK)
 		return store_fail(s, rc, "adding records", e);
 	s->skipped += skipped;

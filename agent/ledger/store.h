@@ -8,6 +8,9 @@
  * A report of the tap changes the row of its request, and the sums of that row's hour and day by as much. If the row
  * has not come yet, the report waits in the table `reports`.
  *
+ * The table `spending` has what clients with a key, and their projects, spent on each day; the transaction that adds or
+ * changes a row keeps it up to date, and rows that are pruned stay in it.
+ *
  * Tables (see store_schema.h): `requests` has the rows. `hourly` and `daily` have the sums of an hour or a day (UTC):
  * one of all requests, and one for each model, route, project, client, and member of a pool. The views `ledger`,
  * `ledger_hourly` and `ledger_daily` are for a person with the sqlite3 shell. Sums are not kept for combinations of
@@ -60,11 +63,24 @@ typedef void (*store_progress)(void *ctx, int64_t done, int64_t all);
 /* Has store_verify() and store_compact() tell `tell`. */
 void store_on_progress(store *s, store_progress tell, void *ctx);
 
-/* Makes of `r` what `report` tells of it: sets counts, money and r->tap, and nothing else. */
+/* What the caller does beside the store. */
 typedef struct store_join {
+	/* Makes of `r` what `report` tells of it: sets counts, money and r->tap, and nothing else. */
 	void (*apply)(void *ctx, record *r, const tap_report *report);
+	/* Returns what is reserved for `r`, whose usage is not known: its row takes as much of the budget. NULL:
+	 * nothing is. */
+	int64_t (*reserved)(void *ctx, const record *r);
+	/* Is told, once a transaction is committed, of each record and each changed row in it, also of those that were
+	 * there before: `nano` is what was added to the spending of its client and project; 0: nothing was. May be
+	 * NULL.
+	 */
+	void (*settled)(void *ctx, const record *r, int64_t nano);
 	void *ctx;
 } store_join;
+
+/* Sets `*nano` to what requests with the key of that client, or of a client of that project, took of the budget on the
+ * day that begins at `from_s`, in seconds, and later. */
+MUST_CHECK store_result store_spent(store *s, bool project, slice name, int64_t from_s, int64_t *nano, err *e);
 
 /* What one transaction takes in. */
 typedef struct store_batch {

@@ -45,6 +45,7 @@ typedef enum statement {
 	ST_REPORT_INSERT,
 	ST_REPORT_DELETE,
 	ST_REPORT_LIMIT,
+	ST_SPENDING,
 	ST_WRITER_COUNT,
 } statement;
 
@@ -67,6 +68,12 @@ typedef struct rollup {
 	size_t slot_count; /* 2 x cap, a power of two */
 } rollup;
 
+/* A request whose row is there: what it adds to what was spent, and whether it was there before. */
+typedef struct settled {
+	const record *r; /* of the batch, or kept */
+	int64_t nano;
+} settled;
+
 struct store {
 	sqlite3 *db; /* NULL: to be opened */
 	char *path;
@@ -76,6 +83,9 @@ struct store {
 	void *progress_ctx;
 	sqlite3_stmt *statements[ST_WRITER_COUNT];
 	rollup batch;
+	rollup spending;  /* of days instead of hours: cost, `input` has all tokens, requests */
+	settled *settled; /* what this transaction settles */
+	size_t settled_count, settled_room;
 	record **kept; /* rows of this transaction that `batch` points to */
 	size_t kept_count, kept_room;
 	uint64_t skipped;
@@ -113,10 +123,10 @@ int64_t store_hour_of(int64_t time_ms);
 /* Returns the time of a record, moved to the nearest one from 1970 to 9999 if it lies outside. */
 int64_t store_time_of(const record *r);
 
-/* Begins a transaction in which sums change, and ends it: writes the sums and commits if `rc` is SQLITE_OK. Return an
- * SQLite result code. */
+/* Begins a transaction in which sums change, and ends it: writes the sums, commits if `rc` is SQLITE_OK, and tells
+ * `join`, if that is not NULL, what was settled. Return an SQLite result code. */
 int store_begin(store *s);
-int store_end(store *s, int rc);
+int store_end(store *s, const store_join *join, int rc);
 /* Binds the columns of `r` to the parameters of a statement, in the order of record_columns[]. */
 void store_bind_row(sqlite3_stmt *st, const record *r);
 
@@ -125,12 +135,31 @@ void store_bind_row(sqlite3_stmt *st, const record *r);
 /* Prepares the statements of this file. The following ones change rows and sums in the open transaction. All return an
  * SQLite result code. */
 int join_prepare(store *s);
+/* Returns a record that stays until the end of the transaction. NULL: out of memory. */
+record *join_keep(store *s);
 /* Joins the report that waits for the row `id`, if one does. */
 int join_waiting(store *s, const store_join *join, const char *id, store_added *added);
 /* Joins `report` with its row, or lets it wait. */
 int join_report(store *s, const store_join *join, const tap_report *report, store_added *added);
 /* Removes the oldest reports if too many wait. */
 int join_limit(store *s, store_added *added);
+
+/* ---- store_spending.c */
+
+int spending_prepare(store *s);
+/* Adds to the spending of the record's client and project what `is` has more than `was` (NULL: nothing), and notes that
+ * the request is to be settled. `is` has to stay until the end of the transaction. False: out of memory. */
+MUST_CHECK bool spending_change(store *s, const record *was, const record *is);
+/* Notes a request whose row was there before. False: out of memory. */
+MUST_CHECK bool spending_same(store *s, const record *r);
+/* Adds what changed to the table. Returns an SQLite result code. */
+int spending_write(store *s);
+/* Tells `join` of each request that the transaction settled. */
+void spending_tell(store *s, const store_join *join);
+/* Calls `each` with what the table has more or less than the rows from `from_ms` on, the first of a day, as texts,
+ * until `each` returns false. Returns an SQLite result code. */
+int spending_compare(store *s, int64_t from_ms, bool (*each)(void *ctx, int kind, const char *name, int64_t day),
+		     void *ctx);
 
 /* ---- store_migrate.c */
 

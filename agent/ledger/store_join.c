@@ -24,7 +24,7 @@ int join_prepare(store *s)
 	char names[SQL_LIST], sql[SQL_MAX];
 	int rc = SQLITE_OK;
 
-	for (size_t i = ST_REPORT; rc == SQLITE_OK && i < sizeof fixed / sizeof fixed[0]; i++)
+	for (size_t i = ST_REPORT; rc == SQLITE_OK && i <= ST_REPORT_LIMIT; i++)
 		rc = store_prepare(s, fixed[i], &s->statements[i]);
 	sql_list(names, sizeof names, RECORD_COLUMNS, row_name, "$");
 	snprintf(sql, sizeof sql, "SELECT %s FROM requests WHERE id = ?1", names);
@@ -39,8 +39,7 @@ int join_prepare(store *s)
 	return rc == SQLITE_OK ? store_prepare(s, sql, &s->statements[ST_ROW_UPDATE]) : rc;
 }
 
-/* Returns a record that stays until the end of the transaction. NULL: out of memory. */
-static record *keep(store *s)
+record *join_keep(store *s)
 {
 	record **kept = list_grow(s->kept, &s->kept_room, s->kept_count, sizeof *kept);
 
@@ -75,11 +74,13 @@ static int join_row(store *s, const store_join *join, const tap_report *report, 
 	int rc = read_row(s, report->id, &was, there);
 	if (rc != SQLITE_OK || !*there)
 		return rc;
-	record *is = keep(s);
+	record *is = join_keep(s);
 	if (!is)
 		return SQLITE_NOMEM;
 	memcpy(is, &was, sizeof was);
 	join->apply(join->ctx, is, report);
+	if (is->usage != USAGE_UNKNOWN)
+		is->charged = 0;
 	if (memcmp(is, &was, sizeof was) == 0)
 		return SQLITE_OK;
 	/* A report that comes again, as from the journal, changes nothing. */
@@ -88,7 +89,8 @@ static int join_row(store *s, const store_join *join, const tap_report *report, 
 	added->usage[is->usage]++;
 	store_bind_row(s->statements[ST_ROW_UPDATE], is);
 	rc = store_run(s->statements[ST_ROW_UPDATE]);
-	return rc != SQLITE_OK || rollup_change(&s->batch, &was, is) ? rc : SQLITE_NOMEM;
+	return rc != SQLITE_OK || (rollup_change(&s->batch, &was, is) && spending_change(s, &was, is)) ? rc :
+													 SQLITE_NOMEM;
 }
 
 static int read_report(store *s, const char *id, tap_report *r, bool *there)
@@ -214,7 +216,7 @@ store_result store_tidy(store *s, const store_join *join, int64_t before_ms, sto
 		rc = tidy_some(s, join, &done, more);
 	if (rc == SQLITE_OK && !*more)
 		rc = remove_old(s, before_ms, &done);
-	rc = store_end(s, rc);
+	rc = store_end(s, join, rc);
 	if (rc != SQLITE_OK) {
 		*more = false;
 		return store_fail(s, rc, "joining reports with rows", e);

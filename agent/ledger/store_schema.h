@@ -108,8 +108,10 @@
  * known is NULL. usage: 0 none, 1 reported, 2 partial, 3 estimated, 4 unknown, 5 stream; price: 0 none, 1 table, 2
  * unpriced, 3 partial; tap: 0 no, 1 told, 2 untold, 3 missing, 4 nothing; money in nano-dollars. `member`, `attempts`
  * and `tried` are empty and 0 for a request that went to no pool. `reports` has the tap's reports whose rows have not
- * come, in the order in which they came. meta: `pruned_before`, the time in milliseconds before which rows were
- * removed; `estimates_before`, the day, in seconds, that store_catch_up() has come to. */
+ * come, in the order in which they came. `spending` has what requests with the key of a client took of the budgets of
+ * their projects (kind 3) and clients (kind 4), by the day (UTC, in seconds) on which they arrived. meta:
+ * `pruned_before`, the time in milliseconds before which rows were removed; `estimates_before`, the day, in seconds,
+ * that store_catch_up() has come to. */
 static const struct store_schema {
 	int version;
 	const char *sql;
@@ -171,9 +173,15 @@ static const struct store_schema {
 		     SCHEMA_ROLLUP_VIEW_3("ledger_daily", "daily", "%Y-%m-%d") },
 	{ 4, "ALTER TABLE requests ADD COLUMN member TEXT NOT NULL DEFAULT '';"
 	     "ALTER TABLE requests ADD COLUMN attempts INTEGER NOT NULL DEFAULT 0;"
-	     "ALTER TABLE requests ADD COLUMN tried TEXT NOT NULL DEFAULT '';" },
+	     "ALTER TABLE requests ADD COLUMN tried TEXT NOT NULL DEFAULT '';"
+	     "ALTER TABLE requests ADD COLUMN keyed INTEGER NOT NULL DEFAULT 0;"
+	     "ALTER TABLE requests ADD COLUMN charged INTEGER NOT NULL DEFAULT 0;"
+	     "CREATE TABLE spending (kind INTEGER NOT NULL, name TEXT NOT NULL, day INTEGER NOT NULL,"
+	     " cost INTEGER NOT NULL, tokens INTEGER NOT NULL, requests INTEGER NOT NULL,"
+	     " PRIMARY KEY (kind, name, day)) WITHOUT ROWID;" },
 	{ 4, SCHEMA_ROLLUP_4("hourly") SCHEMA_ROLLUP_4("daily") },
-	{ 4, SCHEMA_LEDGER_VIEW_WITH(", member, attempts, tried") },
+	{ 4, SCHEMA_LEDGER_VIEW_WITH(", member, attempts, tried, CASE keyed WHEN 0 THEN 'no' ELSE 'yes' END AS keyed,"
+				     " charged / 1e9 AS charged_usd") },
 	{ 4, SCHEMA_ROLLUP_VIEW_4("ledger_hourly", "hourly", "%Y-%m-%dT%H:00Z")
 		     SCHEMA_ROLLUP_VIEW_4("ledger_daily", "daily", "%Y-%m-%d") },
 };

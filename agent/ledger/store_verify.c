@@ -323,6 +323,16 @@ static int next_bucket(verify *v, bool days, int64_t from, int64_t *next, bool *
 	return rc;
 }
 
+static bool tell_spending(void *ctx, int kind, const char *name, int64_t day)
+{
+	char when[32];
+
+	store_bucket_label(when, sizeof when, day, false);
+	problem(ctx, "day %s, %s \"%s\": what it spent is not what its rows add up to", when,
+		kind == KIND_PROJECT ? "project" : "client", name);
+	return true;
+}
+
 static int verify_prepare(verify *v)
 {
 	char sums[SQL_LIST], names[SQL_LIST], rows[SQL_LIST], sql[SQL_MAX];
@@ -395,6 +405,8 @@ store_result store_verify(store *s, void (*each)(void *ctx, const char *problem)
 			at += days ? DAY : HOUR;
 		}
 	}
+	if (rc == SQLITE_OK)
+		rc = spending_compare(s, store_ceil(pruned, DAY * 1000LL, DAY) * 1000, tell_spending, &v);
 	sqlite3_finalize(v.next_row);
 	sqlite3_finalize(v.next_bucket[0]);
 	sqlite3_finalize(v.next_bucket[1]);

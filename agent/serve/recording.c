@@ -158,7 +158,9 @@ void recording_adopt(recording *r, int fd, slice begun)
 
 bool recording_start(recording *r, err *e)
 {
-	ledger_options o = { r->dir, r->key, r->journal_max, r->retention_ms };
+	ledger_options o = {
+		.dir = r->dir, .key = r->key, .journal_max = r->journal_max, .retention_ms = r->retention_ms
+	};
 	ledger *l = ledger_open(&o, price_table_ref(r->prices), e);
 	bool ok = l && intake_start(r->intake, l, e);
 

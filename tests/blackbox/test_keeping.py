@@ -220,9 +220,10 @@ def older_ledger(one):
     for view in ("ledger", "ledger_hourly", "ledger_daily"):
         base.execute("DROP VIEW %s" % view)
     base.execute("DROP TABLE reports")
+    base.execute("DROP TABLE spending")
     for table in ("hourly", "daily"):
         base.execute("DELETE FROM %s WHERE kind = 5" % table)
-    for column in ("price_missing", "tap", "member", "attempts", "tried"):
+    for column in ("price_missing", "tap", "member", "attempts", "tried", "keyed", "charged"):
         base.execute("ALTER TABLE requests DROP COLUMN %s" % column)
     for table in ("hourly", "daily"):
         for column in ("unknown_requests", "partly_priced_requests", "untold_requests", "estimated_saved_compression", "estimated_saved_cache", "estimated_saved_routing"):

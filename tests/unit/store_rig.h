@@ -44,7 +44,8 @@ static inline record record_number(int64_t n)
 		     .cache_write = roll(900),
 		     .saved = roll(500) - 100,
 		     .usage = USAGE_REPORTED,
-		     .price = PRICE_TABLE };
+		     .price = PRICE_TABLE,
+		     .keyed = n % 3 == 0 };
 
 	snprintf(r.id, sizeof r.id, "%08X-0000-%lld", (unsigned)(r.time_ms / 1000), (long long)n);
 	snprintf(r.route, sizeof r.route, "route-%d", (int)roll(3));

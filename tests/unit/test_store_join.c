@@ -31,7 +31,7 @@ static void apply(void *ctx, record *r, const tap_report *told)
 		price(r);
 }
 
-static const store_join join = { apply, NULL };
+static const store_join join = { .apply = apply };
 
 /* ---- what happens to a request: its line and its reports, some of them twice */
 

@@ -51,7 +51,7 @@ static bool model_is(totals_cache *c, int64_t requests, int64_t output, int64_t 
 
 static void no_counter_goes_down(void)
 {
-	const store_join join = { half, NULL };
+	const store_join join = { .apply = half };
 	record a = row_of("a"), more[] = { row_of("b"), row_of("c") };
 	tap_report told = { .id = "a", .final = true };
 	store_batch b = { .reports = &told, .reports_count = 1 };

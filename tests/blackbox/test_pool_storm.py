@@ -1,6 +1,6 @@
-"""Pools under 500 requests/s while members, which are processes of their own, are killed and come back, drain, refuse connections, hang and decline. No request
-fails as long as one member lives, but those that were at a member or on their way to it when it died; none is repeated that a member may have run; each member
-only ever sees its own credential; the ledger says of each request what the members wrote down.
+"""Pools under 500 requests/s while members, which are processes of their own, are killed and come back, drain, refuse connections, hang, decline and are
+restarted by hand. No request fails as long as one member lives, but those that were at a member or on their way to it when it died; none is repeated that a
+member may have run; each member only ever sees its own credential; the ledger says of each request what the members wrote down.
 
 POOL_STORM_S=300: so many seconds instead of five, and then agents, taps and HAProxys are killed, upgraded and reloaded meanwhile, and the tap is switched off
 and on. POOL_STORM_SEED=7: other requests and faults."""
@@ -11,20 +11,20 @@ import random
 import pytest
 
 from harness import cli, until
-from poolstorm import DEATHS, StormGateway
+from poolstorm import DEATHS, NAMES, StormGateway
 
 SECONDS = int(os.environ.get("POOL_STORM_S", "0"))
 SEED = int(os.environ.get("POOL_STORM_SEED", "1"))
 RATE = 500
-ON_THEIR_WAY = 8    # requests for each death of a member, at most, of the 100 that may be in flight
+ON_THEIR_WAY = 6    # requests for each death of a member, at most, of the 100 that may be in flight
 
 
-def others(gateway, clients):
+def others(gateway):
     """What else is done meanwhile, and to which process."""
     def switch_tap():
         for value in ("false", "true"):
             gateway.api("experimental-mode on; set var proc.llm_tap bool(%s)" % value)
-            gateway.more(clients)
+            gateway.more()
 
     return [("agent upgraded", gateway.upgrade_agent), ("agent killed", gateway.kill_agent), ("worker killed", gateway.kill_worker),
             ("HAProxy reloaded", gateway.reload_haproxy), ("tap upgraded", lambda: gateway.tap.upgrade()), ("tap killed", lambda: gateway.tap.kill()),
@@ -36,13 +36,15 @@ def test_members_die_and_come_back(haproxy, work):
     rng, steps = random.Random(SEED), 0
     with StormGateway(haproxy, work, RATE) as gateway:
         until(gateway.good, 10, "all members are well")
-        clients = gateway.storm(RATE * (SECONDS or 5), SEED)
-        more = others(gateway, clients) if SECONDS else []
-        while clients.running():
-            gateway.step(rng, clients, more)
+        gateway.storm(RATE * (SECONDS or 5), SEED)
+        more = others(gateway) if SECONDS else []
+        while gateway.clients.running():
+            gateway.step(rng, more)
+            if steps % 4 == 0:
+                gateway.restart(gateway.members[rng.choice(NAMES)])
             steps += 1
         # The rate is told, and no reason to fail: on a busy machine the same requests take longer.
-        print(clients.text().strip(), "on", haproxy)
+        print(gateway.clients.text().strip(), "on", haproxy)
         audit = gateway.audit()
         try:
             until(lambda: not audit.missing(gateway.by_id(0)), 10 if SECONDS else 30, "all rows", step=.1)
@@ -69,4 +71,4 @@ def test_members_die_and_come_back(haproxy, work):
     # A request has a row, too, if its client got no answer and no member got it, but HAProxy did.
     assert len(rows) >= len(audit.results) - counts["reload"] - killed - silent, (len(rows), counts)
     assert verified.code == 0, verified
-    assert steps and (not SECONDS or len(done) == 5 + 7), done
+    assert steps and (not SECONDS or len(done) == 6 + 7), done

@@ -84,6 +84,7 @@ class StormGateway(PoolGateway, UnitGateway):
 
     def __init__(self, haproxy, place, rate):
         self.members, self.rate, self.faults, self.left, self.state, self.dropped = {name: Member(name, place) for name in NAMES}, rate, [], {}, None, 0
+        self.clients = None
         self.api_path, self.admin = str(place / "api.sock"), "unix@%s/admin.sock" % place
         self.records, self.results = place / "records", place / "results"
         routes = [pool(self.members, balance, names=NAMES, balance=balance, more={"b": {"weight": 3}}) for balance in BALANCES]
@@ -151,7 +152,7 @@ class StormGateway(PoolGateway, UnitGateway):
             self.dropped += self.dropped_now()
         fault.began, fault.ended = action() or (fault.began, now())
 
-    def step(self, rng, clients, others=()):
+    def step(self, rng, others=()):
         """Does something to one or two members, and lets the third one serve; and one of `others` at the same time. Returns when all is well again, and the
         requests have ended that found one of the members out of order, because such a one cannot go on to a member that came back meanwhile."""
         members = rng.sample(sorted(self.members.values(), key=lambda member: member.name), rng.choice([1, 2]))
@@ -162,12 +163,12 @@ class StormGateway(PoolGateway, UnitGateway):
             for one in doing:
                 one.result()
         until(self.good, 30, lambda: "all members are well after %s: %s\n%s" % (self.faults[-3:], self.state, self.agent.process.tail()))
-        self.more(clients)
+        self.more()
 
-    def more(self, clients):
+    def more(self):
         """Waits until as many requests have ended as may be in flight, twice."""
         before = self.results.stat().st_size
-        until(lambda: not clients.running() or self.results.stat().st_size > before + 200 * 250, 30, "requests end")
+        until(lambda: not self.clients.running() or self.results.stat().st_size > before + 200 * 250, 30, "requests end")
 
     def draw(self, rng, faults):
         """One of `faults`, and each of them once before any of them comes again. The first one is the first."""
@@ -179,6 +180,20 @@ class StormGateway(PoolGateway, UnitGateway):
     def dropped_now(self):
         """How many lines this HAProxy could not send by datagram, because the agent did not take them fast enough."""
         return int(re.search(r"DroppedLogs: (\d+)", self.api("show info"))[1])
+
+    def restart(self, member):
+        """Restarts a member as docs/routing.md says, "Take a member out": no request fails by that."""
+        def state(name):
+            for balance in BALANCES:
+                assert not self.api("set server pool.%s/%s state %s" % (balance, member.name, name)).strip()
+        fault = self.begin("restarted", member)
+        state("maint")
+        self.more()
+        member.drain()
+        member.up()
+        state("ready")
+        fault.ended = now()
+        until(self.good, 30, "the member is back")
 
     # -- how the gateway sees them
 
@@ -203,7 +218,7 @@ class StormGateway(PoolGateway, UnitGateway):
 
     def storm(self, count, seed):
         """Starts the clients."""
-        return Process("clients", [sys.executable, "-S", PROGRAM, "clients", str(self.port), str(count), str(self.rate), str(seed), str(self.results), *BALANCES],
+        self.clients = Process("clients", [sys.executable, "-S", PROGRAM, "clients", str(self.port), str(count), str(self.rate), str(seed), str(self.results), *BALANCES],
                        self.dir / "clients.log", harness.environment())
 
     def audit(self):
@@ -269,22 +284,23 @@ class Audit:
     def why(self, result, row):
         """Returns why the request may have failed, or None.
 
+        tap: a stream that was in a tap that was killed; its row knows no member. (2.6 gives no answer then, and writes no line, if the client's connection had a
+        request before.)
         received: a member had it, as its own record says, and was killed before the answer was whole.
         on its way: no member had it. It was sent over a connection that was open, or waited to be accepted, to the member that its row names, when that was
         killed, or closed its connections: the request began at most a tenth of a second after that, and failed at most a second after it. HAProxy cannot know
         whether that member has it.
         agent: the agent was killed, which gives the credentials, and no member had the request but those that declined it.
-        tap: a stream that was in a tap that was killed. (2.6 gives no answer then, and writes no line, if the client's connection had a request before.)
         reload: it was sent over a connection that HAProxy closed, because it was idle, for a reload; no member had it."""
         attempts = self.attempts.get(result["id"], [])
         had = attempts[-1] if attempts and attempts[-1].said not in DECLINES else None
         broken = result["outcome"] == "cut" or result["status"] == 502 and result["code"] == "upstream_error"
+        if (broken or result["outcome"] == "unanswered") and result["stream"] and self._during(["tap killed"], result):
+            return "tap"
         if broken and had and self._during(["killed"], result, had.member):
             return "received"
         if broken and not had and row and self._during(DEATHS, result, row["member"], .1):
             return "on its way"
-        if (broken or result["outcome"] == "unanswered") and result["stream"] and self._during(["tap killed"], result):
-            return "tap"
         if not had and result["status"] in DECLINES and result["code"] in UNAVAILABLE and self._during(["agent killed", "worker killed"], result):
             return "agent"
         if not attempts and result["outcome"] == "unanswered" and result["kept"] and self._during(["HAProxy reloaded"], result, after=1):

@@ -16,7 +16,7 @@ from poolstorm import DEATHS, NAMES, StormGateway
 SECONDS = int(os.environ.get("POOL_STORM_S", "0"))
 SEED = int(os.environ.get("POOL_STORM_SEED", "1"))
 RATE = 500
-ON_THEIR_WAY = 6    # requests for each death of a member, at most, of the 100 that may be in flight
+ON_THEIR_WAY = 8    # requests for each death of a member, at most, of the 100 that may be in flight
 
 
 def others(gateway):

@@ -22,7 +22,6 @@ PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "poolload.py"
 NAMES = "abc"
 BALANCES = ("first", "weighted", "least")
 DECLINES = (429, 503, 529)
-UNAVAILABLE = ("gateway_unavailable", "upstream_unavailable", "upstream_resting")
 DEATHS = ("killed", "drained", "refused")       # each ends connections to a member that nobody has accepted; the first two the idle ones, too
 
 
@@ -290,7 +289,8 @@ class Audit:
         on its way: no member had it. It was sent over a connection that was open, or waited to be accepted, to the member that its row names, when that was
         killed, or closed its connections: the request began at most a tenth of a second after that, and failed at most a second after it. HAProxy cannot know
         whether that member has it.
-        agent: the agent was killed, which gives the credentials, and no member had the request but those that declined it.
+        agent: the agent, which gives the credentials, was killed, and no member had the request but those that declined it. The client is told what the last
+        member said, or that there is none.
         reload: it was sent over a connection that HAProxy closed, because it was idle, for a reload; no member had it."""
         attempts = self.attempts.get(result["id"], [])
         had = attempts[-1] if attempts and attempts[-1].said not in DECLINES else None
@@ -301,7 +301,7 @@ class Audit:
             return "received"
         if broken and not had and row and self._during(DEATHS, result, row["member"], .1):
             return "on its way"
-        if not had and result["status"] in DECLINES and result["code"] in UNAVAILABLE and self._during(["agent killed", "worker killed"], result):
+        if not had and result["status"] in DECLINES and self._during(["agent killed", "worker killed"], result):
             return "agent"
         if not attempts and result["outcome"] == "unanswered" and result["kept"] and self._during(["HAProxy reloaded"], result, after=1):
             return "reload"

@@ -62,10 +62,12 @@ bench-end:
 
 ## bench-plain: what the rules for the tap cost a request that does not go through it, by callgrind; fails above 3 %
 ## bench-legs: what HAProxy's second leg costs a stream, in all and by rule, by callgrind
-bench-plain bench-legs: bench-%:
+## bench-keyed: what the key of a client costs a request, in HAProxy's instructions; BENCH="--cpu 5": in CPU time, for 100 and 100,000 clients
+bench-plain bench-legs bench-keyed: bench-%:
 	@sh tests/tools/deps build demo bench-instructions
 	@$(MAKE) --no-print-directory all
-	@$(BENCH_RUN)/$*.py
+	@$(if $(findstring --cpu,$(BENCH)),$(MAKE) --no-print-directory $(BENCH_TOOLS))
+	@$(BENCH_RUN)/$*.py $(BENCH)
 
 $(addprefix $(BUILD)/bench/,http_load null_agent sse copier): $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
@@ -77,4 +79,4 @@ $(addprefix $(BUILD)/bench/,spop_load decision_driver tap_usage): $(BUILD)/bench
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-.PHONY: bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end bench-plain bench-legs
+.PHONY: bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end bench-plain bench-legs bench-keyed

@@ -67,15 +67,15 @@ class Upstream:
 
 
 class Counted:
-    """`routes(url)`: the agent's; `edit(text)`: applied to haproxy.cfg."""
+    """`routes(url)`: the agent's; `edit(text)`: applied to haproxy.cfg; `config`: more of the agent's options; `limits`: HAProxy's environment."""
 
-    def __init__(self, haproxy, routes, edit):
+    def __init__(self, haproxy, routes, edit, config=None, limits=None):
         self.work = tempfile.TemporaryDirectory()
         self.counter = callgrind.Counter(pathlib.Path(self.work.name), haproxy)
         self.upstream = Upstream()
-        self.gateway = TappedGateway(self.counter.haproxy, [], {"routes": routes("http://127.0.0.1:%d" % self.upstream.port), "tap": True}, env={"KEY": KEY},
+        self.gateway = TappedGateway(self.counter.haproxy, [], dict({"routes": routes("http://127.0.0.1:%d" % self.upstream.port), "tap": True}, **(config or {})), env={"KEY": KEY},
                                      make_tap=lambda path, legs: RealTap(path, legs, report=False),
-                                     limits={"GLIBC_TUNABLES": harness.drop_in()["GLIBC_TUNABLES"]}, edit=lambda text: edit(quiet(text)))
+                                     limits=dict({"GLIBC_TUNABLES": harness.drop_in()["GLIBC_TUNABLES"]}, **(limits or {})), edit=lambda text: edit(quiet(text)))
 
     def __enter__(self):
         return self
@@ -97,11 +97,11 @@ class Counted:
         except AssertionError as problem:
             raise AssertionError("%s\n%s" % (problem, self.gateway.haproxy.text()[-3000:])) from None
 
-    def ask(self, client, model, stream, more=b""):
+    def ask(self, client, model, stream, more=b"", credential=b"authorization: Bearer sk-bench\r\n"):
         """Sends a request of 1 KB. Returns the upstream's connection."""
         body = harness.chat(model, padding="x " * 450, **({"stream": True} if stream else {}))
-        client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\nauthorization: Bearer sk-bench\r\n"
-                       b"user-agent: OpenAI/Python 1.99.1\r\n%scontent-length: %d\r\n\r\n" % (more, len(body)) + body)
+        client.sendall(b"POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n%s"
+                       b"user-agent: OpenAI/Python 1.99.1\r\n%scontent-length: %d\r\n\r\n" % (credential, more, len(body)) + body)
         return self.upstream.request()
 
     @staticmethod
@@ -113,11 +113,11 @@ class Counted:
             assert more and not data.startswith((b"HTTP/1.1 4", b"HTTP/1.1 5")), data
         return data
 
-    def plain(self, client, model, more=b""):
+    def plain(self, client, model, more=b"", **credential):
         """A chat of which the answer is one JSON object."""
         answer = json.dumps({"id": "chatcmpl-1", "object": "chat.completion", "choices": [{"index": 0, "message": {"role": "assistant", "content": "word " * 80}}],
                              "usage": USAGE}).encode()
-        upstream = self.ask(client, model, False, more)
+        upstream = self.ask(client, model, False, more, **credential)
         upstream.sendall(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n" % len(answer) + answer)
         self.receive(client, answer[-20:])
 

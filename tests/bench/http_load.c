@@ -57,6 +57,7 @@ static void make_request(const char *path, const char *file)
 {
 	FILE *f = fopen(file, "rb");
 	char *body = malloc(BODY_MAX);
+	const char *credential = getenv("BENCH_CREDENTIAL");
 
 	request = malloc(BODY_MAX + 2048);
 	if (!f || !body || !request)
@@ -65,9 +66,9 @@ static void make_request(const char *path, const char *file)
 	fclose(f);
 	request_len = (size_t)snprintf(request, 2048,
 				       "POST %s HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\n"
-				       "authorization: Bearer sk-bench\r\nuser-agent: OpenAI/Python 1.99.1\r\n"
+				       "authorization: Bearer %s\r\nuser-agent: OpenAI/Python 1.99.1\r\n"
 				       "content-length: %zu\r\n\r\n",
-				       path, body_len);
+				       path, credential ? credential : "sk-bench", body_len);
 	if (request_len >= 2048)
 		die("the path is too long");
 	memcpy(request + request_len, body, body_len);

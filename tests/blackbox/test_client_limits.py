@@ -14,7 +14,7 @@ from clients import ClientGateway
 from harness import JSON, Process, chat, check_refusal, environment, free_port, secret, until
 from pools import NAMES
 
-MINE = secret("own")
+MINE, OPERATOR = secret("own"), secret("operator")
 WHO = ("few", "few two", "other", "pair", "many", "free", "some", "slow")
 KEYS = {name: keys.key(name) for name in WHO}
 CLIENTS = [keys.entry("few", KEYS["few"], KEYS["few two"], requests_per_minute=3, models=["gpt-*", "claude-*", "gemini-*"]),
@@ -47,8 +47,11 @@ class LimitGateway(ClientGateway):
 
 
 def gateway_of(haproxy, mocks, **more):
-    routes = [{"model_prefix": "*", "upstream": mocks["d"].url()}]
-    return LimitGateway(haproxy, list(mocks.values()), dict({"routes": routes}, **{name + "_target": mocks["d"].url() for name in ("openai", "anthropic", "gemini")}), **more)
+    return LimitGateway(haproxy, list(mocks.values()), config_of(mocks), env={"OPERATOR": OPERATOR}, owners={OPERATOR: [mocks["d"]]}, **more)
+
+
+def config_of(mocks):
+    return {"routes": [{"model_prefix": "own-", "upstream": mocks["d"].url()}, {"model_prefix": "*", "upstream": mocks["d"].url(), "auth": "env:OPERATOR"}]}
 
 
 @pytest.fixture(scope="module")
@@ -102,6 +105,10 @@ def test_requests_a_minute(gateway, mocks):
             assert [value for name, value in told(answer).items() if "remaining" in name] == ["0"]
         line = gateway.line(answer)
         assert (line["client"], line["code"], line["status"]) == ("few", "rate_limit_exceeded", 429)
+    # A request with the client's own credential is refused as any other. An answer to one has the headers of the client's own account.
+    for key, status in (("few", 429), ("other", 200)):
+        answer = gateway.call("POST", TARGETS["openai"], JSON + [("x-llm-key", KEYS[key]), ("Authorization", "Bearer " + MINE)], chat("own-1" if key == "other" else "gpt-1"))
+        assert answer.status == status and bool(told(answer)) == (status == 429), answer
     # Others are not touched by it.
     assert gateway.as_client("other").status == 200 and not told(gateway.as_client("free"))
 
@@ -162,7 +169,7 @@ def test_limits_hold_when_many_ask_at_once(gateway, mocks):
 @pytest.mark.parametrize("shape", TARGETS)
 def test_what_the_agent_says_of_tokens_and_money(haproxy, mocks, shape):
     more = {"rpm": 0, "parallel": 0, "tpm": 1000, "tpm_left": 400, "tpm_reset": 36, "budget_used": "0.83"}
-    allowed = dict({"deny": False, "backend": "llm-127.0.0.1:%d" % mocks["d"].port, "auth": "passthrough", "protocol": shape, "client": "few"}, **more)
+    allowed = dict({"deny": False, "backend": "llm-127.0.0.1:%d" % mocks["d"].port, "auth": "replace", "auth_header": "x-api-key", "auth_value": OPERATOR, "protocol": shape, "client": "few"}, **more)
     answers = [allowed, dict(more, deny=True, status=429, code="rate_limit_exceeded", message="tokens", protocol=shape, retry_after=36),
                dict(more, deny=True, status=429, code="insufficient_quota", message="spent", protocol=shape)]
     asked = []
@@ -252,5 +259,4 @@ def test_two_haproxys_hold_one_limit(haproxy, mocks):
 
 
 def gateway_of_two(haproxy, mocks):
-    config = dict({"routes": [{"model_prefix": "*", "upstream": mocks["d"].url()}]}, **{name + "_target": mocks["d"].url() for name in ("openai", "anthropic", "gemini")})
-    return Two(haproxy, list(mocks.values()), config)
+    return Two(haproxy, list(mocks.values()), config_of(mocks), env={"OPERATOR": OPERATOR})

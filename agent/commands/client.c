@@ -9,6 +9,8 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "budget/period.h"
+#include "report/ledger_store.h"
 #include "report/print.h"
 
 int client_read(const config *c, bool missing, client_table **t)
@@ -98,60 +100,126 @@ static const char *budget_text(char out[PRINT_NUMBER + 8], const client_limits *
 	return out;
 }
 
+/* ---- what was spent, by the ledger */
+
+/* Opens the ledger. NULL: none is kept, or what is spent cannot be known, which was said. */
+static store *open_ledger(const config *c)
+{
+	int code;
+	err e;
+
+	if (!*c->ledger)
+		return NULL;
+	store *s = ledger_store_open(c->ledger, false, false, &code, &e);
+	if (!s)
+		fprintf(stderr, "spoa-llm: what was spent is not known: %s\n", e.text);
+	return s;
+}
+
+/* Sums what a client or project spent in the period of its budget so far, or in this month if it has none. False: that
+ * is not known, which was said. */
+static bool spent(store *s, bool project, const char *name, const client_limits *l, int64_t now, int64_t *nano)
+{
+	static const period_kind kinds[] = {
+		[BUDGET_DAY] = PERIOD_DAY, [BUDGET_WEEK] = PERIOD_WEEK, [BUDGET_MONTH] = PERIOD_MONTH
+	};
+	int64_t first = period_first(l->budget_nano == BUDGET_NONE ? PERIOD_MONTH : kinds[l->period], period_day(now));
+	store_result result;
+	int tries = 0;
+	err e;
+
+	do
+		result = store_spent(s, project, slice_cstr(name), first * 86400, nano, &e);
+	while (ledger_store_retry(result, &tries));
+	if (result != STORE_OK)
+		fprintf(stderr, "spoa-llm: what was spent is not known: %s\n", e.text);
+	return result == STORE_OK;
+}
+
+static int64_t left_of(const client_limits *l, int64_t nano)
+{
+	return nano < l->budget_nano ? l->budget_nano - nano : 0;
+}
+
 /* ---- list */
 
+enum { COLUMNS = 11, COLUMN_SPENT = 8, COLUMN_LEFT };
+
+/* A cell that is NULL stands for a column that there is not. */
 typedef struct row {
-	const char *cells[9];
+	const char *cells[COLUMNS];
 } row;
 
-static const int widths[] = { 24, 16, 4, 20, 7, 8, 10, 16, 8 };
+static const int widths[COLUMNS] = { 24, 16, 4, 20, 7, 8, 10, 16, 12, 12, 8 };
 
-static void print_row(const terminal *term, const row *r)
+/* What the list is made of. */
+typedef struct listing {
+	const client_table *t;
+	store *ledger; /* NULL: what was spent is not known */
+	int64_t now;
+	terminal term;
+} listing;
+
+/* Fills the cells of what was spent, if that is known. */
+static void fill_spent(listing *l, bool project, const char *name, const client_limits *limits, row *r,
+		       char room[2][PRINT_NUMBER])
+{
+	int64_t nano;
+
+	if (!l->ledger || !spent(l->ledger, project, name, limits, l->now, &nano))
+		return;
+	r->cells[COLUMN_SPENT] = print_money(room[0], nano, 2);
+	r->cells[COLUMN_LEFT] = limits->budget_nano == BUDGET_NONE ? "-" :
+								     print_money(room[1], left_of(limits, nano), 2);
+}
+
+static void print_row(const listing *l, const row *r)
 {
 	char text[PRINT_LABEL];
 
-	for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
-		int used = print_label(text, term, r->cells[i], widths[i]);
-		bool last = i + 1 == sizeof widths / sizeof widths[0];
-		printf("%s%*s", text, last ? 0 : widths[i] - used + 2, "");
+	for (size_t i = 0; i < COLUMNS; i++) {
+		if (!l->ledger && (i == COLUMN_SPENT || i == COLUMN_LEFT))
+			continue;
+		int used = print_label(text, &l->term, r->cells[i] ? r->cells[i] : "?", widths[i]);
+		printf("%s%*s", text, i + 1 == COLUMNS ? 0 : widths[i] - used + 2, "");
 	}
 	putchar('\n');
 }
 
-static void print_client(const terminal *term, const client_table *t, const client *c, int64_t now)
+static void print_client(listing *l, const client *c)
 {
 	char keys[PRINT_NUMBER], expires[RFC3339_TEXT], requests[PRINT_NUMBER], parallel[PRINT_NUMBER],
-		tokens[PRINT_NUMBER], budget[PRINT_NUMBER + 8];
+		tokens[PRINT_NUMBER], budget[PRINT_NUMBER + 8], money[2][PRINT_NUMBER];
 
-	snprintf(keys, sizeof keys, "%" PRIu32, good_keys(t, c, now));
-	client_expires(earliest(t, c, now), expires);
-	print_row(term, &(row){ { c->name, c->project ? c->project : "-", keys, expires,
-				  limit_text(requests, c->requests_per_minute), limit_text(parallel, c->parallel),
-				  limit_text(tokens, c->limits.tokens_per_minute), budget_text(budget, &c->limits),
-				  c->enabled ? "" : "disabled" } });
+	snprintf(keys, sizeof keys, "%" PRIu32, good_keys(l->t, c, l->now));
+	client_expires(earliest(l->t, c, l->now), expires);
+	row r = { { c->name, c->project ? c->project : "-", keys, expires, limit_text(requests, c->requests_per_minute),
+		    limit_text(parallel, c->parallel), limit_text(tokens, c->limits.tokens_per_minute),
+		    budget_text(budget, &c->limits), NULL, NULL, c->enabled ? "" : "disabled" } };
+	fill_spent(l, false, c->name, &c->limits, &r, money);
+	print_row(l, &r);
 }
 
-static void print_project(const terminal *term, const client_project *p)
+static void print_project(listing *l, const client_project *p)
 {
-	char tokens[PRINT_NUMBER], budget[PRINT_NUMBER + 8], name[PRINT_LABEL];
+	char tokens[PRINT_NUMBER], budget[PRINT_NUMBER + 8], money[2][PRINT_NUMBER];
 
-	printf("%*s", 26, "");
-	int used = print_label(name, term, p->name, widths[1]);
-	printf("%s%*s%*s%-*s  %s\n", name, widths[1] - used + 2, "", 45, "", widths[6],
-	       limit_text(tokens, p->limits.tokens_per_minute), budget_text(budget, &p->limits));
+	row r = { { "(all of the project)", p->name, "", "", "", "", limit_text(tokens, p->limits.tokens_per_minute),
+		    budget_text(budget, &p->limits), NULL, NULL, "" } };
+	fill_spent(l, true, p->name, &p->limits, &r, money);
+	print_row(l, &r);
 }
 
-static void list_text(const client_table *t, int64_t now)
+static void list_text(listing *l)
 {
-	terminal term = terminal_of(stdout);
-
-	print_row(&term, &(row){ { "CLIENT", "PROJECT", "KEYS", "NEXT EXPIRES", "REQ/MIN", "PARALLEL", "TOKENS/MIN",
-				   "BUDGET", "" } });
-	for (uint32_t i = 0; i < t->count && !output_failed(); i++)
-		print_client(&term, t, &t->clients[i], now);
-	for (uint32_t i = 0; i < t->projects_count && !output_failed(); i++)
-		if (t->projects[i].listed)
-			print_project(&term, &t->projects[i]);
+	l->term = terminal_of(stdout);
+	print_row(l, &(row){ { "CLIENT", "PROJECT", "KEYS", "NEXT EXPIRES", "REQ/MIN", "PARALLEL", "TOKENS/MIN",
+			       "BUDGET", "SPENT", "LEFT", "" } });
+	for (uint32_t i = 0; i < l->t->count && !output_failed(); i++)
+		print_client(l, &l->t->clients[i]);
+	for (uint32_t i = 0; i < l->t->projects_count && !output_failed(); i++)
+		if (l->t->projects[i].listed)
+			print_project(l, &l->t->projects[i]);
 }
 
 static void add_limit(cJSON *json, const char *key, uint64_t n)
@@ -173,22 +241,38 @@ static void add_limits(cJSON *json, const client_limits *l)
 	cJSON_AddStringToObject(budget, "per", client_periods[l->period]);
 }
 
-static cJSON *client_json(const client_table *t, const client *c, int64_t now)
+/* Adds what was spent, if that is known. */
+static void add_spent(listing *l, cJSON *json, bool project, const char *name, const client_limits *limits)
+{
+	char usd[PRINT_NUMBER];
+	int64_t nano;
+
+	if (!l->ledger || !spent(l->ledger, project, name, limits, l->now, &nano))
+		return;
+	cJSON_AddStringToObject(json, "spent_usd", print_dollars(usd, nano, 9));
+	cJSON_AddItemToObject(json, "left_usd",
+			      limits->budget_nano == BUDGET_NONE ?
+				      cJSON_CreateNull() :
+				      cJSON_CreateString(print_dollars(usd, left_of(limits, nano), 9)));
+}
+
+static cJSON *client_json(listing *l, const client *c)
 {
 	cJSON *json = cJSON_CreateObject();
 	char expires[RFC3339_TEXT];
-	int64_t first = earliest(t, c, now);
+	int64_t first = earliest(l->t, c, l->now);
 
 	client_expires(first, expires);
 	cJSON_AddStringToObject(json, "name", c->name);
 	cJSON_AddItemToObject(json, "project", c->project ? cJSON_CreateString(c->project) : cJSON_CreateNull());
 	cJSON_AddBoolToObject(json, "enabled", c->enabled);
-	cJSON_AddNumberToObject(json, "keys", good_keys(t, c, now));
+	cJSON_AddNumberToObject(json, "keys", good_keys(l->t, c, l->now));
 	cJSON_AddItemToObject(json, "next_expires_at",
 			      first == KEY_FOR_EVER ? cJSON_CreateNull() : cJSON_CreateString(expires));
 	add_limit(json, "requests_per_minute", c->requests_per_minute);
 	add_limit(json, "parallel", c->parallel);
 	add_limits(json, &c->limits);
+	add_spent(l, json, false, c->name, &c->limits);
 	return json;
 }
 
@@ -202,14 +286,15 @@ static void print_json(cJSON *json)
 }
 
 /* One object a line inside, because there may be a hundred thousand. */
-static void list_json(const client_table *t, int64_t now)
+static void list_json(listing *l)
 {
+	const client_table *t = l->t;
 	bool any = false;
 
 	fputs("{\"clients\":[", stdout);
 	for (uint32_t i = 0; i < t->count && !output_failed(); i++) {
 		fputs(i ? "," : "\n", stdout);
-		print_json(client_json(t, &t->clients[i], now));
+		print_json(client_json(l, &t->clients[i]));
 	}
 	fputs("],\"projects\":[", stdout);
 	for (uint32_t i = 0; i < t->projects_count && !output_failed(); i++) {
@@ -218,6 +303,7 @@ static void list_json(const client_table *t, int64_t now)
 		cJSON *json = cJSON_CreateObject();
 		cJSON_AddStringToObject(json, "name", t->projects[i].name);
 		add_limits(json, &t->projects[i].limits);
+		add_spent(l, json, true, t->projects[i].name, &t->projects[i].limits);
 		fputs(any ? "," : "\n", stdout);
 		print_json(json);
 		any = true;
@@ -232,10 +318,12 @@ int command_client_list(const config *c, const client_flags *ask)
 
 	if (code)
 		return code;
+	listing l = { .t = t, .ledger = open_ledger(c), .now = clock_wall_ms() };
 	if (ask->json)
-		list_json(t, clock_wall_ms());
+		list_json(&l);
 	else
-		list_text(t, clock_wall_ms());
+		list_text(&l);
+	store_close(l.ledger);
 	client_table_unref(t);
 	return finish_output();
 }
@@ -250,7 +338,20 @@ static void show_names(const char *what, const char *const *names, uint32_t coun
 	puts(!names ? "all" : count ? "" : "none");
 }
 
-static void show_text(const client_table *t, const client *c, int64_t now)
+static void show_spent(store *ledger, bool project, const char *name, const client_limits *l, int64_t now)
+{
+	char money[PRINT_NUMBER], left[PRINT_NUMBER];
+	int64_t nano;
+
+	if (!ledger || !spent(ledger, project, name, l, now, &nano))
+		return;
+	printf("%-21s%s in this %s%s%s\n", project ? "" : "spent:", print_money(money, nano, 2),
+	       client_periods[l->budget_nano == BUDGET_NONE ? BUDGET_MONTH : l->period],
+	       l->budget_nano == BUDGET_NONE ? "" : ", left: ",
+	       l->budget_nano == BUDGET_NONE ? "" : print_money(left, left_of(l, nano), 2));
+}
+
+static void show_text(const client_table *t, const client *c, store *ledger, int64_t now)
 {
 	char number[PRINT_NUMBER], budget[PRINT_NUMBER + 8], expires[RFC3339_TEXT];
 
@@ -272,6 +373,7 @@ static void show_text(const client_table *t, const client *c, int64_t now)
 	printf("parallel:            %s\n", limit_text(number, c->parallel));
 	printf("tokens per minute:   %s\n", limit_text(number, c->limits.tokens_per_minute));
 	printf("budget:              %s\n", budget_text(budget, &c->limits));
+	show_spent(ledger, false, c->name, &c->limits, now);
 	if (c->limits.budget_nano != BUDGET_NONE)
 		printf("models without price: %s\n", c->allow_unpriced ? "allowed" : "refused");
 	if (c->project_at == NO_PROJECT || !t->projects[c->project_at].listed)
@@ -279,6 +381,7 @@ static void show_text(const client_table *t, const client *c, int64_t now)
 	const client_limits *l = &t->projects[c->project_at].limits;
 	printf("of the project:      %s tokens per minute, budget %s\n", limit_text(number, l->tokens_per_minute),
 	       budget_text(budget, l));
+	show_spent(ledger, true, c->project, l, now);
 }
 
 int command_client_show(const config *c, const client_flags *ask)
@@ -293,7 +396,9 @@ int command_client_show(const config *c, const client_flags *ask)
 		client_write(stdout, t, one);
 		putchar('\n');
 	} else if (one) {
-		show_text(t, one, clock_wall_ms());
+		store *ledger = open_ledger(c);
+		show_text(t, one, ledger, clock_wall_ms());
+		store_close(ledger);
 	}
 	client_table_unref(t);
 	return one ? finish_output() : EX_DATAERR;

@@ -36,8 +36,59 @@ slice bench_read(const char *path)
 	return slice_of(bytes, len);
 }
 
+/* ---- clients: with CLIENTS=N in the environment, each decision is about a request of another one of N clients */
+
+static uint64_t clients;
+static char *key_at; /* in the request */
+
+/* Makes the hash of the key of client `i`, as random as SHA-256. */
+static void put_hash(uint64_t i, void *out)
+{
+	for (uint64_t at = 0; at < CLIENT_HASH_LEN / 8; at++) {
+		uint64_t x = (i * 4 + at + 1) * UINT64_C(0x9e3779b97f4a7c15);
+		x = (x ^ x >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+		x = (x ^ x >> 27) * UINT64_C(0x94d049bb133111eb);
+		x ^= x >> 31;
+		memcpy((char *)out + 8 * at, &x, 8);
+	}
+}
+
+static client_table *make_clients(void)
+{
+	client_table *t = client_table_new();
+
+	for (uint64_t i = 0; t && i < clients; i++) {
+		client *c = client_table_add(t);
+		client_key *k = c ? client_table_add_key(t) : NULL;
+		if (!k)
+			return NULL;
+		c->name = "client";
+		c->project = "project";
+		put_hash(i, k->sha256);
+	}
+	return t && client_table_finish(t) ? t : NULL;
+}
+
+/* Adds what HAProxy says of a key to the message, whose name and number of arguments stand in front. */
+static void add_key(unsigned char *message, spop_writer *w)
+{
+	static const char none[CLIENT_HASH_LEN];
+
+	message[1 + message[0]] += 3;
+	spop_put_name(w, SLICE("guard"));
+	spop_put_bool(w, true);
+	spop_put_name(w, SLICE("key"));
+	spop_put_u8(w, SPOP_BIN);
+	spop_put_varint(w, sizeof none);
+	key_at = (char *)w->pos;
+	spop_put_bytes(w, none, sizeof none);
+	spop_put_name(w, SLICE("keys_differ"));
+	spop_put_u8(w, SPOP_NULL);
+}
+
 static policy *make_policy(void)
 {
+	client_table *keyed = clients ? make_clients() : NULL;
 	route_table *t = route_table_new();
 	err e;
 
@@ -50,7 +101,7 @@ static policy *make_policy(void)
 		r->upstream_given = strdup(routes[i].upstream);
 		t->enabled++;
 	}
-	return t ? policy_new(t, NULL) : NULL;
+	return t && !keyed == !clients ? policy_new(t, keyed) : NULL;
 }
 
 static bool level(const char *name)
@@ -116,19 +167,26 @@ int main(int argc, char **argv)
 	slice body = bench_read(argv[3]);
 	size_t cap = body.len + NOTIFY_EXTRA + 64;
 	unsigned char *bytes = malloc(cap);
+	clients = getenv("CLIENTS") ? strtoull(getenv("CLIENTS"), NULL, 10) : 0;
 	policy *p = make_policy();
 	if (body.len == 0 || !bytes || !p || !greet(&s)) {
 		fputs("decision_driver: cannot begin\n", stderr);
 		return 2;
 	}
 	spop_writer w = frame_begin(bytes, cap, (uint32_t)cap, FRAME_NOTIFY, 1000000, 1);
+	unsigned char *message = w.pos;
 	w.pos += notify_payload(w.pos, (size_t)(w.end - w.pos), body, argc > 5 ? (size_t)atol(argv[4]) : 0,
 				argc > 5 ? (size_t)atol(argv[5]) : 0);
+	if (clients)
+		add_key(message, &w);
 	slice in = slice_of(bytes, frame_end(&w));
-	for (long i = 0; i < count; i++)
+	for (long i = 0; i < count; i++) {
+		if (clients)
+			put_hash((uint64_t)i * 7919 % clients, key_at);
 		if (!answer(&s, p, in, room, sizeof room)) {
 			fputs("decision_driver: an answer does not forward\n", stderr);
 			return 1;
 		}
+	}
 	return 0;
 }

@@ -194,10 +194,10 @@ EVENT(leg_refused, WARN, "id leg status code auth problem",
       "The route had a usable credential, and this leg, when the request came in. `id` is HAProxy's unique-id of the request.",
       "upstream_auth_unavailable: see REFUSALS. no_backend: make the backends again by `spoa-llm backends`, and reload HAProxy.")
 EVENT(member_rests, WARN, "id route member status seconds",
-      "The upstream of a pool's member declined a request (`status`), so that the pool passes the member over for `seconds`: as long as the answer's "
-      "retry-after says, 5 minutes at most; without one 1 second, and twice as long each time, up to 30. The request went on to the next member, if there was one left. `id` is HAProxy's "
+      "The upstream of a pool's member declined a request by an answer with `status`, so the pool passes the member over for `seconds`. That is what the answer's "
+      "retry-after says, 5 minutes at most; without a retry-after it is 1 second, and twice as long each time, up to 30. The request went on to the next member, if one was left. `id` is HAProxy's "
       "unique-id of the request.",
-      "Nothing, if the others can take what it leaves. If it rests often: raise its limits at the provider, give it less `weight`, or add a member.")
+      "Nothing, if the other members can take these requests. If the member rests often: raise its limits at the provider, give it less `weight`, or add a member.")
 EVENT(member_back, INFO, "route member",
       "The rest of a pool's member is over, so the pool offers it requests again. If its upstream declines the next one, `member_rests` follows.",
       "Nothing.")

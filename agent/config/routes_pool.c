@@ -7,13 +7,13 @@
 #include "base/hash.h"
 #include "config/routes_impl.h"
 
-/* What `retry_on` is if the route does not say: answers of an upstream that ran no model. */
+/* Returns the default of `retry_on`: the statuses with which an upstream says that it ran no model. */
 static unsigned usual_statuses(void)
 {
 	return pool_status_bit(429) | pool_status_bit(503) | pool_status_bit(529);
 }
 
-/* Returns the pool of the route, which is made by the first of its keys. NULL: out of memory. */
+/* Returns the pool of the route, and makes it when the first key about a pool is read. NULL: out of memory. */
 static pool *pool_of(route *r)
 {
 	if (!r->pool && (r->pool = calloc(1, sizeof *r->pool))) {
@@ -112,6 +112,7 @@ bool read_member_name(const problems *to, route *r, const cJSON *item, place p)
 
 /* ---- the members */
 
+/* Returns the position of `key` in the object; -1: the object does not have it. */
 static int index_of(const cJSON *object, const char *key)
 {
 	int index = 0;
@@ -122,7 +123,7 @@ static int index_of(const cJSON *object, const char *key)
 	return -1;
 }
 
-/* Names a member without `name` by the host of its upstream. */
+/* Names a member that has no `name` after its upstream's host. */
 static bool name_by_host(const problems *to, route *r)
 {
 	r->member = strndup(r->own.host ? r->own.host : "unnamed", MEMBER_NAME_MAX);
@@ -136,6 +137,7 @@ static bool name_by_host(const problems *to, route *r)
 	return true;
 }
 
+/* Reads `item`, an entry of the owner's `pool`, into a new member at the end of t's members. */
 static bool add_member(const problems *to, route_table *t, const route *owner, const cJSON *item, place p)
 {
 	route *r = route_table_add_member(t);
@@ -163,17 +165,19 @@ static bool add_member(const problems *to, route_table *t, const route *owner, c
 	if (of->replaces != replaces &&
 	    !problem(
 		    to, p, "",
-		    "the members of a pool all replace the client's credential (\"auth\" is env: or file:), or all pass it "
-		    "on: this one does not do what the first one does, whose upstream would get what is not meant for it"))
+		    "the members of a pool must all replace the client's credential (\"auth\" is env: or file:), or must all "
+		    "pass it through: this member differs from the first one"))
 		return false;
 	for (size_t i = of->first; i + 1 < of->first + of->count; i++)
 		if (t->members[i].member && strcmp(t->members[i].member, r->member) == 0)
-			return problem(to, p, "", "a second member named \"%s\": give it a \"name\" of its own",
+			return problem(to, p, "",
+				       "the pool has another member named \"%s\": give this one a \"name\" of its own",
 				       r->member);
 	return true;
 }
 
-/* Makes the name of the pool's backend: pool.ROUTE. */
+/* Makes the name of the pool's backend: pool.ROUTE, or pool.ROUTE-HASH if the route's name has characters that HAProxy
+ * does not take, each of which becomes a dash. */
 static bool name_backend(const problems *to, route *r)
 {
 	static const hash_key fixed; /* the same name at each start, because `spoa-llm backends` prints it */
@@ -211,7 +215,7 @@ bool read_members(const problems *to, route_table *t, route *r, const cJSON *obj
 		r->pool = NULL;
 		return true;
 	}
-	free(r->upstream_given); /* what is wrong with its own was said before */
+	free(r->upstream_given); /* an "upstream" beside "pool" is an error, which was reported before */
 	upstream_deinit(&r->own);
 	r->upstream_given = strdup("");
 	r->pool->first = t->members_count;
@@ -225,7 +229,7 @@ bool read_members(const problems *to, route_table *t, route *r, const cJSON *obj
 	return true;
 }
 
-/* ---- what the whole table shows */
+/* ---- checks that need the whole table */
 
 static bool same_text(const char *a, const char *b)
 {
@@ -239,6 +243,7 @@ static bool same_member(const route_table *t, const route *a, const route *b)
 	       a->auth.header == b->auth.header && same_text(a->auth.source, b->auth.source);
 }
 
+/* Sets the backend of the member of index `m`, and checks the member. `p`: the place of its route. */
 static bool check_member(route_table *t, size_t m, const problems *to, place p)
 {
 	route *r = &t->members[m];

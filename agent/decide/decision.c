@@ -107,7 +107,7 @@ static bool answers_at_length(const llm_request *r, const decision *d)
 						 (endpoint_streams(path) && !d->model.whole)));
 }
 
-/* Has a request that is let through go by `leg`, if that is not NULL and the answer is one for the tap. */
+/* Sends a request that is not refused by `leg`, unless `leg` is NULL or the answer is none for the tap. */
 static void use_leg(const llm_request *r, const char *leg, decision *d)
 {
 	if (leg && d->refusal == REFUSE_NOT && answers_at_length(r, d))
@@ -192,7 +192,8 @@ refusal member_passed_over(const policy *p, size_t m, int64_t now_ms, decision *
 	return rest_left(member->rest, now_ms) ? REFUSE_RESTING : REFUSE_NOT;
 }
 
-/* Refuses because the members that could serve the request rest: as the one of them did that is back first. */
+/* Refuses the request because each member that could serve it rests (bit i of `resting`: member i). The status and
+ * retry-after are those of the member that is back first. */
 static void refuse_resting(const pool *of, uint32_t resting, int64_t now_ms, decision *d)
 {
 	int64_t least = INT64_MAX;
@@ -209,7 +210,7 @@ static void refuse_resting(const pool *of, uint32_t resting, int64_t now_ms, dec
 	d->retry_after = (int)(least == INT64_MAX ? 1 : (least + 999) / 1000);
 }
 
-/* Adds the name of a member that is not offered the request. */
+/* Adds the name of a member that must not get the request to d->passed_over. */
 static void pass_over(const route *member, decision *d)
 {
 	size_t len = strlen(member->member);
@@ -220,7 +221,8 @@ static void pass_over(const route *member, decision *d)
 	d->passed_over_len += len;
 }
 
-/* Sends the request to the pool's backend, and tells it which members cannot serve the request now. */
+/* Sends the request to the pool's backend, and tells that backend which members cannot serve the request now. Refuses
+ * the request if no member can. */
 static __attribute__((noinline)) void use_pool(const policy *p, const llm_request *r, bool clear, decision *d)
 {
 	const pool *of = d->route->pool;

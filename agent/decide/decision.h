@@ -28,7 +28,7 @@ typedef enum refusal {
 	REFUSE_CONTRACT,       /* haproxy.cfg and spoe.conf are older than the agent */
 	REFUSE_NO_MODEL,       /* GET /v1/models/NAME: routes list models, and none lists this one */
 	REFUSE_STREAM_USAGE,   /* a stream that does not ask for its usage, where the operator requires that */
-	REFUSE_RESTING,        /* all members of the pool that could serve the request rest */
+	REFUSE_RESTING,        /* each member of the pool that could serve the request rests (see rest.h) */
 	REFUSE_KEY,            /* the request has no good key of a client of ours */
 	REFUSE_KEYS,           /* the request has two different keys of clients of ours */
 	REFUSE_CLIENT_MODEL,   /* the client may not use this model or route */
@@ -37,7 +37,8 @@ typedef enum refusal {
 } refusal;
 
 typedef struct refusal_info {
-	int status; /* REFUSE_AUTH_UNAVAILABLE has the one of the route table instead, REFUSE_RESTING the member's */
+	int status; /* HTTP; REFUSE_AUTH_UNAVAILABLE has the table's refusal_status instead, REFUSE_RESTING
+		       rest_status() */
 	const char *code;
 	const char *message; /* for the client */
 } refusal_info;
@@ -76,12 +77,13 @@ typedef struct decision {
 	bool metered; /* an answer costs tokens: see endpoint_metered() */
 	chosen_by chosen_by;
 	released_by released_by;
-	/* NULL if the request was refused before one was chosen, or if its route has a pool, where HAProxy chooses */
+	/* NULL: the request was refused before an upstream was chosen, or its route has a pool, in which HAProxy
+	 * chooses the member */
 	const upstream *upstream;
-	/* Of a pool: the names of the members that are not offered the request, with commas between. */
+	/* Of a pool: the names of the members that must not get the request, with commas between them. */
 	char passed_over[POOL_MEMBERS_MAX * (MEMBER_NAME_MAX + 1)];
 	size_t passed_over_len;
-	int retry_after; /* with REFUSE_RESTING: seconds until the first member is back */
+	int retry_after; /* with REFUSE_RESTING: seconds until the first of the members that rest is back */
 	slice backend;
 	slice leg; /* by which the request goes through the tap, where HAProxy has that leg; empty: it goes to the
 		      backend */
@@ -92,8 +94,8 @@ typedef struct decision {
 	protocol caller;    /* the API whose error format the client understands */
 	bool replace;       /* the client's credential is replaced */
 	auth_header header; /* with `replace`: the header that carries the credential */
-	/* with `replace`; SECRET: it goes into the ACK and nowhere else. Of a pool it is a placeholder, because each
-	 * member's leg sets the member's own. */
+	/* with `replace`; SECRET: it goes into the ACK and nowhere else. With a pool it is a placeholder, because each
+	 * member's leg sets the member's own credential. */
 	slice credential;
 	bool ask_again; /* refused, but HAProxy holds more of the body than it sent, and asks again with all of it */
 	const char *problem; /* why the request is refused, for the operator; static text or NULL */
@@ -113,8 +115,9 @@ void decide_key(const policy *p, llm_request *r, decision *d);
  * and client of `r` become those of the key. */
 refusal admit(const policy *p, llm_request *r, const client **asks, const char **problem);
 
-/* Says why the member of index `m` in route_table.members cannot serve the request `d->request` of its pool at
- * `now_ms`, by the monotonic clock; REFUSE_NOT: it can. Sets d->released_by. */
+/* Says why the member route_table.members[m] cannot serve d->request, a request for its pool, at `now_ms` (milliseconds
+ * of the monotonic clock). REFUSE_NOT: it can. Sets d->released_by if the member has something of the operator's to
+ * lend, and lends it. */
 refusal member_passed_over(const policy *p, size_t m, int64_t now_ms, decision *d);
 
 /* The headers that HAProxy removes when it replaces a credential: their names, ended by NULL. It also removes the query

@@ -40,8 +40,8 @@ static char *name_of(const char *backend, const credential *auth, const char *in
 
 static const credential passthrough = { .kind = AUTH_PASSTHROUGH };
 
-/* Names the leg of each member, and finds its rest, which has the name that a leg to the same upstream with the same
- * credential would have in any pool. */
+/* Names the leg of each member, and gives it its rest. The rest is found by a name of backend and credential alone, so
+ * that members of several pools with the same upstream and credential share a rest. False: out of memory. */
 static bool name_members(route_table *t, pool *of)
 {
 	of->leg = name_of(of->backend, &passthrough, "", "");
@@ -115,7 +115,7 @@ static void refuse(leg_answer *a, refusal why, int status, const char *problem)
 	a->problem = problem;
 }
 
-/* Returns the index for routes_at() of the route or member that has the leg `name`; routes_total(): none has. */
+/* Returns the index, for routes_at(), of the route or member that has the leg `name`; routes_total(): none has it. */
 static size_t find_leg(const route_table *t, slice name)
 {
 	size_t i = 0;
@@ -187,7 +187,7 @@ size_t leg_ack(const leg_answer *a, const spop_session *s, unsigned char *room, 
 	return len;
 }
 
-/* ---- what a leg tells */
+/* ---- the message of a leg whose upstream declined */
 
 const route *leg_declined(const policy *p, spop_message *m, leg_decline *d)
 {

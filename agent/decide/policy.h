@@ -28,8 +28,9 @@ enum {
 	ROUTE_FILE_MAX = 1024,  /* bytes of the name of a file that HAProxy reads */
 	ROUTE_TIMEOUT_MAX = 86400,
 	ROUTE_CONNECTIONS_MAX = 1000000,
-	POOL_MEMBERS_MAX = 16, /* members of a pool: each takes some rules of HAProxy's for each request */
-	MEMBER_NAME_MAX = 32,  /* bytes of a member's name */
+	POOL_MEMBERS_MAX =
+		16, /* members of a pool, because HAProxy applies some rules for each of them to each request */
+	MEMBER_NAME_MAX = 32, /* bytes of a member's name */
 	MEMBER_WEIGHT_MAX = 256,
 	POOL_STATUSES = 6, /* statuses that an operator may name in `retry_on` */
 };
@@ -65,25 +66,25 @@ typedef struct route_connect {
 	unsigned max_connections;
 } route_connect;
 
-/* How a pool's backend chooses among the members that it has not tried. */
+/* How a pool's backend chooses among the members that a request has not tried. */
 typedef enum balance {
 	BALANCE_FIRST,    /* the first one in the operator's order */
 	BALANCE_WEIGHTED, /* by lot, in proportion to the weights */
 	BALANCE_LEAST,    /* the one with the fewest requests in flight for its weight */
 } balance;
 
-/* The upstreams of a route that has several. A member is a route of its own in route_table.members: it has a name, an
- * upstream, a credential, `paths` and `connect`, and no conditions. */
+/* The upstreams of a route that has several. A member is a `route` in route_table.members with a name, an upstream, a
+ * credential, `paths` and `connect`, but without conditions: its pool's route has those. */
 typedef struct pool {
-	struct route *members; /* in route_table.members; set when all routes are read */
-	size_t first, count;   /* of them there */
+	struct route *members; /* the pool's first member in route_table.members; set when all routes are read */
+	size_t first, count;   /* its index there, and how many members the pool has */
 	balance balance;
-	unsigned retry_on; /* the bit 1 << i: an answer with pool_statuses[i] goes to the next member */
-	unsigned retries;  /* how many further members a request may try */
-	bool replaces;     /* the members replace the client's credential: all do, or none */
-	bool tells_client; /* the response says which member served */
-	char *backend;     /* of HAProxy, which chooses the member; owned */
-	char *leg;         /* the socket by which a request comes back to `backend` for the next member; owned */
+	unsigned retry_on; /* bit 1 << i: a member declines by an answer with pool_statuses[i] */
+	unsigned retries;  /* how many members a request may try after the first one */
+	bool replaces;     /* all members replace the client's credential; false: all pass it through */
+	bool tells_client; /* the response has a header with the name of the member that served */
+	char *backend;     /* the name of HAProxy's backend that chooses the member; owned */
+	char *leg; /* the name of the leg by which a request comes back to `backend` for the next member; owned */
 } pool;
 
 extern const int pool_statuses[POOL_STATUSES];
@@ -118,11 +119,11 @@ typedef struct route {
 	bool require_stream_usage;
 	char **models; /* that the route lists; in all routes at most MODELS_MAX */
 	size_t models_count;
-	pool *pool;   /* owned; NULL: the route has one upstream. With a pool it has none of its own */
-	char *member; /* of a pool's member: its name in the pool, and `name` is ROUTE/MEMBER; NULL: this is a route */
-	size_t owner; /* of a member: the index of its route */
-	unsigned weight;   /* of a member */
-	member_rest *rest; /* of a member: whether it rests, see rest.h */
+	pool *pool;   /* owned; NULL: the route has one upstream. With a pool, only the members have upstreams */
+	char *member; /* a member's name in its pool, where `name` is ROUTE/MEMBER; NULL: this is a route, no member */
+	size_t owner; /* of a member: the index of its pool's route in route_table.routes */
+	unsigned weight;   /* of a member: 1 to MEMBER_WEIGHT_MAX */
+	member_rest *rest; /* of a member: whether it rests, see rest.h; not owned */
 	bool enabled;
 	unsigned entry; /* the route's number in the operator's array, from 1; skipped entries count */
 	unsigned slot; /* index of the route's counters (net/counters.h), set by serve/snapshot.c; 0: it has none of its

@@ -36,7 +36,7 @@ int rest_status(const member_rest *r)
 	return status == 429 || status == 529 ? status : 503;
 }
 
-/* Reads one of the three forms of a date in HTTP. False: `text` is none. */
+/* Reads one of the three forms of a date in HTTP. False: `text` is no such date. */
 static bool read_date(slice text, struct tm *tm)
 {
 	static const char *const forms[] = { "%a, %d %b %Y %H:%M:%S GMT", "%a, %d-%b-%y %H:%M:%S GMT",
@@ -56,7 +56,7 @@ static bool read_date(slice text, struct tm *tm)
 	return false;
 }
 
-/* Returns the milliseconds that a retry-after of HTTP means; below 0: `text` is none. */
+/* Returns the milliseconds from `wall_ms` on that `text`, a retry-after header, means; below 0: it means none. */
 static int64_t told(slice text, int64_t wall_ms)
 {
 	struct tm tm;
@@ -87,7 +87,7 @@ bool rest_declined(member_rest *r, int status, slice retry_after, int64_t now_ms
 	bool rested = until > now_ms;
 
 	if (ms < 0 && rested)
-		return false; /* one of the requests that were under way when the rest began */
+		return false; /* the answer to a request that was under way when the rest began */
 	unsigned guesses = 0;
 	if (ms < 0) {
 		if (now_ms - until <= REST_FORGET_MS)
@@ -97,7 +97,7 @@ bool rest_declined(member_rest *r, int status, slice retry_after, int64_t now_ms
 	} else {
 		ms = within(ms, REST_TOLD_MAX_MS);
 	}
-	/* Of two threads that begin a rest at the same moment, one says so. */
+	/* If two threads begin a rest at the same moment, only one returns true. */
 	if (now_ms + ms <= until || !atomic_compare_exchange_strong(&r->until_ms, &until, now_ms + ms))
 		return false;
 	atomic_store_explicit(&r->guesses, guesses, memory_order_relaxed);

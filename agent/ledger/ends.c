@@ -150,8 +150,8 @@ static void take_decline(end_member *m, end_why why, int64_t time_ms)
 		at_least(&m->reached_ms, time_ms);
 }
 
-/* Counts the attempts of a request that went to a pool. `refused`: why HAProxy refused it, or answered it in place of
- * the last member. */
+/* Counts the attempts of a request for a pool. `refused`: why HAProxy refused the request, or answered in place of the
+ * last member. */
 static void take_members(ends *e, const record *r, end_refusal refused)
 {
 	slice tried = slice_cstr(r->tried), member, why;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * How requests ended, counted by route and backend since the process started: what upstreams answered and how long that
- * took, and the refusals that HAProxy found by itself, of which the agent learns by the log line only. Of a pool, the
- * attempts are counted by member too. */
+ * took, and the refusals that HAProxy found by itself, of which the agent learns by the log line only. The
+ * attempts of requests for a pool are counted by member, too. */
 #ifndef LEDGER_ENDS_H
 #define LEDGER_ENDS_H
 
@@ -53,12 +53,12 @@ typedef struct end_times {
 typedef struct end_place {
 	char route[RECORD_LABEL_MAX + 1], backend[RECORD_BACKEND_MAX + 1];
 	uint64_t answers[ENDS_CLASSES]; /* of the upstream, by class of status */
-	uint64_t cut;                   /* those of them that the upstream, or HAProxy, broke off */
+	uint64_t cut;                   /* answers that the upstream, or HAProxy, broke off; counted in `answers` too */
 	uint64_t refusals[END_REFUSALS];
-	end_times first_byte, whole; /* of the answers */
+	end_times first_byte, whole; /* of the answers: times since the request arrived */
 } end_place;
 
-/* Why a member did not serve. A status that has none of its own is END_WHY_OTHER. */
+/* Why a member did not serve a request. END_WHY_OTHER: the member declined with a status that is not listed here. */
 typedef enum end_why {
 	END_WHY_429,
 	END_WHY_500,
@@ -73,17 +73,17 @@ typedef enum end_why {
 	END_WHYS,
 } end_why;
 
-extern const char *const end_why_names[END_WHYS]; /* as tried.h has them, and "other" */
+extern const char *const end_why_names[END_WHYS]; /* the words and statuses of tried.h, and "other" */
 
-/* What came of the requests that were offered to a member of a pool. */
+/* What came of the attempts at a member of a pool. */
 typedef struct end_member {
 	char route[RECORD_LABEL_MAX + 1], member[RECORD_MEMBER_MAX + 1];
-	uint64_t answers[ENDS_CLASSES]; /* that clients got, by class of status */
-	uint64_t cut;                   /* those of them that the upstream, or HAProxy, broke off */
-	uint64_t unanswered;            /* nothing came of it, and no other member was asked; or the client left */
-	uint64_t declined[END_WHYS];    /* and the next member was asked, if there was one */
-	int64_t reached_ms;             /* when the last request arrived that reached it; 0: none */
-	int64_t unreachable_ms;         /* and the last one for which there was no connection */
+	uint64_t answers[ENDS_CLASSES]; /* answers that clients got, by class of status */
+	uint64_t cut;                   /* answers that the upstream, or HAProxy, broke off; counted in `answers` too */
+	uint64_t unanswered; /* attempts without an answer after which no member was asked, or the client left */
+	uint64_t declined[END_WHYS]; /* attempts after which the next member was asked, if there was one */
+	int64_t reached_ms;          /* Unix time at which the last request arrived that reached the member; 0: none */
+	int64_t unreachable_ms;      /* the same of the last request for which HAProxy had no connection */
 } end_member;
 
 typedef struct end_note {
@@ -109,19 +109,20 @@ typedef struct ends {
  * the text belongs to `e`, `r` or the caller. */
 end_refusal ends_add(ends *e, const record *r, const char *named, bool decided, const char **backend);
 
-/* Returns the counts of a member, which are 0 if it is new; beyond the limit those of "other". */
+/* Returns the counts of `member` of the pool of `route`, and adds them, all 0, if there are none yet. Once ENDS_MEMBERS
+ * are counted, a new one gets the counts of "other". The counts belong to `e`. */
 end_member *ends_member(ends *e, const char *route, slice member);
 
-/* How many requests HAProxy refused for this reason, of all routes. */
+/* Returns how many requests of all routes HAProxy refused because of `why`. */
 uint64_t ends_refused(const ends *e, end_refusal why);
-/* How many requests got no answer of their upstream. */
+/* Returns how many requests got no answer of their upstream. */
 uint64_t ends_unanswered(const end_place *p);
-/* Returns the time (Unix, in milliseconds) of the last request for which there was no connection to the member.
- * 0: it answered a later one, or there was none. */
+/* Returns the arrival (Unix time in milliseconds) of the last request for which HAProxy had no connection to the
+ * member. 0: there was none, or a later request reached the member. */
 int64_t ends_unreachable_at(const end_member *m);
-/* How many requests were offered to the member. */
+/* Returns how many attempts there were at the member. */
 uint64_t ends_attempts(const end_member *m);
-/* How many times were counted. */
+/* Returns how many times were counted. */
 uint64_t ends_count(const end_times *t);
 /* Returns an estimate of the quantile `q` in milliseconds; -1: nothing was counted. Times are assumed to be spread
  * evenly within a bucket; those above the last bound count as that bound. */

@@ -409,14 +409,15 @@ static void write_members(FILE *f, const ends *e)
 	static const char answers[] = "spoa_llm_member_answers_total", declines[] = "spoa_llm_member_declines_total";
 	char class[8];
 
-	head(f, "spoa_llm_member_attempts_total", "counter", "Requests that were offered to a member of a pool.");
+	head(f, "spoa_llm_member_attempts_total", "counter",
+	     "Requests that tried a member of a pool, whatever came of it.");
 	for (size_t i = 0; i < e->members_count; i++) {
 		labelled(f, "spoa_llm_member_attempts_total", "route", e->members[i].route, "member",
 			 e->members[i].member, NULL);
 		value_u(f, ends_attempts(&e->members[i]));
 	}
 	head(f, answers, "counter",
-	     "Answers of members that clients got, by the class of their status: the last member's too, if all declined.");
+	     "Answers of members that clients got, by the class of their status. If all members declined, the last one's answer counts.");
 	for (size_t i = 0; i < e->members_count; i++) {
 		for (unsigned c = 0; c < ENDS_CLASSES; c++) {
 			snprintf(class, sizeof class, "%uxx", c + 1);
@@ -426,14 +427,14 @@ static void write_members(FILE *f, const ends *e)
 		}
 	}
 	head(f, "spoa_llm_member_cut_answers_total", "counter",
-	     "Answers of members that broke off, and not because the client left. They are not asked for again.");
+	     "Answers of members that broke off, except where the client left. HAProxy does not ask for them again.");
 	for (size_t i = 0; i < e->members_count; i++) {
 		labelled(f, "spoa_llm_member_cut_answers_total", "route", e->members[i].route, "member",
 			 e->members[i].member, NULL);
 		value_u(f, e->members[i].cut);
 	}
 	head(f, declines, "counter",
-	     "Requests that went on to the next member, by why: the status of the answer, unreachable, resting or credential.");
+	     "Requests that a member did not serve, so that they went on to the next one, by reason: the status by which the member declined, unreachable, resting or credential.");
 	for (size_t i = 0; i < e->members_count; i++) {
 		for (unsigned why = 0; why < END_WHYS; why++) {
 			labelled(f, declines, "route", e->members[i].route, "member", e->members[i].member, "why",
@@ -442,7 +443,7 @@ static void write_members(FILE *f, const ends *e)
 		}
 	}
 	head(f, "spoa_llm_member_unanswered_total", "counter",
-	     "Requests that got no answer of the member, and went to no other one; or whose client left.");
+	     "Requests that got no answer from the member and tried no other one, or whose client left.");
 	for (size_t i = 0; i < e->members_count; i++) {
 		labelled(f, "spoa_llm_member_unanswered_total", "route", e->members[i].route, "member",
 			 e->members[i].member, NULL);

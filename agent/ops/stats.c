@@ -329,7 +329,7 @@ static const end_member *counted(const host_snapshot *s, const host_member *m)
 	return NULL;
 }
 
-/* The members of pools: how they are now, and what became of the requests that were offered to them. */
+/* Writes the members of pools: their state at this moment, and what came of the attempts at them. */
 static void write_members(FILE *f, const host_snapshot *s)
 {
 	static const end_member none;

@@ -8,12 +8,13 @@
 static void write_sockets(FILE *f)
 {
 	fprintf(f,
-		"# What goes through legs: the requests of pools, and those through the tap.\n"
+		"# Legs: frontends on unix sockets, through which the requests of pools, and those from the tap, reach their upstreams.\n"
 		"global\n"
-		"    # The sockets of the legs. HAProxy makes them in LLM_LEGS when it starts. Once it is in a chroot, it sees them in LLM_LEGS_INSIDE.\n"
+		"    # The directory of the legs' sockets. HAProxy makes the sockets in LLM_LEGS when it starts. Once it is in a chroot, it sees them in\n"
+		"    # LLM_LEGS_INSIDE.\n"
 		"    presetenv LLM_LEGS        \"/run/spoa-llm-legs\"\n"
 		"    presetenv LLM_LEGS_INSIDE \"$LLM_LEGS\"\n"
-		"    # Who may connect to a leg: nobody but HAProxy and the tap, because whoever can gets the operator's credential added.\n"
+		"    # Only HAProxy and the tap may connect to a leg, because a leg adds the operator's credential to each request.\n"
 		"    presetenv LLM_LEG_ACCESS  \"mode 600\"\n\n");
 }
 
@@ -38,8 +39,9 @@ static void write_tap(FILE *f, const char *check)
 		check);
 }
 
-/* Writes the way to the tap. The client's credential is gone by then if the leg sets another one. HAProxy checks the
- * leg `checked` for all, because it reaches all of them or none. */
+/* Writes the backend from which requests go through the tap to the leg `l`. If the leg sets a credential, the client's
+ * own was removed before. HAProxy checks only the leg `checked`, and takes it for all, because it reaches all legs or
+ * none. */
 static void write_way(FILE *f, const backends_settings *s, const leg *l, const char *checked)
 {
 	fprintf(f,
@@ -76,8 +78,6 @@ static void write_way(FILE *f, const backends_settings *s, const leg *l, const c
 		fprintf(f, " track %s/leg\n\n", checked);
 }
 
-/* Writes how the leg asks the agent: for its credential, or whether the client's own may pass through it. Without an
- * answer, or with half an answer, it forwards nothing. */
 void backends_leg_credential(FILE *f, const backends_settings *s, const leg *l)
 {
 	const char *header = l->auth ? auth_header_name(l->auth->header) : NULL;
@@ -106,7 +106,7 @@ void backends_leg_credential(FILE *f, const backends_settings *s, const leg *l)
 		" { var(txn.llm.auth_header) -m str %s } { var(txn.llm.auth_value) -m len gt 0 }\n"
 		"    http-request del-header ^(authorization|x-api-key|api-key|x-goog-api-key|proxy-authorization|cookie)$ -m reg\n"
 		"    http-request set-header %s %%[var(txn.llm.auth_value)]\n"
-		"    # A session of the operator's is not for the tap.\n"
+		"    # A cookie would let its holder go on with the operator's session, so it reaches neither the tap nor the client.\n"
 		"    http-response del-header set-cookie -m beg\n",
 		header, header);
 }
@@ -115,11 +115,11 @@ void backends_leg_head(FILE *f, const leg *l)
 {
 	fprintf(f,
 		"frontend %s.in\n"
-		"    # The leg to %s. One socket of HAProxy's own, where the tap or a backend brings requests.\n"
+		"    # The leg to %s: a socket of HAProxy's own, to which the tap or a backend sends requests.\n"
 		"    mode http\n"
 		"    no log\n"
 		"    bind \"unix@${LLM_LEGS}/%s.sock\" \"${LLM_LEG_ACCESS[*]}\" backlog 16384\n"
-		"    # The frontend of the clients has such times, and the other end closes what is idle.\n"
+		"    # Long, because the clients' frontend limits these times for its clients, and the other end of the socket closes idle connections.\n"
 		"    timeout client 1d\n"
 		"    timeout http-keep-alive 1d\n"
 		"    http-request return status 200 if { path /.tap } !{ req.fhdr_cnt(x-request-id) gt 0 }\n"

@@ -8,24 +8,30 @@
 #include "report/backends_impl.h"
 
 enum {
-	ERRORS_MAX_IN_A_ROW = 10, /* answers of 5xx that are no declining ones, until HAProxy passes a member over */
-	SCORE = 1
-		<< 24, /* by this the load of `least` is multiplied, so that dividing it by weights tells them apart */
-	SLOW_START_S = 30, /* until a member that comes back has its whole share again */
-	TIES = 256,        /* less than the smallest difference of two such scores */
+	/* Answers with a 5xx that is not in `retry_on`, one after the other: then HAProxy passes the member over. */
+	ERRORS_MAX_IN_A_ROW = 10,
+	/* The factor of a member's load in `least`: loads that differ also differ after the division by the weight. */
+	SCORE = 1 << 24,
+	SLOW_START_S = 30, /* seconds until a member that comes back has its whole share again */
+	TIES = 256,        /* a random number below this decides between equal loads; unequal ones differ by more */
 };
 
-/* Of each declined attempt the answer's status, by the request's id and the member. HAProxy's retry loses it. */
+/* Writes the table in which a leg notes why its member declined, under REQUEST-ID:MEMBER, because HAProxy's retry keeps
+ * nothing of the declining answer. Its numbers: the status of the answer; 1: the member rests; 2: it has no credential.
+ */
 static void write_table(FILE *f)
 {
-	fprintf(f, "# Pools: routes with several upstreams.\n"
-		   "global\n"
-		   "    .if version_atleast(3.4)\n"
-		   "        tune.bufsize.small 65536\n"
-		   "    .endif\n\n"
-		   "backend leg.tried\n"
-		   "    # Why members declined a request, for its log line.\n"
-		   "    stick-table type string len 96 size 100k expire 60s store gpt0\n\n");
+	fprintf(f,
+		"# Pools: routes with several upstreams.\n"
+		"global\n"
+		"    .if version_atleast(3.4)\n"
+		"        # Bytes of the copy that HAProxy keeps of a pool's request, if the request fits that.\n"
+		"        tune.bufsize.small 65536\n"
+		"    .endif\n\n"
+		"backend leg.tried\n"
+		"    # Why a member did not serve a request, for the log line, by REQUEST-ID:MEMBER. The status of the member's answer; 1: it rests;\n"
+		"    # 2: it has no credential.\n"
+		"    stick-table type string len 96 size 100k expire 60s store gpt0\n\n");
 }
 
 unsigned backends_pool_timeout(const route_table *t, const backends_settings *s, const pool *p)
@@ -37,6 +43,8 @@ unsigned backends_pool_timeout(const route_table *t, const backends_settings *s,
 	return sum;
 }
 
+/* Returns the seconds for which a WebSocket through the pool may be silent: as long as its most patient member lets it.
+ */
 static unsigned pool_tunnel(const pool *p)
 {
 	unsigned most = 3600;
@@ -49,12 +57,13 @@ static unsigned pool_tunnel(const pool *p)
 
 /* ---- the choice */
 
-/* Writes which members may be chosen: txn.llm_m0, txn.llm_m1 and so on, and how many, txn.llm_left. */
+/* Writes the rules that set txn.llm_m0, txn.llm_m1 and so on for the members that may be chosen, and txn.llm_left to
+ * their number. */
 static void write_open(FILE *f, const route_table *t, const pool *p)
 {
 	fprintf(f,
-		"    # The members that can serve: not tried yet, not passed over by the agent, and up. (In a process that a reload has replaced\n"
-		"    # nbsrv is 0 for all backends.)\n"
+		"    # The members that can serve this request: they are up, were not tried yet, and the agent does not pass them over. (In an old process,\n"
+		"    # after a reload, nbsrv is 0 for each backend, so `stopping` counts as up.) txn.llm_left: how many there are.\n"
 		"    http-request set-var(txn.llm_left) int(0)\n");
 	for (size_t i = 0; i < p->count; i++) {
 		const char *name = p->members[i].member, *backend = route_backend(t, &p->members[i]);
@@ -68,7 +77,8 @@ static void write_open(FILE *f, const route_table *t, const pool *p)
 	}
 }
 
-/* Takes the members out of the choice whose connections are all in use, if another one has some to spare. */
+/* Writes the rules that take a member whose `max_connections` are all in use out of the choice, as long as another
+ * member has a free connection. */
 static void write_full(FILE *f, const route_table *t, const pool *p)
 {
 	bool limited = false;
@@ -77,8 +87,9 @@ static void write_full(FILE *f, const route_table *t, const pool *p)
 		limited |= p->members[i].connect.max_connections != 0;
 	if (!limited)
 		return;
-	fprintf(f, "    # Where the connections of a member are all in use, another one comes first.\n"
-		   "    http-request set-var(txn.llm_free) int(0)\n");
+	fprintf(f,
+		"    # A member whose connections are all in use is left out, as long as another one has a free connection.\n"
+		"    http-request set-var(txn.llm_free) int(0)\n");
 	for (size_t i = 0; i < p->count; i++) {
 		unsigned most = p->members[i].connect.max_connections;
 		fprintf(f, "    acl full%zu var(txn.llm_f%zu) -m found\n", i, i);
@@ -94,10 +105,11 @@ static void write_full(FILE *f, const route_table *t, const pool *p)
 			i);
 }
 
-/* Writes the weights that the members have at this moment: txn.llm_w0, txn.llm_w1 and so on. */
+/* Writes the rules that set txn.llm_w0, txn.llm_w1 and so on to the weights that the members have at this moment. */
 static void write_weights(FILE *f, const pool *p)
 {
-	fprintf(f, "    # Their weights now: a member that comes back has little at first.\n");
+	fprintf(f,
+		"    # The members' weights at this moment: that of a member that has just come back is small at first.\n");
 	for (size_t i = 0; i < p->count; i++)
 		fprintf(f, "    http-request set-var(txn.llm_w%zu) srv_weight(weights.%s/%s) if open%zu\n", i,
 			p->backend, p->members[i].member, i);
@@ -105,8 +117,10 @@ static void write_weights(FILE *f, const pool *p)
 
 static void write_weighted(FILE *f, const pool *p)
 {
-	fprintf(f, "    # A number below the sum of their weights, which falls into the part of one of them.\n"
-		   "    http-request set-var(txn.llm_sum) int(0)\n");
+	fprintf(f,
+		"    # By lot: draws a number below the sum of the weights, and subtracts one weight after the other; the member whose weight makes it\n"
+		"    # negative is chosen.\n"
+		"    http-request set-var(txn.llm_sum) int(0)\n");
 	for (size_t i = 0; i < p->count; i++)
 		fprintf(f, "    http-request set-var(txn.llm_sum) var(txn.llm_sum),add(txn.llm_w%zu) if open%zu\n", i,
 			i);
@@ -122,7 +136,7 @@ static void write_weighted(FILE *f, const pool *p)
 static void write_least(FILE *f, const pool *p)
 {
 	fprintf(f,
-		"    # The one with the fewest requests for its weight, with this one; of several, one of them by lot.\n");
+		"    # Chooses the member that has the fewest requests for its weight, this request counted in; among equals by lot.\n");
 	for (size_t i = 0; i < p->count; i++)
 		fprintf(f,
 			"    http-request set-var(txn.llm_tie)   rand(%d)\n"
@@ -147,11 +161,12 @@ static void write_choice(FILE *f, const pool *p)
 				p->members[i].member, i);
 }
 
-/* Writes what is noted of the attempt before this one, and what becomes of the request if there is no member left. */
+/* Writes the rules that note why the attempt before this one failed, refuse a request for which no member is left, and
+ * prepare this attempt. */
 static void write_attempt(FILE *f, const pool *p)
 {
 	fprintf(f,
-		"    # What the member before this one said: the status of its answer, or why it gave none.\n"
+		"    # Why the member that was tried last did not serve: the status of its answer, or a word. The list goes along in x-llm-why.\n"
 		"    acl again   req.fhdr_cnt(x-llm-tried) gt 0\n"
 		"    http-request set-var(txn.llm_last)   req.hdr(x-llm-tried,-1) if again\n"
 		"    http-request set-var(txn.llm_status) req.fhdr(x-request-id),concat(:,txn.llm_last),table_gpt0(leg.tried) if again\n"
@@ -165,33 +180,33 @@ static void write_attempt(FILE *f, const pool *p)
 		"    http-request return status 503 content-type application/json hdr x-llm-leg upstream_unavailable hdr retry-after 1 lf-string " ERROR_BODY(
 			"The upstream cannot be reached.", "upstream_unavailable",
 			"503") " if !picked\n"
-			       "    # The last one's own answer goes to the client.\n"
+			       "    # No member comes after this one, so its own answer goes to the client, whatever it is.\n"
 			       "    http-request disable-l7-retry if { var(txn.llm_left) -m int le 1 } || { req.fhdr_cnt(x-llm-tried) ge %u }\n"
 			       "    http-request set-header x-llm-only 1 if { var(txn.llm_left) -m int le 1 }\n"
 			       "    http-request add-header x-llm-tried %%[var(txn.llm_pick)]\n"
-			       "    # Until there is an answer, the log line knows of the first attempt only.\n"
+			       "    # Until there is an answer, the log line names the member of the first attempt.\n"
 			       "    http-request set-var(txn.llm_line)  var(txn.llm.line)\n"
 			       "    acl first   var(txn.llm_line) -m found\n"
 			       "    http-request set-var-fmt(txn.llm.line) '%%[var(txn.llm_line)],\"member\":\"%%[var(txn.llm_pick)]\",\"tried\":\"\"' if first\n",
 		p->retries);
 }
 
-/* Writes the rules for answers, each time on the way back from attempt to attempt. Which member it was is also told of
- * the 502 with which HAProxy answers if a leg closes its connection: from 3.0 on a leg does that without an answer if
- * its own connection, to the upstream, was not new. The first attempt adds no header
- * that comes before the rules of the clients' frontend, because HAProxy 3.4 copies a whole buffer to look at a body
- * behind such a header. */
+/* Writes the rules for answers. An answer passes them once for each attempt, from the last attempt back to the first,
+ * which writes the log line. The later attempts name the member in headers, also on the 502 that HAProxy itself makes
+ * when a leg closes its connection: from 3.0 on, a leg closes without an answer if its connection to the upstream was
+ * not new. The first attempt adds no header before the rules of the clients' frontend, because HAProxy 3.4 copies a
+ * whole buffer to look at the body of an answer to which a header was added. */
 static void write_answers(FILE *f, const backends_settings *s, const pool *p)
 {
 	fprintf(f,
-		"    # Which member served, and what the others said before: for the first attempt, which writes the log line.\n"
+		"    # Tells the first attempt, which writes the log line, which member served, and why the members before it did not.\n"
 		"    acl told    res.fhdr_cnt(x-llm-member) gt 0\n"
 		"    http-after-response set-header x-llm-why    %%[var(txn.llm_why)]  if !first !told\n"
 		"    http-after-response set-header x-llm-member %%[var(txn.llm_pick)] if !first !told\n"
 		"    http-response set-var-fmt(txn.llm.line) '%%[var(txn.llm_line)]" MEMBER_TOLD "' if first told\n"
 		"    # What the leg answered in place of the upstream; the client does not see this header.\n"
 		"    http-response set-var(txn.llm.code) res.fhdr(x-llm-leg) if { res.fhdr_cnt(x-llm-leg) gt 0 }\n"
-		"    # The status that the leg gave another number.\n"
+		"    # The leg put a status of its own in place of the answer's: puts the answer's back.\n"
 		"    http-response set-status 425 if { res.fhdr(x-llm-status) -m str 425 }\n");
 	for (unsigned i = 0; i < POOL_STATUSES; i++)
 		fprintf(f, "    http-response set-status %d if { res.fhdr(x-llm-status) -m str %d }\n",
@@ -212,20 +227,21 @@ static void write_backend(FILE *f, const backends_settings *s, const route_table
 
 	fprintf(f,
 		"backend %s\n"
-		"    # The pool of route %s. If a member declines, the request goes by `next_member` to the frontend below, and comes back here.\n"
+		"    # The pool of route %s. If a member declines, HAProxy sends the request to the server `next_member`, which is the frontend\n"
+		"    # below: it brings the request back here, where the rules choose among the members that were not tried yet.\n"
 		"    mode http\n"
 		"    no log\n"
 		"    timeout connect 2s\n"
-		"    # Longer than all its members one after the other, so that the leg of one of them tells first.\n"
+		"    # Longer than all members may take one after the other, so that a leg answers with its own time-out before this one ends.\n"
 		"    timeout server %us\n"
 		"    timeout tunnel %us\n"
 		"    retries 1\n"
 		"    option redispatch 1\n"
-		"    # A leg gives every answer by which its member declines the status 425, which HAProxy does not take for an error of the member's. A 503 is\n"
-		"    # HAProxy's own: nobody was reached. An answer that is empty is never asked for twice.\n"
+		"    # A leg gives the status 425 to each answer by which its member declines, because HAProxy's health checks do not count 425 as an error.\n"
+		"    # A 503 is HAProxy's own: it could not reach the upstream. A request that got no answer is not sent again, because it may have been run.\n"
 		"    retry-on conn-failure 425 503\n"
 		"    .if version_atleast(3.4)\n"
-		"        # HAProxy keeps a copy of each request until its answer begins, of the size of a buffer: of 64 KB, if the request fits that.\n"
+		"        # HAProxy keeps a copy of each request until its answer begins. The copy takes 64 KB if the request fits that, else a whole buffer.\n"
 		"        option use-small-buffers l7-retries\n"
 		"    .endif\n" POOL_ONE_EACH "    http-request set-header x-llm-protocol %%[var(txn.llm.protocol)]\n"
 		"%s",
@@ -237,7 +253,7 @@ static void write_backend(FILE *f, const backends_settings *s, const route_table
 	write_answers(f, s, p);
 	fprintf(f,
 		"    use-server %%[var(txn.llm_pick)] if TRUE\n"
-		"    # A member that answers with errors, which are not among those that go on to the next one, is passed over for a while.\n"
+		"    # HAProxy takes a member down for up to two seconds after that many errors in a row (5xx) by which it did not decline.\n"
 		"    default-server weight 0 check inter 2s fastinter 1s downinter 10s fall 2 rise 1 observe layer7 error-limit %d on-error mark-down\n",
 		ERRORS_MAX_IN_A_ROW);
 	for (size_t i = 0; i < p->count; i++)
@@ -246,8 +262,9 @@ static void write_backend(FILE *f, const backends_settings *s, const route_table
 	fprintf(f, "    server next_member \"unix@${LLM_LEGS_INSIDE}/%s.sock\" weight 1 no-check\n\n", p->leg);
 }
 
-/* Writes the backend that keeps the members' weights, because the weights of the pool's own servers say that rules
- * choose among them. HAProxy gives a server that it finds again a sixteenth of its weight, and raises that. */
+/* Writes the backend whose servers have the members' weights. The servers of the pool's own backend cannot have them:
+ * their weight is 0, so that HAProxy's own choice, which a retry makes, is always next_member. HAProxy gives a server
+ * that comes back up a sixteenth of its weight (slowstart), and raises the weight from there. */
 static void write_slow_start(FILE *f, const pool *p)
 {
 	unsigned heaviest = 1;
@@ -256,7 +273,7 @@ static void write_slow_start(FILE *f, const pool *p)
 		heaviest = p->members[i].weight > heaviest ? p->members[i].weight : heaviest;
 	fprintf(f,
 		"backend weights.%s\n"
-		"    # The weights of the members, for the rules above. No request comes here.\n"
+		"    # Has the weights of the members, which the rules above read. No request comes here.\n"
 		"    mode http\n"
 		"    timeout connect 1s\n"
 		"    timeout server 1s\n"
@@ -277,7 +294,7 @@ static void write_next(FILE *f, const pool *p)
 
 	backends_leg_head(f, &l);
 	fprintf(f,
-		"    # HAProxy tries another member only if it has the whole request. It waits until all is there, or fills the buffer.\n"
+		"    # HAProxy can try another member only while it has the whole request. So it waits until the body is there, or the buffer is full.\n"
 		"    http-request wait-for-body time 24d\n");
 	backends_leg_end(f, &l);
 }
@@ -286,7 +303,7 @@ static void write_next(FILE *f, const pool *p)
 
 void backends_member_refusals(FILE *f, const backends_settings *s)
 {
-	/* Of each status of rest_status() what the APIs call it. The first rule whose conditions hold is applied. */
+	/* What the APIs call each status of rest_status(). HAProxy applies the first rule whose conditions hold. */
 	static const struct {
 		int status;
 		const char *kind, *google, *protocol;
@@ -323,12 +340,14 @@ static void write_member(FILE *f, const backends_settings *s, const route_table 
 	backends_leg_head(f, &l);
 	fprintf(f,
 		"    .if !version_atleast(3.0)\n"
-		"        # 2.6 loses the timeout of a second question to the agent. With this it looks at each stream every five seconds.\n"
+		"        # 2.6 may lose the timeout of a stream's second question to the agent. With contstats it looks at each stream every five seconds,\n"
+		"        # and finds that the time is over.\n"
 		"        option contstats\n"
 		"    .endif\n"
 		"    filter spoe engine llm config \"$LLM_SPOE_CONF\"\n"
-		"    # Takes all of the request in before it may be answered, because who answers earlier, and ends the connection, breaks it for 2.6:\n"
-		"    # then the pool would not see the answer, and would not try the next member. 3.4 copies the whole buffer if a header was removed before.\n"
+		"    # Takes all of the request in before the upstream may answer. With 2.6, an upstream that answers earlier and ends the connection breaks\n"
+		"    # the request: the pool would not see the answer, and would not try the next member. This stands before all rules that remove a header,\n"
+		"    # because 3.4 would copy the whole buffer after one.\n"
 		"    http-request wait-for-body time 24d\n"
 		"    http-request set-var(txn.llm_member)  str(%s)\n"
 		"    http-request set-var(txn.llm_id)      req.fhdr(x-request-id)\n"
@@ -339,35 +358,39 @@ static void write_member(FILE *f, const backends_settings *s, const route_table 
 	backends_leg_credential(f, s, &l);
 	fprintf(f, "    http-response del-header x-llm- -m beg\n");
 	if (p->retry_on) {
-		fprintf(f, "    # The upstream declines. The agent learns of it, and lets the member rest.\n"
-			   "    acl declined status");
+		fprintf(f,
+			"    # The upstream declines: tells the agent, which lets the member rest, and gives the answer the status 425 further below.\n"
+			"    acl declined status");
 		for (unsigned i = 0; i < POOL_STATUSES; i++)
 			if (p->retry_on & 1u << i)
 				fprintf(f, " %d", pool_statuses[i]);
 		fprintf(f,
 			"\n"
 			"    http-response send-spoe-group llm llm-declined if declined\n"
-			"    # Where there are two agents, HAProxy asks them in turn: so the other one learns of it, too.\n"
+			"    # Where there are two agents, HAProxy takes them in turn, so that the second message reaches the other one.\n"
 			"    http-response send-spoe-group llm llm-declined if declined { nbsrv(llm-agent) gt 1 }\n"
 			"    http-response track-sc0 var(txn.llm_attempt) table leg.tried if declined\n"
 			"    http-response sc-set-gpt0(0) status if declined\n"
 			"    http-response set-header x-llm-status %%[status] if declined\n");
 	}
-	fprintf(f, "    # This one is the client's, and means something else to the pool.\n"
-		   "    http-response set-header x-llm-status 425 if { status 425 }\n"
-		   "    http-response set-status 499 if { status 425 }\n");
+	fprintf(f,
+		"    # An upstream's own 425 is for the client. It goes to the pool as 499, because 425 means there that the member declined.\n"
+		"    http-response set-header x-llm-status 425 if { status 425 }\n"
+		"    http-response set-status 499 if { status 425 }\n");
 	if (p->retry_on)
 		fprintf(f, "    http-response set-status 425 if declined\n");
 	fprintf(f,
-		"    # Errors do not count against the only member that can serve, because they may be the doing of one client.\n"
+		"    # Errors do not count against the only member that can serve, because one client may have caused them: they go to the pool as 499,\n"
+		"    # which HAProxy's health checks do not count.\n"
 		"    acl only        var(txn.llm_only) -m found\n"
 		"    acl error       status 500 502 503 504 529\n"
 		"    http-response set-header x-llm-status %%[status] if only error\n"
 		"    http-response set-status 499 if only error\n");
 	if (!(p->retry_on & pool_status_bit(503)))
-		fprintf(f, "    # This one, too, means something else to the pool.\n"
-			   "    http-response set-header x-llm-status 503 if { status 503 }\n"
-			   "    http-response set-status 599 if { status 503 }\n");
+		fprintf(f,
+			"    # An upstream's own 503 goes to the pool as 599, because 503 means there that the upstream was not reached.\n"
+			"    http-response set-header x-llm-status 503 if { status 503 }\n"
+			"    http-response set-status 599 if { status 503 }\n");
 	backends_leg_end(f, &l);
 }
 

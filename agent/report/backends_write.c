@@ -13,14 +13,14 @@ static bool is_name(const upstream *u)
 	return !u->address && !is_localhost(u);
 }
 
-/* True if the backend is that of a pool's members. */
+/* True if only members of pools use the backend. */
 static bool is_member(const entry *e)
 {
 	return e->r && e->r->member;
 }
 
-/* How often HAProxy tries once more to reach the upstream. The next member is better than another try at the same
- * address. */
+/* Returns how often HAProxy tries again to reach the upstream. For a member it tries no address twice, because the next
+ * member is better than another try at the same address. */
 static unsigned retries_of(const backends_settings *s, const entry *e)
 {
 	if (is_name(e->upstream))
@@ -44,7 +44,7 @@ static void write_server_settings(FILE *f, const backends_settings *s, const ent
 	fprintf(f, " check inter 10s fastinter %s downinter 1s fall 3 rise 1", u->address ? "2s" : "500ms");
 	if (!u->address)
 		fprintf(f, " observe layer4 error-limit 1 on-error sudden-death");
-	else if (is_member(e)) /* the only one, so that the pool passes the member over at once */
+	else if (is_member(e)) /* the only server: it goes down at once, so that the pool passes the member over */
 		fprintf(f, " observe layer4 error-limit 1 on-error mark-down");
 	if (is_name(u))
 		fprintf(f, " init-addr none%s", s->name_servers_count ? " resolvers llm-dns" : "");
@@ -134,7 +134,7 @@ void backends_section(FILE *f, const backends_settings *s, const entry *e)
 		is_name(u) ? NAME_CONNECT_TIMEOUT : 5, timeout ? timeout : UPSTREAM_TIMEOUT,
 		timeout > 3600 ? timeout : 3600, retries_of(s, e),
 		is_member(e) ?
-			"    # Each request comes over a connection of its own, and may take one to the upstream that is idle.\n"
+			"    # Each request comes from the leg over a new connection. With `always` it may use an idle connection to the upstream all the same.\n"
 			"    http-reuse always\n" :
 			"    http-reuse safe\n");
 	if (e->r && e->r->connect.max_connections)

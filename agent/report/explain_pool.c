@@ -10,10 +10,11 @@ static const char *const balance_names[] = {
 /* What is said of one member. */
 typedef struct told {
 	const route *member;
-	char url[UPSTREAM_URL_MAX * 4], auth[CREDENTIAL_SOURCE_MAX], passed_over[200];
+	char url[UPSTREAM_URL_MAX * 4], auth[CREDENTIAL_SOURCE_MAX];
+	char passed_over[200]; /* why the request is not offered to the member; "": it is offered */
 } told;
 
-/* Finds out why the request is not offered to the `i`th member; "": it is. */
+/* Sets `*to` to what is said of the pool's `i`th member for a request for `path`. */
 static void ask(const policy *p, const decision *d, slice path, size_t i, told *to)
 {
 	size_t m = d->route->pool->first + i;
@@ -40,6 +41,7 @@ static void ask(const policy *p, const decision *d, slice path, size_t i, told *
 	}
 }
 
+/* Returns how many members a request may try after the first one. */
 static unsigned further(const pool *of)
 {
 	return of->retries < of->count ? of->retries : (unsigned)of->count - 1;

@@ -9,8 +9,10 @@
 
 #include "decide/decision.h"
 
-/* Both explain the pool of d->route, for a request for `path`. */
+/* Adds the object `pool` to `json`: the pool of d->route, and what becomes of a request for `path` at each member. If
+ * memory runs out, parts are missing, as cJSON does it. */
 void explain_pool_json(cJSON *json, const policy *p, const decision *d, slice path);
+/* Writes the same to `f` for people, in lines. */
 void explain_pool_text(FILE *f, const policy *p, const decision *d, slice path);
 
 #endif

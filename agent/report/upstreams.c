@@ -238,7 +238,8 @@ static void print_members(const ends *e, const terminal *t)
 	}
 }
 
-/* Prints what HAProxy refused by itself, but for what it answered in place of an upstream. */
+/* Prints how many requests HAProxy itself refused, by code. Answers in place of an upstream do not count: the table has
+ * them. */
 static void print_refused(const ends *e)
 {
 	bool any = false;

@@ -6,7 +6,7 @@
 #include "base/clock.h"
 
 _Static_assert((int)POOL_MEMBERS_MAX == (int)RECORD_ATTEMPTS_MAX && (int)MEMBER_NAME_MAX == (int)RECORD_MEMBER_MAX,
-	       "a record has room for what a pool can do");
+	       "a record has room for all attempts at a pool's members, and for their names");
 
 enum { NOTES = 64 }; /* the most requests refused by the agent that are shown */
 
@@ -236,7 +236,7 @@ static bool count_credential(host_snapshot *s, const policy *p, size_t i)
 	return present;
 }
 
-/* Counts the credentials of a pool's members. Returns whether one of them is there. */
+/* Counts the credentials of the members of r's pool. Returns whether at least one of them is there. */
 static bool count_members(host_snapshot *s, const policy *p, const route *r)
 {
 	bool any = false;
@@ -246,7 +246,7 @@ static bool count_members(host_snapshot *s, const policy *p, const route *r)
 	return any;
 }
 
-/* Copies the members of a pool behind those that are there. */
+/* Appends the members of r's pool to s->members. `name`: the route's name in the snapshot. */
 static void copy_members(host_snapshot *s, const policy *p, const route *r, const char *name, size_t room, size_t *at)
 {
 	char source[CREDENTIAL_SOURCE_MAX];
@@ -268,7 +268,8 @@ static void copy_members(host_snapshot *s, const policy *p, const route *r, cons
 				      0);
 		to->rest_ms = rest_left(m->rest, now);
 		to->rest_status = to->rest_ms ? rest_status(m->rest) : 0;
-		/* So a member that was not asked yet is counted too, with 0. */
+		/* A member that was not asked yet has series too, which are 0, because alerts need them to see a
+		 * change. */
 		if (s->ends)
 			(void)ends_member(s->ends, name, slice_cstr(m->member));
 	}

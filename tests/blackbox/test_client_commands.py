@@ -162,3 +162,35 @@ def test_explain_asks_as_a_client(file, tmp_path):
     assert done.code == 64 and "only - is allowed" in done.err and typed not in done.err, done
     done = cli("explain", "-c", config, "--header", "authorization: Bearer " + typed)
     assert done.code == 64 and "give it as --key -" in done.err and typed not in done.err, done
+
+
+def test_what_was_spent_and_what_is_left(file, tmp_path):
+    """By the ledger, for requests with a key alone: a header makes nobody spend."""
+    keys.write(file, [keys.entry("alice", project="search", budget={"usd": 1, "per": "day"}), keys.entry("bob"), keys.entry("carol", budget={"usd": 9, "per": "month"})],
+               [{"name": "search", "budget": {"usd": 3, "per": "month"}}])
+    (tmp_path / "prices.json").write_text(json.dumps({"m": {"input_cost_per_token": 0.001, "output_cost_per_token": 0.002}}))
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"clients": str(file), "ledger": str(tmp_path / "ledger"), "prices": str(tmp_path / "prices.json")}))
+    (tmp_path / "ledger").mkdir()
+
+    def run(*args):
+        return harness.cli(*args, "-c", config)
+
+    missing = run("client", "list")
+    assert missing.code == 0 and "SPENT" not in missing.out and "what was spent is not known" in missing.err, missing
+    now = datetime.datetime.now(datetime.timezone.utc)
+    line = {"v": 1, "te": int(now.timestamp() * 1000), "src": "127.0.0.1:5", "method": "POST", "route": "*", "backend": "b", "protocol": "openai", "model": "m",
+            "ua": "u", "status": 200, "code": "", "term": "--", "stream": "0", "metered": "1", "in": 1, "out": 1, "tr": 0, "tw": 0, "tc": 0, "trs": 1,
+            "ta": 1, "ctype": "application/json", "hb": "", "ha": "", "hs": "", "text": "1", "comp": "0", "spoe": ""}
+    rows = [("r1", "alice", "search", True, 500), ("r2", "bob", "", True, 300), ("r3", "carol", "", False, 400), ("r4", "alice", "search", True, 700)]
+    log = tmp_path / "haproxy.log"
+    log.write_text("".join(json.dumps(dict(line, id=name, client=client, project=project, usage=': {"prompt_tokens": %d, "completion_tokens": 0}}' % tokens,
+                                           **({"keyed": 1} if keyed else {}))) + "\n" for name, client, project, keyed, tokens in rows))
+    assert run("ledger", "import", log).code == 0
+    found = json.loads(run("client", "list", "--json").out)
+    assert {one["name"]: (one["spent_usd"], one["left_usd"]) for one in found["clients"] + found["projects"]} == {
+        "alice": ("1.200000000", "0.000000000"), "bob": ("0.300000000", None), "carol": ("0.000000000", "9.000000000"), "search": ("1.200000000", "1.800000000")}
+    listed = run("client", "list").out
+    assert re.search(r"^alice +search .* \$1.00/day +\$1.20 +\$0.00 *$", listed, re.M) and re.search(r"^bob .* - +\$0.30 +- *$", listed, re.M), listed
+    shown = run("client", "show", "alice").out
+    assert "spent:               $1.20 in this day, left: $0.00" in shown and "$1.20 in this month, left: $1.80" in shown, shown

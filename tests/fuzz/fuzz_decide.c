@@ -474,6 +474,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (d.route && d.route->auth.kind == AUTH_ENV && strcmp(d.route->auth.source, "FUZZ_UNSET") == 0)
 		HOLDS(a.denied);
 	free(out);
+	decide_key(p, &r, &d);
+	cap = decision_ack_room(&d);
+	out = malloc(cap);
+	HOLDS(out && !d.backend.len && !d.credential.len);
+	wrote = welcome_ack(&d, &s, out, cap, 300, 1, &fell_back);
+	HOLDS(wrote > 0 && wrote <= cap);
+	free(out);
 	free(exact);
 	return 0;
 }

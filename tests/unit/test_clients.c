@@ -261,6 +261,10 @@ static void check_rows(const policy *p, const asked *rows, size_t count)
 			       row->body ? row->body : "", refusal_describe(d.refusal)->code, (int)r.client.len,
 			       r.client.ptr);
 		CHECK(ok);
+		/* Before its body is there, only the key counts. */
+		decide_key(p, &r, &d);
+		CHECK(d.refusal == (row->refused == REFUSE_KEY ? REFUSE_KEY : REFUSE_NOT));
+		CHECK(!d.client == (d.refusal != REFUSE_NOT || !row->key));
 	}
 }
 

@@ -1,5 +1,5 @@
-"""Pools: where one upstream declines, the request goes to the next one, with that one's own credential; and to no second one where the first may
-have run it. Routes, credentials and rests of the agent's, the choice and the retries of HAProxy's."""
+"""Pools: if a member declines, the request goes to the next one, with that member's own credential; if the first member may have run the request, no other
+member gets it. The agent has routes, credentials and rests; HAProxy chooses the member, and retries."""
 import collections
 import concurrent.futures
 import json
@@ -17,9 +17,9 @@ from pools import Early, KEYS, NAMES, PoolGateway, asked, declines, likely, pool
 BIG = json.dumps({"model": "%s-1", "messages": ["y" * 900000]})
 SMALL = json.dumps({"model": "%s-1", "messages": []})
 STREAM = json.dumps({"model": "%s-1", "messages": [], "stream": True})
-# How a request comes.
+# The ways in which a request comes: {kind: its body}.
 BODIES = {"small": SMALL, "large": BIG, "chunked": BIG, "h2": BIG, "smallh2": SMALL, "stream": STREAM}
-# By which status a member declines, and what the route's retry_on says.
+# {status by which a member declines: the route's retry_on; None: the default}.
 DECLINING = {429: None, 503: None, 529: None, 500: [429, 500], 502: [502], 504: [504, 503]}
 # What the client of each API gets when all rest: status of the members, and (protocol, path).
 RESTING = [(429, "openai", "/v1/chat/completions"), (529, "anthropic", "/v1/messages"), (429, "gemini", "/v1beta/models/%s:generateContent"),
@@ -76,7 +76,7 @@ def gateway(haproxy, mocks):
 
 
 def send(gateway, kind, name, headers=None):
-    """A request for the models of the pool `name`, as BODIES[kind] says."""
+    """Sends a request for a model of the pool `name`, in the way `kind` of BODIES. Returns the answer."""
     body = (BODIES[kind] % name).encode()
     fields = harness.JSON + list(harness.bearer() if headers is None else headers)
     if kind == "chunked":
@@ -90,7 +90,7 @@ def send(gateway, kind, name, headers=None):
 
 
 def begin(gateway, name):
-    """A connection on which the first event of a stream has come, of a request for the pool `name`, and what is left of the answer."""
+    """Asks the pool `name` for a stream. Returns, when its first event has come, the connection, the response, and an iterator over the rest of the answer."""
     connection = gateway.connect()
     connection.send(wire.request("POST", "/v1/chat/completions", [("Host", "x")] + harness.JSON + harness.bearer(), (STREAM % name).encode()))
     response = connection.head()
@@ -123,13 +123,13 @@ def test_the_next_one_gets_what_the_first_declines(gateway, mocks, status, kind)
 
 
 def test_each_is_asked_once_and_the_last_one_answers(gateway, mocks):
-    """Of four, each declines in its own way."""
+    """The first three of four members decline, each with a status of its own."""
     for member, status in zip("abc", (429, 500, 529)):
         mocks[member].respond = declines(status)
     answer = send(gateway, "large", "chain")
     assert answer.status == 200 and answer.header("llm-served-by") == "d"
     gateway.served(answer, "d", "a:429,b:500,c:529")
-    # All decline: the last one's own answer arrives as it is.
+    # All members decline: the last one's answer arrives as that member sent it.
     for member, status in zip(NAMES, (500, 529, 503, 429)):
         mocks[member].respond = declines(status, 17 if member == "d" else 3, body=b'{"by":"%s"}' % member.encode())
     answer = send(gateway, "small", "last")
@@ -155,7 +155,7 @@ def test_retries(gateway, mocks, name, members, tried):
 
 @pytest.mark.parametrize("name, status", [("most", 503), ("most", 529), ("most", 500), ("never", 429), ("never", 503), ("own", 500), ("own", 502), ("own", 404), ("own", 400), ("own", 425)])
 def test_other_answers_are_the_clients(gateway, mocks, name, status):
-    """Also those that HAProxy's own retry would ask for again: a 503 that retry_on does not name, and 425."""
+    """Also the statuses on which HAProxy itself would retry: 425, and a 503 that the route's retry_on does not name."""
     mocks["a"].respond = declines(status, 5)
     answer = send(gateway, "small", name)
     assert (answer.status, answer.body, answer.header("retry-after")) == (status, b'{"error":{"message":"no"}}', "5")
@@ -163,7 +163,7 @@ def test_other_answers_are_the_clients(gateway, mocks, name, status):
 
 
 def test_an_answer_that_legs_use_among_themselves(gateway, mocks):
-    """425, of the second member."""
+    """The first member declines, and the second one answers with 425, which is the client's."""
     mocks["a"].respond, mocks["b"].respond = declines(429), declines(425, 5)
     answer = send(gateway, "small", "early")
     assert (answer.status, answer.header("retry-after")) == (425, "5"), answer.response
@@ -190,8 +190,8 @@ def test_a_websocket_goes_to_the_next_one(gateway, mocks):
 # ---- no answer
 
 def test_a_member_that_refuses_connections(gateway, mocks):
-    """The next one gets the request at once, and once HAProxy knows, the dead one is not even tried. It comes back by itself. (It keeps no connection open,
-    because a request that is sent over one just when that is closed may have been run, and is not sent again.)"""
+    """The next member gets the request at once. Once HAProxy knows that a member is dead, the member is not even tried; it comes back by itself. (This member
+    keeps no connection open, because a request that is on its way over a connection when that is closed may have been run, and is not sent again.)"""
     tried = []
 
     def dies():
@@ -203,7 +203,7 @@ def test_a_member_that_refuses_connections(gateway, mocks):
         tried.append(gateway.served(answer, "b", gateway.line(answer)["tried"])["tried"])
         until(lambda: gateway.line(send(gateway, "small", "refused"))["tried"] == "", 5, "g is passed over")
         mocks["g"].up()
-        return tried[-1] == "g:unreachable"     # unless one of HAProxy's checks came between
+        return tried[-1] == "g:unreachable"     # unless HAProxy's check found the member down before the request came
     until(dies, 30, lambda: tried)
 
 
@@ -217,14 +217,14 @@ def test_all_refuse_connections(gateway, mocks):
 
 @pytest.mark.parametrize("name, status", [("empty", 502), ("half", 502), ("slow", 504)])
 def test_a_member_that_may_have_run_the_request(gateway, mocks, name, status):
-    """It closes the connection without an answer, or within its head, or says nothing in time: no other member gets the request."""
+    """The member closes the connection without an answer, or within the answer's head, or sends nothing in time: no other member gets the request."""
     if name == "slow":
         mocks["a"].delay = 3
     else:
         mocks["a"].raw = b"" if name == "empty" else b"HTTP/1.1 200 OK\r\ncontent-ty"
     answer = send(gateway, "small", name)
     assert answer.status == status and answer.json()["error"]["code"] == {502: "upstream_error", 504: "upstream_timeout"}[status], answer.response
-    # From 3.0 on, a leg gives no answer if the connection to the upstream was not new. Then the pool's backend does, as that of a route without a pool.
+    # From 3.0 on, a leg gives no answer if its connection to the upstream was not new. Then the pool's backend answers, and the log line has no code.
     assert gateway.served(answer, "a")["code"] in (answer.json()["error"]["code"], "" if status == 502 else None)
 
 
@@ -238,7 +238,7 @@ def test_a_stream_that_breaks_is_not_tried_again(gateway, mocks):
 
 @pytest.mark.parametrize("name", ["busy", "busiest"])
 def test_a_member_whose_connections_are_all_in_use(gateway, mocks, name):
-    """The other one gets what comes meanwhile; if that has none left either, requests wait."""
+    """While all connections of a member are in use, the other one gets the requests; if the other one has none left either, requests wait."""
     gate = mocks["a"].gate = threading.Event()
     try:
         first = begin(gateway, name)
@@ -268,7 +268,7 @@ def test_a_member_without_a_credential_is_passed_over(gateway):
 
 
 def test_a_credential_that_goes_away(haproxy, mocks, work):
-    """The leg finds out, when the agent's answer for the request is older than the file: the next member gets the request."""
+    """The file of a credential goes after the agent has decided on the request. The leg gets no credential then, and the next member gets the request."""
     file = work / "key"
     file.write_text(KEYS["a"])
     one = pool(mocks, "file", more={"a": {"auth": "file:%s" % file}})
@@ -300,7 +300,7 @@ def test_clients_credentials_that_pass_through(gateway, mocks):
 # ---- rests
 
 def test_a_limit_of_one_client(gateway, mocks):
-    """Where the clients' own credentials pass through, the limit of one of them says nothing of the others; that the upstream is overloaded does."""
+    """Where the clients' own credentials pass through, a 429 is about one client, so the member does not rest; a 529 is about all, so it does."""
     mocks["a"].respond = declines(429, 200)
     for _ in range(2):
         gateway.served(send(gateway, "small", "limit"), "b", "a:429")
@@ -324,7 +324,7 @@ def test_a_member_rests_as_long_as_it_says(gateway, mocks):
 
 
 def test_how_long_a_rest_is(gateway, mocks):
-    """By a date; by nothing; by what is none; longer than the longest."""
+    """Its retry-after is a date, is missing, is malformed, is longer than the longest rest, or shorter than the shortest."""
     ends = time.strftime("%a, %d %b %Y %H:%M:%S GMT", time.gmtime(time.time() + 100))
     for name, given, seconds in (("date", ends, "(?:99|100)"), ("guess", None, "1"), ("wild", "soon", "1"), ("order", "86400", "300"), ("near", "0", "1")):
         mocks["a"].respond = declines(429, given)
@@ -334,7 +334,7 @@ def test_how_long_a_rest_is(gateway, mocks):
 
 @pytest.mark.parametrize("number", range(len(RESTING)))
 def test_all_rest(gateway, mocks, number):
-    """The client gets what the members said, at once, with the time after which one of them is back, and no upstream is asked."""
+    """The client at once gets the status by which the members declined, with the time after which one of them is back, and no upstream is asked."""
     status, shape, path = RESTING[number]
     name = "all%d" % number
     mocks["a"].respond, mocks["b"].respond = declines(status, 200), declines(status, 100)
@@ -356,7 +356,7 @@ def test_all_rest(gateway, mocks, number):
 
 
 def test_errors_in_a_row(gateway, mocks):
-    """A member that answers with errors, though they are the client's, is passed over for a while, by HAProxy's own count."""
+    """A member that answers with ten errors in a row, which clients get, is passed over for a while, because HAProxy counts them."""
     mocks["a"].respond = declines(500)
     answers = [send(gateway, "small", "errors").status for _ in range(9)]
     assert answers == [500] * 9
@@ -365,7 +365,7 @@ def test_errors_in_a_row(gateway, mocks):
 
 
 def test_errors_of_all(gateway, mocks):
-    """The only member that is left is not passed over for its errors, so that no client can take the pool from the others by requests that fail."""
+    """Errors do not make HAProxy pass over the only member that is left, so that no client can take the pool from the others by requests that fail."""
     for status, code in ((500, None), (502, None), (502, "upstream_error"), (529, None), (503, None)):
         for name in "ab":
             mocks[name].reset()
@@ -396,7 +396,7 @@ def test_weighted(gateway, mocks):
     for i, name in enumerate(NAMES):
         least, most = likely(300, (i + 1) / 10)
         assert least <= shares[name] <= most, (name, least, most, shares)
-    # What one declines is shared by the others.
+    # a declines one request, and rests from then on: the others serve all of them.
     mocks["a"].respond = declines(429, 300)
     answers = [send(gateway, "small", "lots") for _ in range(30)]
     assert {answer.status for answer in answers} == {200} and "".join(asked(answer) for answer in answers).count("a") == 1
@@ -414,8 +414,8 @@ def test_least(gateway, mocks):
 
 
 def test_least_for_its_weight(gateway, mocks):
-    """While nothing ends, requests go where the fewest are in flight for the weight: of 16 with the weights 1, 2 and 5, just as many; also if a member
-    declines some, and where requests go on to."""
+    """While no request ends, each one goes to the member with the fewest in flight for its weight: 16 requests are shared in exactly the proportion of the
+    weights 1, 2 and 5. That also holds if a member declines some, for the members to which these go on."""
     gate = threading.Event()
     for name in "abc":
         mocks[name].gate = gate
@@ -437,7 +437,7 @@ def test_least_for_its_weight(gateway, mocks):
 
 
 def test_headers_that_a_route_forwards(gateway, mocks):
-    """To each member those, and no other; and no key of the query."""
+    """Each member gets the headers that its route names, and no others, and no key from the query."""
     mocks["a"].respond = declines(429)
     headers = harness.JSON + harness.bearer() + [("x-mine", "1"), ("x-other", "2"), ("cookie", "c=" + CLIENT_KEY), ("openai-organization", "3")]
     answer = gateway.call("POST", "/v1/chat/completions?key=%s&a=b" % CLIENT_KEY, headers, (SMALL % "mine-too").encode())
@@ -469,7 +469,7 @@ def test_other_routes_know_nothing_of_it(gateway, mocks):
 
 
 def test_clients_cannot_choose(gateway, mocks):
-    """Headers by which the pools' backends tell each other what was tried are the gateway's only."""
+    """Neither a client nor an upstream can send the headers by which the pool's backends tell each other what was tried."""
     answer = send(gateway, "small", "header", harness.bearer() + [("x-llm-tried", "a"), ("x-llm-rest", "a"), ("x-llm-member", "b"), ("x-llm-why", "c:200")])
     gateway.served(answer, "a")
     # Nor can an upstream say who served.

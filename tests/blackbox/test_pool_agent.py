@@ -1,4 +1,4 @@
-"""Pools whose agent is a fake: what a leg is told, and an agent that is gone, or silent, when it is asked again."""
+"""Pools with a fake agent: wrong answers to a leg's question, and an agent that is gone, or silent, when a leg asks it."""
 import re
 import time
 
@@ -12,7 +12,8 @@ LINE = ',"route":"m","protocol":"openai","model":"m-1","project":"","client":"",
 
 
 class Liar:
-    """A gateway with a pool of a and b. `request`, `leg`, `declined`: what the agent answers to each question; a dict adds to the truth."""
+    """A gateway with a pool of a and b, and a fake agent. `request`, `leg`, `declined`: what the agent answers to the question about a request, to that of a
+    leg, and to the message of a decline; a dict changes some variables of the right answer."""
 
     def __init__(self, haproxy, mocks):
         self.mocks, self.told = mocks, []
@@ -57,7 +58,7 @@ def honest(liar):
 
 @pytest.mark.parametrize("said", [{}, None, spop.FakeAgent.CLOSE], ids=["an answer", "silence", "the end of the connection"])
 def test_the_agent_is_told_who_declines(liar, said):
-    """With the answer's status and retry-after. If the agent is silent, the request goes on when the time for its answer is over."""
+    """A leg tells the agent the status and the retry-after of a declining answer. If the agent is silent, the request goes on after the time for its answer."""
     del liar.told[:]
     liar.declined = said
     liar.mocks["a"].respond = declines(429, 12)
@@ -66,7 +67,7 @@ def test_the_agent_is_told_who_declines(liar, said):
     assert answer.status == 200 and asked(answer) == "ab" and time.monotonic() - since < 15
     [told] = liar.told
     assert (told["status"], told["retry_after"], told["id"]) == (429, "12", answer.header("x-request-id")) and told["member"] in liar.legs
-    # Nothing of an answer that is none of those.
+    # The agent is told nothing of an answer by which the member does not decline.
     liar.mocks["a"].respond = declines(500)
     assert liar.ask().status == 500 and len(liar.told) == 1
 
@@ -83,7 +84,7 @@ def test_the_agent_says_who_is_passed_over(liar):
 
 
 def test_the_agent_s_part_of_the_line_is_missing(liar):
-    """Because it might not have fit the frame. Then the line says nothing of the members either, and is whole."""
+    """The agent's answer has no `line`, which may not fit the frame. The log line then says nothing of the members, and is well-formed."""
     liar.request = {"line": None}
     liar.mocks["a"].respond = declines(429)
     answer = liar.ask()
@@ -95,7 +96,7 @@ def test_the_agent_s_part_of_the_line_is_missing(liar):
 @pytest.mark.parametrize("lie", [None, spop.FakeAgent.CLOSE, {"deny": True}, {"deny": None}, {"backend": "pool.m"}, {"auth": "passthrough"}, {"auth_value": ""},
                                  {"auth_header": "x-api-key"}])
 def test_a_leg_that_is_told_less_forwards_nothing(liar, lie):
-    """No member gets a request whose leg was not told all of it."""
+    """No member gets a request if the agent's answer to its leg is wrong or incomplete."""
     liar.leg = lie
     liar.ask().refused(503, "gateway_unavailable", retry=True)
 
@@ -114,7 +115,7 @@ def test_a_leg_without_a_credential_declines(liar):
     ("anthropic", 529, {"type": "overloaded_error"}), ("anthropic", 503, {"type": "api_error"}), ("gemini", 429, {"code": 429, "status": "RESOURCE_EXHAUSTED"}),
     ("gemini", 529, {"code": 529, "status": "UNAVAILABLE"})])
 def test_a_leg_calls_a_rest_as_each_api_does(liar, protocol, status, named):
-    """As the gateway calls it where the agent knows before that all members rest: SDKs show the type."""
+    """The error has the same type as where the agent decides that all members rest, because SDKs show the type."""
     liar.request = {"protocol": protocol}
     liar.leg = {"deny": True, "status": status, "code": "upstream_resting", "retry_after": 33}
     answer = liar.ask()
@@ -123,7 +124,7 @@ def test_a_leg_calls_a_rest_as_each_api_does(liar, protocol, status, named):
 
 
 def test_declining_is_no_error(liar):
-    """HAProxy passes a member over that answers with errors, but not one that declines, or whose leg gets no credential, though none comes after it."""
+    """HAProxy counts neither a decline nor a missing credential as an error of the member, not even if no other member comes after it."""
     liar.request = {"rest": "b"}
     liar.mocks["a"].respond = declines(429, 1)
     assert [liar.ask().status for _ in range(12)] == [429] * 12

@@ -17,7 +17,7 @@ def route(*members, **more):
 
 
 def errors(work, *routes):
-    """The errors of `check`, each as (line, column, text), of a configuration with a member to each line."""
+    """Returns the lines of a configuration with `routes`, and the errors of `check` about it, each as (line, column, text)."""
     whole = '{"routes": [\n%s\n]}' % ",\n".join(json.dumps(one, indent=1) if isinstance(one, dict) else one for one in routes)
     file = write_config(work, whole)
     done = cli("check", "-c", file, "--json")
@@ -81,7 +81,7 @@ def test_mistakes(work, wrong, at, text):
 
 
 def test_two_that_clash(work):
-    """The name of a pool's backend, and a backend that an operator named so."""
+    """A "backend" in the configuration that has the name of a pool's own backend is an error."""
     _, found = errors(work, route(), {"model_prefix": "x", "upstream": "https://c.test", "backend": "pool.m"})
     assert len(found) == 1 and '"pool.m" is the backend of this route\'s pool' in found[0][2]
     _, found = errors(work, route(), {"model_prefix": "x", "pool": [dict(A, backend="pool.m-x")]})
@@ -91,7 +91,7 @@ def test_two_that_clash(work):
 
 
 def test_the_variable_has_no_pools(work):
-    """HEADROOM_UPSTREAM_ROUTES is read as its inventor reads it: what is not known is left out, with a warning."""
+    """HEADROOM_UPSTREAM_ROUTES is read as Headroom reads it: keys that Headroom does not know, as those of a pool, are ignored with a warning."""
     for keys in ({"pool": [A]}, {"pool": [A], "balance": "least"}, {"retries": 1}):
         table = json.dumps([dict({"model_prefix": "m", "upstream": "https://a.test"}, **keys)])
         done = cli("backends", env={"HEADROOM_UPSTREAM_ROUTES": table})
@@ -108,7 +108,7 @@ def test_check(work):
     assert "no member of its pool" not in done.out and "billed twice" not in done.out.split("route two")[1]
     done = cli("check", "-c", write_config(work, {"routes": [route()]}))
     assert "no member of its pool can be used" in done.out and "1 of the routes would refuse every request" in done.out
-    # An old spoe.conf, with which HAProxy would not start.
+    # HAProxy would not start with a spoe.conf from before there were pools.
     spoe = (harness.ROOT / "spoe.conf").read_text().replace("spoe-group llm-declined", "spoe-group llm-other")
     (work / "spoe.conf").write_text(spoe)
     done = cli("check", "-c", write_config(work, {"routes": [route()]}), "--haproxy", str(work / "spoe.conf"))
@@ -140,8 +140,8 @@ def test_explain(work):
 
 
 def test_names_in_haproxy(work):
-    """A backend for the pool, by the route's name; one for each member that plain routes do not share; a leg for each member of each pool, whose name
-    changes with all that it stands for."""
+    """`backends` writes a backend for the pool, named after the route; one for each member, which plain routes do not share; and a leg for each member of each
+    pool, whose name changes with its upstream, its credential, its pool and its member."""
     def made(*routes):
         done = cli("backends", "-c", write_config(work, {"routes": list(routes)}))
         assert done.code == 0, done
@@ -156,13 +156,13 @@ def test_names_in_haproxy(work):
     for other in (route(dict(A, auth="env:C"), B), route(dict(A, auth_header="api-key"), B), route(dict(A, upstream="http://a.test"), B), route(name="n")):
         assert not first & set(re.findall(r"(?m)^frontend (leg\.a\S+)", made(other)))
     assert first == set(re.findall(r"(?m)^frontend (leg\.a\S+)", made(route(dict(A, weight=7), B, balance="least", retries=0))))
-    # The agent tells HAProxy by their names which members may not get a request, so a name may not come to mean another member.
+    # The leg's name changes with the member's name, because the agent tells HAProxy by these names which members must not get a request.
     assert not first & set(re.findall(r"(?m)^frontend (leg\.a\S+)", made(route(dict(A, name="z"), B))))
-    # Each name is one that HAProxy can tell from its own words.
+    # HAProxy takes none of the members' names for a word of its own.
     odd = [{"upstream": "http://[::1]:1", "auth": "env:A"}, {"upstream": "https://next_member", "auth": "env:A"}, dict(A, name="next"), dict(A, name="i", auth="env:B")]
     assert re.findall(r"(?m)^    server (\S+) \"unix", made(route(*odd))) == ["0-1", "next-member", "next", "i", "next_member"]
-    # Nothing of it where there is no pool.
+    # Without a pool, nothing of this is written.
     plain = made(dict(A, model_prefix="plain"))
     assert "pool" not in plain and "leg" not in plain
-    # Disabled, it is not there.
+    # The pool of a route that is not enabled is not written.
     assert "pool" not in made(route(enabled=False))

@@ -1,4 +1,4 @@
-"""Pools while HAProxy or the agent reloads, an operator takes a member out, and members die and come back."""
+"""Pools while HAProxy or the agent reloads, while an operator takes a member out, and while members die and come back."""
 import collections
 import concurrent.futures
 import csv
@@ -43,7 +43,7 @@ def gateway(haproxy, mocks, work):
 
 
 def reload(gateway):
-    """Starts another HAProxy, to which the one before gives way; returns the one before."""
+    """Starts a new HAProxy, to which the old one hands over; returns the old one, which ends after its last request."""
     before = gateway.haproxy
     gateway.haproxy = harness.Process("haproxy", [gateway.haproxy_binary, "-db", "-f", str(gateway.cfg), "-sf", str(before.pid)],
                                       gateway.dir / "reloaded.log", harness.environment(gateway.haproxy_env))
@@ -64,8 +64,8 @@ def begin(gateway, sent):
 
 
 def test_a_process_that_a_reload_has_replaced(gateway, mocks):
-    """Its last requests still find their members, though HAProxy counts no server of its backends as usable any more; and what a member declines
-    meanwhile goes on through the new process."""
+    """The old process after a reload. Its last requests still find their members, though it counts no server of its backends as usable any more. A request
+    that a member declines meanwhile goes on through the new process."""
     slow = begin(gateway, 10)
     mocks["b"].delay = 0
     mocks["a"].delay, mocks["a"].respond = 2, declines(429, 1)
@@ -85,8 +85,8 @@ def test_a_process_that_a_reload_has_replaced(gateway, mocks):
 
 
 def test_a_haproxy_with_other_members_than_the_agent(haproxy, mocks):
-    """Nothing goes to an upstream that the agent's routes do not have any more, the clients' own credentials included, nor to a member under a name that was
-    another one's. With the backends of these routes, requests are served again."""
+    """HAProxy's backends were made for other routes than the agent has. HAProxy sends nothing, not even with the clients' own credentials, to an upstream that
+    the routes do not have any more, nor to a member whose name is another member's now. With backends for the agent's routes, requests are served again."""
     own = [{"name": name, "upstream": mocks[name].url()} for name in "abc"]
     with PoolGateway(haproxy, list(mocks.values()), {"routes": [pool(mocks, "m"), dict(pool(mocks, "own"), pool=own[:2])]}) as gateway:
         def change(routes):
@@ -107,7 +107,7 @@ def test_a_haproxy_with_other_members_than_the_agent(haproxy, mocks):
 
 
 def test_requests_go_on_through_reloads(gateway, mocks):
-    """Of HAProxy, and of the agent, which does not forget who rests."""
+    """No request fails while HAProxy and the agent reload, and the agent does not forget which members rest."""
     ends, statuses = threading.Event(), []
 
     def ask():
@@ -115,7 +115,7 @@ def test_requests_go_on_through_reloads(gateway, mocks):
             try:
                 statuses.append(post(gateway).status)
             except (EOFError, ConnectionError):
-                pass        # it waited at the listener of the old HAProxy, which closed
+                pass        # the request waited at the listener of the old HAProxy, which closed that
     with concurrent.futures.ThreadPoolExecutor(4) as threads:
         asking = [threads.submit(ask) for _ in range(4)]
         try:
@@ -136,7 +136,7 @@ def test_requests_go_on_through_reloads(gateway, mocks):
 
 
 def explained(gateway, name):
-    """What /stats says of a member."""
+    """Returns what /stats says of the member `name`."""
     return next(one for one in gateway.agent.http(path="/stats").json()["members"] if one["name"] == name)
 
 
@@ -149,7 +149,7 @@ def api(gateway, command):
 
 
 def test_a_member_is_taken_out_by_hand(gateway, mocks):
-    """Its streams go on to their end."""
+    """An operator takes a member out by the runtime API: new requests go to the other one, and the member's streams go on to their end."""
     gate = mocks["a"].gate = threading.Event()
     connection = gateway.connect()
     body = harness.chat("m-1", stream=True)
@@ -172,7 +172,8 @@ def test_a_member_is_taken_out_by_hand(gateway, mocks):
 
 
 def test_a_member_that_comes_back_begins_slowly(haproxy, mocks, work):
-    """After errors, and after an operator took it out. Where it is the only one, it gets all; and a reload begins with whole shares."""
+    """A member that comes back, after errors or after an operator took it out, first gets a small share. If it is the only one, it gets all requests. After
+    a reload, all members have their whole shares."""
     def edit(text):
         return text.replace("global\n", "global\n    stats socket %s level admin mode 600\n" % (work / "api.sock"), 1)
     two = [pool(mocks, "lot", balance="weighted"), pool(mocks, "calm", balance="least")]
@@ -215,8 +216,8 @@ def test_a_member_that_comes_back_begins_slowly(haproxy, mocks, work):
 
 @pytest.mark.parametrize("way", ["h1", "h2c"])
 def test_a_connection_that_was_used_ends_without_an_answer(gateway, mocks, way):
-    """That of the client, those of HAProxy to itself and that to the member have had requests before, and HAProxy alone would give no answer then, and write no
-    line. The client learns of it, and the line says which member it was, and who declined before."""
+    """A member ends a connection without an answer, and all connections on the way to it have had requests before: then HAProxy alone would give no answer, and
+    write no log line. The client gets a 502, and the log line names the member, and those that declined before it."""
     connection = http2.Connection(gateway.address, 20) if way == "h2c" else gateway.connect()
     until(lambda: asked(post(gateway)) == "a", 10, "a serves")
     assert asked(post(gateway, connection=connection)) == "a"
@@ -239,8 +240,8 @@ def test_a_connection_that_was_used_ends_without_an_answer(gateway, mocks, way):
 
 
 def test_members_die_and_come_back(gateway, mocks):
-    """Under load, one after the other, so that one lives always. Each request gets its answer from one of them, but for those that a member had already when
-    it died."""
+    """Members die under load, one after the other, so that one always lives. Each request gets its answer from one of them, except requests that a member had
+    when it died."""
     ends, answers, lock = threading.Event(), [], threading.Lock()
     for mock in mocks.values():
         del mock.requests[:]

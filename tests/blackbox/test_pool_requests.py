@@ -1,5 +1,5 @@
 """Pools and odd requests and answers: interim answers, answers cut off, large and slow bodies, bodies about as long as the buffer, connections that
-carry many requests. In all of them each member gets whole requests, each request once, and nothing that it may have run is sent to a second one."""
+carry many requests. In each case a member gets only whole requests, each request once, and a request that one member may have run goes to no other."""
 import json
 import socket
 import threading
@@ -23,7 +23,7 @@ NO = b'{"error":{"message":"no"}}'
 
 
 def raw(status, body=NO, length=None, front="", more=""):
-    """An answer, byte by byte, in which the length may be wrong; `front`: interim answers."""
+    """Returns the bytes of an answer. `length`: its content-length, which may be wrong, or none if it is below 0; `front`: interim answers before it."""
     length = len(body) if length is None else length
     size = "" if length < 0 else "Content-Length: %d\r\n" % length
     return (front + "HTTP/1.1 %d Of Its Own\r\n" % status + CLOSES + size + more + "\r\n").encode() + body
@@ -73,7 +73,7 @@ def good(mocks):
 
 
 class Full:
-    """A listener whose queue is full: who connects waits."""
+    """A listener whose queue is full, so that no connection to it comes about."""
 
     def __init__(self):
         self.listener = socket.socket()
@@ -95,13 +95,13 @@ def gateway(haproxy, mocks):
     full = Full()
 
     def edit(text):
-        """Waits for a connection one second, and not five."""
+        """Lets HAProxy wait one second for a connection to this member, instead of five."""
         head, *blocks = text.split("\nbackend ")
         return "\nbackend ".join([head] + [one.replace("timeout connect 5s", "timeout connect 1s") if ":%d-pool" % full.port in one.split("\n")[0] else one
                                            for one in blocks])
 
     def through(name, names="ab", **more):
-        """The clients' own credentials pass through, so that a 429 lets no member rest."""
+        """Returns the route of a pool through which the clients' own credentials pass, so that a 429 lets no member rest."""
         return dict(pool(mocks, name, **more), pool=[{"name": one, "upstream": mocks[one].url()} for one in names])
     routes = [pool(mocks, "odd-" + name, retry_on=ALL) for name in ANSWERS] + [pool(mocks, "last-" + name, retries=0) for name in ANSWERS]
     routes += [pool(mocks, name) for name in ("get", "slow", "chunks", "leaves", "ws", "wsall", "wsend")]
@@ -130,14 +130,15 @@ def post(gateway, name, size=100, **more):
 
 
 def came(mock, name):
-    """The requests for that model that the mock has received."""
+    """Returns the requests for the model NAME-1 that the mock has received."""
     return [one for one in list(mock.requests) if name.encode() + b"-1" in one.body or name + "-1" in one.target]
 
 
 # ---- answers
 
 def test_a_member_whose_queue_is_full(gateway):
-    """Nothing was sent where no connection came about, so the request goes on. (First of all tests here, because HAProxy's checks find out, too.)"""
+    """No connection to the member comes about, so nothing was sent, and the request goes on. (The first test of the file, because HAProxy's checks would
+    find the member down after a while.)"""
     answer = post(gateway, "full", 100000)
     assert answer.status == 200
     gateway.served(answer, "b", gateway.line(answer)["tried"] and "a:unreachable")
@@ -152,7 +153,7 @@ def test_odd_answers(gateway, mocks, kind):
         # HAProxy 2.6 cannot send a request again behind an interim answer that it has passed on.
         assert harness.version_of(gateway.haproxy_binary) == (2, 6) and not came(mocks["b"], "odd-" + kind)
     elif kind in CUT and answer.status == 502:
-        # If the end comes with the head, HAProxy sees an answer that is broken.
+        # If the connection ends just behind the head, HAProxy takes the answer for a broken one, and answers 502.
         gateway.served(answer, "a")
     elif own is None:
         assert answer.status == 200 and answer.complete, answer.response
@@ -160,7 +161,7 @@ def test_odd_answers(gateway, mocks, kind):
     else:
         assert answer.status == own, answer.response
         gateway.served(answer, "a")
-    # If a is the last one, its answer is the client's, as broken as it came.
+    # If no member comes after a, the client gets a's answer, as broken as it is.
     try:
         answer = post(gateway, "last-" + kind)
         assert answer.status == (own or 429) and kind not in CUT or (kind in CUT and answer.status == 502), answer.response
@@ -172,7 +173,7 @@ def test_odd_answers(gateway, mocks, kind):
 
 @pytest.mark.parametrize("status", ALL)
 def test_the_last_answer_is_the_members_own(gateway, mocks, status):
-    """Status, body, and all its headers in their order, after a decline before it; and the name of the member is added, by option."""
+    """The client gets the last member's status, body and headers in their order, with a decline before it, and, by option, the member's name in a header."""
     own = [("content-type", "text/plain; charset=x"), ("retry-after", "7"), ("retry-after-ms", "6999"), ("x-ratelimit-remaining-requests", "0"),
            ("x-should-retry", "true"), ("warning", "one"), ("warning", "two"), ("content-length", "6")]
     mocks["a"].respond = declines(429, 3)
@@ -186,7 +187,7 @@ def test_the_last_answer_is_the_members_own(gateway, mocks, status):
 
 
 def test_every_other_status(gateway, mocks):
-    """It arrives as it is, and no other member is asked."""
+    """An answer with a status that is not in retry_on arrives as it is, and no other member is asked."""
     for status in (*range(200, 207), *range(300, 309), *range(400, 429), 451, 499, 500, 502, 501, 504, 505, 508, 520, 529, 503, 599, 424):
         mocks["a"].respond = lambda request, status=status: (status, [("x-own", str(status))], b"" if status in (204, 304) else b"{}")
         answer = post(gateway, "own")
@@ -194,7 +195,7 @@ def test_every_other_status(gateway, mocks):
 
 
 def test_a_member_that_stalls(gateway, mocks):
-    """Longer than its time, within a stream or before an answer: the request is not sent again."""
+    """The member is silent for longer than its `timeout`, within a stream or before an answer: the request is not sent again."""
     mocks["a"].gate = threading.Event()
     with pytest.raises(wire.Cut) as cut:
         gateway.ask("stalls-1", stream=True)
@@ -206,7 +207,7 @@ def test_a_member_that_stalls(gateway, mocks):
 
 
 def test_a_member_that_is_not_trusted(gateway, mocks):
-    """Its certificate is of an authority that HAProxy does not know, so nothing is sent to it."""
+    """The member's certificate is from an authority that HAProxy does not know: HAProxy sends nothing to the member, and the request goes on."""
     answer = post(gateway, "tls")
     assert answer.status == 200
     gateway.served(answer, "b", gateway.line(answer)["tried"] and "a:unreachable")
@@ -216,7 +217,8 @@ def test_a_member_that_is_not_trusted(gateway, mocks):
 # ---- requests
 
 def test_several_keys_of_one_provider(gateway, mocks):
-    """As many members as a pool can have, with one upstream: it gets a request that each key but the last one has no quota for, with each key once, in order."""
+    """As many members as a pool can have, with one upstream, and a quota left for the last key only: the upstream gets the request once with each key, in
+    their order."""
     mocks["d"].respond = lambda request: None if request.has(MANY[-1]) else declines(429, 300)(request)
     answer = post(gateway, "keys", 60000)
     assert answer.status == 200
@@ -224,7 +226,7 @@ def test_several_keys_of_one_provider(gateway, mocks):
     assert {request.body for request in answer.seen} == {body_of("keys", 60000)}
     line = gateway.line(answer)
     assert line["member"] == "key-15" and line["tried"] == ",".join("key-%d:429" % number for number in range(15)), line
-    # All of them rest, but the last.
+    # All members but the last one rest.
     answer = post(gateway, "keys")
     assert answer.status == 200 and asked(answer) == "d" and gateway.line(answer)["tried"] == ""
 
@@ -240,7 +242,7 @@ def test_requests_without_a_body(gateway, mocks, method, target):
 
 @pytest.mark.parametrize("chunked", [False, True], ids=["length", "chunked"])
 def test_a_client_that_sends_slowly(gateway, mocks, chunked):
-    """No member is asked before all of the body is there. If the client leaves before, none is."""
+    """No member is asked before the whole body is there. If the client leaves before that, none is asked at all."""
     name = "chunks" if chunked else "slow"
     mocks["a"].respond = declines(429)
     body = body_of(name, 60000)
@@ -263,7 +265,7 @@ def test_a_client_that_sends_slowly(gateway, mocks, chunked):
 
 
 def test_a_client_that_leaves(gateway, mocks):
-    """While a member has its request: no other member gets it, though the first one declines."""
+    """The client leaves while a member has its request: no other member gets the request, though the first one declines it."""
     goes, declined = threading.Event(), threading.Event()
 
     def late(request):
@@ -282,7 +284,7 @@ def test_a_client_that_leaves(gateway, mocks):
 
 @pytest.mark.parametrize("way", ["length", "chunked", "h2"])
 def test_bodies_about_as_long_as_the_buffer(gateway, mocks, way):
-    """Whatever the length: the request goes on, whole, or the client gets the first member's own answer."""
+    """Whatever the body's length: either the whole request goes on, or the client gets the first member's own answer."""
     mocks["a"].respond = declines(429, 1)
     name = "near-" + way
     went = {}
@@ -315,9 +317,10 @@ def numbered(name, number):
 
 @pytest.mark.parametrize("name", ["many", "line"])
 def test_many_requests_on_one_connection(gateway, mocks, name):
-    """One after the other, or all sent before the first answer (pipelined). Each gets its own answer, from the member that serves it, in turn."""
+    """Many requests on a connection, one after the other, or all of them before the first answer (pipelined). The answers come in the order of the requests,
+    each from the member that serves it."""
     def turn(request):
-        """a declines each third one, in a way that breaks its connection at times, and b each fifth."""
+        """a declines each third request, and at times breaks its connection by that; b declines each fifth."""
         number = int(request.header("x-client-request-id")[1:])
         if number % (3 if request.mock.name == "a" else 5):
             return None
@@ -343,7 +346,7 @@ WEBSOCKET = [("Upgrade", "websocket"), ("Connection", "upgrade"), ("Sec-WebSocke
 
 
 def test_websockets(gateway, mocks):
-    """Declined by a, then accepted by b; declined by all; and one whose member breaks it off."""
+    """WebSockets: one that a declines and b accepts, one that all members decline, and one that its member breaks off."""
     mocks["a"].respond = declines(429)
     answer = gateway.call("GET", "/v1/realtime?model=ws-1", harness.bearer() + WEBSOCKET)
     assert answer.status == 101, answer.response

@@ -1,5 +1,5 @@
-"""The official SDKs ask a route with a pool: they see one success where a member declines, and the last member's error where all do. Their own
-retries come only after that. This goes for streams too, plain and through the tap."""
+"""The official SDKs ask a route with a pool. If a member declines, they see one success; if all members do, they see the last member's error, and only then
+come the SDKs' own retries. The same holds for streams, directly and through the tap."""
 import json
 import re
 
@@ -14,7 +14,7 @@ from sdk_rig import Call, Servers
 from test_sdk import GREETING, KINDS, client, node  # noqa: F401
 from test_tap_sdk import SHOWN
 
-# How a request of each SDK comes: as (SDK, way). With the way `tap` it streams through the tap, in the mode in which the SDK shows its caller the usage.
+# The requests, as (SDK, way). With the way `tap` the answer streams through the tap, in the mode in which the SDK shows its caller the usage.
 ROWS = [(sdk, way) for sdk in SHOWN for way in ("plain", "stream", "tap")]
 STREAMS = [row for row in ROWS if row[1] != "plain"]
 PLAIN = [row for row in ROWS if row[1] == "plain"]
@@ -29,7 +29,7 @@ def one(row):
 
 
 def says(mock):
-    """What a mock answers: the status that the model's name tells, with the time that it tells (`m-says429after2`); any other model is served."""
+    """Returns a mock's `respond`. A model's name tells the answer's status and retry-after (`m-says429after2`); a model with another name is served."""
     def respond(request):
         told = re.search(rb"-says(\d{3})after(\d+)", request.target.encode() + request.body)
         if not told:
@@ -50,7 +50,7 @@ def aimock(node):  # noqa: F811
 
 class SdkPools(Recorded, PoolGateway):
     def begin(self, client, row, name, model="1", mode=None, **options):  # noqa: F811
-        """One call of an SDK's, for the pool `name`. `maxRetries`: how often the SDK tries again by itself."""
+        """Begins one call of an SDK for the pool `name`. The option `maxRetries` says how often the SDK tries again by itself."""
         kind, way = SHOWN[row[0]][0], row[1]
         params = kind.params("%s-%s" % (name, model), "Hello")
         if kind.sdk == "vercel" and "maxRetries" in options:
@@ -59,7 +59,7 @@ class SdkPools(Recorded, PoolGateway):
         return Call(client, self, kind.sdk, kind.call, mode, params, **dict(kind.options, **options))
 
     def recorded(self, calls, tapped):
-        """The ledger's rows of the last requests of `calls`, [(row of ROWS, Call)], in their order. `tapped(row)`: whether the tap's report is in."""
+        """Returns the ledger's rows of the last requests of `calls`, [(row of ROWS, Call)], in their order. Waits for the tap's report where `tapped(row)`."""
         ids = [call.got["headers"]["x-request-id"] for _, call in calls]
 
         def found():
@@ -73,7 +73,7 @@ def asked(call):
 
 
 def failed(call, status, attempts=1):
-    """The SDK's own error, after so many requests; returns all that it shows of it."""
+    """Checks that the SDK raised its own error for `status` after `attempts` requests; returns all that it shows of the error."""
     error = call.error
     assert error["status"] == status and [sent["status"] for sent in call.sent] == [status] * attempts, (error, call.sent)
     sdk = call.sdk
@@ -105,7 +105,7 @@ def pools(haproxy, make_mock, aimock):
         add(row, "none")
     for row in STREAMS:
         add(row, "cut", names="cd")
-    # No credential, for all members and for the first of them.
+    # In the pools "none" no member has a credential, in the pools "key" the first member has none.
     env = {"%s_%s" % (member, name.replace("-", "_")): None for row in ROWS
            for member, name in (("A", one(row) + "-none"), ("B", one(row) + "-none"), ("A", one(row) + "-key"))}
     names = {variable for route in routes for variable in (member["auth"][4:] for member in route["pool"])}
@@ -117,7 +117,7 @@ def pools(haproxy, make_mock, aimock):
 
 @pytest.mark.parametrize("case", ["429", "503", "529", "refused", "key"])
 def test_one_success(pools, client, case):  # noqa: F811
-    """Whatever the first member does, the SDK makes one request and gets the second one's answer, and each member was asked once."""
+    """However the first member declines, the SDK makes one request and gets the second member's answer, and each member was asked once."""
     tried = {"refused": ("g:unreachable", ""), "key": ("",)}.get(case, ("a:" + case,))
     if case == "refused":
         pools.by_name["g"].down()
@@ -131,8 +131,8 @@ def test_one_success(pools, client, case):  # noqa: F811
 
 
 def test_the_last_error(pools, client):  # noqa: F811
-    """All decline, each for a second. The SDK tries again by itself, as often as it does, each time after that second, and then shows its caller what the last
-    member said."""
+    """All members decline with a retry-after of one second. The SDK tries again as often as it does by itself, each time after that second, and then shows its
+    caller the last member's error."""
     calls = [(row, status, pools.begin(client, row, "%s-all%d" % (one(row), status), "says%dafter1" % status, maxRetries=1 if status == 529 else 2))
              for row in PLAIN for status in (429, 503, 529)]
     for row, status, call in calls:
@@ -149,7 +149,7 @@ def test_the_last_error(pools, client):  # noqa: F811
 
 
 def test_all_rest(pools, client):  # noqa: F811
-    """Each SDK raises its own error at once if it may not try again. If it may, it waits as long as the gateway says, and succeeds."""
+    """All members rest. An SDK that may not try again raises its own error at once; one that may waits as long as the gateway says, and succeeds."""
     at_once, patient = [], []
     for number, row in enumerate(PLAIN):
         for status in (429, 503, 529):
@@ -169,15 +169,16 @@ def test_all_rest(pools, client):  # noqa: F811
 
 
 def test_no_credential(pools, client):  # noqa: F811
-    """No SDK tries again by itself, but Vercel's, which does so after every 502."""
+    """No member has a credential. No SDK tries again by itself, except Vercel's, which does so after every 502."""
     calls = [(row, pools.begin(client, row, one(row) + "-none", maxRetries=0 if row[0].startswith("vercel") else 2)) for row in PLAIN]
     for row, call in calls:
         assert "upstream_auth_unavailable" in failed(call, 502) and not call.seen, (row, call.got)
 
 
 def test_a_stream_that_breaks(pools, client):  # noqa: F811
-    """After its first event. The SDK gets an error and does not try again, no other member is asked, and the ledger says that the answer broke off."""
-    # HAProxy 3.0 takes some of these ends for the client's, on a route without a pool as well.
+    """A stream breaks off after its first event. The SDK raises an error and does not try again, no other member is asked, and the ledger says that the
+    answer broke off."""
+    # HAProxy 3.0 logs some of these ends as if the client had left, also on a route without a pool.
     ends = ("SD", "CD") if harness.version_of(pools.haproxy_binary) == (3, 0) else ("SD",)
     calls = [(row, pools.begin(client, row, one(row) + "-cut", mode="stream")) for row in STREAMS]
     for row, call in calls:

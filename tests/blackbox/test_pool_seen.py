@@ -1,4 +1,5 @@
-"""What is seen of pools: which member served, who was tried before and why, in the ledger, the sums, the reports, metrics, /stats, the page and the log."""
+"""What the ledger, its sums, the reports, metrics, /stats, the page and the log say of pools: which member served, which were tried before it, and why those
+did not serve."""
 import csv
 import io
 import json
@@ -79,7 +80,7 @@ def test_who_served_and_why(gateway):
 
 
 def test_the_error_of_a_member_is_the_upstreams(gateway):
-    """It is no refusal of the gateway's: what a leg answers in place of the upstream is recorded as without a pool."""
+    """A member gives no answer, so its leg answers in place of the upstream. The record is the same as for a route without a pool: no refusal by the gateway."""
     gateway.by_name["a"].raw = b""
     answer = gateway.ask("two-1")
     assert answer.status == 502
@@ -92,7 +93,7 @@ def test_the_error_of_a_member_is_the_upstreams(gateway):
 
 @pytest.fixture
 def four(haproxy, make_mock):
-    """a broke a stream off, and rests; b cannot be reached; c serves, and gave no answer once; d has no credential."""
+    """A pool of four: a broke a stream off, and rests; b cannot be reached; c serves, but once gave no answer; d has no credential."""
     mocks = {name: make_mock(name) for name in "abcd"}
     admin = "127.0.0.1:%d" % harness.free_port()
     with Seen(haproxy, list(mocks.values()), {"routes": [pool(mocks, "four", names="abcd")], "admin_listen": admin}, env={"D_four": None}) as one:
@@ -121,7 +122,7 @@ def table(*command):
 
 
 def test_each_member_is_told_apart(four):
-    """In commands, metrics, /explain, /readyz and the log."""
+    """Commands, metrics, /explain, /readyz and the log say the same of the four members."""
     of_file = ["-c", four.agent.file]
     answers = {"1xx": 0, "2xx": 1, "3xx": 0, "4xx": 0, "5xx": 0}
     declined = dict.fromkeys(("429", "500", "502", "503", "504", "529", "unreachable", "resting", "credential", "other"), 0)
@@ -148,7 +149,7 @@ def test_each_member_is_told_apart(four):
     assert of(metrics, "spoa_llm_member_cut_answers_total", member="a") == 1 == of(metrics, "spoa_llm_member_cut_answers_total")
     assert of(metrics, "spoa_llm_member_declines_total", member="b", why="unreachable") == 1
     assert [of(metrics, "spoa_llm_member_unanswered_total", member=name) for name in "abcd"] == [0, 0, 1, 0]
-    # One that was not asked yet has its series, with 0: an alert on an increase needs them.
+    # A member that was not asked yet has series too, which are 0, because an alert on an increase needs them.
     assert [value for key, value in metrics["spoa_llm_member_attempts_total"].items() if ("member", "d") in key] == [0], metrics["spoa_llm_member_attempts_total"]
 
     told = four.agent.http(path="/explain?model=four-1").json()["pool"]
@@ -161,7 +162,7 @@ def test_each_member_is_told_apart(four):
     four.agent.log('event=credential_missing auth=env:D_four route=four/d .*instead="its pool does without this member"')
     checks = {one["part"]: one for one in four.agent.http(path="/readyz").json()["checks"]}
     assert checks["pools"]["ok"] and checks["credentials"]["detail"] == "1 of 4 credentials are missing (four/d), so pools do without these members", checks
-    # With c at rest, too, only the agent's b is left, which HAProxy does not reach; with b at rest, none.
+    # If c rests, too, only b is left for the agent, and HAProxy cannot reach b.
     four.by_name["c"].respond = declines(529, 50)
     assert four.ask("four-1").status == 529
     four.by_name["b"].respond = declines(503, 60)
@@ -174,7 +175,7 @@ def test_each_member_is_told_apart(four):
 
 
 def test_the_page(four, page):  # noqa: F811
-    """The state of each member in words and by the shape of its mark, what came of its requests, and what each one cost."""
+    """The page shows the state of each member in words and by the shape of a mark, what came of its requests, and what they cost."""
     page.open(four.agent.admin, "by=member").live()
     page.until("document.querySelectorAll('#members tbody tr').length === 4")
 

@@ -20,7 +20,7 @@ ON_THEIR_WAY = 8    # requests for each death of a member, at most, of the 100 t
 
 
 def others(gateway):
-    """What else is done meanwhile, and to which process."""
+    """Returns the faults of the gateway's own processes, which happen beside those of members."""
     def switch_tap():
         for value in ("false", "true"):
             gateway.api("experimental-mode on; set var proc.llm_tap bool(%s)" % value)
@@ -43,13 +43,13 @@ def test_members_die_and_come_back(haproxy, work):
             if steps % 4 == 0:
                 gateway.restart(gateway.members[rng.choice(NAMES)])
             steps += 1
-        # The rate is told, and no reason to fail: on a busy machine the same requests take longer.
+        # The rate is printed, but no reason to fail: on a busy machine the same requests take longer.
         print(gateway.clients.text().strip(), "on", haproxy)
         audit = gateway.audit()
         try:
             until(lambda: not audit.missing(gateway.by_id(0)), 10 if SECONDS else 30, "all rows", step=.1)
         except AssertionError:
-            pass    # the audit below says whose are missing
+            pass    # the audit below says which rows are missing
         rows, dropped = gateway.by_id(0), gateway.dropped + gateway.dropped_now()
         verified = cli("ledger", "verify", "--ledger", gateway.ledger_dir)
     counts, wrong = audit.failures(rows)

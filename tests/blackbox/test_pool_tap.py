@@ -1,4 +1,4 @@
-"""Pools whose streams go through a tap: the tap stands in front of the pool, so each attempt is behind it, and no credential passes it."""
+"""Pools whose streams go through a tap. The tap stands before the pool, so all attempts are made behind it, and no credential passes it."""
 import pytest
 
 import harness
@@ -35,7 +35,7 @@ def stream(gateway, name, **more):
 
 
 def served(gateway, answer, member, tried=""):
-    """As the gateway's served(), and that the request went through the tap, and no credential of the operator's with it."""
+    """Checks what gateway.served() checks; also that the request went through the tap, and without a credential of the operator's."""
     line = gateway.served(answer, member, tried)
     assert gateway.went(answer) and line["backend"].startswith("leg.pool.") and line["behind"].startswith("pool."), line
     for key in KEYS.values():
@@ -70,7 +70,7 @@ def test_the_last_one_answers(gateway, mocks):
 
 
 def test_what_goes_without_the_tap(gateway, mocks):
-    """Answers that do not stream, and routes that say so."""
+    """Requests whose answer does not stream, and those of a route with `"tap": false`, do not go through the tap."""
     mocks["a"].respond = declines(429)
     for answer in (gateway.ask("plain-1"), stream(gateway, "off")):
         assert answer.status == 200 and not gateway.went(answer)
@@ -107,7 +107,7 @@ def test_clients_credentials_that_pass_through(gateway, mocks):
 
 
 def test_without_the_tap_streams_go_on(haproxy, mocks):
-    """Nobody listens where the tap should."""
+    """No tap listens, so requests go past it."""
     with TappedPoolGateway(haproxy, list(mocks.values()), {"routes": [pool(mocks, "lost")]}, make_tap=None) as alone:
         mocks["a"].respond = declines(429)
         answer = stream(alone, "lost")

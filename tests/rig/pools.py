@@ -13,7 +13,8 @@ KEYS = {name: secret("pool-" + name) for name in NAMES + "efght"}
 
 
 class PoolGateway(harness.Gateway):
-    """Its HAProxy has a directory for the sockets of legs. `mocks`: upstreams with names of one letter."""
+    """A gateway whose HAProxy has a directory for the sockets of legs. `mocks`: the upstreams, each with a name of one letter. A variable of a member's
+    credential gets the key of that name from KEYS; one that `env` sets to None is not set."""
 
     def __init__(self, haproxy, mocks, config, env=None, owners=None, **more):
         variables = dict(env or {})
@@ -34,7 +35,7 @@ class PoolGateway(harness.Gateway):
         super().start_haproxy()
 
     def close(self, quiet=False):
-        """Checks that no upstream got a request without its end, but those that have died, or answer before they have all of it."""
+        """Checks that no upstream got a request without its end, except upstreams that have died, or that answer before they have the whole request."""
         try:
             super().close(quiet)
         finally:
@@ -42,7 +43,7 @@ class PoolGateway(harness.Gateway):
             assert quiet or not cut, cut
 
     def line(self, answer):
-        """The log line of the request of `answer`, an Exchange, as a dict."""
+        """Returns the log line of the request that `answer` (an Exchange) belongs to, as a dict."""
         wanted = '"id":"%s"' % answer.header("x-request-id")
 
         def found():
@@ -50,7 +51,8 @@ class PoolGateway(harness.Gateway):
         return json.loads(until(found, 5, lambda: "no log line with %s" % wanted)[0])
 
     def served(self, answer, member, tried=""):
-        """Checks who served, what the others said before, and that each was asked once, with nothing of the way between in the request."""
+        """Checks that the log line names `member` as the one that served, and `tried` as the members before it; that each of them was asked once; and that
+        neither the upstreams nor the client saw a header by which the pool's backends talk to each other. Returns the log line."""
         line = self.line(answer)
         assert (line.get("member"), line.get("tried")) == (member, tried), line
         declined = [one.split(":")[0] for one in tried.split(",") if one and one.split(":")[1].isdigit()]
@@ -66,7 +68,7 @@ class TappedPoolGateway(Tapped, PoolGateway):
 
 
 class Early(Mock):
-    """Declines as soon as it has a request's head, and takes the body in after that."""
+    """An upstream that declines as soon as it has a request's head, and takes the body in after that."""
 
     takes_parts = True
 
@@ -92,26 +94,27 @@ class Early(Mock):
 
 
 def pool(mocks, name, names="ab", more=None, **options):
-    """A route for the models that begin with NAME-. Its members' credentials have variables of their own, so that no other pool's requests let
-    them rest. `more`: {member: keys}."""
+    """Returns a route for the models that begin with NAME-, with a pool of the mocks `names`. Each member's credential has a variable of its own, so that a
+    decline in another pool does not let the member rest. `more`: {member: further keys of it}; `options`: further keys of the route."""
     members = [dict({"name": one, "upstream": mocks[one].url(), "auth": "env:%s_%s" % (one.upper(), name.replace("-", "_"))}, **(more or {}).get(one, {}))
                for one in names]
     return dict({"model_prefix": name + "-", "name": name, "pool": members}, **options)
 
 
 def declines(status, retry_after=None, body=b'{"error":{"message":"no"}}'):
-    """What `respond` of a mock takes: an answer by which it declines."""
+    """Returns a function for a mock's `respond`, which answers each request with `status`, and with `retry_after` unless that is None."""
     headers = [("Content-Type", "application/json")] + ([("Retry-After", retry_after)] if retry_after is not None else [])
     return lambda request: (status, headers, body)
 
 
 def likely(tries, share, chance=1e-7):
-    """The least and the most that comes of `tries` by lot, each with the chance `share`. What is beyond one of them has less than `chance`."""
+    """Returns the bounds, least and most, of how many of `tries` succeed, if each does with the probability `share`. Fewer than the least, and more than the
+    most, each have a probability below `chance`."""
     parts = [math.comb(tries, count) * share ** count * (1 - share) ** (tries - count) for count in range(tries + 1)]
     below, above = list(itertools.accumulate(parts)), list(itertools.accumulate(reversed(parts)))
     return sum(1 for one in below if one < chance), tries - sum(1 for one in above if one < chance)
 
 
 def asked(answer):
-    """The names of the upstreams that received the request, a letter for each time."""
+    """Returns the names of the upstreams that received the request of `answer`, in alphabetical order, one letter for each time."""
     return "".join(sorted(request.mock.name for request in answer.seen))

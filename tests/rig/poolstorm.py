@@ -1,5 +1,5 @@
-"""A storm over pools: members that are processes of their own (poolload.py), what is done to them, and what must hold of each request afterwards, by what
-the members wrote down, what the clients got, and what the ledger says."""
+"""A storm over pools: members that are processes of their own (poolload.py), the faults that are done to them, and the audit afterwards, which compares for
+each request what the members wrote down, what its client got, and what the ledger says."""
 import collections
 import concurrent.futures
 import functools
@@ -26,7 +26,7 @@ DEATHS = ("killed", "drained", "refused")       # each ends connections to a mem
 
 
 class Fault:
-    """What was done from `began` to `ended`, to `member`, if it was one."""
+    """A fault `name` that lasted from `began` to `ended`. `member`: the name of the member to which it was done; None: it was done to another process."""
 
     def __init__(self, name, member=None):
         self.name, self.member, self.began, self.ended = name, member, now(), float("inf")
@@ -39,7 +39,7 @@ class Fault:
 
 
 class Member:
-    """A member's process."""
+    """The process of a member."""
 
     def __init__(self, name, place):
         self.name, self.port, self.record, self.process, self.place = name, harness.free_port(), place / "records", None, place
@@ -50,7 +50,7 @@ class Member:
 
     def up(self):
         env = dict(harness.environment(), MEMBER_KEY=KEYS[self.name])
-        # Not a Process, because threads start it, which would be killed with them.
+        # Not processes.Process, because a thread starts this process, and a Process is killed when the thread that started it ends.
         self.process = subprocess.Popen([sys.executable, "-S", PROGRAM, "member", self.name, str(self.port), str(self.record)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, env=env)
         assert self.process.stdout.readline() == b"listening\n"
@@ -79,7 +79,7 @@ class Member:
 
 
 class StormGateway(PoolGateway, UnitGateway):
-    """`members`: by name. A route for each balance, and all of them in its pool."""
+    """A gateway with a route for each `balance`, in whose pool are all members. `members`: {name: Member}."""
 
     def __init__(self, haproxy, place, rate):
         self.members, self.rate, self.faults, self.left, self.state, self.dropped = {name: Member(name, place) for name in NAMES}, rate, [], {}, None, 0
@@ -101,11 +101,11 @@ class StormGateway(PoolGateway, UnitGateway):
                 member.close()
 
     def ask(self, address):
-        """Asks for something that does not stream. Returns the status."""
+        """Sends a request whose answer does not stream. Returns the status."""
         return harness.http("%s:%d" % address, "POST", "/v1/chat/completions", {"x-client-request-id": "probe", "Content-Type": "application/json"},
                             '{"model": "first-1"}', timeout=20).status
 
-    # -- what is done to members; each lets one of them serve
+    # -- the faults; while one is done to a member, another member can serve
 
     def kill(self, member, pause):
         fault = self.begin("killed", member)
@@ -145,7 +145,7 @@ class StormGateway(PoolGateway, UnitGateway):
         return self.faults[-1]
 
     def other(self, name, action):
-        """Something that is done to a process of the gateway."""
+        """Does `action` to a process of the gateway, and notes it as the fault `name`."""
         fault = self.begin(name)
         if name == "HAProxy reloaded":
             self.dropped += self.dropped_now()
@@ -165,19 +165,19 @@ class StormGateway(PoolGateway, UnitGateway):
         self.more()
 
     def more(self):
-        """Waits until as many requests have ended as may be in flight, twice."""
+        """Waits until twice as many requests have ended as may be in flight."""
         before = self.results.stat().st_size
         until(lambda: not self.clients.running() or self.results.stat().st_size > before + 200 * 250, 30, "requests end")
 
     def draw(self, rng, faults):
-        """One of `faults`, and each of them once before any of them comes again. The first one is the first."""
+        """Returns one of `faults` by lot: the first time faults[0], and then each of them once before one comes again."""
         left = self.left.setdefault(id(faults), faults[:1])
         if not left:
             left += rng.sample(faults, len(faults))
         return left.pop()
 
     def dropped_now(self):
-        """How many lines this HAProxy could not send by datagram, because the agent did not take them fast enough."""
+        """Returns how many log lines this HAProxy could not send by datagram, because the agent did not take them fast enough."""
         return int(re.search(r"DroppedLogs: (\d+)", self.api("show info"))[1])
 
     def restart(self, member):
@@ -194,7 +194,7 @@ class StormGateway(PoolGateway, UnitGateway):
         fault.ended = now()
         until(self.good, 30, "the member is back")
 
-    # -- how the gateway sees them
+    # -- how the gateway sees the members
 
     def api(self, command):
         with harness.socket.socket(harness.socket.AF_UNIX) as sock:
@@ -204,13 +204,13 @@ class StormGateway(PoolGateway, UnitGateway):
             return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
 
     def good(self):
-        """Whether HAProxy counts all members as usable, and the agent lets none rest."""
+        """True if HAProxy counts all members as usable, and the agent lets none of them rest."""
         try:
             stats, metrics = self.api("show stat"), harness.http(self.admin, path="/metrics").text
-        except (OSError, http.client.HTTPException):    # one of the two is being replaced
+        except (OSError, http.client.HTTPException):    # HAProxy or the agent is being replaced
             return False
         self.state = ups, rests = re.findall(r"(?m)^(?:llm-[^,]*-pool,upstream|pool\.[a-z]+,[abc]),(?:[^,]*,){15}(\w+)", stats), re.findall(r"(?m)^spoa_llm_member_resting\{.* (\d)", metrics)
-        # The worker from before an upgrade knows of other rests, and is asked until it has drained.
+        # After an upgrade the old worker, which knows of other rests, is asked too, until it has drained.
         return len(children_of(self.agent.process.pid)) == 1 and (ups, rests) == (["UP"] * 4 * len(NAMES), ["0"] * 3 * len(NAMES))
 
     # -- the requests
@@ -225,20 +225,20 @@ class StormGateway(PoolGateway, UnitGateway):
                      self.faults)
 
 
-# By which members harm requests, or not: a decline that says when to come back, and some that do not.
+# What is done to members. Killing is drawn twice as often. One decline has a retry-after, the others have none.
 MEMBER_FAULTS = [StormGateway.kill, StormGateway.kill, StormGateway.drain, StormGateway.refuse, StormGateway.hang,
                  *(functools.partial(StormGateway.decline, **how) for how in ({"status": 429, "retry_after": 1}, {"status": 429}, {"status": 503}, {"status": 529}))]
 
 
 class Attempt:
-    """One request at one member. `said`: the status by which it answered, as far as it came; None: it did not come so far."""
+    """One attempt of a request at `member`. `said`: the status with which the member answered; None: it did not come to an answer."""
 
     def __init__(self, member, at, tag):
         self.member, self.at, self.tag, self.said = member, at, tag, None
 
 
 class Audit:
-    """`attempts`: by the gateway's id of the request, in order."""
+    """What the storm's requests became. `attempts`: {the gateway's id of the request: its attempts in order}."""
 
     def __init__(self, results, records, faults):
         self.results, self.faults, self.attempts, self.wrong = results, faults, collections.defaultdict(list), []
@@ -254,17 +254,17 @@ class Audit:
             result["id"] = result["id"] or ids.get(result["tag"], "")
 
     def repeated(self):
-        """The requests that a member got though another one may have run them, or though this member had them before."""
+        """Returns the requests that a member got although another member may have run them, or although it had got them before."""
         return [(id, [(one.member, one.said) for one in attempts]) for id, attempts in self.attempts.items()
                 if any(one.said not in DECLINES for one in attempts[:-1]) or len({one.member for one in attempts}) < len(attempts)]
 
     def near(self, result, seconds=2):
-        """What was done about the time of the request, for a failed test: when it began and ended, after the request began."""
+        """Returns the faults at about the time of the request, to be shown if a test fails. Their times are seconds since the request began."""
         return [(fault.name, fault.member, round(fault.began - result["began"], 3), round(fault.ended - result["began"], 3)) for fault in self.faults
                 if fault.touches(result["began"] - seconds, result["ended"] + seconds)]
 
     def missing(self, rows):
-        """Returns the requests whose id is known, and that have no row."""
+        """Returns the requests that have no row in the ledger, though their id is known."""
         return [(result, self.near(result)) for result in self.results if result["id"] and result["id"] not in rows]
 
     def lost(self, rows):
@@ -276,7 +276,7 @@ class Audit:
         return len(may), len(silent), [one for one in missing if one not in may + silent]
 
     def _during(self, names, result, member=None, after=0.0):
-        """Whether one of `names` was done to `member` while the request was on its way, and it failed within a second of that."""
+        """True if one of the faults `names` was done to `member` while the request was on its way, and the request ended at most a second after the fault."""
         return any(fault.name in names and fault.member == member and fault.touches(result["began"], result["ended"], after) and result["ended"] <= fault.ended + 1
                    for fault in self.faults)
 
@@ -308,7 +308,7 @@ class Audit:
         return None
 
     def failures(self, rows):
-        """Returns how many requests failed for each reason, and those that must not have failed."""
+        """Returns how many requests failed for each reason of why(), and a list of those that failed without such a reason."""
         counts, wrong = collections.Counter(), []
         for result in self.results:
             if result["outcome"] == "whole":

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * How long a member rests, by clocks of the test's own. */
+ * How long a member rests. The test passes its own times to the functions. */
 #include <pthread.h>
 
 #include "decide/rest.h"
@@ -47,7 +47,7 @@ static void it_lasts_as_long_as_the_upstream_says(void)
 		{ "Sun, 06 Nov 1994 08:49:37 GMT", 1000 },
 		{ "Sun, 06 Nov 1990 08:49:37 GMT", 1000 },
 		{ "Sun, 06 Nov 2094 08:49:37 GMT", 300000 },
-		/* What is none is guessed. */
+		/* None of these is a retry-after, so the length is guessed. */
 		{ "", 1000 },
 		{ "soon", 1000 },
 		{ "-7", 1000 },
@@ -79,16 +79,16 @@ static void guesses_double_and_are_forgotten(void)
 	for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
 		CHECK(rest_declined(r, 503, SLICE(""), now, WALL));
 		CHECK(rest_left(r, now) == expected[i]);
-		/* A request that was under way when the rest began makes it no longer. */
+		/* The answer to a request that was under way when the rest began does not make the rest longer. */
 		CHECK(!rest_declined(r, 503, SLICE(""), now + 500, WALL));
 		CHECK(rest_left(r, now) == expected[i]);
 		now += expected[i] + 10;
 	}
-	/* What the upstream says makes it longer, and not shorter. */
+	/* A retry-after makes a rest longer, but never shorter. */
 	CHECK(rest_declined(r, 429, SLICE("20"), now, WALL) && rest_left(r, now) == 20000);
 	CHECK(!rest_declined(r, 429, SLICE("10"), now, WALL) && rest_left(r, now) == 20000);
 	CHECK(!rest_declined(r, 429, SLICE("50"), now, WALL) && rest_left(r, now) == 50000);
-	/* After an answer with retry-after, and after a minute without a rest, guesses begin anew. */
+	/* Guesses begin anew after an answer with retry-after, and after more than a minute without a rest. */
 	now += 50000;
 	CHECK(rest_declined(r, 503, SLICE(""), now, WALL) && rest_left(r, now) == 1000);
 	now += 1000 + REST_FORGET_MS;
@@ -120,7 +120,7 @@ static void *decline(void *ignored)
 	return ignored;
 }
 
-/* Each rest is said to begin once, whatever threads learn of it at the same moment. */
+/* However many threads learn of a rest at the same moment, only one of them is told that the rest began. */
 static void threads_agree(void)
 {
 	pthread_t threads[4];
@@ -142,7 +142,7 @@ static void its_end_is_told_once(void)
 	CHECK(!rest_ended(r, 0));
 	CHECK(rest_declined(r, 429, SLICE("2"), 1000, WALL));
 	CHECK(!rest_ended(r, 1000) && !rest_ended(r, 2999));
-	/* It may become longer. */
+	/* A rest that became longer ends later. */
 	CHECK(!rest_declined(r, 429, SLICE("5"), 2000, WALL));
 	CHECK(!rest_ended(r, 3000) && !rest_ended(r, 6999));
 	CHECK(rest_ended(r, 7000) && !rest_ended(r, 7000));

@@ -323,6 +323,20 @@ EVENT(clients_not_loaded, ERROR, "problem instead",
       " were, so that a key that was taken out of the file is still good.",
       "Mend the file; `spoa-llm check` lists all that is wrong with it. It is read again within two seconds.")
 
+/* ---- budgets */
+EVENT(budgets_anew, WARN, "problem",
+      "The memory of the budgets that the worker before left is of another version, so this one begins with a new memory:"
+      " what was spent is read from the ledger, and what was reserved for requests in flight is not known any more.",
+      "")
+EVENT(budget_spent, WARN, "of name percent",
+      "The client or project `name` has spent `percent`, 80 or 100, of the budget of its period; 100 also if a request was"
+      " refused because the rest did not suffice. Logged once for each period.",
+      "If it may spend more, raise its budget in the file of clients.")
+EVENT(budget_charged, WARN, "requests",
+      "The ends of so many requests of clients with a budget were not told for four hours. What was reserved for them is"
+      " charged to the budgets; a log line that comes later takes that back.",
+      "If this repeats, look whether HAProxy's log lines reach the agent: `log_line_foreign`, `log_lines_dropped`.")
+
 /* ---- the ledger */
 EVENT(ledger_waits, WARN, "problem instead",
       "The ledger cannot be opened: another process still has it, or its directory is gone. It is tried again every"

@@ -46,6 +46,15 @@ ACK_INLINE void set_answer(spop_writer *w, const decision *d)
 		w->pos += models_write(d->listed, d->caller, d->client, (char *)w->pos);
 }
 
+/* Returns a share in percent as "0.80" to "1.00". */
+static slice used_share(int percent)
+{
+	static const char shares[21][5] = { "0.80", "0.81", "0.82", "0.83", "0.84", "0.85", "0.86",
+					    "0.87", "0.88", "0.89", "0.90", "0.91", "0.92", "0.93",
+					    "0.94", "0.95", "0.96", "0.97", "0.98", "0.99", "1.00" };
+	return slice_of(shares[percent > 100 ? 20 : percent - 80], 4);
+}
+
 /* Tells HAProxy the limits that it counts. Takes and returns the writer itself, because one whose address is known here
  * would be in memory, and not in registers, in every ACK. */
 static __attribute__((noinline)) spop_writer with_limits(spop_writer w, const client *c)
@@ -58,6 +67,22 @@ static __attribute__((noinline)) spop_writer with_limits(spop_writer w, const cl
 	return w;
 }
 
+/* Tells HAProxy what is left of the limits that the agent counts; of a budget from 80 % on. */
+static __attribute__((noinline)) spop_writer with_left(spop_writer w, const limits_left *l)
+{
+	if (l->used_percent >= 80)
+		ack_str(&w, SLICE("budget_used"), used_share(l->used_percent));
+	if (l->tokens_limit) {
+		spop_ack_set(&w, SLICE("tpm"));
+		spop_put_int64(&w, (int64_t)l->tokens_limit);
+		spop_ack_set(&w, SLICE("tpm_left"));
+		spop_put_int64(&w, (int64_t)l->tokens_left);
+		spop_ack_set(&w, SLICE("tpm_reset"));
+		spop_put_int64(&w, (int64_t)l->tokens_reset_s);
+	}
+	return w;
+}
+
 ACK_INLINE void set_all(spop_writer *w, const decision *d)
 {
 	if (d->answer.len) {
@@ -66,7 +91,7 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 		set_answer(w, d);
 	} else if (d->refusal != REFUSE_NOT) {
 		ack_refusal(w, d->refusal, d->status);
-		if (d->refusal == REFUSE_RESTING)
+		if (d->retry_after)
 			ack_retry_after(w, d->retry_after);
 		ack_str(w, SLICE("message"), slice_cstr(refusal_describe(d->refusal)->message));
 	} else {
@@ -86,6 +111,8 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 		if (d->client && (d->client->requests_per_minute || d->client->parallel))
 			*w = with_limits(*w, d->client);
 	}
+	if (d->client)
+		*w = with_left(*w, &d->left);
 	if (d->route_name.len)
 		ack_str(w, SLICE("route"), d->route_name);
 	if (d->model.status == MODEL_FOUND)

@@ -48,6 +48,12 @@ static const refusal_info refusals[REFUSALS] = {
 			 "The request has no valid key of this gateway: it is missing, unknown, expired or disabled." },
 	[REFUSE_KEYS] = { 400, "ambiguous_api_key", "The request has two different keys of this gateway." },
 	[REFUSE_CLIENT_MODEL] = { 403, "model_not_allowed", "The key of this request does not allow this model." },
+	[REFUSE_QUOTA] = { 429, "insufficient_quota", "The budget of this key is used up for now." },
+	[REFUSE_RATE] = { 429, "rate_limit_exceeded", "The tokens a minute of this key are used up for now." },
+	[REFUSE_TOKENS] = { 429, "request_too_large",
+			    "The request takes more tokens than this key has in a minute: send a shorter one, or ask for a shorter answer." },
+	[REFUSE_UNPRICED] = { 403, "model_not_priced",
+			      "The gateway has no price for this model, and this key has a budget." },
 	[REFUSE_GATEWAY] = { 503, "gateway_unavailable", "The gateway could not decide where to send the request." },
 };
 
@@ -498,6 +504,7 @@ static __attribute__((noinline)) void apply_clients(const policy *p, llm_request
 	const char *problem = NULL;
 	refusal why = admit(p, r, &d->client, &problem);
 
+	d->left = (limits_left){ .used_percent = 0 };
 	if (why == REFUSE_NOT && d->client && d->answer.len) {
 		answer_client(p, r, d);
 	} else if (why == REFUSE_NOT && d->client && (d->route || d->refusal == REFUSE_NOT)) {
@@ -509,6 +516,12 @@ static __attribute__((noinline)) void apply_clients(const policy *p, llm_request
 	refuse(d, why, problem);
 	d->leg = d->answer = (slice){ NULL, 0 };
 	d->ask_again = false;
+}
+
+void decision_refuse(decision *d, refusal why, const char *problem)
+{
+	refuse(d, why, problem);
+	d->leg = (slice){ NULL, 0 };
 }
 
 /* Sets what is not known yet. */
@@ -576,6 +589,7 @@ void decide_key(const policy *p, llm_request *r, decision *d)
 	const char *problem;
 
 	begin(r, d);
+	d->left = (limits_left){ .used_percent = 0 };
 	d->endpoint = ENDPOINT_OTHER;
 	d->metered = false;
 	d->model = (model_result){ .status = MODEL_NONE };

@@ -32,6 +32,10 @@ typedef enum refusal {
 	REFUSE_KEY,            /* the request has no good key of a client of ours */
 	REFUSE_KEYS,           /* the request has two different keys of clients of ours */
 	REFUSE_CLIENT_MODEL,   /* the client may not use this model or route */
+	REFUSE_QUOTA,          /* the budget of the client, or of its project, does not suffice */
+	REFUSE_RATE,           /* their tokens of this minute do not suffice */
+	REFUSE_TOKENS,         /* the request takes more tokens than they have in a whole minute */
+	REFUSE_UNPRICED,       /* the model has no price, and the client has a budget */
 	REFUSE_GATEWAY,        /* the agent could not answer */
 	REFUSALS,
 } refusal;
@@ -65,6 +69,13 @@ typedef enum released_by {
 	RELEASED_BY_PATHS,    /* the route's `paths` */
 } released_by;
 
+/* What is left of a client's limits that the agent counts, for the headers of the answer. */
+typedef struct limits_left {
+	int used_percent;      /* of the budget; 0: there is none, or nothing of it is spent */
+	uint64_t tokens_limit; /* of a minute; 0: there is none */
+	uint64_t tokens_left, tokens_reset_s;
+} limits_left;
+
 /* The slices point into the policy, the request or static text, and are valid as long as those. */
 typedef struct decision {
 	const llm_request *request; /* the request that was decided on */
@@ -83,7 +94,8 @@ typedef struct decision {
 	/* Of a pool: the names of the members that must not get the request, with commas between them. */
 	char passed_over[POOL_MEMBERS_MAX * (MEMBER_NAME_MAX + 1)];
 	size_t passed_over_len;
-	int retry_after; /* with REFUSE_RESTING: seconds until the first of the members that rest is back */
+	limits_left left; /* if there is a client; set by admission_ask() in net/ */
+	int retry_after;  /* of a refusal: seconds until it is worth while to ask again; 0: not known */
 	slice backend;
 	slice leg; /* by which the request goes through the tap, where HAProxy has that leg; empty: it goes to the
 		      backend */
@@ -105,6 +117,9 @@ typedef struct decision {
 /* Decides what becomes of `r`. Sets every field of `*d`, and d->model as model_find() does. If `r` has the key of a
  * client, sets project and client of `r` to those of the key. */
 void decide(const policy *p, llm_request *r, decision *d);
+
+/* Refuses the request of `d`, which was let through. `problem` is static text for the operator. */
+void decision_refuse(decision *d, refusal why, const char *problem);
 
 /* Decides whether the key of `r` lets it in, before its body is there: sets `*d` to the refusal, or to REFUSE_NOT and
  * the client. decide() decides the rest. */

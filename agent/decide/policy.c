@@ -6,6 +6,7 @@
 
 #include "decide/endpoint.h"
 #include "decide/models.h"
+#include "decide/pricing.h"
 
 static const char *const protocol_names[PROTOCOLS] = { "openai", "anthropic", "gemini" };
 
@@ -156,7 +157,14 @@ void policy_unref(policy *p)
 	free(p->files);
 	route_table_unref(p->table);
 	client_table_unref(p->clients);
+	pricing_unref(p->pricing);
 	free(p);
+}
+
+void policy_set_pricing(policy *p, pricing *k)
+{
+	pricing_unref(p->pricing);
+	p->pricing = k;
 }
 
 policy *policy_refresh(const policy *p, client_table *clients)
@@ -171,7 +179,10 @@ policy *policy_refresh(const policy *p, client_table *clients)
 	atomic_fetch_add(&p->table->refs, 1);
 	if (!clients && p->clients)
 		clients = client_table_ref(p->clients);
-	return policy_new(p->table, clients);
+	policy *next = policy_new(p->table, clients);
+	if (next)
+		next->pricing = pricing_ref(p->pricing);
+	return next;
 }
 
 bool policy_allows_contract(const policy *p, uint64_t contract)

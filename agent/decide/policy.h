@@ -177,8 +177,9 @@ typedef struct route_table {
 typedef struct policy {
 	atomic_uint refs;
 	route_table *table;
-	client_table *clients; /* NULL: requests need no key, and none has one */
-	secret *files;         /* by index for routes_at(): the content of a route's `file:` when last read */
+	client_table *clients;   /* NULL: requests need no key, and none has one */
+	struct pricing *pricing; /* NULL: no client has a budget, or tokens a minute */
+	secret *files;           /* by index for routes_at(): the content of a route's `file:` when last read */
 } policy;
 
 /* Makes an empty table with one reference, to be filled by route_table_add(). NULL: out of memory. */
@@ -200,6 +201,8 @@ void route_deinit(route *r);
 /* Takes over the references to `t` and `clients` (NULL: no clients), on failure too, and reads the credential files.
  * NULL: out of memory. */
 MUST_CHECK policy *policy_new(route_table *t, client_table *clients);
+/* Gives `p`, which nobody else has yet, the prices by which requests are admitted. Takes over one reference. */
+void policy_set_pricing(policy *p, struct pricing *k);
 policy *policy_ref(policy *p);
 void policy_unref(policy *p);
 /* Returns a new policy if a credential file of `p` changed, or if there are new `clients`, whose reference it takes

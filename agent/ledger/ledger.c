@@ -224,7 +224,7 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 	thread_cond_init(&l->stopped);
 	l->prices = prices;
 	l->retention_ms = o->retention_ms;
-	l->budgets = o->budgets;
+	l->budgets = l->next_budgets = o->budgets;
 	l->key = strdup(o->key);
 	l->queue = malloc(LEDGER_QUEUE * sizeof *l->queue);
 	snprintf(path, sizeof path, "%s/ledger.db", o->dir);
@@ -276,6 +276,13 @@ void ledger_set_prices(ledger *l, price_table *prices)
 	l->prices = prices;
 	pthread_mutex_unlock(&l->settings_lock);
 	price_table_unref(old);
+}
+
+void ledger_set_budgets(ledger *l, ledger_budgets budgets)
+{
+	pthread_mutex_lock(&l->settings_lock);
+	l->next_budgets = budgets;
+	pthread_mutex_unlock(&l->settings_lock);
 }
 
 bool ledger_set_references(ledger *l, const ledger_reference *references, size_t count)

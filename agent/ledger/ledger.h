@@ -101,6 +101,8 @@ void ledger_flush(ledger *l);
 
 /* Takes over one reference of `prices`; later records are priced by it. */
 void ledger_set_prices(ledger *l, price_table *prices);
+/* Has the store's thread call `budgets` from its next transaction on. */
+void ledger_set_budgets(ledger *l, ledger_budgets budgets);
 /* Copies `references`. False: no memory, nothing changed. */
 MUST_CHECK bool ledger_set_references(ledger *l, const ledger_reference *references, size_t count);
 ledger_stats ledger_get_stats(ledger *l);

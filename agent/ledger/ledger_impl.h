@@ -21,7 +21,7 @@ struct ledger {
 	char *db_path;
 	char *key;
 	int64_t retention_ms;
-	ledger_budgets budgets;
+	ledger_budgets budgets, next_budgets; /* the store's thread's; those to come, guarded by settings_lock */
 	journal *journal;
 	recent ids, lines;
 	logline line; /* for ledger_take(); too large for a stack */

@@ -148,8 +148,16 @@ static void join_settled(void *ctx, const record *r, int64_t nano)
 		l->budgets.settled(l->budgets.ctx, r, nano);
 }
 
+static void take_budgets(ledger *l)
+{
+	pthread_mutex_lock(&l->settings_lock);
+	l->budgets = l->next_budgets;
+	pthread_mutex_unlock(&l->settings_lock);
+}
+
 static store_join join_of(ledger *l)
 {
+	take_budgets(l);
 	return (store_join){ ledger_join, join_reserved, join_settled, l };
 }
 
@@ -200,6 +208,7 @@ static void keep_up(store_thread *t)
 		catch_up(t, now);
 	if (t->store && now >= t->tidy_at)
 		tidy(t, now);
+	take_budgets(t->l);
 	if (t->store && t->l->budgets.look)
 		t->l->budgets.look(t->l->budgets.ctx, t->store);
 }

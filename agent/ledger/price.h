@@ -64,6 +64,12 @@ bool price_has_prefix(const price_table *t, slice prefix);
  * `*priced`: it has a price. */
 slice price_match(const price_table *t, slice model, bool *priced);
 
+/* Sets `*nano` to what a request of `model` may cost, before it is known: `input` and `output` tokens at the dearest
+ * standard price, however long the prompt, `answers` pictures, and the price of a request. False: the model has no
+ * price. */
+MUST_CHECK bool price_estimate(const price_table *t, slice model, int64_t input, int64_t output, int64_t answers,
+			       int64_t *nano);
+
 /* What a table says of the answers of a model. */
 typedef struct price_limits {
 	int64_t input, output; /* tokens at most; 0 or less: the table does not say */

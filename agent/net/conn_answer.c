@@ -6,6 +6,7 @@
 #include "decide/leg.h"
 #include "decide/response.h"
 #include "net/conn_impl.h"
+#include "net/admission.h"
 
 /* How often news is logged that each request, or each connection, brings again. */
 enum { NEWS_EVERY_MS = 60000 };
@@ -222,6 +223,8 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 	if (!read_request(t, m))
 		return ANSWER_MALFORMED;
 	decide(t->policy, &t->request, d);
+	if (d->client)
+		admission_ask(t->policy, &t->request, d);
 	/* A list of models may be larger than a frame. */
 	size_t room = decision_ack_room(d), largest = FRAME_PREFIX + (size_t)c->session.max_frame;
 	if (room > largest)
@@ -243,8 +246,10 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 		log_refusal(&t->request, d);
 	else if (log_enabled(LOG_DEBUG))
 		log_allowed(&t->request, d);
-	if (fell_back)
+	if (fell_back) {
 		log_too_large(c, &t->request, d);
+		admission_undo(t->policy, &t->request);
+	}
 	if (t->request.contract < CONTRACT)
 		log_outdated(t->shared, &t->request);
 	return ANSWERED;

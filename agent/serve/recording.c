@@ -22,6 +22,7 @@ struct recording {
 	pthread_mutex_t lock; /* guards what other threads read: `prices`, `ledger`, `problem` */
 	ledger *ledger;       /* NULL: not opened yet, or it cannot be opened: see `problem` */
 	char problem[sizeof((ledger_stats){ 0 }).problem];
+	ledger_budgets budgets;
 };
 
 price_table *recording_prices(const config *c, err *e)
@@ -146,6 +147,13 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 	return r;
 }
 
+void recording_keep(recording *r, ledger_budgets budgets)
+{
+	r->budgets = budgets;
+	if (r->ledger)
+		ledger_set_budgets(r->ledger, budgets);
+}
+
 bool recording_started(const recording *r)
 {
 	return r->ledger != NULL;
@@ -158,9 +166,7 @@ void recording_adopt(recording *r, int fd, slice begun)
 
 bool recording_start(recording *r, err *e)
 {
-	ledger_options o = {
-		.dir = r->dir, .key = r->key, .journal_max = r->journal_max, .retention_ms = r->retention_ms
-	};
+	ledger_options o = { r->dir, r->key, r->journal_max, r->retention_ms, r->budgets };
 	ledger *l = ledger_open(&o, price_table_ref(r->prices), e);
 	bool ok = l && intake_start(r->intake, l, e);
 

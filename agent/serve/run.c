@@ -21,6 +21,7 @@
 #include "serve/credentials.h"
 #include "serve/recording.h"
 #include "serve/snapshot.h"
+#include "serve/spending.h"
 #include "serve/takeover.h"
 
 /* Seconds between two looks at the credential files, and between two tries to open a ledger that cannot be opened. */
@@ -41,6 +42,7 @@ typedef struct agent {
 	credentials *credentials;
 	clients_file clients;
 	recording *recording; /* NULL: no ledger is kept */
+	spending *spending;   /* NULL: no client has had a limit that the agent counts; lives as long as the process */
 	admin_host *admin_host;
 	int handover; /* the socket to the old worker, until it has closed its ledger; -1: none */
 	bool stopping;
@@ -85,10 +87,40 @@ static void publish(agent *a, policy *next)
 {
 	policy_unref(a->policy);
 	a->policy = next;
+	if (a->spending)
+		spending_use(a->spending, next);
 	spop_threads_set_policy(a->spop_threads, policy_ref(next));
 	admin_host_set_policy(a->admin_host, next);
 	admin_host_clients(a->admin_host, &a->clients);
 	credentials_look(a->credentials, next);
+}
+
+/* Has the requests of `next`, a policy that nobody else has yet, admitted by budgets, if a client has one. Takes over
+ * one reference of `prices`, on failure too. False: `e` says why. */
+static bool prepare_spending(agent *a, policy *next, price_table *prices, err *e)
+{
+	bool needed = spending_needed(next->clients);
+
+	if (needed && !a->recording) {
+		price_table_unref(prices);
+		return err_set(
+			e,
+			"%s: a client or project has a budget or tokens_per_minute, which need the option \"ledger\"",
+			a->config->clients);
+	}
+	if (needed && !a->spending) {
+		a->spending = spending_new(a->master, e);
+		if (a->spending)
+			recording_keep(a->recording, spending_budgets(a->spending));
+	}
+	if (needed && !a->spending) {
+		price_table_unref(prices);
+		return false;
+	}
+	if (a->spending)
+		return spending_equip(a->spending, next, prices, e);
+	price_table_unref(prices);
+	return true;
 }
 
 /* Sets the log as the configuration in use says: config_load() sets it as the new one says, on failure too. */
@@ -120,6 +152,10 @@ static bool reload(agent *a, err *e)
 			table = NULL;
 		}
 		ok = next || err_memory(e);
+	}
+	if (ok && !prepare_spending(a, next, price_table_ref(prices), e)) {
+		policy_unref(next);
+		ok = false;
 	}
 	if (ok) {
 		config_reload(a->config, &fresh);
@@ -249,6 +285,13 @@ static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events 
 
 	if (clients && !next)
 		clients_file_lost(&a->clients);
+	if (clients && next &&
+	    !prepare_spending(a, next, a->recording ? recording_prices_now(a->recording) : NULL, &e)) {
+		log_event(clients_not_loaded, LOG_C("problem", e.text),
+			  LOG_C("instead", "the clients stay as they were"));
+		policy_unref(next);
+		next = NULL;
+	}
 
 	if (next)
 		publish(a, next);
@@ -469,6 +512,10 @@ static bool prepare(agent *a, err *e)
 		if (!a->recording)
 			return false;
 	}
+	if (!prepare_spending(a, a->policy, a->recording ? recording_prices_now(a->recording) : NULL, e))
+		return false;
+	if (a->spending)
+		spending_use(a->spending, a->policy);
 	/* systemd's unit makes the socket for reports, whether there is a tap or not. */
 	for (size_t i = 0; i < c->tap_listen.count; i++)
 		listener_close_inherited(c->tap_listen.items[i]);
@@ -509,6 +556,8 @@ static bool begin(agent *a, err *e)
 	}
 	if (ledger_first && !recording_start(a->recording, e))
 		return false;
+	if (ledger_first && a->spending)
+		spending_wait(a->spending, a->policy);
 	if (!spop_threads_start(a->spop_threads, e))
 		return false;
 	if (!admin_host_serve_on(a->admin_host, a->admin_listeners, e)) {

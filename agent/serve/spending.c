@@ -1,0 +1,262 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/spending.h"
+
+#include <poll.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "budget/budget.h"
+#include "decide/pricing.h"
+
+enum {
+	WAIT_MS = 1000,
+	WAIT_STEP_MS = 5,
+	SWEEP_MS = 5000, /* between looks for reservations that have expired */
+};
+
+struct spending {
+	budget *budget;
+	pthread_mutex_t lock; /* guards `clients` */
+	client_table *clients;
+	/* The ledger's thread alone uses these. */
+	client_table *seeded; /* whose accounts were read from the ledger; NULL: none were */
+	int64_t sweep_at;
+};
+
+static bool has_limit(const client_limits *l)
+{
+	return l->budget_nano != BUDGET_NONE || l->tokens_per_minute > 0;
+}
+
+bool spending_needed(const client_table *t)
+{
+	for (uint32_t i = 0; t && i < t->count; i++)
+		if (has_limit(&t->clients[i].limits))
+			return true;
+	for (uint32_t i = 0; t && i < t->projects_count; i++)
+		if (has_limit(&t->projects[i].limits))
+			return true;
+	return false;
+}
+
+/* ---- the memory */
+
+static int own_memory(control *master, err *e)
+{
+	int fd = budget_memory(e);
+
+	if (fd >= 0 && control_say(master, CONTROL_MEMORY, (slice){ NULL, 0 }, &fd, 1, e))
+		return fd;
+	if (fd >= 0)
+		close(fd);
+	return -1;
+}
+
+spending *spending_new(control *master, err *e)
+{
+	spending *s = calloc(1, sizeof *s);
+	bool foreign = false;
+
+	if (!s) {
+		err_memory(e);
+		return NULL;
+	}
+	pthread_mutex_init(&s->lock, NULL);
+	int fd = master->memory;
+	if (fd >= 0)
+		s->budget = budget_map(fd, &foreign, e);
+	if (foreign)
+		log_event(budgets_anew, LOG_C("problem", e->text));
+	if (fd < 0 || foreign) {
+		fd = own_memory(master, e);
+		s->budget = fd >= 0 ? budget_map(fd, &foreign, e) : NULL;
+	}
+	if (!s->budget) {
+		pthread_mutex_destroy(&s->lock);
+		free(s);
+		return NULL;
+	}
+	/* The descriptor stays open as long as the process lives: it holds the lock. */
+	budget_recount(s->budget, fd);
+	return s;
+}
+
+/* ---- accounts and prices */
+
+static bool open_account(budget *b, account_kind kind, const char *name, const client_limits *l, uint32_t *account,
+			 err *e)
+{
+	if (!has_limit(l))
+		return true;
+	*account = budget_account(b, kind, slice_cstr(name));
+	if (*account == BUDGET_NO_ACCOUNT)
+		return err_set(
+			e,
+			"the budgets have room for %d clients and projects with limits, those of before included: "
+			"restart the agent",
+			BUDGET_ACCOUNTS);
+	budget_account_rules(b, *account, l->budget_nano, (period_kind)l->period);
+	return true;
+}
+
+static bool cost(const void *prices, slice model, int64_t input, int64_t output, int64_t answers, int64_t *nano)
+{
+	return price_estimate(prices, model, input, output, answers, nano);
+}
+
+static void release(pricing *p)
+{
+	price_table_unref(p->prices);
+	free(p);
+}
+
+bool spending_equip(spending *s, policy *next, price_table *prices, err *e)
+{
+	client_table *t = next->clients;
+	pricing *p = calloc(1, sizeof *p);
+	bool ok = p || err_memory(e);
+
+	for (uint32_t i = 0; ok && t && i < t->count; i++)
+		ok = open_account(s->budget, ACCOUNT_CLIENT, t->clients[i].name, &t->clients[i].limits,
+				  &t->clients[i].account, e);
+	for (uint32_t i = 0; ok && t && i < t->projects_count; i++)
+		ok = open_account(s->budget, ACCOUNT_PROJECT, t->projects[i].name, &t->projects[i].limits,
+				  &t->projects[i].account, e);
+	if (!ok) {
+		free(p);
+		price_table_unref(prices);
+		return false;
+	}
+	*p = (pricing){ .refs = 1, .budget = s->budget, .prices = prices, .cost = cost, .release = release };
+	policy_set_pricing(next, p);
+	return true;
+}
+
+void spending_use(spending *s, const policy *p)
+{
+	pthread_mutex_lock(&s->lock);
+	client_table *old = s->clients;
+	s->clients = p->clients ? client_table_ref(p->clients) : NULL;
+	pthread_mutex_unlock(&s->lock);
+	client_table_unref(old);
+}
+
+/* ---- the keeper: the ledger's thread */
+
+static void seed(spending *s, store *db, account_kind kind, const char *name, const client_limits *l, uint32_t account)
+{
+	int64_t now = clock_wall_ms(), nano = 0;
+	err e;
+
+	if (account == NO_ACCOUNT)
+		return;
+	int64_t first = period_first((period_kind)l->period, period_day(now));
+	if (store_spent(db, kind == ACCOUNT_PROJECT, slice_cstr(name), first * (DAY_MS / 1000), &nano, &e) == STORE_OK)
+		budget_keep_seed(s->budget, account, (period_kind)l->period, now, nano);
+}
+
+static void tell_crossed(spending *s, const char *of, const char *name, uint32_t account)
+{
+	int percent = account == NO_ACCOUNT ? 0 : budget_keep_crossed(s->budget, account, clock_wall_ms());
+
+	if (percent)
+		log_event(budget_spent, LOG_C("of", of), LOG_C("name", name), LOG_I("percent", percent));
+}
+
+static void on_look(void *ctx, store *db)
+{
+	spending *s = ctx;
+	int64_t now = clock_mono_ms();
+
+	pthread_mutex_lock(&s->lock);
+	client_table *t = s->clients && s->clients != s->seeded ? client_table_ref(s->clients) : NULL;
+	pthread_mutex_unlock(&s->lock);
+	if (t) {
+		for (uint32_t i = 0; i < t->count; i++)
+			seed(s, db, ACCOUNT_CLIENT, t->clients[i].name, &t->clients[i].limits, t->clients[i].account);
+		for (uint32_t i = 0; i < t->projects_count; i++)
+			seed(s, db, ACCOUNT_PROJECT, t->projects[i].name, &t->projects[i].limits,
+			     t->projects[i].account);
+		client_table_unref(s->seeded);
+		s->seeded = t;
+	}
+	if (now < s->sweep_at)
+		return;
+	s->sweep_at = now + SWEEP_MS;
+	size_t charged = budget_keep_time(s->budget, clock_mono_ns(), clock_wall_ms());
+	if (charged)
+		log_event(budget_charged, LOG_I("requests", charged));
+	for (uint32_t i = 0; s->seeded && i < s->seeded->count; i++)
+		tell_crossed(s, "client", s->seeded->clients[i].name, s->seeded->clients[i].account);
+	for (uint32_t i = 0; s->seeded && i < s->seeded->projects_count; i++)
+		tell_crossed(s, "project", s->seeded->projects[i].name, s->seeded->projects[i].account);
+}
+
+static void on_opened(void *ctx)
+{
+	spending *s = ctx;
+
+	client_table_unref(s->seeded);
+	s->seeded = NULL;
+}
+
+static int64_t on_reserved(void *ctx, const record *r)
+{
+	const spending *s = ctx;
+	int64_t nano = budget_keep_reserved(s->budget, slice_cstr(r->id));
+
+	return nano > 0 ? nano : 0;
+}
+
+static void on_settled(void *ctx, const record *r, int64_t nano)
+{
+	spending *s = ctx;
+	budget_end end = { .id = slice_cstr(r->id), .wall_ms = r->time_ms, .nano = nano, .tokens = -1 };
+
+	end.client = end.project = BUDGET_NO_ACCOUNT;
+	if (r->keyed) {
+		end.client = budget_account_find(s->budget, ACCOUNT_CLIENT, slice_cstr(r->client));
+		if (r->project[0])
+			end.project = budget_account_find(s->budget, ACCOUNT_PROJECT, slice_cstr(r->project));
+	}
+	if (r->usage != USAGE_UNKNOWN && r->input >= 0 && r->output >= 0) {
+		end.tokens = r->input + r->output + (r->cache_read > 0 ? r->cache_read : 0) +
+			     (r->cache_write > 0 ? r->cache_write : 0);
+		if (r->model[0] && r->output > 0)
+			budget_keep_output(s->budget, slice_cstr(r->model), (uint64_t)r->output);
+	} else if (r->usage == USAGE_NONE) {
+		end.tokens = 0;
+	}
+	(void)budget_keep_settle(s->budget, &end, clock_wall_ms());
+}
+
+ledger_budgets spending_budgets(spending *s)
+{
+	return (ledger_budgets){ on_reserved, on_settled, on_opened, on_look, s };
+}
+
+/* ---- the start */
+
+static bool known(const spending *s, const client_limits *l, uint32_t account)
+{
+	return account == NO_ACCOUNT || budget_account_known(s->budget, account, (period_kind)l->period);
+}
+
+void spending_wait(spending *s, const policy *p)
+{
+	const client_table *t = p->clients;
+	int64_t until = clock_mono_ms() + WAIT_MS;
+
+	for (uint32_t i = 0; t && i < t->count + t->projects_count; i++) {
+		const client *c = i < t->count ? &t->clients[i] : NULL;
+		const client_project *project = c ? NULL : &t->projects[i - t->count];
+		while (!known(s, c ? &c->limits : &project->limits, c ? c->account : project->account)) {
+			if (clock_mono_ms() >= until)
+				return;
+			poll(NULL, 0, WAIT_STEP_MS);
+		}
+	}
+}

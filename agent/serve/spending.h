@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Keeps the budgets: their memory, which the master holds; an account for each client and project with a limit; what
+ * the ledger tells of each request that ended; prices for those that begin. */
+#ifndef SERVE_SPENDING_H
+#define SERVE_SPENDING_H
+
+#include "decide/policy.h"
+#include "ledger/ledger.h"
+#include "proc/control.h"
+
+typedef struct spending spending;
+
+/* Takes the memory that the master holds, or makes one and has the master hold it. NULL: `e` says why. */
+MUST_CHECK spending *spending_new(control *master, err *e);
+/* Gives the clients of `next`, a policy that nobody else has yet, their accounts, and `next` the prices. Takes over one
+ * reference of `prices`, on failure too. False: `e` says why; nothing changed but accounts. */
+MUST_CHECK bool spending_equip(spending *s, policy *next, price_table *prices, err *e);
+/* Has the keeper use the clients of `p` from now on: when `p` is published. */
+void spending_use(spending *s, const policy *p);
+/* What the ledger calls. */
+ledger_budgets spending_budgets(spending *s);
+/* Waits, a second at most, until the ledger has told what the clients of `p` have spent. */
+void spending_wait(spending *s, const policy *p);
+
+/* Whether a client or project of `t` has a limit that the agent counts, for which it needs a ledger. */
+bool spending_needed(const client_table *t);
+
+#endif

@@ -1,0 +1,135 @@
+"""Budgets and tokens a minute, which the agent counts: what is in flight is reserved, and outlives workers."""
+import concurrent.futures
+import json
+import os
+import signal
+import threading
+
+import pytest
+
+import keys
+from exchange import check_refusal
+from harness import JSON, chat, until, workdir
+from ledgers import LedgerGateway
+
+WHO = ("ten", "twenty", "minute", "any", "priced", "other", "project one", "project two")
+KEYS = {name: keys.key(name) for name in WHO}
+PRICES = {"gpt-1": {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5, "input_cost_per_token_above_200k_tokens": 2e-6}}
+# A request of chat() with max_tokens 100 is reserved about 1.01 million nano-dollars, and costs 81,000 (11 and 7 tokens).
+CLIENTS = [keys.entry("ten", KEYS["ten"], budget={"usd": "0.0108", "per": "day"}),
+           keys.entry("twenty", KEYS["twenty"], budget={"usd": "0.0216", "per": "month"}),
+           keys.entry("minute", KEYS["minute"], tokens_per_minute=600),
+           keys.entry("any", KEYS["any"], budget={"usd": 1, "per": "week"}, allow_unpriced=True),
+           keys.entry("priced", KEYS["priced"], budget={"usd": 1, "per": "week"}),
+           keys.entry("other", KEYS["other"]),
+           keys.entry("project one", KEYS["project one"], project="search"), keys.entry("project two", KEYS["project two"], project="search")]
+PROJECTS = [{"name": "search", "budget": {"usd": "0.0108", "per": "day"}}]
+
+
+class BudgetGateway(LedgerGateway):
+    def __init__(self, haproxy, mock, clients=CLIENTS, **more):
+        self.home_of_clients = workdir()
+        file = self.home_of_clients / "clients.json"
+        keys.write(file, clients, PROJECTS)
+        prices = self.home_of_clients / "prices.json"
+        prices.write_text(json.dumps(PRICES))
+        super().__init__(haproxy, [mock], {"routes": [{"model_prefix": "*", "upstream": mock.url(), "auth": "env:LEDGER_KEY"}], "clients": str(file), "prices": str(prices)},
+                         limits={"LLM_CLIENTS": "on"}, **more)
+
+    def ask_as(self, name, model="gpt-1", **more):
+        more.setdefault("max_tokens", 100)
+        return self.call("POST", "/v1/chat/completions", JSON + ([("x-llm-key", KEYS[name])] if name in KEYS else [("x-client", "ten")]),
+                            chat(model, **more))
+
+
+@pytest.fixture(scope="module")
+def mock(make_mock):
+    return make_mock("a")
+
+
+@pytest.fixture(scope="module")
+def gateway(haproxy, mock):
+    with BudgetGateway(haproxy, mock) as gateway:
+        yield gateway
+
+
+def storm(gateway, mock, names, between=lambda: None):
+    """Asks for all of `names` at once, runs `between` while the admitted ones are in flight, and returns their statuses."""
+    mock.gate = threading.Event()
+    before = len(mock.requests)
+    try:
+        with concurrent.futures.ThreadPoolExecutor(len(names)) as pool:
+            asked = [pool.submit(gateway.ask_as, name, stream=True) for name in names]
+            until(lambda: sum(one.done() for one in asked) + len(mock.requests) - before >= len(names), 20, "each is refused or in flight")
+            between()
+            mock.gate.set()
+            return [one.result().status for one in asked]
+    finally:
+        mock.gate.set()
+        mock.gate = None
+
+
+def test_a_budget_holds_for_those_in_flight(gateway, mock):
+    names = ["ten"] * 20
+    assert sorted(storm(gateway, mock, names)) == [200] * 10 + [429] * 10
+    # They cost less than was reserved: the rest is there again.
+    until(lambda: gateway.ask_as("ten").status == 200, 10, "the records of the first ones")
+    assert storm(gateway, mock, ["project one", "project two"] * 10).count(200) == 10
+
+
+def test_what_is_in_flight_outlives_workers_and_upgrades(gateway, mock):
+    pids = set()
+
+    def worker():
+        return next(child for child in os.popen("pgrep -P %d" % gateway.agent.process.pid).read().split())
+
+    def replaced():
+        pids.add(worker())
+        os.kill(int(worker()), signal.SIGKILL)
+        until(lambda: len(os.popen("pgrep -P %d" % gateway.agent.process.pid).read().split()) == 1 and worker() not in pids, 10, "another worker")
+        until(lambda: gateway.ask_as("other").status == 200, 10, "the next worker answers")
+        assert gateway.ask_as("twenty").status == 429
+        gateway.agent.upgrade()
+        assert gateway.ask_as("twenty").status == 429
+    statuses = storm(gateway, mock, ["twenty"] * 30, replaced)
+    assert statuses.count(200) == 20 and set(statuses) == {200, 429}
+    until(lambda: gateway.ask_as("twenty").status == 200, 10, "the records of those that were in flight")
+
+
+def test_tokens_of_a_minute(gateway):
+    def tokens(answer):
+        return [answer.header("x-ratelimit-%s-tokens" % what) for what in ("limit", "remaining")]
+    answer = gateway.ask_as("minute", max_tokens=400)
+    assert answer.status == 200 and tokens(answer)[0] == "600" and 100 < int(tokens(answer)[1]) < 200
+    # It took 18 of the 400: the others come back with its record.
+    until(lambda: gateway.ask_as("minute", max_tokens=400).status == 200, 10, "the tokens that were not used")
+    answer = gateway.ask_as("minute", max_tokens=599)
+    answer.refused(429, "request_too_large", retry=False)
+    answer = [gateway.ask_as("minute", max_tokens=300) for _ in range(4)][-1]
+    if answer.status == 429:
+        check_refusal(answer.response, 429, "rate_limit_exceeded", "openai")
+        assert 1 <= int(answer.header("retry-after")) <= 60
+
+
+def test_models_without_a_price(gateway, mock):
+    gateway.ask_as("priced", "strange").refused(403, "model_not_priced")
+    assert gateway.ask_as("any", "strange").only(mock) and gateway.ask_as("other", "strange").status == 200
+
+
+def test_the_end_of_a_budget_is_told(gateway):
+    answer = gateway.ask_as("ten", max_tokens=90000)
+    answer.refused(429, "insufficient_quota", retry=False)
+    answer = gateway.ask_as("priced", max_tokens=88000)
+    assert answer.status == 200 and answer.header("llm-budget-used") == "0.88"
+    # A header that names the client spends nothing of it.
+    for _ in range(12):
+        assert gateway.ask_as("nobody").status == 200
+    gateway.agent.log("event=budget_spent")
+
+
+def test_a_budget_needs_a_ledger(work):
+    import harness
+    keys.write(work / "clients.json", CLIENTS)
+    agent = harness.Agent(work, {"routes": [], "clients": str(work / "clients.json")}, wait=False)
+    agent.expect_exit = {78, 1}
+    assert "need the option" in agent.log("event=start_failed")

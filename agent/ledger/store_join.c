@@ -89,8 +89,8 @@ static int join_row(store *s, const store_join *join, const tap_report *report, 
 	added->usage[is->usage]++;
 	store_bind_row(s->statements[ST_ROW_UPDATE], is);
 	rc = store_run(s->statements[ST_ROW_UPDATE]);
-	return rc != SQLITE_OK || (rollup_change(&s->batch, &was, is) && spending_change(s, &was, is)) ? rc :
-													 SQLITE_NOMEM;
+	bool ok = rollup_change(&s->batch, &was, is) && spending_change(s, &was, is);
+	return rc != SQLITE_OK || ok ? rc : SQLITE_NOMEM;
 }
 
 static int read_report(store *s, const char *id, tap_report *r, bool *there)

@@ -190,9 +190,9 @@ EVENT(refused, WARN, "id status code route model auth problem",
       " names the variable or the file of a credential that is missing. `id` is HAProxy's unique-id of the request.",
       "What to do depends on `code`: see REFUSALS.")
 EVENT(leg_refused, WARN, "id leg status code auth problem",
-      "A leg, through which requests go that pass the tap, asked for its credential and got none, so HAProxy refused the request. "
-      "The route had a usable credential, and this leg, when the request came in. `id` is HAProxy's unique-id of the request.",
-      "upstream_auth_unavailable: see REFUSALS. no_backend: make the backends again by `spoa-llm backends`, and reload HAProxy.")
+      "A leg, through which a request goes from the tap or from a pool, asked for its credential and got none. HAProxy refused the request, or, in a pool, tried the next member. "
+      "When the request came in, the agent still had a usable credential for it, and a leg. `id` is HAProxy's unique-id of the request.",
+      "upstream_auth_unavailable: see REFUSALS. upstream_resting: nothing, because the member began to rest meanwhile. no_backend: make the backends again by `spoa-llm backends`, and reload HAProxy.")
 EVENT(member_rests, WARN, "id route member status seconds",
       "The upstream of a pool's member declined a request by an answer with `status`, so the pool passes the member over for `seconds`. That is what the answer's "
       "retry-after says, 5 minutes at most; without a retry-after it is 1 second, and twice as long each time, up to 30. The request went on to the next member, if one was left. `id` is HAProxy's "

@@ -28,7 +28,8 @@ typedef struct number_range {
 /* Reads a whole number into `*slot`. */
 bool read_number(const problems *to, unsigned *slot, const cJSON *item, place p, number_range range);
 
-/* The keys of a route with a pool, and of a member, that routes_pool.c reads. */
+/* Each reads from `item` one key of a route with a pool, or of a member, into `r`. `p`: the place of the key. False:
+ * `to` has the error. */
 bool read_pool(const problems *to, route *r, const cJSON *item, place p);
 bool read_balance(const problems *to, route *r, const cJSON *item, place p);
 bool read_retry_on(const problems *to, route *r, const cJSON *item, place p);
@@ -37,8 +38,8 @@ bool read_pool_header(const problems *to, route *r, const cJSON *item, place p);
 bool read_member_name(const problems *to, route *r, const cJSON *item, place p);
 bool read_weight(const problems *to, route *r, const cJSON *item, place p);
 
-/* Reads the members of the route `object`, which was read into `r` and has its name: adds them to `t`. Checks the keys
- * that are for a route with a pool. False: `to` has the error. */
+/* Reads the members of the pool of the route `object`, which was read into `r` and has its name, and adds them to `t`.
+ * Rejects the keys about pools if `object` has no pool. False: `to` has the error. */
 bool read_members(const problems *to, route_table *t, route *r, const cJSON *object, place where);
 
 /* Reads a member, which belongs to the route `owner` of `t`, from `object` into `r`. False: `to` has the error. */

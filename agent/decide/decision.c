@@ -140,8 +140,8 @@ static inline __attribute__((always_inline)) released_by release(const policy *p
 	return route_releases(to, r->sample.method, r->sample.path) ? RELEASED_BY_PATHS : RELEASED_NOT;
 }
 
-/* Refuses a request with which something of the operator's would go along, because of HAProxy's files or of its path.
- * `clear`: path_clear() is known to hold. False: it is not refused. */
+/* Refuses a request that would take something of the operator's along, if HAProxy's files are too old, or if the
+ * request's path is unclear. `clear`: path_clear() is known to hold. Returns whether the request is refused. */
 static inline __attribute__((always_inline)) bool refuse_to_lend(const policy *p, const llm_request *r, bool clear,
 								 decision *d)
 {

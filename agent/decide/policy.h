@@ -20,13 +20,13 @@ enum {
 	ROUTE_PREFIX_MAX = 256, /* bytes of a model prefix, as no model has a longer name; and of a path prefix */
 	ROUTE_PATHS_MAX = 64,   /* entries of a route's `paths` */
 	MODELS_MAX = 1024,      /* models that all routes list together */
-	ROUTE_METHOD_MAX = 32,  /* bytes of the method of one */
+	ROUTE_METHOD_MAX = 32,  /* bytes of the method in an entry of `paths` */
 	/* entries of a route's `forward_headers`, and bytes of each: all have to fit one line of haproxy.cfg */
 	ROUTE_FORWARD_MAX = 16,
 	ROUTE_FORWARD_NAME_MAX = 64,
-	BACKENDS_HASH_LEN = 16, /* hexadecimal digits */
-	ROUTE_FILE_MAX = 1024,  /* bytes of the name of a file that HAProxy reads */
-	ROUTE_TIMEOUT_MAX = 86400,
+	BACKENDS_HASH_LEN = 16,    /* hexadecimal digits */
+	ROUTE_FILE_MAX = 1024,     /* bytes of the name of a file that HAProxy reads */
+	ROUTE_TIMEOUT_MAX = 86400, /* seconds */
 	ROUTE_CONNECTIONS_MAX = 1000000,
 	POOL_MEMBERS_MAX =
 		16, /* members of a pool, because HAProxy applies some rules for each of them to each request */
@@ -43,7 +43,8 @@ typedef enum protocol { PROTOCOL_OPENAI, PROTOCOL_ANTHROPIC, PROTOCOL_GEMINI, PR
 
 const char *protocol_name(protocol p);
 
-/* Requests along with which a route's credential goes, beside those that run a model. The strings are owned. */
+/* An entry of a route's `paths`: the route's credential goes along with requests like this, as it does with those that
+ * run a model. The strings are owned. */
 typedef struct path_rule {
 	char *method; /* NULL: any */
 	char *prefix; /* as a route's path_prefix */
@@ -156,15 +157,14 @@ typedef struct route_table {
 	bool tap;                     /* streams go through the tap, unless their route says otherwise */
 	char *target_legs[PROTOCOLS]; /* as a route's `leg` */
 	model_list listed;            /* empty: no route lists models, and upstreams answer GET /v1/models */
-	/* Of HAProxy's backends for this table, which `spoa-llm backends` writes into them; "": not needed. */
+	/* The hash of HAProxy's backends for this table. `spoa-llm backends` writes it into them; "": not needed. */
 	char backends_hash[BACKENDS_HASH_LEN + 1];
 	/* A request whose model cannot be known: true treats it as if it named none, false refuses it. */
 	bool unresolved_falls_through;
-	int refusal_status; /* with which a request is refused whose route has no usable credential */
+	int refusal_status; /* HTTP status for a request whose route has no usable credential */
 	/* A WebSocket handshake that names no model: true sends it to the catch-all, false refuses it. */
 	bool websocket_to_catch_all;
-	/* Files of HAProxy that keep the contract of one version before : true lets them have credentials.
-	 */
+	/* True lets HAProxy have credentials if its files keep the contract of the version before CONTRACT. */
 	bool older_contract_allowed;
 	/* True refuses a stream that does not ask for its usage, where it tells none otherwise. This is for requests
 	 * without a route; each route has its own. */

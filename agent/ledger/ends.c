@@ -45,9 +45,9 @@ static bool answered_here(const record *r)
 	return r->ttfb_ms < 0 && r->status >= 400;
 }
 
-/* Tells why HAProxy refused a request without a code. The first letter of its termination state says who ended the
- * request: the server ('S'; 's': its time was over; 'D': it was marked down), the client ('C', 'c'), a rule of HAProxy
- * or its parser ('P', 'L'), a lack of resources ('R'), a fault of HAProxy's own ('I'). */
+/* Returns why HAProxy refused a request whose log line has no code. The first letter of its termination state says who
+ * ended the request: the server ('S'; 's': its time was over; 'D': it was marked down), the client ('C', 'c'), a rule
+ * of HAProxy or its parser ('P', 'L'), a lack of resources ('R'), a fault of HAProxy's own ('I'). */
 static end_refusal found_by_state(const record *r)
 {
 	char by = r->termination[0];

@@ -105,7 +105,7 @@ typedef struct ends {
 
 /* Counts the request `r`. `named`: the backend that the agent named and HAProxy does not have; "": there is none such.
  * `decided`: the agent decided about the request.
- * Returns why HAProxy refused the request by itself, if it did, and sets `*backend` to the backend that this is about;
+ * Returns why HAProxy refused the request by itself, if it did, and sets `*backend` to the backend of that refusal;
  * the text belongs to `e`, `r` or the caller. */
 end_refusal ends_add(ends *e, const record *r, const char *named, bool decided, const char **backend);
 

@@ -48,10 +48,10 @@ static void write_way(FILE *f, const backends_settings *s, const leg *l, const c
 		"backend %s\n"
 		"    # To the tap, and from there to the leg; straight to the leg while the tap is down, or takes no more.\n"
 		"    mode http\n"
-		"    # The server of llm-tap tells of the tap for all.\n"
+		"    # Does not log when the tap goes down or up, because llm-tap logs it once for all legs.\n"
 		"    no log\n"
 		"    timeout connect 2s\n"
-		"    # Longer than all that the leg waits for, so that the leg tells first: a free connection, each address, the upstream.\n"
+		"    # Longer than all that the leg may wait for (a free connection, each address, the upstream), so that the leg's own time-out comes first.\n"
 		"    timeout server %us\n"
 		"    retries 3\n"
 		"    retry-on conn-failure\n"
@@ -67,7 +67,7 @@ static void write_way(FILE *f, const backends_settings *s, const leg *l, const c
 		"%s"
 		"    use-server tap if TRUE\n"
 		"    server tap \"$LLM_TAP\" weight 0 track llm-tap/tap\n"
-		"    # If HAProxy cannot reach the legs (LLM_LEG_ACCESS, a chroot), requests go to their upstreams without them. One is checked for all.\n"
+		"    # If HAProxy cannot reach the legs (LLM_LEG_ACCESS, a chroot), requests go to their upstreams without them. One leg is checked for all.\n"
 		"    server leg \"unix@${LLM_LEGS_INSIDE}/%s.sock\"",
 		l->name, l->timeout + backends_wait(s), l->pool ? POOL_ONE_EACH : "    http-reuse safe\n",
 		l->auth || (l->pool && l->pool->replaces) ? DROP_TRAILERS : "", l->name, l->pool ? POOL_ASK : "",

@@ -13,7 +13,7 @@ __attribute__((format(printf, 5, 6))) void checks_set(host_check *c, const char 
 
 /* These return how many checks they wrote. */
 size_t checks_routes(host_check *c, const policy *p);
-/* Fails while all members of a pool rest, or lack their credential. */
+/* Fails while no member of some pool can serve, because each of them rests or lacks its credential. */
 size_t checks_pools(host_check *c, const policy *p);
 /* Fails while the file of clients cannot be used. */
 size_t checks_clients(host_check *c, const policy *p, const clients_status *s);

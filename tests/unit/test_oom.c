@@ -13,6 +13,7 @@
 #include <zlib.h>
 
 #include "base/buf.h"
+#include "config/clients.h"
 #include "config/config.h"
 #include "decide/decision.h"
 #include "decide/response.h"
@@ -320,6 +321,37 @@ static bool pricing(void)
 	return good;
 }
 
+/* A file of clients is taken whole, or memory is what is said to be missing; a mistake is never taken. */
+static bool clients(void)
+{
+	static const char *const texts[] = {
+		"{\"clients\":[{\"name\":\"a\",\"project\":\"p\",\"models\":[\"m\",\"n*\"],\"keys\":[{\"sha256\":"
+		"\"0011223344556677889900112233445566778899001122334455667788990011\"}]},{\"name\":\"b\",\"project\":\"q\"}],"
+		"\"projects\":[{\"name\":\"p\"}]}",
+		"{\"clients\":[{\"name\":\"a\"},{\"name\":\"a\"},{\"nam\":1}]}"
+	};
+	bool good = true;
+
+	for (size_t i = 0; i < 2; i++) {
+		err_list all = { .items = NULL };
+		err e = { 0 };
+		client_table *t = clients_parse("file", texts[i], &all, &e);
+		bool starved = !t && e.kind == ERR_MEMORY && fail_at;
+		good = good && (i == 0 ? (t && t->count == 2 && t->keys_count == 1 && t->projects_count == 2 &&
+					  t->clients[1].project_at == 1) ||
+						 starved :
+					 !t && (all.count == 2 || starved));
+		client_table_unref(t);
+		err_list_deinit(&all);
+	}
+	return good;
+}
+
+static void a_file_of_clients_is_whole_or_refused(void)
+{
+	every(clients);
+}
+
 static void a_configuration_is_whole_or_refused(void)
 {
 	every(loading);
@@ -385,6 +417,7 @@ int main(void)
 	RUN(a_policy_is_whole_in_the_end);
 	RUN(a_response_is_answered);
 	RUN(a_price_is_right_or_none);
+	RUN(a_file_of_clients_is_whole_or_refused);
 	setenv(ROUTES_VARIABLE,
 	       "[{\"model_prefix\":\"glm-\",\"upstream\":\"https://glm.test\",\"auth\":\"env:OOM_GLM\"},5,"
 	       "{\"model_prefix\":\"b\",\"upstream\":\"no url\",\"backend\":\"x\"},{\"model_prefix\":\"*\"}]",

@@ -151,7 +151,8 @@ static void seed(spending *s, store *db, account_kind kind, const char *name, co
 	int64_t now = clock_wall_ms(), nano = 0;
 	err e;
 
-	if (account == NO_ACCOUNT)
+	/* The keeper itself has counted since then. */
+	if (account == NO_ACCOUNT || (s->seeded && budget_account_known(s->budget, account, (period_kind)l->period)))
 		return;
 	int64_t first = period_first((period_kind)l->period, period_day(now));
 	if (store_spent(db, kind == ACCOUNT_PROJECT, slice_cstr(name), first * (DAY_MS / 1000), &nano, &e) == STORE_OK)

@@ -88,7 +88,6 @@ client_table *clients_file_look(clients_file *f)
 	client_table *t = load(f, &e);
 	if (t) {
 		f->status.problem[0] = '\0';
-		clients_file_say(f, t);
 	} else if (*e.text && strcmp(e.text, f->status.problem) != 0) {
 		snprintf(f->status.problem, sizeof f->status.problem, "%s", e.text);
 		log_event(clients_not_loaded, LOG_C("problem", e.text),

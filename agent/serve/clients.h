@@ -31,7 +31,8 @@ void clients_file_say(const clients_file *f, const client_table *t);
 MUST_CHECK client_table *clients_file_missing(clients_file *f, const err *e);
 /* Notes that the table that was read last could not be used, so that the file is read once more. */
 void clients_file_lost(clients_file *f);
-/* Reads the file again if it changed. Returns the new table; NULL: the old one stays in use. */
+/* Reads the file again if it changed. Returns the new table, of which clients_file_say() tells once it is in use; NULL:
+ * the old one stays in use. */
 client_table *clients_file_look(clients_file *f);
 void clients_file_deinit(clients_file *f);
 

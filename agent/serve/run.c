@@ -283,8 +283,6 @@ static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events 
 	policy *next = policy_refresh(a->policy, clients);
 	err e;
 
-	if (clients && !next)
-		clients_file_lost(&a->clients);
 	if (clients && next &&
 	    !prepare_spending(a, next, a->recording ? recording_prices_now(a->recording) : NULL, &e)) {
 		log_event(clients_not_loaded, LOG_C("problem", e.text),
@@ -292,11 +290,14 @@ static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events 
 		policy_unref(next);
 		next = NULL;
 	}
-
+	if (clients && !next)
+		clients_file_lost(&a->clients);
 	if (next)
 		publish(a, next);
 	else
 		credentials_look(a->credentials, a->policy);
+	if (clients && next)
+		clients_file_say(&a->clients, clients);
 	admin_host_clients(a->admin_host, &a->clients);
 	look_at_members(a->policy->table);
 	try_recording(a);

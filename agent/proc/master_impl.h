@@ -44,7 +44,8 @@ typedef struct worker {
 } worker;
 
 enum {
-	WORKERS = 3,    /* old, current, next */
+	WORKERS = 3,         /* old, current, next */
+	KILL_MAX = 5 * 1000, /* milliseconds from SIGKILL to the worker's end */
 	UNKILLABLE = 4, /* workers that SIGKILL did not end: with so many, no further one is given up and replaced */
 };
 
@@ -97,13 +98,6 @@ void child_pass(worker *w, int sig);
 void child_kill(worker *w);
 /* Sends SIGTERM, and SIGKILL if that does not end the worker in STOP_MAX. Does nothing for NULL. */
 void child_stop(worker *w);
-/* SIGKILL did not end the worker: goes on as if it had ended. */
-void child_give_up(worker *w);
-/* Process `pid` has ended. True: it was a worker that had been given up; nothing more is to be done. */
-bool child_was_given_up(master *m, pid_t pid);
-/* Kills worker `pid` of the master that this process was before, because its control socket is lost. Waits for its end,
- * because the next worker needs its ledger; gives up where SIGKILL does not end it. Counts as a restart. */
-void child_kill_stray(master *m, pid_t pid);
 /* The worker has ended; `status` is waitpid()'s. */
 void child_ended(worker *w, int status);
 
@@ -115,6 +109,16 @@ void master_end(master *m);
 /* Leaves the event loop if no worker is left. */
 void master_end_if_last(master *m);
 void master_close_pair(master *m);
+
+/* ---- unkillable.c */
+
+/* SIGKILL did not end the worker: goes on as if it had ended. */
+void child_give_up(worker *w);
+/* Process `pid` has ended. True: it was a worker that had been given up; nothing more is to be done. */
+bool child_was_given_up(master *m, pid_t pid);
+/* Kills worker `pid` of the master that this process was before, because its control socket is lost. Waits for its end,
+ * because the next worker needs its ledger; gives up where SIGKILL does not end it. Counts as a restart. */
+void child_kill_stray(master *m, pid_t pid);
 
 /* ---- master.c */
 

@@ -9,7 +9,7 @@ import pytest
 
 import keys
 from exchange import check_refusal
-from harness import JSON, chat, until, workdir
+from harness import JSON, Agent, chat, until, workdir
 from ledgers import LedgerGateway
 
 WHO = ("ten", "twenty", "minute", "any", "priced", "other", "project one", "project two")
@@ -133,3 +133,30 @@ def test_a_budget_needs_a_ledger(work):
     agent = harness.Agent(work, {"routes": [], "clients": str(work / "clients.json")}, wait=False)
     agent.expect_exit = {78, 1}
     assert "need the option" in agent.log("event=start_failed")
+
+
+def test_no_budget_is_overrun_while_workers_are_killed_and_upgraded(work):
+    """Each client asks twice as often as its budget of ten requests lasts, each time as another request, and no record comes."""
+    count, worth, times = 100, 10, 20
+    prices = work / "prices.json"
+    prices.write_text(json.dumps({"gpt-1": {"input_cost_per_token": 0, "output_cost_per_token": 1e-5}}))
+    keys.write(work / "clients.json", json.dumps({"clients": [
+        {"name": "client-%d" % i, "budget": {"usd": "0.01", "per": "day"}, "keys": [{"sha256": keys.sha256(str(i)).hex()}]} for i in range(count)]}))
+    (work / "ledger").mkdir()
+    with Agent(work, {"routes": [{"model_prefix": "*", "upstream": "http://127.0.0.1:1"}], "clients": str(work / "clients.json"), "prices": str(prices),
+                      "ledger": str(work / "ledger"), "log_listen": ["dgram@%s/log" % work]}) as agent:
+        admitted = [0] * count
+        for turn in range(times):
+            with agent.client() as haproxy:
+                for i in range(count):
+                    told = haproxy.ask(**dict(keys.ask(), key=keys.sha256(str(i)), id="%d-%d" % (turn, i), body='{"model":"gpt-1","max_tokens":100}'))
+                    admitted[i] += told["deny"] is False
+            if turn % 4 == 1:
+                agent.upgrade()
+            if turn % 4 == 3:
+                def newest():
+                    return os.popen("pgrep -n -P %d" % agent.process.pid).read().strip()
+                killed = newest()
+                os.kill(int(killed), signal.SIGKILL)
+                until(lambda: newest() not in ("", killed), 10, "another worker")
+        assert admitted == [worth] * count, admitted

@@ -114,8 +114,6 @@ int store_run(sqlite3_stmt *st);
 int store_exec(store *s, const char *sql);
 /* Sets `*out` to the first column of the first row that `sql` returns; 0: there is none. */
 int store_int(store *s, const char *sql, int64_t *out);
-/* Sets `*time_ms` to the time before which rows were pruned; 0: none were. */
-int store_pruned_before(store *s, int64_t *time_ms);
 /* Returns the largest multiple of `unit` that is not above `t`. */
 int64_t store_floor(int64_t t, int64_t unit);
 /* Returns the bucket of the hour that `time_ms` is in. */
@@ -123,6 +121,10 @@ int64_t store_hour_of(int64_t time_ms);
 /* Returns the time of a record, moved to the nearest one from 1970 to 9999 if it lies outside. */
 int64_t store_time_of(const record *r);
 
+/* ---- store_add.c */
+
+/* Sets `*time_ms` to the time before which rows were pruned; 0: none were. */
+int store_pruned_before(store *s, int64_t *time_ms);
 /* Begins a transaction in which sums change, and ends it: writes the sums, commits if `rc` is SQLITE_OK, and tells
  * `join`, if that is not NULL, what was settled. Return an SQLite result code. */
 int store_begin(store *s);

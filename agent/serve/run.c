@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-#include "serve/run.h"
+#include "serve/run_impl.h"
 
-#include <ev.h>
 #include <malloc.h>
 #include <sched.h>
 #include <signal.h>
@@ -14,46 +13,14 @@
 #include "base/clock.h"
 #include "base/unused.h"
 #include "net/handover.h"
-#include "net/spop_threads.h"
 #include "report/backends.h"
-#include "serve/admin_host.h"
-#include "serve/clients.h"
-#include "serve/credentials.h"
-#include "serve/recording.h"
 #include "serve/snapshot.h"
-#include "serve/spending.h"
 #include "serve/takeover.h"
 
 /* Seconds between two looks at the credential files, and between two tries to open a ledger that cannot be opened. */
 static const double REFRESH_EVERY = 1.;
 /* Seconds between two ALIVE messages to the master. An idle event loop iterates twice as often. */
 static const double ALIVE_EVERY = 1.;
-
-typedef struct agent {
-	config *config;
-	const option_text *flags;
-	size_t flags_count;
-	control *master;
-	struct ev_loop *loop;
-	listener listeners[LISTEN_MAX];
-	listener admin_listeners[LISTEN_MAX];
-	spop_threads *spop_threads;
-	policy *policy;
-	credentials *credentials;
-	clients_file clients;
-	recording *recording; /* NULL: no ledger is kept */
-	spending *spending;   /* NULL: no client has had a limit that the agent counts; lives as long as the process */
-	admin_host *admin_host;
-	int handover; /* the socket to the old worker, until it has closed its ledger; -1: none */
-	bool stopping;
-	bool leaving;         /* another worker serves; this one lets its connections end */
-	bool master_deaf;     /* the last message to the master was lost */
-	uint64_t *iterations; /* of each thread, at the last ALIVE */
-	ev_io control_io, handover_io;
-	ev_signal term, hup, usr1;
-	ev_timer refresh, alive;
-	ev_async ended, reload;
-} agent;
 
 /* ---- sockets: the master holds them, so that the next worker has them too */
 
@@ -197,7 +164,7 @@ static bool say(agent *a, control_type type, err *e)
 }
 
 /* Logs that a message to the master was lost, once until the master takes a message again. Decisions go on meanwhile.
- * If the master is gone, on_control() ends this process. */
+ * If the master is gone, leave_on_control() ends this process. */
 static void note_said(agent *a, bool said, const err *e)
 {
 	if (!said && !a->master_deaf)
@@ -205,8 +172,7 @@ static void note_said(agent *a, bool said, const err *e)
 	a->master_deaf = !said;
 }
 
-/* Tells the master, while the event loop runs. */
-static void notify(agent *a, control_type type)
+void run_tell(agent *a, control_type type)
 {
 	err e;
 	bool said = say(a, type, &e);
@@ -219,7 +185,7 @@ static bool reload_and_tell(agent *a, err *e)
 {
 	err why = { 0 };
 
-	notify(a, CONTROL_RELOADING);
+	run_tell(a, CONTROL_RELOADING);
 	bool ok = reload(a, e);
 	if (ok)
 		note_said(a, say_prepared(a, &why), &why);
@@ -227,7 +193,7 @@ static bool reload_and_tell(agent *a, err *e)
 		log_event(reloaded, LOG_I("routes", a->policy->table->enabled));
 	else
 		log_event(reload_failed, LOG_C("problem", e->text), LOG_C("instead", "nothing changed"));
-	notify(a, CONTROL_READY);
+	run_tell(a, CONTROL_READY);
 	admin_host_reloaded(a->admin_host, ok, ok ? "" : e->text);
 	return ok;
 }
@@ -328,119 +294,6 @@ static void on_handover(struct ev_loop *loop, ev_io *io, int events UNUSED)
 	try_recording(a);
 }
 
-/* ---- ending, and handing over */
-
-/* Closes the ledger for good. `sock`: the new worker gets the log streams there, and is told when the ledger is closed;
- * -1: there is none. */
-static void give_up_ledger(agent *a, int sock)
-{
-	recording *r = a->recording;
-
-	a->recording = NULL;
-	if (a->admin_host)
-		admin_host_set_recording(a->admin_host, NULL);
-	recording_stop(r, sock >= 0 ? takeover_give_stream : NULL, &sock);
-	if (sock >= 0)
-		takeover_give_end(sock);
-}
-
-/* The new worker speaks another version and cannot take the connections: each ends with its next answer. */
-static void let_go(agent *a)
-{
-	a->leaving = true;
-	notify(a, CONTROL_DRAINING);
-	spop_threads_drain(a->spop_threads, (double)a->config->drain_timeout, true);
-	give_up_ledger(a, -1);
-	admin_host_stop_serving(a->admin_host);
-}
-
-/* The new worker failed: this one goes on, and HAProxy notices nothing. */
-static void go_on(agent *a)
-{
-	notify(a, CONTROL_RESUMED);
-}
-
-/* Gives everything to the new worker: all connections at once, or drains if the new worker cannot take them. The admin
- * server goes on answering until the handover is certain. Nothing waits for the admin server, because one of its jobs
- * may hang on a disk while HAProxy waits for answers. */
-static void hand_over(agent *a, int sock)
-{
-	err e;
-
-	switch (takeover_greeted(sock)) {
-	case TAKEOVER_FAILED:
-		go_on(a);
-		return;
-	case TAKEOVER_REFUSED:
-		let_go(a);
-		return;
-	case TAKEOVER_TAKEN:
-		break;
-	}
-	spop_threads_freeze(a->spop_threads);
-	if (takeover_give(sock, a->spop_threads) == TAKEOVER_TAKEN) {
-		spop_threads_abandon(a->spop_threads);
-		a->stopping = true;
-		notify(a, CONTROL_RELEASED);
-		admin_host_quiesce(a->admin_host);
-		give_up_ledger(a, sock);
-		admin_host_finish(a->admin_host);
-		log_event(stopped, LOG_C("version", SPOA_LLM_VERSION));
-		_exit(EX_OK);
-	}
-	if (!spop_threads_start(a->spop_threads, &e)) {
-		/* Nothing answers HAProxy any more: end, so that the master starts another worker. */
-		log_event_at(LOG_ERROR, handover_failed, LOG_C("problem", e.text),
-			     LOG_C("instead", "this worker ends"));
-		_exit(EX_OSERR);
-	}
-	go_on(a);
-}
-
-static void on_control(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
-{
-	agent *a = io->data;
-	fdpass_message m;
-	err e;
-
-	if (control_hear(a->master, &m, &e) != FDPASS_OK)
-		_exit(EX_OSERR); /* the master is gone: nobody could stop or replace this process */
-	if (m.type == CONTROL_HANDOVER && m.fds_count == 1 && !a->stopping) {
-		hand_over(a, m.fds[0]);
-	} else if (m.type == CONTROL_UPGRADE_DRAIN && !a->stopping) {
-		let_go(a);
-	}
-	fdpass_deinit(&m);
-}
-
-static void on_term(struct ev_loop *loop UNUSED, ev_signal *sig, int events UNUSED)
-{
-	agent *a = sig->data;
-
-	if (a->stopping)
-		return;
-	a->stopping = true;
-	log_event(stopping, LOG_C("signal", "SIGTERM"));
-	spop_threads_stop(a->spop_threads);
-}
-
-static void on_usr1(struct ev_loop *loop UNUSED, ev_signal *sig, int events UNUSED)
-{
-	agent *a = sig->data;
-
-	if (a->stopping)
-		return;
-	log_event(draining, LOG_I("seconds", a->config->drain_timeout),
-		  LOG_I("connections", spop_threads_connections(a->spop_threads)));
-	admin_host_draining(a->admin_host);
-	spop_threads_drain(a->spop_threads, (double)a->config->drain_timeout, false);
-}
-
-static void on_ended(struct ev_loop *loop, ev_async *async UNUSED, int events UNUSED)
-{
-	ev_break(loop, EVBREAK_ALL);
-}
-
 /* Says ALIVE if the event loop of every thread has iterated since the last ALIVE. */
 static void on_alive(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
@@ -453,7 +306,7 @@ static void on_alive(struct ev_loop *loop UNUSED, ev_timer *timer, int events UN
 		return;
 	for (unsigned i = 0; i < spop_threads_count(a->spop_threads); i++)
 		a->iterations[i] = counter_get(&spop_threads_counters(a->spop_threads, i)->iterations);
-	notify(a, CONTROL_ALIVE);
+	run_tell(a, CONTROL_ALIVE);
 }
 
 /* ---- life */
@@ -578,13 +431,13 @@ static bool begin(agent *a, err *e)
 
 static void watch(agent *a)
 {
-	ev_io_init(&a->control_io, on_control, a->master->fd, EV_READ);
-	ev_signal_init(&a->term, on_term, SIGTERM);
+	ev_io_init(&a->control_io, leave_on_control, a->master->fd, EV_READ);
+	ev_signal_init(&a->term, leave_on_term, SIGTERM);
 	ev_signal_init(&a->hup, on_hup, SIGHUP);
-	ev_signal_init(&a->usr1, on_usr1, SIGUSR1);
+	ev_signal_init(&a->usr1, leave_on_usr1, SIGUSR1);
 	ev_timer_init(&a->refresh, on_refresh, REFRESH_EVERY, REFRESH_EVERY);
 	ev_timer_init(&a->alive, on_alive, ALIVE_EVERY, ALIVE_EVERY);
-	ev_async_init(&a->ended, on_ended);
+	ev_async_init(&a->ended, leave_on_ended);
 	ev_async_init(&a->reload, on_reload_asked);
 	a->control_io.data = a->term.data = a->hup.data = a->usr1.data = a->refresh.data = a->alive.data =
 		a->reload.data = a;
@@ -600,7 +453,7 @@ static void end(agent *a, int code)
 	/* Close the ledger after the last connection, so that the log lines of the last requests still come in; and
 	 * before the admin server, which may hang on a disk. */
 	if (a->recording)
-		give_up_ledger(a, -1);
+		leave_ledger(a, -1);
 	if (!admin_host_free(a->admin_host)) {
 		spop_threads_freeze(a->spop_threads);
 		_exit(code);

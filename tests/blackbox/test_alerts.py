@@ -211,7 +211,8 @@ def test_nothing_fires_on_a_healthy_agent(place):
         place.decide("m", 5)
         place.decide("glm-4.6", 2)
         # More records than decisions, as where HAProxy refuses requests by itself: Prometheus may look between the two, and its range is short here.
-        place.send(*[place.record(kind="reported", model="claude-haiku-4-5") for _ in range(9)])
+        # No member was unreachable: else SpoaLlmMemberUnreachable fires.
+        place.send(*[place.end_of(member="first", tried="") for _ in range(9)])
     seen = set()
     with place.repeat(work):
         for _ in range(20):

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "config/clients.h"
+#include "config/clients_impl.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -12,18 +12,6 @@
 #include "base/rfc3339.h"
 #include "config/locate.h"
 
-/* Each mistake costs a pass over the text, in which its line is counted. */
-enum { MISTAKES_MAX = 20 };
-
-/* What is read, and what of it. */
-typedef struct reader {
-	const char *name, *text;
-	client_table *t;
-	uint32_t *clients_at, *projects_at, *keys_at; /* where each stands in the text */
-	err_list *all;
-	bool starved;
-} reader;
-
 /* The object that is read, and what its members go into. */
 typedef struct entry {
 	unsigned of; /* OF_CLIENT or another one */
@@ -35,13 +23,7 @@ typedef struct entry {
 	const char **name;
 } entry;
 
-static bool done(const reader *r)
-{
-	return r->starved || r->all->failed || r->all->count >= MISTAKES_MAX;
-}
-
-/* Notes what is wrong at `at` in the text. */
-__attribute__((format(printf, 3, 4))) static void mistake(reader *r, const char *at, const char *fmt, ...)
+void clients_mistake(reader *r, const char *at, const char *fmt, ...)
 {
 	place p = { r->name, r->text, (size_t)(at - r->text), NULL };
 	char message[384];
@@ -63,11 +45,11 @@ static void each(reader *r, slice value, entry *to, void (*take)(reader *r, entr
 	json_step step = JSON_BAD;
 
 	json_iter_init(&it, value);
-	while (!done(r) && (step = json_next(&it, &m)) == JSON_MEMBER)
+	while (!clients_done(r) && (step = json_next(&it, &m)) == JSON_MEMBER)
 		take(r, to, &m);
-	if (!done(r) && step != JSON_DONE)
-		mistake(r, value.ptr + it.at, "this is not valid JSON: %s",
-			step == JSON_CUT ? "the text ends here" : it.why);
+	if (!clients_done(r) && step != JSON_DONE)
+		clients_mistake(r, value.ptr + it.at, "this is not valid JSON: %s",
+				step == JSON_CUT ? "the text ends here" : it.why);
 }
 
 /* Decodes the text of `m` into `buf`. False: it is none, or it is longer; a mistake says what is `expected`. */
@@ -77,7 +59,7 @@ static bool text_of(reader *r, const json_member *m, char *buf, size_t cap, slic
 	bool ok = m->type == JSON_STRING && json_text(m->value, buf, cap, &len) == JSON_TEXT_OK;
 
 	if (!ok)
-		mistake(r, m->value.ptr, "%s", expected);
+		clients_mistake(r, m->value.ptr, "%s", expected);
 	*out = slice_of(buf, len);
 	return ok;
 }
@@ -103,7 +85,7 @@ static void read_label(reader *r, const char **to, const json_member *m)
 	if (client_name_check(name, &e))
 		*to = keep(r, name);
 	else
-		mistake(r, m->value.ptr, "%s", e.text);
+		clients_mistake(r, m->value.ptr, "%s", e.text);
 }
 
 static void read_name(reader *r, entry *to, const json_member *m)
@@ -120,7 +102,7 @@ static bool read_number(reader *r, const json_member *m, int64_t max, int64_t *o
 {
 	if (m->type == JSON_NUMBER && json_whole(m->value, out) && *out >= 1 && *out <= max)
 		return true;
-	mistake(r, m->value.ptr, "a whole number from 1 to %lld is expected", (long long)max);
+	clients_mistake(r, m->value.ptr, "a whole number from 1 to %lld is expected", (long long)max);
 	return false;
 }
 
@@ -153,7 +135,7 @@ static void read_bool(reader *r, bool *to, const json_member *m)
 	if (m->type == JSON_TRUE || m->type == JSON_FALSE)
 		*to = m->type == JSON_TRUE;
 	else
-		mistake(r, m->value.ptr, "true or false is expected");
+		clients_mistake(r, m->value.ptr, "true or false is expected");
 }
 
 static void read_enabled(reader *r, entry *to, const json_member *m)
@@ -176,7 +158,7 @@ static void read_usd(reader *r, entry *to, const json_member *m)
 	    !text_of(r, m, buf, sizeof buf, &text, "dollars are expected, a text or a number like 12.50"))
 		return;
 	if (!client_dollars(text, &to->limits->budget_nano, &e))
-		mistake(r, m->value.ptr, "%s", e.text);
+		clients_mistake(r, m->value.ptr, "%s", e.text);
 }
 
 static void read_per(reader *r, entry *to, const json_member *m)
@@ -187,7 +169,7 @@ static void read_per(reader *r, entry *to, const json_member *m)
 
 	if (text_of(r, m, buf, sizeof buf, &text, "day, week or month is expected") &&
 	    !client_period(text, &to->limits->period, &e))
-		mistake(r, m->value.ptr, "%s", e.text);
+		clients_mistake(r, m->value.ptr, "%s", e.text);
 }
 
 static void read_sha256(reader *r, entry *to, const json_member *m)
@@ -198,7 +180,7 @@ static void read_sha256(reader *r, entry *to, const json_member *m)
 	slice text;
 
 	if (text_of(r, m, buf, sizeof buf, &text, expected) && !client_hash(text, to->key->sha256))
-		mistake(r, m->value.ptr, "%s", expected);
+		clients_mistake(r, m->value.ptr, "%s", expected);
 }
 
 static void read_expires(reader *r, entry *to, const json_member *m)
@@ -208,7 +190,7 @@ static void read_expires(reader *r, entry *to, const json_member *m)
 	slice text;
 
 	if (text_of(r, m, buf, sizeof buf, &text, expected) && !rfc3339_read(text, &to->key->expires_ms))
-		mistake(r, m->value.ptr, "%s", expected);
+		clients_mistake(r, m->value.ptr, "%s", expected);
 }
 
 /* ---- lists */
@@ -239,7 +221,7 @@ static void take_name(reader *r, entry *to, const json_member *m)
 	if (!text_of(r, m, buf, sizeof buf, &name, "a name is expected, a text"))
 		return;
 	if (!n->check(name, &e)) {
-		mistake(r, m->value.ptr, "%s", e.text);
+		clients_mistake(r, m->value.ptr, "%s", e.text);
 		return;
 	}
 	n->all |= slice_eq(name, SLICE("*"));
@@ -253,12 +235,12 @@ static const char *const *read_names(reader *r, const json_member *m, bool (*che
 	names n = { .check = check };
 
 	if (m->type != JSON_ARRAY) {
-		mistake(r, m->value.ptr, "an array of names is expected");
+		clients_mistake(r, m->value.ptr, "an array of names is expected");
 		return NULL;
 	}
 	each(r, m->value, &n.base, count_name);
 	if (n.count > CLIENT_LIST_MAX) {
-		mistake(r, m->value.ptr, "more than %d names", CLIENT_LIST_MAX);
+		clients_mistake(r, m->value.ptr, "more than %d names", CLIENT_LIST_MAX);
 		return NULL;
 	}
 	n.items = client_table_list(r->t, n.count);
@@ -341,11 +323,11 @@ static void take_field(reader *r, entry *to, const json_member *m)
 		i++;
 	if (i == FIELDS) {
 		bool secret = slice_contains(m->key, SLICE(CLIENT_KEY_PREFIX));
-		mistake(r, m->key.ptr - 1, "%s has no \"%.*s\"; it has %s", to->kind,
-			secret ? 3 : (int)slice_first(m->key, 40).len, secret ? "..." : m->key.ptr,
-			all_fields(to->of, all, sizeof all));
+		clients_mistake(r, m->key.ptr - 1, "%s has no \"%.*s\"; it has %s", to->kind,
+				secret ? 3 : (int)slice_first(m->key, 40).len, secret ? "..." : m->key.ptr,
+				all_fields(to->of, all, sizeof all));
 	} else if (to->seen & 1u << i) {
-		mistake(r, m->key.ptr - 1, "\"%s\" is given twice", fields[i].key.ptr);
+		clients_mistake(r, m->key.ptr - 1, "\"%s\" is given twice", fields[i].key.ptr);
 	} else {
 		to->seen |= 1u << i;
 		fields[i].read(r, to, m);
@@ -356,13 +338,13 @@ static void take_field(reader *r, entry *to, const json_member *m)
 static bool read_object(reader *r, entry *to, const json_member *m)
 {
 	if (m->type != JSON_OBJECT) {
-		mistake(r, m->value.ptr, "%s must be an object", to->kind);
+		clients_mistake(r, m->value.ptr, "%s must be an object", to->kind);
 		return false;
 	}
 	each(r, m->value, to, take_field);
-	for (size_t i = 0; i < FIELDS && !done(r); i++)
+	for (size_t i = 0; i < FIELDS && !clients_done(r); i++)
 		if (fields[i].of & to->of && fields[i].needed && !(to->seen & 1u << i))
-			mistake(r, m->value.ptr, "%s needs \"%s\"", to->kind, fields[i].key.ptr);
+			clients_mistake(r, m->value.ptr, "%s needs \"%s\"", to->kind, fields[i].key.ptr);
 	return true;
 }
 
@@ -392,8 +374,8 @@ static void take_key(reader *r, entry *to, const json_member *m)
 {
 	if (to->client->keys_count == CLIENT_KEYS_MAX || r->t->keys_count == CLIENTS_MAX) {
 		if (to->seen++ == 0)
-			mistake(r, m->value.ptr, "more than %d keys of a client, or more than %d of all",
-				CLIENT_KEYS_MAX, CLIENTS_MAX);
+			clients_mistake(r, m->value.ptr, "more than %d keys of a client, or more than %d of all",
+					CLIENT_KEYS_MAX, CLIENTS_MAX);
 		return;
 	}
 	if (!note_place(r, &r->keys_at, r->t->keys_count, m->value.ptr))
@@ -411,14 +393,14 @@ static void read_keys(reader *r, entry *to, const json_member *m)
 	if (m->type == JSON_ARRAY)
 		each(r, m->value, &keys, take_key);
 	else
-		mistake(r, m->value.ptr, "an array of keys is expected");
+		clients_mistake(r, m->value.ptr, "an array of keys is expected");
 }
 
 static void take_client(reader *r, entry *to, const json_member *m)
 {
 	if (r->t->count == CLIENTS_MAX) {
 		if (to->seen++ == 0)
-			mistake(r, m->value.ptr, "more than %d clients", CLIENTS_MAX);
+			clients_mistake(r, m->value.ptr, "more than %d clients", CLIENTS_MAX);
 		return;
 	}
 	client *c = note_place(r, &r->clients_at, r->t->count, m->value.ptr) ? client_table_add(r->t) : NULL;
@@ -436,14 +418,14 @@ static void read_clients(reader *r, entry *to, const json_member *m)
 	if (m->type == JSON_ARRAY)
 		each(r, m->value, &clients, take_client);
 	else
-		mistake(r, m->value.ptr, "an array of clients is expected");
+		clients_mistake(r, m->value.ptr, "an array of clients is expected");
 }
 
 static void take_project(reader *r, entry *to, const json_member *m)
 {
 	if (r->t->projects_count == CLIENTS_MAX) {
 		if (to->seen++ == 0)
-			mistake(r, m->value.ptr, "more than %d projects", CLIENTS_MAX);
+			clients_mistake(r, m->value.ptr, "more than %d projects", CLIENTS_MAX);
 		return;
 	}
 	client_project *p = note_place(r, &r->projects_at, r->t->projects_count, m->value.ptr) ?
@@ -464,115 +446,7 @@ static void read_projects(reader *r, entry *to, const json_member *m)
 	if (m->type == JSON_ARRAY)
 		each(r, m->value, &projects, take_project);
 	else
-		mistake(r, m->value.ptr, "an array of projects is expected");
-}
-
-/* ---- what only the whole file shows */
-
-static size_t line_of(const reader *r, uint32_t at)
-{
-	size_t line = 1;
-
-	for (uint32_t i = 0; i < at; i++)
-		line += r->text[i] == '\n';
-	return line;
-}
-
-/* Finds names: open addressing, 1 + the index of the client or project; 0: free. */
-typedef struct name_index {
-	uint32_t *slots, mask;
-	bool of_projects;
-} name_index;
-
-static bool index_init(reader *r, name_index *x, uint32_t count, bool of_projects)
-{
-	uint32_t slots = 2;
-
-	while (slots / 2 < count)
-		slots *= 2;
-	*x = (name_index){ calloc(slots, sizeof *x->slots), slots - 1, of_projects };
-	r->starved |= !x->slots;
-	return x->slots != NULL;
-}
-
-/* Returns the slot of the item with this name, or the free one where it belongs. */
-static uint32_t *index_find(const name_index *x, const client_table *t, const char *name)
-{
-	uint32_t at = (uint32_t)hash_of(hash_own_key(), 0, slice_cstr(name)) & x->mask;
-
-	for (; x->slots[at]; at = (at + 1) & x->mask) {
-		uint32_t i = x->slots[at] - 1;
-		if (strcmp(name, x->of_projects ? t->projects[i].name : t->clients[i].name) == 0)
-			break;
-	}
-	return &x->slots[at];
-}
-
-static void note_twice(reader *r, const char *what, const char *name, uint32_t first, uint32_t second)
-{
-	mistake(r, r->text + second, "%s%s%s%s stands in line %zu already", what, name ? " \"" : "", name ? name : "",
-		name ? "\"" : "", line_of(r, first));
-}
-
-static void check_clients(reader *r)
-{
-	name_index x;
-
-	if (!index_init(r, &x, r->t->count, false))
-		return;
-	for (uint32_t i = 0; i < r->t->count && !done(r); i++) {
-		uint32_t *slot = index_find(&x, r->t, r->t->clients[i].name);
-		if (*slot)
-			note_twice(r, "the client", r->t->clients[i].name, r->clients_at[*slot - 1], r->clients_at[i]);
-		else
-			*slot = i + 1;
-	}
-	free(x.slots);
-}
-
-/* Checks the projects that are listed, adds those that only clients name, and leads each client to its own. */
-static void link_projects(reader *r)
-{
-	client_table *t = r->t;
-	uint32_t listed = t->projects_count;
-	name_index x;
-
-	if (!index_init(r, &x, listed + t->count, true))
-		return;
-	for (uint32_t i = 0; i < listed && !done(r); i++) {
-		uint32_t *slot = index_find(&x, t, t->projects[i].name);
-		if (*slot)
-			note_twice(r, "the project", t->projects[i].name, r->projects_at[*slot - 1], r->projects_at[i]);
-		else
-			*slot = i + 1;
-	}
-	for (uint32_t i = 0; i < t->count && !done(r); i++) {
-		client *c = &t->clients[i];
-		uint32_t *slot = c->project ? index_find(&x, t, c->project) : NULL;
-		if (!slot)
-			continue;
-		if (!*slot) {
-			client_project *p = client_table_add_project(t);
-			r->starved |= !p;
-			if (!p)
-				break;
-			p->name = c->project;
-			*slot = t->projects_count;
-		}
-		c->project_at = *slot - 1;
-	}
-	free(x.slots);
-}
-
-static void check_keys(reader *r)
-{
-	client_table *t = r->t;
-
-	for (uint32_t i = 0; i < t->keys_count && !done(r); i++) {
-		const client_key *first = client_key_find(t, t->keys[i].sha256);
-		if (first != &t->keys[i])
-			note_twice(r, "the key", NULL, r->keys_at[first - t->keys], r->keys_at[i]);
-	}
+		clients_mistake(r, m->value.ptr, "an array of projects is expected");
 }
 
 /* ---- the file */
@@ -587,15 +461,15 @@ client_table *clients_parse(const char *name, const char *text, err_list *all, e
 	r.starved = !r.t;
 	whole.value = slice_from(whole.value, begin);
 	if (text[begin] != '{')
-		mistake(&r, whole.value.ptr, "the file of clients must be a JSON object");
+		clients_mistake(&r, whole.value.ptr, "the file of clients must be a JSON object");
 	else if (r.t)
 		read_object(&r, &file, &whole);
 	if (!r.starved && all->count == 0) {
-		check_clients(&r);
-		link_projects(&r);
+		clients_check_clients(&r);
+		clients_link_projects(&r);
 		r.starved |= !r.starved && !client_table_finish(r.t);
 		if (!r.starved)
-			check_keys(&r);
+			clients_check_keys(&r);
 	}
 	if (r.starved || all->failed)
 		err_set_kind(e, ERR_MEMORY, "%s: out of memory", name);

@@ -60,4 +60,21 @@ static inline int64_t rig_settle(budget *b, const char *id, uint32_t client, uin
 	return budget_keep_settle(b, &end, now_ms);
 }
 
+/* Asks for a request of `nano` and `tokens`. */
+static inline budget_answer rig_ask(budget *b, const char *id, budget_limit client, budget_limit project, int64_t nano,
+				    uint64_t tokens, uint64_t mono_ns, int64_t now_ms)
+{
+	budget_ask a = { slice_cstr(id), client, project, nano, tokens };
+	budget_answer out;
+
+	budget_reserve(b, &a, mono_ns, now_ms, &out);
+	return out;
+}
+
+/* Asks for a request of a client without a project. */
+static inline budget_result rig_money(budget *b, const char *id, budget_limit client, int64_t nano, int64_t now_ms)
+{
+	return rig_ask(b, id, client, rig_none(), nano, 0, SECOND_NS, now_ms).result;
+}
+
 #endif

@@ -1,9 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The budgets' memory: admission, settling, periods, tokens of a minute; beside a simple model, and from many threads.
- */
-#include <pthread.h>
-#include <stdatomic.h>
+ * The budgets' memory: admission, settling, periods, tokens of a minute. */
 #include <time.h>
 
 #include "budget_rig.h"
@@ -33,21 +30,6 @@ static void periods_are_those_of_the_calendar(void)
 }
 
 /* ---- admission */
-
-static budget_answer ask(budget *b, const char *id, budget_limit client, budget_limit project, int64_t nano,
-			 uint64_t tokens, uint64_t mono_ns, int64_t now_ms)
-{
-	budget_ask a = { slice_cstr(id), client, project, nano, tokens };
-	budget_answer out;
-
-	budget_reserve(b, &a, mono_ns, now_ms, &out);
-	return out;
-}
-
-static budget_result money(budget *b, const char *id, budget_limit client, int64_t nano, int64_t now_ms)
-{
-	return ask(b, id, client, rig_none(), nano, 0, SECOND_NS, now_ms).result;
-}
 
 static void an_account_is_found_by_kind_and_name(void)
 {
@@ -111,24 +93,24 @@ static void a_budget_admits_what_fits(void)
 	uint32_t a = rig_account(b, ACCOUNT_CLIENT, "alice", 100, PERIOD_DAY);
 	budget_limit l = rig_limit(a, 100, PERIOD_DAY, 0);
 
-	CHECK(money(b, "1", l, 60, NOON) == BUDGET_ADMITTED);
-	CHECK(money(b, "2", l, 41, NOON) == BUDGET_SPENT);
-	CHECK(money(b, "3", l, 40, NOON) == BUDGET_ADMITTED);
-	CHECK(money(b, "4", l, 1, NOON) == BUDGET_SPENT);
-	CHECK(money(b, "5", l, 0, NOON) == BUDGET_ADMITTED);
+	CHECK(rig_money(b, "1", l, 60, NOON) == BUDGET_ADMITTED);
+	CHECK(rig_money(b, "2", l, 41, NOON) == BUDGET_SPENT);
+	CHECK(rig_money(b, "3", l, 40, NOON) == BUDGET_ADMITTED);
+	CHECK(rig_money(b, "4", l, 1, NOON) == BUDGET_SPENT);
+	CHECK(rig_money(b, "5", l, 0, NOON) == BUDGET_ADMITTED);
 	CHECK(rig_settle(b, "1", a, BUDGET_NO_ACCOUNT, 50, NOON) == 60);
 	CHECK(rig_settle(b, "1", a, BUDGET_NO_ACCOUNT, 0, NOON) == -1); /* it is settled */
-	CHECK(money(b, "6", l, 11, NOON) == BUDGET_SPENT);
-	CHECK(money(b, "7", l, 10, NOON) == BUDGET_ADMITTED);
+	CHECK(rig_money(b, "6", l, 11, NOON) == BUDGET_SPENT);
+	CHECK(rig_money(b, "7", l, 10, NOON) == BUDGET_ADMITTED);
 	budget_release(b, SLICE("7"));
 	CHECK(rig_settle(b, "3", a, BUDGET_NO_ACCOUNT, 45, NOON) == 40); /* dearer than thought */
 	CHECK(rig_sum(b, a, NOON) == 95);
 	CHECK(rig_settle(b, "unheard of", a, BUDGET_NO_ACCOUNT, 7, NOON) == -1);
-	CHECK(rig_sum(b, a, NOON) == 102 && money(b, "8", l, 0, NOON) == BUDGET_SPENT);
+	CHECK(rig_sum(b, a, NOON) == 102 && rig_money(b, "8", l, 0, NOON) == BUDGET_SPENT);
 	account_view v = budget_account_view(b, a, NOON);
 	CHECK(v.why == BUDGET_SPENT && v.refused_s == NOON / 1000 && v.spent == 102 && v.nano == 100);
-	CHECK(money(b, "9", rig_limit(a, INT64_MAX, PERIOD_DAY, 0), INT64_MAX, NOON) == BUDGET_ADMITTED);
-	CHECK(money(b, "10", rig_limit(a, 100, PERIOD_DAY, 0), INT64_MAX, NOON) == BUDGET_SPENT);
+	CHECK(rig_money(b, "9", rig_limit(a, INT64_MAX, PERIOD_DAY, 0), INT64_MAX, NOON) == BUDGET_ADMITTED);
+	CHECK(rig_money(b, "10", rig_limit(a, 100, PERIOD_DAY, 0), INT64_MAX, NOON) == BUDGET_SPENT);
 	budget_unmap(b);
 	close(fd);
 }
@@ -139,12 +121,12 @@ static void what_was_spent_has_to_be_known(void)
 	budget *b = rig_budget(&fd);
 	uint32_t a = budget_account(b, ACCOUNT_CLIENT, SLICE("alice"));
 
-	CHECK(money(b, "1", rig_limit(a, 100, PERIOD_DAY, 0), 1, NOON) == BUDGET_UNKNOWN);
-	CHECK(money(b, "2", rig_limit(a, BUDGET_NO_LIMIT, PERIOD_DAY, 0), 1, NOON) == BUDGET_ADMITTED);
+	CHECK(rig_money(b, "1", rig_limit(a, 100, PERIOD_DAY, 0), 1, NOON) == BUDGET_UNKNOWN);
+	CHECK(rig_money(b, "2", rig_limit(a, BUDGET_NO_LIMIT, PERIOD_DAY, 0), 1, NOON) == BUDGET_ADMITTED);
 	budget_release(b, SLICE("2"));
 	budget_keep_seed(b, a, PERIOD_DAY, NOON, 99);
-	CHECK(money(b, "3", rig_limit(a, 100, PERIOD_DAY, 0), 1, NOON) == BUDGET_ADMITTED);
-	CHECK(money(b, "4", rig_limit(a, 100, PERIOD_MONTH, 0), 1, NOON) == BUDGET_UNKNOWN); /* of another period */
+	CHECK(rig_money(b, "3", rig_limit(a, 100, PERIOD_DAY, 0), 1, NOON) == BUDGET_ADMITTED);
+	CHECK(rig_money(b, "4", rig_limit(a, 100, PERIOD_MONTH, 0), 1, NOON) == BUDGET_UNKNOWN); /* of another period */
 	CHECK(rig_sum(b, a, NOON) == 100);
 	budget_unmap(b);
 	close(fd);
@@ -158,11 +140,11 @@ static void a_project_limits_its_clients_together(void)
 	uint32_t p = rig_account(b, ACCOUNT_PROJECT, "search", 30, PERIOD_MONTH);
 	budget_limit client = rig_limit(a, 100, PERIOD_DAY, 0), project = rig_limit(p, 30, PERIOD_MONTH, 0);
 
-	CHECK(ask(b, "1", client, project, 20, 0, SECOND_NS, NOON).result == BUDGET_ADMITTED);
-	budget_answer no = ask(b, "2", client, project, 20, 0, SECOND_NS, NOON);
+	CHECK(rig_ask(b, "1", client, project, 20, 0, SECOND_NS, NOON).result == BUDGET_ADMITTED);
+	budget_answer no = rig_ask(b, "2", client, project, 20, 0, SECOND_NS, NOON);
 	CHECK(no.result == BUDGET_SPENT && no.project);
 	CHECK(rig_sum(b, a, NOON) == 20 && rig_sum(b, p, NOON) == 20);
-	CHECK(ask(b, "3", rig_none(), project, 10, 0, SECOND_NS, NOON).used_percent == 100);
+	CHECK(rig_ask(b, "3", rig_none(), project, 10, 0, SECOND_NS, NOON).used_percent == 100);
 	CHECK(budget_keep_reserved(b, SLICE("1")) == 20 && budget_keep_reserved(b, SLICE("2")) == -1);
 	CHECK(rig_settle(b, "1", a, p, 5, NOON) == 20 && rig_settle(b, "3", BUDGET_NO_ACCOUNT, p, 0, NOON) == 10);
 	CHECK(rig_sum(b, a, NOON) == 5 && rig_sum(b, p, NOON) == 5);
@@ -178,11 +160,11 @@ static void a_request_that_asks_twice_is_one(void)
 	uint32_t a = rig_account(b, ACCOUNT_CLIENT, "alice", 100, PERIOD_DAY);
 	budget_limit l = rig_limit(a, 100, PERIOD_DAY, 0);
 
-	CHECK(money(b, "1", l, 60, NOON) == BUDGET_ADMITTED && money(b, "1", l, 60, NOON) == BUDGET_ADMITTED);
+	CHECK(rig_money(b, "1", l, 60, NOON) == BUDGET_ADMITTED && rig_money(b, "1", l, 60, NOON) == BUDGET_ADMITTED);
 	CHECK(rig_sum(b, a, NOON) == 60);
-	CHECK(money(b, "1", l, 10, NOON) == BUDGET_ADMITTED && rig_sum(b, a, NOON) == 60);
-	CHECK(money(b, "1", l, 80, NOON) == BUDGET_ADMITTED && rig_sum(b, a, NOON) == 80);
-	CHECK(money(b, "1", l, 101, NOON) == BUDGET_SPENT && rig_sum(b, a, NOON) == 80);
+	CHECK(rig_money(b, "1", l, 10, NOON) == BUDGET_ADMITTED && rig_sum(b, a, NOON) == 60);
+	CHECK(rig_money(b, "1", l, 80, NOON) == BUDGET_ADMITTED && rig_sum(b, a, NOON) == 80);
+	CHECK(rig_money(b, "1", l, 101, NOON) == BUDGET_SPENT && rig_sum(b, a, NOON) == 80);
 	CHECK(budget_count(b).reservations == 1 && budget_keep_reserved(b, SLICE("1")) == 80);
 	CHECK(rig_settle(b, "1", a, BUDGET_NO_ACCOUNT, 80, NOON) == 80 && rig_sum(b, a, NOON) == 80);
 	budget_unmap(b);
@@ -199,29 +181,29 @@ static void tokens_come_back_with_time(void)
 	budget_limit l = rig_limit(a, BUDGET_NO_LIMIT, PERIOD_DAY, 600); /* ten a second */
 	uint64_t now = 5 * SECOND_NS;
 
-	budget_answer one = ask(b, "1", l, rig_none(), 0, 600, now, NOON);
+	budget_answer one = rig_ask(b, "1", l, rig_none(), 0, 600, now, NOON);
 	CHECK(one.result == BUDGET_ADMITTED && one.tokens_limit == 600 && one.tokens_left == 0 &&
 	      one.tokens_reset_ns == 60 * SECOND_NS && one.used_percent == 0);
-	budget_answer two = ask(b, "2", l, rig_none(), 0, 10, now, NOON);
+	budget_answer two = rig_ask(b, "2", l, rig_none(), 0, 10, now, NOON);
 	CHECK(two.result == BUDGET_TOKENS && two.wait_ns == SECOND_NS && !two.project);
-	CHECK(ask(b, "3", l, rig_none(), 0, 10, now + SECOND_NS, NOON).result == BUDGET_ADMITTED);
-	CHECK(ask(b, "4", l, rig_none(), 0, 601, now + 500 * SECOND_NS, NOON).result == BUDGET_TOO_LARGE);
+	CHECK(rig_ask(b, "3", l, rig_none(), 0, 10, now + SECOND_NS, NOON).result == BUDGET_ADMITTED);
+	CHECK(rig_ask(b, "4", l, rig_none(), 0, 601, now + 500 * SECOND_NS, NOON).result == BUDGET_TOO_LARGE);
 	/* Half of the first one's tokens were not used. */
 	budget_end end = { SLICE("1"), a, BUDGET_NO_ACCOUNT, NOON, 0, 300 };
 	CHECK(budget_keep_settle(b, &end, NOON) == 0);
-	two = ask(b, "5", l, rig_none(), 0, 300, now + SECOND_NS, NOON);
+	two = rig_ask(b, "5", l, rig_none(), 0, 300, now + SECOND_NS, NOON);
 	CHECK(two.result == BUDGET_ADMITTED && two.tokens_left == 0);
-	CHECK(ask(b, "6", l, rig_none(), 0, 1, now + SECOND_NS, NOON).result == BUDGET_TOKENS);
+	CHECK(rig_ask(b, "6", l, rig_none(), 0, 1, now + SECOND_NS, NOON).result == BUDGET_TOKENS);
 	/* This one took 100 more than it had: a debt. */
 	end = (budget_end){ SLICE("5"), a, BUDGET_NO_ACCOUNT, NOON, 0, 400 };
 	CHECK(budget_keep_settle(b, &end, NOON) == 0);
-	CHECK(ask(b, "7", l, rig_none(), 0, 1, now + 11 * SECOND_NS, NOON).result == BUDGET_TOKENS);
-	CHECK(ask(b, "8", l, rig_none(), 0, 1, now + 12 * SECOND_NS, NOON).result == BUDGET_ADMITTED);
+	CHECK(rig_ask(b, "7", l, rig_none(), 0, 1, now + 11 * SECOND_NS, NOON).result == BUDGET_TOKENS);
+	CHECK(rig_ask(b, "8", l, rig_none(), 0, 1, now + 12 * SECOND_NS, NOON).result == BUDGET_ADMITTED);
 	budget_release(b, SLICE("8"));
-	CHECK(ask(b, "9", l, rig_none(), 0, 600, now + 99 * SECOND_NS, NOON).result == BUDGET_ADMITTED);
+	CHECK(rig_ask(b, "9", l, rig_none(), 0, 600, now + 99 * SECOND_NS, NOON).result == BUDGET_ADMITTED);
 	budget_release(b, SLICE("9"));
 	budget_release(b, SLICE("3")); /* longer ago than the bucket's memory */
-	CHECK(ask(b, "10", l, rig_none(), 0, 600, now + 99 * SECOND_NS, NOON).result == BUDGET_ADMITTED);
+	CHECK(rig_ask(b, "10", l, rig_none(), 0, 600, now + 99 * SECOND_NS, NOON).result == BUDGET_ADMITTED);
 	budget_unmap(b);
 	close(fd);
 }
@@ -235,11 +217,11 @@ static void what_the_money_refuses_takes_no_tokens(void)
 	budget_limit l = rig_limit(a, 100, PERIOD_DAY, 600), all = rig_limit(p, BUDGET_NO_LIMIT, PERIOD_DAY, 1000);
 	uint64_t now = 5 * SECOND_NS;
 
-	CHECK(ask(b, "1", l, all, 101, 600, now, NOON).result == BUDGET_SPENT);
-	CHECK(ask(b, "2", l, all, 50, 600, now, NOON).result == BUDGET_ADMITTED);
-	budget_answer no = ask(b, "3", rig_none(), all, 0, 401, now, NOON);
+	CHECK(rig_ask(b, "1", l, all, 101, 600, now, NOON).result == BUDGET_SPENT);
+	CHECK(rig_ask(b, "2", l, all, 50, 600, now, NOON).result == BUDGET_ADMITTED);
+	budget_answer no = rig_ask(b, "3", rig_none(), all, 0, 401, now, NOON);
 	CHECK(no.result == BUDGET_TOKENS && no.project && no.tokens_left == 400);
-	CHECK(ask(b, "4", rig_none(), all, 0, 400, now, NOON).result == BUDGET_ADMITTED);
+	CHECK(rig_ask(b, "4", rig_none(), all, 0, 400, now, NOON).result == BUDGET_ADMITTED);
 	CHECK(rig_sum(b, a, NOON) == 50 && budget_count(b).reservations == 2);
 	budget_unmap(b);
 	close(fd);
@@ -264,18 +246,18 @@ static void a_period_begins_with_nothing_spent(void)
 		int64_t last = NOON + (rows[i].days - 1) * DAY_OF_MS + DAY_OF_MS / 2 - 1, next = last + 1;
 
 		budget_keep_seed(b, a, rows[i].kind, NOON, 90);
-		CHECK(money(b, "in flight", l, 10, last) == BUDGET_ADMITTED);
-		CHECK(money(b, "refused", l, 1, last) == BUDGET_SPENT);
+		CHECK(rig_money(b, "in flight", l, 10, last) == BUDGET_ADMITTED);
+		CHECK(rig_money(b, "refused", l, 1, last) == BUDGET_SPENT);
 		/* The keeper has not begun it yet; what is reserved stays. */
-		CHECK(money(b, "too much", l, 91, next) == BUDGET_SPENT);
-		CHECK(money(b, "enough", l, 90, next) == BUDGET_ADMITTED);
+		CHECK(rig_money(b, "too much", l, 91, next) == BUDGET_SPENT);
+		CHECK(rig_money(b, "enough", l, 90, next) == BUDGET_ADMITTED);
 		CHECK(rig_settle(b, "in flight", a, BUDGET_NO_ACCOUNT, 10, last) == 10);
 		CHECK(budget_keep_time(b, SECOND_NS, next) == 0);
 		CHECK(rig_sum(b, a, next) == 90 && budget_account_view(b, a, next).spent == 0);
 		/* A decider whose clock is behind by a moment does not spend the new period's money as the old one's.
 		 */
 		budget_keep_seed(b, a, rows[i].kind, next, 10);
-		CHECK(money(b, "behind", l, 1, last) == BUDGET_SPENT);
+		CHECK(rig_money(b, "behind", l, 1, last) == BUDGET_SPENT);
 		/* A request of the old one that ends now costs the new one nothing. */
 		CHECK(rig_settle(b, "enough", a, BUDGET_NO_ACCOUNT, 0, next) == 90);
 		budget_end late = { SLICE("late"), a, BUDGET_NO_ACCOUNT, last, 77, -1 };
@@ -294,12 +276,12 @@ static void a_request_without_a_record_is_charged(void)
 	budget_limit l = rig_limit(a, 100, PERIOD_DAY, 0), all = rig_limit(p, BUDGET_NO_LIMIT, PERIOD_MONTH, 0);
 	uint64_t end = (BUDGET_EXPIRES_S + 1) * SECOND_NS;
 
-	CHECK(ask(b, "1", l, all, 60, 0, SECOND_NS, NOON).result == BUDGET_ADMITTED);
-	CHECK(ask(b, "2", l, all, 30, 0, SECOND_NS, NOON).result == BUDGET_ADMITTED);
+	CHECK(rig_ask(b, "1", l, all, 60, 0, SECOND_NS, NOON).result == BUDGET_ADMITTED);
+	CHECK(rig_ask(b, "2", l, all, 30, 0, SECOND_NS, NOON).result == BUDGET_ADMITTED);
 	CHECK(budget_keep_time(b, end - 1, NOON) == 0 && budget_keep_time(b, end, NOON) == 2);
 	account_view v = budget_account_view(b, a, NOON);
 	CHECK(v.charged == 90 && v.reserved == 0 && v.spent == 0);
-	CHECK(money(b, "3", l, 11, NOON) == BUDGET_SPENT && budget_keep_reserved(b, SLICE("1")) == 60);
+	CHECK(rig_money(b, "3", l, 11, NOON) == BUDGET_SPENT && budget_keep_reserved(b, SLICE("1")) == 60);
 	/* A record that comes later takes the charge back. */
 	CHECK(rig_settle(b, "1", a, p, 5, NOON) == 60);
 	v = budget_account_view(b, a, NOON);
@@ -322,7 +304,7 @@ static void a_share_is_told_once_a_period(void)
 	CHECK(budget_keep_crossed(b, a, NOON) == 0);
 	budget_keep_seed(b, a, PERIOD_DAY, NOON, 80);
 	CHECK(budget_keep_crossed(b, a, NOON) == 80 && budget_keep_crossed(b, a, NOON) == 0);
-	CHECK(money(b, "1", rig_limit(a, 100, PERIOD_DAY, 0), 21, NOON) == BUDGET_SPENT);
+	CHECK(rig_money(b, "1", rig_limit(a, 100, PERIOD_DAY, 0), 21, NOON) == BUDGET_SPENT);
 	CHECK(budget_keep_crossed(b, a, NOON) == 100 && budget_keep_crossed(b, a, NOON) == 0);
 	budget_keep_seed(b, a, PERIOD_DAY, NOON, 100);
 	CHECK(budget_keep_crossed(b, a, NOON) == 0 && budget_keep_crossed(b, a, NOON + DAY_OF_MS) == 0);
@@ -345,18 +327,18 @@ static void so_many_fit_and_the_charged_ones_give_way(void)
 
 	for (; i < 65536; i++) {
 		snprintf(id, sizeof id, "request %d", i);
-		CHECK(money(b, id, l, 1, NOON) == BUDGET_ADMITTED);
+		CHECK(rig_money(b, id, l, 1, NOON) == BUDGET_ADMITTED);
 	}
 	for (; i < 200000; i++) {
 		snprintf(id, sizeof id, "request %d", i);
-		admitted += money(b, id, l, 1, NOON) == BUDGET_ADMITTED;
+		admitted += rig_money(b, id, l, 1, NOON) == BUDGET_ADMITTED;
 	}
 	CHECK(admitted > BUDGET_RESERVATIONS / 4 && admitted <= BUDGET_RESERVATIONS / 2);
 	CHECK(rig_sum(b, a, NOON) == 65536 + admitted);
 	snprintf(id, sizeof id, "request %d", 199999);
-	CHECK(money(b, id, l, 1, NOON) == BUDGET_FULL);
+	CHECK(rig_money(b, id, l, 1, NOON) == BUDGET_FULL);
 	CHECK((int)budget_keep_time(b, UINT64_C(90000) * SECOND_NS, NOON) == 65536 + admitted);
-	CHECK(money(b, id, l, 1, NOON) == BUDGET_ADMITTED);
+	CHECK(rig_money(b, id, l, 1, NOON) == BUDGET_ADMITTED);
 	CHECK(rig_sum(b, a, NOON) == 65536 + admitted + 1);
 	budget_unmap(b);
 	close(fd);
@@ -385,312 +367,6 @@ static void outputs_are_learned_by_model(void)
 	close(fd);
 }
 
-/* ---- beside a model */
-
-enum { MODEL_CLIENTS = 6, MODEL_PROJECTS = 2, MODEL_IDS = 40, MODEL_STEPS = 150000 };
-
-typedef struct plain_account {
-	int64_t nano, spent, charged, reserved, first_day;
-	period_kind kind;
-} plain_account;
-
-typedef struct plain_request {
-	enum { PLAIN_NOT, PLAIN_RESERVED, PLAIN_CHARGED } state;
-	int client;
-	int64_t nano, charged_day;
-	uint64_t expires_s;
-} plain_request;
-
-static uint64_t seed = 88172645463325252u;
-
-static unsigned pick(unsigned below)
-{
-	seed ^= seed << 13;
-	seed ^= seed >> 7;
-	seed ^= seed << 17;
-	return (unsigned)(seed >> 20) % below;
-}
-
-static void plain_time(plain_account *a, int64_t day)
-{
-	if (period_first(a->kind, day) > a->first_day) {
-		a->first_day = period_first(a->kind, day);
-		a->spent = a->charged = 0;
-	}
-}
-
-static bool plain_fits(const plain_account *a, int64_t nano)
-{
-	return a->nano == BUDGET_NO_LIMIT || a->spent + a->charged + a->reserved + nano <= a->nano;
-}
-
-static void random_requests_agree_with_a_model(void)
-{
-	static const int64_t budgets[MODEL_CLIENTS + MODEL_PROJECTS] = { 100, 250, BUDGET_NO_LIMIT, 1000, 0, 700,
-									 600, 1500 };
-	plain_account plain[MODEL_CLIENTS + MODEL_PROJECTS];
-	plain_request requests[MODEL_IDS] = { { .state = PLAIN_NOT } };
-	uint32_t accounts[MODEL_CLIENTS + MODEL_PROJECTS];
-	int64_t now = NOON;
-	uint64_t mono_s = 1000;
-	int fd, result_counts[BUDGET_FULL + 1] = { 0 };
-	budget *b = rig_budget(&fd);
-
-	for (int i = 0; i < MODEL_CLIENTS + MODEL_PROJECTS; i++) {
-		char name[8];
-		snprintf(name, sizeof name, "%d", i);
-		plain[i] = (plain_account){ budgets[i], 0, 0, 0, 0, (period_kind)(i % 3) };
-		plain[i].first_day = period_first(plain[i].kind, period_day(now));
-		accounts[i] = rig_account(b, i < MODEL_CLIENTS ? ACCOUNT_CLIENT : ACCOUNT_PROJECT, name, budgets[i],
-					  plain[i].kind);
-	}
-	for (int step = 0; step < MODEL_STEPS && unit_bad == 0; step++) {
-		int at = (int)pick(MODEL_IDS);
-		plain_request *q = &requests[at];
-		int c = q->state == PLAIN_NOT ? (int)pick(MODEL_CLIENTS) : q->client,
-		    p = MODEL_CLIENTS + c % MODEL_PROJECTS;
-		plain_account *both[] = { &plain[c], &plain[p] };
-		char id[16];
-		snprintf(id, sizeof id, "id %d", at);
-		for (int i = 0; i < MODEL_CLIENTS + MODEL_PROJECTS; i++)
-			plain_time(&plain[i], period_day(now));
-		switch (pick(10)) {
-		case 0: /* time */
-			now += pick(3) ? pick(1000000) : pick(40000000);
-			mono_s += pick(4) ? pick(100) : pick(9000);
-			size_t charged = 0;
-			for (int i = 0; i < MODEL_CLIENTS + MODEL_PROJECTS; i++)
-				plain_time(&plain[i], period_day(now));
-			for (int i = 0; i < MODEL_IDS; i++) {
-				plain_request *r = &requests[i];
-				if (r->state != PLAIN_RESERVED || r->expires_s > mono_s)
-					continue;
-				r->state = PLAIN_CHARGED;
-				r->charged_day = period_day(now);
-				charged++;
-				for (int k = 0; k < 2; k++) {
-					plain_account *a =
-						&plain[k ? MODEL_CLIENTS + r->client % MODEL_PROJECTS : r->client];
-					a->charged += r->nano;
-					a->reserved -= r->nano;
-				}
-			}
-			CHECK(budget_keep_time(b, mono_s * SECOND_NS, now) == charged);
-			break;
-		case 1: /* it does not go on */
-			budget_release(b, slice_cstr(id));
-			if (q->state == PLAIN_RESERVED) {
-				both[0]->reserved -= q->nano;
-				both[1]->reserved -= q->nano;
-				q->state = PLAIN_NOT;
-			}
-			break;
-		case 2:
-		case 3:
-		case 4: { /* its record */
-			int64_t nano = pick(120);
-			int64_t had = rig_settle(b, id, accounts[c], accounts[p], nano, now);
-			CHECK(had == (q->state == PLAIN_NOT ? -1 : q->nano));
-			for (int k = 0; k < 2; k++) {
-				both[k]->spent += nano;
-				if (q->state == PLAIN_RESERVED)
-					both[k]->reserved -= q->nano;
-				if (q->state == PLAIN_CHARGED && q->charged_day >= both[k]->first_day)
-					both[k]->charged -= q->nano;
-			}
-			q->state = PLAIN_NOT;
-			break;
-		}
-		default: { /* it asks, perhaps again */
-			int64_t nano = pick(90), more = nano;
-			if (q->state == PLAIN_CHARGED)
-				break;
-			if (q->state == PLAIN_RESERVED)
-				more = nano > q->nano ? nano - q->nano : 0;
-			bool again = q->state == PLAIN_RESERVED && more == 0;
-			budget_result should = again || (plain_fits(both[0], more) && plain_fits(both[1], more)) ?
-						       BUDGET_ADMITTED :
-						       BUDGET_SPENT;
-			budget_result is = ask(b, id, rig_limit(accounts[c], plain[c].nano, plain[c].kind, 0),
-					       rig_limit(accounts[p], plain[p].nano, plain[p].kind, 0), nano, 0,
-					       mono_s * SECOND_NS, now)
-						   .result;
-			CHECK(is == should);
-			result_counts[is]++;
-			if (should != BUDGET_ADMITTED)
-				break;
-			if (q->state == PLAIN_NOT) {
-				*q = (plain_request){ PLAIN_RESERVED, c, nano, 0, mono_s + BUDGET_EXPIRES_S };
-			} else {
-				q->nano += more;
-			}
-			both[0]->reserved += more;
-			both[1]->reserved += more;
-		}
-		}
-		for (int k = 0; k < 2; k++) {
-			account_view v = budget_account_view(b, accounts[k ? p : c], now);
-			plain_time(both[k], period_day(now));
-			CHECK(v.spent == both[k]->spent && v.charged == both[k]->charged &&
-			      v.reserved == both[k]->reserved);
-		}
-	}
-	CHECK(result_counts[BUDGET_ADMITTED] > MODEL_STEPS / 20 && result_counts[BUDGET_SPENT] > MODEL_STEPS / 20);
-	budget_unmap(b);
-	close(fd);
-}
-
-/* ---- from many threads */
-
-enum { THREADS = 6, CLIENTS = 1000, PARALLEL = 20, WORTH = 10, COST = 1234567 };
-
-typedef struct crowd {
-	budget *b;
-	uint32_t accounts[CLIENTS];
-	atomic_int next, admitted[CLIENTS];
-} crowd;
-
-/* Takes turns, so that all requests of a client come at once. */
-static void *crowd_main(void *arg)
-{
-	crowd *c = arg;
-	char id[32];
-
-	for (int i; (i = atomic_fetch_add(&c->next, 1)) < CLIENTS * PARALLEL;) {
-		int client = i / PARALLEL;
-		snprintf(id, sizeof id, "r%d", i);
-		budget_limit l = rig_limit(c->accounts[client], (int64_t)WORTH * COST + COST - 1, PERIOD_DAY, 0);
-		if (money(c->b, id, l, COST, NOON) == BUDGET_ADMITTED)
-			atomic_fetch_add(&c->admitted[client], 1);
-	}
-	return NULL;
-}
-
-static void many_at_once_get_what_the_budget_has(void)
-{
-	static crowd c;
-	pthread_t threads[THREADS];
-	int fd;
-
-	c.b = rig_budget(&fd);
-	for (int i = 0; i < CLIENTS; i++) {
-		char name[16];
-		snprintf(name, sizeof name, "%d", i);
-		c.accounts[i] = rig_account(c.b, ACCOUNT_CLIENT, name, (int64_t)WORTH * COST, PERIOD_DAY);
-	}
-	for (int i = 0; i < THREADS; i++)
-		if (pthread_create(&threads[i], NULL, crowd_main, &c) != 0)
-			abort();
-	for (int i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
-	for (int i = 0; i < CLIENTS; i++)
-		CHECK(c.admitted[i] == WORTH && rig_sum(c.b, c.accounts[i], NOON) == (int64_t)WORTH * COST);
-	budget_unmap(c.b);
-	close(fd);
-}
-
-/* Deciders admit and hand over to a keeper, which settles at what was reserved: the budget is never overrun, although
- * money moves from `reserved` to `spent` all the time. */
-enum { FLOW = 20000, FLOW_BUDGET = 50000000, RING = 64 };
-
-typedef struct flow {
-	budget *b;
-	uint32_t client, project;
-	atomic_int admitted, refused, deciders;
-	atomic_int ring[THREADS][RING]; /* the ids that wait for the keeper; 0: none */
-	atomic_long cost;
-} flow;
-
-typedef struct flow_thread {
-	flow *f;
-	int number;
-} flow_thread;
-
-static int64_t flow_cost(int id)
-{
-	return 1000 + id % 7 * 100;
-}
-
-static void *flow_main(void *arg)
-{
-	flow_thread *t = arg;
-	flow *f = t->f;
-	char id[32];
-
-	for (int i = 1; i <= FLOW; i++) {
-		int n = t->number * FLOW + i;
-		snprintf(id, sizeof id, "r%d", n);
-		budget_answer a = ask(f->b, id, rig_limit(f->client, FLOW_BUDGET, PERIOD_DAY, 0),
-				      rig_limit(f->project, INT64_MAX, PERIOD_WEEK, 0), flow_cost(n), 0, SECOND_NS,
-				      NOON);
-		if (a.result != BUDGET_ADMITTED) {
-			atomic_fetch_add(&f->refused, 1);
-			continue;
-		}
-		atomic_fetch_add(&f->admitted, 1);
-		if (n % 5 == 0) {
-			budget_release(f->b, slice_cstr(id));
-			continue;
-		}
-		atomic_fetch_add(&f->cost, flow_cost(n));
-		atomic_int *place = &f->ring[t->number][i % RING];
-		while (atomic_load(place))
-			sched_yield();
-		atomic_store(place, n);
-	}
-	atomic_fetch_sub(&f->deciders, 1);
-	return NULL;
-}
-
-static void *flow_keeper(void *arg)
-{
-	flow *f = arg;
-	char id[32];
-
-	for (bool last = false, any = true; !last || any;) {
-		last = atomic_load(&f->deciders) == 0;
-		any = false;
-		for (int i = 0; i < THREADS * RING; i++) {
-			int n = atomic_exchange(&f->ring[i / RING][i % RING], 0);
-			if (!n)
-				continue;
-			any = true;
-			snprintf(id, sizeof id, "r%d", n);
-			CHECK(rig_settle(f->b, id, f->client, f->project, flow_cost(n), NOON) == flow_cost(n));
-		}
-	}
-	return NULL;
-}
-
-static void money_in_motion_is_never_spent_twice(void)
-{
-	static flow f;
-	flow_thread arguments[THREADS];
-	pthread_t threads[THREADS], keeper;
-	int fd;
-
-	f.b = rig_budget(&fd);
-	f.client = rig_account(f.b, ACCOUNT_CLIENT, "alice", FLOW_BUDGET, PERIOD_DAY);
-	f.project = rig_account(f.b, ACCOUNT_PROJECT, "search", INT64_MAX, PERIOD_WEEK);
-	atomic_store(&f.deciders, THREADS);
-	for (int i = 0; i < THREADS; i++) {
-		arguments[i] = (flow_thread){ &f, i };
-		if (pthread_create(&threads[i], NULL, flow_main, &arguments[i]) != 0)
-			abort();
-	}
-	if (pthread_create(&keeper, NULL, flow_keeper, &f) != 0)
-		abort();
-	for (int i = 0; i < THREADS; i++)
-		pthread_join(threads[i], NULL);
-	pthread_join(keeper, NULL);
-	account_view v = budget_account_view(f.b, f.client, NOON);
-	CHECK(v.spent == atomic_load(&f.cost) && v.reserved == 0 && v.spent <= FLOW_BUDGET);
-	CHECK(v.spent > FLOW_BUDGET - 2000 && f.refused > 0); /* the budget was used up */
-	CHECK(rig_sum(f.b, f.project, NOON) == v.spent && budget_count(f.b).reservations == 0);
-	budget_unmap(f.b);
-	close(fd);
-}
-
 int main(void)
 {
 	RUN(periods_are_those_of_the_calendar);
@@ -708,8 +384,5 @@ int main(void)
 	RUN(a_share_is_told_once_a_period);
 	RUN(so_many_fit_and_the_charged_ones_give_way);
 	RUN(outputs_are_learned_by_model);
-	RUN(random_requests_agree_with_a_model);
-	RUN(many_at_once_get_what_the_budget_has);
-	RUN(money_in_motion_is_never_spent_twice);
 	return unit_end();
 }

@@ -417,6 +417,14 @@ static void kill_and_wait(pid_t pid)
 
 static int in_flight_at_kills, admitted_in_all;
 
+static bool any_in_flight(truth *t)
+{
+	for (int i = 0; i < REQUESTS; i++)
+		if (atomic_load(&t->answered[i]) && !atomic_load(&t->rows[i]))
+			return true;
+	return false;
+}
+
 /* All processes have ended: what was promised is what the memory says. */
 static void check_truth(const world *w, truth *t)
 {
@@ -469,7 +477,11 @@ static void killed_processes_overrun_and_lose_nothing(void)
 			kill_and_wait(pids[which]);
 			pids[which] = start(&w, t, which == DECIDERS);
 		}
-		for (int i = 0; i <= DECIDERS; i++)
+		/* The keeper first: what is admitted after that is in flight. */
+		kill_and_wait(pids[DECIDERS]);
+		for (int i = 0; i < 1000 && atomic_load(&t->next) < REQUESTS && !any_in_flight(t); i++)
+			usleep(100);
+		for (int i = 0; i < DECIDERS; i++)
 			kill_and_wait(pids[i]);
 		check_truth(&w, t);
 		munmap(t, sizeof *t);

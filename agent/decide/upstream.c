@@ -26,8 +26,8 @@ bool backend_name_valid(slice name)
 
 bool backend_name_taken(slice name)
 {
-	static const char *const taken[] = { "llm",         "llm-refuse", "llm-agent", "llm-ledger",
-					     "llm-gateway", "llm-tap",    "llm-dns" };
+	static const char *const taken[] = { "llm",         "llm-refuse",   "llm-agent",   "llm-ledger", "llm-keys",
+					     "llm-minutes", "llm-parallel", "llm-gateway", "llm-tap",    "llm-dns" };
 
 	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
 		if (slice_eq(name, slice_cstr(taken[i])))

@@ -162,8 +162,11 @@ static inline const char *ask(const char *text)
 	size_t len = 0;
 
 	answer[0] = '\0';
-	if (sqlite3_open(path, &db) != SQLITE_OK || sqlite3_prepare_v2(db, text, -1, &st, NULL) != SQLITE_OK) {
+	/* A ledger that opens after a kill holds the database for a moment. */
+	if (sqlite3_open(path, &db) != SQLITE_OK || sqlite3_busy_timeout(db, 10000) != SQLITE_OK ||
+	    sqlite3_prepare_v2(db, text, -1, &st, NULL) != SQLITE_OK) {
 		printf("%s: %s\n", text, sqlite3_errmsg(db));
+		fflush(stdout);
 		abort();
 	}
 	if (sqlite3_step(st) == SQLITE_ROW)

@@ -58,7 +58,7 @@ static void random_requests_agree_with_a_model(void)
 	budget *b = rig_budget(&fd);
 
 	for (int i = 0; i < MODEL_CLIENTS + MODEL_PROJECTS; i++) {
-		char name[8];
+		char name[16];
 		snprintf(name, sizeof name, "%d", i);
 		plain[i] = (plain_account){ budgets[i], 0, 0, 0, 0, (period_kind)(i % 3) };
 		plain[i].first_day = period_first(plain[i].kind, period_day(now));

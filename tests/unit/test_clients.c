@@ -252,7 +252,7 @@ static void check_rows(const policy *p, const asked *rows, size_t count)
 		bool good = row->refused == REFUSE_NOT;
 		bool ok = d.refusal == row->refused && !d.ask_again &&
 			  d.status == refusal_describe(row->refused)->status &&
-			  (good ? d.backend.len > 0 || d.answer.len > 0 : !d.problem == false && !d.backend.len) &&
+			  (good ? d.backend.len > 0 || d.answer.len > 0 : d.problem && !d.backend.len) &&
 			  (row->client ? slice_eq(r.client, slice_cstr(row->client)) :
 			   row->key    ? r.client.len == 0 && r.project.len == 0 :
 					 slice_eq(r.client, SLICE("forged")));

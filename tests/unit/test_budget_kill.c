@@ -320,11 +320,12 @@ static void a_decider_never_sees_the_sum_dip(void)
 
 /* ---- real processes, killed at random moments */
 
-enum { REQUESTS = 4000, DECIDERS = 2, ROUNDS = 25, KILLS = 25 };
+enum { REQUESTS = 4000, LAST = 200, DECIDERS = 2, ROUNDS = 25, KILLS = 25 };
 
 /* What the test's own ledger has, in memory that all processes share. */
 typedef struct truth {
 	atomic_int next;               /* request */
+	atomic_int limit;              /* the LAST ones wait until the keeper is dead */
 	atomic_int answered[REQUESTS]; /* it was admitted */
 	atomic_int rows[REQUESTS];     /* the ledger has its row */
 	atomic_int joined[REQUESTS];   /* and the budget knows */
@@ -360,6 +361,8 @@ static _Noreturn void decide_for_ever(const world *w, truth *t)
 	char id[16];
 
 	for (int i; (i = atomic_fetch_add(&t->next, 1)) < REQUESTS;) {
+		while (i >= atomic_load(&t->limit))
+			usleep(50);
 		name_of(id, i);
 		budget_result r = ask(w, id, reserved_for(i));
 		while (r == BUDGET_SPENT && i % 3 == 0) { /* insists */
@@ -459,7 +462,8 @@ static void check_truth(const world *w, truth *t)
 
 static void killed_processes_overrun_and_lose_nothing(void)
 {
-	static const int64_t budgets[] = { 997, 4000, 100000 }; /* the last one is never used up */
+	const int64_t plenty = 100000; /* is never used up */
+	const int64_t budgets[] = { 997, 4000, plenty };
 	unsigned random = 12345;
 
 	for (int round = 0; round < ROUNDS && !unit_bad; round++) {
@@ -468,6 +472,7 @@ static void killed_processes_overrun_and_lose_nothing(void)
 		pid_t pids[DECIDERS + 1];
 		if (t == MAP_FAILED)
 			abort();
+		atomic_store(&t->limit, REQUESTS - LAST);
 		for (int i = 0; i <= DECIDERS; i++)
 			pids[i] = start(&w, t, i == DECIDERS);
 		for (int i = 0; i < KILLS; i++) {
@@ -479,7 +484,8 @@ static void killed_processes_overrun_and_lose_nothing(void)
 		}
 		/* The keeper first: what is admitted after that is in flight. */
 		kill_and_wait(pids[DECIDERS]);
-		for (int i = 0; i < 1000 && atomic_load(&t->next) < REQUESTS && !any_in_flight(t); i++)
+		atomic_store(&t->limit, REQUESTS);
+		for (int i = 0; i < 20000 && w.nano == plenty && !any_in_flight(t); i++)
 			usleep(100);
 		for (int i = 0; i < DECIDERS; i++)
 			kill_and_wait(pids[i]);

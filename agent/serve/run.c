@@ -464,6 +464,7 @@ static void end(agent *a, int code)
 		listener_close(&a->admin_listeners[i]);
 	}
 	policy_unref(a->policy);
+	spending_free(a->spending);
 	credentials_free(a->credentials);
 	clients_file_deinit(&a->clients);
 	free(a->iterations);

@@ -27,7 +27,7 @@ typedef struct agent {
 	credentials *credentials;
 	clients_file clients;
 	recording *recording; /* NULL: no ledger is kept */
-	spending *spending;   /* NULL: no client has had a limit that the agent counts; lives as long as the process */
+	spending *spending;   /* NULL: no client has had a limit that the agent counts; lives until the process ends */
 	admin_host *admin_host;
 	int handover; /* the socket to the old worker, until it has closed its ledger; -1: none */
 	bool stopping;

@@ -84,6 +84,17 @@ spending *spending_new(control *master, err *e)
 	return s;
 }
 
+void spending_free(spending *s)
+{
+	if (!s)
+		return;
+	client_table_unref(s->clients);
+	client_table_unref(s->seeded);
+	budget_unmap(s->budget);
+	pthread_mutex_destroy(&s->lock);
+	free(s);
+}
+
 /* ---- accounts and prices */
 
 static bool open_account(budget *b, account_kind kind, const char *name, const client_limits *l, uint32_t *account,

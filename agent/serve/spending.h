@@ -13,6 +13,9 @@ typedef struct spending spending;
 
 /* Takes the memory that the master holds, or makes one and has the master hold it. NULL: `e` says why. */
 MUST_CHECK spending *spending_new(control *master, err *e);
+/* Releases what the process has of it; the master still holds the memory. No thread may use `s` any more. `s` may be
+ * NULL. */
+void spending_free(spending *s);
 /* Gives the clients of `next`, a policy that nobody else has yet, their accounts, and `next` the prices. Takes over one
  * reference of `prices`, on failure too. False: `e` says why; nothing changed but accounts. */
 MUST_CHECK bool spending_equip(spending *s, policy *next, price_table *prices, err *e);

@@ -8,6 +8,7 @@ import pytest
 
 import keys
 from harness import Agent, cli, until
+from test_memory import sanitized
 
 ALICE, OLD, BOB, CAROL, STRANGER = (keys.key(name) for name in ("alice's key", "alice's old key", "bob's key", "carol's key", "nobody's key"))
 
@@ -174,6 +175,7 @@ def test_options(file):
     assert [(one["line"], one["column"]) for one in found["errors"]] == [(1, 15), (1, 14), (2, 27)], found
 
 
+@pytest.mark.skipif(sanitized(), reason="sanitizers and valgrind bring an allocator of their own")
 def test_a_hundred_thousand_clients(file):
     """What the worker keeps of them; how many instructions a look-up takes is counted by `make bench-instructions`."""
     keys.write(file, [])

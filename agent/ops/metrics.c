@@ -404,6 +404,14 @@ static void write_ends(FILE *f, const ends *e)
 
 /* ---- pools */
 
+/* One number of one member. `label`, `is`: another label; NULL: there is none. */
+static void member_value(FILE *f, const char *name, const end_member *m, const char *label, const char *is,
+			 uint64_t value)
+{
+	labelled(f, name, "route", m->route, "member", m->member, label, is, NULL);
+	value_u(f, value);
+}
+
 static void write_members(FILE *f, const ends *e)
 {
 	static const char answers[] = "spoa_llm_member_answers_total", declines[] = "spoa_llm_member_declines_total";
@@ -411,44 +419,32 @@ static void write_members(FILE *f, const ends *e)
 
 	head(f, "spoa_llm_member_attempts_total", "counter",
 	     "Requests that tried a member of a pool, whatever came of it.");
-	for (size_t i = 0; i < e->members_count; i++) {
-		labelled(f, "spoa_llm_member_attempts_total", "route", e->members[i].route, "member",
-			 e->members[i].member, NULL);
-		value_u(f, ends_attempts(&e->members[i]));
-	}
+	for (size_t i = 0; i < e->members_count; i++)
+		member_value(f, "spoa_llm_member_attempts_total", &e->members[i], NULL, NULL,
+			     ends_attempts(&e->members[i]));
 	head(f, answers, "counter",
 	     "Answers of members that clients got, by the class of their status. If all members declined, the last one's answer counts.");
 	for (size_t i = 0; i < e->members_count; i++) {
 		for (unsigned c = 0; c < ENDS_CLASSES; c++) {
 			snprintf(class, sizeof class, "%uxx", c + 1);
-			labelled(f, answers, "route", e->members[i].route, "member", e->members[i].member, "class",
-				 class, NULL);
-			value_u(f, e->members[i].answers[c]);
+			member_value(f, answers, &e->members[i], "class", class, e->members[i].answers[c]);
 		}
 	}
 	head(f, "spoa_llm_member_cut_answers_total", "counter",
 	     "Answers of members that broke off, except where the client left. HAProxy does not ask for them again.");
-	for (size_t i = 0; i < e->members_count; i++) {
-		labelled(f, "spoa_llm_member_cut_answers_total", "route", e->members[i].route, "member",
-			 e->members[i].member, NULL);
-		value_u(f, e->members[i].cut);
-	}
+	for (size_t i = 0; i < e->members_count; i++)
+		member_value(f, "spoa_llm_member_cut_answers_total", &e->members[i], NULL, NULL, e->members[i].cut);
 	head(f, declines, "counter",
 	     "Requests that a member did not serve, so that they went on to the next one, by reason: the status by which the member declined, unreachable, resting or credential.");
-	for (size_t i = 0; i < e->members_count; i++) {
-		for (unsigned why = 0; why < END_WHYS; why++) {
-			labelled(f, declines, "route", e->members[i].route, "member", e->members[i].member, "why",
-				 end_why_names[why], NULL);
-			value_u(f, e->members[i].declined[why]);
-		}
-	}
+	for (size_t i = 0; i < e->members_count; i++)
+		for (unsigned why = 0; why < END_WHYS; why++)
+			member_value(f, declines, &e->members[i], "why", end_why_names[why],
+				     e->members[i].declined[why]);
 	head(f, "spoa_llm_member_unanswered_total", "counter",
 	     "Requests that got no answer from the member and tried no other one, or whose client left.");
-	for (size_t i = 0; i < e->members_count; i++) {
-		labelled(f, "spoa_llm_member_unanswered_total", "route", e->members[i].route, "member",
-			 e->members[i].member, NULL);
-		value_u(f, e->members[i].unanswered);
-	}
+	for (size_t i = 0; i < e->members_count; i++)
+		member_value(f, "spoa_llm_member_unanswered_total", &e->members[i], NULL, NULL,
+			     e->members[i].unanswered);
 }
 
 static void write_resting(FILE *f, const host_snapshot *s)

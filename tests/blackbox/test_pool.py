@@ -12,7 +12,7 @@ import harness
 import http2
 import wire
 from harness import CLIENT_KEY, until
-from pools import Early, KEYS, NAMES, PoolGateway, asked, declines, likely, pool
+from pools import Early, KEYS, NAMES, PoolGateway, asked, bring_back, declines, likely, pool
 
 BIG = json.dumps({"model": "%s-1", "messages": ["y" * 900000]})
 SMALL = json.dumps({"model": "%s-1", "messages": []})
@@ -36,10 +36,7 @@ def mocks(make_mock):
 @pytest.fixture(autouse=True)
 def good(mocks):
     yield
-    for mock in mocks.values():
-        if mock.stopping.is_set():
-            mock.up()
-        mock.reset()
+    bring_back(mocks)
 
 
 def routes(mocks):

@@ -14,7 +14,7 @@ import harness
 import http2
 import wire
 from harness import CLIENT_KEY, until
-from pools import NAMES, PoolGateway, asked, declines, likely, pool
+from pools import NAMES, PoolGateway, asked, bring_back, declines, likely, pool
 
 BODY = b'{"model": "m-1", "messages": []}'
 
@@ -27,10 +27,7 @@ def mocks(make_mock):
 @pytest.fixture(autouse=True)
 def good(mocks):
     yield
-    for mock in mocks.values():
-        if mock.stopping.is_set():
-            mock.up()
-        mock.reset()
+    bring_back(mocks)
 
 
 @pytest.fixture

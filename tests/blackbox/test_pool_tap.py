@@ -4,7 +4,7 @@ import pytest
 import harness
 import wire
 from harness import CLIENT_KEY
-from pools import KEYS, NAMES, TappedPoolGateway, declines, pool
+from pools import KEYS, NAMES, TappedPoolGateway, bring_back, declines, pool
 
 NO_TAP = {"tap": False}
 
@@ -17,8 +17,7 @@ def mocks(make_mock):
 @pytest.fixture(autouse=True)
 def good(mocks):
     yield
-    for mock in mocks.values():
-        mock.reset()
+    bring_back(mocks)
 
 
 @pytest.fixture(scope="module")

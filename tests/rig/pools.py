@@ -118,3 +118,11 @@ def likely(tries, share, chance=1e-7):
 def asked(answer):
     """Returns the names of the upstreams that received the request of `answer`, in alphabetical order, one letter for each time."""
     return "".join(sorted(request.mock.name for request in answer.seen))
+
+
+def bring_back(mocks):
+    """Has each upstream of `mocks` accept connections and answer as at the beginning."""
+    for mock in mocks.values():
+        if mock.stopping.is_set():
+            mock.up()
+        mock.reset()

@@ -125,6 +125,9 @@ typedef struct budget_answer {
 /* Admits a request and reserves what `ask` says it takes, for client and project or for neither. A request that was
  * admitted before, by its id, keeps its reservation, which becomes the larger of both. Sets `*out`. */
 void budget_reserve(budget *b, const budget_ask *ask, uint64_t mono_ns, int64_t wall_ms, budget_answer *out);
+/* Sets `*out` to what budget_reserve() would answer to a request that was not asked about before, and reserves nothing:
+ * what is left is told without this request. */
+void budget_look(const budget *b, const budget_ask *ask, uint64_t mono_ns, int64_t wall_ms, budget_answer *out);
 /* Gives back what is reserved for a request that was admitted and does not go on. */
 void budget_release(budget *b, slice id);
 /* Returns how many tokens an answer of `model` takes, as budget_keep_output() has learned. 0: not known. */

@@ -404,6 +404,39 @@ void budget_reserve(budget *b, const budget_ask *ask, uint64_t mono_ns, int64_t 
 	tell(b->r, &own, mono_ns, wall_ms, out);
 }
 
+/* Says whether `tokens` are left of the minute, and takes none. */
+static budget_result look_at_tokens(const account *a, uint64_t limit, uint64_t tokens, uint64_t now, uint64_t *wait_ns)
+{
+	uint64_t at = atomic_load_explicit(&a->tokens_at, RELAXED);
+
+	if (tokens > limit)
+		return BUDGET_TOO_LARGE;
+	uint64_t next = (at > now ? at : now) + ns_of(tokens, limit);
+	if (next <= now + MINUTE_NS)
+		return BUDGET_ADMITTED;
+	*wait_ns = next - now - MINUTE_NS;
+	return BUDGET_TOKENS;
+}
+
+void budget_look(const budget *b, const budget_ask *ask, uint64_t mono_ns, int64_t wall_ms, budget_answer *out)
+{
+	const budget_limit *limits[] = { &ask->client, &ask->project };
+	int64_t nano = ask->nano < ASK_NANO_MAX ? ask->nano : ASK_NANO_MAX, reserved;
+
+	*out = (budget_answer){ .result = BUDGET_ADMITTED };
+	/* In the order of take(): the tokens of both, and then the money of both. */
+	for (int i = 0; i < 4 && out->result == BUDGET_ADMITTED; i++) {
+		const budget_limit *l = limits[i % 2];
+		const account *a = account_at(b->r, l->account);
+		out->project = i % 2 == 1;
+		if (a && i < 2 && l->tokens)
+			out->result = look_at_tokens(a, l->tokens, ask->tokens, mono_ns, &out->wait_ns);
+		else if (a && i >= 2 && l->nano != BUDGET_NO_LIMIT)
+			out->result = fits(a, l, period_day(wall_ms), nano, &reserved);
+	}
+	tell(b->r, ask, mono_ns, wall_ms, out);
+}
+
 void budget_release(budget *b, slice id)
 {
 	region *r = b->r;

@@ -94,7 +94,7 @@ typedef struct decision {
 	/* Of a pool: the names of the members that must not get the request, with commas between them. */
 	char passed_over[POOL_MEMBERS_MAX * (MEMBER_NAME_MAX + 1)];
 	size_t passed_over_len;
-	limits_left left; /* if there is a client; set by admission_ask() in net/ */
+	limits_left left; /* if there is a client; set by admission_ask() */
 	int retry_after;  /* of a refusal: seconds until it is worth while to ask again; 0: not known */
 	slice backend;
 	slice leg; /* by which the request goes through the tap, where HAProxy has that leg; empty: it goes to the

@@ -3,10 +3,10 @@
  * Answers frames, and counts. Touches no socket. */
 #include "base/clock.h"
 #include "base/log.h"
+#include "decide/admission.h"
 #include "decide/leg.h"
 #include "decide/response.h"
 #include "net/conn_impl.h"
-#include "net/admission.h"
 
 /* How often news is logged that each request, or each connection, brings again. */
 enum { NEWS_EVERY_MS = 60000 };

@@ -115,6 +115,65 @@ static void a_budget_admits_what_fits(void)
 	close(fd);
 }
 
+/* What budget_look() says, which has to change nothing. */
+static budget_result look(budget *b, budget_limit client, budget_limit project, int64_t nano, uint64_t tokens,
+			  bool *of_project)
+{
+	budget_ask a = { SLICE("a look"), client, project, nano, tokens };
+	budget_answer out, again;
+
+	budget_look(b, &a, SECOND_NS, NOON, &out);
+	budget_look(b, &a, SECOND_NS, NOON, &again);
+	CHECK(out.result == again.result && out.tokens_left == again.tokens_left && out.wait_ns == again.wait_ns);
+	*of_project = out.project;
+	return out.result;
+}
+
+static void a_look_answers_as_an_admission_and_takes_nothing(void)
+{
+	static const struct {
+		int64_t client, project; /* budgets */
+		uint64_t client_tokens, project_tokens;
+		int64_t nano;
+		uint64_t tokens;
+	} cases[] = {
+		{ 100, 100, 0, 0, 100, 10 },
+		{ 99, 100, 0, 0, 100, 10 },
+		{ 100, 99, 0, 0, 100, 10 },
+		{ 100, 100, 10, 10, 1, 10 },
+		{ 100, 100, 9, 10, 1, 10 },
+		{ 100, 100, 10, 9, 1, 10 },
+		{ 0, 0, 9, 9, 1, 10 },
+		{ 0, 0, 15, 15, 1, 5 },
+		{ 100, 100, 14, 100, 1, 10 },
+		{ 100, 100, 100, 14, 1, 10 },
+		{ INT64_MAX, INT64_MAX, 0, 0, INT64_MAX, 1 },
+		{ 1, BUDGET_NO_LIMIT, 0, 0, 1, 1 },
+	};
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		int fd;
+		bool of_project;
+		budget *b = rig_budget(&fd);
+		uint32_t a = rig_account(b, ACCOUNT_CLIENT, "a", cases[i].client, PERIOD_DAY);
+		uint32_t p = rig_account(b, ACCOUNT_PROJECT, "p", cases[i].project, PERIOD_DAY);
+		budget_limit client = rig_limit(a, cases[i].client, PERIOD_DAY, cases[i].client_tokens);
+		budget_limit project = rig_limit(p, cases[i].project, PERIOD_DAY, cases[i].project_tokens);
+		/* Five tokens of a minute are gone already, where there is a limit. */
+		rig_ask(b, "before", client, project, 0, 5, SECOND_NS, NOON);
+		account_view before = budget_account_view(b, a, NOON);
+		budget_result said = look(b, client, project, cases[i].nano, cases[i].tokens, &of_project);
+		account_view after = budget_account_view(b, a, NOON);
+		CHECK(after.spent + after.reserved == before.spent + before.reserved);
+		CHECK(after.refused_s == before.refused_s && budget_count(b).reservations == 1);
+		budget_answer real = rig_ask(b, "1", client, project, cases[i].nano, cases[i].tokens, SECOND_NS, NOON);
+		CHECK(said == real.result);
+		CHECK(said == BUDGET_ADMITTED || of_project == real.project);
+		budget_unmap(b);
+		close(fd);
+	}
+}
+
 static void what_was_spent_has_to_be_known(void)
 {
 	int fd;
@@ -374,6 +433,7 @@ int main(void)
 	RUN(a_region_takes_so_many_accounts_and_no_more);
 	RUN(another_layout_is_foreign);
 	RUN(a_budget_admits_what_fits);
+	RUN(a_look_answers_as_an_admission_and_takes_nothing);
 	RUN(what_was_spent_has_to_be_known);
 	RUN(a_project_limits_its_clients_together);
 	RUN(a_request_that_asks_twice_is_one);

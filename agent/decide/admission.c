@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "net/admission.h"
+#include "decide/admission.h"
 
 #include "base/clock.h"
 #include "budget/budget.h"
@@ -64,46 +64,88 @@ static void refuse(decision *d, const budget_answer *a)
 	}
 }
 
-static __attribute__((noinline)) void reserve(const policy *p, const llm_request *r, decision *d)
+/* Sets `*ask` and `*e` to what `d`, a request of a client, may take. False: it is refused, because its model has no
+ * price. */
+static bool estimate(const policy *p, const llm_request *r, decision *d, budget_ask *ask, admission_estimate *e)
 {
 	const client *c = d->client;
 	const client_project *project = project_of(p, c);
 	const pricing *k = p->pricing;
 	slice model = d->model.status == MODEL_FOUND ? slice_of(d->model.name, d->model.len) : slice_of(NULL, 0);
-	budget_ask ask = { .id = r->id, .client = limit_of(&c->limits, c->account) };
-	budget_answer answer;
 
-	ask.project = (budget_limit){ BUDGET_NO_ACCOUNT, PERIOD_DAY, BUDGET_NO_LIMIT, 0 };
+	*ask = (budget_ask){ .id = r->id, .client = limit_of(&c->limits, c->account) };
+	ask->project = (budget_limit){ BUDGET_NO_ACCOUNT, PERIOD_DAY, BUDGET_NO_LIMIT, 0 };
 	if (project)
-		ask.project = limit_of(&project->limits, project->account);
+		ask->project = limit_of(&project->limits, project->account);
 	answer_most most = most_find(&r->sample);
-	int64_t learned = (int64_t)budget_output(k->budget, model), input = input_of(&r->sample), output;
-	if (most.output < 0)
-		most.output = learned > 0 ? learned : OUTPUT_UNKNOWN;
-	if (__builtin_mul_overflow(most.output, most.answers, &output))
-		output = INT64_MAX / 2;
-	bool priced = k->cost(k->prices, model, input, output, most.answers, &ask.nano);
-	bool budgeted = ask.client.nano != BUDGET_NO_LIMIT || ask.project.nano != BUDGET_NO_LIMIT;
-	if (!priced && budgeted && !c->allow_unpriced) {
-		decision_refuse(d, REFUSE_UNPRICED, "the model has no price, and the client has a budget");
-		return;
+	*e = (admission_estimate){ OUTPUT_ASKED, input_of(&r->sample), most.output, most.answers, false, 0 };
+	if (most.output < 0) {
+		int64_t learned = (int64_t)budget_output(k->budget, model);
+		e->from = learned > 0 ? OUTPUT_LEARNED : OUTPUT_ASSUMED;
+		e->output = learned > 0 ? learned : OUTPUT_UNKNOWN;
 	}
-	ask.tokens = (uint64_t)input + (uint64_t)output;
-	budget_reserve(k->budget, &ask, clock_mono_ns(), clock_wall_ms(), &answer);
-	d->left = (limits_left){ answer.used_percent, answer.tokens_limit, answer.tokens_left,
-				 (answer.tokens_reset_ns + 999999999) / 1000000000 };
-	refuse(d, &answer);
+	if (__builtin_mul_overflow(e->output, most.answers, &e->output))
+		e->output = INT64_MAX / 2;
+	e->priced = k->cost(k->prices, model, e->input, e->output, most.answers, &e->nano);
+	bool budgeted = ask->client.nano != BUDGET_NO_LIMIT || ask->project.nano != BUDGET_NO_LIMIT;
+	if (!e->priced && budgeted && !c->allow_unpriced) {
+		decision_refuse(d, REFUSE_UNPRICED, "the model has no price, and the client has a budget");
+		return false;
+	}
+	ask->nano = e->nano;
+	ask->tokens = (uint64_t)e->input + (uint64_t)e->output;
+	return true;
+}
+
+static void take_answer(decision *d, const budget_answer *a)
+{
+	d->left = (limits_left){ a->used_percent, a->tokens_limit, a->tokens_left,
+				 (a->tokens_reset_ns + 999999999) / 1000000000 };
+	refuse(d, a);
+}
+
+/* Out of line, because most requests have no budget. */
+static __attribute__((noinline)) void reserve(const policy *p, const llm_request *r, decision *d)
+{
+	budget_ask ask;
+	budget_answer answer;
+	admission_estimate e;
+
+	if (!estimate(p, r, d, &ask, &e))
+		return;
+	budget_reserve(p->pricing->budget, &ask, clock_mono_ns(), clock_wall_ms(), &answer);
+	take_answer(d, &answer);
+}
+
+/* Whether the agent counts what the request of `d` takes. */
+static bool counts(const policy *p, const decision *d)
+{
+	const client_project *project = project_of(p, d->client);
+
+	return p->pricing && d->refusal == REFUSE_NOT && d->metered && !d->answer.len &&
+	       (d->client->account != NO_ACCOUNT || (project && project->account != NO_ACCOUNT));
 }
 
 void admission_ask(const policy *p, const llm_request *r, decision *d)
 {
-	const client_project *project = project_of(p, d->client);
+	d->left = (limits_left){ .used_percent = 0 };
+	if (counts(p, d))
+		reserve(p, r, d);
+}
+
+bool admission_look(const policy *p, const llm_request *r, decision *d, admission_estimate *e)
+{
+	budget_ask ask;
+	budget_answer answer;
 
 	d->left = (limits_left){ .used_percent = 0 };
-	if (!p->pricing || d->refusal != REFUSE_NOT || !d->metered || d->answer.len ||
-	    (d->client->account == NO_ACCOUNT && (!project || project->account == NO_ACCOUNT)))
-		return;
-	reserve(p, r, d);
+	if (!counts(p, d))
+		return false;
+	if (!estimate(p, r, d, &ask, e))
+		return true;
+	budget_look(p->pricing->budget, &ask, clock_mono_ns(), clock_wall_ms(), &answer);
+	take_answer(d, &answer);
+	return true;
 }
 
 void admission_undo(const policy *p, const llm_request *r)

@@ -82,12 +82,15 @@ typedef enum budget_result {
 	BUDGET_FULL,      /* there is no room for a reservation */
 } budget_result;
 
+enum { BUDGET_REFUSALS = BUDGET_FULL }; /* the results before it concern an account, and are counted in it */
+
 typedef struct account_view {
 	int64_t first_day, next_day; /* of the period, and of the following one */
 	int64_t nano;                /* the budget; BUDGET_NO_LIMIT */
 	int64_t spent, charged, reserved;
-	int64_t refused_s; /* when a request was refused last, seconds since 1970; 0: none was */
-	budget_result why; /* it was refused */
+	int64_t refused_s;                  /* when a request was refused last, seconds since 1970; 0: none was */
+	budget_result why;                  /* it was refused */
+	uint32_t refusals[BUDGET_REFUSALS]; /* how many requests were refused since the account was made, by why */
 	period_kind period;
 } account_view;
 
@@ -167,5 +170,7 @@ typedef struct budget_counts {
 } budget_counts;
 
 budget_counts budget_count(const budget *b);
+/* Returns how many requests were charged since the region was made. */
+uint64_t budget_charged(const budget *b);
 
 #endif

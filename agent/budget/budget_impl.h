@@ -11,7 +11,7 @@
 #include "budget/budget.h"
 
 #define LAYOUT_MAGIC UINT64_C(0x7465676475622d6c) /* "l-budget" */
-enum { LAYOUT_VERSION = 1 };
+enum { LAYOUT_VERSION = 2 };
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "atomics work between processes");
 
@@ -32,7 +32,8 @@ typedef struct account {
 	/* And the keeper this one. */
 	_Atomic int64_t nano; /* what budget_account_rules() said */
 	_Atomic uint32_t kind;
-	char unused[52];
+	_Atomic uint32_t refusals[BUDGET_REFUSALS]; /* since the account was made, by why: budget_result */
+	char unused[28];
 } account;
 
 _Static_assert(sizeof(account) == 128, "two cache lines");
@@ -75,7 +76,9 @@ typedef struct region {
 	hash_key key;
 	char unused[24];
 	_Atomic uint32_t accounts_used;
-	char unused2[60];
+	char unused2[4];
+	_Atomic uint64_t charged; /* requests; the keeper's */
+	char unused3[48];
 	_Atomic uint32_t index[INDEX]; /* by the hash of kind and name: 1 + the account's number; 0: free */
 	account accounts[BUDGET_ACCOUNTS];
 	/* Sets of WAYS slots. A reservation is in one of the two sets that its tag names; slots[] has the same order.

@@ -176,6 +176,7 @@ size_t budget_keep_time(budget *b, uint64_t mono_ns, int64_t now_ms)
 			charged += charge(r, s, now_s, now_ms);
 		}
 	}
+	atomic_fetch_add_explicit(&r->charged, charged, RELAXED);
 	return charged;
 }
 

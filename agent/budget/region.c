@@ -194,6 +194,8 @@ account_view budget_account_view(const budget *b, uint32_t at, int64_t wall_ms)
 	v.reserved = atomic_load_explicit(&a->reserved, RELAXED);
 	v.refused_s = (int64_t)(refused >> 8);
 	v.why = (budget_result)(refused & 0xff);
+	for (size_t i = 0; i < BUDGET_REFUSALS; i++)
+		v.refusals[i] = atomic_load_explicit(&a->refusals[i], RELAXED);
 	if (word_next(word) > period_day(wall_ms)) {
 		v.spent = atomic_load_explicit(&a->spent, RELAXED);
 		v.charged = atomic_load_explicit(&a->charged, RELAXED);
@@ -265,4 +267,9 @@ budget_counts budget_count(const budget *b)
 		}
 	}
 	return c;
+}
+
+uint64_t budget_charged(const budget *b)
+{
+	return atomic_load_explicit(&b->r->charged, RELAXED);
 }

@@ -119,6 +119,7 @@ static void refuse(account *a, budget_result why, bool project, int64_t wall_ms,
 	out->result = why;
 	out->project = project;
 	atomic_store_explicit(&a->refused, (uint64_t)(wall_ms / 1000) << 8 | (uint64_t)why, RELAXED);
+	atomic_fetch_add_explicit(&a->refusals[why], 1, RELAXED);
 }
 
 /* What one request takes from one account. */

@@ -116,14 +116,13 @@ static store *open_ledger(const config *c)
 	return s;
 }
 
-/* Sums what a client or project spent in the period of its budget so far, or in this month if it has none. False: that
- * is not known, which was said. */
+/* Sums what a client or project spent in its period so far. False: that is not known, which was said. */
 static bool spent(store *s, bool project, const char *name, const client_limits *l, int64_t now, int64_t *nano)
 {
 	static const period_kind kinds[] = {
 		[BUDGET_DAY] = PERIOD_DAY, [BUDGET_WEEK] = PERIOD_WEEK, [BUDGET_MONTH] = PERIOD_MONTH
 	};
-	int64_t first = period_first(l->budget_nano == BUDGET_NONE ? PERIOD_MONTH : kinds[l->period], period_day(now));
+	int64_t first = period_first(kinds[l->period], period_day(now));
 	store_result result;
 	int tries = 0;
 	err e;

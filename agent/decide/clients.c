@@ -98,7 +98,7 @@ client *client_table_add(client_table *t)
 	if (!grow(&array, t->count, sizeof *t->clients))
 		return NULL;
 	t->clients = array;
-	t->clients[t->count] = (client){ .limits.budget_nano = BUDGET_NONE,
+	t->clients[t->count] = (client){ .limits = { .budget_nano = BUDGET_NONE, .period = BUDGET_MONTH },
 					 .account = NO_ACCOUNT,
 					 .project_at = NO_PROJECT,
 					 .first_key = t->keys_count,
@@ -113,7 +113,9 @@ client_project *client_table_add_project(client_table *t)
 	if (!grow(&array, t->projects_count, sizeof *t->projects))
 		return NULL;
 	t->projects = array;
-	t->projects[t->projects_count] = (client_project){ .limits.budget_nano = BUDGET_NONE, .account = NO_ACCOUNT };
+	t->projects[t->projects_count] = (client_project){
+		.limits = { .budget_nano = BUDGET_NONE, .period = BUDGET_MONTH }, .account = NO_ACCOUNT
+	};
 	return &t->projects[t->projects_count++];
 }
 

@@ -32,8 +32,8 @@ typedef enum budget_period { BUDGET_DAY, BUDGET_WEEK, BUDGET_MONTH } budget_peri
 /* What a client or a project may use. 0: there is no such limit. */
 typedef struct client_limits {
 	uint64_t tokens_per_minute;
-	int64_t budget_nano; /* nano-dollars that a period may cost; BUDGET_NONE */
-	budget_period period;
+	int64_t budget_nano;  /* nano-dollars that a period may cost; BUDGET_NONE */
+	budget_period period; /* without a budget: BUDGET_MONTH, over which it is told what was spent */
 } client_limits;
 
 /* The texts and arrays belong to the table. */

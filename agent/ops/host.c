@@ -27,5 +27,6 @@ void host_snapshot_deinit(host_snapshot *s)
 	free(s->threads);
 	free(s->latency);
 	free(s->ends);
+	free(s->budgets);
 	*s = (host_snapshot){ .version = NULL };
 }

@@ -9,6 +9,7 @@
 
 #include "base/err.h"
 #include "ledger/ledger.h"
+#include "ops/budgets.h"
 
 /* One counter of decisions with its labels. The texts live as long as the snapshot. */
 typedef struct host_decisions {
@@ -115,6 +116,7 @@ typedef struct host_snapshot {
 	ledger_stats ledger;
 	ends *ends; /* owned; NULL: no ledger is kept */
 	host_tap tap;
+	host_budgets *budgets; /* owned; NULL: the option `clients` is not set */
 } host_snapshot;
 
 /* One check of /readyz. */

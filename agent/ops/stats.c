@@ -437,6 +437,9 @@ void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size
 		s->connections_opened - s->connections_closed, s->max_connections, s->memory, s->max_memory,
 		s->spop_errors, s->credentials, s->credentials_missing, s->credentials_expiring);
 	write_tap(f, s);
+	fputs("\"budgets\":", f);
+	budgets_write(f, s->budgets);
+	fputc(',', f);
 	write_ledger(f, s);
 	fputc(',', f);
 	write_routes(f, s);

@@ -12,6 +12,7 @@
 #include "report/ledger_store.h"
 #include "report/period.h"
 #include "report/savings.h"
+#include "serve/accounts.h"
 #include "serve/checks.h"
 #include "serve/snapshot.h"
 
@@ -61,6 +62,8 @@ struct admin_host {
 	/* What on_checks() saw the last time. */
 	watched *iterations; /* of each SPOP thread's event loop */
 	watched foreign, malformed, dropped, contract_kept, contract_outdated, backends_same, backends_differ;
+
+	accounts accounts; /* has a lock of its own */
 };
 
 /* ---- snapshot */
@@ -90,7 +93,7 @@ static bool on_snapshot(void *ctx, host_snapshot *s)
 	if (s->ends)
 		recording_ends(h->recording, s->ends);
 	pthread_mutex_unlock(&h->lock);
-	ok = ok && snapshot_take(s, h->spop_threads, p);
+	ok = ok && snapshot_take(s, h->spop_threads, p) && accounts_read(&h->accounts, p, &s->budgets);
 	policy_unref(p);
 	pthread_mutex_lock(&h->lock);
 	s->reloads = h->reloads;
@@ -333,6 +336,7 @@ admin_host *admin_host_new(const config *c, spop_threads *ts, policy *p, recordi
 		return NULL;
 	pthread_mutex_init(&h->lock, NULL);
 	pthread_cond_init(&h->reloaded, NULL);
+	accounts_init(&h->accounts);
 	h->config = c;
 	h->spop_threads = ts;
 	h->policy = policy_ref(p);
@@ -359,6 +363,7 @@ bool admin_host_free(admin_host *h)
 	policy_unref(h->policy);
 	pthread_mutex_destroy(&h->lock);
 	pthread_cond_destroy(&h->reloaded);
+	accounts_deinit(&h->accounts);
 	free(h->ledger_db);
 	free(h->iterations);
 	free(h);

@@ -1,0 +1,97 @@
+"""What is told about budgets while the agent runs: the member "budgets" of /stats, metrics, and the checks."""
+import datetime
+import json
+import socket
+import time
+
+import pytest
+
+import harness
+import keys
+from adminserver import admin  # noqa: F401
+from harness import until
+
+KEYS = {name: keys.key(name) for name in ("alice", "bob", "carol", "dora", "eve")}
+# A token of gpt-1 costs 1,000 nano-dollars in and 10,000 out.
+PRICES = {"gpt-1": {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5}}
+CLIENTS = [keys.entry("eve", KEYS["eve"]),
+           keys.entry("dora", KEYS["dora"], enabled=False, budget={"usd": 0, "per": "day"}),
+           keys.entry("carol", KEYS["carol"], tokens_per_minute=600),
+           keys.entry("bob", KEYS["bob"], budget={"usd": "2.50", "per": "week"}),
+           keys.entry("alice", KEYS["alice"], project="search", budget={"usd": "0.01", "per": "day"})]
+PROJECTS = [{"name": "search", "budget": {"usd": "0.04", "per": "month"}, "tokens_per_minute": 1000000}]
+LINE = {"v": 1, "src": "127.0.0.1:5", "method": "POST", "route": "*", "backend": "b", "protocol": "openai", "model": "gpt-1", "ua": "u", "status": 200, "code": "",
+        "term": "--", "stream": "0", "metered": "1", "in": 1, "out": 1, "tr": 0, "tw": 0, "tc": 0, "trs": 1, "ta": 1, "ctype": "application/json", "hb": "", "ha": "",
+        "hs": "", "text": "1", "comp": "0", "spoe": "", "keyed": 1}
+
+
+def budgeted(start, work, clients=CLIENTS, projects=PROJECTS, **config):
+    """An agent of these clients, with `ask` and `ended`."""
+    keys.write(work / "clients.json", clients, projects)
+    (work / "budgets-prices.json").write_text(json.dumps(PRICES))
+    agent = start(routes=[{"model_prefix": "*", "upstream": "http://127.0.0.1:1"}], clients=str(work / "clients.json"), prices=str(work / "budgets-prices.json"), **config)
+
+    def ask(name, id, output):
+        return agent.ask(**dict(keys.ask(KEYS[name]), id=id, body='{"model":"gpt-1","max_tokens":%d}' % output))
+
+    def ended(id, client, project="", tokens=(1, 1), **more):
+        usage = ': {"prompt_tokens": %d, "completion_tokens": %d}}' % tokens
+        line = dict(LINE, id=id, te=int(time.time() * 1000), client=client, project=project, usage=usage, **more)
+        host, port = agent.log_address.split(":")
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            sock.sendto(harness.log_line(line, agent.env["SPOA_LLM_LOG_KEY"]), (host, int(port)))
+    agent.ask_as, agent.ended = ask, ended
+    agent.budgets = lambda: json.loads(agent.http(path="/stats").text)["budgets"]
+    agent.account = lambda name: next(one for one in agent.budgets()["accounts"] if one["name"] == name)
+    return agent
+
+
+@pytest.fixture
+def agent(admin, work):  # noqa: F811
+    return budgeted(admin, work)
+
+
+def test_stats_tell_what_is_used(agent, work):
+    day = datetime.datetime.now(datetime.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    found = agent.budgets()
+    assert found["of"] == found["shown"] == 5
+    # Clients that are disabled come last, and before them those without a budget.
+    assert [(one["kind"], one["name"]) for one in found["accounts"]] == [
+        ("client", "bob"), ("client", "alice"), ("project", "search"), ("client", "carol"), ("client", "dora")]
+    assert agent.account("bob") == {
+        "kind": "client", "name": "bob", "project": None, "enabled": True, "budget_nano": 2500000000, "per": "week",
+        "period_start": int((day - datetime.timedelta(days=day.weekday())).timestamp() * 1000),
+        "period_end": int((day + datetime.timedelta(days=7 - day.weekday())).timestamp() * 1000),
+        "spent_nano": 0, "charged_nano": 0, "reserved_nano": 0, "used_ratio": 0, "forecast_nano": agent.account("bob")["forecast_nano"], "tokens_per_minute": None,
+        "last_refusal": None}
+    # 700 tokens out, and the body's.
+    assert agent.ask_as("alice", "r1", 700)["deny"] is False
+    alice, search = agent.account("alice"), agent.account("search")
+    reserved = alice["reserved_nano"]
+    assert 7000000 < reserved < 7100000 and (alice["spent_nano"], alice["used_ratio"], alice["project"]) == (0, 0, "search")
+    assert search["reserved_nano"] == reserved and search["per"] == "month" and search["tokens_per_minute"] == 1000000 and search["project"] is None
+    # The next one does not fit.
+    assert agent.ask_as("alice", "r2", 700)["deny"] is True
+    refusal = agent.account("alice")["last_refusal"]
+    assert refusal["error"] == "insufficient_quota" and abs(refusal["at"] / 1000 - time.time()) < 60 and agent.account("search")["last_refusal"] is None
+    agent.ended("r1", "alice", "search", (300, 800))
+    until(lambda: agent.account("alice")["spent_nano"], 10, "the record")
+    found = agent.budgets()["accounts"]
+    assert [(one["name"], one["spent_nano"], one["reserved_nano"], one["used_ratio"]) for one in found[:2]] == [("alice", 8300000, 0, .83), ("search", 8300000, 0, .2075)]
+    assert found[2]["name"] == "bob"
+    # A limit of tokens alone: the figures are of this month, as `client list` has them.
+    assert agent.ask_as("carol", "r3", 500)["deny"] is False and agent.ask_as("carol", "r4", 500)["deny"] is True and agent.ask_as("carol", "r5", 601)["deny"] is True
+    agent.ended("r3", "carol", "", (5, 10))
+    until(lambda: agent.account("carol")["spent_nano"], 10, "the record")
+    carol = agent.account("carol")
+    assert (carol["spent_nano"], carol["budget_nano"], carol["per"], carol["used_ratio"], carol["tokens_per_minute"]) == (105000, None, None, None, 600)
+    assert carol["period_start"] == int(day.replace(day=1).timestamp() * 1000) and carol["last_refusal"]["error"] == "request_too_large"
+    # What the command says, to the digit.
+    told = json.loads(harness.cli("client", "list", "--json", "-c", agent.file).out)
+    for one in agent.budgets()["accounts"]:
+        same = next(two for two in told[one["kind"] + "s"] if two["name"] == one["name"])
+        assert same["spent_usd"] == "%d.%09d" % divmod(one["spent_nano"], 10 ** 9), (one, same)
+
+
+def test_stats_without_clients(admin):  # noqa: F811
+    assert json.loads(admin().http(path="/stats").text)["budgets"] is None

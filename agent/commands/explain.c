@@ -7,9 +7,14 @@
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sysexits.h>
+#include <unistd.h>
 
+#include "base/clock.h"
+#include "budget/budget.h"
 #include "commands/cli.h"
 #include "config/clients.h"
+#include "report/ledger_store.h"
+#include "report/pricing.h"
 
 enum { BODY_MAX = 64 << 20, KEY_ROOM = 256 };
 
@@ -63,6 +68,74 @@ static bool read_key(const explain_flags *ask, char key[KEY_ROOM])
 	return true;
 }
 
+/* ---- the budgets of a client */
+
+/* Adds an account, if there is a limit, and what the ledger says that was spent. False: `e` says what failed. */
+static bool add_account(budget *b, store *s, account_kind kind, const char *name, const client_limits *l, int64_t now,
+			uint32_t *account, err *e)
+{
+	period_kind period = (period_kind)l->period;
+	int64_t first = period_first(period, period_day(now)), spent;
+	store_result result;
+	int tries = 0;
+
+	if (l->budget_nano == BUDGET_NONE && l->tokens_per_minute == 0)
+		return true;
+	do
+		result = store_spent(s, kind == ACCOUNT_PROJECT, slice_cstr(name), first * (DAY_MS / 1000), &spent, e);
+	while (ledger_store_retry(result, &tries));
+	if (result != STORE_OK)
+		return false;
+	*account = budget_account(b, kind, slice_cstr(name));
+	budget_account_rules(b, *account, l->budget_nano, period);
+	budget_keep_seed(b, *account, period, now, spent);
+	return true;
+}
+
+/* Gives `p` prices, and budgets in which the client of the key has spent what the ledger says. False: `e` says why it
+ * could not. */
+static bool equip(const config *c, policy *p, budget *b, const client_key *key, err *e)
+{
+	client_table *t = p->clients;
+	client *who = &t->clients[key->client];
+	client_project *project = who->project_at == NO_PROJECT ? NULL : &t->projects[who->project_at];
+	int64_t now = clock_wall_ms();
+	int code;
+	store *s = ledger_store_open(c->ledger, false, false, &code, e);
+	bool ok = s && add_account(b, s, ACCOUNT_CLIENT, who->name, &who->limits, now, &who->account, e) &&
+		  (!project ||
+		   add_account(b, s, ACCOUNT_PROJECT, project->name, &project->limits, now, &project->account, e));
+	store_close(s);
+	price_table *prices = ok ? price_table_load(*c->prices ? c->prices : NULL, e) : NULL;
+	pricing *k = prices ? pricing_new(b, prices) : NULL;
+	if (prices && !k)
+		err_memory(e);
+	if (k)
+		policy_set_pricing(p, k);
+	return k;
+}
+
+/* Explains for the client of the key, whose budget is looked up. */
+static bool explain_client_of(const config *c, policy *p, const explain_request *ask, bool json, err *e)
+{
+	unsigned char hash[CLIENT_HASH_LEN];
+	const client_key *key = client_key_hash(slice_cstr(ask->key), hash) ? client_key_find(p->clients, hash) : NULL;
+	bool foreign;
+	int fd = key && *c->ledger ? budget_memory(e) : -1;
+	budget *b = fd >= 0 ? budget_map(fd, &foreign, e) : NULL;
+
+	if (key && *c->ledger && !(b && equip(c, p, b, key, e)))
+		fprintf(stderr, "spoa-llm: what was spent is not known, and so not what would be reserved: %s\n",
+			e->text);
+	bool ok = explain_write(stdout, p, ask, json, e);
+	budget_unmap(b);
+	if (fd >= 0)
+		close(fd);
+	return ok;
+}
+
+/* ---- the command */
+
 int command_explain(config *c, const explain_flags *ask)
 {
 	explain_request request = ask->request;
@@ -93,7 +166,9 @@ int command_explain(config *c, const explain_flags *ask)
 		fprintf(stderr, "spoa-llm: out of memory\n");
 		return EX_OSERR;
 	}
-	bool ok = explain_write(stdout, p, &request, ask->json, &e);
+	request.by_ledger = true;
+	bool ok = request.key && p->clients ? explain_client_of(c, p, &request, ask->json, &e) :
+					      explain_write(stdout, p, &request, ask->json, &e);
 	if (!ok)
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 	policy_unref(p);

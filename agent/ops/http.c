@@ -312,6 +312,12 @@ static bool fill_job(job *j, request *q, struct MHD_Connection *c, target_id id,
 
 static enum MHD_Result give_job(request *q, struct MHD_Connection *c, target_id id, const char *method)
 {
+	if (id == EXPLAIN && MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "key"))
+		return reply_error(
+			c, MHD_HTTP_BAD_REQUEST,
+			"\"key\": a client's key belongs into the body of a POST, because addresses are written to logs; "
+			"take this key out of use if it is one",
+			NULL, NULL);
 	job *j = calloc(1, sizeof *j);
 
 	if (!j)

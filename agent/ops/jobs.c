@@ -21,6 +21,9 @@ void jobs_deinit(jobs *js)
 
 void job_free(job *j)
 {
+	/* It may have the key of a client in it. */
+	if (j && j->kind == JOB_EXPLAIN && j->texts[0])
+		explicit_bzero(j->texts[0], j->len);
 	for (size_t i = 0; j && i < sizeof j->texts / sizeof j->texts[0]; i++)
 		free(j->texts[i]);
 	free(j);

@@ -7,10 +7,11 @@
 #include <stdlib.h>
 
 #include "config/clients.h"
-#include "decide/decision.h"
+#include "decide/admission.h"
 #include "decide/forward.h"
 #include "decide/models.h"
 #include "report/connection.h"
+#include "report/explain_client.h"
 #include "report/explain_pool.h"
 
 static const char *asked_method(const explain_request *ask)
@@ -172,7 +173,8 @@ static void add_slice(cJSON *json, const char *key, slice s)
 	free(text);
 }
 
-static void print_json(FILE *f, const policy *p, const decision *d, const explain_request *ask, slice path, slice query)
+static void print_json(FILE *f, const policy *p, const decision *d, const explain_client *whose,
+		       const explain_request *ask, slice path, slice query)
 {
 	cJSON *json = cJSON_CreateObject();
 	const refusal_info *info = refusal_describe(d->refusal);
@@ -195,11 +197,7 @@ static void print_json(FILE *f, const policy *p, const decision *d, const explai
 		add_slice(json, "route", d->route_name);
 	if (d->leg.len)
 		add_slice(json, "leg", d->leg);
-	if (d->client) {
-		cJSON_AddStringToObject(json, "client", d->client->name);
-		cJSON_AddItemToObject(json, "project",
-				      d->client->project ? cJSON_CreateString(d->client->project) : cJSON_CreateNull());
-	}
+	explain_client_json(json, whose);
 	cJSON_AddStringToObject(json, "chosen", chosen_word(d));
 	cJSON_AddStringToObject(json, "endpoint", endpoint_words[d->endpoint]);
 	if (d->model.status == MODEL_FOUND)
@@ -296,14 +294,13 @@ static void print_headers(FILE *f, const decision *d, const explain_request *ask
 	fprintf(f, "%s", stays ? "\n" : "");
 }
 
-static void print_text(FILE *f, const policy *p, const decision *d, const explain_request *ask, slice path, slice query)
+static void print_text(FILE *f, const policy *p, const decision *d, const explain_client *whose,
+		       const explain_request *ask, slice path, slice query)
 {
 	const refusal_info *info = refusal_describe(d->refusal);
 
 	fprintf(f, "request:   %s %s\n", asked_method(ask), asked_target(ask));
-	if (d->client)
-		fprintf(f, "client:    %s%s%s, by its key\n", d->client->name, d->client->project ? " of project " : "",
-			d->client->project ? d->client->project : "");
+	explain_client_text(f, whose);
 	if (d->model.status == MODEL_FOUND)
 		fprintf(f, "model:     %.*s (from the %s)\n", (int)d->model.len, d->model.name,
 			model_from_name(d->model.from));
@@ -376,15 +373,29 @@ static slice path_of(slice path)
 	return path.len ? path : SLICE("/");
 }
 
+/* Whether a client's key stands in `text`, which may be NULL. The answer would repeat it. */
+static bool has_key(const char *text)
+{
+	return text && strstr(text, CLIENT_KEY_PREFIX);
+}
+
 /* Reads the key of the question into `hash`. False: `e` says what is wrong; no message repeats a key. */
 static bool read_key(const explain_request *ask, unsigned char hash[CLIENT_HASH_LEN], slice *key, err *e)
 {
-	*key = (slice){ NULL, 0 };
+	const char *misplaced = has_key(ask->path)   ? "the path" :
+				has_key(ask->model)  ? "the model" :
+				has_key(ask->method) ? "the method" :
+						       NULL;
+
 	for (size_t i = 0; i < ask->headers_count; i++)
-		if (strstr(ask->headers[i], CLIENT_KEY_PREFIX))
-			return err_set(
-				e, "a header has the key of a client in it: give it as --key - on standard input, or "
-				   "as \"key\" in JSON");
+		if (has_key(ask->headers[i]))
+			misplaced = "a header";
+	if (misplaced)
+		return err_set(
+			e,
+			"%s has the key of a client in it: give it as --key - on standard input, or as \"key\" in JSON",
+			misplaced);
+	*key = (slice){ NULL, 0 };
 	if (!ask->key)
 		return true;
 	if (!client_key_hash(slice_cstr(ask->key), hash))
@@ -417,12 +428,13 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 			  .clients_guarded = true };
 	unsigned char hash[CLIENT_HASH_LEN];
 	char *made = NULL, *models = NULL;
+	admission_estimate takes;
 	decision d;
 
-	if (target.len == 0 || target.ptr[0] != '/')
-		return err_set(e, "--path \"%.200s\": a path begins with a slash", target.ptr);
 	if (!read_key(ask, hash, &r.key, e))
 		return false;
+	if (target.len == 0 || target.ptr[0] != '/')
+		return err_set(e, "--path \"%.200s\": a path begins with a slash", target.ptr);
 	if (ask->model && body.ptr)
 		return err_set(e, "give --model or --body, not both: the body names the model");
 	for (size_t i = 0; i < ask->headers_count; i++)
@@ -450,14 +462,16 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 	r.bearer_sk_ant = slice_istarts(authorization, SLICE("bearer sk-ant-"));
 
 	decide(p, &r, &d);
+	bool counted = d.client && admission_look(p, &r, &d, &takes);
+	explain_client whose = { p, d.client, counted ? &takes : NULL, d.left, ask->by_ledger };
 	if (d.answer.len && !d.answer.ptr && !(models = own_models(&d))) {
 		free(made);
 		return err_memory(e);
 	}
 	if (json)
-		print_json(f, p, &d, ask, path, query);
+		print_json(f, p, &d, &whose, ask, path, query);
 	else
-		print_text(f, p, &d, ask, path, query);
+		print_text(f, p, &d, &whose, ask, path, query);
 	free(made);
 	free(models);
 	return true;
@@ -512,6 +526,9 @@ bool explain_json(FILE *f, const policy *p, slice question, err *e)
 	for (const cJSON *m = ok ? json->child : NULL; ok && m; m = m->next)
 		ok = take_member(&ask, m, e);
 	ok = ok && explain_write(f, p, &ask, true, e);
+	const cJSON *key = cJSON_GetObjectItemCaseSensitive(json, "key");
+	if (cJSON_IsString(key))
+		explicit_bzero(key->valuestring, strlen(key->valuestring));
 	cJSON_Delete(json);
 	return ok;
 }

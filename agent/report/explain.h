@@ -22,6 +22,8 @@ typedef struct explain_request {
 	size_t headers_count;
 	slice body;      /* ptr NULL: none */
 	const char *key; /* of a client; NULL: none */
+	/* The policy's budgets know what the ledger says and nothing else, because no agent's memory is at hand. */
+	bool by_ledger;
 } explain_request;
 
 /* Writes how `p` decides the request `ask`, as JSON or as text. False: `e` says what is wrong with `ask`. */

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "budget/budget.h"
-#include "decide/pricing.h"
+#include "report/pricing.h"
 
 enum {
 	WAIT_MS = 1000,
@@ -113,21 +113,10 @@ static bool open_account(budget *b, account_kind kind, const char *name, const c
 	return true;
 }
 
-static bool cost(const void *prices, slice model, int64_t input, int64_t output, int64_t answers, int64_t *nano)
-{
-	return price_estimate(prices, model, input, output, answers, nano);
-}
-
-static void release(pricing *p)
-{
-	price_table_unref(p->prices);
-	free(p);
-}
-
 bool spending_equip(spending *s, policy *next, price_table *prices, err *e)
 {
 	client_table *t = next->clients;
-	pricing *p = calloc(1, sizeof *p);
+	pricing *p = pricing_new(s->budget, prices);
 	bool ok = p || err_memory(e);
 
 	for (uint32_t i = 0; ok && t && i < t->count; i++)
@@ -137,11 +126,9 @@ bool spending_equip(spending *s, policy *next, price_table *prices, err *e)
 		ok = open_account(s->budget, ACCOUNT_PROJECT, t->projects[i].name, &t->projects[i].limits,
 				  &t->projects[i].account, e);
 	if (!ok) {
-		free(p);
-		price_table_unref(prices);
+		pricing_unref(p);
 		return false;
 	}
-	*p = (pricing){ .refs = 1, .budget = s->budget, .prices = prices, .cost = cost, .release = release };
 	policy_set_pricing(next, p);
 	return true;
 }

@@ -185,9 +185,10 @@ EVENT(credential_expiring, WARN, "auth route routes expires problem",
       "See what should replace the file: `systemctl status spoa-llm-token@NAME.timer spoa-llm-token@NAME.service`.")
 
 /* ---- connections of HAProxy */
-EVENT(refused, WARN, "id status code route model auth problem",
+EVENT(refused, WARN, "id status code route model auth client problem",
       "The agent had HAProxy refuse a request. `code` is the code of the client's error, `problem` says more, `auth`"
-      " names the variable or the file of a credential that is missing. `id` is HAProxy's unique-id of the request.",
+      " names the variable or the file of a credential that is missing, `client` the client whose key the request has, "
+      "also if the key expired or the client is disabled. `id` is HAProxy's unique-id of the request.",
       "What to do depends on `code`: see REFUSALS.")
 EVENT(leg_refused, WARN, "id leg status code auth problem",
       "A leg, through which a request goes from the tap or from a pool, asked for its credential and got none. HAProxy refused the request, or, in a pool, tried the next member. "

@@ -9,7 +9,7 @@
  * has not come yet, the report waits in the table `reports`.
  *
  * The table `spending` has what clients with a key, and their projects, spent on each day; the transaction that adds or
- * changes a row keeps it up to date, and rows that are pruned stay in it.
+ * changes a row keeps it up to date. What rows that are pruned have spent stays in it for two years.
  *
  * Tables (see store_schema.h): `requests` has the rows. `hourly` and `daily` have the sums of an hour or a day (UTC):
  * one of all requests, and one for each model, route, project, client, and member of a pool. The views `ledger`,
@@ -177,7 +177,8 @@ int store_migrated_from(const store *s);
 /* Brings to the disk what store_insert() and the others have committed, which a loss of power could undo until then. */
 MUST_CHECK store_result store_sync(store *s, err *e);
 /* Removes the oldest of the rows older than `before_ms`, about STORE_PRUNE_ROWS: call it until `*removed` is 0. Their
- * sums stay. The database notes up to which time rows were removed. The file keeps its size: see store_shrink(). */
+ * sums stay, those of `spending` for two years. The database notes up to which time rows were removed. The file keeps
+ * its size: see store_shrink(). */
 MUST_CHECK store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e);
 /* Gives a batch of unused pages back to the file system, if more than one in `keep` is unused (0: if any is); `*more`:
  * call it again. Does nothing to a ledger that was made without this ability: see store_compact(). The file becomes

@@ -158,6 +158,9 @@ MUST_CHECK bool spending_same(store *s, const record *r);
 int spending_write(store *s);
 /* Tells `join` of each request that the transaction settled. */
 void spending_tell(store *s, const store_join *join);
+/* Removes the oldest days that lie before `upto_ms` and are older than two years by `now_ms`, at most STORE_PRUNE_ROWS
+ * rows. Returns an SQLite result code. */
+int spending_prune(store *s, int64_t upto_ms, int64_t now_ms);
 /* Calls `each` with what the table has more or less than the rows from `from_ms` on, the first of a day, as texts,
  * until `each` returns false. Returns an SQLite result code. */
 int spending_compare(store *s, int64_t from_ms, bool (*each)(void *ctx, int kind, const char *name, int64_t day),

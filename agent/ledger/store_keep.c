@@ -87,6 +87,8 @@ store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e)
 			      " SET value = max(value, excluded.value)",
 			      upto);
 	if (rc == SQLITE_OK)
+		rc = spending_prune(s, upto, now);
+	if (rc == SQLITE_OK)
 		rc = store_run(s->statements[ST_COMMIT]);
 	if (rc != SQLITE_OK)
 		return store_fail(s, rc, "removing old rows", e);

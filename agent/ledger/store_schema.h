@@ -178,7 +178,8 @@ static const struct store_schema {
 	     "ALTER TABLE requests ADD COLUMN charged INTEGER NOT NULL DEFAULT 0;"
 	     "CREATE TABLE spending (kind INTEGER NOT NULL, name TEXT NOT NULL, day INTEGER NOT NULL,"
 	     " cost INTEGER NOT NULL, tokens INTEGER NOT NULL, requests INTEGER NOT NULL,"
-	     " PRIMARY KEY (kind, name, day)) WITHOUT ROWID;" },
+	     " PRIMARY KEY (kind, name, day)) WITHOUT ROWID;"
+	     "CREATE INDEX spending_by_day ON spending (day);" },
 	{ 4, SCHEMA_ROLLUP_4("hourly") SCHEMA_ROLLUP_4("daily") },
 	{ 4, SCHEMA_LEDGER_VIEW_WITH(", member, attempts, tried, CASE keyed WHEN 0 THEN 'no' ELSE 'yes' END AS keyed,"
 				     " charged / 1e9 AS charged_usd") },

@@ -8,6 +8,8 @@
 #include "base/list.h"
 #include "base/sum.h"
 
+enum { SPENDING_DAYS = 731 }; /* two years: no budget's period is longer than a month */
+
 int spending_prepare(store *s)
 {
 	return store_prepare(
@@ -91,6 +93,25 @@ void spending_tell(store *s, const store_join *join)
 {
 	for (size_t i = 0; i < s->settled_count; i++)
 		join->settled(join->ctx, s->settled[i].r, s->settled[i].nano);
+}
+
+int spending_prune(store *s, int64_t upto_ms, int64_t now_ms)
+{
+	sqlite3_stmt *st = NULL;
+	int64_t oldest_ms = now_ms - SPENDING_DAYS * DAY * INT64_C(1000);
+	int rc = store_prepare(s,
+			       "DELETE FROM spending WHERE (kind, name, day) IN"
+			       " (SELECT kind, name, day FROM spending WHERE day < ?1 ORDER BY day LIMIT ?2)",
+			       &st);
+
+	if (rc == SQLITE_OK) {
+		/* Of the day in which `upto_ms` lies, rows are left that `ledger verify` compares. */
+		sqlite3_bind_int64(st, 1, store_floor((upto_ms < oldest_ms ? upto_ms : oldest_ms) / 1000, DAY));
+		sqlite3_bind_int(st, 2, STORE_PRUNE_ROWS);
+		rc = store_run(st);
+	}
+	sqlite3_finalize(st);
+	return rc;
 }
 
 store_result store_spent(store *s, bool project, slice name, int64_t from_s, int64_t *nano, err *e)

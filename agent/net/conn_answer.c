@@ -84,9 +84,11 @@ __attribute__((noinline)) static void log_refusal(const llm_request *r, const de
 	}
 	if (d->replace && !d->route->pool)
 		credential_describe(&d->route->auth, source, sizeof source);
+	/* Without a key that counts, the client is what a header says. */
 	log_event(refused, LOG_S("id", r->id), LOG_I("status", d->status),
 		  LOG_C("code", refusal_describe(d->refusal)->code), LOG_S("route", d->route_name),
 		  LOG_S("model", slice_of(d->model.name, d->model.len)), LOG_C("auth", source),
+		  LOG_S("client", r->key.len && r->clients_guarded ? r->client : slice_of(NULL, 0)),
 		  LOG_C("problem", d->problem ? d->problem : ""));
 }
 

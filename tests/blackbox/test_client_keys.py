@@ -327,6 +327,12 @@ def test_a_client_that_still_sends_reads_why_it_was_refused(gateway, length):
 # ---- the rules are not there unless they are asked for
 
 
+@pytest.mark.parametrize("value, good", [("off", True), ("on", True), ("required", True), ("On", False), ("yes", False), ("", False), ("required ", False)])
+def test_haproxy_starts_with_no_other_value_of_the_setting(haproxy, value, good):
+    accepted, said = harness.accepted(haproxy, harness.EXAMPLE, {"LLM_SPOE_CONF": str(harness.SPOE_CONF), "LLM_CLIENTS": value})
+    assert accepted == good and ("LLM_CLIENTS is neither off, on nor required" in said) != good, said
+
+
 KEYS = r"llm_key(?!_left)|llm_(?:stranger|welcome|misplaced|rated|limit\b|limited)|sk-spoa|llm-client|llm-keys|guard|\b401\b"
 
 def test_without_clients_haproxy_has_none_of_these_rules():

@@ -64,8 +64,11 @@ def test_a_key_says_who_asks(file):
             assert (line["client"], line["project"]) == (client, project), (more, line)
             assert ("keyed" in line) == (key in (ALICE, BOB) and (not refused or refused[0] == 403)), (more, line)
             assert ("backend" in got) == (not refused), got
-        # A request of HAProxy's with clients' names in its headers alone is theirs only by their own word.
-        assert agent.lines("event=refused.*invalid_api_key.*the key expired") and agent.lines("event=refused.*the key's client is disabled")
+        # The log names the client of a key, good or not, and nobody who is named by headers alone.
+        told = {re.search(' client=("?)(.*?)\\1 problem="(.*?)"', line).group(2, 3) for line in agent.lines("event=refused")}
+        assert told == {("bob", "the client may not use this model"), ("bob", "the client may not use this route"), ("alice", "the key expired"),
+                        ("carol", "the key's client is disabled"), ("", "no client has the key"), ("", "two different keys of clients"),
+                        ("", "HAProxy's rules about clients' keys are off: set LLM_CLIENTS for HAProxy")}, told
         metrics = agent.http(path="/metrics").text
         assert re.search(r'spoa_llm_refusals_total\{code="invalid_api_key",status="401"\} [1-9]', metrics)
 

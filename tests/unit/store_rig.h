@@ -7,12 +7,11 @@
 
 #include <sqlite3.h>
 
+#include "base/clock.h"
 #include "ledger/store.h"
 #include "unit.h"
 
 #define BEGIN_MS 1763942400000 /* 2025-11-24T00:00Z */
-#define HOUR_MS 3600000LL
-#define DAY_MS (24 * HOUR_MS)
 
 static char base[] = "/tmp/test_store.XXXXXX";
 static char path[200]; /* the database */

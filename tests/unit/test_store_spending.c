@@ -162,13 +162,68 @@ static void rows_that_are_pruned_stay_spent(void)
 	int64_t removed = 0;
 	err e;
 
-	rows[1].time_ms += DAY_MS;
+	rows[0].time_ms = clock_wall_ms() / DAY_MS * DAY_MS - DAY_MS;
+	rows[1].time_ms = rows[0].time_ms + DAY_MS;
 	add(s, rows, 2, NULL, 0);
-	CHECK(store_prune(s, BEGIN_MS + DAY_MS, &removed, &e) == STORE_OK && removed == 1);
-	CHECK(spent(s, false, "alice", day_s) == 30 && whole(s));
+	CHECK(store_prune(s, rows[1].time_ms, &removed, &e) == STORE_OK && removed == 1);
+	CHECK(spent(s, false, "alice", 0) == 30 && whole(s));
 	/* The row comes again: it is skipped, and told. */
 	add(s, rows, 1, NULL, 0);
-	CHECK(spent(s, false, "alice", day_s) == 30 && heard.count == 1 && heard.nano[0] == 0);
+	CHECK(spent(s, false, "alice", 0) == 30 && heard.count == 1 && heard.nano[0] == 0);
+	store_close(s);
+}
+
+static int days_spent(void)
+{
+	return atoi(ask("SELECT count(*) FROM spending"));
+}
+
+static void what_was_spent_is_removed_after_two_years(void)
+{
+	enum { YEARS = 731 };
+	store *s = new_store();
+	/* By the clock, because what is removed is older than two years today. */
+	int64_t now = clock_wall_ms(), today = now - now % DAY_MS, removed = 0;
+	record rows[] = { keyed(1, "alice", "search", 10), keyed(2, "alice", "search", 20), keyed(3, "alice", "", 40),
+			  keyed(4, "alice", "", 80) };
+	err e;
+
+	rows[0].time_ms = today - (YEARS + 1) * DAY_MS;
+	rows[1].time_ms = today - YEARS * DAY_MS;
+	rows[2].time_ms = today - DAY_MS;
+	rows[3].time_ms = today;
+	add(s, rows, 4, NULL, 0);
+	CHECK(days_spent() == 6);
+	/* Not while their rows are there. */
+	CHECK(store_prune(s, rows[0].time_ms, &removed, &e) == STORE_OK && removed == 0 && days_spent() == 6 &&
+	      whole(s));
+	CHECK(store_prune(s, rows[1].time_ms, &removed, &e) == STORE_OK && removed == 1 && days_spent() == 4 &&
+	      whole(s));
+	CHECK(spent(s, false, "alice", 0) == 140 && spent(s, true, "search", 0) == 20);
+	/* Two years are kept, whatever is pruned. */
+	CHECK(store_prune(s, now + DAY_MS, &removed, &e) == STORE_OK && removed == 3 && days_spent() == 4 && whole(s));
+	store_close(s);
+}
+
+static void a_batch_removes_days_whose_rows_are_gone(void)
+{
+	store *s = new_store();
+	int64_t removed = 0;
+	err e;
+
+	/* A row too many for one batch, each of a client of its own. */
+	for (int i = 0; i <= STORE_PRUNE_ROWS; i++) {
+		char name[32];
+		snprintf(name, sizeof name, "client-%d", i);
+		record row = keyed(i, name, "", 1);
+		row.time_ms = BEGIN_MS - 1000 * DAY_MS + i * 1000;
+		add(s, &row, 1, NULL, 0);
+	}
+	CHECK(days_spent() == STORE_PRUNE_ROWS + 1);
+	CHECK(store_prune(s, BEGIN_MS - 999 * DAY_MS, &removed, &e) == STORE_OK && removed == STORE_PRUNE_ROWS);
+	CHECK(days_spent() == STORE_PRUNE_ROWS + 1 && whole(s));
+	CHECK(store_prune(s, BEGIN_MS - 999 * DAY_MS, &removed, &e) == STORE_OK && removed == 1 && days_spent() == 1);
+	CHECK(store_prune(s, BEGIN_MS - 999 * DAY_MS, &removed, &e) == STORE_OK && removed == 0 && days_spent() == 0);
 	store_close(s);
 }
 
@@ -196,6 +251,8 @@ int main(void)
 	RUN(a_report_changes_what_was_spent);
 	RUN(a_report_in_the_same_transaction_is_told_too);
 	RUN(rows_that_are_pruned_stay_spent);
+	RUN(what_was_spent_is_removed_after_two_years);
+	RUN(a_batch_removes_days_whose_rows_are_gone);
 	RUN(verify_finds_what_is_wrong);
 	return store_rig_end();
 }

@@ -106,7 +106,7 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(AGENT)
 # libraries to preload, and drivers of single parts, which have sanitizers of their own.
 TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so cjsonhooks.so powercut.so wakeups.so \
 	drivers/scan_driver drivers/price_driver drivers/http_driver drivers/tap_usage_driver \
-	drivers/collide)
+	drivers/expire_driver drivers/collide)
 ifeq ($(BUILD),build)
 test-tools: $(TEST_TOOLS)
 else
@@ -126,6 +126,8 @@ build/drivers/http_driver: tests/unit/http_driver.c tests/unit/driver.h agent/ta
 build/drivers/tap_usage_driver: tests/unit/tap_usage_driver.c tests/unit/driver.h $(addprefix agent/tap/,usage.c usage.h event.c event.h) \
 		$(wildcard agent/answer/*.[ch] agent/base/*.h) $(wildcard agent/base/json*.c)
 	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lm
+build/drivers/expire_driver: tests/unit/expire_driver.c $(wildcard agent/budget/*.[ch]) agent/base/hash.c $(wildcard agent/base/*.h)
+	$(DRIVER) -O1 -o $@ $(filter %.c,$^)
 build/drivers/collide: tests/preload/collide.c agent/base/hash.c $(wildcard agent/base/*.h)
 	$(DRIVER) -O2 -o $@ $(filter %.c,$^)
 

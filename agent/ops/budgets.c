@@ -9,9 +9,11 @@ const char *const budget_owner_names[OWNERS] = { [OWNER_CLIENT] = "client", [OWN
 
 double budgets_used(const host_account *a)
 {
+	double used = (double)a->spent + (double)a->charged;
+
 	if (a->budget < 0)
 		return -1;
-	return a->budget ? ((double)a->spent + (double)a->charged) / (double)a->budget : 1;
+	return a->budget ? used / (double)a->budget : used > 0;
 }
 
 static void write_optional(FILE *f, const char *name, bool there, int64_t n)

@@ -34,7 +34,7 @@ typedef struct host_account {
 	int64_t refused_ms;         /* Unix time of the last refusal; 0: there was none */
 	const char *refused;        /* its error */
 	struct {
-		const char *error; /* NULL: this place is not used */
+		const char *error;
 		uint64_t count;
 	} refusals[BUDGETS_ERRORS]; /* since the account was made */
 } host_account;
@@ -49,7 +49,8 @@ typedef struct host_budgets {
 
 extern const char *const budget_owner_names[OWNERS]; /* client, project */
 
-/* Returns which share of its budget the account has used: spent and charged. Below 0: it has no budget. */
+/* Returns which share of its budget the account has used: spent and charged. A budget of no dollars is used up when
+ * anything was spent. Below 0: it has no budget. */
 double budgets_used(const host_account *a);
 /* Writes the value of the member "budgets" of /stats. `b` NULL: null. */
 void budgets_write(FILE *f, const host_budgets *b);

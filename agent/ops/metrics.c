@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Names follow Prometheus's rules: base units, counters end in _total. The number of labels is limited: routes by the
- * route table (and what it held before a reload), codes and protocols by the program, models by TOTALS_LABELS. */
+ * route table (and what it held before a reload), codes and protocols by the program, models by TOTALS_LABELS, clients
+ * and projects with budgets by BUDGETS_SHOWN. */
 #include "ops/metrics_impl.h"
 
 #include <dirent.h>
@@ -476,5 +477,7 @@ void metrics_write(FILE *f, const host_snapshot *s, const host_check *checks, si
 	}
 	if (s->ledger_kept && t)
 		metrics_write_totals(f, t);
+	if (s->budgets)
+		metrics_write_budgets(f, s->budgets);
 	one(f, "spoa_llm_admin_requests_total", "counter", "Requests that the admin server answered.", admin_requests);
 }

@@ -26,6 +26,11 @@ static inline void value_s(FILE *f, double seconds)
 	fprintf(f, " %.9g\n", seconds);
 }
 
+static inline void value_usd(FILE *f, int64_t nano)
+{
+	fprintf(f, " %.17g\n", (double)nano / 1e9);
+}
+
 /* A metric without labels: its value is a whole number, seconds, or a time. */
 static inline void one(FILE *f, const char *name, const char *type, const char *help, uint64_t n)
 {
@@ -85,5 +90,7 @@ __attribute__((sentinel)) static inline void labelled(FILE *f, const char *name,
 
 /* Writes the ledger's sums. */
 void metrics_write_totals(FILE *f, const totals *t);
+/* Writes what clients and projects have spent of their budgets. */
+void metrics_write_budgets(FILE *f, const host_budgets *b);
 
 #endif

@@ -21,11 +21,6 @@ static const store_sums *row_of(const totals_group *g, size_t i)
 	return i < g->count ? &g->rows[i] : &g->rows[TOTALS_LABELS];
 }
 
-static void money(FILE *f, int64_t nano)
-{
-	fprintf(f, " %.17g\n", (double)nano / 1e9);
-}
-
 static uint64_t count(int64_t n)
 {
 	return n > 0 ? (uint64_t)n : 0;
@@ -84,13 +79,13 @@ static void write_group(FILE *f, const totals_group *g, const char *name, const 
 		case COST:
 		case COST_ESTIMATED:
 			labelled(f, name, label, r->label, NULL);
-			money(f, cost > 0 ? cost : 0);
+			value_usd(f, cost > 0 ? cost : 0);
 			break;
 		case SAVED:
 		case SAVED_ESTIMATED:
 			for (size_t k = 0; k < sizeof kinds / sizeof kinds[0]; k++) {
 				labelled(f, name, label, r->label, "kind", kinds[k].kind, "by", kinds[k].by, NULL);
-				money(f, w == SAVED ? kinds[k].nano : kinds[k].estimated);
+				value_usd(f, w == SAVED ? kinds[k].nano : kinds[k].estimated);
 			}
 			break;
 		}

@@ -19,7 +19,9 @@ import urllib.request
 import pytest
 
 import harness
+import keys
 import spop
+import test_budgets_seen as budgets
 from adminserver import BODY
 from harness import ROOT, log_line, until
 from loglines import Maker
@@ -70,6 +72,9 @@ class Prometheus:
     def fires(self, *names, seconds=40):
         until(lambda: set(names) <= self.firing(), seconds, lambda: "firing: %s, wanted %s" % (self.firing(), names), step=.3)
         SHOWN.update(names)
+
+    def clears_of(self, name, seconds=60):
+        until(lambda: name not in self.firing(), seconds, lambda: "still firing: %s" % name, step=.3)
 
     def clears(self, seconds=60):
         until(lambda: not self.firing(), seconds, lambda: "still firing: %s" % self.firing(), step=.3)
@@ -366,6 +371,38 @@ def test_members_of_pools(place):
     # One that HAProxy cannot reach; b was not asked before, so its series begin with this request if they are not there from the start.
     place.send(place.end_of(route="pool", backend="pool.pool", code="", member="a", tried="b:unreachable", status=200, term="--", trs=5))
     place.prometheus.fires("SpoaLlmMemberUnreachable")
+    place.prometheus.clears()
+    place.end()
+    place.start()
+    place.prometheus.clears()
+
+
+def test_budgets(place):
+    """A client comes near the end of its budget, then to its end, and another one is charged. A larger budget ends both."""
+    file, prices = place.work / "clients.json", place.work / "prices.json"
+    prices.write_text(json.dumps(budgets.PRICES))
+
+    def budget(usd):
+        keys.write(file, [keys.entry(name, budgets.KEYS[name], budget={"usd": usd, "per": "month"}) for name in ("alice", "bob")])
+
+    def ask(name, id, output):
+        return place.agent.ask(**dict(keys.ask(budgets.KEYS[name]), id=id, body='{"model":"gpt-1","max_tokens":%d}' % output))["deny"]
+    budget("0.01")
+    place.end()
+    place.start(clients=str(file), prices=str(prices))
+    place.prometheus.clears()
+    assert not ask("alice", "r1", 700)
+    place.send(log_line(budgets.line("r1", "alice", "", (300, 800)), place.key))
+    place.prometheus.fires("SpoaLlmBudgetNearEnd")
+    assert "SpoaLlmBudgetSpent" not in place.prometheus.firing()
+    assert ask("alice", "r2", 700)
+    place.prometheus.fires("SpoaLlmBudgetSpent")
+    place.prometheus.clears_of("SpoaLlmBudgetSpent")
+    place.send(log_line(budgets.line("r3", "alice", "", (0, 170)), place.key))
+    place.prometheus.fires("SpoaLlmBudgetSpent")
+    assert not ask("bob", "r4", 100) and budgets.expire(place.agent) == 1
+    place.prometheus.fires("SpoaLlmBudgetCharged")
+    budget("0.1")
     place.prometheus.clears()
     place.end()
     place.start()

@@ -1,7 +1,9 @@
 """What is told about budgets while the agent runs: the member "budgets" of /stats, metrics, and the checks."""
 import datetime
 import json
+import os
 import socket
+import subprocess
 import time
 
 import pytest
@@ -9,7 +11,8 @@ import pytest
 import harness
 import keys
 from adminserver import admin  # noqa: F401
-from harness import until
+from harness import ROOT, until
+from test_metrics import one, promtool, scrape
 
 KEYS = {name: keys.key(name) for name in ("alice", "bob", "carol", "dora", "eve")}
 # A token of gpt-1 costs 1,000 nano-dollars in and 10,000 out.
@@ -25,6 +28,17 @@ LINE = {"v": 1, "src": "127.0.0.1:5", "method": "POST", "route": "*", "backend":
         "hs": "", "text": "1", "comp": "0", "spoe": "", "keyed": 1}
 
 
+def line(id, client, project, tokens):
+    """The log line of a request with a key that took so many tokens, in and out."""
+    return dict(LINE, id=id, te=int(time.time() * 1000), client=client, project=project, usage=': {"prompt_tokens": %d, "completion_tokens": %d}}' % tokens)
+
+
+def expire(agent):
+    """Has what is reserved expire, as hours after the requests. Returns how many reservations there were."""
+    [memory] = {os.stat(one.path).st_ino: one.path for one in os.scandir("/proc/%d/fd" % agent.pid) if "spoa-llm-budget" in os.readlink(one.path)}.values()
+    return int(subprocess.run([ROOT / "build" / "drivers" / "expire_driver", memory], capture_output=True, text=True, check=True).stdout)
+
+
 def budgeted(start, work, clients=CLIENTS, projects=PROJECTS, **config):
     """An agent of these clients, with `ask` and `ended`."""
     keys.write(work / "clients.json", clients, projects)
@@ -34,12 +48,10 @@ def budgeted(start, work, clients=CLIENTS, projects=PROJECTS, **config):
     def ask(name, id, output):
         return agent.ask(**dict(keys.ask(KEYS[name]), id=id, body='{"model":"gpt-1","max_tokens":%d}' % output))
 
-    def ended(id, client, project="", tokens=(1, 1), **more):
-        usage = ': {"prompt_tokens": %d, "completion_tokens": %d}}' % tokens
-        line = dict(LINE, id=id, te=int(time.time() * 1000), client=client, project=project, usage=usage, **more)
+    def ended(id, client, project="", tokens=(1, 1)):
         host, port = agent.log_address.split(":")
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            sock.sendto(harness.log_line(line, agent.env["SPOA_LLM_LOG_KEY"]), (host, int(port)))
+            sock.sendto(harness.log_line(line(id, client, project, tokens), agent.env["SPOA_LLM_LOG_KEY"]), (host, int(port)))
     agent.ask_as, agent.ended = ask, ended
     agent.budgets = lambda: json.loads(agent.http(path="/stats").text)["budgets"]
     agent.account = lambda name: next(one for one in agent.budgets()["accounts"] if one["name"] == name)
@@ -95,3 +107,57 @@ def test_stats_tell_what_is_used(agent, work):
 
 def test_stats_without_clients(admin):  # noqa: F811
     assert json.loads(admin().http(path="/stats").text)["budgets"] is None
+
+
+def test_metrics_tell_what_is_used(agent, work):
+    def metric(what, /, **labels):
+        return one(scrape(agent), "spoa_llm_budget_" + what, **labels)
+    metrics = scrape(agent)
+    assert {dict(key)["name"] for key in metrics["spoa_llm_budget_used_ratio"]} == {"alice", "bob", "search"}
+    assert (metric("accounts", kind="client"), metric("accounts", kind="project")) == (4, 1)
+    assert (metric("limit_usd", name="alice", kind="client", per="day"), metric("limit_usd", name="search", kind="project", per="month")) == (.01, .04)
+    for id in ("r1", "r2", "r3"):
+        agent.ask_as("alice", id, 700)
+    agent.ask_as("carol", "r4", 601)
+    reserved = agent.account("alice")["reserved_nano"]
+    assert .007 < metric("reserved_usd", kind="client") < .0071 and metric("reserved_usd", kind="project") == reserved / 1e9
+    errors = ("insufficient_quota", "rate_limit_exceeded", "request_too_large", "gateway_unavailable")
+    assert [metric("refusals_total", kind="client", name="alice", error=error) for error in errors] == [2, 0, 0, 0]
+    assert [metric("refusals_total", kind="client", name="carol", error=error) for error in errors] == [0, 0, 1, 0]
+    assert one(scrape(agent), "spoa_llm_refusals_total", code="insufficient_quota") == 2
+    agent.ended("r1", "alice", "search", (300, 800))
+    until(lambda: metric("spent_usd", kind="client", name="alice") == .0083, 10, "the record")
+    assert (metric("used_ratio", kind="client", name="alice"), metric("used_ratio", kind="project", name="search")) == (.83, .2075)
+    # A request whose record does not come.
+    assert agent.ask_as("bob", "r5", 100)["deny"] is False and expire(agent) == 1
+    until(lambda: metric("charged_requests_total") == 1, 15, "the charge")
+    bob = agent.account("bob")
+    assert bob["charged_nano"] > 1000000 and bob["reserved_nano"] == 0 and metric("charged_usd", kind="client") == bob["charged_nano"] / 1e9 == metric("spent_usd", name="bob")
+    agent.ended("r5", "bob", "", (1, 10))
+    until(lambda: metric("spent_usd", name="bob") == .000101, 10, "the record that comes later")
+    assert agent.account("bob")["charged_nano"] == metric("charged_usd", kind="client") == 0 and metric("charged_requests_total") == 1
+    # A worker that takes over counts on.
+    agent.upgrade()
+    assert metric("refusals_total", kind="client", name="alice", error="insufficient_quota") == 2
+    run = promtool("check", "metrics", text=agent.http(path="/metrics").text)
+    assert run.returncode == 0 and not run.stdout.strip() and not run.stderr.strip(), run
+
+
+def test_a_hundred_are_shown(admin, work):  # noqa: F811
+    """Those that have used the largest share, whatever their place in the file."""
+    clients = [{"name": "client-%03d" % i, "budget": {"usd": "0.01", "per": "day"}, "keys": [{"sha256": keys.sha256(str(i)).hex()}]} for i in range(130)]
+    agent = budgeted(admin, work, clients, [])
+    with agent.client() as haproxy:
+        for i in range(130):
+            haproxy.ask(**dict(keys.ask(), key=keys.sha256(str(i)), id="r%d" % i, body='{"model":"gpt-1","max_tokens":100}'))
+    for i in range(130):
+        agent.ended("r%d" % i, "client-%03d" % i, tokens=(1, 10 + i))
+    until(lambda: sum(one["spent_nano"] > 0 for one in agent.budgets()["accounts"]) == 100, 10, "the records")
+    until(lambda: agent.budgets()["accounts"][0]["name"] == "client-129", 10, "the last record")
+    found = agent.budgets()
+    assert (found["of"], found["shown"]) == (130, 100)
+    assert [one["name"] for one in found["accounts"]] == ["client-%03d" % i for i in range(129, 29, -1)]
+    metrics = scrape(agent)
+    for name in ("used_ratio", "limit_usd", "spent_usd"):
+        assert len(metrics["spoa_llm_budget_" + name]) == 100
+    assert one(metrics, "spoa_llm_budget_accounts", kind="client") == 130

@@ -9,6 +9,7 @@ import time
 import pytest
 
 import harness
+import keys
 import loglines
 import spop
 from adminserver import BODY, admin, decide  # noqa: F401
@@ -59,7 +60,7 @@ def promtool(*args, text=None):
     return subprocess.run(["promtool", *args], input=text, capture_output=True, text=True, timeout=60)
 
 
-def one(metrics, name, **labels):
+def one(metrics, name, /, **labels):
     found = [value for key, value in metrics.get(name, {}).items() if set(labels.items()) <= set(key)]
     assert len(found) == 1, (name, labels, metrics.get(name))
     return found[0]
@@ -234,7 +235,8 @@ def names_in(expression):
 
 
 def test_alerts_and_dashboard_name_what_is_there(admin, work):  # noqa: F811
-    agent = admin(entries=50, tap=True, tap_listen="dgram@%s/tap.dgram" % work)
+    keys.write(work / "clients.json", [])
+    agent = admin(entries=50, tap=True, tap_listen="dgram@%s/tap.dgram" % work, clients=str(work / "clients.json"))
     metrics = until(lambda: (lambda m: m if "gen_ai_client_token_usage_total" in m else None)(scrape(agent)), 10, "the ledger's sums")
     alerts = (ROOT / "dist" / "alerts.yml").read_text()
     dashboard = json.loads((ROOT / "dist" / "grafana.json").read_text())

@@ -98,11 +98,45 @@ static void read_limits(haproxy_file *file, const line_words *w)
 	}
 }
 
+static slice unquoted(slice word)
+{
+	bool quoted = word.len >= 2 && word.ptr[0] == '"' && word.ptr[word.len - 1] == '"';
+
+	return quoted ? slice_of(word.ptr + 1, word.len - 2) : word;
+}
+
+/* Reads LLM_CLIENTS, whether HAProxy looks for keys of clients. */
+static void read_keys(haproxy_file *file, const line_words *w)
+{
+	static const slice name = SLICE_INIT("LLM_CLIENTS");
+	setting_from from = SET_NOWHERE;
+	slice value = { NULL, 0 };
+
+	if (w->count >= 2 && slice_eq(w->words[0], SLICE("spoe-group")) && slice_eq(w->words[1], SLICE("llm-client")))
+		file->key_question = true;
+	if (w->count >= 3 && slice_eq(w->words[1], name)) {
+		from = slice_eq(w->words[0], SLICE("setenv"))    ? SET_ALWAYS :
+		       slice_eq(w->words[0], SLICE("presetenv")) ? SET_PRESET :
+								   SET_NOWHERE;
+		value = unquoted(w->words[2]);
+	} else if (w->count >= 1 && slice_starts(w->words[0], name) &&
+		   slice_starts(slice_from(w->words[0], name.len), SLICE("="))) {
+		from = SET_ENVIRONMENT;
+		value = unquoted(slice_from(w->words[0], name.len + 1));
+	}
+	file->key_rules |= from == SET_PRESET || from == SET_ALWAYS;
+	if (from == SET_NOWHERE || from < file->keys_from)
+		return;
+	file->keys_from = from;
+	snprintf(file->keys, sizeof file->keys, "%.*s", (int)value.len, value.len ? value.ptr : "");
+}
+
 static void read_line(haproxy_file *file, slice line)
 {
 	line_words w = split(line);
 
 	read_limits(file, &w);
+	read_keys(file, &w);
 
 	if (w.count >= 2 && slice_eq(w.words[0], SLICE("spoe-message")) && slice_eq(w.words[1], SLICE("llm-request")))
 		file->question = true;
@@ -211,7 +245,7 @@ static void write_file(findings *to, const looked_at *l, bool named, bool refuse
 			refused ? FOUND_PROBLEM :
 				  FOUND_OLDER,
 			"file", l->path, "%s%s", contract, needed);
-	} else if (named && !file->backends) {
+	} else if (named && !file->backends && file->keys_from == SET_NOWHERE) {
 		finding(to, FOUND_UNKNOWN, "file", l->path, "has nothing of the gateway");
 	}
 }
@@ -289,11 +323,88 @@ static void write_leg_rules(findings *to, const looked_at *l, const route_table 
 			"sends no request through the tap: copy llm.cfg of this version, and spoe.conf with it");
 }
 
+/* ---- keys of clients */
+
+/* LLM_CLIENTS, as far as it is known. */
+typedef struct keys_setting {
+	const char *value;
+	setting_from from;
+} keys_setting;
+
+static keys_setting find_keys_setting(const looked_at *all, size_t count)
+{
+	keys_setting is = { getenv("LLM_CLIENTS"), SET_NOWHERE };
+
+	if (is.value)
+		is.from = SET_ENVIRONMENT;
+	for (size_t i = 0; i < count; i++)
+		if (all[i].file.keys_from > is.from)
+			is = (keys_setting){ all[i].file.keys, all[i].file.keys_from };
+	return is;
+}
+
+/* Says which of the gateway's files are from before there were keys of clients. Returns whether one is. */
+static bool write_without_keys(findings *to, const looked_at *all, size_t count)
+{
+	bool any = false;
+
+	for (size_t i = 0; i < count; i++) {
+		const haproxy_file *file = &all[i].file;
+		bool rules = file->rules && !file->key_rules, question = file->question && !file->key_question;
+		if (rules || question)
+			finding(to, FOUND_PROBLEM, "file", all[i].path,
+				"has %s keys of clients, so the agent refuses every request (503 contract_outdated): copy llm.cfg and "
+				"spoe.conf of this version, both",
+				rules ? "no rules about" : "no group llm-client, which asks about");
+		any |= rules || question;
+	}
+	return any;
+}
+
+/* Says whether HAProxy looks for keys of clients where the agent has clients, and nowhere else. */
+static void write_keys(findings *to, const policy *p, const looked_at *all, size_t count)
+{
+	keys_setting is = find_keys_setting(all, count);
+	bool any = false, off = is.value && strcmp(is.value, "off") == 0, on = is.value && strcmp(is.value, "on") == 0,
+	     required = is.value && strcmp(is.value, "required") == 0;
+	const char *name = "LLM_CLIENTS";
+
+	for (size_t i = 0; i < count; i++)
+		any |= all[i].file.rules;
+	if (!any || (p->clients && write_without_keys(to, all, count)) || !is.value)
+		return;
+	if (!off && !on && !required)
+		finding(to, FOUND_PROBLEM, "haproxy", name, "is neither off, on nor required: HAProxy does not start");
+	else if (p->clients && off)
+		finding(to, is.from == SET_PRESET ? FOUND_WARNING : FOUND_PROBLEM, "haproxy", name,
+			"is off%s, and the agent has clients, so it refuses every request (503 contract_outdated): set "
+			"LLM_CLIENTS=on or LLM_CLIENTS=required in HAProxy's environment, and restart HAProxy",
+			is.from == SET_PRESET ? " unless HAProxy's environment says otherwise" : "");
+	else if (p->clients && required && !p->table->require_client)
+		finding(to, FOUND_WARNING, "haproxy", name,
+			"is required, and the agent's option \"require_client\" is not set: a request without a key that comes by "
+			"another HAProxy is let in");
+	else if (p->clients)
+		finding(to, FOUND_OK, "haproxy", name, "is %s%s", is.value,
+			on && p->table->require_client ?
+				"; with required, HAProxy would refuse requests without a key before their bodies" :
+				"");
+	else if (required)
+		finding(to, FOUND_PROBLEM, "haproxy", name,
+			"is required, and the agent has no clients (option \"clients\"), so every request is refused (401 "
+			"invalid_api_key)");
+	else if (on)
+		finding(to, FOUND_WARNING, "haproxy", name,
+			"is on, and the agent has no clients (option \"clients\"): HAProxy looks for keys that nobody has, "
+			"which costs time");
+}
+
 bool haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count)
 {
 	const char *spoe = getenv("LLM_SPOE_CONF");
 	const char *const usual[] = { spoe && *spoe ? spoe : "/etc/haproxy/spoe.conf", "/etc/haproxy/llm.cfg",
-				      "/etc/haproxy/haproxy.cfg", "/etc/haproxy/llm-backends.cfg" };
+				      "/etc/haproxy/haproxy.cfg", "/etc/haproxy/llm-backends.cfg",
+				      "/etc/default/haproxy" };
 	const char *const *paths = count ? named : usual;
 	size_t paths_count = count ? count : sizeof usual / sizeof usual[0], found = 0, routes = 0;
 	looked_at all[HAPROXY_FILES_MAX] = { 0 };
@@ -325,6 +436,7 @@ bool haproxy_files_write(findings *to, const policy *p, const char *const *named
 			"none with the gateway found; name others by --haproxy FILE");
 	if (legs_any(p->table))
 		write_limits(to, all, paths_count);
+	write_keys(to, p, all, paths_count);
 	if (contract < CONTRACT)
 		write_routes(to, p->table, routes, contract, refused);
 	return found;

@@ -15,6 +15,14 @@ enum {
 	HAPROXY_OWN_FILES = 500, /* that HAProxy has open beside its connections: listeners, agents, health checks */
 };
 
+/* How a file sets a variable; a later one of these wins. */
+typedef enum setting_from {
+	SET_NOWHERE,
+	SET_PRESET,      /* presetenv: unless HAProxy's environment has it */
+	SET_ENVIRONMENT, /* NAME=VALUE in /etc/default/haproxy */
+	SET_ALWAYS,      /* setenv */
+} setting_from;
+
 /* What one file says. */
 typedef struct haproxy_file {
 	bool rules;                       /* it has HAProxy ask the agent: haproxy.cfg or llm.cfg */
@@ -28,6 +36,10 @@ typedef struct haproxy_file {
 	bool in_global;                   /* while it is read: this is a section `global` */
 	uint64_t maxconn, ulimit_n;       /* of `global`; 0: HAProxy chooses */
 	uint64_t clients;                 /* the least LLM_MAXCONN that it sets; 0: it sets none */
+	bool key_rules;                   /* it has rules about keys of clients, whether or not they are on */
+	bool key_question;                /* it says what is asked about such a key */
+	setting_from keys_from;
+	char keys[16]; /* LLM_CLIENTS, cut off if it is longer; "": it does not set LLM_CLIENTS */
 } haproxy_file;
 
 /* Reads `f` to its end. False: reading failed, and errno says why. */
@@ -35,8 +47,9 @@ MUST_CHECK bool haproxy_file_read(haproxy_file *file, FILE *f);
 
 /* Says whether the backends were made for the routes of `p`, which contract each file keeps and, if one of them is
  * older than the agent, what becomes of each enabled route of `p` that replaces the credential; and if there are legs,
- * whether HAProxy may have as many connections and files open as they take. The files are the
- * `count` paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the places where the documents put
+ * whether HAProxy may have as many connections and files open as they take. Says whether HAProxy's rules about keys of
+ * clients are on where the agent has clients, as far as the files and this process's environment tell. The files are
+ * the `count` paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the places where the documents put
  * them. A named file that cannot be read is a problem, and so is a route that would refuse every request. Returns
  * whether there is a file of the gateway. */
 bool haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count);

@@ -499,6 +499,56 @@ def test_connections_and_files_of_haproxy(work, text, env, state, said):
     assert is_state == state and said in told, told
 
 
+# What HAProxy's files have, check's own environment, the agent's options, and what is said.
+WITH, WITHOUT, STRICT = {"clients": True}, {}, {"clients": True, "require_client": True}
+MODES = [
+    ("", {}, WITHOUT, []),
+    ("", {}, WITH, [("warning", "is off unless HAProxy's environment says otherwise, and the agent has clients, so it refuses every request")]),
+    ("", {"LLM_CLIENTS": "off"}, WITH, [("problem", "is off, and the agent has clients, so it refuses every request")]),
+    ("", {"LLM_CLIENTS": "on"}, WITH, [("ok", "is on")]),
+    ("LLM_CLIENTS=on", {}, WITH, [("ok", "is on")]),
+    ('LLM_CLIENTS="on" # keys', {}, WITH, [("ok", "is on")]),
+    ("#LLM_CLIENTS=on", {}, WITH, [("warning", "is off unless")]),
+    ("LLM_CLIENTS2=on", {}, WITH, [("warning", "is off unless")]),
+    ("LLM_CLIENTS=on\nLLM_CLIENTS=off", {}, WITH, [("problem", "is off, and")]),
+    ("LLM_CLIENTS=off\nglobal\n    setenv LLM_CLIENTS on", {"LLM_CLIENTS": "off"}, WITH, [("ok", "is on")]),
+    ("LLM_CLIENTS=required", {}, WITH, [("warning", "\"require_client\" is not set")]),
+    ("LLM_CLIENTS=required", {}, STRICT, [("ok", "is required")]),
+    ("LLM_CLIENTS=on", {}, STRICT, [("ok", "is on; with required, HAProxy would refuse")]),
+    ("LLM_CLIENTS=yes", {}, WITH, [("problem", "neither off, on nor required: HAProxy does not start")]),
+    ("LLM_CLIENTS=", {}, WITHOUT, [("problem", "neither off, on nor required")]),
+    ("LLM_CLIENTS=" + "x" * 5000, {}, WITHOUT, [("problem", "neither off, on nor required")]),
+    ("LLM_CLIENTS=off", {}, WITHOUT, []),
+    ("LLM_CLIENTS=on", {}, WITHOUT, [("warning", "is on, and the agent has no clients")]),
+    ("LLM_CLIENTS=required", {}, WITHOUT, [("problem", "is required, and the agent has no clients")]),
+]
+
+
+def test_whether_haproxy_looks_for_keys_where_there_are_clients(work):
+    (work / "clients.json").write_text('{"clients": []}')
+    file, rules = work / "haproxy", ["--haproxy", harness.EXAMPLE, "--haproxy", harness.SPOE_CONF]
+    for text, env, options, wanted in MODES:
+        file.write_text(text + "\n")
+        options = {key: str(work / "clients.json") if key == "clients" else value for key, value in options.items()}
+        found, _ = findings("-c", harness.write_config(work, options), *rules, "--haproxy", file, env=env)
+        told = [(state, said) for state, part, name, said in found if (part, name) == ("haproxy", "LLM_CLIENTS")]
+        assert len(told) == len(wanted) and all(one[0] == state and said in one[1] for one, (state, said) in zip(told, wanted)), (text, env, options, told)
+        # A file that sets this alone is no stranger, and without files of the gateway nothing is known.
+        assert not [said for state, said in states(found, "file") if "nothing of the gateway" in said and "LLM_CLIENTS=" in text and text[0] == "L"], found
+    alone, _ = findings("-c", harness.write_config(work, {}), "--haproxy", file)
+    assert not [said for _, said in states(alone, "haproxy") if "LLM_CLIENTS" in said]
+
+
+def test_files_from_before_there_were_keys_of_clients(work):
+    (work / "clients.json").write_text('{"clients": []}')
+    config = harness.write_config(work, {"clients": str(work / "clients.json")})
+    cfg, spoe = work / "haproxy.cfg", work / "spoe.conf"
+    cfg.write_text(harness.EXAMPLE.read_text().replace("presetenv LLM_CLIENTS", "presetenv LLM_OTHER"))
+    spoe.write_text(harness.SPOE_CONF.read_text().replace("spoe-group llm-client", "spoe-group llm-other"))
+    found, _ = findings("-c", config, "--haproxy", cfg, "--haproxy", spoe, env={"LLM_CLIENTS": "on"})
+    assert [(state, said[:25]) for state, said in states(found, "file") if "clients" in said] == [("problem", "has no rules about keys o"), ("problem", "has no group llm-client, ")], found
+
+
 def test_files_from_before_there_were_legs(work):
     """HAProxy would not start with their spoe.conf, and would send nothing through the tap by their rules."""
     example, spoe = work / "haproxy.cfg", work / "spoe.conf"

@@ -89,6 +89,29 @@ static void a_file_says_the_hash_of_its_backends(void)
 	}
 }
 
+static void a_file_says_whether_haproxy_looks_for_keys(void)
+{
+	static const struct {
+		const char *text, *keys;
+		setting_from from;
+	} rows[] = {
+		{ "", "", SET_NOWHERE },
+		{ "    presetenv LLM_CLIENTS off\n", "off", SET_PRESET },
+		{ "    setenv LLM_CLIENTS \"on\"\n    presetenv LLM_CLIENTS off\n", "on", SET_ALWAYS },
+		{ "    presetenv LLM_CLIENTS off\nLLM_CLIENTS=required\n", "required", SET_ENVIRONMENT },
+		{ "LLM_CLIENTS=\"on\"\nLLM_CLIENTS=off", "off", SET_ENVIRONMENT },
+		{ "LLM_CLIENTS=\"\n", "\"", SET_ENVIRONMENT },
+		{ "LLM_CLIENTS=\n", "", SET_ENVIRONMENT },
+		{ "LLM_CLIENTS\n    presetenv LLM_CLIENTS\n", "", SET_NOWHERE },
+		{ "LLM_CLIENTS=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaa", SET_ENVIRONMENT },
+		{ "# LLM_CLIENTS=on\n    unsetenv LLM_CLIENTS on\n", "", SET_NOWHERE },
+	};
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		haproxy_file file = read_text(rows[i].text);
+		CHECK(strcmp(file.keys, rows[i].keys) == 0 && file.keys_from == rows[i].from);
+	}
+}
+
 static void a_file_that_cannot_be_read_says_so(void)
 {
 	haproxy_file file = { .contract = 0 };
@@ -119,6 +142,7 @@ int main(void)
 {
 	RUN(a_file_says_its_contract);
 	RUN(a_file_says_the_hash_of_its_backends);
+	RUN(a_file_says_whether_haproxy_looks_for_keys);
 	RUN(a_file_that_cannot_be_read_says_so);
 	RUN(the_operator_allows_the_version_before_and_no_older_one);
 	return unit_end();

@@ -12,6 +12,13 @@ _Static_assert(1 + sizeof(((record *)0)->id) + 3 * (RECORD_LABEL_MAX + 1) + size
 		       RECORD_ENCODED_MAX,
 	       "a record fits its encoding");
 
+bool record_input_is_known(const record *r)
+{
+	if (r->usage == USAGE_PARTIAL)
+		return r->input > 0 || r->cache_read > 0 || r->cache_write > 0;
+	return r->usage != USAGE_UNKNOWN;
+}
+
 const char *usage_from_name(usage_from from)
 {
 	switch (from) {

@@ -107,10 +107,13 @@ typedef struct record {
 	char tried[RECORD_TRIED_MAX + 1];   /* those before `member`, and why they did not serve */
 
 	bool keyed;      /* project and client are those of the key that the request had */
-	int64_t charged; /* nano-dollars of the budget that it took beside `cost`: what was reserved, if its usage is
-			    not known. Set by the store when the row is added; not in the journal */
+	int64_t charged; /* nano-dollars of the budget that it took beside `cost`, because its usage or its input is not
+			    known; spending_charge(). Set by the store when the row is added; not in the journal */
 } record;
 
+/* Whether anybody told or estimated how many tokens of input the request has. An answer that breaks off before its
+ * upstream tells them leaves a row that is partial, with 0 of them. */
+bool record_input_is_known(const record *r);
 const char *usage_from_name(usage_from from); /* none, reported, partial, estimated, unknown, stream */
 const char *price_from_name(price_from from); /* none, table, unpriced, partial */
 const char *tap_state_name(tap_state state);  /* no, told, untold, missing, nothing */

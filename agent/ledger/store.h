@@ -67,7 +67,7 @@ void store_on_progress(store *s, store_progress tell, void *ctx);
 typedef struct store_join {
 	/* Makes of `r` what `report` tells of it: sets counts, money and r->tap, and nothing else. */
 	void (*apply)(void *ctx, record *r, const tap_report *report);
-	/* Returns what is reserved for `r`, whose usage is not known: its row takes as much of the budget. NULL:
+	/* Returns what is reserved for `r`: if its usage is not known, its row takes as much of the budget. NULL:
 	 * nothing is. */
 	int64_t (*reserved)(void *ctx, const record *r);
 	/* Is told, once a transaction is committed, of each record and each changed row in it, also of those that were

@@ -79,8 +79,7 @@ static int join_row(store *s, const store_join *join, const tap_report *report, 
 		return SQLITE_NOMEM;
 	memcpy(is, &was, sizeof was);
 	join->apply(join->ctx, is, report);
-	if (is->usage != USAGE_UNKNOWN)
-		is->charged = 0;
+	is->charged = spending_charge(is, was.charged > 0 ? was.charged + was.cost : 0);
 	if (memcmp(is, &was, sizeof was) == 0)
 		return SQLITE_OK;
 	/* A report that comes again, as from the journal, changes nothing. */

@@ -20,6 +20,11 @@ int spending_prepare(store *s)
 		&s->statements[ST_SPENDING]);
 }
 
+int64_t spending_charge(const record *r, int64_t reserved)
+{
+	return r->keyed && !record_input_is_known(r) && reserved > r->cost ? reserved - r->cost : 0;
+}
+
 static int64_t nano_of(const record *r)
 {
 	return r && r->keyed ? add_capped(r->cost, r->charged) : 0;

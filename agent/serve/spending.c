@@ -210,6 +210,11 @@ static int64_t on_reserved(void *ctx, const record *r)
 	return nano > 0 ? nano : 0;
 }
 
+static int64_t positive(int64_t count)
+{
+	return count > 0 ? count : 0;
+}
+
 static void on_settled(void *ctx, const record *r, int64_t nano)
 {
 	spending *s = ctx;
@@ -221,14 +226,12 @@ static void on_settled(void *ctx, const record *r, int64_t nano)
 		if (r->project[0])
 			end.project = budget_account_find(s->budget, ACCOUNT_PROJECT, slice_cstr(r->project));
 	}
-	if (r->usage != USAGE_UNKNOWN && r->input >= 0 && r->output >= 0) {
-		end.tokens = r->input + r->output + (r->cache_read > 0 ? r->cache_read : 0) +
-			     (r->cache_write > 0 ? r->cache_write : 0);
-		if (r->model[0] && r->output > 0)
-			budget_keep_output(s->budget, slice_cstr(r->model), (uint64_t)r->output);
-	} else if (r->usage == USAGE_NONE) {
-		end.tokens = 0;
-	}
+	if (record_input_is_known(r))
+		end.tokens = positive(r->input) + positive(r->output) + positive(r->cache_read) +
+			     positive(r->cache_write);
+	/* An answer that broke off does not tell how long those of its model are. */
+	if (r->model[0] && r->output > 0 && r->termination[0] == '-')
+		budget_keep_output(s->budget, slice_cstr(r->model), (uint64_t)r->output);
 	(void)budget_keep_settle(s->budget, &end, clock_wall_ms());
 }
 

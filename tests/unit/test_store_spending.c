@@ -53,13 +53,19 @@ static int64_t reserve(void *ctx, const record *r)
 	return strcmp(r->id, "keyed-7") == 0 ? 500 : 0;
 }
 
-/* A report says that the request cost 40. */
+/* A report says that the request cost 40; if its answer broke off, that is its output alone. */
 static void apply(void *ctx, record *r, const tap_report *told_by)
 {
 	(void)ctx;
-	(void)told_by;
-	if (r->tap != TAP_MISSING)
+	if (r->tap != TAP_MISSING && (r->usage != USAGE_PARTIAL || told_by->end == TAP_END_UPSTREAM))
 		return;
+	if (told_by->end == TAP_END_UPSTREAM) {
+		r->tap = TAP_UNTOLD;
+		r->usage = USAGE_PARTIAL;
+		r->input = r->cache_read = r->cache_write = 0;
+		r->cost = 40;
+		return;
+	}
 	r->tap = TAP_TOLD;
 	r->usage = USAGE_STREAM;
 	r->cost = 40;
@@ -138,6 +144,39 @@ static void a_report_changes_what_was_spent(void)
 	add(s, NULL, 0, reports, 2);
 	CHECK(spent(s, false, "alice", day_s) == 80 && spent(s, true, "search", day_s) == 80);
 	CHECK(heard.count == 2 && heard.nano[0] == -60 && heard.nano[1] == -460 && whole(s));
+	store_close(s);
+}
+
+/* Whoever ends a stream before its upstream has told the input must not get that input for nothing. */
+static void an_answer_that_breaks_off_costs_what_was_reserved(void)
+{
+	store *s = new_store();
+	record row = keyed(7, "alice", "search", 0);
+	tap_report broken = { .id = "keyed-7", .end = TAP_END_UPSTREAM }, whole_one = { .id = "keyed-7" };
+
+	row.tap = TAP_MISSING;
+	row.usage = USAGE_UNKNOWN;
+	add(s, &row, 1, NULL, 0);
+	add(s, NULL, 0, &broken, 1);
+	CHECK(spent(s, false, "alice", day_s) == 500 && spent(s, true, "search", day_s) == 500 && whole(s));
+	/* One that tells all takes the charge away. */
+	add(s, NULL, 0, &whole_one, 1);
+	CHECK(spent(s, false, "alice", day_s) == 40 && whole(s));
+	store_close(s);
+
+	s = new_store();
+	row.usage = USAGE_PARTIAL;
+	row.input = row.cache_read = row.cache_write = 0;
+	row.cost = 30;
+	add(s, &row, 1, NULL, 0);
+	CHECK(spent(s, false, "alice", day_s) == 500 && heard.nano[0] == 500);
+	store_close(s);
+
+	/* The upstream told the input: that and what was seen of the output is what it cost. */
+	s = new_store();
+	row.input = 1;
+	add(s, &row, 1, NULL, 0);
+	CHECK(spent(s, false, "alice", day_s) == 30);
 	store_close(s);
 }
 
@@ -249,6 +288,7 @@ int main(void)
 	RUN(only_requests_with_a_key_count);
 	RUN(days_count_by_when_the_request_came);
 	RUN(a_report_changes_what_was_spent);
+	RUN(an_answer_that_breaks_off_costs_what_was_reserved);
 	RUN(a_report_in_the_same_transaction_is_told_too);
 	RUN(rows_that_are_pruned_stay_spent);
 	RUN(what_was_spent_is_removed_after_two_years);

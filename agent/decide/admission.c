@@ -9,6 +9,7 @@
 enum {
 	INPUT_FIXED = 80, /* bytes of a body around its text, and bytes a token, as the ledger estimates (usage.c) */
 	INPUT_TOKEN = 3,
+	INPUT_CODED = 1,       /* bytes a token of a compressed body */
 	OUTPUT_UNKNOWN = 4096, /* tokens of an answer of a model of which nothing is known */
 };
 
@@ -28,7 +29,8 @@ static int64_t input_of(const model_sample *s)
 
 	if (bytes < s->body.len)
 		bytes = s->body.len;
-	return bytes > INPUT_FIXED ? (int64_t)((bytes - INPUT_FIXED) / INPUT_TOKEN) + 1 : 1;
+	uint64_t token = s->cenc.len == 0 || slice_ieq(s->cenc, SLICE("identity")) ? INPUT_TOKEN : INPUT_CODED;
+	return bytes > INPUT_FIXED ? (int64_t)((bytes - INPUT_FIXED) / token) + 1 : 1;
 }
 
 static void refuse(decision *d, const budget_answer *a)
@@ -79,10 +81,13 @@ static bool estimate(const policy *p, const llm_request *r, decision *d, budget_
 		ask->project = limit_of(&project->limits, project->account);
 	answer_most most = most_find(&r->sample);
 	*e = (admission_estimate){ OUTPUT_ASKED, input_of(&r->sample), most.output, most.answers, false, 0 };
-	if (most.output < 0) {
-		int64_t learned = (int64_t)budget_output(k->budget, model);
-		e->from = learned > 0 ? OUTPUT_LEARNED : OUTPUT_ASSUMED;
-		e->output = learned > 0 ? learned : OUTPUT_UNKNOWN;
+	if (!most.sure) {
+		int64_t learned = (int64_t)budget_output(k->budget, model),
+			likely = learned > 0 ? learned : OUTPUT_UNKNOWN;
+		if (likely > e->output) {
+			e->from = learned > 0 ? OUTPUT_LEARNED : OUTPUT_ASSUMED;
+			e->output = likely;
+		}
 	}
 	if (__builtin_mul_overflow(e->output, most.answers, &e->output))
 		e->output = INT64_MAX / 2;

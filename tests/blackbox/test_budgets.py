@@ -12,16 +12,17 @@ from exchange import check_refusal
 from harness import JSON, Agent, chat, until, workdir
 from ledgers import LedgerGateway
 
-WHO = ("ten", "twenty", "minute", "any", "priced", "other", "project one", "project two")
+WHO = ("ten", "twenty", "minute", "any", "priced", "other", "project one", "project two", "exact")
 KEYS = {name: keys.key(name) for name in WHO}
-PRICES = {"gpt-1": {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5, "input_cost_per_token_above_200k_tokens": 2e-6}}
+PRICES = {"gpt-1": {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5, "input_cost_per_token_above_200k_tokens": 2e-6},
+          "gpt-2": {"input_cost_per_token": 0, "output_cost_per_token": 1e-5}}
 # A request of chat() with max_tokens 100 is reserved about 1.01 million nano-dollars, and costs 81,000 (11 and 7 tokens).
 CLIENTS = [keys.entry("ten", KEYS["ten"], budget={"usd": "0.0108", "per": "day"}),
            keys.entry("twenty", KEYS["twenty"], budget={"usd": "0.0216", "per": "month"}),
            keys.entry("minute", KEYS["minute"], tokens_per_minute=600),
            keys.entry("any", KEYS["any"], budget={"usd": 1, "per": "week"}, allow_unpriced=True),
            keys.entry("priced", KEYS["priced"], budget={"usd": 1, "per": "week"}),
-           keys.entry("other", KEYS["other"]),
+           keys.entry("other", KEYS["other"]), keys.entry("exact", KEYS["exact"], budget={"usd": "0.001", "per": "month"}),
            keys.entry("project one", KEYS["project one"], project="search"), keys.entry("project two", KEYS["project two"], project="search")]
 PROJECTS = [{"name": "search", "budget": {"usd": "0.0108", "per": "day"}}]
 
@@ -109,6 +110,20 @@ def test_tokens_of_a_minute(gateway):
     if answer.status == 429:
         check_refusal(answer.response, 429, "rate_limit_exceeded", "openai")
         assert 1 <= int(answer.header("retry-after")) <= 60
+
+
+def test_nobody_hides_how_long_an_answer_may_be(gateway, mock):
+    """Servers would read a limit that is larger than the rest of the budget, or none."""
+    for path, body in (("chat/completions", '"max_tokens":1,"max_tokens":9000'), ("chat/completions", '"max_tokens":1,"max_tok\\u0065ns":9000'),
+                       ("chat/completions", '"max_tokens":1,"max_tokens":null'), ("chat/completions", '"max_tokens":"9000"'), ("chat/completions", '"max_tokens":9e3'),
+                       ("chat/completions", '"max_tokens":0'), ("chat/completions", '"num_predict":1,"max_output_tokens":1'), ("chat/completions", '"max_tokens":90,"n":1e9'),
+                       ("responses", '"max_tokens":1,"max_completion_tokens":1'), ("completions", '"max_tokens":1,"best_of":9000'),
+                       ("completions", '"max_tokens":90,"prompt":["a","b","c","d","e","f","g","h","i","j","k","l"]'),
+                       ("chat/completions", '"max_tokens":1,"messages":[{"role":"user","content":"%s"}],"max_tokens":9000,"user":"%s"' % ("x" * 9000, "x" * 9000))):
+        answer = gateway.call("POST", "/v1/" + path, JSON + [("x-llm-key", KEYS["exact"])], ('{"model":"gpt-2",%s}' % body).encode())
+        answer.refused(429, "insufficient_quota", retry=False)
+        assert not answer.seen
+    assert gateway.ask_as("exact", "gpt-2", max_tokens=90).only(mock)
 
 
 def test_models_without_a_price(gateway, mock):

@@ -6,6 +6,7 @@
 #include <cjson/cJSON.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <stdlib.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -102,7 +103,7 @@ static const char *budget_text(char out[PRINT_NUMBER + 8], const client_limits *
 
 /* ---- what was spent, by the ledger */
 
-/* Opens the ledger. NULL: none is kept, or what is spent cannot be known, which was said. */
+/* Opens the ledger; no agent need run. NULL: none is kept, or what was spent cannot be known, which was said. */
 static store *open_ledger(const config *c)
 {
 	int code;
@@ -157,7 +158,17 @@ typedef struct listing {
 	store *ledger; /* NULL: what was spent is not known */
 	int64_t now;
 	terminal term;
+	bool unknown; /* reading the ledger failed, which was said: it is read no more */
 } listing;
+
+/* Sets `*nano` to what a client or project spent. False: that is not known. */
+static bool known_spent(listing *l, bool project, const char *name, const client_limits *limits, int64_t *nano)
+{
+	bool ok = l->ledger && !l->unknown && spent(l->ledger, project, name, limits, l->now, nano);
+
+	l->unknown = !ok;
+	return ok;
+}
 
 /* Fills the cells of what was spent, if that is known. */
 static void fill_spent(listing *l, bool project, const char *name, const client_limits *limits, row *r,
@@ -165,7 +176,7 @@ static void fill_spent(listing *l, bool project, const char *name, const client_
 {
 	int64_t nano;
 
-	if (!l->ledger || !spent(l->ledger, project, name, limits, l->now, &nano))
+	if (!known_spent(l, project, name, limits, &nano))
 		return;
 	r->cells[COLUMN_SPENT] = print_money(room[0], nano, 2);
 	r->cells[COLUMN_LEFT] = limits->budget_nano == BUDGET_NONE ? "-" :
@@ -240,19 +251,21 @@ static void add_limits(cJSON *json, const client_limits *l)
 	cJSON_AddStringToObject(budget, "per", client_periods[l->period]);
 }
 
-/* Adds what was spent, if that is known. */
-static void add_spent(listing *l, cJSON *json, bool project, const char *name, const client_limits *limits)
+static void add_dollars(cJSON *json, const char *key, bool known, int64_t nano)
 {
 	char usd[PRINT_NUMBER];
-	int64_t nano;
 
-	if (!l->ledger || !spent(l->ledger, project, name, limits, l->now, &nano))
-		return;
-	cJSON_AddStringToObject(json, "spent_usd", print_dollars(usd, nano, 9));
-	cJSON_AddItemToObject(json, "left_usd",
-			      limits->budget_nano == BUDGET_NONE ?
-				      cJSON_CreateNull() :
-				      cJSON_CreateString(print_dollars(usd, left_of(limits, nano), 9)));
+	cJSON_AddItemToObject(json, key, known ? cJSON_CreateString(print_dollars(usd, nano, 9)) : cJSON_CreateNull());
+}
+
+/* Adds what was spent, and what is left of a budget; null where that is not known. */
+static void add_spent(listing *l, cJSON *json, bool project, const char *name, const client_limits *limits)
+{
+	int64_t nano = 0;
+	bool known = known_spent(l, project, name, limits, &nano);
+
+	add_dollars(json, "spent_usd", known, nano);
+	add_dollars(json, "left_usd", known && limits->budget_nano != BUDGET_NONE, left_of(limits, nano));
 }
 
 static cJSON *client_json(listing *l, const client *c)
@@ -337,21 +350,22 @@ static void show_names(const char *what, const char *const *names, uint32_t coun
 	puts(!names ? "all" : count ? "" : "none");
 }
 
-static void show_spent(store *ledger, bool project, const char *name, const client_limits *l, int64_t now)
+static void show_spent(listing *l, bool project, const char *name, const client_limits *limits)
 {
 	char money[PRINT_NUMBER], left[PRINT_NUMBER];
+	bool budget = limits->budget_nano != BUDGET_NONE;
 	int64_t nano;
 
-	if (!ledger || !spent(ledger, project, name, l, now, &nano))
+	if (!known_spent(l, project, name, limits, &nano))
 		return;
 	printf("%-21s%s in this %s%s%s\n", project ? "" : "spent:", print_money(money, nano, 2),
-	       client_periods[l->budget_nano == BUDGET_NONE ? BUDGET_MONTH : l->period],
-	       l->budget_nano == BUDGET_NONE ? "" : ", left: ",
-	       l->budget_nano == BUDGET_NONE ? "" : print_money(left, left_of(l, nano), 2));
+	       client_periods[budget ? limits->period : BUDGET_MONTH], budget ? ", left: " : "",
+	       budget ? print_money(left, left_of(limits, nano), 2) : "");
 }
 
-static void show_text(const client_table *t, const client *c, store *ledger, int64_t now)
+static void show_text(listing *l, const client *c)
 {
+	const client_table *t = l->t;
 	char number[PRINT_NUMBER], budget[PRINT_NUMBER + 8], expires[RFC3339_TEXT];
 
 	printf("client:              %s%s\n", c->name, c->enabled ? "" : " (disabled)");
@@ -362,7 +376,7 @@ static void show_text(const client_table *t, const client *c, store *ledger, int
 		printf("%-21s", i ? "" : "keys by SHA-256:");
 		for (size_t at = 0; at < CLIENT_HASH_LEN; at++)
 			printf("%02x", k->sha256[at]);
-		printf(k->expires_ms > now ? "  expires: %s\n" : "  expired: %s\n", expires);
+		printf(k->expires_ms > l->now ? "  expires: %s\n" : "  expired: %s\n", expires);
 	}
 	if (c->keys_count == 0)
 		puts("keys:                none");
@@ -372,15 +386,35 @@ static void show_text(const client_table *t, const client *c, store *ledger, int
 	printf("parallel:            %s\n", limit_text(number, c->parallel));
 	printf("tokens per minute:   %s\n", limit_text(number, c->limits.tokens_per_minute));
 	printf("budget:              %s\n", budget_text(budget, &c->limits));
-	show_spent(ledger, false, c->name, &c->limits, now);
+	show_spent(l, false, c->name, &c->limits);
 	if (c->limits.budget_nano != BUDGET_NONE)
 		printf("models without price: %s\n", c->allow_unpriced ? "allowed" : "refused");
 	if (c->project_at == NO_PROJECT || !t->projects[c->project_at].listed)
 		return;
-	const client_limits *l = &t->projects[c->project_at].limits;
-	printf("of the project:      %s tokens per minute, budget %s\n", limit_text(number, l->tokens_per_minute),
-	       budget_text(budget, l));
-	show_spent(ledger, true, c->project, l, now);
+	const client_limits *all = &t->projects[c->project_at].limits;
+	printf("of the project:      %s tokens per minute, budget %s\n", limit_text(number, all->tokens_per_minute),
+	       budget_text(budget, all));
+	show_spent(l, true, c->project, all);
+}
+
+/* Prints the client as the file has it, with what it spent. Returns the exit code. */
+static int show_json(listing *l, const client *c)
+{
+	char *text = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&text, &len);
+
+	if (f)
+		client_write(f, l->t, c);
+	cJSON *json = f && fclose(f) == 0 ? cJSON_Parse(text) : NULL;
+	free(text);
+	if (!json) {
+		fprintf(stderr, "spoa-llm: out of memory\n");
+		return EX_OSERR;
+	}
+	add_spent(l, json, false, c->name, &c->limits);
+	print_json(json);
+	return finish_output();
 }
 
 int command_client_show(const config *c, const client_flags *ask)
@@ -391,14 +425,16 @@ int command_client_show(const config *c, const client_flags *ask)
 	if (code)
 		return code;
 	const client *one = client_named(t, ask->name);
-	if (one && ask->json) {
-		client_write(stdout, t, one);
-		putchar('\n');
-	} else if (one) {
-		store *ledger = open_ledger(c);
-		show_text(t, one, ledger, clock_wall_ms());
-		store_close(ledger);
+	listing l = { .t = t, .ledger = one ? open_ledger(c) : NULL, .now = clock_wall_ms() };
+	if (!one) {
+		code = EX_DATAERR;
+	} else if (ask->json) {
+		code = show_json(&l, one);
+	} else {
+		show_text(&l, one);
+		code = finish_output();
 	}
+	store_close(l.ledger);
 	client_table_unref(t);
-	return one ? finish_output() : EX_DATAERR;
+	return code;
 }

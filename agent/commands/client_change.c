@@ -11,6 +11,7 @@
 #include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/random.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <time.h>
 #include <unistd.h>
@@ -117,7 +118,8 @@ static bool copy_projects(change *ch)
 	return true;
 }
 
-/* Writes the new table. What could not be read again is not written. */
+/* Writes the new table. What could not be read again is not written. A new file can be read by everybody, because the
+ * agent is another user, and nothing in the file is secret. */
 static int replace_file(const change *ch, const char *path)
 {
 	err_list all = { .items = NULL };
@@ -134,6 +136,7 @@ static int replace_file(const change *ch, const char *path)
 	if (!ok)
 		err_set_kind(&e, ERR_MEMORY, "out of memory");
 	err_list_sum(&all, &e);
+	umask(0022);
 	ok = read && whole_file_begin(&file, path, &e);
 	if (ok) {
 		fwrite(text, 1, len, file.f);
@@ -226,9 +229,11 @@ static void json_time(const char *key, int64_t ms)
  * expire; 0: there are none. */
 static int print_key(const client_flags *ask, fresh_key *k, int64_t old_ms)
 {
-	char old[RFC3339_TEXT];
+	bool overlap = old_ms > clock_wall_ms();
+	char old[RFC3339_TEXT] = "";
 
-	client_expires(old_ms, old);
+	if (overlap)
+		client_expires(old_ms, old);
 	if (ask->json) {
 		fputs("{\"client\": ", stdout);
 		json_write_text(stdout, ask->name);
@@ -247,7 +252,11 @@ static int print_key(const client_flags *ask, fresh_key *k, int64_t old_ms)
 	if (code == EX_OK)
 		fprintf(stderr,
 			"spoa-llm: this key of %s is good within two seconds, and nobody can show it again%s%s\n",
-			ask->name, old_ms ? "; the old ones are good until " : "", old_ms ? old : "");
+			ask->name,
+			overlap ? "; the old ones are good until " :
+			old_ms  ? "; the old ones are good no more" :
+				  "",
+			old);
 	else
 		fprintf(stderr, "spoa-llm: the key could not be printed: `spoa-llm client rotate` makes another one\n");
 	return code;
@@ -466,7 +475,8 @@ static int alter_only(const config *c, const client_flags *ask, const alteration
 		json_write_text(stdout, ask->name);
 		printf(", \"%s\": true}\n", what);
 	} else {
-		fprintf(stderr, "spoa-llm: %s is %s within two seconds\n", ask->name, what);
+		fprintf(stderr, "spoa-llm: %s is %s, which an agent that runs knows within two seconds\n", ask->name,
+			what);
 	}
 	return finish_output();
 }

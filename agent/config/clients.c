@@ -490,7 +490,9 @@ char *clients_text(const char *path, size_t *len, err *e)
 	char *text = NULL;
 
 	*len = 0;
-	if (fd < 0 || fstat(fd, &st) != 0)
+	if (fd < 0 && errno == ENOENT)
+		err_set(e, "%s: %s; `spoa-llm client add` makes a new file", path, strerror(errno));
+	else if (fd < 0 || fstat(fd, &st) != 0)
 		err_set(e, "%s: %s", path, strerror(errno));
 	else if (!S_ISREG(st.st_mode))
 		err_set(e, "%s: this is no file", path);

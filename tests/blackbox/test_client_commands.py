@@ -45,11 +45,12 @@ def test_the_life_of_a_client(file):
     assert re.search(r"^alice +search +1 +2099-01-01T00:00:00Z +60 +7 +100,000 +\$12.50/month *$", listed.out, re.M), listed
     rows = {one["name"]: one for one in json.loads(keys.run(file, "list", "--json").out)["clients"]}
     assert rows["alice"] == {"name": "alice", "project": "search", "enabled": True, "keys": 1, "next_expires_at": "2099-01-01T00:00:00Z",
-                             "requests_per_minute": 60, "parallel": 7, "tokens_per_minute": 100000, "budget": {"usd": "12.500000000", "per": "month"}}
+                             "requests_per_minute": 60, "parallel": 7, "tokens_per_minute": 100000, "budget": {"usd": "12.500000000", "per": "month"},
+                             "spent_usd": None, "left_usd": None}
     assert (rows["b\u00f6b"]["next_expires_at"], rows["b\u00f6b"]["budget"]) == (None, None)
     shown = keys.run(file, "show", "alice").out
     assert keys.sha256(first).hex() in shown and "gpt-*, claude-5" in shown and "$12.50/month" in shown
-    assert json.loads(keys.run(file, "show", "alice", "--json").out) == clients(file)[0]
+    assert json.loads(keys.run(file, "show", "alice", "--json").out) == dict(clients(file)[0], spent_usd=None, left_usd=None)
 
     before = datetime.datetime.now(datetime.timezone.utc).replace(microsecond=0)
     second = keys.printed(keys.run(file, "rotate", "alice"), "alice's second key")
@@ -57,13 +58,17 @@ def test_the_life_of_a_client(file):
     assert (old["sha256"], new) == (keys.sha256(first).hex(), {"sha256": keys.sha256(second).hex()})
     late = datetime.datetime.fromisoformat(old["expires_at"].replace("Z", "+00:00")) - before
     assert datetime.timedelta(hours=24) <= late <= datetime.timedelta(hours=24, minutes=2), late
-    third = keys.printed(keys.run(file, "rotate", "alice", "--overlap", "0m", "--json"), "alice's third key")
+    rotated = keys.run(file, "rotate", "alice", "--overlap", "0m", "--json")
+    assert "the old ones are good no more" in rotated.err, rotated
+    third = keys.printed(rotated, "alice's third key")
     # The old keys end at once, and what ended is gone with the next change of this client's keys.
     assert hashes(clients(file)[0])[-1] == keys.sha256(third).hex() and json.loads(keys.run(file, "list", "--json").out)["clients"][0]["keys"] == 1
     fourth = keys.printed(keys.run(file, "rotate", "alice", "--overlap", "7d"), "alice's fourth key")
     assert hashes(clients(file)[0]) == [keys.sha256(third).hex(), keys.sha256(fourth).hex()]
 
-    assert keys.run(file, "disable", "alice").out == "" and clients(file)[0]["enabled"] is False
+    done = keys.run(file, "disable", "alice")
+    assert (done.code, done.out) == (0, "") and "alice is disabled, which an agent that runs knows within two seconds" in done.err, done
+    assert clients(file)[0]["enabled"] is False
     assert re.search("^alice .*disabled", keys.run(file, "list").out, re.M)
     assert json.loads(keys.run(file, "enable", "alice", "--json").out) == {"client": "alice", "enabled": True} and "enabled" not in clients(file)[0]
     assert keys.run(file, "remove", "alice").code == 0 and [one["name"] for one in clients(file)] == ["b\u00f6b"]
@@ -101,7 +106,7 @@ def test_what_is_refused_changes_nothing(file):
         done = keys.run(file, command, *([] if command == "list" else ["new"]))
         assert done.code == 78 and "clients.json:1:32: a client has no" in done.err, done
     file.unlink()
-    assert "No such file" in keys.run(file, "rotate", "alice").err and not file.exists()
+    assert "No such file or directory; `spoa-llm client add` makes a new file" in keys.run(file, "rotate", "alice").err and not file.exists()
 
 
 def test_at_the_same_time(file):
@@ -127,6 +132,12 @@ def test_the_file_keeps_its_mode_and_its_place(file, tmp_path):
     assert os.geteuid() != 0 or (real.stat().st_uid, real.stat().st_gid) == (12345, 54321)
     assert real.read_text() == ('{\n  "clients": [\n    {"name": "z", "keys": []},\n    {"name": "a", "keys": []},\n    {"name": "m", "keys": [{"sha256": "%s"}]}\n  ],\n'
                                 '  "projects": [\n    {"name": "p", "budget": {"usd": "3.00", "per": "day"}}\n  ]\n}\n' % keys.sha256(key).hex())
+
+
+def test_the_agent_can_read_a_new_file(file):
+    """The agent is another user, and an administrator's umask may be strict."""
+    keys.printed(harness.cli("client", "add", "alice", "--clients", file, before=["sh", "-c", 'umask 077; exec "$@"', "sh"]), "a key for another user's agent")
+    assert file.stat().st_mode & 0o777 == 0o644
 
 
 def test_a_key_that_cannot_be_printed_is_said(file):
@@ -178,6 +189,8 @@ def test_what_was_spent_and_what_is_left(file, tmp_path):
 
     missing = run("client", "list")
     assert missing.code == 0 and "SPENT" not in missing.out and "what was spent is not known" in missing.err, missing
+    missing = run("client", "show", "alice", "--json")
+    assert (json.loads(missing.out)["spent_usd"], missing.err.count("not known")) == (None, 1), missing
     now = datetime.datetime.now(datetime.timezone.utc)
     line = {"v": 1, "te": int(now.timestamp() * 1000), "src": "127.0.0.1:5", "method": "POST", "route": "*", "backend": "b", "protocol": "openai", "model": "m",
             "ua": "u", "status": 200, "code": "", "term": "--", "stream": "0", "metered": "1", "in": 1, "out": 1, "tr": 0, "tw": 0, "tc": 0, "trs": 1,
@@ -192,5 +205,7 @@ def test_what_was_spent_and_what_is_left(file, tmp_path):
         "alice": ("1.200000000", "0.000000000"), "bob": ("0.300000000", None), "carol": ("0.000000000", "9.000000000"), "search": ("1.200000000", "1.800000000")}
     listed = run("client", "list").out
     assert re.search(r"^alice +search .* \$1.00/day +\$1.20 +\$0.00 *$", listed, re.M) and re.search(r"^bob .* - +\$0.30 +- *$", listed, re.M), listed
+    told = json.loads(run("client", "show", "alice", "--json").out)
+    assert (told["spent_usd"], told["left_usd"], told["name"]) == ("1.200000000", "0.000000000", "alice"), told
     shown = run("client", "show", "alice").out
     assert "spent:               $1.20 in this day, left: $0.00" in shown and "$1.20 in this month, left: $1.80" in shown, shown

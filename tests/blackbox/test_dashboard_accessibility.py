@@ -22,7 +22,7 @@ def test_keyboard(full, page):
         seen.append(name)
         unseen += [] if visible else [name]
     assert seen == ["skip", "period", "exact", "unit", "money-table", "tokens-table", "by", "requests", "tokens", "cost", "gateway", "saved"] + (
-        ["groups-all"] if page.shown("#groups-all") else []), seen
+        ["groups-all"] if page.shown("#groups-all") else []) + ["explain-model", "explain-path", "explain-key", "explain-more", "explain-form"], seen
     assert not unseen
 
     # The arrow keys choose in a radio group; the figures and the hash of the address follow.

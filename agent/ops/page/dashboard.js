@@ -3,6 +3,8 @@
 // The dashboard. The figures of the ledger come from /savings, what happens now from /events (server-sent events).
 import { $, ago, announce, big, bytes, clock, count, countFigure, DAY, dayName, el, fill, micros, parse, perSecond, pill, plural,
 	put, table, UNITS } from "./figures.js";
+import { showBudgets } from "./budgets.js";
+import { makeExplain } from "./explain.js";
 import { CHOICES, PERIOD_NAMES, readHash, reports, settle, showGroups, showTotals, view } from "./report.js";
 import { makeCharts, paint, showSpark, showTime } from "./plots.js";
 
@@ -36,10 +38,12 @@ const token = {
 let unlocked = Promise.resolve(), unlock = () => {};
 
 // /events is read by fetch() too, because EventSource cannot send a token.
-async function ask(path, signal) {
+// `question`: the body of a POST.
+async function ask(path, signal, question) {
 	const key = token.get();
 	const answer = await fetch(path, { cache: "no-store", credentials: "same-origin", signal,
-		headers: key ? { authorization: "Bearer " + key } : {} });
+		headers: { ...(key && { authorization: "Bearer " + key }), ...(question && { "x-requested-with": "spoa-llm" }) },
+		...(question && { method: "POST", body: JSON.stringify(question) }) });
 	if (answer.status === 401) {
 		lock(key);
 		throw new Locked();
@@ -227,6 +231,7 @@ function showStats(stats) {
 	}));
 	put($("process"), processText(stats));
 	showSpark(stats.rate_history ?? []);
+	showBudgets(stats.budgets);
 	showUpstreams(stats);
 	showRefusals(stats);
 	if (!stats.ledger)
@@ -466,6 +471,7 @@ window.addEventListener("pageshow", (show) => show.persisted && rise());
 window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 
 makeCharts();
+makeExplain(ask);
 readHash();
 follow();
 // The first event says whether there is a ledger. If no event comes, try to read the ledger all the same.

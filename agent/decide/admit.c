@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT
  *
- * Which client asks. */
+ * Which client asks, and whether it may have what was decided. */
 #include "base/clock.h"
 #include "decide/decision.h"
+#include "decide/models.h"
 
 static const char *const key_problems[] = {
 	[KEY_GOOD] = "",
@@ -57,4 +58,56 @@ refusal admit(const policy *p, llm_request *r, const client **asks, const char *
 	else
 		*problem = key_problems[why];
 	return why == KEY_GOOD ? REFUSE_NOT : REFUSE_KEY;
+}
+
+/* Lets the client of `d` see only what it may use, in an answer about models. */
+static void answer_client(const policy *p, const llm_request *r, decision *d)
+{
+	const model_list *listed = &p->table->listed;
+	char buf[MODEL_MAX];
+	slice name;
+
+	if (!d->client->models && !d->client->routes)
+		return;
+	if (models_asked(r->sample.path, buf, &name) == MODELS_ALL) {
+		d->listed = listed;
+		d->answer = slice_of(NULL, models_write(listed, d->caller, d->client, NULL));
+	} else if (!models_allowed(models_find(listed, name), d->client)) {
+		decision_refuse(d, REFUSE_NO_MODEL, "the client may not use this model");
+		d->answer = (slice){ NULL, 0 };
+	}
+}
+
+/* Says why the client may not do what is decided; NULL: it may. */
+static const char *not_allowed(const client *c, const decision *d)
+{
+	if (!client_allows_route(c, d->route ? d->route->name : "legacy"))
+		return "the client may not use this route";
+	if (!c->models || d->endpoint == ENDPOINT_MODELS)
+		return NULL;
+	if (d->endpoint == ENDPOINT_MODEL && d->model.status != MODEL_FOUND)
+		return NULL;
+	if (d->model.status != MODEL_FOUND)
+		return "the request names no model, and the client may use only some";
+	return client_allows_model(c, slice_of(d->model.name, d->model.len)) ? NULL :
+									       "the client may not use this model";
+}
+
+void admit_decided(const policy *p, llm_request *r, decision *d)
+{
+	const char *problem = NULL;
+	refusal why = admit(p, r, &d->client, &problem);
+
+	d->left = (limits_left){ .used_percent = 0 };
+	if (why == REFUSE_NOT && d->client && d->answer.len) {
+		answer_client(p, r, d);
+	} else if (why == REFUSE_NOT && d->client && (d->route || d->refusal == REFUSE_NOT)) {
+		problem = not_allowed(d->client, d);
+		why = problem ? REFUSE_CLIENT_MODEL : REFUSE_NOT;
+	}
+	if (why == REFUSE_NOT)
+		return;
+	decision_refuse(d, why, problem);
+	d->answer = (slice){ NULL, 0 };
+	d->ask_again = false;
 }

@@ -466,60 +466,6 @@ static __attribute__((noinline)) void require_usage(const llm_request *r, decisi
 	}
 }
 
-/* Lets the client of `d` see only what it may use, in an answer about models. */
-static void answer_client(const policy *p, const llm_request *r, decision *d)
-{
-	const model_list *listed = &p->table->listed;
-	char buf[MODEL_MAX];
-	slice name;
-
-	if (!d->client->models && !d->client->routes)
-		return;
-	if (models_asked(r->sample.path, buf, &name) == MODELS_ALL) {
-		d->listed = listed;
-		d->answer = slice_of(NULL, models_write(listed, d->caller, d->client, NULL));
-	} else if (!models_allowed(models_find(listed, name), d->client)) {
-		refuse(d, REFUSE_NO_MODEL, "the client may not use this model");
-		d->answer = (slice){ NULL, 0 };
-	}
-}
-
-/* Says why the client may not do what is decided; NULL: it may. */
-static const char *not_allowed(const client *c, const decision *d)
-{
-	if (!client_allows_route(c, d->route ? d->route->name : "legacy"))
-		return "the client may not use this route";
-	if (!c->models || d->endpoint == ENDPOINT_MODELS)
-		return NULL;
-	if (d->endpoint == ENDPOINT_MODEL && d->model.status != MODEL_FOUND)
-		return NULL;
-	if (d->model.status != MODEL_FOUND)
-		return "the request names no model, and the client may use only some";
-	return client_allows_model(c, slice_of(d->model.name, d->model.len)) ? NULL :
-									       "the client may not use this model";
-}
-
-/* Decides which client asks, and whether it may. What is wrong with a key counts more than any other refusal, so that a
- * stranger learns nothing. */
-static __attribute__((noinline)) void apply_clients(const policy *p, llm_request *r, decision *d)
-{
-	const char *problem = NULL;
-	refusal why = admit(p, r, &d->client, &problem);
-
-	d->left = (limits_left){ .used_percent = 0 };
-	if (why == REFUSE_NOT && d->client && d->answer.len) {
-		answer_client(p, r, d);
-	} else if (why == REFUSE_NOT && d->client && (d->route || d->refusal == REFUSE_NOT)) {
-		problem = not_allowed(d->client, d);
-		why = problem ? REFUSE_CLIENT_MODEL : REFUSE_NOT;
-	}
-	if (why == REFUSE_NOT)
-		return;
-	refuse(d, why, problem);
-	d->leg = d->answer = (slice){ NULL, 0 };
-	d->ask_again = false;
-}
-
 void decision_refuse(decision *d, refusal why, const char *problem)
 {
 	refuse(d, why, problem);
@@ -547,7 +493,7 @@ static inline __attribute__((always_inline)) void begin(const llm_request *r, de
 	d->ask_again = false;
 }
 
-/* Decides everything but what require_usage() and apply_clients() do. */
+/* Decides everything but what require_usage() and admit_decided() do. */
 static inline __attribute__((always_inline)) void find_upstream(const policy *p, const llm_request *r, decision *d)
 {
 	begin(r, d);
@@ -583,7 +529,7 @@ void decide(const policy *p, llm_request *r, decision *d)
 	    (d->route ? d->route->require_stream_usage : p->table->require_stream_usage))
 		require_usage(r, d);
 	if (p->clients || r->key.len || r->keys_differ)
-		apply_clients(p, r, d);
+		admit_decided(p, r, d);
 }
 
 void decide_key(const policy *p, llm_request *r, decision *d)

@@ -129,6 +129,10 @@ void decide_key(const policy *p, llm_request *r, decision *d);
  * needs none. Otherwise `*problem` says why not, for the operator. If the key is that of a client, good or not, project
  * and client of `r` become those of the key. */
 refusal admit(const policy *p, llm_request *r, const client **asks, const char **problem);
+/* Sets d->client, after everything else was decided. Refuses the request if its key does not let it in, or if the
+ * client may not have what was decided. What is wrong with a key replaces any other refusal, so that a stranger learns
+ * nothing else. */
+void admit_decided(const policy *p, llm_request *r, decision *d);
 
 /* Says why the member route_table.members[m] cannot serve d->request, a request for its pool, at `now_ms` (milliseconds
  * of the monotonic clock). REFUSE_NOT: it can. Sets d->released_by if the member has something of the operator's to

@@ -16,13 +16,14 @@ typedef enum column_kind {
 	COLUMN_COUNT,  /* int64_t; -1: not known, NULL in the database */
 	COLUMN_NUMBER, /* int64_t, may be negative */
 	COLUMN_MONEY,  /* int64_t, nano-dollars */
+	COLUMN_COST,   /* the same; not known without a price */
 	COLUMN_USAGE,  /* usage_from */
 	COLUMN_PRICE,  /* price_from */
 	COLUMN_TAP,    /* tap_state */
 } column_kind;
 
 typedef struct record_column {
-	const char *name;   /* in the export, which appends _nanodollars or _usd to COLUMN_MONEY */
+	const char *name;   /* in the export, which appends _nanodollars or _usd to COLUMN_MONEY and COLUMN_COST */
 	const char *stored; /* in the table `requests` */
 	column_kind kind;
 	size_t offset, size; /* in a record */

@@ -43,6 +43,7 @@ void store_bind_row(sqlite3_stmt *st, const record *r)
 			break;
 		case COLUMN_NUMBER:
 		case COLUMN_MONEY:
+		case COLUMN_COST:
 			sqlite3_bind_int64(st, at, *(const int64_t *)field);
 			break;
 		case COLUMN_USAGE:

@@ -197,6 +197,7 @@ void store_read_row(sqlite3_stmt *st, record *r)
 		case COLUMN_TIME:
 		case COLUMN_NUMBER:
 		case COLUMN_MONEY:
+		case COLUMN_COST:
 			*(int64_t *)field = number;
 			break;
 		case COLUMN_USAGE:

@@ -28,11 +28,25 @@ static void write_time(bool csv, int64_t time_ms)
 	printf("%s%.*s.%03dZ%s", csv ? "" : "\"", (int)len - 1, text, (int)(time_ms % 1000), csv ? "" : "\"");
 }
 
+static bool is_money(const record_column *c)
+{
+	return c->kind == COLUMN_MONEY || c->kind == COLUMN_COST;
+}
+
+static void write_money(bool csv, int64_t nano)
+{
+	char number[PRINT_NUMBER];
+
+	if (csv)
+		fputs(print_dollars(number, nano, 9), stdout);
+	else
+		printf("%" PRId64, nano);
+}
+
 static void write_column(const record *r, const record_column *c, bool csv)
 {
 	const void *field = column_of(r, c);
 	const char *quote = csv ? "" : "\"";
-	char number[PRINT_NUMBER];
 
 	switch (c->kind) {
 	case COLUMN_TEXT:
@@ -61,13 +75,14 @@ static void write_column(const record *r, const record_column *c, bool csv)
 		printf("%" PRId64, *(const int64_t *)field);
 		break;
 	case COLUMN_MONEY:
+		write_money(csv, *(const int64_t *)field);
+		break;
+	case COLUMN_COST:
 		/* A request without a price has an unknown cost, not a cost of 0. */
-		if (r->price != PRICE_TABLE && r->price != PRICE_PARTIAL)
-			fputs(csv ? "" : "null", stdout);
-		else if (csv)
-			fputs(print_dollars(number, *(const int64_t *)field, 9), stdout);
+		if (r->price == PRICE_TABLE || r->price == PRICE_PARTIAL)
+			write_money(csv, *(const int64_t *)field);
 		else
-			printf("%" PRId64, *(const int64_t *)field);
+			fputs(csv ? "" : "null", stdout);
 		break;
 	case COLUMN_USAGE:
 		printf("%s%s%s", quote, usage_from_name(r->usage), quote);
@@ -97,7 +112,7 @@ static bool write_row(void *ctx, const record *r)
 		if (x->csv)
 			fputs(i ? "," : "", stdout);
 		else
-			printf("%s\"%s%s\":", i ? "," : "{", c->name, c->kind == COLUMN_MONEY ? "_nanodollars" : "");
+			printf("%s\"%s%s\":", i ? "," : "{", c->name, is_money(c) ? "_nanodollars" : "");
 		write_column(r, c, x->csv);
 	}
 	fputs(x->csv ? "\r\n" : "}\n", stdout);
@@ -111,8 +126,7 @@ store_result export_print(store *s, period p, bool csv, err *e)
 	int tries = 0;
 
 	for (size_t i = 0; csv && i < RECORD_COLUMNS; i++)
-		printf("%s%s%s", i ? "," : "", record_columns[i].name,
-		       record_columns[i].kind == COLUMN_MONEY ? "_usd" : "");
+		printf("%s%s%s", i ? "," : "", record_columns[i].name, is_money(&record_columns[i]) ? "_usd" : "");
 	if (csv)
 		fputs("\r\n", stdout);
 	for (;;) {

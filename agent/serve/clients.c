@@ -30,17 +30,17 @@ static client_table *load(clients_file *f, err *e)
 		f->stamp.failed = why.kind == ERR_MEMORY || (!text && f->stamp.exists);
 	}
 	f->hash = f->stamp.failed ? 0 : hash;
-	if (t)
-		f->status.loaded_ms = f->stamp.read_ms;
 	free(text);
 	err_list_deinit(&all);
 	return t;
 }
 
-void clients_file_say(const clients_file *f, const client_table *t)
+void clients_file_used(clients_file *f, const client_table *t)
 {
 	if (!f->path)
 		return;
+	f->status.problem[0] = '\0';
+	f->status.loaded_ms = f->stamp.read_ms;
 	log_event(clients_loaded, LOG_C("file", f->path), LOG_I("clients", t->count), LOG_I("keys", t->keys_count),
 		  LOG_I("projects", t->projects_count));
 }
@@ -58,6 +58,15 @@ bool clients_file_first(clients_file *f, const config *c, client_table **t, err 
 	return *t != NULL;
 }
 
+/* Notes and logs why the file is not in use, unless that is known. */
+static void not_used(clients_file *f, const err *e, const char *instead)
+{
+	if (strcmp(e->text, f->status.problem) == 0)
+		return;
+	snprintf(f->status.problem, sizeof f->status.problem, "%s", e->text);
+	log_event(clients_not_loaded, LOG_C("problem", e->text), LOG_C("instead", instead));
+}
+
 client_table *clients_file_missing(clients_file *f, const err *e)
 {
 	client_table *t = client_table_new();
@@ -67,16 +76,19 @@ client_table *clients_file_missing(clients_file *f, const err *e)
 		return NULL;
 	}
 	t->missing = true;
-	snprintf(f->status.problem, sizeof f->status.problem, "%s", e->text);
-	log_event(clients_not_loaded, LOG_C("problem", e->text),
-		  LOG_C("instead", "requests with a key are refused, as are all if require_client is set"));
+	f->stamp.failed = true; /* the problem may be another one than the file */
+	f->hash = 0;
+	not_used(f, e, "requests with a key are refused, as are all if require_client is set");
 	return t;
 }
 
-void clients_file_lost(clients_file *f)
+static const char as_before[] = "the clients stay as they were";
+
+void clients_file_lost(clients_file *f, const err *e)
 {
 	f->stamp.failed = true;
 	f->hash = 0;
+	not_used(f, e, as_before);
 }
 
 client_table *clients_file_look(clients_file *f)
@@ -86,13 +98,8 @@ client_table *clients_file_look(clients_file *f)
 	if (!f->path || !file_stamp_changed(&f->stamp, f->path))
 		return NULL;
 	client_table *t = load(f, &e);
-	if (t) {
-		f->status.problem[0] = '\0';
-	} else if (*e.text && strcmp(e.text, f->status.problem) != 0) {
-		snprintf(f->status.problem, sizeof f->status.problem, "%s", e.text);
-		log_event(clients_not_loaded, LOG_C("problem", e.text),
-			  LOG_C("instead", "the clients stay as they were"));
-	}
+	if (!t && *e.text)
+		not_used(f, &e, as_before);
 	return t;
 }
 

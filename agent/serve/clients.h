@@ -24,15 +24,15 @@ typedef struct clients_file {
 /* Reads the file that `c` names into `*t` (NULL: it names none), for a new configuration. False: `e` says what is wrong
  * with the file. Call clients_file_deinit() in either case. */
 MUST_CHECK bool clients_file_first(clients_file *f, const config *c, client_table **t, err *e);
-/* Logs that the clients of `t` are in use. */
-void clients_file_say(const clients_file *f, const client_table *t);
-/* Returns a table without clients, for a worker that has to start though clients_file_first() failed with `e`. It
- * refuses keys until the file can be read. NULL: out of memory. */
+/* Notes and logs that the clients of `t`, which was read last, are in use. */
+void clients_file_used(clients_file *f, const client_table *t);
+/* Returns a table without clients, for a worker that has to start though the file cannot be used, because of `e`. It
+ * refuses keys until the file can be used. NULL: out of memory. */
 MUST_CHECK client_table *clients_file_missing(clients_file *f, const err *e);
-/* Notes that the table that was read last could not be used, so that the file is read once more. */
-void clients_file_lost(clients_file *f);
-/* Reads the file again if it changed. Returns the new table, of which clients_file_say() tells once it is in use; NULL:
- * the old one stays in use. */
+/* Notes and logs that the table that was read last cannot be used, because of `e`, so that the file is read again. */
+void clients_file_lost(clients_file *f, const err *e);
+/* Reads the file again if it changed. Returns the new table, for clients_file_used() or clients_file_lost(); NULL: the
+ * old one stays in use. */
 client_table *clients_file_look(clients_file *f);
 void clients_file_deinit(clients_file *f);
 

@@ -128,9 +128,9 @@ static bool reload(agent *a, err *e)
 		config_reload(a->config, &fresh);
 		clients_file_deinit(&a->clients);
 		a->clients = clients;
-		publish(a, next);
 		if (next->clients)
-			clients_file_say(&a->clients, next->clients);
+			clients_file_used(&a->clients, next->clients);
+		publish(a, next);
 		if (a->recording)
 			recording_set(a->recording, prices, next->table);
 		if (a->recording && routes_tapped(next->table) && !recording_tap(a->recording).kept)
@@ -249,21 +249,21 @@ static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events 
 	policy *next = policy_refresh(a->policy, clients);
 	err e;
 
+	if (clients && !next)
+		err_memory(&e);
 	if (clients && next &&
 	    !prepare_spending(a, next, a->recording ? recording_prices_now(a->recording) : NULL, &e)) {
-		log_event(clients_not_loaded, LOG_C("problem", e.text),
-			  LOG_C("instead", "the clients stay as they were"));
 		policy_unref(next);
 		next = NULL;
 	}
 	if (clients && !next)
-		clients_file_lost(&a->clients);
+		clients_file_lost(&a->clients, &e);
 	if (next)
 		publish(a, next);
 	else
 		credentials_look(a->credentials, a->policy);
 	if (clients && next)
-		clients_file_say(&a->clients, clients);
+		clients_file_used(&a->clients, clients);
 	admin_host_clients(a->admin_host, &a->clients);
 	look_at_members(a->policy->table);
 	try_recording(a);
@@ -332,6 +332,20 @@ static bool room_for(unsigned threads, err *e)
 		threads, needed, (unsigned long)files.rlim_cur);
 }
 
+/* Has a worker that takes the place of one that crashed start though its clients cannot be used, because of `e`. False:
+ * it is another worker, or out of memory. */
+static bool do_without_clients(agent *a, const err *e)
+{
+	client_table *none = a->master->restarts ? clients_file_missing(&a->clients, e) : NULL;
+	policy *next = none ? policy_refresh(a->policy, none) : NULL;
+
+	if (!next)
+		return false;
+	policy_unref(a->policy);
+	a->policy = next;
+	return true;
+}
+
 /* Does everything that fails for a wrong configuration, before the master hears PREPARED. */
 static bool prepare(agent *a, err *e)
 {
@@ -349,8 +363,6 @@ static bool prepare(agent *a, err *e)
 		clients = a->master->restarts ? clients_file_missing(&a->clients, e) : NULL;
 		if (!clients)
 			return false;
-	} else if (clients) {
-		clients_file_say(&a->clients, clients);
 	}
 	a->policy = policy_new(c->table, clients);
 	c->table = NULL;
@@ -366,8 +378,11 @@ static bool prepare(agent *a, err *e)
 		if (!a->recording)
 			return false;
 	}
-	if (!prepare_spending(a, a->policy, a->recording ? recording_prices_now(a->recording) : NULL, e))
+	if (!prepare_spending(a, a->policy, a->recording ? recording_prices_now(a->recording) : NULL, e) &&
+	    !do_without_clients(a, e))
 		return false;
+	if (a->policy->clients && !a->policy->clients->missing)
+		clients_file_used(&a->clients, a->policy->clients);
 	if (a->spending)
 		spending_use(a->spending, a->policy);
 	/* systemd's unit makes the socket for reports, whether there is a tap or not. */

@@ -378,7 +378,7 @@ def test_members_of_pools(place):
 
 
 def test_budgets(place):
-    """A client comes near the end of its budget, then to its end, and another one is charged. A larger budget ends both."""
+    """A client comes near the end of its budget, then to its end, and another one is charged. A larger budget ends both. The file of clients has a mistake meanwhile."""
     file, prices = place.work / "clients.json", place.work / "prices.json"
     prices.write_text(json.dumps(budgets.PRICES))
 
@@ -402,6 +402,8 @@ def test_budgets(place):
     place.prometheus.fires("SpoaLlmBudgetSpent")
     assert not ask("bob", "r4", 100) and budgets.expire(place.agent) == 1
     place.prometheus.fires("SpoaLlmBudgetCharged")
+    file.write_text("[]")
+    place.prometheus.fires("SpoaLlmClientsNotLoaded")
     budget("0.1")
     place.prometheus.clears()
     place.end()

@@ -28,14 +28,14 @@ PROJECTS = [{"name": "search", "budget": {"usd": "0.0108", "per": "day"}}]
 
 
 class BudgetGateway(LedgerGateway):
-    def __init__(self, haproxy, mock, clients=CLIENTS, **more):
+    def __init__(self, haproxy, mock, clients=CLIENTS, config=None, **more):
         self.home_of_clients = workdir()
         file = self.home_of_clients / "clients.json"
         keys.write(file, clients, PROJECTS)
         prices = self.home_of_clients / "prices.json"
         prices.write_text(json.dumps(PRICES))
-        super().__init__(haproxy, [mock], {"routes": [{"model_prefix": "*", "upstream": mock.url(), "auth": "env:LEDGER_KEY"}], "clients": str(file), "prices": str(prices)},
-                         limits={"LLM_CLIENTS": "on"}, **more)
+        routes = [{"model_prefix": "*", "upstream": mock.url(), "auth": "env:LEDGER_KEY"}]
+        super().__init__(haproxy, [mock], dict({"routes": routes, "clients": str(file), "prices": str(prices)}, **(config or {})), limits={"LLM_CLIENTS": "on"}, **more)
 
     def ask_as(self, name, model="gpt-1", **more):
         more.setdefault("max_tokens", 100)

@@ -1,7 +1,8 @@
-"""What is told about budgets while the agent runs: the member "budgets" of /stats, metrics, and the checks."""
+"""What is told about budgets and clients: the member "budgets" of /stats, metrics, reports, and the checks."""
 import datetime
 import json
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -11,7 +12,8 @@ import pytest
 import harness
 import keys
 from adminserver import admin  # noqa: F401
-from harness import ROOT, until
+from harness import JSON, ROOT, chat, until
+from test_budgets import KEYS as BUDGET_KEYS, BudgetGateway
 from test_metrics import one, promtool, scrape
 
 KEYS = {name: keys.key(name) for name in ("alice", "bob", "carol", "dora", "eve")}
@@ -161,3 +163,85 @@ def test_a_hundred_are_shown(admin, work):  # noqa: F811
     for name in ("used_ratio", "limit_usd", "spent_usd"):
         assert len(metrics["spoa_llm_budget_" + name]) == 100
     assert one(metrics, "spoa_llm_budget_accounts", kind="client") == 130
+
+
+@pytest.fixture
+def gateway(haproxy, make_mock):
+    mock = make_mock("reported")
+    with BudgetGateway(haproxy, mock, config={"admin_listen": "127.0.0.1:%d" % harness.free_port()}) as gateway:
+        gateway.mock, gateway.agent.admin = mock, gateway.config["admin_listen"]
+        until(lambda: harness.accepting(gateway.agent.admin), 5, "the admin server accepts")
+        yield gateway
+
+
+def test_reports_have_the_clients_of_keys(gateway):
+    """Whatever headers say. A request that is refused for a budget is counted once."""
+    def ask(name, *headers, **more):
+        exchange = gateway.call("POST", "/v1/chat/completions", JSON + ([("x-llm-key", BUDGET_KEYS[name])] if name else []) + list(headers), chat("gpt-1", **more))
+        ids[exchange.response.header("x-request-id")] = exchange.status
+        return exchange
+
+    def command(*args):
+        return harness.cli(*args, "-c", gateway.agent.file).out
+    ids = {}
+    spoofed = [("x-client", "mallory"), ("x-headroom-project", "theirs")]
+    known = ask("project one", *spoofed, max_tokens=100)
+    assert known.status == 200 and ask("project one", max_tokens=100000).status == 429
+    assert ask(None, ("x-client", "project one"), max_tokens=100).status == 200
+    gateway.mock.respond = lambda _: (200, JSON, b'{"id": "c"}')
+    untold = ask("project one", max_tokens=100)
+    gateway.mock.respond = None
+    gateway.wait_rows(len(ids))
+    rows = {row["id"]: row for row in map(json.loads, command("ledger", "export").splitlines())}
+    assert {id: row["status"] for id, row in rows.items()} == ids
+    assert [(row["client"], row["project"]) for row in rows.values() if row["keyed"]] == [("project one", "search")] * 3
+    assert [(row["client"], row["keyed"]) for row in rows.values() if not row["keyed"]] == [("project one", False)]
+    row = rows[untold.response.header("x-request-id")]
+    charged = row["charged_nanodollars"]
+    assert row["usage_from"] == "unknown" and 1000000 < charged < 1100000 and not row["cost_nanodollars"]
+    cost = rows[known.response.header("x-request-id")]["cost_nanodollars"]
+    assert cost == 81000
+    # Cost is what was used and has a price, whoever asked; what was spent of a budget is that of keys, and what was charged for.
+    [by] = [row for row in json.loads(command("savings", "--by", "client", "--json"))["rows"] if row["client"] == "project one"]
+    assert (by["requests"], by["cost_nanodollars"], by["unknown_requests"]) == (4, 2 * cost, 1)
+    budgets = {one["name"]: one for one in gateway.agent.http(path="/stats").json()["budgets"]["accounts"]}
+    assert budgets["search"]["spent_nano"] == cost + charged and budgets["search"]["last_refusal"]["error"] == "insufficient_quota"
+    [search] = json.loads(command("client", "list", "--json"))["projects"]
+    assert search["spent_usd"] == "0.%09d" % (cost + charged)
+    metrics = scrape(gateway.agent)
+    assert one(metrics, "spoa_llm_budget_refusals_total", name="search", kind="project", error="insufficient_quota") == 1
+    assert one(metrics, "spoa_llm_refusals_total", code="insufficient_quota") == 1
+
+
+def test_clients_that_cannot_be_used_are_told(work):
+    """A file without a mistake, of clients whose budgets cannot be counted, because no ledger is kept."""
+    def check():
+        [found] = [one for one in agent.http(path="/readyz").json()["checks"] if one["part"] == "clients"]
+        return found["ok"], found["detail"]
+
+    def asked(value):
+        with agent.client() as haproxy:
+            got = haproxy.ask(**keys.ask(value))
+            return got.get("status", 200)
+    file, plain = work / "clients.json", [keys.entry("eve", KEYS["eve"])]
+    keys.write(file, plain)
+    admin = "127.0.0.1:%d" % harness.free_port()
+    with harness.Agent(work, {"routes": [{"model_prefix": "*", "upstream": "http://127.0.0.1:1"}], "clients": str(file), "admin_listen": admin}) as agent:
+        until(lambda: harness.accepting(admin), 5, "the admin server accepts")
+        assert check()[0] and asked(KEYS["eve"]) == 200
+        keys.write(file, CLIENTS)
+        agent.log("event=clients_not_loaded")
+        until(lambda: not check()[0], 5, "the check fails")
+        ok, detail = check()
+        assert detail.startswith("as they were at ") and 'need the option "ledger"' in detail, detail
+        until(lambda: agent.http(path="/metrics").text.count('spoa_llm_check_ok{part="clients",blocking="false"} 0'), 5, "the metric")
+        # A worker that takes the place of one that crashed starts nevertheless.
+        os.kill(agent.pid, signal.SIGKILL)
+        until(lambda: len(agent.lines("event=ready")) == 2, 10, "another worker")
+        agent.process.expected = True
+        until(lambda: harness.accepting(admin), 5, "the admin server accepts")
+        assert asked(KEYS["eve"]) == 503 and check()[1].startswith("keys are refused")
+        assert len(agent.lines("event=clients_not_loaded")) == 2
+        keys.write(file, plain)
+        until(lambda: asked(KEYS["eve"]) == 200, 5, "the file is in use")
+        assert check()[0]

@@ -12,8 +12,10 @@ _Static_assert(1 + sizeof(((record *)0)->id) + 3 * (RECORD_LABEL_MAX + 1) + size
 		       RECORD_ENCODED_MAX,
 	       "a record fits its encoding");
 
-bool record_input_is_known(const record *r)
+bool record_is_settled(const record *r)
 {
+	if (r->tap == TAP_MISSING && (r->usage == USAGE_PARTIAL || r->usage == USAGE_ESTIMATED))
+		return false;
 	if (r->usage == USAGE_PARTIAL)
 		return r->input > 0 || r->cache_read > 0 || r->cache_write > 0;
 	return r->usage != USAGE_UNKNOWN;

@@ -107,13 +107,14 @@ typedef struct record {
 	char tried[RECORD_TRIED_MAX + 1];   /* those before `member`, and why they did not serve */
 
 	bool keyed;      /* project and client are those of the key that the request had */
-	int64_t charged; /* nano-dollars of the budget that it took beside `cost`, because its usage or its input is not
-			    known; spending_charge(). Set by the store when the row is added; not in the journal */
+	int64_t charged; /* nano-dollars of the budget that it took beside `cost` while record_is_settled() is false.
+			    Set by the store when the row is added; not in the journal */
 } record;
 
-/* Whether anybody told or estimated how many tokens of input the request has. An answer that breaks off before its
- * upstream tells them leaves a row that is partial, with 0 of them. */
-bool record_input_is_known(const record *r);
+/* Whether the counts of `r` are all that will be known of what it used. They are not if its usage is unknown; if its
+ * answer broke off before the upstream told the input, which is 0 then; and if they are estimates until the tap's
+ * report comes. */
+bool record_is_settled(const record *r);
 const char *usage_from_name(usage_from from); /* none, reported, partial, estimated, unknown, stream */
 const char *price_from_name(price_from from); /* none, table, unpriced, partial */
 const char *tap_state_name(tap_state state);  /* no, told, untold, missing, nothing */

@@ -150,7 +150,7 @@ int join_limit(store *s, store_added *added);
 
 int spending_prepare(store *s);
 /* Returns how many nano-dollars of its budgets `r` takes beside its cost, if `reserved` were reserved for it: what its
- * cost leaves of them if its usage or its input is not known, else 0. */
+ * cost leaves of them if record_is_settled() is false, else 0. */
 int64_t spending_charge(const record *r, int64_t reserved);
 /* Adds to the spending of the record's client and project what `is` has more than `was` (NULL: nothing), and notes that
  * the request is to be settled. `is` has to stay until the end of the transaction. False: out of memory. */

@@ -4,6 +4,7 @@
 #include "ledger/store_impl.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/list.h"
 #include "base/sum.h"
@@ -22,7 +23,7 @@ int spending_prepare(store *s)
 
 int64_t spending_charge(const record *r, int64_t reserved)
 {
-	return r->keyed && !record_input_is_known(r) && reserved > r->cost ? reserved - r->cost : 0;
+	return r->keyed && !record_is_settled(r) && reserved > r->cost ? reserved - r->cost : 0;
 }
 
 static int64_t nano_of(const record *r)
@@ -40,8 +41,16 @@ static int64_t tokens_of(const record *r)
 	return sum;
 }
 
-static bool settle(store *s, const record *r, int64_t nano)
+/* Notes what the transaction tells of a request. If it has told of the request before, because it has brought both
+ * record and report, only the later of both is told: what was reserved is given back once, by what is known then. */
+static bool settle(store *s, const record *r, int64_t nano, bool again)
 {
+	for (size_t i = s->settled_count; again && i-- > 0;) {
+		if (strcmp(s->settled[i].r->id, r->id) == 0) {
+			s->settled[i] = (settled){ r, add_capped(s->settled[i].nano, nano) };
+			return true;
+		}
+	}
 	settled *all = list_grow(s->settled, &s->settled_room, s->settled_count, sizeof *all);
 
 	if (!all)
@@ -53,7 +62,7 @@ static bool settle(store *s, const record *r, int64_t nano)
 
 bool spending_same(store *s, const record *r)
 {
-	return settle(s, r, 0);
+	return settle(s, r, 0, false);
 }
 
 bool spending_change(store *s, const record *was, const record *is)
@@ -73,7 +82,7 @@ bool spending_change(store *s, const record *was, const record *is)
 		c->sums.input = add_capped(c->sums.input, tokens_of(is) - (was ? tokens_of(was) : 0));
 		c->sums.requests += !was;
 	}
-	return settle(s, is, nano);
+	return settle(s, is, nano, was != NULL);
 }
 
 int spending_write(store *s)

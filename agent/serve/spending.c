@@ -226,11 +226,11 @@ static void on_settled(void *ctx, const record *r, int64_t nano)
 		if (r->project[0])
 			end.project = budget_account_find(s->budget, ACCOUNT_PROJECT, slice_cstr(r->project));
 	}
-	if (record_input_is_known(r))
+	if (record_is_settled(r))
 		end.tokens = positive(r->input) + positive(r->output) + positive(r->cache_read) +
 			     positive(r->cache_write);
 	/* An answer that broke off does not tell how long those of its model are. */
-	if (r->model[0] && r->output > 0 && r->termination[0] == '-')
+	if (record_is_settled(r) && r->model[0] && r->output > 0 && r->termination[0] == '-')
 		budget_keep_output(s->budget, slice_cstr(r->model), (uint64_t)r->output);
 	(void)budget_keep_settle(s->budget, &end, clock_wall_ms());
 }

@@ -106,7 +106,7 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(AGENT)
 # libraries to preload, and drivers of single parts, which have sanitizers of their own.
 TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so cjsonhooks.so powercut.so wakeups.so \
 	drivers/scan_driver drivers/price_driver drivers/http_driver drivers/tap_usage_driver \
-	drivers/expire_driver drivers/collide)
+	drivers/expire_driver drivers/budget_driver drivers/collide)
 ifeq ($(BUILD),build)
 test-tools: $(TEST_TOOLS)
 else
@@ -126,7 +126,7 @@ build/drivers/http_driver: tests/unit/http_driver.c tests/unit/driver.h agent/ta
 build/drivers/tap_usage_driver: tests/unit/tap_usage_driver.c tests/unit/driver.h $(addprefix agent/tap/,usage.c usage.h event.c event.h) \
 		$(wildcard agent/answer/*.[ch] agent/base/*.h) $(wildcard agent/base/json*.c)
 	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lm
-build/drivers/expire_driver: tests/unit/expire_driver.c $(wildcard agent/budget/*.[ch]) agent/base/hash.c $(wildcard agent/base/*.h)
+build/drivers/expire_driver build/drivers/budget_driver: build/drivers/%: tests/unit/%.c $(wildcard agent/budget/*.[ch]) agent/base/hash.c $(wildcard agent/base/*.h)
 	$(DRIVER) -O1 -o $@ $(filter %.c,$^)
 build/drivers/collide: tests/preload/collide.c agent/base/hash.c $(wildcard agent/base/*.h)
 	$(DRIVER) -O2 -o $@ $(filter %.c,$^)
@@ -167,7 +167,7 @@ test-matrix: all
 
 # Those that have nothing to do under a sanitizer: what is installed, drivers that have sanitizers of their own, what a browser or HAProxy does.
 # The storm takes long: `make test-long` has it under both.
-NO_SAN := packaging parts scan tap_http tap_usage prices codec evidence latency collisions usage_capture truth storm pool_storm logline sdk tap_sdk dashboard dashboard_accessibility alerts
+NO_SAN := packaging parts scan tap_http tap_usage prices codec evidence latency collisions usage_capture truth storm pool_storm budget_storm logline sdk tap_sdk dashboard dashboard_accessibility alerts
 SANITIZED := $(filter-out $(NO_SAN:%=tests/blackbox/test_%.py),$(sort $(wildcard tests/blackbox/test_*.py)))
 # Those that have to do with threads.
 THREADED := $(addprefix tests/blackbox/test_,threads.py upgrade.py worker.py run.py spop.py ledger.py joining.py admin.py admin_access.py)

@@ -40,7 +40,9 @@ def fields_of(head):
 
 
 class Member:
-    """`how`: what it is told to do; `status` by which it answers, `retry_after`, `delay`."""
+    """`how`: what it is told to do; `status` by which it answers, `retry_after`, `delay`. `connection`: the class of its connections."""
+
+    connection = None   # Request
 
     def __init__(self, name, port, record):
         self.name, self.port, self.key = name, port, "Bearer " + os.environ["MEMBER_KEY"]
@@ -54,7 +56,7 @@ class Member:
         listener = socket.socket()
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.bind(("127.0.0.1", self.port))
-        self.server = await asyncio.get_running_loop().create_server(lambda: Request(self), sock=listener, backlog=1024)
+        self.server = await asyncio.get_running_loop().create_server(lambda: (self.connection or Request)(self), sock=listener, backlog=1024)
 
     async def command(self, command):
         """`refuse`: accept no connection, and go on with those that are open. `drain`: end as a server does that is told to: idle connections at once, the
@@ -119,6 +121,10 @@ class Request(asyncio.Protocol):
         if len(self.data) < end + 4 + size:
             return
         body, self.data, self.busy = self.data[end + 4:end + 4 + size], self.data[end + 4 + size:], True
+        self.take(body)
+
+    def take(self, body):
+        """Answers, after a while, the request whose body is whole."""
         stream, how = b'"stream": true' in body, self.member.how
         asyncio.get_running_loop().call_later(how.get("delay", .01), self.answer, stream, how.get("status", 200), how.get("retry_after"))
 
@@ -171,12 +177,16 @@ class Exchange(asyncio.Protocol):
     def connection_made(self, transport):
         self.transport = transport
 
-    def send(self, result):
+    def start(self, result, request):
+        """Sends `request`, whose answer becomes a part of `result`."""
         self.result, self.data, self.head = result, b"", None
         self.used += 1
+        self.transport.write(request)
+
+    def send(self, result):
         body = json.dumps({"model": result["model"], "messages": [], **({"stream": True} if result["stream"] else {})}).encode()
-        self.transport.write(("POST /v1/chat/completions HTTP/1.1\r\nhost: gw\r\ncontent-type: application/json\r\nauthorization: Bearer of-the-client\r\n"
-                              "x-client-request-id: %s\r\ncontent-length: %d\r\n\r\n" % (result["tag"], len(body))).encode() + body)
+        self.start(result, ("POST /v1/chat/completions HTTP/1.1\r\nhost: gw\r\ncontent-type: application/json\r\nauthorization: Bearer of-the-client\r\n"
+                            "x-client-request-id: %s\r\ncontent-length: %d\r\n\r\n" % (result["tag"], len(body))).encode() + body)
 
     def data_received(self, data):
         if not self.result:

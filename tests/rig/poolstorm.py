@@ -39,19 +39,19 @@ class Fault:
 
 
 class Member:
-    """The process of a member."""
+    """The process of a member, which `program` runs. `key`: the credential that it expects."""
 
-    def __init__(self, name, place):
-        self.name, self.port, self.record, self.process, self.place = name, harness.free_port(), place / "records", None, place
+    def __init__(self, name, place, key=None, program=PROGRAM):
+        self.name, self.port, self.record, self.process, self.key, self.program = name, harness.free_port(), place / "records", None, key or KEYS[name], program
         self.up()
 
     def url(self):
         return "http://127.0.0.1:%d" % self.port
 
     def up(self):
-        env = dict(harness.environment(), MEMBER_KEY=KEYS[self.name])
+        env = dict(harness.environment(), MEMBER_KEY=self.key)
         # Not processes.Process, because a thread starts this process, and a Process is killed when the thread that started it ends.
-        self.process = subprocess.Popen([sys.executable, "-S", PROGRAM, "member", self.name, str(self.port), str(self.record)], stdin=subprocess.PIPE,
+        self.process = subprocess.Popen([sys.executable, "-S", self.program, "member", self.name, str(self.port), str(self.record)], stdin=subprocess.PIPE,
                                         stdout=subprocess.PIPE, env=env)
         assert self.process.stdout.readline() == b"listening\n"
 

@@ -104,7 +104,7 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(AGENT)
 ## test-tools: what the black-box tests use beside the agent
 # Whatever BUILD is, in build/ and by gcc: the benchmarks' load generator and store of a million rows, an agent of another version,
 # libraries to preload, and drivers of single parts, which have sanitizers of their own.
-TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so cjsonhooks.so powercut.so wakeups.so \
+TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so cjsonhooks.so powercut.so wakeups.so clock.so \
 	drivers/scan_driver drivers/price_driver drivers/http_driver drivers/tap_usage_driver \
 	drivers/expire_driver drivers/budget_driver drivers/collide)
 ifeq ($(BUILD),build)
@@ -117,7 +117,7 @@ endif
 DRIVER = @mkdir -p $(@D) && echo "  CC $@" && gcc -std=c11 -g $(CPPFLAGS)
 DRIVER_SAN := -O1 -fsanitize=address,undefined -fno-sanitize-recover=undefined
 build/drivers/scan_driver: tests/unit/scan_driver.c $(wildcard agent/sample/*.[ch] agent/base/*.[ch])
-	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lz -lzstd -lbrotlidec -lcjson -lpthread
+	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lz -lzstd -lbrotlidec -lcjson -lpthread -lm
 build/drivers/price_driver: tests/unit/price_driver.c build/prices.c $(wildcard agent/ledger/*.h agent/base/*.[ch]) \
 		$(wildcard agent/ledger/price*.c) agent/ledger/record.c
 	$(DRIVER) $(DRIVER_SAN) -o $@ $(filter %.c,$^) -lm -lcjson -lpthread

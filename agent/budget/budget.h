@@ -70,8 +70,9 @@ uint32_t budget_account(budget *b, account_kind kind, slice name);
 uint32_t budget_account_find(const budget *b, account_kind kind, slice name);
 /* Notes what the keeper has to know: how much the account may spend in which period. */
 void budget_account_rules(budget *b, uint32_t account, int64_t nano, period_kind period);
-/* Whether budget_keep_seed() has told what was spent, by such periods. */
-bool budget_account_known(const budget *b, uint32_t account, period_kind period);
+/* Whether budget_keep_seed() has told what was spent, by such periods. False also if the clock was set back since then,
+ * so that the sums are of a period that is still to come. */
+bool budget_account_known(const budget *b, uint32_t account, period_kind period, int64_t wall_ms);
 
 typedef enum budget_result {
 	BUDGET_ADMITTED,

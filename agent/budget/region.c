@@ -170,12 +170,12 @@ void budget_account_rules(budget *b, uint32_t at, int64_t nano, period_kind peri
 	atomic_store_explicit(&a->kind, (uint32_t)period, RELAXED);
 }
 
-bool budget_account_known(const budget *b, uint32_t at, period_kind period)
+bool budget_account_known(const budget *b, uint32_t at, period_kind period, int64_t wall_ms)
 {
 	const account *a = account_at(b->r, at);
 	uint64_t word = a ? atomic_load_explicit(&a->period, ACQUIRE) : 0;
 
-	return (word & WORD_KNOWN) && word_kind(word) == period;
+	return (word & WORD_KNOWN) && word_kind(word) == period && word_first(word) <= period_day(wall_ms);
 }
 
 account_view budget_account_view(const budget *b, uint32_t at, int64_t wall_ms)

@@ -362,6 +362,13 @@ static bool raise_slot(region *r, slot *s, const budget_ask *ask, uint64_t mono_
 	return true;
 }
 
+/* Whether the reservation is of the same accounts. (The client may have been moved to another project meanwhile.) */
+static bool is_of(const slot *s, const budget_ask *ask)
+{
+	return atomic_load_explicit(&s->client, RELAXED) == ask->client.account &&
+	       atomic_load_explicit(&s->project, RELAXED) == ask->project.account;
+}
+
 static void reserve(region *r, const budget_ask *ask, uint64_t mono_ns, int64_t wall_ms, budget_answer *out)
 {
 	taking both[2] = { { .a = NULL }, { .a = NULL } };
@@ -369,8 +376,7 @@ static void reserve(region *r, const budget_ask *ask, uint64_t mono_ns, int64_t 
 	place p;
 
 	look_up(r, tag, &p);
-	if (p.found && atomic_load_explicit(&p.found->client, RELAXED) == ask->client.account &&
-	    raise_slot(r, p.found, ask, mono_ns, wall_ms, out))
+	if (p.found && is_of(p.found, ask) && raise_slot(r, p.found, ask, mono_ns, wall_ms, out))
 		return;
 	slot *s = claim_any(r, tag, &p);
 	if (!s) {

@@ -25,7 +25,8 @@ static bool used(const explain_client *x, const client_limits *l, uint32_t accou
 {
 	const budget *b = x->policy->pricing ? x->policy->pricing->budget : NULL;
 
-	if (!b || l->budget_nano == BUDGET_NONE || !budget_account_known(b, account, (period_kind)l->period))
+	if (!b || l->budget_nano == BUDGET_NONE ||
+	    !budget_account_known(b, account, (period_kind)l->period, clock_wall_ms()))
 		return false;
 	*v = budget_account_view(b, account, clock_wall_ms());
 	int64_t gone = v->spent + v->charged + v->reserved;

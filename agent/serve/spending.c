@@ -150,7 +150,8 @@ static void seed(spending *s, store *db, account_kind kind, const char *name, co
 	err e;
 
 	/* The keeper itself has counted since then. */
-	if (account == NO_ACCOUNT || (s->seeded && budget_account_known(s->budget, account, (period_kind)l->period)))
+	if (account == NO_ACCOUNT ||
+	    (s->seeded && budget_account_known(s->budget, account, (period_kind)l->period, now)))
 		return;
 	int64_t first = period_first((period_kind)l->period, period_day(now));
 	if (store_spent(db, kind == ACCOUNT_PROJECT, slice_cstr(name), first * (DAY_MS / 1000), &nano, &e) == STORE_OK)
@@ -165,6 +166,14 @@ static void tell_crossed(spending *s, const char *of, const char *name, uint32_t
 		log_event(budget_spent, LOG_C("of", of), LOG_C("name", name), LOG_I("percent", percent));
 }
 
+static void seed_all(spending *s, store *db, const client_table *t)
+{
+	for (uint32_t i = 0; i < t->count; i++)
+		seed(s, db, ACCOUNT_CLIENT, t->clients[i].name, &t->clients[i].limits, t->clients[i].account);
+	for (uint32_t i = 0; i < t->projects_count; i++)
+		seed(s, db, ACCOUNT_PROJECT, t->projects[i].name, &t->projects[i].limits, t->projects[i].account);
+}
+
 static void on_look(void *ctx, store *db)
 {
 	spending *s = ctx;
@@ -174,16 +183,15 @@ static void on_look(void *ctx, store *db)
 	client_table *t = s->clients && s->clients != s->seeded ? client_table_ref(s->clients) : NULL;
 	pthread_mutex_unlock(&s->lock);
 	if (t) {
-		for (uint32_t i = 0; i < t->count; i++)
-			seed(s, db, ACCOUNT_CLIENT, t->clients[i].name, &t->clients[i].limits, t->clients[i].account);
-		for (uint32_t i = 0; i < t->projects_count; i++)
-			seed(s, db, ACCOUNT_PROJECT, t->projects[i].name, &t->projects[i].limits,
-			     t->projects[i].account);
+		seed_all(s, db, t);
 		client_table_unref(s->seeded);
 		s->seeded = t;
 	}
 	if (now < s->sweep_at)
 		return;
+	/* Those that could not be read, or whose period is no longer this one, because somebody set the clock back. */
+	if (!t && s->seeded)
+		seed_all(s, db, s->seeded);
 	s->sweep_at = now + SWEEP_MS;
 	size_t charged = budget_keep_time(s->budget, clock_mono_ns(), clock_wall_ms());
 	if (charged)
@@ -244,7 +252,8 @@ ledger_budgets spending_budgets(spending *s)
 
 static bool known(const spending *s, const client_limits *l, uint32_t account)
 {
-	return account == NO_ACCOUNT || budget_account_known(s->budget, account, (period_kind)l->period);
+	return account == NO_ACCOUNT ||
+	       budget_account_known(s->budget, account, (period_kind)l->period, clock_wall_ms());
 }
 
 void spending_wait(spending *s, const policy *p)

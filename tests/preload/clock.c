@@ -27,7 +27,7 @@ __attribute__((constructor)) static void begin(void)
 	if (map == MAP_FAILED)
 		abort();
 	moved = map;
-	real = (int (*)(clockid_t, struct timespec *))dlsym(RTLD_NEXT, "clock_gettime");
+	*(void **)&real = dlsym(RTLD_NEXT, "clock_gettime");
 }
 
 int clock_gettime(clockid_t which, struct timespec *t)

@@ -41,9 +41,9 @@ static void an_account_is_found_by_kind_and_name(void)
 	CHECK(budget_account(b, ACCOUNT_PROJECT, SLICE("alice")) != alice);
 	CHECK(budget_account_find(b, ACCOUNT_CLIENT, SLICE("alice")) == alice);
 	CHECK(budget_account_find(b, ACCOUNT_CLIENT, SLICE("bob")) == BUDGET_NO_ACCOUNT);
-	CHECK(!budget_account_known(b, alice, PERIOD_DAY));
+	CHECK(!budget_account_known(b, alice, PERIOD_DAY, NOON));
 	budget_keep_seed(b, alice, PERIOD_DAY, NOON, 7);
-	CHECK(budget_account_known(b, alice, PERIOD_DAY) && !budget_account_known(b, alice, PERIOD_MONTH));
+	CHECK(budget_account_known(b, alice, PERIOD_DAY, NOON) && !budget_account_known(b, alice, PERIOD_MONTH, NOON));
 	budget_unmap(b);
 	close(fd);
 }
@@ -226,6 +226,13 @@ static void a_request_that_asks_twice_is_one(void)
 	CHECK(rig_money(b, "1", l, 101, NOON) == BUDGET_SPENT && rig_sum(b, a, NOON) == 80);
 	CHECK(budget_count(b).reservations == 1 && budget_keep_reserved(b, SLICE("1")) == 80);
 	CHECK(rig_settle(b, "1", a, BUDGET_NO_ACCOUNT, 80, NOON) == 80 && rig_sum(b, a, NOON) == 80);
+	/* Between its two questions the client was moved to another project. */
+	uint32_t from = rig_account(b, ACCOUNT_PROJECT, "from", 100, PERIOD_DAY);
+	uint32_t to = rig_account(b, ACCOUNT_PROJECT, "to", 100, PERIOD_DAY);
+	CHECK(rig_ask(b, "2", l, rig_limit(from, 100, PERIOD_DAY, 0), 5, 0, SECOND_NS, NOON).result == BUDGET_ADMITTED);
+	CHECK(rig_ask(b, "2", l, rig_limit(to, 100, PERIOD_DAY, 0), 7, 0, SECOND_NS, NOON).result == BUDGET_ADMITTED);
+	CHECK(rig_settle(b, "2", a, to, 0, NOON) == 7);
+	CHECK(rig_sum(b, from, NOON) == 0 && rig_sum(b, to, NOON) == 0 && rig_sum(b, a, NOON) == 80);
 	budget_unmap(b);
 	close(fd);
 }
@@ -321,6 +328,33 @@ static void a_period_begins_with_nothing_spent(void)
 		CHECK(rig_settle(b, "enough", a, BUDGET_NO_ACCOUNT, 0, next) == 90);
 		budget_end late = { SLICE("late"), a, BUDGET_NO_ACCOUNT, last, 77, -1 };
 		CHECK(budget_keep_settle(b, &late, next) == -1 && budget_account_view(b, a, next).spent == 10);
+	}
+	budget_unmap(b);
+	close(fd);
+}
+
+static void a_clock_that_was_set_back_gives_no_second_budget(void)
+{
+	int fd;
+	budget *b = rig_budget(&fd);
+
+	for (int kind = PERIOD_DAY; kind <= PERIOD_MONTH; kind++) {
+		char name[16];
+		snprintf(name, sizeof name, "%d", kind);
+		uint32_t a = rig_account(b, ACCOUNT_CLIENT, name, 100, (period_kind)kind);
+		budget_limit l = rig_limit(a, 100, (period_kind)kind, 0);
+		int64_t wrong = NOON + 40 * DAY_OF_MS;
+
+		budget_keep_seed(b, a, (period_kind)kind, NOON, 90);
+		(void)budget_keep_time(b, SECOND_NS, wrong);
+		CHECK(budget_account_known(b, a, (period_kind)kind, wrong) &&
+		      budget_account_view(b, a, wrong).spent == 0);
+		CHECK(!budget_account_known(b, a, (period_kind)kind, NOON));
+		budget_keep_seed(b, a, (period_kind)kind, NOON, 90);
+		CHECK(budget_account_known(b, a, (period_kind)kind, NOON));
+		CHECK(rig_money(b, "1", l, 11, NOON) == BUDGET_SPENT &&
+		      rig_money(b, "2", l, 10, NOON) == BUDGET_ADMITTED);
+		CHECK(rig_settle(b, "2", a, BUDGET_NO_ACCOUNT, 7, NOON) == 10 && rig_sum(b, a, NOON) == 97);
 	}
 	budget_unmap(b);
 	close(fd);
@@ -440,6 +474,7 @@ int main(void)
 	RUN(tokens_come_back_with_time);
 	RUN(what_the_money_refuses_takes_no_tokens);
 	RUN(a_period_begins_with_nothing_spent);
+	RUN(a_clock_that_was_set_back_gives_no_second_budget);
 	RUN(a_request_without_a_record_is_charged);
 	RUN(a_share_is_told_once_a_period);
 	RUN(so_many_fit_and_the_charged_ones_give_way);

@@ -393,7 +393,7 @@ static bool read_key(const explain_request *ask, unsigned char hash[CLIENT_HASH_
 	if (misplaced)
 		return err_set(
 			e,
-			"%s has the key of a client in it: give it as --key - on standard input, or as \"key\" in JSON",
+			"%s has the key of a client in it: give it as --key - on standard input, as \"key\" in JSON, or in the page's field for a key",
 			misplaced);
 	*key = (slice){ NULL, 0 };
 	if (!ask->key)

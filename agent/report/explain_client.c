@@ -38,14 +38,20 @@ static bool used(const explain_client *x, const client_limits *l, uint32_t accou
 
 static void add_count(cJSON *json, const char *key, uint64_t n, bool known)
 {
-	cJSON_AddItemToObject(json, key, known ? cJSON_CreateNumber((double)n) : cJSON_CreateNull());
+	if (known)
+		cJSON_AddNumberToObject(json, key, (double)n);
+	else
+		cJSON_AddNullToObject(json, key);
 }
 
 static void add_usd(cJSON *json, const char *key, int64_t nano, bool known)
 {
 	char usd[PRINT_NUMBER];
 
-	cJSON_AddItemToObject(json, key, known ? cJSON_CreateString(print_dollars(usd, nano, 9)) : cJSON_CreateNull());
+	if (known)
+		cJSON_AddStringToObject(json, key, print_dollars(usd, nano, 9));
+	else
+		cJSON_AddNullToObject(json, key);
 }
 
 static void add_limits(cJSON *json, const explain_client *x, const client_limits *l, uint32_t account)
@@ -89,7 +95,10 @@ void explain_client_json(cJSON *json, const explain_client *x)
 		return;
 	const client_project *project = project_of(x);
 	cJSON_AddStringToObject(json, "client", c->name);
-	cJSON_AddItemToObject(json, "project", c->project ? cJSON_CreateString(c->project) : cJSON_CreateNull());
+	if (c->project)
+		cJSON_AddStringToObject(json, "project", c->project);
+	else
+		cJSON_AddNullToObject(json, "project");
 	cJSON *limits = cJSON_AddObjectToObject(json, "limits");
 	cJSON *own = cJSON_AddObjectToObject(limits, "client");
 	add_count(own, "requests_per_minute", c->requests_per_minute, c->requests_per_minute > 0);

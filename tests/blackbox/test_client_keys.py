@@ -85,6 +85,15 @@ def test_a_key_is_taken_where_clients_put_one_and_goes_nowhere(gateway, mocks, p
         assert (line["client"], line["project"], line.get("keyed")) == ("alice", "search", 1), line
 
 
+def test_a_key_and_a_login_of_claude_code_go_together(gateway, mocks):
+    login = auth("Bearer sk-ant-oat01-" + MINE) + [("Anthropic-Beta", "oauth-2025-04-20"), ("Anthropic-Version", "2023-06-01"), ("User-Agent", "claude-cli/2.0 (external, cli)")]
+    answer = gateway.call("POST", "/v1/messages?beta=true", JSON + login + [("x-llm-key", ALICE)], chat("claude-5", max_tokens=9))
+    seen = answer.only(mocks["d"])
+    assert kept(seen) == [("authorization", "Bearer sk-ant-oat01-" + MINE)] and seen.header("anthropic-beta") == "oauth-2025-04-20"
+    line = gateway.line(answer)
+    assert (line["client"], line["project"], line["keyed"], line["protocol"]) == ("alice", "search", 1, "anthropic"), line
+
+
 MISPLACED = {
     "authorization without a scheme": (auth(ALICE), ""),
     "two blanks": (auth("Bearer  " + ALICE), ""),

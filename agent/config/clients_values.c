@@ -26,12 +26,13 @@ static bool is_label(slice s, size_t max)
 	return true;
 }
 
+/* A log line has "-" where there is no name. */
 bool client_name_check(slice name, err *e)
 {
-	return is_label(name, CLIENT_NAME_MAX) ||
+	return (is_label(name, CLIENT_NAME_MAX) && !slice_eq(name, SLICE("-"))) ||
 	       err_set(e,
 		       "a name has 1 to %d bytes, without control characters, quotes and backslashes, and without blanks at "
-		       "its ends; a key does not belong here",
+		       "its ends, and is not \"-\"; a key does not belong here",
 		       CLIENT_NAME_MAX);
 }
 

@@ -66,6 +66,13 @@ static void refuse(decision *d, const budget_answer *a)
 	}
 }
 
+/* Returns how many tokens a request takes of a limit that a minute has. A guess of its output alone makes no request
+ * larger than the whole minute: it takes all of it. */
+static uint64_t tokens_of(const admission_estimate *e, uint64_t tokens, uint64_t limit)
+{
+	return e->from != OUTPUT_ASKED && limit > 0 && tokens > limit && (uint64_t)e->input < limit ? limit : tokens;
+}
+
 /* Sets `*ask` and `*e` to what `d`, a request of a client, may take. False: it is refused, because its model has no
  * price. */
 static bool estimate(const policy *p, const llm_request *r, decision *d, budget_ask *ask, admission_estimate *e)
@@ -98,7 +105,8 @@ static bool estimate(const policy *p, const llm_request *r, decision *d, budget_
 		return false;
 	}
 	ask->nano = e->nano;
-	ask->tokens = (uint64_t)e->input + (uint64_t)e->output;
+	ask->tokens = tokens_of(e, (uint64_t)e->input + (uint64_t)e->output, ask->client.tokens);
+	ask->tokens = tokens_of(e, ask->tokens, ask->project.tokens);
 	return true;
 }
 

@@ -12,19 +12,19 @@ from exchange import check_refusal
 from harness import JSON, Agent, chat, until, workdir
 from ledgers import LedgerGateway
 
-WHO = ("ten", "twenty", "minute", "any", "priced", "other", "project one", "project two", "exact")
+WHO = ("ten", "twenty", "minute", "any", "priced", "other", "project one", "project two", "exact", "guess")
 KEYS = {name: keys.key(name) for name in WHO}
 PRICES = {"gpt-1": {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5, "input_cost_per_token_above_200k_tokens": 2e-6},
           "gpt-2": {"input_cost_per_token": 0, "output_cost_per_token": 1e-5}}
 # A request of chat() with max_tokens 100 is reserved about 1.01 million nano-dollars, and costs 81,000 (11 and 7 tokens).
 CLIENTS = [keys.entry("ten", KEYS["ten"], budget={"usd": "0.0108", "per": "day"}),
            keys.entry("twenty", KEYS["twenty"], budget={"usd": "0.0216", "per": "month"}),
-           keys.entry("minute", KEYS["minute"], tokens_per_minute=600),
+           keys.entry("minute", KEYS["minute"], tokens_per_minute=600), keys.entry("guess", KEYS["guess"], tokens_per_minute=600, project="small"),
            keys.entry("any", KEYS["any"], budget={"usd": 1, "per": "week"}, allow_unpriced=True),
            keys.entry("priced", KEYS["priced"], budget={"usd": 1, "per": "week"}),
            keys.entry("other", KEYS["other"]), keys.entry("exact", KEYS["exact"], budget={"usd": "0.001", "per": "month"}),
            keys.entry("project one", KEYS["project one"], project="search"), keys.entry("project two", KEYS["project two"], project="search")]
-PROJECTS = [{"name": "search", "budget": {"usd": "0.0108", "per": "day"}}]
+PROJECTS = [{"name": "search", "budget": {"usd": "0.0108", "per": "day"}}, {"name": "small", "tokens_per_minute": 300}]
 
 
 class BudgetGateway(LedgerGateway):
@@ -106,6 +106,8 @@ def test_tokens_of_a_minute(gateway):
     until(lambda: gateway.ask_as("minute", max_tokens=400).status == 200, 10, "the tokens that were not used")
     answer = gateway.ask_as("minute", max_tokens=599)
     answer.refused(429, "request_too_large", retry=False)
+    # A guess alone, of 4,096 tokens, makes no request too large. It takes all that a minute has.
+    until(lambda: gateway.ask_as("guess", "never heard of", max_tokens=None).status == 200, 10, "the minute has all of its tokens")
     answer = [gateway.ask_as("minute", max_tokens=300) for _ in range(4)][-1]
     if answer.status == 429:
         check_refusal(answer.response, 429, "rate_limit_exceeded", "openai")

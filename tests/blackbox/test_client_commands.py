@@ -80,7 +80,7 @@ def test_what_is_refused_changes_nothing(file):
     key = keys.key("a key in the wrong place")
     for args, code, said in (
             (["add", "alice"], 65, 'there is a client "alice" already'),
-            (["add", "a\tb"], 65, "without control characters"),
+            (["add", "a\tb"], 65, "without control characters"), (["add", "-"], 65, 'is not "-"'), (["add", "x", "--project", "-"], 65, 'is not "-"'),
             (["add", "x", "--budget", "5"], 65, "--budget: dollars and a period"),
             (["add", "x", "--budget", "5/year"], 65, "--budget: day, week or month"),
             (["add", "x", "--budget", "-5/day"], 65, "--budget: dollars like 12.50"),

@@ -6,7 +6,8 @@ import pytest
 import harness
 import keys
 from harness import JSON, chat, until, workdir
-from ledgers import LedgerGateway
+from ledgers import KEY, OPERATOR, LedgerGateway
+from test_two_agents import two
 
 KEYS = {name: keys.key(name) for name in ("down", "limited", "silent", "learning", "forged")}
 # A request with max_tokens 100 is reserved more than a million nano-dollars, and costs 81,000 (11 and 7 tokens): each budget suffices for one at a time.
@@ -20,14 +21,14 @@ COST = 81000
 
 
 class EndsGateway(LedgerGateway):
-    def __init__(self, haproxy, mock):
+    def __init__(self, haproxy, mock, **more):
         self.mock = mock
         home = workdir()
         keys.write(home / "clients.json", CLIENTS, [{"name": "search", "budget": {"usd": 2, "per": "month"}}])
         price = {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5}
         (home / "prices.json").write_text(json.dumps({"gpt-1": price, "gpt-new": price}))
         routes = [{"model_prefix": "none-", "upstream": mock.url(), "auth": "env:NOT_SET"}, {"model_prefix": "*", "upstream": mock.url(), "auth": "env:LEDGER_KEY"}]
-        super().__init__(haproxy, [mock], {"routes": routes, "clients": str(home / "clients.json"), "prices": str(home / "prices.json")}, limits={"LLM_CLIENTS": "on"})
+        super().__init__(haproxy, [mock], {"routes": routes, "clients": str(home / "clients.json"), "prices": str(home / "prices.json")}, limits={"LLM_CLIENTS": "on"}, **more)
 
     def ask_as(self, name, model="gpt-1", headers=(), **more):
         return self.call("POST", "/v1/chat/completions", JSON + [("x-llm-key", KEYS[name])] + list(headers), chat(model, **more))
@@ -36,9 +37,9 @@ class EndsGateway(LedgerGateway):
         """The ledger's row of a request."""
         return until(lambda: [row for row in self.rows() if row["id"] == answer.header("x-request-id")], 10, "the request's row")[0]
 
-    def listed(self, name):
+    def listed(self, name, agent=None):
         """What `client list` says: nano-dollars spent and left, of a client or project."""
-        done = harness.cli("client", "list", "--json", "-c", self.agent.file)
+        done = harness.cli("client", "list", "--json", "-c", (agent or self.agent).file)
         [one] = [one for group in json.loads(done.out).values() for one in group if one["name"] == name]
         return [one[key] and round(float(one[key]) * 1e9) for key in ("spent_usd", "left_usd")]
 
@@ -106,3 +107,23 @@ def test_project_and_client_are_those_of_the_key(gateway):
     assert gateway.listed("forged") == [COST, 1000000000 - COST] and gateway.listed("search") == [COST, 2000000000 - COST] and gateway.listed("down") == before
     done = harness.cli("savings", "--by", "project", "--json", "-c", gateway.agent.file)
     assert '"search"' in done.out and '"another"' not in done.out, done
+
+
+def test_two_agents_that_both_get_the_log_lines_know_what_was_spent(haproxy, make_mock, work):
+    """Whichever of them is asked. One that gets none would charge its requests after four hours."""
+    lines = '    log "$LLM_LOG_UDP"  len 8192 format rfc5424 local0 info\n'
+
+    def edit(text):
+        assert text.count(lines) == 1
+        return two(work / "other.sock")(text).replace(lines, lines + lines.replace('"$LLM_LOG_UDP"', "unix@%s" % (work / "other.dgram")))
+    with EndsGateway(haproxy, make_mock("a"), edit=edit) as gateway:
+        (work / "ledger").mkdir()
+        config = dict(gateway.config, listen="unix@%s/other.sock" % work, ledger=str(work / "ledger"), log_listen=["dgram@%s/other.dgram" % work])
+        with harness.Agent(work, config, env={"SPOA_LLM_LOG_KEY": KEY, "LEDGER_KEY": OPERATOR}) as other:
+            asked = [gateway.ask_as("forged", max_tokens=100) for _ in range(12)]
+            assert {one.status for one in asked} == {200}
+            for agent in gateway.agent, other:
+                until(lambda agent=agent: gateway.listed("forged", agent)[0] == 12 * COST, 10, "both know")
+            # Nothing of it is reserved any more: the budget of another client suffices for one request at a time, and each agent admits it.
+            for _ in range(4):
+                until(lambda: gateway.ask_as("down", max_tokens=100).status == 200, 10, "the record of the one before")

@@ -463,7 +463,12 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 
 	decide(p, &r, &d);
 	bool counted = d.client && admission_look(p, &r, &d, &takes);
-	explain_client whose = { p, d.client, counted ? &takes : NULL, d.left, ask->by_ledger };
+	explain_client whose = { .policy = p, .client = d.client, .left = d.left, .by_ledger = ask->by_ledger };
+	whose.takes = counted ? &takes : NULL;
+	if (r.key.len) {
+		whose.name = r.client;
+		whose.project = r.project;
+	}
 	if (d.answer.len && !d.answer.ptr && !(models = own_models(&d))) {
 		free(made);
 		return err_memory(e);

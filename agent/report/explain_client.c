@@ -54,6 +54,17 @@ static void add_usd(cJSON *json, const char *key, int64_t nano, bool known)
 		cJSON_AddNullToObject(json, key);
 }
 
+static void add_name(cJSON *json, const char *key, slice name)
+{
+	char text[CLIENT_NAME_MAX + 1];
+
+	snprintf(text, sizeof text, "%.*s", (int)name.len, name.len ? name.ptr : "");
+	if (name.len)
+		cJSON_AddStringToObject(json, key, text);
+	else
+		cJSON_AddNullToObject(json, key);
+}
+
 static void add_limits(cJSON *json, const explain_client *x, const client_limits *l, uint32_t account)
 {
 	account_view v = { .spent = 0 };
@@ -91,14 +102,13 @@ void explain_client_json(cJSON *json, const explain_client *x)
 {
 	const client *c = x->client;
 
+	if (x->name.len == 0)
+		return;
+	add_name(json, "client", x->name);
+	add_name(json, "project", x->project);
 	if (!c)
 		return;
 	const client_project *project = project_of(x);
-	cJSON_AddStringToObject(json, "client", c->name);
-	if (c->project)
-		cJSON_AddStringToObject(json, "project", c->project);
-	else
-		cJSON_AddNullToObject(json, "project");
 	cJSON *limits = cJSON_AddObjectToObject(json, "limits");
 	cJSON *own = cJSON_AddObjectToObject(limits, "client");
 	add_count(own, "requests_per_minute", c->requests_per_minute, c->requests_per_minute > 0);
@@ -168,11 +178,14 @@ void explain_client_text(FILE *f, const explain_client *x)
 	const client *c = x->client;
 	char text[PRINT_NUMBER];
 
+	if (x->name.len == 0)
+		return;
+	fprintf(f, "client:    %.*s%s%.*s, by its key%s\n", (int)x->name.len, x->name.ptr,
+		x->project.len ? " of project " : "", (int)x->project.len, x->project.len ? x->project.ptr : "",
+		c ? "" : ", which is refused");
 	if (!c)
 		return;
 	const client_project *project = project_of(x);
-	fprintf(f, "client:    %s%s%s, by its key\n", c->name, c->project ? " of project " : "",
-		c->project ? c->project : "");
 	if (c->requests_per_minute)
 		fprintf(f, "limit:     %s requests a minute, which HAProxy counts\n",
 			print_count(text, c->requests_per_minute));

@@ -14,6 +14,7 @@
 typedef struct explain_client {
 	const policy *policy;
 	const client *client;            /* NULL: the request has none, or its key is refused */
+	slice name, project;             /* of the client whose key it is, good or not; empty: nobody's */
 	const admission_estimate *takes; /* what the request would reserve; NULL: nothing */
 	limits_left left;                /* of the tokens of a minute */
 	bool by_ledger; /* the ledger alone says what is spent: what is charged and reserved, and how many tokens are

@@ -164,7 +164,7 @@ def test_for_everybody(admin, work, page):
     assert {"Model", "Path", "Key of a client", "Method", "Headers, one a line", "Body, instead of a model"} <= set(roles["textbox"]), roles["textbox"]
     assert {"Budgets", "What would become of a request?"} <= set(roles["region"])
     assert page.js("return [...document.querySelectorAll('#budgets th')].every((n) => n.scope)")
-    for name, width in (("light", 1280), ("dark", 1280), ("phone", 360)):
+    for name, width in (("light", 1280), ("dark", 1280), ("narrow", 320), ("phone", 360)):
         page.media("dark" if name == "dark" else "light", "reduce")
         page.screen(width, 900)
         assert page.width() <= width

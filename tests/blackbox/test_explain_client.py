@@ -79,7 +79,7 @@ def test_of_a_running_agent(agent):
     told = post(agent, body=BODY, key=KEYS["free"])
     assert told["client"] == "free" and told["reserves"] is None and told["limits"]["client"]["budget"] is None
     told = post(agent, body=BODY, key=KEYS["old"])
-    assert (told["code"], told["problem"]) == ("invalid_api_key", "the key expired") and "limits" not in told
+    assert (told["code"], told["problem"]) == ("invalid_api_key", "the key expired") and "limits" not in told and (told["client"], told["project"]) == ("old", "search")
     told = post(agent, model="strange", key=KEYS["alice"])
     assert told["code"] == "model_not_priced" and told["reserves"]["usd"] is None
     assert "client" not in post(agent, body=BODY) and "limits" not in post(agent, body=BODY)
@@ -97,6 +97,7 @@ def test_of_the_command(agent, work):
                  "budget:    $0.025000 a day: $0.000000 spent, $0.025000 left, but for requests in flight", "limit:     for all of the project, 100,000 tokens a minute",
                  "budget:    of the project, $3.00 a month", "reserves:  $0.010001, for tokens: 1 in and 1,000 out, as the request says"):
         assert line in text, text
+    assert "client:    old of project search, by its key, which is refused" in command(agent, KEYS["old"], json_too=False)
     (work / "body").write_text(BODY.replace("1000", "9000"))
     text = command(agent, KEYS["alice"], "--body", work / "body", json_too=False)
     assert "REFUSED:   429 insufficient_quota" in text and "reserves:  $0.090001" in text, text

@@ -97,7 +97,7 @@ static const char *budget_text(char out[PRINT_NUMBER + 8], const client_limits *
 
 	if (l->budget_nano == BUDGET_NONE)
 		return "-";
-	snprintf(out, PRINT_NUMBER + 8, "%s/%s", print_money(money, l->budget_nano, 2), client_periods[l->period]);
+	snprintf(out, PRINT_NUMBER + 8, "%s/%s", print_amount(money, l->budget_nano), client_periods[l->period]);
 	return out;
 }
 
@@ -178,9 +178,8 @@ static void fill_spent(listing *l, bool project, const char *name, const client_
 
 	if (!known_spent(l, project, name, limits, &nano))
 		return;
-	r->cells[COLUMN_SPENT] = print_money(room[0], nano, 2);
-	r->cells[COLUMN_LEFT] = limits->budget_nano == BUDGET_NONE ? "-" :
-								     print_money(room[1], left_of(limits, nano), 2);
+	r->cells[COLUMN_SPENT] = print_amount(room[0], nano);
+	r->cells[COLUMN_LEFT] = limits->budget_nano == BUDGET_NONE ? "-" : print_amount(room[1], left_of(limits, nano));
 }
 
 static void print_row(const listing *l, const row *r)
@@ -358,9 +357,9 @@ static void show_spent(listing *l, bool project, const char *name, const client_
 
 	if (!known_spent(l, project, name, limits, &nano))
 		return;
-	printf("%-21s%s in this %s%s%s\n", project ? "" : "spent:", print_money(money, nano, 2),
+	printf("%-21s%s in this %s%s%s\n", project ? "" : "spent:", print_amount(money, nano),
 	       client_periods[budget ? limits->period : BUDGET_MONTH], budget ? ", left: " : "",
-	       budget ? print_money(left, left_of(limits, nano), 2) : "");
+	       budget ? print_amount(left, left_of(limits, nano)) : "");
 }
 
 static void show_text(listing *l, const client *c)

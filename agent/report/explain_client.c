@@ -124,12 +124,6 @@ void explain_client_json(cJSON *json, const explain_client *x)
 
 /* ---- text */
 
-/* Two decimals hide what a request costs. */
-static const char *money_text(char out[PRINT_NUMBER], int64_t nano)
-{
-	return print_money(out, nano, nano < INT64_C(1000000000) ? 6 : 2);
-}
-
 static void print_budget(FILE *f, const char *name, const explain_client *x, const client_limits *l, uint32_t account)
 {
 	char text[PRINT_NUMBER];
@@ -138,17 +132,17 @@ static void print_budget(FILE *f, const char *name, const explain_client *x, con
 
 	if (l->budget_nano == BUDGET_NONE)
 		return;
-	fprintf(f, "%s%s a %s", name, money_text(text, l->budget_nano), client_periods[l->period]);
+	fprintf(f, "%s%s a %s", name, print_amount(text, l->budget_nano), client_periods[l->period]);
 	if (!used(x, l, account, &v, &left)) {
 		fprintf(f, "; what was spent is not known\n");
 		return;
 	}
-	fprintf(f, ": %s spent", money_text(text, v.spent));
+	fprintf(f, ": %s spent", print_amount(text, v.spent));
 	if (!x->by_ledger) {
-		fprintf(f, ", %s charged", money_text(text, v.charged));
-		fprintf(f, ", %s reserved", money_text(text, v.reserved));
+		fprintf(f, ", %s charged", print_amount(text, v.charged));
+		fprintf(f, ", %s reserved", print_amount(text, v.reserved));
 	}
-	fprintf(f, ", %s left%s\n", money_text(text, left), x->by_ledger ? ", but for requests in flight" : "");
+	fprintf(f, ", %s left%s\n", print_amount(text, left), x->by_ledger ? ", but for requests in flight" : "");
 }
 
 static void print_tokens(FILE *f, const char *name, uint64_t tokens)
@@ -169,7 +163,7 @@ static void print_reserves(FILE *f, const admission_estimate *e)
 	char usd[PRINT_NUMBER], input[PRINT_NUMBER], output[PRINT_NUMBER];
 
 	fprintf(f, "reserves:  %s, for tokens: %s in and %s out, %s\n",
-		e->priced ? money_text(usd, e->nano) : "no money, because the model has no price",
+		e->priced ? print_amount(usd, e->nano) : "no money, because the model has no price",
 		print_count(input, e->input), print_count(output, e->output), words[e->from]);
 }
 

@@ -115,6 +115,11 @@ const char *print_money(char *out, int64_t nano, unsigned decimals)
 	return money(out, nano, decimals, true);
 }
 
+const char *print_amount(char *out, int64_t nano)
+{
+	return print_money(out, nano, magnitude(nano) < 1000000000 && nano % 10000000 != 0 ? 6 : 2);
+}
+
 const char *print_dollars(char *out, int64_t nano, unsigned decimals)
 {
 	return money(out, nano, decimals, false);

@@ -27,6 +27,14 @@ def check(audit):
     assert not audit.limits(), audit.limits()[:5]
 
 
+def say(storm, audit):
+    told = collections.Counter((one["status"], one["code"]) for one in audit.outcomes)
+    over = {kind: [one for name, one in audit.overrun.items() if one > 0 and (storm.clients[name].kind if name in storm.clients else "project") == kind] for kind in BUDGETED}
+    print("%d requests, %s; %s; %d without a line; the kills of all forgot %s dollars; overrun of %s dollars: %s" % (
+        len(audit.outcomes), dict(told), dict(storm.faults), len(audit.silent), sum(storm.forgotten.values()) / 1e9, sum(map(storm.budget, audit.accounts)) / 1e9,
+        ", ".join("%s %d accounts, at most %s" % (kind, len(all), max(all, default=0) / 1e9) for kind, all in over.items())), flush=True)
+
+
 @pytest.mark.timeout(180 if not LONG else 3600)
 def test_no_budget_is_overrun(haproxy, work):
     with BudgetStorm(haproxy, work, CLIENTS, SEED) as storm:
@@ -39,6 +47,7 @@ def test_no_budget_is_overrun(haproxy, work):
                 storm.step(faults)
             audit = storm.settle()
             check(audit)
+            say(storm, audit)
         # Nothing is left reserved, so that each client may have what is left of its budget.
         asks = [client for client in clients if client.kind in BUDGETED and client.kind != "project"]
         left = {client.name: client.nano - sum(audit.accounts[client.name]) for client in asks}
@@ -51,7 +60,4 @@ def test_no_budget_is_overrun(haproxy, work):
                 assert (last[client.name]["status"] == 200) == (left[client.name] >= client.worth), (client.name, client.kind, left[client.name], client.worth, last[client.name])
         verified = cli("ledger", "verify", "--ledger", storm.ledger_dir, seconds=120)
         assert verified.code == 0, verified
-        told = collections.Counter((one["status"], one["code"]) for one in audit.outcomes)
-        print("%d requests of %d clients on %s: %s\nfaults: %s; overrun: %d accounts, at most %d, %d together, of budgets of %d; forgotten by kills of all: %d; silent: %d" % (
-            len(audit.outcomes), CLIENTS, haproxy, dict(told), dict(storm.faults), sum(one > 0 for one in audit.overrun.values()), max(audit.overrun.values()),
-            sum(one for one in audit.overrun.values() if one > 0), sum(map(storm.budget, audit.accounts)), sum(storm.forgotten.values()), len(audit.silent)))
+        say(storm, audit)

@@ -94,7 +94,7 @@ def test_of_the_command(agent, work):
     assert told["reserves"]["usd"] == usd(COST) and told["limits"]["tokens_left"] is None
     text = command(agent, KEYS["alice"], "--body", work / "body", json_too=False)
     for line in ("client:    alice of project search, by its key", "limit:     60 requests a minute, which HAProxy counts", "limit:     3 requests in parallel",
-                 "budget:    $0.025000 a day: $0.000000 spent, $0.025000 left, but for requests in flight", "limit:     for all of the project, 100,000 tokens a minute",
+                 "budget:    $0.025000 a day: $0.00 spent, $0.025000 left, but for requests in flight", "limit:     for all of the project, 100,000 tokens a minute",
                  "budget:    of the project, $3.00 a month", "reserves:  $0.010001, for tokens: 1 in and 1,000 out, as the request says"):
         assert line in text, text
     assert "client:    old of project search, by its key, which is refused" in command(agent, KEYS["old"], json_too=False)

@@ -130,13 +130,19 @@ class BudgetStorm(UnitGateway):
 
     # -- faults: of the agent, one after the other
 
+    def one_worker(self):
+        until(lambda: len(children_of(self.agent.process.pid)) == 1, 30, lambda: "no upgrade is under way\n" + self.agent.process.tail())
+
+    def upgrade_agent(self):
+        before = len(self.agent.lines("event=upgraded"))
+        self.agent.process.popen.send_signal(signal.SIGUSR2)
+        until(lambda: len(self.agent.lines("event=upgraded")) > before, 30, lambda: "the upgrade\n" + self.agent.process.tail())
+
     def upgrade_and_kill(self):
         """Kills a worker, the old or the new one, while the new one takes over."""
         self.agent.process.popen.send_signal(signal.SIGUSR2)
         time.sleep(self.rng.uniform(0, .3))
-        before = len(self.agent.lines("event=ready"))
         kill([self.rng.choice(children_of(self.agent.process.pid))])
-        until(lambda: len(self.agent.lines("event=ready")) > before or len(children_of(self.agent.process.pid)) == 1, 20, self.agent.process.tail)
         self._again_asked()
 
     def reload(self):
@@ -158,6 +164,7 @@ class BudgetStorm(UnitGateway):
         if not self.next:
             self.next = faults[:1] + self.rng.sample(faults[1:], len(faults) - 1)
         name = self.next.pop(0)
+        self.one_worker()
         self.faults[name] += 1
         getattr(self, name)()
         self.ask(self.address)      # After a kill of all, the agent does not know how long answers are.

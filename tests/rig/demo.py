@@ -1,4 +1,4 @@
-"""`make demo`: the gateway with mock upstreams, a handful of requests, what became of each, and what they cost.
+"""`make demo`: the gateway with mock upstreams, a handful of requests, what became of each, and what they cost; then two clients with keys and budgets.
 
 Stays up for your own curl until Ctrl-C; with DEMO_ONCE=1 it ends by itself, with exit 1 if anything was not as told.
 """
@@ -11,6 +11,7 @@ import sys
 import time
 
 import harness
+import keys
 from pools import declines
 from upstream import Mock
 
@@ -46,18 +47,43 @@ REQUESTS = (
     ("OpenAI chat", chat, "kimi-k2", False, None, None, 502),
 )
 
+# The clients with a key of the gateway's own: as `spoa-llm client add` gets them.
+CLIENTS = (("alice", "--project", "search", "--budget", "10/month"), ("bob", "--budget", "0.0005/day"))
+
+
+def limited(body_of, most):
+    """The same request, whose answer may have `most` tokens: so many the agent reserves."""
+    def body(model, stream):
+        path, asked = body_of(model, stream)
+        return path, dict(asked, max_tokens=most)
+    return body
+
+
+# Who asks what; where the key stands; and as above. In x-llm-key it stands beside the provider's own credential.
+KEYED = (
+    ("alice", "OpenAI chat", limited(chat, 100), "authorization", "glm-4.6", "ollama", "operator", 200),
+    ("alice", "Anthropic messages", messages, "x-api-key", "glm-4.6", "ollama", "operator", 200),
+    ("bob", "OpenAI chat", limited(chat, 8), "x-llm-key", "gpt-5.5", "openai", "client", 200),
+    ("bob", "OpenAI chat", limited(chat, 8), "x-llm-key", "gpt-5.5", None, None, 429),
+    ("bob", "Anthropic messages", messages, "x-llm-key", "claude-sonnet-4-5", None, None, 429),
+)
+
 
 class Gateway(harness.Gateway):
-    """With a ledger, and a tap for the streams."""
+    """With a ledger, a tap for the streams, and two clients. `keys`: {name of a client: its key}."""
 
     tap = None
 
     def start(self):
         log, report = "unix@%s/log.sock" % self.dir, "dgram@%s/tap.dgram" % self.dir
         (self.dir / "ledger").mkdir()
-        self.config.update(ledger=str(self.dir / "ledger"), log_listen=log, tap=True, tap_listen=report)
+        clients, self.keys = self.dir / "clients.json", {}
+        clients.write_text('{"clients": []}')
+        for name, *flags in CLIENTS:
+            self.keys[name] = keys.printed(keys.run(clients, "add", name, *flags), name)
+        self.config.update(ledger=str(self.dir / "ledger"), log_listen=log, tap=True, tap_listen=report, clients=str(clients))
         self.env["SPOA_LLM_LOG_KEY"] = LOG_KEY
-        self.limits.update(LLM_LOG_RING=log, SPOA_LLM_LOG_KEY=LOG_KEY, LLM_TAP="unix@%s/tap.sock" % self.dir, LLM_LEGS=str(self.dir))
+        self.limits.update(LLM_LOG_RING=log, SPOA_LLM_LOG_KEY=LOG_KEY, LLM_TAP="unix@%s/tap.sock" % self.dir, LLM_LEGS=str(self.dir), LLM_CLIENTS="on")
         self.tap = harness.Process("tap", harness.argv("tap", "--listen", "unix@%s/tap.sock" % self.dir, "--legs", self.dir, "--report", report,
                                                        "--control", "unix@%s/tap-control.sock" % self.dir), self.dir / "tap.log", harness.environment())
         super().start()
@@ -71,13 +97,22 @@ class Gateway(harness.Gateway):
         done = harness.cli("ledger", "export", "--ledger", self.dir / "ledger")
         return [json.loads(line) for line in done.out.splitlines()]
 
-    def savings(self):
-        """What `spoa-llm savings` says, as soon as the ledger has all requests, and their streams to the token."""
+    def recorded(self, count):
+        """Waits until the ledger has so many requests, and their streams to the token."""
         def known():
             rows = self.rows() if harness.ledger_made(self.dir / "ledger") else []
-            return len(rows) == len(REQUESTS) and all(row["usage_from"] == "stream" for row in rows if row["stream"] and row["status"] == 200)
+            return len(rows) == count and all(row["usage_from"] == "stream" for row in rows if row["stream"] and row["status"] == 200)
         harness.until(known, 10, lambda: "the ledger has not all requests, or not all streams to the token: %s" % self.rows(), step=0.05)
+
+    def savings(self):
+        """What `spoa-llm savings` says of REQUESTS."""
+        self.recorded(len(REQUESTS))
         return harness.cli("savings", "--since", "1h", "--ledger", self.dir / "ledger").out
+
+    def clients(self):
+        """What `spoa-llm client list` says after REQUESTS and KEYED."""
+        self.recorded(len(REQUESTS) + len(KEYED))
+        return harness.cli("client", "list", "-c", self.agent.file).out
 
 
 def free(port):
@@ -90,22 +125,46 @@ def free(port):
     return True
 
 
-def ask(gateway, what, body_of, model, stream, upstream, credential, status):
-    path, body = body_of(model, stream)
-    if body_of is messages:
-        headers = [("x-api-key", CLIENT), ("anthropic-version", "2023-06-01")]
-    else:
-        headers = [("Authorization", "Bearer " + CLIENT)]
-    exchange = gateway.post(path, body, headers)
+def became(exchange, upstream, credential, status):
+    """Returns what became of a request, as a part of its line, and whether that is as it should be."""
     arrived = sorted(exchange.seen, key=lambda request: request.mock.name != "busy")
     got = ", ".join(request.mock.name for request in arrived) or None
     credentials = {"client": (CLIENT,), "operator": (OPERATOR, BUSY, SPARE)}
     whose = [name for name, values in credentials.items() if any(request.has(value) for request in arrived for value in values)]
     ok = (got, whose, exchange.status) == (upstream, [credential] if credential else [], status)
-    print("  %-19s %-18s %-9s %-13s %-13s %d  %s" % (
-        what, model, "streamed" if stream else "plain", got or "nobody", " and ".join(whose) + "'s" if whose else "-",
-        exchange.status, "ok" if ok else "NOT AS EXPECTED"), flush=True)
+    return "%-13s %-13s %d  %s" % (got or "nobody", " and ".join(whose) + "'s" if whose else "-", exchange.status, "ok" if ok else "NOT AS EXPECTED"), ok
+
+
+def ask(gateway, what, body_of, model, stream, *must):
+    path, body = body_of(model, stream)
+    if body_of is messages:
+        headers = [("x-api-key", CLIENT), ("anthropic-version", "2023-06-01")]
+    else:
+        headers = [("Authorization", "Bearer " + CLIENT)]
+    told, ok = became(gateway.post(path, body, headers), *must)
+    print("  %-19s %-18s %-9s %s" % (what, model, "streamed" if stream else "plain", told), flush=True)
     return ok
+
+
+def ask_as(gateway, who, what, body_of, place, model, *must):
+    """Asks as the client `who`. A request that is refused has the gateway's answer printed below its line."""
+    path, body = body_of(model, False)
+    headers = [(place, "Bearer " + gateway.keys[who] if place == "authorization" else gateway.keys[who])]
+    if place == "x-llm-key":
+        headers.append(("x-api-key", CLIENT) if body_of is messages else ("Authorization", "Bearer " + CLIENT))
+    if body_of is messages:
+        headers.append(("anthropic-version", "2023-06-01"))
+    exchange = gateway.post(path, body, headers)
+    told, ok = became(exchange, *must)
+    print("  %-7s %-19s %-18s %s" % (who, what, model, told), flush=True)
+    if exchange.status != 200:
+        print("          %s" % exchange.response.body.decode().strip())
+        ok = ok and b"insufficient_quota" in exchange.response.body and exchange.header("x-should-retry") == "false"
+    return ok
+
+
+def indented(text):
+    return "".join("  " + line if line.strip() else line for line in text.splitlines(keepends=True))
 
 
 def main():
@@ -136,11 +195,17 @@ def main():
         ok = all([ask(gateway, *request) for request in REQUESTS])
         print("\no3-mini has a pool: `busy` declined with 429, so `openai` served, each with its own credential. kimi-k2 was refused: its route's credential is\n"
               "not set, and no upstream saw the request. What they cost, the streams to the token:\n", flush=True)
-        print("".join("  " + line if line.strip() else line for line in gateway.savings().splitlines(keepends=True)), flush=True)
+        print(indented(gateway.savings()), flush=True)
+        print("Two clients have keys of the gateway's own, and budgets:\n\n%s" % "".join("  spoa-llm client add %s\n" % " ".join(client) for client in CLIENTS))
+        print("  %-7s %-19s %-18s %-13s %-13s %s" % ("client", "request", "model", "reached", "with the", "status"))
+        ok = all([ask_as(gateway, *request) for request in KEYED]) and ok
+        print("\nbob's first request cost more than half of what bob may spend a day, so what the second one may cost is no longer there: no upstream saw it.\n"
+              "What each has spent, and has left (`spoa-llm client list`):\n", flush=True)
+        print(indented(gateway.clients()), flush=True)
         if not once:
-            print("\nTry it yourself:\n\n  curl -i http://127.0.0.1:%d/v1/chat/completions -H 'authorization: Bearer mine' \\\n"
+            print("Try it yourself:\n\n  curl -i http://127.0.0.1:%d/v1/chat/completions -H 'authorization: Bearer mine' \\\n"
                   "    -d '{\"model\":\"glm-4.6\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}'\n\n"
-                  "x-mock in the answer names the upstream. Ctrl-C ends it." % PORT, flush=True)
+                  "x-mock in the answer names the upstream. As bob: -H 'x-llm-key: %s'. Ctrl-C ends it." % (PORT, gateway.keys["bob"]), flush=True)
             try:
                 while True:
                     time.sleep(3600)

@@ -73,8 +73,18 @@ static uint64_t tokens_of(const admission_estimate *e, uint64_t tokens, uint64_t
 	return e->from != OUTPUT_ASKED && limit > 0 && tokens > limit && (uint64_t)e->input < limit ? limit : tokens;
 }
 
-/* Sets `*ask` and `*e` to what `d`, a request of a client, may take. False: it is refused, because its model has no
- * price. */
+/* Refuses a request of which nobody will know what it cost. Inside a WebSocket, requests pass that nobody sees. */
+static void refuse_unpriced(const llm_request *r, decision *d)
+{
+	if (!r->sample.upgrade)
+		decision_refuse(d, REFUSE_UNPRICED, "the model has no price, and the client has a budget");
+	else
+		decision_refuse(d, d->endpoint == ENDPOINT_RUNS ? REFUSE_UNPRICED : REFUSE_WEBSOCKET_HTTP,
+				"what passes inside a WebSocket is not seen, and the client has a budget");
+}
+
+/* Sets `*ask` and `*e` to what `d`, a request of a client, may take. False: it is refused, because nobody will know
+ * what it cost. */
 static bool estimate(const policy *p, const llm_request *r, decision *d, budget_ask *ask, admission_estimate *e)
 {
 	const client *c = d->client;
@@ -100,8 +110,8 @@ static bool estimate(const policy *p, const llm_request *r, decision *d, budget_
 		e->output = INT64_MAX / 2;
 	e->priced = k->cost(k->prices, model, e->input, e->output, most.answers, &e->nano);
 	bool budgeted = ask->client.nano != BUDGET_NO_LIMIT || ask->project.nano != BUDGET_NO_LIMIT;
-	if (!e->priced && budgeted && !c->allow_unpriced) {
-		decision_refuse(d, REFUSE_UNPRICED, "the model has no price, and the client has a budget");
+	if (budgeted && !c->allow_unpriced && (!e->priced || r->sample.upgrade)) {
+		refuse_unpriced(r, d);
 		return false;
 	}
 	ask->nano = e->nano;

@@ -55,7 +55,7 @@ static const refusal_info refusals[REFUSALS] = {
 	[REFUSE_TOKENS] = { 429, "request_too_large",
 			    "The request takes more tokens than this key has in a minute: send a shorter one, or ask for a shorter answer." },
 	[REFUSE_UNPRICED] = { 403, "model_not_priced",
-			      "The gateway has no price for this model, and this key has a budget." },
+			      "The gateway has no price for what this request asks for, and this key has a budget." },
 	[REFUSE_GATEWAY] = { 503, "gateway_unavailable", "The gateway could not decide where to send the request." },
 };
 

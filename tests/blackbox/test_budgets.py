@@ -11,6 +11,7 @@ import keys
 from exchange import check_refusal
 from harness import JSON, Agent, chat, until, workdir
 from ledgers import LedgerGateway
+from test_client_keys import WEBSOCKET
 
 WHO = ("ten", "twenty", "minute", "any", "priced", "other", "project one", "project two", "exact", "guess")
 KEYS = {name: keys.key(name) for name in WHO}
@@ -131,6 +132,15 @@ def test_nobody_hides_how_long_an_answer_may_be(gateway, mock):
 def test_models_without_a_price(gateway, mock):
     gateway.ask_as("priced", "strange").refused(403, "model_not_priced")
     assert gateway.ask_as("any", "strange").only(mock) and gateway.ask_as("other", "strange").status == 200
+
+
+def test_what_passes_inside_a_websocket_is_under_no_budget(gateway, mock):
+    for name, status in (("priced", 403), ("project one", 403), ("any", 200), ("minute", 200), ("other", 200)):
+        answer = gateway.call("GET", "/v1/realtime?model=gpt-1", WEBSOCKET + [("x-llm-key", KEYS[name])])
+        if status == 403:
+            answer.refused(403, "model_not_priced", retry=False)
+        else:
+            assert answer.only(mock)
 
 
 def test_the_end_of_a_budget_is_told(gateway):

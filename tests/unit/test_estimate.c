@@ -146,6 +146,11 @@ static void the_dearest_price_is_taken(void)
 		"\"thinks\":{\"input_cost_per_token\":0,\"output_cost_per_token\":1e-6,\"output_cost_per_reasoning_token\":4e-6},"
 		"\"tiny\":{\"input_cost_per_token\":1e-12,\"output_cost_per_token\":0},"
 		"\"dear\":{\"input_cost_per_token\":1,\"output_cost_per_token\":1},"
+		"\"sound\":{\"input_cost_per_token\":1e-6,\"output_cost_per_token\":1e-5,\"output_cost_per_audio_token\":8e-5},"
+		"\"draws\":{\"input_cost_per_token\":1e-6,\"output_cost_per_image_token\":4e-5},"
+		"\"speaks\":{\"mode\":\"audio_speech\",\"input_cost_per_character\":1e-6},"
+		"\"hears\":{\"mode\":\"audio_transcription\",\"input_cost_per_second\":1e-4},"
+		"\"ranks\":{\"mode\":\"rerank\",\"input_cost_per_query\":2e-3},"
 		"\"none\":{\"mode\":\"chat\"}}";
 	err e;
 	price_table *t = price_table_parse(slice_of((const char *)unit_guarded(json, sizeof json - 1), sizeof json - 1),
@@ -157,6 +162,13 @@ static void the_dearest_price_is_taken(void)
 	CHECK(estimate(t, "tiny", 1, 0, 1) && nano == 1); /* rounded up */
 	CHECK(estimate(t, "plain", 0, 0, 1) && nano == 0);
 	CHECK(estimate(t, "dear", INT64_MAX, INT64_MAX, INT64_MAX) && nano == INT64_MAX);
+	CHECK(estimate(t, "sound", 1000, 100, 1) && nano == 9000000);
+	CHECK(estimate(t, "draws", 1000, 100, 1) && nano == 5000000);
+	/* 3,000 bytes. */
+	CHECK(estimate(t, "speaks", 1000, 100, 1) && nano == 3000000);
+	CHECK(estimate(t, "hears", 1000, 100, 1) && nano == 200000);
+	CHECK(estimate(t, "hears", INT64_MAX, 100, 1) && nano == INT64_C(100000000000000));
+	CHECK(estimate(t, "ranks", 1000, 100, 1) && nano == 2000000);
 	CHECK(!estimate(t, "none", 1, 1, 1) && nano == 0);
 	CHECK(!estimate(t, "unheard", 1, 1, 1) && !estimate(t, "", 1, 1, 1) && !estimate(NULL, "plain", 1, 1, 1));
 	price_table_unref(t);

@@ -154,6 +154,8 @@ typedef struct budget_end {
 int64_t budget_keep_settle(budget *b, const budget_end *end, int64_t now_ms);
 /* Returns what is reserved for a request, or charged; -1: nothing is. */
 int64_t budget_keep_reserved(const budget *b, slice id);
+/* Notes that a request of the account was refused at `wall_ms`, by HAProxy. */
+void budget_keep_refused(budget *b, uint32_t account, budget_result why, int64_t wall_ms);
 /* Sets what the account has spent in the period of `now_ms`, as the ledger has it. */
 void budget_keep_seed(budget *b, uint32_t account, period_kind period, int64_t now_ms, int64_t spent);
 /* Charges the reservations that have expired, and begins the periods that have come. Returns how many were charged. */

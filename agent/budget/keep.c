@@ -180,7 +180,18 @@ size_t budget_keep_time(budget *b, uint64_t mono_ns, int64_t now_ms)
 	return charged;
 }
 
-/* ---- what the keeper tells */
+/* ---- what the keeper notes and tells */
+
+void budget_keep_refused(budget *b, uint32_t at, budget_result why, int64_t wall_ms)
+{
+	account *a = account_at(b->r, at);
+	uint64_t now = (uint64_t)(wall_ms / 1000) << 8 | (uint64_t)why;
+	uint64_t was = a ? atomic_load_explicit(&a->refused, RELAXED) : now;
+
+	/* A decider that has noted a later one since then keeps it. */
+	if (was >> 8 < now >> 8)
+		(void)atomic_compare_exchange_strong_explicit(&a->refused, &was, now, RELAXED, RELAXED);
+}
 
 int budget_keep_crossed(budget *b, uint32_t at, int64_t now_ms)
 {

@@ -6,7 +6,7 @@
 enum {
 	UA_MAX = 128,    /* bytes of a User-Agent; haproxy.cfg.example cuts project and client */
 	LABEL_MAX = 64,  /* bytes of a project and of a client */
-	NAMES_MAX = 156, /* bytes of all names, numbers and punctuation */
+	NAMES_MAX = 168, /* bytes of all names, numbers and punctuation */
 	ESCAPED_MAX = 6, /* bytes that one byte becomes: \uXXXX */
 };
 
@@ -136,5 +136,7 @@ size_t line_write(const decision *d, char *out)
 	}
 	if (d->client)
 		out = put(out, SLICE(",\"keyed\":1"));
+	if (d->refusal != REFUSE_NOT)
+		out = put(out, SLICE(",\"refused\":1"));
 	return (size_t)(out - start);
 }

@@ -10,19 +10,23 @@ const int64_t ends_bounds_ms[ENDS_BUCKETS] = { 50,    100,   250,   500,    1000
 
 /* clang-format off */
 const end_refusal_info end_refusals[END_REFUSALS] = {
-	[END_GATEWAY_UNAVAILABLE] = { "gateway_unavailable", "HAProxy got no usable answer of the agent", false },
-	[END_NO_BACKEND] = { "no_backend", "HAProxy has no backend of this name: make the backends again", false },
-	[END_UPSTREAM_UNAVAILABLE] = { "upstream_unavailable", "HAProxy could not connect to the upstream, or in a pool to any member that does not rest", true },
-	[END_UPSTREAM_TIMEOUT] = { "upstream_timeout", "the upstream did not answer in time", true },
-	[END_UPSTREAM_ERROR] = { "upstream_error", "the upstream closed the connection, or its answer is not HTTP", true },
-	[END_GATEWAY_ERROR] = { "gateway_error", "HAProxy failed, for lack of a resource or by a fault of its own", false },
-	[END_TOO_LARGE] = { "model_not_in_sample", "the body is too large to ask the agent about it", false },
-	[END_ORIGIN] = { "origin_not_allowed", "LLM_CORS_ORIGINS does not name the page's origin", false },
-	[END_INVALID_QUERY] = { "invalid_query", "the name of a key in the query is escaped more than once", false },
-	[END_INVALID_UPGRADE] = { "invalid_upgrade", "the request is nearly a WebSocket's handshake", false },
-	[END_METHOD_NOT_ALLOWED] = { "method_not_allowed", "the method is CONNECT or TRACE", false },
-	[END_BAD_REQUEST] = { "bad_request", "HAProxy cannot read the request", false },
-	[END_REQUEST_TIMEOUT] = { "request_timeout", "the request did not arrive in time", false },
+	[END_GATEWAY_UNAVAILABLE] = { "gateway_unavailable", "HAProxy got no usable answer of the agent", false, false },
+	[END_NO_BACKEND] = { "no_backend", "HAProxy has no backend of this name: make the backends again", false, false },
+	[END_UPSTREAM_UNAVAILABLE] = { "upstream_unavailable", "HAProxy could not connect to the upstream, or in a pool to any member that does not rest", true, false },
+	[END_UPSTREAM_TIMEOUT] = { "upstream_timeout", "the upstream did not answer in time", true, false },
+	[END_UPSTREAM_ERROR] = { "upstream_error", "the upstream closed the connection, or its answer is not HTTP", true, false },
+	[END_GATEWAY_ERROR] = { "gateway_error", "HAProxy failed, for lack of a resource or by a fault of its own", false, false },
+	[END_TOO_LARGE] = { "model_not_in_sample", "the body is too large to ask the agent about it", false, true },
+	[END_ORIGIN] = { "origin_not_allowed", "LLM_CORS_ORIGINS does not name the page's origin", false, false },
+	[END_INVALID_QUERY] = { "invalid_query", "the name of a key in the query is escaped more than once", false, false },
+	[END_INVALID_UPGRADE] = { "invalid_upgrade", "the request is nearly a WebSocket's handshake", false, false },
+	[END_METHOD_NOT_ALLOWED] = { "method_not_allowed", "the method is CONNECT or TRACE", false, false },
+	[END_BAD_REQUEST] = { "bad_request", "HAProxy cannot read the request", false, false },
+	[END_REQUEST_TIMEOUT] = { "request_timeout", "the request did not arrive in time", false, false },
+	[END_RATE] = { "rate_limit_exceeded", "the client has sent as many requests a minute, or has as many in flight, as it may", false, true },
+	[END_NO_KEY] = { "invalid_api_key", "LLM_CLIENTS is required, and the request has no key of a client", false, true },
+	[END_KEYS] = { "ambiguous_api_key", "two different keys of clients, at least one where the gateway takes none", false, true },
+	[END_MISPLACED_KEY] = { "misplaced_api_key", "a client's key stands where the gateway takes none", false, false },
 };
 /* clang-format on */
 
@@ -73,14 +77,15 @@ static end_refusal found_by_state(const record *r)
 	}
 }
 
-static end_refusal found_by_code(const record *r, const char *named, bool decided)
+static end_refusal found_by_code(const record *r, const char *named, end_agent agent)
 {
 	for (unsigned i = 0; i < END_REFUSALS; i++) {
 		if (strcmp(end_refusals[i].code, r->code) != 0)
 			continue;
-		/* The agent refuses with these two codes too: no_backend for a route whose upstream is no URL, and it
-		 * names no backend then. */
-		if ((i == END_NO_BACKEND && !*named) || (i == END_TOO_LARGE && decided))
+		if (agent == AGENT_REFUSED || (agent == AGENT_UNKNOWN && end_refusals[i].shared))
+			return END_NOT_REFUSED;
+		/* The agent may be of a version that does not say so; if it refuses, it names no backend. */
+		if (i == END_NO_BACKEND && !*named)
 			return END_NOT_REFUSED;
 		return (end_refusal)i;
 	}
@@ -194,9 +199,9 @@ static void take_answer(end_place *p, const record *r)
 	take_time(&p->whole, r->total_ms);
 }
 
-end_refusal ends_add(ends *e, const record *r, const char *named, bool decided, const char **backend)
+end_refusal ends_add(ends *e, const record *r, const char *named, end_agent agent, const char **backend)
 {
-	end_refusal why = r->code[0] ? found_by_code(r, named, decided) : found_by_state(r);
+	end_refusal why = r->code[0] ? found_by_code(r, named, agent) : found_by_state(r);
 
 	if (r->member[0])
 		take_members(e, r, why);

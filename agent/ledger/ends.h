@@ -33,14 +33,26 @@ typedef enum end_refusal {
 	END_METHOD_NOT_ALLOWED,
 	END_BAD_REQUEST,
 	END_REQUEST_TIMEOUT,
+	END_RATE,
+	END_NO_KEY,
+	END_KEYS,
+	END_MISPLACED_KEY,
 	END_REFUSALS,
 	END_NOT_REFUSED = END_REFUSALS, /* or the agent refused the request, and has counted it */
 } end_refusal;
+
+/* Whether the agent refused a request, and so has counted the refusal. */
+typedef enum end_agent {
+	AGENT_LET_IN, /* or was not asked */
+	AGENT_REFUSED,
+	AGENT_UNKNOWN, /* the ledger does not keep it: a code that is shared counts as the agent's */
+} end_agent;
 
 typedef struct end_refusal_info {
 	const char *code;    /* that the client got */
 	const char *problem; /* what it means, for people */
 	bool upstream;       /* a fault of an upstream, or on the way to it */
+	bool shared;         /* the agent often refuses with this code too */
 } end_refusal_info;
 
 extern const end_refusal_info end_refusals[END_REFUSALS];
@@ -104,10 +116,10 @@ typedef struct ends {
 } ends;
 
 /* Counts the request `r`. `named`: the backend that the agent named and HAProxy does not have; "": there is none such.
- * `decided`: the agent decided about the request.
+ * `agent`: whether the agent refused it.
  * Returns why HAProxy refused the request by itself, if it did, and sets `*backend` to the backend of that refusal;
  * the text belongs to `e`, `r` or the caller. */
-end_refusal ends_add(ends *e, const record *r, const char *named, bool decided, const char **backend);
+end_refusal ends_add(ends *e, const record *r, const char *named, end_agent agent, const char **backend);
 
 /* Returns the counts of `member` of the pool of `route`, and adds them, all 0, if there are none yet. Once ENDS_MEMBERS
  * are counted, a new one gets the counts of "other". The counts belong to `e`. */

@@ -57,7 +57,7 @@ static void take_end(ledger *l, const logline *p)
 	const char *backend = "";
 
 	pthread_mutex_lock(&l->ends_lock);
-	end_refusal why = ends_add(&l->ends, r, p->named, p->decided, &backend);
+	end_refusal why = ends_add(&l->ends, r, p->named, p->refused ? AGENT_REFUSED : AGENT_LET_IN, &backend);
 	pthread_mutex_unlock(&l->ends_lock);
 	if (why != END_NOT_REFUSED)
 		log_event(refused_by_haproxy, LOG_C("id", r->id), LOG_I("status", r->status),

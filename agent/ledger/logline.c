@@ -48,6 +48,7 @@ typedef enum field {
 	F_MEMBER,
 	F_TRIED,
 	F_KEYED,
+	F_REFUSED,
 	FIELDS,
 } field;
 
@@ -65,7 +66,7 @@ static const slice names[FIELDS] = {
 	[F_HB] = SLICE_INIT("hb"),         [F_HA] = SLICE_INIT("ha"),           [F_HS] = SLICE_INIT("hs"),
 	[F_TO] = SLICE_INIT("to"),         [F_TEXT] = SLICE_INIT("text"),       [F_COMP] = SLICE_INIT("comp"),
 	[F_BEHIND] = SLICE_INIT("behind"), [F_SRV] = SLICE_INIT("srv"),         [F_MEMBER] = SLICE_INIT("member"),
-	[F_TRIED] = SLICE_INIT("tried"),   [F_KEYED] = SLICE_INIT("keyed"),
+	[F_TRIED] = SLICE_INIT("tried"),   [F_KEYED] = SLICE_INIT("keyed"),     [F_REFUSED] = SLICE_INIT("refused"),
 };
 
 /* Returns `len` without the bytes of a character at the end that `len` cuts in two. */
@@ -276,6 +277,9 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 	case F_KEYED:
 		r->keyed = m->type == JSON_NUMBER && slice_eq(m->value, SLICE("1"));
 		return r->keyed;
+	case F_REFUSED:
+		out->refused = m->type == JSON_NUMBER && slice_eq(m->value, SLICE("1"));
+		return out->refused;
 	case F_TEXT:
 		out->hints.text = -1;
 		return bare(m).len == 0 || json_int64(bare(m), &out->hints.text);
@@ -300,7 +304,6 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 		if (!text_of(m, buf, sizeof buf, &text))
 			return false;
 		out->metered = slice_eq(text, SLICE("1"));
-		out->decided = text.len > 0;
 		return true;
 	case F_V:
 	case F_TE:
@@ -445,7 +448,7 @@ logline_result logline_parse(slice line, slice key, logline *out)
 	out->record = (record){ .status = 0 };
 	out->usage = (slice){ NULL, 0 };
 	out->hints = (usage_hints){ .text = -1 };
-	out->metered = out->decided = out->fallback = false;
+	out->metered = out->refused = out->fallback = false;
 	out->named[0] = out->behind[0] = '\0';
 	out->problem = NULL;
 	out->member = (slice){ NULL, 0 };

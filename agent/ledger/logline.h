@@ -17,6 +17,7 @@
  *   srv       HAProxy's server; "tap": the request went through the tap, which reports on it
  *   member, tried  only where the request went to a pool: the member that served, and those before it (tried.h)
  *   keyed     1, only where project and client are those of the key that the request had
+ *   refused   1, only where the agent refused the request
  *
  * HAProxy writes -1 for a number that it does not know, and "" or "-" for a text.
  */
@@ -41,7 +42,7 @@ typedef struct logline {
 	slice usage;       /* the usage object, in `usage_text` */
 	usage_hints hints; /* its slices point into the line */
 	bool metered;      /* the endpoint's answers cost tokens; false too in a line without the member */
-	bool decided;      /* the agent decided about the request */
+	bool refused;      /* the agent refused the request */
 	bool fallback;     /* the agent named a leg, and the request did not go through the tap */
 	char named[RECORD_BACKEND_MAX + 1];  /* the backend that the agent named, if HAProxy has none of this name */
 	char behind[RECORD_BACKEND_MAX + 1]; /* the backend behind the leg that the agent named; "": it named none */

@@ -12,7 +12,7 @@ static bool take(void *ctx, const record *r)
 	/* The ledger does not keep the name that HAProxy did not know. */
 	const char *named = strcmp(r->code, end_refusals[END_NO_BACKEND].code) == 0 ? r->backend : "";
 
-	ends_add(&report->ends, r, named, true, &backend);
+	ends_add(&report->ends, r, named, AGENT_UNKNOWN, &backend);
 	return true;
 }
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "budget/budget.h"
+#include "decide/decision.h"
 #include "report/pricing.h"
 
 enum {
@@ -233,6 +234,8 @@ static void on_settled(void *ctx, const record *r, int64_t nano)
 		end.client = budget_account_find(s->budget, ACCOUNT_CLIENT, slice_cstr(r->client));
 		if (r->project[0])
 			end.project = budget_account_find(s->budget, ACCOUNT_PROJECT, slice_cstr(r->project));
+		if (strcmp(r->code, refusal_describe(REFUSE_RATE)->code) == 0)
+			budget_keep_refused(s->budget, end.client, BUDGET_TOKENS, r->time_ms);
 	}
 	if (record_is_settled(r))
 		end.tokens = positive(r->input) + positive(r->output) + positive(r->cache_read) +

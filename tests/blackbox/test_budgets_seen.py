@@ -13,7 +13,7 @@ import harness
 import keys
 from adminserver import admin  # noqa: F401
 from harness import JSON, ROOT, chat, until
-from test_budgets import KEYS as BUDGET_KEYS, BudgetGateway
+from test_budgets import CLIENTS as CLIENTS_OF_BUDGETS, KEYS as KEYS_OF_BUDGETS, BudgetGateway
 from test_metrics import one, promtool, scrape
 
 KEYS = {name: keys.key(name) for name in ("alice", "bob", "carol", "dora", "eve")}
@@ -24,6 +24,7 @@ CLIENTS = [keys.entry("eve", KEYS["eve"]),
            keys.entry("carol", KEYS["carol"], tokens_per_minute=600),
            keys.entry("bob", KEYS["bob"], budget={"usd": "2.50", "per": "week"}),
            keys.entry("alice", KEYS["alice"], project="search", budget={"usd": "0.01", "per": "day"})]
+BUDGET_KEYS = dict(KEYS_OF_BUDGETS, slow=keys.key("slow"))
 PROJECTS = [{"name": "search", "budget": {"usd": "0.04", "per": "month"}, "tokens_per_minute": 1000000}]
 LINE = {"v": 1, "src": "127.0.0.1:5", "method": "POST", "route": "*", "backend": "b", "protocol": "openai", "model": "gpt-1", "ua": "u", "status": 200, "code": "",
         "term": "--", "stream": "0", "metered": "1", "in": 1, "out": 1, "tr": 0, "tw": 0, "tc": 0, "trs": 1, "ta": 1, "ctype": "application/json", "hb": "", "ha": "",
@@ -168,7 +169,8 @@ def test_a_hundred_are_shown(admin, work):  # noqa: F811
 @pytest.fixture
 def gateway(haproxy, make_mock):
     mock = make_mock("reported")
-    with BudgetGateway(haproxy, mock, config={"admin_listen": "127.0.0.1:%d" % harness.free_port()}) as gateway:
+    clients = CLIENTS_OF_BUDGETS + [keys.entry("slow", BUDGET_KEYS["slow"], requests_per_minute=1, budget={"usd": 1, "per": "day"})]
+    with BudgetGateway(haproxy, mock, clients, config={"admin_listen": "127.0.0.1:%d" % harness.free_port()}) as gateway:
         gateway.mock, gateway.agent.admin = mock, gateway.config["admin_listen"]
         until(lambda: harness.accepting(gateway.agent.admin), 5, "the admin server accepts")
         yield gateway
@@ -211,6 +213,35 @@ def test_reports_have_the_clients_of_keys(gateway):
     metrics = scrape(gateway.agent)
     assert one(metrics, "spoa_llm_budget_refusals_total", name="search", kind="project", error="insufficient_quota") == 1
     assert one(metrics, "spoa_llm_refusals_total", code="insufficient_quota") == 1
+
+
+def test_refusals_of_haproxy_are_told(gateway):
+    """Those for a client's key or limits that HAProxy finds by itself; the agent counts its own ones, with the same codes."""
+    def post(*headers, **more):
+        return gateway.call("POST", "/v1/chat/completions", JSON + list(headers), chat("gpt-1", **more)).status
+
+    def key(name):
+        return "x-llm-key", BUDGET_KEYS[name]
+    assert [post(key("slow"), max_tokens=1) for _ in range(3)] == [200, 429, 429]
+    assert [post(key("minute"), max_tokens=550) for _ in range(2)] == [200, 429]    # by the agent, for its tokens
+    assert post(("x-notes", BUDGET_KEYS["other"])) == 400 and post(("x-api-key", BUDGET_KEYS["other"]), key("any")) == 400
+    wanted = {("haproxy", "rate_limit_exceeded"): 2, ("haproxy", "misplaced_api_key"): 1, ("agent", "rate_limit_exceeded"): 1, ("agent", "ambiguous_api_key"): 1}
+
+    def counted():
+        metrics = scrape(gateway.agent)
+        found = {}
+        for by, name in (("haproxy", "spoa_llm_haproxy_refusals_total"), ("agent", "spoa_llm_refusals_total")):
+            for labels, count in metrics[name].items():
+                if count:
+                    found[by, dict(labels)["code"]] = found.get((by, dict(labels)["code"]), 0) + count
+        return found
+    until(lambda: counted() == wanted, 10, lambda: "refusals: %s" % counted())
+    notes = {(note["by"], note["code"]) for note in gateway.agent.http(path="/stats").json()["refusals"]}
+    assert notes == set(wanted)
+    assert len(gateway.agent.lines("event=refused_by_haproxy .*code=rate_limit_exceeded route=")) == 2
+    until(lambda: [one for one in gateway.agent.http(path="/stats").json()["budgets"]["accounts"] if one["name"] == "slow"][0]["last_refusal"], 10, "the record")
+    [slow] = [one for one in gateway.agent.http(path="/stats").json()["budgets"]["accounts"] if one["name"] == "slow"]
+    assert slow["last_refusal"]["error"] == "rate_limit_exceeded"
 
 
 def test_clients_that_cannot_be_used_are_told(work):

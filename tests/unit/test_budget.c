@@ -109,6 +109,14 @@ static void a_budget_admits_what_fits(void)
 	CHECK(rig_sum(b, a, NOON) == 102 && rig_money(b, "8", l, 0, NOON) == BUDGET_SPENT);
 	account_view v = budget_account_view(b, a, NOON);
 	CHECK(v.why == BUDGET_SPENT && v.refused_s == NOON / 1000 && v.spent == 102 && v.nano == 100);
+	CHECK(v.refusals[BUDGET_SPENT] == 4 && v.refusals[BUDGET_TOKENS] == 0);
+	/* HAProxy's refusals are told by the keeper; an older one is not the last. */
+	budget_keep_refused(b, a, BUDGET_TOKENS, NOON - 1000);
+	CHECK(budget_account_view(b, a, NOON).why == BUDGET_SPENT);
+	budget_keep_refused(b, a, BUDGET_TOKENS, NOON + 1000);
+	v = budget_account_view(b, a, NOON);
+	CHECK(v.why == BUDGET_TOKENS && v.refused_s == NOON / 1000 + 1 && v.refusals[BUDGET_TOKENS] == 0);
+	budget_keep_refused(b, BUDGET_NO_ACCOUNT, BUDGET_TOKENS, NOON);
 	CHECK(rig_money(b, "9", rig_limit(a, INT64_MAX, PERIOD_DAY, 0), INT64_MAX, NOON) == BUDGET_ADMITTED);
 	CHECK(rig_money(b, "10", rig_limit(a, 100, PERIOD_DAY, 0), INT64_MAX, NOON) == BUDGET_SPENT);
 	budget_unmap(b);
@@ -373,7 +381,7 @@ static void a_request_without_a_record_is_charged(void)
 	CHECK(rig_ask(b, "2", l, all, 30, 0, SECOND_NS, NOON).result == BUDGET_ADMITTED);
 	CHECK(budget_keep_time(b, end - 1, NOON) == 0 && budget_keep_time(b, end, NOON) == 2);
 	account_view v = budget_account_view(b, a, NOON);
-	CHECK(v.charged == 90 && v.reserved == 0 && v.spent == 0);
+	CHECK(v.charged == 90 && v.reserved == 0 && v.spent == 0 && budget_charged(b) == 2);
 	CHECK(rig_money(b, "3", l, 11, NOON) == BUDGET_SPENT && budget_keep_reserved(b, SLICE("1")) == 60);
 	/* A record that comes later takes the charge back. */
 	CHECK(rig_settle(b, "1", a, p, 5, NOON) == 60);

@@ -111,11 +111,26 @@ static void the_longest_fits_its_room(void)
 	memset(worst, 0x7f, sizeof worst);
 	slice text = slice_of(worst, sizeof worst);
 	llm_request r = { .project = text, .client = text, .user_agent = text };
-	decision d = { .request = &r, .route_name = slice_first(text, 64), .caller = PROTOCOL_ANTHROPIC };
+	static const client c;
+	decision d = { .request = &r, .route_name = slice_first(text, 64), .caller = PROTOCOL_ANTHROPIC, .client = &c };
+	d.refusal = REFUSE_KEYS;
 	d.model.status = MODEL_FOUND;
 	d.model.len = sizeof worst;
 	memcpy(d.model.name, worst, sizeof worst);
 	written(&d);
+}
+
+static void a_refusal_and_a_key_are_told(void)
+{
+	static const client c;
+	llm_request r = { .project = { NULL, 0 } };
+	decision d = { .request = &r };
+
+	slice object = written(&d);
+	CHECK(!slice_contains(object, SLICE("refused")) && !slice_contains(object, SLICE("keyed")));
+	d.client = &c;
+	d.refusal = REFUSE_RATE;
+	CHECK(slice_contains(written(&d), SLICE(",\"keyed\":1,\"refused\":1}")));
 }
 
 /* The backend behind a leg, whose name HAProxy does not log; and none where there is no leg. */
@@ -137,6 +152,7 @@ int main(void)
 	RUN(every_text_is_json);
 	RUN(texts_from_outside_are_cut);
 	RUN(the_longest_fits_its_room);
+	RUN(a_refusal_and_a_key_are_told);
 	RUN(a_leg_has_a_backend_behind_it);
 	return unit_end();
 }

@@ -216,14 +216,16 @@ static void a_pool_is_recorded_with_who_was_tried(void)
 	}
 }
 
-static void only_1_says_that_a_request_had_a_key(void)
+static void only_1_says_that_a_request_had_a_key_or_was_refused(void)
 {
-	static const char *const bad[] = { "\"keyed\":0", "\"keyed\":true", "\"keyed\":\"\"", "\"keyed\":2",
-					   "\"keyed\":1,\"keyed\":1" };
+	static const char *const bad[] = { "\"keyed\":0",      "\"keyed\":true",          "\"keyed\":\"\"",
+					   "\"keyed\":2",      "\"keyed\":1,\"keyed\":1", "\"refused\":0",
+					   "\"refused\":\"1\"" };
 	logline l;
 
 	CHECK(parse_with("\"x\":1", &l) == LOGLINE_OK && !l.record.keyed);
-	CHECK(parse_with("\"keyed\":1", &l) == LOGLINE_OK && l.record.keyed);
+	CHECK(parse_with("\"keyed\":1", &l) == LOGLINE_OK && l.record.keyed && !l.refused);
+	CHECK(parse_with("\"refused\":1", &l) == LOGLINE_OK && l.refused && !l.record.keyed);
 	for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
 		CHECK(parse_with(bad[i], &l) == LOGLINE_MALFORMED);
 }
@@ -362,7 +364,7 @@ int main(void)
 	RUN(a_leg_is_recorded_as_what_is_behind_it);
 	RUN(an_error_of_a_leg_is_recorded_as_without_it);
 	RUN(a_pool_is_recorded_with_who_was_tried);
-	RUN(only_1_says_that_a_request_had_a_key);
+	RUN(only_1_says_that_a_request_had_a_key_or_was_refused);
 	RUN(the_tried_are_read_one_by_one);
 	RUN(only_our_key_opens);
 	RUN(a_cut_line_is_malformed_and_nothing_past_it_is_read);

@@ -16,10 +16,10 @@
  * Deciders, which are any thread of any process, call budget_reserve() and budget_release(). The keeper, one thread of
  * one process at a time, that of the ledger, calls budget_keep_*(). Any thread may call the others.
  *
- * A budget holds: by an admission, spent + charged + reserved never exceeds it. budget_reserve() adds to `reserved` by
- * a compare-and-swap, and then reads both again; budget_keep_settle() adds to `spent` before it takes from
- * `reserved`. So a decider that reads a `reserved` that a settled request has left reads a `spent` that it has reached.
- * A request that is just being settled may count twice for a moment.
+ * A budget holds: no request is admitted that makes spent + charged + reserved exceed it. budget_reserve() adds to
+ * `reserved` by a compare-and-swap, and then reads all three again; budget_keep_settle() adds a request to `spent`
+ * before it takes the request from `reserved`. So a decider misses no request that is just being settled, but may count
+ * it twice.
  *
  * What a SIGKILL between any two stores costs: nothing that was admitted is forgotten. A decider may leave money
  * reserved that belongs to no reservation, that of one request for each thread; budget_recount() puts that right at the
@@ -38,7 +38,7 @@
 enum {
 	BUDGET_ACCOUNTS = 1 << 17,     /* the most clients and projects with a limit */
 	BUDGET_RESERVATIONS = 1 << 17, /* room for so many; with 65,536 of them none finds its place taken */
-	BUDGET_OUTPUTS = 1024,         /* models */
+	BUDGET_OUTPUTS = 1024,         /* models of which the region knows how long their answers are */
 	BUDGET_EXPIRES_S = 4 * 3600,   /* a request without a record for so long is charged */
 };
 
@@ -70,8 +70,8 @@ uint32_t budget_account(budget *b, account_kind kind, slice name);
 uint32_t budget_account_find(const budget *b, account_kind kind, slice name);
 /* Notes what the keeper has to know: how much the account may spend in which period. */
 void budget_account_rules(budget *b, uint32_t account, int64_t nano, period_kind period);
-/* Whether budget_keep_seed() has told what was spent, by such periods. False also if the clock was set back since then,
- * so that the sums are of a period that is still to come. */
+/* Returns whether budget_keep_seed() has told what was spent in a period of this kind. False also if the clock was set
+ * back since then, so that the sums are of a period that is still to come. */
 bool budget_account_known(const budget *b, uint32_t account, period_kind period, int64_t wall_ms);
 
 typedef enum budget_result {
@@ -90,8 +90,9 @@ typedef struct account_view {
 	int64_t nano;                /* the budget; BUDGET_NO_LIMIT */
 	int64_t spent, charged, reserved;
 	int64_t refused_s;                  /* when a request was refused last, seconds since 1970; 0: none was */
-	budget_result why;                  /* it was refused */
-	uint32_t refusals[BUDGET_REFUSALS]; /* how many requests were refused since the account was made, by why */
+	budget_result why;                  /* why that request was refused */
+	uint32_t refusals[BUDGET_REFUSALS]; /* how many requests were refused since the account was made, by the reason
+					     */
 	period_kind period;
 } account_view;
 
@@ -111,19 +112,21 @@ typedef struct budget_limit {
 typedef struct budget_ask {
 	slice id;
 	budget_limit client, project;
-	int64_t nano;    /* what the request will cost, 0 or more */
-	uint64_t tokens; /* and how many tokens it will take */
+	int64_t nano;    /* the most that the request may cost, 0 or more */
+	uint64_t tokens; /* the most that it may take, input and output */
 } budget_ask;
 
 typedef struct budget_answer {
 	budget_result result;
 	bool project;     /* the project's limit refuses, not the client's */
-	uint64_t wait_ns; /* BUDGET_TOKENS: until there will be enough tokens */
-	int used_percent; /* of the budget that is nearer to its end, this request's reservation too; 0: there is none
-			   */
-	uint64_t tokens_limit;    /* that has least left; 0: there is none */
+	uint64_t wait_ns; /* BUDGET_TOKENS: how long until there are enough tokens */
+	/* Of the two budgets, the one that is nearer to its end: the part that is used, with this request's
+	 * reservation. 0: there is no budget. */
+	int used_percent;
+	/* Of the two limits of tokens a minute, the one that has least left. 0: there is no limit. */
+	uint64_t tokens_limit;
 	uint64_t tokens_left;     /* after this request */
-	uint64_t tokens_reset_ns; /* until all of the minute's tokens are there again */
+	uint64_t tokens_reset_ns; /* how long until all tokens of the minute are there again */
 } budget_answer;
 
 /* Admits a request and reserves what `ask` says it takes, for client and project or for neither. A request that was
@@ -145,8 +148,7 @@ typedef struct budget_end {
 	uint32_t client, project; /* accounts, or BUDGET_NO_ACCOUNT */
 	int64_t wall_ms;          /* when the request arrived: which period it belongs to */
 	int64_t nano;             /* to add to what was spent; 0 if the ledger had counted it before; may be negative */
-	int64_t tokens;           /* it took; -1: not known */
-
+	int64_t tokens;           /* that the request took; -1: not known */
 } budget_end;
 
 /* Adds to what was spent, and gives back what was reserved for the request, or takes back that it was charged. Returns

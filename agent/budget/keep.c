@@ -52,7 +52,7 @@ static void spend(region *r, uint32_t at, const budget_end *end, int64_t now_ms)
 	uint64_t word = atomic_load_explicit(&a->period, RELAXED);
 	if (!(word & WORD_KNOWN) || period_day(end->wall_ms) < word_first(word))
 		return;
-	/* Only the keeper writes it. */
+	/* Only the keeper writes `spent`. */
 	int64_t spent = add_capped(atomic_load_explicit(&a->spent, RELAXED), end->nano);
 	atomic_store_explicit(&a->spent, limited(spent), RELEASE);
 }
@@ -85,7 +85,8 @@ static bool end_charged(region *r, size_t set, size_t way)
 	return true;
 }
 
-/* Calls for each slot of a tag that is reserved or charged; returns the largest amount. -1: there is none. */
+/* Returns the largest amount that is reserved or charged under a tag, and ends what has it if `end` is true. -1: there
+ * is none. */
 static int64_t each_slot(region *r, uint64_t tag, bool end, int64_t tokens)
 {
 	int64_t most = -1;

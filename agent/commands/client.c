@@ -62,7 +62,7 @@ void client_expires(int64_t expires_ms, char out[RFC3339_TEXT])
 		rfc3339_write(expires_ms, out);
 }
 
-/* Returns when the first key that is still good expires; KEY_FOR_EVER: none does. */
+/* Returns when the first of the keys that are still good expires; KEY_FOR_EVER: none of them does. */
 static int64_t earliest(const client_table *t, const client *c, int64_t now)
 {
 	int64_t first = KEY_FOR_EVER;
@@ -145,7 +145,7 @@ static int64_t left_of(const client_limits *l, int64_t nano)
 
 enum { COLUMNS = 11, COLUMN_SPENT = 8, COLUMN_LEFT };
 
-/* A cell that is NULL stands for a column that there is not. */
+/* A cell that is NULL is not known. */
 typedef struct row {
 	const char *cells[COLUMNS];
 } row;
@@ -296,7 +296,7 @@ static void print_json(cJSON *json)
 	cJSON_Delete(json);
 }
 
-/* One object a line inside, because there may be a hundred thousand. */
+/* Prints a client a line, as it goes, because there may be a hundred thousand. */
 static void list_json(listing *l)
 {
 	const client_table *t = l->t;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the commands about clients have in common. */
+ * Reads the file of clients, for the commands about it. */
 #ifndef COMMANDS_CLIENT_H
 #define COMMANDS_CLIENT_H
 
@@ -9,11 +9,11 @@
 #include "commands/cli.h"
 #include "config/clients.h"
 
-/* Reads the file of clients. Returns EX_OK, or the exit code: what is wrong was said. `missing`: a file that there is
- * not is one without clients. */
+/* Reads the file of clients. Returns EX_OK, or the exit code: what is wrong was said. `missing`: if there
+ * is no file, that is a file without clients. */
 MUST_CHECK int client_read(const config *c, bool missing, client_table **t);
 
-/* Finds the client by its name. NULL: that there is none was said. */
+/* Finds a client by its name. NULL: there is none, which was said. */
 const client *client_named(const client_table *t, const char *name);
 
 /* Writes when a key expires, or "never". */

@@ -52,14 +52,14 @@ static int lock(const char *path)
 	return fd;
 }
 
-/* The file as it is, and as it will be; the texts of `to` may belong to `from`. */
+/* `from`: the clients of the file; `to`: those that the new file will have. Texts of `to` may belong to `from`. */
 typedef struct change {
 	int lock;
 	client_table *from, *to;
 	int64_t now_ms;
 } change;
 
-/* Returns EX_OK, or the exit code: what is wrong was said. Call end() in either case. */
+/* Locks and reads the file. Returns EX_OK, or the exit code: what is wrong was said. Call end() in either case. */
 static int begin(change *ch, const config *c, bool missing)
 {
 	*ch = (change){ .lock = *c->clients ? lock(c->clients) : -1, .now_ms = clock_wall_ms() };
@@ -83,7 +83,8 @@ static void end(change *ch)
 		close(ch->lock);
 }
 
-/* Appends a copy of the client, with its keys but those that expired if `keys` is false. NULL: out of memory. */
+/* Appends a copy of the client to `ch->to`, without the keys that have expired unless `all_keys`. NULL: out of memory.
+ */
 static client *copy_client(change *ch, const client *c, bool all_keys)
 {
 	client *one = client_table_add(ch->to);
@@ -152,7 +153,7 @@ static int replace_file(const change *ch, const char *path)
 
 /* ---- keys */
 
-/* A key: where it came from is getrandom(), where it goes is standard output. */
+/* A new key, which getrandom() makes and standard output gets. */
 typedef struct fresh_key {
 	char text[CLIENT_KEY_LEN + 1];
 	unsigned char hash[CLIENT_HASH_LEN];
@@ -225,8 +226,8 @@ static void json_time(const char *key, int64_t ms)
 	printf(ms == KEY_FOR_EVER ? ", \"%s\": null" : ", \"%s\": \"%s\"", key, text);
 }
 
-/* Prints the key, which is good from the moment on in which the agent reads the file again. `old_ms`: when the old keys
- * expire; 0: there are none. */
+/* Prints the key, which is good as soon as the agent has read the file again. `old_ms`: when the old keys expire; 0:
+ * there are none. */
 static int print_key(const client_flags *ask, fresh_key *k, int64_t old_ms)
 {
 	bool overlap = old_ms > clock_wall_ms();
@@ -397,15 +398,15 @@ int command_client_add(const config *c, const client_flags *ask)
 
 /* ---- the others */
 
-/* What becomes of the client that the command names. NULL for what needs no more. */
+/* What a command changes of the client that it names. NULL and false change nothing. */
 typedef struct alteration {
 	bool removed;
 	const bool *enabled;
-	fresh_key *key; /* is added */
-	int64_t old_ms; /* with `key`: the latest end of the others */
+	fresh_key *key; /* to add */
+	int64_t old_ms; /* with `key`: when the others expire at the latest */
 } alteration;
 
-/* Copies everything, with the alteration of the client `name`. Returns the exit code. */
+/* Writes the file with the alteration of the client `name`. Returns the exit code. */
 static int alter(change *ch, const config *c, const char *name, const alteration *a)
 {
 	const client *named = client_named(ch->from, name);

@@ -52,7 +52,8 @@ static void each(reader *r, slice value, entry *to, void (*take)(reader *r, entr
 				step == JSON_CUT ? "the text ends here" : it.why);
 }
 
-/* Decodes the text of `m` into `buf`. False: it is none, or it is longer; a mistake says what is `expected`. */
+/* Decodes the text of `m` into `buf`. False: `m` is no text, or its text is longer than `cap`; a mistake that says what
+ * is `expected` was noted. */
 static bool text_of(reader *r, const json_member *m, char *buf, size_t cap, slice *out, const char *expected)
 {
 	size_t len = 0;
@@ -302,7 +303,7 @@ static const struct field {
 
 enum { FIELDS = sizeof fields / sizeof fields[0] };
 
-/* Writes the keys that such an object may have: "name, project, keys". */
+/* Writes which members an object of the kind `of` may have: "name, project, keys". */
 static const char *all_fields(unsigned of, char *out, size_t cap)
 {
 	size_t len = 0;
@@ -334,7 +335,7 @@ static void take_field(reader *r, entry *to, const json_member *m)
 	}
 }
 
-/* Reads the object `value` into what `to` names. False: it is none. */
+/* Reads the object `m` into what `to` names. False: `m` is no object, which was noted. */
 static bool read_object(reader *r, entry *to, const json_member *m)
 {
 	if (m->type != JSON_OBJECT) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What only the whole file of clients shows: names and keys that stand in it twice, and the projects that clients name.
- */
+ * Checks what only the whole file of clients shows: names and keys that stand in it twice, and the projects that
+ * clients name. */
 #include "config/clients_impl.h"
 
 #include <stdlib.h>

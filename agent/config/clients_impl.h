@@ -9,13 +9,13 @@
 /* Each mistake costs a pass over the text, in which its line is counted. */
 enum { MISTAKES_MAX = 20 };
 
-/* What is read, and what of it. */
+/* The text that is read, and what was made of it. */
 typedef struct reader {
 	const char *name, *text;
 	client_table *t;
 	uint32_t *clients_at, *projects_at, *keys_at; /* where each stands in the text */
 	err_list *all;
-	bool starved;
+	bool starved; /* memory ran out */
 } reader;
 
 /* True: memory ran out, or there are as many mistakes as are told. */

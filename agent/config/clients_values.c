@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The values of the file of clients, which the command line has too. */
+ * Reads the values of the file of clients, which flags of `spoa-llm client add` have too. */
 #include "base/json.h"
 #include "base/sha256.h"
 #include "base/text.h"
@@ -9,8 +9,8 @@
 
 const char *const client_periods[3] = { [BUDGET_DAY] = "day", [BUDGET_WEEK] = "week", [BUDGET_MONTH] = "month" };
 
-/* True for text without control characters, and without blanks at its ends. A key is none: somebody put it in the wrong
- * place. */
+/* True for text without control characters, and without blanks at its ends. False for a key, because somebody put it in
+ * the wrong place. */
 static bool is_label(slice s, size_t max)
 {
 	char text[CLIENT_MODEL_MAX + 1];

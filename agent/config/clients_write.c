@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The file of clients in its one layout: a client a line, so that a comparison of two versions shows who changed. */
+ * Writes the file of clients: a client a line, so that a comparison of two versions shows who changed. */
 #include <inttypes.h>
 
 #include "base/rfc3339.h"

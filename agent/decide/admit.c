@@ -12,7 +12,8 @@ static const char *const key_problems[] = {
 	[KEY_DISABLED] = "the key's client is disabled",
 };
 
-/* Notes whose request `r` is, instead of what its headers say. `c` NULL: a stranger's, who may not choose a name. */
+/* Replaces what the headers of `r` say about project and client by the client `c`. NULL: by nothing, because a stranger
+ * may not choose a name. */
 static void attribute(llm_request *r, const client *c)
 {
 	r->client = slice_cstr(c ? c->name : NULL);

@@ -45,10 +45,10 @@ typedef struct client {
 	client_limits limits;
 	uint32_t models_count, routes_count;
 	uint32_t requests_per_minute, parallel; /* counted by HAProxy; 0: there is no such limit */
-	uint32_t account;                       /* of the budget; NO_ACCOUNT until it is set */
-	uint32_t project_at;                    /* index in client_table.projects */
-	uint32_t first_key, keys_count;         /* in client_table.keys */
-	bool allow_unpriced;                    /* with a budget: models without a price are allowed too */
+	uint32_t account;               /* in the budgets' memory; NO_ACCOUNT: it has no limit that the agent counts */
+	uint32_t project_at;            /* index in client_table.projects */
+	uint32_t first_key, keys_count; /* in client_table.keys */
+	bool allow_unpriced;            /* with a budget: models without a price are allowed too */
 	bool enabled;
 } client;
 
@@ -56,7 +56,7 @@ typedef struct client {
 typedef struct client_project {
 	const char *name;
 	client_limits limits;
-	uint32_t account; /* of the budget; NO_ACCOUNT until it is set */
+	uint32_t account; /* as client.account */
 	bool listed;      /* the file lists it among its projects */
 } client_project;
 
@@ -110,7 +110,7 @@ const client_key *client_key_find(const client_table *t, const unsigned char sha
  * NULL: KEY_UNKNOWN. */
 const client *client_of_key(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN], int64_t now_ms,
 			    key_problem *why);
-/* The same, but returns the client only if the key may be used. */
+/* The same, but returns NULL also if the key may not be used. */
 const client *client_find(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN], int64_t now_ms,
 			  key_problem *why);
 

@@ -150,7 +150,7 @@ static void seed(spending *s, store *db, account_kind kind, const char *name, co
 	int64_t now = clock_wall_ms(), nano = 0;
 	err e;
 
-	/* The keeper itself has counted since then. */
+	/* The keeper has counted what an account that is known spent since it was read. */
 	if (account == NO_ACCOUNT ||
 	    (s->seeded && budget_account_known(s->budget, account, (period_kind)l->period, now)))
 		return;

@@ -13,20 +13,20 @@ typedef struct spending spending;
 
 /* Takes the memory that the master holds, or makes one and has the master hold it. NULL: `e` says why. */
 MUST_CHECK spending *spending_new(control *master, err *e);
-/* Releases what the process has of it; the master still holds the memory. No thread may use `s` any more. `s` may be
- * NULL. */
+/* Releases what this process has of the memory, which the master still holds. No thread may use `s` any more. `s` may
+ * be NULL. */
 void spending_free(spending *s);
 /* Gives the clients of `next`, a policy that nobody else has yet, their accounts, and `next` the prices. Takes over one
  * reference of `prices`, on failure too. False: `e` says why; nothing changed but accounts. */
 MUST_CHECK bool spending_equip(spending *s, policy *next, price_table *prices, err *e);
-/* Has the keeper use the clients of `p` from now on: when `p` is published. */
+/* Has the keeper use the clients of `p` from now on. Call it when `p` is published. */
 void spending_use(spending *s, const policy *p);
-/* What the ledger calls. */
+/* Returns the functions that the ledger calls. */
 ledger_budgets spending_budgets(spending *s);
 /* Waits, a second at most, until the ledger has told what the clients of `p` have spent. */
 void spending_wait(spending *s, const policy *p);
 
-/* Whether a client or project of `t` has a limit that the agent counts, for which it needs a ledger. */
+/* Returns whether a client or project of `t` has a limit that the agent counts, for which it needs a ledger. */
 bool spending_needed(const client_table *t);
 
 #endif

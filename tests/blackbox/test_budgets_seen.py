@@ -208,7 +208,7 @@ def test_reports_have_the_clients_of_keys(gateway):
     assert (by["requests"], by["cost_nanodollars"], by["unknown_requests"]) == (4, 2 * cost, 1)
     budgets = {one["name"]: one for one in gateway.agent.http(path="/stats").json()["budgets"]["accounts"]}
     assert budgets["search"]["spent_nano"] == cost + charged and budgets["search"]["last_refusal"]["error"] == "insufficient_quota"
-    [search] = json.loads(command("client", "list", "--json"))["projects"]
+    [search] = [one for one in json.loads(command("client", "list", "--json"))["projects"] if one["name"] == "search"]
     assert search["spent_usd"] == "0.%09d" % (cost + charged)
     metrics = scrape(gateway.agent)
     assert one(metrics, "spoa_llm_budget_refusals_total", name="search", kind="project", error="insufficient_quota") == 1

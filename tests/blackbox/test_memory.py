@@ -15,6 +15,7 @@ import time
 import pytest
 
 import harness
+import keys
 import loglines
 import spop
 from harness import until
@@ -234,6 +235,32 @@ def test_while_it_decides(work, agents):
     assert 5 < total < 2000 and day.refusals > 2 * total, total
     assert day.agent.lines("problem=\"no memory to decode the body\"")
     print("%d allocations; %d answers, %d refusals, %d lost" % (total, day.answers, day.refusals, day.lost))
+
+
+def test_a_decision_about_a_client_allocates_nothing(work, agents):
+    """Whether it admits the request or refuses it: budget, tokens a minute and what is in flight are in memory that is there."""
+    alice, poor = keys.key("alice"), keys.key("poor")
+    more = {"per": "day"}
+    keys.write(work / "clients.json", [keys.entry("alice", alice, project="search", tokens_per_minute=10**9, budget=dict(more, usd=10**6)),
+                                       keys.entry("poor", poor, budget=dict(more, usd="0.000000001"))], [{"name": "search", "budget": dict(more, usd=10**6)}])
+    day = Day(work, agents)
+    day.config["clients"] = str(work / "clients.json")
+    day.start()
+    ids = iter(range(10**6))
+    model = next(name for name in loglines.PRICES if name.startswith("gpt"))
+    with spop.Client(day.agent.address, 5.0) as client:
+        def ask(key):
+            return client.ask(**dict(keys.ask(key, body=json.dumps({"model": model, "max_tokens": 10})), id="r%d" % next(ids)))
+
+        def allocations(key, code):
+            before = day.plan.seen
+            for _ in range(20):
+                assert ask(key).get("code") == code
+            return day.plan.seen - before
+        until(lambda: ask(alice)["deny"] is False and ask(poor).get("code") == "insufficient_quota", 10, "what they have spent is known")
+        # Other threads allocate now and then.
+        for key, code in ((None, None), (alice, None), (poor, "insufficient_quota")):
+            until(lambda key=key, code=code: allocations(key, code) == 0, 10, "twenty decisions without an allocation")
 
 
 def test_while_it_works(work, agents):

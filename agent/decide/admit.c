@@ -20,6 +20,13 @@ static void attribute(llm_request *r, const client *c)
 	r->project = slice_cstr(c ? c->project : NULL);
 }
 
+/* True for a browser's question about what its page may send. It has no body, which some server could take for a
+ * request (over HTTP/2, HAProxy sees only when the body comes that there is one). */
+static bool is_preflight(const llm_request *r)
+{
+	return r->preflight && r->sample.buffered == 0 && r->sample.length == 0 && r->sample.body.len == 0;
+}
+
 refusal admit(const policy *p, llm_request *r, const client **asks, const char **problem)
 {
 	key_problem why;
@@ -38,7 +45,7 @@ refusal admit(const policy *p, llm_request *r, const client **asks, const char *
 		*problem = "two different keys of clients";
 		return REFUSE_KEYS;
 	}
-	if (r->key.len == 0 && (!p->table->require_client || r->preflight))
+	if (r->key.len == 0 && (!p->table->require_client || is_preflight(r)))
 		return REFUSE_NOT;
 	if (r->key.len == 0) {
 		*problem = "the request has no key of a client, and require_client is set";
@@ -90,13 +97,31 @@ static const char *not_allowed(const client *c, const decision *d)
 		return NULL;
 	if (d->model.status != MODEL_FOUND)
 		return "the request names no model, and the client may use only some";
+	if (d->request->sample.upgrade && d->endpoint != ENDPOINT_RUNS)
+		return "each request inside the WebSocket could name another model, and the client may use only some";
 	return client_allows_model(c, slice_of(d->model.name, d->model.len)) ? NULL :
 									       "the client may not use this model";
+}
+
+/* Refuses a request whose model is a client's key, which somebody put in the wrong place, and forgets the name: logs
+ * and ledger have the names of models. */
+static void refuse_key_as_model(decision *d)
+{
+	slice model = slice_of(d->model.name, d->model.status == MODEL_FOUND ? d->model.len : 0);
+
+	if (!slice_icontains(model, SLICE(CLIENT_KEY_PREFIX)))
+		return;
+	d->model.status = MODEL_INVALID;
+	d->model.len = 0;
+	decision_refuse(d, REFUSE_INVALID_MODEL, "a client's key stands where the name of the model should");
+	d->answer = (slice){ NULL, 0 };
 }
 
 void admit_decided(const policy *p, llm_request *r, decision *d)
 {
 	const char *problem = NULL;
+
+	refuse_key_as_model(d);
 	refusal why = admit(p, r, &d->client, &problem);
 
 	d->left = (limits_left){ .used_percent = 0 };

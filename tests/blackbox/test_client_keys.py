@@ -189,6 +189,24 @@ def test_keys_over_http2(haproxy, mocks, way):
         gateway.call("POST", "/v1/chat/completions", JSON + [("x-api-key", STRANGER)], chat("gpt-1")).refused(401, "invalid_api_key", "openai", retry=False)
 
 
+def test_a_key_as_the_model_is_refused_and_forgotten(gateway):
+    for headers in [("x-llm-key", ALICE)], []:
+        for model in ALICE, "openai/" + BOB.upper():
+            answer = gateway.call("POST", "/v1/chat/completions", JSON + headers, chat(model)).refused(400, "invalid_model", retry=False)
+            assert gateway.line(answer)["model"] == ""
+
+
+def test_headers_change_no_request_of_a_key_if_the_agent_does_not_answer(haproxy, mocks):
+    with gateway_of(haproxy, mocks, "on", fake=lambda args: {} if "buffered" in args else {"welcome": True}) as gateway:
+        for headers, who in ((auth("Bearer " + ALICE), ("", "")), ([("x-llm-key", ALICE)], ("", "")), ([], ("bob", "other"))):
+            answer = gateway.call("POST", "/p/mine/v1/chat/completions", JSON + headers + [("X-Client", "bob"), ("X-Headroom-Project", "other")], chat("gpt-1"))
+            answer.refused(503, "gateway_unavailable")
+            line = gateway.line(answer)
+            assert (line["client"], line["project"]) == who, line
+        line = gateway.line(gateway.call("POST", "/p/mine/v1/chat/completions", JSON + auth("Bearer " + ALICE), chat("gpt-1")))
+        assert (line["client"], line["project"]) == ("", ""), line
+
+
 # ---- who is let in
 
 
@@ -277,6 +295,8 @@ def test_where_a_key_is_required_nobody_comes_in_without_one(strict, mocks):
     assert strict.call("OPTIONS", "/v1/chat/completions", PREFLIGHT).only(mocks["d"])
     strict.call("OPTIONS", "/v1/chat/completions", PREFLIGHT + auth("Bearer " + STRANGER)).refused(401, "invalid_api_key", retry=False)
     strict.call("POST", "/v1/chat/completions", PREFLIGHT + JSON, chat("gpt-1")).refused(401, "invalid_api_key", retry=False)
+    for headers, body in ((PREFLIGHT + JSON, chat("gpt-1")), (PREFLIGHT[1:], None)):
+        strict.call("OPTIONS", "/v1/chat/completions", headers, body).refused(401, "invalid_api_key", retry=False)
 
 
 def test_a_preflight_is_answered_where_a_key_is_required(haproxy, mocks):

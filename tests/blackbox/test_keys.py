@@ -79,6 +79,20 @@ def test_require_client(file):
             got = haproxy.ask(**keys.ask(**more))
             assert (got["status"], got["code"]) == (401, "invalid_api_key") and "backend" not in got and "answer" not in got, got
         assert haproxy.ask(**keys.ask(ALICE))["deny"] is False
+        # A browser's preflight needs none, unless it has a body, which HAProxy may see late.
+        preflight = {"method": "OPTIONS", "preflight": True, "body": None}
+        assert haproxy.ask(**keys.ask(**preflight))["deny"] is False
+        for more in ({"body": "{}"}, {"buffered": 2}, {"length": 2}):
+            assert haproxy.ask(**keys.ask(**dict(preflight, **more)))["code"] == "invalid_api_key", more
+
+
+def test_a_websocket_may_name_other_models(file):
+    socket = {"method": "GET", "upgrade": True, "body": None, "model_param": "gpt-5"}
+    with start(file, websocket="allow") as agent, agent.client() as haproxy:
+        for path, refused in (("/v1/realtime", False), ("/v1/responses", True)):
+            assert haproxy.ask(**keys.ask(ALICE, path=path, **socket))["deny"] is False
+            got = haproxy.ask(**keys.ask(BOB, path=path, **socket))
+            assert got["deny"] is refused and (not refused or got["code"] == "model_not_allowed"), got
 
 
 def test_a_client_sees_the_models_that_it_may_use(file):

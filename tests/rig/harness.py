@@ -305,7 +305,7 @@ class Gateway:
         self.edit, self.edit_spoe, self.limits = edit, edit_spoe, limits or {}
         self.wanted_port, self.way, self.authority = port, way, authority
         self.dir = workdir()
-        self.forbidden, self.answers, self.tags = set(), [], itertools.count(1)
+        self.forbidden, self.answers = set(), []
         self.agent = self.haproxy = None
         try:
             self.start()
@@ -414,8 +414,10 @@ class Gateway:
             return http2.Connection(self.address, timeout * SLOW)
         return http2.Connection(self.tls_address, timeout * SLOW, self.authority.h2_client)
 
+    tags = itertools.count(1)   # of all gateways, because one after another may have the same mocks
+
     def tag(self):
-        return "t%d-%d" % (id(self) & 0xffff, next(self.tags))
+        return "t-%d" % next(self.tags)
 
     def call(self, method, target, headers=(), body=None, chunks=None, connection=None, timeout=None, host="gw.test"):
         """Sends one request and reads its answer, on a connection of its own where none is given."""

@@ -322,19 +322,19 @@ EVENT(clients_loaded, INFO, "file clients keys projects",
 EVENT(clients_not_loaded, ERROR, "problem instead",
       "The file of clients changed, and cannot be used: `problem` has file, line and column. The clients stay as they"
       " were, so that a key that was taken out of the file is still good.",
-      "Mend the file; `spoa-llm check` lists all that is wrong with it. It is read again within two seconds.")
+      "Mend the file; `spoa-llm check` lists all that is wrong with it. The agent reads the file again within two seconds.")
 
 /* ---- budgets */
 EVENT(budgets_anew, WARN, "problem",
-      "The memory of the budgets that the worker before left is of another version, so this one begins with a new memory:"
+      "The worker begins with a new memory of the budgets, because another version of the agent made the one that is there:"
       " what was spent is read from the ledger, and what was reserved for requests in flight is not known any more.",
       "")
 EVENT(budget_spent, WARN, "of name percent",
       "The client or project `name` has spent `percent`, 80 or 100, of the budget of its period; 100 also if a request was"
       " refused because the rest did not suffice. Logged once for each period.",
-      "If it may spend more, raise its budget in the file of clients.")
+      "If the client or project may spend more, raise its budget in the file of clients.")
 EVENT(budget_charged, WARN, "requests",
-      "The ends of so many requests of clients with a budget were not told for four hours. What was reserved for them is"
+      "No log line told the end of so many `requests` of clients with a budget for four hours. What was reserved for them is"
       " charged to the budgets; a log line that comes later takes that back.",
       "If this repeats, look whether HAProxy's log lines reach the agent: `log_line_foreign`, `log_lines_dropped`.")
 

@@ -457,7 +457,7 @@ client_table *clients_parse(const char *name, const char *text, err_list *all, e
 	reader r = { .name = name, .text = text, .all = all, .t = client_table_new() };
 	entry file = { .of = OF_FILE, .kind = "the file of clients" };
 	json_member whole = { .value = slice_cstr(text), .type = JSON_OBJECT };
-	size_t begin = json_skip_space(whole.value, 0);
+	size_t begin = json_skip_space(whole.value, slice_starts(whole.value, SLICE("\xef\xbb\xbf")) ? 3 : 0);
 
 	r.starved = !r.t;
 	whole.value = slice_from(whole.value, begin);

@@ -109,6 +109,6 @@ void clients_check_keys(reader *r)
 	for (uint32_t i = 0; i < t->keys_count && !clients_done(r); i++) {
 		const client_key *first = client_key_find(t, t->keys[i].sha256);
 		if (first != &t->keys[i])
-			note_twice(r, "the key", NULL, r->keys_at[first - t->keys], r->keys_at[i]);
+			note_twice(r, "a key with this sha256", NULL, r->keys_at[first - t->keys], r->keys_at[i]);
 	}
 }

@@ -82,7 +82,9 @@ static void a_mistake_is_said_with_its_place(void)
 		  "f:2:1: the project \"p\" stands in line 1 already" },
 		{ KEYS("{\"sha256\": \"" HASH "\"}"), NULL },
 		{ KEYS("{\"sha256\": \"" HASH "\"},\n{\"sha256\": \"" HASH "\"}"),
-		  "f:2:1: the key stands in line 1 already" },
+		  "f:2:1: a key with this sha256 stands in line 1 already" },
+		{ "\xef\xbb\xbf{\"clients\": []}", NULL }, /* a byte order mark */
+		{ "\xef\xbb{\"clients\": []}", "f:1:1: the file of clients must be a JSON object" },
 		{ KEYS("{\"sha256\": \"12\"}"), "f:1:48: 64 hexadecimal digits are expected" },
 		{ KEYS("{\"sha256\": \"sk-spoa-AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}"),
 		  "f:1:48: 64 hexadecimal digits are expected" },

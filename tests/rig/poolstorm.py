@@ -25,6 +25,15 @@ DECLINES = (429, 503, 529)
 DEATHS = ("killed", "drained", "refused")       # each ends connections to a member that nobody has accepted; the first two the idle ones, too
 
 
+def api(path, command):
+    """Sends `command` to HAProxy's runtime API. Returns the answer."""
+    with harness.socket.socket(harness.socket.AF_UNIX) as sock:
+        sock.settimeout(10)
+        sock.connect(path)
+        sock.sendall(command.encode() + b"\n")
+        return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+
+
 class Fault:
     """A fault `name` that lasted from `began` to `ended`. `member`: the name of the member to which it was done; None: it was done to another process."""
 
@@ -197,11 +206,7 @@ class StormGateway(PoolGateway, UnitGateway):
     # -- how the gateway sees the members
 
     def api(self, command):
-        with harness.socket.socket(harness.socket.AF_UNIX) as sock:
-            sock.settimeout(10)
-            sock.connect(self.api_path)
-            sock.sendall(command.encode() + b"\n")
-            return b"".join(iter(lambda: sock.recv(65536), b"")).decode()
+        return api(self.api_path, command)
 
     def good(self):
         """True if HAProxy counts all members as usable, and the agent lets none of them rest."""

@@ -276,6 +276,7 @@ static void take_memory(worker *w)
 		close(m->memory);
 	m->memory = w->memory;
 	w->memory = -1;
+	notify_store("budgets", m->memory);
 }
 
 static void on_memory(worker *w, fdpass_message *msg)

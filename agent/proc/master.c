@@ -395,7 +395,7 @@ static state_result take_over(master *m, master_state *s)
 		}
 	}
 	if (rc != STATE_TAKEN)
-		sockets_take_inherited(&m->held);
+		m->memory = sockets_take_inherited(&m->held);
 	return rc;
 }
 

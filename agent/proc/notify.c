@@ -12,10 +12,17 @@
 
 #include "base/clock.h"
 
-static bool send_lines(const char *lines, int flags)
+/* Sends `lines`, and `pass`, a descriptor, with them; -1: none. */
+static bool send_lines(const char *lines, int flags, int pass)
 {
 	const char *path = getenv("NOTIFY_SOCKET");
 	struct sockaddr_un to = { .sun_family = AF_UNIX };
+	struct iovec text = { (void *)(uintptr_t)lines, strlen(lines) };
+	struct msghdr msg = { .msg_name = &to, .msg_iov = &text, .msg_iovlen = 1 };
+	union {
+		struct cmsghdr head;
+		char room[CMSG_SPACE(sizeof(int))];
+	} control = { .room = { 0 } };
 	struct timeval patience = { .tv_sec = 1 }; /* a busy service manager must not hold up the master */
 	size_t len = path ? strlen(path) : 0;
 
@@ -28,20 +35,36 @@ static bool send_lines(const char *lines, int flags)
 	if (fd < 0)
 		return false;
 	setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof patience);
-	ssize_t sent = sendto(fd, lines, strlen(lines), MSG_NOSIGNAL | flags, (const struct sockaddr *)&to,
-			      (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len));
+	msg.msg_namelen = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + len);
+	if (pass >= 0) {
+		msg.msg_control = control.room;
+		msg.msg_controllen = sizeof control.room;
+		control.head = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+		memcpy(CMSG_DATA(&control.head), &pass, sizeof pass);
+	}
+	ssize_t sent = sendmsg(fd, &msg, MSG_NOSIGNAL | flags);
 	close(fd);
 	return sent > 0;
 }
 
 bool notify_send(const char *lines)
 {
-	return send_lines(lines, 0);
+	return send_lines(lines, 0, -1);
 }
 
 void notify_inform(const char *lines)
 {
-	send_lines(lines, MSG_DONTWAIT);
+	send_lines(lines, MSG_DONTWAIT, -1);
+}
+
+void notify_store(const char *name, int fd)
+{
+	char lines[96];
+
+	snprintf(lines, sizeof lines, "FDSTOREREMOVE=1\nFDNAME=%s", name);
+	notify_send(lines);
+	snprintf(lines, sizeof lines, "FDSTORE=1\nFDNAME=%s", name);
+	send_lines(lines, 0, fd);
 }
 
 void notify_reloading(void)

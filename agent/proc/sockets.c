@@ -98,16 +98,31 @@ held_socket *sockets_keep(sockets *s, int fd, bool ours, unsigned worker)
 	return h;
 }
 
-void sockets_take_inherited(sockets *s)
+static bool is_file(int fd)
 {
+	struct stat st;
+	return fstat(fd, &st) == 0 && S_ISREG(st.st_mode);
+}
+
+int sockets_take_inherited(sockets *s)
+{
+	int file = -1;
 	const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
 	long count = pid && fds && strtol(pid, NULL, 10) == getpid() ? strtol(fds, NULL, 10) : 0;
 
-	for (int i = 0; i < count && i < MASTER_SOCKETS; i++)
-		sockets_keep(s, INHERITED_FIRST + i, false, 0);
+	for (int i = 0; i < count && i < MASTER_SOCKETS; i++) {
+		int fd = INHERITED_FIRST + i;
+		if (file >= 0 || !is_file(fd)) {
+			sockets_keep(s, fd, false, 0);
+			continue;
+		}
+		file = fd;
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	}
 	unsetenv("LISTEN_PID");
 	unsetenv("LISTEN_FDS");
 	unsetenv("LISTEN_FDNAMES");
+	return file;
 }
 
 /* True: a stream socket that listens, or a datagram socket with an address. */

@@ -108,7 +108,7 @@ static bool open_account(budget *b, account_kind kind, const char *name, const c
 		return err_set(
 			e,
 			"the budgets have room for %d clients and projects with limits, those of before included: "
-			"restart the agent",
+			"stop the agent, and start it again",
 			BUDGET_ACCOUNTS);
 	budget_account_rules(b, *account, l->budget_nano, (period_kind)l->period);
 	return true;

@@ -10,11 +10,12 @@ import pytest
 from budgetstorm import BUDGETED, BudgetStorm
 from harness import cli, until
 
-CLIENTS = int(os.environ.get("BUDGET_STORM", "63"))
+CLIENTS = int(os.environ.get("BUDGET_STORM", "45"))
 SEED = int(os.environ.get("BUDGET_STORM_SEED", "1"))
 LONG = CLIENTS >= 500
-# The faults of each round. In the last one all of the agent's processes are killed, which forgets what is reserved.
-ROUNDS = [["kill_worker", "upgrade_agent", "upgrade_and_kill", "reload"]] * (3 if LONG else 1) + [["kill_all", "kill_worker", "upgrade_agent"]] * (2 if LONG else 1)
+# The faults of each round. In the last ones all of the agent's processes are killed where nobody holds the budgets' memory, which forgets what is reserved.
+ROUNDS = [["kill_all", "kill_worker", "upgrade_agent", "upgrade_and_kill", "reload"]] * (3 if LONG else 1) + [
+    ["kill_all_and_forget", "kill_worker", "upgrade_agent"]] * (2 if LONG else 1)
 
 
 def check(audit):

@@ -3,13 +3,14 @@ import concurrent.futures
 import json
 import os
 import signal
+import socket
 import threading
 
 import pytest
 
 import keys
 from exchange import check_refusal
-from harness import JSON, Agent, chat, until, workdir
+from harness import JSON, SLOW, Agent, chat, until, workdir
 from ledgers import LedgerGateway
 from test_client_keys import WEBSOCKET
 
@@ -160,6 +161,47 @@ def test_a_budget_needs_a_ledger(work):
     agent = harness.Agent(work, {"routes": [], "clients": str(work / "clients.json")}, wait=False)
     agent.expect_exit = {78, 1}
     assert "need the option" in agent.log("event=start_failed")
+
+
+def test_a_service_manager_holds_the_memory_between_two_agents(work):
+    """What is reserved outlives all processes of the agent: a restart, or a kill of all of them, by systemd's file descriptor store."""
+    keys.write(work / "clients.json", [{"name": "ten", "budget": {"usd": "0.01", "per": "month"}, "keys": [{"sha256": keys.sha256("ten").hex()}]}])
+    (work / "prices.json").write_text(json.dumps({"gpt-1": {"input_cost_per_token": 0, "output_cost_per_token": 1e-5}}))
+    (work / "ledger").mkdir()
+    config = {"routes": [{"model_prefix": "*", "upstream": "http://127.0.0.1:1"}], "clients": str(work / "clients.json"), "prices": str(work / "prices.json"),
+              "ledger": str(work / "ledger"), "log_listen": ["dgram@%s/log" % work]}
+
+    def admitted(agent, first):
+        with agent.client() as haproxy:
+            return sum(haproxy.ask(**dict(keys.ask(), key=keys.sha256("ten"), id="id-%d" % (first + at), body='{"model":"gpt-1","max_tokens":100}'))["deny"] is False
+                       for at in range(6))
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(work / "notify"))
+        manager.settimeout(10 * SLOW)
+        env = {"NOTIFY_SOCKET": str(work / "notify")}
+
+        def held():
+            """The descriptors that the agent gives until it is ready, with what it says of each."""
+            told, given = "", []
+            while "READY=1" not in told:
+                told, fds, _, _ = socket.recv_fds(manager, 4096, 4)
+                told = told.decode()
+                given += [(told, fd) for fd in fds]
+            return given
+        with Agent(work, config, env=env) as agent:
+            [(told, memory)] = held()
+            assert told.split("\n") == ["FDSTORE=1", "FDNAME=budgets"]
+            assert admitted(agent, 0) == 6
+            agent.kill()
+        # As systemd starts it again.
+        passed = ["bash", "-c", 'exec env LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=budgets "$@" 3<>/proc/%d/fd/%d' % (os.getpid(), memory), "agent"]
+        for count in (4, 0):
+            with Agent(work, config, env=env, before=passed) as agent:
+                assert not held() and admitted(agent, 10 * (5 - count)) == count
+        os.close(memory)
+        # Without it the agent begins with what the ledger has.
+        with Agent(work, config, env=env) as agent:
+            assert admitted(agent, 100) == 6
 
 
 def test_no_budget_is_overrun_while_workers_are_killed_and_upgraded(work):

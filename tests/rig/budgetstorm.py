@@ -152,12 +152,19 @@ class BudgetStorm(UnitGateway):
         self.agent.process.kill(signal.SIGHUP)
 
     def kill_all(self):
-        """Kills master and worker at once, and notes what their memory had reserved and charged, which nobody knows any more."""
-        began, memory = time.time(), os.open(self.memory(), os.O_RDONLY)
-        self.kill_agent()
-        for name, (_, charged, reserved) in self.accounts("/proc/%d/fd/%d" % (os.getpid(), memory)).items():
-            self.forgotten[name] += charged + reserved
-        os.close(memory)
+        """Kills master and worker at once. The service manager, which is this test, holds the budgets' memory, and gives it to the next master."""
+        with open(self.memory(), "r+b") as memory:
+            self.sockets.all.append(memory)
+            self.kill_agent()
+            self.sockets.all.remove(memory)
+
+    def kill_all_and_forget(self):
+        """The same where nobody else holds the memory. Notes what it had reserved and charged, which is forgotten."""
+        began = time.time()
+        with open(self.memory(), "rb") as memory:
+            self.kill_agent()
+            for name, (_, charged, reserved) in self.accounts("/proc/%d/fd/%d" % (os.getpid(), memory.fileno())).items():
+                self.forgotten[name] += charged + reserved
         self.killed.append((began, time.time()))
 
     def step(self, faults):

@@ -185,12 +185,17 @@ static void fill_spent(listing *l, bool project, const char *name, const client_
 static void print_row(const listing *l, const row *r)
 {
 	char text[PRINT_LABEL];
+	int blanks = 0; /* before the next text */
 
 	for (size_t i = 0; i < COLUMNS; i++) {
 		if (!l->ledger && (i == COLUMN_SPENT || i == COLUMN_LEFT))
 			continue;
 		int used = print_label(text, &l->term, r->cells[i] ? r->cells[i] : "?", widths[i]);
-		printf("%s%*s", text, i + 1 == COLUMNS ? 0 : widths[i] - used + 2, "");
+		if (used > 0) {
+			printf("%*s%s", blanks, "", text);
+			blanks = 0;
+		}
+		blanks += widths[i] - used + 2;
 	}
 	putchar('\n');
 }

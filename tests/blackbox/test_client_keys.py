@@ -1,5 +1,6 @@
 """Keys of the gateway's own clients: where they may stand, that none goes anywhere but to the agent, as a hash, and who is let in."""
 import base64
+import datetime
 import re
 
 import pytest
@@ -261,6 +262,12 @@ def test_a_key_that_becomes_invalid_is_refused_at_once(gateway, mocks):
     assert gateway.ask("gpt-1", auth("Bearer " + BOB)).status == 200
     gateway.write([one for one in CLIENTS if one["name"] != "bob"])
     until(lambda: gateway.ask("gpt-1", auth("Bearer " + BOB)).status == 401, 10, "the new file counts")
+    # One that expires is refused although HAProxy remembers it, and although the file stays as it is.
+    end = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(seconds=4)
+    gateway.write([one for one in CLIENTS if one["name"] != "bob"] + [keys.entry("bob", (BOB, end.strftime("%Y-%m-%dT%H:%M:%SZ")))])
+    until(lambda: gateway.ask("gpt-1", auth("Bearer " + BOB)).status == 200, 10, "the key is good again")
+    until(lambda: gateway.ask("gpt-1", auth("Bearer " + BOB)).status == 401, 10, "the key has expired", step=0.1)
+    assert datetime.datetime.now(datetime.timezone.utc) >= end.replace(microsecond=0)
     gateway.write(CLIENTS)
     until(lambda: gateway.ask("gpt-1", auth("Bearer " + BOB)).status == 200, 10, "the old file counts again")
 

@@ -134,6 +134,11 @@ static __attribute__((noinline)) void reserve(const policy *p, const llm_request
 	budget_answer answer;
 	admission_estimate e;
 
+	/* Requests without an id would share one reservation, and no record could settle it. */
+	if (r->id.len == 0) {
+		decision_refuse(d, REFUSE_CONTRACT, "HAProxy sends no id: set unique-id-format as llm.cfg does");
+		return;
+	}
 	if (!estimate(p, r, d, &ask, &e))
 		return;
 	budget_reserve(p->pricing->budget, &ask, clock_mono_ns(), clock_wall_ms(), &answer);

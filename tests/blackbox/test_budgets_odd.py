@@ -40,6 +40,8 @@ def test_a_clock_that_is_set_back_gives_no_second_budget(work, admin):
 def test_what_could_not_be_read_is_read_later(work, admin):
     agent = budgeted(admin, work, clients=[ALICE], projects=[])
     until(lambda: agent.ask_as("alice", "1", 10)["deny"] is False, 10, "what alice has spent is known")
+    # Requests without an id would be one for the budgets.
+    assert agent.ask_as("alice", "", 10)["code"] == "contract_outdated"
     with sqlite3.connect(agent.home / "ledger.db") as base:
         base.execute("alter table spending rename to hidden")
     keys.write(work / "clients.json", [ALICE, keys.entry("bob", KEYS["bob"], budget={"usd": 1, "per": "day"})])

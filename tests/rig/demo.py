@@ -195,15 +195,16 @@ def main():
         ok = all([ask(gateway, *request) for request in REQUESTS])
         print("\no3-mini has a pool: `busy` declined with 429, so `openai` served, each with its own credential. kimi-k2 was refused: its route's credential is\n"
               "not set, and no upstream saw the request. What they cost, the streams to the token:\n", flush=True)
-        print(indented(gateway.savings()), flush=True)
+        print(indented(gateway.savings()), flush=True, end="")
         print("Two clients have keys of the gateway's own, and budgets:\n\n%s" % "".join("  spoa-llm client add %s\n" % " ".join(client) for client in CLIENTS))
         print("  %-7s %-19s %-18s %-13s %-13s %s" % ("client", "request", "model", "reached", "with the", "status"))
         ok = all([ask_as(gateway, *request) for request in KEYED]) and ok
-        print("\nbob's first request cost more than half of what bob may spend a day, so what the second one may cost is no longer there: no upstream saw it.\n"
-              "What each has spent, and has left (`spoa-llm client list`):\n", flush=True)
-        print(indented(gateway.clients()), flush=True)
+        print("\nalice's key stands where a provider's key would, and the operator's takes its place. bob's stands in x-llm-key, beside bob's own key of the provider. No\n"
+              "upstream sees a key of the gateway's. bob's first request cost more than half of what bob may spend a day, so the rest does not suffice for another\n"
+              "one. What each has spent, and has left (`spoa-llm client list`):\n", flush=True)
+        print(indented(gateway.clients()), flush=True, end="")
         if not once:
-            print("Try it yourself:\n\n  curl -i http://127.0.0.1:%d/v1/chat/completions -H 'authorization: Bearer mine' \\\n"
+            print("\nTry it yourself:\n\n  curl -i http://127.0.0.1:%d/v1/chat/completions -H 'authorization: Bearer mine' \\\n"
                   "    -d '{\"model\":\"glm-4.6\",\"messages\":[{\"role\":\"user\",\"content\":\"hi\"}]}'\n\n"
                   "x-mock in the answer names the upstream. As bob: -H 'x-llm-key: %s'. Ctrl-C ends it." % (PORT, gateway.keys["bob"]), flush=True)
             try:

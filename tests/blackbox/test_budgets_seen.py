@@ -94,6 +94,11 @@ def test_stats_tell_what_is_used(agent, work):
     found = agent.budgets()["accounts"]
     assert [(one["name"], one["spent_nano"], one["reserved_nano"], one["used_ratio"]) for one in found[:2]] == [("alice", 8300000, 0, .83), ("search", 8300000, 0, .2075)]
     assert found[2]["name"] == "bob"
+    # As much again for each part of the period that is still to come; nothing is said at its beginning.
+    for one in found[:2]:
+        length, gone = one["period_end"] - one["period_start"], time.time() * 1000 - one["period_start"]
+        if abs(gone / length - .01) > .001:
+            assert one["forecast_nano"] == (pytest.approx(8300000 * length / gone, rel=.01) if gone > length / 100 else None), one
     # A limit of tokens alone: the figures are of this month, as `client list` has them.
     assert agent.ask_as("carol", "r3", 500)["deny"] is False and agent.ask_as("carol", "r4", 500)["deny"] is True and agent.ask_as("carol", "r5", 601)["deny"] is True
     agent.ended("r3", "carol", "", (5, 10))

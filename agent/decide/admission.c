@@ -7,10 +7,10 @@
 #include "sample/most.h"
 
 enum {
-	INPUT_FIXED = 80, /* bytes of a body around its text, and bytes a token, as the ledger estimates (usage.c) */
-	INPUT_TOKEN = 3,
-	INPUT_CODED = 1,       /* bytes a token of a compressed body */
-	OUTPUT_UNKNOWN = 4096, /* tokens of an answer of a model of which nothing is known */
+	INPUT_FIXED = 80,      /* bytes of a body that are not text, as the ledger estimates (usage.c) */
+	INPUT_TOKEN = 3,       /* bytes of text a token, as well */
+	INPUT_CODED = 1,       /* the same in a compressed body */
+	OUTPUT_UNKNOWN = 4096, /* tokens of an answer, if nothing is known of the model's answers */
 };
 
 static budget_limit limit_of(const client_limits *l, uint32_t account)
@@ -45,18 +45,18 @@ static void refuse(decision *d, const budget_answer *a)
 		return;
 	case BUDGET_TOKENS:
 		decision_refuse(d, REFUSE_RATE,
-				a->project ? "the project's tokens of a minute do not suffice" :
-					     "the client's tokens of a minute do not suffice");
+				a->project ? "the project has too few tokens left in this minute" :
+					     "the client has too few tokens left in this minute");
 		d->retry_after = (int)(a->wait_ns / 1000000000) + 1;
 		return;
 	case BUDGET_TOO_LARGE:
 		decision_refuse(d, REFUSE_TOKENS,
-				a->project ? "the project has fewer tokens in a whole minute" :
-					     "the client has fewer tokens in a whole minute");
+				a->project ? "the request takes more tokens than the project has in a whole minute" :
+					     "the request takes more tokens than the client has in a whole minute");
 		return;
 	case BUDGET_UNKNOWN:
 		decision_refuse(d, REFUSE_GATEWAY,
-				"what the client has spent is not known yet: the ledger was not read");
+				"what the client, or its project, has spent is not known: the ledger was not read yet");
 		d->retry_after = 1;
 		return;
 	case BUDGET_FULL:
@@ -77,10 +77,11 @@ static uint64_t tokens_of(const admission_estimate *e, uint64_t tokens, uint64_t
 static void refuse_unpriced(const llm_request *r, decision *d)
 {
 	if (!r->sample.upgrade)
-		decision_refuse(d, REFUSE_UNPRICED, "the model has no price, and the client has a budget");
+		decision_refuse(d, REFUSE_UNPRICED,
+				"the model has no price, and the client, or its project, has a budget");
 	else
 		decision_refuse(d, d->endpoint == ENDPOINT_RUNS ? REFUSE_UNPRICED : REFUSE_WEBSOCKET_HTTP,
-				"what passes inside a WebSocket is not seen, and the client has a budget");
+				"nobody sees what a WebSocket uses, and the client, or its project, has a budget");
 }
 
 /* Sets `*ask` and `*e` to what `d`, a request of a client, may take. False: it is refused, because nobody will know

@@ -399,7 +399,7 @@ static bool read_key(const explain_request *ask, unsigned char hash[CLIENT_HASH_
 	if (!ask->key)
 		return true;
 	if (!client_key_hash(slice_cstr(ask->key), hash))
-		return err_set(e, "the key is none of a client: " CLIENT_KEY_PREFIX
+		return err_set(e, "this is no key of a client: " CLIENT_KEY_PREFIX
 				  " and 43 letters, digits, - and _ are expected");
 	*key = slice_of(hash, CLIENT_HASH_LEN);
 	return true;

@@ -163,7 +163,7 @@ def test_explain_asks_as_a_client(file, tmp_path):
     assert (told["client"], told["project"], told["deny"]) == ("alice", "search", False)
     assert json.loads(explain("--model", "claude-5", "--key", "-", "--json", text=key)[1])["code"] == "model_not_allowed"
     assert json.loads(explain("--model", "gpt-5", "--json")[1])["code"] == "invalid_api_key"
-    for args, text, said in ((["--key", "-"], "sk-spoa-short", "the key is none of a client"), (["--key", "-"], "", "the key is none of a client"),
+    for args, text, said in ((["--key", "-"], "sk-spoa-short", "this is no key of a client"), (["--key", "-"], "", "this is no key of a client"),
                              (["--key", "-", "--body", "-"], key, "cannot both read standard input")):
         code, out, err = explain(*args, text=text)
         assert code == 64 and said in err and not out, (out, err)

@@ -136,7 +136,7 @@ def test_explain_as_a_client(admin, work, page):
     explain(page, key="sk-spoa-" + "A" * 43)
     assert page.text("#verdict") == "Refused: 401 invalid_api_key" and "Client" not in page.js(FACTS)
     explain(page, key="no key")
-    assert "the key is none of a client" in page.text("#explain-error") and not page.shown("#explained")
+    assert "this is no key of a client" in page.text("#explain-error") and not page.shown("#explained")
     explain(page, headers="authorization: Bearer " + KEYS["bob"])
     assert "a header has the key of a client in it" in page.text("#explain-error") and KEYS["bob"] not in page.text("#explain-error")
     page.js("document.getElementById('explain-headers').value = ''; return 0")

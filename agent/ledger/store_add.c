@@ -85,7 +85,7 @@ int store_end(store *s, const store_join *join, int rc)
 /* Returns `r`, or a copy that takes what was reserved for it of the budget. NULL: out of memory. */
 static const record *with_charge(store *s, const record *r, const store_join *join)
 {
-	int64_t nano = join && join->reserved ? spending_charge(r, join->reserved(join->ctx, r)) : 0;
+	int64_t nano = join && join->reserved && r->keyed ? spending_charge(r, join->reserved(join->ctx, r)) : 0;
 
 	if (nano == r->charged)
 		return r;

@@ -23,7 +23,7 @@ int spending_prepare(store *s)
 
 int64_t spending_charge(const record *r, int64_t reserved)
 {
-	return r->keyed && !record_is_settled(r) && reserved > r->cost ? reserved - r->cost : 0;
+	return !record_is_settled(r) && reserved > r->cost ? reserved - r->cost : 0;
 }
 
 static int64_t nano_of(const record *r)

@@ -295,7 +295,8 @@ class Audit:
             if name not in (client.name, client.project) or one["ended"] < died or one["status"] == 429:
                 continue
             most += cost(*client.tokens)
-            if one["began"] > back and self.by_tag[one["tag"]] and not any(id in self.rows for id in self.by_tag[one["tag"]]):
+            # An agent that died while it decided may have reserved, too, for what came to no upstream.
+            if one["began"] > back and (one["id"] in self.served if one["id"] else self.by_tag[one["tag"]]):
                 least += cost(client.tokens[0], UNTOLD[0] if client.kind == "untold" else client.most)
         return least, most
 

@@ -125,6 +125,7 @@ MISPLACED = {
     "escaped twice": ([], "?x=%2573" + ALICE[1:]),
     "escaped three times": ([], "?x=sk%25252D" + ALICE[3:]),
     "with a broken escape": ([], "?a=%zz&x=%73" + ALICE[1:]),
+    "with an escape that others make whole": ([], "?x=%257%2533" + ALICE[1:]),
     "with a NUL": ([], "?a=%00&x=%73" + ALICE[1:]),
     "the path": ([], "/" + ALICE),
     "the path, escaped": ([], "/%73" + ALICE[1:]),

@@ -33,9 +33,9 @@ def value(r, key):
 
 
 def escaped(r, key):
-    """Percent-encodes letters of the prefix, up to three times."""
+    """Percent-encodes letters of the prefix, up to three times; not every percent sign is encoded again."""
     for _ in range(r.choice([0, 1, 1, 2, 3])):
-        key = "".join("%%%02x" % ord(c) if c == "%" or (at < 8 and r.random() < .3) else c for at, c in enumerate(key))
+        key = "".join("%%%02x" % ord(c) if (c == "%" and r.random() < .8) or (at < 12 and r.random() < .3) else c for at, c in enumerate(key))
     return key
 
 

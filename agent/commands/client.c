@@ -393,9 +393,10 @@ static void show_text(listing *l, const client *c)
 	show_spent(l, false, c->name, &c->limits);
 	if (c->limits.budget_nano != BUDGET_NONE)
 		printf("models without price: %s\n", c->allow_unpriced ? "allowed" : "refused");
-	if (c->project_at == NO_PROJECT || !t->projects[c->project_at].listed)
+	const client_project *project = client_project_of(t, c);
+	if (!project || !project->listed)
 		return;
-	const client_limits *all = &t->projects[c->project_at].limits;
+	const client_limits *all = &project->limits;
 	printf("of the project:      %s tokens per minute, budget %s\n", limit_text(number, all->tokens_per_minute),
 	       budget_text(budget, all));
 	show_spent(l, true, c->project, all);

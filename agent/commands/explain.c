@@ -98,7 +98,7 @@ static bool equip(const config *c, policy *p, budget *b, const client_key *key, 
 {
 	client_table *t = p->clients;
 	client *who = &t->clients[key->client];
-	client_project *project = who->project_at == NO_PROJECT ? NULL : &t->projects[who->project_at];
+	client_project *project = client_project_of(t, who);
 	int64_t now = clock_wall_ms();
 	int code;
 	store *s = ledger_store_open(c->ledger, false, false, &code, e);

@@ -18,11 +18,6 @@ static budget_limit limit_of(const client_limits *l, uint32_t account)
 	return (budget_limit){ account, (period_kind)l->period, l->budget_nano, l->tokens_per_minute };
 }
 
-static const client_project *project_of(const policy *p, const client *c)
-{
-	return c->project_at == NO_PROJECT ? NULL : &p->clients->projects[c->project_at];
-}
-
 static int64_t input_of(const model_sample *s)
 {
 	uint64_t bytes = s->length > s->buffered ? s->length : s->buffered;
@@ -89,7 +84,7 @@ static void refuse_unpriced(const llm_request *r, decision *d)
 static bool estimate(const policy *p, const llm_request *r, decision *d, budget_ask *ask, admission_estimate *e)
 {
 	const client *c = d->client;
-	const client_project *project = project_of(p, c);
+	const client_project *project = client_project_of(p->clients, c);
 	const pricing *k = p->pricing;
 	slice model = d->model.status == MODEL_FOUND ? slice_of(d->model.name, d->model.len) : slice_of(NULL, 0);
 
@@ -149,7 +144,7 @@ static __attribute__((noinline)) void reserve(const policy *p, const llm_request
 /* Whether the agent counts what the request of `d` takes. */
 static bool counts(const policy *p, const decision *d)
 {
-	const client_project *project = project_of(p, d->client);
+	const client_project *project = client_project_of(p->clients, d->client);
 
 	return p->pricing && d->refusal == REFUSE_NOT && d->metered && !d->answer.len &&
 	       (d->client->account != NO_ACCOUNT || (project && project->account != NO_ACCOUNT));

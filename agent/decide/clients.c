@@ -201,6 +201,11 @@ const client *client_find(const client_table *t, const unsigned char sha256[CLIE
 	return *why == KEY_GOOD ? c : NULL;
 }
 
+client_project *client_project_of(const client_table *t, const client *c)
+{
+	return c->project_at == NO_PROJECT ? NULL : &t->projects[c->project_at];
+}
+
 bool client_allows_model(const client *c, slice model)
 {
 	for (uint32_t i = 0; i < c->models_count; i++) {

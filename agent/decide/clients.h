@@ -114,6 +114,9 @@ const client *client_of_key(const client_table *t, const unsigned char sha256[CL
 const client *client_find(const client_table *t, const unsigned char sha256[CLIENT_HASH_LEN], int64_t now_ms,
 			  key_problem *why);
 
+/* Returns the project of `c`, a client of `t`. NULL: it has none. */
+client_project *client_project_of(const client_table *t, const client *c);
+
 /* True if the client may use `model`, whose case does not matter, or the route of that name. */
 bool client_allows_model(const client *c, slice model);
 bool client_allows_route(const client *c, const char *route);

@@ -13,13 +13,6 @@ static const char *const output_words[] = {
 	[OUTPUT_ASSUMED] = "assumed",
 };
 
-static const client_project *project_of(const explain_client *x)
-{
-	const client *c = x->client;
-
-	return c->project_at == NO_PROJECT ? NULL : &x->policy->clients->projects[c->project_at];
-}
-
 /* Reads what `account` has used of its budget. False: there is no budget, or nobody knows. */
 static bool used(const explain_client *x, const client_limits *l, uint32_t account, account_view *v, int64_t *left)
 {
@@ -108,7 +101,7 @@ void explain_client_json(cJSON *json, const explain_client *x)
 	add_name(json, "project", x->project);
 	if (!c)
 		return;
-	const client_project *project = project_of(x);
+	const client_project *project = client_project_of(x->policy->clients, c);
 	cJSON *limits = cJSON_AddObjectToObject(json, "limits");
 	cJSON *own = cJSON_AddObjectToObject(limits, "client");
 	add_count(own, "requests_per_minute", c->requests_per_minute, c->requests_per_minute > 0);
@@ -179,7 +172,7 @@ void explain_client_text(FILE *f, const explain_client *x)
 		c ? "" : ", which is refused");
 	if (!c)
 		return;
-	const client_project *project = project_of(x);
+	const client_project *project = client_project_of(x->policy->clients, c);
 	if (c->requests_per_minute)
 		fprintf(f, "limit:     %s requests a minute, which HAProxy counts\n",
 			print_count(text, c->requests_per_minute));

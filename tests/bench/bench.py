@@ -1,6 +1,6 @@
 """`make bench`: what the gateway costs, beside what it is compared with, in one run.
 
-    python3 tests/bench/bench.py [--quick] [--haproxy PATH ...] [--only through,alone,streams,tap,pool] [--rounds N] [--seconds S]
+    python3 tests/bench/bench.py [--quick] [--haproxy PATH ...] [--only through,alone,streams,tap,pool,keyed] [--rounds N] [--seconds S]
     python3 tests/bench/bench.py --fill      writes the last run's tables into the marked blocks of README.md and docs/speed.md
 
 Rounds alternate: in each one every gateway has its turn, so that a machine whose speed changes changes all of them. Figures
@@ -21,6 +21,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent))
 import rig  # noqa: E402
 import alone  # noqa: E402
 import harness  # noqa: E402
+import keyed  # noqa: E402
 import pool  # noqa: E402
 import report  # noqa: E402
 import streams  # noqa: E402
@@ -30,7 +31,7 @@ from chat import chat, coding_agent  # noqa: E402
 from ways import WAYS, rivals_versions  # noqa: E402
 
 RESULTS = rig.TOOLS / "results.json"
-PARTS = "through,alone,streams,tap,pool"
+PARTS = "through,alone,streams,tap,pool,keyed"
 
 
 def haproxies(given):
@@ -78,6 +79,8 @@ def measure(args):
             results["tap"] = tap.run(said, versions, args.quick, 1 if args.quick else min(rounds, 3), 1.5 if args.quick else 3 * seconds, bodies)
         if "pool" in only:
             results["pool"] = pool.run(said, versions, args.quick, rounds)
+        if "keyed" in only:
+            results["keyed"] = keyed.run(said, versions, 1 if args.quick else rounds)
         if "alone" in only:
             results["alone"] = alone.run(said, args.quick, rounds, min(seconds, 1.0), bodies)
     for part in [] if whole else only:

@@ -3,7 +3,7 @@
     python3 budgetload.py member NAME PORT RECORD   commands on standard input, as of poolload.py's members
     python3 budgetload.py clients PORT PLAN RESULTS WINDOW
 
-A line of PLAN has the requests of one client, which it sends at once; as many clients ask at the same time as WINDOW says. What an answer has to be stands in
+A line of PLAN has the requests of one client, each of which it sends after as many seconds as `wait` says; as many clients ask at the same time as WINDOW says. What an answer has to be stands in
 `user` of the request's body: the request's tag, tokens of input and output, how it ends, and after how many milliseconds it comes. `ok`: it is whole; `error`: it
 has the status 500; `reset`: the connection ends before the answer; `cut`: a stream ends after its first event. The upstream appends a line to RECORD when a request
 has come, and one when it answers."""
@@ -111,6 +111,7 @@ class Clients:
         return result
 
     async def one(self, request):
+        await asyncio.sleep(request.pop("wait"))
         for _ in range(TRIES):
             result = await self.once(request)
             result["ended"] = round(time.time(), 6)

@@ -63,8 +63,14 @@ class Client:
         more = {"budget": {"usd": "%d.%09d" % divmod(self.nano, 10 ** 9), "per": "month"}} if self.nano else limits[self.kind]
         return keys.entry(self.name, self.key, **more, **({"project": self.project} if self.project else {}))
 
-    def request(self, tag, rng, faults=True):
-        """Returns a request as budgetload.py's plan has it."""
+    def requests(self, number, count, rng, faults=True):
+        """Returns `count` requests as budgetload.py's plan has them: either all at once, or, so that a fault finds some in flight and others to come, one after the
+        other, and the first ones are slow."""
+        spread = rng.random() < .5
+        return [self.request("%s/%d/%d" % (self.name, number, at), rng, faults, rng.uniform(0, 1.5) if spread and at > count // 4 else 0,
+                             rng.randrange(800, 2000) if spread and at <= count // 4 else rng.randrange(20, 300)) for at in range(count)]
+
+    def request(self, tag, rng, faults, wait, delay):
         (input, output), how, stream = self.tokens, "ok", rng.random() < .3
         if self.kind == "less":
             input, output = rng.randrange(1, input + 1), rng.randrange(1, output + 1)
@@ -75,7 +81,7 @@ class Client:
         if faults and rng.random() < .1:
             how = rng.choice(["error", "reset", "dead", "cut" if stream else "error"])
         body = {"model": "dead-told" if how == "dead" else "gpt-untold" if self.kind == "untold" else "gpt-told", "stream": stream,
-                "user": " ".join(map(str, (tag, input, output, how, rng.randrange(20, 300))))}
+                "user": " ".join(map(str, (tag, input, output, how, delay)))}
         if self.kind != "untold":
             body[rng.choice(["max_tokens", "max_completion_tokens"])] = self.most // self.answers
         if self.answers > 1:
@@ -84,7 +90,7 @@ class Client:
         left = self.size - len(json.dumps(body))
         body["messages"][0]["content"] = "x" * left if self.kind == "dense" else ("word " * left)[:left]
         value = "Bearer " + self.key if self.place == "authorization" else self.key
-        return {"tag": tag, "headers": [(self.place, value)], "body": json.dumps(body)}
+        return {"tag": tag, "wait": wait, "headers": [(self.place, value)], "body": json.dumps(body)}
 
 
 class BudgetStorm(UnitGateway):
@@ -181,11 +187,11 @@ class BudgetStorm(UnitGateway):
     # -- the requests
 
     def storm(self, clients, parallel=PARALLEL, window=30, faults=True):
-        """Has each client send `parallel` requests at once, `window` clients at a time. Returns without waiting for the answers."""
+        """Has each client send `parallel` requests, `window` clients at a time. Returns without waiting for the answers."""
         with open(self.plan, "w", encoding="utf-8") as file:
             for client in clients:
                 self.number += 1
-                file.write(json.dumps([client.request("%s/%d/%d" % (client.name, self.number, at), self.rng, faults) for at in range(parallel)]) + "\n")
+                file.write(json.dumps(client.requests(self.number, parallel, self.rng, faults)) + "\n")
         self.load = Process("clients", [sys.executable, "-S", PROGRAM, "clients", str(self.port), str(self.plan), str(self.results), str(window)],
                             self.dir / ("clients-%d.log" % self.number), harness.environment())
 

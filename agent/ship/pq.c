@@ -144,8 +144,13 @@ static pq_result failed(pq *c, const PGresult *r, err *e)
 
 	if (!state || lib.PQstatus(c->conn) == CONNECTION_BAD)
 		return lost(c, e);
+	const char *hint = lib.PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
+	/* There is no such schema, table, function or role: 3F000, 42P01, 42883, 42704. */
+	if (strcmp(state, "3F000") == 0 || strcmp(state, "42P01") == 0 || strcmp(state, "42883") == 0 ||
+	    strcmp(state, "42704") == 0)
+		hint = "`spoa-llm fleet init` makes the schema";
 	snprintf(c->sqlstate, sizeof c->sqlstate, "%s", state);
-	say(e, c->where, text ? text : "the statement failed", lib.PQresultErrorField(r, PG_DIAG_MESSAGE_HINT));
+	say(e, c->where, text ? text : "the statement failed", hint);
 	return PQ_FAILED;
 }
 

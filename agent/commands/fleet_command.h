@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the commands about the fleet share. */
+#ifndef COMMANDS_FLEET_COMMAND_H
+#define COMMANDS_FLEET_COMMAND_H
+
+#include "commands/cli.h"
+#include "ship/pq.h"
+
+/* Connects to the PostgreSQL that `c` names. `statement_s`: how long a statement may take; 0: the usual time. NULL:
+ * says why on standard error, and `*code` is the exit code. */
+pq *fleet_command_open(const config *c, bool write, int statement_s, int *code);
+
+/* Says on standard error what went wrong. Returns the exit code for `result`. */
+int fleet_command_failed(pq_result result, const err *e);
+
+#endif

@@ -28,7 +28,7 @@ static store_result remove_rows(store *s, int64_t before, int64_t *total, err *e
 
 	do {
 		began = clock_mono_ms();
-		result = store_prune(s, before, &removed, e);
+		result = store_prune(s, before, INT64_MAX, &removed, e);
 		*total += removed;
 		progress_show(&p, 0, 0);
 		if (removed)

@@ -109,7 +109,7 @@ static void prune(store_thread *t, int64_t now)
 	bool more = false;
 	err e = { 0 };
 
-	store_result result = store_prune(t->store, clock_wall_ms() - t->l->retention_ms, &removed, &e);
+	store_result result = store_prune(t->store, clock_wall_ms() - t->l->retention_ms, INT64_MAX, &removed, &e);
 	t->pruned += removed;
 	if (result == STORE_OK && removed == 0) {
 		if (t->pruned > 0)
@@ -219,6 +219,7 @@ static bool open_store(store_thread *t)
 	store_result result = STORE_OK;
 	err e = { 0 };
 
+	store_share(t->l->db_path);
 	t->store = store_open(t->l->db_path, true, &result, &e);
 	if (t->store && t->l->budgets.opened)
 		t->l->budgets.opened(t->l->budgets.ctx);

@@ -106,9 +106,11 @@ typedef struct record {
 	int64_t attempts;                   /* how many members were tried, at most RECORD_ATTEMPTS_MAX */
 	char tried[RECORD_TRIED_MAX + 1];   /* those before `member`, and why they did not serve */
 
-	bool keyed;      /* project and client are those of the key that the request had */
-	int64_t charged; /* nano-dollars of the budget that it took beside `cost`: what was reserved, if its usage is
-			    not known. Set by the store when the row is added; not in the journal */
+	bool keyed;       /* project and client are those of the key that the request had */
+	int64_t charged;  /* nano-dollars of the budget that it took beside `cost`: what was reserved, if its usage is
+			     not known. Set by the store when the row is added; not in the journal */
+	int64_t sequence; /* number of the last change of its row, as store_changes() and store_export() read it; not in
+			     the journal */
 } record;
 
 const char *usage_from_name(usage_from from); /* none, reported, partial, estimated, unknown, stream */

@@ -164,7 +164,7 @@ static void rows_that_are_pruned_stay_spent(void)
 
 	rows[1].time_ms += DAY_MS;
 	add(s, rows, 2, NULL, 0);
-	CHECK(store_prune(s, BEGIN_MS + DAY_MS, &removed, &e) == STORE_OK && removed == 1);
+	CHECK(store_prune(s, BEGIN_MS + DAY_MS, INT64_MAX, &removed, &e) == STORE_OK && removed == 1);
 	CHECK(spent(s, false, "alice", day_s) == 30 && whole(s));
 	/* The row comes again: it is skipped, and told. */
 	add(s, rows, 1, NULL, 0);

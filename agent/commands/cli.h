@@ -57,6 +57,7 @@ typedef struct ledger_request {
 	bool json, csv, jsonl;
 	bool gaps;
 	bool replace, dry_run;
+	bool fleet; /* of all gateways */
 	bool reader, yes;
 } ledger_request;
 

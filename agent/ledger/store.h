@@ -122,7 +122,8 @@ typedef enum store_group {
 	GROUP_CLIENT,
 	GROUP_MEMBER,
 	GROUP_DAY,
-	GROUP_HOUR
+	GROUP_HOUR,
+	GROUP_GATEWAY, /* of a fleet (ship/fleet_read.h), not of a store */
 } store_group;
 
 /* The sums of a group of requests. A count that is not known (-1) adds nothing; a sum that would overflow stays at the

@@ -284,7 +284,7 @@ static host_result on_savings(void *ctx, const char *since, const char *until, c
 	savings_report r;
 	int code;
 
-	if (!savings_prepare(&r, since, until, by, e))
+	if (!savings_prepare(&r, since, until, by, false, e))
 		return HOST_BAD_REQUEST;
 	store *s = ledger_store_open(h->config->ledger, false, false, &code, e);
 	bool ok = s && savings_read(s, &r, e) == STORE_OK;

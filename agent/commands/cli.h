@@ -94,6 +94,8 @@ int command_ledger_headroom(const config *c, const ledger_request *ask);
 int command_fleet_init(const config *c, const ledger_request *ask);
 int command_fleet_add(const config *c, const ledger_request *ask);
 int command_fleet_list(const config *c, const ledger_request *ask);
+int command_fleet_verify(const config *c, const ledger_request *ask);
+int command_fleet_resend(const config *c, const ledger_request *ask);
 int command_fleet_retire(const config *c, const ledger_request *ask);
 int command_fleet_drop(const config *c, const ledger_request *ask);
 int command_client_add(const config *c, const client_flags *ask);

@@ -169,6 +169,8 @@ MUST_CHECK store_result store_session(store *s, int64_t pause_ms, int64_t *first
  * `each` may be slow: no lock is held meanwhile. */
 MUST_CHECK store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r),
 				     void *ctx, err *e);
+/* Sets `*before_ms` to the time before which rows were pruned; 0: none were. */
+MUST_CHECK store_result store_pruned(store *s, int64_t *before_ms, err *e);
 /* Counts, for a day of an older ledger, how much of the three savings comes from requests with estimated tokens, a sum
  * that schema version 2 has begun; `*more`: call it again. Until then the whole savings of each hour with such a
  * request count as estimated, and for ever where the hour's rows were pruned. */

@@ -171,6 +171,16 @@ store_result store_session(store *s, int64_t pause_ms, int64_t *first_ms, int64_
 	return rc == SQLITE_OK || rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "reading the rows", e);
 }
 
+store_result store_pruned(store *s, int64_t *before_ms, err *e)
+{
+	*before_ms = 0;
+	store_result result = store_ready(s, e);
+	if (result != STORE_OK)
+		return result;
+	int rc = store_pruned_before(s, before_ms);
+	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "reading what was pruned", e);
+}
+
 void store_read_row(sqlite3_stmt *st, record *r)
 {
 	for (int i = 0; i < RECORD_COLUMNS; i++) {

@@ -38,18 +38,14 @@
 #define SIGNED(name, value) ", sum(sign * " name ") AS " name
 #define ADDED(name, value) ", " name " = h." name " + EXCLUDED." name
 #define ZERO(name, value) ", " name " = 0"
+#define ALL_ZERO(name, value) name " = 0 AND "
 const char fleet_sums_of_rows[] = FLEET_SUMS(OF_ROWS);
 const char fleet_sums_names[] = FLEET_SUMS(NAME);
 const char fleet_sums_sums[] = FLEET_SUMS(SUM);
+const char fleet_sums_all_zero[] = FLEET_SUMS(ALL_ZERO) "true";
 static const char sums_signed[] = FLEET_SUMS(SIGNED);
 static const char sums_added[] = FLEET_SUMS(ADDED);
 static const char sums_zero[] = FLEET_SUMS(ZERO);
-
-/* The labels of a row, by kind (ledger/store_impl.h). */
-#define LABELS "model, route, project, client, member"
-#define KINDS \
-	" CROSS JOIN LATERAL (VALUES (0, ''), (1, model), (2, route), (3, project), (4, client)," \
-	" (5, CASE WHEN member = '' THEN '' ELSE route || '/' || member END)) AS kinds (kind, label)"
 
 /* ---- the statements */
 
@@ -72,7 +68,7 @@ static void columns(char *out, size_t room, bool taken)
  * `hourly`. %s: the sums' names, the sums, and how they are added to what is there. */
 #define INTO_HOURLY \
 	"INSERT INTO spoa_llm.hourly AS h (gateway, kind, bucket, label%s)" \
-	" SELECT $1::int, kind, bucket, label%s FROM changes" KINDS \
+	" SELECT $1::int, kind, bucket, label%s FROM changes" FLEET_KINDS \
 	" GROUP BY kind, bucket, label ORDER BY kind, bucket, label" \
 	" ON CONFLICT (kind, bucket, gateway, label) DO UPDATE SET label = EXCLUDED.label%s"
 
@@ -90,12 +86,14 @@ static void make_merge(const char *names, const char *taken)
 		" written AS (INSERT INTO spoa_llm.requests AS r (gateway, epoch, sequence, %s)"
 		" SELECT $1::int, $2::int, sequence, %s FROM incoming ON CONFLICT (time_ms, gateway, id) DO UPDATE SET"
 		" epoch = EXCLUDED.epoch, sequence = EXCLUDED.sequence, %s"
-		" WHERE (EXCLUDED.epoch, EXCLUDED.sequence) > (r.epoch, r.sequence) OR $3::boolean RETURNING time_ms, id),"
+		" WHERE (EXCLUDED.epoch, EXCLUDED.sequence) > (r.epoch, r.sequence)"
+		" OR ($3::boolean AND (EXCLUDED.epoch, EXCLUDED.sequence) = (r.epoch, r.sequence)) RETURNING time_ms, id),"
 		" replaced AS (SELECT old.* FROM old JOIN written USING (time_ms, id)),"
-		" changes AS (SELECT 1 AS sign, " FLEET_HOUR " AS bucket, " LABELS
-		"%s FROM incoming JOIN written USING (time_ms, id) GROUP BY bucket, " LABELS
-		" UNION ALL SELECT -1, " FLEET_HOUR " AS bucket, " LABELS "%s FROM replaced GROUP BY bucket, " LABELS
-		"), added AS (" INTO_HOURLY ") SELECT (SELECT count(*) FROM written) - (SELECT count(*) FROM replaced),"
+		" changes AS (SELECT 1 AS sign, " FLEET_HOUR " AS bucket, " FLEET_LABELS
+		"%s FROM incoming JOIN written USING (time_ms, id) GROUP BY bucket, " FLEET_LABELS
+		" UNION ALL SELECT -1, " FLEET_HOUR " AS bucket, " FLEET_LABELS
+		"%s FROM replaced GROUP BY bucket, " FLEET_LABELS "), added AS (" INTO_HOURLY
+		") SELECT (SELECT count(*) FROM written) - (SELECT count(*) FROM replaced),"
 		" (SELECT count(*) FROM replaced),"
 		" (SELECT count(*) FROM pg_temp.stage WHERE time_ms < (SELECT since FROM kept))",
 		names, names, taken, fleet_sums_of_rows, fleet_sums_of_rows, fleet_sums_names, sums_signed, sums_added);
@@ -117,9 +115,8 @@ const fleet_sql *fleet_statements(void)
 		 " WHERE gateway = $1::int AND bucket >= $2::bigint AND bucket < $3::bigint",
 		 sums_zero);
 	snprintf(made.recount, sizeof made.recount,
-		 "WITH changes AS (SELECT " FLEET_HOUR " AS bucket, " LABELS "%s FROM spoa_llm.requests"
-		 " WHERE gateway = $1::int AND " FLEET_HOUR " >= $2::bigint AND " FLEET_HOUR
-		 " < $3::bigint GROUP BY bucket, " LABELS ") " INTO_HOURLY,
+		 "WITH changes AS (SELECT " FLEET_HOUR " AS bucket, " FLEET_LABELS "%s FROM spoa_llm.requests"
+		 " WHERE gateway = $1::int AND " FLEET_ROWS_OF_HOURS " GROUP BY bucket, " FLEET_LABELS ") " INTO_HOURLY,
 		 fleet_sums_of_rows, fleet_sums_names, fleet_sums_sums, sums_added);
 	snprintf(made.stage, sizeof made.stage,
 		 "CREATE TEMPORARY TABLE stage ON COMMIT DELETE ROWS AS SELECT sequence, %s FROM spoa_llm.requests"

@@ -253,8 +253,10 @@ static bool month_of(const char *text, int64_t *ms)
 			return false;
 	tm.tm_year = (int)strtol(text, NULL, 10) - 1900;
 	tm.tm_mon = (int)strtol(text + 5, NULL, 10) - 1;
+	if (tm.tm_mon < 0 || tm.tm_mon > 11) /* which timegm() would move to another year */
+		return false;
 	*ms = (int64_t)timegm(&tm) * 1000;
-	return tm.tm_mon >= 0 && tm.tm_mon < 12;
+	return true;
 }
 
 static void show_month(void *ctx, const char *name)

@@ -12,19 +12,22 @@
 
 /* ---- sums */
 
+/* The order of SQLite, and of no language. */
+#define PLAINLY " COLLATE \"C\""
+
 static const struct {
-	int kind; /* of `hourly`: see ledger/store_schema.h */
+	int kind; /* of `hourly`: see ledger/store_impl.h */
 	const char *key;
 } groups[] = {
 	[GROUP_NONE] = { 0, "''" },
-	[GROUP_MODEL] = { 1, "label" },
-	[GROUP_ROUTE] = { 2, "label" },
-	[GROUP_PROJECT] = { 3, "label" },
-	[GROUP_CLIENT] = { 4, "label" },
-	[GROUP_MEMBER] = { 5, "label" },
+	[GROUP_MODEL] = { 1, "label" PLAINLY },
+	[GROUP_ROUTE] = { 2, "label" PLAINLY },
+	[GROUP_PROJECT] = { 3, "label" PLAINLY },
+	[GROUP_CLIENT] = { 4, "label" PLAINLY },
+	[GROUP_MEMBER] = { 5, "label" PLAINLY },
 	[GROUP_HOUR] = { 0, "bucket" },
 	[GROUP_DAY] = { 0, "bucket - bucket % 86400" },
-	[GROUP_GATEWAY] = { 0, "(SELECT name FROM spoa_llm.gateways g WHERE g.no = h.gateway)" },
+	[GROUP_GATEWAY] = { 0, "(SELECT name FROM spoa_llm.gateways g WHERE g.no = h.gateway)" PLAINLY },
 };
 
 #define SUMS_ONE(name) +1
@@ -84,7 +87,7 @@ pq_result fleet_report(pq *c, store_group by, int64_t from_ms, int64_t to_ms,
 		 groups[by].key, fleet_sums_sums, by == GROUP_NONE ? "" : " GROUP BY grouped HAVING sum(requests) <> 0",
 		 by == GROUP_NONE ? "" :
 		 in_time          ? " ORDER BY grouped" :
-				    " ORDER BY sum(cost) DESC, sum(requests) DESC, 1 COLLATE \"C\"");
+				    " ORDER BY sum(cost) DESC, sum(requests) DESC, grouped");
 	return pq_each(c, sql, 3, values, take_sums, &r, e);
 }
 

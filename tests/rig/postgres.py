@@ -40,7 +40,7 @@ def environment(bin_dir):
 
 
 class Server:
-    def __init__(self, version=None, data=None, durable=False, settings=(), hba=None, wait=True):
+    def __init__(self, version=None, data=None, durable=False, settings=(), hba=None, files=None, wait=True):
         self.bin = programs(version)
         self.env = environment(self.bin)
         self.dir = harness.workdir()
@@ -60,6 +60,9 @@ class Server:
             self._initdb()
         else:
             self._own(["cp", "-a", str(data), str(self.data)])
+        for name, text in (files or {}).items():
+            self._write(name, text.splitlines())
+            (self.data / name).chmod(0o600)
         self.start(wait)
 
     def __enter__(self):
@@ -78,7 +81,7 @@ class Server:
 
     def _initdb(self):
         password = self.dir / "admin"
-        evidence.SPARED.add("admin")
+        evidence.SPARED.update(("admin", "postgresql.auto.conf"))
         password.write_text(ADMIN)
         if self.user:
             shutil.chown(password, self.user, self.user)
@@ -88,7 +91,7 @@ class Server:
     def configure(self):
         """Writes the settings of the test, which postgresql.conf includes."""
         lines = ["listen_addresses = '127.0.0.1'", "port = %d" % self.port, "unix_socket_directories = '%s'" % self.dir, "max_connections = 60",
-                 "shared_buffers = '32MB'", "log_statement = 'all'", "log_destination = 'stderr'", "logging_collector = off",
+                 "shared_buffers = '32MB'", "log_min_error_statement = panic", "log_destination = 'stderr'", "logging_collector = off",
                  "wal_level = replica", "max_wal_senders = 4", "hot_standby = on", "wal_keep_size = '256MB'", "autovacuum_naptime = '10s'",
                  "max_wal_size = '1GB'", "timezone = 'UTC'", "log_min_messages = warning"]
         if not self.durable:

@@ -60,6 +60,7 @@ typedef uint64_t command_id;
 #define FLEET_RESEND COMMAND(28)
 #define FLEET_RETIRE COMMAND(29)
 #define FLEET_DROP COMMAND(30)
+#define SHIP COMMAND(31)
 
 /* One of the functions is given; `run` has none: see run_with_config(). */
 typedef struct command {
@@ -105,6 +106,7 @@ static const command commands[] = {
 	{ BACKUP, "ledger backup", "copy the whole ledger into FILE; the agent may run", .ledger = command_ledger_backup },
 	{ RESTORE, "ledger restore", "put the backup FILE in the ledger's place; no agent may run", .ledger = command_ledger_restore },
 	{ COMPACT, "ledger compact", "give unused room back to the disk; says first what that takes", .ledger = command_ledger_compact },
+	{ SHIP, "ship", "send the ledger's requests to the fleet's PostgreSQL, until SIGTERM", .ledger = command_ship },
 	{ FLEET_INIT, "fleet init", "make the schema of the fleet in PostgreSQL, or bring it to this version; as its owner", .ledger = command_fleet_init },
 	{ FLEET_ADD, "fleet add", "make the role of the gateway NAME, which writes, or of a reader; print its password, once", .ledger = command_fleet_add },
 	{ FLEET_LIST, "fleet list", "print the gateways of the fleet, and how far each of them is", .ledger = command_fleet_list },

@@ -91,6 +91,7 @@ int command_ledger_backup(const config *c, const ledger_request *ask);
 int command_ledger_restore(const config *c, const ledger_request *ask);
 int command_ledger_compact(const config *c, const ledger_request *ask);
 int command_ledger_headroom(const config *c, const ledger_request *ask);
+int command_ship(const config *c, const ledger_request *ask);
 int command_fleet_init(const config *c, const ledger_request *ask);
 int command_fleet_add(const config *c, const ledger_request *ask);
 int command_fleet_list(const config *c, const ledger_request *ask);

@@ -200,6 +200,7 @@ typedef struct store_place {
 	int64_t of_id;              /* sequence of the row with that id; 0: there is none */
 	int64_t first, last;        /* sequences of the rows; 0: there are none */
 	int64_t next_ms;            /* time of the first row after that sequence; 0: there is none */
+	int64_t pruned_ms;          /* rows of before that time were removed */
 } store_place;
 MUST_CHECK store_result store_at(store *s, int64_t sequence, const char *id, store_place *place, err *e);
 /* Lets the group of the ledger's files read them: `spoa-llm ship` does. */

@@ -146,7 +146,8 @@ store_result store_at(store *s, int64_t sequence, const char *id, store_place *p
 		s,
 		"SELECT (SELECT id FROM requests WHERE rowid = ?1), (SELECT rowid FROM requests WHERE id = ?2),"
 		" (SELECT min(rowid) FROM requests), (SELECT min(time_ms) FROM requests WHERE rowid ="
-		" (SELECT min(rowid) FROM requests WHERE rowid > ?1)), (SELECT max(rowid) FROM requests)",
+		" (SELECT min(rowid) FROM requests WHERE rowid > ?1)), (SELECT max(rowid) FROM requests),"
+		" (SELECT value FROM meta WHERE key = 'pruned_before')",
 		&st);
 	if (rc == SQLITE_OK) {
 		sqlite3_bind_int64(st, 1, sequence);
@@ -159,6 +160,7 @@ store_result store_at(store *s, int64_t sequence, const char *id, store_place *p
 		place->first = sqlite3_column_int64(st, 2);
 		place->next_ms = sqlite3_column_int64(st, 3);
 		place->last = sqlite3_column_int64(st, 4);
+		place->pruned_ms = sqlite3_column_int64(st, 5);
 	}
 	sqlite3_finalize(st);
 	return rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "reading where it is", e);

@@ -41,7 +41,8 @@
 
 /* A gateway is a ledger: its UUID. `name` is for people, `writer` is the role that writes its rows. `epoch` goes up
  * when its ledger turns out to be another copy (`ledger_epoch`, by which a ledger knows itself). `position` is the
- * sequence of the last row that is here, and `position_id` the id of that row. `behind` and `lag_ms` are what the
+ * sequence of the last row that is here, and `position_id` and `position_ms` are its id and
+ * time. `behind` and `lag_ms` are what the
  * shipper said last: rows that are not here yet, and the age of the oldest of them.
  *
  * `rejected` has rows that PostgreSQL refused for themselves, which should not be possible. */
@@ -50,7 +51,8 @@
 	"INSERT INTO spoa_llm.meta VALUES ('version', '1'), ('oldest_writer', '1'), ('kept_since_ms', '-9223372036854775808');" \
 	"CREATE TABLE spoa_llm.gateways (no int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, uuid uuid NOT NULL UNIQUE," \
 	" name text NOT NULL UNIQUE, writer name UNIQUE, ledger_epoch text NOT NULL, epoch int NOT NULL DEFAULT 1," \
-	" position bigint NOT NULL DEFAULT 0, position_id text NOT NULL DEFAULT '', rows bigint NOT NULL DEFAULT 0," \
+	" position bigint NOT NULL DEFAULT 0, position_id text NOT NULL DEFAULT '', position_ms bigint NOT NULL DEFAULT 0," \
+	" rows bigint NOT NULL DEFAULT 0," \
 	" behind bigint NOT NULL DEFAULT 0, lag_ms bigint NOT NULL DEFAULT 0, version text NOT NULL DEFAULT ''," \
 	" schema int NOT NULL DEFAULT 1, config_hash text NOT NULL DEFAULT '', seen timestamptz NOT NULL DEFAULT now()," \
 	" registered timestamptz NOT NULL DEFAULT now());" \
@@ -156,7 +158,7 @@
 	" TO spoa_llm_writer, spoa_llm_reader;" \
 	"GRANT INSERT, UPDATE ON spoa_llm.requests, spoa_llm.hourly TO spoa_llm_writer;" \
 	"GRANT INSERT ON spoa_llm.rejected TO spoa_llm_writer;" \
-	"GRANT UPDATE (ledger_epoch, epoch, position, position_id, rows, behind, lag_ms, version, config_hash, seen)" \
+	"GRANT UPDATE (ledger_epoch, epoch, position, position_id, position_ms, rows, behind, lag_ms, version, config_hash, seen)" \
 	" ON spoa_llm.gateways TO spoa_llm_writer;" \
 	"GRANT EXECUTE ON FUNCTION spoa_llm.register, spoa_llm.ensure_partition TO spoa_llm_writer;"
 

@@ -6,6 +6,7 @@ import json
 import os
 import random
 import re
+import sqlite3
 
 import pytest
 
@@ -308,6 +309,48 @@ def test_init(alone):
               " model, project, client, status, code, termination, stream, saved, usage, price, cost, saved_compression, saved_cache, saved_routing)"
               " values (1, 1, 1, 'x', 1680000000000, '', '', '', '', '', '', 200, '', '', 0, 0, 0, 0, 0, 0, 0, 0)")
     assert gateway.sql("select spoa_llm.ensure_partition(1680000000000)") == [["f"]]
+
+
+def test_an_owner_that_is_no_superuser(server):
+    """The way of docs/fleet.md: a role with CREATEROLE owns the database."""
+    name = "owner_%d" % random.randrange(1 << 30)
+    password = "%x" % random.getrandbits(128)
+    server.psql("create role %s login createrole password '%s'" % (name, password), database="postgres")
+    server.psql("create database %s owner %s" % (name, name), database="postgres")
+    fleet = fleets.Fleet.__new__(fleets.Fleet)
+    fleet.server, fleet.database, fleet.suffix, fleet.dir, fleet.user = server, name, "_" + name, harness.workdir(), name
+    fleet.owner = fleet.password_file("owner", password)
+    if server.value("select count(*) from pg_roles where rolname = 'spoa_llm_writer'", database="postgres") == "1":
+        server.psql("grant spoa_llm_writer, spoa_llm_reader to %s with admin option" % name, database="postgres")
+    fleet.run("init")
+    gateway = gateway_of(fleet, "one", 50)
+    assert gateway.resend()["new"] == 50
+    assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *fleet.reader("people")).out)["totals"]["requests"] == 50
+    fleet.run("drop", "--before", "2023-01", "--yes")
+    fleet.run("retire", "one")
+
+
+def test_odd_clocks(alone):
+    """Rows before 1970 and after 9999 are in the default partition, and count as the first and the last hour, as in a ledger."""
+    gateway = gateway_of(alone, "one", 60)
+    with sqlite3.connect(gateway.db) as base:
+        rows = [row[0] for row in base.execute("select id from requests order by id limit 40")]
+        for number, row in enumerate(rows):
+            base.execute("update requests set time_ms = ? where id = ?", (
+                (-1, -10 ** 17, 0, 3599999, 1672531199999, 253402300799999, 253402300800000, 2 ** 62)[number % 8], row))
+    gateway.resend()
+    gateway.sql("update spoa_llm.gateways set position = %s" % gateway.meta("sequence"))
+    assert gateway.verify()["problems"] == []
+    assert alone.value("select count(*) from spoa_llm.requests") == "60" and int(alone.value("select count(*) from spoa_llm.requests_default")) >= 40
+    assert int(alone.value("select sum(requests) from spoa_llm.hourly where kind = 0 and bucket = 0")) == 20
+    assert int(alone.value("select sum(requests) from spoa_llm.hourly where kind = 0 and bucket = 253402297200")) == 15
+    assert alone.value("select count(*) from spoa_llm.ledger") == "60"
+    alone.sql("update spoa_llm.requests set cost = cost + 1 where time_ms in (-1, %d)" % 2 ** 62)
+    assert {one["hour"] for one in gateway.verify(1)["problems"]} == {"1970-01-01T00:00:00Z", "9999-12-31T23:00:00Z"}
+    gateway.resend()
+    assert gateway.verify()["problems"] == []
+    # An export begins with 1970.
+    assert len(gateway.export()) == 50 == len(cli("ledger", "export", "--fleet", *alone.reader("people")).out.splitlines())
 
 
 def test_versions(alone):

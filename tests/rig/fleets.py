@@ -13,7 +13,7 @@ class Fleet:
 
     def __init__(self, server, suffix=""):
         self.server, self.database, self.suffix = server, "spoa_llm" + suffix, suffix
-        self.dir = harness.workdir()
+        self.user, self.dir = "admin", harness.workdir()
         self.owner = self.password_file("owner", postgres.ADMIN)
         server.database(self.database)
         self.run("init")
@@ -27,7 +27,7 @@ class Fleet:
 
     def run(self, *args, code=0, **more):
         """A command `fleet ...` as the owner of the schema."""
-        done = harness.cli("fleet", *args, "--fleet-uri", self.server.uri("admin", self.database), "--fleet-password-file", self.owner, **more)
+        done = harness.cli("fleet", *args, "--fleet-uri", self.server.uri(self.user, self.database), "--fleet-password-file", self.owner, **more)
         assert done.code == code, done
         return done
 

@@ -4,7 +4,7 @@
         server.psql("select 1")                   # as the superuser `admin`, by the unix socket
         server.uri("fleet", "spoa_llm")           # for spoa-llm, by the unix socket; tcp=True: by 127.0.0.1
 
-`Server(version="17")` takes the PostgreSQL that tests/tools/postgres-get has unpacked. A server that a test kills keeps its data: durable=True.
+`Server(version="17")` takes the PostgreSQL that tests/tools/postgres-get unpacks. A server that a test kills keeps its data: durable=True.
 Another server can follow it (`standby`), and a copy of its directory is a backup (`backup`, `Server(data=...)`)."""
 import contextlib
 import os
@@ -15,23 +15,27 @@ import signal
 import subprocess
 import time
 
+import pytest
+
 import evidence
 import harness
 from processes import ROOT, SLOW, Process, free_port, until
 
+SUITES = {"17": "trixie"}      # the Debian suite that has the version
 SYSTEM = sorted(pathlib.Path("/usr/lib/postgresql").glob("*/bin"))
 ADMIN = harness.secret("postgres-admin")
 
 
 def programs(version=None):
-    """The directory of PostgreSQL's programs. Without `version`: the system's."""
+    """The directory of PostgreSQL's programs. Without `version`: the system's. Another one is unpacked under build/ first if it is not there."""
     if version is None:
         assert SYSTEM, "Debian's package postgresql is missing: tests/tools/deps test"
         return SYSTEM[-1]
-    for place in (pathlib.Path("/usr/lib/postgresql/%s/bin" % version), *(ROOT / "build" / "postgres").glob("*/usr/lib/postgresql/%s/bin" % version)):
-        if (place / "postgres").exists():
-            return place
-    return None
+    suite, place = SUITES[version], ROOT / "build" / "postgres"
+    run = subprocess.run([ROOT / "tests" / "tools" / "postgres-get", suite, version, place], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    if run.returncode:
+        pytest.skip("PostgreSQL %s of Debian %s is not available: %s" % (version, suite, run.stdout.decode("utf-8", "replace")[-300:].strip()))
+    return (place / suite).resolve() / "usr" / "lib" / "postgresql" / version / "bin"
 
 
 def environment(bin_dir):

@@ -9,6 +9,7 @@
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sysexits.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/address.h"
@@ -21,6 +22,8 @@
 #ifndef SPOA_LLM_VERSION
 #define SPOA_LLM_VERSION "0.1.0"
 #endif
+
+enum { LAST_S = 2 }; /* that the thread has to end */
 
 typedef struct ship {
 	const ship_settings *settings;
@@ -154,9 +157,15 @@ int ship_run(const ship_settings *settings)
 	}
 	notify_send("STOPPING=1");
 	eventfd_write(s.stop_fd, 1);
-	pthread_join(s.thread, NULL);
+	/* libpq looks up names and connects without looking at `stop_fd`. No transaction is open then. */
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += LAST_S;
+	bool joined = pthread_timedjoin_np(s.thread, NULL, &until) == 0;
 	tell(&s);
 	log_event(ship_ended, LOG_I("sent", s.status.sent));
+	if (!joined)
+		_exit(EX_OK);
 	close(s.stop_fd);
 	return s.failed ? EX_OSERR : EX_OK;
 }

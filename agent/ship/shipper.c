@@ -25,6 +25,7 @@ typedef struct shipper {
 	batch batch;
 	pq *c;
 	place at;
+	store_id of; /* the ledger that this session ships */
 	ship_status status;
 	int64_t even_ms; /* when PostgreSQL had all rows last, by the monotonic clock; 0: not yet */
 	int64_t seen_ms;
@@ -265,13 +266,19 @@ static pq_result say_seen(shipper *s, err *e)
 		      values, NULL, e);
 }
 
-/* Sends one batch. `*moved`: PostgreSQL stands elsewhere than this session knows. */
+/* Sends one batch. `*moved`: PostgreSQL stands elsewhere than this session knows, or the ledger was replaced. */
 static pq_result step(shipper *s, bool *moved, err *e)
 {
 	ship_status *is = &s->status;
 	batch_sent sent;
 	pq_result result;
 
+	if (store_identity(s->store, &is->ledger, e) != STORE_OK)
+		return PQ_LOST;
+	*moved = strcmp(is->ledger.uuid, s->of.uuid) != 0 || strcmp(is->ledger.epoch, s->of.epoch) != 0 ||
+		 is->ledger.sequence < s->at.position;
+	if (*moved)
+		return PQ_OK;
 	if (batch_read(&s->batch, s->store, s->set->db, s->at.position, e) != STORE_OK)
 		return PQ_LOST;
 	if (!s->batch.count) {
@@ -311,6 +318,7 @@ static void session(shipper *s)
 	if (result == PQ_OK) {
 		s->status.epoch = s->at.epoch;
 		s->status.position = s->at.position;
+		s->of = s->status.ledger;
 		log_event(ship_connected, LOG_C("server", pq_where(s->c)), LOG_C("gateway", s->set->name),
 			  LOG_I("epoch", s->at.epoch), LOG_I("position", s->at.position));
 		s->said = false;

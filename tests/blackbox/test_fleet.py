@@ -394,6 +394,11 @@ def test_drop(alone):
     assert sent["dropped"] == 0 and sent["rows"] == int(left)      # what is dropped is not even sent
     assert alone.value("select count(*) from spoa_llm.requests") == left
     assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *alone.reader("b")).out)["totals"] == total
+    # A shipper that begins anew leaves them out, too.
+    alone.sql("update spoa_llm.gateways set position = 0, position_id = ''")
+    gateway.ship()
+    assert alone.value("select count(*) from spoa_llm.requests") == left
+    assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *alone.reader("c")).out)["totals"] == total
     gateway.sql("update spoa_llm.gateways set position = %s" % gateway.meta("sequence"))
     assert gateway.verify()["problems"] == []
     for bad in ("2026-13", "2026", "x", "2026-1", "30d"):
@@ -460,6 +465,33 @@ def test_what_is_not_shipped_yet_is_no_difference(alone):
     done = gateway.run("fleet", "verify", code=65)
     assert "another copy" in done.err
     assert "another copy" in gateway.run("fleet", "resend", "--since", "all", code=65).err
+
+
+def test_an_older_row_never_replaces_a_newer_one(alone):
+    """A resend that read a row just before it changed comes after the shipper that sent the change."""
+    gateway = gateway_of(alone, "one", 100)
+    gateway.resend()
+    alone.sql("update spoa_llm.requests set sequence = sequence + 1000, cost = 7")
+    assert gateway.resend()["again"] == 0 and alone.value("select sum(cost) from spoa_llm.requests") == "700"
+    alone.sql("update spoa_llm.requests set sequence = sequence - 1000, epoch = 0")
+    assert gateway.resend()["again"] == 100 and alone.value("select sum(cost) from spoa_llm.requests") != "700"
+
+
+def test_what_the_ledger_pruned_stays_in_postgresql(alone):
+    """Rows that are pruned from the ledger are no difference, and a resend leaves their sums as they are."""
+    gateway = gateway_of(alone, "one", 400, span_ms=4 * DAY)
+    gateway.ship()
+    flags = alone.reader("people")
+    total = json.loads(cli("savings", "--fleet", "--json", "--since", "all", *flags).out)["totals"]
+    gateway.ledger("prune", "--days", "2")
+    left = len(gateway.export())
+    assert 0 < left < 400
+    assert gateway.verify()["problems"] == []
+    # Hours that the ledger has no longer as a whole are not sent.
+    assert left - 60 < gateway.resend()["rows"] <= left
+    assert alone.value("select count(*) from spoa_llm.requests") == "400"
+    assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *flags).out)["totals"] == total
+    assert gateway.verify()["problems"] == []
 
 
 # ---- the agent

@@ -75,3 +75,11 @@ class Gateway(Ledger):
 
     def verify(self, code=0, *args):
         return json.loads(self.run("fleet", "verify", "--json", *args, code=code).out)
+
+    def ship(self):
+        """Lets `spoa-llm ship` send all that is there."""
+        process = harness.Process("agent", harness.argv("ship", "-c", self.config), self.directory / "ship.log", harness.environment())
+        harness.until(lambda: self.sql("select max(position) from spoa_llm.gateways") == [[str(self.meta("sequence"))]] or not process.running(), 30,
+                      process.tail, step=0.05)
+        assert process.end() == 0, process.tail()
+        process.check()

@@ -142,8 +142,8 @@
 #define FLEET_POLICIES_1(table) \
 	"ALTER TABLE spoa_llm." table " ENABLE ROW LEVEL SECURITY;" \
 	"CREATE POLICY read ON spoa_llm." table " FOR SELECT TO spoa_llm_reader USING (true);" \
-	"CREATE POLICY own ON spoa_llm." table " TO spoa_llm_writer USING (" FLEET_OWN_1 ") WITH CHECK (" FLEET_OWN_1 \
-	");"
+	"CREATE POLICY own ON spoa_llm." table " TO spoa_llm_writer" \
+	" USING (" FLEET_OWN_1 ") WITH CHECK (" FLEET_OWN_1 ");"
 #define FLEET_RIGHTS_1 \
 	FLEET_POLICIES_1("requests") \
 	FLEET_POLICIES_1("hourly") \

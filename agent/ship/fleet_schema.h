@@ -50,10 +50,10 @@
 	"CREATE TABLE spoa_llm.meta (key text PRIMARY KEY, value text NOT NULL);" \
 	"INSERT INTO spoa_llm.meta VALUES ('version', '1'), ('oldest_writer', '1'), ('kept_since_ms', '-9223372036854775808');" \
 	"CREATE TABLE spoa_llm.gateways (no int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, uuid uuid NOT NULL UNIQUE," \
-	" name text NOT NULL UNIQUE, writer name UNIQUE, ledger_epoch text NOT NULL, epoch int NOT NULL DEFAULT 1," \
+	" name text NOT NULL UNIQUE CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'), writer name UNIQUE, ledger_epoch text NOT NULL, epoch int NOT NULL DEFAULT 1," \
 	" position bigint NOT NULL DEFAULT 0, position_id text NOT NULL DEFAULT '', position_ms bigint NOT NULL DEFAULT 0," \
 	" rows bigint NOT NULL DEFAULT 0," \
-	" behind bigint NOT NULL DEFAULT 0, lag_ms bigint NOT NULL DEFAULT 0, version text NOT NULL DEFAULT ''," \
+	" behind bigint NOT NULL DEFAULT 0, lag_ms bigint NOT NULL DEFAULT 0, version text NOT NULL DEFAULT '' CHECK (version ~ '^[ -~]{0,40}$')," \
 	" schema int NOT NULL DEFAULT 1, config_hash text NOT NULL DEFAULT '', seen timestamptz NOT NULL DEFAULT now()," \
 	" registered timestamptz NOT NULL DEFAULT now());" \
 	"CREATE TABLE spoa_llm.requests (gateway int NOT NULL, epoch int NOT NULL, sequence bigint NOT NULL," FLEET_ROW_1 \

@@ -23,7 +23,7 @@
 		X(PQsendQueryParams) X(PQsendQuery) X(PQsetSingleRowMode) X(PQflush) X(PQisBusy) X(PQconsumeInput) \
 			X(PQgetResult) X(PQputCopyData) X(PQputCopyEnd) X(PQresultStatus) X(PQresultErrorField) \
 				X(PQclear) X(PQntuples) X(PQnfields) X(PQgetvalue) X(PQgetisnull) X(PQcmdTuples) \
-					X(PQconninfoParse) X(PQconninfoFree) X(PQfreemem) X(PQencryptPasswordConn)
+					X(PQgetCancel) X(PQcancel) X(PQfreeCancel) X(PQconninfoParse) X(PQconninfoFree) X(PQfreemem) X(PQencryptPasswordConn)
 /* clang-format on */
 
 static struct {
@@ -64,8 +64,9 @@ static void say(err *e, const char *where, const char *text, const char *hint)
 	char line[400];
 	size_t len = 0;
 
+	/* It may quote what others have written. */
 	for (const char *at = text; *at && len < sizeof line - 1; at++)
-		line[len++] = *at == '\n' || *at == '\t' ? ' ' : *at;
+		line[len++] = (unsigned char)*at < ' ' || *at == 0x7f ? ' ' : *at;
 	while (len && line[len - 1] == ' ')
 		len--;
 	line[len] = '\0';
@@ -160,6 +161,17 @@ typedef struct reading {
 	PGresult **last;
 } reading;
 
+/* Asks the server to end the statement that runs, by a connection of its own. */
+static void cancel(pq *c)
+{
+	PGcancel *way = lib.PQgetCancel(c->conn);
+	char ignored[256];
+
+	if (way)
+		lib.PQcancel(way, ignored, sizeof ignored);
+	lib.PQfreeCancel(way);
+}
+
 /* Reads the results of the statement that was sent. `e` keeps the first failure. */
 static pq_result finish(pq *c, const reading *to, err *e)
 {
@@ -177,8 +189,10 @@ static pq_result finish(pq *c, const reading *to, err *e)
 			break;
 		switch ((int)lib.PQresultStatus(r)) {
 		case PGRES_SINGLE_TUPLE:
-			if (more && to->each)
-				more = to->each(to->ctx, (const pq_rows *)r);
+			if (more && to->each && !to->each(to->ctx, (const pq_rows *)r)) {
+				more = false;
+				cancel(c);
+			}
 			deadline = clock_mono_ms() + c->statement_ms;
 			break;
 		case PGRES_COMMAND_OK:
@@ -194,7 +208,7 @@ static pq_result finish(pq *c, const reading *to, err *e)
 			lib.PQclear(r);
 			return result;
 		default:
-			if (result == PQ_OK)
+			if (result == PQ_OK && more) /* else it is what cancel() asked for */
 				result = failed(c, r, e);
 		}
 		lib.PQclear(r);

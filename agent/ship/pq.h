@@ -53,8 +53,8 @@ const char *pq_where(const pq *c);
 MUST_CHECK pq_result pq_run(pq *c, const char *sql, size_t count, const char *const *values, pq_rows **rows, err *e);
 /* Runs statements without parameters, separated by semicolons, of which nothing is wanted back. */
 MUST_CHECK pq_result pq_script(pq *c, const char *sql, err *e);
-/* Runs the statement and calls `each` with one row at a time, as it comes, until `each` returns false; the rest is read
- * and thrown away. */
+/* Runs the statement and calls `each` with one row at a time, as it comes, until `each` returns false; then the
+ * statement is cancelled, and the result is PQ_OK. */
 MUST_CHECK pq_result pq_each(pq *c, const char *sql, size_t count, const char *const *values,
 			     bool (*each)(void *ctx, const pq_rows *row), void *ctx, err *e);
 /* Begins `sql`, a COPY ... FROM STDIN; gives it bytes; ends it. After PQ_FAILED of any of them the COPY has ended. */

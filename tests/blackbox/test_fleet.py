@@ -7,6 +7,7 @@ import os
 import random
 import re
 import sqlite3
+import subprocess
 
 import pytest
 
@@ -131,6 +132,16 @@ def test_export_of_the_fleet(fleet):
         assert not mine
     table = list(csv.reader(io.StringIO(read(fleet, "ledger", "export", "--fleet", "--csv").out)))
     assert table[0][-1] == "gateway" and {row[-1] for row in table[1:]} == set(NAMES) and len(table) == len(rows) + 1
+
+
+def test_a_reader_that_goes_away_ends_the_export(fleet, server):
+    """The statement is cancelled: what is left of a long history is not sent to nobody."""
+    process = harness.start("ledger", "export", "--fleet", *fleet.reading, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    assert process.stdout.readline()
+    process.stdout.close()
+    assert process.wait(20) == 74 and b"Broken pipe" in process.stderr.read()
+    process.stderr.close()
+    assert "canceling statement due to user request" in server.log()
 
 
 def test_list(fleet):

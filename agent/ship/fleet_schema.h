@@ -106,23 +106,24 @@
 
 /* ensure_partition() makes the partition of the month (UTC) in which `at_ms` lies, unless it lies before 2023 or more
  * than three months ahead, where rows go to the default partition. False: there is none, because rows of that month are
- * in the default partition already, or because another session holds the table. */
+ * in the default partition already, or because other sessions hold the table. So that this happens to no month that
+ * begins, it makes the partition of the month after this one, too. */
 #define FLEET_PARTITIONS_1 \
 	"CREATE FUNCTION spoa_llm.ensure_partition(at_ms bigint) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER" \
 	" SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' SET timezone = 'UTC' AS $body$" \
-	" DECLARE first timestamptz; part text; low bigint; high bigint;" \
+	" DECLARE this timestamptz = date_trunc('month', now()); first timestamptz; wanted timestamptz; part text; low bigint; high bigint;" \
 	" BEGIN" \
-	" IF at_ms < 1672531200000 OR at_ms > extract(epoch FROM now()) * 1000 + 100::bigint * 86400000 THEN RETURN false; END IF;" \
-	" first = date_trunc('month', to_timestamp(at_ms / 1000));" \
-	" IF first > date_trunc('month', now()) + interval '3 months' THEN RETURN false; END IF;" \
+	" IF at_ms >= 1672531200000 AND at_ms < extract(epoch FROM this + interval '4 months') * 1000 THEN" \
+	" wanted = date_trunc('month', to_timestamp(at_ms / 1000)); END IF;" \
+	" FOREACH first IN ARRAY ARRAY[wanted, this + interval '1 month'] LOOP" \
 	" part = to_char(first, '\"requests_\"YYYY_MM');" \
-	" IF to_regclass('spoa_llm.' || part) IS NOT NULL THEN RETURN true; END IF;" \
 	" low = extract(epoch FROM first) * 1000; high = extract(epoch FROM first + interval '1 month') * 1000;" \
-	" IF low < (SELECT value::bigint FROM spoa_llm.meta WHERE key = 'kept_since_ms') THEN RETURN false; END IF;" \
-	" EXECUTE format('CREATE TABLE spoa_llm.%I PARTITION OF spoa_llm.requests FOR VALUES FROM (%s) TO (%s)', part, low, high);" \
-	" RETURN true;" \
-	" EXCEPTION WHEN check_violation OR lock_not_available OR deadlock_detected THEN RETURN false;" \
-	" WHEN duplicate_table THEN RETURN true;" \
+	" CONTINUE WHEN first IS NULL OR to_regclass('spoa_llm.' || part) IS NOT NULL" \
+	" OR low < (SELECT value::bigint FROM spoa_llm.meta WHERE key = 'kept_since_ms');" \
+	" BEGIN EXECUTE format('CREATE TABLE spoa_llm.%I PARTITION OF spoa_llm.requests FOR VALUES FROM (%s) TO (%s)', part, low, high);" \
+	" EXCEPTION WHEN check_violation OR lock_not_available OR deadlock_detected OR duplicate_table THEN NULL; END;" \
+	" END LOOP;" \
+	" RETURN wanted IS NOT NULL AND to_regclass('spoa_llm.' || to_char(wanted, '\"requests_\"YYYY_MM')) IS NOT NULL;" \
 	" END $body$;" \
 	"CREATE FUNCTION spoa_llm.drop_before(at_ms bigint) RETURNS int LANGUAGE plpgsql" \
 	" SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $body$" \

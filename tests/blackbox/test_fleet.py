@@ -327,6 +327,11 @@ def test_init(alone):
     gateway = gateway_of(alone, "one", 1)
     for ms, there in ((1672531199999, "f"), (1672531200000, "t"), (0, "f"), (-5, "f"), (1 << 62, "f")):
         assert gateway.sql("select spoa_llm.ensure_partition(%d)" % ms) == [[there]], ms
+    # The next month's partition is there before that month begins, and this one's is made at any time.
+    this, following = (alone.value("select to_char(now() at time zone 'utc' + interval '%d month', '\"spoa_llm.requests_\"YYYY_MM')" % n) for n in (0, 1))
+    alone.sql("drop table %s, %s" % (this, following))
+    assert gateway.sql("select spoa_llm.ensure_partition((extract(epoch from now()) * 1000)::bigint)") == [["t"]]
+    assert {this, following} < {name[0] for name in alone.sql("select inhrelid::regclass from pg_inherits")}
     # A month of which rows are in the default partition already keeps them there, and nothing fails.
     alone.sql("set session_replication_role = replica; insert into spoa_llm.requests (gateway, epoch, sequence, id, time_ms, route, backend, protocol,"
               " model, project, client, status, code, termination, stream, saved, usage, price, cost, saved_compression, saved_cache, saved_routing)"

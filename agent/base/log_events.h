@@ -337,6 +337,18 @@ EVENT(tap_heard, INFO, "processes",
       "Processes `spoa-llm tap` say something again, after `tap_silent`.",
       "")
 
+EVENT(fleet_silent, WARN, "seconds instead",
+      "No process `spoa-llm ship` has said anything to `fleet_listen` for `seconds`. Rows stay in the ledger until PostgreSQL has them, up to `fleet_backlog`.",
+      "Look at `systemctl status spoa-llm-ship` and at its log. If it runs, compare its configuration's `fleet_listen` with the agent's, and see whether its "
+      "user may write to that socket.")
+EVENT(fleet_heard, INFO, "state",
+      "`spoa-llm ship` says something again, after `fleet_silent`.",
+      "")
+EVENT(fleet_backlog_full, ERROR, "rows backlog",
+      "The oldest `rows` that PostgreSQL does not have were removed from the ledger, because older requests may take no more than `fleet_backlog` bytes. Their "
+      "sums stay in the ledger, but not in PostgreSQL.",
+      "Mend what keeps `spoa-llm ship` from shipping; raise `fleet_backlog` or `retention_days` if the disk has room.")
+
 /* ---- clients */
 EVENT(clients_loaded, INFO, "file clients keys projects",
       "The file of clients was read, and is in use: at the start, at a reload, or because it changed.",

@@ -203,6 +203,10 @@ typedef struct store_place {
 	int64_t pruned_ms;          /* rows of before that time were removed */
 } store_place;
 MUST_CHECK store_result store_at(store *s, int64_t sequence, const char *id, store_place *place, err *e);
+/* The sequence up to which rows were shipped, as store_keep_shipped() noted it; 0: none were. A new epoch forgets it.
+ */
+MUST_CHECK store_result store_shipped(store *s, int64_t *sequence, err *e);
+MUST_CHECK store_result store_keep_shipped(store *s, int64_t sequence, err *e);
 /* Lets the group of the ledger's files read them: `spoa-llm ship` does. */
 void store_share(const char *path);
 
@@ -210,10 +214,13 @@ void store_share(const char *path);
  * call it until `*removed` is 0. Their sums stay. The database notes up to which time rows were removed. The file keeps
  * its size: see store_shrink(). */
 MUST_CHECK store_result store_prune(store *s, int64_t before_ms, int64_t upto, int64_t *removed, err *e);
-/* Counts the rows older than `before_ms` whose sequence is above `after`, and estimates the bytes of the file that they
- * take. */
-MUST_CHECK store_result store_waiting(store *s, int64_t before_ms, int64_t after, int64_t *rows, int64_t *bytes,
-				      err *e);
+/* Rows that are old enough to be removed, and have to wait for that. */
+typedef struct store_waits {
+	int64_t rows, bytes; /* bytes of the file that they take, an estimate */
+	int64_t last;        /* the largest of their sequences */
+} store_waits;
+/* Counts the rows older than `before_ms` whose sequence is above `after`. */
+MUST_CHECK store_result store_waiting(store *s, int64_t before_ms, int64_t after, store_waits *waits, err *e);
 /* Gives a batch of unused pages back to the file system, if more than one in `keep` is unused (0: if any is); `*more`:
  * call it again. Does nothing to a ledger that was made without this ability: see store_compact(). The file becomes
  * smaller with SQLite's next checkpoint. */

@@ -57,7 +57,8 @@ int identity_ensure(store *s)
 
 int identity_new_epoch(store *s)
 {
-	return store_exec(s, "INSERT OR REPLACE INTO meta VALUES ('epoch', " NEW_EPOCH ")");
+	return store_exec(s, "BEGIN IMMEDIATE; INSERT OR REPLACE INTO meta VALUES ('epoch', " NEW_EPOCH ");"
+			     " DELETE FROM meta WHERE key = 'shipped'; COMMIT");
 }
 
 store_result store_new_epoch(store *s, err *e)
@@ -90,6 +91,27 @@ store_result store_identity(store *s, store_id *id, err *e)
 	}
 	sqlite3_finalize(st);
 	return rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "reading which ledger it is", e);
+}
+
+store_result store_shipped(store *s, int64_t *sequence, err *e)
+{
+	*sequence = 0;
+	store_result result = store_ready(s, e);
+	if (result != STORE_OK)
+		return result;
+	int rc = store_int(s, "SELECT value FROM meta WHERE key = 'shipped'", sequence);
+	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "reading what was shipped", e);
+}
+
+store_result store_keep_shipped(store *s, int64_t sequence, err *e)
+{
+	char sql[128];
+	store_result result = store_ready_to_write(s, e);
+	if (result != STORE_OK)
+		return result;
+	snprintf(sql, sizeof sql, "INSERT OR REPLACE INTO meta VALUES ('shipped', %lld)", (long long)sequence);
+	int rc = store_exec(s, sql);
+	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "noting what was shipped", e);
 }
 
 void store_share(const char *path)

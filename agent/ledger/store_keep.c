@@ -102,18 +102,18 @@ store_result store_prune(store *s, int64_t before_ms, int64_t upto, int64_t *rem
 	return STORE_OK;
 }
 
-store_result store_waiting(store *s, int64_t before_ms, int64_t after, int64_t *rows, int64_t *bytes, err *e)
+store_result store_waiting(store *s, int64_t before_ms, int64_t after, store_waits *waits, err *e)
 {
 	int64_t size = 0, unused = 0, all = 0;
 	sqlite3_stmt *st = NULL;
 
-	*rows = *bytes = 0;
+	*waits = (store_waits){ .rows = 0 };
 	store_result result = store_room(s, &size, &unused, e);
 	if (result != STORE_OK)
 		return result;
 	int rc = store_prepare(s,
-			       "SELECT (SELECT count(*) FROM requests WHERE time_ms < ?1 AND +rowid > ?2),"
-			       " (SELECT count(*) FROM requests)",
+			       "SELECT count(*), max(rowid), (SELECT count(*) FROM requests) FROM requests"
+			       " WHERE time_ms < ?1 AND +rowid > ?2",
 			       &st);
 	if (rc == SQLITE_OK) {
 		sqlite3_bind_int64(st, 1, before_ms);
@@ -121,12 +121,13 @@ store_result store_waiting(store *s, int64_t before_ms, int64_t after, int64_t *
 		rc = sqlite3_step(st);
 	}
 	if (rc == SQLITE_ROW) {
-		*rows = sqlite3_column_int64(st, 0);
-		all = sqlite3_column_int64(st, 1);
+		waits->rows = sqlite3_column_int64(st, 0);
+		waits->last = sqlite3_column_int64(st, 1);
+		all = sqlite3_column_int64(st, 2);
 	}
 	sqlite3_finalize(st);
 	if (all)
-		*bytes = (int64_t)((double)(size - unused) * ((double)*rows / (double)all));
+		waits->bytes = (int64_t)((double)(size - unused) * ((double)waits->rows / (double)all));
 	return rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "counting the rows that wait", e);
 }
 

@@ -113,7 +113,8 @@
  * `pruned_before`, the time in milliseconds before which rows were removed; `estimates_before`, the day, in seconds,
  * that store_catch_up() has come to. From version 5 on a row's rowid is its sequence: the number of its last change, so
  * that a row that changes moves to the end of the table. meta has the last one, `sequence`, and which copy of which
- * ledger this is: `uuid`, and `epoch`, which is drawn anew where rows have got other numbers or may have. */
+ * ledger this is: `uuid`, and `epoch`, which is drawn anew where rows have got other numbers or may have; and
+ * `shipped`, the sequence up to which rows were known to be shipped when rows were pruned last. */
 static const struct store_schema {
 	int version;
 	const char *sql;

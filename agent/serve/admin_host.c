@@ -100,6 +100,7 @@ static bool on_snapshot(void *ctx, host_snapshot *s)
 	if (h->recording) {
 		s->ledger = recording_stats(h->recording);
 		s->tap = recording_tap(h->recording);
+		s->fleet = recording_fleet(h->recording);
 	}
 	pthread_mutex_unlock(&h->lock);
 	if (!ok)
@@ -242,6 +243,9 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 		host_tap tap = recording_tap(h->recording);
 		if (tap.kept)
 			checks_tap(&out[n++], &tap);
+		host_fleet fleet = recording_fleet(h->recording);
+		if (fleet.kept)
+			checks_fleet(&out[n++], &fleet);
 	}
 	pthread_mutex_unlock(&h->lock);
 	policy_unref(p);

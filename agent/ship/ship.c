@@ -52,7 +52,7 @@ size_t ship_report(char out[SHIP_REPORT_MAX], const ship_status *st)
 		"{\"v\":1,\"kind\":\"fleet\",\"pid\":%d,\"uuid\":\"%s\",\"ledger_epoch\":\"%s\",\"epoch\":%" PRId64
 		",\"position\":%" PRId64 ",\"behind\":%" PRId64 ",\"lag_ms\":%" PRId64 ",\"sent\":%" PRId64
 		",\"rejected\":%" PRId64 ",\"state\":\"%s\",\"problem\":\"%s\"}",
-		(int)getpid(), st->ledger.uuid, st->ledger.epoch, st->epoch, st->position, st->behind, st->lag_ms,
+		(int)getpid(), st->ledger.uuid, st->ledger.epoch, st->epoch, st->position, st->behind, ship_lag_ms(st),
 		st->sent, st->rejected, ship_state_name(st->state), problem);
 	return len > 0 && len < SHIP_REPORT_MAX ? (size_t)len : 0;
 }

@@ -43,6 +43,12 @@ const char *ship_state_name(ship_state state)
 
 /* ---- status */
 
+int64_t ship_lag_ms(const ship_status *status)
+{
+	int64_t lag = status->behind ? clock_mono_ms() - status->since_ms : 0;
+	return lag > 0 ? lag : 0;
+}
+
 /* Reads how far the ledger is ahead of PostgreSQL, and tells the status. */
 static void look(shipper *s)
 {
@@ -58,8 +64,7 @@ static void look(shipper *s)
 			s->even_ms = now;
 		is->behind = even ? 0 : is->ledger.sequence - is->position;
 		/* A process that never had PostgreSQL up to date goes by the row's own time. */
-		int64_t since = s->even_ms ? now - s->even_ms : clock_wall_ms() - here.next_ms;
-		is->lag_ms = even || since < 0 ? 0 : since;
+		is->since_ms = s->even_ms ? s->even_ms : now - (clock_wall_ms() - here.next_ms);
 	}
 	s->set->tell(s->set->ctx, is);
 }
@@ -291,7 +296,8 @@ static pq_result step(shipper *s, bool *moved, err *e)
 	if (result != PQ_OK)
 		return result;
 	int64_t left = s->batch.more ? is->ledger.sequence - s->batch.rows[s->batch.count - 1].sequence : 0;
-	batch_result done = batch_send(&s->batch, s->c, &s->at, left > 0 ? left : 0, is->lag_ms, &sent, &result, e);
+	batch_result done = batch_send(&s->batch, s->c, &s->at, left > 0 ? left : 0, ship_lag_ms(is), &sent, &result,
+				       e);
 	*moved = done == BATCH_MOVED;
 	is->position = s->at.position;
 	is->sent += sent.added + sent.replaced;
@@ -313,6 +319,7 @@ static void session(shipper *s)
 
 	if (!s->store)
 		s->store = store_open(s->set->db, false, &opened, &e);
+	look(s);
 	pq_result result = s->store && store_identity(s->store, &s->status.ledger, &e) == STORE_OK ? begin(s, &e) :
 												     PQ_LOST;
 	if (result == PQ_OK) {

@@ -23,9 +23,12 @@ typedef struct ship_status {
 	store_id ledger;                       /* uuid "": the ledger was not read yet */
 	int64_t epoch, position;               /* in PostgreSQL; epoch 0: not known yet */
 	int64_t behind;                        /* changes that PostgreSQL does not have, at most */
-	int64_t lag_ms;                        /* for how long it has not had all of them */
-	int64_t sent, rejected;                /* rows, by this process */
+	int64_t since_ms;       /* by the monotonic clock: since when it has not had all of them, if `behind` */
+	int64_t sent, rejected; /* rows, by this process */
 } ship_status;
+
+/* Returns for how long PostgreSQL has not had all rows, in milliseconds. */
+int64_t ship_lag_ms(const ship_status *status);
 
 typedef struct shipper_settings {
 	const char *db;      /* the ledger's path */

@@ -2,6 +2,7 @@
 
 SHIPPERS=20 SHIP_RECORDS=200000 SHIP_KILLS=60 is the long form."""
 import contextlib
+import json
 import os
 import random
 import signal
@@ -16,7 +17,7 @@ import postgres
 from loglines import DAY, Maker
 from processes import Process
 from test_joining import LEG, Reports, report_of, usage
-from test_keeping import Feed, line_of
+from test_keeping import Feed, ask, fill, line_of
 
 SHIPPERS = int(os.environ.get("SHIPPERS", "3"))
 RECORDS = int(os.environ.get("SHIP_RECORDS", "12000"))
@@ -379,3 +380,71 @@ def test_the_shipper_only_reads(fleet, shippers):
     gateway.take(Maker(seed=3).make(100), name="more")
     all_shipped(fleet, gateway)
     same(fleet, gateway)
+
+
+# ---- the agent beside the shipper
+
+
+def kept_gateway(fleet, name, agents, **config):
+    """A gateway with 20,000 requests of the last 30 days, of which 10 days are kept, and its agent."""
+    gateway = fleets.Gateway(fleet, name, retention_days=10, **config)
+    fill(gateway, 20000)
+    settings = dict(json.loads(gateway.config.read_text()), log_listen=["127.0.0.1:%d" % harness.free_port()], fleet_listen=["dgram@%s/fleet" % gateway.directory])
+    harness.write_config(gateway.directory, settings)
+    return gateway, agents(settings)
+
+
+def fleet_metrics(agent):
+    return {line.split()[0]: float(line.split()[1]) for line in agent.http(path="/metrics").text.splitlines() if line.startswith("spoa_llm_fleet_")}
+
+
+def check_of(agent):
+    return {check["part"]: check for check in json.loads(agent.http(path="/readyz").text)["checks"]}["fleet"]
+
+
+def count(gateway):
+    return ask(gateway.db, "select count(*) from requests")[0]
+
+
+def test_rows_are_kept_until_postgresql_has_them(fleet, agents, shippers):
+    """Retention waits for the shipper. Metrics and /readyz say how far it is, and never that the agent is not ready."""
+    gateway, agent = kept_gateway(fleet, "bonn", agents)
+    said = check_of(agent)
+    assert said["ok"] and not said["blocking"] and said["detail"] == "not heard of yet", said
+    assert json.loads(gateway.ledger("prune", "--json").out)["removed"] == 0
+    assert count(gateway) == 20000 and "event=pruned" not in agent.text()
+    fleet.server.pause()
+    try:
+        shipper = shippers(gateway)
+        harness.until(lambda: fleet_metrics(agent)['spoa_llm_fleet_state{state="connecting"}'] == 1, 20, "the shipper speaks")
+        harness.until(lambda: fleet_metrics(agent)["spoa_llm_fleet_lag_seconds"] > 1, 20, "the lag grows", step=.1)
+    finally:
+        fleet.server.pause(False)
+    harness.until(lambda: fleet_metrics(agent)['spoa_llm_fleet_state{state="ok"}'] == 1, 60, lambda: shipper.process.tail(), step=.1)
+    got = fleet_metrics(agent)
+    assert got["spoa_llm_fleet_behind"] == got["spoa_llm_fleet_lag_seconds"] == got["spoa_llm_fleet_rejected_total"] == 0, got
+    assert got["spoa_llm_fleet_sent_total"] == 20000 and check_of(agent)["ok"]
+    agent.log("event=pruned", 60)
+    left = count(gateway)
+    assert 5000 < left < 9000 and place_of(fleet, "bonn")[3] == 20000
+    assert fleet.value("select count(*) from spoa_llm.requests") == "20000"
+    gateway.verify()
+    # A shipper that goes on goes on from there, and counts on.
+    shipper.again()
+    harness.until(lambda: fleet_metrics(agent)['spoa_llm_fleet_state{state="ok"}'] == 1, 20, "the next one speaks")
+    assert fleet_metrics(agent)["spoa_llm_fleet_sent_total"] == 20000 and place_of(fleet, "bonn")[2] == 1
+
+
+def test_a_backlog_that_is_too_large_is_cut(fleet, agents):
+    """The oldest rows that were not shipped go, and that is said; and so is that no shipper speaks."""
+    gateway, agent = kept_gateway(fleet, "kiel", agents, fleet_backlog=1 << 20)
+    line = agent.log("event=fleet_backlog_full", 60)
+    assert "backlog=1048576" in line
+    gone = 20000 - count(gateway)
+    due = 20000 - ask(gateway.db, "select count(*) from requests where time_ms >= %d" % ((time.time() - 10 * 86400) * 1000))[0]
+    assert 1000 < due - gone < 8000, (due, gone)
+    assert fleet_metrics(agent)["spoa_llm_fleet_unshipped_removed_total"] == gone
+    agent.log("event=fleet_silent", 20)
+    said = check_of(agent)
+    assert not said["ok"] and not said["blocking"] and "was not heard of for" in said["detail"], said
+    assert agent.http(path="/readyz").status == 200 and fleet_metrics(agent)['spoa_llm_fleet_state{state="silent"}'] == 1

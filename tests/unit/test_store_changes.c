@@ -189,7 +189,8 @@ static void compacting_keeps_the_numbers(void)
 
 static void rows_that_were_not_shipped_stay(void)
 {
-	int64_t removed = 0, waiting = 0, bytes = 0;
+	int64_t removed = 0;
+	store_waits waits;
 	err e = { 0 };
 	store *s = new_store();
 
@@ -201,9 +202,9 @@ static void rows_that_were_not_shipped_stay(void)
 	CHECK(strcmp(ask("SELECT count(*) FROM meta WHERE key = 'pruned_before'"), "0") == 0);
 	CHECK(store_prune(s, BEGIN_MS + 500, 400, &removed, &e) == STORE_OK && removed == 400);
 	CHECK(store_prune(s, BEGIN_MS + 500, 400, &removed, &e) == STORE_OK && removed == 0);
-	CHECK(store_waiting(s, BEGIN_MS + 500, 400, &waiting, &bytes, &e) == STORE_OK && waiting == 100);
-	CHECK(bytes > 100 * 100 && bytes < 100 * 2000);
-	CHECK(store_waiting(s, BEGIN_MS + 500, 450, &waiting, &bytes, &e) == STORE_OK && waiting == 50);
+	CHECK(store_waiting(s, BEGIN_MS + 500, 400, &waits, &e) == STORE_OK && waits.rows == 100);
+	CHECK(waits.bytes > 100 * 100 && waits.bytes < 100 * 2000 && waits.last == 500);
+	CHECK(store_waiting(s, BEGIN_MS + 500, 450, &waits, &e) == STORE_OK && waits.rows == 50);
 	/* A row that was shipped, and changed since then, is to be shipped again. */
 	tell(s, rows[450].id, 1);
 	CHECK(store_prune(s, BEGIN_MS + 500, COUNT, &removed, &e) == STORE_OK && removed == 99);

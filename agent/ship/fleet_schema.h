@@ -45,6 +45,8 @@
  * time. `behind` and `lag_ms` are what the
  * shipper said last: rows that are not here yet, and the age of the oldest of them.
  *
+ * `gateways` and `hourly` are updated all the time, and have room in their pages for that.
+ *
  * `rejected` has rows that PostgreSQL refused for themselves, which should not be possible. */
 #define FLEET_TABLES_1 \
 	"CREATE TABLE spoa_llm.meta (key text PRIMARY KEY, value text NOT NULL);" \
@@ -55,12 +57,12 @@
 	" rows bigint NOT NULL DEFAULT 0," \
 	" behind bigint NOT NULL DEFAULT 0, lag_ms bigint NOT NULL DEFAULT 0, version text NOT NULL DEFAULT '' CHECK (version ~ '^[ -~]{0,40}$')," \
 	" schema int NOT NULL DEFAULT 1, config_hash text NOT NULL DEFAULT '', seen timestamptz NOT NULL DEFAULT now()," \
-	" registered timestamptz NOT NULL DEFAULT now());" \
+	" registered timestamptz NOT NULL DEFAULT now()) WITH (fillfactor = 50);" \
 	"CREATE TABLE spoa_llm.requests (gateway int NOT NULL, epoch int NOT NULL, sequence bigint NOT NULL," FLEET_ROW_1 \
 	", PRIMARY KEY (time_ms, gateway, id)) PARTITION BY RANGE (time_ms);" \
 	"CREATE TABLE spoa_llm.requests_default PARTITION OF spoa_llm.requests DEFAULT;" \
 	"CREATE TABLE spoa_llm.hourly (gateway int NOT NULL, kind smallint NOT NULL, bucket bigint NOT NULL," \
-	" label text NOT NULL," FLEET_SUMS_1 ", PRIMARY KEY (kind, bucket, gateway, label));" \
+	" label text NOT NULL," FLEET_SUMS_1 ", PRIMARY KEY (kind, bucket, gateway, label)) WITH (fillfactor = 70);" \
 	"CREATE INDEX hourly_gateway ON spoa_llm.hourly (gateway, bucket);" \
 	"CREATE TABLE spoa_llm.rejected (gateway int NOT NULL, epoch int NOT NULL, sequence bigint NOT NULL, id text NOT NULL," \
 	" problem text NOT NULL, time timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (gateway, epoch, sequence));"

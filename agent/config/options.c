@@ -107,7 +107,7 @@ const option_info options[] = {
 	  .fallback = "2147483648", .arg = "BYTES",
 	  .help = "most disk space for requests that are older than retention_days and that PostgreSQL does not have yet; beyond it the oldest of them are removed" },
 	{ .key = "fleet_listen", .type = OPTION_LIST, .offset = AT(fleet_listen), .min = 0, .max = 255,
-	  .fallback = "dgram@/run/spoa-llm/fleet.dgram", .arg = "ADDRESS",
+	  .fallback = "dgram@/var/lib/spoa-llm/fleet.dgram", .arg = "ADDRESS",
 	  .help = "address on which `spoa-llm ship` tells the agent how far it is: dgram@/PATH; it is opened if there are fleet_uri and a ledger" },
 	{ .key = "ca_file", .type = OPTION_STRING, .offset = AT(ca_file), .min = 1, .max = 1024, .fallback = "@system-ca", .reloadable = true,
 	  .arg = "PATH", .help = "file with the certificate authorities that HAProxy trusts, for `spoa-llm backends`" },

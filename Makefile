@@ -84,7 +84,7 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 SYSCONFDIR := /etc
 INSTALL = install
 EXAMPLES := haproxy.cfg.example spoe.conf dist/haproxy-existing.cfg \
-	$(wildcard dist/alerts.yml dist/grafana.json dist/prometheus.yml)
+	$(wildcard dist/alerts.yml dist/grafana.json dist/grafana-fleet.json dist/prometheus.yml)
 
 ## install: the agent, its units and documents; PREFIX=/usr/local DESTDIR=
 # A configuration that is there stays. llm.cfg is haproxy.cfg.example to be read beside a configuration that has a log of its own,

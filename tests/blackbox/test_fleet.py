@@ -134,6 +134,29 @@ def test_export_of_the_fleet(fleet):
     assert table[0][-1] == "gateway" and {row[-1] for row in table[1:]} == set(NAMES) and len(table) == len(rows) + 1
 
 
+def test_grafana(fleet):
+    """Each panel's SQL runs as a reader, and says what `savings --fleet` says."""
+    dashboard = json.loads((harness.ROOT / "dist" / "grafana-fleet.json").read_text())
+    password = (fleet.dir / "password-people").read_text().strip()
+    totals = json.loads(read(fleet, "savings", "--fleet", "--json", "--since", "all").out)["totals"]
+    names = [row[0] for row in fleet.sql(dashboard["templating"]["list"][1]["query"], user="spoa_llm_people", password=password)]
+    assert names == sorted(NAMES)
+
+    def ask(title, gateways):
+        sql = next(panel for panel in dashboard["panels"] if panel["title"] == title)["targets"][0]["rawSql"]
+        sql = sql.replace("$__unixEpochFrom()", "0").replace("$__unixEpochTo()", "4000000000").replace("$gateway", ", ".join("'%s'" % one for one in gateways))
+        assert "$" not in sql, sql
+        return fleet.sql(sql, user="spoa_llm_people", password=password)
+
+    for panel in dashboard["panels"]:
+        assert ask(panel["title"], NAMES) and panel["targets"][0]["format"] == ("time_series" if panel["type"] == "timeseries" else "table"), panel["title"]
+    assert round(float(ask("Cost", NAMES)[0][0]) * 1e9) == totals["cost_nanodollars"]
+    assert round(float(ask("Saved by the gateways", NAMES)[0][0]) * 1e9) == totals["saved_gateway_nanodollars"]
+    for title, what in (("Requests by gateway", "requests"), ("Failed by gateway", "failed")):
+        assert sum(int(row[2]) for row in ask(title, NAMES)) == totals[what] > sum(int(row[2]) for row in ask(title, NAMES[:1]))
+    assert sum(int(row[1]) for row in ask("Models", NAMES)) == totals["requests"] and [row[0] for row in ask("Gateways", NAMES)] == sorted(NAMES)
+
+
 def test_a_reader_that_goes_away_ends_the_export(fleet, server):
     """The statement is cancelled: what is left of a long history is not sent to nobody."""
     process = harness.start("ledger", "export", "--fleet", *fleet.reading, stdout=subprocess.PIPE, stderr=subprocess.PIPE)

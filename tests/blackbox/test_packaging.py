@@ -39,7 +39,7 @@ def tree(path):
     return sorted(str(entry.relative_to(path)) for entry in path.rglob("*") if not entry.is_dir())
 
 
-FROM_OTHERS = {"alerts.yml", "grafana.json", "prometheus.yml"}  # examples that are installed only if dist/ has them
+FROM_OTHERS = {"alerts.yml", "grafana.json", "grafana-fleet.json", "prometheus.yml"}  # examples that are installed only if dist/ has them
 
 
 def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md")):

@@ -516,6 +516,26 @@ def test_an_older_row_never_replaces_a_newer_one(alone):
     assert gateway.resend()["again"] == 100 and alone.value("select sum(cost) from spoa_llm.requests") != "700"
 
 
+def test_a_resend_beside_the_shipper(alone):
+    """Both write for the same gateway, one transaction at a time, while rows come and change."""
+    gateway = fleets.Gateway(alone, "one")
+    gateway.take(Maker(seed=1, span_ms=2 * DAY).make(300))
+    gateway.ship()
+    shipper = harness.Process("agent", harness.argv("ship", "-c", gateway.config), gateway.directory / "beside.log", harness.environment())
+    for number in range(5):
+        gateway.take(Maker(seed=10 + number, span_ms=2 * DAY).make(100))
+        with sqlite3.connect(gateway.db, timeout=20) as base:   # as a report of the tap changes a row, but for the ledger's own sums
+            base.execute("update requests set cost = cost + 1, rowid = (select max(rowid) + 1 from requests) where rowid = (select min(rowid) from requests)")
+        assert gateway.resend()["rows"] == 400 + 100 * number
+    last = sqlite3.connect(gateway.db).execute("select max(rowid) from requests").fetchone()[0]
+    harness.until(lambda: gateway.sql("select max(position) from spoa_llm.gateways") == [[str(last)]], 20, shipper.tail, step=0.1)
+    assert shipper.end() == 0
+    said = gateway.verify()
+    assert (said["problems"], said["hours_not_shipped_yet"]) == ([], 0)
+    assert alone.value("select count(*) from spoa_llm.requests") == "800"
+    assert alone.value("select sum(cost) from spoa_llm.requests") == alone.value("select sum(cost) from spoa_llm.hourly where kind = 0")
+
+
 def test_what_the_ledger_pruned_stays_in_postgresql(alone):
     """Rows that are pruned from the ledger are no difference, and a resend leaves their sums as they are."""
     gateway = gateway_of(alone, "one", 400, span_ms=4 * DAY)

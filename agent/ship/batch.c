@@ -13,6 +13,7 @@
 bool batch_init(batch *b, err *e)
 {
 	memset(b, 0, sizeof *b);
+	b->after = -1;
 	buf_init(&b->text, BATCH_BYTES);
 	b->rows = malloc(BATCH_ROWS * sizeof *b->rows);
 	return b->rows || err_memory(e);
@@ -69,12 +70,14 @@ static bool settle(const char *db, err *e)
 
 store_result batch_read(batch *b, store *s, const char *db, int64_t after, err *e)
 {
+	b->after = -1;
 	b->count = 0;
 	b->more = false;
 	b->text.start = b->text.end = 0;
 	store_result result = store_changes(s, after, BATCH_ROWS + 1, take, b, e);
 	if (result == STORE_OK && b->count && !settle(db, e))
 		result = STORE_ERROR;
+	b->after = result == STORE_OK ? after : -1;
 	return result;
 }
 
@@ -84,7 +87,7 @@ typedef struct sending {
 	pq *c;
 	place *at;
 	const batch *b;
-	int64_t behind, lag_ms;
+	batch_beside beside;
 	batch_sent *sent;
 	pq_result result;
 	char state[6]; /* the SQLSTATE of PQ_FAILED */
@@ -127,12 +130,14 @@ static bool put_rows(sending *s, size_t from, size_t to, batch_sent *sent)
 	size_t begin = s->b->rows[from].begin, end = to < s->b->count ? s->b->rows[to].begin : buf_len(&s->b->text);
 	char epoch[24];
 	const char *values[] = { s->at->no, epoch, "false" };
+	void (*meanwhile)(void *ctx) = s->beside.meanwhile;
 	pq_rows *rows = NULL;
 
+	s->beside.meanwhile = NULL;
 	number(epoch, s->at->epoch);
 	if (!is_ok(s, pq_copy_begin(s->c, sql->copy, s->e)) ||
 	    !is_ok(s, pq_copy_put(s->c, text + begin, end - begin, s->e)) || !is_ok(s, pq_copy_end(s->c, s->e)) ||
-	    !is_ok(s, pq_run(s->c, sql->merge, 3, values, &rows, s->e)))
+	    !is_ok(s, pq_run_beside(s->c, sql->merge, 3, values, &rows, meanwhile, s->beside.ctx, s->e)))
 		return false;
 	*sent = (batch_sent){ .added = pq_int(rows, 0, 0),
 			      .replaced = pq_int(rows, 0, 1),
@@ -170,9 +175,9 @@ static bool move(sending *s, const batch_row *row, size_t left, int64_t added)
 
 	number(position, row->sequence);
 	number(time_ms, row->time_ms);
-	number(behind, s->behind + (int64_t)left);
+	number(behind, s->beside.behind + (int64_t)left);
 	number(rows, added);
-	number(lag, s->lag_ms);
+	number(lag, s->beside.lag_ms);
 	return is_ok(
 		s,
 		pq_run(s->c,
@@ -241,10 +246,10 @@ static batch_result send(sending *s, size_t from, size_t to)
 	return result == BATCH_OK ? send(s, middle, to) : result;
 }
 
-batch_result batch_send(batch *b, pq *c, place *at, int64_t behind, int64_t lag_ms, batch_sent *sent, pq_result *result,
-			err *e)
+batch_result batch_send(const batch *b, pq *c, place *at, const batch_beside *beside, batch_sent *sent,
+			pq_result *result, err *e)
 {
-	sending s = { .c = c, .at = at, .b = b, .behind = behind, .lag_ms = lag_ms, .sent = sent, .e = e };
+	sending s = { .c = c, .at = at, .b = b, .beside = *beside, .sent = sent, .e = e };
 
 	*sent = (batch_sent){ .added = 0 };
 	batch_result done = b->count ? send(&s, 0, b->count) : BATCH_OK;

@@ -30,7 +30,8 @@ typedef struct batch_row {
 } batch_row;
 
 typedef struct batch {
-	buf text; /* lines of the COPY */
+	int64_t after; /* the sequence after which it begins; -1: nothing was read */
+	buf text;      /* lines of the COPY */
 	batch_row *rows;
 	size_t count;
 	bool more; /* further rows were there */
@@ -52,10 +53,15 @@ void batch_deinit(batch *b);
 /* Reads rows of `s` after `after`, and sees to it that the ledger cannot lose them any more: sequences that PostgreSQL
  * has must not be given to other rows after a loss of power. `db` is the ledger's path. */
 MUST_CHECK store_result batch_read(batch *b, store *s, const char *db, int64_t after, err *e);
+typedef struct batch_beside {
+	int64_t behind, lag_ms; /* how many changes are left after these; for how long PostgreSQL has not had all */
+	void (*meanwhile)(void *ctx); /* is called once, while PostgreSQL works; may be NULL */
+	void *ctx;
+} batch_beside;
+
 /* Sends the rows, and moves `at` with each transaction that was committed. Rows that PostgreSQL refuses for what is in
- * them are noted in its table `rejected`. `behind` and `lag_ms`: how many changes are left after these,
- * and for how long PostgreSQL has not had all. */
-MUST_CHECK batch_result batch_send(batch *b, pq *c, place *at, int64_t behind, int64_t lag_ms, batch_sent *sent,
+ * them are noted in its table `rejected`. */
+MUST_CHECK batch_result batch_send(const batch *b, pq *c, place *at, const batch_beside *beside, batch_sent *sent,
 				   pq_result *result, err *e);
 /* Copies an id as text that PostgreSQL takes: what is no printable ASCII becomes "?". */
 void batch_id(char out[RECORD_ID_MAX + 1], const char *id);

@@ -227,13 +227,18 @@ static pq_result send(pq *c, const char *sql, size_t count, const char *const *v
 	return lib.PQsendQueryParams(c->conn, sql, (int)count, NULL, values, NULL, NULL, 0) ? PQ_OK : lost(c, e);
 }
 
-pq_result pq_run(pq *c, const char *sql, size_t count, const char *const *values, pq_rows **rows, err *e)
+pq_result pq_run_beside(pq *c, const char *sql, size_t count, const char *const *values, pq_rows **rows,
+			void (*meanwhile)(void *ctx), void *ctx, err *e)
 {
 	PGresult *last = NULL;
 
 	if (rows)
 		*rows = NULL;
 	pq_result result = send(c, sql, count, values, e);
+	if (result == PQ_OK && meanwhile) {
+		result = flush(c, clock_mono_ms() + c->statement_ms, e);
+		meanwhile(ctx);
+	}
 	if (result == PQ_OK)
 		result = finish(c, &(reading){ .last = &last }, e);
 	if (result == PQ_OK && rows)
@@ -241,6 +246,11 @@ pq_result pq_run(pq *c, const char *sql, size_t count, const char *const *values
 	else
 		lib.PQclear(last);
 	return result;
+}
+
+pq_result pq_run(pq *c, const char *sql, size_t count, const char *const *values, pq_rows **rows, err *e)
+{
+	return pq_run_beside(c, sql, count, values, rows, NULL, NULL, e);
 }
 
 pq_result pq_script(pq *c, const char *sql, err *e)

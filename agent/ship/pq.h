@@ -51,6 +51,9 @@ const char *pq_where(const pq *c);
 /* Runs the statement `sql` with `count` parameters as texts, NULL for the value NULL. `rows` NULL: its rows are not
  * wanted; else free them by pq_rows_free(), which takes NULL too. */
 MUST_CHECK pq_result pq_run(pq *c, const char *sql, size_t count, const char *const *values, pq_rows **rows, err *e);
+/* The same, and calls `meanwhile` when the server has the statement and works on it. */
+MUST_CHECK pq_result pq_run_beside(pq *c, const char *sql, size_t count, const char *const *values, pq_rows **rows,
+				   void (*meanwhile)(void *ctx), void *ctx, err *e);
 /* Runs statements without parameters, separated by semicolons, of which nothing is wanted back. */
 MUST_CHECK pq_result pq_script(pq *c, const char *sql, err *e);
 /* Runs the statement and calls `each` with one row at a time, as it comes, until `each` returns false; then the

@@ -22,7 +22,7 @@ enum {
 typedef struct shipper {
 	const shipper_settings *set;
 	store *store;
-	batch batch;
+	batch batch, next; /* that is sent; that was read while it was */
 	pq *c;
 	place at;
 	store_id of; /* the ledger that this session ships */
@@ -230,6 +230,7 @@ static pq_result begin(shipper *s, err *e)
 	snprintf(known_epoch, sizeof known_epoch, "%s", pq_text(rows, 0, 5));
 	pq_rows_free(rows);
 	s->months_count = 0;
+	s->next.after = -1;
 	result = lock_gateway(s, e);
 	if (result == PQ_OK)
 		result = check_copy(s, known_epoch, e);
@@ -271,6 +272,17 @@ static pq_result say_seen(shipper *s, err *e)
 		      values, NULL, e);
 }
 
+/* Reads the rows after those that are being sent. If that fails, step() reads them, and says why. */
+static void read_next(void *ctx)
+{
+	shipper *s = ctx;
+	err ignored;
+
+	if (batch_read(&s->next, s->store, s->set->db, s->batch.rows[s->batch.count - 1].sequence, &ignored) !=
+	    STORE_OK)
+		s->next.after = -1;
+}
+
 /* Sends one batch. `*moved`: PostgreSQL stands elsewhere than this session knows, or the ledger was replaced. */
 static pq_result step(shipper *s, bool *moved, err *e)
 {
@@ -284,8 +296,14 @@ static pq_result step(shipper *s, bool *moved, err *e)
 		 is->ledger.sequence < s->at.position;
 	if (*moved)
 		return PQ_OK;
-	if (batch_read(&s->batch, s->store, s->set->db, s->at.position, e) != STORE_OK)
+	if (s->next.after == s->at.position) {
+		batch read = s->next;
+		s->next = s->batch;
+		s->batch = read;
+	} else if (batch_read(&s->batch, s->store, s->set->db, s->at.position, e) != STORE_OK) {
 		return PQ_LOST;
+	}
+	s->next.after = -1;
 	if (!s->batch.count) {
 		result = say_seen(s, e);
 		if (result == PQ_OK)
@@ -296,8 +314,11 @@ static pq_result step(shipper *s, bool *moved, err *e)
 	if (result != PQ_OK)
 		return result;
 	int64_t left = s->batch.more ? is->ledger.sequence - s->batch.rows[s->batch.count - 1].sequence : 0;
-	batch_result done = batch_send(&s->batch, s->c, &s->at, left > 0 ? left : 0, ship_lag_ms(is), &sent, &result,
-				       e);
+	const batch_beside beside = { .behind = left > 0 ? left : 0,
+				      .lag_ms = ship_lag_ms(is),
+				      .meanwhile = s->batch.more ? read_next : NULL,
+				      .ctx = s };
+	batch_result done = batch_send(&s->batch, s->c, &s->at, &beside, &sent, &result, e);
 	*moved = done == BATCH_MOVED;
 	is->position = s->at.position;
 	is->sent += sent.added + sent.replaced;
@@ -343,8 +364,10 @@ bool shipper_run(const shipper_settings *settings, err *e)
 {
 	shipper s = { .set = settings, .retry_ms = RETRY_MS };
 
-	if (!batch_init(&s.batch, e))
+	if (!batch_init(&s.batch, e) || !batch_init(&s.next, e)) {
+		batch_deinit(&s.batch);
 		return false;
+	}
 	while (!stopping(&s)) {
 		session(&s);
 		/* Twenty gateways that lost one server must not come back all at once. */
@@ -355,5 +378,6 @@ bool shipper_run(const shipper_settings *settings, err *e)
 	}
 	store_close(s.store);
 	batch_deinit(&s.batch);
+	batch_deinit(&s.next);
 	return true;
 }

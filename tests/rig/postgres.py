@@ -153,6 +153,9 @@ class Server:
         if self.process:
             self.pause(False)
             self.stop(signal.SIGQUIT)
+        # Its tables have what ledgers have, which are searched for credentials, and its log; to search hundreds of megabytes of its files takes long.
+        for path in (self.data, *self.dir.glob("backup*")):
+            shutil.rmtree(path, ignore_errors=True)
 
     # ---- use
 

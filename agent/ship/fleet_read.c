@@ -7,7 +7,6 @@
 
 #include "base/clock.h"
 #include "ledger/columns.h"
-#include "ledger/store_schema.h"
 #include "ship/fleet_sql.h"
 
 /* ---- sums */
@@ -30,10 +29,6 @@ static const struct {
 	[GROUP_GATEWAY] = { 0, "(SELECT name FROM spoa_llm.gateways g WHERE g.no = h.gateway)" PLAINLY },
 };
 
-#define SUMS_ONE(name) +1
-enum { SUMS = 0 STORE_SUMS(SUMS_ONE) };
-_Static_assert(sizeof(store_sums) - offsetof(store_sums, requests) == SUMS * sizeof(int64_t), "one column each");
-
 typedef struct report {
 	store_group by;
 	bool (*each)(void *ctx, const store_sums *sums);
@@ -53,14 +48,13 @@ static bool take_sums(void *ctx, const pq_rows *row)
 {
 	const report *r = ctx;
 	store_sums sums = { .requests = 0 };
-	int64_t *column = &sums.requests;
 
 	if (r->by == GROUP_DAY || r->by == GROUP_HOUR)
 		time_label(sums.label, sizeof sums.label, pq_int(row, 0, 0), r->by == GROUP_HOUR);
 	else
 		snprintf(sums.label, sizeof sums.label, "%s", pq_text(row, 0, 0));
-	for (size_t i = 0; i < SUMS; i++)
-		column[i] = pq_int(row, 0, 1 + i);
+	for (size_t i = 0; i < FLEET_SUMS_COUNT; i++)
+		*fleet_sum(&sums, i) = pq_int(row, 0, 1 + i);
 	return r->each(r->ctx, &sums);
 }
 

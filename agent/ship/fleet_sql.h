@@ -12,7 +12,7 @@
 #define SHIP_FLEET_SQL_H
 
 #include "base/buf.h"
-#include "ledger/record.h"
+#include "ledger/store.h"
 
 enum { FLEET_SQL_MAX = 16384 };
 
@@ -43,6 +43,12 @@ MUST_CHECK bool fleet_copy_row(buf *to, int64_t sequence, const record *r);
 /* Lists for SELECT, each with a comma in front: what rows add to the sums of their hour, as store_sums_add() has it
  * (the row's columns have no qualifier); the sums of the table `hourly`; and those of several of its rows added up. */
 extern const char fleet_sums_of_rows[], fleet_sums_names[], fleet_sums_sums[];
+/* The sums in store_sums, in the same order: their number, and the `i`th one. */
+enum { FLEET_SUMS_COUNT = (sizeof(store_sums) - offsetof(store_sums, requests)) / sizeof(int64_t) };
+static inline int64_t *fleet_sum(store_sums *s, size_t i)
+{
+	return (int64_t *)(void *)((char *)s + offsetof(store_sums, requests) + i * sizeof(int64_t));
+}
 /* A condition: all sums are 0. */
 extern const char fleet_sums_all_zero[];
 /* What a row is counted by, and a row for each kind of it, with its label: see ledger/store_impl.h. */

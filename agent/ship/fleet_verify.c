@@ -8,15 +8,9 @@
 #include "ledger/store_schema.h"
 #include "ship/fleet_sql.h"
 
-#define SUMS_ONE(name) +1
 #define SUMS_NAME(name) #name,
-enum { SUMS = 0 STORE_SUMS(SUMS_ONE) };
-static const char *const names[SUMS] = { STORE_SUMS(SUMS_NAME) };
-
-static const int64_t *sums_of(const store_sums *s)
-{
-	return &s->requests;
-}
+static const char *const names[] = { STORE_SUMS(SUMS_NAME) };
+_Static_assert(sizeof names / sizeof names[0] == FLEET_SUMS_COUNT, "each sum is named");
 
 /* ---- sums and rows of PostgreSQL */
 
@@ -116,8 +110,8 @@ static bool take_hour(void *ctx, const pq_rows *row)
 {
 	fleet_hour *hour = hour_of(ctx, pq_int(row, 0, 0));
 
-	for (size_t i = 0; hour && i < SUMS; i++)
-		(&hour->sums.requests)[i] = pq_int(row, 0, 1 + i);
+	for (size_t i = 0; hour && i < FLEET_SUMS_COUNT; i++)
+		*fleet_sum(&hour->sums, i) = pq_int(row, 0, 1 + i);
 	return hour != NULL;
 }
 
@@ -185,19 +179,22 @@ store_result fleet_hours_here(store *s, int64_t from_s, int64_t to_s, int64_t po
 /* Writes what differs, and returns true if anything does. */
 static bool differ(const fleet_hour *here, const fleet_hour *there, char *out, size_t room)
 {
-	static const store_sums none;
-	const int64_t *a = sums_of(here ? &here->sums : &none), *b = sums_of(there ? &there->sums : &none);
+	store_sums a = here ? here->sums : (store_sums){ .requests = 0 };
+	store_sums b = there ? there->sums : (store_sums){ .requests = 0 };
 
-	if (a[0] != b[0]) {
-		snprintf(out, room, "the ledger has %" PRId64 " requests and PostgreSQL %" PRId64, a[0], b[0]);
+	if (a.requests != b.requests) {
+		snprintf(out, room, "the ledger has %" PRId64 " requests and PostgreSQL %" PRId64, a.requests,
+			 b.requests);
 		return true;
 	}
-	for (size_t i = 1; i < SUMS; i++)
-		if (a[i] != b[i]) {
+	for (size_t i = 0; i < FLEET_SUMS_COUNT; i++) {
+		int64_t mine = *fleet_sum(&a, i), other = *fleet_sum(&b, i);
+		if (mine != other) {
 			snprintf(out, room, "the sum of %s is %" PRId64 " in the ledger and %" PRId64 " in PostgreSQL",
-				 names[i], a[i], b[i]);
+				 names[i], mine, other);
 			return true;
 		}
+	}
 	return false;
 }
 
@@ -209,17 +206,11 @@ size_t fleet_hours_compare(const fleet_hours *here, const fleet_hours *there, in
 
 	*compared = 0;
 	while (i < here->count || k < there->count) {
-		const fleet_hour *a = i < here->count ? &here->items[i] : NULL;
-		const fleet_hour *b = k < there->count ? &there->items[k] : NULL;
-		if (a && b && a->hour != b->hour) {
-			if (a->hour < b->hour)
-				b = NULL;
-			else
-				a = NULL;
-		}
-		int64_t hour = a ? a->hour : b->hour;
-		i += a != NULL;
-		k += b != NULL;
+		int64_t mine = i < here->count ? here->items[i].hour : INT64_MAX;
+		int64_t other = k < there->count ? there->items[k].hour : INT64_MAX;
+		int64_t hour = mine < other ? mine : other;
+		const fleet_hour *a = mine == hour ? &here->items[i++] : NULL;
+		const fleet_hour *b = other == hour ? &there->items[k++] : NULL;
 		if (hour < from_s)
 			continue;
 		if (a && a->waits) {

@@ -27,7 +27,7 @@
 /* clang-format on */
 
 static struct {
-#define PQ_MEMBER(name) __typeof__(name) *name;
+#define PQ_MEMBER(name) __typeof__(&(name)) name;
 	PQ_FUNCTIONS(PQ_MEMBER)
 } lib;
 static bool lib_loaded;

@@ -7,7 +7,7 @@
 #include "config/fleet.h"
 #include "ship/fleet_schema.h"
 
-enum { STEPS = sizeof fleet_schema / sizeof fleet_schema[0] };
+enum { FLEET_SERVER_MIN = 150000, STEPS = sizeof fleet_schema / sizeof fleet_schema[0] };
 
 /* Ends the transaction: by COMMIT if `result` is PQ_OK, else by ROLLBACK. */
 static pq_result end(pq *c, pq_result result, err *e)
@@ -44,12 +44,39 @@ static pq_result number(pq *c, const char *sql, int64_t *n, err *e)
 	" EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO spoa_llm_writer', current_database());" \
 	" END $body$; CREATE SCHEMA spoa_llm"
 
+/* Says what of the server or the database cannot be used. */
+static pq_result check_server(pq *c, err *e)
+{
+	pq_rows *rows;
+	pq_result result = pq_run(c,
+				  "SELECT current_setting('server_version_num'), current_setting('server_version'),"
+				  " pg_encoding_to_char(encoding) FROM pg_database WHERE datname = current_database()",
+				  0, NULL, &rows, e);
+
+	if (result != PQ_OK)
+		return result;
+	if (pq_int(rows, 0, 0) < FLEET_SERVER_MIN)
+		err_set(e, "the server is PostgreSQL %.40s: version %d or later is needed", pq_text(rows, 0, 1),
+			FLEET_SERVER_MIN / 10000);
+	else if (strcmp(pq_text(rows, 0, 2), "UTF8") != 0)
+		err_set(e,
+			"the database has the encoding %.40s, which has no place for many names: make it by CREATE DATABASE ..."
+			" ENCODING 'UTF8' TEMPLATE template0",
+			pq_text(rows, 0, 2));
+	else
+		*e->text = '\0';
+	pq_rows_free(rows);
+	return *e->text ? PQ_FAILED : PQ_OK;
+}
+
 static pq_result migrate(pq *c, int *was, int *is, err *e)
 {
 	int64_t there = 0, version = 0;
 	char sql[128];
 
-	pq_result result = pq_script(c, "SELECT pg_advisory_xact_lock(" FLEET_LOCK ", 0)", e);
+	pq_result result = check_server(c, e);
+	if (result == PQ_OK)
+		result = pq_script(c, "SELECT pg_advisory_xact_lock(" FLEET_LOCK ", 0)", e);
 	if (result == PQ_OK)
 		result = number(c, "SELECT count(*) FROM pg_namespace WHERE nspname = 'spoa_llm'", &there, e);
 	if (result == PQ_OK)

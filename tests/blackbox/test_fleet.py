@@ -343,6 +343,13 @@ def test_where_the_server_is_not(fleet):
 # ---- the schema
 
 
+def test_a_database_of_another_encoding(server, fleet):
+    server.psql("create database latin1 encoding 'LATIN1' template template0", database="postgres")
+    done = cli("fleet", "init", "--fleet-uri", server.uri("admin", "latin1"), "--fleet-password-file", fleet.owner)
+    assert done.code == 69 and "the encoding LATIN1" in done.err and "ENCODING 'UTF8'" in done.err, done
+    assert server.value("select count(*) from pg_namespace where nspname = 'spoa_llm'", database="latin1") == "0"
+
+
 def test_init(alone):
     assert "version 1, as it had" in alone.run("init").out
     parts = [name[0] for name in alone.sql("select inhrelid::regclass from pg_inherits where inhparent = 'spoa_llm.requests'::regclass order by 1")]

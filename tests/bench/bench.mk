@@ -66,12 +66,6 @@ bench-end:
 	@$(MAKE) --no-print-directory all
 	@$(BENCH_RUN)/end.py $(BEFORE)
 
-## bench-ship: rows a second that the shipper brings into PostgreSQL, beside psql with the same COPY and statements; fails below 0.8; ROWS=100000
-bench-ship: $(BUILD)/bench/ledger_store
-	@sh tests/tools/deps build test
-	@$(MAKE) --no-print-directory all
-	@$(BENCH_RUN)/ship.py $(or $(ROWS),100000)
-
 ## bench-plain: what the rules for the tap cost a request that does not go through it, by callgrind; fails above 3 %
 ## bench-legs: what HAProxy's second leg costs a stream, in all and by rule, by callgrind
 ## bench-keyed: what the key of a client costs a request, in HAProxy's instructions; BENCH="--cpu 5": in CPU time, for 100 and 100,000 clients
@@ -91,4 +85,4 @@ $(addprefix $(BUILD)/bench/,spop_load decision_driver tap_usage): $(BUILD)/bench
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-.PHONY: bench-ship bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end bench-plain bench-legs bench-keyed
+.PHONY: bench-fleet bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end bench-plain bench-legs bench-keyed

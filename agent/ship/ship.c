@@ -163,7 +163,9 @@ int ship_run(const ship_settings *settings)
 	until.tv_sec += LAST_S;
 	bool joined = pthread_timedjoin_np(s.thread, NULL, &until) == 0;
 	tell(&s);
+	pthread_mutex_lock(&s.lock);
 	log_event(ship_ended, LOG_I("sent", s.status.sent));
+	pthread_mutex_unlock(&s.lock);
 	if (!joined)
 		_exit(EX_OK);
 	close(s.stop_fd);

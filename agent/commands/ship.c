@@ -31,6 +31,5 @@ int command_ship(const config *c, const ledger_request *ask)
 		return EX_CONFIG;
 	}
 	snprintf(db, sizeof db, "%s/ledger.db", c->ledger);
-	log_setup((log_level)c->log_level, (log_format)c->log_format);
 	return ship_run(&s);
 }

@@ -49,16 +49,26 @@ int64_t ship_lag_ms(const ship_status *status)
 	return lag > 0 ? lag : 0;
 }
 
+/* Notes which ledger it is now. The position is that of the ledger of this session: of another one nothing is known. */
+static void take_identity(shipper *s, const store_id *id)
+{
+	if (strcmp(id->uuid, s->of.uuid) != 0 || strcmp(id->epoch, s->of.epoch) != 0 || id->sequence < s->at.position)
+		s->status.epoch = 0;
+	s->status.ledger = *id;
+}
+
 /* Reads how far the ledger is ahead of PostgreSQL, and tells the status. */
 static void look(shipper *s)
 {
 	ship_status *is = &s->status;
 	int64_t now = clock_mono_ms();
 	store_place here;
+	store_id id;
 	err e;
 
-	if (s->store && store_identity(s->store, &is->ledger, &e) == STORE_OK &&
-	    store_at(s->store, is->position, "", &here, &e) == STORE_OK) {
+	if (s->store && store_identity(s->store, &id, &e) == STORE_OK)
+		take_identity(s, &id);
+	if (s->store && store_at(s->store, is->position, "", &here, &e) == STORE_OK) {
 		bool even = here.last <= is->position;
 		if (even)
 			s->even_ms = now;
@@ -290,10 +300,12 @@ static pq_result step(shipper *s, bool *moved, err *e)
 	batch_sent sent;
 	pq_result result;
 
-	if (store_identity(s->store, &is->ledger, e) != STORE_OK)
+	store_id id;
+
+	if (store_identity(s->store, &id, e) != STORE_OK)
 		return PQ_LOST;
-	*moved = strcmp(is->ledger.uuid, s->of.uuid) != 0 || strcmp(is->ledger.epoch, s->of.epoch) != 0 ||
-		 is->ledger.sequence < s->at.position;
+	take_identity(s, &id);
+	*moved = is->epoch == 0;
 	if (*moved)
 		return PQ_OK;
 	if (s->next.after == s->at.position) {

@@ -84,7 +84,7 @@ TMPFILESDIR ?= $(PREFIX)/lib/tmpfiles.d
 SYSCONFDIR := /etc
 INSTALL = install
 EXAMPLES := haproxy.cfg.example spoe.conf dist/haproxy-existing.cfg \
-	$(wildcard dist/alerts.yml dist/grafana.json dist/prometheus.yml)
+	$(wildcard dist/alerts.yml dist/grafana.json dist/grafana-fleet.json dist/prometheus.yml)
 
 ## install: the agent, its units and documents; PREFIX=/usr/local DESTDIR=
 # A configuration that is there stays. llm.cfg is haproxy.cfg.example to be read beside a configuration that has a log of its own,
@@ -102,7 +102,7 @@ install: $(BUILD)/spoa-llm
 	$(INSTALL) -m 0644 $(EXAMPLES) $(DESTDIR)$(DOCDIR)/examples/
 	sed '/^# ---- backends/,$$d; s/^    \(log stdout \)/    #\1/' haproxy.cfg.example > $(DESTDIR)$(DOCDIR)/examples/llm.cfg
 	chmod 0644 $(DESTDIR)$(DOCDIR)/examples/llm.cfg
-	for unit in spoa-llm.service spoa-llm-tap.service spoa-llm-token@.service spoa-llm-prices.service; do \
+	for unit in spoa-llm.service spoa-llm-tap.service spoa-llm-ship.service spoa-llm-token@.service spoa-llm-prices.service; do \
 		sed 's|@BINDIR@|$(BINDIR)|' dist/$$unit > $(DESTDIR)$(UNITDIR)/$$unit && chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit || exit; done
 	$(INSTALL) -m 0644 dist/spoa-llm.socket dist/spoa-llm-log.socket dist/spoa-llm-report.socket dist/spoa-llm-token@.timer dist/spoa-llm-prices.timer $(DESTDIR)$(UNITDIR)/
 	$(INSTALL) -m 0644 dist/haproxy.service.d.conf $(DESTDIR)$(UNITDIR)/haproxy.service.d/spoa-llm.conf

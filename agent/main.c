@@ -27,32 +27,40 @@ enum {
 };
 
 /* Bits, so that a flag can name the commands that have it. */
-typedef enum command_id {
-	RUN = 1,
-	CHECK = 2,
-	EXPLAIN = 4,
-	BACKENDS = 8,
-	SAVINGS = 16,
-	EXPORT = 32,
-	IMPORT = 64,
-	VERIFY = 128,
-	PRUNE = 256,
-	HEADROOM = 512,
-	BACKUP = 1024,
-	RESTORE = 2048,
-	COMPACT = 4096,
-	CREDENTIAL = 8192,
-	UPSTREAMS = 16384,
-	PRICES = 32768,
-	TAP = 65536,
-	CLIENT_ADD = 131072,
-	CLIENT_LIST = 262144,
-	CLIENT_SHOW = 524288,
-	CLIENT_ROTATE = 1048576,
-	CLIENT_DISABLE = 2097152,
-	CLIENT_ENABLE = 4194304,
-	CLIENT_REMOVE = 8388608,
-} command_id;
+typedef uint64_t command_id;
+#define COMMAND(n) (UINT64_C(1) << (n))
+#define RUN COMMAND(0)
+#define CHECK COMMAND(1)
+#define EXPLAIN COMMAND(2)
+#define BACKENDS COMMAND(3)
+#define SAVINGS COMMAND(4)
+#define EXPORT COMMAND(5)
+#define IMPORT COMMAND(6)
+#define VERIFY COMMAND(7)
+#define PRUNE COMMAND(8)
+#define HEADROOM COMMAND(9)
+#define BACKUP COMMAND(10)
+#define RESTORE COMMAND(11)
+#define COMPACT COMMAND(12)
+#define CREDENTIAL COMMAND(13)
+#define UPSTREAMS COMMAND(14)
+#define PRICES COMMAND(15)
+#define TAP COMMAND(16)
+#define CLIENT_ADD COMMAND(17)
+#define CLIENT_LIST COMMAND(18)
+#define CLIENT_SHOW COMMAND(19)
+#define CLIENT_ROTATE COMMAND(20)
+#define CLIENT_DISABLE COMMAND(21)
+#define CLIENT_ENABLE COMMAND(22)
+#define CLIENT_REMOVE COMMAND(23)
+#define FLEET_INIT COMMAND(24)
+#define FLEET_ADD COMMAND(25)
+#define FLEET_LIST COMMAND(26)
+#define FLEET_VERIFY COMMAND(27)
+#define FLEET_RESEND COMMAND(28)
+#define FLEET_RETIRE COMMAND(29)
+#define FLEET_DROP COMMAND(30)
+#define SHIP COMMAND(31)
 
 /* One of the functions is given; `run` has none: see run_with_config(). */
 typedef struct command {
@@ -98,6 +106,17 @@ static const command commands[] = {
 	{ BACKUP, "ledger backup", "copy the whole ledger into FILE; the agent may run", .ledger = command_ledger_backup },
 	{ RESTORE, "ledger restore", "put the backup FILE in the ledger's place; no agent may run", .ledger = command_ledger_restore },
 	{ COMPACT, "ledger compact", "give unused room back to the disk; says first what that takes", .ledger = command_ledger_compact },
+	{ SHIP, "ship", "send the ledger's requests to the fleet's PostgreSQL, until SIGTERM", .ledger = command_ship },
+	{ FLEET_INIT, "fleet init", "make the schema of the fleet in PostgreSQL, or bring it to this version; as its owner", .ledger = command_fleet_init },
+	{ FLEET_ADD, "fleet add", "make the role of the gateway NAME, which writes, or of a reader; print its password, once", .ledger = command_fleet_add },
+	{ FLEET_LIST, "fleet list", "print the gateways of the fleet, and how far each of them is", .ledger = command_fleet_list },
+	{ FLEET_VERIFY, "fleet verify", "check that PostgreSQL has what this ledger has, and that its sums equal its rows; names the gateway and hour that differ",
+	  .ledger = command_fleet_verify },
+	{ FLEET_RESEND, "fleet resend", "send the requests of a period from this ledger to PostgreSQL again, and make the sums of its hours anew",
+	  .ledger = command_fleet_resend },
+	{ FLEET_RETIRE, "fleet retire", "free the name and the role of the gateway NAME, whose ledger is gone; its rows stay",
+	  .ledger = command_fleet_retire },
+	{ FLEET_DROP, "fleet drop", "remove the requests before a month from PostgreSQL; their sums stay", .ledger = command_fleet_drop },
 	{ HEADROOM, "ledger headroom", "write proxy_savings.json for Headroom's dashboard", .ledger = command_ledger_headroom },
 };
 /* clang-format on */
@@ -165,7 +184,7 @@ static bool add_env_file(const char *path)
 static const struct {
 	const char *name;
 	const char *arg; /* what --help shows for the value; NULL: it is a switch */
-	int of;          /* the commands that have it */
+	command_id of;   /* the commands that have it */
 	const char *help;
 	const char **text;
 	bool *on;
@@ -206,25 +225,30 @@ static const struct {
 	{ "expires", "TIME", CLIENT_ADD | CLIENT_ROTATE, "when the key expires: 90d, 2027-01-01, 2027-01-01T12:00:00Z; default: never",
 	  .text = &line.client.expires },
 	{ "overlap", "SPAN", CLIENT_ROTATE, "how long the old keys are still good: 30m, 24h, 7d; default: 24h", .text = &line.client.overlap },
-	{ "since", "TIME", SAVINGS | UPSTREAMS | EXPORT,
-	  "from when: 24h, 7d, 2026-11-01, 2026-11-01T13:00Z (UTC), today or all; default 30d for savings, 24h for upstreams, all for export",
+	{ "since", "TIME", SAVINGS | UPSTREAMS | EXPORT | FLEET_VERIFY | FLEET_RESEND,
+	  "from when: 24h, 7d, 2026-11-01, 2026-11-01T13:00Z (UTC), today or all; default 30d for savings, 24h for upstreams, all for export and verify",
 	  .text = &line.ledger.since },
-	{ "until", "TIME", SAVINGS | UPSTREAMS | EXPORT, "until when, in the same forms; a day is included to its end; default: now",
+	{ "until", "TIME", SAVINGS | UPSTREAMS | EXPORT | FLEET_VERIFY | FLEET_RESEND, "until when, in the same forms; a day is included to its end; default: now",
 	  .text = &line.ledger.until },
+	{ "fleet", NULL, SAVINGS | EXPORT, "of all gateways, out of the PostgreSQL that fleet_uri names; no ledger and no agent is needed here",
+	  .on = &line.ledger.fleet },
 	{ "csv", NULL, SAVINGS | UPSTREAMS | EXPORT, "print CSV, for spreadsheets", .on = &line.ledger.csv },
 	{ "by", "WHAT", SAVINGS | UPSTREAMS,
-	  "savings: one line for each model (default), route, project, client, member of a pool, day or hour; upstreams: for each backend (default) or member of a pool",
+	  "savings: one line for each model (default), route, project, client, member of a pool, day, hour, or, with --fleet, gateway; upstreams: for each backend (default) or member of a pool",
 	  .text = &line.ledger.by },
 	{ "jsonl", NULL, EXPORT, "print one JSON object a line (default)", .on = &line.ledger.jsonl },
 	{ "gaps", NULL, VERIFY, "list every stretch of hours without a request", .on = &line.ledger.gaps },
-	{ "before", "TIME", PRUNE, "remove what is older than this time", .text = &line.ledger.before },
+	{ "before", "TIME", PRUNE | FLEET_DROP, "remove what is older than this time; fleet drop: than this month, YYYY-MM", .text = &line.ledger.before },
 	{ "days", "N", PRUNE, "remove what is older than N days; default: retention_days", .text = &line.ledger.days },
-	{ "replace", NULL, RESTORE, "move a ledger that is there away, to ledger.db.replaced", .on = &line.ledger.replace },
+	{ "reader", NULL, FLEET_ADD, "the role reads all gateways' requests, and writes nothing", .on = &line.ledger.reader },
+	{ "yes", NULL, FLEET_DROP, "do not ask", .on = &line.ledger.yes },
+	{ "replace", NULL, RESTORE | FLEET_ADD,
+	  "ledger restore: move a ledger that is there away, to ledger.db.replaced; fleet add: give a role that is there a new password", .on = &line.ledger.replace },
 	{ "dry-run", NULL, COMPACT, "only say what it would take", .on = &line.ledger.dry_run },
-	{ "output", "FILE", HEADROOM | BACKENDS, "file to write, which is replaced as a whole; default: standard output",
+	{ "output", "FILE", HEADROOM | BACKENDS | FLEET_ADD, "file to write, which is replaced as a whole; default: standard output",
 	  .text = &line.ledger.output },
 	{ "json", NULL,
-	  CLIENT_ADD | CLIENT_LIST | CLIENT_SHOW | CLIENT_ROTATE | CLIENT_DISABLE | CLIENT_ENABLE | CLIENT_REMOVE | CHECK | EXPLAIN | SAVINGS | UPSTREAMS | IMPORT | VERIFY | PRUNE, "print JSON, for programs",
+	  CLIENT_ADD | CLIENT_LIST | CLIENT_SHOW | CLIENT_ROTATE | CLIENT_DISABLE | CLIENT_ENABLE | CLIENT_REMOVE | CHECK | EXPLAIN | SAVINGS | UPSTREAMS | IMPORT | VERIFY | PRUNE | FLEET_LIST | FLEET_VERIFY | FLEET_RESEND, "print JSON, for programs",
 	  .on = &line.ledger.json },
 };
 /* clang-format on */
@@ -234,13 +258,13 @@ enum { OWN_FLAGS = sizeof own_flags / sizeof own_flags[0] };
 /* ---- help */
 
 /* Writes the names of the commands `of`: "explain, savings, ledger export". */
-static void list_commands(int of, char *out, size_t cap)
+static void list_commands(command_id of, char *out, size_t cap)
 {
 	size_t len = 0;
 
 	*out = '\0';
 	for (size_t i = 0; i < COMMANDS && len < cap; i++)
-		if (of & (int)commands[i].id)
+		if (of & commands[i].id)
 			len += (size_t)snprintf(out + len, cap - len, "%s%s", len ? ", " : "", commands[i].name);
 }
 
@@ -398,29 +422,52 @@ static int parse_flags(int argc, char **argv, bool own[OWN_FLAGS])
 	return code;
 }
 
-/* Takes the `count` words of the command line that are not flags: the command, and the FILE of `ledger import`. */
+/* True for a command of two words, of which `group` is the first. */
+static bool is_of(const command *c, const char *group)
+{
+	size_t len = strlen(group);
+
+	return strncmp(c->name, group, len) == 0 && c->name[len] == ' ';
+}
+
+/* Says which words may stand after `group`: "client needs one of add, list and remove after it". */
+static int wrong_group(const char *group)
+{
+	char text[256];
+	size_t len = (size_t)snprintf(text, sizeof text, "%s needs one of ", group), left = 0, begin = strlen(group);
+
+	for (size_t i = 0; i < COMMANDS; i++)
+		left += is_of(&commands[i], group);
+	for (size_t i = 0; i < COMMANDS; i++) {
+		if (!is_of(&commands[i], group))
+			continue;
+		left--;
+		len += (size_t)snprintf(text + len, sizeof text - len, "%s%s", commands[i].name + begin + 1,
+					left > 1 ? ", " :
+					left     ? " and " :
+						   " after it");
+	}
+	return wrong(text, NULL);
+}
+
+/* Takes the `count` words of the command line that are not flags: the command, and the FILE or NAME of some. */
 static int parse_words(char *const *words, size_t count)
 {
+	static const char *const groups[] = { "ledger", "client", "fleet" };
 	size_t used = 1;
 	char name[64];
 
 	if (!count)
 		return wrong("a command is missing", NULL);
 	snprintf(name, sizeof name, "%s", words[0]);
-	if (strcmp(name, "ledger") == 0) {
+	for (const char *const *group = groups; group < groups + sizeof groups / sizeof groups[0]; group++) {
+		if (strcmp(name, *group) != 0)
+			continue;
 		if (count < 2)
-			return wrong(
-				"ledger needs one of export, import, verify, prune, backup, restore, compact and headroom after it",
-				NULL);
-		snprintf(name, sizeof name, "ledger %s", words[1]);
+			return wrong_group(*group);
+		snprintf(name, sizeof name, "%s %s", *group, words[1]);
 		used = 2;
-	}
-	if (strcmp(name, "client") == 0) {
-		if (count < 2)
-			return wrong("client needs one of add, list, show, rotate, disable, enable and remove after it",
-				     NULL);
-		snprintf(name, sizeof name, "client %s", words[1]);
-		used = 2;
+		break;
 	}
 	for (const command *c = commands; c < commands + COMMANDS && !line.command; c++)
 		if (strcmp(c->name, name) == 0)
@@ -440,6 +487,11 @@ static int parse_words(char *const *words, size_t count)
 			return wrong("the NAME of a client has to stand after it:", name);
 		line.client.name = words[used++];
 	}
+	if (line.command->id & (FLEET_ADD | FLEET_RETIRE)) {
+		if (used == count)
+			return wrong("the NAME of a gateway or reader has to stand after it:", name);
+		line.ledger.name = words[used++];
+	}
 	return used < count ? wrong("unexpected argument", words[used]) : GO_ON;
 }
 
@@ -454,7 +506,7 @@ static int parse(int argc, char **argv)
 	if (code != GO_ON)
 		return code;
 	for (size_t i = 0; i < OWN_FLAGS; i++) {
-		if (!own[i] || (own_flags[i].of & (int)line.command->id))
+		if (!own[i] || (own_flags[i].of & line.command->id))
 			continue;
 		list_commands(own_flags[i].of, of, sizeof of);
 		fprintf(stderr, "spoa-llm: --%s belongs to %s, not to %s\ntry: spoa-llm --help\n", own_flags[i].name,

@@ -146,6 +146,29 @@ EVENT(tap_report_lost, WARN, "lost socket",
       "The agent takes no reports at `socket`, and no more of them can wait. `lost` counts those that were dropped: the figures of these "
       "streams are estimates.",
       "See that the agent runs with `tap` on, and that the tap's user may write to the socket.")
+EVENT(ship_started, INFO, "version ledger gateway",
+      "`spoa-llm ship` has begun. It sends the rows of this ledger to the fleet's PostgreSQL, under this gateway's name.",
+      "")
+EVENT(ship_connected, INFO, "server gateway epoch position",
+      "PostgreSQL takes rows. It has those of this gateway up to `position`, the sequence of a row in the ledger.",
+      "")
+EVENT(ship_waits, WARN, "problem instead",
+      "PostgreSQL, or the ledger, cannot be reached, or PostgreSQL takes no rows now. `ship` tries again, at first each second, later each 30 s. Requests "
+      "and the ledger do not wait for it.",
+      "`problem` says what is wrong. See that PostgreSQL runs and has room, and that this host reaches it.")
+EVENT(ship_refused, ERROR, "problem",
+      "PostgreSQL does not let this gateway write, or a setting is wrong. `ship` goes on trying.",
+      "`problem` says what to do.")
+EVENT(ship_epoch, WARN, "epoch position",
+      "The ledger is another copy than the one whose rows PostgreSQL has up to `position`, such as a backup that was restored. All of its rows are sent again; "
+      "none counts twice.",
+      "Nothing, if a ledger was restored. If not: another host ships a copy of this ledger, which needs a UUID of its own.")
+EVENT(ship_rejected, ERROR, "id problem",
+      "PostgreSQL refuses this row for what is in it. It stands in the table `spoa_llm.rejected`, and the rows after it are sent.",
+      "Report it: this should not happen. `spoa-llm fleet resend` sends the row again.")
+EVENT(ship_ended, INFO, "sent",
+      "`spoa-llm ship` has ended, at the end of a transaction. `sent` counts the rows that it has sent.",
+      "")
 EVENT(tap_upgrading, INFO, "binary pid",
       "SIGUSR2 was received. A tap of the binary that is now on disk starts beside the running one.",
       "")
@@ -314,6 +337,18 @@ EVENT(tap_silent, WARN, "seconds instead",
 EVENT(tap_heard, INFO, "processes",
       "Processes `spoa-llm tap` say something again, after `tap_silent`.",
       "")
+
+EVENT(fleet_silent, WARN, "seconds instead",
+      "No process `spoa-llm ship` has said anything to `fleet_listen` for `seconds`. Rows stay in the ledger until PostgreSQL has them, up to `fleet_backlog`.",
+      "Look at `systemctl status spoa-llm-ship` and at its log. If it runs, compare its configuration's `fleet_listen` with the agent's, and see whether its "
+      "user may write to that socket.")
+EVENT(fleet_heard, INFO, "state",
+      "`spoa-llm ship` says something again, after `fleet_silent`.",
+      "")
+EVENT(fleet_backlog_full, ERROR, "rows backlog",
+      "The oldest `rows` that PostgreSQL does not have were removed from the ledger, because older requests may take no more than `fleet_backlog` bytes. Their "
+      "sums stay in the ledger, but not in PostgreSQL.",
+      "Mend what keeps `spoa-llm ship` from shipping; raise `fleet_backlog` or `retention_days` if the disk has room.")
 
 /* ---- clients */
 EVENT(clients_loaded, INFO, "file clients keys projects",

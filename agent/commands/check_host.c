@@ -165,6 +165,8 @@ static void check_sockets(findings *to, const config *c, bool tapped)
 		check_socket(to, "log_listen", c->log_listen.items[i]);
 	for (size_t i = 0; *c->ledger && tapped && i < c->tap_listen.count; i++)
 		check_socket(to, "tap_listen", c->tap_listen.items[i]);
+	for (size_t i = 0; *c->ledger && *c->fleet_uri && i < c->fleet_listen.count; i++)
+		check_socket(to, "fleet_listen", c->fleet_listen.items[i]);
 	if (to->problems + to->warnings == before)
 		finding(to, FOUND_OK, "socket", "directories", "they are there, and can be written");
 }

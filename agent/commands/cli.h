@@ -45,7 +45,7 @@ typedef struct tap_flags {
 	char **argv;      /* of this process */
 } tap_flags;
 
-/* What the commands about the ledger are asked. A text that was not given is NULL. */
+/* What the commands about the ledger and the fleet are asked. A text that was not given is NULL. */
 typedef struct ledger_request {
 	const char *since, *until; /* see period_parse() */
 	const char *by;            /* see savings_prepare() */
@@ -53,9 +53,12 @@ typedef struct ledger_request {
 	const char *days;
 	const char *output; /* a file, or "-" for standard output */
 	const char *file;   /* to import, or "-" for standard input; to back up to, to restore from */
+	const char *name;   /* of a gateway or a role of the fleet */
 	bool json, csv, jsonl;
 	bool gaps;
 	bool replace, dry_run;
+	bool fleet; /* of all gateways */
+	bool reader, yes;
 } ledger_request;
 
 /* What the commands about clients are asked. A text that was not given is NULL. */
@@ -88,6 +91,14 @@ int command_ledger_backup(const config *c, const ledger_request *ask);
 int command_ledger_restore(const config *c, const ledger_request *ask);
 int command_ledger_compact(const config *c, const ledger_request *ask);
 int command_ledger_headroom(const config *c, const ledger_request *ask);
+int command_ship(const config *c, const ledger_request *ask);
+int command_fleet_init(const config *c, const ledger_request *ask);
+int command_fleet_add(const config *c, const ledger_request *ask);
+int command_fleet_list(const config *c, const ledger_request *ask);
+int command_fleet_verify(const config *c, const ledger_request *ask);
+int command_fleet_resend(const config *c, const ledger_request *ask);
+int command_fleet_retire(const config *c, const ledger_request *ask);
+int command_fleet_drop(const config *c, const ledger_request *ask);
 int command_client_add(const config *c, const client_flags *ask);
 int command_client_list(const config *c, const client_flags *ask);
 int command_client_show(const config *c, const client_flags *ask);

@@ -210,6 +210,9 @@ static int prepare(const char *file, const char *beside, err *e)
 		result = store_verify(s, on_problem, &found, &problems, e);
 		progress_end(&p);
 	}
+	/* Rows that the ledger in its place has got since then may have the sequences that the copy gives to others. */
+	if (s && result == STORE_OK && !problems)
+		result = store_new_epoch(s, e);
 	store_close(s);
 	if (result != STORE_OK)
 		return ledger_store_exit_code(result);

@@ -1,12 +1,27 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm ledger export`: every recorded request, as JSON lines or CSV. */
+ * `spoa-llm ledger export`: every recorded request, of the ledger or of the fleet, as JSON lines or CSV. */
 #include "report/export.h"
 
 #include <sysexits.h>
 
+#include "commands/fleet_command.h"
 #include "commands/ledger_command.h"
 #include "report/print.h"
+
+static int export_fleet(const config *c, period p, bool csv)
+{
+	int code = EX_OK;
+	err e = { 0 };
+	pq *conn = fleet_command_open(c, false, FLEET_EXPORT_S, &code);
+
+	if (!conn)
+		return code;
+	pq_result result = export_print_fleet(conn, p, csv, &e);
+	pq_close(conn);
+	code = finish_output();
+	return result == PQ_OK ? code : fleet_command_failed(result, &e);
+}
 
 int command_ledger_export(const config *c, const ledger_request *ask)
 {
@@ -22,6 +37,8 @@ int command_ledger_export(const config *c, const ledger_request *ask)
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_USAGE;
 	}
+	if (ask->fleet)
+		return export_fleet(c, p, ask->csv);
 	store *s = ledger_command_open(c, false, false, &code, &e);
 	if (!s)
 		return code;

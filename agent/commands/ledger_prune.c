@@ -19,7 +19,7 @@ static void make_way(int64_t began_ms)
 	nanosleep(&pause, NULL);
 }
 
-static store_result remove_rows(store *s, int64_t before, int64_t *total, err *e)
+static store_result remove_rows(store *s, int64_t before, int64_t upto, int64_t *total, err *e)
 {
 	progress p = progress_begin("removing");
 	int64_t removed = 0, began;
@@ -28,7 +28,7 @@ static store_result remove_rows(store *s, int64_t before, int64_t *total, err *e
 
 	do {
 		began = clock_mono_ms();
-		result = store_prune(s, before, &removed, e);
+		result = store_prune(s, before, upto, &removed, e);
 		*total += removed;
 		progress_show(&p, 0, 0);
 		if (removed)
@@ -67,7 +67,7 @@ static store_result give_back(store *s, int64_t *bytes, int64_t *unused, err *e)
 
 int command_ledger_prune(const config *c, const ledger_request *ask)
 {
-	int64_t now = clock_wall_ms(), before = 0, total = 0, bytes = 0, unused = 0;
+	int64_t now = clock_wall_ms(), before = 0, total = 0, bytes = 0, unused = 0, upto = INT64_MAX;
 	store_result result;
 	char *end = NULL, text[PRINT_NUMBER], count[PRINT_NUMBER], room[PRINT_NUMBER];
 	int code;
@@ -100,7 +100,10 @@ int command_ledger_prune(const config *c, const ledger_request *ask)
 	store *s = ledger_command_open(c, true, false, &code, &e);
 	if (!s)
 		return code;
-	result = remove_rows(s, before, &total, &e);
+	/* Where rows are shipped, those that PostgreSQL may not have stay. */
+	result = *c->fleet_uri ? store_shipped(s, &upto, &e) : STORE_OK;
+	if (result == STORE_OK)
+		result = remove_rows(s, before, upto, &total, &e);
 	if (result == STORE_OK)
 		result = give_back(s, &bytes, &unused, &e);
 	store_close(s);

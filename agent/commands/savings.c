@@ -1,41 +1,66 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm savings`: what the requests of a period cost and saved. */
+ * `spoa-llm savings`: what the requests of a period cost and saved, by the ledger or by the fleet's PostgreSQL. */
 #include "report/savings.h"
 
 #include <sysexits.h>
 
+#include "commands/fleet_command.h"
 #include "commands/ledger_command.h"
+
+/* Both return false if there are no figures: why was said, and `*code` is the exit code. */
+static bool read_ledger(const config *c, savings_report *r, int *code)
+{
+	err e = { 0 };
+	store *s = ledger_command_open(c, false, false, code, &e);
+
+	if (!s)
+		return false;
+	store_result result = savings_read(s, r, &e);
+	store_close(s);
+	if (result != STORE_OK)
+		*code = ledger_command_failed(result, &e);
+	return result == STORE_OK;
+}
+
+static bool read_fleet(const config *c, savings_report *r, int *code)
+{
+	err e = { 0 };
+	pq *conn = fleet_command_open(c, false, FLEET_REPORT_S, code);
+
+	if (!conn)
+		return false;
+	pq_result result = savings_read_fleet(conn, r, &e);
+	pq_close(conn);
+	if (result != PQ_OK)
+		*code = fleet_command_failed(result, &e);
+	return result == PQ_OK;
+}
 
 int command_savings(const config *c, const ledger_request *ask)
 {
 	savings_report r;
-	int code;
+	int code = EX_OK;
 	err e = { 0 };
 
 	if (ask->json && ask->csv) {
 		fprintf(stderr, "spoa-llm: give --json or --csv, not both\n");
 		return EX_USAGE;
 	}
-	if (!savings_prepare(&r, ask->since, ask->until, ask->by, &e)) {
+	if (!savings_prepare(&r, ask->since, ask->until, ask->by, ask->fleet, &e)) {
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_USAGE;
 	}
 	r.terminal = terminal_of(stdout);
 
-	store *s = ledger_command_open(c, false, false, &code, &e);
-	if (!s)
+	if (!(ask->fleet ? read_fleet(c, &r, &code) : read_ledger(c, &r, &code))) {
+		savings_deinit(&r);
 		return code;
-	store_result result = savings_read(s, &r, &e);
-	store_close(s);
-	if (result != STORE_OK)
-		code = ledger_command_failed(result, &e);
-	else if (ask->json || ask->csv)
+	}
+	if (ask->json || ask->csv)
 		savings_write(stdout, &r, ask->csv);
 	else
 		savings_print(&r);
-	if (code == EX_OK)
-		code = finish_output();
 	savings_deinit(&r);
-	return code;
+	return finish_output();
 }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/address.h"
+#include "config/fleet.h"
 #include "config/routes.h"
 #include "config/values.h"
 #include "decide/leg.h"
@@ -182,33 +183,35 @@ static void check_admin_listen(const settings *s, const config *c, err_list *all
 	}
 }
 
-/* Whoever can write to such a socket can write the ledger, and only unix sockets have permissions. */
-static void check_tap_listen(const settings *s, const config *c, err_list *all)
+/* Whoever can write to such a socket can write the ledger, or tells what of it may be removed, and only unix sockets
+ * have permissions. */
+static void check_reports(const settings *s, const config *c, const address_list *list, err_list *all)
 {
 	socket_address a;
 	address_rules rules = { false, true };
 	err why;
 
-	for (size_t i = 0; i < c->tap_listen.count; i++) {
-		bool ok = address_parse(&a, c->tap_listen.items[i], &rules, &why);
+	for (size_t i = 0; i < list->count; i++) {
+		bool ok = address_parse(&a, list->items[i], &rules, &why);
 		if (ok && (!a.datagram || a.sa.sa_family != AF_UNIX))
 			ok = err_set(&why, "\"%s\" is no unix datagram socket: dgram@/PATH is needed here",
-				     c->tap_listen.items[i]);
+				     list->items[i]);
 		if (!ok)
-			item_error(s, c, &c->tap_listen, i, &why, all);
+			item_error(s, c, list, i, &why, all);
 	}
 }
 
 /* Each address can be listened at once. */
 static void check_no_address_twice(const settings *s, const config *c, err_list *all)
 {
-	static const char *const names[] = { "listen", "admin_listen", "log_listen", "tap_listen" };
-	const address_list *lists[] = { &c->listen, &c->admin_listen, &c->log_listen, &c->tap_listen };
+	static const char *const names[] = { "listen", "admin_listen", "log_listen", "tap_listen", "fleet_listen" };
+	const address_list *lists[] = { &c->listen, &c->admin_listen, &c->log_listen, &c->tap_listen,
+					&c->fleet_listen };
 	const address_rules any = { true, true };
 	socket_address a, b;
 	err why;
 
-	for (size_t l = 0; l < (*c->ledger ? 4 : 2); l++)
+	for (size_t l = 0; l < (!*c->ledger ? 2 : !*c->fleet_uri ? 4 : 5); l++)
 		for (size_t i = 0; i < lists[l]->count; i++) {
 			bool twice = false;
 			if (!address_parse(&a, lists[l]->items[i], &any, &why))
@@ -230,7 +233,8 @@ static void check_listeners(const settings *s, const config *c, err_list *all)
 	check_addresses(s, c, &c->listen, c->allow_remote, false, all);
 	check_admin_listen(s, c, all);
 	check_addresses(s, c, &c->log_listen, c->allow_remote, true, all);
-	check_tap_listen(s, c, all);
+	check_reports(s, c, &c->tap_listen, all);
+	check_reports(s, c, &c->fleet_listen, all);
 	check_no_address_twice(s, c, all);
 	if (*c->admin_token && strncmp(c->admin_token, "env:", 4) != 0 && strncmp(c->admin_token, "file:", 5) != 0) {
 		const setting *one = setting_of(s, &c->admin_token, c);
@@ -321,6 +325,22 @@ static void check_clients(const settings *s, const config *c, err_list *all)
 		err_set(&why, "this needs \"clients\", the file that has the keys");
 		setting_error(require, require->where, &why, all);
 	}
+}
+
+static void check_fleet(const settings *s, const config *c, err_list *all)
+{
+	const setting *uri = setting_of(s, &c->fleet_uri, c), *file = setting_of(s, &c->fleet_password_file, c);
+	const setting *name = setting_of(s, &c->fleet_name, c);
+	err why;
+
+	if (*c->fleet_uri && !fleet_uri_check(c->fleet_uri, &why))
+		setting_error(uri, uri->where, &why, all);
+	if (*c->fleet_password_file && *c->fleet_password_file != '/') {
+		err_set(&why, "an absolute path is expected");
+		setting_error(file, file->where, &why, all);
+	}
+	if (*c->fleet_name && !fleet_name_check(slice_cstr(c->fleet_name), &why))
+		setting_error(name, name->where, &why, all);
 }
 
 /* ---- the routes */
@@ -416,6 +436,7 @@ bool settings_check(const settings *s, config *c, err_list *all, err *e)
 	c->table->require_client = c->require_client;
 	c->table->websocket_allowed = c->websocket != WEBSOCKET_REFUSE;
 	check_clients(s, c, all);
+	check_fleet(s, c, all);
 	choose_routes(c, s, &routes, all);
 	check_listeners(s, c, all);
 	check_for_backends(s, c, all);

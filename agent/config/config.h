@@ -58,12 +58,17 @@ typedef struct config {
 	bool require_stream_usage;
 	char *ledger; /* directory; "": no ledger */
 	address_list log_listen, tap_listen;
-	char *clients;          /* the file of clients; "": there are none */
-	bool require_client;    /* requests without a client's key are refused */
-	char *prices;           /* LiteLLM's price file; "": the table that ships with the project */
-	int64_t journal_max;    /* bytes */
-	int64_t retention_days; /* 0: for ever */
-	char *ca_file;          /* this and the next two: for `spoa-llm backends` */
+	char *clients;             /* the file of clients; "": there are none */
+	bool require_client;       /* requests without a client's key are refused */
+	char *prices;              /* LiteLLM's price file; "": the table that ships with the project */
+	int64_t journal_max;       /* bytes */
+	int64_t retention_days;    /* 0: for ever */
+	char *fleet_uri;           /* "": there is no fleet */
+	char *fleet_password_file; /* "": none */
+	char *fleet_name;          /* "": the host's name */
+	int64_t fleet_backlog;     /* bytes */
+	address_list fleet_listen;
+	char *ca_file; /* this and the next two: for `spoa-llm backends` */
 	int64_t upstream_addresses;
 	address_list name_servers; /* IP[:PORT] or RESOLV_CONF; empty: none */
 	route_table *table;        /* routes and targets, ready for policy_new() */

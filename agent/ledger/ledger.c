@@ -224,6 +224,7 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 	thread_cond_init(&l->stopped);
 	l->prices = prices;
 	l->retention_ms = o->retention_ms;
+	l->backlog = o->backlog;
 	l->budgets = l->next_budgets = o->budgets;
 	l->key = strdup(o->key);
 	l->queue = malloc(LEDGER_QUEUE * sizeof *l->queue);
@@ -282,6 +283,15 @@ void ledger_set_budgets(ledger *l, ledger_budgets budgets)
 {
 	pthread_mutex_lock(&l->settings_lock);
 	l->next_budgets = budgets;
+	pthread_mutex_unlock(&l->settings_lock);
+}
+
+void ledger_shipped(ledger *l, const char *uuid, const char *epoch, int64_t position)
+{
+	pthread_mutex_lock(&l->settings_lock);
+	snprintf(l->shipped.uuid, sizeof l->shipped.uuid, "%s", uuid);
+	snprintf(l->shipped.epoch, sizeof l->shipped.epoch, "%s", epoch);
+	l->shipped.sequence = position;
 	pthread_mutex_unlock(&l->settings_lock);
 }
 

@@ -45,6 +45,7 @@ typedef struct ledger_options {
 	const char *key;      /* SPOA_LLM_LOG_KEY, which a line has to carry; "": any line is taken */
 	uint64_t journal_max; /* bytes */
 	int64_t retention_ms; /* how long rows are kept; 0: for ever */
+	int64_t backlog;      /* bytes that older rows may take which were not shipped; -1: rows are not shipped */
 	ledger_budgets budgets;
 } ledger_options;
 
@@ -74,6 +75,7 @@ typedef struct ledger_stats {
 	uint64_t joined;                     /* reports that changed their row */
 	uint64_t orphans;   /* reports that were removed, because no log line came, or too many waited for one */
 	uint64_t fallbacks; /* requests that were to go through the tap, and did not */
+	uint64_t unshipped; /* rows that were removed before they were shipped */
 	uint64_t commits;
 	uint64_t commit_us_last, commit_us_max;
 	journal_stats journal;
@@ -103,6 +105,9 @@ void ledger_flush(ledger *l);
 void ledger_set_prices(ledger *l, price_table *prices);
 /* Has the store's thread call `budgets` from its next transaction on. */
 void ledger_set_budgets(ledger *l, ledger_budgets budgets);
+/* Tells that the rows of the ledger `uuid`, in its `epoch`, were shipped up to the sequence `position`. Until it is
+ * called, none were. */
+void ledger_shipped(ledger *l, const char *uuid, const char *epoch, int64_t position);
 /* Copies `references`. False: no memory, nothing changed. */
 MUST_CHECK bool ledger_set_references(ledger *l, const ledger_reference *references, size_t count);
 ledger_stats ledger_get_stats(ledger *l);

@@ -26,7 +26,9 @@ struct ledger {
 	recent ids, lines;
 	logline line; /* for ledger_take(); too large for a stack */
 
-	pthread_mutex_t settings_lock; /* guards the three below */
+	int64_t backlog;
+	pthread_mutex_t settings_lock; /* guards the four below */
+	store_id shipped;              /* `sequence`: up to where that ledger was shipped; uuid "": not told yet */
 	price_table *prices;
 	ledger_reference *references;
 	size_t references_count;

@@ -38,6 +38,11 @@ typedef struct store_thread {
 	int64_t sync_at, prune_at, tidy_at; /* when to do that next (monotonic clock, ms) */
 	int64_t catch_up_at;
 	int64_t pruned; /* rows that this round has removed */
+	int64_t unshipped,
+		excess; /* of them those that were not shipped; how many more have to go, -1: not counted yet */
+	int64_t kept;   /* the sequence that store_keep_shipped() noted */
+	int64_t due; /* the last sequence of the rows that waited to be shipped when the last round ended; 0: none did
+		      */
 } store_thread;
 
 static void set_state(ledger *l, ledger_state state, const char *problem)
@@ -79,6 +84,7 @@ static void drop_store(store_thread *t)
 {
 	store_close(t->store);
 	t->store = NULL;
+	t->kept = 0;
 }
 
 /* Brings to the disk what SQLite has committed, and then lets the journal forget it: SQLite itself syncs only when its
@@ -101,20 +107,71 @@ static void settle(store_thread *t)
 	pthread_mutex_unlock(&t->l->lock);
 }
 
+/* Returns up to which sequence rows may be removed: where rows are shipped, only those that PostgreSQL has. */
+static int64_t removable(store_thread *t)
+{
+	store_id own, told;
+	err e;
+
+	if (t->l->backlog < 0)
+		return INT64_MAX;
+	pthread_mutex_lock(&t->l->settings_lock);
+	told = t->l->shipped;
+	pthread_mutex_unlock(&t->l->settings_lock);
+	if (store_identity(t->store, &own, &e) != STORE_OK || strcmp(own.uuid, told.uuid) != 0 ||
+	    strcmp(own.epoch, told.epoch) != 0)
+		return 0;
+	return told.sequence;
+}
+
+/* Removes a batch of the oldest rows that were not shipped, if they take more than the backlog may. */
+static store_result prune_backlog(store_thread *t, int64_t before_ms, int64_t upto, int64_t *removed, err *e)
+{
+	store_result result = STORE_OK;
+	store_waits waits;
+
+	if (t->excess < 0) {
+		result = store_waiting(t->store, before_ms, upto, &waits, e);
+		double keep = waits.bytes > t->l->backlog ? (double)t->l->backlog / (double)waits.bytes : 1;
+		t->excess = (int64_t)((double)waits.rows * (1 - keep));
+		t->due = waits.last;
+	}
+	if (result != STORE_OK || t->excess <= 0)
+		return result;
+	result = store_prune(t->store, before_ms, INT64_MAX, removed, e);
+	t->excess = *removed ? t->excess - *removed : 0;
+	t->unshipped += *removed;
+	pthread_mutex_lock(&t->l->lock);
+	t->l->stats.unshipped += (uint64_t)*removed;
+	pthread_mutex_unlock(&t->l->lock);
+	if (t->excess <= 0) {
+		log_event(fleet_backlog_full, LOG_I("rows", t->unshipped), LOG_I("backlog", t->l->backlog));
+		t->excess = t->unshipped = 0;
+	}
+	return result;
+}
+
 /* Removes a batch of rows that are older than the retention; once there are none, a batch of the pages that they leave
  * free. Sets when to go on: at once while there is more to do, else in an hour. */
 static void prune(store_thread *t, int64_t now)
 {
-	int64_t removed = 0;
+	int64_t removed = 0, before_ms = clock_wall_ms() - t->l->retention_ms, upto = removable(t);
 	bool more = false;
 	err e = { 0 };
 
-	store_result result = store_prune(t->store, clock_wall_ms() - t->l->retention_ms, &removed, &e);
+	store_result result = upto == t->kept || upto == INT64_MAX ? STORE_OK : store_keep_shipped(t->store, upto, &e);
+	if (result == STORE_OK) {
+		t->kept = upto;
+		result = store_prune(t->store, before_ms, upto, &removed, &e);
+	}
+	if (result == STORE_OK && removed == 0 && upto < INT64_MAX)
+		result = prune_backlog(t, before_ms, upto, &removed, &e);
 	t->pruned += removed;
 	if (result == STORE_OK && removed == 0) {
 		if (t->pruned > 0)
 			log_event(pruned, LOG_I("rows", t->pruned));
 		t->pruned = 0;
+		t->excess = -1;
 		result = store_shrink(t->store, PRUNE_KEEP, &more, &e);
 	}
 	if (result != STORE_OK && result != STORE_BUSY)
@@ -122,6 +179,15 @@ static void prune(store_thread *t, int64_t now)
 	t->prune_at = now + (result == STORE_BUSY || removed > 0 || more ? PRUNE_STEP_MS :
 			     result == STORE_OK                          ? PRUNE_MS :
 									   PRUNE_RETRY_MS);
+}
+
+/* Has the rows removed that waited for that, as soon as all of them are shipped. */
+static void look_at_shipped(store_thread *t, int64_t now)
+{
+	if (!t->due || removable(t) < t->due)
+		return;
+	t->due = 0;
+	t->prune_at = now;
 }
 
 /* Counts a day of a ledger that an older version made. */
@@ -202,6 +268,7 @@ static void keep_up(store_thread *t)
 		t->sync_at = now + SYNC_MS;
 		settle(t);
 	}
+	look_at_shipped(t, now);
 	if (t->store && t->l->retention_ms > 0 && now >= t->prune_at)
 		prune(t, now);
 	if (t->store && !t->caught_up && now >= t->catch_up_at)
@@ -219,6 +286,7 @@ static bool open_store(store_thread *t)
 	store_result result = STORE_OK;
 	err e = { 0 };
 
+	store_share(t->l->db_path);
 	t->store = store_open(t->l->db_path, true, &result, &e);
 	if (t->store && t->l->budgets.opened)
 		t->l->budgets.opened(t->l->budgets.ctx);
@@ -364,7 +432,7 @@ static void open_early(store_thread *t)
 
 void *ledger_store_main(void *arg)
 {
-	store_thread t = { .l = arg };
+	store_thread t = { .l = arg, .excess = -1 };
 	ledger *l = arg;
 	bool missed;
 

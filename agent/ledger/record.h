@@ -106,9 +106,11 @@ typedef struct record {
 	int64_t attempts;                   /* how many members were tried, at most RECORD_ATTEMPTS_MAX */
 	char tried[RECORD_TRIED_MAX + 1];   /* those before `member`, and why they did not serve */
 
-	bool keyed;      /* project and client are those of the key that the request had */
-	int64_t charged; /* nano-dollars of the budget that it took beside `cost` while record_is_settled() is false.
-			    Set by the store when the row is added; not in the journal */
+	bool keyed;       /* project and client are those of the key that the request had */
+	int64_t charged;  /* nano-dollars of the budget that it took beside `cost` while record_is_settled() is false.
+			     Set by the store when the row is added; not in the journal */
+	int64_t sequence; /* number of the last change of its row, as store_changes() and store_export() read it; not in
+			     the journal */
 } record;
 
 /* Whether the counts of `r` are all that will be known of what it used. They are not if its usage is unknown; if its

@@ -124,6 +124,7 @@ void store_close_db(store *s)
 	}
 	sqlite3_close(s->db);
 	s->db = NULL;
+	s->frozen = false;
 }
 
 static store_result result_of(store *s, int rc)
@@ -189,14 +190,15 @@ static int prepare_all(store *s)
 		[ST_LABELS] = "SELECT count(*) FROM daily WHERE kind = ? AND bucket = ?",
 	};
 	char names[SQL_LIST], values[SQL_LIST], sql[SQL_MAX];
-	int rc = SQLITE_OK;
+	int rc = changes_prepare(s);
 
 	for (size_t i = 0; rc == SQLITE_OK && i < sizeof fixed / sizeof fixed[0]; i++)
 		rc = store_prepare(s, fixed[i], &s->statements[i]);
 	sql_list(names, sizeof names, RECORD_COLUMNS, row_name, "$");
 	sql_list(values, sizeof values, RECORD_COLUMNS, row_name, "?");
 	/* DO NOTHING is for an id that is there already; any other conflict is an error. */
-	snprintf(sql, sizeof sql, "INSERT INTO requests (%s) VALUES (%s) ON CONFLICT (id) DO NOTHING", names, values);
+	snprintf(sql, sizeof sql, "INSERT INTO requests (%s, rowid) VALUES (%s, ?) ON CONFLICT (id) DO NOTHING", names,
+		 values);
 	if (rc == SQLITE_OK)
 		rc = store_prepare(s, sql, &s->statements[ST_INSERT]);
 	for (int daily = 0; rc == SQLITE_OK && daily < 2; daily++) {
@@ -260,7 +262,7 @@ static store_result open_writer(store *s, err *e)
 	char sql[200];
 	/* SQLite makes -wal and -shm with the same mode. A file that is there is never opened and closed here, because
 	 * that would give up the locks of a reader in this process, and then this writer would have none either. */
-	int fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	int fd = open(s->path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0640);
 
 	if (fd >= 0)
 		close(fd);
@@ -291,7 +293,7 @@ static store_result open_writer(store *s, err *e)
 	}
 	if (version < STORE_SCHEMA_VERSION)
 		result = store_migrate(s, e);
-	if (result == STORE_OK && (rc = prepare_all(s)) != SQLITE_OK)
+	if (result == STORE_OK && ((rc = identity_ensure(s)) != SQLITE_OK || (rc = prepare_all(s)) != SQLITE_OK))
 		result = store_fail(s, rc, "preparing to write", e);
 	if (result != STORE_OK)
 		store_close_db(s);
@@ -366,6 +368,7 @@ static store_result open_reader(store *s, err *e)
 		}
 		char *uri = immutable_uri(s->path);
 		rc = uri ? open_file(s, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI) : SQLITE_NOMEM;
+		s->frozen = true;
 		free(uri);
 	}
 	if (rc != SQLITE_OK) {
@@ -393,7 +396,8 @@ store_result store_ready(store *s, err *e)
 {
 	int moved = 0;
 
-	if (s->db && sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved)
+	if (s->db &&
+	    (s->frozen || (sqlite3_file_control(s->db, "main", SQLITE_FCNTL_HAS_MOVED, &moved) == SQLITE_OK && moved)))
 		store_close_db(s);
 	if (s->db)
 		return STORE_OK;

@@ -52,7 +52,7 @@ typedef enum store_result {
 
 const char *store_result_name(store_result result); /* ok, busy, full, corrupt, newer, error */
 
-/* Opens the database at `path`. A `writer` creates the file (0600) if it is not there, and makes or migrates the
+/* Opens the database at `path`. A `writer` creates the file (0640) if it is not there, and makes or migrates the
  * schema. A reader changes nothing; while no agent runs, it may lack the right to write to the directory. NULL:
  * `*result` and `e` say why. */
 MUST_CHECK store *store_open(const char *path, bool writer, store_result *result, err *e);
@@ -122,7 +122,8 @@ typedef enum store_group {
 	GROUP_CLIENT,
 	GROUP_MEMBER,
 	GROUP_DAY,
-	GROUP_HOUR
+	GROUP_HOUR,
+	GROUP_GATEWAY, /* of a fleet (ship/fleet_read.h), not of a store */
 } store_group;
 
 /* The sums of a group of requests. A count that is not known (-1) adds nothing; a sum that would overflow stays at the
@@ -168,6 +169,8 @@ MUST_CHECK store_result store_session(store *s, int64_t pause_ms, int64_t *first
  * `each` may be slow: no lock is held meanwhile. */
 MUST_CHECK store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r),
 				     void *ctx, err *e);
+/* Sets `*before_ms` to the time before which rows were pruned; 0: none were. */
+MUST_CHECK store_result store_pruned(store *s, int64_t *before_ms, err *e);
 /* Counts, for a day of an older ledger, how much of the three savings comes from requests with estimated tokens, a sum
  * that schema version 2 has begun; `*more`: call it again. Until then the whole savings of each hour with such a
  * request count as estimated, and for ever where the hour's rows were pruned. */
@@ -176,10 +179,48 @@ MUST_CHECK store_result store_catch_up(store *s, bool *more, err *e);
 int store_migrated_from(const store *s);
 /* Brings to the disk what store_insert() and the others have committed, which a loss of power could undo until then. */
 MUST_CHECK store_result store_sync(store *s, err *e);
-/* Removes the oldest of the rows older than `before_ms`, about STORE_PRUNE_ROWS: call it until `*removed` is 0. Their
- * sums stay, those of `spending` for two years. The database notes up to which time rows were removed. The file keeps
- * its size: see store_shrink(). */
-MUST_CHECK store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e);
+
+/* Which copy of which ledger a database is. A ledger is its UUID. Copies of it, of which one is not what became of the
+ * other, have different epochs. */
+typedef struct store_id {
+	char uuid[37], epoch[17];
+	int64_t sequence; /* of the last change */
+} store_id;
+
+MUST_CHECK store_result store_identity(store *s, store_id *id, err *e);
+/* Draws a new epoch, for a copy of a ledger that takes the ledger's place. */
+MUST_CHECK store_result store_new_epoch(store *s, err *e);
+/* Calls `each` with at most `max` rows whose sequence is above `after`, by their sequences, until `each` returns false.
+ * A row that changed has a new sequence, and comes once. `each` has to be quick: the database is being read. */
+MUST_CHECK store_result store_changes(store *s, int64_t after, size_t max, bool (*each)(void *ctx, const record *r),
+				      void *ctx, err *e);
+/* Where the row with a sequence, and that with an id, are. */
+typedef struct store_place {
+	char id[RECORD_ID_MAX + 1]; /* of the row with that sequence; "": there is none */
+	int64_t of_id;              /* sequence of the row with that id; 0: there is none */
+	int64_t first, last;        /* sequences of the rows; 0: there are none */
+	int64_t next_ms;            /* time of the first row after that sequence; 0: there is none */
+	int64_t pruned_ms;          /* rows of before that time were removed */
+} store_place;
+MUST_CHECK store_result store_at(store *s, int64_t sequence, const char *id, store_place *place, err *e);
+/* The sequence up to which rows were shipped, as store_keep_shipped() noted it; 0: none were. A new epoch forgets it.
+ */
+MUST_CHECK store_result store_shipped(store *s, int64_t *sequence, err *e);
+MUST_CHECK store_result store_keep_shipped(store *s, int64_t sequence, err *e);
+/* Lets the group of the ledger's files read them: `spoa-llm ship` does. */
+void store_share(const char *path);
+
+/* Removes the oldest of the rows older than `before_ms` whose sequence is not above `upto`, about STORE_PRUNE_ROWS:
+ * call it until `*removed` is 0. Their sums stay, those of `spending` for two years. The database notes up to which
+ * time rows were removed. The file keeps its size: see store_shrink(). */
+MUST_CHECK store_result store_prune(store *s, int64_t before_ms, int64_t upto, int64_t *removed, err *e);
+/* Rows that are old enough to be removed, and have to wait for that. */
+typedef struct store_waits {
+	int64_t rows, bytes; /* bytes of the file that they take, an estimate */
+	int64_t last;        /* the largest of their sequences */
+} store_waits;
+/* Counts the rows older than `before_ms` whose sequence is above `after`. */
+MUST_CHECK store_result store_waiting(store *s, int64_t before_ms, int64_t after, store_waits *waits, err *e);
 /* Gives a batch of unused pages back to the file system, if more than one in `keep` is unused (0: if any is); `*more`:
  * call it again. Does nothing to a ledger that was made without this ability: see store_compact(). The file becomes
  * smaller with SQLite's next checkpoint. */

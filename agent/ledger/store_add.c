@@ -64,7 +64,8 @@ int store_begin(store *s)
 	rollup_clear(&s->batch);
 	rollup_clear(&s->spending);
 	s->settled_count = 0;
-	return store_run(s->statements[ST_BEGIN]);
+	int rc = store_run(s->statements[ST_BEGIN]);
+	return rc == SQLITE_OK ? changes_begin(s) : rc;
 }
 
 int store_end(store *s, const store_join *join, int rc)
@@ -73,6 +74,8 @@ int store_end(store *s, const store_join *join, int rc)
 		rc = rollup_write(s, &s->batch);
 	if (rc == SQLITE_OK)
 		rc = spending_write(s);
+	if (rc == SQLITE_OK)
+		rc = changes_end(s);
 	if (rc == SQLITE_OK)
 		rc = store_run(s->statements[ST_COMMIT]);
 	if (rc == SQLITE_OK && join && join->settled)
@@ -104,12 +107,14 @@ static int add_record(store *s, const record *r, const store_join *join, store_a
 	if (!r)
 		return SQLITE_NOMEM;
 	store_bind_row(s->statements[ST_INSERT], r);
+	sqlite3_bind_int64(s->statements[ST_INSERT], RECORD_COLUMNS + 1, s->sequence + 1);
 	int rc = store_run(s->statements[ST_INSERT]);
 
 	if (rc != SQLITE_OK)
 		return rc;
 	if (sqlite3_changes(s->db) == 0)
 		return spending_same(s, r) ? SQLITE_OK : SQLITE_NOMEM;
+	s->sequence++;
 	added->rows++;
 	added->usage[r->usage]++;
 	if (!rollup_add(&s->batch, r) || !spending_change(s, NULL, r))

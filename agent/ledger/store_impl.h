@@ -46,6 +46,8 @@ typedef enum statement {
 	ST_REPORT_DELETE,
 	ST_REPORT_LIMIT,
 	ST_SPENDING,
+	ST_SEQUENCE,
+	ST_SEQUENCE_KEEP,
 	ST_WRITER_COUNT,
 } statement;
 
@@ -79,6 +81,7 @@ struct store {
 	char *path;
 	bool writer;
 	bool any_version; /* a reader takes an older schema too */
+	bool frozen;      /* a reader that would not notice a writer: see open_reader() */
 	store_progress progress;
 	void *progress_ctx;
 	sqlite3_stmt *statements[ST_WRITER_COUNT];
@@ -88,6 +91,7 @@ struct store {
 	size_t settled_count, settled_room;
 	record **kept; /* rows of this transaction that `batch` points to */
 	size_t kept_count, kept_room;
+	int64_t sequence, sequence_kept; /* the last one that is used, and that in `meta`; within a transaction */
 	uint64_t skipped;
 	int migrated_from; /* schema version; 0: store_open() migrated nothing */
 };
@@ -168,6 +172,20 @@ int spending_prune(store *s, int64_t upto_ms, int64_t now_ms);
  * until `each` returns false. Returns an SQLite result code. */
 int spending_compare(store *s, int64_t from_ms, bool (*each)(void *ctx, int kind, const char *name, int64_t day),
 		     void *ctx);
+
+/* ---- store_changes.c */
+
+/* Prepares the statements of this file. All return an SQLite result code. */
+int changes_prepare(store *s);
+/* Reads the ledger's last sequence into s->sequence, at the begin of a transaction; a row that comes or changes takes
+ * the next one as its rowid. changes_end() keeps the last one, so that none is used twice even if all rows are pruned.
+ */
+int changes_begin(store *s);
+int changes_end(store *s);
+/* Gives the ledger a UUID and an epoch, if it has none. */
+int identity_ensure(store *s);
+/* Gives the ledger another epoch. */
+int identity_new_epoch(store *s);
 
 /* ---- store_migrate.c */
 

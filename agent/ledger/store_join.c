@@ -30,11 +30,10 @@ int join_prepare(store *s)
 	snprintf(sql, sizeof sql, "SELECT %s FROM requests WHERE id = ?1", names);
 	if (rc == SQLITE_OK)
 		rc = store_prepare(s, sql, &s->statements[ST_ROW]);
-	/* The id and the time, the first two columns, stay as they are, and so do their indexes. */
-	size_t len = (size_t)snprintf(sql, sizeof sql, "UPDATE requests SET ");
+	/* The id and the time, the first two columns, stay as they are; the sequence changes. */
+	size_t len = (size_t)snprintf(sql, sizeof sql, "UPDATE requests SET rowid = ?%d", RECORD_COLUMNS + 1);
 	for (size_t i = 2; i < RECORD_COLUMNS; i++)
-		len += (size_t)snprintf(sql + len, sizeof sql - len, "%s%s = ?%zu", i > 2 ? ", " : "", row_name(i),
-					i + 1);
+		len += (size_t)snprintf(sql + len, sizeof sql - len, ", %s = ?%zu", row_name(i), i + 1);
 	snprintf(sql + len, sizeof sql - len, " WHERE id = ?1");
 	return rc == SQLITE_OK ? store_prepare(s, sql, &s->statements[ST_ROW_UPDATE]) : rc;
 }
@@ -87,6 +86,7 @@ static int join_row(store *s, const store_join *join, const tap_report *report, 
 	added->usage[was.usage]--;
 	added->usage[is->usage]++;
 	store_bind_row(s->statements[ST_ROW_UPDATE], is);
+	sqlite3_bind_int64(s->statements[ST_ROW_UPDATE], RECORD_COLUMNS + 1, ++s->sequence);
 	rc = store_run(s->statements[ST_ROW_UPDATE]);
 	bool ok = rollup_change(&s->batch, &was, is) && spending_change(s, &was, is);
 	return rc != SQLITE_OK || ok ? rc : SQLITE_NOMEM;

@@ -25,48 +25,53 @@ store_result store_sync(store *s, err *e)
 
 /* ---- prune */
 
-/* Sets `*upto` to the time before which about STORE_PRUNE_ROWS rows lie, at most `before_ms`. Rows of the same
- * millisecond stay together, so that "everything before `*upto`" is true of what is removed. */
-static int batch_end(store *s, int64_t before_ms, int64_t *upto)
+/* Sets `*end_ms` to the time before which about STORE_PRUNE_ROWS rows with a sequence up to `upto` lie, at most
+ * `before_ms`. Rows of the same millisecond stay together, so that "everything before `*end_ms`" is true of what is
+ * removed. */
+static int batch_end(store *s, int64_t before_ms, int64_t upto, int64_t *end_ms)
 {
 	sqlite3_stmt *st = NULL;
 	int rc = store_prepare(s,
-			       "SELECT min(time_ms), (SELECT time_ms FROM requests WHERE time_ms < ?1 ORDER BY time_ms"
-			       " LIMIT 1 OFFSET ?2) FROM requests",
+			       "SELECT (SELECT time_ms FROM requests WHERE +rowid <= ?3 ORDER BY time_ms LIMIT 1),"
+			       " (SELECT time_ms FROM requests WHERE time_ms < ?1 AND +rowid <= ?3 ORDER BY time_ms"
+			       " LIMIT 1 OFFSET ?2)",
 			       &st);
 
-	*upto = before_ms;
+	*end_ms = before_ms;
 	if (rc == SQLITE_OK) {
 		sqlite3_bind_int64(st, 1, before_ms);
 		sqlite3_bind_int(st, 2, STORE_PRUNE_ROWS);
+		sqlite3_bind_int64(st, 3, upto);
 		rc = sqlite3_step(st);
 	}
 	if (rc == SQLITE_ROW && sqlite3_column_type(st, 1) != SQLITE_NULL) {
 		int64_t oldest = sqlite3_column_int64(st, 0);
-		*upto = sqlite3_column_int64(st, 1);
-		*upto += *upto == oldest;
+		*end_ms = sqlite3_column_int64(st, 1);
+		*end_ms += *end_ms == oldest;
 	}
 	sqlite3_finalize(st);
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* Runs `sql`, which has one parameter, `value`. */
-static int run_with(store *s, const char *sql, int64_t value)
+/* Runs `sql`, which has one or two parameters, `value` and `other`. */
+static int run_with(store *s, const char *sql, int64_t value, int64_t other)
 {
 	sqlite3_stmt *st = NULL;
 	int rc = store_prepare(s, sql, &st);
 
 	if (rc == SQLITE_OK) {
 		sqlite3_bind_int64(st, 1, value);
+		if (sqlite3_bind_parameter_count(st) > 1)
+			sqlite3_bind_int64(st, 2, other);
 		rc = store_run(st);
 	}
 	sqlite3_finalize(st);
 	return rc;
 }
 
-store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e)
+store_result store_prune(store *s, int64_t before_ms, int64_t upto, int64_t *removed, err *e)
 {
-	int64_t now = clock_wall_ms(), upto = 0;
+	int64_t now = clock_wall_ms(), end_ms = 0, first = 0;
 
 	*removed = 0;
 	store_result result = store_ready_to_write(s, e);
@@ -77,23 +82,55 @@ store_result store_prune(store *s, int64_t before_ms, int64_t *removed, err *e)
 		before_ms = now;
 	int rc = store_run(s->statements[ST_BEGIN]);
 	if (rc == SQLITE_OK)
-		rc = batch_end(s, before_ms, &upto);
-	if (rc == SQLITE_OK)
-		rc = run_with(s, "DELETE FROM requests WHERE time_ms < ?", upto);
-	int64_t count = rc == SQLITE_OK ? sqlite3_changes64(s->db) : 0;
+		rc = store_int(s, "SELECT min(rowid) FROM requests", &first);
+	/* Where none may be removed, do not look through all that are old enough. */
+	if (rc == SQLITE_OK && first <= upto)
+		rc = batch_end(s, before_ms, upto, &end_ms);
+	if (rc == SQLITE_OK && first <= upto)
+		rc = run_with(s, "DELETE FROM requests WHERE time_ms < ?1 AND +rowid <= ?2", end_ms, upto);
+	int64_t count = rc == SQLITE_OK && first <= upto ? sqlite3_changes64(s->db) : 0;
 	if (rc == SQLITE_OK && count)
 		rc = run_with(s,
 			      "INSERT INTO meta VALUES ('pruned_before', ?) ON CONFLICT (key) DO UPDATE"
 			      " SET value = max(value, excluded.value)",
-			      upto);
+			      end_ms, 0);
 	if (rc == SQLITE_OK)
-		rc = spending_prune(s, upto, now);
+		rc = spending_prune(s, end_ms, now);
 	if (rc == SQLITE_OK)
 		rc = store_run(s->statements[ST_COMMIT]);
 	if (rc != SQLITE_OK)
 		return store_fail(s, rc, "removing old rows", e);
 	*removed = count;
 	return STORE_OK;
+}
+
+store_result store_waiting(store *s, int64_t before_ms, int64_t after, store_waits *waits, err *e)
+{
+	int64_t size = 0, unused = 0, all = 0;
+	sqlite3_stmt *st = NULL;
+
+	*waits = (store_waits){ .rows = 0 };
+	store_result result = store_room(s, &size, &unused, e);
+	if (result != STORE_OK)
+		return result;
+	int rc = store_prepare(s,
+			       "SELECT count(*), max(rowid), (SELECT count(*) FROM requests) FROM requests"
+			       " WHERE time_ms < ?1 AND +rowid > ?2",
+			       &st);
+	if (rc == SQLITE_OK) {
+		sqlite3_bind_int64(st, 1, before_ms);
+		sqlite3_bind_int64(st, 2, after);
+		rc = sqlite3_step(st);
+	}
+	if (rc == SQLITE_ROW) {
+		waits->rows = sqlite3_column_int64(st, 0);
+		waits->last = sqlite3_column_int64(st, 1);
+		all = sqlite3_column_int64(st, 2);
+	}
+	sqlite3_finalize(st);
+	if (all)
+		waits->bytes = (int64_t)((double)(size - unused) * ((double)waits->rows / (double)all));
+	return rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "counting the rows that wait", e);
 }
 
 /* ---- room */
@@ -145,14 +182,35 @@ static int on_steps(void *ctx)
 	return 0;
 }
 
+typedef struct numbers {
+	int64_t first, last, count;
+} numbers;
+
+static int read_numbers(store *s, numbers *n)
+{
+	int rc = store_int(s, "SELECT min(rowid) FROM requests", &n->first);
+
+	if (rc == SQLITE_OK)
+		rc = store_int(s, "SELECT max(rowid) FROM requests", &n->last);
+	return rc == SQLITE_OK ? store_int(s, "SELECT count(*) FROM requests", &n->count) : rc;
+}
+
 store_result store_compact(store *s, err *e)
 {
 	store_result result = store_ready_to_write(s, e);
 	if (result != STORE_OK)
 		return result;
+	numbers before = { 0 }, after = { 0 };
+	int rc = read_numbers(s, &before);
 	sqlite3_progress_handler(s->db, 100000, on_steps, s);
-	int rc = store_exec(s, "PRAGMA auto_vacuum = INCREMENTAL; VACUUM");
+	if (rc == SQLITE_OK)
+		rc = store_exec(s, "PRAGMA auto_vacuum = INCREMENTAL; VACUUM");
 	sqlite3_progress_handler(s->db, 0, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = read_numbers(s, &after);
+	/* SQLite does not promise that rows keep their numbers. New ones have no gaps, so that these three tell. */
+	if (rc == SQLITE_OK && memcmp(&before, &after, sizeof before) != 0)
+		rc = identity_new_epoch(s);
 	if (rc != SQLITE_OK)
 		return store_fail(s, rc, "compacting it", e);
 	/* The file is cut when the write-ahead log is written back. If a reader keeps the log, the agent does it later.

@@ -171,6 +171,16 @@ store_result store_session(store *s, int64_t pause_ms, int64_t *first_ms, int64_
 	return rc == SQLITE_OK || rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "reading the rows", e);
 }
 
+store_result store_pruned(store *s, int64_t *before_ms, err *e)
+{
+	*before_ms = 0;
+	store_result result = store_ready(s, e);
+	if (result != STORE_OK)
+		return result;
+	int rc = store_pruned_before(s, before_ms);
+	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "reading what was pruned", e);
+}
+
 void store_read_row(sqlite3_stmt *st, record *r)
 {
 	for (int i = 0; i < RECORD_COLUMNS; i++) {
@@ -220,7 +230,7 @@ store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)
 {
 	char names[SQL_LIST], sql[SQL_MAX];
 	sqlite3_stmt *st = NULL;
-	int64_t last_row = INT64_MIN;
+	char last[RECORD_ID_MAX + 1] = "";
 	size_t count;
 
 	store_result result = store_ready(s, e);
@@ -230,25 +240,28 @@ store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)
 	sql_list(names, sizeof names, RECORD_COLUMNS, row_name, "$");
 	snprintf(sql, sizeof sql,
 		 "SELECT %s, rowid FROM requests WHERE time_ms >= ?1 AND time_ms < ?2"
-		 " AND (time_ms > ?1 OR rowid > ?3) ORDER BY time_ms, rowid LIMIT ?4",
+		 " AND (time_ms > ?1 OR id > ?3) ORDER BY time_ms, id LIMIT ?4",
 		 names);
 	int rc = rows ? sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) : SQLITE_NOMEM;
 	if (rc != SQLITE_OK)
 		goto out;
 	/* Read some rows and end the transaction before `each` gets them: while a transaction is open the WAL can only
-	 * grow. */
+	 * grow. Rows of one moment come by their ids, because a row that changes gets another sequence. */
 	do {
 		count = 0;
 		sqlite3_bind_int64(st, 1, from_ms);
 		sqlite3_bind_int64(st, 2, to_ms);
-		sqlite3_bind_int64(st, 3, last_row);
+		sqlite3_bind_text(st, 3, last, -1, SQLITE_STATIC);
 		sqlite3_bind_int(st, 4, EXPORT_ROWS);
 		while ((rc = sqlite3_step(st)) == SQLITE_ROW && count < EXPORT_ROWS) {
 			store_read_row(st, &rows[count]);
-			from_ms = rows[count++].time_ms;
-			last_row = sqlite3_column_int64(st, RECORD_COLUMNS);
+			rows[count++].sequence = sqlite3_column_int64(st, RECORD_COLUMNS);
 		}
 		sqlite3_reset(st);
+		if (count) {
+			from_ms = rows[count - 1].time_ms;
+			memcpy(last, rows[count - 1].id, sizeof last);
+		}
 		if (rc != SQLITE_DONE && rc != SQLITE_ROW)
 			goto out;
 		rc = SQLITE_OK;

@@ -111,7 +111,10 @@
  * come, in the order in which they came. `spending` has what requests with the key of a client took of the budgets of
  * their projects (kind 3) and clients (kind 4), by the day (UTC, in seconds) on which they arrived. meta:
  * `pruned_before`, the time in milliseconds before which rows were removed; `estimates_before`, the day, in seconds,
- * that store_catch_up() has come to. */
+ * that store_catch_up() has come to. From version 5 on a row's rowid is its sequence: the number of its last change, so
+ * that a row that changes moves to the end of the table. meta has the last one, `sequence`, and which copy of which
+ * ledger this is: `uuid`, and `epoch`, which is drawn anew where rows have got other numbers or may have; and
+ * `shipped`, the sequence up to which rows were known to be shipped when rows were pruned last. */
 static const struct store_schema {
 	int version;
 	const char *sql;
@@ -185,8 +188,10 @@ static const struct store_schema {
 				     " charged / 1e9 AS charged_usd") },
 	{ 4, SCHEMA_ROLLUP_VIEW_4("ledger_hourly", "hourly", "%Y-%m-%dT%H:00Z")
 		     SCHEMA_ROLLUP_VIEW_4("ledger_daily", "daily", "%Y-%m-%d") },
+	{ 5, "INSERT INTO meta SELECT 'sequence', coalesce(max(rowid), 0) FROM requests;"
+	     "CREATE INDEX IF NOT EXISTS spending_by_day ON spending (day);" },
 };
 
-enum { STORE_SCHEMA_VERSION = 4 };
+enum { STORE_SCHEMA_VERSION = 5 };
 
 #endif

@@ -78,6 +78,17 @@ typedef struct host_tap {
 	uint64_t numbers[TAP_NUMBERS];
 } host_tap;
 
+/* How far the fleet's PostgreSQL has the ledger's rows, as `spoa-llm ship` says. */
+typedef struct host_fleet {
+	bool kept;         /* a shipper is listened to */
+	bool ever, silent; /* one was heard; none is now */
+	int64_t silent_ms; /* since one was heard last, or since this process started */
+	char state[16];    /* connecting, refused, behind, ok */
+	char problem[sizeof((err){ 0 }).text];
+	int64_t epoch, position, behind, lag_ms;
+	int64_t sent, rejected;
+} host_fleet;
+
 typedef struct host_snapshot {
 	const char *version;
 	int64_t started_ms; /* Unix time of the worker process */
@@ -117,12 +128,13 @@ typedef struct host_snapshot {
 	ends *ends; /* owned; NULL: no ledger is kept */
 	host_tap tap;
 	host_budgets *budgets; /* owned; NULL: the option `clients` is not set */
+	host_fleet fleet;
 } host_snapshot;
 
 /* One check of /readyz. */
 typedef struct host_check {
 	const char *part; /* workers, routes, credentials, clients, pools, contract, backends, reload, draining, ledger,
-			     journal, log_lines, tap */
+			     journal, log_lines, tap, fleet */
 	bool ok;
 	bool blocking;    /* if it is not ok, /readyz is 503 */
 	char detail[640]; /* room for an error (base/err.h), and what is said around it */

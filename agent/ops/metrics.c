@@ -322,6 +322,32 @@ static void write_tap(FILE *f, const host_tap *t, uint64_t fallbacks)
 	}
 }
 
+/* ---- the fleet */
+
+static void write_fleet(FILE *f, const host_fleet *t, uint64_t unshipped)
+{
+	static const char *const states[] = { "connecting", "refused", "behind", "ok", "silent" };
+	const char *state = t->silent ? "silent" : t->ever ? t->state : "";
+
+	head(f, "spoa_llm_fleet_state", "gauge", "1 for the state of `spoa-llm ship`.");
+	for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+		labelled(f, "spoa_llm_fleet_state", "state", states[i], NULL);
+		value_u(f, strcmp(states[i], state) == 0);
+	}
+	one(f, "spoa_llm_fleet_unshipped_removed_total", "counter",
+	    "Requests that were removed from the ledger before PostgreSQL had them, because fleet_backlog was full.",
+	    unshipped);
+	if (!t->ever)
+		return;
+	one(f, "spoa_llm_fleet_behind", "gauge", "Changes of rows that PostgreSQL does not have, at most.",
+	    (uint64_t)t->behind);
+	head(f, "spoa_llm_fleet_lag_seconds", "gauge", "For how long PostgreSQL has not had all rows.");
+	fprintf(f, "spoa_llm_fleet_lag_seconds %" PRId64 ".%03d\n", t->lag_ms / 1000, (int)(t->lag_ms % 1000));
+	one(f, "spoa_llm_fleet_sent_total", "counter", "Rows that were sent to PostgreSQL.", (uint64_t)t->sent);
+	one(f, "spoa_llm_fleet_rejected_total", "counter", "Rows that PostgreSQL refused for what is in them.",
+	    (uint64_t)t->rejected);
+}
+
 /* ---- upstreams */
 
 static void write_times(FILE *f, const char *name, const char *help, const ends *e, bool first)
@@ -470,6 +496,8 @@ void metrics_write(FILE *f, const host_snapshot *s, const host_check *checks, si
 		write_ledger(f, s);
 	if (s->tap.kept)
 		write_tap(f, &s->tap, s->ledger.fallbacks);
+	if (s->fleet.kept)
+		write_fleet(f, &s->fleet, s->ledger.unshipped);
 	write_resting(f, s);
 	if (s->ends) {
 		write_ends(f, s->ends);

@@ -6,6 +6,7 @@
 #include "ledger/columns.h"
 #include "report/ledger_store.h"
 #include "report/print.h"
+#include "ship/fleet_read.h"
 
 /* Where the export is, so that it can go on after the database was locked. */
 typedef struct export
@@ -96,6 +97,37 @@ static void write_column(const record *r, const record_column *c, bool csv)
 	}
 }
 
+/* Writes the columns of `r`; `gateway` NULL: there is no such column. False: standard output has failed. */
+static bool write_columns(const record *r, const char *gateway, bool csv)
+{
+	for (size_t i = 0; i < RECORD_COLUMNS; i++) {
+		const record_column *c = &record_columns[i];
+		if (csv)
+			fputs(i ? "," : "", stdout);
+		else
+			printf("%s\"%s%s\":", i ? "," : "{", c->name, is_money(c) ? "_nanodollars" : "");
+		write_column(r, c, csv);
+	}
+	if (gateway && csv) {
+		fputs(",", stdout);
+		csv_write_text(stdout, gateway, true);
+	} else if (gateway) {
+		fputs(",\"gateway\":", stdout);
+		json_write_text(stdout, gateway);
+	}
+	fputs(csv ? "\r\n" : "}\n", stdout);
+	return !output_failed();
+}
+
+/* Writes the names of the columns, if it is `csv`. */
+static void write_head(bool csv, bool gateway)
+{
+	for (size_t i = 0; csv && i < RECORD_COLUMNS; i++)
+		printf("%s%s%s", i ? "," : "", record_columns[i].name, is_money(&record_columns[i]) ? "_usd" : "");
+	if (csv)
+		fputs(gateway ? ",gateway\r\n" : "\r\n", stdout);
+}
+
 static bool write_row(void *ctx, const record *r)
 {
 	export *x = ctx;
@@ -107,16 +139,7 @@ static bool write_row(void *ctx, const record *r)
 	x->at_last = r->time_ms == x->last_ms ? x->at_last + 1 : 1;
 	x->last_ms = r->time_ms;
 	x->rows++;
-	for (size_t i = 0; i < RECORD_COLUMNS; i++) {
-		const record_column *c = &record_columns[i];
-		if (x->csv)
-			fputs(i ? "," : "", stdout);
-		else
-			printf("%s\"%s%s\":", i ? "," : "{", c->name, is_money(c) ? "_nanodollars" : "");
-		write_column(r, c, x->csv);
-	}
-	fputs(x->csv ? "\r\n" : "}\n", stdout);
-	return !output_failed();
+	return write_columns(r, NULL, x->csv);
 }
 
 store_result export_print(store *s, period p, bool csv, err *e)
@@ -125,10 +148,7 @@ store_result export_print(store *s, period p, bool csv, err *e)
 	store_result result;
 	int tries = 0;
 
-	for (size_t i = 0; csv && i < RECORD_COLUMNS; i++)
-		printf("%s%s%s", i ? "," : "", record_columns[i].name, is_money(&record_columns[i]) ? "_usd" : "");
-	if (csv)
-		fputs("\r\n", stdout);
+	write_head(csv, false);
 	for (;;) {
 		result = store_export(s, p.from_ms, p.to_ms, write_row, &x, e);
 		if (!ledger_store_retry(result, &tries))
@@ -138,4 +158,15 @@ store_result export_print(store *s, period p, bool csv, err *e)
 			p.from_ms = x.last_ms;
 		x.skip = x.rows ? x.at_last : 0;
 	}
+}
+
+static bool write_fleet_row(void *ctx, const char *gateway, const record *r)
+{
+	return write_columns(r, gateway, *(const bool *)ctx);
+}
+
+pq_result export_print_fleet(pq *c, period p, bool csv, err *e)
+{
+	write_head(csv, true);
+	return fleet_export(c, p.from_ms, p.to_ms, write_fleet_row, &csv, e);
 }

@@ -8,13 +8,15 @@
 #include "base/list.h"
 #include "base/sum.h"
 #include "report/ledger_store.h"
+#include "ship/fleet_read.h"
 
 static const struct {
 	const char *name;
 	store_group group;
 } groups[] = {
-	{ "model", GROUP_MODEL },   { "route", GROUP_ROUTE }, { "project", GROUP_PROJECT }, { "client", GROUP_CLIENT },
-	{ "member", GROUP_MEMBER }, { "day", GROUP_DAY },     { "hour", GROUP_HOUR },
+	{ "model", GROUP_MODEL },   { "route", GROUP_ROUTE },     { "project", GROUP_PROJECT },
+	{ "client", GROUP_CLIENT }, { "member", GROUP_MEMBER },   { "day", GROUP_DAY },
+	{ "hour", GROUP_HOUR },     { "gateway", GROUP_GATEWAY },
 };
 
 int64_t savings_gateway(const store_sums *s)
@@ -169,36 +171,58 @@ size_t savings_order(const savings_list *l, const savings_doubt *d)
 	return count;
 }
 
-static store_result read_list(store *s, store_group group, const period *p, bool (*each)(void *, const store_sums *),
-			      savings_list *l, err *e)
+/* How the sums of a period are read, from a store or from PostgreSQL. Returns 0, or the result of the source. */
+typedef int (*reading)(void *from, store_group group, const period *p, bool (*each)(void *, const store_sums *),
+		       savings_list *l, err *e);
+
+static int read_store(void *from, store_group group, const period *p, bool (*each)(void *, const store_sums *),
+		      savings_list *l, err *e)
 {
 	store_result result;
 	int tries = 0;
 
 	do {
 		l->count = 0;
-		result = store_report(s, group, p->from_ms, p->to_ms, each, l, e);
+		result = store_report(from, group, p->from_ms, p->to_ms, each, l, e);
 	} while (ledger_store_retry(result, &tries));
-	if (l->failed) {
-		err_memory(e);
-		return STORE_ERROR;
-	}
-	return result;
+	return l->failed ? STORE_ERROR : (int)result;
 }
 
-/* The totals are the sums of the rows that were read, so that totals and rows agree even if the agent writes meanwhile.
- */
-store_result savings_read(store *s, savings_report *r, err *e)
+static int read_fleet(void *from, store_group group, const period *p, bool (*each)(void *, const store_sums *),
+		      savings_list *l, err *e)
 {
-	store_result result = read_list(s, r->group, &r->period, keep, &r->rows, e);
+	pq_result result = fleet_report(from, group, p->from_ms, p->to_ms, each, l, e);
+
+	return l->failed ? PQ_FAILED : (int)result;
+}
+
+_Static_assert(STORE_OK == 0 && PQ_OK == 0, "0 is a success of both");
+
+/* The totals are the sums of the rows that were read, so that totals and rows agree even if somebody writes meanwhile.
+ */
+static int read_all(savings_report *r, reading read, void *from, err *e)
+{
+	int result = read(from, r->group, &r->period, keep, &r->rows, e);
 
 	for (size_t i = 0; i < r->rows.count; i++)
 		store_sums_merge(&r->total, &r->rows.items[i]);
-	if (result == STORE_OK && doubtful(&r->total))
-		result = read_list(s, GROUP_MODEL, &r->period, keep_doubtful, &r->models, e);
-	if (result == STORE_OK && r->total.untold_requests)
-		result = read_list(s, GROUP_CLIENT, &r->period, keep_untold, &r->clients, e);
+	if (!result && doubtful(&r->total))
+		result = read(from, GROUP_MODEL, &r->period, keep_doubtful, &r->models, e);
+	if (!result && r->total.untold_requests)
+		result = read(from, GROUP_CLIENT, &r->period, keep_untold, &r->clients, e);
+	if (r->rows.failed || r->models.failed || r->clients.failed)
+		err_memory(e);
 	return result;
+}
+
+store_result savings_read(store *s, savings_report *r, err *e)
+{
+	return (store_result)read_all(r, read_store, s, e);
+}
+
+pq_result savings_read_fleet(pq *c, savings_report *r, err *e)
+{
+	return (pq_result)read_all(r, read_fleet, c, e);
 }
 
 /* ---- for programs */
@@ -280,17 +304,19 @@ static void print_csv(FILE *f, const savings_report *r)
 	}
 }
 
-bool savings_prepare(savings_report *r, const char *since, const char *until, const char *by, err *e)
+bool savings_prepare(savings_report *r, const char *since, const char *until, const char *by, bool fleet, err *e)
 {
 	size_t i = 0;
 
-	*r = (savings_report){ .by = by ? by : "model", .now_ms = clock_wall_ms() };
+	*r = (savings_report){ .by = by ? by : "model", .fleet = fleet, .now_ms = clock_wall_ms() };
 	while (i < sizeof groups / sizeof groups[0] && strcmp(groups[i].name, r->by) != 0)
 		i++;
 	if (i == sizeof groups / sizeof groups[0])
-		return err_set(e, "--by \"%.60s\": model, route, project, client, member, day or hour is expected",
-			       r->by);
+		return err_set(e, "--by \"%.60s\": model, route, project, client, member, day or hour is expected%s",
+			       r->by, fleet ? ", or gateway" : "");
 	r->group = groups[i].group;
+	if (r->group == GROUP_GATEWAY && !fleet)
+		return err_set(e, "--by gateway needs --fleet, because this ledger is of one gateway");
 	if (!period_parse(since, until, "30d", &r->period, e))
 		return false;
 	/* The store has sums of whole hours: widen the period to the hours that it touches. */

@@ -8,6 +8,7 @@
 #include "ledger/store.h"
 #include "report/period.h"
 #include "report/print.h"
+#include "ship/pq.h"
 
 typedef struct savings_list {
 	store_sums *items;
@@ -18,6 +19,7 @@ typedef struct savings_list {
 typedef struct savings_report {
 	const char *by; /* the name of `group` */
 	store_group group;
+	bool fleet; /* of all gateways, not of one */
 	period period;
 	int64_t now_ms;
 	savings_list rows;
@@ -27,7 +29,7 @@ typedef struct savings_report {
 	terminal terminal; /* for savings_print() */
 } savings_report;
 
-/* What this gateway saved: compression and routing. What caching saved is the providers' doing. */
+/* What gateways saved: compression and routing. What caching saved is the providers' doing. */
 int64_t savings_gateway(const store_sums *s);
 /* What all three saved together. */
 int64_t savings_all(const store_sums *s);
@@ -47,11 +49,14 @@ extern const savings_doubt savings_doubts[SAVINGS_DOUBTS];
 /* Orders r->models or r->clients for a doubt, the heaviest first. Returns how many of them have such requests. */
 size_t savings_order(const savings_list *l, const savings_doubt *d);
 
-/* Begins a report: `since`, `until` and `by` as the flags of `spoa-llm savings`, each NULL for its default. Borrows
- * `by`. False: `e` says which flag is wrong. */
-MUST_CHECK bool savings_prepare(savings_report *r, const char *since, const char *until, const char *by, err *e);
-/* Reads the figures; tries again while the database is locked. */
+/* Begins a report of one gateway, or of the `fleet`: `since`, `until` and `by` as the flags of `spoa-llm savings`, each
+ * NULL for its default. Borrows `by`. False: `e` says which flag is wrong. */
+MUST_CHECK bool savings_prepare(savings_report *r, const char *since, const char *until, const char *by, bool fleet,
+				err *e);
+/* Reads the figures of one gateway from its ledger; tries again while the database is locked. */
 MUST_CHECK store_result savings_read(store *s, savings_report *r, err *e);
+/* Reads those of the fleet from PostgreSQL. */
+MUST_CHECK pq_result savings_read_fleet(pq *c, savings_report *r, err *e);
 /* Writes the report for a program: JSON or CSV. */
 void savings_write(FILE *f, const savings_report *r, bool csv);
 void savings_deinit(savings_report *r);

@@ -373,12 +373,14 @@ static void print_title(const savings_report *r)
 	const period *p = &r->period;
 	int64_t end = p->to_ms < r->now_ms ? p->to_ms : r->now_ms;
 
+	const char *of = r->fleet ? " of the fleet" : "";
+
 	if (p->from_ms == 0 && p->to_ms == INT64_MAX)
-		printf("Savings, all recorded requests up to %s UTC\n\n", print_minute(to, end));
+		printf("Savings%s, all recorded requests up to %s UTC\n\n", of, print_minute(to, end));
 	else if (p->from_ms == 0)
-		printf("Savings, all recorded requests before %s UTC\n\n", print_minute(to, p->to_ms));
+		printf("Savings%s, all recorded requests before %s UTC\n\n", of, print_minute(to, p->to_ms));
 	else
-		printf("Savings, %s to %s UTC\n\n", print_minute(from, p->from_ms),
+		printf("Savings%s, %s to %s UTC\n\n", of, print_minute(from, p->from_ms),
 		       print_minute(to, p->to_ms == INT64_MAX ? end : p->to_ms));
 }
 
@@ -438,7 +440,7 @@ static void print_totals(const savings_report *r)
 		{ "tokens out", print_count(n[5], s->output), "", 0, 0, 0 },
 		{ "cost", money_cell(&t, n[6], s->cost), "", 0, 0, 0 },
 		{ "saved", money_cell(&t, n[7], saved), "", 0, 0, 0 },
-		{ "this gateway", money_cell(&t, n[8], gateway), "", gateway, whole, 1 },
+		{ r->fleet ? "the gateways" : "this gateway", money_cell(&t, n[8], gateway), "", gateway, whole, 1 },
 		{ "compression", money_cell(&t, n[9], s->saved_compression), "", s->saved_compression, whole, 2 },
 		{ "routing", money_cell(&t, n[10], s->saved_routing), "", s->saved_routing, whole, 2 },
 		{ "providers' caches", money_cell(&t, n[11], s->saved_cache), "", s->saved_cache, whole, 1 },

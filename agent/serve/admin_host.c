@@ -103,6 +103,7 @@ static bool on_snapshot(void *ctx, host_snapshot *s)
 	if (h->recording) {
 		s->ledger = recording_stats(h->recording);
 		s->tap = recording_tap(h->recording);
+		s->fleet = recording_fleet(h->recording);
 	}
 	pthread_mutex_unlock(&h->lock);
 	if (!ok)
@@ -245,6 +246,9 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 		host_tap tap = recording_tap(h->recording);
 		if (tap.kept)
 			checks_tap(&out[n++], &tap);
+		host_fleet fleet = recording_fleet(h->recording);
+		if (fleet.kept)
+			checks_fleet(&out[n++], &fleet);
 	}
 	pthread_mutex_unlock(&h->lock);
 	policy_unref(p);
@@ -287,7 +291,7 @@ static host_result on_savings(void *ctx, const char *since, const char *until, c
 	savings_report r;
 	int code;
 
-	if (!savings_prepare(&r, since, until, by, e))
+	if (!savings_prepare(&r, since, until, by, false, e))
 		return HOST_BAD_REQUEST;
 	store *s = ledger_store_open(h->config->ledger, false, false, &code, e);
 	bool ok = s && savings_read(s, &r, e) == STORE_OK;

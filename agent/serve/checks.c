@@ -125,6 +125,25 @@ void checks_tap(host_check *c, const host_tap *t)
 		checks_set(c, "tap", true, false, "%llu streams", (unsigned long long)t->numbers[TAP_STREAMS]);
 }
 
+void checks_fleet(host_check *c, const host_fleet *f)
+{
+	bool well = strcmp(f->state, "ok") == 0 || strcmp(f->state, "behind") == 0;
+
+	if (f->silent)
+		checks_set(
+			c, "fleet", false, false,
+			"`spoa-llm ship` %s for %lld seconds; the ledger keeps the rows that PostgreSQL does not have",
+			f->ever ? "was silent" : "was not heard of", (long long)f->silent_ms / 1000);
+	else if (!f->ever)
+		checks_set(c, "fleet", true, false, "not heard of yet");
+	else if (!well)
+		checks_set(c, "fleet", false, false, "%s, for %lld seconds: %s", f->state, (long long)f->lag_ms / 1000,
+			   f->problem);
+	else
+		checks_set(c, "fleet", true, false, "PostgreSQL lacks at most %lld changes, and has for %lld seconds",
+			   (long long)f->behind, (long long)f->lag_ms / 1000);
+}
+
 size_t checks_clients(host_check *c, const policy *p, const clients_status *s)
 {
 	const client_table *t = p->clients;

@@ -19,5 +19,6 @@ size_t checks_pools(host_check *c, const policy *p);
 size_t checks_clients(host_check *c, const policy *p, const clients_status *s);
 
 void checks_tap(host_check *c, const host_tap *t);
+void checks_fleet(host_check *c, const host_fleet *f);
 
 #endif

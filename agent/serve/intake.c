@@ -20,9 +20,10 @@ struct intake {
 	struct ev_loop *loop;
 	ev_async stop;
 	ev_timer timer;
-	logsock *lines, *reports; /* reports: NULL: no tap is listened to */
+	logsock *lines, *reports, *fleet; /* reports, fleet: NULL: no tap, no shipper is listened to */
 	ledger *ledger;
 	taps taps;
+	shipping shipping;
 	bool running;
 };
 
@@ -38,6 +39,12 @@ static void on_report(void *ctx, slice datagram)
 	intake *in = ctx;
 	if (!taps_take(&in->taps, datagram))
 		ledger_take_report(in->ledger, datagram);
+}
+
+static void on_shipper(void *ctx, slice datagram)
+{
+	intake *in = ctx;
+	shipping_take(&in->shipping, datagram, in->ledger);
 }
 
 static void on_bad_framing(void *ctx)
@@ -65,6 +72,8 @@ static void on_timer(struct ev_loop *loop UNUSED, ev_timer *timer, int events UN
 	on_batch_end(in);
 	if (in->reports)
 		taps_look(&in->taps);
+	if (in->fleet)
+		shipping_look(&in->shipping);
 }
 
 static void on_stop(struct ev_loop *loop, ev_async *async UNUSED, int events UNUSED)
@@ -79,6 +88,8 @@ static void *intake_main(void *arg)
 	logsock_begin(in->lines);
 	if (in->reports)
 		logsock_begin(in->reports);
+	if (in->fleet)
+		logsock_begin(in->fleet);
 	ev_run(in->loop, 0);
 	return NULL;
 }
@@ -110,17 +121,20 @@ static bool take_over(intake *in, logsock **into, const intake_sockets *s, void 
 	return false;
 }
 
-intake *intake_new(const intake_sockets *lines, const intake_sockets *reports)
+intake *intake_new(const intake_sockets *lines, const intake_sockets *reports, const intake_sockets *fleet)
 {
 	intake *in = calloc(1, sizeof *in);
 
 	if (in) {
 		taps_init(&in->taps);
+		shipping_init(&in->shipping);
 		in->loop = ev_loop_new(EVFLAG_NOENV);
 	}
 	bool ok = take_over(in, in ? &in->lines : NULL, lines, on_line);
 	if (reports->count)
 		ok = take_over(in, in ? &in->reports : NULL, reports, on_report) && ok;
+	if (fleet->count)
+		ok = take_over(in, in ? &in->fleet : NULL, fleet, on_shipper) && ok;
 	if (!ok) {
 		intake_stop(in, NULL, NULL);
 		return NULL;
@@ -153,6 +167,11 @@ host_tap intake_tap(intake *in)
 	return in->reports ? taps_tell(&in->taps) : (host_tap){ .kept = false };
 }
 
+host_fleet intake_fleet(intake *in)
+{
+	return in->fleet ? shipping_tell(&in->shipping) : (host_fleet){ .kept = false };
+}
+
 void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx)
 {
 	if (!in)
@@ -163,9 +182,11 @@ void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void 
 	}
 	/* First the reports, because the ledger joins each with a line in either order. */
 	logsock_free(in->reports, NULL, NULL);
+	logsock_free(in->fleet, NULL, NULL);
 	logsock_free(in->lines, each, ctx);
 	if (in->loop)
 		ev_loop_destroy(in->loop);
 	taps_deinit(&in->taps);
+	shipping_deinit(&in->shipping);
 	free(in);
 }

@@ -7,6 +7,7 @@
 #include "base/must_check.h"
 #include "ledger/ledger.h"
 #include "net/logsock.h"
+#include "serve/shipping.h"
 #include "serve/taps.h"
 
 typedef struct intake intake;
@@ -17,9 +18,9 @@ typedef struct intake_sockets {
 	size_t count;
 } intake_sockets;
 
-/* Takes over the listeners for log lines, and those for what taps say, on failure too. Reads nothing yet. NULL: out of
- * memory. */
-intake *intake_new(const intake_sockets *lines, const intake_sockets *reports);
+/* Takes over the listeners for log lines, for what taps say, and for what shippers say, on failure too. Reads nothing
+ * yet. NULL: out of memory. */
+intake *intake_new(const intake_sockets *lines, const intake_sockets *reports, const intake_sockets *fleet);
 /* Takes over a stream of another process, before intake_start(); `begun` is the part of a message that the other
  * process has read. Takes over `fd`, on failure too. */
 void intake_adopt(intake *in, int fd, slice begun);
@@ -27,6 +28,8 @@ void intake_adopt(intake *in, int fd, slice begun);
 MUST_CHECK bool intake_start(intake *in, ledger *l, err *e);
 /* Tells what is known of the taps; nothing, if there is no listener for them. From any thread. */
 host_tap intake_tap(intake *in);
+/* The same of the shipper. From any thread. */
+host_fleet intake_fleet(intake *in);
 /* Takes in what has arrived by now, gives the streams to `each` (NULL: closes them), ends the thread if it was started,
  * and frees `in`. Does nothing for NULL. */
 void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx);

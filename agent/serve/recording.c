@@ -15,6 +15,7 @@ struct recording {
 	char *key;
 	uint64_t journal_max;
 	int64_t retention_ms;
+	int64_t backlog; /* bytes; -1: there is no fleet */
 	price_table *prices;
 	ledger_reference *references;
 	size_t references_count;
@@ -110,7 +111,7 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 {
 	const char *key = getenv("SPOA_LLM_LOG_KEY");
 	opening o = { { (unsigned)c->listen_mode, { c->allow_remote, true } }, opened, ctx };
-	intake_sockets lines = { .count = 0 }, reports = { .count = 0 };
+	intake_sockets lines = { .count = 0 }, reports = { .count = 0 }, fleet = { .count = 0 };
 	recording *r = calloc(1, sizeof *r);
 
 	if (!r) {
@@ -121,25 +122,28 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 	snprintf(r->problem, sizeof r->problem, "not opened yet");
 	r->journal_max = (uint64_t)c->journal_max;
 	r->retention_ms = c->retention_days * DAY_MS;
+	r->backlog = *c->fleet_uri ? c->fleet_backlog : -1;
 	r->dir = strdup(c->ledger);
 	r->key = strdup(key ? key : "");
 	bool ok = !key || log_key_usable(key) || err_set(e, LOG_KEY_PROBLEM);
 	r->prices = ok ? recording_prices(c, e) : NULL;
 	ok = r->prices && ((r->dir && r->key && references_copy(r, routes)) || err_memory(e));
 	ok = ok && open_all(&o, &c->log_listen, "log lines", &lines, e) &&
-	     (!routes_tapped(routes) || open_all(&o, &c->tap_listen, "reports of the tap", &reports, e));
+	     (!routes_tapped(routes) || open_all(&o, &c->tap_listen, "reports of the tap", &reports, e)) &&
+	     (!*c->fleet_uri || open_all(&o, &c->fleet_listen, "what the shipper says", &fleet, e));
 	for (size_t i = 0; ok && i < lines.count; i++)
 		warn_of(c->log_listen.items[i], &lines.items[i]);
 	if (ok) {
-		r->intake = intake_new(&lines, &reports);
+		r->intake = intake_new(&lines, &reports, &fleet);
 		ok = r->intake || err_memory(e);
-		lines.count = reports.count = 0;
+		lines.count = reports.count = fleet.count = 0;
 	}
 	if (ok && (!key || !*key))
 		log_event(log_key_missing, LOG_C("problem", "SPOA_LLM_LOG_KEY is not set"),
 			  LOG_C("instead", "every local process can write the ledger"));
 	close_all(&lines);
 	close_all(&reports);
+	close_all(&fleet);
 	if (!ok) {
 		recording_stop(r, NULL, NULL);
 		return NULL;
@@ -166,7 +170,7 @@ void recording_adopt(recording *r, int fd, slice begun)
 
 bool recording_start(recording *r, err *e)
 {
-	ledger_options o = { r->dir, r->key, r->journal_max, r->retention_ms, r->budgets };
+	ledger_options o = { r->dir, r->key, r->journal_max, r->retention_ms, r->backlog, r->budgets };
 	ledger *l = ledger_open(&o, price_table_ref(r->prices), e);
 	bool ok = l && intake_start(r->intake, l, e);
 
@@ -229,6 +233,11 @@ void recording_ends(recording *r, ends *out)
 host_tap recording_tap(recording *r)
 {
 	return intake_tap(r->intake);
+}
+
+host_fleet recording_fleet(recording *r)
+{
+	return intake_fleet(r->intake);
 }
 
 void recording_stop(recording *r, void (*each)(void *ctx, int fd, slice begun), void *ctx)

@@ -37,5 +37,7 @@ ledger_stats recording_stats(recording *r);
 void recording_ends(recording *r, ends *out);
 /* Tells what is known of the taps. From any thread, before recording_stop(). */
 host_tap recording_tap(recording *r);
+/* Tells how far the ledger is shipped. From any thread, before recording_stop(). */
+host_fleet recording_fleet(recording *r);
 
 #endif

@@ -385,9 +385,12 @@ static bool prepare(agent *a, err *e)
 		clients_file_used(&a->clients, a->policy->clients);
 	if (a->spending)
 		spending_use(a->spending, a->policy);
-	/* systemd's unit makes the socket for reports, whether there is a tap or not. */
+	/* systemd's unit makes the sockets for reports and for the shipper, whether there are a tap and a fleet or not.
+	 */
 	for (size_t i = 0; i < c->tap_listen.count; i++)
 		listener_close_inherited(c->tap_listen.items[i]);
+	for (size_t i = 0; i < c->fleet_listen.count; i++)
+		listener_close_inherited(c->fleet_listen.items[i]);
 	listener_close_unused();
 	unsigned threads = c->threads ? (unsigned)c->threads : cores();
 	a->iterations = calloc(threads, sizeof *a->iterations);

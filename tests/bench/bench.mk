@@ -22,6 +22,12 @@ $(BUILD)/bench/ledger_%: tests/bench/ledger_%.c $(OBJ)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(NO_LTO) $(CPPFLAGS) $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
+## bench-fleet: rows a second from a ledger into PostgreSQL, beside psql with the same statements; BENCH="--gateways 8 --check 0.8"
+bench-fleet:
+	@sh tests/tools/deps build test
+	@$(MAKE) --no-print-directory all
+	@$(BENCH_RUN)/fleet.py $(BENCH)
+
 ## bench-tap-usage: nanoseconds an event, of reading the usage of streams
 bench-tap-usage: $(BUILD)/bench/tap_usage
 	@$<
@@ -79,4 +85,4 @@ $(addprefix $(BUILD)/bench/,spop_load decision_driver tap_usage): $(BUILD)/bench
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-.PHONY: bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end bench-plain bench-legs bench-keyed
+.PHONY: bench-fleet bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end bench-plain bench-legs bench-keyed

@@ -44,7 +44,7 @@ int main(int argc, char **argv)
 	err e;
 
 	log_setup(LOG_ERROR, LOG_KV);
-	ledger_options o = { dir, "0123456789abcdef0123456789abcdef", UINT64_C(1) << 32, 0 };
+	ledger_options o = { dir, "0123456789abcdef0123456789abcdef", UINT64_C(1) << 32, 0, .backlog = -1 };
 	price_table *prices = price_table_load(NULL, &e);
 	ledger *l = prices ? ledger_open(&o, prices, &e) : NULL;
 	if (!l) {

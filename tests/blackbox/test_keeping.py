@@ -221,6 +221,7 @@ def older_ledger(one):
         base.execute("DROP VIEW %s" % view)
     base.execute("DROP TABLE reports")
     base.execute("DROP TABLE spending")
+    base.execute("DELETE FROM meta WHERE key IN ('sequence', 'uuid', 'epoch')")
     for table in ("hourly", "daily"):
         base.execute("DELETE FROM %s WHERE kind = 5" % table)
     for column in ("price_missing", "tap", "member", "attempts", "tried", "keyed", "charged"):
@@ -291,6 +292,10 @@ def test_backup_and_restore(fed):
     assert not wal.exists() and not one.db.with_name("ledger.db-shm").exists()
     assert len(one.export()) == 500
     one.ledger("verify")
+    # It is another copy of the same ledger, for whoever has shipped rows of the first one.
+    identity = "SELECT (SELECT value FROM meta WHERE key = 'uuid'), (SELECT value FROM meta WHERE key = 'epoch')"
+    here, replaced = ask(one.db, identity), ask(one.db.with_name("ledger.db.replaced"), identity)
+    assert here[0] == replaced[0] and len(here[1]) == 16 and here[1] != replaced[1], (here, replaced)
     assert ask(one.db.with_name("ledger.db.replaced"), "SELECT count(*) FROM requests")[0] == 507
     assert "move it away" in one.ledger("restore", file, "--replace", code=73).err
     # What the journal still has comes in when the agent starts.

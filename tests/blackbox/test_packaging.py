@@ -39,7 +39,7 @@ def tree(path):
     return sorted(str(entry.relative_to(path)) for entry in path.rglob("*") if not entry.is_dir())
 
 
-FROM_OTHERS = {"alerts.yml", "grafana.json", "prometheus.yml"}  # examples that are installed only if dist/ has them
+FROM_OTHERS = {"alerts.yml", "grafana.json", "grafana-fleet.json", "prometheus.yml"}  # examples that are installed only if dist/ has them
 
 
 def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md", "SECURITY.md")):
@@ -53,7 +53,7 @@ def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md", "SECURI
         + ["%s/share/doc/spoa-llm/docs/%s" % (prefix, path.name) for path in (ROOT / "docs").glob("*.md")]
         + ["%s/share/doc/spoa-llm/examples/%s" % (prefix, name) for name in examples]
         + ["%s/%s" % (units, name) for name in ("spoa-llm.service", "spoa-llm.socket", "spoa-llm-log.socket", "spoa-llm-report.socket",
-                                                "spoa-llm-tap.service", "spoa-llm-token@.service", "spoa-llm-token@.timer",
+                                                "spoa-llm-tap.service", "spoa-llm-ship.service", "spoa-llm-token@.service", "spoa-llm-token@.timer",
                                                 "spoa-llm-prices.service", "spoa-llm-prices.timer", "haproxy.service.d/spoa-llm.conf")])
 
 
@@ -63,7 +63,7 @@ def test_make_install_file_list(tmp_path):
     for entry in tmp_path.rglob("*"):
         mode = stat.S_IMODE(entry.stat().st_mode)
         assert mode == (0o755 if entry.is_dir() or entry.name == "spoa-llm" and "bin" in entry.parts else 0o644), entry
-    for name, command in (("spoa-llm", "run"), ("spoa-llm-tap", "tap")):
+    for name, command in (("spoa-llm", "run"), ("spoa-llm-tap", "tap"), ("spoa-llm-ship", "ship")):
         unit = (tmp_path / ("usr/local/lib/systemd/system/%s.service" % name)).read_text()
         assert "ExecStart=/usr/local/bin/spoa-llm %s\n" % command in unit and "@BINDIR@" not in unit
     done = run(str(tmp_path / "usr/local/bin/spoa-llm"), "--version")
@@ -154,7 +154,7 @@ def test_unit_exposure(tmp_path):
     make("install", "DESTDIR=%s" % tmp_path, "PREFIX=/usr")
     units = tmp_path / "usr/lib/systemd/system"
     assert "| /usr/bin/spoa-llm credential " in (units / "spoa-llm-token@.service").read_text()
-    for name in ("spoa-llm.service", "spoa-llm-tap.service", "spoa-llm-token@.service", "spoa-llm-prices.service"):
+    for name in ("spoa-llm.service", "spoa-llm-tap.service", "spoa-llm-ship.service", "spoa-llm-token@.service", "spoa-llm-prices.service"):
         done = run("systemd-analyze", "security", "--offline=true", "--no-pager", str(units / name))
         level = re.search(r"exposure level for spoa-llm\S*.service: ([0-9.]+)", done.stdout)
         assert level and float(level.group(1)) < 2.0, done.stdout

@@ -23,7 +23,8 @@ static ledger *open_ledger(void)
 		abort();
 	price_table *table = price_table_load(file, &e);
 	unlink(file);
-	ledger *l = ledger_open(&(ledger_options){ .dir = base, .key = "", .journal_max = 64 << 20 }, table, &e);
+	ledger *l = ledger_open(&(ledger_options){ .dir = base, .key = "", .journal_max = 64 << 20, .backlog = -1 },
+				table, &e);
 	if (!table || !l) {
 		printf("%s\n", e.text);
 		abort();

@@ -82,7 +82,7 @@ static void a_row_comes_back_as_it_was(void)
 	CHECK(store_export(s, 0, INT64_MAX, keep_row, &all, &e) == STORE_OK && all.count == 300);
 
 	struct stat st;
-	CHECK(stat(path, &st) == 0 && (st.st_mode & 0777) == 0600);
+	CHECK(stat(path, &st) == 0 && (st.st_mode & 0777) == 0640);
 	store_close(s);
 }
 
@@ -397,13 +397,13 @@ static void pruned_rows_leave_their_sums(void)
 	}
 	CHECK(insert(s, r, COUNT) == COUNT);
 	/* Nothing is that old: nothing is done, and old records are still welcome. */
-	CHECK(store_prune(s, BEGIN_MS, &removed, &e) == STORE_OK && removed == 0);
+	CHECK(store_prune(s, BEGIN_MS, INT64_MAX, &removed, &e) == STORE_OK && removed == 0);
 	record late = record_number(COUNT);
 	late.time_ms = BEGIN_MS - DAY_MS;
 	CHECK(insert(s, &late, 1) == 1 && store_skipped(s) == 0);
 	old++;
 	do {
-		CHECK(store_prune(s, before, &removed, &e) == STORE_OK && removed <= STORE_PRUNE_ROWS);
+		CHECK(store_prune(s, before, INT64_MAX, &removed, &e) == STORE_OK && removed <= STORE_PRUNE_ROWS);
 		total += removed;
 		calls++;
 		/* What the database says is true in the middle of it too. */
@@ -421,7 +421,7 @@ static void pruned_rows_leave_their_sums(void)
 	ask_report(s, GROUP_NONE, 0, INT64_MAX);
 	CHECK(got.rows[0].requests == COUNT + 1);
 	/* A date in the future does not stop the ledger. */
-	CHECK(store_prune(s, INT64_MAX, &removed, &e) == STORE_OK && removed > 0);
+	CHECK(store_prune(s, INT64_MAX, INT64_MAX, &removed, &e) == STORE_OK && removed > 0);
 	record now = record_number(COUNT + 5);
 	now.time_ms = ((int64_t)time(NULL) + 2) * 1000;
 	CHECK(insert(s, &now, 1) == 1);
@@ -444,11 +444,12 @@ static void rows_of_one_millisecond_are_pruned_together(void)
 		r[i].time_ms = BEGIN_MS + (i < STORE_PRUNE_ROWS / 2 ? 0 : i < COUNT - 10 ? 5 : 9);
 	}
 	CHECK(insert(s, r, COUNT) == COUNT);
-	CHECK(store_prune(s, BEGIN_MS + 9, &removed, &e) == STORE_OK && removed == STORE_PRUNE_ROWS / 2);
-	CHECK(atoll(ask("SELECT value FROM meta")) == BEGIN_MS + 5);
-	CHECK(store_prune(s, BEGIN_MS + 9, &removed, &e) == STORE_OK && removed == COUNT - 10 - STORE_PRUNE_ROWS / 2);
-	CHECK(atoll(ask("SELECT value FROM meta")) >= BEGIN_MS + 6);
-	CHECK(store_prune(s, BEGIN_MS + 9, &removed, &e) == STORE_OK && removed == 0);
+	CHECK(store_prune(s, BEGIN_MS + 9, INT64_MAX, &removed, &e) == STORE_OK && removed == STORE_PRUNE_ROWS / 2);
+	CHECK(atoll(ask("SELECT value FROM meta WHERE key = 'pruned_before'")) == BEGIN_MS + 5);
+	CHECK(store_prune(s, BEGIN_MS + 9, INT64_MAX, &removed, &e) == STORE_OK &&
+	      removed == COUNT - 10 - STORE_PRUNE_ROWS / 2);
+	CHECK(atoll(ask("SELECT value FROM meta WHERE key = 'pruned_before'")) >= BEGIN_MS + 6);
+	CHECK(store_prune(s, BEGIN_MS + 9, INT64_MAX, &removed, &e) == STORE_OK && removed == 0);
 	CHECK(atoll(ask("SELECT count(*) FROM requests")) == 10);
 	store_close(s);
 	free(r);
@@ -479,7 +480,7 @@ static void unused_room_is_given_back(void)
 		store *s = old ? open_store(true) : new_store();
 		CHECK(insert(s, r, COUNT) == COUNT);
 		do
-			CHECK(store_prune(s, BEGIN_MS + 4 * DAY_MS, &removed, &e) == STORE_OK);
+			CHECK(store_prune(s, BEGIN_MS + 4 * DAY_MS, INT64_MAX, &removed, &e) == STORE_OK);
 		while (removed);
 		sql("PRAGMA wal_checkpoint(TRUNCATE)");
 		int64_t full = size_of_file();

@@ -20,7 +20,7 @@ static void a_locked_database_is_waited_out(void)
 	CHECK(sqlite3_open(path, &other) == SQLITE_OK);
 	CHECK(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK);
 	CHECK(try_insert(s, r, 2, &e) == STORE_BUSY && strstr(e.text, "another process"));
-	CHECK(store_prune(s, INT64_MAX, &removed, &e) == STORE_BUSY);
+	CHECK(store_prune(s, INT64_MAX, INT64_MAX, &removed, &e) == STORE_BUSY);
 	/* Who reads does not wait. */
 	ask_report(s, GROUP_NONE, 0, INT64_MAX);
 	CHECK(got.rows[0].requests == 1);

@@ -218,7 +218,7 @@ static void rows_that_are_pruned_stay_spent(void)
 	rows[0].time_ms = clock_wall_ms() / DAY_MS * DAY_MS - DAY_MS;
 	rows[1].time_ms = rows[0].time_ms + DAY_MS;
 	add(s, rows, 2, NULL, 0);
-	CHECK(store_prune(s, rows[1].time_ms, &removed, &e) == STORE_OK && removed == 1);
+	CHECK(store_prune(s, rows[1].time_ms, INT64_MAX, &removed, &e) == STORE_OK && removed == 1);
 	CHECK(spent(s, false, "alice", 0) == 30 && whole(s));
 	/* The row comes again: it is skipped, and told. */
 	add(s, rows, 1, NULL, 0);
@@ -248,13 +248,14 @@ static void what_was_spent_is_removed_after_two_years(void)
 	add(s, rows, 4, NULL, 0);
 	CHECK(days_spent() == 6);
 	/* Not while their rows are there. */
-	CHECK(store_prune(s, rows[0].time_ms, &removed, &e) == STORE_OK && removed == 0 && days_spent() == 6 &&
-	      whole(s));
-	CHECK(store_prune(s, rows[1].time_ms, &removed, &e) == STORE_OK && removed == 1 && days_spent() == 4 &&
-	      whole(s));
+	CHECK(store_prune(s, rows[0].time_ms, INT64_MAX, &removed, &e) == STORE_OK && removed == 0 &&
+	      days_spent() == 6 && whole(s));
+	CHECK(store_prune(s, rows[1].time_ms, INT64_MAX, &removed, &e) == STORE_OK && removed == 1 &&
+	      days_spent() == 4 && whole(s));
 	CHECK(spent(s, false, "alice", 0) == 140 && spent(s, true, "search", 0) == 20);
 	/* Two years are kept, whatever is pruned. */
-	CHECK(store_prune(s, now + DAY_MS, &removed, &e) == STORE_OK && removed == 3 && days_spent() == 4 && whole(s));
+	CHECK(store_prune(s, now + DAY_MS, INT64_MAX, &removed, &e) == STORE_OK && removed == 3 && days_spent() == 4 &&
+	      whole(s));
 	store_close(s);
 }
 
@@ -273,10 +274,13 @@ static void a_batch_removes_days_whose_rows_are_gone(void)
 		add(s, &row, 1, NULL, 0);
 	}
 	CHECK(days_spent() == STORE_PRUNE_ROWS + 1);
-	CHECK(store_prune(s, BEGIN_MS - 999 * DAY_MS, &removed, &e) == STORE_OK && removed == STORE_PRUNE_ROWS);
+	CHECK(store_prune(s, BEGIN_MS - 999 * DAY_MS, INT64_MAX, &removed, &e) == STORE_OK &&
+	      removed == STORE_PRUNE_ROWS);
 	CHECK(days_spent() == STORE_PRUNE_ROWS + 1 && whole(s));
-	CHECK(store_prune(s, BEGIN_MS - 999 * DAY_MS, &removed, &e) == STORE_OK && removed == 1 && days_spent() == 1);
-	CHECK(store_prune(s, BEGIN_MS - 999 * DAY_MS, &removed, &e) == STORE_OK && removed == 0 && days_spent() == 0);
+	CHECK(store_prune(s, BEGIN_MS - 999 * DAY_MS, INT64_MAX, &removed, &e) == STORE_OK && removed == 1 &&
+	      days_spent() == 1);
+	CHECK(store_prune(s, BEGIN_MS - 999 * DAY_MS, INT64_MAX, &removed, &e) == STORE_OK && removed == 0 &&
+	      days_spent() == 0);
 	store_close(s);
 }
 

@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * `spoa-llm ship`: sends the ledger's rows to the fleet's PostgreSQL, until it is told to stop. */
+#include <sysexits.h>
+#include <unistd.h>
+
+#include "commands/cli.h"
+#include "config/fleet.h"
+#include "ship/ship.h"
+
+int command_ship(const config *c, const ledger_request *ask)
+{
+	char db[4096], host[256] = "";
+	err e;
+
+	(void)ask;
+	if (!*c->ledger || !*c->fleet_uri) {
+		fprintf(stderr, "spoa-llm: ship needs a ledger and a PostgreSQL: set `ledger` and `fleet_uri`\n");
+		return EX_CONFIG;
+	}
+	gethostname(host, sizeof host - 1);
+	const ship_settings s = { .db = db,
+				  .name = *c->fleet_name ? c->fleet_name : host,
+				  .uri = c->fleet_uri,
+				  .password_file = c->fleet_password_file,
+				  .agents = (const char *const *)c->fleet_listen.items,
+				  .agents_count = c->fleet_listen.count };
+	if (!fleet_name_check(slice_cstr(s.name), &e)) {
+		fprintf(stderr, "spoa-llm: the name of this gateway is \"%.60s\": %s; set `fleet_name`\n", s.name,
+			e.text);
+		return EX_CONFIG;
+	}
+	snprintf(db, sizeof db, "%s/ledger.db", c->ledger);
+	return ship_run(&s);
+}

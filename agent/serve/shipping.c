@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/shipping.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+#include "base/log.h"
+
+typedef struct said {
+	char kind[16], uuid[37], ledger_epoch[17];
+	int64_t pid;
+	host_fleet fleet;
+} said;
+
+/* Copies a string without escapes; what is not printable becomes "?". */
+static void copy_text(char *out, size_t room, const json_member *m)
+{
+	size_t len = m->type == JSON_STRING ? m->value.len - 2 : 0;
+
+	if (len >= room)
+		len = room - 1;
+	for (size_t i = 0; i < len; i++)
+		out[i] = (char)(m->value.ptr[i + 1] >= ' ' && m->value.ptr[i + 1] <= '~' ? m->value.ptr[i + 1] : '?');
+	out[len] = '\0';
+}
+
+/* Reads {"kind":"fleet",...}. False: it is no such object, or a number is none. */
+static bool read_said(slice datagram, said *s)
+{
+	const struct {
+		slice name;
+		int64_t *to;
+	} numbers[] = { { SLICE_INIT("pid"), &s->pid },
+			{ SLICE_INIT("epoch"), &s->fleet.epoch },
+			{ SLICE_INIT("position"), &s->fleet.position },
+			{ SLICE_INIT("behind"), &s->fleet.behind },
+			{ SLICE_INIT("lag_ms"), &s->fleet.lag_ms },
+			{ SLICE_INIT("sent"), &s->fleet.sent },
+			{ SLICE_INIT("rejected"), &s->fleet.rejected } };
+	const struct {
+		slice name;
+		char *to;
+		size_t room;
+	} texts[] = { { SLICE_INIT("kind"), s->kind, sizeof s->kind },
+		      { SLICE_INIT("uuid"), s->uuid, sizeof s->uuid },
+		      { SLICE_INIT("ledger_epoch"), s->ledger_epoch, sizeof s->ledger_epoch },
+		      { SLICE_INIT("state"), s->fleet.state, sizeof s->fleet.state },
+		      { SLICE_INIT("problem"), s->fleet.problem, sizeof s->fleet.problem } };
+	json_iter it;
+	json_member m;
+	json_step step;
+
+	memset(s, 0, sizeof *s);
+	json_iter_init(&it, datagram);
+	while ((step = json_next(&it, &m)) == JSON_MEMBER) {
+		for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+			if (json_key_is(m.key, numbers[i].name) &&
+			    (!json_int64(m.value, numbers[i].to) || *numbers[i].to < 0))
+				return false;
+		for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+			if (json_key_is(m.key, texts[i].name))
+				copy_text(texts[i].to, texts[i].room, &m);
+	}
+	return step == JSON_DONE && strcmp(s->kind, "fleet") == 0;
+}
+
+void shipping_init(shipping *s)
+{
+	*s = (shipping){ .began_ms = clock_mono_ms() };
+	pthread_mutex_init(&s->lock, NULL);
+}
+
+void shipping_deinit(shipping *s)
+{
+	pthread_mutex_destroy(&s->lock);
+}
+
+void shipping_take(shipping *s, slice datagram, ledger *l)
+{
+	said now;
+
+	if (!read_said(datagram, &now))
+		return;
+	pthread_mutex_lock(&s->lock);
+	if (now.pid != s->pid) { /* another process counts from 0 */
+		s->sent += (uint64_t)s->last.sent;
+		s->rejected += (uint64_t)s->last.rejected;
+		s->pid = now.pid;
+	}
+	s->last = now.fleet;
+	s->heard_ms = clock_mono_ms();
+	pthread_mutex_unlock(&s->lock);
+	/* Before it has asked PostgreSQL, a shipper knows no position. */
+	if (now.fleet.epoch > 0)
+		ledger_shipped(l, now.uuid, now.ledger_epoch, now.fleet.position);
+}
+
+void shipping_look(shipping *s)
+{
+	int64_t now = clock_mono_ms();
+
+	pthread_mutex_lock(&s->lock);
+	int64_t since = now - (s->heard_ms ? s->heard_ms : s->began_ms);
+	char state[sizeof s->last.state];
+	memcpy(state, s->last.state, sizeof state);
+	bool silent = since > SHIPPING_SILENT_MS, before = s->silent;
+	s->silent = silent;
+	pthread_mutex_unlock(&s->lock);
+	if (silent && !before)
+		log_event(fleet_silent, LOG_I("seconds", since / 1000),
+			  LOG_C("instead", "the ledger keeps the rows that PostgreSQL does not have"));
+	if (!silent && before)
+		log_event(fleet_heard, LOG_C("state", state));
+}
+
+host_fleet shipping_tell(shipping *s)
+{
+	pthread_mutex_lock(&s->lock);
+	host_fleet tell = s->last;
+	tell.kept = true;
+	tell.ever = s->heard_ms != 0;
+	tell.silent_ms = clock_mono_ms() - (tell.ever ? s->heard_ms : s->began_ms);
+	tell.silent = tell.silent_ms > SHIPPING_SILENT_MS;
+	tell.sent += (int64_t)s->sent;
+	tell.rejected += (int64_t)s->rejected;
+	pthread_mutex_unlock(&s->lock);
+	return tell;
+}

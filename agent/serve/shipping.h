@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What `spoa-llm ship` says once a second, by datagrams to `fleet_listen`: how far PostgreSQL has the ledger's rows. */
+#ifndef SERVE_SHIPPING_H
+#define SERVE_SHIPPING_H
+
+#include <pthread.h>
+
+#include "ledger/ledger.h"
+#include "ops/host.h"
+
+enum { SHIPPING_SILENT_MS = 10 * 1000 }; /* a shipper that says nothing for so long is gone, or hangs */
+
+typedef struct shipping {
+	pthread_mutex_t lock; /* of all below */
+	host_fleet last;
+	uint64_t sent, rejected; /* by earlier processes */
+	int64_t pid;
+	int64_t heard_ms, began_ms; /* monotonic; heard_ms 0: not yet */
+	bool silent;                /* logged */
+} shipping;
+
+void shipping_init(shipping *s);
+void shipping_deinit(shipping *s);
+/* Takes in what a shipper says, and tells the ledger up to where its rows were shipped. Anything else is left alone. */
+void shipping_take(shipping *s, slice datagram, ledger *l);
+/* Logs when no shipper says anything any more, or one does again. Call it each second. */
+void shipping_look(shipping *s);
+/* Tells what is known. From any thread. */
+host_fleet shipping_tell(shipping *s);
+
+#endif

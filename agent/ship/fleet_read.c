@@ -1,0 +1,159 @@
+/* SPDX-License-Identifier: MIT */
+#include "ship/fleet_read.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "ledger/columns.h"
+#include "ship/fleet_sql.h"
+
+/* ---- sums */
+
+/* The order of SQLite, and of no language. */
+#define PLAINLY " COLLATE \"C\""
+
+static const struct {
+	int kind; /* of `hourly`: see ledger/store_impl.h */
+	const char *key;
+} groups[] = {
+	[GROUP_NONE] = { 0, "''" },
+	[GROUP_MODEL] = { 1, "label" PLAINLY },
+	[GROUP_ROUTE] = { 2, "label" PLAINLY },
+	[GROUP_PROJECT] = { 3, "label" PLAINLY },
+	[GROUP_CLIENT] = { 4, "label" PLAINLY },
+	[GROUP_MEMBER] = { 5, "label" PLAINLY },
+	[GROUP_HOUR] = { 0, "bucket" },
+	[GROUP_DAY] = { 0, "bucket - bucket % 86400" },
+	[GROUP_GATEWAY] = { 0, "(SELECT name FROM spoa_llm.gateways g WHERE g.no = h.gateway)" PLAINLY },
+};
+
+typedef struct report {
+	store_group by;
+	bool (*each)(void *ctx, const store_sums *sums);
+	void *ctx;
+} report;
+
+static void time_label(char *out, size_t room, int64_t bucket, bool hour)
+{
+	time_t t = (time_t)bucket;
+	struct tm tm;
+
+	if (!gmtime_r(&t, &tm) || !strftime(out, room, hour ? "%Y-%m-%dT%H:00Z" : "%Y-%m-%d", &tm))
+		snprintf(out, room, "%" PRId64, bucket);
+}
+
+static bool take_sums(void *ctx, const pq_rows *row)
+{
+	const report *r = ctx;
+	store_sums sums = { .requests = 0 };
+
+	if (r->by == GROUP_DAY || r->by == GROUP_HOUR)
+		time_label(sums.label, sizeof sums.label, pq_int(row, 0, 0), r->by == GROUP_HOUR);
+	else
+		snprintf(sums.label, sizeof sums.label, "%s", pq_text(row, 0, 0));
+	for (size_t i = 0; i < FLEET_SUMS_COUNT; i++)
+		*fleet_sum(&sums, i) = pq_int(row, 0, 1 + i);
+	return r->each(r->ctx, &sums);
+}
+
+/* Returns the bucket of the first hour that does not begin before `ms`. */
+static int64_t first_hour(int64_t ms)
+{
+	return (ms / HOUR_MS + (ms % HOUR_MS > 0)) * 3600;
+}
+
+pq_result fleet_report(pq *c, store_group by, int64_t from_ms, int64_t to_ms,
+		       bool (*each)(void *ctx, const store_sums *sums), void *ctx, err *e)
+{
+	bool in_time = by == GROUP_DAY || by == GROUP_HOUR;
+	char sql[FLEET_SQL_MAX], kind[8], from[24], to[24];
+	const char *values[] = { kind, from, to };
+	report r = { by, each, ctx };
+
+	snprintf(kind, sizeof kind, "%d", groups[by].kind);
+	snprintf(from, sizeof from, "%" PRId64, first_hour(from_ms));
+	snprintf(to, sizeof to, "%" PRId64, first_hour(to_ms));
+	snprintf(sql, sizeof sql,
+		 "SELECT %s AS grouped%s FROM spoa_llm.hourly h"
+		 " WHERE kind = $1::smallint AND bucket >= $2::bigint AND bucket < $3::bigint%s%s",
+		 groups[by].key, fleet_sums_sums, by == GROUP_NONE ? "" : " GROUP BY grouped HAVING sum(requests) <> 0",
+		 by == GROUP_NONE ? "" :
+		 in_time          ? " ORDER BY grouped" :
+				    " ORDER BY sum(cost) DESC, sum(requests) DESC, grouped");
+	return pq_each(c, sql, 3, values, take_sums, &r, e);
+}
+
+/* ---- rows */
+
+typedef struct rows {
+	bool (*each)(void *ctx, const char *gateway, const record *r);
+	void *ctx;
+} rows;
+
+static void take_column(record *r, const record_column *c, const pq_rows *row, size_t i)
+{
+	void *field = (char *)r + c->offset;
+	int64_t number = c->kind == COLUMN_TEXT ? 0 : pq_int(row, 0, i);
+
+	switch (c->kind) {
+	case COLUMN_TEXT:
+		snprintf(field, c->size, "%s", pq_text(row, 0, i));
+		break;
+	case COLUMN_STATUS:
+		r->status = (int32_t)number;
+		break;
+	case COLUMN_FLAG:
+		*(bool *)field = number != 0;
+		break;
+	case COLUMN_COUNT:
+		*(int64_t *)field = pq_is_null(row, 0, i) ? -1 : number;
+		break;
+	case COLUMN_TIME:
+	case COLUMN_NUMBER:
+	case COLUMN_MONEY:
+	case COLUMN_COST:
+		*(int64_t *)field = number;
+		break;
+	case COLUMN_USAGE:
+		r->usage = number >= USAGE_NONE && number <= USAGE_STREAM ? (usage_from)number : USAGE_NONE;
+		break;
+	case COLUMN_PRICE:
+		r->price = number >= PRICE_NONE && number <= PRICE_PARTIAL ? (price_from)number : PRICE_NONE;
+		break;
+	case COLUMN_TAP:
+		r->tap = number >= TAP_NOT && number <= TAP_NOTHING ? (tap_state)number : TAP_NOT;
+		break;
+	}
+}
+
+static bool take_row(void *ctx, const pq_rows *row)
+{
+	const rows *to = ctx;
+	record r;
+
+	memset(&r, 0, sizeof r);
+	for (size_t i = 0; i < RECORD_COLUMNS; i++)
+		take_column(&r, &record_columns[i], row, 1 + i);
+	return to->each(to->ctx, pq_text(row, 0, 0), &r);
+}
+
+pq_result fleet_export(pq *c, int64_t from_ms, int64_t to_ms,
+		       bool (*each)(void *ctx, const char *gateway, const record *r), void *ctx, err *e)
+{
+	char names[2048], sql[4096], from[24], to[24];
+	const char *values[] = { from, to };
+	rows r = { each, ctx };
+	size_t len = 0;
+
+	for (size_t i = 0; i < RECORD_COLUMNS && len < sizeof names; i++)
+		len += (size_t)snprintf(names + len, sizeof names - len, ", r.%s", record_columns[i].stored);
+	snprintf(from, sizeof from, "%" PRId64, from_ms);
+	snprintf(to, sizeof to, "%" PRId64, to_ms);
+	snprintf(sql, sizeof sql,
+		 "SELECT (SELECT name FROM spoa_llm.gateways g WHERE g.no = r.gateway)%s FROM spoa_llm.requests r"
+		 " WHERE time_ms >= $1::bigint AND time_ms < $2::bigint ORDER BY time_ms, gateway, id",
+		 names);
+	return pq_each(c, sql, 2, values, take_row, &r, e);
+}

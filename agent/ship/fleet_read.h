@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * What the fleet's requests cost and saved, and the requests themselves, out of PostgreSQL: what store_report() and
+ * store_export() (ledger/store.h) tell of one ledger. A reader's role suffices. */
+#ifndef SHIP_FLEET_READ_H
+#define SHIP_FLEET_READ_H
+
+#include "ledger/store.h"
+#include "ship/pq.h"
+
+/* As store_report(); GROUP_GATEWAY, too. A sum beyond 64 bits is the nearest int64_t. */
+MUST_CHECK pq_result fleet_report(pq *c, store_group by, int64_t from_ms, int64_t to_ms,
+				  bool (*each)(void *ctx, const store_sums *sums), void *ctx, err *e);
+
+/* Calls `each` with the rows of requests that arrived in [from_ms, to_ms) and the names of their gateways, oldest
+ * first, until `each` returns false. */
+MUST_CHECK pq_result fleet_export(pq *c, int64_t from_ms, int64_t to_ms,
+				  bool (*each)(void *ctx, const char *gateway, const record *r), void *ctx, err *e);
+
+#endif

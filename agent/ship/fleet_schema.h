@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The schema `spoa_llm` in PostgreSQL, by versions. An entry of fleet_schema[] is never changed once it was released: a
+ * new version adds entries, whose SQL turns the version before it into the new one.
+ *
+ * A new version may add columns with defaults, tables and functions, because a writer of the version before goes on: it
+ * names its columns. A version that such a writer would break raises `oldest_writer` in `meta`. */
+#ifndef SHIP_FLEET_SCHEMA_H
+#define SHIP_FLEET_SCHEMA_H
+
+/* The first key of advisory locks; the second is the number of the gateway that a shipper writes for, or 0 for
+ * register(). */
+#define FLEET_LOCK "1397509709"
+
+/* clang-format off */
+/* The columns of `requests` that are those of the local ledger, in the order of record_columns[] (ledger/columns.h). No
+ * column is a timestamptz, because a clock may be anywhere: the view `ledger` shows times. */
+#define FLEET_ROW_1 \
+	" id text NOT NULL, time_ms bigint NOT NULL," \
+	" route text NOT NULL, backend text NOT NULL, protocol text NOT NULL, model text NOT NULL, project text NOT NULL," \
+	" client text NOT NULL, status int NOT NULL, code text NOT NULL, termination text NOT NULL," \
+	" stream smallint NOT NULL, bytes_in bigint, bytes_out bigint, ttfb_ms bigint, total_ms bigint," \
+	" input bigint, output bigint, cache_read bigint, cache_write bigint, saved bigint NOT NULL," \
+	" usage smallint NOT NULL, price smallint NOT NULL, cost bigint NOT NULL, saved_compression bigint NOT NULL," \
+	" saved_cache bigint NOT NULL, saved_routing bigint NOT NULL, price_missing text NOT NULL DEFAULT ''," \
+	" tap smallint NOT NULL DEFAULT 0, member text NOT NULL DEFAULT '', attempts bigint NOT NULL DEFAULT 0," \
+	" tried text NOT NULL DEFAULT '', keyed smallint NOT NULL DEFAULT 0, charged bigint NOT NULL DEFAULT 0"
+
+/* The sums of an hour, in the order of store_sums (ledger/store_schema.h). They are numeric, so that no sum is too
+ * large. */
+#define FLEET_SUMS_1 \
+	" requests numeric NOT NULL, streams numeric NOT NULL, refused numeric NOT NULL, failed numeric NOT NULL," \
+	" input numeric NOT NULL, output numeric NOT NULL, cache_read numeric NOT NULL, cache_write numeric NOT NULL," \
+	" saved numeric NOT NULL, cost numeric NOT NULL, saved_compression numeric NOT NULL, saved_cache numeric NOT NULL," \
+	" saved_routing numeric NOT NULL, bytes_in numeric NOT NULL, bytes_out numeric NOT NULL," \
+	" estimated_requests numeric NOT NULL, estimated_output numeric NOT NULL, estimated_cost numeric NOT NULL," \
+	" partial_requests numeric NOT NULL, unpriced_requests numeric NOT NULL, unpriced_tokens numeric NOT NULL," \
+	" unknown_requests numeric NOT NULL, partly_priced_requests numeric NOT NULL, untold_requests numeric NOT NULL," \
+	" estimated_saved_compression numeric NOT NULL, estimated_saved_cache numeric NOT NULL," \
+	" estimated_saved_routing numeric NOT NULL"
+
+/* A gateway is a ledger: its UUID. `name` is for people, `writer` is the role that writes its rows. `epoch` goes up
+ * when its ledger turns out to be another copy (`ledger_epoch`, by which a ledger knows itself). `position` is the
+ * sequence of the last row that is here, and `position_id` and `position_ms` are its id and
+ * time. `behind` and `lag_ms` are what the
+ * shipper said last: rows that are not here yet, and the age of the oldest of them.
+ *
+ * `gateways` and `hourly` are updated all the time, and have room in their pages for that.
+ *
+ * `rejected` has rows that PostgreSQL refused for themselves, which should not be possible. */
+#define FLEET_TABLES_1 \
+	"CREATE TABLE spoa_llm.meta (key text PRIMARY KEY, value text NOT NULL);" \
+	"INSERT INTO spoa_llm.meta VALUES ('version', '1'), ('oldest_writer', '1'), ('kept_since_ms', '-9223372036854775808');" \
+	"CREATE TABLE spoa_llm.gateways (no int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, uuid uuid NOT NULL UNIQUE," \
+	" name text NOT NULL UNIQUE CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'), writer name UNIQUE, ledger_epoch text NOT NULL, epoch int NOT NULL DEFAULT 1," \
+	" position bigint NOT NULL DEFAULT 0, position_id text NOT NULL DEFAULT '', position_ms bigint NOT NULL DEFAULT 0," \
+	" rows bigint NOT NULL DEFAULT 0," \
+	" behind bigint NOT NULL DEFAULT 0, lag_ms bigint NOT NULL DEFAULT 0, version text NOT NULL DEFAULT '' CHECK (version ~ '^[ -~]{0,40}$')," \
+	" schema int NOT NULL DEFAULT 1, config_hash text NOT NULL DEFAULT '', seen timestamptz NOT NULL DEFAULT now()," \
+	" registered timestamptz NOT NULL DEFAULT now()) WITH (fillfactor = 50);" \
+	"CREATE TABLE spoa_llm.requests (gateway int NOT NULL, epoch int NOT NULL, sequence bigint NOT NULL," FLEET_ROW_1 \
+	", PRIMARY KEY (time_ms, gateway, id)) PARTITION BY RANGE (time_ms);" \
+	"CREATE TABLE spoa_llm.requests_default PARTITION OF spoa_llm.requests DEFAULT;" \
+	"CREATE TABLE spoa_llm.hourly (gateway int NOT NULL, kind smallint NOT NULL, bucket bigint NOT NULL," \
+	" label text NOT NULL," FLEET_SUMS_1 ", PRIMARY KEY (kind, bucket, gateway, label)) WITH (fillfactor = 70);" \
+	"CREATE INDEX hourly_gateway ON spoa_llm.hourly (gateway, bucket);" \
+	"CREATE TABLE spoa_llm.rejected (gateway int NOT NULL, epoch int NOT NULL, sequence bigint NOT NULL, id text NOT NULL," \
+	" problem text NOT NULL, time timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (gateway, epoch, sequence));"
+
+/* register() makes or finds the gateway of the role that calls it. Its refusals have SQLSTATEs of their own, SL001 to
+ * SL005, and a hint that says what to do. */
+#define FLEET_REGISTER_1 \
+	"CREATE FUNCTION spoa_llm.register(my_uuid uuid, my_name text, my_ledger_epoch text, my_version text, my_schema int)" \
+	" RETURNS spoa_llm.gateways LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$" \
+	" DECLARE g spoa_llm.gateways; other spoa_llm.gateways;" \
+	" here int = (SELECT value FROM spoa_llm.meta WHERE key = 'version');" \
+	" oldest int = (SELECT value FROM spoa_llm.meta WHERE key = 'oldest_writer');" \
+	" BEGIN" \
+	" IF my_schema > here THEN RAISE EXCEPTION 'the schema here has version %, and this program writes version %'," \
+	" here, my_schema USING ERRCODE = 'SL001', HINT = 'run `spoa-llm fleet init` of the newer program as the owner of the schema';" \
+	" END IF;" \
+	" IF my_schema < oldest THEN RAISE EXCEPTION 'the schema here has version % and takes writers from version % on, and this" \
+	" program writes version %', here, oldest, my_schema USING ERRCODE = 'SL002', HINT = 'upgrade spoa-llm on this gateway';" \
+	" END IF;" \
+	" IF (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN" \
+	" RAISE EXCEPTION 'the role % is a superuser, whose rows could not be told from those of others', session_user" \
+	" USING ERRCODE = 'SL003', HINT = 'connect as the role that `spoa-llm fleet add NAME` has made for this gateway'; END IF;" \
+	" PERFORM pg_advisory_xact_lock(1397509709, 0);" \
+	" SELECT * INTO g FROM spoa_llm.gateways WHERE uuid = my_uuid;" \
+	" IF g.writer IS DISTINCT FROM session_user AND g.no IS NOT NULL THEN" \
+	" RAISE EXCEPTION 'the gateway % (%) is written by the role %, not by %', g.name, g.uuid," \
+	" coalesce(g.writer, 'none'), session_user USING ERRCODE = 'SL004'," \
+	" HINT = 'connect as that role; `spoa-llm fleet add NAME --replace` gives it a new password'; END IF;" \
+	" SELECT * INTO other FROM spoa_llm.gateways o WHERE o.uuid <> my_uuid AND (o.name = my_name OR o.writer = session_user);" \
+	" IF other.no IS NOT NULL THEN" \
+	" RAISE EXCEPTION 'the % has another ledger here, %, named %', CASE WHEN other.name = my_name" \
+	" THEN 'name ' || my_name ELSE 'role ' || session_user END, other.uuid, other.name USING ERRCODE = 'SL005'," \
+	" HINT = CASE WHEN other.writer = session_user THEN 'if that ledger is gone: `spoa-llm fleet retire ' || other.name ||" \
+	" '` keeps its rows; if not: `spoa-llm fleet add NAME` makes a role for this one'" \
+	" ELSE 'set fleet_name to another name; if that ledger is gone: `spoa-llm fleet retire ' || other.name || '` keeps its" \
+	" rows and frees the name' END; END IF;" \
+	" IF g.no IS NULL THEN" \
+	" INSERT INTO spoa_llm.gateways (uuid, name, writer, ledger_epoch, version, schema)" \
+	" VALUES (my_uuid, my_name, session_user, my_ledger_epoch, my_version, my_schema) RETURNING * INTO g;" \
+	" ELSE UPDATE spoa_llm.gateways SET name = my_name, version = my_version, schema = my_schema, seen = now()" \
+	" WHERE no = g.no RETURNING * INTO g; END IF;" \
+	" RETURN g; END $body$;"
+
+/* ensure_partition() makes the partition of the month (UTC) in which `at_ms` lies, unless it lies before 2023 or more
+ * than three months ahead, where rows go to the default partition. False: there is none, because rows of that month are
+ * in the default partition already, or because other sessions hold the table. So that this happens to no month that
+ * begins, it makes the partition of the month after this one, too. */
+#define FLEET_PARTITIONS_1 \
+	"CREATE FUNCTION spoa_llm.ensure_partition(at_ms bigint) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER" \
+	" SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' SET timezone = 'UTC' AS $body$" \
+	" DECLARE this timestamptz = date_trunc('month', now()); first timestamptz; wanted timestamptz; part text; low bigint; high bigint;" \
+	" BEGIN" \
+	" IF at_ms >= 1672531200000 AND at_ms < extract(epoch FROM this + interval '4 months') * 1000 THEN" \
+	" wanted = date_trunc('month', to_timestamp(at_ms / 1000)); END IF;" \
+	" FOREACH first IN ARRAY ARRAY[wanted, this + interval '1 month'] LOOP" \
+	" part = to_char(first, '\"requests_\"YYYY_MM');" \
+	" low = extract(epoch FROM first) * 1000; high = extract(epoch FROM first + interval '1 month') * 1000;" \
+	" CONTINUE WHEN first IS NULL OR to_regclass('spoa_llm.' || part) IS NOT NULL" \
+	" OR low < (SELECT value::bigint FROM spoa_llm.meta WHERE key = 'kept_since_ms');" \
+	" BEGIN EXECUTE format('CREATE TABLE spoa_llm.%I PARTITION OF spoa_llm.requests FOR VALUES FROM (%s) TO (%s)', part, low, high);" \
+	" EXCEPTION WHEN check_violation OR lock_not_available OR deadlock_detected OR duplicate_table THEN NULL; END;" \
+	" END LOOP;" \
+	" RETURN wanted IS NOT NULL AND to_regclass('spoa_llm.' || to_char(wanted, '\"requests_\"YYYY_MM')) IS NOT NULL;" \
+	" END $body$;" \
+	"CREATE FUNCTION spoa_llm.drop_before(at_ms bigint) RETURNS int LANGUAGE plpgsql" \
+	" SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $body$" \
+	" DECLARE part record; dropped int = 0;" \
+	" BEGIN" \
+	" UPDATE spoa_llm.meta SET value = greatest(value::bigint, at_ms)::text WHERE key = 'kept_since_ms';" \
+	" FOR part IN SELECT c.oid::regclass AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid" \
+	" WHERE i.inhparent = 'spoa_llm.requests'::regclass AND c.relname ~ '^requests_[0-9]{4}_[0-9]{2}$'" \
+	" AND (extract(epoch FROM to_timestamp(c.relname, '\"requests_\"YYYY_MM') + interval '1 month') * 1000)::bigint <= at_ms LOOP" \
+	" EXECUTE format('DROP TABLE %s', part.name); dropped = dropped + 1; END LOOP;" \
+	" DELETE FROM spoa_llm.requests_default WHERE time_ms < at_ms;" \
+	" RETURN dropped; END $body$;"
+
+/* A writer reads and writes the rows of its gateway, a reader reads all, and nobody but the owner deletes. The inner
+ * SELECT does not depend on the row, so PostgreSQL evaluates it once for a statement. */
+#define FLEET_OWN_1 "gateway = (SELECT no FROM spoa_llm.gateways WHERE writer = current_user)"
+#define FLEET_POLICIES_1(table) \
+	"ALTER TABLE spoa_llm." table " ENABLE ROW LEVEL SECURITY;" \
+	"CREATE POLICY read ON spoa_llm." table " FOR SELECT TO spoa_llm_reader USING (true);" \
+	"CREATE POLICY own ON spoa_llm." table " TO spoa_llm_writer" \
+	" USING (" FLEET_OWN_1 ") WITH CHECK (" FLEET_OWN_1 ");"
+#define FLEET_RIGHTS_1 \
+	FLEET_POLICIES_1("requests") \
+	FLEET_POLICIES_1("hourly") \
+	FLEET_POLICIES_1("rejected") \
+	"ALTER TABLE spoa_llm.gateways ENABLE ROW LEVEL SECURITY;" \
+	"CREATE POLICY read ON spoa_llm.gateways FOR SELECT TO spoa_llm_reader USING (true);" \
+	"CREATE POLICY own ON spoa_llm.gateways TO spoa_llm_writer USING (writer = current_user)" \
+	" WITH CHECK (writer = current_user);" \
+	"REVOKE ALL ON ALL FUNCTIONS IN SCHEMA spoa_llm FROM PUBLIC;" \
+	"GRANT USAGE ON SCHEMA spoa_llm TO spoa_llm_writer, spoa_llm_reader;" \
+	"GRANT SELECT ON spoa_llm.meta, spoa_llm.gateways, spoa_llm.requests, spoa_llm.hourly, spoa_llm.rejected" \
+	" TO spoa_llm_writer, spoa_llm_reader;" \
+	"GRANT INSERT, UPDATE ON spoa_llm.requests, spoa_llm.hourly TO spoa_llm_writer;" \
+	"GRANT INSERT ON spoa_llm.rejected TO spoa_llm_writer;" \
+	"GRANT UPDATE (ledger_epoch, epoch, position, position_id, position_ms, rows, behind, lag_ms, version, config_hash, seen)" \
+	" ON spoa_llm.gateways TO spoa_llm_writer;" \
+	"GRANT EXECUTE ON FUNCTION spoa_llm.register, spoa_llm.ensure_partition TO spoa_llm_writer;"
+
+/* For people and Grafana. `security_invoker`, a setting since PostgreSQL 15, has row level security look at who reads.
+ */
+#define FLEET_VIEW_1 \
+	"CREATE VIEW spoa_llm.ledger WITH (security_invoker = true) AS" \
+	" SELECT CASE WHEN r.time_ms BETWEEN -62135596800000 AND 253402300799999 THEN to_timestamp(r.time_ms / 1000.0) END AS time," \
+	" g.name AS gateway, r.id, r.route, r.backend, r.protocol, r.model, r.project, r.client, r.status, r.code," \
+	" r.termination, r.stream = 1 AS stream, r.bytes_in, r.bytes_out, r.ttfb_ms, r.total_ms, r.input, r.output," \
+	" r.cache_read, r.cache_write, r.saved, (ARRAY['none', 'reported', 'partial', 'estimated', 'unknown', 'stream'])" \
+	"[r.usage + 1] AS usage_from, (ARRAY['none', 'table', 'unpriced', 'partial'])[r.price + 1] AS price_from," \
+	" CASE WHEN r.price IN (1, 3) THEN r.cost / 1e9 END AS cost_usd," \
+	" CASE WHEN r.price IN (1, 3) THEN r.saved_compression / 1e9 END AS saved_compression_usd," \
+	" CASE WHEN r.price IN (1, 3) THEN r.saved_cache / 1e9 END AS saved_cache_usd," \
+	" CASE WHEN r.price IN (1, 3) THEN r.saved_routing / 1e9 END AS saved_routing_usd, r.price_missing," \
+	" (ARRAY['no', 'told', 'untold', 'missing', 'nothing'])[r.tap + 1] AS tap, r.member, r.attempts, r.tried," \
+	" r.keyed = 1 AS keyed, r.charged / 1e9 AS charged_usd, r.time_ms" \
+	" FROM spoa_llm.requests r JOIN spoa_llm.gateways g ON g.no = r.gateway;" \
+	"CREATE VIEW spoa_llm.ledger_hourly WITH (security_invoker = true) AS" \
+	" SELECT to_timestamp(h.bucket) AS time, g.name AS gateway_name," \
+	" (ARRAY['all', 'model', 'route', 'project', 'client', 'member'])[h.kind + 1] AS kind_name, h.cost / 1e9 AS cost_usd, h.*" \
+	" FROM spoa_llm.hourly h JOIN spoa_llm.gateways g ON g.no = h.gateway;" \
+	"GRANT SELECT ON spoa_llm.ledger, spoa_llm.ledger_hourly TO spoa_llm_writer, spoa_llm_reader;"
+/* clang-format on */
+
+static const struct fleet_schema {
+	int version;
+	const char *sql;
+} fleet_schema[] = {
+	{ 1, FLEET_TABLES_1 }, { 1, FLEET_REGISTER_1 }, { 1, FLEET_PARTITIONS_1 },
+	{ 1, FLEET_RIGHTS_1 }, { 1, FLEET_VIEW_1 },
+};
+
+enum { FLEET_SCHEMA_VERSION = 1 };
+
+#endif

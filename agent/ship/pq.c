@@ -1,0 +1,474 @@
+/* SPDX-License-Identifier: MIT */
+#include "ship/pq.h"
+
+#include <assert.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <poll.h>
+#include <postgresql/libpq-fe.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "ship/pq_target.h"
+
+/* ---- libpq */
+
+/* clang-format off */
+#define PQ_FUNCTIONS(X) \
+	X(PQconnectdbParams) \
+	X(PQpingParams) \
+	X(PQfinish) \
+	X(PQstatus) X(PQsocket) X(PQerrorMessage) X(PQhost) X(PQport) X(PQsetnonblocking) X(PQsetNoticeProcessor) \
+		X(PQsendQueryParams) X(PQsendQuery) X(PQsetSingleRowMode) X(PQflush) X(PQisBusy) X(PQconsumeInput) \
+			X(PQgetResult) X(PQputCopyData) X(PQputCopyEnd) X(PQresultStatus) X(PQresultErrorField) \
+				X(PQclear) X(PQntuples) X(PQnfields) X(PQgetvalue) X(PQgetisnull) X(PQcmdTuples) \
+					X(PQgetCancel) X(PQcancel) X(PQfreeCancel) X(PQconninfoParse) X(PQconninfoFree) X(PQfreemem) X(PQencryptPasswordConn)
+/* clang-format on */
+
+static struct {
+#define PQ_MEMBER(name) __typeof__(&(name)) name;
+	PQ_FUNCTIONS(PQ_MEMBER)
+} lib;
+static bool lib_loaded;
+static pthread_once_t lib_once = PTHREAD_ONCE_INIT;
+
+static void load(void)
+{
+	void *so = dlopen("libpq.so.5", RTLD_NOW | RTLD_LOCAL);
+	void *found;
+
+	if (!so)
+		return;
+	lib_loaded = true;
+#define PQ_FIND(name) \
+	found = dlsym(so, #name); \
+	memcpy(&lib.name, &found, sizeof found); \
+	lib_loaded = lib_loaded && found;
+	PQ_FUNCTIONS(PQ_FIND)
+}
+
+/* ---- a connection */
+
+struct pq {
+	PGconn *conn;
+	int stop_fd;
+	int64_t statement_ms;
+	char where[300];
+	char sqlstate[6];
+};
+
+/* Writes what the server or libpq says to `e`, as one line. */
+static void say(err *e, const char *where, const char *text, const char *hint)
+{
+	char line[400];
+	size_t len = 0;
+
+	/* It may quote what others have written. */
+	for (const char *at = text; *at && len < sizeof line - 1; at++)
+		line[len++] = (unsigned char)*at < ' ' || *at == 0x7f ? ' ' : *at;
+	while (len && line[len - 1] == ' ')
+		len--;
+	line[len] = '\0';
+	err_set(e, "PostgreSQL at %.80s: %s%s%.120s", where, line, hint && *hint ? "; " : "", hint ? hint : "");
+}
+
+static pq_result lost(pq *c, err *e)
+{
+	const char *text = lib.PQerrorMessage(c->conn);
+
+	say(e, c->where, *text ? text : "the connection broke", NULL);
+	return PQ_LOST;
+}
+
+/* Waits until the connection can be read, or written if `write`. */
+static pq_result wait_for(pq *c, bool write, int64_t deadline, err *e)
+{
+	for (;;) {
+		struct pollfd fds[2] = {
+			{ .fd = lib.PQsocket(c->conn), .events = (short)(POLLIN | (write ? POLLOUT : 0)) },
+			{ .fd = c->stop_fd, .events = POLLIN },
+		};
+		int64_t left = deadline - clock_mono_ms();
+		if (fds[0].fd < 0)
+			return lost(c, e);
+		int n = left > 0 ? poll(fds, 2, (int)left) : 0;
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n > 0 && fds[1].revents) {
+			err_set(e, "stopped");
+			return PQ_STOPPED;
+		}
+		if (n > 0)
+			return PQ_OK;
+		say(e, c->where, "no answer in time", NULL);
+		return PQ_LOST;
+	}
+}
+
+/* Sends what libpq has kept. */
+static pq_result flush(pq *c, int64_t deadline, err *e)
+{
+	int kept;
+
+	while ((kept = lib.PQflush(c->conn)) > 0) {
+		pq_result result = wait_for(c, true, deadline, e);
+		if (result != PQ_OK)
+			return result;
+		/* A server that has something to say may read nothing until that is read. */
+		if (!lib.PQconsumeInput(c->conn))
+			return lost(c, e);
+	}
+	return kept < 0 ? lost(c, e) : PQ_OK;
+}
+
+/* Sets `*r` to the next result of the statement; NULL: there is no more. */
+static pq_result next(pq *c, int64_t deadline, PGresult **r, err *e)
+{
+	*r = NULL;
+	while (lib.PQisBusy(c->conn)) {
+		pq_result result = wait_for(c, false, deadline, e);
+		if (result != PQ_OK)
+			return result;
+		if (!lib.PQconsumeInput(c->conn))
+			return lost(c, e);
+	}
+	*r = lib.PQgetResult(c->conn);
+	return PQ_OK;
+}
+
+/* Notes why the statement failed. The message's DETAIL and CONTEXT are left out, because they quote rows. */
+static pq_result failed(pq *c, const PGresult *r, err *e)
+{
+	const char *state = lib.PQresultErrorField(r, PG_DIAG_SQLSTATE);
+	const char *text = lib.PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+
+	if (!state || lib.PQstatus(c->conn) == CONNECTION_BAD)
+		return lost(c, e);
+	const char *hint = lib.PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
+	/* There is no such schema, table, function or role: 3F000, 42P01, 42883, 42704. */
+	if (strcmp(state, "3F000") == 0 || strcmp(state, "42P01") == 0 || strcmp(state, "42883") == 0 ||
+	    strcmp(state, "42704") == 0)
+		hint = "`spoa-llm fleet init` makes the schema";
+	snprintf(c->sqlstate, sizeof c->sqlstate, "%s", state);
+	say(e, c->where, text ? text : "the statement failed", hint);
+	return PQ_FAILED;
+}
+
+typedef struct reading {
+	bool (*each)(void *ctx, const pq_rows *row);
+	void *ctx;
+	PGresult **last;
+} reading;
+
+/* Asks the server to end the statement that runs, by a connection of its own. */
+static void cancel(pq *c)
+{
+	PGcancel *way = lib.PQgetCancel(c->conn);
+	char ignored[256];
+
+	if (way)
+		lib.PQcancel(way, ignored, sizeof ignored);
+	lib.PQfreeCancel(way);
+}
+
+/* Reads the results of the statement that was sent. `e` keeps the first failure. */
+static pq_result finish(pq *c, const reading *to, err *e)
+{
+	int64_t deadline = clock_mono_ms() + c->statement_ms;
+	bool more = true;
+	PGresult *r;
+	err later;
+
+	pq_result result = flush(c, deadline, e);
+	while (result == PQ_OK || result == PQ_FAILED) {
+		pq_result got = next(c, deadline, &r, result == PQ_OK ? e : &later);
+		if (got != PQ_OK)
+			return got;
+		if (!r)
+			break;
+		switch ((int)lib.PQresultStatus(r)) {
+		case PGRES_SINGLE_TUPLE:
+			if (more && to->each && !to->each(to->ctx, (const pq_rows *)r)) {
+				more = false;
+				cancel(c);
+			}
+			deadline = clock_mono_ms() + c->statement_ms;
+			break;
+		case PGRES_COMMAND_OK:
+		case PGRES_TUPLES_OK:
+		case PGRES_EMPTY_QUERY:
+			if (to->last) {
+				lib.PQclear(*to->last);
+				*to->last = r;
+				r = NULL;
+			}
+			break;
+		case PGRES_COPY_IN: /* pq_copy_begin() */
+			lib.PQclear(r);
+			return result;
+		default:
+			if (result == PQ_OK && more) /* else it is what cancel() asked for */
+				result = failed(c, r, e);
+		}
+		lib.PQclear(r);
+	}
+	if (result != PQ_OK && to->last) {
+		lib.PQclear(*to->last);
+		*to->last = NULL;
+	}
+	return result;
+}
+
+static pq_result send(pq *c, const char *sql, size_t count, const char *const *values, err *e)
+{
+	assert(count <= PQ_PARAMETERS_MAX);
+	c->sqlstate[0] = '\0';
+	return lib.PQsendQueryParams(c->conn, sql, (int)count, NULL, values, NULL, NULL, 0) ? PQ_OK : lost(c, e);
+}
+
+pq_result pq_run_beside(pq *c, const char *sql, size_t count, const char *const *values, pq_rows **rows,
+			void (*meanwhile)(void *ctx), void *ctx, err *e)
+{
+	PGresult *last = NULL;
+
+	if (rows)
+		*rows = NULL;
+	pq_result result = send(c, sql, count, values, e);
+	if (result == PQ_OK && meanwhile) {
+		result = flush(c, clock_mono_ms() + c->statement_ms, e);
+		meanwhile(ctx);
+	}
+	if (result == PQ_OK)
+		result = finish(c, &(reading){ .last = &last }, e);
+	if (result == PQ_OK && rows)
+		*rows = (pq_rows *)last;
+	else
+		lib.PQclear(last);
+	return result;
+}
+
+pq_result pq_run(pq *c, const char *sql, size_t count, const char *const *values, pq_rows **rows, err *e)
+{
+	return pq_run_beside(c, sql, count, values, rows, NULL, NULL, e);
+}
+
+pq_result pq_script(pq *c, const char *sql, err *e)
+{
+	c->sqlstate[0] = '\0';
+	return lib.PQsendQuery(c->conn, sql) ? finish(c, &(reading){ .each = NULL }, e) : lost(c, e);
+}
+
+pq_result pq_each(pq *c, const char *sql, size_t count, const char *const *values,
+		  bool (*each)(void *ctx, const pq_rows *row), void *ctx, err *e)
+{
+	pq_result result = send(c, sql, count, values, e);
+
+	if (result == PQ_OK && !lib.PQsetSingleRowMode(c->conn))
+		return lost(c, e);
+	return result == PQ_OK ? finish(c, &(reading){ .each = each, .ctx = ctx }, e) : result;
+}
+
+pq_result pq_copy_begin(pq *c, const char *sql, err *e)
+{
+	return pq_script(c, sql, e);
+}
+
+pq_result pq_copy_put(pq *c, const char *bytes, size_t len, err *e)
+{
+	int64_t deadline = clock_mono_ms() + c->statement_ms;
+	int put;
+
+	while ((put = lib.PQputCopyData(c->conn, bytes, (int)len)) == 0) {
+		pq_result result = flush(c, deadline, e);
+		if (result != PQ_OK)
+			return result;
+	}
+	/* Not a failure of the connection: the server has ended the COPY, and pq_copy_end() reads why. */
+	return put < 0 && lib.PQstatus(c->conn) == CONNECTION_BAD ? lost(c, e) : PQ_OK;
+}
+
+pq_result pq_copy_end(pq *c, err *e)
+{
+	int64_t deadline = clock_mono_ms() + c->statement_ms;
+	int put;
+
+	while ((put = lib.PQputCopyEnd(c->conn, NULL)) == 0) {
+		pq_result result = flush(c, deadline, e);
+		if (result != PQ_OK)
+			return result;
+	}
+	if (put < 0 && lib.PQstatus(c->conn) == CONNECTION_BAD)
+		return lost(c, e);
+	return finish(c, &(reading){ .each = NULL }, e);
+}
+
+/* ---- rows */
+
+static const PGresult *result_of(const pq_rows *r)
+{
+	return (const PGresult *)(const void *)r;
+}
+
+void pq_rows_free(pq_rows *r)
+{
+	if (r)
+		lib.PQclear((PGresult *)r);
+}
+
+size_t pq_rows_count(const pq_rows *r)
+{
+	return (size_t)lib.PQntuples(result_of(r));
+}
+
+int64_t pq_rows_touched(const pq_rows *r)
+{
+	/* PQcmdTuples() does not change what it takes. */
+	union {
+		const PGresult *in;
+		PGresult *out;
+	} same = { .in = result_of(r) };
+	return strtoll(lib.PQcmdTuples(same.out), NULL, 10);
+}
+
+const char *pq_text(const pq_rows *r, size_t row, size_t column)
+{
+	return lib.PQgetvalue(result_of(r), (int)row, (int)column);
+}
+
+int64_t pq_int(const pq_rows *r, size_t row, size_t column)
+{
+	return strtoll(pq_text(r, row, column), NULL, 10);
+}
+
+bool pq_is_null(const pq_rows *r, size_t row, size_t column)
+{
+	return lib.PQgetisnull(result_of(r), (int)row, (int)column);
+}
+
+const char *pq_sqlstate(const pq *c)
+{
+	return c->sqlstate;
+}
+
+bool pq_read_only(const pq *c)
+{
+	return strcmp(c->sqlstate, "25006") == 0; /* read_only_sql_transaction */
+}
+
+/* ---- opening and closing */
+
+static void ignore_notice(void *ctx, const char *text)
+{
+	(void)ctx;
+	(void)text;
+}
+
+const char *pq_where(const pq *c)
+{
+	return c->where;
+}
+
+/* Sets what a session needs. */
+static pq_result prepare(pq *c, err *e)
+{
+	char sql[512];
+
+	snprintf(
+		sql, sizeof sql,
+		"SET statement_timeout = %lld; SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = '%ds';"
+		"SET client_connection_check_interval = '10s'; SET search_path = pg_catalog, pg_temp;"
+		"SET timezone = 'UTC'; SET datestyle = 'ISO'; SET standard_conforming_strings = on",
+		(long long)c->statement_ms - 1000, (long long)c->statement_ms / 2, PQ_IDLE_S);
+	return pq_script(c, sql, e);
+}
+
+/* Connects to one of the hosts of `t`. */
+static pq_result connect_to(pq *c, const pq_target *t, err *e)
+{
+	c->conn = lib.PQconnectdbParams(t->names, t->values, 0);
+	if (!c->conn) {
+		err_memory(e);
+		return PQ_LOST;
+	}
+	lib.PQsetNoticeProcessor(c->conn, ignore_notice, NULL);
+	const char *host = lib.PQhost(c->conn), *port = lib.PQport(c->conn);
+	snprintf(c->where, sizeof c->where, "%.255s:%.20s", host ? host : "", port ? port : "");
+	if (lib.PQstatus(c->conn) == CONNECTION_OK && lib.PQsetnonblocking(c->conn, 1) == 0)
+		return prepare(c, e);
+	say(e, c->where, lib.PQerrorMessage(c->conn), NULL);
+	return lib.PQpingParams(t->names, t->values, 0) == PQPING_OK ? PQ_REFUSED : PQ_LOST;
+}
+
+pq_result pq_open(const pq_settings *s, pq **out, err *e)
+{
+	PQconninfoOption *options = NULL;
+	pq_target target = { .count = 0 };
+	char *problem = NULL;
+	pq_result result = PQ_SETTING;
+
+	*out = NULL;
+	pthread_once(&lib_once, load);
+	if (!lib_loaded) {
+		err_set(e, "libpq.so.5, by which PostgreSQL is reached, is not here: install Debian's package libpq5");
+		return PQ_SETTING;
+	}
+	pq *c = calloc(1, sizeof *c);
+	if (!c) {
+		err_memory(e);
+		return PQ_SETTING;
+	}
+	c->stop_fd = s->stop_fd;
+	c->statement_ms = (s->statement_s ? s->statement_s : PQ_STATEMENT_S) * 1000LL;
+	options = lib.PQconninfoParse(s->uri, &problem);
+	if (!options)
+		err_set(e, "fleet_uri: it is no URI of PostgreSQL, which is postgresql://USER@HOST:PORT/DATABASE");
+	else if (pq_target_init(&target, options, s, e))
+		result = connect_to(c, &target, e);
+	pq_target_deinit(&target);
+	lib.PQconninfoFree(options);
+	lib.PQfreemem(problem);
+	if (result == PQ_FAILED) /* a setting that this server does not have */
+		result = PQ_REFUSED;
+	if (result == PQ_OK)
+		*out = c;
+	else
+		pq_close(c);
+	return result;
+}
+
+void pq_close(pq *c)
+{
+	if (!c)
+		return;
+	if (c->conn)
+		lib.PQfinish(c->conn);
+	free(c);
+}
+
+/* ---- roles */
+
+char *pq_verifier(pq *c, const char *role, const char *password, err *e)
+{
+	char *made = lib.PQencryptPasswordConn(c->conn, password, role, "scram-sha-256");
+	char *copy = made ? strdup(made) : NULL;
+
+	if (!made)
+		say(e, c->where, lib.PQerrorMessage(c->conn), NULL);
+	else if (!copy)
+		err_memory(e);
+	lib.PQfreemem(made);
+	return copy;
+}
+
+void pq_quote(char *out, const char *name)
+{
+	*out++ = '"';
+	for (; *name; name++) {
+		if (*name == '"')
+			*out++ = '"';
+		*out++ = *name;
+	}
+	*out++ = '"';
+	*out = '\0';
+}

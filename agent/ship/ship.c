@@ -1,0 +1,173 @@
+/* SPDX-License-Identifier: MIT */
+#include "ship/ship.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+#include <sysexits.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/address.h"
+#include "base/log.h"
+#include "base/text.h"
+#include "base/thread.h"
+#include "proc/notify.h"
+#include "ship/fleet_sql.h"
+
+#ifndef SPOA_LLM_VERSION
+#define SPOA_LLM_VERSION "0.1.0"
+#endif
+
+enum { LAST_S = 2 }; /* that the thread has to end */
+
+typedef struct ship {
+	const ship_settings *settings;
+	int stop_fd;
+	pthread_t thread;
+	pthread_mutex_t lock; /* guards `status` */
+	ship_status status;
+	bool failed; /* the thread could not begin */
+} ship;
+
+/* ---- the agent */
+
+size_t ship_report(char out[SHIP_REPORT_MAX], const ship_status *st)
+{
+	char problem[sizeof st->problem];
+	size_t i = 0;
+
+	/* Texts of PostgreSQL come in the server's language; a quote or a backslash of theirs ends nothing here. */
+	for (; st->problem[i] && i < sizeof problem - 1; i++) {
+		char c = st->problem[i];
+		problem[i] = (char)(c < ' ' || c > '~' ? '?' : c == '"' || c == '\\' ? '\'' : c);
+	}
+	problem[i] = '\0';
+	int len = snprintf(
+		out, SHIP_REPORT_MAX,
+		"{\"v\":1,\"kind\":\"fleet\",\"pid\":%d,\"uuid\":\"%s\",\"ledger_epoch\":\"%s\",\"epoch\":%" PRId64
+		",\"position\":%" PRId64 ",\"behind\":%" PRId64 ",\"lag_ms\":%" PRId64 ",\"sent\":%" PRId64
+		",\"rejected\":%" PRId64 ",\"state\":\"%s\",\"problem\":\"%s\"}",
+		(int)getpid(), st->ledger.uuid, st->ledger.epoch, st->epoch, st->position, st->behind, ship_lag_ms(st),
+		st->sent, st->rejected, ship_state_name(st->state), problem);
+	return len > 0 && len < SHIP_REPORT_MAX ? (size_t)len : 0;
+}
+
+/* Sends the report to each socket of the agent that takes it: it comes again in a second. */
+static void tell_agent(const ship *s, const ship_status *st)
+{
+	const address_rules rules = { .datagrams = true };
+	char text[SHIP_REPORT_MAX];
+	size_t len = ship_report(text, st);
+
+	for (size_t i = 0; len && i < s->settings->agents_count; i++) {
+		socket_address a;
+		err e;
+		if (!address_parse(&a, s->settings->agents[i], &rules, &e) || a.sa.sa_family != AF_UNIX)
+			continue;
+		int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		if (fd < 0)
+			continue;
+		sendto(fd, text, len, MSG_NOSIGNAL, &a.sa, a.len);
+		close(fd);
+	}
+}
+
+static void tell(ship *s)
+{
+	char line[256];
+
+	pthread_mutex_lock(&s->lock);
+	ship_status st = s->status;
+	pthread_mutex_unlock(&s->lock);
+	tell_agent(s, &st);
+	snprintf(line, sizeof line, "WATCHDOG=1\nSTATUS=%s; %" PRId64 " changes behind; %.150s",
+		 ship_state_name(st.state), st.behind, st.problem);
+	notify_inform(line);
+}
+
+/* ---- the thread */
+
+static void on_status(void *ctx, const ship_status *st)
+{
+	ship *s = ctx;
+
+	pthread_mutex_lock(&s->lock);
+	s->status = *st;
+	pthread_mutex_unlock(&s->lock);
+}
+
+static void *ship_main(void *arg)
+{
+	ship *s = arg;
+	const shipper_settings set = {
+		.db = s->settings->db,
+		.name = s->settings->name,
+		.version = SPOA_LLM_VERSION,
+		.server = { .uri = s->settings->uri,
+			    .password_file = s->settings->password_file,
+			    .write = true,
+			    .stop_fd = s->stop_fd },
+		.stop_fd = s->stop_fd,
+		.tell = on_status,
+		.ctx = s,
+	};
+	err e = { 0 };
+
+	if (!shipper_run(&set, &e)) {
+		log_event(ship_refused, LOG_C("problem", e.text));
+		s->failed = true;
+		kill(getpid(), SIGTERM);
+	}
+	return NULL;
+}
+
+/* ---- life */
+
+int ship_run(const ship_settings *settings)
+{
+	ship s = { .settings = settings, .lock = PTHREAD_MUTEX_INITIALIZER };
+	const struct timespec second = { .tv_sec = 1 };
+	sigset_t stops;
+
+	signal(SIGPIPE, SIG_IGN);
+	sigemptyset(&stops);
+	sigaddset(&stops, SIGTERM);
+	sigaddset(&stops, SIGINT);
+	sigaddset(&stops, SIGHUP);
+	/* Threads inherit the mask, so that this one takes the signals. */
+	pthread_sigmask(SIG_BLOCK, &stops, NULL);
+	fleet_statements();
+	s.stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	int rc = s.stop_fd >= 0 ? thread_start(&s.thread, ship_main, &s) : errno;
+	if (rc != 0) {
+		fprintf(stderr, "spoa-llm: the thread that ships: %s\n", strerror(rc));
+		return EX_OSERR;
+	}
+	log_event(ship_started, LOG_C("version", SPOA_LLM_VERSION), LOG_C("ledger", settings->db),
+		  LOG_C("gateway", settings->name));
+	notify_send("READY=1");
+	for (int sig = 0; sig != SIGTERM && sig != SIGINT;) {
+		sig = sigtimedwait(&stops, NULL, &second);
+		tell(&s);
+	}
+	notify_send("STOPPING=1");
+	eventfd_write(s.stop_fd, 1);
+	/* libpq looks up names and connects without looking at `stop_fd`. No transaction is open then. */
+	struct timespec until;
+	clock_gettime(CLOCK_REALTIME, &until);
+	until.tv_sec += LAST_S;
+	bool joined = pthread_timedjoin_np(s.thread, NULL, &until) == 0;
+	tell(&s);
+	pthread_mutex_lock(&s.lock);
+	log_event(ship_ended, LOG_I("sent", s.status.sent));
+	pthread_mutex_unlock(&s.lock);
+	if (!joined)
+		_exit(EX_OK);
+	close(s.stop_fd);
+	return s.failed ? EX_OSERR : EX_OK;
+}

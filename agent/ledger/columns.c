@@ -43,3 +43,35 @@ const record_column record_columns[RECORD_COLUMNS] = {
 	COLUMN(keyed, COLUMN_FLAG),
 	COLUMN(charged, COLUMN_MONEY),
 };
+
+void column_set(record *r, const record_column *c, int64_t number)
+{
+	void *field = (char *)r + c->offset;
+
+	switch (c->kind) {
+	case COLUMN_TEXT:
+		break;
+	case COLUMN_STATUS:
+		r->status = (int32_t)number;
+		break;
+	case COLUMN_FLAG:
+		*(bool *)field = number != 0;
+		break;
+	case COLUMN_COUNT:
+	case COLUMN_TIME:
+	case COLUMN_NUMBER:
+	case COLUMN_MONEY:
+	case COLUMN_COST:
+		*(int64_t *)field = number;
+		break;
+	case COLUMN_USAGE:
+		r->usage = number >= USAGE_NONE && number <= USAGE_STREAM ? (usage_from)number : USAGE_NONE;
+		break;
+	case COLUMN_PRICE:
+		r->price = number >= PRICE_NONE && number <= PRICE_PARTIAL ? (price_from)number : PRICE_NONE;
+		break;
+	case COLUMN_TAP:
+		r->tap = number >= TAP_NOT && number <= TAP_NOTHING ? (tap_state)number : TAP_NOT;
+		break;
+	}
+}

@@ -34,6 +34,10 @@ enum { RECORD_COLUMNS = 34 };
 /* In the order of the export's CSV. Programs read the names and the order: add columns at the end, change none. */
 extern const record_column record_columns[RECORD_COLUMNS];
 
+/* Sets the field of `r` that `c`, not COLUMN_TEXT, describes, from `number` as a database has it; -1: a count that is
+ * not known. A number that names nothing is read as the first of its kind: none, or no. */
+void column_set(record *r, const record_column *c, int64_t number);
+
 /* The field of `r` that `c` describes. */
 static inline const void *column_of(const record *r, const record_column *c)
 {

@@ -185,41 +185,13 @@ void store_read_row(sqlite3_stmt *st, record *r)
 {
 	for (int i = 0; i < RECORD_COLUMNS; i++) {
 		const record_column *c = &record_columns[i];
-		void *field = (char *)r + c->offset;
 
-		if (c->kind == COLUMN_TEXT) {
-			store_copy_text(field, c->size, st, i);
-			continue;
-		}
-		int64_t number = sqlite3_column_int64(st, i);
-		switch (c->kind) {
-		case COLUMN_TEXT:
-			break;
-		case COLUMN_STATUS:
-			r->status = (int32_t)number;
-			break;
-		case COLUMN_FLAG:
-			*(bool *)field = number != 0;
-			break;
-		case COLUMN_COUNT:
-			*(int64_t *)field = sqlite3_column_type(st, i) == SQLITE_NULL ? -1 : number;
-			break;
-		case COLUMN_TIME:
-		case COLUMN_NUMBER:
-		case COLUMN_MONEY:
-		case COLUMN_COST:
-			*(int64_t *)field = number;
-			break;
-		case COLUMN_USAGE:
-			r->usage = number >= USAGE_NONE && number <= USAGE_STREAM ? (usage_from)number : USAGE_NONE;
-			break;
-		case COLUMN_PRICE:
-			r->price = number >= PRICE_NONE && number <= PRICE_PARTIAL ? (price_from)number : PRICE_NONE;
-			break;
-		case COLUMN_TAP:
-			r->tap = number >= TAP_NOT && number <= TAP_NOTHING ? (tap_state)number : TAP_NOT;
-			break;
-		}
+		if (c->kind == COLUMN_TEXT)
+			store_copy_text((char *)r + c->offset, c->size, st, i);
+		else if (c->kind == COLUMN_COUNT && sqlite3_column_type(st, i) == SQLITE_NULL)
+			column_set(r, c, -1);
+		else
+			column_set(r, c, sqlite3_column_int64(st, i));
 	}
 }
 

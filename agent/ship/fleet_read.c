@@ -94,38 +94,12 @@ typedef struct rows {
 
 static void take_column(record *r, const record_column *c, const pq_rows *row, size_t i)
 {
-	void *field = (char *)r + c->offset;
-	int64_t number = c->kind == COLUMN_TEXT ? 0 : pq_int(row, 0, i);
-
-	switch (c->kind) {
-	case COLUMN_TEXT:
-		snprintf(field, c->size, "%s", pq_text(row, 0, i));
-		break;
-	case COLUMN_STATUS:
-		r->status = (int32_t)number;
-		break;
-	case COLUMN_FLAG:
-		*(bool *)field = number != 0;
-		break;
-	case COLUMN_COUNT:
-		*(int64_t *)field = pq_is_null(row, 0, i) ? -1 : number;
-		break;
-	case COLUMN_TIME:
-	case COLUMN_NUMBER:
-	case COLUMN_MONEY:
-	case COLUMN_COST:
-		*(int64_t *)field = number;
-		break;
-	case COLUMN_USAGE:
-		r->usage = number >= USAGE_NONE && number <= USAGE_STREAM ? (usage_from)number : USAGE_NONE;
-		break;
-	case COLUMN_PRICE:
-		r->price = number >= PRICE_NONE && number <= PRICE_PARTIAL ? (price_from)number : PRICE_NONE;
-		break;
-	case COLUMN_TAP:
-		r->tap = number >= TAP_NOT && number <= TAP_NOTHING ? (tap_state)number : TAP_NOT;
-		break;
-	}
+	if (c->kind == COLUMN_TEXT)
+		snprintf((char *)r + c->offset, c->size, "%s", pq_text(row, 0, i));
+	else if (c->kind == COLUMN_COUNT && pq_is_null(row, 0, i))
+		column_set(r, c, -1);
+	else
+		column_set(r, c, pq_int(row, 0, i));
 }
 
 static bool take_row(void *ctx, const pq_rows *row)

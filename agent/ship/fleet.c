@@ -175,8 +175,8 @@ pq_result fleet_gateways(pq *c, void (*each)(void *ctx, const fleet_gateway *g),
 	pq_result result = pq_run(c,
 				  "SELECT no, name, uuid, writer, epoch, position, rows, behind, lag_ms,"
 				  " (extract(epoch FROM seen) * 1000)::bigint,"
-				  " greatest(0, extract(epoch FROM now() - seen) * 1000)::bigint, version, config_hash"
-				  " FROM spoa_llm.gateways ORDER BY name",
+				  " greatest(0, extract(epoch FROM now() - seen) * 1000)::bigint, version"
+				  " FROM spoa_llm.fleet_gateways ORDER BY name COLLATE \"C\"",
 				  0, NULL, &rows, e);
 
 	if (result != PQ_OK)
@@ -195,7 +195,6 @@ pq_result fleet_gateways(pq *c, void (*each)(void *ctx, const fleet_gateway *g),
 			.seen_ms = pq_int(rows, i, 9),
 			.quiet_ms = pq_int(rows, i, 10),
 			.version = pq_text(rows, i, 11),
-			.config_hash = pq_text(rows, i, 12),
 		};
 		each(ctx, &g);
 	}

@@ -25,9 +25,9 @@ typedef struct fleet_gateway {
 	int64_t epoch, position, rows, behind, lag_ms;
 	int64_t seen_ms;  /* when its shipper said something last */
 	int64_t quiet_ms; /* how long ago that is, by the server's clock */
-	const char *version, *config_hash;
+	const char *version;
 } fleet_gateway;
-/* Calls `each` with the gateways that this role may see, by name. */
+/* Calls `each` with all gateways, by name. */
 MUST_CHECK pq_result fleet_gateways(pq *c, void (*each)(void *ctx, const fleet_gateway *g), void *ctx, err *e);
 
 /* Frees name and role of the gateway. Sets `*was` to false if there is none of this name that writes. */

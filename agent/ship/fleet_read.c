@@ -26,7 +26,7 @@ static const struct {
 	[GROUP_MEMBER] = { 5, "label" PLAINLY },
 	[GROUP_HOUR] = { 0, "bucket" },
 	[GROUP_DAY] = { 0, "bucket - bucket % 86400" },
-	[GROUP_GATEWAY] = { 0, "(SELECT name FROM spoa_llm.gateways g WHERE g.no = h.gateway)" PLAINLY },
+	[GROUP_GATEWAY] = { 0, "(SELECT name FROM spoa_llm.fleet_gateways g WHERE g.no = h.gateway)" PLAINLY },
 };
 
 typedef struct report {
@@ -76,7 +76,7 @@ pq_result fleet_report(pq *c, store_group by, int64_t from_ms, int64_t to_ms,
 	snprintf(from, sizeof from, "%" PRId64, first_hour(from_ms));
 	snprintf(to, sizeof to, "%" PRId64, first_hour(to_ms));
 	snprintf(sql, sizeof sql,
-		 "SELECT %s AS grouped%s FROM spoa_llm.hourly h"
+		 "SELECT %s AS grouped%s FROM spoa_llm.fleet_sums h"
 		 " WHERE kind = $1::smallint AND bucket >= $2::bigint AND bucket < $3::bigint%s%s",
 		 groups[by].key, fleet_sums_sums, by == GROUP_NONE ? "" : " GROUP BY grouped HAVING sum(requests) <> 0",
 		 by == GROUP_NONE ? "" :

@@ -186,6 +186,14 @@
 	" (ARRAY['all', 'model', 'route', 'project', 'client', 'member'])[h.kind + 1] AS kind_name, h.cost / 1e9 AS cost_usd, h.*" \
 	" FROM spoa_llm.hourly h JOIN spoa_llm.gateways g ON g.no = h.gateway;" \
 	"GRANT SELECT ON spoa_llm.ledger, spoa_llm.ledger_hourly TO spoa_llm_writer, spoa_llm_reader;"
+
+/* What a writer may see of other gateways: the sums of their hours, and how far each is, but no request. These views
+ * have the rights of their owner, and nobody may write to them. */
+#define FLEET_SHARED_1 \
+	"CREATE VIEW spoa_llm.fleet_sums AS SELECT * FROM spoa_llm.hourly;" \
+	"CREATE VIEW spoa_llm.fleet_gateways AS SELECT no, name, uuid, writer, epoch, position, rows, behind, lag_ms, seen, version" \
+	" FROM spoa_llm.gateways;" \
+	"GRANT SELECT ON spoa_llm.fleet_sums, spoa_llm.fleet_gateways TO spoa_llm_writer, spoa_llm_reader;"
 /* clang-format on */
 
 static const struct fleet_schema {
@@ -193,7 +201,7 @@ static const struct fleet_schema {
 	const char *sql;
 } fleet_schema[] = {
 	{ 1, FLEET_TABLES_1 }, { 1, FLEET_REGISTER_1 }, { 1, FLEET_PARTITIONS_1 },
-	{ 1, FLEET_RIGHTS_1 }, { 1, FLEET_VIEW_1 },
+	{ 1, FLEET_RIGHTS_1 }, { 1, FLEET_VIEW_1 },     { 1, FLEET_SHARED_1 },
 };
 
 enum { FLEET_SCHEMA_VERSION = 1 };

@@ -107,6 +107,9 @@ def test_savings_by_gateway(fleet):
     assert rows == {gateway.name: figures_of(gateway.savings("--since", "all")["totals"]) for gateway in fleet.gateways}
     table = read(fleet, "savings", "--fleet", "--since", "all", "--by", "gateway")
     assert table.code == 0 and "of the fleet" in table.out and "the gateways" in table.out and all(name in table.out for name in NAMES), table
+    # A gateway's own role suffices.
+    own = fleet.gateways[0].run("savings", "--fleet", "--json", "--since", "all", "--by", "gateway").out
+    assert {row["gateway"]: figures_of(row) for row in json.loads(own)["rows"]} == rows
     done = fleet.gateways[0].run("savings", "--by", "gateway", code=64)
     assert "--by gateway needs --fleet" in done.err
 
@@ -175,7 +178,7 @@ def test_list(fleet):
     text = cli("fleet", "list", *fleet.reading).out
     assert all(gateway.meta("uuid") in text for gateway in fleet.gateways)
     own = json.loads(fleet.gateways[0].run("fleet", "list", "--json").out)["gateways"]
-    assert [one["name"] for one in own] == [NAMES[0]]      # a writer sees its own gateway alone
+    assert [{**one, "quiet_ms": 0} for one in own] == [{**one, "quiet_ms": 0} for one in said]      # a writer sees how far the others are
 
 
 # ---- roles
@@ -188,6 +191,12 @@ def test_a_writer_touches_its_own_rows_alone(fleet):
         seen = mine.sql("select distinct %s from spoa_llm.%s" % (
             {"gateways": "no", "ledger": "gateway", "ledger_hourly": "gateway_name"}.get(table, "gateway"), table))
         assert seen == [[mine.name if table.startswith("ledger") else no]], table
+    # Of the others it sees the sums of hours, and how far they are, but no request, and none's id.
+    assert int(mine.sql("select count(distinct gateway) from spoa_llm.fleet_sums")[0][0]) == len(NAMES)
+    assert mine.sql("select * from spoa_llm.fleet_sums order by 1, 2, 3, 4") == fleet.sql("select * from spoa_llm.hourly order by 1, 2, 3, 4")
+    assert len(mine.sql("select * from spoa_llm.fleet_gateways")) == len(NAMES)
+    assert not {"position_id", "ledger_epoch"} & {row[0] for row in fleet.sql(
+        "select column_name from information_schema.columns where table_name in ('fleet_gateways', 'fleet_sums')")}
     before = fleet.sql("select * from spoa_llm.requests where gateway = %s order by id" % theirs)
     sums = fleet.sql("select * from spoa_llm.hourly where gateway = %s order by kind, bucket, label" % theirs)
     harmless = [
@@ -205,7 +214,8 @@ def test_a_writer_touches_its_own_rows_alone(fleet):
         "insert into spoa_llm.hourly select %s, kind, bucket + 1, label, %s from spoa_llm.hourly limit 1" % (
             theirs, fleet.value("select string_agg(column_name, ', ' order by ordinal_position) from information_schema.columns"
                                 " where table_name = 'hourly' and ordinal_position > 4")),
-        "delete from spoa_llm.requests", "delete from spoa_llm.hourly", "delete from spoa_llm.gateways", "truncate spoa_llm.requests",
+        "update spoa_llm.fleet_sums set cost = 0", "delete from spoa_llm.fleet_sums", "update spoa_llm.fleet_gateways set behind = 0",
+        "insert into spoa_llm.fleet_gateways (name) values ('x')", "delete from spoa_llm.requests", "delete from spoa_llm.hourly", "delete from spoa_llm.gateways", "truncate spoa_llm.requests",
         "update spoa_llm.gateways set name = 'x'", "update spoa_llm.gateways set writer = '%s'" % other.role,
         "update spoa_llm.gateways set uuid = gen_random_uuid()", "insert into spoa_llm.gateways (uuid, name, ledger_epoch) values (gen_random_uuid(), 'x', '')",
         "update spoa_llm.meta set value = '9'", "insert into spoa_llm.meta values ('x', 'y')", "select spoa_llm.drop_before(1800000000000)",
@@ -227,7 +237,7 @@ def test_a_reader_reads_all_and_writes_nothing(fleet):
         return fleet.sql(text, user="spoa_llm_people", password=password, code=None)
 
     assert int(sql("select count(distinct gateway) from spoa_llm.requests").stdout) == len(NAMES)
-    for text in ("update spoa_llm.requests set cost = 0", "delete from spoa_llm.requests", "insert into spoa_llm.meta values ('a', 'b')",
+    for text in ("update spoa_llm.requests set cost = 0", "update spoa_llm.fleet_sums set cost = 0", "delete from spoa_llm.requests", "insert into spoa_llm.meta values ('a', 'b')",
                  "update spoa_llm.gateways set name = 'x'", "select spoa_llm.drop_before(0)", "select spoa_llm.ensure_partition(0)",
                  "select spoa_llm.register(gen_random_uuid(), 'x', '', '', 1)"):
         assert "permission denied" in sql(text).stderr, text

@@ -2,6 +2,7 @@
 #include "commands/manual.h"
 
 #include "base/log.h"
+#include "commands/table.h"
 #include "config/config.h"
 #include "decide/decision.h"
 
@@ -26,7 +27,7 @@ static const char *type_name(option_type type)
 	return "";
 }
 
-void manual_options(FILE *out)
+static void write_options(FILE *out)
 {
 	char flag[64], variable[64];
 
@@ -42,7 +43,7 @@ void manual_options(FILE *out)
 	}
 }
 
-void manual_events(FILE *out)
+static void write_events(FILE *out)
 {
 	for (const log_event_info *e = log_events; e < log_events + LOG_EVENTS; e++)
 		fprintf(out, "event\t%s\t%s\t%s\t%s\t%s\n", e->name, log_level_names[e->level], e->fields, e->happened,
@@ -51,4 +52,23 @@ void manual_events(FILE *out)
 		const refusal_info *info = refusal_describe((refusal)r);
 		fprintf(out, "refusal\t%s\t%d\t%s\n", info->code, info->status, info->message);
 	}
+}
+
+static void write_commands(FILE *out)
+{
+	char of[512];
+
+	for (const command *c = commands; c < commands + commands_count; c++)
+		fprintf(out, "command\t%s\t%s\t%s\n", c->name, c->argument ? c->argument : "", c->help);
+	for (const flag_info *f = own_flags; f < own_flags + own_flags_count; f++) {
+		command_list(f->of, of, sizeof of);
+		fprintf(out, "flag\t%s\t%s\t%s\t%s\n", f->name, f->arg ? f->arg : "", of, f->help);
+	}
+}
+
+void manual_write(FILE *out)
+{
+	write_commands(out);
+	write_options(out);
+	write_events(out);
 }

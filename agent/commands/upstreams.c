@@ -18,10 +18,6 @@ int command_upstreams(const config *c, const ledger_request *ask)
 		fprintf(stderr, "spoa-llm: give --json or --csv, not both\n");
 		return EX_USAGE;
 	}
-	if (ask->by && strcmp(ask->by, "backend") != 0 && strcmp(ask->by, "member") != 0) {
-		fprintf(stderr, "spoa-llm: --by \"%.60s\": backend or member is expected\n", ask->by);
-		return EX_USAGE;
-	}
 	upstreams_report *r = calloc(1, sizeof *r);
 	if (!r) {
 		fprintf(stderr, "spoa-llm: out of memory\n");

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/address.h"
+#include "base/nearest.h"
 #include "config/fleet.h"
 #include "config/routes.h"
 #include "config/values.h"
@@ -107,8 +108,15 @@ static void check_setting(config *c, const setting *s, err_list *all)
 	err why = { 0 };
 
 	if (!s->option) {
-		place_error(&why, s->where, "there is no option \"%.60s\"; `spoa-llm --help` lists them",
-			    s->json->string);
+		nearest meant = nearest_to(s->json->string);
+		for (const option_info *o = options; o < options + options_count; o++)
+			nearest_look(&meant, o->key);
+		if (meant.word)
+			place_error(&why, s->where, "there is no option \"%.60s\"; is \"%s\" meant?", s->json->string,
+				    meant.word);
+		else
+			place_error(&why, s->where, "there is no option \"%.60s\"; `man spoa-llm.json` lists them",
+				    s->json->string);
 		err_list_add(all, &why);
 	} else if (s->option->type == OPTION_ROUTES) {
 		if (s->json && !cJSON_IsArray(s->json)) {

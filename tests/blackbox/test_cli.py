@@ -304,19 +304,78 @@ def test_the_shipped_backends_are_those_of_the_command(work):
 # ---- help and mistakes
 
 
+def table(kind):
+    """The rows of one kind of `--help=table`."""
+    return [fields for name, *fields in (line.split("\t") for line in cli("--help=table").out.splitlines()) if name == kind]
+
+
 def test_help():
+    """The list of commands fits a screen, and names each of them."""
     done = cli("--help")
-    assert done.code == 0 and not done.err
-    for word in ("run", "check", "explain", "backends", "--config", "--model", "--path", "--header", "--body", "--json",
-                 "--listen", "--listen-mode", "--allow-remote", "--max-frame-size", "--max-connections", "--log-level",
-                 "--log-format", "--routes", "--openai-target", "--anthropic-target", "--gemini-target", "--strict",
-                 "--ca-file", "--unresolved", "--websocket", "HEADROOM_UPSTREAM_ROUTES", "OPENAI_TARGET_API_URL", "SPOA_LLM_LOG_LEVEL"):
-        assert word in done.out, word
+    assert (done.code, done.err) == (0, "") and len(done.out.splitlines()) <= 26, done
+    assert cli("help").out == cli("-h").out == done.out
+    for name, *_ in table("command"):
+        first, *second = name.split()
+        line = next(line for line in done.out.splitlines() if line.startswith("  %s " % first))
+        assert not second or second[0] in done.out.split("%s ..." % first)[1].split("...")[0], (name, line)
+
+
+def test_help_of_each_command():
+    """What each command has fits a screen: how it is used, all its flags, and examples that it takes."""
+    flags = table("flag")
+    for name, argument, said in table("command"):
+        words = name.split()
+        done = cli("help", *words)
+        assert (done.code, done.err) == (0, "") and len(done.out.splitlines()) <= 40, done
+        assert cli(*words, "--help").out == cli(*words, "-h").out == cli("--help", *words).out == done.out
+        assert done.out.startswith("usage: spoa-llm %s [OPTION ...]\n" % " ".join(words + [argument] * bool(argument)))
+        own = [flag for flag, _, of, _ in flags if name in of.split(", ")]
+        assert re.findall(r"^  --([a-z-]+)", done.out, re.M) == own, name
+        assert max(len(line) for line in done.out.split("examples:")[0].splitlines()) <= 80, done.out
+        examples = done.out.split("examples:\n")[1].split("\n\n")[0].splitlines()
+        assert any("spoa-llm %s" % name in line for line in examples), name
+        for flag in re.findall(r" --([a-z-]+)", " ".join(examples)):
+            assert flag in own or flag in [option[1] for option in table("option")], (name, flag)
+    assert cli("help", "ledger").out == cli("ledger", "--help").out
+    assert [line.split()[1] for line in cli("help", "ledger").out.splitlines() if line.startswith("  ledger ")] == [
+        name.split()[1] for name, *_ in table("command") if name.startswith("ledger ")]
+
+
+@pytest.mark.parametrize("args, said", [
+    (["ledger", "exprt"], "there is no command ledger exprt; is ledger export meant?\ntry: spoa-llm help ledger\n"),
+    (["export"], "there is no command export; is ledger export meant?\ntry: spoa-llm help\n"),
+    (["savngs"], "there is no command savngs; is savings meant?\ntry: spoa-llm help\n"),
+    (["sav"], "there is no command sav; is savings meant?\n"),
+    (["help", "savngs"], "there is no command savngs; is savings meant?\n"),
+    (["client", "lsit"], "there is no command client lsit; is client list meant?\ntry: spoa-llm help client\n"),
+    (["quux"], "there is no command quux\n"),
+    (["savings", "--sinec", "7d"], "there is no flag --sinec; is --since meant?\n"),
+    (["run", "--lisen", "x"], "there is no flag --lisen; is --listen meant?\n"),
+    (["run", "--log_level=x"], "there is no flag --log_level=x; is --log-level meant?\n"),
+    (["run", "--log-l", "x"], "--log-l can be several flags: --log-listen, --log-level\n"),
+    (["run", "-z"], "there is no flag -z\n"),
+    (["savings", "--json=yes"], "this flag takes no value: --json=yes\n"),
+    (["savings", "--by", "modle"], '--by "modle": model, route, project, client, member, day, hour or, with --fleet, gateway is expected; is model meant?\ntry: spoa-llm help savings\n'),
+    (["upstreams", "--by", "model"], '--by "model": backend or member is expected\n'),
+    (["savings", "--before", "x"], "--before belongs to ledger prune, fleet drop, not to savings\ntry: spoa-llm help savings\n"),
+    (["ledger", "import"], "ledger import needs FILE after it\ntry: spoa-llm help ledger import\n"),
+    (["--help=all"], "the forms of help are --help and --help=table, not all\n")])
+def test_what_was_mistyped(args, said):
+    done = cli(*args)
+    assert (done.code, done.out) == (64, "") and done.err.startswith("spoa-llm: " + said), done
+
+
+def test_what_was_mistyped_in_the_file(work):
+    """A key of the file that is a flag with its dashes, or nearly a key, is told; a flag of another command is no mistake of the same kind."""
+    for key, said in (("admin-listen", 'is "admin_listen" meant?'), ("lisen", 'is "listen" meant?'), ("quux", "`man spoa-llm.json` lists them")):
+        done = cli("check", "-c", harness.write_config(work, {key: "x"}))
+        assert done.code == 78 and 'there is no option "%s"; ' % key in done.err and said in done.err, done
 
 
 def test_version():
     done = cli("--version")
     assert done.code == 0 and re.fullmatch(r"spoa-llm \d+\.\d+\.\d+\S*\n", done.out), done
+    assert cli("-v").out == cli("-V").out == done.out
 
 
 @pytest.mark.parametrize("args, word", [

@@ -88,13 +88,13 @@ def test_what_is_refused_changes_nothing(file):
             (["add", "x", "--allow-model", "a*b"], 65, "--allow-model: the name of a model"),
             (["add", "x", "--project", " x"], 65, "--project: a name has"),
             (["add", "x", "--expires", "2020-01-01"], 65, "--expires: a time that is still to come"),
-            (["add"], 64, "the NAME of a client has to stand after it"),
+            (["add"], 64, "client add needs NAME after it"),
             (["rotate", "bob"], 65, 'there is no client "bob"'),
             (["rotate", "alice", "--overlap", "x"], 64, "--overlap: a span is expected"),
             (["remove", "bob"], 65, 'there is no client "bob"'),
             (["show", key], 65, "a key does not belong here"), (["add", key], 65, "a key does not belong here"),
             (["add", "x", "--project", key], 65, "a key does not belong here"),
-            (["add", "x", key], 64, "unexpected argument (a key"), ([], 64, "client needs one of add"), (["drop", "x"], 64, "unknown command client drop")):
+            (["add", "x", key], 64, "unexpected argument (a key"), ([], 64, "client needs one of add"), (["drop", "x"], 64, "there is no command client drop")):
         # What a person types himself into the command line stands there; the answer must not repeat it.
         done = harness.cli("client", *args, "--clients", file)
         assert done.code == code and said in done.err and done.out == "", done

@@ -546,7 +546,7 @@ WRONG = {
     "a flag twice": (["--legs", "/a", "--legs", "/b"], 64, "this flag is given twice: legs"),
     "an option twice": (["--log-level", "info", "--log-level", "debug"], 64, "this option is given twice: log_level"),
     "no choice": (["--log-format", "xml"], 64, 'log_format is "xml"; give one of kv, json'),
-    "unknown": (["--leg", "/a", "--bogus"], 64, "unknown or ambiguous flag --bogus"),
+    "unknown": (["--leg", "/a", "--bogus"], 64, "there is no flag --bogus"),
     "of another command": (["--threads", "4"], 64, "tap has no --threads"),
     "a word": (["--streams", "many"], 64, "--streams takes a whole number from 1 to 1000000, not many"),
 }

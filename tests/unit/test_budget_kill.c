@@ -26,6 +26,9 @@ static void (*hook)(void);
 #include "budget/region.c"
 #include "budget/reserve.c"
 
+/* Tokens a minute, of which each request takes one. The clock stands still, so all requests of a test have to fit. */
+enum { TOKENS = 100000 };
+
 static int steps_left; /* until the hook is called; below 0: never */
 
 static void step(void)
@@ -60,8 +63,8 @@ static void end(world *w)
 
 static budget_result ask(const world *w, const char *id, int64_t nano)
 {
-	budget_ask a = { slice_cstr(id), rig_limit(w->client, w->nano, PERIOD_DAY, 1000),
-			 rig_limit(w->project, w->project_nano, PERIOD_MONTH, 1000), nano, 1 };
+	budget_ask a = { slice_cstr(id), rig_limit(w->client, w->nano, PERIOD_DAY, TOKENS),
+			 rig_limit(w->project, w->project_nano, PERIOD_MONTH, TOKENS), nano, 1 };
 	budget_answer out;
 
 	budget_reserve(w->b, &a, SECOND_NS, NOON, &out);

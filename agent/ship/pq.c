@@ -4,32 +4,15 @@
 #include <assert.h>
 #include <dlfcn.h>
 #include <errno.h>
-#include <poll.h>
-#include <postgresql/libpq-fe.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "ship/pq_target.h"
+#include "ship/pq_impl.h"
 
 /* ---- libpq */
 
-/* clang-format off */
-#define PQ_FUNCTIONS(X) \
-	X(PQconnectdbParams) \
-	X(PQpingParams) \
-	X(PQfinish) \
-	X(PQstatus) X(PQsocket) X(PQerrorMessage) X(PQhost) X(PQport) X(PQsetnonblocking) X(PQsetNoticeProcessor) \
-		X(PQsendQueryParams) X(PQsendQuery) X(PQsetSingleRowMode) X(PQflush) X(PQisBusy) X(PQconsumeInput) \
-			X(PQgetResult) X(PQputCopyData) X(PQputCopyEnd) X(PQresultStatus) X(PQresultErrorField) \
-				X(PQclear) X(PQntuples) X(PQnfields) X(PQgetvalue) X(PQgetisnull) X(PQcmdTuples) \
-					X(PQgetCancel) X(PQcancel) X(PQfreeCancel) X(PQconninfoParse) X(PQconninfoFree) X(PQfreemem) X(PQencryptPasswordConn)
-/* clang-format on */
-
-static struct {
-#define PQ_MEMBER(name) __typeof__(&(name)) name;
-	PQ_FUNCTIONS(PQ_MEMBER)
-} lib;
+pq_library pq_lib;
 static bool lib_loaded;
 static pthread_once_t lib_once = PTHREAD_ONCE_INIT;
 
@@ -43,23 +26,14 @@ static void load(void)
 	lib_loaded = true;
 #define PQ_FIND(name) \
 	found = dlsym(so, #name); \
-	memcpy(&lib.name, &found, sizeof found); \
+	memcpy(&pq_lib.name, &found, sizeof found); \
 	lib_loaded = lib_loaded && found;
 	PQ_FUNCTIONS(PQ_FIND)
 }
 
 /* ---- a connection */
 
-struct pq {
-	PGconn *conn;
-	int stop_fd;
-	int64_t statement_ms;
-	char where[300];
-	char sqlstate[6];
-};
-
-/* Writes what the server or libpq says to `e`, as one line. */
-static void say(err *e, const char *where, const char *text, const char *hint)
+void pq_say(err *e, const char *where, const char *text, const char *hint)
 {
 	char line[400];
 	size_t len = 0;
@@ -75,18 +49,17 @@ static void say(err *e, const char *where, const char *text, const char *hint)
 
 static pq_result lost(pq *c, err *e)
 {
-	const char *text = lib.PQerrorMessage(c->conn);
+	const char *text = pq_lib.PQerrorMessage(c->conn);
 
-	say(e, c->where, *text ? text : "the connection broke", NULL);
+	pq_say(e, c->where, *text ? text : "the connection broke", NULL);
 	return PQ_LOST;
 }
 
-/* Waits until the connection can be read, or written if `write`. */
-static pq_result wait_for(pq *c, bool write, int64_t deadline, err *e)
+pq_result pq_wait(pq *c, short events, int64_t deadline, err *e)
 {
 	for (;;) {
 		struct pollfd fds[2] = {
-			{ .fd = lib.PQsocket(c->conn), .events = (short)(POLLIN | (write ? POLLOUT : 0)) },
+			{ .fd = pq_lib.PQsocket(c->conn), .events = events },
 			{ .fd = c->stop_fd, .events = POLLIN },
 		};
 		int64_t left = deadline - clock_mono_ms();
@@ -101,7 +74,7 @@ static pq_result wait_for(pq *c, bool write, int64_t deadline, err *e)
 		}
 		if (n > 0)
 			return PQ_OK;
-		say(e, c->where, "no answer in time", NULL);
+		pq_say(e, c->where, "no answer in time", NULL);
 		return PQ_LOST;
 	}
 }
@@ -111,12 +84,12 @@ static pq_result flush(pq *c, int64_t deadline, err *e)
 {
 	int kept;
 
-	while ((kept = lib.PQflush(c->conn)) > 0) {
-		pq_result result = wait_for(c, true, deadline, e);
+	while ((kept = pq_lib.PQflush(c->conn)) > 0) {
+		pq_result result = pq_wait(c, POLLIN | POLLOUT, deadline, e);
 		if (result != PQ_OK)
 			return result;
 		/* A server that has something to say may read nothing until that is read. */
-		if (!lib.PQconsumeInput(c->conn))
+		if (!pq_lib.PQconsumeInput(c->conn))
 			return lost(c, e);
 	}
 	return kept < 0 ? lost(c, e) : PQ_OK;
@@ -126,32 +99,32 @@ static pq_result flush(pq *c, int64_t deadline, err *e)
 static pq_result next(pq *c, int64_t deadline, PGresult **r, err *e)
 {
 	*r = NULL;
-	while (lib.PQisBusy(c->conn)) {
-		pq_result result = wait_for(c, false, deadline, e);
+	while (pq_lib.PQisBusy(c->conn)) {
+		pq_result result = pq_wait(c, POLLIN, deadline, e);
 		if (result != PQ_OK)
 			return result;
-		if (!lib.PQconsumeInput(c->conn))
+		if (!pq_lib.PQconsumeInput(c->conn))
 			return lost(c, e);
 	}
-	*r = lib.PQgetResult(c->conn);
+	*r = pq_lib.PQgetResult(c->conn);
 	return PQ_OK;
 }
 
 /* Notes why the statement failed. The message's DETAIL and CONTEXT are left out, because they quote rows. */
 static pq_result failed(pq *c, const PGresult *r, err *e)
 {
-	const char *state = lib.PQresultErrorField(r, PG_DIAG_SQLSTATE);
-	const char *text = lib.PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
+	const char *state = pq_lib.PQresultErrorField(r, PG_DIAG_SQLSTATE);
+	const char *text = pq_lib.PQresultErrorField(r, PG_DIAG_MESSAGE_PRIMARY);
 
-	if (!state || lib.PQstatus(c->conn) == CONNECTION_BAD)
+	if (!state || pq_lib.PQstatus(c->conn) == CONNECTION_BAD)
 		return lost(c, e);
-	const char *hint = lib.PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
+	const char *hint = pq_lib.PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
 	/* There is no such schema, table, function or role: 3F000, 42P01, 42883, 42704. */
 	if (strcmp(state, "3F000") == 0 || strcmp(state, "42P01") == 0 || strcmp(state, "42883") == 0 ||
 	    strcmp(state, "42704") == 0)
 		hint = "`spoa-llm fleet init` makes the schema";
 	snprintf(c->sqlstate, sizeof c->sqlstate, "%s", state);
-	say(e, c->where, text ? text : "the statement failed", hint);
+	pq_say(e, c->where, text ? text : "the statement failed", hint);
 	return PQ_FAILED;
 }
 
@@ -164,12 +137,12 @@ typedef struct reading {
 /* Asks the server to end the statement that runs, by a connection of its own. */
 static void cancel(pq *c)
 {
-	PGcancel *way = lib.PQgetCancel(c->conn);
+	PGcancel *way = pq_lib.PQgetCancel(c->conn);
 	char ignored[256];
 
 	if (way)
-		lib.PQcancel(way, ignored, sizeof ignored);
-	lib.PQfreeCancel(way);
+		pq_lib.PQcancel(way, ignored, sizeof ignored);
+	pq_lib.PQfreeCancel(way);
 }
 
 /* Reads the results of the statement that was sent. `e` keeps the first failure. */
@@ -187,7 +160,7 @@ static pq_result finish(pq *c, const reading *to, err *e)
 			return got;
 		if (!r)
 			break;
-		switch ((int)lib.PQresultStatus(r)) {
+		switch ((int)pq_lib.PQresultStatus(r)) {
 		case PGRES_SINGLE_TUPLE:
 			if (more && to->each && !to->each(to->ctx, (const pq_rows *)r)) {
 				more = false;
@@ -199,22 +172,22 @@ static pq_result finish(pq *c, const reading *to, err *e)
 		case PGRES_TUPLES_OK:
 		case PGRES_EMPTY_QUERY:
 			if (to->last) {
-				lib.PQclear(*to->last);
+				pq_lib.PQclear(*to->last);
 				*to->last = r;
 				r = NULL;
 			}
 			break;
 		case PGRES_COPY_IN: /* pq_copy_begin() */
-			lib.PQclear(r);
+			pq_lib.PQclear(r);
 			return result;
 		default:
 			if (result == PQ_OK && more) /* else it is what cancel() asked for */
 				result = failed(c, r, e);
 		}
-		lib.PQclear(r);
+		pq_lib.PQclear(r);
 	}
 	if (result != PQ_OK && to->last) {
-		lib.PQclear(*to->last);
+		pq_lib.PQclear(*to->last);
 		*to->last = NULL;
 	}
 	return result;
@@ -224,7 +197,7 @@ static pq_result send(pq *c, const char *sql, size_t count, const char *const *v
 {
 	assert(count <= PQ_PARAMETERS_MAX);
 	c->sqlstate[0] = '\0';
-	return lib.PQsendQueryParams(c->conn, sql, (int)count, NULL, values, NULL, NULL, 0) ? PQ_OK : lost(c, e);
+	return pq_lib.PQsendQueryParams(c->conn, sql, (int)count, NULL, values, NULL, NULL, 0) ? PQ_OK : lost(c, e);
 }
 
 pq_result pq_run_beside(pq *c, const char *sql, size_t count, const char *const *values, pq_rows **rows,
@@ -244,7 +217,7 @@ pq_result pq_run_beside(pq *c, const char *sql, size_t count, const char *const 
 	if (result == PQ_OK && rows)
 		*rows = (pq_rows *)last;
 	else
-		lib.PQclear(last);
+		pq_lib.PQclear(last);
 	return result;
 }
 
@@ -256,7 +229,7 @@ pq_result pq_run(pq *c, const char *sql, size_t count, const char *const *values
 pq_result pq_script(pq *c, const char *sql, err *e)
 {
 	c->sqlstate[0] = '\0';
-	return lib.PQsendQuery(c->conn, sql) ? finish(c, &(reading){ .each = NULL }, e) : lost(c, e);
+	return pq_lib.PQsendQuery(c->conn, sql) ? finish(c, &(reading){ .each = NULL }, e) : lost(c, e);
 }
 
 pq_result pq_each(pq *c, const char *sql, size_t count, const char *const *values,
@@ -264,7 +237,7 @@ pq_result pq_each(pq *c, const char *sql, size_t count, const char *const *value
 {
 	pq_result result = send(c, sql, count, values, e);
 
-	if (result == PQ_OK && !lib.PQsetSingleRowMode(c->conn))
+	if (result == PQ_OK && !pq_lib.PQsetSingleRowMode(c->conn))
 		return lost(c, e);
 	return result == PQ_OK ? finish(c, &(reading){ .each = each, .ctx = ctx }, e) : result;
 }
@@ -279,13 +252,13 @@ pq_result pq_copy_put(pq *c, const char *bytes, size_t len, err *e)
 	int64_t deadline = clock_mono_ms() + c->statement_ms;
 	int put;
 
-	while ((put = lib.PQputCopyData(c->conn, bytes, (int)len)) == 0) {
+	while ((put = pq_lib.PQputCopyData(c->conn, bytes, (int)len)) == 0) {
 		pq_result result = flush(c, deadline, e);
 		if (result != PQ_OK)
 			return result;
 	}
 	/* Not a failure of the connection: the server has ended the COPY, and pq_copy_end() reads why. */
-	return put < 0 && lib.PQstatus(c->conn) == CONNECTION_BAD ? lost(c, e) : PQ_OK;
+	return put < 0 && pq_lib.PQstatus(c->conn) == CONNECTION_BAD ? lost(c, e) : PQ_OK;
 }
 
 pq_result pq_copy_end(pq *c, err *e)
@@ -293,12 +266,12 @@ pq_result pq_copy_end(pq *c, err *e)
 	int64_t deadline = clock_mono_ms() + c->statement_ms;
 	int put;
 
-	while ((put = lib.PQputCopyEnd(c->conn, NULL)) == 0) {
+	while ((put = pq_lib.PQputCopyEnd(c->conn, NULL)) == 0) {
 		pq_result result = flush(c, deadline, e);
 		if (result != PQ_OK)
 			return result;
 	}
-	if (put < 0 && lib.PQstatus(c->conn) == CONNECTION_BAD)
+	if (put < 0 && pq_lib.PQstatus(c->conn) == CONNECTION_BAD)
 		return lost(c, e);
 	return finish(c, &(reading){ .each = NULL }, e);
 }
@@ -313,12 +286,12 @@ static const PGresult *result_of(const pq_rows *r)
 void pq_rows_free(pq_rows *r)
 {
 	if (r)
-		lib.PQclear((PGresult *)r);
+		pq_lib.PQclear((PGresult *)r);
 }
 
 size_t pq_rows_count(const pq_rows *r)
 {
-	return (size_t)lib.PQntuples(result_of(r));
+	return (size_t)pq_lib.PQntuples(result_of(r));
 }
 
 int64_t pq_rows_touched(const pq_rows *r)
@@ -328,12 +301,12 @@ int64_t pq_rows_touched(const pq_rows *r)
 		const PGresult *in;
 		PGresult *out;
 	} same = { .in = result_of(r) };
-	return strtoll(lib.PQcmdTuples(same.out), NULL, 10);
+	return strtoll(pq_lib.PQcmdTuples(same.out), NULL, 10);
 }
 
 const char *pq_text(const pq_rows *r, size_t row, size_t column)
 {
-	return lib.PQgetvalue(result_of(r), (int)row, (int)column);
+	return pq_lib.PQgetvalue(result_of(r), (int)row, (int)column);
 }
 
 int64_t pq_int(const pq_rows *r, size_t row, size_t column)
@@ -343,7 +316,7 @@ int64_t pq_int(const pq_rows *r, size_t row, size_t column)
 
 bool pq_is_null(const pq_rows *r, size_t row, size_t column)
 {
-	return lib.PQgetisnull(result_of(r), (int)row, (int)column);
+	return pq_lib.PQgetisnull(result_of(r), (int)row, (int)column);
 }
 
 const char *pq_sqlstate(const pq *c)
@@ -357,12 +330,6 @@ bool pq_read_only(const pq *c)
 }
 
 /* ---- opening and closing */
-
-static void ignore_notice(void *ctx, const char *text)
-{
-	(void)ctx;
-	(void)text;
-}
 
 const char *pq_where(const pq *c)
 {
@@ -381,23 +348,6 @@ static pq_result prepare(pq *c, err *e)
 		"SET timezone = 'UTC'; SET datestyle = 'ISO'; SET standard_conforming_strings = on",
 		(long long)c->statement_ms - 1000, (long long)c->statement_ms / 2, PQ_IDLE_S);
 	return pq_script(c, sql, e);
-}
-
-/* Connects to one of the hosts of `t`. */
-static pq_result connect_to(pq *c, const pq_target *t, err *e)
-{
-	c->conn = lib.PQconnectdbParams(t->names, t->values, 0);
-	if (!c->conn) {
-		err_memory(e);
-		return PQ_LOST;
-	}
-	lib.PQsetNoticeProcessor(c->conn, ignore_notice, NULL);
-	const char *host = lib.PQhost(c->conn), *port = lib.PQport(c->conn);
-	snprintf(c->where, sizeof c->where, "%.255s:%.20s", host ? host : "", port ? port : "");
-	if (lib.PQstatus(c->conn) == CONNECTION_OK && lib.PQsetnonblocking(c->conn, 1) == 0)
-		return prepare(c, e);
-	say(e, c->where, lib.PQerrorMessage(c->conn), NULL);
-	return lib.PQpingParams(t->names, t->values, 0) == PQPING_OK ? PQ_REFUSED : PQ_LOST;
 }
 
 pq_result pq_open(const pq_settings *s, pq **out, err *e)
@@ -420,14 +370,16 @@ pq_result pq_open(const pq_settings *s, pq **out, err *e)
 	}
 	c->stop_fd = s->stop_fd;
 	c->statement_ms = (s->statement_s ? s->statement_s : PQ_STATEMENT_S) * 1000LL;
-	options = lib.PQconninfoParse(s->uri, &problem);
+	options = pq_lib.PQconninfoParse(s->uri, &problem);
 	if (!options)
 		err_set(e, "fleet_uri: it is no URI of PostgreSQL, which is postgresql://USER@HOST:PORT/DATABASE");
 	else if (pq_target_init(&target, options, s, e))
-		result = connect_to(c, &target, e);
+		result = pq_connect(c, &target, e);
+	if (result == PQ_OK)
+		result = prepare(c, e);
 	pq_target_deinit(&target);
-	lib.PQconninfoFree(options);
-	lib.PQfreemem(problem);
+	pq_lib.PQconninfoFree(options);
+	pq_lib.PQfreemem(problem);
 	if (result == PQ_FAILED) /* a setting that this server does not have */
 		result = PQ_REFUSED;
 	if (result == PQ_OK)
@@ -442,7 +394,7 @@ void pq_close(pq *c)
 	if (!c)
 		return;
 	if (c->conn)
-		lib.PQfinish(c->conn);
+		pq_lib.PQfinish(c->conn);
 	free(c);
 }
 
@@ -450,14 +402,14 @@ void pq_close(pq *c)
 
 char *pq_verifier(pq *c, const char *role, const char *password, err *e)
 {
-	char *made = lib.PQencryptPasswordConn(c->conn, password, role, "scram-sha-256");
+	char *made = pq_lib.PQencryptPasswordConn(c->conn, password, role, "scram-sha-256");
 	char *copy = made ? strdup(made) : NULL;
 
 	if (!made)
-		say(e, c->where, lib.PQerrorMessage(c->conn), NULL);
+		pq_say(e, c->where, pq_lib.PQerrorMessage(c->conn), NULL);
 	else if (!copy)
 		err_memory(e);
-	lib.PQfreemem(made);
+	pq_lib.PQfreemem(made);
 	return copy;
 }
 

@@ -2,6 +2,7 @@
 #include "ship/pq_target.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -104,19 +105,21 @@ bool pq_target_init(pq_target *t, const PQconninfoOption *options, const pq_sett
 	static const struct {
 		const char *name, *value;
 	} defaults[] = {
-		{ "application_name", "spoa-llm" },
-		{ "connect_timeout", "10" },
-		{ "keepalives_idle", "30" },
-		{ "keepalives_interval", "10" },
-		{ "keepalives_count", "3" },
-		{ "tcp_user_timeout", "60000" },
-		/* An empty text keeps libpq from taking the host of a variable, for which TLS was not decided. */
-		{ "host", "" },
-		{ "hostaddr", "" },
+		{ "application_name", "spoa-llm" }, { "connect_timeout", "10" }, { "keepalives_idle", "30" },
+		{ "keepalives_interval", "10" },    { "keepalives_count", "3" }, { "tcp_user_timeout", "60000" },
 		{ "dbname", "spoa_llm" },
 	};
 
+	static const char *const places[] = { "PGHOSTADDR", "PGSERVICE" };
+
 	*t = (pq_target){ .count = 0 };
+	for (size_t i = 0; i < sizeof places / sizeof places[0]; i++)
+		if (getenv(places[i]))
+			return err_set(
+				e,
+				"the environment has %s, by which libpq could connect elsewhere than to the host of "
+				"fleet_uri, and without TLS: unset it",
+				places[i]);
 	for (const PQconninfoOption *o = options; o->keyword; o++) {
 		if (!o->val || strcmp(o->keyword, "client_encoding") == 0)
 			continue;
@@ -131,6 +134,14 @@ bool pq_target_init(pq_target *t, const PQconninfoOption *options, const pq_sett
 	if (s->write && !value_of(options, "target_session_attrs"))
 		put(t, "target_session_attrs", "read-write");
 	return take_tls(t, options, e) && take_password(t, s->password_file, e);
+}
+
+const char *pq_target_value(const pq_target *t, const char *name)
+{
+	for (size_t i = 0; i < t->count; i++)
+		if (strcmp(t->names[i], name) == 0)
+			return t->values[i];
+	return "";
 }
 
 void pq_target_deinit(pq_target *t)

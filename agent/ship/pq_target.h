@@ -15,6 +15,10 @@
 
 enum { PQ_TARGET_MAX = 64 };
 
+/* What a URI means that names no port, or no host. */
+#define PQ_PORT "5432"
+#define PQ_SOCKET_DIR "/var/run/postgresql"
+
 typedef struct pq_target {
 	/* For PQconnectdbParams(); both end with a NULL. */
 	const char *names[PQ_TARGET_MAX + 1], *values[PQ_TARGET_MAX + 1];
@@ -25,6 +29,8 @@ typedef struct pq_target {
 /* Makes `t` of what PQconninfoParse() found, `options`, which `t` borrows, and of `s`. False: `e` says why
  * not. Release `t` in either case. */
 MUST_CHECK bool pq_target_init(pq_target *t, const PQconninfoOption *options, const pq_settings *s, err *e);
+/* Returns the value of a parameter; "": it has none. */
+const char *pq_target_value(const pq_target *t, const char *name);
 void pq_target_deinit(pq_target *t);
 
 #endif

@@ -157,7 +157,7 @@ int ship_run(const ship_settings *settings)
 	}
 	notify_send("STOPPING=1");
 	eventfd_write(s.stop_fd, 1);
-	/* libpq looks up names and connects without looking at `stop_fd`. No transaction is open then. */
+	/* The lookup of a name does not look at `stop_fd`. No transaction is open then. */
 	struct timespec until;
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += LAST_S;

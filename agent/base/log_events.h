@@ -166,6 +166,12 @@ EVENT(ship_epoch, WARN, "epoch position",
 EVENT(ship_rejected, ERROR, "id problem",
       "PostgreSQL refuses this row for what is in it. It stands in the table `spoa_llm.rejected`, and the rows after it are sent.",
       "Report it: this should not happen. `spoa-llm fleet resend` sends the row again.")
+EVENT(ship_drift, WARN, "gateways routes clients",
+      "Of the other `gateways` of the fleet, `routes` have other routes than this gateway, and `clients` have other clients.",
+      "`spoa-llm fleet list` says which gateways differ from most, and since when. Bring their configuration or their file of clients up to date, and reload.")
+EVENT(ship_alike, INFO, "gateways",
+      "The other `gateways` of the fleet have the routes and clients of this gateway again, after `ship_drift`.",
+      "")
 EVENT(ship_ended, INFO, "sent",
       "`spoa-llm ship` has ended, at the end of a transaction. `sent` counts the rows that it has sent.",
       "")

@@ -155,6 +155,17 @@ static const char *span(char out[PRINT_NUMBER], int64_t ms)
 	return out;
 }
 
+static void json_part(const char *part, const char *hash, int64_t since_ms)
+{
+	char since[PRINT_NUMBER];
+
+	printf(",\"%s_hash\":\"%s\",\"%s_differ_since\":", part, hash, part);
+	if (since_ms)
+		printf("\"%s\"", print_time(since, since_ms));
+	else
+		printf("null");
+}
+
 static void list_json(const fleet_gateway *g, bool first)
 {
 	char seen[PRINT_NUMBER];
@@ -170,7 +181,19 @@ static void list_json(const fleet_gateway *g, bool first)
 	       ",\"lag_ms\":%" PRId64 ",\"last_seen\":\"%s\",\"quiet_ms\":%" PRId64 ",\"version\":",
 	       g->epoch, g->position, g->rows, g->behind, g->lag_ms, print_time(seen, g->seen_ms), g->quiet_ms);
 	json_write_text(stdout, g->version);
+	json_part("routes", g->routes_hash, g->routes_since_ms);
+	json_part("clients", g->clients_hash, g->clients_since_ms);
 	printf("}");
+}
+
+static void list_difference(const fleet_gateway *g, const char *part, int64_t since_ms)
+{
+	char time[PRINT_NUMBER];
+
+	/* By the server's clock, as `since_ms` is. */
+	if (since_ms)
+		printf("  %s has other %s than most gateways, for %s\n", g->name, part,
+		       span(time, g->seen_ms + g->quiet_ms - since_ms));
 }
 
 static void list_one(void *ctx, const fleet_gateway *g)
@@ -190,6 +213,8 @@ static void list_one(void *ctx, const fleet_gateway *g)
 	printf("%s%*s %14s %12s %8s %10s %6" PRId64 "  %-10s %s%s\n", name, 24 - width, "", print_count(rows, g->rows),
 	       print_count(behind, g->behind), span(lag, g->lag_ms), span(quiet, g->quiet_ms), g->epoch, g->version,
 	       g->uuid, *g->writer ? "" : " (retired)");
+	list_difference(g, "routes", g->routes_since_ms);
+	list_difference(g, "clients", g->clients_since_ms);
 }
 
 int command_fleet_list(const config *c, const ledger_request *ask)

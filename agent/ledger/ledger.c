@@ -286,6 +286,13 @@ void ledger_set_budgets(ledger *l, ledger_budgets budgets)
 	pthread_mutex_unlock(&l->settings_lock);
 }
 
+void ledger_set_settings(ledger *l, const store_settings *settings)
+{
+	pthread_mutex_lock(&l->settings_lock);
+	l->settings = *settings;
+	pthread_mutex_unlock(&l->settings_lock);
+}
+
 void ledger_shipped(ledger *l, const char *uuid, const char *epoch, int64_t position)
 {
 	pthread_mutex_lock(&l->settings_lock);

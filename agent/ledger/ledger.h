@@ -105,6 +105,8 @@ void ledger_flush(ledger *l);
 void ledger_set_prices(ledger *l, price_table *prices);
 /* Has the store's thread call `budgets` from its next transaction on. */
 void ledger_set_budgets(ledger *l, ledger_budgets budgets);
+/* Has the store's thread keep these hashes in the database. */
+void ledger_set_settings(ledger *l, const store_settings *settings);
 /* Tells that the rows of the ledger `uuid`, in its `epoch`, were shipped up to the sequence `position`. Until it is
  * called, none were. */
 void ledger_shipped(ledger *l, const char *uuid, const char *epoch, int64_t position);

@@ -27,8 +27,9 @@ struct ledger {
 	logline line; /* for ledger_take(); too large for a stack */
 
 	int64_t backlog;
-	pthread_mutex_t settings_lock; /* guards the four below */
+	pthread_mutex_t settings_lock; /* guards the five below */
 	store_id shipped;              /* `sequence`: up to where that ledger was shipped; uuid "": not told yet */
+	store_settings settings;       /* to be kept in the database; routes "": none */
 	price_table *prices;
 	ledger_reference *references;
 	size_t references_count;

@@ -41,6 +41,7 @@ typedef struct store_thread {
 	int64_t unshipped,
 		excess; /* of them those that were not shipped; how many more have to go, -1: not counted yet */
 	int64_t kept;   /* the sequence that store_keep_shipped() noted */
+	store_settings settings; /* that the database has */
 	int64_t due; /* the last sequence of the rows that waited to be shipped when the last round ended; 0: none did
 		      */
 } store_thread;
@@ -85,6 +86,7 @@ static void drop_store(store_thread *t)
 	store_close(t->store);
 	t->store = NULL;
 	t->kept = 0;
+	t->settings = (store_settings){ .routes = "" };
 }
 
 /* Brings to the disk what SQLite has committed, and then lets the journal forget it: SQLite itself syncs only when its
@@ -190,6 +192,20 @@ static void look_at_shipped(store_thread *t, int64_t now)
 	t->prune_at = now;
 }
 
+/* Keeps the hashes of routes and clients in the database. While it refuses, they are tried again. */
+static void keep_settings(store_thread *t)
+{
+	err ignored;
+
+	pthread_mutex_lock(&t->l->settings_lock);
+	const store_settings now = t->l->settings;
+	pthread_mutex_unlock(&t->l->settings_lock);
+	if (strcmp(now.routes, t->settings.routes) == 0 && strcmp(now.clients, t->settings.clients) == 0)
+		return;
+	if (store_settings_keep(t->store, &now, &ignored) == STORE_OK)
+		t->settings = now;
+}
+
 /* Counts a day of a ledger that an older version made. */
 static void catch_up(store_thread *t, int64_t now)
 {
@@ -275,6 +291,8 @@ static void keep_up(store_thread *t)
 		catch_up(t, now);
 	if (t->store && now >= t->tidy_at)
 		tidy(t, now);
+	if (t->store)
+		keep_settings(t);
 	take_budgets(t->l);
 	if (t->store && t->l->budgets.look)
 		t->l->budgets.look(t->l->budgets.ctx, t->store);

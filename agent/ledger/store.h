@@ -207,6 +207,13 @@ MUST_CHECK store_result store_at(store *s, int64_t sequence, const char *id, sto
  */
 MUST_CHECK store_result store_shipped(store *s, int64_t *sequence, err *e);
 MUST_CHECK store_result store_keep_shipped(store *s, int64_t sequence, err *e);
+/* Hashes of the routes and clients by which the agent decides, kept in the ledger for whoever reads it. "": not known.
+ */
+typedef struct store_settings {
+	char routes[17], clients[17];
+} store_settings;
+MUST_CHECK store_result store_settings_read(store *s, store_settings *out, err *e);
+MUST_CHECK store_result store_settings_keep(store *s, const store_settings *settings, err *e);
 /* Lets the group of the ledger's files read them: `spoa-llm ship` does. */
 void store_share(const char *path);
 

@@ -114,6 +114,43 @@ store_result store_keep_shipped(store *s, int64_t sequence, err *e)
 	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "noting what was shipped", e);
 }
 
+store_result store_settings_read(store *s, store_settings *out, err *e)
+{
+	sqlite3_stmt *st = NULL;
+
+	memset(out, 0, sizeof *out);
+	store_result result = store_ready(s, e);
+	if (result != STORE_OK)
+		return result;
+	int rc = store_prepare(s,
+			       "SELECT (SELECT value FROM meta WHERE key = 'routes_hash'),"
+			       " (SELECT value FROM meta WHERE key = 'clients_hash')",
+			       &st);
+	if (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
+		store_copy_text(out->routes, sizeof out->routes, st, 0);
+		store_copy_text(out->clients, sizeof out->clients, st, 1);
+	}
+	sqlite3_finalize(st);
+	return rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "reading the hashes of routes and clients", e);
+}
+
+store_result store_settings_keep(store *s, const store_settings *settings, err *e)
+{
+	sqlite3_stmt *st = NULL;
+
+	store_result result = store_ready_to_write(s, e);
+	if (result != STORE_OK)
+		return result;
+	int rc = store_prepare(s, "INSERT OR REPLACE INTO meta VALUES ('routes_hash', ?1), ('clients_hash', ?2)", &st);
+	if (rc == SQLITE_OK) {
+		sqlite3_bind_text(st, 1, settings->routes, -1, SQLITE_STATIC);
+		sqlite3_bind_text(st, 2, settings->clients, -1, SQLITE_STATIC);
+		rc = sqlite3_step(st);
+	}
+	sqlite3_finalize(st);
+	return rc == SQLITE_DONE ? STORE_OK : store_fail(s, rc, "noting the hashes of routes and clients", e);
+}
+
 void store_share(const char *path)
 {
 	static const char *const beside[] = { "", "-wal", "-shm" };

@@ -87,6 +87,8 @@ typedef struct host_fleet {
 	char problem[sizeof((err){ 0 }).text];
 	int64_t epoch, position, behind, lag_ms;
 	int64_t sent, rejected;
+	int64_t gateways; /* other gateways that were heard of in the last five minutes; -1: not known yet */
+	int64_t drift_routes, drift_clients; /* of these: how many have other routes, other clients */
 } host_fleet;
 
 typedef struct host_snapshot {

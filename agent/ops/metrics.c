@@ -346,6 +346,13 @@ static void write_fleet(FILE *f, const host_fleet *t, uint64_t unshipped)
 	one(f, "spoa_llm_fleet_sent_total", "counter", "Rows that were sent to PostgreSQL.", (uint64_t)t->sent);
 	one(f, "spoa_llm_fleet_rejected_total", "counter", "Rows that PostgreSQL refused for what is in them.",
 	    (uint64_t)t->rejected);
+	if (t->gateways < 0)
+		return;
+	head(f, "spoa_llm_fleet_drift", "gauge", "Other gateways that have other routes or clients than this one.");
+	labelled(f, "spoa_llm_fleet_drift", "part", "routes", NULL);
+	value_u(f, (uint64_t)t->drift_routes);
+	labelled(f, "spoa_llm_fleet_drift", "part", "clients", NULL);
+	value_u(f, (uint64_t)t->drift_clients);
 }
 
 /* ---- upstreams */

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "decide/settings_hash.h"
 #include "ledger/log_key.h"
 
 /* Datagrams: less is too little for a stall of some seconds. systemd raises the kernel's 10 to 512 when it boots. */
@@ -24,6 +25,7 @@ struct recording {
 	ledger *ledger;       /* NULL: not opened yet, or it cannot be opened: see `problem` */
 	char problem[sizeof((ledger_stats){ 0 }).problem];
 	ledger_budgets budgets;
+	store_settings settings;
 };
 
 price_table *recording_prices(const config *c, err *e)
@@ -183,8 +185,10 @@ bool recording_start(recording *r, err *e)
 	if (!ok)
 		snprintf(r->problem, sizeof r->problem, "%.*s", (int)sizeof r->problem - 1, e->text);
 	pthread_mutex_unlock(&r->lock);
-	if (ok)
+	if (ok) {
 		references_pass_on(r, true);
+		ledger_set_settings(l, &r->settings);
+	}
 	return ok;
 }
 
@@ -207,6 +211,17 @@ void recording_set(recording *r, price_table *prices, const route_table *routes)
 	if (r->ledger)
 		ledger_set_prices(r->ledger, price_table_ref(prices));
 	references_pass_on(r, copied);
+}
+
+void recording_settings(recording *r, const policy *p)
+{
+	_Static_assert(sizeof r->settings.routes == SETTINGS_HASH_LEN + 1, "room for a hash");
+	if (r->backlog < 0)
+		return;
+	settings_hash_routes(p->table, r->settings.routes);
+	settings_hash_clients(p->clients, r->settings.clients);
+	if (r->ledger)
+		ledger_set_settings(r->ledger, &r->settings);
 }
 
 ledger_stats recording_stats(recording *r)

@@ -27,6 +27,9 @@ price_table *recording_prices(const config *c, err *e);
 price_table *recording_prices_now(recording *r);
 /* Replaces prices and reference models. Takes over one reference of `prices`. */
 void recording_set(recording *r, price_table *prices, const route_table *routes);
+/* Has the ledger keep the hashes of the policy's routes and clients, by which the gateways of a fleet are compared.
+ * Does nothing where there is no fleet. */
+void recording_settings(recording *r, const policy *p);
 /* Takes in what has arrived, writes it, closes the ledger, and frees `r`. Streams go to `each` as in intake_stop(). */
 void recording_stop(recording *r, void (*each)(void *ctx, int fd, slice begun), void *ctx);
 /* Returns the ledger's statistics; if the ledger is not open, their `problem` says why. From any thread, before

@@ -131,8 +131,10 @@ static bool reload(agent *a, err *e)
 		if (next->clients)
 			clients_file_used(&a->clients, next->clients);
 		publish(a, next);
-		if (a->recording)
+		if (a->recording) {
 			recording_set(a->recording, prices, next->table);
+			recording_settings(a->recording, next);
+		}
 		if (a->recording && routes_tapped(next->table) && !recording_tap(a->recording).kept)
 			log_event(not_reloaded, LOG_C("option", "tap_listen"),
 				  LOG_C("hint", "upgrade (SIGUSR2) or restart, so that the agent listens for the tap"));
@@ -264,6 +266,8 @@ static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events 
 		credentials_look(a->credentials, a->policy);
 	if (clients && next)
 		clients_file_used(&a->clients, clients);
+	if (clients && next && a->recording)
+		recording_settings(a->recording, next);
 	admin_host_clients(a->admin_host, &a->clients);
 	look_at_members(a->policy->table);
 	try_recording(a);
@@ -385,6 +389,8 @@ static bool prepare(agent *a, err *e)
 		clients_file_used(&a->clients, a->policy->clients);
 	if (a->spending)
 		spending_use(a->spending, a->policy);
+	if (a->recording)
+		recording_settings(a->recording, a->policy);
 	/* systemd's unit makes the sockets for reports and for the shipper, whether there are a tap and a fleet or not.
 	 */
 	for (size_t i = 0; i < c->tap_listen.count; i++)

@@ -35,7 +35,10 @@ static bool read_said(slice datagram, said *s)
 			{ SLICE_INIT("behind"), &s->fleet.behind },
 			{ SLICE_INIT("lag_ms"), &s->fleet.lag_ms },
 			{ SLICE_INIT("sent"), &s->fleet.sent },
-			{ SLICE_INIT("rejected"), &s->fleet.rejected } };
+			{ SLICE_INIT("rejected"), &s->fleet.rejected },
+			{ SLICE_INIT("gateways"), &s->fleet.gateways },
+			{ SLICE_INIT("drift_routes"), &s->fleet.drift_routes },
+			{ SLICE_INIT("drift_clients"), &s->fleet.drift_clients } };
 	const struct {
 		slice name;
 		char *to;
@@ -50,6 +53,7 @@ static bool read_said(slice datagram, said *s)
 	json_step step;
 
 	memset(s, 0, sizeof *s);
+	s->fleet.gateways = -1;
 	json_iter_init(&it, datagram);
 	while ((step = json_next(&it, &m)) == JSON_MEMBER) {
 		for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)

@@ -175,8 +175,12 @@ pq_result fleet_gateways(pq *c, void (*each)(void *ctx, const fleet_gateway *g),
 	pq_result result = pq_run(c,
 				  "SELECT no, name, uuid, writer, epoch, position, rows, behind, lag_ms,"
 				  " (extract(epoch FROM seen) * 1000)::bigint,"
-				  " greatest(0, extract(epoch FROM now() - seen) * 1000)::bigint, version"
-				  " FROM spoa_llm.fleet_gateways ORDER BY name COLLATE \"C\"",
+				  " greatest(0, extract(epoch FROM now() - seen) * 1000)::bigint, version,"
+				  " r.hash, c.hash, (extract(epoch FROM r.since) * 1000)::bigint,"
+				  " (extract(epoch FROM c.since) * 1000)::bigint FROM spoa_llm.fleet_gateways g"
+				  " LEFT JOIN spoa_llm.drift r ON r.gateway = g.no AND r.part = 'routes'"
+				  " LEFT JOIN spoa_llm.drift c ON c.gateway = g.no AND c.part = 'clients'"
+				  " ORDER BY name COLLATE \"C\"",
 				  0, NULL, &rows, e);
 
 	if (result != PQ_OK)
@@ -195,6 +199,10 @@ pq_result fleet_gateways(pq *c, void (*each)(void *ctx, const fleet_gateway *g),
 			.seen_ms = pq_int(rows, i, 9),
 			.quiet_ms = pq_int(rows, i, 10),
 			.version = pq_text(rows, i, 11),
+			.routes_hash = pq_text(rows, i, 12),
+			.clients_hash = pq_text(rows, i, 13),
+			.routes_since_ms = pq_int(rows, i, 14),
+			.clients_since_ms = pq_int(rows, i, 15),
 		};
 		each(ctx, &g);
 	}

@@ -26,6 +26,10 @@ typedef struct fleet_gateway {
 	int64_t seen_ms;  /* when its shipper said something last */
 	int64_t quiet_ms; /* how long ago that is, by the server's clock */
 	const char *version;
+	/* Hashes of its routes and clients; "": not known. Since when they have differed from those of most gateways,
+	 * in milliseconds since 1970; 0: they are the same. */
+	const char *routes_hash, *clients_hash;
+	int64_t routes_since_ms, clients_since_ms;
 } fleet_gateway;
 /* Calls `each` with all gateways, by name. */
 MUST_CHECK pq_result fleet_gateways(pq *c, void (*each)(void *ctx, const fleet_gateway *g), void *ctx, err *e);

@@ -56,7 +56,9 @@
 	" position bigint NOT NULL DEFAULT 0, position_id text NOT NULL DEFAULT '', position_ms bigint NOT NULL DEFAULT 0," \
 	" rows bigint NOT NULL DEFAULT 0," \
 	" behind bigint NOT NULL DEFAULT 0, lag_ms bigint NOT NULL DEFAULT 0, version text NOT NULL DEFAULT '' CHECK (version ~ '^[ -~]{0,40}$')," \
-	" schema int NOT NULL DEFAULT 1, config_hash text NOT NULL DEFAULT '', seen timestamptz NOT NULL DEFAULT now()," \
+	" schema int NOT NULL DEFAULT 1, routes_hash text NOT NULL DEFAULT '' CHECK (routes_hash ~ '^[0-9a-f]{0,16}$')," \
+	" clients_hash text NOT NULL DEFAULT '' CHECK (clients_hash ~ '^[0-9a-f]{0,16}$'), routes_since timestamptz NOT NULL DEFAULT now()," \
+	" clients_since timestamptz NOT NULL DEFAULT now(), seen timestamptz NOT NULL DEFAULT now()," \
 	" registered timestamptz NOT NULL DEFAULT now()) WITH (fillfactor = 50);" \
 	"CREATE TABLE spoa_llm.requests (gateway int NOT NULL, epoch int NOT NULL, sequence bigint NOT NULL," FLEET_ROW_1 \
 	", PRIMARY KEY (time_ms, gateway, id)) PARTITION BY RANGE (time_ms);" \
@@ -161,9 +163,26 @@
 	" TO spoa_llm_writer, spoa_llm_reader;" \
 	"GRANT INSERT, UPDATE ON spoa_llm.requests, spoa_llm.hourly TO spoa_llm_writer;" \
 	"GRANT INSERT ON spoa_llm.rejected TO spoa_llm_writer;" \
-	"GRANT UPDATE (ledger_epoch, epoch, position, position_id, position_ms, rows, behind, lag_ms, version, config_hash, seen)" \
+	"GRANT UPDATE (ledger_epoch, epoch, position, position_id, position_ms, rows, behind, lag_ms, version, seen)" \
 	" ON spoa_llm.gateways TO spoa_llm_writer;" \
-	"GRANT EXECUTE ON FUNCTION spoa_llm.register, spoa_llm.ensure_partition TO spoa_llm_writer;"
+	"GRANT EXECUTE ON FUNCTION spoa_llm.register, spoa_llm.ensure_partition, spoa_llm.compare TO spoa_llm_writer;"
+
+/* compare() notes the hashes of the routes and clients of the gateway whose role calls it, and that the gateway is
+ * there; `even`: and that all of its rows are here. Of the other gateways that were heard of in the last five minutes it
+ * tells how many there are, and how many of them have other routes or other clients. "": not known, and no other. */
+#define FLEET_COMPARE_1 \
+	"CREATE FUNCTION spoa_llm.compare(my_routes text, my_clients text, even boolean, OUT gateways int, OUT routes int, OUT clients int)" \
+	" LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$" \
+	" BEGIN" \
+	" UPDATE spoa_llm.gateways g SET seen = now(), behind = CASE WHEN even THEN 0 ELSE g.behind END," \
+	" lag_ms = CASE WHEN even THEN 0 ELSE g.lag_ms END, routes_hash = my_routes, clients_hash = my_clients," \
+	" routes_since = CASE WHEN g.routes_hash = my_routes THEN g.routes_since ELSE now() END," \
+	" clients_since = CASE WHEN g.clients_hash = my_clients THEN g.clients_since ELSE now() END" \
+	" WHERE g.writer = session_user;" \
+	" SELECT count(*), count(*) FILTER (WHERE my_routes <> '' AND o.routes_hash NOT IN ('', my_routes))," \
+	" count(*) FILTER (WHERE my_clients <> '' AND o.clients_hash NOT IN ('', my_clients)) INTO gateways, routes, clients" \
+	" FROM spoa_llm.gateways o WHERE o.writer <> session_user AND o.seen > now() - interval '5 minutes';" \
+	" END $body$;"
 
 /* For people and Grafana. `security_invoker`, a setting since PostgreSQL 15, has row level security look at who reads.
  */
@@ -194,14 +213,29 @@
 	"CREATE VIEW spoa_llm.fleet_gateways AS SELECT no, name, uuid, writer, epoch, position, rows, behind, lag_ms, seen, version" \
 	" FROM spoa_llm.gateways;" \
 	"GRANT SELECT ON spoa_llm.fleet_sums, spoa_llm.fleet_gateways TO spoa_llm_writer, spoa_llm_reader;"
+
+/* A line for each gateway and each of `routes` and `clients`, whose hash is known: whether it differs from what most of
+ * the gateways have that were heard of in the last five minutes, and since when. Where as many have the one as the
+ * other, the newer one counts as what most have. As those of FLEET_SHARED_1, it has the rights
+ * of its owner. */
+#define FLEET_DRIFT_1 \
+	"CREATE VIEW spoa_llm.drift AS" \
+	" WITH told AS (SELECT g.no, g.name, p.part, p.hash, p.since, g.seen > now() - interval '5 minutes' AS here FROM spoa_llm.gateways g," \
+	" LATERAL (VALUES ('routes', g.routes_hash, g.routes_since), ('clients', g.clients_hash, g.clients_since)) AS p (part, hash, since)" \
+	" WHERE g.writer IS NOT NULL AND p.hash <> '')," \
+	" most AS (SELECT DISTINCT ON (part) part, hash, min(since) AS since FROM told WHERE here GROUP BY part, hash" \
+	" ORDER BY part, count(*) DESC, max(since) DESC)" \
+	" SELECT t.no AS gateway, t.name AS gateway_name, t.part, t.hash, t.here, coalesce(t.hash <> m.hash, false) AS differs," \
+	" CASE WHEN t.hash <> m.hash THEN greatest(t.since, m.since) END AS since FROM told t LEFT JOIN most m USING (part);" \
+	"GRANT SELECT ON spoa_llm.drift TO spoa_llm_writer, spoa_llm_reader;"
 /* clang-format on */
 
 static const struct fleet_schema {
 	int version;
 	const char *sql;
 } fleet_schema[] = {
-	{ 1, FLEET_TABLES_1 }, { 1, FLEET_REGISTER_1 }, { 1, FLEET_PARTITIONS_1 },
-	{ 1, FLEET_RIGHTS_1 }, { 1, FLEET_VIEW_1 },     { 1, FLEET_SHARED_1 },
+	{ 1, FLEET_TABLES_1 }, { 1, FLEET_REGISTER_1 }, { 1, FLEET_PARTITIONS_1 }, { 1, FLEET_COMPARE_1 },
+	{ 1, FLEET_RIGHTS_1 }, { 1, FLEET_VIEW_1 },     { 1, FLEET_SHARED_1 },     { 1, FLEET_DRIFT_1 },
 };
 
 enum { FLEET_SCHEMA_VERSION = 1 };

@@ -38,7 +38,7 @@ typedef struct ship {
 
 size_t ship_report(char out[SHIP_REPORT_MAX], const ship_status *st)
 {
-	char problem[sizeof st->problem];
+	char problem[sizeof st->problem], compared[128] = "";
 	size_t i = 0;
 
 	/* Texts of PostgreSQL come in the server's language; a quote or a backslash of theirs ends nothing here. */
@@ -47,13 +47,17 @@ size_t ship_report(char out[SHIP_REPORT_MAX], const ship_status *st)
 		problem[i] = (char)(c < ' ' || c > '~' ? '?' : c == '"' || c == '\\' ? '\'' : c);
 	}
 	problem[i] = '\0';
+	if (st->compared)
+		snprintf(compared, sizeof compared,
+			 ",\"gateways\":%" PRId64 ",\"drift_routes\":%" PRId64 ",\"drift_clients\":%" PRId64,
+			 st->drift.gateways, st->drift.routes, st->drift.clients);
 	int len = snprintf(
 		out, SHIP_REPORT_MAX,
 		"{\"v\":1,\"kind\":\"fleet\",\"pid\":%d,\"uuid\":\"%s\",\"ledger_epoch\":\"%s\",\"epoch\":%" PRId64
 		",\"position\":%" PRId64 ",\"behind\":%" PRId64 ",\"lag_ms\":%" PRId64 ",\"sent\":%" PRId64
-		",\"rejected\":%" PRId64 ",\"state\":\"%s\",\"problem\":\"%s\"}",
+		",\"rejected\":%" PRId64 "%s,\"state\":\"%s\",\"problem\":\"%s\"}",
 		(int)getpid(), st->ledger.uuid, st->ledger.epoch, st->epoch, st->position, st->behind, ship_lag_ms(st),
-		st->sent, st->rejected, ship_state_name(st->state), problem);
+		st->sent, st->rejected, compared, ship_state_name(st->state), problem);
 	return len > 0 && len < SHIP_REPORT_MAX ? (size_t)len : 0;
 }
 

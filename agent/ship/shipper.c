@@ -13,7 +13,7 @@
 
 enum {
 	LOOK_MS = 500,       /* between two looks whether rows have come */
-	SEEN_MS = 10 * 1000, /* between two signs of life in PostgreSQL while there are none */
+	SEEN_MS = 10 * 1000, /* between two signs of life in PostgreSQL, with which the gateways are compared */
 	RETRY_MS = 1000,     /* after the first failure; twice as long after each further one */
 	RETRY_MOST_MS = 30 * 1000,
 	MONTHS = 64, /* whose partitions this session has seen to */
@@ -29,6 +29,7 @@ typedef struct shipper {
 	ship_status status;
 	int64_t even_ms; /* when PostgreSQL had all rows last, by the monotonic clock; 0: not yet */
 	int64_t seen_ms;
+	store_settings told; /* to PostgreSQL, with the last sign of life */
 	int64_t retry_ms;
 	bool said; /* the failure that lasts was logged */
 	int64_t months[MONTHS];
@@ -240,6 +241,7 @@ static pq_result begin(shipper *s, err *e)
 	snprintf(known_epoch, sizeof known_epoch, "%s", pq_text(rows, 0, 5));
 	pq_rows_free(rows);
 	s->months_count = 0;
+	s->seen_ms = INT64_MIN / 2;
 	s->next.after = -1;
 	result = lock_gateway(s, e);
 	if (result == PQ_OK)
@@ -269,17 +271,32 @@ static pq_result make_months(shipper *s, err *e)
 	return PQ_OK;
 }
 
-/* Tells PostgreSQL now and then that this gateway is there and has nothing new. */
-static pq_result say_seen(shipper *s, err *e)
+/* Tells PostgreSQL now and then that this gateway is there, and asks whether others have other routes or clients; at
+ * once if its own have changed. `even`: PostgreSQL has all rows. */
+static pq_result compare(shipper *s, bool even, err *e)
 {
+	const drift was = s->status.drift;
+	drift *is = &s->status.drift;
 	int64_t now = clock_mono_ms();
-	const char *values[] = { s->at.no };
+	store_settings own;
 
-	if (now - s->seen_ms < SEEN_MS)
+	if (store_settings_read(s->store, &own, e) != STORE_OK)
+		return PQ_LOST;
+	bool same = strcmp(own.routes, s->told.routes) == 0 && strcmp(own.clients, s->told.clients) == 0;
+	if (same && now - s->seen_ms < SEEN_MS)
 		return PQ_OK;
+	pq_result result = drift_compare(s->c, &own, even, is, e);
+	if (result != PQ_OK)
+		return result;
 	s->seen_ms = now;
-	return pq_run(s->c, "UPDATE spoa_llm.gateways SET behind = 0, lag_ms = 0, seen = now() WHERE no = $1::int", 1,
-		      values, NULL, e);
+	s->told = own;
+	s->status.compared = true;
+	if (is->routes + is->clients && !(was.routes + was.clients))
+		log_event(ship_drift, LOG_I("gateways", is->gateways), LOG_I("routes", is->routes),
+			  LOG_I("clients", is->clients));
+	if (was.routes + was.clients && !(is->routes + is->clients))
+		log_event(ship_alike, LOG_I("gateways", is->gateways));
+	return PQ_OK;
 }
 
 /* Reads the rows after those that are being sent. If that fails, step() reads them, and says why. */
@@ -316,11 +333,12 @@ static pq_result step(shipper *s, bool *moved, err *e)
 		return PQ_LOST;
 	}
 	s->next.after = -1;
+	result = compare(s, !s->batch.count, e);
+	if (result != PQ_OK)
+		return result;
 	if (!s->batch.count) {
-		result = say_seen(s, e);
-		if (result == PQ_OK)
-			set_state(s, SHIP_OK, "");
-		return result == PQ_OK && !pause_ms(s, LOOK_MS) ? PQ_STOPPED : result;
+		set_state(s, SHIP_OK, "");
+		return pause_ms(s, LOOK_MS) ? PQ_OK : PQ_STOPPED;
 	}
 	result = make_months(s, e);
 	if (result != PQ_OK)
@@ -336,7 +354,6 @@ static pq_result step(shipper *s, bool *moved, err *e)
 	is->sent += sent.added + sent.replaced;
 	is->rejected += sent.rejected;
 	if (done == BATCH_OK) {
-		s->seen_ms = clock_mono_ms();
 		s->retry_ms = RETRY_MS;
 		set_state(s, SHIP_BEHIND, "");
 	}

@@ -6,7 +6,7 @@
 #define SHIP_SHIPPER_H
 
 #include "ledger/store.h"
-#include "ship/pq.h"
+#include "ship/drift.h"
 
 typedef enum ship_state {
 	SHIP_CONNECTING, /* no server answers, or the local ledger cannot be read */
@@ -25,6 +25,8 @@ typedef struct ship_status {
 	int64_t behind;                        /* changes that PostgreSQL does not have, at most */
 	int64_t since_ms;       /* by the monotonic clock: since when it has not had all of them, if `behind` */
 	int64_t sent, rejected; /* rows, by this process */
+	bool compared;          /* `drift` is known */
+	drift drift;            /* as PostgreSQL said last */
 } ship_status;
 
 /* Returns for how long PostgreSQL has not had all rows, in milliseconds. */

@@ -28,6 +28,12 @@ bench-fleet:
 	@$(MAKE) --no-print-directory all
 	@$(BENCH_RUN)/fleet.py $(BENCH)
 
+## bench-shipping: what the ledger takes in while its rows are shipped, beside the same without a shipper; BENCH="--check 0.95"
+bench-shipping: $(BUILD)/bench/ledger_intake
+	@sh tests/tools/deps build test
+	@$(MAKE) --no-print-directory all
+	@$(BENCH_RUN)/shipping.py $(BENCH)
+
 ## bench-tap-usage: nanoseconds an event, of reading the usage of streams
 bench-tap-usage: $(BUILD)/bench/tap_usage
 	@$<
@@ -85,4 +91,4 @@ $(addprefix $(BUILD)/bench/,spop_load decision_driver tap_usage): $(BUILD)/bench
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-.PHONY: bench-fleet bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end bench-plain bench-legs bench-keyed
+.PHONY: bench-fleet bench-shipping bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end bench-plain bench-legs bench-keyed

@@ -23,8 +23,19 @@ SHIPPERS = int(os.environ.get("SHIPPERS", "3"))
 RECORDS = int(os.environ.get("SHIP_RECORDS", "12000"))
 KILLS = int(os.environ.get("SHIP_KILLS", "8"))
 SECONDS = 60 + RECORDS // 500
+# What --matrix runs with PostgreSQL 17, too; --whole-matrix runs all.
+NEWER = {"test_one_shipper_writes_for_a_ledger", "test_a_row_that_postgresql_refuses_holds_nothing_up", "test_a_copy_of_a_ledger_is_noticed"}
 # Little log and little write-ahead log, because all files of a test are searched for credentials.
 QUIET = ["log_statement = 'none'", "min_wal_size = '32MB'", "max_wal_size = '128MB'", "wal_keep_size = '64MB'"]
+
+
+def pytest_generate_tests(metafunc):
+    wanted = {"server", "version"} & set(metafunc.fixturenames)
+    if wanted:
+        option, versions = metafunc.config.getoption, [None]
+        if option("--whole-matrix") or (option("--matrix") and metafunc.function.__name__ in NEWER):
+            versions.append("17")
+        metafunc.parametrize(wanted.pop(), versions, indirect=True, scope="module" if "server" in metafunc.fixturenames else None, ids=lambda version: "postgres-%s" % (version or "here"))
 
 
 class Shipper:
@@ -187,12 +198,17 @@ def feed_all(running, rng, each):
         one.stream.some(rng.randrange(each // 2, each * 3 // 2))
 
 
+@pytest.fixture
+def version(request):
+    return request.param
+
+
 @pytest.mark.timeout(SECONDS * 4)
-def test_each_row_stands_there_once_whatever_ends(agents, shippers):
+def test_each_row_stands_there_once_whatever_ends(version, agents, shippers):
     """Shippers and the server are killed, a standby takes over, an older backup of PostgreSQL and one of a ledger are put back, corrections come late and
     clocks stand anywhere. The server may lose what it has committed (synchronous_commit = off), as a standby that was behind may."""
     rng = random.Random(os.environ.get("SHIP_SEED", str(random.randrange(1 << 30))))
-    with postgres.Server(settings=QUIET) as first, contextlib.ExitStack() as others:
+    with postgres.Server(version, settings=QUIET) as first, contextlib.ExitStack() as others:
         fleet = fleets.Fleet(first)
         second = others.enter_context(first.standby())
         hosts = "127.0.0.1:%d,127.0.0.1:%d" % (first.port, second.port)
@@ -258,8 +274,8 @@ def test_each_row_stands_there_once_whatever_ends(agents, shippers):
 
 
 @pytest.fixture(scope="module")
-def server():
-    with postgres.Server(settings=QUIET) as one:
+def server(request):
+    with postgres.Server(request.param, settings=QUIET) as one:
         yield one
 
 

@@ -45,6 +45,7 @@ def environment(bin_dir):
 
 class Server:
     def __init__(self, version=None, data=None, durable=False, settings=(), hba=None, files=None, wait=True):
+        self.version = version
         self.bin = programs(version)
         self.env = environment(self.bin)
         self.dir = harness.workdir()
@@ -185,7 +186,7 @@ class Server:
     # ---- copies
 
     def backup(self):
-        """A directory with a copy of the running server's data, by pg_basebackup: `Server(data=...)` starts it."""
+        """A directory with a copy of the running server's data, by pg_basebackup: `Server(version, data=...)` starts it."""
         to = self.dir / ("backup%d" % time.monotonic_ns())
         self._own([self.bin / "pg_basebackup", "-h", self.dir, "-p", self.port, "-U", "admin", "-D", to, "-X", "stream", "-c", "fast", "--no-sync"])
         return to
@@ -194,7 +195,7 @@ class Server:
         """A server that follows this one by streaming replication; `promote()` makes it the primary."""
         to = self.backup()
         self._own(["touch", to / "standby.signal"])
-        return Server(data=to, durable=self.durable, hba=self.hba, settings=self.settings + [
+        return Server(self.version, data=to, durable=self.durable, hba=self.hba, settings=self.settings + [
             "primary_conninfo = 'host=127.0.0.1 port=%d user=admin password=%s'" % (self.port, ADMIN)])
 
     def promote(self):

@@ -372,7 +372,7 @@ def test_haproxy_starts_with_no_other_value_of_the_setting(haproxy, value, good)
     assert accepted == good and ("LLM_CLIENTS is neither off, on nor required" in said) != good, said
 
 
-KEYS = r"tcp-request|llm_key(?!_left)|llm_(?:stranger|welcome|misplaced|rated|limit\b|limited)|sk-spoa|llm-client|llm-keys|guard|\b401\b"
+KEYS = r"tcp-request|sess\.|llm_key(?!_left)|llm_(?:stranger|welcome|misplaced|rated|limit\b|limited)|sk-spoa|llm-client|llm-keys|guard|\b401\b"
 
 def test_without_clients_haproxy_has_none_of_these_rules():
     for text in harness.EXAMPLE.read_text(), harness.SPOE_CONF.read_text():

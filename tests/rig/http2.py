@@ -74,8 +74,8 @@ class Connection(wire.Connection):
                 self.reset = event.error_code
         return response
 
-    def open(self, method, target, headers, ended=False, protocol=None, scheme=None):
-        """Sends a request's head and returns the stream's number. `protocol`: that of an extended CONNECT (RFC 8441)."""
+    def open(self, method, target, headers, ended=False, protocol=None, scheme=None, held=False):
+        """Sends a request's head and returns the stream's number. `protocol`: that of an extended CONNECT (RFC 8441); `held`: sends it with what is sent next."""
         scheme = scheme or ("https" if isinstance(self.sock, ssl.SSLSocket) else "http")
         authority = [value for name, value in headers if name.lower() == "host"]
         fields = [(":method", method), (":scheme", scheme), (":path", target)] + [(":authority", value) for value in authority[:1]]
@@ -85,7 +85,8 @@ class Connection(wire.Connection):
         self.reset, self.hints = None, []
         stream = self.h2.get_next_available_stream_id()
         self.h2.send_headers(stream, fields, end_stream=ended)
-        self._flush()
+        if not held:
+            self._flush()
         return stream
 
     def ask(self, method, target, headers, body=None, chunks=None, timeout=None, more=False, scheme=None):
@@ -116,6 +117,19 @@ class Connection(wire.Connection):
         if response is None or not response.complete:
             raise wire.Cut(response)
         return response
+
+    def ask_at_once(self, requests, timeout=None):
+        """Sends `requests` without bodies, each a method, a target and headers, by one write. Returns their answers, in the order of the requests."""
+        end = time.monotonic() + (timeout or self.timeout)
+        answers = {self.open(*one, ended=True, held=True): None for one in requests}
+        self._flush()
+        while not all(answer and answer.complete for answer in answers.values()):
+            if self.closed or self.reset is not None:
+                raise wire.Cut(None)
+            events = self._receive(end)
+            for stream in answers:
+                answers[stream] = self._take(stream, answers[stream], events)
+        return list(answers.values())
 
     def head(self, stream, timeout=None):
         """The head of the answer to a request that open() began."""

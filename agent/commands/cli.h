@@ -6,6 +6,7 @@
 #define COMMANDS_CLI_H
 
 #include "config/config.h"
+#include "ledger/filter.h"
 #include "report/explain.h"
 #include "report/haproxy_files.h"
 
@@ -54,6 +55,8 @@ typedef struct ledger_request {
 	const char *output; /* a file, or "-" for standard output */
 	const char *file;   /* to import, or "-" for standard input; to back up to, to restore from */
 	const char *name;   /* of a gateway or a role of the fleet */
+	row_filter only;    /* which requests; its status is read from `status` */
+	const char *status; /* see filter_status() */
 	bool json, csv, jsonl;
 	bool gaps;
 	bool replace, dry_run;

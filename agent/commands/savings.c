@@ -52,6 +52,11 @@ int command_savings(const config *c, const ledger_request *ask)
 		return EX_USAGE;
 	}
 	r.terminal = terminal_of(stdout);
+	r.only = ask->only;
+	if (ask->status && !filter_status(&r.only, ask->status, &e)) {
+		fprintf(stderr, "spoa-llm: %s\n", e.text);
+		return EX_USAGE;
+	}
 
 	if (!(ask->fleet ? read_fleet(c, &r, &code) : read_ledger(c, &r, &code))) {
 		savings_deinit(&r);

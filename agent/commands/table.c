@@ -195,6 +195,7 @@ static bool add_env_file(const char *path)
 /* clang-format off */
 #define PERIOD_FORMS "24h, 7d, 2026-11-01, 2026-11-01T13:00Z (UTC), today or all"
 #define READS_PERIOD (SAVINGS | UPSTREAMS | EXPORT | FLEET_VERIFY | FLEET_RESEND)
+#define PICKS (SAVINGS | EXPORT)
 #define CLIENT_ANY (CLIENT_ADD | CLIENT_LIST | CLIENT_SHOW | CLIENT_ROTATE | CLIENT_DISABLE | CLIENT_ENABLE | CLIENT_REMOVE)
 
 const flag_info own_flags[] = {
@@ -246,6 +247,12 @@ const flag_info own_flags[] = {
 	  .expected = "model, route, project, client, member, day, hour or, with --fleet, gateway" },
 	{ "by", "WHAT", UPSTREAMS, "a line for each backend (default) or member of a pool", .text = &line.ledger.by, .values = "backend member",
 	  .expected = "backend or member" },
+	{ "model", "NAME", PICKS, "only requests for this model; it may be the beginning and a *", .text = &line.ledger.only.model },
+	{ "route", "NAME", PICKS, "only requests of this route", .text = &line.ledger.only.route },
+	{ "project", "NAME", PICKS, "only requests of this project; '' is none", .text = &line.ledger.only.project },
+	{ "client", "NAME", PICKS, "only requests of this client; '' is none", .text = &line.ledger.only.client },
+	{ "status", "STATUS", PICKS, "only with this status: 429, 4xx, or none (no answer)", .text = &line.ledger.status },
+	{ "id", "ID", PICKS, "only the request with this x-request-id", .text = &line.ledger.only.id },
 	{ "csv", NULL, SAVINGS | UPSTREAMS | EXPORT, "print CSV, for spreadsheets", .on = &line.ledger.csv },
 	{ "jsonl", NULL, EXPORT, "print one JSON object a line (default)", .on = &line.ledger.jsonl },
 	{ "gaps", NULL, VERIFY, "list every stretch of hours without a request", .on = &line.ledger.gaps },

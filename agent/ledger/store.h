@@ -26,6 +26,7 @@
 
 #include "base/err.h"
 #include "base/must_check.h"
+#include "ledger/filter.h"
 #include "ledger/tap_report.h"
 
 enum {
@@ -166,9 +167,23 @@ MUST_CHECK store_result store_series(store *s, store_group by, bool days, int64_
  * of the first and the last of them. No rows: both are 0. */
 MUST_CHECK store_result store_session(store *s, int64_t pause_ms, int64_t *first_ms, int64_t *last_ms, err *e);
 /* Calls `each` with the rows of requests that arrived in [from_ms, to_ms), oldest first, until `each` returns false.
- * `each` may be slow: no lock is held meanwhile. */
+ * `each` may be slow: no lock is held meanwhile. store_find(): with those that `only` lets through. */
 MUST_CHECK store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r),
 				     void *ctx, err *e);
+MUST_CHECK store_result store_find(store *s, int64_t from_ms, int64_t to_ms, const row_filter *only,
+				   bool (*each)(void *ctx, const record *r), void *ctx, err *e);
+/* Calls `each` with the last `max` of these rows, oldest first. */
+MUST_CHECK store_result store_last(store *s, int64_t from_ms, int64_t to_ms, const row_filter *only, size_t max,
+				   bool (*each)(void *ctx, const record *r), void *ctx, err *e);
+/* Calls `each` with the rows that `only` lets through and whose sequence is above `*after`, by their sequences; moves
+ * `*after` to the last row that it has looked at. */
+MUST_CHECK store_result store_newer(store *s, int64_t *after, const row_filter *only,
+				    bool (*each)(void *ctx, const record *r), void *ctx, err *e);
+/* As store_report(), of the rows that `only` lets through: no sums are kept of them, so it reads the rows, and knows
+ * nothing of those that were pruned. */
+MUST_CHECK store_result store_report_found(store *s, store_group by, int64_t from_ms, int64_t to_ms,
+					   const row_filter *only, bool (*each)(void *ctx, const store_sums *sums),
+					   void *ctx, err *e);
 /* Sets `*before_ms` to the time before which rows were pruned; 0: none were. */
 MUST_CHECK store_result store_pruned(store *s, int64_t *before_ms, err *e);
 /* Counts, for a day of an older ledger, how much of the three savings comes from requests with estimated tokens, a sum

@@ -3,7 +3,6 @@
  * Report and export. */
 #include "ledger/store_impl.h"
 
-#include <stdlib.h>
 #include <time.h>
 
 /* ---- report */
@@ -193,56 +192,4 @@ void store_read_row(sqlite3_stmt *st, record *r)
 		else
 			column_set(r, c, sqlite3_column_int64(st, i));
 	}
-}
-
-enum { EXPORT_ROWS = 256 }; /* read at a time */
-
-store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r), void *ctx,
-			  err *e)
-{
-	char names[SQL_LIST], sql[SQL_MAX];
-	sqlite3_stmt *st = NULL;
-	char last[RECORD_ID_MAX + 1] = "";
-	size_t count;
-
-	store_result result = store_ready(s, e);
-	if (result != STORE_OK)
-		return result;
-	record *rows = malloc(EXPORT_ROWS * sizeof *rows);
-	sql_list(names, sizeof names, RECORD_COLUMNS, row_name, "$");
-	snprintf(sql, sizeof sql,
-		 "SELECT %s, rowid FROM requests WHERE time_ms >= ?1 AND time_ms < ?2"
-		 " AND (time_ms > ?1 OR id > ?3) ORDER BY time_ms, id LIMIT ?4",
-		 names);
-	int rc = rows ? sqlite3_prepare_v2(s->db, sql, -1, &st, NULL) : SQLITE_NOMEM;
-	if (rc != SQLITE_OK)
-		goto out;
-	/* Read some rows and end the transaction before `each` gets them: while a transaction is open the WAL can only
-	 * grow. Rows of one moment come by their ids, because a row that changes gets another sequence. */
-	do {
-		count = 0;
-		sqlite3_bind_int64(st, 1, from_ms);
-		sqlite3_bind_int64(st, 2, to_ms);
-		sqlite3_bind_text(st, 3, last, -1, SQLITE_STATIC);
-		sqlite3_bind_int(st, 4, EXPORT_ROWS);
-		while ((rc = sqlite3_step(st)) == SQLITE_ROW && count < EXPORT_ROWS) {
-			store_read_row(st, &rows[count]);
-			rows[count++].sequence = sqlite3_column_int64(st, RECORD_COLUMNS);
-		}
-		sqlite3_reset(st);
-		if (count) {
-			from_ms = rows[count - 1].time_ms;
-			memcpy(last, rows[count - 1].id, sizeof last);
-		}
-		if (rc != SQLITE_DONE && rc != SQLITE_ROW)
-			goto out;
-		rc = SQLITE_OK;
-		for (size_t i = 0; i < count; i++)
-			if (!each(ctx, &rows[i]))
-				goto out;
-	} while (count == EXPORT_ROWS);
-out:
-	sqlite3_finalize(st);
-	free(rows);
-	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "reading the rows", e);
 }

@@ -142,7 +142,7 @@ static bool write_row(void *ctx, const record *r)
 	return write_columns(r, NULL, x->csv);
 }
 
-store_result export_print(store *s, period p, bool csv, err *e)
+store_result export_print(store *s, period p, const row_filter *only, bool csv, err *e)
 {
 	export x = { .csv = csv, .last_ms = -1 };
 	store_result result;
@@ -150,7 +150,7 @@ store_result export_print(store *s, period p, bool csv, err *e)
 
 	write_head(csv, false);
 	for (;;) {
-		result = store_export(s, p.from_ms, p.to_ms, write_row, &x, e);
+		result = store_find(s, p.from_ms, p.to_ms, only, write_row, &x, e);
 		if (!ledger_store_retry(result, &tries))
 			return result;
 		/* Rows of one time come in the order they were stored, so the ones already written come first again. */
@@ -165,8 +165,8 @@ static bool write_fleet_row(void *ctx, const char *gateway, const record *r)
 	return write_columns(r, gateway, *(const bool *)ctx);
 }
 
-pq_result export_print_fleet(pq *c, period p, bool csv, err *e)
+pq_result export_print_fleet(pq *c, period p, const row_filter *only, bool csv, err *e)
 {
 	write_head(csv, true);
-	return fleet_export(c, p.from_ms, p.to_ms, write_fleet_row, &csv, e);
+	return fleet_export(c, p.from_ms, p.to_ms, only, write_fleet_row, &csv, e);
 }

@@ -9,10 +9,10 @@
 #include "report/period.h"
 #include "ship/pq.h"
 
-/* Prints the requests of `p` to standard output, oldest first, as CSV or as one JSON object a line. Stops early, with
- * STORE_OK, if standard output fails: see finish_output(). */
-MUST_CHECK store_result export_print(store *s, period p, bool csv, err *e);
+/* Prints the requests of `p` that `only` lets through to standard output, oldest first, as CSV or as one JSON object a
+ * line. Stops early, with STORE_OK, if standard output fails: see finish_output(). */
+MUST_CHECK store_result export_print(store *s, period p, const row_filter *only, bool csv, err *e);
 /* The same with the requests of all gateways. The last column, `gateway`, is the name of the gateway. */
-MUST_CHECK pq_result export_print_fleet(pq *c, period p, bool csv, err *e);
+MUST_CHECK pq_result export_print_fleet(pq *c, period p, const row_filter *only, bool csv, err *e);
 
 #endif

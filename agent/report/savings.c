@@ -171,27 +171,34 @@ size_t savings_order(const savings_list *l, const savings_doubt *d)
 	return count;
 }
 
-/* How the sums of a period are read, from a store or from PostgreSQL. Returns 0, or the result of the source. */
-typedef int (*reading)(void *from, store_group group, const period *p, bool (*each)(void *, const store_sums *),
+/* How the sums of a report's period and filter are read, from a store or from PostgreSQL. Returns 0, or the result of
+ * the source. */
+typedef int (*reading)(void *from, store_group group, const savings_report *r, bool (*each)(void *, const store_sums *),
 		       savings_list *l, err *e);
 
-static int read_store(void *from, store_group group, const period *p, bool (*each)(void *, const store_sums *),
+static int read_store(void *from, store_group group, const savings_report *r, bool (*each)(void *, const store_sums *),
 		      savings_list *l, err *e)
 {
+	const period *p = &r->period;
 	store_result result;
 	int tries = 0;
 
 	do {
 		l->count = 0;
-		result = store_report(from, group, p->from_ms, p->to_ms, each, l, e);
+		result = filter_is_empty(&r->only) ?
+				 store_report(from, group, p->from_ms, p->to_ms, each, l, e) :
+				 store_report_found(from, group, p->from_ms, p->to_ms, &r->only, each, l, e);
 	} while (ledger_store_retry(result, &tries));
 	return l->failed ? STORE_ERROR : (int)result;
 }
 
-static int read_fleet(void *from, store_group group, const period *p, bool (*each)(void *, const store_sums *),
+static int read_fleet(void *from, store_group group, const savings_report *r, bool (*each)(void *, const store_sums *),
 		      savings_list *l, err *e)
 {
-	pq_result result = fleet_report(from, group, p->from_ms, p->to_ms, each, l, e);
+	const period *p = &r->period;
+	pq_result result = filter_is_empty(&r->only) ?
+				   fleet_report(from, group, p->from_ms, p->to_ms, each, l, e) :
+				   fleet_report_found(from, group, p->from_ms, p->to_ms, &r->only, each, l, e);
 
 	return l->failed ? PQ_FAILED : (int)result;
 }
@@ -202,14 +209,14 @@ _Static_assert(STORE_OK == 0 && PQ_OK == 0, "0 is a success of both");
  */
 static int read_all(savings_report *r, reading read, void *from, err *e)
 {
-	int result = read(from, r->group, &r->period, keep, &r->rows, e);
+	int result = read(from, r->group, r, keep, &r->rows, e);
 
 	for (size_t i = 0; i < r->rows.count; i++)
 		store_sums_merge(&r->total, &r->rows.items[i]);
 	if (!result && doubtful(&r->total))
-		result = read(from, GROUP_MODEL, &r->period, keep_doubtful, &r->models, e);
+		result = read(from, GROUP_MODEL, r, keep_doubtful, &r->models, e);
 	if (!result && r->total.untold_requests)
-		result = read(from, GROUP_CLIENT, &r->period, keep_untold, &r->clients, e);
+		result = read(from, GROUP_CLIENT, r, keep_untold, &r->clients, e);
 	if (r->rows.failed || r->models.failed || r->clients.failed)
 		err_memory(e);
 	return result;
@@ -217,7 +224,11 @@ static int read_all(savings_report *r, reading read, void *from, err *e)
 
 store_result savings_read(store *s, savings_report *r, err *e)
 {
-	return (store_result)read_all(r, read_store, s, e);
+	int64_t pruned = 0;
+	store_result result = filter_is_empty(&r->only) ? STORE_OK : store_pruned(s, &pruned, e);
+
+	r->missing_ms = pruned > r->period.from_ms ? pruned : 0;
+	return result == STORE_OK ? (store_result)read_all(r, read_store, s, e) : result;
 }
 
 pq_result savings_read_fleet(pq *c, savings_report *r, err *e)
@@ -252,13 +263,47 @@ static void json_named(FILE *f, const char *name, const char *what, const saving
 	fprintf(f, "],");
 }
 
+/* Writes the member `only`, and since when there are requests, if only some are asked for. */
+static void write_filter(FILE *f, const savings_report *r)
+{
+	const struct {
+		const char *name, *value;
+	} labels[] = {
+		{ "model", r->only.model },   { "route", r->only.route }, { "project", r->only.project },
+		{ "client", r->only.client }, { "id", r->only.id },
+	};
+	char text[PRINT_NUMBER];
+	bool any = false;
+
+	if (filter_is_empty(&r->only))
+		return;
+	fprintf(f, "\"only\":{");
+	for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
+		if (!labels[i].value)
+			continue;
+		fprintf(f, "%s\"%s\":", any ? "," : "", labels[i].name);
+		json_write_text(f, labels[i].value);
+		any = true;
+	}
+	if (r->only.status_to)
+		fprintf(f, "%s\"status_from\":%d,\"status_to\":%d", any ? "," : "", (int)r->only.status_from,
+			(int)r->only.status_to - 1);
+	fprintf(f, "},\"requests_since\":");
+	if (r->missing_ms)
+		fprintf(f, "\"%s\",", print_time(text, r->missing_ms));
+	else
+		fprintf(f, "null,");
+}
+
 static void print_json(FILE *f, const savings_report *r)
 {
 	const store_sums *t = &r->total;
 
 	fprintf(f, "{");
 	period_write_json(f, &r->period);
-	fprintf(f, "\"by\":\"%s\",\"totals\":{", r->by);
+	fprintf(f, "\"by\":\"%s\",", r->by);
+	write_filter(f, r);
+	fprintf(f, "\"totals\":{");
 	json_figures(f, t);
 	fprintf(f,
 		"},\"without_estimates\":{\"requests\":%" PRId64 ",\"output\":%" PRId64

@@ -19,7 +19,11 @@ typedef struct savings_list {
 typedef struct savings_report {
 	const char *by; /* the name of `group` */
 	store_group group;
-	bool fleet; /* of all gateways, not of one */
+	bool fleet;      /* of all gateways, not of one */
+	row_filter only; /* of these requests; nothing: of all */
+	/* The time before which requests were pruned, if they are missing here: only `only` needs the requests. 0: none
+	 * are missing. */
+	int64_t missing_ms;
 	period period;
 	int64_t now_ms;
 	savings_list rows;
@@ -49,8 +53,8 @@ extern const savings_doubt savings_doubts[SAVINGS_DOUBTS];
 /* Orders r->models or r->clients for a doubt, the heaviest first. Returns how many of them have such requests. */
 size_t savings_order(const savings_list *l, const savings_doubt *d);
 
-/* Begins a report of one gateway, or of the `fleet`: `since`, `until` and `by` as the flags of `spoa-llm savings`, each
- * NULL for its default. Borrows `by`. False: `e` says which flag is wrong. */
+/* Begins a report of all requests of one gateway, or of the `fleet`: `since`, `until` and `by` as the flags of
+ * `spoa-llm savings`, each NULL for its default. Borrows `by`. False: `e` says which flag is wrong. */
 MUST_CHECK bool savings_prepare(savings_report *r, const char *since, const char *until, const char *by, bool fleet,
 				err *e);
 /* Reads the figures of one gateway from its ledger; tries again while the database is locked. */

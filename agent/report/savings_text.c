@@ -554,9 +554,42 @@ static void print_doubts(const savings_report *r)
 	}
 }
 
+/* Says which requests the report is about, if not about all, and which of them it cannot know. */
+static void print_filter(const savings_report *r)
+{
+	const struct {
+		const char *name, *value;
+	} labels[] = {
+		{ "model", r->only.model },   { "route", r->only.route }, { "project", r->only.project },
+		{ "client", r->only.client }, { "id", r->only.id },
+	};
+	char text[PRINT_LABEL], number[PRINT_NUMBER];
+
+	if (filter_is_empty(&r->only))
+		return;
+	fputs("only", stdout);
+	for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
+		if (!labels[i].value)
+			continue;
+		print_label(text, &r->terminal, *labels[i].value ? labels[i].value : "(none)", LABEL_MAX);
+		printf(" %s %s", labels[i].name, text);
+	}
+	if (r->only.status_to == 1)
+		fputs(" without a status", stdout);
+	else if (r->only.status_to)
+		printf(r->only.status_to - r->only.status_from > 1 ? " status %dxx" : " status %d",
+		       r->only.status_to - r->only.status_from > 1 ? r->only.status_from / 100 : r->only.status_from);
+	putchar('\n');
+	if (r->missing_ms)
+		printf("Requests before %s UTC were pruned, and are not in it; without a filter they are.\n",
+		       print_minute(number, r->missing_ms));
+	putchar('\n');
+}
+
 void savings_print(savings_report *r)
 {
 	print_title(r);
+	print_filter(r);
 	if (!r->total.requests) {
 		printf("No requests in this period.%s\n", r->period.from_ms ?
 								  " --since all shows every recorded request." :

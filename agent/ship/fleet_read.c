@@ -87,6 +87,77 @@ pq_result fleet_report(pq *c, store_group by, int64_t from_ms, int64_t to_ms,
 
 /* ---- rows */
 
+/* Where the sums of rows are grouped by; `r` is the table. */
+static const char *const row_keys[] = {
+	[GROUP_NONE] = "''::text",
+	[GROUP_MODEL] = "model" PLAINLY,
+	[GROUP_ROUTE] = "route" PLAINLY,
+	[GROUP_PROJECT] = "project" PLAINLY,
+	[GROUP_CLIENT] = "client" PLAINLY,
+	[GROUP_MEMBER] = "CASE WHEN member = '' THEN '' ELSE route || '/' || member END" PLAINLY,
+	[GROUP_HOUR] = FLEET_HOUR,
+	[GROUP_DAY] = FLEET_HOUR " / 86400 * 86400",
+	[GROUP_GATEWAY] = "(SELECT name FROM spoa_llm.fleet_gateways g WHERE g.no = r.gateway)" PLAINLY,
+};
+
+/* A writer would get its own requests for those of all. */
+static pq_result check_reader(pq *c, err *e)
+{
+	pq_rows *rows = NULL;
+	pq_result result = pq_run(c,
+				  "SELECT pg_has_role('spoa_llm_writer', 'MEMBER') AND NOT"
+				  " pg_has_role('spoa_llm_reader', 'MEMBER')",
+				  0, NULL, &rows, e);
+
+	if (result == PQ_OK && pq_rows_count(rows) && strcmp(pq_text(rows, 0, 0), "t") == 0) {
+		err_set(e, "this role sees the single requests of its own gateway only: use that of a reader, which "
+			   "`spoa-llm fleet add NAME --reader` makes");
+		result = PQ_REFUSED;
+	}
+	pq_rows_free(rows);
+	return result;
+}
+
+/* The bounds of time, and those of a filter, as parameters. */
+typedef struct bounds {
+	filter_sql filter;
+	char from[24], to[24];
+	const char *values[2 + FILTER_VALUES_MAX];
+	size_t count;
+} bounds;
+
+static void bounds_make(bounds *b, int64_t from_ms, int64_t to_ms, const row_filter *only)
+{
+	filter_make(&b->filter, only, '$', 3);
+	snprintf(b->from, sizeof b->from, "%" PRId64, from_ms);
+	snprintf(b->to, sizeof b->to, "%" PRId64, to_ms);
+	b->values[0] = b->from;
+	b->values[1] = b->to;
+	memcpy(b->values + 2, b->filter.values, b->filter.count * sizeof b->values[0]);
+	b->count = 2 + b->filter.count;
+}
+
+pq_result fleet_report_found(pq *c, store_group by, int64_t from_ms, int64_t to_ms, const row_filter *only,
+			     bool (*each)(void *ctx, const store_sums *sums), void *ctx, err *e)
+{
+	bool in_time = by == GROUP_DAY || by == GROUP_HOUR;
+	char sql[FLEET_SQL_MAX];
+	report r = { by, each, ctx };
+	bounds b;
+
+	pq_result result = check_reader(c, e);
+	if (result != PQ_OK)
+		return result;
+	/* The first hour has the rows of clocks before 1970, too. */
+	bounds_make(&b, from_ms <= 0 ? INT64_MIN : from_ms, to_ms, only);
+	snprintf(sql, sizeof sql,
+		 "SELECT %s AS grouped%s FROM spoa_llm.requests r"
+		 " WHERE time_ms >= $1::bigint AND time_ms < $2::bigint%s GROUP BY grouped ORDER BY %s",
+		 row_keys[by], fleet_sums_of_rows, b.filter.where,
+		 in_time ? "grouped" : "sum(cost) DESC, count(*) DESC, grouped");
+	return pq_each(c, sql, b.count, b.values, take_sums, &r, e);
+}
+
 typedef struct rows {
 	bool (*each)(void *ctx, const char *gateway, const record *r);
 	void *ctx;
@@ -113,21 +184,23 @@ static bool take_row(void *ctx, const pq_rows *row)
 	return to->each(to->ctx, pq_text(row, 0, 0), &r);
 }
 
-pq_result fleet_export(pq *c, int64_t from_ms, int64_t to_ms,
+pq_result fleet_export(pq *c, int64_t from_ms, int64_t to_ms, const row_filter *only,
 		       bool (*each)(void *ctx, const char *gateway, const record *r), void *ctx, err *e)
 {
-	char names[2048], sql[4096], from[24], to[24];
-	const char *values[] = { from, to };
+	char names[2048], sql[4096];
 	rows r = { each, ctx };
 	size_t len = 0;
+	bounds b;
 
+	pq_result result = check_reader(c, e);
+	if (result != PQ_OK)
+		return result;
 	for (size_t i = 0; i < RECORD_COLUMNS && len < sizeof names; i++)
 		len += (size_t)snprintf(names + len, sizeof names - len, ", r.%s", record_columns[i].stored);
-	snprintf(from, sizeof from, "%" PRId64, from_ms);
-	snprintf(to, sizeof to, "%" PRId64, to_ms);
+	bounds_make(&b, from_ms, to_ms, only);
 	snprintf(sql, sizeof sql,
 		 "SELECT (SELECT name FROM spoa_llm.gateways g WHERE g.no = r.gateway)%s FROM spoa_llm.requests r"
-		 " WHERE time_ms >= $1::bigint AND time_ms < $2::bigint ORDER BY time_ms, gateway, id",
-		 names);
-	return pq_each(c, sql, 2, values, take_row, &r, e);
+		 " WHERE time_ms >= $1::bigint AND time_ms < $2::bigint%s ORDER BY time_ms, gateway, id",
+		 names, b.filter.where);
+	return pq_each(c, sql, b.count, b.values, take_row, &r, e);
 }

@@ -12,9 +12,13 @@
 MUST_CHECK pq_result fleet_report(pq *c, store_group by, int64_t from_ms, int64_t to_ms,
 				  bool (*each)(void *ctx, const store_sums *sums), void *ctx, err *e);
 
-/* Calls `each` with the rows of requests that arrived in [from_ms, to_ms) and the names of their gateways, oldest
- * first, until `each` returns false. */
-MUST_CHECK pq_result fleet_export(pq *c, int64_t from_ms, int64_t to_ms,
+/* As store_report_found(). PQ_REFUSED: the role sees the requests of its own gateway only. */
+MUST_CHECK pq_result fleet_report_found(pq *c, store_group by, int64_t from_ms, int64_t to_ms, const row_filter *only,
+					bool (*each)(void *ctx, const store_sums *sums), void *ctx, err *e);
+
+/* Calls `each` with the rows of requests that arrived in [from_ms, to_ms) and that `only` lets through, and the names
+ * of their gateways, oldest first, until `each` returns false. PQ_REFUSED: as above. */
+MUST_CHECK pq_result fleet_export(pq *c, int64_t from_ms, int64_t to_ms, const row_filter *only,
 				  bool (*each)(void *ctx, const char *gateway, const record *r), void *ctx, err *e);
 
 #endif

@@ -15,6 +15,7 @@ import fleets
 import harness
 import loglines
 import postgres
+import test_filters
 from harness import cli
 from ledgers import figures_of
 from loglines import DAY, Maker
@@ -135,6 +136,19 @@ def test_export_of_the_fleet(fleet):
         assert not mine
     table = list(csv.reader(io.StringIO(read(fleet, "ledger", "export", "--fleet", "--csv").out)))
     assert table[0][-1] == "gateway" and {row[-1] for row in table[1:]} == set(NAMES) and len(table) == len(rows) + 1
+
+
+def test_what_a_filter_lets_through(fleet):
+    """Filters are those of a ledger. A gateway's own role, which sees no single requests of others, is refused instead of given a part."""
+    wants = [entry.want for gateway in fleet.gateways for entry in gateway.entries]
+    test_filters.check(wants, lambda *args: json.loads(read(fleet, "savings", "--fleet", "--json", "--since", "all", *args).out),
+                       lambda *args: [json.loads(line) for line in read(fleet, "ledger", "export", "--fleet", *args).out.splitlines()])
+    by = json.loads(read(fleet, "savings", "--fleet", "--json", "--since", "all", "--by", "gateway", "--status", "2xx").out)
+    assert {row["gateway"]: row["requests"] for row in by["rows"]} == {
+        gateway.name: len([entry for entry in gateway.entries if entry.want["status"] // 100 == 2]) for gateway in fleet.gateways}
+    for command in (["savings", "--model", "*"], ["ledger", "export"]):
+        done = fleet.gateways[0].run(*command, "--fleet", code=77)
+        assert "use that of a reader" in done.err and not [line for line in done.out.splitlines() if "{" in line], done
 
 
 def test_grafana(fleet):

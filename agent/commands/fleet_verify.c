@@ -65,6 +65,7 @@ static bool same_copy(const fleet_place *place, const store_id *id)
 typedef struct verify {
 	bool json;
 	size_t problems, compared, waiting;
+	fleet_lost lost;
 } verify;
 
 static void on_difference(void *ctx, const char *gateway, int64_t hour_s, const char *problem)
@@ -90,7 +91,7 @@ static void on_difference(void *ctx, const char *gateway, int64_t hour_s, const 
 /* Compares the ledger with what PostgreSQL has of it. Returns the exit code. */
 static int verify_ledger(const config *c, pq *conn, verify *v, int64_t from_s, int64_t to_s)
 {
-	fleet_hours here = { .items = NULL }, there = { .items = NULL };
+	fleet_hours here = { .items = NULL }, there = { .items = NULL }, earlier = { .items = NULL };
 	int64_t pruned = 0;
 	fleet_place place;
 	store_id id;
@@ -103,7 +104,7 @@ static int verify_ledger(const config *c, pq *conn, verify *v, int64_t from_s, i
 	store_result result = store_identity(s, &id, &e);
 	pq_result got = PQ_OK;
 	if (result == STORE_OK)
-		got = fleet_hours_there(conn, id.uuid, from_s, to_s, &place, &there, &e);
+		got = fleet_hours_there(conn, id.uuid, from_s, to_s, &place, &there, &earlier, &e);
 	if (result == STORE_OK && got == PQ_OK && !same_copy(&place, &id)) {
 		code = EX_DATAERR;
 	} else if (result == STORE_OK && got == PQ_OK) {
@@ -115,7 +116,7 @@ static int verify_ledger(const config *c, pq *conn, verify *v, int64_t from_s, i
 			result = store_pruned(s, &pruned, &e);
 	}
 	store_close(s);
-	if (here.failed || there.failed) {
+	if (here.failed || there.failed || earlier.failed) {
 		fprintf(stderr, "spoa-llm: out of memory\n");
 		code = EX_OSERR;
 	} else if (result != STORE_OK) {
@@ -123,12 +124,25 @@ static int verify_ledger(const config *c, pq *conn, verify *v, int64_t from_s, i
 	} else if (got != PQ_OK) {
 		code = fleet_command_failed(got, &e);
 	} else if (code == EX_OK) {
-		v->waiting = fleet_hours_compare(&here, &there, first_whole(from_s, pruned, &place), place.name,
-						 on_difference, v, &v->compared);
+		from_s = first_whole(from_s, pruned, &place);
+		v->waiting = fleet_hours_compare(&here, &there, from_s, place.name, on_difference, v, &v->compared);
+		v->lost = fleet_hours_lost(&here, &earlier, from_s);
 	}
+	fleet_hours_free(&earlier);
 	fleet_hours_free(&here);
 	fleet_hours_free(&there);
 	return code;
+}
+
+/* Says what only PostgreSQL has. That is no problem: the ledger was restored, and the fleet's history is whole. */
+static void print_lost(const fleet_lost *lost)
+{
+	char count[PRINT_NUMBER], first[PRINT_NUMBER], last[PRINT_NUMBER];
+
+	printf("PostgreSQL has %s requests (hours %s to %s) that this ledger lost when a backup took its place; they "
+	       "stay, and count in reports with --fleet: there is nothing to do\n",
+	       print_count(count, lost->requests), print_time(first, lost->first_s * 1000),
+	       print_time(last, lost->last_s * 1000));
 }
 
 int command_fleet_verify(const config *c, const ledger_request *ask)
@@ -152,8 +166,8 @@ int command_fleet_verify(const config *c, const ledger_request *ask)
 		code = verify_ledger(c, conn, &v, from_s, to_s);
 	pq_close(conn);
 	if (v.json)
-		printf("%s],\"hours\":%zu,\"hours_not_shipped_yet\":%zu}\n", v.problems ? "\n" : "", v.compared,
-		       v.waiting);
+		printf("%s],\"hours\":%zu,\"hours_not_shipped_yet\":%zu,\"lost_by_the_ledger\":%" PRId64 "}\n",
+		       v.problems ? "\n" : "", v.compared, v.waiting, v.lost.requests);
 	else if (code == EX_OK && *c->ledger)
 		printf("%zu hours of this ledger compared%s%.0zu%s; %s\n", v.compared, v.waiting ? ", " : "", v.waiting,
 		       v.waiting ? " wait for `spoa-llm ship`" : "",
@@ -161,6 +175,8 @@ int command_fleet_verify(const config *c, const ledger_request *ask)
 	else if (code == EX_OK)
 		printf("the sums of all gateways compared with their rows, and no ledger, because none is configured here; %s\n",
 		       v.problems ? "mend by `spoa-llm fleet resend --since TIME` on the gateway" : "no difference");
+	if (!v.json && v.lost.requests)
+		print_lost(&v.lost);
 	int output = finish_output();
 	return code != EX_OK ? code : output != EX_OK ? output : v.problems ? 1 : EX_OK;
 }

@@ -115,8 +115,17 @@ static bool take_hour(void *ctx, const pq_rows *row)
 	return hour != NULL;
 }
 
+static bool take_earlier(void *ctx, const pq_rows *row)
+{
+	fleet_hour *hour = hour_of(ctx, pq_int(row, 0, 0));
+
+	if (hour)
+		hour->sums.requests = pq_int(row, 0, 1);
+	return hour != NULL;
+}
+
 pq_result fleet_hours_there(pq *c, const char *uuid, int64_t from_s, int64_t to_s, fleet_place *place,
-			    fleet_hours *hours, err *e)
+			    fleet_hours *hours, fleet_hours *earlier, err *e)
 {
 	char sql[FLEET_SQL_MAX], from[24], to[24], position[24];
 	err ignored;
@@ -135,6 +144,12 @@ pq_result fleet_hours_there(pq *c, const char *uuid, int64_t from_s, int64_t to_
 			 " GROUP BY bucket ORDER BY bucket",
 			 fleet_sums_of_rows);
 		result = pq_each(c, sql, 5, values, take_hour, hours, e);
+		if (result == PQ_OK && strcmp(place->epoch, "1") != 0)
+			result = pq_each(c,
+					 "SELECT " FLEET_HOUR " AS bucket, count(*) FROM spoa_llm.requests"
+					 " WHERE gateway = $1::int AND epoch < $4::int AND " FLEET_ROWS_OF_HOURS
+					 " GROUP BY bucket ORDER BY bucket",
+					 4, values, take_earlier, earlier, e);
 	}
 	if (result == PQ_OK)
 		return pq_script(c, "COMMIT", e);
@@ -222,4 +237,24 @@ size_t fleet_hours_compare(const fleet_hours *here, const fleet_hours *there, in
 			tell(ctx, gateway, hour, problem);
 	}
 	return waiting;
+}
+
+fleet_lost fleet_hours_lost(const fleet_hours *here, const fleet_hours *earlier, int64_t from_s)
+{
+	fleet_lost lost = { .requests = 0 };
+	size_t k = 0;
+
+	for (size_t i = 0; i < earlier->count; i++) {
+		const fleet_hour *hour = &earlier->items[i];
+		while (k < here->count && here->items[k].hour < hour->hour)
+			k++;
+		bool waits = k < here->count && here->items[k].hour == hour->hour && here->items[k].waits;
+		if (hour->hour < from_s || waits)
+			continue;
+		if (!lost.requests)
+			lost.first_s = hour->hour;
+		lost.last_s = hour->hour;
+		lost.requests += hour->sums.requests;
+	}
+	return lost;
 }

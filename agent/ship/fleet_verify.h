@@ -38,15 +38,24 @@ typedef struct fleet_hours {
 } fleet_hours;
 
 /* Read the hours in [from_s, to_s) that have rows. PostgreSQL is read first, with `place`: what the ledger gets
- * meanwhile has sequences beyond the position, and such hours wait. */
+ * meanwhile has sequences beyond the position, and such hours wait. `*earlier` gets the hours of rows that were sent
+ * under an earlier epoch and not again under this one; of their sums only `requests` is set. */
 MUST_CHECK pq_result fleet_hours_there(pq *c, const char *uuid, int64_t from_s, int64_t to_s, fleet_place *place,
-				       fleet_hours *hours, err *e);
+				       fleet_hours *hours, fleet_hours *earlier, err *e);
 MUST_CHECK store_result fleet_hours_here(store *s, int64_t from_s, int64_t to_s, int64_t position, fleet_hours *hours,
 					 err *e);
 void fleet_hours_free(fleet_hours *h);
 /* Compares the hours from `from_s` on. Returns how many wait, and sets `*compared` to how many were compared. */
 size_t fleet_hours_compare(const fleet_hours *here, const fleet_hours *there, int64_t from_s, const char *gateway,
 			   fleet_difference tell, void *ctx, size_t *compared);
+
+/* Rows that PostgreSQL has of a ledger that lost them, because a backup took its place. */
+typedef struct fleet_lost {
+	int64_t requests;
+	int64_t first_s, last_s; /* hours */
+} fleet_lost;
+/* Adds up `earlier` from `from_s` on, but for hours of which the ledger still has to send rows. */
+fleet_lost fleet_hours_lost(const fleet_hours *here, const fleet_hours *earlier, int64_t from_s);
 
 /* What fleet_resend() has done. */
 typedef struct fleet_resent {

@@ -537,6 +537,25 @@ def test_what_is_not_shipped_yet_is_no_difference(alone):
     assert "another copy" in gateway.run("fleet", "resend", "--since", "all", code=65).err
 
 
+def test_what_a_restored_ledger_lost(alone):
+    """Is no difference: PostgreSQL has it, and that is said."""
+    gateway = gateway_of(alone, "one", 300, span_ms=4 * DAY)
+    gateway.ledger("backup", gateway.directory / "copy")
+    gateway.take(Maker(seed=5, span_ms=4 * DAY).make(120), name="lost")
+    gateway.ship()
+    assert gateway.verify()["lost_by_the_ledger"] == 0 and "lost" not in gateway.run("fleet", "verify").out
+    gateway.ledger("restore", gateway.directory / "copy", "--replace")
+    gateway.ship()
+    assert (gateway.verify()["problems"], gateway.verify()["lost_by_the_ledger"]) == ([], 120)
+    text = gateway.run("fleet", "verify").out
+    assert "; no difference\n" in text and re.search(r"PostgreSQL has 120 requests \(hours \S+T\S+:00:00Z to \S+:00:00Z\) that this ledger lost", text), text
+    # A resend leaves them as they are, and what the ledger has no longer because of its age is not lost.
+    assert gateway.resend()["new"] == 0 and gateway.verify()["lost_by_the_ledger"] == 120
+    gateway.ledger("prune", "--days", "2", "--fleet-uri", "")
+    few = gateway.verify()
+    assert few["problems"] == [] and 0 < few["lost_by_the_ledger"] < 120, few
+
+
 def test_an_older_row_never_replaces_a_newer_one(alone):
     """A resend that read a row just before it changed comes after the shipper that sent the change."""
     gateway = gateway_of(alone, "one", 100)

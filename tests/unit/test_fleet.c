@@ -131,11 +131,29 @@ static void test_hours(void)
 	CHECK(sum == 3600 + 10800 + 18000);
 }
 
+static void test_lost(void)
+{
+	fleet_hour here[] = { { .hour = 3600 }, { .hour = 7200, .waits = true }, { .hour = 14400 } };
+	fleet_hour earlier[] = { { .hour = 0, .sums.requests = 1 },
+				 { .hour = 3600, .sums.requests = 20 },
+				 { .hour = 7200, .sums.requests = 300 },
+				 { .hour = 10800, .sums.requests = 4000 } };
+	const fleet_hours a = { .items = here, .count = 3 }, b = { .items = earlier, .count = 4 },
+			  none = { .items = NULL };
+
+	fleet_lost lost = fleet_hours_lost(&a, &b, 0);
+	CHECK(lost.requests == 4021 && lost.first_s == 0 && lost.last_s == 10800);
+	lost = fleet_hours_lost(&none, &b, 3600);
+	CHECK(lost.requests == 4320 && lost.first_s == 3600 && lost.last_s == 10800);
+	CHECK(fleet_hours_lost(&a, &none, 0).requests == 0);
+}
+
 int main(void)
 {
 	RUN(test_uris);
 	RUN(test_names);
 	RUN(test_rows);
 	RUN(test_hours);
+	RUN(test_lost);
 	return unit_end();
 }

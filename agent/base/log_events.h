@@ -159,6 +159,9 @@ EVENT(ship_waits, WARN, "problem instead",
 EVENT(ship_refused, ERROR, "problem",
       "PostgreSQL does not let this gateway write, or a setting is wrong. `ship` goes on trying.",
       "`problem` says what to do.")
+EVENT(ship_unheard, WARN, "problem instead",
+      "The socket `ship_listen`, at which the agent asks for the figures of all gateways, could not be opened. Rows are sent all the same.",
+      "Look at the directory of the socket: the shipper's user has to be able to make files in it. `/usr/lib/tmpfiles.d/spoa-llm.conf` makes it.")
 EVENT(ship_epoch, WARN, "epoch position",
       "The ledger is another copy than the one whose rows PostgreSQL has up to `position`, such as a backup that was restored. All of its rows are sent again; "
       "none counts twice.",

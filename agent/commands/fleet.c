@@ -15,6 +15,7 @@
 #include "base/whole_file.h"
 #include "commands/fleet_command.h"
 #include "config/fleet.h"
+#include "report/fleet_list.h"
 #include "report/print.h"
 
 /* ---- init */
@@ -133,11 +134,6 @@ int command_fleet_add(const config *c, const ledger_request *ask)
 
 /* ---- list */
 
-typedef struct list {
-	bool json;
-	size_t count;
-} list;
-
 /* Writes a span as "12 s", "3 h"; "-" for none. */
 static const char *span(char out[PRINT_NUMBER], int64_t ms)
 {
@@ -155,37 +151,6 @@ static const char *span(char out[PRINT_NUMBER], int64_t ms)
 	return out;
 }
 
-static void json_part(const char *part, const char *hash, int64_t since_ms)
-{
-	char since[PRINT_NUMBER];
-
-	printf(",\"%s_hash\":\"%s\",\"%s_differ_since\":", part, hash, part);
-	if (since_ms)
-		printf("\"%s\"", print_time(since, since_ms));
-	else
-		printf("null");
-}
-
-static void list_json(const fleet_gateway *g, bool first)
-{
-	char seen[PRINT_NUMBER];
-
-	printf("%s\n{\"name\":", first ? "" : ",");
-	json_write_text(stdout, g->name);
-	printf(",\"uuid\":\"%s\",\"role\":", g->uuid);
-	if (*g->writer)
-		json_write_text(stdout, g->writer);
-	else
-		printf("null");
-	printf(",\"epoch\":%" PRId64 ",\"position\":%" PRId64 ",\"rows\":%" PRId64 ",\"behind\":%" PRId64
-	       ",\"lag_ms\":%" PRId64 ",\"last_seen\":\"%s\",\"quiet_ms\":%" PRId64 ",\"version\":",
-	       g->epoch, g->position, g->rows, g->behind, g->lag_ms, print_time(seen, g->seen_ms), g->quiet_ms);
-	json_write_text(stdout, g->version);
-	json_part("routes", g->routes_hash, g->routes_since_ms);
-	json_part("clients", g->clients_hash, g->clients_since_ms);
-	printf("}");
-}
-
 static void list_difference(const fleet_gateway *g, const char *part, int64_t since_ms)
 {
 	char time[PRINT_NUMBER];
@@ -198,15 +163,11 @@ static void list_difference(const fleet_gateway *g, const char *part, int64_t si
 
 static void list_one(void *ctx, const fleet_gateway *g)
 {
-	list *l = ctx;
+	size_t *count = ctx;
 	terminal plain = { .utf8 = terminal_of(stdout).utf8 };
 	char name[PRINT_LABEL], rows[PRINT_NUMBER], behind[PRINT_NUMBER], lag[PRINT_NUMBER], quiet[PRINT_NUMBER];
 
-	if (l->json) {
-		list_json(g, !l->count++);
-		return;
-	}
-	if (!l->count++)
+	if (!(*count)++)
 		printf("%-24s %14s %12s %8s %10s %6s  %-10s %s\n", "GATEWAY", "ROWS", "BEHIND", "LAG", "LAST SEEN",
 		       "EPOCH", "VERSION", "UUID");
 	int width = print_label(name, &plain, g->name, 24);
@@ -219,19 +180,15 @@ static void list_one(void *ctx, const fleet_gateway *g)
 
 int command_fleet_list(const config *c, const ledger_request *ask)
 {
-	list l = { .json = ask->json };
+	size_t count = 0;
 	int code = EX_OK;
 	err e;
 
 	pq *conn = fleet_command_open(c, false, 0, &code);
 	if (!conn)
 		return code;
-	if (l.json)
-		printf("{\"gateways\":[");
-	pq_result result = fleet_gateways(conn, list_one, &l, &e);
-	if (l.json)
-		printf("%s]}\n", l.count ? "\n" : "");
-	else if (result == PQ_OK && !l.count)
+	pq_result result = ask->json ? fleet_list_write(conn, stdout, &e) : fleet_gateways(conn, list_one, &count, &e);
+	if (result == PQ_OK && !ask->json && !count)
 		printf("no gateway has registered yet: `spoa-llm fleet add NAME` makes its role, and `spoa-llm ship` registers it\n");
 	pq_close(conn);
 	code = finish_output();

@@ -6,6 +6,7 @@
 
 #include "commands/cli.h"
 #include "config/fleet.h"
+#include "report/fleet_question.h"
 #include "ship/ship.h"
 
 int command_ship(const config *c, const ledger_request *ask)
@@ -24,7 +25,9 @@ int command_ship(const config *c, const ledger_request *ask)
 				  .uri = c->fleet_uri,
 				  .password_file = c->fleet_password_file,
 				  .agents = (const char *const *)c->fleet_listen.items,
-				  .agents_count = c->fleet_listen.count };
+				  .agents_count = c->fleet_listen.count,
+				  .listen = c->ship_listen,
+				  .answer = fleet_question_answer };
 	if (!fleet_name_check(slice_cstr(s.name), &e)) {
 		fprintf(stderr, "spoa-llm: the name of this gateway is \"%.60s\": %s; set `fleet_name`\n", s.name,
 			e.text);

@@ -338,7 +338,9 @@ static void check_clients(const settings *s, const config *c, err_list *all)
 static void check_fleet(const settings *s, const config *c, err_list *all)
 {
 	const setting *uri = setting_of(s, &c->fleet_uri, c), *file = setting_of(s, &c->fleet_password_file, c);
-	const setting *name = setting_of(s, &c->fleet_name, c);
+	const setting *name = setting_of(s, &c->fleet_name, c), *asked = setting_of(s, &c->ship_listen, c);
+	const address_rules rules = { .allow_remote = false };
+	socket_address a;
 	err why;
 
 	if (*c->fleet_uri && !fleet_uri_check(c->fleet_uri, &why))
@@ -349,6 +351,13 @@ static void check_fleet(const settings *s, const config *c, err_list *all)
 	}
 	if (*c->fleet_name && !fleet_name_check(slice_cstr(c->fleet_name), &why))
 		setting_error(name, name->where, &why, all);
+	if (*c->ship_listen) {
+		bool ok = address_parse(&a, c->ship_listen, &rules, &why);
+		if (ok && a.sa.sa_family != AF_UNIX)
+			ok = err_set(&why, "\"%s\" is no unix socket: unix@/PATH is needed here", c->ship_listen);
+		if (!ok)
+			setting_error(asked, asked->where, &why, all);
+	}
 }
 
 /* ---- the routes */

@@ -152,6 +152,8 @@ static bool start(admin *a, const admin_listener *listeners, size_t count, err *
 
 	for (size_t i = 0; ok && i < ADMIN_JOB_THREADS; i++)
 		ok = threads_start(&a->threads, jobs_run, &a->jobs, e);
+	if (ok && a->fleet)
+		ok = threads_start(&a->threads, jobs_run, &a->fleet_jobs, e);
 	/* libmicrohttpd's threads inherit the mask. */
 	sigset_t old = thread_block_signals();
 	for (size_t i = 0; ok && i < count; i++)
@@ -169,9 +171,11 @@ admin *admin_start(const admin_listener *listeners, size_t count, const admin_op
 		return NULL;
 	}
 	a->host = host;
+	a->fleet = o->fleet;
 	stats_init(&a->ring);
 	bool ok = totals_init(&a->totals, o->ledger_db);
 	jobs_init(&a->jobs, &a->host, &a->totals);
+	jobs_init(&a->fleet_jobs, &a->host, &a->totals);
 	events_init(&a->events);
 	threads_init(&a->threads);
 	pthread_mutex_init(&a->clock_lock, NULL);
@@ -213,6 +217,7 @@ bool admin_stop(admin *a)
 	/* After this, jobs_stop() lets every suspended connection be resumed, as MHD_stop_daemon() requires. */
 	admin_quiesce(a);
 	jobs_stop(&a->jobs);
+	jobs_stop(&a->fleet_jobs);
 	stop_clock(a);
 	if (!threads_join(&a->threads, ADMIN_STOP_S * 1000))
 		return false;
@@ -224,6 +229,7 @@ bool admin_stop(admin *a)
 	stats_deinit(&a->ring);
 	totals_deinit(&a->totals);
 	jobs_deinit(&a->jobs);
+	jobs_deinit(&a->fleet_jobs);
 	events_deinit(&a->events);
 	threads_deinit(&a->threads);
 	pthread_mutex_destroy(&a->clock_lock);

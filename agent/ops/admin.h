@@ -31,6 +31,7 @@ typedef struct admin_listener {
 typedef struct admin_options {
 	const char *token_source; /* `env:NAME` or `file:PATH`, read at each request; "": no token is needed */
 	const char *ledger_db;    /* path of the database, for sums by model and route; NULL: no ledger is kept */
+	bool fleet;               /* there are figures of a fleet */
 } admin_options;
 
 typedef struct admin admin;

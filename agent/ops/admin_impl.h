@@ -3,7 +3,8 @@
  * Inside of the admin server: its parts, each with its own lock and header, as admin.c and http.c see them.
  *
  * Threads: one of libmicrohttpd for each listener, which never waits; ADMIN_JOB_THREADS that do what takes long
- * (jobs.h); and the clock, which wakes each second for samples, events and slow connections. */
+ * (jobs.h), and one that asks for figures of the fleet, if there is one; and the clock, which wakes each second for
+ * samples, events and slow connections. */
 #ifndef OPS_ADMIN_IMPL_H
 #define OPS_ADMIN_IMPL_H
 
@@ -36,6 +37,8 @@ struct admin {
 	stats_ring ring;
 	totals_cache totals;
 	jobs jobs;
+	jobs fleet_jobs; /* those that wait for `spoa-llm ship`, so that no other one waits for these */
+	bool fleet;      /* a thread does them */
 	events events;
 	threads threads; /* of the jobs, and the clock */
 

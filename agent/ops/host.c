@@ -16,6 +16,11 @@ const char *const tap_number_names[TAP_NUMBERS] = {
 	[TAP_MEMORY] = "memory",
 };
 
+const char *host_fleet_state(const host_fleet *f)
+{
+	return f->silent ? "silent" : f->ever ? f->state : "";
+}
+
 void host_snapshot_deinit(host_snapshot *s)
 {
 	free(s->routes);

@@ -89,7 +89,11 @@ typedef struct host_fleet {
 	int64_t sent, rejected;
 	int64_t gateways; /* other gateways that were heard of in the last five minutes; -1: not known yet */
 	int64_t drift_routes, drift_clients; /* of these: how many have other routes, other clients */
+	bool figures;                        /* ops_host.savings may be asked for those of the fleet */
 } host_fleet;
+
+/* Returns "silent", the state that the shipper has said, or "" if it was not heard of yet. */
+const char *host_fleet_state(const host_fleet *f);
 
 typedef struct host_snapshot {
 	const char *version;
@@ -160,9 +164,12 @@ typedef struct ops_host {
 	bool (*reload)(void *ctx, size_t *routes, err *e);
 	/* Writes JSON as `spoa-llm explain --json`. `request`: see explain_json(). */
 	host_result (*explain)(void *ctx, const char *request, size_t len, FILE *out, err *e);
-	/* Writes JSON or CSV as `spoa-llm savings`; `since`, `until`, `by`: NULL for the default. */
-	host_result (*savings)(void *ctx, const char *since, const char *until, const char *by, bool csv, FILE *out,
-			       err *e);
+	/* Writes JSON or CSV as `spoa-llm savings`; `since`, `until`, `by`: NULL for the default. `fleet`: of all
+	 * gateways. */
+	host_result (*savings)(void *ctx, const char *since, const char *until, const char *by, bool csv, bool fleet,
+			       FILE *out, err *e);
+	/* Writes JSON as `spoa-llm fleet list`. */
+	host_result (*gateways)(void *ctx, FILE *out, err *e);
 	/* Writes Headroom's GET /stats-history: see headroom_stats_history(). */
 	host_result (*stats_history)(void *ctx, const char *series, bool csv, FILE *out, err *e);
 } ops_host;

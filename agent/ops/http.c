@@ -98,7 +98,18 @@ static enum MHD_Result reply_file(struct MHD_Connection *c, const page_file *p)
 
 /* ---- paths */
 
-typedef enum target_id { LIVEZ, READYZ, METRICS, SAVINGS, STATS, EVENTS, STATS_HISTORY, EXPLAIN, RELOAD } target_id;
+typedef enum target_id {
+	LIVEZ,
+	READYZ,
+	METRICS,
+	SAVINGS,
+	GATEWAYS,
+	STATS,
+	EVENTS,
+	STATS_HISTORY,
+	EXPLAIN,
+	RELOAD
+} target_id;
 
 static const struct target {
 	const char *path;
@@ -106,15 +117,11 @@ static const struct target {
 	bool get, post;
 	bool open; /* served without the token, too */
 } targets[] = {
-	{ "/livez", LIVEZ, true, false, true },
-	{ "/readyz", READYZ, true, false, true },
-	{ "/metrics", METRICS, true, false, false },
-	{ "/savings", SAVINGS, true, false, false },
-	{ "/stats", STATS, true, false, false },
-	{ "/events", EVENTS, true, false, false },
-	{ "/stats-history", STATS_HISTORY, true, false, false },
-	{ "/explain", EXPLAIN, true, true, false },
-	{ "/reload", RELOAD, false, true, false },
+	{ "/livez", LIVEZ, true, false, true },        { "/readyz", READYZ, true, false, true },
+	{ "/metrics", METRICS, true, false, false },   { "/savings", SAVINGS, true, false, false },
+	{ "/gateways", GATEWAYS, true, false, false }, { "/stats", STATS, true, false, false },
+	{ "/events", EVENTS, true, false, false },     { "/stats-history", STATS_HISTORY, true, false, false },
+	{ "/explain", EXPLAIN, true, true, false },    { "/reload", RELOAD, false, true, false },
 };
 
 static const struct target *target_of(const char *path)
@@ -205,6 +212,17 @@ static bool format_is_csv(struct MHD_Connection *c, bool *csv)
 	return !format || *csv || strcmp(format, "json") == 0;
 }
 
+/* Of which requests the figures are wanted: those of this gateway, or of the fleet. */
+static bool scope_is_fleet(struct MHD_Connection *c, bool *fleet)
+{
+	const char *scope;
+
+	if (!argument(c, "scope", &scope))
+		return false;
+	*fleet = scope && strcmp(scope, "fleet") == 0;
+	return !scope || *fleet || strcmp(scope, "gateway") == 0;
+}
+
 typedef struct header_list {
 	FILE *f;
 	size_t count;
@@ -290,7 +308,11 @@ static bool fill_job(job *j, request *q, struct MHD_Connection *c, target_id id,
 	switch (id) {
 	case SAVINGS:
 		j->kind = JOB_SAVINGS;
-		return take_arguments(j, c, savings_names, 3);
+		return take_arguments(j, c, savings_names, 3) && scope_is_fleet(c, &j->fleet);
+	case GATEWAYS:
+		j->kind = JOB_GATEWAYS;
+		j->fleet = true;
+		return true;
 	case STATS_HISTORY:
 		j->kind = JOB_STATS_HISTORY;
 		return take_arguments(j, c, history_names, 1);
@@ -326,10 +348,13 @@ static enum MHD_Result give_job(request *q, struct MHD_Connection *c, target_id 
 	j->answer = &q->answer;
 	if (!fill_job(j, q, c, id, method)) {
 		job_free(j);
-		return reply_error(c, MHD_HTTP_BAD_REQUEST,
-				   "an argument has a NUL in it, or format is neither json nor csv", NULL, NULL);
+		return reply_error(
+			c, MHD_HTTP_BAD_REQUEST,
+			"an argument has a NUL in it, format is neither json nor csv, or scope is neither gateway nor fleet",
+			NULL, NULL);
 	}
-	if (!jobs_add(&q->listener->admin->jobs, j))
+	admin *a = q->listener->admin;
+	if (!jobs_add(j->fleet && a->fleet ? &a->fleet_jobs : &a->jobs, j))
 		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many requests wait already", "Retry-After",
 				   "1");
 	return MHD_YES;
@@ -455,6 +480,7 @@ static enum MHD_Result give(request *q, struct MHD_Connection *c, const char *me
 	case EVENTS:
 		return give_events(q, c, method);
 	case SAVINGS:
+	case GATEWAYS:
 	case STATS_HISTORY:
 	case EXPLAIN:
 	case RELOAD:

@@ -51,7 +51,9 @@ static unsigned work(const ops_host *h, const job *j, FILE *f, err *e)
 
 	switch (j->kind) {
 	case JOB_SAVINGS:
-		return status_of(h->savings(h->ctx, j->texts[0], j->texts[1], j->texts[2], j->csv, f, e));
+		return status_of(h->savings(h->ctx, j->texts[0], j->texts[1], j->texts[2], j->csv, j->fleet, f, e));
+	case JOB_GATEWAYS:
+		return status_of(h->gateways(h->ctx, f, e));
 	case JOB_STATS_HISTORY:
 		return status_of(h->stats_history(h->ctx, j->texts[0], j->csv, f, e));
 	case JOB_EXPLAIN:

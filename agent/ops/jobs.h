@@ -18,7 +18,7 @@ typedef struct answer {
 	size_t len;
 } answer;
 
-typedef enum job_kind { JOB_TOTALS, JOB_SAVINGS, JOB_STATS_HISTORY, JOB_EXPLAIN, JOB_RELOAD } job_kind;
+typedef enum job_kind { JOB_TOTALS, JOB_SAVINGS, JOB_GATEWAYS, JOB_STATS_HISTORY, JOB_EXPLAIN, JOB_RELOAD } job_kind;
 
 typedef struct job {
 	struct job *next;
@@ -29,6 +29,7 @@ typedef struct job {
 			   given */
 	size_t len;     /* of texts[0] */
 	bool csv;
+	bool fleet; /* it waits for `spoa-llm ship` */
 } job;
 
 typedef struct jobs {

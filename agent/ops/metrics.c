@@ -327,7 +327,7 @@ static void write_tap(FILE *f, const host_tap *t, uint64_t fallbacks)
 static void write_fleet(FILE *f, const host_fleet *t, uint64_t unshipped)
 {
 	static const char *const states[] = { "connecting", "refused", "behind", "ok", "silent" };
-	const char *state = t->silent ? "silent" : t->ever ? t->state : "";
+	const char *state = host_fleet_state(t);
 
 	head(f, "spoa_llm_fleet_state", "gauge", "1 for the state of `spoa-llm ship`.");
 	for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {

@@ -405,6 +405,23 @@ static void write_tap(FILE *f, const host_snapshot *s)
 	fputs("},", f);
 }
 
+/* How far PostgreSQL has the ledger's rows. */
+static void write_fleet(FILE *f, const host_fleet *t)
+{
+	if (!t->kept) {
+		fputs("\"fleet\":null,", f);
+		return;
+	}
+	fprintf(f,
+		"\"fleet\":{\"state\":\"%s\",\"figures\":%s,\"epoch\":%" PRId64 ",\"position\":%" PRId64
+		",\"behind\":%" PRId64 ",\"lag_ms\":%" PRId64 ",\"sent\":%" PRId64 ",\"rejected\":%" PRId64
+		",\"gateways\":%" PRId64 ",\"drift_routes\":%" PRId64 ",\"drift_clients\":%" PRId64 ",",
+		host_fleet_state(t), boolean(t->figures), t->epoch, t->position, t->behind, t->lag_ms, t->sent,
+		t->rejected, t->gateways, t->drift_routes, t->drift_clients);
+	write_named(f, "problem", t->problem);
+	fputs("},", f);
+}
+
 void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size_t checks_count, stats_ring *r)
 {
 	int64_t now = clock_wall_ms();
@@ -437,6 +454,7 @@ void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size
 		s->connections_opened - s->connections_closed, s->max_connections, s->memory, s->max_memory,
 		s->spop_errors, s->credentials, s->credentials_missing, s->credentials_expiring);
 	write_tap(f, s);
+	write_fleet(f, &s->fleet);
 	fputs("\"budgets\":", f);
 	budgets_write(f, s->budgets);
 	fputc(',', f);

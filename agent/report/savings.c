@@ -109,10 +109,11 @@ static int64_t figure(const store_sums *s, size_t i)
 static bool keep(void *ctx, const store_sums *sums)
 {
 	savings_list *l = ctx;
-	store_sums *items = list_grow(l->items, &l->room, l->count, sizeof *items);
+	l->full = l->most && l->count == l->most;
+	store_sums *items = l->full ? NULL : list_grow(l->items, &l->room, l->count, sizeof *items);
 
 	if (!items) {
-		l->failed = true;
+		l->failed = !l->full;
 		return false;
 	}
 	l->items = items;
@@ -200,7 +201,7 @@ static int read_fleet(void *from, store_group group, const savings_report *r, bo
 				   fleet_report(from, group, p->from_ms, p->to_ms, each, l, e) :
 				   fleet_report_found(from, group, p->from_ms, p->to_ms, &r->only, each, l, e);
 
-	return l->failed ? PQ_FAILED : (int)result;
+	return l->failed || l->full ? PQ_FAILED : (int)result;
 }
 
 _Static_assert(STORE_OK == 0 && PQ_OK == 0, "0 is a success of both");
@@ -219,6 +220,8 @@ static int read_all(savings_report *r, reading read, void *from, err *e)
 		result = read(from, GROUP_CLIENT, r, keep_untold, &r->clients, e);
 	if (r->rows.failed || r->models.failed || r->clients.failed)
 		err_memory(e);
+	if (r->rows.full || r->models.full || r->clients.full)
+		err_set(e, "the period has more than %zu lines by %s: ask for a shorter one", r->rows.most, r->by);
 	return result;
 }
 

@@ -13,7 +13,9 @@
 typedef struct savings_list {
 	store_sums *items;
 	size_t count, room;
+	size_t most; /* 0: no limit */
 	bool failed; /* out of memory */
+	bool full;   /* there are more than `most` */
 } savings_list;
 
 typedef struct savings_report {

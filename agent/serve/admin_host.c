@@ -3,11 +3,14 @@
 
 #include <pthread.h>
 #include <stdlib.h>
+#include <sys/eventfd.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "ops/admin.h"
 #include "report/explain.h"
+#include "report/fleet_question.h"
 #include "report/headroom.h"
 #include "report/ledger_store.h"
 #include "report/period.h"
@@ -39,6 +42,7 @@ struct admin_host {
 	int64_t started_ms;
 	unsigned restarts;
 	char *ledger_db;
+	int stop_fd; /* readable: nobody waits for the shipper any more */
 
 	admin *admin;
 	bool left; /* `admin` could not be stopped, and its threads may still run */
@@ -104,6 +108,7 @@ static bool on_snapshot(void *ctx, host_snapshot *s)
 		s->ledger = recording_stats(h->recording);
 		s->tap = recording_tap(h->recording);
 		s->fleet = recording_fleet(h->recording);
+		s->fleet.figures = s->fleet.kept && *h->config->ship_listen;
 	}
 	pthread_mutex_unlock(&h->lock);
 	if (!ok)
@@ -284,13 +289,55 @@ static host_result on_explain(void *ctx, const char *request, size_t len, FILE *
 	return ok ? HOST_OK : HOST_BAD_REQUEST;
 }
 
-static host_result on_savings(void *ctx, const char *since, const char *until, const char *by, bool csv, FILE *out,
-			      err *e)
+/* Has `spoa-llm ship` answer. Not if it is silent, because one that hangs would keep the page waiting. */
+static host_result ask_fleet(admin_host *h, const fleet_question *q, FILE *out, err *e)
+{
+	host_fleet fleet = { .kept = false };
+
+	pthread_mutex_lock(&h->lock);
+	if (h->recording)
+		fleet = recording_fleet(h->recording);
+	pthread_mutex_unlock(&h->lock);
+	if (!*h->config->fleet_uri || !*h->config->ship_listen) {
+		err_set(e, "no figures of a fleet are configured: set fleet_uri and ship_listen");
+		return HOST_BAD_REQUEST;
+	}
+	if (fleet.silent) {
+		err_set(e, "`spoa-llm ship` has said nothing for %lld seconds: start it, or look at its log",
+			(long long)fleet.silent_ms / 1000);
+		return HOST_UNAVAILABLE;
+	}
+	switch (fleet_question_ask(h->config->ship_listen, h->stop_fd, q, out, e)) {
+	case ASK_OK:
+		return HOST_OK;
+	case ASK_WRONG:
+		return HOST_BAD_REQUEST;
+	case ASK_AWAY:
+		break;
+	}
+	return HOST_UNAVAILABLE;
+}
+
+static host_result on_gateways(void *ctx, FILE *out, err *e)
+{
+	return ask_fleet(ctx, &(fleet_question){ .about = "gateways" }, out, e);
+}
+
+static host_result on_savings(void *ctx, const char *since, const char *until, const char *by, bool csv, bool fleet,
+			      FILE *out, err *e)
 {
 	admin_host *h = ctx;
 	savings_report r;
 	int code;
 
+	if (fleet)
+		return ask_fleet(h,
+				 &(fleet_question){ .about = "savings",
+						    .since = since,
+						    .until = until,
+						    .by = by,
+						    .format = csv ? "csv" : "json" },
+				 out, e);
 	if (!savings_prepare(&r, since, until, by, false, e))
 		return HOST_BAD_REQUEST;
 	store *s = ledger_store_open(h->config->ledger, false, false, &code, e);
@@ -350,7 +397,8 @@ admin_host *admin_host_new(const config *c, spop_threads *ts, policy *p, recordi
 	h->reload = reload;
 	h->started_ms = clock_wall_ms();
 	h->iterations = calloc(threads ? threads : 1, sizeof *h->iterations);
-	if (!h->iterations || asprintf(&h->ledger_db, "%s/ledger.db", c->ledger) < 0) {
+	h->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (!h->iterations || h->stop_fd < 0 || asprintf(&h->ledger_db, "%s/ledger.db", c->ledger) < 0) {
 		h->ledger_db = NULL;
 		admin_host_free(h);
 		return NULL;
@@ -368,6 +416,8 @@ bool admin_host_free(admin_host *h)
 	pthread_mutex_destroy(&h->lock);
 	pthread_cond_destroy(&h->reloaded);
 	accounts_deinit(&h->accounts);
+	if (h->stop_fd >= 0)
+		close(h->stop_fd);
 	free(h->ledger_db);
 	free(h->iterations);
 	free(h);
@@ -388,8 +438,9 @@ bool admin_host_serve_on(admin_host *h, const listener listeners[LISTEN_MAX], er
 
 bool admin_host_serve(admin_host *h, err *e)
 {
-	admin_options with = { h->config->admin_token, *h->config->ledger ? h->ledger_db : NULL };
-	ops_host host = { h, on_snapshot, on_checks, on_reload, on_explain, on_savings, on_stats_history };
+	bool fleet = *h->config->ledger && *h->config->fleet_uri && *h->config->ship_listen;
+	admin_options with = { h->config->admin_token, *h->config->ledger ? h->ledger_db : NULL, fleet };
+	ops_host host = { h, on_snapshot, on_checks, on_reload, on_explain, on_savings, on_gateways, on_stats_history };
 
 	if (h->admin || !h->listeners_count)
 		return true;
@@ -420,6 +471,8 @@ void admin_host_finish(const admin_host *h)
 bool admin_host_stop_serving(admin_host *h)
 {
 	ledger_store_stop_retrying();
+	if (h->stop_fd >= 0)
+		eventfd_write(h->stop_fd, 1);
 	/* Answer the requests that wait for a reload, because this thread would have to do the reload. */
 	pthread_mutex_lock(&h->lock);
 	h->stopping = true;

@@ -32,6 +32,7 @@ typedef struct ship {
 	pthread_mutex_t lock; /* guards `status` */
 	ship_status status;
 	bool failed; /* the thread could not begin */
+	answers answers;
 } ship;
 
 /* ---- the agent */
@@ -130,6 +131,39 @@ static void *ship_main(void *arg)
 	return NULL;
 }
 
+/* ---- the agent's questions */
+
+static bool on_away(void *ctx, err *e)
+{
+	ship *s = ctx;
+
+	pthread_mutex_lock(&s->lock);
+	bool away = s->status.state == SHIP_CONNECTING || s->status.state == SHIP_REFUSED;
+	if (away)
+		err_set(e, "%s", *s->status.problem ? s->status.problem : "`spoa-llm ship` has only just begun");
+	pthread_mutex_unlock(&s->lock);
+	return away;
+}
+
+/* Shipping goes on without the socket. */
+static void open_answers(ship *s)
+{
+	const answers_settings set = { .address = s->settings->listen,
+				       .server = { .uri = s->settings->uri,
+						   .password_file = s->settings->password_file,
+						   .stop_fd = s->stop_fd,
+						   .statement_s = ANSWERS_STATEMENT_S },
+				       .answer = s->settings->answer,
+				       .away = on_away,
+				       .ctx = s };
+	err e;
+
+	s->answers.at.fd = -1;
+	if (*set.address && !answers_open(&s->answers, &set, &e))
+		log_event(ship_unheard, LOG_C("problem", e.text),
+			  LOG_C("instead", "the page shows this gateway alone"));
+}
+
 /* ---- life */
 
 int ship_run(const ship_settings *settings)
@@ -147,7 +181,13 @@ int ship_run(const ship_settings *settings)
 	pthread_sigmask(SIG_BLOCK, &stops, NULL);
 	fleet_statements();
 	s.stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	int rc = s.stop_fd >= 0 ? thread_start(&s.thread, ship_main, &s) : errno;
+	int rc = s.stop_fd >= 0 ? 0 : errno;
+	if (rc == 0) {
+		open_answers(&s);
+		rc = thread_start(&s.thread, ship_main, &s);
+	}
+	if (rc == 0 && s.answers.at.fd >= 0)
+		rc = answers_start(&s.answers);
 	if (rc != 0) {
 		fprintf(stderr, "spoa-llm: the thread that ships: %s\n", strerror(rc));
 		return EX_OSERR;
@@ -166,6 +206,8 @@ int ship_run(const ship_settings *settings)
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += LAST_S;
 	bool joined = pthread_timedjoin_np(s.thread, NULL, &until) == 0;
+	joined = answers_join(&s.answers, &until) && joined;
+	answers_close(&s.answers);
 	tell(&s);
 	pthread_mutex_lock(&s.lock);
 	log_event(ship_ended, LOG_I("sent", s.status.sent));

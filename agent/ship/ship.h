@@ -5,6 +5,7 @@
 #ifndef SHIP_SHIP_H
 #define SHIP_SHIP_H
 
+#include "ship/answers.h"
 #include "ship/shipper.h"
 
 typedef struct ship_settings {
@@ -14,6 +15,9 @@ typedef struct ship_settings {
 	/* Sockets of the agent, as "dgram@/PATH". */
 	const char *const *agents;
 	size_t agents_count;
+	const char *listen; /* where the agent asks about the fleet (ask.h); "": nowhere */
+	/* As `answer` of answers_settings. */
+	ask_result (*answer)(pq *c, slice question, FILE *out, pq_result *result, err *e);
 } ship_settings;
 
 enum { SHIP_REPORT_MAX = 2048 }; /* bytes of a datagram */

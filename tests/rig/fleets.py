@@ -54,8 +54,9 @@ class Gateway(Ledger):
     def __init__(self, fleet, name, **config):
         self.fleet, self.name, self.role = fleet, name, "spoa_llm_" + name + fleet.suffix
         self.password = fleet.add(name + fleet.suffix)
-        super().__init__(harness.workdir(), **dict({
-            "fleet_uri": fleet.server.uri(self.role, fleet.database), "fleet_name": name,
+        directory = harness.workdir()
+        super().__init__(directory, **dict({
+            "ship_listen": "unix@%s/ship.sock" % directory, "fleet_uri": fleet.server.uri(self.role, fleet.database), "fleet_name": name,
             "fleet_password_file": str(fleet.password_file(name, self.password))}, **config))
 
     def meta(self, key):

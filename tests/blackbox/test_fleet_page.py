@@ -1,0 +1,340 @@
+"""The figures of all gateways on the page of one: `spoa-llm ship` has them from PostgreSQL and gives them to the agent, by a socket of their own."""
+import contextlib
+import json
+import os
+import random
+import re
+import signal
+import socket
+import stat
+import threading
+import time
+
+import pytest
+
+import fleets
+import harness
+import postgres
+import spop
+from harness import cli, until
+from adminserver import admin  # noqa: F401
+from loglines import DAY, Maker
+from test_ship import QUIET, Shipper, all_shipped
+
+NAMES = ("berlin", "lima", "oslo")
+GROUPS = ("model", "route", "project", "client", "member", "day", "hour", "gateway")
+
+
+class Site:
+    """The host of a gateway: its agent, with the page, and its shipper."""
+
+    def __init__(self, gateway, ship=True, **config):
+        work = gateway.directory
+        settings = dict(json.loads(gateway.config.read_text()), listen="unix@%s/spoa.sock" % work, log_listen=["unix@%s/log.sock" % work, "dgram@%s/log.dgram" % work],
+                        admin_listen="127.0.0.1:%d" % harness.free_port(), fleet_listen=["dgram@%s/fleet.dgram" % work], **config)
+        gateway.config = harness.write_config(work, settings)
+        self.gateway, self.shipper = gateway, None
+        self.agent = harness.Agent(work, settings)
+        if ship:
+            self.ship()
+
+    def ship(self):
+        self.shipper = Shipper(self.gateway)
+        return self.shipper
+
+    def get(self, path):
+        return self.agent.http(path=path)
+
+    def json(self, path):
+        got = self.get(path)
+        assert got.status == 200, got.text
+        return json.loads(got.text)
+
+    def close(self):
+        if self.shipper and self.shipper.process.running():
+            self.shipper.process.popen.send_signal(signal.SIGCONT)
+            self.shipper.end()
+        self.agent.close()
+
+
+@pytest.fixture(scope="module")
+def server():
+    with postgres.Server(settings=QUIET) as one:
+        yield one
+
+
+def gateway_of(fleet, name, count, **maker):
+    one = fleets.Gateway(fleet, name)
+    one.take(Maker(seed=random.randrange(1 << 30), **maker).make(count))
+    return one
+
+
+@pytest.fixture(scope="module")
+def fleet(server):
+    """Three gateways with all rows in PostgreSQL."""
+    one = fleets.Fleet(server)
+    one.gateways = [gateway_of(one, name, 500 + 150 * number, span_ms=12 * DAY, hostile=number == 1) for number, name in enumerate(NAMES)]
+    for gateway in one.gateways:
+        gateway.ship()
+    one.reading = one.reader("people")
+    return one
+
+
+@pytest.fixture(scope="module")
+def site(fleet):
+    """The first gateway's host; not to be changed."""
+    one = Site(fleet.gateways[0])
+    until(lambda: one.json("/stats")["fleet"]["state"] == "ok", 20, lambda: one.shipper.process.tail())
+    yield one
+    one.close()
+
+
+@pytest.fixture
+def sites():
+    with contextlib.ExitStack() as stack:
+        yield lambda *args, **more: stack.enter_context(contextlib.closing(Site(*args, **more)))
+
+
+# ---- figures
+
+
+def savings_of_the_fleet(fleet, *args):
+    done = cli("savings", "--fleet", *args, *fleet.reading)
+    assert done.code == 0, done
+    return done.out
+
+
+@pytest.mark.parametrize("by", GROUPS)
+def test_the_figures_are_those_of_the_command(fleet, site, by):
+    """To the byte, and for each split; and each gateway's are in them."""
+    got = site.get("/savings?scope=fleet&since=all&by=" + by)
+    assert got.status == 200 and got.text == savings_of_the_fleet(fleet, "--json", "--since", "all", "--by", by)
+    assert json.loads(got.text)["totals"]["requests"] == sum(len(gateway.export()) for gateway in fleet.gateways)
+    # Of this gateway alone, as ever.
+    if by != "gateway":
+        for scope in ("", "&scope=gateway"):
+            assert site.json("/savings?since=all&by=" + by + scope) == fleet.gateways[0].savings("--since", "all", "--by", by)
+
+
+def test_periods_and_csv(fleet, site):
+    got = site.get("/savings?scope=fleet&since=2026-01-01&until=2026-11-20&by=project&format=csv")
+    assert got.headers["content-type"].startswith("text/csv") and "savings.csv" in got.headers["content-disposition"]
+    assert got.text == savings_of_the_fleet(fleet, "--csv", "--since", "2026-01-01", "--until", "2026-11-20", "--by", "project")
+    week = site.json("/savings?scope=fleet&since=7d")
+    assert 0 < week["totals"]["requests"] < site.json("/savings?scope=fleet&since=all")["totals"]["requests"]
+
+
+def test_gateways(fleet, site):
+    said, listed = (sorted(one["gateways"], key=lambda row: row["name"]) for one in (
+        site.json("/gateways"), json.loads(cli("fleet", "list", "--json", *fleet.reading).out)))
+    assert [one["name"] for one in said] == list(NAMES)
+    for one, other in zip(said, listed):
+        moving = ("quiet_ms", "last_seen")
+        assert {k: v for k, v in one.items() if k not in moving} == {k: v for k, v in other.items() if k not in moving}
+
+
+def test_stats_say_how_far_it_is(site):
+    said = site.json("/stats")["fleet"]
+    assert (said["state"], said["figures"], said["behind"], said["lag_ms"], said["problem"], said["rejected"]) == ("ok", True, 0, 0, "", 0)
+    assert said["position"] == int(site.gateway.meta("sequence")) and said["epoch"] == 1
+
+
+def test_what_cannot_be_asked(site):
+    for path, words in (
+            ("/savings?scope=all", "scope is neither gateway nor fleet"), ("/savings?scope=fleet&by=colour", "or gateway"),
+            ("/savings?scope=fleet&since=yore", "yore"), ("/savings?scope=fleet&since=" + "9" * 200, "no text of at most 127 bytes"),
+            ("/savings?scope=fleet&since=" + "%22" * 3000, "more than 4096 bytes"), ("/savings?scope=fleet&by=a%0ab", "or gateway"),
+            ("/savings?by=gateway", "needs --fleet")):
+        got = site.get(path)
+        assert got.status == 400 and words in json.loads(got.text)["error"], (path[:80], got.text)
+
+
+def test_without_a_fleet(admin):
+    agent = admin()
+    assert json.loads(agent.http(path="/stats").text)["fleet"] is None
+    for path in ("/savings?scope=fleet", "/gateways"):
+        got = agent.http(path=path)
+        assert got.status == 400 and "set fleet_uri and ship_listen" in got.text
+
+
+# ---- what goes wrong
+
+
+class Impostor:
+    """Listens where the shipper does, and answers with `bytes` by pieces, each after the question was read; then closes, or hangs if the last is None."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.bind(str(path))
+        self.socket.listen(8)
+        self.asked, self.held, self.says = [], [], b""
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        while True:
+            try:
+                connection, _ = self.socket.accept()
+            except OSError:
+                return
+            connection.settimeout(10)
+            self.asked.append(connection.recv(8192))
+            if self.says is None:
+                self.held.append(connection)
+                continue
+            with contextlib.suppress(OSError):
+                connection.sendall(self.says)
+            connection.close()
+
+    def close(self):
+        self.socket.shutdown(socket.SHUT_RDWR)
+        for one in (self.socket, *self.held):
+            one.close()
+        self.thread.join(10)
+
+
+def error_of(got, status=503):
+    assert got.status == status, got.text
+    return json.loads(got.text)["error"]
+
+
+def test_an_answer_that_is_none(admin, work):
+    """Whatever stands at the socket: the page gets an answer, in words, and no part of a wrong one. An agent that waits for one can end."""
+    agent = admin(fleet_uri="postgresql://x@/y", ship_listen="unix@%s/ship.sock" % work, fleet_listen=["dgram@%s/fleet.dgram" % work])
+    assert "does not listen at ship_listen, unix@%s/ship.sock: start it" % work in error_of(agent.http(path="/gateways"))
+    with contextlib.closing(Impostor(work / "ship.sock")) as there:
+        for says, status, words in (
+                (b"ok 3\n{}\n", 200, "{}\n"), (b"ok 0\n", 200, ""), (b"wrong 4\nwhy?", 400, "why?"), (b"away 6\nlater!", 503, "later!"),
+                (b"", 503, "ended before"), (b"ok", 503, "ended before"), (b"ok 10\n{}", 503, "ended before"), (b"away 9\nlat", 503, "ended before"),
+                (b"ok -1\n", 503, "cannot be read"), (b"ok 67108865\n", 503, "cannot be read"), (b"ok 3x\n{}\n", 503, "cannot be read"),
+                (b"okay 3\n{}\n", 503, "cannot be read"), (b"no 3\n{}\n", 503, "cannot be read"), (b"x" * 100, 503, "cannot be read"),
+                (b"ok 18446744073709551619\n{}\n", 503, "cannot be read"), (b"away 0\n", 503, "")):
+            there.says = says
+            got = agent.http(path="/gateways")
+            assert got.status == status and words in (json.loads(got.text)["error"] if status != 200 else got.text), (says, got.text)
+        assert set(there.asked) == {b'{"about":"gateways"}\n'}
+        agent.http(path="/savings?scope=fleet&since=1d&until=now&by=day&format=csv")
+        assert there.asked[-1] == b'{"about":"savings","since":"1d","until":"now","by":"day","format":"csv"}\n'
+        # One that hangs holds up nothing but itself, and an agent that ends does not wait for it.
+        there.says = None
+        waiting = [spop.connect(agent.admin, 20) for _ in range(5)]
+        for one in waiting:
+            one.sendall(b"GET /gateways HTTP/1.1\r\nHost: %s\r\n\r\n" % agent.admin.encode())
+        until(lambda: there.held, 10, "the question is there", step=.02)
+        began = time.monotonic()
+        assert agent.http(path="/savings?since=all").status == agent.http(path="/readyz").status == agent.http(path="/explain?model=m").status == 200
+        assert time.monotonic() - began < 5 and len(there.held) == 1
+        agent.close()
+        for one in waiting:
+            said = one.makefile("rb").read()
+            assert said.startswith(b"HTTP/1.1 503") and b"the agent is stopping" in said, said
+            one.close()
+        assert not agent.lines("event=admin_left")
+
+
+def ask(site, line, timeout=15):
+    """What the shipper says to a line."""
+    with socket.socket(socket.AF_UNIX) as one:
+        one.settimeout(timeout)
+        one.connect(str(site.gateway.directory / "ship.sock"))
+        one.sendall(line)
+        got = b""
+        while more := one.recv(65536):
+            got += more
+    return got.decode()
+
+
+def test_questions_that_are_none(fleet, site):
+    for line, words in ((b"\n", "no JSON object"), (b"[]\n", "does not know"), (b"{}\n", "does not know what"), (b"{\n", "no JSON object"),
+                        (b'{"about":"requests"}\n', "does not know what \"requests\""), (b'{"about":7}\n', '"about" is no text'),
+                        (b'{"about":"savings","by":"model","model":"gpt"}\n', 'does not know "model": start it again'),
+                        (b'{"about":"savings","since":"\\u0000"}\n', '"since" is no text'), (b'{"about":"savings","format":"xml"}\n', "neither json nor csv"),
+                        (b'{"about":"savings\'; drop table spoa_llm.hourly; --"}\n', "does not know what"),
+                        (b'{"about":"savings","by":"model\' or 1=1"}\n', "or gateway")):
+        got = ask(site, line)
+        assert got.startswith("wrong ") and words in got, (line, got)
+    # A line that is too long, or does not come, or nobody who reads the answer: the next question is answered.
+    assert ask(site, b"x" * 4096) == ""
+    slow = socket.socket(socket.AF_UNIX)
+    slow.connect(str(site.gateway.directory / "ship.sock"))
+    slow.sendall(b'{"about":"sav')
+    mute = socket.socket(socket.AF_UNIX)
+    mute.connect(str(site.gateway.directory / "ship.sock"))
+    mute.sendall(b'{"about":"savings","since":"all","by":"hour"}\n')
+    assert ask(site, b'{"about":"gateways"}\n').startswith("ok ")
+    slow.close()
+    mute.close()
+
+
+def test_one_more_connection(fleet, site):
+    """The shipper answers by a connection of its own, one for all questions, of which each statement has a time-out."""
+    for _ in range(3):
+        assert site.get("/gateways").status == 200
+    rows = fleet.sql("select count(*) from pg_stat_activity where usename = '%s'" % site.gateway.role)
+    assert rows == [["2"]]
+
+
+def test_who_may_ask(fleet, sites):
+    """The agent's group, which the directory gives to the socket, and nobody else."""
+    gateway = fleets.Gateway(fleet, "mode")
+    place = gateway.directory / "run"
+    place.mkdir()
+    os.chown(place, -1, 12345 if os.geteuid() == 0 else os.getegid())
+    place.chmod(0o2750)
+    gateway.config.write_text(json.dumps(dict(json.loads(gateway.config.read_text()), ship_listen="unix@%s/fleet.sock" % place)))
+    site = sites(gateway)
+    until(lambda: (place / "fleet.sock").exists(), 10, "the socket", step=.05)
+    found = (place / "fleet.sock").stat()
+    assert stat.S_IMODE(found.st_mode) == 0o660 and found.st_gid == place.stat().st_gid
+    until(lambda: site.get("/gateways").status == 200, 20, "an answer", step=.1)
+    site.shipper.end()
+    assert not (place / "fleet.sock").exists()
+    # A directory in which the socket cannot be made stops nothing else.
+    place.chmod(0o777)
+    assert "cannot" not in site.ship().says("event=ship_unheard")[0]
+    site.shipper.says("event=ship_connected")
+    assert "does not listen" in error_of(site.get("/gateways"))
+
+
+@contextlib.contextmanager
+def locked(fleet, table):
+    """Nobody else can read the table."""
+    thread = threading.Thread(target=lambda: fleet.sql("begin; lock table %s in access exclusive mode; select pg_sleep(120)" % table, code=None))
+    thread.start()
+    held = "from pg_locks where mode = 'AccessExclusiveLock' and granted and relation = '%s'::regclass" % table
+    try:
+        until(lambda: fleet.value("select count(*) " + held) == "1", 10, "the lock", step=.05)
+        yield
+    finally:
+        fleet.sql("select pg_terminate_backend(pid) " + held)
+        thread.join()
+
+
+def test_postgresql_is_away(fleet, server, sites):
+    """The page says so in plain words; what is this gateway's own goes on. Afterwards the figures are there again, by themselves."""
+    gateway = gateway_of(fleet, "riga", 200)
+    site = sites(gateway, ship=False)
+    assert "does not listen at ship_listen" in error_of(site.get("/savings?scope=fleet"))
+    site.ship()
+    until(lambda: site.get("/gateways").status == 200, 20, lambda: site.shipper.process.tail(), step=.1)
+    # A right that the owner has taken back.
+    fleet.sql("revoke select on spoa_llm.fleet_sums from spoa_llm_writer")
+    assert "permission denied for view fleet_sums" in error_of(site.get("/savings?scope=fleet"))
+    fleet.sql("grant select on spoa_llm.fleet_sums to spoa_llm_writer")
+    assert site.get("/savings?scope=fleet").status == 200
+    # The connection breaks between two questions.
+    fleet.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = '%s'" % gateway.role)
+    until(lambda: site.get("/gateways").status == 200, 20, "an answer", step=.1)
+    # A statement that takes too long.
+    with locked(fleet, "spoa_llm.hourly"):
+        began = time.monotonic()
+        assert "canceling statement due to" in error_of(site.get("/savings?scope=fleet"))
+        assert time.monotonic() - began < 15
+        assert site.get("/gateways").status == 200 and site.get("/savings").status == 200
+    assert site.get("/savings?scope=fleet").status == 200
+    # A shipper that stands still is silent after ten seconds, and then nobody waits for it.
+    site.shipper.process.popen.send_signal(signal.SIGSTOP)
+    until(lambda: site.json("/stats")["fleet"]["state"] == "silent", 20, "it is silent", step=.2)
+    assert "has said nothing for" in error_of(site.get("/savings?scope=fleet"))
+    site.shipper.process.popen.send_signal(signal.SIGCONT)
+    until(lambda: site.get("/savings?scope=fleet").status == 200, 20, "an answer", step=.1)

@@ -415,6 +415,10 @@ static inline __attribute__((always_inline)) bool find(const llm_request *r, dec
 
 	d->endpoint = frequent ? ENDPOINT_RUNS : endpoint_find(r->sample.method, s->path, s->upgrade);
 	d->metered = frequent || endpoint_metered(d->endpoint, s->path) || is_metered_as_post(s);
+	/* Of the frequent paths this is the one with 14 bytes: /v1/embeddings. */
+	d->operation = frequent   ? s->path.len == 14 ? SLICE("embeddings") : slice_of(NULL, 0) :
+		       d->metered ? endpoint_operation(s->path) :
+				    slice_of(NULL, 0);
 	bool query = s->model_param.len > 0 || s->deployment_param.len > 0 || s->query_unclear;
 	if (query && d->endpoint != ENDPOINT_RUNS && !s->upgrade)
 		find_without_query(r, &d->model);
@@ -540,6 +544,7 @@ void decide_key(const policy *p, llm_request *r, decision *d)
 	d->left = (limits_left){ .used_percent = 0 };
 	d->endpoint = ENDPOINT_OTHER;
 	d->metered = false;
+	d->operation = slice_of(NULL, 0);
 	d->model = (model_result){ .status = MODEL_NONE };
 	d->caller = caller_protocol(r, false);
 	refusal why = admit(p, r, &d->client, &problem);

@@ -317,6 +317,61 @@ endpoint endpoint_find(slice method, slice path, bool websocket)
 	return how & HTTP ? ENDPOINT_RUNS : ENDPOINT_OTHER;
 }
 
+/* Returns what stands behind the last slash of `path`, without one at its end. */
+static slice last_segment(slice path)
+{
+	path = trimmed(path);
+	size_t begin = path.len;
+	while (begin > 0 && path.ptr[begin - 1] != '/')
+		begin--;
+	return slice_from(path, begin);
+}
+
+slice endpoint_operation(slice path)
+{
+	/* The last segment of a path, or the method at its end. */
+	static const struct {
+		slice last, operation;
+	} operations[] = {
+		{ SLICE_INIT("completions"), SLICE_INIT("text_completion") },
+		{ SLICE_INIT("complete"), SLICE_INIT("text_completion") },
+		{ SLICE_INIT("generate"), SLICE_INIT("text_completion") },
+		{ SLICE_INIT("generateText"), SLICE_INIT("text_completion") },
+		{ SLICE_INIT("embeddings"), SLICE_INIT("embeddings") },
+		{ SLICE_INIT("embed"), SLICE_INIT("embeddings") },
+		{ SLICE_INIT("embedContent"), SLICE_INIT("embeddings") },
+		{ SLICE_INIT("batchEmbedContents"), SLICE_INIT("embeddings") },
+		{ SLICE_INIT("embedText"), SLICE_INIT("embeddings") },
+		{ SLICE_INIT("batchEmbedText"), SLICE_INIT("embeddings") },
+		{ SLICE_INIT("pooling"), SLICE_INIT("embeddings") },
+		{ SLICE_INIT("generations"), SLICE_INIT("image_generation") },
+		{ SLICE_INIT("edits"), SLICE_INIT("image_generation") },
+		{ SLICE_INIT("variations"), SLICE_INIT("image_generation") },
+		{ SLICE_INIT("speech"), SLICE_INIT("speech") },
+		{ SLICE_INIT("speak"), SLICE_INIT("speech") },
+		{ SLICE_INIT("transcriptions"), SLICE_INIT("transcription") },
+		{ SLICE_INIT("translations"), SLICE_INIT("transcription") },
+		{ SLICE_INIT("listen"), SLICE_INIT("transcription") },
+		{ SLICE_INIT("ocr"), SLICE_INIT("transcription") },
+		{ SLICE_INIT("rerank"), SLICE_INIT("rerank") },
+		{ SLICE_INIT("score"), SLICE_INIT("rerank") },
+		{ SLICE_INIT("moderations"), SLICE_INIT("classification") },
+		{ SLICE_INIT("classify"), SLICE_INIT("classification") },
+		{ SLICE_INIT("classifications"), SLICE_INIT("classification") },
+	};
+	path = trimmed(path);
+	slice last = last_segment(path);
+	slice front = slice_first(path, path.len - last.len);
+
+	if (slice_eq(last, SLICE("completions")) && slice_eq(last_segment(front), SLICE("chat")))
+		return slice_of(NULL, 0);
+	last = slice_from(last, slice_find(last, 0, ':') < last.len ? slice_find(last, 0, ':') + 1 : 0);
+	for (size_t i = 0; i < COUNT(operations); i++)
+		if (slice_eq(last, operations[i].last))
+			return operations[i].operation;
+	return slice_of(NULL, 0);
+}
+
 bool endpoint_metered(endpoint e, slice path)
 {
 	static const char *const counting[] = { "count_tokens",  "input_tokens",    "count-tokens",      "countTokens",
@@ -324,11 +379,7 @@ bool endpoint_metered(endpoint e, slice path)
 
 	if (e != ENDPOINT_RUNS && e != ENDPOINT_HTTP_TOO && e != ENDPOINT_HTTP)
 		return false;
-	path = trimmed(path);
-	size_t begin = path.len;
-	while (begin > 0 && path.ptr[begin - 1] != '/')
-		begin--;
-	slice last = slice_from(path, begin);
+	slice last = last_segment(path);
 	/* Vertex AI counts Claude's tokens by a model of the name count-tokens. */
 	size_t colon = slice_find(last, 0, ':');
 	return !among(slice_first(last, colon), counting, COUNT(counting)) &&

@@ -28,6 +28,10 @@ endpoint endpoint_find(slice method, slice path, bool websocket);
  * `path`, runs a model, and does more than count the tokens of a prompt. */
 bool endpoint_metered(endpoint e, slice path);
 
+/* Returns what the model is asked for, as OpenTelemetry's gen_ai.operation.name has it, where `path`, that of an
+ * endpoint that is metered, says that it is neither chat nor Gemini's generate_content; else an empty slice. */
+slice endpoint_operation(slice path);
+
 /* True for an upload: the body names no model at its top level, whatever it holds and however large it is. */
 bool endpoint_takes_files(slice method, slice path);
 

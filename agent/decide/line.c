@@ -6,7 +6,7 @@
 enum {
 	UA_MAX = 128,    /* bytes of a User-Agent; haproxy.cfg.example cuts project and client */
 	LABEL_MAX = 64,  /* bytes of a project and of a client */
-	NAMES_MAX = 168, /* bytes of all names, numbers and punctuation */
+	NAMES_MAX = 192, /* bytes of all names, numbers and punctuation */
 	ESCAPED_MAX = 6, /* bytes that one byte becomes: \uXXXX */
 };
 
@@ -130,6 +130,10 @@ size_t line_write(const decision *d, char *out)
 	out = put(out, d->model.stream ? SLICE("\",\"stream\":\"1\",\"metered\":\"") :
 					 SLICE("\",\"stream\":\"0\",\"metered\":\""));
 	out = put(out, d->metered ? SLICE("1\"") : SLICE("0\""));
+	if (d->operation.len) {
+		out = put_text(put(out, SLICE(",\"op\":\"")), d->operation);
+		*out++ = '"';
+	}
 	if (d->leg.len) {
 		out = put_text(put(out, SLICE(",\"behind\":\"")), d->backend);
 		*out++ = '"';

@@ -42,6 +42,8 @@ const record_column record_columns[RECORD_COLUMNS] = {
 	COLUMN(tried, COLUMN_TEXT),
 	COLUMN(keyed, COLUMN_FLAG),
 	COLUMN(charged, COLUMN_MONEY),
+	COLUMN(operation, COLUMN_TEXT),
+	COLUMN(traceparent, COLUMN_TEXT),
 };
 
 void column_set(record *r, const record_column *c, int64_t number)

@@ -29,7 +29,7 @@ typedef struct record_column {
 	size_t offset, size; /* in a record */
 } record_column;
 
-enum { RECORD_COLUMNS = 34 };
+enum { RECORD_COLUMNS = 36 };
 
 /* In the order of the export's CSV. Programs read the names and the order: add columns at the end, change none. */
 extern const record_column record_columns[RECORD_COLUMNS];

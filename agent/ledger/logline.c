@@ -25,6 +25,7 @@ typedef enum field {
 	F_TERM,
 	F_STREAM,
 	F_METERED,
+	F_OP,
 	F_IN,
 	F_OUT,
 	F_TR,
@@ -43,6 +44,7 @@ typedef enum field {
 	F_TO,
 	F_TEXT,
 	F_COMP,
+	F_TRACEPARENT,
 	F_BEHIND,
 	F_SRV,
 	F_MEMBER,
@@ -54,19 +56,47 @@ typedef enum field {
 
 /* Nearly in the order of the line, so that find() can begin each search where the one before ended. */
 static const slice names[FIELDS] = {
-	[F_V] = SLICE_INIT("v"),           [F_ID] = SLICE_INIT("id"),           [F_TE] = SLICE_INIT("te"),
-	[F_ROUTE] = SLICE_INIT("route"),   [F_BACKEND] = SLICE_INIT("backend"), [F_PROTOCOL] = SLICE_INIT("protocol"),
-	[F_MODEL] = SLICE_INIT("model"),   [F_PROJECT] = SLICE_INIT("project"), [F_CLIENT] = SLICE_INIT("client"),
-	[F_UA] = SLICE_INIT("ua"),         [F_STATUS] = SLICE_INIT("status"),   [F_CODE] = SLICE_INIT("code"),
-	[F_TERM] = SLICE_INIT("term"),     [F_STREAM] = SLICE_INIT("stream"),   [F_METERED] = SLICE_INIT("metered"),
-	[F_IN] = SLICE_INIT("in"),         [F_OUT] = SLICE_INIT("out"),         [F_TR] = SLICE_INIT("tr"),
-	[F_TW] = SLICE_INIT("tw"),         [F_TC] = SLICE_INIT("tc"),           [F_TRS] = SLICE_INIT("trs"),
-	[F_TA] = SLICE_INIT("ta"),         [F_CTYPE] = SLICE_INIT("ctype"),     [F_CODING] = SLICE_INIT("coding"),
-	[F_SEEN] = SLICE_INIT("seen"),     [F_USAGE] = SLICE_INIT("usage"),     [F_TIER] = SLICE_INIT("tier"),
-	[F_HB] = SLICE_INIT("hb"),         [F_HA] = SLICE_INIT("ha"),           [F_HS] = SLICE_INIT("hs"),
-	[F_TO] = SLICE_INIT("to"),         [F_TEXT] = SLICE_INIT("text"),       [F_COMP] = SLICE_INIT("comp"),
-	[F_BEHIND] = SLICE_INIT("behind"), [F_SRV] = SLICE_INIT("srv"),         [F_MEMBER] = SLICE_INIT("member"),
-	[F_TRIED] = SLICE_INIT("tried"),   [F_KEYED] = SLICE_INIT("keyed"),     [F_REFUSED] = SLICE_INIT("refused"),
+	[F_V] = SLICE_INIT("v"),
+	[F_ID] = SLICE_INIT("id"),
+	[F_TE] = SLICE_INIT("te"),
+	[F_ROUTE] = SLICE_INIT("route"),
+	[F_BACKEND] = SLICE_INIT("backend"),
+	[F_PROTOCOL] = SLICE_INIT("protocol"),
+	[F_MODEL] = SLICE_INIT("model"),
+	[F_PROJECT] = SLICE_INIT("project"),
+	[F_CLIENT] = SLICE_INIT("client"),
+	[F_UA] = SLICE_INIT("ua"),
+	[F_STATUS] = SLICE_INIT("status"),
+	[F_CODE] = SLICE_INIT("code"),
+	[F_TERM] = SLICE_INIT("term"),
+	[F_STREAM] = SLICE_INIT("stream"),
+	[F_METERED] = SLICE_INIT("metered"),
+	[F_OP] = SLICE_INIT("op"),
+	[F_IN] = SLICE_INIT("in"),
+	[F_OUT] = SLICE_INIT("out"),
+	[F_TR] = SLICE_INIT("tr"),
+	[F_TW] = SLICE_INIT("tw"),
+	[F_TC] = SLICE_INIT("tc"),
+	[F_TRS] = SLICE_INIT("trs"),
+	[F_TA] = SLICE_INIT("ta"),
+	[F_CTYPE] = SLICE_INIT("ctype"),
+	[F_CODING] = SLICE_INIT("coding"),
+	[F_SEEN] = SLICE_INIT("seen"),
+	[F_USAGE] = SLICE_INIT("usage"),
+	[F_TIER] = SLICE_INIT("tier"),
+	[F_HB] = SLICE_INIT("hb"),
+	[F_HA] = SLICE_INIT("ha"),
+	[F_HS] = SLICE_INIT("hs"),
+	[F_TO] = SLICE_INIT("to"),
+	[F_TEXT] = SLICE_INIT("text"),
+	[F_COMP] = SLICE_INIT("comp"),
+	[F_TRACEPARENT] = SLICE_INIT("traceparent"),
+	[F_BEHIND] = SLICE_INIT("behind"),
+	[F_SRV] = SLICE_INIT("srv"),
+	[F_MEMBER] = SLICE_INIT("member"),
+	[F_TRIED] = SLICE_INIT("tried"),
+	[F_KEYED] = SLICE_INIT("keyed"),
+	[F_REFUSED] = SLICE_INIT("refused"),
 };
 
 /* Returns `len` without the bytes of a character at the end that `len` cuts in two. */
@@ -305,6 +335,13 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 			return false;
 		out->metered = slice_eq(text, SLICE("1"));
 		return true;
+	case F_OP:
+		return label(m, r->operation, RECORD_OPERATION_MAX);
+	case F_TRACEPARENT:
+		/* HAProxy has looked at it. Another one is no reason to lose the line. */
+		if (traceparent_valid(bare(m)))
+			memcpy(r->traceparent, bare(m).ptr, TRACEPARENT_LEN);
+		return m->type == JSON_STRING;
 	case F_V:
 	case F_TE:
 	case F_STATUS:
@@ -395,6 +432,10 @@ static void complete(logline *out, const reading *rd)
 	/* The type of the answer decides, if it is known; otherwise what the request asked for. */
 	bool stream = !rd->all && (rd->first || rd->type == ANSWER_EVENTS || rd->type == ANSWER_LINES);
 	r->stream = stream || (rd->stream && !rd->all);
+	if (out->metered && !r->operation[0]) {
+		slice usual = strcmp(r->protocol, "gemini") == 0 ? SLICE("generate_content") : SLICE("chat");
+		memcpy(r->operation, usual.ptr, usual.len + 1);
+	}
 	/* The request went to a leg, whose name HAProxy logs. */
 	bool leg = out->behind[0] && strncmp(r->backend, "leg.", 4) == 0;
 	if (leg)

@@ -18,6 +18,8 @@
  *   member, tried  only where the request went to a pool: the member that served, and those before it (tried.h)
  *   keyed     1, only where project and client are those of the key that the request had
  *   refused   1, only where the agent refused the request
+ *   op        what the model was asked for, only where that is neither chat nor, in Gemini's API, generate_content
+ *   traceparent  only where HAProxy has LLM_TRACE: the client's, if it has a valid one, else ""
  *
  * HAProxy writes -1 for a number that it does not know, and "" or "-" for a text.
  */

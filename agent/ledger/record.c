@@ -3,12 +3,13 @@
 
 #include "ledger/codec.h"
 
-/* At most: the version, twelve texts with lengths of two bytes, 16 numbers of ten bytes, and four of one byte. */
+/* At most: the version, fourteen texts with lengths of two bytes, 16 numbers of ten bytes, and four of one byte. */
 _Static_assert(1 + sizeof(((record *)0)->id) + 3 * (RECORD_LABEL_MAX + 1) + sizeof(((record *)0)->code) +
 			       sizeof(((record *)0)->backend) + sizeof(((record *)0)->protocol) +
 			       sizeof(((record *)0)->model) + sizeof(((record *)0)->termination) +
 			       sizeof(((record *)0)->price_missing) + sizeof(((record *)0)->member) +
-			       sizeof(((record *)0)->tried) + 12 * 2 + 16 * 10 + 4 <=
+			       sizeof(((record *)0)->tried) + sizeof(((record *)0)->operation) +
+			       sizeof(((record *)0)->traceparent) + 14 * 2 + 16 * 10 + 4 <=
 		       RECORD_ENCODED_MAX,
 	       "a record fits its encoding");
 
@@ -113,6 +114,8 @@ size_t record_encode(const record *r, unsigned char out[RECORD_ENCODED_MAX])
 	PUT_TEXT(member);
 	at = put_int(at, r->attempts);
 	PUT_TEXT(tried);
+	PUT_TEXT(operation);
+	PUT_TEXT(traceparent);
 	return (size_t)(at - out);
 }
 
@@ -162,6 +165,10 @@ bool record_decode(slice bytes, record *r)
 		GET_TEXT(member);
 		r->attempts = get_int(&c);
 		GET_TEXT(tried);
+	}
+	if (version > 4) {
+		GET_TEXT(operation);
+		GET_TEXT(traceparent);
 	}
 	if (c.failed || status < INT32_MIN || status > INT32_MAX || flags > (version > 3 ? 3 : 1) ||
 	    usage > USAGE_STREAM || price > PRICE_PARTIAL || tap > TAP_NOTHING || r->attempts < 0 ||

@@ -7,16 +7,17 @@
 #ifndef LEDGER_RECORD_H
 #define LEDGER_RECORD_H
 
-#include "base/slice.h"
+#include "base/traceparent.h"
 
 enum {
 	RECORD_ID_MAX = 64,    /* bytes of a unique-id */
 	RECORD_LABEL_MAX = 64, /* bytes of a project, a client, a route, a refusal code */
 	RECORD_MODEL_MAX = 256,
 	RECORD_BACKEND_MAX = 128,
-	RECORD_LINE_MAX = 8192, /* bytes of a log line, as in haproxy.cfg.example */
-	RECORD_MEMBER_MAX = 32, /* bytes of the name of a pool's member */
-	RECORD_WHY_MAX = 11,    /* bytes of the reason why a member did not serve: "unreachable" is the longest */
+	RECORD_LINE_MAX = 8192,    /* bytes of a log line, as in haproxy.cfg.example */
+	RECORD_OPERATION_MAX = 24, /* bytes of an operation */
+	RECORD_MEMBER_MAX = 32,    /* bytes of the name of a pool's member */
+	RECORD_WHY_MAX = 11,       /* bytes of the reason why a member did not serve: "unreachable" is the longest */
 	RECORD_ATTEMPTS_MAX = 16,
 	RECORD_TRIED_MAX = (RECORD_ATTEMPTS_MAX - 1) * (RECORD_MEMBER_MAX + RECORD_WHY_MAX + 2) - 1, /* bytes */
 };
@@ -105,6 +106,11 @@ typedef struct record {
 	char member[RECORD_MEMBER_MAX + 1]; /* whose answer the client got; if there was no answer: the first one */
 	int64_t attempts;                   /* how many members were tried, at most RECORD_ATTEMPTS_MAX */
 	char tried[RECORD_TRIED_MAX + 1];   /* those before `member`, and why they did not serve */
+
+	/* What the model was asked for, as OpenTelemetry names it: chat, generate_content, text_completion, embeddings,
+	 * or a name of ours where it has none. "": the endpoint runs no model, or it was not told. */
+	char operation[RECORD_OPERATION_MAX + 1];
+	char traceparent[TRACEPARENT_LEN + 1]; /* the client's, if HAProxy passed it on (LLM_TRACE); else "" */
 
 	bool keyed;       /* project and client are those of the key that the request had */
 	int64_t charged;  /* nano-dollars of the budget that it took beside `cost` while record_is_settled() is false.

@@ -11,9 +11,10 @@
 #include "ledger/record.h"
 
 enum {
-	/* 2: price_missing, more values of usage and price; 3: tap, USAGE_STREAM; 4: member, attempts, tried */
-	RECORD_CODEC_VERSION = 4,
-	RECORD_ENCODED_MIN = 28,   /* bytes of a record of version 1 with nothing in it; of this version: 33 */
+	/* 2: price_missing, more values of usage and price; 3: tap, USAGE_STREAM; 4: member, attempts, tried; 5:
+	 * operation, traceparent */
+	RECORD_CODEC_VERSION = 5,
+	RECORD_ENCODED_MIN = 28,   /* bytes of a record of version 1 with nothing in it; of this version: 35 */
 	RECORD_ENCODED_MAX = 1792, /* the largest record has fewer than 1,700 */
 };
 

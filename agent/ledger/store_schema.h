@@ -189,7 +189,11 @@ static const struct store_schema {
 	{ 4, SCHEMA_ROLLUP_VIEW_4("ledger_hourly", "hourly", "%Y-%m-%dT%H:00Z")
 		     SCHEMA_ROLLUP_VIEW_4("ledger_daily", "daily", "%Y-%m-%d") },
 	{ 5, "INSERT INTO meta SELECT 'sequence', coalesce(max(rowid), 0) FROM requests;"
-	     "CREATE INDEX IF NOT EXISTS spending_by_day ON spending (day);" },
+	     "CREATE INDEX IF NOT EXISTS spending_by_day ON spending (day);"
+	     "ALTER TABLE requests ADD COLUMN operation TEXT NOT NULL DEFAULT '';"
+	     "ALTER TABLE requests ADD COLUMN traceparent TEXT NOT NULL DEFAULT '';" },
+	{ 5, SCHEMA_LEDGER_VIEW_WITH(", member, attempts, tried, CASE keyed WHEN 0 THEN 'no' ELSE 'yes' END AS keyed,"
+				     " charged / 1e9 AS charged_usd, operation, traceparent") },
 };
 
 enum { STORE_SCHEMA_VERSION = 5 };

@@ -24,7 +24,8 @@
 	" usage smallint NOT NULL, price smallint NOT NULL, cost bigint NOT NULL, saved_compression bigint NOT NULL," \
 	" saved_cache bigint NOT NULL, saved_routing bigint NOT NULL, price_missing text NOT NULL DEFAULT ''," \
 	" tap smallint NOT NULL DEFAULT 0, member text NOT NULL DEFAULT '', attempts bigint NOT NULL DEFAULT 0," \
-	" tried text NOT NULL DEFAULT '', keyed smallint NOT NULL DEFAULT 0, charged bigint NOT NULL DEFAULT 0"
+	" tried text NOT NULL DEFAULT '', keyed smallint NOT NULL DEFAULT 0, charged bigint NOT NULL DEFAULT 0," \
+	" operation text NOT NULL DEFAULT '', traceparent text NOT NULL DEFAULT ''"
 
 /* The sums of an hour, in the order of store_sums (ledger/store_schema.h). They are numeric, so that no sum is too
  * large. */
@@ -198,7 +199,7 @@
 	" CASE WHEN r.price IN (1, 3) THEN r.saved_cache / 1e9 END AS saved_cache_usd," \
 	" CASE WHEN r.price IN (1, 3) THEN r.saved_routing / 1e9 END AS saved_routing_usd, r.price_missing," \
 	" (ARRAY['no', 'told', 'untold', 'missing', 'nothing'])[r.tap + 1] AS tap, r.member, r.attempts, r.tried," \
-	" r.keyed = 1 AS keyed, r.charged / 1e9 AS charged_usd, r.time_ms" \
+	" r.keyed = 1 AS keyed, r.charged / 1e9 AS charged_usd, r.operation, r.traceparent, r.time_ms" \
 	" FROM spoa_llm.requests r JOIN spoa_llm.gateways g ON g.no = r.gateway;" \
 	"CREATE VIEW spoa_llm.ledger_hourly WITH (security_invoker = true) AS" \
 	" SELECT to_timestamp(h.bucket) AS time, g.name AS gateway_name," \

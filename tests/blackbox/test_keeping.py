@@ -224,7 +224,7 @@ def older_ledger(one):
     base.execute("DELETE FROM meta WHERE key IN ('sequence', 'uuid', 'epoch')")
     for table in ("hourly", "daily"):
         base.execute("DELETE FROM %s WHERE kind = 5" % table)
-    for column in ("price_missing", "tap", "member", "attempts", "tried", "keyed", "charged"):
+    for column in ("price_missing", "tap", "member", "attempts", "tried", "keyed", "charged", "operation", "traceparent"):
         base.execute("ALTER TABLE requests DROP COLUMN %s" % column)
     for table in ("hourly", "daily"):
         for column in ("unknown_requests", "partly_priced_requests", "untold_requests", "estimated_saved_compression", "estimated_saved_cache", "estimated_saved_routing"):

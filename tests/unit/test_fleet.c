@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include "config/fleet.h"
+#include "ledger/columns.h"
 #include "ship/fleet_sql.h"
 #include "ship/fleet_verify.h"
 
@@ -77,7 +78,7 @@ static void check_line(const record *r, const char *expected)
 		tabs += line.ptr[i] == '\t';
 		CHECK(line.ptr[i] != '\n' || i + 1 == line.len);
 	}
-	CHECK(tabs == 34); /* the sequence and the columns of columns.h */
+	CHECK(tabs == RECORD_COLUMNS); /* the sequence and the columns of columns.h */
 	buf_deinit(&b);
 }
 

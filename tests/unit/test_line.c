@@ -114,6 +114,7 @@ static void the_longest_fits_its_room(void)
 	static const client c;
 	decision d = { .request = &r, .route_name = slice_first(text, 64), .caller = PROTOCOL_ANTHROPIC, .client = &c };
 	d.refusal = REFUSE_KEYS;
+	d.operation = SLICE("image_generation"); /* the longest */
 	d.model.status = MODEL_FOUND;
 	d.model.len = sizeof worst;
 	memcpy(d.model.name, worst, sizeof worst);
@@ -147,6 +148,16 @@ static void a_leg_has_a_backend_behind_it(void)
 	CHECK(slice_contains(object, SLICE("\"metered\"")) && !slice_contains(object, SLICE("behind")));
 }
 
+/* The operation, where the protocol does not tell it. */
+static void an_operation_is_told(void)
+{
+	llm_request r = { .project = { NULL, 0 } };
+	decision d = { .request = &r, .operation = SLICE("embeddings") };
+	has(written(&d), "op", "embeddings", 10);
+	d.operation.len = 0;
+	CHECK(!slice_contains(written(&d), SLICE("\"op\"")));
+}
+
 int main(void)
 {
 	RUN(every_text_is_json);
@@ -154,5 +165,6 @@ int main(void)
 	RUN(the_longest_fits_its_room);
 	RUN(a_refusal_and_a_key_are_told);
 	RUN(a_leg_has_a_backend_behind_it);
+	RUN(an_operation_is_told);
 	return unit_end();
 }

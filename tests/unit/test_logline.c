@@ -58,6 +58,45 @@ static void what_was_seen_of_the_answer_decides(void)
 	}
 }
 
+/* Where no operation is told, the protocol tells it of an endpoint that runs a model. */
+static void the_operation_and_the_trace_are_read(void)
+{
+#define PARENT "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+	static const struct {
+		const char *members, *operation, *traceparent;
+	} rows[] = {
+		{ "\"protocol\":\"openai\",\"metered\":\"1\"", "chat", "" },
+		{ "\"protocol\":\"anthropic\",\"metered\":\"1\",\"traceparent\":\"\"", "chat", "" },
+		{ "\"protocol\":\"gemini\",\"metered\":\"1\",\"traceparent\":\"" PARENT "\"", "generate_content",
+		  PARENT },
+		{ "\"protocol\":\"gemini\",\"metered\":\"1\",\"op\":\"embeddings\"", "embeddings", "" },
+		{ "\"protocol\":\"openai\",\"metered\":\"0\"", "", "" },
+		{ "\"protocol\":\"openai\"", "", "" },
+		/* None of these is a traceparent. */
+		{ "\"metered\":\"0\",\"traceparent\":\"" PARENT "1\"", "", "" },
+		{ "\"metered\":\"0\",\"traceparent\":\"ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\"", "",
+		  "" },
+		{ "\"metered\":\"0\",\"traceparent\":\"00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\"", "",
+		  "" },
+		{ "\"metered\":\"0\",\"traceparent\":\"00-00000000000000000000000000000000-b7ad6b7169203331-01\"", "",
+		  "" },
+		{ "\"metered\":\"0\",\"traceparent\":\"00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01\"", "",
+		  "" },
+		{ "\"metered\":\"0\",\"traceparent\":\"00-0af7651916cd43dd8448eb211c80319c_b7ad6b7169203331-01\"", "",
+		  "" },
+	};
+	char line[512];
+	logline l;
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+		snprintf(line, sizeof line, "{\"v\":2,\"id\":\"a\",\"te\":1,\"status\":200,\"ta\":1,%s}",
+			 rows[i].members);
+		CHECK(logline_parse(slice_cstr(line), SLICE(""), &l) == LOGLINE_OK);
+		CHECK(strcmp(l.record.operation, rows[i].operation) == 0 &&
+		      strcmp(l.record.traceparent, rows[i].traceparent) == 0);
+	}
+}
+
 /* HAProxy logs the name of a leg; the record has the backend behind it. */
 static void a_leg_is_recorded_as_what_is_behind_it(void)
 {
@@ -362,6 +401,7 @@ int main(void)
 	RUN(a_line_is_read);
 	RUN(what_was_seen_of_the_answer_decides);
 	RUN(a_leg_is_recorded_as_what_is_behind_it);
+	RUN(the_operation_and_the_trace_are_read);
 	RUN(an_error_of_a_leg_is_recorded_as_without_it);
 	RUN(a_pool_is_recorded_with_who_was_tried);
 	RUN(only_1_says_that_a_request_had_a_key_or_was_refused);

@@ -35,6 +35,23 @@ bool text_is_control(uint32_t c)
 	       (c >= 0x1bca0 && c <= 0x1bca3) || (c >= 0x1d173 && c <= 0x1d17a) || (c >= 0xe0000 && c <= 0xe0fff);
 }
 
+void text_plain(char *out, size_t room, const char *text)
+{
+	size_t len = 0;
+
+	while (*text) {
+		const char *begin = text;
+		uint32_t c = utf8_next(&text);
+		bool bad = c == 0xfffd && text - begin == 1, control = text_is_control(c);
+		size_t bytes = bad || control ? 1 : (size_t)(text - begin);
+		if (bytes >= room - len)
+			break;
+		memcpy(out + len, bad ? "?" : control ? " " : begin, bytes);
+		len += bytes;
+	}
+	out[len] = '\0';
+}
+
 void json_write_text(FILE *f, const char *text)
 {
 	fputc('"', f);

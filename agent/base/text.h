@@ -14,6 +14,9 @@ uint32_t utf8_next(const char **at);
 /* True for characters that a terminal acts on instead of showing: control characters, and those that join, hide or
  * reorder text. */
 bool text_is_control(uint32_t c);
+/* Copies `text` to `out` as one line that does nothing to a terminal: with a blank for each control character, and "?"
+ * for each byte that is not UTF-8. What does not fit is cut between two characters. */
+void text_plain(char *out, size_t room, const char *text);
 /* Writes `text` as a JSON string with its quotes. Control characters, and those that a terminal would act on, are
  * escaped; bytes that are not UTF-8 become U+FFFD. */
 void json_write_text(FILE *f, const char *text);

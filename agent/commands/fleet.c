@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/sum.h"
 #include "base/whole_file.h"
 #include "commands/fleet_command.h"
 #include "config/fleet.h"
@@ -151,31 +152,34 @@ static const char *span(char out[PRINT_NUMBER], int64_t ms)
 	return out;
 }
 
-static void list_difference(const fleet_gateway *g, const char *part, int64_t since_ms)
+static void list_difference(const fleet_gateway *g, const char *name, const char *part, int64_t since_ms)
 {
 	char time[PRINT_NUMBER];
 
 	/* By the server's clock, as `since_ms` is. */
 	if (since_ms)
-		printf("  %s has other %s than most gateways, for %s\n", g->name, part,
-		       span(time, g->seen_ms + g->quiet_ms - since_ms));
+		printf("  %s has other %s than most gateways, for %s\n", name, part,
+		       span(time, sub_capped(add_capped(g->seen_ms, g->quiet_ms), since_ms)));
 }
 
 static void list_one(void *ctx, const fleet_gateway *g)
 {
 	size_t *count = ctx;
 	terminal plain = { .utf8 = terminal_of(stdout).utf8 };
-	char name[PRINT_LABEL], rows[PRINT_NUMBER], behind[PRINT_NUMBER], lag[PRINT_NUMBER], quiet[PRINT_NUMBER];
+	char name[PRINT_LABEL], version[PRINT_LABEL], uuid[PRINT_LABEL];
+	char rows[PRINT_NUMBER], behind[PRINT_NUMBER], lag[PRINT_NUMBER], quiet[PRINT_NUMBER];
 
 	if (!(*count)++)
 		printf("%-24s %14s %12s %8s %10s %6s  %-10s %s\n", "GATEWAY", "ROWS", "BEHIND", "LAG", "LAST SEEN",
 		       "EPOCH", "VERSION", "UUID");
 	int width = print_label(name, &plain, g->name, 24);
+	print_label(version, &plain, g->version, 40);
+	print_label(uuid, &plain, g->uuid, 40);
 	printf("%s%*s %14s %12s %8s %10s %6" PRId64 "  %-10s %s%s\n", name, 24 - width, "", print_count(rows, g->rows),
-	       print_count(behind, g->behind), span(lag, g->lag_ms), span(quiet, g->quiet_ms), g->epoch, g->version,
-	       g->uuid, *g->writer ? "" : " (retired)");
-	list_difference(g, "routes", g->routes_since_ms);
-	list_difference(g, "clients", g->clients_since_ms);
+	       print_count(behind, g->behind), span(lag, g->lag_ms), span(quiet, g->quiet_ms), g->epoch, version, uuid,
+	       *g->writer ? "" : " (retired)");
+	list_difference(g, name, "routes", g->routes_since_ms);
+	list_difference(g, name, "clients", g->clients_since_ms);
 }
 
 int command_fleet_list(const config *c, const ledger_request *ask)
@@ -244,9 +248,12 @@ static bool month_of(const char *text, int64_t *ms)
 static void show_month(void *ctx, const char *name)
 {
 	size_t *count = ctx;
+	terminal plain = { .utf8 = terminal_of(stdout).utf8 };
+	char label[PRINT_LABEL];
 
 	++*count;
-	printf("  spoa_llm.%s\n", name);
+	print_label(label, &plain, name, 64);
+	printf("  spoa_llm.%s\n", label);
 }
 
 /* Asks at the terminal. */

@@ -16,7 +16,9 @@ static void write_part(FILE *f, const char *part, const char *hash, int64_t sinc
 {
 	char since[PRINT_NUMBER];
 
-	fprintf(f, ",\"%s_hash\":\"%s\",\"%s_differ_since\":", part, hash, part);
+	fprintf(f, ",\"%s_hash\":", part);
+	json_write_text(f, hash);
+	fprintf(f, ",\"%s_differ_since\":", part);
 	if (since_ms)
 		fprintf(f, "\"%s\"", print_time(since, since_ms));
 	else
@@ -30,7 +32,9 @@ static void write_gateway(void *ctx, const fleet_gateway *g)
 
 	fprintf(l->f, "%s\n{\"name\":", l->count++ ? "," : "{\"gateways\":[");
 	json_write_text(l->f, g->name);
-	fprintf(l->f, ",\"uuid\":\"%s\",\"role\":", g->uuid);
+	fputs(",\"uuid\":", l->f);
+	json_write_text(l->f, g->uuid);
+	fputs(",\"role\":", l->f);
 	if (*g->writer)
 		json_write_text(l->f, g->writer);
 	else

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "base/text.h"
 #include "config/fleet.h"
 #include "ship/fleet_schema.h"
 
@@ -47,6 +48,7 @@ static pq_result number(pq *c, const char *sql, int64_t *n, err *e)
 /* Says what of the server or the database cannot be used. */
 static pq_result check_server(pq *c, err *e)
 {
+	char version[40], encoding[40];
 	pq_rows *rows;
 	pq_result result = pq_run(c,
 				  "SELECT current_setting('server_version_num'), current_setting('server_version'),"
@@ -55,14 +57,16 @@ static pq_result check_server(pq *c, err *e)
 
 	if (result != PQ_OK)
 		return result;
+	text_plain(version, sizeof version, pq_text(rows, 0, 1));
+	text_plain(encoding, sizeof encoding, pq_text(rows, 0, 2));
 	if (pq_int(rows, 0, 0) < FLEET_SERVER_MIN)
-		err_set(e, "the server is PostgreSQL %.40s: version %d or later is needed", pq_text(rows, 0, 1),
+		err_set(e, "the server is PostgreSQL %s: version %d or later is needed", version,
 			FLEET_SERVER_MIN / 10000);
 	else if (strcmp(pq_text(rows, 0, 2), "UTF8") != 0)
 		err_set(e,
-			"the database has the encoding %.40s, which has no place for many names: make it by CREATE DATABASE ..."
+			"the database has the encoding %s, which has no place for many names: make it by CREATE DATABASE ..."
 			" ENCODING 'UTF8' TEMPLATE template0",
-			pq_text(rows, 0, 2));
+			encoding);
 	else
 		*e->text = '\0';
 	pq_rows_free(rows);

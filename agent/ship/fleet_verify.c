@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/list.h"
+#include "base/text.h"
 #include "ledger/store_schema.h"
 #include "ship/fleet_sql.h"
 
@@ -96,7 +97,7 @@ pq_result fleet_place_of(pq *c, const char *uuid, fleet_place *place, err *e)
 	if (pq_rows_count(rows)) {
 		place->found = true;
 		snprintf(place->no, sizeof place->no, "%s", pq_text(rows, 0, 0));
-		snprintf(place->name, sizeof place->name, "%s", pq_text(rows, 0, 1));
+		text_plain(place->name, sizeof place->name, pq_text(rows, 0, 1));
 		snprintf(place->ledger_epoch, sizeof place->ledger_epoch, "%s", pq_text(rows, 0, 2));
 		snprintf(place->epoch, sizeof place->epoch, "%s", pq_text(rows, 0, 3));
 		place->position = pq_int(rows, 0, 4);

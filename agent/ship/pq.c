@@ -8,6 +8,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/text.h"
 #include "ship/pq_impl.h"
 
 /* ---- libpq */
@@ -35,16 +36,13 @@ static void load(void)
 
 void pq_say(err *e, const char *where, const char *text, const char *hint)
 {
-	char line[400];
-	size_t len = 0;
+	char line[300], advice[121];
 
-	/* It may quote what others have written. */
-	for (const char *at = text; *at && len < sizeof line - 1; at++)
-		line[len++] = (unsigned char)*at < ' ' || *at == 0x7f ? ' ' : *at;
-	while (len && line[len - 1] == ' ')
-		len--;
-	line[len] = '\0';
-	err_set(e, "PostgreSQL at %.80s: %s%s%.120s", where, line, hint && *hint ? "; " : "", hint ? hint : "");
+	text_plain(line, sizeof line, text);
+	for (size_t len = strlen(line); len && line[len - 1] == ' ';)
+		line[--len] = '\0';
+	text_plain(advice, sizeof advice, hint ? hint : "");
+	err_set(e, "PostgreSQL at %.80s: %s%s%s", where, line, *advice ? "; " : "", advice);
 }
 
 static pq_result lost(pq *c, err *e)
@@ -306,7 +304,9 @@ int64_t pq_rows_touched(const pq_rows *r)
 
 const char *pq_text(const pq_rows *r, size_t row, size_t column)
 {
-	return pq_lib.PQgetvalue(result_of(r), (int)row, (int)column);
+	/* NULL: the server sent fewer rows or columns than it was asked for. */
+	const char *value = pq_lib.PQgetvalue(result_of(r), (int)row, (int)column);
+	return value ? value : "";
 }
 
 int64_t pq_int(const pq_rows *r, size_t row, size_t column)

@@ -69,7 +69,8 @@ void pq_rows_free(pq_rows *r);
 size_t pq_rows_count(const pq_rows *r);
 /* Returns how many rows an INSERT, UPDATE or DELETE has touched. */
 int64_t pq_rows_touched(const pq_rows *r);
-/* Return a value: "" and 0 for NULL. A number that does not fit becomes the nearest int64_t. */
+/* Return a value: "" and 0 for NULL, and for a row or column that the server did not send. A number that does not fit
+ * becomes the nearest int64_t. */
 const char *pq_text(const pq_rows *r, size_t row, size_t column);
 int64_t pq_int(const pq_rows *r, size_t row, size_t column);
 bool pq_is_null(const pq_rows *r, size_t row, size_t column);

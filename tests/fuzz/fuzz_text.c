@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Texts and numbers of JSON. Checked: json_write_text() makes a JSON string of printable characters of any text, which
- * reads back as that text (bytes that are not UTF-8 as U+FFFD); any bytes as a string or number are read as the
- * standard says, or refused. */
+ * Texts and numbers of JSON. Checked: text_plain() leaves nothing on which a terminal acts; json_write_text() makes a
+ * JSON string of printable characters of any text, which reads back as that text (bytes that are not UTF-8 as U+FFFD);
+ * any bytes as a string or number are read as the standard says, or refused. */
 #include "fuzz.h"
 
 #include "base/json.h"
@@ -38,6 +38,20 @@ static void written(const char *text)
 	HOLDS(!*p && !*q);
 	free(back);
 	free(out);
+}
+
+static void plain(const char *text)
+{
+	char small[24], whole[8192];
+
+	text_plain(small, sizeof small, text);
+	text_plain(whole, sizeof whole, text);
+	HOLDS(strlen(small) < sizeof small && strncmp(small, whole, strlen(small)) == 0);
+	HOLDS(utf8_valid(small, strlen(small)) && utf8_valid(whole, strlen(whole)));
+	HOLDS(strlen(text) < sizeof small ? strlen(small) <= strlen(text) :
+					    strlen(small) > sizeof small - 5 || strcmp(small, whole) == 0);
+	for (const char *p = whole; *p;)
+		HOLDS(!text_is_control(utf8_next(&p)));
 }
 
 static void read_value(slice doc)
@@ -79,6 +93,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (size)
 		memcpy(exact, data, size);
 	written(text);
+	plain(text);
 	read_value(slice_of(exact, size));
 	free(exact);
 	free(text);

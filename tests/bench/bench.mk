@@ -74,7 +74,7 @@ bench-end:
 
 ## bench-plain: what the rules for the tap cost a request that does not go through it, by callgrind; fails above 3 %
 ## bench-legs: what HAProxy's second leg costs a stream, in all and by rule, by callgrind
-## bench-keyed: what the key of a client costs a request, in HAProxy's instructions; fails above 3 % (5 % in rarer places); BENCH="--cpu 5": in CPU time, for 100 and 100,000 clients
+## bench-keyed: what the key of a client costs a request, in HAProxy's instructions; fails above 2 % (5 % in rarer places); BENCH="--cpu 5": in CPU time, without and with the ledger
 bench-plain bench-legs bench-keyed: bench-%:
 	@sh tests/tools/deps build demo bench-instructions
 	@$(MAKE) --no-print-directory all

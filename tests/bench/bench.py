@@ -80,7 +80,7 @@ def measure(args):
         if "pool" in only:
             results["pool"] = pool.run(said, versions, args.quick, rounds)
         if "keyed" in only:
-            results["keyed"] = keyed.run(said, versions, 1 if args.quick else rounds)
+            results["keyed"] = keyed.run(said, versions, 4 if args.quick else rounds * keyed.TURNS)
         if "alone" in only:
             results["alone"] = alone.run(said, args.quick, rounds, min(seconds, 1.0), bodies)
     for part in [] if whole else only:

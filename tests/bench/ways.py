@@ -167,11 +167,15 @@ class Ways(rig.Rig):
         (folder / "nginx.conf").write_text(nginx((RIVALS / "nginx.conf").read_text(), port, self.authority))
         self.start_proxy("g", ["nginx", "-p", folder, "-c", folder / "nginx.conf"], self.env)
 
-    def start_l(self):
-        ledger, ring, datagrams = self.dir / "ledger", "%s/log.sock" % self.dir, "%s/log.dgram" % self.dir
+    def start_recorded(self, way, env=None, **more):
+        """A gateway whose agent has a ledger."""
+        ledger, ring, datagrams = (self.dir / ("%s-%s" % (name, way)) for name in ("ledger", "log.sock", "log.dgram"))
         ledger.mkdir()
-        file = self.start_agent("l", namespaces.LONG_QUEUE, ledger=str(ledger), log_listen=["unix@" + ring, "dgram@" + datagrams])
-        self.gateway("l", file, {"LLM_LOG_RING": "unix@" + ring, "LLM_LOG_UDP": "unix@" + datagrams})
+        file = self.start_agent(way, namespaces.LONG_QUEUE, ledger=str(ledger), log_listen=["unix@%s" % ring, "dgram@%s" % datagrams], **more)
+        self.gateway(way, file, {"LLM_LOG_RING": "unix@%s" % ring, "LLM_LOG_UDP": "unix@%s" % datagrams}, env)
+
+    def start_l(self):
+        self.start_recorded("l")
 
     def start_p(self, *arguments):
         port = self.ports["p"] = harness.free_port()

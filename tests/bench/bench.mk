@@ -34,6 +34,12 @@ bench-shipping: $(BUILD)/bench/ledger_intake
 	@$(MAKE) --no-print-directory all
 	@$(BENCH_RUN)/shipping.py $(BENCH)
 
+## bench-year: how long `savings --fleet` takes over a year of twenty gateways, and how large its sums are; BENCH="--days 30"
+bench-year:
+	@sh tests/tools/deps build test
+	@$(MAKE) --no-print-directory all
+	@$(BENCH_RUN)/year.py $(BENCH)
+
 ## bench-tap-usage: nanoseconds an event, of reading the usage of streams
 bench-tap-usage: $(BUILD)/bench/tap_usage
 	@$<
@@ -91,4 +97,4 @@ $(addprefix $(BUILD)/bench/,spop_load decision_driver tap_usage): $(BUILD)/bench
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-.PHONY: bench-fleet bench-shipping bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end bench-plain bench-legs bench-keyed
+.PHONY: bench-fleet bench-shipping bench-year bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end bench-plain bench-legs bench-keyed

@@ -126,6 +126,18 @@ def test_savings_of_a_period(fleet):
     assert figures_of(said["totals"]) == total and 0 < total["requests"] < sum(len(gateway.entries) for gateway in fleet.gateways)
 
 
+def test_reports_read_sums_alone(alone):
+    """A report over years of millions of requests reads the sums of their hours: it needs no right to see requests."""
+    gateway = gateway_of(alone, "one", 200, span_ms=3 * DAY)
+    gateway.resend()
+    alone.sql("revoke select on spoa_llm.requests from spoa_llm_reader")
+    flags = alone.reader("people")
+    for by in (None, "gateway", *GROUPS):
+        done = cli("savings", "--fleet", "--since", "all", "--json", *(["--by", by] if by else []), *flags)
+        assert done.code == 0 and json.loads(done.out)["totals"]["requests"] == 200, done
+    assert "permission denied" in cli("ledger", "export", "--fleet", *flags).err
+
+
 def test_export_of_the_fleet(fleet):
     rows = [json.loads(line) for line in read(fleet, "ledger", "export", "--fleet").out.splitlines()]
     assert [row["time"] for row in rows] == sorted(row["time"] for row in rows)

@@ -36,6 +36,7 @@
 #define FLEET_RESEND COMMAND(28)
 #define FLEET_RETIRE COMMAND(29)
 #define FLEET_DROP COMMAND(30)
+#define REQUESTS COMMAND(32)
 #define SHIP COMMAND(31)
 
 /* clang-format off */
@@ -78,6 +79,10 @@ const command commands[] = {
 	{ SAVINGS, "savings", NULL, "print what the requests cost and what they saved",
 	  "spoa-llm savings --since 7d --by project\n"
 	  "spoa-llm savings --since 2026-11-01 --until 2026-11-30 --csv > november.csv", .ledger = command_savings },
+	{ REQUESTS, "requests", NULL, "print the last requests, or all that is known of one",
+	  "spoa-llm requests --status 5xx --since today\n"
+	  "spoa-llm requests --follow --project search\n"
+	  "spoa-llm requests --id 0198c2c0-...   # every figure of one request", .ledger = command_requests },
 	{ UPSTREAMS, "upstreams", NULL, "print what upstreams answered, how long that took, and what HAProxy refused by itself",
 	  "spoa-llm upstreams --since 1h\n"
 	  "spoa-llm upstreams --since 7d --by member", .ledger = command_upstreams },
@@ -194,8 +199,8 @@ static bool add_env_file(const char *path)
 
 /* clang-format off */
 #define PERIOD_FORMS "24h, 7d, 2026-11-01, 2026-11-01T13:00Z (UTC), today or all"
-#define READS_PERIOD (SAVINGS | UPSTREAMS | EXPORT | FLEET_VERIFY | FLEET_RESEND)
-#define PICKS (SAVINGS | EXPORT)
+#define READS_PERIOD (SAVINGS | UPSTREAMS | EXPORT | REQUESTS | FLEET_VERIFY | FLEET_RESEND)
+#define PICKS (SAVINGS | EXPORT | REQUESTS)
 #define CLIENT_ANY (CLIENT_ADD | CLIENT_LIST | CLIENT_SHOW | CLIENT_ROTATE | CLIENT_DISABLE | CLIENT_ENABLE | CLIENT_REMOVE)
 
 const flag_info own_flags[] = {
@@ -236,7 +241,7 @@ const flag_info own_flags[] = {
 	{ "overlap", "SPAN", CLIENT_ROTATE, "how long the old keys are still good: 30m, 24h, 7d; default: 24h", .text = &line.client.overlap },
 	{ "since", "TIME", SAVINGS, "from when: " PERIOD_FORMS "; default: 30d", .text = &line.ledger.since },
 	{ "since", "TIME", UPSTREAMS, "from when: " PERIOD_FORMS "; default: 24h", .text = &line.ledger.since },
-	{ "since", "TIME", EXPORT | FLEET_VERIFY, "from when: " PERIOD_FORMS "; default: all", .text = &line.ledger.since },
+	{ "since", "TIME", EXPORT | REQUESTS | FLEET_VERIFY, "from when: " PERIOD_FORMS "; default: all", .text = &line.ledger.since },
 	{ "since", "TIME", FLEET_RESEND, "from when: " PERIOD_FORMS, .text = &line.ledger.since },
 	{ "until", "TIME", READS_PERIOD, "until when, in the same forms; a day is included to its end; default: now",
 	  .text = &line.ledger.until },
@@ -247,6 +252,8 @@ const flag_info own_flags[] = {
 	  .expected = "model, route, project, client, member, day, hour or, with --fleet, gateway" },
 	{ "by", "WHAT", UPSTREAMS, "a line for each backend (default) or member of a pool", .text = &line.ledger.by, .values = "backend member",
 	  .expected = "backend or member" },
+	{ "last", "N", REQUESTS, "how many requests; default 20", .text = &line.ledger.last },
+	{ "follow", NULL, REQUESTS, "go on with the requests that end from now on, until Ctrl-C", .on = &line.ledger.follow },
 	{ "model", "NAME", PICKS, "only requests for this model; it may be the beginning and a *", .text = &line.ledger.only.model },
 	{ "route", "NAME", PICKS, "only requests of this route", .text = &line.ledger.only.route },
 	{ "project", "NAME", PICKS, "only requests of this project; '' is none", .text = &line.ledger.only.project },
@@ -266,7 +273,7 @@ const flag_info own_flags[] = {
 	{ "dry-run", NULL, COMPACT, "only say what it would take", .on = &line.ledger.dry_run },
 	{ "output", "FILE", HEADROOM | BACKENDS | FLEET_ADD, "file to write, which is replaced as a whole; default: standard output",
 	  .text = &line.ledger.output },
-	{ "json", NULL, CLIENT_ANY | CHECK | EXPLAIN | SAVINGS | UPSTREAMS | IMPORT | VERIFY | PRUNE | FLEET_LIST | FLEET_VERIFY | FLEET_RESEND,
+	{ "json", NULL, CLIENT_ANY | CHECK | EXPLAIN | SAVINGS | REQUESTS | UPSTREAMS | IMPORT | VERIFY | PRUNE | FLEET_LIST | FLEET_VERIFY | FLEET_RESEND,
 	  "print JSON, for programs", .on = &line.ledger.json },
 };
 /* clang-format on */

@@ -3,7 +3,6 @@
 
 #include <inttypes.h>
 
-#include "ledger/columns.h"
 #include "report/ledger_store.h"
 #include "report/print.h"
 #include "ship/fleet_read.h"
@@ -158,6 +157,16 @@ store_result export_print(store *s, period p, const row_filter *only, bool csv, 
 			p.from_ms = x.last_ms;
 		x.skip = x.rows ? x.at_last : 0;
 	}
+}
+
+void export_row(const record *r)
+{
+	write_columns(r, NULL, false);
+}
+
+void export_column(const record *r, const record_column *c)
+{
+	write_column(r, c, true);
 }
 
 static bool write_fleet_row(void *ctx, const char *gateway, const record *r)

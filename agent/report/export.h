@@ -5,6 +5,7 @@
 #define REPORT_EXPORT_H
 
 #include "base/must_check.h"
+#include "ledger/columns.h"
 #include "ledger/store.h"
 #include "report/period.h"
 #include "ship/pq.h"
@@ -14,5 +15,10 @@
 MUST_CHECK store_result export_print(store *s, period p, const row_filter *only, bool csv, err *e);
 /* The same with the requests of all gateways. The last column, `gateway`, is the name of the gateway. */
 MUST_CHECK pq_result export_print_fleet(pq *c, period p, const row_filter *only, bool csv, err *e);
+
+/* Prints one request as such an object. */
+void export_row(const record *r);
+/* Prints one field of it, as CSV has it. */
+void export_column(const record *r, const record_column *c);
 
 #endif

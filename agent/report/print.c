@@ -164,7 +164,8 @@ const char *print_minute(char *out, int64_t time_ms)
 
 terminal terminal_of(FILE *f)
 {
-	terminal t = { isatty(fileno(f)) == 1, false, COLUMNS_DEFAULT };
+	terminal t = { isatty(fileno(f)) == 1, false, COLUMNS_DEFAULT, false };
+	const char *no_colour = getenv("NO_COLOR"), *kind = getenv("TERM");
 	const char *given = getenv("COLUMNS");
 	struct winsize size;
 
@@ -176,12 +177,23 @@ terminal terminal_of(FILE *f)
 		t.columns = COLUMNS_MIN;
 	if (t.columns > COLUMNS_MAX)
 		t.columns = COLUMNS_MAX;
+	t.colour = t.is_tty && !(no_colour && *no_colour) && kind && *kind && strcmp(kind, "dumb") != 0;
 	locale_t locale = t.is_tty ? newlocale(LC_CTYPE_MASK, "", (locale_t)0) : (locale_t)0;
 	if (locale) {
 		t.utf8 = strcmp(nl_langinfo_l(CODESET, locale), "UTF-8") == 0;
 		freelocale(locale);
 	}
 	return t;
+}
+
+const char *print_paint(const terminal *t, paint p)
+{
+	static const char *const begins[] = {
+		[PAINT_NONE] = "\033[0m", [PAINT_GOOD] = "\033[32m",  [PAINT_WARN] = "\033[33m",
+		[PAINT_BAD] = "\033[31m", [PAINT_STRONG] = "\033[1m",
+	};
+
+	return t->colour ? begins[p] : "";
 }
 
 /* How many columns `c` takes; -1: it must not be shown. */

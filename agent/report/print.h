@@ -34,9 +34,13 @@ const char *print_minute(char *out, int64_t time_ms);
 typedef struct terminal {
 	bool is_tty, utf8;
 	int columns;
+	bool colour; /* a terminal with colours, and nobody has set NO_COLOR */
 } terminal;
 
 terminal terminal_of(FILE *f);
+/* Returns what begins a colour on this terminal, or with PAINT_NONE ends it; "": it has no colours. */
+typedef enum paint { PAINT_NONE, PAINT_GOOD, PAINT_WARN, PAINT_BAD, PAINT_STRONG } paint;
+const char *print_paint(const terminal *t, paint p);
 /* Writes a name from outside into `out` (PRINT_LABEL bytes), in at most `columns` columns: characters that cannot be
  * shown, move the cursor or change the direction of writing become `?`; a name that is too long is cut and ends with an
  * ellipsis. Returns how many columns it takes. */

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Ctrl-C in a long command, which then ends between two of its steps and says how far it came. */
+#ifndef COMMANDS_INTERRUPT_H
+#define COMMANDS_INTERRUPT_H
+
+#include <stdbool.h>
+
+enum { EXIT_INTERRUPTED = 130 }; /* 128 and SIGINT, as shells have it */
+
+/* Has the first SIGINT or SIGTERM be noted. A second one kills the process. */
+void interrupt_begin(void);
+/* True if a signal was noted. */
+bool interrupted(void);
+
+#endif

@@ -461,6 +461,22 @@ def test_versions(alone):
     gateway.register(code=3)
 
 
+def test_the_way_back(alone, server):
+    """A dump that was made before `fleet init` brings an earlier schema back, and the gateways fill it up: docs/fleet.md, "Versions"."""
+    gateway = gateway_of(alone, "one", 200)
+    gateway.ship()
+    database = ["-h", str(server.dir), "-p", str(server.port), "-U", "admin", "-d", alone.database]
+    dump = subprocess.run([str(server.bin / "pg_dump"), "--schema=spoa_llm", *database], env=server.env, stdout=subprocess.PIPE, check=True).stdout.decode()
+    gateway.take(Maker(seed=77).make(150))
+    gateway.ship()
+    alone.sql("drop schema spoa_llm cascade")
+    alone.sql(dump)
+    assert alone.value("select count(*) from spoa_llm.requests") == "200"
+    gateway.ship()
+    assert alone.value("select count(*) from spoa_llm.requests") == "350" and gateway.verify()["problems"] == []
+    assert gateway.sql("select epoch from spoa_llm.gateways") == [["1"]]
+
+
 def test_drop(alone):
     gateway = gateway_of(alone, "one", 400, span_ms=100 * DAY)
     gateway.resend()

@@ -373,6 +373,29 @@ def test_postgresql_is_away(fleet, shippers):
     same(fleet, gateway)
 
 
+def test_postgresql_takes_nothing(fleet, shippers):
+    """Its disk is full, or it takes no writes: that is no fault of a row, and no person has to mend it on the gateway."""
+    fleet.sql("create function full_disk() returns trigger language plpgsql as $$ begin raise exception 'no space left on device' using errcode = '53100'; end $$;"
+              "create trigger full_disk before insert on spoa_llm.requests execute function full_disk()")
+    gateway = gateway_with(fleet, "riga", 300)
+    shipper = shippers(gateway)
+    line = shipper.says("event=ship_waits")[0]
+    assert "no space left on device" in line and "the ledger keeps the rows" in line
+    fleet.sql("drop trigger full_disk on spoa_llm.requests")
+    all_shipped(fleet, gateway)
+    read_only = "set default_transaction_read_only = off; alter system set default_transaction_read_only = %s; select pg_reload_conf()"
+    try:
+        fleet.server.psql(read_only.replace("; ", ";\n") % "on", database="postgres")
+        gateway.take(Maker(seed=31).make(100), name="more")
+        harness.until(lambda: len(shipper.says("event=ship_waits")) == 2, 20, shipper.process.tail)
+        assert "read-only" in shipper.says("event=ship_waits")[1]
+    finally:
+        fleet.server.psql(read_only.replace("; ", ";\n") % "off", database="postgres")
+    all_shipped(fleet, gateway)
+    same(fleet, gateway)
+    assert fleet.value("select count(*) from spoa_llm.rejected") == "0" and not shipper.process.text().count("level=error")
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
 def test_the_shipper_only_reads(fleet, shippers):
     """It runs as another user, of the group of the ledger, while an agent writes and while none is there."""

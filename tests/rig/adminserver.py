@@ -14,7 +14,7 @@ from loglines import DAY, Maker
 POST = {"X-Requested-With": "spoa-llm"}
 DATA = ["/metrics", "/stats", "/savings", "/stats-history", "/explain?model=m", "/events"]
 PAGE = {"/": "text/html", "/dashboard.css": "text/css",
-        **dict.fromkeys(["/dashboard.js", "/plots.js", "/report.js", "/budgets.js", "/explain.js", "/figures.js", "/chart.js"], "text/javascript")}
+        **dict.fromkeys(["/dashboard.js", "/plots.js", "/report.js", "/budgets.js", "/gateways.js", "/explain.js", "/figures.js", "/chart.js"], "text/javascript")}
 OPEN = ["/livez", "/readyz", *PAGE]
 ROUTES = [{"model_prefix": "glm-", "upstream": "https://ollama.com", "auth": "env:GLM_KEY"},
           {"model_prefix": "gone-", "upstream": "https://gone.example", "auth": "file:/nonexistent/key"},

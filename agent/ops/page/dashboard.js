@@ -5,13 +5,15 @@ import { $, ago, announce, big, bytes, clock, count, countFigure, DAY, dayName, 
 	put, table, UNITS } from "./figures.js";
 import { showBudgets } from "./budgets.js";
 import { makeExplain } from "./explain.js";
-import { CHOICES, PERIOD_NAMES, readHash, reports, settle, showGroups, showTotals, view } from "./report.js";
+import { showGateways } from "./gateways.js";
+import { CHOICES, hash, PERIOD_NAMES, readHash, reports, settle, showGroups, showTotals, view } from "./report.js";
 import { makeCharts, paint, showSpark, showTime } from "./plots.js";
 
 const SILENCE_MS = 5000;      // the server sends an event every second; after so long without one the connection is given up
 const RETRY_MS = [500, 15000]; // first and longest wait before /events is opened again
 const LOST_AFTER_MS = 1500;   // shorter interruptions (a worker process that is replaced) show no notice
 const REFRESH_MS = 1000;      // the shortest time between two reads of the ledger's figures
+const FLEET_REFRESH_MS = 10000; // between two reads of the fleet's figures, which the events of this gateway say nothing about
 const FAILED_RETRY_MS = [1000, 16000]; // first and longest wait before /savings is read again after an error
 const REST_AFTER_MS = 10000;  // a hidden tab closes its connection, because a browser opens only six to a server for all tabs
 const WEEKS_AFTER_MS = 45 * DAY; // a longer history is shown by weeks unless a unit was chosen
@@ -23,7 +25,18 @@ function choose(name, value) {
 	view.all = false;
 	view.unitGiven ||= name === "unit";
 	settle();
-	history.replaceState(null, "", "#" + new URLSearchParams({ period: view.period, unit: view.unit, by: view.by }));
+	history.replaceState(null, "", hash());
+	refresh(true);
+}
+
+// The switch is there if the agent has somebody to ask for the fleet's figures.
+function showScope(stats) {
+	const there = Boolean(stats.fleet?.figures);
+	$("scope").hidden = !there;
+	if (there || view.scope === "gateway")
+		return;
+	view.scope = "gateway";
+	settle();
 	refresh(true);
 }
 
@@ -91,8 +104,10 @@ function tokenGiven(event) {
 let reading = false, again = false; // again: read once more when this reading has ended, or the tab is shown
 let notBefore = 0, nextTimer = null, nextAt = 0; // times of readings, in milliseconds since 1970
 let shownAt = null;    // when the figures on the page were read
+let shownScope = "gateway"; // of whom they are
 let choices = 0;       // counts what the person asked for; an answer to an earlier choice is thrown away
 let failedReadings = 0;
+let stopReading = () => {}; // what was chosen before may take long
 
 // `failed`: shows the notice that the ledger cannot be read.
 function ledgerState(state, failed) {
@@ -105,8 +120,10 @@ function ledgerState(state, failed) {
 
 // `chosen`: the person asked for it, so it happens at once and is announced to screen readers.
 function refresh(chosen) {
-	if (chosen)
+	if (chosen) {
 		choices++;
+		stopReading();
+	}
 	clearTimeout(nextTimer);
 	nextTimer = null;
 	if (reading || document.hidden)
@@ -131,29 +148,44 @@ function schedule(at) {
 }
 
 async function read(chosen) {
-	const began = Date.now(), choice = choices, query = (by) => `savings?${new URLSearchParams({ since: view.period, by })}`;
+	const began = Date.now(), choice = choices, fleet = view.scope === "fleet";
+	const query = (by) => `savings?${new URLSearchParams({ since: view.period, by, ...(fleet && { scope: "fleet" }) })}`;
+	const stop = new AbortController();
+	stopReading = () => stop.abort();
 	reading = true;
 	again = false;
+	if (shownScope !== view.scope) { // what is shown is of others
+		shownAt = null;
+		ledgerState("loading");
+	}
 	try {
-		const [group, time] = await Promise.all([query(view.by), query(UNITS[view.unit].ask)].map(
-			async (path) => parse(await (await ask(path)).text())));
+		const one = async (path) => parse(await (await ask(path, stop.signal)).text());
+		// Of the fleet one after the other, because the shipper answers so: after a failure nothing waits there.
+		const [group, time, gateways, list] = fleet ? [await one(query(view.by)), await one(query(UNITS[view.unit].ask)), await one(query("gateway")),
+			await one("gateways")] : await Promise.all([query(view.by), query(UNITS[view.unit].ask)].map(one));
 		if (choice === choices) {
-			Object.assign(reports, { group, time });
+			Object.assign(reports, { group, time, gateways, list: list?.gateways });
+			showScopeOf(view.scope);
 			shownAt = Date.now();
 			failedReadings = 0;
 			showLedger(chosen);
 		}
 	} catch (error) {
-		if (!(error instanceof Locked))
+		if (!(error instanceof Locked) && choice === choices)
 			readFailed(error);
 	}
 	reading = false;
 	// Read a slow ledger less often.
-	notBefore = Date.now() + Math.max(REFRESH_MS, 3 * (Date.now() - began));
+	notBefore = Date.now() + Math.max(fleet ? FLEET_REFRESH_MS : REFRESH_MS, 3 * (Date.now() - began));
 	if (choice !== choices)
 		refresh(true);
-	else if (again)
+	else if (again || fleet)
 		refreshSoon();
+}
+
+function showScopeOf(scope) {
+	shownScope = scope;
+	document.body.dataset.scope = scope;
 }
 
 function showLedger(chosen) {
@@ -162,7 +194,7 @@ function showLedger(chosen) {
 	showTotals(group, time);
 	ledgerState(some ? "ok" : "empty");
 	if (!some) {
-		put($("empty-text"), view.period === "all" ?
+		put($("empty-text"), view.period === "all" ? view.scope === "fleet" ? "PostgreSQL has no request of any gateway yet." :
 			"Nothing is in the ledger yet. The first figures appear when the first request has ended." :
 			`No request ended ${PERIOD_NAMES[view.period]}.`);
 		$("empty-all").hidden = view.period === "all";
@@ -174,9 +206,11 @@ function showLedger(chosen) {
 		}
 		showTime(time);
 		showGroups(group);
+		if (view.scope === "fleet")
+			showGateways(reports.gateways, reports.list);
 	}
 	if (chosen)
-		announce(some ? `By ${view.by}, ${PERIOD_NAMES[view.period]}: saved ${$("saved").textContent}, cost ${$("cost").textContent}` :
+		announce(some ? `By ${view.by}, ${PERIOD_NAMES[view.period]}${view.scope === "fleet" ? ", of the fleet" : ""}: saved ${$("saved").textContent}, cost ${$("cost").textContent}` :
 			$("empty-text").textContent);
 	showTitle();
 }
@@ -195,6 +229,11 @@ function readFailed(error) {
 	schedule(Date.now() + Math.min(FAILED_RETRY_MS[1], FAILED_RETRY_MS[0] * 2 ** failedReadings++));
 	if (!error.status) // no answer at all: the notice about /events says so
 		return;
+	if (!shownAt) { // else the figures of the other scope would stand there
+		showScopeOf(view.scope);
+		for (const [id, text] of [["saved-title", "Saved"], ["saved", "\u2026"], ["saved-share", ""], ["fleet-note", ""]])
+			put($(id), text);
+	}
 	ledgerState(shownAt ? document.body.dataset.ledger : "failed", true);
 	put($("failed-why"), error.message.replace(/\.?$/, "."));
 	put($("failed-since"), shownAt ? `The figures shown are from ${clock(shownAt)}.` : "");
@@ -218,6 +257,7 @@ function showStats(stats) {
 	last = stats;
 	put($("version"), stats.version);
 	showReady(stats);
+	showScope(stats);
 	put($("rate"), perSecond(stats.now.requests_per_s));
 	put($("refused-rate"), perSecond(stats.now.refused_per_s));
 	put($("p50"), micros(stats.now.latency_us.p50));

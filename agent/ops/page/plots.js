@@ -3,7 +3,7 @@
 // The ledger's figures over time as charts and tables, and the curve of the last minutes. Without Chart.js there are tables only.
 import { $, big, count, countFigure, el, FIGURES, fill, MINUS, money, moneyFigure, perSecond, put, short, table,
 	tokensIn, UNITS } from "./figures.js";
-import { view } from "./report.js";
+import { view, whose } from "./report.js";
 
 const SPARK_POINTS = 120;     // seconds, as many as the server remembers
 const BUCKETS_FILLED = 2000;  // with more bars, those without a request are left out
@@ -141,7 +141,7 @@ export function makeCharts() {
 
 export function showTime(report) {
 	buckets = bucketsOf(report, view.unit);
-	const signature = JSON.stringify([view.unit, buckets], (_, v) => (typeof v === "bigint" ? String(v) : v));
+	const signature = JSON.stringify([view.scope, view.unit, buckets], (_, v) => (typeof v === "bigint" ? String(v) : v));
 	if ($("money").made !== signature) {
 		$("money").made = signature;
 		const scale = { money: 1e9, tokens: 1 };
@@ -149,6 +149,7 @@ export function showTime(report) {
 			if (!charts)
 				break;
 			charts[id].data.labels = buckets.map((b) => b.name);
+			charts[id].data.datasets.forEach((set, at) => (set.label = whose(charts[id].sets[at].label)));
 			charts[id].data.datasets.forEach((set, at) => (set.data = buckets.map((b) => Number(charts[id].sets[at].value(b)) / scale[id])));
 		}
 		paint();
@@ -160,7 +161,7 @@ export function showTime(report) {
 			`${short(tokensIn(busiest) + busiest.output)}, ${busiest.name}. The table below has all figures.`);
 	}
 	timeTable("money-table", [["requests", "Requests"], ["cost_nanodollars", "Cost"], ["estimated_cost_nanodollars", "Estimated"],
-		["saved_gateway_nanodollars", "Saved by this gateway"], ["saved_cache_nanodollars", "Saved by caches"]]);
+		["saved_gateway_nanodollars", whose("Saved by this gateway")], ["saved_cache_nanodollars", "Saved by caches"]]);
 	timeTable("tokens-table", [["input", "Input"], ["cache_read", "Cache read"], ["cache_write", "Cache write"], ["output", "Output"]]);
 }
 

@@ -12,12 +12,13 @@ const NAMES_SHOWN = 4; // names of models whose requests are in doubt
 export const CHOICES = {
 	period: ["24h", "7d", "30d", "all"],
 	unit: ["hour", "day", "week", "month"],
-	by: ["model", "route", "project", "client", "member"],
+	by: ["model", "route", "project", "client", "member", "gateway"],
+	scope: ["gateway", "fleet"],
 };
 const UNITS_OF = { "24h": ["hour"], "7d": ["hour", "day"], "30d": ["hour", "day", "week"], all: ["day", "week", "month"] };
 const DEFAULT_UNIT = { "24h": "hour", "7d": "day", "30d": "day", all: "day" };
 export const PERIOD_NAMES = { "24h": "in the last 24 hours", "7d": "in the last 7 days", "30d": "in the last 30 days", all: "to date" };
-export const view = { period: "all", unit: "day", by: "model", unitGiven: false, order: null, all: false };
+export const view = { period: "all", unit: "day", by: "model", scope: "gateway", unitGiven: false, order: null, all: false };
 
 export function readHash() {
 	const said = new URLSearchParams(location.hash.slice(1));
@@ -25,6 +26,8 @@ export function readHash() {
 		if (values.includes(said.get(name)))
 			view[name] = said.get(name);
 	view.unitGiven = said.has("unit");
+	if (!said.has("scope"))
+		view.scope = "gateway";
 	settle();
 }
 
@@ -34,6 +37,9 @@ export function settle() {
 		view.unit = DEFAULT_UNIT[view.period];
 		view.unitGiven = false;
 	}
+	$("by-gateway").hidden = view.scope !== "fleet";
+	if (view.by === "gateway" && view.scope !== "fleet")
+		view.by = "model";
 	for (const name of Object.keys(CHOICES))
 		for (const input of document.getElementsByName(name)) {
 			input.checked = input.value === view[name];
@@ -42,8 +48,17 @@ export function settle() {
 		}
 }
 
-// The two reports from which the page is made.
-export const reports = { group: null, time: null };
+// What the page writes to the address: `scope` only if it is not the usual one.
+export function hash() {
+	const { period, unit, by, scope } = view;
+	return "#" + new URLSearchParams({ period, unit, by, ...(scope === "fleet" && { scope }) });
+}
+
+// The text for one gateway, or in the plural if the figures are of the fleet.
+export const whose = (text) => (view.scope === "fleet" ? text.replace("this gateway", "the gateways") : text);
+
+// The reports from which the page is made. Of the fleet alone: `gateways`, the sums by gateway, and `list`, the gateways.
+export const reports = { group: null, time: null, gateways: null, list: null };
 
 // ---- totals
 
@@ -59,7 +74,7 @@ export function showTotals(report, time) {
 	const t = report.totals, cost = big(t.cost_nanodollars), saved = big(t.saved_total_nanodollars);
 	const first = Date.parse(report.since ?? time.rows[0]?.[time.by]);
 
-	put($("saved-title"), `Saved ${PERIOD_NAMES[view.period]}`);
+	put($("saved-title"), `Saved ${PERIOD_NAMES[view.period]}${view.scope === "fleet" ? " by the fleet" : ""}`);
 	moneyFigure($("saved"), saved).dataset.sign = saved < 0n ? "-" : "";
 	const share = percent(saved, cost + saved);
 	put($("saved-share"), !cost && !saved ? "" : saved < 0n ?
@@ -98,9 +113,9 @@ export function showTotals(report, time) {
 	put($("tokens-out-note"), big(t.estimated_output) ? `${short(big(t.output) - big(t.estimated_output))} without estimates` : "");
 	showTrust(report);
 
-	fill($("exact").querySelector("tbody"), JSON.stringify(t), () => FIGURES.map(([name, label]) => {
+	fill($("exact").querySelector("tbody"), view.scope + JSON.stringify(t), () => FIGURES.map(([name, label]) => {
 		const isMoney = name.endsWith("_nanodollars"), value = big(t[name]);
-		return el("tr", {}, el("th", { scope: "row" }, label),
+		return el("tr", {}, el("th", { scope: "row" }, whose(label)),
 			figure(el("td", { class: "n", "data-exact": name }), value, isMoney ? exactDollars(value) : count(value), ""));
 	}));
 }
@@ -209,10 +224,10 @@ export function showGroups(report) {
 		rows = rows.slice(0, ROWS_SHOWN);
 
 	const head = [{ name: by[0].toUpperCase() + by.slice(1) },
-		...COLUMNS.map(([name, label]) => ({ name: label, class: "n", button: sortButton(name, label),
+		...COLUMNS.map(([name, text]) => [name, whose(text)]).map(([name, label]) => ({ name: label, class: "n", button: sortButton(name, label),
 			sorted: order.name === name ? (order.up ? "ascending" : "descending") : null }))];
 	head.splice(4, 0, { name: "Share", class: "share" });
-	fill($("groups"), JSON.stringify([by, order, rows, String(total)]), () => table(`By ${by}`, head, rows.map((row) => {
+	fill($("groups"), JSON.stringify([view.scope, by, order, rows, String(total)]), () => table(`By ${by}`, head, rows.map((row) => {
 		const [, tokens, cost, ...savings] = COLUMNS.map(([, , of]) => of(row));
 		return [
 			row[by] === "" ? el("span", { class: "dim" }, EMPTY_NAMES[by]) : el("span", { class: "name" }, row[by]),

@@ -62,8 +62,8 @@ static bool draw_password(char out[PASSWORD_LEN + 1])
 	return true;
 }
 
-/* Begins the file of the password. Others than its owner may read a new one not at all, and one that is replaced by a
- * group at most. */
+/* Begins the file of the password. A new file is for its owner alone; one that is replaced stays readable for its group
+ * if it was. */
 static bool begin_file(whole_file *file, const char *path, err *e)
 {
 	struct stat st;

@@ -41,7 +41,7 @@ static bool take(void *ctx, const record *r)
 	batch *b = ctx;
 	size_t begin = buf_len(&b->text);
 
-	/* A buffer without room for a row has room for some thousand others. */
+	/* The buffer has room for thousands of rows, so that the first one always fits. */
 	b->more = b->count == BATCH_ROWS || !fleet_copy_row(&b->text, r->sequence, r);
 	if (b->more)
 		return false;
@@ -94,7 +94,7 @@ typedef struct sending {
 	err *e;
 } sending;
 
-/* Keeps a failure. True: none. */
+/* Notes what a statement resulted in, and the SQLSTATE of a failure. True: it did not fail. */
 static bool is_ok(sending *s, pq_result result)
 {
 	s->result = result;
@@ -108,7 +108,7 @@ static void number(char out[24], int64_t n)
 	snprintf(out, 24, "%" PRId64, n);
 }
 
-/* Takes the lock of the gateway's row, and looks whether it stands where it should. */
+/* Locks the gateway's row, and compares its epoch and position with what this process knows. */
 static batch_result lock_gateway(sending *s)
 {
 	const char *values[] = { s->at->no };
@@ -188,7 +188,7 @@ static bool move(sending *s, const batch_row *row, size_t left, int64_t added)
 		       7, values, NULL, s->e));
 }
 
-/* Runs one transaction for the rows [from, to), or notes the one row as rejected for `problem`. */
+/* Runs one transaction, which sends the rows [from, to), or with a `problem` notes the one row as rejected. */
 static batch_result transact(sending *s, size_t from, size_t to, const char *problem)
 {
 	const batch_row *last = &s->b->rows[to - 1];

@@ -39,8 +39,8 @@ typedef struct batch {
 
 typedef enum batch_result {
 	BATCH_OK,
-	BATCH_PQ,    /* see the pq_result */
-	BATCH_MOVED, /* the gateway stands elsewhere: read it again */
+	BATCH_PQ,    /* a statement failed: see the pq_result */
+	BATCH_MOVED, /* PostgreSQL has another epoch or position than this process knows: read them again */
 } batch_result;
 
 /* What became of the rows that were sent. */

@@ -36,7 +36,8 @@ static pq_result number(pq *c, const char *sql, int64_t *n, err *e)
 
 /* ---- the schema */
 
-/* What is no part of a version: the groups belong to the server, not to the database. */
+/* What comes before the first version. The groups may be there already, because roles belong to the server, not to the
+ * database. */
 #define FOUNDATION \
 	"DO $body$ BEGIN" \
 	" IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = 'spoa_llm_writer') THEN CREATE ROLE spoa_llm_writer; END IF;" \
@@ -110,7 +111,7 @@ pq_result fleet_init(pq *c, int *was, int *is, err *e)
 	*was = *is = 0;
 	if (result == PQ_OK)
 		result = end(c, migrate(c, was, is, e), e);
-	/* Beside the transaction, because a table that is in use keeps no month waiting. */
+	/* After the COMMIT, so that a table in use, which puts off a month's partition, does not put off the schema. */
 	if (result == PQ_OK)
 		result = pq_script(c,
 				   "SELECT spoa_llm.ensure_partition((extract(epoch FROM date_trunc('month', now())"
@@ -121,7 +122,7 @@ pq_result fleet_init(pq *c, int *was, int *is, err *e)
 
 /* ---- roles */
 
-/* Says what the role is already. */
+/* Checks that the role can be made, or that it can get a new password if `replace`. */
 static pq_result check_role(pq *c, const char *role, bool reader, bool replace, bool *there, err *e)
 {
 	const char *values[] = { role, reader ? "spoa_llm_reader" : "spoa_llm_writer" };

@@ -43,7 +43,7 @@ static bool all_local(const char *hosts)
 	return true;
 }
 
-/* Others than its owner may read the file by a group at most, and nobody else may change it. */
+/* Checks that only the owner may change the file, and that nobody but the owner and the group may read it. */
 static bool check_file(const char *path, err *e)
 {
 	struct stat st;

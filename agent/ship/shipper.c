@@ -143,8 +143,8 @@ static void take_place(place *at, const pq_rows *row)
 	at->time_ms = pq_int(row, 0, 4);
 }
 
-/* True if the ledger is not what became of the one whose rows PostgreSQL has up to `at`: it has lost rows, or others
- * have their sequences. */
+/* True if the ledger is another copy than the one whose rows PostgreSQL has up to `at`: some of these rows are gone, or
+ * other rows have their sequences. */
 static bool is_other_copy(const place *at, const store_id *id, const char *known_epoch, const store_place *here)
 {
 	char there[RECORD_ID_MAX + 1];
@@ -158,7 +158,8 @@ static bool is_other_copy(const place *at, const store_id *id, const char *known
 		return true;
 	if (*there)
 		return false;
-	/* The row has changed since then, and so has a higher sequence; or it was pruned. */
+	/* No row has this sequence any more. In the same copy its row has changed, and so has a higher sequence, or was
+	 * pruned. */
 	return here->of_id ? here->of_id < at->position : at->time_ms >= here->pruned_ms;
 }
 
@@ -220,7 +221,7 @@ static pq_result lock_gateway(shipper *s, err *e)
 	return result;
 }
 
-/* Connects, and finds out where PostgreSQL stands. */
+/* Connects, registers this gateway, and reads its epoch and position. */
 static pq_result begin(shipper *s, err *e)
 {
 	char schema[24], known_epoch[64];
@@ -310,7 +311,8 @@ static void read_next(void *ctx)
 		s->next.after = -1;
 }
 
-/* Sends one batch. `*moved`: PostgreSQL stands elsewhere than this session knows, or the ledger was replaced. */
+/* Sends one batch. Sets `*moved` if PostgreSQL has another epoch or position than this session knows, or if the ledger
+ * was replaced: the next session reads them again. */
 static pq_result step(shipper *s, bool *moved, err *e)
 {
 	ship_status *is = &s->status;

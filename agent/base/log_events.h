@@ -175,6 +175,23 @@ EVENT(ship_drift, WARN, "gateways routes clients",
 EVENT(ship_alike, INFO, "gateways",
       "The other `gateways` of the fleet have the routes and clients of this gateway again, after `ship_drift`.",
       "")
+EVENT(otlp_waits, WARN, "problem instead",
+      "The OpenTelemetry collector, or the ledger, cannot be reached, or the collector takes no spans now. `ship` tries again, at first each second, later each 30 s, or when "
+      "the collector says. Requests and the ledger do not wait for it.",
+      "`problem` says what is wrong. See that the collector runs, and that this host reaches it.")
+EVENT(otlp_refused, ERROR, "problem",
+      "The OpenTelemetry collector does not let this gateway in, or a setting is wrong. `ship` goes on trying, and no span is dropped.",
+      "`problem` says what to look at.")
+EVENT(otlp_dropped, ERROR, "spans from_sequence to_sequence problem",
+      "The OpenTelemetry collector takes these spans at no time, so they were dropped. They are among the rows of the ledger with these sequences, which stay.",
+      "Look at the collector's own log. A collector that answers 413 takes requests of less than one span.")
+EVENT(otlp_anew, WARN, "problem",
+      "The file that says up to where the OpenTelemetry collector has the ledger cannot be read. Spans are sent from the requests of an hour ago on; the collector may have some of "
+      "them, which are the same spans again.",
+      "Look at the file, and at its disk.")
+EVENT(otlp_ended, INFO, "sent dropped",
+      "`spoa-llm ship` sends no spans any more, because it ends. It counts those that it has sent, and those that it has dropped.",
+      "")
 EVENT(ship_ended, INFO, "sent",
       "`spoa-llm ship` has ended, at the end of a transaction. `sent` counts the rows that it has sent.",
       "")

@@ -105,7 +105,7 @@ const command commands[] = {
 	  "spoa-llm ledger compact --dry-run", .ledger = command_ledger_compact },
 	{ HEADROOM, "ledger headroom", NULL, "write proxy_savings.json for Headroom's dashboard",
 	  "spoa-llm ledger headroom --output ~/.headroom/proxy_savings.json", .ledger = command_ledger_headroom },
-	{ SHIP, "ship", NULL, "send the ledger's requests to the fleet's PostgreSQL, until SIGTERM",
+	{ SHIP, "ship", NULL, "send the ledger's requests to the fleet's PostgreSQL, as spans to an OpenTelemetry collector, or both, until SIGTERM",
 	  "spoa-llm ship", .ledger = command_ship },
 	{ FLEET_INIT, "fleet init", NULL, "make the schema of the fleet in PostgreSQL, or bring it to this version; as its owner",
 	  "spoa-llm fleet init --fleet-uri postgresql://owner@db.example/llm", .ledger = command_fleet_init },

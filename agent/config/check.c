@@ -7,6 +7,7 @@
 #include "base/address.h"
 #include "base/nearest.h"
 #include "config/fleet.h"
+#include "config/otlp.h"
 #include "config/routes.h"
 #include "config/values.h"
 #include "decide/leg.h"
@@ -219,7 +220,7 @@ static void check_no_address_twice(const settings *s, const config *c, err_list 
 	socket_address a, b;
 	err why;
 
-	for (size_t l = 0; l < (!*c->ledger ? 2 : !*c->fleet_uri ? 4 : 5); l++)
+	for (size_t l = 0; l < (!*c->ledger ? 2 : !*c->fleet_uri && !*c->otlp_endpoint ? 4 : 5); l++)
 		for (size_t i = 0; i < lists[l]->count; i++) {
 			bool twice = false;
 			if (!address_parse(&a, lists[l]->items[i], &any, &why))
@@ -360,6 +361,24 @@ static void check_fleet(const settings *s, const config *c, err_list *all)
 	}
 }
 
+static void check_otlp(const settings *s, const config *c, err_list *all)
+{
+	const char *const *files[] = { (const char *const *)&c->otlp_headers_file,
+				       (const char *const *)&c->otlp_ca_file, (const char *const *)&c->otlp_state };
+	err why;
+
+	if (*c->otlp_endpoint && !otlp_endpoint_check(c->otlp_endpoint, *c->otlp_headers_file != '\0', &why)) {
+		const setting *one = setting_of(s, &c->otlp_endpoint, c);
+		setting_error(one, one->where, &why, all);
+	}
+	for (size_t i = 0; i < sizeof files / sizeof files[0]; i++)
+		if (**files[i] && **files[i] != '/') {
+			const setting *one = setting_of(s, files[i], c);
+			err_set(&why, "an absolute path is expected");
+			setting_error(one, one->where, &why, all);
+		}
+}
+
 /* ---- the routes */
 
 /* The routes that were chosen, and how to read them. */
@@ -454,6 +473,7 @@ bool settings_check(const settings *s, config *c, err_list *all, err *e)
 	c->table->websocket_allowed = c->websocket != WEBSOCKET_REFUSE;
 	check_clients(s, c, all);
 	check_fleet(s, c, all);
+	check_otlp(s, c, all);
 	choose_routes(c, s, &routes, all);
 	check_listeners(s, c, all);
 	check_for_backends(s, c, all);

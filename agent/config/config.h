@@ -68,8 +68,13 @@ typedef struct config {
 	char *fleet_name;          /* "": the host's name */
 	int64_t fleet_backlog;     /* bytes */
 	address_list fleet_listen;
-	char *ship_listen; /* "": the shipper answers nothing */
-	char *ca_file;     /* this and the next two: for `spoa-llm backends` */
+	char *ship_listen;       /* "": the shipper answers nothing */
+	char *otlp_endpoint;     /* "": requests are sent to no collector */
+	char *otlp_headers_file; /* "": none */
+	char *otlp_ca_file;      /* "": the system's authorities */
+	char *otlp_state;        /* directory for the position */
+	bool otlp_sampled_only;
+	char *ca_file; /* this and the next two: for `spoa-llm backends` */
 	int64_t upstream_addresses;
 	address_list name_servers; /* IP[:PORT] or RESOLV_CONF; empty: none */
 	route_table *table;        /* routes and targets, ready for policy_new() */

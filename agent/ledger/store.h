@@ -218,6 +218,9 @@ typedef struct store_place {
 	int64_t pruned_ms;          /* rows of before that time were removed */
 } store_place;
 MUST_CHECK store_result store_at(store *s, int64_t sequence, const char *id, store_place *place, err *e);
+/* Sets `*sequence` to that of the first row that arrived since `since_ms`; if there is none, to the next one that a row
+ * will have. */
+MUST_CHECK store_result store_first_since(store *s, int64_t since_ms, int64_t *sequence, err *e);
 /* The sequence up to which rows were shipped, as store_keep_shipped() noted it; 0: none were. A new epoch forgets it.
  */
 MUST_CHECK store_result store_shipped(store *s, int64_t *sequence, err *e);

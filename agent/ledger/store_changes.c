@@ -224,3 +224,26 @@ store_result store_at(store *s, int64_t sequence, const char *id, store_place *p
 	sqlite3_finalize(st);
 	return rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "reading where it is", e);
 }
+
+store_result store_first_since(store *s, int64_t since_ms, int64_t *sequence, err *e)
+{
+	sqlite3_stmt *st = NULL;
+
+	store_result result = store_ready(s, e);
+	if (result != STORE_OK)
+		return result;
+	/* The plus keeps SQLite from walking along the rowids instead of the index of times. */
+	int rc = store_prepare(s,
+			       "SELECT coalesce((SELECT min(+rowid) FROM requests WHERE time_ms >= ?1), 1 +"
+			       " max(coalesce((SELECT value FROM meta WHERE key = 'sequence'), 0),"
+			       " coalesce((SELECT max(rowid) FROM requests), 0)))",
+			       &st);
+	if (rc == SQLITE_OK) {
+		sqlite3_bind_int64(st, 1, since_ms);
+		rc = sqlite3_step(st);
+	}
+	if (rc == SQLITE_ROW)
+		*sequence = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "looking for the first row since a time", e);
+}

@@ -95,6 +95,17 @@ typedef struct host_fleet {
 /* Returns "silent", the state that the shipper has said, or "" if it was not heard of yet. */
 const char *host_fleet_state(const host_fleet *f);
 
+/* How far an OpenTelemetry collector has the ledger's requests as spans, as `spoa-llm ship` says. */
+typedef struct host_spans {
+	bool kept;         /* a shipper is listened to for it */
+	bool ever, silent; /* one was heard; none is now */
+	int64_t silent_ms; /* since one was heard last, or since this process started */
+	char state[16];    /* connecting, refused, behind, ok */
+	char problem[sizeof((err){ 0 }).text];
+	int64_t behind, lag_ms;
+	int64_t sent, dropped, unsampled;
+} host_spans;
+
 typedef struct host_snapshot {
 	const char *version;
 	int64_t started_ms; /* Unix time of the worker process */
@@ -135,18 +146,19 @@ typedef struct host_snapshot {
 	host_tap tap;
 	host_budgets *budgets; /* owned; NULL: the option `clients` is not set */
 	host_fleet fleet;
+	host_spans spans;
 } host_snapshot;
 
 /* One check of /readyz. */
 typedef struct host_check {
 	const char *part; /* workers, routes, credentials, clients, pools, contract, backends, reload, draining, ledger,
-			     journal, log_lines, tap, fleet */
+			     journal, log_lines, tap, fleet, spans */
 	bool ok;
 	bool blocking;    /* if it is not ok, /readyz is 503 */
 	char detail[640]; /* room for an error (base/err.h), and what is said around it */
 } host_check;
 
-enum { HOST_CHECKS_MAX = 16 };
+enum { HOST_CHECKS_MAX = 17 };
 
 typedef enum host_result {
 	HOST_OK,

@@ -355,6 +355,31 @@ static void write_fleet(FILE *f, const host_fleet *t, uint64_t unshipped)
 	value_u(f, (uint64_t)t->drift_clients);
 }
 
+/* ---- spans */
+
+static void write_spans(FILE *f, const host_spans *t)
+{
+	static const char *const states[] = { "connecting", "refused", "behind", "ok", "silent" };
+	const char *state = t->silent ? "silent" : t->ever ? t->state : "";
+
+	head(f, "spoa_llm_otlp_state", "gauge", "1 for the state of what `spoa-llm ship` sends to the collector.");
+	for (size_t i = 0; i < sizeof states / sizeof states[0]; i++) {
+		labelled(f, "spoa_llm_otlp_state", "state", states[i], NULL);
+		value_u(f, strcmp(states[i], state) == 0);
+	}
+	if (!t->ever)
+		return;
+	one(f, "spoa_llm_otlp_behind", "gauge", "Changes of rows that the collector does not have, at most.",
+	    (uint64_t)t->behind);
+	head(f, "spoa_llm_otlp_lag_seconds", "gauge", "For how long the collector has not had all rows.");
+	fprintf(f, "spoa_llm_otlp_lag_seconds %" PRId64 ".%03d\n", t->lag_ms / 1000, (int)(t->lag_ms % 1000));
+	one(f, "spoa_llm_otlp_spans_total", "counter", "Spans that the collector took.", (uint64_t)t->sent);
+	one(f, "spoa_llm_otlp_dropped_total", "counter", "Spans that the collector takes at no time.",
+	    (uint64_t)t->dropped);
+	one(f, "spoa_llm_otlp_unsampled_total", "counter",
+	    "Requests without a span, because their clients do not record the trace.", (uint64_t)t->unsampled);
+}
+
 /* ---- upstreams */
 
 static void write_times(FILE *f, const char *name, const char *help, const ends *e, bool first)
@@ -505,6 +530,8 @@ void metrics_write(FILE *f, const host_snapshot *s, const host_check *checks, si
 		write_tap(f, &s->tap, s->ledger.fallbacks);
 	if (s->fleet.kept)
 		write_fleet(f, &s->fleet, s->ledger.unshipped);
+	if (s->spans.kept)
+		write_spans(f, &s->spans);
 	write_resting(f, s);
 	if (s->ends) {
 		write_ends(f, s->ends);

@@ -108,6 +108,7 @@ static bool on_snapshot(void *ctx, host_snapshot *s)
 		s->ledger = recording_stats(h->recording);
 		s->tap = recording_tap(h->recording);
 		s->fleet = recording_fleet(h->recording);
+		s->spans = recording_spans(h->recording);
 		s->fleet.figures = s->fleet.kept && *h->config->ship_listen;
 	}
 	pthread_mutex_unlock(&h->lock);
@@ -254,6 +255,9 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 		host_fleet fleet = recording_fleet(h->recording);
 		if (fleet.kept)
 			checks_fleet(&out[n++], &fleet);
+		host_spans sent = recording_spans(h->recording);
+		if (sent.kept)
+			checks_spans(&out[n++], &sent);
 	}
 	pthread_mutex_unlock(&h->lock);
 	policy_unref(p);

@@ -144,6 +144,24 @@ void checks_fleet(host_check *c, const host_fleet *f)
 			   (long long)f->behind, (long long)f->lag_ms / 1000);
 }
 
+void checks_spans(host_check *c, const host_spans *s)
+{
+	bool well = strcmp(s->state, "ok") == 0 || strcmp(s->state, "behind") == 0;
+
+	if (s->silent)
+		checks_set(c, "spans", false, false, "`spoa-llm ship` %s for %lld seconds; the ledger keeps the rows",
+			   s->ever ? "was silent" : "was not heard of", (long long)s->silent_ms / 1000);
+	else if (!s->ever)
+		checks_set(c, "spans", true, false, "not heard of yet");
+	else if (!well)
+		checks_set(c, "spans", false, false, "%s, for %lld seconds: %s", s->state, (long long)s->lag_ms / 1000,
+			   s->problem);
+	else
+		checks_set(c, "spans", true, false,
+			   "the collector lacks at most %lld changes, and has for %lld seconds", (long long)s->behind,
+			   (long long)s->lag_ms / 1000);
+}
+
 size_t checks_clients(host_check *c, const policy *p, const clients_status *s)
 {
 	const client_table *t = p->clients;

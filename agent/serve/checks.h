@@ -20,5 +20,6 @@ size_t checks_clients(host_check *c, const policy *p, const clients_status *s);
 
 void checks_tap(host_check *c, const host_tap *t);
 void checks_fleet(host_check *c, const host_fleet *f);
+void checks_spans(host_check *c, const host_spans *s);
 
 #endif

@@ -24,6 +24,8 @@ struct intake {
 	ledger *ledger;
 	taps taps;
 	shipping shipping;
+	spans spans;
+	intake_ships ships;
 	bool running;
 };
 
@@ -44,7 +46,10 @@ static void on_report(void *ctx, slice datagram)
 static void on_shipper(void *ctx, slice datagram)
 {
 	intake *in = ctx;
-	shipping_take(&in->shipping, datagram, in->ledger);
+	if (in->ships.rows)
+		shipping_take(&in->shipping, datagram, in->ledger);
+	if (in->ships.spans)
+		spans_take(&in->spans, datagram);
 }
 
 static void on_bad_framing(void *ctx)
@@ -72,7 +77,7 @@ static void on_timer(struct ev_loop *loop UNUSED, ev_timer *timer, int events UN
 	on_batch_end(in);
 	if (in->reports)
 		taps_look(&in->taps);
-	if (in->fleet)
+	if (in->fleet && in->ships.rows)
 		shipping_look(&in->shipping);
 }
 
@@ -121,13 +126,16 @@ static bool take_over(intake *in, logsock **into, const intake_sockets *s, void 
 	return false;
 }
 
-intake *intake_new(const intake_sockets *lines, const intake_sockets *reports, const intake_sockets *fleet)
+intake *intake_new(const intake_sockets *lines, const intake_sockets *reports, const intake_sockets *fleet,
+		   const intake_ships *ships)
 {
 	intake *in = calloc(1, sizeof *in);
 
 	if (in) {
 		taps_init(&in->taps);
 		shipping_init(&in->shipping);
+		spans_init(&in->spans);
+		in->ships = *ships;
 		in->loop = ev_loop_new(EVFLAG_NOENV);
 	}
 	bool ok = take_over(in, in ? &in->lines : NULL, lines, on_line);
@@ -169,7 +177,12 @@ host_tap intake_tap(intake *in)
 
 host_fleet intake_fleet(intake *in)
 {
-	return in->fleet ? shipping_tell(&in->shipping) : (host_fleet){ .kept = false };
+	return in->fleet && in->ships.rows ? shipping_tell(&in->shipping) : (host_fleet){ .kept = false };
+}
+
+host_spans intake_spans(intake *in)
+{
+	return in->fleet && in->ships.spans ? spans_tell(&in->spans) : (host_spans){ .kept = false };
 }
 
 void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx)
@@ -188,5 +201,6 @@ void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void 
 		ev_loop_destroy(in->loop);
 	taps_deinit(&in->taps);
 	shipping_deinit(&in->shipping);
+	spans_deinit(&in->spans);
 	free(in);
 }

@@ -8,9 +8,16 @@
 #include "ledger/ledger.h"
 #include "net/logsock.h"
 #include "serve/shipping.h"
+#include "serve/spans.h"
 #include "serve/taps.h"
 
 typedef struct intake intake;
+
+/* What shippers are listened to for. */
+typedef struct intake_ships {
+	bool rows;  /* to PostgreSQL */
+	bool spans; /* to a collector */
+} intake_ships;
 
 /* Listeners for one kind of messages. */
 typedef struct intake_sockets {
@@ -20,7 +27,8 @@ typedef struct intake_sockets {
 
 /* Takes over the listeners for log lines, for what taps say, and for what shippers say, on failure too. Reads nothing
  * yet. NULL: out of memory. */
-intake *intake_new(const intake_sockets *lines, const intake_sockets *reports, const intake_sockets *fleet);
+intake *intake_new(const intake_sockets *lines, const intake_sockets *reports, const intake_sockets *fleet,
+		   const intake_ships *ships);
 /* Takes over a stream of another process, before intake_start(); `begun` is the part of a message that the other
  * process has read. Takes over `fd`, on failure too. */
 void intake_adopt(intake *in, int fd, slice begun);
@@ -30,6 +38,7 @@ MUST_CHECK bool intake_start(intake *in, ledger *l, err *e);
 host_tap intake_tap(intake *in);
 /* The same of the shipper. From any thread. */
 host_fleet intake_fleet(intake *in);
+host_spans intake_spans(intake *in);
 /* Takes in what has arrived by now, gives the streams to `each` (NULL: closes them), ends the thread if it was started,
  * and frees `in`. Does nothing for NULL. */
 void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx);

@@ -114,6 +114,7 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 	const char *key = getenv("SPOA_LLM_LOG_KEY");
 	opening o = { { (unsigned)c->listen_mode, { c->allow_remote, true } }, opened, ctx };
 	intake_sockets lines = { .count = 0 }, reports = { .count = 0 }, fleet = { .count = 0 };
+	const intake_ships ships = { .rows = *c->fleet_uri != '\0', .spans = *c->otlp_endpoint != '\0' };
 	recording *r = calloc(1, sizeof *r);
 
 	if (!r) {
@@ -132,11 +133,12 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 	ok = r->prices && ((r->dir && r->key && references_copy(r, routes)) || err_memory(e));
 	ok = ok && open_all(&o, &c->log_listen, "log lines", &lines, e) &&
 	     (!routes_tapped(routes) || open_all(&o, &c->tap_listen, "reports of the tap", &reports, e)) &&
-	     (!*c->fleet_uri || open_all(&o, &c->fleet_listen, "what the shipper says", &fleet, e));
+	     ((!*c->fleet_uri && !*c->otlp_endpoint) ||
+	      open_all(&o, &c->fleet_listen, "what the shipper says", &fleet, e));
 	for (size_t i = 0; ok && i < lines.count; i++)
 		warn_of(c->log_listen.items[i], &lines.items[i]);
 	if (ok) {
-		r->intake = intake_new(&lines, &reports, &fleet);
+		r->intake = intake_new(&lines, &reports, &fleet, &ships);
 		ok = r->intake || err_memory(e);
 		lines.count = reports.count = fleet.count = 0;
 	}
@@ -253,6 +255,11 @@ host_tap recording_tap(recording *r)
 host_fleet recording_fleet(recording *r)
 {
 	return intake_fleet(r->intake);
+}
+
+host_spans recording_spans(recording *r)
+{
+	return intake_spans(r->intake);
 }
 
 void recording_stop(recording *r, void (*each)(void *ctx, int fd, slice begun), void *ctx)

@@ -42,5 +42,6 @@ void recording_ends(recording *r, ends *out);
 host_tap recording_tap(recording *r);
 /* Tells how far the ledger is shipped. From any thread, before recording_stop(). */
 host_fleet recording_fleet(recording *r);
+host_spans recording_spans(recording *r);
 
 #endif

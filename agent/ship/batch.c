@@ -53,9 +53,7 @@ static bool take(void *ctx, const record *r)
 	return true;
 }
 
-/* SQLite commits without a sync, so that a loss of power could take away what was just read; then the journal would
- * give the rows again, with other sequences. All that is not in the database file yet is in the write-ahead log. */
-static bool settle(const char *db, err *e)
+bool batch_settle(const char *db, err *e)
 {
 	char path[4096];
 
@@ -75,7 +73,7 @@ store_result batch_read(batch *b, store *s, const char *db, int64_t after, err *
 	b->more = false;
 	b->text.start = b->text.end = 0;
 	store_result result = store_changes(s, after, BATCH_ROWS + 1, take, b, e);
-	if (result == STORE_OK && b->count && !settle(db, e))
+	if (result == STORE_OK && b->count && !batch_settle(db, e))
 		result = STORE_ERROR;
 	b->after = result == STORE_OK ? after : -1;
 	return result;

@@ -66,4 +66,9 @@ MUST_CHECK batch_result batch_send(const batch *b, pq *c, place *at, const batch
 /* Copies an id as text that PostgreSQL takes: what is no printable ASCII becomes "?". */
 void batch_id(char out[RECORD_ID_MAX + 1], const char *id);
 
+/* Syncs the write-ahead log of the ledger at `db`. SQLite commits without a sync, so that a loss of power could take
+ * away what was just read; then the journal would give the rows again, with other sequences. All that is not in the
+ * database file yet is in the write-ahead log. */
+MUST_CHECK bool batch_settle(const char *db, err *e);
+
 #endif

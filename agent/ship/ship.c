@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "base/address.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "base/thread.h"
@@ -33,6 +34,7 @@ typedef struct ship {
 	ship_status status;
 	bool failed; /* the thread could not begin */
 	answers answers;
+	otlp *otlp; /* NULL: no spans are sent */
 } ship;
 
 /* ---- the agent */
@@ -40,14 +42,9 @@ typedef struct ship {
 size_t ship_report(char out[SHIP_REPORT_MAX], const ship_status *st)
 {
 	char problem[sizeof st->problem], compared[128] = "";
-	size_t i = 0;
 
-	/* Texts of PostgreSQL come in the server's language; a quote or a backslash of theirs ends nothing here. */
-	for (; st->problem[i] && i < sizeof problem - 1; i++) {
-		char c = st->problem[i];
-		problem[i] = (char)(c < ' ' || c > '~' ? '?' : c == '"' || c == '\\' ? '\'' : c);
-	}
-	problem[i] = '\0';
+	/* Texts of PostgreSQL come in the server's language. */
+	ship_plain(problem, sizeof problem, st->problem);
 	if (st->compared)
 		snprintf(compared, sizeof compared,
 			 ",\"gateways\":%" PRId64 ",\"drift_routes\":%" PRId64 ",\"drift_clients\":%" PRId64,
@@ -62,12 +59,10 @@ size_t ship_report(char out[SHIP_REPORT_MAX], const ship_status *st)
 	return len > 0 && len < SHIP_REPORT_MAX ? (size_t)len : 0;
 }
 
-/* Sends the report to each socket of the agent that takes it: it comes again in a second. */
-static void tell_agent(const ship *s, const ship_status *st)
+/* Sends a report to each socket of the agent that takes it: it comes again in a second. */
+static void tell_agent(const ship *s, const char *text, size_t len)
 {
 	const address_rules rules = { .datagrams = true };
-	char text[SHIP_REPORT_MAX];
-	size_t len = ship_report(text, st);
 
 	for (size_t i = 0; len && i < s->settings->agents_count; i++) {
 		socket_address a;
@@ -84,14 +79,18 @@ static void tell_agent(const ship *s, const ship_status *st)
 
 static void tell(ship *s)
 {
-	char line[256];
+	char line[256] = "WATCHDOG=1", text[SHIP_REPORT_MAX], spans[OTLP_REPORT_MAX];
 
-	pthread_mutex_lock(&s->lock);
-	ship_status st = s->status;
-	pthread_mutex_unlock(&s->lock);
-	tell_agent(s, &st);
-	snprintf(line, sizeof line, "WATCHDOG=1\nSTATUS=%s; %" PRId64 " changes behind; %.150s",
-		 ship_state_name(st.state), st.behind, st.problem);
+	if (s->otlp)
+		tell_agent(s, spans, otlp_report(s->otlp, spans));
+	if (*s->settings->uri) {
+		pthread_mutex_lock(&s->lock);
+		ship_status st = s->status;
+		pthread_mutex_unlock(&s->lock);
+		tell_agent(s, text, ship_report(text, &st));
+		snprintf(line, sizeof line, "WATCHDOG=1\nSTATUS=%s; %" PRId64 " changes behind; %.150s",
+			 ship_state_name(st.state), st.behind, st.problem);
+	}
 	notify_inform(line);
 }
 
@@ -159,7 +158,7 @@ static void open_answers(ship *s)
 	err e;
 
 	s->answers.at.fd = -1;
-	if (*set.address && !answers_open(&s->answers, &set, &e))
+	if (*s->settings->uri && *set.address && !answers_open(&s->answers, &set, &e))
 		log_event(ship_unheard, LOG_C("problem", e.text),
 			  LOG_C("instead", "the page shows this gateway alone"));
 }
@@ -171,6 +170,7 @@ int ship_run(const ship_settings *settings)
 	ship s = { .settings = settings, .lock = PTHREAD_MUTEX_INITIALIZER };
 	const struct timespec second = { .tv_sec = 1 };
 	sigset_t stops;
+	err e;
 
 	signal(SIGPIPE, SIG_IGN);
 	sigemptyset(&stops);
@@ -184,12 +184,17 @@ int ship_run(const ship_settings *settings)
 	int rc = s.stop_fd >= 0 ? 0 : errno;
 	if (rc == 0) {
 		open_answers(&s);
-		rc = thread_start(&s.thread, ship_main, &s);
+		if (*settings->uri)
+			rc = thread_start(&s.thread, ship_main, &s);
 	}
 	if (rc == 0 && s.answers.at.fd >= 0)
 		rc = answers_start(&s.answers);
 	if (rc != 0) {
 		fprintf(stderr, "spoa-llm: the thread that ships: %s\n", strerror(rc));
+		return EX_OSERR;
+	}
+	if (settings->otlp && !(s.otlp = otlp_start(settings->otlp, &e))) {
+		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_OSERR;
 	}
 	log_event(ship_started, LOG_C("version", SPOA_LLM_VERSION), LOG_C("ledger", settings->db),
@@ -205,10 +210,11 @@ int ship_run(const ship_settings *settings)
 	struct timespec until;
 	clock_gettime(CLOCK_REALTIME, &until);
 	until.tv_sec += LAST_S;
-	bool joined = pthread_timedjoin_np(s.thread, NULL, &until) == 0;
+	bool joined = !*settings->uri || pthread_timedjoin_np(s.thread, NULL, &until) == 0;
 	joined = answers_join(&s.answers, &until) && joined;
 	answers_close(&s.answers);
 	tell(&s);
+	joined = (!s.otlp || otlp_stop(s.otlp, clock_mono_ms() + LAST_S * 1000)) && joined;
 	pthread_mutex_lock(&s.lock);
 	log_event(ship_ended, LOG_I("sent", s.status.sent));
 	pthread_mutex_unlock(&s.lock);

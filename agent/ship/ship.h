@@ -6,12 +6,14 @@
 #define SHIP_SHIP_H
 
 #include "ship/answers.h"
+#include "ship/otlp.h"
 #include "ship/shipper.h"
 
 typedef struct ship_settings {
 	const char *db; /* the ledger's path */
 	const char *name;
-	const char *uri, *password_file;
+	const char *uri, *password_file; /* uri "": rows are not sent to PostgreSQL */
+	const otlp_settings *otlp;       /* NULL: no spans are sent */
 	/* Sockets of the agent, as "dgram@/PATH". */
 	const char *const *agents;
 	size_t agents_count;

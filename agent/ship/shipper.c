@@ -42,6 +42,17 @@ const char *ship_state_name(ship_state state)
 	return names[state];
 }
 
+void ship_plain(char *out, size_t room, const char *text)
+{
+	size_t i = 0;
+
+	for (; i < room - 1 && text[i]; i++)
+		out[i] = (char)(text[i] < ' ' || text[i] > '~'    ? '?' :
+				text[i] == '"' || text[i] == '\\' ? '\'' :
+								    text[i]);
+	out[i] = '\0';
+}
+
 /* ---- status */
 
 int64_t ship_lag_ms(const ship_status *status)

@@ -15,6 +15,9 @@ typedef enum ship_state {
 	SHIP_OK,         /* PostgreSQL has all rows */
 } ship_state;
 
+/* Copies `text` for a string of JSON: what is not ASCII, a quote or a backslash becomes something else. */
+void ship_plain(char *out, size_t room, const char *text);
+
 const char *ship_state_name(ship_state state); /* connecting, refused, behind, ok */
 
 typedef struct ship_status {

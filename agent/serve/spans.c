@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+#include "serve/spans.h"
+
+#include "base/clock.h"
+#include "base/json.h"
+
+enum { SILENT_MS = 10 * 1000 }; /* a shipper that says nothing for so long is gone, or hangs */
+
+/* Copies a string without escapes; what is not printable becomes "?". */
+static void copy_text(char *out, size_t room, const json_member *m)
+{
+	size_t len = m->type == JSON_STRING ? m->value.len - 2 : 0;
+
+	if (len >= room)
+		len = room - 1;
+	for (size_t i = 0; i < len; i++)
+		out[i] = (char)(m->value.ptr[i + 1] >= ' ' && m->value.ptr[i + 1] <= '~' ? m->value.ptr[i + 1] : '?');
+	out[len] = '\0';
+}
+
+/* Reads {"kind":"otlp",...}. False: it is no such object, or a number is none. */
+static bool read_said(slice datagram, host_spans *s, int64_t *pid)
+{
+	char kind[16] = "";
+	const struct {
+		slice name;
+		int64_t *to;
+	} numbers[] = { { SLICE_INIT("pid"), pid },
+			{ SLICE_INIT("behind"), &s->behind },
+			{ SLICE_INIT("lag_ms"), &s->lag_ms },
+			{ SLICE_INIT("sent"), &s->sent },
+			{ SLICE_INIT("dropped"), &s->dropped },
+			{ SLICE_INIT("unsampled"), &s->unsampled } };
+	const struct {
+		slice name;
+		char *to;
+		size_t room;
+	} texts[] = { { SLICE_INIT("kind"), kind, sizeof kind },
+		      { SLICE_INIT("state"), s->state, sizeof s->state },
+		      { SLICE_INIT("problem"), s->problem, sizeof s->problem } };
+	json_iter it;
+	json_member m;
+	json_step step;
+
+	memset(s, 0, sizeof *s);
+	*pid = 0;
+	json_iter_init(&it, datagram);
+	while ((step = json_next(&it, &m)) == JSON_MEMBER) {
+		for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
+			if (json_key_is(m.key, numbers[i].name) &&
+			    (!json_int64(m.value, numbers[i].to) || *numbers[i].to < 0))
+				return false;
+		for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
+			if (json_key_is(m.key, texts[i].name))
+				copy_text(texts[i].to, texts[i].room, &m);
+	}
+	return step == JSON_DONE && strcmp(kind, "otlp") == 0;
+}
+
+void spans_init(spans *s)
+{
+	*s = (spans){ .began_ms = clock_mono_ms() };
+	pthread_mutex_init(&s->lock, NULL);
+}
+
+void spans_deinit(spans *s)
+{
+	pthread_mutex_destroy(&s->lock);
+}
+
+void spans_take(spans *s, slice datagram)
+{
+	host_spans now;
+	int64_t pid;
+
+	if (!read_said(datagram, &now, &pid))
+		return;
+	pthread_mutex_lock(&s->lock);
+	if (pid != s->pid) { /* another process counts from 0 */
+		s->sent += s->last.sent;
+		s->dropped += s->last.dropped;
+		s->unsampled += s->last.unsampled;
+		s->pid = pid;
+	}
+	s->last = now;
+	s->heard_ms = clock_mono_ms();
+	pthread_mutex_unlock(&s->lock);
+}
+
+host_spans spans_tell(spans *s)
+{
+	pthread_mutex_lock(&s->lock);
+	host_spans tell = s->last;
+	tell.kept = true;
+	tell.ever = s->heard_ms != 0;
+	tell.silent_ms = clock_mono_ms() - (tell.ever ? s->heard_ms : s->began_ms);
+	tell.silent = tell.silent_ms > SILENT_MS;
+	tell.sent += s->sent;
+	tell.dropped += s->dropped;
+	tell.unsampled += s->unsampled;
+	pthread_mutex_unlock(&s->lock);
+	return tell;
+}

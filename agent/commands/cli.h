@@ -61,7 +61,7 @@ typedef struct ledger_request {
 	bool gaps;
 	bool replace, dry_run;
 	bool fleet; /* of all gateways */
-	bool follow;
+	bool follow, check;
 	const char *last; /* how many */
 	bool reader, yes;
 } ledger_request;
@@ -88,6 +88,7 @@ int command_prices(const char *path);
 int command_tap(const option_text *flags, size_t count, const tap_flags *ask);
 int command_savings(const config *c, const ledger_request *ask);
 int command_requests(const config *c, const ledger_request *ask);
+int command_status(const config *c, const ledger_request *request);
 int command_upstreams(const config *c, const ledger_request *ask);
 int command_ledger_export(const config *c, const ledger_request *ask);
 int command_ledger_import(const config *c, const ledger_request *ask);

@@ -37,6 +37,7 @@
 #define FLEET_RETIRE COMMAND(29)
 #define FLEET_DROP COMMAND(30)
 #define REQUESTS COMMAND(32)
+#define STATUS COMMAND(33)
 #define SHIP COMMAND(31)
 
 /* clang-format off */
@@ -76,6 +77,9 @@ const command commands[] = {
 	  "spoa-llm client enable alice", .client = command_client_enable },
 	{ CLIENT_REMOVE, "client remove", "NAME", "take the client NAME out of the file of clients",
 	  "spoa-llm client remove alice", .client = command_client_remove },
+	{ STATUS, "status", NULL, "say how the agent here is, and what the ledger has of the last hour, today and 30 days",
+	  "spoa-llm status\n"
+	  "spoa-llm status --check   # one line; exit code 0, 1 (warning) or 2 (critical)", .ledger = command_status },
 	{ SAVINGS, "savings", NULL, "print what the requests cost and what they saved",
 	  "spoa-llm savings --since 7d --by project\n"
 	  "spoa-llm savings --since 2026-11-01 --until 2026-11-30 --csv > november.csv", .ledger = command_savings },
@@ -252,6 +256,8 @@ const flag_info own_flags[] = {
 	  .expected = "model, route, project, client, member, day, hour or, with --fleet, gateway" },
 	{ "by", "WHAT", UPSTREAMS, "a line for each backend (default) or member of a pool", .text = &line.ledger.by, .values = "backend member",
 	  .expected = "backend or member" },
+	{ "check", NULL, STATUS, "print one line, for monitoring; exit code 0: all is well, 1: a check fails, 2: no requests can be answered",
+	  .on = &line.ledger.check },
 	{ "last", "N", REQUESTS, "how many requests; default 20", .text = &line.ledger.last },
 	{ "follow", NULL, REQUESTS, "go on with the requests that end from now on, until Ctrl-C", .on = &line.ledger.follow },
 	{ "model", "NAME", PICKS, "only requests for this model; it may be the beginning and a *", .text = &line.ledger.only.model },

@@ -1,0 +1,80 @@
+"""`spoa-llm status`: how the agent is, for a person and, with --check, for monitoring by exit codes 0, 1 and 2."""
+import os
+import re
+import signal
+import socket
+
+import harness
+import terminals
+from harness import cli
+
+
+def config(work, **more):
+    (work / "ledger").mkdir(exist_ok=True)
+    return dict({"ledger": str(work / "ledger"), "log_listen": ["dgram@%s/log" % work],
+                 "routes": [{"model_prefix": "m-", "upstream": "https://x.test", "auth": "env:K"}]}, **more)
+
+
+def status(agent, *args, env=None):
+    return cli("status", *args, "-c", agent.file, "--admin-listen", agent.admin, env=env)
+
+
+def test_of_an_agent_that_is_well(agents, work):
+    agent = agents(config(work), env={"K": harness.secret("k")})
+    agent.ask(body=b'{"model":"m-1"}')
+    done = status(agent)
+    assert done.code == 0 and done.out.startswith("OK\n") and "WARNING" not in done.out, done
+    assert re.search(r"^agent +version \S+, running for ", done.out, re.M) and re.search(r"^ok +routes +1 routes$", done.out, re.M), done
+    assert re.search(r"^HAProxy .* 1 requests since the start, 0 of them refused$", done.out, re.M), done
+    assert re.search(r"^last hour +0 requests, ", done.out, re.M) and re.search(r"^30 days ", done.out, re.M), done
+    done = status(agent, "--check")
+    assert done.code == 0 and re.fullmatch(r"SPOA-LLM OK - all checks are well \| requests=1c refused=0c requests_per_s=\S+ connections=\d+\n", done.out), done
+    code, out = terminals.run("status", "-c", agent.file, "--admin-listen", agent.admin)
+    assert code == 0 and "\x1b[32mok" in out
+
+
+def test_of_an_agent_with_a_fault(agents, work):
+    """A check that fails and lets requests be answered is a warning; an agent that drains or is gone is critical."""
+    agent = agents(config(work))
+    done = status(agent, "--check")
+    assert done.code == 1 and done.out.startswith("SPOA-LLM WARNING - credentials: 1 of 1 credentials are missing (m-)"), done
+    done = status(agent)
+    assert done.code == 0 and done.out.startswith("WARNING: credentials: ") and re.search(r"^WARNING +credentials ", done.out, re.M), done
+    agent.kill()
+    done = status(agent, "--check")
+    assert done.code == 2 and done.out.startswith("SPOA-LLM CRITICAL - no agent answers at "), done
+    done = status(agent)
+    assert done.code == 69 and done.out.startswith("CRITICAL: no agent answers at ") and re.search(r"^(today|ledger) ", done.out, re.M), done
+
+
+def test_with_a_token(agents, work):
+    """The token comes from where the configuration says, and stands nowhere. Who cannot read it learns whether the agent is ready."""
+    token = harness.secret("token")
+    agent = agents(config(work, admin_token="env:TOKEN"), env={"K": harness.secret("k"), "TOKEN": token})
+    done = status(agent, "--check", env={"TOKEN": token})
+    assert done.code == 0 and "all checks are well | " in done.out, done
+    for env in ({}, {"TOKEN": "other"}, {"TOKEN": "a\nb"}, {"TOKEN": "x" * 5000}):
+        done = status(agent, "--check", env=env)
+        assert (done.code, done.out) == (0, 'SPOA-LLM OK - ready; details need "admin_token", which this user cannot read\n'), done
+
+
+def test_of_what_is_no_agent(work):
+    """What listens there and says nothing, or something else, is critical within seconds."""
+    path = work / "admin"
+    file = harness.write_config(work, {"admin_listen": "unix@%s" % path})
+    for answer, said in ((b"", "does not answer within 5 s"), (b"hello\r\n\r\n", "does not answer within 5 s"),
+                         (b"HTTP/1.1 200 OK\r\n\r\nhello", "is no agent"), (b"HTTP/1.1 500 No\r\n\r\n{}", "is no agent")):
+        with socket.socket(socket.AF_UNIX) as listener:
+            listener.bind(str(path))
+            listener.listen()
+            with harness.start("status", "--check", "-c", file, stdout=-1, stderr=-1) as process:
+                other = listener.accept()[0]
+                assert other.recv(65536).startswith(b"GET /stats HTTP/1.0\r\nHost: localhost\r\n")
+                other.sendall(answer)
+                other.close()
+                assert process.wait(20) == 2
+                out = process.stdout.read()
+                assert said in (out if isinstance(out, str) else out.decode()), out
+        path.unlink()
+    done = cli("status", "--check", "--admin-listen", "none")
+    assert done.code == 2 and '"admin_listen" is none' in done.out, done

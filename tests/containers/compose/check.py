@@ -14,8 +14,11 @@ sys.path.insert(0, os.path.join(os.path.dirname(os.path.dirname(os.path.dirname(
 sys.dont_write_bytecode = True
 import evidence  # noqa: E402
 
-LLM, ADMIN, PROMETHEUS = (int(os.environ[name]) for name in ("LLM_PORT", "ADMIN_PORT", "PROMETHEUS_PORT"))
+LLM, ADMIN, PROMETHEUS, OSLO = (int(os.environ[name]) for name in ("LLM_PORT", "ADMIN_PORT", "PROMETHEUS_PORT", "OSLO_PORT"))
 SERVICES = "agent", "tap", "haproxy", "openai", "anthropic", "prometheus"
+FLEET = "postgres", "fleet", "agent-oslo", "haproxy-oslo"
+SHIPPERS = "ship-berlin", "ship-oslo"
+GATEWAYS = "berlin", "oslo"
 TOKEN = open("dist/compose/secrets/admin_token").read()
 CLIENT = evidence.secret("client")
 
@@ -49,8 +52,8 @@ def expect(what, got, wanted):
     print("  %-34s %s" % (what, got), flush=True)
 
 
-def ask(path, model, headers, stream=False):
-    connection = http.client.HTTPConnection("127.0.0.1", LLM, timeout=20)
+def ask(path, model, headers, stream=False, port=LLM):
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
     body = {"model": model, "stream": stream, "max_tokens": 5, "messages": [{"role": "user", "content": "hi"}]}
     connection.request("POST", path, json.dumps(body), {"content-type": "application/json", **headers})
     answer = connection.getresponse()
@@ -80,6 +83,13 @@ def pid_of(service):
     return int(podman("inspect", "-f", "{{.State.Pid}}", container(service)).strip())
 
 
+def nowhere(service, network):
+    """Its only network leads nowhere."""
+    networks = sorted(json.loads(podman("inspect", container(service)))[0]["NetworkSettings"]["Networks"])
+    routes = pathlib.Path("/proc/%d/net/route" % pid_of(service)).read_text().splitlines()[1:]
+    expect("networks of " + service, (networks, [line for line in routes if line.split()[1] == "00000000"]), ([network], []))
+
+
 def sockets():
     """Modes and owners of the volumes by which HAProxy, the tap and the agent meet, and of the sockets in them; the legs once."""
     told = set()
@@ -93,8 +103,9 @@ def sockets():
 
 
 def main():
-    for service in SERVICES:
-        until("%s is healthy" % service, lambda: healthy(service))
+    for service in SERVICES + FLEET + SHIPPERS:
+        if service not in SHIPPERS:
+            until("%s is healthy" % service, lambda: healthy(service))
         expect(service, guarded(service), {"read-only": True, "root": False, "capabilities": 0, "no-new-privileges": "1"})
 
     openai = {"authorization": "Bearer " + CLIENT}
@@ -124,6 +135,8 @@ def main():
     until("the ledger has each request once, and each stream to the token", ledger, 20)
     print(podman("exec", container("agent"), "spoa-llm", "savings"))
 
+    fleet(openai)
+
     request = urllib.request.Request("http://127.0.0.1:%d/metrics" % ADMIN)
     try:
         urllib.request.urlopen(request, timeout=5)
@@ -145,13 +158,14 @@ def main():
     def scraped():
         query = "http://127.0.0.1:%d/api/v1/query?query=up%%7Bjob%%3D%%22spoa-llm%%22%%7D" % PROMETHEUS
         result = json.load(urllib.request.urlopen(query, timeout=5))["data"]["result"]
-        return None if result and result[0]["value"][1] == "1" else result
-    until("Prometheus scrapes the agent", scraped, 30)
+        up = {one["metric"]["instance"]: one["value"][1] for one in result}
+        return None if up == {"agent:9603": "1", "agent-oslo:9603": "1"} else result
+    until("Prometheus scrapes the agents", scraped, 30)
     rules = json.load(urllib.request.urlopen("http://127.0.0.1:%d/api/v1/rules" % PROMETHEUS, timeout=5))["data"]["groups"]
     count = sum(len(group["rules"]) for group in rules)
     if os.path.exists("dist/alerts.yml") and not count:
         sys.exit("Prometheus has no alerts")
-    print("  Prometheus scrapes the agent, %d alerts" % count)
+    print("  Prometheus scrapes the agents, %d alerts" % count)
 
     subprocess.run(["podman-compose", "-p", "spoa-llm", "up", "-d", "--no-build", "load"], check=True, stdout=subprocess.DEVNULL,
                    stderr=subprocess.DEVNULL)
@@ -168,9 +182,7 @@ def main():
     expect("networks of the agent", sorted(json.loads(podman("inspect", container("agent")))[0]["NetworkSettings"]["Networks"]),
            ["spoa-llm_metrics"])
     # The tap's network leads nowhere. It and HAProxy alone reach the legs, and the tap alone the socket for reports.
-    networks = sorted(json.loads(podman("inspect", container("tap")))[0]["NetworkSettings"]["Networks"])
-    routes = pathlib.Path("/proc/%d/net/route" % pid_of("tap")).read_text().splitlines()[1:]
-    expect("networks of the tap", (networks, [line for line in routes if line.split()[1] == "00000000"]), (["spoa-llm_alone"], []))
+    nowhere("tap", "spoa-llm_alone")
     expect("sockets of the tap and the legs", sorted(sockets()), sorted(
         ["tap/tap.sock 660 9605:9600", "reports/tap.dgram 660 9602:9605", "tap 2750 9605:9600", "legs 2750 9601:9605", "reports 2750 9602:9605"]
         + ["legs/leg 660 9601:9605"]))
@@ -180,8 +192,42 @@ def main():
     searched()
 
 
+def fleet(headers):
+    """Both gateways' requests are in PostgreSQL, and each shipper reaches what it needs alone."""
+    for _ in range(3):
+        expect("at the second gateway", ask("/v1/chat/completions", "gpt-5.5", headers, port=OSLO)[0].status, 200)
+
+    def rows():
+        text = podman("exec", container("fleet"), "spoa-llm", "fleet", "list", "--json", stderr=subprocess.DEVNULL)
+        found = {one["name"]: (one["rows"], one["behind"], bool(one["routes_differ_since"])) for one in json.loads(text)["gateways"]}
+        return None if found == {"berlin": (9, 0, False), "oslo": (3, 0, False)} else found
+    until("PostgreSQL has each request of both gateways", rows, 60)
+    print("  PostgreSQL has each request of both gateways")
+
+    def page():
+        request = urllib.request.Request("http://127.0.0.1:%d/savings?scope=fleet&format=json" % ADMIN, headers={"authorization": "Bearer " + TOKEN})
+        try:
+            said = json.load(urllib.request.urlopen(request, timeout=10))
+        except urllib.error.HTTPError as error:
+            return error.read().decode()
+        return None if said["totals"]["requests"] == 12 else said["totals"]
+    until("the page of one gateway shows both", page, 30)
+    print("  the page of one gateway shows both")
+    for service in SHIPPERS + ("postgres", "fleet"):
+        nowhere(service, "spoa-llm_fleet")
+    for service, name in zip(SHIPPERS, GATEWAYS):
+        mounts = {one["Destination"]: one["RW"] for one in json.loads(podman("inspect", container(service)))[0]["Mounts"]}
+        expect("mounts of " + service, mounts, {"/var/lib/spoa-llm": False, "/run/spoa-llm-ship": True, "/run/fleet-db": True, "/run/fleet/" + name: False})
+    code, _ = podman("exec", container("agent"), "cat", "/run/fleet/berlin/password", check=False)
+    if code == 0:
+        sys.exit("the agent reads PostgreSQL's password")
+
+
 def searched():
     """No credential in anything that the stack wrote, answers, or shows of itself."""
+    for name in GATEWAYS:
+        volume = podman("volume", "inspect", "-f", "{{.Mountpoint}}", "spoa-llm_fleet_" + name).strip()
+        evidence.known(pathlib.Path(volume, "password").read_text().strip(), "the password of " + name)
     for secret in os.listdir("dist/compose/secrets"):
         evidence.known(open("dist/compose/secrets/" + secret).read(), secret)
     size = 0
@@ -193,7 +239,7 @@ def searched():
         size += len(data)
         evidence.search(data, where)
     names = podman("ps", "-a", "--format", "{{.Names}}").split()
-    assert set(map(container, SERVICES)) <= set(names), names
+    assert set(map(container, SERVICES + FLEET + SHIPPERS)) <= set(names), names
     for name in names:
         search(podman("logs", name) or "-", "the log of " + name)
         search(podman("inspect", name), "podman inspect " + name)
@@ -207,6 +253,9 @@ def searched():
         search(podman("exec", container("agent"), "spoa-llm", *command), "spoa-llm " + " ".join(command))
     files = 0
     for volume in podman("volume", "ls", "-q").split():
+        # The passwords stand in two of these volumes; PostgreSQL's data are large, and what it logs is searched.
+        if volume.rpartition("_")[2] in ("data", *GATEWAYS):
+            continue
         for file in pathlib.Path(podman("volume", "inspect", "-f", "{{.Mountpoint}}", volume).strip()).rglob("*"):
             evidence.search(str(file), "a file's name")
             evidence.search_file(file)

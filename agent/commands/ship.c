@@ -2,6 +2,7 @@
  *
  * `spoa-llm ship`: sends the ledger's rows to the fleet's PostgreSQL, and as spans to an OpenTelemetry collector, until
  * it is told to stop. */
+#include <sys/prctl.h>
 #include <sysexits.h>
 #include <unistd.h>
 
@@ -16,6 +17,8 @@ int command_ship(const config *c, const ledger_request *ask)
 	err e;
 
 	(void)ask;
+	/* Passwords are in the memory: no core file, and no other process of the same user looks into it. */
+	prctl(PR_SET_DUMPABLE, 0);
 	if (!*c->ledger || (!*c->fleet_uri && !*c->otlp_endpoint)) {
 		fprintf(stderr,
 			"spoa-llm: ship needs a ledger, and a PostgreSQL or an OpenTelemetry collector: set `ledger`, "

@@ -101,7 +101,6 @@ static void add_route(uint64_t *hash, const route *r)
 	add_text(hash, r->forward_names);
 	add_text(hash, r->forward_prefixes);
 	add_number(hash, r->protocol);
-	add_number(hash, r->tap);
 	add_text(hash, r->reference_model);
 	add_number(hash, r->require_stream_usage);
 	add_set(hash, (const char *const *)r->models, r->models_count);
@@ -116,13 +115,8 @@ void settings_hash_routes(const route_table *t, char out[SETTINGS_HASH_LEN + 1])
 
 	for (size_t i = 0; i < PROTOCOLS; i++)
 		add_text(&hash, t->targets[i].url);
-	const bool choices[] = { t->tap,
-				 t->unresolved_falls_through,
-				 t->websocket_to_catch_all,
-				 t->older_contract_allowed,
-				 t->require_stream_usage,
-				 t->require_client,
-				 t->websocket_allowed };
+	const bool choices[] = { t->unresolved_falls_through, t->websocket_to_catch_all, t->older_contract_allowed,
+				 t->require_stream_usage,     t->require_client,         t->websocket_allowed };
 	for (size_t i = 0; i < sizeof choices / sizeof choices[0]; i++)
 		add_number(&hash, choices[i]);
 	add_number(&hash, (uint64_t)t->refusal_status);

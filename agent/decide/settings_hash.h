@@ -11,8 +11,8 @@
 
 enum { SETTINGS_HASH_LEN = 16 }; /* hexadecimal digits */
 
-/* Writes the hash of the routes and targets in force. The order of routes counts, routes that are not enabled do not.
- */
+/* Writes the hash of the routes and targets in force. The order of routes counts; routes that are not enabled, and
+ * whether streams go through a tap, do not. */
 void settings_hash_routes(const route_table *t, char out[SETTINGS_HASH_LEN + 1]);
 /* Writes the hash of the clients, their keys, limits and budgets, and their projects, in whatever order they stand.
  * `t` may be NULL: there are no clients. */

@@ -76,6 +76,8 @@ typedef struct ledger_stats {
 	uint64_t orphans;   /* reports that were removed, because no log line came, or too many waited for one */
 	uint64_t fallbacks; /* requests that were to go through the tap, and did not */
 	uint64_t unshipped; /* rows that were removed before they were shipped */
+	uint64_t backlog; /* bytes of the rows that are old enough to be removed and wait to be shipped, an hour ago at
+			     most */
 	uint64_t commits;
 	uint64_t commit_us_last, commit_us_max;
 	journal_stats journal;

@@ -126,6 +126,14 @@ static int64_t removable(store_thread *t)
 	return told.sequence;
 }
 
+/* Logs how many rows were removed that were not shipped. */
+static void say_unshipped(store_thread *t)
+{
+	if (t->unshipped)
+		log_event(fleet_backlog_full, LOG_I("rows", t->unshipped), LOG_I("backlog", t->l->backlog));
+	t->unshipped = 0;
+}
+
 /* Removes a batch of the oldest rows that were not shipped, if they take more than the backlog may. */
 static store_result prune_backlog(store_thread *t, int64_t before_ms, int64_t upto, int64_t *removed, err *e)
 {
@@ -137,6 +145,10 @@ static store_result prune_backlog(store_thread *t, int64_t before_ms, int64_t up
 		double keep = waits.bytes > t->l->backlog ? (double)t->l->backlog / (double)waits.bytes : 1;
 		t->excess = (int64_t)((double)waits.rows * (1 - keep));
 		t->due = waits.last;
+		/* What is beyond the limit goes now. */
+		pthread_mutex_lock(&t->l->lock);
+		t->l->stats.backlog = (uint64_t)(waits.bytes < t->l->backlog ? waits.bytes : t->l->backlog);
+		pthread_mutex_unlock(&t->l->lock);
 	}
 	if (result != STORE_OK || t->excess <= 0)
 		return result;
@@ -147,8 +159,8 @@ static store_result prune_backlog(store_thread *t, int64_t before_ms, int64_t up
 	t->l->stats.unshipped += (uint64_t)*removed;
 	pthread_mutex_unlock(&t->l->lock);
 	if (t->excess <= 0) {
-		log_event(fleet_backlog_full, LOG_I("rows", t->unshipped), LOG_I("backlog", t->l->backlog));
-		t->excess = t->unshipped = 0;
+		t->excess = 0;
+		say_unshipped(t);
 	}
 	return result;
 }
@@ -188,7 +200,9 @@ static void look_at_shipped(store_thread *t, int64_t now)
 {
 	if (!t->due || removable(t) < t->due)
 		return;
+	say_unshipped(t);
 	t->due = 0;
+	t->excess = -1;
 	t->prune_at = now;
 }
 

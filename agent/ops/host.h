@@ -140,7 +140,8 @@ typedef struct host_snapshot {
 	/* Of routes that replace the credential; expiring: within CREDENTIAL_SOON_MS. */
 	size_t credentials, credentials_missing, credentials_expiring;
 	bool ledger_kept;
-	uint64_t journal_max; /* bytes */
+	uint64_t journal_max;   /* bytes */
+	uint64_t fleet_backlog; /* bytes */
 	ledger_stats ledger;
 	ends *ends; /* owned; NULL: no ledger is kept */
 	host_tap tap;

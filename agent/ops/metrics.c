@@ -324,8 +324,9 @@ static void write_tap(FILE *f, const host_tap *t, uint64_t fallbacks)
 
 /* ---- the fleet */
 
-static void write_fleet(FILE *f, const host_fleet *t, uint64_t unshipped)
+static void write_fleet(FILE *f, const host_snapshot *s)
 {
+	const host_fleet *t = &s->fleet;
 	static const char *const states[] = { "connecting", "refused", "behind", "ok", "silent" };
 	const char *state = host_fleet_state(t);
 
@@ -336,7 +337,11 @@ static void write_fleet(FILE *f, const host_fleet *t, uint64_t unshipped)
 	}
 	one(f, "spoa_llm_fleet_unshipped_removed_total", "counter",
 	    "Requests that were removed from the ledger before PostgreSQL had them, because fleet_backlog was full.",
-	    unshipped);
+	    s->ledger.unshipped);
+	one(f, "spoa_llm_fleet_backlog_bytes", "gauge",
+	    "What requests take that are older than retention_days and that PostgreSQL does not have; as of the last hour.",
+	    s->ledger.backlog);
+	one(f, "spoa_llm_fleet_backlog_limit_bytes", "gauge", "fleet_backlog.", s->fleet_backlog);
 	if (!t->ever)
 		return;
 	one(f, "spoa_llm_fleet_behind", "gauge", "Changes of rows that PostgreSQL does not have, at most.",
@@ -529,7 +534,7 @@ void metrics_write(FILE *f, const host_snapshot *s, const host_check *checks, si
 	if (s->tap.kept)
 		write_tap(f, &s->tap, s->ledger.fallbacks);
 	if (s->fleet.kept)
-		write_fleet(f, &s->fleet, s->ledger.unshipped);
+		write_fleet(f, s);
 	if (s->spans.kept)
 		write_spans(f, &s->spans);
 	write_resting(f, s);

@@ -90,6 +90,7 @@ static bool on_snapshot(void *ctx, host_snapshot *s)
 	s->max_memory = (uint64_t)h->config->max_memory;
 	s->max_in_flight = (uint64_t)h->config->max_in_flight;
 	s->journal_max = (uint64_t)h->config->journal_max;
+	s->fleet_backlog = (uint64_t)h->config->fleet_backlog;
 	s->memory = spop_threads_memory(h->spop_threads);
 	pthread_mutex_lock(&h->lock);
 	s->ends = h->recording ? calloc(1, sizeof *s->ends) : NULL;

@@ -94,11 +94,15 @@ def test_drift(server, agents, shippers):  # noqa: F811
     assert "permission denied" in bern.gateway.sql("update spoa_llm.gateways set routes_hash = 'aa'", code=None).stderr
     assert "gateways_clients_hash_check" in bern.gateway.sql("select spoa_llm.compare('', 'x''y', true)", code=None).stderr
 
+    before = faro.gateway.meta("clients_hash")
     # Most gateways follow: now the two are what most have, since the first one of them had it, and the third one differs.
     bern.write([CLIENTS[1], dict(CLIENTS[0], budget={"usd": "6.00", "per": "day"})])
     harness.until(lambda: fleet.sql(DRIFT) == [["faro clients"]], 10, lambda: fleet.sql(DRIFT), step=.1)
     bern.drift(0, 1, ask=True)
     assert fleet.value("select extract(epoch from since) from spoa_llm.drift where differs") == since
+    # A key that is taken out is told, too: it would still be good on the others.
+    faro.write([dict(CLIENTS[0], budget={"usd": "6", "per": "day"}), dict(CLIENTS[1], keys=[])])
+    harness.until(lambda: faro.gateway.meta("clients_hash") not in (before, bern.gateway.meta("clients_hash")), 10, "another hash")
     faro.write([dict(CLIENTS[0], budget={"usd": "6", "per": "day"}), CLIENTS[1]])
     for place in places:
         place.drift(0, 0, ask=place is not nice)

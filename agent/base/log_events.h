@@ -162,6 +162,9 @@ EVENT(ship_refused, ERROR, "problem",
 EVENT(ship_unheard, WARN, "problem instead",
       "The socket `ship_listen`, at which the agent asks for the figures of all gateways, could not be opened. Rows are sent all the same.",
       "Look at the directory of the socket: the shipper's user has to be able to make files in it. `/usr/lib/tmpfiles.d/spoa-llm.conf` makes it.")
+EVENT(ship_spent_failed, WARN, "problem",
+      "PostgreSQL refuses what `ship` asks for the budgets of the fleet. Rows are shipped meanwhile; the agent goes on alone (`budgets_alone`).",
+      "`problem` says what is wrong. If the schema is older than the program: `spoa-llm fleet init`.")
 EVENT(ship_epoch, WARN, "epoch position",
       "The ledger is another copy than the one whose rows PostgreSQL has up to `position`, such as a backup that was restored. All of its rows are sent again; "
       "none counts twice.",
@@ -389,6 +392,12 @@ EVENT(clients_not_loaded, ERROR, "problem instead",
 EVENT(budgets_anew, WARN, "problem",
       "The worker begins with a new memory of the budgets, because another version of the agent made the one that is there:"
       " what was spent is read from the ledger, and what was reserved for requests in flight is not known any more.",
+      "")
+EVENT(budgets_alone, WARN, "gateways problem",
+      "What other gateways of the fleet spend is not known any more. Of what was left of each budget this gateway takes one part in `gateways`, the number that was seen last, until it is known again.",
+      "See that `spoa-llm ship` runs, and that it reaches PostgreSQL.")
+EVENT(budgets_together, INFO, "gateways",
+      "What other gateways of the fleet spend is known again, after `budgets_alone`.",
       "")
 EVENT(budget_spent, WARN, "of name percent",
       "The client or project `name` has spent `percent`, 80 or 100, of the budget of its period; 100 also if a request was"

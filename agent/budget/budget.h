@@ -14,9 +14,11 @@
  * its answers took lately.
  *
  * Deciders, which are any thread of any process, call budget_reserve() and budget_release(). The keeper, one thread of
- * one process at a time, that of the ledger, calls budget_keep_*(). Any thread may call the others.
+ * one process at a time, that of the ledger, calls budget_keep_*(). The listener, one thread of one process at a time,
+ * that which hears the shipper, calls budget_fleet_*() if there is a fleet. Any thread may call the others.
  *
- * A budget holds: no request is admitted that makes spent + charged + reserved exceed it. budget_reserve() adds to
+ * A budget holds: no request is admitted that makes spent + charged + reserved exceed it, what other gateways of the
+ * fleet spent (`others`) included. budget_reserve() adds to
  * `reserved` by a compare-and-swap, and then reads all three again; budget_keep_settle() adds a request to `spent`
  * before it takes the request from `reserved`. So a decider misses no request that is just being settled, but may count
  * it twice.
@@ -89,6 +91,8 @@ typedef struct account_view {
 	int64_t first_day, next_day; /* of the period, and of the following one */
 	int64_t nano;                /* the budget; BUDGET_NO_LIMIT */
 	int64_t spent, charged, reserved;
+	int64_t elsewhere;                  /* what other gateways spent in the period, by the last word of the fleet */
+	int64_t withheld;                   /* while this gateway is alone: what is left to the others */
 	int64_t refused_s;                  /* when a request was refused last, seconds since 1970; 0: none was */
 	budget_result why;                  /* why that request was refused */
 	uint32_t refusals[BUDGET_REFUSALS]; /* how many requests were refused since the account was made, by the reason
@@ -167,6 +171,46 @@ void budget_keep_output(budget *b, slice model, uint64_t tokens);
 /* Returns 80 or 100 if the account has spent that share of its budget, in percent, or was refused for it (100), once
  * for each period; else 0. */
 int budget_keep_crossed(budget *b, uint32_t account, int64_t now_ms);
+
+/* ---- the listener: what other gateways of the fleet spend
+ *
+ * What they spent is told over and over, all accounts in one pass after the other. While nobody tells, this gateway is
+ * alone: of what was left of each budget then, and of the budgets of periods that begin meanwhile, it takes the share
+ * of one gateway, and the rest is withheld, as if others had spent it. */
+
+/* Begins with a fleet of `gateways`, alone until the first pass was told. Does nothing if the region knows a fleet. */
+void budget_fleet_begin(budget *b, uint32_t gateways);
+/* Forgets what others spent: there is no fleet any more. */
+void budget_fleet_end(budget *b);
+/* Sets what others have spent by an account: `nano` by period_kind, of the periods that `day` is in. Each pass has
+ * another number, `pass`. */
+void budget_fleet_told(budget *b, account_kind kind, slice name, int64_t day, const int64_t nano[3], uint32_t pass);
+/* Ends a pass in which all accounts were told of which others spent anything: those that were not told are at 0. The
+ * fleet has `gateways`, this one included. */
+void budget_fleet_whole(budget *b, uint32_t pass, uint32_t gateways);
+/* Goes on alone from now on, and in periods that have begun since; call it each second. False: it is alone already, or
+ * there is no fleet. */
+bool budget_fleet_alone(budget *b, int64_t now_ms);
+
+/* What the ledger notes of an account: what others had spent in the period that ends before the day `until`, and what
+ * was withheld of it. */
+typedef struct budget_noted {
+	int64_t until, nano, withheld;
+} budget_noted;
+
+/* Sets what was noted, unless the fleet has told since. */
+void budget_fleet_seed(budget *b, uint32_t account, const budget_noted *noted, int64_t now_ms);
+/* Returns whether that has changed since the last call, and sets `*noted`. */
+bool budget_fleet_changed(budget *b, uint32_t account, budget_noted *noted);
+/* Has the next call of budget_fleet_changed() return true: what it told could not be noted. */
+void budget_fleet_again(budget *b, uint32_t account);
+
+typedef struct budget_fleet {
+	uint32_t gateways; /* 0: there is no fleet */
+	bool alone;
+} budget_fleet;
+
+budget_fleet budget_fleet_now(const budget *b);
 
 /* ---- figures */
 

@@ -11,7 +11,7 @@
 #include "budget/budget.h"
 
 #define LAYOUT_MAGIC UINT64_C(0x7465676475622d6c) /* "l-budget" */
-enum { LAYOUT_VERSION = 2 };
+enum { LAYOUT_VERSION = 3 };
 
 _Static_assert(ATOMIC_LLONG_LOCK_FREE == 2 && ATOMIC_INT_LOCK_FREE == 2, "atomics work between processes");
 
@@ -21,7 +21,6 @@ enum { WORD_KNOWN = 1, WORD_TOLD_80 = 2, WORD_TOLD_100 = 4, WORD_KIND = 3 /* bit
 
 typedef struct account {
 	/* Deciders read this cache line. */
-	uint64_t key[2]; /* the hash of kind and name; set before the index has the account, and never changed */
 	_Atomic uint64_t period; /* as above; the keeper's */
 	_Atomic int64_t spent;   /* the keeper's */
 	_Atomic int64_t charged; /* the keeper's */
@@ -29,11 +28,18 @@ typedef struct account {
 	_Atomic uint64_t
 		tokens_at; /* ns: when all tokens of the minute are there again (GCRA's theoretical arrival time) */
 	_Atomic uint64_t refused; /* seconds since 1970 << 8 | budget_result, of the last refusal */
-	/* And the keeper this one. */
+	/* The listener's: what counts as spent on other gateways, and the first day after the period in which it does;
+	 * 0: nobody has told. While this gateway is alone, that is what was told and what is withheld. */
+	_Atomic int64_t others;
+	_Atomic int64_t others_until;
+	/* And keeper and listener this one. */
+	uint64_t key[2];      /* the hash of kind and name; set before the index has the account, and never changed */
 	_Atomic int64_t nano; /* what budget_account_rules() said */
+	_Atomic int64_t told; /* what others spent by the last word of the fleet, in the period of `others_until` */
 	_Atomic uint32_t kind;
+	_Atomic uint32_t pass;                      /* the pass in which it was told last */
+	_Atomic uint32_t changed;                   /* 1: `told` has changed since budget_fleet_changed() */
 	_Atomic uint32_t refusals[BUDGET_REFUSALS]; /* since the account was made, by why: budget_result */
-	char unused[28];
 } account;
 
 _Static_assert(sizeof(account) == 128, "two cache lines");
@@ -77,8 +83,10 @@ typedef struct region {
 	char unused[24];
 	_Atomic uint32_t accounts_used;
 	char unused2[4];
-	_Atomic uint64_t charged; /* requests; the keeper's */
-	char unused3[48];
+	_Atomic uint64_t charged;  /* requests; the keeper's */
+	_Atomic uint32_t gateways; /* of the fleet, this one included, by the last word of it; 0: there is no fleet */
+	_Atomic uint32_t alone;    /* 0: what others spent is known; else the gateways that share what was left */
+	char unused3[40];
 	_Atomic uint32_t index[INDEX]; /* by the hash of kind and name: 1 + the account's number; 0: free */
 	account accounts[BUDGET_ACCOUNTS];
 	/* Sets of WAYS slots. A reservation is in one of the two sets that its tag names; slots[] has the same order.
@@ -94,6 +102,9 @@ struct budget {
 
 /* No sum of money is larger, so that the sum of three of them, or of all reservations, fits its type. */
 #define NANO_MAX (INT64_C(1) << 61)
+
+/* `others` is no larger, so that it fits beside three such sums. */
+#define OTHERS_MAX (INT64_C(1) << 60)
 
 #define RELAXED memory_order_relaxed
 #define ACQUIRE memory_order_acquire
@@ -148,6 +159,16 @@ static inline account *account_at(region *r, uint32_t at)
 static inline int64_t word_first(uint64_t word)
 {
 	return period_first(word_kind(word), word_next(word) - 1);
+}
+
+/* Returns what counts as spent on other gateways in the period of `day`, of a budget of `nano`. In a period of which
+ * nobody has told anything, a gateway that is alone has its share of the budget. */
+static inline int64_t others_of(const region *r, const account *a, int64_t nano, int64_t day)
+{
+	if (atomic_load_explicit(&a->others_until, ACQUIRE) > day)
+		return atomic_load_explicit(&a->others, ACQUIRE);
+	uint32_t alone = atomic_load_explicit(&r->alone, RELAXED);
+	return alone > 1 && nano > 0 ? nano - nano / alone : 0;
 }
 
 /* Takes the reservation `tag`, which is SLOT_RESERVED, from its accounts, and frees its slot. `tokens`: it took so

@@ -207,6 +207,8 @@ int budget_keep_crossed(budget *b, uint32_t at, int64_t now_ms)
 	if (!(word & WORD_KNOWN) || nano <= 0)
 		return 0;
 	int64_t spent = atomic_load_explicit(&a->spent, RELAXED) + atomic_load_explicit(&a->charged, RELAXED);
+	if (atomic_load_explicit(&a->others_until, RELAXED) > period_day(now_ms))
+		spent += atomic_load_explicit(&a->told, RELAXED);
 	bool refuses = (refused & 0xff) == BUDGET_SPENT &&
 		       period_day((int64_t)(refused >> 8) * 1000) >= word_first(word);
 	uint64_t tell = spent >= nano || refuses            ? WORD_TOLD_100 :

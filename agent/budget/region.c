@@ -166,6 +166,9 @@ void budget_account_rules(budget *b, uint32_t at, int64_t nano, period_kind peri
 
 	if (!a)
 		return;
+	/* What was told of a period of another kind says nothing of this one. */
+	if (atomic_load_explicit(&a->kind, RELAXED) != (uint32_t)period)
+		atomic_store_explicit(&a->others_until, 0, RELEASE);
 	atomic_store_explicit(&a->nano, nano, RELAXED);
 	atomic_store_explicit(&a->kind, (uint32_t)period, RELAXED);
 }
@@ -200,6 +203,12 @@ account_view budget_account_view(const budget *b, uint32_t at, int64_t wall_ms)
 		v.spent = atomic_load_explicit(&a->spent, RELAXED);
 		v.charged = atomic_load_explicit(&a->charged, RELAXED);
 	}
+	if (atomic_load_explicit(&a->others_until, ACQUIRE) > period_day(wall_ms))
+		v.elsewhere = atomic_load_explicit(&a->told, RELAXED);
+	if (atomic_load_explicit(&b->r->alone, RELAXED))
+		v.withheld = others_of(b->r, a, v.nano, period_day(wall_ms)) - v.elsewhere;
+	if (v.withheld < 0) /* the word of the fleet has come in between */
+		v.withheld = 0;
 	return v;
 }
 

@@ -54,26 +54,29 @@ static void give_tokens(account *a, uint64_t ns)
 
 /* ---- money */
 
-/* Returns what was spent and charged in the period that `day` is in. Sums of an earlier one count as 0; those of a
- * later one, which the keeper has begun a moment ago, count. -1: not known, or of another kind of period. */
-static inline int64_t spent_of(const account *a, period_kind kind, int64_t day)
+/* Returns what was spent, here and on other gateways, and charged in the period that `day` is in. Sums of an earlier
+ * one count as 0; those of a later one, which the keeper has begun a moment ago, count. -1: not known, or of another
+ * kind of period. */
+static inline int64_t spent_of(const region *r, const account *a, const budget_limit *l, int64_t day)
 {
 	uint64_t word = atomic_load_explicit(&a->period, ACQUIRE);
 
-	if (!(word & WORD_KNOWN) || word_kind(word) != kind)
+	if (!(word & WORD_KNOWN) || word_kind(word) != l->period)
 		return -1;
+	int64_t others = others_of(r, a, l->nano, day);
 	if (word_next(word) <= day)
-		return 0;
-	return atomic_load_explicit(&a->spent, ACQUIRE) + atomic_load_explicit(&a->charged, ACQUIRE);
+		return others;
+	return atomic_load_explicit(&a->spent, ACQUIRE) + atomic_load_explicit(&a->charged, ACQUIRE) + others;
 }
 
 /* Returns whether `more` fits beside what is spent and what is reserved, which `*reserved` is set to. Reads what is
  * reserved first and last: if that changed, a request that was settled in between would count twice. */
-static budget_result fits(const account *a, const budget_limit *l, int64_t day, int64_t more, int64_t *reserved)
+static budget_result fits(const region *r, const account *a, const budget_limit *l, int64_t day, int64_t more,
+			  int64_t *reserved)
 {
 	for (int64_t now = atomic_load_explicit(&a->reserved, ACQUIRE);;) {
 		*reserved = now;
-		int64_t spent = spent_of(a, l->period, day);
+		int64_t spent = spent_of(r, a, l, day);
 		if (spent < 0)
 			return BUDGET_UNKNOWN;
 		if (more <= l->nano && spent + now <= l->nano - more)
@@ -86,26 +89,26 @@ static budget_result fits(const account *a, const budget_limit *l, int64_t day, 
 
 /* Adds `nano` to what is reserved, if the budget suffices. Looks again afterwards: before, a request may have been
  * settled and another one admitted, so that `reserved` was what it had been. */
-static budget_result take_money(account *a, const budget_limit *l, int64_t day, int64_t nano)
+static budget_result take_money(const region *r, account *a, const budget_limit *l, int64_t day, int64_t nano)
 {
 	int64_t reserved;
 	budget_result result;
 
 	do {
-		result = fits(a, l, day, nano, &reserved);
+		result = fits(r, a, l, day, nano, &reserved);
 		if (result != BUDGET_ADMITTED)
 			return result;
 	} while (!atomic_compare_exchange_weak_explicit(&a->reserved, &reserved, reserved + nano, ACQ_REL, RELAXED));
-	result = fits(a, l, day, 0, &reserved);
+	result = fits(r, a, l, day, 0, &reserved);
 	if (result != BUDGET_ADMITTED)
 		atomic_fetch_sub_explicit(&a->reserved, nano, RELEASE);
 	return result;
 }
 
 /* Notes the budget that is nearer to its end. */
-static void tell_money(const account *a, const budget_limit *l, int64_t day, budget_answer *out)
+static void tell_money(const region *r, const account *a, const budget_limit *l, int64_t day, budget_answer *out)
 {
-	int64_t used = spent_of(a, l->period, day) + atomic_load_explicit(&a->reserved, RELAXED);
+	int64_t used = spent_of(r, a, l, day) + atomic_load_explicit(&a->reserved, RELAXED);
 	double percent = l->nano > 0 ? (double)used * 100. / (double)l->nano : 100.;
 
 	if (percent > out->used_percent)
@@ -160,7 +163,7 @@ static bool begin_taking(region *r, taking *t, const budget_limit *limit, uint64
 }
 
 /* Takes the money. An account without a budget counts what is reserved too, for those who look at it. */
-static bool end_taking(taking *t, int64_t nano, bool project, int64_t wall_ms, budget_answer *out)
+static bool end_taking(const region *r, taking *t, int64_t nano, bool project, int64_t wall_ms, budget_answer *out)
 {
 	if (!t->a)
 		return true;
@@ -169,7 +172,7 @@ static bool end_taking(taking *t, int64_t nano, bool project, int64_t wall_ms, b
 		t->nano = nano;
 		return true;
 	}
-	budget_result result = take_money(t->a, t->limit, period_day(wall_ms), nano);
+	budget_result result = take_money(r, t->a, t->limit, period_day(wall_ms), nano);
 	if (result == BUDGET_ADMITTED) {
 		t->nano = nano;
 		return true;
@@ -187,7 +190,7 @@ static bool take(region *r, const budget_ask *ask, taking both[2], int64_t nano,
 		if (!begin_taking(r, &both[i], limits[i], tokens, i == 1, mono_ns, wall_ms, out))
 			return false;
 	for (int i = 0; i < 2; i++)
-		if (!end_taking(&both[i], nano, i == 1, wall_ms, out))
+		if (!end_taking(r, &both[i], nano, i == 1, wall_ms, out))
 			return false;
 	return true;
 }
@@ -205,7 +208,7 @@ static void tell(const region *r, const budget_ask *ask, uint64_t mono_ns, int64
 		if (l->tokens)
 			tell_tokens(a, l->tokens, mono_ns, out);
 		if (l->nano != BUDGET_NO_LIMIT)
-			tell_money(a, l, period_day(wall_ms), out);
+			tell_money(r, a, l, period_day(wall_ms), out);
 	}
 }
 
@@ -439,7 +442,7 @@ void budget_look(const budget *b, const budget_ask *ask, uint64_t mono_ns, int64
 		if (a && i < 2 && l->tokens)
 			out->result = look_at_tokens(a, l->tokens, ask->tokens, mono_ns, &out->wait_ns);
 		else if (a && i >= 2 && l->nano != BUDGET_NO_LIMIT)
-			out->result = fits(a, l, period_day(wall_ms), nano, &reserved);
+			out->result = fits(b->r, a, l, period_day(wall_ms), nano, &reserved);
 	}
 	tell(b->r, ask, mono_ns, wall_ms, out);
 }

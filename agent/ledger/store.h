@@ -83,6 +83,34 @@ typedef struct store_join {
  * day that begins at `from_s`, in seconds, and later. */
 MUST_CHECK store_result store_spent(store *s, bool project, slice name, int64_t from_s, int64_t *nano, err *e);
 
+/* When the day, the week and the month of now began (UTC), and those before them, in seconds. */
+typedef struct store_periods {
+	int64_t first_s[3], before_s[3];
+} store_periods;
+/* What requests with the key of a client, or of a client of a project, spent in these periods, and in those before. */
+typedef struct store_spending {
+	bool project;
+	const char *name;
+	int64_t nano[3], before[3];
+} store_spending;
+/* Calls `each` with the clients and projects of the requests whose sequence is above `after` (-1: with all that spent
+ * anything in these periods), until `each` returns false. */
+MUST_CHECK store_result store_spendings(store *s, int64_t after, const store_periods *periods,
+					bool (*each)(void *ctx, const store_spending *account), void *ctx, err *e);
+/* What a client or project spent on other gateways of the fleet in the period that ends at `until_s`, and what the
+ * agent withholds of the budget because it does not know what they spend. */
+typedef struct store_elsewhere {
+	bool project;
+	const char *name;
+	int64_t until_s, nano, withheld;
+} store_elsewhere;
+/* Notes it, and how many gateways the fleet has. */
+MUST_CHECK store_result store_keep_elsewhere(store *s, const store_elsewhere *items, size_t count, int64_t gateways,
+					     err *e);
+/* Read what was noted: for the account and period that `item` names; how many gateways there were. 0: nothing was. */
+MUST_CHECK store_result store_elsewhere_of(store *s, store_elsewhere *item, err *e);
+MUST_CHECK store_result store_gateways(store *s, int64_t *gateways, err *e);
+
 /* What one transaction takes in. */
 typedef struct store_batch {
 	const record *records;

@@ -114,7 +114,9 @@
  * that store_catch_up() has come to. From version 5 on a row's rowid is its sequence: the number of its last change, so
  * that a row that changes moves to the end of the table. meta has the last one, `sequence`, and which copy of which
  * ledger this is: `uuid`, and `epoch`, which is drawn anew where rows have got other numbers or may have; and
- * `shipped`, the sequence up to which rows were known to be shipped when rows were pruned last. */
+ * `shipped`, the sequence up to which rows were known to be shipped when rows were pruned last. `elsewhere` has what
+ * clients and projects spent on other gateways of the fleet in the period that ends at `until` (in seconds), by the
+ * last word of the fleet; and meta has `fleet_gateways`, how many gateways the fleet had then. */
 static const struct store_schema {
 	int version;
 	const char *sql;
@@ -191,7 +193,9 @@ static const struct store_schema {
 	{ 5, "INSERT INTO meta SELECT 'sequence', coalesce(max(rowid), 0) FROM requests;"
 	     "CREATE INDEX IF NOT EXISTS spending_by_day ON spending (day);"
 	     "ALTER TABLE requests ADD COLUMN operation TEXT NOT NULL DEFAULT '';"
-	     "ALTER TABLE requests ADD COLUMN traceparent TEXT NOT NULL DEFAULT '';" },
+	     "ALTER TABLE requests ADD COLUMN traceparent TEXT NOT NULL DEFAULT '';"
+	     "CREATE TABLE elsewhere (kind INTEGER NOT NULL, name TEXT NOT NULL, until INTEGER NOT NULL,"
+	     " cost INTEGER NOT NULL, withheld INTEGER NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;" },
 	{ 5, SCHEMA_LEDGER_VIEW_WITH(", member, attempts, tried, CASE keyed WHEN 0 THEN 'no' ELSE 'yes' END AS keyed,"
 				     " charged / 1e9 AS charged_usd, operation, traceparent") },
 };

@@ -9,7 +9,7 @@ const char *const budget_owner_names[OWNERS] = { [OWNER_CLIENT] = "client", [OWN
 
 double budgets_used(const host_account *a)
 {
-	double used = (double)a->spent + (double)a->charged;
+	double used = (double)a->spent + (double)a->charged + (double)a->elsewhere;
 
 	if (a->budget < 0)
 		return -1;
@@ -46,8 +46,9 @@ static void write_account(FILE *f, const host_account *a)
 	write_text(f, "per", budget ? a->per : NULL);
 	fprintf(f,
 		",\"period_start\":%" PRId64 ",\"period_end\":%" PRId64 ",\"spent_nano\":%" PRId64
-		",\"charged_nano\":%" PRId64 ",\"reserved_nano\":%" PRId64 ",\"used_ratio\":",
-		a->first_ms, a->next_ms, a->spent, a->charged, a->reserved);
+		",\"charged_nano\":%" PRId64 ",\"reserved_nano\":%" PRId64 ",\"elsewhere_nano\":%" PRId64
+		",\"withheld_nano\":%" PRId64 ",\"used_ratio\":",
+		a->first_ms, a->next_ms, a->spent, a->charged, a->reserved, a->elsewhere, a->withheld);
 	if (budget)
 		fprintf(f, "%.6f", budgets_used(a));
 	else

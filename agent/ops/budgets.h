@@ -28,8 +28,11 @@ typedef struct host_account {
 	int64_t first_ms, next_ms;          /* Unix times at which this period began and the next one begins */
 	int64_t budget;                     /* of a period; -1: none */
 	int64_t spent, charged, reserved;
-	int64_t forecast; /* spent and charged by the end of the period, if all goes on as it did; -1: too early to say
-			   */
+	int64_t elsewhere; /* spent on other gateways of the fleet */
+	int64_t withheld;  /* left to them, because what they spend is not known */
+	int64_t forecast;  /* spent, here and elsewhere, and charged by the end of the period, if all goes on as it did;
+			    * -1: too early to say
+			    */
 	uint64_t tokens_per_minute; /* 0: no limit */
 	int64_t refused_ms;         /* Unix time of the last refusal; 0: there was none */
 	const char *refused;        /* its error */
@@ -49,8 +52,8 @@ typedef struct host_budgets {
 
 extern const char *const budget_owner_names[OWNERS]; /* client, project */
 
-/* Returns which share of its budget the account has used: spent and charged. A budget of no dollars is used up when
- * anything was spent. Below 0: it has no budget. */
+/* Returns which share of its budget the account has used: spent, here and elsewhere, and charged. A budget of no
+ * dollars is used up when anything was spent. Below 0: it has no budget. */
 double budgets_used(const host_account *a);
 /* Writes the value of the member "budgets" of /stats. `b` NULL: null. */
 void budgets_write(FILE *f, const host_budgets *b);

@@ -48,7 +48,7 @@ static int64_t forecast(const account_view *v, int64_t now_ms)
 
 	if (gone < length / FORECAST_AFTER)
 		return -1;
-	double nano = ((double)v->spent + (double)v->charged) * ((double)length / (double)gone);
+	double nano = ((double)v->spent + (double)v->charged + (double)v->elsewhere) * ((double)length / (double)gone);
 	return nano < 9e18 ? (int64_t)nano : INT64_MAX;
 }
 
@@ -73,6 +73,8 @@ static void look(const budget *b, uint32_t account, const client_limits *l, int6
 			       .spent = v.spent,
 			       .charged = v.charged,
 			       .reserved = v.reserved > 0 ? v.reserved : 0,
+			       .elsewhere = v.elsewhere,
+			       .withheld = v.withheld,
 			       .forecast = forecast(&v, now_ms),
 			       .tokens_per_minute = l->tokens_per_minute,
 			       .refused_ms = v.refused_s * 1000 };

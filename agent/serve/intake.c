@@ -175,6 +175,11 @@ host_tap intake_tap(intake *in)
 	return in->reports ? taps_tell(&in->taps) : (host_tap){ .kept = false };
 }
 
+void intake_keep(intake *in, spending *to)
+{
+	shipping_keep(&in->shipping, to);
+}
+
 host_fleet intake_fleet(intake *in)
 {
 	return in->fleet && in->ships.rows ? shipping_tell(&in->shipping) : (host_fleet){ .kept = false };

@@ -39,6 +39,8 @@ host_tap intake_tap(intake *in);
 /* The same of the shipper. From any thread. */
 host_fleet intake_fleet(intake *in);
 host_spans intake_spans(intake *in);
+/* Has `to`, which lives until intake_stop(), told what other gateways of the fleet spend. */
+void intake_keep(intake *in, spending *to);
 /* Takes in what has arrived by now, gives the streams to `each` (NULL: closes them), ends the thread if it was started,
  * and frees `in`. Does nothing for NULL. */
 void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx);

@@ -155,11 +155,12 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 	return r;
 }
 
-void recording_keep(recording *r, ledger_budgets budgets)
+void recording_keep(recording *r, spending *to)
 {
-	r->budgets = budgets;
+	r->budgets = spending_budgets(to);
 	if (r->ledger)
-		ledger_set_budgets(r->ledger, budgets);
+		ledger_set_budgets(r->ledger, r->budgets);
+	intake_keep(r->intake, to);
 }
 
 bool recording_started(const recording *r)

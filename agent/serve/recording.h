@@ -17,8 +17,9 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 /* Opens the ledger and begins to record. False: `e` says why; the caller may try again. */
 MUST_CHECK bool recording_start(recording *r, err *e);
 bool recording_started(const recording *r);
-/* Has the ledger tell `budgets`. Before recording_start(), or while the ledger runs: then from its next record on. */
-void recording_keep(recording *r, ledger_budgets budgets);
+/* Has the ledger tell `to`, which lives until recording_stop(), what was spent here, and the shipper what was spent
+ * elsewhere. Before recording_start(), or while the ledger runs: then from its next record on. */
+void recording_keep(recording *r, spending *to);
 /* Takes over a log stream of another process, before recording_start(): see intake_adopt(). */
 void recording_adopt(recording *r, int fd, slice begun);
 /* Reads the prices that the configuration names, for recording_set(). NULL: `e` says why. */

@@ -76,9 +76,9 @@ static bool prepare_spending(agent *a, policy *next, price_table *prices, err *e
 			a->config->clients);
 	}
 	if (needed && !a->spending) {
-		a->spending = spending_new(a->master, e);
+		a->spending = spending_new(a->master, *a->config->fleet_uri != '\0', e);
 		if (a->spending)
-			recording_keep(a->recording, spending_budgets(a->spending));
+			recording_keep(a->recording, a->spending);
 	}
 	if (needed && !a->spending) {
 		price_table_unref(prices);

@@ -67,9 +67,120 @@ static bool read_said(slice datagram, said *s)
 	return step == JSON_DONE && strcmp(s->kind, "fleet") == 0;
 }
 
+/* ---- the budgets */
+
+enum { KIND_PROJECT = 3, KIND_CLIENT = 4 }; /* as in the table `spending` */
+
+/* What {"kind":"spent",...} says, but for its accounts. */
+typedef struct word {
+	slice accounts;
+	int64_t pass, day, gateways;
+	bool first, last;
+} word;
+
+static bool read_word(slice datagram, word *w)
+{
+	char kind[16] = "";
+	json_iter it;
+	json_member m;
+	json_step step = JSON_BAD;
+	bool ok = true;
+
+	*w = (word){ .pass = -1 };
+	json_iter_init(&it, datagram);
+	while (ok && (step = json_next(&it, &m)) == JSON_MEMBER) {
+		if (json_key_is(m.key, SLICE("kind")))
+			copy_text(kind, sizeof kind, &m);
+		else if (json_key_is(m.key, SLICE("pass")))
+			ok = json_int64(m.value, &w->pass);
+		else if (json_key_is(m.key, SLICE("day")))
+			ok = json_int64(m.value, &w->day);
+		else if (json_key_is(m.key, SLICE("gateways")))
+			ok = json_int64(m.value, &w->gateways);
+		else if (json_key_is(m.key, SLICE("last")))
+			w->last = m.type == JSON_TRUE;
+		else if (json_key_is(m.key, SLICE("first")))
+			w->first = m.type == JSON_TRUE;
+		else if (json_key_is(m.key, SLICE("spent")) && m.type == JSON_ARRAY)
+			w->accounts = m.value;
+	}
+	return ok && step == JSON_DONE && strcmp(kind, "spent") == 0 && w->accounts.len && w->pass >= 0 &&
+	       w->pass <= UINT32_MAX && w->gateways > 0 && w->gateways <= UINT32_MAX && w->day >= 0 &&
+	       w->day < INT64_C(1) << 40;
+}
+
+/* Reads [kind,"name",day,week,month]. */
+static bool read_account(slice array, spending_elsewhere *a)
+{
+	int64_t kind = 0;
+	json_iter it;
+	json_member m;
+	size_t i = 0;
+	bool ok = true;
+
+	json_iter_init(&it, array);
+	for (; ok && json_next(&it, &m) == JSON_MEMBER; i++) {
+		if (i == 0)
+			ok = json_int64(m.value, &kind) && (kind == KIND_PROJECT || kind == KIND_CLIENT);
+		else if (i == 1)
+			ok = m.type == JSON_STRING &&
+			     json_text(m.value, a->name, sizeof a->name, &a->len) == JSON_TEXT_OK;
+		else if (i < 5)
+			ok = json_int64(m.value, &a->nano[i - 2]);
+	}
+	a->project = kind == KIND_PROJECT;
+	return ok && i == 5;
+}
+
+/* Takes what others spent. A pass counts if all of its words have come: no word is lost on the way, but this process
+ * may have begun in the middle. */
+static void take_word(shipping *s, const word *w)
+{
+	spending_elsewhere a;
+	json_iter it;
+	json_member m;
+
+	pthread_mutex_lock(&s->lock);
+	spending *to = s->spending;
+	s->told_ms = clock_mono_ms();
+	pthread_mutex_unlock(&s->lock);
+	if (!to)
+		return;
+	if (w->first)
+		s->pass = w->pass;
+	json_iter_init(&it, w->accounts);
+	while (json_next(&it, &m) == JSON_MEMBER)
+		if (m.type == JSON_ARRAY && read_account(m.value, &a))
+			spending_told(to, &a, w->day, (uint32_t)w->pass);
+	if (w->last && w->pass == s->pass && spending_whole(to, (uint32_t)w->pass, (uint32_t)w->gateways))
+		log_event(budgets_together, LOG_I("gateways", w->gateways));
+}
+
+/* Has the budgets go on alone if what others spend is not known any more. */
+static void look_at_budgets(shipping *s)
+{
+	int64_t now = clock_mono_ms(), gateways;
+
+	pthread_mutex_lock(&s->lock);
+	spending *to = s->spending;
+	bool away = s->heard_ms && (strcmp(s->last.state, "connecting") == 0 || strcmp(s->last.state, "refused") == 0);
+	bool silent = now - (s->told_ms ? s->told_ms : s->began_ms) > SHIPPING_ALONE_MS;
+	pthread_mutex_unlock(&s->lock);
+	if (to && (away || silent) && (gateways = spending_alone(to)) > 0)
+		log_event(budgets_alone, LOG_I("gateways", gateways),
+			  LOG_C("problem", away ? "PostgreSQL is away" : "the shipper does not tell it"));
+}
+
+void shipping_keep(shipping *s, spending *to)
+{
+	pthread_mutex_lock(&s->lock);
+	s->spending = to;
+	pthread_mutex_unlock(&s->lock);
+}
+
 void shipping_init(shipping *s)
 {
-	*s = (shipping){ .began_ms = clock_mono_ms() };
+	*s = (shipping){ .began_ms = clock_mono_ms(), .pass = -1 };
 	pthread_mutex_init(&s->lock, NULL);
 }
 
@@ -80,8 +191,11 @@ void shipping_deinit(shipping *s)
 
 void shipping_take(shipping *s, slice datagram, ledger *l)
 {
+	word w;
 	said now;
 
+	if (read_word(datagram, &w))
+		take_word(s, &w);
 	if (!read_said(datagram, &now))
 		return;
 	pthread_mutex_lock(&s->lock);
@@ -102,6 +216,7 @@ void shipping_look(shipping *s)
 {
 	int64_t now = clock_mono_ms();
 
+	look_at_budgets(s);
 	pthread_mutex_lock(&s->lock);
 	int64_t since = now - (s->heard_ms ? s->heard_ms : s->began_ms);
 	char state[sizeof s->last.state];

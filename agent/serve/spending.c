@@ -16,15 +16,20 @@ enum {
 	WAIT_MS = 1000,
 	WAIT_STEP_MS = 5,
 	SWEEP_MS = 5000, /* between looks for reservations that have expired */
+	KEEP_MS = 1000,  /* between looks for what others spent, which the ledger notes */
+	KEEP_SHARE = 50, /* if noting takes long, the pause is so many times as long */
 };
 
 struct spending {
 	budget *budget;
+	bool fleet;
 	pthread_mutex_t lock; /* guards `clients` */
 	client_table *clients;
 	/* The ledger's thread alone uses these. */
 	client_table *seeded; /* whose accounts were read from the ledger; NULL: none were */
 	int64_t sweep_at;
+	int64_t gateways_kept; /* in the ledger */
+	int64_t keep_at;
 };
 
 static bool has_limit(const client_limits *l)
@@ -56,7 +61,7 @@ static int own_memory(control *master, err *e)
 	return -1;
 }
 
-spending *spending_new(control *master, err *e)
+spending *spending_new(control *master, bool fleet, err *e)
 {
 	spending *s = calloc(1, sizeof *s);
 	bool foreign = false;
@@ -66,6 +71,7 @@ spending *spending_new(control *master, err *e)
 		return NULL;
 	}
 	pthread_mutex_init(&s->lock, NULL);
+	s->fleet = fleet;
 	int fd = master->memory;
 	if (fd >= 0)
 		s->budget = budget_map(fd, &foreign, e);
@@ -145,6 +151,36 @@ void spending_use(spending *s, const policy *p)
 
 /* ---- the keeper: the ledger's thread */
 
+/* Reads what the ledger has noted of the fleet: how many gateways there were, and what they spent. */
+static void begin_fleet(spending *s, store *db)
+{
+	int64_t gateways;
+	err e;
+
+	if (!s->fleet) {
+		budget_fleet_end(s->budget);
+		return;
+	}
+	if (budget_fleet_now(s->budget).gateways > 0 || store_gateways(db, &gateways, &e) != STORE_OK)
+		return;
+	budget_fleet_begin(s->budget, gateways > 1 && gateways <= UINT32_MAX ? (uint32_t)gateways : 1);
+}
+
+static void seed_elsewhere(spending *s, store *db, bool project, const char *name, period_kind period, uint32_t account,
+			   int64_t now)
+{
+	store_elsewhere there = { .project = project, .name = name };
+	budget_noted noted = { .until = period_next(period, period_day(now)) };
+	err e;
+
+	there.until_s = noted.until * (DAY_MS / 1000);
+	if (store_elsewhere_of(db, &there, &e) != STORE_OK)
+		return;
+	noted.nano = there.nano;
+	noted.withheld = there.withheld;
+	budget_fleet_seed(s->budget, account, &noted, now);
+}
+
 static void seed(spending *s, store *db, account_kind kind, const char *name, const client_limits *l, uint32_t account)
 {
 	int64_t now = clock_wall_ms(), nano = 0;
@@ -155,8 +191,11 @@ static void seed(spending *s, store *db, account_kind kind, const char *name, co
 	    (s->seeded && budget_account_known(s->budget, account, (period_kind)l->period, now)))
 		return;
 	int64_t first = period_first((period_kind)l->period, period_day(now));
-	if (store_spent(db, kind == ACCOUNT_PROJECT, slice_cstr(name), first * (DAY_MS / 1000), &nano, &e) == STORE_OK)
-		budget_keep_seed(s->budget, account, (period_kind)l->period, now, nano);
+	if (store_spent(db, kind == ACCOUNT_PROJECT, slice_cstr(name), first * (DAY_MS / 1000), &nano, &e) != STORE_OK)
+		return;
+	budget_keep_seed(s->budget, account, (period_kind)l->period, now, nano);
+	if (s->fleet)
+		seed_elsewhere(s, db, kind == ACCOUNT_PROJECT, name, (period_kind)l->period, account, now);
 }
 
 static void tell_crossed(spending *s, const char *of, const char *name, uint32_t account)
@@ -175,6 +214,64 @@ static void seed_all(spending *s, store *db, const client_table *t)
 		seed(s, db, ACCOUNT_PROJECT, t->projects[i].name, &t->projects[i].limits, t->projects[i].account);
 }
 
+/* ---- what others spent, noted for the next start and for commands */
+
+enum { KEPT_AT_ONCE = 1000 }; /* accounts in one transaction, so that records come in between */
+
+typedef struct keeping {
+	spending *s;
+	store *db;
+	store_elsewhere items[KEPT_AT_ONCE];
+	uint32_t accounts[KEPT_AT_ONCE];
+	size_t count;
+	int64_t gateways;
+	bool failed;
+} keeping;
+
+static void keep_now(keeping *k)
+{
+	err e;
+
+	k->failed = store_keep_elsewhere(k->db, k->items, k->count, k->gateways, &e) != STORE_OK;
+	for (size_t i = 0; k->failed && i < k->count; i++)
+		budget_fleet_again(k->s->budget, k->accounts[i]);
+	if (!k->failed)
+		k->s->gateways_kept = k->gateways;
+	k->count = 0;
+}
+
+static void keep(keeping *k, bool project, const char *name, uint32_t account)
+{
+	budget_noted noted;
+
+	if (k->failed || account == NO_ACCOUNT || !budget_fleet_changed(k->s->budget, account, &noted))
+		return;
+	k->accounts[k->count] = account;
+	k->items[k->count++] = (store_elsewhere){ project, name, noted.until * (DAY_MS / 1000), noted.nano,
+						  noted.withheld };
+	if (k->count == KEPT_AT_ONCE)
+		keep_now(k);
+}
+
+static void keep_elsewhere(spending *s, store *db)
+{
+	const client_table *t = s->seeded;
+	budget_fleet fleet = budget_fleet_now(s->budget);
+	keeping k = { .s = s, .db = db, .gateways = fleet.gateways };
+	int64_t began = clock_mono_ms();
+
+	if (!t || fleet.gateways == 0 || began < s->keep_at)
+		return;
+	for (uint32_t i = 0; i < t->count; i++)
+		keep(&k, false, t->clients[i].name, t->clients[i].account);
+	for (uint32_t i = 0; i < t->projects_count; i++)
+		keep(&k, true, t->projects[i].name, t->projects[i].account);
+	if (!k.failed && (k.count || s->gateways_kept != k.gateways))
+		keep_now(&k);
+	int64_t ended = clock_mono_ms(), pause = (ended - began) * KEEP_SHARE;
+	s->keep_at = ended + (pause > KEEP_MS ? pause : KEEP_MS);
+}
+
 static void on_look(void *ctx, store *db)
 {
 	spending *s = ctx;
@@ -184,10 +281,12 @@ static void on_look(void *ctx, store *db)
 	client_table *t = s->clients && s->clients != s->seeded ? client_table_ref(s->clients) : NULL;
 	pthread_mutex_unlock(&s->lock);
 	if (t) {
+		begin_fleet(s, db);
 		seed_all(s, db, t);
 		client_table_unref(s->seeded);
 		s->seeded = t;
 	}
+	keep_elsewhere(s, db);
 	if (now < s->sweep_at)
 		return;
 	/* Those that could not be read, or whose period is no longer this one, because somebody set the clock back. */
@@ -249,6 +348,29 @@ static void on_settled(void *ctx, const record *r, int64_t nano)
 ledger_budgets spending_budgets(spending *s)
 {
 	return (ledger_budgets){ on_reserved, on_settled, on_opened, on_look, s };
+}
+
+/* ---- the fleet: the thread that hears the shipper */
+
+void spending_told(spending *s, const spending_elsewhere *a, int64_t day, uint32_t pass)
+{
+	if (s->fleet)
+		budget_fleet_told(s->budget, a->project ? ACCOUNT_PROJECT : ACCOUNT_CLIENT, slice_of(a->name, a->len),
+				  day, a->nano, pass);
+}
+
+bool spending_whole(spending *s, uint32_t pass, uint32_t gateways)
+{
+	bool alone = budget_fleet_now(s->budget).alone;
+
+	if (s->fleet)
+		budget_fleet_whole(s->budget, pass, gateways);
+	return s->fleet && alone;
+}
+
+int64_t spending_alone(spending *s)
+{
+	return s->fleet && budget_fleet_alone(s->budget, clock_wall_ms()) ? budget_fleet_now(s->budget).gateways : 0;
 }
 
 /* ---- the start */

@@ -59,7 +59,7 @@
 	" behind bigint NOT NULL DEFAULT 0, lag_ms bigint NOT NULL DEFAULT 0, version text NOT NULL DEFAULT '' CHECK (version ~ '^[ -~]{0,40}$')," \
 	" schema int NOT NULL DEFAULT 1, routes_hash text NOT NULL DEFAULT '' CHECK (routes_hash ~ '^[0-9a-f]{0,16}$')," \
 	" clients_hash text NOT NULL DEFAULT '' CHECK (clients_hash ~ '^[0-9a-f]{0,16}$'), routes_since timestamptz NOT NULL DEFAULT now()," \
-	" clients_since timestamptz NOT NULL DEFAULT now(), seen timestamptz NOT NULL DEFAULT now()," \
+	" clients_since timestamptz NOT NULL DEFAULT now(), spent_sequence bigint NOT NULL DEFAULT 0, seen timestamptz NOT NULL DEFAULT now()," \
 	" registered timestamptz NOT NULL DEFAULT now()) WITH (fillfactor = 50);" \
 	"CREATE TABLE spoa_llm.requests (gateway int NOT NULL, epoch int NOT NULL, sequence bigint NOT NULL," FLEET_ROW_1 \
 	", PRIMARY KEY (time_ms, gateway, id)) PARTITION BY RANGE (time_ms);" \
@@ -164,7 +164,7 @@
 	" TO spoa_llm_writer, spoa_llm_reader;" \
 	"GRANT INSERT, UPDATE ON spoa_llm.requests, spoa_llm.hourly TO spoa_llm_writer;" \
 	"GRANT INSERT ON spoa_llm.rejected TO spoa_llm_writer;" \
-	"GRANT UPDATE (ledger_epoch, epoch, position, position_id, position_ms, rows, behind, lag_ms, version, seen)" \
+	"GRANT UPDATE (ledger_epoch, epoch, position, position_id, position_ms, rows, behind, lag_ms, version, spent_sequence, seen)" \
 	" ON spoa_llm.gateways TO spoa_llm_writer;" \
 	"GRANT EXECUTE ON FUNCTION spoa_llm.register, spoa_llm.ensure_partition, spoa_llm.compare TO spoa_llm_writer;"
 
@@ -184,6 +184,54 @@
 	" count(*) FILTER (WHERE my_clients <> '' AND o.clients_hash NOT IN ('', my_clients)) INTO gateways, routes, clients" \
 	" FROM spoa_llm.gateways o WHERE o.writer <> session_user AND o.seen > now() - interval '5 minutes';" \
 	" END $body$;"
+
+/* `spending` has what each client (kind 4) and project (kind 3) spent on a gateway, in nano-dollars: on the `day` (since
+ * 1970, UTC) on which that was told last, in the week and the month of that day, and in the day, week and month before
+ * these, for gateways whose clocks are behind. `sequence` is that of the change, by gateway; `spent_sequence` in
+ * `gateways` is the last one. */
+#define FLEET_SPENDING_1 \
+	"CREATE TABLE spoa_llm.spending (gateway int NOT NULL, kind smallint NOT NULL CHECK (kind IN (3, 4)), name text NOT NULL," \
+	" day int NOT NULL, day_nano bigint NOT NULL CHECK (day_nano >= 0), week_nano bigint NOT NULL CHECK (week_nano >= 0)," \
+	" month_nano bigint NOT NULL CHECK (month_nano >= 0), day_before bigint NOT NULL CHECK (day_before >= 0)," \
+	" week_before bigint NOT NULL CHECK (week_before >= 0), month_before bigint NOT NULL CHECK (month_before >= 0)," \
+	" sequence bigint NOT NULL, PRIMARY KEY (kind, name, gateway)) WITH (fillfactor = 70);" \
+	"CREATE INDEX spending_sequence ON spoa_llm.spending (gateway, sequence);" \
+	FLEET_POLICIES_1("spending") \
+	"GRANT SELECT ON spoa_llm.spending TO spoa_llm_writer, spoa_llm_reader;" \
+	"GRANT INSERT, UPDATE ON spoa_llm.spending TO spoa_llm_writer;"
+
+/* spent_elsewhere() tells a writer what clients and projects spent on the other gateways, all together, in the day, the
+ * week and the month that `my_day` is in: those accounts of which something has changed since the sequences that the
+ * writer knows, `known_sequence` of the gateways `known`. Before them come the other gateways, each with its sequence,
+ * and whether it was seen in the last minute. */
+#define FLEET_BUDGETS_1 \
+	"CREATE FUNCTION spoa_llm.spent_elsewhere(my_day int, known int[], known_sequence bigint[])" \
+	" RETURNS TABLE (gateway int, sequence bigint, near boolean, kind int, name text, day_nano bigint, week_nano bigint," \
+	" month_nano bigint) LANGUAGE sql STABLE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $body$" \
+	" WITH at AS (SELECT (date '1970-01-01' + my_day)::timestamp AS d)," \
+	" bounds AS (SELECT date_trunc('week', d)::date - date '1970-01-01' AS week," \
+	" date_trunc('month', d)::date - date '1970-01-01' AS month," \
+	" (date_trunc('month', d) + interval '1 month')::date - date '1970-01-01' AS next," \
+	" (date_trunc('month', d) + interval '2 months')::date - date '1970-01-01' AS after FROM at)," \
+	" marks AS (SELECT g.no, g.spent_sequence, g.seen > now() - interval '1 minute' AS near," \
+	" coalesce(k.sequence, -1) AS known FROM spoa_llm.gateways g" \
+	" LEFT JOIN unnest(known, known_sequence) AS k (no, sequence) ON k.no = g.no" \
+	" WHERE g.no <> (SELECT m.no FROM spoa_llm.gateways m WHERE m.writer = session_user))," \
+	" changed AS (SELECT DISTINCT s.kind, s.name FROM marks m JOIN spoa_llm.spending s" \
+	" ON s.gateway = m.no AND s.sequence > m.known WHERE m.spent_sequence > m.known)," \
+	" sums AS (SELECT s.kind, s.name," \
+	" sum(CASE s.day WHEN my_day THEN s.day_nano WHEN my_day + 1 THEN s.day_before ELSE 0 END) AS of_day," \
+	" sum(CASE WHEN s.day < b.week OR s.day >= b.week + 14 THEN 0 WHEN s.day < b.week + 7 THEN s.week_nano" \
+	" ELSE s.week_before END) AS of_week," \
+	" sum(CASE WHEN s.day < b.month OR s.day >= b.after THEN 0 WHEN s.day < b.next THEN s.month_nano" \
+	" ELSE s.month_before END) AS of_month FROM changed c JOIN spoa_llm.spending s USING (kind, name)" \
+	" JOIN marks m ON m.no = s.gateway CROSS JOIN bounds b GROUP BY s.kind, s.name)" \
+	" SELECT * FROM (SELECT no, spent_sequence, near, NULL::int, NULL::text, NULL::bigint, NULL::bigint, NULL::bigint FROM marks" \
+	" UNION ALL SELECT NULL, NULL, NULL, s.kind, s.name, least(of_day, 1152921504606846976)::bigint," \
+	" least(of_week, 1152921504606846976)::bigint, least(of_month, 1152921504606846976)::bigint FROM sums s)" \
+	" AS r (g, sequence, near, kind, name, d, w, m) ORDER BY r.g, r.kind, r.name COLLATE \"C\" $body$;" \
+	"REVOKE ALL ON FUNCTION spoa_llm.spent_elsewhere FROM PUBLIC;" \
+	"GRANT EXECUTE ON FUNCTION spoa_llm.spent_elsewhere TO spoa_llm_writer;"
 
 /* For people and Grafana. `security_invoker`, a setting since PostgreSQL 15, has row level security look at who reads.
  */
@@ -235,8 +283,9 @@ static const struct fleet_schema {
 	int version;
 	const char *sql;
 } fleet_schema[] = {
-	{ 1, FLEET_TABLES_1 }, { 1, FLEET_REGISTER_1 }, { 1, FLEET_PARTITIONS_1 }, { 1, FLEET_COMPARE_1 },
-	{ 1, FLEET_RIGHTS_1 }, { 1, FLEET_VIEW_1 },     { 1, FLEET_SHARED_1 },     { 1, FLEET_DRIFT_1 },
+	{ 1, FLEET_TABLES_1 },   { 1, FLEET_REGISTER_1 }, { 1, FLEET_PARTITIONS_1 }, { 1, FLEET_COMPARE_1 },
+	{ 1, FLEET_RIGHTS_1 },   { 1, FLEET_VIEW_1 },     { 1, FLEET_SHARED_1 },     { 1, FLEET_DRIFT_1 },
+	{ 1, FLEET_SPENDING_1 }, { 1, FLEET_BUDGETS_1 },
 };
 
 enum { FLEET_SCHEMA_VERSION = 1 };

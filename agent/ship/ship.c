@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
 #include <string.h>
@@ -24,7 +25,10 @@
 #define SPOA_LLM_VERSION "0.1.0"
 #endif
 
-enum { LAST_S = 2 }; /* that the thread has to end */
+enum {
+	LAST_S = 2,         /* that the thread has to end */
+	WORD_WAIT_MS = 100, /* for an agent that has not read the words before */
+};
 
 typedef struct ship {
 	const ship_settings *settings;
@@ -59,22 +63,33 @@ size_t ship_report(char out[SHIP_REPORT_MAX], const ship_status *st)
 	return len > 0 && len < SHIP_REPORT_MAX ? (size_t)len : 0;
 }
 
-/* Sends a report to each socket of the agent that takes it: it comes again in a second. */
-static void tell_agent(const ship *s, const char *text, size_t len)
+/* Sends `text` to each socket of the agent, and waits `wait_ms` for one that is full. False: none has taken it. */
+static bool send_to_agent(const ship *s, slice text, int wait_ms)
 {
 	const address_rules rules = { .datagrams = true };
+	bool sent = false;
 
-	for (size_t i = 0; len && i < s->settings->agents_count; i++) {
+	for (size_t i = 0; i < s->settings->agents_count; i++) {
 		socket_address a;
 		err e;
 		if (!address_parse(&a, s->settings->agents[i], &rules, &e) || a.sa.sa_family != AF_UNIX)
 			continue;
 		int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-		if (fd < 0)
-			continue;
-		sendto(fd, text, len, MSG_NOSIGNAL, &a.sa, a.len);
-		close(fd);
+		struct pollfd writable = { .fd = fd, .events = POLLOUT };
+		/* Only a socket that is connected can be waited for. */
+		if (fd >= 0 && connect(fd, &a.sa, a.len) == 0 && (!wait_ms || poll(&writable, 1, wait_ms) > 0))
+			sent |= send(fd, text.ptr, text.len, MSG_NOSIGNAL) >= 0;
+		if (fd >= 0)
+			close(fd);
 	}
+	return sent;
+}
+
+/* Sends a report. If a socket is full, another one comes in a second. */
+static void tell_agent(const ship *s, const char *text, size_t len)
+{
+	if (len)
+		(void)send_to_agent(s, slice_of(text, len), 0);
 }
 
 static void tell(ship *s)
@@ -105,6 +120,11 @@ static void on_status(void *ctx, const ship_status *st)
 	pthread_mutex_unlock(&s->lock);
 }
 
+static bool on_word(void *ctx, slice word)
+{
+	return send_to_agent(ctx, word, WORD_WAIT_MS);
+}
+
 static void *ship_main(void *arg)
 {
 	ship *s = arg;
@@ -118,6 +138,7 @@ static void *ship_main(void *arg)
 			    .stop_fd = s->stop_fd },
 		.stop_fd = s->stop_fd,
 		.tell = on_status,
+		.say = on_word,
 		.ctx = s,
 	};
 	err e = { 0 };

@@ -10,6 +10,7 @@
 #include "ship/batch.h"
 #include "ship/fleet_schema.h"
 #include "ship/fleet_sql.h"
+#include "ship/spent.h"
 
 enum {
 	LOOK_MS = 500,       /* between two looks whether rows have come */
@@ -32,6 +33,9 @@ typedef struct shipper {
 	store_settings told; /* to PostgreSQL, with the last sign of life */
 	int64_t retry_ms;
 	bool said; /* the failure that lasts was logged */
+	spent spent;
+	int64_t spent_ms; /* when the budgets are looked at again */
+	bool spent_said;  /* a failure of that was logged */
 	int64_t months[MONTHS];
 	size_t months_count;
 } shipper;
@@ -255,6 +259,7 @@ static pq_result begin(shipper *s, err *e)
 	s->months_count = 0;
 	s->seen_ms = INT64_MIN / 2;
 	s->next.after = -1;
+	spent_begin(&s->spent);
 	result = lock_gateway(s, e);
 	if (result == PQ_OK)
 		result = check_copy(s, known_epoch, e);
@@ -322,6 +327,28 @@ static void read_next(void *ctx)
 		s->next.after = -1;
 }
 
+/* Once a second tells PostgreSQL what was spent here, and the agent what was spent elsewhere. Rows do not wait for what
+ * is wrong with it. */
+static pq_result tell_spent(shipper *s, err *e)
+{
+	int64_t now = clock_mono_ms();
+
+	if (now < s->spent_ms)
+		return PQ_OK;
+	s->spent_ms = now + SPENT_EVERY_MS;
+	pq_result result = spent_exchange(&s->spent, s->c, s->at.no, s->store, clock_wall_ms(), e);
+	if (result == PQ_OK) {
+		spent_tell(&s->spent, s->set->say, s->set->ctx);
+		s->spent_said = false;
+	} else if (result == PQ_FAILED && !pq_read_only(s->c)) {
+		if (!s->spent_said)
+			log_event(ship_spent_failed, LOG_C("problem", e->text));
+		s->spent_said = true;
+		result = PQ_OK;
+	}
+	return result;
+}
+
 /* Sends one batch. Sets `*moved` if PostgreSQL has another epoch or position than this session knows, or if the ledger
  * was replaced: the next session reads them again. */
 static pq_result step(shipper *s, bool *moved, err *e)
@@ -338,6 +365,9 @@ static pq_result step(shipper *s, bool *moved, err *e)
 	*moved = is->epoch == 0;
 	if (*moved)
 		return PQ_OK;
+	result = tell_spent(s, e);
+	if (result != PQ_OK)
+		return result;
 	if (s->next.after == s->at.position) {
 		batch read = s->next;
 		s->next = s->batch;
@@ -406,6 +436,8 @@ bool shipper_run(const shipper_settings *settings, err *e)
 {
 	shipper s = { .set = settings, .retry_ms = RETRY_MS };
 
+	spent_init(&s.spent);
+
 	if (!batch_init(&s.batch, e) || !batch_init(&s.next, e)) {
 		batch_deinit(&s.batch);
 		return false;
@@ -421,5 +453,6 @@ bool shipper_run(const shipper_settings *settings, err *e)
 	store_close(s.store);
 	batch_deinit(&s.batch);
 	batch_deinit(&s.next);
+	spent_deinit(&s.spent);
 	return true;
 }

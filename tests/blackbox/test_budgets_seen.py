@@ -77,7 +77,7 @@ def test_stats_tell_what_is_used(agent, work):
         "kind": "client", "name": "bob", "project": None, "enabled": True, "budget_nano": 2500000000, "per": "week",
         "period_start": int((day - datetime.timedelta(days=day.weekday())).timestamp() * 1000),
         "period_end": int((day + datetime.timedelta(days=7 - day.weekday())).timestamp() * 1000),
-        "spent_nano": 0, "charged_nano": 0, "reserved_nano": 0, "used_ratio": 0, "forecast_nano": agent.account("bob")["forecast_nano"], "tokens_per_minute": None,
+        "spent_nano": 0, "charged_nano": 0, "reserved_nano": 0, "elsewhere_nano": 0, "withheld_nano": 0, "used_ratio": 0, "forecast_nano": agent.account("bob")["forecast_nano"], "tokens_per_minute": None,
         "last_refusal": None}
     # 700 tokens out, and the body's.
     assert agent.ask_as("alice", "r1", 700)["deny"] is False

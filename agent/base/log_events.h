@@ -196,7 +196,7 @@ EVENT(otlp_ended, INFO, "sent dropped",
       "`spoa-llm ship` sends no spans any more, because it ends. It counts those that it has sent, and those that it has dropped.",
       "")
 EVENT(ship_ended, INFO, "sent",
-      "`spoa-llm ship` has ended, at the end of a transaction. `sent` counts the rows that it has sent.",
+      "`spoa-llm ship` has ended. A transaction that was under way has no effect: its rows are sent after the next start. `sent` counts the rows that it has sent.",
       "")
 EVENT(tap_upgrading, INFO, "binary pid",
       "SIGUSR2 was received. A tap of the binary that is now on disk starts beside the running one.",

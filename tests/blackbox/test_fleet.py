@@ -573,6 +573,7 @@ def test_what_a_restored_ledger_lost(alone):
     gateway.ship()
     assert gateway.verify()["lost_by_the_ledger"] == 0 and "lost" not in gateway.run("fleet", "verify").out
     gateway.ledger("restore", gateway.directory / "copy", "--replace")
+    gateway.take(Maker(seed=6, span_ms=4 * DAY).make(150), name="others with the sequences of those")
     gateway.ship()
     assert (gateway.verify()["problems"], gateway.verify()["lost_by_the_ledger"]) == ([], 120)
     text = gateway.run("fleet", "verify").out

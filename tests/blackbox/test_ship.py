@@ -428,6 +428,7 @@ def kept_gateway(fleet, name, agents, **config):
     """A gateway with 20,000 requests of the last 30 days, of which 10 days are kept, and its agent."""
     gateway = fleets.Gateway(fleet, name, retention_days=10, **config)
     fill(gateway, 20000)
+    gateway.db.chmod(0o600)         # as versions before the fleet made it
     settings = dict(json.loads(gateway.config.read_text()), log_listen=["127.0.0.1:%d" % harness.free_port()], fleet_listen=["dgram@%s/fleet" % gateway.directory])
     harness.write_config(gateway.directory, settings)
     return gateway, agents(settings)
@@ -450,6 +451,7 @@ def test_rows_are_kept_until_postgresql_has_them(fleet, agents, shippers):
     gateway, agent = kept_gateway(fleet, "bonn", agents)
     said = check_of(agent)
     assert said["ok"] and not said["blocking"] and said["detail"] == "not heard of yet", said
+    harness.until(lambda: gateway.db.stat().st_mode & 0o777 == 0o640, 20, "the group may read the ledger")
     assert json.loads(gateway.ledger("prune", "--json").out)["removed"] == 0
     assert count(gateway) == 20000 and "event=pruned" not in agent.text()
     fleet.server.pause()

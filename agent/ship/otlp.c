@@ -285,8 +285,7 @@ static sent take_answer(otlp *o, size_t from, size_t to, const post_answer *a, b
 	int64_t count = (int64_t)(to - from);
 
 	snprintf(why, sizeof why, "the collector answers %d", a->status);
-	switch (a->status) {
-	case 200: {
+	if (a->status >= 200 && a->status < 300) {
 		int64_t rejected = span_rejected(slice_of(a->body, a->body_len));
 		if (rejected > count)
 			rejected = count;
@@ -295,6 +294,7 @@ static sent take_answer(otlp *o, size_t from, size_t to, const post_answer *a, b
 		o->status.sent += count - rejected;
 		return SENT;
 	}
+	switch (a->status) {
 	case 413:
 		*halve = count > 1;
 		if (!*halve)

@@ -6,6 +6,7 @@ import json
 import socket
 import struct
 import threading
+import time
 
 import harness
 
@@ -82,6 +83,8 @@ class Collector:
 
     def __init__(self, tls=None, port=0):
         self.spans, self.requests, self.bodies, self.respond, self.tls, self.port = [], [], [], None, tls, port
+        self.arrived = {}   # when the first span of a request came
+        self.busy = 0       # requests that `respond` has not answered
         self.lock, self.server = threading.Lock(), None
         self.up()
 
@@ -148,13 +151,17 @@ class Collector:
             for scope in resource["scope_spans"]:
                 for span in scope["spans"]:
                     taken.append(dict(span, attributes=attributes_of(span["attributes"]), resource=attributes_of(resource["resource"]["attributes"]), scope=scope["scope"]))
+        self.busy += 1
         said = self.respond(taken) if self.respond else None
+        self.busy -= 1
         status, headers, answer = said or (200, {}, b"")
         with self.lock:
             self.requests.append((dict(request.headers), len(taken), len(body)))
             self.bodies.append(text)
             if status == 200:
                 self.spans.extend(taken)
+                for span in taken:
+                    self.arrived.setdefault(span["attributes"]["spoa_llm.request.id"], time.time())
         request.send_response(status)
         for name, value in dict({"content-type": "application/x-protobuf", "content-length": str(len(answer))}, **headers).items():
             request.send_header(name, value)

@@ -312,7 +312,9 @@ def locked(fleet, table):
 
 def test_postgresql_is_away(fleet, server, sites):
     """The page says so in plain words; what is this gateway's own goes on. Afterwards the figures are there again, by themselves."""
-    gateway = gateway_of(fleet, "riga", 200)
+    gateway, still = gateway_of(fleet, "riga", 200), sites(gateway_of(fleet, "kiel", 10))
+    until(lambda: still.json("/stats")["fleet"]["state"] == "ok", 20, still.shipper.process.tail, step=.1)
+    still.shipper.process.popen.send_signal(signal.SIGSTOP)
     site = sites(gateway, ship=False)
     assert "does not listen at ship_listen" in error_of(site.get("/savings?scope=fleet"))
     site.ship()
@@ -322,9 +324,10 @@ def test_postgresql_is_away(fleet, server, sites):
     assert "permission denied for view fleet_sums" in error_of(site.get("/savings?scope=fleet"))
     fleet.sql("grant select on spoa_llm.fleet_sums to spoa_llm_writer")
     assert site.get("/savings?scope=fleet").status == 200
-    # The connection breaks between two questions.
-    fleet.sql("select pg_terminate_backend(pid) from pg_stat_activity where usename = '%s'" % gateway.role)
-    until(lambda: site.get("/gateways").status == 200, 20, "an answer", step=.1)
+    # The connection breaks between two questions: nobody notices.
+    assert site.get("/gateways").status == 200
+    gone = fleet.sql("select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = '%s' and query like '%%fleet_gateways%%'" % gateway.role)
+    assert gone == [["t"]] and site.get("/gateways").status == 200
     # A statement that takes too long.
     with locked(fleet, "spoa_llm.hourly"):
         began = time.monotonic()
@@ -333,8 +336,25 @@ def test_postgresql_is_away(fleet, server, sites):
         assert site.get("/gateways").status == 200 and site.get("/savings").status == 200
     assert site.get("/savings?scope=fleet").status == 200
     # A shipper that stands still is silent after ten seconds, and then nobody waits for it.
-    site.shipper.process.popen.send_signal(signal.SIGSTOP)
-    until(lambda: site.json("/stats")["fleet"]["state"] == "silent", 20, "it is silent", step=.2)
-    assert "has said nothing for" in error_of(site.get("/savings?scope=fleet"))
-    site.shipper.process.popen.send_signal(signal.SIGCONT)
-    until(lambda: site.get("/savings?scope=fleet").status == 200, 20, "an answer", step=.1)
+    until(lambda: still.json("/stats")["fleet"]["state"] == "silent", 20, "it is silent", step=.2)
+    assert "has said nothing for" in error_of(still.get("/savings?scope=fleet"))
+    still.shipper.process.popen.send_signal(signal.SIGCONT)
+    until(lambda: still.get("/savings?scope=fleet").status == 200, 20, "an answer", step=.1)
+
+
+def test_an_answer_that_is_too_long(server, sites):
+    """What others have written does not fill the shipper's memory."""
+    fleet = fleets.Fleet(server, "_long")
+    site = sites(gateway_of(fleet, "bern", 60))
+    until(lambda: fleet.value("select count(*) from spoa_llm.requests") == "60" and site.get("/gateways").status == 200, 20, site.shipper.process.tail, step=.1)
+    names = [row[0] for row in fleet.sql("select column_name from information_schema.columns where table_name = 'hourly' and ordinal_position > 4")]
+
+    def add(kind, bucket, label, count):
+        fleet.sql("insert into spoa_llm.hourly select 99, %d, %s, %s, %s from generate_series(1, %d) as n" % (kind, bucket, label, ", ".join(["1"] * len(names)), count))
+    add(1, 0, "'model ' || n", 19900)
+    assert len(site.json("/savings?scope=fleet&since=all")["rows"]) > 19900
+    add(1, 0, "'another ' || n", 200)
+    for path in ("/savings?scope=fleet&since=all", "/savings?scope=fleet&since=all&by=day"):     # which models have no price is told with the days
+        assert "more than 20000 lines" in error_of(site.get(path)), path
+    assert site.get("/savings?scope=fleet&since=2000-01-01").status == 200
+    assert len(json.loads(site.gateway.run("savings", "--fleet", "--json", "--since", "all").out)["rows"]) > 20100

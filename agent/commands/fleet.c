@@ -12,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/sum.h"
 #include "base/whole_file.h"
 #include "commands/fleet_command.h"
@@ -281,6 +282,11 @@ int command_fleet_drop(const config *c, const ledger_request *ask)
 
 	if (!month_of(ask->before, &before)) {
 		fprintf(stderr, "spoa-llm: --before YYYY-MM is needed: the first month whose requests stay\n");
+		return EX_USAGE;
+	}
+	if (before > clock_wall_ms()) {
+		fprintf(stderr, "spoa-llm: %s has not begun: gateways would send no requests until then\n",
+			ask->before);
 		return EX_USAGE;
 	}
 	pq *conn = fleet_command_open(c, true, 3600, &code);

@@ -206,6 +206,7 @@ static batch_result transact(sending *s, size_t from, size_t to, const char *pro
 		s->result = PQ_LOST;
 	if (result != BATCH_OK)
 		return result;
+	s->at->rejected = problem ? s->at->rejected + 1 : 0;
 	s->at->position = last->sequence;
 	s->at->time_ms = last->time_ms;
 	memcpy(s->at->id, last->id, sizeof last->id);
@@ -216,8 +217,7 @@ static batch_result transact(sending *s, size_t from, size_t to, const char *pro
 	return BATCH_OK;
 }
 
-/* True if the statement failed for what is in a row: a value that does not fit, a constraint, a limit. */
-static bool is_rows_fault(const char state[6])
+bool batch_is_rows_fault(const char *state)
 {
 	return strncmp(state, "22", 2) == 0 || strncmp(state, "23", 2) == 0 || strncmp(state, "54", 2) == 0;
 }
@@ -230,10 +230,17 @@ static batch_result send(sending *s, size_t from, size_t to)
 	batch_result result = transact(s, from, to, NULL);
 	if (result != BATCH_PQ || s->result != PQ_FAILED)
 		return result;
-	if (!is_rows_fault(s->state))
+	if (!batch_is_rows_fault(s->state))
 		return result;
 	if (to - from == 1) {
 		snprintf(problem, sizeof problem, "%s", s->e->text);
+		if (s->at->rejected >= BATCH_REJECTED_RUN) {
+			err_set(s->e,
+				"%zu rows, one after the other, were refused as this one is: %.300s; when that is mended, "
+				"`spoa-llm fleet resend` sends them again",
+				s->at->rejected, problem);
+			return result;
+		}
 		result = transact(s, from, to, problem);
 		if (result == BATCH_OK)
 			log_event(ship_rejected, LOG_C("id", s->b->rows[from].id), LOG_C("problem", problem));
@@ -250,7 +257,17 @@ batch_result batch_send(const batch *b, pq *c, place *at, const batch_beside *be
 	sending s = { .c = c, .at = at, .b = b, .beside = *beside, .sent = sent, .e = e };
 
 	*sent = (batch_sent){ .added = 0 };
-	batch_result done = b->count ? send(&s, 0, b->count) : BATCH_OK;
+	batch_result done = BATCH_OK;
+	for (size_t from = 0, to; from < b->count && done == BATCH_OK; from = to) {
+		to = b->count - from < at->most ? b->count : from + at->most;
+		done = send(&s, from, to);
+		/* What is too much for a slow link or server within the time that a statement has would never get
+		 * there. */
+		if (done == BATCH_OK && to - from == at->most && at->most < BATCH_ROWS)
+			at->most += at->most / 8 + 1;
+		if (done == BATCH_PQ && s.result != PQ_STOPPED && to - from > 1)
+			at->most = (to - from) / 2;
+	}
 	*result = s.result;
 	return done;
 }

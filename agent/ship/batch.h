@@ -11,8 +11,9 @@
 
 enum {
 	BATCH_ROWS = 5000,
-	BATCH_BYTES = 4 << 20,  /* of the COPY's text */
-	BATCH_REJECTED = 10000, /* rows of a gateway in the table `rejected` */
+	BATCH_BYTES = 4 << 20,    /* of the COPY's text */
+	BATCH_REJECTED = 10000,   /* rows of a gateway in the table `rejected` */
+	BATCH_REJECTED_RUN = 100, /* rows that are rejected one after the other: then it is not for what is in them */
 };
 
 /* A gateway, and how far PostgreSQL has its rows, as far as this process knows. */
@@ -21,6 +22,8 @@ typedef struct place {
 	int64_t epoch, position;
 	char id[RECORD_ID_MAX + 1]; /* of the row at the position, as batch_id() makes it */
 	int64_t time_ms;            /* of that row */
+	size_t most;     /* rows of a transaction: fewer after one that did not get through, then more again */
+	size_t rejected; /* rows that were rejected since the last one that was not */
 } place;
 
 typedef struct batch_row {
@@ -60,9 +63,12 @@ typedef struct batch_beside {
 } batch_beside;
 
 /* Sends the rows, and moves `at` with each transaction that was committed. Rows that PostgreSQL refuses for what is in
- * them are noted in its table `rejected`. */
+ * them are noted in its table `rejected`, unless it refuses all of them: then that is a failure. */
 MUST_CHECK batch_result batch_send(const batch *b, pq *c, place *at, const batch_beside *beside, batch_sent *sent,
 				   pq_result *result, err *e);
+/* True for the SQLSTATE of a statement that failed for what is in a row: a value that does not fit, a constraint, a
+ * limit. */
+bool batch_is_rows_fault(const char *state);
 /* Copies an id as text that PostgreSQL takes: what is no printable ASCII becomes "?". */
 void batch_id(char out[RECORD_ID_MAX + 1], const char *id);
 

@@ -46,6 +46,8 @@ static pq_result number(pq *c, const char *sql, int64_t *n, err *e)
 	" EXECUTE format('GRANT TEMPORARY ON DATABASE %I TO spoa_llm_writer', current_database());" \
 	" END $body$; CREATE SCHEMA spoa_llm"
 
+#define SCHEMAS "SELECT count(*) FROM pg_namespace WHERE nspname = 'spoa_llm'"
+
 /* Says what of the server or the database cannot be used. */
 static pq_result check_server(pq *c, err *e)
 {
@@ -81,9 +83,14 @@ static pq_result migrate(pq *c, int *was, int *is, err *e)
 
 	pq_result result = check_server(c, e);
 	if (result == PQ_OK)
+		result = number(c, SCHEMAS, &there, e);
+	/* One at a time. Once there is a schema, by a lock that no writer can take. */
+	if (result == PQ_OK && !there)
 		result = pq_script(c, "SELECT pg_advisory_xact_lock(" FLEET_LOCK ", 0)", e);
-	if (result == PQ_OK)
-		result = number(c, "SELECT count(*) FROM pg_namespace WHERE nspname = 'spoa_llm'", &there, e);
+	if (result == PQ_OK && !there)
+		result = number(c, SCHEMAS, &there, e);
+	if (result == PQ_OK && there)
+		result = pq_script(c, "LOCK TABLE spoa_llm.meta IN EXCLUSIVE MODE", e);
 	if (result == PQ_OK)
 		result = there ? number(c, "SELECT value FROM spoa_llm.meta WHERE key = 'version'", &version, e) :
 				 pq_script(c, FOUNDATION, e);
@@ -121,6 +128,9 @@ pq_result fleet_init(pq *c, int *was, int *is, err *e)
 }
 
 /* ---- roles */
+
+/* Of one gateway at a time: `ship` has two, a command one. So no gateway can take all that the server has. */
+#define CONNECTIONS "16"
 
 /* Checks that the role can be made, or that it can get a new password if `replace`. */
 static pq_result check_role(pq *c, const char *role, bool reader, bool replace, bool *there, err *e)
@@ -167,7 +177,7 @@ pq_result fleet_add(pq *c, const char *name, bool reader, bool replace, const ch
 		snprintf(sql, sizeof sql, "ALTER ROLE %s PASSWORD '%s'", quoted, verifier);
 	else
 		snprintf(sql, sizeof sql, "CREATE ROLE %s LOGIN PASSWORD '%s' IN ROLE %s", quoted, verifier,
-			 reader ? "spoa_llm_reader" : "spoa_llm_writer");
+			 reader ? "spoa_llm_reader" : "spoa_llm_writer CONNECTION LIMIT " CONNECTIONS);
 	free(verifier);
 	return pq_script(c, sql, e);
 }

@@ -8,8 +8,8 @@
 #ifndef SHIP_FLEET_SCHEMA_H
 #define SHIP_FLEET_SCHEMA_H
 
-/* The first key of advisory locks; the second is the number of the gateway that a shipper writes for, or 0 for
- * register(). */
+/* The first key of advisory locks; the second is the number of the gateway that a shipper writes for, or 0 for the
+ * first `fleet init`. */
 #define FLEET_LOCK "1397509709"
 
 /* clang-format off */
@@ -46,20 +46,22 @@
  * time. `behind` and `lag_ms` are what the
  * shipper said last: rows that are not here yet, and the age of the oldest of them.
  *
- * `gateways` and `hourly` are updated all the time, and have room in their pages for that.
+ * `gateways` and `hourly` are updated all the time, and have room in their pages for that. A writer may put any values
+ * into its own rows; the checks keep out those that would make a statement fail, or a sum useless, for all readers.
  *
  * `rejected` has rows that PostgreSQL refused for themselves, which should not be possible. */
 #define FLEET_TABLES_1 \
 	"CREATE TABLE spoa_llm.meta (key text PRIMARY KEY, value text NOT NULL);" \
 	"INSERT INTO spoa_llm.meta VALUES ('version', '1'), ('oldest_writer', '1'), ('kept_since_ms', '-9223372036854775808');" \
 	"CREATE TABLE spoa_llm.gateways (no int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, uuid uuid NOT NULL UNIQUE," \
-	" name text NOT NULL UNIQUE CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'), writer name UNIQUE, ledger_epoch text NOT NULL, epoch int NOT NULL DEFAULT 1," \
-	" position bigint NOT NULL DEFAULT 0, position_id text NOT NULL DEFAULT '', position_ms bigint NOT NULL DEFAULT 0," \
+	" name text NOT NULL UNIQUE CHECK (name ~ '^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$'), writer name UNIQUE, ledger_epoch text NOT NULL CHECK (length(ledger_epoch) <= 64), epoch int NOT NULL DEFAULT 1," \
+	" position bigint NOT NULL DEFAULT 0, position_id text NOT NULL DEFAULT '' CHECK (length(position_id) <= 1000), position_ms bigint NOT NULL DEFAULT 0," \
 	" rows bigint NOT NULL DEFAULT 0," \
 	" behind bigint NOT NULL DEFAULT 0, lag_ms bigint NOT NULL DEFAULT 0, version text NOT NULL DEFAULT '' CHECK (version ~ '^[ -~]{0,40}$')," \
 	" schema int NOT NULL DEFAULT 1, routes_hash text NOT NULL DEFAULT '' CHECK (routes_hash ~ '^[0-9a-f]{0,16}$')," \
 	" clients_hash text NOT NULL DEFAULT '' CHECK (clients_hash ~ '^[0-9a-f]{0,16}$'), routes_since timestamptz NOT NULL DEFAULT now()," \
-	" clients_since timestamptz NOT NULL DEFAULT now(), spent_sequence bigint NOT NULL DEFAULT 0, seen timestamptz NOT NULL DEFAULT now()," \
+	" clients_since timestamptz NOT NULL DEFAULT now(), spent_sequence bigint NOT NULL DEFAULT 0," \
+	" seen timestamptz NOT NULL DEFAULT now() CHECK (isfinite(seen))," \
 	" registered timestamptz NOT NULL DEFAULT now()) WITH (fillfactor = 50);" \
 	"CREATE TABLE spoa_llm.requests (gateway int NOT NULL, epoch int NOT NULL, sequence bigint NOT NULL," FLEET_ROW_1 \
 	", PRIMARY KEY (time_ms, gateway, id)) PARTITION BY RANGE (time_ms);" \
@@ -70,7 +72,17 @@
 	"CREATE TABLE spoa_llm.rejected (gateway int NOT NULL, epoch int NOT NULL, sequence bigint NOT NULL, id text NOT NULL," \
 	" problem text NOT NULL, time timestamptz NOT NULL DEFAULT now(), PRIMARY KEY (gateway, epoch, sequence));"
 
-/* register() makes or finds the gateway of the role that calls it. Its refusals have SQLSTATEs of their own, SL001 to
+#define FLEET_CHECKS_1 \
+	"ALTER TABLE spoa_llm.hourly ADD CHECK (kind BETWEEN 0 AND 5 AND bucket BETWEEN 0 AND 253402297200 AND bucket % 3600 = 0)," \
+	/* NaN is greater than Infinity, and what is added to either of them stays so. */ \
+	" ADD CHECK (abs(requests) + abs(streams) + abs(refused) + abs(failed) + abs(input) + abs(output) + abs(cache_read) + abs(cache_write)" \
+	" + abs(saved) + abs(cost) + abs(saved_compression) + abs(saved_cache) + abs(saved_routing) + abs(bytes_in) + abs(bytes_out)" \
+	" + abs(estimated_requests) + abs(estimated_output) + abs(estimated_cost) + abs(partial_requests) + abs(unpriced_requests)" \
+	" + abs(unpriced_tokens) + abs(unknown_requests) + abs(partly_priced_requests) + abs(untold_requests)" \
+	" + abs(estimated_saved_compression) + abs(estimated_saved_cache) + abs(estimated_saved_routing) < 'Infinity');"
+
+/* register() makes or finds the gateway of the role that calls it, one at a time: the lock is one that a writer cannot
+ * take by itself, to keep others out. Its refusals have SQLSTATEs of their own, SL001 to
  * SL005, and a hint that says what to do. */
 #define FLEET_REGISTER_1 \
 	"CREATE FUNCTION spoa_llm.register(my_uuid uuid, my_name text, my_ledger_epoch text, my_version text, my_schema int)" \
@@ -88,7 +100,7 @@
 	" IF (SELECT rolsuper FROM pg_roles WHERE rolname = session_user) THEN" \
 	" RAISE EXCEPTION 'the role % is a superuser, whose rows could not be told from those of others', session_user" \
 	" USING ERRCODE = 'SL003', HINT = 'connect as the role that `spoa-llm fleet add NAME` has made for this gateway'; END IF;" \
-	" PERFORM pg_advisory_xact_lock(1397509709, 0);" \
+	" LOCK TABLE spoa_llm.gateways IN SHARE UPDATE EXCLUSIVE MODE;" \
 	" SELECT * INTO g FROM spoa_llm.gateways WHERE uuid = my_uuid;" \
 	" IF g.writer IS DISTINCT FROM session_user AND g.no IS NOT NULL THEN" \
 	" RAISE EXCEPTION 'the gateway % (%) is written by the role %, not by %', g.name, g.uuid," \
@@ -110,9 +122,12 @@
 	" RETURN g; END $body$;"
 
 /* ensure_partition() makes the partition of the month (UTC) in which `at_ms` lies, unless it lies before 2023 or more
- * than three months ahead, where rows go to the default partition. False: there is none, because rows of that month are
- * in the default partition already, or because other sessions hold the table. So that this happens to no month that
- * begins, it makes the partition of the month after this one, too. */
+ * than three months ahead, where rows go to the default partition. Rows of that month which a clock that was ahead has
+ * put into the default partition move. False: there is none, because those rows are too many to be moved while writers
+ * wait, or because other sessions hold the table. So that this happens to no month that begins, it makes the partition
+ * of the month after this one, too.
+ *
+ * drop_before() waits for the table two seconds at a time, because all writers wait behind it. A month that has not begun is refused, because nothing would be written any more until then. */
 #define FLEET_PARTITIONS_1 \
 	"CREATE FUNCTION spoa_llm.ensure_partition(at_ms bigint) RETURNS boolean LANGUAGE plpgsql SECURITY DEFINER" \
 	" SET search_path = pg_catalog, pg_temp SET lock_timeout = '2s' SET timezone = 'UTC' AS $body$" \
@@ -125,21 +140,31 @@
 	" low = extract(epoch FROM first) * 1000; high = extract(epoch FROM first + interval '1 month') * 1000;" \
 	" CONTINUE WHEN first IS NULL OR to_regclass('spoa_llm.' || part) IS NOT NULL" \
 	" OR low < (SELECT value::bigint FROM spoa_llm.meta WHERE key = 'kept_since_ms');" \
-	" BEGIN EXECUTE format('CREATE TABLE spoa_llm.%I PARTITION OF spoa_llm.requests FOR VALUES FROM (%s) TO (%s)', part, low, high);" \
+	" CONTINUE WHEN (SELECT count(*) FROM (SELECT FROM spoa_llm.requests_default WHERE time_ms >= low AND time_ms < high LIMIT 10001) r) > 10000;" \
+	" BEGIN LOCK TABLE spoa_llm.requests IN SHARE UPDATE EXCLUSIVE MODE; LOCK TABLE spoa_llm.requests_default IN ACCESS EXCLUSIVE MODE;" \
+	" EXECUTE format('CREATE TABLE spoa_llm.%I (LIKE spoa_llm.requests INCLUDING ALL)', part);" \
+	" EXECUTE format('WITH moved AS (DELETE FROM spoa_llm.requests_default WHERE time_ms >= %s AND time_ms < %s RETURNING *)" \
+	" INSERT INTO spoa_llm.%I SELECT * FROM moved', low, high, part);" \
+	" EXECUTE format('ALTER TABLE spoa_llm.requests ATTACH PARTITION spoa_llm.%I FOR VALUES FROM (%s) TO (%s)', part, low, high);" \
 	" EXCEPTION WHEN check_violation OR lock_not_available OR deadlock_detected OR duplicate_table THEN NULL; END;" \
 	" END LOOP;" \
 	" RETURN wanted IS NOT NULL AND to_regclass('spoa_llm.' || to_char(wanted, '\"requests_\"YYYY_MM')) IS NOT NULL;" \
 	" END $body$;" \
 	"CREATE FUNCTION spoa_llm.drop_before(at_ms bigint) RETURNS int LANGUAGE plpgsql" \
-	" SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' AS $body$" \
+	" SET search_path = pg_catalog, pg_temp SET timezone = 'UTC' SET lock_timeout = '2s' AS $body$" \
 	" DECLARE part record; dropped int = 0;" \
 	" BEGIN" \
+	" IF at_ms > extract(epoch FROM now()) * 1000 THEN RAISE EXCEPTION 'a month that has not begun cannot be the first whose rows stay'" \
+	" USING ERRCODE = 'SL006', HINT = 'writers would leave out all rows until then'; END IF;" \
 	" UPDATE spoa_llm.meta SET value = greatest(value::bigint, at_ms)::text WHERE key = 'kept_since_ms';" \
+	" DELETE FROM spoa_llm.requests_default WHERE time_ms < at_ms;" \
 	" FOR part IN SELECT c.oid::regclass AS name FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid" \
 	" WHERE i.inhparent = 'spoa_llm.requests'::regclass AND c.relname ~ '^requests_[0-9]{4}_[0-9]{2}$'" \
 	" AND (extract(epoch FROM to_timestamp(c.relname, '\"requests_\"YYYY_MM') + interval '1 month') * 1000)::bigint <= at_ms LOOP" \
-	" EXECUTE format('DROP TABLE %s', part.name); dropped = dropped + 1; END LOOP;" \
-	" DELETE FROM spoa_llm.requests_default WHERE time_ms < at_ms;" \
+	" FOR try IN 1 .. 100 LOOP" \
+	" BEGIN EXECUTE format('DROP TABLE %s', part.name); EXIT;" \
+	" EXCEPTION WHEN lock_not_available THEN IF try = 100 THEN RAISE; END IF; PERFORM pg_sleep(3); END;" \
+	" END LOOP; dropped = dropped + 1; END LOOP;" \
 	" RETURN dropped; END $body$;"
 
 /* A writer reads and writes the rows of its gateway, a reader reads all, and nobody but the owner deletes. The inner
@@ -162,7 +187,12 @@
 	"GRANT USAGE ON SCHEMA spoa_llm TO spoa_llm_writer, spoa_llm_reader;" \
 	"GRANT SELECT ON spoa_llm.meta, spoa_llm.gateways, spoa_llm.requests, spoa_llm.hourly, spoa_llm.rejected" \
 	" TO spoa_llm_writer, spoa_llm_reader;" \
-	"GRANT INSERT, UPDATE ON spoa_llm.requests, spoa_llm.hourly TO spoa_llm_writer;" \
+	"GRANT INSERT ON spoa_llm.requests, spoa_llm.hourly TO spoa_llm_writer;" \
+	/* By the column, because who may update a whole table may lock it against all others, too. */ \
+	"DO $body$ DECLARE one record; BEGIN FOR one IN SELECT attrelid::regclass AS name, string_agg(quote_ident(attname), ', ') AS list" \
+	" FROM pg_attribute WHERE attrelid IN ('spoa_llm.requests'::regclass, 'spoa_llm.hourly'::regclass) AND attnum > 0" \
+	" AND attname NOT IN ('gateway', 'time_ms', 'id', 'kind', 'bucket') GROUP BY attrelid LOOP" \
+	" EXECUTE format('GRANT UPDATE (%s) ON %s TO spoa_llm_writer', one.list, one.name); END LOOP; END $body$;" \
 	"GRANT INSERT ON spoa_llm.rejected TO spoa_llm_writer;" \
 	"GRANT UPDATE (ledger_epoch, epoch, position, position_id, position_ms, rows, behind, lag_ms, version, spent_sequence, seen)" \
 	" ON spoa_llm.gateways TO spoa_llm_writer;" \
@@ -198,7 +228,8 @@
 	"CREATE INDEX spending_sequence ON spoa_llm.spending (gateway, sequence);" \
 	FLEET_POLICIES_1("spending") \
 	"GRANT SELECT ON spoa_llm.spending TO spoa_llm_writer, spoa_llm_reader;" \
-	"GRANT INSERT, UPDATE ON spoa_llm.spending TO spoa_llm_writer;"
+	"GRANT INSERT, UPDATE (day, day_nano, week_nano, month_nano, day_before, week_before, month_before, sequence)" \
+	" ON spoa_llm.spending TO spoa_llm_writer;"
 
 /* spent_elsewhere() tells a writer what clients and projects spent on the other gateways, all together, in the day, the
  * week and the month that `my_day` is in: those accounts of which something has changed since the sequences that the
@@ -283,9 +314,9 @@ static const struct fleet_schema {
 	int version;
 	const char *sql;
 } fleet_schema[] = {
-	{ 1, FLEET_TABLES_1 },   { 1, FLEET_REGISTER_1 }, { 1, FLEET_PARTITIONS_1 }, { 1, FLEET_COMPARE_1 },
-	{ 1, FLEET_RIGHTS_1 },   { 1, FLEET_VIEW_1 },     { 1, FLEET_SHARED_1 },     { 1, FLEET_DRIFT_1 },
-	{ 1, FLEET_SPENDING_1 }, { 1, FLEET_BUDGETS_1 },
+	{ 1, FLEET_TABLES_1 },  { 1, FLEET_CHECKS_1 },   { 1, FLEET_REGISTER_1 }, { 1, FLEET_PARTITIONS_1 },
+	{ 1, FLEET_COMPARE_1 }, { 1, FLEET_RIGHTS_1 },   { 1, FLEET_VIEW_1 },     { 1, FLEET_SHARED_1 },
+	{ 1, FLEET_DRIFT_1 },   { 1, FLEET_SPENDING_1 }, { 1, FLEET_BUDGETS_1 },
 };
 
 enum { FLEET_SCHEMA_VERSION = 1 };

@@ -51,14 +51,17 @@ static const char sums_zero[] = FLEET_SUMS(ZERO);
 
 static fleet_sql made;
 
-/* Writes the names of the local ledger's columns; with `taken`, as "name = EXCLUDED.name". */
+/* Writes the names of the local ledger's columns; with `taken`, as "name = EXCLUDED.name", without those of the key,
+ * which a writer may not change. */
 static void columns(char *out, size_t room, bool taken)
 {
 	size_t len = 0;
 
 	for (size_t i = 0; i < RECORD_COLUMNS && len < room; i++) {
 		const char *name = record_columns[i].stored;
-		len += (size_t)snprintf(out + len, room - len, "%s%s%s%s", i ? ", " : "", name,
+		if (taken && (strcmp(name, "id") == 0 || strcmp(name, "time_ms") == 0))
+			continue;
+		len += (size_t)snprintf(out + len, room - len, "%s%s%s%s", len ? ", " : "", name,
 					taken ? " = EXCLUDED." : "", taken ? name : "");
 	}
 	assert(len < room);

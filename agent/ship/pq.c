@@ -194,7 +194,6 @@ static pq_result finish(pq *c, const reading *to, err *e)
 static pq_result send(pq *c, const char *sql, size_t count, const char *const *values, err *e)
 {
 	assert(count <= PQ_PARAMETERS_MAX);
-	c->sqlstate[0] = '\0';
 	return pq_lib.PQsendQueryParams(c->conn, sql, (int)count, NULL, values, NULL, NULL, 0) ? PQ_OK : lost(c, e);
 }
 
@@ -226,7 +225,6 @@ pq_result pq_run(pq *c, const char *sql, size_t count, const char *const *values
 
 pq_result pq_script(pq *c, const char *sql, err *e)
 {
-	c->sqlstate[0] = '\0';
 	return pq_lib.PQsendQuery(c->conn, sql) ? finish(c, &(reading){ .each = NULL }, e) : lost(c, e);
 }
 
@@ -339,12 +337,13 @@ const char *pq_where(const pq *c)
 /* Sets what a session needs. */
 static pq_result prepare(pq *c, err *e)
 {
-	char sql[512];
+	char sql[640];
 
 	snprintf(
 		sql, sizeof sql,
 		"SET statement_timeout = %lld; SET lock_timeout = %lld; SET idle_in_transaction_session_timeout = '%ds';"
-		"SET client_connection_check_interval = '10s'; SET search_path = pg_catalog, pg_temp;"
+		"SET client_connection_check_interval = '10s'; SET tcp_keepalives_idle = 30; SET tcp_keepalives_interval = 10;"
+		"SET tcp_keepalives_count = 3; SET tcp_user_timeout = 60000; SET search_path = pg_catalog, pg_temp;"
 		"SET timezone = 'UTC'; SET datestyle = 'ISO'; SET standard_conforming_strings = on",
 		(long long)c->statement_ms - 1000, (long long)c->statement_ms / 2, PQ_IDLE_S);
 	return pq_script(c, sql, e);

@@ -136,7 +136,7 @@ static pq_result fail(shipper *s, pq_result result, const err *e)
 		/* The schema's own refusals, missing rights, and what is not there: time alone does not mend them. */
 		const char *state = pq_sqlstate(s->c);
 		refused = strncmp(state, "SL", 2) == 0 || strncmp(state, "42", 2) == 0 ||
-			  strncmp(state, "3F", 2) == 0 || strncmp(state, "28", 2) == 0;
+			  strncmp(state, "3F", 2) == 0 || strncmp(state, "28", 2) == 0 || batch_is_rows_fault(state);
 	}
 	if (!s->said) {
 		if (refused)
@@ -218,14 +218,19 @@ static pq_result lock_gateway(shipper *s, err *e)
 
 	pq_result result = pq_run(
 		s->c,
-		"SELECT pg_try_advisory_lock(" FLEET_LOCK ", $1::int), coalesce((SELECT"
-		" coalesce(host(a.client_addr), 'the same host') FROM pg_locks l JOIN pg_stat_activity a"
-		" ON a.pid = l.pid WHERE l.locktype = 'advisory' AND l.classid = " FLEET_LOCK
-		" AND l.objid = $1::int::oid AND l.granted LIMIT 1), 'an unknown host')",
+		"SELECT pg_try_advisory_lock(" FLEET_LOCK ", $1::int), coalesce(max(coalesce(host(a.client_addr),"
+		" 'the same host')) FILTER (WHERE a.usename = session_user), 'an unknown host'),"
+		" coalesce(bool_and(a.usename <> session_user), false)"
+		" FROM pg_locks l JOIN pg_stat_activity a ON a.pid = l.pid WHERE l.locktype = 'advisory'"
+		" AND l.database = (SELECT oid FROM pg_database WHERE datname = current_database())"
+		" AND l.classid = " FLEET_LOCK
+		" AND l.objid = $1::int::oid AND l.granted AND l.pid <> pg_backend_pid()",
 		1, values, &rows, e);
 	if (result != PQ_OK)
 		return result;
-	if (*pq_text(rows, 0, 0) != 't') {
+	/* Another role may take this lock, to keep this gateway out. It keeps two shippers from taking turns, and no
+	 * more: each transaction takes the gateway's row, which is this role's alone. */
+	if (*pq_text(rows, 0, 0) != 't' && *pq_text(rows, 0, 2) != 't') {
 		err_set(e,
 			"another `spoa-llm ship` writes for the gateway %s, from %s; if a copy of this ledger is used "
 			"there, give one of the two a UUID of its own (docs/fleet.md)",
@@ -235,6 +240,12 @@ static pq_result lock_gateway(shipper *s, err *e)
 	pq_rows_free(rows);
 	return result;
 }
+
+/* The server ends a session of which it hears nothing: one whose host is gone would keep its successor out. A commit is
+ * on the disk when it is told, because the ledger removes what it was told. */
+#define SESSION \
+	"SET idle_session_timeout = '30s';" \
+	"SELECT set_config('synchronous_commit', 'on', false) WHERE current_setting('synchronous_commit') = 'off'"
 
 /* Connects, registers this gateway, and reads its epoch and position. */
 static pq_result begin(shipper *s, err *e)
@@ -260,7 +271,9 @@ static pq_result begin(shipper *s, err *e)
 	s->seen_ms = INT64_MIN / 2;
 	s->next.after = -1;
 	spent_begin(&s->spent);
-	result = lock_gateway(s, e);
+	result = pq_script(s->c, SESSION, e);
+	if (result == PQ_OK)
+		result = lock_gateway(s, e);
 	if (result == PQ_OK)
 		result = check_copy(s, known_epoch, e);
 	return result == PQ_OK ? pq_script(s->c, fleet_statements()->stage, e) : result;
@@ -282,7 +295,8 @@ static pq_result make_months(shipper *s, err *e)
 		const char *value = text;
 		snprintf(text, sizeof text, "%" PRId64, s->batch.rows[i].time_ms);
 		pq_result result = pq_run(s->c, "SELECT spoa_llm.ensure_partition($1::bigint)", 1, &value, NULL, e);
-		if (result != PQ_OK)
+		/* Without it, rows go to the default partition. */
+		if (result != PQ_OK && (result != PQ_FAILED || strncmp(pq_sqlstate(s->c), "42", 2) == 0))
 			return result;
 	}
 	return PQ_OK;
@@ -376,6 +390,15 @@ static pq_result step(shipper *s, bool *moved, err *e)
 		return PQ_LOST;
 	}
 	s->next.after = -1;
+	/* After the rows were read, so that they are of this copy. One that took the ledger's place may be as long. */
+	store_place here;
+	if (store_at(s->store, s->at.position, s->at.id, &here, e) != STORE_OK)
+		return PQ_LOST;
+	*moved = is_other_copy(&s->at, &id, id.epoch, &here);
+	if (*moved) {
+		is->epoch = 0; /* the agent is told no position */
+		return PQ_OK;
+	}
 	result = compare(s, !s->batch.count, e);
 	if (result != PQ_OK)
 		return result;
@@ -393,13 +416,13 @@ static pq_result step(shipper *s, bool *moved, err *e)
 				      .ctx = s };
 	batch_result done = batch_send(&s->batch, s->c, &s->at, &beside, &sent, &result, e);
 	*moved = done == BATCH_MOVED;
+	if (s->at.position > is->position)
+		s->retry_ms = RETRY_MS;
 	is->position = s->at.position;
 	is->sent += sent.added + sent.replaced;
 	is->rejected += sent.rejected;
-	if (done == BATCH_OK) {
-		s->retry_ms = RETRY_MS;
+	if (done == BATCH_OK)
 		set_state(s, SHIP_BEHIND, "");
-	}
 	return result;
 }
 
@@ -434,7 +457,7 @@ static void session(shipper *s)
 
 bool shipper_run(const shipper_settings *settings, err *e)
 {
-	shipper s = { .set = settings, .retry_ms = RETRY_MS };
+	shipper s = { .set = settings, .at.most = BATCH_ROWS, .retry_ms = RETRY_MS };
 
 	spent_init(&s.spent);
 

@@ -398,11 +398,12 @@ def test_init(alone):
     alone.sql("drop table %s, %s" % (this, following))
     assert gateway.sql("select spoa_llm.ensure_partition((extract(epoch from now()) * 1000)::bigint)") == [["t"]]
     assert {this, following} < {name[0] for name in alone.sql("select inhrelid::regclass from pg_inherits")}
-    # A month of which rows are in the default partition already keeps them there, and nothing fails.
+    # Rows of such a month that are in the default partition already move.
     alone.sql("set session_replication_role = replica; insert into spoa_llm.requests (gateway, epoch, sequence, id, time_ms, route, backend, protocol,"
               " model, project, client, status, code, termination, stream, saved, usage, price, cost, saved_compression, saved_cache, saved_routing)"
               " values (1, 1, 1, 'x', 1680000000000, '', '', '', '', '', '', 200, '', '', 0, 0, 0, 0, 0, 0, 0, 0)")
-    assert gateway.sql("select spoa_llm.ensure_partition(1680000000000)") == [["f"]]
+    assert gateway.sql("select spoa_llm.ensure_partition(1680000000000)") == [["t"]]
+    assert alone.value("select count(*) from spoa_llm.requests_2023_03") == "1" and alone.value("select count(*) from spoa_llm.requests_default") == "0"
 
 
 def test_an_owner_that_is_no_superuser(server):

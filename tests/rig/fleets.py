@@ -1,6 +1,9 @@
 """A fleet for the tests: a PostgreSQL with the schema, and gateways, each a ledger (ledgers.py) with a role of its own."""
+import contextlib
 import json
+import socket
 import sqlite3
+import threading
 
 import harness
 import postgres
@@ -84,3 +87,42 @@ class Gateway(Ledger):
                       process.tail, step=0.05)
         assert process.end() == 0, process.tail()
         process.check()
+
+
+class Between:
+    """A way to the server by TCP that `cut` may end: it is told of each piece that goes through, "to" the server or "from" it, and returns how many bytes
+    of it go on; fewer than all of them: then both ends are closed."""
+
+    def __init__(self, server, cut):
+        self.server, self.cut = server, cut
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+
+    def uri(self, gateway):
+        return "postgresql://%s@127.0.0.1:%d/%s" % (gateway.role, self.port, gateway.fleet.database)
+
+    def _accept(self):
+        with contextlib.suppress(OSError):
+            while True:
+                near, _ = self.listener.accept()
+                far = socket.create_connection(("127.0.0.1", self.server.port))
+                for one, other, way in ((near, far, "to"), (far, near, "from")):
+                    threading.Thread(target=self._pass, args=(one, other, way), daemon=True).start()
+
+    def _pass(self, one, other, way):
+        with contextlib.suppress(OSError):
+            while data := one.recv(1 << 16):
+                count = self.cut(way, data)
+                other.sendall(data[:count])
+                if count < len(data):
+                    break
+        for link in (one, other):
+            with contextlib.suppress(OSError):
+                link.shutdown(socket.SHUT_RDWR)

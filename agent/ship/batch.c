@@ -154,7 +154,7 @@ static bool put_rejected(sending *s, const batch_row *row, const char *problem)
 	number(sequence, row->sequence);
 	number(most, BATCH_REJECTED);
 	size_t i = 0;
-	for (; problem[i] && i < sizeof why - 1; i++)
+	for (; i < sizeof why - 1 && problem[i]; i++)
 		why[i] = (char)(problem[i] >= ' ' && problem[i] < 0x7f ? problem[i] : '?');
 	why[i] = '\0';
 	return is_ok(s,

@@ -73,7 +73,7 @@ static void note(connecting *k, const char *text)
 {
 	char line[400]; /* the first: what follows says where in PostgreSQL's code that was */
 	size_t len = strlen(k->e->text);
-	err one;
+	err one = { .kind = ERR_OTHER };
 
 	snprintf(line, sizeof line, "%.*s", (int)strcspn(text, "\n"), text);
 	pq_say(&one, k->c->where, line, NULL);

@@ -423,23 +423,33 @@ def test_tap(place):
 
 
 def test_fleet(place):
-    """No shipper speaks; then one says all that can be wrong, while old requests are more than fleet_backlog; then all is shipped."""
+    """The fleet and the collector. No shipper speaks; then one says all that can be wrong, while old requests are more than fleet_backlog; then all is shipped."""
     subprocess.run([ROOT / "build" / "bench" / "ledger_store", "fill", str(place.home), "20000"], check=True, stdout=subprocess.DEVNULL, timeout=300)
-    fleet = {"fleet_uri": "postgresql://nobody@127.0.0.1:9/none", "fleet_listen": "dgram@%s/fleet.dgram" % place.work, "retention_days": 10}
+    fleet = {"fleet_uri": "postgresql://nobody@127.0.0.1:9/none", "fleet_listen": "dgram@%s/fleet.dgram" % place.work, "retention_days": 10,
+             "otlp_endpoint": "http://127.0.0.1:9"}
     place.end()
     place.start(**fleet)
-    place.prometheus.fires("SpoaLlmFleetSilent")
+    place.prometheus.fires("SpoaLlmFleetSilent", "SpoaLlmSpansSilent")
     place.end()
     place.start(fleet_backlog=1 << 20, **fleet)
     with sqlite3.connect("file:%s/ledger.db?mode=ro" % place.home, uri=True) as db:
         of = dict(db.execute("select key, value from meta"))
     said = Tap(place.work / "fleet.dgram", kind="fleet", uuid=of["uuid"], ledger_epoch=of["epoch"], epoch=1, position=0, behind=20000, lag_ms=901000, sent=1,
                rejected=0, state="refused", problem="no", gateways=2, drift_routes=1, drift_clients=0)
-    with place.repeat(lambda: said.say(rejected=said.said["rejected"] + 1)):
+    spans = Tap(place.work / "fleet.dgram", kind="otlp", behind=20000, lag_ms=901000, sent=1, dropped=0, unsampled=0, state="refused", problem="no")
+
+    def all_wrong():
+        said.say(rejected=said.said["rejected"] + 1)
+        spans.say(dropped=spans.said["dropped"] + 1)
+
+    def all_well():
+        said.say(state="ok", position=1 << 40, behind=0, lag_ms=0, drift_routes=0)
+        spans.say(state="ok", behind=0, lag_ms=0)
+    with place.repeat(all_wrong):
         place.prometheus.fires("SpoaLlmFleetRefused", "SpoaLlmFleetBehind", "SpoaLlmFleetDrift", "SpoaLlmFleetRejected", "SpoaLlmFleetBacklogFilling",
-                               "SpoaLlmFleetUnshippedRemoved")
+                               "SpoaLlmFleetUnshippedRemoved", "SpoaLlmSpansRefused", "SpoaLlmSpansBehind", "SpoaLlmSpansDropped")
         assert place.prometheus.firing("part", "SpoaLlmFleetDrift") == {"routes"}
-    with place.repeat(lambda: said.say(state="ok", position=1 << 40, behind=0, lag_ms=0, drift_routes=0)):
+    with place.repeat(all_well):
         place.prometheus.clears()
     place.end()
     place.start()

@@ -82,6 +82,8 @@ int command_explain(config *c, const explain_flags *ask);
 int command_backends(config *c, const char *output);
 /* Puts standard input into the credential file `path`, without a configuration. */
 int command_credential(const char *path);
+/* Asks for the credential of ask->name, a route or a file, and puts it into its file. */
+int command_credential_set(const config *c, const ledger_request *ask);
 /* Puts standard input into the price file `path`, without a configuration. */
 int command_prices(const char *path);
 /* Has the options --listen, --log-level and --log-format, and no configuration. */

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/sum.h"
 #include "base/whole_file.h"
+#include "commands/ask.h"
 #include "commands/fleet_command.h"
 #include "config/fleet.h"
 #include "report/fleet_list.h"
@@ -260,17 +261,13 @@ static void show_month(void *ctx, const char *name)
 /* Asks at the terminal. */
 static bool agreed(const ledger_request *ask)
 {
-	char answer[8];
-
 	if (ask->yes)
 		return true;
-	if (!isatty(STDIN_FILENO)) {
+	if (!ask_possible()) {
 		fprintf(stderr, "spoa-llm: nothing is removed: say --yes, because nobody can be asked here\n");
 		return false;
 	}
-	printf("remove these rows for ever? Write yes: ");
-	fflush(stdout);
-	return fgets(answer, sizeof answer, stdin) && strcmp(answer, "yes\n") == 0;
+	return fflush(stdout) == 0 && ask_yes("Remove these rows for ever?");
 }
 
 int command_fleet_drop(const config *c, const ledger_request *ask)

@@ -3,7 +3,7 @@
 
 #include "report/print.h"
 
-enum { WIDTH_MAX = 100, COMMAND_WIDTH = 16 };
+enum { WIDTH_MAX = 100, COMMAND_WIDTH = 18 };
 
 /* Prints `text` from the column `at` on, wrapped at the width of the terminal; further lines begin at `indent`. */
 static void print_wrapped(const char *text, int at, int indent)

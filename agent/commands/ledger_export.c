@@ -4,12 +4,45 @@
 #include "report/export.h"
 
 #include <sysexits.h>
+#include <unistd.h>
 
 #include "commands/fleet_command.h"
+#include "commands/interrupt.h"
 #include "commands/ledger_command.h"
+#include "commands/progress.h"
 #include "report/print.h"
 
-static int export_fleet(const config *c, period p, const row_filter *only, bool csv)
+typedef struct watch {
+	progress progress;
+	int64_t rows, last_ms;
+	bool shows; /* where the rows go to is not the terminal of the progress */
+} watch;
+
+static bool told(void *ctx, const record *r)
+{
+	watch *w = ctx;
+
+	w->rows++;
+	w->last_ms = r->time_ms;
+	if (w->shows)
+		progress_rate(&w->progress, w->rows, 0, 0);
+	return !interrupted();
+}
+
+/* Says where an export that was stopped goes on. Returns the exit code. */
+static int end(watch *w, int code)
+{
+	char count[PRINT_NUMBER], time[PRINT_NUMBER];
+
+	progress_end(&w->progress);
+	if (!interrupted() || code != EX_OK)
+		return code;
+	fprintf(stderr, "spoa-llm: stopped after %s requests; --since %s goes on, with those of this second again\n",
+		print_count(count, w->rows), print_time(time, w->last_ms));
+	return EXIT_INTERRUPTED;
+}
+
+static int export_fleet(const config *c, period p, const row_filter *only, bool csv, watch *w)
 {
 	int code = EX_OK;
 	err e = { 0 };
@@ -17,14 +50,15 @@ static int export_fleet(const config *c, period p, const row_filter *only, bool 
 
 	if (!conn)
 		return code;
-	pq_result result = export_print_fleet(conn, p, only, csv, &e);
+	pq_result result = export_print_fleet(conn, p, only, csv, told, w, &e);
 	pq_close(conn);
-	code = finish_output();
+	code = end(w, finish_output());
 	return result == PQ_OK ? code : fleet_command_failed(result, &e);
 }
 
 int command_ledger_export(const config *c, const ledger_request *ask)
 {
+	watch w = { .progress = progress_begin("exporting"), .shows = !isatty(STDOUT_FILENO) };
 	row_filter only = ask->only;
 	period p;
 	int code;
@@ -39,13 +73,14 @@ int command_ledger_export(const config *c, const ledger_request *ask)
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_USAGE;
 	}
+	interrupt_begin();
 	if (ask->fleet)
-		return export_fleet(c, p, &only, ask->csv);
+		return export_fleet(c, p, &only, ask->csv, &w);
 	store *s = ledger_command_open(c, false, false, &code, &e);
 	if (!s)
 		return code;
-	store_result result = export_print(s, p, &only, ask->csv, &e);
+	store_result result = export_print(s, p, &only, ask->csv, told, &w, &e);
 	store_close(s);
-	code = finish_output();
+	code = end(&w, finish_output());
 	return result == STORE_OK ? code : ledger_command_failed(result, &e);
 }

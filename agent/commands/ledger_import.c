@@ -7,11 +7,14 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <sysexits.h>
 #include <unistd.h>
 #include <zlib.h>
 
+#include "commands/interrupt.h"
 #include "commands/ledger_command.h"
+#include "commands/progress.h"
 #include "ledger/logline.h"
 #include "ledger/price.h"
 #include "ledger/unknown.h"
@@ -42,6 +45,8 @@ typedef struct import {
 		uint64_t line;
 		const char *problem;
 	} shown[SHOWN];
+	progress progress;
+	int64_t size; /* of the file; 0: it has none, as a pipe */
 	logline parsed;
 	store_result result;
 	err e;
@@ -141,8 +146,9 @@ static bool read_lines(import *in, gzFile file)
 
 	if (!ok)
 		err_memory(&in->e);
-	while (ok && (got = gzread(file, buf + held, (unsigned)(LINE_MAX_BYTES - held))) > 0) {
+	while (ok && !interrupted() && (got = gzread(file, buf + held, (unsigned)(LINE_MAX_BYTES - held))) > 0) {
 		size_t begin = 0;
+		progress_rate(&in->progress, (int64_t)in->stored, in->size ? gzoffset(file) : 0, in->size);
 		held += (size_t)got;
 		for (char *end; ok && (end = memchr(buf + begin, '\n', held - begin));
 		     begin = (size_t)(end - buf) + 1) {
@@ -161,7 +167,7 @@ static bool read_lines(import *in, gzFile file)
 			held = 0;
 		}
 	}
-	if (ok && got == 0 && held && !skipping) {
+	if (ok && !interrupted() && got == 0 && held && !skipping) {
 		in->line++;
 		ok = take_line(in, slice_of(buf, held));
 	}
@@ -169,7 +175,7 @@ static bool read_lines(import *in, gzFile file)
 	int rc = Z_OK;
 	const char *why = gzerror(file, &rc);
 	/* For a compressed file that is cut off gzread() returns no error: only gzerror() has Z_BUF_ERROR. */
-	if (ok && (got < 0 || rc == Z_BUF_ERROR))
+	if (ok && !interrupted() && (got < 0 || rc == Z_BUF_ERROR))
 		return err_set(&in->e, "%s: %s; the lines before that were imported", in->name,
 			       rc == Z_ERRNO     ? strerror(errno) :
 			       rc == Z_BUF_ERROR ? "the compressed file is cut off" :
@@ -229,7 +235,7 @@ static void print_result(const import *in, uint64_t skipped, bool json)
 }
 
 /* Opens the file `path`, or standard input. NULL: says why, and `*code` is the exit code. */
-static gzFile open_log(const import *in, const char *path, int *code)
+static gzFile open_log(import *in, const char *path, int *code)
 {
 	int fd = strcmp(path, "-") == 0 ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
 	const char *foreign = fd < 0 ? NULL : foreign_compression(fd);
@@ -247,6 +253,9 @@ static gzFile open_log(const import *in, const char *path, int *code)
 		fprintf(stderr, "spoa-llm: out of memory\n");
 		*code = EX_OSERR;
 	}
+	struct stat st;
+	if (file && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+		in->size = st.st_size;
 	if (fd >= 0 && !file)
 		close(fd);
 	return file;
@@ -255,11 +264,16 @@ static gzFile open_log(const import *in, const char *path, int *code)
 /* Imports all lines of `file` and says what came of it. Returns the exit code. */
 static int import_file(import *in, gzFile file, bool json)
 {
+	char count[PRINT_NUMBER];
+
+	in->progress = progress_begin("importing");
+	interrupt_begin();
 	bool read = read_lines(in, file);
 	err problem = in->e;
 
 	if (in->result == STORE_OK && in->count && !flush(in))
 		problem = in->e;
+	progress_end(&in->progress);
 	print_result(in, store_skipped(in->store), json);
 	int code = finish_output();
 	if (in->result != STORE_OK)
@@ -267,6 +281,13 @@ static int import_file(import *in, gzFile file, bool json)
 	if (!read) {
 		fprintf(stderr, "spoa-llm: %s\n", problem.text);
 		return EX_DATAERR;
+	}
+	if (interrupted()) {
+		fprintf(stderr,
+			"spoa-llm: stopped; %s requests are taken in, and the ledger is whole; run it again to go on, which passes "
+			"over them\n",
+			print_count(count, (int64_t)in->stored));
+		return EXIT_INTERRUPTED;
 	}
 	if (in->line && !in->records) {
 		fprintf(stderr,

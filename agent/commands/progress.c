@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "report/print.h"
 
 enum { FIRST_MS = 150, EVERY_MS = 200 }; /* a short command shows nothing */
 
@@ -15,15 +16,40 @@ progress progress_begin(const char *doing)
 	return (progress){ isatty(STDERR_FILENO) ? doing : NULL, false, now, now + FIRST_MS };
 }
 
+/* Returns the time at which the line is to be written; 0: not now. */
+static int64_t due(progress *p)
+{
+	int64_t now = p->doing ? clock_mono_ms() : 0;
+
+	if (!p->doing || now < p->next_ms)
+		return 0;
+	p->next_ms = now + EVERY_MS;
+	p->shown = true;
+	return now;
+}
+
+void progress_rate(progress *p, int64_t requests, int64_t part, int64_t whole)
+{
+	char share[16] = "", count[PRINT_NUMBER], rate[PRINT_NUMBER];
+	int64_t now = due(p);
+
+	if (!now)
+		return;
+	if (whole > 0)
+		snprintf(share, sizeof share, "%d %%, ", (int)(part < whole ? part * 100 / whole : 99));
+	int64_t ms = now > p->began_ms ? now - p->began_ms : 1;
+	fprintf(stderr, "\r%s: %s%s requests, %s a second\033[K", p->doing, share, print_count(count, requests),
+		print_count(rate, requests < INT64_MAX / 1000 ? requests * 1000 / ms : 0));
+	fflush(stderr);
+}
+
 void progress_show(void *ctx, int64_t done, int64_t all)
 {
 	progress *p = ctx;
-	int64_t now;
+	int64_t now = due(p);
 
-	if (!p->doing || (now = clock_mono_ms()) < p->next_ms)
+	if (!now)
 		return;
-	p->next_ms = now + EVERY_MS;
-	p->shown = true;
 	if (all > 0)
 		fprintf(stderr, "\r%s: %" PRId64 " %%\033[K", p->doing, done < all ? done * 100 / all : 99);
 	else

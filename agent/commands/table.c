@@ -38,6 +38,7 @@
 #define FLEET_DROP COMMAND(30)
 #define REQUESTS COMMAND(32)
 #define STATUS COMMAND(33)
+#define CREDENTIAL_SET COMMAND(34)
 #define SHIP COMMAND(31)
 
 /* clang-format off */
@@ -59,6 +60,9 @@ const command commands[] = {
 	  "spoa-llm check && spoa-llm backends --output /etc/haproxy/llm-backends.cfg && systemctl reload haproxy", .backends = command_backends },
 	{ CREDENTIAL, "credential", "FILE", "put standard input into the credential FILE, as a whole, if the agent can use it",
 	  "fetch-token | spoa-llm credential /etc/spoa-llm/credentials/vertex", .file = command_credential },
+	{ CREDENTIAL_SET, "credential set", "NAME",
+	  "ask for a credential without showing it, and put it into the file of the route NAME, or into /etc/spoa-llm/credentials/NAME, so that the agent can read it",
+	  "sudo spoa-llm credential set ollama", .ledger = command_credential_set },
 	{ PRICES, "prices", "FILE", "put standard input into the price FILE, as a whole, if the agent can use it",
 	  "curl -sf https://example/prices.json | spoa-llm prices /etc/spoa-llm/prices.json", .file = command_prices },
 	{ CLIENT_ADD, "client add", "NAME", "add the client NAME to the file of clients, and print its key, once",
@@ -99,7 +103,7 @@ const command commands[] = {
 	  "spoa-llm ledger verify   # exit code 1 if there is a problem\n"
 	  "spoa-llm ledger verify --gaps", .ledger = command_ledger_verify },
 	{ PRUNE, "ledger prune", NULL, "remove old requests; their sums stay",
-	  "spoa-llm ledger prune --days 30\n"
+	  "spoa-llm ledger prune --days 30 --dry-run\n"
 	  "spoa-llm ledger prune --before 2026-01-01", .ledger = command_ledger_prune },
 	{ BACKUP, "ledger backup", "FILE", "copy the whole ledger into FILE; the agent may run",
 	  "spoa-llm ledger backup /backup/ledger.db", .ledger = command_ledger_backup },
@@ -273,9 +277,10 @@ const flag_info own_flags[] = {
 	{ "before", "YYYY-MM", FLEET_DROP, "remove what is older than this month", .text = &line.ledger.before },
 	{ "days", "N", PRUNE, "remove what is older than N days; default: retention_days", .text = &line.ledger.days },
 	{ "reader", NULL, FLEET_ADD, "the role reads all gateways' requests, and writes nothing", .on = &line.ledger.reader },
-	{ "yes", NULL, FLEET_DROP, "do not ask", .on = &line.ledger.yes },
+	{ "yes", NULL, FLEET_DROP | PRUNE, "do not ask at a terminal", .on = &line.ledger.yes },
 	{ "replace", NULL, RESTORE, "move a ledger that is there away, to ledger.db.replaced", .on = &line.ledger.replace },
 	{ "replace", NULL, FLEET_ADD, "give a role that is there a new password", .on = &line.ledger.replace },
+	{ "dry-run", NULL, PRUNE, "only say how many requests would be removed", .on = &line.ledger.dry_run },
 	{ "dry-run", NULL, COMPACT, "only say what it would take", .on = &line.ledger.dry_run },
 	{ "output", "FILE", HEADROOM | BACKENDS | FLEET_ADD, "file to write, which is replaced as a whole; default: standard output",
 	  .text = &line.ledger.output },

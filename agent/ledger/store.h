@@ -274,6 +274,8 @@ typedef struct store_waits {
 } store_waits;
 /* Counts the rows older than `before_ms` whose sequence is above `after`. */
 MUST_CHECK store_result store_waiting(store *s, int64_t before_ms, int64_t after, store_waits *waits, err *e);
+/* Counts what store_prune() would remove in all its calls. */
+MUST_CHECK store_result store_prunable(store *s, int64_t before_ms, int64_t upto, int64_t *rows, err *e);
 /* Gives a batch of unused pages back to the file system, if more than one in `keep` is unused (0: if any is); `*more`:
  * call it again. Does nothing to a ledger that was made without this ability: see store_compact(). The file becomes
  * smaller with SQLite's next checkpoint. */

@@ -104,6 +104,27 @@ store_result store_prune(store *s, int64_t before_ms, int64_t upto, int64_t *rem
 	return STORE_OK;
 }
 
+store_result store_prunable(store *s, int64_t before_ms, int64_t upto, int64_t *rows, err *e)
+{
+	int64_t now = clock_wall_ms();
+	sqlite3_stmt *st = NULL;
+
+	*rows = 0;
+	store_result result = store_ready(s, e);
+	if (result != STORE_OK)
+		return result;
+	int rc = store_prepare(s, "SELECT count(*) FROM requests WHERE time_ms < ?1 AND +rowid <= ?2", &st);
+	if (rc == SQLITE_OK) {
+		sqlite3_bind_int64(st, 1, before_ms < now ? before_ms : now);
+		sqlite3_bind_int64(st, 2, upto);
+		rc = sqlite3_step(st);
+	}
+	if (rc == SQLITE_ROW)
+		*rows = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "counting old rows", e);
+}
+
 store_result store_waiting(store *s, int64_t before_ms, int64_t after, store_waits *waits, err *e)
 {
 	int64_t size = 0, unused = 0, all = 0;

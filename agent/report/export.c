@@ -15,6 +15,8 @@ typedef struct export
 	uint64_t at_last; /* rows of that time that were written */
 	uint64_t skip;    /* rows still to leave out, because they were written before the lock */
 	uint64_t rows;
+	export_told told;
+	void *ctx;
 }
 export;
 
@@ -138,12 +140,12 @@ static bool write_row(void *ctx, const record *r)
 	x->at_last = r->time_ms == x->last_ms ? x->at_last + 1 : 1;
 	x->last_ms = r->time_ms;
 	x->rows++;
-	return write_columns(r, NULL, x->csv);
+	return write_columns(r, NULL, x->csv) && x->told(x->ctx, r);
 }
 
-store_result export_print(store *s, period p, const row_filter *only, bool csv, err *e)
+store_result export_print(store *s, period p, const row_filter *only, bool csv, export_told told, void *ctx, err *e)
 {
-	export x = { .csv = csv, .last_ms = -1 };
+	export x = { .csv = csv, .last_ms = -1, .told = told, .ctx = ctx };
 	store_result result;
 	int tries = 0;
 
@@ -171,11 +173,15 @@ void export_column(const record *r, const record_column *c)
 
 static bool write_fleet_row(void *ctx, const char *gateway, const record *r)
 {
-	return write_columns(r, gateway, *(const bool *)ctx);
+	export *x = ctx;
+
+	return write_columns(r, gateway, x->csv) && x->told(x->ctx, r);
 }
 
-pq_result export_print_fleet(pq *c, period p, const row_filter *only, bool csv, err *e)
+pq_result export_print_fleet(pq *c, period p, const row_filter *only, bool csv, export_told told, void *ctx, err *e)
 {
+	export x = { .csv = csv, .told = told, .ctx = ctx };
+
 	write_head(csv, true);
-	return fleet_export(c, p.from_ms, p.to_ms, only, write_fleet_row, &csv, e);
+	return fleet_export(c, p.from_ms, p.to_ms, only, write_fleet_row, &x, e);
 }

@@ -10,12 +10,16 @@
 #include "report/period.h"
 #include "ship/pq.h"
 
-/* Prints the requests of `p` that `only` lets through to standard output, oldest first, as CSV or as one JSON object a
- * line. Stops early, with STORE_OK, if standard output fails: see finish_output(). */
-MUST_CHECK store_result export_print(store *s, period p, const row_filter *only, bool csv, err *e);
-/* The same with the requests of all gateways. The last column, `gateway`, is the name of the gateway. */
-MUST_CHECK pq_result export_print_fleet(pq *c, period p, const row_filter *only, bool csv, err *e);
+/* Is told of each request that was printed. False: print no more. */
+typedef bool (*export_told)(void *ctx, const record *r);
 
+/* Prints the requests of `p` that `only` lets through to standard output, oldest first, as CSV or as one JSON object a
+ * line. Stops early, with STORE_OK, if `told` says so, or if standard output fails: see finish_output(). */
+MUST_CHECK store_result export_print(store *s, period p, const row_filter *only, bool csv, export_told told, void *ctx,
+				     err *e);
+/* The same with the requests of all gateways. The last column, `gateway`, is the name of the gateway. */
+MUST_CHECK pq_result export_print_fleet(pq *c, period p, const row_filter *only, bool csv, export_told told, void *ctx,
+					err *e);
 /* Prints one request as such an object. */
 void export_row(const record *r);
 /* Prints one field of it, as CSV has it. */

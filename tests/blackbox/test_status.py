@@ -1,12 +1,11 @@
 """`spoa-llm status`: how the agent is, for a person and, with --check, for monitoring by exit codes 0, 1 and 2."""
-import os
 import re
-import signal
 import socket
 
 import harness
 import terminals
 from harness import cli
+from processes import until
 
 
 def config(work, **more):
@@ -26,7 +25,9 @@ def test_of_an_agent_that_is_well(agents, work):
     assert done.code == 0 and done.out.startswith("OK\n") and "WARNING" not in done.out, done
     assert re.search(r"^agent +version \S+, running for ", done.out, re.M) and re.search(r"^ok +routes +1 routes$", done.out, re.M), done
     assert re.search(r"^HAProxy .* 1 requests since the start, 0 of them refused$", done.out, re.M), done
-    assert re.search(r"^last hour +0 requests, ", done.out, re.M) and re.search(r"^30 days ", done.out, re.M), done
+    # The agent makes its ledger after it is ready.
+    page = until(lambda: (lambda out: out if "last hour" in out else None)(status(agent).out), 20, "the ledger")
+    assert re.search(r"^last hour +0 requests, ", page, re.M) and re.search(r"^30 days ", page, re.M), page
     done = status(agent, "--check")
     assert done.code == 0 and re.fullmatch(r"SPOA-LLM OK - all checks are well \| requests=1c refused=0c requests_per_s=\S+ connections=\d+\n", done.out), done
     code, out = terminals.run("status", "-c", agent.file, "--admin-listen", agent.admin)

@@ -1,0 +1,155 @@
+"""What commands do at a terminal: ask before they remove, hide what is typed, show how far they are, and say on Ctrl-C how far they came."""
+import json
+import os
+import re
+import signal
+import subprocess
+
+import pytest
+
+import harness
+import terminals
+from harness import cli
+from ledgers import ledger  # noqa: F401
+from loglines import DAY, Maker
+from processes import until
+from terminals import Terminal
+
+
+# ---- prune
+
+
+def prunable(ledger, count=300):
+    """A ledger of requests of 20 days, and how many are older than 10 days."""
+    ledger.take(Maker(seed=21, span_ms=20 * DAY).make(count))
+    return json.loads(ledger.ledger("prune", "--days", "10", "--dry-run", "--json").out)["would_remove"]
+
+
+def test_prune_says_what_it_would_do(ledger):
+    old = prunable(ledger)
+    assert 0 < old < 300
+    before = ledger.db.read_bytes()
+    done = ledger.ledger("prune", "--days", "10", "--dry-run")
+    assert re.fullmatch(r"%d rows older than \S+ would be removed; the sums by hour and day stay\n" % old, done.out), done
+    assert ledger.db.read_bytes() == before and len(ledger.export()) == 300
+    said = json.loads(ledger.ledger("prune", "--days", "10", "--json").out)
+    assert abs(said["removed"] - old) <= 1 and len(ledger.export()) == 300 - said["removed"]
+
+
+def test_prune_asks_at_a_terminal(ledger):
+    old = prunable(ledger)
+    for answer, code, left in (("no\n", 64, 300), ("y\n", 64, 300), ("\x04", 64, 300), ("yes\n", 0, 300 - old)):
+        with Terminal("ledger", "prune", "--days", "10", "-c", ledger.config) as one:
+            one.until("%d rows older than " % old)
+            one.until("Remove them for ever? Write yes: ")
+            one.type(answer)
+            assert one.end() == code, one.out
+            assert ("nothing is removed" in one.out) == (code != 0)
+        assert abs(len(ledger.export()) - left) <= 1
+    # Where there is nothing to ask about, or nobody wants to be asked.
+    assert terminals.run("ledger", "prune", "--days", "10", "-c", ledger.config)[0] == 0
+    code, out = terminals.run("ledger", "prune", "--days", "5", "--yes", "-c", ledger.config)
+    assert code == 0 and "yes" not in out and len(ledger.export()) < 300 - old
+
+
+# ---- credential set
+
+
+@pytest.fixture
+def routes(work):
+    (work / "credentials").mkdir()
+    return harness.write_config(work, {"routes": [
+        {"name": "mine", "model_prefix": "a-", "upstream": "https://a.test", "auth": "file:%s/credentials/ollama" % work},
+        {"model_prefix": "b-", "upstream": "https://b.test", "auth": "env:B"}]})
+
+
+@pytest.mark.parametrize("name", ["mine", "ollama"])
+def test_a_credential_that_is_typed(routes, work, name):
+    """The file has what was typed, the agent's group can read it, nobody else, and the terminal never shows it."""
+    key, path = harness.secret("typed"), work / "credentials" / "ollama"
+    path.write_text("old")
+    path.chmod(0o600)
+    with Terminal("credential", "set", name, "-c", routes) as one:
+        one.until("Credential for %s (it is not shown): " % path)
+        one.type(key + "\n")
+        assert one.end() == 0 and key not in one.out and "%s is written" % path in one.out and "No route" not in one.out, one.out
+    assert path.read_text() == key and path.stat().st_mode & 0o777 == 0o640 and path.stat().st_gid == path.parent.stat().st_gid
+    assert sorted(path.parent.iterdir()) == [path]
+    assert cli("check", "-c", routes, env={"B": "b" * 8}).code == 0
+    path.unlink()  # or the search for credentials would find it
+
+
+def test_a_credential_that_is_none(routes, work):
+    path = work / "credentials" / "ollama"
+    path.write_text("old")
+    for typed, said in (("\n", "nothing was typed"), ("\x04", "nothing was typed"), ('{"token": 1}\n', "the agent cannot use what was typed")):
+        with Terminal("credential", "set", "mine", "-c", routes) as one:
+            one.until("not shown): ")
+            one.type(typed)
+            assert one.end() == 65 and said in one.out, (typed, one.out)
+    with Terminal("credential", "set", "mine", "-c", routes) as one:
+        one.until("not shown): ")
+        one.process.send_signal(signal.SIGINT)
+        assert one.end() == -signal.SIGINT
+        import termios
+        assert termios.tcgetattr(one.slave)[3] & termios.ECHO
+    assert path.read_text() == "old"
+    for name in ("../x", "a/b", "", ".x"):
+        assert cli("credential", "set", name, "-c", routes).code == 64
+    # Without a terminal it takes standard input.
+    with open(os.devnull) as nothing:
+        done = harness.run("credential", "set", "mine", "-c", routes, stdin=nothing)
+    assert done.returncode == 65 and path.read_text() == "old"
+
+
+# ---- Ctrl-C, and how far it is
+
+
+def test_an_import_that_is_stopped(ledger, tmp_path):
+    """It says how much is taken in, the ledger is whole, and the next import takes the rest."""
+    lines = [entry.line + "\n" for entry in Maker(seed=23).make(2500)]
+    read, write = os.pipe()
+    with harness.start("ledger", "import", "-", "-c", ledger.config, stdin=read, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        os.close(read)
+        with open(write, "w") as pipe:
+            pipe.write("".join(lines[:1500]))
+            pipe.flush()
+            # The first 1,000 are taken in together.
+            until(lambda: cli("ledger", "export", "-c", ledger.config).out, 30, "the first requests")
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=30)
+    err = err if isinstance(err, str) else err.decode()
+    count = int(re.search(r"stopped; ([\d,]+) requests are taken in, and the ledger is whole; run it again to go on", err).group(1).replace(",", ""))
+    assert process.returncode == 130 and 0 < count <= 1500 and len(ledger.export()) == count
+    ledger.ledger("verify")
+    path = tmp_path / "log"
+    path.write_text("".join(lines))
+    said = json.loads(ledger.ledger("import", path, "--json").out)
+    assert (said["new"], said["known"]) == (2500 - count, count)
+
+
+def test_an_export_that_is_stopped(ledger):
+    """What was printed are whole lines, and it says from when to go on."""
+    ledger.take(Maker(seed=24).make(3000))
+    whole = ledger.ledger("export", "--csv").out
+    with harness.start("ledger", "export", "--csv", "-c", ledger.config, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        first = process.stdout.readline()
+        process.send_signal(signal.SIGTERM)
+        out, err = process.stdout.read(), process.stderr.read()
+        process.wait(30)
+    text = [part if isinstance(part, str) else part.decode() for part in (first, out, err)]
+    got = (text[0] + text[1]).replace("\r\n", "\n").splitlines()
+    count, since = re.search(r"stopped after ([\d,]+) requests; --since (\S+) goes on", text[2]).groups()
+    assert process.returncode == 130 and len(got) - 1 == int(count.replace(",", "")) < 3000 and got == whole.replace("\r\n", "\n").splitlines()[:len(got)]
+    rest = ledger.ledger("export", "--csv", "--since", since).out.splitlines()
+    assert set(got[1:]) | set(rest[1:]) == set(whole.splitlines()[1:])
+
+
+def test_how_far_an_import_is(ledger, tmp_path):
+    """At a terminal, what takes long shows its share and its rate, and leaves no line behind."""
+    path = tmp_path / "log"
+    path.write_text("".join(entry.line + "\n" for entry in Maker(seed=25).make(12000)))
+    code, out = terminals.run("ledger", "import", path, "-c", ledger.config)
+    assert code == 0 and re.search(r"\rimporting: \d+ %, [\d,]+ requests, [\d,]+ a second\x1b\[K", out), out
+    assert re.search(r"\r\x1b\[K +12,000 lines\n", out), out
+    assert "importing" not in ledger.ledger("import", path).err

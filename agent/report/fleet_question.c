@@ -100,6 +100,15 @@ static const char *given(const char *text)
 	return *text ? text : NULL;
 }
 
+/* Says what to do about a statement that took too long (SQLSTATE 57014). */
+static void advise(pq *c, pq_result result, err *e)
+{
+	const err said = *e;
+
+	if (result == PQ_FAILED && strcmp(pq_sqlstate(c), "57014") == 0)
+		err_set(e, "%.450s: ask for a shorter period", said.text);
+}
+
 static ask_result answer_savings(pq *c, const question *q, FILE *out, pq_result *result, err *e)
 {
 	bool csv = strcmp(q->format, "csv") == 0;
@@ -113,6 +122,7 @@ static ask_result answer_savings(pq *c, const question *q, FILE *out, pq_result 
 		return ASK_WRONG;
 	r.rows.most = r.models.most = r.clients.most = LINES_MAX;
 	*result = savings_read_fleet(c, &r, e);
+	advise(c, *result, e);
 	if (*result == PQ_OK)
 		savings_write(out, &r, csv);
 	savings_deinit(&r);

@@ -10,6 +10,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/sum.h"
 #include "budget/period.h"
 #include "report/ledger_store.h"
 #include "report/print.h"
@@ -117,54 +118,68 @@ static store *open_ledger(const config *c)
 	return s;
 }
 
-/* Sums what a client or project spent in its period so far. False: that is not known, which was said. */
-static bool spent(store *s, bool project, const char *name, const client_limits *l, int64_t now, int64_t *nano)
+/* What a client or project spent in its period so far. */
+typedef struct spending_view {
+	int64_t here, elsewhere; /* on this gateway, and on the others of the fleet */
+	int64_t withheld;        /* of the budget, because what others spend is not known */
+} spending_view;
+
+/* Reads what was spent. False: that is not known, which was said. */
+static bool spent(store *s, bool fleet, bool project, const char *name, const client_limits *l, int64_t now,
+		  spending_view *v)
 {
 	static const period_kind kinds[] = {
 		[BUDGET_DAY] = PERIOD_DAY, [BUDGET_WEEK] = PERIOD_WEEK, [BUDGET_MONTH] = PERIOD_MONTH
 	};
 	int64_t first = period_first(kinds[l->period], period_day(now));
+	store_elsewhere there = { project, name, period_next(kinds[l->period], first) * 86400, 0, 0 };
 	store_result result;
 	int tries = 0;
 	err e;
 
-	do
-		result = store_spent(s, project, slice_cstr(name), first * 86400, nano, &e);
-	while (ledger_store_retry(result, &tries));
+	do {
+		result = store_spent(s, project, slice_cstr(name), first * 86400, &v->here, &e);
+		if (result == STORE_OK && fleet)
+			result = store_elsewhere_of(s, &there, &e);
+	} while (ledger_store_retry(result, &tries));
+	v->elsewhere = there.nano;
+	v->withheld = there.withheld;
 	if (result != STORE_OK)
 		fprintf(stderr, "spoa-llm: what was spent is not known: %s\n", e.text);
 	return result == STORE_OK;
 }
 
-static int64_t left_of(const client_limits *l, int64_t nano)
+static int64_t left_of(const client_limits *l, const spending_view *v)
 {
-	return nano < l->budget_nano ? l->budget_nano - nano : 0;
+	int64_t gone = add_capped(add_capped(v->here, v->elsewhere), v->withheld);
+	return gone < l->budget_nano ? l->budget_nano - gone : 0;
 }
 
 /* ---- list */
 
-enum { COLUMNS = 11, COLUMN_SPENT = 8, COLUMN_LEFT };
+enum { COLUMNS = 12, COLUMN_SPENT = 8, COLUMN_ELSEWHERE, COLUMN_LEFT };
 
 /* A cell that is NULL is not known. */
 typedef struct row {
 	const char *cells[COLUMNS];
 } row;
 
-static const int widths[COLUMNS] = { 24, 16, 4, 20, 7, 8, 10, 16, 12, 12, 8 };
+static const int widths[COLUMNS] = { 24, 16, 4, 20, 7, 8, 10, 16, 12, 12, 12, 8 };
 
 /* What the list is made of. */
 typedef struct listing {
 	const client_table *t;
 	store *ledger; /* NULL: what was spent is not known */
+	bool fleet;    /* other gateways spend of the same budgets */
 	int64_t now;
 	terminal term;
 	bool unknown; /* reading the ledger failed, which was said: it is read no more */
 } listing;
 
-/* Sets `*nano` to what a client or project spent. False: that is not known. */
-static bool known_spent(listing *l, bool project, const char *name, const client_limits *limits, int64_t *nano)
+/* Sets `*v` to what a client or project spent. False: that is not known. */
+static bool known_spent(listing *l, bool project, const char *name, const client_limits *limits, spending_view *v)
 {
-	bool ok = l->ledger && !l->unknown && spent(l->ledger, project, name, limits, l->now, nano);
+	bool ok = l->ledger && !l->unknown && spent(l->ledger, l->fleet, project, name, limits, l->now, v);
 
 	l->unknown = !ok;
 	return ok;
@@ -172,14 +187,15 @@ static bool known_spent(listing *l, bool project, const char *name, const client
 
 /* Fills the cells of what was spent, if that is known. */
 static void fill_spent(listing *l, bool project, const char *name, const client_limits *limits, row *r,
-		       char room[2][PRINT_NUMBER])
+		       char room[3][PRINT_NUMBER])
 {
-	int64_t nano;
+	spending_view v;
 
-	if (!known_spent(l, project, name, limits, &nano))
+	if (!known_spent(l, project, name, limits, &v))
 		return;
-	r->cells[COLUMN_SPENT] = print_amount(room[0], nano);
-	r->cells[COLUMN_LEFT] = limits->budget_nano == BUDGET_NONE ? "-" : print_amount(room[1], left_of(limits, nano));
+	r->cells[COLUMN_SPENT] = print_amount(room[0], v.here);
+	r->cells[COLUMN_ELSEWHERE] = print_amount(room[2], v.elsewhere);
+	r->cells[COLUMN_LEFT] = limits->budget_nano == BUDGET_NONE ? "-" : print_amount(room[1], left_of(limits, &v));
 }
 
 static void print_row(const listing *l, const row *r)
@@ -188,7 +204,8 @@ static void print_row(const listing *l, const row *r)
 	int blanks = 0; /* before the next text */
 
 	for (size_t i = 0; i < COLUMNS; i++) {
-		if (!l->ledger && (i == COLUMN_SPENT || i == COLUMN_LEFT))
+		if ((!l->ledger && (i == COLUMN_SPENT || i == COLUMN_LEFT)) ||
+		    (i == COLUMN_ELSEWHERE && (!l->ledger || !l->fleet)))
 			continue;
 		int used = print_label(text, &l->term, r->cells[i] ? r->cells[i] : "?", widths[i]);
 		if (used > 0) {
@@ -203,23 +220,23 @@ static void print_row(const listing *l, const row *r)
 static void print_client(listing *l, const client *c)
 {
 	char keys[PRINT_NUMBER], expires[RFC3339_TEXT], requests[PRINT_NUMBER], parallel[PRINT_NUMBER],
-		tokens[PRINT_NUMBER], budget[PRINT_NUMBER + 8], money[2][PRINT_NUMBER];
+		tokens[PRINT_NUMBER], budget[PRINT_NUMBER + 8], money[3][PRINT_NUMBER];
 
 	snprintf(keys, sizeof keys, "%" PRIu32, good_keys(l->t, c, l->now));
 	client_expires(earliest(l->t, c, l->now), expires);
 	row r = { { c->name, c->project ? c->project : "-", keys, expires, limit_text(requests, c->requests_per_minute),
 		    limit_text(parallel, c->parallel), limit_text(tokens, c->limits.tokens_per_minute),
-		    budget_text(budget, &c->limits), NULL, NULL, c->enabled ? "" : "disabled" } };
+		    budget_text(budget, &c->limits), NULL, NULL, NULL, c->enabled ? "" : "disabled" } };
 	fill_spent(l, false, c->name, &c->limits, &r, money);
 	print_row(l, &r);
 }
 
 static void print_project(listing *l, const client_project *p)
 {
-	char tokens[PRINT_NUMBER], budget[PRINT_NUMBER + 8], money[2][PRINT_NUMBER];
+	char tokens[PRINT_NUMBER], budget[PRINT_NUMBER + 8], money[3][PRINT_NUMBER];
 
 	row r = { { "(all of the project)", p->name, "", "", "", "", limit_text(tokens, p->limits.tokens_per_minute),
-		    budget_text(budget, &p->limits), NULL, NULL, "" } };
+		    budget_text(budget, &p->limits), NULL, NULL, NULL, "" } };
 	fill_spent(l, true, p->name, &p->limits, &r, money);
 	print_row(l, &r);
 }
@@ -228,7 +245,7 @@ static void list_text(listing *l)
 {
 	l->term = terminal_of(stdout);
 	print_row(l, &(row){ { "CLIENT", "PROJECT", "KEYS", "NEXT EXPIRES", "REQ/MIN", "PARALLEL", "TOKENS/MIN",
-			       "BUDGET", "SPENT", "LEFT", "" } });
+			       "BUDGET", "SPENT", "ELSEWHERE", "LEFT", "" } });
 	for (uint32_t i = 0; i < l->t->count && !output_failed(); i++)
 		print_client(l, &l->t->clients[i]);
 	for (uint32_t i = 0; i < l->t->projects_count && !output_failed(); i++)
@@ -265,11 +282,15 @@ static void add_dollars(cJSON *json, const char *key, bool known, int64_t nano)
 /* Adds what was spent, and what is left of a budget; null where that is not known. */
 static void add_spent(listing *l, cJSON *json, bool project, const char *name, const client_limits *limits)
 {
-	int64_t nano = 0;
-	bool known = known_spent(l, project, name, limits, &nano);
+	spending_view v = { .here = 0 };
+	bool known = known_spent(l, project, name, limits, &v);
 
-	add_dollars(json, "spent_usd", known, nano);
-	add_dollars(json, "left_usd", known && limits->budget_nano != BUDGET_NONE, left_of(limits, nano));
+	add_dollars(json, "spent_usd", known, v.here);
+	if (l->fleet) {
+		add_dollars(json, "elsewhere_usd", known, v.elsewhere);
+		add_dollars(json, "withheld_usd", known, v.withheld);
+	}
+	add_dollars(json, "left_usd", known && limits->budget_nano != BUDGET_NONE, left_of(limits, &v));
 }
 
 static cJSON *client_json(listing *l, const client *c)
@@ -334,7 +355,7 @@ int command_client_list(const config *c, const client_flags *ask)
 
 	if (code)
 		return code;
-	listing l = { .t = t, .ledger = open_ledger(c), .now = clock_wall_ms() };
+	listing l = { .t = t, .ledger = open_ledger(c), .fleet = *c->fleet_uri != '\0', .now = clock_wall_ms() };
 	if (ask->json)
 		list_json(&l);
 	else
@@ -358,13 +379,17 @@ static void show_spent(listing *l, bool project, const char *name, const client_
 {
 	char money[PRINT_NUMBER], left[PRINT_NUMBER];
 	bool budget = limits->budget_nano != BUDGET_NONE;
-	int64_t nano;
+	spending_view v;
 
-	if (!known_spent(l, project, name, limits, &nano))
+	if (!known_spent(l, project, name, limits, &v))
 		return;
-	printf("%-21s%s in this %s%s%s\n", project ? "" : "spent:", print_amount(money, nano),
-	       client_periods[budget ? limits->period : BUDGET_MONTH], budget ? ", left: " : "",
-	       budget ? print_amount(left, left_of(limits, nano)) : "");
+	printf("%-21s%s in this %s", project ? "" : "spent:", print_amount(money, v.here),
+	       client_periods[budget ? limits->period : BUDGET_MONTH]);
+	if (l->fleet)
+		printf(", elsewhere in the fleet: %s", print_amount(money, v.elsewhere));
+	if (v.withheld)
+		printf(", withheld for the fleet: %s", print_amount(money, v.withheld));
+	printf("%s%s\n", budget ? ", left: " : "", budget ? print_amount(left, left_of(limits, &v)) : "");
 }
 
 static void show_text(listing *l, const client *c)
@@ -430,7 +455,9 @@ int command_client_show(const config *c, const client_flags *ask)
 	if (code)
 		return code;
 	const client *one = client_named(t, ask->name);
-	listing l = { .t = t, .ledger = one ? open_ledger(c) : NULL, .now = clock_wall_ms() };
+	listing l = {
+		.t = t, .ledger = one ? open_ledger(c) : NULL, .fleet = *c->fleet_uri != '\0', .now = clock_wall_ms()
+	};
 	if (!one) {
 		code = EX_DATAERR;
 	} else if (ask->json) {

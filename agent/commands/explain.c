@@ -71,24 +71,31 @@ static bool read_key(const explain_flags *ask, char key[KEY_ROOM])
 /* ---- the budgets of a client */
 
 /* Adds an account, if there is a limit, and what the ledger says that was spent. False: `e` says what failed. */
-static bool add_account(budget *b, store *s, account_kind kind, const char *name, const client_limits *l, int64_t now,
-			uint32_t *account, err *e)
+static bool add_account(budget *b, store *s, bool fleet, account_kind kind, const char *name, const client_limits *l,
+			int64_t now, uint32_t *account, err *e)
 {
 	period_kind period = (period_kind)l->period;
 	int64_t first = period_first(period, period_day(now)), spent;
+	budget_noted noted = { .until = period_next(period, period_day(now)) };
+	store_elsewhere there = { kind == ACCOUNT_PROJECT, name, noted.until * (DAY_MS / 1000), 0, 0 };
 	store_result result;
 	int tries = 0;
 
 	if (l->budget_nano == BUDGET_NONE && l->tokens_per_minute == 0)
 		return true;
-	do
-		result = store_spent(s, kind == ACCOUNT_PROJECT, slice_cstr(name), first * (DAY_MS / 1000), &spent, e);
-	while (ledger_store_retry(result, &tries));
+	do {
+		result = store_spent(s, there.project, slice_cstr(name), first * (DAY_MS / 1000), &spent, e);
+		if (result == STORE_OK && fleet)
+			result = store_elsewhere_of(s, &there, e);
+	} while (ledger_store_retry(result, &tries));
 	if (result != STORE_OK)
 		return false;
 	*account = budget_account(b, kind, slice_cstr(name));
 	budget_account_rules(b, *account, l->budget_nano, period);
 	budget_keep_seed(b, *account, period, now, spent);
+	noted.nano = there.nano;
+	noted.withheld = there.withheld;
+	budget_fleet_seed(b, *account, &noted, now);
 	return true;
 }
 
@@ -102,9 +109,11 @@ static bool equip(const config *c, policy *p, budget *b, const client_key *key, 
 	int64_t now = clock_wall_ms();
 	int code;
 	store *s = ledger_store_open(c->ledger, false, false, &code, e);
-	bool ok = s && add_account(b, s, ACCOUNT_CLIENT, who->name, &who->limits, now, &who->account, e) &&
-		  (!project ||
-		   add_account(b, s, ACCOUNT_PROJECT, project->name, &project->limits, now, &project->account, e));
+	bool ok = s &&
+		  add_account(b, s, *c->fleet_uri != '\0', ACCOUNT_CLIENT, who->name, &who->limits, now, &who->account,
+			      e) &&
+		  (!project || add_account(b, s, *c->fleet_uri != '\0', ACCOUNT_PROJECT, project->name,
+					   &project->limits, now, &project->account, e));
 	store_close(s);
 	price_table *prices = ok ? price_table_load(*c->prices ? c->prices : NULL, e) : NULL;
 	pricing *k = prices ? pricing_new(b, prices) : NULL;

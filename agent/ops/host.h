@@ -89,7 +89,9 @@ typedef struct host_fleet {
 	int64_t sent, rejected;
 	int64_t gateways; /* other gateways that were heard of in the last five minutes; -1: not known yet */
 	int64_t drift_routes, drift_clients; /* of these: how many have other routes, other clients */
-	bool figures;                        /* ops_host.savings may be asked for those of the fleet */
+	int64_t sharers; /* gateways that spend of the same budgets, this one included; 0: there are no budgets */
+	bool alone;      /* what others spend is not known */
+	bool figures;    /* ops_host.savings may be asked for those of the fleet */
 } host_fleet;
 
 /* Returns "silent", the state that the shipper has said, or "" if it was not heard of yet. */

@@ -342,6 +342,14 @@ static void write_fleet(FILE *f, const host_snapshot *s)
 	    "What requests take that are older than retention_days and that PostgreSQL does not have; as of the last hour.",
 	    s->ledger.backlog);
 	one(f, "spoa_llm_fleet_backlog_limit_bytes", "gauge", "fleet_backlog.", s->fleet_backlog);
+	if (t->sharers > 0) {
+		one(f, "spoa_llm_fleet_budget_gateways", "gauge",
+		    "Gateways that spend of the same budgets, this one included, as of the last word of the fleet.",
+		    (uint64_t)t->sharers);
+		one(f, "spoa_llm_fleet_budget_alone", "gauge",
+		    "1: what other gateways spend is not known, and this one has its share of what was left.",
+		    t->alone);
+	}
 	if (!t->ever)
 		return;
 	one(f, "spoa_llm_fleet_behind", "gauge", "Changes of rows that PostgreSQL does not have, at most.",

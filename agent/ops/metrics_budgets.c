@@ -25,7 +25,8 @@ static const host_account *next(const host_budgets *b, size_t *at)
 void metrics_write_budgets(FILE *f, const host_budgets *b)
 {
 	static const char ratio[] = "spoa_llm_budget_used_ratio", limit[] = "spoa_llm_budget_limit_usd",
-			  spent[] = "spoa_llm_budget_spent_usd", refusals[] = "spoa_llm_budget_refusals_total";
+			  spent[] = "spoa_llm_budget_spent_usd", elsewhere[] = "spoa_llm_budget_elsewhere_usd",
+			  refusals[] = "spoa_llm_budget_refusals_total";
 	const host_account *a;
 
 	head(f, "spoa_llm_budget_accounts", "gauge", "Clients and projects that have a budget or tokens_per_minute.");
@@ -44,7 +45,7 @@ void metrics_write_budgets(FILE *f, const host_budgets *b)
 	    "Requests of clients that were charged, because their record did not come for four hours.",
 	    b->charged_requests);
 	head(f, ratio, "gauge",
-	     "Which share of its budget a client or project has used: spent and charged. Of the hundred that have used the largest shares.");
+	     "Which share of its budget a client or project has used: spent, here and elsewhere, and charged. Of the hundred that have used the largest shares.");
 	for (size_t i = 0; (a = next(b, &i));) {
 		if (a->budget < 0)
 			continue;
@@ -63,6 +64,12 @@ void metrics_write_budgets(FILE *f, const host_budgets *b)
 	for (size_t i = 0; (a = next(b, &i));) {
 		labelled(f, spent, "kind", budget_owner_names[a->owner], "name", a->name, NULL);
 		value_usd(f, a->spent + a->charged);
+	}
+	head(f, elsewhere, "gauge",
+	     "Dollars that the same clients and projects spent on other gateways of the fleet in the same period.");
+	for (size_t i = 0; (a = next(b, &i));) {
+		labelled(f, elsewhere, "kind", budget_owner_names[a->owner], "name", a->name, NULL);
+		value_usd(f, a->elsewhere);
 	}
 	head(f, refusals, "counter",
 	     "Requests that the budgets or tokens a minute of the same clients and projects refused, by the error that the caller gets.");

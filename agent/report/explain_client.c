@@ -22,7 +22,7 @@ static bool used(const explain_client *x, const client_limits *l, uint32_t accou
 	    !budget_account_known(b, account, (period_kind)l->period, clock_wall_ms()))
 		return false;
 	*v = budget_account_view(b, account, clock_wall_ms());
-	int64_t gone = v->spent + v->charged + v->reserved;
+	int64_t gone = v->spent + v->charged + v->reserved + v->elsewhere + v->withheld;
 	*left = gone < l->budget_nano ? l->budget_nano - gone : 0;
 	return true;
 }
@@ -75,6 +75,10 @@ static void add_limits(cJSON *json, const explain_client *x, const client_limits
 	add_usd(money, "spent_usd", v.spent, known);
 	add_usd(money, "charged_usd", v.charged, known && !x->by_ledger);
 	add_usd(money, "reserved_usd", v.reserved, known && !x->by_ledger);
+	if (v.elsewhere || v.withheld) { /* of a fleet */
+		add_usd(money, "elsewhere_usd", v.elsewhere, known);
+		add_usd(money, "withheld_usd", v.withheld, known);
+	}
 	add_usd(money, "left_usd", left, known);
 }
 
@@ -135,6 +139,10 @@ static void print_budget(FILE *f, const char *name, const explain_client *x, con
 		fprintf(f, ", %s charged", print_amount(text, v.charged));
 		fprintf(f, ", %s reserved", print_amount(text, v.reserved));
 	}
+	if (v.elsewhere)
+		fprintf(f, ", %s spent elsewhere in the fleet", print_amount(text, v.elsewhere));
+	if (v.withheld)
+		fprintf(f, ", %s withheld for the fleet", print_amount(text, v.withheld));
 	fprintf(f, ", %s left%s\n", print_amount(text, left), x->by_ledger ? ", but for requests in flight" : "");
 }
 

@@ -241,6 +241,8 @@ host_fleet shipping_tell(shipping *s)
 	tell.silent = tell.silent_ms > SHIPPING_SILENT_MS;
 	tell.sent += (int64_t)s->sent;
 	tell.rejected += (int64_t)s->rejected;
+	if (s->spending)
+		tell.sharers = spending_sharers(s->spending, &tell.alone);
 	pthread_mutex_unlock(&s->lock);
 	return tell;
 }

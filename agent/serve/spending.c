@@ -373,6 +373,14 @@ int64_t spending_alone(spending *s)
 	return s->fleet && budget_fleet_alone(s->budget, clock_wall_ms()) ? budget_fleet_now(s->budget).gateways : 0;
 }
 
+int64_t spending_sharers(const spending *s, bool *alone)
+{
+	budget_fleet fleet = budget_fleet_now(s->budget);
+
+	*alone = fleet.alone;
+	return fleet.gateways;
+}
+
 /* ---- the start */
 
 static bool known(const spending *s, const client_limits *l, uint32_t account)

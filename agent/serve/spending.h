@@ -41,6 +41,8 @@ typedef struct spending_elsewhere {
 void spending_told(spending *s, const spending_elsewhere *a, int64_t day, uint32_t pass);
 bool spending_whole(spending *s, uint32_t pass, uint32_t gateways);
 int64_t spending_alone(spending *s);
+/* Returns how many gateways spend of the same budgets, and sets `*alone`. From any thread. */
+int64_t spending_sharers(const spending *s, bool *alone);
 
 /* Returns whether a client or project of `t` has a limit that the agent counts, for which it needs a ledger. */
 bool spending_needed(const client_table *t);

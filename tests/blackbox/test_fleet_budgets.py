@@ -15,6 +15,8 @@ import keys
 import postgres
 from harness import until
 from test_budgets_seen import KEYS, budgeted
+from test_explain_client import command, post
+from test_metrics import one as metric, scrape
 from test_ship import QUIET, shippers  # noqa: F401
 
 # What budgeted() asks costs about as much as the tokens of output that it may have: 10,000 nano-dollars each.
@@ -86,6 +88,34 @@ def wait_for(members, name, cents, seconds=20, what="elsewhere_nano"):
     until(lambda: say(members, name, what) == cents, seconds, lambda: "%s of %s: %s, not %s" % (what, name, say(members, name, what), cents), step=.05)
 
 
+def told_everywhere(one, name, **cents):
+    """Commands, the running agent's answer to a question, and its metrics say the same of a client. The commands read the ledger, which notes it a moment later."""
+    def cli(*args, **more):
+        done = harness.cli(*args, "-c", one.agent.file, **more)
+        assert done.code == 0, done
+        return done
+
+    def dollars(told):
+        return {what: round(float(told[what + "_usd"]) * 100, 1) for what in ("elsewhere", "withheld", "left")}
+    want = {what: pytest.approx(cents[what], abs=.2) for what in ("elsewhere", "withheld", "left")}
+
+    def listed():
+        return next(entry for entry in json.loads(cli("client", "list", "--json").out)["clients"] if entry["name"] == name)
+    until(lambda: dollars(listed()) == want, 20, lambda: "client list: %s" % listed(), step=.2)
+    shown = cli("client", "show", name).out
+    assert "elsewhere in the fleet: $%.2f" % (cents["elsewhere"] / 100) in shown and ("withheld" in shown) == bool(cents["withheld"]), shown
+    assert "ELSEWHERE" in cli("client", "list").out
+    told = command(one.agent, KEYS[name], "--model", "gpt-1")["limits"]["client"]["budget"]
+    assert dollars(told) == want, told
+    text = command(one.agent, KEYS[name], "--model", "gpt-1", json_too=False)
+    assert "$%.2f spent elsewhere in the fleet" % (cents["elsewhere"] / 100) in text, text
+    page = post(one.agent, model="gpt-1", key=KEYS[name])
+    assert dollars(page["limits"]["client"]["budget"]) == want, page
+    metrics = scrape(one.agent)
+    assert metric(metrics, "spoa_llm_budget_elsewhere_usd", name=name, kind="client") == pytest.approx(cents["elsewhere"] / 100, abs=.002)
+    assert metric(metrics, "spoa_llm_fleet_budget_gateways") == 3 and metric(metrics, "spoa_llm_fleet_budget_alone") == bool(cents["withheld"])
+
+
 @pytest.fixture(scope="module")
 def server():
     with postgres.Server(settings=QUIET) as one:
@@ -124,6 +154,7 @@ def test_what_is_spent_elsewhere_counts(three, fleet):
     wait_for(three, "alice", [50, 69, 79])
     assert not any(one.spend("alice", 2) for one in three)
     assert a.account("alice")["used_ratio"] == pytest.approx(.99) and a.account("alice")["withheld_nano"] == 0
+    told_everywhere(b, "alice", here=30, elsewhere=69, withheld=0, left=1)
     # Of other periods, and of an account of which nothing was spent elsewhere.
     assert b.spend("carol", 5) and b.spend("bob", 7)
     wait_for(three, "carol", [5, 0, 5])
@@ -147,6 +178,7 @@ def test_each_goes_on_with_its_share(three, pause):
     # An account of which nothing was spent anywhere has its share, too.
     assert sum(one.spend("carol", 10) for one in three for _ in range(5)) == 3
     assert not any(one.ask("carol", 7) for one in three)
+    told_everywhere(c, "alice", here=19, elsewhere=40, withheld=40, left=1)
     # An agent that begins now has it from the ledger how many there are, and what they had spent.
     until(lambda: b.noted("alice"), 10, "the ledger has noted what is withheld")
     b.agent.close()

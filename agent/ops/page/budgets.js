@@ -22,15 +22,16 @@ function nameCell(one) {
 
 function spentCell(one) {
 	return el("span", {}, moneyFigure(el("span", { "data-budget": "spent" }), big(one.spent_nano)),
-		big(one.charged_nano) ? el("span", { class: "dim line" }, "and ", moneyFigure(el("span", { "data-budget": "charged" }), big(one.charged_nano)), " charged") : null);
+		...[["charged", " charged"], ["elsewhere", " on other gateways"]].filter(([what]) => big(one[`${what}_nano`])).map(([what, words]) =>
+			el("span", { class: "dim line" }, "and ", moneyFigure(el("span", { "data-budget": what }), big(one[`${what}_nano`])), words)));
 }
 
-// The bar: what is spent and charged, and behind it, striped, what is reserved.
+// The bar: what is spent, here and elsewhere, and charged, and behind it, striped, what is reserved.
 function budgetCell(one) {
 	const tokens = one.tokens_per_minute ? el("span", { class: "dim line" }, `${count(big(one.tokens_per_minute))} tokens a minute`) : null;
 	if (one.budget_nano == null)
 		return el("span", {}, el("span", { class: "dim" }, "no budget; spent in this month"), tokens);
-	const budget = big(one.budget_nano), used = big(one.spent_nano) + big(one.charged_nano);
+	const budget = big(one.budget_nano), used = big(one.spent_nano) + big(one.charged_nano) + big(one.elsewhere_nano);
 	const [, level, words] = one.enabled ? LEVELS.find(([from]) => one.used_ratio >= from) : [0, "cost", ""];
 	const drawn = bar(budget ? fraction(used, budget) : 1, level), reserved = el("i", { class: "reserved" }), from = Math.min(1, fraction(used, budget));
 	reserved.style.left = `${from * 100}%`;
@@ -38,7 +39,9 @@ function budgetCell(one) {
 	reserved.hidden = !big(one.reserved_nano);
 	drawn.append(reserved);
 	return el("span", {}, drawn, el("span", { class: "line" }, el("strong", {}, budget ? percent(used, budget) : "100.0%"), " of ",
-		moneyFigure(el("span", { "data-budget": "budget" }), budget), ` a ${one.per}`, words ? el("span", { class: "unseen" }, `, ${words}`) : null), tokens);
+		moneyFigure(el("span", { "data-budget": "budget" }), budget), ` a ${one.per}`, words ? el("span", { class: "unseen" }, `, ${words}`) : null),
+	big(one.withheld_nano) ? el("span", { class: "dim line" }, moneyFigure(el("span", { "data-budget": "withheld" }), big(one.withheld_nano)),
+		" withheld, because what other gateways spend is not known") : null, tokens);
 }
 
 function forecastCell(one) {

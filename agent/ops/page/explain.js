@@ -11,7 +11,7 @@ const OUTPUT_FROM = { request: "as the request says", "recent answers": "as rece
 
 function budgetWords(budget) {
 	const parts = [usd(budget.usd), ` a ${budget.per}`];
-	for (const [name, word] of [["spent_usd", "spent"], ["charged_usd", "charged"], ["reserved_usd", "reserved"], ["left_usd", "left"]])
+	for (const [name, word] of [["spent_usd", "spent"], ["charged_usd", "charged"], ["reserved_usd", "reserved"], ["elsewhere_usd", "spent elsewhere"], ["withheld_usd", "withheld"], ["left_usd", "left"]])
 		if (budget[name] != null)
 			parts.push(name === "spent_usd" ? ": " : ", ", usd(budget[name]), ` ${word}`);
 	return el("span", {}, ...parts);

@@ -77,6 +77,9 @@ BINDIR ?= $(PREFIX)/bin
 DATADIR ?= $(PREFIX)/share
 MANDIR ?= $(DATADIR)/man
 DOCDIR ?= $(DATADIR)/doc/spoa-llm
+BASHDIR ?= $(DATADIR)/bash-completion/completions
+ZSHDIR ?= $(DATADIR)/zsh/site-functions
+FISHDIR ?= $(DATADIR)/fish/vendor_completions.d
 UNITDIR ?= $(PREFIX)/lib/systemd/system
 SYSUSERSDIR ?= $(PREFIX)/lib/sysusers.d
 SYSCTLDIR ?= $(PREFIX)/lib/sysctl.d
@@ -94,6 +97,10 @@ install: $(BUILD)/spoa-llm
 		$(DESTDIR)$(UNITDIR)/haproxy.service.d $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SYSCTLDIR) \
 		$(DESTDIR)$(TMPFILESDIR) $(DESTDIR)$(SYSCONFDIR)/spoa-llm
 	$(INSTALL) -m 0755 $(BUILD)/spoa-llm $(DESTDIR)$(BINDIR)/spoa-llm
+	$(INSTALL) -d $(DESTDIR)$(BASHDIR) $(DESTDIR)$(ZSHDIR) $(DESTDIR)$(FISHDIR)
+	$(BUILD)/spoa-llm completion bash | $(INSTALL) -m 0644 /dev/stdin $(DESTDIR)$(BASHDIR)/spoa-llm
+	$(BUILD)/spoa-llm completion zsh | $(INSTALL) -m 0644 /dev/stdin $(DESTDIR)$(ZSHDIR)/_spoa-llm
+	$(BUILD)/spoa-llm completion fish | $(INSTALL) -m 0644 /dev/stdin $(DESTDIR)$(FISHDIR)/spoa-llm.fish
 	$(INSTALL) -m 0644 dist/spoa-llm.1 $(DESTDIR)$(MANDIR)/man1/
 	$(INSTALL) -m 0644 dist/spoa-llm.json.5 $(DESTDIR)$(MANDIR)/man5/
 	$(INSTALL) -m 0644 dist/spoa-llm-events.7 $(DESTDIR)$(MANDIR)/man7/

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "commands/table.h"
 
+#include "commands/completion.h"
 #include "report/print.h"
 #include "tap/tap.h"
 
@@ -39,6 +40,7 @@
 #define REQUESTS COMMAND(32)
 #define STATUS COMMAND(33)
 #define CREDENTIAL_SET COMMAND(34)
+#define COMPLETION COMMAND(35)
 #define SHIP COMMAND(31)
 
 /* clang-format off */
@@ -129,6 +131,8 @@ const command commands[] = {
 	  "spoa-llm fleet retire gw1", .ledger = command_fleet_retire },
 	{ FLEET_DROP, "fleet drop", NULL, "remove the requests before a month from PostgreSQL; their sums stay",
 	  "spoa-llm fleet drop --before 2026-01", .ledger = command_fleet_drop },
+	{ COMPLETION, "completion", "SHELL", "print completions for bash, zsh or fish; the package installs them",
+	  "spoa-llm completion bash > ~/.local/share/bash-completion/completions/spoa-llm", .file = command_completion },
 };
 /* clang-format on */
 

@@ -48,6 +48,8 @@ def expected(prefix, units, doc=("CHANGELOG.md", "LICENSE", "README.md", "SECURI
     return sorted(
         ["etc/spoa-llm/spoa-llm.json", prefix + "/bin/spoa-llm", prefix + "/share/man/man1/spoa-llm.1",
          prefix + "/share/man/man5/spoa-llm.json.5", prefix + "/share/man/man7/spoa-llm-events.7", prefix + "/lib/sysusers.d/spoa-llm.conf",
+         prefix + "/share/bash-completion/completions/spoa-llm", prefix + "/share/fish/vendor_completions.d/spoa-llm.fish",
+         prefix + "/share/zsh/%s/_spoa-llm" % ("vendor-completions" if prefix == "usr" else "site-functions"),
          prefix + "/lib/sysctl.d/50-spoa-llm.conf", prefix + "/lib/tmpfiles.d/spoa-llm.conf"]
         + ["%s/share/doc/spoa-llm/%s" % (prefix, name) for name in doc]
         + ["%s/share/doc/spoa-llm/docs/%s" % (prefix, path.name) for path in (ROOT / "docs").glob("*.md")]

@@ -80,14 +80,16 @@ static bool ask(status *s, const config *c)
 			snprintf(s->why, sizeof s->why,
 				 "ready; details need \"admin_token\", which this user cannot read");
 		free(body);
-		return body != NULL || (worsen(s, HEALTH_CRITICAL, "", e.text), false);
+		if (!body)
+			worsen(s, HEALTH_CRITICAL, "", e.text);
+		return body != NULL;
 	}
 	s->stats = body && code == 200 ? cJSON_Parse(body) : NULL;
-	free(body);
-	if (!s->stats) {
+	if (!s->stats)
 		worsen(s, HEALTH_CRITICAL, "", body ? "what answers at \"admin_listen\" is no agent" : e.text);
+	free(body);
+	if (!s->stats)
 		return false;
-	}
 	const cJSON *check;
 	cJSON_ArrayForEach(check,
 			   cJSON_GetObjectItemCaseSensitive(s->stats, "checks")) if (health_of(check) != HEALTH_OK)

@@ -1,13 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "ship/otlp.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -40,7 +38,6 @@ typedef struct row {
 struct otlp {
 	const otlp_settings *set;
 	pthread_t thread;
-	int stop_fd;
 	pthread_mutex_t lock; /* guards `told`, which is `status` as of the last look */
 	struct status {
 		ship_state state;
@@ -74,7 +71,7 @@ struct otlp {
 
 static bool stopping(const otlp *o)
 {
-	struct pollfd fd = { .fd = o->stop_fd, .events = POLLIN };
+	struct pollfd fd = { .fd = o->set->stop_fd, .events = POLLIN };
 	return poll(&fd, 1, 0) > 0;
 }
 
@@ -110,7 +107,7 @@ static void set_state(otlp *o, ship_state state, const char *problem)
 static bool pause_ms(otlp *o, int64_t ms)
 {
 	int64_t until = clock_mono_ms() + ms;
-	struct pollfd fd = { .fd = o->stop_fd, .events = POLLIN };
+	struct pollfd fd = { .fd = o->set->stop_fd, .events = POLLIN };
 
 	for (int64_t left = ms; left > 0; left = until - clock_mono_ms()) {
 		if (poll(&fd, 1, left < 1000 ? (int)left : 1000) > 0)
@@ -439,31 +436,25 @@ otlp *otlp_start(const otlp_settings *settings, err *e)
 	snprintf(o->url, sizeof o->url, "%.*s%s", (int)(len - (len && settings->endpoint[len - 1] == '/')),
 		 settings->endpoint, whole ? "" : "/v1/traces");
 	snprintf(o->agent, sizeof o->agent, "spoa-llm/%s", settings->from.version);
-	o->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	o->posting = (post_settings){ .url = o->url,
 				      .headers_file = settings->headers_file,
 				      .ca_file = settings->ca_file,
 				      .agent = o->agent,
-				      .stop_fd = o->stop_fd };
-	int rc = o->stop_fd >= 0 ? thread_start(&o->thread, otlp_main, o) : errno;
+				      .stop_fd = settings->stop_fd };
+	int rc = thread_start(&o->thread, otlp_main, o);
 	if (rc == 0)
 		return o;
 	err_set(e, "the thread that sends spans: %s", strerror(rc));
-	if (o->stop_fd >= 0)
-		close(o->stop_fd);
 	free(o);
 	return NULL;
 }
 
-bool otlp_stop(otlp *o, int64_t until_ms)
+bool otlp_join(otlp *o, const struct timespec *until)
 {
-	struct timespec until = clock_timespec(until_ms);
-
-	eventfd_write(o->stop_fd, 1);
-	if (pthread_clockjoin_np(o->thread, NULL, CLOCK_MONOTONIC, &until) != 0)
+	if (pthread_timedjoin_np(o->thread, NULL, until) != 0)
 		return false;
 	log_event(otlp_ended, LOG_I("sent", o->status.sent), LOG_I("dropped", o->status.dropped));
-	close(o->stop_fd);
+	pthread_mutex_destroy(&o->lock);
 	free(o);
 	return true;
 }

@@ -5,6 +5,8 @@
 #ifndef SHIP_OTLP_H
 #define SHIP_OTLP_H
 
+#include <time.h>
+
 #include "base/err.h"
 #include "base/must_check.h"
 #include "ship/shipper.h"
@@ -24,6 +26,7 @@ typedef struct otlp_settings {
 	const char *dir;          /* of the file with the position */
 	bool sampled_only;        /* no span of a request whose client does not record its trace */
 	span_source from;         /* `uuid` is set by the thread */
+	int stop_fd;              /* readable: the thread has to end */
 } otlp_settings;
 
 typedef struct otlp otlp;
@@ -32,8 +35,8 @@ typedef struct otlp otlp;
 otlp *otlp_start(const otlp_settings *settings, err *e);
 /* Writes what the agent is told, a JSON object, to `out`. Returns its length. */
 size_t otlp_report(otlp *o, char out[OTLP_REPORT_MAX]);
-/* Has the thread end, and waits until `until_ms` of the monotonic clock. False: it has not ended. It frees `o`, or
- * leaves all of it to the thread. */
-bool otlp_stop(otlp *o, int64_t until_ms);
+/* Waits until the thread has ended, at most until `until`, by the wall clock. False: it has not, and keeps `o`; else
+ * `o` is freed. */
+bool otlp_join(otlp *o, const struct timespec *until);
 
 #endif

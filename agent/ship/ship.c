@@ -14,7 +14,6 @@
 #include <unistd.h>
 
 #include "base/address.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "base/thread.h"
@@ -214,7 +213,9 @@ int ship_run(const ship_settings *settings)
 		fprintf(stderr, "spoa-llm: the thread that ships: %s\n", strerror(rc));
 		return EX_OSERR;
 	}
-	if (settings->otlp && !(s.otlp = otlp_start(settings->otlp, &e))) {
+	otlp_settings spans = settings->otlp ? *settings->otlp : (otlp_settings){ .db = NULL };
+	spans.stop_fd = s.stop_fd;
+	if (settings->otlp && !(s.otlp = otlp_start(&spans, &e))) {
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_OSERR;
 	}
@@ -235,7 +236,7 @@ int ship_run(const ship_settings *settings)
 	joined = answers_join(&s.answers, &until) && joined;
 	answers_close(&s.answers);
 	tell(&s);
-	joined = (!s.otlp || otlp_stop(s.otlp, clock_mono_ms() + LAST_S * 1000)) && joined;
+	joined = (!s.otlp || otlp_join(s.otlp, &until)) && joined;
 	pthread_mutex_lock(&s.lock);
 	log_event(ship_ended, LOG_I("sent", s.status.sent));
 	pthread_mutex_unlock(&s.lock);

@@ -1,11 +1,16 @@
 """Budgets over a fleet: each gateway knows what clients and projects spend on the others, and goes on with its share while it does not.
 
-FLEET_BUDGETS=120 is the long form: as many seconds of requests, with figures."""
+FLEET_BUDGETS=1 is the long form, with `-s` to see how far budgets are overrun."""
+import concurrent.futures
 import contextlib
 import json
+import os
 import random
 import signal
+import socket
 import sqlite3
+import threading
+import time
 
 import pytest
 
@@ -14,6 +19,7 @@ import harness
 import keys
 import postgres
 from harness import until
+from loglines import Maker
 from test_budgets_seen import KEYS, budgeted
 from test_explain_client import command, post
 from test_metrics import one as metric, scrape
@@ -25,6 +31,7 @@ CLIENTS = [keys.entry("alice", KEYS["alice"], project="search", budget=BUDGET),
            keys.entry("bob", KEYS["bob"], budget={"usd": "10", "per": "month"}),
            keys.entry("carol", KEYS["carol"], budget={"usd": "0.5", "per": "week"})]
 PROJECTS = [{"name": "search", "budget": {"usd": "5", "per": "month"}}]
+LONG = "FLEET_BUDGETS" in os.environ
 CENT = 10 ** 7  # a cent, and the cost of 1,000 tokens of output
 
 
@@ -248,3 +255,113 @@ def test_clients_that_come_later(three, fleet):
     until(lambda: b.agent.budgets()["of"] == 5, 10, "the clients are read")
     wait_for([b], "dora", [40])
     assert b.spent("dora") == pytest.approx(40 * CENT)
+
+
+def spend_all(one, name, seconds, stop):
+    """Asks for a cent at a time, twenty times a second, and ends each request half a second later, until none was admitted for two seconds."""
+    open, refused_since = [], None
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not stop.is_set():
+        now = time.monotonic()
+        while open and open[0][0] <= now:
+            one.end(open.pop(0)[1], name)
+        id = one.ask(name)
+        if id:
+            open.append((now + .5, id))
+            refused_since = None
+        else:
+            refused_since = refused_since or now
+            if now - refused_since > 2:
+                break
+        stop.wait(.05)
+    for _, id in open:
+        one.end(id, name)
+
+
+def overrun(three, name, budget):
+    """All spend at the same time. Returns by how many cents the budget is overrun."""
+    stop = threading.Event()
+    with concurrent.futures.ThreadPoolExecutor(3) as pool:
+        for done in [pool.submit(spend_all, one, name, 60, stop) for one in three]:
+            done.result()
+    until(lambda: not any(one.account(name)["reserved_nano"] for one in three), 20, "all requests have ended")
+    return sum(one.spent(name) for one in three) / CENT - budget
+
+
+def test_overrun_with_and_without_postgresql(three, pause):
+    """20 requests a second on each of three gateways, each half a second long. While they know of each other, a budget that is small is overrun by no more than
+    once for each of the others, and a larger one (the long form) by what the others have in flight and spend in three seconds. Alone it is not overrun."""
+    name, budget = ("bob", 1000) if LONG else ("carol", 50)
+    connected = overrun(three, name, budget)
+    wait = {one.name: sum(other.spent(name) for other in three if other is not one) for one in three}
+    for one in three:
+        until(lambda: one.elsewhere(name) == wait[one.name], 20, "all know the same")
+    pause()
+    for one in three:
+        one.agent.log("event=budgets_alone .*gateways=3", 20)
+    alone = overrun(three, "alice", 100)
+    pause(False)
+    print("overrun in cents: of %d when connected %.1f, of 100 alone %.1f" % (budget, connected, alone))
+    assert -3 <= connected <= (2 * (60 + 10) if LONG else 2 * budget), connected
+    assert -4 <= alone <= .5, alone
+    spent = sum(one.spent("alice") for one in three)
+    for one in three:
+        until(lambda: one.elsewhere("alice") + one.spent("alice") == spent, 40, "all know the same again")
+
+
+def elsewhere_of(gateway, day):
+    """What PostgreSQL tells the gateway's role: {name: [day, week, month]}."""
+    return {row[4]: [int(sum) for sum in row[5:]] for row in gateway.sql("select * from spoa_llm.spent_elsewhere(%d, '{}', '{}')" % day) if row[3]}
+
+
+def test_a_writer_sees_sums_alone(fleet):
+    """Its own rows, and what the others spent together; in the period of the day that it asks for, whatever day it is for them."""
+    day = 20500     # Monday, 2026-02-16
+    gateways = [fleets.Gateway(fleet, name) for name in ("one", "two", "three")]
+    numbers = []
+    for one in gateways:
+        one.take(Maker(seed=3).make(3))
+        numbers.append(one.register()[0][0])
+    one, two, three = gateways
+
+    def put(gateway, number, name, at, sums, code=0):
+        return gateway.sql("update spoa_llm.gateways set spent_sequence = spent_sequence + 1; insert into spoa_llm.spending select %s, 4, '%s', %d, %s, 1"
+                           " on conflict (kind, name, gateway) do update set day = excluded.day, day_nano = excluded.day_nano" % (
+                               number, name, at, ", ".join(map(str, sums))), code=code)
+    put(one, numbers[0], "alice", day, (1, 1, 1, 1, 1, 1))
+    put(two, numbers[1], "alice", day, (10, 20, 30, 40, 50, 60))
+    put(three, numbers[2], "alice", day + 1, (100, 200, 300, 400, 500, 600))
+    assert elsewhere_of(one, day) == {"alice": [410, 220, 330]}           # the clock of `three` is a day ahead, in the same week and month
+    assert elsewhere_of(one, day - 1) == {"alice": [40, 550, 330]}        # Sunday: the week before
+    assert elsewhere_of(one, day + 1) == {"alice": [100, 220, 330]}
+    assert elsewhere_of(one, day - 16) == {"alice": [0, 0, 660]}          # January
+    assert elsewhere_of(one, day + 40) == {"alice": [0, 0, 0]}
+    assert one.sql("select sum(day_nano) from spoa_llm.spending") == [["1"]]
+    for bad in (lambda: put(one, numbers[1], "bob", day, (1, 1, 1, 1, 1, 1), code=3), lambda: put(one, numbers[0], "bob", day, (-1, 1, 1, 1, 1, 1), code=3),
+                lambda: one.sql("delete from spoa_llm.spending", code=3)):
+        bad()
+    one.sql("update spoa_llm.spending set day_nano = 0; update spoa_llm.gateways set spent_sequence = 0")
+    assert fleet.sql("select gateway, day_nano from spoa_llm.spending order by 1") == [[numbers[0], "0"], [numbers[1], "10"], [numbers[2], "100"]]
+    reader = "reader" + fleet.suffix
+    assert "permission denied" in fleet.sql("select * from spoa_llm.spent_elsewhere(1, '{}', '{}')", user="spoa_llm_" + reader,
+                                            password=fleet.add(reader, "--reader"), code=None).stderr
+
+
+def test_words_that_are_none(three):
+    """Whoever may write to the socket is believed, but nothing that is no word of a shipper does any harm."""
+    a = three[0]
+    [address] = a.settings["fleet_listen"] if isinstance(a.settings["fleet_listen"], list) else [a.settings["fleet_listen"]]
+    day = int(time.time() // 86400)
+    good = {"v": 1, "kind": "spent", "pass": 7, "first": True, "day": day, "gateways": 3, "spent": [[4, "alice", 1, 2, 3]], "last": True}
+    words = [b"", b"{", b"[]", b"\xff" * 9000, b'{"kind":"spent"}', json.dumps(good).encode()[:-5]]
+    words += [json.dumps(dict(good, **odd)).encode() for odd in (
+        {"day": -1}, {"day": 1 << 62}, {"pass": -1}, {"pass": 1 << 40}, {"gateways": 0}, {"gateways": 1 << 40}, {"spent": {}}, {"spent": 1},
+        {"spent": [1, [], [4], [4, "alice"], [4, 1, 1, 1, 1], [9, "alice", 1, 1, 1], [4, "x" * 500, 1, 1, 1], [4, "alice", 1.5, 1, 1], [4, "alice", 1, 1, 1, 1]]})]
+    three[0].shipper.end()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+        sock.connect(address.split("@", 1)[1])
+        for word in words:
+            sock.send(word)
+        sock.send(json.dumps(dict(good, spent=[[4, "alice", 33 * CENT, 2, 3]])).encode())
+    wait_for([a], "alice", [33])
+    assert a.spend("alice", 60) and not a.spend("alice", 30)

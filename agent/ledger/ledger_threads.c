@@ -121,7 +121,7 @@ static int64_t removable(store_thread *t)
 	told = t->l->shipped;
 	pthread_mutex_unlock(&t->l->settings_lock);
 	if (store_identity(t->store, &own, &e) != STORE_OK || strcmp(own.uuid, told.uuid) != 0 ||
-	    strcmp(own.epoch, told.epoch) != 0)
+	    strcmp(own.epoch, told.epoch) != 0 || told.sequence > own.sequence)
 		return 0;
 	return told.sequence;
 }

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "base/sum.h"
 
 typedef struct said {
 	char kind[16], uuid[37], ledger_epoch[17];
@@ -200,8 +201,8 @@ void shipping_take(shipping *s, slice datagram, ledger *l)
 		return;
 	pthread_mutex_lock(&s->lock);
 	if (now.pid != s->pid) { /* another process counts from 0 */
-		s->sent += (uint64_t)s->last.sent;
-		s->rejected += (uint64_t)s->last.rejected;
+		s->sent = add_capped(s->sent, s->last.sent);
+		s->rejected = add_capped(s->rejected, s->last.rejected);
 		s->pid = now.pid;
 	}
 	s->last = now.fleet;
@@ -239,8 +240,8 @@ host_fleet shipping_tell(shipping *s)
 	tell.ever = s->heard_ms != 0;
 	tell.silent_ms = clock_mono_ms() - (tell.ever ? s->heard_ms : s->began_ms);
 	tell.silent = tell.silent_ms > SHIPPING_SILENT_MS;
-	tell.sent += (int64_t)s->sent;
-	tell.rejected += (int64_t)s->rejected;
+	tell.sent = add_capped(tell.sent, s->sent);
+	tell.rejected = add_capped(tell.rejected, s->rejected);
 	if (s->spending)
 		tell.sharers = spending_sharers(s->spending, &tell.alone);
 	pthread_mutex_unlock(&s->lock);

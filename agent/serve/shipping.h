@@ -19,7 +19,7 @@ enum {
 typedef struct shipping {
 	pthread_mutex_t lock; /* of all below */
 	host_fleet last;
-	uint64_t sent, rejected; /* by earlier processes */
+	int64_t sent, rejected; /* by earlier processes */
 	int64_t pid;
 	int64_t heard_ms, began_ms; /* monotonic; heard_ms 0: not yet */
 	bool silent;                /* logged */

@@ -37,7 +37,7 @@ ssize_t ask_hidden(const char *prompt, char *out, size_t cap)
 	struct sigaction action = { .sa_handler = show_again, .sa_flags = (int)SA_RESETHAND };
 	struct termios quiet;
 	size_t len = 0;
-	ssize_t got;
+	ssize_t got = 0;
 
 	if (tcgetattr(STDIN_FILENO, &shown) != 0)
 		return -1;

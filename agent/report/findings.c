@@ -5,17 +5,20 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "report/print.h"
+
 /* Of a line: `part` and `name` take so many columns. */
 enum { NAME_COLUMNS = 26 };
 
 static const struct {
 	const char *shown, *json;
+	paint paint;
 } states[] = {
-	[FOUND_OK] = { "ok", "ok" },
-	[FOUND_WARNING] = { "WARNING", "warning" },
-	[FOUND_OLDER] = { "older", "older" },
-	[FOUND_UNKNOWN] = { "unknown", "unknown" },
-	[FOUND_PROBLEM] = { "PROBLEM", "problem" },
+	[FOUND_OK] = { "ok", "ok", PAINT_GOOD },
+	[FOUND_WARNING] = { "WARNING", "warning", PAINT_WARN },
+	[FOUND_OLDER] = { "older", "older", PAINT_WARN },
+	[FOUND_UNKNOWN] = { "unknown", "unknown", PAINT_WARN },
+	[FOUND_PROBLEM] = { "PROBLEM", "problem", PAINT_BAD },
 };
 
 /* Returns the text, to be freed, with one blank where there are more; NULL: out of memory. */
@@ -44,7 +47,9 @@ void finding(findings *to, finding_state state, const char *part, const char *na
 	va_start(args, fmt);
 	if (to->f) {
 		int columns = NAME_COLUMNS - 1 - (int)(strlen(part) > 5 ? strlen(part) : 5);
-		fprintf(to->f, "%-8s %-5s %-*s -> ", states[state].shown, part, columns, name);
+		terminal t = terminal_of(to->f);
+		fprintf(to->f, "%s%-8s%s %-5s %-*s -> ", print_paint(&t, states[state].paint), states[state].shown,
+			print_paint(&t, PAINT_NONE), part, columns, name);
 		vfprintf(to->f, fmt, args);
 		fputc('\n', to->f);
 	} else {

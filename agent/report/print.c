@@ -207,41 +207,67 @@ static int columns_of(uint32_t c, const terminal *t)
 	return width > 0 || (c >= 0x300 && c < 0x370) ? width : -1;
 }
 
-int print_label(char *out, const terminal *t, const char *label, int columns)
-{
-	const char *ellipsis = t->utf8 ? "\xe2\x80\xa6" : "..";
-	int ellipsis_columns = t->utf8 ? 1 : 2, used = 0, cut_used = 0;
-	size_t len = 0, cut = 0;
+/* A character of a label as it is shown. */
+typedef struct shown {
+	char text[4];
+	uint8_t bytes, columns;
+} shown;
 
-	locale_t locale = t->utf8 ? newlocale(LC_CTYPE_MASK, "", (locale_t)0) : (locale_t)0;
-	locale_t before = locale ? uselocale(locale) : (locale_t)0;
-	while (*label && len + 8 < PRINT_LABEL) {
+enum { SHOWN_MAX = PRINT_LABEL / 4 }; /* a label has fewer characters */
+
+/* Splits `label` into the characters that are shown, and adds up their columns. */
+static size_t split_label(shown *out, const terminal *t, const char *label, int *columns)
+{
+	size_t count = 0;
+
+	*columns = 0;
+	for (; *label && count < SHOWN_MAX; count++) {
 		const char *begin = label;
 		uint32_t c = utf8_next(&label);
 		/* U+FFFD for one byte means that the byte is not UTF-8. */
 		int width = c == 0xfffd && label - begin == 1 ? -1 : columns_of(c, t);
-		size_t bytes = width < 0 ? 1 : (size_t)(label - begin);
-		if (used <= columns - ellipsis_columns) {
-			cut = len;
-			cut_used = used;
-		}
-		if (used + (width < 0 ? 1 : width) > columns) {
-			len = cut + (size_t)sprintf(out + cut, "%s", ellipsis);
-			used = cut_used + ellipsis_columns;
-			break;
-		}
-		if (width < 0)
-			out[len] = '?';
-		else
-			memcpy(out + len, begin, bytes);
-		len += bytes;
-		used += width < 0 ? 1 : width;
+		shown *s = &out[count];
+		s->bytes = width < 0 ? 1 : (uint8_t)(label - begin);
+		s->columns = width < 0 ? 1 : (uint8_t)width;
+		memcpy(s->text, width < 0 ? "?" : begin, s->bytes);
+		*columns += s->columns;
 	}
-	out[len] = '\0';
+	return count;
+}
+
+int print_label(char *out, const terminal *t, const char *label, int columns)
+{
+	const char *ellipsis = t->utf8 ? "\xe2\x80\xa6" : "..";
+	int used = 0, all = 0, room = columns - (t->utf8 ? 1 : 2), tail = 0;
+	shown chars[SHOWN_MAX];
+	size_t len = 0, from;
+
+	locale_t locale = t->utf8 ? newlocale(LC_CTYPE_MASK, "", (locale_t)0) : (locale_t)0;
+	locale_t before = locale ? uselocale(locale) : (locale_t)0;
+	size_t count = split_label(chars, t, label, &all), i = 0;
 	if (locale) {
 		uselocale(before);
 		freelocale(locale);
 	}
+	/* Half of the room is for the end of a name that is too long, and the beginning has what is left. */
+	for (from = count; all > columns && from && tail + chars[from - 1].columns <= room / 2; from--)
+		tail += chars[from - 1].columns;
+	while (from < count && all > columns && !chars[from].columns)
+		from++;
+	for (; i < count && (all <= columns || (i < from && used + chars[i].columns <= room - tail)); i++) {
+		memcpy(out + len, chars[i].text, chars[i].bytes);
+		len += chars[i].bytes;
+		used += chars[i].columns;
+	}
+	if (all > columns) {
+		len += (size_t)sprintf(out + len, "%s", ellipsis);
+		used += columns - room + tail;
+		for (; from < count; from++) {
+			memcpy(out + len, chars[from].text, chars[from].bytes);
+			len += chars[from].bytes;
+		}
+	}
+	out[len] = '\0';
 	return used;
 }
 

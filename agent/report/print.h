@@ -42,8 +42,8 @@ terminal terminal_of(FILE *f);
 typedef enum paint { PAINT_NONE, PAINT_GOOD, PAINT_WARN, PAINT_BAD, PAINT_STRONG } paint;
 const char *print_paint(const terminal *t, paint p);
 /* Writes a name from outside into `out` (PRINT_LABEL bytes), in at most `columns` columns: characters that cannot be
- * shown, move the cursor or change the direction of writing become `?`; a name that is too long is cut and ends with an
- * ellipsis. Returns how many columns it takes. */
+ * shown, move the cursor or change the direction of writing become `?`; a name that is too long has an ellipsis
+ * in its middle, because names differ at their ends. Returns how many columns it takes. */
 int print_label(char *out, const terminal *t, const char *label, int columns);
 /* Draws a bar: `part` of `whole`, where `whole` is `columns` wide. Returns how many columns it takes. */
 int print_bar(FILE *f, const terminal *t, int64_t part, int64_t whole, int columns);

@@ -12,8 +12,8 @@ enum {
 	ROWS_SHOWN = 30,  /* models, routes ...; the others are added up in one row */
 	MODELS_SHOWN = 6, /* names of models whose requests are in doubt */
 	/* in columns of the terminal */
-	BAR_MIN = 6,
-	BAR_MAX = 24,
+	BAR = 10,       /* of the table: a column is 10 % of the whole, whatever the terminal and the table */
+	BAR_MAX = 24,   /* of the totals */
 	LABEL_MIN = 22, /* names take at least this, or what they need, before there is a bar */
 	LABEL_MAX = 44,
 };
@@ -108,7 +108,8 @@ typedef struct table {
 	int width[COLUMNS];  /* 0: not shown */
 	unsigned decimals;   /* of money, in all rows */
 	bool by_cost;        /* share and bar show the cost; else the requests */
-	int64_t whole, most; /* cost or requests of all rows, and of the largest */
+	int64_t whole;       /* cost or requests of all rows */
+	bool totalled;       /* there is a row with the totals at the end */
 	bool rough, too_low; /* some cost in the table has the mark ~; the mark + */
 } table;
 
@@ -121,12 +122,13 @@ static const char *money_cell(const table *t, char *out, int64_t nano)
 {
 	char digits[PRINT_NUMBER];
 
-	print_money(digits, nano, t->decimals);
-	/* An amount that rounds to 0 is shown as "<$0.01". */
-	bool vanishes = nano && !strpbrk(digits, "123456789");
-	snprintf(out, PRINT_NUMBER, "%s%.40s", vanishes ? nano < 0 ? ">-" : "<" : "", digits);
-	if (vanishes)
-		out[strlen(out) - 1] = '1';
+	/* An amount that would round to 0 has more digits than the others. */
+	for (unsigned decimals = t->decimals; decimals <= 9; decimals++) {
+		print_money(digits, nano, decimals);
+		if (!nano || strpbrk(digits, "123456789"))
+			break;
+	}
+	snprintf(out, PRINT_NUMBER, "%.40s", digits);
 	return out;
 }
 
@@ -156,6 +158,11 @@ static const char *cell(const table *t, const store_sums *s, column c, char *out
 {
 	if (nothing_known(s) && c >= COL_TOKENS && c <= COL_COST) {
 		snprintf(out, PRINT_NUMBER, "unknown");
+		return out;
+	}
+	/* What has no price has saved nobody knows how much, which is not $0.00. */
+	if ((nothing_known(s) || nothing_priced(s)) && c >= COL_COMPRESSION && c <= COL_SAVED) {
+		snprintf(out, PRINT_NUMBER, "-");
 		return out;
 	}
 	switch (c) {
@@ -229,6 +236,10 @@ static int measure(table *t, const column *shown)
 			int len = (int)strlen(cell(t, &t->rows[row], c, text));
 			width = len > width ? len : width;
 		}
+		if (t->totalled) {
+			int len = (int)strlen(cell(t, &t->report->total, c, text));
+			width = len > width ? len : width;
+		}
 		t->width[c] = width;
 		/* Two spaces between columns; none between the cost and its mark. */
 		used += width + (c == COL_MARK ? 0 : 2);
@@ -257,13 +268,10 @@ static void lay_out(table *t)
 	}
 	for (size_t i = 0; i < sizeof layouts / sizeof layouts[0]; i++) {
 		rest = term->columns - measure(t, layouts[i]);
-		if (rest >= (label < LABEL_MIN ? label : LABEL_MIN) + 2 + BAR_MIN)
+		if (rest >= (label < LABEL_MIN ? label : LABEL_MIN) + 2 + BAR)
 			break;
 	}
-	int bar = rest - label - 2;
-	if (bar < BAR_MIN && rest >= LABEL_MIN + 2 + BAR_MIN)
-		bar = BAR_MIN;
-	t->width[COL_BAR] = bar < BAR_MIN ? 0 : bar > BAR_MAX ? BAR_MAX : bar;
+	t->width[COL_BAR] = rest >= (label < LABEL_MIN ? label : LABEL_MIN) + 2 + BAR ? BAR : 0;
 	rest -= t->width[COL_BAR] ? t->width[COL_BAR] + 2 : 0;
 	t->width[COL_LABEL] = label <= rest ? label : rest > 8 ? rest : 8;
 }
@@ -282,7 +290,7 @@ static void print_row(const table *t, const store_sums *s)
 	const terminal *term = &t->report->terminal;
 	char text[PRINT_LABEL];
 
-	int width = print_label(text, term, label_of(s), t->width[COL_LABEL]);
+	int width = print_label(text, term, s == &t->report->total ? "total" : label_of(s), t->width[COL_LABEL]);
 	fputs(text, stdout);
 	spaces(t->width[COL_LABEL] - width);
 	for (column c = COL_REQUESTS; c < COLUMNS; c++) {
@@ -290,11 +298,16 @@ static void print_row(const table *t, const store_sums *s)
 			continue;
 		if (c == COL_BAR) {
 			printf("  ");
-			spaces(t->width[c] - print_bar(stdout, term, weight(t, s), t->most, t->width[c]));
+			bool row = s != &t->report->total;
+			spaces(t->width[c] - (row ? print_bar(stdout, term, weight(t, s), t->whole, t->width[c]) : 0));
 		} else if (c == COL_MARK) {
 			printf("%-*s", t->width[c], cell(t, s, c, text));
 		} else {
-			printf("  %*s", t->width[c], cell(t, s, c, text));
+			paint p = c == COL_COST && nothing_priced(s)                       ? PAINT_WARN :
+				  c == COL_SAVED && *cell(t, s, c, text) == '-' && text[1] ? PAINT_BAD :
+											     PAINT_NONE;
+			printf("  %s%*s%s", p ? print_paint(term, p) : "", t->width[c], cell(t, s, c, text),
+			       p ? print_paint(term, PAINT_NONE) : "");
 		}
 	}
 	putchar('\n');
@@ -339,11 +352,11 @@ static void print_table(savings_report *r)
 		int64_t money[] = { absolute(s->cost), absolute(savings_all(s)) };
 		for (size_t m = 0; m < 2; m++)
 			most_money = money[m] > most_money ? money[m] : most_money;
-		t.most = weight(&t, s) > t.most ? weight(&t, s) : t.most;
 		t.rough = t.rough || is_rough(s);
 		t.too_low = t.too_low || is_too_low(s);
 	}
 	t.decimals = decimals_for(most_money);
+	t.totalled = t.count > 1;
 	lay_out(&t);
 	print_heading(&t);
 	for (size_t i = 0; i < t.count && !output_failed(); i++) {
@@ -351,8 +364,11 @@ static void print_table(savings_report *r)
 			print_pause(r, t.rows[i - 1].label, t.rows[i].label);
 		print_row(&t, &t.rows[i]);
 	}
-	if (t.count > 1 || t.rough || t.too_low || !t.by_cost)
-		putchar('\n');
+	if (t.totalled)
+		print_row(&t, &r->total);
+	putchar('\n');
+	if (t.width[COL_TOKENS])
+		printf("tokens: input, cached and output together\n");
 	if (t.rough)
 		printf("~ partly estimated, or partly priced\n");
 	if (t.too_low)
@@ -365,7 +381,7 @@ static void print_table(savings_report *r)
 
 /* ---- the totals */
 
-enum { TOTAL_LABEL = 20 };
+enum { TOTAL_LABEL = 23 };
 
 static void print_title(const savings_report *r)
 {
@@ -440,10 +456,11 @@ static void print_totals(const savings_report *r)
 		{ "tokens out", print_count(n[5], s->output), "", 0, 0, 0 },
 		{ "cost", money_cell(&t, n[6], s->cost), "", 0, 0, 0 },
 		{ "saved", money_cell(&t, n[7], saved), "", 0, 0, 0 },
-		{ r->fleet ? "the gateways" : "this gateway", money_cell(&t, n[8], gateway), "", gateway, whole, 1 },
+		{ r->fleet ? "by the gateways" : "by this gateway", money_cell(&t, n[8], gateway), "", gateway, whole,
+		  1 },
 		{ "compression", money_cell(&t, n[9], s->saved_compression), "", s->saved_compression, whole, 2 },
 		{ "routing", money_cell(&t, n[10], s->saved_routing), "", s->saved_routing, whole, 2 },
-		{ "providers' caches", money_cell(&t, n[11], s->saved_cache), "", s->saved_cache, whole, 1 },
+		{ "by providers' caches", money_cell(&t, n[11], s->saved_cache), "", s->saved_cache, whole, 1 },
 	};
 	total_line *by[] = { &lines[8], &lines[11] };
 

@@ -197,7 +197,7 @@ def test_table_fits_the_terminal(day, columns, by):
         columns_of_row = "".join(c + "\0" * (width(c) - 1) if width(c) else "" for c in row)
         for end in ends:
             assert columns_of_row[end - 1] != " ", (rows[0], row)
-    assert "█" in text
+    assert ("█" in text) == (columns >= 60)  # a narrower one has no room for bars
 
 
 def test_totals_of_the_table(day):
@@ -209,12 +209,12 @@ def test_totals_of_the_table(day):
     for name, value in (("tokens in", tokens), ("  uncached", total["input"]), ("  cache read", total["cache_read"]),
                         ("  cache write", total["cache_write"]), ("tokens out", total["output"])):
         assert re.search(r"^%s +%s( |$)" % (name, "{:,}".format(value)), text, re.M), name
-    for name, value in (("cost", total["cost"]), ("saved", total["saved_total"]), ("  this gateway", total["saved_gateway"]),
+    for name, value in (("cost", total["cost"]), ("saved", total["saved_total"]), ("  by this gateway", total["saved_gateway"]),
                         ("    compression", total["saved_compression"]), ("    routing", total["saved_routing"]),
-                        ("  providers' caches", total["saved_cache"])):
+                        ("  by providers' caches", total["saved_cache"])):
         assert re.search(r"^%s +%s( |$)" % (name, re.escape(dollars(value))), text, re.M), (name, dollars(value), text)
     assert dollars(total["cost"] - total["estimated_cost"]) + " without estimates" in text
-    for name, kind in (("this gateway", "gateway"), ("providers' caches", "cache")):
+    for name, kind in (("by this gateway", "gateway"), ("by providers' caches", "cache")):
         line = next(line for line in text.splitlines() if line.strip().startswith(name))
         assert line.endswith(dollars(total["saved_" + kind] - total["estimated_saved_" + kind]) + " without estimates"), line
     assert "{:,} without estimates".format(total["output"] - total["estimated_output"]) in text
@@ -293,6 +293,39 @@ def test_small_money_is_not_nothing(ledger):
     ledger.take(entries)
     text = ledger.run("savings").out
     assert re.search(r"^cost +\$0\.000008", text, re.M), text
+
+
+def test_the_last_row_is_the_total(day):
+    total = loglines.sums(day.wants)
+    for by in ("model", "day"):
+        rows = [line for line in day.run("savings", "--by", by, env={"COLUMNS": "150"}).out.splitlines() if line.startswith("total ")]
+        assert len(rows) == 1
+        words = rows[0].split()
+        assert words[1] == "{:,}".format(total["requests"]) and dollars(total["saved_total"]) == words[-1] and "100.0%" in words, rows
+        assert any(word.rstrip("~+") == dollars(total["cost"]) for word in words)
+    assert "\ntokens: input, cached and output together\n" in day.run("savings").out
+
+
+def test_a_bar_has_one_scale(day):
+    """A column of a bar is 10 % of the whole, whatever the terminal's width and the group."""
+    seen = 0
+    for by in ("model", "route", "project", "client"):
+        for columns in (80, 120, 160):
+            for line in on_terminal(day, columns, "savings", "--by", by).split(by + " ", 1)[1].splitlines():
+                found = re.search(r" (\d+\.\d)%  ([█▏▎▍▌▋▊▉]+) ", line)
+                if found:
+                    eighths = sum(8 if c == "█" else 1 + "▏▎▍▌▋▊▉".index(c) for c in found.group(2))
+                    assert abs(eighths - max(1, float(found.group(1)) * 0.8)) <= 0.6, line
+                    seen += 1
+    assert seen > 30
+
+
+def test_names_that_differ_at_their_ends(ledger):
+    """A long name is cut in its middle."""
+    names = ["vendor/some-quite-long-model-family-name-of-the-year-" + end for end in ("mini", "large")]
+    ledger.take([Maker(seed=n).one(kind="reported", model=name, id="long-%d" % n) for n, name in enumerate(names)])
+    text = ledger.run("savings").out
+    assert re.search(r"^vendor/\S+\.\.\S*-mini ", text, re.M) and re.search(r"^vendor/\S+\.\.\S*-large ", text, re.M), text
 
 
 def test_pauses_are_shown(ledger):

@@ -154,7 +154,7 @@ def test_order_and_columns_of_the_export(day):
     assert names == ("id time route backend protocol model project client status code termination stream bytes_in bytes_out "
                      "ttfb_ms total_ms input output cache_read cache_write saved usage_from price_from cost_nanodollars "
                      "saved_compression_nanodollars saved_cache_nanodollars saved_routing_nanodollars price_missing tap member attempts tried keyed "
-                     "charged_nanodollars").split()
+                     "charged_nanodollars operation traceparent").split()
     header = day.ledger("export", "--csv").out.split("\r\n")[0]
     assert header == ",".join(names).replace("_nanodollars", "_usd")
     times = [json.loads(line)["time"] for line in text.splitlines()]

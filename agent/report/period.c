@@ -118,6 +118,8 @@ bool period_parse(const char *since, const char *until, const char *fallback, pe
 		return err_set_kind(e, why.kind, "--until %s", why.text);
 	if (p->to_ms >= LAST_END)
 		p->to_ms = INT64_MAX;
+	if (!until && p->from_ms > now)
+		return err_set(e, "--since \"%.60s\" is still to come", since ? since : fallback);
 	if (p->from_ms >= p->to_ms)
 		return err_set(e, "--since must be before --until");
 	return true;

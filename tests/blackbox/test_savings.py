@@ -295,6 +295,12 @@ def test_small_money_is_not_nothing(ledger):
     assert re.search(r"^cost +\$0\.000008", text, re.M), text
 
 
+def test_a_period_that_is_still_to_come(day):
+    for command in (["savings"], ["upstreams"], ["requests"], ["ledger", "export"]):
+        done = day.run(*command, "--since", "2999-01-01", code=64)
+        assert '--since "2999-01-01" is still to come' in done.err and not done.out, done
+
+
 def test_the_last_row_is_the_total(day):
     total = loglines.sums(day.wants)
     for by in ("model", "day"):

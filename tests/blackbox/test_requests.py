@@ -92,22 +92,26 @@ def test_those_that_come(ledger):
     ledger.take(first)
     with harness.start("requests", "--follow", "--last", "6", "--json", "-c", ledger.config, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as one, \
             harness.start("requests", "--follow", "--last", "1", "--route", "glm-", "--json", "-c", ledger.config, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as some:
-        assert {json.loads(one.stdout.readline())["id"] for _ in range(6)} == {entry.id for entry in first}
-        assert json.loads(some.stdout.readline())["route"] == "glm-"
-        # As when the tap reports what a request used: its row changes, and moves to the end of the table.
-        with sqlite3.connect(ledger.db, timeout=20) as base:
-            for entry in first:
-                base.execute("update requests set rowid = (select max(rowid) + 1 from requests) where id = ?", (entry.id,))
-            base.execute("update meta set value = (select max(rowid) from requests) where key = 'sequence'")
-        base.close()
-        for part in range(4):
-            ledger.take(later[part::4] + first, name="log%d" % part)
-        assert {json.loads(one.stdout.readline())["id"] for _ in range(40)} == {entry.id for entry in later}
-        glm = {entry.id for entry in later if entry.want["route"] == "glm-"}
-        assert glm and {json.loads(some.stdout.readline())["id"] for _ in glm} == glm
-        for process in (one, some):
-            process.send_signal(signal.SIGINT)
-            assert process.wait(20) == 0 and not process.stdout.read()
+        try:
+            assert {json.loads(one.stdout.readline())["id"] for _ in range(6)} == {entry.id for entry in first}
+            assert json.loads(some.stdout.readline())["route"] == "glm-"
+            # As when the tap reports what a request used: its row changes, and moves to the end of the table.
+            with sqlite3.connect(ledger.db, timeout=20) as base:
+                for entry in first:
+                    base.execute("update requests set rowid = (select max(rowid) + 1 from requests) where id = ?", (entry.id,))
+                base.execute("update meta set value = (select max(rowid) from requests) where key = 'sequence'")
+            base.close()
+            for part in range(4):
+                ledger.take(later[part::4] + first, name="log%d" % part)
+            assert {json.loads(one.stdout.readline())["id"] for _ in range(40)} == {entry.id for entry in later}
+            glm = {entry.id for entry in later if entry.want["route"] == "glm-"}
+            assert glm and {json.loads(some.stdout.readline())["id"] for _ in glm} == glm
+            for process in (one, some):
+                process.send_signal(signal.SIGINT)
+                assert process.wait(20) == 0 and not process.stdout.read()
+        finally:
+            for process in (one, some):
+                process.kill()  # or a test that fails would wait for them
 
 
 def test_wrong_flags(day):

@@ -66,13 +66,6 @@ def alone(server):
     return fleets.Fleet(server, "_%d" % random.randrange(1 << 30))
 
 
-def gateway_of(fleet, name, count, **maker):
-    one = fleets.Gateway(fleet, name)
-    one.take(Maker(seed=random.randrange(1 << 30), **maker).make(count))
-    one.register()
-    return one
-
-
 # ---- reports
 
 
@@ -128,7 +121,7 @@ def test_savings_of_a_period(fleet):
 
 def test_reports_read_sums_alone(alone):
     """A report over years of millions of requests reads the sums of their hours: it needs no right to see requests."""
-    gateway = gateway_of(alone, "one", 200, span_ms=3 * DAY)
+    gateway = fleets.gateway_of(alone, "one", 200, span_ms=3 * DAY)
     gateway.resend()
     alone.sql("revoke select on spoa_llm.requests from spoa_llm_reader")
     flags = alone.reader("people")
@@ -270,7 +263,7 @@ def test_a_reader_reads_all_and_writes_nothing(fleet):
 
 
 def test_names_uuids_and_roles(alone):
-    one, two = gateway_of(alone, "one", 10), gateway_of(alone, "two", 10)
+    one, two = fleets.gateway_of(alone, "one", 10), fleets.gateway_of(alone, "two", 10)
     assert one.register() == one.register()
     for gateway, how, code, hint in (
             (two, {"name": "one"}, "SL005", "fleet_name"), (one, {"uuid": "0" * 8 + "-0000-0000-0000-" + "0" * 12}, "SL005", "fleet retire one"),
@@ -390,7 +383,7 @@ def test_init(alone):
     assert "version 1, as it had" in alone.run("init").out
     parts = [name[0] for name in alone.sql("select inhrelid::regclass from pg_inherits where inhparent = 'spoa_llm.requests'::regclass order by 1")]
     assert len(parts) == 8 and "spoa_llm.requests_default" in parts, parts
-    gateway = gateway_of(alone, "one", 1)
+    gateway = fleets.gateway_of(alone, "one", 1)
     for ms, there in ((1672531199999, "f"), (1672531200000, "t"), (0, "f"), (-5, "f"), (1 << 62, "f")):
         assert gateway.sql("select spoa_llm.ensure_partition(%d)" % ms) == [[there]], ms
     # The next month's partition is there before that month begins, and this one's is made at any time.
@@ -418,7 +411,7 @@ def test_an_owner_that_is_no_superuser(server):
     if server.value("select count(*) from pg_roles where rolname = 'spoa_llm_writer'", database="postgres") == "1":
         server.psql("grant spoa_llm_writer, spoa_llm_reader to %s with admin option" % name, database="postgres")
     fleet.run("init")
-    gateway = gateway_of(fleet, "one", 50)
+    gateway = fleets.gateway_of(fleet, "one", 50)
     assert gateway.resend()["new"] == 50
     assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *fleet.reader("people")).out)["totals"]["requests"] == 50
     fleet.run("drop", "--before", "2023-01", "--yes")
@@ -427,7 +420,7 @@ def test_an_owner_that_is_no_superuser(server):
 
 def test_odd_clocks(alone):
     """Rows before 1970 and after 9999 are in the default partition, and count as the first and the last hour, as in a ledger."""
-    gateway = gateway_of(alone, "one", 60)
+    gateway = fleets.gateway_of(alone, "one", 60)
     with sqlite3.connect(gateway.db) as base:
         rows = [row[0] for row in base.execute("select id from requests order by id limit 40")]
         for number, row in enumerate(rows):
@@ -450,7 +443,7 @@ def test_odd_clocks(alone):
 
 def test_versions(alone):
     """A newer schema: a writer of the version before goes on, until the schema says no; `fleet init` never goes back."""
-    gateway = gateway_of(alone, "one", 200)
+    gateway = fleets.gateway_of(alone, "one", 200)
     alone.sql("alter table spoa_llm.requests add column region text not null default 'x'; alter table spoa_llm.hourly add column more numeric not null default 0;"
               " alter table spoa_llm.gateways add column more int not null default 0; update spoa_llm.meta set value = '2' where key = 'version'")
     assert gateway.register() and gateway.resend()["new"] == 200
@@ -464,7 +457,7 @@ def test_versions(alone):
 
 def test_the_way_back(alone, server):
     """A dump that was made before `fleet init` brings an earlier schema back, and the gateways fill it up: docs/fleet.md, "Versions"."""
-    gateway = gateway_of(alone, "one", 200)
+    gateway = fleets.gateway_of(alone, "one", 200)
     gateway.ship()
     database = ["-h", str(server.dir), "-p", str(server.port), "-U", "admin", "-d", alone.database]
     dump = subprocess.run([str(server.bin / "pg_dump"), "--schema=spoa_llm", *database], env=server.env, stdout=subprocess.PIPE, check=True).stdout.decode()
@@ -478,159 +471,10 @@ def test_the_way_back(alone, server):
     assert gateway.sql("select epoch from spoa_llm.gateways") == [["1"]]
 
 
-def test_drop(alone):
-    gateway = gateway_of(alone, "one", 400, span_ms=100 * DAY)
-    gateway.resend()
-    total = json.loads(cli("savings", "--fleet", "--json", "--since", "all", *alone.reader("a")).out)["totals"]
-    month = alone.value("select to_char(date_trunc('month', now() - interval '1 month'), 'YYYY-MM')")
-    done = alone.run("drop", "--before", month, code=64)
-    assert "say --yes" in done.err
-    assert alone.value("select count(*) from spoa_llm.requests") == "400"
-    alone.run("drop", "--before", month, "--yes")
-    left = alone.value("select count(*) from spoa_llm.requests")
-    assert 0 < int(left) < 400
-    sent = gateway.resend()
-    assert sent["dropped"] == 0 and sent["rows"] == int(left)      # what is dropped is not even sent
-    assert alone.value("select count(*) from spoa_llm.requests") == left
-    assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *alone.reader("b")).out)["totals"] == total
-    # A shipper that begins anew leaves them out, too.
-    alone.sql("update spoa_llm.gateways set position = 0, position_id = ''")
-    gateway.ship()
-    assert alone.value("select count(*) from spoa_llm.requests") == left
-    assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *alone.reader("c")).out)["totals"] == total
-    gateway.sql("update spoa_llm.gateways set position = %s" % gateway.meta("sequence"))
-    assert gateway.verify()["problems"] == []
-    for bad in ("2026-13", "2026", "x", "2026-1", "30d"):
-        alone.run("drop", "--before", bad, "--yes", code=64)
-
-
-# ---- verify and resend
-
-
 def test_verify_finds_the_gateway_and_hour(fleet):
     for gateway in fleet.gateways:
         assert gateway.verify()["problems"] == []
     assert json.loads(cli("fleet", "verify", "--json", *fleet.reading).out)["problems"] == []
-
-
-@pytest.mark.parametrize("harm, words", [
-    ("delete from spoa_llm.requests where {one}", "requests and PostgreSQL"),
-    ("update spoa_llm.requests set cost = cost + 1 where {one}", "the sum of cost is"),
-    ("update spoa_llm.requests set route = 'other' where {one}", "not those of its rows"),
-    ("update spoa_llm.hourly set output = output + 1 where {mine} and bucket = {hour} and kind = 0", "not those of its rows"),
-    ("delete from spoa_llm.hourly where {mine} and bucket = {hour}", "not those of its rows"),
-    ("delete from spoa_llm.requests where {mine} and time_ms / 3600000 * 3600 = {hour}; delete from spoa_llm.hourly where {mine} and bucket = {hour}", "requests and PostgreSQL 0")])
-def test_verify_and_resend(server, harmed, harm, words):
-    fleet, one, two = harmed
-    where, hour = fleet.sql("select format('gateway = %s and time_ms = %s and id = %L', r.gateway, time_ms, id), time_ms / 3600000 * 3600"
-                            " from spoa_llm.requests r join spoa_llm.gateways g on g.no = r.gateway where g.name = 'two' order by random() limit 1")[0]
-    before = fleet.sql("select * from spoa_llm.hourly where requests <> 0 order by kind, bucket, gateway, label")
-    fleet.sql(harm.format(one=where, hour=hour, mine=where.split(" and ")[0]))
-    found = two.verify(1)["problems"]
-    when = "%s:00:00Z" % fleet.value("select to_char(to_timestamp(%s) at time zone 'utc', 'YYYY-MM-DD\"T\"HH24')" % hour)
-    assert found and {(one["gateway"], one["hour"]) for one in found} == {("two", when)} and any(words in one["problem"] for one in found), found
-    text = two.run("fleet", "verify", code=1)
-    assert "gateway two, hour %s: " % when in text.out and "fleet resend" in text.out, text
-    assert one.verify()["problems"] == []
-    two.resend(when[:13])
-    assert two.verify()["problems"] == [] and two.resend()["new"] == 0
-    assert fleet.sql("select * from spoa_llm.hourly where requests <> 0 order by kind, bucket, gateway, label") == before
-
-
-@pytest.fixture(scope="module")
-def harmed(server):
-    fleet = fleets.Fleet(server, "_harmed")
-    pair = []
-    for name in ("one", "two"):
-        gateway = gateway_of(fleet, name, 300, span_ms=3 * DAY, hostile=True)
-        gateway.resend()
-        gateway.sql("update spoa_llm.gateways set position = %s" % gateway.meta("sequence"))
-        pair.append(gateway)
-    return fleet, *pair
-
-
-def test_what_is_not_shipped_yet_is_no_difference(alone):
-    gateway = gateway_of(alone, "one", 300)
-    assert gateway.verify()["hours_not_shipped_yet"] > 0
-    gateway.resend()
-    gateway.sql("update spoa_llm.gateways set position = %s" % gateway.meta("sequence"))
-    assert gateway.verify()["hours_not_shipped_yet"] == 0
-    gateway.take(Maker(seed=99).make(5))
-    said = gateway.verify()
-    assert said["problems"] == [] and 0 < said["hours_not_shipped_yet"] <= 5
-    # Another copy of the ledger cannot be compared before the shipper has sent it.
-    gateway.ledger("backup", gateway.directory / "copy")
-    gateway.ledger("restore", gateway.directory / "copy", "--replace")
-    done = gateway.run("fleet", "verify", code=65)
-    assert "another copy" in done.err
-    assert "another copy" in gateway.run("fleet", "resend", "--since", "all", code=65).err
-
-
-def test_what_a_restored_ledger_lost(alone):
-    """Is no difference: PostgreSQL has it, and that is said."""
-    gateway = gateway_of(alone, "one", 300, span_ms=4 * DAY)
-    gateway.ledger("backup", gateway.directory / "copy")
-    gateway.take(Maker(seed=5, span_ms=4 * DAY).make(120), name="lost")
-    gateway.ship()
-    assert gateway.verify()["lost_by_the_ledger"] == 0 and "lost" not in gateway.run("fleet", "verify").out
-    gateway.ledger("restore", gateway.directory / "copy", "--replace")
-    gateway.take(Maker(seed=6, span_ms=4 * DAY).make(150), name="others with the sequences of those")
-    gateway.ship()
-    assert (gateway.verify()["problems"], gateway.verify()["lost_by_the_ledger"]) == ([], 120)
-    text = gateway.run("fleet", "verify").out
-    assert "; no difference\n" in text and re.search(r"PostgreSQL has 120 requests \(hours \S+T\S+:00:00Z to \S+:00:00Z\) that this ledger lost", text), text
-    # A resend leaves them as they are, and what the ledger has no longer because of its age is not lost.
-    assert gateway.resend()["new"] == 0 and gateway.verify()["lost_by_the_ledger"] == 120
-    gateway.ledger("prune", "--days", "2", "--fleet-uri", "")
-    few = gateway.verify()
-    assert few["problems"] == [] and 0 < few["lost_by_the_ledger"] < 120, few
-
-
-def test_an_older_row_never_replaces_a_newer_one(alone):
-    """A resend that read a row just before it changed comes after the shipper that sent the change."""
-    gateway = gateway_of(alone, "one", 100)
-    gateway.resend()
-    alone.sql("update spoa_llm.requests set sequence = sequence + 1000, cost = 7")
-    assert gateway.resend()["again"] == 0 and alone.value("select sum(cost) from spoa_llm.requests") == "700"
-    alone.sql("update spoa_llm.requests set sequence = sequence - 1000, epoch = 0")
-    assert gateway.resend()["again"] == 100 and alone.value("select sum(cost) from spoa_llm.requests") != "700"
-
-
-def test_a_resend_beside_the_shipper(alone):
-    """Both write for the same gateway, one transaction at a time, while rows come and change."""
-    gateway = fleets.Gateway(alone, "one")
-    gateway.take(Maker(seed=1, span_ms=2 * DAY).make(300))
-    gateway.ship()
-    shipper = harness.Process("agent", harness.argv("ship", "-c", gateway.config), gateway.directory / "beside.log", harness.environment())
-    for number in range(5):
-        gateway.take(Maker(seed=10 + number, span_ms=2 * DAY).make(100))
-        with sqlite3.connect(gateway.db, timeout=20) as base:   # as a report of the tap changes a row, but for the ledger's own sums
-            base.execute("update requests set cost = cost + 1, rowid = (select max(rowid) + 1 from requests) where rowid = (select min(rowid) from requests)")
-        assert gateway.resend()["rows"] == 400 + 100 * number
-    last = sqlite3.connect(gateway.db).execute("select max(rowid) from requests").fetchone()[0]
-    harness.until(lambda: gateway.sql("select max(position) from spoa_llm.gateways") == [[str(last)]], 20, shipper.tail, step=0.1)
-    assert shipper.end() == 0
-    said = gateway.verify()
-    assert (said["problems"], said["hours_not_shipped_yet"]) == ([], 0)
-    assert alone.value("select count(*) from spoa_llm.requests") == "800"
-    assert alone.value("select sum(cost) from spoa_llm.requests") == alone.value("select sum(cost) from spoa_llm.hourly where kind = 0")
-
-
-def test_what_the_ledger_pruned_stays_in_postgresql(alone):
-    """Rows that are pruned from the ledger are no difference, and a resend leaves their sums as they are."""
-    gateway = gateway_of(alone, "one", 400, span_ms=4 * DAY)
-    gateway.ship()
-    flags = alone.reader("people")
-    total = json.loads(cli("savings", "--fleet", "--json", "--since", "all", *flags).out)["totals"]
-    gateway.ledger("prune", "--days", "2", "--fleet-uri", "")     # which waits for no agent that knows what is shipped
-    left = len(gateway.export())
-    assert 0 < left < 400
-    assert gateway.verify()["problems"] == []
-    # Hours that the ledger has no longer as a whole are not sent.
-    assert left - 60 < gateway.resend()["rows"] <= left
-    assert alone.value("select count(*) from spoa_llm.requests") == "400"
-    assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *flags).out)["totals"] == total
-    assert gateway.verify()["problems"] == []
 
 
 # ---- the agent

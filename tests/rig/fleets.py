@@ -1,6 +1,7 @@
 """A fleet for the tests: a PostgreSQL with the schema, and gateways, each a ledger (ledgers.py) with a role of its own."""
 import contextlib
 import json
+import random
 import socket
 import sqlite3
 import threading
@@ -8,6 +9,7 @@ import threading
 import harness
 import postgres
 from ledgers import Ledger
+from loglines import Maker
 
 
 class Fleet:
@@ -126,3 +128,11 @@ class Between:
         for link in (one, other):
             with contextlib.suppress(OSError):
                 link.shutdown(socket.SHUT_RDWR)
+
+
+def gateway_of(fleet, name, count, **maker):
+    """A gateway with `count` requests, none of which is in PostgreSQL yet."""
+    one = Gateway(fleet, name)
+    one.take(Maker(seed=random.randrange(1 << 30), **maker).make(count))
+    one.register()
+    return one

@@ -1,0 +1,171 @@
+"""What is in PostgreSQL beside what is in the ledgers: `fleet verify`, `fleet resend`, `fleet drop`, and what ledgers lost or pruned."""
+import json
+import random
+import re
+import sqlite3
+
+import pytest
+
+import fleets
+import harness
+import postgres
+from harness import cli
+from loglines import DAY, Maker
+
+
+@pytest.fixture(scope="module")
+def server():
+    with postgres.Server() as one:
+        yield one
+
+
+@pytest.fixture
+def alone(server):
+    """A fleet for one test, to be changed."""
+    return fleets.Fleet(server, "_%d" % random.randrange(1 << 30))
+
+
+def test_drop(alone):
+    gateway = fleets.gateway_of(alone, "one", 400, span_ms=100 * DAY)
+    gateway.resend()
+    total = json.loads(cli("savings", "--fleet", "--json", "--since", "all", *alone.reader("a")).out)["totals"]
+    month = alone.value("select to_char(date_trunc('month', now() - interval '1 month'), 'YYYY-MM')")
+    done = alone.run("drop", "--before", month, code=64)
+    assert "say --yes" in done.err
+    assert alone.value("select count(*) from spoa_llm.requests") == "400"
+    alone.run("drop", "--before", month, "--yes")
+    left = alone.value("select count(*) from spoa_llm.requests")
+    assert 0 < int(left) < 400
+    sent = gateway.resend()
+    assert sent["dropped"] == 0 and sent["rows"] == int(left)      # what is dropped is not even sent
+    assert alone.value("select count(*) from spoa_llm.requests") == left
+    assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *alone.reader("b")).out)["totals"] == total
+    # A shipper that begins anew leaves them out, too.
+    alone.sql("update spoa_llm.gateways set position = 0, position_id = ''")
+    gateway.ship()
+    assert alone.value("select count(*) from spoa_llm.requests") == left
+    assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *alone.reader("c")).out)["totals"] == total
+    gateway.sql("update spoa_llm.gateways set position = %s" % gateway.meta("sequence"))
+    assert gateway.verify()["problems"] == []
+    for bad in ("2026-13", "2026", "x", "2026-1", "30d"):
+        alone.run("drop", "--before", bad, "--yes", code=64)
+
+
+@pytest.mark.parametrize("harm, words", [
+    ("delete from spoa_llm.requests where {one}", "requests and PostgreSQL"),
+    ("update spoa_llm.requests set cost = cost + 1 where {one}", "the sum of cost is"),
+    ("update spoa_llm.requests set route = 'other' where {one}", "not those of its rows"),
+    ("update spoa_llm.hourly set output = output + 1 where {mine} and bucket = {hour} and kind = 0", "not those of its rows"),
+    ("delete from spoa_llm.hourly where {mine} and bucket = {hour}", "not those of its rows"),
+    ("delete from spoa_llm.requests where {mine} and time_ms / 3600000 * 3600 = {hour}; delete from spoa_llm.hourly where {mine} and bucket = {hour}", "requests and PostgreSQL 0")])
+def test_verify_and_resend(server, harmed, harm, words):
+    fleet, one, two = harmed
+    where, hour = fleet.sql("select format('gateway = %s and time_ms = %s and id = %L', r.gateway, time_ms, id), time_ms / 3600000 * 3600"
+                            " from spoa_llm.requests r join spoa_llm.gateways g on g.no = r.gateway where g.name = 'two' order by random() limit 1")[0]
+    before = fleet.sql("select * from spoa_llm.hourly where requests <> 0 order by kind, bucket, gateway, label")
+    fleet.sql(harm.format(one=where, hour=hour, mine=where.split(" and ")[0]))
+    found = two.verify(1)["problems"]
+    when = "%s:00:00Z" % fleet.value("select to_char(to_timestamp(%s) at time zone 'utc', 'YYYY-MM-DD\"T\"HH24')" % hour)
+    assert found and {(one["gateway"], one["hour"]) for one in found} == {("two", when)} and any(words in one["problem"] for one in found), found
+    text = two.run("fleet", "verify", code=1)
+    assert "gateway two, hour %s: " % when in text.out and "fleet resend" in text.out, text
+    assert one.verify()["problems"] == []
+    two.resend(when[:13])
+    assert two.verify()["problems"] == [] and two.resend()["new"] == 0
+    assert fleet.sql("select * from spoa_llm.hourly where requests <> 0 order by kind, bucket, gateway, label") == before
+
+
+@pytest.fixture(scope="module")
+def harmed(server):
+    fleet = fleets.Fleet(server, "_harmed")
+    pair = []
+    for name in ("one", "two"):
+        gateway = fleets.gateway_of(fleet, name, 300, span_ms=3 * DAY, hostile=True)
+        gateway.resend()
+        gateway.sql("update spoa_llm.gateways set position = %s" % gateway.meta("sequence"))
+        pair.append(gateway)
+    return fleet, *pair
+
+
+def test_what_is_not_shipped_yet_is_no_difference(alone):
+    gateway = fleets.gateway_of(alone, "one", 300)
+    assert gateway.verify()["hours_not_shipped_yet"] > 0
+    gateway.resend()
+    gateway.sql("update spoa_llm.gateways set position = %s" % gateway.meta("sequence"))
+    assert gateway.verify()["hours_not_shipped_yet"] == 0
+    gateway.take(Maker(seed=99).make(5))
+    said = gateway.verify()
+    assert said["problems"] == [] and 0 < said["hours_not_shipped_yet"] <= 5
+    # Another copy of the ledger cannot be compared before the shipper has sent it.
+    gateway.ledger("backup", gateway.directory / "copy")
+    gateway.ledger("restore", gateway.directory / "copy", "--replace")
+    done = gateway.run("fleet", "verify", code=65)
+    assert "another copy" in done.err
+    assert "another copy" in gateway.run("fleet", "resend", "--since", "all", code=65).err
+
+
+def test_what_a_restored_ledger_lost(alone):
+    """Is no difference: PostgreSQL has it, and that is said."""
+    gateway = fleets.gateway_of(alone, "one", 300, span_ms=4 * DAY)
+    gateway.ledger("backup", gateway.directory / "copy")
+    gateway.take(Maker(seed=5, span_ms=4 * DAY).make(120), name="lost")
+    gateway.ship()
+    assert gateway.verify()["lost_by_the_ledger"] == 0 and "lost" not in gateway.run("fleet", "verify").out
+    gateway.ledger("restore", gateway.directory / "copy", "--replace")
+    gateway.take(Maker(seed=6, span_ms=4 * DAY).make(150), name="others with the sequences of those")
+    gateway.ship()
+    assert (gateway.verify()["problems"], gateway.verify()["lost_by_the_ledger"]) == ([], 120)
+    text = gateway.run("fleet", "verify").out
+    assert "; no difference\n" in text and re.search(r"PostgreSQL has 120 requests \(hours \S+T\S+:00:00Z to \S+:00:00Z\) that this ledger lost", text), text
+    # A resend leaves them as they are, and what the ledger has no longer because of its age is not lost.
+    assert gateway.resend()["new"] == 0 and gateway.verify()["lost_by_the_ledger"] == 120
+    gateway.ledger("prune", "--days", "2", "--fleet-uri", "")
+    few = gateway.verify()
+    assert few["problems"] == [] and 0 < few["lost_by_the_ledger"] < 120, few
+
+
+def test_an_older_row_never_replaces_a_newer_one(alone):
+    """A resend that read a row just before it changed comes after the shipper that sent the change."""
+    gateway = fleets.gateway_of(alone, "one", 100)
+    gateway.resend()
+    alone.sql("update spoa_llm.requests set sequence = sequence + 1000, cost = 7")
+    assert gateway.resend()["again"] == 0 and alone.value("select sum(cost) from spoa_llm.requests") == "700"
+    alone.sql("update spoa_llm.requests set sequence = sequence - 1000, epoch = 0")
+    assert gateway.resend()["again"] == 100 and alone.value("select sum(cost) from spoa_llm.requests") != "700"
+
+
+def test_a_resend_beside_the_shipper(alone):
+    """Both write for the same gateway, one transaction at a time, while rows come and change."""
+    gateway = fleets.Gateway(alone, "one")
+    gateway.take(Maker(seed=1, span_ms=2 * DAY).make(300))
+    gateway.ship()
+    shipper = harness.Process("agent", harness.argv("ship", "-c", gateway.config), gateway.directory / "beside.log", harness.environment())
+    for number in range(5):
+        gateway.take(Maker(seed=10 + number, span_ms=2 * DAY).make(100))
+        with sqlite3.connect(gateway.db, timeout=20) as base:   # as a report of the tap changes a row, but for the ledger's own sums
+            base.execute("update requests set cost = cost + 1, rowid = (select max(rowid) + 1 from requests) where rowid = (select min(rowid) from requests)")
+        assert gateway.resend()["rows"] == 400 + 100 * number
+    last = sqlite3.connect(gateway.db).execute("select max(rowid) from requests").fetchone()[0]
+    harness.until(lambda: gateway.sql("select max(position) from spoa_llm.gateways") == [[str(last)]], 20, shipper.tail, step=0.1)
+    assert shipper.end() == 0
+    said = gateway.verify()
+    assert (said["problems"], said["hours_not_shipped_yet"]) == ([], 0)
+    assert alone.value("select count(*) from spoa_llm.requests") == "800"
+    assert alone.value("select sum(cost) from spoa_llm.requests") == alone.value("select sum(cost) from spoa_llm.hourly where kind = 0")
+
+
+def test_what_the_ledger_pruned_stays_in_postgresql(alone):
+    """Rows that are pruned from the ledger are no difference, and a resend leaves their sums as they are."""
+    gateway = fleets.gateway_of(alone, "one", 400, span_ms=4 * DAY)
+    gateway.ship()
+    flags = alone.reader("people")
+    total = json.loads(cli("savings", "--fleet", "--json", "--since", "all", *flags).out)["totals"]
+    gateway.ledger("prune", "--days", "2", "--fleet-uri", "")     # which waits for no agent that knows what is shipped
+    left = len(gateway.export())
+    assert 0 < left < 400
+    assert gateway.verify()["problems"] == []
+    # Hours that the ledger has no longer as a whole are not sent.
+    assert left - 60 < gateway.resend()["rows"] <= left
+    assert alone.value("select count(*) from spoa_llm.requests") == "400"
+    assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *flags).out)["totals"] == total
+    assert gateway.verify()["problems"] == []

@@ -443,7 +443,7 @@ def test_fleet(place):
         spans.say(dropped=spans.said["dropped"] + 1)
 
     def all_well():
-        said.say(state="ok", position=1 << 40, behind=0, lag_ms=0, drift_routes=0)
+        said.say(state="ok", position=int(of["sequence"]), behind=0, lag_ms=0, drift_routes=0)
         spans.say(state="ok", behind=0, lag_ms=0)
     with place.repeat(all_wrong):
         place.prometheus.fires("SpoaLlmFleetRefused", "SpoaLlmFleetBehind", "SpoaLlmFleetDrift", "SpoaLlmFleetRejected", "SpoaLlmFleetBacklogFilling",
@@ -457,6 +457,7 @@ def test_fleet(place):
 
 
 def test_no_haproxy(place):
+    place.agent.client().close()    # it was there before, also if the agent has only just started
     place.checked = False
     place.prometheus.fires("SpoaLlmUnasked")
     place.checked = True

@@ -219,8 +219,8 @@ def older_ledger(one):
     base = sqlite3.connect(one.db)
     for view in ("ledger", "ledger_hourly", "ledger_daily"):
         base.execute("DROP VIEW %s" % view)
-    base.execute("DROP TABLE reports")
-    base.execute("DROP TABLE spending")
+    for table in ("reports", "spending", "elsewhere"):
+        base.execute("DROP TABLE %s" % table)
     base.execute("DELETE FROM meta WHERE key IN ('sequence', 'uuid', 'epoch')")
     for table in ("hourly", "daily"):
         base.execute("DELETE FROM %s WHERE kind = 5" % table)

@@ -236,16 +236,20 @@ def names_in(expression):
 
 def test_alerts_and_dashboard_name_what_is_there(admin, work):  # noqa: F811
     keys.write(work / "clients.json", [])
-    agent = admin(entries=50, tap=True, tap_listen="dgram@%s/tap.dgram" % work, clients=str(work / "clients.json"))
-    metrics = until(lambda: (lambda m: m if "gen_ai_client_token_usage_total" in m else None)(scrape(agent)), 10, "the ledger's sums")
+    agent = admin(entries=50, tap=True, tap_listen="dgram@%s/tap.dgram" % work, clients=str(work / "clients.json"), fleet_uri="postgresql://nobody@127.0.0.1:9/none",
+                  fleet_listen="dgram@%s/fleet.dgram" % work, otlp_endpoint="http://127.0.0.1:9")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as shipper:
+        for kind in "fleet", "otlp":
+            shipper.sendto(json.dumps({"kind": kind, "pid": 1, "state": "ok", "gateways": 2}).encode(), "%s/fleet.dgram" % work)
+    metrics = until(lambda: (lambda m: m if {"gen_ai_client_token_usage_total", "spoa_llm_fleet_drift", "spoa_llm_otlp_lag_seconds"} <= set(m) else None)(scrape(agent)), 10, "the ledger's sums")
     alerts = (ROOT / "dist" / "alerts.yml").read_text()
     dashboard = json.loads((ROOT / "dist" / "grafana.json").read_text())
     for part in re.findall(r'part="(\w+)"', alerts):
         assert one(metrics, "spoa_llm_check_ok", part=part) in (0, 1)
     for code in re.findall(r'code="(\w+)"', alerts):
         assert one(metrics, "spoa_llm_refusals_total", code=code) == 0
-    for state in re.findall(r'state="(\w+)"', alerts):
-        assert one(metrics, "spoa_llm_ledger_state", state=state) in (0, 1)
+    for name, state in re.findall(r'(\w+)\{state="(\w+)"', alerts):
+        assert one(metrics, name, state=state) in (0, 1)
     expressions = re.findall(r"expr: (?:>-\n((?:          .*\n)+)|(.*))", alerts)
     expressions = ["".join(pair) for pair in expressions]
     assert len(expressions) == alerts.count("alert: ") > 15

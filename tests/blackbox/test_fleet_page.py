@@ -201,6 +201,7 @@ def error_of(got, status=503):
 def test_an_answer_that_is_none(admin, work):
     """Whatever stands at the socket: the page gets an answer, in words, and no part of a wrong one. An agent that waits for one can end."""
     agent = admin(fleet_uri="postgresql://x@/y", ship_listen="unix@%s/ship.sock" % work, fleet_listen=["dgram@%s/fleet.dgram" % work])
+    until(lambda: agent.http(path="/savings?since=all").status == 200, 10, "the ledger is made", step=.02)
     assert "does not listen at ship_listen, unix@%s/ship.sock: start it" % work in error_of(agent.http(path="/gateways"))
     with contextlib.closing(Impostor(work / "ship.sock")) as there:
         for says, status, words in (

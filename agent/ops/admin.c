@@ -222,6 +222,9 @@ bool admin_stop(admin *a)
 	if (!threads_join(&a->threads, ADMIN_STOP_S * 1000))
 		return false;
 	events_end(&a->events);
+	/* MHD_stop_daemon() closes connections, also those whose last answer has not gone out yet. */
+	for (int i = 0; i < ADMIN_LAST_ANSWERS_MS && !admin_is_idle(a); i++)
+		nanosleep(&(struct timespec){ .tv_nsec = 1000000 }, NULL);
 	for (size_t i = 0; i < a->listeners_count; i++) {
 		MHD_stop_daemon(a->listeners[i].daemon);
 		connections_deinit(&a->listeners[i].connections);

@@ -43,6 +43,14 @@ def environment(bin_dir):
     return dict(harness.environment(), LC_ALL="C", PGPASSWORD=ADMIN, PATH="%s:%s" % (bin_dir, os.environ.get("PATH", "")))
 
 
+def runs(pid):
+    """Whether a process still has its memory: one that has ended may wait for its parent."""
+    try:
+        return pathlib.Path("/proc/%d/stat" % pid).read_text().rpartition(") ")[2][0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
 class Server:
     def __init__(self, version=None, data=None, durable=False, settings=(), hba=None, files=None, wait=True):
         self.version = version
@@ -129,14 +137,15 @@ class Server:
         return subprocess.run([self.bin / "pg_isready", "-q", "-h", self.dir, "-p", str(self.port)], env=self.env).returncode == 0
 
     def kill(self):
-        """SIGKILL to the server and all its processes."""
+        """SIGKILL to the server and all its processes. It is stopped first, so that it starts none that would keep its memory from the next server."""
+        self.process.popen.send_signal(signal.SIGSTOP)
         children = evidence.children_of(self.process.pid)
-        self.process.popen.send_signal(signal.SIGKILL)
         for pid in children:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         self.process.end(signal.SIGKILL)
         self.process = None
+        until(lambda: not any(runs(pid) for pid in children), 20, "the processes of PostgreSQL have ended")
 
     def stop(self, number=signal.SIGINT):
         """Ends the server: SIGINT ends sessions too (a fast shutdown)."""

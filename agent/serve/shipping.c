@@ -2,9 +2,9 @@
 #include "serve/shipping.h"
 
 #include "base/clock.h"
-#include "base/json.h"
 #include "base/log.h"
 #include "base/sum.h"
+#include "serve/said.h"
 
 typedef struct said {
 	char kind[16], uuid[37], ledger_epoch[17];
@@ -12,60 +12,30 @@ typedef struct said {
 	host_fleet fleet;
 } said;
 
-/* Copies a string without escapes; what is not printable becomes "?". */
-static void copy_text(char *out, size_t room, const json_member *m)
-{
-	size_t len = m->type == JSON_STRING ? m->value.len - 2 : 0;
-
-	if (len >= room)
-		len = room - 1;
-	for (size_t i = 0; i < len; i++)
-		out[i] = (char)(m->value.ptr[i + 1] >= ' ' && m->value.ptr[i + 1] <= '~' ? m->value.ptr[i + 1] : '?');
-	out[len] = '\0';
-}
-
 /* Reads {"kind":"fleet",...}. False: it is no such object, or a number is none. */
 static bool read_said(slice datagram, said *s)
 {
-	const struct {
-		slice name;
-		int64_t *to;
-	} numbers[] = { { SLICE_INIT("pid"), &s->pid },
-			{ SLICE_INIT("epoch"), &s->fleet.epoch },
-			{ SLICE_INIT("position"), &s->fleet.position },
-			{ SLICE_INIT("behind"), &s->fleet.behind },
-			{ SLICE_INIT("lag_ms"), &s->fleet.lag_ms },
-			{ SLICE_INIT("sent"), &s->fleet.sent },
-			{ SLICE_INIT("rejected"), &s->fleet.rejected },
-			{ SLICE_INIT("gateways"), &s->fleet.gateways },
-			{ SLICE_INIT("drift_routes"), &s->fleet.drift_routes },
-			{ SLICE_INIT("drift_clients"), &s->fleet.drift_clients } };
-	const struct {
-		slice name;
-		char *to;
-		size_t room;
-	} texts[] = { { SLICE_INIT("kind"), s->kind, sizeof s->kind },
-		      { SLICE_INIT("uuid"), s->uuid, sizeof s->uuid },
-		      { SLICE_INIT("ledger_epoch"), s->ledger_epoch, sizeof s->ledger_epoch },
-		      { SLICE_INIT("state"), s->fleet.state, sizeof s->fleet.state },
-		      { SLICE_INIT("problem"), s->fleet.problem, sizeof s->fleet.problem } };
-	json_iter it;
-	json_member m;
-	json_step step;
+	const said_number numbers[] = { { SLICE_INIT("pid"), &s->pid },
+					{ SLICE_INIT("epoch"), &s->fleet.epoch },
+					{ SLICE_INIT("position"), &s->fleet.position },
+					{ SLICE_INIT("behind"), &s->fleet.behind },
+					{ SLICE_INIT("lag_ms"), &s->fleet.lag_ms },
+					{ SLICE_INIT("sent"), &s->fleet.sent },
+					{ SLICE_INIT("rejected"), &s->fleet.rejected },
+					{ SLICE_INIT("gateways"), &s->fleet.gateways },
+					{ SLICE_INIT("drift_routes"), &s->fleet.drift_routes },
+					{ SLICE_INIT("drift_clients"), &s->fleet.drift_clients } };
+	const said_text texts[] = { { SLICE_INIT("kind"), s->kind, sizeof s->kind },
+				    { SLICE_INIT("uuid"), s->uuid, sizeof s->uuid },
+				    { SLICE_INIT("ledger_epoch"), s->ledger_epoch, sizeof s->ledger_epoch },
+				    { SLICE_INIT("state"), s->fleet.state, sizeof s->fleet.state },
+				    { SLICE_INIT("problem"), s->fleet.problem, sizeof s->fleet.problem } };
 
 	memset(s, 0, sizeof *s);
 	s->fleet.gateways = -1;
-	json_iter_init(&it, datagram);
-	while ((step = json_next(&it, &m)) == JSON_MEMBER) {
-		for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-			if (json_key_is(m.key, numbers[i].name) &&
-			    (!json_int64(m.value, numbers[i].to) || *numbers[i].to < 0))
-				return false;
-		for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-			if (json_key_is(m.key, texts[i].name))
-				copy_text(texts[i].to, texts[i].room, &m);
-	}
-	return step == JSON_DONE && strcmp(s->kind, "fleet") == 0;
+	return said_read(datagram, numbers, sizeof numbers / sizeof numbers[0], texts,
+			 sizeof texts / sizeof texts[0]) &&
+	       strcmp(s->kind, "fleet") == 0;
 }
 
 /* ---- the budgets */
@@ -91,7 +61,7 @@ static bool read_word(slice datagram, word *w)
 	json_iter_init(&it, datagram);
 	while (ok && (step = json_next(&it, &m)) == JSON_MEMBER) {
 		if (json_key_is(m.key, SLICE("kind")))
-			copy_text(kind, sizeof kind, &m);
+			said_copy(kind, sizeof kind, &m);
 		else if (json_key_is(m.key, SLICE("pass")))
 			ok = json_int64(m.value, &w->pass);
 		else if (json_key_is(m.key, SLICE("day")))

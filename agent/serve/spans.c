@@ -2,59 +2,29 @@
 #include "serve/spans.h"
 
 #include "base/clock.h"
-#include "base/json.h"
+#include "serve/said.h"
 
 enum { SILENT_MS = 10 * 1000 }; /* a shipper that says nothing for so long is gone, or hangs */
-
-/* Copies a string without escapes; what is not printable becomes "?". */
-static void copy_text(char *out, size_t room, const json_member *m)
-{
-	size_t len = m->type == JSON_STRING ? m->value.len - 2 : 0;
-
-	if (len >= room)
-		len = room - 1;
-	for (size_t i = 0; i < len; i++)
-		out[i] = (char)(m->value.ptr[i + 1] >= ' ' && m->value.ptr[i + 1] <= '~' ? m->value.ptr[i + 1] : '?');
-	out[len] = '\0';
-}
 
 /* Reads {"kind":"otlp",...}. False: it is no such object, or a number is none. */
 static bool read_said(slice datagram, host_spans *s, int64_t *pid)
 {
 	char kind[16] = "";
-	const struct {
-		slice name;
-		int64_t *to;
-	} numbers[] = { { SLICE_INIT("pid"), pid },
-			{ SLICE_INIT("behind"), &s->behind },
-			{ SLICE_INIT("lag_ms"), &s->lag_ms },
-			{ SLICE_INIT("sent"), &s->sent },
-			{ SLICE_INIT("dropped"), &s->dropped },
-			{ SLICE_INIT("unsampled"), &s->unsampled } };
-	const struct {
-		slice name;
-		char *to;
-		size_t room;
-	} texts[] = { { SLICE_INIT("kind"), kind, sizeof kind },
-		      { SLICE_INIT("state"), s->state, sizeof s->state },
-		      { SLICE_INIT("problem"), s->problem, sizeof s->problem } };
-	json_iter it;
-	json_member m;
-	json_step step;
+	const said_number numbers[] = { { SLICE_INIT("pid"), pid },
+					{ SLICE_INIT("behind"), &s->behind },
+					{ SLICE_INIT("lag_ms"), &s->lag_ms },
+					{ SLICE_INIT("sent"), &s->sent },
+					{ SLICE_INIT("dropped"), &s->dropped },
+					{ SLICE_INIT("unsampled"), &s->unsampled } };
+	const said_text texts[] = { { SLICE_INIT("kind"), kind, sizeof kind },
+				    { SLICE_INIT("state"), s->state, sizeof s->state },
+				    { SLICE_INIT("problem"), s->problem, sizeof s->problem } };
 
 	memset(s, 0, sizeof *s);
 	*pid = 0;
-	json_iter_init(&it, datagram);
-	while ((step = json_next(&it, &m)) == JSON_MEMBER) {
-		for (size_t i = 0; i < sizeof numbers / sizeof numbers[0]; i++)
-			if (json_key_is(m.key, numbers[i].name) &&
-			    (!json_int64(m.value, numbers[i].to) || *numbers[i].to < 0))
-				return false;
-		for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++)
-			if (json_key_is(m.key, texts[i].name))
-				copy_text(texts[i].to, texts[i].room, &m);
-	}
-	return step == JSON_DONE && strcmp(kind, "otlp") == 0;
+	return said_read(datagram, numbers, sizeof numbers / sizeof numbers[0], texts,
+			 sizeof texts / sizeof texts[0]) &&
+	       strcmp(kind, "otlp") == 0;
 }
 
 void spans_init(spans *s)

@@ -303,9 +303,12 @@ EVENT(in_flight_limit, WARN, "fd max_in_flight problem instead",
       "Look whether HAProxy hangs; otherwise raise `max_in_flight`.")
 
 /* ---- admin server */
-EVENT(admin_token_missing, ERROR, "source problem instead",
-      "The admin server has no usable token: `source` names the variable or the file, which is not set, empty, not "
-      "readable, or has a control character. Nobody is let in.",
+EVENT(admin_token_read, INFO, "option source",
+      "The token of `option` (admin_token or viewer_token) was read: at the start, or because its file has another one now, which counts at once.",
+      "")
+EVENT(admin_token_missing, ERROR, "option source problem instead",
+      "The admin server cannot use the token of `option` (admin_token or viewer_token): `source` names the variable or the file, which is not set, empty, not "
+      "readable, or has a control character. Nobody is let in by it. Logged when that begins, and when `problem` changes.",
       "Set the token. A file is read again by itself, a variable needs a restart.")
 EVENT(admin_waits, ERROR, "problem instead",
       "The admin server could not be started after an upgrade. It is tried again every second; decisions go on.",

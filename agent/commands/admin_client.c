@@ -2,7 +2,6 @@
 #include "commands/admin_client.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -10,37 +9,26 @@
 #include "base/address.h"
 #include "base/clock.h"
 #include "base/slice.h"
+#include "base/token_source.h"
 
 enum {
 	WAIT_MS = 5000, /* for the whole answer */
 	ANSWER_MAX = 16 << 20,
-	TOKEN_MAX = 4096,
 };
 
 /* Writes the line of the request that has the token; "": there is none, or this user cannot read it. */
 static void authorization(const config *c, char *out, size_t cap)
 {
-	char text[TOKEN_MAX + 1] = "";
-	const char *source = c->admin_token;
-	ssize_t len = -1;
+	const char *const sources[] = { c->admin_token, c->viewer_token };
+	char text[TOKEN_MAX + 1];
+	const char *problem;
 
 	*out = '\0';
-	if (strncmp(source, "env:", 4) == 0 && getenv(source + 4)) {
-		len = snprintf(text, sizeof text, "%s", getenv(source + 4));
-	} else if (strncmp(source, "file:", 5) == 0) {
-		int fd = open(source + 5, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-		len = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
-		if (fd >= 0)
-			close(fd);
+	for (size_t i = 0; i < sizeof sources / sizeof *sources && !*out; i++) {
+		slice token = *sources[i] ? token_source_read(sources[i], text, &problem) : slice_of(text, 0);
+		if (token.len)
+			snprintf(out, cap, "Authorization: Bearer %.*s\r\n", (int)token.len, token.ptr);
 	}
-	if (len <= 0 || (size_t)len >= sizeof text)
-		return;
-	slice token = slice_of(text, (size_t)len);
-	while (token.len && strchr(" \t\r\n", token.ptr[token.len - 1]))
-		token.len--;
-	token = slice_trim(token);
-	if (token.len && !memchr(token.ptr, '\n', token.len) && !memchr(token.ptr, '\r', token.len))
-		snprintf(out, cap, "Authorization: Bearer %.*s\r\n", (int)token.len, token.ptr);
 	explicit_bzero(text, sizeof text);
 }
 

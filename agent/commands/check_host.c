@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/slice.h"
+#include "base/token_source.h"
 #include "ledger/log_key.h"
 
 /* Returns 0, or the errno that says why the effective user cannot use `path` in this way (R_OK, W_OK, X_OK). */
@@ -77,45 +78,34 @@ static void check_log_key(findings *to)
 
 /* ---- the admin token */
 
-enum { TOKEN_MAX = 4096 };
-
-/* Returns why the token cannot be used; NULL: it can. */
-static const char *token_problem(const char *source)
+static void check_token(findings *to, const char *option, const char *source)
 {
-	char text[TOKEN_MAX + 2] = ""; /* one byte shows that it is too long, and one ends it */
-	const char *problem = NULL;
-	ssize_t len = 0;
+	char room[TOKEN_MAX + 1];
+	const char *problem;
 
-	if (strncmp(source, "env:", 4) == 0) {
-		const char *value = getenv(source + 4);
-		if (!value)
-			return "the variable is not set";
-		return *value ? NULL : "it is empty";
-	}
-	int fd = open(source + 5, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-	if (fd < 0)
-		return strerror(errno);
-	len = read(fd, text, sizeof text - 1);
-	if (len < 0)
-		problem = strerror(errno);
-	else if (len > TOKEN_MAX)
-		problem = "it is larger than 4096 bytes";
-	else if (strspn(text, " \t\r\n") >= (size_t)len)
-		problem = "it is empty";
-	explicit_bzero(text, sizeof text);
-	close(fd);
-	return problem;
+	token_source_read(source, room, &problem);
+	explicit_bzero(room, sizeof room);
+	if (problem)
+		finding(to, FOUND_PROBLEM, "admin", option, "%s: %s; requests that need it would be refused", source,
+			problem);
+	else
+		finding(to, FOUND_OK, "admin", option, "%s", source);
 }
 
-static void check_token(findings *to, const config *c)
+/* Nobody could reload or explain by a token that is the viewer's, too. */
+static void check_tokens_differ(findings *to, const config *c)
 {
-	const char *problem = token_problem(c->admin_token);
+	char admin[TOKEN_MAX + 1], viewer[TOKEN_MAX + 1];
+	const char *problem;
 
-	if (problem)
-		finding(to, FOUND_PROBLEM, "admin", "token", "%s: %s; requests that need it would be refused",
-			c->admin_token, problem);
-	else
-		finding(to, FOUND_OK, "admin", "token", "%s", c->admin_token);
+	slice a = token_source_read(c->admin_token, admin, &problem);
+	slice v = token_source_read(c->viewer_token, viewer, &problem);
+	if (a.len && slice_eq(a, v))
+		finding(to, FOUND_PROBLEM, "admin", "viewer_token",
+			"%s has the same token as %s: it would only let read, for everybody. Make another one",
+			c->viewer_token, c->admin_token);
+	explicit_bzero(admin, sizeof admin);
+	explicit_bzero(viewer, sizeof viewer);
 }
 
 /* ---- sockets */
@@ -178,7 +168,11 @@ void check_host(findings *to, const config *c, bool tapped)
 		check_log_key(to);
 	}
 	if (*c->admin_token)
-		check_token(to, c);
+		check_token(to, "admin_token", c->admin_token);
+	if (*c->viewer_token)
+		check_token(to, "viewer_token", c->viewer_token);
+	if (*c->admin_token && *c->viewer_token)
+		check_tokens_differ(to, c);
 	check_sockets(to, c, tapped);
 }
 

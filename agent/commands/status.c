@@ -77,8 +77,9 @@ static bool ask(status *s, const config *c)
 		if (body && code != 200)
 			worsen(s, HEALTH_CRITICAL, "", "the agent is not ready");
 		else if (body)
-			snprintf(s->why, sizeof s->why,
-				 "ready; details need \"admin_token\", which this user cannot read");
+			snprintf(
+				s->why, sizeof s->why,
+				"ready; details need \"viewer_token\" or \"admin_token\", which this user cannot read");
 		free(body);
 		if (!body)
 			worsen(s, HEALTH_CRITICAL, "", e.text);

@@ -6,6 +6,7 @@
 
 #include "base/address.h"
 #include "base/nearest.h"
+#include "base/token_source.h"
 #include "config/fleet.h"
 #include "config/otlp.h"
 #include "config/routes.h"
@@ -176,7 +177,7 @@ static void check_addresses(const settings *s, const config *c, const address_li
 /* The admin server may be remote only with a token. */
 static void check_admin_listen(const settings *s, const config *c, err_list *all)
 {
-	bool token = *c->admin_token;
+	bool token = *c->admin_token || *c->viewer_token;
 	address_rules rules = { c->allow_remote && token, false }, remote = { true, false };
 	socket_address ignored;
 	err why;
@@ -186,7 +187,7 @@ static void check_admin_listen(const settings *s, const config *c, err_list *all
 			continue;
 		if (address_parse(&ignored, c->admin_listen.items[i], &remote, &why))
 			err_set(&why, "\"%s\" is not loopback: that takes %s%s%s", c->admin_listen.items[i],
-				token ? "" : "\"admin_token\", which requests have to carry",
+				token ? "" : "\"admin_token\" or \"viewer_token\", which requests have to carry",
 				token || c->allow_remote ? "" : ", and ", c->allow_remote ? "" : "\"allow_remote\"");
 		item_error(s, c, &c->admin_listen, i, &why, all);
 	}
@@ -235,6 +236,18 @@ static void check_no_address_twice(const settings *s, const config *c, err_list 
 		}
 }
 
+/* `source` is a member of `c`. */
+static void check_token(const settings *s, const config *c, char *const *source, err_list *all)
+{
+	err why;
+
+	if (!**source || token_source_valid(*source))
+		return;
+	const setting *one = setting_of(s, source, c);
+	err_set(&why, "env:NAME or file:PATH is expected; the token itself does not belong here");
+	setting_error(one, one->where, &why, all);
+}
+
 static void check_listeners(const settings *s, const config *c, err_list *all)
 {
 	err why;
@@ -245,9 +258,11 @@ static void check_listeners(const settings *s, const config *c, err_list *all)
 	check_reports(s, c, &c->tap_listen, all);
 	check_reports(s, c, &c->fleet_listen, all);
 	check_no_address_twice(s, c, all);
-	if (*c->admin_token && strncmp(c->admin_token, "env:", 4) != 0 && strncmp(c->admin_token, "file:", 5) != 0) {
-		const setting *one = setting_of(s, &c->admin_token, c);
-		err_set(&why, "env:NAME or file:PATH is expected; the token itself does not belong here");
+	check_token(s, c, &c->admin_token, all);
+	check_token(s, c, &c->viewer_token, all);
+	if (*c->viewer_token && strcmp(c->viewer_token, c->admin_token) == 0) {
+		const setting *one = setting_of(s, &c->viewer_token, c);
+		err_set(&why, "\"admin_token\" is the same: whoever may only read needs another token");
 		setting_error(one, one->where, &why, all);
 	}
 }

@@ -46,6 +46,7 @@ typedef struct config {
 	int64_t watchdog;          /* seconds; 0: none */
 	address_list admin_listen; /* empty: none */
 	char *admin_token;         /* `env:NAME` or `file:PATH`; "": none */
+	char *viewer_token;        /* the same */
 	int64_t log_level;         /* a log_level */
 	int64_t log_format;        /* a log_format */
 	bool strict;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/access.h"
 
-#include "ops/token.h"
-
 /* Is `host` the configured address, or a loopback name with its port ("localhost:9603" for 127.0.0.1:9603)? */
 static bool host_is_ours(const http_listener *l, slice host)
 {
@@ -29,7 +27,7 @@ bool access_host_allowed(const http_listener *l, struct MHD_Connection *c, const
 {
 	const char *host = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Host");
 
-	if (l->local || l->admin->token_source)
+	if (l->local || l->admin->admin_token.source || l->admin->viewer_token.source)
 		return true;
 	/* Every browser sends a Host; health checks with HTTP/1.0 may not. */
 	if (!host)
@@ -37,10 +35,22 @@ bool access_host_allowed(const http_listener *l, struct MHD_Connection *c, const
 	return host_is_ours(l, slice_trim(slice_cstr(host)));
 }
 
-bool access_has_token(const admin *a, struct MHD_Connection *c)
+access_role access_role_of(admin *a, struct MHD_Connection *c)
 {
-	return !a->token_source ||
-	       token_matches(a->token_source, MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization"));
+	const char *given = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Authorization");
+
+	if (!a->admin_token.source && !a->viewer_token.source)
+		return ACCESS_ADMIN;
+	/* Compare with both, so that the time does not tell whose token was nearly given. */
+	bool viewer = token_matches(&a->viewer_token, given), whole = token_matches(&a->admin_token, given);
+	return viewer ? ACCESS_VIEWER : whole ? ACCESS_ADMIN : ACCESS_NONE;
+}
+
+const char *access_role_name(access_role role)
+{
+	static const char *const names[] = { "none", "viewer", "admin" };
+
+	return names[role];
 }
 
 bool access_is_own(struct MHD_Connection *c)

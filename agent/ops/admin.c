@@ -58,6 +58,11 @@ static void tick(admin *a)
 		ask_for_totals(a, s.ledger.commits);
 		host_snapshot_deinit(&s);
 	}
+	/* Whoever rotates a token learns from the log that it is in use, before anybody asks. */
+	if (a->admin_token.source)
+		token_look(&a->admin_token);
+	if (a->viewer_token.source)
+		token_look(&a->viewer_token);
 	/* Run the checks every second even if nobody asks, because they detect changes between two calls. */
 	a->host.checks(a->host.ctx, checks);
 	for (size_t i = 0; i < a->listeners_count; i++)
@@ -140,11 +145,6 @@ static bool start_listener(admin *a, const admin_listener *from, err *e)
 	return true;
 }
 
-static char *copy(const char *text)
-{
-	return text && *text ? strdup(text) : NULL;
-}
-
 /* Starts the threads and the listeners. False: `e` says why; what has started is left to admin_stop(). */
 static bool start(admin *a, const admin_listener *listeners, size_t count, err *e)
 {
@@ -180,9 +180,10 @@ admin *admin_start(const admin_listener *listeners, size_t count, const admin_op
 	threads_init(&a->threads);
 	pthread_mutex_init(&a->clock_lock, NULL);
 	thread_cond_init(&a->clock_wake);
-	a->token_source = copy(o->token_source);
-	if (!ok || (o->token_source && *o->token_source && !a->token_source))
-		ok = err_memory(e);
+	ok = token_init(&a->admin_token, "admin_token", o->admin_token) && ok;
+	ok = token_init(&a->viewer_token, "viewer_token", o->viewer_token) && ok;
+	if (!ok)
+		err_memory(e);
 	if (count > ADMIN_LISTENERS)
 		ok = err_set(e, "more than %d admin listeners", ADMIN_LISTENERS);
 	if (ok && start(a, listeners, count, e))
@@ -237,7 +238,8 @@ bool admin_stop(admin *a)
 	threads_deinit(&a->threads);
 	pthread_mutex_destroy(&a->clock_lock);
 	pthread_cond_destroy(&a->clock_wake);
-	free(a->token_source);
+	token_deinit(&a->admin_token);
+	token_deinit(&a->viewer_token);
 	free(a);
 	return true;
 }

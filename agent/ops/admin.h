@@ -30,9 +30,9 @@ typedef struct admin_listener {
 } admin_listener;
 
 typedef struct admin_options {
-	const char *token_source; /* `env:NAME` or `file:PATH`, read at each request; "": no token is needed */
-	const char *ledger_db;    /* path of the database, for sums by model and route; NULL: no ledger is kept */
-	bool fleet;               /* there are figures of a fleet */
+	const char *admin_token, *viewer_token; /* `env:NAME` or `file:PATH`; "": there is no such token */
+	const char *ledger_db; /* path of the database, for sums by model and route; NULL: no ledger is kept */
+	bool fleet;            /* there are figures of a fleet */
 } admin_options;
 
 typedef struct admin admin;

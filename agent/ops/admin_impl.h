@@ -16,6 +16,7 @@
 #include "ops/jobs.h"
 #include "ops/stats.h"
 #include "ops/threads.h"
+#include "ops/token.h"
 #include "ops/totals.h"
 
 enum { ADMIN_HOST_MAX = 256 };
@@ -30,7 +31,7 @@ typedef struct http_listener {
 
 struct admin {
 	ops_host host;
-	char *token_source; /* NULL: no token is needed */
+	token admin_token, viewer_token; /* neither has a source: no token is needed */
 	http_listener listeners[ADMIN_LISTENERS];
 	size_t listeners_count;
 	atomic_uint_fast64_t requests;

@@ -5,12 +5,14 @@
 #include <stdlib.h>
 
 #include "ops/admin.h"
+#include "ops/stats.h"
 
 /* One client of /events. */
 struct event_stream {
 	event_stream *next, *prev;
 	events *events;
 	struct MHD_Connection *connection;
+	const char *role;
 	bool suspended;
 	uint64_t tick, ledger_version; /* of the text that was taken last */
 	char *text;                    /* owned; bytes before `at` are sent */
@@ -34,7 +36,7 @@ static bool take_next(const events *es, event_stream *s)
 	if (s->tick == 0)
 		fputs("retry: 2000\n\n", f);
 	fputs("event: stats\ndata: ", f);
-	fwrite(es->text, 1, es->len, f);
+	stats_write_role(f, es->text, es->len, s->role);
 	fputs("\n\n", f);
 	if (s->ledger_version != es->ledger_version || s->tick == 0)
 		fprintf(f, "event: ledger\ndata: {\"ledger_version\":%" PRIu64 "}\n\n", es->ledger_version);
@@ -105,7 +107,7 @@ void events_deinit(events *es)
 	free(es->text);
 }
 
-struct MHD_Response *events_open(events *es, struct MHD_Connection *connection)
+struct MHD_Response *events_open(events *es, struct MHD_Connection *connection, const char *role)
 {
 	event_stream *s = calloc(1, sizeof *s);
 	struct MHD_Response *response = NULL;
@@ -114,6 +116,7 @@ struct MHD_Response *events_open(events *es, struct MHD_Connection *connection)
 		return NULL;
 	s->events = es;
 	s->connection = connection;
+	s->role = role;
 	pthread_mutex_lock(&es->lock);
 	bool room = es->count < ADMIN_EVENT_STREAMS && !es->ended;
 	if (room) {

@@ -27,8 +27,8 @@ void events_init(events *es);
 void events_deinit(events *es);
 
 /* Makes a response that does not end; the caller destroys it. NULL: ADMIN_EVENT_STREAMS clients have one already,
- * events_end() was called, or out of memory. */
-struct MHD_Response *events_open(events *es, struct MHD_Connection *connection);
+ * events_end() was called, or out of memory. `role`, which is static, is what the client may do. */
+struct MHD_Response *events_open(events *es, struct MHD_Connection *connection, const char *role);
 /* Takes over `text`, the JSON of /stats, and sends it to all. `ledger_version`: changes with the ledger. */
 void events_publish(events *es, char *text, size_t len, uint64_t ledger_version);
 /* Is there a client? */

@@ -16,6 +16,7 @@ typedef struct request {
 	http_listener *listener;
 	char path[PATH_ROOM]; /* as written, without the query; "": longer than any path that is served */
 	bool begun, too_large;
+	access_role role;
 	char *body;
 	size_t body_len;
 	answer answer; /* of a job */
@@ -115,13 +116,19 @@ static const struct target {
 	const char *path;
 	target_id id;
 	bool get, post;
-	bool open; /* served without the token, too */
+	bool open;  /* served without a token, too */
+	bool admin; /* served for the admin's token only */
 } targets[] = {
-	{ "/livez", LIVEZ, true, false, true },        { "/readyz", READYZ, true, false, true },
-	{ "/metrics", METRICS, true, false, false },   { "/savings", SAVINGS, true, false, false },
-	{ "/gateways", GATEWAYS, true, false, false }, { "/stats", STATS, true, false, false },
-	{ "/events", EVENTS, true, false, false },     { "/stats-history", STATS_HISTORY, true, false, false },
-	{ "/explain", EXPLAIN, true, true, false },    { "/reload", RELOAD, false, true, false },
+	{ "/livez", LIVEZ, .get = true, .open = true },
+	{ "/readyz", READYZ, .get = true, .open = true },
+	{ "/metrics", METRICS, .get = true },
+	{ "/savings", SAVINGS, .get = true },
+	{ "/gateways", GATEWAYS, .get = true },
+	{ "/stats", STATS, .get = true },
+	{ "/events", EVENTS, .get = true },
+	{ "/stats-history", STATS_HISTORY, .get = true },
+	{ "/explain", EXPLAIN, .get = true, .post = true, .admin = true },
+	{ "/reload", RELOAD, .post = true, .admin = true },
 };
 
 static const struct target *target_of(const char *path)
@@ -160,8 +167,9 @@ static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *
 		return reply_error(c, MHD_HTTP_BAD_REQUEST, "more than one Host", NULL, NULL);
 	if (!access_host_allowed(q->listener, c, version))
 		return reply_error(c, MHD_HTTP_MISDIRECTED_REQUEST, "this Host is not served here", NULL, NULL);
-	/* Before 404, so that a client without the token does not learn which paths exist. */
-	if (!file && !(t && t->open) && !access_has_token(q->listener->admin, c))
+	q->role = access_role_of(q->listener->admin, c);
+	/* Before 404, so that a client without a token does not learn which paths exist. */
+	if (!file && !(t && t->open) && q->role == ACCESS_NONE)
 		return reply_error(c, MHD_HTTP_UNAUTHORIZED, "a bearer token is needed", "WWW-Authenticate",
 				   "Bearer realm=\"spoa-llm\"");
 	if (!t && !file)
@@ -173,6 +181,13 @@ static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *
 						      "POST");
 	if (t && !t->open && access_is_foreign(c))
 		return reply_error(c, MHD_HTTP_FORBIDDEN, "pages of other sites may not ask this", NULL, NULL);
+	if (t && t->admin && q->role != ACCESS_ADMIN)
+		return reply_error(
+			c, MHD_HTTP_FORBIDDEN,
+			q->listener->admin->admin_token.source ?
+				"this needs the admin_token; the viewer_token only lets read" :
+				"this needs an admin_token, and none is configured; the viewer_token only lets read",
+			NULL, NULL);
 	if (post && !access_is_own(c))
 		return reply_error(
 			c, MHD_HTTP_FORBIDDEN,
@@ -395,7 +410,7 @@ static enum MHD_Result give_health(request *q, struct MHD_Connection *c, bool li
 		if (strcmp(checks[i].part, "workers") == 0)
 			ok = checks[i].ok;
 	fprintf(f, "{\"status\":\"%s\",\"checks\":", ok ? "ok" : "failing");
-	checks_write(f, checks, count, access_has_token(a, c));
+	checks_write(f, checks, count, q->role != ACCESS_NONE);
 	fputs("}\n", f);
 	fclose(f);
 	return reply(c, ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, "application/json", text, len, NULL, NULL);
@@ -428,9 +443,16 @@ static enum MHD_Result give_stats(request *q, struct MHD_Connection *c)
 {
 	uint64_t version;
 	size_t len;
-	char *text = admin_stats(q->listener->admin, &len, &version);
+	char *text = admin_stats(q->listener->admin, &len, &version), *out = NULL;
+	size_t out_len = 0;
+	FILE *f = text ? open_memstream(&out, &out_len) : NULL;
 
-	return reply(c, MHD_HTTP_OK, "application/json", text, len, NULL, NULL);
+	if (f) {
+		stats_write_role(f, text, len, access_role_name(q->role));
+		fclose(f);
+	}
+	free(text);
+	return reply(c, MHD_HTTP_OK, "application/json", out, out_len, NULL, NULL);
 }
 
 static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const char *method)
@@ -446,7 +468,7 @@ static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const c
 	char *text = admin_stats(a, &len, &version);
 	if (text)
 		events_publish(&a->events, text, len, version);
-	struct MHD_Response *r = events_open(&a->events, c);
+	struct MHD_Response *r = events_open(&a->events, c, access_role_name(q->role));
 	if (!r)
 		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many clients take events already",
 				   "Retry-After", "5");

@@ -463,3 +463,9 @@ void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size
 	write_routes(f, s);
 	fputc('}', f);
 }
+
+void stats_write_role(FILE *f, const char *text, size_t len, const char *role)
+{
+	fprintf(f, "{\"role\":\"%s\",", role);
+	fwrite(text + 1, 1, len - 1, f);
+}

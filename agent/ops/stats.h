@@ -35,6 +35,8 @@ void stats_take(stats_ring *r, const host_snapshot *s);
 
 /* Writes the JSON of /stats, without a newline in it. */
 void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size_t checks_count, stats_ring *r);
+/* Writes what stats_write() wrote, `text`, with the member "role": what whoever asks may do. */
+void stats_write_role(FILE *f, const char *text, size_t len, const char *role);
 
 /* False if a check fails that is blocking. */
 bool checks_ready(const host_check *checks, size_t count);

@@ -1,76 +1,76 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/token.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <unistd.h>
+#include <string.h>
 
+#include "base/hash.h"
 #include "base/log.h"
+#include "base/token_source.h"
 
-static slice trimmed(slice s)
+bool token_init(token *t, const char *option, const char *source)
 {
-	while (s.len && strchr(" \t\r\n", s.ptr[s.len - 1]))
-		s.len--;
-	return slice_trim(s);
+	*t = (token){ .option = option };
+	pthread_mutex_init(&t->lock, NULL);
+	if (!*source)
+		return true;
+	t->source = strdup(source);
+	return t->source != NULL;
 }
 
-/* Reads the token into `out`. Empty: there is none, and the log says why. */
-static slice token_read(const char *source, char out[TOKEN_MAX + 1])
+void token_deinit(token *t)
 {
-	const char *problem = NULL;
-	size_t len = 0;
+	pthread_mutex_destroy(&t->lock);
+	free(t->source);
+}
 
-	if (strncmp(source, "env:", 4) == 0) {
-		const char *value = getenv(source + 4);
-		len = value ? strnlen(value, TOKEN_MAX + 1) : 0;
-		if (value && len <= TOKEN_MAX)
-			memcpy(out, value, len);
-	} else {
-		int fd = open(source + 5, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-		ssize_t got = fd < 0 ? -1 : read(fd, out, TOKEN_MAX + 1);
-		if (got < 0)
-			problem = strerror(errno);
-		else
-			len = (size_t)got;
-		if (fd >= 0)
-			close(fd);
-	}
-	if (len > TOKEN_MAX)
-		problem = "it is larger than 4096 bytes";
-	slice token = problem ? slice_of(out, 0) : trimmed(slice_of(out, len));
-	if (!problem && token.len == 0)
-		problem = "it is empty or not set";
-	for (size_t i = 0; i < token.len && !problem; i++)
-		if ((unsigned char)token.ptr[i] < ' ' || token.ptr[i] == 0x7f)
-			problem = "it contains a control character";
-	if (problem)
-		token.len = 0;
-	if (problem)
-		log_event(admin_token_missing, LOG_C("source", source), LOG_C("problem", problem),
-			  LOG_C("instead", "requests that need the token are refused"));
-	return token;
+/* Reads the token into `room`, and logs a change. Empty: there is none. */
+static slice read_now(token *t, char room[TOKEN_MAX + 1])
+{
+	const char *problem;
+
+	pthread_mutex_lock(&t->lock);
+	slice now = token_source_read(t->source, room, &problem);
+	uint64_t seen = hash_of(hash_own_key(), problem ? 1 : 0, problem ? slice_cstr(problem) : now);
+	bool changed = !t->looked || t->seen != seen;
+	t->looked = true;
+	t->seen = seen;
+	pthread_mutex_unlock(&t->lock);
+	if (changed && problem)
+		log_event(admin_token_missing, LOG_C("option", t->option), LOG_C("source", t->source),
+			  LOG_C("problem", problem), LOG_C("instead", "requests that need the token are refused"));
+	else if (changed)
+		log_event(admin_token_read, LOG_C("option", t->option), LOG_C("source", t->source));
+	return now;
+}
+
+void token_look(token *t)
+{
+	char room[TOKEN_MAX + 1];
+
+	read_now(t, room);
+	explicit_bzero(room, sizeof room);
 }
 
 /* Compares in a time that depends on the length of `given` only. */
-static bool same(slice token, slice given)
+static bool same(slice wanted, slice given)
 {
-	unsigned differ = token.len != given.len;
+	unsigned differ = wanted.len != given.len;
 
 	for (size_t i = 0; i < given.len; i++)
-		differ |= (unsigned char)given.ptr[i] ^ (unsigned char)(i < token.len ? token.ptr[i] : 0);
+		differ |= (unsigned char)given.ptr[i] ^ (unsigned char)(i < wanted.len ? wanted.ptr[i] : 0);
 	return differ == 0;
 }
 
-bool token_matches(const char *source, const char *authorization)
+bool token_matches(token *t, const char *authorization)
 {
 	char room[TOKEN_MAX + 1];
 	slice given = slice_cstr(authorization);
 
-	if (!slice_istarts(given, SLICE("bearer ")) || given.len > TOKEN_MAX + 16)
+	if (!t->source || !slice_istarts(given, SLICE("bearer ")) || given.len > TOKEN_MAX + 16)
 		return false;
-	slice token = token_read(source, room);
-	bool ok = token.len > 0 && same(token, slice_trim(slice_from(given, 7)));
+	slice wanted = read_now(t, room);
+	bool ok = wanted.len > 0 && same(wanted, slice_trim(slice_from(given, 7)));
 	explicit_bzero(room, sizeof room);
 	return ok;
 }

@@ -444,7 +444,8 @@ bool admin_host_serve_on(admin_host *h, const listener listeners[LISTEN_MAX], er
 bool admin_host_serve(admin_host *h, err *e)
 {
 	bool fleet = *h->config->ledger && *h->config->fleet_uri && *h->config->ship_listen;
-	admin_options with = { h->config->admin_token, *h->config->ledger ? h->ledger_db : NULL, fleet };
+	admin_options with = { h->config->admin_token, h->config->viewer_token,
+			       *h->config->ledger ? h->ledger_db : NULL, fleet };
 	ops_host host = { h, on_snapshot, on_checks, on_reload, on_explain, on_savings, on_gateways, on_stats_history };
 
 	if (h->admin || !h->listeners_count)

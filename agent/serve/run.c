@@ -374,7 +374,7 @@ static bool prepare(agent *a, err *e)
 		return err_memory(e);
 	if (!listen_all(a, &c->listen, &rules, a->listeners, "SPOP", e))
 		return false;
-	rules.addresses.allow_remote = c->allow_remote && *c->admin_token;
+	rules.addresses.allow_remote = c->allow_remote && (*c->admin_token || *c->viewer_token);
 	if (!listen_all(a, &c->admin_listen, &rules, a->admin_listeners, "admin", e))
 		return false;
 	if (*c->ledger) {

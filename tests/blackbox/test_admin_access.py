@@ -56,14 +56,18 @@ def test_token(work, admin, source):
         (work / "token").write_text(other)
         assert agent.http(path="/stats", headers=good).status == 401
         assert agent.http(path="/stats", headers={"Authorization": "Bearer " + other}).status == 200
-        for text in ("", "  \n", "x" * 5000, other + "\nx", other + "\r\n\r\n" + other, other + "\0x"):
-            (work / "token").write_text(text)
-            told = len(agent.lines("event=admin_token_missing"))
-            assert agent.http(path="/stats", headers={"Authorization": "Bearer " + re.split("[\n\r\0]", text.strip())[0][:4000]}).status == 401
-            assert len(agent.lines("event=admin_token_missing")) == told + 1, text[:40]
-        (work / "token").unlink()
-        assert agent.http(path="/stats", headers={"Authorization": "Bearer "}).status == 401
-        assert agent.log("event=admin_token_missing")
+        # Each problem is logged once, however many requests meet it; and so is a token that can be used again.
+        told = 0
+        for text, new in (("", True), ("  \n", False), ("x" * 5000, True), (other + "\nx", True), (other + "\r\n\r\n" + other, False), (other + "\0x", False),
+                          (None, True)):
+            (work / "token").write_text(text) if text is not None else (work / "token").unlink()
+            for _ in range(3):
+                assert agent.http(path="/stats", headers={"Authorization": "Bearer " + re.split("[\n\r\0]", (text or "").strip())[0][:4000]}).status == 401
+            told += new
+            assert len(agent.lines("event=admin_token_missing option=admin_token source=file:.*/token problem=")) == told, text
+        (work / "token").write_text(token)
+        assert agent.http(path="/stats", headers=good).status == 200
+        assert len(agent.lines("event=admin_token_read option=admin_token source=file:")) == 3
 
 
 def test_token_that_is_not_there_lets_nobody_in(admin):
@@ -73,8 +77,72 @@ def test_token_that_is_not_there_lets_nobody_in(admin):
     assert agent.http(path="/livez").status == 200
 
 
+VIEWER_SAID = {True: "this needs the admin_token; the viewer_token only lets read",
+               False: "this needs an admin_token, and none is configured; the viewer_token only lets read"}
+
+
+@pytest.mark.parametrize("with_admin", [True, False])
+def test_viewer_token(work, admin, with_admin):
+    """It reads everything, and neither explains nor reloads, by whatever method and headers; not even if nobody else can."""
+    viewer, whole = harness.secret("viewer"), harness.secret("admin")
+    (work / "viewer").write_text(viewer + "\n")
+    more = {"admin_token": "env:WHOLE"} if with_admin else {}
+    agent = admin(env={"WHOLE": whole}, viewer_token="file:%s/viewer" % work, **more)
+    good, best = {"Authorization": "Bearer " + viewer}, {"Authorization": "Bearer " + whole}
+    for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer " + viewer[:-1]}, {"Authorization": "Bearer " + viewer + whole}, {"Cookie": viewer}):
+        for method, path in [("GET", path) for path in DATA] + [("POST", "/reload"), ("POST", "/explain")]:
+            assert agent.http(method, path, dict(headers, **POST), "{}" if method == "POST" else None).status == 401, (path, headers)
+    assert "this needs" not in agent.http("POST", "/reload", POST, "").text
+    for path in ("/metrics", "/stats", "/savings", "/stats-history"):
+        assert agent.http(path=path, headers=good).status == 200, path
+    assert agent.http(path="/stats", headers=good).json()["role"] == "viewer"
+    assert any(one["detail"] for one in agent.http(path="/readyz", headers=good).json()["checks"])
+    with Events(agent, good) as events:
+        assert json.loads(next(one["data"] for one in iter(events.next, None) if one.get("event") == "stats"))["role"] == "viewer"
+    reloads = len(agent.lines("event=reloaded"))
+    for method, path, headers in (("POST", "/reload", POST), ("POST", "/explain", POST), ("GET", "/explain?model=m", {}), ("HEAD", "/explain?model=m", {}),
+                                  ("GET", "/explain?model=m", {"X-HTTP-Method-Override": "POST"}), ("POST", "/reload", {}),
+                                  ("POST", "/reload", dict(POST, **{"X-Authorization": "Bearer " + whole, "Proxy-Authorization": "Bearer " + whole}))):
+        answer = agent.http(method, path, dict(good, **headers), "{}" if method == "POST" else None)
+        assert answer.status == 403 and (method == "HEAD" or answer.json() == {"error": VIEWER_SAID[with_admin]}), (method, path, answer)
+    # Two headers are one with both: neither gives what the other may do.
+    both = raw(agent, b"POST /reload HTTP/1.1\r\nHost: %s\r\nX-Requested-With: spoa-llm\r\nContent-Length: 0\r\nConnection: close\r\n"
+               b"Authorization: Bearer %s\r\nAuthorization: Bearer %s\r\n\r\n" % (agent.admin.encode(), viewer.encode(), whole.encode()))
+    assert both.split(b" ")[1] in (b"400", b"401", b"403"), both
+    assert len(agent.lines("event=reloaded")) == reloads
+    answer = agent.http("POST", "/reload", dict(best, **POST))
+    assert answer.status == (200 if with_admin else 401)
+    if with_admin:
+        assert agent.http(path="/stats", headers=best).json()["role"] == "admin"
+        assert agent.http(path="/explain?model=m", headers=best).status == 200
+        # Whoever gave the admin's token to viewers made it a viewer's.
+        (work / "viewer").write_text(whole)
+        assert agent.http(path="/stats", headers=good).status == 401
+        assert agent.http(path="/stats", headers=best).json()["role"] == "viewer"
+        assert agent.http("POST", "/reload", dict(best, **POST)).status == 403
+    (work / "viewer").unlink()
+    assert agent.http(path="/stats", headers=good).status == 401
+    assert agent.log("event=admin_token_missing option=viewer_token source=file:")
+
+
+def test_without_a_token_all_is_allowed(admin):
+    agent = admin()
+    assert agent.http(path="/stats").json()["role"] == "admin"
+    assert agent.http(path="/explain?model=m").status == 200 and agent.http("POST", "/reload", POST).status == 200
+
+
+def test_a_rotated_token_is_logged_before_anybody_asks(work, admin):
+    (work / "viewer").write_text(harness.secret("viewer"))
+    agent = admin(viewer_token="file:%s/viewer" % work)
+    until(lambda: len(agent.lines("event=admin_token_read option=viewer_token")) == 1, 10, "the first token is read")
+    (work / "viewer").write_text(harness.secret("viewer-2"))
+    until(lambda: len(agent.lines("event=admin_token_read option=viewer_token")) == 2, 10, "the second token is read")
+    (work / "viewer").write_text("")
+    until(lambda: agent.lines("event=admin_token_missing option=viewer_token .*problem=.it is empty"), 10, "it is missing")
+
+
 def test_beyond_loopback_needs_a_token(work):
-    for more in ({}, {"allow_remote": True}, {"admin_token": "env:T"}):
+    for more in ({}, {"allow_remote": True}, {"admin_token": "env:T"}, {"viewer_token": "env:T"}):
         config = dict({"listen": "unix@%s/a.sock" % work, "admin_listen": "0.0.0.0:%d" % harness.free_port()}, **more)
         done = cli("run", "-c", harness.write_config(work, config), env={"SPOA_LLM_ADMIN_LISTEN": ""})
         assert done.code == 78, (more, done)

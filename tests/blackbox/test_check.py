@@ -187,6 +187,19 @@ def test_the_admin_token(work):
     assert states(findings("-c", file, env={"TOKEN": harness.secret("token-env")}, code=0)[0], "admin")[0][0] == "ok"
 
 
+def test_the_viewer_token(work):
+    """It has to be another one than the admin's, and where it is kept is written as theirs is."""
+    same = harness.secret("token")
+    file = harness.write_config(work, {"admin_token": "env:A", "viewer_token": "env:V"})
+    assert states(findings("-c", file, env={"A": same, "V": harness.secret("viewer")}, code=0)[0], "admin") == [("ok", "env:A"), ("ok", "env:V")]
+    [*_, (state, text)] = states(findings("-c", file, env={"A": same, "V": same + "\n"}, code=78)[0], "admin")
+    assert state == "problem" and "same token" in text and same not in text
+    assert "not set" in str(states(findings("-c", file, env={"A": same}, code=78)[0], "admin"))
+    for config, said in (({"admin_token": "env:A", "viewer_token": "env:A"}, "is the same"), ({"viewer_token": "me"}, "env:NAME or file:PATH is expected")):
+        done = cli("check", "-c", harness.write_config(work, config))
+        assert done.code == 78 and said in done.err and '"viewer_token"' in done.err, done
+
+
 @pytest.mark.parametrize("path", ["ca.pem", "@x", "@system-ca/x", "/a b"])
 def test_a_ca_file_that_haproxy_would_not_find(work, path):
     done = cli("check", "-c", harness.write_config(work, {"ca_file": path}))
@@ -363,7 +376,7 @@ def test_as_the_agent_s_user(work, monkeypatch):
     found, shown = findings("-c", file, "--as", "nobody", *env, code=78)
     assert shown["as"] == "nobody"
     problems = {(part, name): text for state, part, name, text in found if state == "problem"}
-    assert set(problems) == {("route", "a"), ("ledger", str(work / "ledger")), ("admin", "token"), ("socket", config["listen"])}, problems
+    assert set(problems) == {("route", "a"), ("ledger", str(work / "ledger")), ("admin", "admin_token"), ("socket", config["listen"])}, problems
     assert "this user may not read it" in problems["route", "a"] and all("denied" in text for key, text in problems.items() if key[0] != "route")
     for name in ("key", "token", "ledger", "run"):
         os.chown(work / name, user.pw_uid, user.pw_gid)

@@ -51,12 +51,14 @@ def test_of_an_agent_with_a_fault(agents, work):
 def test_with_a_token(agents, work):
     """The token comes from where the configuration says, and stands nowhere. Who cannot read it learns whether the agent is ready."""
     token = harness.secret("token")
-    agent = agents(config(work, admin_token="env:TOKEN"), env={"K": harness.secret("k"), "TOKEN": token})
-    done = status(agent, "--check", env={"TOKEN": token})
-    assert done.code == 0 and "all checks are well | " in done.out, done
+    viewer = harness.secret("viewer")
+    agent = agents(config(work, admin_token="env:TOKEN", viewer_token="env:VIEWER"), env={"K": harness.secret("k"), "TOKEN": token, "VIEWER": viewer})
+    for env in ({"TOKEN": token}, {"VIEWER": viewer}, {"TOKEN": "", "VIEWER": viewer}):
+        done = status(agent, "--check", env=env)
+        assert done.code == 0 and "all checks are well | " in done.out, done
     for env in ({}, {"TOKEN": "other"}, {"TOKEN": "a\nb"}, {"TOKEN": "x" * 5000}):
         done = status(agent, "--check", env=env)
-        assert (done.code, done.out) == (0, 'SPOA-LLM OK - ready; details need "admin_token", which this user cannot read\n'), done
+        assert (done.code, done.out) == (0, 'SPOA-LLM OK - ready; details need "viewer_token" or "admin_token", which this user cannot read\n'), done
 
 
 def test_of_what_is_no_agent(work):

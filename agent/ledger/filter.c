@@ -28,7 +28,8 @@ bool filter_status(row_filter *f, const char *text, err *e)
 
 bool filter_is_empty(const row_filter *f)
 {
-	return !f || (!f->model && !f->route && !f->project && !f->client && !f->id && !f->status_to);
+	return !f || (!f->model && !f->route && !f->project && !f->client && !f->member && !f->code && !f->id &&
+		      !f->status_to);
 }
 
 static void condition(filter_sql *out, const char *column, const char *how, char mark, int first, const char *value)
@@ -55,6 +56,7 @@ void filter_make(filter_sql *out, const row_filter *f, char mark, int first)
 	} labels[] = {
 		{ "model", f ? f->model : NULL },     { "route", f ? f->route : NULL },
 		{ "project", f ? f->project : NULL }, { "client", f ? f->client : NULL },
+		{ "member", f ? f->member : NULL },   { "code", f ? f->code : NULL },
 		{ "id", f ? f->id : NULL },
 	};
 

@@ -14,7 +14,7 @@
 /* The labels that a row has to have; NULL: any. One that ends with * is the beginning of labels. "" is the label of
  * rows that have none. */
 typedef struct row_filter {
-	const char *model, *route, *project, *client, *id;
+	const char *model, *route, *project, *client, *member, *code, *id;
 	int32_t status_from,
 		status_to; /* [from, to); both 0: any. The status 0 is that of a request without an answer */
 } row_filter;
@@ -24,11 +24,11 @@ MUST_CHECK bool filter_status(row_filter *f, const char *text, err *e);
 /* True if `f`, which may be NULL, lets every row through. */
 bool filter_is_empty(const row_filter *f);
 
-enum { FILTER_VALUES_MAX = 7 };
+enum { FILTER_VALUES_MAX = 9 };
 
 /* A condition in SQL. */
 typedef struct filter_sql {
-	char where[768];                       /* " AND ..." with parameters; "": no condition */
+	char where[1024];                      /* " AND ..." with parameters; "": no condition */
 	const char *values[FILTER_VALUES_MAX]; /* of the parameters */
 	size_t count;
 	char numbers[2][16]; /* texts that `values` points to */

@@ -209,6 +209,14 @@ void store_copy_text(char *out, size_t room, sqlite3_stmt *st, int column);
 /* Reads the columns of `requests`, in the order of record_columns[], into `r`. */
 void store_read_row(sqlite3_stmt *st, record *r);
 
+/* ---- store_facets.c */
+
+/* Sets `*from` and `*to` to the hours that begin from `from_ms` to `to_ms`, in milliseconds. */
+void facets_round(int64_t from_ms, int64_t to_ms, int64_t *from, int64_t *to);
+/* Sets `*hours_ms` to the begin of the day from which on there are facets of hours, and `*whole_ms` to that of the day
+ * from which on facets have all requests; 0: from the first on. Returns an SQLite result code. */
+int facets_bounds(store *s, int64_t *hours_ms, int64_t *whole_ms);
+
 /* ---- store_rollup.c */
 
 void rollup_clear(rollup *r);

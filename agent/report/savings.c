@@ -272,8 +272,9 @@ static void write_filter(FILE *f, const savings_report *r)
 	const struct {
 		const char *name, *value;
 	} labels[] = {
-		{ "model", r->only.model },   { "route", r->only.route }, { "project", r->only.project },
-		{ "client", r->only.client }, { "id", r->only.id },
+		{ "model", r->only.model },   { "route", r->only.route },   { "project", r->only.project },
+		{ "client", r->only.client }, { "member", r->only.member }, { "code", r->only.code },
+		{ "id", r->only.id },
 	};
 	char text[PRINT_NUMBER];
 	bool any = false;

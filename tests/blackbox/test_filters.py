@@ -1,4 +1,4 @@
-"""Which requests a person asks about: --model, --route, --project, --client, --status and --id of `savings` and `ledger export`, for one ledger
+"""Which requests a person asks about: --model, --route, --project, --client, --member, --code, --status and --id of `savings` and `ledger export`, for one ledger
 and for a fleet, against an independent count."""
 import json
 import random
@@ -9,7 +9,7 @@ import loglines
 from harness import cli
 from ledgers import GROUPS, day, figures_of, ledger  # noqa: F401
 
-LABELS = ("model", "route", "project", "client")
+LABELS = ("model", "route", "project", "client", "member", "code")
 
 
 def passes(want, only):

@@ -1,0 +1,391 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Facets against the records themselves: random records, questions and pages are counted one by one here. */
+#include "store_rig.h"
+
+#include "ledger/store_facets.h"
+
+enum { ROWS = 3000, GROUPS = 4000 };
+
+static record rows[ROWS];
+static size_t row_count;
+
+/* ---- what is to be said of rows */
+
+static bool label_passes(const char *want, const char *label)
+{
+	size_t len = want ? strlen(want) : 0;
+
+	if (!want)
+		return true;
+	return len && want[len - 1] == '*' ? strncmp(label, want, len - 1) == 0 : strcmp(label, want) == 0;
+}
+
+static bool row_passes(const row_filter *f, const record *r)
+{
+	return label_passes(f->model, r->model) && label_passes(f->route, r->route) &&
+	       label_passes(f->project, r->project) && label_passes(f->client, r->client) &&
+	       label_passes(f->member, r->member) && label_passes(f->code, r->code) && label_passes(f->id, r->id) &&
+	       (!f->status_to || (r->status >= f->status_from && r->status < f->status_to));
+}
+
+static void label_of(unsigned by, const record *r, char out[1000])
+{
+	char status[16], class[16], member[200];
+	const char *const labels[FACET_COUNT] = { r->route,  r->backend, r->model, r->project, r->client,
+						  r->member, status,     r->code,  class,      member };
+	size_t len = 0;
+
+	snprintf(status, sizeof status, "%d", (int)r->status);
+	snprintf(class, sizeof class, "%d", (int)r->status / 100);
+	snprintf(member, sizeof member, "%s%s%s", r->member[0] ? r->route : "", r->member[0] ? "/" : "", r->member);
+	out[0] = '\0';
+	for (unsigned i = 0, any = 0; i < FACET_COUNT; i++)
+		if (by & FACET_BIT(i))
+			len += (size_t)snprintf(out + len, 1000 - len, "%s%s", any++ ? "\x1f" : "", labels[i]);
+}
+
+static int64_t two_digits(int64_t ms)
+{
+	int64_t unit = 1;
+
+	while (ms / unit >= 100)
+		unit *= 10;
+	int64_t digits = (ms + unit / 2) / unit;
+	return digits * unit;
+}
+
+static int by_size(const void *a, const void *b)
+{
+	int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+	return (x > y) - (x < y);
+}
+
+typedef struct want {
+	int64_t time_ms, last_ms, status[6];
+	char label[1000];
+	store_sums sums;
+	int last_row; /* of the group; -1: none */
+	bool seen;
+} want;
+
+static want *wants;
+static int before[ROWS]; /* the row of the same group before this one */
+static size_t want_count, seen_count;
+static int64_t before_cost, before_time;
+
+static void count_rows(const store_facet_question *q)
+{
+	static const row_filter all = { .model = NULL };
+	int64_t unit = q->unit == FACET_DAYS ? DAY_MS : HOUR_MS;
+
+	want_count = seen_count = 0;
+	for (size_t i = 0; i < row_count; i++) {
+		const record *r = &rows[i];
+		char label[1000];
+		int64_t hour = r->time_ms / HOUR_MS * HOUR_MS,
+			time = q->unit == FACET_WHOLE ? 0 : r->time_ms / unit * unit;
+		if (hour < q->from_ms || hour >= q->to_ms || !row_passes(q->only ? q->only : &all, r))
+			continue;
+		label_of(q->by, r, label);
+		want *w = wants;
+		while (w < wants + want_count && (w->time_ms != time || strcmp(w->label, label) != 0))
+			w++;
+		if (w == wants + want_count) {
+			if (want_count++ == GROUPS)
+				abort();
+			memset(w, 0, sizeof *w);
+			w->time_ms = time;
+			w->last_row = -1;
+			memcpy(w->label, label, sizeof label);
+		}
+		store_sums_add(&w->sums, r);
+		w->status[r->status / 100]++;
+		w->last_ms = r->time_ms > w->last_ms ? r->time_ms : w->last_ms;
+		before[i] = w->last_row;
+		w->last_row = (int)i;
+	}
+}
+
+static bool same_sums(const store_sums *a, const store_sums *b)
+{
+	return memcmp(&a->requests, &b->requests, sizeof *a - offsetof(store_sums, requests)) == 0;
+}
+
+static bool compare(void *ctx, const store_facet *f)
+{
+	const store_facet_question *q = ctx;
+	want *w = wants;
+
+	CHECK(f->label != NULL);
+	while (w < wants + want_count && (w->time_ms != f->time_ms || strcmp(w->label, f->label) != 0))
+		w++;
+	CHECK(w < wants + want_count);
+	if (w == wants + want_count)
+		return false;
+	CHECK(!w->seen && same_sums(&w->sums, f->sums) && w->last_ms == f->last_ms &&
+	      memcmp(w->status, f->status, sizeof w->status) == 0);
+	CHECK(f->time_ms > before_time || (f->time_ms == before_time && f->sums->cost <= before_cost));
+	before_time = f->time_ms;
+	before_cost = f->sums->cost;
+	w->seen = true;
+	seen_count++;
+	for (int which = 0; q->times && which < TIME_KINDS; which++) {
+		static int64_t times[ROWS];
+		size_t n = 0;
+		for (int i = w->last_row; i >= 0; i = before[i]) {
+			int64_t ms = which == TIME_WHOLE ? rows[i].total_ms : rows[i].ttfb_ms;
+			if (!rows[i].code[0] && ms >= 0)
+				times[n++] = ms;
+		}
+		CHECK(times_count(f->times, (time_which)which) == (int64_t)n);
+		qsort(times, n, sizeof times[0], by_size);
+		for (unsigned p = 1; p <= 100; p += p == 1 ? 49 : 5) {
+			int64_t want_ms = n ? two_digits(times[(n * p + 99) / 100 - 1]) : -1;
+			CHECK(times_percentile(f->times, (time_which)which, p) == want_ms);
+		}
+	}
+	return true;
+}
+
+/* Asks `s`, and compares the answer with the rows. */
+static void ask_facets(store *s, const store_facet_question *q)
+{
+	store_facets_told told;
+	err e = { 0 };
+
+	count_rows(q);
+	before_time = -1;
+	before_cost = 0;
+	CHECK(store_facets(s, q, compare, (void *)(uintptr_t)q, &told, &e) == STORE_OK);
+	CHECK(seen_count == want_count && told.untold == 0);
+}
+
+/* ---- questions at random */
+
+static row_filter some_filter(void)
+{
+	static char texts[7][100];
+	const record *r = &rows[roll((int64_t)row_count)];
+	row_filter f = { .model = NULL };
+
+	for (int i = 0; i < 7; i++)
+		snprintf(texts[i], sizeof texts[i], "%s",
+			 (const char *const[]){ r->model, r->route, r->project, r->client, r->member, r->code,
+						r->id }[i]);
+	if (roll(3) == 0)
+		f.model = texts[0];
+	if (roll(3) == 0)
+		f.route = texts[1];
+	if (roll(3) == 0)
+		f.project = texts[2];
+	if (roll(4) == 0)
+		f.client = texts[3];
+	if (roll(4) == 0)
+		f.member = texts[4];
+	if (roll(4) == 0)
+		f.code = texts[5];
+	if (roll(8) == 0)
+		f.id = texts[6];
+	if (f.id && roll(2))
+		texts[6][4] = '*', texts[6][5] = '\0';
+	if (f.model && roll(2))
+		texts[0][strlen(texts[0]) - 1] = '*';
+	if (roll(4) == 0) {
+		f.status_from = roll(3) ? r->status / 100 * 100 : 0;
+		f.status_to = f.status_from ? f.status_from + 100 : 1;
+	}
+	return f;
+}
+
+static void some_period(int64_t *from, int64_t *to)
+{
+	*from = roll(3) ? BEGIN_MS + roll(5 * DAY_MS) : 0;
+	*to = roll(3) ? *from + roll(5 * DAY_MS) : INT64_MAX;
+}
+
+static void ask_at_random(store *s, int questions)
+{
+	static const unsigned bys[] = { FACET_NONE,
+					FACET_UPSTREAM,
+					FACET_REFUSAL,
+					FACET_BIT(FACET_MODEL),
+					FACET_BIT(FACET_STATUS_CLASS),
+					FACET_BIT(FACET_POOL_MEMBER),
+					FACET_BIT(FACET_PROJECT) | FACET_BIT(FACET_CLIENT) };
+
+	for (int i = 0; i < questions; i++) {
+		row_filter f = some_filter();
+		store_facet_question q = { .by = bys[roll(sizeof bys / sizeof bys[0])],
+					   .unit = (facet_unit)roll(3),
+					   .only = roll(4) ? &f : NULL,
+					   .times = roll(2) == 1 };
+		some_period(&q.from_ms, &q.to_ms);
+		ask_facets(s, &q);
+	}
+}
+
+static void fill(store *s)
+{
+	row_count = ROWS;
+	for (int i = 0; i < ROWS; i++) {
+		record *r = &rows[i];
+		*r = record_number(i);
+		if (roll(50) == 0)
+			r->status = 0;
+		r->ttfb_ms = roll(20) == 0 ? -1 : roll(roll(3) ? 400 : 200000);
+		r->total_ms = roll(20) == 0 ? -1 : roll(roll(3) ? 9000 : 4000000000);
+	}
+	for (int i = 0; i < ROWS; i += 100)
+		CHECK(insert(s, rows + i, 100) == 100);
+}
+
+static void questions_are_answered_as_the_rows_do(void)
+{
+	store *s = new_store();
+	fill(s);
+	ask_at_random(s, 60);
+	CHECK(sound(s));
+	store_close(s);
+}
+
+/* ---- pages */
+
+static int newest_first(const void *a, const void *b)
+{
+	const record *x = a, *y = b;
+	if (x->time_ms != y->time_ms)
+		return x->time_ms < y->time_ms ? 1 : -1;
+	return strcmp(y->id, x->id);
+}
+
+typedef struct page {
+	char ids[ROWS][RECORD_ID_MAX + 1];
+	size_t count;
+} page;
+
+static page shown;
+
+static bool keep_id(void *ctx, const record *r)
+{
+	page *p = ctx;
+	memcpy(p->ids[p->count++], r->id, sizeof r->id);
+	return true;
+}
+
+static void look_at_pages(store *s, int pages)
+{
+	qsort(rows, row_count, sizeof *rows, newest_first);
+	for (int i = 0; i < pages; i++) {
+		row_filter f = some_filter();
+		store_page_question q = { .only = roll(4) ? &f : NULL,
+					  .offset = roll(3) ? roll(40) : 0,
+					  .limit = 1 + roll(30),
+					  .oldest_first = roll(2) == 1 };
+		store_page_told told;
+		int64_t all = 0, given = 0;
+		err e = { 0 };
+
+		some_period(&q.from_ms, &q.to_ms);
+		shown.count = 0;
+		CHECK(store_page(s, &q, keep_id, &shown, &told, &e) == STORE_OK);
+		for (size_t n = 0; n < row_count; n++) {
+			const record *r = &rows[q.oldest_first ? row_count - 1 - n : n];
+			int64_t hour = r->time_ms / HOUR_MS * HOUR_MS;
+			if (hour < q.from_ms || hour >= q.to_ms || (q.only && !row_passes(q.only, r)))
+				continue;
+			if (all++ < q.offset || given == q.limit)
+				continue;
+			CHECK((size_t)given < shown.count && strcmp(shown.ids[given], r->id) == 0);
+			given++;
+		}
+		CHECK(told.total == all && shown.count == (size_t)given && !told.stopped);
+	}
+}
+
+static void pages_are_the_rows_in_their_order(void)
+{
+	store *s = new_store();
+	fill(s);
+	look_at_pages(s, 60);
+	store_close(s);
+}
+
+/* ---- times */
+
+static void times_of(store_times *t, int64_t first_byte, int64_t whole)
+{
+	record r = { .ttfb_ms = first_byte, .total_ms = whole };
+	CHECK(times_add(t, &r));
+}
+
+static void a_time_keeps_two_digits(void)
+{
+	static const struct {
+		int64_t ms, shown;
+	} cases[] = { { 0, 0 },
+		      { 99, 99 },
+		      { 100, 100 },
+		      { 104, 100 },
+		      { 105, 110 },
+		      { 994, 990 },
+		      { 995, 1000 },
+		      { 1049, 1000 },
+		      { 1050, 1100 },
+		      { 99499, 99000 },
+		      { 99500, 100000 },
+		      { 12345678, 12000000 },
+		      { 9949999999, 9900000000 },
+		      { 9950000000, 9900000000 },
+		      { INT64_MAX, 9900000000 } };
+
+	for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+		store_times t = { NULL, 0, 0 };
+		times_of(&t, cases[i].ms, -1);
+		CHECK(times_percentile(&t, TIME_FIRST_BYTE, 50) == cases[i].shown);
+		CHECK(times_percentile(&t, TIME_WHOLE, 50) == -1 && times_count(&t, TIME_WHOLE) == 0);
+		times_deinit(&t);
+	}
+	store_times t = { NULL, 0, 0 };
+	record refused = { .code = "no_route", .ttfb_ms = 5, .total_ms = 5 };
+	CHECK(times_add(&t, &refused) && t.count == 0);
+	times_deinit(&t);
+}
+
+static void times_come_back_from_bytes(void)
+{
+	static unsigned char bytes[TIMES_ENCODED_MAX];
+	store_times t = { NULL, 0, 0 }, back = { NULL, 0, 0 };
+
+	for (int i = 0; i < 5000; i++)
+		times_of(&t, roll(2) ? roll(1000) : roll(1000000), roll(100000));
+	size_t len = times_encode(&t, bytes);
+	CHECK(times_decode(&back, slice_of((const char *)bytes, len)) && back.count == t.count);
+	CHECK(memcmp(back.bins, t.bins, t.count * sizeof *t.bins) == 0);
+	/* Twice the same is twice as much. */
+	CHECK(times_decode(&back, slice_of((const char *)bytes, len)) && times_merge(&t, &t));
+	CHECK(back.count == t.count && memcmp(back.bins, t.bins, t.count * sizeof *t.bins) == 0);
+	for (size_t cut = 1; cut < len; cut++) {
+		store_times part = { NULL, 0, 0 };
+		(void)!times_decode(&part, slice_of((const char *)bytes, cut));
+		CHECK(part.count <= t.count);
+		times_deinit(&part);
+	}
+	CHECK(!times_decode(&back, SLICE("\xff\xff\xff\x7f\x01")) && !times_decode(&back, SLICE("\x01")));
+	times_deinit(&t);
+	times_deinit(&back);
+}
+
+int main(void)
+{
+	store_rig_init();
+	wants = malloc(GROUPS * sizeof *wants);
+	if (!wants)
+		abort();
+	RUN(questions_are_answered_as_the_rows_do);
+	RUN(pages_are_the_rows_in_their_order);
+	RUN(a_time_keeps_two_digits);
+	RUN(times_come_back_from_bytes);
+	free(wants);
+	return store_rig_end();
+}

@@ -176,7 +176,7 @@ def test_each_member_is_told_apart(four):
 
 def test_the_page(four, page):  # noqa: F811
     """The page shows the state of each member in words and by the shape of a mark, what came of its requests, and what they cost."""
-    page.open(four.agent.admin, "by=member").live()
+    page.open(four.agent.admin, "by=member").live().view("operation")
     page.until("document.querySelectorAll('#members tbody tr').length === 4")
 
     def rows():
@@ -193,15 +193,15 @@ def test_the_page(four, page):  # noqa: F811
     assert [shown[name][4:] for name in "abcd"] == [["1", "0", "0", "0", "1", "0", "429: 1"], ["1", "0", "0", "0", "0", "0", "unreachable: 1"],
                                                     ["2", "0", "0", "0", "0", "1", ""], ["0", "0", "0", "0", "0", "0", ""]], shown
     assert "pool.four, member c: the upstream closed the connection" in page.js("document.querySelector('#refusals tbody tr').innerText")
-    page.until("document.querySelectorAll('#groups tbody tr').length === 3")
-    assert {row[0][0] for row in page.rows("#groups")} == {"four/a", "four/b", "four/c"}
     for scheme, width in (("light", 1280), ("dark", 1280), ("light", 320), ("light", 390)):
         page.media(scheme)
         page.screen(width, 900)
         assert page.width() <= width
         page.shot("pools-%s-%d" % (scheme, width))
+    page.view("savings").until("document.querySelectorAll('#groups tbody tr').length === 3")
+    assert {row[0][0] for row in page.rows("#groups")} == {"four/a", "four/b", "four/c"}
     # b is back.
     four.by_name["b"].up()
     until(lambda: asked(four.ask("four-1")) == "b", 15, "HAProxy finds b again")
-    page.until("document.querySelectorAll('#members .mark')[1].textContent === 'ready'")
+    page.view("operation").until("document.querySelectorAll('#members .mark')[1].textContent === 'ready'")
     page.clean()

@@ -77,10 +77,13 @@ class Browser:
     # -- the page
 
     def open(self, address, view=""):
+        """`view`: what the address asks for; all requests, if it names no period."""
+        if "since=" not in view:
+            view += ("&" if view else "") + "since=all"
         self.origin = "http://" + address
         if self.driver.current_url.startswith(self.origin):
             self.driver.get("about:blank")   # else only the hash would change
-        self.driver.get(self.origin + "/" + (view and "#" + view))
+        self.driver.get(self.origin + "/#" + view)
         return self
 
     def js(self, script, *args):
@@ -95,6 +98,12 @@ class Browser:
         self.until("document.body.dataset.link === 'live' && document.body.dataset.ledger === %s" % json.dumps(ledger), seconds)
         return self
 
+    def view(self, name):
+        """Goes to a view by its tab."""
+        self.js("document.querySelector('#views a[data-view=%s]').click(); return 0" % name)
+        self.until("document.body.dataset.view === '%s'" % name)
+        return self
+
     def text(self, selector):
         """As a person sees it: nothing where it is not displayed."""
         return self.js("const n = document.querySelector(arguments[0]); return n.checkVisibility() ? n.innerText : ''", selector)
@@ -106,10 +115,10 @@ class Browser:
         return self.js("const n = document.querySelector(arguments[0]); return !!n && n.checkVisibility()", selector)
 
     def rows(self, selector):
-        """Of a table: [[(text, data-value or None) of each cell]]."""
+        """Of a table: [[(text, data-value or None) of each cell]]; of a label, which may be shown cut, the whole."""
         return self.js("""return [...document.querySelectorAll(arguments[0] + ' tbody tr')].map((row) => [...row.cells].map((cell) => {
             const of = cell.dataset.value !== undefined ? cell : cell.querySelector('[data-value]');
-            return [(of ?? cell).textContent, of ? of.dataset.value : null]; }))""", selector)
+            return [cell.querySelector('[data-name]')?.dataset.name || (of ?? cell).textContent, of ? of.dataset.value : null]; }))""", selector)
 
     def keys(self, *names):
         """Keys as a keyboard sends them."""

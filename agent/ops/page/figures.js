@@ -2,6 +2,7 @@
 //
 // Formats figures, exact to the last digit, and makes the elements that show them. Money and counts are BigInt all the way; only
 // bars and curves use floating point. Everything from outside (models, projects, reasons) becomes text, never markup.
+const NAME_SHOWN = 44; // letters
 const HOUR = 3600000;
 export const DAY = 24 * HOUR;
 
@@ -135,6 +136,12 @@ export const FIGURES = [
 	["partly_priced_requests", "Partly priced requests"], ["unpriced_requests", "Unpriced requests"],
 	["unpriced_tokens", "Unpriced tokens"],
 ];
+
+// A long name loses its middle, because beginnings and ends tell names apart.
+export function cut(name) {
+	const letters = [...name];
+	return letters.length <= NAME_SHOWN ? name : `${letters.slice(0, NAME_SHOWN / 2).join("")}\u2026${letters.slice(1 - NAME_SHOWN / 2).join("")}`;
+}
 
 export const tokensIn = (s) => big(s.input) + big(s.cache_read) + big(s.cache_write);
 

@@ -3,7 +3,8 @@
 // The ledger's figures over time as charts and tables, and the curve of the last minutes. Without Chart.js there are tables only.
 import { $, big, count, countFigure, el, FIGURES, fill, MINUS, money, moneyFigure, perSecond, put, short, table,
 	tokensIn, UNITS } from "./figures.js";
-import { view, whose } from "./report.js";
+import { filter } from "./filter.js";
+import { unit, whose } from "./savings.js";
 
 const SPARK_POINTS = 120;     // seconds, as many as the server remembers
 const BUCKETS_FILLED = 2000;  // with more bars, those without a request are left out
@@ -16,7 +17,7 @@ let buckets = [];
 // Adds days up to weeks and months, in whole numbers.
 function bucketsOf(report, unit) {
 	const { ask: by, start, next } = UNITS[unit], sums = new Map();
-	let last = start(Date.now()), first = report.since ? start(Date.parse(report.since)) : last;
+	let last = start(Math.min(Date.now(), Date.parse(report.until ?? "") - 1 || Infinity)), first = report.since ? start(Date.parse(report.since)) : last;
 
 	for (const row of report.rows) {
 		const at = start(Date.parse(row[by]));
@@ -140,8 +141,8 @@ export function makeCharts() {
 }
 
 export function showTime(report) {
-	buckets = bucketsOf(report, view.unit);
-	const signature = JSON.stringify([view.scope, view.unit, buckets], (_, v) => (typeof v === "bigint" ? String(v) : v));
+	buckets = bucketsOf(report, unit);
+	const signature = JSON.stringify([filter.scope, unit, buckets], (_, v) => (typeof v === "bigint" ? String(v) : v));
 	if ($("money").made !== signature) {
 		$("money").made = signature;
 		const scale = { money: 1e9, tokens: 1 };
@@ -155,9 +156,9 @@ export function showTime(report) {
 		paint();
 		const most = (value) => buckets.reduce((top, b) => (value(b) > value(top) ? b : top), buckets[0]);
 		const dearest = most((b) => b.cost_nanodollars), busiest = most((b) => tokensIn(b) + b.output);
-		$("money").setAttribute("aria-label", `Cost and savings by ${view.unit}, ${buckets.length} bars. Highest cost ` +
+		$("money").setAttribute("aria-label", `Cost and savings by ${unit}, ${buckets.length} bars. Highest cost ` +
 			`${money(dearest.cost_nanodollars)}, ${dearest.name}. The table below has all figures.`);
-		$("tokens").setAttribute("aria-label", `Tokens by ${view.unit}, ${buckets.length} bars. Most ` +
+		$("tokens").setAttribute("aria-label", `Tokens by ${unit}, ${buckets.length} bars. Most ` +
 			`${short(tokensIn(busiest) + busiest.output)}, ${busiest.name}. The table below has all figures.`);
 	}
 	timeTable("money-table", [["requests", "Requests"], ["cost_nanodollars", "Cost"], ["estimated_cost_nanodollars", "Estimated"],
@@ -173,8 +174,8 @@ function timeTable(id, columns) {
 	const rows = buckets.filter((b) => b.some).reverse();
 	const place = details.querySelector(".scroll") ?? details.appendChild(el("div", { class: "scroll", tabindex: "0", role: "region",
 		"aria-label": id === "money-table" ? "Cost and savings over time" : "Tokens over time" }));
-	fill(place, view.unit + $("money").made, () => table(`By ${view.unit}, newest first`,
-		[{ name: view.unit[0].toUpperCase() + view.unit.slice(1) }, ...columns.map(([, name]) => ({ name, class: "n" }))],
+	fill(place, unit + $("money").made, () => table(`By ${unit}, newest first`,
+		[{ name: unit[0].toUpperCase() + unit.slice(1) }, ...columns.map(([, name]) => ({ name, class: "n" }))],
 		rows.map((b) => [b.name, ...columns.map(([name]) => {
 			const node = el("span", { "data-time": name });
 			return name.endsWith("_nanodollars") ? moneyFigure(node, b[name]) : countFigure(node, b[name]);

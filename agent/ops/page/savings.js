@@ -1,64 +1,128 @@
 // SPDX-License-Identifier: MIT
 //
-// The view that was chosen, and the ledger's figures for it: totals, how sure they are, and by model, route, project, client or member of a pool.
-import { $, abs, announce, bar, big, clock, count, countFigure, dayName, el, exactDollars, figure, FIGURES, fill,
-	fraction, money, moneyFigure, percent, plural, put, short, table, tokensIn } from "./figures.js";
+// For a manager: what was spent and saved, how sure these figures are, and who spends.
+import { showBudgets } from "./budgets.js";
+import { change, filter, limits, narrowed, narrower, periodName, question, WITHOUT } from "./filter.js";
+import { showGateways } from "./gateways.js";
+import { showTime } from "./plots.js";
+import { makeReader } from "./reader.js";
+import { $, abs, announce, bar, big, clock, count, countFigure, DAY, dayName, el, exactDollars, figure, FIGURES, fill,
+	fraction, money, moneyFigure, percent, plural, put, short, table, tokensIn, UNITS } from "./figures.js";
 
 const ROWS_SHOWN = 10; // models, routes ...; a button shows the others
+const WEEKS_AFTER_MS = 45 * DAY; // a longer history is shown by weeks unless a unit was chosen
 const NAMES_SHOWN = 4; // names of models whose requests are in doubt
 
-// ---- the view: kept in the URL's hash
+// ---- the view
 
-export const CHOICES = {
-	period: ["24h", "7d", "30d", "all"],
-	unit: ["hour", "day", "week", "month"],
+export const name = "savings", params = {
 	by: ["model", "route", "project", "client", "member", "gateway"],
-	scope: ["gateway", "fleet"],
+	unit: ["", "hour", "day", "week", "month"], // "": as fits the period
 };
-const UNITS_OF = { "24h": ["hour"], "7d": ["hour", "day"], "30d": ["hour", "day", "week"], all: ["day", "week", "month"] };
-const DEFAULT_UNIT = { "24h": "hour", "7d": "day", "30d": "day", all: "day" };
-export const PERIOD_NAMES = { "24h": "in the last 24 hours", "7d": "in the last 7 days", "30d": "in the last 30 days", all: "to date" };
-export const view = { period: "all", unit: "day", by: "model", scope: "gateway", unitGiven: false, order: null, all: false };
 
-export function readHash() {
-	const said = new URLSearchParams(location.hash.slice(1));
-	for (const [name, values] of Object.entries(CHOICES))
-		if (values.includes(said.get(name)))
-			view[name] = said.get(name);
-	view.unitGiven = said.has("unit");
-	if (!said.has("scope"))
-		view.scope = "gateway";
-	settle();
+let order = null, all = false; // of the table: { name, up }; all rows are shown
+let reports = null;            // { group, time, gateways, list }: what is shown
+export let unit = "day";       // of the bars
+
+// The units that fit the period, the usual one first. Bars of days would be too thin in a long one.
+function units() {
+	const [from, to] = limits(), days = (to - from) / DAY;
+	return days <= 1.5 ? ["hour"] : days <= 3 ? ["hour", "day"] : days <= 8 ? ["day", "hour"] : days <= 45 ? ["day", "hour", "week"] : ["day", "week", "month"];
 }
 
-// Sets the controls to the view. A unit that the period does not allow is replaced by the default.
-export function settle() {
-	if (!UNITS_OF[view.period].includes(view.unit)) {
-		view.unit = DEFAULT_UNIT[view.period];
-		view.unitGiven = false;
-	}
-	$("by-gateway").hidden = view.scope !== "fleet";
-	if (view.by === "gateway" && view.scope !== "fleet")
-		view.by = "model";
-	for (const name of Object.keys(CHOICES))
+function settle() {
+	const fit = units(), { scope } = filter;
+	unit = fit.includes(filter.unit) ? filter.unit : fit[0];
+	$("by-gateway").hidden = scope !== "fleet";
+	if (filter.by === "gateway" && scope !== "fleet")
+		filter.by = "model";
+	for (const [name, value] of [["unit", unit], ["by", filter.by]])
 		for (const input of document.getElementsByName(name)) {
-			input.checked = input.value === view[name];
+			input.checked = input.value === value;
 			if (name === "unit")
-				input.disabled = !UNITS_OF[view.period].includes(input.value);
+				input.disabled = !fit.includes(input.value);
 		}
 }
 
-// What the page writes to the address: `scope` only if it is not the usual one.
-export function hash() {
-	const { period, unit, by, scope } = view;
-	return "#" + new URLSearchParams({ period, unit, by, ...(scope === "fleet" && { scope }) });
+// The text for one gateway, or in the plural if the figures are of the fleet.
+export const whose = (text) => (filter.scope === "fleet" ? text.replace("this gateway", "the gateways") : text);
+
+const reader = makeReader({
+	async load(get) {
+		settle();
+		const ask = (by) => get(question("savings", { by }));
+		const asks = [() => ask(filter.by), () => ask(UNITS[unit].ask)];
+		if (filter.scope !== "fleet") {
+			const [group, time] = await Promise.all(asks.map((one) => one()));
+			return { group, time };
+		}
+		// Of the fleet one after the other, because the shipper answers so: after a failure nothing waits there.
+		const [group, time, gateways] = [await asks[0](), await asks[1](), await ask("gateway")];
+		return { group, time, gateways, list: (await get("gateways")).gateways };
+	},
+	show: showReports,
+	forget() {
+		for (const [id, text] of [["saved-title", "Saved"], ["saved", "\u2026"], ["saved-share", ""], ["fleet-note", ""]])
+			put($(id), text);
+	},
+});
+
+function showReports(read, chosen) {
+	reports = read;
+	const { group, time } = read, some = big(group.totals.requests) > 0n, fleet = filter.scope === "fleet";
+	showTotals(group, time);
+	if (some) {
+		// Weeks are made of the same days, so nothing has to be read again.
+		if (filter.since === "all" && unit === "day" && !filter.unit && Date.now() - Date.parse(time.rows[0].day) > WEEKS_AFTER_MS)
+			for (const input of document.getElementsByName("unit"))
+				input.checked = input.value === (unit = "week");
+		showTime(time);
+		showGroups(group);
+		if (fleet)
+			showGateways(read.gateways, read.list);
+	} else {
+		put($("empty-text"), narrowed() ? `No request ${periodName()} has all that the filter asks for.` : filter.since === "all" && !filter.until ? fleet ?
+			"PostgreSQL has no request of any gateway yet." : "Nothing is in the ledger yet. The first figures appear when the first request has ended." :
+			`No request ended ${periodName()}.`);
+		put($("empty-all"), narrowed() ? "Without the filter" : "Show everything");
+		$("empty-all").hidden = !narrowed() && filter.since === "all" && !filter.until;
+	}
+	if (chosen)
+		announce(some ? `By ${filter.by}, ${periodName()}${fleet ? ", of the fleet" : ""}: saved ${$("saved").textContent}, cost ${$("cost").textContent}` :
+			$("empty-text").textContent);
+	return some;
 }
 
-// The text for one gateway, or in the plural if the figures are of the fleet.
-export const whose = (text) => (view.scope === "fleet" ? text.replace("this gateway", "the gateways") : text);
+export function start() {
+	for (const name of ["by", "unit"])
+		$(name).addEventListener("change", (event) => {
+			all = false;
+			change({ [name]: event.target.value }, true);
+		});
+	$("groups-all").addEventListener("click", () => {
+		all = !all;
+		showGroups(reports.group);
+	});
+	for (const id of ["money-table", "tokens-table"])
+		$(id).addEventListener("toggle", () => reports && showTime(reports.time));
+}
 
-// The reports from which the page is made. Of the fleet alone: `gateways`, the sums by gateway, and `list`, the gateways.
-export const reports = { group: null, time: null, gateways: null, list: null };
+export function show() {
+	settle();
+	reader.refresh(true);
+}
+
+export function live(stats, changed) {
+	showBudgets(stats.budgets);
+	if (changed && stats.ledger)
+		reader.soon();
+}
+
+export function hide() {
+	reader.hide();
+}
+
+export const title = () => (document.body.dataset.ledger === "ok" ? `${$("saved").textContent} saved` : null);
 
 // ---- totals
 
@@ -70,11 +134,11 @@ const KINDS = [
 // Who saved it: compression and routing are this gateway's doing, caching is the providers'.
 const WHO = ["gateway", "cache"];
 
-export function showTotals(report, time) {
+function showTotals(report, time) {
 	const t = report.totals, cost = big(t.cost_nanodollars), saved = big(t.saved_total_nanodollars);
 	const first = Date.parse(report.since ?? time.rows[0]?.[time.by]);
 
-	put($("saved-title"), `Saved ${PERIOD_NAMES[view.period]}${view.scope === "fleet" ? " by the fleet" : ""}`);
+	put($("saved-title"), `Saved ${periodName()}${filter.scope === "fleet" ? " by the fleet" : ""}`);
 	moneyFigure($("saved"), saved).dataset.sign = saved < 0n ? "-" : "";
 	const share = percent(saved, cost + saved);
 	put($("saved-share"), !cost && !saved ? "" : saved < 0n ?
@@ -113,7 +177,7 @@ export function showTotals(report, time) {
 	put($("tokens-out-note"), big(t.estimated_output) ? `${short(big(t.output) - big(t.estimated_output))} without estimates` : "");
 	showTrust(report);
 
-	fill($("exact").querySelector("tbody"), view.scope + JSON.stringify(t), () => FIGURES.map(([name, label]) => {
+	fill($("exact").querySelector("tbody"), filter.scope + JSON.stringify(t), () => FIGURES.map(([name, label]) => {
 		const isMoney = name.endsWith("_nanodollars"), value = big(t[name]);
 		return el("tr", {}, el("th", { scope: "row" }, whose(label)),
 			figure(el("td", { class: "n", "data-exact": name }), value, isMoney ? exactDollars(value) : count(value), ""));
@@ -131,7 +195,7 @@ function namesOf(models) {
 // Names the models and clients whose streams do not ask for their usage.
 function showUntold(report) {
 	const rows = [...report.untold_models.map((one) => ["model", one.model || "(no name)", one.requests]),
-		...report.untold_clients.map((one) => ["client", one.client || EMPTY_NAMES.client, one.requests])];
+		...report.untold_clients.map((one) => ["client", one.client || WITHOUT.client, one.requests])];
 	$("untold").hidden = !rows.length;
 	fill($("untold-table"), JSON.stringify(rows), () => table("Streams that told no usage, by model and by client",
 		[{ name: "Name" }, { name: "What" }, { name: "Streams", class: "n" }],
@@ -181,13 +245,12 @@ const COLUMNS = [
 	["gateway", "Saved by this gateway", (r) => big(r.saved_gateway_nanodollars)],
 	["saved", "Saved", (r) => big(r.saved_total_nanodollars)],
 ];
-const EMPTY_NAMES = { model: "no model named", route: "no route", project: "no project", client: "unknown client", member: "no pool" };
 
 function sortButton(name, label) {
 	const button = el("button", { type: "button", "data-sort": name }, label);
 	button.addEventListener("click", () => {
-		const up = view.order?.name === name ? !view.order.up : false;
-		view.order = { name, up };
+		const up = order?.name === name ? !order.up : false;
+		order = { name, up };
 		showGroups(reports.group);
 		$("groups").querySelector(`[data-sort="${name}"]`).focus();
 		announce(`Sorted by ${label.toLowerCase()}, ${up ? "lowest" : "highest"} first`);
@@ -210,27 +273,27 @@ function costCell(row) {
 		el("span", { class: "unseen" }, ...marks.map(([, , words]) => " " + words)));
 }
 
-export function showGroups(report) {
-	const by = report.by, order = view.order ?? { name: "cost", up: false };
-	const value = COLUMNS.find(([name]) => name === order.name)[2];
+function showGroups(report) {
+	const by = report.by, sorted = order ?? { name: "cost", up: false };
+	const value = COLUMNS.find(([name]) => name === sorted.name)[2];
 	const total = big(report.totals.cost_nanodollars);
 	let rows = report.rows;
-	if (view.order) { // else in the order of the server: most expensive first
+	if (order) { // else in the order of the server: most expensive first
 		const compare = (a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0);
 		rows = [...rows].sort((a, b) => (order.up ? compare(a, b) : compare(b, a)));
 	}
 	const more = rows.length - ROWS_SHOWN;
-	if (!view.all && more > 1) // one row needs no more room than the button
+	if (!all && more > 1) // one row needs no more room than the button
 		rows = rows.slice(0, ROWS_SHOWN);
 
 	const head = [{ name: by[0].toUpperCase() + by.slice(1) },
 		...COLUMNS.map(([name, text]) => [name, whose(text)]).map(([name, label]) => ({ name: label, class: "n", button: sortButton(name, label),
-			sorted: order.name === name ? (order.up ? "ascending" : "descending") : null }))];
+			sorted: sorted.name === name ? (sorted.up ? "ascending" : "descending") : null }))];
 	head.splice(4, 0, { name: "Share", class: "share" });
-	fill($("groups"), JSON.stringify([view.scope, by, order, rows, String(total)]), () => table(`By ${by}`, head, rows.map((row) => {
+	fill($("groups"), JSON.stringify([filter.scope, by, sorted, rows, String(total)]), () => table(`By ${by}`, head, rows.map((row) => {
 		const [, tokens, cost, ...savings] = COLUMNS.map(([, , of]) => of(row));
 		return [
-			row[by] === "" ? el("span", { class: "dim" }, EMPTY_NAMES[by]) : el("span", { class: "name" }, row[by]),
+			narrower(by, row[by]),
 			countFigure(el("span", { "data-group": "requests" }), big(row.requests)),
 			figure(el("span", { "data-group": "tokens" }), tokens, short(tokens), count(tokens)),
 			costCell(row),
@@ -241,6 +304,6 @@ export function showGroups(report) {
 	}), true));
 	const button = $("groups-all");
 	button.hidden = more <= 1;
-	button.setAttribute("aria-expanded", String(view.all));
-	put(button, view.all ? `Show the first ${ROWS_SHOWN}` : `Show ${count(BigInt(Math.max(more, 0)))} more`);
+	button.setAttribute("aria-expanded", String(all));
+	put(button, all ? `Show the first ${ROWS_SHOWN}` : `Show ${count(BigInt(Math.max(more, 0)))} more`);
 }

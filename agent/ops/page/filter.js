@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: MIT
+//
+// The filter that all views share: whose requests, of which period, and with which labels. The address has all of it, so a link shows the
+// same, and the back button undoes a choice.
+import { $, announce, big, clock, cut, DAY, dayName, el, fill, parse, put } from "./figures.js";
+import { ask } from "./connection.js";
+
+const SUGGESTED = 200; // labels, the most expensive ones
+
+// ---- what can be chosen
+
+// The labels of requests, as the flags of the commands name them.
+export const LABELS = { model: "Model", route: "Route", project: "Project", client: "Client", member: "Member", status: "Status", code: "Refusal", gateway: "Gateway" };
+// Requests without such a label.
+export const WITHOUT = { model: "no model named", route: "no route", project: "no project", client: "unknown client", member: "no pool", code: "not refused" };
+const PERIODS = { "24h": "in the last 24 hours", "7d": "in the last 7 days", "30d": "in the last 30 days", month: "this month", all: "to date" };
+const STATUSES = ["2xx", "3xx", "4xx", "5xx", "429", "401", "403", "500", "502", "503", "none"];
+
+// What is shown: `view`; `since` and `until` as the flags of the commands have them, or month; `scope`; for each of LABELS that is
+// chosen a label, with a * at its end a beginning, and "" for requests without one; and what belongs to one view alone.
+export const filter = { view: "savings", since: "30d", until: "", scope: "gateway" };
+
+const usual = { ...filter };
+const own = {}; // by view: { name: [its values, the usual one first], or null for any text }
+const tabs = {}; // by view: the tab under which it stands
+let onChange = () => {};
+
+// ---- the period
+
+const monthStart = (ms) => Date.UTC(new Date(ms).getUTCFullYear(), new Date(ms).getUTCMonth());
+const date = (ms) => new Date(ms).toISOString().slice(0, 10);
+export const moment = (ms) => `${new Date(ms).toISOString().slice(0, 16)}Z`;
+
+// When the period begins and ends, in milliseconds, as far as the page can tell: [0 for the beginning of the ledger, now].
+export function limits() {
+	const now = Date.now(), { since, until } = filter, [, n, unit] = /^(\d+)([hd])$/.exec(since) ?? [];
+	const from = since === "all" ? 0 : since === "month" ? monthStart(now) : since === "today" ? now - now % DAY :
+		n ? now - n * (unit === "h" ? 3600000 : DAY) : Date.parse(since);
+	const to = !until ? now : Date.parse(until) + (until.length === 10 ? DAY : 0); // a day is included to its end
+	return [from || 0, to || now];
+}
+
+// The period in words, for the end of a sentence.
+export function periodName() {
+	const { since, until } = filter, [from, to] = limits(), year = (ms) => ` ${new Date(ms).getUTCFullYear()}`;
+	if (!until)
+		return PERIODS[since] ?? (since === "today" ? "today" : /^\d+[hd]$/.test(since) ? `in the last ${since.replace("h", " hours").replace("d", " days")}` :
+			`since ${dayName(from)}${year(from)}${from % DAY ? `, ${clock(from).slice(0, 5)}` : ""}`);
+	if (from % DAY || to % DAY)
+		return `from ${dayName(from)}${year(from)}, ${clock(from).slice(0, 5)}, to ${from - from % DAY === to - to % DAY ? "" : `${dayName(to)}, `}${clock(to).slice(0, 5)}`;
+	if (to - from === DAY)
+		return `on ${dayName(from)}${year(from)}`;
+	return from ? `from ${dayName(from)}${year(from)} to ${dayName(to - DAY)}${year(to - DAY)}` : `until ${dayName(to - DAY)}${year(to - DAY)}`;
+}
+
+// ---- the address
+
+function addressOf(what) {
+	const said = new URLSearchParams({ view: what.view, since: what.since });
+	for (const name of ["until", "scope"])
+		if (what[name] && what[name] !== usual[name])
+			said.set(name, what[name]);
+	for (const name of Object.keys(LABELS))
+		if (what[name] != null && (name !== "gateway" || what.scope === "fleet"))
+			said.set(name, what[name]);
+	for (const [name, values] of Object.entries(own[what.view] ?? {}))
+		if (what[name] && what[name] !== values?.[0])
+			said.set(name, what[name]);
+	return "#" + said;
+}
+
+// The address of what is shown, or of that with `changes`: for links.
+export const address = (changes = {}) => addressOf({ ...filter, ...changes });
+
+function readAddress() {
+	const said = new URLSearchParams(location.hash.slice(1));
+	filter.view = own[said.get("view")] ? said.get("view") : usual.view;
+	filter.since = said.get("since") || usual.since;
+	filter.until = said.get("until") ?? "";
+	filter.scope = said.get("scope") === "fleet" ? "fleet" : "gateway";
+	for (const name of Object.keys(LABELS))
+		filter[name] = name === "gateway" && filter.scope !== "fleet" ? null : said.get(name);
+	for (const [name, values] of Object.entries(own[filter.view]))
+		filter[name] = !values ? said.get(name) ?? "" : values.includes(said.get(name)) ? said.get(name) : values[0];
+}
+
+// Shows what is shown with `changes`. `replace`: the back button does not come back to what was shown before.
+export function change(changes, replace) {
+	const to = address(changes);
+	if (to !== location.hash)
+		history[replace ? "replaceState" : "pushState"](null, "", to);
+	readAddress();
+	changed();
+}
+
+// Narrows what is shown to requests with this label; null takes the filter away.
+export function narrow(name, label) {
+	change({ [name]: label });
+	announce(label == null ? `${LABELS[name]}: all` : `Only ${LABELS[name].toLowerCase()} ${label || WITHOUT[name]}`);
+}
+
+// Narrows to the time from `from` to `to`, in milliseconds; whole days, if both are.
+export function narrowTime(from, to) {
+	const whole = from % DAY === 0 && to % DAY === 0;
+	change({ since: whole ? date(from) : moment(from), until: whole ? date(to - DAY) : moment(to) });
+	announce(periodName());
+}
+
+// The question `path` for what is shown, with `more` parameters.
+export function question(path, more = {}) {
+	const asked = new URLSearchParams({ since: filter.since === "month" ? date(monthStart(Date.now())) : filter.since });
+	if (filter.until)
+		asked.set("until", filter.until);
+	for (const name of Object.keys(LABELS))
+		if (filter[name] != null)
+			asked.set(name, filter[name]);
+	if (filter.scope === "fleet")
+		asked.set("scope", "fleet");
+	for (const [name, value] of Object.entries(more))
+		asked.set(name, value);
+	return `${path}?${asked}`;
+}
+
+// Whether a label is chosen.
+export const narrowed = () => Object.keys(LABELS).some((name) => filter[name] != null);
+
+// An element that narrows to `label` by a click. `text`: what it says, if not the label, which is cut in the middle if it is long.
+export function narrower(name, label, text) {
+	const says = text ?? (label === "" ? WITHOUT[name] : cut(label));
+	const node = el("button", { type: "button", class: label === "" ? "narrow dim" : "narrow", "data-narrow": name,
+		title: `${label || WITHOUT[name]}: show only these requests` }, el("bdi", { class: label === "" ? null : "name", "data-name": label }, says));
+	node.addEventListener("click", () => narrow(name, label));
+	return node;
+}
+
+// ---- the controls
+
+function chip(name) {
+	const label = filter[name], remove = el("button", { type: "button", "data-widen": name,
+		"aria-label": `Remove the filter ${LABELS[name].toLowerCase()}: ${label || WITHOUT[name]}` }, "\u00d7");
+	remove.addEventListener("click", () => {
+		narrow(name, null);
+		($("chips").querySelector("button") ?? $("add").querySelector("summary")).focus();
+	});
+	return el("li", { class: "chip" }, el("span", { class: "dim" }, `${LABELS[name]} `), el("bdi", { title: label }, label ? cut(label) : WITHOUT[name]), remove);
+}
+
+// Sets the controls to what is shown.
+function settle() {
+	for (const name of ["since", "scope"])
+		for (const input of document.getElementsByName(name))
+			input.checked = input.value === filter[name] && !(name === "since" && filter.until);
+	const names = Object.keys(LABELS).filter((name) => filter[name] != null);
+	fill($("chips"), JSON.stringify(names.map((name) => [name, filter[name]])), () => names.map(chip));
+	const [from, to] = limits(), odd = filter.until || !PERIODS[filter.since];
+	put($("dates").querySelector("summary"), odd ? periodName() : "Dates");
+	$("dates").dataset.chosen = String(Boolean(odd));
+	$("from").value = from ? date(from) : "";
+	$("to").value = date(to - 1);
+	$("add-name").querySelector("[value=gateway]").hidden = filter.scope !== "fleet";
+	for (const link of document.querySelectorAll("#views a")) {
+		link.href = address({ view: link.dataset.view });
+		if (link.dataset.view === tabs[filter.view])
+			link.setAttribute("aria-current", "page");
+		else
+			link.removeAttribute("aria-current");
+	}
+}
+
+function changed() {
+	settle();
+	onChange();
+}
+
+// The labels that there are, for the field of a new filter.
+async function suggest() {
+	const name = $("add-name").value;
+	let labels = name === "status" ? STATUSES : [];
+	if (name !== "status" && name !== "code")
+		try {
+			const chosen = new URLSearchParams({ since: "30d", by: name, ...(filter.scope === "fleet" && { scope: "fleet" }) });
+			labels = parse(await (await ask(`savings?${chosen}`)).text()).rows.sort((a, b) => (big(b.requests) > big(a.requests) ? 1 : -1)).map((row) => row[name]);
+		} catch { /* no suggestions: the field works without */ }
+	if (name === $("add-name").value)
+		$("labels").replaceChildren(...labels.filter(Boolean).slice(0, SUGGESTED).map((label) => el("option", { value: label })));
+}
+
+// `views`: the modules of the views (dashboard.js). `shown` is called after each change.
+export function startFilter(views, shown) {
+	for (const { name, params, tab } of views) {
+		own[name] = params;
+		tabs[name] = tab ?? name;
+	}
+	onChange = shown;
+	for (const name of ["since", "scope"])
+		$(name).addEventListener("change", (event) => change({ [name]: event.target.value, ...(name === "since" && { until: "" }) }));
+	$("dates-form").addEventListener("submit", (event) => {
+		event.preventDefault();
+		const from = $("from").value, to = $("to").value;
+		$("dates").open = false;
+		$("dates").querySelector("summary").focus();
+		change({ since: from || "all", until: to && to !== date(Date.now()) ? to : "" });
+	});
+	$("add-form").addEventListener("submit", (event) => {
+		event.preventDefault();
+		const label = $("add-label").value;
+		$("add-label").value = "";
+		$("add").open = false;
+		$("add").querySelector("summary").focus();
+		narrow($("add-name").value, label);
+	});
+	$("add").addEventListener("toggle", () => {
+		if ($("add").open) {
+			suggest();
+			$("add-name").focus();
+		}
+	});
+	$("add-name").addEventListener("change", suggest);
+	$("copy").addEventListener("click", async () => {
+		try {
+			await navigator.clipboard.writeText(location.href);
+			announce("The link is copied");
+			put($("copy"), "Copied");
+		} catch { // not over https, and not on this computer: the browser has no clipboard for such a page
+			put($("copy"), "Copy the address above");
+		}
+		setTimeout(() => put($("copy"), "Copy link"), 2000);
+	});
+	window.addEventListener("hashchange", () => {
+		readAddress();
+		changed();
+	});
+	readAddress();
+	settle();
+}

@@ -17,12 +17,19 @@ EVENT(listening, INFO, "address for",
 EVENT(ready, INFO, "version routes threads",
       "A worker process answers HAProxy. `routes` counts the routes that are enabled.",
       "")
-EVENT(reloaded, INFO, "routes",
-      "SIGHUP or `POST /reload` read the configuration again, and it is in use. `routes` counts the routes that are"
-      " enabled.",
+EVENT(reloaded, INFO, "routes by",
+      "SIGHUP or `POST /reload` (`by` says which) read the configuration again, and it is in use. `routes` counts the routes that are"
+      " enabled. What is another than before stands in `routes_changed`, `clients_changed` and `options_changed`.",
       "")
-EVENT(reload_failed, ERROR, "problem instead",
-      "SIGHUP or `POST /reload` read the configuration again, and it has an error: `problem` has file, line and "
+EVENT(routes_changed, INFO, "file by added removed changed order",
+      "A reload put other routes in force, which are named: those that were added, removed (or are not enabled any more) and changed. `order` says whether the others stand in another order, because the first match wins. "
+      "`file` is the configuration file, `by` what asked for the reload.",
+      "")
+EVENT(options_changed, INFO, "by options",
+      "A reload put other values of `options` in force.",
+      "")
+EVENT(reload_failed, ERROR, "problem by instead",
+      "SIGHUP or `POST /reload` (`by` says which) read the configuration again, and it has an error: `problem` has file, line and "
       "column. Nothing changed: the old configuration stays in use.",
       "Mend the configuration, try it with `spoa-llm check`, and reload again.")
 EVENT(not_reloaded, WARN, "option hint",
@@ -223,8 +230,8 @@ EVENT(route_cleartext, WARN, "route upstream problem",
       "The upstream of this route is an http:// URL of another host: the credential would travel without TLS.",
       "Use https://.")
 
-EVENT(credential_read, INFO, "auth route routes expires",
-      "The credential `auth` was read: at the start, or because the file has another one now. `route` is the first of the "
+EVENT(credential_read, INFO, "auth route routes expires because",
+      "The credential `auth` was read: for the first time since the start of this process, because it has changed, or because it is there again, unchanged (`because` says which). `route` is the first of the "
       "`routes` routes that use it. `expires` is the time that the file names, if it names one.",
       "")
 EVENT(credential_missing, ERROR, "auth route routes problem instead",
@@ -304,7 +311,7 @@ EVENT(in_flight_limit, WARN, "fd max_in_flight problem instead",
 
 /* ---- admin server */
 EVENT(admin_token_read, INFO, "option source",
-      "The token of `option` (admin_token or viewer_token) was read: at the start, or because its file has another one now, which counts at once.",
+      "The token of `option` (admin_token or viewer_token) was read: at the start of this process, or because its file has another one now, which counts at once.",
       "")
 EVENT(admin_token_missing, ERROR, "option source problem instead",
       "The admin server cannot use the token of `option` (admin_token or viewer_token): `source` names the variable or the file, which is not set, empty, not "
@@ -385,6 +392,10 @@ EVENT(fleet_backlog_full, ERROR, "rows backlog",
 /* ---- clients */
 EVENT(clients_loaded, INFO, "file clients keys projects",
       "The file of clients was read, and is in use: at the start, at a reload, or because it changed.",
+      "")
+EVENT(clients_changed, INFO, "file by added removed changed keys projects",
+      "Other clients are in force than before: those that were added, removed and changed are named. `keys` names clients that have other keys, or keys with another end; `projects` names projects with other limits. "
+      "`by` is what asked for the reload, or `its file`, which has changed.",
       "")
 EVENT(clients_not_loaded, ERROR, "problem instead",
       "The file of clients changed, and cannot be used: `problem` has file, line and column. The clients stay as they"

@@ -109,6 +109,14 @@ static void add_route(uint64_t *hash, const route *r)
 		add_pool(hash, r->pool);
 }
 
+uint64_t settings_hash_route(const route *r)
+{
+	uint64_t hash = 0;
+
+	add_route(&hash, r);
+	return hash;
+}
+
 void settings_hash_routes(const route_table *t, char out[SETTINGS_HASH_LEN + 1])
 {
 	uint64_t hash = 0;
@@ -135,10 +143,11 @@ static void add_limits(uint64_t *hash, const client_limits *l)
 	add_number(hash, l->budget_nano == BUDGET_NONE ? 0 : l->period);
 }
 
-static uint64_t hash_client(const client_table *t, const client *c)
+uint64_t settings_hash_client(const client_table *t, const client *c, uint64_t *keys)
 {
-	uint64_t hash = 0, keys = 0;
+	uint64_t hash = 0;
 
+	*keys = 0;
 	add_text(&hash, c->name);
 	add_text(&hash, c->project);
 	add_set(&hash, c->models, c->models_count);
@@ -153,13 +162,12 @@ static uint64_t hash_client(const client_table *t, const client *c)
 		uint64_t key = 0;
 		add_bytes(&key, slice_of(k->sha256, sizeof k->sha256));
 		add_number(&key, (uint64_t)k->expires_ms);
-		keys += key;
+		*keys += key;
 	}
-	add_number(&hash, keys);
 	return hash;
 }
 
-static uint64_t hash_project(const client_project *p)
+uint64_t settings_hash_project(const client_project *p)
 {
 	uint64_t hash = 1; /* so that a project is no client */
 
@@ -173,10 +181,13 @@ void settings_hash_clients(const client_table *t, char out[SETTINGS_HASH_LEN + 1
 	uint64_t sum = 0, hash = 0;
 
 	add_number(&hash, t ? 1 + t->missing : 0);
-	for (uint32_t i = 0; t && i < t->count; i++)
-		sum += hash_client(t, &t->clients[i]);
+	for (uint32_t i = 0; t && i < t->count; i++) {
+		uint64_t keys, one = settings_hash_client(t, &t->clients[i], &keys);
+		add_number(&one, keys);
+		sum += one;
+	}
 	for (uint32_t i = 0; t && i < t->projects_count; i++)
-		sum += hash_project(&t->projects[i]);
+		sum += settings_hash_project(&t->projects[i]);
 	add_number(&hash, sum);
 	write_hash(out, hash);
 }

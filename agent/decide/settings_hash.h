@@ -18,4 +18,10 @@ void settings_hash_routes(const route_table *t, char out[SETTINGS_HASH_LEN + 1])
  * `t` may be NULL: there are no clients. */
 void settings_hash_clients(const client_table *t, char out[SETTINGS_HASH_LEN + 1]);
 
+/* Returns the part that one route, client or project has in these hashes; that of a client is without its keys, whose
+ * hash is put into `*keys`. */
+uint64_t settings_hash_route(const route *r);
+uint64_t settings_hash_client(const client_table *t, const client *c, uint64_t *keys);
+uint64_t settings_hash_project(const client_project *p);
+
 #endif

@@ -12,7 +12,7 @@ typedef struct known {
 	uint64_t source;     /* hash of its kind and of its variable's name or its file's path */
 	size_t route;        /* index for routes_at() of the first enabled route or member that uses it */
 	size_t routes;       /* how many do */
-	uint64_t value;      /* hash of the credential and of its end */
+	uint64_t value;      /* hash of the credential and of its end; 0: none was read yet */
 	bool read;           /* `value` was said to be read */
 	bool soon;           /* it was said to expire */
 	const char *problem; /* of the credential that was said to be missing; NULL: it was not */
@@ -100,7 +100,10 @@ static void look(known *k, const policy *p)
 	uint64_t hash = hash_of(hash_own_key(), (uint64_t)file->expires_ms, value);
 	if (!k->read || k->value != hash) {
 		log_event(credential_read, LOG_C("auth", auth), LOG_C("route", r->name), LOG_I("routes", k->routes),
-			  LOG_C("expires", ends ? expires : "not told"));
+			  LOG_C("expires", ends ? expires : "not told"),
+			  LOG_C("because", !k->value        ? "first read" :
+					   k->value != hash ? "changed" :
+							      "there again"));
 		k->soon = false;
 	}
 	k->problem = NULL;

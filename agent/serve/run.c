@@ -14,6 +14,7 @@
 #include "base/unused.h"
 #include "net/handover.h"
 #include "report/backends.h"
+#include "serve/changes.h"
 #include "serve/snapshot.h"
 #include "serve/takeover.h"
 
@@ -97,7 +98,7 @@ static void restore_log(const agent *a)
 }
 
 /* Builds the whole new configuration and then uses it. False: `e` says why; everything stays as it was. */
-static bool reload(agent *a, err *e)
+static bool reload(agent *a, const char *by, err *e)
 {
 	config fresh;
 	clients_file clients;
@@ -125,6 +126,9 @@ static bool reload(agent *a, err *e)
 		ok = false;
 	}
 	if (ok) {
+		changes_of_options(a->config, &fresh, by);
+		changes_of_routes(a->policy->table, next->table, fresh.file, by);
+		changes_of_clients(a->policy->clients, next->clients, clients.path ? clients.path : "none", by);
 		config_reload(a->config, &fresh);
 		clients_file_deinit(&a->clients);
 		a->clients = clients;
@@ -183,18 +187,19 @@ void run_tell(agent *a, control_type type)
 }
 
 /* Reloads, and tells the master, the log and the admin server. */
-static bool reload_and_tell(agent *a, err *e)
+static bool reload_and_tell(agent *a, const char *by, err *e)
 {
 	err why = { 0 };
 
 	run_tell(a, CONTROL_RELOADING);
-	bool ok = reload(a, e);
+	bool ok = reload(a, by, e);
 	if (ok)
 		note_said(a, say_prepared(a, &why), &why);
 	if (ok)
-		log_event(reloaded, LOG_I("routes", a->policy->table->enabled));
+		log_event(reloaded, LOG_I("routes", a->policy->table->enabled), LOG_C("by", by));
 	else
-		log_event(reload_failed, LOG_C("problem", e->text), LOG_C("instead", "nothing changed"));
+		log_event(reload_failed, LOG_C("problem", e->text), LOG_C("by", by),
+			  LOG_C("instead", "nothing changed"));
 	run_tell(a, CONTROL_READY);
 	admin_host_reloaded(a->admin_host, ok, ok ? "" : e->text);
 	return ok;
@@ -204,7 +209,7 @@ static void on_hup(struct ev_loop *loop UNUSED, ev_signal *sig, int events UNUSE
 {
 	err e;
 
-	reload_and_tell(sig->data, &e);
+	reload_and_tell(sig->data, "SIGHUP", &e);
 }
 
 /* A thread of the admin server waits for the result. */
@@ -214,7 +219,7 @@ static void on_reload_asked(struct ev_loop *loop UNUSED, ev_async *async, int ev
 	err e;
 
 	while (admin_host_reload_asked(a->admin_host)) {
-		bool ok = reload_and_tell(a, &e);
+		bool ok = reload_and_tell(a, "POST /reload", &e);
 		admin_host_reload_done(a->admin_host, ok, a->policy->table->enabled, &e);
 	}
 }
@@ -260,6 +265,8 @@ static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events 
 	}
 	if (clients && !next)
 		clients_file_lost(&a->clients, &e);
+	if (clients && next)
+		changes_of_clients(a->policy->clients, clients, a->clients.path, "its file");
 	if (next)
 		publish(a, next);
 	else

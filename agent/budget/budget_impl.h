@@ -171,6 +171,10 @@ static inline int64_t others_of(const region *r, const account *a, int64_t nano,
 	return alone > 1 && nano > 0 ? nano - nano / alone : 0;
 }
 
+/* Call it before the account's budget becomes `nano`: a gateway that is alone withholds what the budget grows by, but
+ * for its share of that. */
+void fleet_resized(region *r, account *a, int64_t nano);
+
 /* Takes the reservation `tag`, which is SLOT_RESERVED, from its accounts, and frees its slot. `tokens`: it took so
  * many; -1: as many as were reserved. False: another thread does it, or the slot has another reservation by now. */
 bool slot_end(region *r, size_t set, size_t way, uint64_t tag, int64_t tokens);

@@ -66,6 +66,22 @@ static void withhold_again(account *a, uint32_t gateways, int64_t day)
 	atomic_store_explicit(&a->changed, 1, RELAXED);
 }
 
+void fleet_resized(region *r, account *a, int64_t nano)
+{
+	uint32_t alone = atomic_load_explicit(&r->alone, ACQUIRE);
+	int64_t was = atomic_load_explicit(&a->nano, RELAXED), told = atomic_load_explicit(&a->told, RELAXED);
+	int64_t by = limited(nano) - limited(was), others = atomic_load_explicit(&a->others, RELAXED), next;
+
+	/* Where nobody has told anything, others_of() takes the share of whatever the budget is. */
+	if (alone < 2 || by == 0 || atomic_load_explicit(&a->others_until, ACQUIRE) == 0)
+		return;
+	/* The listener may store another sum meanwhile, which is a newer one. */
+	do
+		next = others + by - by / alone < told ? told : limited(others + by - by / alone);
+	while (!atomic_compare_exchange_weak_explicit(&a->others, &others, next, RELEASE, RELAXED));
+	atomic_store_explicit(&a->changed, 1, RELAXED);
+}
+
 void budget_fleet_begin(budget *b, uint32_t gateways)
 {
 	uint32_t none = 0;

@@ -169,6 +169,7 @@ void budget_account_rules(budget *b, uint32_t at, int64_t nano, period_kind peri
 	/* What was told of a period of another kind says nothing of this one. */
 	if (atomic_load_explicit(&a->kind, RELAXED) != (uint32_t)period)
 		atomic_store_explicit(&a->others_until, 0, RELEASE);
+	fleet_resized(b->r, a, nano);
 	atomic_store_explicit(&a->nano, nano, RELAXED);
 	atomic_store_explicit(&a->kind, (uint32_t)period, RELAXED);
 }

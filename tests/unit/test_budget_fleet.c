@@ -112,6 +112,42 @@ static void alone_it_has_its_share(void)
 	close(fd);
 }
 
+/* Whoever raises a budget on all gateways while they are alone gives each of them its share of the more. */
+static void a_budget_that_changes_meanwhile_is_shared(void)
+{
+	int fd;
+	budget *b = rig_budget(&fd);
+	uint32_t a = rig_account(b, ACCOUNT_CLIENT, "a", 1000, PERIOD_DAY);
+	budget_noted noted;
+
+	budget_fleet_begin(b, 4);
+	told(b, "a", 200, 1, NOON);
+	budget_fleet_whole(b, 1, 4);
+	CHECK(budget_fleet_alone(b, NOON) && room(b, a, 1000, PERIOD_DAY, NOON) == 200);
+	budget_account_rules(b, a, 1000, PERIOD_DAY);
+	CHECK(room(b, a, 1000, PERIOD_DAY, NOON) == 200);
+	CHECK(budget_fleet_changed(b, a, &noted));
+	budget_account_rules(b, a, 9000, PERIOD_DAY);
+	CHECK(room(b, a, 9000, PERIOD_DAY, NOON) == 2200);
+	CHECK(budget_fleet_changed(b, a, &noted) && noted.nano == 200 && noted.withheld == 6600);
+	budget_account_rules(b, a, 1000, PERIOD_DAY);
+	CHECK(room(b, a, 1000, PERIOD_DAY, NOON) == 200);
+	budget_account_rules(b, a, 100, PERIOD_DAY);
+	CHECK(room(b, a, 100, PERIOD_DAY, NOON) == -1 && budget_account_view(b, a, NOON).elsewhere == 200);
+	budget_account_rules(b, a, INT64_MAX, PERIOD_DAY);
+	budget_account_rules(b, a, BUDGET_NO_LIMIT, PERIOD_DAY);
+	budget_account_rules(b, a, 1000, PERIOD_DAY);
+	CHECK(room(b, a, 1000, PERIOD_DAY, NOON) <= 200);
+	/* Together again, it is the whole. */
+	told(b, "a", 300, 2, NOON);
+	budget_fleet_whole(b, 2, 4);
+	CHECK(room(b, a, 1000, PERIOD_DAY, NOON) == 700);
+	budget_account_rules(b, a, 9000, PERIOD_DAY);
+	CHECK(room(b, a, 9000, PERIOD_DAY, NOON) == 8700);
+	budget_unmap(b);
+	close(fd);
+}
+
 static void what_was_noted_is_not_divided_again(void)
 {
 	int fd;
@@ -180,6 +216,7 @@ int main(void)
 {
 	RUN(what_is_told_counts_in_its_period);
 	RUN(alone_it_has_its_share);
+	RUN(a_budget_that_changes_meanwhile_is_shared);
 	RUN(what_was_noted_is_not_divided_again);
 	RUN(eighty_percent_are_those_of_the_fleet);
 	return unit_end();

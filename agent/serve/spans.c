@@ -2,6 +2,7 @@
 #include "serve/spans.h"
 
 #include "base/clock.h"
+#include "base/sum.h"
 #include "serve/said.h"
 
 enum { SILENT_MS = 10 * 1000 }; /* a shipper that says nothing for so long is gone, or hangs */
@@ -47,9 +48,9 @@ void spans_take(spans *s, slice datagram)
 		return;
 	pthread_mutex_lock(&s->lock);
 	if (pid != s->pid) { /* another process counts from 0 */
-		s->sent += s->last.sent;
-		s->dropped += s->last.dropped;
-		s->unsampled += s->last.unsampled;
+		s->sent = add_capped(s->sent, s->last.sent);
+		s->dropped = add_capped(s->dropped, s->last.dropped);
+		s->unsampled = add_capped(s->unsampled, s->last.unsampled);
 		s->pid = pid;
 	}
 	s->last = now;
@@ -65,9 +66,9 @@ host_spans spans_tell(spans *s)
 	tell.ever = s->heard_ms != 0;
 	tell.silent_ms = clock_mono_ms() - (tell.ever ? s->heard_ms : s->began_ms);
 	tell.silent = tell.silent_ms > SILENT_MS;
-	tell.sent += s->sent;
-	tell.dropped += s->dropped;
-	tell.unsampled += s->unsampled;
+	tell.sent = add_capped(tell.sent, s->sent);
+	tell.dropped = add_capped(tell.dropped, s->dropped);
+	tell.unsampled = add_capped(tell.unsampled, s->unsampled);
 	pthread_mutex_unlock(&s->lock);
 	return tell;
 }

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT
  *
- * Any datagrams as what a shipper says. Checked: what the ledger and the budgets are told fits its places, no number is
- * negative, and texts are printable. */
+ * Any datagrams as what a shipper says of rows, budgets and spans. Checked: what the ledger and the budgets are told
+ * fits its places, no number is negative, and texts are printable. */
 #include "fuzz.h"
 
 #include "serve/shipping.h"
+#include "serve/spans.h"
 
 static bool printable(const char *text)
 {
@@ -48,8 +49,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static char place;
 	shipping s;
+	spans p;
 
 	shipping_init(&s);
+	spans_init(&p);
 	shipping_keep(&s, (spending *)(void *)&place);
 	/* A line for each datagram. */
 	for (slice rest = slice_of(data, size); rest.len;) {
@@ -59,13 +62,18 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		HOLDS(exact);
 		memcpy(exact, rest.ptr, len);
 		shipping_take(&s, slice_of(exact, len), NULL);
+		spans_take(&p, slice_of(exact, len));
 		free(exact);
 		rest = slice_of(rest.ptr + len + (end != NULL), rest.len - len - (end != NULL));
 		host_fleet told = shipping_tell(&s);
 		HOLDS(told.sent >= 0 && told.rejected >= 0 && told.position >= 0 && told.behind >= 0 &&
 		      told.lag_ms >= 0);
 		HOLDS(printable(told.state) && printable(told.problem));
+		host_spans of_spans = spans_tell(&p);
+		HOLDS(of_spans.sent >= 0 && of_spans.dropped >= 0 && of_spans.unsampled >= 0 && of_spans.behind >= 0);
+		HOLDS(printable(of_spans.state) && printable(of_spans.problem));
 	}
+	spans_deinit(&p);
 	s.told_ms = s.began_ms = -1000000;
 	shipping_look(&s);
 	shipping_deinit(&s);

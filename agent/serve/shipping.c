@@ -114,6 +114,7 @@ static void take_word(shipping *s, const word *w)
 	pthread_mutex_lock(&s->lock);
 	spending *to = s->spending;
 	s->told_ms = clock_mono_ms();
+	s->told_since = true;
 	pthread_mutex_unlock(&s->lock);
 	if (!to)
 		return;
@@ -134,7 +135,9 @@ static void look_at_budgets(shipping *s)
 
 	pthread_mutex_lock(&s->lock);
 	spending *to = s->spending;
-	bool away = s->heard_ms && (strcmp(s->last.state, "connecting") == 0 || strcmp(s->last.state, "refused") == 0);
+	/* What was told after the last report says that PostgreSQL is there again. */
+	bool away = s->heard_ms && !s->told_since &&
+		    (strcmp(s->last.state, "connecting") == 0 || strcmp(s->last.state, "refused") == 0);
 	bool silent = now - (s->told_ms ? s->told_ms : s->began_ms) > SHIPPING_ALONE_MS;
 	pthread_mutex_unlock(&s->lock);
 	if (to && (away || silent) && (gateways = spending_alone(to)) > 0)
@@ -176,6 +179,7 @@ void shipping_take(shipping *s, slice datagram, ledger *l)
 		s->pid = now.pid;
 	}
 	s->last = now.fleet;
+	s->told_since = false;
 	s->heard_ms = clock_mono_ms();
 	pthread_mutex_unlock(&s->lock);
 	/* Before it has asked PostgreSQL, a shipper knows no position. */

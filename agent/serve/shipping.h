@@ -25,6 +25,7 @@ typedef struct shipping {
 	bool silent;                /* logged */
 	spending *spending;         /* NULL: there are no budgets */
 	int64_t told_ms;            /* monotonic: when what others spend was told last; 0: not yet */
+	bool told_since;            /* since the last report, `last` */
 	int64_t pass;               /* whose words have come since its first one; -1: of none */
 } shipping;
 

@@ -220,10 +220,17 @@ def test_whatever_ends_it_is_told_again(three, fleet, server):
     c.start()
     assert a.spend("alice", 5)
     wait_for(three, "alice", [20, 20, 40])
+    before = [len(one.agent.lines("event=budgets_")) for one in three]
     server.kill()
+    for one in three:
+        one.agent.log("event=budgets_alone .*PostgreSQL is away", 20)
     assert b.spend("alice", 5)
     server.start()
     wait_for(three, "alice", [25, 20, 45], 60)
+    # The way back is one step: what the shipper had said before it reached PostgreSQL counts no more.
+    for one, count in zip(three, before):
+        until(lambda: one.agent.lines("event=budgets_")[-1].count("budgets_together"), 10, "together again")
+        assert [line.split("event=")[1].split()[0] for line in one.agent.lines("event=budgets_")][count:] == ["budgets_alone", "budgets_together"]
     # Of two gateways that were seen in the last minute, because the third one is retired: what it spent still counts.
     assert c.spend("alice", 7)
     wait_for([a, b], "alice", [32, 27])

@@ -9,7 +9,11 @@
 #include "base/clock.h"
 #include "base/thread.h"
 
-/* Waits for `events` of `fd`. False: the time is up, or the thread has to stop, which `*stop` says. */
+/* A connection that was broken before a question says so at once; if that takes longer, it is the question's fault. */
+enum { BROKEN_MS = 2000 };
+
+/* Waits for `events` of `fd`, for `ms` or without end if that is negative. False: the time is up, or the thread has to
+ * stop, which `*stop` says. */
 static bool wait_for(const answers *a, int fd, short events, int ms, bool *stop)
 {
 	struct pollfd fds[2] = { { .fd = fd, .events = events }, { .fd = a->set.server.stop_fd, .events = POLLIN } };
@@ -19,13 +23,22 @@ static bool wait_for(const answers *a, int fd, short events, int ms, bool *stop)
 	return n > 0 && !*stop;
 }
 
+/* Waits for `events` of `fd` until `deadline`. */
+static bool wait_until(const answers *a, int fd, short events, int64_t deadline)
+{
+	int64_t left = deadline - clock_mono_ms();
+	bool stop;
+
+	return left > 0 && wait_for(a, fd, events, (int)left, &stop);
+}
+
 /* Reads the line of the question. 0: none came. */
 static size_t read_question(const answers *a, int fd, char *to, size_t room)
 {
+	int64_t deadline = clock_mono_ms() + ANSWERS_ASKED_MS;
 	size_t len = 0;
-	bool stop;
 
-	while (len < room && wait_for(a, fd, POLLIN, ANSWERS_STANDSTILL_MS, &stop)) {
+	while (len < room && wait_until(a, fd, POLLIN, deadline)) {
 		ssize_t n = recv(fd, to + len, room - len, 0);
 		if (n <= 0)
 			break;
@@ -38,9 +51,9 @@ static size_t read_question(const answers *a, int fd, char *to, size_t room)
 
 static void send_all(const answers *a, int fd, const char *bytes, size_t len)
 {
-	bool stop;
+	int64_t deadline = clock_mono_ms() + ANSWERS_TAKEN_MS;
 
-	while (len && wait_for(a, fd, POLLOUT, ANSWERS_STANDSTILL_MS, &stop)) {
+	while (len && wait_until(a, fd, POLLOUT, deadline)) {
 		ssize_t n = send(fd, bytes, len, MSG_NOSIGNAL);
 		if (n < 0 && errno != EAGAIN && errno != EINTR)
 			return;
@@ -68,7 +81,7 @@ static ask_result work(answers *a, slice question, FILE *out, err *e)
 		if (result != PQ_LOST)
 			return status;
 		drop_connection(a);
-		if (!open || clock_mono_ms() - began > ANSWERS_STANDSTILL_MS)
+		if (!open || clock_mono_ms() - began > BROKEN_MS)
 			return status;
 	}
 }

@@ -14,7 +14,8 @@
 enum {
 	ANSWERS_STATEMENT_S = 10,     /* for each statement */
 	ANSWERS_IDLE_MS = 60 * 1000,  /* without a question, after which the connection to PostgreSQL is closed */
-	ANSWERS_STANDSTILL_MS = 2000, /* of an agent that sends its question, or takes its answer */
+	ANSWERS_ASKED_MS = 2000,      /* for an agent to send its question */
+	ANSWERS_TAKEN_MS = 10 * 1000, /* and to take the answer, so that it cannot keep others from asking */
 };
 
 typedef struct answers_settings {

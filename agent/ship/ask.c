@@ -57,7 +57,7 @@ static bool open_socket(asking *a, const char *address)
 
 static bool send_all(const asking *a, slice bytes)
 {
-	int64_t deadline = clock_mono_ms() + ASK_STANDSTILL_MS;
+	int64_t deadline = clock_mono_ms() + ASK_TAKEN_MS;
 
 	while (bytes.len) {
 		ssize_t n = send(a->fd, bytes.ptr, bytes.len, MSG_NOSIGNAL);
@@ -112,11 +112,11 @@ static bool receive_head(const asking *a, ask_result *status, size_t *len)
 /* Reads the `len` bytes of the answer into `out`. */
 static bool receive_answer(const asking *a, size_t len, FILE *out)
 {
+	int64_t deadline = clock_mono_ms() + ASK_REST_MS;
 	char bytes[16384];
 
 	while (len) {
-		size_t n = receive(a, bytes, len < sizeof bytes ? len : sizeof bytes,
-				   clock_mono_ms() + ASK_STANDSTILL_MS);
+		size_t n = receive(a, bytes, len < sizeof bytes ? len : sizeof bytes, deadline);
 		if (!n || fwrite(bytes, 1, n, out) != n)
 			return n ? err_memory(a->e) : false;
 		len -= n;

@@ -15,11 +15,12 @@
 #include "base/slice.h"
 
 enum {
-	ASK_QUESTION_MAX = 4096,      /* bytes, with the newline */
-	ASK_ANSWER_MAX = 64 << 20,    /* bytes */
-	ASK_HEAD_MAX = 32,            /* bytes of "STATUS LENGTH", with the newline */
-	ASK_WAIT_MS = 20 * 1000,      /* for the beginning of the answer */
-	ASK_STANDSTILL_MS = 5 * 1000, /* while it comes */
+	ASK_QUESTION_MAX = 4096,   /* bytes, with the newline */
+	ASK_ANSWER_MAX = 64 << 20, /* bytes */
+	ASK_HEAD_MAX = 32,         /* bytes of "STATUS LENGTH", with the newline */
+	ASK_TAKEN_MS = 5 * 1000,   /* for the question to be taken */
+	ASK_WAIT_MS = 20 * 1000,   /* for the beginning of the answer */
+	ASK_REST_MS = 5 * 1000,    /* for the rest of it */
 };
 
 typedef enum ask_result {

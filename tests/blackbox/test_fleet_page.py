@@ -183,7 +183,8 @@ class Impostor:
                 self.held.append(connection)
                 continue
             with contextlib.suppress(OSError):
-                connection.sendall(self.says)
+                for piece in [self.says] if isinstance(self.says, bytes) else self.says:
+                    connection.sendall(piece)
             connection.close()
 
     def close(self):
@@ -191,6 +192,14 @@ class Impostor:
         for one in (self.socket, *self.held):
             one.close()
         self.thread.join(10)
+
+
+def trickle(first, byte):
+    """`first`, and then a byte at a time, without end."""
+    yield first
+    while True:
+        time.sleep(.3)
+        yield byte
 
 
 def error_of(got, status=503):
@@ -216,6 +225,9 @@ def test_an_answer_that_is_none(admin, work):
         assert set(there.asked) == {b'{"about":"gateways"}\n'}
         agent.http(path="/savings?scope=fleet&since=1d&until=now&by=day&format=csv")
         assert there.asked[-1] == b'{"about":"savings","since":"1d","until":"now","by":"day","format":"csv"}\n'
+        # One that goes on and on, a byte at a time, is left alone after a few seconds.
+        there.says = trickle(b"ok 60000\n{", b" ")
+        assert "no answer in time" in error_of(agent.http(path="/gateways", timeout=20))
         # One that hangs holds up nothing but itself, and an agent that ends does not wait for it.
         there.says = None
         waiting = [spop.connect(agent.admin, 20) for _ in range(5)]
@@ -259,12 +271,20 @@ def test_questions_that_are_none(fleet, site):
     slow = socket.socket(socket.AF_UNIX)
     slow.connect(str(site.gateway.directory / "ship.sock"))
     slow.sendall(b'{"about":"sav')
+    drip = socket.socket(socket.AF_UNIX)
+    drip.connect(str(site.gateway.directory / "ship.sock"))
+
+    def send():
+        with contextlib.suppress(OSError):
+            for piece in trickle(b'{"about":"', b"x"):
+                drip.sendall(piece)
+    threading.Thread(target=send, daemon=True).start()
     mute = socket.socket(socket.AF_UNIX)
     mute.connect(str(site.gateway.directory / "ship.sock"))
     mute.sendall(b'{"about":"savings","since":"all","by":"hour"}\n')
     assert ask(site, b'{"about":"gateways"}\n').startswith("ok ")
-    slow.close()
-    mute.close()
+    for one in (slow, drip, mute):
+        one.close()
 
 
 def test_one_more_connection(fleet, site):

@@ -403,6 +403,7 @@ static pq_result step(shipper *s, bool *moved, err *e)
 	if (result != PQ_OK)
 		return result;
 	if (!s->batch.count) {
+		s->retry_ms = RETRY_MS;
 		set_state(s, SHIP_OK, "");
 		return pause_ms(s, LOOK_MS) ? PQ_OK : PQ_STOPPED;
 	}

@@ -283,7 +283,7 @@ static sent take_answer(otlp *o, size_t from, size_t to, const post_answer *a, b
 
 	snprintf(why, sizeof why, "the collector answers %d", a->status);
 	if (a->status >= 200 && a->status < 300) {
-		int64_t rejected = span_rejected(slice_of(a->body, a->body_len));
+		int64_t rejected = span_rejected(slice_of(a->body, a->body_len), a->cut);
 		if (rejected > count)
 			rejected = count;
 		if (rejected)

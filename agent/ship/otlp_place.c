@@ -25,7 +25,7 @@ bool otlp_place_read(otlp_place *p, const char *dir, err *e)
 		return errno == ENOENT || err_set(e, "%.200s: %s", path, strerror(errno));
 	int n = fscanf(f, "1 %36s %16s %" SCNd64 " %" SCNd64, p->uuid, p->epoch, &p->position, &p->time_ms);
 	fclose(f);
-	if (n == 4 && p->position >= 0)
+	if (n == 4 && p->position >= 0 && p->time_ms >= 0)
 		return true;
 	memset(p, 0, sizeof *p);
 	return err_set(e, "%.200s is damaged; without it, spans are sent from an hour ago on", path);

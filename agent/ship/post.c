@@ -75,7 +75,7 @@ static size_t take_body(char *bytes, size_t size, size_t count, void *ctx)
 
 	memcpy(a->body + a->body_len, bytes, len < room ? len : room);
 	a->body_len += len < room ? len : room;
-	return len;
+	return len <= room ? len : 0; /* ends the request: an answer without end would hold it up */
 }
 
 post *post_new(const post_settings *settings, err *e)
@@ -104,6 +104,9 @@ post *post_new(const post_settings *settings, err *e)
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
 	SET(CURLOPT_FOLLOWLOCATION, 0L);
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
+	/* What is not encrypted goes to its host alone. */
+	if (strncmp(settings->url, "http://", 7) == 0)
+		SET(CURLOPT_PROXY, "");
 	SET(CURLOPT_ERRORBUFFER, p->problem);
 	SET(CURLOPT_WRITEFUNCTION, take_body);
 	SET(CURLOPT_WRITEDATA, p);
@@ -272,7 +275,8 @@ post_result post_send(post *p, slice body, post_answer *answer, err *e)
 		result = run(p, &code, e);
 		lib.curl_multi_remove_handle(p->multi, p->easy);
 	}
-	if (result == POST_ANSWERED && code != CURLE_OK)
+	answer->cut = code == CURLE_WRITE_ERROR && answer->body_len == sizeof answer->body;
+	if (result == POST_ANSWERED && code != CURLE_OK && !answer->cut)
 		result = failed(p, code, e);
 	if (result == POST_ANSWERED) {
 		lib.curl_easy_getinfo(p->easy, CURLINFO_RESPONSE_CODE, &status);

@@ -30,6 +30,7 @@ typedef struct post_answer {
 	int64_t retry_s; /* by Retry-After; 0: it said nothing */
 	char body[POST_ANSWER_MAX];
 	size_t body_len;
+	bool cut; /* there is more of the body */
 } post_answer;
 
 typedef struct post post;

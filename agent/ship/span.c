@@ -416,11 +416,12 @@ bool span_request_head(buf *to, const span_source *from, size_t len)
 
 /* ---- the collector's answer */
 
-/* Finds field `want` of a message: a number, or the bytes of a message. False: it is not there, or the bytes are no
- * message. */
-static bool find(slice message, unsigned want, unsigned how, slice *bytes, uint64_t *value)
+/* Finds field `want` of a message: a number, or the bytes of a message, of which only the first may be there if it is
+ * `cut`. False: it is not there, or the bytes are no message. */
+static bool find(slice message, unsigned want, unsigned how, bool cut, slice *bytes, uint64_t *value)
 {
 	cursor c = cursor_of(message);
+	uint64_t len, left;
 
 	while (!cursor_done(&c)) {
 		uint64_t tag = get_varint(&c);
@@ -434,7 +435,9 @@ static bool find(slice message, unsigned want, unsigned how, slice *bytes, uint6
 			cursor_take(&c, 8);
 			break;
 		case 2:
-			*bytes = cursor_take(&c, get_varint(&c));
+			len = get_varint(&c);
+			left = cursor_left(&c);
+			*bytes = cursor_take(&c, cut && len > left ? left : len);
 			break;
 		case 5:
 			cursor_take(&c, 4);
@@ -448,12 +451,12 @@ static bool find(slice message, unsigned want, unsigned how, slice *bytes, uint6
 	return false;
 }
 
-int64_t span_rejected(slice body)
+int64_t span_rejected(slice body, bool cut)
 {
 	slice partial, none;
 	uint64_t rejected, ignored;
 
-	if (!find(body, 1, 2, &partial, &ignored) || !find(partial, 1, 0, &none, &rejected))
+	if (!find(body, 1, 2, cut, &partial, &ignored) || !find(partial, 1, 0, cut, &none, &rejected))
 		return 0;
 	return rejected > INT32_MAX ? INT32_MAX : (int64_t)rejected;
 }

@@ -35,7 +35,8 @@ typedef struct span_source {
 /* Appends what stands before `len` bytes of spans in an ExportTraceServiceRequest. False: there is no room. */
 MUST_CHECK bool span_request_head(buf *to, const span_source *from, size_t len);
 
-/* Returns how many spans a collector has rejected, by its ExportTraceServiceResponse. 0: none, or `body` is none. */
-int64_t span_rejected(slice body);
+/* Returns how many spans a collector has rejected, by its ExportTraceServiceResponse, of which `body` is the beginning
+ * if it is `cut`. 0: none, or `body` is none. */
+int64_t span_rejected(slice body, bool cut);
 
 #endif

@@ -4,6 +4,7 @@ import json
 import os
 import random
 import signal
+import socket
 import sqlite3
 import time
 
@@ -287,6 +288,38 @@ def test_tls_and_the_file_of_headers(work, ship):
         shipper = ship(one, "--otlp-ca-file", str(authority.ca), "--otlp-endpoint", collector.url(host="localhost"))
         one.more(1)
         assert "certificate" in shipper.says("event=otlp_refused")[0].lower() and not collector.requests
+    headers.unlink()
+
+
+def test_an_answer_without_end(work, collector, ship):
+    """The collector has the spans and says which it rejects, by a text that goes on and on: they are not sent again, and the rejected ones are counted."""
+    one = Gateway(work, collector)
+    text = b"\x08\x03\x12\x90\x4e" + b"n" * 10000
+    collector.respond = lambda spans: (200, {"content-length": str(1 << 40)}, b"\x0a" + bytes([0x80 | len(text) & 127, len(text) >> 7]) + text)
+    one.more(5)
+    shipper = ship(one)
+    collector.wait(5)
+    assert "spans=3 " in shipper.says("event=otlp_dropped")[0]
+    one.more(4)
+    collector.wait(9)
+    shipper.end()
+    assert len(collector.spans) == 9 and "sent=3 dropped=6" in shipper.says("event=otlp_ended")[0]
+
+
+def test_no_proxy_sees_what_is_not_encrypted(work, collector, ship):
+    """A credential for a collector on this host goes to no proxy, whatever the environment says."""
+    headers = work / "headers"
+    headers.write_text("Authorization: Bearer %s\n" % harness.secret("otlp-proxied"))
+    headers.chmod(0o600)
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(0)
+        url = "http://127.0.0.1:%d" % proxy.getsockname()[1]
+        one = Gateway(work, collector, otlp_headers_file=str(headers))
+        one.more(2)
+        ship(one, before=["env", "http_proxy=" + url, "all_proxy=" + url, "ALL_PROXY=" + url])
+        collector.wait(2)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
     headers.unlink()
 
 

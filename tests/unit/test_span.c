@@ -127,7 +127,7 @@ static void what_a_collector_rejects(void)
 	static const unsigned char none[64];
 
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
-		CHECK(span_rejected(slice_of(unit_guarded(rows[i].bytes, rows[i].len), rows[i].len)) ==
+		CHECK(span_rejected(slice_of(unit_guarded(rows[i].bytes, rows[i].len), rows[i].len), false) ==
 			      rows[i].rejected ||
 		      !printf("  row %zu\n", i));
 	unsigned char *end = unit_guarded(none, sizeof none) + sizeof none;
@@ -136,8 +136,11 @@ static void what_a_collector_rejects(void)
 		size_t len = (size_t)rand() % sizeof none;
 		for (size_t k = 0; k < len; k++)
 			(end - len)[k] = (unsigned char)(rand() % 4 ? rand() % 32 : rand());
-		CHECK(span_rejected(slice_of(end - len, len)) >= 0);
+		CHECK(span_rejected(slice_of(end - len, len), i & 1) >= 0);
 	}
+	/* Of an answer that is cut, what is there counts. */
+	CHECK(span_rejected(slice_of(unit_guarded("\x0a\x7f\x08\x05\x12\x70no", 8), 8), true) == 5);
+	CHECK(span_rejected(slice_of(unit_guarded("\x0a\x7f\x12\x70no", 6), 6), true) == 0);
 }
 
 int main(void)

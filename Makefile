@@ -46,7 +46,7 @@ endif
 LIBS = -lev -lcjson -lsqlite3 -lz -lzstd -lbrotlidec -lmicrohttpd -lpthread -lm
 
 SRC := $(sort $(wildcard agent/*.c agent/*/*.c))
-OBJ := $(SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/prices.o $(BUILD)/obj/page.o
+OBJ := $(SRC:%.c=$(BUILD)/obj/%.o) $(BUILD)/obj/prices.o $(BUILD)/obj/rules.o $(BUILD)/obj/page.o
 
 ##@ Build and install
 ## all: the agent, in build/spoa-llm (what `make` alone does)

@@ -1,4 +1,4 @@
-# ---- what is built into the agent as arrays of bytes: the price table and the dashboard
+# ---- what is built into the agent as arrays of bytes: the price table, the rules of alerts and the dashboard
 
 # The price table that ships with the project, as an array of its bytes.
 $(BUILD)/prices.c: dist/prices.json
@@ -6,6 +6,13 @@ $(BUILD)/prices.c: dist/prices.json
 	@{ echo '#include "ledger/price_table.h"'; echo 'const char price_builtin[] = {'; \
 		od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g'; \
 		echo '};'; echo 'const size_t price_builtin_len = sizeof price_builtin;'; } > $@
+
+# Prometheus's rules, of which the agent takes the names and the advice of its own alerts.
+$(BUILD)/rules.c: dist/alerts.yml
+	@mkdir -p $(@D)
+	@{ echo '#include "ops/alerts_text.h"'; echo 'const char alerts_yml[] = {'; \
+		od -An -v -tx1 $< | sed 's/ \(..\)/0x\1,/g'; \
+		echo '};'; echo 'const size_t alerts_yml_len = sizeof alerts_yml;'; } > $@
 
 # The dashboard: our own files, and Chart.js as Debian's libjs-chart.js has it.
 CHART_JS := $(firstword $(wildcard $(addprefix /usr/share/javascript/chart.js/,chart.umd.min.js chart.umd.js chart.min.js chart.js)))
@@ -18,7 +25,7 @@ $(BUILD)/page.c: $(PAGE) dist/embed
 	@sh dist/embed /=$(PAGE_DIR)/index.html $(foreach f,$(PAGE_FILES),/$(f)=$(PAGE_DIR)/$(f)) /chart.js=$(CHART_JS) \
 		> $@.new && mv $@.new $@
 
-$(BUILD)/obj/prices.o $(BUILD)/obj/page.o: $(BUILD)/obj/%.o: $(BUILD)/%.c $(BUILD)/flags
+$(BUILD)/obj/prices.o $(BUILD)/obj/rules.o $(BUILD)/obj/page.o: $(BUILD)/obj/%.o: $(BUILD)/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -c -o $@ $<

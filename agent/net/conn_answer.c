@@ -461,6 +461,7 @@ size_t conn_answer(conn *c, slice *in)
 	size_t need = 0;
 
 	c->waiting = 0;
+	atomic_store_explicit(&c->spop_thread->counters.heard_ns, since, memory_order_relaxed);
 	while (!c->leaving && c->waiting < most && buf_len(&c->out) < CONN_OUT_HIGH)
 		if (!next_frame(c, in, &decisions, &need))
 			break;

@@ -72,6 +72,7 @@ typedef struct net_counters {
 	/* Decisions by the time from parsing the frames that were read together until their ACKs are in the buffer. */
 	counter latency[LATENCY_BUCKETS + 1];
 	counter latency_sum_ns;
+	counter heard_ns;   /* when bytes of HAProxy were read last, by the monotonic clock; 0: never */
 	counter iterations; /* of the event loop; stands still while the thread is stuck */
 
 	pthread_mutex_t notes_lock; /* the SPOP thread only tries it, so that no reader holds it up */

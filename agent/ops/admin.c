@@ -10,7 +10,10 @@
 #include "ops/admin_impl.h"
 #include "ops/http.h"
 
-enum { TICK_MS = 1000 };
+enum {
+	TICK_MS = 1000,
+	FILES_TICKS = 10, /* between two looks at the open descriptors */
+};
 
 char *admin_stats(admin *a, size_t *len, uint64_t *ledger_version)
 {
@@ -24,7 +27,7 @@ char *admin_stats(admin *a, size_t *len, uint64_t *ledger_version)
 	size_t count = a->host.checks(a->host.ctx, checks);
 	FILE *f = open_memstream(&text, len);
 	if (f) {
-		stats_write(f, &s, checks, count, &a->ring);
+		stats_write(f, &s, checks, count, &a->ring, a->alerts);
 		if (fclose(f) != 0) {
 			free(text);
 			text = NULL;
@@ -48,13 +51,44 @@ static void ask_for_totals(admin *a, uint64_t commits)
 		totals_skip(&a->totals);
 }
 
+static void look_at_alerts(admin *a, const host_snapshot *s, const host_check *checks, size_t count)
+{
+	alerts_moment now = {
+		.mono_ms = clock_mono_ms(),
+		.wall_ms = clock_wall_ms(),
+		.s = s,
+		.checks = checks,
+		.checks_count = count,
+	};
+
+	/* Not each second, because there may be many. */
+	if (a->ticks++ % FILES_TICKS == 0)
+		host_open_files(&a->open_files, &a->max_files);
+	now.open_files = a->open_files;
+	now.max_files = a->max_files;
+	const totals *t = totals_lock(&a->totals);
+	now.sums_known = t != NULL;
+	for (size_t i = 0; t && i <= t->models.count; i++) {
+		const store_sums *row = i < t->models.count ? &t->models.rows[i] : &t->models.rows[TOTALS_LABELS];
+		if (i == t->models.count && !t->models.has_other)
+			break;
+		now.model_requests += (uint64_t)row->requests;
+		now.unpriced_requests += (uint64_t)row->unpriced_requests;
+	}
+	totals_unlock(&a->totals);
+	alerts_look(a->alerts, &now);
+}
+
 static void tick(admin *a)
 {
 	host_check checks[HOST_CHECKS_MAX];
 	host_snapshot s;
+	/* Run the checks every second even if nobody asks, because they detect changes between two calls. */
+	size_t count = a->host.checks(a->host.ctx, checks);
 
 	if (a->host.snapshot(a->host.ctx, &s)) {
 		stats_take(&a->ring, &s);
+		look_at_alerts(a, &s, checks, count);
 		ask_for_totals(a, s.ledger.commits);
 		host_snapshot_deinit(&s);
 	}
@@ -63,8 +97,6 @@ static void tick(admin *a)
 		token_look(&a->admin_token);
 	if (a->viewer_token.source)
 		token_look(&a->viewer_token);
-	/* Run the checks every second even if nobody asks, because they detect changes between two calls. */
-	a->host.checks(a->host.ctx, checks);
 	for (size_t i = 0; i < a->listeners_count; i++)
 		connections_end_slow(&a->listeners[i].connections);
 	if (events_wanted(&a->events)) {
@@ -173,7 +205,8 @@ admin *admin_start(const admin_listener *listeners, size_t count, const admin_op
 	a->host = host;
 	a->fleet = o->fleet;
 	stats_init(&a->ring);
-	bool ok = totals_init(&a->totals, o->ledger_db);
+	a->alerts = alerts_new();
+	bool ok = totals_init(&a->totals, o->ledger_db) && a->alerts;
 	jobs_init(&a->jobs, &a->host, &a->totals);
 	jobs_init(&a->fleet_jobs, &a->host, &a->totals);
 	events_init(&a->events);
@@ -231,6 +264,7 @@ bool admin_stop(admin *a)
 		connections_deinit(&a->listeners[i].connections);
 	}
 	stats_deinit(&a->ring);
+	alerts_free(a->alerts);
 	totals_deinit(&a->totals);
 	jobs_deinit(&a->jobs);
 	jobs_deinit(&a->fleet_jobs);

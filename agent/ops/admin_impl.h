@@ -36,6 +36,9 @@ struct admin {
 	size_t listeners_count;
 	atomic_uint_fast64_t requests;
 	stats_ring ring;
+	alerts *alerts;
+	uint64_t open_files, max_files; /* only for the clock; as of ten seconds ago at most */
+	unsigned ticks;                 /* of the clock */
 	totals_cache totals;
 	jobs jobs;
 	jobs fleet_jobs; /* those that wait for `spoa-llm ship`, so that no other one waits for these */

@@ -137,6 +137,8 @@ typedef struct host_snapshot {
 		spop_errors, hello_timeouts, accept_pauses, asked_for_more, responses, contract_outdated,
 		backends_differ;
 	char backends_hash[17]; /* of HAProxy's backends for these routes */
+	bool heard;             /* anything came from HAProxy since the start */
+	int64_t heard_ms;       /* how long ago the last of it came */
 	uint64_t memory;        /* bytes in connections' buffers now */
 	uint64_t max_connections, max_memory, max_in_flight;
 	/* Of routes that replace the credential; expiring: within CREDENTIAL_SOON_MS. */
@@ -190,5 +192,8 @@ typedef struct ops_host {
 } ops_host;
 
 void host_snapshot_deinit(host_snapshot *s);
+
+/* Counts the open file descriptors of this process, and reads their limit; 0: not known. */
+void host_open_files(uint64_t *open, uint64_t *most);
 
 #endif

@@ -410,7 +410,7 @@ static enum MHD_Result give_health(request *q, struct MHD_Connection *c, bool li
 		if (strcmp(checks[i].part, "workers") == 0)
 			ok = checks[i].ok;
 	fprintf(f, "{\"status\":\"%s\",\"checks\":", ok ? "ok" : "failing");
-	checks_write(f, checks, count, q->role != ACCESS_NONE);
+	checks_write(f, checks, count, q->role != ACCESS_NONE, NULL);
 	fputs("}\n", f);
 	fclose(f);
 	return reply(c, ok ? MHD_HTTP_OK : MHD_HTTP_SERVICE_UNAVAILABLE, "application/json", text, len, NULL, NULL);

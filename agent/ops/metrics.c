@@ -5,7 +5,6 @@
  * and projects with budgets by BUDGETS_SHOWN. */
 #include "ops/metrics_impl.h"
 
-#include <dirent.h>
 #include <inttypes.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -18,19 +17,6 @@
 #include "ops/stats.h"
 
 /* ---- the process */
-
-static uint64_t open_files(void)
-{
-	DIR *dir = opendir("/proc/self/fd");
-	uint64_t n = 0;
-
-	while (dir && readdir(dir))
-		n++;
-	if (dir)
-		closedir(dir);
-	/* without . and .. and the directory's own descriptor */
-	return n > 3 ? n - 3 : 0;
-}
 
 static uint64_t resident(void)
 {
@@ -48,7 +34,7 @@ static uint64_t resident(void)
 static void write_process(FILE *f, const host_snapshot *s)
 {
 	struct rusage used;
-	struct rlimit files;
+	uint64_t open, most;
 
 	head(f, "spoa_llm_build_info", "gauge", "Always 1. The label has the version.");
 	labelled(f, "spoa_llm_build_info", "version", s->version, NULL);
@@ -60,9 +46,10 @@ static void write_process(FILE *f, const host_snapshot *s)
 		      (double)(used.ru_utime.tv_sec + used.ru_stime.tv_sec) +
 			      (double)(used.ru_utime.tv_usec + used.ru_stime.tv_usec) / 1e6);
 	one(f, "process_resident_memory_bytes", "gauge", "Resident memory of the worker process.", resident());
-	one(f, "process_open_fds", "gauge", "Open file descriptors of the worker process.", open_files());
-	if (getrlimit(RLIMIT_NOFILE, &files) == 0)
-		one(f, "process_max_fds", "gauge", "Limit of open file descriptors.", files.rlim_cur);
+	host_open_files(&open, &most);
+	one(f, "process_open_fds", "gauge", "Open file descriptors of the worker process.", open);
+	if (most)
+		one(f, "process_max_fds", "gauge", "Limit of open file descriptors.", most);
 	one(f, "spoa_llm_restarts_total", "counter",
 	    "How often the master restarted the worker process after a crash or a hang.", s->restarts);
 	head(f, "spoa_llm_reloads_total", "counter", "Reloads of the configuration. A failed reload kept the old one.");

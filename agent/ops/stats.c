@@ -31,7 +31,7 @@ uint64_t stats_requests(const host_snapshot *s)
 	return n;
 }
 
-static uint64_t refused(const host_snapshot *s)
+uint64_t stats_refused(const host_snapshot *s)
 {
 	uint64_t n = 0;
 
@@ -59,7 +59,7 @@ void stats_take(stats_ring *r, const host_snapshot *s)
 	at->time_ms = clock_wall_ms();
 	at->monotonic_ms = (uint64_t)clock_mono_ms();
 	at->requests = stats_requests(s);
-	at->refused = refused(s);
+	at->refused = stats_refused(s);
 	for (size_t i = 0; i < STATS_BUCKETS; i++)
 		at->latency[i] = i <= s->latency_count ? s->latency[i] : 0;
 	pthread_mutex_unlock(&r->lock);
@@ -80,7 +80,7 @@ static double per_second(uint64_t from, uint64_t to, uint64_t ms)
 }
 
 /* Assumes that requests are spread evenly within a bucket, and that those above the last bound are equal to it. */
-static double quantile_us(const uint64_t *counts, uint64_t all, const host_snapshot *s, double q)
+double stats_quantile_us(const uint64_t *counts, uint64_t all, const host_snapshot *s, double q)
 {
 	double want = q * (double)all, below = 0;
 
@@ -118,8 +118,8 @@ static stats_now stats_of_now(const stats_ring *r, const host_snapshot *s)
 		all += counts[i];
 	}
 	if (all) {
-		now.p50_us = quantile_us(counts, all, s, .5);
-		now.p99_us = quantile_us(counts, all, s, .99);
+		now.p50_us = stats_quantile_us(counts, all, s, .5);
+		now.p99_us = stats_quantile_us(counts, all, s, .99);
 	}
 	return now;
 }
@@ -139,13 +139,17 @@ static const char *boolean(bool b)
 	return b ? "true" : "false";
 }
 
-void checks_write(FILE *f, const host_check *checks, size_t count, bool all)
+void checks_write(FILE *f, const host_check *checks, size_t count, bool all, alerts *advice)
 {
 	fputc('[', f);
 	for (size_t i = 0; i < count; i++) {
 		fprintf(f, "%s{\"part\":\"%s\",\"ok\":%s,\"blocking\":%s,\"detail\":", i ? "," : "", checks[i].part,
 			boolean(checks[i].ok), boolean(checks[i].blocking));
 		json_write_text(f, all ? checks[i].detail : "");
+		if (advice && !checks[i].ok) {
+			fputs(",\"advice\":", f);
+			json_write_text(f, alerts_advice(advice, checks[i].part));
+		}
 		fputc('}', f);
 	}
 	fputc(']', f);
@@ -422,7 +426,17 @@ static void write_fleet(FILE *f, const host_fleet *t)
 	fputs("},", f);
 }
 
-void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size_t checks_count, stats_ring *r)
+/* What the agent knows of HAProxy. */
+static void write_haproxy(FILE *f, const host_snapshot *s)
+{
+	fputs(",\"haproxy\":{", f);
+	write_ms(f, "heard_ms", s->heard ? s->heard_ms : -1);
+	fprintf(f, ",\"connections\":%" PRIu64 ",\"healthchecks\":%" PRIu64 "}",
+		s->connections_opened - s->connections_closed, s->healthchecks);
+}
+
+void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size_t checks_count, stats_ring *r,
+		 alerts *a)
 {
 	int64_t now = clock_wall_ms();
 
@@ -434,8 +448,11 @@ void stats_write(FILE *f, const host_snapshot *s, const host_check *checks, size
 		",\"reloads\":%" PRIu64 ",\"reloads_failed\":%" PRIu64 ",\"reloaded\":%" PRId64
 		",\"ready\":%s,\"checks\":",
 		s->reloads, s->reloads_failed, s->reloaded_ms, boolean(checks_ready(checks, checks_count)));
-	checks_write(f, checks, checks_count, true);
-	fprintf(f, ",\"requests\":%" PRIu64 ",\"refused\":%" PRIu64 ",", stats_requests(s), refused(s));
+	checks_write(f, checks, checks_count, true, a);
+	fputs(",\"alerts\":", f);
+	alerts_write(f, a);
+	write_haproxy(f, s);
+	fprintf(f, ",\"requests\":%" PRIu64 ",\"refused\":%" PRIu64 ",", stats_requests(s), stats_refused(s));
 	pthread_mutex_lock(&r->lock);
 	write_now(f, s, r);
 	pthread_mutex_unlock(&r->lock);

@@ -167,6 +167,7 @@ static bool sum_threads(host_snapshot *s, const spop_threads *ts, unsigned threa
 	if (!s->latency || !s->threads)
 		return false;
 	s->threads_count = threads;
+	uint64_t heard_ns = 0, now_ns;
 	for (unsigned t = 0; t < threads; t++) {
 		const net_counters *c = spop_threads_counters(ts, t);
 		host_thread *h = &s->threads[t];
@@ -174,6 +175,7 @@ static bool sum_threads(host_snapshot *s, const spop_threads *ts, unsigned threa
 		uint64_t closed = counter_get(&c->connections_closed), opened = counter_get(&c->connections_opened);
 		h->connections = opened > closed ? opened - closed : 0;
 		h->turns = counter_get(&c->iterations);
+		heard_ns = counter_get(&c->heard_ns) > heard_ns ? counter_get(&c->heard_ns) : heard_ns;
 		for (size_t i = 0; i <= LATENCY_BUCKETS; i++) {
 			uint64_t n = counter_get(&c->latency[i]);
 			s->latency[i] += n;
@@ -204,6 +206,9 @@ static bool sum_threads(host_snapshot *s, const spop_threads *ts, unsigned threa
 		SUM(backends_differ);
 #undef SUM
 	}
+	now_ns = clock_mono_ns();
+	s->heard = heard_ns > 0;
+	s->heard_ms = now_ns > heard_ns ? (int64_t)((now_ns - heard_ns) / 1000000) : 0;
 	return true;
 }
 

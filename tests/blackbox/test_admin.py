@@ -12,6 +12,7 @@ import time
 import pytest
 
 import harness
+import spop
 from adminserver import BODY, DATA, PAGE, POST, ROUTES, Events, admin, decide  # noqa: F401
 from harness import cli, until
 from loglines import Maker
@@ -68,6 +69,24 @@ def test_stats_follow_what_happens(admin):
     assert stats["now"]["latency_us"]["p50"] > 0 and stats["now"]["latency_us"]["p99"] >= stats["now"]["latency_us"]["p50"]
     assert sum(point["requests_per_s"] for point in stats["rate_history"]) > 0 and len(stats["rate_history"]) <= 120
     assert stats["ready"] is True and stats["ledger"]["state"] == "ok" and stats["ledger_version"] == 0
+
+
+def test_stats_tell_of_haproxy_and_of_alerts(admin):
+    """When HAProxy was heard last; a failing check says what to do; an alert of dist/alerts.yml that needs no waiting is there within a second or two."""
+    agent = admin()
+    stats = agent.http(path="/stats").json()
+    assert stats["haproxy"] == {"heard_ms": None, "connections": 0, "healthchecks": 0} and stats["alerts"] == [], stats
+    [check] = [one for one in stats["checks"] if not one["ok"]]
+    assert check["part"] == "credentials" and "`spoa-llm check` and /readyz name them" in check["advice"], check
+    assert not any("advice" in one for one in stats["checks"] if one["ok"])
+    with agent.client(max_frame_size=spop.U32(1 << 30)):
+        stats = until(lambda: (lambda s: s if s["alerts"] else None)(agent.http(path="/stats").json()), 5, "the alert")
+        assert stats["haproxy"]["connections"] == 1 and 0 <= stats["haproxy"]["heard_ms"] < 5000, stats
+    [alert] = stats["alerts"]
+    assert (alert["name"], alert["severity"]) == ("SpoaLlmFrameSize", "ticket") and re.fullmatch("connections on which HAProxy .*, in the last 5 minutes: 1", alert["what"]), alert
+    assert "Raise max_memory" in alert["advice"] and abs(alert["since"] / 1000 - time.time()) < 60, alert
+    first = stats["haproxy"]["heard_ms"]
+    assert until(lambda: agent.http(path="/stats").json()["haproxy"]["heard_ms"] > first, 5, "time goes on")
 
 
 def test_savings_are_what_the_command_prints(admin):

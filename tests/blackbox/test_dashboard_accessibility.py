@@ -10,19 +10,21 @@ def test_keyboard(full, page):
     """Everything that can be operated is reached by Tab, shows that it has the focus, and obeys the keys."""
     page.open(full.admin, "since=30d").live()
     seen, unseen = [], []
-    for _ in range(60):
+    for _ in range(80):
         page.keys("TAB")
         name, visible = page.js("""const n = document.activeElement;
             if (n === document.body) return [null, true];
             const mark = n.type === 'radio' ? n.nextElementSibling : n, style = getComputedStyle(mark), box = mark.getBoundingClientRect();
-            return [n.name || n.id || n.dataset.sort || n.dataset.narrow || n.dataset.view || n.parentElement.id, n.matches(':focus-visible') && style.outlineStyle !== 'none' &&
+            return [n.name || n.id || n.dataset.sort || n.dataset.narrow || n.dataset.csv || n.dataset.view || n.parentElement.id, n.matches(':focus-visible') && style.outlineStyle !== 'none' &&
                 parseFloat(style.outlineWidth) >= 2 && box.width > 8 && box.height > 8 && box.right > 0 && box.bottom > 0]""")
         if name is None:
             break
         seen.append(name)
         unseen += [] if visible else [name]
-    assert seen == ["skip", "savings", "operation", "since", "dates", "add", "copy", "exact", "unit", "money-table", "tokens-table", "by", "requests", "tokens", "cost", "gateway", "saved"] + ["model"] * len(page.rows("#groups")) + (
-        ["groups-all"] if page.shown("#groups-all") else []), seen
+    doubts = page.js("document.querySelectorAll('#trust-list [data-narrow]').length")
+    assert seen == ["skip", "savings", "operation", "since", "dates", "add", "copy", "print"] + ["model"] * doubts + [
+        "exact", "split", "unit", "time", "money-table", "tokens-table", "by", "groups", "requests", "tokens", "cost", "gateway", "saved"] + (
+        ["model"] * len(page.rows("#groups"))) + (["groups-all"] if page.shown("#groups-all") else []), seen
     assert not unseen
 
     # The arrow keys choose in a radio group; the figures and the hash of the address follow.
@@ -37,7 +39,7 @@ def test_keyboard(full, page):
     page.js("document.querySelector('[name=unit]:checked').focus(); return 0")
     page.keys("ARROW_RIGHT")
     page.until("location.hash.includes('unit=month')")
-    assert page.js("document.querySelector('[name=unit][value=hour]').disabled")
+    assert not page.shown("[name=unit][value=hour]")
     page.js("document.querySelector('[name=by]:checked').focus(); return 0")
     page.keys("ARROW_RIGHT")
     page.until("document.querySelector('#groups th').textContent === 'Route'")
@@ -170,9 +172,9 @@ def test_contrast(full, page, scheme):
     ground = page.js("getComputedStyle(document.body).backgroundColor")
     assert (int(ground[4:].split(",")[0]) < 60) == (scheme == "dark")
     # The charts take on new colours when the scheme changes while the page is open.
-    before = page.js("Chart.getChart('money').data.datasets[2].backgroundColor")
+    before = page.js("Chart.getChart('money').data.datasets[2].borderColor")
     page.media("dark" if scheme == "light" else "light", "reduce")
-    page.until("Chart.getChart('money').data.datasets[2].backgroundColor !== '%s'" % before)
+    page.until("Chart.getChart('money').data.datasets[2].borderColor !== '%s'" % before)
     page.clean()
 
 

@@ -5,7 +5,6 @@ import { $, announce, parse, pill, put } from "./figures.js";
 import { follow } from "./connection.js";
 import { change, filter, LABELS, narrowed, startFilter } from "./filter.js";
 import { ledgerKnown } from "./reader.js";
-import { makeCharts, paint } from "./plots.js";
 import * as savings from "./savings.js";
 import * as operation from "./operation.js";
 
@@ -82,9 +81,7 @@ $("skip").addEventListener("click", (click) => {
 });
 $("failed-retry").addEventListener("click", () => shown.show(filter));
 $("empty-all").addEventListener("click", () => change(narrowed() ? Object.fromEntries(Object.keys(LABELS).map((name) => [name, null])) : { since: "all", until: "" }));
-window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", paint);
 
-makeCharts();
 for (const view of Object.values(VIEWS))
 	view.start();
 startFilter(Object.values(VIEWS), showView);

@@ -27,15 +27,20 @@ export function count(n) {
 	return GROUPED.format(n).replace("-", MINUS);
 }
 
-// From 100,000 on: three digits and a letter.
+// From 10,000 on: three digits and a letter, as the terminal's reports have them.
 export function short(n) {
-	const size = abs(n);
-	if (size < 100000n)
+	let size = abs(n), at = 0, unit = 1n;
+	if (size < 10000n)
 		return count(n);
-	const [unit, letter] = size < 1000000n ? [1000n, "k"] : size < 10n ** 9n ? [10n ** 6n, "M"] :
-		size < 10n ** 12n ? [10n ** 9n, "B"] : [10n ** 12n, "T"];
-	const tenths = (size * 10n + unit / 2n) / unit;
-	return (n < 0n ? MINUS : "") + (tenths < 1000n ? `${tenths / 10n}.${tenths % 10n}` : GROUPED.format((tenths + 5n) / 10n)) + letter;
+	for (; size >= unit * 1000n; at++)
+		unit *= 1000n;
+	const digits = (step) => (size * step + unit / 2n) / unit; // in 1/step of the unit, rounded
+	if (digits(1n) >= 1000n) { // 999.6k is 1.00M
+		unit *= 1000n;
+		at++;
+	}
+	const places = digits(100n) < 1000n ? 2 : digits(10n) < 1000n ? 1 : 0, text = String(digits(10n ** BigInt(places)));
+	return (n < 0n ? MINUS : "") + (places ? `${text.slice(0, -places)}.${text.slice(-places)}` : text) + " kMBTPE"[at];
 }
 
 // Nano-dollars as dollars with `digits` decimals, rounded half away from zero.
@@ -189,7 +194,8 @@ export function announce(text) {
 }
 
 // The roles are explicit because on a narrow screen the style sheet turns rows into blocks, which then have none.
-export function table(caption, head, rows, fold) {
+// `foot`: a last row, of totals.
+export function table(caption, head, rows, fold, foot) {
 	const names = head.map((one) => one.name);
 	const cell = (value, at) => {
 		const node = el(at ? "td" : "th", { role: at ? "cell" : "rowheader", scope: at ? null : "row", class: head[at].class,
@@ -201,7 +207,8 @@ export function table(caption, head, rows, fold) {
 		el("caption", { class: "unseen" }, caption),
 		el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...head.map((one) =>
 			el("th", { role: "columnheader", scope: "col", class: one.class, "aria-sort": one.sorted }, one.button ?? one.name)))),
-		el("tbody", { role: "rowgroup" }, ...rows.map((row) => el("tr", { role: "row" }, ...row.map(cell)))));
+		...[["tbody", rows], ["tfoot", foot ? [foot] : []]].filter(([tag, list]) => tag === "tbody" || list.length).map(([tag, list]) =>
+			el(tag, { role: "rowgroup" }, ...list.map((row) => el("tr", { role: "row" }, ...row.map(cell))))));
 }
 
 export function bar(share, color, from = 0) {

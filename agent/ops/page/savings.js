@@ -2,14 +2,15 @@
 //
 // For a manager: what was spent and saved, how sure these figures are, and who spends.
 import { showBudgets } from "./budgets.js";
+import { download } from "./connection.js";
 import { change, filter, limits, narrowed, narrower, periodName, question, WITHOUT } from "./filter.js";
 import { showGateways } from "./gateways.js";
-import { showTime } from "./plots.js";
+import { showGroups, startGroups } from "./groups.js";
+import { showTime, startTime, whose } from "./over_time.js";
 import { makeReader } from "./reader.js";
 import { $, abs, announce, bar, big, clock, count, countFigure, DAY, dayName, el, exactDollars, figure, FIGURES, fill,
 	fraction, money, moneyFigure, percent, plural, put, short, table, tokensIn, UNITS } from "./figures.js";
 
-const ROWS_SHOWN = 10; // models, routes ...; a button shows the others
 const WEEKS_AFTER_MS = 45 * DAY; // a longer history is shown by weeks unless a unit was chosen
 const NAMES_SHOWN = 4; // names of models whose requests are in doubt
 
@@ -18,11 +19,11 @@ const NAMES_SHOWN = 4; // names of models whose requests are in doubt
 export const name = "savings", params = {
 	by: ["model", "route", "project", "client", "member", "gateway"],
 	unit: ["", "hour", "day", "week", "month"], // "": as fits the period
+	split: ["", "model", "route", "project", "client", "member", "status_class"],
+	of: ["cost", "saved", "cached"], // what the bars of a split chart show
 };
 
-let order = null, all = false; // of the table: { name, up }; all rows are shown
-let reports = null;            // { group, time, gateways, list }: what is shown
-export let unit = "day";       // of the bars
+let unit = "day"; // of the bars
 
 // The units that fit the period, the usual one first. Bars of days would be too thin in a long one.
 function units() {
@@ -40,18 +41,17 @@ function settle() {
 		for (const input of document.getElementsByName(name)) {
 			input.checked = input.value === value;
 			if (name === "unit")
-				input.disabled = !fit.includes(input.value);
+				input.parentElement.hidden = !fit.includes(input.value);
 		}
+	$("split").value = filter.split;
+	$("of").value = filter.of;
 }
-
-// The text for one gateway, or in the plural if the figures are of the fleet.
-export const whose = (text) => (filter.scope === "fleet" ? text.replace("this gateway", "the gateways") : text);
 
 const reader = makeReader({
 	async load(get) {
 		settle();
-		const ask = (by) => get(question("savings", { by }));
-		const asks = [() => ask(filter.by), () => ask(UNITS[unit].ask)];
+		const ask = (by, more) => get(question("savings", { by, ...more }));
+		const asks = [() => ask(filter.by, { compare: 1 }), () => ask(UNITS[unit].ask, filter.split && { split: filter.split })];
 		if (filter.scope !== "fleet") {
 			const [group, time] = await Promise.all(asks.map((one) => one()));
 			return { group, time };
@@ -68,7 +68,6 @@ const reader = makeReader({
 });
 
 function showReports(read, chosen) {
-	reports = read;
 	const { group, time } = read, some = big(group.totals.requests) > 0n, fleet = filter.scope === "fleet";
 	showTotals(group, time);
 	if (some) {
@@ -76,7 +75,7 @@ function showReports(read, chosen) {
 		if (filter.since === "all" && unit === "day" && !filter.unit && Date.now() - Date.parse(time.rows[0].day) > WEEKS_AFTER_MS)
 			for (const input of document.getElementsByName("unit"))
 				input.checked = input.value === (unit = "week");
-		showTime(time);
+		showTime(time, unit);
 		showGroups(group);
 		if (fleet)
 			showGateways(read.gateways, read.list);
@@ -95,16 +94,16 @@ function showReports(read, chosen) {
 
 export function start() {
 	for (const name of ["by", "unit"])
-		$(name).addEventListener("change", (event) => {
-			all = false;
-			change({ [name]: event.target.value }, true);
+		$(name).addEventListener("change", (event) => change({ [name]: event.target.value }, true));
+	for (const button of document.querySelectorAll("#view-savings [data-csv]"))
+		button.addEventListener("click", () => {
+			const time = button.dataset.csv === "time", by = time ? UNITS[unit].ask : filter.by;
+			download(question("savings", { by, ...(time && filter.split && { split: filter.split }), format: "csv" }), `savings-by-${by}.csv`)
+				.catch((error) => announce(`The file cannot be made: ${error.message}`));
 		});
-	$("groups-all").addEventListener("click", () => {
-		all = !all;
-		showGroups(reports.group);
-	});
-	for (const id of ["money-table", "tokens-table"])
-		$(id).addEventListener("toggle", () => reports && showTime(reports.time));
+	$("print").addEventListener("click", () => window.print());
+	startGroups();
+	startTime();
 }
 
 export function show() {
@@ -131,13 +130,33 @@ const KINDS = [
 	["routing", "saved_routing_nanodollars", () => "compared with each route's reference model"],
 	["caching", "saved_cache_nanodollars", (t) => `${short(big(t.cache_read))} tokens read from caches; the extra cost of writing them is subtracted`],
 ];
-// Who saved it: compression and routing are this gateway's doing, caching is the providers'.
-const WHO = ["gateway", "cache"];
+// What is said of a figure beside that of the period before.
+function compared(now, before) {
+	if (before <= 0n)
+		return `before: ${money(before)}`;
+	const more = now - before;
+	return `${more ? `${percent(abs(more), before)} ${more > 0n ? "more" : "less"} than` : "as in"} the period before: ${money(before)}`;
+}
+
+function showForecast(forecast) {
+	$("forecast-card").hidden = forecast === undefined; // of the fleet nobody tells
+	if (!forecast) {
+		figure($("forecast"), "", "\u2013", "");
+		put($("forecast-note"), "no whole day yet to go by");
+		return;
+	}
+	const end = new Date(Date.parse(forecast.until) - 1);
+	moneyFigure($("forecast"), big(forecast.cost_nanodollars));
+	put($("forecast-title"), `Forecast for all of ${UNITS.month.name(end.getTime())}`);
+	put($("forecast-note"), `${money(big(forecast.saved_gateway_nanodollars))} ${whose("saved by this gateway")}, if all goes on as in ${
+		forecast.from_days > 1 ? `the last ${forecast.from_days} days` : "the last day"}`);
+}
 
 function showTotals(report, time) {
 	const t = report.totals, cost = big(t.cost_nanodollars), saved = big(t.saved_total_nanodollars);
 	const first = Date.parse(report.since ?? time.rows[0]?.[time.by]);
 
+	put($("period-title"), periodName()[0].toUpperCase() + periodName().slice(1) + (filter.scope === "fleet" ? ", of the fleet" : ""));
 	put($("saved-title"), `Saved ${periodName()}${filter.scope === "fleet" ? " by the fleet" : ""}`);
 	moneyFigure($("saved"), saved).dataset.sign = saved < 0n ? "-" : "";
 	const share = percent(saved, cost + saved);
@@ -146,11 +165,15 @@ function showTotals(report, time) {
 		`${share} of the ${money(cost + saved)} that the requests would have cost, since ${dayName(first)} ${new Date(first).getUTCFullYear()}` +
 			(report.since ? `, ${clock(first).slice(0, 5)}` : ""));
 
-	for (const who of WHO) {
-		const all = big(t[`saved_${who}_nanodollars`]), estimated = big(t[`estimated_saved_${who}_nanodollars`]);
-		moneyFigure($(`saved-${who}`), all);
-		put($(`saved-${who}-note`), estimated ? `${money(all - estimated)} without estimates` : "");
+	for (const [id, name] of [["cost", "cost"], ["saved-gateway", "saved_gateway"], ["saved-cache", "saved_cache"]]) {
+		const now = big(t[`${name}_nanodollars`]), estimated = big(t[`estimated_${name}_nanodollars`]);
+		moneyFigure($(id), now);
+		put($(`${id}-note`), estimated ? `${money(now - estimated)} without estimates` : "");
+		put($(`${id}-before`), report.before ? compared(now, big(report.before.totals[`${name}_nanodollars`])) : "");
 	}
+	showForecast(report.forecast);
+	put($("filter-note"), [report.requests_since ? `With a filter, requests before ${report.requests_since.slice(0, 16).replace("T", ", ")} are missing: they were removed, or are not told apart.` : null,
+		big(report.not_told_apart) ? `${plural(report.not_told_apart, "request")} of this period had more different labels than are told apart, and can be missing here.` : null].filter(Boolean).join(" "));
 
 	const values = KINDS.map(([, name]) => big(t[name]));
 	const gain = values.reduce((most, v) => (v > most ? v : most), 0n), loss = values.reduce((most, v) => (-v > most ? -v : most), 0n);
@@ -167,8 +190,6 @@ function showTotals(report, time) {
 			el("span", { class: "why dim" }, why(t)));
 	}));
 
-	moneyFigure($("cost"), cost);
-	put($("cost-note"), big(t.estimated_cost_nanodollars) ? `${money(cost - big(t.estimated_cost_nanodollars))} without estimates` : "");
 	countFigure($("requests"), big(t.requests));
 	put($("requests-note"), `${count(big(t.refused))} refused, ${count(big(t.failed))} failed`);
 	figure($("tokens-in"), tokensIn(t), short(tokensIn(t)), count(tokensIn(t)));
@@ -184,12 +205,10 @@ function showTotals(report, time) {
 	}));
 }
 
-// The first names of a list of models.
+// The first names of a list of models; a click narrows.
 function namesOf(models) {
-	const names = models.slice(0, NAMES_SHOWN).map((one) => one.model || "(no name)");
-	if (models.length > NAMES_SHOWN)
-		names.push(`and ${models.length - NAMES_SHOWN} more`);
-	return `(${names.join(", ")})`;
+	const names = models.slice(0, NAMES_SHOWN).flatMap((one, at) => [at ? ", " : "", narrower("model", one.model)]);
+	return el("span", {}, " (", ...names, models.length > NAMES_SHOWN ? `, and ${models.length - NAMES_SHOWN} more)` : ")");
 }
 
 // Names the models and clients whose streams do not ask for their usage.
@@ -206,8 +225,8 @@ function showUntold(report) {
 function showTrust(report) {
 	const t = report.totals, without = report.without_estimates, parts = [];
 	const cost = big(t.cost_nanodollars), estimated = big(t.estimated_cost_nanodollars);
-	const add = (key, name, text) => parts.push(el("li", { "data-trust": key },
-		el("i", { class: "key", "data-key": key, "aria-hidden": "true" }), el("span", {}, el("strong", {}, name), text)));
+	const add = (key, name, ...text) => parts.push(el("li", { "data-trust": key },
+		el("i", { class: "key", "data-key": key, "aria-hidden": "true" }), el("span", {}, el("strong", {}, name), ...text)));
 
 	add("reported", "Without estimates", `: ${plural(without.requests, "request")}, ${money(big(without.cost_nanodollars))}`);
 	if (big(t.estimated_requests))
@@ -215,17 +234,18 @@ function showTrust(report) {
 			`${short(big(t.estimated_output))} tokens out, ${money(estimated)} of the cost, ${money(big(t.estimated_saved_total_nanodollars))} ` +
 			"of what was saved: streams that did not report their usage");
 	if (big(t.untold_requests))
-		add("untold", "Told no usage", `: ${plural(t.untold_requests, "stream")}, because the request did not ask for it ${namesOf(report.untold_models)}`);
+		add("untold", "Told no usage", `: ${plural(t.untold_requests, "stream")}, because the request did not ask for it`, namesOf(report.untold_models));
 	if (big(t.partial_requests))
 		add("partial", "Partial", `: ${plural(t.partial_requests, "request")}, whose output tokens are a lower bound`);
 	if (big(t.unknown_requests))
 		add("unknown", "Unknown", `: ${plural(t.unknown_requests, "request")}, whose tokens nobody told: ` +
-			`tokens, cost and saved are too low by them ${namesOf(report.unknown_models)}`);
+			"tokens, cost and saved are too low by them", namesOf(report.unknown_models));
 	if (big(t.partly_priced_requests))
-		add("partly", "Partly priced", `: ${plural(t.partly_priced_requests, "request")}, whose cost is rough ${namesOf(report.partly_priced_models)}`);
+		add("partly", "Partly priced", `: ${plural(t.partly_priced_requests, "request")}, whose cost is rough`, namesOf(report.partly_priced_models));
 	if (big(t.unpriced_requests))
 		add("unpriced", "Unpriced", `: ${plural(t.unpriced_requests, "request")}, ` +
-			`${short(big(t.unpriced_tokens))} tokens, not part of any dollar figure ${namesOf(report.unpriced_models)}`);
+			`${short(big(t.unpriced_tokens))} tokens, not part of any dollar figure`, namesOf(report.unpriced_models));
+	$("price").hidden = !big(t.unpriced_requests) && !big(t.partly_priced_requests);
 	fill($("trust-list"), parts.map((part) => part.textContent).join("\n"), () => parts);
 	showUntold(report);
 	fill($("trust-bar"), `${cost},${estimated}`, () => [["reported", cost - estimated], ["estimated", estimated]].filter(([, v]) => v > 0n)
@@ -234,76 +254,4 @@ function showTrust(report) {
 			part.style.flex = `${fraction(v, cost)} 0 0`;
 			return part;
 		}));
-}
-
-// ---- by model, route, project, client, member
-
-const COLUMNS = [
-	["requests", "Requests", (r) => big(r.requests)],
-	["tokens", "Tokens", (r) => tokensIn(r) + big(r.output)],
-	["cost", "Cost", (r) => big(r.cost_nanodollars)],
-	["gateway", "Saved by this gateway", (r) => big(r.saved_gateway_nanodollars)],
-	["saved", "Saved", (r) => big(r.saved_total_nanodollars)],
-];
-
-function sortButton(name, label) {
-	const button = el("button", { type: "button", "data-sort": name }, label);
-	button.addEventListener("click", () => {
-		const up = order?.name === name ? !order.up : false;
-		order = { name, up };
-		showGroups(reports.group);
-		$("groups").querySelector(`[data-sort="${name}"]`).focus();
-		announce(`Sorted by ${label.toLowerCase()}, ${up ? "lowest" : "highest"} first`);
-	});
-	return button;
-}
-
-function costCell(row) {
-	const cost = big(row.cost_nanodollars), node = el("span", { "data-group": "cost" });
-	if (!cost && big(row.unpriced_requests))
-		return el("span", {}, figure(node, cost, "unpriced", `${count(big(row.unpriced_tokens))} tokens without a price`),
-			el("span", { class: "flag" }));
-	if (!cost && big(row.unknown_requests) && !tokensIn(row) && !big(row.output))
-		return el("span", {}, figure(node, cost, "unknown", `${count(big(row.unknown_requests))} requests whose tokens nobody told`),
-			el("span", { class: "flag" }));
-	const marks = [[big(row.estimated_cost_nanodollars) || big(row.partly_priced_requests), "~", "partly estimated, or partly priced"],
-		[big(row.unpriced_requests) || big(row.unknown_requests), "+", "too low: some tokens have no price, or are not known"]]
-		.filter(([some]) => some);
-	return el("span", {}, moneyFigure(node, cost), el("span", { class: "flag", "aria-hidden": "true" }, ...marks.map(([, sign]) => sign)),
-		el("span", { class: "unseen" }, ...marks.map(([, , words]) => " " + words)));
-}
-
-function showGroups(report) {
-	const by = report.by, sorted = order ?? { name: "cost", up: false };
-	const value = COLUMNS.find(([name]) => name === sorted.name)[2];
-	const total = big(report.totals.cost_nanodollars);
-	let rows = report.rows;
-	if (order) { // else in the order of the server: most expensive first
-		const compare = (a, b) => (value(a) < value(b) ? -1 : value(a) > value(b) ? 1 : 0);
-		rows = [...rows].sort((a, b) => (order.up ? compare(a, b) : compare(b, a)));
-	}
-	const more = rows.length - ROWS_SHOWN;
-	if (!all && more > 1) // one row needs no more room than the button
-		rows = rows.slice(0, ROWS_SHOWN);
-
-	const head = [{ name: by[0].toUpperCase() + by.slice(1) },
-		...COLUMNS.map(([name, text]) => [name, whose(text)]).map(([name, label]) => ({ name: label, class: "n", button: sortButton(name, label),
-			sorted: sorted.name === name ? (sorted.up ? "ascending" : "descending") : null }))];
-	head.splice(4, 0, { name: "Share", class: "share" });
-	fill($("groups"), JSON.stringify([filter.scope, by, sorted, rows, String(total)]), () => table(`By ${by}`, head, rows.map((row) => {
-		const [, tokens, cost, ...savings] = COLUMNS.map(([, , of]) => of(row));
-		return [
-			narrower(by, row[by]),
-			countFigure(el("span", { "data-group": "requests" }), big(row.requests)),
-			figure(el("span", { "data-group": "tokens" }), tokens, short(tokens), count(tokens)),
-			costCell(row),
-			total > 0n ? el("span", { title: percent(cost, total) }, bar(fraction(cost, total), "cost"),
-				el("span", { class: "unseen" }, percent(cost, total))) : "",
-			...savings.map((saved, at) => moneyFigure(el("span", { "data-group": at ? "saved" : "gateway", class: saved < 0n ? "loss" : null }), saved)),
-		];
-	}), true));
-	const button = $("groups-all");
-	button.hidden = more <= 1;
-	button.setAttribute("aria-expanded", String(all));
-	put(button, all ? `Show the first ${ROWS_SHOWN}` : `Show ${count(BigInt(Math.max(more, 0)))} more`);
 }

@@ -43,7 +43,7 @@ static bool show(void *ctx, const record *r)
 		return true;
 	memcpy(l->shown[l->count++ % SHOWN_MAX], r->id, sizeof r->id);
 	if (l->json)
-		export_row(r);
+		export_write_row(stdout, r, NULL, false);
 	else if (l->one)
 		requests_one(&l->terminal, r);
 	else

@@ -99,4 +99,18 @@ price_limits price_limits_of(const price_table *t, slice model);
  * price for any of it). */
 void price_apply(const price_table *t, record *r, const usage_parts *parts, slice reference_model);
 
+/* A kind of tokens, or of what is no token, in the cost of a request. */
+typedef struct price_item {
+	const char *what; /* price_kind_name() */
+	int64_t count;
+	int64_t million; /* nano-dollars for a million of them, rounded */
+	int64_t nano;    /* nano-dollars for `count`, rounded */
+} price_item;
+enum { PRICE_ITEMS_MAX = 32 };
+
+/* Finds what `r` costs by `t`, as price_apply() does where nothing is known of parts of its usage. Returns how many
+ * items were written, and sets `*cost`; 0: `t`, which may be NULL, has no price, or not the whole cost is of such
+ * items. */
+size_t price_bill(const price_table *t, const record *r, price_item items[PRICE_ITEMS_MAX], int64_t *cost);
+
 #endif

@@ -20,6 +20,7 @@ typedef struct bill {
 	bool any;                     /* something has a price */
 	bool tier_missing;            /* a price of another service tier was taken */
 	uint32_t missing;             /* a bit for each kind */
+	int64_t counts[PRICE_KINDS];  /* of what charge() has charged */
 } bill;
 
 _Static_assert(PRICE_KINDS <= 32, "each kind has a bit");
@@ -90,6 +91,7 @@ static void charge(bill *b, price_kind kind, int64_t count)
 	b->any = true;
 	b->tier_missing |= f.borrowed;
 	b->cost += f.price * count;
+	b->counts[kind] += count;
 	if (is_cached(kind)) {
 		found plain = price_find(b, without_cache(b, kind));
 		b->cached += f.price * count;
@@ -341,4 +343,30 @@ void price_apply(const price_table *t, record *r, const usage_parts *parts, slic
 	const price_units nano = INT64_C(1000000000000000);
 	price_units cost = parts->cost >= 0 ? parts->cost * nano : b.cost;
 	r->saved_routing = nano_dollars(other.cost - cost);
+}
+
+size_t price_bill(const price_table *t, const record *r, price_item items[PRICE_ITEMS_MAX], int64_t *cost)
+{
+	const int64_t max = PRICE_TOKENS_MAX;
+	const tokens n = { bounded(r->input, 0, max), bounded(r->output, 0, max), bounded(r->cache_read, 0, max),
+			   bounded(r->cache_write, 0, max), 0 };
+	const usage_parts parts = usage_parts_untold();
+	const price_model *m = t ? price_model_find(t, slice_cstr(r->model)) : NULL;
+	price_units sum = 0;
+	size_t count = 0;
+
+	_Static_assert((int)PRICE_KINDS <= (int)PRICE_ITEMS_MAX, "each kind is an item");
+	if (!m)
+		return 0;
+	const bill b = bill_make(t, m, &parts, &n);
+	for (price_kind kind = 0; kind < PRICE_KINDS; kind++) {
+		if (!b.counts[kind])
+			continue;
+		price_units price = price_find(&b, kind).price;
+		sum += price * b.counts[kind];
+		items[count++] = (price_item){ price_kind_name(kind), b.counts[kind], nano_dollars(price * 1000000),
+					       nano_dollars(price * b.counts[kind]) };
+	}
+	*cost = nano_dollars(b.cost);
+	return sum == b.cost ? count : 0;
 }

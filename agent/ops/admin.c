@@ -38,6 +38,19 @@ char *admin_stats(admin *a, size_t *len, uint64_t *ledger_version)
 	return text;
 }
 
+jobs *admin_lane(admin *a, const job *j)
+{
+	const char *about = j->kind == JOB_FIGURES ? j->question.about : "";
+
+	if (j->fleet && a->fleet)
+		return &a->lanes[LANE_FLEET];
+	if (strncmp(about, "request", 7) == 0)
+		return &a->lanes[LANE_REQUESTS];
+	if (strcmp(about, "operation") == 0)
+		return &a->lanes[LANE_OPERATION];
+	return &a->lanes[*about || j->kind == JOB_STATS_HISTORY ? LANE_SAVINGS : LANE_WORK];
+}
+
 /* ---- the clock */
 
 static void ask_for_totals(admin *a, uint64_t commits)
@@ -47,7 +60,7 @@ static void ask_for_totals(admin *a, uint64_t commits)
 	job *j = calloc(1, sizeof *j);
 	if (j)
 		j->kind = JOB_TOTALS;
-	if (!j || !jobs_add(&a->jobs, j))
+	if (!j || !jobs_add(&a->lanes[LANE_WORK], j))
 		totals_skip(&a->totals);
 }
 
@@ -177,15 +190,19 @@ static bool start_listener(admin *a, const admin_listener *from, err *e)
 	return true;
 }
 
+static size_t threads_of(const admin *a, lane at)
+{
+	return at == LANE_WORK || at == LANE_SAVINGS ? 2 : at != LANE_FLEET || a->fleet;
+}
+
 /* Starts the threads and the listeners. False: `e` says why; what has started is left to admin_stop(). */
 static bool start(admin *a, const admin_listener *listeners, size_t count, err *e)
 {
 	bool ok = true;
 
-	for (size_t i = 0; ok && i < ADMIN_JOB_THREADS; i++)
-		ok = threads_start(&a->threads, jobs_run, &a->jobs, e);
-	if (ok && a->fleet)
-		ok = threads_start(&a->threads, jobs_run, &a->fleet_jobs, e);
+	for (lane at = 0; ok && at < LANES; at++)
+		for (size_t i = 0; ok && i < threads_of(a, at); i++)
+			ok = threads_start(&a->threads, jobs_run, &a->lanes[at], e);
 	/* libmicrohttpd's threads inherit the mask. */
 	sigset_t old = thread_block_signals();
 	for (size_t i = 0; ok && i < count; i++)
@@ -207,8 +224,8 @@ admin *admin_start(const admin_listener *listeners, size_t count, const admin_op
 	stats_init(&a->ring);
 	a->alerts = alerts_new();
 	bool ok = totals_init(&a->totals, o->ledger_db) && a->alerts;
-	jobs_init(&a->jobs, &a->host, &a->totals);
-	jobs_init(&a->fleet_jobs, &a->host, &a->totals);
+	for (lane at = 0; at < LANES; at++)
+		jobs_init(&a->lanes[at], &a->host, &a->totals);
 	events_init(&a->events);
 	threads_init(&a->threads);
 	pthread_mutex_init(&a->clock_lock, NULL);
@@ -250,8 +267,8 @@ bool admin_stop(admin *a)
 		return true;
 	/* After this, jobs_stop() lets every suspended connection be resumed, as MHD_stop_daemon() requires. */
 	admin_quiesce(a);
-	jobs_stop(&a->jobs);
-	jobs_stop(&a->fleet_jobs);
+	for (lane at = 0; at < LANES; at++)
+		jobs_stop(&a->lanes[at]);
 	stop_clock(a);
 	if (!threads_join(&a->threads, ADMIN_STOP_S * 1000))
 		return false;
@@ -266,8 +283,8 @@ bool admin_stop(admin *a)
 	stats_deinit(&a->ring);
 	alerts_free(a->alerts);
 	totals_deinit(&a->totals);
-	jobs_deinit(&a->jobs);
-	jobs_deinit(&a->fleet_jobs);
+	for (lane at = 0; at < LANES; at++)
+		jobs_deinit(&a->lanes[at]);
 	events_deinit(&a->events);
 	threads_deinit(&a->threads);
 	pthread_mutex_destroy(&a->clock_lock);

@@ -18,9 +18,8 @@ enum {
 	ADMIN_MEMORY = 32 << 10,              /* bytes of one connection; the head of a request has to fit into it */
 	ADMIN_EVENT_STREAMS = 16,             /* connections that take /events, at most at a time, of all listeners */
 	ADMIN_JOBS = 16,                      /* requests that wait for the database or a reload, at most at a time */
-	ADMIN_JOB_THREADS = 2,
-	ADMIN_STOP_S = 2,            /* seconds that admin_stop() waits for requests that were begun */
-	ADMIN_LAST_ANSWERS_MS = 200, /* that it then waits for answers that are on their way out */
+	ADMIN_STOP_S = 2,                     /* seconds that admin_stop() waits for requests that were begun */
+	ADMIN_LAST_ANSWERS_MS = 200,          /* that it then waits for answers that are on their way out */
 };
 
 typedef struct admin_listener {

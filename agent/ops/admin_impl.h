@@ -2,9 +2,8 @@
  *
  * Inside of the admin server: its parts, each with its own lock and header, as admin.c and http.c see them.
  *
- * Threads: one of libmicrohttpd for each listener, which never waits; ADMIN_JOB_THREADS that do what takes long
- * (jobs.h), and one that asks for figures of the fleet, if there is one; and the clock, which wakes each second for
- * samples, events and slow connections. */
+ * Threads: one of libmicrohttpd for each listener, which never waits; those that do what takes long (jobs.h), one or
+ * two for each lane; and the clock, which wakes each second for samples, events and slow connections. */
 #ifndef OPS_ADMIN_IMPL_H
 #define OPS_ADMIN_IMPL_H
 
@@ -29,6 +28,16 @@ typedef struct http_listener {
 	connections connections;
 } http_listener;
 
+/* Jobs wait for those of their own lane only, so that a slow question about one thing holds up no other. */
+typedef enum lane {
+	LANE_WORK, /* reloads, explain, the sums for the metrics */
+	LANE_SAVINGS,
+	LANE_OPERATION,
+	LANE_REQUESTS,
+	LANE_FLEET, /* what waits for `spoa-llm ship` */
+	LANES,
+} lane;
+
 struct admin {
 	ops_host host;
 	token admin_token, viewer_token; /* neither has a source: no token is needed */
@@ -40,9 +49,8 @@ struct admin {
 	uint64_t open_files, max_files; /* only for the clock; as of ten seconds ago at most */
 	unsigned ticks;                 /* of the clock */
 	totals_cache totals;
-	jobs jobs;
-	jobs fleet_jobs; /* those that wait for `spoa-llm ship`, so that no other one waits for these */
-	bool fleet;      /* a thread does them */
+	jobs lanes[LANES];
+	bool fleet; /* a thread does those of LANE_FLEET */
 	events events;
 	threads threads; /* of the jobs, and the clock */
 
@@ -51,6 +59,8 @@ struct admin {
 	bool clock_stops;
 };
 
+/* Returns the lane of `j`. */
+jobs *admin_lane(admin *a, const job *j);
 /* Returns the JSON of /stats of this moment, from malloc(). NULL: out of memory. */
 char *admin_stats(admin *a, size_t *len, uint64_t *ledger_version);
 

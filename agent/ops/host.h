@@ -91,7 +91,7 @@ typedef struct host_fleet {
 	int64_t drift_routes, drift_clients; /* of these: how many have other routes, other clients */
 	int64_t sharers; /* gateways that spend of the same budgets, this one included; 0: there are no budgets */
 	bool alone;      /* what others spend is not known */
-	bool figures;    /* ops_host.savings may be asked for those of the fleet */
+	bool figures;    /* ops_host.figures may be asked for those of the fleet */
 } host_fleet;
 
 /* Returns "silent", the state that the shipper has said, or "" if it was not heard of yet. */
@@ -168,8 +168,23 @@ enum { HOST_CHECKS_MAX = 17 };
 typedef enum host_result {
 	HOST_OK,
 	HOST_BAD_REQUEST, /* `e` says what is wrong with the request */
+	HOST_NOT_FOUND,   /* `e` says what there is not */
 	HOST_UNAVAILABLE, /* `e` says why there is no answer now */
 } host_result;
+
+enum { HOST_PARAMETERS = 32, HOST_NAME_MAX_LEN = 32 }; /* of one question; bytes of the name of one */
+
+typedef struct host_parameter {
+	char *name, *value; /* owned */
+} host_parameter;
+
+/* A question about figures, as the address has it: each name once, no NUL. */
+typedef struct host_question {
+	const char *about; /* savings, operation, requests, request, gateways */
+	size_t count;
+	host_parameter items[HOST_PARAMETERS];
+	bool explain; /* whoever asks may ask for decisions, too */
+} host_question;
 
 typedef struct ops_host {
 	void *ctx;
@@ -181,12 +196,8 @@ typedef struct ops_host {
 	bool (*reload)(void *ctx, size_t *routes, err *e);
 	/* Writes JSON as `spoa-llm explain --json`. `request`: see explain_json(). */
 	host_result (*explain)(void *ctx, const char *request, size_t len, FILE *out, err *e);
-	/* Writes JSON or CSV as `spoa-llm savings`; `since`, `until`, `by`: NULL for the default. `fleet`: of all
-	 * gateways. */
-	host_result (*savings)(void *ctx, const char *since, const char *until, const char *by, bool csv, bool fleet,
-			       FILE *out, err *e);
-	/* Writes JSON as `spoa-llm fleet list`. */
-	host_result (*gateways)(void *ctx, FILE *out, err *e);
+	/* Writes the answer to a question about figures. */
+	host_result (*figures)(void *ctx, const host_question *q, FILE *out, err *e);
 	/* Writes Headroom's GET /stats-history: see headroom_stats_history(). */
 	host_result (*stats_history)(void *ctx, const char *series, bool csv, FILE *out, err *e);
 } ops_host;

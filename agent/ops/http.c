@@ -6,6 +6,7 @@
 #include "base/text.h"
 #include "ops/access.h"
 #include "ops/admin_impl.h"
+#include "ops/job_url.h"
 #include "ops/metrics.h"
 #include "ops/page.h"
 
@@ -99,36 +100,29 @@ static enum MHD_Result reply_file(struct MHD_Connection *c, const page_file *p)
 
 /* ---- paths */
 
-typedef enum target_id {
-	LIVEZ,
-	READYZ,
-	METRICS,
-	SAVINGS,
-	GATEWAYS,
-	STATS,
-	EVENTS,
-	STATS_HISTORY,
-	EXPLAIN,
-	RELOAD
-} target_id;
+typedef enum target_id { LIVEZ, READYZ, METRICS, STATS, EVENTS, JOB } target_id;
 
 static const struct target {
 	const char *path;
 	target_id id;
 	bool get, post;
-	bool open;  /* served without a token, too */
-	bool admin; /* served for the admin's token only */
+	bool open;    /* served without a token, too */
+	bool admin;   /* served for the admin's token only */
+	job_kind job; /* of JOB */
 } targets[] = {
 	{ "/livez", LIVEZ, .get = true, .open = true },
 	{ "/readyz", READYZ, .get = true, .open = true },
 	{ "/metrics", METRICS, .get = true },
-	{ "/savings", SAVINGS, .get = true },
-	{ "/gateways", GATEWAYS, .get = true },
 	{ "/stats", STATS, .get = true },
 	{ "/events", EVENTS, .get = true },
-	{ "/stats-history", STATS_HISTORY, .get = true },
-	{ "/explain", EXPLAIN, .get = true, .post = true, .admin = true },
-	{ "/reload", RELOAD, .post = true, .admin = true },
+	{ "/savings", JOB, .get = true, .job = JOB_FIGURES },
+	{ "/operation", JOB, .get = true, .job = JOB_FIGURES },
+	{ "/requests", JOB, .get = true, .job = JOB_FIGURES },
+	{ "/request", JOB, .get = true, .job = JOB_FIGURES },
+	{ "/gateways", JOB, .get = true, .job = JOB_FIGURES },
+	{ "/stats-history", JOB, .get = true, .job = JOB_STATS_HISTORY },
+	{ "/explain", JOB, .get = true, .post = true, .admin = true, .job = JOB_EXPLAIN },
+	{ "/reload", JOB, .post = true, .admin = true, .job = JOB_RELOAD },
 };
 
 static const struct target *target_of(const char *path)
@@ -200,176 +194,26 @@ static enum MHD_Result refuse(request *q, struct MHD_Connection *c, const char *
 	return MHD_NO;
 }
 
-/* ---- arguments */
-
-/* Reads the argument `name` of the URL. `*value` NULL: not given or empty. False: there is a NUL in it. */
-static bool argument(struct MHD_Connection *c, const char *name, const char **value)
-{
-	size_t len = 0;
-
-	*value = NULL;
-	if (MHD_lookup_connection_value_n(c, MHD_GET_ARGUMENT_KIND, name, strlen(name), value, &len) != MHD_YES)
-		*value = NULL;
-	if (*value && strlen(*value) != len)
-		return false;
-	if (*value && !**value)
-		*value = NULL;
-	return true;
-}
-
-static bool format_is_csv(struct MHD_Connection *c, bool *csv)
-{
-	const char *format;
-
-	if (!argument(c, "format", &format))
-		return false;
-	*csv = format && strcmp(format, "csv") == 0;
-	return !format || *csv || strcmp(format, "json") == 0;
-}
-
-/* Of which requests the figures are wanted: those of this gateway, or of the fleet. */
-static bool scope_is_fleet(struct MHD_Connection *c, bool *fleet)
-{
-	const char *scope;
-
-	if (!argument(c, "scope", &scope))
-		return false;
-	*fleet = scope && strcmp(scope, "fleet") == 0;
-	return !scope || *fleet || strcmp(scope, "gateway") == 0;
-}
-
-typedef struct header_list {
-	FILE *f;
-	size_t count;
-	bool bad;
-} header_list;
-
-static enum MHD_Result on_header_argument(void *cls, enum MHD_ValueKind kind, const char *key, size_t key_len,
-					  const char *value, size_t value_len)
-{
-	header_list *l = cls;
-
-	(void)kind;
-	if (!slice_eq(slice_of(key, key_len), SLICE("header")) || !value)
-		return MHD_YES;
-	l->bad = l->bad || strlen(value) != value_len;
-	fputs(l->count++ ? "," : "", l->f);
-	json_write_text(l->f, value);
-	return MHD_YES;
-}
-
-/* Makes from GET /explain?model=&method=&path=&header=&body= the JSON that a POST has as its body. NULL: out of memory,
- * or there is a NUL in an argument. */
-static char *explain_question(struct MHD_Connection *c, size_t *len)
-{
-	static const char *const names[] = { "model", "method", "path", "body" };
-	char *text = NULL;
-	header_list headers = { open_memstream(&text, len), 0, false };
-	FILE *f = headers.f;
-	const char *value;
-
-	if (!f)
-		return NULL;
-	fputs("{\"headers\":[", f);
-	MHD_get_connection_values_n(c, MHD_GET_ARGUMENT_KIND, on_header_argument, &headers);
-	fputc(']', f);
-	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
-		headers.bad = !argument(c, names[i], &value) || headers.bad;
-		if (!value)
-			continue;
-		fprintf(f, ",\"%s\":", names[i]);
-		json_write_text(f, value);
-	}
-	fputc('}', f);
-	if (fclose(f) != 0 || headers.bad) {
-		free(text);
-		return NULL;
-	}
-	return text;
-}
-
 /* ---- answers by a job */
 
-/* Copies arguments of the URL into the job's texts. False: out of memory, or a NUL in an argument. */
-static bool take_arguments(job *j, struct MHD_Connection *c, const char *const *names, size_t count)
+static enum MHD_Result give_job(request *q, struct MHD_Connection *c, job_kind kind, const char *method)
 {
-	for (size_t i = 0; i < count; i++) {
-		const char *value;
-		if (!argument(c, names[i], &value))
-			return false;
-		j->texts[i] = value ? strdup(value) : NULL;
-		if (value && !j->texts[i])
-			return false;
-	}
-	return format_is_csv(c, &j->csv);
-}
-
-static bool take_question(job *j, request *q, struct MHD_Connection *c, const char *method)
-{
-	if (is_get(method)) {
-		j->texts[0] = explain_question(c, &j->len);
-		return j->texts[0] != NULL;
-	}
-	j->texts[0] = q->body;
-	j->len = q->body_len;
-	q->body = NULL;
-	return true;
-}
-
-static bool fill_job(job *j, request *q, struct MHD_Connection *c, target_id id, const char *method)
-{
-	static const char *const savings_names[] = { "since", "until", "by" }, *const history_names[] = { "series" };
-
-	switch (id) {
-	case SAVINGS:
-		j->kind = JOB_SAVINGS;
-		return take_arguments(j, c, savings_names, 3) && scope_is_fleet(c, &j->fleet);
-	case GATEWAYS:
-		j->kind = JOB_GATEWAYS;
-		j->fleet = true;
-		return true;
-	case STATS_HISTORY:
-		j->kind = JOB_STATS_HISTORY;
-		return take_arguments(j, c, history_names, 1);
-	case EXPLAIN:
-		j->kind = JOB_EXPLAIN;
-		return take_question(j, q, c, method);
-	case RELOAD:
-		j->kind = JOB_RELOAD;
-		return true;
-	case LIVEZ:
-	case READYZ:
-	case METRICS:
-	case STATS:
-	case EVENTS:
-		break;
-	}
-	return false;
-}
-
-static enum MHD_Result give_job(request *q, struct MHD_Connection *c, target_id id, const char *method)
-{
-	if (id == EXPLAIN && MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "key"))
-		return reply_error(
-			c, MHD_HTTP_BAD_REQUEST,
-			"\"key\": a client's key belongs into the body of a POST, because addresses are written to logs; "
-			"take this key out of use if it is one",
-			NULL, NULL);
+	err e = { 0 };
 	job *j = calloc(1, sizeof *j);
 
 	if (!j)
 		return MHD_NO;
+	j->kind = kind;
 	j->connection = c;
 	j->answer = &q->answer;
-	if (!fill_job(j, q, c, id, method)) {
+	j->question.explain = q->role == ACCESS_ADMIN;
+	if (!is_get(method)) {
+		job_take_body(j, &q->body, q->body_len);
+	} else if (!job_take_url(j, q->path + 1, c, &e)) {
 		job_free(j);
-		return reply_error(
-			c, MHD_HTTP_BAD_REQUEST,
-			"an argument has a NUL in it, format is neither json nor csv, or scope is neither gateway nor fleet",
-			NULL, NULL);
+		return reply_error(c, MHD_HTTP_BAD_REQUEST, e.text, NULL, NULL);
 	}
-	admin *a = q->listener->admin;
-	if (!jobs_add(j->fleet && a->fleet ? &a->fleet_jobs : &a->jobs, j))
+	if (!jobs_add(admin_lane(q->listener->admin, j), j))
 		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many requests wait already", "Retry-After",
 				   "1");
 	return MHD_YES;
@@ -501,14 +345,10 @@ static enum MHD_Result give(request *q, struct MHD_Connection *c, const char *me
 		return give_stats(q, c);
 	case EVENTS:
 		return give_events(q, c, method);
-	case SAVINGS:
-	case GATEWAYS:
-	case STATS_HISTORY:
-	case EXPLAIN:
-	case RELOAD:
+	case JOB:
 		break;
 	}
-	return give_job(q, c, t->id, method);
+	return give_job(q, c, t->job, method);
 }
 
 /* ---- libmicrohttpd */

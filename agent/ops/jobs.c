@@ -21,11 +21,16 @@ void jobs_deinit(jobs *js)
 
 void job_free(job *j)
 {
+	if (!j)
+		return;
 	/* It may have the key of a client in it. */
-	if (j && j->kind == JOB_EXPLAIN && j->texts[0])
-		explicit_bzero(j->texts[0], j->len);
-	for (size_t i = 0; j && i < sizeof j->texts / sizeof j->texts[0]; i++)
-		free(j->texts[i]);
+	if (j->kind == JOB_EXPLAIN && j->text)
+		explicit_bzero(j->text, j->len);
+	free(j->text);
+	for (size_t i = 0; i < j->question.count; i++) {
+		free(j->question.items[i].name);
+		free(j->question.items[i].value);
+	}
 	free(j);
 }
 
@@ -38,6 +43,8 @@ static unsigned status_of(host_result r)
 		return MHD_HTTP_OK;
 	case HOST_BAD_REQUEST:
 		return MHD_HTTP_BAD_REQUEST;
+	case HOST_NOT_FOUND:
+		return MHD_HTTP_NOT_FOUND;
 	case HOST_UNAVAILABLE:
 		break;
 	}
@@ -50,14 +57,12 @@ static unsigned work(const ops_host *h, const job *j, FILE *f, err *e)
 	size_t routes = 0;
 
 	switch (j->kind) {
-	case JOB_SAVINGS:
-		return status_of(h->savings(h->ctx, j->texts[0], j->texts[1], j->texts[2], j->csv, j->fleet, f, e));
-	case JOB_GATEWAYS:
-		return status_of(h->gateways(h->ctx, f, e));
+	case JOB_FIGURES:
+		return status_of(h->figures(h->ctx, &j->question, f, e));
 	case JOB_STATS_HISTORY:
-		return status_of(h->stats_history(h->ctx, j->texts[0], j->csv, f, e));
+		return status_of(h->stats_history(h->ctx, j->text, j->csv, f, e));
 	case JOB_EXPLAIN:
-		return status_of(h->explain(h->ctx, j->texts[0] ? j->texts[0] : "", j->len, f, e));
+		return status_of(h->explain(h->ctx, j->text ? j->text : "", j->len, f, e));
 	case JOB_RELOAD:
 		if (!h->reload(h->ctx, &routes, e))
 			return MHD_HTTP_UNPROCESSABLE_CONTENT;
@@ -94,7 +99,9 @@ static answer answer_job(const ops_host *h, const job *j)
 		return answer_error(out.status, e.text);
 	}
 	if (j->csv)
-		out.filename = j->kind == JOB_SAVINGS ? "savings.csv" : "stats-history.csv";
+		out.filename = j->kind == JOB_STATS_HISTORY               ? "stats-history.csv" :
+			       strcmp(j->question.about, "requests") == 0 ? "requests.csv" :
+									    "savings.csv";
 	return out;
 }
 

@@ -18,16 +18,16 @@ typedef struct answer {
 	size_t len;
 } answer;
 
-typedef enum job_kind { JOB_TOTALS, JOB_SAVINGS, JOB_GATEWAYS, JOB_STATS_HISTORY, JOB_EXPLAIN, JOB_RELOAD } job_kind;
+typedef enum job_kind { JOB_TOTALS, JOB_FIGURES, JOB_STATS_HISTORY, JOB_EXPLAIN, JOB_RELOAD } job_kind;
 
 typedef struct job {
 	struct job *next;
 	job_kind kind;
 	struct MHD_Connection *connection; /* resumed when `*answer` is there; NULL: nobody waits */
 	answer *answer;                    /* the request's */
-	char *texts[3]; /* owned. SAVINGS: since, until, by; STATS_HISTORY: series; EXPLAIN: the question; NULL: not
-			   given */
-	size_t len;     /* of texts[0] */
+	host_question question;            /* FIGURES */
+	char *text;                        /* owned. STATS_HISTORY: series; EXPLAIN: the question; NULL: not given */
+	size_t len;                        /* of `text` */
 	bool csv;
 	bool fleet; /* it waits for `spoa-llm ship` */
 } job;

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/must_check.h"
 
-enum { THREADS_MAX = 4 };
+enum { THREADS_MAX = 8 };
 
 typedef struct threads {
 	pthread_mutex_t lock; /* of `running` */

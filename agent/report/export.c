@@ -20,14 +20,14 @@ typedef struct export
 }
 export;
 
-static void write_time(bool csv, int64_t time_ms)
+static void write_time(FILE *f, bool csv, int64_t time_ms)
 {
 	char text[PRINT_NUMBER];
 
 	/* The milliseconds go before the Z with which the text ends. */
 	print_time(text, time_ms);
 	size_t len = strlen(text);
-	printf("%s%.*s.%03dZ%s", csv ? "" : "\"", (int)len - 1, text, (int)(time_ms % 1000), csv ? "" : "\"");
+	fprintf(f, "%s%.*s.%03dZ%s", csv ? "" : "\"", (int)len - 1, text, (int)(time_ms % 1000), csv ? "" : "\"");
 }
 
 static bool is_money(const record_column *c)
@@ -35,17 +35,17 @@ static bool is_money(const record_column *c)
 	return c->kind == COLUMN_MONEY || c->kind == COLUMN_COST;
 }
 
-static void write_money(bool csv, int64_t nano)
+static void write_money(FILE *f, bool csv, int64_t nano)
 {
 	char number[PRINT_NUMBER];
 
 	if (csv)
-		fputs(print_dollars(number, nano, 9), stdout);
+		fputs(print_dollars(number, nano, 9), f);
 	else
-		printf("%" PRId64, nano);
+		fprintf(f, "%" PRId64, nano);
 }
 
-static void write_column(const record *r, const record_column *c, bool csv)
+static void write_column(FILE *f, const record *r, const record_column *c, bool csv)
 {
 	const void *field = column_of(r, c);
 	const char *quote = csv ? "" : "\"";
@@ -54,79 +54,75 @@ static void write_column(const record *r, const record_column *c, bool csv)
 	case COLUMN_TEXT:
 		/* HAProxy writes the termination state, so "--" in it is no formula. */
 		if (csv)
-			csv_write_text(stdout, field, field != (const void *)r->termination);
+			csv_write_text(f, field, field != (const void *)r->termination);
 		else
-			json_write_text(stdout, field);
+			json_write_text(f, field);
 		break;
 	case COLUMN_TIME:
-		write_time(csv, r->time_ms);
+		write_time(f, csv, r->time_ms);
 		break;
 	case COLUMN_STATUS:
-		printf("%" PRId32, r->status);
+		fprintf(f, "%" PRId32, r->status);
 		break;
 	case COLUMN_FLAG:
-		fputs(*(const bool *)field ? "true" : "false", stdout);
+		fputs(*(const bool *)field ? "true" : "false", f);
 		break;
 	case COLUMN_COUNT:
 		if (*(const int64_t *)field >= 0)
-			printf("%" PRId64, *(const int64_t *)field);
+			fprintf(f, "%" PRId64, *(const int64_t *)field);
 		else if (!csv)
-			fputs("null", stdout);
+			fputs("null", f);
 		break;
 	case COLUMN_NUMBER:
-		printf("%" PRId64, *(const int64_t *)field);
+		fprintf(f, "%" PRId64, *(const int64_t *)field);
 		break;
 	case COLUMN_MONEY:
-		write_money(csv, *(const int64_t *)field);
+		write_money(f, csv, *(const int64_t *)field);
 		break;
 	case COLUMN_COST:
 		/* A request without a price has an unknown cost, not a cost of 0. */
 		if (r->price == PRICE_TABLE || r->price == PRICE_PARTIAL)
-			write_money(csv, *(const int64_t *)field);
+			write_money(f, csv, *(const int64_t *)field);
 		else
-			fputs(csv ? "" : "null", stdout);
+			fputs(csv ? "" : "null", f);
 		break;
 	case COLUMN_USAGE:
-		printf("%s%s%s", quote, usage_from_name(r->usage), quote);
+		fprintf(f, "%s%s%s", quote, usage_from_name(r->usage), quote);
 		break;
 	case COLUMN_PRICE:
-		printf("%s%s%s", quote, price_from_name(r->price), quote);
+		fprintf(f, "%s%s%s", quote, price_from_name(r->price), quote);
 		break;
 	case COLUMN_TAP:
-		printf("%s%s%s", quote, tap_state_name(r->tap), quote);
+		fprintf(f, "%s%s%s", quote, tap_state_name(r->tap), quote);
 		break;
 	}
 }
 
-/* Writes the columns of `r`; `gateway` NULL: there is no such column. False: standard output has failed. */
-static bool write_columns(const record *r, const char *gateway, bool csv)
+void export_write_row(FILE *f, const record *r, const char *gateway, bool csv)
 {
 	for (size_t i = 0; i < RECORD_COLUMNS; i++) {
 		const record_column *c = &record_columns[i];
 		if (csv)
-			fputs(i ? "," : "", stdout);
+			fputs(i ? "," : "", f);
 		else
-			printf("%s\"%s%s\":", i ? "," : "{", c->name, is_money(c) ? "_nanodollars" : "");
-		write_column(r, c, csv);
+			fprintf(f, "%s\"%s%s\":", i ? "," : "{", c->name, is_money(c) ? "_nanodollars" : "");
+		write_column(f, r, c, csv);
 	}
 	if (gateway && csv) {
-		fputs(",", stdout);
-		csv_write_text(stdout, gateway, true);
+		fputs(",", f);
+		csv_write_text(f, gateway, true);
 	} else if (gateway) {
-		fputs(",\"gateway\":", stdout);
-		json_write_text(stdout, gateway);
+		fputs(",\"gateway\":", f);
+		json_write_text(f, gateway);
 	}
-	fputs(csv ? "\r\n" : "}\n", stdout);
-	return !output_failed();
+	fputs(csv ? "\r\n" : "}\n", f);
 }
 
-/* Writes the names of the columns, if it is `csv`. */
-static void write_head(bool csv, bool gateway)
+void export_write_head(FILE *f, bool gateway)
 {
-	for (size_t i = 0; csv && i < RECORD_COLUMNS; i++)
-		printf("%s%s%s", i ? "," : "", record_columns[i].name, is_money(&record_columns[i]) ? "_usd" : "");
-	if (csv)
-		fputs(gateway ? ",gateway\r\n" : "\r\n", stdout);
+	for (size_t i = 0; i < RECORD_COLUMNS; i++)
+		fprintf(f, "%s%s%s", i ? "," : "", record_columns[i].name, is_money(&record_columns[i]) ? "_usd" : "");
+	fputs(gateway ? ",gateway\r\n" : "\r\n", f);
 }
 
 static bool write_row(void *ctx, const record *r)
@@ -140,7 +136,8 @@ static bool write_row(void *ctx, const record *r)
 	x->at_last = r->time_ms == x->last_ms ? x->at_last + 1 : 1;
 	x->last_ms = r->time_ms;
 	x->rows++;
-	return write_columns(r, NULL, x->csv) && x->told(x->ctx, r);
+	export_write_row(stdout, r, NULL, x->csv);
+	return !output_failed() && x->told(x->ctx, r);
 }
 
 store_result export_print(store *s, period p, const row_filter *only, bool csv, export_told told, void *ctx, err *e)
@@ -149,7 +146,8 @@ store_result export_print(store *s, period p, const row_filter *only, bool csv, 
 	store_result result;
 	int tries = 0;
 
-	write_head(csv, false);
+	if (csv)
+		export_write_head(stdout, false);
 	for (;;) {
 		result = store_find(s, p.from_ms, p.to_ms, only, write_row, &x, e);
 		if (!ledger_store_retry(result, &tries))
@@ -161,27 +159,24 @@ store_result export_print(store *s, period p, const row_filter *only, bool csv, 
 	}
 }
 
-void export_row(const record *r)
-{
-	write_columns(r, NULL, false);
-}
-
 void export_column(const record *r, const record_column *c)
 {
-	write_column(r, c, true);
+	write_column(stdout, r, c, true);
 }
 
 static bool write_fleet_row(void *ctx, const char *gateway, const record *r)
 {
 	export *x = ctx;
 
-	return write_columns(r, gateway, x->csv) && x->told(x->ctx, r);
+	export_write_row(stdout, r, gateway, x->csv);
+	return !output_failed() && x->told(x->ctx, r);
 }
 
 pq_result export_print_fleet(pq *c, period p, const row_filter *only, bool csv, export_told told, void *ctx, err *e)
 {
 	export x = { .csv = csv, .told = told, .ctx = ctx };
 
-	write_head(csv, true);
+	if (csv)
+		export_write_head(stdout, true);
 	return fleet_export(c, p.from_ms, p.to_ms, only, write_fleet_row, &x, e);
 }

@@ -20,8 +20,10 @@ MUST_CHECK store_result export_print(store *s, period p, const row_filter *only,
 /* The same with the requests of all gateways. The last column, `gateway`, is the name of the gateway. */
 MUST_CHECK pq_result export_print_fleet(pq *c, period p, const row_filter *only, bool csv, export_told told, void *ctx,
 					err *e);
-/* Prints one request as such an object. */
-void export_row(const record *r);
+/* Writes one request, as CSV or as such an object; `gateway` NULL: without the column. */
+void export_write_row(FILE *f, const record *r, const char *gateway, bool csv);
+/* Writes the names of the columns, as CSV; `gateway`: with that column. */
+void export_write_head(FILE *f, bool gateway);
 /* Prints one field of it, as CSV has it. */
 void export_column(const record *r, const record_column *c);
 

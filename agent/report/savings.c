@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-#include "report/savings.h"
+#include "report/savings_impl.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -106,7 +106,7 @@ static int64_t figure(const store_sums *s, size_t i)
 
 /* ---- reading */
 
-static bool keep(void *ctx, const store_sums *sums)
+bool savings_keep(void *ctx, const store_sums *sums)
 {
 	savings_list *l = ctx;
 	l->full = l->most && l->count == l->most;
@@ -129,12 +129,12 @@ static bool doubtful(const store_sums *sums)
 
 static bool keep_doubtful(void *ctx, const store_sums *sums)
 {
-	return !doubtful(sums) || keep(ctx, sums);
+	return !doubtful(sums) || savings_keep(ctx, sums);
 }
 
 static bool keep_untold(void *ctx, const store_sums *sums)
 {
-	return !sums->untold_requests || keep(ctx, sums);
+	return !sums->untold_requests || savings_keep(ctx, sums);
 }
 
 const savings_doubt savings_doubts[SAVINGS_DOUBTS] = {
@@ -172,11 +172,6 @@ size_t savings_order(const savings_list *l, const savings_doubt *d)
 	return count;
 }
 
-/* How the sums of a report's period and filter are read, from a store or from PostgreSQL. Returns 0, or the result of
- * the source. */
-typedef int (*reading)(void *from, store_group group, const savings_report *r, bool (*each)(void *, const store_sums *),
-		       savings_list *l, err *e);
-
 static int read_store(void *from, store_group group, const savings_report *r, bool (*each)(void *, const store_sums *),
 		      savings_list *l, err *e)
 {
@@ -208,9 +203,9 @@ _Static_assert(STORE_OK == 0 && PQ_OK == 0, "0 is a success of both");
 
 /* The totals are the sums of the rows that were read, so that totals and rows agree even if somebody writes meanwhile.
  */
-static int read_all(savings_report *r, reading read, void *from, err *e)
+int savings_read_all(savings_report *r, savings_reading read, void *from, err *e)
 {
-	int result = read(from, r->group, r, keep, &r->rows, e);
+	int result = read(from, r->group, r, savings_keep, &r->rows, e);
 
 	for (size_t i = 0; i < r->rows.count; i++)
 		store_sums_merge(&r->total, &r->rows.items[i]);
@@ -231,17 +226,17 @@ store_result savings_read(store *s, savings_report *r, err *e)
 	store_result result = filter_is_empty(&r->only) ? STORE_OK : store_pruned(s, &pruned, e);
 
 	r->missing_ms = pruned > r->period.from_ms ? pruned : 0;
-	return result == STORE_OK ? (store_result)read_all(r, read_store, s, e) : result;
+	return result == STORE_OK ? (store_result)savings_read_all(r, read_store, s, e) : result;
 }
 
 pq_result savings_read_fleet(pq *c, savings_report *r, err *e)
 {
-	return (pq_result)read_all(r, read_fleet, c, e);
+	return (pq_result)savings_read_all(r, read_fleet, c, e);
 }
 
 /* ---- for programs */
 
-static void json_figures(FILE *f, const store_sums *s)
+void savings_write_json(FILE *f, const store_sums *s)
 {
 	for (size_t i = 0; i < FIGURES; i++)
 		fprintf(f, "%s\"%s%s\":%" PRId64, i ? "," : "", figures[i].name, figures[i].money ? "_nanodollars" : "",
@@ -279,7 +274,7 @@ static void write_filter(FILE *f, const savings_report *r)
 	char text[PRINT_NUMBER];
 	bool any = false;
 
-	if (filter_is_empty(&r->only))
+	if (!savings_filtered(r))
 		return;
 	fprintf(f, "\"only\":{");
 	for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
@@ -308,7 +303,7 @@ static void print_json(FILE *f, const savings_report *r)
 	fprintf(f, "\"by\":\"%s\",", r->by);
 	write_filter(f, r);
 	fprintf(f, "\"totals\":{");
-	json_figures(f, t);
+	savings_write_json(f, t);
 	fprintf(f,
 		"},\"without_estimates\":{\"requests\":%" PRId64 ",\"output\":%" PRId64
 		",\"cost_nanodollars\":%" PRId64,
@@ -321,35 +316,44 @@ static void print_json(FILE *f, const savings_report *r)
 	for (size_t i = 0; i < SAVINGS_DOUBTS; i++)
 		json_named(f, savings_doubts[i].name, "model", &r->models, &savings_doubts[i]);
 	json_named(f, "untold_clients", "client", &r->clients, &savings_doubts[DOUBT_UNTOLD]);
+	savings_write_view(f, r);
 	fprintf(f, "\"rows\":[");
-	for (size_t i = 0; i < r->rows.count && !ferror(f); i++) {
+	if (r->split)
+		savings_write_parts(f, r, false);
+	for (size_t i = 0; !r->split && i < r->rows.count && !ferror(f); i++) {
 		fprintf(f, "%s\n{\"%s\":", i ? "," : "", r->by);
 		json_write_text(f, r->rows.items[i].label);
 		fprintf(f, ",");
-		json_figures(f, &r->rows.items[i]);
+		savings_write_json(f, &r->rows.items[i]);
 		fprintf(f, "}");
 	}
 	fprintf(f, "%s]}\n", r->rows.count ? "\n" : "");
 }
 
-static void print_csv(FILE *f, const savings_report *r)
+void savings_write_csv(FILE *f, const store_sums *s)
 {
 	char number[PRINT_NUMBER];
 
-	fputs(r->by, f);
+	for (size_t i = 0; i < FIGURES; i++) {
+		if (figures[i].money)
+			fprintf(f, ",%s", print_dollars(number, figure(s, i), 9));
+		else
+			fprintf(f, ",%" PRId64, figure(s, i));
+	}
+	fputs("\r\n", f);
+}
+
+static void print_csv(FILE *f, const savings_report *r)
+{
+	fprintf(f, "%s%s", r->by, r->split ? ",split" : "");
 	for (size_t i = 0; i < FIGURES; i++)
 		fprintf(f, ",%s%s", figures[i].name, figures[i].money ? "_usd" : "");
 	fputs("\r\n", f);
-	for (size_t row = 0; row < r->rows.count && !ferror(f); row++) {
-		const store_sums *s = &r->rows.items[row];
-		csv_write_text(f, s->label, true);
-		for (size_t i = 0; i < FIGURES; i++) {
-			if (figures[i].money)
-				fprintf(f, ",%s", print_dollars(number, figure(s, i), 9));
-			else
-				fprintf(f, ",%" PRId64, figure(s, i));
-		}
-		fputs("\r\n", f);
+	if (r->split)
+		savings_write_parts(f, r, true);
+	for (size_t row = 0; !r->split && row < r->rows.count && !ferror(f); row++) {
+		csv_write_text(f, r->rows.items[row].label, true);
+		savings_write_csv(f, &r->rows.items[row]);
 	}
 }
 
@@ -388,4 +392,7 @@ void savings_deinit(savings_report *r)
 	free(r->rows.items);
 	free(r->models.items);
 	free(r->clients.items);
+	free(r->parts);
+	for (size_t i = 0; i < SAVINGS_PARTS; i++)
+		free(r->part_names[i]);
 }

@@ -8,6 +8,7 @@
 #include "ledger/store.h"
 #include "report/period.h"
 #include "report/print.h"
+#include "report/view.h"
 #include "ship/pq.h"
 
 typedef struct savings_list {
@@ -17,6 +18,23 @@ typedef struct savings_list {
 	bool failed; /* out of memory */
 	bool full;   /* there are more than `most` */
 } savings_list;
+
+/* The rows of a report by day or hour are split by at most so many labels; the rest of each is one more part. */
+enum { SAVINGS_PARTS = 9 };
+
+/* The requests of a day or an hour with one label. */
+typedef struct savings_part {
+	int64_t time_ms;
+	int name; /* place in part_names; SAVINGS_PARTS: all other labels */
+	store_sums sums;
+} savings_part;
+
+/* What the month will have cost at its end, if the days to come are as the last ones were. */
+typedef struct savings_forecast {
+	unsigned from_days; /* how many whole days say so, at most 7; 0: there is no forecast */
+	int64_t until_ms;
+	int64_t cost, saved_gateway, saved_cache;
+} savings_forecast;
 
 typedef struct savings_report {
 	const char *by; /* the name of `group` */
@@ -33,6 +51,19 @@ typedef struct savings_report {
 	savings_list models, clients;
 	store_sums total;
 	terminal terminal; /* for savings_print() */
+
+	/* What the page asks for, of savings_prepare_view(). */
+	const char *gateway; /* of these gateways of a fleet; NULL: of all */
+	const view_label *split;
+	char *part_names[SAVINGS_PARTS]; /* owned; the largest first; NULL: there are fewer */
+	savings_part *parts;             /* owned; instead of rows */
+	size_t parts_count, parts_room;
+	bool compare, compared; /* `compared`: there is a period before */
+	period before;
+	store_sums before_total;
+	savings_forecast forecast;
+	int64_t untold; /* requests of the period that were not told apart, and so are missing where there is a filter
+			 */
 } savings_report;
 
 /* What gateways saved: compression and routing. What caching saved is the providers' doing. */
@@ -63,6 +94,9 @@ MUST_CHECK bool savings_prepare(savings_report *r, const char *since, const char
 MUST_CHECK store_result savings_read(store *s, savings_report *r, err *e);
 /* Reads those of the fleet from PostgreSQL. */
 MUST_CHECK pq_result savings_read_fleet(pq *c, savings_report *r, err *e);
+/* Begins the report of a question of the page, and reads it. The second returns what the source has returned. */
+MUST_CHECK bool savings_prepare_view(savings_report *r, const view_question *q, err *e);
+MUST_CHECK int savings_read_view(const figures_source *source, savings_report *r, err *e);
 /* Writes the report for a program: JSON or CSV. */
 void savings_write(FILE *f, const savings_report *r, bool csv);
 void savings_deinit(savings_report *r);

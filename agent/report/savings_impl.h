@@ -14,6 +14,27 @@ static inline int64_t absolute(int64_t n)
 	return n < 0 ? n == INT64_MIN ? INT64_MAX : -n : n;
 }
 
+/* How the sums of a report's period and filter are read. Returns 0, or the result of the source. */
+typedef int (*savings_reading)(void *from, store_group group, const savings_report *r,
+			       bool (*each)(void *, const store_sums *), savings_list *l, err *e);
+/* Reads all that a report has but what the page alone asks for. */
+MUST_CHECK int savings_read_all(savings_report *r, savings_reading read, void *from, err *e);
+/* Adds `sums` to `ctx`, a savings_list. False: it is full, or memory is. */
+bool savings_keep(void *ctx, const store_sums *sums);
+/* True if the report is of some requests only. */
+static inline bool savings_filtered(const savings_report *r)
+{
+	return !filter_is_empty(&r->only) || r->gateway;
+}
+
+/* Write the figures of `s`: as members of an object; as CSV, with a comma before each, and the end of the line. */
+void savings_write_json(FILE *f, const store_sums *s);
+void savings_write_csv(FILE *f, const store_sums *s);
+/* Writes the members that the page asks for, each with a comma behind it. */
+void savings_write_view(FILE *f, const savings_report *r);
+/* Writes the rows of a report that is split. */
+void savings_write_parts(FILE *f, const savings_report *r, bool csv);
+
 /* Returns uncached input, cache reads and cache writes together. */
 int64_t savings_tokens_in(const store_sums *s);
 /* Returns the name of a row; "(none)" if it has none. */

@@ -13,8 +13,7 @@
 #include "report/fleet_question.h"
 #include "report/headroom.h"
 #include "report/ledger_store.h"
-#include "report/period.h"
-#include "report/savings.h"
+#include "report/request_view.h"
 #include "serve/accounts.h"
 #include "serve/checks.h"
 #include "serve/snapshot.h"
@@ -323,35 +322,84 @@ static host_result ask_fleet(admin_host *h, const fleet_question *q, FILE *out, 
 	return HOST_UNAVAILABLE;
 }
 
-static host_result on_gateways(void *ctx, FILE *out, err *e)
+/* Asks the shipper what this agent is asked. It reads the parameters itself, because it may be of another version. */
+static host_result ask_fleet_figures(admin_host *h, const host_question *ask, FILE *out, err *e)
 {
-	return ask_fleet(ctx, &(fleet_question){ .about = "gateways" }, out, e);
+	fleet_question q = { .about = ask->about };
+	const struct {
+		const char *name, **to;
+	} texts[] = { { "since", &q.since }, { "until", &q.until }, { "by", &q.by }, { "format", &q.format } };
+	enum { TEXTS = sizeof texts / sizeof texts[0] };
+
+	for (size_t i = 0; i < ask->count; i++) {
+		const host_parameter *p = &ask->items[i];
+		size_t t = 0;
+		while (t < TEXTS && strcmp(texts[t].name, p->name) != 0)
+			t++;
+		if (t < TEXTS && *p->value)
+			*texts[t].to = p->value;
+		else if (t == TEXTS && *p->value && strcmp(p->name, "scope") != 0) {
+			err_set(e, "%s: the figures of a fleet cannot be asked so yet", p->name);
+			return HOST_BAD_REQUEST;
+		}
+	}
+	return ask_fleet(h, &q, out, e);
 }
 
-static host_result on_savings(void *ctx, const char *since, const char *until, const char *by, bool csv, bool fleet,
-			      FILE *out, err *e)
+static price_table *prices_now(admin_host *h)
 {
-	admin_host *h = ctx;
-	savings_report r;
-	int code;
+	pthread_mutex_lock(&h->lock);
+	price_table *prices = h->recording ? recording_prices_now(h->recording) : NULL;
+	pthread_mutex_unlock(&h->lock);
+	return prices;
+}
 
-	if (fleet)
-		return ask_fleet(h,
-				 &(fleet_question){ .about = "savings",
-						    .since = since,
-						    .until = until,
-						    .by = by,
-						    .format = csv ? "csv" : "json" },
-				 out, e);
-	if (!savings_prepare(&r, since, until, by, false, e))
-		return HOST_BAD_REQUEST;
+/* Answers from the ledger. */
+static host_result own_figures(admin_host *h, const view_question *q, bool explain, FILE *out, err *e)
+{
+	view_result got = VIEW_FAILED;
+	int code, result;
 	store *s = ledger_store_open(h->config->ledger, false, false, &code, e);
-	bool ok = s && savings_read(s, &r, e) == STORE_OK;
+
+	if (s) {
+		const figures_source source = figures_of_store(s);
+		if (q->about == VIEW_REQUEST) {
+			price_table *prices = prices_now(h);
+			policy *p = explain ? policy_now(h) : NULL;
+			got = request_view_answer(q, &source, prices, p, out, &result, e);
+			policy_unref(p);
+			price_table_unref(prices);
+		} else {
+			got = view_answer(q, &source, out, &result, e);
+		}
+	}
 	store_close(s);
-	if (ok)
-		savings_write(out, &r, csv);
-	savings_deinit(&r);
-	return ok ? HOST_OK : HOST_UNAVAILABLE;
+	switch (got) {
+	case VIEW_OK:
+		return HOST_OK;
+	case VIEW_WRONG:
+		return HOST_BAD_REQUEST;
+	case VIEW_NONE:
+		return HOST_NOT_FOUND;
+	case VIEW_FAILED:
+		break;
+	}
+	return HOST_UNAVAILABLE;
+}
+
+static host_result on_figures(void *ctx, const host_question *ask, FILE *out, err *e)
+{
+	view_about about;
+
+	if (!view_about_of(ask->about, &about))
+		return ask_fleet_figures(ctx, ask, out, e); /* the list of gateways */
+	view_question q = view_question_of(about);
+	for (size_t i = 0; i < ask->count; i++)
+		if (!view_set(&q, ask->items[i].name, ask->items[i].value, e))
+			return HOST_BAD_REQUEST;
+	if (!view_ready(&q, e))
+		return HOST_BAD_REQUEST;
+	return q.fleet ? ask_fleet_figures(ctx, ask, out, e) : own_figures(ctx, &q, ask->explain, out, e);
 }
 
 static host_result on_stats_history(void *ctx, const char *series, bool csv, FILE *out, err *e)
@@ -365,9 +413,7 @@ static host_result on_stats_history(void *ctx, const char *series, bool csv, FIL
 		return HOST_BAD_REQUEST;
 	}
 	store *s = ledger_store_open(h->config->ledger, false, false, &code, e);
-	pthread_mutex_lock(&h->lock);
-	price_table *prices = s && h->recording ? recording_prices_now(h->recording) : NULL;
-	pthread_mutex_unlock(&h->lock);
+	price_table *prices = s ? prices_now(h) : NULL;
 	if (s && !prices)
 		err_set(e, "another process has taken over the ledger");
 	headroom *x = prices ? headroom_read(s, prices, &result, e) : NULL;
@@ -446,7 +492,7 @@ bool admin_host_serve(admin_host *h, err *e)
 	bool fleet = *h->config->ledger && *h->config->fleet_uri && *h->config->ship_listen;
 	admin_options with = { h->config->admin_token, h->config->viewer_token,
 			       *h->config->ledger ? h->ledger_db : NULL, fleet };
-	ops_host host = { h, on_snapshot, on_checks, on_reload, on_explain, on_savings, on_gateways, on_stats_history };
+	ops_host host = { h, on_snapshot, on_checks, on_reload, on_explain, on_figures, on_stats_history };
 
 	if (h->admin || !h->listeners_count)
 		return true;

@@ -141,9 +141,9 @@ def test_stats_say_how_far_it_is(site):
 
 def test_what_cannot_be_asked(site):
     for path, words in (
-            ("/savings?scope=all", "scope is neither gateway nor fleet"), ("/savings?scope=fleet&by=colour", "or gateway"),
-            ("/savings?scope=fleet&since=yore", "yore"), ("/savings?scope=fleet&since=" + "9" * 200, "no text of at most 127 bytes"),
-            ("/savings?scope=fleet&since=" + "%22" * 3000, "more than 4096 bytes"), ("/savings?scope=fleet&by=a%0ab", "or gateway"),
+            ("/savings?scope=all", 'scope "all": gateway or fleet is expected'), ("/savings?scope=fleet&by=colour", "or gateway"),
+            ("/savings?scope=fleet&since=yore", "yore"), ("/savings?scope=fleet&since=" + "9" * 200, "is not a time"),
+            ("/savings?scope=fleet&since=" + "%22" * 3000, "since has more than 512 bytes"), ("/savings?scope=fleet&by=a%0ab", "or gateway"),
             ("/savings?by=gateway", "needs --fleet")):
         got = site.get(path)
         assert got.status == 400 and words in json.loads(got.text)["error"], (path[:80], got.text)

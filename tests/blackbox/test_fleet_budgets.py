@@ -354,6 +354,29 @@ def test_a_writer_sees_sums_alone(fleet):
                                             password=fleet.add(reader, "--reader"), code=None).stderr
 
 
+def test_what_changed_is_read_without_the_rest(fleet):
+    """Each gateway asks once a second, so that the sums of all clients are not read for those of a few."""
+    day, one = int(time.time() // 86400), fleets.Gateway(fleet, "one")
+    one.take(Maker(seed=3).make(3))
+    one.register()
+    fleet.sql("insert into spoa_llm.gateways (uuid, name, writer, ledger_epoch, spent_sequence) select gen_random_uuid(), 'x' || n, 'w' || n, '', 3 from generate_series(1, 5) as n;"
+              " insert into spoa_llm.spending select no, 4, 'client-' || n, %d, 5, 5, 5, 5, 5, 5, 3 from spoa_llm.gateways, generate_series(1, 4000) as n;"
+              " analyze spoa_llm.spending" % day)
+    others = [row[0] for row in fleet.sql("select no from spoa_llm.gateways where name <> 'one'")]
+
+    def ask(sequence):
+        """The accounts, and how many rows were read without an index meanwhile."""
+        read = "select seq_tup_read from pg_stat_user_tables where relname = 'spending'"
+        before = int(fleet.value(read))
+        told = one.sql("select * from spoa_llm.spent_elsewhere(%d, '{%s}', '{%s}')" % (day, ",".join(others if sequence else []), ",".join([str(sequence)] * 5 if sequence else [])))
+        return {row[4]: int(row[5]) for row in told if row[3]}, int(fleet.value(read)) - before
+    all, rows = ask(None)
+    assert all == {"client-%d" % n: 25 for n in range(1, 4001)} and rows == 24000
+    assert ask(3) == ({}, 0)
+    fleet.sql("update spoa_llm.spending set sequence = 4, day_nano = 7 where gateway = %s and name like 'client-%%77'; update spoa_llm.gateways set spent_sequence = 4" % others[0])
+    assert ask(3) == ({"client-%d" % n: 27 for n in range(77, 4001, 100)}, 0)
+
+
 def test_words_that_are_none(three):
     """Whoever may write to the socket is believed, but nothing that is no word of a shipper does any harm."""
     a = three[0]

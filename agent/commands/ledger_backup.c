@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/unused.h"
+#include "commands/interrupt.h"
 #include "commands/ledger_command.h"
 #include "commands/progress.h"
 #include "ledger/journal.h"
@@ -17,8 +18,13 @@
 
 enum { BATCH = 1000, REPORTS = 250, PATH_ROOM = 4096 };
 
-static int complain(const err *e, int code)
+/* `unchanged` is what Ctrl-C leaves behind. */
+static int complain(const err *e, const char *unchanged, int code)
 {
+	if (interrupted()) {
+		fprintf(stderr, "spoa-llm: stopped; %s; run it again, which begins anew\n", unchanged);
+		return EXIT_INTERRUPTED;
+	}
 	fprintf(stderr, "spoa-llm: %s\n", e->text);
 	return code;
 }
@@ -144,7 +150,7 @@ static int backup(const char *ledger, const char *db, const char *file, size_t *
 	journal_view *view = journal_view_open(dir, e);
 	if (view) {
 		progress p = progress_begin("copying");
-		result = store_copy(db, beside, progress_show, &p, e);
+		result = store_copy(db, beside, progress_bytes, &p, interrupted, e);
 		progress_end(&p);
 		code = result == STORE_OK ? add_journal(beside, view, added, e) : ledger_store_exit_code(result);
 	}
@@ -164,6 +170,7 @@ int command_ledger_backup(const config *c, const ledger_request *ask)
 	int code;
 	err e = { 0 };
 
+	interrupt_begin();
 	store *s = ledger_command_open(c, false, false, &code, &e);
 	if (!s)
 		return code;
@@ -177,7 +184,7 @@ int command_ledger_backup(const config *c, const ledger_request *ask)
 	}
 	code = backup(c->ledger, db, ask->file, &added, &e);
 	if (code != EX_OK)
-		return complain(&e, code);
+		return complain(&e, "no backup was made", code);
 	printf("%s: the whole ledger; %zu records of it were only in the journal\n", ask->file, added);
 	return finish_output();
 }
@@ -201,12 +208,13 @@ static int prepare(const char *file, const char *beside, err *e)
 
 	discard(beside);
 	progress p = progress_begin("copying");
-	result = store_copy(file, beside, progress_show, &p, e);
+	result = store_copy(file, beside, progress_bytes, &p, interrupted, e);
 	progress_end(&p);
 	store *s = result == STORE_OK ? store_open(beside, true, &result, e) : NULL;
 	if (s) {
 		p = progress_begin("verifying");
-		store_on_progress(s, progress_show, &p);
+		store_on_progress(s, progress_requests, &p);
+		store_stop_if(s, interrupted);
 		result = store_verify(s, on_problem, &found, &problems, e);
 		progress_end(&p);
 	}
@@ -298,9 +306,10 @@ int command_ledger_restore(const config *c, const ledger_request *ask)
 		fprintf(stderr, "spoa-llm: no ledger is configured: name its directory by --ledger DIR\n");
 		return EX_CONFIG;
 	}
+	interrupt_begin();
 	int code = restore(c->ledger, ask->file, ask->replace, &e);
 	if (code != EX_OK)
-		return complain(&e, code);
+		return complain(&e, "the ledger is as it was", code);
 	printf("%s/ledger.db: restored from %s\n", c->ledger, ask->file);
 	return finish_output();
 }

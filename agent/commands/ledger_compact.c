@@ -6,6 +6,7 @@
 #include <sys/statvfs.h>
 #include <sysexits.h>
 
+#include "commands/interrupt.h"
 #include "commands/ledger_command.h"
 #include "commands/progress.h"
 #include "report/ledger_store.h"
@@ -42,6 +43,7 @@ int command_ledger_compact(const config *c, const ledger_request *ask)
 
 	/* SQLite would put its temporary copy on the disk of /var/tmp. */
 	setenv("SQLITE_TMPDIR", c->ledger, 1);
+	interrupt_begin();
 	store *s = ledger_command_open(c, true, false, &code, &e);
 	if (!s)
 		return code;
@@ -49,7 +51,8 @@ int command_ledger_compact(const config *c, const ledger_request *ask)
 	code = result == STORE_OK ? say_before(c, bytes, unused) : EX_OK;
 	if (result == STORE_OK && code == EX_OK && !ask->dry_run) {
 		progress p = progress_begin("compacting");
-		store_on_progress(s, progress_show, &p);
+		store_on_progress(s, progress_time, &p);
+		store_stop_if(s, interrupted);
 		do
 			result = store_compact(s, &e);
 		while (ledger_store_retry(result, &tries));
@@ -61,6 +64,10 @@ int command_ledger_compact(const config *c, const ledger_request *ask)
 			       print_short(sizes[1], bytes - after));
 	}
 	store_close(s);
+	if (interrupted() && result != STORE_OK) {
+		fprintf(stderr, "spoa-llm: stopped; the ledger is as it was; run it again, which begins anew\n");
+		return EXIT_INTERRUPTED;
+	}
 	if (result != STORE_OK)
 		return ledger_command_failed(result, &e);
 	return code == EX_OK ? finish_output() : code;

@@ -32,7 +32,7 @@ static store_result remove_rows(store *s, int64_t before, int64_t upto, int64_t 
 		began = clock_mono_ms();
 		result = store_prune(s, before, upto, &removed, e);
 		*total += removed;
-		progress_show(&p, 0, 0);
+		progress_requests(&p, *total, 0);
 		if (removed)
 			make_way(began);
 	} while (!interrupted() && ((result == STORE_OK && removed > 0) || ledger_store_retry(result, &tries)));
@@ -55,7 +55,7 @@ static store_result give_back(store *s, int64_t *bytes, int64_t *unused, err *e)
 			began = clock_mono_ms();
 			result = store_shrink(s, 0, &more, e);
 		} while (ledger_store_retry(result, &tries));
-		progress_show(&p, 0, 0);
+		progress_time(&p, 0, 0);
 		if (!more || interrupted())
 			break;
 		make_way(began);

@@ -5,9 +5,37 @@
 
 #include <sysexits.h>
 
+#include "commands/interrupt.h"
 #include "commands/ledger_command.h"
 #include "commands/progress.h"
 #include "report/print.h"
+
+typedef struct watch {
+	progress progress;
+	int64_t rows, all;
+} watch;
+
+static void told(void *ctx, int64_t rows, int64_t all)
+{
+	watch *w = ctx;
+
+	w->rows = rows;
+	w->all = all;
+	progress_requests(&w->progress, rows, all);
+}
+
+/* Returns the exit code. */
+static int stopped(const watch *w, size_t problems)
+{
+	char rows[PRINT_NUMBER], all[PRINT_NUMBER];
+
+	finish_output();
+	fprintf(stderr,
+		"spoa-llm: stopped after %s of about %s requests, with %zu problems found; run it again to verify the whole "
+		"ledger, which begins anew\n",
+		print_count(rows, w->rows), print_count(all, w->all), problems);
+	return EXIT_INTERRUPTED;
+}
 
 int command_ledger_verify(const config *c, const ledger_request *ask)
 {
@@ -15,14 +43,18 @@ int command_ledger_verify(const config *c, const ledger_request *ask)
 	int code;
 	err e = { 0 };
 
+	interrupt_begin();
 	store *s = ledger_command_open(c, false, false, &code, &e);
 	if (!s)
 		return code == EX_DATAERR && e.kind != ERR_NEWER ? 1 : code; /* too damaged to be opened */
-	progress p = progress_begin("verifying");
-	store_on_progress(s, progress_show, &p);
+	watch w = { .progress = progress_begin("verifying") };
+	store_on_progress(s, told, &w);
+	store_stop_if(s, interrupted);
 	store_result result = verify_print(s, ask->json, ask->gaps, &problems, &e);
-	progress_end(&p);
+	progress_end(&w.progress);
 	store_close(s);
+	if (interrupted() && result != STORE_OK)
+		return stopped(&w, problems);
 	code = finish_output();
 	if (result != STORE_OK)
 		return ledger_command_failed(result, &e);

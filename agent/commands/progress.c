@@ -28,32 +28,58 @@ static int64_t due(progress *p)
 	return now;
 }
 
-void progress_rate(progress *p, int64_t requests, int64_t part, int64_t whole)
+static void show_rate(progress *p, const char *count, const char *rate, const char *of, int64_t part, int64_t whole)
 {
-	char share[16] = "", count[PRINT_NUMBER], rate[PRINT_NUMBER];
-	int64_t now = due(p);
+	char share[16] = "";
 
-	if (!now)
-		return;
 	if (whole > 0)
 		snprintf(share, sizeof share, "%d %%, ", (int)(part < whole ? part * 100 / whole : 99));
-	int64_t ms = now > p->began_ms ? now - p->began_ms : 1;
-	fprintf(stderr, "\r%s: %s%s requests, %s a second\033[K", p->doing, share, print_count(count, requests),
-		print_count(rate, requests < INT64_MAX / 1000 ? requests * 1000 / ms : 0));
+	fprintf(stderr, "\r%s: %s%s %s, %s a second\033[K", p->doing, share, count, of, rate);
 	fflush(stderr);
 }
 
-void progress_show(void *ctx, int64_t done, int64_t all)
+/* Returns how many of `n` that is in a second. */
+static int64_t a_second(const progress *p, int64_t n, int64_t now)
+{
+	int64_t ms = now > p->began_ms ? now - p->began_ms : 1;
+	return n < INT64_MAX / 1000 ? n * 1000 / ms : 0;
+}
+
+void progress_rate(progress *p, int64_t requests, int64_t part, int64_t whole)
+{
+	char count[PRINT_NUMBER], rate[PRINT_NUMBER];
+	int64_t now = due(p);
+
+	if (now)
+		show_rate(p, print_count(count, requests), print_count(rate, a_second(p, requests, now)), "requests",
+			  part, whole);
+}
+
+void progress_requests(void *ctx, int64_t done, int64_t all)
+{
+	progress_rate(ctx, done, done, all);
+}
+
+void progress_bytes(void *ctx, int64_t done, int64_t all)
+{
+	progress *p = ctx;
+	char count[PRINT_NUMBER], rate[PRINT_NUMBER];
+	int64_t now = due(p);
+
+	if (now)
+		show_rate(p, print_short(count, done), print_short(rate, a_second(p, done, now)), "bytes", done, all);
+}
+
+void progress_time(void *ctx, int64_t done, int64_t all)
 {
 	progress *p = ctx;
 	int64_t now = due(p);
 
+	(void)done;
+	(void)all;
 	if (!now)
 		return;
-	if (all > 0)
-		fprintf(stderr, "\r%s: %" PRId64 " %%\033[K", p->doing, done < all ? done * 100 / all : 99);
-	else
-		fprintf(stderr, "\r%s: %" PRId64 " s\033[K", p->doing, (now - p->began_ms) / 1000);
+	fprintf(stderr, "\r%s: %" PRId64 " s\033[K", p->doing, (now - p->began_ms) / 1000);
 	fflush(stderr);
 }
 

@@ -15,8 +15,11 @@ typedef struct progress {
 
 /* Begins to show `doing` ("verifying"). */
 progress progress_begin(const char *doing);
-/* Shows a share, or the time that has passed if `all` is 0; a store_progress, whose `ctx` is the progress. */
-void progress_show(void *ctx, int64_t done, int64_t all);
+/* These three are a store_progress; `ctx` is the progress. Show a share and what is done in a second, of bytes or of
+ * requests; or the time that has passed. */
+void progress_bytes(void *ctx, int64_t done, int64_t all);
+void progress_requests(void *ctx, int64_t done, int64_t all);
+void progress_time(void *ctx, int64_t done, int64_t all);
 /* Shows how many requests are done, how many a second that is, and the share `part` of `whole` if that is not 0. */
 void progress_rate(progress *p, int64_t requests, int64_t part, int64_t whole);
 /* Removes the line, so that what the command prints does not stand behind it. */

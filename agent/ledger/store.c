@@ -451,6 +451,17 @@ void store_on_progress(store *s, store_progress tell, void *ctx)
 	s->progress_ctx = ctx;
 }
 
+void store_stop_if(store *s, bool (*wanted)(void))
+{
+	s->stop = wanted;
+}
+
+int store_wants_end(void *ctx)
+{
+	const store *s = ctx;
+	return s->stop && s->stop();
+}
+
 void store_tell(store *s, int64_t done, int64_t all)
 {
 	if (s->progress)

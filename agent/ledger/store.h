@@ -63,6 +63,10 @@ void store_close(store *s);
 typedef void (*store_progress)(void *ctx, int64_t done, int64_t all);
 /* Has store_verify() and store_compact() tell `tell`. */
 void store_on_progress(store *s, store_progress tell, void *ctx);
+/* Has store_verify() and store_compact() end, with STORE_ERROR, soon after `wanted` returns true, which threads of
+ * theirs call too. After a verification that was ended the process has to end soon: a thread may still read the file.
+ */
+void store_stop_if(store *s, bool (*wanted)(void));
 
 /* What the caller does beside the store. */
 typedef struct store_join {
@@ -288,7 +292,8 @@ MUST_CHECK store_result store_room(store *s, int64_t *bytes, int64_t *unused, er
 MUST_CHECK store_result store_compact(store *s, err *e);
 /* Copies the ledger at `from`, as it is at one moment and with its write-ahead log, to the file `to`, which is empty or
  * not there. Its schema may be older; opening the copy as a writer migrates it. A writer of `from` is not held up. */
-MUST_CHECK store_result store_copy(const char *from, const char *to, store_progress tell, void *ctx, err *e);
+MUST_CHECK store_result store_copy(const char *from, const char *to, store_progress tell, void *ctx, bool (*stop)(void),
+				   err *e);
 /* Checks the file by SQLite's integrity check; for each hour whose rows are not pruned, that its sums equal its rows;
  * and for each day that its sums equal those of its hours. Calls `each` with one line for each problem, and sets
  * `*problems` to their number. */

@@ -83,6 +83,7 @@ struct store {
 	bool any_version; /* a reader takes an older schema too */
 	bool frozen;      /* a reader that would not notice a writer: see open_reader() */
 	store_progress progress;
+	bool (*stop)(void); /* NULL: nobody ends a long call */
 	void *progress_ctx;
 	sqlite3_stmt *statements[ST_WRITER_COUNT];
 	rollup batch;
@@ -106,6 +107,10 @@ MUST_CHECK store_result store_ready_to_write(store *s, err *e);
 void store_close_db(store *s);
 /* Tells the caller's store_progress, if there is one. */
 void store_tell(store *s, int64_t done, int64_t all);
+/* Returns 1 if somebody wants the long call of the store `ctx` to end: a handler for sqlite3_progress_handler(). */
+int store_wants_end(void *ctx);
+/* How many instructions of SQLite are between two calls of such a handler: some milliseconds. */
+enum { STORE_STEPS = 100000 };
 /* Ends a call that failed with the SQLite result code `rc` while `doing` (as "adding records"): writes `e`, rolls back
  * an open transaction, and closes the file if it may be the cause, for the next call to open it again. */
 store_result store_fail(store *s, int rc, const char *doing, err *e);

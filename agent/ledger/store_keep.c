@@ -200,7 +200,7 @@ store_result store_room(store *s, int64_t *bytes, int64_t *unused, err *e)
 static int on_steps(void *ctx)
 {
 	store_tell(ctx, 0, 0);
-	return 0;
+	return store_wants_end(ctx);
 }
 
 typedef struct numbers {
@@ -223,7 +223,9 @@ store_result store_compact(store *s, err *e)
 		return result;
 	numbers before = { 0 }, after = { 0 };
 	int rc = read_numbers(s, &before);
-	sqlite3_progress_handler(s->db, 100000, on_steps, s);
+	sqlite3_progress_handler(s->db, STORE_STEPS, on_steps, s);
+	if (rc == SQLITE_OK && store_wants_end(s))
+		rc = SQLITE_INTERRUPT;
 	if (rc == SQLITE_OK)
 		rc = store_exec(s, "PRAGMA auto_vacuum = INCREMENTAL; VACUUM");
 	sqlite3_progress_handler(s->db, 0, NULL, NULL);
@@ -244,11 +246,12 @@ store_result store_compact(store *s, err *e)
 
 enum { COPY_PAGES = 2000 }; /* between two calls of the progress */
 
-store_result store_copy(const char *from, const char *to, store_progress tell, void *ctx, err *e)
+store_result store_copy(const char *from, const char *to, store_progress tell, void *ctx, bool (*stop)(void), err *e)
 {
 	store s = { .path = (char *)(uintptr_t)from, .any_version = true, .progress = tell, .progress_ctx = ctx };
 	sqlite3 *copy = NULL;
 	sqlite3_backup *b = NULL;
+	int64_t page = 0;
 
 	store_result result = store_ready(&s, e);
 	if (result != STORE_OK)
@@ -269,8 +272,13 @@ store_result store_copy(const char *from, const char *to, store_progress tell, v
 		b = sqlite3_backup_init(copy, "main", s.db, "main");
 		rc = b ? SQLITE_OK : sqlite3_errcode(copy);
 	}
-	while (b && (rc = sqlite3_backup_step(b, COPY_PAGES)) == SQLITE_OK)
-		store_tell(&s, sqlite3_backup_pagecount(b) - sqlite3_backup_remaining(b), sqlite3_backup_pagecount(b));
+	if (rc == SQLITE_OK)
+		rc = store_int(&s, "PRAGMA page_size", &page);
+	while (b && rc == SQLITE_OK) {
+		rc = stop && stop() ? SQLITE_INTERRUPT : sqlite3_backup_step(b, COPY_PAGES);
+		int all = sqlite3_backup_pagecount(b);
+		store_tell(&s, page * (all - sqlite3_backup_remaining(b)), page * all);
+	}
 	sqlite3_backup_finish(b);
 	sqlite3_close(copy);
 	if (rc != SQLITE_DONE)

@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 #include "base/thread.h"
 
@@ -41,10 +42,16 @@ static void texts_empty(texts *t)
 typedef struct integrity {
 	pthread_t thread;
 	bool threaded;
-	const char *path;
+	pthread_mutex_t lock; /* of `done` */
+	pthread_cond_t ended;
+	bool done;
+	char *path; /* owned */
+	bool (*stop)(void);
 	texts found;
 	int rc;
 } integrity;
+
+enum { WAIT_MS = 100 }; /* between two looks whether the check is done, or is to end */
 
 typedef struct verify {
 	store *s;
@@ -102,30 +109,74 @@ static void *check_file_main(void *arg)
 	store *own = store_open(in->path, false, &result, &e);
 
 	in->rc = SQLITE_BUSY;
-	if (own)
+	if (own) {
+		store_stop_if(own, in->stop);
+		sqlite3_progress_handler(own->db, STORE_STEPS, store_wants_end, own);
 		check_file(in, own);
+	}
 	store_close(own);
+	pthread_mutex_lock(&in->lock);
+	in->done = true;
+	pthread_cond_signal(&in->ended);
+	pthread_mutex_unlock(&in->lock);
 	return NULL;
 }
 
-static void check_file_begin(integrity *in, const store *s)
+/* NULL: out of memory. */
+static integrity *check_file_begin(const store *s)
 {
-	in->path = s->path;
+	integrity *in = calloc(1, sizeof *in);
+
+	if (!in || !(in->path = strdup(s->path))) {
+		free(in);
+		return NULL;
+	}
+	pthread_mutex_init(&in->lock, NULL);
+	thread_cond_init(&in->ended);
+	in->stop = s->stop;
 	in->threaded = thread_start(&in->thread, check_file_main, in) == 0;
+	return in;
+}
+
+/* False: the check is to end, and SQLite looks at that too seldom to be waited for. */
+static bool check_file_wait(integrity *in, verify *v)
+{
+	bool end = false;
+
+	pthread_mutex_lock(&in->lock);
+	while (!in->done && !end) {
+		struct timespec until = clock_timespec(clock_mono_ms() + WAIT_MS);
+		pthread_cond_timedwait(&in->ended, &in->lock, &until);
+		end = !in->done && store_wants_end(v->s);
+		store_tell(v->s, v->read, v->all);
+	}
+	pthread_mutex_unlock(&in->lock);
+	return !end;
 }
 
 /* Waits for the check, and tells what it has found. Returns an SQLite result code. */
 static int check_file_end(integrity *in, verify *v)
 {
+	if (!in)
+		return SQLITE_NOMEM;
+	if (in->threaded && !check_file_wait(in, v)) {
+		pthread_detach(in->thread); /* which goes on using `in` */
+		return SQLITE_INTERRUPT;
+	}
 	if (in->threaded)
 		pthread_join(in->thread, NULL);
 	if (!in->threaded || in->rc == SQLITE_BUSY)
 		check_file(in, v->s);
 	for (size_t i = 0; i < in->found.count; i++)
 		problem(v, "file: %s", in->found.at[i]);
+	int rc = in->rc;
 	texts_empty(&in->found);
 	free(in->found.at);
-	return in->rc;
+	pthread_mutex_destroy(&in->lock);
+	pthread_cond_destroy(&in->ended);
+	free(in->path);
+	free(in);
+	return rc;
 }
 
 /* ---- an hour */
@@ -376,14 +427,14 @@ static int verify_prepare(verify *v)
 store_result store_verify(store *s, void (*each)(void *ctx, const char *problem), void *ctx, size_t *problems, err *e)
 {
 	verify v = { .s = s, .each = each, .ctx = ctx };
-	integrity file = { .rc = SQLITE_OK };
 	int64_t pruned = 0;
 
 	*problems = 0;
 	store_result result = store_ready(s, e);
 	if (result != STORE_OK)
 		return result;
-	check_file_begin(&file, s);
+	integrity *file = check_file_begin(s);
+	sqlite3_progress_handler(s->db, STORE_STEPS, store_wants_end, s);
 	int rc = verify_prepare(&v);
 	if (rc == SQLITE_OK)
 		rc = store_int(s, "SELECT max(rowid) - min(rowid) + 1 FROM requests", &v.all);
@@ -397,7 +448,7 @@ store_result store_verify(store *s, void (*each)(void *ctx, const char *problem)
 			rc = next_bucket(&v, days, at, &at, &any);
 			if (rc != SQLITE_OK || !any)
 				break;
-			rc = store_exec(s, "BEGIN");
+			rc = store_wants_end(s) ? SQLITE_INTERRUPT : store_exec(s, "BEGIN");
 			if (rc == SQLITE_OK)
 				rc = days ? verify_day(&v, at) : verify_hour(&v, at);
 			if (rc == SQLITE_OK)
@@ -418,7 +469,8 @@ store_result store_verify(store *s, void (*each)(void *ctx, const char *problem)
 	texts_empty(&v.texts);
 	free(v.texts.at);
 	rollup_free(&v.labels);
-	int file_rc = check_file_end(&file, &v);
+	int file_rc = check_file_end(file, &v);
+	sqlite3_progress_handler(s->db, 0, NULL, NULL);
 	rc = rc == SQLITE_OK ? file_rc : rc;
 	*problems = v.problems;
 	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "verifying", e);

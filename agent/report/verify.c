@@ -144,7 +144,9 @@ store_result verify_print(store *s, bool json, bool all_gaps, size_t *problems, 
 		on_problem(&v, e->text);
 		result = STORE_OK;
 	}
-	if (result == STORE_OK && json) {
+	if (result != STORE_OK && json) {
+		printf("],\"incomplete\":true}\n"); /* the caller says why */
+	} else if (result == STORE_OK && json) {
 		write_gaps(&v);
 	} else if (result == STORE_OK) {
 		printf(*problems ? "%zu problems\n" : "ok: the file is whole, and the sums equal the rows\n",

@@ -123,7 +123,9 @@ def test_manual_names_everything():
 def test_stale_manual_is_noticed(tmp_path):
     shutil.copytree(ROOT / "dist", tmp_path / "dist", ignore=shutil.ignore_patterns("secrets"))
     (tmp_path / "agent/config").mkdir(parents=True)
+    (tmp_path / "agent/report").mkdir()
     shutil.copy(ROOT / "agent/config/routes.c", tmp_path / "agent/config")
+    shutil.copy(ROOT / "agent/report/refusal_words.c", tmp_path / "agent/report")
     shutil.copy(ROOT / "haproxy.cfg.example", tmp_path)
     check = (str(tmp_path / "dist/manual"), "--check", harness.AGENT)
     assert run(*check).returncode == 0

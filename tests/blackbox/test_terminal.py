@@ -1,8 +1,10 @@
 """What commands do at a terminal: ask before they remove, hide what is typed, show how far they are, and say on Ctrl-C how far they came."""
 import json
 import os
+import pathlib
 import re
 import signal
+import sqlite3
 import subprocess
 
 import pytest
@@ -153,3 +155,30 @@ def test_how_far_an_import_is(ledger, tmp_path):
     assert code == 0 and re.search(r"\rimporting: \d+ %, [\d,]+ requests, [\d,]+ a second\x1b\[K", out), out
     assert re.search(r"\r\x1b\[K +12,000 lines\n", out), out
     assert "importing" not in ledger.ledger("import", path).err
+
+
+@pytest.mark.parametrize("command,said", [
+    (["verify"], "stopped after 0 of about 500 requests, with 0 problems found; run it again to verify the whole ledger"),
+    (["verify", "--json"], "stopped after 0 of about 500 requests"),
+    (["compact"], "stopped; the ledger is as it was; run it again"),
+    (["backup", "FILE"], "stopped; no backup was made; run it again")])
+def test_a_command_on_the_whole_ledger_that_is_stopped(ledger, tmp_path, command, said):
+    """It says that it is not done and how to go on, and leaves the ledger and nothing else behind."""
+    ledger.take(Maker(seed=26).make(500))
+    whole = ledger.ledger("export", "--csv").out
+    # Nobody else may read it meanwhile, so that the command waits before it has done anything.
+    lock = sqlite3.connect(ledger.db, isolation_level=None)
+    lock.execute("PRAGMA locking_mode = EXCLUSIVE")
+    lock.execute("BEGIN EXCLUSIVE")
+    command = [str(tmp_path / "backup.db") if one == "FILE" else one for one in command]
+    with harness.start("ledger", *command, "-c", ledger.config, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        caught = lambda: int(re.search(r"SigCgt:\s*(\w+)", pathlib.Path("/proc/%d/status" % process.pid).read_text()).group(1), 16) & 1 << signal.SIGINT - 1
+        until(caught, 10, "it catches SIGINT")
+        process.send_signal(signal.SIGINT)
+        lock.close()
+        out, err = process.communicate(timeout=30)
+    assert process.returncode == 130 and said in err, (process.returncode, out, err)
+    assert "ok" not in out and (command[-1] != "--json" or json.loads(out) == {"problems": [], "incomplete": True})
+    assert not list(tmp_path.glob("backup.db*"))
+    assert {path.name for path in ledger.db.parent.iterdir()} <= {"ledger.db", "ledger.db-wal", "ledger.db-shm"} and ledger.ledger("export", "--csv").out == whole
+    ledger.ledger("verify")

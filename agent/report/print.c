@@ -47,7 +47,7 @@ const char *print_count(char *out, int64_t n)
 
 const char *print_short(char *out, int64_t n)
 {
-	static const char units[] = " kMGTPE";
+	static const char units[] = " kMBTPE";
 	uint64_t whole = magnitude(n), rest = 0;
 	size_t unit = 0;
 

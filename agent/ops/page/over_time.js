@@ -34,6 +34,9 @@ const tokens = (b) => tokensIn(b) + b.output;
 // The text for one gateway, or in the plural if the figures are of the fleet.
 export const whose = (text) => (filter.scope === "fleet" ? text.replace("this gateway", "the gateways") : text);
 
+// A class of status, as the filter has it.
+const classOf = (digit) => (digit === "0" ? "none" : `${digit}xx`);
+
 const pick = (bucket) => narrowTime(bucket.at, bucket.end);
 let charts, shown = null; // { report, unit }
 
@@ -51,7 +54,7 @@ function bucketsOf(report, unit) {
 
 	const make = (at) => ({ at, end: next(at), open: at <= now && now < next(at), name: name(at), some: false, of: {}, ...nothing() });
 	for (const row of report.rows) {
-		const at = start(Date.parse(row[by])), label = row.split ?? OTHERS;
+		const at = start(Date.parse(row[by])), label = row.split == null ? OTHERS : report.split === "status_class" ? classOf(row.split) : row.split;
 		if (!sums.has(at))
 			sums.set(at, Object.assign(make(at), { some: true }));
 		add(sums.get(at), row);
@@ -66,12 +69,12 @@ function bucketsOf(report, unit) {
 	return out.length === BUCKETS_FILLED ? [...sums.values()].sort((a, b) => a.at - b.at) : out;
 }
 
-// The labels of a split report, the largest by `value` first, and the others last.
-function labelsOf(buckets, value) {
+// The labels of a split report, the most expensive first, and the others last: a label has one colour in all charts.
+function labelsOf(buckets) {
 	const sums = new Map();
 	for (const bucket of buckets)
 		for (const [label, sum] of Object.entries(bucket.of))
-			sums.set(label, (sums.get(label) ?? 0n) + value(sum));
+			sums.set(label, (sums.get(label) ?? 0n) + sum.cost_nanodollars);
 	return [...sums.keys()].sort((a, b) => (a === OTHERS ? 1 : b === OTHERS ? -1 : sums.get(a) < sums.get(b) ? 1 : sums.get(a) > sums.get(b) ? -1 : 0));
 }
 
@@ -113,10 +116,10 @@ export function showTime(report, unit) {
 	charts ??= { money: barChart("money", ticks.dollars, money, pick), tokens: barChart("tokens", ticks.whole, count, pick) };
 	const buckets = bucketsOf(report, unit), { split } = report, [title, value] = OF[filter.of] ?? OF.cost;
 	const signature = JSON.stringify([filter.scope, unit, split, filter.of, buckets], (_, v) => (typeof v === "bigint" ? String(v) : v));
-	const parts = (of, by, scale) => labelsOf(buckets, by).map((label, at) => ({ label: label === OTHERS ? "others" : cut(label) || WITHOUT[split], name: label, scale,
+	const labels = labelsOf(buckets), parts = (by, scale) => labels.map((label, at) => ({ label: label === OTHERS ? "others" : cut(label) || WITHOUT[split], name: label, scale,
 		value: (b) => (b.of[label] ? by(b.of[label]) : 0n), color: SERIES[at] }));
 	const plain = (sets, scale) => sets.map((set) => ({ ...set, label: whose(set.label), scale }));
-	const moneySets = split ? parts(title, value, 1e9) : plain(MONEY_SETS, 1e9), tokenSets = split ? parts("Tokens", tokens, 1) : plain(TOKEN_SETS, 1);
+	const moneySets = split ? parts(value, 1e9) : plain(MONEY_SETS, 1e9), tokenSets = split ? parts(tokens, 1) : plain(TOKEN_SETS, 1);
 	put($("money-title"), split ? `${whose(title)}, US dollars` : "Cost and savings, US dollars");
 	$("of").hidden = !split;
 	if ($("money").made !== signature) {
@@ -124,8 +127,8 @@ export function showTime(report, unit) {
 		const open = buckets.some((b) => b.open);
 		charts.money.show(buckets, moneySets);
 		charts.tokens.show(buckets, tokenSets);
-		legend("money-legend", split, moneySets.map((set) => set.name), open);
-		legend("tokens-legend", split, tokenSets.map((set) => set.name), open);
+		for (const place of ["money-legend", "tokens-legend"])
+			legend(place, split, labels, open);
 		const most = (by) => buckets.reduce((top, b) => (by(b) > by(top) ? b : top), buckets[0]), dearest = most(value), busiest = most(tokens);
 		$("money").setAttribute("aria-label", `${$("money-title").textContent} by ${unit}, ${buckets.length} bars. Highest ${(split ? title : "cost").toLowerCase()} ` +
 			`${money(value(dearest))}, ${dearest.name}. The table below has all figures.`);

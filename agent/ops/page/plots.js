@@ -10,7 +10,7 @@ export const drawn = typeof Chart !== "undefined";
 // The colours of labels, by their names in dashboard.css; `estimated` is for all others together.
 export const SERIES = ["compression", "refused", "routing", "output", "caching", "read", "bad", "good", "dim", "estimated"];
 
-const css = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
+export const css = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 
 // Stripes in a colour, as in the legend, so that estimates, and what is not over yet, can be seen without colour.
 function stripes(name, back) {

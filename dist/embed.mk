@@ -17,7 +17,7 @@ $(BUILD)/rules.c: dist/alerts.yml
 # The dashboard: our own files, and Chart.js as Debian's libjs-chart.js has it.
 CHART_JS := $(firstword $(wildcard $(addprefix /usr/share/javascript/chart.js/,chart.umd.min.js chart.umd.js chart.min.js chart.js)))
 PAGE_DIR := agent/ops/page
-PAGE_FILES := dashboard.js connection.js filter.js reader.js savings.js groups.js over_time.js operation.js plots.js budgets.js gateways.js explain.js figures.js dashboard.css
+PAGE_FILES := $(sort $(notdir $(wildcard $(PAGE_DIR)/*.js $(PAGE_DIR)/*.css)))
 PAGE := $(PAGE_DIR)/index.html $(PAGE_FILES:%=$(PAGE_DIR)/%) $(CHART_JS)
 $(BUILD)/page.c: $(PAGE) dist/embed
 	@mkdir -p $(@D)

@@ -311,7 +311,7 @@ def test_page(admin):
     # PAGE has exactly the files that the page and its modules ask for.
     named, root = {"/"}, pathlib.Path(__file__).parents[2] / "agent/ops/page"
     for file in root.iterdir():
-        named |= {"/" + name for name in re.findall(r"""(?:src|href|from) ?=?"(?:\./)?([a-z]+\.(?:js|css))""", file.read_text())}
+        named |= {"/" + name for name in re.findall(r"""(?:src|href|from) ?=?"(?:\./)?([a-z_]+\.(?:js|css))""", file.read_text())}
     assert named == set(PAGE), named
     for path in DATA[:5]:
         assert agent.http(path=path).headers["cache-control"] == "no-store", path

@@ -13,8 +13,8 @@ from loglines import DAY, Maker
 
 POST = {"X-Requested-With": "spoa-llm"}
 DATA = ["/metrics", "/stats", "/savings", "/stats-history", "/explain?model=m", "/events"]
-PAGE = {"/": "text/html", "/dashboard.css": "text/css",
-        **dict.fromkeys(["/dashboard.js", "/plots.js", "/report.js", "/budgets.js", "/gateways.js", "/explain.js", "/figures.js", "/chart.js"], "text/javascript")}
+FILES = [path.name for path in (harness.ROOT / "agent" / "ops" / "page").iterdir() if path.suffix in (".js", ".css")] + ["chart.js"]
+PAGE = {"/": "text/html", **{"/" + name: "text/css" if name.endswith(".css") else "text/javascript" for name in FILES}}
 OPEN = ["/livez", "/readyz", *PAGE]
 ROUTES = [{"model_prefix": "glm-", "upstream": "https://ollama.com", "auth": "env:GLM_KEY"},
           {"model_prefix": "gone-", "upstream": "https://gone.example", "auth": "file:/nonexistent/key"},

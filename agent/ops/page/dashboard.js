@@ -7,6 +7,8 @@ import { change, filter, LABELS, narrowed, startFilter } from "./filter.js";
 import { ledgerKnown } from "./reader.js";
 import * as savings from "./savings.js";
 import * as operation from "./operation.js";
+import * as requests from "./requests.js";
+import * as request from "./request.js";
 
 const WAIT_MS = 2500; // for the first event, which says whether there is a ledger
 
@@ -14,7 +16,7 @@ const WAIT_MS = 2500; // for the first event, which says whether there is a ledg
 //   name, params: its name, and what it alone has in the address (filter.js); start(): called once, before anything else;
 //   show(filter): the person came to the view, or changed the filter; live(stats, changed): an event of each second, while the view is
 //   seen, with `changed` true if the ledger has changed since the last; hide(): another view is seen. title(): for the tab, or null.
-const VIEWS = Object.fromEntries([savings, operation].map((view) => [view.name, view]));
+const VIEWS = Object.fromEntries([savings, operation, requests, request].map((view) => [view.name, view]));
 
 let waited = false, shown = null, last = null, version = null, readiness = null;
 

@@ -26,7 +26,7 @@ function limitWords(limits, left) {
 }
 
 // What stands behind each name; an empty one is left out.
-function factsOf(told) {
+export function factsOf(told) {
 	const { limits, reserves } = told, own = limits?.client, shared = limits?.project;
 	return [
 		["Says to the client", told.message],

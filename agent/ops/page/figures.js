@@ -143,9 +143,9 @@ export const FIGURES = [
 ];
 
 // A long name loses its middle, because beginnings and ends tell names apart.
-export function cut(name) {
+export function cut(name, most = NAME_SHOWN) {
 	const letters = [...name];
-	return letters.length <= NAME_SHOWN ? name : `${letters.slice(0, NAME_SHOWN / 2).join("")}\u2026${letters.slice(1 - NAME_SHOWN / 2).join("")}`;
+	return letters.length <= most ? name : `${letters.slice(0, most / 2).join("")}\u2026${letters.slice(1 - most / 2).join("")}`;
 }
 
 export const tokensIn = (s) => big(s.input) + big(s.cache_read) + big(s.cache_write);

@@ -1,16 +1,13 @@
-<<<<<<< HEAD
 """What people come to the dashboard for: each task in at most three clicks, by a mouse, on the page as it opens."""
 import datetime
-=======
-"""What people come to the page for, as somebody would do it who has not seen it: at most three clicks each, with a real mouse and keyboard."""
->>>>>>> 8de2d62 (The page lists single requests, however many there are, and shows all that is known of one: why it failed and what to do, its times, tokens and cost with where each figure comes from)
+import json
 import time
 
 import pytest
 
 from dashboard import Agent, chromium, page  # noqa: F401
+from harness import cli
 from loglines import DAY, Maker
-<<<<<<< HEAD
 from test_dashboard import dollars
 from test_savings_page import day, savings
 
@@ -101,56 +98,19 @@ def test_which_model_is_unpriced_and_what_do_i_do(office, page):
     assert row[0][0] == "unheard-of" and row[3][0] == "unpriced" and row[6][0] == "\u2013"
     assert int(row[1][1]) == savings(office, "--since", "30d", "--model", "unheard-of")["totals"]["requests"]
     person.done()
-=======
-
-CLICKS = 3
 
 
-class Person:
-    """Opens the page as it is without any choice, and clicks what can be seen."""
-
-    def __init__(self, page, address):
-        self.page, self.clicks = page, 0
-        page.driver.get("about:blank")
-        page.origin = "http://" + address
-        page.driver.get(page.origin + "/")
-        page.live()
-
-    def click(self, selector):
-        self.page.until("document.querySelector(arguments[0])?.checkVisibility()", 5, selector)
-        self.page.driver.find_element("css selector", selector).click()
-        self.clicks += 1
-        assert self.clicks <= CLICKS
-
-    def sees(self, selector, text, seconds=5):
-        self.page.until("document.querySelector(arguments[0])?.innerText.includes(arguments[1])", seconds, selector, text)
-
-
-@pytest.fixture(scope="module")
-def agent(module_work):
-    maker = Maker(seed=31, span_ms=20 * DAY)
-    failed = next(entry for entry in iter(lambda: maker.one(kind="error", te=time.time_ns() // 10 ** 6), None) if entry.want["status"] == 500)
-    entries = maker.make(600) + [failed]
-    with Agent(module_work, entries) as one:
-        one.wants = [entry.want for entry in entries]
-        yield one
-
-
-def test_why_did_this_request_fail(agent, page):
-    """The id is what the client got as x-request-id."""
-    refused = next(want for want in agent.wants if want["code"] == "upstream_auth_unavailable")
-    person = Person(page, agent.admin)
+def test_why_did_this_request_fail(office, page):
+    """Who asks has the id that the client got as x-request-id."""
+    done = cli("ledger", "export", "--ledger", office.home, "--code", "upstream_auth_unavailable")
+    refused = json.loads(done.out.splitlines()[-1])
+    person = Person(page, office.admin)
     person.click("#views [data-view=requests]")
+    page.until("document.getElementById('requests-id')?.checkVisibility()")
     person.click("#requests-id")
     page.keys(*refused["id"], "ENTER")
-    person.sees("#request-state", "Refused: 502 upstream_auth_unavailable")
-    person.sees("#request-what", "The credential of the route, or of each member of its pool, is missing")
-    person.sees("#request-todo", "spoa-llm check")
-    # One of the last minutes, which failed at the upstream, is found by its status as well.
-    person = Person(page, agent.admin)
-    person.click("#views [data-view=requests]")
-    person.click("[data-narrow=status] [data-name='500']")
-    person.click(".stage .row a")
-    person.sees("#request-what", "The upstream failed (500).")
-    page.clean()
->>>>>>> 8de2d62 (The page lists single requests, however many there are, and shows all that is known of one: why it failed and what to do, its times, tokens and cost with where each figure comes from)
+    page.until("document.getElementById('request-id')?.textContent === %s" % json.dumps(refused["id"]))
+    assert page.text("#request-state") == "Refused: 502 upstream_auth_unavailable"
+    assert "The credential of the route, or of each member of its pool, is missing" in page.text("#request-what")
+    assert "spoa-llm check" in page.text("#request-todo")
+    person.done()

@@ -195,6 +195,9 @@ EVENT(otlp_refused, ERROR, "problem",
 EVENT(otlp_dropped, ERROR, "spans from_sequence to_sequence problem",
       "The OpenTelemetry collector takes these spans at no time, so they were dropped. They are among the rows of the ledger with these sequences, which stay.",
       "Look at the collector's own log. A collector that answers 413 takes requests of less than one span.")
+EVENT(otlp_removed, ERROR, "spans",
+      "Retention removed the rows of so many requests, or a few more, before the OpenTelemetry collector could get them. Their sums stay in the ledger.",
+      "Look at what event=otlp_waits or event=otlp_refused says of the collector; until it is there again, a longer retention_days keeps rows for it.")
 EVENT(otlp_anew, WARN, "problem",
       "The file that says up to where the OpenTelemetry collector has the ledger cannot be read. Spans are sent from the requests of an hour ago on; the collector may have some of "
       "them, which are the same spans again.",

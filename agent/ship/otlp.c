@@ -170,12 +170,45 @@ static bool find_place(otlp *o, const store_id *id, err *e)
 	if (store_first_since(o->store, since - BEGIN_MS, &first, e) != STORE_OK)
 		return false;
 	p->position = first - 1;
+	if (p->time_ms == 0)
+		p->time_ms = since - BEGIN_MS;
 	memcpy(p->uuid, id->uuid, sizeof p->uuid);
 	memcpy(p->epoch, id->epoch, sizeof p->epoch);
 	o->placed = otlp_place_keep(p, o->set->dir, e);
 	if (!o->placed)
 		*p->uuid = '\0'; /* to be read again */
 	return o->placed;
+}
+
+static bool add_requests(void *ctx, int64_t time_ms, const store_sums *sums)
+{
+	(void)time_ms;
+	*(int64_t *)ctx += sums->requests;
+	return true;
+}
+
+/* Counts the requests that retention has removed before they were sent: by the ledger's sums, those of whole hours
+ * after the last request that was sent. All of these had not been sent. */
+static bool count_removed(otlp *o, err *e)
+{
+	otlp_place next = o->place;
+	int64_t before, removed = 0;
+
+	if (store_pruned(o->store, &before, e) != STORE_OK)
+		return false;
+	next.time_ms = before - before % HOUR_MS - 1;
+	/* Which of them had to be sent is not known if some are left out. */
+	if (o->set->sampled_only || next.time_ms <= o->place.time_ms)
+		return true;
+	if (store_series(o->store, GROUP_NONE, false, o->place.time_ms + 1, next.time_ms + 1, add_requests, &removed,
+			 e) != STORE_OK ||
+	    !otlp_place_keep(&next, o->set->dir, e))
+		return false;
+	if (removed)
+		log_event(otlp_removed, LOG_I("spans", removed));
+	o->status.dropped += removed;
+	o->place = next;
+	return true;
 }
 
 /* ---- reading */
@@ -369,7 +402,7 @@ static sent step(otlp *o, err *e)
 	o->from.uuid = o->status.uuid;
 	if (!o->post && !(o->post = post_new(&o->posting, e)))
 		return SENT_REFUSED;
-	if (!read_rows(o, e))
+	if (!count_removed(o, e) || !read_rows(o, e))
 		return SENT_LATER;
 	sent done = o->count ? send_rows(o, 0, o->count, e) : SENT;
 	if (done != SENT)

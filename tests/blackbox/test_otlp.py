@@ -236,6 +236,38 @@ def test_another_copy_of_the_ledger(work, collector, ship):
     assert shipper.says("event=otlp_anew")
 
 
+def test_rows_that_are_removed_meanwhile_are_counted(work, collector, ship):
+    """The collector was away for hours, and retention went on: what it will never get counts as dropped, once."""
+    one, hour = Gateway(work, collector), 3600 * 1000
+    now = int(time.time() * 1000) // hour * hour
+    collector.respond = lambda spans: (503, {}, b"")
+    maker = Maker(seed=6, start_ms=now - 9 * hour, span_ms=8 * hour)
+    entries = [maker.one() for _ in range(80)]
+    one.take(entries)
+    arrived = [entry.want["time_ms"] for entry in entries]
+    uuid, epoch = (sqlite3.connect(one.db).execute("select value from meta where key = ?", (key,)).fetchone()[0] for key in ("uuid", "epoch"))
+    (work / "state" / "otlp-position").write_text("1 %s %s 0 %d\n" % (uuid, epoch, now - 10 * hour))
+    shipper = ship(one)
+    shipper.says("event=otlp_waits")
+    removed = 0
+    for back in (6, 4):
+        until = now - back * hour + hour // 3
+        one.ledger("prune", "--before", time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(until / 1000)))
+        gone = sum(at < now - back * hour for at in arrived) - removed
+        assert gone
+        harness.until(lambda: "spans=%d" % gone in [line.split()[-1] for line in shipper.says("event=otlp_removed")], 20, shipper.process.tail)
+        removed += gone
+    collector.respond = None
+    spans = collector.wait(sum(at >= until for at in arrived))
+    shipper.end()
+    assert len(spans) == sum(at >= until for at in arrived) and "dropped=%d" % removed in shipper.says("event=otlp_ended")[0]
+    shipper = ship(one)
+    one.more(1)
+    collector.wait(len(spans) + 1)
+    shipper.end()
+    assert "dropped=0" in shipper.says("event=otlp_ended")[0]
+
+
 def test_beside_postgresql(work, ship):
     """One process sends rows to PostgreSQL and spans to a collector, and neither waits for the other."""
     with postgres.Server() as server, Collector() as collector:

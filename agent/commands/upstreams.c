@@ -42,6 +42,7 @@ int command_upstreams(const config *c, const ledger_request *ask)
 		if (code == EX_OK)
 			code = finish_output();
 	}
+	upstreams_deinit(r);
 	free(r);
 	return code;
 }

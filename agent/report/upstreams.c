@@ -5,6 +5,21 @@
 
 enum { ROUTE_MAX = 24, BACKEND_MAX = 40, MEMBER_MAX = 24 }; /* columns of a terminal */
 
+/* Counts how long an answer of an upstream took, where ends_add() has counted the answer. */
+static bool take_times(upstreams_report *report, const record *r)
+{
+	size_t i = 0;
+
+	if (r->code[0] || r->ttfb_ms < 0 || r->status < 100 || r->status >= 600)
+		return true;
+	/* The last place is that of all others. */
+	while (i < ENDS_PLACES && i < report->ends.places_count &&
+	       (strcmp(report->ends.places[i].route, r->route) != 0 ||
+		strcmp(report->ends.places[i].backend, r->backend) != 0))
+		i++;
+	return times_add(&report->times[i], r);
+}
+
 static bool take(void *ctx, const record *r)
 {
 	upstreams_report *report = ctx;
@@ -13,27 +28,36 @@ static bool take(void *ctx, const record *r)
 	const char *named = strcmp(r->code, end_refusals[END_NO_BACKEND].code) == 0 ? r->backend : "";
 
 	ends_add(&report->ends, r, named, AGENT_UNKNOWN, &backend);
-	return true;
+	report->failed = !take_times(report, r);
+	return !report->failed;
 }
 
 store_result upstreams_read(store *s, upstreams_report *r, err *e)
 {
-	return store_export(s, r->period.from_ms, r->period.to_ms, take, r, e);
+	store_result result = store_export(s, r->period.from_ms, r->period.to_ms, take, r, e);
+
+	if (!r->failed)
+		return result;
+	err_memory(e);
+	return STORE_ERROR;
+}
+
+void upstreams_deinit(upstreams_report *r)
+{
+	for (size_t i = 0; i <= ENDS_PLACES; i++)
+		times_deinit(&r->times[i]);
 }
 
 /* ---- for programs */
 
-static void write_quantiles(FILE *f, const char *name, const end_times *t)
-{
-	static const struct {
-		const char *name;
-		double q;
-	} which[] = { { "p50", .5 }, { "p95", .95 }, { "p99", .99 } };
+static const unsigned percents[] = { 50, 95, 99 };
 
+static void write_percentiles(FILE *f, const char *name, const store_times *t, time_which which)
+{
 	fprintf(f, ",\"%s\":{", name);
-	for (size_t i = 0; i < sizeof which / sizeof which[0]; i++) {
-		int64_t ms = ends_quantile(t, which[i].q);
-		fprintf(f, "%s\"%s\":", i ? "," : "", which[i].name);
+	for (size_t i = 0; i < sizeof percents / sizeof percents[0]; i++) {
+		int64_t ms = times_percentile(t, which, percents[i]);
+		fprintf(f, "%s\"p%u\":", i ? "," : "", percents[i]);
 		if (ms < 0)
 			fputs("null", f);
 		else
@@ -90,21 +114,21 @@ static void write_json(FILE *f, const upstreams_report *r)
 		for (unsigned why = 0; why < END_REFUSALS; why++)
 			fprintf(f, "%s\"%s\":%" PRIu64, why ? "," : "", end_refusals[why].code, p->refusals[why]);
 		fputc('}', f);
-		write_quantiles(f, "first_byte_ms", &p->first_byte);
-		write_quantiles(f, "whole_ms", &p->whole);
+		write_percentiles(f, "first_byte_ms", &r->times[i], TIME_FIRST_BYTE);
+		write_percentiles(f, "whole_ms", &r->times[i], TIME_WHOLE);
 		fputc('}', f);
 	}
 	fputs(r->ends.places_count ? "\n]}\n" : "]}\n", f);
 }
 
-static void write_csv_quantiles(FILE *f, const end_times *t)
+static void write_csv_percentiles(FILE *f, const store_times *t, time_which which)
 {
-	int64_t p50 = ends_quantile(t, .5), p95 = ends_quantile(t, .95), p99 = ends_quantile(t, .99);
-
-	if (p50 < 0)
-		fputs(",,,", f);
-	else
-		fprintf(f, ",%" PRId64 ",%" PRId64 ",%" PRId64, p50, p95, p99);
+	for (size_t i = 0; i < sizeof percents / sizeof percents[0]; i++) {
+		int64_t ms = times_percentile(t, which, percents[i]);
+		fputc(',', f);
+		if (ms >= 0)
+			fprintf(f, "%" PRId64, ms);
+	}
 }
 
 static void write_members_csv(FILE *f, const ends *e)
@@ -154,8 +178,8 @@ static void write_csv(FILE *f, const upstreams_report *r)
 		fprintf(f, ",%" PRIu64, p->cut);
 		for (unsigned why = 0; why < END_REFUSALS; why++)
 			fprintf(f, ",%" PRIu64, p->refusals[why]);
-		write_csv_quantiles(f, &p->first_byte);
-		write_csv_quantiles(f, &p->whole);
+		write_csv_percentiles(f, &r->times[i], TIME_FIRST_BYTE);
+		write_csv_percentiles(f, &r->times[i], TIME_WHOLE);
 		fputs("\r\n", f);
 	}
 }
@@ -186,10 +210,10 @@ static void print_ms(int64_t ms)
 	else if (ms < 10000)
 		printf("%6" PRId64 " ms", ms);
 	else
-		printf("%7.1f s", (double)ms / 1000);
+		printf("%7" PRId64 " s", ms / 1000);
 }
 
-static void print_place(const end_place *p, const terminal *t)
+static void print_place(const end_place *p, const store_times *times, const terminal *t)
 {
 	char number[PRINT_NUMBER];
 
@@ -200,10 +224,10 @@ static void print_place(const end_place *p, const terminal *t)
 		printf(" %7s", print_short(number, (int64_t)p->answers[c]));
 	printf(" %7s", print_short(number, (int64_t)p->cut));
 	printf(" %7s", print_short(number, (int64_t)ends_unanswered(p)));
-	print_ms(ends_quantile(&p->first_byte, .5));
-	print_ms(ends_quantile(&p->first_byte, .95));
-	print_ms(ends_quantile(&p->whole, .5));
-	print_ms(ends_quantile(&p->whole, .95));
+	print_ms(times_percentile(times, TIME_FIRST_BYTE, 50));
+	print_ms(times_percentile(times, TIME_FIRST_BYTE, 95));
+	print_ms(times_percentile(times, TIME_WHOLE, 50));
+	print_ms(times_percentile(times, TIME_WHOLE, 95));
 	putchar('\n');
 }
 
@@ -272,7 +296,7 @@ void upstreams_print(const upstreams_report *r, const terminal *t)
 			       "whole answer", ROUTE_MAX, "route", BACKEND_MAX, "backend", "2xx", "3xx", "4xx", "5xx",
 			       "off", "answer", "p50", "p95", "p50", "p95");
 		any = true;
-		print_place(p, t);
+		print_place(p, &r->times[i], t);
 	}
 	if (!any)
 		puts("no upstream was asked in this time");

@@ -37,7 +37,7 @@ def test_token(work, admin, source):
     for headers in wrong:
         for path in ("/reload", "/explain"):
             assert agent.http("POST", path, dict(headers or {}, **POST), "{}").status == 401
-    for path in DATA[:5]:
+    for path in DATA[:-1]:
         assert agent.http(path=path, headers=good).status == 200, path
     with Events(agent, good) as events:
         assert events.response.status == 200
@@ -87,14 +87,16 @@ def test_viewer_token(work, admin, with_admin):
     viewer, whole = harness.secret("viewer"), harness.secret("admin")
     (work / "viewer").write_text(viewer + "\n")
     more = {"admin_token": "env:WHOLE"} if with_admin else {}
-    agent = admin(env={"WHOLE": whole}, viewer_token="file:%s/viewer" % work, **more)
+    agent = admin(entries=5, env={"WHOLE": whole}, viewer_token="file:%s/viewer" % work, **more)
     good, best = {"Authorization": "Bearer " + viewer}, {"Authorization": "Bearer " + whole}
     for headers in ({}, {"Authorization": "Bearer "}, {"Authorization": "Bearer " + viewer[:-1]}, {"Authorization": "Bearer " + viewer + whole}, {"Cookie": viewer}):
         for method, path in [("GET", path) for path in DATA] + [("POST", "/reload"), ("POST", "/explain")]:
             assert agent.http(method, path, dict(headers, **POST), "{}" if method == "POST" else None).status == 401, (path, headers)
     assert "this needs" not in agent.http("POST", "/reload", POST, "").text
-    for path in ("/metrics", "/stats", "/savings", "/stats-history"):
+    for path in ("/metrics", "/stats", "/savings", "/stats-history", "/operation"):
         assert agent.http(path=path, headers=good).status == 200, path
+    request = "/request?id=" + agent.http(path="/requests", headers=good).json()["rows"][0]["id"]
+    assert agent.http(path=request, headers=good).json()["route"] is None
     assert agent.http(path="/stats", headers=good).json()["role"] == "viewer"
     assert any(one["detail"] for one in agent.http(path="/readyz", headers=good).json()["checks"])
     with Events(agent, good) as events:
@@ -115,6 +117,7 @@ def test_viewer_token(work, admin, with_admin):
     if with_admin:
         assert agent.http(path="/stats", headers=best).json()["role"] == "admin"
         assert agent.http(path="/explain?model=m", headers=best).status == 200
+        assert "deny" in agent.http(path=request, headers=best).json()["route"]
         # Whoever gave the admin's token to viewers made it a viewer's.
         (work / "viewer").write_text(whole)
         assert agent.http(path="/stats", headers=good).status == 401
@@ -359,7 +362,7 @@ def test_nothing_secret_anywhere(work, admin):
         decide(agent, model)
     good = {"Authorization": "Bearer " + token}
     agent.file.write_text('{"routes": [{"model_prefix": "a", "auth": "env:A", "upstream": "https://u:%s@x"}]}' % harness.secret("url"))
-    for path in DATA[:5] + OPEN + ["/explain?model=glm-1", "/explain?model=f-1", "/stats-history?format=csv", "/savings?format=csv"]:
+    for path in DATA[:-1] + OPEN + ["/explain?model=glm-1", "/explain?model=f-1", "/stats-history?format=csv", "/savings?format=csv"]:
         assert agent.http(path=path, headers=good).status == 200, path
     assert agent.http("POST", "/reload", dict(good, **POST)).status == 422
     with Events(agent, good) as events:

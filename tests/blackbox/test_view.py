@@ -205,6 +205,21 @@ def test_operation(site):
     assert "40 days" in site.ask("operation", since="50d", unit="hour").json()["error"]
 
 
+def test_times_of_the_command(site):
+    """`spoa-llm upstreams` has the same digits."""
+    begin = time.strftime("%Y-%m-%dT%H:00Z", time.gmtime(time.time() - 20 * 86400))
+    mine = [row for row in site.rows if row["time"][:13] >= begin[:13] and not row["code"] and row["ttfb_ms"] is not None and 100 <= row["status"] < 600]
+    want = {key: {name: value for name, value in figures(rows).items() if name.endswith("_ms")}
+            for key, rows in grouped(mine, lambda row: (row["route"], row["backend"])).items()}
+    said = {(one["route"], one["backend"]): {name: one[name] for name in ("first_byte_ms", "whole_ms")}
+            for one in site.run("upstreams", "--json", "--since", begin)["upstreams"] if sum(one["answers"].values())}
+    assert said == want and len(want) > 3
+    pages = {(one["route"], one["backend"]): {name: one[name] for name in ("first_byte_ms", "whole_ms")}
+             for one in site.get("operation", since=begin, member="")["upstreams"] if one["whole_ms"]["p50"] is not None and one["first_byte_ms"]["p50"] is not None}
+    alone = [key for key in pages if not any(row["member"] for row in mine if (row["route"], row["backend"]) == key)]
+    assert alone and all(pages[key] == said[key] for key in alone if len(grouped(site.rows, lambda row: row["ttfb_ms"] is None)) == 1)
+
+
 def test_list(site):
     """Each page of the list, sorted by anything, has the rows that it should."""
     rng = random.Random(5)

@@ -12,7 +12,7 @@ from harness import cli, until
 from loglines import DAY, Maker
 
 POST = {"X-Requested-With": "spoa-llm"}
-DATA = ["/metrics", "/stats", "/savings", "/stats-history", "/explain?model=m", "/events"]
+DATA = ["/metrics", "/stats", "/savings", "/stats-history", "/explain?model=m", "/operation", "/requests", "/events"]
 FILES = [path.name for path in (harness.ROOT / "agent" / "ops" / "page").iterdir() if path.suffix in (".js", ".css")] + ["chart.js"]
 PAGE = {"/": "text/html", **{"/" + name: "text/css" if name.endswith(".css") else "text/javascript" for name in FILES}}
 OPEN = ["/livez", "/readyz", *PAGE]

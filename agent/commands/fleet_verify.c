@@ -8,6 +8,7 @@
 
 #include "base/clock.h"
 #include "commands/fleet_command.h"
+#include "commands/interrupt.h"
 #include "commands/ledger_command.h"
 #include "report/ledger_store.h"
 #include "report/period.h"
@@ -63,6 +64,7 @@ static bool same_copy(const fleet_place *place, const store_id *id)
 /* ---- verify */
 
 typedef struct verify {
+	progress progress;
 	bool json;
 	size_t problems, compared, waiting;
 	fleet_lost lost;
@@ -74,6 +76,7 @@ static void on_difference(void *ctx, const char *gateway, int64_t hour_s, const 
 	terminal plain = { .utf8 = terminal_of(stdout).utf8 };
 	char name[PRINT_LABEL], hour[PRINT_NUMBER];
 
+	progress_end(&v->progress);
 	print_time(hour, hour_s * 1000);
 	if (v->json) {
 		printf("%s\n{\"gateway\":", v->problems ? "," : "");
@@ -154,7 +157,8 @@ int command_fleet_verify(const config *c, const ledger_request *ask)
 
 	if (!read_hours(ask, "all", &from_s, &to_s))
 		return EX_USAGE;
-	pq *conn = fleet_command_open(c, false, FLEET_EXPORT_S, &code);
+	v.progress = progress_begin("verifying");
+	pq *conn = fleet_command_open_long(c, FLEET_EXPORT_S, &v.progress, &code);
 	if (!conn)
 		return code;
 	if (v.json)
@@ -165,9 +169,11 @@ int command_fleet_verify(const config *c, const ledger_request *ask)
 	else if (*c->ledger)
 		code = verify_ledger(c, conn, &v, from_s, to_s);
 	pq_close(conn);
+	progress_end(&v.progress);
 	if (v.json)
-		printf("%s],\"hours\":%zu,\"hours_not_shipped_yet\":%zu,\"lost_by_the_ledger\":%" PRId64 "}\n",
-		       v.problems ? "\n" : "", v.compared, v.waiting, v.lost.requests);
+		printf("%s],\"hours\":%zu,\"hours_not_shipped_yet\":%zu,\"lost_by_the_ledger\":%" PRId64 "%s}\n",
+		       v.problems ? "\n" : "", v.compared, v.waiting, v.lost.requests,
+		       code == EXIT_INTERRUPTED ? ",\"incomplete\":true" : "");
 	else if (code == EX_OK && *c->ledger)
 		printf("%zu hours of this ledger compared%s%.0zu%s; %s\n", v.compared, v.waiting ? ", " : "", v.waiting,
 		       v.waiting ? " wait for `spoa-llm ship`" : "",
@@ -200,11 +206,24 @@ static int print_resent(const fleet_resent *sent, bool json)
 	return finish_output();
 }
 
+typedef struct resending {
+	progress progress;
+} resending;
+
+static bool goes_on(void *ctx, int64_t rows)
+{
+	resending *r = ctx;
+
+	progress_rate(&r->progress, rows, 0, 0);
+	return !interrupted();
+}
+
 int command_fleet_resend(const config *c, const ledger_request *ask)
 {
 	int64_t from_s, to_s, pruned = 0;
 	fleet_place place;
 	fleet_resent sent = { .rows = 0 };
+	resending r = { .progress = progress_begin("sending") };
 	store_id id;
 	int code = EX_OK;
 	err e = { 0 };
@@ -231,7 +250,8 @@ int command_fleet_resend(const config *c, const ledger_request *ask)
 		if (same_copy(&place, &id)) {
 			/* The sums of hours that are not whole here would lose what only PostgreSQL has had. */
 			from_s = first_whole(from_s, pruned, &place);
-			result = fleet_resend(conn, s, &place, from_s, to_s, &sent, &e);
+			interrupt_begin();
+			result = fleet_resend(conn, s, &place, from_s, to_s, goes_on, &r, &sent, &e);
 			got = sent.result;
 		} else {
 			code = EX_DATAERR;
@@ -239,9 +259,18 @@ int command_fleet_resend(const config *c, const ledger_request *ask)
 	}
 	store_close(s);
 	pq_close(conn);
+	progress_end(&r.progress);
 	if (got != PQ_OK)
 		return fleet_command_failed(got, &e);
 	if (result != STORE_OK)
 		return ledger_command_failed(result, &e);
-	return code == EX_OK ? print_resent(&sent, ask->json) : code;
+	if (code == EX_OK)
+		code = print_resent(&sent, ask->json);
+	if (code == EX_OK && sent.next_s != FLEET_RESENT_ALL) {
+		char from[PRINT_NUMBER];
+		fprintf(stderr, "spoa-llm: stopped; what is before %s is sent; --since %s goes on\n",
+			print_time(from, sent.next_s * 1000), print_time(from, sent.next_s * 1000));
+		code = EXIT_INTERRUPTED;
+	}
+	return code;
 }

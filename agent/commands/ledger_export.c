@@ -46,14 +46,14 @@ static int export_fleet(const config *c, period p, const row_filter *only, bool 
 {
 	int code = EX_OK;
 	err e = { 0 };
-	pq *conn = fleet_command_open(c, false, FLEET_EXPORT_S, &code);
+	pq *conn = fleet_command_open_long(c, FLEET_EXPORT_S, &w->progress, &code);
 
 	if (!conn)
 		return code;
 	pq_result result = export_print_fleet(conn, p, only, csv, told, w, &e);
 	pq_close(conn);
 	code = end(w, finish_output());
-	return result == PQ_OK ? code : fleet_command_failed(result, &e);
+	return result == PQ_OK || result == PQ_STOPPED ? code : fleet_command_failed(result, &e);
 }
 
 int command_ledger_export(const config *c, const ledger_request *ask)

@@ -26,12 +26,14 @@ static bool read_ledger(const config *c, savings_report *r, int *code)
 static bool read_fleet(const config *c, savings_report *r, int *code)
 {
 	err e = { 0 };
-	pq *conn = fleet_command_open(c, false, FLEET_REPORT_S, code);
+	progress p = progress_begin("asking PostgreSQL");
+	pq *conn = fleet_command_open_long(c, FLEET_REPORT_S, &p, code);
 
 	if (!conn)
 		return false;
 	pq_result result = savings_read_fleet(conn, r, &e);
 	pq_close(conn);
+	progress_end(&p);
 	if (result != PQ_OK)
 		*code = fleet_command_failed(result, &e);
 	return result == PQ_OK;

@@ -2,6 +2,7 @@
 #include "report/ledger_store.h"
 
 #include <errno.h>
+#include <pwd.h>
 #include <stdatomic.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -14,10 +15,26 @@ enum {
 	RETRY_MS = 100,
 };
 
+enum { OWNER_ROOM = 64 };
+
+/* Writes the user as `sudo -u` takes it. */
+static const char *owner(uid_t uid, char out[OWNER_ROOM])
+{
+	struct passwd room, *user = NULL;
+	char texts[4096];
+
+	if (getpwuid_r(uid, &room, texts, sizeof texts, &user) == 0 && user)
+		snprintf(out, OWNER_ROOM, "%s", user->pw_name);
+	else
+		snprintf(out, OWNER_ROOM, "\\#%u", (unsigned)uid);
+	return out;
+}
+
 /* Finds what would keep SQLite from opening `path`, to say it better than SQLite does. EX_OK: nothing. */
 static int check_access(const char *ledger, const char *path, bool writer, bool make, err *e)
 {
 	struct stat dir;
+	char name[OWNER_ROOM];
 
 	const char *problem = stat(ledger, &dir) != 0 ? strerror(errno) :
 			      S_ISDIR(dir.st_mode)    ? NULL :
@@ -29,15 +46,15 @@ static int check_access(const char *ledger, const char *path, bool writer, bool 
 		return EX_NOINPUT;
 	}
 	if (access(path, F_OK) != 0 && errno == EACCES) {
-		err_set(e, "ledger directory %.200s: %s; run this command as its owner (uid %u)", ledger,
-			strerror(errno), (unsigned)dir.st_uid);
+		err_set(e, "ledger directory %.200s: %s; run this command as its owner: sudo -u %s spoa-llm ...",
+			ledger, strerror(errno), owner(dir.st_uid, name));
 		return EX_NOPERM;
 	}
 	if (access(path, F_OK) == 0) {
 		if (access(path, writer ? R_OK | W_OK : R_OK) == 0)
 			return EX_OK;
-		err_set(e, "ledger %.200s: %s; run this command as its owner (uid %u)", path, strerror(errno),
-			(unsigned)dir.st_uid);
+		err_set(e, "ledger %.200s: %s; run this command as its owner: sudo -u %s spoa-llm ...", path,
+			strerror(errno), owner(dir.st_uid, name));
 		return EX_NOPERM;
 	}
 	if (!make) {
@@ -51,8 +68,8 @@ static int check_access(const char *ledger, const char *path, bool writer, bool 
 	if (geteuid() == 0 && dir.st_uid != 0) {
 		err_set(e,
 			"there is no ledger at %.200s yet, and the agent could not write to one that root creates: import as "
-			"the owner of the directory (uid %u)",
-			path, (unsigned)dir.st_uid);
+			"the owner of the directory: sudo -u %s spoa-llm ...",
+			path, owner(dir.st_uid, name));
 		return EX_NOPERM;
 	}
 	return EX_OK;

@@ -107,13 +107,14 @@ static void print_gaps(verify *v, bool all)
 	printf("requests from %s", print_minute(from, v->first_ms));
 	printf(" to %s UTC\n", print_minute(to, v->last_ms + HOUR_MS));
 	if (!v->count) {
-		printf("every hour between them has a request\n");
+		printf("requests came in every hour between them\n");
 		return;
 	}
 	if (!all) /* else in order of time */
 		qsort(v->gaps, v->count, sizeof *v->gaps, longest_first);
-	printf("%zu %s without a request%s\n", v->count, v->count == 1 ? "gap" : "gaps",
-	       all || v->count <= GAPS_SHOWN ? ":" : "; the longest (--gaps lists all):");
+	printf("quiet hours, in which no request came (as at night; nothing is missing from the ledger): %zu %s%s\n",
+	       v->count, v->count == 1 ? "time" : "times",
+	       all || v->count <= GAPS_SHOWN ? "" : "; the longest (--gaps lists all)");
 	for (size_t i = 0; i < v->count && (all || i < GAPS_SHOWN); i++)
 		printf("  %s to %s  %" PRId64 " h\n", print_minute(from, v->gaps[i].from_ms),
 		       print_minute(to, v->gaps[i].to_ms), (v->gaps[i].to_ms - v->gaps[i].from_ms) / HOUR_MS);

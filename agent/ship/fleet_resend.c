@@ -14,6 +14,8 @@ typedef struct resending {
 	pq *c;
 	const fleet_place *place;
 	fleet_resent *sent;
+	bool (*goes_on)(void *ctx, int64_t rows);
+	void *ctx;
 	buf batch;
 	int count;
 	err *e;
@@ -95,6 +97,10 @@ static bool take(void *ctx, const record *row)
 	}
 	r->sent->rows++;
 	r->count++;
+	if (!r->goes_on(r->ctx, r->sent->rows)) {
+		r->sent->next_s = row->time_ms / 3600000 * 3600;
+		return false;
+	}
 	return (r->count < BATCH_ROWS && buf_len(&r->batch) < BATCH_BYTES) || flush(r);
 }
 
@@ -112,8 +118,13 @@ static pq_result recount(const resending *r, int64_t from_s, int64_t to_s)
 				  "SELECT DISTINCT bucket - bucket % 86400 FROM spoa_llm.hourly WHERE gateway = $1::int"
 				  " AND bucket >= $2::bigint AND bucket < $3::bigint ORDER BY 1",
 				  3, values, &days, r->e);
+	bool stopped = r->sent->next_s != FLEET_RESENT_ALL;
 	for (size_t i = 0; result == PQ_OK && i < pq_rows_count(days); i++) {
 		int64_t day = pq_int(days, i, 0);
+		if (!stopped && !r->goes_on(r->ctx, r->sent->rows)) {
+			r->sent->next_s = day > from_s ? day : from_s;
+			break;
+		}
 		snprintf(from, sizeof from, "%" PRId64, day > from_s ? day : from_s);
 		snprintf(to, sizeof to, "%" PRId64, day + DAY < to_s ? day + DAY : to_s);
 		result = begin(r);
@@ -127,18 +138,18 @@ static pq_result recount(const resending *r, int64_t from_s, int64_t to_s)
 	return result;
 }
 
-store_result fleet_resend(pq *c, store *s, const fleet_place *place, int64_t from_s, int64_t to_s, fleet_resent *sent,
-			  err *e)
+store_result fleet_resend(pq *c, store *s, const fleet_place *place, int64_t from_s, int64_t to_s,
+			  bool (*goes_on)(void *ctx, int64_t rows), void *ctx, fleet_resent *sent, err *e)
 {
-	resending r = { .c = c, .place = place, .sent = sent, .e = e };
+	resending r = { .c = c, .place = place, .sent = sent, .goes_on = goes_on, .ctx = ctx, .e = e };
 	store_result result = STORE_OK;
 
-	*sent = (fleet_resent){ .result = pq_script(c, fleet_statements()->stage, e) };
+	*sent = (fleet_resent){ .next_s = FLEET_RESENT_ALL, .result = pq_script(c, fleet_statements()->stage, e) };
 	buf_init(&r.batch, BATCH_ROOM);
 	if (sent->result == PQ_OK)
 		result = store_export(s, fleet_from_ms(from_s), fleet_to_ms(to_s), take, &r, e);
 	if (result == STORE_OK && sent->result == PQ_OK && flush(&r))
-		sent->result = recount(&r, from_s, to_s);
+		sent->result = recount(&r, from_s, sent->next_s < to_s ? sent->next_s : to_s);
 	buf_deinit(&r.batch);
 	return result;
 }

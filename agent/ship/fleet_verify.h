@@ -57,16 +57,20 @@ typedef struct fleet_lost {
 /* Adds up `earlier` from `from_s` on, but for hours of which the ledger still has to send rows. */
 fleet_lost fleet_hours_lost(const fleet_hours *here, const fleet_hours *earlier, int64_t from_s);
 
+#define FLEET_RESENT_ALL INT64_MAX
+
 /* What fleet_resend() has done. */
 typedef struct fleet_resent {
 	int64_t rows, added, replaced,
 		dropped;  /* read from the ledger; new there; written again; before kept_since_ms */
+	int64_t next_s;   /* the first hour that is not sent again as a whole, in seconds; FLEET_RESENT_ALL */
 	pq_result result; /* of PostgreSQL */
 } fleet_resent;
 
 /* Sends the rows of the hours in [from_s, to_s) again, and makes the sums of these hours anew. The position stays. A
- * failure of PostgreSQL is in `sent`, and in `e`. */
+ * failure of PostgreSQL is in `sent`, and in `e`. It asks `goes_on` after each row, and each day of sums, whether to go
+ * on; if not, the hours before sent->next_s are done. */
 MUST_CHECK store_result fleet_resend(pq *c, store *s, const fleet_place *place, int64_t from_s, int64_t to_s,
-				     fleet_resent *sent, err *e);
+				     bool (*goes_on)(void *ctx, int64_t rows), void *ctx, fleet_resent *sent, err *e);
 
 #endif

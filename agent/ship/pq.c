@@ -53,6 +53,8 @@ static pq_result lost(pq *c, err *e)
 	return PQ_LOST;
 }
 
+enum { WAITING_MS = 200 }; /* between two calls of pq_settings.waiting */
+
 pq_result pq_wait(pq *c, short events, int64_t deadline, err *e)
 {
 	for (;;) {
@@ -61,10 +63,13 @@ pq_result pq_wait(pq *c, short events, int64_t deadline, err *e)
 			{ .fd = c->stop_fd, .events = POLLIN },
 		};
 		int64_t left = deadline - clock_mono_ms();
+		bool looks = c->waiting && left > WAITING_MS;
 		if (fds[0].fd < 0)
 			return lost(c, e);
-		int n = left > 0 ? poll(fds, 2, (int)left) : 0;
-		if (n < 0 && errno == EINTR)
+		int n = left > 0 ? poll(fds, 2, looks ? WAITING_MS : (int)left) : 0;
+		if (looks && n == 0)
+			c->waiting(c->waiting_ctx);
+		if ((n < 0 && errno == EINTR) || (looks && n == 0))
 			continue;
 		if (n > 0 && fds[1].revents) {
 			err_set(e, "stopped");
@@ -154,6 +159,8 @@ static pq_result finish(pq *c, const reading *to, err *e)
 	pq_result result = flush(c, deadline, e);
 	while (result == PQ_OK || result == PQ_FAILED) {
 		pq_result got = next(c, deadline, &r, result == PQ_OK ? e : &later);
+		if (got == PQ_STOPPED && c->waiting)
+			cancel(c);
 		if (got != PQ_OK)
 			return got;
 		if (!r)
@@ -369,6 +376,8 @@ pq_result pq_open(const pq_settings *s, pq **out, err *e)
 	}
 	c->stop_fd = s->stop_fd;
 	c->statement_ms = (s->statement_s ? s->statement_s : PQ_STATEMENT_S) * 1000LL;
+	c->waiting = s->waiting;
+	c->waiting_ctx = s->waiting_ctx;
 	options = pq_lib.PQconninfoParse(s->uri, &problem);
 	if (!options)
 		err_set(e, "fleet_uri: it is no URI of PostgreSQL, which is postgresql://USER@HOST:PORT/DATABASE");

@@ -39,6 +39,10 @@ typedef struct pq_settings {
 	bool write;                /* only a server that takes writes will do */
 	int stop_fd;               /* -1: none */
 	int statement_s;           /* 0: PQ_STATEMENT_S */
+	/* Called now and then while a statement is waited for, for a person who waits, too: the server is asked to end
+	 * the statement when `stop_fd` can be read. NULL: for a process that has to end at once. */
+	void (*waiting)(void *ctx);
+	void *waiting_ctx;
 } pq_settings;
 
 /* Opens a connection. Anything but PQ_OK: `e` says why and what to do, and `*out` is NULL. */

@@ -31,6 +31,8 @@ struct pq {
 	PGconn *conn;
 	int stop_fd;
 	int64_t statement_ms;
+	void (*waiting)(void *ctx); /* NULL: none */
+	void *waiting_ctx;
 	char where[300];
 	char sqlstate[6];
 };

@@ -2,7 +2,9 @@
 import json
 import random
 import re
+import signal
 import sqlite3
+import subprocess
 
 import pytest
 
@@ -168,4 +170,34 @@ def test_what_the_ledger_pruned_stays_in_postgresql(alone):
     assert left - 60 < gateway.resend()["rows"] <= left
     assert alone.value("select count(*) from spoa_llm.requests") == "400"
     assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *flags).out)["totals"] == total
+    assert gateway.verify()["problems"] == []
+
+
+def test_a_command_about_the_fleet_that_is_stopped(alone, server):
+    """Who waits for PostgreSQL may press Ctrl-C: the statement ends there, too. What is sent again goes on by the hour that it says."""
+    gateway = fleets.gateway_of(alone, "one", 300, span_ms=3 * DAY)
+    gateway.resend()
+    assert gateway.verify()["problems"] == []
+    reader = alone.reader("a")
+
+    def waiting():
+        return int(alone.value("select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'"))
+
+    for command, said in ((["savings", "--fleet", "--since", "all", *reader], "stopped, and nothing was changed"),
+                          (["fleet", "verify", "--json", *reader], "stopped, and nothing was changed"),
+                          (["ledger", "export", "--fleet", *reader], "stopped after 0 requests"),
+                          (["fleet", "resend", "--since", "all", "-c", gateway.config], r"stopped; what is before (\S+) is sent; --since \1 goes on")):
+        # Nobody else may read these tables meanwhile.
+        with server.holding("lock table spoa_llm.hourly, spoa_llm.requests in access exclusive mode", alone.database) as release, \
+                harness.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            harness.until(lambda: waiting() or process.poll() is not None, 20, lambda: "%s does not wait" % command)
+            process.send_signal(signal.SIGINT)
+            if "resend" in command:
+                release()
+            # Else it ends though the tables are locked, and PostgreSQL does not go on with the statement.
+            out, err = process.communicate(timeout=30)
+            harness.until(lambda: not waiting(), 20, "the statement ends")
+        assert process.returncode == 130 and re.search(said, err), (command, process.returncode, out, err)
+        assert command[:2] != ["fleet", "verify"] or json.loads(out)["incomplete"] is True
+    gateway.resend(re.search(r"--since (\S+) goes on", err).group(1))
     assert gateway.verify()["problems"] == []

@@ -324,4 +324,4 @@ def test_root_makes_no_database_for_another_user(work):
     one = Ledger(work)
     os.chown(one.directory / "ledger", 65534, 65534)
     (work / "log").write_text("")
-    assert "uid 65534" in one.ledger("import", work / "log", code=77).err and not one.db.exists()
+    assert "sudo -u nobody spoa-llm" in one.ledger("import", work / "log", code=77).err and not one.db.exists()

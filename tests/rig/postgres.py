@@ -175,11 +175,24 @@ class Server:
         text = "&".join("%s=%s" % item for item in query.items())
         return "postgresql://%s@%s/%s%s" % (user, host, database, "?" + text if text else "")
 
-    def psql(self, sql, database="spoa_llm", user="admin", password=ADMIN, code=0, variables=()):
-        """Runs SQL by psql, and returns its rows as lists of texts. code=None: returns the CompletedProcess, whatever came of it."""
+    def _psql(self, user, database, variables=()):
         argv = [self.bin / "psql", "-X", "-q", "-A", "-t", "-F", "\x1f", "-v", "ON_ERROR_STOP=1", "-h", self.dir, "-p", str(self.port), "-U", user,
                 "-d", database, *(arg for name, value in dict(variables).items() for arg in ("-v", "%s=%s" % (name, value)))]
-        done = subprocess.run([str(arg) for arg in argv], input=sql, env=dict(self.env, PGPASSWORD=password), capture_output=True, text=True,
+        return [str(arg) for arg in argv]
+
+    @contextlib.contextmanager
+    def holding(self, sql, database="spoa_llm"):
+        """Runs SQL in a transaction that stays open meanwhile, or until the function that it gives is called."""
+        with subprocess.Popen(self._psql("admin", database), env=dict(self.env, PGPASSWORD=ADMIN), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as one:
+            one.stdin.write("begin; %s; select 'held';\n" % sql)
+            one.stdin.flush()
+            assert one.stdout.readline() == "held\n"
+            yield one.stdin.close
+            one.stdin.close()
+
+    def psql(self, sql, database="spoa_llm", user="admin", password=ADMIN, code=0, variables=()):
+        """Runs SQL by psql, and returns its rows as lists of texts. code=None: returns the CompletedProcess, whatever came of it."""
+        done = subprocess.run(self._psql(user, database, variables), input=sql, env=dict(self.env, PGPASSWORD=password), capture_output=True, text=True,
                               timeout=120 * SLOW)
         if code is None:
             return done

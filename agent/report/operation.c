@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "ledger/ends.h"
 #include "report/print.h"
+#include "report/refusal_words.h"
 
 enum {
 	HOURS_UPTO = 48, /* of a period that is shown by hours, if nobody says how */
@@ -185,6 +186,23 @@ static int by_requests(const void *a, const void *b)
 	return strcmp(x->label ? x->label : "", y->label ? y->label : "");
 }
 
+/* Writes what the refusal means, and what to do. */
+static void write_words(FILE *f, const char *code)
+{
+	const refusal_words *w = refusal_words_find(code);
+
+	fputs(",\"what\":", f);
+	if (w)
+		json_write_text(f, w->what);
+	else
+		fputs("null", f);
+	fputs(",\"todo\":", f);
+	if (w)
+		json_write_text(f, w->todo);
+	else
+		fputs("null", f);
+}
+
 static void write_refusals(FILE *f, figures_groups *l)
 {
 	size_t written = 0;
@@ -201,6 +219,7 @@ static void write_refusals(FILE *f, figures_groups *l)
 		write_part(f, "code", g, 1);
 		fprintf(f, "\"status\":%d,\"requests\":%" PRId64 ",", atoi(g->label), g->sums.requests);
 		write_time(f, "last", true, g->last_ms);
+		write_words(f, code + 1);
 		fputc('}', f);
 	}
 	fputs("],\n", f);

@@ -236,28 +236,32 @@ def test_live(haproxy, make_mock, page):
             answer = gateway.ask("lost-l")
             assert answer.status == 502
             began = time.monotonic()
-            page.until("document.querySelectorAll('#refusals tbody tr').length === %d" % (at - 1))
+            page.until("document.querySelectorAll('#lately tbody tr').length === %d" % (at - 1))
             took = time.monotonic() - began
             assert took < 2 * harness.SLOW, took
-        first = page.js("return document.querySelector('#refusals tbody tr').innerText")
+        first = page.js("return document.querySelector('#lately tbody tr').textContent")
         for text in ("502", "upstream_auth_unavailable", "lost-l", "is not set", answer.response.header("x-request-id")):
             assert text in first, first
-        assert "upstream_auth_unavailable 3" in page.text("#codes")
+        # Folded by reason, of the ledger.
+        page.until("document.querySelector('#refusals [data-value]')?.dataset.value === '3'")
+        told = page.text("#refusals tbody tr")
+        assert "upstream_auth_unavailable" in told and "The newest: lost-l" in told and "is not set" in told, told
         # What HAProxy answers in place of an upstream stands beside the agent's refusals, with its backend.
         answer = gateway.ask("dead-l")
         assert answer.status == 503
-        page.until("document.getElementById('codes').textContent.includes('upstream_unavailable 1')")
-        rows = [row for row in page.rows("#refusals") if any("upstream_unavailable" in cell[0] for cell in row)]
+        page.until("document.getElementById('lately').textContent.includes('upstream_unavailable')")
+        rows = [row for row in page.rows("#lately") if any("upstream_unavailable" in cell[0] for cell in row)]
         told = " ".join(cell[0] for cell in rows[0])
         for text in ("503", "dead-l", "llm-127.0.0.1:1: HAProxy could not connect", answer.response.header("x-request-id")):
             assert text in told, told
-        # What upstreams answered, as `spoa-llm upstreams` has it of a period.
+        # The upstreams of the period.
         page.until("document.querySelectorAll('#upstreams tbody tr').length === 2")
-        by = {row[1][0]: row for row in page.rows("#upstreams")}
-        answered, dead = by["llm-127.0.0.1:%d" % mock.port], by["llm-127.0.0.1:1"]
-        assert answered[0][0] and dead[0][0] == "dead-" and [cell[1] for cell in answered[2:8]] == ["1", "0", "0", "0", "0", "0"], answered
-        assert re.fullmatch(r"[\d.]+\s(ms|s), [\d.]+\s(ms|s)", answered[8][0]) and re.fullmatch(r"[\d.]+\s(ms|s), [\d.]+\s(ms|s)", answered[9][0]), answered
-        assert [cell[1] for cell in dead[2:8]] == ["0", "0", "0", "0", "0", "1"] and dead[8][0] == dead[9][0] == "", dead
+        rows = page.rows("#upstreams")
+        backends = page.js("[...document.querySelectorAll('#upstreams .id')].map((n) => n.title)")
+        answered, dead = (rows[backends.index(backend)] for backend in ("llm-127.0.0.1:%d" % mock.port, "llm-127.0.0.1:1"))
+        assert dead[0][0] == "dead-" and [cell[1] for cell in answered[1:6]] == ["1", "0", "0", "0", "0"], answered
+        assert all(re.fullmatch(r"[\d.]+\s(ms|s)(, [\d.]+\s(ms|s)){2}", cell[0]) for cell in answered[6:8]), answered
+        assert [cell[1] for cell in dead[1:6]] == ["1", "1", "0", "1", "0"] and dead[6][0] == "\u2013, \u2013, \u2013", dead
         for width in (320, 768, 1280):
             page.screen(width, 900)
             assert page.width() <= width
@@ -321,7 +325,7 @@ def test_tab_in_the_background(empty, page):
     assert page.js("document.body.dataset.link") == "live" and not page.shown("#lost")
     with spop.Client(empty.address) as client:
         assert client.ask(spop.question('{"model"'))["deny"]
-    page.until("document.querySelectorAll('#refusals tbody tr').length === 1", 4)
+    page.until("document.querySelectorAll('#lately tbody tr').length === 1", 4)
     page.clean()
 
 
@@ -519,7 +523,9 @@ def test_hostile_names(work, page):
             for name in HOSTILE:
                 assert client.ask(spop.question(json.dumps({"model": name}), id=name[:30]))["deny"]
         page.open(agent.admin).live().view("operation")
-        page.until("document.querySelectorAll('#refusals tbody tr').length === %d" % len(HOSTILE))
+        page.until("document.querySelector('#lately-all').textContent === 'Show all %d'" % len(HOSTILE))
+        page.js("document.getElementById('lately-details').open = true; document.getElementById('lately-all').click(); return 0")
+        page.until("document.querySelectorAll('#lately tbody tr').length === %d" % len(HOSTILE))
         page.view("savings")
         for by in ("model", "project", "client"):
             page.js("document.querySelector('[name=by][value=%s]').click(); return 0" % by)
@@ -530,7 +536,7 @@ def test_hostile_names(work, page):
             expected = {row[by] for row in agent.savings("all", by)["rows"]} - {""}
             assert set(names) == expected and len(names) == len(expected)
             assert {loglines.cleaned(name if by == "model" else name[:60], 256) for name in HOSTILE} <= expected
-        assert page.js("document.querySelectorAll('main img, main script, main svg, main a').length") == 0
+        assert page.js("document.querySelectorAll('main img, main script, main svg, main a[href]:not([href*=view])').length") == 0
         page.screen(360, 800)
         assert page.width() <= 360
         page.clean()
@@ -566,7 +572,7 @@ def test_pictures(work, page):
                 page.screen(width, 900)
                 time.sleep(.3)
                 page.shot(name, height)
-        assert page.rows("#refusals")[0][1][0] == "502 upstream_auth_unavailable"
+        assert page.rows("#refusals")[0][0][0] == "502 upstream_auth_unavailable"
         assert "streams through the tap now" in page.text("#tap") and page.js("return document.querySelector('[data-check=tap] .mark').dataset.level") == "good"
         page.clean()
     for name in ("light", "dark", "phone"):

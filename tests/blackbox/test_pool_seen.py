@@ -192,7 +192,7 @@ def test_the_page(four, page):  # noqa: F811
     assert levels() == ["warn", "bad", "good", "bad"]
     assert [shown[name][4:] for name in "abcd"] == [["1", "0", "0", "0", "1", "0", "429: 1"], ["1", "0", "0", "0", "0", "0", "unreachable: 1"],
                                                     ["2", "0", "0", "0", "0", "1", ""], ["0", "0", "0", "0", "0", "0", ""]], shown
-    assert "pool.four, member c: the upstream closed the connection" in page.js("document.querySelector('#refusals tbody tr').innerText")
+    assert "pool.four, member c: the upstream closed the connection" in page.js("document.querySelector('#lately tbody tr').textContent")
     for scheme, width in (("light", 1280), ("dark", 1280), ("light", 320), ("light", 390)):
         page.media(scheme)
         page.screen(width, 900)

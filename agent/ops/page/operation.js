@@ -1,86 +1,138 @@
 // SPDX-License-Identifier: MIT
 //
-// For who is on call: what happens now, how the upstreams are, and what was refused.
-import { $, ago, big, bytes, clock, count, countFigure, DAY, dayName, el, fill, micros, perSecond, plural, put, table } from "./figures.js";
+// For who is on call: is all well, and if not, what to do; how upstreams do, and what was refused. What is so now comes from /events,
+// the figures of the period from /operation.
+import { $, ago, big, bytes, clock, count, DAY, dayName, el, fill, micros, perSecond, plural, put } from "./figures.js";
 import { ask } from "./connection.js";
 import { makeExplain } from "./explain.js";
+import { change, filter, limits, narrowed, periodName, question } from "./filter.js";
 import { showSpark } from "./plots.js";
+import { makeReader } from "./reader.js";
+import { showTrends, startTrends } from "./trends.js";
+import { showMembers, showRefusals, showTap, showUpstreams, startUpstreams } from "./upstreams.js";
 
-export const name = "operation", params = {};
+const UNHEARD_MS = 10000;  // HAProxy's health check asks the agent twice a second
+const HOURS_UPTO = 2 * DAY; // of a period that is shown by hours unless days are chosen
+const HOURS_KEPT = 40 * DAY; // for so long the ledger has figures of hours with all labels
+const NOBODY = "Is HAProxy running with `llm.cfg`? Its server `agent` has to have an address of `listen`, and HAProxy has to be allowed to open that socket: " +
+	"`spoa-llm check` looks at both files. Until HAProxy reaches an agent it refuses every request with 503 gateway_unavailable.";
+
+export const name = "operation", params = { every: ["", "hour", "day"], errors: ["status", "upstream"], sort: ["first_byte", "whole", "failed", "requests"] };
+
+// ---- now
+
+// Text in which `this` is a command or a name in a file.
+function words(text) {
+	return text.split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
+}
+
+function haproxy({ haproxy: { heard_ms, connections } }) {
+	if (heard_ms == null)
+		return { level: "warn", text: "No HAProxy has asked yet", advice: NOBODY };
+	const text = `HAProxy: last heard ${heard_ms < UNHEARD_MS ? `${(heard_ms / 1000).toFixed(1)} s` : ago(heard_ms / 1000)} ago`;
+	return heard_ms < UNHEARD_MS ? { level: "good", text: `${text}, ${plural(connections, "connection")}` } : { level: "bad", text, advice: NOBODY };
+}
+
+// One line of what is well, and an entry for each thing that is not.
+function showWell(stats) {
+	const { ledger: l, tap, fleet, members, budgets } = stats, heard = haproxy(stats), failing = stats.checks.filter((check) => !check.ok);
+	const resting = members.filter((one) => one.rest_s).length, spent = stats.alerts.some((one) => one.name.startsWith("SpoaLlmBudget"));
+	const wrong = [
+		...stats.alerts.map((one) => ({ name: one.name, level: one.severity === "page" ? "bad" : "warn", alert: true, text: one.what, advice: one.advice, since: one.since })),
+		...failing.map((one) => ({ name: one.part.replaceAll("_", " "), level: one.blocking ? "bad" : "warn", text: one.detail, advice: one.advice })),
+		heard.advice && { name: "HAProxy", ...heard },
+	].filter(Boolean);
+	const worst = wrong.some((one) => one.level === "bad") ? "bad" : wrong.length ? "warn" : "good";
+	const parts = [heard.text, members.length ? (resting ? `${plural(resting, "member")} of ${count(big(members.length))} rest` : "no member rests") : null,
+		tap ? (tap.processes ? `tap: ${plural(tap.streams, "stream")}` : "tap: not heard") : null,
+		fleet ? (fleet.state === "ok" ? "fleet: PostgreSQL has all" : `fleet: ${fleet.state || "not heard yet"}`) : null,
+		l ? `ledger: ${l.state}` : "no ledger",
+		budgets?.accounts.length && !spent ? "budgets: none near its end" : null, wrong.length ? null : "no alert"].filter(Boolean);
+	fill($("well"), worst + wrong.length + parts.join(), () => [
+		el("span", { class: "mark", "data-level": worst }, el("strong", {}, worst === "good" ? "All is well" : `${plural(wrong.length, "thing")} to look at`)),
+		...parts.map((text) => el("span", {}, text))]);
+	fill($("wrong"), JSON.stringify(wrong.map((one) => ({ ...one, ...(one.name === "HAProxy" && { text: "" }) }))), () => wrong.map((one) => el("li", { "data-wrong": one.name, "data-alert": one.alert ? "" : null },
+		el("span", { class: "mark", "data-level": one.level }, one.name, el("span", { class: "unseen" }, one.level === "bad" ? ": urgent" : ": warning")),
+		el("div", { class: "detail" }, el("p", {}, one.text, one.since ? el("span", { class: "dim" }, ` since ${Date.now() - one.since > DAY ? `${dayName(one.since)}, ` : ""}${clock(one.since)}`) : null),
+			one.advice ? el("p", { class: "dim" }, ...words(one.advice)) : null))));
+	if (heard.advice) // its time grows each second
+		put($("wrong").querySelector("[data-wrong=HAProxy] p"), heard.text);
+}
 
 function processText(stats) {
 	const l = stats.ledger;
 	return [`Up ${ago(stats.uptime_s)}`, stats.restarts ? plural(stats.restarts, "restart") + " after a crash" : null,
-		plural(stats.connections ?? 0, "connection"), l ? `${plural(l.stored ?? 0, "record")} stored, ${count(big(l.queued))} queued` : null,
-		l && big(l.dropped) ? `${count(big(l.dropped))} log lines dropped` : null,
-		l ? `journal ${bytes(Number(l.journal_bytes ?? 0))}` : null,
-	].filter(Boolean).join(" \u00b7 ");
+		l ? `${count(big(l.queued))} records queued` : null, l && big(l.dropped) ? `${count(big(l.dropped))} log lines dropped` : null,
+		l ? `journal ${bytes(Number(l.journal_bytes ?? 0))}` : null].filter(Boolean).join(" \u00b7 ");
 }
 
-// What `spoa-llm upstreams` has of a period, here since the agent started; and how the tap and the members of pools are.
-function showUpstreams(stats) {
-	const { upstreams, tap, members } = stats;
-	$("upstreams-card").hidden = !upstreams.length && !tap && !members.length;
-	showMembers(members);
-	fill($("tap"), JSON.stringify(tap), () => !tap ? [] : [[tap.streams, "streams through the tap now"], [tap.streams_total, "since it started"],
-		[tap.fallbacks, "went directly, so estimated"], [tap.cut_client, "ended by clients"], [tap.cut_upstream, "broken off by upstreams"], [tap.unreadable, "not readable, so estimated"],
-		[tap.full, "times full"], [tap.reports_lost, "reports lost, so estimated"]].filter(([n], at) => at < 2 || big(n))
-		.map(([n, text]) => el("li", {}, el("strong", {}, count(big(n))), ` ${text}`)));
-	fill($("upstreams"), JSON.stringify(upstreams), () => !upstreams.length ? el("p", { class: "dim" }, "No upstream was asked yet.") :
-		table("Answers of upstreams since the start", [{ name: "Route" }, { name: "Backend" },
-			...["2xx", "3xx", "4xx", "5xx", "Broken off", "No answer", "First byte p50, p95", "Whole answer p50, p95"].map((name) => ({ name, class: "n" }))],
-		upstreams.map((one) => [el("span", { class: "name" }, one.route || "no route"), el("span", { class: "id" }, one.backend),
-			...["2xx", "3xx", "4xx", "5xx"].map((name) => countFigure(el("span"), big(one.answers[name]))),
-			countFigure(el("span"), big(one.cut)), countFigure(el("span"), big(one.unanswered)),
-			...[one.first_byte_ms, one.whole_ms].map(({ p50, p95 }) => p50 == null ? "" : [p50, p95].map((ms) => micros(ms * 1000).replace(" ", "\u00a0")).join(", "))]), true));
+// ---- the period
+
+let last = null, report = null; // of /events, of /operation
+
+function unit() {
+	const [from, to] = limits();
+	return filter.every === "day" || to - from > HOURS_KEPT ? "day" : filter.every || (to - from <= HOURS_UPTO ? "hour" : "day");
 }
 
-function showMembers(members) {
-	const state = (one) => !one.usable ? ["bad", "no credential"] : one.rest_s ? ["warn", `rests for ${ago(one.rest_s)} after ${one.rest_status}`]
-		: one.unreachable_ms ? ["bad", `not reached at ${clock(one.unreachable_ms)}`] : ["good", "ready"];
-	const whys = (one) => Object.entries(one.declined).filter(([, n]) => big(n)).map(([why, n]) => `${why}: ${count(big(n))}`).join(", ");
-	fill($("members"), JSON.stringify(members), () => !members.length ? [] : [el("h3", {}, "Members of pools"),
-		table("Members of pools, and what became of their requests since the start", [{ name: "Pool" }, { name: "Member" }, { name: "Upstream" }, { name: "State" },
-			...["2xx", "3xx", "4xx", "5xx", "Broken off", "No answer"].map((name) => ({ name, class: "n" })), { name: "Went on to the next" }],
-		members.map((one) => [el("span", { class: "name" }, one.route), el("span", { class: "name" }, one.name), el("span", { class: "id" }, one.upstream ?? "none that is valid"),
-			el("span", { class: "mark", "data-level": state(one)[0] }, state(one)[1]),
-			...["2xx", "3xx", "4xx", "5xx"].map((name) => countFigure(el("span"), big(one.answers[name]))),
-			...[one.cut, one.unanswered].map((n) => countFigure(el("span"), big(n))), whys(one)]), true)]);
-}
+const reader = makeReader({
+	load: async (get) => {
+		const by = unit();
+		const [operation, errors] = await Promise.all([get(question("operation", { unit: by })), filter.errors === "upstream" ? get(question("savings", { by, split: "backend" })) : null]);
+		return { ...operation, errors };
+	},
+	show(data) {
+		report = data;
+		const some = big(data.totals.requests) > 0n;
+		put($("trend-title"), `Requests ${periodName()}`);
+		if (some) {
+			showTrends(data);
+			showUpstreams(data.upstreams);
+		} else {
+			put($("empty-text"), `No request ended ${periodName()}${narrowed() ? " with these labels" : ""}.`);
+			$("empty-all").hidden = filter.since === "all" && !narrowed();
+		}
+		put($("apart"), big(data.not_told_apart) ? `${plural(data.not_told_apart, "request")} had more combinations of labels than are kept for a day, and are missing where a filter is set.` : "");
+		if (last)
+			showRefusals(last, data.refusals);
+		return some;
+	},
+	forget: () => (report = null),
+});
 
-function showRefusals(stats) {
-	// The agent's own, and those of which it knows by HAProxy's log lines only.
-	const counts = { ...stats.refusals_by_code };
-	for (const [code, n] of Object.entries(stats.haproxy_refusals_by_code ?? {}))
-		counts[code] = Number(counts[code] ?? 0) + Number(n);
-	const codes = Object.entries(counts).filter(([, n]) => big(n)).sort((a, b) => Number(b[1]) - Number(a[1]));
-	fill($("codes"), JSON.stringify(codes), () => codes.map(([code, n]) => el("li", {}, `${code} `, el("strong", {}, count(big(n))))));
-	fill($("refusals"), JSON.stringify(stats.refusals), () => {
-		if (!stats.refusals.length)
-			return el("p", { class: "dim" }, "None. No request was refused since the start.");
-		return table("Last refusals, newest first",
-			["Time", "Reason", "Model", "Route", "Why", "Request"].map((name) => ({ name })),
-			stats.refusals.map((one) => {
-				const at = new Date(one.time);
-				return [el("time", { datetime: at.toISOString(), title: at.toISOString() },
-					(Date.now() - at > DAY ? dayName(at) + ", " : "") + clock(at)),
-					el("span", {}, el("strong", {}, String(one.status)), " ", one.code), one.model, one.route, [one.backend, one.member && `member ${one.member}`].filter(Boolean).join(", ") + (one.backend ? ": " : "") + one.problem,
-					one.id ? el("span", { class: "id" }, one.id) : ""];
-			}), true);
-	});
-}
+// ---- the view
 
 export function start() {
 	makeExplain(ask);
+	startTrends();
+	startUpstreams(() => {
+		if (report)
+			showUpstreams(report.upstreams);
+		if (last)
+			showRefusals(last, last.ledger ? report?.refusals : null);
+	});
+	for (const id of ["every", "errors"])
+		$(id).addEventListener("change", (event) => change({ [id]: event.target.value }, true));
 }
 
-export function show() {}
+export function show() {
+	const [from, to] = limits();
+	for (const input of document.querySelectorAll("#every input")) {
+		input.checked = input.value === unit();
+		input.disabled = input.value === "hour" && to - from > HOURS_KEPT;
+	}
+	for (const input of document.querySelectorAll("#errors input"))
+		input.checked = input.value === filter.errors;
+	reader.refresh(true);
+}
 
-export function live(stats) {
+export function live(stats, changed) {
+	last = stats;
 	put($("rate"), perSecond(stats.now.requests_per_s));
 	put($("refused-rate"), perSecond(stats.now.refused_per_s));
 	put($("p50"), micros(stats.now.latency_us.p50));
 	put($("p99"), micros(stats.now.latency_us.p99));
+	showWell(stats);
 	fill($("checks"), JSON.stringify(stats.checks), () => stats.checks.map((check) => {
 		const level = check.ok ? "good" : check.blocking ? "bad" : "warn";
 		return el("li", { "data-check": check.part },
@@ -90,8 +142,13 @@ export function live(stats) {
 	}));
 	put($("process"), processText(stats));
 	showSpark(stats.rate_history ?? []);
-	showUpstreams(stats);
-	showRefusals(stats);
+	showTap(stats.tap);
+	showMembers(stats.members);
+	showRefusals(stats, stats.ledger ? report?.refusals : null);
+	if (changed)
+		reader.soon();
 }
 
-export function hide() {}
+export function hide() {
+	reader.hide();
+}

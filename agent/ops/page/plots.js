@@ -39,6 +39,17 @@ export const ticks = {
 	dollars: (value) => (value < 0 ? MINUS : "") + "$" + (Math.abs(value) >= 10000 ? ticks.whole(Math.abs(value)) : +Math.abs(value).toPrecision(6)),
 };
 
+// Gives a chart's axes and tooltip their colours, and draws it.
+export function paintAxes(chart) {
+	for (const axis of Object.values(chart.options.scales)) {
+		axis.ticks.color = css("dim");
+		axis.grid.color = css("grid");
+		axis.grid.drawBorder = false;
+	}
+	Object.assign(chart.options.plugins.tooltip, { backgroundColor: css("ink"), titleColor: css("card"), bodyColor: css("card") });
+	chart.update();
+}
+
 // A chart of stacked bars in the canvas `id`. show(buckets, sets): each bucket has `name` and `open` (true: it is not over yet, so it is
 // drawn striped); each set has `label`, value(bucket) as BigInt, `scale` (what 1 on the axis is), `color`, and perhaps `stack`.
 // `shown`: formats a value; `picked(bucket)`: a bar was clicked.
@@ -71,13 +82,7 @@ export function barChart(id, tick, shown, picked) {
 			set.borderWidth = buckets.map((one) => ((estimated || one.open) && buckets.length < OUTLINED ? 1 : 0));
 			set.maxBarThickness = 40;
 		});
-		for (const axis of Object.values(chart.options.scales)) {
-			axis.ticks.color = css("dim");
-			axis.grid.color = css("grid");
-			axis.grid.drawBorder = false;
-		}
-		Object.assign(chart.options.plugins.tooltip, { backgroundColor: css("ink"), titleColor: css("card"), bodyColor: css("card") });
-		chart.update();
+		paintAxes(chart);
 	});
 	return { show(newBuckets, newSets) {
 		[buckets, sets] = [newBuckets, newSets];

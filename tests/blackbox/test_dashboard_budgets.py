@@ -1,5 +1,7 @@
 """The dashboard's budgets of clients and projects, and its form that asks what would become of a request, in a real Chromium."""
 import json
+import socket
+import time
 
 import pytest
 
@@ -65,6 +67,25 @@ def test_budgets(admin, work, page):
     keys.write(work / "clients.json", [keys.entry("eve", KEYS["eve"])])
     page.until("document.getElementById('budgets-card').hidden", 15)
     page.clean()
+
+
+def test_what_other_gateways_spend(admin, work, page):
+    """It counts in the bar and stands beside what was spent here; when it is not known any more, the page says what is withheld and why."""
+    agent = budgeted(admin, work, fleet_uri="postgresql://x@/y", fleet_listen=["dgram@%s/fleet" % work])
+    spent(agent, [("alice", "", 0, 100)])
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as shipper:
+        shipper.connect(str(work / "fleet"))
+        shipper.send(json.dumps({"v": 1, "kind": "spent", "pass": 1, "first": True, "day": int(time.time() // 86400), "gateways": 2, "spent": [[4, "alice", 4000000, 0, 0]],
+                                 "last": True}).encode())
+    page.open(agent.admin).live("ok")
+    row = "[...document.querySelectorAll('#budgets tbody tr')].find((row) => row.textContent.startsWith('alice'))"
+    page.until(row + "?.innerText.includes('50.0% of $0.01 a day')", 15)
+    page.until(row + ".innerText.includes('withheld, because what other gateways spend is not known')", 15)
+    [alice], one = [row for row in page.js(FIGURES) if row["name"] == "alice"], agent.account("alice")
+    assert (one["spent_nano"], one["elsewhere_nano"], one["withheld_nano"]) == (1000000, 4000000, 2500000)
+    assert "on other gateways" in alice["text"] and alice["bar"][0][:3] == [False, "0%", "50%"]
+    for what in ("spent", "elsewhere", "withheld"):
+        assert alice[what] == [str(one[what + "_nano"]), dollars(one[what + "_nano"]), exact(one[what + "_nano"])]
 
 
 def test_no_clients_no_budgets(admin, page):

@@ -170,7 +170,7 @@ static bool find_place(otlp *o, const store_id *id, err *e)
 	if (store_first_since(o->store, since - BEGIN_MS, &first, e) != STORE_OK)
 		return false;
 	p->position = first - 1;
-	if (p->time_ms == 0)
+	if (p->time_ms == 0 && since > BEGIN_MS)
 		p->time_ms = since - BEGIN_MS;
 	memcpy(p->uuid, id->uuid, sizeof p->uuid);
 	memcpy(p->epoch, id->epoch, sizeof p->epoch);

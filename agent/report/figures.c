@@ -74,18 +74,40 @@ static void forget(void *ctx)
 
 	while (l->count)
 		free(l->items[--l->count].label);
+	times_deinit(&l->times);
+	l->times = (store_times){ .bins = NULL };
+	l->total = (figures_group){ .label = NULL };
+}
+
+static void read_times(figures_group *g, const store_times *times)
+{
+	static const unsigned percents[] = { 50, 95, 99 };
+
+	for (time_which w = 0; w < TIME_KINDS; w++)
+		for (size_t i = 0; i < 3; i++)
+			g->ms[w][i] = times ? times_percentile(times, w, percents[i]) : -1;
+}
+
+/* False: out of memory. */
+static bool add_to_total(figures_groups *l, const store_facet *f)
+{
+	store_sums_merge(&l->total.sums, f->sums);
+	for (size_t i = 0; i < 6; i++)
+		l->total.status[i] += f->status[i];
+	if (f->last_ms > l->total.last_ms)
+		l->total.last_ms = f->last_ms;
+	return !f->times || times_merge(&l->times, f->times);
 }
 
 static bool keep(void *ctx, const store_facet *f)
 {
-	static const unsigned percents[] = { 50, 95, 99 };
 	figures_groups *l = ctx;
 	figures_group *items = list_grow(l->items, &l->room, l->count, sizeof *items);
 	char *label = f->label ? strdup(f->label) : NULL;
 
 	if (items)
 		l->items = items;
-	if (!items || (f->label && !label)) {
+	if (!items || (f->label && !label) || !add_to_total(l, f)) {
 		free(label);
 		l->failed = true;
 		return false;
@@ -93,9 +115,7 @@ static bool keep(void *ctx, const store_facet *f)
 	figures_group *g = &l->items[l->count++];
 	*g = (figures_group){ .time_ms = f->time_ms, .label = label, .sums = *f->sums, .last_ms = f->last_ms };
 	memcpy(g->status, f->status, sizeof g->status);
-	for (time_which w = 0; w < TIME_KINDS; w++)
-		for (size_t i = 0; i < 3; i++)
-			g->ms[w][i] = f->times ? times_percentile(f->times, w, percents[i]) : -1;
+	read_times(g, f->times);
 	return true;
 }
 
@@ -104,6 +124,7 @@ int figures_read(const figures_source *source, const store_facet_question *q, fi
 {
 	int result = source->facets(source->from, q, keep, forget, l, told, e);
 
+	read_times(&l->total, &l->times);
 	if (!l->failed)
 		return result;
 	err_memory(e);

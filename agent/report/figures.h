@@ -43,6 +43,9 @@ typedef struct figures_groups {
 	figures_group *items;
 	size_t count, room;
 	bool failed; /* out of memory */
+	/* All groups together. */
+	figures_group total;
+	store_times times;
 } figures_groups;
 
 /* Reads the answer to `q` into `l`, which is empty. Returns what the source has returned. */

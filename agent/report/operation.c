@@ -16,7 +16,7 @@ enum {
 
 typedef struct operation {
 	facet_unit unit;
-	figures_groups series, totals, upstreams, refusals, groups;
+	figures_groups series, upstreams, refusals, groups;
 	store_facets_told told; /* of the series */
 	int64_t untold;
 } operation;
@@ -48,9 +48,7 @@ static int read_all(const view_question *q, const figures_source *source, operat
 	store_facets_told told;
 	int result = read_groups(q, source, FACET_NONE, o->unit, true, &o->series, &o->told, e);
 
-	if (!result)
-		result = read_groups(q, source, FACET_NONE, FACET_WHOLE, true, &o->totals, &told, e);
-	o->untold = told.untold;
+	o->untold = o->told.untold;
 	if (!result)
 		result = read_groups(q, source, FACET_UPSTREAM | FACET_BIT(FACET_CODE), FACET_WHOLE, true,
 				     &o->upstreams, &told, e);
@@ -263,7 +261,6 @@ static void write_groups(FILE *f, const view_question *q, figures_groups *l)
 
 static void write_all(FILE *f, const view_question *q, operation *o)
 {
-	static const figures_group none = { .ms = { { -1, -1, -1 }, { -1, -1, -1 } } };
 	const int64_t length = o->unit == FACET_DAYS ? DAY_MS : HOUR_MS, now = clock_wall_ms();
 	const period p = { o->told.from_ms, o->told.to_ms };
 
@@ -276,7 +273,7 @@ static void write_all(FILE *f, const view_question *q, operation *o)
 	fputs(",\n", f);
 	write_series(f, o);
 	fputs("\"totals\":{", f);
-	write_figures(f, o->totals.count ? &o->totals.items[0] : &none);
+	write_figures(f, &o->series.total);
 	fputs("},\n", f);
 	write_upstreams(f, &o->upstreams);
 	write_refusals(f, &o->refusals);
@@ -312,7 +309,6 @@ view_result operation_answer(const view_question *q, const figures_source *sourc
 	if (!*result)
 		write_all(out, q, &o);
 	figures_groups_deinit(&o.series);
-	figures_groups_deinit(&o.totals);
 	figures_groups_deinit(&o.upstreams);
 	figures_groups_deinit(&o.refusals);
 	figures_groups_deinit(&o.groups);

@@ -22,7 +22,7 @@ def test_keyboard(full, page):
         seen.append(name)
         unseen += [] if visible else [name]
     doubts = page.js("document.querySelectorAll('#trust-list [data-narrow]').length")
-    assert seen == ["skip", "savings", "operation", "since", "dates", "add", "copy", "print"] + ["model"] * doubts + [
+    assert seen == ["skip", "savings", "operation", "requests", "since", "dates", "add", "copy", "print"] + ["model"] * doubts + [
         "exact", "split", "unit", "time", "money-table", "tokens-table", "by", "groups", "requests", "tokens", "cost", "gateway", "saved"] + (
         ["model"] * len(page.rows("#groups"))) + (["groups-all"] if page.shown("#groups-all") else []), seen
     assert not unseen

@@ -154,8 +154,10 @@ def test_slow_answers(many, page):
     page.js("window.answered = Promise.all(window.held.splice(0).reverse().map((go) => go())); window.held = null; return 0")
     page.until(PLACE + ".startsWith('1\u2013')")
     same(settled(page), wants[::-1])
-    page.js(LIST + "list.scrollTop = .4 * list.scrollHeight; return 0")
-    same(settled(page), wants[::-1])
+    page.js("return window.answered.then(() => 0)")
+    for share in (.3, .5):
+        page.js(LIST + "list.scrollTop = arguments[0] * list.scrollHeight; return 0", share)
+        same(settled(page), wants[::-1])
     page.clean()
 
 

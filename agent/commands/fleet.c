@@ -17,11 +17,51 @@
 #include "base/whole_file.h"
 #include "commands/ask.h"
 #include "commands/fleet_command.h"
+#include "commands/interrupt.h"
+#include "commands/progress.h"
 #include "config/fleet.h"
 #include "report/fleet_list.h"
 #include "report/print.h"
 
 /* ---- init */
+
+typedef struct filling {
+	progress shown;
+	int64_t days;
+	bool stopped;
+} filling;
+
+static bool on_filled(void *ctx, const char *gateway, int64_t day_s)
+{
+	filling *f = ctx;
+
+	(void)gateway;
+	(void)day_s;
+	progress_time(&f->shown, ++f->days, 0);
+	f->stopped = interrupted();
+	return !f->stopped;
+}
+
+/* Makes the sums that a newer version of the schema has of what was there before. */
+static int fill(pq *conn)
+{
+	filling f = { .shown = progress_begin("adding up days") };
+	char count[PRINT_NUMBER];
+	err e;
+
+	interrupt_begin();
+	pq_result result = fleet_fill(conn, on_filled, &f, &e);
+	progress_end(&f.shown);
+	if (result != PQ_OK)
+		return fleet_command_failed(result, &e);
+	if (f.stopped)
+		printf("stopped after %s days of gateways, the newest ones; `spoa-llm fleet init` goes on with the others\n",
+		       print_count(count, f.days));
+	else if (f.days)
+		printf("%s days of gateways that were there before are added up by day and by all labels\n",
+		       print_count(count, f.days));
+	return f.stopped ? EXIT_INTERRUPTED : EX_OK;
+}
 
 int command_fleet_init(const config *c, const ledger_request *ask)
 {
@@ -42,8 +82,11 @@ int command_fleet_init(const config *c, const ledger_request *ask)
 	else
 		printf("the schema spoa_llm is made, version %d; `spoa-llm fleet add NAME` makes the role of a gateway\n",
 		       is);
+	if (result == PQ_OK)
+		code = fill(conn);
 	pq_close(conn);
-	return code == EX_OK ? finish_output() : code;
+	int output = finish_output();
+	return code == EX_OK ? output : code;
 }
 
 /* ---- add */

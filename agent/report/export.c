@@ -164,7 +164,7 @@ void export_column(const record *r, const record_column *c)
 	write_column(stdout, r, c, true);
 }
 
-static bool write_fleet_row(void *ctx, const char *gateway, const record *r)
+static bool write_fleet_row(void *ctx, const record *r, const char *gateway)
 {
 	export *x = ctx;
 

@@ -8,11 +8,15 @@
 #include "ship/ask.h"
 #include "ship/pq.h"
 
-/* {"about":"savings","since":"30d","by":"model"}: a text that is NULL is left out. */
+/* {"about":"savings","since":"30d","by":"model"}: `about` is the path of the agent's address, and the others are its
+ * parameters (report/view.h), without `scope`. */
+typedef struct fleet_parameter {
+	const char *name, *value;
+} fleet_parameter;
 typedef struct fleet_question {
-	const char *about;              /* savings, as `spoa-llm savings --fleet`; gateways, as `spoa-llm fleet list` */
-	const char *since, *until, *by; /* as savings_prepare() has them */
-	const char *format;             /* json, csv */
+	const char *about; /* savings, operation, requests, request; gateways, as `spoa-llm fleet list` */
+	size_t count;
+	const fleet_parameter *items;
 } fleet_question;
 
 /* Asks the shipper at `address`: see ask_shipper(). */

@@ -193,7 +193,7 @@ static int read_fleet(void *from, store_group group, const savings_report *r, bo
 {
 	const period *p = &r->period;
 	pq_result result = filter_is_empty(&r->only) ?
-				   fleet_report(from, group, p->from_ms, p->to_ms, each, l, e) :
+				   fleet_report(from, NULL, group, p->from_ms, p->to_ms, each, l, e) :
 				   fleet_report_found(from, group, p->from_ms, p->to_ms, &r->only, each, l, e);
 
 	return l->failed || l->full ? PQ_FAILED : (int)result;
@@ -269,7 +269,7 @@ static void write_filter(FILE *f, const savings_report *r)
 	} labels[] = {
 		{ "model", r->only.model },   { "route", r->only.route },   { "project", r->only.project },
 		{ "client", r->only.client }, { "member", r->only.member }, { "code", r->only.code },
-		{ "id", r->only.id },
+		{ "id", r->only.id },         { "gateway", r->gateway },
 	};
 	char text[PRINT_NUMBER];
 	bool any = false;

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/list.h"
 #include "base/sum.h"
+#include "report/figures_fleet.h"
 
 enum {
 	FORECAST_DAYS = 7, /* whole days that a forecast is made from */
@@ -20,6 +21,8 @@ bool savings_prepare_view(savings_report *r, const view_question *q, err *e)
 {
 	if (!savings_prepare(r, q->since, q->until, q->by, q->fleet, e))
 		return false;
+	if (q->fleet)
+		r->rows.most = r->models.most = r->clients.most = FIGURES_FLEET_LINES;
 	r->only = q->only;
 	r->gateway = q->gateway;
 	r->split = q->split ? view_label_of(q->split) : NULL;

@@ -316,6 +316,8 @@ static host_result ask_fleet(admin_host *h, const fleet_question *q, FILE *out, 
 		return HOST_OK;
 	case ASK_WRONG:
 		return HOST_BAD_REQUEST;
+	case ASK_NONE:
+		return HOST_NOT_FOUND;
 	case ASK_AWAY:
 		break;
 	}
@@ -325,24 +327,12 @@ static host_result ask_fleet(admin_host *h, const fleet_question *q, FILE *out, 
 /* Asks the shipper what this agent is asked. It reads the parameters itself, because it may be of another version. */
 static host_result ask_fleet_figures(admin_host *h, const host_question *ask, FILE *out, err *e)
 {
-	fleet_question q = { .about = ask->about };
-	const struct {
-		const char *name, **to;
-	} texts[] = { { "since", &q.since }, { "until", &q.until }, { "by", &q.by }, { "format", &q.format } };
-	enum { TEXTS = sizeof texts / sizeof texts[0] };
+	fleet_parameter items[HOST_PARAMETERS];
+	fleet_question q = { ask->about, 0, items };
 
-	for (size_t i = 0; i < ask->count; i++) {
-		const host_parameter *p = &ask->items[i];
-		size_t t = 0;
-		while (t < TEXTS && strcmp(texts[t].name, p->name) != 0)
-			t++;
-		if (t < TEXTS && *p->value)
-			*texts[t].to = p->value;
-		else if (t == TEXTS && *p->value && strcmp(p->name, "scope") != 0) {
-			err_set(e, "%s: the figures of a fleet cannot be asked so yet", p->name);
-			return HOST_BAD_REQUEST;
-		}
-	}
+	for (size_t i = 0; i < ask->count; i++)
+		if (strcmp(ask->items[i].name, "scope") != 0)
+			items[q.count++] = (fleet_parameter){ ask->items[i].name, ask->items[i].value };
 	return ask_fleet(h, &q, out, e);
 }
 

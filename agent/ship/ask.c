@@ -10,7 +10,7 @@
 #include "base/address.h"
 #include "base/clock.h"
 
-const char *const ask_result_names[ASK_AWAY + 1] = { "ok", "wrong", "away" };
+const char *const ask_result_names[ASK_AWAY + 1] = { "ok", "wrong", "none", "away" };
 
 typedef struct asking {
 	int fd, stop_fd;

@@ -26,6 +26,7 @@ enum {
 typedef enum ask_result {
 	ASK_OK,
 	ASK_WRONG, /* the question is at fault */
+	ASK_NONE,  /* there is no such request */
 	ASK_AWAY,  /* there is no answer now */
 } ask_result;
 

@@ -127,6 +127,21 @@ pq_result fleet_init(pq *c, int *was, int *is, err *e)
 	return result;
 }
 
+pq_result fleet_fill(pq *c, bool (*each)(void *ctx, const char *gateway, int64_t day_s), void *ctx, err *e)
+{
+	pq_result result = PQ_OK;
+	bool more = true;
+
+	while (more && result == PQ_OK) {
+		pq_rows *rows = NULL;
+		result = pq_run(c, "SELECT name, day FROM spoa_llm.fill()", 0, NULL, &rows, e);
+		more = result == PQ_OK && pq_rows_count(rows) && !pq_is_null(rows, 0, 1) &&
+		       each(ctx, pq_text(rows, 0, 0), pq_int(rows, 0, 1));
+		pq_rows_free(rows);
+	}
+	return result;
+}
+
 /* ---- roles */
 
 /* Of one gateway at a time: `ship` has two, a command one. So no gateway can take all that the server has. */

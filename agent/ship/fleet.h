@@ -13,6 +13,10 @@
 /* Makes the schema, or brings it to this program's version, and makes the partitions of the months around now, in one
  * transaction. Sets `*was` and `*is` to the versions; 0: there was none. */
 MUST_CHECK pq_result fleet_init(pq *c, int *was, int *is, err *e);
+/* Makes the sums by day and the facets of what was there before version 2 of the schema, which nothing else makes: a
+ * day of a gateway in each transaction, the newest first. Calls `each` after each of them, until it returns false; the
+ * next call goes on from there. */
+MUST_CHECK pq_result fleet_fill(pq *c, bool (*each)(void *ctx, const char *gateway, int64_t day_s), void *ctx, err *e);
 
 /* Makes the role of the gateway or `reader` with this name, or gives the role that is there a new password if
  * `replace`. */

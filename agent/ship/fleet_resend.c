@@ -132,6 +132,11 @@ static pq_result recount(const resending *r, int64_t from_s, int64_t to_s)
 			result = pq_run(r->c, sql->clear, 3, values, NULL, r->e);
 		if (result == PQ_OK)
 			result = pq_run(r->c, sql->recount, 3, values, NULL, r->e);
+		snprintf(from, sizeof from, "%" PRId64, day);
+		snprintf(to, sizeof to, "%" PRId64, day + DAY);
+		if (result == PQ_OK)
+			result = pq_run(r->c, "SELECT spoa_llm.recount($1::int, $2::bigint, $3::bigint)", 3, values,
+					NULL, r->e);
 		result = end(r, result);
 	}
 	pq_rows_free(days);

@@ -12,6 +12,8 @@
  * first `fleet init`. */
 #define FLEET_LOCK "1397509709"
 
+#include "ship/fleet_schema_2.h"
+
 /* clang-format off */
 /* The columns of `requests` that are those of the local ledger, in the order of record_columns[] (ledger/columns.h). No
  * column is a timestamptz, because a clock may be anywhere: the view `ledger` shows times. */
@@ -315,15 +317,20 @@
 	"GRANT SELECT ON spoa_llm.drift TO spoa_llm_writer, spoa_llm_reader;"
 /* clang-format on */
 
+/* Each list of sums stands several times in the functions of version 2. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Woverlength-strings"
 static const struct fleet_schema {
 	int version;
 	const char *sql;
 } fleet_schema[] = {
-	{ 1, FLEET_TABLES_1 },  { 1, FLEET_CHECKS_1 },   { 1, FLEET_REGISTER_1 }, { 1, FLEET_PARTITIONS_1 },
-	{ 1, FLEET_COMPARE_1 }, { 1, FLEET_RIGHTS_1 },   { 1, FLEET_VIEW_1 },     { 1, FLEET_SHARED_1 },
-	{ 1, FLEET_DRIFT_1 },   { 1, FLEET_SPENDING_1 }, { 1, FLEET_BUDGETS_1 },
+	{ 1, FLEET_TABLES_1 },   { 1, FLEET_CHECKS_1 },   { 1, FLEET_REGISTER_1 }, { 1, FLEET_PARTITIONS_1 },
+	{ 1, FLEET_COMPARE_1 },  { 1, FLEET_RIGHTS_1 },   { 1, FLEET_VIEW_1 },     { 1, FLEET_SHARED_1 },
+	{ 1, FLEET_DRIFT_1 },    { 1, FLEET_SPENDING_1 }, { 1, FLEET_BUDGETS_1 },  { 2, FLEET_TABLES_2 },
+	{ 2, FLEET_TRIGGERS_2 }, { 2, FLEET_FILL_2 },     { 2, FLEET_SHARED_2 },
 };
+#pragma GCC diagnostic pop
 
-enum { FLEET_SCHEMA_VERSION = 1 };
+enum { FLEET_SCHEMA_VERSION = 2 };
 
 #endif

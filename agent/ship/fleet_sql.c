@@ -6,31 +6,9 @@
 
 #include "base/text.h"
 #include "ledger/columns.h"
+#include "ship/fleet_sums.h"
 
-/* ---- sums, as store_sums_add() adds them */
-
-/* A row without counts adds nothing; greatest() leaves a NULL out. */
-#define KNOWN(column) "greatest(" column ", 0)"
-#define IF(condition, value) "CASE WHEN " condition " THEN " value " ELSE 0 END"
-#define FAILED "code = '' AND (status < 100 OR status >= 400 OR left(termination, 1) NOT IN ('', '-', 'L', 'C', 'c'))"
-#define TOKENS KNOWN("input") "::numeric + " KNOWN("output") " + " KNOWN("cache_read") " + " KNOWN("cache_write")
-
-/* X(name, what a row adds), in the order of STORE_SUMS (ledger/store_schema.h). */
-/* clang-format off */
-#define FLEET_SUMS(X) \
-	X("requests", "1") X("streams", "stream") X("refused", IF("code <> ''", "1")) X("failed", IF(FAILED, "1")) \
-	X("input", KNOWN("input")) X("output", KNOWN("output")) X("cache_read", KNOWN("cache_read")) \
-	X("cache_write", KNOWN("cache_write")) X("saved", "saved") X("cost", "cost") \
-	X("saved_compression", "saved_compression") X("saved_cache", "saved_cache") X("saved_routing", "saved_routing") \
-	X("bytes_in", KNOWN("bytes_in")) X("bytes_out", KNOWN("bytes_out")) \
-	X("estimated_requests", IF("usage = 3", "1")) X("estimated_output", IF("usage = 3", KNOWN("output"))) \
-	X("estimated_cost", IF("usage = 3", "cost")) X("partial_requests", IF("usage = 2", "1")) \
-	X("unpriced_requests", IF("price = 2", "1")) X("unpriced_tokens", IF("price = 2", TOKENS)) \
-	X("unknown_requests", IF("usage = 4", "1")) X("partly_priced_requests", IF("price = 3", "1")) \
-	X("untold_requests", IF("tap = 2", "1")) X("estimated_saved_compression", IF("usage = 3", "saved_compression")) \
-	X("estimated_saved_cache", IF("usage = 3", "saved_cache")) \
-	X("estimated_saved_routing", IF("usage = 3", "saved_routing"))
-/* clang-format on */
+/* ---- lists of sums */
 
 #define OF_ROWS(name, value) ", sum(" value ") AS " name
 #define NAME(name, value) ", " name

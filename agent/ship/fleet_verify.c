@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ship/fleet_verify.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 
@@ -18,45 +19,113 @@ _Static_assert(sizeof names / sizeof names[0] == FLEET_SUMS_COUNT, "each sum is 
 typedef struct telling {
 	fleet_difference tell;
 	void *ctx;
+	const char *problem;
 } telling;
 
 static bool tell_hour(void *ctx, const pq_rows *row)
 {
 	const telling *t = ctx;
 
-	t->tell(t->ctx, pq_text(row, 0, 0), pq_int(row, 0, 1),
-		"the sums of the hour are not those of its rows in PostgreSQL");
+	t->tell(t->ctx, pq_text(row, 0, 0), pq_int(row, 0, 1), t->problem);
 	return true;
 }
 
+/* Sums of gateways that the role may see, in the hours from $2 up to $3; $1 is not used. */
+typedef enum source {
+	ROWS,
+	HOURS,
+	HOURS_OF_DAYS, /* the hours of each day added up */
+	DAYS,
+	FACETS_OF_HOURS,
+	FACETS_OF_DAYS,
+	FACETS_OF_HOURS_OF_DAYS,
+} source;
+
+/* Days of which the period has all hours. */
+enum { DAY = 86400 };
+#define IN_DAYS "bucket >= ($2::bigint + 86399) / 86400 * 86400 AND bucket < $3::bigint / 86400 * 86400"
+#define IN_HOURS "bucket >= $2::bigint AND bucket < $3::bigint"
+#define OWN "gateway IN (SELECT no FROM spoa_llm.gateways)"
+#define OF_KINDS "SELECT gateway, kind::smallint AS kind, bucket, label"
+
+static int write_source(char *out, size_t room, source from)
+{
+	switch (from) {
+	case ROWS:
+		return snprintf(out, room,
+				OF_KINDS "%s FROM (SELECT gateway, " FLEET_HOUR " AS bucket, " FLEET_LABELS
+					 "%s FROM spoa_llm.requests WHERE " FLEET_ROWS_OF_HOURS
+					 " GROUP BY gateway, bucket, " FLEET_LABELS ") AS changes" FLEET_KINDS
+					 " GROUP BY gateway, kind, bucket, label",
+				fleet_sums_sums, fleet_sums_of_rows);
+	case HOURS:
+		return snprintf(out, room, "SELECT gateway, kind, bucket, label%s FROM spoa_llm.hourly WHERE " IN_HOURS,
+				fleet_sums_names);
+	case HOURS_OF_DAYS:
+		return snprintf(out, room,
+				"SELECT gateway, kind, bucket - bucket %% 86400 AS day, label%s FROM spoa_llm.hourly"
+				" WHERE " IN_DAYS " GROUP BY gateway, kind, day, label",
+				fleet_sums_sums);
+	case DAYS:
+		return snprintf(out, room,
+				"SELECT gateway, kind, bucket, label%s FROM spoa_llm.fleet_daily WHERE " OWN
+				" AND " IN_DAYS,
+				fleet_sums_names);
+	case FACETS_OF_HOURS:
+	case FACETS_OF_DAYS:
+	case FACETS_OF_HOURS_OF_DAYS:
+		break;
+	}
+	return snprintf(out, room,
+			"SELECT gateway, kind::smallint AS kind, bucket - bucket %% %d AS begin, label%s"
+			" FROM spoa_llm.fleet_facets" FLEET_KINDS " WHERE " OWN " AND unit = %d AND %s"
+			" GROUP BY gateway, kind, begin, label",
+			from == FACETS_OF_HOURS ? 3600 : DAY, fleet_sums_sums, from == FACETS_OF_DAYS,
+			from == FACETS_OF_HOURS ? IN_HOURS : IN_DAYS);
+}
+
+static const struct {
+	source one, other;
+	const char *since; /* a condition on the gateway `g` and the bucket of `d` that differs */
+	const char *problem;
+} comparisons[] = {
+	{ ROWS, HOURS, "d.bucket * 1000 >= (SELECT value::numeric FROM spoa_llm.meta WHERE key = 'kept_since_ms')",
+	  "the sums of the hour are not those of its rows in PostgreSQL" },
+	{ HOURS_OF_DAYS, DAYS, "d.bucket >= g.daily_from",
+	  "the sums of the day are not those of its hours in PostgreSQL" },
+	{ FACETS_OF_HOURS, HOURS, "d.bucket >= g.facets_from",
+	  "the sums of the hour by all labels are not those of its rows in PostgreSQL" },
+	{ FACETS_OF_DAYS, FACETS_OF_HOURS_OF_DAYS, "d.bucket >= g.facets_from",
+	  "the sums of the day by all labels are not those of its hours in PostgreSQL" },
+};
+
 pq_result fleet_check_sums(pq *c, int64_t from_s, int64_t to_s, fleet_difference tell, void *ctx, err *e)
 {
-	char sql[FLEET_SQL_MAX], from[24], to[24];
-	/* $1 is not used: the conditions on hours have $2 and $3. */
+	char sql[FLEET_SQL_MAX], one[FLEET_SQL_MAX / 3], other[FLEET_SQL_MAX / 3], from[24], to[24];
 	const char *values[] = { "0", from, to };
-	telling t = { tell, ctx };
+	telling t = { tell, ctx, NULL };
+	pq_result result = PQ_OK;
 
 	snprintf(from, sizeof from, "%" PRId64, from_s);
 	snprintf(to, sizeof to, "%" PRId64, to_s);
-	int len = snprintf(
-		sql, sizeof sql,
-		"WITH kept AS (SELECT value::numeric AS since FROM spoa_llm.meta WHERE key = 'kept_since_ms'),"
-		" changes AS (SELECT gateway, " FLEET_HOUR " AS bucket, " FLEET_LABELS "%s FROM spoa_llm.requests"
-		" WHERE $1::int = 0 AND " FLEET_ROWS_OF_HOURS " GROUP BY gateway, bucket, " FLEET_LABELS "),"
-		" of_rows AS (SELECT gateway, kind::smallint AS kind, bucket, label%s FROM changes" FLEET_KINDS
-		" GROUP BY gateway, kind, bucket, label),"
-		" of_hours AS (SELECT gateway, kind, bucket, label%s FROM spoa_llm.hourly WHERE bucket >= $2::bigint"
-		" AND bucket < $3::bigint AND NOT (%s)),"
-		" differ AS ((SELECT * FROM of_rows EXCEPT SELECT * FROM of_hours) UNION ALL"
-		" (SELECT * FROM of_hours EXCEPT SELECT * FROM of_rows))"
-		" SELECT g.name, d.bucket FROM differ d JOIN spoa_llm.gateways g ON g.no = d.gateway"
-		" WHERE d.bucket * 1000 >= (SELECT since FROM kept) GROUP BY g.name, d.bucket ORDER BY g.name, d.bucket",
-		fleet_sums_of_rows, fleet_sums_sums, fleet_sums_names, fleet_sums_all_zero);
-	if (len < 0 || (size_t)len >= sizeof sql) {
-		err_set(e, "the statement is too long");
-		return PQ_FAILED;
+	for (size_t i = 0; i < sizeof comparisons / sizeof comparisons[0] && result == PQ_OK; i++) {
+		int len = write_source(one, sizeof one, comparisons[i].one);
+		int other_len = write_source(other, sizeof other, comparisons[i].other);
+		assert(len > 0 && (size_t)len < sizeof one && other_len > 0 && (size_t)other_len < sizeof other);
+		len = snprintf(
+			sql, sizeof sql,
+			"WITH one AS (SELECT * FROM (%s) AS r WHERE NOT (%s)),"
+			" other AS (SELECT * FROM (%s) AS r WHERE NOT (%s)),"
+			" differ (gateway, kind, bucket) AS ((SELECT * FROM one EXCEPT SELECT * FROM other) UNION ALL"
+			" (SELECT * FROM other EXCEPT SELECT * FROM one))"
+			" SELECT g.name, d.bucket FROM differ d JOIN spoa_llm.fleet_gateways g ON g.no = d.gateway"
+			" WHERE $1::int = 0 AND %s GROUP BY g.name, d.bucket ORDER BY g.name, d.bucket",
+			one, fleet_sums_all_zero, other, fleet_sums_all_zero, comparisons[i].since);
+		assert(len > 0 && (size_t)len < sizeof sql);
+		t.problem = comparisons[i].problem;
+		result = pq_each(c, sql, 3, values, tell_hour, &t, e);
 	}
-	return pq_each(c, sql, 3, values, tell_hour, &t, e);
+	return result;
 }
 
 /* ---- the hours of one gateway */

@@ -76,7 +76,7 @@ class Writer(fleets.Gateway):
 
 def turn(fleet, writers, kind):
     """Seconds until PostgreSQL has all rows."""
-    fleet.sql("truncate spoa_llm.requests, spoa_llm.hourly; update spoa_llm.gateways set position = 0, position_id = '', rows = 0; checkpoint")
+    fleet.sql("truncate spoa_llm.requests, spoa_llm.hourly, spoa_llm.daily, spoa_llm.facets, spoa_llm.facet_labels; update spoa_llm.gateways set position = 0, position_id = '', rows = 0; checkpoint")
     watch = subprocess.Popen([str(fleet.server.bin / "psql"), "-X", "-q", "-A", "-t", "-h", str(fleet.server.dir), "-p", str(fleet.server.port),
                               "-U", "admin", "-d", fleet.database], env=fleet.server.env, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 

@@ -17,14 +17,16 @@ fleets, harness, postgres = bench_fleet.fleets, bench_fleet.harness, bench_fleet
 
 FILL = """
 insert into spoa_llm.gateways (uuid, name, ledger_epoch, version, schema) select gen_random_uuid(), 'g' || n, '', '', 1 from generate_series(1, {gateways}) n;
-alter table spoa_llm.hourly drop constraint hourly_pkey; drop index spoa_llm.hourly_gateway;
+alter table spoa_llm.hourly drop constraint hourly_pkey, disable trigger user; drop index spoa_llm.hourly_gateway;
 insert into spoa_llm.hourly select g, kind, bucket, label, {sums}
  from generate_series({begin}, {end} - 3600, 3600) bucket, generate_series(1, {gateways}) g,
  (select 0 as kind, '' as label union all select 1, 'model-' || n from generate_series(1, {models}) n
   union all select 2, 'route-' || n from generate_series(1, {routes}) n union all select 3, 'project-' || n from generate_series(1, {projects}) n) labels;
 alter table spoa_llm.hourly add primary key (kind, bucket, gateway, label);
 create index hourly_gateway on spoa_llm.hourly (gateway, bucket);
-analyze spoa_llm.hourly;"""
+alter table spoa_llm.hourly enable trigger user;
+insert into spoa_llm.daily (gateway, kind, bucket, label{names}) select gateway, kind, bucket - bucket % 86400, label{added} from spoa_llm.hourly group by 1, 2, 3, 4;
+analyze spoa_llm.hourly, spoa_llm.daily;"""
 HOUR = 3600
 
 
@@ -52,7 +54,7 @@ def main():
                                              " and ordinal_position > 4 order by ordinal_position")]
         sums = ", ".join("g * 1000003 + bucket / 3600 % 977" if name not in ("cost", "saved_cache", "saved_routing", "saved_compression", "bytes_in", "bytes_out")
                          else "g * 10000000019 + bucket" for name in names)
-        run_long(fleet, FILL.format(sums=sums, begin=end - args.days * 86400, end=end, **vars(args)))
+        run_long(fleet, FILL.format(sums=sums, names=", ".join(["", *names]), added=", ".join(["", *("sum(%s)" % name for name in names)]), begin=end - args.days * 86400, end=end, **vars(args)))
         rows, heap, index = fleet.sql("select count(*), pg_table_size('spoa_llm.hourly'), pg_indexes_size('spoa_llm.hourly') from spoa_llm.hourly")[0]
         print("%d gateways, %d days, %d labels an hour: %s rows of `hourly`, %.1f GB and %.1f GB of indexes, %.0f bytes a row" % (
             args.gateways, args.days, 1 + args.models + args.projects + args.routes, rows, int(heap) / 1e9, int(index) / 1e9,

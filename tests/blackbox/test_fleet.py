@@ -144,14 +144,16 @@ def test_export_of_the_fleet(fleet):
 
 
 def test_what_a_filter_lets_through(fleet):
-    """Filters are those of a ledger. A gateway's own role, which sees no single requests of others, is refused instead of given a part."""
+    """Filters are those of a ledger. For single requests, a gateway's own role, which sees none of others, is refused instead of given a part."""
     wants = [entry.want for gateway in fleet.gateways for entry in gateway.entries]
     test_filters.check(wants, lambda *args: json.loads(read(fleet, "savings", "--fleet", "--json", "--since", "all", *args).out),
                        lambda *args: [json.loads(line) for line in read(fleet, "ledger", "export", "--fleet", *args).out.splitlines()])
     by = json.loads(read(fleet, "savings", "--fleet", "--json", "--since", "all", "--by", "gateway", "--status", "2xx").out)
     assert {row["gateway"]: row["requests"] for row in by["rows"]} == {
         gateway.name: len([entry for entry in gateway.entries if entry.want["status"] // 100 == 2]) for gateway in fleet.gateways}
-    for command in (["savings", "--model", "*"], ["ledger", "export"]):
+    args = ["savings", "--fleet", "--json", "--since", "all", "--status", "2xx", "--by", "day"]
+    assert fleet.gateways[0].run(*args).out == read(fleet, *args).out
+    for command in (["savings", "--id", "*"], ["ledger", "export"]):
         done = fleet.gateways[0].run(*command, "--fleet", code=77)
         assert "use that of a reader" in done.err and not [line for line in done.out.splitlines() if "{" in line], done
 
@@ -213,6 +215,8 @@ def test_a_writer_touches_its_own_rows_alone(fleet):
     # Of the others it sees the sums of hours, and how far they are, but no request, and none's id.
     assert int(mine.sql("select count(distinct gateway) from spoa_llm.fleet_sums")[0][0]) == len(NAMES)
     assert mine.sql("select * from spoa_llm.fleet_sums order by 1, 2, 3, 4") == fleet.sql("select * from spoa_llm.hourly order by 1, 2, 3, 4")
+    assert mine.sql("select * from spoa_llm.fleet_daily order by 1, 2, 3, 4") == fleet.sql("select * from spoa_llm.daily order by 1, 2, 3, 4")
+    assert mine.sql("select count(*) from spoa_llm.fleet_facets") == fleet.sql("select count(*) from spoa_llm.facets")
     assert len(mine.sql("select * from spoa_llm.fleet_gateways")) == len(NAMES)
     assert not {"position_id", "ledger_epoch"} & {row[0] for row in fleet.sql(
         "select column_name from information_schema.columns where table_name in ('fleet_gateways', 'fleet_sums')")}
@@ -233,7 +237,9 @@ def test_a_writer_touches_its_own_rows_alone(fleet):
         "insert into spoa_llm.hourly select %s, kind, bucket + 1, label, %s from spoa_llm.hourly limit 1" % (
             theirs, fleet.value("select string_agg(column_name, ', ' order by ordinal_position) from information_schema.columns"
                                 " where table_name = 'hourly' and ordinal_position > 4")),
-        "update spoa_llm.fleet_sums set cost = 0", "delete from spoa_llm.fleet_sums", "update spoa_llm.fleet_gateways set behind = 0",
+        "update spoa_llm.fleet_sums set cost = 0", "delete from spoa_llm.fleet_sums", "update spoa_llm.fleet_daily set cost = 0", "update spoa_llm.daily set cost = 0",
+        "update spoa_llm.facets set cost = 0", "delete from spoa_llm.facets", "select * from spoa_llm.facet_labels", "select spoa_llm.fill()",
+        "update spoa_llm.fleet_gateways set behind = 0",
         "insert into spoa_llm.fleet_gateways (name) values ('x')", "delete from spoa_llm.requests", "delete from spoa_llm.hourly", "delete from spoa_llm.gateways", "truncate spoa_llm.requests",
         "update spoa_llm.gateways set name = 'x'", "update spoa_llm.gateways set writer = '%s'" % other.role,
         "update spoa_llm.gateways set uuid = gen_random_uuid()", "insert into spoa_llm.gateways (uuid, name, ledger_epoch) values (gen_random_uuid(), 'x', '')",
@@ -267,7 +273,7 @@ def test_names_uuids_and_roles(alone):
     assert one.register() == one.register()
     for gateway, how, code, hint in (
             (two, {"name": "one"}, "SL005", "fleet_name"), (one, {"uuid": "0" * 8 + "-0000-0000-0000-" + "0" * 12}, "SL005", "fleet retire one"),
-            (one, {"uuid": two.meta("uuid")}, "SL004", "connect as that role"), (one, {"schema": 2}, "SL001", "fleet init"),
+            (one, {"uuid": two.meta("uuid")}, "SL004", "connect as that role"), (one, {"schema": 3}, "SL001", "fleet init"),
             (one, {"schema": 0}, "SL002", "upgrade spoa-llm")):
         done = gateway.sql("\\set VERBOSITY verbose\nselect spoa_llm.register('%s', '%s', '', '', %d)" % (
             how.get("uuid", gateway.meta("uuid")), how.get("name", gateway.name), how.get("schema", 1)), code=None)
@@ -380,7 +386,7 @@ def test_a_database_of_another_encoding(server, fleet):
 
 
 def test_init(alone):
-    assert "version 1, as it had" in alone.run("init").out
+    assert "version 2, as it had" in alone.run("init").out
     parts = [name[0] for name in alone.sql("select inhrelid::regclass from pg_inherits where inhparent = 'spoa_llm.requests'::regclass order by 1")]
     assert len(parts) == 8 and "spoa_llm.requests_default" in parts, parts
     gateway = fleets.gateway_of(alone, "one", 1)
@@ -445,12 +451,12 @@ def test_versions(alone):
     """A newer schema: a writer of the version before goes on, until the schema says no; `fleet init` never goes back."""
     gateway = fleets.gateway_of(alone, "one", 200)
     alone.sql("alter table spoa_llm.requests add column region text not null default 'x'; alter table spoa_llm.hourly add column more numeric not null default 0;"
-              " alter table spoa_llm.gateways add column more int not null default 0; update spoa_llm.meta set value = '2' where key = 'version'")
+              " alter table spoa_llm.gateways add column more int not null default 0; update spoa_llm.meta set value = '3' where key = 'version'")
     assert gateway.register() and gateway.resend()["new"] == 200
     gateway.sql("update spoa_llm.gateways set position = %s" % gateway.meta("sequence"))
     assert gateway.verify()["problems"] == []
     done = alone.run("init", code=69)
-    assert "version 2, which a newer spoa-llm has made" in done.err and alone.value("select value from spoa_llm.meta where key = 'version'") == "2"
+    assert "version 3, which a newer spoa-llm has made" in done.err and alone.value("select value from spoa_llm.meta where key = 'version'") == "3"
     alone.sql("update spoa_llm.meta set value = '2' where key = 'oldest_writer'")
     gateway.register(code=3)
 

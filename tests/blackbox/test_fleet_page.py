@@ -124,6 +124,77 @@ def test_periods_and_csv(fleet, site):
     assert 0 < week["totals"]["requests"] < site.json("/savings?scope=fleet&since=all")["totals"]["requests"]
 
 
+VIEWS = (
+    "/savings?by=model&status=2xx", "/savings?by=day&split=model&compare=1&since=7d", "/savings?by=hour&split=status_class&since=3d", "/savings?by=member&route=*",
+    "/savings?by=client&project=", "/operation?since=all", "/operation?since=3d&unit=hour", "/operation?since=10d&unit=day&model=g*", "/operation?since=all&by=model&status=4xx",
+    "/operation?since=all&by=project", "/savings?by=route&since=2026-01-01&until=now&format=csv&model=*5*")
+
+
+@pytest.mark.parametrize("path", VIEWS)
+def test_figures_of_one_gateway_are_those_of_its_ledger(site, path):
+    """PostgreSQL and SQLite say the same of the same requests: filters, splits, percentiles, comparison and forecast."""
+    own, got = site.get(path), site.get(path + "&scope=fleet&gateway=berlin")
+    assert own.status == got.status == 200, got.text
+    if "csv" in path:
+        assert own.text == got.text
+        return
+    own, got = json.loads(own.text), json.loads(got.text)
+    if path.startswith("/savings"):
+        assert got["only"].pop("gateway") == "berlin" and own.setdefault("only", {}) == got["only"]
+    for moving in ("whole_from", "requests_since"):
+        assert own.pop(moving, None) is None and got.pop(moving, None) is None
+    # What is left of the month is a little less for the second of both.
+    for one, other in zip(*(list(said["forecast"].items()) if said.get("forecast") else [] for said in (own, got))):
+        assert one[0] == other[0] and (one[1] == other[1] or abs(one[1] - other[1]) < one[1] / 1e5)
+    assert bool(own.pop("forecast", None)) == bool(got.pop("forecast", None)) == ("compare" in path)
+    assert got == own
+    assert (got.get("totals") or got)["requests"] > 0
+
+
+def test_figures_of_all_gateways(fleet, site):
+    rows = [json.loads(line) for line in cli("ledger", "export", "--fleet", *fleet.reading).out.splitlines()]
+    said = site.json("/operation?scope=fleet&since=all&by=gateway")
+    assert said["totals"]["requests"] == len(rows) and said["not_told_apart"] == 0
+    assert {one["label"]: one["requests"] for one in said["groups"]} == {name: len([row for row in rows if row["gateway"] == name]) for name in NAMES}
+    times = sorted(row["total_ms"] for row in rows if not row["code"] and row["total_ms"] is not None)
+    for p in (50, 95, 99):
+        exact = times[-(-len(times) * p // 100) - 1]
+        unit = 10 ** max(0, len(str(exact)) - 2)
+        assert said["totals"]["whole_ms"]["p%d" % p] == (exact + unit // 2) // unit * unit
+    some = [row for row in rows if row["gateway"] != "berlin" and row["model"].startswith("g")]
+    assert sum(site.json("/operation?scope=fleet&since=all&model=g*&gateway=" + name)["totals"]["requests"] for name in ("lima", "o*")) == len(some) > 0
+
+
+def test_the_list_of_the_fleet(fleet, site):
+    """Single requests of others are for readers; the owner can make a gateway's role one."""
+    for path in ("/requests?scope=fleet", "/request?scope=fleet&id=x"):
+        got = site.get(path)
+        assert got.status == 400 and 'GRANT spoa_llm_reader TO "spoa_llm_berlin"' in json.loads(got.text)["error"], got.text
+    fleet.sql("grant spoa_llm_reader to spoa_llm_berlin")
+    try:
+        rows = [json.loads(line) for line in cli("ledger", "export", "--fleet", *fleet.reading).out.splitlines()][::-1]
+        for query, want in (("limit=40&offset=333", rows[333:373]), ("limit=1000&offset=1100", rows[1100:2100]), ("limit=70&order=asc&offset=60", rows[::-1][60:130])):
+            got = site.json("/requests?scope=fleet&since=all&" + query)
+            assert (got["total"], [row["time"] for row in got["rows"]]) == (len(rows), [row["time"] for row in want]), query
+            assert sorted(row["id"] for row in got["rows"]) == sorted(row["id"] for row in want) and got["rows"][0] in rows
+        few = [row for row in rows if row["status"] and row["status"] // 100 == 4 and row["gateway"] == "lima"]
+        got = site.json("/requests?scope=fleet&since=all&status=4xx&gateway=lima&limit=5&offset=2")
+        assert got["total"] == len(few) > 7 and [row["id"] for row in got["rows"]] == [row["id"] for row in few[2:7]]
+        dear = site.json("/requests?scope=fleet&since=all&sort=cost&limit=3")["rows"]
+        assert [row["cost_nanodollars"] for row in dear] == sorted((row["cost_nanodollars"] or 0 for row in rows), reverse=True)[:3]
+        for row in random.sample(rows, 5):
+            got = site.json("/request?scope=fleet&id=" + row["id"])
+            assert got["request"] == row and got["route"] is None and got["explained"]["termination"]
+            assert [one["id"] for one in site.json("/requests?scope=fleet&since=all&id=" + row["id"])["rows"]] == [row["id"]]
+        assert site.get("/request?scope=fleet&id=nobody").status == 404
+        # Of one gateway: as its own page has it.
+        own, got = site.json("/requests?since=all&limit=300&offset=100"), site.json("/requests?since=all&limit=300&offset=100&scope=fleet&gateway=berlin")
+        assert [dict(row, gateway="berlin") for row in own.pop("rows")] == got.pop("rows") and own == got
+    finally:
+        fleet.sql("revoke spoa_llm_reader from spoa_llm_berlin")
+    assert site.get("/requests?scope=fleet").status == 400
+
+
 def test_gateways(fleet, site):
     said, listed = (sorted(one["gateways"], key=lambda row: row["name"]) for one in (
         site.json("/gateways"), json.loads(cli("fleet", "list", "--json", *fleet.reading).out)))
@@ -258,10 +329,11 @@ def ask(site, line, timeout=15):
 
 
 def test_questions_that_are_none(fleet, site):
-    for line, words in ((b"\n", "no JSON object"), (b"[]\n", "does not know"), (b"{}\n", "does not know what"), (b"{\n", "no JSON object"),
-                        (b'{"about":"requests"}\n', "does not know what \"requests\""), (b'{"about":7}\n', '"about" is no text'),
-                        (b'{"about":"savings","by":"model","model":"gpt"}\n', 'does not know "model": start it again'),
-                        (b'{"about":"savings","since":"\\u0000"}\n', '"since" is no text'), (b'{"about":"savings","format":"xml"}\n', "neither json nor csv"),
+    for line, words in ((b"\n", "no JSON object"), (b"[]\n", "no JSON object"), (b"{}\n", "no JSON object"), (b"{\n", "no JSON object"),
+                        (b'{"about":"colours"}\n', "does not know what \"colours\""), (b'{"about":7}\n', '"about" is no text'),
+                        (b'{"about":"savings","by":"model","colour":"red"}\n', 'no parameter "colour": start this'),
+                        (b'{"about":"gateways","since":"1d"}\n', '"gateways" has no "since": start this'), (b'{"since":"1d"}\n', "does not begin with"),
+                        (b'{"about":"savings","since":"\\u0000"}\n', '"since" is no text'), (b'{"about":"savings","format":"xml"}\n', "json or csv is expected"),
                         (b'{"about":"savings\'; drop table spoa_llm.hourly; --"}\n', "does not know what"),
                         (b'{"about":"savings","by":"model\' or 1=1"}\n', "or gateway")):
         got = ask(site, line)
@@ -350,11 +422,11 @@ def test_postgresql_is_away(fleet, server, sites):
     gone = fleet.sql("select pg_terminate_backend(pid, 5000) from pg_stat_activity where usename = '%s' and query like '%%fleet_gateways%%'" % gateway.role)
     assert gone == [["t"]] and site.get("/gateways").status == 200
     # A statement that takes too long.
-    fleet.sql("create or replace view spoa_llm.fleet_sums as select h.* from spoa_llm.hourly h, pg_sleep(15) as s")
+    fleet.sql("create or replace view spoa_llm.fleet_daily as select h.* from spoa_llm.daily h, pg_sleep(15) as s")
     began = time.monotonic()
     assert "statement timeout: ask for a shorter period" in error_of(site.get("/savings?scope=fleet"))
     assert time.monotonic() - began < 15 and site.get("/gateways").status == 200 and site.get("/savings").status == 200
-    fleet.sql("create or replace view spoa_llm.fleet_sums as select * from spoa_llm.hourly")
+    fleet.sql("create or replace view spoa_llm.fleet_daily as select * from spoa_llm.daily")
     assert site.get("/savings?scope=fleet").status == 200
     # A shipper that stands still is silent after ten seconds, and then nobody waits for it.
     until(lambda: still.json("/stats")["fleet"]["state"] == "silent", 20, "it is silent", step=.2)

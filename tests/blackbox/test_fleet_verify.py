@@ -59,22 +59,27 @@ def test_drop(alone):
     ("update spoa_llm.requests set route = 'other' where {one}", "not those of its rows"),
     ("update spoa_llm.hourly set output = output + 1 where {mine} and bucket = {hour} and kind = 0", "not those of its rows"),
     ("delete from spoa_llm.hourly where {mine} and bucket = {hour}", "not those of its rows"),
+    ("update spoa_llm.facets f set cost = f.cost + 1 from spoa_llm.facet_labels l where l.facet = f.facet and l.{mine} and unit = 0 and bucket = {hour}", "by all labels are not"),
     ("delete from spoa_llm.requests where {mine} and time_ms / 3600000 * 3600 = {hour}; delete from spoa_llm.hourly where {mine} and bucket = {hour}", "requests and PostgreSQL 0")])
 def test_verify_and_resend(server, harmed, harm, words):
     fleet, one, two = harmed
     where, hour = fleet.sql("select format('gateway = %s and time_ms = %s and id = %L', r.gateway, time_ms, id), time_ms / 3600000 * 3600"
                             " from spoa_llm.requests r join spoa_llm.gateways g on g.no = r.gateway where g.name = 'two' order by random() limit 1")[0]
-    before = fleet.sql("select * from spoa_llm.hourly where requests <> 0 order by kind, bucket, gateway, label")
+    def sums():
+        return [fleet.sql("select %s from spoa_llm.%s where requests <> 0 order by 1, 2, 3, 4" % (what, table)) for what, table in (
+            ("*", "hourly"), ("*", "daily"), ("facet, unit, bucket, last_ms, requests, failed, cost, input", "facets"))]
+    before = sums()
     fleet.sql(harm.format(one=where, hour=hour, mine=where.split(" and ")[0]))
     found = two.verify(1)["problems"]
     when = "%s:00:00Z" % fleet.value("select to_char(to_timestamp(%s) at time zone 'utc', 'YYYY-MM-DD\"T\"HH24')" % hour)
-    assert found and {(one["gateway"], one["hour"]) for one in found} == {("two", when)} and any(words in one["problem"] for one in found), found
+    # What is deleted from the sums of hours is not from those of their day.
+    assert found and {(one["gateway"], one["hour"]) for one in found if "the day" not in one["problem"]} == {("two", when)} and any(words in one["problem"] for one in found), found
     text = two.run("fleet", "verify", code=1)
     assert "gateway two, hour %s: " % when in text.out and "fleet resend" in text.out, text
     assert one.verify()["problems"] == []
     two.resend(when[:13])
     assert two.verify()["problems"] == [] and two.resend()["new"] == 0
-    assert fleet.sql("select * from spoa_llm.hourly where requests <> 0 order by kind, bucket, gateway, label") == before
+    assert sums() == before
 
 
 @pytest.fixture(scope="module")

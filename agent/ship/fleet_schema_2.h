@@ -1,0 +1,162 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * Version 2 of the fleet's schema: sums by day, and facets, which are sums by all labels of a request together, with
+ * the times of its answers. Triggers keep them, so that they are right whichever version of a writer writes, and a
+ * writer cannot change them by itself. */
+#ifndef SHIP_FLEET_SCHEMA_2_H
+#define SHIP_FLEET_SCHEMA_2_H
+
+#include "ship/fleet_sql.h"
+#include "ship/fleet_sums.h"
+
+/* clang-format off */
+#define FLEET_NAMES_OF_2(name, value) ", " name
+#define FLEET_ADDED_2(name, value) ", " name " = h." name " + EXCLUDED." name
+#define FLEET_SIGNED_2(name, value) ", sum(sign * (" value ")) AS " name
+#define FLEET_SUMMED_2(name, value) ", sum(sign * " name ") AS " name
+#define FLEET_SUM_2(name, value) ", sum(" name ") AS " name
+#define FLEET_NAMES_2 FLEET_SUMS(FLEET_NAMES_OF_2)
+
+/* `daily` has the sums of `hourly` by days, whose buckets begin at midnight, UTC.
+ *
+ * A facet is a gateway and the labels of a request. `facets` has its sums: `unit` 0 of an hour, 1 of a day; `last_ms`,
+ * when its last request came; and how long answers took to their first byte and to their end, each an array of numbers
+ * (time << 28) + count. A time is in milliseconds, rounded to two digits; it may stand in an array several times, and a
+ * count may be negative there: only the sum of all counts of a time means something.
+ *
+ * Of gateways that were there before this version, `daily` has the days from `daily_from` on, and `facets` those from
+ * `facets_from` on, in seconds: see fill(). */
+#define FLEET_TABLES_2 \
+	"ALTER TABLE spoa_llm.gateways ADD COLUMN daily_from bigint NOT NULL DEFAULT 0, ADD COLUMN facets_from bigint NOT NULL DEFAULT 0;" \
+	"CREATE TABLE spoa_llm.daily (gateway int NOT NULL, kind smallint NOT NULL, bucket bigint NOT NULL, label text NOT NULL," \
+	FLEET_SUMS_1 ", PRIMARY KEY (kind, bucket, gateway, label)) WITH (fillfactor = 70);" \
+	"CREATE INDEX daily_gateway ON spoa_llm.daily (gateway, bucket);" \
+	"CREATE TABLE spoa_llm.facet_labels (facet int PRIMARY KEY GENERATED ALWAYS AS IDENTITY, gateway int NOT NULL," \
+	" route text NOT NULL, backend text NOT NULL, model text NOT NULL, project text NOT NULL, client text NOT NULL," \
+	" member text NOT NULL, status int NOT NULL, code text NOT NULL, UNIQUE (gateway, " FLEET_FACET_2 "));" \
+	"CREATE TABLE spoa_llm.facets (facet int NOT NULL, unit smallint NOT NULL, bucket bigint NOT NULL, last_ms bigint," \
+	" first_byte bigint[], whole bigint[]," FLEET_SUMS_1 ", PRIMARY KEY (facet, unit, bucket)) WITH (fillfactor = 70);" \
+	"CREATE INDEX facets_bucket ON spoa_llm.facets (unit, bucket);" \
+	/* Only views show them. */ \
+	"ALTER TABLE spoa_llm.daily ENABLE ROW LEVEL SECURITY; ALTER TABLE spoa_llm.facets ENABLE ROW LEVEL SECURITY;" \
+	"ALTER TABLE spoa_llm.facet_labels ENABLE ROW LEVEL SECURITY;"
+#define FLEET_FACET_2 "model, route, backend, project, client, member, status, code"
+
+/* A time of an answer in an array of times, in the bins of ledger/store_times.h. */
+#define FLEET_TIME_2(ms) \
+	"(CASE WHEN " ms " < 100 THEN " ms " WHEN " ms " < 1000 THEN (" ms " + 5) / 10 * 10" \
+	" WHEN " ms " < 10000 THEN (" ms " + 50) / 100 * 100 WHEN " ms " < 100000 THEN (" ms " + 500) / 1000 * 1000" \
+	" WHEN " ms " < 1000000 THEN (" ms " + 5000) / 10000 * 10000" \
+	" WHEN " ms " < 10000000 THEN (" ms " + 50000) / 100000 * 100000" \
+	" WHEN " ms " < 100000000 THEN (" ms " + 500000) / 1000000 * 1000000" \
+	" WHEN " ms " < 1000000000 THEN (" ms " + 5000000) / 10000000 * 10000000" \
+	" WHEN " ms " < 9950000000 THEN (" ms " + 50000000) / 100000000 * 100000000 ELSE 9900000000 END << 28) + sign"
+#define FLEET_TIMES_2(ms) " array_agg(" FLEET_TIME_2(ms) ") FILTER (WHERE code = '' AND " ms " >= 0) AS "
+/* The time and the count of `t`, which is in such an array. */
+#define FLEET_TIME_MS_2 "(t + 134217728) >> 28"
+#define FLEET_TIME_COUNT_2 "t - ((t + 134217728) >> 28 << 28)"
+/* Both arrays one after the other, or once that is long, added up. */
+#define FLEET_TIMES_ADDED_2(times) \
+	times " = CASE WHEN cardinality(h." times ") + cardinality(EXCLUDED." times ") > 60 THEN (SELECT array_agg((ms << 28) + count) FROM" \
+	" (SELECT " FLEET_TIME_MS_2 " AS ms, sum(" FLEET_TIME_COUNT_2 ")::bigint AS count" \
+	" FROM unnest(h." times " || EXCLUDED." times ") AS t GROUP BY 1) AS n WHERE count <> 0) ELSE h." times " || EXCLUDED." times " END"
+
+/* Hashes, because a sort by eight labels takes half as long as all the rest. */
+#define FLEET_HASHES_2 " SET enable_sort = off SET enable_mergejoin = off SET jit = off SET work_mem = '16MB'"
+
+/* Adds the rows of `source`, each with its `sign`, to the facets. The labels are looked up one by one, because a hash
+ * of all labels takes longer than a batch. */
+#define FLEET_COUNT_FACETS_2(source) \
+	" WITH changes AS MATERIALIZED (SELECT gateway, " FLEET_HOUR " AS hour, " FLEET_FACET_2 FLEET_SUMS(FLEET_SIGNED_2) "," \
+	" max(time_ms) FILTER (WHERE sign > 0) AS last_ms," FLEET_TIMES_2("ttfb_ms") "first_byte," FLEET_TIMES_2("total_ms") "whole" \
+	" FROM (" source ") AS r GROUP BY gateway, hour, " FLEET_FACET_2 ")," \
+	" wanted AS MATERIALIZED (SELECT DISTINCT gateway, " FLEET_FACET_2 " FROM changes)," \
+	" named AS MATERIALIZED (SELECT l.facet, w.* FROM wanted w LEFT JOIN LATERAL (SELECT l.facet FROM spoa_llm.facet_labels l" \
+	" WHERE (l.gateway, l.model, l.route, l.backend, l.project, l.client, l.member, l.status, l.code)" \
+	" = (w.gateway, w.model, w.route, w.backend, w.project, w.client, w.member, w.status, w.code) LIMIT 1) l ON true)," \
+	" added AS (INSERT INTO spoa_llm.facet_labels (gateway, " FLEET_FACET_2 ") SELECT gateway, " FLEET_FACET_2 \
+	" FROM named WHERE facet IS NULL RETURNING facet, gateway, " FLEET_FACET_2 ")," \
+	" labels AS (SELECT * FROM named WHERE facet IS NOT NULL UNION ALL SELECT * FROM added)" \
+	" INSERT INTO spoa_llm.facets AS h (facet, unit, bucket, last_ms, first_byte, whole" FLEET_NAMES_2 ")" \
+	" SELECT facet, unit, bucket, max(last_ms), spoa_llm.together(first_byte), spoa_llm.together(whole)" FLEET_SUMS(FLEET_SUM_2) \
+	" FROM changes JOIN labels USING (gateway, " FLEET_FACET_2 ")" \
+	" CROSS JOIN LATERAL (VALUES (0::smallint, hour), (1::smallint, hour - hour % 86400)) AS units (unit, bucket)" \
+	" GROUP BY facet, unit, bucket" \
+	" ON CONFLICT (facet, unit, bucket) DO UPDATE SET last_ms = greatest(h.last_ms, EXCLUDED.last_ms), " \
+	FLEET_TIMES_ADDED_2("first_byte") ", " FLEET_TIMES_ADDED_2("whole") FLEET_SUMS(FLEET_ADDED_2) ";"
+
+/* Adds the sums of the hours of `source`, each with its `sign`, to those of their days. */
+#define FLEET_COUNT_DAYS_2(source) \
+	" INSERT INTO spoa_llm.daily AS h (gateway, kind, bucket, label" FLEET_NAMES_2 ")" \
+	" SELECT gateway, kind, bucket - bucket % 86400 AS day, label" FLEET_SUMS(FLEET_SUMMED_2) " FROM (" source ") AS r" \
+	" GROUP BY gateway, kind, day, label" \
+	" ON CONFLICT (kind, bucket, gateway, label) DO UPDATE SET label = EXCLUDED.label" FLEET_SUMS(FLEET_ADDED_2) ";"
+
+#define FLEET_TRIGGER_2(name, table, event, tables, count, source) \
+	"CREATE FUNCTION spoa_llm." name "() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp" \
+	FLEET_HASHES_2 " AS $body$ BEGIN IF EXISTS (SELECT FROM came) THEN" count(source) " END IF; RETURN NULL; END $body$;" \
+	"REVOKE ALL ON FUNCTION spoa_llm." name " FROM PUBLIC;" \
+	"CREATE TRIGGER " name " AFTER " event " ON spoa_llm." table " REFERENCING " tables " FOR EACH STATEMENT EXECUTE FUNCTION spoa_llm." name "();"
+#define FLEET_CAME_2 "SELECT 1 AS sign, * FROM came"
+#define FLEET_CHANGED_2 "SELECT 1 AS sign, * FROM came UNION ALL SELECT -1, * FROM went"
+/* In the order in which a
+ * writer locks these tables. What is moved or deleted in a partition counts nowhere: triggers
+ * of the whole table are not for it. */
+#define FLEET_TRIGGERS_2 \
+	"CREATE AGGREGATE spoa_llm.together(bigint[]) (SFUNC = array_cat, STYPE = bigint[]);" \
+	"REVOKE ALL ON FUNCTION spoa_llm.together FROM PUBLIC;" \
+	FLEET_TRIGGER_2("rows_came", "requests", "INSERT", "NEW TABLE AS came", FLEET_COUNT_FACETS_2, FLEET_CAME_2) \
+	FLEET_TRIGGER_2("rows_changed", "requests", "UPDATE", "NEW TABLE AS came OLD TABLE AS went", FLEET_COUNT_FACETS_2, FLEET_CHANGED_2) \
+	FLEET_TRIGGER_2("hours_came", "hourly", "INSERT", "NEW TABLE AS came", FLEET_COUNT_DAYS_2, FLEET_CAME_2) \
+	FLEET_TRIGGER_2("hours_changed", "hourly", "UPDATE", "NEW TABLE AS came OLD TABLE AS went", FLEET_COUNT_DAYS_2, FLEET_CHANGED_2)
+
+/* recount() makes the sums of the day that begins at `day`, in seconds, anew, and the facets of its hours if its rows
+ * were not dropped. For the gateway's own role, or the owner. The lock on the gateway's row keeps its writers out.
+ *
+ * fill() does so for the next of the days that were there before this version, newest first, and tells which; NULL: none
+ * is left. */
+#define FLEET_FILL_2 \
+	/* A plan that takes the rows of a day for one would compare each combination of labels with each. */ \
+	"CREATE FUNCTION spoa_llm.rows_of(int, bigint, bigint) RETURNS SETOF spoa_llm.requests LANGUAGE plpgsql STABLE ROWS 5000" \
+	" SET search_path = pg_catalog, pg_temp AS $body$" \
+	" BEGIN RETURN QUERY SELECT * FROM spoa_llm.requests WHERE gateway = $1 AND " FLEET_ROWS_OF_HOURS "; END $body$;" \
+	"CREATE FUNCTION spoa_llm.recount(my_gateway int, day bigint, next bigint) RETURNS void LANGUAGE plpgsql SECURITY DEFINER" \
+	" SET search_path = pg_catalog, pg_temp" FLEET_HASHES_2 " AS $body$" \
+	" BEGIN" \
+	" PERFORM FROM spoa_llm.gateways WHERE no = my_gateway AND (writer = session_user OR pg_has_role(session_user, current_user, 'MEMBER')) FOR UPDATE;" \
+	" IF NOT FOUND THEN RAISE EXCEPTION 'no gateway % of the role %', my_gateway, session_user USING ERRCODE = 'SL007'; END IF;" \
+	" IF day % 86400 <> 0 OR next <> day + 86400 THEN RAISE EXCEPTION 'no day' USING ERRCODE = 'SL008'; END IF;" \
+	" DELETE FROM spoa_llm.daily WHERE gateway = my_gateway AND bucket = day;" \
+	FLEET_COUNT_DAYS_2("SELECT 1 AS sign, * FROM spoa_llm.hourly WHERE gateway = $1 AND hourly.bucket >= $2 AND hourly.bucket < $3") \
+	" IF day >= (SELECT value::numeric / 1000 FROM spoa_llm.meta WHERE key = 'kept_since_ms') THEN" \
+	" DELETE FROM spoa_llm.facets f USING spoa_llm.facet_labels l WHERE l.gateway = my_gateway AND f.facet = l.facet" \
+	" AND f.unit IN (0, 1) AND f.bucket >= day AND f.bucket < next;" \
+	FLEET_COUNT_FACETS_2("SELECT 1 AS sign, * FROM spoa_llm.rows_of($1, $2, $3)") \
+	" END IF; END $body$;" \
+	"CREATE FUNCTION spoa_llm.fill(OUT name text, OUT day bigint) LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $body$" \
+	" DECLARE g spoa_llm.gateways; kept numeric = (SELECT ceil(value::numeric / 86400000) * 86400 FROM spoa_llm.meta WHERE key = 'kept_since_ms');" \
+	" BEGIN" \
+	" LOOP SELECT * INTO g FROM spoa_llm.gateways WHERE daily_from > 0 ORDER BY daily_from DESC LIMIT 1 FOR UPDATE;" \
+	" EXIT WHEN g.no IS NULL;" \
+	" SELECT max(bucket - bucket % 86400) INTO day FROM spoa_llm.hourly WHERE gateway = g.no AND bucket < g.daily_from;" \
+	" IF day IS NOT NULL THEN PERFORM spoa_llm.recount(g.no, day, day + 86400); name = g.name; END IF;" \
+	" UPDATE spoa_llm.gateways SET daily_from = coalesce(day, 0), facets_from = least(facets_from, greatest(coalesce(day, 0), kept))" \
+	" WHERE no = g.no;" \
+	" EXIT WHEN day IS NOT NULL; END LOOP; END $body$;" \
+	"REVOKE ALL ON FUNCTION spoa_llm.recount, spoa_llm.fill, spoa_llm.rows_of FROM PUBLIC;" \
+	"GRANT EXECUTE ON FUNCTION spoa_llm.recount TO spoa_llm_writer;" \
+	"UPDATE spoa_llm.gateways g SET (daily_from, facets_from) = (SELECT day, day FROM (SELECT greatest(" \
+	" extract(epoch FROM date_trunc('day', now(), 'UTC'))::bigint, max(bucket - bucket % 86400)) + 86400 AS day" \
+	" FROM spoa_llm.hourly WHERE gateway = g.no) AS last);"
+
+/* As FLEET_SHARED_1: sums of all gateways, and no request, for every role. */
+#define FLEET_SHARED_2 \
+	"CREATE VIEW spoa_llm.fleet_daily AS SELECT * FROM spoa_llm.daily;" \
+	"CREATE VIEW spoa_llm.fleet_facets AS SELECT l.gateway, l.model, l.route, l.backend, l.project, l.client, l.member, l.status, l.code, f.*" \
+	" FROM spoa_llm.facets f JOIN spoa_llm.facet_labels l USING (facet);" \
+	"CREATE OR REPLACE VIEW spoa_llm.fleet_gateways AS SELECT no, name, uuid, writer, epoch, position, rows, behind, lag_ms, seen, version," \
+	" daily_from, facets_from FROM spoa_llm.gateways;" \
+	"GRANT SELECT ON spoa_llm.fleet_daily, spoa_llm.fleet_facets TO spoa_llm_writer, spoa_llm_reader;"
+/* clang-format on */
+
+#endif

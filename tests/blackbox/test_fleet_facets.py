@@ -1,0 +1,154 @@
+"""Sums by day and by all labels of a request in the fleet's PostgreSQL: version 2 of its schema, which triggers keep and `fleet init` fills."""
+import json
+import random
+import sqlite3
+
+import pytest
+
+import fleets
+import postgres
+from harness import cli
+from loglines import DAY, Maker
+
+TIME = "(t + 134217728) >> 28"
+COUNT = "sum(t - ((t + 134217728) >> 28 << 28))"
+LABELS = "model, route, backend, project, client, member, status, code"
+# As version 1 of the schema was.
+VERSION_1 = """
+drop trigger rows_came on spoa_llm.requests; drop trigger rows_changed on spoa_llm.requests; drop trigger hours_came on spoa_llm.hourly;
+drop trigger hours_changed on spoa_llm.hourly; drop function spoa_llm.rows_came, spoa_llm.rows_changed, spoa_llm.hours_came, spoa_llm.hours_changed,
+ spoa_llm.recount, spoa_llm.fill, spoa_llm.rows_of; drop aggregate spoa_llm.together(bigint[]); drop view spoa_llm.fleet_daily, spoa_llm.fleet_facets, spoa_llm.fleet_gateways;
+drop table spoa_llm.daily, spoa_llm.facets, spoa_llm.facet_labels; alter table spoa_llm.gateways drop daily_from, drop facets_from;
+create view spoa_llm.fleet_gateways as select no, name, uuid, writer, epoch, position, rows, behind, lag_ms, seen, version from spoa_llm.gateways;
+grant select on spoa_llm.fleet_gateways to spoa_llm_writer, spoa_llm_reader; update spoa_llm.meta set value = '1' where key = 'version'"""
+
+
+@pytest.fixture(scope="module")
+def server():
+    with postgres.Server() as one:
+        yield one
+
+
+@pytest.fixture
+def fleet(server):
+    """Two gateways whose rows are in PostgreSQL."""
+    one = fleets.Fleet(server, "_%d" % random.randrange(1 << 30))
+    one.gateways = [fleets.gateway_of(one, name, 400, span_ms=4 * DAY, hostile=True) for name in ("berlin", "oslo")]
+    for gateway in one.gateways:
+        gateway.resend()
+        gateway.sql("update spoa_llm.gateways set position = %s" % gateway.meta("sequence"))
+    return one
+
+
+def facets(fleet):
+    """What the tables have: requests, cost, last and times of each facet."""
+    def times(column):
+        return "(select string_agg(ms || ':' || n, ' ' order by ms) from (select %s ms, %s n from unnest(%s) t group by 1) x where n <> 0)" % (TIME, COUNT, column)
+    return fleet.sql("select gateway, unit, bucket, %s, requests, cost, failed, last_ms, %s, %s from spoa_llm.fleet_facets where requests <> 0 order by 1, 2, 3, %s" % (
+        LABELS, times("first_byte"), times("whole"), LABELS))
+
+
+def days(fleet):
+    return fleet.sql("select * from spoa_llm.fleet_daily where requests <> 0 order by 1, 2, 3, 4")
+
+
+def digits(ms):
+    """Two digits of a time, rounded half up."""
+    unit = 10 ** max(0, len(str(ms)) - 2)
+    return (ms + unit // 2) // unit * unit
+
+
+def facets_of_rows(fleet):
+    """The same, from the rows, in Python."""
+    found = {}
+    for gateway, ms, code, first, whole, cost, *labels in fleet.sql(
+            "select gateway, time_ms, code, coalesce(ttfb_ms, -1), coalesce(total_ms, -1), cost, %s from spoa_llm.requests" % LABELS):
+        for unit, long in (("0", 3600), ("1", 86400)):
+            one = found.setdefault((gateway, unit, str(int(ms) // 1000 // long * long), *labels), [0, 0, 0, {}, {}])
+            one[0] += 1
+            one[1] += int(cost)
+            one[2] = max(one[2], int(ms))
+            for number, time in ((3, int(first)), (4, int(whole))):
+                if not code and time >= 0:
+                    one[number][digits(time)] = one[number].get(digits(time), 0) + 1
+    return {key: one[:3] + [" ".join("%d:%d" % item for item in sorted(times.items())) for times in one[3:]] for key, one in found.items()}
+
+
+def test_facets_are_those_of_the_rows(fleet):
+    def same():
+        got = {tuple(row[:11]): [int(row[11]), int(row[12]), int(row[14]), row[15], row[16]] for row in facets(fleet)}
+        assert got == facets_of_rows(fleet)
+    same()
+    # Rows that change, by the statements of a shipper: other labels, other figures.
+    one = fleet.gateways[0]
+    with sqlite3.connect(one.db) as base:
+        base.execute("update requests set cost = cost + 7, model = 'another', ttfb_ms = 123456 where rowid % 5 = 0")
+    one.resend()
+    same()
+    assert one.verify()["problems"] == [] and int(fleet.value("select count(*) from spoa_llm.fleet_facets where model = 'another'")) > 0
+    # Many times in a facet are added up.
+    one.take(Maker(seed=3, span_ms=1000).make(3000), name="many")
+    one.resend()
+    same()
+    assert int(fleet.value("select max(cardinality(whole)) from spoa_llm.fleet_facets where unit = 1")) < 120
+
+
+def test_a_schema_of_version_1_is_filled(fleet):
+    """By `fleet init`, day by day: what was there before comes out as if the triggers had always been there. What a writer of the version before writes
+    meanwhile is counted once, and the reports of a period that is not filled yet are right, because they read hours and rows."""
+    before, before_days = facets(fleet), days(fleet)
+    one, flags = fleet.gateways[0], fleet.reader("people")
+    reports = [["savings", "--fleet", "--json", "--since", "all", "--by", by, *more] for by, more in (
+        ("model", []), ("day", []), ("hour", []), ("project", ["--status", "2xx"]), ("day", ["--model", "g*"]))]
+
+    def read():
+        done = [cli(*args, *flags) for args in reports]
+        assert not [one for one in done if one.code]
+        return [json.loads(one.out) for one in done]
+    said = read()
+    fleet.sql(VERSION_1)
+    assert "version 2 now; it had version 1" in (done := fleet.run("init")).out and "days of gateways" in done.out
+    assert facets(fleet) == before and days(fleet) == before_days and read() == said
+    assert fleet.value("select max(daily_from) || ' ' || max(facets_from) from spoa_llm.gateways") == "0 0"
+    # As if the command had been interrupted after the newest day.
+    fleet.sql("update spoa_llm.gateways set (daily_from, facets_from) = (select max(bucket / 86400 * 86400), max(bucket / 86400 * 86400) from spoa_llm.hourly);"
+              " delete from spoa_llm.daily where bucket < (select daily_from from spoa_llm.gateways limit 1);"
+              " delete from spoa_llm.facets where bucket < (select daily_from from spoa_llm.gateways limit 1)")
+    assert read() == said and one.verify()["problems"] == []
+    # Old requests that come late: the triggers count them in days that are not filled.
+    one.take(Maker(seed=9, span_ms=4 * DAY).make(100), name="late")
+    one.resend()
+    one.sql("update spoa_llm.gateways set position = %s" % one.meta("sequence"))
+    said = read()
+    fleet.run("init")
+    assert read() == said and one.verify()["problems"] == []
+    assert sum(int(row[11]) for row in facets(fleet) if row[1] == "1") == 900
+
+
+def test_months_that_were_dropped_before(fleet):
+    """Their rows are gone, so that there are no facets of them; the sums by day come from those of the hours."""
+    one = fleet.gateways[0]
+    one.take(Maker(seed=4, span_ms=80 * DAY).make(300), name="old")
+    one.resend()
+    total = json.loads(cli("savings", "--fleet", "--json", "--since", "all", *fleet.reader("a")).out)["totals"]
+    month = fleet.value("select to_char(now() - interval '1 month', 'YYYY-MM')")
+    fleet.sql(VERSION_1)
+    fleet.run("drop", "--before", month, "--yes")
+    fleet.run("init")
+    kept = fleet.value("select value::bigint / 1000 from spoa_llm.meta where key = 'kept_since_ms'")
+    assert fleet.sql("select daily_from, facets_from from spoa_llm.gateways where name = 'berlin'") == [["0", kept]]
+    assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *fleet.reader("b")).out)["totals"] == total
+    assert int(fleet.value("select min(bucket) from spoa_llm.facets where requests <> 0")) >= int(kept)
+    assert json.loads(cli("fleet", "verify", "--json", *fleet.reader("c")).out)["problems"] == []
+
+
+def test_who_may_make_sums_anew(fleet):
+    """A gateway's role those of its own gateway; nobody a part of a day."""
+    one, other = fleet.gateways
+    mine, theirs = (gateway.sql("select no from spoa_llm.gateways")[0][0] for gateway in (one, other))
+    for args, words in (("%s, 0, 86400" % theirs, "no gateway"), ("%s, 0, 3600" % mine, "no day"), ("%s, 3600, 90000" % mine, "no day")):
+        assert words in one.sql("select spoa_llm.recount(%s)" % args, code=None).stderr
+    before = facets(fleet)
+    day = int(before[0][2]) // 86400 * 86400
+    one.sql("select spoa_llm.recount(%s, %d, %d)" % (mine, day, day + 86400))
+    assert facets(fleet) == before

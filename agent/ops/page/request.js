@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // One request: what became of it and why, what it cost, and where each figure comes from.
-import { $, announce, big, clock, count, countFigure, dayName, el, exactDollars, fill, moneyFigure, parse, put, table, pill } from "./figures.js";
+import { $, announce, big, clock, count, countFigure, cut, dayName, el, exactDollars, fill, moneyFigure, parse, put, table, pill } from "./figures.js";
 import { ask, Locked } from "./connection.js";
 import { address, filter, WITHOUT } from "./filter.js";
 import { factsOf } from "./explain.js";
@@ -25,7 +25,7 @@ const words = (text) => el("p", {}, text);
 
 // A link to the list of all requests with this label.
 const narrowed = (label, value) => el("a", { href: address({ view: "requests", id: "", [label]: value }), "data-narrow": label, title: "Show all such requests" },
-	el("bdi", { class: "name" }, value === "" ? WITHOUT[label] : value));
+	el("bdi", { class: "name", title: value }, value === "" ? WITHOUT[label] : cut(value)));
 
 // What a member that did not serve said, as the ledger's `tried` has it.
 const WHYS = { unreachable: "could not be connected to", resting: "rested, because it had declined another request", credential: "had no usable credential" };
@@ -93,7 +93,7 @@ function costs(row, told) {
 		.map(([key, by]) => [`Saved by ${by}`, moneyFigure(el("span"), big(row[`saved_${key}_nanodollars`]))]);
 	return [Array.isArray(told.cost) && told.cost.length ? table("What it cost", [{ name: "What" }, { name: "Number", class: "n" }, { name: "A million", class: "n" }, { name: "Cost", class: "n" }],
 		told.cost.map((part) => [part.what, countFigure(el("span"), big(part.tokens)), moneyFigure(el("span"), big(part.price_nanodollars_per_million)), moneyFigure(el("span", { "data-cost": "" }), big(part.amount_nanodollars))]), true) : null,
-	facts(["Cost", cost], ["", typeof told.cost === "string" ? told.cost : null], ["Price", told.price_from], ["Not priced", row.price_missing], ...saved,
+	facts(["Cost", cost], ["", typeof told.cost === "string" && told.cost !== told.price_from ? told.cost : null], ["Price", told.price_from], ["Not priced", row.price_missing], ...saved,
 		["Charged beside it", big(row.charged_nanodollars) ? moneyFigure(el("span"), big(row.charged_nanodollars)) : null])];
 }
 

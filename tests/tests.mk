@@ -171,7 +171,8 @@ NO_SAN := packaging parts scan tap_http tap_usage prices codec evidence latency 
 SANITIZED := $(filter-out $(NO_SAN:%=tests/blackbox/test_%.py),$(sort $(wildcard tests/blackbox/test_*.py)))
 # Those that have to do with threads.
 THREADED := $(addprefix tests/blackbox/test_,threads.py upgrade.py worker.py run.py spop.py ledger.py joining.py admin.py admin_access.py) \
-	tests/blackbox/test_ship.py::test_rows_are_kept_until_postgresql_has_them
+	tests/blackbox/test_ship.py::test_rows_are_kept_until_postgresql_has_them \
+	tests/blackbox/test_otlp.py::test_the_agent_shows_it_and_a_report_of_the_tap_is_waited_for
 TSAN = TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 suppressions=$(CURDIR)/tests/static/tsan"
 
 SIDES := beside alone

@@ -195,6 +195,35 @@ def test_the_list_of_the_fleet(fleet, site):
     assert site.get("/requests?scope=fleet").status == 400
 
 
+def test_what_is_read(server, sites):
+    """Figures of some requests read no request, and a page of the list the rows of its hours by the key: PostgreSQL's own plans say so, over 20,000 rows."""
+    fleet = fleets.Fleet(server, "_plans")
+    gateway = gateway_of(fleet, "graz", 200, span_ms=2 * DAY)
+    gateway.ship()
+    columns = [row[0] for row in fleet.sql("select column_name from information_schema.columns where table_schema = 'spoa_llm' and table_name = 'requests'")]
+    fleet.sql("insert into spoa_llm.requests (%s) select %s from spoa_llm.requests, generate_series(1, 100) as n; analyze" % (
+        ", ".join(columns), ", ".join({"id": "id || n", "time_ms": "time_ms - n * 1000"}.get(name, name) for name in columns)))
+    fleet.sql("grant spoa_llm_reader to {0}; alter role {0} set session_preload_libraries = 'auto_explain'; alter role {0} set auto_explain.log_min_duration = 0;"
+              " alter role {0} set auto_explain.log_nested_statements = off".format(gateway.role))
+    month = fleet.value("select c.relname from spoa_llm.requests r join pg_class c on c.oid = r.tableoid group by 1 order by count(*) desc limit 1")
+    site = sites(gateway)
+    until(lambda: site.get("/gateways").status == 200, 20, site.shipper.process.tail, step=.1)
+
+    def plans(path):
+        before = len(server.log())
+        said = site.json(path + "&scope=fleet")
+        done = server.log()[before:]
+        assert "Query Text: " in done, path
+        return said, done
+    for path in ("/savings?since=all&by=model&status=2xx", "/savings?since=all&by=day&split=client&compare=1", "/operation?since=all", "/operation?since=1d&model=g*&by=project"):
+        said, done = plans(path)
+        assert said["totals"]["requests"] > 0 and " on requests" not in done, path
+    row = site.json("/requests?since=all&limit=1&offset=15000&scope=fleet")["rows"][0]
+    for path in ("/requests?since=all&limit=50", "/requests?since=all&limit=50&offset=15000", "/requests?since=all&status=4xx&model=g*&limit=20", "/requests?since=all&id=" + row["id"]):
+        said, done = plans(path)
+        assert said["rows"] and "Index Scan" in done and "Seq Scan on " + month not in done, (path, done)
+
+
 def test_gateways(fleet, site):
     said, listed = (sorted(one["gateways"], key=lambda row: row["name"]) for one in (
         site.json("/gateways"), json.loads(cli("fleet", "list", "--json", *fleet.reading).out)))

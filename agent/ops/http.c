@@ -76,19 +76,34 @@ static enum MHD_Result reply_error(struct MHD_Connection *c, unsigned status, co
 	return reply(c, status, "application/json", body, len, name, value);
 }
 
+/* Tells whether the client takes gzip, as browsers say it: by its name, without a weight of 0. */
+static bool takes_gzip(struct MHD_Connection *c)
+{
+	const char *codings = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "Accept-Encoding");
+	const char *gzip = codings ? strcasestr(codings, "gzip") : NULL;
+
+	return gzip && strncmp(gzip + strlen("gzip"), ";q=0", strlen(";q=0")) != 0;
+}
+
 static enum MHD_Result reply_file(struct MHD_Connection *c, const page_file *p)
 {
 	const char *known = MHD_lookup_connection_value(c, MHD_HEADER_KIND, "If-None-Match");
-	bool same = known && strstr(known, p->etag);
+	bool same = known && strstr(known, p->etag), packed = takes_gzip(c);
 	void *bytes; /* not const, as libmicrohttpd's parameter, though libmicrohttpd does not change the bytes */
-	memcpy(&bytes, &p->bytes, sizeof bytes);
-	struct MHD_Response *r = MHD_create_response_from_buffer(same ? 0 : p->len, bytes, MHD_RESPMEM_PERSISTENT);
+	memcpy(&bytes, packed ? &p->packed : &p->bytes, sizeof bytes);
+	struct MHD_Response *r = MHD_create_response_from_buffer(same   ? 0 :
+								 packed ? p->packed_len :
+									  p->len,
+								 bytes, MHD_RESPMEM_PERSISTENT);
 
 	if (!r)
 		return MHD_NO;
 	/* no-cache: the browser asks each time and gets 304, so that page and data fit together after an upgrade. */
 	add_headers(r, p->type, "no-cache");
 	MHD_add_response_header(r, "ETag", p->etag);
+	MHD_add_response_header(r, "Vary", "Accept-Encoding");
+	if (packed && !same)
+		MHD_add_response_header(r, "Content-Encoding", "gzip");
 	MHD_add_response_header(
 		r, "Content-Security-Policy",
 		"default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self' data:; "

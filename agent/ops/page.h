@@ -11,7 +11,9 @@ typedef struct page_file {
 	const char *type;
 	const unsigned char *bytes;
 	size_t len;
-	const char *etag; /* with its quotes */
+	const unsigned char *packed; /* the same, compressed by gzip */
+	size_t packed_len;
+	const char *etag; /* a weak one, for both, with its quotes */
 } page_file;
 
 extern const page_file page_files[];

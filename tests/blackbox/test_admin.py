@@ -1,5 +1,6 @@
 """The admin server: the answers of each endpoint. Which clients get them: test_admin_access.py."""
 import csv
+import gzip
 import io
 import json
 import os
@@ -308,6 +309,15 @@ def test_page(admin):
         assert again.status == 304 and not again.body, again
         assert agent.http(path=path, headers={"If-None-Match": '"other"'}).status == 200
     assert b"Chart" in agent.http(path="/chart.js").body
+    own = 0
+    for path in PAGE:
+        plain = agent.http(path=path)
+        packed, refused = (agent.http(path=path, headers={"Accept-Encoding": coding}) for coding in ("deflate, gzip, br", "gzip;q=0, br"))
+        assert gzip.decompress(packed.body) == plain.body == refused.body, path
+        assert [one.headers.get("content-encoding") for one in (plain, packed, refused)] == [None, "gzip", None]
+        assert all(one.headers["vary"] == "Accept-Encoding" and one.headers["etag"] == plain.headers["etag"] for one in (plain, packed, refused))
+        own += 0 if path == "/chart.js" else len(packed.body)
+    assert own < 150_000, "our own files of the page take %d bytes on their way to a browser" % own
     # PAGE has exactly the files that the page and its modules ask for.
     named, root = {"/"}, pathlib.Path(__file__).parents[2] / "agent/ops/page"
     for file in root.iterdir():

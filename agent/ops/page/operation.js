@@ -22,7 +22,7 @@ export const name = "operation", params = { every: ["", "hour", "day"], errors: 
 // ---- now
 
 // Text in which `this` is a command or a name in a file.
-function words(text) {
+export function words(text) {
 	return text.split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
 }
 

@@ -5,6 +5,7 @@ import { $, announce, big, clock, count, countFigure, cut, dayName, el, exactDol
 import { ask, Locked } from "./connection.js";
 import { address, filter, WITHOUT } from "./filter.js";
 import { factsOf } from "./explain.js";
+import { words } from "./operation.js";
 import { ledgerState } from "./reader.js";
 import { levelOf, statusName, took } from "./requests.js";
 
@@ -21,10 +22,11 @@ export const title = () => `Request ${filter.id}`;
 const section = (heading, kind, ...content) => el("section", { class: kind }, el("h3", {}, heading), ...content);
 const facts = (...rows) => el("dl", { class: "told" }, ...rows.filter(([, value]) => value != null && value !== "").map(([term, value]) =>
 	el("div", {}, el("dt", {}, term), el("dd", {}, value))));
-const words = (text) => el("p", {}, text);
+const coded = (text) => el("span", {}, ...words(text));
+const paragraph = (text) => el("p", {}, text);
 
 // A link to the list of all requests with this label.
-const narrowed = (label, value) => el("a", { href: address({ view: "requests", id: "", [label]: value }), "data-narrow": label, title: "Show all such requests" },
+const narrowed = (label, value) => el("a", { href: address({ view: "requests", find: "", [label]: value }), "data-narrow": label, title: "Show all such requests" },
 	el("bdi", { class: "name", title: value }, value === "" ? WITHOUT[label] : cut(value)));
 
 // What a member that did not serve said, as the ledger's `tried` has it.
@@ -66,14 +68,14 @@ function head(row, told) {
 	return [el("p", {}, says, " ",
 		el("time", { datetime: row.time, title: row.time }, `${dayName(at)} ${new Date(at).getUTCFullYear()}, ${clock(at)}`)),
 	el("p", {}, el("span", { class: "id", id: "request-id" }, row.id), " ", copy),
-	el("p", { id: "request-what" }, el("strong", {}, what), ` HAProxy says: ${told.termination}${row.termination ? ` (${row.termination})` : ""}.`),
-	todo ? el("p", { id: "request-todo" }, "What to do: ", todo) : null];
+	el("p", { id: "request-what" }, el("strong", {}, coded(what)), ` HAProxy says: ${told.termination}${row.termination ? ` (${row.termination})` : ""}.`),
+	todo ? el("p", { id: "request-todo" }, "What to do: ", coded(todo)) : null];
 }
 
 // HAProxy's times as one bar.
 function timings(row, told) {
 	if (!told.timings?.length)
-		return words("HAProxy measured no times.");
+		return paragraph("HAProxy measured no times.");
 	const all = told.timings.reduce((sum, part) => sum + Number(part.ms), 0), strip = el("div", { class: "parts timings", "aria-hidden": "true" });
 	told.timings.forEach((part, at) => {
 		const piece = el("i", { "data-part": at % 4, title: `${part.name}: ${count(big(part.ms))} ms` });
@@ -93,7 +95,7 @@ function costs(row, told) {
 		.map(([key, by]) => [`Saved by ${by}`, moneyFigure(el("span"), big(row[`saved_${key}_nanodollars`]))]);
 	return [Array.isArray(told.cost) && told.cost.length ? table("What it cost", [{ name: "What" }, { name: "Number", class: "n" }, { name: "A million", class: "n" }, { name: "Cost", class: "n" }],
 		told.cost.map((part) => [part.what, countFigure(el("span"), big(part.tokens)), moneyFigure(el("span"), big(part.price_nanodollars_per_million)), moneyFigure(el("span", { "data-cost": "" }), big(part.amount_nanodollars))]), true) : null,
-	facts(["Cost", cost], ["", typeof told.cost === "string" && told.cost !== told.price_from ? told.cost : null], ["Price", told.price_from], ["Not priced", row.price_missing], ...saved,
+	facts(["Cost", cost], ["", typeof told.cost === "string" && told.cost !== told.price_from ? told.cost : null], ["Price", coded(told.price_from)], ["Not priced", row.price_missing], ...saved,
 		["Charged beside it", big(row.charged_nanodollars) ? moneyFigure(el("span"), big(row.charged_nanodollars)) : null])];
 }
 
@@ -125,9 +127,9 @@ function attempts(row) {
 // What the route would decide today.
 function decided(route) {
 	if (!route)
-		return words("What the routes say of such a request needs the admin’s token (admin_token): a token that only reads does not see it.");
+		return paragraph("What the routes say of such a request needs the admin’s token (admin_token): a token that only reads does not see it.");
 	if (route.error)
-		return words(`The routes cannot say: ${route.error}`);
+		return paragraph(`The routes cannot say: ${route.error}`);
 	return [el("p", { class: "dim" }, "By the routes of today, for a request with this model to this endpoint:"), facts(["Decision", route.code ? `Refused: ${route.status} ${route.code}` : `Goes to ${route.backend}`], ...factsOf(route))];
 }
 
@@ -180,7 +182,7 @@ export function show() {
 	if (document.body.dataset.ledger === "none")
 		return;
 	ledgerState("ok");
-	$("request-back").href = address({ view: "requests", id: "" });
+	$("request-back").href = address({ view: "requests" });
 	$("request-failed").hidden = true;
 	if (shownId !== filter.id) {
 		shownId = filter.id;

@@ -22,7 +22,7 @@ const NAMES = { model: 26, route: 16, project: 16, client: 16 }; // letters that
 const COLUMNS = [["Time", "time", "time"], ["Status", null, "status n"], ["Model", null, "model"], ["Route", null, "route"], ["Project", null, "project"], ["Client", null, "client"],
 	["Tokens", "tokens", "tokens n"], ["Cost", "cost", "cost n"], ["First byte", "first_byte_ms", "first n"], ["Whole", "whole_ms", "whole n"]];
 export const name = "requests";
-export const params = { sort: ["time", ...COLUMNS.map(([, sort]) => sort).filter((sort) => sort && sort !== "time")], order: ["desc", "asc"], id: null };
+export const params = { sort: ["time", ...COLUMNS.map(([, sort]) => sort).filter((sort) => sort && sort !== "time")], order: ["desc", "asc"], find: null };
 
 // ---- a row
 
@@ -266,7 +266,7 @@ function place() {
 }
 
 function emptyText() {
-	return filter.id ? `No request has an id that ${filter.id.endsWith("*") ? "begins with" : "is"} ${filter.id.replace(/\*$/, "")}.` :
+	return filter.find ? `No request has an id that ${filter.find.endsWith("*") ? "begins with" : "is"} ${filter.find.replace(/\*$/, "")}.` :
 		narrowed() ? `No request ${periodName()} is of this kind.` : filter.since === "all" && !filter.until ? "Nothing is in the ledger yet. The first request appears when it has ended." : `No request ended ${periodName()}.`;
 }
 
@@ -280,8 +280,8 @@ function state() {
 	$("requests-csv").disabled = !total;
 	if (empty)
 		put($("requests-empty").querySelector("p"), emptyText());
-	$("requests-wide").hidden = !(narrowed() || filter.since !== "all" || filter.until || filter.id);
-	put($("requests-note"), ofLast && total > ofLast ? `Only the last ${count(ofLast)} requests are sorted. A filter or a shorter period brings others in.` : filter.id ? "All times are searched." : "");
+	$("requests-wide").hidden = !(narrowed() || filter.since !== "all" || filter.until || filter.find);
+	put($("requests-note"), ofLast && total > ofLast ? `Only the last ${count(ofLast)} requests are sorted. A filter or a shorter period brings others in.` : filter.find ? "All times are searched." : "");
 	news();
 	place();
 }
@@ -292,8 +292,9 @@ function opened() {
 	state();
 	announce(total ? plural(total, "request") : emptyText());
 	// Who asks for one request by its whole id, or by a beginning that no other has, wants to see it.
-	if (filter.id && total === 1 && jump) {
+	if (filter.find && total === 1 && jump) {
 		jump = false;
+		filter.find = ""; // it is found
 		change({ view: "request", id: known.get(0).id }, true);
 	}
 }
@@ -345,7 +346,7 @@ async function csv() {
 // What is asked for: by an id in all times, because nobody knows when it was.
 function questionOf() {
 	const order = { sort: filter.sort, order: filter.order };
-	return filter.id ? `requests?${new URLSearchParams({ since: "all", id: filter.id, ...order, ...(filter.scope === "fleet" && { scope: "fleet" }) })}` : question("requests", order);
+	return filter.find ? `requests?${new URLSearchParams({ since: "all", id: filter.find, ...order, ...(filter.scope === "fleet" && { scope: "fleet" }) })}` : question("requests", order);
 }
 
 // Begins at the beginning.
@@ -379,7 +380,7 @@ export function start() {
 		return node;
 	};
 	const again_ = button("requests-again", "Try again", again), wide = button("requests-wide", "Show all requests", () =>
-		change({ since: "all", until: "", id: "", ...Object.fromEntries(["model", "route", "project", "client", "member", "status", "code", "gateway"].map((name) => [name, null])) }));
+		change({ since: "all", until: "", find: "", ...Object.fromEntries(["model", "route", "project", "client", "member", "status", "code", "gateway"].map((name) => [name, null])) }));
 	$("view-requests").append(el("section", { class: "card wide", "aria-labelledby": "requests-title" },
 		el("div", { class: "head" }, el("h2", { id: "requests-title" }, "Requests"), search,
 			el("div", { class: "tools" }, el("span", { class: "dim", id: "requests-place" }), button("requests-csv", "CSV", csv, "quiet"))),
@@ -400,7 +401,7 @@ export function start() {
 		event.preventDefault();
 		const id = $("requests-id").value.trim();
 		jump = true;
-		change({ id: id && !id.endsWith("*") ? id + "*" : id });
+		change({ find: id && !id.endsWith("*") ? id + "*" : id });
 		if (jump && asked !== null && total === 1)
 			opened();
 	});
@@ -414,7 +415,7 @@ export function show() {
 		return;
 	ledgerState("ok");
 	shown = true;
-	$("requests-id").value = filter.id.replace(/\*$/, "");
+	$("requests-id").value = filter.find.replace(/\*$/, "");
 	if (asked !== questionOf()) {
 		begin(false);
 		return;

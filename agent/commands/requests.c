@@ -1,17 +1,21 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm requests`: the last requests, and with --follow those that end from now on. */
+ * `spoa-llm requests`: the last requests, of this gateway or of the fleet, and with --follow those that end from now
+ * on. */
 #include "report/requests.h"
 
 #include <stdlib.h>
 #include <sysexits.h>
 #include <time.h>
 
+#include "base/clock.h"
+#include "commands/fleet_command.h"
 #include "commands/interrupt.h"
 #include "commands/ledger_command.h"
 #include "report/export.h"
 #include "report/ledger_store.h"
 #include "report/period.h"
+#include "ship/fleet_facets.h"
 
 enum {
 	LAST_DEFAULT = 20,
@@ -45,9 +49,9 @@ static bool show(void *ctx, const record *r)
 	if (l->json)
 		export_write_row(stdout, r, NULL, false);
 	else if (l->one)
-		requests_one(&l->terminal, r);
+		requests_one(&l->terminal, r, NULL);
 	else
-		requests_line(&l->terminal, r);
+		requests_line(&l->terminal, r, NULL);
 	return !output_failed() && !interrupted();
 }
 
@@ -93,7 +97,7 @@ static store_result list(store *s, const ledger_request *ask, period p, const ro
 		result = ask->follow ? store_identity(s, &id, e) : STORE_OK;
 	while (ledger_store_retry(result, &tries));
 	if (result == STORE_OK && !l->json && !l->one)
-		requests_heading(&l->terminal);
+		requests_heading(&l->terminal, false);
 	do
 		if (result == STORE_OK || result == STORE_BUSY)
 			result = store_last(s, p.from_ms, p.to_ms, only, last, show, l, e);
@@ -101,6 +105,91 @@ static store_result list(store *s, const ledger_request *ask, period p, const ro
 	if (result == STORE_OK && ask->follow)
 		result = follow(s, id.sequence, only, l, e);
 	return result;
+}
+
+/* ---- of the fleet */
+
+typedef struct found {
+	record row;
+	char gateway[128];
+} found;
+
+typedef struct gathering {
+	found *rows; /* room for `max`, newest first */
+	size_t count, max;
+	int64_t got; /* of this page */
+	period p;
+} gathering;
+
+static bool gather(void *ctx, const record *r, const char *gateway)
+{
+	gathering *g = ctx;
+
+	g->got++;
+	/* PostgreSQL is asked for whole hours. */
+	if (r->time_ms >= g->p.from_ms && r->time_ms < g->p.to_ms && g->count < g->max) {
+		found *f = &g->rows[g->count++];
+		f->row = *r;
+		snprintf(f->gateway, sizeof f->gateway, "%s", gateway);
+	}
+	return !interrupted();
+}
+
+/* Gathers the last requests of all gateways. */
+static pq_result gather_pages(pq *conn, gathering *g, const row_filter *only, err *e)
+{
+	store_page_question q = { .from_ms = g->p.from_ms / HOUR_MS * HOUR_MS,
+				  .to_ms = g->p.to_ms < INT64_MAX - HOUR_MS ?
+						   (g->p.to_ms + HOUR_MS - 1) / HOUR_MS * HOUR_MS :
+						   g->p.to_ms,
+				  .only = only,
+				  .limit = (int64_t)g->max };
+	store_page_told told;
+	pq_result result;
+
+	do {
+		g->got = 0;
+		result = fleet_page(conn, NULL, &q, gather, g, &told, e);
+		q.offset += g->got;
+	} while (result == PQ_OK && g->got == q.limit && g->count < g->max && q.limit);
+	return result;
+}
+
+static int of_fleet(const config *c, const row_filter *only, period p, size_t last, listing *l)
+{
+	progress shown = progress_begin("asking PostgreSQL");
+	gathering g = { .rows = calloc(last ? last : 1, sizeof *g.rows), .max = last, .p = p };
+	int code = EX_OSERR;
+	err e = { 0 };
+
+	if (!g.rows) {
+		fprintf(stderr, "spoa-llm: out of memory\n");
+		return code;
+	}
+	pq *conn = fleet_command_open_long(c, FLEET_REPORT_S, &shown, &code);
+	pq_result result = conn ? gather_pages(conn, &g, only, &e) : PQ_OK;
+	pq_close(conn);
+	progress_end(&shown);
+	if (conn && result == PQ_OK) {
+		if (!l->json && !l->one)
+			requests_heading(&l->terminal, true);
+		for (size_t i = g.count; i > 0; i--) {
+			const found *f = &g.rows[i - 1];
+			if (l->json)
+				export_write_row(stdout, &f->row, f->gateway, false);
+			else if (l->one)
+				requests_one(&l->terminal, &f->row, f->gateway);
+			else
+				requests_line(&l->terminal, &f->row, f->gateway);
+		}
+		code = finish_output();
+		if (!g.count && !l->json)
+			fprintf(stderr, "spoa-llm: no such request is in PostgreSQL\n");
+	} else if (conn) {
+		code = fleet_command_failed(result, &e);
+	}
+	free(g.rows);
+	return code;
 }
 
 int command_requests(const config *c, const ledger_request *ask)
@@ -116,6 +205,10 @@ int command_requests(const config *c, const ledger_request *ask)
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_USAGE;
 	}
+	if (ask->fleet && ask->follow) {
+		fprintf(stderr, "spoa-llm: --follow shows the requests of this gateway; give --fleet or --follow\n");
+		return EX_USAGE;
+	}
 	listing *l = calloc(1, sizeof *l);
 	if (!l) {
 		fprintf(stderr, "spoa-llm: out of memory\n");
@@ -124,6 +217,11 @@ int command_requests(const config *c, const ledger_request *ask)
 	l->terminal = terminal_of(stdout);
 	l->json = ask->json;
 	l->one = only.id && *only.id && only.id[strlen(only.id) - 1] != '*' && !ask->follow;
+	if (ask->fleet) {
+		code = of_fleet(c, &only, p, last, l);
+		free(l);
+		return code;
+	}
 	store *s = ledger_command_open(c, false, false, &code, &e);
 	if (s) {
 		interrupt_begin();

@@ -257,7 +257,7 @@ const flag_info own_flags[] = {
 	{ "since", "TIME", FLEET_RESEND, "from when: " PERIOD_FORMS, .text = &line.ledger.since },
 	{ "until", "TIME", READS_PERIOD, "until when, in the same forms; a day is included to its end; default: now",
 	  .text = &line.ledger.until },
-	{ "fleet", NULL, SAVINGS | EXPORT, "of all gateways, from the PostgreSQL that fleet_uri names; no ledger and no agent is needed here",
+	{ "fleet", NULL, SAVINGS | EXPORT | REQUESTS, "of all gateways, from the PostgreSQL that fleet_uri names; no ledger and no agent is needed here",
 	  .on = &line.ledger.fleet },
 	{ "by", "WHAT", SAVINGS, "a line for each model (default), route, project, client, member (of a pool), day, hour, or with --fleet gateway",
 	  .text = &line.ledger.by, .values = "model route project client member day hour gateway",

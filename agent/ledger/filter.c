@@ -45,6 +45,12 @@ static void condition(filter_sql *out, const char *column, const char *how, char
 			      parameter, parameter);
 	else
 		is = snprintf(out->where + len, room, " AND %s %s %s", column, how, parameter);
+	/* So that SQLite uses the index of ids. */
+	if (*how == '*' && mark == '?' && strcmp(column, "id") == 0 && value[1])
+		is += snprintf(out->where + len + is, room - (size_t)is,
+			       " AND id >= substr(%s, 1, length(%s) - 1)"
+			       " AND id < substr(%s, 1, length(%s) - 1) || char(1114111)",
+			       parameter, parameter, parameter, parameter);
 	assert(is > 0 && (size_t)is < room && out->count < FILTER_VALUES_MAX);
 	out->values[out->count++] = value;
 }

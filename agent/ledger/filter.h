@@ -28,7 +28,7 @@ enum { FILTER_VALUES_MAX = 9 };
 
 /* A condition in SQL. */
 typedef struct filter_sql {
-	char where[1024];                      /* " AND ..." with parameters; "": no condition */
+	char where[1536];                      /* " AND ..." with parameters; "": no condition */
 	const char *values[FILTER_VALUES_MAX]; /* of the parameters */
 	size_t count;
 	char numbers[2][16]; /* texts that `values` points to */

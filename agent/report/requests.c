@@ -35,6 +35,7 @@ static const struct {
 	[FIELD_ID] = { "id", 36, 176, false },
 };
 
+enum { GATEWAY_WIDTH = 12 };
 enum { TIGHT = 80, TIGHT_MODEL = 19 }; /* a terminal of 80 columns has room for a shorter model */
 
 static int width_of(const terminal *t, field f)
@@ -47,9 +48,22 @@ static bool is_shown(const terminal *t, field f)
 	return !t->is_tty || t->columns >= fields[f].from;
 }
 
-void requests_heading(const terminal *t)
+/* Returns the terminal with the room that the gateway leaves. */
+static terminal beside(const terminal *t, bool gateway)
+{
+	terminal rest = *t;
+
+	rest.columns -= gateway ? GATEWAY_WIDTH + 2 : 0;
+	return rest;
+}
+
+void requests_heading(const terminal *t, bool gateways)
 {
 	fputs(print_paint(t, PAINT_STRONG), stdout);
+	terminal rest = beside(t, gateways);
+	if (gateways)
+		printf("%-*s  ", GATEWAY_WIDTH, "gateway");
+	t = &rest;
 	for (field f = 0; f < FIELDS; f++)
 		if (is_shown(t, f))
 			printf(fields[f].number ? "%s%*s" : "%s%-*s", f ? "  " : "", width_of(t, f), fields[f].title);
@@ -145,10 +159,16 @@ static paint paint_of(const record *r)
 	return r->status >= 500 || r->status <= 0 ? PAINT_BAD : r->status >= 400 ? PAINT_WARN : PAINT_NONE;
 }
 
-void requests_line(const terminal *t, const record *r)
+void requests_line(const terminal *t, const record *r, const char *gateway)
 {
 	char text[PRINT_LABEL];
 
+	if (gateway) {
+		int len = print_label(text, t, gateway, GATEWAY_WIDTH);
+		printf("%s%*s  ", text, GATEWAY_WIDTH - len, "");
+	}
+	terminal rest = beside(t, gateway != NULL);
+	t = &rest;
 	for (field f = 0; f < FIELDS; f++) {
 		if (!is_shown(t, f))
 			continue;
@@ -175,8 +195,14 @@ void requests_line(const terminal *t, const record *r)
 	putchar('\n');
 }
 
-void requests_one(const terminal *t, const record *r)
+void requests_one(const terminal *t, const record *r, const char *gateway)
 {
+	char name[PRINT_LABEL];
+
+	if (gateway) {
+		print_label(name, t, gateway, PRINT_LABEL);
+		printf("%-18s  %s\n", "gateway", name);
+	}
 	for (size_t i = 0; i < RECORD_COLUMNS; i++) {
 		const record_column *c = &record_columns[i];
 		char text[PRINT_LABEL], number[PRINT_NUMBER];

@@ -206,3 +206,26 @@ def test_a_command_about_the_fleet_that_is_stopped(alone, server):
         assert command[:2] != ["fleet", "verify"] or json.loads(out)["incomplete"] is True
     gateway.resend(re.search(r"--since (\S+) goes on", err).group(1))
     assert gateway.verify()["problems"] == []
+
+
+def test_the_last_requests_of_all_gateways(alone):
+    """`requests --fleet` has the last ones of all gateways, whatever filter; a part of an hour is a part."""
+    pair = [fleets.gateway_of(alone, name, 150, span_ms=DAY // 8) for name in ("one", "two")]
+    for gateway in pair:
+        gateway.resend()
+    rows = sorted(((row["time"], gateway.name, row["id"]) for gateway in pair for row in gateway.export()))
+    reader = alone.reader("a")
+
+    def asked(*args):
+        done = cli("requests", "--fleet", "--json", *args, *reader)
+        assert done.code == 0, done
+        return [(row["time"], row["gateway"], row["id"]) for row in map(json.loads, done.out.splitlines())]
+
+    assert asked("--last", "25") == rows[-25:]
+    since = rows[-40][0][:19] + "Z"
+    assert asked("--since", since, "--last", "1000") == [row for row in rows if row[0][:19] + "Z" >= since]
+    done = cli("requests", "--fleet", "--last", "3", *reader)
+    assert [line.split()[0] for line in done.out.splitlines()] == ["gateway", *(row[1] for row in rows[-3:])], done
+    one = cli("requests", "--fleet", "--id", rows[7][2], *reader)
+    assert re.search(r"^gateway +%s$" % rows[7][1], one.out, re.M), one
+    assert cli("requests", "--fleet", "--follow", *reader).code == 64

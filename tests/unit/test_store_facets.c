@@ -188,7 +188,7 @@ static row_filter some_filter(void)
 	if (roll(8) == 0)
 		f.id = texts[6];
 	if (f.id && roll(2))
-		texts[6][4] = '*', texts[6][5] = '\0';
+		memcpy(texts[6] + 4, "*", 2);
 	if (f.model && roll(2))
 		texts[0][strlen(texts[0]) - 1] = '*';
 	if (roll(4) == 0) {

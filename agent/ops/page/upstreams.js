@@ -111,7 +111,7 @@ export function showRefusals(stats, period) {
 			const note = newest(one.code), last = one.last ? Date.parse(one.last) : note?.time;
 			return [el("span", {}, el("strong", {}, String(one.status ?? note?.status ?? "")), " ", narrower("code", one.code)), ...counts(one, ["requests"]), last ? when(last) : "",
 				el("div", {}, one.what ? el("p", {}, one.what) : null, one.todo ? el("p", { class: "dim" }, one.todo) : null,
-					note ? el("p", { class: "dim" }, `The newest: ${[note.model, note.route].filter(Boolean).map(cut).join(", ")}: ${place(note)}`) : null)];
+					note ? el("p", { class: "dim" }, `The newest: ${[note.model, note.route].filter(Boolean).map((name) => cut(name)).join(", ")}: ${place(note)}`) : null)];
 		}), true)));
 	fill($("lately"), JSON.stringify([all, stats.refusals]), () => folding("lately", stats.refusals, (some) => !some.length ? el("p", { class: "dim" }, "None since the start.") :
 		table("Last refusals, newest first", ["Time", "Reason", "Model", "Route", "Why", "Request"].map((name) => ({ name })),

@@ -102,6 +102,9 @@ def test_upstreams_are_those_of_the_command(full, page):
     for one in json.loads(ask(full, "upstreams", "--json", "--since", "all"))["upstreams"]:
         n = sum(one["answers"].values()) + sum(one["refused"][code] for code in ("upstream_unavailable", "upstream_timeout", "upstream_error"))
         want[one["route"], one["backend"]] += n
+    told = {(one["route"], one["backend"]): one["first_byte_ms"] for one in json.loads(ask(full, "upstreams", "--json", "--since", "all"))["upstreams"]}
+    pools = {key[:2] for key in upstreams(page) if key[2]}
+    assert {key[:2]: ms[0] for key, (_, ms) in upstreams(page).items() if key[:2] not in pools} == {key: ms for key, ms in told.items() if key not in pools and key[1]}
     got = collections.Counter()
     for (route, backend, _), (numbers, _) in upstreams(page).items():
         got[route, backend] += numbers[0] - numbers[4]  # the command does not count clients that left before the answer

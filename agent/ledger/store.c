@@ -125,6 +125,7 @@ void store_close_db(store *s)
 	sqlite3_close(s->db);
 	s->db = NULL;
 	s->frozen = false;
+	s->facets_sequence = -1;
 }
 
 static store_result result_of(store *s, int rc)
@@ -218,6 +219,8 @@ static int prepare_all(store *s)
 			rc = store_prepare(s, sql, &s->statements[daily ? ST_DAILY_UPDATE : ST_HOURLY_UPDATE]);
 	}
 	if (rc == SQLITE_OK)
+		rc = facets_prepare(s);
+	if (rc == SQLITE_OK)
 		rc = join_prepare(s);
 	return rc == SQLITE_OK ? spending_prepare(s) : rc;
 }
@@ -252,6 +255,8 @@ static int open_file(store *s, const char *name, int flags)
 	rc = store_exec(s, sql);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_create_function(s->db, "ssum", 1, SQLITE_UTF8, NULL, NULL, ssum_step, ssum_final);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_create_function(s->db, "times_sum", 2, SQLITE_UTF8, s, facets_times_sum, NULL, NULL);
 	return rc;
 }
 
@@ -439,6 +444,8 @@ void store_close(store *s)
 	store_close_db(s);
 	rollup_free(&s->batch);
 	rollup_free(&s->spending);
+	rollup_free(&s->untold);
+	free(s->log_bytes);
 	free(s->settled);
 	free(s->kept);
 	free(s->path);

@@ -65,7 +65,9 @@ int store_begin(store *s)
 	rollup_clear(&s->spending);
 	s->settled_count = 0;
 	int rc = store_run(s->statements[ST_BEGIN]);
-	return rc == SQLITE_OK ? changes_begin(s) : rc;
+	if (rc == SQLITE_OK)
+		rc = changes_begin(s);
+	return rc == SQLITE_OK ? facets_begin(s) : rc;
 }
 
 int store_end(store *s, const store_join *join, int rc)
@@ -80,6 +82,8 @@ int store_end(store *s, const store_join *join, int rc)
 		rc = store_run(s->statements[ST_COMMIT]);
 	if (rc == SQLITE_OK && join && join->settled)
 		spending_tell(s, join);
+	if (rc == SQLITE_OK)
+		s->facets_sequence = s->sequence;
 	while (s->kept_count)
 		free(s->kept[--s->kept_count]);
 	return rc;

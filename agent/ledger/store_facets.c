@@ -7,40 +7,60 @@
 #include <stdlib.h>
 
 #include "base/list.h"
+#include "base/sum.h"
 #include "ledger/store_impl.h"
 
 /* ---- labels */
 
 static char *append(char *at, const char *text)
 {
-	while (*text) {
-		/* Only a damaged ledger has such a label. */
-		*at++ = *text == FACET_SEPARATOR ? '_' : *text;
-		text++;
-	}
-	return at;
+	size_t len = strlen(text);
+
+	memcpy(at, text, len);
+	/* Only a damaged ledger has such a label. */
+	for (char *bad = at; (bad = memchr(bad, FACET_SEPARATOR, (size_t)(at + len - bad))) != NULL;)
+		*bad = '_';
+	return at + len;
+}
+
+/* Writes the status before `end`, and returns where it begins. */
+static char *put_status(char *end, int32_t status)
+{
+	int64_t left = status < 0 ? -(int64_t)status : status;
+
+	*--end = '\0';
+	do
+		*--end = (char)('0' + left % 10);
+	while ((left /= 10) > 0);
+	if (status < 0)
+		*--end = '-';
+	return end;
 }
 
 size_t facet_label(const record *r, char out[FACET_LABEL_MAX + 1])
 {
-	char status[16];
-	const char *const labels[FACET_LABELS] = {
-		[FACET_ROUTE] = r->route,     [FACET_BACKEND] = r->backend, [FACET_MODEL] = r->model,
-		[FACET_PROJECT] = r->project, [FACET_CLIENT] = r->client,   [FACET_MEMBER] = r->member,
-		[FACET_STATUS] = status,      [FACET_CODE] = r->code,
-	};
-	char *at = out;
+	char status[16], *at = out;
 
 	_Static_assert(RECORD_LABEL_MAX * 4 + RECORD_BACKEND_MAX + RECORD_MODEL_MAX + RECORD_MEMBER_MAX + 16 +
 				       FACET_LABELS <=
 			       FACET_LABEL_MAX,
 		       "all labels fit");
-	snprintf(status, sizeof status, "%d", (int)r->status);
-	for (int i = 0; i < FACET_LABELS; i++) {
-		if (i)
-			*at++ = FACET_SEPARATOR;
-		at = append(at, labels[i]);
-	}
+	/* In the order of facet_name. */
+	at = append(at, r->route);
+	*at++ = FACET_SEPARATOR;
+	at = append(at, r->backend);
+	*at++ = FACET_SEPARATOR;
+	at = append(at, r->model);
+	*at++ = FACET_SEPARATOR;
+	at = append(at, r->project);
+	*at++ = FACET_SEPARATOR;
+	at = append(at, r->client);
+	*at++ = FACET_SEPARATOR;
+	at = append(at, r->member);
+	*at++ = FACET_SEPARATOR;
+	at = append(at, put_status(status + sizeof status, r->status));
+	*at++ = FACET_SEPARATOR;
+	at = append(at, r->code);
 	*at = '\0';
 	return (size_t)(at - out);
 }
@@ -155,6 +175,9 @@ typedef struct grouping {
 	size_t count, room;
 	int64_t time_ms; /* of the hour or day whose requests the groups have */
 	int64_t untold;
+	rollup waiting;     /* cells of `facet_log`, by their hours */
+	size_t next;        /* of them */
+	int64_t low, high;  /* hours of the period */
 	bool failed, ended; /* out of memory; `each` returned false */
 } grouping;
 
@@ -169,6 +192,7 @@ static void grouping_deinit(grouping *g)
 {
 	grouping_clear(g);
 	rollup_free(&g->cells);
+	rollup_free(&g->waiting);
 	free(g->groups);
 }
 
@@ -198,6 +222,8 @@ static void tell(grouping *g)
 		qsort(g->groups, g->count, sizeof *g->groups, by_cost);
 	for (size_t i = 0; i < g->count && !g->ended; i++) {
 		const group *own = &g->groups[i];
+		if (own->cell->hour == CELL_UNTOLD && !g->q->untold && !filter_is_empty(g->q->only))
+			continue;
 		store_facet f = { .time_ms = g->time_ms,
 				  .label = own->cell->hour == CELL_TOLD ? label : NULL,
 				  .sums = &own->cell->sums,
@@ -277,9 +303,146 @@ void facets_round(int64_t from_ms, int64_t to_ms, int64_t *from, int64_t *to)
 
 int facets_bounds(store *s, int64_t *hours_ms, int64_t *whole_ms)
 {
-	(void)s;
-	*hours_ms = *whole_ms = 0;
-	return SQLITE_OK;
+	const int64_t last = INT64_MAX / 1000;
+	int rc = store_int(s, "SELECT value FROM meta WHERE key = 'facet_hours_from'", hours_ms);
+
+	if (rc == SQLITE_OK)
+		rc = store_int(s, "SELECT value FROM meta WHERE key = 'facets_from'", whole_ms);
+	*hours_ms = *hours_ms > last ? INT64_MAX : *hours_ms * 1000;
+	*whole_ms = *whole_ms > last ? INT64_MAX : *whole_ms * 1000;
+	return rc;
+}
+
+/* ---- from the tables */
+
+/* Returns the begin of the hour, or of the day, that groups are told of, in milliseconds. */
+static int64_t time_of(const grouping *g, int64_t bucket)
+{
+	return (g->q->unit == FACET_DAYS ? store_floor(bucket, DAY) : bucket) * 1000;
+}
+
+/* Adds a facet. */
+static void add(grouping *g, int64_t bucket, slice label, const store_sums *row, int64_t last_ms, group **own)
+{
+	bool told = !slice_eq(label, STORE_OTHER);
+	store_sums *sums;
+
+	if (!told)
+		g->untold = add_capped(g->untold, row->requests);
+	*own = group_of(g, time_of(g, bucket), told ? &label : NULL, &sums);
+	if (!*own)
+		return;
+	store_sums_merge(sums, row);
+	if (told) {
+		int64_t *status = &(*own)->status[status_class(split(label).status)];
+		*status = add_capped(*status, row->requests);
+	}
+	(*own)->last_ms = last_ms > (*own)->last_ms ? last_ms : (*own)->last_ms;
+}
+
+static int by_hour(const void *a, const void *b)
+{
+	const rollup_cell *x = a, *y = b;
+
+	return (x->hour > y->hour) - (x->hour < y->hour);
+}
+
+/* Adds the cells of `facet_log` up to the hour or day of `bucket`. False: not to go on. */
+static bool add_waiting(grouping *g, int64_t bucket)
+{
+	for (; g->next < g->waiting.count && !g->failed && !g->ended; g->next++) {
+		const rollup_cell *c = &g->waiting.cells[g->next];
+		group *own;
+
+		if (time_of(g, c->hour) > time_of(g, bucket))
+			break;
+		if (c->hour < g->low || c->hour >= g->high)
+			continue;
+		add(g, c->hour, c->label, &c->sums, c->last_ms, &own);
+		if (own && g->q->times && !times_merge(&own->times, &c->times))
+			g->failed = true;
+	}
+	return !g->failed && !g->ended;
+}
+
+/* Adds the facet in the row of `st`: bucket, label, the time of the last request, times, and then the sums. */
+static bool add_facet(grouping *g, sqlite3_stmt *st)
+{
+	slice label = slice_of((const char *)sqlite3_column_text(st, 1), (size_t)sqlite3_column_bytes(st, 1));
+	int64_t bucket = sqlite3_column_int64(st, 0);
+	store_sums row = { .requests = 0 };
+	group *own;
+
+	if (g->q->unit != FACET_WHOLE && !add_waiting(g, bucket))
+		return false;
+	for (size_t i = 0; i < SUMS_COUNT; i++)
+		*sums_column(&row, i) = sqlite3_column_int64(st, (int)i + 4);
+	add(g, bucket, label, &row, sqlite3_column_int64(st, 2), &own);
+	/* Damaged times count for nothing; `ledger verify` tells of them. */
+	if (own && g->q->times)
+		(void)!times_decode(&own->times,
+				    slice_of(sqlite3_column_blob(st, 3), (size_t)sqlite3_column_bytes(st, 3)));
+	return !g->failed && !g->ended;
+}
+
+/* Adds the facets of the hours or days from `low` to `high`, in seconds. Returns an SQLite result code. */
+static int add_buckets(grouping *g, store *s, bool days, int64_t low, int64_t high)
+{
+	char names[SQL_LIST], sql[SQL_MAX];
+	sqlite3_stmt *st = NULL;
+
+	if (low >= high || g->ended)
+		return SQLITE_OK;
+	sql_list(names, sizeof names, SUMS_COUNT, sums_name, "$");
+	snprintf(sql, sizeof sql,
+		 "SELECT bucket, label, last_ms, %s, %s FROM %s WHERE kind = %d AND bucket >= ?1 AND bucket < ?2"
+		 " ORDER BY bucket",
+		 g->q->times ? "times" : "NULL", names, days ? "daily" : "hourly", KIND_FACET);
+	int rc = store_prepare(s, sql, &st);
+	if (rc == SQLITE_OK) {
+		sqlite3_bind_int64(st, 1, low);
+		sqlite3_bind_int64(st, 2, high);
+	}
+	while (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW)
+		rc = add_facet(g, st) ? SQLITE_OK : g->failed ? SQLITE_NOMEM : SQLITE_DONE;
+	sqlite3_finalize(st);
+	return rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* Adds the facets of the period, and says in `*told` which it is. Returns an SQLite result code. */
+static int add_period(grouping *g, store *s, store_facets_told *told)
+{
+	const int64_t last = INT64_MAX / 1000 - DAY;
+	int64_t hours_ms = 0;
+	int rc = facets_bounds(s, &hours_ms, &told->whole_ms);
+	int64_t low = store_ceil(told->from_ms, 1000, 1), high = store_ceil(told->to_ms, 1000, 1),
+		hours = store_ceil(hours_ms, 1000, 1);
+
+	/* Before there are facets of hours, days are whole. */
+	if (low < hours)
+		low = g->q->unit == FACET_HOURS ? hours : store_ceil(low, DAY, DAY);
+	if (high < hours)
+		high = g->q->unit == FACET_HOURS ? low : store_ceil(high, DAY, DAY);
+	if (high < low)
+		high = low;
+	told->from_ms = low * 1000;
+	told->to_ms = high > INT64_MAX / 1000 ? INT64_MAX : high * 1000;
+	int64_t day_low = store_ceil(low, DAY, DAY), day_high = store_floor(high, DAY);
+	if (g->q->unit == FACET_HOURS || day_low >= day_high)
+		day_low = day_high = high;
+	g->low = low;
+	g->high = high;
+	if (rc == SQLITE_OK)
+		rc = facets_log_load(s, &g->waiting);
+	if (g->waiting.count)
+		qsort(g->waiting.cells, g->waiting.count, sizeof *g->waiting.cells, by_hour);
+	if (rc == SQLITE_OK)
+		rc = add_buckets(g, s, false, low, day_low);
+	if (rc == SQLITE_OK)
+		rc = add_buckets(g, s, true, day_low, day_high);
+	if (rc == SQLITE_OK)
+		rc = add_buckets(g, s, false, day_high, high);
+	return rc != SQLITE_OK || add_waiting(g, last) || !g->failed ? rc : SQLITE_NOMEM;
 }
 
 store_result store_facets(store *s, const store_facet_question *q, bool (*each)(void *ctx, const store_facet *f),
@@ -289,11 +452,27 @@ store_result store_facets(store *s, const store_facet_question *q, bool (*each)(
 
 	*told = (store_facets_told){ .from_ms = 0 };
 	facets_round(q->from_ms, q->to_ms, &told->from_ms, &told->to_ms);
-	store_result result = store_find(s, told->from_ms, told->to_ms, q->only, add_row, &g, e);
-	if (result == STORE_OK && !g.failed)
+	store_result result = store_ready(s, e);
+	if (result != STORE_OK)
+		return result;
+	if (q->only && q->only->id) {
+		result = store_find(s, told->from_ms, told->to_ms, q->only, add_row, &g, e);
+	} else {
+		/* One transaction, so that hours and days are of the same moment; or the caller's. */
+		bool own = sqlite3_get_autocommit(s->db);
+		int rc = own ? store_exec(s, "BEGIN") : SQLITE_OK;
+		if (rc == SQLITE_OK)
+			rc = add_period(&g, s, told);
+		if (rc == SQLITE_OK && own)
+			rc = store_exec(s, "COMMIT");
+		if (rc != SQLITE_OK)
+			result = store_fail(s, rc, "reading facets", e);
+	}
+	if (result == STORE_OK && !g.failed && !g.ended)
 		tell(&g);
 	if (g.failed && result == STORE_OK)
-		result = store_fail(s, SQLITE_NOMEM, "adding up rows", e);
+		result = store_fail(s, SQLITE_NOMEM, "adding up facets", e);
+	told->untold = g.untold;
 	grouping_deinit(&g);
 	return result;
 }

@@ -53,7 +53,8 @@ typedef struct store_facet_question {
 	int64_t from_ms, to_ms;
 	/* NULL: all requests. If it has an id, the rows are read: that is one row, or a few. */
 	const row_filter *only;
-	bool times; /* read histograms of times too */
+	bool times;  /* read histograms of times too */
+	bool untold; /* with a filter, tell of the requests that were not told apart all the same */
 } store_facet_question;
 
 /* The requests of one hour, day or the whole period that have these labels in common. Valid until the call returns. */
@@ -63,7 +64,8 @@ typedef struct store_facet {
 	 * requests that were not told apart. */
 	const char *label;
 	const store_sums *sums; /* its `label` is not set */
-	int64_t status[6];      /* requests without an answer, with 1xx, 2xx, 3xx, 4xx, 5xx; any other is in [0] */
+	int64_t status[6]; /* requests without an answer, with 1xx, 2xx, 3xx, 4xx, 5xx; any other is in [0]. 0 without a
+			      label */
 	const store_times *times;
 	int64_t last_ms; /* when the last of the requests arrived */
 } store_facet;

@@ -8,14 +8,18 @@
 
 #include "ledger/columns.h"
 #include "ledger/store.h"
+#include "ledger/store_facets.h"
 #include "ledger/store_schema.h"
 
 enum { HOUR = 3600, DAY = 86400 }; /* in seconds, as the buckets of `hourly` and `daily` */
 
 /* What sums are kept for; the numbers are those in the column `kind`. */
-enum { KIND_ALL, KIND_MODEL, KIND_ROUTE, KIND_PROJECT, KIND_CLIENT, KIND_MEMBER, KIND_COUNT };
+enum { KIND_ALL, KIND_MODEL, KIND_ROUTE, KIND_PROJECT, KIND_CLIENT, KIND_MEMBER, KIND_FACET, KIND_COUNT };
 
-/* The label of sums for labels after the first STORE_LABELS_PER_DAY. */
+/* How many labels of a kind and day have sums of their own. */
+#define STORE_LABELS_OF(kind) ((kind) == KIND_FACET ? (size_t)STORE_FACETS_PER_DAY : (size_t)STORE_LABELS_PER_DAY)
+
+/* The label of sums for further labels. */
 #define STORE_OTHER SLICE("other")
 
 /* The fields of store_sums as columns: their number, the `i`th field, its name. */
@@ -39,6 +43,13 @@ typedef enum statement {
 	ST_DAILY_INSERT,
 	ST_HOURLY_UPDATE,
 	ST_HOURLY_INSERT,
+	ST_FACET_DAILY_UPDATE,
+	ST_FACET_DAILY_INSERT,
+	ST_FACET_HOURLY_UPDATE,
+	ST_FACET_HOURLY_INSERT,
+	ST_FACET_BOUNDS,
+	ST_FACET_LOG,
+	ST_FACET_LOG_CELLS,
 	ST_ROW,
 	ST_ROW_UPDATE,
 	ST_REPORT,
@@ -57,9 +68,11 @@ typedef struct rollup_cell {
 	int kind;
 	int64_t hour;
 	slice label; /* points into a record, or to `own` */
-	char *own;   /* of KIND_MEMBER, whose label is made; NULL: none */
+	char *own;   /* of KIND_MEMBER and KIND_FACET, whose labels are made; NULL: none */
 	bool seen;   /* store_verify() has found it in `hourly` */
 	store_sums sums;
+	store_times times; /* of KIND_FACET, as is `last_ms`, the time of its last request */
+	int64_t last_ms;
 } rollup_cell;
 
 /* A hash table of cells by hour, kind and label. Its memory is kept for the next batch. */
@@ -87,12 +100,21 @@ struct store {
 	void *progress_ctx;
 	sqlite3_stmt *statements[ST_WRITER_COUNT];
 	rollup batch;
+	rollup untold;    /* facets of `batch` that get no sums of their own */
 	rollup spending;  /* of days instead of hours: cost, `input` has all tokens, requests */
 	settled *settled; /* what this transaction settles */
 	size_t settled_count, settled_room;
 	record **kept; /* rows of this transaction that `batch` points to */
 	size_t kept_count, kept_room;
-	int64_t sequence, sequence_kept; /* the last one that is used, and that in `meta`; within a transaction */
+	int64_t sequence, sequence_kept;       /* the last one that is used, and that in `meta`; within a transaction */
+	int64_t facets_from, facet_hours_from; /* as `meta` has them; within a transaction */
+	int64_t facets_day, facets_count;      /* the day that had so many facets */
+	int64_t facets_sequence;               /* when this was the last sequence */
+	int64_t log_cells;                     /* in the table `facet_log`; -1: not known */
+	unsigned char *log_bytes;              /* room for a row of it */
+	size_t log_room;
+	unsigned char times_in[TIMES_ENCODED_MAX],
+		times_out[TIMES_ENCODED_MAX]; /* too large for the stack of each call */
 	uint64_t skipped;
 	int migrated_from; /* schema version; 0: store_open() migrated nothing */
 };
@@ -222,6 +244,33 @@ void facets_round(int64_t from_ms, int64_t to_ms, int64_t *from, int64_t *to);
  * from which on facets have all requests; 0: from the first on. Returns an SQLite result code. */
 int facets_bounds(store *s, int64_t *hours_ms, int64_t *whole_ms);
 
+/* ---- store_facet_log.c */
+
+enum { STORE_FACET_LOG = 4096 }; /* cells that wait in the table `facet_log`, at most */
+/* Adds the cells in `bytes` to `to`. False: the bytes are damaged, or out of memory. */
+MUST_CHECK bool facets_log_read(rollup *to, slice bytes);
+/* Return an SQLite result code. facets_log_load() adds what waits to `to`; facets_log_fold() adds cells of KIND_FACET
+ * and what waits to `hourly` and `daily`; facets_log_add() lets the cells wait, or does that. */
+int facets_log_prepare(store *s);
+int facets_log_load(store *s, rollup *to);
+int facets_log_fold(store *s, const rollup_cell *cells, size_t count);
+int facets_log_add(store *s, const rollup_cell *cells, size_t count);
+
+/* ---- store_facet_keep.c */
+
+/* The SQL function times_sum(): both histograms of times together. */
+void facets_times_sum(sqlite3_context *context, int argc, sqlite3_value **argv);
+/* Prepares the statements of this file. The others return an SQLite result code, too. */
+int facets_prepare(store *s);
+/* Reads at the begin of a transaction from when on there are facets. */
+int facets_begin(store *s);
+/* Adds cells of KIND_FACET, in the order of rollup_write(), to `hourly` and `daily`. */
+int facets_write(store *s, const rollup_cell *cells, size_t count);
+/* Makes the facets of one more hour of rows of an older ledger. `*more`: there may be others. */
+int facets_fill(store *s, bool *more);
+/* Removes facets of hours that are too old by `now_ms`, at most those of a day. `*more`: there are others. */
+int facets_forget(store *s, int64_t now_ms, bool *more);
+
 /* ---- store_rollup.c */
 
 void rollup_clear(rollup *r);
@@ -230,12 +279,21 @@ void rollup_free(rollup *r);
 rollup_cell *rollup_cell_of(rollup *r, int64_t hour, int kind, slice label);
 /* NULL: there is no such cell. */
 rollup_cell *rollup_find(rollup *r, int64_t hour, int kind, slice label);
-enum { ROLLUP_LABEL_MAX = RECORD_LABEL_MAX + 1 + RECORD_MEMBER_MAX }; /* of KIND_MEMBER: ROUTE/MEMBER */
+enum {
+	ROLLUP_LABEL_MAX = FACET_LABEL_MAX
+}; /* KIND_FACET has the longest labels; those of KIND_MEMBER are ROUTE/MEMBER */
 /* Returns the label that a record has for `kind`, in the record or in `room`. */
 slice rollup_label(const record *r, int kind, char room[ROLLUP_LABEL_MAX + 1]);
 /* Adds a record to the cells of all its kinds, which point to it: `r` has to stay until rollup_clear(). False: out of
  * memory. */
 MUST_CHECK bool rollup_add(rollup *roll, const record *r);
+/* Adds to what a cell of KIND_FACET has beside sums. False: out of memory. */
+MUST_CHECK bool rollup_add_times(rollup_cell *c, const record *r);
+/* Adds all of `from` to `to`. False: out of memory. */
+MUST_CHECK bool rollup_merge(rollup_cell *to, const rollup_cell *from);
+/* Puts the cells in the order in which they are written: by kind, day, label and hour. rollup_find() fails from then
+ * on. */
+void rollup_sort(rollup *r);
 /* Adds what the sums of the row `is` have more than those of `was`, the same row before. `is` has to stay, as above. */
 MUST_CHECK bool rollup_change(rollup *roll, const record *was, const record *is);
 /* Adds what a record with estimated tokens saved. */

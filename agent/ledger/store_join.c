@@ -5,6 +5,7 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
 #include "base/list.h"
 
 int join_prepare(store *s)
@@ -215,6 +216,8 @@ store_result store_tidy(store *s, const store_join *join, int64_t before_ms, sto
 		rc = tidy_some(s, join, &done, more);
 	if (rc == SQLITE_OK && !*more)
 		rc = remove_old(s, before_ms, &done);
+	if (rc == SQLITE_OK && !*more)
+		rc = facets_forget(s, clock_wall_ms(), more);
 	rc = store_end(s, join, rc);
 	if (rc != SQLITE_OK) {
 		*more = false;

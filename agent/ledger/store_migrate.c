@@ -32,13 +32,14 @@ store_result store_check_version(store *s, int64_t *version, bool *is_new, err *
 	return STORE_OK;
 }
 
-/* Migrates each version in a transaction of its own, so that an interrupted migration goes on where it stopped. */
+/* Migrates each version in a transaction of its own, so that an interrupted migration goes on where it stopped. A new
+ * file gets all of them in one, so that no reader finds an older one. */
 store_result store_migrate(store *s, err *e)
 {
 	int64_t first = -1; /* the version that the file had */
 
 	for (;;) {
-		int64_t version = 0;
+		int64_t version = 0, next;
 		bool is_new = false;
 		int rc = store_exec(s, "BEGIN IMMEDIATE");
 		if (rc != SQLITE_OK)
@@ -50,10 +51,11 @@ store_result store_migrate(store *s, err *e)
 			return result;
 		}
 		char mark[128];
+		next = version ? version + 1 : STORE_SCHEMA_VERSION;
 		snprintf(mark, sizeof mark, "PRAGMA application_id = %d; PRAGMA user_version = %lld",
-			 STORE_APPLICATION_ID, (long long)version + 1);
+			 STORE_APPLICATION_ID, (long long)next);
 		for (size_t i = 0; rc == SQLITE_OK && i < sizeof store_schema / sizeof store_schema[0]; i++)
-			if (store_schema[i].version == version + 1)
+			if (store_schema[i].version > version && store_schema[i].version <= next)
 				rc = store_exec(s, store_schema[i].sql);
 		if (rc == SQLITE_OK)
 			rc = store_exec(s, mark);
@@ -78,7 +80,7 @@ enum { CATCH_UP_ROWS = 500 }; /* in memory at a time */
 #define ESTIMATED_ARE_0 "estimated_saved_compression = 0, estimated_saved_cache = 0, estimated_saved_routing = 0"
 #define EVERY_KIND "kind IN (0, 1, 2, 3, 4, 5)"
 
-_Static_assert(KIND_COUNT == 6, "EVERY_KIND has every kind");
+_Static_assert(KIND_FACET == 6, "EVERY_KIND has every kind but facets, which came later");
 
 typedef struct catch_up {
 	store *s;
@@ -113,7 +115,7 @@ static int add_batch(catch_up *c)
 
 	rollup_clear(&c->cells);
 	for (size_t i = 0; i < c->count; i++)
-		for (int kind = 0; kind < KIND_COUNT; kind++) {
+		for (int kind = 0; kind < KIND_FACET; kind++) {
 			const record *r = &c->batch[i];
 			rollup_cell *cell = rollup_cell_of(&c->cells, store_hour_of(r->time_ms), kind,
 							   rollup_label(r, kind, room));
@@ -243,28 +245,34 @@ int store_catching_up(store *s, bool *waits)
 	return rc;
 }
 
-store_result store_catch_up(store *s, bool *more, err *e)
+/* Counts what the estimates of one more day saved. */
+static int estimates_catch_up(store *s)
 {
 	int64_t day = 0;
+	int rc = store_run(s->statements[ST_BEGIN]);
 
+	if (rc == SQLITE_OK)
+		rc = store_int(s,
+			       "SELECT coalesce(max(bucket), -1) FROM daily WHERE kind = 0 AND estimated_requests > 0"
+			       " AND bucket < (SELECT value FROM meta WHERE key = 'estimates_before')",
+			       &day);
+	if (rc == SQLITE_OK)
+		rc = day >= 0 ? catch_up_day(s, day) : store_exec(s, "DELETE FROM meta WHERE key = 'estimates_before'");
+	if (rc == SQLITE_OK)
+		rc = store_run(s->statements[ST_COMMIT]);
+	return rc;
+}
+
+store_result store_catch_up(store *s, bool *more, err *e)
+{
 	*more = false;
 	store_result result = store_ready_to_write(s, e);
 	if (result != STORE_OK)
 		return result;
 	int rc = store_catching_up(s, more);
 	if (rc == SQLITE_OK && !*more)
-		return STORE_OK;
-	if (rc == SQLITE_OK)
-		rc = store_run(s->statements[ST_BEGIN]);
-	if (rc == SQLITE_OK)
-		rc = store_int(s,
-			       "SELECT coalesce(max(bucket), -1) FROM daily WHERE kind = 0 AND estimated_requests > 0"
-			       " AND bucket < (SELECT value FROM meta WHERE key = 'estimates_before')",
-			       &day);
-	*more = day >= 0;
-	if (rc == SQLITE_OK)
-		rc = day >= 0 ? catch_up_day(s, day) : store_exec(s, "DELETE FROM meta WHERE key = 'estimates_before'");
-	if (rc == SQLITE_OK)
-		rc = store_run(s->statements[ST_COMMIT]);
-	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "counting what estimates saved", e);
+		rc = facets_fill(s, more);
+	else if (rc == SQLITE_OK)
+		rc = estimates_catch_up(s);
+	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "counting rows of an older version", e);
 }

@@ -61,7 +61,7 @@ static store_result read_facets(paging *p, facet_unit unit, int64_t from_ms, int
 {
 	store_facets_told told;
 	store_facet_question q = {
-		.unit = unit, .from_ms = from_ms, .to_ms = to_ms, .only = p->q->only, .by = FACET_NONE
+		.unit = unit, .from_ms = from_ms, .to_ms = to_ms, .only = p->q->only, .by = FACET_NONE, .untold = true
 	};
 
 	p->unit_ms = (unit == FACET_DAYS ? DAY : HOUR) * 1000LL;

@@ -112,8 +112,11 @@ enum {
 
 static void remove_cells(rollup *r)
 {
-	while (r->count)
-		free(r->cells[--r->count].own);
+	while (r->count) {
+		rollup_cell *c = &r->cells[--r->count];
+		free(c->own);
+		times_deinit(&c->times);
+	}
 }
 
 void rollup_clear(rollup *r)
@@ -195,7 +198,7 @@ rollup_cell *rollup_cell_of(rollup *r, int64_t hour, int kind, slice label)
 	if (r->slots[at])
 		return &r->cells[r->slots[at] - 1];
 	char *own = NULL;
-	if (kind == KIND_MEMBER && label.len) {
+	if (kind >= KIND_MEMBER && label.len) {
 		own = strndup(label.ptr, label.len);
 		if (!own)
 			return NULL;
@@ -227,9 +230,26 @@ slice rollup_label(const record *r, int kind, char room[ROLLUP_LABEL_MAX + 1])
 		if (!r->member[0])
 			return SLICE("");
 		return slice_of(room, (size_t)snprintf(room, ROLLUP_LABEL_MAX + 1, "%s/%s", r->route, r->member));
+	case KIND_FACET:
+		return slice_of(room, facet_label(r, room));
 	default:
 		return SLICE("");
 	}
+}
+
+bool rollup_add_times(rollup_cell *c, const record *r)
+{
+	int64_t time_ms = store_time_of(r);
+
+	c->last_ms = time_ms > c->last_ms ? time_ms : c->last_ms;
+	return times_add(&c->times, r);
+}
+
+bool rollup_merge(rollup_cell *to, const rollup_cell *from)
+{
+	store_sums_merge(&to->sums, &from->sums);
+	to->last_ms = from->last_ms > to->last_ms ? from->last_ms : to->last_ms;
+	return times_merge(&to->times, &from->times);
 }
 
 bool rollup_add(rollup *roll, const record *r)
@@ -242,6 +262,8 @@ bool rollup_add(rollup *roll, const record *r)
 		if (!c)
 			return false;
 		store_sums_add(&c->sums, r);
+		if (kind == KIND_FACET && !rollup_add_times(c, r))
+			return false;
 	}
 	return true;
 }
@@ -284,6 +306,12 @@ static int by_place(const void *a, const void *b)
 	if (x->label.len != y->label.len)
 		return x->label.len < y->label.len ? -1 : 1;
 	return (x->hour > y->hour) - (x->hour < y->hour);
+}
+
+void rollup_sort(rollup *r)
+{
+	if (r->count)
+		qsort(r->cells, r->count, sizeof *r->cells, by_place);
 }
 
 /* Runs `st`, an UPDATE or INSERT of `hourly` or `daily`. */
@@ -333,8 +361,7 @@ int rollup_write(store *s, rollup *r)
 	int64_t labels = -1, labels_day = 0; /* how many labels this kind and day has; -1: not counted yet */
 	int labels_kind = -1;
 
-	if (r->count)
-		qsort(r->cells, r->count, sizeof *r->cells, by_place);
+	rollup_sort(r);
 	for (size_t begin = 0, end; begin < r->count; begin = end) {
 		int kind = r->cells[begin].kind;
 		int64_t day = store_floor(r->cells[begin].hour, DAY);
@@ -342,6 +369,9 @@ int rollup_write(store *s, rollup *r)
 		store_sums total = r->cells[begin].sums;
 		bool there;
 
+		/* Facets are the last kind. */
+		if (kind == KIND_FACET)
+			return facets_log_add(s, &r->cells[begin], r->count - begin);
 		for (end = begin + 1;
 		     end < r->count && r->cells[end].kind == kind && store_floor(r->cells[end].hour, DAY) == day &&
 		     slice_eq(r->cells[end].label, label);

@@ -17,9 +17,9 @@
 	X(estimated_saved_compression) X(estimated_saved_cache) X(estimated_saved_routing)
 /* clang-format on */
 
-/* The tables `hourly` and `daily`. `kind` is 0 all, 1 model, 2 route, 3 project, 4 client, 5 member (since version 4);
- * `bucket` is when the hour or day begins, in seconds since 1970. They are not STRICT on purpose: so a sum beyond 64
- * bits becomes a REAL, where an error would refuse every later record. */
+/* The tables `hourly` and `daily`. `kind` is 0 all, 1 model, 2 route, 3 project, 4 client, 5 member (since version 4),
+ * 6 facet (since version 6); `bucket` is when the hour or day begins, in seconds since 1970. They are not STRICT on
+ * purpose: so a sum beyond 64 bits becomes a REAL, where an error would refuse every later record. */
 #define SCHEMA_ROLLUP(name) \
 	"CREATE TABLE " name " (" \
 	" kind INTEGER NOT NULL, bucket INTEGER NOT NULL, label TEXT NOT NULL," \
@@ -102,6 +102,18 @@
 	" CASE price WHEN 0 THEN 'none' WHEN 1 THEN 'table' WHEN 2 THEN 'unpriced' ELSE 'partial' END AS price_from," \
 	" price_missing, CASE tap WHEN 0 THEN 'no' WHEN 1 THEN 'told' WHEN 2 THEN 'untold' WHEN 3 THEN 'missing'" \
 	" ELSE 'nothing' END AS tap" more " FROM requests;"
+
+/* Version 6 adds facets (kind 6, see store_facets.h), which have the time of the last request, and a histogram of
+ * times. `facet_log` has what is not in their sums yet. They are not for people, so the views leave them out. Those of
+ * the rows that are there are made by store_catch_up(), while meta has `facets_fill`. `facets_from` and
+ * `facet_hours_from` are the hours, in seconds, from which on facets have all requests, and from which on facets of
+ * hours are kept. */
+#define SCHEMA_ROLLUP_VIEW_6(name, of, when) \
+	SCHEMA_ROLLUP_VIEW_WITH(name, of " WHERE kind < 6", when, "WHEN 4 THEN 'client' ELSE 'member'", \
+				", untold_requests")
+#define SCHEMA_ROLLUP_6(name) \
+	"ALTER TABLE " name " ADD COLUMN last_ms INTEGER;" \
+	"ALTER TABLE " name " ADD COLUMN times BLOB;"
 
 /* Rows are in the order in which they came to the ledger, so inserts go to the end of the table; ids begin with the
  * time, so they go near the end of their index. The comment in store.c compares other layouts. A count that is not
@@ -198,8 +210,14 @@ static const struct store_schema {
 	     " cost INTEGER NOT NULL, withheld INTEGER NOT NULL, PRIMARY KEY (kind, name)) WITHOUT ROWID;" },
 	{ 5, SCHEMA_LEDGER_VIEW_WITH(", member, attempts, tried, CASE keyed WHEN 0 THEN 'no' ELSE 'yes' END AS keyed,"
 				     " charged / 1e9 AS charged_usd, operation, traceparent") },
+	{ 6, SCHEMA_ROLLUP_6("hourly") SCHEMA_ROLLUP_6("daily") },
+	{ 6, "CREATE TABLE facet_log (cells INTEGER NOT NULL, data BLOB NOT NULL);" },
+	{ 6, SCHEMA_ROLLUP_VIEW_6("ledger_hourly", "hourly", "%Y-%m-%dT%H:00Z")
+		     SCHEMA_ROLLUP_VIEW_6("ledger_daily", "daily", "%Y-%m-%d") },
+	{ 6, "INSERT INTO meta SELECT key, 9223372036854775807 FROM"
+	     " (SELECT 'facets_from' AS key UNION SELECT 'facets_fill') WHERE EXISTS (SELECT 1 FROM daily);" },
 };
 
-enum { STORE_SCHEMA_VERSION = 5 };
+enum { STORE_SCHEMA_VERSION = 6 };
 
 #endif

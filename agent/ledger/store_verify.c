@@ -10,7 +10,7 @@
 #include "base/list.h"
 #include "base/thread.h"
 
-static const char *const kind_names[KIND_COUNT] = { "all", "model", "route", "project", "client", "member" };
+static const char *const kind_names[KIND_COUNT] = { "all", "model", "route", "project", "client", "member", "facet" };
 
 /* Texts, each of which the list owns. */
 typedef struct texts {
@@ -66,6 +66,10 @@ typedef struct verify {
 	texts texts;       /* which the labels point to */
 	int64_t read, all; /* rows that were read; the largest rowid, about as many as there are */
 	size_t sums;       /* how many of the sums are compared */
+	int64_t facets_ms, facet_hours_ms; /* see facets_bounds() */
+	rollup log;                        /* what waits in `facet_log` */
+	bool log_known;                    /* as of the version `log_version` of the database */
+	int64_t log_version;
 } verify;
 
 __attribute__((format(printf, 2, 3))) static void problem(verify *v, const char *fmt, ...)
@@ -76,6 +80,8 @@ __attribute__((format(printf, 2, 3))) static void problem(verify *v, const char 
 	va_start(args, fmt);
 	vsnprintf(text, sizeof text, fmt, args);
 	va_end(args);
+	for (char *at = text; (at = strchr(at, FACET_SEPARATOR)) != NULL;)
+		*at = '|';
 	v->problems++;
 	v->each(v->ctx, text);
 }
@@ -181,6 +187,12 @@ static int check_file_end(integrity *in, verify *v)
 
 /* ---- an hour */
 
+/* How many kinds of sums an hour or day has: facets are the last one. */
+static int kinds_of(const verify *v, int64_t bucket)
+{
+	return bucket * 1000 < v->facets_ms || bucket * 1000 < v->facet_hours_ms ? KIND_FACET : KIND_COUNT;
+}
+
 /* Reads the labels of a day, and in `count` how many there are of each kind. */
 static int know_labels(verify *v, int64_t day, int64_t hour, size_t count[KIND_COUNT])
 {
@@ -188,7 +200,7 @@ static int know_labels(verify *v, int64_t day, int64_t hour, size_t count[KIND_C
 
 	texts_empty(&v->texts);
 	rollup_clear(&v->labels);
-	for (int kind = 0; rc == SQLITE_OK && kind < KIND_COUNT; kind++) {
+	for (int kind = 0; rc == SQLITE_OK && kind < kinds_of(v, hour); kind++) {
 		count[kind] = 0;
 		sqlite3_bind_int(v->known, 1, kind);
 		sqlite3_bind_int64(v->known, 2, day);
@@ -203,6 +215,11 @@ static int know_labels(verify *v, int64_t day, int64_t hour, size_t count[KIND_C
 		sqlite3_reset(v->known);
 		rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
 	}
+	if (rc == SQLITE_OK && kinds_of(v, hour) > KIND_FACET && count[KIND_FACET] < STORE_FACETS_PER_DAY)
+		for (size_t i = 0; i < v->log.count; i++)
+			if (store_floor(v->log.cells[i].hour, DAY) == day &&
+			    !rollup_cell_of(&v->labels, hour, KIND_FACET, v->log.cells[i].label))
+				return SQLITE_NOMEM;
 	return rc;
 }
 
@@ -219,11 +236,58 @@ static void compare(verify *v, const char *when, int kind, slice label, store_su
 	}
 }
 
+/* Compares the facets of an hour, those that wait in `facet_log` included, with its rows. */
+static int compare_facets(verify *v, int64_t hour, const char *when)
+{
+	rollup stored = { .cells = NULL };
+	int rc;
+
+	sqlite3_bind_int(v->hour, 1, KIND_FACET);
+	sqlite3_bind_int64(v->hour, 2, hour);
+	while ((rc = sqlite3_step(v->hour)) == SQLITE_ROW) {
+		int last = (int)v->sums + 1;
+		slice label = slice_cstr((const char *)sqlite3_column_text(v->hour, 0));
+		rollup_cell *c = label.len ? rollup_cell_of(&stored, hour, KIND_FACET, label) : NULL;
+		if (!c)
+			break;
+		for (size_t i = 0; i < v->sums; i++)
+			*sums_column(&c->sums, i) = sqlite3_column_int64(v->hour, (int)i + 1);
+		c->last_ms = sqlite3_column_int64(v->hour, last);
+		if (!times_decode(&c->times, slice_of(sqlite3_column_blob(v->hour, last + 1),
+						      (size_t)sqlite3_column_bytes(v->hour, last + 1))))
+			problem(v, "hour %s, facet \"%.*s\": its times cannot be read", when, (int)label.len,
+				label.ptr);
+	}
+	sqlite3_reset(v->hour);
+	for (size_t i = 0; rc == SQLITE_DONE && i < v->log.count; i++) {
+		const rollup_cell *waits = &v->log.cells[i];
+		if (waits->hour != hour)
+			continue;
+		bool known = rollup_find(&v->labels, hour, KIND_FACET, waits->label) != NULL;
+		rollup_cell *c = rollup_cell_of(&stored, hour, KIND_FACET, known ? waits->label : STORE_OTHER);
+		if (!c || !rollup_merge(c, waits))
+			rc = SQLITE_NOMEM;
+	}
+	for (size_t i = 0; rc == SQLITE_DONE && i < stored.count; i++) {
+		rollup_cell *is = &stored.cells[i], *rows = rollup_find(&v->labels, hour, KIND_FACET, is->label);
+		compare(v, when, KIND_FACET, is->label, &is->sums, rows ? &rows->sums : NULL);
+		if (rows && (is->last_ms != rows->last_ms || is->times.count != rows->times.count ||
+			     (is->times.count &&
+			      memcmp(is->times.bins, rows->times.bins, is->times.count * sizeof *is->times.bins) != 0)))
+			problem(v, "hour %s, facet \"%.*s\": its times are not those of the rows", when,
+				(int)is->label.len, is->label.ptr);
+		if (rows)
+			rows->seen = true;
+	}
+	rollup_free(&stored);
+	return rc == SQLITE_DONE ? SQLITE_OK : rc == SQLITE_ROW ? SQLITE_NOMEM : rc;
+}
+
 static int compare_hour(verify *v, int64_t hour, const char *when)
 {
 	int rc = SQLITE_OK;
 
-	for (int kind = 0; rc == SQLITE_OK && kind < KIND_COUNT; kind++) {
+	for (int kind = 0; rc == SQLITE_OK && kind < KIND_FACET; kind++) {
 		sqlite3_bind_int(v->hour, 1, kind);
 		sqlite3_bind_int64(v->hour, 2, hour);
 		while ((rc = sqlite3_step(v->hour)) == SQLITE_ROW) {
@@ -241,6 +305,8 @@ static int compare_hour(verify *v, int64_t hour, const char *when)
 		sqlite3_reset(v->hour);
 		rc = rc == SQLITE_DONE ? SQLITE_OK : rc;
 	}
+	if (rc == SQLITE_OK && kinds_of(v, hour) > KIND_FACET)
+		rc = compare_facets(v, hour, when);
 	for (size_t i = 0; rc == SQLITE_OK && i < v->labels.count; i++) {
 		const rollup_cell *c = &v->labels.cells[i];
 		if (!c->seen && c->sums.requests > 0)
@@ -256,10 +322,10 @@ static bool add_row(verify *v, int64_t hour, const char *when, const size_t labe
 {
 	char room[ROLLUP_LABEL_MAX + 1];
 
-	for (int kind = 0; kind < KIND_COUNT; kind++) {
+	for (int kind = 0; kind < kinds_of(v, hour); kind++) {
 		slice label = rollup_label(r, kind, room);
 		rollup_cell *c = rollup_find(&v->labels, hour, kind, label);
-		if (!c && label_count[kind] < STORE_LABELS_PER_DAY) {
+		if (!c && label_count[kind] < STORE_LABELS_OF(kind)) {
 			problem(v, "hour %s, %s \"%.*s\": a row has it, but the day's sums do not", when,
 				kind_names[kind], (int)label.len, label.ptr);
 			continue;
@@ -269,8 +335,24 @@ static bool add_row(verify *v, int64_t hour, const char *when, const size_t labe
 		if (!c)
 			return false;
 		store_sums_add(&c->sums, r);
+		if (kind == KIND_FACET && !rollup_add_times(c, r))
+			return false;
 	}
 	return true;
+}
+
+/* Reads what waits in `facet_log`, if the database has changed. */
+static int know_log(verify *v)
+{
+	int64_t version = 0;
+	int rc = store_int(v->s, "PRAGMA data_version", &version);
+
+	if (rc != SQLITE_OK || (v->log_known && version == v->log_version))
+		return rc;
+	v->log_known = true;
+	v->log_version = version;
+	rollup_clear(&v->log);
+	return facets_log_load(v->s, &v->log);
 }
 
 /* Compares the sums of an hour with its rows. To be called in a transaction, so that both are of the same moment. */
@@ -281,6 +363,10 @@ static int verify_hour(verify *v, int64_t hour)
 	char when[32];
 
 	int rc = store_pruned_before(v->s, &pruned);
+	if (rc == SQLITE_OK)
+		rc = facets_bounds(v->s, &v->facet_hours_ms, &v->facets_ms);
+	if (rc == SQLITE_OK)
+		rc = know_log(v);
 	if (rc != SQLITE_OK || hour * 1000 < pruned)
 		return rc;
 	store_bucket_label(when, sizeof when, hour, true);
@@ -312,11 +398,13 @@ static int verify_day(verify *v, int64_t day)
 	static const char *const what[] = { "its hours have sums that the day lacks",
 					    "the day has sums that its hours lack" };
 	char when[32];
-	int rc = SQLITE_OK;
+	int rc = facets_bounds(v->s, &v->facet_hours_ms, &v->facets_ms);
 
 	store_bucket_label(when, sizeof when, day, false);
+	if (rc != SQLITE_OK)
+		return rc;
 	for (size_t i = 0; i < 2; i++) {
-		for (int kind = 0; kind < KIND_COUNT; kind++) {
+		for (int kind = 0; kind < kinds_of(v, day); kind++) {
 			sqlite3_bind_int(both[i], 1, kind);
 			sqlite3_bind_int64(both[i], 2, day);
 			while ((rc = sqlite3_step(both[i])) == SQLITE_ROW)
@@ -408,7 +496,7 @@ static int verify_prepare(verify *v)
 	snprintf(sql, sizeof sql, "SELECT %s FROM requests WHERE time_ms >= ? AND time_ms < ?", rows);
 	if (rc == SQLITE_OK)
 		rc = store_prepare(s, sql, &v->rows);
-	snprintf(sql, sizeof sql, "SELECT label, %s FROM hourly WHERE kind = ? AND bucket = ?", names);
+	snprintf(sql, sizeof sql, "SELECT label, %s, last_ms, times FROM hourly WHERE kind = ? AND bucket = ?", names);
 	if (rc == SQLITE_OK)
 		rc = store_prepare(s, sql, &v->hour);
 	for (int i = 0; rc == SQLITE_OK && i < 2; i++) {
@@ -469,6 +557,7 @@ store_result store_verify(store *s, void (*each)(void *ctx, const char *problem)
 	texts_empty(&v.texts);
 	free(v.texts.at);
 	rollup_free(&v.labels);
+	rollup_free(&v.log);
 	int file_rc = check_file_end(file, &v);
 	sqlite3_progress_handler(s->db, 0, NULL, NULL);
 	rc = rc == SQLITE_OK ? file_rc : rc;

@@ -5,7 +5,7 @@
 
 #include "ledger/store_facets.h"
 
-enum { ROWS = 3000, GROUPS = 4000 };
+enum { ROWS = 6000, GROUPS = 7000 };
 
 static record rows[ROWS];
 static size_t row_count;
@@ -240,25 +240,6 @@ static void fill(store *s)
 		CHECK(insert(s, rows + i, 100) == 100);
 }
 
-static void questions_are_answered_as_the_rows_do(void)
-{
-	store *s = new_store();
-	fill(s);
-	ask_at_random(s, 60);
-	CHECK(sound(s));
-	store_close(s);
-}
-
-/* ---- pages */
-
-static int newest_first(const void *a, const void *b)
-{
-	const record *x = a, *y = b;
-	if (x->time_ms != y->time_ms)
-		return x->time_ms < y->time_ms ? 1 : -1;
-	return strcmp(y->id, x->id);
-}
-
 typedef struct page {
 	char ids[ROWS][RECORD_ID_MAX + 1];
 	size_t count;
@@ -271,6 +252,210 @@ static bool keep_id(void *ctx, const record *r)
 	page *p = ctx;
 	memcpy(p->ids[p->count++], r->id, sizeof r->id);
 	return true;
+}
+
+/* Some facets are in the tables then, and some wait in `facet_log`. */
+static void questions_are_answered_as_the_rows_do(void)
+{
+	store *s = new_store();
+	fill(s);
+	CHECK(strcmp(ask("SELECT (SELECT count(*) > 0 FROM facet_log), (SELECT count(*) > 0 FROM hourly WHERE kind = 6)"),
+		     "1|1") == 0);
+	ask_at_random(s, 15);
+	CHECK(sound(s));
+	store *reader = open_store(false);
+	ask_at_random(reader, 5);
+	store_close(reader);
+	store_close(s);
+}
+
+/* A report of the tap changes what a request used. */
+static void apply(void *ctx, record *r, const tap_report *told)
+{
+	(void)ctx;
+	(void)told;
+	r->output += 1000;
+	r->cost += 5000000;
+	r->usage = USAGE_STREAM;
+	r->tap = TAP_TOLD;
+}
+
+static void what_changes_afterwards_counts_once(void)
+{
+	const store_join join = { .apply = apply };
+	store *s = new_store();
+	store_added added;
+	err e = { 0 };
+
+	fill(s);
+	for (int i = 0; i < ROWS; i += 7) {
+		tap_report late = { .time_ms = rows[i].time_ms, .status = 200, .final = true };
+		store_batch b = { .reports = &late, .reports_count = 1 };
+		memcpy(late.id, rows[i].id, sizeof late.id);
+		CHECK(store_add(s, &b, &join, &added, &e) == STORE_OK && added.joined == 1);
+		apply(NULL, &rows[i], &late);
+	}
+	CHECK(insert(s, rows, 100) == 0);
+	ask_at_random(s, 5);
+	CHECK(sound(s));
+	store_close(s);
+}
+
+/* Rows that are removed stay in facets, and are on no page. */
+static void pruned_rows_stay_in_facets(void)
+{
+	store_facet_question q = { .by = FACET_UPSTREAM, .unit = FACET_DAYS, .to_ms = INT64_MAX, .times = true };
+	store_page_question all = { .to_ms = INT64_MAX, .limit = ROWS };
+	store *s = new_store();
+	store_page_told told;
+	int64_t removed = 1;
+	err e = { 0 };
+
+	fill(s);
+	while (removed)
+		CHECK(store_prune(s, BEGIN_MS + 2 * DAY_MS + 12345678, INT64_MAX, &removed, &e) == STORE_OK);
+	ask_facets(s, &q);
+	shown.count = 0;
+	CHECK(store_page(s, &all, keep_id, &shown, &told, &e) == STORE_OK);
+	CHECK((size_t)told.total == shown.count && shown.count > ROWS / 3 && shown.count < ROWS);
+	CHECK(atoll(ask("SELECT count(*) FROM requests")) == told.total);
+	CHECK(sound(s));
+	store_close(s);
+}
+
+/* Combinations beyond the limit are one sum, and an answer says how many requests that concerns. */
+static bool count_untold(void *ctx, const store_facet *f)
+{
+	int64_t *counts = ctx;
+	counts[f->label ? 0 : 1] += f->sums->requests;
+	return true;
+}
+
+static void combinations_beyond_the_limit_are_not_told_apart(void)
+{
+	enum { COUNT = 3 * STORE_FACETS_PER_DAY };
+	static record many[COUNT];
+	row_filter only = { .model = "m1*" };
+	store_facet_question q = { .by = FACET_BIT(FACET_MODEL), .unit = FACET_HOURS, .to_ms = INT64_MAX };
+	store_page_question page_q = { .to_ms = INT64_MAX, .limit = 20, .only = &only };
+	store_page_told page_told;
+	store *s = new_store();
+	store_facets_told told;
+	int64_t counts[2] = { 0, 0 };
+	err e = { 0 };
+
+	for (int i = 0; i < COUNT; i++) {
+		many[i] = record_number(i);
+		many[i].time_ms = BEGIN_MS + roll(DAY_MS);
+		snprintf(many[i].model, sizeof many[i].model, "m%d", i);
+	}
+	for (int i = 0; i < COUNT; i += 512)
+		CHECK(insert(s, many + i, 512) == 512);
+	CHECK(sound(s));
+	CHECK(strcmp(ask("SELECT count(*), sum(label = 'other') FROM daily WHERE kind = 6"), "4097|1") == 0);
+	CHECK(store_facets(s, &q, count_untold, counts, &told, &e) == STORE_OK);
+	CHECK(counts[0] + counts[1] == COUNT && counts[1] == told.untold && told.untold >= STORE_FACETS_PER_DAY);
+	/* With a filter they are left out; a page finds their rows all the same. */
+	counts[0] = counts[1] = 0;
+	q.only = &only;
+	CHECK(store_facets(s, &q, count_untold, counts, &told, &e) == STORE_OK);
+	CHECK(counts[0] > 0 && counts[1] == 0 && told.untold >= STORE_FACETS_PER_DAY);
+	shown.count = 0;
+	CHECK(store_page(s, &page_q, keep_id, &shown, &page_told, &e) == STORE_OK && shown.count == 20);
+	CHECK(page_told.total == atoll(ask("SELECT count(*) FROM requests WHERE model LIKE 'm1%'")));
+	store_close(s);
+}
+
+/* Facets of hours go after 40 days; those of days stay. */
+static void old_hours_are_asked_by_days(void)
+{
+	store_facet_question q = {
+		.by = FACET_BIT(FACET_CLIENT), .unit = FACET_DAYS, .to_ms = INT64_MAX, .times = true
+	};
+	store_facets_told told;
+	store_added added;
+	store *s = new_store();
+	int64_t now = clock_wall_ms(), counts[2] = { 0, 0 };
+	bool more = true;
+	err e = { 0 };
+
+	fill(s);
+	for (int i = 0; i < ROWS; i++)
+		rows[i].time_ms += (now - BEGIN_MS) / DAY_MS * DAY_MS - (STORE_FACET_HOURS_DAYS + 2) * DAY_MS;
+	store_close(s);
+	s = new_store();
+	for (int i = 0; i < ROWS; i += 100)
+		CHECK(insert(s, rows + i, 100) == 100);
+	while (more)
+		CHECK(store_tidy(s, NULL, 0, &added, &more, &e) == STORE_OK);
+	CHECK(strcmp(ask("SELECT min(bucket) / 86400 = (SELECT min(bucket) / 86400 FROM hourly WHERE kind = 0) + 2"
+			 " FROM hourly WHERE kind = 6"),
+		     "1") == 0);
+	CHECK(sound(s));
+	ask_facets(s, &q);
+	q.unit = FACET_HOURS;
+	CHECK(store_facets(s, &q, count_untold, counts, &told, &e) == STORE_OK && counts[0] < ROWS);
+	CHECK(told.from_ms == (now / DAY_MS - STORE_FACET_HOURS_DAYS) * DAY_MS);
+	/* A late record of such an hour counts for its day. */
+	record late = rows[0];
+	late.time_ms = told.from_ms - 2 * DAY_MS + 5;
+	snprintf(late.id, sizeof late.id, "late");
+	CHECK(insert(s, &late, 1) == 1 && sound(s));
+	store_close(s);
+}
+
+/* A ledger of version 5 gets the facets of its rows, the newest first, while it is in use. */
+static void an_older_ledger_is_filled(void)
+{
+	store_facet_question q = {
+		.by = FACET_BIT(FACET_MODEL), .unit = FACET_DAYS, .to_ms = INT64_MAX, .times = true
+	};
+	int64_t counts[2] = { 0, 0 };
+	store_facets_told told;
+	store *s = new_store();
+	bool more = true;
+	err e = { 0 };
+
+	fill(s);
+	store_close(s);
+	sql("DROP VIEW ledger_hourly; DROP VIEW ledger_daily; DELETE FROM hourly WHERE kind = 6; DELETE FROM daily WHERE"
+	    " kind = 6; ALTER TABLE hourly DROP COLUMN last_ms; ALTER TABLE hourly DROP COLUMN times; ALTER TABLE daily DROP"
+	    " COLUMN last_ms; ALTER TABLE daily DROP COLUMN times; DROP TABLE facet_log; PRAGMA user_version = 5;"
+	    " CREATE VIEW ledger_hourly AS SELECT 1; CREATE VIEW ledger_daily AS SELECT 1");
+	s = open_store(true);
+	CHECK(store_migrated_from(s) == 5);
+	/* What comes meanwhile is counted once: with its hour, or when it comes. */
+	for (int i = 0; more; i++) {
+		record late = record_number(ROWS + i);
+		CHECK(store_catch_up(s, &more, &e) == STORE_OK);
+		if (i < 40 && i % 2) {
+			CHECK(insert(s, &late, 1) == 1);
+		}
+		if (i == 20)
+			CHECK(sound(s) && store_facets(s, &q, count_untold, counts, &told, &e) == STORE_OK &&
+			      told.whole_ms > BEGIN_MS && counts[0] > 0 && counts[0] < ROWS);
+		if (i % 16 == 0) { /* as if it was killed */
+			store_close(s);
+			s = open_store(true);
+			CHECK(store_migrated_from(s) == 0);
+		}
+	}
+	CHECK(sound(s));
+	counts[0] = 0;
+	CHECK(store_facets(s, &q, count_untold, counts, &told, &e) == STORE_OK && told.whole_ms == 0);
+	CHECK(counts[0] == ROWS + 20 && counts[1] == 0);
+	CHECK(strcmp(ask("SELECT count(*) FROM meta WHERE key = 'facets_fill'"), "0") == 0);
+	store_close(s);
+}
+
+/* ---- pages */
+
+static int newest_first(const void *a, const void *b)
+{
+	const record *x = a, *y = b;
+	if (x->time_ms != y->time_ms)
+		return x->time_ms < y->time_ms ? 1 : -1;
+	return strcmp(y->id, x->id);
 }
 
 static void look_at_pages(store *s, int pages)
@@ -383,6 +568,11 @@ int main(void)
 	if (!wants)
 		abort();
 	RUN(questions_are_answered_as_the_rows_do);
+	RUN(what_changes_afterwards_counts_once);
+	RUN(pruned_rows_stay_in_facets);
+	RUN(combinations_beyond_the_limit_are_not_told_apart);
+	RUN(old_hours_are_asked_by_days);
+	RUN(an_older_ledger_is_filled);
 	RUN(pages_are_the_rows_in_their_order);
 	RUN(a_time_keeps_two_digits);
 	RUN(times_come_back_from_bytes);

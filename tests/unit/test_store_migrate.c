@@ -74,11 +74,14 @@ static void make_both(int version, int pruned, int64_t labels)
 		 "PRAGMA journal_mode = WAL; PRAGMA application_id = %d; PRAGMA user_version = %d; ATTACH '%s' AS n;"
 		 "INSERT INTO meta SELECT key, value FROM n.meta WHERE key = 'pruned_before';"
 		 "INSERT INTO requests (%s) SELECT %s FROM n.requests ORDER BY rowid;"
-		 "INSERT INTO hourly (%s) SELECT %s FROM n.hourly WHERE kind <> 5;"
-		 "INSERT INTO daily (%s) SELECT %s FROM n.daily WHERE kind <> 5;",
+		 "INSERT INTO hourly (%s) SELECT %s FROM n.hourly WHERE kind < 5;"
+		 "INSERT INTO daily (%s) SELECT %s FROM n.daily WHERE kind < 5;",
 		 STORE_APPLICATION_ID, version, newer, row, row, sums, sums, sums, sums);
 	sql(text);
 }
+
+/* Facets are compared with the rows by store_verify(): the newer ledger may have some of them in `facet_log`. */
+#define SUMS_OF_LABELS "WHERE kind < 6"
 
 /* How many rows of a query over the migrated ledger and over the newer one differ. */
 static int differing(const char *columns, const char *table, const char *where)
@@ -107,7 +110,7 @@ static int catch_up(store *s)
 	int calls = 0;
 	err e = { 0 };
 
-	for (; more && calls < 100; calls++)
+	for (; more && calls < 1000; calls++)
 		CHECK(store_catch_up(s, &more, &e) == STORE_OK);
 	return calls;
 }
@@ -120,10 +123,12 @@ static void an_old_ledger_keeps_every_figure(void)
 	make_both(1, 0, 0);
 	store *s = open_store(true);
 	CHECK(store_migrated_from(s) == 1);
-	CHECK(strcmp(ask("PRAGMA user_version"), "5") == 0);
+	CHECK(strcmp(ask("PRAGMA user_version"), "6") == 0);
 	CHECK(differing(ROW_4, "requests", "") == 0);
-	CHECK(differing(SUMS_1 ", unknown_requests, partly_priced_requests, untold_requests", "hourly", "") == 0);
-	CHECK(differing(SUMS_1 ", unknown_requests, partly_priced_requests, untold_requests", "daily", "") == 0);
+	CHECK(differing(SUMS_1 ", unknown_requests, partly_priced_requests, untold_requests", "hourly",
+			SUMS_OF_LABELS) == 0);
+	CHECK(differing(SUMS_1 ", unknown_requests, partly_priced_requests, untold_requests", "daily",
+			SUMS_OF_LABELS) == 0);
 	/* Until it is counted, all that an hour with estimates saved counts as estimated, and never less. */
 	CHECK(strcmp(ask("SELECT count(*) > 0, min(estimated_saved_compression = saved_compression),"
 			 " min(estimated_saved_routing = saved_routing) FROM hourly WHERE estimated_requests > 0"),
@@ -159,8 +164,8 @@ static void an_old_ledger_keeps_every_figure(void)
 	CHECK(insert(s, late, 2) == 2);
 	store_close(s);
 	snprintf(path, sizeof path, "%s", was);
-	CHECK(differing(SUMS_1 ", " ESTIMATED, "hourly", "") == 0);
-	CHECK(differing(SUMS_1 ", " ESTIMATED, "daily", "") == 0);
+	CHECK(differing(SUMS_1 ", " ESTIMATED, "hourly", SUMS_OF_LABELS) == 0);
+	CHECK(differing(SUMS_1 ", " ESTIMATED, "daily", SUMS_OF_LABELS) == 0);
 }
 
 /* Where rows were pruned, nobody can tell any more what estimates saved: at most all. */
@@ -170,7 +175,8 @@ static void what_was_pruned_stays_an_upper_bound(void)
 	store *s = open_store(true);
 	CHECK(catch_up(s) >= 4 && sound(s));
 	CHECK(differing(ESTIMATED, "hourly",
-			"WHERE bucket * 1000 >= (SELECT value FROM n.meta WHERE key = 'pruned_before')") == 0);
+			"WHERE kind < 6 AND bucket * 1000 >= (SELECT value FROM n.meta WHERE key = 'pruned_before')") ==
+	      0);
 	CHECK(strcmp(ask("SELECT count(*) > 0, min(estimated_saved_cache = saved_cache) FROM hourly WHERE"
 			 " bucket * 1000 < (SELECT value FROM meta WHERE key = 'pruned_before')"
 			 " AND estimated_requests > 0"),
@@ -186,8 +192,8 @@ static void labels_beyond_the_limit_are_other(void)
 	CHECK(strcmp(ask("SELECT count(*) > 0 FROM daily WHERE kind = 3 AND label = 'other'"), "1") == 0);
 	store *s = open_store(true);
 	CHECK(catch_up(s) >= 4 && sound(s));
-	CHECK(differing(SUMS_1 ", " ESTIMATED, "hourly", "") == 0);
-	CHECK(differing(SUMS_1 ", " ESTIMATED, "daily", "") == 0);
+	CHECK(differing(SUMS_1 ", " ESTIMATED, "hourly", SUMS_OF_LABELS) == 0);
+	CHECK(differing(SUMS_1 ", " ESTIMATED, "daily", SUMS_OF_LABELS) == 0);
 	store_close(s);
 }
 
@@ -196,13 +202,13 @@ static void a_ledger_of_version_2_keeps_every_figure(void)
 	for (int pruned = 0; pruned < 3; pruned += 2) {
 		make_both(2, pruned, 0);
 		store *s = open_store(true);
-		CHECK(store_migrated_from(s) == 2 && strcmp(ask("PRAGMA user_version"), "5") == 0);
+		CHECK(store_migrated_from(s) == 2 && strcmp(ask("PRAGMA user_version"), "6") == 0);
 		CHECK(differing(ROW_4, "requests", "") == 0);
-		CHECK(differing(SUMS_3, "hourly", "") == 0);
-		CHECK(differing(SUMS_3, "daily", "") == 0);
+		CHECK(differing(SUMS_3, "hourly", SUMS_OF_LABELS) == 0);
+		CHECK(differing(SUMS_3, "daily", SUMS_OF_LABELS) == 0);
 		CHECK(strcmp(ask("SELECT count(*) FROM reports"), "0") == 0);
 		CHECK(strcmp(ask("SELECT count(DISTINCT tap), min(tap) FROM ledger"), "1|no") == 0);
-		CHECK(catch_up(s) == 1 && sound(s));
+		CHECK(catch_up(s) > 1 && sound(s));
 		store_close(s);
 	}
 }
@@ -214,14 +220,14 @@ static void a_ledger_of_version_3_keeps_every_figure(void)
 		make_both(3, pruned, 0);
 		sql("INSERT INTO reports VALUES ('late', 1, 0, 200, 1, 5, 'flex', '', '{\"output_tokens\":7}')");
 		store *s = open_store(true);
-		CHECK(store_migrated_from(s) == 3 && strcmp(ask("PRAGMA user_version"), "5") == 0);
+		CHECK(store_migrated_from(s) == 3 && strcmp(ask("PRAGMA user_version"), "6") == 0);
 		CHECK(differing(ROW_4, "requests", "") == 0);
-		CHECK(differing(SUMS_3, "hourly", "") == 0);
-		CHECK(differing(SUMS_3, "daily", "") == 0);
+		CHECK(differing(SUMS_3, "hourly", SUMS_OF_LABELS) == 0);
+		CHECK(differing(SUMS_3, "daily", SUMS_OF_LABELS) == 0);
 		CHECK(strcmp(ask("SELECT id, tier, last FROM reports"), "late|flex|{\"output_tokens\":7}") == 0);
 		CHECK(strcmp(ask("SELECT count(DISTINCT tap), sum(attempts), max(member), max(tried) FROM ledger"),
 			     "5|0||") == 0);
-		CHECK(catch_up(s) == 1 && sound(s));
+		CHECK(catch_up(s) > 1 && sound(s));
 		record late = record_number(ROWS);
 		late.time_ms = BEGIN_MS + 5 * DAY_MS;
 		late.attempts = 2;

@@ -10,6 +10,8 @@
 
 /* ---- as bytes: hour, label, the sums, the time of the last request, the histogram of times */
 
+#define HOUR_LAST INT64_C(253402297200) /* of the year 9999 */
+
 enum { CELL_MAX = (4 + SUMS_COUNT) * 10 + FACET_LABEL_MAX + TIMES_ENCODED_MAX };
 
 /* Makes room for one more cell behind the `len` bytes. NULL: out of memory. */
@@ -59,7 +61,8 @@ bool facets_log_read(rollup *to, slice bytes)
 		len = cursor_u8(&c);
 		len = len << 8 | cursor_u8(&c);
 		slice times = cursor_take(&c, len);
-		if (c.failed || !label.len || label.len > FACET_LABEL_MAX || store_floor(hour, HOUR) != hour)
+		if (c.failed || !label.len || label.len > FACET_LABEL_MAX || slice_find(label, 0, '\0') != label.len ||
+		    hour < 0 || hour > HOUR_LAST || hour % HOUR)
 			return false;
 		rollup_cell *cell = rollup_cell_of(to, hour, KIND_FACET, label);
 		if (!cell)

@@ -220,15 +220,16 @@ def older_ledger(one):
     base = sqlite3.connect(one.db)
     for view in ("ledger", "ledger_hourly", "ledger_daily"):
         base.execute("DROP VIEW %s" % view)
-    for table in ("reports", "spending", "elsewhere"):
+    for table in ("reports", "spending", "elsewhere", "facet_log"):
         base.execute("DROP TABLE %s" % table)
     base.execute("DELETE FROM meta WHERE key IN ('sequence', 'uuid', 'epoch')")
     for table in ("hourly", "daily"):
-        base.execute("DELETE FROM %s WHERE kind = 5" % table)
+        base.execute("DELETE FROM %s WHERE kind > 4" % table)
     for column in ("price_missing", "tap", "member", "attempts", "tried", "keyed", "charged", "operation", "traceparent"):
         base.execute("ALTER TABLE requests DROP COLUMN %s" % column)
     for table in ("hourly", "daily"):
-        for column in ("unknown_requests", "partly_priced_requests", "untold_requests", "estimated_saved_compression", "estimated_saved_cache", "estimated_saved_routing"):
+        for column in ("unknown_requests", "partly_priced_requests", "untold_requests", "estimated_saved_compression", "estimated_saved_cache", "estimated_saved_routing", "last_ms",
+                       "times"):
             base.execute("ALTER TABLE %s DROP COLUMN %s" % (table, column))
         base.execute("CREATE VIEW ledger_%s AS SELECT bucket FROM %s" % (table, table))
     base.execute("CREATE VIEW ledger AS SELECT id FROM requests")

@@ -3,7 +3,7 @@
  * Facets against the records themselves: random records, questions and pages are counted one by one here. */
 #include "store_rig.h"
 
-#include "ledger/store_facets.h"
+#include "ledger/store_impl.h"
 
 enum { ROWS = 6000, GROUPS = 7000 };
 
@@ -496,6 +496,91 @@ static void pages_are_the_rows_in_their_order(void)
 	store_close(s);
 }
 
+/* ---- what is read */
+
+typedef struct plans {
+	char bad[300];
+	int64_t steps;
+} plans;
+
+/* Looks at the plan of a statement that was run, and counts its steps. */
+static int on_statement(unsigned type, void *ctx, void *ran, void *took)
+{
+	plans *p = ctx;
+	sqlite3_stmt *st = ran, *plan;
+	sqlite3 *db;
+	char text[8192];
+
+	(void)type;
+	(void)took;
+	p->steps += sqlite3_stmt_status(st, SQLITE_STMTSTATUS_VM_STEP, 1);
+	snprintf(text, sizeof text, "EXPLAIN QUERY PLAN %s", sqlite3_sql(st));
+	CHECK(sqlite3_open(path, &db) == SQLITE_OK);
+	if (sqlite3_prepare_v2(db, text, -1, &plan, NULL) == SQLITE_OK)
+		while (sqlite3_step(plan) == SQLITE_ROW) {
+			const char *line = (const char *)sqlite3_column_text(plan, 3);
+			bool scans = strncmp(line, "SCAN", 4) == 0 && !strstr(line, "facet_log") &&
+				     !strstr(line, "CONSTANT");
+			if (scans || strcmp(line, "USE TEMP B-TREE FOR ORDER BY") == 0)
+				snprintf(p->bad, sizeof p->bad, "%s: %.200s", line, text);
+		}
+	sqlite3_finalize(plan);
+	sqlite3_close(db);
+	return 0;
+}
+
+/* A page and sums of 20 rows among 20,000 take a few steps of SQLite for each hour, not for each row. */
+static void few_matches_read_few_rows(void)
+{
+	enum { COUNT = 20000 };
+	static record many[COUNT];
+	row_filter rare = { .model = "rare" }, one = { .id = "row-77*" };
+	store_facet_question q = { .by = FACET_BIT(FACET_MODEL), .to_ms = INT64_MAX, .only = &rare, .times = true };
+	store_page_question page_q = { .to_ms = INT64_MAX, .limit = 50, .only = &rare };
+	int64_t counts[2] = { 0, 0 };
+	store *s = new_store();
+	store_page_told page_told;
+	store_facets_told told;
+	plans p = { .steps = 0 };
+	err e = { 0 };
+
+	for (int i = 0; i < COUNT; i++) {
+		many[i] = (record){
+			.time_ms = BEGIN_MS + i * (5 * DAY_MS / COUNT), .status = 200, .ttfb_ms = i, .total_ms = i
+		};
+		snprintf(many[i].id, sizeof many[i].id, "row-%d", i);
+		snprintf(many[i].model, sizeof many[i].model, "%s", i % 1000 == 500 ? "rare" : i % 3 ? "glm" : "gpt");
+	}
+	for (int i = 0; i < COUNT; i += 500)
+		CHECK(insert(s, many + i, 500) == 500);
+	sqlite3_trace_v2(s->db, SQLITE_TRACE_PROFILE, on_statement, &p);
+	CHECK(store_facets(s, &q, count_untold, counts, &told, &e) == STORE_OK && counts[0] == 20);
+	CHECK(p.steps > 0 && p.steps < COUNT);
+	p.steps = 0;
+	shown.count = 0;
+	CHECK(store_page(s, &page_q, keep_id, &shown, &page_told, &e) == STORE_OK && page_told.total == 20);
+	CHECK(p.steps < 5 * COUNT && shown.count == 20);
+	/* Deep in the list. */
+	page_q.only = NULL;
+	page_q.offset = COUNT - 100;
+	p.steps = 0;
+	shown.count = 0;
+	CHECK(store_page(s, &page_q, keep_id, &shown, &page_told, &e) == STORE_OK && shown.count == 50);
+	CHECK(p.steps < 2 * COUNT && strcmp(shown.ids[0], "row-99") == 0);
+	CHECK(!p.bad[0]);
+	if (p.bad[0])
+		printf("%s\n", p.bad);
+	/* By ids: the few that are found are sorted. */
+	page_q.only = &one;
+	page_q.offset = 0;
+	p.steps = 0;
+	CHECK(store_page(s, &page_q, keep_id, &shown, &page_told, &e) == STORE_OK && page_told.total == 111);
+	CHECK(p.steps < COUNT);
+	sqlite3_trace_v2(s->db, 0, NULL, NULL);
+	CHECK(!strstr(p.bad, "SCAN"));
+	store_close(s);
+}
+
 /* ---- times */
 
 static void times_of(store_times *t, int64_t first_byte, int64_t whole)
@@ -574,6 +659,7 @@ int main(void)
 	RUN(old_hours_are_asked_by_days);
 	RUN(an_older_ledger_is_filled);
 	RUN(pages_are_the_rows_in_their_order);
+	RUN(few_matches_read_few_rows);
 	RUN(a_time_keeps_two_digits);
 	RUN(times_come_back_from_bytes);
 	free(wants);

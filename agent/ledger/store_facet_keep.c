@@ -110,7 +110,7 @@ static int put(store *s, statement which, int64_t bucket, slice label, const rol
 static int put_or_insert(store *s, statement updating, statement inserting, int64_t bucket, slice label,
 			 const rollup_cell *c)
 {
-	bool there;
+	bool there = false;
 	int rc = put(s, updating, bucket, label, c, &there);
 
 	return rc == SQLITE_OK && !there ? put(s, inserting, bucket, label, c, &there) : rc;
@@ -144,7 +144,7 @@ static int write_facet(store *s, const rollup_cell *cells, size_t count)
 {
 	int64_t day = store_floor(cells->hour, DAY);
 	rollup_cell all = *cells;
-	bool there, ok = true;
+	bool there = false, ok;
 
 	all.times = (store_times){ NULL, 0, 0 };
 	ok = times_merge(&all.times, &cells->times);

@@ -175,7 +175,13 @@ static void no_read_goes_through_the_ledger(void)
 		      STORE_OK);
 		check_plans("store_page");
 		if (!f->id)
-			CHECK(store_facets(s, &(store_facet_question){ FACET_UPSTREAM, FACET_HOURS, from, to, f, true },
+			CHECK(store_facets(s,
+					   &(store_facet_question){ .by = FACET_UPSTREAM,
+								    .unit = FACET_HOURS,
+								    .from_ms = from,
+								    .to_ms = to,
+								    .only = f,
+								    .times = true },
 					   on_facet, NULL, &told, &e) == STORE_OK);
 		check_plans("store_facets");
 		CHECK(store_report(s, GROUP_MODEL, from, to, on_sums, NULL, &e) == STORE_OK);

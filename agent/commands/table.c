@@ -268,7 +268,7 @@ const flag_info own_flags[] = {
 	  .on = &line.ledger.check },
 	{ "last", "N", REQUESTS, "how many requests; default 20", .text = &line.ledger.last },
 	{ "follow", NULL, REQUESTS, "go on with the requests that end from now on, until Ctrl-C", .on = &line.ledger.follow },
-	{ "model", "NAME", PICKS, "only requests for this model; it may be the beginning and a *", .text = &line.ledger.only.model },
+	{ "model", "NAME", PICKS, "only requests for this model; it may be the beginning and a *, and =NAME is the name as it is", .text = &line.ledger.only.model },
 	{ "route", "NAME", PICKS, "only requests of this route", .text = &line.ledger.only.route },
 	{ "project", "NAME", PICKS, "only requests of this project; '' is none", .text = &line.ledger.only.project },
 	{ "client", "NAME", PICKS, "only requests of this client; '' is none", .text = &line.ledger.only.client },

@@ -26,6 +26,17 @@ bool filter_status(row_filter *f, const char *text, err *e)
 	return err_set(e, "--status \"%.60s\": a status like 429, a class like 4xx, or none is expected", text);
 }
 
+filter_label filter_label_of(const char *value)
+{
+	size_t len = strlen(value);
+
+	if (*value == '=')
+		return (filter_label){ value + 1, len - 1, false };
+	if (len && value[len - 1] == '*')
+		return (filter_label){ value, len - 1, true };
+	return (filter_label){ value, len, false };
+}
+
 bool filter_is_empty(const row_filter *f)
 {
 	return !f || (!f->model && !f->route && !f->project && !f->client && !f->member && !f->code && !f->id &&
@@ -69,10 +80,10 @@ void filter_make(filter_sql *out, const row_filter *f, char mark, int first)
 	out->where[0] = '\0';
 	out->count = 0;
 	for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
-		const char *value = labels[i].value;
-		if (value)
-			condition(out, labels[i].column, *value && value[strlen(value) - 1] == '*' ? "*" : "=", mark,
-				  first, value);
+		if (!labels[i].value)
+			continue;
+		filter_label label = filter_label_of(labels[i].value);
+		condition(out, labels[i].column, label.begins ? "*" : "=", mark, first, label.text);
 	}
 	if (!f || !f->status_to)
 		return;

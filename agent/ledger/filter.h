@@ -11,13 +11,22 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The labels that a row has to have; NULL: any. One that ends with * is the beginning of labels. "" is the label of
- * rows that have none. */
+/* The labels that a row has to have; NULL: any. One that ends with * is the beginning of labels, and what stands behind
+ * a = is a whole label, whatever it ends with: the label * is "=*". "" is the label of rows that have none. */
 typedef struct row_filter {
 	const char *model, *route, *project, *client, *member, *code, *id;
 	int32_t status_from,
 		status_to; /* [from, to); both 0: any. The status 0 is that of a request without an answer */
 } row_filter;
+
+/* What a label of a filter asks for: the whole label, or the beginning of one. */
+typedef struct filter_label {
+	const char *text; /* borrowed */
+	size_t len;
+	bool begins;
+} filter_label;
+
+filter_label filter_label_of(const char *value);
 
 /* Reads the flag --status: 429, 4xx, or none. False: `e` says what can be written. */
 MUST_CHECK bool filter_status(row_filter *f, const char *text, err *e);

@@ -110,13 +110,11 @@ static int status_class(int32_t status)
 
 static bool has_label(const char *want, slice label)
 {
-	size_t len = want ? strlen(want) : 0;
-
 	if (!want)
 		return true;
-	if (len && want[len - 1] == '*')
-		return label.len >= len - 1 && memcmp(label.ptr, want, len - 1) == 0;
-	return label.len == len && (!len || memcmp(label.ptr, want, len) == 0);
+	filter_label is = filter_label_of(want);
+	return (is.begins ? label.len >= is.len : label.len == is.len) &&
+	       (!is.len || memcmp(label.ptr, is.text, is.len) == 0);
 }
 
 /* As filter_make() has it, without the id. */

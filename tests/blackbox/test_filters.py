@@ -18,6 +18,9 @@ def passes(want, only):
             status = want["status"]
             if value == "none" and status != 0 or value[1:] == "xx" and status // 100 != int(value[0]) or value.isdigit() and status != int(value):
                 return False
+        elif value.startswith("="):
+            if want[name] != value[1:]:
+                return False
         elif value.endswith("*"):
             if not want[name].startswith(value[:-1]):
                 return False
@@ -34,7 +37,7 @@ def filters(wants, rng):
     """Filters by every label and combination of them, and by words that are SQL."""
     one = rng.choice(wants)
     given = [{label: value} for label in LABELS for value in {want[label] for want in rng.sample(wants, 2)}]
-    given += [{"model": one["model"][:3] + "*"}, {"model": "*"}, {"project": ""}, {"id": one["id"]}, {"id": one["id"][:10] + "*"}, {"id": "none"},
+    given += [{"model": one["model"][:3] + "*"}, {"model": "*"}, {"route": "=*"}, {"model": "=" + one["model"]}, {"client": "=" + one["client"][:3] + "*"}, {"project": "="}, {"project": ""}, {"id": one["id"]}, {"id": one["id"][:10] + "*"}, {"id": "none"},
               {"status": "200"}, {"status": "4xx"}, {"status": "5xx"}, {"status": "none"}, {label: one[label] for label in LABELS},
               {"route": one["route"], "status": "2xx", "client": one["client"]}]
     given += [{rng.choice(LABELS): text} for text in ("x' OR '1'='1", "%", "_", 'x"; DROP TABLE requests; --', "$1", "?5", "\\")]

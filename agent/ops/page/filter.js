@@ -17,7 +17,7 @@ const PERIODS = { "24h": "in the last 24 hours", "7d": "in the last 7 days", "30
 const STATUSES = ["2xx", "3xx", "4xx", "5xx", "429", "401", "403", "500", "502", "503", "none"];
 
 // What is shown: `view`; `since` and `until` as the flags of the commands have them, or month; `scope`; for each of LABELS that is
-// chosen a label, with a * at its end a beginning, and "" for requests without one; and what belongs to one view alone.
+// chosen a label, with a * at its end a beginning, behind a = a label as it is, and "" for requests without one; and what belongs to one view alone.
 export const filter = { view: "savings", since: "30d", until: "", scope: "gateway" };
 
 const usual = { ...filter };
@@ -93,10 +93,14 @@ export function change(changes, replace) {
 	changed();
 }
 
-// Narrows what is shown to requests with this label; null takes the filter away.
-export function narrow(name, label) {
-	change({ [name]: label });
-	announce(label == null ? `${LABELS[name]}: all` : `Only ${LABELS[name].toLowerCase()} ${label || WITHOUT[name]}`);
+// A label, as a filter asks for it.
+export const exactly = (label) => (/^=|\*$/.test(label) ? "=" + label : label);
+const shownAs = (name, asked) => asked.replace(/^=/, "") || WITHOUT[name];
+
+// Narrows what is shown to the requests that `asked` means; null takes the filter away.
+function narrow(name, asked) {
+	change({ [name]: asked });
+	announce(asked == null ? `${LABELS[name]}: all` : `Only ${LABELS[name].toLowerCase()} ${shownAs(name, asked)}`);
 }
 
 // Narrows to the time from `from` to `to`, in milliseconds; whole days, if both are.
@@ -129,20 +133,20 @@ export function narrower(name, label, text) {
 	const says = text ?? (label === "" ? WITHOUT[name] : cut(label));
 	const node = el("button", { type: "button", class: label === "" ? "narrow dim" : "narrow", "data-narrow": name,
 		title: `${label || WITHOUT[name]}: show only these requests` }, el("bdi", { class: label === "" ? null : "name", "data-name": label }, says));
-	node.addEventListener("click", () => narrow(name, label));
+	node.addEventListener("click", () => narrow(name, exactly(label)));
 	return node;
 }
 
 // ---- the controls
 
 function chip(name) {
-	const label = filter[name], remove = el("button", { type: "button", "data-widen": name,
-		"aria-label": `Remove the filter ${LABELS[name].toLowerCase()}: ${label || WITHOUT[name]}` }, "\u00d7");
+	const asked = filter[name], says = shownAs(name, asked), remove = el("button", { type: "button", "data-widen": name,
+		"aria-label": `Remove the filter ${LABELS[name].toLowerCase()}: ${says}` }, "\u00d7");
 	remove.addEventListener("click", () => {
 		narrow(name, null);
 		($("chips").querySelector("button") ?? $("add").querySelector("summary")).focus();
 	});
-	return el("li", { class: "chip" }, el("span", { class: "dim" }, `${LABELS[name]} `), el("bdi", { title: label }, label ? cut(label) : WITHOUT[name]), remove);
+	return el("li", { class: "chip" }, el("span", { class: "dim" }, `${LABELS[name]} `), el("bdi", { title: says }, cut(says)), remove);
 }
 
 // Sets the controls to what is shown.
@@ -182,7 +186,7 @@ async function suggest() {
 			labels = parse(await (await ask(`savings?${chosen}`)).text()).rows.sort((a, b) => (big(b.requests) > big(a.requests) ? 1 : -1)).map((row) => row[name]);
 		} catch { /* no suggestions: the field works without */ }
 	if (name === $("add-name").value)
-		$("labels").replaceChildren(...labels.filter(Boolean).slice(0, SUGGESTED).map((label) => el("option", { value: label })));
+		$("labels").replaceChildren(...labels.filter(Boolean).slice(0, SUGGESTED).map((label) => el("option", { value: exactly(label) })));
 }
 
 // `views`: the modules of the views (dashboard.js). `shown` is called after each change.

@@ -3,7 +3,7 @@
 // One request: what became of it and why, what it cost, and where each figure comes from.
 import { $, announce, big, clock, count, countFigure, cut, dayName, el, exactDollars, fill, moneyFigure, parse, put, table, pill } from "./figures.js";
 import { ask, Locked } from "./connection.js";
-import { address, filter, WITHOUT } from "./filter.js";
+import { address, exactly, filter, WITHOUT } from "./filter.js";
 import { factsOf } from "./explain.js";
 import { words } from "./operation.js";
 import { ledgerState } from "./reader.js";
@@ -26,7 +26,7 @@ const coded = (text) => el("span", {}, ...words(text));
 const paragraph = (text) => el("p", {}, text);
 
 // A link to the list of all requests with this label.
-const narrowed = (label, value) => el("a", { href: address({ view: "requests", find: "", [label]: value }), "data-narrow": label, title: "Show all such requests" },
+const narrowed = (label, value) => el("a", { href: address({ view: "requests", find: "", [label]: exactly(value) }), "data-narrow": label, title: "Show all such requests" },
 	el("bdi", { class: "name", title: value }, value === "" ? WITHOUT[label] : cut(value)));
 
 // What a member that did not serve said, as the ledger's `tried` has it.

@@ -30,10 +30,12 @@ static int stopped(const watch *w, size_t problems)
 	char rows[PRINT_NUMBER], all[PRINT_NUMBER];
 
 	finish_output();
+	fprintf(stderr, "spoa-llm: stopped after %s", print_count(rows, w->rows));
+	if (w->all) /* 0 until they were counted */
+		fprintf(stderr, " of about %s", print_count(all, w->all));
 	fprintf(stderr,
-		"spoa-llm: stopped after %s of about %s requests, with %zu problems found; run it again to verify the whole "
-		"ledger, which begins anew\n",
-		print_count(rows, w->rows), print_count(all, w->all), problems);
+		" requests, with %zu problems found; run it again to verify the whole ledger, which begins anew\n",
+		problems);
 	return EXIT_INTERRUPTED;
 }
 

@@ -358,7 +358,8 @@ def test_room_is_given_back_while_the_agent_records(fed, old):
     all_stored(one, agent, feed)
     one.ledger("verify")
     agent.process.end()
-    assert one.db.stat().st_size < size * .6
+    # More than 30,000 requests of 300 bytes and more were removed; what they add to the sums stays.
+    assert one.db.stat().st_size < size - 9e6
 
 
 def test_progress_is_for_terminals(work):

@@ -158,8 +158,8 @@ def test_how_far_an_import_is(ledger, tmp_path):
 
 
 @pytest.mark.parametrize("command,said", [
-    (["verify"], "stopped after 0 of about 500 requests, with 0 problems found; run it again to verify the whole ledger"),
-    (["verify", "--json"], "stopped after 0 of about 500 requests"),
+    (["verify"], "stopped after 0( of about 500)? requests, with 0 problems found; run it again to verify the whole ledger"),
+    (["verify", "--json"], "stopped after 0( of about 500)? requests"),
     (["compact"], "stopped; the ledger is as it was; run it again"),
     (["backup", "FILE"], "stopped; no backup was made; run it again")])
 def test_a_command_on_the_whole_ledger_that_is_stopped(ledger, tmp_path, command, said):
@@ -177,7 +177,7 @@ def test_a_command_on_the_whole_ledger_that_is_stopped(ledger, tmp_path, command
         process.send_signal(signal.SIGINT)
         lock.close()
         out, err = process.communicate(timeout=30)
-    assert process.returncode == 130 and said in err, (process.returncode, out, err)
+    assert process.returncode == 130 and re.search(said, err), (process.returncode, out, err)
     assert "ok" not in out and (command[-1] != "--json" or json.loads(out) == {"problems": [], "incomplete": True})
     assert not list(tmp_path.glob("backup.db*"))
     assert {path.name for path in ledger.db.parent.iterdir()} <= {"ledger.db", "ledger.db-wal", "ledger.db-shm"} and ledger.ledger("export", "--csv").out == whole

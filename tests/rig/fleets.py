@@ -80,7 +80,7 @@ class Gateway(Ledger):
         return json.loads(self.run("fleet", "resend", "--since", since, "--json", **more).out)
 
     def verify(self, code=0, *args):
-        return json.loads(self.run("fleet", "verify", "--json", *args, code=code).out)
+        return json.loads(self.run("fleet", "verify", "--json", *args, code=code, seconds=60).out)
 
     def ship(self):
         """Lets `spoa-llm ship` send all that is there."""

@@ -47,10 +47,12 @@ static void ask(asked *a, const fleet_span *span, const row_filter *only, const 
 }
 
 #define GATEWAYS " JOIN spoa_llm.fleet_gateways g ON g.no = gateway"
-/* The facets of a span. */
+/* The facets of a span: those of hours at its ends, and of days that are not made yet. */
 #define IN_SPAN \
-	" ((unit = 0 AND ((bucket >= $1::bigint AND bucket < $3::bigint) OR (bucket >= $4::bigint AND bucket < $2::bigint)))" \
-	" OR (unit = 1 AND bucket >= $3::bigint AND bucket < $4::bigint))"
+	" ((unit = 0 AND bucket >= $1::bigint AND bucket < $3::bigint) OR (unit = 0 AND bucket >= $4::bigint AND bucket < $2::bigint)" \
+	" OR (unit = 1 AND bucket >= $3::bigint AND bucket < $4::bigint AND bucket < g.days_until)" \
+	" OR (unit = 0 AND bucket >= greatest($3::bigint, (SELECT min(days_until) FROM spoa_llm.fleet_gateways))" \
+	" AND bucket < $4::bigint AND bucket >= g.days_until))"
 
 /* ---- sums */
 

@@ -25,9 +25,10 @@
  * count may be negative there: only the sum of all counts of a time means something.
  *
  * Of gateways that were there before this version, `daily` has the days from `daily_from` on, and `facets` those from
- * `facets_from` on, in seconds: see fill(). */
+ * `facets_from` on, in seconds: see fill(). Facets of days are there for days before `days_until`: see fold(). */
 #define FLEET_TABLES_2 \
-	"ALTER TABLE spoa_llm.gateways ADD COLUMN daily_from bigint NOT NULL DEFAULT 0, ADD COLUMN facets_from bigint NOT NULL DEFAULT 0;" \
+	"ALTER TABLE spoa_llm.gateways ADD COLUMN daily_from bigint NOT NULL DEFAULT 0, ADD COLUMN facets_from bigint NOT NULL DEFAULT 0," \
+	" ADD COLUMN days_until bigint NOT NULL DEFAULT 0;" \
 	"CREATE TABLE spoa_llm.daily (gateway int NOT NULL, kind smallint NOT NULL, bucket bigint NOT NULL, label text NOT NULL," \
 	FLEET_SUMS_1 ", PRIMARY KEY (kind, bucket, gateway, label)) WITH (fillfactor = 70);" \
 	"CREATE INDEX daily_gateway ON spoa_llm.daily (gateway, bucket);" \
@@ -35,8 +36,7 @@
 	" route text NOT NULL, backend text NOT NULL, model text NOT NULL, project text NOT NULL, client text NOT NULL," \
 	" member text NOT NULL, status int NOT NULL, code text NOT NULL, UNIQUE (gateway, " FLEET_FACET_2 "));" \
 	"CREATE TABLE spoa_llm.facets (facet int NOT NULL, unit smallint NOT NULL, bucket bigint NOT NULL, last_ms bigint," \
-	" first_byte bigint[], whole bigint[]," FLEET_SUMS_1 ", PRIMARY KEY (facet, unit, bucket)) WITH (fillfactor = 70);" \
-	"CREATE INDEX facets_bucket ON spoa_llm.facets (unit, bucket);" \
+	" first_byte bigint[], whole bigint[]," FLEET_SUMS_1 ", PRIMARY KEY (unit, bucket, facet)) WITH (fillfactor = 70);" \
 	/* Only views show them. */ \
 	"ALTER TABLE spoa_llm.daily ENABLE ROW LEVEL SECURITY; ALTER TABLE spoa_llm.facets ENABLE ROW LEVEL SECURITY;" \
 	"ALTER TABLE spoa_llm.facet_labels ENABLE ROW LEVEL SECURITY;"
@@ -55,35 +55,40 @@
 /* The time and the count of `t`, which is in such an array. */
 #define FLEET_TIME_MS_2 "(t + 134217728) >> 28"
 #define FLEET_TIME_COUNT_2 "t - ((t + 134217728) >> 28 << 28)"
+/* An array of times, added up. */
+#define FLEET_TIMES_OF_2(array) \
+	"(SELECT array_agg((ms << 28) + count) FROM (SELECT " FLEET_TIME_MS_2 " AS ms, sum(" FLEET_TIME_COUNT_2 ")::bigint AS count" \
+	" FROM unnest(" array ") AS t GROUP BY 1) AS n WHERE count <> 0)"
 /* Both arrays one after the other, or once that is long, added up. */
 #define FLEET_TIMES_ADDED_2(times) \
-	times " = CASE WHEN cardinality(h." times ") + cardinality(EXCLUDED." times ") > 60 THEN (SELECT array_agg((ms << 28) + count) FROM" \
-	" (SELECT " FLEET_TIME_MS_2 " AS ms, sum(" FLEET_TIME_COUNT_2 ")::bigint AS count" \
-	" FROM unnest(h." times " || EXCLUDED." times ") AS t GROUP BY 1) AS n WHERE count <> 0) ELSE h." times " || EXCLUDED." times " END"
+	times " = CASE WHEN cardinality(h." times ") + cardinality(EXCLUDED." times ") > 60 THEN " \
+	FLEET_TIMES_OF_2("h." times " || EXCLUDED." times) " ELSE h." times " || EXCLUDED." times " END"
+#define FLEET_FACETS_ADDED_2 \
+	" ON CONFLICT (facet, unit, bucket) DO UPDATE SET last_ms = greatest(h.last_ms, EXCLUDED.last_ms), " \
+	FLEET_TIMES_ADDED_2("first_byte") ", " FLEET_TIMES_ADDED_2("whole") FLEET_SUMS(FLEET_ADDED_2)
 
 /* Hashes, because a sort by eight labels takes half as long as all the rest. */
-#define FLEET_HASHES_2 " SET enable_sort = off SET enable_mergejoin = off SET jit = off SET work_mem = '16MB'"
+#define FLEET_HASHES_2 " SET enable_sort = off SET enable_mergejoin = off SET enable_nestloop = off SET jit = off SET work_mem = '16MB'"
 
-/* Adds the rows of `source`, each with its `sign`, to the facets. The labels are looked up one by one, because a hash
- * of all labels takes longer than a batch. */
+/* Adds the rows of `source`, each with its `sign`, to the facets of hours, and to those of days where these are there.
+ * The labels are looked up one by one, because a hash of all labels takes longer than a batch. */
 #define FLEET_COUNT_FACETS_2(source) \
 	" WITH changes AS MATERIALIZED (SELECT gateway, " FLEET_HOUR " AS hour, " FLEET_FACET_2 FLEET_SUMS(FLEET_SIGNED_2) "," \
 	" max(time_ms) FILTER (WHERE sign > 0) AS last_ms," FLEET_TIMES_2("ttfb_ms") "first_byte," FLEET_TIMES_2("total_ms") "whole" \
 	" FROM (" source ") AS r GROUP BY gateway, hour, " FLEET_FACET_2 ")," \
-	" wanted AS MATERIALIZED (SELECT DISTINCT gateway, " FLEET_FACET_2 " FROM changes)," \
-	" named AS MATERIALIZED (SELECT l.facet, w.* FROM wanted w LEFT JOIN LATERAL (SELECT l.facet FROM spoa_llm.facet_labels l" \
+	" named AS MATERIALIZED (SELECT l.facet, c.* FROM changes c LEFT JOIN LATERAL (SELECT l.facet FROM spoa_llm.facet_labels l" \
 	" WHERE (l.gateway, l.model, l.route, l.backend, l.project, l.client, l.member, l.status, l.code)" \
-	" = (w.gateway, w.model, w.route, w.backend, w.project, w.client, w.member, w.status, w.code) LIMIT 1) l ON true)," \
-	" added AS (INSERT INTO spoa_llm.facet_labels (gateway, " FLEET_FACET_2 ") SELECT gateway, " FLEET_FACET_2 \
+	" = (c.gateway, c.model, c.route, c.backend, c.project, c.client, c.member, c.status, c.code) LIMIT 1) l ON true)," \
+	" added AS (INSERT INTO spoa_llm.facet_labels (gateway, " FLEET_FACET_2 ") SELECT DISTINCT gateway, " FLEET_FACET_2 \
 	" FROM named WHERE facet IS NULL RETURNING facet, gateway, " FLEET_FACET_2 ")," \
-	" labels AS (SELECT * FROM named WHERE facet IS NOT NULL UNION ALL SELECT * FROM added)" \
+	" counted AS (SELECT facet, gateway, hour, last_ms, first_byte, whole" FLEET_NAMES_2 " FROM named WHERE facet IS NOT NULL" \
+	" UNION ALL SELECT a.facet, gateway, hour, last_ms, first_byte, whole" FLEET_NAMES_2 " FROM added a" \
+	" JOIN (SELECT * FROM named WHERE facet IS NULL) n USING (gateway, " FLEET_FACET_2 "))," \
+	" hours AS (INSERT INTO spoa_llm.facets AS h (facet, unit, bucket, last_ms, first_byte, whole" FLEET_NAMES_2 ")" \
+	" SELECT facet, 0, hour, last_ms, first_byte, whole" FLEET_NAMES_2 " FROM counted" FLEET_FACETS_ADDED_2 ")" \
 	" INSERT INTO spoa_llm.facets AS h (facet, unit, bucket, last_ms, first_byte, whole" FLEET_NAMES_2 ")" \
-	" SELECT facet, unit, bucket, max(last_ms), spoa_llm.together(first_byte), spoa_llm.together(whole)" FLEET_SUMS(FLEET_SUM_2) \
-	" FROM changes JOIN labels USING (gateway, " FLEET_FACET_2 ")" \
-	" CROSS JOIN LATERAL (VALUES (0::smallint, hour), (1::smallint, hour - hour % 86400)) AS units (unit, bucket)" \
-	" GROUP BY facet, unit, bucket" \
-	" ON CONFLICT (facet, unit, bucket) DO UPDATE SET last_ms = greatest(h.last_ms, EXCLUDED.last_ms), " \
-	FLEET_TIMES_ADDED_2("first_byte") ", " FLEET_TIMES_ADDED_2("whole") FLEET_SUMS(FLEET_ADDED_2) ";"
+	" SELECT facet, 1, hour - hour % 86400 AS of_day, max(last_ms), spoa_llm.together(first_byte), spoa_llm.together(whole)" FLEET_SUMS(FLEET_SUM_2) \
+	" FROM counted JOIN spoa_llm.gateways ON no = gateway WHERE hour < days_until GROUP BY facet, of_day" FLEET_FACETS_ADDED_2 ";"
 
 /* Adds the sums of the hours of `source`, each with its `sign`, to those of their days. */
 #define FLEET_COUNT_DAYS_2(source) \
@@ -109,6 +114,31 @@
 	FLEET_TRIGGER_2("rows_changed", "requests", "UPDATE", "NEW TABLE AS came OLD TABLE AS went", FLEET_COUNT_FACETS_2, FLEET_CHANGED_2) \
 	FLEET_TRIGGER_2("hours_came", "hourly", "INSERT", "NEW TABLE AS came", FLEET_COUNT_DAYS_2, FLEET_CAME_2) \
 	FLEET_TRIGGER_2("hours_changed", "hourly", "UPDATE", "NEW TABLE AS came OLD TABLE AS went", FLEET_COUNT_DAYS_2, FLEET_CHANGED_2)
+
+/* fold() makes the facets of the next day that is over since an hour, of whichever gateway is furthest behind, from those of
+ * its hours, so that a report of a year reads no hours. It tells which; NULL: none is left. A day while its hours are
+ * written would be one more row for each of them. A gateway that has rows to send has its days made later, but not one
+ * that is gone. */
+#define FLEET_SUM_NAMED_2(name, value) ", sum(" name ") AS " name
+#define FLEET_FOLD_2 \
+	"CREATE FUNCTION spoa_llm.fold(OUT name text, OUT day bigint) LANGUAGE plpgsql SECURITY DEFINER" \
+	" SET search_path = pg_catalog, pg_temp" FLEET_HASHES_2 " AS $body$" \
+	" DECLARE g spoa_llm.gateways; over bigint = (extract(epoch FROM now())::bigint - 90000) / 86400 * 86400;" \
+	" BEGIN" \
+	" LOOP SELECT * INTO g FROM spoa_llm.gateways WHERE days_until <= over AND (behind < 10000 OR seen < now() - interval '1 hour')" \
+	" ORDER BY days_until LIMIT 1 FOR UPDATE SKIP LOCKED;" \
+	" EXIT WHEN g.no IS NULL;" \
+	" SELECT min(bucket) / 86400 * 86400 INTO day FROM spoa_llm.hourly WHERE gateway = g.no AND bucket >= g.days_until;" \
+	" IF day <= over THEN" \
+	" DELETE FROM spoa_llm.facets f USING spoa_llm.facet_labels l WHERE l.gateway = g.no AND f.facet = l.facet AND f.unit = 1 AND f.bucket = day;" \
+	" INSERT INTO spoa_llm.facets (facet, unit, bucket, last_ms, first_byte, whole" FLEET_NAMES_2 ")" \
+	" SELECT facet, 1, day, last_ms, " FLEET_TIMES_OF_2("first_byte") ", " FLEET_TIMES_OF_2("whole") FLEET_NAMES_2 " FROM (" \
+	"SELECT f.facet, max(last_ms) AS last_ms, spoa_llm.together(first_byte) AS first_byte, spoa_llm.together(whole) AS whole" \
+	FLEET_SUMS(FLEET_SUM_NAMED_2) " FROM spoa_llm.facets f JOIN spoa_llm.facet_labels l USING (facet)" \
+	" WHERE l.gateway = g.no AND f.unit = 0 AND f.bucket >= day AND f.bucket < day + 86400 GROUP BY f.facet) AS s;" \
+	" name = g.name; END IF;" \
+	" UPDATE spoa_llm.gateways SET days_until = coalesce(least(day, over), over) + 86400 WHERE no = g.no;" \
+	" EXIT WHEN name IS NOT NULL; END LOOP; END $body$;"
 
 /* recount() makes the sums of the day that begins at `day`, in seconds, anew, and the facets of its hours if its rows
  * were not dropped. For the gateway's own role, or the owner. The lock on the gateway's row keeps its writers out.
@@ -143,8 +173,9 @@
 	" UPDATE spoa_llm.gateways SET daily_from = coalesce(day, 0), facets_from = least(facets_from, greatest(coalesce(day, 0), kept))" \
 	" WHERE no = g.no;" \
 	" EXIT WHEN day IS NOT NULL; END LOOP; END $body$;" \
-	"REVOKE ALL ON FUNCTION spoa_llm.recount, spoa_llm.fill, spoa_llm.rows_of FROM PUBLIC;" \
-	"GRANT EXECUTE ON FUNCTION spoa_llm.recount TO spoa_llm_writer;" \
+	FLEET_FOLD_2 \
+	"REVOKE ALL ON FUNCTION spoa_llm.recount, spoa_llm.fill, spoa_llm.fold, spoa_llm.rows_of FROM PUBLIC;" \
+	"GRANT EXECUTE ON FUNCTION spoa_llm.recount, spoa_llm.fold TO spoa_llm_writer;" \
 	"UPDATE spoa_llm.gateways g SET (daily_from, facets_from) = (SELECT day, day FROM (SELECT greatest(" \
 	" extract(epoch FROM date_trunc('day', now(), 'UTC'))::bigint, max(bucket - bucket % 86400)) + 86400 AS day" \
 	" FROM spoa_llm.hourly WHERE gateway = g.no) AS last);"
@@ -155,7 +186,7 @@
 	"CREATE VIEW spoa_llm.fleet_facets AS SELECT l.gateway, l.model, l.route, l.backend, l.project, l.client, l.member, l.status, l.code, f.*" \
 	" FROM spoa_llm.facets f JOIN spoa_llm.facet_labels l USING (facet);" \
 	"CREATE OR REPLACE VIEW spoa_llm.fleet_gateways AS SELECT no, name, uuid, writer, epoch, position, rows, behind, lag_ms, seen, version," \
-	" daily_from, facets_from FROM spoa_llm.gateways;" \
+	" daily_from, facets_from, days_until FROM spoa_llm.gateways;" \
 	"GRANT SELECT ON spoa_llm.fleet_daily, spoa_llm.fleet_facets TO spoa_llm_writer, spoa_llm_reader;"
 /* clang-format on */
 

@@ -95,7 +95,7 @@ static const struct {
 	  "the sums of the day are not those of its hours in PostgreSQL" },
 	{ FACETS_OF_HOURS, HOURS, "d.bucket >= g.facets_from",
 	  "the sums of the hour by all labels are not those of its rows in PostgreSQL" },
-	{ FACETS_OF_DAYS, FACETS_OF_HOURS_OF_DAYS, "d.bucket >= g.facets_from",
+	{ FACETS_OF_DAYS, FACETS_OF_HOURS_OF_DAYS, "d.bucket >= g.facets_from AND d.bucket < g.days_until",
 	  "the sums of the day by all labels are not those of its hours in PostgreSQL" },
 };
 

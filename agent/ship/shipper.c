@@ -14,6 +14,7 @@
 
 enum {
 	LOOK_MS = 500,       /* between two looks whether rows have come */
+	FOLD_MS = 1000,      /* for sums of days, each time */
 	SEEN_MS = 10 * 1000, /* between two signs of life in PostgreSQL, with which the gateways are compared */
 	RETRY_MS = 1000,     /* after the first failure; twice as long after each further one */
 	RETRY_MOST_MS = 30 * 1000,
@@ -302,6 +303,22 @@ static pq_result make_months(shipper *s, err *e)
 	return PQ_OK;
 }
 
+/* Makes sums of days that are over, of whichever gateway lacks some, for a second at the most. */
+static pq_result fold(shipper *s, err *e)
+{
+	int64_t end = clock_mono_ms() + FOLD_MS;
+	pq_result result = PQ_OK;
+	bool more = true;
+
+	while (more && result == PQ_OK && clock_mono_ms() < end) {
+		pq_rows *rows = NULL;
+		result = pq_run(s->c, "SELECT name FROM spoa_llm.fold()", 0, NULL, &rows, e);
+		more = result == PQ_OK && pq_rows_count(rows) && !pq_is_null(rows, 0, 0);
+		pq_rows_free(rows);
+	}
+	return result;
+}
+
 /* Tells PostgreSQL now and then that this gateway is there, and asks whether others have other routes or clients; at
  * once if its own have changed. `even`: PostgreSQL has all rows. */
 static pq_result compare(shipper *s, bool even, err *e)
@@ -327,7 +344,7 @@ static pq_result compare(shipper *s, bool even, err *e)
 			  LOG_I("clients", is->clients));
 	if (was.routes + was.clients && !(is->routes + is->clients))
 		log_event(ship_alike, LOG_I("gateways", is->gateways));
-	return PQ_OK;
+	return even ? fold(s, e) : PQ_OK;
 }
 
 /* Reads the rows after those that are being sent. If that fails, step() reads them, and says why. */

@@ -17,8 +17,8 @@ LABELS = "model, route, backend, project, client, member, status, code"
 VERSION_1 = """
 drop trigger rows_came on spoa_llm.requests; drop trigger rows_changed on spoa_llm.requests; drop trigger hours_came on spoa_llm.hourly;
 drop trigger hours_changed on spoa_llm.hourly; drop function spoa_llm.rows_came, spoa_llm.rows_changed, spoa_llm.hours_came, spoa_llm.hours_changed,
- spoa_llm.recount, spoa_llm.fill, spoa_llm.rows_of; drop aggregate spoa_llm.together(bigint[]); drop view spoa_llm.fleet_daily, spoa_llm.fleet_facets, spoa_llm.fleet_gateways;
-drop table spoa_llm.daily, spoa_llm.facets, spoa_llm.facet_labels; alter table spoa_llm.gateways drop daily_from, drop facets_from;
+ spoa_llm.recount, spoa_llm.fill, spoa_llm.fold, spoa_llm.rows_of; drop aggregate spoa_llm.together(bigint[]); drop view spoa_llm.fleet_daily, spoa_llm.fleet_facets, spoa_llm.fleet_gateways;
+drop table spoa_llm.daily, spoa_llm.facets, spoa_llm.facet_labels; alter table spoa_llm.gateways drop daily_from, drop facets_from, drop days_until;
 create view spoa_llm.fleet_gateways as select no, name, uuid, writer, epoch, position, rows, behind, lag_ms, seen, version from spoa_llm.gateways;
 grant select on spoa_llm.fleet_gateways to spoa_llm_writer, spoa_llm_reader; update spoa_llm.meta set value = '1' where key = 'version'"""
 
@@ -40,6 +40,14 @@ def fleet(server):
     return one
 
 
+def fold(one):
+    """Makes the sums of days that are over, as shippers do; returns of how many."""
+    days = 0
+    while one.sql("select name from spoa_llm.fold()")[0][0]:
+        days += 1
+    return days
+
+
 def facets(fleet):
     """What the tables have: requests, cost, last and times of each facet."""
     def times(column):
@@ -59,11 +67,13 @@ def digits(ms):
 
 
 def facets_of_rows(fleet):
-    """The same, from the rows, in Python."""
-    found = {}
+    """The same, from the rows, in Python; those of days as far as fold() has made them."""
+    found, until = {}, int(fleet.value("select min(days_until) from spoa_llm.gateways"))
     for gateway, ms, code, first, whole, cost, *labels in fleet.sql(
             "select gateway, time_ms, code, coalesce(ttfb_ms, -1), coalesce(total_ms, -1), cost, %s from spoa_llm.requests" % LABELS):
         for unit, long in (("0", 3600), ("1", 86400)):
+            if unit == "1" and int(ms) // 1000 >= until:
+                continue
             one = found.setdefault((gateway, unit, str(int(ms) // 1000 // long * long), *labels), [0, 0, 0, {}, {}])
             one[0] += 1
             one[1] += int(cost)
@@ -81,12 +91,16 @@ def test_facets_are_those_of_the_rows(fleet):
         for one in [*got.values(), *want.values()] if not last else []:
             one[2] = None
         assert got == want
+    one = fleet.gateways[0]
+    # Those of days come when the days are over; any gateway makes them, of all.
+    assert fleet.value("select count(*) from spoa_llm.facets where unit = 1") == "0"
+    assert fold(one) == int(fleet.value("select count(distinct (gateway, bucket / 86400)) from spoa_llm.hourly where bucket / 86400 * 86400 + 90000 <= extract(epoch from now())"))
+    assert not fold(one)
     same()
     # Rows that change get other labels, and other figures.
-    one = fleet.gateways[0]
     one.sql("update spoa_llm.requests set cost = cost + 7, model = 'changed', ttfb_ms = 98765 where sequence % 3 = 0")
     same(last=False)        # that of a request which left a facet stays
-    assert int(fleet.value("select sum(requests) from spoa_llm.fleet_facets where model = 'changed' and unit = 1")) > 100
+    assert int(fleet.value("select sum(requests) from spoa_llm.fleet_facets where model = 'changed' and unit = 1")) > 30
     # By a resend, which makes the sums of its days anew.
     with sqlite3.connect(one.db) as base:
         base.execute("update requests set cost = cost + 7, model = 'another', ttfb_ms = 123456 where rowid % 5 = 0")
@@ -97,14 +111,15 @@ def test_facets_are_those_of_the_rows(fleet):
     one.take(Maker(seed=3, span_ms=1000).make(3000), name="many")
     one.resend()
     same()
-    assert int(fleet.value("select max(cardinality(whole)) from spoa_llm.fleet_facets where unit = 1")) < 120
+    assert int(fleet.value("select max(cardinality(whole)) from spoa_llm.fleet_facets")) < 120
 
 
 def test_a_schema_of_version_1_is_filled(fleet):
     """By `fleet init`, day by day: what was there before comes out as if the triggers had always been there. What a writer of the version before writes
     meanwhile is counted once, and the reports of a period that is not filled yet are right, because they read hours and rows."""
-    before, before_days = facets(fleet), days(fleet)
     one, flags = fleet.gateways[0], fleet.reader("people")
+    assert fold(one)
+    before, before_days = facets(fleet), days(fleet)
     reports = [["savings", "--fleet", "--json", "--since", "all", "--by", by, *more] for by, more in (
         ("model", []), ("day", []), ("hour", []), ("project", ["--status", "2xx"]), ("day", ["--model", "g*"]))]
 
@@ -115,6 +130,7 @@ def test_a_schema_of_version_1_is_filled(fleet):
     said = read()
     fleet.sql(VERSION_1)
     assert "version 2 now; it had version 1" in (done := fleet.run("init")).out and "days of gateways" in done.out
+    assert read() == said and fold(one)
     assert facets(fleet) == before and days(fleet) == before_days and read() == said
     assert fleet.value("select max(daily_from) || ' ' || max(facets_from) from spoa_llm.gateways") == "0 0"
     # As if the command had been interrupted after the newest day.
@@ -129,7 +145,8 @@ def test_a_schema_of_version_1_is_filled(fleet):
     said = read()
     fleet.run("init")
     assert read() == said and one.verify()["problems"] == []
-    assert sum(int(row[11]) for row in facets(fleet) if row[1] == "1") == 900
+    assert sum(int(row[11]) for row in facets(fleet) if row[1] == "1") == int(fleet.value(
+        "select count(*) from spoa_llm.requests where time_ms < (select min(days_until) from spoa_llm.gateways) * 1000")) > 500
 
 
 def test_months_that_were_dropped_before(fleet):

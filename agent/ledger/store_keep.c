@@ -125,19 +125,29 @@ store_result store_prunable(store *s, int64_t before_ms, int64_t upto, int64_t *
 	return rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "counting old rows", e);
 }
 
+/* What a row takes beside its texts: its numbers, its header, and its places in two indexes. The id stands twice. */
+enum { ROW_BYTES = 120, ROWS_WEIGHED = 500 };
+
 store_result store_waiting(store *s, int64_t before_ms, int64_t after, store_waits *waits, err *e)
 {
-	int64_t size = 0, unused = 0, all = 0;
+	char texts[SQL_LIST] = "length(id)", sql[SQL_MAX];
 	sqlite3_stmt *st = NULL;
 
 	*waits = (store_waits){ .rows = 0 };
-	store_result result = store_room(s, &size, &unused, e);
+	store_result result = store_ready(s, e);
 	if (result != STORE_OK)
 		return result;
-	int rc = store_prepare(s,
-			       "SELECT count(*), max(rowid), (SELECT count(*) FROM requests) FROM requests"
-			       " WHERE time_ms < ?1 AND +rowid > ?2",
-			       &st);
+	/* The size of some rows, and not that of the file, because sums take a part of it that does not go with rows.
+	 */
+	for (size_t i = 0, len = strlen(texts); i < RECORD_COLUMNS; i++)
+		if (record_columns[i].kind == COLUMN_TEXT)
+			len += (size_t)snprintf(texts + len, sizeof texts - len, " + length(CAST(%s AS BLOB))",
+						row_name(i));
+	snprintf(sql, sizeof sql,
+		 "SELECT count(*), max(rowid), (SELECT avg(%s) FROM (SELECT * FROM requests WHERE time_ms < ?1"
+		 " AND +rowid > ?2 LIMIT %d)) FROM requests WHERE time_ms < ?1 AND +rowid > ?2",
+		 texts, ROWS_WEIGHED);
+	int rc = store_prepare(s, sql, &st);
 	if (rc == SQLITE_OK) {
 		sqlite3_bind_int64(st, 1, before_ms);
 		sqlite3_bind_int64(st, 2, after);
@@ -146,11 +156,9 @@ store_result store_waiting(store *s, int64_t before_ms, int64_t after, store_wai
 	if (rc == SQLITE_ROW) {
 		waits->rows = sqlite3_column_int64(st, 0);
 		waits->last = sqlite3_column_int64(st, 1);
-		all = sqlite3_column_int64(st, 2);
+		waits->bytes = (int64_t)((double)waits->rows * (sqlite3_column_double(st, 2) + ROW_BYTES));
 	}
 	sqlite3_finalize(st);
-	if (all)
-		waits->bytes = (int64_t)((double)(size - unused) * ((double)waits->rows / (double)all));
 	return rc == SQLITE_ROW ? STORE_OK : store_fail(s, rc, "counting the rows that wait", e);
 }
 

@@ -90,7 +90,8 @@ def ask(path, sql):
     try:
         return base.execute(sql).fetchone()
     except sqlite3.OperationalError as why:
-        assert "no such table" in str(why), why
+        # A file that is being made has no file of shared memory yet, which a reader may not make.
+        assert re.search("no such table|readonly database", str(why)), why
         return [0] * 9
     finally:
         base.close()
@@ -365,8 +366,8 @@ def test_room_is_given_back_while_the_agent_records(fed, old):
 def test_progress_is_for_terminals(work):
     """A long command says on a terminal how far it is, and takes that away; a file or a pipe gets nothing of it."""
     one = Ledger(work)
-    fill(one, 150000)
-    assert not one.ledger("verify").err
+    fill(one, 100000)
+    assert not one.ledger("verify", seconds=60).err
     main, side = os.openpty()
     process = harness.start("ledger", "verify", "-c", one.config, stdout=subprocess.PIPE, stderr=side)
     out = process.communicate(timeout=60)[0]

@@ -73,7 +73,7 @@ def run(*args, timeout=None, **more):
         return subprocess.CompletedProcess(process.args, process.returncode, out, err)
 
 
-def cli(*args, env=None, seconds=20, cwd=None, before=()):
+def cli(*args, env=None, seconds=60, cwd=None, before=()):
     """Runs a command of the agent to its end, and fails if its output has what must never be there. Returns a Done."""
     done = run(*args, env=environment(dict({"SPOA_LLM_ADMIN_LISTEN": "none"} if args[:1] == ("run",) else {}, **(env or {}))),
                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=seconds * SLOW, cwd=cwd, before=before)
@@ -110,7 +110,7 @@ class Answer:
         return "%d %r %s" % (self.status, self.headers, self.text[:2000])
 
 
-def http(address, method="GET", path="/", headers=None, body=None, timeout=10.0):
+def http(address, method="GET", path="/", headers=None, body=None, timeout=30.0):
     """Makes one request over a connection of its own, and searches the answer for credentials."""
     evidence.sent((headers or {}).items())
     address = address if isinstance(address, str) else address[0]
@@ -210,7 +210,7 @@ class Agent:
         with self.client() as client:
             return client.ask(**question)
 
-    def http(self, method="GET", path="/", headers=None, body=None, address=None, timeout=10.0):
+    def http(self, method="GET", path="/", headers=None, body=None, address=None, timeout=30.0):
         """One request to the admin server."""
         return http(address or self.admin, method, path, headers, body, timeout)
 

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/sum.h"
 #include "ship/fleet_read.h"
 #include "ship/fleet_span.h"
 #include "ship/fleet_sql.h"
@@ -149,7 +150,7 @@ static bool add_times(store_times *to, time_which which, const char *text)
 			return false;
 		if (bin != last)
 			to->bins[to->count++] = (times_bin){ bin, 0 };
-		to->bins[to->count - 1].count += count;
+		to->bins[to->count - 1].count = add_capped(to->bins[to->count - 1].count, count);
 		last = bin;
 		text = end + (*end == ',');
 	}
@@ -163,7 +164,7 @@ static bool take(void *ctx, const pq_rows *row)
 {
 	reading *r = ctx;
 	store_sums sums = { .requests = 0 };
-	store_facet f = { .time_ms = pq_int(row, 0, AT) * 1000,
+	store_facet f = { .time_ms = fleet_within(pq_int(row, 0, AT)) * 1000,
 			  .label = pq_text(row, 0, LABEL),
 			  .sums = &sums,
 			  .times = &r->times,
@@ -174,7 +175,7 @@ static bool take(void *ctx, const pq_rows *row)
 	f.status[0] = sums.requests;
 	for (size_t i = 1; i < 6; i++) {
 		f.status[i] = pq_int(row, 0, CLASS_1 + i - 1);
-		f.status[0] -= f.status[i];
+		f.status[0] = sub_capped(f.status[0], f.status[i]);
 	}
 	r->times.count = 0;
 	r->bad = !add_times(&r->times, TIME_FIRST_BYTE, pq_text(row, 0, FIRST_BYTE)) ||

@@ -17,8 +17,7 @@ static int64_t first_hour(int64_t ms)
 	return s < FLEET_HOURS_END ? s : FLEET_HOURS_END;
 }
 
-/* A time that PostgreSQL tells, within those that a ledger can have: any server may tell anything. */
-static int64_t within(int64_t s)
+int64_t fleet_within(int64_t s)
 {
 	return s < 0 ? 0 : s < FLEET_HOURS_END ? s : FLEET_HOURS_END;
 }
@@ -32,8 +31,8 @@ pq_result fleet_span_of(pq *c, int64_t from_ms, int64_t to_ms, bool days, fleet_
 	*span = (fleet_span){ .from_s = first_hour(from_ms), .to_s = first_hour(to_ms) };
 	if (result != PQ_OK)
 		return result;
-	int64_t daily_s = within(pq_int(rows, 0, 0));
-	span->facets_s = within(pq_int(rows, 0, 1));
+	int64_t daily_s = fleet_within(pq_int(rows, 0, 0));
+	span->facets_s = fleet_within(pq_int(rows, 0, 1));
 	pq_rows_free(rows);
 	span->days_s = ((span->from_s > daily_s ? span->from_s : daily_s) + DAY - 1) / DAY * DAY;
 	span->days_end_s = span->to_s / DAY * DAY;

@@ -15,6 +15,10 @@ typedef struct fleet_span {
 	int64_t facets_s;           /* facets have all requests from here on; 0: from the first one on */
 } fleet_span;
 
+/* Returns a time that PostgreSQL tells, in seconds, or the nearest one that a ledger can have: any server may tell
+ * anything. */
+int64_t fleet_within(int64_t s);
+
 /* Finds what [from_ms, to_ms) is made of; `days` false: of hours alone. */
 MUST_CHECK pq_result fleet_span_of(pq *c, int64_t from_ms, int64_t to_ms, bool days, fleet_span *span, err *e);
 

@@ -22,6 +22,7 @@ typedef struct asked {
 	fleet_bounds at;
 	filter_sql filter;
 	char gateway[96]; /* " AND ..."; "": all */
+	char limit[24], offset[24];
 	const char *values[LAST];
 	size_t count;
 } asked;
@@ -255,6 +256,16 @@ static bool period_of_id(const char *id, int64_t *from_ms, int64_t *to_ms)
 	return true;
 }
 
+/* As ask(), with the limit and the offset of a page as the last two parameters. */
+static void ask_page(asked *a, const fleet_span *span, const store_page_question *q, const char *gateway)
+{
+	ask(a, span, q->only, gateway);
+	snprintf(a->limit, sizeof a->limit, "%" PRId64, q->limit);
+	snprintf(a->offset, sizeof a->offset, "%" PRId64, q->offset);
+	a->values[a->count++] = a->limit;
+	a->values[a->count++] = a->offset;
+}
+
 /* Reads a page of the rows in [from_ms, to_ms), in the order of time. */
 static pq_result read_rows(pq *c, const char *gateway, const store_page_question *q, int64_t from_ms, int64_t to_ms,
 			   bool (*each)(void *ctx, const record *r, const char *gateway), void *ctx, err *e)
@@ -262,14 +273,10 @@ static pq_result read_rows(pq *c, const char *gateway, const store_page_question
 	/* The first hour has the rows of clocks before 1970, too. */
 	const fleet_span span = { from_ms <= 0 ? INT64_MIN : from_ms, to_ms, 0, 0, 0 };
 	const char *way = q->oldest_first ? "ASC" : "DESC";
-	char sql[FLEET_SQL_MAX], names[2048], limit[24], offset[24];
+	char sql[FLEET_SQL_MAX], names[2048];
 	asked a;
 
-	ask(&a, &span, q->only, gateway);
-	snprintf(limit, sizeof limit, "%" PRId64, q->limit);
-	snprintf(offset, sizeof offset, "%" PRId64, q->offset);
-	a.values[a.count++] = limit;
-	a.values[a.count++] = offset;
+	ask_page(&a, &span, q, gateway);
 	fleet_row_names(names, sizeof names);
 	int len = snprintf(sql, sizeof sql,
 			   "SELECT g.name%s FROM spoa_llm.requests p" GATEWAYS
@@ -300,7 +307,7 @@ pq_result fleet_page(pq *c, const char *gateway, const store_page_question *q,
 {
 	const store_facet_question all = { .from_ms = q->from_ms, .to_ms = q->to_ms, .only = q->only };
 	const char *way = q->oldest_first ? "ASC" : "DESC";
-	char sql[FLEET_SQL_MAX], names[2048], limit[24], offset[24];
+	char sql[FLEET_SQL_MAX], names[2048];
 	store_facets_told facets = { .whole_ms = 0 };
 	int64_t near_ms, far_ms;
 	fleet_span span;
@@ -327,11 +334,7 @@ pq_result fleet_page(pq *c, const char *gateway, const store_page_question *q,
 	result = fleet_facets(c, gateway, &all, take_total, &told->total, &facets, e);
 	if (result != PQ_OK || !told->total)
 		return result;
-	ask(&a, &span, q->only, gateway);
-	snprintf(limit, sizeof limit, "%" PRId64, q->limit);
-	snprintf(offset, sizeof offset, "%" PRId64, q->offset);
-	a.values[a.count++] = limit;
-	a.values[a.count++] = offset;
+	ask_page(&a, &span, q, gateway);
 	size_t of = a.count, lim = a.count - 1;
 	fleet_row_names(names, sizeof names);
 	int len = snprintf(

@@ -104,9 +104,8 @@
 	"CREATE TRIGGER " name " AFTER " event " ON spoa_llm." table " REFERENCING " tables " FOR EACH STATEMENT EXECUTE FUNCTION spoa_llm." name "();"
 #define FLEET_CAME_2 "SELECT 1 AS sign, * FROM came"
 #define FLEET_CHANGED_2 "SELECT 1 AS sign, * FROM came UNION ALL SELECT -1, * FROM went"
-/* In the order in which a
- * writer locks these tables. What is moved or deleted in a partition counts nowhere: triggers
- * of the whole table are not for it. */
+/* In the order in which a writer locks these tables. Rows that are moved or deleted in a partition itself change no sum,
+ * because these triggers are those of the whole table. */
 #define FLEET_TRIGGERS_2 \
 	"CREATE AGGREGATE spoa_llm.together(bigint[]) (SFUNC = array_cat, STYPE = bigint[]);" \
 	"REVOKE ALL ON FUNCTION spoa_llm.together FROM PUBLIC;" \

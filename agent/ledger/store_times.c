@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/list.h"
 #include "base/sum.h"
 #include "ledger/codec.h"
 
@@ -51,14 +52,10 @@ static bool add(store_times *t, size_t *at, int64_t bin, int64_t count)
 		++*at;
 		return true;
 	}
-	if (t->count == t->room) {
-		size_t room = t->room ? t->room * 2 : 8;
-		times_bin *bins = realloc(t->bins, room * sizeof *bins);
-		if (!bins)
-			return false;
-		t->bins = bins;
-		t->room = room;
-	}
+	times_bin *bins = list_grow(t->bins, &t->room, t->count, sizeof *bins);
+	if (!bins)
+		return false;
+	t->bins = bins;
 	memmove(t->bins + *at + 1, t->bins + *at, (t->count - *at) * sizeof *t->bins);
 	t->bins[(*at)++] = (times_bin){ bin, count };
 	t->count++;

@@ -48,7 +48,7 @@ static bool take_facet(void *ctx, const store_facet *f)
 		last = add_stretch(p, f->time_ms, f->time_ms + p->unit_ms);
 	if (!last)
 		return false;
-	if (!f->label && !filter_is_empty(p->q->only))
+	if (!f->label)
 		last->matching = -1;
 	else if (last->matching >= 0)
 		last->matching += f->sums->requests;
@@ -155,9 +155,11 @@ static int walk(paging *p, store_page_told *told)
 	return rc;
 }
 
-/* Makes stretches of the hours from `from_ms` to `to_ms` that have rows, of which nothing tells how many match. */
-static int add_unknown(paging *p, int64_t from_ms, int64_t to_ms)
+/* Makes stretches of the hours from `from_ms` to `to_ms` that have rows. Without a filter the rows of a whole hour
+ * match; else nothing tells here how many do. */
+static int add_hours(paging *p, int64_t from_ms, int64_t to_ms)
 {
+	const bool all = filter_is_empty(p->q->only);
 	sqlite3_stmt *st = NULL;
 	int rc = from_ms < to_ms ? store_prepare(p->s,
 						 "SELECT bucket, requests FROM hourly WHERE kind = 0 AND bucket >= ?1"
@@ -176,8 +178,8 @@ static int add_unknown(paging *p, int64_t from_ms, int64_t to_ms)
 			rc = SQLITE_NOMEM;
 			break;
 		}
-		next->matching = -1;
 		next->rows = sqlite3_column_int64(st, 1);
+		next->matching = all && next->from_ms == begin && next->to_ms == end ? next->rows : -1;
 	}
 	sqlite3_finalize(st);
 	return rc == SQLITE_DONE ? SQLITE_OK : rc;
@@ -193,31 +195,36 @@ static int64_t smaller(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* Finds the stretches from `from_ms` to `to_ms` that have rows. From old to new there are: rows of which a part was
- * pruned, or without facets; days with facets; hours with facets. */
+/* Adds one stretch, in which nothing tells how many rows match. */
+static int add_whole(paging *p, int64_t from_ms, int64_t to_ms)
+{
+	stretch *all = add_stretch(p, from_ms, to_ms);
+
+	if (all)
+		all->matching = -1;
+	return all ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+/* Finds the stretches from `from_ms` to `to_ms` that have rows. The index of ids finds an id; without a filter the sums
+ * of hours tell. Else there are, from old to new: rows of which a part was pruned, or without facets; days with facets;
+ * hours with facets. */
 static store_result find_stretches(paging *p, int64_t from_ms, int64_t to_ms, err *e)
 {
 	const int64_t hour = HOUR * 1000LL, day = DAY * 1000LL;
-	int64_t pruned = 0, hours = 0, whole = 0;
+	const bool every = filter_is_empty(p->q->only), has_id = !every && p->q->only->id;
+	int64_t pruned = 0, hours = 0, whole = 0, first = to_ms;
 
 	int rc = store_pruned_before(p->s, &pruned);
-	if (rc == SQLITE_OK)
-		rc = facets_bounds(p->s, &hours, &whole);
 	from_ms = smaller(larger(from_ms, pruned), to_ms);
-	if (rc == SQLITE_OK && p->q->only && p->q->only->id) {
-		/* The index of ids has them. */
-		stretch *all = add_stretch(p, from_ms, to_ms);
-		if (all)
-			all->matching = -1;
-		rc = all ? SQLITE_OK : SQLITE_NOMEM;
-		return rc == SQLITE_OK ? STORE_OK : store_fail(p->s, rc, "reading the hours of rows", e);
+	if (rc == SQLITE_OK && !every && !has_id) {
+		rc = facets_bounds(p->s, &hours, &whole);
+		first = larger(store_ceil(from_ms, hour, hour), whole);
+		if (first < hours)
+			first = smaller(store_ceil(first, day, day), hours);
+		first = smaller(first, to_ms);
 	}
-	int64_t first = larger(store_ceil(from_ms, hour, hour), whole);
-	if (first < hours)
-		first = smaller(store_ceil(first, day, day), hours);
-	first = smaller(first, to_ms);
 	if (rc == SQLITE_OK)
-		rc = add_unknown(p, from_ms, first);
+		rc = has_id ? add_whole(p, from_ms, to_ms) : add_hours(p, from_ms, first);
 	if (rc != SQLITE_OK)
 		return store_fail(p->s, rc, "reading the hours of rows", e);
 	store_result result = first < hours ? read_facets(p, FACET_DAYS, first, smaller(hours, to_ms), e) : STORE_OK;

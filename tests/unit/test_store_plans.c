@@ -191,8 +191,11 @@ static void no_read_goes_through_the_ledger(void)
 	store_close(s);
 }
 
-/* Returns what the reads of an hour, of the last rows and of one request cost in a ledger of `count` rows. */
-static void costs(size_t count, int64_t out[3])
+enum { COSTS = 4 };
+
+/* Returns what the reads of an hour, of the last rows, of one request, and of a page of all requests cost in a ledger
+ * of `count` rows. */
+static void costs(size_t count, int64_t out[COSTS])
 {
 	store *writer = new_store();
 	err e = { 0 };
@@ -220,6 +223,12 @@ static void costs(size_t count, int64_t out[3])
 	rows_seen = 0;
 	CHECK(store_last(s, 0, INT64_MAX, &one, 20, on_row, NULL, &e) == STORE_OK && rows_seen == 1);
 	out[2] = steps();
+	forget();
+	store_page_told told;
+	CHECK(store_page(s, &(store_page_question){ 0, INT64_MAX, NULL, 60, 100, false }, on_row, NULL, &told, &e) ==
+	      STORE_OK);
+	CHECK(told.total == (int64_t)count + 50);
+	out[3] = steps();
 	watching = false;
 	forget();
 	store_close(s);
@@ -227,12 +236,12 @@ static void costs(size_t count, int64_t out[3])
 
 static void a_part_costs_the_same_in_a_large_ledger(void)
 {
-	static const char *const names[] = { "an hour", "the last ones", "one by its id" };
-	int64_t small[3], large[3];
+	static const char *const names[COSTS] = { "an hour", "the last ones", "one by its id", "a page of all" };
+	int64_t small[COSTS], large[COSTS];
 
 	costs(SMALL, small);
 	costs(LARGE, large);
-	for (size_t i = 0; i < 3; i++) {
+	for (size_t i = 0; i < COSTS; i++) {
 		CHECK(large[i] < small[i] * 3 / 2 + 500);
 		if (large[i] >= small[i] * 3 / 2 + 500)
 			printf("%s: %lld steps in a small ledger, %lld in a large one\n", names[i], (long long)small[i],

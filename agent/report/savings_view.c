@@ -237,12 +237,16 @@ static int read_before(savings_report *r, view_reading *v, err *e)
 	other.period = r->before = (period){ r->period.from_ms > length ? r->period.from_ms - length : 0,
 					     r->period.from_ms };
 	int result = read_view(v, GROUP_NONE, &other, savings_keep, &l, e);
+	/* Facets of long ago begin with a day, and those of an older ledger not with its first request. */
+	if (savings_filtered(r))
+		r->before = (period){ v->told.from_ms, v->told.to_ms };
+	bool whole = !savings_filtered(r) || v->told.whole_ms <= r->before.from_ms;
 	for (size_t i = 0; i < l.count; i++)
 		store_sums_merge(&r->before_total, &l.items[i]);
 	if (l.failed)
 		err_memory(e);
 	free(l.items);
-	r->compared = !result;
+	r->compared = !result && whole;
 	return result;
 }
 
@@ -309,7 +313,8 @@ static int read_forecast(savings_report *r, view_reading *v, err *e)
 	int result = read_view(v, GROUP_DAY, &other, savings_keep, &days, e);
 	if (days.failed)
 		err_memory(e);
-	if (!result)
+	/* Of a month of which facets lack the first days nothing can be said. */
+	if (!result && !(savings_filtered(r) && v->told.whole_ms > month_begin(r->now_ms, 0)))
 		make_forecast(r, &days);
 	free(days.items);
 	return result;
@@ -318,20 +323,23 @@ static int read_forecast(savings_report *r, view_reading *v, err *e)
 int savings_read_view(const figures_source *source, savings_report *r, err *e)
 {
 	view_reading v = { .source = source };
-	int result = savings_read_all(r, read_view, &v, e);
-	store_facets_told told = v.told;
+	store_facets_told told = { .from_ms = r->period.from_ms, .to_ms = r->period.to_ms };
+	int result = r->split ? read_parts(r, source, &told, e) : 0;
 
-	if (!result && r->split)
-		result = read_parts(r, source, &told, e);
+	/* All figures are of the period that the parts are of. */
+	r->period = (period){ told.from_ms, told.to_ms };
+	if (!result)
+		result = savings_read_all(r, read_view, &v, e);
+	if (!result && savings_filtered(r)) {
+		told = v.told;
+		r->period = (period){ told.from_ms, told.to_ms };
+	}
+	r->missing_ms = told.whole_ms > r->period.from_ms ? told.whole_ms : 0;
+	r->untold = told.untold;
 	if (!result && r->compare)
 		result = read_before(r, &v, e);
 	if (!result && r->compare)
 		result = read_forecast(r, &v, e);
-	if (!result && (savings_filtered(r) || r->split)) {
-		r->period = (period){ told.from_ms, told.to_ms };
-		r->missing_ms = told.whole_ms > r->period.from_ms ? told.whole_ms : 0;
-		r->untold = told.untold;
-	}
 	return result;
 }
 

@@ -196,12 +196,15 @@ def test_a_command_about_the_fleet_that_is_stopped(alone, server):
         with server.holding("lock table spoa_llm.hourly, spoa_llm.requests in access exclusive mode", alone.database) as release, \
                 harness.start(*command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             harness.until(lambda: waiting() or process.poll() is not None, 20, lambda: "%s does not wait" % command)
+            cancelled = server.log().count("due to user request")
             process.send_signal(signal.SIGINT)
             if "resend" in command:
                 release()
             # Else it ends though the tables are locked, and PostgreSQL does not go on with the statement.
             out, err = process.communicate(timeout=30)
             harness.until(lambda: not waiting(), 20, "the statement ends")
+            # PostgreSQL would notice by itself too, but later, that nobody waits for the answer.
+            assert "resend" in command or server.log().count("due to user request") > cancelled, command
         assert process.returncode == 130 and re.search(said, err), (command, process.returncode, out, err)
         assert command[:2] != ["fleet", "verify"] or json.loads(out)["incomplete"] is True
     gateway.resend(re.search(r"--since (\S+) goes on", err).group(1))

@@ -208,7 +208,10 @@ def test_names(work, page):
     """Fifty models with names of 250 bytes, Chinese and right-to-left ones: cut in the middle, whole in the title and in the address."""
     maker = Maker(seed=21, span_ms=DAY)
     names = ["vendor-04/some-quite-long-model-family-name-" + "x" * 190 + "-v%02d-q4" % at for at in range(50)] + ["智谱清言" * 20, "نموذج اللغة الكبير", "glm-4.6"]
-    with Agent(work, [maker.one(kind="reported", model=name, route="*", project=name[:60]) for name in names]) as agent:
+    projects = ["__proto__", "constructor", "valueOf"]    # what every JavaScript object has
+    with Agent(work, [maker.one(kind="reported", model=name, route="*", project=projects[at % 3]) for at, name in enumerate(names)]) as agent:
+        page.open(agent.admin, "split=project").live()
+        assert set(page.js("Chart.getChart('money').data.datasets.map((set) => set.label)")) == set(projects)
         page.open(agent.admin, "split=model").live()
         page.js("document.getElementById('groups-all').click(); return 0")
         shown = page.js("[...document.querySelectorAll('#groups tbody [data-name]')].map((n) => [n.dataset.name, n.textContent, n.parentElement.title, n.tagName])")

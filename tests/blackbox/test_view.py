@@ -147,6 +147,22 @@ def test_compare_and_forecast(site):
     assert none["forecast"] is None and none["before"]["totals"]["requests"] == 0
 
 
+def test_periods_of_days(site):
+    """Beyond 40 days facets begin with a day. Whatever period an answer names, all its figures are of that one."""
+    def at(days):
+        return time.strftime("%Y-%m-%dT13:00Z", time.gmtime(time.time() - days * 86400))
+    for only in ({}, {"model": "*"}, {"status": "2xx"}):
+        for asked in ({"since": at(47), "by": "model", "compare": 1}, {"since": at(25), "by": "day", "compare": 1},
+                      {"since": at(47), "by": "day", "split": "model", "compare": 1}, {"since": at(47), "until": at(44), "by": "day", "split": "client"}):
+            got = site.get("savings", **asked, **only)
+            for named, totals in ((got, got["totals"]), (got.get("before") or got, (got.get("before") or got)["totals"])):
+                period = ["--since", named["since"]] + ["--until", named["until"]] * bool(named["until"])
+                said = site.run("savings", "--json", *period, *flags(only))
+                assert figures_of(totals) == figures_of(said["totals"]), (only, asked, period)
+            assert not got.get("before") or got["before"]["until"] <= got["since"]
+            assert sum(row["requests"] for row in got["rows"]) == got["totals"]["requests"], (only, asked)
+
+
 def two_digits(ms):
     """Rounded half up to two significant digits, exact below 100."""
     unit = 1

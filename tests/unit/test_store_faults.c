@@ -4,6 +4,7 @@
 #include "store_rig.h"
 
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 
@@ -90,6 +91,34 @@ static void a_corrupt_file_is_said_and_kept(void)
 	CHECK(result == STORE_CORRUPT || count > 0);
 	store_close(s);
 	free(r);
+}
+
+static atomic_int looks; /* before somebody wants the verification to end; from then on nobody does */
+
+static bool one_look_ends_it(void)
+{
+	return atomic_fetch_sub(&looks, 1) == 1;
+}
+
+/* Wherever it is stopped: what it has not looked at may be damaged. */
+static void a_verification_that_is_stopped_is_none(void)
+{
+	record r[40];
+	store *s = new_store();
+	size_t count;
+	err e;
+
+	for (int i = 0; i < 40; i++)
+		r[i] = record_number(i);
+	CHECK(insert(s, r, 40) == 40);
+	store_stop_if(s, one_look_ends_it);
+	for (int look = 1; look < 30; look++) {
+		atomic_store(&looks, look);
+		CHECK(store_verify(s, keep_problem, NULL, &count, &e) != STORE_OK && count == 0);
+	}
+	atomic_store(&looks, 0);
+	CHECK(sound(s));
+	store_close(s);
 }
 
 static void a_file_that_is_taken_away_is_made_again(void)
@@ -195,6 +224,7 @@ int main(void)
 {
 	store_rig_init();
 	RUN(a_corrupt_file_is_said_and_kept);
+	RUN(a_verification_that_is_stopped_is_none);
 	RUN(a_file_that_is_taken_away_is_made_again);
 	RUN(what_is_no_ledger_is_left_alone);
 	RUN(a_full_disk_is_waited_out);

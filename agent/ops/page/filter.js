@@ -13,7 +13,7 @@ const SUGGESTED = 200; // labels, the most expensive ones
 export const LABELS = { model: "Model", route: "Route", project: "Project", client: "Client", member: "Member", status: "Status", code: "Refusal", gateway: "Gateway" };
 // Requests without such a label.
 export const WITHOUT = { model: "no model named", route: "no route", project: "no project", client: "unknown client", member: "no pool", code: "not refused" };
-const PERIODS = { "24h": "in the last 24 hours", "7d": "in the last 7 days", "30d": "in the last 30 days", month: "this month", all: "to date" };
+const PERIODS = { __proto__: null, "24h": "in the last 24 hours", "7d": "in the last 7 days", "30d": "in the last 30 days", month: "this month", all: "to date" };
 const STATUSES = ["2xx", "3xx", "4xx", "5xx", "429", "401", "403", "500", "502", "503", "none"];
 
 // What is shown: `view`; `since` and `until` as the flags of the commands have them, or month; `scope`; for each of LABELS that is
@@ -21,7 +21,7 @@ const STATUSES = ["2xx", "3xx", "4xx", "5xx", "429", "401", "403", "500", "502",
 export const filter = { view: "savings", since: "30d", until: "", scope: "gateway" };
 
 const usual = { ...filter };
-const own = {}; // by view: { name: [its values, the usual one first], or null for any text }
+const own = { __proto__: null }; // by view: { name: [its values, the usual one first], or null for any text }
 const tabs = {}; // by view: the tab under which it stands
 let onChange = () => {};
 

@@ -47,12 +47,13 @@ function add(into, row) {
 		into[name] += big(row[name]);
 }
 
-// Adds the rows up to units, in whole numbers: weeks and months are made of days. `of`: the sums of each label of a split report.
+// Adds the rows up to units, in whole numbers: weeks and months are made of days. `of`: the sums of each label of a split report; it has no
+// prototype, because a label may be "constructor".
 function bucketsOf(report, unit) {
 	const { ask: by, start, next, name } = UNITS[unit], sums = new Map(), now = Date.now();
 	let last = start(Math.min(now, Date.parse(report.until ?? "") - 1 || Infinity)), first = report.since ? start(Date.parse(report.since)) : last;
 
-	const make = (at) => ({ at, end: next(at), open: at <= now && now < next(at), name: name(at), some: false, of: {}, ...nothing() });
+	const make = (at) => ({ at, end: next(at), open: at <= now && now < next(at), name: name(at), some: false, of: { __proto__: null }, ...nothing() });
 	for (const row of report.rows) {
 		const at = start(Date.parse(row[by])), label = row.split == null ? OTHERS : report.split === "status_class" ? classOf(row.split) : row.split;
 		if (!sums.has(at))

@@ -26,12 +26,12 @@ typedef struct operation {
 static int read_groups(const view_question *q, const figures_source *source, unsigned by, facet_unit unit, bool times,
 		       figures_groups *l, store_facets_told *told, err *e)
 {
-	const store_facet_question ask = { .by = by,
-					   .unit = unit,
-					   .from_ms = q->period.from_ms,
-					   .to_ms = q->period.to_ms,
-					   .only = &q->only,
-					   .times = times };
+	period p = q->period;
+
+	period_widen(&p);
+	const store_facet_question ask = {
+		.by = by, .unit = unit, .from_ms = p.from_ms, .to_ms = p.to_ms, .only = &q->only, .times = times
+	};
 
 	return figures_read(source, &ask, l, told, e);
 }

@@ -125,6 +125,13 @@ bool period_parse(const char *since, const char *until, const char *fallback, pe
 	return true;
 }
 
+void period_widen(period *p)
+{
+	p->from_ms -= p->from_ms % HOUR_MS;
+	if (p->to_ms != INT64_MAX && p->to_ms % HOUR_MS)
+		p->to_ms += HOUR_MS - p->to_ms % HOUR_MS;
+}
+
 static void write_limit(FILE *f, const char *name, int64_t ms, bool unlimited)
 {
 	char text[PRINT_NUMBER];

@@ -27,6 +27,9 @@ MUST_CHECK bool period_point(const char *text, int64_t now_ms, bool end, int64_t
 /* Reads the flags --since and --until into `p`. `since` NULL: `fallback` instead; `until` NULL: not limited. */
 MUST_CHECK bool period_parse(const char *since, const char *until, const char *fallback, period *p, err *e);
 
+/* Widens `p` to the whole hours that it touches, because the ledger has sums of whole hours. */
+void period_widen(period *p);
+
 /* Writes the members `since` and `until`, each with a comma behind it; null: no limit. */
 void period_write_json(FILE *f, const period *p);
 

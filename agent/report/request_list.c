@@ -129,8 +129,11 @@ static void write_rows(FILE *f, const view_question *q, const rows *l, size_t fr
 view_result request_list_answer(const view_question *q, const figures_source *source, FILE *out, int *result, err *e)
 {
 	const bool sorted = q->sort != SORT_TIME;
-	const store_page_question ask = { .from_ms = q->period.from_ms,
-					  .to_ms = q->period.to_ms,
+	period p = q->period;
+
+	period_widen(&p);
+	const store_page_question ask = { .from_ms = p.from_ms,
+					  .to_ms = p.to_ms,
 					  .only = &q->only,
 					  .offset = sorted ? 0 : q->offset,
 					  .limit = sorted ? VIEW_SORTED : q->limit,

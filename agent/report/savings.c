@@ -372,10 +372,7 @@ bool savings_prepare(savings_report *r, const char *since, const char *until, co
 		return err_set(e, "--by gateway needs --fleet, because this ledger is of one gateway");
 	if (!period_parse(since, until, "30d", &r->period, e))
 		return false;
-	/* The store has sums of whole hours: widen the period to the hours that it touches. */
-	r->period.from_ms -= r->period.from_ms % HOUR_MS;
-	if (r->period.to_ms != INT64_MAX && r->period.to_ms % HOUR_MS)
-		r->period.to_ms += HOUR_MS - r->period.to_ms % HOUR_MS;
+	period_widen(&r->period);
 	return true;
 }
 

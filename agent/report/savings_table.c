@@ -327,7 +327,7 @@ void savings_print_table(savings_report *r)
 	if (t.rough)
 		printf("~ partly estimated, or partly priced\n");
 	if (t.too_low)
-		printf("+ too low: some tokens have no price, or are not known\n");
+		printf("+ too low: some tokens are unknown or have no price\n");
 	if (!t.by_cost)
 		printf("share: of the requests, because there is no cost\n");
 	if (shown < r->rows.count)

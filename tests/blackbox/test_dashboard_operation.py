@@ -114,6 +114,9 @@ def test_upstreams_are_those_of_the_command(full, page):
         page.until("document.querySelector('#upstreams [aria-sort]').textContent.startsWith(arguments[0])", 5, column)
         values = [one[0][0] if at == 1 else one[1][at - 6]["p95"] or -1 for one in upstreams(page).values()]
         assert len(values) > 3 and values == sorted(values, reverse=True), column
+    # Commands in the advice are marked as such, and neither a time nor a code breaks into two lines.
+    assert "`" not in page.text("#refusals") and page.js("document.querySelectorAll('#refusals code').length") > 0
+    page.until("[...document.querySelectorAll('#refusals time, #refusals [data-narrow=code]')].every((n) => n.offsetHeight < 30)")
     page.screen(360, 800)
     assert page.width() <= 360
     page.clean()

@@ -277,7 +277,7 @@ def test_a_reader_is_told_what_it_may_not_see(work, page):
     """Who has the viewer_token sees a request, but not what its route would decide; who has the admin_token sees that too."""
     reader, admin, entry = harness.secret("viewer"), harness.secret("admin"), Maker(seed=6).one(kind="reported", model="glm-4.6", route="glm-", protocol="openai")
     with Agent(work, [entry], env={"READER": reader, "ADMIN": admin}, viewer_token="env:READER", admin_token="env:ADMIN") as agent:
-        for token, told in ((reader, "needs the admin’s token"), (admin, "Goes to")):
+        for token, told in ((reader, "to those who have the admin_token"), (admin, "Goes to")):
             page.open(agent.admin, "view=request&id=" + entry.id)
             page.until("document.body.dataset.link === 'locked'")
             page.keys(token, "ENTER")

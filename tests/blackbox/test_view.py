@@ -83,6 +83,15 @@ def test_savings_with_filters(site):
     assert plain.body.decode() == cli("savings", "--csv", "--since", "all", "--route", "*", "--status", "2xx", "-c", site.file).out
 
 
+def test_one_period_for_all_views(site):
+    """A period that begins within an hour has the same requests in each view: those of the whole hour."""
+    row = next(row for row in site.rows[-200:] if row["time"][14:16] < "59")   # there are no figures of hours of long ago
+    since, until_ = row["time"][:14] + "59Z", row["time"][:10]
+    got = [site.get("savings", since=since, until=until_)["totals"]["requests"], site.get("operation", since=since, until=until_)["totals"]["requests"],
+           site.get("requests", since=since, until=until_)["total"]]
+    assert got == [sum(row["time"][:13] <= other["time"][:13] and other["time"][:10] == until_ for other in site.rows)] * 3, since
+
+
 def value_of(row, label):
     if label == "status_class":
         return str(row["status"] // 100) if 100 <= row["status"] < 600 else "0"

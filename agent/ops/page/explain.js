@@ -29,7 +29,7 @@ function limitWords(limits, left) {
 export function factsOf(told) {
 	const { limits, reserves } = told, own = limits?.client, shared = limits?.project;
 	return [
-		["Says to the client", told.message],
+		["The client is told", told.message],
 		["Because", told.problem],
 		["Client", told.client && (told.project ? `${told.client}, of project ${told.project}` : told.client)],
 		["Limits", own && limitWords(own, limits.tokens_left)],

@@ -161,6 +161,11 @@ export function el(tag, attributes, ...children) {
 	return node;
 }
 
+// Text in which `this` is a command or a name in a file.
+export function words(text) {
+	return text.split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
+}
+
 // Leaves text that did not change alone, so that a selection and a screen reader's position stay.
 export function put(node, text) {
 	if (node.textContent !== text)

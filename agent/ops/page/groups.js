@@ -38,9 +38,9 @@ function costCell(row) {
 	if (unpriced(row))
 		return el("span", {}, figure(node, cost, "unpriced", `${count(big(row.unpriced_tokens))} tokens without a price`), sign());
 	if (unknown(row))
-		return el("span", {}, figure(node, cost, "unknown", `${count(big(row.unknown_requests))} requests whose tokens nobody told`), sign());
+		return el("span", {}, figure(node, cost, "unknown", `${count(big(row.unknown_requests))} requests whose tokens nobody reported`), sign());
 	const marks = [[big(row.estimated_cost_nanodollars) || big(row.partly_priced_requests), "~", "partly estimated, or partly priced"],
-		[big(row.unpriced_requests) || big(row.unknown_requests), "+", "too low: some tokens have no price, or are not known"]]
+		[big(row.unpriced_requests) || big(row.unknown_requests), "+", "too low: some tokens are unknown or have no price"]]
 		.filter(([some]) => some);
 	return el("span", {}, moneyFigure(node, cost), el("span", { class: "flag", "aria-hidden": "true" }, ...marks.map(([, one]) => one)),
 		el("span", { class: "unseen" }, ...marks.map(([, , words]) => " " + words)));

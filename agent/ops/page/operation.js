@@ -2,7 +2,7 @@
 //
 // For who is on call: is all well, and if not, what to do; how upstreams do, and what was refused. What is so now comes from /events,
 // the figures of the period from /operation.
-import { $, ago, big, bytes, clock, count, DAY, dayName, el, fill, micros, perSecond, plural, put } from "./figures.js";
+import { $, ago, big, bytes, clock, count, DAY, dayName, el, fill, micros, perSecond, plural, put, words } from "./figures.js";
 import { ask } from "./connection.js";
 import { makeExplain } from "./explain.js";
 import { change, filter, limits, narrowed, periodName, question } from "./filter.js";
@@ -20,11 +20,6 @@ const NOBODY = "Is HAProxy running with `llm.cfg`? Its server `agent` has to hav
 export const name = "operation", params = { every: ["", "hour", "day"], errors: ["status", "upstream"], sort: ["first_byte", "whole", "failed", "requests"] };
 
 // ---- now
-
-// Text in which `this` is a command or a name in a file.
-export function words(text) {
-	return text.split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
-}
 
 function haproxy({ haproxy: { heard_ms, connections } }) {
 	if (heard_ms == null)
@@ -92,7 +87,7 @@ const reader = makeReader({
 			put($("empty-text"), `No request ended ${periodName()}${narrowed() ? " with these labels" : ""}.`);
 			$("empty-all").hidden = filter.since === "all" && !narrowed();
 		}
-		put($("apart"), big(data.not_told_apart) ? `${plural(data.not_told_apart, "request")} had more combinations of labels than are kept for a day, and are missing where a filter is set.` : "");
+		put($("apart"), big(data.not_told_apart) ? `${plural(data.not_told_apart, "request")} of this period can be missing where a filter is set, because that day had too many combinations of labels to keep them all.` : "");
 		if (last)
 			showRefusals(last, data.refusals);
 		return some;

@@ -1,11 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // One request: what became of it and why, what it cost, and where each figure comes from.
-import { $, announce, big, clock, count, countFigure, cut, dayName, el, exactDollars, fill, moneyFigure, parse, put, table, pill } from "./figures.js";
+import { $, announce, big, clock, count, countFigure, cut, dayName, el, exactDollars, fill, moneyFigure, parse, put, table, pill, words } from "./figures.js";
 import { ask, Locked } from "./connection.js";
 import { address, exactly, filter, WITHOUT } from "./filter.js";
 import { factsOf } from "./explain.js";
-import { words } from "./operation.js";
 import { ledgerState } from "./reader.js";
 import { levelOf, statusName, took } from "./requests.js";
 
@@ -39,7 +38,7 @@ function outcome(row, told) {
 	if (row.status <= 0)
 		return ["The client got no answer.", null];
 	if (row.status === 401 || row.status === 403)
-		return [`The upstream did not accept the credential (${row.status}).`, "Look at the route's credential: `spoa-llm check`. If the client's own went along, it is the client's."];
+		return [`The upstream did not accept the credential (${row.status}).`, "Look at the route's credential: `spoa-llm check`. If the client's own credential went along, the client has to correct it."];
 	if (row.status === 429 || row.status === 529)
 		return [`The upstream declined it (${row.status}): it has too many requests, or the account is at its limit.`, "Raise the limit at the provider, or give the route a pool with more members."];
 	if (row.status >= 500)
@@ -127,10 +126,10 @@ function attempts(row) {
 // What the route would decide today.
 function decided(route) {
 	if (!route)
-		return paragraph("What the routes say of such a request needs the admin’s token (admin_token): a token that only reads does not see it.");
+		return paragraph("What the routes would do with such a request is shown to those who have the admin_token. A viewer_token does not show it.");
 	if (route.error)
-		return paragraph(`The routes cannot say: ${route.error}`);
-	return [el("p", { class: "dim" }, "By the routes of today, for a request with this model to this endpoint:"), facts(["Decision", route.code ? `Refused: ${route.status} ${route.code}` : `Goes to ${route.backend}`], ...factsOf(route))];
+		return paragraph(`What the routes would do cannot be found out: ${route.error}`);
+	return [el("p", { class: "dim" }, "What today’s routes would do with a request for this model to this endpoint:"), facts(["Decision", route.code ? `Refused: ${route.status} ${route.code}` : `Goes to ${route.backend}`], ...factsOf(route))];
 }
 
 function exact(row) {

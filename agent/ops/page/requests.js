@@ -49,7 +49,7 @@ function costCell(row) {
 
 function tokensCell(row) {
 	if (row.input == null)
-		return el("span", { title: "Nobody told how many" }, "not known");
+		return el("span", { title: "Nobody reported how many" }, "not known");
 	const all = tokensIn(row), out = big(row.output);
 	return el("span", { title: `${count(all)} in, ${count(out)} out`, "data-value": all + out }, `${short(all)} + ${short(out)}`);
 }

@@ -133,7 +133,7 @@ const KINDS = [
 // What is said of a figure beside that of the period before.
 function compared(now, before) {
 	if (before <= 0n)
-		return `before: ${money(before)}`;
+		return `the period before: ${money(before)}`;
 	const more = now - before;
 	return `${more ? `${percent(abs(more), before)} ${more > 0n ? "more" : "less"} than` : "as in"} the period before: ${money(before)}`;
 }
@@ -142,7 +142,7 @@ function showForecast(forecast) {
 	$("forecast-card").hidden = forecast === undefined; // of the fleet nobody tells
 	if (!forecast) {
 		figure($("forecast"), "", "\u2013", "");
-		put($("forecast-note"), "no whole day yet to go by");
+		put($("forecast-note"), "No forecast yet: it needs one whole day.");
 		return;
 	}
 	const end = new Date(Date.parse(forecast.until) - 1);
@@ -172,8 +172,8 @@ function showTotals(report, time) {
 		put($(`${id}-before`), report.before ? compared(now, big(report.before.totals[`${name}_nanodollars`])) : "");
 	}
 	showForecast(report.forecast);
-	put($("filter-note"), [report.requests_since ? `With a filter, requests before ${report.requests_since.slice(0, 16).replace("T", ", ")} are missing: they were removed, or are not told apart.` : null,
-		big(report.not_told_apart) ? `${plural(report.not_told_apart, "request")} of this period had more different labels than are told apart, and can be missing here.` : null].filter(Boolean).join(" "));
+	put($("filter-note"), [report.requests_since ? `With a filter, requests before ${report.requests_since.slice(0, 16).replace("T", ", ")} are missing, because the ledger no longer has their labels.` : null,
+		big(report.not_told_apart) ? `${plural(report.not_told_apart, "request")} of this period can be missing here, because that day had too many combinations of labels to keep them all.` : null].filter(Boolean).join(" "));
 
 	const values = KINDS.map(([, name]) => big(t[name]));
 	const gain = values.reduce((most, v) => (v > most ? v : most), 0n), loss = values.reduce((most, v) => (-v > most ? -v : most), 0n);
@@ -216,7 +216,7 @@ function showUntold(report) {
 	const rows = [...report.untold_models.map((one) => ["model", one.model || "(no name)", one.requests]),
 		...report.untold_clients.map((one) => ["client", one.client || WITHOUT.client, one.requests])];
 	$("untold").hidden = !rows.length;
-	fill($("untold-table"), JSON.stringify(rows), () => table("Streams that told no usage, by model and by client",
+	fill($("untold-table"), JSON.stringify(rows), () => table("Streams without usage, by model and by client",
 		[{ name: "Name" }, { name: "What" }, { name: "Streams", class: "n" }],
 		rows.map(([what, name, n]) => [el("span", { class: "name" }, name), what, countFigure(el("span"), big(n))])));
 }
@@ -234,14 +234,14 @@ function showTrust(report) {
 			`${short(big(t.estimated_output))} tokens out, ${money(estimated)} of the cost, ${money(big(t.estimated_saved_total_nanodollars))} ` +
 			"of what was saved: streams that did not report their usage");
 	if (big(t.untold_requests))
-		add("untold", "Told no usage", `: ${plural(t.untold_requests, "stream")}, because the request did not ask for it`, namesOf(report.untold_models));
+		add("untold", "Without usage", `: ${plural(t.untold_requests, "stream")}, because the request did not ask for usage`, namesOf(report.untold_models));
 	if (big(t.partial_requests))
-		add("partial", "Partial", `: ${plural(t.partial_requests, "request")}, whose output tokens are a lower bound`);
+		add("partial", "Partial", `: ${plural(t.partial_requests, "request")} whose output tokens are a lower bound`);
 	if (big(t.unknown_requests))
-		add("unknown", "Unknown", `: ${plural(t.unknown_requests, "request")}, whose tokens nobody told: ` +
-			"tokens, cost and saved are too low by them", namesOf(report.unknown_models));
+		add("unknown", "Unknown", `: ${plural(t.unknown_requests, "request")} whose tokens nobody reported, so ` +
+			"tokens, cost and savings are too low", namesOf(report.unknown_models));
 	if (big(t.partly_priced_requests))
-		add("partly", "Partly priced", `: ${plural(t.partly_priced_requests, "request")}, whose cost is rough`, namesOf(report.partly_priced_models));
+		add("partly", "Partly priced", `: ${plural(t.partly_priced_requests, "request")} whose cost is rough`, namesOf(report.partly_priced_models));
 	if (big(t.unpriced_requests))
 		add("unpriced", "Unpriced", `: ${plural(t.unpriced_requests, "request")}, ` +
 			`${short(big(t.unpriced_tokens))} tokens, not part of any dollar figure`, namesOf(report.unpriced_models));

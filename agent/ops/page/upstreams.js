@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Tables of who serves, and of what was refused: upstreams, members of pools, refusals by their reason.
-import { $, ago, announce, bar, big, clock, count, countFigure, cut, DAY, dayName, el, fill, fraction, micros, percent, table } from "./figures.js";
+import { $, ago, announce, bar, big, clock, count, countFigure, cut, DAY, dayName, el, fill, fraction, micros, percent, table, words } from "./figures.js";
 import { address, change, filter, narrower } from "./filter.js";
 
 const SHOWN = 10; // rows, until more are asked for
@@ -110,7 +110,7 @@ export function showRefusals(stats, period) {
 		table("Refusals by reason", [{ name: "Reason" }, number("Requests"), { name: "Last" }, { name: "What it means, and what to do" }], some.map((one) => {
 			const note = newest(one.code), last = one.last ? Date.parse(one.last) : note?.time;
 			return [el("span", {}, el("strong", {}, String(one.status ?? note?.status ?? "")), " ", narrower("code", one.code)), ...counts(one, ["requests"]), last ? when(last) : "",
-				el("div", {}, one.what ? el("p", {}, one.what) : null, one.todo ? el("p", { class: "dim" }, one.todo) : null,
+				el("div", {}, one.what ? el("p", {}, one.what) : null, one.todo ? el("p", { class: "dim" }, ...words(one.todo)) : null,
 					note ? el("p", { class: "dim" }, `The newest: ${[note.model, note.route].filter(Boolean).map((name) => cut(name)).join(", ")}: ${place(note)}`) : null)];
 		}), true)));
 	fill($("lately"), JSON.stringify([all, stats.refusals]), () => folding("lately", stats.refusals, (some) => !some.length ? el("p", { class: "dim" }, "None since the start.") :

@@ -165,17 +165,18 @@ static bool put_rejected(sending *s, const batch_row *row, const char *problem)
 			    6, values, NULL, s->e));
 }
 
-/* Moves the position to `row`. */
+/* Moves the position to `row`, after which `left` rows of the batch are to be sent. */
 static bool move(sending *s, const batch_row *row, size_t left, int64_t added)
 {
 	char position[24], time_ms[24], behind[24], rows[24], lag[24];
 	const char *values[] = { s->at->no, position, row->id, time_ms, behind, rows, lag };
 
+	int64_t after = s->beside.behind + (int64_t)left;
 	number(position, row->sequence);
 	number(time_ms, row->time_ms);
-	number(behind, s->beside.behind + (int64_t)left);
+	number(behind, after);
 	number(rows, added);
-	number(lag, s->beside.lag_ms);
+	number(lag, after ? s->beside.lag_ms : 0);
 	return is_ok(
 		s,
 		pq_run(s->c,

@@ -153,12 +153,16 @@ static pq_result check_role(pq *c, const char *role, bool reader, bool replace, 
 	const char *values[] = { role, reader ? "spoa_llm_reader" : "spoa_llm_writer" };
 	pq_rows *rows;
 
-	pq_result result = pq_run(c, "SELECT pg_has_role(oid, $2, 'member'), rolsuper FROM pg_roles WHERE rolname = $1",
+	/* Not the groups themselves, and not the owner of the schema, whom PostgreSQL 16 and later make a member of the
+	 * groups that it made. */
+	pq_result result = pq_run(c,
+				  "SELECT pg_has_role(oid, $2, 'member') AND rolcanlogin AND NOT rolcreaterole"
+				  " AND NOT rolsuper FROM pg_roles WHERE rolname = $1",
 				  2, values, &rows, e);
 	if (result != PQ_OK)
 		return result;
 	*there = pq_rows_count(rows) > 0;
-	bool ours = *there && *pq_text(rows, 0, 0) == 't' && *pq_text(rows, 0, 1) == 'f';
+	bool ours = *there && *pq_text(rows, 0, 0) == 't';
 	pq_rows_free(rows);
 	if (*there && !ours)
 		err_set(e, "the role %s is there and is no %s of the fleet: choose another name", role,

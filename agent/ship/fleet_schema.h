@@ -104,9 +104,11 @@
 	" USING ERRCODE = 'SL003', HINT = 'connect as the role that `spoa-llm fleet add NAME` has made for this gateway'; END IF;" \
 	" LOCK TABLE spoa_llm.gateways IN SHARE UPDATE EXCLUSIVE MODE;" \
 	" SELECT * INTO g FROM spoa_llm.gateways WHERE uuid = my_uuid;" \
-	" IF g.writer IS DISTINCT FROM session_user AND g.no IS NOT NULL THEN" \
+	" IF g.writer IS NULL AND g.no IS NOT NULL THEN RAISE EXCEPTION 'the gateway % (%) has retired', g.name, g.uuid USING ERRCODE = 'SL004'," \
+	" HINT = format('if it is to write again, the owner of the schema runs: UPDATE spoa_llm.gateways SET writer = %L WHERE no = %s', session_user, g.no); END IF;" \
+	" IF g.writer <> session_user THEN" \
 	" RAISE EXCEPTION 'the gateway % (%) is written by the role %, not by %', g.name, g.uuid," \
-	" coalesce(g.writer, 'none'), session_user USING ERRCODE = 'SL004'," \
+	" g.writer, session_user USING ERRCODE = 'SL004'," \
 	" HINT = 'connect as that role; `spoa-llm fleet add NAME --replace` gives it a new password'; END IF;" \
 	" SELECT * INTO other FROM spoa_llm.gateways o WHERE o.uuid <> my_uuid AND (o.name = my_name OR o.writer = session_user);" \
 	" IF other.no IS NOT NULL THEN" \

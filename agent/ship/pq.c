@@ -36,7 +36,7 @@ static void load(void)
 
 void pq_say(err *e, const char *where, const char *text, const char *hint)
 {
-	char line[300], advice[121];
+	char line[300], advice[201];
 
 	text_plain(line, sizeof line, text);
 	for (size_t len = strlen(line); len && line[len - 1] == ' ';)
@@ -113,6 +113,31 @@ static pq_result next(pq *c, int64_t deadline, PGresult **r, err *e)
 	return PQ_OK;
 }
 
+/* Returns what a person can do about a statement that failed with `state`; `hint`: what the server says about that. */
+static const char *todo_of(const char *state, const char *hint)
+{
+	static const struct {
+		const char *state, *todo;
+	} known[] = {
+		/* There is no such schema, table, function, role or column. */
+		{ "3F000", "`spoa-llm fleet init` makes the schema" },
+		{ "42P01", "`spoa-llm fleet init` makes the schema" },
+		{ "42883", "`spoa-llm fleet init` makes the schema" },
+		{ "42704", "`spoa-llm fleet init` makes the schema" },
+		{ "42703",
+		  "the schema is of an older version: `spoa-llm fleet init` of this program brings it forward" },
+		/* A right is missing. */
+		{ "42501",
+		  "the owner of the schema may do all, the role of a gateway sends its rows, and a reader reads "
+		  "those of all gateways" },
+	};
+
+	for (size_t i = 0; i < sizeof known / sizeof known[0]; i++)
+		if (strcmp(state, known[i].state) == 0)
+			return known[i].todo;
+	return hint;
+}
+
 /* Notes why the statement failed. The message's DETAIL and CONTEXT are left out, because they quote rows. */
 static pq_result failed(pq *c, const PGresult *r, err *e)
 {
@@ -122,10 +147,7 @@ static pq_result failed(pq *c, const PGresult *r, err *e)
 	if (!state || pq_lib.PQstatus(c->conn) == CONNECTION_BAD)
 		return lost(c, e);
 	const char *hint = pq_lib.PQresultErrorField(r, PG_DIAG_MESSAGE_HINT);
-	/* There is no such schema, table, function or role: 3F000, 42P01, 42883, 42704. */
-	if (strcmp(state, "3F000") == 0 || strcmp(state, "42P01") == 0 || strcmp(state, "42883") == 0 ||
-	    strcmp(state, "42704") == 0)
-		hint = "`spoa-llm fleet init` makes the schema";
+	hint = todo_of(state, hint);
 	snprintf(c->sqlstate, sizeof c->sqlstate, "%s", state);
 	pq_say(e, c->where, text ? text : "the statement failed", hint);
 	return PQ_FAILED;
@@ -358,6 +380,23 @@ static pq_result prepare(pq *c, err *e)
 	return pq_script(c, sql, e);
 }
 
+/* Says why libpq does not take the URI. Its `problem` may quote all of it, so of that only the name of a parameter that
+ * this libpq does not know is passed on. */
+static void bad_uri(const char *problem, err *e)
+{
+	static const char unknown[] = "invalid URI query parameter: \"";
+	const char *name = problem ? strstr(problem, unknown) : NULL;
+	char plain[41];
+
+	text_plain(plain, sizeof plain, name ? name + sizeof unknown - 1 : "");
+	plain[strcspn(plain, "\"\n")] = '\0';
+	if (*plain)
+		err_set(e, "fleet_uri: libpq %d knows no parameter \"%s\": leave it out, or install a newer libpq5",
+			pq_lib.PQlibVersion() / 10000, plain);
+	else
+		err_set(e, "fleet_uri: it is no URI of PostgreSQL, which is postgresql://USER@HOST:PORT/DATABASE");
+}
+
 pq_result pq_open(const pq_settings *s, pq **out, err *e)
 {
 	PQconninfoOption *options = NULL;
@@ -382,7 +421,7 @@ pq_result pq_open(const pq_settings *s, pq **out, err *e)
 	c->waiting_ctx = s->waiting_ctx;
 	options = pq_lib.PQconninfoParse(s->uri, &problem);
 	if (!options)
-		err_set(e, "fleet_uri: it is no URI of PostgreSQL, which is postgresql://USER@HOST:PORT/DATABASE");
+		bad_uri(problem, e);
 	else if (pq_target_init(&target, options, s, e))
 		result = pq_connect(c, &target, e);
 	if (result == PQ_OK)

@@ -51,32 +51,63 @@ static size_t count_of(const char *list)
 	return count;
 }
 
+/* Returns the SQLSTATE that follows the colon at `at`; empty: none does. */
+static slice state_at(const char *at)
+{
+	const char *state = at + 1 + strspn(at + 1, " ");
+	size_t len = strcspn(state, ": ");
+
+	return len == 5 && state[len] == ':' ? slice_of(state, len) : slice_of(state, 0);
+}
+
 /* True if `text` has the SQLSTATE of a server that is there, and lets this role in neither now nor later: of class 28
  * if something is wrong with the role or its password, 3D000 if there is no such database, 42501 if a right is missing.
- * An error of a server comes as "FATAL:  28P01: ...", where the first word may be of another language. */
-static bool is_refusal(const char *text)
+ * An error of a server comes as "FATAL:  28P01: ...", where the first word may be of another language. Sets `*todo` to
+ * what a person can do about it. */
+static bool is_refusal(const char *text, const char **todo)
 {
-	static const char *const states[] = { "28", "3D000", "42501" };
+	static const struct {
+		const char *state, *todo;
+	} states[] = {
+		{ "28P01",
+		  "is this the password of this role? `spoa-llm fleet add NAME --replace` gives a gateway or a "
+		  "reader another one" },
+		{ "28", "see that pg_hba.conf there lets this role in from this host by a password (scram-sha-256)" },
+		{ "3D000", "see the database in fleet_uri: postgresql://USER@HOST:PORT/DATABASE" },
+		{ "42501", "`spoa-llm fleet init` gives gateways and readers the right to connect to its database" },
+	};
 
 	for (const char *at = strchr(text, ':'); at; at = strchr(at + 1, ':')) {
-		const char *state = at + 1 + strspn(at + 1, " ");
-		for (size_t i = 0; i < sizeof states / sizeof states[0]; i++)
-			if (strncmp(state, states[i], strlen(states[i])) == 0 && strcspn(state, ": ") == 5 &&
-			    state[5] == ':')
+		slice state = state_at(at);
+		for (size_t i = 0; state.len && i < sizeof states / sizeof states[0]; i++)
+			if (slice_starts(state, slice_cstr(states[i].state))) {
+				*todo = states[i].todo;
 				return true;
+			}
 	}
 	return false;
 }
 
+/* Returns what a person can do about a failure of TLS, which libpq tells by its text alone; NULL: it is none. */
+static const char *tls_todo(const char *text)
+{
+	if (strstr(text, "does not support SSL"))
+		return "turn on TLS there (ssl = on): without it nothing is sent beyond this host";
+	if (strstr(text, "certificate"))
+		return "sslrootcert=FILE in fleet_uri names the authority of the server's certificate; HOST is to be a "
+		       "name in it";
+	return NULL;
+}
+
 /* Notes why a server was not connected to, after what the servers before it said. */
-static void note(connecting *k, const char *text)
+static void note(connecting *k, const char *text, const char *todo)
 {
 	char line[400]; /* the first: what follows says where in PostgreSQL's code that was */
 	size_t len = strlen(k->e->text);
 	err one = { .kind = ERR_OTHER };
 
 	snprintf(line, sizeof line, "%.*s", (int)strcspn(text, "\n"), text);
-	pq_say(&one, k->c->where, line, NULL);
+	pq_say(&one, k->c->where, line, todo);
 	if (len)
 		snprintf(k->e->text + len, sizeof k->e->text - len, "; %s", one.text);
 	else
@@ -95,15 +126,21 @@ static pq_result drive(connecting *k, int64_t deadline)
 		if (result == PQ_STOPPED)
 			*k->e = e;
 		else if (result != PQ_OK)
-			note(k, "no answer in time");
+			note(k, "no answer in time", NULL);
 		if (result != PQ_OK)
 			return result;
 		next = pq_lib.PQconnectPoll(c->conn);
 	}
 	if (next == PGRES_POLLING_OK && pq_lib.PQsetnonblocking(c->conn, 1) == 0)
 		return PQ_OK;
-	note(k, pq_lib.PQerrorMessage(c->conn));
-	k->refused = k->refused || is_refusal(pq_lib.PQerrorMessage(c->conn));
+	const char *text = pq_lib.PQerrorMessage(c->conn), *todo = tls_todo(text);
+	bool refused = is_refusal(text, &todo);
+	if (pq_lib.PQconnectionNeedsPassword(c->conn)) {
+		refused = true;
+		todo = "fleet_password_file names the file with the password of this role";
+	}
+	k->refused = k->refused || refused;
+	note(k, text, todo);
 	return PQ_LOST;
 }
 
@@ -166,7 +203,7 @@ static pq_result try_name(connecting *k, server *s)
 	int rc = getaddrinfo(s->host, NULL, &hints, &found);
 	if (rc != 0) {
 		snprintf(k->c->where, sizeof k->c->where, "%s:%s", s->host, s->port);
-		note(k, rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc));
+		note(k, rc == EAI_SYSTEM ? strerror(errno) : gai_strerror(rc), NULL);
 		return PQ_LOST;
 	}
 	for (const struct addrinfo *a = found; a && result == PQ_LOST; a = a->ai_next)

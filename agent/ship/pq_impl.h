@@ -16,7 +16,7 @@
 	X(PQsetSingleRowMode) X(PQflush) X(PQisBusy) X(PQconsumeInput) X(PQgetResult) X(PQputCopyData) \
 	X(PQputCopyEnd) X(PQresultStatus) X(PQresultErrorField) X(PQclear) X(PQntuples) X(PQnfields) X(PQgetvalue) \
 	X(PQgetisnull) X(PQcmdTuples) X(PQgetCancel) X(PQcancel) X(PQfreeCancel) X(PQconninfoParse) \
-	X(PQconninfoFree) X(PQfreemem) X(PQencryptPasswordConn)
+	X(PQconninfoFree) X(PQconnectionNeedsPassword) X(PQfreemem) X(PQencryptPasswordConn) X(PQlibVersion)
 /* clang-format on */
 
 /* libpq's functions, once pq_open() has loaded it. */
@@ -37,7 +37,7 @@ struct pq {
 	char sqlstate[6];
 };
 
-/* Writes what the server or libpq says to `e`, as one line. */
+/* Writes what the server or libpq says to `e`, as one line; `hint`, which may be NULL, says what to do. */
 void pq_say(err *e, const char *where, const char *text, const char *hint);
 /* Waits until the connection has one of `events`, POLLIN and POLLOUT, or `stop_fd` can be read. */
 MUST_CHECK pq_result pq_wait(pq *c, short events, int64_t deadline, err *e);

@@ -282,6 +282,12 @@ def test_names_uuids_and_roles(alone):
     # A ledger that is gone gives its name and its role to another one; its rows stay.
     one.resend()
     alone.run("retire", "one")
+    done = one.sql("select spoa_llm.register('%s', 'one', '', '', 1)" % one.meta("uuid"), code=None).stderr
+    assert "has retired" in done and "the owner of the schema runs: UPDATE" in done
+    sql = re.search("UPDATE .*", done).group()
+    alone.sql(sql)
+    assert one.register()
+    alone.run("retire", "one")
     heir = fleets.Gateway.__new__(fleets.Gateway)
     heir.__dict__.update(one.__dict__)
     assert heir.register(uuid="11111111-1111-4111-8111-111111111111")
@@ -357,22 +363,33 @@ def test_tls(work):
 
         assert ask(host="localhost", hostaddr="127.0.0.1", sslmode="verify-full", sslrootcert=authority.ca).code == 0
         done = ask(host="elsewhere.test", hostaddr="127.0.0.1", sslrootcert=authority.ca)
-        assert done.code == 75 and "does not match host name" in done.err, done
+        assert done.code == 75 and "does not match host name" in done.err and "HOST is to be a name in it" in done.err, done
         assert ask(host="elsewhere.test", hostaddr="127.0.0.1", sslrootcert=authority.ca, sslmode="verify-ca").code == 0
         done = ask(host="localhost", hostaddr="127.0.0.1", sslmode="verify-full")    # the system's authorities do not know it
-        assert done.code == 75 and "certificate" in done.err, done
+        assert done.code == 75 and "certificate" in done.err and "; sslrootcert=FILE in fleet_uri" in done.err, done
         done = ask(host="elsewhere.test", hostaddr="127.0.0.1", sslmode="require", sslrootcert=authority.ca)
         assert done.code == 78 and "sslmode=require" in done.err, done
 
 
 def test_where_the_server_is_not(fleet):
-    for uri, code in (("postgresql://a@127.0.0.1:1/x", 75), (fleet.server.uri("nobody"), 77), (fleet.server.uri("admin", "nothing"), 77)):
-        done = cli("fleet", "list", "--fleet-uri", uri, "--fleet-password-file", fleet.owner)
-        assert done.code == code and done.err.startswith("spoa-llm: PostgreSQL at "), done
+    file = ["--fleet-password-file", fleet.owner]
+    for uri, flags, code, todo in (
+            ("postgresql://a@127.0.0.1:1/x", file, 75, "Connection refused"), (fleet.server.uri("nobody"), file, 77, "is this the password of this role?"),
+            (fleet.server.uri("admin", "nothing"), file, 77, "see the database in fleet_uri"), (fleet.server.uri("admin"), [], 77, "; fleet_password_file names the file")):
+        done = cli("fleet", "list", "--fleet-uri", uri, *flags)
+        assert done.code == code and done.err.startswith("spoa-llm: PostgreSQL at ") and todo in done.err, done
+    for query, words in (("nosuch=1&x=secret", 'knows no parameter "nosuch": leave it out'), ("application_name=%zz", "it is no URI of PostgreSQL"),
+                         ("application_name", "it is no URI of PostgreSQL")):
+        done = cli("fleet", "list", "--fleet-uri", "postgresql://a@127.0.0.1:1/x?" + query)
+        assert done.code == 78 and words in done.err and not re.search("secret|%zz", done.err), done
     done = cli("fleet", "list")
     assert done.code == 78 and "no fleet is configured" in done.err
     done = cli("fleet", "list", "--fleet-uri", fleet.server.uri("admin", "postgres"), "--fleet-password-file", fleet.owner)
     assert done.code == 69 and "`spoa-llm fleet init` makes the schema" in done.err, done
+    # A right that is missing: who has it.
+    for args in (["init"], ["add", "more"], ["retire", "berlin"], ["drop", "--before", "2020-01", "--yes"]):
+        done = cli("fleet", *args, *fleet.reading)
+        assert done.code == 69 and "permission denied" in done.err and "the owner of the schema may do all" in done.err, done
 
 
 # ---- the schema
@@ -407,7 +424,7 @@ def test_init(alone):
 
 def test_an_owner_that_is_no_superuser(server):
     """The way of docs/fleet.md: a role with CREATEROLE owns the database."""
-    name = "owner_%d" % random.randrange(1 << 30)
+    name = "spoa_llm_owner_%d" % random.randrange(1 << 30)
     password = "%x" % random.getrandbits(128)
     server.psql("create role %s login createrole password '%s'" % (name, password), database="postgres")
     server.psql("create database %s owner %s" % (name, name), database="postgres")
@@ -422,6 +439,11 @@ def test_an_owner_that_is_no_superuser(server):
     assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *fleet.reader("people")).out)["totals"]["requests"] == 50
     fleet.run("drop", "--before", "2023-01", "--yes")
     fleet.run("retire", "one")
+    # Roles that are no gateway's: a new password would be that of the owner.
+    for role in (name[len("spoa_llm_"):], "writer", "reader"):
+        for more in ([], ["--replace"], ["--reader", "--replace"]):
+            assert "choose another name" in fleet.run("add", role, *more, code=69).err, role
+    fleet.run("init")
 
 
 def test_odd_clocks(alone):
@@ -465,6 +487,8 @@ def test_the_way_back(alone, server):
     """A dump that was made before `fleet init` brings an earlier schema back, and the gateways fill it up: docs/fleet.md, "Versions"."""
     gateway = fleets.gateway_of(alone, "one", 200)
     gateway.ship()
+    # From the transaction on that brings the last rows, whose times are of yesterday.
+    assert gateway.sql("select behind, lag_ms from spoa_llm.gateways") == [["0", "0"]]
     database = ["-h", str(server.dir), "-p", str(server.port), "-U", "admin", "-d", alone.database]
     dump = subprocess.run([str(server.bin / "pg_dump"), "--schema=spoa_llm", *database], env=server.env, stdout=subprocess.PIPE, check=True).stdout.decode()
     gateway.take(Maker(seed=77).make(150))

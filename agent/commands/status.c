@@ -13,7 +13,10 @@
 #include "report/print.h"
 #include "report/savings.h"
 
-enum { NAME_COLUMNS = 12 };
+enum {
+	NAME_COLUMNS = 12,
+	UNHEARD_MS = 10000, /* HAProxy's health check asks the agent twice a second */
+};
 
 /* The exit codes of --check, as those who watch hosts have them. */
 typedef enum health { HEALTH_OK, HEALTH_WARNING, HEALTH_CRITICAL } health;
@@ -64,6 +67,20 @@ static health health_of(const cJSON *check)
 	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(check, "blocking")) ? HEALTH_CRITICAL : HEALTH_WARNING;
 }
 
+/* How HAProxy is, and since when it was not heard: written to `out`. */
+static health haproxy_of(const cJSON *stats, char *out, size_t room)
+{
+	const cJSON *haproxy = cJSON_GetObjectItemCaseSensitive(stats, "haproxy");
+	const cJSON *heard = cJSON_GetObjectItemCaseSensitive(haproxy, "heard_ms");
+
+	if (!cJSON_IsNumber(heard)) {
+		snprintf(out, room, "no HAProxy has asked yet");
+		return HEALTH_WARNING;
+	}
+	snprintf(out, room, "last heard %.1f s ago", heard->valuedouble / 1000);
+	return heard->valuedouble < UNHEARD_MS ? HEALTH_OK : HEALTH_CRITICAL;
+}
+
 /* Asks the agent. False: it does not answer. */
 static bool ask(status *s, const config *c)
 {
@@ -91,10 +108,18 @@ static bool ask(status *s, const config *c)
 	free(body);
 	if (!s->stats)
 		return false;
-	const cJSON *check;
-	cJSON_ArrayForEach(check,
-			   cJSON_GetObjectItemCaseSensitive(s->stats, "checks")) if (health_of(check) != HEALTH_OK)
-		worsen(s, health_of(check), text(check, "part"), text(check, "detail"));
+	char heard[64];
+	const cJSON *one;
+	health haproxy = haproxy_of(s->stats, heard, sizeof heard);
+	if (haproxy != HEALTH_OK)
+		worsen(s, haproxy, "HAProxy", heard);
+	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(s->stats, "checks"))
+	{
+		if (health_of(one) != HEALTH_OK)
+			worsen(s, health_of(one), text(one, "part"), text(one, "detail"));
+	}
+	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(s->stats, "alerts"))
+		worsen(s, HEALTH_WARNING, text(one, "name"), text(one, "what"));
 	return true;
 }
 
@@ -132,19 +157,30 @@ static void print_uptime(double seconds)
 		printf("%" PRId64 " s", s);
 }
 
+/* Prints a line of the table, and below it what to do if that is known and something is wrong. */
+static void print_finding(const status *s, health h, const char *name, const char *detail, const char *advice)
+{
+	printf("%s%-8s%s  %-*s  %s\n", print_paint(&s->terminal, healths[h].paint),
+	       h == HEALTH_OK ? "ok" : healths[h].word, print_paint(&s->terminal, PAINT_NONE), NAME_COLUMNS, name,
+	       detail);
+	if (h != HEALTH_OK && *advice)
+		printf("%*s%s\n", 8 + 2 + NAME_COLUMNS + 2, "", advice);
+}
+
 static void print_agent(const status *s)
 {
-	const cJSON *now = cJSON_GetObjectItemCaseSensitive(s->stats, "now"), *check;
+	const cJSON *now = cJSON_GetObjectItemCaseSensitive(s->stats, "now"), *one;
 	const cJSON *latency = cJSON_GetObjectItemCaseSensitive(now, "latency_us");
-	char a[PRINT_NUMBER], b[PRINT_NUMBER];
+	char a[PRINT_NUMBER], b[PRINT_NUMBER], heard[64];
 
+	health haproxy = haproxy_of(s->stats, heard, sizeof heard);
 	begin_row("agent");
 	printf("version %s, running for ", text(s->stats, "version"));
 	print_uptime(number(s->stats, "uptime_s"));
 	printf(", %.0f restarts of its worker\n", number(s->stats, "restarts"));
 	begin_row("HAProxy");
-	printf("%.0f connections; %s requests since the start, %s of them refused\n", number(s->stats, "connections"),
-	       print_count(a, (int64_t)number(s->stats, "requests")),
+	printf("%.0f connections; %s requests since the agent's start, %s of them refused\n",
+	       number(s->stats, "connections"), print_count(a, (int64_t)number(s->stats, "requests")),
 	       print_count(b, (int64_t)number(s->stats, "refused")));
 	begin_row("now");
 	printf("%.1f requests/s, %.1f refused/s", number(now, "requests_per_s"), number(now, "refused_per_s"));
@@ -152,13 +188,14 @@ static void print_agent(const status *s)
 		printf("; a decision takes %.0f us (p50), %.0f us (p99)", number(latency, "p50"),
 		       number(latency, "p99"));
 	printf("\n\n");
-	cJSON_ArrayForEach(check, cJSON_GetObjectItemCaseSensitive(s->stats, "checks"))
-	{
-		health h = health_of(check);
-		printf("%s%-8s%s  ", print_paint(&s->terminal, healths[h].paint),
-		       h == HEALTH_OK ? "ok" : healths[h].word, print_paint(&s->terminal, PAINT_NONE));
-		printf("%-*s  %s\n", NAME_COLUMNS, text(check, "part"), text(check, "detail"));
-	}
+	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(s->stats, "alerts"))
+		print_finding(s, HEALTH_WARNING, text(one, "name"), text(one, "what"), text(one, "advice"));
+	print_finding(
+		s, haproxy, "HAProxy", heard,
+		"Does HAProxy run with llm.cfg, and may it open the agent's socket? `spoa-llm check` looks at its "
+		"files. Until HAProxy reaches an agent, it refuses every request with 503 gateway_unavailable.");
+	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(s->stats, "checks"))
+		print_finding(s, health_of(one), text(one, "part"), text(one, "detail"), text(one, "advice"));
 }
 
 /* What the ledger has of a period. False: it cannot be read, which was said. */

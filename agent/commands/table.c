@@ -264,7 +264,7 @@ const flag_info own_flags[] = {
 	  .expected = "model, route, project, client, member, day, hour or, with --fleet, gateway" },
 	{ "by", "WHAT", UPSTREAMS, "a line for each backend (default) or member of a pool", .text = &line.ledger.by, .values = "backend member",
 	  .expected = "backend or member" },
-	{ "check", NULL, STATUS, "print one line, for monitoring; exit code 0: all is well, 1: a check fails, 2: no requests can be answered",
+	{ "check", NULL, STATUS, "print one line, for monitoring; exit code 0: all is well, 1: a check fails or an alert is active, 2: no requests can be answered",
 	  .on = &line.ledger.check },
 	{ "last", "N", REQUESTS, "how many requests; default 20", .text = &line.ledger.last },
 	{ "follow", NULL, REQUESTS, "go on with the requests that end from now on, until Ctrl-C", .on = &line.ledger.follow },

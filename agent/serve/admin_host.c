@@ -202,7 +202,8 @@ static size_t check_ledger(admin_host *h, host_check *c, const ledger_stats *l, 
 	bool dropped = changed_lately(&h->dropped, l->dropped, now, LINES_MS);
 
 	if (l->state == LEDGER_OK)
-		checks_set(&c[0], "ledger", true, false, "%llu requests stored", (unsigned long long)l->stored);
+		checks_set(&c[0], "ledger", true, false, "%llu requests stored since the start",
+			   (unsigned long long)l->stored);
 	else
 		checks_set(&c[0], "ledger", false, false, "%s: %s; the journal keeps the records",
 			   l->state == LEDGER_BEHIND ? "behind" : "failing", l->problem);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Questions to the agent, with the token if it asks for one, and the stream of events that says what happens now.
-import { $, announce, clock, pill, put } from "./figures.js";
+import { $, announce, clock, on, parse, pill, put } from "./figures.js";
 
 const SILENCE_MS = 5000;      // the server sends an event every second; after so long without one the connection is given up
 const RETRY_MS = [500, 15000]; // first and longest wait before /events is opened again
@@ -41,6 +41,9 @@ export async function ask(path, signal, question) {
 	}
 	return answer;
 }
+
+// Returns the answer to `path`, read by parse().
+export const read = async (path, signal) => parse(await (await ask(path, signal)).text());
 
 function lock(tried) {
 	if (document.body.dataset.link !== "locked") {
@@ -177,12 +180,12 @@ async function stream() {
 // first one after an interruption; changed() when the connection is lost.
 export async function follow(page) {
 	told = page;
-	$("token-form").addEventListener("submit", tokenGiven);
-	$("forget").addEventListener("click", () => {
+	on("token-form", "submit", tokenGiven);
+	on("forget", "click", () => {
 		token.set(null);
 		location.reload();
 	});
-	$("lost-retry").addEventListener("click", () => wake());
+	on("lost-retry", "click", () => wake());
 	document.addEventListener("visibilitychange", () => {
 		if (document.hidden)
 			restTimer = setTimeout(rest, REST_AFTER_MS);

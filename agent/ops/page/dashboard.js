@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // The dashboard: one view is seen at a time, and only that view asks. What happens now comes from /events (server-sent events).
-import { $, announce, parse, pill, put } from "./figures.js";
+import { $, announce, capital, el, on, parse, pill, put } from "./figures.js";
 import { follow } from "./connection.js";
-import { change, filter, LABELS, narrowed, startFilter } from "./filter.js";
+import { change, everything, filter, narrowed, startFilter, unlabelled } from "./filter.js";
 import { ledgerKnown } from "./reader.js";
 import * as savings from "./savings.js";
 import * as operation from "./operation.js";
@@ -77,13 +77,20 @@ function showStats(stats, back) {
 
 // ---- start
 
-$("skip").addEventListener("click", (click) => {
+on("skip", "click", (click) => {
 	click.preventDefault(); // the hash belongs to the view
 	$("main").focus();
 });
-$("failed-retry").addEventListener("click", () => shown.show(filter));
-$("empty-all").addEventListener("click", () => change(narrowed() ? Object.fromEntries(Object.keys(LABELS).map((name) => [name, null])) : { since: "all", until: "" }));
+on("failed-retry", "click", () => shown.show(filter));
+on("empty-all", "click", () => change(narrowed() ? unlabelled() : everything()));
 
+// The choices and lists of the page: `data-of` has their values, and the text of each that has another one than its value.
+for (const place of document.querySelectorAll("[data-of]"))
+	for (const one of place.dataset.of.split(",")) {
+		const [value, text = capital(value)] = one.split("=");
+		place.append(place.matches("select") ? el("option", { value }, text) :
+			el("label", el("input", { type: "radio", name: place.id, value }), el("span", text)));
+	}
 for (const view of Object.values(VIEWS))
 	view.start();
 startFilter(Object.values(VIEWS), showView);

@@ -2,10 +2,10 @@
 //
 // The form that asks what would become of a request, and the answer. A client's key goes into the body of the question and nowhere else: the
 // field is emptied at once, and no answer repeats a key.
-import { $, announce, big, count, el, moneyFigure, pill, put } from "./figures.js";
+import { $, amount, announce, count, el, on, pill, put } from "./figures.js";
 
 // A dollar amount of nine decimals, as an element.
-const usd = (text) => moneyFigure(el("span"), BigInt(text.replace(".", "")));
+const usd = (text) => amount(BigInt(text.replace(".", "")));
 
 const OUTPUT_FROM = { request: "as the request says", "recent answers": "as recent answers of the model took", assumed: "assumed, because nothing is known of the model’s answers" };
 
@@ -14,14 +14,14 @@ function budgetWords(budget) {
 	for (const [name, word] of [["spent_usd", "spent"], ["charged_usd", "charged"], ["reserved_usd", "reserved"], ["elsewhere_usd", "spent elsewhere"], ["withheld_usd", "withheld"], ["left_usd", "left"]])
 		if (budget[name] != null)
 			parts.push(name === "spent_usd" ? ": " : ", ", usd(budget[name]), ` ${word}`);
-	return el("span", {}, ...parts);
+	return el("span", ...parts);
 }
 
 function limitWords(limits, left) {
 	const parts = [[limits.requests_per_minute, "requests a minute"], [limits.parallel, "in parallel"], [limits.tokens_per_minute, "tokens a minute"]]
-		.filter(([n]) => n != null).map(([n, words]) => `${count(big(n))} ${words}`);
+		.filter(([n]) => n != null).map(([n, words]) => `${count(n)} ${words}`);
 	if (left != null && limits.tokens_per_minute != null)
-		parts.push(`${count(big(left))} tokens left of this minute`);
+		parts.push(`${count(left)} tokens left of this minute`);
 	return parts.join(", ");
 }
 
@@ -36,8 +36,8 @@ export function factsOf(told) {
 		["Budget", own?.budget && budgetWords(own.budget)],
 		["Limits of the project", shared && limitWords(shared, limits.tokens_left)],
 		["Budget of the project", shared?.budget && budgetWords(shared.budget)],
-		["Would reserve", reserves && el("span", {}, reserves.usd == null ? "no money, because the model has no price" : usd(reserves.usd),
-			`, for tokens: ${count(big(reserves.input_tokens))} in and ${count(big(reserves.output_tokens))} out, ${OUTPUT_FROM[reserves.output_from]}`)],
+		["Would reserve", reserves && el("span", reserves.usd == null ? "no money, because the model has no price" : usd(reserves.usd),
+			`, for tokens: ${count(reserves.input_tokens)} in and ${count(reserves.output_tokens)} out, ${OUTPUT_FROM[reserves.output_from]}`)],
 		["Model", told.model && `${told.model}, from the ${told.model_from}`],
 		["Endpoint", told.endpoint],
 		["Route", told.route ? `${told.route}: ${told.chosen}` : told.chosen],
@@ -50,7 +50,7 @@ export function factsOf(told) {
 function show(told) {
 	const refused = told.code != null;
 	pill($("verdict"), refused ? "bad" : "good", refused ? `Refused: ${told.status} ${told.code}` : told.answer != null ? "Answered by the gateway itself" : `Goes to ${told.backend}`);
-	$("explained-facts").replaceChildren(...factsOf(told).map(([name, value]) => el("div", {}, el("dt", {}, name), el("dd", {}, value))));
+	$("explained-facts").replaceChildren(...factsOf(told).map(([name, value]) => el("div", el("dt", name), el("dd", value))));
 	put($("explained-json"), JSON.stringify(told, null, 2));
 	$("explained").hidden = false;
 	announce($("verdict").textContent);
@@ -71,7 +71,7 @@ function question() {
 
 // `ask`: sends a question to the agent, and returns the answer.
 export function makeExplain(ask) {
-	$("explain-form").addEventListener("submit", async (event) => {
+	on("explain-form", "submit", async (event) => {
 		event.preventDefault();
 		put($("explain-error"), "");
 		$("explained").hidden = true;

@@ -21,15 +21,16 @@ export function parse(text) {
 export const big = (value) => BigInt(value ?? 0);
 const GROUPED = new Intl.NumberFormat("en-US");
 export const MINUS = "\u2212";
+export const order = (a, b) => (a < b ? -1 : a > b ? 1 : 0); // for sort()
 export const abs = (n) => (n < 0n ? -n : n);
 
-export function count(n) {
-	return GROUPED.format(n).replace("-", MINUS);
-}
+// count(), short() and money() take figures of the JSON as they are.
+export const count = (n) => GROUPED.format(typeof n === "number" ? n : big(n)).replace("-", MINUS);
 
 // From 10,000 on: three digits and a letter, as the terminal's reports have them.
-export function short(n) {
-	let size = abs(n), at = 0, unit = 1n;
+export function short(figure) {
+	const n = big(figure), size = abs(n);
+	let at = 0, unit = 1n;
 	if (size < 10000n)
 		return count(n);
 	for (; size >= unit * 1000n; at++)
@@ -51,10 +52,11 @@ function dollars(nano, digits) {
 		(digits ? "." + String(rounded % scale).padStart(digits, "0") : "");
 }
 
-export const exactDollars = (nano) => dollars(nano, 9);
+export const exactDollars = (nano) => dollars(big(nano), 9);
 
 // Rounded to cents; an amount below one cent to its first two digits that are not 0.
-export function money(nano) {
+export function money(figure) {
+	const nano = big(figure);
 	let digits = 2;
 	if (nano && abs(nano) < 10n ** 7n)
 		for (digits = 4; digits < 9 && abs(nano) < 10n ** BigInt(10 - digits); )
@@ -79,22 +81,21 @@ export function micros(us) {
 	return `${value < 100 ? +value.toPrecision(2) : Math.round(value)} ${unit}`;
 }
 
-export function perSecond(n) {
-	return n == null ? "–" : n < 10 && n % 1 ? n.toFixed(1) : GROUPED.format(Math.round(n));
-}
+export const perSecond = (n) => (n == null ? "–" : n < 10 && n % 1 ? n.toFixed(1) : GROUPED.format(Math.round(n)));
+export const bytes = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KB` : `${(n / 1048576).toFixed(1)} MB`);
 
-export function bytes(n) {
-	return n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).toFixed(1)} KB` : `${(n / 1048576).toFixed(1)} MB`;
-}
-
-export function plural(n, one) {
-	return `${count(big(n))} ${one}${big(n) === 1n ? "" : "s"}`;
-}
+export const plural = (n, one) => `${count(n)} ${one}${big(n) === 1n ? "" : "s"}`;
 
 // ---- times: UTC, because the ledger's hours and days are
 
 export const clock = (ms) => new Date(ms).toISOString().slice(11, 19);
 const MONTHS = ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+// When something happened: with the date, if that is not today.
+export function when(ms) {
+	const text = new Date(ms).toISOString();
+	return el("time", { datetime: text, title: text }, (Date.now() - ms > DAY ? `${dayName(ms)}, ` : "") + clock(ms));
+}
 
 export function dayName(ms) {
 	const d = new Date(ms);
@@ -148,22 +149,52 @@ export function cut(name, most = NAME_SHOWN) {
 	return letters.length <= most ? name : `${letters.slice(0, most / 2).join("")}\u2026${letters.slice(1 - most / 2).join("")}`;
 }
 
+export const capital = (word) => word[0].toUpperCase() + word.slice(1);
 export const tokensIn = (s) => big(s.input) + big(s.cache_read) + big(s.cache_write);
 
 // ---- document
 
-export function el(tag, attributes, ...children) {
-	const node = document.createElement(tag);
-	for (const [name, value] of Object.entries(attributes ?? {}))
+// Makes an element: `what` is its tag, classes and id, as "p.dim#note"; then its attributes, which may be left out, and its children.
+// An attribute or a child that is null is left out.
+export function el(what, ...parts) {
+	const [names, id] = what.split("#"), [tag, ...classes] = names.split("."), node = document.createElement(tag);
+	const attributes = parts[0]?.constructor === Object ? parts.shift() : {};
+	if (classes.length)
+		node.className = classes.join(" ");
+	if (id)
+		node.id = id;
+	for (const [name, value] of Object.entries(attributes))
 		if (value != null)
 			node.setAttribute(name, value);
-	node.append(...children.filter((child) => child != null));
+	node.append(...parts.filter((child) => child != null));
 	return node;
 }
 
 // Text in which `this` is a command or a name in a file.
-export function words(text) {
-	return text.split("`").map((part, at) => (at % 2 ? el("code", {}, part) : part));
+export const words = (text) => text.split("`").map((part, at) => (at % 2 ? el("code", part) : part));
+
+export const on = (id, event, act) => $(id).addEventListener(event, act);
+
+export function button(what, text, act, attributes) {
+	const node = el(`button${what}`, { type: "button", ...attributes }, text);
+	node.addEventListener("click", act);
+	return node;
+}
+
+// Copies `text` and says so in `node`; false: not over https, and not on this computer, a browser has no clipboard for a page.
+export async function copy(text, node) {
+	const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false) ?? false;
+	if (copied) {
+		announce("Copied");
+		put(node, "Copied");
+	}
+	return copied;
+}
+
+// Chooses `value` among the radio buttons of this name.
+export function choose(name, value) {
+	for (const input of document.getElementsByName(name))
+		input.checked = input.value === value;
 }
 
 // Leaves text that did not change alone, so that a selection and a screen reader's position stay.
@@ -180,8 +211,10 @@ export function figure(node, value, text, exact) {
 	return node;
 }
 
-export const moneyFigure = (node, nano) => figure(node, nano, money(nano), exactDollars(nano));
-export const countFigure = (node, n) => figure(node, n, count(n), count(n));
+export const moneyFigure = (node, nano) => figure(node, big(nano), money(nano), exactDollars(nano));
+export const countFigure = (node, n) => figure(node, big(n), count(big(n)), count(big(n)));
+export const amount = (nano, attributes = {}) => moneyFigure(el("span", attributes), nano);
+export const counted = (n, attributes = {}) => countFigure(el("span", attributes), n);
 
 // Replaces the content of a node if `signature` differs from the last one.
 export function fill(node, signature, make) {
@@ -199,8 +232,9 @@ export function announce(text) {
 }
 
 // The roles are explicit because on a narrow screen the style sheet turns rows into blocks, which then have none.
-// `foot`: a last row, of totals.
+// `head`: for each column { name, class, button, sorted }, or its name, with a # before it if it has numbers. `foot`: a last row, of totals.
 export function table(caption, head, rows, fold, foot) {
+	head = head.map((one) => typeof one !== "string" ? one : one[0] === "#" ? { name: one.slice(1), class: "n" } : { name: one });
 	const names = head.map((one) => one.name);
 	const cell = (value, at) => {
 		const node = el(at ? "td" : "th", { role: at ? "cell" : "rowheader", scope: at ? null : "row", class: head[at].class,
@@ -209,15 +243,30 @@ export function table(caption, head, rows, fold, foot) {
 		return node;
 	};
 	return el("table", { role: "table", class: fold ? "fold" : null },
-		el("caption", { class: "unseen" }, caption),
+		el("caption.unseen", caption),
 		el("thead", { role: "rowgroup" }, el("tr", { role: "row" }, ...head.map((one) =>
 			el("th", { role: "columnheader", scope: "col", class: one.class, "aria-sort": one.sorted }, one.button ?? one.name)))),
 		...[["tbody", rows], ["tfoot", foot ? [foot] : []]].filter(([tag, list]) => tag === "tbody" || list.length).map(([tag, list]) =>
 			el(tag, { role: "rowgroup" }, ...list.map((row) => el("tr", { role: "row" }, ...row.map(cell))))));
 }
 
+const open = new Set(); // tables that are shown whole
+
+// Shows the first rows of a long table, and the button `ID-all` for the others. make(rows) shows them.
+export function folding(id, rows, most, make) {
+	const more = rows.length - most, whole = open.has(id), toggle = $(`${id}-all`);
+	toggle.hidden = more <= 1; // one row needs no more room than the button
+	toggle.setAttribute("aria-expanded", String(whole));
+	put(toggle, whole ? `Show the first ${most}` : `Show ${count(Math.max(more, 0))} more`);
+	toggle.onclick = () => {
+		open[whole ? "delete" : "add"](id);
+		folding(id, rows, most, make);
+	};
+	make(whole || more <= 1 ? rows : rows.slice(0, most));
+}
+
 export function bar(share, color, from = 0) {
-	const fillOf = el("i"), node = el("div", { class: "bar", "aria-hidden": "true" }, fillOf);
+	const fillOf = el("i"), node = el("div.bar", { "aria-hidden": "true" }, fillOf);
 	fillOf.style.left = `${from * 100}%`;
 	fillOf.style.width = `${Math.min(1, Math.max(0, share)) * 100}%`;
 	fillOf.style.background = `var(--${color})`;

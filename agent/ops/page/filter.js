@@ -2,8 +2,8 @@
 //
 // The filter that all views share: whose requests, of which period, and with which labels. The address has all of it, so a link shows the
 // same, and the back button undoes a choice.
-import { $, announce, big, clock, cut, DAY, dayName, el, fill, parse, put } from "./figures.js";
-import { ask } from "./connection.js";
+import { $, announce, big, button, choose, clock, copy, cut, DAY, dayName, el, fill, on, order, put } from "./figures.js";
+import { read } from "./connection.js";
 
 const SUGGESTED = 200; // labels, the most expensive ones
 
@@ -125,35 +125,34 @@ export function question(path, more = {}) {
 	return `${path}?${asked}`;
 }
 
+// Changes that take away every label; and those that take away the period too.
+export const unlabelled = () => Object.fromEntries(Object.keys(LABELS).map((name) => [name, null]));
+export const everything = () => ({ since: "all", until: "", ...unlabelled() });
+
 // Whether a label is chosen.
 export const narrowed = () => Object.keys(LABELS).some((name) => filter[name] != null);
 
 // An element that narrows to `label` by a click. `text`: what it says, if not the label, which is cut in the middle if it is long.
 export function narrower(name, label, text) {
 	const says = text ?? (label === "" ? WITHOUT[name] : cut(label));
-	const node = el("button", { type: "button", class: label === "" ? "narrow dim" : "narrow", "data-narrow": name,
-		title: `${label || WITHOUT[name]}: show only these requests` }, el("bdi", { class: label === "" ? null : "name", "data-name": label }, says));
-	node.addEventListener("click", () => narrow(name, exactly(label)));
-	return node;
+	return button(label === "" ? ".narrow.dim" : ".narrow", el(label === "" ? "bdi" : "bdi.name", { "data-name": label }, says), () => narrow(name, exactly(label)),
+		{ "data-narrow": name, title: `${label || WITHOUT[name]}: show only these requests` });
 }
 
 // ---- the controls
 
 function chip(name) {
-	const asked = filter[name], says = shownAs(name, asked), remove = el("button", { type: "button", "data-widen": name,
-		"aria-label": `Remove the filter ${LABELS[name].toLowerCase()}: ${says}` }, "\u00d7");
-	remove.addEventListener("click", () => {
+	const asked = filter[name], says = shownAs(name, asked), remove = button("", "\u00d7", () => {
 		narrow(name, null);
 		($("chips").querySelector("button") ?? $("add").querySelector("summary")).focus();
-	});
-	return el("li", { class: "chip" }, el("span", { class: "dim" }, `${LABELS[name]} `), el("bdi", { title: says }, cut(says)), remove);
+	}, { "data-widen": name, "aria-label": `Remove the filter ${LABELS[name].toLowerCase()}: ${says}` });
+	return el("li.chip", el("span.dim", `${LABELS[name]} `), el("bdi", { title: says }, cut(says)), remove);
 }
 
 // Sets the controls to what is shown.
 function settle() {
-	for (const name of ["since", "scope"])
-		for (const input of document.getElementsByName(name))
-			input.checked = input.value === filter[name] && !(name === "since" && filter.until);
+	choose("since", filter.until ? "" : filter.since);
+	choose("scope", filter.scope);
 	const names = Object.keys(LABELS).filter((name) => filter[name] != null);
 	fill($("chips"), JSON.stringify(names.map((name) => [name, filter[name]])), () => names.map(chip));
 	const [from, to] = limits(), odd = filter.until || !PERIODS[filter.since];
@@ -183,7 +182,7 @@ async function suggest() {
 	if (name !== "status" && name !== "code")
 		try {
 			const chosen = new URLSearchParams({ since: "30d", by: name, ...(filter.scope === "fleet" && { scope: "fleet" }) });
-			labels = parse(await (await ask(`savings?${chosen}`)).text()).rows.sort((a, b) => (big(b.requests) > big(a.requests) ? 1 : -1)).map((row) => row[name]);
+			labels = (await read(`savings?${chosen}`)).rows.sort((a, b) => order(big(b.requests), big(a.requests))).map((row) => row[name]);
 		} catch { /* no suggestions: the field works without */ }
 	if (name === $("add-name").value)
 		$("labels").replaceChildren(...labels.filter(Boolean).slice(0, SUGGESTED).map((label) => el("option", { value: exactly(label) })));
@@ -197,15 +196,15 @@ export function startFilter(views, shown) {
 	}
 	onChange = shown;
 	for (const name of ["since", "scope"])
-		$(name).addEventListener("change", (event) => change({ [name]: event.target.value, ...(name === "since" && { until: "" }) }));
-	$("dates-form").addEventListener("submit", (event) => {
+		on(name, "change", (event) => change({ [name]: event.target.value, ...(name === "since" && { until: "" }) }));
+	on("dates-form", "submit", (event) => {
 		event.preventDefault();
 		const from = $("from").value, to = $("to").value;
 		$("dates").open = false;
 		$("dates").querySelector("summary").focus();
 		change({ since: from || "all", until: to && to !== date(Date.now()) ? to : "" });
 	});
-	$("add-form").addEventListener("submit", (event) => {
+	on("add-form", "submit", (event) => {
 		event.preventDefault();
 		const label = $("add-label").value;
 		$("add-label").value = "";
@@ -213,21 +212,16 @@ export function startFilter(views, shown) {
 		$("add").querySelector("summary").focus();
 		narrow($("add-name").value, label);
 	});
-	$("add").addEventListener("toggle", () => {
+	on("add", "toggle", () => {
 		if ($("add").open) {
 			suggest();
 			$("add-name").focus();
 		}
 	});
-	$("add-name").addEventListener("change", suggest);
-	$("copy").addEventListener("click", async () => {
-		try {
-			await navigator.clipboard.writeText(location.href);
-			announce("The link is copied");
-			put($("copy"), "Copied");
-		} catch { // not over https, and not on this computer: the browser has no clipboard for such a page
+	on("add-name", "change", suggest);
+	on("copy", "click", async () => {
+		if (!await copy(location.href, $("copy")))
 			put($("copy"), "Copy the address above");
-		}
 		setTimeout(() => put($("copy"), "Copy link"), 2000);
 	});
 	window.addEventListener("hashchange", () => {

@@ -2,14 +2,14 @@
 //
 // For who is on call: is all well, and if not, what to do; how upstreams do, and what was refused. What is so now comes from /events,
 // the figures of the period from /operation.
-import { $, ago, big, bytes, clock, count, DAY, dayName, el, fill, micros, perSecond, plural, put, words } from "./figures.js";
+import { $, ago, big, bytes, choose, count, DAY, el, fill, micros, on, perSecond, plural, put, when, words } from "./figures.js";
 import { ask } from "./connection.js";
 import { makeExplain } from "./explain.js";
 import { change, filter, limits, narrowed, periodName, question } from "./filter.js";
 import { showSpark } from "./plots.js";
 import { makeReader } from "./reader.js";
 import { showTrends, startTrends } from "./trends.js";
-import { showMembers, showRefusals, showTap, showUpstreams, startUpstreams } from "./upstreams.js";
+import { showMembers, showRefusals, showTap, showUpstreams } from "./upstreams.js";
 
 const UNHEARD_MS = 10000;  // HAProxy's health check asks the agent twice a second
 const HOURS_UPTO = 2 * DAY; // of a period that is shown by hours unless days are chosen
@@ -38,18 +38,18 @@ function showWell(stats) {
 		heard.advice && { name: "HAProxy", ...heard },
 	].filter(Boolean);
 	const worst = wrong.some((one) => one.level === "bad") ? "bad" : wrong.length ? "warn" : "good";
-	const parts = [heard.text, members.length ? (resting ? `${plural(resting, "member")} of ${count(big(members.length))} rest` : "no member rests") : null,
+	const parts = [heard.text, members.length ? (resting ? `${plural(resting, "member")} of ${count(members.length)} rest` : "no member rests") : null,
 		tap ? (tap.processes ? `tap: ${plural(tap.streams, "stream")}` : "tap: not heard") : null,
 		fleet ? (fleet.state === "ok" ? "fleet: PostgreSQL has all" : `fleet: ${fleet.state || "not heard yet"}`) : null,
 		l ? `ledger: ${l.state}` : "no ledger",
 		budgets?.accounts.length && !spent ? "budgets: none near its end" : null, wrong.length ? null : "no alert"].filter(Boolean);
 	fill($("well"), worst + wrong.length + parts.join(), () => [
-		el("span", { class: "mark", "data-level": worst }, el("strong", {}, worst === "good" ? "All is well" : `${plural(wrong.length, "thing")} to look at`)),
-		...parts.map((text) => el("span", {}, text))]);
+		el("span.mark", { "data-level": worst }, el("strong", worst === "good" ? "All is well" : `${plural(wrong.length, "thing")} to look at`)),
+		...parts.map((text) => el("span", text))]);
 	fill($("wrong"), JSON.stringify(wrong.map((one) => ({ ...one, ...(one.name === "HAProxy" && { text: "" }) }))), () => wrong.map((one) => el("li", { "data-wrong": one.name, "data-alert": one.alert ? "" : null },
-		el("span", { class: "mark", "data-level": one.level }, one.name, el("span", { class: "unseen" }, one.level === "bad" ? ": urgent" : ": warning")),
-		el("div", { class: "detail" }, el("p", {}, one.text, one.since ? el("span", { class: "dim" }, ` since ${Date.now() - one.since > DAY ? `${dayName(one.since)}, ` : ""}${clock(one.since)}`) : null),
-			one.advice ? el("p", { class: "dim" }, ...words(one.advice)) : null))));
+		el("span.mark", { "data-level": one.level }, one.name, el("span.unseen", one.level === "bad" ? ": urgent" : ": warning")),
+		el("div.detail", el("p", one.text, one.since ? el("span.dim", " since ", when(one.since)) : null),
+			one.advice ? el("p.dim", ...words(one.advice)) : null))));
 	if (heard.advice) // its time grows each second
 		put($("wrong").querySelector("[data-wrong=HAProxy] p"), heard.text);
 }
@@ -57,7 +57,7 @@ function showWell(stats) {
 function processText(stats) {
 	const l = stats.ledger;
 	return [`Up ${ago(stats.uptime_s)}`, stats.restarts ? plural(stats.restarts, "restart") + " after a crash" : null,
-		l ? `${count(big(l.queued))} records queued` : null, l && big(l.dropped) ? `${count(big(l.dropped))} log lines dropped` : null,
+		l ? `${count(l.queued)} records queued` : null, l && big(l.dropped) ? `${count(l.dropped)} log lines dropped` : null,
 		l ? `journal ${bytes(Number(l.journal_bytes ?? 0))}` : null].filter(Boolean).join(" \u00b7 ");
 }
 
@@ -100,24 +100,15 @@ const reader = makeReader({
 export function start() {
 	makeExplain(ask);
 	startTrends();
-	startUpstreams(() => {
-		if (report)
-			showUpstreams(report.upstreams);
-		if (last)
-			showRefusals(last, last.ledger ? report?.refusals : null);
-	});
 	for (const id of ["every", "errors"])
-		$(id).addEventListener("change", (event) => change({ [id]: event.target.value }, true));
+		on(id, "change", (event) => change({ [id]: event.target.value }, true));
 }
 
 export function show() {
 	const [from, to] = limits();
-	for (const input of document.querySelectorAll("#every input")) {
-		input.checked = input.value === unit();
-		input.disabled = input.value === "hour" && to - from > HOURS_KEPT;
-	}
-	for (const input of document.querySelectorAll("#errors input"))
-		input.checked = input.value === filter.errors;
+	choose("every", unit());
+	choose("errors", filter.errors);
+	$("every").querySelector("[value=hour]").disabled = to - from > HOURS_KEPT;
 	reader.refresh(true);
 }
 
@@ -131,8 +122,8 @@ export function live(stats, changed) {
 	fill($("checks"), JSON.stringify(stats.checks), () => stats.checks.map((check) => {
 		const level = check.ok ? "good" : check.blocking ? "bad" : "warn";
 		return el("li", { "data-check": check.part },
-			el("span", { class: "mark", "data-level": level }, check.part.replaceAll("_", " "),
-				el("span", { class: "unseen" }, level === "good" ? ": ok" : level === "bad" ? ": failing" : ": warning")),
+			el("span.mark", { "data-level": level }, check.part.replaceAll("_", " "),
+				el("span.unseen", level === "good" ? ": ok" : level === "bad" ? ": failing" : ": warning")),
 			el("span", { class: check.ok ? "detail dim" : "detail" }, check.detail || (check.ok ? "ok" : "failing")));
 	}));
 	put($("process"), processText(stats));

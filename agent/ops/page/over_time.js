@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
 //
 // Cost, savings and tokens over time, as they are or split by a label: bars, what their colours mean, and tables.
-import { $, announce, big, count, countFigure, cut, el, FIGURES, fill, money, moneyFigure, put, short, table, tokensIn, UNITS } from "./figures.js";
+import { $, amount, announce, big, button, capital, count, counted, cut, el, FIGURES, fill, money, on, order, put, short, table, tokensIn,
+	UNITS } from "./figures.js";
 import { change, filter, narrower, narrowTime, WITHOUT } from "./filter.js";
-import { barChart, SERIES, ticks } from "./plots.js";
+import { barChart, bucketName, SERIES, ticks } from "./plots.js";
 
 const BUCKETS_FILLED = 2000;  // with more bars, those without a request are left out
 const OTHERS = "\u0000";      // in place of a label: all others together
@@ -76,16 +77,16 @@ function labelsOf(buckets) {
 	for (const bucket of buckets)
 		for (const [label, sum] of Object.entries(bucket.of))
 			sums.set(label, (sums.get(label) ?? 0n) + sum.cost_nanodollars);
-	return [...sums.keys()].sort((a, b) => (a === OTHERS ? 1 : b === OTHERS ? -1 : sums.get(a) < sums.get(b) ? 1 : sums.get(a) > sums.get(b) ? -1 : 0));
+	return [...sums.keys()].sort((a, b) => order(a === OTHERS, b === OTHERS) || order(sums.get(b), sums.get(a)));
 }
 
 function legend(place, split, labels, open) {
 	const words = (label, at) => {
-		const color = el("i", { class: "key", "aria-hidden": "true" });
+		const color = el("i.key", { "aria-hidden": "true" });
 		color.style.background = `var(--${SERIES[at]})`;
-		return el("li", {}, color, label === OTHERS ? "others" : narrower(split === "status_class" ? "status" : split, label));
+		return el("li", color, label === OTHERS ? "others" : narrower(split === "status_class" ? "status" : split, label));
 	};
-	const key = (name, text) => el("li", {}, el("i", { class: "key", "data-key": name, "aria-hidden": "true" }), text);
+	const key = (name, text) => el("li", el("i.key", { "data-key": name, "aria-hidden": "true" }), text);
 	const plain = place === "money-legend" ? [["cost", "cost"], ["estimated", "of which estimated"], ["saved", whose("saved by this gateway")],
 		["cached", "saved by providers’ caches"]] : [["input", "uncached input"], ["read", "cache read"], ["write", "cache write"], ["output", "output"]];
 	fill($(place), JSON.stringify([filter.scope, split, labels, open]), () => [...(split ? labels.map(words) : plain.map(([name, text]) => key(name, text))),
@@ -97,17 +98,14 @@ function timeTable(id, unit, buckets, columns, signature) {
 	const details = $(id);
 	if (!details.open)
 		return;
-	const place = details.querySelector(".scroll") ?? details.appendChild(el("div", { class: "scroll", tabindex: "0", role: "region",
+	const place = details.querySelector(".scroll") ?? details.appendChild(el("div.scroll", { tabindex: "0", role: "region",
 		"aria-label": id === "money-table" ? "Cost and savings over time" : "Tokens over time" }));
 	fill(place, signature, () => table(`By ${unit}, newest first`,
-		[{ name: unit[0].toUpperCase() + unit.slice(1) }, ...columns.map(([, name]) => ({ name, class: "n" }))],
+		[capital(unit), ...columns.map(([, name]) => `#${name}`)],
 		buckets.filter((b) => b.some).reverse().map((b) => {
-			const when = el("button", { type: "button", class: "narrow", title: "Show only this time" }, b.name + (b.open ? ", so far" : ""));
-			when.addEventListener("click", () => pick(b));
-			return [when, ...columns.map(([name, , value]) => {
-				const node = el("span", { "data-time": name }), of = value ? value(b) : b[name];
-				return name.endsWith("_nanodollars") ? moneyFigure(node, of) : countFigure(node, of);
-			})];
+			const time = button(".narrow", bucketName(b), () => pick(b), { title: "Show only this time" });
+			return [time, ...columns.map(([name, , value]) =>
+				(name.endsWith("_nanodollars") ? amount : counted)(value ? value(b) : b[name], { "data-time": name }))];
 		}), true));
 }
 
@@ -142,9 +140,9 @@ export function showTime(report, unit) {
 
 export function startTime() {
 	for (const id of ["money-table", "tokens-table"])
-		$(id).addEventListener("toggle", () => shown && showTime(shown.report, shown.unit));
+		on(id, "toggle", () => shown && showTime(shown.report, shown.unit));
 	for (const name of ["split", "of"])
-		$(name).addEventListener("change", (event) => {
+		on(name, "change", (event) => {
 			change({ [name]: event.target.value }, true);
 			announce(event.target.selectedOptions?.[0].textContent ?? "");
 		});

@@ -50,30 +50,30 @@ export function paintAxes(chart) {
 	chart.update();
 }
 
+// What charts of bars and of curves over time have in common. `tick`: formats what stands at the axis; `shown`: what the tooltip says of an item.
+export const timeChart = (id, type, tick, picked, shown) => drawn && new Chart($(id), {
+	type,
+	data: { labels: [], datasets: [] },
+	options: {
+		interaction: { mode: "index", intersect: false },
+		onClick: (_, [at]) => at && picked(at.index),
+		onHover: (event, [at]) => (event.native.target.style.cursor = at ? "pointer" : ""),
+		scales: {
+			x: { stacked: type === "bar", grid: { display: false }, ticks: { maxRotation: 0, autoSkipPadding: 16 } },
+			y: { stacked: type === "bar", beginAtZero: true, border: { display: false }, ticks: { maxTicksLimit: 6, callback: (value) => tick(value) } },
+		},
+		plugins: { tooltip: { filter: (item) => type !== "bar" || item.raw, callbacks: { label: (item) => `${item.dataset.label}: ${shown(item)}` } } },
+	},
+});
+
+export const bucketName = (one) => one.name + (one.open ? ", so far" : "");
+
 // A chart of stacked bars in the canvas `id`. show(buckets, sets): each bucket has `name` and `open` (true: it is not over yet, so it is
 // drawn striped); each set has `label`, value(bucket) as BigInt, `scale` (what 1 on the axis is), `color`, and perhaps `stack`.
 // `shown`: formats a value; `picked(bucket)`: a bar was clicked.
 export function barChart(id, tick, shown, picked) {
 	let buckets = [], sets = [];
-	const chart = drawn && new Chart($(id), {
-		type: "bar",
-		data: { labels: [], datasets: [] },
-		options: {
-			animation: false, responsive: true, maintainAspectRatio: false, interaction: { mode: "index", intersect: false },
-			onClick: (_, [at]) => at && picked(buckets[at.index]),
-			onHover: (event, [at]) => (event.native.target.style.cursor = at ? "pointer" : ""),
-			scales: {
-				x: { stacked: true, grid: { display: false }, ticks: { maxRotation: 0, autoSkipPadding: 16 } },
-				y: { stacked: true, beginAtZero: true, border: { display: false }, ticks: { maxTicksLimit: 6, callback: tick } },
-			},
-			plugins: {
-				legend: { display: false },
-				tooltip: { filter: (item) => item.raw, callbacks: {
-					label: (item) => `${item.dataset.label}: ${shown(sets[item.datasetIndex].value(buckets[item.dataIndex]))}`,
-				} },
-			},
-		},
-	});
+	const chart = timeChart(id, "bar", tick, (at) => picked(buckets[at]), (item) => shown(sets[item.datasetIndex].value(buckets[item.dataIndex])));
 	const paint = painter(() => {
 		chart.data.datasets.forEach((set, at) => {
 			const { color } = sets[at], estimated = sets[at].striped, plain = estimated ? stripes(color) : css(color), open = stripes(color, true);
@@ -88,7 +88,7 @@ export function barChart(id, tick, shown, picked) {
 		[buckets, sets] = [newBuckets, newSets];
 		if (!drawn)
 			return;
-		chart.data.labels = buckets.map((one) => one.name + (one.open ? ", so far" : ""));
+		chart.data.labels = buckets.map(bucketName);
 		chart.data.datasets = sets.map((set) => ({ label: set.label, stack: set.stack ?? "bars", data: buckets.map((one) => Number(set.value(one)) / set.scale) }));
 		paint();
 	} };
@@ -115,19 +115,19 @@ export function showSpark(points) {
 			type: "line",
 			data: { labels: [], datasets: [line("refused/s"), line("requests/s")] },
 			options: {
-				animation: false, responsive: true, maintainAspectRatio: false, events: [],
+				events: [],
 				scales: { x: { display: false }, y: { display: false, beginAtZero: true, suggestedMax: 1 } },
-				plugins: { legend: { display: false }, tooltip: { enabled: false } },
+				plugins: { tooltip: { enabled: false } },
 			},
 		});
 		paintSpark();
 	}
 	const peak = points.reduce((top, p) => Math.max(top, p.requests_per_s), 0);
 	// Always two minutes wide, now at the right. Refusals are drawn only if there are any.
-	const before = new Array(Math.max(0, SPARK_POINTS - points.length)).fill(null);
+	const before = new Array(Math.max(0, SPARK_POINTS - points.length)).fill(null), of = (name) => [...before, ...points.map((p) => p[name])];
 	spark.data.labels = [...before, ...points].map((_, at) => at);
-	spark.data.datasets[1].data = [...before, ...points.map((p) => p.requests_per_s)];
-	spark.data.datasets[0].data = points.some((p) => p.refused_per_s > 0) ? [...before, ...points.map((p) => p.refused_per_s)] : [];
+	spark.data.datasets[1].data = of("requests_per_s");
+	spark.data.datasets[0].data = points.some((p) => p.refused_per_s > 0) ? of("refused_per_s") : [];
 	spark.update();
 	put($("spark-note"), `last 2 min, peak ${perSecond(peak)}`);
 }
@@ -135,6 +135,8 @@ export function showSpark(points) {
 // ---- start
 
 if (drawn) {
+	Object.assign(Chart.defaults, { animation: false, maintainAspectRatio: false });
+	Chart.defaults.plugins.legend.display = false;
 	Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
 	const repaint = () => painted.forEach((paint) => paint());
 	window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);

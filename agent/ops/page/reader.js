@@ -2,8 +2,8 @@
 //
 // Reads what a view shows of the ledger: at once when the person chooses something, else when the ledger has changed; one reading at a
 // time, and less often if it takes long. The page says what state the ledger is in.
-import { $, clock, parse, put } from "./figures.js";
-import { ask, Locked } from "./connection.js";
+import { $, clock, put } from "./figures.js";
+import { read as ask, Locked } from "./connection.js";
 import { filter } from "./filter.js";
 
 const REFRESH_MS = 1000;      // the shortest time between two readings
@@ -81,7 +81,7 @@ export function makeReader({ load, show, forget = () => {} }) {
 		}
 		let data, error = null;
 		try {
-			data = await load(async (path) => parse(await (await ask(path, canceller.signal)).text()));
+			data = await load((path) => ask(path, canceller.signal));
 		} catch (thrown) {
 			error = thrown;
 		}

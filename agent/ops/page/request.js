@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // One request: what became of it and why, what it cost, and where each figure comes from.
-import { $, announce, big, clock, count, countFigure, cut, dayName, el, exactDollars, fill, moneyFigure, parse, put, table, pill, words } from "./figures.js";
-import { ask, Locked } from "./connection.js";
+import { $, amount, announce, big, button, capital, clock, copy, count, counted, cut, dayName, el, exactDollars, fill, moneyFigure, pill,
+	put, table, words } from "./figures.js";
+import { read as ask, Locked } from "./connection.js";
 import { address, exactly, filter, WITHOUT } from "./filter.js";
 import { factsOf } from "./explain.js";
 import { ledgerState } from "./reader.js";
@@ -18,15 +19,15 @@ export const title = () => `Request ${filter.id}`;
 
 // ---- parts
 
-const section = (heading, kind, ...content) => el("section", { class: kind }, el("h3", {}, heading), ...content);
-const facts = (...rows) => el("dl", { class: "told" }, ...rows.filter(([, value]) => value != null && value !== "").map(([term, value]) =>
-	el("div", {}, el("dt", {}, term), el("dd", {}, value))));
-const coded = (text) => el("span", {}, ...words(text));
-const paragraph = (text) => el("p", {}, text);
+const section = (heading, kind, ...content) => el("section", { class: kind }, el("h3", heading), ...content);
+const facts = (...rows) => el("dl.told", ...rows.filter(([, value]) => value != null && value !== "").map(([term, value]) =>
+	el("div", el("dt", term), el("dd", value))));
+const coded = (text) => el("span", ...words(text));
+const paragraph = (text) => el("p", text);
 
 // A link to the list of all requests with this label.
 const narrowed = (label, value) => el("a", { href: address({ view: "requests", find: "", [label]: exactly(value) }), "data-narrow": label, title: "Show all such requests" },
-	el("bdi", { class: "name", title: value }, value === "" ? WITHOUT[label] : cut(value)));
+	el("bdi.name", { title: value }, value === "" ? WITHOUT[label] : cut(value)));
 
 // What a member that did not serve said, as the ledger's `tried` has it.
 const WHYS = { unreachable: "could not be connected to", resting: "rested, because it had declined another request", credential: "had no usable credential" };
@@ -51,61 +52,56 @@ function outcome(row, told) {
 function head(row, told) {
 	const [what, todo] = outcome(row, told), at = Date.parse(row.time);
 	const state = row.code ? `Refused: ${statusName(row)} ${row.code}` : row.status > 0 ? `Status ${row.status}` : "No answer";
-	const copy = el("button", { type: "button", class: "quiet", id: "request-copy" }, "Copy id");
-	copy.addEventListener("click", async () => {
-		try {
-			await navigator.clipboard.writeText(row.id);
-			announce("The id is copied");
-			put(copy, "Copied");
-		} catch { // not over https, and not on this computer: the browser has no clipboard for such a page
-			getSelection().selectAllChildren($("request-id"));
-			put(copy, "Selected: copy it");
-		}
+	const copier = button(".quiet#request-copy", "Copy id", async () => {
+		if (await copy(row.id, copier))
+			return;
+		getSelection().selectAllChildren($("request-id"));
+		put(copier, "Selected: copy it");
 	});
-	const says = el("span", { class: "pill", id: "request-state" });
+	const says = el("span.pill#request-state");
 	pill(says, levelOf(row), state);
-	return [el("p", {}, says, " ",
+	return [el("p", says, " ",
 		el("time", { datetime: row.time, title: row.time }, `${dayName(at)} ${new Date(at).getUTCFullYear()}, ${clock(at)}`)),
-	el("p", {}, el("span", { class: "id", id: "request-id" }, row.id), " ", copy),
-	el("p", { id: "request-what" }, el("strong", {}, coded(what)), ` HAProxy says: ${told.termination}${row.termination ? ` (${row.termination})` : ""}.`),
-	todo ? el("p", { id: "request-todo" }, "What to do: ", coded(todo)) : null];
+	el("p", el("span.id#request-id", row.id), " ", copier),
+	el("p#request-what", el("strong", coded(what)), ` HAProxy says: ${told.termination}${row.termination ? ` (${row.termination})` : ""}.`),
+	todo ? el("p#request-todo", "What to do: ", coded(todo)) : null];
 }
 
 // HAProxy's times as one bar.
 function timings(row, told) {
 	if (!told.timings?.length)
 		return paragraph("HAProxy measured no times.");
-	const all = told.timings.reduce((sum, part) => sum + Number(part.ms), 0), strip = el("div", { class: "parts timings", "aria-hidden": "true" });
+	const all = told.timings.reduce((sum, part) => sum + Number(part.ms), 0), strip = el("div.parts.timings", { "aria-hidden": "true" });
 	told.timings.forEach((part, at) => {
-		const piece = el("i", { "data-part": at % 4, title: `${part.name}: ${count(big(part.ms))} ms` });
+		const piece = el("i", { "data-part": at % 4, title: `${part.name}: ${count(part.ms)} ms` });
 		piece.style.flex = `${all ? Number(part.ms) / all : 1} 0 0`;
 		strip.append(piece);
 	});
-	return el("div", {}, strip, el("ul", { class: "legend" }, ...told.timings.map((part, at) => el("li", {}, el("i", { class: "key", "data-part": at % 4, "aria-hidden": "true" }),
-		`${part.name} `, el("strong", { "data-value": part.ms, title: `${count(big(part.ms))} ms` }, took(Number(part.ms)))))));
+	return el("div", strip, el("ul.legend", ...told.timings.map((part, at) => el("li", el("i.key", { "data-part": at % 4, "aria-hidden": "true" }),
+		`${part.name} `, el("strong", { "data-value": part.ms, title: `${count(part.ms)} ms` }, took(Number(part.ms)))))));
 }
 
-const counted = (value) => (value == null ? "not known" : countFigure(el("span"), big(value)));
+const known = (value) => (value == null ? "not known" : counted(value));
 
 // What it cost, by the prices of today if they give the same, else in words.
 function costs(row, told) {
-	const cost = row.cost_nanodollars == null ? el("span", { id: "request-cost" }, row.price_from === "unpriced" ? "unpriced" : "not known") : moneyFigure(el("span", { id: "request-cost" }), big(row.cost_nanodollars));
+	const cost = row.cost_nanodollars == null ? el("span#request-cost", row.price_from === "unpriced" ? "unpriced" : "not known") : moneyFigure(el("span#request-cost"), big(row.cost_nanodollars));
 	const saved = [["compression", "compression"], ["routing", "routing"], ["cache", "providers’ caches"]].filter(([key]) => big(row[`saved_${key}_nanodollars`]))
-		.map(([key, by]) => [`Saved by ${by}`, moneyFigure(el("span"), big(row[`saved_${key}_nanodollars`]))]);
-	return [Array.isArray(told.cost) && told.cost.length ? table("What it cost", [{ name: "What" }, { name: "Number", class: "n" }, { name: "A million", class: "n" }, { name: "Cost", class: "n" }],
-		told.cost.map((part) => [part.what, countFigure(el("span"), big(part.tokens)), moneyFigure(el("span"), big(part.price_nanodollars_per_million)), moneyFigure(el("span", { "data-cost": "" }), big(part.amount_nanodollars))]), true) : null,
+		.map(([key, by]) => [`Saved by ${by}`, amount(row[`saved_${key}_nanodollars`])]);
+	return [Array.isArray(told.cost) && told.cost.length ? table("What it cost", ["What", "#Number", "#A million", "#Cost"],
+		told.cost.map((part) => [part.what, counted(part.tokens), amount(part.price_nanodollars_per_million), amount(part.amount_nanodollars, { "data-cost": "" })]), true) : null,
 	facts(["Cost", cost], ["", typeof told.cost === "string" && told.cost !== told.price_from ? told.cost : null], ["Price", coded(told.price_from)], ["Not priced", row.price_missing], ...saved,
-		["Charged beside it", big(row.charged_nanodollars) ? moneyFigure(el("span"), big(row.charged_nanodollars)) : null])];
+		["Charged beside it", big(row.charged_nanodollars) ? amount(row.charged_nanodollars) : null])];
 }
 
 function tokens(row, told) {
-	return facts(["Uncached input", counted(row.input)], ["Read from the cache", counted(row.cache_read)], ["Written to the cache", counted(row.cache_write)], ["Output", counted(row.output)],
+	return facts(["Uncached input", known(row.input)], ["Read from the cache", known(row.cache_read)], ["Written to the cache", known(row.cache_write)], ["Output", known(row.output)],
 		["Taken out by compression", big(row.saved) ? counted(row.saved) : null], ["Where they come from", told.usage_from], ["The tap", told.tap],
-		["Bytes in, out", el("span", {}, counted(row.bytes_in), ", ", counted(row.bytes_out))]);
+		["Bytes in, out", el("span", known(row.bytes_in), ", ", known(row.bytes_out))]);
 }
 
 function who(row) {
-	return facts(...["model", "route", "project", "client"].map((label) => [label[0].toUpperCase() + label.slice(1), narrowed(label, row[label])]),
+	return facts(...["model", "route", "project", "client"].map((label) => [capital(label), narrowed(label, row[label])]),
 		["Status", narrowed("status", statusName(row))], ["Refusal", row.code ? narrowed("code", row.code) : null], ["Backend", row.backend], ["Protocol", row.protocol], ["Operation", row.operation],
 		["Stream", row.stream ? "yes" : "no"], ["Key", row.keyed ? "one of this gateway’s clients" : null], ["Gateway", row.gateway ? narrowed("gateway", row.gateway) : null],
 		["Trace", row.traceparent]);
@@ -119,8 +115,8 @@ function attempts(row) {
 		const at = one.lastIndexOf(":"), why = one.slice(at + 1);
 		return [one.slice(0, at), WHYS[why] ?? `answered ${why}, so the next one was asked`];
 	});
-	return section("Members of the pool", null, el("ol", { class: "attempts" }, ...tried.map(([member, why]) => el("li", {}, el("bdi", { class: "name" }, member), ` ${why}`)),
-		row.member ? el("li", {}, narrowed("member", row.member), row.status > 0 ? ` answered ${row.status}` : " gave no answer") : null));
+	return section("Members of the pool", null, el("ol.attempts", ...tried.map(([member, why]) => el("li", el("bdi.name", member), ` ${why}`)),
+		row.member ? el("li", narrowed("member", row.member), row.status > 0 ? ` answered ${row.status}` : " gave no answer") : null));
 }
 
 // What the route would decide today.
@@ -129,26 +125,26 @@ function decided(route) {
 		return paragraph("What the routes would do with such a request is shown to those who have the admin_token. A viewer_token does not show it.");
 	if (route.error)
 		return paragraph(`What the routes would do cannot be found out: ${route.error}`);
-	return [el("p", { class: "dim" }, "What today’s routes would do with a request for this model to this endpoint:"), facts(["Decision", route.code ? `Refused: ${route.status} ${route.code}` : `Goes to ${route.backend}`], ...factsOf(route))];
+	return [el("p.dim", "What today’s routes would do with a request for this model to this endpoint:"), facts(["Decision", route.code ? `Refused: ${route.status} ${route.code}` : `Goes to ${route.backend}`], ...factsOf(route))];
 }
 
 function exact(row) {
-	return el("details", { id: "request-exact" }, el("summary", {}, "Every column, exact"), table("Every column of the ledger", [{ name: "Column" }, { name: "Value" }],
+	return el("details#request-exact", el("summary", "Every column, exact"), table("Every column of the ledger", ["Column", "Value"],
 		Object.entries(row).map(([column, value]) => [column.replace("_nanodollars", ""), el("bdi", { "data-column": column, class: "name" },
-			value == null ? "not known" : column.endsWith("_nanodollars") ? exactDollars(big(value)) : String(value))])));
+			value == null ? "not known" : column.endsWith("_nanodollars") ? exactDollars(value) : String(value))])));
 }
 
 function parts({ request: row, explained: told, route }) {
-	return [el("div", { class: "whole" }, ...head(row, told).filter(Boolean)), section("Times", "times", timings(row, told)), section("Whose, and where to", null, who(row)), attempts(row), section("Tokens", null, tokens(row, told)),
+	return [el("div.whole", ...head(row, told).filter(Boolean)), section("Times", "times", timings(row, told)), section("Whose, and where to", null, who(row)), attempts(row), section("Tokens", null, tokens(row, told)),
 		section("Cost", null, ...costs(row, told)), section("Why this route", "why", ...[decided(route)].flat()), exact(row)].flat().filter(Boolean);
 }
 
 // ---- the view
 
 export function start() {
-	$("view-request").append(el("section", { class: "card wide has-ledger", "aria-labelledby": "request-title" },
-		el("div", { class: "head" }, el("h2", { id: "request-title", tabindex: "-1" }, "One request"), el("a", { id: "request-back" }, "All requests")),
-		el("div", { class: "notice", id: "request-failed", "data-level": "bad", hidden: "" }, el("p")), el("div", { id: "request-body" })));
+	$("view-request").append(el("section.card.wide.has-ledger", { "aria-labelledby": "request-title" },
+		el("div.head", el("h2#request-title", { tabindex: "-1" }, "One request"), el("a#request-back", "All requests")),
+		el("div.notice#request-failed", { "data-level": "bad", hidden: "" }, el("p")), el("div#request-body")));
 }
 
 // `again`: it is shown, and may have changed, because its usage can be told later than its end.
@@ -156,7 +152,7 @@ async function read(again) {
 	stop?.abort();
 	const mine = stop = new AbortController();
 	try {
-		const answer = parse(await (await ask(`request?${new URLSearchParams({ id: filter.id, ...(filter.scope === "fleet" && { scope: "fleet" }) })}`, mine.signal)).text());
+		const answer = await ask(`request?${new URLSearchParams({ id: filter.id, ...(filter.scope === "fleet" && { scope: "fleet" }) })}`, mine.signal);
 		if (mine !== stop)
 			return;
 		fill($("request-body"), JSON.stringify(answer), () => parts(answer));
@@ -185,7 +181,7 @@ export function show() {
 	$("request-failed").hidden = true;
 	if (shownId !== filter.id) {
 		shownId = filter.id;
-		fill($("request-body"), "", () => el("p", { class: "dim" }, "\u2026"));
+		fill($("request-body"), "", () => el("p.dim", "\u2026"));
 		$("request-title").focus({ preventScroll: true });
 	}
 	read(false);

@@ -2,9 +2,9 @@
 //
 // The list of requests, however many there are: it asks for those that are seen, a hundred at a time. A new request does not move the rows
 // under the reader's eyes: the list says how many there are, and shows them when asked.
-import { $, announce, big, clock, count, cut, dayName, el, figure, money, exactDollars, parse, plural, put, short, tokensIn } from "./figures.js";
-import { ask, download, Locked } from "./connection.js";
-import { address, change, filter, narrowed, narrower, periodName, question } from "./filter.js";
+import { $, announce, big, button, clock, count, cut, dayName, el, exactDollars, figure, money, plural, put, short, tokensIn } from "./figures.js";
+import { download, Locked, read } from "./connection.js";
+import { address, change, everything, filter, narrowed, narrower, periodName, question } from "./filter.js";
 import { ledgerState } from "./reader.js";
 import { makeScroller } from "./scroller.js";
 
@@ -35,16 +35,14 @@ export const levelOf = (row) => (row.status >= 500 || row.status <= 0 ? "bad" : 
 const rough = (row) => ["estimated", "partial"].includes(row.usage_from) || row.price_from === "partial";
 
 export function costText(row) {
-	return row.cost_nanodollars != null ? (rough(row) ? "~" : "") + money(big(row.cost_nanodollars)) : row.price_from === "unpriced" ? "unpriced" : row.usage_from === "unknown" ? "not known" : "";
+	return row.cost_nanodollars != null ? (rough(row) ? "~" : "") + money(row.cost_nanodollars) : row.price_from === "unpriced" ? "unpriced" : row.usage_from === "unknown" ? "not known" : "";
 }
 
 const timed = (ms) => el("span", { title: ms == null ? "not known" : `${count(ms)} ms`, "data-value": ms }, took(ms) || "\u2013");
 
 function costCell(row) {
-	const node = el("span", {}, costText(row) || "\u2013");
-	if (row.cost_nanodollars == null)
-		return node;
-	return figure(node, row.cost_nanodollars, costText(row), exactDollars(big(row.cost_nanodollars)) + (rough(row) ? ", partly estimated or partly priced" : ""));
+	const node = el("span", costText(row) || "\u2013");
+	return row.cost_nanodollars == null ? node : figure(node, row.cost_nanodollars, costText(row), exactDollars(row.cost_nanodollars) + (rough(row) ? ", partly estimated or partly priced" : ""));
 }
 
 function tokensCell(row) {
@@ -57,7 +55,7 @@ function tokensCell(row) {
 function cells(row) {
 	const at = Date.parse(row.time);
 	const of = { time: el("a", { href: address({ view: "request", id: row.id }), tabindex: "-1", title: `${row.time}, ${row.id}` }, `${dayName(at)}, ${clock(at)}`),
-		status: el("span", { class: "mark", "data-level": levelOf(row) }, narrower("status", statusName(row))),
+		status: el("span.mark", { "data-level": levelOf(row) }, narrower("status", statusName(row))),
 		tokens: row.code ? narrower("code", row.code) : tokensCell(row), cost: costCell(row), first: timed(row.ttfb_ms), whole: timed(row.total_ms) };
 	return COLUMNS.map(([, , kind]) => {
 		const name = kind.split(" ")[0], cell = el("div", { role: "gridcell", "aria-colspan": row.code && name === "tokens" ? 2 : null, class: row.code && name === "tokens" ? "tokens refused" : kind });
@@ -88,7 +86,7 @@ function rowsQuestion(offset, limit = ASKED) {
 	return `${asked}&limit=${limit}&offset=${offset}`;
 }
 
-const rowsOf = async (place, signal) => parse(await (await ask(rowsQuestion(place + shift), signal)).text());
+const rowsOf = (place, signal) => read(rowsQuestion(place + shift), signal);
 
 function keep(place, rows) {
 	rows.forEach((row, i) => place + i >= 0 && known.set(place + i, row));
@@ -256,7 +254,7 @@ async function look() {
 function news() {
 	const more = latest - told;
 	$("requests-new").hidden = !(down() && more > 0);
-	put($("requests-new"), `${count(big(more))} new: show`);
+	put($("requests-new"), `${count(more)} new: show`);
 }
 
 // Which rows are seen.
@@ -301,21 +299,11 @@ function opened() {
 
 let jump = false;
 
-function sortBy(sort) {
-	change({ sort, order: filter.sort === sort && down() ? "asc" : "desc" });
-}
-
 function names() {
-	const head = el("div", { class: "row", role: "row", "aria-rowindex": 1 });
+	const head = el("div.row", { role: "row", "aria-rowindex": 1 });
 	for (const [name, sort, kind] of COLUMNS) {
 		const cell = el("div", { role: "columnheader", class: kind, "data-sort": sort });
-		if (sort) {
-			const button = el("button", { type: "button" }, name);
-			button.addEventListener("click", () => sortBy(sort));
-			cell.append(button);
-		} else {
-			cell.append(name);
-		}
+		cell.append(sort ? button("", name, () => change({ sort, order: filter.sort === sort && down() ? "asc" : "desc" })) : name);
 		head.append(cell);
 	}
 	return head;
@@ -345,8 +333,8 @@ async function csv() {
 
 // What is asked for: by an id in all times, because nobody knows when it was.
 function questionOf() {
-	const order = { sort: filter.sort, order: filter.order };
-	return filter.find ? `requests?${new URLSearchParams({ since: "all", id: filter.find, ...order, ...(filter.scope === "fleet" && { scope: "fleet" }) })}` : question("requests", order);
+	const sorting = { sort: filter.sort, order: filter.order };
+	return filter.find ? `requests?${new URLSearchParams({ since: "all", id: filter.find, ...sorting, ...(filter.scope === "fleet" && { scope: "fleet" }) })}` : question("requests", sorting);
 }
 
 // Begins at the beginning.
@@ -369,25 +357,19 @@ function begin(focus) {
 }
 
 export function start() {
-	const box = el("div", { id: "requests-list", class: "list", role: "grid", tabindex: "0", "aria-label": "Requests. Arrow keys choose one, Enter opens it." });
-	const search = el("form", { id: "requests-search", class: "field", role: "search" },
+	const box = el("div.list#requests-list", { role: "grid", tabindex: "0", "aria-label": "Requests. Arrow keys choose one, Enter opens it." });
+	const search = el("form.field#requests-search", { role: "search" },
 		el("label", { for: "requests-id", class: "unseen" }, "Id of a request, or its beginning"),
-		el("input", { id: "requests-id", autocomplete: "off", spellcheck: "false", maxlength: "64", placeholder: "Id of a request, or its beginning" }),
+		el("input#requests-id", { autocomplete: "off", spellcheck: "false", maxlength: "64", placeholder: "Id of a request, or its beginning" }),
 		el("button", { type: "submit" }, "Find"));
-	const button = (id, text, act, kind) => {
-		const node = el("button", { type: "button", id, class: kind }, text);
-		node.addEventListener("click", act);
-		return node;
-	};
-	const again_ = button("requests-again", "Try again", again), wide = button("requests-wide", "Show all requests", () =>
-		change({ since: "all", until: "", find: "", ...Object.fromEntries(["model", "route", "project", "client", "member", "status", "code", "gateway"].map((name) => [name, null])) }));
-	$("view-requests").append(el("section", { class: "card wide", "aria-labelledby": "requests-title" },
-		el("div", { class: "head" }, el("h2", { id: "requests-title" }, "Requests"), search,
-			el("div", { class: "tools" }, el("span", { class: "dim", id: "requests-place" }), button("requests-csv", "CSV", csv, "quiet"))),
-		el("p", { class: "dim", id: "requests-note" }),
-		el("div", { class: "notice", id: "requests-failed", "data-level": "bad", hidden: "" }, el("p", {}, el("span")), again_),
-		el("div", { class: "notice", id: "requests-empty", hidden: "" }, el("p"), wide),
-		el("div", { class: "around" }, button("requests-new", "", () => begin(true), "new"), box)));
+	$("view-requests").append(el("section.card.wide", { "aria-labelledby": "requests-title" },
+		el("div.head", el("h2#requests-title", "Requests"), search,
+			el("div.tools", el("span.dim#requests-place"), button(".quiet#requests-csv", "CSV", csv))),
+		el("p.dim#requests-note"),
+		el("div.notice#requests-failed", { "data-level": "bad", hidden: "" }, el("p", el("span")), button("#requests-again", "Try again", again)),
+		el("div.notice#requests-empty", { hidden: "" }, el("p"),
+			button("#requests-wide", "Show all requests", () => change({ find: "", ...everything() }))),
+		el("div.around", button(".new#requests-new", "", () => begin(true)), box)));
 	$("requests-new").hidden = true;
 	list = makeScroller(box, { head: names(), draw, seen: want, open });
 	box.addEventListener("click", (click) => {

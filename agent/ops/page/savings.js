@@ -5,11 +5,11 @@ import { showBudgets } from "./budgets.js";
 import { download } from "./connection.js";
 import { change, filter, limits, narrowed, narrower, periodName, question, WITHOUT } from "./filter.js";
 import { showGateways } from "./gateways.js";
-import { showGroups, startGroups } from "./groups.js";
+import { showGroups } from "./groups.js";
 import { showTime, startTime, whose } from "./over_time.js";
 import { makeReader } from "./reader.js";
-import { $, abs, announce, bar, big, clock, count, countFigure, DAY, dayName, el, exactDollars, figure, FIGURES, fill,
-	fraction, money, moneyFigure, percent, plural, put, short, table, tokensIn, UNITS } from "./figures.js";
+import { $, abs, amount, announce, bar, big, capital, choose, clock, count, counted, countFigure, DAY, dayName, el, exactDollars, figure,
+	FIGURES, fill, fraction, money, moneyFigure, on, percent, plural, put, short, table, tokensIn, UNITS } from "./figures.js";
 
 const WEEKS_AFTER_MS = 45 * DAY; // a longer history is shown by weeks unless a unit was chosen
 const NAMES_SHOWN = 4; // names of models whose requests are in doubt
@@ -34,15 +34,13 @@ function units() {
 function settle() {
 	const fit = units(), { scope } = filter;
 	unit = fit.includes(filter.unit) ? filter.unit : fit[0];
-	$("by-gateway").hidden = scope !== "fleet";
+	$("by").querySelector("[value=gateway]").parentElement.hidden = scope !== "fleet";
 	if (filter.by === "gateway" && scope !== "fleet")
 		filter.by = "model";
-	for (const [name, value] of [["unit", unit], ["by", filter.by]])
-		for (const input of document.getElementsByName(name)) {
-			input.checked = input.value === value;
-			if (name === "unit")
-				input.parentElement.hidden = !fit.includes(input.value);
-		}
+	choose("by", filter.by);
+	choose("unit", unit);
+	for (const input of document.getElementsByName("unit"))
+		input.parentElement.hidden = !fit.includes(input.value);
 	$("split").value = filter.split;
 	$("of").value = filter.of;
 }
@@ -73,8 +71,7 @@ function showReports(read, chosen) {
 	if (some) {
 		// Weeks are made of the same days, so nothing has to be read again.
 		if (filter.since === "all" && unit === "day" && !filter.unit && Date.now() - Date.parse(time.rows[0].day) > WEEKS_AFTER_MS)
-			for (const input of document.getElementsByName("unit"))
-				input.checked = input.value === (unit = "week");
+			choose("unit", unit = "week");
 		showTime(time, unit);
 		showGroups(group);
 		if (fleet)
@@ -94,15 +91,14 @@ function showReports(read, chosen) {
 
 export function start() {
 	for (const name of ["by", "unit"])
-		$(name).addEventListener("change", (event) => change({ [name]: event.target.value }, true));
+		on(name, "change", (event) => change({ [name]: event.target.value }, true));
 	for (const button of document.querySelectorAll("#view-savings [data-csv]"))
 		button.addEventListener("click", () => {
 			const time = button.dataset.csv === "time", by = time ? UNITS[unit].ask : filter.by;
 			download(question("savings", { by, ...(time && filter.split && { split: filter.split }), format: "csv" }), `savings-by-${by}.csv`)
 				.catch((error) => announce(`The file cannot be made: ${error.message}`));
 		});
-	$("print").addEventListener("click", () => window.print());
-	startGroups();
+	on("print", "click", () => window.print());
 	startTime();
 }
 
@@ -126,9 +122,9 @@ export const title = () => (document.body.dataset.ledger === "ok" ? `${$("saved"
 // ---- totals
 
 const KINDS = [
-	["compression", "saved_compression_nanodollars", (t) => `${short(big(t.saved))} tokens removed from the input`],
+	["compression", "saved_compression_nanodollars", (t) => `${short(t.saved)} tokens removed from the input`],
 	["routing", "saved_routing_nanodollars", () => "compared with each route's reference model"],
-	["caching", "saved_cache_nanodollars", (t) => `${short(big(t.cache_read))} tokens read from caches; the extra cost of writing them is subtracted`],
+	["caching", "saved_cache_nanodollars", (t) => `${short(t.cache_read)} tokens read from caches; the extra cost of writing them is subtracted`],
 ];
 // What is said of a figure beside that of the period before.
 function compared(now, before) {
@@ -146,9 +142,9 @@ function showForecast(forecast) {
 		return;
 	}
 	const end = new Date(Date.parse(forecast.until) - 1);
-	moneyFigure($("forecast"), big(forecast.cost_nanodollars));
+	moneyFigure($("forecast"), forecast.cost_nanodollars);
 	put($("forecast-title"), `Forecast for all of ${UNITS.month.name(end.getTime())}`);
-	put($("forecast-note"), `${money(big(forecast.saved_gateway_nanodollars))} ${whose("saved by this gateway")}, if all goes on as in ${
+	put($("forecast-note"), `${money(forecast.saved_gateway_nanodollars)} ${whose("saved by this gateway")}, if all goes on as in ${
 		forecast.from_days > 1 ? `the last ${forecast.from_days} days` : "the last day"}`);
 }
 
@@ -156,7 +152,7 @@ function showTotals(report, time) {
 	const t = report.totals, cost = big(t.cost_nanodollars), saved = big(t.saved_total_nanodollars);
 	const first = Date.parse(report.since ?? time.rows[0]?.[time.by]);
 
-	put($("period-title"), periodName()[0].toUpperCase() + periodName().slice(1) + (filter.scope === "fleet" ? ", of the fleet" : ""));
+	put($("period-title"), capital(periodName()) + (filter.scope === "fleet" ? ", of the fleet" : ""));
 	put($("saved-title"), `Saved ${periodName()}${filter.scope === "fleet" ? " by the fleet" : ""}`);
 	moneyFigure($("saved"), saved).dataset.sign = saved < 0n ? "-" : "";
 	const share = percent(saved, cost + saved);
@@ -175,8 +171,8 @@ function showTotals(report, time) {
 	put($("filter-note"), [report.requests_since ? `With a filter, requests before ${report.requests_since.slice(0, 16).replace("T", ", ")} are missing, because the ledger no longer has their labels.` : null,
 		big(report.not_told_apart) ? `${plural(report.not_told_apart, "request")} of this period can be missing here, because that day had too many combinations of labels to keep them all.` : null].filter(Boolean).join(" "));
 
-	const values = KINDS.map(([, name]) => big(t[name]));
-	const gain = values.reduce((most, v) => (v > most ? v : most), 0n), loss = values.reduce((most, v) => (-v > most ? -v : most), 0n);
+	const values = KINDS.map(([, name]) => big(t[name])), most = (list) => list.reduce((top, v) => (v > top ? v : top), 0n);
+	const gain = most(values), loss = most(values.map((v) => -v));
 	const zero = fraction(loss, gain + loss);
 	fill($("kinds"), [...values, t.saved, t.cache_read].join(), () => KINDS.map(([name, , why], at) => {
 		const v = values[at], long = fraction(abs(v), gain + loss), drawn = bar(long, name, v < 0n ? zero - long : zero);
@@ -185,30 +181,30 @@ function showTotals(report, time) {
 			line.style.left = `calc(${zero * 100}% - 1px)`;
 			drawn.append(line);
 		}
-		return el("li", { "data-kind": name }, el("span", {}, name[0].toUpperCase() + name.slice(1)), drawn,
-			moneyFigure(el("span", { class: v < 0n ? "amount loss" : "amount" }), v),
-			el("span", { class: "why dim" }, why(t)));
+		return el("li", { "data-kind": name }, el("span", capital(name)), drawn,
+			amount(v, { class: v < 0n ? "amount loss" : "amount" }),
+			el("span.why.dim", why(t)));
 	}));
 
-	countFigure($("requests"), big(t.requests));
-	put($("requests-note"), `${count(big(t.refused))} refused, ${count(big(t.failed))} failed`);
+	countFigure($("requests"), t.requests);
+	put($("requests-note"), `${count(t.refused)} refused, ${count(t.failed)} failed`);
 	figure($("tokens-in"), tokensIn(t), short(tokensIn(t)), count(tokensIn(t)));
 	put($("tokens-in-note"), tokensIn(t) ? `${percent(big(t.cache_read), tokensIn(t))} from caches` : "");
-	figure($("tokens-out"), big(t.output), short(big(t.output)), count(big(t.output)));
+	figure($("tokens-out"), big(t.output), short(t.output), count(t.output));
 	put($("tokens-out-note"), big(t.estimated_output) ? `${short(big(t.output) - big(t.estimated_output))} without estimates` : "");
 	showTrust(report);
 
 	fill($("exact").querySelector("tbody"), filter.scope + JSON.stringify(t), () => FIGURES.map(([name, label]) => {
 		const isMoney = name.endsWith("_nanodollars"), value = big(t[name]);
-		return el("tr", {}, el("th", { scope: "row" }, whose(label)),
-			figure(el("td", { class: "n", "data-exact": name }), value, isMoney ? exactDollars(value) : count(value), ""));
+		return el("tr", el("th", { scope: "row" }, whose(label)),
+			figure(el("td.n", { "data-exact": name }), value, isMoney ? exactDollars(value) : count(value), ""));
 	}));
 }
 
 // The first names of a list of models; a click narrows.
 function namesOf(models) {
 	const names = models.slice(0, NAMES_SHOWN).flatMap((one, at) => [at ? ", " : "", narrower("model", one.model)]);
-	return el("span", {}, " (", ...names, models.length > NAMES_SHOWN ? `, and ${models.length - NAMES_SHOWN} more)` : ")");
+	return el("span", " (", ...names, models.length > NAMES_SHOWN ? `, and ${models.length - NAMES_SHOWN} more)` : ")");
 }
 
 // Names the models and clients whose streams do not ask for their usage.
@@ -217,8 +213,8 @@ function showUntold(report) {
 		...report.untold_clients.map((one) => ["client", one.client || WITHOUT.client, one.requests])];
 	$("untold").hidden = !rows.length;
 	fill($("untold-table"), JSON.stringify(rows), () => table("Streams without usage, by model and by client",
-		[{ name: "Name" }, { name: "What" }, { name: "Streams", class: "n" }],
-		rows.map(([what, name, n]) => [el("span", { class: "name" }, name), what, countFigure(el("span"), big(n))])));
+		["Name", "What", "#Streams"],
+		rows.map(([what, name, n]) => [el("span.name", name), what, counted(n)])));
 }
 
 // What the upstreams reported, and what is estimated, partial, unknown or unpriced.
@@ -226,12 +222,12 @@ function showTrust(report) {
 	const t = report.totals, without = report.without_estimates, parts = [];
 	const cost = big(t.cost_nanodollars), estimated = big(t.estimated_cost_nanodollars);
 	const add = (key, name, ...text) => parts.push(el("li", { "data-trust": key },
-		el("i", { class: "key", "data-key": key, "aria-hidden": "true" }), el("span", {}, el("strong", {}, name), ...text)));
+		el("i.key", { "data-key": key, "aria-hidden": "true" }), el("span", el("strong", name), ...text)));
 
-	add("reported", "Without estimates", `: ${plural(without.requests, "request")}, ${money(big(without.cost_nanodollars))}`);
+	add("reported", "Without estimates", `: ${plural(without.requests, "request")}, ${money(without.cost_nanodollars)}`);
 	if (big(t.estimated_requests))
 		add("estimated", "Estimated", `: ${plural(t.estimated_requests, "request")}, ` +
-			`${short(big(t.estimated_output))} tokens out, ${money(estimated)} of the cost, ${money(big(t.estimated_saved_total_nanodollars))} ` +
+			`${short(t.estimated_output)} tokens out, ${money(estimated)} of the cost, ${money(t.estimated_saved_total_nanodollars)} ` +
 			"of what was saved: streams that did not report their usage");
 	if (big(t.untold_requests))
 		add("untold", "Without usage", `: ${plural(t.untold_requests, "stream")}, because the request did not ask for usage`, namesOf(report.untold_models));
@@ -244,7 +240,7 @@ function showTrust(report) {
 		add("partly", "Partly priced", `: ${plural(t.partly_priced_requests, "request")} whose cost is rough`, namesOf(report.partly_priced_models));
 	if (big(t.unpriced_requests))
 		add("unpriced", "Unpriced", `: ${plural(t.unpriced_requests, "request")}, ` +
-			`${short(big(t.unpriced_tokens))} tokens, not part of any dollar figure`, namesOf(report.unpriced_models));
+			`${short(t.unpriced_tokens)} tokens, not part of any dollar figure`, namesOf(report.unpriced_models));
 	$("price").hidden = !big(t.unpriced_requests) && !big(t.partly_priced_requests);
 	fill($("trust-list"), parts.map((part) => part.textContent).join("\n"), () => parts);
 	showUntold(report);

@@ -10,12 +10,12 @@ const SETTLE_MS = 150;   // without scrolling, before the scroll bar is put wher
 // `head`: the row of names. draw(node, index) fills a row; seen(first, last) is told what is seen after each change; open(index): Enter was pressed.
 // The rows' place and the active row are kept while the list is hidden.
 export function makeScroller(box, { head, draw, seen, open }) {
-	const stage = el("div", { class: "stage", role: "rowgroup" }), space = el("div", { class: "space", role: "presentation" }, stage), nodes = new Map();
+	const stage = el("div.stage", { role: "rowgroup" }), space = el("div.space", { role: "presentation" }, stage), nodes = new Map();
 	let length = 0, at = 0, active = 0; // `at`: rows above the upper edge, with a fraction
 	let row = 1, view = 0, tall = 0;    // heights in pixels: of a row, of what is seen, of the whole
 	let last = 0, settling = null;
 
-	box.append(el("div", { class: "names", role: "rowgroup" }, head), space);
+	box.append(el("div.names", { role: "rowgroup" }, head), space);
 
 	const most = () => Math.max(0, length - view / row);
 	const bounded = (place) => Math.min(Math.max(place, 0), most());
@@ -68,7 +68,7 @@ export function makeScroller(box, { head, draw, seen, open }) {
 		for (let index = first; index < end; index++) {
 			let node = nodes.get(index);
 			if (!node) {
-				node = el("div", { class: "row", role: "row", id: `row-${index}`, "aria-rowindex": index + 2 });
+				node = el("div.row", { role: "row", id: `row-${index}`, "aria-rowindex": index + 2 });
 				nodes.set(index, node);
 			}
 			if ((before ? before.nextSibling : stage.firstChild) !== node)

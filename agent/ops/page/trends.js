@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // Requests, errors and times over time: bars and curves, and a table of the same figures.
-import { $, big, count, countFigure, el, fill, put, table, UNITS } from "./figures.js";
-import { filter, narrower, narrowTime } from "./filter.js";
-import { barChart, css, drawn, paintAxes, painter, SERIES, ticks } from "./plots.js";
+import { $, big, capital, count, counted, countFigure, el, fill, on, order, put, table, UNITS } from "./figures.js";
+import { narrower, narrowTime } from "./filter.js";
+import { barChart, bucketName, css, drawn, paintAxes, painter, SERIES, ticks, timeChart } from "./plots.js";
 import { duration } from "./upstreams.js";
 
 const BUCKETS_FILLED = 2000; // with more, those without a request are left out
@@ -28,19 +28,7 @@ const pick = (bucket) => narrowTime(bucket.at, bucket.end);
 // A chart of p50, p95 and p99. The part of a curve that leads to a bucket that is not over yet has gaps.
 function curveChart(id) {
 	let buckets = [];
-	const chart = drawn && new Chart($(id), {
-		type: "line",
-		data: { labels: [], datasets: CURVES.map(([label]) => ({ label, data: [] })) },
-		options: {
-			animation: false, responsive: true, maintainAspectRatio: false, interaction: { mode: "index", intersect: false },
-			onClick: (_, [at]) => at && pick(buckets[at.index]),
-			scales: {
-				x: { grid: { display: false }, ticks: { maxRotation: 0, autoSkipPadding: 16 } },
-				y: { beginAtZero: true, border: { display: false }, ticks: { maxTicksLimit: 6, callback: (ms) => duration(ms) } },
-			},
-			plugins: { legend: { display: false }, tooltip: { callbacks: { label: (item) => `${item.dataset.label}: ${duration(item.raw)}` } } },
-		},
-	});
+	const chart = timeChart(id, "line", duration, (at) => pick(buckets[at]), (item) => duration(item.raw));
 	const paint = painter(() => {
 		chart.data.datasets.forEach((set, at) => {
 			const [, color, dash] = CURVES[at];
@@ -53,8 +41,8 @@ function curveChart(id) {
 		buckets = shown;
 		if (!drawn)
 			return;
-		chart.data.labels = buckets.map((one) => one.name + (one.open ? ", so far" : ""));
-		CURVES.forEach(([name], at) => (chart.data.datasets[at].data = buckets.map((one) => one[of]?.[name] ?? null)));
+		chart.data.labels = buckets.map(bucketName);
+		chart.data.datasets = CURVES.map(([label]) => ({ label, data: buckets.map((one) => one[of]?.[label] ?? null) }));
 		paint();
 	};
 }
@@ -67,16 +55,16 @@ function byUpstream(savings, unit, buckets) {
 		sums.set(label, (sums.get(label) ?? 0n) + n);
 		of.set(key(Date.parse(row[unit]), label), n);
 	}
-	return [...sums].filter(([, n]) => n).sort((a, b) => (b[1] > a[1] ? 1 : -1)).map(([label], at) => ({ label: label || "no upstream", color: SERIES[at], scale: 1,
+	return [...sums].filter(([, n]) => n).sort((a, b) => order(b[1], a[1])).map(([label], at) => ({ label: label || "no upstream", color: SERIES[at], scale: 1,
 		value: (b) => of.get(key(b.at, label)) ?? 0n }));
 }
 
 function legend(id, sets, open) {
 	fill($(id), JSON.stringify([sets.map((set) => set.label), open]), () => [...sets, open && { label: "striped: not over yet", key: "open" }].filter(Boolean).map((set) => {
-		const key = el("i", { class: "key", "data-key": set.key, "aria-hidden": "true" });
+		const key = el("i.key", { "data-key": set.key, "aria-hidden": "true" });
 		if (set.color)
 			key.style.background = `var(--${set.color})`;
-		return el("li", {}, key, set.status ? narrower("status", set.status, set.label) : set.label);
+		return el("li", key, set.status ? narrower("status", set.status, set.label) : set.label);
 	}));
 }
 
@@ -84,10 +72,9 @@ function showTable(buckets, signature) {
 	if (!$("trend-table").open)
 		return;
 	fill($("trend-rows"), signature, () => table(`By ${data.unit}, newest first`,
-		[{ name: data.unit[0].toUpperCase() + data.unit.slice(1) }, ...["Requests", "Refused", "Failed", ...CLASSES.map(([name]) => word(name)), "First byte p50, p95, p99", "Whole answer p50, p95, p99"]
-			.map((name) => ({ name, class: "n" }))],
-		buckets.filter((one) => one.requests).reverse().map((one) => [one.name + (one.open ? ", so far" : ""),
-			...["requests", "refused", "failed"].map((name) => countFigure(el("span"), big(one[name]))), ...CLASSES.map(([name]) => countFigure(el("span"), big(one.status[name]))),
+		[capital(data.unit), "#Requests", "#Refused", "#Failed", ...CLASSES.map(([name]) => `#${word(name)}`), "#First byte p50, p95, p99", "#Whole answer p50, p95, p99"],
+		buckets.filter((one) => one.requests).reverse().map((one) => [bucketName(one),
+			...["requests", "refused", "failed"].map((name) => counted(one[name])), ...CLASSES.map(([name]) => counted(one.status[name])),
 			...Object.values(PANES).map((of) => el("span", { "data-ms": JSON.stringify(one[of]) }, CURVES.map(([name]) => duration(one[of][name])).join(", ")))]), true));
 }
 
@@ -100,7 +87,7 @@ export function showTrends(operation) {
 	const sets = CLASSES.filter(([name]) => big(totals.status[name])).map(([name, color]) => ({ label: word(name), status: name, color, scale: 1, value: (b) => big(b.status?.[name]) }));
 	const wrong = errors ? byUpstream(errors, unit, buckets) : sets.filter((set) => !["2xx", "3xx"].includes(set.status));
 	for (const [id, value] of [["total-requests", totals.requests], ["total-failed", totals.failed], ["total-refused", totals.refused]])
-		countFigure($(id), big(value));
+		countFigure($(id), value);
 	for (const [pane, of] of Object.entries(PANES))
 		put($(`total-${pane}`), CURVES.map(([name]) => duration(totals[of][name])).join(", "));
 	const signature = JSON.stringify([buckets, errors?.rows], (_, v) => (typeof v === "bigint" ? String(v) : v));
@@ -117,7 +104,7 @@ export function showTrends(operation) {
 	const most = (value) => buckets.reduce((top, one) => (value(one) > value(top) ? one : top), buckets[0]), busiest = most((one) => Number(one.requests ?? 0));
 	const worst = most((one) => wrong.reduce((sum, set) => sum + Number(set.value(one)), 0)), slow = (of) => most((one) => one[of]?.p95 ?? -1);
 	const label = (id, text) => $(id).setAttribute("aria-label", `${text} The table below has all figures.`);
-	label("classes", `Requests by ${unit} and class of status. Most ${count(big(busiest.requests))}, ${busiest.name}.`);
+	label("classes", `Requests by ${unit} and class of status. Most ${count(busiest.requests)}, ${busiest.name}.`);
 	label("errors-chart", wrong.length ? `Errors by ${unit}. Most in ${worst.name}.` : "No errors in this period.");
 	label("first-byte", `Time to the first byte by ${unit}. Highest p95 ${duration(slow("first_byte_ms").first_byte_ms?.p95)}, ${slow("first_byte_ms").name}.`);
 	label("whole", `Time to the end of the answer by ${unit}. Highest p95 ${duration(slow("whole_ms").whole_ms?.p95)}, ${slow("whole_ms").name}.`);
@@ -125,5 +112,5 @@ export function showTrends(operation) {
 }
 
 export function startTrends() {
-	$("trend-table").addEventListener("toggle", () => data && showTrends(data));
+	on("trend-table", "toggle", () => data && showTrends(data));
 }

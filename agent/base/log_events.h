@@ -177,7 +177,7 @@ EVENT(ship_epoch, WARN, "epoch position",
       "none counts twice.",
       "Nothing, if a ledger was restored. If not: another host ships a copy of this ledger, which needs a UUID of its own.")
 EVENT(ship_rejected, ERROR, "id problem",
-      "PostgreSQL refuses this row for what is in it. It stands in the table `spoa_llm.rejected`, and the rows after it are sent.",
+      "PostgreSQL refuses this row for its values. It is noted in the table `spoa_llm.rejected`, and the rows after it are sent.",
       "Report it: this should not happen. `spoa-llm fleet resend` sends the row again.")
 EVENT(ship_drift, WARN, "gateways routes clients",
       "Of the other `gateways` of the fleet, `routes` have other routes than this gateway, and `clients` have other clients.",
@@ -193,8 +193,8 @@ EVENT(otlp_refused, ERROR, "problem",
       "The OpenTelemetry collector does not let this gateway in, or a setting is wrong. `ship` goes on trying, and no span is dropped.",
       "`problem` says what to look at.")
 EVENT(otlp_dropped, ERROR, "spans from_sequence to_sequence problem",
-      "The OpenTelemetry collector takes these spans at no time, so they were dropped. They are among the rows of the ledger with these sequences, which stay.",
-      "Look at the collector's own log. A collector that answers 413 takes requests of less than one span.")
+      "The OpenTelemetry collector would never take these spans, so they were dropped. They are of rows of the ledger with these sequences; the rows stay.",
+      "Look at the collector's own log. If it answers 413, its limit for a request is less than one span: raise it.")
 EVENT(otlp_removed, ERROR, "spans",
       "Retention removed the rows of so many requests, or a few more, before the OpenTelemetry collector could get them. Their sums stay in the ledger.",
       "Look at what event=otlp_waits or event=otlp_refused says of the collector; until it is there again, a longer retention_days keeps rows for it.")
@@ -411,10 +411,10 @@ EVENT(budgets_anew, WARN, "problem",
       " what was spent is read from the ledger, and what was reserved for requests in flight is not known any more.",
       "")
 EVENT(budgets_alone, WARN, "gateways problem",
-      "What other gateways of the fleet spend is not known any more. Of what was left of each budget this gateway takes one part in `gateways`, the number that was seen last, until it is known again.",
+      "This gateway does not hear any more what the other gateways of the fleet spend. Until it hears that again, it spends no more than its share: what was left of each budget, divided by `gateways`, the number of gateways that were seen last.",
       "See that `spoa-llm ship` runs, and that it reaches PostgreSQL.")
 EVENT(budgets_together, INFO, "gateways",
-      "What other gateways of the fleet spend is known again, after `budgets_alone`.",
+      "This gateway hears again what the other gateways of the fleet spend, after `budgets_alone`.",
       "")
 EVENT(budget_spent, WARN, "of name percent",
       "The client or project `name` has spent `percent`, 80 or 100, of the budget of its period; 100 also if a request was"

@@ -91,7 +91,7 @@ typedef struct account_view {
 	int64_t first_day, next_day; /* of the period, and of the following one */
 	int64_t nano;                /* the budget; BUDGET_NO_LIMIT */
 	int64_t spent, charged, reserved;
-	int64_t elsewhere;                  /* what other gateways spent in the period, by the last word of the fleet */
+	int64_t elsewhere;                  /* what other gateways spent in the period, by the shipper's last message */
 	int64_t withheld;                   /* while this gateway is alone: what is left to the others */
 	int64_t refused_s;                  /* when a request was refused last, seconds since 1970; 0: none was */
 	budget_result why;                  /* why that request was refused */

@@ -35,7 +35,7 @@ typedef struct account {
 	/* And keeper and listener this one. */
 	uint64_t key[2];      /* the hash of kind and name; set before the index has the account, and never changed */
 	_Atomic int64_t nano; /* what budget_account_rules() said */
-	_Atomic int64_t told; /* what others spent by the last word of the fleet, in the period of `others_until` */
+	_Atomic int64_t told; /* what others spent by the shipper's last message, in the period of `others_until` */
 	_Atomic uint32_t kind;
 	_Atomic uint32_t pass;                      /* the pass in which it was told last */
 	_Atomic uint32_t changed;                   /* 1: `told` has changed since budget_fleet_changed() */
@@ -83,9 +83,10 @@ typedef struct region {
 	char unused[24];
 	_Atomic uint32_t accounts_used;
 	char unused2[4];
-	_Atomic uint64_t charged;  /* requests; the keeper's */
-	_Atomic uint32_t gateways; /* of the fleet, this one included, by the last word of it; 0: there is no fleet */
-	_Atomic uint32_t alone;    /* 0: what others spent is known; else the gateways that share what was left */
+	_Atomic uint64_t charged; /* requests; the keeper's */
+	_Atomic uint32_t
+		gateways; /* of the fleet, this one included, by the shipper's last message; 0: there is no fleet */
+	_Atomic uint32_t alone; /* 0: what others spent is known; else the gateways that share what was left */
 	char unused3[40];
 	_Atomic uint32_t index[INDEX]; /* by the hash of kind and name: 1 + the account's number; 0: free */
 	account accounts[BUDGET_ACCOUNTS];

@@ -207,7 +207,7 @@ account_view budget_account_view(const budget *b, uint32_t at, int64_t wall_ms)
 	if (atomic_load_explicit(&a->others_until, ACQUIRE) > period_day(wall_ms))
 		v.elsewhere = atomic_load_explicit(&a->told, RELAXED);
 	v.withheld = others_of(b->r, a, v.nano, period_day(wall_ms)) - v.elsewhere;
-	if (v.withheld < 0) /* the word of the fleet has come in between */
+	if (v.withheld < 0) /* a message of the shipper has come in between */
 		v.withheld = 0;
 	return v;
 }

@@ -43,13 +43,13 @@ static bool read_said(slice datagram, said *s)
 enum { KIND_PROJECT = 3, KIND_CLIENT = 4 }; /* as in the table `spending` */
 
 /* What {"kind":"spent",...} says, but for its accounts. */
-typedef struct word {
+typedef struct spent_message {
 	slice accounts;
 	int64_t pass, day, gateways;
 	bool first, last;
-} word;
+} spent_message;
 
-static bool read_word(slice datagram, word *w)
+static bool read_spent(slice datagram, spent_message *w)
 {
 	char kind[16] = "";
 	json_iter it;
@@ -57,7 +57,7 @@ static bool read_word(slice datagram, word *w)
 	json_step step = JSON_BAD;
 	bool ok = true;
 
-	*w = (word){ .pass = -1 };
+	*w = (spent_message){ .pass = -1 };
 	json_iter_init(&it, datagram);
 	while (ok && (step = json_next(&it, &m)) == JSON_MEMBER) {
 		if (json_key_is(m.key, SLICE("kind")))
@@ -103,9 +103,9 @@ static bool read_account(slice array, spending_elsewhere *a)
 	return ok && i == 5;
 }
 
-/* Takes what others spent. A pass counts if all of its words have come: no word is lost on the way, but this process
- * may have begun in the middle. */
-static void take_word(shipping *s, const word *w)
+/* Takes what others spent. A pass counts if all of its messages have come: no message is lost on the way, but this
+ * process may have begun in the middle. */
+static void take_spent(shipping *s, const spent_message *w)
 {
 	spending_elsewhere a;
 	json_iter it;
@@ -142,7 +142,8 @@ static void look_at_budgets(shipping *s)
 	pthread_mutex_unlock(&s->lock);
 	if (to && (away || silent) && (gateways = spending_alone(to)) > 0)
 		log_event(budgets_alone, LOG_I("gateways", gateways),
-			  LOG_C("problem", away ? "PostgreSQL is away" : "the shipper does not tell it"));
+			  LOG_C("problem",
+				away ? "PostgreSQL is away" : "`spoa-llm ship` does not tell what others spend"));
 }
 
 void shipping_keep(shipping *s, spending *to)
@@ -165,11 +166,11 @@ void shipping_deinit(shipping *s)
 
 void shipping_take(shipping *s, slice datagram, ledger *l)
 {
-	word w;
+	spent_message w;
 	said now;
 
-	if (read_word(datagram, &w))
-		take_word(s, &w);
+	if (read_spent(datagram, &w))
+		take_spent(s, &w);
 	if (!read_said(datagram, &now))
 		return;
 	pthread_mutex_lock(&s->lock);

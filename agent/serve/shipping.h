@@ -26,12 +26,12 @@ typedef struct shipping {
 	spending *spending;         /* NULL: there are no budgets */
 	int64_t told_ms;            /* monotonic: when what others spend was told last; 0: not yet */
 	bool told_since;            /* since the last report, `last` */
-	int64_t pass;               /* whose words have come since its first one; -1: of none */
+	int64_t pass;               /* whose messages have come since its first one; -1: of none */
 } shipping;
 
 void shipping_init(shipping *s);
 void shipping_deinit(shipping *s);
-/* Has `to` told what others spend, from the next word on. `to` lives until shipping_deinit(). */
+/* Has `to` told what others spend, from the next message on. `to` lives until shipping_deinit(). */
 void shipping_keep(shipping *s, spending *to);
 /* Takes in what a shipper says, and tells the ledger up to where its rows were shipped. Anything else is left alone. */
 void shipping_take(shipping *s, slice datagram, ledger *l);

@@ -17,7 +17,7 @@
 typedef enum pq_result {
 	PQ_OK,
 	PQ_LOST,    /* no server answers, or the connection broke or took too long: open another one later */
-	PQ_REFUSED, /* the server does not let this role in: a person has to look at it */
+	PQ_REFUSED, /* the server does not let this role in, or is not the one of the URI: a person has to look at it */
 	PQ_FAILED,  /* the server refuses the statement: pq_sqlstate() tells why */
 	PQ_STOPPED, /* `stop_fd` can be read */
 	PQ_SETTING, /* the URI, the password's file or libpq cannot be used */

@@ -134,7 +134,7 @@ static pq_result drive(connecting *k, int64_t deadline)
 	if (next == PGRES_POLLING_OK && pq_lib.PQsetnonblocking(c->conn, 1) == 0)
 		return PQ_OK;
 	const char *text = pq_lib.PQerrorMessage(c->conn), *todo = tls_todo(text);
-	bool refused = is_refusal(text, &todo);
+	bool refused = is_refusal(text, &todo) || todo;
 	if (pq_lib.PQconnectionNeedsPassword(c->conn)) {
 		refused = true;
 		todo = "fleet_password_file names the file with the password of this role";

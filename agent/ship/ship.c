@@ -25,8 +25,8 @@
 #endif
 
 enum {
-	LAST_S = 2,         /* that the thread has to end */
-	WORD_WAIT_MS = 100, /* for an agent that has not read the words before */
+	LAST_S = 2,            /* that the thread has to end */
+	MESSAGE_WAIT_MS = 100, /* for an agent that has not read the messages before */
 };
 
 typedef struct ship {
@@ -119,9 +119,9 @@ static void on_status(void *ctx, const ship_status *st)
 	pthread_mutex_unlock(&s->lock);
 }
 
-static bool on_word(void *ctx, slice word)
+static bool on_message(void *ctx, slice message)
 {
-	return send_to_agent(ctx, word, WORD_WAIT_MS);
+	return send_to_agent(ctx, message, MESSAGE_WAIT_MS);
 }
 
 static void *ship_main(void *arg)
@@ -137,7 +137,7 @@ static void *ship_main(void *arg)
 			    .stop_fd = s->stop_fd },
 		.stop_fd = s->stop_fd,
 		.tell = on_status,
-		.say = on_word,
+		.say = on_message,
 		.ctx = s,
 	};
 	err e = { 0 };

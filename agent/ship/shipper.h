@@ -43,8 +43,8 @@ typedef struct shipper_settings {
 	int stop_fd; /* readable: the shipper has to end */
 	/* Is told when the status has changed, and once a second. */
 	void (*tell)(void *ctx, const ship_status *status);
-	/* Sends `word` to the agent. False: the agent does not take it now. */
-	bool (*say)(void *ctx, slice word);
+	/* Sends `message` to the agent. False: the agent does not take it now. */
+	bool (*say)(void *ctx, slice message);
 	void *ctx;
 } shipper_settings;
 

@@ -289,11 +289,11 @@ pq_result spent_exchange(spent *s, pq *c, const char *no, store *db, int64_t now
 
 /* ---- the agent */
 
-/* Writes one word, with as many accounts from `s->next` on, and before `end`, as it has room for. Returns its length,
- * and sets `*next` to the first account that is not in it. */
-static size_t write_word(const spent *s, size_t end, char out[SPENT_WORD_MAX], size_t *next)
+/* Writes one message, with as many accounts from `s->next` on, and before `end`, as it has room for. Returns its
+ * length, and sets `*next` to the first account that is not in it. */
+static size_t write_message(const spent *s, size_t end, char out[SPENT_MESSAGE_MAX], size_t *next)
 {
-	FILE *f = fmemopen(out, SPENT_WORD_MAX, "w");
+	FILE *f = fmemopen(out, SPENT_MESSAGE_MAX, "w");
 	long len = 0;
 
 	if (!f)
@@ -305,7 +305,7 @@ static size_t write_word(const spent *s, size_t end, char out[SPENT_WORD_MAX], s
 	/* An account has a name of at most RECORD_LABEL_MAX bytes, each of them six if it is escaped, and three sums.
 	 */
 	size_t at = s->next;
-	for (; at < end && ftell(f) < SPENT_WORD_MAX - 6 * RECORD_LABEL_MAX - 128; at++) {
+	for (; at < end && ftell(f) < SPENT_MESSAGE_MAX - 6 * RECORD_LABEL_MAX - 128; at++) {
 		const spent_account *a = &s->items[at];
 		fprintf(f, "%s[%d,", at > s->next ? "," : "", a->project ? PROJECT : CLIENT);
 		json_write_text(f, a->name);
@@ -317,9 +317,9 @@ static size_t write_word(const spent *s, size_t end, char out[SPENT_WORD_MAX], s
 	return fclose(f) == 0 && len > 0 ? (size_t)len : 0;
 }
 
-void spent_tell(spent *s, bool (*say)(void *ctx, slice word), void *ctx)
+void spent_tell(spent *s, bool (*say)(void *ctx, slice message), void *ctx)
 {
-	char word[SPENT_WORD_MAX];
+	char message[SPENT_MESSAGE_MAX];
 	size_t end = s->count - s->next > SPENT_TOLD ? s->next + SPENT_TOLD : s->count, next;
 
 	if (!s->read)
@@ -327,8 +327,8 @@ void spent_tell(spent *s, bool (*say)(void *ctx, slice word), void *ctx)
 	do {
 		if (s->next == 0)
 			s->pass++;
-		size_t len = write_word(s, end, word, &next);
-		if (len == 0 || !say(ctx, slice_of(word, len)))
+		size_t len = write_message(s, end, message, &next);
+		if (len == 0 || !say(ctx, slice_of(message, len)))
 			break;
 		s->next = next;
 	} while (s->next < end);

@@ -2,7 +2,7 @@
  *
  * The budgets of a fleet: tells PostgreSQL what clients and projects spent on this gateway, reads from there what they
  * spent on the others, and tells that to the agent. All of it is absolute sums, so that whatever is lost is mended by
- * the next word. */
+ * the next message. */
 #ifndef SHIP_SPENT_H
 #define SHIP_SPENT_H
 
@@ -13,7 +13,7 @@
 enum {
 	SPENT_EVERY_MS = 1000,
 	SPENT_TOLD = 20000, /* accounts that the agent is told at a time; if there are more, it takes several turns */
-	SPENT_WORD_MAX = 16000, /* bytes of a datagram to the agent, which takes up to LOGSOCK_LINE_MAX */
+	SPENT_MESSAGE_MAX = 16000, /* bytes of a datagram to the agent, which takes up to LOGSOCK_LINE_MAX */
 };
 
 /* What an account spent on the other gateways, in the periods of spent.day, by period_kind. */
@@ -51,8 +51,8 @@ void spent_begin(spent *s);
 /* Tells PostgreSQL what was spent on this gateway, number `no`, since the last call, and reads what was spent on the
  * others. */
 MUST_CHECK pq_result spent_exchange(spent *s, pq *c, const char *no, store *db, int64_t now_ms, err *e);
-/* Has `say` tell the agent what others spent: SPENT_TOLD accounts, in words that have no more bytes than
- * SPENT_WORD_MAX, and at least one; the next call goes on where `say` returned false. */
-void spent_tell(spent *s, bool (*say)(void *ctx, slice word), void *ctx);
+/* Has `say` tell the agent what others spent: SPENT_TOLD accounts, in messages that have no more bytes than
+ * SPENT_MESSAGE_MAX, and at least one; the next call goes on where `say` returned false. */
+void spent_tell(spent *s, bool (*say)(void *ctx, slice message), void *ctx);
 
 #endif

@@ -363,10 +363,10 @@ def test_tls(work):
 
         assert ask(host="localhost", hostaddr="127.0.0.1", sslmode="verify-full", sslrootcert=authority.ca).code == 0
         done = ask(host="elsewhere.test", hostaddr="127.0.0.1", sslrootcert=authority.ca)
-        assert done.code == 75 and "does not match host name" in done.err and "HOST is to be a name in it" in done.err, done
+        assert done.code == 77 and "does not match host name" in done.err and "HOST is to be a name in it" in done.err, done
         assert ask(host="elsewhere.test", hostaddr="127.0.0.1", sslrootcert=authority.ca, sslmode="verify-ca").code == 0
         done = ask(host="localhost", hostaddr="127.0.0.1", sslmode="verify-full")    # the system's authorities do not know it
-        assert done.code == 75 and "certificate" in done.err and "; sslrootcert=FILE in fleet_uri" in done.err, done
+        assert done.code == 77 and "certificate" in done.err and "; sslrootcert=FILE in fleet_uri" in done.err, done
         done = ask(host="elsewhere.test", hostaddr="127.0.0.1", sslmode="require", sslrootcert=authority.ca)
         assert done.code == 78 and "sslmode=require" in done.err, done
 

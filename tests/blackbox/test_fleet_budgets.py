@@ -377,21 +377,21 @@ def test_what_changed_is_read_without_the_rest(fleet):
     assert ask(3) == ({"client-%d" % n: 27 for n in range(77, 4001, 100)}, 0)
 
 
-def test_words_that_are_none(three):
-    """Whoever may write to the socket is believed, but nothing that is no word of a shipper does any harm."""
+def test_messages_that_are_none(three):
+    """Whoever may write to the socket is believed, but nothing that is no message of a shipper does any harm."""
     a = three[0]
     [address] = a.settings["fleet_listen"] if isinstance(a.settings["fleet_listen"], list) else [a.settings["fleet_listen"]]
     day = int(time.time() // 86400)
     good = {"v": 1, "kind": "spent", "pass": 7, "first": True, "day": day, "gateways": 3, "spent": [[4, "alice", 1, 2, 3]], "last": True}
-    words = [b"", b"{", b"[]", b"\xff" * 9000, b'{"kind":"spent"}', json.dumps(good).encode()[:-5]]
-    words += [json.dumps(dict(good, **odd)).encode() for odd in (
+    messages = [b"", b"{", b"[]", b"\xff" * 9000, b'{"kind":"spent"}', json.dumps(good).encode()[:-5]]
+    messages += [json.dumps(dict(good, **odd)).encode() for odd in (
         {"day": -1}, {"day": 1 << 62}, {"pass": -1}, {"pass": 1 << 40}, {"gateways": 0}, {"gateways": 1 << 40}, {"spent": {}}, {"spent": 1},
         {"spent": [1, [], [4], [4, "alice"], [4, 1, 1, 1, 1], [9, "alice", 1, 1, 1], [4, "x" * 500, 1, 1, 1], [4, "alice", 1.5, 1, 1], [4, "alice", 1, 1, 1, 1]]})]
     three[0].shipper.end()
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
         sock.connect(address.split("@", 1)[1])
-        for word in words:
-            sock.send(word)
+        for message in messages:
+            sock.send(message)
         sock.send(json.dumps(dict(good, spent=[[4, "alice", 33 * CENT, 2, 3]])).encode())
     wait_for([a], "alice", [33])
     assert a.spend("alice", 60) and not a.spend("alice", 30)

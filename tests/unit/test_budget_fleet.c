@@ -186,7 +186,7 @@ static void what_was_noted_is_not_divided_again(void)
 	CHECK(room(b, c, 1000, PERIOD_DAY, NOON) == 333);
 	budget_fleet_seed(b, c, &(budget_noted){ DAY + 1, 400, 0 }, NOON);
 	CHECK(room(b, c, 1000, PERIOD_DAY, NOON) == 200);
-	/* The word of the fleet takes the place of both. */
+	/* A message of the shipper takes the place of both. */
 	told(b, "a", 100, 1, NOON);
 	budget_fleet_whole(b, 1, 3);
 	CHECK(room(b, a, 1000, PERIOD_DAY, NOON) == 650 && room(b, c, 1000, PERIOD_DAY, NOON) == 1000);

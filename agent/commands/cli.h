@@ -61,7 +61,7 @@ typedef struct ledger_request {
 	bool gaps;
 	bool replace, dry_run;
 	bool fleet; /* of all gateways */
-	bool follow, check;
+	bool follow, check, compare;
 	const char *last; /* how many */
 	bool reader, yes;
 } ledger_request;

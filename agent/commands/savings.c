@@ -49,12 +49,17 @@ int command_savings(const config *c, const ledger_request *ask)
 		fprintf(stderr, "spoa-llm: give --json or --csv, not both\n");
 		return EX_USAGE;
 	}
+	if (ask->compare && ask->csv) {
+		fprintf(stderr, "spoa-llm: --csv has rows only; give --compare without it, or with --json\n");
+		return EX_USAGE;
+	}
 	if (!savings_prepare(&r, ask->since, ask->until, ask->by, ask->fleet, &e)) {
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_USAGE;
 	}
 	r.terminal = terminal_of(stdout);
 	r.only = ask->only;
+	r.compare = ask->compare;
 	if (ask->status && !filter_status(&r.only, ask->status, &e)) {
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_USAGE;

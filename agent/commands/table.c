@@ -88,6 +88,7 @@ const command commands[] = {
 	  "spoa-llm status --check   # one line; exit code 0, 1 (warning) or 2 (critical)", .ledger = command_status },
 	{ SAVINGS, "savings", NULL, "print what the requests cost and what they saved",
 	  "spoa-llm savings --since 7d --by project\n"
+	  "spoa-llm savings --compare   # with the 30 days before, and what this month will cost\n"
 	  "spoa-llm savings --since 2026-11-01 --until 2026-11-30 --csv > november.csv", .ledger = command_savings },
 	{ REQUESTS, "requests", NULL, "print the last requests, or all that is known of one",
 	  "spoa-llm requests --status 5xx --since today\n"
@@ -264,6 +265,7 @@ const flag_info own_flags[] = {
 	  .expected = "model, route, project, client, member, day, hour or, with --fleet, gateway" },
 	{ "by", "WHAT", UPSTREAMS, "a line for each backend (default) or member of a pool", .text = &line.ledger.by, .values = "backend member",
 	  .expected = "backend or member" },
+	{ "compare", NULL, SAVINGS, "compare with as long a period just before, and forecast the month's end", .on = &line.ledger.compare },
 	{ "check", NULL, STATUS, "print one line, for monitoring; exit code 0: all is well, 1: a check fails or an alert is active, 2: no requests can be answered",
 	  .on = &line.ledger.check },
 	{ "last", "N", REQUESTS, "how many requests; default 20", .text = &line.ledger.last },

@@ -19,6 +19,14 @@ static const struct {
 	{ "hour", GROUP_HOUR },     { "gateway", GROUP_GATEWAY },
 };
 
+void savings_bucket(char *out, size_t room, int64_t time_ms, bool hour)
+{
+	char text[PRINT_NUMBER];
+
+	print_time(text, time_ms);
+	snprintf(out, room, "%.*s%s", hour ? 13 : 10, text, hour ? ":00Z" : "");
+}
+
 int64_t savings_gateway(const store_sums *s)
 {
 	return add_capped(s->saved_compression, s->saved_routing);
@@ -172,13 +180,21 @@ size_t savings_order(const savings_list *l, const savings_doubt *d)
 	return count;
 }
 
-static int read_store(void *from, store_group group, const savings_report *r, bool (*each)(void *, const store_sums *),
-		      savings_list *l, err *e)
+typedef struct store_reading {
+	store *store;
+	int64_t pruned_ms; /* requests before this time are missing */
+} store_reading;
+
+static int read_store(void *ctx, store_group group, const savings_report *r, bool (*each)(void *, const store_sums *),
+		      savings_list *l, store_facets_told *told, err *e)
 {
+	const store_reading *reading = ctx;
+	store *from = reading->store;
 	const period *p = &r->period;
 	store_result result;
 	int tries = 0;
 
+	*told = (store_facets_told){ .from_ms = p->from_ms, .to_ms = p->to_ms, .whole_ms = reading->pruned_ms };
 	do {
 		l->count = 0;
 		result = filter_is_empty(&r->only) ?
@@ -189,9 +205,11 @@ static int read_store(void *from, store_group group, const savings_report *r, bo
 }
 
 static int read_fleet(void *from, store_group group, const savings_report *r, bool (*each)(void *, const store_sums *),
-		      savings_list *l, err *e)
+		      savings_list *l, store_facets_told *told, err *e)
 {
 	const period *p = &r->period;
+
+	*told = (store_facets_told){ .from_ms = p->from_ms, .to_ms = p->to_ms };
 	pq_result result = filter_is_empty(&r->only) ?
 				   fleet_report(from, NULL, group, p->from_ms, p->to_ms, each, l, e) :
 				   fleet_report_found(from, group, p->from_ms, p->to_ms, &r->only, each, l, e);
@@ -203,16 +221,17 @@ _Static_assert(STORE_OK == 0 && PQ_OK == 0, "0 is a success of both");
 
 /* The totals are the sums of the rows that were read, so that totals and rows agree even if somebody writes meanwhile.
  */
-int savings_read_all(savings_report *r, savings_reading read, void *from, err *e)
+int savings_read_all(savings_report *r, savings_reading read, void *from, store_facets_told *told, err *e)
 {
-	int result = read(from, r->group, r, savings_keep, &r->rows, e);
+	store_facets_told same;
+	int result = read(from, r->group, r, savings_keep, &r->rows, told, e);
 
 	for (size_t i = 0; i < r->rows.count; i++)
 		store_sums_merge(&r->total, &r->rows.items[i]);
 	if (!result && doubtful(&r->total))
-		result = read(from, GROUP_MODEL, r, keep_doubtful, &r->models, e);
+		result = read(from, GROUP_MODEL, r, keep_doubtful, &r->models, &same, e);
 	if (!result && r->total.untold_requests)
-		result = read(from, GROUP_CLIENT, r, keep_untold, &r->clients, e);
+		result = read(from, GROUP_CLIENT, r, keep_untold, &r->clients, &same, e);
 	if (r->rows.failed || r->models.failed || r->clients.failed)
 		err_memory(e);
 	if (r->rows.full || r->models.full || r->clients.full)
@@ -222,16 +241,24 @@ int savings_read_all(savings_report *r, savings_reading read, void *from, err *e
 
 store_result savings_read(store *s, savings_report *r, err *e)
 {
-	int64_t pruned = 0;
-	store_result result = filter_is_empty(&r->only) ? STORE_OK : store_pruned(s, &pruned, e);
+	store_reading from = { .store = s };
+	store_facets_told told;
+	int result = filter_is_empty(&r->only) ? 0 : (int)store_pruned(s, &from.pruned_ms, e);
 
-	r->missing_ms = pruned > r->period.from_ms ? pruned : 0;
-	return result == STORE_OK ? (store_result)savings_read_all(r, read_store, s, e) : result;
+	r->missing_ms = from.pruned_ms > r->period.from_ms ? from.pruned_ms : 0;
+	if (!result)
+		result = savings_read_all(r, read_store, &from, &told, e);
+	if (!result && r->compare)
+		result = savings_compare(r, read_store, &from, e);
+	return (store_result)result;
 }
 
 pq_result savings_read_fleet(pq *c, savings_report *r, err *e)
 {
-	return (pq_result)savings_read_all(r, read_fleet, c, e);
+	store_facets_told told;
+	int result = savings_read_all(r, read_fleet, c, &told, e);
+
+	return (pq_result)(!result && r->compare ? savings_compare(r, read_fleet, c, e) : result);
 }
 
 /* ---- for programs */

@@ -52,16 +52,17 @@ typedef struct savings_report {
 	store_sums total;
 	terminal terminal; /* for savings_print() */
 
+	bool compare, compared; /* to be compared with the period before; `compared`: there is one */
+	period before;
+	store_sums before_total;
+	savings_forecast forecast; /* if it is to be compared */
+
 	/* What the page asks for, of savings_prepare_view(). */
 	const char *gateway; /* of these gateways of a fleet; NULL: of all */
 	const view_label *split;
 	char *part_names[SAVINGS_PARTS]; /* owned; the largest first; NULL: there are fewer */
 	savings_part *parts;             /* owned; instead of rows */
 	size_t parts_count, parts_room;
-	bool compare, compared; /* `compared`: there is a period before */
-	period before;
-	store_sums before_total;
-	savings_forecast forecast;
 	int64_t untold; /* requests of the period that were not told apart, and so are missing where there is a filter
 			 */
 } savings_report;

@@ -281,6 +281,7 @@ void savings_print(savings_report *r)
 		return;
 	}
 	print_totals(r);
+	savings_print_compared(r);
 	print_doubts(r);
 	putchar('\n');
 	savings_print_table(r);

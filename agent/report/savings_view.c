@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the page asks of savings beyond the command: figures of some requests by their facets, split by a label,
- * compared with the period before, and a forecast. */
+ * What the page asks of savings beyond the command: figures of some requests by their facets, and split by a label. */
 #include "report/savings_impl.h"
 
 #include <inttypes.h>
@@ -11,11 +10,6 @@
 #include "base/list.h"
 #include "base/sum.h"
 #include "report/figures_fleet.h"
-
-enum {
-	FORECAST_DAYS = 7, /* whole days that a forecast is made from */
-	MONTH_DAYS = 31,
-};
 
 bool savings_prepare_view(savings_report *r, const view_question *q, err *e)
 {
@@ -32,14 +26,6 @@ bool savings_prepare_view(savings_report *r, const view_question *q, err *e)
 
 /* ---- reading */
 
-static void bucket_label(char *out, size_t room, int64_t time_ms, bool hour)
-{
-	char text[PRINT_NUMBER];
-
-	print_time(text, time_ms);
-	snprintf(out, room, "%.*s%s", hour ? 13 : 10, text, hour ? ":00Z" : "");
-}
-
 typedef struct adapter {
 	bool (*each)(void *, const store_sums *);
 	savings_list *l;
@@ -52,7 +38,7 @@ static bool on_facet(void *ctx, const store_facet *f)
 	store_sums sums = *f->sums;
 
 	if (a->unit != FACET_WHOLE)
-		bucket_label(sums.label, sizeof sums.label, f->time_ms, a->unit == FACET_HOURS);
+		savings_bucket(sums.label, sizeof sums.label, f->time_ms, a->unit == FACET_HOURS);
 	else
 		snprintf(sums.label, sizeof sums.label, "%s", f->label ? f->label : "");
 	return a->each(a->l, &sums);
@@ -103,23 +89,21 @@ static facet_unit unit_of(store_group group)
 	return group == GROUP_DAY ? FACET_DAYS : group == GROUP_HOUR ? FACET_HOURS : FACET_WHOLE;
 }
 
-/* What is read, and what was told of it. */
 typedef struct view_reading {
 	const figures_source *source;
-	store_facets_told told;
 } view_reading;
 
 static int read_view(void *from, store_group group, const savings_report *r, bool (*each)(void *, const store_sums *),
-		     savings_list *l, err *e)
+		     savings_list *l, store_facets_told *told, err *e)
 {
-	view_reading *v = from;
-	const figures_source *source = v->source;
+	const figures_source *source = ((view_reading *)from)->source;
 	adapter a = { each, l, unit_of(group) };
 	int result;
 
+	*told = (store_facets_told){ .from_ms = r->period.from_ms, .to_ms = r->period.to_ms };
 	if (savings_filtered(r)) {
 		const store_facet_question q = question_of(r, bits_of(group), a.unit);
-		result = source->facets(source->from, &q, on_facet, forget_adapted, &a, &v->told, e);
+		result = source->facets(source->from, &q, on_facet, forget_adapted, &a, told, e);
 	} else {
 		result = source->report(source->from, group, r->period.from_ms, r->period.to_ms, each, forget, l, e);
 	}
@@ -185,7 +169,7 @@ static bool on_part(void *ctx, const store_facet *f)
 	r->parts = parts;
 	savings_part *p = &r->parts[r->parts_count++];
 	*p = (savings_part){ .time_ms = f->time_ms, .name = name, .sums = *f->sums };
-	bucket_label(p->sums.label, sizeof p->sums.label, f->time_ms, r->group == GROUP_HOUR);
+	savings_bucket(p->sums.label, sizeof p->sums.label, f->time_ms, r->group == GROUP_HOUR);
 	return true;
 }
 
@@ -221,126 +205,23 @@ static int read_parts(savings_report *r, const figures_source *source, store_fac
 	return result;
 }
 
-/* ---- the period before, and the month */
-
-static int read_before(savings_report *r, view_reading *v, err *e)
-{
-	savings_report other = *r;
-	savings_list l = { .items = NULL };
-	int64_t end = r->period.to_ms, now_end = r->now_ms - r->now_ms % HOUR_MS + HOUR_MS;
-
-	if (end > now_end)
-		end = now_end;
-	int64_t length = end - r->period.from_ms;
-	if (r->period.from_ms <= 0 || length <= 0)
-		return 0;
-	other.period = r->before = (period){ r->period.from_ms > length ? r->period.from_ms - length : 0,
-					     r->period.from_ms };
-	int result = read_view(v, GROUP_NONE, &other, savings_keep, &l, e);
-	/* Facets of long ago begin with a day, and those of an older ledger not with its first request. */
-	if (savings_filtered(r))
-		r->before = (period){ v->told.from_ms, v->told.to_ms };
-	bool whole = !savings_filtered(r) || v->told.whole_ms <= r->before.from_ms;
-	for (size_t i = 0; i < l.count; i++)
-		store_sums_merge(&r->before_total, &l.items[i]);
-	if (l.failed)
-		err_memory(e);
-	free(l.items);
-	r->compared = !result && whole;
-	return result;
-}
-
-static int64_t month_begin(int64_t now_ms, int month)
-{
-	time_t now = (time_t)(now_ms / 1000);
-	struct tm tm = { 0 };
-
-	gmtime_r(&now, &tm);
-	tm = (struct tm){ .tm_year = tm.tm_year, .tm_mon = tm.tm_mon + month, .tm_mday = 1 };
-	return (int64_t)timegm(&tm) * 1000;
-}
-
-__extension__ typedef __int128 wide;
-
-/* Returns `so_far`, and what `days` days that came to `last` add to it in `left_ms`. */
-static int64_t go_on(int64_t so_far, int64_t last, unsigned days, int64_t left_ms)
-{
-	const wide of = (wide)days * DAY_MS, all = (wide)last * left_ms;
-	const wide more = (all < 0 ? all - of / 2 : all + of / 2) / of;
-
-	return add_capped(so_far, more > INT64_MAX ? INT64_MAX : more < INT64_MIN ? INT64_MIN : (int64_t)more);
-}
-
-/* Makes the forecast from the sums of days. The first of them has perhaps not been a whole one, because the gateway,
- * or what the filter is about, began in it. */
-static void make_forecast(savings_report *r, const savings_list *days)
-{
-	const int64_t today = r->now_ms - r->now_ms % DAY_MS, begin = month_begin(r->now_ms, 0);
-	store_sums month = { .label = "" }, last = { .label = "" };
-	unsigned whole = 0;
-
-	for (size_t i = 0; i < days->count; i++) {
-		char first[PRINT_NUMBER];
-		bucket_label(first, sizeof first, begin, false);
-		if (strcmp(days->items[i].label, first) >= 0)
-			store_sums_merge(&month, &days->items[i]);
-	}
-	for (int64_t day = today - DAY_MS; days->count && whole < FORECAST_DAYS; day -= DAY_MS, whole++) {
-		char label[PRINT_NUMBER];
-		bucket_label(label, sizeof label, day, false);
-		if (strcmp(label, days->items[0].label) <= 0)
-			break;
-		for (size_t i = 0; i < days->count; i++)
-			if (strcmp(days->items[i].label, label) == 0)
-				store_sums_merge(&last, &days->items[i]);
-	}
-	r->forecast = (savings_forecast){ .from_days = whole, .until_ms = month_begin(r->now_ms, 1) };
-	if (!whole)
-		return;
-	int64_t left = r->forecast.until_ms - r->now_ms;
-	r->forecast.cost = go_on(month.cost, last.cost, whole, left);
-	r->forecast.saved_gateway = go_on(savings_gateway(&month), savings_gateway(&last), whole, left);
-	r->forecast.saved_cache = go_on(month.saved_cache, last.saved_cache, whole, left);
-}
-
-static int read_forecast(savings_report *r, view_reading *v, err *e)
-{
-	savings_report other = *r;
-	savings_list days = { .items = NULL };
-	int64_t today = r->now_ms - r->now_ms % DAY_MS;
-
-	other.period = (period){ today - MONTH_DAYS * DAY_MS, today + DAY_MS };
-	int result = read_view(v, GROUP_DAY, &other, savings_keep, &days, e);
-	if (days.failed)
-		err_memory(e);
-	/* Of a month of which facets lack the first days nothing can be said. */
-	if (!result && !(savings_filtered(r) && v->told.whole_ms > month_begin(r->now_ms, 0)))
-		make_forecast(r, &days);
-	free(days.items);
-	return result;
-}
-
 int savings_read_view(const figures_source *source, savings_report *r, err *e)
 {
 	view_reading v = { .source = source };
-	store_facets_told told = { .from_ms = r->period.from_ms, .to_ms = r->period.to_ms };
+	store_facets_told of_rows, told = { .from_ms = r->period.from_ms, .to_ms = r->period.to_ms };
 	int result = r->split ? read_parts(r, source, &told, e) : 0;
 
 	/* All figures are of the period that the parts are of. */
 	r->period = (period){ told.from_ms, told.to_ms };
 	if (!result)
-		result = savings_read_all(r, read_view, &v, e);
+		result = savings_read_all(r, read_view, &v, &of_rows, e);
 	if (!result && savings_filtered(r)) {
-		told = v.told;
+		told = of_rows;
 		r->period = (period){ told.from_ms, told.to_ms };
 	}
 	r->missing_ms = told.whole_ms > r->period.from_ms ? told.whole_ms : 0;
 	r->untold = told.untold;
-	if (!result && r->compare)
-		result = read_before(r, &v, e);
-	if (!result && r->compare)
-		result = read_forecast(r, &v, e);
-	return result;
+	return !result && r->compare ? savings_compare(r, read_view, &v, e) : result;
 }
 
 /* ---- writing */
@@ -352,34 +233,14 @@ void savings_write_view(FILE *f, const savings_report *r)
 
 	if (r->group == GROUP_DAY || r->group == GROUP_HOUR) {
 		bool open = r->now_ms >= r->period.from_ms && r->now_ms < r->period.to_ms;
-		bucket_label(text, sizeof text, r->now_ms - r->now_ms % length, r->group == GROUP_HOUR);
+		savings_bucket(text, sizeof text, r->now_ms - r->now_ms % length, r->group == GROUP_HOUR);
 		fprintf(f, "\"unfinished\":%s%s%s,", open ? "\"" : "", open ? text : "null", open ? "\"" : "");
 	}
 	if (r->untold)
 		fprintf(f, "\"not_told_apart\":%" PRId64 ",", r->untold);
 	if (r->split)
 		fprintf(f, "\"split\":\"%s\",", r->split->name);
-	if (!r->compare)
-		return;
-	fprintf(f, "\"before\":");
-	if (r->compared) {
-		fprintf(f, "{");
-		period_write_json(f, &r->before);
-		fprintf(f, "\"totals\":{");
-		savings_write_json(f, &r->before_total);
-		fprintf(f, "}}");
-	} else {
-		fprintf(f, "null");
-	}
-	fprintf(f, ",\"forecast\":");
-	if (r->forecast.from_days)
-		fprintf(f,
-			"{\"until\":\"%s\",\"cost_nanodollars\":%" PRId64 ",\"saved_gateway_nanodollars\":%" PRId64
-			",\"saved_cache_nanodollars\":%" PRId64 ",\"from_days\":%u},",
-			print_time(text, r->forecast.until_ms), r->forecast.cost, r->forecast.saved_gateway,
-			r->forecast.saved_cache, r->forecast.from_days);
-	else
-		fprintf(f, "null,");
+	savings_write_compared(f, r);
 }
 
 void savings_write_parts(FILE *f, const savings_report *r, bool csv)

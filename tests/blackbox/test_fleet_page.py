@@ -121,6 +121,8 @@ def test_periods_and_csv(fleet, site):
     assert got.headers["content-type"].startswith("text/csv") and "savings.csv" in got.headers["content-disposition"]
     assert got.text == savings_of_the_fleet(fleet, "--csv", "--since", "2026-01-01", "--until", "2026-11-20", "--by", "project")
     week = site.json("/savings?scope=fleet&since=7d")
+    said = json.loads(savings_of_the_fleet(fleet, "--json", "--since", "7d", "--compare"))
+    assert said["before"] == site.json("/savings?scope=fleet&since=7d&compare=1")["before"] and said["before"]["totals"]["requests"] > 0 and said["forecast"]
     assert 0 < week["totals"]["requests"] < site.json("/savings?scope=fleet&since=all")["totals"]["requests"]
 
 

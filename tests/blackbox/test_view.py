@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import random
+import re
 import time
 import urllib.parse
 
@@ -154,6 +155,26 @@ def test_compare_and_forecast(site):
     assert site.get("savings", since="all", compare=1)["before"] is None
     none = site.get("savings", since="5d", compare=1, model="no such one")
     assert none["forecast"] is None and none["before"]["totals"]["requests"] == 0
+
+
+def test_compare_of_the_command(site):
+    """`spoa-llm savings --compare` compares with the same period and to the same digits as the page, with and without a filter, and says so to a person."""
+    for only in ({}, {"status": "2xx"}):
+        got, said = site.get("savings", since="5d", by="model", compare=1, **only), site.run("savings", "--compare", "--json", "--since", "5d", *flags(only))
+        assert said["before"] == got["before"] and said["totals"] == got["totals"] and said["forecast"]["from_days"] == got["forecast"]["from_days"] == 7
+        for name in ("cost_nanodollars", "saved_gateway_nanodollars", "saved_cache_nanodollars"):    # the agent was asked up to 3 s earlier
+            assert abs(said["forecast"][name] - got["forecast"][name]) <= abs(got["forecast"][name]) / 1000, name
+        text = cli("savings", "--compare", "--since", "5d", *flags(only), "-c", site.file).out
+        before, now = got["before"]["totals"], got["totals"]
+        more = now["requests"] - before["requests"]
+        assert "the period before, %s to " % got["before"]["since"][:16].replace("T", " ") in text
+        assert re.search(r"^  requests +%s%s$" % ("{:,}".format(before["requests"]), "  now %.1f%% %s" % (
+            int(abs(more) * 2000 / before["requests"] + 1) // 2 / 10, "more" if more > 0 else "less") if more else "  now the same"), text, re.M), text
+        assert re.search(r"^  cost +\$%s  now" % "{:,.2f}".format(round(before["cost_nanodollars"] / 1e9 + 1e-9, 2)), text, re.M), text
+        assert re.search(r"^forecast for all of %s, if all goes on as in the last 7 days\n  cost +\$" % time.strftime("%Y-%m", time.gmtime()), text, re.M), text
+    assert "nothing to compare with: the period has no beginning" in cli("savings", "--compare", "--since", "all", "-c", site.file).out
+    done = cli("savings", "--compare", "--csv", "-c", site.file)
+    assert done.code == 64 and "--csv has rows only" in done.err, done
 
 
 def test_periods_of_days(site):

@@ -271,6 +271,16 @@ int facets_fill(store *s, bool *more);
 /* Removes facets of hours that are too old by `now_ms`, at most those of a day. `*more`: there are others. */
 int facets_forget(store *s, int64_t now_ms, bool *more);
 
+/* ---- store_verify_file.c */
+
+typedef struct file_check file_check;
+/* Begins the check beside what the caller does. NULL: out of memory. */
+file_check *file_check_begin(const store *s);
+/* Waits for the check, calls `tell` meanwhile, and `found` with each problem. Takes over `in`, which may be NULL.
+ * Returns an SQLite result code. */
+int file_check_end(file_check *in, store *s, void (*tell)(void *ctx), void (*found)(void *ctx, const char *text),
+		   void *ctx);
+
 /* ---- store_rollup.c */
 
 void rollup_clear(rollup *r);

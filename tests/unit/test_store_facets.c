@@ -581,6 +581,43 @@ static void few_matches_read_few_rows(void)
 	store_close(s);
 }
 
+static int count_steps(unsigned type, void *ctx, void *ran, void *took)
+{
+	(void)type;
+	(void)took;
+	*(int64_t *)ctx += sqlite3_stmt_status(ran, SQLITE_STMTSTATUS_VM_STEP, 1);
+	return 0;
+}
+
+/* A day has many labels, and each of its hours few of them: they are read once a day. */
+static void a_verification_reads_labels_once(void)
+{
+	static const char *const damages[] = { "UPDATE daily SET last_ms = last_ms + 1 WHERE kind = 6",
+					       "UPDATE daily SET times = NULL WHERE kind = 6",
+					       "DELETE FROM daily WHERE kind = 6",
+					       "UPDATE hourly SET last_ms = last_ms + 1 WHERE kind = 6",
+					       "DELETE FROM hourly WHERE kind = 6" };
+	store *s = new_store();
+	int64_t steps = 0;
+
+	fill(s);
+	sqlite3_trace_v2(s->db, SQLITE_TRACE_PROFILE, count_steps, &steps);
+	CHECK(sound(s));
+	sqlite3_trace_v2(s->db, 0, NULL, NULL);
+	CHECK(steps > 100 * ROWS && steps < 250 * ROWS);
+	/* The times of some facets of hours and days are wrong. */
+	for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
+		char one[200];
+		snprintf(one, sizeof one, "%s AND label IN (SELECT max(label) FROM hourly WHERE kind = 6)", damages[i]);
+		sql(one);
+		CHECK(problems(s) > 0);
+		store_close(s);
+		s = new_store();
+		CHECK(insert(s, rows, ROWS) == ROWS && sound(s)); /* so many that none waits in `facet_log` */
+	}
+	store_close(s);
+}
+
 /* ---- times */
 
 static void times_of(store_times *t, int64_t first_byte, int64_t whole)
@@ -660,6 +697,7 @@ int main(void)
 	RUN(an_older_ledger_is_filled);
 	RUN(pages_are_the_rows_in_their_order);
 	RUN(few_matches_read_few_rows);
+	RUN(a_verification_reads_labels_once);
 	RUN(a_time_keeps_two_digits);
 	RUN(times_come_back_from_bytes);
 	free(wants);

@@ -295,9 +295,6 @@ int main(int argc, char **argv)
 	set_str("auth", "replace");
 	set_str("auth_header", "authorization");
 	set_str("auth_value", "Bearer sk-operator-openai");
-	set_str("route", "gpt-");
-	set_str("model", "gpt-4.1-mini");
-	set_str("model_from", "body");
 	set_str("protocol", "openai");
 	set_bool("stream", true);
 	set_bool("deny", false);

@@ -4,6 +4,7 @@
 real HAProxy: slow, silent or lying. The codec is strict on purpose: what the agent sends is read by these
 functions, so a frame that HAProxy would only forgive fails here.
 """
+import json
 import select
 import socket
 import struct
@@ -370,11 +371,16 @@ class Client:
         return answer
 
     def ask(self, args=None, name="llm-request", **more):
-        """One question and its answer's variables."""
+        """One question and its answer's variables, with what HAProxy gets in the agent's part of the log line alone."""
         stream, number = self.next, 1
         self.next += 1
         self.send(notify(question(**more) if args is None else args, stream, number, name))
-        return self.ack(stream, number).variables()
+        got = self.ack(stream, number).variables()
+        if "line" in got:
+            line = json.loads('{"":""%s}' % got["line"])
+            got.update({name: line[name] for name in ("route", "model") if line[name] and name not in got})
+            got.setdefault("stream", line["stream"] == "1")
+        return got
 
     def disconnected(self):
         """(status, message) of the AGENT-DISCONNECT that must come now, followed by the end of the connection.

@@ -120,10 +120,10 @@ static const char *todo_of(const char *state, const char *hint)
 		const char *state, *todo;
 	} known[] = {
 		/* There is no such schema, table, function, role or column. */
-		{ "3F000", "`spoa-llm fleet init` makes the schema" },
-		{ "42P01", "`spoa-llm fleet init` makes the schema" },
-		{ "42883", "`spoa-llm fleet init` makes the schema" },
-		{ "42704", "`spoa-llm fleet init` makes the schema" },
+		{ "3F000", "`spoa-llm fleet init` makes the schema, or brings it to this version" },
+		{ "42P01", "`spoa-llm fleet init` makes the schema, or brings it to this version" },
+		{ "42883", "`spoa-llm fleet init` makes the schema, or brings it to this version" },
+		{ "42704", "`spoa-llm fleet init` makes the schema, or brings it to this version" },
 		{ "42703",
 		  "the schema is of an older version: `spoa-llm fleet init` of this program brings it forward" },
 		/* A right is missing. */

@@ -268,6 +268,17 @@ def test_a_reader_reads_all_and_writes_nothing(fleet):
         assert "permission denied" in sql(text).stderr, text
 
 
+def test_an_owner_hides_the_gateways_from_each_other(alone):
+    """By the statement of docs/fleet.md: shipping goes on, and what a gateway's role could read of others it is refused."""
+    gateway = fleets.gateway_of(alone, "one", 30)
+    [statement] = re.findall("`(REVOKE SELECT ON [^`]*)`", (harness.ROOT / "docs" / "fleet.md").read_text())
+    alone.sql(statement)
+    gateway.ship()
+    assert alone.value("select count(*) from spoa_llm.requests") == "30"
+    for args in (["savings", "--fleet"], ["savings", "--fleet", "--model", "x"], ["fleet", "list"], ["fleet", "verify"]):
+        assert "permission denied for view fleet_gateways" in gateway.run(*args, code=69).err, args
+
+
 def test_names_uuids_and_roles(alone):
     one, two = fleets.gateway_of(alone, "one", 10), fleets.gateway_of(alone, "two", 10)
     assert one.register() == one.register()

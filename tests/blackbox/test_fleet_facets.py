@@ -23,9 +23,15 @@ create view spoa_llm.fleet_gateways as select no, name, uuid, writer, epoch, pos
 grant select on spoa_llm.fleet_gateways to spoa_llm_writer, spoa_llm_reader; update spoa_llm.meta set value = '1' where key = 'version'"""
 
 
+def pytest_generate_tests(metafunc):
+    if "server" in metafunc.fixturenames:
+        versions = [None, "17"] if metafunc.config.getoption("--whole-matrix") else [None]
+        metafunc.parametrize("server", versions, indirect=True, scope="module", ids=lambda version: "postgres-%s" % (version or "here"))
+
+
 @pytest.fixture(scope="module")
-def server():
-    with postgres.Server() as one:
+def server(request):
+    with postgres.Server(request.param) as one:
         yield one
 
 

@@ -113,7 +113,7 @@ static void a_record_counts_once(void)
 	store_close(s);
 }
 
-enum { SUMMED = 4000 };
+enum { SUMMED = 1000 };
 static record summed[SUMMED];
 
 /* Counts the records of `label` in the plainest way, without the store. */
@@ -124,6 +124,8 @@ static store_sums count_by_hand(store_group by, const char *label, int64_t from,
 	for (int i = 0; i < SUMMED; i++) {
 		const record *r = &summed[i];
 		int64_t hour = r->time_ms / HOUR_MS * HOUR_MS;
+		if (hour < from || hour >= to)
+			continue;
 		char when[32] = "", member[RECORD_LABEL_MAX + RECORD_MEMBER_MAX + 2] = "";
 		time_t t = (time_t)(hour / 1000);
 		if (r->member[0])
@@ -138,7 +140,7 @@ static store_sums count_by_hand(store_group by, const char *label, int64_t from,
 				   by == GROUP_CLIENT  ? r->client :
 				   by == GROUP_MEMBER  ? member :
 							 when;
-		if (hour < from || hour >= to || strcmp(mine, label) != 0)
+		if (strcmp(mine, label) != 0)
 			continue;
 		want.requests++;
 		want.streams += r->stream;
@@ -186,7 +188,7 @@ static void sums_equal_an_independent_count(void)
 	for (int i = 0; i < SUMMED; i += 250)
 		CHECK(insert(s, summed + i, 250) == 250);
 	CHECK(sound(s));
-	for (int trial = 0; trial < 60; trial++) {
+	for (int trial = 0; trial < 24; trial++) {
 		int64_t from = 0, to = INT64_MAX;
 		if (trial) {
 			from = BEGIN_MS - DAY_MS + roll(7 * DAY_MS);
@@ -384,7 +386,7 @@ static void a_person_can_read_it(void)
 
 static void pruned_rows_leave_their_sums(void)
 {
-	enum { COUNT = STORE_PRUNE_ROWS + 6000 };
+	enum { COUNT = STORE_PRUNE_ROWS + 3000 };
 	record *r = calloc(COUNT, sizeof *r);
 	store *s = new_store();
 	int64_t removed = -1, total = 0, old = 0, before = BEGIN_MS + 4 * DAY_MS + 1234567;
@@ -409,7 +411,7 @@ static void pruned_rows_leave_their_sums(void)
 		/* What the database says is true in the middle of it too. */
 		CHECK(strcmp(ask("SELECT (SELECT value FROM meta WHERE key = 'pruned_before') <= min(time_ms) FROM requests"),
 			     "1") == 0);
-		CHECK(calls % 3 || sound(s));
+		CHECK(calls % 2 || sound(s));
 	} while (removed && calls < 20);
 	CHECK(total == old && calls >= 2);
 	ask_report(s, GROUP_NONE, 0, INT64_MAX);
@@ -463,15 +465,19 @@ static int64_t size_of_file(void)
 
 static void unused_room_is_given_back(void)
 {
-	enum { COUNT = 60000, KEEP = 8 };
+	enum { COUNT = 20000, KEEP = 8 };
 	record *r = calloc(COUNT, sizeof *r);
 	int64_t removed = 0;
 	bool more = true;
 	int calls = 0;
 	err e;
 
-	for (int i = 0; i < COUNT; i++)
-		r[i] = record_number(i);
+	record one = record_number(0);
+	for (int i = 0; i < COUNT; i++) { /* all alike, so that sums take little of the room */
+		r[i] = one;
+		r[i].time_ms = BEGIN_MS + i / (COUNT / 5) * DAY_MS + i;
+		snprintf(r[i].id, sizeof r[i].id, "%08d-0000-0000-0000-000000000000", i);
+	}
 	for (int old = 0; old < 2; old++) {
 		if (old) { /* a ledger of before there was such an ability */
 			remove_files(path);
@@ -529,7 +535,7 @@ static void verify_finds_what_does_not_add_up(void)
 		{ "UPDATE requests SET output = output + 1 WHERE rowid = (SELECT max(rowid) FROM requests WHERE usage = 1)",
 		  "output is" },
 	};
-	enum { COUNT = 300 };
+	enum { COUNT = 100 };
 	static record r[COUNT];
 
 	for (int i = 0; i < COUNT; i++)

@@ -5,7 +5,7 @@
 
 #include "ledger/store_impl.h"
 
-enum { ROWS = 6000, GROUPS = 7000 };
+enum { ROWS = 4500, GROUPS = 5000 };
 
 static record rows[ROWS];
 static size_t row_count;

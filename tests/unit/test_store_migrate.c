@@ -6,7 +6,7 @@
 
 #include "ledger/store_schema.h"
 
-enum { ROWS = 9000 };
+enum { ROWS = 2500 };
 
 /* The columns of version 1, in its order. */
 #define ROW_1 \
@@ -53,8 +53,10 @@ static void make_both(int version, int pruned, int64_t labels)
 		rows[i].attempts = 0;
 		if (version > 2)
 			rows[i].tap = (tap_state)roll(TAP_NOTHING + 1);
-		if (labels)
+		if (labels) { /* most of them on one day */
 			snprintf(rows[i].project, sizeof rows[i].project, "p%lld", (long long)roll(labels));
+			rows[i].time_ms = i % 4 ? BEGIN_MS + roll(DAY_MS) : rows[i].time_ms;
+		}
 	}
 	for (int i = 0; i < ROWS; i += 100)
 		CHECK(insert(s, rows + i, 100) == 100);

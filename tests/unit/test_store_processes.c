@@ -37,7 +37,7 @@ static void a_locked_database_is_waited_out(void)
 
 static void a_killed_writer_leaves_whole_batches(void)
 {
-	enum { BATCH = 50, BATCHES = 400 };
+	enum { BATCH = 50, BATCHES = 200 };
 	static record r[BATCH * BATCHES];
 	size_t inserted = 0;
 
@@ -71,7 +71,7 @@ static void a_killed_writer_leaves_whole_batches(void)
 
 static void readers_and_a_second_writer_work_meanwhile(void)
 {
-	enum { COUNT = 6000 };
+	enum { COUNT = 2000 };
 	static record r[COUNT];
 	pid_t pids[3];
 

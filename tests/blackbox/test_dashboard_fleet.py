@@ -9,6 +9,7 @@ from harness import until
 from loglines import DAY, Maker
 from test_dashboard import LOOK, MINUS, dollars, exact  # noqa: F401
 from test_dashboard_accessibility import CONTRAST, ax_tree
+from test_dashboard_operation import same_as
 from test_fleet_page import NAMES, Site, fleet, gateway_of, locked, savings_of_the_fleet, server, site, sites  # noqa: F401
 
 CLICK = "document.querySelector('#scope input[value=%s]').click(); return 0"
@@ -29,7 +30,7 @@ def test_the_switch(fleet, site, page):
     page.open(site.agent.admin, "since=all").live()
     own, all = fleet.gateways[0].savings("--since", "all")["totals"], command(fleet, "model")["totals"]
     assert own["requests"] < all["requests"] and page.value("#requests") == own["requests"] and page.shown("#scope")
-    assert not page.shown("#gateways") and not page.shown("#by-gateway") and "fleet" not in page.text("#saved-title")
+    assert not page.shown("#gateways") and not page.shown("#by [value=gateway]") and "fleet" not in page.text("#saved-title")
     assert "Saved by this gateway" in page.text(".who") and "gateways" not in page.text(".who")
     page.js(CLICK % "fleet")
     page.until("document.body.dataset.scope === 'fleet' && document.body.dataset.ledger === 'ok'")
@@ -82,6 +83,18 @@ def test_figures(fleet, site, page):
     money = page.js("""return [...document.querySelectorAll('#money-table tbody tr')].map((row) => [...row.querySelectorAll('[data-time]')].map((n) => n.dataset.value))""")
     assert money == [[str(row[key]) for key in ("requests", "cost_nanodollars", "estimated_cost_nanodollars", "saved_gateway_nanodollars", "saved_cache_nanodollars")]
                      for row in reversed(command(fleet, "day")["rows"])]
+    page.clean()
+
+
+def test_operation(fleet, site, page):
+    """Of all gateways, as far as it is of a period; what stands beside it says that it is of this gateway."""
+    fleet_scope(page, site, "view=operation")
+    same_as(page, [row for gateway in fleet.gateways for row in gateway.export()])
+    assert "on this gateway" in page.text("#now-title") and "on this gateway" in page.text("#lately-details") and page.text("#trend-title") == "Requests to date, of the fleet"
+    page.shot("fleet-operation")
+    # Of one of them.
+    page.open(site.agent.admin, "scope=fleet&view=operation&gateway=" + NAMES[1]).live()
+    same_as(page, next(gateway for gateway in fleet.gateways if gateway.name == NAMES[1]).export())
     page.clean()
 
 

@@ -53,6 +53,8 @@ export function periodName() {
 	return from ? `from ${dayName(from)}${year(from)} to ${dayName(to - DAY)}${year(to - DAY)}` : `until ${dayName(to - DAY)}${year(to - DAY)}`;
 }
 
+export const ofFleet = () => (filter.scope === "fleet" ? ", of the fleet" : "");
+
 // ---- the address
 
 function addressOf(what) {

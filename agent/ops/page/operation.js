@@ -5,7 +5,7 @@
 import { $, ago, big, bytes, choose, count, DAY, el, fill, micros, on, perSecond, plural, put, when, words } from "./figures.js";
 import { ask } from "./connection.js";
 import { makeExplain } from "./explain.js";
-import { change, filter, limits, narrowed, periodName, question } from "./filter.js";
+import { change, filter, limits, narrowed, ofFleet, periodName, question } from "./filter.js";
 import { showSpark } from "./plots.js";
 import { makeReader } from "./reader.js";
 import { showTrends, startTrends } from "./trends.js";
@@ -79,7 +79,7 @@ const reader = makeReader({
 	show(data) {
 		report = data;
 		const some = big(data.totals.requests) > 0n;
-		put($("trend-title"), `Requests ${periodName()}`);
+		put($("trend-title"), `Requests ${periodName()}${ofFleet()}`);
 		if (some) {
 			showTrends(data);
 			showUpstreams(data.upstreams);

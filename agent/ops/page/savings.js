@@ -3,7 +3,7 @@
 // For a manager: what was spent and saved, how sure these figures are, and who spends.
 import { showBudgets } from "./budgets.js";
 import { download } from "./connection.js";
-import { change, filter, limits, narrowed, narrower, periodName, question, WITHOUT } from "./filter.js";
+import { change, filter, limits, narrowed, narrower, ofFleet, periodName, question, WITHOUT } from "./filter.js";
 import { showGateways } from "./gateways.js";
 import { showGroups } from "./groups.js";
 import { showTime, startTime, whose } from "./over_time.js";
@@ -84,7 +84,7 @@ function showReports(read, chosen) {
 		$("empty-all").hidden = !narrowed() && filter.since === "all" && !filter.until;
 	}
 	if (chosen)
-		announce(some ? `By ${filter.by}, ${periodName()}${fleet ? ", of the fleet" : ""}: saved ${$("saved").textContent}, cost ${$("cost").textContent}` :
+		announce(some ? `By ${filter.by}, ${periodName()}${ofFleet()}: saved ${$("saved").textContent}, cost ${$("cost").textContent}` :
 			$("empty-text").textContent);
 	return some;
 }
@@ -152,7 +152,7 @@ function showTotals(report, time) {
 	const t = report.totals, cost = big(t.cost_nanodollars), saved = big(t.saved_total_nanodollars);
 	const first = Date.parse(report.since ?? time.rows[0]?.[time.by]);
 
-	put($("period-title"), capital(periodName()) + (filter.scope === "fleet" ? ", of the fleet" : ""));
+	put($("period-title"), capital(periodName()) + ofFleet());
 	put($("saved-title"), `Saved ${periodName()}${filter.scope === "fleet" ? " by the fleet" : ""}`);
 	moneyFigure($("saved"), saved).dataset.sign = saved < 0n ? "-" : "";
 	const share = percent(saved, cost + saved);

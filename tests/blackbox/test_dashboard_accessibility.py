@@ -6,11 +6,13 @@ import pytest
 from dashboard import chromium, full, open_tables, page  # noqa: F401
 
 
-def test_keyboard(full, page):
-    """Everything that can be operated is reached by Tab, shows that it has the focus, and obeys the keys."""
-    page.open(full.admin, "since=30d").live()
+MOST_STOPS = 120
+
+
+def tab_through(page):
+    """Presses Tab from the page's top to its end. Returns what had the focus; each of it showed that."""
     seen, unseen = [], []
-    for _ in range(80):
+    for _ in range(MOST_STOPS):
         page.keys("TAB")
         name, visible = page.js("""const n = document.activeElement;
             if (n === document.body) return [null, true];
@@ -21,11 +23,18 @@ def test_keyboard(full, page):
             break
         seen.append(name)
         unseen += [] if visible else [name]
+    assert not unseen, unseen
+    return seen
+
+
+def test_keyboard(full, page):
+    """Everything that can be operated is reached by Tab, shows that it has the focus, and obeys the keys."""
+    page.open(full.admin, "since=30d").live()
+    seen = tab_through(page)
     doubts = page.js("document.querySelectorAll('#trust-list [data-narrow]').length")
     assert seen == ["skip", "savings", "operation", "requests", "since", "dates", "add", "copy", "print"] + ["model"] * doubts + [
         "exact", "split", "unit", "time", "money-table", "tokens-table", "by", "groups", "requests", "tokens", "cost", "gateway", "saved"] + (
         ["model"] * len(page.rows("#groups"))) + (["groups-all"] if page.shown("#groups-all") else []), seen
-    assert not unseen
 
     # The arrow keys choose in a radio group; the figures and the hash of the address follow.
     page.js("document.querySelector('[name=since]:checked').focus(); return 0")
@@ -63,6 +72,30 @@ def test_keyboard(full, page):
     page.live()
     page.keys("TAB", "ENTER")
     assert page.js("document.activeElement.id") == "main" and "since=all" in page.driver.current_url
+    page.clean()
+
+
+def test_keyboard_in_operation(full, page):
+    """The same of Operation: each table's names narrow, and a column sorts, by Enter."""
+    page.open(full.admin, "view=operation&since=30d").live()
+    seen = tab_through(page)
+    names = page.js("return [...document.querySelectorAll('#upstreams [data-narrow], #refusals [data-narrow]')].map((n) => n.dataset.narrow)")
+    legends = [["status"] * page.js("document.querySelectorAll('#%s-legend button').length" % id) for id in ("classes", "errors")]
+    assert len(names) > 5 and all(legends)
+    assert [one for one in seen if one != "upstreams-all"] == ["skip", "savings", "operation", "requests", "since", "dates", "add", "copy", "checks-all", "every"] + legends[0] + [
+        "errors"] + legends[1] + ["trend-table", "requests", "failed", "first_byte", "whole"] + names + [
+        "lately-details", "explain-model", "explain-path", "explain-key", "explain-more", "explain-form"], seen
+    # Sorted by another column, the table is made again, and the focus stays on the column.
+    page.js("document.querySelector('#upstreams [data-sort=failed]').focus(); return 0")
+    page.keys("ENTER")
+    page.until("document.querySelector('#upstreams [aria-sort]').textContent === 'Failed' && document.activeElement.dataset.sort === 'failed'")
+    # A name narrows; the new filter can be taken away again.
+    page.js("document.querySelector('#refusals [data-narrow]').focus(); return 0")
+    page.keys("ENTER")
+    page.until("location.hash.includes('code=') && document.querySelector('#chips button')")
+    page.js("document.querySelector('#chips button').focus(); return 0")
+    page.keys("ENTER")
+    page.until("!location.hash.includes('code=') && document.activeElement.parentElement.id === 'add'")
     page.clean()
 
 

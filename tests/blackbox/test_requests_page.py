@@ -283,6 +283,9 @@ def test_a_reader_is_told_what_it_may_not_see(work, page):
             page.keys(token, "ENTER")
             page.until("document.querySelector('#request-body .why')?.innerText.includes(arguments[0])", 10, told)
             assert ("https://ollama.com" in page.text("#request-body .why")) == (token == admin)
+            page.view("operation")
+            page.until("document.getElementById('well').textContent.includes('ledger')")    # a figure that only who is let in gets
+            assert page.shown("#explain-form") == (token == admin)
             page.js("document.getElementById('forget').click(); return 0")
             page.until("document.body.dataset.link === 'locked'")
         page.clean(r"status of 401")

@@ -221,7 +221,10 @@ export function fill(node, signature, make) {
 	if (node.made === signature)
 		return;
 	node.made = signature;
+	const parts = () => [...node.querySelectorAll("a, button, summary")], held = document.activeElement, at = parts().indexOf(held);
 	node.replaceChildren(...[make()].flat());
+	if (at >= 0) // a keyboard stays where it was: at the same name, else at the same place
+		(parts().find((one) => one.outerHTML === held.outerHTML) ?? parts()[at])?.focus({ preventScroll: true });
 }
 
 let announced;

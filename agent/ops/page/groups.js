@@ -22,7 +22,6 @@ const sortButton = (name, label) => button("", label, () => {
 	const up = sorted?.name === name ? !sorted.up : false;
 	sorted = { name, up };
 	showGroups(shown);
-	$("groups").querySelector(`[data-sort="${name}"]`).focus();
 	announce(`Sorted by ${label.toLowerCase()}, ${up ? "lowest" : "highest"} first`);
 }, { "data-sort": name });
 

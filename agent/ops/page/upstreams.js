@@ -35,7 +35,7 @@ function sorter(key) {
 	return { name: text, class: /p50/.test(text) ? "n span" : "n", sorted: filter.sort === key ? "descending" : null, button: button("", text, () => {
 		change({ sort: key }, true);
 		announce(`Sorted by ${text}, highest first`);
-	}) };
+	}, { "data-sort": key }) };
 }
 
 export function showUpstreams(upstreams) {

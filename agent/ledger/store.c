@@ -126,6 +126,7 @@ void store_close_db(store *s)
 	s->db = NULL;
 	s->frozen = false;
 	s->facets_sequence = -1;
+	s->filling.going = false;
 }
 
 static store_result result_of(store *s, int rc)
@@ -445,6 +446,7 @@ void store_close(store *s)
 	rollup_free(&s->batch);
 	rollup_free(&s->spending);
 	rollup_free(&s->untold);
+	rollup_free(&s->filling.cells);
 	free(s->log_bytes);
 	free(s->settled);
 	free(s->kept);

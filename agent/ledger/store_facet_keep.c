@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Facets in `hourly` and `daily`: adding to them, making those of an older ledger, removing those of old hours. */
+ * Facets in `hourly` and `daily`: adding to them, removing those of old hours. */
 #include "ledger/store_facets.h"
 
 #include <stdlib.h>
@@ -197,9 +197,7 @@ int facets_write(store *s, const rollup_cell *cells, size_t count)
 	return rc;
 }
 
-/* ---- older ledgers */
-
-static int keep_bound(store *s, const char *key, int64_t value)
+int facets_keep_bound(store *s, const char *key, int64_t value)
 {
 	char sql[128];
 
@@ -207,81 +205,7 @@ static int keep_bound(store *s, const char *key, int64_t value)
 	return store_exec(s, sql);
 }
 
-/* Sets `*hour` to that of the newest row before the hour `before`; -1: there is none. */
-static int hour_before(store *s, int64_t before, int64_t *hour)
-{
-	sqlite3_stmt *st = NULL;
-	int rc = store_prepare(s, "SELECT max(time_ms) FROM requests WHERE time_ms < ?1", &st);
-
-	*hour = -1;
-	if (rc == SQLITE_OK) {
-		sqlite3_bind_int64(st, 1, before > INT64_MAX / 1000 ? INT64_MAX : before * 1000);
-		rc = sqlite3_step(st);
-	}
-	if (rc == SQLITE_ROW && sqlite3_column_type(st, 0) != SQLITE_NULL)
-		*hour = store_hour_of(sqlite3_column_int64(st, 0));
-	sqlite3_finalize(st);
-	return rc == SQLITE_ROW ? SQLITE_OK : rc;
-}
-
-/* Adds the rows of the hour to s->batch. */
-static int add_hour(store *s, int64_t hour)
-{
-	char names[SQL_LIST], sql[SQL_MAX], label[FACET_LABEL_MAX + 1];
-	sqlite3_stmt *st = NULL;
-	record r;
-
-	sql_list(names, sizeof names, RECORD_COLUMNS, row_name, "$");
-	snprintf(sql, sizeof sql, "SELECT %s FROM requests WHERE time_ms >= ?1 AND time_ms < ?2", names);
-	int rc = store_prepare(s, sql, &st);
-	if (rc == SQLITE_OK) {
-		sqlite3_bind_int64(st, 1, hour * 1000);
-		sqlite3_bind_int64(st, 2, (hour + HOUR) * 1000);
-	}
-	while (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
-		memset(&r, 0, sizeof r);
-		store_read_row(st, &r);
-		/* The cell has a copy of its label. */
-		rollup_cell *c = rollup_cell_of(&s->batch, hour, KIND_FACET, slice_of(label, facet_label(&r, label)));
-		if (c)
-			store_sums_add(&c->sums, &r);
-		rc = c && rollup_add_times(c, &r) ? SQLITE_OK : SQLITE_NOMEM;
-	}
-	sqlite3_finalize(st);
-	return rc == SQLITE_DONE ? SQLITE_OK : rc;
-}
-
-int facets_fill(store *s, bool *more)
-{
-	int64_t left = 0, hour = 0, pruned = 0;
-	int rc = store_int(s, "SELECT count(*) FROM meta WHERE key = 'facets_fill'", &left);
-
-	*more = left > 0;
-	if (rc != SQLITE_OK || !left)
-		return rc;
-	rc = store_begin(s);
-	if (rc == SQLITE_OK)
-		rc = store_pruned_before(s, &pruned);
-	if (rc == SQLITE_OK)
-		rc = hour_before(s, s->facets_from, &hour);
-	/* Of an hour of which some rows were pruned nothing can be told. */
-	int64_t first = store_ceil(pruned, HOUR * 1000LL, HOUR);
-	if (rc == SQLITE_OK && (hour < 0 || hour < first)) {
-		*more = false;
-		rc = keep_bound(s, "facets_from", first < s->facets_from ? first : s->facets_from);
-		if (rc == SQLITE_OK)
-			rc = store_exec(s, "DELETE FROM meta WHERE key = 'facets_fill'");
-	} else if (rc == SQLITE_OK) {
-		s->facets_from = hour;
-		rc = keep_bound(s, "facets_from", hour);
-		if (rc == SQLITE_OK)
-			rc = add_hour(s, hour);
-		if (rc == SQLITE_OK)
-			rc = facets_log_fold(s, s->batch.cells, s->batch.count);
-		rollup_clear(&s->batch);
-	}
-	return store_end(s, NULL, rc);
-}
+/* ---- older hours */
 
 int facets_forget(store *s, int64_t now_ms, bool *more)
 {
@@ -294,7 +218,7 @@ int facets_forget(store *s, int64_t now_ms, bool *more)
 		return rc;
 	if (keep > s->facet_hours_from) {
 		s->facet_hours_from = keep;
-		rc = keep_bound(s, "facet_hours_from", keep);
+		rc = facets_keep_bound(s, "facet_hours_from", keep);
 	}
 	snprintf(sql, sizeof sql, "SELECT min(bucket) FROM hourly WHERE kind = %d AND bucket >= 0", KIND_FACET);
 	if (rc == SQLITE_OK)

@@ -89,6 +89,17 @@ typedef struct settled {
 	int64_t nano;
 } settled;
 
+/* An hour of an older ledger whose facets are being made. */
+typedef struct facet_filling {
+	bool going;
+	rollup cells;
+	int64_t hour, count;       /* rows that are in `cells` */
+	int64_t time_ms, sequence; /* of the last of them */
+	int64_t upto;              /* the ledger's last sequence when it began */
+	char epoch[40];
+	int tries;
+} facet_filling;
+
 struct store {
 	sqlite3 *db; /* NULL: to be opened */
 	char *path;
@@ -113,6 +124,7 @@ struct store {
 	int64_t log_cells;                     /* in the table `facet_log`; -1: not known */
 	unsigned char *log_bytes;              /* room for a row of it */
 	size_t log_room;
+	facet_filling filling;
 	unsigned char times_in[TIMES_ENCODED_MAX],
 		times_out[TIMES_ENCODED_MAX]; /* too large for the stack of each call */
 	uint64_t skipped;
@@ -266,8 +278,8 @@ int facets_prepare(store *s);
 int facets_begin(store *s);
 /* Adds cells of KIND_FACET, in the order of rollup_write(), to `hourly` and `daily`. */
 int facets_write(store *s, const rollup_cell *cells, size_t count);
-/* Makes the facets of one more hour of rows of an older ledger. `*more`: there may be others. */
-int facets_fill(store *s, bool *more);
+/* Notes one of the hours that facets_begin() reads. */
+int facets_keep_bound(store *s, const char *key, int64_t value);
 /* Removes facets of hours that are too old by `now_ms`, at most those of a day. `*more`: there are others. */
 int facets_forget(store *s, int64_t now_ms, bool *more);
 
@@ -280,6 +292,12 @@ file_check *file_check_begin(const store *s);
  * Returns an SQLite result code. */
 int file_check_end(file_check *in, store *s, void (*tell)(void *ctx), void (*found)(void *ctx, const char *text),
 		   void *ctx);
+
+/* ---- store_facet_fill.c */
+
+enum { STORE_FILL_ROWS = 5000 }; /* that one call of facets_fill() reads, about */
+/* Makes the facets of some more rows of an older ledger. `*more`: there may be others. */
+int facets_fill(store *s, bool *more);
 
 /* ---- store_rollup.c */
 

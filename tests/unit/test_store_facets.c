@@ -404,50 +404,6 @@ static void old_hours_are_asked_by_days(void)
 	store_close(s);
 }
 
-/* A ledger of version 5 gets the facets of its rows, the newest first, while it is in use. */
-static void an_older_ledger_is_filled(void)
-{
-	store_facet_question q = {
-		.by = FACET_BIT(FACET_MODEL), .unit = FACET_DAYS, .to_ms = INT64_MAX, .times = true
-	};
-	int64_t counts[2] = { 0, 0 };
-	store_facets_told told;
-	store *s = new_store();
-	bool more = true;
-	err e = { 0 };
-
-	fill(s);
-	store_close(s);
-	sql("DROP VIEW ledger_hourly; DROP VIEW ledger_daily; DELETE FROM hourly WHERE kind = 6; DELETE FROM daily WHERE"
-	    " kind = 6; ALTER TABLE hourly DROP COLUMN last_ms; ALTER TABLE hourly DROP COLUMN times; ALTER TABLE daily DROP"
-	    " COLUMN last_ms; ALTER TABLE daily DROP COLUMN times; DROP TABLE facet_log; PRAGMA user_version = 5;"
-	    " CREATE VIEW ledger_hourly AS SELECT 1; CREATE VIEW ledger_daily AS SELECT 1");
-	s = open_store(true);
-	CHECK(store_migrated_from(s) == 5);
-	/* What comes meanwhile is counted once: with its hour, or when it comes. */
-	for (int i = 0; more; i++) {
-		record late = record_number(ROWS + i);
-		CHECK(store_catch_up(s, &more, &e) == STORE_OK);
-		if (i < 40 && i % 2) {
-			CHECK(insert(s, &late, 1) == 1);
-		}
-		if (i == 20)
-			CHECK(sound(s) && store_facets(s, &q, count_untold, counts, &told, &e) == STORE_OK &&
-			      told.whole_ms > BEGIN_MS && counts[0] > 0 && counts[0] < ROWS);
-		if (i % 16 == 0) { /* as if it was killed */
-			store_close(s);
-			s = open_store(true);
-			CHECK(store_migrated_from(s) == 0);
-		}
-	}
-	CHECK(sound(s));
-	counts[0] = 0;
-	CHECK(store_facets(s, &q, count_untold, counts, &told, &e) == STORE_OK && told.whole_ms == 0);
-	CHECK(counts[0] == ROWS + 20 && counts[1] == 0);
-	CHECK(strcmp(ask("SELECT count(*) FROM meta WHERE key = 'facets_fill'"), "0") == 0);
-	store_close(s);
-}
-
 /* ---- pages */
 
 static int newest_first(const void *a, const void *b)
@@ -581,43 +537,6 @@ static void few_matches_read_few_rows(void)
 	store_close(s);
 }
 
-static int count_steps(unsigned type, void *ctx, void *ran, void *took)
-{
-	(void)type;
-	(void)took;
-	*(int64_t *)ctx += sqlite3_stmt_status(ran, SQLITE_STMTSTATUS_VM_STEP, 1);
-	return 0;
-}
-
-/* A day has many labels, and each of its hours few of them: they are read once a day. */
-static void a_verification_reads_labels_once(void)
-{
-	static const char *const damages[] = { "UPDATE daily SET last_ms = last_ms + 1 WHERE kind = 6",
-					       "UPDATE daily SET times = NULL WHERE kind = 6",
-					       "DELETE FROM daily WHERE kind = 6",
-					       "UPDATE hourly SET last_ms = last_ms + 1 WHERE kind = 6",
-					       "DELETE FROM hourly WHERE kind = 6" };
-	store *s = new_store();
-	int64_t steps = 0;
-
-	fill(s);
-	sqlite3_trace_v2(s->db, SQLITE_TRACE_PROFILE, count_steps, &steps);
-	CHECK(sound(s));
-	sqlite3_trace_v2(s->db, 0, NULL, NULL);
-	CHECK(steps > 100 * ROWS && steps < 250 * ROWS);
-	/* The times of some facets of hours and days are wrong. */
-	for (size_t i = 0; i < sizeof damages / sizeof damages[0]; i++) {
-		char one[200];
-		snprintf(one, sizeof one, "%s AND label IN (SELECT max(label) FROM hourly WHERE kind = 6)", damages[i]);
-		sql(one);
-		CHECK(problems(s) > 0);
-		store_close(s);
-		s = new_store();
-		CHECK(insert(s, rows, ROWS) == ROWS && sound(s)); /* so many that none waits in `facet_log` */
-	}
-	store_close(s);
-}
-
 /* ---- times */
 
 static void times_of(store_times *t, int64_t first_byte, int64_t whole)
@@ -694,10 +613,8 @@ int main(void)
 	RUN(pruned_rows_stay_in_facets);
 	RUN(combinations_beyond_the_limit_are_not_told_apart);
 	RUN(old_hours_are_asked_by_days);
-	RUN(an_older_ledger_is_filled);
 	RUN(pages_are_the_rows_in_their_order);
 	RUN(few_matches_read_few_rows);
-	RUN(a_verification_reads_labels_once);
 	RUN(a_time_keeps_two_digits);
 	RUN(times_come_back_from_bytes);
 	free(wants);

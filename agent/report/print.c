@@ -117,7 +117,15 @@ const char *print_money(char *out, int64_t nano, unsigned decimals)
 
 const char *print_amount(char *out, int64_t nano)
 {
-	return print_money(out, nano, magnitude(nano) < 1000000000 && nano % 10000000 != 0 ? 6 : 2);
+	const uint64_t cent = 10000000;
+	unsigned decimals = 2;
+
+	if (nano && magnitude(nano) < cent) {
+		uint64_t least = cent / 10; /* the smallest amount that has two digits with so many decimals */
+		for (decimals = 4; decimals < 9 && magnitude(nano) < least; decimals++)
+			least /= 10;
+	}
+	return print_money(out, nano, decimals);
 }
 
 const char *print_dollars(char *out, int64_t nano, unsigned decimals)

@@ -21,8 +21,8 @@ const char *print_short(char *out, int64_t n);
  * "-1234.50" for a program. */
 const char *print_money(char *out, int64_t nano, unsigned decimals);
 const char *print_dollars(char *out, int64_t nano, unsigned decimals);
-/* Nano-dollars for a person who has a budget: "$12.50", and with six digits if there is no dollar but a fraction of a
- * cent, because "$0.00" would hide what requests cost. */
+/* Nano-dollars for a person, as the page writes them: "$12.50", and an amount below one cent to its first two digits
+ * that are not 0, because "$0.00" would hide what requests cost. */
 const char *print_amount(char *out, int64_t nano);
 /* `part` of `whole` as "12.3%"; "-" if `whole` is 0 or less. */
 const char *print_share(char *out, int64_t part, int64_t whole);

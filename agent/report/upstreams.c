@@ -203,12 +203,15 @@ static void print_cell(const terminal *t, const char *label, int columns)
 	printf("%s%*s", text, columns - width, "");
 }
 
+/* Prints a time of two significant digits, as the page writes it. */
 static void print_ms(int64_t ms)
 {
 	if (ms < 0)
 		printf("%9s", "-");
-	else if (ms < 10000)
+	else if (ms < 1000)
 		printf("%6" PRId64 " ms", ms);
+	else if (ms < 10000)
+		printf("%5" PRId64 ".%" PRId64 " s", ms / 1000, ms % 1000 / 100);
 	else
 		printf("%7" PRId64 " s", ms / 1000);
 }

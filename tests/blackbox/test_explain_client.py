@@ -94,18 +94,18 @@ def test_of_the_command(agent, work):
     assert told["reserves"]["usd"] == usd(COST) and told["limits"]["tokens_left"] is None
     text = command(agent, KEYS["alice"], "--body", work / "body", json_too=False)
     for line in ("client:    alice of project search, by its key", "limit:     60 requests a minute, which HAProxy counts", "limit:     3 requests in parallel",
-                 "budget:    $0.025000 a day: $0.00 spent, $0.025000 left, but for requests in flight", "limit:     for all of the project, 100,000 tokens a minute",
-                 "budget:    of the project, $3.00 a month", "reserves:  $0.010001, for tokens: 1 in and 1,000 out, as the request says"):
+                 "budget:    $0.03 a day: $0.00 spent, $0.03 left, but for requests in flight", "limit:     for all of the project, 100,000 tokens a minute",
+                 "budget:    of the project, $3.00 a month", "reserves:  $0.01, for tokens: 1 in and 1,000 out, as the request says"):
         assert line in text, text
     assert "client:    old of project search, by its key, which is refused" in command(agent, KEYS["old"], json_too=False)
     (work / "body").write_text(BODY.replace("1000", "9000"))
     text = command(agent, KEYS["alice"], "--body", work / "body", json_too=False)
-    assert "REFUSED:   429 insufficient_quota" in text and "reserves:  $0.090001" in text, text
+    assert "REFUSED:   429 insufficient_quota" in text and "reserves:  $0.09" in text, text
     # Without a ledger that can be read, the command says so, and what it knows.
     config = json.loads(agent.file.read_text())
     agent.file.write_text(json.dumps(dict(config, ledger=str(work / "nowhere"))))
     text = command(agent, KEYS["alice"], "--model", "gpt-1", json_too=False)
-    assert "what was spent is not known" in text and "budget:    $0.025000 a day; what was spent is not known" in text and "REFUSED" not in text, text
+    assert "what was spent is not known" in text and "budget:    $0.03 a day; what was spent is not known" in text and "REFUSED" not in text, text
     agent.file.write_text(json.dumps(config))
 
 

@@ -311,16 +311,16 @@ static void drop(otlp *o, size_t from, size_t to, int64_t count, const char *pro
 /* Does what the collector's answer asks for. `*halve`: the request is too large. */
 static sent take_answer(otlp *o, size_t from, size_t to, const post_answer *a, bool *halve, err *e)
 {
-	char why[64];
+	char why[256];
 	int64_t count = (int64_t)(to - from);
 
-	snprintf(why, sizeof why, "the collector answers %d", a->status);
+	snprintf(why, sizeof why, "the collector at %.150s answers %d", o->url, a->status);
 	if (a->status >= 200 && a->status < 300) {
 		int64_t rejected = span_rejected(slice_of(a->body, a->body_len), a->cut);
 		if (rejected > count)
 			rejected = count;
 		if (rejected)
-			drop(o, from, to, rejected, "the collector took the others of its request only");
+			drop(o, from, to, rejected, "the collector took only the others of this request");
 		o->status.sent += count - rejected;
 		return SENT;
 	}
@@ -339,16 +339,20 @@ static sent take_answer(otlp *o, size_t from, size_t to, const post_answer *a, b
 		return SENT_LATER;
 	case 401:
 	case 403:
+		err_set(e, "%s: look at the key in otlp_headers_file", why);
+		return SENT_REFUSED;
 	case 404:
 	case 405:
+		err_set(e, "%s: look at the path in otlp_endpoint", why);
+		return SENT_REFUSED;
 	case 407:
-		err_set(e, "%s: look at otlp_endpoint and otlp_headers_file", why);
+		err_set(e, "%s: look at the proxy, which https_proxy names", why);
 		return SENT_REFUSED;
 	default:
 		break;
 	}
 	if (a->status < 400) { /* a redirection, or what is no answer of a collector */
-		err_set(e, "%s: look at otlp_endpoint", why);
+		err_set(e, "%s: look at otlp_endpoint, because redirections are not followed", why);
 		return SENT_REFUSED;
 	}
 	drop(o, from, to, count, why);

@@ -116,7 +116,7 @@ post *post_new(const post_settings *settings, err *e)
 	if (ok)
 		return p;
 	post_free(p);
-	err_set(e, "libcurl does not know a setting that is needed: a newer one is");
+	err_set(e, "libcurl is too old, because it does not know a setting that is needed: install a newer libcurl4");
 	return NULL;
 }
 
@@ -248,7 +248,9 @@ static post_result failed(const post *p, CURLcode code, err *e)
 	bool setting = code == CURLE_PEER_FAILED_VERIFICATION || code == CURLE_SSL_CACERT_BADFILE ||
 		       code == CURLE_URL_MALFORMAT || code == CURLE_UNSUPPORTED_PROTOCOL;
 
-	err_set(e, "the collector at %.150s: %s", p->set->url, *p->problem ? p->problem : lib.curl_easy_strerror(code));
+	err_set(e, "the collector at %.150s: %s%s", p->set->url,
+		*p->problem ? p->problem : lib.curl_easy_strerror(code),
+		code == CURLE_SSL_CONNECT_ERROR ? "; does it speak TLS at this port?" : "");
 	return setting ? POST_REFUSED : POST_LOST;
 }
 

@@ -142,7 +142,7 @@ def test_each_request_is_a_span(work, collector, ship):
 
 
 def test_what_a_collector_answers(work, collector, ship):
-    """Each answer has its effect, and nothing is lost but what the collector takes at no time."""
+    """Each answer has its effect, and nothing is lost but what the collector would never take."""
     one = Gateway(work, collector)
     said = []
 
@@ -170,11 +170,12 @@ def test_what_a_collector_answers(work, collector, ship):
     partly = one.more(7)
     assert "spans=2 " in harness.until(lambda: [line for line in shipper.says("event=otlp_dropped") if "the others" in line], 20, "dropped in part")[0]
     # A person has to look: nothing is dropped.
-    for status, headers in ((401, {}), (404, {}), (302, {"location": collector.url("/v1/traces")})):
+    for status, headers, todo in ((401, {}, "the key in otlp_headers_file"), (404, {}, "the path in otlp_endpoint"), (407, {}, "the proxy"),
+                                  (302, {"location": collector.url("/v1/traces")}, "redirections are not followed")):
         said.append(lambda spans, status=status, headers=headers: (status, headers, b""))
         wanted = one.more(2)
         harness.until(lambda: set(wanted) <= set(collector.by_id()), 20, "sent after %d" % status)
-        assert [line for line in shipper.says("event=otlp_refused") if "answers %d" % status in line]
+        assert [line for line in shipper.says("event=otlp_refused") if "%s answers %d: " % (collector.url("/v1/traces"), status) in line and todo in line]
     spans = collector.by_id()
     assert not set(bad) & set(spans) and set(partly) <= set(spans) and all(len(each) == 1 for each in spans.values())
     # It does not wait for an answer when it has to end.
@@ -184,6 +185,14 @@ def test_what_a_collector_answers(work, collector, ship):
     harness.until(lambda: collector.busy == 1, 20, "the last request")
     shipper.end()
     assert len(collector.requests) == asked
+    # The position cannot be kept.
+    lost = ship(one, "--otlp-state", str(work / "nowhere"))
+    assert "otlp_state: %s/nowhere/otlp-position" % work in lost.says("event=otlp_refused")[0]
+    lost.end()
+    # An https:// URL of a port without TLS.
+    lost = ship(one, "--otlp-endpoint", collector.url().replace("http:", "https:"))
+    assert "does it speak TLS at this port?" in lost.says("event=otlp_waits")[0]
+    lost.end()
     assert "dropped=9" in shipper.says("event=otlp_ended")[0] and "secret of the collector" not in shipper.process.text()
 
 

@@ -13,7 +13,7 @@
 #define FORWARD_NAMES \
 	"content-type|content-length|anthropic-version|anthropic-beta|x-stainless-lang|x-stainless-os|x-stainless-arch|" \
 	"x-stainless-runtime|x-stainless-runtime-version|x-stainless-package-version|x-stainless-retry-count|" \
-	"x-stainless-timeout|" \
+	"x-stainless-timeout|x-stainless-read-timeout|x-stainless-async|" \
 	"host|accept|accept-encoding|accept-language|accept-charset|user-agent|connection|transfer-encoding|te|trailer|" \
 	"upgrade|expect|date|cache-control|pragma|priority|range|origin|openai-beta|x-goog-api-client|idempotency-key|" \
 	"x-idempotency-key|traceparent|tracestate|x-request-id|x-client-request-id|sec-websocket-key|" \

@@ -122,7 +122,7 @@ void metrics_write_totals(FILE *f, const totals *t)
 	     "Recorded requests whose cost is rough, because the price table and what was reported do not fit together.");
 	write_group(f, m, "spoa_llm_model_partly_priced_requests_total", "model", PARTLY_PRICED);
 	head(f, "spoa_llm_model_unknown_requests_total", "counter",
-	     "Recorded requests whose tokens nobody told. They are in no other figure of tokens or dollars.");
+	     "Recorded requests whose tokens nobody reported. They are in no other figure of tokens or dollars.");
 	write_group(f, m, "spoa_llm_model_unknown_requests_total", "model", UNKNOWN);
 	head(f, "spoa_llm_model_untold_requests_total", "counter",
 	     "Recorded streams that told no usage, because they did not ask for it, by model.");

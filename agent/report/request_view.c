@@ -67,7 +67,7 @@ static const char *usage_words(const record *r)
 	case USAGE_ESTIMATED:
 		return "the tokens are estimated from bytes, because the upstream's count was not seen";
 	case USAGE_UNKNOWN:
-		return "nobody told how many tokens it used, so its cost is not known";
+		return "nobody reported how many tokens it used, so its cost is not known";
 	case USAGE_STREAM:
 		break;
 	}

@@ -156,85 +156,88 @@ static void print_totals(const savings_report *r)
 	print_total_lines(r, lines, sizeof lines / sizeof lines[0]);
 }
 
-/* Prints the names in `l` that have requests of the doubt `d`, and `end` behind the last one. */
-static void flow_named(flow *f, const savings_report *r, const savings_list *l, const savings_doubt *d, char end)
+/* ---- which requests are not exact */
+
+/* A row of the table of what is not exact. */
+typedef struct doubt_row {
+	const char *name;
+	int64_t requests; /* 0: there is no row */
+	int doubt;        /* of savings_doubts, whose models are named; DOUBT_NONE: no models are */
+	char note[128];
+} doubt_row;
+
+enum { DOUBT_NONE = -1 };
+
+/* Prints `what` and the names in `l` that have requests of the doubt `d`, and `end` behind the last one. */
+static void flow_named(flow *f, const savings_report *r, const char *what, const savings_list *l,
+		       const savings_doubt *d, const char *end)
 {
 	char label[PRINT_LABEL + 2], more[64];
 	size_t count = savings_order(l, d);
 
+	flow_text(f, what);
 	for (size_t i = 0; i < count && i < MODELS_SHOWN; i++) {
+		const char *mark = i + 1 == count ? end : i + 1 < MODELS_SHOWN ? "," : "";
 		int width = print_label(label, &r->terminal, savings_label(&l->items[i]), SAVINGS_LABEL_MAX);
-		bool last = i + 1 == count;
 		size_t len = strlen(label);
-		snprintf(label + len, sizeof label - len, "%.1s", last ? &end : i + 1 < MODELS_SHOWN ? "," : "");
-		flow_word(f, label, width + (last || i + 1 < MODELS_SHOWN));
+		snprintf(label + len, sizeof label - len, "%.1s", mark);
+		flow_word(f, label, width + (*mark != '\0'));
 	}
 	if (count > MODELS_SHOWN) {
-		snprintf(more, sizeof more, "and %zu more%c", count - MODELS_SHOWN, end);
+		snprintf(more, sizeof more, "and %zu more%.1s", count - MODELS_SHOWN, end);
 		flow_text(f, more);
 	}
 }
 
-/* Prints `text` and then the names of the models that have requests of the doubt `d`; for DOUBT_UNTOLD of the clients,
- * too. */
-static void print_named(const savings_report *r, const char *text, unsigned d)
+static void print_doubt(const savings_report *r, const doubt_row *row, int width)
 {
-	flow f = { 0, 2, r->terminal.columns, false };
+	const int at = TOTAL_LABEL + width + 2;
+	char count[PRINT_NUMBER];
+	flow f = { at, at, r->terminal.columns, false };
 
-	flow_text(&f, text);
-	flow_named(&f, r, &r->models, &savings_doubts[d], d == DOUBT_UNTOLD ? ';' : ')');
-	if (d == DOUBT_UNTOLD) {
-		flow_text(&f, "clients:");
-		flow_named(&f, r, &r->clients, &savings_doubts[d], ')');
-	}
+	printf("  %-*s%*s  ", TOTAL_LABEL - 2, row->name, width, print_count(count, row->requests));
+	flow_text(&f, row->note);
+	if (row->doubt != DOUBT_NONE)
+		flow_named(&f, r, "models:", &r->models, &savings_doubts[row->doubt],
+			   row->doubt == DOUBT_UNTOLD ? ";" : "");
+	if (row->doubt == DOUBT_UNTOLD)
+		flow_named(&f, r, "clients:", &r->clients, &savings_doubts[DOUBT_UNTOLD], "");
 	putchar('\n');
 }
 
-/* Prints which requests are estimated, partial, unknown or unpriced. */
+/* Prints a table of the requests that are estimated, partial, unknown or unpriced; nothing if there are none. */
 static void print_doubts(const savings_report *r)
 {
 	const store_sums *s = &r->total;
-	char a[PRINT_NUMBER], b[PRINT_NUMBER], c[PRINT_NUMBER], text[256];
-	unsigned decimals = savings_decimals(absolute(s->estimated_cost));
+	char a[PRINT_NUMBER], b[PRINT_NUMBER];
+	int width = (int)strlen("requests");
+	doubt_row rows[] = {
+		{ "estimated", s->estimated_requests, DOUBT_NONE, "" },
+		{ "untold", s->untold_requests, DOUBT_UNTOLD, "streams whose requests did not ask for usage;" },
+		{ "partial", s->partial_requests, DOUBT_NONE, "their output tokens are a lower bound" },
+		{ "unknown", s->unknown_requests, DOUBT_UNKNOWN,
+		  "nobody reported their tokens, so tokens, cost and saved are too low;" },
+		{ "partly priced", s->partly_priced_requests, DOUBT_PARTLY_PRICED, "their cost is rough;" },
+		{ "unpriced", s->unpriced_requests, DOUBT_UNPRICED, "" },
+	};
+	const size_t count = sizeof rows / sizeof rows[0];
+	bool any = false;
 
-	if (s->estimated_requests || s->untold_requests || s->partial_requests || s->unknown_requests ||
-	    s->partly_priced_requests || s->unpriced_requests)
-		putchar('\n');
-	if (s->estimated_requests) {
-		flow f = { 0, 2, r->terminal.columns, false };
-		snprintf(text, sizeof text,
-			 "estimated: %s requests, %s tokens out, %s: streams that did not report their usage",
-			 print_count(a, s->estimated_requests), print_count(b, s->estimated_output),
-			 savings_money(c, decimals, s->estimated_cost));
-		flow_text(&f, text);
-		putchar('\n');
+	snprintf(rows[0].note, sizeof rows[0].note, "streams that did not report usage: %s tokens out, %s",
+		 print_count(a, s->estimated_output),
+		 savings_money(b, savings_decimals(absolute(s->estimated_cost)), s->estimated_cost));
+	snprintf(rows[count - 1].note, sizeof rows[0].note, "%s tokens without a price (see the option prices);",
+		 print_count(a, s->unpriced_tokens));
+	for (size_t i = 0; i < count; i++) {
+		int len = (int)strlen(print_count(a, rows[i].requests));
+		width = len > width ? len : width;
+		any = any || rows[i].requests;
 	}
-	if (s->untold_requests) {
-		snprintf(text, sizeof text,
-			 "untold: %s streams, which told no usage because they did not ask for it (models:",
-			 print_count(a, s->untold_requests));
-		print_named(r, text, DOUBT_UNTOLD);
-	}
-	if (s->partial_requests)
-		printf("partial: %s requests, whose output tokens are a lower bound\n",
-		       print_count(a, s->partial_requests));
-	if (s->unknown_requests) {
-		snprintf(text, sizeof text,
-			 "unknown: %s requests, whose tokens nobody told: tokens, cost and saved are too low (models:",
-			 print_count(a, s->unknown_requests));
-		print_named(r, text, DOUBT_UNKNOWN);
-	}
-	if (s->partly_priced_requests) {
-		snprintf(text, sizeof text, "partly priced: %s requests, whose cost is rough (models:",
-			 print_count(a, s->partly_priced_requests));
-		print_named(r, text, DOUBT_PARTLY_PRICED);
-	}
-	if (s->unpriced_requests) {
-		snprintf(text, sizeof text,
-			 "unpriced: %s requests, %s tokens (models:", print_count(a, s->unpriced_requests),
-			 print_count(b, s->unpriced_tokens));
-		print_named(r, text, DOUBT_UNPRICED);
-	}
+	if (any)
+		printf("\n%-*s%*s\n", TOTAL_LABEL, "not exact", width, "requests");
+	for (size_t i = 0; i < count; i++)
+		if (rows[i].requests)
+			print_doubt(r, &rows[i], width);
 }
 
 /* Says which requests the report is about, if not about all, and which of them it cannot know. */

@@ -219,11 +219,13 @@ def test_totals_of_the_table(day):
         assert line.endswith(dollars(total["saved_" + kind] - total["estimated_saved_" + kind]) + " without estimates"), line
     assert "{:,} without estimates".format(total["output"] - total["estimated_output"]) in text
     flat = re.sub(r"\s+", " ", text)
-    assert "estimated: {:,} requests, {:,} tokens out".format(total["estimated_requests"], total["estimated_output"]) in flat
-    assert "partial: {:,} requests".format(total["partial_requests"]) in flat
-    assert "unpriced: {:,} requests, {:,} tokens (models: ".format(total["unpriced_requests"], total["unpriced_tokens"]) in flat
-    assert re.search(r"and \d+ more\)", flat)
-    assert "unknown: {:,} requests, whose tokens nobody told: tokens, cost and saved are too low (models: ".format(total["unknown_requests"]) in flat
+    for name, kind, note in (("estimated", "estimated", "streams that did not report usage: {:,} tokens out, {}".format(total["estimated_output"], dollars(total["estimated_cost"]))),
+                             ("partial", "partial", "their output tokens are a lower bound"), ("partly priced", "partly_priced", "their cost is rough; models: "),
+                             ("unpriced", "unpriced", "{:,} tokens without a price (see the option prices); models: ".format(total["unpriced_tokens"])),
+                             ("unknown", "unknown", "nobody reported their tokens, so tokens, cost and saved are too low; models: ")):
+        assert re.search(r"^  %s +%s  \S" % (name, "{:,}".format(total[kind + "_requests"])), text, re.M), (name, text)
+        assert " %s %s %s" % (name, "{:,}".format(total[kind + "_requests"]), note) in flat, (name, text)
+    assert re.search(r"and \d+ more ", flat)
     # The figures in one row of the table.
     sums = loglines.report(day.wants, "model")["gpt-5.5"]
     saved = sum(sums[name] for name in ("saved_compression", "saved_cache", "saved_routing"))

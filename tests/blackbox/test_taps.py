@@ -234,7 +234,7 @@ def test_streams_that_tell_no_usage(tapped):
     assert report["untold_models"] == [{"model": "glm-4.6", "requests": 2}, {"model": "gpt-5.5", "requests": 1}]
     assert report["untold_clients"] == [{"client": "a", "requests": 2}, {"client": "b", "requests": 1}]
     text = " ".join(harness.cli("savings", "--ledger", tapped.home, "--since", "all").out.split())
-    assert "untold: 3 streams, which told no usage because they did not ask for it (models: glm-4.6, gpt-5.5; clients: a, b)" in text, text
+    assert "untold 3 streams whose requests did not ask for usage; models: glm-4.6, gpt-5.5; clients: a, b " in text, text
 
 
 def test_an_agent_without_a_tap(admin, work):  # noqa: F811

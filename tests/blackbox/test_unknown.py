@@ -1,4 +1,4 @@
-"""Requests whose tokens nobody told: each is unknown, and neither free nor a guess, from the answer through HAProxy to the row, the report, the export,
+"""Requests whose tokens nobody reported: each is unknown, and neither free nor a guess, from the answer through HAProxy to the row, the report, the export,
 the metrics and /stats. Requests that used no tokens are none."""
 import csv
 import io
@@ -127,7 +127,7 @@ def check_reports(gateway, rows):
     assert {one["model"]: one["requests"] for one in report["unknown_models"]} == {
         name: sum(row["model"] == name for row in unknown) for name in names}
     text = re.sub(r"\s+", " ", harness.cli("savings", *ledger).out)
-    assert "unknown: %d requests, whose tokens nobody told" % len(unknown) in text
+    assert "unknown %d nobody reported their tokens, so" % len(unknown) in text
     assert re.search(r"left-l 1 unknown unknown - ", text), text      # no row shows it as $0.00
     told = json.loads(gateway.agent.http(path="/stats").text)["ledger"]["usage_from"]
     kinds = ("none", "reported", "partial", "estimated", "unknown", "stream")

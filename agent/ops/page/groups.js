@@ -25,7 +25,7 @@ const sortButton = (name, label) => button("", label, () => {
 	announce(`Sorted by ${label.toLowerCase()}, ${up ? "lowest" : "highest"} first`);
 }, { "data-sort": name });
 
-// Nothing of it has a price; nobody told any tokens.
+// Nothing of it has a price; nobody reported any tokens.
 const unpriced = (row) => !big(row.cost_nanodollars) && big(row.unpriced_requests) > 0n;
 const unknown = (row) => !big(row.cost_nanodollars) && big(row.unknown_requests) > 0n && !tokensIn(row) && !big(row.output);
 

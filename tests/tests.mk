@@ -43,7 +43,7 @@ $(AGENT): $(OBJ)
 $(BUILD)/unit/%: tests/unit/%.c $(wildcard tests/unit/*.h) $(AGENT)
 	@mkdir -p $(@D)
 	@echo "  CC $@"
-	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -Itests/unit $(NO_LTO) $(LDFLAGS) -o $@ $< $(AGENT) $(LIBS)
+	@$(CC) $(ALL_CFLAGS) -Og $(CPPFLAGS) -Itests/unit $(NO_LTO) $(LDFLAGS) -o $@ $< $(AGENT) $(LIBS)
 
 units: $(UNIT)
 

@@ -30,7 +30,7 @@ class Counter:
             run = subprocess.run(["vgdb", "--pid=%d" % pid, "dump"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60)
             said.append(run.stdout.decode())
             return file.exists()
-        processes.until(written, 10, lambda: "callgrind writes\n" + "".join(said[-3:]))
+        processes.until(written, 60, lambda: "callgrind writes\n" + "".join(said[-3:]))
         return file
 
     def between(self, pid, action):

@@ -176,7 +176,7 @@ def test_each_goes_on_with_its_share(three, pause):
     in_flight = a.ask("alice", 6)
     pause()
     for one in three:
-        one.agent.log("event=budgets_alone .*gateways=3", 20)
+        one.agent.log("event=budgets_alone .*gateways=3", 60)
     # a: 100 - 40 - 6 = 54 were left, and 18 are its own; b and c: 60 were left, and 20 are theirs.
     assert say(three, "alice", "elsewhere_nano") == [0, 40, 40] and say(three, "alice", "withheld_nano") == pytest.approx([36, 40, 40], abs=.2)
     a.end(in_flight, "alice", 6)
@@ -187,18 +187,18 @@ def test_each_goes_on_with_its_share(three, pause):
     assert not any(one.ask("carol", 7) for one in three)
     told_everywhere(c, "alice", here=19, elsewhere=40, withheld=40, left=1)
     # An agent that begins now has it from the ledger how many there are, and what they had spent.
-    until(lambda: b.noted("alice"), 10, "the ledger has noted what is withheld")
+    until(lambda: b.noted("alice"), 30, "the ledger has noted what is withheld")
     b.agent.close()
     b.start()
-    until(lambda: b.spent("alice"), 10, "the ledger is read")
+    until(lambda: b.spent("alice"), 30, "the ledger is read")
     assert say([b], "alice", "elsewhere_nano") == [40] and not b.ask("alice", 1) and not b.ask("carol", 7)
     assert b.ask("bob", 330) and not b.ask("bob", 4)
     pause(False)
     for one in three:
-        one.agent.log("event=budgets_together .*gateways=3", 40)
+        one.agent.log("event=budgets_together .*gateways=3", 60)
     spent = [one.spent("alice") for one in three]
     for one, own in zip(three, spent):
-        until(lambda: one.elsewhere("alice") == sum(spent) - own, 20, lambda: "%s: %s of %s" % (one.name, one.elsewhere("alice"), spent))
+        until(lambda: one.elsewhere("alice") == sum(spent) - own, 60, lambda: "%s: %s of %s" % (one.name, one.elsewhere("alice"), spent))
     assert say(three, "alice", "withheld_nano") == [0, 0, 0]
     # Of the 6 cents that a had in flight the others knew nothing, and took two thirds of them too.
     assert sum(spent) <= 104 * CENT

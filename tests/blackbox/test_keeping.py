@@ -118,7 +118,7 @@ def fill(one, rows):
 def test_retention_holds_under_traffic(fed, pause, count):
     """A record in every pause of the ledger's thread, or thousands a second: old rows go, and what the ledger says of that is true."""
     one, start = fed
-    fill(one, 30000)
+    fill(one, 10000)
     agent, feed = start(retention_days=1)
     feed.start(pause, count)
     steps = set()
@@ -133,7 +133,7 @@ def test_retention_holds_under_traffic(fed, pause, count):
         one.db, "SELECT count(*) FROM requests WHERE time_ms < (unixepoch() - 86400) * 1000"), step=.05)
     feed.stop()
     assert len(steps) > 2
-    agent.log("event=pruned rows=2[89]")
+    agent.log(r"event=pruned rows=9[67]\d\d\b")
     all_stored(one, agent, feed)
     one.ledger("verify")
 
@@ -340,12 +340,12 @@ def old_ledger(one, rows):
 def test_room_is_given_back_while_the_agent_records(fed, old):
     """`prune`, or `compact` for a ledger of before, makes the file smaller. The agent goes on: it has every record afterwards."""
     one, start = fed
-    (old_ledger if old else fill)(one, 60000)
+    (old_ledger if old else fill)(one, 30000)
     agent, feed = start(retention_days=0)
     feed.start(.01, 2)
     size = one.db.stat().st_size
     said = json.loads(one.ledger("prune", "--days", "10", "--json").out)
-    assert said["removed"] > 30000
+    assert said["removed"] > 15000
     if old:
         assert said["freed_bytes"] <= 0 < said["unused_bytes"] and one.db.stat().st_size >= size
         done = one.ledger("compact", "--dry-run")
@@ -359,14 +359,14 @@ def test_room_is_given_back_while_the_agent_records(fed, old):
     all_stored(one, agent, feed)
     one.ledger("verify")
     agent.process.end()
-    # More than 30,000 requests of 300 bytes and more were removed; what they add to the sums stays.
-    assert one.db.stat().st_size < size - 9e6
+    # More than 15,000 requests of 300 bytes and more were removed; what they add to the sums stays.
+    assert one.db.stat().st_size < size - 4.5e6
 
 
 def test_progress_is_for_terminals(work):
     """A long command says on a terminal how far it is, and takes that away; a file or a pipe gets nothing of it."""
     one = Ledger(work)
-    fill(one, 100000)
+    fill(one, 30000)
     assert not one.ledger("verify", seconds=60).err
     main, side = os.openpty()
     process = harness.start("ledger", "verify", "-c", one.config, stdout=subprocess.PIPE, stderr=side)

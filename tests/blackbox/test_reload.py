@@ -58,8 +58,8 @@ def test_reloads_under_load(haproxy, make_mock):
                 old = gateway.workers()
                 seen += old
                 gateway.haproxy.popen.send_signal(signal.SIGUSR2)
-                harness.until(lambda: set(gateway.workers()) - set(seen), 20, lambda: "a new worker\n" + gateway.haproxy.tail())
-                harness.until(lambda: not set(gateway.workers()) & set(old), 20, lambda: "the old worker ends\n" + gateway.haproxy.tail())
+                harness.until(lambda: set(gateway.workers()) - set(seen), 60, lambda: "a new worker\n" + gateway.haproxy.tail())
+                harness.until(lambda: not set(gateway.workers()) & set(old), 60, lambda: "the old worker ends\n" + gateway.haproxy.tail())
             load.more(50)
         finally:
             exchanges = load.end()

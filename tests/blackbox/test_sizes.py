@@ -330,10 +330,12 @@ def by_http2(gateway, _):
 @pytest.mark.parametrize("client", [by_node, by_curl, by_python, by_http2])
 def test_clients_read_the_413(gateway, work, client):
     """HAProxy answers while the client still sends. From 3.0 on it then reads on, so that each client gets the answer; 2.6 closes, and Node
-    sometimes reports EPIPE instead (docs/routing.md)."""
+    sometimes reports EPIPE instead (docs/routing.md), as curl does on a busy machine (its 55 is a write that failed)."""
     file = work / "file"
     file.write_bytes(b"x" * (6 * MIB))
     seen = dict(client(gateway, file))
     if gateway.version == "2.6" and client is by_node:
         seen.pop("EPIPE", None), seen.pop("ECONNRESET", None)
+    if gateway.version == "2.6" and client is by_curl and REFUSED in seen:
+        seen.pop("100 55", None)
     assert set(seen) <= {REFUSED} and (seen or gateway.version == "2.6"), seen

@@ -92,7 +92,7 @@ static int read_before(const config *c, const ledger_request *ask, int64_t *befo
 	}
 	if (!days) {
 		fprintf(stderr,
-			"spoa-llm: retention_days is 0, so rows are kept for ever; give --days or --before to remove some\n");
+			"spoa-llm: retention_days is 0, so requests are kept for ever; give --days or --before to remove some\n");
 		return EX_USAGE;
 	}
 	*before = now - days * DAY_MS;
@@ -106,12 +106,12 @@ typedef struct pruning {
 	bool declined;
 } pruning;
 
-/* Says how many rows would be removed. `told`: what ends the sentence. */
+/* Says how many requests would be removed. `told`: what ends the sentence. */
 static void print_would(const pruning *p, FILE *f, const char *told)
 {
 	char text[PRINT_NUMBER], count[PRINT_NUMBER];
 
-	fprintf(f, "%s rows older than %s%s; the sums by hour and day stay\n", print_count(count, p->rows),
+	fprintf(f, "%s requests older than %s%s; the sums by hour and day stay\n", print_count(count, p->rows),
 		print_time(text, p->before), told);
 }
 

@@ -107,6 +107,14 @@ static store_result list(store *s, const ledger_request *ask, period p, const ro
 	return result;
 }
 
+/* Says that there is no such request. That is a failure where one request was asked for. Returns the exit code. */
+static int none_found(const listing *l, const char *where, int code)
+{
+	if (!l->json)
+		fprintf(stderr, "spoa-llm: no such request is in %s\n", where);
+	return l->one && code == EX_OK ? EX_NOINPUT : code;
+}
+
 /* ---- of the fleet */
 
 typedef struct found {
@@ -183,8 +191,8 @@ static int of_fleet(const config *c, const row_filter *only, period p, size_t la
 				requests_line(&l->terminal, &f->row, f->gateway);
 		}
 		code = finish_output();
-		if (!g.count && !l->json)
-			fprintf(stderr, "spoa-llm: no such request is in PostgreSQL\n");
+		if (!g.count)
+			code = none_found(l, "PostgreSQL", code);
 	} else if (conn) {
 		code = fleet_command_failed(result, &e);
 	}
@@ -230,8 +238,8 @@ int command_requests(const config *c, const ledger_request *ask)
 		code = finish_output();
 		if (result != STORE_OK)
 			code = ledger_command_failed(result, &e);
-		else if (!l->count && !ask->json && !ask->follow)
-			fprintf(stderr, "spoa-llm: no such request is in the ledger\n");
+		else if (!l->count && !ask->follow)
+			code = none_found(l, "the ledger", code);
 	}
 	free(l);
 	return code;

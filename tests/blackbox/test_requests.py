@@ -81,8 +81,9 @@ def test_one_request(day):
         assert said["input"].replace(",", "") == ("not known" if want["input"] is None else str(want["input"]))
         nano = row["cost_nanodollars"]
         assert said["cost"].replace(",", "") == ("not known" if nano is None else "$%d.%09d" % divmod(nano, 10**9))
-    done = day.run("requests", "--id", "none")
-    assert "no such request is in the ledger" in done.err
+    done = harness.cli("requests", "--id", "none", "-c", day.config)
+    assert done.code == 66 and "no such request is in the ledger" in done.err
+    assert harness.cli("requests", "--id", "none", "--json", "-c", day.config).code == 66
 
 
 def test_those_that_come(ledger):

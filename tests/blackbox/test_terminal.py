@@ -32,7 +32,7 @@ def test_prune_says_what_it_would_do(ledger):
     assert 0 < old < 300
     before = ledger.db.read_bytes()
     done = ledger.ledger("prune", "--days", "10", "--dry-run")
-    assert re.fullmatch(r"%d rows older than \S+ would be removed; the sums by hour and day stay\n" % old, done.out), done
+    assert re.fullmatch(r"%d requests older than \S+ would be removed; the sums by hour and day stay\n" % old, done.out), done
     assert ledger.db.read_bytes() == before and len(ledger.export()) == 300
     said = json.loads(ledger.ledger("prune", "--days", "10", "--json").out)
     assert abs(said["removed"] - old) <= 1 and len(ledger.export()) == 300 - said["removed"]
@@ -42,7 +42,7 @@ def test_prune_asks_at_a_terminal(ledger):
     old = prunable(ledger)
     for answer, code, left in (("no\n", 64, 300), ("y\n", 64, 300), ("\x04", 64, 300), ("yes\n", 0, 300 - old)):
         with Terminal("ledger", "prune", "--days", "10", "-c", ledger.config) as one:
-            one.until("%d rows older than " % old)
+            one.until("%d requests older than " % old)
             one.until("Remove them for ever? Write yes: ")
             one.type(answer)
             assert one.end() == code, one.out

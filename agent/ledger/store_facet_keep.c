@@ -209,16 +209,19 @@ int facets_keep_bound(store *s, const char *key, int64_t value)
 
 int facets_forget(store *s, int64_t now_ms, bool *more)
 {
-	int64_t keep = store_floor(now_ms / 1000, DAY) - (int64_t)STORE_FACET_HOURS_DAYS * DAY, first = 0;
+	int64_t next_day = store_floor(now_ms / 1000, DAY) + DAY,
+		keep = next_day - (int64_t)(STORE_FACET_HOURS_DAYS + 1) * DAY, first = 0;
 	char sql[160];
 	int rc = SQLITE_OK;
 
 	*more = false;
 	if (keep <= 0)
 		return rc;
-	if (keep > s->facet_hours_from) {
-		s->facet_hours_from = keep;
-		rc = facets_keep_bound(s, "facet_hours_from", keep);
+	/* After a clock that was ahead is right again, facets of hours begin anew with the next day. */
+	int64_t from = s->facet_hours_from > next_day ? next_day : keep > s->facet_hours_from ? keep : -1;
+	if (from >= 0) {
+		s->facet_hours_from = from;
+		rc = facets_keep_bound(s, "facet_hours_from", from);
 	}
 	snprintf(sql, sizeof sql, "SELECT min(bucket) FROM hourly WHERE kind = %d AND bucket >= 0", KIND_FACET);
 	if (rc == SQLITE_OK)

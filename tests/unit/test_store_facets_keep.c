@@ -140,6 +140,35 @@ static void a_large_hour_is_filled_in_steps(void)
 	fill_a_large_hour(40);
 }
 
+/* A clock that was months ahead for a while, as that of a machine without a battery, does not end facets of hours. */
+static void a_clock_that_was_ahead(void)
+{
+	int64_t now = clock_wall_ms(), tomorrow = (now / DAY_MS + 1) * DAY_MS;
+	store_facet_question q = { .by = FACET_NONE, .unit = FACET_HOURS, .from_ms = tomorrow, .to_ms = INT64_MAX };
+	record r[2] = { record_number(0), record_number(1) };
+	int64_t counts[2] = { 0, 0 };
+	store_facets_told told;
+	store *s = new_store();
+	store_added added;
+	bool more = false;
+	err e = { 0 };
+	char ahead[200];
+
+	CHECK(insert(s, r, 1) == 1);
+	snprintf(ahead, sizeof ahead, "INSERT OR REPLACE INTO meta VALUES ('facet_hours_from', %lld)",
+		 (long long)(tomorrow + 200 * DAY_MS) / 1000);
+	sql(ahead);
+	CHECK(store_tidy(s, NULL, 0, &added, &more, &e) == STORE_OK);
+	r[1].time_ms = tomorrow + HOUR_MS;
+	CHECK(insert(s, r + 1, 1) == 1 && sound(s));
+	CHECK(store_facets(s, &q, count_untold, counts, &told, &e) == STORE_OK && counts[0] == 1);
+	/* A day is counted whole all the same. */
+	q.unit = FACET_DAYS;
+	q.from_ms = 0;
+	CHECK(store_facets(s, &q, count_untold, counts, &told, &e) == STORE_OK && counts[0] == 3);
+	store_close(s);
+}
+
 static int count_steps(unsigned type, void *ctx, void *ran, void *took)
 {
 	(void)type;
@@ -182,6 +211,7 @@ int main(void)
 	store_rig_init();
 	RUN(an_older_ledger_is_filled);
 	RUN(a_large_hour_is_filled_in_steps);
+	RUN(a_clock_that_was_ahead);
 	RUN(a_verification_reads_labels_once);
 	return store_rig_end();
 }

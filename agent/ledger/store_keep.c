@@ -69,9 +69,29 @@ static int run_with(store *s, const char *sql, int64_t value, int64_t other)
 	return rc;
 }
 
+/* Sets `*last_ms` to the time of the last row that is removed. What is older is not taken again, and no more than that:
+ * by a clock that is months ahead all rows are old, and so would be all that come once it is right. */
+static int last_removed(store *s, int64_t end_ms, int64_t upto, int64_t *last_ms)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = store_prepare(
+		s, "SELECT time_ms FROM requests WHERE time_ms < ?1 AND +rowid <= ?2 ORDER BY time_ms DESC LIMIT 1",
+		&st);
+
+	if (rc == SQLITE_OK) {
+		sqlite3_bind_int64(st, 1, end_ms);
+		sqlite3_bind_int64(st, 2, upto);
+		rc = sqlite3_step(st);
+	}
+	if (rc == SQLITE_ROW)
+		*last_ms = sqlite3_column_int64(st, 0);
+	sqlite3_finalize(st);
+	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
 store_result store_prune(store *s, int64_t before_ms, int64_t upto, int64_t *removed, err *e)
 {
-	int64_t now = clock_wall_ms(), end_ms = 0, first = 0;
+	int64_t now = clock_wall_ms(), end_ms = 0, last_ms = 0, first = 0;
 
 	*removed = 0;
 	store_result result = store_ready_to_write(s, e);
@@ -87,13 +107,15 @@ store_result store_prune(store *s, int64_t before_ms, int64_t upto, int64_t *rem
 	if (rc == SQLITE_OK && first <= upto)
 		rc = batch_end(s, before_ms, upto, &end_ms);
 	if (rc == SQLITE_OK && first <= upto)
+		rc = last_removed(s, end_ms, upto, &last_ms);
+	if (rc == SQLITE_OK && first <= upto)
 		rc = run_with(s, "DELETE FROM requests WHERE time_ms < ?1 AND +rowid <= ?2", end_ms, upto);
 	int64_t count = rc == SQLITE_OK && first <= upto ? sqlite3_changes64(s->db) : 0;
 	if (rc == SQLITE_OK && count)
 		rc = run_with(s,
 			      "INSERT INTO meta VALUES ('pruned_before', ?) ON CONFLICT (key) DO UPDATE"
 			      " SET value = max(value, excluded.value)",
-			      end_ms, 0);
+			      last_ms + 1, 0);
 	if (rc == SQLITE_OK)
 		rc = spending_prune(s, end_ms, now);
 	if (rc == SQLITE_OK)

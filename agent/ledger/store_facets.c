@@ -84,6 +84,18 @@ void facet_part(const char *label, size_t i, char *out, size_t room)
 	snprintf(out, room, "%.*s", (int)part.len, part.ptr);
 }
 
+/* Reads what put_status() wrote. */
+static int32_t get_status(slice text)
+{
+	const bool below = text.len && *text.ptr == '-';
+	int64_t n = 0;
+
+	for (size_t i = below; i < text.len && text.ptr[i] >= '0' && text.ptr[i] <= '9' && n <= INT32_MAX; i++)
+		n = n * 10 + (text.ptr[i] - '0');
+	n = n > INT32_MAX ? INT32_MAX : n;
+	return (int32_t)(below ? -n : n);
+}
+
 /* A facet's labels, apart. */
 typedef struct labels {
 	slice at[FACET_LABELS];
@@ -93,12 +105,10 @@ typedef struct labels {
 static labels split(slice facet)
 {
 	labels l;
-	char status[16];
 
 	for (int i = 0; i < FACET_LABELS; i++)
 		l.at[i] = next_label(&facet);
-	snprintf(status, sizeof status, "%.*s", (int)l.at[FACET_STATUS].len, l.at[FACET_STATUS].ptr);
-	l.status = atoi(status);
+	l.status = get_status(l.at[FACET_STATUS]);
 	return l;
 }
 
@@ -236,11 +246,12 @@ static void tell(grouping *g)
 }
 
 /* Returns the group of `facet`, the labels of requests at `time_ms`, or of requests that were not told apart (NULL);
- * `*sums`: its sums. NULL: these requests are not asked for, or out of memory. */
-static group *group_of(grouping *g, int64_t time_ms, const slice *facet, store_sums **sums)
+ * `*sums`: its sums; `*status`: where it counts requests with this status. NULL: these requests are not asked for, or
+ * out of memory. */
+static group *group_of(grouping *g, int64_t time_ms, const slice *facet, store_sums **sums, int64_t **status)
 {
 	char label[2 * FACET_LABEL_MAX];
-	labels l;
+	labels l = { .status = 0 };
 	size_t len = 0;
 
 	if (facet) {
@@ -265,8 +276,10 @@ static group *group_of(grouping *g, int64_t time_ms, const slice *facet, store_s
 		g->failed = true;
 		return NULL;
 	}
+	group *own = &g->groups[c - g->cells.cells];
 	*sums = &c->sums;
-	return &g->groups[c - g->cells.cells];
+	*status = &own->status[status_class(l.status)];
+	return own;
 }
 
 /* ---- from rows */
@@ -278,11 +291,13 @@ static bool add_row(void *ctx, const record *r)
 	slice facet = slice_of(label, facet_label(r, label));
 	int64_t hour = store_hour_of(store_time_of(r));
 	store_sums *sums;
+	int64_t *status;
 
-	group *own = group_of(g, (g->q->unit == FACET_DAYS ? store_floor(hour, DAY) : hour) * 1000, &facet, &sums);
+	group *own = group_of(g, (g->q->unit == FACET_DAYS ? store_floor(hour, DAY) : hour) * 1000, &facet, &sums,
+			      &status);
 	if (own) {
 		store_sums_add(sums, r);
-		own->status[status_class(r->status)]++;
+		++*status;
 		own->last_ms = r->time_ms > own->last_ms ? r->time_ms : own->last_ms;
 		if (g->q->times && !times_add(&own->times, r))
 			g->failed = true;
@@ -319,22 +334,39 @@ static int64_t time_of(const grouping *g, int64_t bucket)
 	return (g->q->unit == FACET_DAYS ? store_floor(bucket, DAY) : bucket) * 1000;
 }
 
+/* Sums that suffice for a question about counts; cost puts groups in order. */
+static const struct {
+	const char *name;
+	size_t offset;
+} counts[] = {
+	{ "requests", offsetof(store_sums, requests) },
+	{ "refused", offsetof(store_sums, refused) },
+	{ "failed", offsetof(store_sums, failed) },
+	{ "cost", offsetof(store_sums, cost) },
+};
+
+enum { COUNTS = sizeof counts / sizeof counts[0] };
+
+static const char *count_name(size_t i)
+{
+	return counts[i].name;
+}
+
 /* Adds a facet. */
 static void add(grouping *g, int64_t bucket, slice label, const store_sums *row, int64_t last_ms, group **own)
 {
 	bool told = !slice_eq(label, STORE_OTHER);
 	store_sums *sums;
+	int64_t *status;
 
 	if (!told)
 		g->untold = add_capped(g->untold, row->requests);
-	*own = group_of(g, time_of(g, bucket), told ? &label : NULL, &sums);
+	*own = group_of(g, time_of(g, bucket), told ? &label : NULL, &sums, &status);
 	if (!*own)
 		return;
 	store_sums_merge(sums, row);
-	if (told) {
-		int64_t *status = &(*own)->status[status_class(split(label).status)];
+	if (told)
 		*status = add_capped(*status, row->requests);
-	}
 	(*own)->last_ms = last_ms > (*own)->last_ms ? last_ms : (*own)->last_ms;
 }
 
@@ -373,7 +405,14 @@ static bool add_facet(grouping *g, sqlite3_stmt *st)
 
 	if (g->q->unit != FACET_WHOLE && !add_waiting(g, bucket))
 		return false;
-	for (size_t i = 0; i < SUMS_COUNT; i++)
+	if (!filter_is_empty(g->q->only) && !slice_eq(label, STORE_OTHER)) {
+		const labels l = split(label);
+		if (!passes(g->q->only, &l))
+			return true;
+	}
+	for (size_t i = 0; g->q->counts && i < COUNTS; i++)
+		*(int64_t *)(void *)((char *)&row + counts[i].offset) = sqlite3_column_int64(st, (int)i + 4);
+	for (size_t i = 0; !g->q->counts && i < SUMS_COUNT; i++)
 		*sums_column(&row, i) = sqlite3_column_int64(st, (int)i + 4);
 	add(g, bucket, label, &row, sqlite3_column_int64(st, 2), &own);
 	/* Damaged times count for nothing; `ledger verify` tells of them. */
@@ -391,7 +430,7 @@ static int add_buckets(grouping *g, store *s, bool days, int64_t low, int64_t hi
 
 	if (low >= high || g->ended)
 		return SQLITE_OK;
-	sql_list(names, sizeof names, SUMS_COUNT, sums_name, "$");
+	sql_list(names, sizeof names, g->q->counts ? COUNTS : SUMS_COUNT, g->q->counts ? count_name : sums_name, "$");
 	snprintf(sql, sizeof sql,
 		 "SELECT bucket, label, last_ms, %s, %s FROM %s WHERE kind = %d AND bucket >= ?1 AND bucket < ?2"
 		 " ORDER BY bucket",

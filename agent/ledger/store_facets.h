@@ -54,6 +54,7 @@ typedef struct store_facet_question {
 	/* NULL: all requests. If it has an id, the rows are read: that is one row, or a few. */
 	const row_filter *only;
 	bool times;  /* read histograms of times too */
+	bool counts; /* of the sums only requests, refused, failed and cost are needed: the others may be 0 */
 	bool untold; /* with a filter, tell of the requests that were not told apart all the same */
 } store_facet_question;
 

@@ -29,9 +29,13 @@ static int read_groups(const view_question *q, const figures_source *source, uns
 	period p = q->period;
 
 	period_widen(&p);
-	const store_facet_question ask = {
-		.by = by, .unit = unit, .from_ms = p.from_ms, .to_ms = p.to_ms, .only = &q->only, .times = times
-	};
+	const store_facet_question ask = { .by = by,
+					   .unit = unit,
+					   .from_ms = p.from_ms,
+					   .to_ms = p.to_ms,
+					   .only = &q->only,
+					   .times = times,
+					   .counts = true };
 
 	return figures_read(source, &ask, l, told, e);
 }

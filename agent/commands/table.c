@@ -122,7 +122,7 @@ const command commands[] = {
 	  "spoa-llm fleet init --fleet-uri postgresql://owner@db.example/llm", .ledger = command_fleet_init },
 	{ FLEET_ADD, "fleet add", "NAME", "make the role of the gateway NAME, which writes, or of a reader; print its password, once",
 	  "spoa-llm fleet add gw1 --fleet-uri postgresql://owner@db.example/llm --output gw1.password", .ledger = command_fleet_add },
-	{ FLEET_LIST, "fleet list", NULL, "print the gateways of the fleet, and how far each of them is",
+	{ FLEET_LIST, "fleet list", NULL, "print the gateways of the fleet, how far behind each of them is, and which have other routes or clients than most",
 	  "spoa-llm fleet list", .ledger = command_fleet_list },
 	{ FLEET_VERIFY, "fleet verify", NULL, "check that PostgreSQL has what this ledger has, and that its sums equal its rows; names the gateway and hour that differ",
 	  "spoa-llm fleet verify --since 7d", .ledger = command_fleet_verify },

@@ -110,7 +110,7 @@ const option_info options[] = {
 	  .help = "most disk space for requests that are older than retention_days and that PostgreSQL does not have yet; beyond it the oldest of them are removed" },
 	{ .key = "fleet_listen", .type = OPTION_LIST, .offset = AT(fleet_listen), .min = 0, .max = 255,
 	  .fallback = "dgram@/var/lib/spoa-llm/fleet.dgram", .arg = "ADDRESS",
-	  .help = "address on which `spoa-llm ship` tells the agent how far it is: dgram@/PATH; it is opened if there are a ledger and fleet_uri or otlp_endpoint" },
+	  .help = "address on which `spoa-llm ship` tells the agent what PostgreSQL and the collector have: dgram@/PATH; it is opened if there are a ledger and fleet_uri or otlp_endpoint" },
 	{ .key = "ship_listen", .type = OPTION_STRING, .offset = AT(ship_listen), .max = 255,
 	  .fallback = "unix@/run/spoa-llm-ship/fleet.sock", .arg = "ADDRESS",
 	  .help = "address on which `spoa-llm ship` tells the agent, for its page, what all gateways cost and saved: unix@/PATH; empty: the page shows this gateway alone" },

@@ -208,7 +208,7 @@ static int read_parts(savings_report *r, const figures_source *source, store_fac
 int savings_read_view(const figures_source *source, savings_report *r, err *e)
 {
 	view_reading v = { .source = source };
-	store_facets_told of_rows, told = { .from_ms = r->period.from_ms, .to_ms = r->period.to_ms };
+	store_facets_told told = { .from_ms = r->period.from_ms, .to_ms = r->period.to_ms }, of_rows = told;
 	int result = r->split ? read_parts(r, source, &told, e) : 0;
 
 	/* All figures are of the period that the parts are of. */

@@ -295,7 +295,7 @@
 	" FROM spoa_llm.hourly h JOIN spoa_llm.gateways g ON g.no = h.gateway;" \
 	"GRANT SELECT ON spoa_llm.ledger, spoa_llm.ledger_hourly TO spoa_llm_writer, spoa_llm_reader;"
 
-/* What a writer may see of other gateways: the sums of their hours, and how far each is, but no request. These views
+/* What a writer may see of other gateways: the sums of their hours, and how far behind each is, but no request. These views
  * have the rights of their owner, and nobody may write to them. */
 #define FLEET_SHARED_1 \
 	"CREATE VIEW spoa_llm.fleet_sums AS SELECT * FROM spoa_llm.hourly;" \

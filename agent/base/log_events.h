@@ -31,7 +31,7 @@ EVENT(options_changed, INFO, "by options",
 EVENT(reload_failed, ERROR, "problem by instead",
       "SIGHUP or `POST /reload` (`by` says which) read the configuration again, and it has an error: `problem` has file, line and "
       "column. Nothing changed: the old configuration stays in use.",
-      "Mend the configuration, try it with `spoa-llm check`, and reload again.")
+      "Fix the configuration, try it with `spoa-llm check`, and reload again.")
 EVENT(not_reloaded, WARN, "option hint",
       "A reload found a new value of `option`, which only a new process takes. The old value stays in use.",
       "Upgrade (SIGUSR2, to the same binary if you like) or restart.")
@@ -48,14 +48,14 @@ EVENT(draining, INFO, "seconds connections",
 EVENT(start_failed, ERROR, "problem",
       "The agent could not start: an address is taken, a directory is missing, or the system refuses something. "
       "`problem` says which.",
-      "Mend what `problem` names, and start again.")
+      "Fix what `problem` names, and start again.")
 EVENT(worker_started, INFO, "pid restarts",
       "The master started a worker process, which found its configuration good. `restarts` counts crashes so far.",
       "")
 EVENT(worker_start_failed, ERROR, "problem",
       "The master could not start a worker process, for lack of memory or processes or because the binary cannot be"
       " executed. If an earlier start succeeded, the master tries again; otherwise the agent ends.",
-      "Mend what `problem` names.")
+      "Fix what `problem` names.")
 EVENT(worker_crashed, ERROR, "pid signal exit_code restarts in_ms instead",
       "A worker process ended without being asked to, by `signal` or with `exit_code`. The master starts another "
       "one in `in_ms` milliseconds. HAProxy refuses requests until that one is ready.",
@@ -105,7 +105,7 @@ EVENT(upgrade_failed, ERROR, "problem binary pid signal exit_code instead hint",
       "The new version did not start or did not become ready; the running version goes on. `problem` says why, and "
       "the lines that the new process logged stand before this one. The level is warn if SIGUSR1 asked for a "
       "drain meanwhile, which ends the upgrade.",
-      "Run `check` with the new binary, mend what it finds, and upgrade again.")
+      "Run `check` with the new binary, fix what it finds, and upgrade again.")
 EVENT(handover_failed, WARN, "problem instead",
       "A step of the handover to a new worker process failed: of HAProxy's connections, the log streams or the ledger. "
       "`instead` says what follows. As long as the new worker does not have the connections, the old one goes on.",
@@ -216,15 +216,15 @@ EVENT(tap_upgraded, INFO, "pid in_ms",
       "")
 EVENT(tap_upgrade_failed, ERROR, "problem",
       "The new tap did not start. The running one goes on.",
-      "Mend what `problem` names, or what the lines before it say, and upgrade again.")
+      "Fix what `problem` names, or what the lines before it say, and upgrade again.")
 
 /* ---- configuration and routes */
 EVENT(routes_unusable, ERROR, "problem instead",
       "`HEADROOM_UPSTREAM_ROUTES` is not a JSON array. There are no routes: every request goes by the legacy rule.",
-      "Mend the variable. With `strict` such an error keeps the agent from starting.")
+      "Fix the variable. With `strict` such an error keeps the agent from starting.")
 EVENT(route_problem, WARN, "problem instead",
       "An entry of `HEADROOM_UPSTREAM_ROUTES` is wrong: `problem` says what, and `instead` what is done about it.",
-      "Mend the entry. With `strict` such an error keeps the agent from starting.")
+      "Fix the entry. With `strict` such an error keeps the agent from starting.")
 EVENT(route_unreachable, WARN, "route model_prefix shadowed_by its_model_prefix path_prefix its_path_prefix",
       "No request reaches `route`, because the route before it with the number `shadowed_by` matches everything "
       "that this one would match.",
@@ -240,7 +240,7 @@ EVENT(credential_read, INFO, "auth route routes expires because",
 EVENT(credential_missing, ERROR, "auth route routes problem instead",
       "The credential `auth` is not there or cannot be used, or it expired. The requests of its routes are refused: "
       "upstream_auth_unavailable (502, or the status in `refusal_status`). If it is that of a pool's member (`route` is ROUTE/MEMBER), the other members serve. Logged when that begins, and when `problem` changes.",
-      "Mend what `problem` names. A file is read again within two seconds; a variable needs a restart. Where "
+      "Fix what `problem` names. A file is read again within two seconds; a variable needs a restart. Where "
       "spoa-llm-token@.service writes the file, `systemctl status` says why it failed.")
 EVENT(credential_expiring, WARN, "auth route routes expires problem",
       "The credential `auth` expires within three minutes, and its file has no newer one. From then on it counts as missing.",
@@ -322,7 +322,7 @@ EVENT(admin_token_missing, ERROR, "option source problem instead",
       "Set the token. A file is read again by itself, a variable needs a restart.")
 EVENT(admin_waits, ERROR, "problem instead",
       "The admin server could not be started after an upgrade. It is tried again every second; decisions go on.",
-      "Mend what `problem` names.")
+      "Fix what `problem` names.")
 EVENT(admin_left, WARN, "problem instead",
       "When the worker process stopped, a request to the admin server waited for a disk for more than 2 seconds. "
       "The process ends without answering it. The ledger was closed before that: nothing is lost.",
@@ -390,7 +390,7 @@ EVENT(fleet_heard, INFO, "state",
 EVENT(fleet_backlog_full, ERROR, "rows backlog",
       "The oldest `rows` that PostgreSQL does not have were removed from the ledger, because older requests may take no more than `fleet_backlog` bytes. Their "
       "sums stay in the ledger, but not in PostgreSQL.",
-      "Mend what keeps `spoa-llm ship` from shipping; raise `fleet_backlog` or `retention_days` if the disk has room.")
+      "Fix what keeps `spoa-llm ship` from shipping; raise `fleet_backlog` or `retention_days` if the disk has room.")
 
 /* ---- clients */
 EVENT(clients_loaded, INFO, "file clients keys projects",
@@ -403,7 +403,7 @@ EVENT(clients_changed, INFO, "file by added removed changed keys projects",
 EVENT(clients_not_loaded, ERROR, "problem instead",
       "The file of clients changed, and cannot be used: `problem` has file, line and column. The clients stay as they"
       " were, so that a key that was taken out of the file is still good.",
-      "Mend the file; `spoa-llm check` lists all that is wrong with it. The agent reads the file again within two seconds.")
+      "Fix the file; `spoa-llm check` lists all that is wrong with it. The agent reads the file again within two seconds.")
 
 /* ---- budgets */
 EVENT(budgets_anew, WARN, "problem",
@@ -429,7 +429,7 @@ EVENT(budget_charged, WARN, "requests",
 EVENT(ledger_waits, WARN, "problem instead",
       "The ledger cannot be opened: another process still has it, or its directory is gone. It is tried again every"
       " second; what comes in meanwhile waits in the sockets.",
-      "If this lasts longer than an upgrade, mend what `problem` names.")
+      "If this lasts longer than an upgrade, fix what `problem` names.")
 EVENT(ledger_ok, INFO, "database",
       "The database takes records.",
       "")
@@ -440,7 +440,7 @@ EVENT(ledger_behind, WARN, "problem instead",
 EVENT(ledger_failing, ERROR, "problem instead",
       "The database cannot be written: the disk is full, permissions are wrong, or the file is damaged. The journal"
       " keeps the records, and they are stored when the cause is gone, without a restart.",
-      "Mend what `problem` names; `spoa-llm ledger verify` looks for damage.")
+      "Fix what `problem` names; `spoa-llm ledger verify` looks for damage.")
 EVENT(journal_failing, ERROR, "dir problem waiting",
       "The disk refuses the journal, or `journal_max` is reached. Records wait in memory, up to 4 MB; after that "
       "new ones are dropped and counted.",
@@ -460,7 +460,7 @@ EVENT(journal_damaged, ERROR, "file problem at bytes",
       "version is read when that version runs; a file with a damaged header may be removed by hand.")
 EVENT(journal_unreadable, ERROR, "problem instead",
       "A file of the journal could not be read. The other files were read; this one stays where it is.",
-      "Mend what `problem` names; the next start reads the file again.")
+      "Fix what `problem` names; the next start reads the file again.")
 EVENT(journal_segment_gone, WARN, "dir segment",
       "Somebody removed the file of the journal that was being written, or its directory. A new file is begun. "
       "Records that were not stored yet may be lost.",
@@ -482,7 +482,7 @@ EVENT(pruned, INFO, "rows",
       "")
 EVENT(prune_failed, WARN, "problem",
       "Requests older than `retention_days` could not be removed. It is tried again in a minute.",
-      "Mend what `problem` names.")
+      "Fix what `problem` names.")
 
 /* ---- only with log_level debug */
 EVENT(connection, DEBUG, "fd thread connections", "A connection was accepted.", "")

@@ -177,10 +177,10 @@ int command_fleet_verify(const config *c, const ledger_request *ask)
 	else if (code == EX_OK && *c->ledger)
 		printf("%zu hours of this ledger compared%s%.0zu%s; %s\n", v.compared, v.waiting ? ", " : "", v.waiting,
 		       v.waiting ? " wait for `spoa-llm ship`" : "",
-		       v.problems ? "mend by `spoa-llm fleet resend --since TIME`" : "no difference");
+		       v.problems ? "fix it by `spoa-llm fleet resend --since TIME`" : "no difference");
 	else if (code == EX_OK)
 		printf("the sums of all gateways compared with their rows, and no ledger, because none is configured here; %s\n",
-		       v.problems ? "mend by `spoa-llm fleet resend --since TIME` on the gateway" : "no difference");
+		       v.problems ? "fix it by `spoa-llm fleet resend --since TIME` on the gateway" : "no difference");
 	if (!v.json && v.lost.requests)
 		print_lost(&v.lost);
 	int output = finish_output();

@@ -264,7 +264,7 @@ static enum MHD_Result give_health(request *q, struct MHD_Connection *c, bool li
 
 	if (!f)
 		return MHD_NO;
-	/* /livez checks the SPOP threads only, because a restart would mend nothing else. */
+	/* /livez checks the SPOP threads only, because a restart would fix nothing else. */
 	for (size_t i = 0; live && i < count; i++)
 		if (strcmp(checks[i].part, "workers") == 0)
 			ok = checks[i].ok;

@@ -237,7 +237,7 @@ static batch_result send(sending *s, size_t from, size_t to)
 		snprintf(problem, sizeof problem, "%s", s->e->text);
 		if (s->at->rejected >= BATCH_REJECTED_RUN) {
 			err_set(s->e,
-				"%zu rows, one after the other, were refused as this one is: %.300s; when that is mended, "
+				"%zu rows, one after the other, were refused as this one is: %.300s; when that is fixed, "
 				"`spoa-llm fleet resend` sends them again",
 				s->at->rejected, problem);
 			return result;

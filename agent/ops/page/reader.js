@@ -109,7 +109,7 @@ export function makeReader({ load, show, forget = () => {} }) {
 	}
 
 	function failed(error, scope) {
-		const wrong = error.status === 400; // the filter itself, which asking again would not mend
+		const wrong = error.status === 400; // the filter itself, which asking again would not fix
 		if (none) {
 			ledgerState("none");
 			return;

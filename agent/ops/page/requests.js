@@ -218,7 +218,7 @@ function fail(error) {
 		return;
 	failed = error;
 	state();
-	if (error.status !== 400) // asking again would not mend the question
+	if (error.status !== 400) // asking again would not fix the question
 		retry = setTimeout(again, AGAIN_MS);
 }
 

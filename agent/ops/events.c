@@ -12,19 +12,25 @@ struct event_stream {
 	event_stream *next, *prev;
 	events *events;
 	struct MHD_Connection *connection;
-	const char *role;
+	events_role role;
+	void *ctx; /* of `role` */
 	bool suspended;
 	uint64_t tick, ledger_version; /* of the text that was taken last */
 	char *text;                    /* owned; bytes before `at` are sent */
 	size_t len, at;
 };
 
-/* Takes the newest text as the next events of `s`; the lock is held. False: nothing new, or out of memory. */
-static bool take_next(const events *es, event_stream *s)
+/* Takes the newest text as the next events of `s`; the lock is held. False: nothing new, out of memory, or `*refused`.
+ */
+static bool take_next(const events *es, event_stream *s, bool *refused)
 {
 	FILE *f;
 
 	if (s->tick == es->tick || !es->text)
+		return false;
+	const char *role = s->role(s->ctx, s->connection);
+	*refused = !role;
+	if (!role)
 		return false;
 	free(s->text);
 	s->text = NULL;
@@ -36,7 +42,7 @@ static bool take_next(const events *es, event_stream *s)
 	if (s->tick == 0)
 		fputs("retry: 2000\n\n", f);
 	fputs("event: stats\ndata: ", f);
-	stats_write_role(f, es->text, es->len, s->role);
+	stats_write_role(f, es->text, es->len, role);
 	fputs("\n\n", f);
 	if (s->ledger_version != es->ledger_version || s->tick == 0)
 		fprintf(f, "event: ledger\ndata: {\"ledger_version\":%" PRIu64 "}\n\n", es->ledger_version);
@@ -55,18 +61,21 @@ static ssize_t on_read(void *cls, uint64_t pos, char *buf, size_t max)
 {
 	event_stream *s = cls;
 	events *es = s->events;
+	bool refused = false;
 	ssize_t n = 0;
 
 	(void)pos;
 	pthread_mutex_lock(&es->lock);
 	if (es->ended) {
 		n = MHD_CONTENT_READER_END_OF_STREAM;
-	} else if (s->at < s->len || take_next(es, s)) {
+	} else if (s->at < s->len || take_next(es, s, &refused)) {
 		size_t left = s->len - s->at;
 		size_t take = left < max ? left : max;
 		memcpy(buf, s->text + s->at, take);
 		s->at += take;
 		n = (ssize_t)take;
+	} else if (refused) {
+		n = MHD_CONTENT_READER_END_OF_STREAM;
 	} else {
 		/* events_publish() resumes it. If the connection were not suspended, libmicrohttpd would call again at
 		 * once. */
@@ -107,7 +116,7 @@ void events_deinit(events *es)
 	free(es->text);
 }
 
-struct MHD_Response *events_open(events *es, struct MHD_Connection *connection, const char *role)
+struct MHD_Response *events_open(events *es, struct MHD_Connection *connection, events_role role, void *ctx)
 {
 	event_stream *s = calloc(1, sizeof *s);
 	struct MHD_Response *response = NULL;
@@ -117,6 +126,7 @@ struct MHD_Response *events_open(events *es, struct MHD_Connection *connection, 
 	s->events = es;
 	s->connection = connection;
 	s->role = role;
+	s->ctx = ctx;
 	pthread_mutex_lock(&es->lock);
 	bool room = es->count < ADMIN_EVENT_STREAMS && !es->ended;
 	if (room) {

@@ -12,6 +12,9 @@
 
 typedef struct event_stream event_stream;
 
+/* Returns what the client may do now, a static text; NULL: nothing any more, so that its stream ends. */
+typedef const char *(*events_role)(void *ctx, struct MHD_Connection *connection);
+
 typedef struct events {
 	pthread_mutex_t lock; /* of all of it */
 	event_stream *first;
@@ -27,8 +30,9 @@ void events_init(events *es);
 void events_deinit(events *es);
 
 /* Makes a response that does not end; the caller destroys it. NULL: ADMIN_EVENT_STREAMS clients have one already,
- * events_end() was called, or out of memory. `role`, which is static, is what the client may do. */
-struct MHD_Response *events_open(events *es, struct MHD_Connection *connection, const char *role);
+ * events_end() was called, or out of memory. `role` is asked with `ctx` before each event, because a token may be taken
+ * out of use while the stream is open. */
+struct MHD_Response *events_open(events *es, struct MHD_Connection *connection, events_role role, void *ctx);
 /* Takes over `text`, the JSON of /stats, and sends it to all. `ledger_version`: changes with the ledger. */
 void events_publish(events *es, char *text, size_t len, uint64_t ledger_version);
 /* Is there a client? */

@@ -314,6 +314,13 @@ static enum MHD_Result give_stats(request *q, struct MHD_Connection *c)
 	return reply(c, MHD_HTTP_OK, "application/json", out, out_len, NULL, NULL);
 }
 
+static const char *role_now(void *ctx, struct MHD_Connection *c)
+{
+	access_role role = access_role_of(ctx, c);
+
+	return role == ACCESS_NONE ? NULL : access_role_name(role);
+}
+
 static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const char *method)
 {
 	if (strcmp(method, MHD_HTTP_METHOD_HEAD) == 0) {
@@ -327,7 +334,7 @@ static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const c
 	char *text = admin_stats(a, &len, &version);
 	if (text)
 		events_publish(&a->events, text, len, version);
-	struct MHD_Response *r = events_open(&a->events, c, access_role_name(q->role));
+	struct MHD_Response *r = events_open(&a->events, c, role_now, a);
 	if (!r)
 		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many clients take events already",
 				   "Retry-After", "5");

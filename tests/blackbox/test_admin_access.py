@@ -144,6 +144,22 @@ def test_a_rotated_token_is_logged_before_anybody_asks(work, admin):
     until(lambda: agent.lines("event=admin_token_missing option=viewer_token .*problem=.it is empty"), 10, "it is missing")
 
 
+@pytest.mark.parametrize("which", ["viewer_token", "admin_token"])
+def test_a_stream_of_events_ends_with_its_token(work, admin, which):
+    """Who was let in by a token that is no longer in use learns nothing more, though the connection stays."""
+    old, new = harness.secret("old"), harness.secret("new")
+    (work / "token").write_text(old)
+    agent = admin(**{which: "file:%s/token" % work})
+    with Events(agent, {"Authorization": "Bearer " + old}) as events:
+        assert next(one for one in iter(events.next, None) if one.get("event") == "stats")
+        (work / "token").write_text(new)
+        ends = time.monotonic() + 9
+        while events.response.readline():
+            assert time.monotonic() < ends, "it goes on"
+    with Events(agent, {"Authorization": "Bearer " + new}) as events:
+        assert next(one for one in iter(events.next, None) if one.get("event") == "stats")
+
+
 def test_beyond_loopback_needs_a_token(work):
     for more in ({}, {"allow_remote": True}, {"admin_token": "env:T"}, {"viewer_token": "env:T"}):
         config = dict({"listen": "unix@%s/a.sock" % work, "admin_listen": "0.0.0.0:%d" % harness.free_port()}, **more)
@@ -325,6 +341,8 @@ def test_health_while_the_database_is_slow(work, admin):
             assert agent.http(path=path).status == 200
             assert time.monotonic() - began < 1 * harness.SLOW, path
         assert decide(agent)
+        # What explains and reloads does not wait behind them.
+        assert agent.http(path="/explain?model=m").status == 200 and agent.http("POST", "/reload", POST).status == 200
         assert all(thread.is_alive() for thread in asked), "a request for /savings did not wait, so this test shows nothing"
     finally:
         end = os.open(pipe, os.O_RDWR)

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Questions to the agent, with the token if it asks for one, and the stream of events that says what happens now.
-import { $, announce, clock, on, parse, pill, put } from "./figures.js";
+import { $, announce, clock, on, onSubmit, parse, pill, put } from "./figures.js";
 
 const SILENCE_MS = 5000;      // the server sends an event every second; after so long without one the connection is given up
 const RETRY_MS = [500, 15000]; // first and longest wait before /events is opened again
@@ -62,8 +62,7 @@ function lock(tried) {
 	}
 }
 
-function tokenGiven(event) {
-	event.preventDefault();
+function tokenGiven() {
 	token.set($("token").value.trim());
 	$("token").value = "";
 	put($("token-error"), "");
@@ -180,7 +179,7 @@ async function stream() {
 // first one after an interruption; changed() when the connection is lost.
 export async function follow(page) {
 	told = page;
-	on("token-form", "submit", tokenGiven);
+	onSubmit("token-form", tokenGiven);
 	on("forget", "click", () => {
 		token.set(null);
 		location.reload();

@@ -2,7 +2,7 @@
 //
 // The form that asks what would become of a request, and the answer. A client's key goes into the body of the question and nowhere else: the
 // field is emptied at once, and no answer repeats a key.
-import { $, amount, announce, count, el, on, pill, put } from "./figures.js";
+import { $, amount, announce, count, el, onSubmit, pill, put } from "./figures.js";
 
 // A dollar amount of nine decimals, as an element.
 const usd = (text) => amount(BigInt(text.replace(".", "")));
@@ -71,8 +71,7 @@ function question() {
 
 // `ask`: sends a question to the agent, and returns the answer.
 export function makeExplain(ask) {
-	on("explain-form", "submit", async (event) => {
-		event.preventDefault();
+	onSubmit("explain-form", async () => {
 		put($("explain-error"), "");
 		$("explained").hidden = true;
 		try {

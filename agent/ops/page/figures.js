@@ -175,6 +175,11 @@ export const words = (text) => text.split("`").map((part, at) => (at % 2 ? el("c
 
 export const on = (id, event, act) => $(id).addEventListener(event, act);
 
+export const onSubmit = (id, act) => on(id, "submit", (event) => {
+	event.preventDefault();
+	act();
+});
+
 export function button(what, text, act, attributes) {
 	const node = el(`button${what}`, { type: "button", ...attributes }, text);
 	node.addEventListener("click", act);
@@ -257,6 +262,8 @@ const open = new Set(); // tables that are shown whole
 
 // Shows the first rows of a long table, and the button `ID-all` for the others. make(rows) shows them.
 export function folding(id, rows, most, make) {
+	if (!$(`${id}-all`))
+		$(id).after(el(`button#${id}-all`, { type: "button" }));
 	const more = rows.length - most, whole = open.has(id), toggle = $(`${id}-all`);
 	toggle.hidden = more <= 1; // one row needs no more room than the button
 	toggle.setAttribute("aria-expanded", String(whole));

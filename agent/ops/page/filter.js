@@ -2,7 +2,7 @@
 //
 // The filter that all views share: whose requests, of which period, and with which labels. The address has all of it, so a link shows the
 // same, and the back button undoes a choice.
-import { $, announce, big, button, choose, clock, copy, cut, DAY, dayName, el, fill, on, order, put } from "./figures.js";
+import { $, announce, big, button, choose, clock, copy, cut, DAY, dayName, el, fill, on, onSubmit, order, put } from "./figures.js";
 import { read } from "./connection.js";
 
 const SUGGESTED = 200; // labels, the most expensive ones
@@ -53,6 +53,7 @@ export function periodName() {
 	return from ? `from ${dayName(from)}${year(from)} to ${dayName(to - DAY)}${year(to - DAY)}` : `until ${dayName(to - DAY)}${year(to - DAY)}`;
 }
 
+export const scope = () => (filter.scope === "fleet" ? { scope: "fleet" } : {}); // as a parameter of a question
 export const ofFleet = () => (filter.scope === "fleet" ? ", of the fleet" : "");
 
 // ---- the address
@@ -183,7 +184,7 @@ async function suggest() {
 	let labels = name === "status" ? STATUSES : [];
 	if (name !== "status" && name !== "code")
 		try {
-			const chosen = new URLSearchParams({ since: "30d", by: name, ...(filter.scope === "fleet" && { scope: "fleet" }) });
+			const chosen = new URLSearchParams({ since: "30d", by: name, ...scope() });
 			labels = (await read(`savings?${chosen}`)).rows.sort((a, b) => order(big(b.requests), big(a.requests))).map((row) => row[name]);
 		} catch { /* no suggestions: the field works without */ }
 	if (name === $("add-name").value)
@@ -199,15 +200,13 @@ export function startFilter(views, shown) {
 	onChange = shown;
 	for (const name of ["since", "scope"])
 		on(name, "change", (event) => change({ [name]: event.target.value, ...(name === "since" && { until: "" }) }));
-	on("dates-form", "submit", (event) => {
-		event.preventDefault();
+	onSubmit("dates-form", () => {
 		const from = $("from").value, to = $("to").value;
 		$("dates").open = false;
 		$("dates").querySelector("summary").focus();
 		change({ since: from || "all", until: to && to !== date(Date.now()) ? to : "" });
 	});
-	on("add-form", "submit", (event) => {
-		event.preventDefault();
+	onSubmit("add-form", () => {
 		const label = $("add-label").value;
 		$("add-label").value = "";
 		$("add").open = false;

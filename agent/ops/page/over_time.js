@@ -4,7 +4,7 @@
 import { $, amount, announce, big, button, capital, count, counted, cut, el, FIGURES, fill, money, on, order, put, short, table, tokensIn,
 	UNITS } from "./figures.js";
 import { change, filter, narrower, narrowTime, WITHOUT } from "./filter.js";
-import { barChart, bucketName, SERIES, ticks } from "./plots.js";
+import { barChart, bucketName, legend, SERIES, ticks } from "./plots.js";
 
 const BUCKETS_FILLED = 2000;  // with more bars, those without a request are left out
 const OTHERS = "\u0000";      // in place of a label: all others together
@@ -80,17 +80,11 @@ function labelsOf(buckets) {
 	return [...sums.keys()].sort((a, b) => order(a === OTHERS, b === OTHERS) || order(sums.get(b), sums.get(a)));
 }
 
-function legend(place, split, labels, open) {
-	const words = (label, at) => {
-		const color = el("i.key", { "aria-hidden": "true" });
-		color.style.background = `var(--${SERIES[at]})`;
-		return el("li", color, label === OTHERS ? "others" : narrower(split === "status_class" ? "status" : split, label));
-	};
-	const key = (name, text) => el("li", el("i.key", { "data-key": name, "aria-hidden": "true" }), text);
-	const plain = place === "money-legend" ? [["cost", "cost"], ["estimated", "of which estimated"], ["saved", whose("saved by this gateway")],
-		["cached", "saved by providers’ caches"]] : [["input", "uncached input"], ["read", "cache read"], ["write", "cache write"], ["output", "output"]];
-	fill($(place), JSON.stringify([filter.scope, split, labels, open]), () => [...(split ? labels.map(words) : plain.map(([name, text]) => key(name, text))),
-		open ? key("open", "striped: not over yet") : null].filter(Boolean));
+function keys(place, split, labels) {
+	if (split)
+		return labels.map((label, at) => ({ color: SERIES[at], text: label === OTHERS ? "others" : narrower(split === "status_class" ? "status" : split, label) }));
+	return (place === "money-legend" ? [["cost", "cost"], ["estimated", "of which estimated"], ["saved", whose("saved by this gateway")], ["cached", "saved by providers’ caches"]] :
+		[["input", "uncached input"], ["read", "cache read"], ["write", "cache write"], ["output", "output"]]).map(([key, text]) => ({ key, text }));
 }
 
 // Newest first. Made only while the table is open.
@@ -127,7 +121,7 @@ export function showTime(report, unit) {
 		charts.money.show(buckets, moneySets);
 		charts.tokens.show(buckets, tokenSets);
 		for (const place of ["money-legend", "tokens-legend"])
-			legend(place, split, labels, open);
+			legend(place, JSON.stringify([filter.scope, split, labels, open]), keys(place, split, labels), open);
 		const most = (by) => buckets.reduce((top, b) => (by(b) > by(top) ? b : top), buckets[0]), dearest = most(value), busiest = most(tokens);
 		$("money").setAttribute("aria-label", `${$("money-title").textContent} by ${unit}, ${buckets.length} bars. Highest ${(split ? title : "cost").toLowerCase()} ` +
 			`${money(value(dearest))}, ${dearest.name}. The table below has all figures.`);

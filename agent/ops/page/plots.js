@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 //
 // Charts: their colours, which follow the colour scheme, and the curve of the last minutes. Without Chart.js there are tables only.
-import { $, el, MINUS, perSecond, put, short } from "./figures.js";
+import { $, el, fill, MINUS, perSecond, put, short } from "./figures.js";
 
 const SPARK_POINTS = 120;     // seconds, as many as the server remembers
 const OUTLINED = 50;          // more bars than these are too thin for an outline
@@ -65,6 +65,16 @@ export const timeChart = (id, type, tick, picked, shown) => drawn && new Chart($
 		plugins: { tooltip: { filter: (item) => type !== "bar" || item.raw, callbacks: { label: (item) => `${item.dataset.label}: ${shown(item)}` } } },
 	},
 });
+
+// Makes a legend again if `signature` changed. `entries`: each { color or the `key` of a pattern, text }; `open`: a bar is not over yet.
+export function legend(id, signature, entries, open) {
+	fill($(id), signature, () => [...entries, ...(open ? [{ key: "open", text: "striped: not over yet" }] : [])].map(({ key, color, text }) => {
+		const mark = el("i.key", { "data-key": key, "aria-hidden": "true" });
+		if (color)
+			mark.style.background = `var(--${color})`;
+		return el("li", mark, text);
+	}));
+}
 
 export const bucketName = (one) => one.name + (one.open ? ", so far" : "");
 

@@ -4,7 +4,7 @@
 import { $, amount, announce, big, button, capital, clock, copy, count, counted, cut, dayName, el, exactDollars, fill, moneyFigure, pill,
 	put, table, words } from "./figures.js";
 import { read as ask, Locked } from "./connection.js";
-import { address, exactly, filter, WITHOUT } from "./filter.js";
+import { address, exactly, filter, scope, WITHOUT } from "./filter.js";
 import { factsOf } from "./explain.js";
 import { ledgerState } from "./reader.js";
 import { levelOf, statusName, took } from "./requests.js";
@@ -152,7 +152,7 @@ async function read(again) {
 	stop?.abort();
 	const mine = stop = new AbortController();
 	try {
-		const answer = await ask(`request?${new URLSearchParams({ id: filter.id, ...(filter.scope === "fleet" && { scope: "fleet" }) })}`, mine.signal);
+		const answer = await ask(`request?${new URLSearchParams({ id: filter.id, ...scope() })}`, mine.signal);
 		if (mine !== stop)
 			return;
 		fill($("request-body"), JSON.stringify(answer), () => parts(answer));

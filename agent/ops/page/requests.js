@@ -2,9 +2,10 @@
 //
 // The list of requests, however many there are: it asks for those that are seen, a hundred at a time. A new request does not move the rows
 // under the reader's eyes: the list says how many there are, and shows them when asked.
-import { $, announce, big, button, clock, count, cut, dayName, el, exactDollars, figure, money, plural, put, short, tokensIn } from "./figures.js";
+import { $, announce, big, button, clock, count, cut, dayName, el, exactDollars, figure, money, onSubmit, plural, put, short,
+	tokensIn } from "./figures.js";
 import { download, Locked, read } from "./connection.js";
-import { address, change, everything, filter, narrowed, narrower, periodName, question } from "./filter.js";
+import { address, change, everything, filter, narrowed, narrower, periodName, question, scope } from "./filter.js";
 import { ledgerState } from "./reader.js";
 import { makeScroller } from "./scroller.js";
 
@@ -334,7 +335,7 @@ async function csv() {
 // What is asked for: by an id in all times, because nobody knows when it was.
 function questionOf() {
 	const sorting = { sort: filter.sort, order: filter.order };
-	return filter.find ? `requests?${new URLSearchParams({ since: "all", id: filter.find, ...sorting, ...(filter.scope === "fleet" && { scope: "fleet" }) })}` : question("requests", sorting);
+	return filter.find ? `requests?${new URLSearchParams({ since: "all", id: filter.find, ...sorting, ...scope() })}` : question("requests", sorting);
 }
 
 // Begins at the beginning.
@@ -379,8 +380,7 @@ export function start() {
 		list.activate(at);
 		open(at);
 	});
-	search.addEventListener("submit", (event) => {
-		event.preventDefault();
+	onSubmit("requests-search", () => {
 		const id = $("requests-id").value.trim();
 		jump = true;
 		change({ find: id && !id.endsWith("*") ? id + "*" : id });

@@ -3,7 +3,7 @@
 // Requests, errors and times over time: bars and curves, and a table of the same figures.
 import { $, big, capital, count, counted, countFigure, el, fill, on, order, put, table, UNITS } from "./figures.js";
 import { narrower, narrowTime } from "./filter.js";
-import { barChart, bucketName, css, drawn, paintAxes, painter, SERIES, ticks, timeChart } from "./plots.js";
+import { barChart, bucketName, css, drawn, legend, paintAxes, painter, SERIES, ticks, timeChart } from "./plots.js";
 import { duration } from "./upstreams.js";
 
 const BUCKETS_FILLED = 2000; // with more, those without a request are left out
@@ -59,15 +59,6 @@ function byUpstream(savings, unit, buckets) {
 		value: (b) => of.get(key(b.at, label)) ?? 0n }));
 }
 
-function legend(id, sets, open) {
-	fill($(id), JSON.stringify([sets.map((set) => set.label), open]), () => [...sets, open && { label: "striped: not over yet", key: "open" }].filter(Boolean).map((set) => {
-		const key = el("i.key", { "data-key": set.key, "aria-hidden": "true" });
-		if (set.color)
-			key.style.background = `var(--${set.color})`;
-		return el("li", key, set.status ? narrower("status", set.status, set.label) : set.label);
-	}));
-}
-
 function showTable(buckets, signature) {
 	if (!$("trend-table").open)
 		return;
@@ -97,8 +88,9 @@ export function showTrends(operation) {
 	$("classes").made = signature;
 	charts.classes.show(buckets, sets);
 	charts.errors.show(buckets, wrong);
-	legend("classes-legend", sets, open);
-	legend("errors-legend", wrong, false);
+	for (const [id, of, striped] of [["classes-legend", sets, open], ["errors-legend", wrong, false]])
+		legend(id, JSON.stringify([of.map((set) => set.label), striped]),
+			of.map(({ color, status, label }) => ({ color, text: status ? narrower("status", status, label) : label })), striped);
 	for (const [pane, of] of Object.entries(PANES))
 		charts[pane](buckets, of);
 	const most = (value) => buckets.reduce((top, one) => (value(one) > value(top) ? one : top), buckets[0]), busiest = most((one) => Number(one.requests ?? 0));

@@ -167,7 +167,8 @@ test-matrix: all
 
 # Those that have nothing to do under a sanitizer: what is installed, drivers that have sanitizers of their own, what a browser or HAProxy does.
 # The storm takes long: `make test-long` has it under both.
-NO_SAN := packaging parts scan tap_http tap_usage prices codec evidence latency collisions usage_capture truth storm pool_storm budget_storm logline sdk tap_sdk dashboard dashboard_accessibility dashboard_budgets alerts
+NO_SAN := packaging parts scan tap_http tap_usage prices codec evidence latency collisions usage_capture truth storm pool_storm budget_storm logline sdk tap_sdk dashboard dashboard_accessibility dashboard_budgets \
+	dashboard_fleet dashboard_operation dashboard_rows savings_page requests_page tasks alerts
 SANITIZED := $(filter-out $(NO_SAN:%=tests/blackbox/test_%.py),$(sort $(wildcard tests/blackbox/test_*.py)))
 # Those that have to do with threads.
 THREADED := $(addprefix tests/blackbox/test_,threads.py upgrade.py worker.py run.py spop.py ledger.py joining.py admin.py admin_access.py) \

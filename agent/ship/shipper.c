@@ -14,7 +14,8 @@
 
 enum {
 	LOOK_MS = 500,       /* between two looks whether rows have come */
-	FOLD_MS = 1000,      /* for sums of days, each time */
+	FOLD_MS = 1000,      /* for sums by all labels, each time */
+	FOLD_EVERY_MS = 10 * 1000,
 	SEEN_MS = 10 * 1000, /* between two signs of life in PostgreSQL, with which the gateways are compared */
 	RETRY_MS = 1000,     /* after the first failure; twice as long after each further one */
 	RETRY_MOST_MS = 30 * 1000,
@@ -30,7 +31,7 @@ typedef struct shipper {
 	store_id of; /* the ledger that this session ships */
 	ship_status status;
 	int64_t even_ms; /* when PostgreSQL had all rows last, by the monotonic clock; 0: not yet */
-	int64_t seen_ms;
+	int64_t seen_ms, folded_ms;
 	store_settings told; /* to PostgreSQL, with the last sign of life */
 	int64_t retry_ms;
 	bool said; /* the failure that lasts was logged */
@@ -269,7 +270,7 @@ static pq_result begin(shipper *s, err *e)
 	snprintf(known_epoch, sizeof known_epoch, "%s", pq_text(rows, 0, 5));
 	pq_rows_free(rows);
 	s->months_count = 0;
-	s->seen_ms = INT64_MIN / 2;
+	s->seen_ms = s->folded_ms = INT64_MIN / 2;
 	s->next.after = -1;
 	spent_begin(&s->spent);
 	result = pq_script(s->c, SESSION, e);
@@ -303,18 +304,20 @@ static pq_result make_months(shipper *s, err *e)
 	return PQ_OK;
 }
 
-/* Makes sums of days that are over, of whichever gateway lacks some, for a second at the most. */
+/* Now and then adds what waits of the sums by all labels to them, and makes those of days that are over, for a second
+ * at the most. */
 static pq_result fold(shipper *s, err *e)
 {
-	int64_t end = clock_mono_ms() + FOLD_MS;
+	int64_t now = clock_mono_ms();
 	pq_result result = PQ_OK;
-	bool more = true;
+	bool more = now - s->folded_ms >= FOLD_EVERY_MS;
 
-	while (more && result == PQ_OK && clock_mono_ms() < end) {
+	while (more && result == PQ_OK && clock_mono_ms() - now < FOLD_MS) {
 		pq_rows *rows = NULL;
 		result = pq_run(s->c, "SELECT name FROM spoa_llm.fold()", 0, NULL, &rows, e);
 		more = result == PQ_OK && pq_rows_count(rows) && !pq_is_null(rows, 0, 0);
 		pq_rows_free(rows);
+		s->folded_ms = clock_mono_ms();
 	}
 	return result;
 }
@@ -344,7 +347,7 @@ static pq_result compare(shipper *s, bool even, err *e)
 			  LOG_I("clients", is->clients));
 	if (was.routes + was.clients && !(is->routes + is->clients))
 		log_event(ship_alike, LOG_I("gateways", is->gateways));
-	return even ? fold(s, e) : PQ_OK;
+	return PQ_OK;
 }
 
 /* Reads the rows after those that are being sent. If that fails, step() reads them, and says why. */
@@ -417,6 +420,9 @@ static pq_result step(shipper *s, bool *moved, err *e)
 		return PQ_OK;
 	}
 	result = compare(s, !s->batch.count, e);
+	/* A shipper that is far behind leaves this to the triggers, which do it when much waits. */
+	if (result == PQ_OK && !s->batch.more)
+		result = fold(s, e);
 	if (result != PQ_OK)
 		return result;
 	if (!s->batch.count) {

@@ -17,8 +17,8 @@ LABELS = "model, route, backend, project, client, member, status, code"
 VERSION_1 = """
 drop trigger rows_came on spoa_llm.requests; drop trigger rows_changed on spoa_llm.requests; drop trigger hours_came on spoa_llm.hourly;
 drop trigger hours_changed on spoa_llm.hourly; drop function spoa_llm.rows_came, spoa_llm.rows_changed, spoa_llm.hours_came, spoa_llm.hours_changed,
- spoa_llm.recount, spoa_llm.fill, spoa_llm.fold, spoa_llm.rows_of; drop aggregate spoa_llm.together(bigint[]); drop view spoa_llm.fleet_daily, spoa_llm.fleet_facets, spoa_llm.fleet_gateways;
-drop table spoa_llm.daily, spoa_llm.facets, spoa_llm.facet_labels; alter table spoa_llm.gateways drop daily_from, drop facets_from, drop days_until;
+ spoa_llm.recount, spoa_llm.fill, spoa_llm.fold, spoa_llm.fold_log, spoa_llm.rows_of; drop aggregate spoa_llm.together(bigint[]); drop view spoa_llm.fleet_daily, spoa_llm.fleet_facets, spoa_llm.fleet_gateways;
+drop table spoa_llm.daily, spoa_llm.facets, spoa_llm.facet_labels, spoa_llm.facet_log; drop type spoa_llm.facet_row; alter table spoa_llm.gateways drop daily_from, drop facets_from, drop days_until;
 create view spoa_llm.fleet_gateways as select no, name, uuid, writer, epoch, position, rows, behind, lag_ms, seen, version from spoa_llm.gateways;
 grant select on spoa_llm.fleet_gateways to spoa_llm_writer, spoa_llm_reader; update spoa_llm.meta set value = '1' where key = 'version'"""
 
@@ -47,19 +47,25 @@ def fleet(server):
 
 
 def fold(one):
-    """Makes the sums of days that are over, as shippers do; returns of how many."""
+    """Adds what waits, and makes the sums of days that are over, as shippers do; returns of how many days."""
     days = 0
-    while one.sql("select name from spoa_llm.fold()")[0][0]:
-        days += 1
+    while (done := one.sql("select name, day from spoa_llm.fold()")[0])[0]:
+        days += done[1] != ""
     return days
 
 
+def waiting(fleet):
+    return int(fleet.value("select coalesce(sum(count), 0) from spoa_llm.facet_log"))
+
+
 def facets(fleet):
-    """What the tables have: requests, cost, last and times of each facet."""
+    """What reports read: requests, cost, last and times of each facet."""
     def times(column):
         return "(select string_agg(ms || ':' || n, ' ' order by ms) from (select %s ms, %s n from unnest(%s) t group by 1) x where n <> 0)" % (TIME, COUNT, column)
-    return fleet.sql("select gateway, unit, bucket, %s, requests, cost, failed, last_ms, %s, %s from spoa_llm.fleet_facets where requests <> 0 order by 1, 2, 3, %s" % (
-        LABELS, times("first_byte"), times("whole"), LABELS))
+    return fleet.sql("select gateway, unit, bucket, %s, requests, cost, failed, last_ms, %s, %s from (select gateway, unit, bucket, %s, sum(requests) requests,"
+                     " sum(cost) cost, sum(failed) failed, max(last_ms) last_ms, spoa_llm.together(first_byte) first_byte, spoa_llm.together(whole) whole"
+                     " from spoa_llm.fleet_facets group by 1, 2, 3, %s having sum(requests) <> 0) f order by 1, 2, 3, %s" % (
+                         LABELS, times("first_byte"), times("whole"), LABELS, LABELS, LABELS))
 
 
 def days(fleet):
@@ -90,41 +96,93 @@ def facets_of_rows(fleet):
     return {key: one[:3] + [" ".join("%d:%d" % item for item in sorted(times.items())) for times in one[3:]] for key, one in found.items()}
 
 
+def same(fleet, last=True):
+    """Asserts that reports read the sums of the rows; `last`: and when the last request came."""
+    got = {tuple(row[:11]): [int(row[11]), int(row[12]), int(row[14]), row[15], row[16]] for row in facets(fleet)}
+    want = facets_of_rows(fleet)
+    for one in [*got.values(), *want.values()] if not last else []:
+        one[2] = None
+    assert got == want
+
+
 def test_facets_are_those_of_the_rows(fleet):
-    def same(last=True):
-        got = {tuple(row[:11]): [int(row[11]), int(row[12]), int(row[14]), row[15], row[16]] for row in facets(fleet)}
-        want = facets_of_rows(fleet)
-        for one in [*got.values(), *want.values()] if not last else []:
-            one[2] = None
-        assert got == want
     one = fleet.gateways[0]
-    # Those of days come when the days are over; any gateway makes them, of all.
+    # Those of days come when the days are over; a gateway makes its own, and of those that are gone.
     assert fleet.value("select count(*) from spoa_llm.facets where unit = 1") == "0"
-    assert fold(one) == int(fleet.value("select count(distinct (gateway, bucket / 86400)) from spoa_llm.hourly where bucket / 86400 * 86400 + 90000 <= extract(epoch from now())"))
+    made = fold(one)
+    fleet.sql("update spoa_llm.gateways set seen = now() - interval '2 hours' where name = 'oslo'")
+    more = fold(one)
+    assert made and more and made + more == int(fleet.value("select count(distinct (gateway, bucket / 86400)) from spoa_llm.hourly where bucket / 86400 * 86400 + 90000 <= extract(epoch from now())"))
     assert not fold(one)
-    same()
+    same(fleet)
     # Rows that change get other labels, and other figures.
     one.sql("update spoa_llm.requests set cost = cost + 7, model = 'changed', ttfb_ms = 98765 where sequence % 3 = 0")
-    same(last=False)        # that of a request which left a facet stays
+    same(fleet, last=False)        # that of a request which left a facet stays
     assert int(fleet.value("select sum(requests) from spoa_llm.fleet_facets where model = 'changed' and unit = 1")) > 30
     # By a resend, which makes the sums of its days anew.
     with sqlite3.connect(one.db) as base:
         base.execute("update requests set cost = cost + 7, model = 'another', ttfb_ms = 123456 where rowid % 5 = 0")
     one.resend()
-    same()
+    same(fleet)
     assert one.verify()["problems"] == [] and int(fleet.value("select count(*) from spoa_llm.fleet_facets where model = 'another'")) > 0
     # Many times in a facet are added up.
     one.take(Maker(seed=3, span_ms=1000).make(3000), name="many")
     one.resend()
-    same()
+    same(fleet)
     assert int(fleet.value("select max(cardinality(whole)) from spoa_llm.fleet_facets")) < 120
+
+
+# Rows that are there once more, under other ids.
+COPIES = ("insert into spoa_llm.requests select (jsonb_populate_record(r, jsonb_build_object('id', id || '-%s'))).* from spoa_llm.requests r"
+          " where gateway = %s and sequence %% 3 = 1")
+
+
+def test_what_waits_is_counted(fleet):
+    """Rows whose sums are not added up yet count in each answer, with those of hours and of days; none twice, when sums are made anew."""
+    one, flags = fleet.gateways[0], fleet.reader("waits")
+    no = one.sql("select no from spoa_llm.gateways")[0][0]
+    reports = [("--by", "model", "--status", "2xx"), ("--by", "day", "--model", "g*"), ("--by", "hour", "--status", "2xx")]
+
+    def read():
+        done = [cli("savings", "--fleet", "--json", "--since", "all", *args, *flags) for args in reports]
+        assert not [one for one in done if one.code]
+        return [json.loads(one.out) for one in done]
+    assert fold(fleet) and waiting(fleet) == 0
+    one.sql(COPIES % ("a", no))
+    same(fleet)
+    # The least number there is: it has no negative.
+    one.sql("update spoa_llm.requests set cost = -9223372036854775808 where sequence = 7")
+    one.sql("update spoa_llm.requests set cost = 7, model = 'changed', ttfb_ms = 98765 where sequence % 3 = 1")
+    assert waiting(fleet) > 600
+    same(fleet, last=False)
+    said = read()
+    assert said[0]["totals"]["requests"] == int(fleet.value("select count(*) from spoa_llm.requests where status / 100 = 2")) > 300
+    assert fold(fleet) == 0 == waiting(fleet) and read() == said
+    same(fleet, last=False)
+    one.sql(COPIES % ("b", no))
+    one.sql("select spoa_llm.recount(%s, day, day + 86400) from (select distinct time_ms / 86400000 * 86400 as day from spoa_llm.requests) d" % no)
+    same(fleet, last=False)
+
+
+def test_what_waits_is_bounded(fleet):
+    """Whichever version of a shipper writes, and whether it has time or not."""
+    no = fleet.value("select gateway from spoa_llm.requests limit 1")
+    fleet.sql("do $body$ begin for i in 1 .. 250 loop update spoa_llm.requests set cost = cost + i where gateway = %s and sequence = 7; end loop; end $body$" % no)
+    assert 0 < int(fleet.value("select count(*) from spoa_llm.facet_log")) < 250
+    same(fleet)
+    # With many gateways, that a question does not read too much of all of them.
+    fold(fleet)
+    fleet.sql("insert into spoa_llm.facet_log (gateway, sign, count, rows) select 1000 + n, 1, 0, '{}' from generate_series(1, 20) n")
+    most = [waiting(fleet) for _ in range(30) if fleet.sql("update spoa_llm.requests set cost = cost + 1 where gateway = %s" % no) == []]
+    assert 19000 < max(most) < 20000 and most[-1] < 10000, most
+    same(fleet)
 
 
 def test_a_schema_of_version_1_is_filled(fleet):
     """By `fleet init`, day by day: what was there before comes out as if the triggers had always been there. What a writer of the version before writes
     meanwhile is counted once, and the reports of a period that is not filled yet are right, because they read hours and rows."""
     one, flags = fleet.gateways[0], fleet.reader("people")
-    assert fold(one)
+    assert fold(fleet)
     before, before_days = facets(fleet), days(fleet)
     reports = [["savings", "--fleet", "--json", "--since", "all", "--by", by, *more] for by, more in (
         ("model", []), ("day", []), ("hour", []), ("project", ["--status", "2xx"]), ("day", ["--model", "g*"]))]
@@ -136,7 +194,7 @@ def test_a_schema_of_version_1_is_filled(fleet):
     said = read()
     fleet.sql(VERSION_1)
     assert "version 2 now; it had version 1" in (done := fleet.run("init")).out and "days of gateways" in done.out
-    assert read() == said and fold(one)
+    assert read() == said and fold(fleet)
     assert facets(fleet) == before and days(fleet) == before_days and read() == said
     assert fleet.value("select max(daily_from) || ' ' || max(facets_from) from spoa_llm.gateways") == "0 0"
     # As if the command had been interrupted after the newest day.

@@ -13,8 +13,8 @@
 #include "ship/spent.h"
 
 enum {
-	LOOK_MS = 500,       /* between two looks whether rows have come */
-	FOLD_MS = 1000,      /* for sums by all labels, each time */
+	LOOK_MS = 500,  /* between two looks whether rows have come */
+	FOLD_MS = 1000, /* for sums by all labels, each time */
 	FOLD_EVERY_MS = 10 * 1000,
 	SEEN_MS = 10 * 1000, /* between two signs of life in PostgreSQL, with which the gateways are compared */
 	RETRY_MS = 1000,     /* after the first failure; twice as long after each further one */

@@ -96,24 +96,32 @@ int command_credential(const char *path)
 
 #define DIRECTORY "/etc/spoa-llm/credentials/"
 
-/* Returns the file of the route `name`, or the file of that name which a route reads; NULL: no route does. */
-static const char *file_of(const config *c, const char *name)
+/* Finds the file that the route or the member of a pool `name` reads, or the file of that name which one of them reads;
+ * NULL in `*found`: none does. False: there are two such files, and the message names both. */
+static bool file_of(const route_table *t, const char *name, const char **found)
 {
-	const route_table *t = c->table;
-
-	for (size_t i = 0; i < t->count; i++) {
-		const credential *auth = &t->routes[i].auth;
-		const char *last = auth->kind == AUTH_FILE ? strrchr(auth->source, '/') : NULL;
-		if (last && (strcmp(last + 1, name) == 0 || strcmp(t->routes[i].name, name) == 0))
-			return auth->source;
+	*found = NULL;
+	for (size_t i = 0; i < routes_total(t); i++) {
+		const route *r = routes_at(t, i);
+		const char *last = r->auth.kind == AUTH_FILE ? strrchr(r->auth.source, '/') : NULL;
+		if (!last || (strcmp(last + 1, name) != 0 && strcmp(r->name, name) != 0))
+			continue;
+		if (*found && strcmp(*found, r->auth.source) != 0) {
+			fprintf(stderr,
+				"spoa-llm: %s may mean %s or %s; write the one that you mean by `spoa-llm credential "
+				"FILE`\n",
+				name, *found, r->auth.source);
+			return false;
+		}
+		*found = r->auth.source;
 	}
-	return NULL;
+	return true;
 }
 
 int command_credential_set(const config *c, const ledger_request *ask)
 {
 	char text[CREDENTIAL_FILE_MAX + 1], prompt[PATH_MAX + 64], path[PATH_MAX];
-	const char *found = file_of(c, ask->name);
+	const char *found;
 	ssize_t len;
 
 	if (!*ask->name || *ask->name == '.' || strchr(ask->name, '/')) {
@@ -122,11 +130,14 @@ int command_credential_set(const config *c, const ledger_request *ask)
 				"any file\n");
 		return EX_USAGE;
 	}
+	if (!file_of(c->table, ask->name, &found))
+		return EX_USAGE;
 	snprintf(path, sizeof path, "%s%s", found ? "" : DIRECTORY, found ? found : ask->name);
 	if (ask_possible()) {
 		snprintf(prompt, sizeof prompt, "Credential for %s (it is not shown): ", path);
 		len = ask_hidden(prompt, text, sizeof text);
 		if (len <= 0) {
+			explicit_bzero(text, sizeof text);
 			fprintf(stderr, "spoa-llm: %s stays as it is, because nothing was typed\n", path);
 			return EX_DATAERR;
 		}

@@ -15,6 +15,7 @@
 #include "config/clients.h"
 #include "report/ledger_store.h"
 #include "report/pricing.h"
+#include "report/print.h"
 
 enum { BODY_MAX = 64 << 20, KEY_ROOM = 256 };
 
@@ -145,22 +146,15 @@ static bool explain_client_of(const config *c, policy *p, const explain_request 
 
 /* ---- the command */
 
-int command_explain(config *c, const explain_flags *ask)
+/* Explains for the client of `key`, which may be NULL. Returns the exit code. */
+static int explain_for(config *c, const explain_flags *ask, const char *key)
 {
 	explain_request request = ask->request;
-	char *body = NULL, key[KEY_ROOM];
+	char *body = NULL;
 	client_table *clients = NULL;
 	err e;
 
-	/* explain_write() says so too, but after standard input was read. */
-	if (request.model && ask->body) {
-		fprintf(stderr, "spoa-llm: give --model or --body, not both: the body names the model\n");
-		return EX_USAGE;
-	}
-	prctl(PR_SET_DUMPABLE, 0);
-	if (ask->key && !read_key(ask, key))
-		return EX_USAGE;
-	request.key = ask->key ? key : NULL;
+	request.key = key;
 	if (*c->clients && !(clients = load_clients(c)))
 		return EX_CONFIG;
 	if (ask->body && !(body = read_body(ask->body, &request.body.len))) {
@@ -182,6 +176,22 @@ int command_explain(config *c, const explain_flags *ask)
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 	policy_unref(p);
 	free(body);
+	return ok ? finish_output() : EX_USAGE;
+}
+
+int command_explain(config *c, const explain_flags *ask)
+{
+	char key[KEY_ROOM];
+
+	/* explain_write() says so too, but after standard input was read. */
+	if (ask->request.model && ask->body) {
+		fprintf(stderr, "spoa-llm: give --model or --body, not both: the body names the model\n");
+		return EX_USAGE;
+	}
+	prctl(PR_SET_DUMPABLE, 0);
+	if (ask->key && !read_key(ask, key))
+		return EX_USAGE;
+	int code = explain_for(c, ask, ask->key ? key : NULL);
 	explicit_bzero(key, sizeof key);
-	return ok ? EX_OK : EX_USAGE;
+	return code;
 }

@@ -8,6 +8,7 @@
 #include "base/whole_file.h"
 #include "commands/cli.h"
 #include "ledger/price.h"
+#include "report/print.h"
 
 /* Copies standard input to `f`. False: `e` says what is wrong. */
 static bool copy(FILE *f, err *e)
@@ -51,5 +52,5 @@ int command_prices(const char *path)
 		return EX_CANTCREAT;
 	}
 	printf("%s: %zu models, and %zu with a price that is no price\n", path, count, bad);
-	return EX_OK;
+	return finish_output();
 }

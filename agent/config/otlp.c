@@ -23,7 +23,7 @@ bool otlp_endpoint_check(const char *url, bool secret, err *e)
 	if (strpbrk(url, "?#"))
 		return err_set(
 			e,
-			"the URL has a query or a fragment: a key belongs into the file that otlp_headers_file names");
+			"the URL has a query or a fragment: a key belongs in the file that otlp_headers_file names");
 	const char *at = url + (tls ? 8 : 7);
 	slice authority = slice_of(at, strcspn(at, "/"));
 	if (memchr(authority.ptr, '@', authority.len))

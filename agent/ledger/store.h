@@ -211,8 +211,8 @@ MUST_CHECK store_result store_last(store *s, int64_t from_ms, int64_t to_ms, con
  * `*after` to the last row that it has looked at. */
 MUST_CHECK store_result store_newer(store *s, int64_t *after, const row_filter *only,
 				    bool (*each)(void *ctx, const record *r), void *ctx, err *e);
-/* As store_report(), of the rows that `only` lets through: no sums are kept of them, so it reads the rows, and knows
- * nothing of those that were pruned. */
+/* As store_report(), of the rows that `only` lets through. It reads the rows themselves, and so knows nothing of those
+ * that were pruned; the page's questions read facets instead, see store_facets.h. */
 MUST_CHECK store_result store_report_found(store *s, store_group by, int64_t from_ms, int64_t to_ms,
 					   const row_filter *only, bool (*each)(void *ctx, const store_sums *sums),
 					   void *ctx, err *e);

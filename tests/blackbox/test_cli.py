@@ -492,6 +492,7 @@ def test_backends_that_do_not_fit_the_disk_are_an_error(work):
     done = cli("backends", "-c", file, "--output", out, before=limited)
     assert done.code == 73 and "File too large" in done.err and out.read_text() == "old\n", done
     assert len(list(work.iterdir())) == 2
-    with open("/dev/full", "wb") as full:
-        done = harness.run("backends", "-c", file, stdout=full)
-    assert done.returncode == 74 and b"No space" in done.stderr, done
+    for args in (("backends",), ("explain", "--model", "m1-x")):
+        with open("/dev/full", "wb") as full:
+            done = harness.run(*args, "-c", file, stdout=full)
+        assert done.returncode == 74 and b"No space" in done.stderr, done

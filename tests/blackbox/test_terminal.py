@@ -81,6 +81,29 @@ def test_a_credential_that_is_typed(routes, work, name):
     path.unlink()  # or the search for credentials would find it
 
 
+def test_a_name_of_a_credential_means_one_file(work):
+    """Members of pools read files, too. A name that may mean two files writes neither, because one of them may be another upstream's."""
+    for one in ("a", "b"):
+        (work / one).mkdir()
+
+    def member(name, file):
+        return {"name": name, "upstream": "https://%s.test" % name, "auth": "file:%s/%s" % (work, file)}
+    config = harness.write_config(work, {"routes": [
+        {"name": "one", "model_prefix": "a-", "pool": [member("eu", "a/eu-key"), member("us", "a/key")]},
+        {"name": "two", "model_prefix": "b-", "pool": [member("eu", "a/eu-key"), member("asia", "b/key")]}]})
+    key = harness.secret("member")
+
+    def put(name):
+        return subprocess.run([harness.AGENT, "credential", "set", name, "-c", config], input=key.encode(), capture_output=True, env=harness.environment(), timeout=60)
+    done = put("key")
+    assert done.returncode == 64 and b"key may mean %s/a/key or %s/b/key" % (bytes(work), bytes(work)) in done.stderr, done
+    assert not any((work / one / "key").exists() for one in "ab")
+    for name, file in (("eu", "a/eu-key"), ("asia", "b/key"), ("us", "a/key")):
+        done = put(name)
+        assert done.returncode == 0 and b"No route" not in done.stdout and (work / file).read_text() == key, done
+        (work / file).unlink()
+
+
 def test_a_credential_that_is_none(routes, work):
     path = work / "credentials" / "ollama"
     path.write_text("old")

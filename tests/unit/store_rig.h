@@ -16,6 +16,38 @@
 static char base[] = "/tmp/test_store.XXXXXX";
 static char path[200]; /* the database */
 
+/* ---- plans */
+
+static inline void no_function(sqlite3_context *context, int argc, sqlite3_value **argv)
+{
+	(void)context;
+	(void)argc;
+	(void)argv;
+}
+
+static inline void no_result(sqlite3_context *context)
+{
+	(void)context;
+}
+
+/* Returns `EXPLAIN QUERY PLAN` of a statement of the store, prepared by a connection of its own, `*db`, which knows the
+ * names of the store's functions. The caller finalizes it and closes `*db`. */
+static inline sqlite3_stmt *plan_of(const char *sql, sqlite3 **db)
+{
+	char *text = sqlite3_mprintf("EXPLAIN QUERY PLAN %s", sql);
+	sqlite3_stmt *plan = NULL;
+
+	CHECK(sqlite3_open(path, db) == SQLITE_OK);
+	CHECK(sqlite3_create_function(*db, "times_sum", 2, SQLITE_UTF8, NULL, no_function, NULL, NULL) == SQLITE_OK);
+	CHECK(sqlite3_create_function(*db, "ssum", 1, SQLITE_UTF8, NULL, NULL, no_function, no_result) == SQLITE_OK);
+	bool ok = sqlite3_prepare_v2(*db, text, -1, &plan, NULL) == SQLITE_OK;
+	CHECK(ok);
+	if (!ok)
+		printf("%s: %s\n", sqlite3_errmsg(*db), sql);
+	sqlite3_free(text);
+	return plan;
+}
+
 /* ---- records */
 
 static uint64_t seed = 88172645463325252u;

@@ -463,23 +463,19 @@ typedef struct plans {
 static int on_statement(unsigned type, void *ctx, void *ran, void *took)
 {
 	plans *p = ctx;
-	sqlite3_stmt *st = ran, *plan;
+	sqlite3_stmt *st = ran;
 	sqlite3 *db;
-	char text[8192];
 
 	(void)type;
 	(void)took;
 	p->steps += sqlite3_stmt_status(st, SQLITE_STMTSTATUS_VM_STEP, 1);
-	snprintf(text, sizeof text, "EXPLAIN QUERY PLAN %s", sqlite3_sql(st));
-	CHECK(sqlite3_open(path, &db) == SQLITE_OK);
-	if (sqlite3_prepare_v2(db, text, -1, &plan, NULL) == SQLITE_OK)
-		while (sqlite3_step(plan) == SQLITE_ROW) {
-			const char *line = (const char *)sqlite3_column_text(plan, 3);
-			bool scans = strncmp(line, "SCAN", 4) == 0 && !strstr(line, "facet_log") &&
-				     !strstr(line, "CONSTANT");
-			if (scans || strcmp(line, "USE TEMP B-TREE FOR ORDER BY") == 0)
-				snprintf(p->bad, sizeof p->bad, "%s: %.200s", line, text);
-		}
+	sqlite3_stmt *plan = plan_of(sqlite3_sql(st), &db);
+	while (plan && sqlite3_step(plan) == SQLITE_ROW) {
+		const char *line = (const char *)sqlite3_column_text(plan, 3);
+		bool scans = strncmp(line, "SCAN", 4) == 0 && !strstr(line, "facet_log") && !strstr(line, "CONSTANT");
+		if (scans || strcmp(line, "USE TEMP B-TREE FOR ORDER BY") == 0)
+			snprintf(p->bad, sizeof p->bad, "%s: %.200s", line, sqlite3_sql(st));
+	}
 	sqlite3_finalize(plan);
 	sqlite3_close(db);
 	return 0;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Ledgers of schema versions 1, 2 and 3 become ledgers of this version: no row and no sum changes, and what estimates
+ * Ledgers of schema versions 1 to 4 become ledgers of this version: no row and no sum changes, and what estimates
  * saved is counted day by day, while the ledger is in use. */
 #include "store_rig.h"
 
@@ -37,8 +37,8 @@ static char newer[sizeof path];
 static void make_both(int version, int pruned, int64_t labels)
 {
 	static record rows[ROWS];
-	static const char *const row_of[] = { NULL, ROW_1, ROW_2, ROW_3 };
-	static const char *const sums_of[] = { NULL, SUMS_1, SUMS_2, SUMS_3 };
+	static const char *const row_of[] = { NULL, ROW_1, ROW_2, ROW_3, ROW_4 };
+	static const char *const sums_of[] = { NULL, SUMS_1, SUMS_2, SUMS_3, SUMS_3 };
 	const char *row = row_of[version], *sums = sums_of[version];
 	char text[8192];
 	int64_t removed;
@@ -49,8 +49,10 @@ static void make_both(int version, int pruned, int64_t labels)
 		do
 			rows[i] = record_number(i);
 		while (version == 1 && (rows[i].usage == USAGE_UNKNOWN || rows[i].price == PRICE_PARTIAL));
-		rows[i].member[0] = rows[i].tried[0] = '\0';
-		rows[i].attempts = 0;
+		if (version < 4) {
+			rows[i].member[0] = rows[i].tried[0] = '\0';
+			rows[i].attempts = 0;
+		}
 		if (version > 2)
 			rows[i].tap = (tap_state)roll(TAP_NOTHING + 1);
 		if (labels) { /* most of them on one day */
@@ -241,6 +243,21 @@ static void a_ledger_of_version_3_keeps_every_figure(void)
 	}
 }
 
+static void a_ledger_of_version_4_keeps_every_figure(void)
+{
+	for (int pruned = 0; pruned < 3; pruned += 2) {
+		make_both(4, pruned, 0);
+		store *s = open_store(true);
+		CHECK(store_migrated_from(s) == 4 && strcmp(ask("PRAGMA user_version"), "6") == 0);
+		CHECK(differing(ROW_4, "requests", "") == 0);
+		CHECK(differing(SUMS_3, "hourly", SUMS_OF_LABELS) == 0);
+		CHECK(differing(SUMS_3, "daily", SUMS_OF_LABELS) == 0);
+		CHECK(strcmp(ask("SELECT count(DISTINCT member), max(attempts) FROM ledger"), "4|3") == 0);
+		CHECK(catch_up(s) > 1 && sound(s));
+		store_close(s);
+	}
+}
+
 static void a_new_ledger_is_not_migrated(void)
 {
 	store *s = new_store();
@@ -268,6 +285,7 @@ int main(void)
 	RUN(labels_beyond_the_limit_are_other);
 	RUN(a_ledger_of_version_2_keeps_every_figure);
 	RUN(a_ledger_of_version_3_keeps_every_figure);
+	RUN(a_ledger_of_version_4_keeps_every_figure);
 	RUN(a_new_ledger_is_not_migrated);
 	RUN(a_reader_does_not_migrate);
 	remove_files(newer);

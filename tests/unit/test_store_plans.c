@@ -69,18 +69,13 @@ static void check_plans(const char *of)
 	static const char *const large[] = { "SCAN requests", "SCAN r", "SCAN hourly", "SCAN daily" };
 	static statement copy[STATEMENTS];
 	size_t count = seen_count;
-	sqlite3 *db;
 
 	memcpy(copy, seen, sizeof copy);
 	seen_count = 0; /* what follows is seen, too */
-	if (sqlite3_open(path, &db) != SQLITE_OK)
-		abort();
 	for (size_t i = 0; i < count; i++) {
-		char *sql = sqlite3_mprintf("EXPLAIN QUERY PLAN %s", copy[i].sql);
-		sqlite3_stmt *st = NULL;
-		/* Functions of the store are not known here; they are in no condition. */
-		bool known = sqlite3_prepare_v2(db, sql, -1, &st, NULL) == SQLITE_OK;
-		while (known && sqlite3_step(st) == SQLITE_ROW) {
+		sqlite3 *db;
+		sqlite3_stmt *st = plan_of(copy[i].sql, &db);
+		while (st && sqlite3_step(st) == SQLITE_ROW) {
 			const char *plan = (const char *)sqlite3_column_text(st, 3);
 			for (size_t k = 0; k < sizeof large / sizeof large[0]; k++) {
 				size_t len = strlen(large[k]);
@@ -91,10 +86,9 @@ static void check_plans(const char *of)
 			}
 		}
 		sqlite3_finalize(st);
-		sqlite3_free(sql);
+		sqlite3_close(db);
 		free(copy[i].sql);
 	}
-	sqlite3_close(db);
 	forget();
 }
 

@@ -302,6 +302,7 @@ static slot *claim_charged(region *r, size_t set, uint64_t tag)
 typedef struct place {
 	size_t sets[2];
 	slot *found;
+	_Atomic uint64_t *tag; /* of `found` */
 } place;
 
 /* Counts the slots of a set that are used, and finds the tag. */
@@ -312,8 +313,10 @@ static inline unsigned scan(region *r, size_t set, uint64_t tag, place *p)
 	for (size_t way = 0; way < WAYS; way++) {
 		uint64_t is = atomic_load_explicit(&r->tags[set][way], ACQUIRE);
 		used += is != 0;
-		if (is == tag)
+		if (is == tag) {
 			p->found = &r->slots[set][way];
+			p->tag = &r->tags[set][way];
+		}
 	}
 	return used;
 }
@@ -341,14 +344,27 @@ static slot *claim_any(region *r, uint64_t tag, const place *p)
 
 /* ---- admission */
 
-/* Makes the reservation of a request that is asked for again as large as `ask` says. False: another thread is at it, or
- * it has ended. */
-static bool raise_slot(region *r, slot *s, const budget_ask *ask, uint64_t mono_ns, int64_t wall_ms, budget_answer *out)
+/* Whether the reservation is of the same accounts. (The client may have been moved to another project meanwhile.) */
+static bool is_of(const slot *s, const budget_ask *ask)
+{
+	return atomic_load_explicit(&s->client, RELAXED) == ask->client.account &&
+	       atomic_load_explicit(&s->project, RELAXED) == ask->project.account;
+}
+
+/* Makes the reservation of a request that is asked for again as large as `ask` says. False: it is of other accounts,
+ * another thread is at it, or it has ended, and then the slot may be another request's by now. */
+static bool raise_slot(region *r, const place *p, uint64_t tag, const budget_ask *ask, uint64_t mono_ns,
+		       int64_t wall_ms, budget_answer *out)
 {
 	taking both[2] = { { .a = NULL }, { .a = NULL } };
+	slot *s = p->found;
 
 	if (!move_state(s, SLOT_RESERVED, SLOT_RAISED))
 		return false;
+	if (atomic_load_explicit(p->tag, RELAXED) != tag || !is_of(s, ask)) {
+		atomic_store_explicit(&s->state, SLOT_RESERVED, RELEASE);
+		return false;
+	}
 	int64_t nano = atomic_load_explicit(&s->nano, RELAXED);
 	uint64_t tokens = atomic_load_explicit(&s->tokens, RELAXED);
 	int64_t more = ask->nano > nano ? ask->nano - nano : 0;
@@ -365,13 +381,6 @@ static bool raise_slot(region *r, slot *s, const budget_ask *ask, uint64_t mono_
 	return true;
 }
 
-/* Whether the reservation is of the same accounts. (The client may have been moved to another project meanwhile.) */
-static bool is_of(const slot *s, const budget_ask *ask)
-{
-	return atomic_load_explicit(&s->client, RELAXED) == ask->client.account &&
-	       atomic_load_explicit(&s->project, RELAXED) == ask->project.account;
-}
-
 static void reserve(region *r, const budget_ask *ask, uint64_t mono_ns, int64_t wall_ms, budget_answer *out)
 {
 	taking both[2] = { { .a = NULL }, { .a = NULL } };
@@ -379,7 +388,7 @@ static void reserve(region *r, const budget_ask *ask, uint64_t mono_ns, int64_t 
 	place p;
 
 	look_up(r, tag, &p);
-	if (p.found && is_of(p.found, ask) && raise_slot(r, p.found, ask, mono_ns, wall_ms, out))
+	if (p.found && raise_slot(r, &p, tag, ask, mono_ns, wall_ms, out))
 		return;
 	slot *s = claim_any(r, tag, &p);
 	if (!s) {

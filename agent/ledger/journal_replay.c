@@ -113,9 +113,10 @@ bool journal_replay(journal *j, journal_each each, void *ctx, err *e)
 		count = j->count;
 		memcpy(segs, j->segs, count * sizeof *segs);
 		/* A position counts the bytes of entries without headers: make `first` such that first + an offset in
-		 * the file is the position there, by counting back from `last`, which is at the file's end. */
+		 * the file is the position there, by counting back from `last`, which is at the file's end. In the
+		 * first segment that this process wrote that wraps around below 0, by the header's bytes. */
 		for (size_t i = 0; i < count; i++)
-			segs[i].first = segs[i].last >= segs[i].size ? segs[i].last - segs[i].size : 0;
+			segs[i].first = segs[i].last - segs[i].size;
 	}
 	bool enough = s && (segs || !j->count);
 	journal_leave(j);

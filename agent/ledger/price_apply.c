@@ -139,7 +139,8 @@ static int64_t audio_charge(bill *b, const tokens *n, int64_t rest)
 	}
 	b->any = true;
 	b->tier_missing |= second.borrowed;
-	b->cost += (second.price * bounded(p->audio_ms, 0, PRICE_PIECES_MAX * 1000) + 500) / 1000;
+	int64_t ms = bounded(p->audio_ms, 0, PRICE_PIECES_MAX * 1000);
+	b->cost += second.price * (ms / 1000) + (second.price * (ms % 1000) + 500) / 1000;
 	return rest - bounded(p->audio_input, 0, rest);
 }
 

@@ -289,9 +289,10 @@ store_result store_copy(const char *from, const char *to, store_progress tell, v
 	/* SQLite would make the file readable for everybody. */
 	int fd = open(to, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (fd < 0) {
-		err_set(e, "%s: %s", to, strerror(errno));
+		int why = errno;
+		err_set(e, "%s: %s", to, strerror(why));
 		store_close_db(&s);
-		return errno == ENOSPC || errno == EDQUOT ? STORE_FULL : STORE_ERROR;
+		return why == ENOSPC || why == EDQUOT ? STORE_FULL : STORE_ERROR;
 	}
 	close(fd);
 	/* One transaction, so that the copy is of one moment. */

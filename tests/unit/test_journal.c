@@ -249,6 +249,29 @@ static void a_replay_may_release_as_it_goes(void)
 	journal_close(j);
 }
 
+/* What was appended, and released while the rest of it was in memory, is released up to the same place. */
+static void a_replay_gives_the_marks_of_the_entries(void)
+{
+	empty_dir();
+	journal *j = open_journal(SEGMENT, PLENTY);
+	journal_mark after[3];
+
+	for (int64_t i = 0; i < 2; i++) {
+		record r = record_number(i + 1);
+		CHECK(journal_append(j, &r, &after[i]));
+	}
+	CHECK(journal_flush(j));
+	seen s = replay(j);
+	CHECK(s.count == 2 && s.mark.position == after[1].position);
+	record third = record_number(3);
+	CHECK(journal_append(j, &third, &after[2]));
+	journal_release(j, s.mark);
+	CHECK(journal_get_stats(j).waiting == after[2].position - after[1].position && journal_flush(j));
+	s = replay(j);
+	CHECK(s.last == 3 && !s.odd && journal_get_stats(j).corrupt == 0);
+	journal_close(j);
+}
+
 static void only_one_process_has_it(void)
 {
 	empty_dir();
@@ -268,6 +291,7 @@ int main(void)
 	RUN(what_is_no_record_is_refused);
 	RUN(what_was_flushed_survives_a_kill);
 	RUN(a_replay_may_release_as_it_goes);
+	RUN(a_replay_gives_the_marks_of_the_entries);
 	RUN(only_one_process_has_it);
 	return journal_rig_end();
 }

@@ -246,6 +246,11 @@ static void what_is_no_token(void)
 	p.audio_ms = 10500;
 	CHECK(costs("\"input_cost_per_second\":1e-4,\"output_cost_per_second\":1e-4,\"mode\":\"audio_transcription\"",
 		    tokens(0, 0, 0, 0), p, 1050000, ""));
+	/* The highest price and more seconds than are counted: 10^12 dollars are more than a ledger's cost can be. */
+	p.audio_ms = INT64_MAX;
+	CHECK(costs("\"input_cost_per_second\":1000,\"mode\":\"audio_transcription\"", tokens(0, 0, 0, 0), p, INT64_MAX,
+		    ""));
+	p.audio_ms = 10500;
 	CHECK(costs("\"output_cost_per_second\":0.0,\"mode\":\"audio_transcription\",\"input_cost_per_second\":1e-4",
 		    tokens(0, 0, 0, 0), p, 1050000, ""));
 	CHECK(costs("\"output_cost_per_second\":\"0.0001\",\"mode\":\"audio_transcription\"", tokens(0, 0, 0, 0), p,

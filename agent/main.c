@@ -64,7 +64,7 @@ int main(int argc, char **argv)
 	}
 	memcpy(given, argv, (size_t)argc * sizeof *given);
 	line.tap.argv = given;
-	signal(SIGXFSZ, SIG_IGN); /* a file that may not get longer is an error to tell, and no reason to die */
+	signal(SIGXFSZ, SIG_IGN); /* beyond the limit of a file's size, write() fails with EFBIG instead */
 	int code = line_parse(argc, argv);
 	if (code == LINE_GO_ON)
 		code = strcmp(line.command->name, "run") == 0 ? run_agent(argc, given) :

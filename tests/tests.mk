@@ -1,12 +1,12 @@
 # ---- tests. What `make test` and `make test-long` run, each part of them by a target from here: tests/parts.
 
 UNIT := $(patsubst tests/unit/%.c,$(BUILD)/unit/%,$(sort $(wildcard tests/unit/test_*.c)))
-# All that the parts want, because two parts that run side by side cannot both install.
+# The packages of all parts are installed first, because two parts that run side by side cannot both install.
 TEST_DEPS := build test packaging bench-instructions format deb root compose
 PARTS_OF = $(PYTHON) tests/tools/parts.py tests/parts
 
 ##@ Tests
-## test: all that CI runs, in 20 minutes; PARTS="lint unit" for some of its parts
+## test: all that CI runs, in about 22 minutes; PARTS="lint unit" for some of its parts
 test:
 	@sh tests/tools/deps $(TEST_DEPS)
 	@$(PARTS_OF)/test $(PARTS)
@@ -148,7 +148,7 @@ N ?= 4
 TESTS ?= tests/blackbox
 PYTEST = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) -m pytest -q $(PYTEST_ARGS)
 
-# Of failed tests so many run again, one at a time; what passes then is named as unsteady.
+# If no more tests than this fail, they run again, one at a time; one that passes then is named as unsteady.
 AGAIN ?= 3
 pytest-beside: test-tools
 	SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/tools/again.py $(AGAIN) $(N) $(PYTHON) -m pytest -q $(PYTEST_ARGS) -m 'not alone' -- $(TESTS)
@@ -165,7 +165,7 @@ test-quick: all pytest-beside
 test-matrix: all
 	@$(MAKE) --no-print-directory PYTEST_ARGS="--matrix $(PYTEST_ARGS)" test-quick
 
-# Those that have nothing to do under a sanitizer: what is installed, drivers that have sanitizers of their own, what a browser or HAProxy does.
+# Tests in which the agent itself does too little for a sanitizer: what is installed, drivers that have sanitizers of their own, what a browser or HAProxy does.
 # The storm takes long: `make test-long` has it under both.
 NO_SAN := packaging parts scan tap_http tap_usage prices codec evidence latency collisions usage_capture truth storm pool_storm budget_storm logline sdk tap_sdk dashboard dashboard_accessibility dashboard_budgets \
 	dashboard_fleet dashboard_operation dashboard_rows savings_page requests_page tasks alerts
@@ -182,7 +182,7 @@ $(SIDES:%=pytest-asan-%): pytest-asan-%:
 $(SIDES:%=pytest-tsan-%): pytest-tsan-%:
 	@$(TSAN) $(MAKE) --no-print-directory BUILD=build/tsan TESTS="$(THREADED)" pytest-$*
 
-# Not the tests of the package, which build and would put a program of other flags in the place of the one under test.
+# Leaves out the tests of the package, because they build, and would replace the program under test by one of other flags.
 NO_PACKAGE := PYTEST_ARGS="--ignore=tests/blackbox/test_packaging.py"
 ## test-san: unit tests and black-box tests under ASan and UBSan
 test-san: build-asan unit-asan
@@ -192,7 +192,7 @@ test-san: build-asan unit-asan
 test-tsan: build-tsan unit-tsan
 	@$(TSAN) $(MAKE) --no-print-directory BUILD=build/tsan $(NO_PACKAGE) pytest-beside pytest-alone
 
-# Not those that measure time, hand over gigabytes, or kill children in the middle of SQLite. The agent itself: VALGRIND=1, tests/README.md.
+# Without the tests that measure time, hand over gigabytes, or kill children in the middle of SQLite. The agent itself: VALGRIND=1, tests/README.md.
 VALGRIND_UNITS = $(filter-out %/test_oom %/test_master %/test_master_watchdog %/test_master_upgrade %/test_spop_threads %/test_fdpass %/test_handover %/test_store_processes,$(UNIT))
 ## test-valgrind: unit tests under valgrind
 test-valgrind:
@@ -221,8 +221,8 @@ static:
 audit: all
 	@tests/static/audit $(BUILD)/spoa-llm
 
-# What packages and containers do, in containers; as root. Where there can be none it says "SKIPPED: why", and ends well; the
-# scripts themselves end with 77 then.
+# What packages and containers do, in containers; as root. Where there can be no container, a target says "SKIPPED: why" and succeeds; the
+# script that it runs ends with 77 then.
 ## test-deb: the package in a Debian with systemd, in a container
 test-deb:
 	@sh tests/tools/deps build deb packaging compose

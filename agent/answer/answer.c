@@ -96,8 +96,8 @@ static bool read_object(slice object, place_in in, answer_told *told)
 		memcpy(told->usage, r.usage.ptr, told->usage_len);
 	else
 		told->usage_len = counts_write(&r.counts, told->usage);
-	/* What was cut off may tell another usage, or the service tier. A usage object without its end is a lower
-	 * bound. */
+	/* What was cut off may tell another usage, or the service tier. So take the usage object's end off: what reads
+	 * an object without its end takes its counts for a lower bound. */
 	if (end == JSON_CUT && told->usage_len)
 		told->usage[told->usage_len - 1] = ',';
 	return true;

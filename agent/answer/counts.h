@@ -12,8 +12,7 @@
  *   predictions[].bytesBase64Encoded                       Vertex AI's images           {images}
  *   data[].b64_json, data[].url                            images without usage         {images}
  *   text and duration                                      transcriptions without usage {type, seconds}
- *   amazon-bedrock-invocationMetrics                       Bedrock's event stream       {inputTokens, outputTokens,
- * ...}
+ *   amazon-bedrock-invocationMetrics                       Bedrock's event stream       {inputTokens, ...}
  */
 #ifndef ANSWER_COUNTS_H
 #define ANSWER_COUNTS_H

@@ -32,8 +32,8 @@ enum state {
 
 enum mode {
 	TOKENS,
-	SKIP, /* of the next value nothing is told */
-	TAKE, /* of the value that ends at depth `base` the parts are told */
+	SKIP, /* nothing is told of the next value */
+	TAKE, /* the value that ends at depth `base` is told in parts, as it is written */
 };
 
 void json_push_init(json_push *j)
@@ -96,7 +96,8 @@ static inline const char *bracket_stop(const char *p, const char *end)
 {
 #if defined(__SSE2__)
 	for (; end - p >= 16; p += 16) {
-		/* One bit less makes one bracket of two, and a quote of a control character, too. */
+		/* Setting bit 0x20 makes '{' of '[' and '}' of ']', so that two comparisons find four brackets. It also
+		 * makes a quote of the byte 0x02, at which the reader looks in vain. */
 		__m128i v = _mm_or_si128(_mm_loadu_si128((const __m128i *)(const void *)p), _mm_set1_epi8(' '));
 		__m128i open = _mm_cmpeq_epi8(v, _mm_set1_epi8('{')), close = _mm_cmpeq_epi8(v, _mm_set1_epi8('}'));
 		__m128i quote = _mm_cmpeq_epi8(v, _mm_set1_epi8('"'));
@@ -140,7 +141,7 @@ static void keep(json_push *j, const char *from, const char *to)
 	j->kept = (unsigned char)(j->kept + len);
 }
 
-/* Sets `text` to all that was read of it, which ends with the bytes from `from` to `to`. */
+/* Sets `text` to what keep() has kept of it, if anything, and the bytes from `from` to `to`, with which it ends. */
 static inline void set_text(json_push *j, const char *from, const char *to)
 {
 	if (j->kept) {
@@ -382,7 +383,7 @@ static inline __attribute__((always_inline)) enum did step(json_push *j, const c
 	}
 }
 
-/* Tells of what a step has read from `before` to `p`. */
+/* Returns the token for what a step has read from `before` to `p`; MORE: that is no whole token yet. */
 static inline json_push_token tell(json_push *j, enum did did, const char *before, const char *p, const char **from)
 {
 	if (did == BEGAN) {
@@ -396,7 +397,7 @@ static inline json_push_token tell(json_push *j, enum did did, const char *befor
 	return did == NAMED ? JSON_PUSH_KEY : JSON_PUSH_VALUE;
 }
 
-/* The same if the parts of a value are told. */
+/* The same for a value that is told in parts. */
 static json_push_token tell_part(json_push *j, enum did did, const char *before, const char *p, const char **from)
 {
 	if (!j->begun) {

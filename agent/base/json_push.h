@@ -12,9 +12,8 @@
 #include "base/json.h"
 
 enum {
-	JSON_PUSH_TEXT_MAX = 64, /* bytes of a name, string or number that a token has at most */
-	JSON_PUSH_DEPTH_MAX =
-		64, /* brackets that are open at one time, without those that are skipped: JSON_DEPTH_MAX */
+	JSON_PUSH_TEXT_MAX = 64,  /* bytes of a name, string or number that a token has at most */
+	JSON_PUSH_DEPTH_MAX = 64, /* brackets open at one time; inside a skipped value JSON_DEPTH_MAX more */
 };
 
 typedef enum json_push_token {
@@ -23,7 +22,7 @@ typedef enum json_push_token {
 	JSON_PUSH_OPEN,  /* an object or array (`type`) begins */
 	JSON_PUSH_CLOSE, /* the innermost object or array ends; json_push_done(): the outermost one */
 	JSON_PUSH_VALUE, /* a string, number or literal (`type`): `text`, as written, without quotes */
-	JSON_PUSH_PART,  /* of the value that json_push_take() asked for: `text` is the next part, `whole` its last */
+	JSON_PUSH_PART,  /* `text`: the next part of what json_push_take() asked for; with `whole`, the last part */
 	JSON_PUSH_BAD,   /* not JSON; all that follows gives JSON_PUSH_BAD, too */
 } json_push_token;
 

@@ -11,18 +11,20 @@
 
 /* ---- the life of the agent and of its processes */
 EVENT(listening, INFO, "address for",
-      "The agent opened this address, or got it from systemd. `for` says what comes in there: HAProxy's questions, "
-      "log lines, or requests to the admin server.",
+      "The agent or the tap opened this address, or the agent got it from systemd. `for` says what comes in there: "
+      "HAProxy's questions (`SPOP`), log lines, reports of the tap, what the shipper says, requests to the admin server "
+      "(`admin`), or streams for the tap.",
       "")
 EVENT(ready, INFO, "version routes threads",
       "A worker process answers HAProxy. `routes` counts the routes that are enabled.",
       "")
 EVENT(reloaded, INFO, "routes by",
-      "SIGHUP or `POST /reload` (`by` says which) read the configuration again, and it is in use. `routes` counts the routes that are"
-      " enabled. What is another than before stands in `routes_changed`, `clients_changed` and `options_changed`.",
+      "SIGHUP or `POST /reload` (`by` says which) read the configuration again, and it is in use. `routes` counts the "
+      "routes that are enabled. The events `routes_changed`, `clients_changed` and `options_changed` say what is "
+      "different now.",
       "")
 EVENT(routes_changed, INFO, "file by added removed changed order",
-      "A reload put other routes in force, which are named: those that were added, removed (or are not enabled any more) and changed. `order` says whether the others stand in another order, because the first match wins. "
+      "A reload put other routes in force, which are named: those that were added, removed (or are not enabled any more) and changed. `order` says whether the others stand in another order, which matters because the first match wins. "
       "`file` is the configuration file, `by` what asked for the reload.",
       "")
 EVENT(options_changed, INFO, "by options",
@@ -79,8 +81,8 @@ EVENT(master_deaf, WARN, "problem instead",
       "goes on with its decisions. Logged once, until the master reads again.",
       "See what holds the master process up: somebody may have stopped it (SIGSTOP).")
 EVENT(socket_not_kept, WARN, "pid most problem",
-      "The agent listens on more sockets than the master can hold (`most`). A socket that is too many is closed for "
-      "a moment whenever the worker process is replaced.",
+      "The agent listens on more sockets than the master can hold (`most`). Each socket beyond those is closed for a "
+      "moment whenever the worker process is replaced.",
       "Use fewer addresses in `listen`, `log_listen` and `admin_listen`.")
 
 EVENT(socket_unused, WARN, "address problem instead",
@@ -113,7 +115,7 @@ EVENT(handover_failed, WARN, "problem instead",
 
 /* ---- the tap */
 EVENT(tap_ready, INFO, "version streams memory",
-      "The tap answers HAProxy. `streams` is how many connections of HAProxy it takes at a time, `memory` how many bytes it uses for them.",
+      "The tap answers HAProxy. `streams` is how many connections of HAProxy it takes at a time, `memory` how many bytes it may use for them.",
       "")
 EVENT(tap_draining, INFO, "why streams",
       "The tap takes no new connections: HAProxy goes without it. It ends when the last of its `streams` has ended.",
@@ -186,8 +188,9 @@ EVENT(ship_alike, INFO, "gateways",
       "The other `gateways` of the fleet have the routes and clients of this gateway again, after `ship_drift`.",
       "")
 EVENT(otlp_waits, WARN, "problem instead",
-      "The OpenTelemetry collector, or the ledger, cannot be reached, or the collector takes no spans now. `ship` tries again, at first each second, later each 30 s, or when "
-      "the collector says. Requests and the ledger do not wait for it.",
+      "The OpenTelemetry collector, or the ledger, cannot be reached, or the collector takes no spans now. `ship` "
+      "tries again, at first each second, later each 30 s, or after the time that the collector asks for. Requests and "
+      "the ledger do not wait for it.",
       "`problem` says what is wrong. See that the collector runs, and that this host reaches it.")
 EVENT(otlp_refused, ERROR, "problem",
       "The OpenTelemetry collector does not let this gateway in, or a setting is wrong. `ship` goes on trying, and no span is dropped.",
@@ -196,11 +199,13 @@ EVENT(otlp_dropped, ERROR, "spans from_sequence to_sequence problem",
       "The OpenTelemetry collector would never take these spans, so they were dropped. They are of rows of the ledger with these sequences; the rows stay.",
       "Look at the collector's own log. If it answers 413, its limit for a request is less than one span: raise it.")
 EVENT(otlp_removed, ERROR, "spans",
-      "Retention removed the rows of so many requests, or a few more, before the OpenTelemetry collector could get them. Their sums stay in the ledger.",
+      "Retention removed the rows of `spans` requests, or of a few more, before they were sent to the OpenTelemetry "
+      "collector. Their sums stay in the ledger.",
       "Look at what event=otlp_waits or event=otlp_refused says of the collector; until it is there again, a longer retention_days keeps rows for it.")
 EVENT(otlp_anew, WARN, "problem",
-      "The file that says up to where the OpenTelemetry collector has the ledger cannot be read. Spans are sent from the requests of an hour ago on; the collector may have some of "
-      "them, which are the same spans again.",
+      "The file that says up to where the OpenTelemetry collector has the ledger cannot be read. Spans are sent from "
+      "the requests of an hour ago on; the collector may have some of them already, and then gets the same spans, with "
+      "the same ids, once more.",
       "Look at the file, and at its disk.")
 EVENT(otlp_ended, INFO, "sent dropped",
       "`spoa-llm ship` sends no spans any more, because it ends. It counts those that it has sent, and those that it has dropped.",
@@ -263,7 +268,7 @@ EVENT(member_rests, WARN, "id route member status seconds",
       "Nothing, if the other members can take these requests. If the member rests often: raise its limits at the provider, give it less `weight`, or add a member.")
 EVENT(member_back, INFO, "route member",
       "The rest of a pool's member is over, so the pool offers it requests again. If its upstream declines the next one, `member_rests` follows.",
-      "Nothing.")
+      "")
 EVENT(refused_by_haproxy, WARN, "id status code route backend member model term problem",
       "HAProxy refused a request by itself, or answered in place of an upstream: the agent learns of it by the log line, and only if "
       "a ledger is kept. `backend` is the upstream's, or the one that the agent named; `member` the pool's member that was asked last; `term` is HAProxy's termination state.",
@@ -301,9 +306,10 @@ EVENT(connection_refused, ERROR, "max_connections problem",
       "A connection was closed at once, because `max_connections` is reached or there is no memory.",
       "See who opens so many connections; raise `max_connections` and the unit's LimitNOFILE.")
 EVENT(accept_paused, ERROR, "problem hint",
-      "No file descriptor is left for a new connection. The agent waits a moment before it accepts more; the "
-      "connections that are there are still answered.",
-      "Raise the limit of open files (LimitNOFILE).")
+      "No file descriptor, or no memory, is left for a new connection: `problem` says which. The agent waits a moment "
+      "before it accepts more; the tap may have closed the connection. The other connections are still answered.",
+      "Raise the limit of open files (LimitNOFILE). If memory is short, give the process more, or the tap less to hold "
+      "(`--memory`).")
 EVENT(memory_limit, ERROR, "fd max_memory instead",
       "The buffers of all connections together reached `max_memory`. The connection that needed more was closed.",
       "Look for a HAProxy that does not take its answers; otherwise raise `max_memory`.")
@@ -388,8 +394,9 @@ EVENT(fleet_heard, INFO, "state",
       "`spoa-llm ship` says something again, after `fleet_silent`.",
       "")
 EVENT(fleet_backlog_full, ERROR, "rows backlog",
-      "The oldest `rows` that PostgreSQL does not have were removed from the ledger, because older requests may take no more than `fleet_backlog` bytes. Their "
-      "sums stay in the ledger, but not in PostgreSQL.",
+      "The oldest `rows` that PostgreSQL does not have were removed from the ledger, because requests that are older "
+      "than `retention_days` and wait for PostgreSQL may take no more than `fleet_backlog` bytes. Their sums stay in "
+      "the ledger, but not in PostgreSQL.",
       "Fix what keeps `spoa-llm ship` from shipping; raise `fleet_backlog` or `retention_days` if the disk has room.")
 
 /* ---- clients */
@@ -421,8 +428,8 @@ EVENT(budget_spent, WARN, "of name percent",
       " refused because the rest did not suffice. Logged once for each period.",
       "If the client or project may spend more, raise its budget in the file of clients.")
 EVENT(budget_charged, WARN, "requests",
-      "No log line told the end of so many `requests` of clients with a budget for four hours. What was reserved for them is"
-      " charged to the budgets; a log line that comes later takes that back.",
+      "`requests` counts requests of clients with a budget whose end no log line has told for four hours. What was "
+      "reserved for them is charged to the budgets; a log line that comes later takes that back.",
       "If this repeats, look whether HAProxy's log lines reach the agent: `log_line_foreign`, `log_lines_dropped`.")
 
 /* ---- the ledger */
@@ -446,7 +453,8 @@ EVENT(journal_failing, ERROR, "dir problem waiting",
       "new ones are dropped and counted.",
       "Make room on the disk. Where `journal_max` is reached, see why the database takes nothing.")
 EVENT(journal_recovered, WARN, "dir problem dropped",
-      "The journal is written again. `dropped` counts the records that were lost since the agent started.",
+      "The disk takes the journal again, after `journal_failing`. `dropped` counts the records that were lost since "
+      "the agent started.",
       "`spoa-llm ledger import` fills gaps from HAProxy's log.")
 EVENT(journal_torn, WARN, "file at bytes",
       "The last record of a file of the journal is not whole, because the process was killed while it wrote it. It "

@@ -6,7 +6,7 @@
 
 enum { WORD_MAX = 64 }; /* a longer word is similar to none */
 
-/* Flags have dashes where keys of the file have underscores, and capitals are no other word. */
+/* Flags have dashes where the keys of the configuration file have underscores, and case does not matter. */
 static int plain(char c)
 {
 	return c == '_' ? '-' : tolower((unsigned char)c);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * SHA-256 (FIPS 180-4), for keys on the command line; requests bring the hash that HAProxy made. */
+ * SHA-256 (FIPS 180-4), for clients' keys on the command line, and for ids of spans. Requests bring the hash of a key,
+ * which HAProxy made. */
 #ifndef BASE_SHA256_H
 #define BASE_SHA256_H
 

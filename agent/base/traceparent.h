@@ -4,8 +4,8 @@
  *
  *   00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01
  *
- * version, trace, the client's span, and flags, in lower-case hexadecimal digits. A version after 00 may go on behind
- * that with a minus; what comes there is left out here. */
+ * version, trace, the client's span, and flags, in lower-case hexadecimal digits. A version after 00 may append a dash
+ * and more, which is left out here. */
 #ifndef BASE_TRACEPARENT_H
 #define BASE_TRACEPARENT_H
 

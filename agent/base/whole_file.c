@@ -41,8 +41,8 @@ static bool open_beside(whole_file *w, const struct stat *old)
 	}
 	if (!old)
 		take_group(fd, w->path);
-	/* Only root can leave the file to another user who owned it. Another user can leave it to a group of his own.
-	 */
+	/* Only root can give the new file to another user, the owner of the old one. Others can at least give it to the
+	 * old one's group, if they are in it. */
 	bool ours = !old || fchown(fd, old->st_uid, old->st_gid) == 0 ||
 		    (errno == EPERM && (fchown(fd, (uid_t)-1, old->st_gid) == 0 || errno == EPERM));
 	w->f = ours && fchmod(fd, old ? old->st_mode & 0777 : usual_mode()) == 0 ? fdopen(fd, "w") : NULL;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * What clients and projects have spent, and what is reserved for their requests in flight: a region of shared memory
- * (a memfd) that every worker process maps and that outlives each of them. Nothing of it allocates, locks or calls the
- * system after budget_map(); the callers tell the time.
+ * What clients and projects have spent, and what is reserved for their requests in flight: a region of shared memory (a
+ * memfd) that every worker process maps and that outlives each of them. After budget_map() no function allocates or
+ * waits, and only budget_recount() and budget_unmap() make system calls; the callers tell the time.
  *
  * Units: money in nano-dollars, tokens as counts, `mono_ns` of CLOCK_MONOTONIC, which all processes of a boot share,
  * `wall_ms` milliseconds since 1970 (UTC). Names and ids are kept as hashes with a key that is drawn with the region.
@@ -18,10 +18,9 @@
  * that which hears the shipper, calls budget_fleet_*() if there is a fleet. Any thread may call the others.
  *
  * A budget holds: no request is admitted that makes spent + charged + reserved exceed it, what other gateways of the
- * fleet spent (`others`) included. budget_reserve() adds to
- * `reserved` by a compare-and-swap, and then reads all three again; budget_keep_settle() adds a request to `spent`
- * before it takes the request from `reserved`. So a decider misses no request that is just being settled, but may count
- * it twice.
+ * fleet spent (`others`) included. budget_reserve() adds to `reserved` by a compare-and-swap, and then reads all three
+ * again; budget_keep_settle() adds a request to `spent` before it takes the request from `reserved`. So a decider
+ * misses no request that is just being settled, but may count it twice.
  *
  * What a SIGKILL between any two stores costs: nothing that was admitted is forgotten. A decider may leave money
  * reserved that belongs to no reservation, that of one request for each thread; budget_recount() puts that right at the
@@ -95,8 +94,7 @@ typedef struct account_view {
 	int64_t withheld;                   /* while this gateway is alone: what is left to the others */
 	int64_t refused_s;                  /* when a request was refused last, seconds since 1970; 0: none was */
 	budget_result why;                  /* why that request was refused */
-	uint32_t refusals[BUDGET_REFUSALS]; /* how many requests were refused since the account was made, by the reason
-					     */
+	uint32_t refusals[BUDGET_REFUSALS]; /* requests that deciders refused, by budget_result, since it was made */
 	period_kind period;
 } account_view;
 
@@ -198,9 +196,9 @@ typedef struct budget_noted {
 	int64_t until, nano, withheld;
 } budget_noted;
 
-/* Sets what was noted, unless the fleet has told since. */
+/* Sets what was noted, unless the fleet has told since, or that period is over. */
 void budget_fleet_seed(budget *b, uint32_t account, const budget_noted *noted, int64_t now_ms);
-/* Returns whether that has changed since the last call, and sets `*noted`. */
+/* Returns whether what there is to note has changed since the last call, and sets `*noted`. */
 bool budget_fleet_changed(budget *b, uint32_t account, budget_noted *noted);
 /* Has the next call of budget_fleet_changed() return true: what it told could not be noted. */
 void budget_fleet_again(budget *b, uint32_t account);

@@ -29,17 +29,17 @@ typedef struct account {
 		tokens_at; /* ns: when all tokens of the minute are there again (GCRA's theoretical arrival time) */
 	_Atomic uint64_t refused; /* seconds since 1970 << 8 | budget_result, of the last refusal */
 	/* The listener's: what counts as spent on other gateways, and the first day after the period in which it does;
-	 * 0: nobody has told. While this gateway is alone, that is what was told and what is withheld. */
+	 * 0: nobody has told. While this gateway is alone, that is the sum of what was told and what is withheld. */
 	_Atomic int64_t others;
 	_Atomic int64_t others_until;
-	/* And keeper and listener this one. */
+	/* This cache line is for the keeper and the listener; deciders read the key and count refusals. */
 	uint64_t key[2];      /* the hash of kind and name; set before the index has the account, and never changed */
 	_Atomic int64_t nano; /* what budget_account_rules() said */
 	_Atomic int64_t told; /* what others spent by the shipper's last message, in the period of `others_until` */
 	_Atomic uint32_t kind;
 	_Atomic uint32_t pass;                      /* the pass in which it was told last */
 	_Atomic uint32_t changed;                   /* 1: `told` has changed since budget_fleet_changed() */
-	_Atomic uint32_t refusals[BUDGET_REFUSALS]; /* since the account was made, by why: budget_result */
+	_Atomic uint32_t refusals[BUDGET_REFUSALS]; /* since the account was made, by budget_result */
 } account;
 
 _Static_assert(sizeof(account) == 128, "two cache lines");

@@ -54,7 +54,7 @@ static void withhold(account *a, uint32_t gateways, int64_t day)
 	atomic_store_explicit(&a->changed, 1, RELAXED);
 }
 
-/* The same of the whole budget, if the period that others_until tells is over. */
+/* Does the same with the whole budget, if the period that ends at `others_until` is over. */
 static void withhold_again(account *a, uint32_t gateways, int64_t day)
 {
 	int64_t until = atomic_load_explicit(&a->others_until, RELAXED), nano = atomic_load_explicit(&a->nano, RELAXED);

@@ -247,7 +247,7 @@ bool budget_recount(budget *b, int fd)
 				break;
 			case SLOT_RAISED:
 			case SLOT_CHARGING:
-			case SLOT_ENDS: /* so that it is charged, or its record brought, again, rather than forgotten */
+			case SLOT_ENDS: /* may be charged or settled twice, rather than be forgotten */
 				atomic_store_explicit(&s->state, SLOT_RESERVED, RELAXED);
 				add_again(r, s);
 				break;

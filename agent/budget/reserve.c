@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Admits requests: tokens of the minute first, then the slot, then the money. What a later step refuses, the earlier
- * ones give back. */
+ * Admits requests: the slot first, then the tokens of the minute, then the money. What a later step refuses, the
+ * earlier ones give back. */
 #include "budget/budget_impl.h"
 
 #define MINUTE_NS UINT64_C(60000000000)
@@ -235,7 +235,8 @@ static bool move_state(slot *s, slot_state from, slot_state to)
 	return atomic_compare_exchange_strong_explicit(&s->state, &is, to, ACQ_REL, ACQUIRE);
 }
 
-/* Gives back of `ns`, which `reserved` tokens moved an account's bucket, what those moved it that were not used. */
+/* Reserving `reserved` tokens has moved the account's `tokens_at` by `ns`: moves it back by the share of the tokens
+ * that were not used, or further on if more were used. */
 static void settle_tokens(account *a, uint64_t ns, uint64_t reserved, int64_t used)
 {
 	if (!a || !ns || !reserved || used < 0)

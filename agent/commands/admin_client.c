@@ -16,7 +16,7 @@ enum {
 	ANSWER_MAX = 16 << 20,
 };
 
-/* Writes the line of the request that has the token; "": there is none, or this user cannot read it. */
+/* Writes the header line with the token; "": there is no token, or this user cannot read it. */
 static void authorization(const config *c, char *out, size_t cap)
 {
 	const char *const sources[] = { c->admin_token, c->viewer_token };

@@ -8,9 +8,8 @@
 #include "config/config.h"
 
 /* Asks for `path` at the first address of admin_listen, with admin_token or else viewer_token, if this user can read
- * it. Sets
- * `*status` to the status of the answer, and returns its body, which the caller frees. NULL: `e` says why there is no
- * answer. */
+ * the token. Sets `*status` to the answer's status, and returns the answer's body, which the caller frees. NULL: `e`
+ * says why there is no answer. */
 MUST_CHECK char *admin_get(const config *c, const char *path, int *status, err *e);
 
 #endif

@@ -161,7 +161,7 @@ static void check_clients(findings *to, const config *c, const policy *p)
 		for (uint32_t n = 0; n < one->routes_count; n++)
 			if (!is_route(p->table, one->routes[n]))
 				finding(to, FOUND_WARNING, "client", one->name,
-					"it may use the route \"%s\", which there is not: correct the name in \"routes\"",
+					"it may use the route \"%s\", which does not exist: correct the name in \"routes\"",
 					one->routes[n]);
 		for (uint32_t n = 0; n < one->keys_count; n++)
 			good |= t->keys[one->first_key + n].expires_ms > now;

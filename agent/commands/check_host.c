@@ -102,7 +102,7 @@ static void check_tokens_differ(findings *to, const config *c)
 	slice v = token_source_read(c->viewer_token, viewer, &problem);
 	if (a.len && slice_eq(a, v))
 		finding(to, FOUND_PROBLEM, "admin", "viewer_token",
-			"%s has the same token as %s: it would only let read, for everybody. Make another one",
+			"%s has the same token as %s: a token of both only lets read, so nobody could reload or explain. Make another one",
 			c->viewer_token, c->admin_token);
 	explicit_bzero(admin, sizeof admin);
 	explicit_bzero(viewer, sizeof viewer);

@@ -20,7 +20,7 @@ static const char *setting(const char *name, const char *usual)
 	return value && *value ? value : usual;
 }
 
-/* Says whether the wrong ones can connect to a socket. True: it is there, and they cannot. */
+/* Says whether others than HAProxy and the tap can connect to the socket `path`. True: it is there, and they cannot. */
 static bool check_guard(findings *to, const char *path, const char *what)
 {
 	struct stat st;
@@ -43,7 +43,8 @@ static bool check_guard(findings *to, const char *path, const char *what)
 	return false;
 }
 
-/* Checks that nobody can put a socket in the place of another one. False: there is no such directory. */
+/* Checks that nobody can put a socket in the place of another one. `who`: says what makes the directory. False: there
+ * is no such directory. */
 static bool check_directory(findings *to, const char *path, const char *who)
 {
 	struct stat st;

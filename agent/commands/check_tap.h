@@ -7,7 +7,7 @@
 #include "decide/policy.h"
 #include "report/findings.h"
 
-/* Says nothing if no streams of `t` go through the tap. */
+/* Says nothing if no route, pool or target of `t` has a leg. */
 void check_tap(findings *to, const route_table *t);
 
 #endif

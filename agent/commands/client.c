@@ -322,7 +322,8 @@ static void print_json(cJSON *json)
 	cJSON_Delete(json);
 }
 
-/* Prints a client a line, as it goes, because there may be a hundred thousand. */
+/* Prints each client at once, on a line of its own, instead of making one JSON object, because there may be a hundred
+ * thousand. */
 static void list_json(listing *l)
 {
 	const client_table *t = l->t;

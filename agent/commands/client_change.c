@@ -119,7 +119,8 @@ static bool copy_projects(change *ch)
 	return true;
 }
 
-/* Writes the new table. What could not be read again is not written. A new file can be read by everybody, because the
+/* Writes the new table. First parses it again, so that no file is written that
+ * nobody can read. A new file can be read by everybody, because the
  * agent is another user, and nothing in the file is secret. */
 static int replace_file(const change *ch, const char *path)
 {
@@ -177,7 +178,7 @@ static bool make_key(fresh_key *k)
 	explicit_bzero(bits, sizeof bits);
 	if (client_key_hash(slice_of(k->text, len), k->hash))
 		return true;
-	fprintf(stderr, "spoa-llm: a key has another form than it must have\n");
+	fprintf(stderr, "spoa-llm: the new key does not have the form of a key: please report this fault\n");
 	return false;
 }
 
@@ -255,7 +256,7 @@ static int print_key(const client_flags *ask, fresh_key *k, int64_t old_ms)
 			"spoa-llm: this key of %s is good within two seconds, and nobody can show it again%s%s\n",
 			ask->name,
 			overlap ? "; the old ones are good until " :
-			old_ms  ? "; the old ones are good no more" :
+			old_ms  ? "; the old ones are no longer good" :
 				  "",
 			old);
 	else

@@ -127,7 +127,7 @@ static void print_cases(void)
 	       "}\n\n");
 }
 
-/* What may stand after the words so far: the part that bash and zsh share. Sets _spoa_llm_reply to words, or to file.
+/* What may stand after the words so far: the part that bash and zsh share. Sets _spoa_llm_reply to words, file or any.
  */
 #define COMPLETE \
 	"    case $current in\n" \
@@ -141,7 +141,7 @@ static void print_cases(void)
 	"        fi ;;\n" \
 	"    esac\n"
 
-/* Prints the commands after which a FILE stands, as a pattern of the shell. */
+/* Writes the commands after which a FILE stands, as a pattern of the shell. */
 static const char *file_commands(char out[256])
 {
 	size_t len = 0;
@@ -204,7 +204,7 @@ static void print_quoted(const char *text)
 	putchar('\'');
 }
 
-/* Prints how the words so far are those of `c`. */
+/* Prints the condition that the words so far are those of `c`. */
 static void print_seen(const command *c)
 {
 	size_t len = strcspn(c->name, " ");

@@ -36,7 +36,8 @@ static void let_agent_read(FILE *file, const char *path)
 	char *directory = strndup(path, (size_t)(strrchr(path, '/') + 1 - path));
 	struct stat st;
 
-	/* What this user may not change stays, and `spoa-llm check` looks at what came of it. */
+	/* If this user may not change the group, only the owner can read the file; `spoa-llm check` says if the agent
+	 * cannot. */
 	bool taken = directory && stat(directory, &st) == 0 && fchown(fileno(file), (uid_t)-1, st.st_gid) == 0;
 	if (fchmod(fileno(file), taken ? 0640 : 0600) != 0)
 		fprintf(stderr, "spoa-llm: %s: %s\n", path, strerror(errno));
@@ -138,7 +139,9 @@ int command_credential_set(const config *c, const ledger_request *ask)
 		len = ask_hidden(prompt, text, sizeof text);
 		if (len <= 0) {
 			explicit_bzero(text, sizeof text);
-			fprintf(stderr, "spoa-llm: %s stays as it is, because nothing was typed\n", path);
+			fprintf(stderr,
+				"spoa-llm: %s stays as it is, because nothing was typed, or a line that is too long\n",
+				path);
 			return EX_DATAERR;
 		}
 	} else {
@@ -149,6 +152,6 @@ int command_credential_set(const config *c, const ledger_request *ask)
 	if (code == EX_OK)
 		printf("%s is written; a running agent reads it within two seconds\n", path);
 	if (code == EX_OK && !found)
-		printf("No route reads it: a route does by \"auth\": \"file:%s\"\n", path);
+		printf("No route reads this file yet: give one \"auth\": \"file:%s\"\n", path);
 	return code == EX_OK ? finish_output() : code;
 }

@@ -71,7 +71,7 @@ static bool read_key(const explain_flags *ask, char key[KEY_ROOM])
 
 /* ---- the budgets of a client */
 
-/* Adds an account, if there is a limit, and what the ledger says that was spent. False: `e` says what failed. */
+/* Adds an account, if there is a limit, with what was spent by the ledger. False: `e` says what failed. */
 static bool add_account(budget *b, store *s, bool fleet, account_kind kind, const char *name, const client_limits *l,
 			int64_t now, uint32_t *account, err *e)
 {

@@ -43,7 +43,7 @@ static int64_t first_whole(int64_t from_s, int64_t pruned_ms, const fleet_place 
 	return first > from_s ? first : from_s;
 }
 
-/* Says why the ledger and what PostgreSQL has of it cannot be compared. */
+/* Says why the ledger and what PostgreSQL has of it cannot be compared. True: they can. */
 static bool same_copy(const fleet_place *place, const store_id *id)
 {
 	if (!place->found)
@@ -248,7 +248,7 @@ int command_fleet_resend(const config *c, const ledger_request *ask)
 	pq_result got = result == STORE_OK ? fleet_place_of(conn, id.uuid, &place, &e) : PQ_OK;
 	if (result == STORE_OK && got == PQ_OK) {
 		if (same_copy(&place, &id)) {
-			/* The sums of hours that are not whole here would lose what only PostgreSQL has had. */
+			/* If an hour is not whole here, its sums made anew would lack what only PostgreSQL has had. */
 			from_s = first_whole(from_s, pruned, &place);
 			interrupt_begin();
 			result = fleet_resend(conn, s, &place, from_s, to_s, goes_on, &r, &sent, &e);

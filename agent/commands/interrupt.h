@@ -8,7 +8,7 @@
 
 enum { EXIT_INTERRUPTED = 130 }; /* 128 and SIGINT, as shells have it */
 
-/* Has the first SIGINT or SIGTERM be noted. A second one kills the process. */
+/* From now on the first SIGINT or SIGTERM is only noted. A second one kills the process. */
 void interrupt_begin(void);
 /* Returns a descriptor that can be read once a signal was noted; -1: there is none. */
 int interrupt_fd(void);

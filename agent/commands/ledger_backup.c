@@ -218,7 +218,8 @@ static int prepare(const char *file, const char *beside, err *e)
 		result = store_verify(s, on_problem, &found, &problems, e);
 		progress_end(&p);
 	}
-	/* Rows that the ledger in its place has got since then may have the sequences that the copy gives to others. */
+	/* Since the backup, the ledger that the copy replaces may have used sequences that the copy will give to other
+	 * rows. */
 	if (s && result == STORE_OK && !problems)
 		result = store_new_epoch(s, e);
 	store_close(s);

@@ -7,9 +7,8 @@
 #include "commands/cli.h"
 #include "ledger/store.h"
 
-/* Opens the ledger that `c` names; `make`: creates it if there is none. NULL: says why on standard error and in `e`,
- * and
- * `*code` is the exit code. */
+/* Opens the ledger that `c` names. `writer`: also to write; `make`: creates it if there is none. NULL: says why on
+ * standard error and in `e`, and sets `*code` to the exit code. */
 store *ledger_command_open(const config *c, bool writer, bool make, int *code, err *e);
 
 /* Says on standard error what went wrong. Returns the exit code for `result`. */

@@ -15,7 +15,7 @@
 typedef struct watch {
 	progress progress;
 	int64_t rows, last_ms;
-	bool shows; /* where the rows go to is not the terminal of the progress */
+	bool shows; /* the rows do not go to a terminal, where progress would stand between them */
 } watch;
 
 static bool told(void *ctx, const record *r)

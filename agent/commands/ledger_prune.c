@@ -159,7 +159,7 @@ static void print_result(const pruning *p, bool dry_run)
 	if (dry_run)
 		return;
 	if (interrupted())
-		printf("stopped: those before them are gone, and the rest is there; run it again to go on\n");
+		printf("stopped: the others are still there; run it again to go on\n");
 	else
 		printf("%s bytes given back to the disk%s\n", print_short(room, p->bytes),
 		       p->unused > 0 ? "; `spoa-llm ledger compact` gives back what is unused in this older ledger" :

@@ -255,7 +255,7 @@ static int wrong_command(const char *name)
 		if (second && !space && strcmp(second + 1, name) == 0)
 			meant = (nearest){ name, c->name, 0 };
 	}
-	/* Of the words after a group, the second is compared alone, because the first is right. */
+	/* Of two words only the second is compared, because the first is the name of a group. */
 	if (space) {
 		nearest within = nearest_to(space + 1);
 		for (const command *c = commands; c < commands + commands_count; c++) {

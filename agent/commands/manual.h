@@ -8,11 +8,12 @@
 #include <stdio.h>
 
 /* Prints a line each, with tabs between its parts:
- *   the word `command`, name, what has to stand after it, help;
- *   the word `flag`, name, name of the value, the commands that have it, help;
- *   the word `option`, key, flag, variable, type, smallest, largest, choices (with |), default, `reload` if SIGHUP
- * reads it anew, name of the value, help; the word `event`, name, level, fields, what happened, what to do; the word
- * `refusal`, code, status, message. */
+ * - the word `command`, name, what has to stand after it, help;
+ * - the word `flag`, name, name of the value, the commands that have it, help;
+ * - the word `option`, key, flag, variable, type, smallest, largest, choices (with |), default, `reload` if SIGHUP
+ *   reads it anew, name of the value, help;
+ * - the word `event`, name, level, fields, what happened, what to do;
+ * - the word `refusal`, code, status, message. */
 void manual_write(FILE *out);
 
 #endif

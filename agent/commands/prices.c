@@ -51,6 +51,6 @@ int command_prices(const char *path)
 		fprintf(stderr, "spoa-llm: %s\n", e.text);
 		return EX_CANTCREAT;
 	}
-	printf("%s: %zu models, and %zu with a price that is no price\n", path, count, bad);
+	printf("%s: %zu models, and %zu with an invalid name or price\n", path, count, bad);
 	return finish_output();
 }

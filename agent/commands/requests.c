@@ -21,7 +21,7 @@ enum {
 	LAST_DEFAULT = 20,
 	LAST_MAX = 10000,
 	FOLLOW_MS = 500, /* between two looks into the ledger */
-	SHOWN_MAX = 512, /* a request whose row changes in that time, because the tap reports, is shown once */
+	SHOWN_MAX = 512, /* ids that are remembered, because a row that a report of the tap changes comes again */
 };
 
 typedef struct listing {
@@ -92,7 +92,7 @@ static store_result list(store *s, const ledger_request *ask, period p, const ro
 	store_id id = { .sequence = 0 };
 	int tries = 0;
 
-	/* First, so that nothing that comes between the two is left out. */
+	/* Reads the sequence before the rows, so that no request is left out that comes in between. */
 	do
 		result = ask->follow ? store_identity(s, &id, e) : STORE_OK;
 	while (ledger_store_retry(result, &tries));

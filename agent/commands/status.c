@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * `spoa-llm status`: how the agent that runs here is, and what the ledger has of the last hour and of today. */
+ * `spoa-llm status`: how the agent that runs here is, and what the ledger has of the last hour, today and 30
+ * days. */
 #include <cjson/cJSON.h>
 #include <inttypes.h>
 #include <stdlib.h>
@@ -18,7 +19,7 @@ enum {
 	UNHEARD_MS = 10000, /* HAProxy's health check asks the agent twice a second */
 };
 
-/* The exit codes of --check, as those who watch hosts have them. */
+/* The exit codes of --check, as plugins for Nagios have them. */
 typedef enum health { HEALTH_OK, HEALTH_WARNING, HEALTH_CRITICAL } health;
 
 static const struct {
@@ -67,7 +68,7 @@ static health health_of(const cJSON *check)
 	return cJSON_IsTrue(cJSON_GetObjectItemCaseSensitive(check, "blocking")) ? HEALTH_CRITICAL : HEALTH_WARNING;
 }
 
-/* How HAProxy is, and since when it was not heard: written to `out`. */
+/* Returns how HAProxy is. Writes to `out` when HAProxy was last heard. */
 static health haproxy_of(const cJSON *stats, char *out, size_t room)
 {
 	const cJSON *haproxy = cJSON_GetObjectItemCaseSensitive(stats, "haproxy");

@@ -10,7 +10,7 @@
 /* Bits, so that a flag can name the commands that have it. */
 typedef uint64_t command_id;
 
-/* At most one of the functions is given; `run` has none, because it is not one of the folder commands/. */
+/* At most one of the functions is given; `run` has none, because its function is not in commands/. */
 typedef struct command {
 	command_id id;
 	const char *name;     /* one word, or two */

@@ -40,8 +40,8 @@ static bool take_number(uint64_t *out, const char *text, uint64_t least, uint64_
 
 /* ---- of the options, those that a tap has */
 
-/* The value of an option that chooses: its flag, or its variable, or 0. -1: it is none of the choices, which was said.
- */
+/* Returns the place of an option's value among its choices: of its flag, else its variable, else its default. -1: it is
+ * none of the choices, which was said. */
 static int choice(const char *key, const option_text *flags, size_t count)
 {
 	const option_info *option = option_by_key(key);
@@ -202,7 +202,8 @@ int command_tap(const option_text *flags, size_t count, const tap_flags *ask)
 	if (!take_number(&streams, ask->streams, 1, 1000000))
 		return complain("--streams takes a whole number from 1 to 1000000, not ", ask->streams);
 	if (!take_number(&memory, ask->memory, 1048576, UINT64_C(1) << 40))
-		return complain("--memory takes a whole number of bytes, at least 1048576, not ", ask->memory);
+		return complain("--memory takes a whole number of bytes from 1048576 to 1099511627776, not ",
+				ask->memory);
 	s.streams = (unsigned)streams;
 	s.memory = (size_t)memory;
 	return tap_run(&s);

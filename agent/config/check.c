@@ -41,7 +41,7 @@ static void setting_error(const setting *s, place p, const err *why, err_list *a
 	err_list_add(all, e);
 }
 
-/* Returns the setting of the option that counts, the last one. */
+/* Returns the last setting of the option, which is the one that counts. */
 static const setting *setting_of(const settings *s, const void *member, const config *c)
 {
 	size_t offset = (size_t)((const char *)member - (const char *)c);
@@ -134,8 +134,8 @@ static void check_setting(config *c, const setting *s, err_list *all)
 	}
 }
 
-/* An option whose value is wrong keeps the one of the source before, its default at last, so that checking can go on.
- */
+/* An option whose value is wrong keeps the value of the source before, in the end its default, so that checking can go
+ * on. */
 static void check_settings(config *c, const settings *s, err_list *all)
 {
 	const setting *before = NULL;
@@ -193,8 +193,8 @@ static void check_admin_listen(const settings *s, const config *c, err_list *all
 	}
 }
 
-/* Whoever can write to such a socket can write the ledger, or tells what of it may be removed, and only unix sockets
- * have permissions. */
+/* Whoever can write to these sockets can write into the ledger, or say which of its rows may be removed. Only unix
+ * sockets have permissions. */
 static void check_reports(const settings *s, const config *c, const address_list *list, err_list *all)
 {
 	socket_address a;
@@ -211,7 +211,7 @@ static void check_reports(const settings *s, const config *c, const address_list
 	}
 }
 
-/* Each address can be listened at once. */
+/* An address can be listened on only once. */
 static void check_no_address_twice(const settings *s, const config *c, err_list *all)
 {
 	static const char *const names[] = { "listen", "admin_listen", "log_listen", "tap_listen", "fleet_listen" };
@@ -290,7 +290,7 @@ static bool is_name_server(const char *text)
 	return port.ptr[0] == ':' && digits == port.len - 1 && digits <= 5 && number >= 1 && number <= UINT16_MAX;
 }
 
-/* What `spoa-llm backends` writes into HAProxy's configuration. */
+/* Checks what `spoa-llm backends` writes into HAProxy's configuration. */
 static void check_for_backends(const settings *s, const config *c, err_list *all)
 {
 	const setting *one = setting_of(s, &c->ca_file, c);
@@ -453,7 +453,7 @@ static bool check_routes(config *c, const routes_given *routes, err_list *all, e
 	return !whole || routes_check(c->table, routes->where, &to);
 }
 
-/* True if memory ran out while errors were noted, or is what an error is about. */
+/* True if memory ran out: while errors were noted, or as an error says. */
 static bool starved(const err_list *all)
 {
 	bool found = all->failed;

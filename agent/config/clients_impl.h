@@ -33,7 +33,7 @@ __attribute__((format(printf, 3, 4))) void clients_mistake(reader *r, const char
 
 /* Finds clients of the same name. */
 void clients_check_clients(reader *r);
-/* Checks the projects that are listed, adds those that only clients name, and leads each client to its own. */
+/* Checks the projects that are listed, adds those that only clients name, and links each client to its project. */
 void clients_link_projects(reader *r);
 /* Finds keys that stand in the file twice; r->t is finished. */
 void clients_check_keys(reader *r);

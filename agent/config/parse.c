@@ -64,7 +64,7 @@ cJSON *json_parse(place *where, mended *m, err_list *all, err *e)
 		cJSON_Delete(json);
 		return NULL;
 	}
-	/* What cJSON does not read, and json_mend() does. */
+	/* cJSON cannot read the text, but json_mend() has found no mistake in it. */
 	if (!json && all->count == known) {
 		place_error(&mistake, stopped, "this is not valid JSON");
 		err_list_add(all, &mistake);

@@ -266,8 +266,8 @@ static bool has_conditions(const route *r, const cJSON *object)
 	       !r->path_prefix == !has(object, "path_prefix");
 }
 
-/* Checks that the keys which say what goes along with the operator's credential stand where there is one. A client
- * certificate is one too, but it replaces no header. */
+/* Checks that only a route with a credential of the operator's has the keys that say what may go along with it. A
+ * client certificate is such a credential too, but it replaces no header. */
 static bool check_replaces(const problems *to, const route *r, const cJSON *object, place where)
 {
 	int index = 0;
@@ -284,7 +284,7 @@ static bool check_replaces(const problems *to, const route *r, const cJSON *obje
 	return true;
 }
 
-/* Applies strip_v1, for which the order of the members must not matter. */
+/* Applies strip_v1 once all members are read, so that their order does not matter. */
 static bool apply_strip_v1(const problems *to, route *r, const cJSON *object, place where)
 {
 	int index = 0;

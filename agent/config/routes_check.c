@@ -50,7 +50,7 @@ static bool covers_model(const route *before, const route *r)
 	return r->prefix && slice_starts(slice_cstr(r->prefix), slice_cstr(before->prefix));
 }
 
-/* A route without a path_prefix takes no request that names no model, unless its endpoint runs one. */
+/* A route without a path_prefix takes no request that names no model, unless the request's endpoint runs one. */
 static bool covers_path(const route *before, const route *r)
 {
 	if (before->path_prefix)

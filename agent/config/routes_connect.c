@@ -172,7 +172,7 @@ bool set_own_backend(const route_table *t, route *r, err *e)
 	r->forwards = route_replaces(r) && r->forward_names && (*r->forward_names || *r->forward_prefixes);
 	if (!usual || r->pool || (!r->forwards && !has_connect(c) && !r->member))
 		return true;
-	/* HAProxy tries a pool's member less often than another upstream, because there are others. */
+	/* A pool's member has a backend of its own, because HAProxy retries less there: the pool has other members. */
 	ok = asprintf(&name, "%s%s", usual, r->member ? "-pool" : "") >= 0;
 	if (!ok)
 		name = NULL;

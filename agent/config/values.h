@@ -12,7 +12,8 @@
 bool value_set(config *c, const option_info *o, const char *text, err *e);
 /* Adds one address to a list. */
 bool value_add(config *c, const option_info *o, slice address, err *e);
-/* Tells whether a list for which `given` addresses were added has them all, or has only none. */
+/* Tells whether a list to which `given` addresses were added has them all, or has no address because "none" was given
+ * alone. False: `e` says that "none" stands beside addresses. */
 bool value_none_alone(config *c, const option_info *o, size_t given, err *e);
 /* Frees a text, and empties a list. */
 void value_clear(config *c, const option_info *o);

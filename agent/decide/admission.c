@@ -7,9 +7,9 @@
 #include "sample/most.h"
 
 enum {
-	INPUT_FIXED = 80,      /* bytes of a body that are not text, as the ledger estimates (usage.c) */
-	INPUT_TOKEN = 3,       /* bytes of text a token, as well */
-	INPUT_CODED = 1,       /* the same in a compressed body */
+	INPUT_FIXED = 80,      /* bytes of a body that are not text */
+	INPUT_TOKEN = 3,       /* bytes of text a token; ESTIMATE_INPUT_TOKEN of the ledger need not be as cautious */
+	INPUT_CODED = 1,       /* bytes of a compressed body a token */
 	OUTPUT_UNKNOWN = 4096, /* tokens of an answer, if nothing is known of the model's answers */
 };
 
@@ -61,8 +61,8 @@ static void refuse(decision *d, const budget_answer *a)
 	}
 }
 
-/* Returns how many tokens a request takes of a limit that a minute has. A guess of its output alone makes no request
- * larger than the whole minute: it takes all of it. */
+/* Returns how many of its `tokens` a request takes of `limit`, tokens a minute. If the output is only a guess, and the
+ * input alone is below the limit, the request takes no more than the whole minute's. */
 static uint64_t tokens_of(const admission_estimate *e, uint64_t tokens, uint64_t limit)
 {
 	return e->from != OUTPUT_ASKED && limit > 0 && tokens > limit && (uint64_t)e->input < limit ? limit : tokens;

@@ -20,8 +20,8 @@ static void attribute(llm_request *r, const client *c)
 	r->project = slice_cstr(c ? c->project : NULL);
 }
 
-/* True for a browser's question about what its page may send. It has no body, which some server could take for a
- * request (over HTTP/2, HAProxy sees only when the body comes that there is one). */
+/* True for a browser's question about what its page may send. Only without a body, which some server could take for a
+ * request. (Over HTTP/2, HAProxy learns that there is a body only when the body comes.) */
 static bool is_preflight(const llm_request *r)
 {
 	return r->preflight && r->sample.buffered == 0 && r->sample.length == 0 && r->sample.body.len == 0;

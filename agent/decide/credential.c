@@ -72,7 +72,7 @@ bool secret_changed(const secret *s, const char *path)
 	return file_stamp_changed(&s->stamp, path);
 }
 
-/* Decodes the string `raw` into `out`. Empty: it is none, or too long. */
+/* Decodes the value of `m` into `out`. Empty: it is no string, it is malformed, or it is too long. */
 static slice text_of(const json_member *m, char *out, size_t cap)
 {
 	size_t len = 0;

@@ -312,7 +312,7 @@ static const route *out_of_reach(const policy *p, const llm_request *r, decision
 		refuse(d, REFUSE_GATEWAY, d->model.detail);
 		return NULL;
 	}
-	/* Only if all bytes that HAProxy holds do not name it is the model out of reach. */
+	/* The model is out of reach only if none of the bytes that HAProxy holds names it: ask for all of them. */
 	d->ask_again = can_ask_again(r);
 	if (d->ask_again || !p->table->unresolved_falls_through) {
 		refuse(d, REFUSE_MODEL_NOT_IN_SAMPLE, d->model.detail);

@@ -51,7 +51,7 @@ const refusal_info *refusal_describe(refusal r);
 
 /* Why a request takes its route, or the target of the legacy rule. */
 typedef enum chosen_by {
-	CHOSEN_NONE,       /* it was refused before that */
+	CHOSEN_NONE,       /* it was refused or answered before that */
 	CHOSEN_BY_MODEL,   /* the first route whose conditions hold for its model */
 	CHOSEN_BY_PATH,    /* the first route that takes this path, whatever the model */
 	CHOSEN_WITHOUT,    /* it names no model, and this is the first route that needs none */
@@ -119,7 +119,7 @@ typedef struct decision {
  * client, sets project and client of `r` to those of the key. */
 void decide(const policy *p, llm_request *r, decision *d);
 
-/* Refuses the request of `d`, which was let through. `problem` is static text for the operator. */
+/* Refuses the request of `d`, whatever was decided on it before. `problem` is static text for the operator. */
 void decision_refuse(decision *d, refusal why, const char *problem);
 
 /* Decides whether the key of `r` lets it in, before its body is there: sets `*d` to the refusal, or to REFUSE_NOT and
@@ -141,8 +141,8 @@ void admit_decided(const policy *p, llm_request *r, decision *d);
 refusal member_passed_over(const policy *p, size_t m, int64_t now_ms, decision *d);
 
 /* The headers that HAProxy removes when it replaces a credential: their names, ended by NULL. It also removes the query
- * parameter `key` and a WebSocket subprotocol that carries a key. haproxy.cfg.example has the same list; tests compare
- * the two. */
+ * parameter `key` and a WebSocket subprotocol that carries a key. haproxy.cfg.example has the same list: change both.
+ * Tests check each of the two. */
 extern const char *const stripped_headers[];
 
 /* Writes the ACK of one decision to `room` and returns its size. If it does not fit the agreed frame size, the ACK is
@@ -154,7 +154,8 @@ size_t decision_ack(const decision *d, const spop_session *s, unsigned char *roo
 size_t welcome_ack(const decision *d, const spop_session *s, unsigned char *room, size_t room_len, uint64_t stream_id,
 		   uint64_t frame_id, bool *fell_back);
 
-/* Returns the bytes of room that decision_ack() needs at most for `d`; no frame needs more than its largest size. */
+/* Returns the most bytes of room that decision_ack() needs for `d`; it may be more than the largest frame, and then
+ * room for that frame is enough. */
 size_t decision_ack_room(const decision *d);
 
 #endif

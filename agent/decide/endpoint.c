@@ -6,11 +6,11 @@ enum {
 	FRONT_MAX = 4,     /* segments in front of the version */
 };
 
-/* How an endpoint is spoken to, where else it may stand, and where a model stands that is not in the body. LIVE: a
- * WebSocket does something else there than HTTP. QUERY: the upstream takes the model from the query. FILES: the
- * endpoint runs no model, and its body is a file, whatever the file holds, or a batch of requests that name a model
- * each. LONG: an answer may be larger than HAProxy's buffer. OPTION: a stream tells its usage only if stream_options
- * asks for it. */
+/* What is known of an endpoint. HTTP, SOCKET: a request by HTTP runs a model there; a WebSocket does. DEPLOYED: it may
+ * also stand behind one of `containers`. ASKS, LISTS: GET asks about one model; about all. LIVE: a WebSocket does
+ * something else there than HTTP. QUERY: the upstream takes the model from the query. FILES: the endpoint runs no
+ * model, and its body is a file, whatever the file holds, or a batch of requests that name a model each. LONG: an
+ * answer may be larger than HAProxy's buffer. OPTION: a stream tells its usage only if stream_options asks for it. */
 enum {
 	HTTP = 1,
 	SOCKET = 2,
@@ -199,7 +199,8 @@ static uint16_t row_of(const slice *s, size_t n)
 	return 0;
 }
 
-/* How the endpoint is spoken to whose path, behind version or word, is these segments; 0: it is not in the table. */
+/* Looks up the segments that stand behind a version, or behind one of `words`. Returns what the table says of the
+ * endpoint; 0: it is not there. */
 static uint16_t tail_of(const slice *s, size_t n)
 {
 	static const uint8_t depth[] = { 2, 2, 6 }; /* segments of each container */
@@ -423,7 +424,7 @@ bool endpoint_long(slice path, slice model)
 	static const char *const verbs_long[] = { "embedContent", "batchEmbedContents", "predict" };
 
 	path = trimmed(path);
-	/* An answer that is sound and no JSON tells no usage. */
+	/* The answer of /speech is sound, not JSON, so it tells no usage. */
 	if (!slice_ends(path, SLICE("/speech")) && answers_with_media(model))
 		return true;
 	size_t begin = path.len;

@@ -60,10 +60,11 @@ static inline bool endpoint_frequent(slice method, slice path)
 	       slice_eq(path, SLICE("/v1/responses")) || slice_eq(path, SLICE("/v1/embeddings"));
 }
 
-/* True if every upstream reads the path in the same way: it has no empty or dot segment (one slash at its end does not
- * matter), no semicolon, backslash or control character, and none of these, nor a dot, slash or percent sign,
- * percent-encoded. Nor has it the bytes C0 and C1, which old decoders of UTF-8 make a dot or a slash of (%c0%ae). The
- * one exception is an ARN as Bedrock's model ID, in which AWS's SDKs encode slashes. */
+/* True if every upstream reads the path in the same way. It has no segment that is empty (one slash at its end does not
+ * matter), or made of dots and blanks alone; no semicolon, backslash or control character, and none of these, nor a
+ * dot, slash or percent sign, percent-encoded. Each percent sign begins an escape. Decoded, each segment is strict
+ * UTF-8, because old decoders make a dot or a slash of some other bytes (%c0%ae, %e0%80%ae). The one exception is an
+ * ARN as Bedrock's model ID, in which AWS's SDKs encode slashes. */
 bool path_clear(slice path);
 
 /* True if `path` is `prefix`, or goes on behind it with a slash. `prefix` has no slash at its end; "" holds always. */

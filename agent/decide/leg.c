@@ -48,7 +48,7 @@ static bool name_members(route_table *t, pool *of)
 	for (size_t i = 0; i < of->count && of->leg; i++) {
 		route *member = &of->members[i];
 		const char *backend = route_backend(t, member);
-		if (!backend || !member->member) /* it is wrong, which was said before */
+		if (!backend || !member->member) /* wrong, as the check of the configuration has said */
 			continue;
 		char *name = name_of(backend, &member->auth, "", "");
 		member->leg = name_of(backend, &member->auth, of->backend, member->member);

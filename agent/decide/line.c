@@ -10,8 +10,8 @@ enum {
 	ESCAPED_MAX = 6, /* bytes that one byte becomes: \uXXXX */
 };
 
-/* Of eight bytes, those that do not stand for themselves in a JSON string of ASCII: their high bits are set. A byte
- * behind such a one may be marked wrongly. */
+/* Returns `w`, eight bytes, as a mask: the high bit of each byte that does not stand for itself in a JSON string of
+ * ASCII. The byte behind such a byte may be marked, too, without reason. */
 static uint64_t special(uint64_t w)
 {
 	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;

@@ -11,10 +11,11 @@
 size_t line_room(const decision *d);
 
 /* Writes the members route, protocol, model, project, client, ua, stream and metered to `out`, each behind a comma;
- * returns the length. All of it is ASCII: other characters become \uXXXX, bytes that are not
- * UTF-8 are left out. `stream` and `metered` are "1" or "0", like a boolean in HAProxy's own texts. Where the operation
- * is none that the protocol tells, `op` follows (endpoint_operation()); where there is a leg, `behind` follows, the
- * backend behind it, because HAProxy logs the name of the leg; where project and client are those of a key, `keyed`. */
+ * returns the length. All of it is ASCII: other characters become \uXXXX, and bytes that are not UTF-8 are left out.
+ * `stream` and `metered` are "1" or "0", like a boolean in HAProxy's own texts. Others follow only in some lines: `op`,
+ * what the model is asked for, if the protocol does not tell it (endpoint_operation()); `behind`, the backend behind a
+ * leg, because HAProxy logs the name of the leg; `keyed`, if project and client are those of a key; `refused`, if the
+ * agent refuses the request. */
 size_t line_write(const decision *d, char *out);
 
 #endif

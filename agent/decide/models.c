@@ -136,7 +136,7 @@ static size_t put(char *out, slice text)
 
 #define AT(out, len) ((out) ? (out) + (len) : NULL)
 
-/* As write_named(), but as put(). */
+/* Like write_named(), but writes to `out`, unless that is NULL, and returns the length. */
 static size_t put_named(char *out, const char *format, const char *first, const char *second)
 {
 	const char *names[] = { first, second };

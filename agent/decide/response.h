@@ -14,9 +14,9 @@ enum {
 	RESPONSE_ACK_MAX = 2048,  /* bytes of an ACK */
 };
 
-/* Reads the arguments of `m` and writes an ACK to `room`. `usage` is set if the response tells one; of a stream also,
- * and empty then, if its first event tells none, so that HAProxy does not wait for more of it. Returns the ACK's size.
- */
+/* Reads the arguments of `m` and writes an ACK to `room`. `usage` is set if the response tells one. It is set and empty
+ * if more of the response would tell nothing new: a stream whose first event tells none, or a coding that the agent
+ * does not know. Then HAProxy does not wait for more. Returns the ACK's size. */
 MUST_CHECK size_t response_ack(spop_message *m, const spop_session *s, unsigned char *room, size_t room_len,
 			       uint64_t stream_id, uint64_t frame_id);
 

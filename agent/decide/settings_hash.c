@@ -22,7 +22,7 @@ static void add_number(uint64_t *hash, uint64_t n)
 	add_bytes(hash, slice_of(bytes, sizeof bytes));
 }
 
-/* A missing text is another one than an empty text. */
+/* A missing text does not count like an empty one. */
 static void add_text(uint64_t *hash, const char *text)
 {
 	add_number(hash, text != NULL);
@@ -169,7 +169,7 @@ uint64_t settings_hash_client(const client_table *t, const client *c, uint64_t *
 
 uint64_t settings_hash_project(const client_project *p)
 {
-	uint64_t hash = 1; /* so that a project is no client */
+	uint64_t hash = 1; /* a project has another hash than a client that is set up like it */
 
 	add_text(&hash, p->name);
 	add_limits(&hash, &p->limits);

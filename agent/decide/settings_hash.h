@@ -2,8 +2,8 @@
  *
  * Hashes of what an operator configured, by which gateways of a fleet find out whether they all decide alike. A route's
  * credential counts by where it comes from, never by its value; a client's key by its SHA-256, as in the file of
- * clients. Two texts that mean the same have the same hash. The hashes are no secret, and prove nothing: SipHash with a
- * key that everybody knows. */
+ * clients. Two configurations that mean the same have the same hash. The hashes are no secret, and prove nothing:
+ * SipHash with a key that everybody knows. */
 #ifndef DECIDE_SETTINGS_HASH_H
 #define DECIDE_SETTINGS_HASH_H
 

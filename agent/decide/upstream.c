@@ -130,7 +130,7 @@ static bool has_endpoint(slice base)
 	return false;
 }
 
-/* Adds `text` to the name, each `_` of it twice; in a path `_` is a slash. False: there is no room. */
+/* Adds `text` to the name, with `_` for a slash, and each `_` twice. False: there is no room. */
 static bool add_to_name(char *name, size_t cap, const char *text, size_t n)
 {
 	size_t len = strlen(name);
@@ -150,8 +150,8 @@ static bool add_to_name(char *name, size_t cap, const char *text, size_t n)
 
 /* Makes a name from the URL: llm-HOST, the port if it is not the default of https, and the base path with `_` for `/`.
  * The name identifies the upstream: if HAProxy and the agent have different files, a request is refused for lack of a
- * backend, and does not go to another upstream whose backend happens to have the same name. https://tap would have the
- * name of the gateway's own llm-tap: its port is told, as no other URL's is. */
+ * backend, and does not go to another upstream whose backend happens to have the same name. https://tap would get the
+ * name of the gateway's own llm-tap, so it gets the port too, in a form that no other URL's name has. */
 static char *backend_name(const upstream *u, slice path)
 {
 	char name[BACKEND_NAME_MAX + 1] = "llm-", port[16] = "";
@@ -188,8 +188,9 @@ static bool is_version(slice segment)
 	return at == segment.len && is_digit(segment.ptr[1]);
 }
 
-/* Returns where the version begins in which `base` ends: the slash in front of its last segment, if that is a version,
- * or if providers put it behind one for their OpenAI-compatible API. base.len: it ends in none. */
+/* Returns where the version at the end of `base` begins, at its slash: the last segment, if that is a version; or an
+ * earlier one, if the last segment is a word that providers put behind the version for their OpenAI-compatible API
+ * (/v1beta/openai). base.len: there is none. */
 static size_t version_at(slice base)
 {
 	static const char *const behind[] = { "openai", "openapi", "compat" };
@@ -232,7 +233,7 @@ static bool parse_authority(upstream *u, slice authority, slice *host, err *e)
 		*host = slice_first(authority, colon);
 		port = slice_from(authority, colon + 1);
 	}
-	if (!u->ipv6 && slice_ends(*host, SLICE("."))) /* as DNS writes a name that is whole */
+	if (!u->ipv6 && slice_ends(*host, SLICE("."))) /* as DNS writes a fully qualified name */
 		*host = slice_first(*host, host->len - 1);
 	if (u->ipv6 ? !address_valid(AF_INET6, *host) : !host_name_valid(*host))
 		return err_set(e, u->ipv6 ? "between the brackets has to be an IPv6 address" :

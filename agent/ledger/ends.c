@@ -10,7 +10,7 @@ const int64_t ends_bounds_ms[ENDS_BUCKETS] = { 50,    100,   250,   500,    1000
 
 /* clang-format off */
 const end_refusal_info end_refusals[END_REFUSALS] = {
-	[END_GATEWAY_UNAVAILABLE] = { "gateway_unavailable", "HAProxy got no usable answer of the agent", false, false },
+	[END_GATEWAY_UNAVAILABLE] = { "gateway_unavailable", "HAProxy got no usable answer from the agent", false, false },
 	[END_NO_BACKEND] = { "no_backend", "HAProxy has no backend of this name: make the backends again", false, false },
 	[END_UPSTREAM_UNAVAILABLE] = { "upstream_unavailable", "HAProxy could not connect to the upstream, or in a pool to any member that does not rest", true, false },
 	[END_UPSTREAM_TIMEOUT] = { "upstream_timeout", "the upstream did not answer in time", true, false },
@@ -84,7 +84,7 @@ static end_refusal found_by_code(const record *r, const char *named, end_agent a
 			continue;
 		if (agent == AGENT_REFUSED || (agent == AGENT_UNKNOWN && end_refusals[i].shared))
 			return END_NOT_REFUSED;
-		/* The agent may be of a version that does not say so; if it refuses, it names no backend. */
+		/* An older agent does not tell HAProxy that it refused; but where it refuses, it names no backend. */
 		if (i == END_NO_BACKEND && !*named)
 			return END_NOT_REFUSED;
 		return (end_refusal)i;

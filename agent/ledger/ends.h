@@ -92,7 +92,7 @@ typedef struct end_member {
 	char route[RECORD_LABEL_MAX + 1], member[RECORD_MEMBER_MAX + 1];
 	uint64_t answers[ENDS_CLASSES]; /* answers that clients got, by class of status */
 	uint64_t cut;                   /* answers that the upstream, or HAProxy, broke off; counted in `answers` too */
-	uint64_t unanswered; /* attempts without an answer after which no member was asked, or the client left */
+	uint64_t unanswered; /* attempts without an answer after which no other member was asked, or the client left */
 	uint64_t declined[END_WHYS]; /* attempts after which the next member was asked, if there was one */
 	int64_t reached_ms;          /* Unix time at which the last request arrived that reached the member; 0: none */
 	int64_t unreachable_ms;      /* the same of the last request for which HAProxy had no connection */

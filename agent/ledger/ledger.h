@@ -35,7 +35,7 @@ typedef struct ledger_budgets {
 	int64_t (*reserved)(void *ctx, const record *r);           /* as in store_join */
 	void (*settled)(void *ctx, const record *r, int64_t nano); /* as in store_join */
 	void (*opened)(void *ctx); /* the database was opened: what was spent has to be read again */
-	/* About once a second, and soon after ledger_flush(), while the database is open. */
+	/* Called about once a second, and soon after ledger_flush(), while the database is open. */
 	void (*look)(void *ctx, store *s);
 	void *ctx;
 } ledger_budgets;
@@ -68,7 +68,8 @@ typedef struct ledger_stats {
 	uint64_t dropped; /* datagrams that the kernel had no room for; copies may have come by a ring */
 	uint64_t records; /* given to the journal */
 	uint64_t stored;  /* new rows in the database */
-	/* These by where their counts come from. A row whose report came late was counted as it was before, too. */
+	/* The same by where the counts of a row come from. A row whose report came late is counted twice: as it was
+	 * before, and as it is. */
 	uint64_t usage[USAGE_STREAM + 1];
 	uint64_t queued;                     /* waiting for the store's thread */
 	uint64_t reports, reports_malformed; /* of the tap that came in; datagrams that are none */
@@ -76,8 +77,7 @@ typedef struct ledger_stats {
 	uint64_t orphans;   /* reports that were removed, because no log line came, or too many waited for one */
 	uint64_t fallbacks; /* requests that were to go through the tap, and did not */
 	uint64_t unshipped; /* rows that were removed before they were shipped */
-	uint64_t backlog; /* bytes of the rows that are old enough to be removed and wait to be shipped, an hour ago at
-			     most */
+	uint64_t backlog; /* bytes of the old rows that wait to be shipped before they are removed; counted each hour */
 	uint64_t commits;
 	uint64_t commit_us_last, commit_us_max;
 	journal_stats journal;

@@ -195,7 +195,8 @@ static void prune(store_thread *t, int64_t now)
 									   PRUNE_RETRY_MS);
 }
 
-/* Has the rows removed that waited for that, as soon as all of them are shipped. */
+/* Begins another round of removing rows as soon as all those are shipped that waited for it at the end of the last
+ * round. */
 static void look_at_shipped(store_thread *t, int64_t now)
 {
 	if (!t->due || removable(t) < t->due)
@@ -220,7 +221,7 @@ static void keep_settings(store_thread *t)
 		t->settings = now;
 }
 
-/* Counts a day of a ledger that an older version made. */
+/* Counts some more rows of a ledger that an older version made. */
 static void catch_up(store_thread *t, int64_t now)
 {
 	bool more = false;
@@ -279,7 +280,7 @@ static void tidy(store_thread *t, int64_t now)
 
 	store_result result = store_tidy(t->store, &join, clock_wall_ms() - REPORT_MS, &added, &more, &e);
 	count_added(t->l, &added);
-	if (added.joined) { /* who shows the sums reads them again */
+	if (added.joined) { /* so that whoever shows the sums reads them again */
 		pthread_mutex_lock(&t->l->lock);
 		t->l->stats.commits++;
 		pthread_mutex_unlock(&t->l->lock);

@@ -338,7 +338,7 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 	case F_OP:
 		return label(m, r->operation, RECORD_OPERATION_MAX);
 	case F_TRACEPARENT:
-		/* HAProxy has looked at it. Another one is no reason to lose the line. */
+		/* HAProxy has checked it. If it is invalid all the same, that is no reason to lose the line. */
 		if (traceparent_valid(bare(m)))
 			memcpy(r->traceparent, bare(m).ptr, TRACEPARENT_LEN);
 		return m->type == JSON_STRING;

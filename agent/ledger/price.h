@@ -65,9 +65,10 @@ bool price_has_prefix(const price_table *t, slice prefix);
 slice price_match(const price_table *t, slice model, bool *priced);
 
 /* Sets `*nano` to what a request of `model` may cost, before it is known: `input` and `output` tokens at the dearest
- * standard price, however long the prompt and whether the answer is text, sound or pictures, `answers` pictures, and
- * the price of a request. `input` is the body's bytes, 3 a token, by which a model whose input is no tokens is
- * estimated. False: the model has no price. */
+ * standard price, however long the prompt and whether the answer is text, sound or pictures, `answers` pictures, the
+ * price of a request, and that of one search, where each request searches or all its searches cost as one. The caller
+ * has made `input` of the body's bytes, 3 a token: where a model's input is not paid by the token, these bytes are the
+ * estimate. False: the model has no price. */
 MUST_CHECK bool price_estimate(const price_table *t, slice model, int64_t input, int64_t output, int64_t answers,
 			       int64_t *nano);
 

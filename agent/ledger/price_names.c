@@ -43,8 +43,8 @@ size_t price_undated(slice name)
 	return name.len;
 }
 
-/* How strong a model's claim on a key is, strongest first: the key is the model's name as written; without its provider
- * (the maker, or another one); without its date; or without both. */
+/* How strong a model's claim on a key is, strongest first: the key is the model's name as written; without the maker in
+ * front; without its date; without both; without another provider in front; without that and the date. */
 enum { CLAIM_WRITTEN, CLAIM_MAKER, CLAIM_UNDATED, CLAIM_MAKER_UNDATED, CLAIM_OTHER, CLAIM_OTHER_UNDATED };
 
 typedef struct claim {

@@ -2,8 +2,8 @@
  *
  * The ledger in SQLite: a row for each ended request, and sums by hour and by day, which the transaction that adds rows
  * keeps up to date. The database is in WAL mode: any number of readers, also of other processes, read while the agent
- * writes. A store keeps no state between transactions, so a second writer (ledger import, ledger prune) is safe: it
- * waits for the lock.
+ * writes. What a store remembers from an earlier transaction it checks when the next one begins, so a second writer
+ * (ledger import, ledger prune) is safe: it waits for the lock.
  *
  * A report of the tap changes the row of its request, and the sums of that row's hour and day by as much. If the row
  * has not come yet, the report waits in the table `reports`.
@@ -12,12 +12,12 @@
  * changes a row keeps it up to date. What rows that are pruned have spent stays in it for two years.
  *
  * Tables (see store_schema.h): `requests` has the rows. `hourly` and `daily` have the sums of an hour or a day (UTC):
- * one of all requests, and one for each model, route, project, client, and member of a pool. The views `ledger`,
- * `ledger_hourly` and `ledger_daily` are for a person with the sqlite3 shell. Sums are not kept for combinations of
- * labels, because 40 models x 20 routes x 50 projects x 20 clients would make as many sums as there are rows; so an
- * hour has at most 5 x (STORE_LABELS_PER_DAY + 1) + 1 sums. A member's label is ROUTE/MEMBER; requests that went to no
- * pool have the label "". Reports that combine labels read `requests`. After the first
- * STORE_LABELS_PER_DAY labels of a kind and day, further ones are summed as `other`; the row keeps the true label.
+ * one of all requests, and one for each model, route, project, client, and member of a pool. So an hour has at most 5 x
+ * (STORE_LABELS_PER_DAY + 1) + 1 of these. Beside them stand facets, the sums of the combinations of labels that occur
+ * (store_facets.h); they have a limit too, because 40 models x 20 routes x 50 projects x 20 clients may make as many as
+ * there are rows. The views `ledger`, `ledger_hourly` and `ledger_daily` are for a person with the sqlite3 shell. A
+ * member's label is ROUTE/MEMBER; requests that went to no pool have the label "". After the first STORE_LABELS_PER_DAY
+ * labels of a kind and day, further ones are summed as `other`; the row keeps the true label.
  *
  * A call after STORE_CORRUPT or STORE_ERROR, or after the file was moved away, opens the file again: a caller that
  * tries again recovers when the cause is gone. A store is for one thread at a time. */
@@ -63,9 +63,9 @@ void store_close(store *s);
 typedef void (*store_progress)(void *ctx, int64_t done, int64_t all);
 /* Has store_verify() and store_compact() tell `tell`. */
 void store_on_progress(store *s, store_progress tell, void *ctx);
-/* Has store_verify() and store_compact() end, with STORE_ERROR, soon after `wanted` returns true, which threads of
- * theirs call too. After a verification that was ended the process has to end soon: a thread may still read the file.
- */
+/* Has store_verify() and store_compact() end, with STORE_ERROR, soon after `wanted` returns true. Threads that they
+ * start call `wanted` too. After a verification that was ended the process has to end soon: a thread may still read the
+ * file. */
 void store_stop_if(store *s, bool (*wanted)(void));
 
 /* What the caller does beside the store. */
@@ -108,7 +108,7 @@ typedef struct store_elsewhere {
 	const char *name;
 	int64_t until_s, nano, withheld;
 } store_elsewhere;
-/* Notes it, and how many gateways the fleet has. */
+/* Notes `items`, and how many gateways the fleet has. */
 MUST_CHECK store_result store_keep_elsewhere(store *s, const store_elsewhere *items, size_t count, int64_t gateways,
 					     err *e);
 /* Read what was noted: for the account and period that `item` names; how many gateways there were. 0: nothing was. */
@@ -144,7 +144,7 @@ MUST_CHECK store_result store_insert(store *s, const record *records, size_t cou
  * it again. */
 MUST_CHECK store_result store_tidy(store *s, const store_join *join, int64_t before_ms, store_added *added, bool *more,
 				   err *e);
-/* Returns how many records were skipped for that reason since store_open(). */
+/* Returns how many records store_add() has skipped since store_open(), because rows of their time were pruned. */
 uint64_t store_skipped(const store *s);
 
 typedef enum store_group {
@@ -211,16 +211,17 @@ MUST_CHECK store_result store_last(store *s, int64_t from_ms, int64_t to_ms, con
  * `*after` to the last row that it has looked at. */
 MUST_CHECK store_result store_newer(store *s, int64_t *after, const row_filter *only,
 				    bool (*each)(void *ctx, const record *r), void *ctx, err *e);
-/* As store_report(), of the rows that `only` lets through. It reads the rows themselves, and so knows nothing of those
- * that were pruned; the page's questions read facets instead, see store_facets.h. */
+/* As store_report(), of the rows that `only` lets through: it reads the rows, and so knows nothing of those that were
+ * pruned. */
 MUST_CHECK store_result store_report_found(store *s, store_group by, int64_t from_ms, int64_t to_ms,
 					   const row_filter *only, bool (*each)(void *ctx, const store_sums *sums),
 					   void *ctx, err *e);
 /* Sets `*before_ms` to the time before which rows were pruned; 0: none were. */
 MUST_CHECK store_result store_pruned(store *s, int64_t *before_ms, err *e);
-/* Counts, for a day of an older ledger, how much of the three savings comes from requests with estimated tokens, a sum
- * that schema version 2 has begun; `*more`: call it again. Until then the whole savings of each hour with such a
- * request count as estimated, and for ever where the hour's rows were pruned. */
+/* Brings an older ledger up to date, a piece at each call; `*more`: call it again. First it counts, a day at a time,
+ * how much of the three savings comes from requests with estimated tokens, a sum that schema version 2 has begun. Until
+ * then the whole savings of each hour with such a request count as estimated, and for ever where the hour's rows were
+ * pruned. Then it makes the facets, which schema version 6 has begun, of the rows that are there. */
 MUST_CHECK store_result store_catch_up(store *s, bool *more, err *e);
 /* Returns the schema version that the database had before store_open() migrated it; 0: it did not. */
 int store_migrated_from(const store *s);

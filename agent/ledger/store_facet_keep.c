@@ -27,7 +27,7 @@ void facets_times_sum(sqlite3_context *context, int argc, sqlite3_value **argv)
 		sqlite3_result_value(context, argv[0]);
 		return;
 	}
-	/* Damaged bytes must not refuse every later record. `ledger verify` tells of them. */
+	/* Damaged bytes must not keep every later record out. `ledger verify` tells of them. */
 	bool ok = add_blob(&t, argv[0]);
 	if (!ok)
 		times_deinit(&t);

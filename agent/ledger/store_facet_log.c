@@ -39,7 +39,7 @@ static unsigned char *put_cell(unsigned char *at, const rollup_cell *c)
 	for (size_t i = 0; i < SUMS_COUNT; i++)
 		at = put_int(at, *sums_column(&sums, i));
 	at = put_int(at, c->last_ms);
-	/* A length of two bytes is put behind what is not known to need one. */
+	/* The length is known only afterwards, so two bytes are left for it. */
 	size_t len = times_encode(&c->times, at + 2);
 	at[0] = (unsigned char)(len >> 8);
 	at[1] = (unsigned char)len;
@@ -94,7 +94,7 @@ int facets_log_load(store *s, rollup *to)
 
 	while (rc == SQLITE_OK && (rc = sqlite3_step(st)) == SQLITE_ROW) {
 		const char *bytes = sqlite3_column_blob(st, 0);
-		/* Damaged bytes must not refuse every later record. `ledger verify` tells of them. */
+		/* Damaged bytes must not keep every later record out. `ledger verify` tells of them. */
 		(void)!facets_log_read(to, slice_of(bytes, (size_t)sqlite3_column_bytes(st, 0)));
 		rc = SQLITE_OK;
 	}

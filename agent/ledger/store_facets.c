@@ -328,7 +328,7 @@ int facets_bounds(store *s, int64_t *hours_ms, int64_t *whole_ms)
 
 /* ---- from the tables */
 
-/* Returns the begin of the hour, or of the day, that groups are told of, in milliseconds. */
+/* Returns when the hour, or the day, begins whose groups are told apart, in milliseconds. */
 static int64_t time_of(const grouping *g, int64_t bucket)
 {
 	return (g->q->unit == FACET_DAYS ? store_floor(bucket, DAY) : bucket) * 1000;
@@ -455,7 +455,7 @@ static int add_period(grouping *g, store *s, store_facets_told *told)
 	int64_t low = store_ceil(told->from_ms, 1000, 1), high = store_ceil(told->to_ms, 1000, 1),
 		hours = store_ceil(hours_ms, 1000, 1);
 
-	/* Before there are facets of hours, days are whole. */
+	/* Where facets of hours are no longer kept, only whole days can be told. */
 	if (low < hours)
 		low = g->q->unit == FACET_HOURS ? hours : store_ceil(low, DAY, DAY);
 	if (high < hours)

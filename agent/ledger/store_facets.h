@@ -6,7 +6,7 @@
  *
  * After STORE_FACETS_PER_DAY combinations of a day further ones are summed together: their requests are "not told
  * apart". Facets of hours are kept for STORE_FACET_HOURS_DAYS days, those of days as long as other sums. Those of an
- * older ledger are made by store_catch_up() from the rows that are there, the newest day first. */
+ * older ledger are made by store_catch_up() from the rows that are there, the newest hour first. */
 #ifndef LEDGER_STORE_FACETS_H
 #define LEDGER_STORE_FACETS_H
 

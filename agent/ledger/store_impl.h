@@ -83,7 +83,7 @@ typedef struct rollup {
 	size_t slot_count; /* 2 x cap, a power of two */
 } rollup;
 
-/* A request whose row is there: what it adds to what was spent, and whether it was there before. */
+/* A request whose row is there now, and what that has added to what was spent. */
 typedef struct settled {
 	const record *r; /* of the batch, or kept */
 	int64_t nano;
@@ -207,8 +207,8 @@ void spending_tell(store *s, const store_join *join);
 /* Removes the oldest days that lie before `upto_ms` and are older than two years by `now_ms`, at most STORE_PRUNE_ROWS
  * rows. Returns an SQLite result code. */
 int spending_prune(store *s, int64_t upto_ms, int64_t now_ms);
-/* Calls `each` with what the table has more or less than the rows from `from_ms` on, the first of a day, as texts,
- * until `each` returns false. Returns an SQLite result code. */
+/* Compares the table with the rows from `from_ms` on, the beginning of a day: calls `each` for each client or project
+ * and day that differ, until `each` returns false. Returns an SQLite result code. */
 int spending_compare(store *s, int64_t from_ms, bool (*each)(void *ctx, int kind, const char *name, int64_t day),
 		     void *ctx);
 
@@ -216,9 +216,9 @@ int spending_compare(store *s, int64_t from_ms, bool (*each)(void *ctx, int kind
 
 /* Prepares the statements of this file. All return an SQLite result code. */
 int changes_prepare(store *s);
-/* Reads the ledger's last sequence into s->sequence, at the begin of a transaction; a row that comes or changes takes
- * the next one as its rowid. changes_end() keeps the last one, so that none is used twice even if all rows are pruned.
- */
+/* Reads the ledger's last sequence into s->sequence, at the beginning of a transaction; a row that comes or changes
+ * takes the next one as its rowid. changes_end() keeps the last one, so that none is used twice even if all rows are
+ * pruned. */
 int changes_begin(store *s);
 int changes_end(store *s);
 /* Gives the ledger a UUID and an epoch, if it has none. */
@@ -252,8 +252,8 @@ void store_read_row(sqlite3_stmt *st, record *r);
 
 /* Sets `*from` and `*to` to the hours that begin from `from_ms` to `to_ms`, in milliseconds. */
 void facets_round(int64_t from_ms, int64_t to_ms, int64_t *from, int64_t *to);
-/* Sets `*hours_ms` to the begin of the day from which on there are facets of hours, and `*whole_ms` to that of the day
- * from which on facets have all requests; 0: from the first on. Returns an SQLite result code. */
+/* Sets `*hours_ms` to the beginning of the day from which on there are facets of hours, and `*whole_ms` to that of the
+ * hour from which on facets have all requests; 0: from the first on. Returns an SQLite result code. */
 int facets_bounds(store *s, int64_t *hours_ms, int64_t *whole_ms);
 
 /* ---- store_facet_log.c */
@@ -262,7 +262,8 @@ enum { STORE_FACET_LOG = 4096 }; /* cells that wait in the table `facet_log`, at
 /* Adds the cells in `bytes` to `to`. False: the bytes are damaged, or out of memory. */
 MUST_CHECK bool facets_log_read(rollup *to, slice bytes);
 /* Return an SQLite result code. facets_log_load() adds what waits to `to`; facets_log_fold() adds cells of KIND_FACET
- * and what waits to `hourly` and `daily`; facets_log_add() lets the cells wait, or does that. */
+ * and what waits to `hourly` and `daily`; facets_log_add() lets the cells wait, or, once STORE_FACET_LOG would wait,
+ * does what facets_log_fold() does. */
 int facets_log_prepare(store *s);
 int facets_log_load(store *s, rollup *to);
 int facets_log_fold(store *s, const rollup_cell *cells, size_t count);
@@ -274,7 +275,7 @@ int facets_log_add(store *s, const rollup_cell *cells, size_t count);
 void facets_times_sum(sqlite3_context *context, int argc, sqlite3_value **argv);
 /* Prepares the statements of this file. The others return an SQLite result code, too. */
 int facets_prepare(store *s);
-/* Reads at the begin of a transaction from when on there are facets. */
+/* Reads at the beginning of a transaction from when on there are facets. */
 int facets_begin(store *s);
 /* Adds cells of KIND_FACET, in the order of rollup_write(), to `hourly` and `daily`. */
 int facets_write(store *s, const rollup_cell *cells, size_t count);

@@ -80,9 +80,9 @@ static int join_row(store *s, const store_join *join, const tap_report *report, 
 	memcpy(is, &was, sizeof was);
 	join->apply(join->ctx, is, report);
 	is->charged = spending_charge(is, was.charged > 0 ? was.charged + was.cost : 0);
+	/* A report that comes again, as from the journal, changes nothing. */
 	if (memcmp(is, &was, sizeof was) == 0)
 		return SQLITE_OK;
-	/* A report that comes again, as from the journal, changes nothing. */
 	added->joined++;
 	added->usage[was.usage]--;
 	added->usage[is->usage]++;

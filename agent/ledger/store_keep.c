@@ -69,8 +69,9 @@ static int run_with(store *s, const char *sql, int64_t value, int64_t other)
 	return rc;
 }
 
-/* Sets `*last_ms` to the time of the last row that is removed. What is older is not taken again, and no more than that:
- * by a clock that is months ahead all rows are old, and so would be all that come once it is right. */
+/* Sets `*last_ms` to the time of the last row that is removed. store_add() takes no record up to that time again, and
+ * takes all later ones: if the clock was months ahead, all rows are old by it, but those that come once it is right
+ * must not be skipped. */
 static int last_removed(store *s, int64_t end_ms, int64_t upto, int64_t *last_ms)
 {
 	sqlite3_stmt *st = NULL;
@@ -261,7 +262,8 @@ store_result store_compact(store *s, err *e)
 	sqlite3_progress_handler(s->db, 0, NULL, NULL);
 	if (rc == SQLITE_OK)
 		rc = read_numbers(s, &after);
-	/* SQLite does not promise that rows keep their numbers. New ones have no gaps, so that these three tell. */
+	/* SQLite does not promise that rows keep their numbers. New numbers have no gaps, so the first, the last and
+	 * the count tell whether they are new. */
 	if (rc == SQLITE_OK && memcmp(&before, &after, sizeof before) != 0)
 		rc = identity_new_epoch(s);
 	if (rc != SQLITE_OK)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * Report and export. */
+ * Sums by group and by time, and how a row is read. */
 #include "ledger/store_impl.h"
 
 #include <time.h>

@@ -128,7 +128,8 @@
  * ledger this is: `uuid`, and `epoch`, which is drawn anew where rows have got other numbers or may have; and
  * `shipped`, the sequence up to which rows were known to be shipped when rows were pruned last. `elsewhere` has what
  * clients and projects spent on other gateways of the fleet in the period that ends at `until` (in seconds), by the
- * last message of the fleet; and meta has `fleet_gateways`, how many gateways the fleet had then. */
+ * shipper's last message, and what the agent withholds of the budgets; and meta has `fleet_gateways`, how many gateways
+ * the fleet had then. */
 static const struct store_schema {
 	int version;
 	const char *sql;

@@ -19,7 +19,7 @@ static int bin_of(int64_t ms)
 
 	if (ms < TIMES_EXACT)
 		return (int)ms;
-	/* Here `ms` is 100 to 999 of the unit of the last digit but one; below 995 of them it has two leading digits.
+	/* Here `ms` is at least 10 units. Rounded to units it has two digits, or is 100 and belongs to the next decade.
 	 */
 	for (int decade = 0; decade < TIMES_DECADES; decade++, bin += 90) {
 		int64_t unit = 10;

@@ -42,7 +42,8 @@ __attribute__((format(printf, 2, 3))) static void problem(verify *v, const char 
 
 /* ---- labels */
 
-/* How many kinds of sums an hour or day has: facets are the last one. */
+/* How many kinds of sums are compared: facets, the last one, only where they have all requests and their hours are
+ * kept. */
 static int kinds_of(const verify *v, int64_t bucket)
 {
 	return bucket * 1000 < v->facets_ms || bucket * 1000 < v->facet_hours_ms ? KIND_FACET : KIND_COUNT;
@@ -103,8 +104,8 @@ static int know_labels(verify *v, int64_t day)
 	return rc == SQLITE_OK && (next || v->waiting.count) ? learn_labels(v) : rc;
 }
 
-/* Sets `*name` to the label under which sums of the day have what has `label`; `ptr` NULL: under none. Returns an
- * SQLite result code. */
+/* Sets `*name` to the label under which the day's sums count rows with `label`: that label itself, or `other`; `ptr`
+ * NULL: they have neither. Returns an SQLite result code. */
 static int name_of(verify *v, int kind, slice label, slice *name)
 {
 	for (;;) {

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
- * Makes a record's tokens from what an upstream told. HAProxy hands over the usage object that stands at its own place
- * in the answer, or what the agent made of other shapes (answer/answer.h); in lines of version 1, it may be followed by
- * what followed it in the answer. usage_shape.h has the table of providers.
+ * Makes a record's tokens from what an upstream told. HAProxy hands over the usage object that stands where its
+ * provider puts it in the answer, or what the agent made of other shapes (answer/answer.h). In lines of version 1, what
+ * followed the object in the answer may follow it. usage_shape.h has the table of providers.
  *
  * What becomes of the record:
  *
@@ -78,8 +78,8 @@ void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_part
  *   the same, and the input is unknown            PARTIAL    0                            events
  *   anything else                                 as before
  *
- * "events" is the number of events with content: about a token each at OpenAI and what speaks its protocol. What an
- * upstream has reported all of stays, but for STREAM. A second report of an answer changes nothing, unless it alone is
+ * "events" is the number of events with content: about a token each at OpenAI and what speaks its protocol. Counts that
+ * are REPORTED stay, unless the tap's are STREAM. A second report of an answer changes nothing, unless it alone is
  * STREAM; after that none does. So it makes no difference how often, and in which order, log line and report come.
  *
  * Returns false if the counts stay as they are; r->tap may be another one. True: price_apply() has to follow, with

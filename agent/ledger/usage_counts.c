@@ -356,7 +356,7 @@ static bool one_of(slice text, const char *const *names, size_t n)
 
 static void take_text(counts *r, const json_member *m)
 {
-	/* Anthropic's, at the usual price. */
+	/* The values of Anthropic's members that mean the usual price. */
 	static const char *const speeds[] = { "", "standard" };
 	static const char *const places[] = { "", "global", "not_available" };
 	slice text = slice_of(m->value.ptr + 1, m->value.len - 2);

@@ -88,7 +88,8 @@ void conn_set_limits(conn *c)
 	size_t largest = FRAME_PREFIX + (size_t)c->session.max_frame;
 
 	c->in.limit = IN_ROOM + (size_t)c->session.max_frame;
-	/* An answer may begin just below CONN_OUT_HIGH and be as large as a frame. */
+	/* An answer may begin just below CONN_OUT_HIGH, and need room for a whole frame, or for a credential, which is
+	 * larger than a small frame. */
 	c->out.limit = CONN_OUT_HIGH + 2 * largest + CREDENTIAL_MAX + CONTROL_ROOM;
 }
 

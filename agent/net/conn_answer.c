@@ -8,7 +8,7 @@
 #include "decide/response.h"
 #include "net/conn_impl.h"
 
-/* How often news is logged that each request, or each connection, brings again. */
+/* The time between two lines about the same thing, where otherwise each request, or each connection, would log it. */
 enum { NEWS_EVERY_MS = 60000 };
 
 /* ---- counting */
@@ -84,7 +84,7 @@ __attribute__((noinline)) static void log_refusal(const llm_request *r, const de
 	}
 	if (d->replace && !d->route->pool)
 		credential_describe(&d->route->auth, source, sizeof source);
-	/* Without a key that counts, the client is what a header says. */
+	/* Log the client only where a key tells it: otherwise it is what a header of the request says. */
 	log_event(refused, LOG_S("id", r->id), LOG_I("status", d->status),
 		  LOG_C("code", refusal_describe(d->refusal)->code), LOG_S("route", d->route_name),
 		  LOG_S("model", slice_of(d->model.name, d->model.len)), LOG_C("auth", source),

@@ -33,7 +33,7 @@ static int inherited_count(void)
 	return fds < INHERITED_MAX ? (int)fds : INHERITED_MAX;
 }
 
-/* Takes from an inherited UDP socket what systemd gives to each: SO_REUSEADDR, with which any local user could bind the
+/* Clears SO_REUSEADDR of an inherited UDP socket, which systemd sets for each: with it any local user could bind the
  * same address and get HAProxy's datagrams, the key in them included. (SO_REUSEPORT is for sockets of one user only.)
  */
 static void unshare(int fd, const socket_address *a)

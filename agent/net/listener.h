@@ -26,7 +26,7 @@ typedef struct listener_rules {
  * where another user could put his own (net/guard.h). */
 MUST_CHECK bool listener_open(listener *l, const char *text, const listener_rules *rules, err *e);
 void listener_close(listener *l);
-/* Closes the inherited socket at the address `text`, if there is one, because what it is for is off. */
+/* Closes the inherited socket at the address `text`, if there is one, because what would use it is switched off. */
 void listener_close_inherited(const char *text);
 /* Closes, and logs, the inherited sockets that listener_open() has not used, because nobody would answer there. Call it
  * once, after the last listener_open(). */

@@ -4,8 +4,8 @@
  *
  * - Without a token, a TCP listener is on the loopback address, and the Host header has to name it. So a page of
  *   another site that makes its own name resolve to 127.0.0.1 is refused: its requests have that name as Host.
- * - If a token is configured, every request has to carry one, but for the files of the page, /livez and /readyz;
- * without a token, these two leave out the details.
+ * - If a token is configured, every request has to carry one, but for the files of the page, /livez and /readyz. The
+ *   last two leave out the details if the request has none.
  * - The viewer's token reads. /reload and /explain need the admin's; if only a viewer's is configured, nobody has that.
  * - POST needs the header X-Requested-With, which no form and no simple cross-site request can send, and an Origin, if
  *   there is one, has to name the same host as the Host header. */

@@ -13,7 +13,7 @@
 
 /* One counter of decisions with its labels. The texts live as long as the snapshot. */
 typedef struct host_decisions {
-	const char *route, *protocol, *outcome; /* outcome: passthrough, replace, refused */
+	const char *route, *protocol, *outcome; /* outcome: passthrough, replace, refused, answered */
 	uint64_t count;
 } host_decisions;
 
@@ -168,7 +168,7 @@ enum { HOST_CHECKS_MAX = 17 };
 typedef enum host_result {
 	HOST_OK,
 	HOST_BAD_REQUEST, /* `e` says what is wrong with the request */
-	HOST_NOT_FOUND,   /* `e` says what there is not */
+	HOST_NOT_FOUND,   /* `e` says what does not exist */
 	HOST_UNAVAILABLE, /* `e` says why there is no answer now */
 } host_result;
 

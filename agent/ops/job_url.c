@@ -120,7 +120,7 @@ static bool take_explain(job *j, struct MHD_Connection *c, err *e)
 	if (MHD_lookup_connection_value(c, MHD_GET_ARGUMENT_KIND, "key"))
 		return err_set(
 			e,
-			"\"key\": a client's key belongs into the body of a POST, because addresses are written to logs; "
+			"\"key\": a client's key belongs in the body of a POST, because addresses are written to logs; "
 			"take this key out of use if it is one");
 	header_list headers = { open_memstream(&j->text, &j->len), 0, false };
 	FILE *f = headers.f;

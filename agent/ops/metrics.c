@@ -331,7 +331,7 @@ static void write_fleet(FILE *f, const host_snapshot *s)
 	one(f, "spoa_llm_fleet_backlog_limit_bytes", "gauge", "fleet_backlog.", s->fleet_backlog);
 	if (t->sharers > 0) {
 		one(f, "spoa_llm_fleet_budget_gateways", "gauge",
-		    "Gateways that spend of the same budgets, this one included, as of the last word of the fleet.",
+		    "Gateways that spend of the same budgets, this one included, as of the last message about the fleet.",
 		    (uint64_t)t->sharers);
 		one(f, "spoa_llm_fleet_budget_alone", "gauge",
 		    "1: what other gateways spend is not known, and this one has its share of what was left.",
@@ -374,8 +374,8 @@ static void write_spans(FILE *f, const host_spans *t)
 	head(f, "spoa_llm_otlp_lag_seconds", "gauge", "For how long the collector has not had all rows.");
 	fprintf(f, "spoa_llm_otlp_lag_seconds %" PRId64 ".%03d\n", t->lag_ms / 1000, (int)(t->lag_ms % 1000));
 	one(f, "spoa_llm_otlp_spans_total", "counter", "Spans that the collector took.", (uint64_t)t->sent);
-	one(f, "spoa_llm_otlp_dropped_total", "counter", "Spans that the collector takes at no time.",
-	    (uint64_t)t->dropped);
+	one(f, "spoa_llm_otlp_dropped_total", "counter",
+	    "Spans that the collector would never take, or whose rows retention removed first.", (uint64_t)t->dropped);
 	one(f, "spoa_llm_otlp_unsampled_total", "counter",
 	    "Requests without a span, because their clients do not record the trace.", (uint64_t)t->unsampled);
 }

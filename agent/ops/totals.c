@@ -38,7 +38,7 @@ static bool on_sums(void *ctx, const store_sums *sums)
 	return true;
 }
 
-/* Has no counter of `now` be less than it was. */
+/* Raises each counter of `now` that is less than it was. */
 static void keep_counters(store_sums *now, const store_sums *was)
 {
 	int64_t *const after[] = {

@@ -104,8 +104,8 @@ static bool in_time(const worker *w)
 	return w && !w->killed && !is_late(w);
 }
 
-/* Tells the service manager that the master is healthy: it waits to start a worker again, or some worker is in time.
- * A worker that fails at every start does not count, because a new master would not help it. */
+/* Tells the service manager that the master is healthy, if the master waits to start a worker again, or some worker is
+ * in time. A worker that fails at every start does not count, because a new master would not help it. */
 static void on_systemd(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
 	master *m = timer->data;

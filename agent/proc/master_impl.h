@@ -18,7 +18,7 @@ typedef enum phase {
 	PREPARED,
 	READY,
 	HANDING, /* told to hand its connections over */
-	RETIRING /* another worker is READY in its place */
+	RETIRING /* it ends or drains, and another worker takes its place */
 } phase;
 
 typedef struct master master;

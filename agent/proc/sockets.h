@@ -31,8 +31,8 @@ typedef struct sockets {
 bool is_socket(int fd);
 
 /* Keeps the sockets that the service manager passed (sd_listen_fds(3)), and removes its variables from the environment.
- * The service manager removes their socket files itself. Returns the file among what it passed, which notify_store()
- * has had it hold; -1: there was none. */
+ * The service manager removes their socket files itself. Returns the file that it passed too, the memory that
+ * notify_store() gave it to hold; -1: there was none. */
 int sockets_take_inherited(sockets *s);
 /* Takes over `fd`, on failure too. A socket that is held already is only noted as named by `worker`; `fd` is then
  * closed. `ours`: the socket's file is removed with the socket. NULL: `fd` is not a socket, or MASTER_SOCKETS are

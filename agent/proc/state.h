@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * What a master leaves to the new version that it execs: an environment variable, and another one for the
- * memory that the workers share, which a version without it does not read. Descriptors keep their numbers. */
+ * What a master leaves to the new version that it execs: an environment variable, and another one, which older versions
+ * do not read, for the memory that the workers share. Descriptors keep their numbers. */
 #ifndef PROC_STATE_H
 #define PROC_STATE_H
 

@@ -144,8 +144,8 @@ void check_write(findings *to, const policy *p)
 		finding_note(
 			to,
 			"Only HAProxy 3.2 and later drop the fields behind a body (trailers). An older one forwards them both ways, also on "
-			"routes with a credential of their own: a credential of the client's in them reaches the upstream, a session of the "
-			"operator's in them the client. Every version hands interim answers (103) to the client as they are.");
+			"routes with a credential of their own: a credential of the client's in them reaches the upstream, and a session "
+			"of the operator's in them reaches the client. Every version hands interim answers (103) to the client as they are.");
 	if (unusable)
 		finding_note(to, "%zu of the routes would refuse every request", unusable);
 }

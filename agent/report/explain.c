@@ -405,7 +405,7 @@ static bool read_key(const explain_request *ask, unsigned char hash[CLIENT_HASH_
 	return true;
 }
 
-/* Writes the list of models that only this client sees, in the place of d->answer. NULL: out of memory. */
+/* Sets d->answer to the list of models as this client sees it. NULL: out of memory. */
 static char *own_models(decision *d)
 {
 	char *text = malloc(d->answer.len);

@@ -24,7 +24,7 @@ MUST_CHECK pq_result export_print_fleet(pq *c, period p, const row_filter *only,
 void export_write_row(FILE *f, const record *r, const char *gateway, bool csv);
 /* Writes the names of the columns, as CSV; `gateway`: with that column. */
 void export_write_head(FILE *f, bool gateway);
-/* Prints one field of it, as CSV has it. */
+/* Prints the column `c` of `r`, as CSV has it. */
 void export_column(const record *r, const record_column *c);
 
 #endif

@@ -6,7 +6,7 @@
 
 _Static_assert(FIGURES_BY_GATEWAY == FLEET_BY_GATEWAY, "both are a bit behind the labels of a request");
 
-/* Nothing is tried again: the shipper does that, with a connection of its own. */
+/* These functions try nothing again: the shipper does that, over a new connection (ship/answers.c). */
 
 static int report_of(void *ctx, store_group by, int64_t from_ms, int64_t to_ms,
 		     bool (*each)(void *ctx, const store_sums *sums), void (*again)(void *ctx), void *to, err *e)

@@ -42,7 +42,7 @@ ask_result fleet_question_ask(const char *address, int stop_fd, const fleet_ques
 
 /* ---- the shipper answers */
 
-#define OTHER_VERSION "start this `spoa-llm ship` again, if it has not the agent's version"
+#define OTHER_VERSION "restart this `spoa-llm ship`, if its version is not the agent's"
 
 /* Reads the text of a member into `*text`, which the caller frees. */
 static bool read_text(const json_member *m, char **text, err *e)
@@ -68,7 +68,7 @@ typedef struct reading {
 	bool figures; /* `q` is set */
 } reading;
 
-/* Takes a member. One that is not known might narrow the figures, so that no answer is right without it. */
+/* Takes a member. One that this version does not know is an error, because it might narrow the figures. */
 static bool take_member(reading *r, const json_member *m, err *e)
 {
 	char name[40];

@@ -27,7 +27,7 @@ typedef struct line_words {
 	size_t count;
 } line_words;
 
-/* Splits a line up to its comment. Quotes are no matter, because the words that are looked for need none. */
+/* Splits a line up to its comment. Quotes do not matter, because the words that are looked for need none. */
 static line_words split(slice line)
 {
 	line_words w = { .count = 0 };
@@ -263,7 +263,7 @@ static void write_routes(findings *to, const route_table *t, size_t routes, uint
 		if (replaces(routes_at(t, i)))
 			finding(to, refused ? FOUND_PROBLEM : FOUND_OLDER, "route", routes_at(t, i)->name, "%s",
 				refused ? "refuses every request (503 contract_outdated) until HAProxy has new files" :
-					  "goes on beside these files, by allow_older_contract");
+					  "still takes requests, because allow_older_contract is set");
 	for (uint64_t n = contract + 1; routes && n <= CONTRACT; n++)
 		finding_note(to, "New in contract %" PRIu64 ", for these routes: %s.", n, news[n]);
 	finding_note(
@@ -408,8 +408,8 @@ bool haproxy_files_write(findings *to, const policy *p, const char *const *named
 	const char *const *paths = count ? named : usual;
 	size_t paths_count = count ? count : sizeof usual / sizeof usual[0], found = 0, routes = 0;
 	looked_at all[HAPROXY_FILES_MAX] = { 0 };
-	uint64_t contract =
-		UINT64_MAX; /* what HAProxy sends, see spoe.conf: files of two versions may keep none together */
+	uint64_t contract = UINT64_MAX; /* what HAProxy sends: the numbers of all files joined by `and` (spoe.conf),
+					   which can be 0 */
 
 	assert(paths_count <= HAPROXY_FILES_MAX);
 	for (size_t i = 0; i < paths_count; i++) {

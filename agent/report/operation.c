@@ -135,7 +135,8 @@ static void merge(figures_group *to, const figures_group *from)
 	to->last_ms = from->last_ms > to->last_ms ? from->last_ms : to->last_ms;
 }
 
-/* Makes of the groups by upstream and code those by upstream. The groups that are left over have no label. */
+/* Merges the groups by upstream and code into groups by upstream. Drops those that are not an upstream's, have no
+ * label, or are beyond GROUPS_MAX. */
 static void fold_codes(figures_groups *l)
 {
 	size_t kept = 0;

@@ -146,7 +146,7 @@ static void write_cost(FILE *f, const record *r, const price_table *prices)
 	if (!count || cost != r->cost) {
 		json_write_text(
 			f, "The cost is what the request cost by the prices of the time when it ended, and by parts of "
-			   "its usage that the ledger does not keep. The prices of today make another one of it.");
+			   "its usage that the ledger does not keep. The prices of today give another cost.");
 		return;
 	}
 	fputc('[', f);

@@ -30,7 +30,7 @@ static int read_before(savings_report *r, savings_reading read, void *from, err 
 	other.period = r->before = (period){ r->period.from_ms > length ? r->period.from_ms - length : 0,
 					     r->period.from_ms };
 	int result = read(from, GROUP_NONE, &other, savings_keep, &l, &told, e);
-	/* Facets of long ago begin with a day, and those of an older ledger not with its first request. */
+	/* Facets of long ago are of whole days, and those of an older ledger may lack its first requests. */
 	if (savings_filtered(r))
 		r->before = (period){ told.from_ms, told.to_ms };
 	bool whole = !savings_filtered(r) || told.whole_ms <= r->before.from_ms;
@@ -55,7 +55,7 @@ static int64_t month_begin(int64_t now_ms, int month)
 
 __extension__ typedef __int128 wide;
 
-/* Returns `so_far`, and what `days` days that came to `last` add to it in `left_ms`. */
+/* Returns `so_far` and what is added in `left_ms`, if that goes on as in the last `days` days, which came to `last`. */
 static int64_t go_on(int64_t so_far, int64_t last, unsigned days, int64_t left_ms)
 {
 	const wide of = (wide)days * DAY_MS, all = (wide)last * left_ms;

@@ -14,8 +14,8 @@ static inline int64_t absolute(int64_t n)
 	return n < 0 ? n == INT64_MIN ? INT64_MAX : -n : n;
 }
 
-/* How the sums of a report's period and filter are read, and in `*told` of which period they are and since when
- * requests can be found by their labels. Returns 0, or the result of the source. */
+/* Reads the sums of a report's period and filter. Sets `*told` to the period that they are of, and to the time since
+ * which requests can be found by their labels. Returns 0, or the result of the source. */
 typedef int (*savings_reading)(void *from, store_group group, const savings_report *r,
 			       bool (*each)(void *, const store_sums *), savings_list *l, store_facets_told *told,
 			       err *e);
@@ -23,7 +23,7 @@ typedef int (*savings_reading)(void *from, store_group group, const savings_repo
 MUST_CHECK int savings_read_all(savings_report *r, savings_reading read, void *from, store_facets_told *told, err *e);
 /* Reads the totals of the period before, and makes the forecast. */
 MUST_CHECK int savings_compare(savings_report *r, savings_reading read, void *from, err *e);
-/* Adds `sums` to `ctx`, a savings_list. False: it is full, or memory is. */
+/* Adds `sums` to `ctx`, a savings_list. False: the list is full, or out of memory. */
 bool savings_keep(void *ctx, const store_sums *sums);
 /* True if the report is of some requests only. */
 static inline bool savings_filtered(const savings_report *r)

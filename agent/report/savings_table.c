@@ -98,7 +98,7 @@ static bool nothing_priced(const store_sums *s)
 	return s->unpriced_requests && !s->cost;
 }
 
-/* No request told its tokens, or none that used any. */
+/* Some requests did not tell their tokens, and no other request used any. */
 static bool nothing_known(const store_sums *s)
 {
 	return s->unknown_requests && !savings_tokens_in(s) && !s->output && !s->cost;
@@ -121,7 +121,7 @@ static const char *cell(const table *t, const store_sums *s, column c, char *out
 		snprintf(out, PRINT_NUMBER, "unknown");
 		return out;
 	}
-	/* What has no price has saved nobody knows how much, which is not $0.00. */
+	/* What requests without a price have saved is not known, which is not $0.00. */
 	if ((nothing_known(s) || nothing_priced(s)) && c >= COL_COMPRESSION && c <= COL_SAVED) {
 		snprintf(out, PRINT_NUMBER, "-");
 		return out;

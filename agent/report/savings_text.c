@@ -268,7 +268,7 @@ static void print_filter(const savings_report *r)
 		       r->only.status_to - r->only.status_from > 1 ? r->only.status_from / 100 : r->only.status_from);
 	putchar('\n');
 	if (r->missing_ms)
-		printf("Requests before %s UTC were pruned, and are not in it; without a filter they are.\n",
+		printf("Requests before %s UTC were pruned, and are missing here; without a filter they are counted.\n",
 		       print_minute(number, r->missing_ms));
 	putchar('\n');
 }

@@ -15,7 +15,7 @@ typedef struct upstreams_report {
 	period period;
 	bool by_member; /* report the members of pools, and not the backends */
 	ends ends;
-	/* Of the place of the same number in `ends`. Its own times are kept in buckets too wide for a report. */
+	/* Of the place of the same number in `ends`. The times that `ends` has are in buckets too wide for a report. */
 	store_times times[ENDS_PLACES + 1];
 	bool failed; /* out of memory */
 } upstreams_report;

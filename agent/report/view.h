@@ -11,7 +11,7 @@ enum {
 	VIEW_VALUE_MAX = 512, /* bytes of a parameter; the longest label has RECORD_MODEL_MAX */
 	VIEW_LIMIT = 1000,    /* requests of one answer */
 	VIEW_LIMIT_CSV = 10000,
-	VIEW_SORTED = 10000, /* of so many requests, the newest ones, the list is sorted by anything but time */
+	VIEW_SORTED = 10000, /* requests in a list that is sorted by anything but time: the newest ones */
 	VIEW_OFFSET_MAX = 1000000000,
 	VIEW_PARAMETERS = 32,
 };

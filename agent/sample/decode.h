@@ -39,8 +39,8 @@ typedef enum decode_status {
 decode_status decode_body(decode_coding coding, slice in, size_t max, char **out, size_t *out_len);
 
 /* Like decode_body(), and goes on where another member of gzip or another frame of zstd follows, as RFC 1952 and RFC
- * 8878 say. Of a request, decoders that stop at the first one would read another body; of a response, the gateway only
- * counts. */
+ * 8878 say. For responses only, of which the gateway just counts the usage: of a request, an upstream whose decoder
+ * stops at the first member would read another body than the gateway. */
 decode_status decode_members(decode_coding coding, slice in, size_t max, char **out, size_t *out_len);
 
 #endif

@@ -173,7 +173,7 @@ static model_status coded_status(const model_sample *s, const body_view *view, d
 	return status;
 }
 
-/* Returns MODEL_FOUND, NONE or whatever else; for FOUND and NONE, r->detail is as it was. */
+/* Returns any status. For FOUND and NONE r->detail is NULL, otherwise it says what is wrong. */
 static model_status find_in_body(const model_sample *s, mentions *found, model_result *r)
 {
 	body_view view;

@@ -78,7 +78,8 @@ static const name inners[] = {
 };
 /* clang-format on */
 
-/* A number that is too large for what is asked costs nothing: so it may be one that no server takes. */
+/* The names of the number of answers that a request asks for. They count for each API and in any spelling: a number
+ * that no server obeys only makes the estimate too high, which costs nothing. */
 static const slice counts[] = { SLICE_INIT("n"), SLICE_INIT("best_of"), SLICE_INIT("candidateCount"),
 				SLICE_INIT("candidate_count") };
 
@@ -149,7 +150,7 @@ static size_t find(reading *r, slice key, const name *names, size_t count)
 	return count;
 }
 
-/* Notes that a name came. Of two with one name a server obeys the last one, whatever it is. */
+/* Notes that a name came. If it comes twice, a server obeys the last one, even if that sets no limit. */
 static void note(reading *r, size_t bit)
 {
 	r->unsure |= (r->seen >> bit & 1) != 0;
@@ -162,7 +163,7 @@ static void take_output(reading *r, const json_member *m)
 
 	if (m->type == JSON_NULL)
 		return;
-	/* 0 and less mean for some that there is no limit. */
+	/* For some servers 0 or a negative number means that there is no limit. */
 	if (!number_of(m, &value) || value <= 0)
 		r->unsure = true;
 	else if (value > r->output)
@@ -234,7 +235,7 @@ static void take(reading *r, const json_member *m)
 		   json_key_like(m->key, SLICE("prompt")) != JSON_KEY_OTHER) {
 		take_prompts(r, m);
 	} else {
-		/* Some servers take other letters for these (U+212A for k). */
+		/* Some servers take other characters for letters of such a name (U+212A for k). */
 		r->unsure |= !plain(m->key);
 		take_count(r, m);
 	}

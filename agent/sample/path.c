@@ -63,10 +63,10 @@ static bool has_slash(slice text)
 /* A path on its way through path_model(). */
 typedef struct walk {
 	slice path;
-	bool get;  /* GET, and no WebSocket handshake */
-	bool asks; /* a method that runs no model: GET, HEAD, DELETE, OPTIONS */
-	size_t id; /* where Bedrock's ID begins and ends: an ARN, the only text that may hold slashes; 0: there is */
-	size_t id_end; /* none */
+	bool get;      /* GET, and no WebSocket handshake */
+	bool asks;     /* a method that runs no model: GET, HEAD, DELETE, OPTIONS */
+	size_t id;     /* where Bedrock's ID begins if it is an ARN, which alone may hold slashes; 0: there is none */
+	size_t id_end; /* the first byte behind the ID and its slash */
 	mentions *found;
 } walk;
 

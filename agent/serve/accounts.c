@@ -10,7 +10,7 @@
 
 enum {
 	QUICK_NS = 1000000,   /* a look at all accounts that took no longer is followed by no pause */
-	SHARE = 500,          /* another one is followed by a pause that is so many times as long */
+	SHARE = 500,          /* a longer look is followed by a pause of so many times its length */
 	FORECAST_AFTER = 100, /* there is a forecast once this part of a period, one in so many, is over */
 };
 
@@ -87,7 +87,7 @@ static void look(const budget *b, uint32_t account, const client_limits *l, int6
 	}
 }
 
-/* One of the table's clients, or one of its projects behind them. */
+/* Returns the limits of the client of index `at`; behind the clients, those of a project. Sets `*account`. */
 static const client_limits *limits_at(const client_table *t, uint32_t at, uint32_t *account)
 {
 	const client_project *p = at < t->count ? NULL : &t->projects[at - t->count];

@@ -147,7 +147,7 @@ static void check_threads(admin_host *h, host_check *c, int64_t now)
 }
 
 /* Fails from the first outdated request on, until requests of new files have taken the place of those of the old ones.
- * So a HAProxy that is asked little does not seem to be mended between two of its requests. */
+ * So a HAProxy with few requests does not seem to be in order between two of them. */
 static void check_contract(admin_host *h, host_check *c, int64_t now)
 {
 	uint64_t kept = 0, outdated = 0, refused = 0;
@@ -294,7 +294,7 @@ static host_result on_explain(void *ctx, const char *request, size_t len, FILE *
 	return ok ? HOST_OK : HOST_BAD_REQUEST;
 }
 
-/* Has `spoa-llm ship` answer. Not if it is silent, because one that hangs would keep the page waiting. */
+/* Has `spoa-llm ship` answer. Does not ask a silent one, because the page would wait if it hangs. */
 static host_result ask_fleet(admin_host *h, const fleet_question *q, FILE *out, err *e)
 {
 	host_fleet fleet = { .kept = false };
@@ -325,7 +325,8 @@ static host_result ask_fleet(admin_host *h, const fleet_question *q, FILE *out, 
 	return HOST_UNAVAILABLE;
 }
 
-/* Asks the shipper what this agent is asked. It reads the parameters itself, because it may be of another version. */
+/* Passes the question on to the shipper. The shipper gets the parameters as they came, and reads them itself, because
+ * it may be of another version. */
 static host_result ask_fleet_figures(admin_host *h, const host_question *ask, FILE *out, err *e)
 {
 	fleet_parameter items[HOST_PARAMETERS];

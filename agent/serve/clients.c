@@ -26,7 +26,8 @@ static client_table *load(clients_file *f, err *e)
 		err_list_sum(&all, e);
 		if (all.count == 0)
 			*e = why;
-		/* Perhaps no descriptor or no memory is left. A new permission or name would change the metadata. */
+		/* Read again in a second even if nothing about the file changes, because perhaps no descriptor or no
+		 * memory was left. */
 		f->stamp.failed = why.kind == ERR_MEMORY || (!text && f->stamp.exists);
 	}
 	f->hash = f->stamp.failed ? 0 : hash;

@@ -9,7 +9,8 @@
 #include "base/thread.h"
 #include "base/unused.h"
 
-/* Seconds between two tries of the journal to write what a disk refused. */
+/* Seconds between two tries of the journal to write what a disk refused, and between two looks whether taps and
+ * shippers have fallen silent. */
 static const double RETRY_EVERY = 1.;
 /* Seconds that lines wait for others, because each look at the sockets costs system calls, a write to the journal, and
  * takes a CPU from the SPOP threads. A socket holds the lines of so short a time, unless its queue is short. */
@@ -35,7 +36,7 @@ static void on_line(void *ctx, slice line)
 	ledger_take(in->ledger, line);
 }
 
-/* What a tap sends: how a stream ended, for the ledger, or how it is itself. */
+/* Takes what a tap sends: its own status, or the report of an answer, which is for the ledger. */
 static void on_report(void *ctx, slice datagram)
 {
 	intake *in = ctx;
@@ -198,7 +199,7 @@ void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void 
 		ev_async_send(in->loop, &in->stop);
 		pthread_join(in->thread, NULL);
 	}
-	/* First the reports, because the ledger joins each with a line in either order. */
+	/* The reports may come in before their lines: the ledger joins the two in either order. */
 	logsock_free(in->reports, NULL, NULL);
 	logsock_free(in->fleet, NULL, NULL);
 	logsock_free(in->lines, each, ctx);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * The thread that reads HAProxy's log lines and the reports of the tap, and gives them to the ledger. */
+ * The thread that reads HAProxy's log lines and the reports of the tap, and gives them to the ledger. It also reads
+ * what shippers say. */
 #ifndef SERVE_INTAKE_H
 #define SERVE_INTAKE_H
 

@@ -88,7 +88,7 @@ typedef struct opening {
 	void *ctx;
 } opening;
 
-/* Opens a socket at each address, for what `what` says. False: `e` says why; some may be open. */
+/* Opens a socket at each address. `what`: what they are for, in the log. False: `e` says why; some may be open. */
 static bool open_all(const opening *o, const address_list *addresses, const char *what, intake_sockets *out, err *e)
 {
 	for (size_t i = 0; i < addresses->count; i++) {

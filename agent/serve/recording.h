@@ -18,7 +18,8 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 MUST_CHECK bool recording_start(recording *r, err *e);
 bool recording_started(const recording *r);
 /* Has the ledger tell `to`, which lives until recording_stop(), what was spent here, and the shipper what was spent
- * elsewhere. Before recording_start(), or while the ledger runs: then from its next record on. */
+ * elsewhere. May be called before recording_start(), or while the ledger runs, which then tells from its next record
+ * on. */
 void recording_keep(recording *r, spending *to);
 /* Takes over a log stream of another process, before recording_start(): see intake_adopt(). */
 void recording_adopt(recording *r, int fd, slice begun);

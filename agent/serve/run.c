@@ -18,7 +18,8 @@
 #include "serve/snapshot.h"
 #include "serve/takeover.h"
 
-/* Seconds between two looks at the credential files, and between two tries to open a ledger that cannot be opened. */
+/* Seconds between two looks at the files of credentials and clients, and between two tries to open a ledger that cannot
+ * be opened. */
 static const double REFRESH_EVERY = 1.;
 /* Seconds between two ALIVE messages to the master. An idle event loop iterates twice as often. */
 static const double ALIVE_EVERY = 1.;
@@ -63,8 +64,8 @@ static void publish(agent *a, policy *next)
 	credentials_look(a->credentials, next);
 }
 
-/* Has the requests of `next`, a policy that nobody else has yet, admitted by budgets, if a client has one. Takes over
- * one reference of `prices`, on failure too. False: `e` says why. */
+/* Has budgets admit the requests of `next`, a policy that nobody else has yet, if a client or project has a limit that
+ * the agent counts. Takes over one reference of `prices`, on failure too. False: `e` says why. */
 static bool prepare_spending(agent *a, policy *next, price_table *prices, err *e)
 {
 	bool needed = spending_needed(next->clients);
@@ -343,8 +344,8 @@ static bool room_for(unsigned threads, err *e)
 		threads, needed, (unsigned long)files.rlim_cur);
 }
 
-/* Has a worker that takes the place of one that crashed start though its clients cannot be used, because of `e`. False:
- * it is another worker, or out of memory. */
+/* Lets this worker start without clients, because those of the configuration cannot be used (`e`), if it replaces one
+ * that crashed. False: it replaces none, or out of memory. */
 static bool do_without_clients(agent *a, const err *e)
 {
 	client_table *none = a->master->restarts ? clients_file_missing(&a->clients, e) : NULL;
@@ -509,7 +510,7 @@ int run(config *c, const option_text *flags, size_t count, control *master)
 	for (size_t i = 0; i < LISTEN_MAX; i++)
 		a.listeners[i].fd = a.admin_listeners[i].fd = -1;
 	signal(SIGPIPE, SIG_IGN);
-	/* For the master alone; a terminal or a service manager may send them to both processes. */
+	/* These are for the master alone; a terminal or a service manager may send them to both processes. */
 	signal(SIGINT, SIG_IGN);
 	signal(SIGUSR2, SIG_IGN);
 	/* An arena for each thread would cost memory for nothing, because the threads hardly allocate. */

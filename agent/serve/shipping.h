@@ -26,7 +26,7 @@ typedef struct shipping {
 	spending *spending;         /* NULL: there are no budgets */
 	int64_t told_ms;            /* monotonic: when what others spend was told last; 0: not yet */
 	bool told_since;            /* since the last report, `last` */
-	int64_t pass;               /* whose messages have come since its first one; -1: of none */
+	int64_t pass;               /* the pass whose first message has come; -1: none */
 } shipping;
 
 void shipping_init(shipping *s);

@@ -289,7 +289,8 @@ static void on_look(void *ctx, store *db)
 	keep_elsewhere(s, db);
 	if (now < s->sweep_at)
 		return;
-	/* Those that could not be read, or whose period is no longer this one, because somebody set the clock back. */
+	/* Read the accounts that could not be read before, or whose period is no longer this one, because somebody set
+	 * the clock back. */
 	if (!t && s->seeded)
 		seed_all(s, db, s->seeded);
 	s->sweep_at = now + SWEEP_MS;

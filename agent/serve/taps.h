@@ -35,7 +35,7 @@ typedef struct taps {
 void taps_init(taps *t);
 void taps_deinit(taps *t);
 
-/* Takes in the status of a tap. False: the datagram is none. */
+/* Takes in the status of a tap. False: the datagram is something else. */
 bool taps_take(taps *t, slice datagram);
 /* Logs when no tap says anything any more, or one does again. Call it each second. */
 void taps_look(taps *t);

@@ -16,10 +16,9 @@ static const double RETRY = 0.01; /* seconds until those that wait try again */
 
 enum {
 	TRIES_AT_ONCE = 64,
-	/* Milliseconds after which a request is refused. Nobody listens at the leg's socket: HAProxy may be just
-	 * starting again. / HAProxy does not accept: as long as it would queue a request itself. */
-	PATIENCE_GONE = 1000,
-	PATIENCE_FULL = 30000,
+	/* Milliseconds after which a request is refused. */
+	PATIENCE_GONE = 1000,  /* nobody listens at the leg's socket: HAProxy may be just starting again */
+	PATIENCE_FULL = 30000, /* HAProxy listens but does not accept: as long as it would queue a request itself */
 };
 
 static void enqueue(pair *p)

@@ -143,7 +143,7 @@ door_place door_look(const door *d)
 {
 	struct stat st;
 
-	/* No other file can get the number of the socket's file while the socket is open. */
+	/* No other file can get the inode number of the socket's file while the socket is open. */
 	if (stat(d->path, &st) == 0 && st.st_dev == d->dev && st.st_ino == d->ino)
 		return DOOR_OURS;
 	int answered = is_answered(d);

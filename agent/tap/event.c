@@ -14,7 +14,7 @@ enum {
 	ENDS = 8,
 };
 
-/* Names that end with "delta", but for message_delta, are of content too. */
+/* Other names that end with .delta or -delta are of content, too. */
 static const struct {
 	slice name;
 	unsigned says;

@@ -43,7 +43,7 @@ typedef struct event {
 	unsigned char tier_len;
 	char tier[EVENT_TIER_MAX];
 	struct event *inner; /* the event that came in it, in base64; NULL: none has come yet */
-	bool wraps;          /* this one has brought one */
+	bool wraps;          /* this event has an inner one */
 	/* What follows is for event.c alone. */
 	place_in in;
 	const place *at; /* of the member whose value comes next; NULL: it is of no account */
@@ -58,7 +58,8 @@ typedef struct event {
 	json_push json;
 } event;
 
-/* Begins an event in an object that came so; `usage` and `inner` stay what they are (at first: zero). */
+/* Begins an event; `in` says where its object comes from. The memory of `usage` and `inner` is used again, so `*e` has
+ * to be zero before the first event. */
 void event_begin(event *e, place_in in);
 
 /* Reads on, until the piece is used up or the object is complete; takes what was read off the piece. */

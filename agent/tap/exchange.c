@@ -62,7 +62,7 @@ static void finish(pair *p, const char *end)
 	p->usage_memory = 0;
 }
 
-/* An answer or a request has ended: whether with it the exchange. */
+/* An answer or a request has ended: looks whether the exchange has, too. */
 static void look_idle(pair *p)
 {
 	if (!http_idle(&p->flow))
@@ -79,7 +79,7 @@ static void begin(pair *p)
 {
 	p->named = true;
 	p->body = 0;
-	/* Until an answer comes nothing is read. */
+	/* A reader without a content-type reads nothing. answer_begins() begins the one that reads. */
 	tap_usage_begin(&p->usage, SLICE(""), SLICE(""));
 	if (*p->flow.id) {
 		p->counted = true;

@@ -24,7 +24,7 @@ static void on_word(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 	ssize_t n = recv(io->fd, word, sizeof word, 0);
 	slice said = slice_of(word, n > 0 ? (size_t)n : 0);
 
-	/* A word is so short that it comes whole. */
+	/* An order is so short that it arrives whole. */
 	if (!l->heard && slice_eq(said, SLICE(ORDER_STATE)))
 		(void)!send(io->fd, l->owner->draining ? "d\n" : "r\n", 2, MSG_NOSIGNAL);
 	if (l->heard || !slice_eq(said, SLICE(ORDER_DRAIN))) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * The socket by which `spoa-llm tap --drain` speaks with a running tap. Only root and the tap's own user are heard. The
- * other side sends `drain` and a newline, and then reads the number of streams that are left, a line each time, until
+ * other side sends `drain` and a newline, and then reads the number of streams that are left, a line each second, until
  * the tap ends; the last line is 0. Or it sends `state` and a newline, and reads one line, which begins with `d` if the
  * tap drains. */
 #ifndef TAP_ORDERS_H

@@ -154,7 +154,7 @@ void pair_close(pair *p)
 {
 	relay *r = p->r;
 
-	/* What was read may go on behind the request whose refusal closed the pair. */
+	/* The bytes behind a request whose refusal closed the pair may bring us here again. */
 	if (p->dead)
 		return;
 	connect_forget(p);

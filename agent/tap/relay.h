@@ -5,7 +5,8 @@
  * usage that they tell, and a report of each goes to the agent.
  *
  * A connection that does not take its bytes holds up its own other side, and nobody else: what it has not taken is
- * kept, at most RELAY_READ bytes each way, and nothing more is read for it meanwhile. */
+ * kept, at most RELAY_READ bytes each way, and nothing more is read for it meanwhile. Until the head of a request has
+ * named the leg, up to HTTP_HEAD_MAX bytes of it are kept beside that. */
 #ifndef TAP_RELAY_H
 #define TAP_RELAY_H
 
@@ -52,7 +53,7 @@ void relay_close_used(relay *r);
 /* Frees what was closed. To be called when no callback of the relay runs. */
 void relay_reap(relay *r);
 const relay_counts *relay_count(const relay *r);
-/* True: no more connections should come. / True: there is room again, with some to spare. */
+/* relay_is_full(): no more connections should come. relay_has_room(): there is room again, with some to spare. */
 bool relay_is_full(const relay *r);
 bool relay_has_room(const relay *r);
 

@@ -13,6 +13,7 @@
 /* Seconds until the tap tries again to connect to the agent's socket. */
 static const double AGAIN = 0.25;
 
+/* KEEP: bytes of buffer that are kept when no report waits. LENGTH: bytes of the length before a report that waits. */
 enum { KEEP = 64 * 1024, LENGTH = 4 };
 
 static void disconnect(reports *r)

@@ -15,7 +15,7 @@
 #include "base/unused.h"
 #include "proc/binary.h"
 
-/* Where the successor writes a byte when it is ready: a number. */
+/* The number of the descriptor to which the successor writes a byte when it is ready. */
 #define READY_VARIABLE "SPOA_LLM_TAP_READY"
 
 /* Seconds within which it has to be ready. */

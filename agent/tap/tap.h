@@ -8,7 +8,7 @@
 #include <sys/un.h>
 
 enum {
-	TAP_DOORS = 8, /* paths at which HAProxy may find the tap: inside of a chroot another than outside */
+	TAP_DOORS = 8, /* paths of the tap's socket: in a chroot, HAProxy finds it at another one than outside */
 	/* bytes of the directory of the legs: behind it come a slash, a leg's name of up to 44 bytes, and .sock */
 	TAP_LEGS_MAX = sizeof(((struct sockaddr_un *)NULL)->sun_path) - 1 - (1 + 44 + 5),
 	TAP_STREAMS = 20000,

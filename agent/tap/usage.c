@@ -57,7 +57,7 @@ struct tap_usage_state {
 	bool in_choices; /* and one before it, which may be that of another choice */
 	bool error;      /* the upstream told of an error */
 	bool over;       /* `[DONE]` came, or the array ended */
-	bool feed;       /* the next byte is a line feed that ends the line already */
+	bool feed;       /* the last byte was a carriage return: a line feed behind it ends no other line */
 	bool data;       /* the event has a field `data` */
 	bool reading;    /* `event` is begun */
 	unsigned char position;

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# Debian's HAProxy with this project's configuration; its backends are the agent's word, see dist/compose/haproxy-run.
+# Debian's HAProxy with this project's configuration; its backends come from the agent, see dist/compose/haproxy-run.
 FROM docker.io/library/debian:12-slim
 RUN apt-get -qq update && apt-get -qq -y --no-install-recommends install haproxy ca-certificates > /dev/null && \
     rm -rf /var/lib/apt/lists/* /var/cache/apt/*.bin && \

@@ -23,7 +23,7 @@ def spop_load(socket, backend, body, pid, cores, **options):
 
 
 def cores_for(threads):
-    """Of the agent, of the load. One thread has a core of its own; threads for which no core would be left share all of them."""
+    """Returns the cores of the agent and those of the load. One thread has a core of its own. If no core would be left for the load, both share all of them."""
     if threads < len(rig.CORES):
         return rig.CORES[-threads:], rig.CORES[:-threads] if threads > 1 else rig.CORES[:1]
     return rig.CORES, rig.CORES

@@ -52,11 +52,11 @@ bench:
 	@$(MAKE) --no-print-directory all $(BENCH_TOOLS)
 	@$(BENCH_RUN)/bench.py $(BENCH)
 
-## bench-quick: a part of it, in about a minute
+## bench-quick: a part of `make bench`, in about a minute
 bench-quick:
 	@$(MAKE) --no-print-directory bench BENCH="--quick $(BENCH)"
 
-## bench-odd: what becomes of fourteen odd requests at spoa-llm, at a Lua script, at a small Python gateway
+## bench-odd: what becomes of odd requests at spoa-llm, at a Lua script, at a small Python gateway
 bench-odd:
 	@sh tests/tools/deps build demo bench
 	@$(MAKE) --no-print-directory all

@@ -11,7 +11,7 @@ TUNABLES = "glibc.cpu.x86_rep_movsb_threshold=1000000000"
 
 
 class Counter:
-    """`haproxy`: a program that runs the HAProxy under callgrind, and as it is where it is only asked for its version or to check a file. `work`: a directory."""
+    """`haproxy`: a script that runs HAProxy under callgrind, but runs it as it is to tell its version or to check a file. `work`: a directory."""
 
     def __init__(self, work, haproxy):
         self.out = work / "callgrind.out"

@@ -2,10 +2,10 @@
  *
  * Stands where the tap stands, and only reads and sends: what any process in this place costs.
  *
- *   copier PATH LEGS     listens at the unix socket PATH, and connects each connection to the leg in the directory LEGS
- * that its first request names
+ *   copier PATH LEGS     listens at the unix socket PATH
  *
- * A connection ends that does not take all bytes at once: events are small. */
+ * Each connection is connected to the leg in the directory LEGS that its first request names. A connection that does
+ * not take all bytes at once is closed: events are small, so this does not happen in a benchmark. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-"""A gateway whose HAProxy runs under callgrind. One thread plays client and upstream, each step after the one before, so that HAProxy does the same in each run."""
+"""A gateway whose HAProxy runs under callgrind. One thread plays client and upstream, one step after the other, so that HAProxy does the same in each run."""
 import json
 import pathlib
 import re

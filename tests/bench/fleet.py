@@ -3,9 +3,9 @@
     python3 tests/bench/fleet.py [--rows 105000] [--rounds 3] [--gateways 1] [--check 0.8]
 
 Both write the same rows in the same batches of 5,000, as the same kind of role, to the same server with its usual durability (fsync on), in turns. psql
-has its input ready in a file; `ship` reads the ledger. For psql the triggers are off that keep the sums by day and by all labels. `--gateways`: so many of
-each at a time. `plain` is psql without any sums. With that many rows, what waits in
-`facet_log` is added up once, as it is for as many rows of a longer backlog. Exit 1: the median of the rounds' ratios is below --check."""
+has its input ready in a file; `ship` reads the ledger. For psql the triggers that keep the sums by day and by all labels are off. `--gateways`: so many of
+each at a time. `plain` is psql without any sums. With the usual number of rows, what waits in `facet_log` is added up once, as often as for as many rows
+of a longer backlog. Exit 1: the median of the rounds' ratios is below --check."""
 import argparse
 import json
 import os

@@ -3,8 +3,9 @@
     python3 tests/bench/keyed.py [--haproxy PATH ...]               `make bench-keyed`: HAProxy's instructions, counted by callgrind
     python3 tests/bench/keyed.py --cpu ROUNDS [--haproxy PATH ...]  CPU time of HAProxy and agent, as `make bench` measures it, without and with the ledger
 
-A busy machine does not change the instructions, as it changes the time. Exit 1: a key costs a request more of HAProxy's instructions than PROMISED says. Not counted are those of SHA-256's inner
-loop, because valgrind shows HAProxy a processor without instructions for it, which takes 2,000 where others take 200."""
+A busy machine does not change the instructions, as it changes the time. Exit 1: a key costs a request more of HAProxy's instructions than PROMISED says.
+The instructions of SHA-256's inner loop are not counted: valgrind shows HAProxy a processor without instructions for SHA-256, which takes 2,000 where
+others take 200."""
 import argparse
 import os
 import pathlib
@@ -34,8 +35,8 @@ def bearer(value):
 KINDS = {"no clients": ("off", [bearer(THEIRS)]), "no key": ("on", [bearer(THEIRS)]), "bearer": ("on", [bearer(KEY)]), "bearer that changes": ("on", [bearer(KEY), bearer(OTHER)]),
          **{name: ("on", [b"%s: %s\r\n" % (name.encode(), KEY.encode()) + (bearer(THEIRS) if name == "x-llm-key" else b"")])
             for name in ("x-api-key", "x-llm-key", "x-goog-api-key", "api-key")}}
-# Beside a request without a key. HAProxy computes the hash of a key that the request before it on that connection did not bring. `x-llm-key` is one header more; for the last
-# two HAProxy looks only after a look at the whole head has found a key.
+# At most so many times the instructions of a request without a key. HAProxy hashes a key unless the request before, on the same connection, brought it too.
+# `x-llm-key` is one header more. HAProxy looks at the last two headers only after a search of the whole head has found a key.
 PROMISED = {"bearer": 1.02, "bearer that changes": 1.06, "x-api-key": 1.02, "x-llm-key": 1.05, "x-goog-api-key": 1.05, "api-key": 1.05}
 # Name -> the credential, and the gateways without and with a ledger. By how much the two series of the same differ is what the machine does by chance.
 CPU = {"no clients": (THEIRS, "c", "l"), "no key": (THEIRS, "k", "n"), "no key, a second series": (THEIRS, "k", "n"), "a bearer token": (KEY, "k", "n"),
@@ -52,14 +53,15 @@ def write(directory, count):
 
 
 def inner_loop(file):
-    """Instructions of what SHA-256 does for a block of 64 bytes: a function without a name, which these two call."""
+    """Instructions of what SHA-256 does for a block of 64 bytes: a function without a name, which SHA256_Update and SHA256_Final call."""
     import callgrind
     cost, _ = callgrind.called(file)
     return sum(count for (function, callee), count in cost.items() if re.match(r"(?:ossl_)?SHA256_(?:Final|Update)|sha256_block", function) and re.match("0x|sha256_block", callee))
 
 
 def lasting(text):
-    """haproxy.cfg with a longer memory for keys that the agent knew: a busy machine lets some requests come ten seconds later than others, and HAProxy asks about their keys again."""
+    """haproxy.cfg with a longer memory for keys that the agent knew. On a busy machine some requests come more than ten seconds after others, and HAProxy would
+    ask about their keys again."""
     text, count = re.subn(r"(\n    stick-table type binary len 32 size 100k expire) 10s", r"\1 1h", text)
     assert count == 1
     return text
@@ -105,8 +107,8 @@ class Keyed(Ways):
 
 
 def cpu(haproxy, turns):
-    """For each of COLUMNS: name -> figures of each turn. Turns are short and have a random order, so that neither what the machine does meanwhile nor the turn before it
-    favours a name."""
+    """For each of COLUMNS: name -> figures of each turn. Turns are short and have a random order, so that neither what the machine does meanwhile nor the turn
+    before favours a name."""
     columns, before = [{name: [] for name, (_, *ways) in CPU.items() if ways[at]} for at in range(len(COLUMNS))], os.environ.get("BENCH_CREDENTIAL")
     with Keyed(haproxy, "ckmln") as ways:
         body = ways.dir / "body.json"

@@ -57,7 +57,7 @@ def copy(sections, name, other):
 
 
 def measure(haproxy):
-    """Way -> instructions of a stream of one event, those of its rules, those of a further event, and how often HAProxy looks at the stream for such an event."""
+    """Way -> instructions of a stream of one event, those of its rules, those of a further event, and how often HAProxy looks at the stream for a further one."""
     ways = {STRAIGHT: ("direct-1", b""), LEG: (MODEL, b"")}
 
     def edit(text):

@@ -9,8 +9,7 @@
  * load keeps STREAMS streams open: when a stream has ended, its connection asks for the next one. The streams begin
  * evenly spread over the lifetime of one. Prints one JSON object, in microseconds: time to the first event, time an
  * event was under way, longest silence of a stream beyond the interval; and how many events came, in all and while it
- * measured. Exit 1: an answer was not such a stream, or a
- * connection was lost. */
+ * measured. Exit 1: an answer was not such a stream, or a connection was lost. */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>

@@ -55,7 +55,7 @@ def measure(haproxy, cells, rounds, bodies, fresh):
 
 
 def tables(report, version, results):
-    """The first figure, the second, and where the agent's part and the latency stand."""
+    """Makes the tables of one version: CPU, rates, the agent's part of the CPU, CPU beside Lua, and latency."""
     busy = {body: of for (body, conns, _), of in results.items() if conns > 1}
     letters = [way for way in NAMES if any(way in of for of in busy.values())]
 

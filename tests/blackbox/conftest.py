@@ -192,7 +192,7 @@ def make_mock():
 
 @pytest.fixture(scope="module", params=harness.WAYS)
 def way(request):
-    """How a client's requests come: for a harness.Gateway's `way`. What has to do with a body's size is tested over each."""
+    """How a client's requests come: for a harness.Gateway's `way`. Tests of the size of bodies run over each of the ways."""
     return request.param
 
 

@@ -83,7 +83,7 @@ VIEWER_SAID = {True: "this needs the admin_token; the viewer_token only lets rea
 
 @pytest.mark.parametrize("with_admin", [True, False])
 def test_viewer_token(work, admin, with_admin):
-    """It reads everything, and neither explains nor reloads, by whatever method and headers; not even if nobody else can."""
+    """The viewer token reads everything, and neither explains nor reloads, by whatever method and headers; not even if there is no admin token."""
     viewer, whole = harness.secret("viewer"), harness.secret("admin")
     (work / "viewer").write_text(viewer + "\n")
     more = {"admin_token": "env:WHOLE"} if with_admin else {}
@@ -107,7 +107,7 @@ def test_viewer_token(work, admin, with_admin):
                                   ("POST", "/reload", dict(POST, **{"X-Authorization": "Bearer " + whole, "Proxy-Authorization": "Bearer " + whole}))):
         answer = agent.http(method, path, dict(good, **headers), "{}" if method == "POST" else None)
         assert answer.status == 403 and (method == "HEAD" or answer.json() == {"error": VIEWER_SAID[with_admin]}), (method, path, answer)
-    # Two headers are one with both: neither gives what the other may do.
+    # Two Authorization headers, the viewer's and the admin's, do not add up: the request is refused.
     both = raw(agent, b"POST /reload HTTP/1.1\r\nHost: %s\r\nX-Requested-With: spoa-llm\r\nContent-Length: 0\r\nConnection: close\r\n"
                b"Authorization: Bearer %s\r\nAuthorization: Bearer %s\r\n\r\n" % (agent.admin.encode(), viewer.encode(), whole.encode()))
     assert both.split(b" ")[1] in (b"400", b"401", b"403"), both
@@ -146,7 +146,7 @@ def test_a_rotated_token_is_logged_before_anybody_asks(work, admin):
 
 @pytest.mark.parametrize("which", ["viewer_token", "admin_token"])
 def test_a_stream_of_events_ends_with_its_token(work, admin, which):
-    """Who was let in by a token that is no longer in use learns nothing more, though the connection stays."""
+    """Whoever was let in by a token learns nothing more once the token is no longer in use: the stream ends within seconds."""
     old, new = harness.secret("old"), harness.secret("new")
     (work / "token").write_text(old)
     agent = admin(**{which: "file:%s/token" % work})

@@ -159,7 +159,7 @@ class Place:
                     time.sleep(.002)
 
     def made(self, **more):
-        """The fields of a record. No member of a pool was unreachable, for else SpoaLlmMemberUnreachable fires."""
+        """The fields of a record. No member of a pool was unreachable, because otherwise SpoaLlmMemberUnreachable would fire."""
         fields = self.maker.one(**more).fields
         return dict(fields, tried="") if "tried" in fields else fields
 

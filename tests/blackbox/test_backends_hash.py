@@ -71,7 +71,7 @@ def test_what_the_hash_is_made_of(work):
 
 
 def test_haproxy_says_nothing_or_nonsense(agents):
-    """Backends of a version before have no hash: that is no difference. Whatever else is there is one, and harmless."""
+    """Backends that an older version made have no hash: that is no difference. Any other text in its place is a difference, and harmless."""
     agent = agents({"routes": [{"model_prefix": "a", "upstream": "https://x.test"}]})
     with agent.client() as client:
         for value in (None, ""):

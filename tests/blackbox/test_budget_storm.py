@@ -1,7 +1,7 @@
 """Clients that each ask for twice as much as their budgets are worth, 20 requests at once, while the agent's workers, or all of its processes, are killed, and the agent
-is upgraded and reloaded. No budget is overrun but by what the agent could not know: how many tokens the input has that is in flight, and how long answers become
-whose requests do not say so. What the upstream served is what the ledger has, and what the accounts in the agent's memory have spent, to the nano-dollar; nothing
-stays reserved. BUDGET_STORM=1000: so many clients, and more rounds; BUDGET_STORM_SEED=7: other requests and faults."""
+is upgraded and reloaded. A budget is overrun only by what the agent could not know: how many tokens the input of requests in flight has, and how long answers
+become whose requests set no limit. What the upstream served is what the ledger has, and what the accounts in the agent's memory have spent, to the
+nano-dollar; nothing stays reserved. BUDGET_STORM=1000: so many clients, and more rounds; BUDGET_STORM_SEED=7: other requests and faults."""
 import collections
 import os
 

@@ -23,7 +23,7 @@ def test_a_clock_that_is_set_back_gives_no_second_budget(work, admin):
             file.write(struct.pack("q", seconds))
     move(0)
     agent = budgeted(admin, work, clients=[ALICE], projects=[], env={"LD_PRELOAD": str(ROOT / "build" / "clock.so"), "TEST_CLOCK": str(clock)})
-    # A thousand tokens are the budget of a day.
+    # The budget of a day suffices for a thousand tokens.
     until(lambda: agent.ask_as("alice", "1", 900)["deny"] is False, 10, "what was spent is known")
     agent.ended("1", "alice", tokens=(1, 950))
     until(lambda: agent.account("alice")["spent_nano"] > 0, 10, "the first one is settled")
@@ -40,7 +40,7 @@ def test_a_clock_that_is_set_back_gives_no_second_budget(work, admin):
 def test_what_could_not_be_read_is_read_later(work, admin):
     agent = budgeted(admin, work, clients=[ALICE], projects=[])
     until(lambda: agent.ask_as("alice", "1", 10)["deny"] is False, 10, "what alice has spent is known")
-    # Requests without an id would be one for the budgets.
+    # For the budgets, all requests without an id would be one request.
     assert agent.ask_as("alice", "", 10)["code"] == "contract_outdated"
     with sqlite3.connect(agent.home / "ledger.db") as base:
         base.execute("alter table spending rename to hidden")

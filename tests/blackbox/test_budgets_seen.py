@@ -79,7 +79,7 @@ def test_stats_tell_what_is_used(agent, work):
         "period_end": int((day + datetime.timedelta(days=7 - day.weekday())).timestamp() * 1000),
         "spent_nano": 0, "charged_nano": 0, "reserved_nano": 0, "elsewhere_nano": 0, "withheld_nano": 0, "used_ratio": 0, "forecast_nano": agent.account("bob")["forecast_nano"], "tokens_per_minute": None,
         "last_refusal": None}
-    # 700 tokens out, and the body's.
+    # Reserved are 700 tokens of output, and those of the body.
     assert agent.ask_as("alice", "r1", 700)["deny"] is False
     alice, search = agent.account("alice"), agent.account("search")
     reserved = alice["reserved_nano"]
@@ -94,7 +94,7 @@ def test_stats_tell_what_is_used(agent, work):
     found = agent.budgets()["accounts"]
     assert [(one["name"], one["spent_nano"], one["reserved_nano"], one["used_ratio"]) for one in found[:2]] == [("alice", 8300000, 0, .83), ("search", 8300000, 0, .2075)]
     assert found[2]["name"] == "bob"
-    # As much again for each part of the period that is still to come; nothing is said at its beginning.
+    # The forecast extends what was spent so far over the whole period; in the first hundredth of the period there is none.
     for one in found[:2]:
         length, gone = one["period_end"] - one["period_start"], time.time() * 1000 - one["period_start"]
         if abs(gone / length - .01) > .001:

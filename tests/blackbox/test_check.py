@@ -55,7 +55,7 @@ SYNTAX = {
 
 @pytest.mark.parametrize("case", SYNTAX)
 def test_a_mistake_and_what_was_expected(work, case):
-    """The same place, whatever else is wrong: a second mistake, far behind, is told too."""
+    """`check` names the place of the mistake, and what was expected there. `run` says the same of what was expected."""
     text, said = SYNTAX[case]
     at = text.index("@")
     before, text = text[:at], text[:at] + text[at + 1:]
@@ -188,7 +188,7 @@ def test_the_admin_token(work):
 
 
 def test_the_viewer_token(work):
-    """It has to be another one than the admin's, and where it is kept is written as theirs is."""
+    """It has to differ from the admin token, and its place is written in the same way: env:NAME or file:PATH."""
     same = harness.secret("token")
     file = harness.write_config(work, {"admin_token": "env:A", "viewer_token": "env:V"})
     assert states(findings("-c", file, env={"A": same, "V": harness.secret("viewer")}, code=0)[0], "admin") == [("ok", "env:A"), ("ok", "env:V")]
@@ -357,7 +357,7 @@ ROOT = pytest.mark.skipif(os.geteuid() != 0, reason="only root can become anothe
 @ROOT
 def test_as_the_agent_s_user(work, monkeypatch):
     """What root may read and the agent may not: credential, token, ledger, configuration, directory of a socket. Also the unit's variables."""
-    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")        # which takes a process that has not changed its user
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")        # LeakSanitizer fails in a process that has changed its user
     user = pwd.getpwnam("nobody")
     (work / "env").touch(0o600)
     for name in ("key", "token"):
@@ -546,8 +546,9 @@ def test_whether_haproxy_looks_for_keys_where_there_are_clients(work):
         found, _ = findings("-c", harness.write_config(work, options), *rules, "--haproxy", file, env=env)
         told = [(state, said) for state, part, name, said in found if (part, name) == ("haproxy", "LLM_CLIENTS")]
         assert len(told) == len(wanted) and all(one[0] == state and said in one[1] for one, (state, said) in zip(told, wanted)), (text, env, options, told)
-        # A file that sets this alone is no stranger, and without files of the gateway nothing is known.
+        # A file that sets this variable alone counts as a file of the gateway.
         assert not [said for state, said in states(found, "file") if "nothing of the gateway" in said and "LLM_CLIENTS=" in text and text[0] == "L"], found
+    # Without the gateway's own files nothing is known of LLM_CLIENTS.
     alone, _ = findings("-c", harness.write_config(work, {}), "--haproxy", file)
     assert not [said for _, said in states(alone, "haproxy") if "LLM_CLIENTS" in said]
 

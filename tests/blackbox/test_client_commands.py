@@ -59,7 +59,7 @@ def test_the_life_of_a_client(file):
     late = datetime.datetime.fromisoformat(old["expires_at"].replace("Z", "+00:00")) - before
     assert datetime.timedelta(hours=24) <= late <= datetime.timedelta(hours=24, minutes=2), late
     rotated = keys.run(file, "rotate", "alice", "--overlap", "0m", "--json")
-    assert "the old ones are good no more" in rotated.err, rotated
+    assert "the old ones are no longer good" in rotated.err, rotated
     third = keys.printed(rotated, "alice's third key")
     # The old keys end at once, and what ended is gone with the next change of this client's keys.
     assert hashes(clients(file)[0])[-1] == keys.sha256(third).hex() and json.loads(keys.run(file, "list", "--json").out)["clients"][0]["keys"] == 1

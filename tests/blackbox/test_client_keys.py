@@ -137,7 +137,7 @@ MISPLACED = {
 def test_a_key_in_any_other_place_is_refused(gateway, place):
     headers, more = MISPLACED[place]
     target = more if headers is None else "/v1/chat/completions" + more
-    # HAProxy makes the letters of a header's name small, so that another key stands there.
+    # HAProxy makes names of headers lower case, so that what stands there is no longer the key of x-llm-key.
     for beside in [[], [("x-llm-key", ALICE)]][:1 if place == "the name of a header" else 2]:
         answer = gateway.call("POST", target, JSON + (headers or []) + beside, chat("gpt-1"))
         answer.refused(400, "misplaced_api_key", retry=False)
@@ -178,7 +178,7 @@ def test_no_key_passes_the_tap_or_the_legs_of_a_pool(gateway, mocks, headers):
     for model in "gpt-1", "op-1", "pool-1":
         answer = gateway.call("POST", "/v1/chat/completions", JSON + headers, chat(model, stream=True))
         assert answer.status == 200 and len(answer.seen) == 1 and gateway.went(answer), (model, answer)
-        # Without the prefix, the key is still found in any of its forms.
+        # Searched for without its prefix, so that the key would be found in any of its forms.
         assert ALICE[8:].encode() not in gateway.tap.seen
 
 

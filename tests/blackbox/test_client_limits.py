@@ -122,7 +122,7 @@ def test_the_minute_before_counts_by_its_part_of_the_last_60_seconds(gateway):
         before = time.time()
         answer = gateway.as_client("some")
         after = time.time()
-        # As much is free as left the last 60 seconds since this minute began.
+        # The ten requests of the minute before count by that part of it which still lies within the last 60 seconds.
         least, most = (10 - int(10 * (60 - int(at % 60)) / 60) for at in (before, after))
         if answer.status == 429:
             assert admitted >= least, (admitted, least)
@@ -150,7 +150,7 @@ def test_requests_at_a_time(gateway, mocks):
     finally:
         mocks["d"].gate = None
     until(lambda: gateway.as_client("pair").status == 200, 5, "the streams ended")
-    # A request that may not run at the moment is none of the minute.
+    # A request that is refused because others still run does not count in its minute.
     assert gateway.as_client("slow").status == 200
 
 

@@ -122,7 +122,7 @@ def test_an_option_lets_the_version_before_go_on(gateway):
     gateway.allow(True)
     assert gateway.ask("op-1").only(gateway.mock).header("authorization") == "Bearer " + KEY
     goes_on(gateway)
-    # It still has to be mended, and everybody hears of it.
+    # The files still have to be replaced, so /readyz goes on saying so.
     assert not gateway.check()["ok"]
     gateway.allow(False)
     gateway.ask("op-1").refused(503, "contract_outdated", retry=False)

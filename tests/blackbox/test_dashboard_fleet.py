@@ -106,7 +106,7 @@ def test_gateways(fleet, site, page):
         [row["gateway"], str(row["requests"]), str(row["cost_nanodollars"]), str(row["saved_total_nanodollars"])] for row in sums]
     assert {row[0][0] for row in rows} == set(NAMES) and all(row[7][0] == site.json("/stats")["version"] for row in rows)
     assert [row[4][0] for row in rows if row[0][0] == NAMES[0]] == ["all requests"]
-    # What the others say: one is behind, one is gone, one has retired, and one decides otherwise.
+    # What the others say: lima is behind and has other routes, and nothing is heard of oslo.
     before = fleet.sql("select no, seen from spoa_llm.gateways where name <> 'berlin'")
     fleet.sql("update spoa_llm.gateways set behind = 1234, lag_ms = 200000, seen = now() + interval '1 hour', routes_hash = '0123456789abcdef' where name = 'lima';"
               "update spoa_llm.gateways set seen = now() - interval '3 hours' where name = 'oslo'")

@@ -19,7 +19,7 @@ def ask(agent, *words):
 
 
 def quantile(values, percent):
-    """Of the values by nearest rank, with two significant digits, rounded half up."""
+    """The percentile of the values by nearest rank, rounded half up to two significant digits."""
     if not values:
         return None
     value = sorted(values)[-(-len(values) * percent // 100) - 1]
@@ -33,7 +33,7 @@ def times(rows, name):
 
 
 def shown(ms):
-    """A time as the page writes it: two digits from 100 ms on are milliseconds as they are, from a second on seconds."""
+    """A time, already rounded to two digits, as the page writes it: in milliseconds, from a second on in seconds."""
     return "\u2013" if ms is None else "0" if ms == 0 else "%d\u00a0ms" % ms if ms < 1000 else "%g\u00a0s" % (ms / 1000)
 
 

@@ -66,7 +66,7 @@ def test_of_a_running_agent(agent):
     assert (told["status"], told["code"], told["problem"]) == (429, "insufficient_quota", "the client's budget does not suffice"), told
     money.update(reserved_usd=usd(2 * COST), left_usd=usd(25000000 - 2 * COST))
     assert told["limits"]["client"]["budget"] == money and told["reserves"]["usd"] == usd(COST)
-    # The real agent says the same, and a refused look is none of the account's refusals.
+    # A real request gets the same answer from the agent.
     assert agent.ask(**keys.ask(KEYS["alice"], id="third", method="POST", ctype="application/json", body=BODY, buffered=len(BODY), length=len(BODY)))["code"] == "insufficient_quota"
 
     # The tokens of a minute; a model of which nothing is known.

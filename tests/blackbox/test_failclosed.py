@@ -429,7 +429,8 @@ UNCLEAR = ["?mod%65l=m", "?%6dodel=m&model=m", "?%4D%4f%44%45%4C=m", "?Model=m",
 
 
 def test_a_query_that_parsers_read_differently(liar):
-    """Of the parameters that Go, Node, Python, PHP or something more lenient may read as `model` or `deployment`, there may be one plain one each."""
+    """A query is clear if at most one parameter may be read as `model`, and at most one as `deployment`, by Go, Node, Python, PHP or something more lenient,
+    and if these are spelled plainly."""
     liar.say = GOOD
     wrong = []
     for query in CLEAR + UNCLEAR:

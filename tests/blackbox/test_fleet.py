@@ -212,7 +212,7 @@ def test_a_writer_touches_its_own_rows_alone(fleet):
         seen = mine.sql("select distinct %s from spoa_llm.%s" % (
             {"gateways": "no", "ledger": "gateway", "ledger_hourly": "gateway_name"}.get(table, "gateway"), table))
         assert seen == [[mine.name if table.startswith("ledger") else no]], table
-    # Of the others it sees the sums of hours, and how far they are, but no request, and none's id.
+    # Of the others it sees the sums of hours, and how far they are, but no request and no id of one.
     assert int(mine.sql("select count(distinct gateway) from spoa_llm.fleet_sums")[0][0]) == len(NAMES)
     assert mine.sql("select * from spoa_llm.fleet_sums order by 1, 2, 3, 4") == fleet.sql("select * from spoa_llm.hourly order by 1, 2, 3, 4")
     assert mine.sql("select * from spoa_llm.fleet_daily order by 1, 2, 3, 4") == fleet.sql("select * from spoa_llm.daily order by 1, 2, 3, 4")
@@ -450,7 +450,7 @@ def test_an_owner_that_is_no_superuser(server):
     assert json.loads(cli("savings", "--fleet", "--json", "--since", "all", *fleet.reader("people")).out)["totals"]["requests"] == 50
     fleet.run("drop", "--before", "2023-01", "--yes")
     fleet.run("retire", "one")
-    # Roles that are no gateway's: a new password would be that of the owner.
+    # Names whose roles are no gateway's: `add` would set a new password for the owner, or for a group.
     for role in (name[len("spoa_llm_"):], "writer", "reader"):
         for more in ([], ["--replace"], ["--reader", "--replace"]):
             assert "choose another name" in fleet.run("add", role, *more, code=69).err, role

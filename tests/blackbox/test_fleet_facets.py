@@ -79,7 +79,7 @@ def digits(ms):
 
 
 def facets_of_rows(fleet):
-    """The same, from the rows, in Python; those of days as far as fold() has made them."""
+    """What facets() has to return, computed from the rows, in Python; facets of days as far as fold() has made them."""
     found, until = {}, int(fleet.value("select min(days_until) from spoa_llm.gateways"))
     for gateway, ms, code, first, whole, cost, *labels in fleet.sql(
             "select gateway, time_ms, code, coalesce(ttfb_ms, -1), coalesce(total_ms, -1), cost, %s from spoa_llm.requests" % LABELS):
@@ -107,7 +107,7 @@ def same(fleet, last=True):
 
 def test_facets_are_those_of_the_rows(fleet):
     one = fleet.gateways[0]
-    # Those of days come when the days are over; a gateway makes its own, and of those that are gone.
+    # Facets of days are made when the days are over: a gateway's own, and those of gateways that are gone.
     assert fleet.value("select count(*) from spoa_llm.facets where unit = 1") == "0"
     made = fold(one)
     fleet.sql("update spoa_llm.gateways set seen = now() - interval '2 hours' where name = 'oslo'")
@@ -119,13 +119,13 @@ def test_facets_are_those_of_the_rows(fleet):
     one.sql("update spoa_llm.requests set cost = cost + 7, model = 'changed', ttfb_ms = 98765 where sequence % 3 = 0")
     same(fleet, last=False)        # that of a request which left a facet stays
     assert int(fleet.value("select sum(requests) from spoa_llm.fleet_facets where model = 'changed' and unit = 1")) > 30
-    # By a resend, which makes the sums of its days anew.
+    # Rows that a resend changes: it makes the sums of their days anew.
     with sqlite3.connect(one.db) as base:
         base.execute("update requests set cost = cost + 7, model = 'another', ttfb_ms = 123456 where rowid % 5 = 0")
     one.resend()
     same(fleet)
     assert one.verify()["problems"] == [] and int(fleet.value("select count(*) from spoa_llm.fleet_facets where model = 'another'")) > 0
-    # Many times in a facet are added up.
+    # A facet counts equal times (of two digits) together, so that the list of its times stays short.
     one.take(Maker(seed=3, span_ms=1000).make(3000), name="many")
     one.resend()
     same(fleet)
@@ -170,7 +170,7 @@ def test_what_waits_is_bounded(fleet):
     fleet.sql("do $body$ begin for i in 1 .. 250 loop update spoa_llm.requests set cost = cost + i where gateway = %s and sequence = 7; end loop; end $body$" % no)
     assert 0 < int(fleet.value("select count(*) from spoa_llm.facet_log")) < 250
     same(fleet)
-    # With many gateways, that a question does not read too much of all of them.
+    # With many gateways fewer rows of each may wait, so that a question does not read too many in all.
     fold(fleet)
     fleet.sql("insert into spoa_llm.facet_log (gateway, sign, count, rows) select 1000 + n, 1, 0, '{}' from generate_series(1, 20) n")
     most = [waiting(fleet) for _ in range(30) if fleet.sql("update spoa_llm.requests set cost = cost + 1 where gateway = %s" % no) == []]

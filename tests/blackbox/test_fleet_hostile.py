@@ -1,4 +1,4 @@
-"""A PostgreSQL that answers what it likes, or a thing in its place: nothing of ours crashes, hangs, or passes on to a terminal what it was sent."""
+"""A PostgreSQL that answers what it likes, or something else in its place: nothing of ours crashes, hangs, or passes on to a terminal what it was sent."""
 import re
 import sqlite3
 import time

@@ -72,7 +72,7 @@ def test_verify_and_resend(server, harmed, harm, words):
     fleet.sql(harm.format(one=where, hour=hour, mine=where.split(" and ")[0]))
     found = two.verify(1)["problems"]
     when = "%s:00:00Z" % fleet.value("select to_char(to_timestamp(%s) at time zone 'utc', 'YYYY-MM-DD\"T\"HH24')" % hour)
-    # What is deleted from the sums of hours is not from those of their day.
+    # Sums of hours that were harmed do not fit the sums of their day any more, and `verify` says that as well.
     assert found and {(one["gateway"], one["hour"]) for one in found if "the day" not in one["problem"]} == {("two", when)} and any(words in one["problem"] for one in found), found
     text = two.run("fleet", "verify", code=1)
     assert "gateway two, hour %s: " % when in text.out and "fleet resend" in text.out, text
@@ -179,7 +179,7 @@ def test_what_the_ledger_pruned_stays_in_postgresql(alone):
 
 
 def test_a_command_about_the_fleet_that_is_stopped(alone, server):
-    """Who waits for PostgreSQL may press Ctrl-C: the statement ends there, too. What is sent again goes on by the hour that it says."""
+    """Who waits for PostgreSQL may press Ctrl-C: the statement ends there, too. `fleet resend` says from which hour another one goes on."""
     gateway = fleets.gateway_of(alone, "one", 300, span_ms=3 * DAY)
     gateway.resend()
     assert gateway.verify()["problems"] == []
@@ -200,10 +200,10 @@ def test_a_command_about_the_fleet_that_is_stopped(alone, server):
             process.send_signal(signal.SIGINT)
             if "resend" in command:
                 release()
-            # Else it ends though the tables are locked, and PostgreSQL does not go on with the statement.
+            # The other commands end although the tables are locked, and PostgreSQL does not go on with their statement.
             out, err = process.communicate(timeout=30)
             harness.until(lambda: not waiting(), 20, "the statement ends")
-            # PostgreSQL would notice by itself too, but later, that nobody waits for the answer.
+            # The command cancels the statement. PostgreSQL by itself would notice only later that nobody waits for the answer.
             assert "resend" in command or server.log().count("due to user request") > cancelled, command
         assert process.returncode == 130 and re.search(said, err), (command, process.returncode, out, err)
         assert command[:2] != ["fleet", "verify"] or json.loads(out)["incomplete"] is True

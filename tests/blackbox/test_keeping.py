@@ -279,11 +279,11 @@ def test_backup_and_restore(fed):
     lock.execute("ROLLBACK")
     lock.close()
     assert file.stat().st_mode & 0o777 == 0o600 and [path.name for path in one.directory.glob("backup.db*")] == ["backup.db"]
-    # Neither over the ledger itself nor over another database in use.
+    # Not over the ledger itself, by whichever path.
     assert "in use" in one.ledger("backup", one.db, code=73).err
     assert "in use" in one.ledger("backup", one.directory / "ledger" / "." / "ledger.db", code=73).err
 
-    # An agent has it; there is one already; then it is moved away, and its write-ahead log with it.
+    # `restore` is refused where a ledger is already, and where an agent has it open. Later it moves that ledger away, and its write-ahead log with it.
     feed.send(7)
     harness.until(lambda: ask(one.db, "SELECT count(*) FROM requests")[0] == 507, 10, "all rows")
     assert "--replace" in one.ledger("restore", file, code=73).err

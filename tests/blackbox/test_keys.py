@@ -185,7 +185,7 @@ def test_options(file):
         assert done.code == 78 and said in done.err, done
     keys.write(file, [keys.entry("alice", ALICE, routes=["gtp"]), keys.entry("bob", (BOB, "2020-01-01T00:00:00Z"))])
     done = cli("check", "-c", write(file, {"clients": str(file), "routes": ROUTES}))
-    assert "2 clients, 2 keys" in done.out and 'it may use the route "gtp", which there is not' in done.out, done
+    assert "2 clients, 2 keys" in done.out and 'it may use the route "gtp", which does not exist' in done.out, done
     assert re.search(r"WARNING +client +bob .*no key that is still good", done.out), done
     keys.write(file, '{"clients": [{"nam": 1},\n {"name": "a", "enabled": 1}]}')
     found = json.loads(cli("check", "-c", write(file, {"clients": str(file)}), "--json").out)

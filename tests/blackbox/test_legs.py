@@ -208,7 +208,7 @@ def test_explain_shows_the_leg(work):
 
 
 def test_the_tap_sees_no_credential_of_the_operators(gateway):
-    """Of what is replaced it does not see the client's either. What passes through, the tap has to relay."""
+    """Where the route replaces the credential, the tap does not see the client's either. A credential that passes through has to go through the tap."""
     mock = gateway.mock
     for model, header, value in (("rep-1", "authorization", "Bearer " + KEY), ("key-1", "x-api-key", OTHER)):
         mock.extra_headers = [("set-cookie", "session=" + KEY), ("set-cookie2", KEY)]
@@ -274,7 +274,7 @@ def test_no_client_chooses_a_leg(gateway):
 
 
 def test_an_upstream_that_pretends_to_be_a_leg(gateway):
-    """What it says of itself is no code of the gateway's in the log line."""
+    """Its header x-llm-leg puts no code of the gateway's into the log line."""
     gateway.mock.extra_headers = [("x-llm-leg", "upstream_timeout")]
     try:
         answer = gateway.ask("rep-1", stream=True)

@@ -18,7 +18,7 @@ STREAMS, MEMORY = 8, 1 << 20
 
 
 def hasty(text):
-    """HAProxy closes connections to the tap that nobody uses soon, because they count as well. By itself it closes half of them each five seconds."""
+    """Lets HAProxy close idle connections to the tap soon, because the tap counts them as well. By default HAProxy closes half of them each five seconds."""
     changed = text.replace('server tap "$LLM_TAP" weight 0 ', 'server tap "$LLM_TAP" weight 0 pool-purge-delay 300ms ')
     assert changed != text
     return changed

@@ -315,8 +315,8 @@ def reload(gateway):
 
 
 def lost(haproxy, reloads):
-    """How many ends of `reloads` times STREAMS streams are not in the ledger. All of them end in an old process of HAProxy, at most RELOADS / 5 times STREAMS
-    while the agent is stopped for 2 seconds."""
+    """How many ends of `reloads` times STREAMS streams are not in the ledger. All of them end in an old process of HAProxy, those of
+    the first `reloads` / 5 + 1 reloads while the agent is stopped for 2 seconds."""
     mock = Mock("lost")
     os.mkdir("/run/spoa-llm", 0o755)
     with Shipped(haproxy, mock) as gateway:

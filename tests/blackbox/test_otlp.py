@@ -197,7 +197,7 @@ def test_what_a_collector_answers(work, collector, ship):
 
 
 def test_kills_and_a_collector_that_is_down(work, collector, ship):
-    """At least once, and a repeat is the same span to the byte."""
+    """Each span comes at least once, and a repeat is the same span."""
     rng = random.Random(os.environ.get("OTLP_SEED", str(random.randrange(1 << 30))))
     one = Gateway(work, collector)
     collector.respond = lambda spans: time.sleep(rng.random() / 20)

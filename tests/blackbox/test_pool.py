@@ -400,7 +400,7 @@ def test_weighted(gateway, mocks):
 
 
 def test_least(gateway, mocks):
-    """A slow member gets what it can take."""
+    """A slow member gets fewer requests than the others."""
     mocks["a"].delay, mocks["b"].delay, mocks["c"].delay, mocks["d"].delay = 1.2, 0.05, 0.05, 0.05
     shares = count(gateway, "least", 80)
     assert 0 < shares["a"] <= 12 and all(shares[name] > 12 for name in "bcd"), shares
@@ -452,7 +452,7 @@ def test_a_client_that_expects_to_go_on(gateway, mocks):
     with gateway.connect() as connection:
         connection.send(wire.request("POST", "/v1/chat/completions", [("Host", "x"), ("Expect", "100-continue"), ("Content-Length", str(len(body)))]
                                      + harness.JSON + harness.bearer()))
-        time.sleep(0.1)     # as a client does that waits for the word, and sends the body if none comes
+        time.sleep(0.1)     # as a client does that waits for 100 Continue, and sends the body if none comes
         connection.send(body)
         answer = connection.read("POST")
         assert answer.status == 200 and answer.header("x-mock") == "b", answer

@@ -30,8 +30,8 @@ def raw(status, body=NO, length=None, front="", more=""):
 
 
 HINTS = "HTTP/1.1 103 Early Hints\r\nlink: </a>; rel=preload\r\n\r\n"
-# What a member sends, and the status of the client's answer if that is its own and not the next member's. A whole head with a declining status goes on to
-# the next one, whatever comes behind it; all else is the client's.
+# What a member sends, and the status of the client's answer; None: the next member answers. The request goes on to the next member if the head is whole and
+# its status is a declining one, whatever comes behind the head.
 ANSWERS = {
     "continue": (raw(429, front="HTTP/1.1 100 Continue\r\n\r\n"), None),
     "cut": (raw(429, length=1000), None),

@@ -174,7 +174,7 @@ def test_the_filter(full, page):
     report = savings(full, "--since", day(12), "--until", day(11))
     page.until("document.getElementById('requests').dataset.value === '%d'" % report["totals"]["requests"])
     assert page.js("document.querySelectorAll('[name=since]:checked').length") == 0 and page.text("#period-title").startswith("From ")
-    # A day of the table, as by a click on its bar, and then an hour of it.
+    # An hour of the table, as by a click on its bar.
     open_tables(page)
     for unit in ("hour", "hour"):
         if unit == "hour" and page.js("document.querySelector('#money-table thead th').textContent") == "Day":

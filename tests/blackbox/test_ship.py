@@ -88,7 +88,7 @@ class Stream(Feed):
         self.maker = Maker(seed=seed, span_ms=40 * DAY, hostile=True)
 
     def some(self, count):
-        """`count` lines: a third of streams, most of which the tap reports later; some of a clock that stands elsewhere."""
+        """`count` lines: a third of streams, most of which the tap reports later; some by a clock that is wrong."""
         lines = []
         for _ in range(count):
             if self.rng.random() < .33:
@@ -386,7 +386,7 @@ def test_postgresql_is_away(fleet, shippers):
 
 
 def test_postgresql_takes_nothing(fleet, shippers):
-    """Its disk is full, or it takes no writes: that is no fault of a row, and no person has to mend it on the gateway."""
+    """Its disk is full, or it takes no writes: that is no fault of a row, and nobody has to fix anything on the gateway."""
     fleet.sql("create function full_disk() returns trigger language plpgsql as $$ begin raise exception 'no space left on device' using errcode = '53100'; end $$;"
               "create trigger full_disk before insert on spoa_llm.requests execute function full_disk()")
     gateway = gateway_with(fleet, "riga", 300)

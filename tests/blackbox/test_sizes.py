@@ -318,7 +318,7 @@ def by_python(gateway, file):
 
 def by_http2(gateway, _):
     """HAProxy sends the whole answer, and then resets the stream on which the client still sends."""
-    import http2        # by python3-h2, which nothing else needs
+    import http2        # here, because only this needs python3-h2
     seen = collections.Counter()
     for _ in range(2):
         with http2.Connection(gateway.address, 20 * harness.SLOW) as connection:

@@ -63,7 +63,7 @@ def test_no_stream_is_lost_but_at_a_kill(haproxy):
     with UnitGateway(haproxy, [], {"routes": routes, **targets}, storm.plain, env={"KEY": KEY}) as gateway:
         def client(keeps):
             client = storm.Client(gateway.address, keeps)
-            # On a fast machine more streams than asked for: as many as it takes until each fault has been.
+            # On a fast machine more streams than asked for: as many as it takes until each fault has happened.
             while len(results) < COUNT or len(faults) < len(FAULTS):
                 with lock:
                     seed = next(seeds)
@@ -102,7 +102,7 @@ def test_no_stream_is_lost_but_at_a_kill(haproxy):
 
 
 def settled(gateway):
-    """No row is told of any more."""
+    """Whether no row changes any more."""
     before = gateway.rows()
     time.sleep(.5)
     return before == gateway.rows()

@@ -61,7 +61,7 @@ def test_what_is_let_through(gateway, sent, target):
 
 
 def test_what_the_agent_says(agents):
-    """As HAProxy asks it: the bytes that could ask for the usage are not there, and HAProxy has more of them, or has not."""
+    """The agent sees parts of a body, in which nothing asks for the usage. HAProxy has the rest or lacks it, and may say what stands in it (`between`)."""
     agent = agents({"require_stream_usage": True, "routes": [{"model_prefix": "*", "upstream": "http://127.0.0.1:1"}]})
     head, tail = b'{"model":"m","stream":true,"messages":["', b'"]}'
     part = dict(body=head, tail=tail, buffered=100, length=100, sized=True)

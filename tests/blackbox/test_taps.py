@@ -71,7 +71,7 @@ def value(agent, name):
 
 
 def test_status(tapped):
-    """Counters of one process, of a second one beside it, of one that took an old one's id; and of a moment."""
+    """Counters of one process, of a second one beside it, and of one that has the id of an earlier one; and gauges."""
     assert check(tapped) == (True, "not heard of yet") and counts(tapped) == {} and value(tapped, "up") == 0
     one, two = Tap(tapped.tap), Tap(tapped.directory / "other.dgram", 4712)
     one.say()
@@ -134,7 +134,7 @@ def test_silence(tapped):
 
 
 def test_the_socket(tapped):
-    """Its permissions; and that it is the same one after an upgrade, a crash and a stop in which datagrams came."""
+    """Its permissions; it is the same one after an upgrade and a crash, meanwhile keeps datagrams, and goes when the agent ends."""
     assert stat.S_IMODE(tapped.tap.stat().st_mode) == 0o660
     tap, inode, total = Tap(tapped.tap), tapped.tap.stat().st_ino, itertools.count(1001)
     tap.say(streams_total=next(total))

@@ -1,6 +1,7 @@
 """Random requests of all shapes, endings, encodings and orders, through HAProxy: the ledger either has their true usage and cost or says that it
-does not know, with streams that go straight and with streams that go through the tap. rig/truth.py makes them. `make test` sends 5,000 each way with
-each of two HAProxys, TRUTH=100000 more; TRUTH_SEED=7 begins elsewhere. The output names each row that claims what is not so, with its seed: truth.Case(SEED).answer is the answer."""
+does not know, with streams that go straight and with streams that go through the tap. rig/truth.py makes them. `make test` sends 5,000 each way
+with HAProxy 2.6, `make test-long` 100,000 with each version (TRUTH=100000); TRUTH_SEED=7 begins elsewhere. The output names each row that
+claims what is not so, with its seed: truth.Case(SEED).answer is the answer."""
 import collections
 import json
 import multiprocessing

@@ -240,7 +240,7 @@ def kill_and_go_on(gateway, work, count, pause):
     return gaps
 
 
-# pause: seconds from a new worker's start to its kill; with 0.05 the last kill is hardly over.
+# pause: seconds from a new worker's start to its kill; with 0.05 the service is hardly back from the kill before.
 @pytest.mark.alone
 @pytest.mark.parametrize("pause", (0.9, 0.05))
 def test_kills_are_503_and_short(gateway, work, pause):

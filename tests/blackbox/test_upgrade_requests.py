@@ -16,7 +16,7 @@ MODEL = "/v1/realtime?model=glm-1"
 
 @pytest.fixture(scope="module", params=["routes", "no routes"])
 def gateway(request, haproxy, make_mock):
-    """Both, because what ends HTTP has nothing to do with routes."""
+    """A gateway with routes, and one without: upgrades are refused in both."""
     mocks = {name: make_mock(name) for name in ("glm", "target")}
     config = {name + "_target": mocks["target"].url() for name in ("openai", "anthropic", "gemini")}
     if request.param == "routes":

@@ -215,7 +215,8 @@ def test_hostile_bodies_cost_little(gateway, ask, body):
 
 
 def test_beyond_the_buffer(ask):
-    """Only the beginning of such a body is searched, without waiting for the rest, and its usage lacks its end, because the rest may tell another."""
+    """Only the beginning of such a body is searched, without waiting for the rest, and the log line
+    has its usage without the closing brace, because the rest may tell another."""
     for where, usage in (("head", json.dumps(CHAT)[:-1] + ","), ("tail", "")):
         body = openai_body(CHAT, 6000000, where)
         for answer in (sized(body), chunked(body, 50000)):

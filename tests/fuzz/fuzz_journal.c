@@ -49,7 +49,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 	snprintf(segment, sizeof segment, "%s/0000000000000007.journal", dir);
 	mkdir(dir, 0700);
 	atexit(remove_dir);
-	/* What the journal logs would be the most of the run. */
+	/* Writing what the journal logs would take most of the time of a run. */
 	if (!getenv("FUZZ_LOG") && !freopen("/dev/null", "w", stdout))
 		abort();
 	return 0;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT
  *
  * Any bytes as a log line, with and without a key to be known by. Checked: a line without the key is never taken; what
- * was taken can stand in a table, a terminal and JSON; any beginning of a good line is refused, as what stands behind
- * decides. */
+ * was taken can stand in a table, a terminal and JSON; any beginning of a good line is refused, because what is missing
+ * may change what the line says. */
 #include "fuzz.h"
 
 #include "ledger/logline.h"

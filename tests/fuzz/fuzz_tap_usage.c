@@ -82,8 +82,9 @@ static told read_in(unsigned type, slice body, unsigned seed, bool whole)
 	return out;
 }
 
-/* Which reading of answer_read() is by the same rules; -1: none. It knows no limit of a name, and reads an array's
- * element by the rules of an answer, of lines the last one, and of events those that have one line. */
+/* Returns the kind by which answer_read() reads the body by the same rules as the tap; -1: there is none. answer_read()
+ * has no limit for names, reads an array's element like a whole answer, of lines only the last one, and of events only
+ * those of one line. */
 static int kind_of(unsigned type, slice body)
 {
 	size_t at = json_skip_space(body, 0);

@@ -1,11 +1,11 @@
-"""Mutations: small harms done on purpose to the decision, the credential's way, the scanner, SPOP and HAProxy's rules, each of which
-some test has to notice. The list is tests/mutations/list.
+"""Mutations: small harms done on purpose to the agent, the page and HAProxy's rules, each of which some test has to notice. The list is
+tests/mutations/list.
 
     python3 tests/mutations/run.py                  all
     python3 tests/mutations/run.py x-api-key        those whose name contains it
     python3 tests/mutations/run.py 5 --seed 3       five of them, by the seed
 
-Works in a copy of the tree under build/mutate. Exit 1 where a mutation survived, or could not be done."""
+Works in a copy of the tree under build/mutate. Exit 1 if a mutation survived, or could not be done."""
 import argparse
 import pathlib
 import random
@@ -77,11 +77,11 @@ def attempt(one):
     path = TREE / one["file"]
     text = path.read_text()
     if text.count(one["old"]) != 1:
-        return "NOT DONE: its place is there %d times" % text.count(one["old"])
+        return "NOT DONE: its lines with - stand %d times in the file, not once" % text.count(one["old"])
     path.write_text(text.replace(one["old"], one["new"]))
     try:
         if one["file"].startswith("agent/"):
-            # A mutation may leave something unused; that is no way to notice it.
+            # A mutation may leave something unused. A warning of the compiler must not be what notices it.
             built = run("make -j2 CFLAGS='-g -Wno-error' all")
             if built.returncode:
                 return "NOT DONE: it does not build\n" + built.stdout.decode()[-800:]
@@ -91,7 +91,7 @@ def attempt(one):
             return "noticed (by its time)"
         if tested.returncode == 0:
             return "SURVIVED"
-        # Noticed by a test that failed, and by nothing else.
+        # Only a failed test, or an error of its fixture, counts; not a command that could not run.
         if not re.search(rb"\d+ failed|\d+ error|Assertion|does not hold|Credentials were written", tested.stdout):
             return "NOT DONE: no test failed\n" + tested.stdout.decode()[-800:]
         return "noticed"

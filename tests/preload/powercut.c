@@ -6,7 +6,7 @@
  *   fsync() or fdatasync() of a file       copies the file, as it is now, to $POWERCUT.synced/data-INODE
  *   fsync() or fdatasync() of a directory  writes its names to $POWERCUT.synced/names-INODE, one a line: inode, name
  *
- * So these files have what a cut of power leaves for certain, whatever was written, cut, made, renamed or removed
+ * So these files have what a cut of power leaves for certain, whatever was written, truncated, made, renamed or removed
  * since: tests/rig/powercut.py rebuilds the directory from them. A hard link, $POWERCUT.synced/held-INODE, keeps the
  * inode of a file whose contents were synced from being used again. */
 #define _GNU_SOURCE

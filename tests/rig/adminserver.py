@@ -1,4 +1,4 @@
-"""The admin server's tests share: an agent with credentials to look for, its endpoints, a reader of /events."""
+"""What the tests of the admin server share: an agent with credentials to look for, its endpoints, a reader of /events."""
 import http.client
 import json
 

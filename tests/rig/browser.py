@@ -115,7 +115,7 @@ class Browser:
         return self.js("const n = document.querySelector(arguments[0]); return !!n && n.checkVisibility()", selector)
 
     def rows(self, selector):
-        """Of a table: [[(text, data-value or None) of each cell]]; of a label, which may be shown cut, the whole."""
+        """The rows of a table: [[(text, data-value or None) of each cell]]. The text of a label is whole, even if the page shows a part of it."""
         return self.js("""return [...document.querySelectorAll(arguments[0] + ' tbody tr')].map((row) => [...row.cells].map((cell) => {
             const of = cell.dataset.value !== undefined ? cell : cell.querySelector('[data-value]');
             return [cell.querySelector('[data-name]')?.dataset.name || (of ?? cell).textContent, of ? of.dataset.value : null]; }))""", selector)

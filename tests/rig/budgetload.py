@@ -17,7 +17,7 @@ import time
 
 import poolload
 
-TRIES = 200         # of a request that no agent decides on
+TRIES = 200         # of a request that the gateway refuses because no agent decides on it
 PAUSE = .1          # between two of them
 
 

@@ -22,7 +22,7 @@ from processes import Process, until
 from units import UnitGateway, kill
 
 PROGRAM = os.path.join(os.path.dirname(os.path.abspath(__file__)), "budgetload.py")
-PARALLEL, WORTH = 20, 10        # requests of a client at once; as many does its budget suffice for
+PARALLEL, WORTH = 20, 10        # requests that a client sends at once; for how many of them its budget suffices
 INPUT, OUTPUT = 1000, 10000     # nano-dollars a token
 PRICES = {name: {"input_cost_per_token": INPUT / 1e9, "output_cost_per_token": OUTPUT / 1e9} for name in ("gpt-told", "gpt-untold", "dead-told")}
 UNTOLD = (40, 60)               # tokens of an answer to a request that does not say how many it may have
@@ -165,7 +165,7 @@ class BudgetStorm(UnitGateway):
             self.sockets.all.remove(memory)
 
     def kill_all_and_forget(self):
-        """The same where nobody else holds the memory. Notes what it had reserved and charged, which is forgotten."""
+        """Kills master and worker at once where nobody else holds the memory. Notes what was reserved and charged in it, because that is forgotten."""
         began = time.time()
         with open(self.memory(), "rb") as memory:
             self.kill_agent()
@@ -208,7 +208,7 @@ class BudgetStorm(UnitGateway):
         try:
             until(settled, 30, step=.3)
         except AssertionError:
-            pass    # the audit says what is not so
+            pass    # the audit says what is wrong
         return audit
 
     def dropped(self):
@@ -262,9 +262,8 @@ Row = collections.namedtuple("Row", "id client project status cost charged keyed
 
 
 class Audit:
-    """What the storm's requests became so far. Lists: `missing`: requests without a row, whose lines HAProxy dropped; `silent`: those of which it wrote none; and of what
-    is wrong: `reserved_wrong`, `spent_wrong`: accounts; `row_wrong`:
-    rows. `overrun`: {account: by how much more than its budget it has spent}."""
+    """What the storm's requests became so far. Lists of requests without a row: `missing`: HAProxy dropped their lines; `silent`: HAProxy wrote no line. Lists
+    of what is wrong: `reserved_wrong`, `spent_wrong`: accounts; `row_wrong`: rows. `overrun`: {account: what it has spent and reserved beyond its budget}."""
 
     def __init__(self, storm):
         self.storm, self.accounts, self.outcomes, self.served = storm, storm.accounts(), storm.outcomes(), storm.served()

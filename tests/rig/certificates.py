@@ -27,7 +27,7 @@ class Authority:
             context = self.contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             context.load_cert_chain(directory / (name + ".pem"), directory / (name + ".key"))
             context.sni_callback = lambda _sock, name, _context: self.names.append(name)
-        # A client's certificate, and one of a CA of its own, each with its key in one file.
+        # A client's certificate, and one that this CA has not signed, each with its key in one file.
         self.client, self.stranger = directory / "client.bundle", directory / "stranger.bundle"
         openssl("req", *KEY, "-subj", "/CN=gateway", "-keyout", "client.key", "-out", "client.csr")
         openssl("x509", "-req", "-in", "client.csr", "-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-out", "client.pem")
@@ -36,12 +36,12 @@ class Authority:
         for bundle in (self.client, self.stranger):
             bundle.write_text("".join(bundle.with_suffix(end).read_text() for end in (".pem", ".key")))
         self.server, self.misnamed = self.contexts["localhost"], self.contexts["elsewhere.test"]
-        # A server that lets in who shows a certificate of this CA.
+        # For a server that lets in only clients with a certificate of this CA.
         self.mutual = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         self.mutual.load_cert_chain(directory / "localhost.pem", directory / "localhost.key")
         self.mutual.load_verify_locations(self.ca)
         self.mutual.verify_mode = ssl.CERT_REQUIRED
-        # Certificate and key in one file, as HAProxy's `crt` takes them; and a client that speaks HTTP/2.
+        # Certificate and key in one file, as HAProxy's `crt` takes them; and the context of a client that speaks HTTP/2.
         self.bundle = directory / "localhost.bundle"
         self.bundle.write_text((directory / "localhost.pem").read_text() + (directory / "localhost.key").read_text())
         self.h2_client = ssl.create_default_context(cafile=str(self.ca))

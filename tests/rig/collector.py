@@ -115,7 +115,7 @@ class Collector:
                 outer.open.discard(sock)
                 super().shutdown_request(sock)
 
-            def handle_error(self, *_):     # a shipper that was killed
+            def handle_error(self, *_):     # the shipper was killed in the middle of a request
                 pass
 
         self.server = Server(("127.0.0.1", self.port), Handler)

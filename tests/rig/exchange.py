@@ -18,19 +18,19 @@ class Exchange:
         return self.gateway.seen(self.tag)
 
     def only(self, mock):
-        """The one request that reached `mock`, none having reached another."""
+        """Checks that one request was received, and by `mock`. Returns that request."""
         seen = self.seen
         assert [one.mock.name for one in seen] == [mock.name], "expected at %s only: %r, client got %r" % (
             mock.name, seen, self.response)
         return seen[0]
 
     def nowhere(self):
-        """No upstream received anything; looked at once more when the gateway ends."""
+        """Checks that no upstream received anything, now and once more when the gateway ends."""
         self.gateway.forbidden.add(self.tag)
         assert not self.seen, "reached an upstream: %r" % self.seen
 
     def refused(self, status, code, shape="openai", retry=None):
-        """A refusal in the caller's own protocol, before any upstream."""
+        """Checks that the answer is a refusal in the format of the caller's API, and that no upstream received anything."""
         assert self.status == status, "%d instead of %d %s: %r" % (self.status, status, code, self.response)
         self.nowhere()
         check_refusal(self.response, status, code, shape, retry)

@@ -1,5 +1,5 @@
-"""HTTP/1.1 connections at random, and what is to be said of them: a reading of the whole text by regular expressions, beside which the
-follower (agent/tap/http.c, asked by build/drivers/http_driver) has to say the same however the bytes are split."""
+"""HTTP/1.1 connections at random, and what the follower (agent/tap/http.c, asked by build/drivers/http_driver) has to say of them, however the bytes are
+split. The expected answer comes from regular expressions that read the whole text."""
 import re
 import struct
 import subprocess
@@ -93,7 +93,7 @@ def framing(all_headers, answer):
 
 
 def coded(all_headers, codings):
-    """What is to be said of the coding, whose headers may stand in any order: the first one that is told."""
+    """The name of the coding that the follower has to tell: the first one that stands in any of the headers for codings, in the order of the headers."""
     for name, value in all_headers:
         if name == b"transfer-encoding":
             told = [one for one in values([(name, value)], name)[0].split(b",") if one.strip(b" \t").lower() not in (b"", b"chunked")]
@@ -134,7 +134,7 @@ def chunk_line(text_, at):
 
 
 class Said:
-    """What is to be said of one direction."""
+    """What the follower has to say of one direction."""
 
     def __init__(self):
         self.head, self.body, self.ended, self.kind = None, b"", False, "B"

@@ -1,4 +1,4 @@
-"""The agent, HAProxy with the shipped configuration, and mock upstreams between them, as real processes (processes.py)."""
+"""The agent and HAProxy with the shipped configuration, as real processes (processes.py), and mock upstreams behind them (upstream.py)."""
 import functools
 import http.client as http_client
 import itertools
@@ -286,7 +286,7 @@ class Gateway:
 
     `config`: the agent's, without `listen`. `owners`: {credential: [mocks that may receive it]}, checked over all
     requests at the end. `fake`: a spop.FakeAgent's answer function in place of the real agent's.
-    `edit`: applied to haproxy.cfg's text. `limits`: {"LLM_...": value} for HAProxy. A class of its own may give HAProxy other
+    `edit`: applied to haproxy.cfg's text. `limits`: {"LLM_...": value} for HAProxy. A subclass may give HAProxy other
     `haproxy_args`. `authority`, a certificates.Authority: HAProxy serves TLS too. `way`: one of WAYS, over which call() sends.
     """
 
@@ -410,7 +410,7 @@ class Gateway:
     def connect(self, timeout=20.0):
         if self.way == "h1":
             return wire.Connection(self.address, timeout * SLOW)
-        import http2        # by python3-h2, which nothing else needs
+        import http2        # here, because only this needs python3-h2
         if self.way == "h2c":
             return http2.Connection(self.address, timeout * SLOW)
         return http2.Connection(self.tls_address, timeout * SLOW, self.authority.h2_client)

@@ -23,7 +23,7 @@ class Connection(wire.Connection):
     def __init__(self, address, timeout=30.0, tls=None):
         super().__init__(address, timeout, tls)
         assert not tls or self.sock.selected_alpn_protocol() == "h2"
-        # What is wrong on purpose is the test's, so nothing is checked or mended on its way out.
+        # Tests send wrong headers on purpose, so h2 neither checks nor corrects what goes out.
         self.h2 = h2.connection.H2Connection(h2.config.H2Configuration(
             header_encoding="latin-1", validate_outbound_headers=False, normalize_outbound_headers=False))
         self.h2.initiate_connection()

@@ -163,7 +163,7 @@ class Server:
         if self.process:
             self.pause(False)
             self.stop(signal.SIGQUIT)
-        # Its tables have what ledgers have, which are searched for credentials, and its log; to search hundreds of megabytes of its files takes long.
+        # The data are not searched for credentials, because hundreds of megabytes take long. The ledgers that the rows come from are searched, and the log is.
         for path in (self.data, *self.dir.glob("backup*")):
             shutil.rmtree(path, ignore_errors=True)
 

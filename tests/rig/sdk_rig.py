@@ -143,7 +143,7 @@ class Servers:
         return list(self.seen)
 
     def cut_off(self, tag):
-        """Was an answer to that call broken off by whom it was for?"""
+        """Whether the client broke off an answer to that call."""
         self.received()
         return self.ended.get(tag) is False
 
@@ -242,7 +242,7 @@ class Call:
         return self.got
 
     def only(self, upstream, times=1):
-        """The last of the requests that `upstream` got, none having reached another."""
+        """Checks that `upstream` got `times` requests, and no other upstream any. Returns the last one."""
         self.done()
         # aimock may answer before it has read a request, which is on record when it ended.
         with contextlib.suppress(AssertionError):
@@ -252,7 +252,7 @@ class Call:
         return self.seen[-1]
 
     def refused(self, status, name, attempts=1):
-        """The SDK's own error class, after that many requests, none of which reached an upstream."""
+        """Checks that the SDK raised its own error class after `attempts` requests, none of which reached an upstream."""
         error = self.error
         assert error["status"] == status and name in error["classes"], error
         assert {"APIError", "ApiError"} & set(error["classes"]), error

@@ -287,7 +287,7 @@ AUTH_VALUE = string("auth_value")
 
 
 def without_credential(body):
-    """What of a frame may hold none: all but the value of the one variable that is there to carry it."""
+    """The parts of a frame that must not hold a credential: all but the value of `auth_value`, the variable that carries it."""
     at = body.find(AUTH_VALUE)
     if at < 0 or body[0] != ACK:
         return body
@@ -301,7 +301,7 @@ class Client:
     def __init__(self, address, timeout=10.0, greet=True, **changes):
         self.timeout = timeout
         self.sock = connect(address, timeout)
-        self.poll = select.poll()    # unlike select(), at home with any number of descriptors
+        self.poll = select.poll()    # because select() takes no descriptor above 1023
         self.poll.register(self.sock, select.POLLIN)
         self.buffer = b""
         self.size = None

@@ -1,6 +1,6 @@
-"""How long the machine held things up: what a test subtracts that measures the time something took, and nothing of which the agent's
-own waiting is a part. A chain of processes that wait for each other can only be as late as each of them waited for a core, and as the
-machine stood still for everybody."""
+"""How long the machine held things up. A test that measures how long something took subtracts this time; the agent's own waiting is no part of
+it. A chain of processes that wait for each other is late by at most the time that each of them waited for a core, plus the time in which the
+whole machine stood still."""
 import mmap
 import os
 import pathlib
@@ -11,7 +11,7 @@ import time
 
 import harness
 
-# Bound to one core: wakes every millisecond, and adds up what came on top of it. It asks for next to no time itself, so what it sees is
+# Bound to one core: wakes every millisecond, and adds up by how much it woke too late. It needs next to no CPU time, so what it notices is
 # a machine that stands still (a host that has other things to do), rather than one that is busy.
 CLOCK = """
 import mmap, os, struct, sys, time
@@ -40,7 +40,7 @@ def waited(pid):
 
 
 class Stall:
-    """`chain`: returns lists of pids; what one list holds waits beside each other, the lists for each other."""
+    """`chain` returns lists of pids: processes of one list wait at the same time, so the longest wait counts; waits of different lists add up."""
 
     def __init__(self, work, chain):
         self.chain, self.samples, self.known, self.stop = chain, [], {}, threading.Event()
@@ -80,7 +80,7 @@ class Stall:
             self.stop.wait(0.01)
 
     def between(self, begin, end):
-        """Seconds, of the time from `begin` to `end` (Unix time)."""
+        """For how many seconds of the time from `begin` to `end` (Unix time) the machine held the chain up."""
         before = [one for one in self.samples if one[0] <= begin][-1]
         after = next((one for one in self.samples if one[0] >= end), self.samples[-1])
         return after[1] - before[1] + max(b - a for a, b in zip(before[2], after[2]))

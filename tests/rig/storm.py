@@ -15,7 +15,7 @@ class Stream:
         self.seed, rng = seed, random.Random(seed)
         self.kind = rng.choice(KINDS)
         self.end = rng.choice(["whole"] * 16 + ["cut", "leave"])
-        self.close = rng.random() < .1      # the end of the answer is that of the connection
+        self.close = rng.random() < .1      # the answer ends where its connection ends
         self.model = "%s-%d" % (rng.choice(["rep", "star"]), seed)
         self.read = rng.choice([0, 0, rng.randrange(5000)])
         self.input, self.output = rng.randrange(1, 10000), rng.randrange(1, 3000)
@@ -34,7 +34,7 @@ class Stream:
 
     @property
     def known(self):
-        """What the ledger has to say if it says that it knows."""
+        """The tokens that the row must have if it claims to know them."""
         return None if self.kind == "untold" else {"input": self.input, "output": self.output, "cache_read": 0 if self.kind == "ollama" else self.read}
 
     @property
@@ -101,7 +101,7 @@ class Stream:
 
 
 class Upstream:
-    """`wrong`: requests with a credential that is not the one of their model."""
+    """`wrong`: requests whose credential is not that of their model's route."""
 
     def __init__(self, key):
         self.key, self.wrong = key, []

@@ -422,7 +422,7 @@ def serve_one(sock):
         try:
             while (seed := read_request(stream)) is not None:
                 case = Case(seed)
-                case.request()      # so that the dice fall as they do at the client
+                case.request()      # draws the same random numbers as the client has drawn
                 pieces, more = case.response()
                 for piece in pieces:
                     sock.sendall(piece)

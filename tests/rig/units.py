@@ -24,7 +24,7 @@ def stop(pid, seconds):
 
 
 def kill(pids):
-    """Kills processes. Returns when it began and when the last one was gone: what is not in flight then has nothing to do with them."""
+    """Kills processes. Returns when the kill began and when the last process was gone: only what was in flight in between can be harmed."""
     began = now()
     for pid in pids:
         os.kill(pid, signal.SIGKILL)
@@ -78,9 +78,9 @@ class TapUnit:
 
 
 class UnitGateway(Tapped, LedgerGateway):
-    """Its HAProxy is a master and a worker, and the agent's sockets are the service manager's. The methods that kill return when that began, and when
-    there was again what there had been: a HAProxy that listens; an agent that HAProxy asks, which its check has to find first. `plain` asks for
-    something that does not go through the tap, and returns its status."""
+    """Its HAProxy is a master and a worker, and the agent's sockets are the service manager's. The methods that kill return when the kill began, and when
+    the service was back: HAProxy listens again, or asks the agent again, which its check has to find first. `plain(address)` sends a request that does not
+    go through the tap, and returns the status."""
 
     haproxy_args, check_seconds = ("-Ws",), None
 
@@ -124,7 +124,7 @@ class UnitGateway(Tapped, LedgerGateway):
         self.start_haproxy()
 
     def kill_haproxy_worker(self):
-        """The master ends with its worker, and systemd starts another one."""
+        """HAProxy's master ends with its worker, and systemd starts another master."""
         began, _ = kill([self.worker()])
         self.haproxy.wait(20)
         self._haproxy_again()
@@ -149,7 +149,7 @@ class UnitGateway(Tapped, LedgerGateway):
         return began, now()
 
     def kill_agent(self):
-        """The master, whose worker ends with it; systemd waits for a second."""
+        """Kills master and worker. systemd waits for a second before it starts the agent again."""
         began = now()
         self.agent.kill()
         self.agent.close()

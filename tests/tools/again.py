@@ -3,9 +3,9 @@ for longer than it allows.
 
     python3 tests/tools/again.py MOST PROCESSES COMMAND... -- TESTS...
 
-COMMAND is pytest with its options. At most MOST failed tests run again (0: none does). Where all of them pass, the exit is 0, and for each there is
-a line that begins with UNSTEADY, which tests/tools/parts.py shows below its table: such a test has to be mended all the same. Never
-tried again: an error outside a test (a fixture's, or the check at the end that no credential was written anywhere), what a sanitizer found, a crash."""
+COMMAND is pytest with its options. At most MOST failed tests run again (0: none does). If all of them pass, the exit is 0, and for each there is
+a line that begins with UNSTEADY, which tests/tools/parts.py shows below its table: such a test has to be fixed all the same. Never
+run again: an error outside a test (a fixture's, or the check at the end that no credential was written anywhere), what a sanitizer found, a crash."""
 import os
 import pathlib
 import subprocess

@@ -4,7 +4,7 @@
  *
  * A connection is a list of steps: one byte, four bytes of length (little-endian), and the bytes. The byte is '>' for
  * what the client sends, '<' for what the upstream sends, '.' for the upstream's end, and '!' for the connection's end.
- * What waits is given again when a step of the upstream has ended with ';'.
+ * ';' gives the bytes of requests that had to wait to the follower again.
  *
  * A line is what was said of requests, a '|', and what was said of answers. Of a head are said id and leg, or status,
  * type and coding; bodies (B) and tunnels (T) are in hex. */

@@ -7,8 +7,10 @@
  * `-` for nothing; cost, compression, cache, routing; whether the table has a price for the name, and the table's name
  * for it.
  *
- *   price_driver FILE      - for the built-in table; the first line out is: models with a price, models with a bad one
- *   price_driver FILE N    looks each name up N times more, and says on stderr how many nanoseconds one took */
+ *   price_driver FILE      FILE: a price file, or - for the built-in table
+ *   price_driver FILE N    looks each name up N times more, and says on stderr how many nanoseconds one took
+ *
+ * The first line out is: how many models have a price, how many a bad one. */
 #include "ledger/price.h"
 
 #include <inttypes.h>

@@ -6,8 +6,7 @@
  * A body is: one byte, 1 if it is whole; the content type, how the body is divided, and the body, each with four bytes
  * of length (little-endian) in front. A body is divided into pieces of the lengths that stand there, one byte each,
  * over and over; it is read at once if there are none. A line is: final and lost (0 or 1), events, content, and in hex
- * (or
- * "-") tier, first and last. */
+ * (or "-") tier, first and last. */
 #include "tap/usage.h"
 
 #include <inttypes.h>

@@ -102,7 +102,7 @@ static void alone_it_has_its_share(void)
 	/* A client that is new meanwhile. */
 	uint32_t d = rig_account(b, ACCOUNT_CLIENT, "d", 1000, PERIOD_DAY);
 	CHECK(room(b, d, 1000, PERIOD_DAY, NOON) == 250);
-	/* The fleet is back: those of which others spent nothing, too. */
+	/* The fleet is back, also for accounts of which others spent nothing. */
 	told(b, "a", 600, 2, NOON + DAY_OF_MS);
 	CHECK(budget_fleet_now(b).alone);
 	budget_fleet_whole(b, 2, 4);
@@ -112,7 +112,7 @@ static void alone_it_has_its_share(void)
 	close(fd);
 }
 
-/* Whoever raises a budget on all gateways while they are alone gives each of them its share of the more. */
+/* If a budget is raised on all gateways while they are alone, each gets its share of what was added. */
 static void a_budget_that_changes_meanwhile_is_shared(void)
 {
 	int fd;
@@ -180,7 +180,7 @@ static void what_was_noted_is_not_divided_again(void)
 	CHECK(room(b, a, 1000, PERIOD_DAY, NOON) == 50);
 	budget_fleet_seed(b, a, &(budget_noted){ DAY + 1, 900, 0 }, NOON); /* it is known by now */
 	CHECK(room(b, a, 1000, PERIOD_DAY, NOON) == 50);
-	/* What was noted without a share, or of another period, is. */
+	/* What was noted without a share, or for another period, is divided by three. */
 	uint32_t c = rig_account(b, ACCOUNT_CLIENT, "c", 1000, PERIOD_DAY);
 	budget_fleet_seed(b, c, &(budget_noted){ DAY, 900, 0 }, NOON);
 	CHECK(room(b, c, 1000, PERIOD_DAY, NOON) == 333);

@@ -219,7 +219,7 @@ static void the_keeper_is_killed_while_it_charges(void)
 	for (; killed && at < 100; at++) {
 		world w = fresh(1000);
 		CHECK(ask(&w, "1", 60) == BUDGET_ADMITTED);
-		/* Steps far from the slot are all alike. */
+		/* The keeper looks at all slots. Kill it only from the reservation's on: the steps before are alike. */
 		int far = 0;
 		while (w.b->r->tags[far / WAYS][far % WAYS] == 0)
 			far++;

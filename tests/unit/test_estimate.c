@@ -164,7 +164,7 @@ static void the_dearest_price_is_taken(void)
 	CHECK(estimate(t, "dear", INT64_MAX, INT64_MAX, INT64_MAX) && nano == INT64_MAX);
 	CHECK(estimate(t, "sound", 1000, 100, 1) && nano == 9000000);
 	CHECK(estimate(t, "draws", 1000, 100, 1) && nano == 5000000);
-	/* 3,000 bytes. */
+	/* 1,000 tokens are 3,000 bytes: so many characters, or two seconds of audio. */
 	CHECK(estimate(t, "speaks", 1000, 100, 1) && nano == 3000000);
 	CHECK(estimate(t, "hears", 1000, 100, 1) && nano == 200000);
 	CHECK(estimate(t, "hears", INT64_MAX, 100, 1) && nano == INT64_C(100000000000000));

@@ -128,7 +128,7 @@ static void what_is_no_record_is_refused(void)
 	bad[1]--;
 	memcpy(bad + 2 + RECORD_ID_MAX, good + 2 + id, len - 2 - id);
 	CHECK(record_decode(slice_of(bad, len + RECORD_ID_MAX - id), &back) && strlen(back.id) == RECORD_ID_MAX);
-	/* A usage_from that is none, where another one makes a difference. */
+	/* A usage_from beyond the last one; its byte is where two records that differ in it alone differ. */
 	r.usage = USAGE_ESTIMATED;
 	CHECK(record_encode(&r, bad) == len);
 	size_t at = 0;

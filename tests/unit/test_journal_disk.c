@@ -228,7 +228,7 @@ static void an_unwritable_directory_is_waited_out(void)
 		CHECK(journal_flush(j) && !journal_get_stats(j).failing);
 		seen s = replay(j);
 		CHECK(s.count == 200 && s.sum == 200 * 201 / 2);
-		/* A segment that cannot be read keeps the others from nobody, and is not removed. */
+		/* A segment that cannot be read is not removed, and the others are read all the same. */
 		chmod(segment_path(2), 0);
 		s = (seen){ .last = INT64_MIN };
 		err e;

@@ -285,7 +285,6 @@ static void cut_bodies(void)
 	SAYS(&s, "none");
 }
 
-/* Each request names models in several places. */
 static void what_stands_between_counts(void)
 {
 	static const char text[] = "{\"model\":\"a\",\"x\":\"----------\",\"y\":1}";
@@ -320,6 +319,7 @@ static void what_stands_between_counts(void)
 	}
 }
 
+/* Each request names models in several places. */
 static void places_have_to_agree(void)
 {
 	static const struct {

@@ -39,8 +39,8 @@ static long long spread_error(void)
 	return worst;
 }
 
-/* A busy machine may leave a thread without a CPU while connections come: half of the attempts have to be even. Of the
- * attempts of threads that do not spread their connections about 1 in 30 is. */
+/* A busy machine may leave a thread without a CPU while connections come, so half of the attempts have to be even. If
+ * the threads did not spread their connections, about 1 attempt in 30 would be. */
 static void connections_spread_over_the_threads(void)
 {
 	enum { ATTEMPTS = 8, BOUND = 1 };

@@ -271,7 +271,7 @@ static void labels_beyond_the_limit_are_other(void)
 	CHECK(got.count == STORE_LABELS_PER_DAY + 1 && strcmp(got.rows[0].label, "other") == 0);
 	CHECK(strcmp(ask("SELECT count(DISTINCT model) FROM requests"), "1500") == 0);
 	CHECK(sound(s));
-	/* What has its own sums keeps them; what has not never gets them that day, and does the next. */
+	/* A label that has sums of its own keeps them; another one gets none on that day, but does on the next. */
 	for (int i = 0; i < MANY; i++)
 		snprintf(r[i].id, sizeof r[i].id, "again-%d", i);
 	CHECK(insert(s, r, MANY) == MANY);
@@ -305,7 +305,7 @@ static void a_sum_stays_at_the_greatest_value(void)
 	CHECK(insert(s, r + 3, 1) == 1);
 	ask_report(s, GROUP_NONE, 0, INT64_MAX);
 	CHECK(got.rows[0].input == INT64_MAX && got.rows[0].cost == INT64_MIN && got.rows[0].requests == 4);
-	/* Times that are none. */
+	/* Times out of all bounds count for the first and the last day. */
 	record odd[2] = { r[0], r[1] };
 	strcpy(odd[0].id, "early");
 	strcpy(odd[1].id, "late");
@@ -417,7 +417,7 @@ static void pruned_rows_leave_their_sums(void)
 	ask_report(s, GROUP_NONE, 0, INT64_MAX);
 	CHECK(got.rows[0].requests == COUNT + 1);
 	CHECK(atoll(ask("SELECT count(*) FROM requests")) == COUNT + 1 - old);
-	/* What comes again cannot be told from what never came: it is not counted twice. */
+	/* A record of a pruned time is skipped, because nobody can tell any more whether it was counted. */
 	CHECK(insert(s, r, COUNT) == 0);
 	CHECK(store_skipped(s) == (uint64_t)old - 1);
 	ask_report(s, GROUP_NONE, 0, INT64_MAX);

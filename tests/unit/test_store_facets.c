@@ -254,7 +254,7 @@ static bool keep_id(void *ctx, const record *r)
 	return true;
 }
 
-/* Some facets are in the tables then, and some wait in `facet_log`. */
+/* After fill() some facets are in the tables, and some wait in `facet_log`. */
 static void questions_are_answered_as_the_rows_do(void)
 {
 	store *s = new_store();
@@ -323,7 +323,7 @@ static void pruned_rows_stay_in_facets(void)
 	store_close(s);
 }
 
-/* Combinations beyond the limit are one sum, and an answer says how many requests that concerns. */
+/* Counts the requests that are told apart, and those that are not. */
 static bool count_untold(void *ctx, const store_facet *f)
 {
 	int64_t *counts = ctx;
@@ -331,6 +331,7 @@ static bool count_untold(void *ctx, const store_facet *f)
 	return true;
 }
 
+/* Combinations beyond the limit are one sum, and an answer says how many requests that concerns. */
 static void combinations_beyond_the_limit_are_not_told_apart(void)
 {
 	enum { COUNT = 3 * STORE_FACETS_PER_DAY };

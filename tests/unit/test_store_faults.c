@@ -93,14 +93,14 @@ static void a_corrupt_file_is_said_and_kept(void)
 	free(r);
 }
 
-static atomic_int looks; /* before somebody wants the verification to end; from then on nobody does */
+static atomic_int looks; /* the number of the look at which one_look_ends_it() ends the verification, and only there */
 
 static bool one_look_ends_it(void)
 {
 	return atomic_fetch_sub(&looks, 1) == 1;
 }
 
-/* Wherever it is stopped: what it has not looked at may be damaged. */
+/* A verification that is stopped never succeeds, because what it has not looked at may be damaged. */
 static void a_verification_that_is_stopped_is_none(void)
 {
 	record r[40];

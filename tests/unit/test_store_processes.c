@@ -26,7 +26,7 @@ static void a_locked_database_is_waited_out(void)
 	CHECK(got.rows[0].requests == 1);
 	CHECK(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL) == SQLITE_OK);
 	CHECK(insert(s, r, 2) == 1);
-	/* So with one that only reads, for as long as it likes. */
+	/* Nor does the writer wait for a reader, however long that one takes. */
 	CHECK(sqlite3_exec(other, "BEGIN; SELECT count(*) FROM requests", NULL, NULL, NULL) == SQLITE_OK);
 	record more = record_number(3);
 	CHECK(insert(s, &more, 1) == 1);
@@ -124,7 +124,8 @@ static void readers_and_a_second_writer_work_meanwhile(void)
 	store_close(s);
 }
 
-/* As a user who may read the files and write nothing; what it found is its exit status. */
+/* Counts the requests as a user who may write nothing. 0: there are as many as told, 1: another number, 2: the file, or
+ * 3: its write-ahead log, cannot be read; other values: something else went wrong. */
 static int as_another(int64_t requests)
 {
 	fflush(stdout);
@@ -154,7 +155,7 @@ static void a_writer_that_opens_beside_a_reader_keeps_its_locks(void)
 	int to[2], from[2];
 	char byte = 0;
 
-	/* The other process begins before SQLite does: it would inherit what SQLite knows of locks. */
+	/* The other process begins before SQLite does, because it would inherit what SQLite knows of locks. */
 	CHECK(pipe(to) == 0 && pipe(from) == 0);
 	fflush(stdout);
 	pid_t pid = fork();

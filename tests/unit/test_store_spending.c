@@ -202,7 +202,7 @@ static void a_report_in_the_same_transaction_is_told_too(void)
 	row.tap = TAP_MISSING;
 	row.usage = USAGE_UNKNOWN;
 	add(s, &row, 1, &one, 1);
-	/* Once: what was reserved is given back by what the report told. */
+	/* It is told once, with what the report says, so that the reservation is settled at the right cost. */
 	CHECK(heard.count == 1 && heard.nano[0] == 40 && heard.usage[0] == USAGE_STREAM);
 	CHECK(spent(s, false, "alice", day_s) == 40 && whole(s));
 	store_close(s);

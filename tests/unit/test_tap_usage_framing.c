@@ -138,7 +138,7 @@ static void limits(void)
 		told t = read_in(JSON, slice_of(body, (size_t)n), steps[i], true);
 		CHECK(t.final && strcmp(t.last, U) == 0);
 	}
-	/* No UTF-8. */
+	/* Not UTF-8. */
 	told t = read_bytes(SSE, SLICE("data: {\"usage\":{\"a\":\"\xff\"}}\n\n"), true);
 	CHECK(t.lost && t.last[0] == '\0');
 	free(body);

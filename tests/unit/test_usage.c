@@ -149,8 +149,7 @@ static size_t object_len(const char *fragment)
 	return 0;
 }
 
-/* Is `count` one of the numbers written in the fragment, or 0? A cut number is not. Sums and differences are made of
- * those: with what is not a detail of it. */
+/* True if `count` is 0 or a number that stands in the fragment. The first digits of a longer number are none. */
 static bool written(const char *fragment, int64_t count)
 {
 	if (count == 0)
@@ -356,8 +355,8 @@ static void the_first_event_is_not_the_last(void)
 	CHECK(is(&r, USAGE_ESTIMATED, 20, 500, 6, 0));
 }
 
-/* HAProxy finds an object from the end of the answer, which proves nothing where the server broke off; the agent's
- * lacks its end. */
+/* In an answer that broke off, HAProxy finds an object from the end of what came, which proves nothing. The agent finds
+ * one that lacks its end, which tells a part. */
 static void an_answer_that_broke_off(void)
 {
 	static const char object[] = "{\"input_tokens\":900,\"output_tokens\":90}";

@@ -102,7 +102,7 @@ static const row rows[] = {
 	{ "openai", "", "{\"prompt_tokens\":5,\"completion_tokens\":-6}", ESTIMATED, WHOLE, true, 7, PARTIAL, TAP_TOLD, 5, 7, 0, 0 },
 	{ "openai", "", "{\"completion_tokens\":6}", ESTIMATED, WHOLE, true, 6, ESTIMATED, TAP_TOLD, 77, 6, 5, 4 },
 	{ "openai", "", "{\"completion_tokens\":6}", UNKNOWN, WHOLE, true, 6, PARTIAL, TAP_TOLD, 0, 6, 0, 0 },
-	/* The end was not seen: Anthropic's first count of the output is none. */
+	/* The end was not seen: Anthropic's first count of the output does not count. */
 	{ ANTHROPIC, FIRST, ESTIMATED, CLIENT, false, 48, PARTIAL, TAP_TOLD, 10, 48, 2000, 300 },
 	{ ANTHROPIC, FIRST, ESTIMATED, WHOLE, false, 48, PARTIAL, TAP_TOLD, 10, 48, 2000, 300 },
 	{ ANTHROPIC, FIRST, ESTIMATED, UPSTREAM, false, 0, PARTIAL, TAP_TOLD, 10, 3, 2000, 300 },

@@ -186,7 +186,7 @@ export function button(what, text, act, attributes) {
 	return node;
 }
 
-// Copies `text` and says so in `node`; false: not over https, and not on this computer, a browser has no clipboard for a page.
+// Copies `text` and says so in `node`. False: it cannot, because a browser has a clipboard only for pages over https or of this computer.
 export async function copy(text, node) {
 	const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false) ?? false;
 	if (copied) {

@@ -17,7 +17,7 @@ const PERIODS = { __proto__: null, "24h": "in the last 24 hours", "7d": "in the 
 const STATUSES = ["2xx", "3xx", "4xx", "5xx", "429", "401", "403", "500", "502", "503", "none"];
 
 // What is shown: `view`; `since` and `until` as the flags of the commands have them, or month; `scope`; for each of LABELS that is
-// chosen a label, with a * at its end a beginning, behind a = a label as it is, and "" for requests without one; and what belongs to one view alone.
+// chosen, the label: X* is all labels that begin with X, =X is X as it is, and "" is requests without one; and what belongs to one view alone.
 export const filter = { view: "savings", since: "30d", until: "", scope: "gateway" };
 
 const usual = { ...filter };

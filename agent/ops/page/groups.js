@@ -42,7 +42,7 @@ function costCell(row) {
 		el("span.unseen", ...marks.map(([, , words]) => " " + words)));
 }
 
-// What has no price has saved nobody knows how much, which is not $0.00.
+// What requests without a price have saved is not known, which is not $0.00.
 function savedCell(row, name, saved) {
 	const node = el("span", { "data-group": name, class: saved < 0n ? "loss" : null });
 	return unpriced(row) || unknown(row) ? figure(node, saved, "\u2013", "not known") : moneyFigure(node, saved);

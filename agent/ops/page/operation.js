@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// For who is on call: is all well, and if not, what to do; how upstreams do, and what was refused. What is so now comes from /events,
+// For whoever is on call: is all well, and if not, what to do; how upstreams do, and what was refused. What is true now comes from /events,
 // the figures of the period from /operation.
 import { $, ago, big, bytes, choose, count, DAY, el, fill, micros, on, perSecond, plural, put, when, words } from "./figures.js";
 import { ask } from "./connection.js";
@@ -84,7 +84,7 @@ const reader = makeReader({
 			showTrends(data);
 			showUpstreams(data.upstreams);
 		} else {
-			put($("empty-text"), `No request ended ${periodName()}${narrowed() ? " with these labels" : ""}.`);
+			put($("empty-text"), `There is no request ${periodName()}${narrowed() ? " with these labels" : ""}.`);
 			$("empty-all").hidden = filter.since === "all" && !narrowed();
 		}
 		put($("apart"), big(data.not_told_apart) ? `${plural(data.not_told_apart, "request")} of this period can be missing where a filter is set, because that day had too many combinations of labels to keep them all.` : "");

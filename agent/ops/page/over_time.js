@@ -24,7 +24,7 @@ const TOKEN_SETS = [
 const MONEY_COLUMNS = [["requests", "Requests"], ["cost_nanodollars", "Cost"], ["estimated_cost_nanodollars", "Estimated"],
 	["saved_gateway_nanodollars", "Saved by this gateway"], ["saved_cache_nanodollars", "Saved by caches"]];
 const TOKEN_COLUMNS = [["input", "Input"], ["cache_read", "Cache read"], ["cache_write", "Cache write"], ["output", "Output"]];
-// What a bar of a split chart is high by.
+// What the height of a bar in a split chart shows.
 const OF = {
 	cost: ["Cost", (b) => b.cost_nanodollars],
 	saved: ["Saved by this gateway", (b) => b.saved_gateway_nanodollars],

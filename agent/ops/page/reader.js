@@ -36,7 +36,7 @@ export function makeReader({ load, show, forget = () => {} }) {
 	let notBefore = 0, timer = null, timerAt = 0; // times of readings, in milliseconds since 1970
 	let choices = 0;       // counts what the person asked for; an answer to an earlier choice is thrown away
 	let shownAt = null, shownScope = null; // when the figures on the page were read, and of whom they are
-	let ever = false, failures = 0, stop = () => {}; // what was chosen before may take long
+	let ever = false, failures = 0, stop = () => {}; // stop(): ends the reading of an earlier choice, which may take long
 
 	function schedule(at) {
 		if (timer && timerAt <= at)

@@ -91,7 +91,7 @@ function costs(row, told) {
 	return [Array.isArray(told.cost) && told.cost.length ? table("What it cost", ["What", "#Number", "#A million", "#Cost"],
 		told.cost.map((part) => [part.what, counted(part.tokens), amount(part.price_nanodollars_per_million), amount(part.amount_nanodollars, { "data-cost": "" })]), true) : null,
 	facts(["Cost", cost], ["", typeof told.cost === "string" && told.cost !== told.price_from ? told.cost : null], ["Price", coded(told.price_from)], ["Not priced", row.price_missing], ...saved,
-		["Charged beside it", big(row.charged_nanodollars) ? amount(row.charged_nanodollars) : null])];
+		["Also charged to the budget", big(row.charged_nanodollars) ? amount(row.charged_nanodollars) : null])];
 }
 
 function tokens(row, told) {

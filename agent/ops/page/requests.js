@@ -71,7 +71,7 @@ function cells(row) {
 let list = null;            // the scroller
 let asked = null;           // the question whose rows are shown, without its page
 let total = null;           // how many there are, as far as is known
-let ofLast = null;          // they are those of the last so many
+let ofLast = null;          // only so many of the newest requests are sorted; null: all of them
 let shift = 0;              // rows of the agent's list in front of the first one shown, because they are new
 let told = 0, latest = 0;   // how many there were when the list was begun, and at last
 let round = 0;              // an answer to an earlier round is thrown away
@@ -266,7 +266,7 @@ function place() {
 
 function emptyText() {
 	return filter.find ? `No request has an id that ${filter.find.endsWith("*") ? "begins with" : "is"} ${filter.find.replace(/\*$/, "")}.` :
-		narrowed() ? `No request ${periodName()} is of this kind.` : filter.since === "all" && !filter.until ? "Nothing is in the ledger yet. The first request appears when it has ended." : `No request ended ${periodName()}.`;
+		narrowed() ? `No request ${periodName()} is of this kind.` : filter.since === "all" && !filter.until ? "Nothing is in the ledger yet. The first request appears when it has ended." : `There is no request ${periodName()}.`;
 }
 
 function state() {

@@ -54,7 +54,7 @@ const reader = makeReader({
 			const [group, time] = await Promise.all(asks.map((one) => one()));
 			return { group, time };
 		}
-		// Of the fleet one after the other, because the shipper answers so: after a failure nothing waits there.
+		// For the fleet one after the other, as the shipper answers them, so that after a failure no question waits there.
 		const [group, time, gateways] = [await asks[0](), await asks[1](), await ask("gateway")];
 		return { group, time, gateways, list: (await get("gateways")).gateways };
 	},
@@ -79,7 +79,7 @@ function showReports(read, chosen) {
 	} else {
 		put($("empty-text"), narrowed() ? `No request ${periodName()} has all that the filter asks for.` : filter.since === "all" && !filter.until ? fleet ?
 			"PostgreSQL has no request of any gateway yet." : "Nothing is in the ledger yet. The first figures appear when the first request has ended." :
-			`No request ended ${periodName()}.`);
+			`There is no request ${periodName()}.`);
 		put($("empty-all"), narrowed() ? "Without the filter" : "Show everything");
 		$("empty-all").hidden = !narrowed() && filter.since === "all" && !filter.until;
 	}
@@ -135,7 +135,7 @@ function compared(now, before) {
 }
 
 function showForecast(forecast) {
-	$("forecast-card").hidden = forecast === undefined; // of the fleet nobody tells
+	$("forecast-card").hidden = forecast === undefined; // the fleet has no forecast
 	if (!forecast) {
 		figure($("forecast"), "", "\u2013", "");
 		put($("forecast-note"), "No forecast yet: it needs one whole day.");

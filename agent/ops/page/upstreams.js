@@ -13,7 +13,7 @@ export const duration = (ms) => (ms == null ? "\u2013" : !ms ? "0" : micros(ms *
 
 // ---- upstreams of the period
 
-// What the table can be sorted by, and how high the bar in its cell is.
+// What the table can be sorted by, and how long the bar in its cell is.
 const SORTS = {
 	requests: ["Requests", (one) => Number(one.requests)],
 	failed: ["Failed", (one) => fraction(failures(one), big(one.requests))],

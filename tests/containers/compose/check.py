@@ -62,7 +62,7 @@ def ask(path, model, headers, stream=False, port=LLM):
 
 
 def healthy(service):
-    # podman has these run by systemd's timers, which are not everywhere.
+    # podman runs health checks by systemd's timers, which not every machine has: run one now.
     rc, text = podman("healthcheck", "run", container(service), check=False)
     return None if rc == 0 else text or "unhealthy"
 
@@ -84,7 +84,7 @@ def pid_of(service):
 
 
 def nowhere(service, network):
-    """Its only network leads nowhere."""
+    """The service is in `network` alone, and has no route out of it."""
     networks = sorted(json.loads(podman("inspect", container(service)))[0]["NetworkSettings"]["Networks"])
     routes = pathlib.Path("/proc/%d/net/route" % pid_of(service)).read_text().splitlines()[1:]
     expect("networks of " + service, (networks, [line for line in routes if line.split()[1] == "00000000"]), ([network], []))

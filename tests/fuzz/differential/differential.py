@@ -4,11 +4,12 @@ credential none of them may read a parameter that carries a key.
 
     differential.py SECONDS [--seed N] [--kind KIND ...]     the corpus, then new cases for SECONDS; kinds: json, form, multipart, query
 
-We: build/drivers/scan_driver for bodies; for queries a real HAProxy (HAPROXY=PATH) with the shipped rules, and the real agent. They: reader.go, reader.js, reader.py and reader.php beside this file, each with nothing but its language's
-standard library. A reader gets cases on standard input: one byte (b: a body, q: a query string), and the content-type and the bytes, each with
-its length in front (4 bytes, little-endian). It answers a line for each: `way=reading` for every way in which a server in that language
-may read the model. A reading is the model in hex; `-`: none; `?`: a model that is not a text (a number, a file); `!`: an error, so that the
-server fails the request. The ways begin with `json.`, `form.` or `query.`: a server uses one of these families.
+We: build/drivers/scan_driver for bodies; for queries a real HAProxy (HAPROXY=PATH) with the shipped rules, and the real agent. They: reader.go,
+reader.js, reader.py and reader.php beside this file, each with nothing but its language's standard library. A reader gets cases on standard input:
+one byte (b: a body, q: a query string), and the content-type and the bytes, each with its length in front (4 bytes, little-endian). It answers a line
+for each: `way=reading` for every way in which a server in that language may read the model. A reading is the model in hex; `-`: none; `?`: a model
+that is not a text (a number, a file); `!`: an error, so that the server fails the request. The ways begin with `json.`, `form.` or `query.`: a server
+uses one of these families.
 
 A disagreement is made as small as possible and printed as a row for corpus/KIND; then the exit status is 1."""
 import argparse

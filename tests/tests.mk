@@ -21,6 +21,7 @@ lint: $(BUILD)/spoa-llm format-check
 	@tests/tools/layers
 	@$(PYTHON) tests/tools/docs.py
 	@$(PYTHON) tests/tools/events.py
+	@$(PYTHON) tests/mutations/run.py --places
 	@dist/manual --check $(BUILD)/spoa-llm
 
 # The style is .clang-format's, by Debian 12's clang-format 14: other versions lay some lines out otherwise.

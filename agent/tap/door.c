@@ -12,32 +12,49 @@
 #include "base/unused.h"
 #include "net/guard.h"
 
+static const double ACCEPT_PAUSE = 0.1; /* seconds */
+
 enum {
 	TAKEN_AT_ONCE = 64, /* connections accepted before those that exist have their turn */
 	SUFFIX = 12,        /* bytes of ".PID" */
 };
 
-/* Accepts up to `most` connections. */
-static void take(door *d, unsigned most)
+/* Accepts up to `most` connections. False: no descriptor or no memory is left for one more. */
+static bool take(door *d, unsigned most)
 {
 	for (unsigned i = 0; i < most; i++) {
 		int fd = accept4(d->io.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 		if (fd < 0 && (errno == EINTR || errno == ECONNABORTED))
 			continue;
+		/* EINVAL: the door shuts, and nobody waits any more. */
+		if (fd < 0 && (errno == EAGAIN || errno == EINVAL))
+			break;
 		if (fd < 0) {
-			/* EINVAL: the door shuts, and nobody waits any more. */
-			if (errno != EAGAIN && errno != EINVAL)
-				log_event(accept_paused, LOG_C("problem", strerror(errno)),
-					  LOG_C("hint", "raise the limit of open files"));
-			return;
+			log_event(accept_paused, LOG_C("problem", strerror(errno)),
+				  LOG_C("hint", "raise the limit of open files"));
+			return false;
 		}
 		d->take(d->ctx, fd);
 	}
+	return true;
 }
 
-static void on_acceptable(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
+/* Who waits to be accepted would wake the loop again at once, as long as there is no descriptor. */
+static void on_acceptable(struct ev_loop *loop, ev_io *io, int events UNUSED)
 {
-	take(io->data, TAKEN_AT_ONCE);
+	door *d = io->data;
+
+	if (take(d, TAKEN_AT_ONCE) || !door_is_open(d))
+		return;
+	ev_io_stop(loop, io);
+	ev_timer_set(&d->pause, ACCEPT_PAUSE, 0.);
+	ev_timer_start(loop, &d->pause);
+}
+
+static void on_pause_end(struct ev_loop *loop, ev_timer *timer, int events UNUSED)
+{
+	door *d = timer->data;
+	ev_io_start(loop, &d->io);
 }
 
 bool door_init(door *d, struct ev_loop *loop, const char *address, unsigned mode, unsigned backlog, err *e)
@@ -48,6 +65,8 @@ bool door_init(door *d, struct ev_loop *loop, const char *address, unsigned mode
 	*d = (door){ .loop = loop, .mode = mode, .backlog = backlog };
 	ev_io_init(&d->io, on_acceptable, -1, EV_READ);
 	d->io.data = d;
+	ev_timer_init(&d->pause, on_pause_end, 0., 0.);
+	d->pause.data = d;
 	if (!address_parse(&a, address, &unix_only, e))
 		return false;
 	if (a.sa.sa_family != AF_UNIX)
@@ -110,6 +129,7 @@ void door_shut(door *d)
 	/* Nobody can connect any more, so this ends. */
 	take(d, UINT_MAX);
 	ev_io_stop(d->loop, &d->io);
+	ev_timer_stop(d->loop, &d->pause);
 	close(d->io.fd);
 	d->io.fd = -1;
 }

@@ -21,7 +21,8 @@ typedef struct door {
 	unsigned backlog;                /* connections that may wait to be accepted, and one more */
 	void (*take)(void *ctx, int fd); /* takes over `fd`, which does not block */
 	void *ctx;
-	ev_io io; /* io.fd -1: the door is shut */
+	ev_io io;       /* io.fd -1: the door is shut */
+	ev_timer pause; /* runs while no descriptor is left, and nobody is accepted */
 	dev_t dev;
 	ino_t ino;
 } door;

@@ -4,6 +4,7 @@ tests/mutations/list.
     python3 tests/mutations/run.py                  all
     python3 tests/mutations/run.py x-api-key        those whose name contains it
     python3 tests/mutations/run.py 5 --seed 3       five of them, by the seed
+    python3 tests/mutations/run.py --places         runs none: looks whether the code has the lines of each (`make lint`)
 
 Works in a copy of the tree under build/mutate. Exit 1 if a mutation survived, or could not be done."""
 import argparse
@@ -103,8 +104,14 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("which", nargs="?", default="")
     parser.add_argument("--seed", default="1")
+    parser.add_argument("--places", action="store_true")
     arguments = parser.parse_args()
     chosen = mutations()
+    if arguments.places:
+        lost = [one for one in chosen if (ROOT / one["file"]).read_text().count(one["old"]) != 1]
+        for one in lost:
+            print("tests/mutations/list: %s: its lines with - are not there once in %s" % (one["name"], one["file"]))
+        return 1 if lost else 0
     if arguments.which.isdigit():
         chosen = random.Random(arguments.seed).sample(chosen, min(int(arguments.which), len(chosen)))
     else:

@@ -133,25 +133,35 @@ def test_the_minute_before_counts_by_its_part_of_the_last_60_seconds(gateway):
         assert admitted <= most, (admitted, most)
 
 
-def test_requests_at_a_time(gateway, mocks):
+def at_a_time(gateway, mocks, key, most, beside):
+    """Has `most` streams of the client run, calls `beside`, and lets them end; then the client may ask again."""
     mocks["d"].gate = threading.Event()
     try:
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+        with concurrent.futures.ThreadPoolExecutor(most) as pool:
             def stream():
-                return gateway.call("POST", TARGETS["openai"], JSON + [("x-llm-key", KEYS["pair"])], chat("gpt-1", stream=True))
+                return gateway.call("POST", TARGETS["openai"], JSON + [("x-llm-key", KEYS[key])], chat("gpt-1", stream=True))
             before = len(mocks["d"].requests)
-            running = [pool.submit(stream) for _ in range(2)]
-            until(lambda: len(mocks["d"].requests) == before + 2, 10, "two streams run")
-            for shape in TARGETS:
-                assert exceeded(gateway.as_client("pair", shape), shape) == 1
-            assert gateway.as_client("free").status == 200
+            running = [pool.submit(stream) for _ in range(most)]
+            until(lambda: len(mocks["d"].requests) == before + most, 10, "the streams run")
+            beside()
             mocks["d"].gate.set()
-            assert [one.result().status for one in running] == [200, 200]
+            assert [one.result().status for one in running] == [200] * most
     finally:
         mocks["d"].gate = None
-    until(lambda: gateway.as_client("pair").status == 200, 5, "the streams ended")
-    # A request that is refused because others still run does not count in its minute.
-    assert gateway.as_client("slow").status == 200
+    until(lambda: gateway.as_client(key).status == 200, 5, "the streams ended")
+
+
+def test_requests_at_a_time(gateway, mocks):
+    def beside():
+        for shape in TARGETS:
+            assert exceeded(gateway.as_client("pair", shape), shape) == 1
+        assert gateway.as_client("free").status == 200
+    at_a_time(gateway, mocks, "pair", 2, beside)
+
+
+def test_what_others_still_running_refuse_does_not_count_in_the_minute(gateway, mocks):
+    """The client has two requests a minute: the one that runs, and the one after it."""
+    at_a_time(gateway, mocks, "slow", 1, lambda: exceeded(gateway.as_client("slow"), "openai"))
 
 
 def test_limits_hold_when_many_ask_at_once(gateway, mocks):

@@ -6,6 +6,7 @@
 #include "base/sum.h"
 
 enum {
+	NARROWEST = 60,   /* columns; names are not cut further for a narrower terminal */
 	MODELS_SHOWN = 6, /* names of models whose requests are in doubt */
 	BAR_MAX = 24,     /* columns of the terminal */
 };
@@ -174,11 +175,13 @@ static void flow_named(flow *f, const savings_report *r, const char *what, const
 {
 	char label[PRINT_LABEL + 2], more[64];
 	size_t count = savings_order(l, d);
+	int room = (f->columns > NARROWEST ? f->columns : NARROWEST) - f->indent - 1;
 
 	flow_text(f, what);
 	for (size_t i = 0; i < count && i < MODELS_SHOWN; i++) {
 		const char *mark = i + 1 == count ? end : i + 1 < MODELS_SHOWN ? "," : "";
-		int width = print_label(label, &r->terminal, savings_label(&l->items[i]), SAVINGS_LABEL_MAX);
+		int width = print_label(label, &r->terminal, savings_label(&l->items[i]),
+					room < SAVINGS_LABEL_MAX ? room : SAVINGS_LABEL_MAX);
 		size_t len = strlen(label);
 		snprintf(label + len, sizeof label - len, "%.1s", mark);
 		flow_word(f, label, width + (*mark != '\0'));

@@ -140,7 +140,7 @@ def test_prune_keeps_the_sums(ledger):
     assert {by: ledger.savings("--by", by)["rows"] for by in GROUPS} == before
     done = ledger.ledger("prune", "--days", "1")
     left = len(ledger.export())
-    assert "%d rows" % (len(wants) - old - left) in done.out.replace(",", "") and left < 150
+    assert "%d requests" % (len(wants) - old - left) in done.out.replace(",", "") and left < 150
     assert json.loads(ledger.ledger("prune", "--json").out)["removed"] == 0
 
 

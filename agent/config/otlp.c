@@ -22,8 +22,7 @@ bool otlp_endpoint_check(const char *url, bool secret, err *e)
 			return err_set(e, "the URL has a space, a control character or a letter beyond ASCII in it");
 	if (strpbrk(url, "?#"))
 		return err_set(
-			e,
-			"the URL has a query or a fragment: a key belongs in the file that otlp_headers_file names");
+			e, "the URL has a query or a fragment: a key belongs in the file that otlp_headers_file names");
 	const char *at = url + (tls ? 8 : 7);
 	slice authority = slice_of(at, strcspn(at, "/"));
 	if (memchr(authority.ptr, '@', authority.len))

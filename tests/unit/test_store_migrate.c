@@ -40,6 +40,7 @@ static void make_both(int version, int pruned, int64_t labels)
 	static const char *const row_of[] = { NULL, ROW_1, ROW_2, ROW_3, ROW_4 };
 	static const char *const sums_of[] = { NULL, SUMS_1, SUMS_2, SUMS_3, SUMS_3 };
 	const char *row = row_of[version], *sums = sums_of[version];
+	const int kinds = version < 4 ? 5 : 6; /* version 4 added the members of pools */
 	char text[8192];
 	int64_t removed;
 	err e;
@@ -78,9 +79,9 @@ static void make_both(int version, int pruned, int64_t labels)
 		 "PRAGMA journal_mode = WAL; PRAGMA application_id = %d; PRAGMA user_version = %d; ATTACH '%s' AS n;"
 		 "INSERT INTO meta SELECT key, value FROM n.meta WHERE key = 'pruned_before';"
 		 "INSERT INTO requests (%s) SELECT %s FROM n.requests ORDER BY rowid;"
-		 "INSERT INTO hourly (%s) SELECT %s FROM n.hourly WHERE kind < 5;"
-		 "INSERT INTO daily (%s) SELECT %s FROM n.daily WHERE kind < 5;",
-		 STORE_APPLICATION_ID, version, newer, row, row, sums, sums, sums, sums);
+		 "INSERT INTO hourly (%s) SELECT %s FROM n.hourly WHERE kind < %d;"
+		 "INSERT INTO daily (%s) SELECT %s FROM n.daily WHERE kind < %d;",
+		 STORE_APPLICATION_ID, version, newer, row, row, sums, sums, kinds, sums, sums, kinds);
 	sql(text);
 }
 

@@ -105,7 +105,7 @@ static bool file_of(const route_table *t, const char *name, const char **found)
 	for (size_t i = 0; i < routes_total(t); i++) {
 		const route *r = routes_at(t, i);
 		const char *last = r->auth.kind == AUTH_FILE ? strrchr(r->auth.source, '/') : NULL;
-		if (!last || (strcmp(last + 1, name) != 0 && strcmp(r->name, name) != 0))
+		if (!last || (strcmp(last + 1, name) != 0 && strcmp(r->member ? r->member : r->name, name) != 0))
 			continue;
 		if (*found && strcmp(*found, r->auth.source) != 0) {
 			fprintf(stderr,

@@ -94,13 +94,14 @@ def test_a_name_of_a_credential_means_one_file(work):
     key = harness.secret("member")
 
     def put(name):
-        return subprocess.run([harness.AGENT, "credential", "set", name, "-c", config], input=key.encode(), capture_output=True, env=harness.environment(), timeout=60)
-    done = put("key")
-    assert done.returncode == 64 and b"key may mean %s/a/key or %s/b/key" % (bytes(work), bytes(work)) in done.stderr, done
+        with harness.start("credential", "set", name, "-c", config, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            return process.communicate(key.encode(), timeout=60) + (process.wait(),)
+    out, err, code = put("key")
+    assert code == 64 and b"key may mean %s/a/key or %s/b/key" % (bytes(work), bytes(work)) in err, err
     assert not any((work / one / "key").exists() for one in "ab")
     for name, file in (("eu", "a/eu-key"), ("asia", "b/key"), ("us", "a/key")):
-        done = put(name)
-        assert done.returncode == 0 and b"No route" not in done.stdout and (work / file).read_text() == key, done
+        out, err, code = put(name)
+        assert code == 0 and b"No route" not in out and (work / file).read_text() == key, err
         (work / file).unlink()
 
 

@@ -56,16 +56,21 @@ def test_token(work, admin, source):
         (work / "token").write_text(other)
         assert agent.http(path="/stats", headers=good).status == 401
         assert agent.http(path="/stats", headers={"Authorization": "Bearer " + other}).status == 200
+
+        def put(text):
+            """Replaces the file at once: a file that is being written is empty for a moment."""
+            (work / "token.new").write_text(text)
+            (work / "token.new").rename(work / "token")
         # Each problem is logged once, however many requests meet it; and so is a token that can be used again.
         told = 0
         for text, new in (("", True), ("  \n", False), ("x" * 5000, True), (other + "\nx", True), (other + "\r\n\r\n" + other, False), (other + "\0x", False),
                           (None, True)):
-            (work / "token").write_text(text) if text is not None else (work / "token").unlink()
+            put(text) if text is not None else (work / "token").unlink()
             for _ in range(3):
                 assert agent.http(path="/stats", headers={"Authorization": "Bearer " + re.split("[\n\r\0]", (text or "").strip())[0][:4000]}).status == 401
             told += new
             assert len(agent.lines("event=admin_token_missing option=admin_token source=file:.*/token problem=")) == told, text
-        (work / "token").write_text(token)
+        put(token)
         assert agent.http(path="/stats", headers=good).status == 200
         assert len(agent.lines("event=admin_token_read option=admin_token source=file:")) == 3
 

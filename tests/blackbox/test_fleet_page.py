@@ -362,8 +362,8 @@ def ask(site, line, timeout=15):
 def test_questions_that_are_none(fleet, site):
     for line, words in ((b"\n", "no JSON object"), (b"[]\n", "no JSON object"), (b"{}\n", "no JSON object"), (b"{\n", "no JSON object"),
                         (b'{"about":"colours"}\n', "does not know what \"colours\""), (b'{"about":7}\n', '"about" is no text'),
-                        (b'{"about":"savings","by":"model","colour":"red"}\n', 'no parameter "colour": start this'),
-                        (b'{"about":"gateways","since":"1d"}\n', '"gateways" has no "since": start this'), (b'{"since":"1d"}\n', "does not begin with"),
+                        (b'{"about":"savings","by":"model","colour":"red"}\n', 'no parameter "colour": restart this'),
+                        (b'{"about":"gateways","since":"1d"}\n', '"gateways" has no "since": restart this'), (b'{"since":"1d"}\n', "does not begin with"),
                         (b'{"about":"savings","since":"\\u0000"}\n', '"since" is no text'), (b'{"about":"savings","format":"xml"}\n', "json or csv is expected"),
                         (b'{"about":"savings\'; drop table spoa_llm.hourly; --"}\n', "does not know what"),
                         (b'{"about":"savings","by":"model\' or 1=1"}\n', "or gateway")):

@@ -31,7 +31,8 @@
  *
  * Rows that came and are not in `facets` yet wait in `facet_log`, with `sign` 1, or -1 for what an update has replaced;
  * an entry has up to 10,000 rows of a statement. The view fleet_facets has both. An entry is one value, so that readers
- * do not search what was deleted; to compress it would take longer than to write it. */
+ * do not search what was deleted. It is compressed by lz4, or not at all in a server without it: PostgreSQL's own
+ * compression takes longer than writing it. */
 #define FLEET_TABLES_2 \
 	"ALTER TABLE spoa_llm.gateways ADD COLUMN daily_from bigint NOT NULL DEFAULT 0, ADD COLUMN facets_from bigint NOT NULL DEFAULT 0," \
 	" ADD COLUMN days_until bigint NOT NULL DEFAULT 0;" \
@@ -49,7 +50,8 @@
 	" saved_compression bigint, saved_cache bigint, saved_routing bigint, tap smallint);" \
 	"CREATE TABLE spoa_llm.facet_log (gateway int NOT NULL, no bigint GENERATED ALWAYS AS IDENTITY, sign smallint NOT NULL," \
 	" count bigint NOT NULL, rows spoa_llm.facet_row[] NOT NULL, PRIMARY KEY (gateway, no));" \
-	"ALTER TABLE spoa_llm.facet_log ALTER rows SET STORAGE EXTERNAL;" \
+	"DO $body$ BEGIN ALTER TABLE spoa_llm.facet_log ALTER rows SET COMPRESSION lz4;" \
+	" EXCEPTION WHEN feature_not_supported THEN ALTER TABLE spoa_llm.facet_log ALTER rows SET STORAGE EXTERNAL; END $body$;" \
 	/* Only views show them. */ \
 	"ALTER TABLE spoa_llm.facet_log ENABLE ROW LEVEL SECURITY;" \
 	"ALTER TABLE spoa_llm.daily ENABLE ROW LEVEL SECURITY; ALTER TABLE spoa_llm.facets ENABLE ROW LEVEL SECURITY;" \

@@ -7,7 +7,9 @@ agent, and records a second. Shipper and PostgreSQL get the CPU that is left ove
 for (locks, the write-ahead log, the disk), and not how many cores the machine has. The two ways change places at random. Exit 1: the median of the
 rounds' ratios is below --check for either figure."""
 import argparse
+import contextlib
 import os
+import pathlib
 import random
 import re
 import statistics
@@ -19,6 +21,24 @@ import fleet as bench_fleet
 fleets, harness, postgres = bench_fleet.fleets, bench_fleet.harness, bench_fleet.postgres
 INTAKE = harness.ROOT / "build" / "bench" / "ledger_intake"
 FIGURES = re.compile(r"(\d+) records for each second of CPU, (\d+) records/s")
+
+
+@contextlib.contextmanager
+def no_autogroups():
+    """Where the kernel gives each session an equal share (sched_autogroup_enabled), a process that has SCHED_IDLE and a session of its own, as each backend of
+    PostgreSQL does, gets as much as the ledger: so that is off meanwhile, which takes root."""
+    switch = pathlib.Path("/proc/sys/kernel/sched_autogroup_enabled")
+    before = switch.read_text() if switch.exists() else "0"
+    if before.strip() != "0":
+        try:
+            switch.write_text("0")
+        except OSError as e:
+            sys.exit("%s is on, and the second figure would be of how CPU is shared: run this as root, or switch it off (%s)" % (switch, e))
+    try:
+        yield
+    finally:
+        if before.strip() != "0":
+            switch.write_text(before)
 
 
 def leftover(pid):
@@ -54,7 +74,7 @@ def main():
     parse.add_argument("--check", type=float, default=0)
     args = parse.parse_args()
     rounds = []
-    with postgres.Server(durable=True) as server:
+    with no_autogroups(), postgres.Server(durable=True) as server:
         leftover(server.process.pid)
         fleet = fleets.Fleet(server)
         for number in range(args.rounds):

@@ -360,9 +360,9 @@ static bool raise_slot(region *r, const place *p, uint64_t tag, const budget_ask
 	taking both[2] = { { .a = NULL }, { .a = NULL } };
 	slot *s = p->found;
 
-	if (!move_state(s, SLOT_RESERVED, SLOT_RAISED))
+	if (!is_of(s, ask) || !move_state(s, SLOT_RESERVED, SLOT_RAISED))
 		return false;
-	if (atomic_load_explicit(p->tag, RELAXED) != tag || !is_of(s, ask)) {
+	if (atomic_load_explicit(p->tag, RELAXED) != tag) {
 		atomic_store_explicit(&s->state, SLOT_RESERVED, RELEASE);
 		return false;
 	}

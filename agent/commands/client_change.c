@@ -352,15 +352,17 @@ static bool read_flags(client_table *t, client *c, const client_flags *ask)
 	return true;
 }
 
-static bool copy_all(change *ch)
+/* Copies all clients and appends a new one, which is returned. NULL: out of memory, which was said. */
+static client *append_client(change *ch)
 {
 	bool ok = copy_projects(ch);
 
 	for (uint32_t i = 0; i < ch->from->count && ok; i++)
 		ok = copy_client(ch, &ch->from->clients[i], true);
-	if (!ok)
+	client *one = ok ? client_table_add(ch->to) : NULL;
+	if (!one)
 		fprintf(stderr, "spoa-llm: out of memory\n");
-	return ok;
+	return one;
 }
 
 static bool is_new(const change *ch, const char *name)
@@ -383,12 +385,15 @@ int command_client_add(const config *c, const client_flags *ask)
 	prctl(PR_SET_DUMPABLE, 0); /* no core file with a key */
 	int code = begin(&ch, c, true);
 	if (!code) {
-		client *one = copy_all(&ch) ? client_table_add(ch.to) : NULL;
-		code = one && read_flags(ch.to, one, ask) && is_new(&ch, ask->name) &&
-				       read_expires(ask->expires, ch.now_ms, &key.expires_ms) && make_key(&key) &&
-				       put_key(&ch, &key) ?
-			       replace_file(&ch, c->clients) :
-			       EX_DATAERR;
+		client *one = append_client(&ch);
+		if (!one)
+			code = EX_OSERR;
+		else if (!read_flags(ch.to, one, ask) || !read_expires(ask->expires, ch.now_ms, &key.expires_ms))
+			code = EX_USAGE;
+		else if (!is_new(&ch, ask->name))
+			code = EX_DATAERR;
+		else
+			code = make_key(&key) && put_key(&ch, &key) ? replace_file(&ch, c->clients) : EX_OSERR;
 		if (!code)
 			code = print_key(ask, &key, 0);
 	}
@@ -451,9 +456,10 @@ int command_client_rotate(const config *c, const client_flags *ask)
 	int code = begin(&ch, c, false);
 	if (!code) {
 		alteration a = { .key = &key, .old_ms = ch.now_ms + overlap };
-		code = read_expires(ask->expires, ch.now_ms, &key.expires_ms) && make_key(&key) ?
-			       alter(&ch, c, ask->name, &a) :
-			       EX_DATAERR;
+		if (!read_expires(ask->expires, ch.now_ms, &key.expires_ms))
+			code = EX_USAGE;
+		else
+			code = make_key(&key) ? alter(&ch, c, ask->name, &a) : EX_OSERR;
 		if (!code)
 			code = print_key(ask, &key, a.old_ms);
 	}

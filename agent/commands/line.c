@@ -125,6 +125,29 @@ static int take_option(const option_info *o, const char *arg)
 	return GO_ON;
 }
 
+/* True if there are commands of which `word` is the first of two. */
+static bool is_group(const char *word)
+{
+	for (const command *c = commands; c < commands + commands_count; c++)
+		if (command_is_of(c, word))
+			return true;
+	return false;
+}
+
+/* Sets the command, or the group, that stands on a command line of which a flag could not be read: its help is the one
+ * to name. */
+static void guess_command(int argc, char **argv)
+{
+	char two[128];
+
+	for (int i = 1; i < argc && !line.command && !group; i++) {
+		snprintf(two, sizeof two, "%s %s", argv[i], i + 1 < argc ? argv[i + 1] : "");
+		line.command = command_by_name(two);
+		line.command = line.command ? line.command : command_by_name(argv[i]);
+		group = is_group(argv[i]) ? argv[i] : NULL;
+	}
+}
+
 /* Reads every flag. Leaves the other words to be read from optind on. */
 static int read_flags(reading *r, int argc, char **argv)
 {
@@ -142,8 +165,10 @@ static int read_flags(reading *r, int argc, char **argv)
 		} else if (flag == FLAG_CONFIG) {
 			line.file = optarg;
 		} else if (flag == ':') {
+			guess_command(argc, argv);
 			code = wrong("a value is missing after", argv[optind - 1], "", NULL);
 		} else if (flag == '?') {
+			guess_command(argc, argv);
 			code = wrong_flag(r, argv[optind - 1]);
 		} else if (flag >= FLAG_OWN) {
 			if (r->count == GIVEN_MAX)
@@ -212,15 +237,6 @@ static int take_flag(const given *g)
 }
 
 /* ---- words */
-
-/* True if there are commands of which `word` is the first of two. */
-static bool is_group(const char *word)
-{
-	for (const command *c = commands; c < commands + commands_count; c++)
-		if (command_is_of(c, word))
-			return true;
-	return false;
-}
 
 /* Says which words may stand after a group's: "client needs one of add, list and remove after it". */
 static int wrong_group(void)

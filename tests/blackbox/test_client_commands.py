@@ -80,20 +80,21 @@ def test_what_is_refused_changes_nothing(file):
     key = keys.key("a key in the wrong place")
     for args, code, said in (
             (["add", "alice"], 65, 'there is a client "alice" already'),
-            (["add", "a\tb"], 65, "without control characters"), (["add", "-"], 65, 'is not "-"'), (["add", "x", "--project", "-"], 65, 'is not "-"'),
-            (["add", "x", "--budget", "5"], 65, "--budget: dollars and a period"),
-            (["add", "x", "--budget", "5/year"], 65, "--budget: day, week or month"),
-            (["add", "x", "--budget", "-5/day"], 65, "--budget: dollars like 12.50"),
-            (["add", "x", "--parallel", "0"], 65, "--parallel: a whole number from 1"),
-            (["add", "x", "--allow-model", "a*b"], 65, "--allow-model: the name of a model"),
-            (["add", "x", "--project", " x"], 65, "--project: a name has"),
-            (["add", "x", "--expires", "2020-01-01"], 65, "--expires: a time that is still to come"),
+            (["add", "a\tb"], 64, "without control characters"), (["add", "-"], 64, 'is not "-"'), (["add", "x", "--project", "-"], 64, 'is not "-"'),
+            (["add", "x", "--budget", "5"], 64, "--budget: dollars and a period"),
+            (["add", "x", "--budget", "5/year"], 64, "--budget: day, week or month"),
+            (["add", "x", "--budget", "-5/day"], 64, "--budget: dollars like 12.50"),
+            (["add", "x", "--parallel", "0"], 64, "--parallel: a whole number from 1"),
+            (["add", "x", "--allow-model", "a*b"], 64, "--allow-model: the name of a model"),
+            (["add", "x", "--project", " x"], 64, "--project: a name has"),
+            (["add", "x", "--expires", "2020-01-01"], 64, "--expires: a time that is still to come"),
             (["add"], 64, "client add needs NAME after it"),
             (["rotate", "bob"], 65, 'there is no client "bob"'),
+            (["rotate", "alice", "--expires", "2020-01-01"], 64, "--expires: a time that is still to come"),
             (["rotate", "alice", "--overlap", "x"], 64, "--overlap: a span is expected"),
             (["remove", "bob"], 65, 'there is no client "bob"'),
-            (["show", key], 65, "a key does not belong here"), (["add", key], 65, "a key does not belong here"),
-            (["add", "x", "--project", key], 65, "a key does not belong here"),
+            (["show", key], 65, "a key does not belong here"), (["add", key], 64, "a key does not belong here"),
+            (["add", "x", "--project", key], 64, "a key does not belong here"),
             (["add", "x", key], 64, "unexpected argument (a key"), ([], 64, "client needs one of add"), (["drop", "x"], 64, "there is no command client drop")):
         # What a person types himself into the command line stands there; the answer must not repeat it.
         done = harness.cli("client", *args, "--clients", file)

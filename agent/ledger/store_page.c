@@ -205,9 +205,34 @@ static int add_whole(paging *p, int64_t from_ms, int64_t to_ms)
 	return all ? SQLITE_OK : SQLITE_NOMEM;
 }
 
+/* Adds the rows that retention has kept although it removed others of their time, because they are still to be shipped.
+ * Sums and facets count those that were removed, too, so that these few are looked at one by one. */
+static int add_kept(paging *p, int64_t from_ms, int64_t to_ms)
+{
+	sqlite3_stmt *st = NULL;
+	int rc = store_prepare(
+		p->s, "SELECT count(*) FROM (SELECT 1 FROM requests WHERE time_ms >= ?1 AND time_ms < ?2 LIMIT ?3)",
+		&st);
+
+	if (rc == SQLITE_OK) {
+		sqlite3_bind_int64(st, 1, from_ms);
+		sqlite3_bind_int64(st, 2, to_ms);
+		sqlite3_bind_int(st, 3, STORE_PAGE_LOOKED);
+		rc = sqlite3_step(st);
+	}
+	int64_t kept = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
+	sqlite3_finalize(st);
+	if (kept) {
+		rc = add_whole(p, from_ms, to_ms);
+		if (rc == SQLITE_OK)
+			p->all[p->count - 1].rows = kept;
+	}
+	return rc == SQLITE_ROW ? SQLITE_OK : rc;
+}
+
 /* Finds the stretches from `from_ms` to `to_ms` that have rows. The index of ids finds an id; without a filter the sums
- * of hours tell. Else there are, from old to new: rows of which a part was pruned, or without facets; days with facets;
- * hours with facets. */
+ * of hours tell. Else there are, from old to new: rows that were kept where others were pruned; rows of an hour of
+ * which a part was pruned, or without facets; days with facets; hours with facets. */
 static store_result find_stretches(paging *p, int64_t from_ms, int64_t to_ms, err *e)
 {
 	const int64_t hour = HOUR * 1000LL, day = DAY * 1000LL;
@@ -215,7 +240,11 @@ static store_result find_stretches(paging *p, int64_t from_ms, int64_t to_ms, er
 	int64_t pruned = 0, hours = 0, whole = 0, first = to_ms;
 
 	int rc = store_pruned_before(p->s, &pruned);
-	from_ms = smaller(larger(from_ms, pruned), to_ms);
+	if (rc == SQLITE_OK && !has_id) {
+		pruned = smaller(larger(from_ms, pruned), to_ms);
+		rc = from_ms < pruned ? add_kept(p, from_ms, pruned) : SQLITE_OK;
+		from_ms = pruned;
+	}
 	if (rc == SQLITE_OK && !every && !has_id) {
 		rc = facets_bounds(p->s, &hours, &whole);
 		first = larger(store_ceil(from_ms, hour, hour), whole);

@@ -323,6 +323,38 @@ static void pruned_rows_stay_in_facets(void)
 	store_close(s);
 }
 
+/* A page has the rows that retention has kept for the shipper, with each filter, as an export does. */
+static void kept_rows_are_on_the_page(void)
+{
+	const row_filter model = { .model = "model-1" }, id = { .id = "6*" };
+	const row_filter *const filters[] = { NULL, &model, &id };
+	int64_t removed = 1;
+	store *s = new_store();
+	err e = { 0 };
+
+	fill(s);
+	while (removed)
+		CHECK(store_prune(s, BEGIN_MS + 2 * DAY_MS, ROWS / 4, &removed, &e) == STORE_OK);
+	int64_t kept = atoll(ask(
+		"SELECT count(*) FROM requests WHERE time_ms < (SELECT value FROM meta WHERE key = 'pruned_before')"));
+	CHECK(kept > 100);
+	for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
+		for (int oldest = 0; oldest < 2; oldest++) {
+			store_page_question q = {
+				.to_ms = INT64_MAX, .limit = ROWS, .only = filters[i], .oldest_first = oldest
+			};
+			store_page_told told;
+			shown.count = 0;
+			CHECK(store_page(s, &q, keep_id, &shown, &told, &e) == STORE_OK);
+			size_t listed = shown.count;
+			CHECK((size_t)told.total == listed && listed > (size_t)kept / 10);
+			shown.count = 0;
+			CHECK(store_last(s, 0, INT64_MAX, filters[i], ROWS, keep_id, &shown, &e) == STORE_OK);
+			CHECK(shown.count == listed);
+		}
+	store_close(s);
+}
+
 /* Counts the requests that are told apart, and those that are not. */
 static bool count_untold(void *ctx, const store_facet *f)
 {
@@ -543,6 +575,7 @@ int main(void)
 	RUN(questions_are_answered_as_the_rows_do);
 	RUN(what_changes_afterwards_counts_once);
 	RUN(pruned_rows_stay_in_facets);
+	RUN(kept_rows_are_on_the_page);
 	RUN(combinations_beyond_the_limit_are_not_told_apart);
 	RUN(old_hours_are_asked_by_days);
 	RUN(pages_are_the_rows_in_their_order);

@@ -112,11 +112,13 @@ bool journal_replay(journal *j, journal_each each, void *ctx, err *e)
 	if (s && j->count && (segs = malloc(j->count * sizeof *segs))) {
 		count = j->count;
 		memcpy(segs, j->segs, count * sizeof *segs);
-		/* A position counts the bytes of entries without headers: make `first` such that first + an offset in
-		 * the file is the position there, by counting back from `last`, which is at the file's end. In the
-		 * first segment that this process wrote that wraps around below 0, by the header's bytes. */
+		/* Make `first` such that first + an offset in the file is the position there. In a segment of an
+		 * earlier process it is that already, and `last` may lie before the file's end. In one of this process
+		 * positions count no header, so count back from `last`, which is at the file's end; in the first
+		 * segment that wraps around below 0, by the header's bytes. */
 		for (size_t i = 0; i < count; i++)
-			segs[i].first = segs[i].last - segs[i].size;
+			if (!segs[i].old)
+				segs[i].first = segs[i].last - segs[i].size;
 	}
 	bool enough = s && (segs || !j->count);
 	journal_leave(j);

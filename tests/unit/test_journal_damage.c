@@ -78,6 +78,9 @@ static void damage_costs_one_entry_and_invents_none(void)
 			CHECK(s.count == 9 && s.sum == 55 - hit);
 			/* Whole in its length: not torn, though nothing follows. */
 			CHECK(stats.corrupt == 1 || (hit == 10 && at < ends[9] + 4));
+			/* Another replay gives the same marks, though the first one ended at the last good entry. */
+			seen again = replay(j);
+			CHECK(again.count == 9 && again.mark.position == s.mark.position);
 			journal_release(j, s.mark);
 			journal_close(j);
 			CHECK(files() == 0);

@@ -301,8 +301,11 @@ static void write_filter(FILE *f, const savings_report *r)
 	char text[PRINT_NUMBER];
 	bool any = false;
 
-	if (!savings_filtered(r))
+	if (!savings_filtered(r)) {
+		if (r->missing_ms)
+			fprintf(f, "\"requests_since\":\"%s\",", print_time(text, r->missing_ms));
 		return;
+	}
 	fprintf(f, "\"only\":{");
 	for (size_t i = 0; i < sizeof labels / sizeof labels[0]; i++) {
 		if (!labels[i].value)

@@ -107,8 +107,9 @@ static int read_forecast(savings_report *r, savings_reading read, void *from, er
 	int result = read(from, GROUP_DAY, &other, savings_keep, &days, &told, e);
 	if (days.failed)
 		err_memory(e);
+	r->whole_ms = savings_filtered(r) ? told.whole_ms : 0;
 	/* Of a month whose first days are missing nothing can be said. */
-	if (!result && !(savings_filtered(r) && told.whole_ms > month_begin(r->now_ms, 0)))
+	if (!result && r->whole_ms <= month_begin(r->now_ms, 0))
 		make_forecast(r, &days);
 	free(days.items);
 	return result;
@@ -148,6 +149,8 @@ void savings_write_compared(FILE *f, const savings_report *r)
 			r->forecast.saved_cache, r->forecast.from_days);
 	else
 		fprintf(f, "null,");
+	if (r->whole_ms)
+		fprintf(f, "\"whole_from\":\"%s\",", print_time(text, r->whole_ms));
 }
 
 /* ---- for a person */
@@ -211,6 +214,8 @@ void savings_print_compared(const savings_report *r)
 		print_forecast("cost", r->forecast.cost);
 		print_forecast(gateway, r->forecast.saved_gateway);
 		print_forecast(caches, r->forecast.saved_cache);
+	} else if (r->whole_ms > month_begin(r->now_ms, 0)) {
+		printf("\nThere is no forecast: requests of the month's first days were pruned.\n");
 	} else {
 		printf("\nThere is no forecast yet: it needs one whole day.\n");
 	}

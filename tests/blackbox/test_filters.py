@@ -2,6 +2,7 @@
 and for a fleet, against an independent count."""
 import json
 import random
+import time
 
 import pytest
 
@@ -106,6 +107,14 @@ def test_rows_that_were_pruned(ledger):
     assert "were pruned, and are missing here" in ledger.run("savings", "--since", "all", "--model", "*").out
     assert ledger.savings("--since", "2d", "--model", "*")["requests_since"] is None
     assert "requests_since" not in ledger.savings("--since", "all")
+    # Nothing is said of the period before, or of the month, from a part of their requests.
+    before = ledger.savings("--since", "9d", "--model", "*", "--compare")
+    month = said["requests_since"] > time.strftime("%Y-%m-01T00:00:00Z", time.gmtime())
+    assert before["before"] is None and before["whole_from"] == said["requests_since"] and (before["forecast"] is None) == month
+    text = ledger.run("savings", "--since", "9d", "--model", "*", "--compare").out
+    assert "nothing to compare with: requests of the period before were pruned" in text
+    assert ("There is no forecast: requests of the month's first days were pruned." in text) == month
+    assert ledger.savings("--since", "9d", "--compare")["before"]["totals"]["requests"] > 0
 
 
 def test_a_wide_filter_is_no_second_argument(day):

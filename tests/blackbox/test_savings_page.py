@@ -1,9 +1,11 @@
 """The dashboard's Savings view and the filter that its views share, in a real Chromium: each figure behind a filter against `spoa-llm savings` with the same
 flags, to the digit; splits, comparison, forecast, CSV, paper; odd names. The view without a filter: test_dashboard.py."""
 import base64
+import contextlib
 import datetime
 import json
 import re
+import sqlite3
 import time
 import urllib.parse
 
@@ -131,6 +133,32 @@ def test_before_and_forecast(full, page):
     page.open(full.admin, "since=all").live()
     assert page.text("#cost-before") == ""
     page.clean()
+
+
+def test_labels_that_the_ledger_does_not_have(work, page):
+    """Where sums by all labels begin too late, `before` and `forecast` are null, agent and page say since when figures are whole, and no figure is made up."""
+    today = datetime.datetime.now(datetime.timezone.utc).replace(hour=0, minute=0, second=0, microsecond=0)
+    with Agent(work, Maker(seed=12, span_ms=40 * DAY).make(400)) as agent:
+        known = agent.http(path="/savings?since=10d&by=day&model=*&compare=1").json()
+        assert known["before"] and known["forecast"] and "whole_from" not in known and known["requests_since"] is None
+        # As in a ledger of schema 5 whose rows were pruned before the sums by all labels were made, or while they are being made.
+        with contextlib.closing(sqlite3.connect(agent.home / "ledger.db", timeout=20)) as base, base:
+            base.execute("insert into meta values ('facets_from', ?)", (int(today.timestamp()) + 3600,))
+        whole, missing = today.strftime("%Y-%m-%dT01:00:00Z"), "Requests before %s, 01:00 are missing here" % today.strftime("%Y-%m-%d")
+        said = agent.http(path="/savings?since=10d&by=day&model=*&compare=1").json()
+        assert said["before"] is None and said["forecast"] is None and said["whole_from"] == said["requests_since"] == whole
+        for view, noted in (("model=*", True), ("split=project", True), ("", False)):
+            got = agent.http(path="/savings?since=10d&by=day&compare=1&" + view).json()
+            assert got.get("requests_since") == (whole if noted else None) and bool(got["before"]) != ("model" in view)
+            page.open(agent.admin, "since=10d&unit=day&" + view).live()
+            assert page.text("#filter-note").startswith(missing) if noted else page.text("#filter-note") == ""
+            for name in ("cost", "saved-gateway", "saved-cache"):
+                assert (page.text("#%s-before" % name) == "the period before: not known with this filter") == ("model" in view)
+            assert (page.text("#forecast-note") == "No forecast: the ledger has no sums by all labels of the month's first days.") == ("model" in view)
+            assert (page.text("#forecast") == "\u2013") == ("model" in view)
+        page.open(agent.admin, "view=operation&since=10d&model=*").live()
+        assert page.text("#apart").startswith(missing)
+        page.clean()
 
 
 def test_the_filter(full, page):

@@ -86,6 +86,10 @@ export const bytes = (n) => (n < 1024 ? `${n} B` : n < 1048576 ? `${(n / 1024).t
 
 export const plural = (n, one) => `${count(n)} ${one}${big(n) === 1n ? "" : "s"}`;
 
+// Which requests are missing where figures come from sums by all labels: those before `since`, and `apart` that are not told apart.
+export const missing = (since, apart) => [since ? `Requests before ${since.slice(0, 16).replace("T", ", ")} are missing here: the ledger has no sums by all their labels.` : "",
+	big(apart) ? `${plural(apart, "request")} can be missing here, because their day had too many combinations of labels to keep them all.` : ""].join(" ").trim();
+
 // ---- times: UTC, because the ledger's hours and days are
 
 export const clock = (ms) => new Date(ms).toISOString().slice(11, 19);

@@ -2,7 +2,7 @@
 //
 // For whoever is on call: is all well, and if not, what to do; how upstreams do, and what was refused. What is true now comes from /events,
 // the figures of the period from /operation.
-import { $, ago, big, bytes, choose, count, DAY, el, fill, micros, on, perSecond, plural, put, when, words } from "./figures.js";
+import { $, ago, big, bytes, choose, count, DAY, el, fill, micros, missing, on, perSecond, plural, put, when, words } from "./figures.js";
 import { ask } from "./connection.js";
 import { makeExplain } from "./explain.js";
 import { change, filter, limits, narrowed, ofFleet, periodName, question } from "./filter.js";
@@ -87,7 +87,7 @@ const reader = makeReader({
 			put($("empty-text"), `There is no request ${periodName()}${narrowed() ? " with these labels" : ""}.`);
 			$("empty-all").hidden = filter.since === "all" && !narrowed();
 		}
-		put($("apart"), big(data.not_told_apart) ? `${plural(data.not_told_apart, "request")} of this period can be missing where a filter is set, because that day had too many combinations of labels to keep them all.` : "");
+		put($("apart"), missing(data.whole_from > (data.since ?? "") && data.whole_from, data.not_told_apart));
 		if (last)
 			showRefusals(last, data.refusals);
 		return some;

@@ -9,7 +9,7 @@ import { showGroups } from "./groups.js";
 import { showTime, startTime, whose } from "./over_time.js";
 import { makeReader } from "./reader.js";
 import { $, abs, amount, announce, bar, big, capital, choose, clock, count, counted, countFigure, DAY, dayName, el, exactDollars, figure,
-	FIGURES, fill, fraction, money, moneyFigure, on, percent, plural, put, short, table, tokensIn, UNITS } from "./figures.js";
+	FIGURES, fill, fraction, money, missing, moneyFigure, on, percent, plural, put, short, table, tokensIn, UNITS } from "./figures.js";
 
 const WEEKS_AFTER_MS = 45 * DAY; // a longer history is shown by weeks unless a unit was chosen
 const NAMES_SHOWN = 4; // names of models whose requests are in doubt
@@ -134,11 +134,12 @@ function compared(now, before) {
 	return `${more ? `${percent(abs(more), before)} ${more > 0n ? "more" : "less"} than` : "as in"} the period before: ${money(before)}`;
 }
 
-function showForecast(forecast) {
+function showForecast({ forecast, whole_from: from }) {
 	$("forecast-card").hidden = forecast === undefined; // the fleet has no forecast
 	if (!forecast) {
 		figure($("forecast"), "", "\u2013", "");
-		put($("forecast-note"), "No forecast yet: it needs one whole day.");
+		put($("forecast-note"), from > `${new Date().toISOString().slice(0, 8)}01T00:00:00Z` ?
+			"No forecast: the ledger has no sums by all labels of the month's first days." : "No forecast yet: it needs one whole day.");
 		return;
 	}
 	const end = new Date(Date.parse(forecast.until) - 1);
@@ -165,11 +166,10 @@ function showTotals(report, time) {
 		const now = big(t[`${name}_nanodollars`]), estimated = big(t[`estimated_${name}_nanodollars`]);
 		moneyFigure($(id), now);
 		put($(`${id}-note`), estimated ? `${money(now - estimated)} without estimates` : "");
-		put($(`${id}-before`), report.before ? compared(now, big(report.before.totals[`${name}_nanodollars`])) : "");
+		put($(`${id}-before`), report.before ? compared(now, big(report.before.totals[`${name}_nanodollars`])) : report.before === null && report.since ? "the period before: not known with this filter" : "");
 	}
-	showForecast(report.forecast);
-	put($("filter-note"), [report.requests_since ? `With a filter, requests before ${report.requests_since.slice(0, 16).replace("T", ", ")} are missing, because the ledger no longer has their labels.` : null,
-		big(report.not_told_apart) ? `${plural(report.not_told_apart, "request")} of this period can be missing here, because that day had too many combinations of labels to keep them all.` : null].filter(Boolean).join(" "));
+	showForecast(report);
+	put($("filter-note"), missing(report.requests_since ?? time.requests_since, report.not_told_apart));
 
 	const values = KINDS.map(([, name]) => big(t[name])), most = (list) => list.reduce((top, v) => (v > top ? v : top), 0n);
 	const gain = most(values), loss = most(values.map((v) => -v));

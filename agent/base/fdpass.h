@@ -9,8 +9,10 @@
 #include "base/err.h"
 
 enum {
-	FDPASS_MAX = 8,              /* descriptors in one message */
-	FDPASS_BODY_MAX = 256 << 20, /* bytes of one body: a longer one cannot come from the agent */
+	FDPASS_MAX = 8, /* descriptors in one message */
+	/* Bytes of one body. Only a connection in the midst of a larger frame would need more (CONN_FRAME_MAX is 1
+	 * GiB); an upgrade at that moment fails, says so, and changes nothing. */
+	FDPASS_BODY_MAX = 256 << 20,
 };
 
 typedef struct fdpass_message {

@@ -4,7 +4,7 @@
 #include "base/json_simd.h"
 
 /* What the iterator expects to its left. */
-enum { AT_CLOSE, AT_LAST, AT_VALUE, AT_COMMA, AT_END };
+enum { AT_CLOSE, AT_VALUE, AT_COMMA, AT_END };
 
 void json_back_init(json_back *it, slice window, bool whole)
 {

@@ -304,10 +304,11 @@ EVENT(connection_stalled, WARN, "fd bytes problem instead",
       "Look whether HAProxy hangs, or waits for CPU.")
 EVENT(connection_refused, ERROR, "max_connections problem",
       "A connection was closed at once, because `max_connections` is reached or there is no memory.",
-      "See who opens so many connections; raise `max_connections` and the unit's LimitNOFILE.")
+      "See who opens so many connections; raise `max_connections` and the unit's LimitNOFILE. If memory is short, give "
+      "the process more, or the tap less to hold (`--memory`).")
 EVENT(accept_paused, ERROR, "problem hint",
-      "No file descriptor, or no memory, is left for a new connection: `problem` says which. The agent waits a moment "
-      "before it accepts more; the tap may have closed the connection. The other connections are still answered.",
+      "No file descriptor, or no memory, is left for a new connection: `problem` says which. Agent or tap waits a moment "
+      "before it accepts more. The other connections are still answered.",
       "Raise the limit of open files (LimitNOFILE). If memory is short, give the process more, or the tap less to hold "
       "(`--memory`).")
 EVENT(memory_limit, ERROR, "fd max_memory instead",

@@ -7,7 +7,7 @@
 #include "sample/most.h"
 
 enum {
-	INPUT_FIXED = 80,      /* bytes of a body that are not text */
+	INPUT_FIXED = 60,      /* bytes of a body that are not text; no more than ESTIMATE_INPUT_FIXED of the ledger */
 	INPUT_TOKEN = 3,       /* bytes of text a token; ESTIMATE_INPUT_TOKEN of the ledger need not be as cautious */
 	INPUT_CODED = 1,       /* bytes of a compressed body a token */
 	OUTPUT_UNKNOWN = 4096, /* tokens of an answer, if nothing is known of the model's answers */
@@ -18,7 +18,7 @@ static budget_limit limit_of(const client_limits *l, uint32_t account)
 	return (budget_limit){ account, (period_kind)l->period, l->budget_nano, l->tokens_per_minute };
 }
 
-static int64_t input_of(const model_sample *s)
+int64_t admission_input(const model_sample *s)
 {
 	uint64_t bytes = s->length > s->buffered ? s->length : s->buffered;
 
@@ -93,7 +93,7 @@ static bool estimate(const policy *p, const llm_request *r, decision *d, budget_
 	if (project)
 		ask->project = limit_of(&project->limits, project->account);
 	answer_most most = most_find(&r->sample);
-	*e = (admission_estimate){ OUTPUT_ASKED, input_of(&r->sample), most.output, most.answers, false, 0 };
+	*e = (admission_estimate){ OUTPUT_ASKED, admission_input(&r->sample), most.output, most.answers, false, 0 };
 	if (!most.sure) {
 		int64_t learned = (int64_t)budget_output(k->budget, model),
 			likely = learned > 0 ? learned : OUTPUT_UNKNOWN;

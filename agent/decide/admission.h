@@ -22,6 +22,9 @@ typedef struct admission_estimate {
 	int64_t nano;          /* what it may cost; 0 if it is not priced */
 } admission_estimate;
 
+/* Estimates the tokens of a request's input: no fewer than the ledger estimates for the same body (ledger/usage.c). */
+int64_t admission_input(const model_sample *s);
+
 /* Reserves what a request that `d` lets through may take, or refuses the request. Takes no lock and allocates nothing.
  */
 void admission_ask(const policy *p, const llm_request *r, decision *d);

@@ -8,6 +8,7 @@
 
 #include "base/log.h"
 #include "base/unused.h"
+#include "decide/leg.h"
 #include "net/conn_impl.h"
 
 /* Seconds within which a new connection has to say HELLO. */
@@ -88,9 +89,9 @@ void conn_set_limits(conn *c)
 	size_t largest = FRAME_PREFIX + (size_t)c->session.max_frame;
 
 	c->in.limit = IN_ROOM + (size_t)c->session.max_frame;
-	/* An answer may begin just below CONN_OUT_HIGH, and need room for a whole frame, or for a credential, which is
-	 * larger than a small frame. */
-	c->out.limit = CONN_OUT_HIGH + 2 * largest + CREDENTIAL_MAX + CONTROL_ROOM;
+	/* An answer may begin just below CONN_OUT_HIGH, and need room for a whole frame, or for a leg's ACK, for which
+	 * more is reserved than a small frame takes. A DISCONNECT may follow. */
+	c->out.limit = CONN_OUT_HIGH + largest + LEG_ACK_MAX + CONTROL_ROOM;
 }
 
 void conn_close(conn *c)

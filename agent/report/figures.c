@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/list.h"
+#include "base/sum.h"
 #include "report/ledger_store.h"
 
 /* ---- the ledger of one gateway */
@@ -93,7 +94,7 @@ static bool add_to_total(figures_groups *l, const store_facet *f)
 {
 	store_sums_merge(&l->total.sums, f->sums);
 	for (size_t i = 0; i < 6; i++)
-		l->total.status[i] += f->status[i];
+		l->total.status[i] = add_capped(l->total.status[i], f->status[i]);
 	if (f->last_ms > l->total.last_ms)
 		l->total.last_ms = f->last_ms;
 	return !f->times || times_merge(&l->times, f->times);

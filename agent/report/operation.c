@@ -5,6 +5,7 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
+#include "base/sum.h"
 #include "ledger/ends.h"
 #include "report/print.h"
 #include "report/refusal_words.h"
@@ -127,7 +128,7 @@ static void merge(figures_group *to, const figures_group *from)
 {
 	store_sums_merge(&to->sums, &from->sums);
 	for (int i = 0; i < 6; i++)
-		to->status[i] += from->status[i];
+		to->status[i] = add_capped(to->status[i], from->status[i]);
 	/* Only requests without a code have times: one of the two. */
 	for (time_which w = 0; w < TIME_KINDS; w++)
 		for (int i = 0; i < 3; i++)

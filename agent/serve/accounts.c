@@ -14,8 +14,6 @@ enum {
 	FORECAST_AFTER = 100, /* there is a forecast once this part of a period, one in so many, is over */
 };
 
-#define DAY_MS INT64_C(86400000)
-
 /* An account that is among those with the largest shares so far. */
 typedef struct ranked {
 	double used;

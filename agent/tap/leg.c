@@ -6,7 +6,7 @@
 
 static bool is_name(slice name)
 {
-	if (name.len > LEG_NAME_MAX || !slice_starts(name, SLICE("leg.")) || name.len == strlen("leg."))
+	if (name.len > LEG_NAME_TAKEN || !slice_starts(name, SLICE("leg.")) || name.len == strlen("leg."))
 		return false;
 	for (size_t i = 0; i < name.len; i++) {
 		char c = name.ptr[i], low = ascii_lower(c);

@@ -362,8 +362,7 @@ void relay_take(relay *r, int fd)
 	pair *p = calloc(1, sizeof *p);
 
 	if (!p) {
-		log_event(accept_paused, LOG_C("problem", "out of memory"),
-			  LOG_C("hint", "a connection was closed; give the tap less to hold by --memory"));
+		log_event(connection_refused, LOG_C("problem", "out of memory"));
 		close(fd);
 		return;
 	}

@@ -25,11 +25,11 @@ typedef struct pair {
 	http_flow flow;
 	tap_usage usage;
 	size_t usage_memory;
-	uint64_t body;                   /* bytes of the answer's body */
-	int64_t idle_since;              /* milliseconds; if no request is under way */
-	int64_t waits_since;             /* milliseconds; for a leg that cannot be connected to */
-	char leg_name[LEG_NAME_MAX + 1]; /* the leg that is connected, or is to be */
-	bool named;                      /* the request's head has ended, so that its bytes may go to the leg */
+	uint64_t body;                     /* bytes of the answer's body */
+	int64_t idle_since;                /* milliseconds; if no request is under way */
+	int64_t waits_since;               /* milliseconds; for a leg that cannot be connected to */
+	char leg_name[LEG_NAME_TAKEN + 1]; /* the leg that is connected, or is to be */
+	bool named;                        /* the request's head has ended, so that its bytes may go to the leg */
 	bool waits;
 	bool counted; /* as a stream */
 	bool stalled; /* nothing is read from the client; it is in relay.hangups */

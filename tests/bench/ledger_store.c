@@ -23,6 +23,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "ledger/journal.h"
 #include "ledger/store.h"
 #include "ledger/store_schema.h"
@@ -37,8 +38,6 @@ enum {
 	 * costly because of that order, not because of the rate. */
 	PER_MS = 2,
 };
-
-#define DAY_MS 86400000LL
 
 static int64_t begin_ms; /* the beginning of the first of the last 30 days, UTC */
 

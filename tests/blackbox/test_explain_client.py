@@ -11,9 +11,9 @@ import keys
 from adminserver import POST, admin  # noqa: F401
 
 PRICES = {"gpt-1": {"input_cost_per_token": 1e-6, "output_cost_per_token": 1e-5}}
-BODY = json.dumps({"model": "gpt-1", "max_tokens": 1000, "messages": []})
+BODY = json.dumps({"model": "gpt-1", "max_tokens": 1000, "messages": [{"role": "user", "content": "one two three four"}]})
 # Three bytes a token, but for those around the text.
-INPUT = (len(BODY) - 80) // 3 + 1 if len(BODY) > 80 else 1
+INPUT = (len(BODY) - 60) // 3 + 1
 COST = INPUT * 1000 + 1000 * 10000
 KEYS = {name: keys.key("explain " + name) for name in ("alice", "free", "minute", "old")}
 CLIENTS = [keys.entry("alice", KEYS["alice"], project="search", requests_per_minute=60, parallel=3, budget={"usd": "0.025", "per": "day"}),
@@ -95,7 +95,7 @@ def test_of_the_command(agent, work):
     text = command(agent, KEYS["alice"], "--body", work / "body", json_too=False)
     for line in ("client:    alice of project search, by its key", "limit:     60 requests a minute, which HAProxy counts", "limit:     3 requests in parallel",
                  "budget:    $0.03 a day: $0.00 spent, $0.03 left, but for requests in flight", "limit:     for all of the project, 100,000 tokens a minute",
-                 "budget:    of the project, $3.00 a month", "reserves:  $0.01, for tokens: 1 in and 1,000 out, as the request says"):
+                 "budget:    of the project, $3.00 a month", "reserves:  $0.01, for tokens: %d in and 1,000 out, as the request says" % INPUT):
         assert line in text, text
     assert "client:    old of project search, by its key, which is refused" in command(agent, KEYS["old"], json_too=False)
     (work / "body").write_text(BODY.replace("1000", "9000"))

@@ -8,10 +8,12 @@ tests/mutations/list.
 
 Works in a copy of the tree under build/mutate. Exit 1 if a mutation survived, or could not be done."""
 import argparse
+import os
 import pathlib
 import random
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -42,8 +44,25 @@ def mutations():
     return out
 
 
+class Done:
+    """`code`: None if the command was ended because its time was over."""
+
+    def __init__(self, code, out):
+        self.code, self.out = code, out
+
+
 def run(command, seconds=600):
-    return subprocess.run(command, cwd=TREE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, shell=True, timeout=seconds)
+    process = subprocess.Popen(command, cwd=TREE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, shell=True, start_new_session=True)
+    try:
+        out = process.communicate(timeout=seconds)[0]
+        return Done(process.returncode, out.decode("utf-8", "replace"))
+    except subprocess.TimeoutExpired:
+        # What the shell started hangs, not the shell.
+        os.killpg(process.pid, signal.SIGKILL)
+        return Done(None, process.communicate()[0].decode("utf-8", "replace"))
+    except BaseException:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
 
 
 def prepare():
@@ -64,12 +83,21 @@ def prepare():
     if (ROOT / "build" / "haproxy").exists() and not (TREE / "build" / "haproxy").exists():
         (TREE / "build" / "haproxy").symlink_to(ROOT / "build" / "haproxy")
     done = run("make -j2 all")
-    if done.returncode:
-        sys.exit("the tree does not build:\n" + done.stdout.decode()[-2000:])
+    if done.code != 0:
+        sys.exit("the tree does not build:\n" + done.out[-2000:])
+
+
+def is_unit(one):
+    return one["test"].startswith("test_")
+
+
+def noticed(one, done):
+    """Only a failed check counts, or an error of a fixture: not a test that could not be built, found or imported, for which pytest has other codes."""
+    return bool(re.search(r"\d+ passed, [1-9]\d* failed|Assertion|Sanitizer", done.out)) if is_unit(one) else done.code == 1
 
 
 def test_of(one):
-    if one["test"].startswith("test_"):
+    if is_unit(one):
         return "make build/unit/%s && build/unit/%s" % (one["test"], one["test"])
     return "SPOA_LLM=$PWD/build/spoa-llm %s -m pytest -q -x -p no:cacheprovider --show-capture=no --tb=line %s" % (sys.executable, one["test"])
 
@@ -84,18 +112,14 @@ def attempt(one):
         if one["file"].startswith("agent/"):
             # A mutation may leave something unused. A warning of the compiler must not be what notices it.
             built = run("make -j2 CFLAGS='-g -Wno-error' all")
-            if built.returncode:
-                return "NOT DONE: it does not build\n" + built.stdout.decode()[-800:]
-        try:
-            tested = run(test_of(one).replace("make ", "make CFLAGS='-g -Wno-error' "))
-        except subprocess.TimeoutExpired:
+            if built.code != 0:
+                return "NOT DONE: it does not build\n" + built.out[-800:]
+        tested = run(test_of(one).replace("make ", "make CFLAGS='-g -Wno-error' "))
+        if tested.code is None:
             return "noticed (by its time)"
-        if tested.returncode == 0:
+        if tested.code == 0:
             return "SURVIVED"
-        # Only a failed test, or an error of its fixture, counts; not a command that could not run.
-        if not re.search(rb"\d+ failed|\d+ error|Assertion|does not hold|Credentials were written", tested.stdout):
-            return "NOT DONE: no test failed\n" + tested.stdout.decode()[-800:]
-        return "noticed"
+        return "noticed" if noticed(one, tested) else "NOT DONE: no test failed\n" + tested.out[-800:]
     finally:
         path.write_text(text)
 

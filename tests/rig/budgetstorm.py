@@ -38,7 +38,7 @@ KINDS = BUDGETED + ("parallel", "rate", "minute")
 
 def estimate(size, output):
     """The tokens of input and output that the agent reserves for a body of `size` bytes (docs/clients.md)."""
-    return ((size - 80) // 3 + 1 if size > 80 else 1), output
+    return ((size - 60) // 3 + 1 if size > 60 else 1), output
 
 
 def cost(input, output):

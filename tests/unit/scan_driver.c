@@ -14,35 +14,18 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-static void need(void *buf, size_t len)
-{
-	if (len > 0 && fread(buf, len, 1, stdin) != 1) {
-		fputs("the question is cut\n", stderr);
-		exit(2);
-	}
-}
+#include "driver.h"
 
-static uint64_t number(size_t bytes)
+static uint64_t number(void)
 {
-	unsigned char raw[8] = { 0 };
+	unsigned char raw[8];
 	uint64_t value = 0;
 
-	need(raw, bytes);
-	for (size_t i = 0; i < bytes; i++)
+	if (!driver_need(raw, sizeof raw))
+		exit(2);
+	for (size_t i = 0; i < sizeof raw; i++)
 		value |= (uint64_t)raw[i] << (8 * i);
 	return value;
-}
-
-/* Reads a slice into an allocation of exactly its length, so that a sanitizer sees a read past it. */
-static slice text(void)
-{
-	size_t len = (size_t)number(4);
-	char *buf = malloc(len ? len : 1);
-
-	if (!buf)
-		exit(2);
-	need(buf, len);
-	return slice_of(buf, len);
 }
 
 static const char *status_name(model_status status)
@@ -85,10 +68,10 @@ int main(int argc, char **argv)
 		model_result r;
 		slice *slices[] = { &s.path, &s.model_param, &s.model_hint, &s.ctype, &s.cenc, &s.body, &s.tail };
 
-		s.buffered = number(8);
-		s.length = number(8);
+		s.buffered = number();
+		s.length = number();
 		for (size_t i = 0; i < sizeof slices / sizeof slices[0]; i++)
-			*slices[i] = text();
+			*slices[i] = driver_text();
 		model_find(&s, &r);
 		printf("%s %s %d %llu ", status_name(r.status), model_from_name(r.from), r.stream,
 		       (unsigned long long)r.looked);

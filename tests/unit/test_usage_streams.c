@@ -3,6 +3,8 @@
  * Streams: what their beginning tells, and what is estimated. */
 #include "usage_rig.h"
 
+#include "decide/admission.h"
+
 static const char message_start[] =
 	":{\"input_tokens\":1270,\"cache_creation_input_tokens\":300,\"cache_read_input_tokens\":4000,\"output_tokens\":3}}}\n\n"
 	"event: content_block_start\ndata: {\"type\":\"content_block_start\",\"index\":0,";
@@ -101,6 +103,19 @@ static void bytes_that_are_no_text(void)
 	CHECK(is(&r, USAGE_NONE, 0, 0, 0, 0));
 	r = apply("gemini", "gemini-2.5-flash-image", "", 0, hints);
 	CHECK(is(&r, USAGE_NONE, 0, 0, 0, 0));
+}
+
+/* A budget holds only if a request reserves what the ledger will count. */
+static void what_is_reserved_covers_the_estimate(void)
+{
+	usage_hints hints = streamed(900, 500);
+
+	for (int64_t len = 0; len < 5000; len++) {
+		const model_sample body = { .buffered = (uint64_t)len, .length = (uint64_t)len };
+		hints.text = len;
+		record r = apply("openai", "m", "", 0, hints);
+		CHECK(r.usage == USAGE_ESTIMATED && admission_input(&body) >= r.input);
+	}
 }
 
 static void a_stream_whose_end_was_seen(void)
@@ -249,6 +264,7 @@ int main(void)
 	RUN(the_beginning_of_a_stream);
 	RUN(a_stream_without_usage);
 	RUN(bytes_that_are_no_text);
+	RUN(what_is_reserved_covers_the_estimate);
 	RUN(a_stream_whose_end_was_seen);
 	RUN(headroom_tells_what_it_took_out);
 	RUN(estimates_are_near_real_streams);

@@ -52,6 +52,22 @@ static const char *text(const cJSON *of, const char *name)
 	return s ? s : "";
 }
 
+/* True if an alert that fires is about the check `part`; `upto` not NULL: one that stands before `upto`. An alert and a
+ * check that fails for the same reason are told once. */
+static bool alerted(const cJSON *stats, const char *part, const cJSON *upto)
+{
+	const cJSON *one;
+
+	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(stats, "alerts"))
+	{
+		if (one == upto)
+			break;
+		if (*part && strcmp(text(one, "check"), part) == 0)
+			return true;
+	}
+	return false;
+}
+
 /* Raises the health to `h`, and adds the reason. */
 static void worsen(status *s, health h, const char *part, const char *detail)
 {
@@ -116,11 +132,16 @@ static bool ask(status *s, const config *c)
 		worsen(s, haproxy, "HAProxy", heard);
 	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(s->stats, "checks"))
 	{
-		if (health_of(one) != HEALTH_OK)
+		if (alerted(s->stats, text(one, "part"), NULL))
+			s->health = health_of(one) > s->health ? health_of(one) : s->health;
+		else if (health_of(one) != HEALTH_OK)
 			worsen(s, health_of(one), text(one, "part"), text(one, "detail"));
 	}
 	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(s->stats, "alerts"))
-		worsen(s, HEALTH_WARNING, text(one, "name"), text(one, "what"));
+	{
+		if (!alerted(s->stats, text(one, "check"), one))
+			worsen(s, HEALTH_WARNING, text(one, "name"), text(one, "what"));
+	}
 	return true;
 }
 
@@ -168,6 +189,31 @@ static void print_finding(const status *s, health h, const char *name, const cha
 		printf("%*s%s\n", 8 + 2 + NAME_COLUMNS + 2, "", advice);
 }
 
+/* Prints an alert with what the other alerts and the check about the same part say. */
+static void print_alert(const status *s, const cJSON *alert)
+{
+	const char *part = text(alert, "check"), *what = text(alert, "what");
+	health worst = HEALTH_WARNING;
+	const cJSON *one;
+	char more[1024];
+	size_t len = (size_t)snprintf(more, sizeof more, "%s", what);
+
+	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(s->stats, "alerts"))
+	{
+		if (one != alert && *part && strcmp(text(one, "check"), part) == 0 && len < sizeof more)
+			len += (size_t)snprintf(more + len, sizeof more - len, "; %s", text(one, "what"));
+	}
+	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(s->stats, "checks"))
+	{
+		if (strcmp(text(one, "part"), part) != 0 || health_of(one) == HEALTH_OK)
+			continue;
+		worst = health_of(one) > worst ? health_of(one) : worst;
+		if (strcmp(text(one, "detail"), what) != 0 && len < sizeof more)
+			len += (size_t)snprintf(more + len, sizeof more - len, "; %s", text(one, "detail"));
+	}
+	print_finding(s, worst, text(alert, "name"), more, text(alert, "advice"));
+}
+
 static void print_agent(const status *s)
 {
 	const cJSON *now = cJSON_GetObjectItemCaseSensitive(s->stats, "now"), *one;
@@ -190,13 +236,19 @@ static void print_agent(const status *s)
 		       number(latency, "p99"));
 	printf("\n\n");
 	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(s->stats, "alerts"))
-		print_finding(s, HEALTH_WARNING, text(one, "name"), text(one, "what"), text(one, "advice"));
+	{
+		if (!alerted(s->stats, text(one, "check"), one))
+			print_alert(s, one);
+	}
 	print_finding(
 		s, haproxy, "HAProxy", heard,
 		"Does HAProxy run with llm.cfg, and may it open the agent's socket? `spoa-llm check` looks at its "
 		"files. Until HAProxy reaches an agent, it refuses every request with 503 gateway_unavailable.");
 	cJSON_ArrayForEach(one, cJSON_GetObjectItemCaseSensitive(s->stats, "checks"))
-		print_finding(s, health_of(one), text(one, "part"), text(one, "detail"), text(one, "advice"));
+	{
+		if (health_of(one) == HEALTH_OK || !alerted(s->stats, text(one, "part"), NULL))
+			print_finding(s, health_of(one), text(one, "part"), text(one, "detail"), text(one, "advice"));
+	}
 }
 
 /* What the ledger has of a period. False: it cannot be read, which was said. */

@@ -223,10 +223,13 @@ void alerts_look(alerts *a, const alerts_moment *now)
 
 /* ---- what it says */
 
-static void write_state(FILE *f, const char *name, const alert_state *s, bool first)
+static void write_state(FILE *f, const alert_rule *r, const alert_state *s, bool first)
 {
-	fprintf(f, "%s{\"name\":\"%s\",\"severity\":\"%s\",\"since\":%" PRId64 ",\"what\":", first ? "" : ",", name,
-		s->text.page ? "page" : "ticket", s->since_ms);
+	const char *quote = r->part ? "\"" : "";
+
+	fprintf(f, "%s{\"name\":\"%s\",\"severity\":\"%s\",\"check\":%s%s%s,\"since\":%" PRId64 ",\"what\":",
+		first ? "" : ",", r->name, s->text.page ? "page" : "ticket", quote, r->part ? r->part : "null", quote,
+		s->since_ms);
 	json_write_text(f, s->what);
 	fputs(",\"advice\":", f);
 	json_write_text(f, s->text.advice);
@@ -243,7 +246,7 @@ void alerts_write(FILE *f, alerts *a)
 		for (size_t i = 0; i < alert_rules_count; i++) {
 			if (!a->states[i].fires || a->states[i].text.page != page)
 				continue;
-			write_state(f, alert_rules[i].name, &a->states[i], first);
+			write_state(f, &alert_rules[i], &a->states[i], first);
 			first = false;
 		}
 	}

@@ -75,7 +75,8 @@ static bool clients_not_loaded(look *l, char *what, size_t room)
 static bool credential_missing(look *l, char *what, size_t room)
 {
 	return l->s->credentials_missing &&
-	       SAY("%zu of %zu credentials are missing", l->s->credentials_missing, l->s->credentials);
+	       (failed(l, "credentials", what, room) ||
+		SAY("%zu of %zu credentials are missing", l->s->credentials_missing, l->s->credentials));
 }
 
 static bool credential_expiring(look *l, char *what, size_t room)
@@ -432,7 +433,7 @@ const alert_rule alert_rules[] = {
 	{ "SpoaLlmContractOutdated", "contract", contract_outdated },
 	{ "SpoaLlmBackendsDiffer", "backends", backends_differ },
 	{ "SpoaLlmFrameSize", NULL, frame_size },
-	{ "SpoaLlmAuthUnavailable", NULL, auth_unavailable },
+	{ "SpoaLlmAuthUnavailable", "credentials", auth_unavailable },
 	{ "SpoaLlmNoBackend", "routes", no_backend },
 	{ "SpoaLlmGatewayUnavailable", NULL, gateway_unavailable },
 	{ "SpoaLlmUnasked", NULL, unasked },

@@ -175,4 +175,14 @@ def test_is_all_well(work, page):
             page.shot("operation-phone")
         assert page.js("document.querySelector('#checks-all').open") is False
         page.until("/last heard \\d/.test(document.getElementById('well').textContent)")
+        # Alerts that fire, and a check that fails, for one reason are one thing to look at, at the worst level of them.
+        said = page.js("""const alert = (name, check, what) => ({ name, check, what, severity: "ticket", since: Date.now(), advice: `Advice of ${name}.` });
+            return fetch("/stats").then((answer) => answer.json()).then((stats) => import("/operation.js").then((view) => {
+                view.live({ ...stats, haproxy: { heard_ms: 1, connections: 1 }, alerts: [alert("A", "credentials", "two are missing"), alert("B", null, "other"), alert("C", "credentials", "7 refused")],
+                    checks: [{ part: "credentials", ok: false, blocking: true, detail: "two are missing" }, { part: "log_lines", ok: false, blocking: false, detail: "lines" }] }, false);
+                return [document.getElementById("well").innerText, ...[...document.querySelectorAll("#wrong li")].map((n) =>
+                    [n.dataset.wrong, n.querySelector(".mark").dataset.level, ...[...n.querySelectorAll("p")].map((p) => p.firstChild.textContent)])];
+            }))""")
+        assert said[0].startswith("3 things to look at") and said[1:] == [
+            ["A", "bad", "two are missing", "7 refused", "Advice of A."], ["B", "warn", "other", "Advice of B."], ["log lines", "warn", "lines"]]
         page.clean()

@@ -84,6 +84,16 @@ def test_of_haproxy_and_alerts(work):
     check, page = answering(path, dict(well, alerts=[alert]))
     assert check[0] == 1 and check[1].startswith("SPOA-LLM WARNING - SpoaLlmUpstreamErrors: half of all answers of x fail |"), check
     assert re.search(r"^WARNING +SpoaLlmUpstreamErrors +half of all answers of x fail\n +Look at the provider\.$", page, re.M), page
+    # Alerts that fire, and a check that fails, for one reason are told once, at the worst level of them.
+    missing = "1 of 2 credentials are missing (glm-), so their routes refuse every request"
+    alerts = [dict(alert, name=name, check="credentials", what=what, advice="Put it there.") for name, what in (
+        ("SpoaLlmCredentialMissing", missing), ("SpoaLlmAuthUnavailable", "requests refused: 7"))] + [dict(alert, check=None)]
+    for blocking, level in ((False, "WARNING"), (True, "CRITICAL")):
+        checks = well["checks"] + [{"part": "credentials", "ok": False, "blocking": blocking, "detail": missing}]
+        check, page = answering(path, dict(well, alerts=alerts, checks=checks))
+        assert check[0] == 1 + blocking and check[1].startswith("SPOA-LLM %s - SpoaLlmCredentialMissing: %s; SpoaLlmUpstreamErrors: half of" % (level, missing)), check
+        assert re.search(r"^%s +SpoaLlmCredentialMissing +%s; requests refused: 7\n +Put it there\.$" % (level, re.escape(missing)), page, re.M), page
+        assert page.count(missing) == 2 and not re.search("^[A-Z]+ +(credentials|SpoaLlmAuthUnavailable) ", page, re.M), page
 
 
 def test_with_a_token(agents, work):

@@ -32,11 +32,17 @@ function haproxy({ haproxy: { heard_ms, connections } }) {
 function showWell(stats) {
 	const { ledger: l, tap, fleet, members, budgets } = stats, heard = haproxy(stats), failing = stats.checks.filter((check) => !check.ok);
 	const resting = members.filter((one) => one.rest_s).length, spent = stats.alerts.some((one) => one.name.startsWith("SpoaLlmBudget"));
-	const wrong = [
-		...stats.alerts.map((one) => ({ name: one.name, level: one.severity === "page" ? "bad" : "warn", alert: true, text: one.what, advice: one.advice, since: one.since })),
-		...failing.map((one) => ({ name: one.part.replaceAll("_", " "), level: one.blocking ? "bad" : "warn", text: one.detail, advice: one.advice })),
+	const found = [
+		...stats.alerts.map((one) => ({ ...one, level: one.severity === "page" ? "bad" : "warn", alert: true, text: one.what })),
+		...failing.map((one) => ({ ...one, name: one.part.replaceAll("_", " "), check: one.part, level: one.blocking ? "bad" : "warn", text: one.detail })),
 		heard.advice && { name: "HAProxy", ...heard },
 	].filter(Boolean);
+	// Alerts that fire, and a check that fails, for one reason are one thing to look at.
+	const first = (one) => (one.check ? found.find(({ check }) => check === one.check) : one);
+	const wrong = found.filter((one) => first(one) === one).map((one) => {
+		const all = found.filter((other) => first(other) === one);
+		return { ...one, level: all.some(({ level }) => level === "bad") ? "bad" : one.level, texts: [...new Set(all.map(({ text }) => text))] };
+	});
 	const worst = wrong.some((one) => one.level === "bad") ? "bad" : wrong.length ? "warn" : "good";
 	const parts = [heard.text, members.length ? (resting ? `${plural(resting, "member")} of ${count(members.length)} rest` : "no member rests") : null,
 		tap ? (tap.processes ? `tap: ${plural(tap.streams, "stream")}` : "tap: not heard") : null,
@@ -46,9 +52,9 @@ function showWell(stats) {
 	fill($("well"), worst + wrong.length + parts.join(), () => [
 		el("span.mark", { "data-level": worst }, el("strong", worst === "good" ? "All is well" : `${plural(wrong.length, "thing")} to look at`)),
 		...parts.map((text) => el("span", text))]);
-	fill($("wrong"), JSON.stringify(wrong.map((one) => ({ ...one, ...(one.name === "HAProxy" && { text: "" }) }))), () => wrong.map((one) => el("li", { "data-wrong": one.name, "data-alert": one.alert ? "" : null },
+	fill($("wrong"), JSON.stringify(wrong.map((one) => ({ ...one, ...(one.name === "HAProxy" && { text: "", texts: [] }) }))), () => wrong.map((one) => el("li", { "data-wrong": one.name, "data-alert": one.alert ? "" : null },
 		el("span.mark", { "data-level": one.level }, one.name, el("span.unseen", one.level === "bad" ? ": urgent" : ": warning")),
-		el("div.detail", el("p", one.text, one.since ? el("span.dim", " since ", when(one.since)) : null),
+		el("div.detail", ...one.texts.map((text, at) => el("p", text, one.since && !at ? el("span.dim", " since ", when(one.since)) : null)),
 			one.advice ? el("p.dim", ...words(one.advice)) : null))));
 	if (heard.advice) // its time grows each second
 		put($("wrong").querySelector("[data-wrong=HAProxy] p"), heard.text);

@@ -44,13 +44,13 @@ bench-year:
 bench-tap-usage: $(BUILD)/bench/tap_usage
 	@$<
 
-## bench: what docs/speed.md says, in twenty-five minutes; BENCH="--rounds 3" and others: tests/bench/bench.py --help
+## bench: what docs/speed.md says, in half an hour; BEFORE=COMMIT: that commit's memory beside; BENCH="--rounds 3" and others: tests/bench/bench.py --help
 BENCH_TOOLS := $(addprefix $(BUILD)/bench/,http_load spop_load null_agent sse copier)
 BENCH_RUN = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/bench
 bench:
 	@sh tests/tools/deps build demo bench
 	@$(MAKE) --no-print-directory all $(BENCH_TOOLS)
-	@$(BENCH_RUN)/bench.py $(BENCH)
+	@$(BENCH_RUN)/bench.py $(if $(BEFORE),--before $(BEFORE)) $(BENCH)
 
 ## bench-quick: a part of `make bench`, in about a minute
 bench-quick:

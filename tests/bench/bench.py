@@ -1,6 +1,7 @@
 """`make bench`: what the gateway costs, beside what it is compared with, in one run.
 
-    python3 tests/bench/bench.py [--quick] [--haproxy PATH ...] [--only through,alone,streams,tap,pool,keyed] [--rounds N] [--seconds S]
+    python3 tests/bench/bench.py [--quick] [--haproxy PATH ...] [--only through,streams,tap,pool,keyed,memory,alone] [--rounds N] [--seconds S]
+                               [--before COMMIT]
     python3 tests/bench/bench.py --fill      writes the last run's tables into the marked blocks of README.md and docs/speed.md
 
 Rounds alternate: in each one every gateway has its turn, so that a machine whose speed changes changes all of them. Figures
@@ -22,6 +23,7 @@ import rig  # noqa: E402
 import alone  # noqa: E402
 import harness  # noqa: E402
 import keyed  # noqa: E402
+import memory  # noqa: E402
 import pool  # noqa: E402
 import report  # noqa: E402
 import streams  # noqa: E402
@@ -31,21 +33,23 @@ from chat import chat, coding_agent  # noqa: E402
 from ways import WAYS, rivals_versions  # noqa: E402
 
 RESULTS = rig.TOOLS / "results.json"
-PARTS = "through,alone,streams,tap,pool,keyed"
+PARTS = "through,streams,tap,pool,keyed,memory,alone"
+ROUNDS = 7      # at least, of what --fill writes into the documents
 
 
 def haproxies(given):
     """The machine's own, and Debian sid's."""
-    if given:
-        return given
-    own = shutil.which("haproxy") or "/usr/sbin/haproxy"
-    sid = harness.ROOT / "build" / "haproxy" / "sid" / "haproxy"
-    if not sid.exists():
-        subprocess.run([str(harness.ROOT / "tests" / "tools" / "haproxy-get"), "sid", str(sid.parent.parent)], stdout=subprocess.DEVNULL)
-    if not sid.exists():
-        print("HAProxy of Debian sid is not available: only the machine's own is measured.", file=sys.stderr)
-        return [own]
-    return [own, str(sid)]
+    return given or [shutil.which("haproxy") or "/usr/sbin/haproxy"] + unpacked("sid")
+
+
+def unpacked(suite):
+    """HAProxy of a Debian suite, if it is available."""
+    path = harness.ROOT / "build" / "haproxy" / suite / "haproxy"
+    if not path.exists():
+        subprocess.run([str(harness.ROOT / "tests" / "tools" / "haproxy-get"), suite, str(path.parent.parent)], stdout=subprocess.DEVNULL)
+    if not path.exists():
+        print("HAProxy of Debian %s is not available, and is not measured." % suite, file=sys.stderr)
+    return [str(path)] if path.exists() else []
 
 
 def write_bodies(folder):
@@ -60,9 +64,10 @@ def write_bodies(folder):
 
 
 def measure(args):
-    rounds, seconds = args.rounds or (3 if args.quick else 7), args.seconds or (0.25 if args.quick else 1.0)
-    only, whole = args.only.split(","), args.only == PARTS and not args.quick
+    rounds, seconds = args.rounds or (3 if args.quick else ROUNDS), args.seconds or (0.25 if args.quick else 1.0)
+    only, whole = args.only.split(","), args.only == PARTS and not args.quick and rounds >= ROUNDS
     said, results, versions = report.Report(), {}, haproxies(args.haproxy)
+    newest = [] if args.quick or args.haproxy else unpacked("experimental")
     with tempfile.TemporaryDirectory(prefix="llm-bodies-", dir="/tmp") as folder:
         bodies = write_bodies(pathlib.Path(folder))
         machine = "%s; %s; %s. HAProxy %s; %s. Medians of %d rounds (streams: %d, tap: %d). Cores: HAProxy, nginx or Python (one thread) %d, agent %d, upstream %d, load %d." % (
@@ -72,15 +77,17 @@ def measure(args):
         said.note("machine", machine)
         said.table("ways", "", ["", "what it is"], [list(way) for way in WAYS.values()])
         if "through" in only:
-            results["through"] = through.run(said, versions, args.quick, rounds, bodies)
+            results["through"] = through.run(said, versions, newest, args.quick, rounds, bodies)
         if "streams" in only:
             results["streams"] = streams.run(said, versions, args.quick, 1 if args.quick else min(rounds, 5), 1.5 if args.quick else 4 * seconds, bodies)
         if "tap" in only:
             results["tap"] = tap.run(said, versions, args.quick, 1 if args.quick else min(rounds, 3), 1.5 if args.quick else 3 * seconds, bodies)
         if "pool" in only:
-            results["pool"] = pool.run(said, versions, args.quick, rounds)
+            results["pool"] = pool.run(said, versions + newest, args.quick, rounds)
         if "keyed" in only:
             results["keyed"] = keyed.run(said, versions, 4 if args.quick else rounds * keyed.TURNS)
+        if "memory" in only:
+            results["memory"] = memory.run(said, versions, args.quick, args.before)
         if "alone" in only:
             results["alone"] = alone.run(said, args.quick, rounds, min(seconds, 1.0), bodies)
     for part in [] if whole else only:
@@ -94,12 +101,15 @@ def measure(args):
 
 
 def fill():
-    """Writes the blocks of the last `make bench` and of the last `make bench-odd`. Of a bench of some parts only the blocks that have a part's name: those
-    say by themselves where they were measured."""
+    """Writes the blocks of the last `make bench` and of the last `make bench-odd`. Of a bench of some parts, or of fewer than ROUNDS rounds, only the blocks
+    that have a part's name: those say by themselves where they were measured, and of how many rounds."""
     blocks = {}
     for file in (RESULTS, rig.TOOLS / "odd.json"):
         run = json.loads(file.read_text()) if file.exists() else {}
-        blocks.update({name: block for name, block in run.get("blocks", {}).items() if run.get("whole", True) or name in run.get("parts", ())})
+        some = run.get("blocks", {}) if run.get("whole", True) else {name: block for name, block in run["blocks"].items() if name in run["parts"]}
+        if len(some) < len(run.get("blocks", {})):
+            print("%s is of some parts, or of fewer than %d rounds: only the tables of its parts are written" % (file, ROUNDS), file=sys.stderr)
+        blocks.update(some)
     print("%d blocks written to %s" % (report.fill(blocks), " and ".join(report.DOCUMENTS)))
 
 
@@ -110,6 +120,7 @@ def main():
     parser.add_argument("--only", default=PARTS, help="parts of %s" % PARTS)
     parser.add_argument("--rounds", type=int)
     parser.add_argument("--seconds", type=float, help="of a round of the agent alone; a round of streams takes four times as long")
+    parser.add_argument("--before", metavar="COMMIT", help="builds this commit, and measures its memory beside")
     parser.add_argument("--fill", action="store_true", help="write the last run's tables into the documents, measure nothing")
     args = parser.parse_args()
     if args.fill:

@@ -24,7 +24,7 @@ from report import middle, number  # noqa: E402
 from ways import Ways  # noqa: E402
 
 ROUNDS, REQUESTS = 8, 8
-KEY, OTHER, THEIRS = keys.key("bench"), keys.key("other"), "sk-" + "0123456789" * 4
+KEY, OTHER, LIMITED, THEIRS = keys.key("bench"), keys.key("other"), keys.key("limited"), "sk-" + "0123456789" * 4
 
 
 def bearer(value):
@@ -39,16 +39,22 @@ KINDS = {"no clients": ("off", [bearer(THEIRS)]), "no key": ("on", [bearer(THEIR
 # `x-llm-key` is one header more. HAProxy looks at the last two headers only after a search of the whole head has found a key.
 PROMISED = {"bearer": 1.02, "bearer that changes": 1.06, "x-api-key": 1.02, "x-llm-key": 1.05, "x-goog-api-key": 1.05, "api-key": 1.05}
 # Name -> the credential, and the gateways without and with a ledger. By how much the two series of the same differ is what the machine does by chance.
+# *Limits*: a budget of client and project, and limits of tokens, requests and requests at a time, which nobody reaches.
 CPU = {"no clients": (THEIRS, "c", "l"), "no key": (THEIRS, "k", "n"), "no key, a second series": (THEIRS, "k", "n"), "a bearer token": (KEY, "k", "n"),
-       "`x-llm-key` beside a bearer token": ("%s\r\nx-llm-key: %s" % (THEIRS, KEY), "k", "n"), "a bearer token, 100,000 clients": (KEY, "m", None)}
+       "`x-llm-key` beside a bearer token": ("%s\r\nx-llm-key: %s" % (THEIRS, KEY), "k", "n"), "a bearer token, 100,000 clients": (KEY, "m", None),
+       "a bearer token, budgets and limits": (LIMITED, None, "n")}
 COLUMNS = "no ledger", "ledger"
-CONNECTIONS, LOAD, TURNS = 32, 1000, 8
+CONNECTIONS, LOAD, TURNS = 32, 2000, 4
 
 
-def write(directory, count):
-    """A file of clients, the last of whom has the keys."""
+def write(directory, count, ledger=False):
+    """A file of clients, the last of whom has KEY and OTHER; with a `ledger`, which budgets need, the first one has LIMITED."""
     path = pathlib.Path(directory) / ("clients-%d.json" % count)
-    keys.write(path, [keys.entry("client %d" % number, "sk-spoa-%043d" % number) for number in range(count - 1)] + [keys.entry("bench", KEY, OTHER)])
+    budget = {"budget": {"usd": "1000000", "per": "month"}, "tokens_per_minute": 10 ** 12}
+    clients = [keys.entry("client %d" % number, "sk-spoa-%043d" % number) for number in range(count - 1)] + [keys.entry("bench", KEY, OTHER)]
+    if ledger:
+        clients[0] = keys.entry("limited", LIMITED, project="limited", requests_per_minute=10 ** 8, parallel=10 ** 4, **budget)
+    keys.write(path, clients, [dict(budget, name="limited")] if ledger else None)
     return path
 
 
@@ -103,7 +109,7 @@ class Keyed(Ways):
         self.start_k("m", 100000)
 
     def start_n(self):
-        self.start_recorded("n", {"LLM_CLIENTS": "on"}, clients=str(write(self.dir, 100)))
+        self.start_recorded("n", {"LLM_CLIENTS": "on"}, clients=str(write(self.dir, 100, True)))
 
 
 def cpu(haproxy, turns):

@@ -5,8 +5,8 @@
  *
  *   null_agent SOCKET BACKEND [THREADS] [on|off|auto]
  *
- * The last argument says whether it agrees to pipelining; auto: only with HAProxy 3.0 and older. It shares no code with
- * the agent, and trusts its HAProxy: for benchmarks only. */
+ * A BACKEND of `-`: each answer has one variable only. The last argument says whether it agrees to pipelining; auto:
+ * only with HAProxy 3.0 and older. It shares no code with the agent, and trusts its HAProxy: for benchmarks only. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -291,12 +291,14 @@ int main(int argc, char **argv)
 		     argc > 4 && strcmp(argv[4], "auto") == 0 ? AUTO :
 								ON;
 	signal(SIGPIPE, SIG_IGN);
-	set_str("backend", argv[2]);
-	set_str("auth", "replace");
-	set_str("auth_header", "authorization");
-	set_str("auth_value", "Bearer sk-operator-openai");
-	set_str("protocol", "openai");
-	set_bool("stream", true);
+	if (strcmp(argv[2], "-") != 0) {
+		set_str("backend", argv[2]);
+		set_str("auth", "replace");
+		set_str("auth_header", "authorization");
+		set_str("auth_value", "Bearer sk-operator-openai");
+		set_str("protocol", "openai");
+		set_bool("stream", true);
+	}
 	set_bool("deny", false);
 
 	strcpy(at.sun_path, argv[1]);

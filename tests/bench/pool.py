@@ -47,12 +47,6 @@ def body_of(kind, size):
     return chat(size * 1024).replace(b'"gpt-4.1-mini"', b'"%s"' % kind.encode())
 
 
-def resident(pid):
-    """KB."""
-    with open("/proc/%d/status" % pid) as file:
-        return int(next(line for line in file if line.startswith("VmRSS")).split()[1])
-
-
 def waiting(it, kind):
     """KB of HAProxy for each of WAITING requests that wait for their answer."""
     body = body_of(kind, 1)
@@ -64,8 +58,8 @@ def waiting(it, kind):
             clients.append(socket.create_connection(("127.0.0.1", it.ports["n"]), 30))
             clients[-1].sendall(request)
         # Until nothing changes any more.
-        seen = [resident(it.proxies["n"].pid)]
-        harness.until(lambda: seen.append(resident(it.proxies["n"].pid)) or len(seen) > 5 and len(set(seen[-5:])) == 1, 10, "the memory settles", step=.05)
+        seen = [rig.resident(it.proxies["n"].pid)]
+        harness.until(lambda: seen.append(rig.resident(it.proxies["n"].pid)) or len(seen) > 5 and len(set(seen[-5:])) == 1, 10, "the memory settles", step=.05)
         return seen[-1]
     it.restart_proxies()        # because a process keeps memory that it no longer needs
     before, after = send(5), send(WAITING)
@@ -96,8 +90,7 @@ def measure(haproxy, rounds, folder):
 
 
 def run(report, haproxies, quick, rounds):
-    newest = harness.ROOT / "build" / "haproxy" / "experimental" / "haproxy"
-    haproxies = haproxies[-1:] if quick else haproxies + [str(newest)] * (newest.exists() and str(newest) not in haproxies)
+    haproxies = haproxies[-1:] if quick else haproxies
     head, rows, results = ["CPU of HAProxy and the agent, microseconds a request"], {kind: [name] for kind, name in KINDS.items()}, {}
     memory = [["KB of HAProxy for a request of 1 KB that waits", kind] for kind in ("one upstream", "pool of 3")]
     for haproxy in haproxies:

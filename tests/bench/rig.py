@@ -47,6 +47,12 @@ def family(pid):
     return pids
 
 
+def resident(pid):
+    """KB of memory. `VmRSS` in /proc/PID/status would be up to 256 KB behind."""
+    with open("/proc/%d/smaps_rollup" % pid) as file:
+        return int(re.search(r"^Rss: +(\d+)", file.read(), re.M).group(1))
+
+
 def machine():
     info = pathlib.Path("/proc/cpuinfo").read_text()
     name = re.search(r"model name\s*:\s*(.*)", info)

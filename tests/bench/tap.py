@@ -2,9 +2,6 @@
 way, memory of HAProxy and of the tap. The first number of streams leaves the cores time; the second may fill them, which the table says."""
 import json
 import os
-import pathlib
-import resource
-import socket
 import subprocess
 import time
 
@@ -16,14 +13,7 @@ from ways import NAMES, Ways
 
 EVENTS, INTERVAL = 100, 20      # of a stream; milliseconds between two: 50 events a second
 STREAMS = (100, 500)
-OPEN = 1000                     # streams, of which memory is measured
 WAYS = "crt"
-
-
-def resident(pid):
-    """KB."""
-    with open("/proc/%d/status" % pid) as file:
-        return int(next(line for line in file if line.startswith("VmRSS")).split()[1])
 
 
 def idle(core):
@@ -57,28 +47,6 @@ def one(it, way, body, streams, seconds):
     return got
 
 
-def memory(it, way, body):
-    """KB of HAProxy and of the tap for each open stream. The streams begin one after the other, so that no buffers of many are in the figure."""
-    request = ("POST /v1/chat/completions HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\nauthorization: Bearer sk-bench\r\ncontent-length: %d\r\n\r\n"
-               % os.path.getsize(body)).encode() + pathlib.Path(body).read_bytes()
-    processes = [of[way] for of in (it.proxies, it.taps) if way in of]
-
-    def begin():
-        stream, data = socket.create_connection(("127.0.0.1", it.ports[way]), 30), b""
-        stream.sendall(request)
-        while b"data: " not in data:
-            data += stream.recv(1 << 16)
-            assert data.startswith(b"HTTP/1.1 200"), data
-        return stream
-    streams = [begin() for _ in range(50)]
-    before = [resident(process.pid) for process in processes]
-    streams += [begin() for _ in range(OPEN)]
-    after = [resident(process.pid) for process in processes]
-    for stream in streams:
-        stream.close()
-    return [(new - old) / OPEN for old, new in zip(before, after)]
-
-
 def measure(report, haproxy, body, rounds, seconds):
     version, results = "%d.%d" % harness.version_of(haproxy), {}
     with Ways(haproxy, WAYS, upstream=[EVENTS, INTERVAL]) as it:
@@ -96,10 +64,6 @@ def measure(report, haproxy, body, rounds, seconds):
         beside = ratio(by, "t", "r", "tap_cpu")
         report.note("tap", "CPU of the tap an event, tap / copier: %.2f; promised is 1.6 at most." % beside)
         report.promise("HAProxy " + version, "%d streams: CPU of the tap an event, tap / copier" % streams, beside, 1.6, least=False)
-    resource.setrlimit(resource.RLIMIT_NOFILE, [resource.getrlimit(resource.RLIMIT_NOFILE)[1]] * 2)
-    with Ways(haproxy, WAYS, upstream=[10, 20000]) as it:
-        report.table("tap", "HAProxy %s: KB of memory for each of %d open streams" % (version, OPEN), ["", "HAProxy", "the tap"],
-                     [[NAMES[way]] + ([number(one) for one in memory(it, way, body)] + [""])[:2] for way in WAYS])
     return {str(streams): by for streams, by in results.items()}
 
 

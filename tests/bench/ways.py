@@ -21,6 +21,7 @@ WAYS = {
     "f": ("HAProxy + Lua, tokens", "the same, and it reads the tokens of each JSON answer into the log line; nobody keeps or adds up these lines"),
     "g": ("nginx + Lua", "the same script for nginx with LuaJIT, without tokens"),
     "p": ("Python", "aiohttp and `json.loads`, without tokens: `tests/bench/rivals/gateway.py`"),
+    "x": ("bare SPOE", "as (static), and HAProxy asks an agent that reads nothing: one rule, one argument, one variable (`tests/bench/rivals/haproxy-bare-spoe.cfg`)"),
     "d": ("do-nothing agent", "spoa-llm's HAProxy configuration with an agent that reads nothing and always gives the same answer: what SPOE itself costs"),
     "c": ("spoa-llm", "as shipped, but HAProxy sends no records to the ledger"),
     "l": ("spoa-llm, ledger", "as shipped: every request's end is recorded with tokens and cost, and summed"),
@@ -108,12 +109,12 @@ class Ways(rig.Rig):
         """The backend that the agent names for this upstream."""
         return "llm-127.0.0.1:%d" % self.upstream_port
 
-    def start_null(self, threads=1):
+    def start_null(self, threads=1, way="d", backend=None):
         """Starts the do-nothing agent, which agrees to pipelining as the agent does."""
-        path = "%s/d.sock" % self.dir
-        process = self.agents["d"] = self.spawn("agent-d", [TOOLS / "null_agent", path, self.backend(), threads, "on"], "agent")
+        path = "%s/%s.sock" % (self.dir, way)
+        process = self.agents[way] = self.spawn("agent-" + way, [TOOLS / "null_agent", path, backend or self.backend(), threads, "on"], "agent")
         harness.until(lambda: harness.accepting("unix@" + path), 10, process.tail)
-        self.sockets["d"] = path
+        self.sockets[way] = path
 
     # -- proxies
 
@@ -187,6 +188,10 @@ class Ways(rig.Rig):
     def start_t(self):
         self.start_tapped("t", lambda path, legs: self.spawn("tap", [harness.AGENT, "tap", "--listen", "unix@" + path, "--legs", legs, "--report", "dgram@%s/none" % self.dir,
                                                                      "--control", "unix@%s/control.sock" % self.dir], "agent"))
+
+    def start_x(self):
+        self.start_null(way="x", backend="-")
+        self.start_haproxy("x", rival("haproxy-bare-spoe.cfg"), dict(self.env, LLM_AGENT="unix@" + self.sockets["x"], BARE_SPOE=str(RIVALS / "bare-spoe.conf")))
 
 
 def rivals_versions():

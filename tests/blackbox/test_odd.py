@@ -51,9 +51,11 @@ def test_nothing_is_wrong(found):
     assert not [name for name, text in found.items() if text.startswith("**wrong**")]
 
 
-def test_static_rival(haproxy, tmp_path):
+@pytest.mark.parametrize("name", ["static", "bare-spoe"])
+def test_rival(haproxy, tmp_path, name):
     """HAProxy accepts the configuration of a rival in the benchmark, which is made from the beginning of the shipped example."""
-    cfg = tmp_path / "static.cfg"
-    cfg.write_text(ways.rival("haproxy-static.cfg"))
-    fine, said = harness.accepted(haproxy, cfg, dict({name.upper(): "127.0.0.1:1" for _, name in ways.ROUTES}, LLM_BIND="127.0.0.1:1", **ways.KEYS))
+    cfg = tmp_path / "rival.cfg"
+    cfg.write_text(ways.rival("haproxy-%s.cfg" % name))
+    fine, said = harness.accepted(haproxy, cfg, dict({name.upper(): "127.0.0.1:1" for _, name in ways.ROUTES}, LLM_BIND="127.0.0.1:1", LLM_AGENT="127.0.0.1:1",
+                                                     BARE_SPOE=str(ways.RIVALS / "bare-spoe.conf"), **ways.KEYS))
     assert fine, said

@@ -150,7 +150,7 @@ bool json_key_is(slice key, slice name)
 
 	if (key.len <= name.len) /* an escape is longer than the character that it stands for */
 		return slice_eq(key, name);
-	if ((key.ptr[0] != name.ptr[0] && key.ptr[0] != '\\') || name.len > sizeof buf)
+	if ((key.ptr[0] != name.ptr[0] && key.ptr[0] != '\\') || name.len > sizeof buf || !slice_has(key, '\\'))
 		return false;
 	return json_text(key, buf, sizeof buf, &len) == JSON_TEXT_OK && slice_eq(slice_of(buf, len), name);
 }

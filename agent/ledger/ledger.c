@@ -73,17 +73,15 @@ void ledger_take(ledger *l, slice line)
 	usage_parts parts;
 	slice object, key = slice_cstr(l->key);
 	bool ours = logline_is_ours(line, key, &object);
-	uint64_t hash = ours ? recent_hash(object) : 0;
+	slice id = ours ? logline_id(object) : slice_of(NULL, 0);
 
-	if (ours && recent_has(&l->lines, hash)) {
+	if (id.len && recent_has(&l->ids, recent_hash(id))) {
 		count_line(l, LOGLINE_OK, true);
 		return;
 	}
 	/* The key was checked above: tell logline_parse() that there is none to check. */
 	logline_result result = ours ? logline_parse(line, slice_of(NULL, 0), p) : LOGLINE_FOREIGN;
 	bool duplicate = result == LOGLINE_OK && recent_seen(&l->ids, slice_cstr(p->record.id));
-	if (result == LOGLINE_OK)
-		recent_add(&l->lines, hash);
 	count_line(l, result, duplicate);
 	/* HAProxy's messages about itself (a server is down) come here too. They have no object in them: no warning. */
 	if (result == LOGLINE_FOREIGN && slice_find(line, 0, '{') < line.len)
@@ -178,7 +176,6 @@ static void ledger_free(ledger *l)
 {
 	journal_close(l->journal);
 	recent_deinit(&l->ids);
-	recent_deinit(&l->lines);
 	price_table_unref(l->prices);
 	free_references(l->references, l->references_count);
 	for (; l->count; l->count--) {
@@ -231,8 +228,7 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 	snprintf(path, sizeof path, "%s/ledger.db", o->dir);
 	l->db_path = strdup(path);
 	snprintf(path, sizeof path, "%s/journal", o->dir);
-	if (!l->key || !l->queue || !l->db_path || !recent_init(&l->ids, LEDGER_RECENT) ||
-	    !recent_init(&l->lines, LEDGER_COPIES)) {
+	if (!l->key || !l->queue || !l->db_path || !recent_init(&l->ids, LEDGER_RECENT)) {
 		err_memory(e);
 		ledger_free(l);
 		return NULL;

@@ -5,9 +5,8 @@
  * ledger_open() starts two threads: the store's is the only one to use SQLite, and may be as slow as the disk; the
  * other syncs the journal by the clock. The threads that answer HAProxy use neither.
  *
- * HAProxy may send two copies of a line; each record is kept once. The second copy is recognised by its bytes, before
- * it is parsed, if fewer than LEDGER_COPIES records lie between the two; by its id, in memory, within the last
- * LEDGER_RECENT records; and by the unique key of the database after that. */
+ * HAProxy may send two copies of a line; each record is kept once. The second copy is recognised by its id: within the
+ * last LEDGER_RECENT records in memory, mostly before it is parsed; after that by the unique key of the database. */
 #ifndef LEDGER_LEDGER_H
 #define LEDGER_LEDGER_H
 
@@ -21,7 +20,6 @@
 
 enum {
 	LEDGER_RECENT = 131072, /* ids that are remembered; a power of two */
-	LEDGER_COPIES = 8192,   /* lines that are remembered; a power of two */
 	LEDGER_QUEUE = 4096, /* records and reports on their way to the store, which reads further ones from the journal
 				later */
 	LEDGER_BATCH = 1000, /* records in one transaction */

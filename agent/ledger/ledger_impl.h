@@ -23,7 +23,7 @@ struct ledger {
 	int64_t retention_ms;
 	ledger_budgets budgets, next_budgets; /* the store's thread's; those to come, guarded by settings_lock */
 	journal *journal;
-	recent ids, lines;
+	recent ids;
 	logline line; /* for ledger_take(); too large for a stack */
 
 	int64_t backlog;

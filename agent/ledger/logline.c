@@ -14,18 +14,24 @@ typedef enum field {
 	F_ID,
 	F_TE,
 	F_ROUTE,
-	F_BACKEND,
 	F_PROTOCOL,
 	F_MODEL,
 	F_PROJECT,
 	F_CLIENT,
 	F_UA,
-	F_STATUS,
-	F_CODE,
-	F_TERM,
 	F_STREAM,
 	F_METERED,
 	F_OP,
+	F_BEHIND,
+	F_KEYED,
+	F_REFUSED,
+	F_MEMBER,
+	F_TRIED,
+	F_BACKEND,
+	F_SRV,
+	F_STATUS,
+	F_CODE,
+	F_TERM,
 	F_IN,
 	F_OUT,
 	F_TR,
@@ -34,44 +40,44 @@ typedef enum field {
 	F_TRS,
 	F_TA,
 	F_CTYPE,
-	F_CODING,
 	F_SEEN,
 	F_USAGE,
+	F_CODING,
 	F_TIER,
 	F_HB,
 	F_HA,
 	F_HS,
-	F_TO,
 	F_TEXT,
 	F_COMP,
 	F_TRACEPARENT,
-	F_BEHIND,
-	F_SRV,
-	F_MEMBER,
-	F_TRIED,
-	F_KEYED,
-	F_REFUSED,
+	F_TO,
 	FIELDS,
 } field;
 
-/* Nearly in the order of the line, so that find() can begin each search where the one before ended. */
+/* In the order of the line, so that find() has to look at few of them. */
 static const slice names[FIELDS] = {
 	[F_V] = SLICE_INIT("v"),
 	[F_ID] = SLICE_INIT("id"),
 	[F_TE] = SLICE_INIT("te"),
 	[F_ROUTE] = SLICE_INIT("route"),
-	[F_BACKEND] = SLICE_INIT("backend"),
 	[F_PROTOCOL] = SLICE_INIT("protocol"),
 	[F_MODEL] = SLICE_INIT("model"),
 	[F_PROJECT] = SLICE_INIT("project"),
 	[F_CLIENT] = SLICE_INIT("client"),
 	[F_UA] = SLICE_INIT("ua"),
-	[F_STATUS] = SLICE_INIT("status"),
-	[F_CODE] = SLICE_INIT("code"),
-	[F_TERM] = SLICE_INIT("term"),
 	[F_STREAM] = SLICE_INIT("stream"),
 	[F_METERED] = SLICE_INIT("metered"),
 	[F_OP] = SLICE_INIT("op"),
+	[F_BEHIND] = SLICE_INIT("behind"),
+	[F_KEYED] = SLICE_INIT("keyed"),
+	[F_REFUSED] = SLICE_INIT("refused"),
+	[F_MEMBER] = SLICE_INIT("member"),
+	[F_TRIED] = SLICE_INIT("tried"),
+	[F_BACKEND] = SLICE_INIT("backend"),
+	[F_SRV] = SLICE_INIT("srv"),
+	[F_STATUS] = SLICE_INIT("status"),
+	[F_CODE] = SLICE_INIT("code"),
+	[F_TERM] = SLICE_INIT("term"),
 	[F_IN] = SLICE_INIT("in"),
 	[F_OUT] = SLICE_INIT("out"),
 	[F_TR] = SLICE_INIT("tr"),
@@ -80,23 +86,17 @@ static const slice names[FIELDS] = {
 	[F_TRS] = SLICE_INIT("trs"),
 	[F_TA] = SLICE_INIT("ta"),
 	[F_CTYPE] = SLICE_INIT("ctype"),
-	[F_CODING] = SLICE_INIT("coding"),
 	[F_SEEN] = SLICE_INIT("seen"),
 	[F_USAGE] = SLICE_INIT("usage"),
+	[F_CODING] = SLICE_INIT("coding"),
 	[F_TIER] = SLICE_INIT("tier"),
 	[F_HB] = SLICE_INIT("hb"),
 	[F_HA] = SLICE_INIT("ha"),
 	[F_HS] = SLICE_INIT("hs"),
-	[F_TO] = SLICE_INIT("to"),
 	[F_TEXT] = SLICE_INIT("text"),
 	[F_COMP] = SLICE_INIT("comp"),
 	[F_TRACEPARENT] = SLICE_INIT("traceparent"),
-	[F_BEHIND] = SLICE_INIT("behind"),
-	[F_SRV] = SLICE_INIT("srv"),
-	[F_MEMBER] = SLICE_INIT("member"),
-	[F_TRIED] = SLICE_INIT("tried"),
-	[F_KEYED] = SLICE_INIT("keyed"),
-	[F_REFUSED] = SLICE_INIT("refused"),
+	[F_TO] = SLICE_INIT("to"),
 };
 
 /* Returns `len` without the bytes of a character at the end that `len` cuts in two. */
@@ -121,13 +121,37 @@ static size_t unseen(const char *s)
 	return text_is_control(utf8_next(&after)) ? (size_t)(after - s) : 0;
 }
 
+/* Whether all bytes are visible ASCII or blanks. Labels are short, and mostly so. */
+static bool is_plain(const char *s, size_t len)
+{
+	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+	uint64_t odd = 0, w;
+	size_t at = 0;
+
+	for (; len - at >= sizeof w; at += sizeof w) {
+		memcpy(&w, s + at, sizeof w);
+		odd |= (w - ones * ' ') | (w + ones) | w; /* below a blank, DEL, or not ASCII */
+	}
+	if (odd & high)
+		return false;
+	for (; at < len; at++)
+		if (s[at] < ' ' || s[at] > '~')
+			return false;
+	return true;
+}
+
 /* Copies `text` as label_clean() says, cut at `max` bytes. */
 static void clean(slice text, char *out, size_t max)
 {
 	text = slice_trim(text);
 	size_t len = text.len <= max ? text.len : whole_characters(text.ptr, max);
-	bool utf8 = utf8_valid(text.ptr, len);
 
+	if (is_plain(text.ptr, len)) {
+		memcpy(out, text.ptr, len);
+		out[len] = '\0';
+		return;
+	}
+	bool utf8 = utf8_valid(text.ptr, len);
 	for (size_t i = 0; i < len; i++) {
 		unsigned char c = (unsigned char)text.ptr[i];
 		size_t odd = utf8 && c >= 0xc0 ? unseen(text.ptr + i) : 0;
@@ -160,7 +184,7 @@ static bool text_of(const json_member *m, char *buf, size_t cap, slice *out)
 	return true;
 }
 
-/* Returns what stands between the quotes, not decoded: enough where only digits count. */
+/* Returns what stands between the quotes, not decoded: enough for digits, and for texts without an escape. */
 static slice bare(const json_member *m)
 {
 	return m->type == JSON_STRING ? slice_of(m->value.ptr + 1, m->value.len - 2) : slice_of(NULL, 0);
@@ -169,8 +193,15 @@ static slice bare(const json_member *m)
 static bool label(const json_member *m, char *out, size_t max)
 {
 	char buf[1024];
-	slice text;
+	slice text = bare(m);
 
+	if (text.len <= max && is_plain(text.ptr, text.len) && !slice_has(text, '\\') && !slice_eq(text, ABSENT)) {
+		text = slice_trim(text);
+		if (text.len)
+			memcpy(out, text.ptr, text.len);
+		out[text.len] = '\0';
+		return m->type == JSON_STRING;
+	}
 	if (!text_of(m, buf, sizeof buf, &text))
 		return false;
 	clean(text, out, max);
@@ -362,11 +393,12 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 /* Returns the field named `key`, which is looked for from the field `from` on; FIELDS: there is none. */
 static field find(slice key, unsigned from)
 {
-	for (unsigned n = 0; n < FIELDS; n++) {
-		unsigned i = from + n < FIELDS ? from + n : from + n - FIELDS;
+	for (unsigned i = from; i < FIELDS; i++)
 		if (slice_eq(key, names[i]))
 			return (field)i;
-	}
+	for (unsigned i = 0; i < from; i++)
+		if (slice_eq(key, names[i]))
+			return (field)i;
 	return FIELDS;
 }
 
@@ -474,6 +506,15 @@ bool logline_is_ours(slice line, slice key, slice *object)
 	return key.len == 0 || has_key(slice_first(line, brace), key);
 }
 
+slice logline_id(slice object)
+{
+	static const slice head = SLICE_INIT("{\"v\":2,\"id\":\"");
+	slice id = slice_starts(object, head) ? slice_from(object, head.len) : slice_of(NULL, 0);
+	slice value = slice_first(id, slice_find(id, 0, '"'));
+
+	return value.len < id.len && !slice_has(value, '\\') ? value : slice_of(NULL, 0);
+}
+
 logline_result logline_parse(slice line, slice key, logline *out)
 {
 	static const uint64_t needed = 1ull << F_V | 1ull << F_ID | 1ull << F_TE | 1ull << F_STATUS | 1ull << F_TA;
@@ -483,7 +524,7 @@ logline_result logline_parse(slice line, slice key, logline *out)
 	json_member m;
 	json_step step;
 	reading rd;
-	field f = F_V;
+	unsigned after = 0;
 
 	/* The text buffers are filled by length: zeroing them for every line would cost more than reading it. */
 	out->record = (record){ .status = 0 };
@@ -506,10 +547,10 @@ logline_result logline_parse(slice line, slice key, logline *out)
 		return malformed(out, "the line is too long");
 	json_iter_init(&it, object);
 	while ((step = json_next(&it, &m)) == JSON_MEMBER) {
-		field next = find(m.key, f);
-		if (next == FIELDS)
+		field f = find(m.key, after);
+		if (f == FIELDS)
 			continue;
-		f = next;
+		after = (unsigned)f + 1;
 		out->member = names[f];
 		if (rd.seen & 1ull << f)
 			return malformed(out, "the line has a member twice");

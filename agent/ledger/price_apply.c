@@ -15,6 +15,7 @@ typedef struct bill {
 	const price_model *m;
 	const usage_parts *parts;
 	int64_t prompt;
+	uint32_t kinds; /* a bit for each kind that the model has prices of */
 	price_units cost;
 	price_units cached, uncached; /* what cached tokens cost, and what they would have cost otherwise */
 	bool any;                     /* something has a price */
@@ -40,6 +41,8 @@ static found price_find(const bill *b, price_kind kind)
 {
 	found own = { -1, -1, false }, standard = { -1, -1, false };
 
+	if (!(b->kinds & 1u << kind))
+		return own;
 	/* Rows are ordered by `above`, so the last one that holds is the right one. */
 	for (uint32_t i = 0; i < b->m->rows; i++) {
 		const price_row *r = &b->t->rows[b->m->row + i];
@@ -242,6 +245,8 @@ static bill bill_make(const price_table *t, const price_model *m, const usage_pa
 {
 	bill b = { .t = t, .m = m, .parts = parts, .prompt = n->input + n->read + n->write };
 
+	for (uint32_t i = 0; i < m->rows; i++)
+		b.kinds |= 1u << t->rows[m->row + i].kind;
 	input_charge(&b, n);
 	caches_charge(&b, n);
 	output_charge(&b, n);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * A set of the last texts that were added (ids of records, or log lines), by which second copies are recognised. It
+ * A set of the last texts that were added (ids of records), by which second copies are recognised. It
  * holds 64-bit hashes: a new text is mistaken for one of N others with a probability of N / 2^64. */
 #ifndef LEDGER_RECENT_H
 #define LEDGER_RECENT_H

@@ -72,6 +72,11 @@ bench-instructions:
 	@$(MAKE) --no-print-directory $(BUILD)/bench/decision_driver
 	@$(PYTHON) tests/bench/instructions.py $(BUILD)/bench/decision_driver $(UPDATE)
 
+## bench-record: instructions of the ledger for a record, by function, by callgrind; BENCH="--batch 100" and others: tests/bench/record.py --help
+bench-record: $(BUILD)/bench/ledger_record
+	@sh tests/tools/deps build bench-instructions
+	@$(BENCH_RUN)/record.py $< $(BENCH)
+
 ## bench-end: instructions of HAProxy for the end of a request, by callgrind; BEFORE=COMMIT counts those of a commit's haproxy.cfg beside
 bench-end:
 	@sh tests/tools/deps build demo bench-instructions
@@ -97,4 +102,4 @@ $(addprefix $(BUILD)/bench/,spop_load decision_driver tap_usage): $(BUILD)/bench
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-.PHONY: bench-fleet bench-shipping bench-year bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-end bench-plain bench-legs bench-keyed
+.PHONY: bench-fleet bench-shipping bench-year bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-record bench-end bench-plain bench-legs bench-keyed

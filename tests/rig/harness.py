@@ -139,7 +139,7 @@ def http(address, method="GET", path="/", headers=None, body=None, timeout=30.0)
 
 def log_line(fields, key):
     """One of HAProxy's log lines as it sends them, RFC 5424, with the key."""
-    return ('<134>1 2026-11-01T00:00:00.000000+00:00 host haproxy 12 - [llm@32473 key="%s"] %s' % (key, json.dumps(fields))).encode()
+    return ('<134>1 2026-11-01T00:00:00.000000+00:00 host haproxy 12 - [llm@32473 key="%s"] %s' % (key, json.dumps(fields, separators=(",", ":")))).encode()
 
 
 _NUMBER = itertools.count(1)

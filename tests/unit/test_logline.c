@@ -396,6 +396,29 @@ static void a_second_copy_is_known_and_the_oldest_forgotten(void)
 	recent_deinit(&r);
 }
 
+static void an_id_is_seen_only_where_it_needs_no_parsing(void)
+{
+	static const struct {
+		const char *object, *id;
+	} rows[] = {
+		{ "{\"v\":2,\"id\":\"0193-a\",\"te\":1}", "0193-a" },
+		{ "{\"v\":2,\"id\":\"0193-a\"", "0193-a" },
+		{ "{\"v\":2,\"id\":\"\",\"te\":1}", "" },
+		{ "{\"v\":2,\"id\":\"0193-a", "" },
+		/* Two ids that are the same up to an escape are two ids. */
+		{ "{\"v\":2,\"id\":\"0193\\\"a\",\"te\":1}", "" },
+		{ "{\"v\":2,\"id\":\"0193\\u0061\",\"te\":1}", "" },
+		{ "{\"v\":2,\"id\":7}", "" },
+		{ "{\"v\":1,\"id\":\"0193-a\",\"te\":1}", "" },
+		{ "{\"v\":2,\"te\":1,\"id\":\"0193-a\"}", "" },
+		{ "{\"v\":2,", "" },
+		{ "", "" },
+	};
+
+	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++)
+		CHECK(slice_eq(logline_id(slice_cstr(rows[i].object)), slice_cstr(rows[i].id)));
+}
+
 int main(void)
 {
 	RUN(a_line_is_read);
@@ -411,6 +434,7 @@ int main(void)
 	RUN(what_is_not_agreed_on_is_malformed);
 	RUN(times_that_cannot_be_added_are_the_longest_there_is);
 	RUN(names_are_cleaned);
+	RUN(an_id_is_seen_only_where_it_needs_no_parsing);
 	RUN(a_second_copy_is_known_and_the_oldest_forgotten);
 	return unit_end();
 }

@@ -104,13 +104,13 @@ static void check_array(config *c, const setting *s, err_list *all)
 		setting_error(s, s->where, &why, all);
 }
 
-/* Says that there is no such option. In a text that is not JSON a value, and so a credential, may be taken for a name:
- * then the name is not repeated. */
-static void unknown_option(const setting *s, bool is_json, err_list *all)
+static void unknown_option(const setting *s, err_list *all)
 {
 	err why = { 0 };
 
-	if (is_json) {
+	if (place_mended(s->where)) {
+		place_error(&why, s->where, "there is no option of this name; `man spoa-llm.json` lists them");
+	} else {
 		nearest meant = nearest_to(s->json->string);
 		for (const option_info *o = options; o < options + options_count; o++)
 			nearest_look(&meant, o->key);
@@ -120,19 +120,17 @@ static void unknown_option(const setting *s, bool is_json, err_list *all)
 		else
 			place_error(&why, s->where, "there is no option \"%.60s\"; `man spoa-llm.json` lists them",
 				    s->json->string);
-	} else {
-		place_error(&why, s->where, "there is no option of this name; `man spoa-llm.json` lists them");
 	}
 	err_list_add(all, &why);
 }
 
-static void check_setting(config *c, const setting *s, bool is_json, err_list *all)
+static void check_setting(config *c, const setting *s, err_list *all)
 {
 	char number[32];
 	err why = { 0 };
 
 	if (!s->option) {
-		unknown_option(s, is_json, all);
+		unknown_option(s, all);
 	} else if (s->option->type == OPTION_ROUTES) {
 		if (s->json && !cJSON_IsArray(s->json)) {
 			place_error(&why, s->where, "\"routes\" must be an array");
@@ -160,7 +158,7 @@ static void check_settings(config *c, const settings *s, err_list *all)
 		if (one->option && (!before || before->option != one->option || before->source != one->source) &&
 		    one->option->type == OPTION_LIST)
 			value_clear(c, one->option);
-		check_setting(c, one, !s->file_mended.json, all);
+		check_setting(c, one, all);
 	}
 }
 

@@ -17,6 +17,13 @@ typedef struct place {
 	const char *lines; /* a text of the same length, by which lines and columns are counted; NULL: `text` itself */
 } place;
 
+/* True if the text was not JSON, and was mended so that checking could go on (mend.h): a value may be taken for a name
+ * then. Do not repeat such a name, because it may be a credential. */
+static inline bool place_mended(place p)
+{
+	return p.lines;
+}
+
 /* Finds the `index`th member or element of the object or array at `p`: its value, or its name if `key`.
  * Returns `p` if there is none. */
 place place_child(place p, int index, bool key);

@@ -99,8 +99,11 @@ void json_no_duplicates(const cJSON *object, place where, err_list *all)
 		for (const cJSON *before = object->child; before != item; before = before->next) {
 			if (strcmp(item->string, before->string) != 0)
 				continue;
-			place_error(&mistake, place_child(where, index, true), "\"%.60s\" is given twice",
-				    item->string);
+			place at = place_child(where, index, true);
+			if (place_mended(at))
+				place_error(&mistake, at, "this name is given twice");
+			else
+				place_error(&mistake, at, "\"%.60s\" is given twice", item->string);
 			err_list_add(all, &mistake);
 			break;
 		}

@@ -326,8 +326,10 @@ static bool read_keys(const problems *to, unsigned of, route *r, const cJSON *ob
 		while (f < FIELDS && (!(fields[f].of & of) || strcmp(fields[f].key, item->string) != 0))
 			f++;
 		if (f == FIELDS) {
-			if (!problem(to, place_child(where, index, true), "it is ignored",
-				     "a %s has no \"%.40s\"; it has %s", kind, item->string,
+			place at = place_child(where, index, true);
+			bool odd = place_mended(at);
+			if (!problem(to, at, "it is ignored", "a %s has no %s%.40s%s; it has %s", kind,
+				     odd ? "key of this name" : "\"", odd ? "" : item->string, odd ? "" : "\"",
 				     all_keys(of, keys, sizeof keys)))
 				return false;
 		} else if (!fields[f].read(to, r, item, place_child(where, index, false))) {

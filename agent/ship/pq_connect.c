@@ -88,8 +88,8 @@ static bool is_refusal(const char *text, const char **todo)
 	return false;
 }
 
-/* Returns what a person can do about a failure of TLS, which libpq tells by its text alone; NULL: it is none. The text is
- * English in every environment, because this program sets no locale. */
+/* Returns what a person can do about a failure of TLS, which libpq tells by its text alone; NULL: it is none. The text
+ * is English in every environment, because this program sets no locale. */
 static const char *tls_todo(const char *text)
 {
 	if (strstr(text, "does not support SSL"))

@@ -103,11 +103,12 @@ def test_all_mistakes_at_once(work):
 def test_a_credential_among_mistakes_is_not_told(work):
     """Quotes that are missing or odd make names of what was a value."""
     value = harness.secret("mended")
-    for auth in ('"%s', '%s"', '%s', "'%s'", '"Bearer " %s', '"a" "%s"', '"%s" "%s": 1', '"x\\%s"', '"", %s', '= "%s"', ': : "%s"', '"%s\n"', '{"%s"', '["%s"}'):
-        text = '{"routes": [{"model_prefix": "a", "auth": %s, "upstreem": "x"}]}' % auth.replace("%s", value)
-        done = cli("check", "-c", harness.write_config(work, text))     # cli() fails if the credential is in its output
-        assert done.code == 78 and places(done.err), done
-        cli("check", "--json", "-c", work / "spoa-llm.json")
+    for auth in ('"%s', '%s"', '%s', "'%s'", '"Bearer " %s', '"a" "%s"', '"%s" "%s": 1', '"x\\%s"', '"", %s', '= "%s"', ': : "%s"', '"%s\n"', '{"%s"', '["%s"}', ', "%s"', ', "%s", "name", "%s"'):
+        for text in ('{"routes": [{"model_prefix": "a", "auth": %s, "upstreem": "x"}]}', '{"admin_token": %s, "ledgr": "x"}'):
+            done = cli("check", "-c", harness.write_config(work, text % auth.replace("%s", value)))     # cli() fails if the credential is in its output
+            assert done.code == 78 and places(done.err), done
+            # Nor is its beginning.
+            assert value[:len(value) // 2] not in done.err + cli("check", "--json", "-c", work / "spoa-llm.json").out, done
 
 
 @pytest.mark.parametrize("config, place, said", [

@@ -6,7 +6,7 @@ TEST_DEPS := build test packaging bench-instructions format deb root compose
 PARTS_OF = $(PYTHON) tests/tools/parts.py tests/parts
 
 ##@ Tests
-## test: all that CI runs, in about 22 minutes; PARTS="lint unit" for some of its parts
+## test: all that CI runs, in about 25 minutes; PARTS="lint unit" for some of its parts
 test:
 	@sh tests/tools/deps $(TEST_DEPS)
 	@$(PARTS_OF)/test $(PARTS)
@@ -60,10 +60,17 @@ FLAGS_asan := CC=gcc SAN=address,undefined BUILD=build/asan
 FLAGS_tsan := CC=clang SAN=thread BUILD=build/tsan
 FLAGS_fuzz := CC=clang SAN=fuzzer-no-link,address,undefined BUILD=build/fuzz
 KINDS := clang asan tsan
+# Those of which a module starts threads: TSan sees nothing in the others. `make test-tsan` runs all of them.
+UNITS_tsan := $(addprefix build/tsan/unit/test_,base budget_storm fdpass handover ledger pq_connect rest spop_threads store)
 $(KINDS:%=build-%): build-%:
-	@$(MAKE) --no-print-directory $(FLAGS_$*) all units
+	@$(MAKE) --no-print-directory $(FLAGS_$*) $(if $(UNITS_$*),UNIT="$(UNITS_$*)") all units
 $(KINDS:%=unit-%): unit-%:
-	@$(MAKE) --no-print-directory $(FLAGS_$*) test-unit
+	@$(MAKE) --no-print-directory $(FLAGS_$*) $(if $(UNITS_$*),UNIT="$(UNITS_$*)") test-unit
+# clang's warnings about the unit tests. build-tsan and build-fuzz compile the agent by clang.
+warnings-clang:
+	@$(MAKE) --no-print-directory CC=clang BUILD=build/clang warnings
+warnings:
+	@$(CC) $(ALL_CFLAGS) $(CPPFLAGS) -Itests/unit -fsyntax-only $(sort $(wildcard tests/unit/*.c))
 build-fuzz:
 	@$(MAKE) --no-print-directory $(FLAGS_fuzz) fuzzers
 
@@ -166,11 +173,18 @@ test-quick: all pytest-beside
 test-matrix: all
 	@$(MAKE) --no-print-directory PYTEST_ARGS="--matrix $(PYTEST_ARGS)" test-quick
 
-# Tests in which the agent itself does too little for a sanitizer: what is installed, drivers that have sanitizers of their own, what a browser or HAProxy does.
-# The storm takes long: `make test-long` has it under both.
+# Tests in which the agent itself does too little for a sanitizer: what is installed, drivers that have sanitizers of their own, what a browser,
+# HAProxy, SQLite or PostgreSQL does. `make test-long` has them under ASan and under TSan, the storms too (test-san, test-tsan).
 NO_SAN := packaging parts scan tap_http tap_usage prices codec evidence latency collisions usage_capture truth storm pool_storm budget_storm logline sdk tap_sdk dashboard dashboard_accessibility dashboard_budgets \
-	dashboard_fleet dashboard_operation dashboard_rows savings_page requests_page tasks alerts
-SANITIZED := $(filter-out $(NO_SAN:%=tests/blackbox/test_%.py),$(sort $(wildcard tests/blackbox/test_*.py)))
+	dashboard_fleet dashboard_operation dashboard_rows savings_page requests_page tasks alerts \
+	client_sdk pool_sdk failclosed forwarding http plain upgrade_requests client_limits keeping \
+	fleet fleet_attack fleet_verify ship
+# Of the last four those in which the shipper and the commands read most.
+SANITIZED := $(filter-out $(NO_SAN:%=tests/blackbox/test_%.py),$(sort $(wildcard tests/blackbox/test_*.py))) $(addprefix tests/blackbox/test_, \
+	fleet.py::test_savings_by_gateway fleet.py::test_export_of_the_fleet fleet.py::test_what_a_filter_lets_through \
+	fleet_attack.py::test_values_that_would_break_what_others_read fleet_attack.py::test_another_copy_takes_the_ledgers_place_in_a_session \
+	fleet_verify.py::test_verify_and_resend fleet_verify.py::test_a_resend_beside_the_shipper \
+	ship.py::test_a_row_that_postgresql_refuses_holds_nothing_up ship.py::test_a_copy_of_a_ledger_is_noticed ship.py::test_a_backlog_that_is_too_large_is_cut)
 # Those that have to do with threads.
 THREADED := $(addprefix tests/blackbox/test_,threads.py upgrade.py worker.py run.py spop.py ledger.py joining.py admin.py admin_access.py) \
 	tests/blackbox/test_ship.py::test_rows_are_kept_until_postgresql_has_them \
@@ -190,7 +204,8 @@ test-san: build-asan unit-asan
 	@$(MAKE) --no-print-directory BUILD=build/asan $(NO_PACKAGE) pytest-beside pytest-alone
 
 ## test-tsan: unit tests and black-box tests under TSan
-test-tsan: build-tsan unit-tsan
+test-tsan:
+	@$(MAKE) --no-print-directory UNITS_tsan= build-tsan unit-tsan
 	@$(TSAN) $(MAKE) --no-print-directory BUILD=build/tsan $(NO_PACKAGE) pytest-beside pytest-alone
 
 # Without the tests that measure time, hand over gigabytes, or kill children in the middle of SQLite. The agent itself: VALGRIND=1, tests/README.md.
@@ -239,6 +254,6 @@ test-compose:
 	@sh tests/tools/deps compose
 	@sh tests/containers/compose/run || [ $$? = 77 ]
 
-.PHONY: test test-long lint format-check format units test-unit $(KINDS:%=build-%) $(KINDS:%=unit-%) build-fuzz fuzzers fuzz differential fuzz-coverage \
+.PHONY: test test-long lint format-check format units test-unit $(KINDS:%=build-%) $(KINDS:%=unit-%) build-fuzz warnings-clang warnings fuzzers fuzz differential fuzz-coverage \
 	coverage-all test-tools pytest-beside pytest-alone test-quick test-matrix $(SIDES:%=pytest-asan-%) $(SIDES:%=pytest-tsan-%) test-san \
 	test-tsan test-valgrind valgrind-units test-hard mutate static audit test-deb test-root test-compose

@@ -25,9 +25,10 @@ SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload", "t
          "test_clients::test_models_in_the_shape_of_each_api", "test_usage_capture::test_a_stream_that_calls_itself_json_is_not_held",
          "test_logchannel::test_no_other_user_reads_or_writes_a_line")
 # --matrix runs these modules with the first version only, because they take long: what a browser and the SDKs see depends little on HAProxy's
-# version, and `make test-long` has the storms with each.
-ONCE = ("test_storm", "test_pool_storm", "test_budget_storm", "test_truth", "test_dashboard", "test_dashboard_accessibility", "test_sdk",
-        "test_tap_sdk", "test_pool_sdk", "test_client_sdk")
+# version, and `make test-long` has them with each. The agent reads the many bodies of test_sampling the same whichever HAProxy sends them;
+# what HAProxy sends of a body is seen with each by test_sizes, test_lengths and the tests of test_sampling in SMOKE.
+ONCE = ("test_sampling", "test_storm", "test_pool_storm", "test_budget_storm", "test_truth", "test_dashboard", "test_dashboard_accessibility",
+        "test_sdk", "test_tap_sdk", "test_pool_sdk", "test_client_sdk")
 # The modules of LONG and APART take long, so they begin first: with -n the other processes then need not wait for them at the end.
 # The tests of a module in APART share nothing that takes long to start, so -n distributes them one by one.
 LONG = ("test_alerts", "test_sdk")

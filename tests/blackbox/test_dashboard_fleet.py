@@ -35,6 +35,11 @@ def test_the_switch(fleet, site, page):
     page.js(CLICK % "fleet")
     page.until("document.body.dataset.scope === 'fleet' && document.body.dataset.ledger === 'ok'")
     assert page.value("#requests") == all["requests"] and page.text("#saved-title") == "Saved to date by the fleet"
+    page.driver.back()
+    page.until("document.body.dataset.scope === 'gateway' && document.body.dataset.ledger === 'ok'")
+    assert page.value("#requests") == own["requests"] and page.js("document.querySelector('#scope input[value=gateway]').checked")
+    page.driver.forward()
+    page.until("document.body.dataset.scope === 'fleet' && document.body.dataset.ledger === 'ok'")
     assert "scope=fleet" in page.js("location.hash") and "Saved by the gateways" in page.text(".who")
     assert "Saved by the gateways" in page.text("#groups")
     assert "on this gateway" in page.view("operation").text("#now-title")
@@ -115,6 +120,7 @@ def test_gateways(fleet, site, page):
         page.until("document.getElementById('gateways').innerText.includes('1,234 changes, for 3 min')")
         by = {row[0][0]: row for row in page.rows("#gateways")}
         assert by["oslo"][4][0].startswith("not heard of for 3 h") and by["lima"][4][0] == "lacks 1,234 changes, for 3 min"
+        assert (by["berlin"][6][0], by["lima"][6][0][:16], by["oslo"][6][0]) == ("as most", "other routes for", ""), by
         note = page.text("#fleet-note")
         assert note == "Of 3 gateways; newest requests are still to come from lima; nothing is heard of oslo, whose newest requests are missing."
         assert [page.js("[...document.querySelectorAll('#gateways tbody tr')].find((row) => row.cells[0].textContent === arguments[0]).querySelector('.mark').dataset.level", name)
@@ -158,6 +164,7 @@ def test_the_fleet_is_away(fleet, sites, page):
     # PostgreSQL hangs: figures that are there stay; whoever goes back to this gateway does not wait.
     with locked(fleet, "spoa_llm.hourly"):
         page.js("document.querySelector('#since input[value=\"30d\"]').click(); return 0")
+        assert page.shown("#requests") and page.value("#requests") == total
         page.js("window.began = performance.now(); return 0")
         page.js(CLICK % "gateway")
         page.until("document.body.dataset.scope === 'gateway' && document.body.dataset.ledger === 'ok'", 4)

@@ -206,11 +206,14 @@ def test_a_newer_ledger_is_refused(fed):
     base = sqlite3.connect(one.db)
     base.execute("PRAGMA user_version = 99")
     base.close()
-    for args in (["savings"], ["ledger", "export"], ["ledger", "verify"], ["ledger", "prune"], ["ledger", "headroom"],
-                 ["ledger", "import", one.directory / "log"]):
+    for args in (["savings"], ["requests"], ["upstreams"], ["ledger", "export"], ["ledger", "verify"], ["ledger", "prune"], ["ledger", "compact"],
+                 ["ledger", "headroom"], ["ledger", "import", one.directory / "log"]):
         done = one.run(*args, code=65)
         assert "a newer spoa-llm wrote it" in done.err and "version 99" in done.err and not done.out
-    agent, _ = start()
+    agent, feed = start()
+    feed.send(3)
+    harness.until(lambda: all(b"fed-00000%d" % n in b"".join(path.read_bytes() for path in (one.directory / "ledger" / "journal").glob("*.journal"))
+                              for n in range(3)), 10, "the journal has what came")
     agent.log("event=ledger_failing")
     said = {check["part"]: check for check in json.loads(agent.http(path="/readyz").text)["checks"]}["ledger"]
     assert not said["ok"] and said["detail"].endswith("or name another directory; the journal keeps the records"), said

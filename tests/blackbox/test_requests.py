@@ -1,4 +1,5 @@
 """`spoa-llm requests`: a line for each of the last requests, those that end from now on, and all that is known of one."""
+import contextlib
 import json
 import re
 import signal
@@ -104,9 +105,11 @@ def test_those_that_come(ledger):
             base.close()
             for part in range(4):
                 ledger.take(later[part::4] + first, name="log%d" % part)
-            assert {json.loads(one.stdout.readline())["id"] for _ in range(40)} == {entry.id for entry in later}
-            glm = {entry.id for entry in later if entry.want["route"] == "glm-"}
-            assert glm and {json.loads(some.stdout.readline())["id"] for _ in glm} == glm
+            with contextlib.closing(sqlite3.connect(ledger.db, timeout=20)) as base:
+                came = [id_ for id_, in base.execute("select id from requests order by rowid") if id_ in {entry.id for entry in later}]
+            assert len(came) == 40 and [json.loads(one.stdout.readline())["id"] for _ in came] == came
+            glm = [id_ for id_ in came if id_ in {entry.id for entry in later if entry.want["route"] == "glm-"}]
+            assert glm and [json.loads(some.stdout.readline())["id"] for _ in glm] == glm
             for process in (one, some):
                 process.send_signal(signal.SIGINT)
                 assert process.wait(20) == 0 and not process.stdout.read()

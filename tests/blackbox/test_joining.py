@@ -1,6 +1,7 @@
 """Log lines and the tap's reports become one row each: in any order, with copies, over kills of the agent, backups and imports."""
 import json
 import os
+import pathlib
 import random
 import re
 import signal
@@ -54,9 +55,9 @@ def joined(work, agents):
     one, open_ones = Ledger(work), []
     (work / "prices.json").write_text(json.dumps(PRICES))
 
-    def start(directory="ledger"):
+    def start(directory="ledger", **more):
         port = harness.free_port()
-        agent = agents({"ledger": str(work / directory), "log_listen": ["127.0.0.1:%d" % port], "tap": True, "tap_listen": "dgram@%s/tap" % work, "prices": str(work / "prices.json")})
+        agent = agents({"ledger": str(work / directory), "log_listen": ["127.0.0.1:%d" % port], "tap": True, "tap_listen": "dgram@%s/tap" % work, "prices": str(work / "prices.json")}, **more)
         open_ones.append(Lines(port))
         return agent, open_ones[-1], Reports(work / "tap")
     yield one, start
@@ -136,13 +137,41 @@ def test_a_kill_loses_no_pair(joined):
             both = [lambda: feed.send(1, **LEG), lambda: reports.send(report_of(request, last=usage(2000 + number, 50 + life, 100)))]
             for send in both if number % 2 else reversed(both):
                 send()
-        # All of it is in the journal, and some of it in the database.
-        harness.until(lambda: counts(agent) == (60, 60), 20, lambda: str(counts(agent)))
+        # All of it is in the journal, and some of it in the database. Reports that the killed agent had not taken off their socket yet are read again.
+        harness.until(lambda: counts(agent)[0] == 60 and counts(agent)[1] >= 60, 20, lambda: str(counts(agent)))
         os.kill(agent.pid, signal.SIGKILL)
         feed = feed.again()
     harness.until(lambda: len(rows_of(one.db)) == len(want), 30, "all rows")
     harness.until(lambda: rows_of(one.db) == want, 5, lambda: str({key: row for key, row in rows_of(one.db).items() if row != want[key]}))
     assert one.ledger("verify").code == 0
+
+
+def test_reports_that_are_read_again_after_a_kill_count_once(joined, work):
+    """The agent is killed when the journal has reports, and their socket has them still: so the next agent has them twice."""
+    one, start = joined
+    trigger, preload = work / "kill", " ".join(filter(None, [harness.environment().get("LD_PRELOAD"), str(harness.built("takeoff.so"))]))
+    agent, feed, reports = start(env={"LD_PRELOAD": preload, "TAKEOFF_KILLS": str(trigger), "ASAN_OPTIONS": harness.environment().get("ASAN_OPTIONS", "") + ":verify_asan_link_order=0"})
+    feed.send(10, **LEG)
+    harness.until(lambda: len(rows_of(one.db)) == 10, 20, "the rows")
+    killed = agent.pid
+    os.kill(killed, signal.SIGSTOP)     # so that all reports are one batch; a socket of the kernel's default has room for them
+    harness.until(lambda: all(re.search(r"\) T ", (thread / "stat").read_text()) for thread in pathlib.Path("/proc/%d/task" % killed).iterdir()), 10, "each thread stands still")
+    trigger.write_text("")
+    for number in range(10):
+        reports.send(report_of("fed-%06d" % number, last=usage(2000 + number, 50, 100)))
+    os.kill(killed, signal.SIGCONT)
+    harness.until(lambda: not trigger.exists() and agent.pid != killed, 20, "another worker")
+    want = {"fed-%06d" % number: exact(2000 + number, 50, 100) for number in range(10)}
+    harness.until(lambda: rows_of(one.db) == want and counts(agent) == (0, 10), 20, lambda: "%s %s" % (counts(agent), rows_of(one.db)))
+
+    def joined_reports():
+        return int(re.search(r"(?m)^spoa_llm_ledger_joined_reports_total (\d+)$", agent.http(path="/metrics").text).group(1))
+    # A report behind them: when it is joined, the store has seen all copies.
+    feed.again().send(1, **LEG)
+    reports.send(report_of("fed-000010", last=usage(3000, 50, 100)))
+    harness.until(lambda: rows_of(one.db).get("fed-000010") == exact(3000, 50, 100), 20, lambda: str(rows_of(one.db)))
+    harness.until(lambda: joined_reports() >= 11, 20, joined_reports)
+    assert joined_reports() == 11 and one.ledger("verify").code == 0
 
 
 def test_a_backup_and_an_import_join_later(joined, work):

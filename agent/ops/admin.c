@@ -44,8 +44,10 @@ jobs *admin_lane(admin *a, const job *j)
 
 	if (j->fleet && a->fleet)
 		return &a->lanes[LANE_FLEET];
-	if (strncmp(about, "request", 7) == 0)
+	if (strcmp(about, "requests") == 0)
 		return &a->lanes[LANE_REQUESTS];
+	if (strcmp(about, "request") == 0)
+		return &a->lanes[LANE_REQUEST];
 	if (strcmp(about, "operation") == 0)
 		return &a->lanes[LANE_OPERATION];
 	return &a->lanes[*about || j->kind == JOB_STATS_HISTORY ? LANE_SAVINGS : LANE_WORK];

@@ -10,7 +10,7 @@
 #include "base/err.h"
 #include "base/must_check.h"
 
-enum { THREADS_MAX = 8 };
+enum { THREADS_MAX = 9 }; /* those of all lanes (ops/admin_impl.h), and the clock */
 
 typedef struct threads {
 	pthread_mutex_t lock; /* of `running` */

@@ -1,5 +1,6 @@
 """Which clients get the admin server's answers. The attackers here: another user of the machine, a web page of another site, and a client
 that never finishes its request."""
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -353,6 +354,26 @@ def test_health_while_the_database_is_slow(work, admin):
         end = os.open(pipe, os.O_RDWR)
         pipe.unlink()
         os.close(end)
+
+
+def test_lists_hold_up_no_single_request(work, admin):
+    """As many lists as may wait do, behind one that hangs; one request is a question of another kind, for which there is room."""
+    agent = admin(entries=50)
+    pipe = agent.home / "ledger.db-journal"
+    os.mkfifo(pipe)
+    pool = concurrent.futures.ThreadPoolExecutor(21)
+    asked = [pool.submit(agent.http, path="/requests?limit=1", timeout=60) for _ in range(20)]
+    try:
+        refused = concurrent.futures.wait(asked, 20, concurrent.futures.FIRST_COMPLETED).done
+        assert refused and all("too many requests wait" in one.result().text for one in refused)
+        single = pool.submit(agent.http, path="/request?id=none", timeout=60)
+        concurrent.futures.wait([single], 1)    # it is refused at once, or waits for the database
+    finally:
+        end = os.open(pipe, os.O_RDWR)
+        pipe.unlink()
+        os.close(end)
+        pool.shutdown()
+    assert "too many requests wait" not in single.result().text
 
 
 def hang(agent):

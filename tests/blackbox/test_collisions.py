@@ -16,7 +16,7 @@ import loglines
 import spop
 
 KEY = harness.secret("log-key-of-collisions")
-COUNT = 30000
+COUNT = 15000
 # The largest ratio of the two CPU times that passes. Measured: 0.9 to 1.2. If the hash of the ledger's sums had no key: 5.2 (verify); if
 # the client knew the key: 3.0.
 MOST = 1.6

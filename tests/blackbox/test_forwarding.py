@@ -454,7 +454,7 @@ FIELDS = b"".join(b"%s: v\r\n" % name for name in (b"set-cookie", b"x-api-key", 
 def streams(request, haproxy, make_mock):
     """A gateway whose upstream sends FIELDS in an interim answer and behind the body, and whether requests go through the tap."""
     mock, tapped = make_mock("forward-streams"), request.param != "straight"
-    mock.raw = (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n" + FIELDS + b"\r\nHTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nset-cookie: a=b\r\n"
+    mock.raw = (b"HTTP/1.1 103 Early Hints\r\nlink: </a>\r\n" + FIELDS + b"\r\nHTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nset-cookie: a=b\r\nconnection: close\r\n"
                 b"transfer-encoding: chunked\r\n\r\n9\r\ndata: {}\n\r\n1\r\n\n\r\n0\r\n" + FIELDS + b"\r\n")
     config = {"tap": tapped, "routes": [{"model_prefix": "own-", "upstream": mock.url(), "auth": "env:OWN"}, {"model_prefix": "*", "upstream": mock.url()}]}
     with TappedGateway(haproxy, [mock], config, env={"OWN": KEY}) as gateway:

@@ -173,6 +173,8 @@ def test_each_goes_on_with_its_share(three, pause):
     a, b, c = three
     assert a.spend("alice", 40)
     wait_for(three, "alice", [0, 40, 40])
+    for one in three:       # each knows of all three, which it may hear later than what alice spent
+        until(lambda: metric(scrape(one.agent), "spoa_llm_fleet_budget_gateways") == 3, 20, "three gateways")
     in_flight = a.ask("alice", 6)
     pause()
     for one in three:

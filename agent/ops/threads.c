@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "ops/threads.h"
 
+#include <assert.h>
 #include <errno.h>
 
 #include "base/clock.h"
@@ -34,6 +35,7 @@ static void *entry_main(void *arg)
 
 bool threads_start(threads *t, void (*run)(void *arg), void *arg, err *e)
 {
+	assert(t->count < THREADS_MAX);
 	struct thread_entry *entry = &t->entries[t->count];
 
 	*entry = (struct thread_entry){ .owner = t, .run = run, .arg = arg };

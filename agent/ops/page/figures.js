@@ -88,7 +88,7 @@ export const plural = (n, one) => `${count(n)} ${one}${big(n) === 1n ? "" : "s"}
 
 // Which requests are missing where figures come from sums by all labels: those before `since`, and `apart` that are not told apart.
 export const missing = (since, apart) => [since ? `Requests before ${since.slice(0, 16).replace("T", ", ")} are missing here: the ledger has no sums by all their labels.` : "",
-	big(apart) ? `${plural(apart, "request")} can be missing here, because their day had too many combinations of labels to keep them all.` : ""].join(" ").trim();
+	big(apart) ? `${plural(apart, "request")} can be missing where requests are told apart by label, because their day had too many combinations of labels to keep them all.` : ""].join(" ").trim();
 
 // ---- times: UTC, because the ledger's hours and days are
 

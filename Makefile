@@ -24,9 +24,11 @@ ifeq ($(SAN),)
 HARDEN += -D_FORTIFY_SOURCE=3
 # Without this a decision takes up to 5 % longer or shorter, by where its functions happen to begin.
 OPT := -O2 -falign-functions=64
-# Link-time optimization takes a sixth off the instructions of a decision. Tests link the same objects without it, which is faster to build.
+# Link-time optimization takes a sixth off the instructions of a decision. Tests link the same objects without it, which is faster to build;
+# where none is built, FAT= compiles the objects in a third of the time.
+FAT ?= -ffat-lto-objects
 ifeq ($(findstring clang,$(CC)),)
-OPT += -flto=auto -ffat-lto-objects
+OPT += -flto=auto $(FAT)
 # The link compiles the code a second time, without a check for null that has already warned in the first pass.
 LTO := -Wno-null-dereference
 NO_LTO := -fno-lto

@@ -178,10 +178,11 @@ test-matrix: all
 NO_SAN := packaging parts scan tap_http tap_usage prices codec evidence latency collisions usage_capture truth storm pool_storm budget_storm logline sdk tap_sdk dashboard dashboard_accessibility dashboard_budgets \
 	dashboard_fleet dashboard_operation dashboard_rows savings_page requests_page tasks alerts \
 	client_sdk pool_sdk failclosed forwarding http plain upgrade_requests client_limits keeping \
-	fleet fleet_attack fleet_verify ship
-# Of the last four those in which the shipper and the commands read most.
+	fleet fleet_attack fleet_facets fleet_verify ship
+# Of the last five those in which the shipper and the commands read most.
 SANITIZED := $(filter-out $(NO_SAN:%=tests/blackbox/test_%.py),$(sort $(wildcard tests/blackbox/test_*.py))) $(addprefix tests/blackbox/test_, \
 	fleet.py::test_savings_by_gateway fleet.py::test_export_of_the_fleet fleet.py::test_what_a_filter_lets_through \
+	fleet_facets.py::test_what_waits_is_counted \
 	fleet_attack.py::test_values_that_would_break_what_others_read fleet_attack.py::test_another_copy_takes_the_ledgers_place_in_a_session \
 	fleet_verify.py::test_verify_and_resend fleet_verify.py::test_a_resend_beside_the_shipper \
 	ship.py::test_a_row_that_postgresql_refuses_holds_nothing_up ship.py::test_a_copy_of_a_ledger_is_noticed ship.py::test_a_backlog_that_is_too_large_is_cut)

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "ledger/tried.h"
 #include "report/explain.h"
 #include "report/export.h"
 #include "report/print.h"
@@ -114,19 +115,68 @@ static void write_words(FILE *f, const char *name, const char *words)
 	fputc(',', f);
 }
 
-static void write_refusal(FILE *f, const record *r)
+/* Writes what became of it, and what to do, which is null if there is nothing to do. */
+static void write_outcome(FILE *f, const record *r)
 {
-	const refusal_words *words = *r->code ? refusal_words_find(r->code) : NULL;
+	const refusal_words *refusal = *r->code ? refusal_words_find(r->code) : NULL;
+	const char *todo = NULL;
+	char what[200];
+	int status = (int)r->status;
 
-	if (!words) {
-		fputs("\"refusal\":null,", f);
-		return;
+	if (*r->code) {
+		snprintf(what, sizeof what, "The gateway refused it: %s.", r->code);
+	} else if (status <= 0) {
+		snprintf(what, sizeof what, "The client got no answer.");
+	} else if (status == 401 || status == 403) {
+		snprintf(what, sizeof what, "The upstream did not accept the credential (%d).", status);
+		todo = "Look at the route's credential: `spoa-llm check`. If the client's own credential went along, the client has to correct it.";
+	} else if (status == 429 || status == 529) {
+		snprintf(what, sizeof what,
+			 "The upstream declined it (%d): it has too many requests, or the account is at its limit.",
+			 status);
+		todo = "Raise the limit at the provider, or give the route a pool with more members.";
+	} else if (status >= 500) {
+		snprintf(what, sizeof what, "The upstream failed (%d).", status);
+		todo = "If this happens often, look at the provider's status page; Operation shows whether others failed too.";
+	} else if (status >= 400) {
+		snprintf(what, sizeof what, "The upstream refused it (%d).", status);
+		todo = "Look at what the client sent: the upstream's answer says why, and the gateway keeps no bodies.";
+	} else {
+		bool cut = *r->termination && strcmp(r->termination, "--") != 0;
+		snprintf(what, sizeof what, "%s", cut ? "The answer did not come to its end." : "It was answered.");
 	}
-	fputs("\"refusal\":{", f);
-	write_words(f, "what", words->what);
+	write_words(f, "what", refusal ? refusal->what : what);
 	fputs("\"todo\":", f);
-	json_write_text(f, words->todo);
-	fputs("},", f);
+	if (refusal || todo)
+		json_write_text(f, refusal ? refusal->todo : todo);
+	else
+		fputs("null", f);
+	fputc(',', f);
+}
+
+/* Writes the members of a pool that did not serve, and why. */
+static void write_tried(FILE *f, const record *r)
+{
+	slice rest = slice_cstr(r->tried), member, why;
+	char name[RECORD_MEMBER_MAX + 1], text[100];
+	const char *comma = "";
+
+	fputs("\"tried\":[", f);
+	while (tried_next(&rest, &member, &why)) {
+		snprintf(name, sizeof name, "%.*s", (int)member.len, member.ptr);
+		snprintf(text, sizeof text, "answered %.*s, so the next one was asked", (int)why.len, why.ptr);
+		fprintf(f, "%s{", comma);
+		write_words(f, "member", name);
+		fputs("\"why\":", f);
+		json_write_text(
+			f, slice_eq(why, slice_cstr("unreachable")) ? "could not be connected to" :
+			   slice_eq(why, slice_cstr("resting"))    ? "rested, because it had declined another request" :
+			   slice_eq(why, slice_cstr("credential")) ? "had no usable credential" :
+								     text);
+		fputc('}', f);
+		comma = ",";
+	}
+	fputs("],", f);
 }
 
 /* ---- the cost */
@@ -268,7 +318,8 @@ view_result request_view_answer(const view_question *q, const figures_source *so
 	fputs(",\"explained\":{\"termination\":", out);
 	write_termination(out, r->termination);
 	fputc(',', out);
-	write_refusal(out, r);
+	write_outcome(out, r);
+	write_tried(out, r);
 	write_words(out, "usage_from", usage_words(r));
 	write_words(out, "price_from", price_words(r));
 	write_words(out, "tap", tap_words(r));

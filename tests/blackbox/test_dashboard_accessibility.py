@@ -80,7 +80,7 @@ def test_keyboard_in_operation(full, page):
     page.open(full.admin, "view=operation&since=30d").live()
     seen = tab_through(page)
     names = page.js("return [...document.querySelectorAll('#upstreams [data-narrow], #refusals [data-narrow]')].map((n) => n.dataset.narrow)")
-    legends = [["status"] * page.js("document.querySelectorAll('#%s-legend button').length" % id) for id in ("classes", "errors")]
+    legends = [["status"] * page.js("document.querySelectorAll('#%s-legend button').length" % id) for id in ("classes", "errors-chart")]
     assert len(names) > 5 and all(legends)
     assert [one for one in seen if one != "upstreams-all"] == ["skip", "savings", "operation", "requests", "since", "dates", "add", "copy", "checks-all", "every"] + legends[0] + [
         "errors"] + legends[1] + ["trend-table", "requests", "failed", "first_byte", "whole"] + names + [

@@ -305,7 +305,11 @@ def test_one_request(site):
         else:
             assert row["price_from"] in ("none", "unpriced") or "prices" in explained["cost"]
         assert sum(one["ms"] for one in explained["timings"]) == max(row["total_ms"] or 0, row["ttfb_ms"] or 0)
-        assert all(explained[name] for name in ("termination", "usage_from", "price_from", "tap")) and "deny" in got["route"]
+        assert all(explained[name] for name in ("what", "termination", "usage_from", "price_from", "tap")) and "deny" in got["route"]
+        if not row["code"]:
+            failed = row["status"] >= 400
+            assert bool(explained["todo"]) == failed and (str(row["status"]) in explained["what"]) == failed, (row["status"], explained)
+        assert [one["member"] for one in explained["tried"]] == [one.split(":")[0] for one in row["tried"].split(",") if one], (row["tried"], explained)
     assert site.ask("request", id="nobody").status == 404
 
 

@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: MIT
 //
-// Questions to the agent, with the token if it asks for one, and the stream of events that says what happens now.
-import { $, announce, clock, on, onSubmit, parse, pill, put } from "./figures.js";
+// Questions to the agent, with the token if it asks for one; the stream of events that says what happens now; and the readers, which ask
+// for what a view shows of the ledger.
+import { $, all, announce, clock, on, onSubmit, parse, pill, put, set, state } from "./figures.js";
+import { always, filter, fleet, narrowed, nothingFound } from "./filter.js";
 
-const SILENCE_MS = 5000;      // the server sends an event every second; after so long without one the connection is given up
-const RETRY_MS = [500, 15000]; // first and longest wait before /events is opened again
-const LOST_AFTER_MS = 1500;   // shorter interruptions (a worker process that is replaced) show no notice
-const REST_AFTER_MS = 10000;  // a hidden tab closes its connection, because a browser opens only six to a server for all tabs
+const SILENCE_MS = 5000; // without an event, of which the server sends one a second
+const RETRY_MS = [500, 15000], REREAD_MS = [1000, 16000]; // first and longest wait for /events, for figures
+const LOST_AFTER_MS = 1500; // shorter interruptions (a worker process that is replaced) show no notice
+const REST_AFTER_MS = 10000; // a hidden tab closes its connection, because a browser opens only six to a server
+const READ_MS = { gateway: 1000, fleet: 10000 }; // the shortest time between two readings
 
 // ---- questions
 
@@ -19,8 +22,8 @@ const token = {
 };
 let unlocked = Promise.resolve(), unlock = () => {};
 
-// Asks for `path` and returns the answer. `question`: the body of a POST. Throws an Error with the agent's words, and with `status` if
-// the agent answered. /events is read by fetch() too, because EventSource cannot send a token.
+// `question`: the body of a POST. Throws an Error with the agent's words, and with `status` if the agent answered. /events is read by fetch()
+// too, because EventSource cannot send a token.
 export async function ask(path, signal, question) {
 	const key = token.get();
 	const answer = await fetch(path, { cache: "no-store", credentials: "same-origin", signal,
@@ -42,46 +45,48 @@ export async function ask(path, signal, question) {
 	return answer;
 }
 
-// Returns the answer to `path`, read by parse().
 export const read = async (path, signal) => parse(await (await ask(path, signal)).text());
 
+// `refused`, `unread`: what is said if the agent found the question wrong, or could not answer it.
+export const failure = (error, refused, unread) =>
+	`${error.status === 400 ? refused : error.status ? unread : "The agent does not answer"}: ${sentence(error)}`;
+const sentence = (error) => error.message.replace(/\.?$/, ".");
+
 function lock(tried) {
-	if (document.body.dataset.link !== "locked") {
+	if (state.link !== "locked") {
 		unlocked = new Promise((resolve) => (unlock = resolve));
-		document.body.dataset.link = "locked";
-		pill($("link"), "warn", "Locked");
-		pill($("ready"), "none", "Unknown");
+		state.link = "locked";
+		pill("link", "warn", "Locked");
+		pill("ready", "none", "Unknown");
 		$("locked").hidden = false;
-		$("forget").hidden = true;
-		$("lost").hidden = true;
+		$("forget").hidden = $("lost").hidden = true;
 		$("token").focus();
 	}
 	if (tried && tried === token.get()) {
 		token.set(null);
-		put($("token-error"), "That token was not accepted.");
+		put("token-error", "That token was not accepted.");
 	}
 }
 
 function tokenGiven() {
 	token.set($("token").value.trim());
 	$("token").value = "";
-	put($("token-error"), "");
-	document.body.dataset.link = "connecting";
+	put("token-error", "");
+	state.link = "connecting";
 	unlock();
 }
 
-// Offers the answer of `path` as a file. A link could not send the token.
+// A link could not send the token.
 export async function download(path, name) {
-	const url = URL.createObjectURL(await (await ask(path)).blob());
-	const link = Object.assign(document.createElement("a"), { href: url, download: name });
-	link.click();
-	setTimeout(() => URL.revokeObjectURL(url), 60000);
+	const href = URL.createObjectURL(await (await ask(path)).blob());
+	Object.assign(document.createElement("a"), { href, download: name }).click();
+	setTimeout(() => URL.revokeObjectURL(href), 60000);
 }
 
-// ---- the connection
+// ---- the stream of events
 
 let heardAt = null, failures = 0, controller = null, wake = () => {}, lostTimer = null, resting = false, restTimer = null;
-let told; // { event(name, data, back), changed() } of the page
+let page;
 
 function rest() {
 	resting = true;
@@ -96,6 +101,8 @@ function rise() {
 	}
 }
 
+const showAsOf = (text) => all(".as-of").forEach((node) => put(node, text));
+
 // Returns true if the connection was lost before.
 function live() {
 	const back = failures > 0 && heardAt !== null;
@@ -103,48 +110,44 @@ function live() {
 	failures = 0;
 	clearTimeout(lostTimer);
 	lostTimer = null;
-	if (document.body.dataset.link === "live")
+	if (state.link === "live")
 		return false;
-	document.body.dataset.link = "live";
-	pill($("link"), "good", "Live");
+	state.link = "live";
+	pill("link", "good", "Live");
 	if (!$("lost").hidden)
 		announce("Connected again");
-	$("lost").hidden = true;
-	$("locked").hidden = true;
+	$("lost").hidden = $("locked").hidden = true;
 	$("forget").hidden = !token.get();
-	for (const node of document.querySelectorAll(".as-of"))
-		put(node, "");
+	showAsOf("");
 	return back;
 }
 
 // `why`: what the server said, if it answered and refused.
 function lost(why) {
 	failures++;
-	document.body.dataset.link = "lost";
-	pill($("link"), "bad", heardAt ? "Offline" : "No connection");
+	state.link = "lost";
+	pill("link", "bad", heardAt ? "Offline" : "No connection");
 	lostTimer ??= setTimeout(() => {
-		if (document.body.dataset.link !== "lost")
+		if (state.link !== "lost")
 			return;
-		put($("lost-since"), (heardAt ? `since ${clock(heardAt)}` : "") + (why ? ` (${why})` : ""));
+		put("lost-since", (heardAt ? `since ${clock(heardAt)}` : "") + (why ? ` (${why})` : ""));
 		$("lost").hidden = false;
-		pill($("ready"), "none", "Unknown");
-		for (const node of document.querySelectorAll(".as-of"))
-			put(node, heardAt ? `as of ${clock(heardAt)}` : "");
-		told.changed();
+		pill("ready", "none", "Unknown");
+		showAsOf(heardAt ? `as of ${clock(heardAt)}` : "");
+		page.changed();
 		announce("Connection lost. The figures are the last ones known.");
 	}, LOST_AFTER_MS);
 }
 
-// Waits and shows the time that is left. "Try now" ends the wait.
 async function pause(ms) {
 	const end = Date.now() + ms;
 	let skip = false;
 	wake = () => (skip = true);
 	while (!skip && Date.now() < end) {
-		put($("lost-next"), `Next try in ${Math.ceil((end - Date.now()) / 1000)} s.`);
+		put("lost-next", `Next try in ${Math.ceil((end - Date.now()) / 1000)} s.`);
 		await new Promise((done) => setTimeout(done, 250));
 	}
-	put($("lost-next"), "Connecting\u2026");
+	put("lost-next", "Connecting\u2026");
 }
 
 async function stream() {
@@ -165,9 +168,8 @@ async function stream() {
 			const parts = (text + value).split(/\r?\n\r?\n/);
 			text = parts.pop();
 			for (const part of parts) {
-				const lines = part.split(/\r?\n/);
-				const name = lines.find((line) => line.startsWith("event:"))?.slice(6).trim() ?? "message";
-				told.event(name, lines.filter((line) => line.startsWith("data:")).map((line) => line.slice(5)).join("\n"), live());
+				const of = (name) => part.split(/\r?\n/).filter((line) => line.startsWith(name)).map((line) => line.slice(name.length).trim()).join("\n");
+				page.event(of("event:") || "message", of("data:"), live());
 			}
 		}
 	} finally {
@@ -175,25 +177,24 @@ async function stream() {
 	}
 }
 
-// Follows /events for as long as the page is there. `page`: event(name, data, back) is called for each event, with `back` true for the
-// first one after an interruption; changed() when the connection is lost.
-export async function follow(page) {
-	told = page;
+// Calls event(name, data, back) for each event, `back` is true for the first one after an interruption; and changed() when the connection is lost.
+export async function follow(callbacks) {
+	page = callbacks;
 	onSubmit("token-form", tokenGiven);
 	on("forget", "click", () => {
 		token.set(null);
 		location.reload();
 	});
 	on("lost-retry", "click", () => wake());
-	document.addEventListener("visibilitychange", () => {
+	on(document, "visibilitychange", () => {
 		if (document.hidden)
 			restTimer = setTimeout(rest, REST_AFTER_MS);
 		else
 			rise();
 	});
 	// A page that the browser keeps for its back button must not hold a connection either.
-	window.addEventListener("pagehide", rest);
-	window.addEventListener("pageshow", (show) => show.persisted && rise());
+	on(window, "pagehide", rest);
+	on(window, "pageshow", (show) => show.persisted && rise());
 	for (;;) {
 		let why = "";
 		try {
@@ -212,4 +213,141 @@ export async function follow(page) {
 		lost(why);
 		await pause(Math.min(RETRY_MS[1], RETRY_MS[0] * 2 ** (failures - 1)) * (0.8 + 0.4 * Math.random()));
 	}
+}
+
+// ---- the ledger
+
+let none = false; // no ledger is kept
+
+// `ledger`: loading, ok, empty, none, failed. `failed`: shows the notice that the ledger cannot be read.
+export function ledgerState(ledger, failed) {
+	state.ledger = ledger;
+	$("no-ledger").hidden = ledger !== "none";
+	$("empty").hidden = ledger !== "empty";
+	put("empty-text", nothingFound());
+	put("empty-all", narrowed() ? "Without the filter" : "Show everything");
+	$("empty-all").hidden = !narrowed() && always();
+	$("failed").hidden = !failed;
+	set("page", "aria-busy", ledger === "loading");
+}
+
+export function ledgerKnown(stats) {
+	none = !stats.ledger;
+	if (none)
+		ledgerState("none");
+}
+
+// Makes the reader of a view: it reads at once when the person chooses something, else when the ledger has changed; one reading at a time,
+// less often if it takes long. show(data, chosen) returns false if there is nothing to see. forget(): what is shown is of another scope.
+export function makeReader({ load, show, forget = () => {} }) {
+	let wanted = false, reading = false, again = false; // again: read once more when this reading has ended, or the tab is shown
+	let notBefore = 0, timer = null, timerAt = 0;
+	let choices = 0; // counts what the person asked for; an answer to an earlier choice is thrown away
+	let shownAt = null, shownScope = null; // when the figures on the page were read, and of whom they are
+	let ever = false, failures = 0, stop = () => {}; // stop() ends the reading
+
+	function schedule(at) {
+		if (timer && timerAt <= at)
+			return;
+		clearTimeout(timer);
+		timerAt = at;
+		timer = setTimeout(() => refresh(false), at - Date.now());
+	}
+
+	function unschedule() {
+		clearTimeout(timer);
+		timer = null;
+	}
+
+	function soon() {
+		if (reading)
+			again = true;
+		else if (wanted)
+			schedule(Math.max(notBefore, Date.now()));
+	}
+
+	// `chosen`: the person asked for it, so it is announced to screen readers, unless it is the first thing shown.
+	function refresh(chosen) {
+		wanted = true;
+		if (chosen) {
+			choices++;
+			stop();
+		}
+		unschedule();
+		if (none)
+			ledgerState("none");
+		else if (reading || document.hidden)
+			again = true;
+		else
+			readAll(chosen);
+	}
+
+	async function readAll(chosen) {
+		const began = Date.now(), choice = choices, { scope } = filter, canceller = new AbortController();
+		stop = () => canceller.abort();
+		reading = true;
+		again = false;
+		if (shownScope !== scope) { // what is shown is of others
+			shownAt = null;
+			ledgerState("loading");
+		}
+		let data, error = null;
+		try {
+			data = await load((path) => read(path, canceller.signal));
+		} catch (thrown) {
+			error = thrown;
+		}
+		reading = false;
+		notBefore = Date.now() + Math.max(READ_MS[scope], 3 * (Date.now() - began));
+		if (!wanted)
+			return;
+		if (choice !== choices) {
+			refresh(true);
+			return;
+		}
+		if (error && !(error instanceof Locked))
+			failed(error, scope);
+		if (!error) {
+			state.scope = shownScope = scope;
+			shownAt = Date.now();
+			failures = 0;
+			put("updated", `Figures as of ${clock(shownAt)}.`);
+			ledgerState(show(data, chosen && ever) === false ? "empty" : "ok");
+			ever = true;
+		}
+		if (again || scope === "fleet")
+			soon();
+	}
+
+	function failed(error, scope) {
+		const wrong = error.status === 400; // the filter itself, which asking again would not fix
+		if (none) {
+			ledgerState("none");
+			return;
+		}
+		if (!wrong)
+			schedule(Date.now() + Math.min(REREAD_MS[1], REREAD_MS[0] * 2 ** failures++));
+		if (!error.status) // no answer at all: the notice about /events says so
+			return;
+		if (!shownAt || wrong) { // else the figures of another choice would stand there
+			state.scope = scope;
+			shownAt = null;
+			forget();
+		}
+		ledgerState(shownAt ? state.ledger : "failed", true);
+		put("failed-what", wrong ? "This filter cannot be used:" : fleet() ? "The fleet’s figures cannot be read:" : "The ledger cannot be read:");
+		put("failed-why", sentence(error));
+		put("failed-since", shownAt ? `The figures shown are from ${clock(shownAt)}.` : "");
+	}
+
+	on(document, "visibilitychange", () => {
+		if (!document.hidden && again && wanted && !reading)
+			refresh(false);
+	});
+	return { refresh, soon, hide() {
+		wanted = false;
+		choices++;
+		unschedule();
+		stop();
+	} };
 }

@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: MIT
 //
 // The dashboard: one view is seen at a time, and only that view asks. What happens now comes from /events (server-sent events).
-import { $, announce, capital, el, on, parse, pill, put } from "./figures.js";
-import { follow } from "./connection.js";
-import { change, everything, filter, narrowed, startFilter, unlabelled } from "./filter.js";
-import { ledgerKnown } from "./reader.js";
+import { $, all, announce, find, joined, on, parse, pill, plural, put, set, state } from "./figures.js";
+import { follow, ledgerKnown } from "./connection.js";
+import { change, everything, filter, fleet, narrowed, startFilter, unlabelled } from "./filter.js";
 import * as savings from "./savings.js";
 import * as operation from "./operation.js";
 import * as requests from "./requests.js";
@@ -12,62 +11,49 @@ import * as request from "./request.js";
 
 const WAIT_MS = 2500; // for the first event, which says whether there is a ledger
 
-// A view is a module:
-//   name, params: its name, and what it alone has in the address (filter.js); start(): called once, before anything else;
-//   show(filter): the person came to the view, or changed the filter; live(stats, changed): an event of each second, while the view is
-//   seen, with `changed` true if the ledger has changed since the last; hide(): another view is seen. title(): for the tab, or null.
-const VIEWS = Object.fromEntries([savings, operation, requests, request].map((view) => [view.name, view]));
+// A view is a module: name; params, which it alone has in the address (filter.js); start(), called once; show(): the person came to the view, or
+// changed the filter; live(stats, changed), each second while the view is seen: `changed` if the ledger has; hide(); title() for the tab.
+const VIEWS = [savings, operation, requests, request];
 
-let waited = false, shown = null, last = null, version = null, readiness = null;
+let waited = false, shown = null, last = null, readiness = null;
 
 function showView() {
-	const view = VIEWS[filter.view];
+	const view = VIEWS.find((one) => one.name === filter.view);
 	if (shown !== view) {
 		shown?.hide();
-		for (const name of Object.keys(VIEWS))
+		for (const { name } of VIEWS)
 			$(`view-${name}`).hidden = name !== view.name;
 	}
 	shown = view;
-	document.body.dataset.view = view.name;
+	state.view = view.name;
 	if (!last && !waited) // the first event will call again
 		return;
-	view.show(filter);
+	view.show();
 	if (last)
 		view.live(last, false);
 	showTitle();
 }
 
-function showTitle() {
-	const state = document.body.dataset.link === "lost" ? "Offline" : last && !last.ready ? "Not ready" : null;
-	document.title = [state, shown?.title?.(), "spoa-llm"].filter(Boolean).join(" \u00b7 ");
-}
+const showTitle = () => (document.title = joined([state.link === "lost" ? "Offline" : last && !last.ready && "Not ready", shown?.title?.(), "spoa-llm"], " \u00b7 "));
 
-function showReady(stats) {
-	const warnings = stats.checks.filter((check) => !check.ok).length;
-	const text = !stats.ready ? "Not ready" : warnings ? `Ready, ${warnings} warning${warnings > 1 ? "s" : ""}` : "Ready";
-	pill($("ready"), !stats.ready ? "bad" : warnings ? "warn" : "good", text);
+function showReady({ ready, checks }) {
+	const warnings = checks.filter((check) => !check.ok).length, text = !ready ? "Not ready" : warnings ? `Ready, ${plural(warnings, "warning")}` : "Ready";
+	pill("ready", !ready ? "bad" : warnings ? "warn" : "good", text);
 	if (readiness !== null && readiness !== text)
 		announce(text);
 	readiness = text;
 }
 
-// The switch is there if the agent has somebody to ask for the fleet's figures.
-function showScope(stats) {
-	const there = Boolean(stats.fleet?.figures);
-	$("scope").hidden = !there;
-	if (!there && filter.scope === "fleet")
-		change({ scope: "gateway" }, true);
-}
-
 function showStats(stats, back) {
-	const first = !last, changed = !first && (back || version !== stats.ledger_version);
+	const first = !last, changed = !first && (back || last.ledger_version !== stats.ledger_version);
 	last = stats;
-	version = stats.ledger_version;
-	put($("version"), stats.version);
-	document.body.dataset.role = stats.role ?? "admin";
+	put("version", stats.version);
+	state.role = stats.role ?? "admin";
 	showReady(stats);
 	ledgerKnown(stats);
-	showScope(stats);
+	$("scope").hidden = !stats.fleet?.figures; // nobody to ask for the fleet's figures
+	if ($("scope").hidden && fleet())
+		change({ scope: "gateway" }, true);
 	if (first)
 		showView();
 	else
@@ -81,19 +67,15 @@ on("skip", "click", (click) => {
 	click.preventDefault(); // the hash belongs to the view
 	$("main").focus();
 });
-on("failed-retry", "click", () => shown.show(filter));
+on("failed-retry", "click", () => shown.show());
 on("empty-all", "click", () => change(narrowed() ? unlabelled() : everything()));
-
-// The choices and lists of the page: `data-of` has their values, and the text of each that has another one than its value.
-for (const place of document.querySelectorAll("[data-of]"))
-	for (const one of place.dataset.of.split(",")) {
-		const [value, text = capital(value)] = one.split("=");
-		place.append(place.matches("select") ? el("option", { value }, text) :
-			el("label", el("input", { type: "radio", name: place.id, value }), el("span", text)));
-	}
-for (const view of Object.values(VIEWS))
+for (const view of VIEWS)
 	view.start();
-startFilter(Object.values(VIEWS), showView);
+all("section.card").forEach((card, at) => { // each is named by its heading
+	const heading = find(`#${card.id ||= `card-${at}`} h2`);
+	set(card, "aria-labelledby", heading.id ||= `${card.id}-title`);
+});
+startFilter(VIEWS, showView);
 showView();
 follow({
 	event(name, data, back) {

@@ -1,49 +1,42 @@
 // SPDX-License-Identifier: MIT
 //
-// The list of requests, however many there are: it asks for those that are seen, a hundred at a time. A new request does not move the rows
-// under the reader's eyes: the list says how many there are, and shows them when asked.
-import { $, announce, big, button, clock, count, cut, dayName, el, exactDollars, figure, money, onSubmit, plural, put, short,
+// The list of requests: it asks for those that are seen, a hundred at a time. A new request does not move the rows under the reader's eyes:
+// the list says how many there are, and shows them when asked.
+import { $, all, announce, big, button, clock, count, cut, dayName, el, exactDollars, figure, find, focus, mark, money, NOTHING, on, onSubmit, plural, put, set, short, state,
 	tokensIn } from "./figures.js";
-import { download, Locked, read } from "./connection.js";
-import { address, change, everything, filter, narrowed, narrower, periodName, question, scope } from "./filter.js";
-import { ledgerState } from "./reader.js";
+import { download, failure, ledgerState, Locked, read } from "./connection.js";
+import { address, always, change, everything, filter, narrowed, narrower, nothingFound, question, scope } from "./filter.js";
 import { makeScroller } from "./scroller.js";
 
-const ASKED = 100;       // rows in one question
-const BESIDE = 10;       // rows that are asked for beside those that are seen
-const KEPT = 4000;       // rows that are kept around those that are seen
-const AT_ONCE = 2;       // questions
-const CALM_MS = 70;      // without scrolling, before rows are asked for
+const ASKED = 100; // rows in one question
+const BESIDE = 10; // rows that are asked for beside those that are seen
+const KEPT = 4000; // rows that are kept around those that are seen
+const AT_ONCE = 2; // questions
+const CALM_MS = 70; // without scrolling, before rows are asked for
 const REFRESH_MS = 2000; // the shortest time between two looks for new requests
-const AGAIN_MS = 5000;   // after an error
-const EXPORTED = 10000;  // rows in a file, at most
+const AGAIN_MS = 5000; // after an error
+const EXPORTED = 10000; // rows in a file, at most
 const NAMES = { model: 26, route: 16, project: 16, client: 16 }; // letters that are shown
 
-// What the list can be sorted by: a column's name, the parameter `sort`, and the class of its cells.
-const COLUMNS = [["Time", "time", "time"], ["Status", null, "status n"], ["Model", null, "model"], ["Route", null, "route"], ["Project", null, "project"], ["Client", null, "client"],
-	["Tokens", "tokens", "tokens n"], ["Cost", "cost", "cost n"], ["First byte", "first_byte_ms", "first n"], ["Whole", "whole_ms", "whole n"]];
+// A column's name, the class of its cells, and the parameter `sort`, if the list can be sorted by it.
+const COLUMNS = [["Time", "time", "time"], ["Status", "status n"], ["Model", "model"], ["Route", "route"], ["Project", "project"], ["Client", "client"],
+	["Tokens", "tokens n", "tokens"], ["Cost", "cost n", "cost"], ["First byte", "first n", "first_byte_ms"], ["Whole", "whole n", "whole_ms"]];
 export const name = "requests";
-export const params = { sort: ["time", ...COLUMNS.map(([, sort]) => sort).filter((sort) => sort && sort !== "time")], order: ["desc", "asc"], find: null };
+export const params = { sort: ["time", "tokens", "cost", "first_byte_ms", "whole_ms"], order: ["desc", "asc"], find: null };
 
 // ---- a row
 
-export function took(ms) {
-	return ms == null ? "" : ms < 1000 ? `${count(ms)} ms` : `${count(Math.floor(ms / 1000))}.${Math.floor(ms % 1000 / 100)} s`;
-}
-
+export const took = (ms) => (ms == null ? "" : ms < 1000 ? `${count(ms)} ms` : `${count(Math.floor(ms / 1000))}.${Math.floor(ms % 1000 / 100)} s`);
 export const statusName = (row) => (row.status > 0 ? String(row.status) : "none");
 export const levelOf = (row) => (row.status >= 500 || row.status <= 0 ? "bad" : row.status >= 400 ? "warn" : "good");
-const rough = (row) => ["estimated", "partial"].includes(row.usage_from) || row.price_from === "partial";
 
-export function costText(row) {
-	return row.cost_nanodollars != null ? (rough(row) ? "~" : "") + money(row.cost_nanodollars) : row.price_from === "unpriced" ? "unpriced" : row.usage_from === "unknown" ? "not known" : "";
-}
+const timed = (ms) => el("span", { title: ms == null ? "not known" : `${count(ms)} ms`, "data-value": ms }, took(ms) || NOTHING);
 
-const timed = (ms) => el("span", { title: ms == null ? "not known" : `${count(ms)} ms`, "data-value": ms }, took(ms) || "\u2013");
-
-function costCell(row) {
-	const node = el("span", costText(row) || "\u2013");
-	return row.cost_nanodollars == null ? node : figure(node, row.cost_nanodollars, costText(row), exactDollars(row.cost_nanodollars) + (rough(row) ? ", partly estimated or partly priced" : ""));
+function costCell({ cost_nanodollars: cost, price_from: price, usage_from: usage }) {
+	if (cost == null)
+		return price === "unpriced" ? price : usage === "unknown" ? "not known" : NOTHING;
+	const rough = ["estimated", "partial"].includes(usage) || price === "partial";
+	return figure(el("span"), cost, (rough ? "~" : "") + money(cost), exactDollars(cost) + (rough ? ", partly estimated or partly priced" : ""));
 }
 
 function tokensCell(row) {
@@ -53,40 +46,38 @@ function tokensCell(row) {
 	return el("span", { title: `${count(all)} in, ${count(out)} out`, "data-value": all + out }, `${short(all)} + ${short(out)}`);
 }
 
+// A refusal stands in place of tokens and cost.
 function cells(row) {
-	const at = Date.parse(row.time);
-	const of = { time: el("a", { href: address({ view: "request", id: row.id }), tabindex: "-1", title: `${row.time}, ${row.id}` }, `${dayName(at)}, ${clock(at)}`),
-		status: el("span.mark", { "data-level": levelOf(row) }, narrower("status", statusName(row))),
-		tokens: row.code ? narrower("code", row.code) : tokensCell(row), cost: costCell(row), first: timed(row.ttfb_ms), whole: timed(row.total_ms) };
-	return COLUMNS.map(([, , kind]) => {
-		const name = kind.split(" ")[0], cell = el("div", { role: "gridcell", "aria-colspan": row.code && name === "tokens" ? 2 : null, class: row.code && name === "tokens" ? "tokens refused" : kind });
-		cell.append(of[name] ?? narrower(name, row[name], row[name] && cut(row[name], NAMES[name])));
-		cell.querySelector("button")?.setAttribute("tabindex", "-1");
+	const at = Date.parse(row.time), refused = row.code && "tokens n";
+	const of = { time: el("a", { href: address({ view: "request", id: row.id }), title: `${row.time}, ${row.id}` }, `${dayName(at)}, ${clock(at)}`),
+		status: mark(levelOf(row), narrower("status", statusName(row))), tokens: refused ? narrower("code", row.code) : tokensCell(row), cost: costCell(row),
+		first: timed(row.ttfb_ms), whole: timed(row.total_ms) };
+	return COLUMNS.filter(([name]) => !refused || name !== "Cost").map(([, kind]) => {
+		const name = kind.split(" ")[0], cell = el("div", { role: "gridcell", "aria-colspan": kind === refused ? 2 : null, class: kind === refused ? "tokens refused" : kind },
+			of[name] ?? narrower(name, row[name], row[name] && cut(row[name], NAMES[name])));
+		all("a, button", cell).forEach((part) => set(part, "tabindex", -1));
 		return cell;
-	}).filter((cell) => !(row.code && cell.classList.contains("cost")));
+	});
 }
 
 // ---- the rows that are known
 
-let list = null;            // the scroller
-let asked = null;           // the question whose rows are shown, without its page
-let total = null;           // how many there are, as far as is known
-let ofLast = null;          // only so many of the newest requests are sorted; null: all of them
-let shift = 0;              // rows of the agent's list in front of the first one shown, because they are new
-let told = 0, latest = 0;   // how many there were when the list was begun, and at last
-let round = 0;              // an answer to an earlier round is thrown away
-const known = new Map();    // rows by their place in the list
-const flights = new Map();  // by first place: what cancels the question
-let calm = null, seenAt = [0, 0], shown = false, failed = null, retry = null;
+let list = null; // the scroller
+let asked = null; // the question whose rows are shown, without its page
+let total = null; // how many there are, as far as is known
+let ofLast = null; // only so many of the newest requests are sorted; null: all of them
+let shift = 0; // rows of the agent's list in front of the first one shown, because they are new
+let told = 0, latest = 0; // how many there were when the list was begun, and at last
+let round = 0; // an answer to an earlier round is thrown away
+const known = new Map(); // rows by their place in the list
+const flights = new Map(); // by first place: what cancels the question
+let calm = null, seenAt = [0, 0], shown = false, failed = null, retry = null, jump = false; // jump: the person asked for one id
 let old = false, lookAt = 0, looking = null; // old: the ledger has changed since the last look
 
 const length = () => Math.max(0, Math.min(total ?? 0, ofLast ?? Infinity) - shift);
 const down = () => filter.order === "desc";
 
-function rowsQuestion(offset, limit = ASKED) {
-	return `${asked}&limit=${limit}&offset=${offset}`;
-}
-
+const rowsQuestion = (offset, limit = ASKED) => `${asked}&limit=${limit}&offset=${offset}`;
 const rowsOf = (place, signal) => read(rowsQuestion(place + shift), signal);
 
 function keep(place, rows) {
@@ -110,7 +101,7 @@ function stopAll() {
 	calm = retry = looking = null;
 }
 
-// A row that stands at another place than before says that the agent's list has moved.
+// Whether the agent's list has moved.
 function moved(place, answer) {
 	if (answer.total != null && answer.total !== total)
 		return true;
@@ -118,7 +109,7 @@ function moved(place, answer) {
 	return answer.rows.some((row, i) => ids.has(row.id) && ids.get(row.id) !== place + i);
 }
 
-// Takes an answer of a list that has moved. The rows that are seen stay where they are, and the others follow the one of them that is nearest.
+// The rows that are seen stay where they are, and the others follow the one of them that is nearest.
 function realign(place, answer) {
 	const [first, end] = list.seen, more = (answer.total ?? total) - total, where = place + shift;
 	const stay = [...known].filter(([at]) => at >= first - BESIDE && at < end + BESIDE).sort(([a], [b]) => a - b);
@@ -135,7 +126,7 @@ function realign(place, answer) {
 	list.resize(length(), list.at - back, list.active - back);
 }
 
-// Takes the rows of an answer that was asked for from `place`; `looked`: to see what is new.
+// `looked`: it was asked for to see what is new.
 function take(place, answer, looked) {
 	failed = null;
 	latest = answer.total ?? latest;
@@ -148,9 +139,9 @@ function take(place, answer, looked) {
 		return;
 	}
 	if (answer.total == null) { // nobody counted: there are at least as many as were seen, and perhaps more
-		const least = place + shift + answer.rows.length;
-		if (answer.rows.length === ASKED ? least >= total : least !== total)
-			total = answer.rows.length === ASKED ? least + ASKED : least;
+		const least = place + shift + answer.rows.length, more = answer.rows.length === ASKED;
+		if (more ? least >= total : least !== total)
+			total = least + (more ? ASKED : 0);
 		keep(place, answer.rows);
 		list.resize(length());
 	} else if (looked && moved(place, answer)) {
@@ -164,12 +155,11 @@ function take(place, answer, looked) {
 		keep(place, answer.rows);
 		list.paint();
 	}
-	state();
+	showState();
 }
 
 // ---- asking
 
-// Asks for what is seen and not known, once the list stands still.
 function want(first, end) {
 	seenAt = [first, end];
 	place();
@@ -218,7 +208,7 @@ function fail(error) {
 	if (error instanceof Locked || error.name === "AbortError")
 		return;
 	failed = error;
-	state();
+	showState();
 	if (error.status !== 400) // asking again would not fix the question
 		retry = setTimeout(again, AGAIN_MS);
 }
@@ -232,7 +222,6 @@ function again() {
 		fetchSeen();
 }
 
-// Looks whether there are new requests, and whether those that are seen have changed.
 async function look() {
 	const start = Math.max(0, list.seen[0] - list.seen[0] % ASKED), of = round, began = Date.now();
 	looking = new AbortController();
@@ -252,43 +241,33 @@ async function look() {
 
 // ---- what stands around the list
 
-function news() {
-	const more = latest - told;
-	$("requests-new").hidden = !(down() && more > 0);
-	put($("requests-new"), `${count(more)} new: show`);
-}
-
-// Which rows are seen.
 function place() {
 	const rows = length(), [first, end] = seenAt;
-	put($("requests-place"), rows ? `${count(first + 1)}\u2013${count(end)} of ${ofLast && ofLast < total ? `the last ${count(ofLast)} of ` : ""}${count(ofLast ? total : rows)}` : "");
+	put("requests-place", rows ? `${count(first + 1)}\u2013${count(end)} of ${ofLast && ofLast < total ? `the last ${count(ofLast)} of ` : ""}${count(ofLast ? total : rows)}` : "");
 }
 
-function emptyText() {
-	return filter.find ? `No request has an id that ${filter.find.endsWith("*") ? "begins with" : "is"} ${filter.find.replace(/\*$/, "")}.` :
-		narrowed() ? `No request ${periodName()} is of this kind.` : filter.since === "all" && !filter.until ? "Nothing is in the ledger yet. The first request appears when it has ended." : `There is no request ${periodName()}.`;
-}
+const emptyText = () => (filter.find ? `No request has an id that ${filter.find.endsWith("*") ? "begins with" : "is"} ${filter.find.replace(/\*$/, "")}.` : nothingFound());
 
-function state() {
-	const empty = total === 0;
+function showState() {
+	const empty = total === 0, more = latest - told;
 	$("requests-failed").hidden = !failed;
 	if (failed)
-		put($("requests-failed").querySelector("span"), `${failed.status === 400 ? "This filter cannot be used" : failed.status ? "The requests cannot be read" : "The agent does not answer"}: ${failed.message.replace(/\.?$/, ".")}`);
+		put(find("#requests-failed span"), failure(failed, "This filter cannot be used", "The requests cannot be read"));
 	$("requests-empty").hidden = !empty;
 	$("requests-list").hidden = empty || (total === null && failed !== null);
 	$("requests-csv").disabled = !total;
 	if (empty)
-		put($("requests-empty").querySelector("p"), emptyText());
-	$("requests-wide").hidden = !(narrowed() || filter.since !== "all" || filter.until || filter.find);
-	put($("requests-note"), ofLast && total > ofLast ? `Only the last ${count(ofLast)} requests are sorted. A filter or a shorter period brings others in.` : filter.find ? "All times are searched." : "");
-	news();
+		put(find("#requests-empty p"), emptyText());
+	$("requests-wide").hidden = !narrowed() && always() && !filter.find;
+	put("requests-note", ofLast && total > ofLast ? `Only the last ${count(ofLast)} requests are sorted. A filter or a shorter period brings others in.` : filter.find ? "All times are searched." : "");
+	$("requests-new").hidden = !(down() && more > 0);
+	put("requests-new", `${count(more)} new: show`);
 	place();
 }
 
-// The first answer to a question has come.
 function opened() {
 	ledgerState("ok");
-	state();
+	showState();
 	announce(total ? plural(total, "request") : emptyText());
 	// Who asks for one request by its whole id, or by a beginning that no other has, wants to see it.
 	if (filter.find && total === 1 && jump) {
@@ -298,17 +277,9 @@ function opened() {
 	}
 }
 
-let jump = false;
-
-function names() {
-	const head = el("div.row", { role: "row", "aria-rowindex": 1 });
-	for (const [name, sort, kind] of COLUMNS) {
-		const cell = el("div", { role: "columnheader", class: kind, "data-sort": sort });
-		cell.append(sort ? button("", name, () => change({ sort, order: filter.sort === sort && down() ? "asc" : "desc" })) : name);
-		head.append(cell);
-	}
-	return head;
-}
+const names = () => el("div.row", { role: "row", "aria-rowindex": 1 }, ...COLUMNS.map(([name, kind, sort]) =>
+	el("div", { role: "columnheader", class: kind, "data-sort": sort },
+		sort ? button("", name, () => change({ sort, order: filter.sort === sort && down() ? "asc" : "desc" })) : name)));
 
 function draw(node, at) {
 	const row = known.get(at);
@@ -338,23 +309,17 @@ function questionOf() {
 	return filter.find ? `requests?${new URLSearchParams({ since: "all", id: filter.find, ...sorting, ...scope() })}` : question("requests", sorting);
 }
 
-// Begins at the beginning.
-function begin(focus) {
+function begin() {
 	stopAll();
 	known.clear();
 	asked = questionOf();
 	total = ofLast = failed = null;
 	shift = told = 0;
-	for (const cell of $("requests-list").querySelectorAll("[data-sort]"))
-		if (cell.dataset.sort === filter.sort)
-			cell.setAttribute("aria-sort", down() ? "descending" : "ascending");
-		else
-			cell.removeAttribute("aria-sort");
+	for (const cell of all("#requests-list [data-sort]"))
+		set(cell, "aria-sort", cell.dataset.sort !== filter.sort ? null : down() ? "descending" : "ascending");
 	list.resize(0, 0, 0);
-	state();
+	showState();
 	fetchRows(0);
-	if (focus)
-		$("requests-list").focus({ preventScroll: true });
 }
 
 export function start() {
@@ -363,17 +328,20 @@ export function start() {
 		el("label", { for: "requests-id", class: "unseen" }, "Id of a request, or its beginning"),
 		el("input#requests-id", { autocomplete: "off", spellcheck: "false", maxlength: "64", placeholder: "Id of a request, or its beginning" }),
 		el("button", { type: "submit" }, "Find"));
-	$("view-requests").append(el("section.card.wide", { "aria-labelledby": "requests-title" },
-		el("div.head", el("h2#requests-title", "Requests"), search,
+	$("view-requests").append(el("section.card",
+		el("div.head", el("h2", "Requests"), search,
 			el("div.tools", el("span.dim#requests-place"), button(".quiet#requests-csv", "CSV", csv))),
 		el("p.dim#requests-note"),
 		el("div.notice#requests-failed", { "data-level": "bad", hidden: "" }, el("p", el("span")), button("#requests-again", "Try again", again)),
 		el("div.notice#requests-empty", { hidden: "" }, el("p"),
 			button("#requests-wide", "Show all requests", () => change({ find: "", ...everything() }))),
-		el("div.around", button(".new#requests-new", "", () => begin(true)), box)));
+		el("div.around", button(".new#requests-new", "", () => {
+			begin();
+			focus("requests-list");
+		}), box)));
 	$("requests-new").hidden = true;
 	list = makeScroller(box, { head: names(), draw, seen: want, open });
-	box.addEventListener("click", (click) => {
+	on(box, "click", (click) => {
 		const node = click.target.closest(".row[aria-rowindex]"), at = Number(node?.getAttribute("aria-rowindex")) - 2;
 		if (!node || at < 0 || click.target.closest("a, button") || String(getSelection()))
 			return;
@@ -393,18 +361,18 @@ export const title = () => "Requests";
 
 // Shows what the filter says. Whoever comes back to the same list finds it as it was.
 export function show() {
-	if (document.body.dataset.ledger === "none")
+	if (state.ledger === "none")
 		return;
 	ledgerState("ok");
 	shown = true;
 	$("requests-id").value = filter.find.replace(/\*$/, "");
 	if (asked !== questionOf()) {
-		begin(false);
+		begin();
 		return;
 	}
-	state();
+	showState();
 	list.resize(length());
-	$("requests-list").focus({ preventScroll: true });
+	focus("requests-list");
 	again();
 }
 

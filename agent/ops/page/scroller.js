@@ -1,18 +1,18 @@
 // SPDX-License-Identifier: MIT
 //
 // A list of any length, of which only the rows that are seen are in the document. All rows have the height `--row` of the style sheet.
-import { el } from "./figures.js";
+import { all, el, focus, on, set } from "./figures.js";
 
 const TALLEST = 6000000; // pixels; a browser makes no element taller than about 17 million. A longer list is scrolled by shares
-const SPARE = 4;         // rows that are drawn beyond each edge
-const SETTLE_MS = 150;   // without scrolling, before the scroll bar is put where the rows are
+const SPARE = 4; // rows that are drawn beyond each edge
+const SETTLE_MS = 150; // without scrolling, before the scroll bar is put where the rows are
 
-// `head`: the row of names. draw(node, index) fills a row; seen(first, last) is told what is seen after each change; open(index): Enter was pressed.
-// The rows' place and the active row are kept while the list is hidden.
+// draw(node, index) fills a row; seen(first, last) is told what is seen after each change; open(index): Enter was pressed. The rows' place and
+// the active row are kept while the list is hidden.
 export function makeScroller(box, { head, draw, seen, open }) {
 	const stage = el("div.stage", { role: "rowgroup" }), space = el("div.space", { role: "presentation" }, stage), nodes = new Map();
 	let length = 0, at = 0, active = 0; // `at`: rows above the upper edge, with a fraction
-	let row = 1, view = 0, tall = 0;    // heights in pixels: of a row, of what is seen, of the whole
+	let row = 1, view = 0, tall = 0; // heights in pixels: of a row, of what is seen, of the whole
 	let last = 0, settling = null;
 
 	box.append(el("div.names", { role: "rowgroup" }, head), space);
@@ -20,6 +20,7 @@ export function makeScroller(box, { head, draw, seen, open }) {
 	const most = () => Math.max(0, length - view / row);
 	const bounded = (place) => Math.min(Math.max(place, 0), most());
 	const shares = () => length * row > TALLEST;
+	const inView = () => [Math.max(0, Math.floor(at)), Math.min(length, Math.ceil(at + view / row))]; // the rows that are seen
 
 	function measure() {
 		const style = getComputedStyle(box);
@@ -31,7 +32,6 @@ export function makeScroller(box, { head, draw, seen, open }) {
 		stage.style.top = `${box.firstChild.offsetHeight}px`;
 	}
 
-	// Puts the scroll bar where the rows are.
 	function settle() {
 		clearTimeout(settling);
 		settling = null;
@@ -58,7 +58,7 @@ export function makeScroller(box, { head, draw, seen, open }) {
 	}
 
 	function paint() {
-		const first = Math.max(0, Math.floor(at) - SPARE), end = Math.min(length, Math.ceil(at + view / row) + SPARE);
+		const [from, to] = inView(), first = Math.max(0, from - SPARE), end = Math.min(length, to + SPARE);
 		for (const [index, node] of nodes)
 			if (index < first || index >= end) {
 				node.remove();
@@ -67,24 +67,20 @@ export function makeScroller(box, { head, draw, seen, open }) {
 		let before = null;
 		for (let index = first; index < end; index++) {
 			let node = nodes.get(index);
-			if (!node) {
-				node = el("div.row", { role: "row", id: `row-${index}`, "aria-rowindex": index + 2 });
-				nodes.set(index, node);
-			}
-			if ((before ? before.nextSibling : stage.firstChild) !== node)
-				stage.insertBefore(node, before ? before.nextSibling : stage.firstChild);
+			if (!node)
+				nodes.set(index, node = el(`div.row#row-${index}`, { role: "row", "aria-rowindex": index + 2 }));
+			const next = before ? before.nextSibling : stage.firstChild;
+			if (next !== node)
+				stage.insertBefore(node, next);
 			before = node;
 			node.style.transform = `translateY(${Math.round((index - at) * row)}px)`;
 			node.classList.toggle("active", index === active);
 			draw(node, index);
 		}
-		box.setAttribute("aria-rowcount", length + 1);
-		if (nodes.has(active))
-			box.setAttribute("aria-activedescendant", `row-${active}`);
-		else
-			box.removeAttribute("aria-activedescendant");
+		set(box, "aria-rowcount", length + 1);
+		set(box, "aria-activedescendant", nodes.has(active) ? `row-${active}` : null);
 		if (view)
-			seen(Math.max(0, Math.floor(at)), Math.min(length, Math.ceil(at + view / row)));
+			seen(...inView());
 	}
 
 	function moveTo(place) {
@@ -104,19 +100,20 @@ export function makeScroller(box, { head, draw, seen, open }) {
 			paint();
 	}
 
-	box.addEventListener("scroll", scrolled, { passive: true });
-	box.addEventListener("keydown", (key) => {
+	on(box, "scroll", scrolled, { passive: true });
+	on(box, "keydown", (key) => {
 		const page = Math.max(1, Math.floor(view / row) - 1);
 		const to = { ArrowDown: active + 1, ArrowUp: active - 1, PageDown: active + page, PageUp: active - page, Home: 0, End: length - 1 }[key.key];
 		if (key.altKey || key.ctrlKey || key.metaKey || box.firstChild.contains(key.target))
 			return;
 		const across = { ArrowRight: 1, ArrowLeft: -1 }[key.key];
 		if (to !== undefined && length) {
-			box.focus({ preventScroll: true }); // the cell that had it may go
+			focus(box); // the cell that had it may go
 			activate(to);
 		} else if (across && nodes.has(active)) { // from the row into its cells, and back
-			const parts = [box, ...nodes.get(active).querySelectorAll("a, button")].filter((part) => part === box || part.checkVisibility());
-			parts[Math.max(0, parts.indexOf(key.target) + across)]?.focus({ preventScroll: true });
+			const parts = [box, ...all("a, button", nodes.get(active)).filter((part) => part.checkVisibility())], at = parts.indexOf(key.target) + across;
+			if (at < parts.length)
+				focus(parts[Math.max(0, at)]);
 		} else if (key.key === "Enter" && key.target === box && length) {
 			open(active);
 		} else {
@@ -132,7 +129,7 @@ export function makeScroller(box, { head, draw, seen, open }) {
 	}).observe(box);
 
 	return {
-		// Says how many rows there are. `place`, `chosen`: where the list is to stand, and which row is to be active; else as before.
+		// `place`, `chosen`: where the list is to stand, and which row is to be active; else as before.
 		resize(rows, place = at, chosen = active) {
 			length = rows;
 			active = Math.min(Math.max(chosen, 0), Math.max(length - 1, 0));
@@ -143,6 +140,6 @@ export function makeScroller(box, { head, draw, seen, open }) {
 		activate,
 		get at() { return at; },
 		get active() { return active; },
-		get seen() { return [Math.max(0, Math.floor(at)), Math.min(length, Math.ceil(at + view / row))]; },
+		get seen() { return inView(); },
 	};
 }

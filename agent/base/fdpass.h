@@ -11,7 +11,8 @@
 enum {
 	FDPASS_MAX = 8, /* descriptors in one message */
 	/* Bytes of one body. Only a connection in the midst of a larger frame would need more (CONN_FRAME_MAX is 1
-	 * GiB); an upgrade at that moment fails, says so, and changes nothing. */
+	 * GiB, if max_memory is larger than its default); an upgrade at that moment fails, says so, and changes
+	 * nothing. */
 	FDPASS_BODY_MAX = 256 << 20,
 };
 

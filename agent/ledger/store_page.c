@@ -206,28 +206,36 @@ static int add_whole(paging *p, int64_t from_ms, int64_t to_ms)
 }
 
 /* Adds the rows that retention has kept although it removed others of their time, because they are still to be shipped.
- * Sums and facets count those that were removed, too, so that these few are looked at one by one. */
+ * Sums and facets count those that were removed, too, so that these rows are counted here. They may be millions: by
+ * hours, so that walk() stops among them. */
 static int add_kept(paging *p, int64_t from_ms, int64_t to_ms)
 {
-	sqlite3_stmt *st = NULL;
+	const int64_t hour = HOUR * 1000LL;
+	sqlite3_stmt *earliest = NULL, *count = NULL;
 	int rc = store_prepare(
-		p->s, "SELECT count(*) FROM (SELECT 1 FROM requests WHERE time_ms >= ?1 AND time_ms < ?2 LIMIT ?3)",
-		&st);
+		p->s, "SELECT time_ms FROM requests WHERE time_ms >= ?1 AND time_ms < ?2 ORDER BY time_ms LIMIT 1",
+		&earliest);
 
-	if (rc == SQLITE_OK) {
-		sqlite3_bind_int64(st, 1, from_ms);
-		sqlite3_bind_int64(st, 2, to_ms);
-		sqlite3_bind_int(st, 3, STORE_PAGE_LOOKED);
-		rc = sqlite3_step(st);
-	}
-	int64_t kept = rc == SQLITE_ROW ? sqlite3_column_int64(st, 0) : 0;
-	sqlite3_finalize(st);
-	if (kept) {
-		rc = add_whole(p, from_ms, to_ms);
+	if (rc == SQLITE_OK)
+		rc = store_prepare(p->s, "SELECT count(*) FROM requests WHERE time_ms >= ?1 AND time_ms < ?2", &count);
+	while (rc == SQLITE_OK) {
+		sqlite3_bind_int64(earliest, 1, from_ms);
+		sqlite3_bind_int64(earliest, 2, to_ms);
+		rc = sqlite3_step(earliest);
+		if (rc != SQLITE_ROW)
+			break;
+		from_ms = sqlite3_column_int64(earliest, 0);
+		sqlite3_reset(earliest);
+		int64_t end = smaller(store_floor(from_ms, hour) + hour, to_ms);
+		stretch *next = add_stretch(p, from_ms, end);
+		rc = next ? count_rows(count, from_ms, end, &next->rows) : SQLITE_NOMEM;
 		if (rc == SQLITE_OK)
-			p->all[p->count - 1].rows = kept;
+			next->matching = filter_is_empty(p->q->only) ? next->rows : -1;
+		from_ms = end;
 	}
-	return rc == SQLITE_ROW ? SQLITE_OK : rc;
+	sqlite3_finalize(earliest);
+	sqlite3_finalize(count);
+	return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
 /* Finds the stretches from `from_ms` to `to_ms` that have rows. The index of ids finds an id; without a filter the sums

@@ -206,6 +206,52 @@ static void a_verification_reads_labels_once(void)
 	store_close(s);
 }
 
+static bool count_row(void *ctx, const record *r)
+{
+	*(int *)ctx += r->status == 200;
+	return true;
+}
+
+/* Rows that retention keeps for the shipper may be more than a page looks at. */
+static void many_kept_rows_are_on_the_page(void)
+{
+	enum { FEW = 10 };
+	const row_filter model = { .model = "kept" };
+	const row_filter *const filters[] = { NULL, &model };
+	record newest = record_number(1);
+	store *s = new_store();
+	err e = { 0 };
+
+	newest.time_ms = BEGIN_MS + HOUR_MS / 2 + 1;
+	newest.status = 200;
+	snprintf(newest.model, sizeof newest.model, "%s", model.model);
+	CHECK(insert(s, &newest, 1) == 1);
+	store_close(s);
+	char rest[700];
+	snprintf(
+		rest, sizeof rest,
+		"WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i <= %d)"
+		" INSERT INTO requests (id, time_ms, route, backend, protocol, model, project, client, code, termination, status,"
+		" stream, usage, cost, saved_compression, saved_cache, saved_routing, price)"
+		" SELECT i, %lld - i * 1000, '', '', '', '%s', '', '', '', '', 200, 0, 0, 0, 0, 0, 0, 0 FROM n;"
+		" INSERT OR REPLACE INTO meta VALUES ('pruned_before', %lld)",
+		(int)STORE_PAGE_LOOKED, (long long)BEGIN_MS, model.model, (long long)(BEGIN_MS + HOUR_MS / 2));
+	sql(rest);
+	s = open_store(true);
+	for (size_t i = 0; i < sizeof filters / sizeof filters[0]; i++)
+		for (int oldest = 0; oldest < 2; oldest++) {
+			store_page_question q = {
+				.to_ms = INT64_MAX, .limit = FEW, .only = filters[i], .oldest_first = oldest
+			};
+			store_page_told told;
+			int count = 0;
+			CHECK(store_page(s, &q, count_row, &count, &told, &e) == STORE_OK);
+			CHECK(count == FEW && !told.stopped);
+			CHECK(filters[i] || told.total == STORE_PAGE_LOOKED + 2);
+		}
+	store_close(s);
+}
+
 int main(void)
 {
 	store_rig_init();
@@ -213,5 +259,6 @@ int main(void)
 	RUN(a_large_hour_is_filled_in_steps);
 	RUN(a_clock_that_was_ahead);
 	RUN(a_verification_reads_labels_once);
+	RUN(many_kept_rows_are_on_the_page);
 	return store_rig_end();
 }

@@ -13,6 +13,7 @@ import pytest
 import harness
 import loglines
 import spop
+from dashboard import Agent
 from harness import cli, until
 from ledgers import figures_of
 from loglines import DAY, Maker
@@ -311,6 +312,27 @@ def test_one_request(site):
             assert bool(explained["todo"]) == failed and (str(row["status"]) in explained["what"]) == failed, (row["status"], explained)
         assert [one["member"] for one in explained["tried"]] == [one.split(":")[0] for one in row["tried"].split(",") if one], (row["tried"], explained)
     assert site.ask("request", id="nobody").status == 404
+
+
+OUTCOMES = [(200, "--", "It was answered.", None), (200, "CD", "The answer did not come to its end.", None), (-1, "CH", "The client got no answer.", None),
+            (400, "--", "The upstream refused it (400).", "Look at what the client sent"),
+            (401, "--", "The upstream did not accept the credential (401).", "Look at the route's credential"),
+            (403, "--", "The upstream did not accept the credential (403).", "Look at the route's credential"),
+            (429, "--", "The upstream declined it (429)", "Raise the limit"), (529, "--", "The upstream declined it (529)", "Raise the limit"),
+            (500, "--", "The upstream failed (500).", "If this happens often")]
+TRIED = {"a:unreachable": "could not be connected to", "b:529": "answered 529, so the next one was asked", "c:resting": "rested, because it had declined another request",
+         "d:credential": "had no usable credential"}
+
+
+def test_what_became_of_a_request(work):
+    """Each end of a request in words, with what to do, and why the members of a pool did not serve."""
+    maker = Maker(seed=2, span_ms=DAY)
+    entries = [maker.one(kind="none", status=status, term=term, route="glm-", tried=",".join(TRIED), member="e") for status, term, *_ in OUTCOMES]
+    with Agent(work, entries) as agent:
+        for entry, (status, _, what, todo) in zip(entries, OUTCOMES):
+            told = json.loads(agent.http(path="/request?id=" + entry.id).body)["explained"]
+            assert told["what"].startswith(what) and (told["todo"] or "").startswith(todo or "") and bool(told["todo"]) == bool(todo), (status, told)
+            assert [(one["member"], one["why"]) for one in told["tried"]] == [(name.split(":")[0], why) for name, why in TRIED.items()], told
 
 
 BAD = [

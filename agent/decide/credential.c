@@ -197,11 +197,25 @@ void secret_load(secret *s, const char *path)
 	explicit_bzero(text, sizeof text);
 }
 
+/* A decision would pay for a look at every variable and at every byte of the credential: both are done here, once. */
+void secret_variable(secret *s, const char *name)
+{
+	char *text = getenv(name);
+
+	*s = (secret){ .borrowed = true, .problem = "the variable is not set" };
+	slice value = text ? usable(slice_cstr(text), &s->problem) : (slice){ NULL, 0 };
+	if (value.len) {
+		s->value = text + (value.ptr - text);
+		s->len = value.len;
+	}
+}
+
 void secret_deinit(secret *s)
 {
-	if (s->value)
+	if (s->value && !s->borrowed) {
 		explicit_bzero(s->value, s->len);
-	free(s->value);
+		free(s->value);
+	}
 	*s = (secret){ 0 };
 }
 
@@ -210,27 +224,15 @@ bool secret_ends_soon(const secret *s, int64_t now_ms)
 	return s->expires && now_ms >= s->expires_ms - CREDENTIAL_SOON_MS;
 }
 
-slice credential_read(const credential *c, const secret *file, const char **problem)
+slice credential_read(const credential *c, const secret *s, const char **problem)
 {
 	*problem = NULL;
-	switch (c->kind) {
-	case AUTH_PASSTHROUGH:
-		break;
-	case AUTH_ENV: {
-		const char *value = getenv(c->source);
-		if (!value) {
-			*problem = "the variable is not set";
-			break;
-		}
-		return usable(slice_cstr(value), problem);
+	if (c->kind == AUTH_PASSTHROUGH)
+		return (slice){ NULL, 0 };
+	*problem = s->problem;
+	if (s->expires && clock_wall_ms() >= s->expires_ms) {
+		*problem = "the token in the file expired";
+		return (slice){ NULL, 0 };
 	}
-	case AUTH_FILE:
-		*problem = file->problem;
-		if (file->expires && clock_wall_ms() >= file->expires_ms) {
-			*problem = "the token in the file expired";
-			break;
-		}
-		return slice_of(file->value, file->len);
-	}
-	return (slice){ NULL, 0 };
+	return slice_of(s->value, s->len);
 }

@@ -43,10 +43,11 @@ void credential_deinit(credential *c);
 /* Writes `env:NAME`, `file:PATH` or `passthrough`, never the credential; cut at `cap`. */
 void credential_describe(const credential *c, char *out, size_t cap);
 
-/* The content of a credential file when it was last read. */
+/* A credential when its file or its variable was last read. */
 typedef struct secret {
 	char *value; /* owned, NUL-terminated, wiped when released; NULL: missing */
 	size_t len;
+	bool borrowed;       /* `value` is neither owned nor NUL-terminated: it stands in the environment */
 	bool expires;        /* the file says when */
 	int64_t expires_ms;  /* with `expires`: from when on it is missing, by the wall clock */
 	const char *problem; /* why it is missing; static text */
@@ -58,6 +59,9 @@ typedef struct secret {
  * "2026-11-29T01:23:45Z"}, where expires_at may be missing. Reports no error: a credential that cannot be read or used
  * is missing. */
 void secret_load(secret *s, const char *path);
+/* Reads the variable `name` into `*s`, whose old content is not released. Reports no error: a credential that is not
+ * there or cannot be used is missing. */
+void secret_variable(secret *s, const char *name);
 /* True if secret_load() may now give something else. Looks at the file's metadata only. */
 bool secret_changed(const secret *s, const char *path);
 void secret_deinit(secret *s);
@@ -67,8 +71,8 @@ bool secret_ends_soon(const secret *s, int64_t now_ms);
 /* Takes a credential out of `text`, the content of a file as secret_load() describes it, into `*s`, whose old content
  * is not released. */
 void secret_take(secret *s, slice text);
-/* Returns the credential as it is now, without the spaces around it; empty: missing, and `*problem` says why. The slice
- * is borrowed from the environment or from `file`; it is valid until the policy is released. */
-slice credential_read(const credential *c, const secret *file, const char **problem);
+/* Returns the credential, without the spaces around it, as `s` has it, where `c` was read; empty: missing, and
+ * `*problem` says why. The slice is valid until the policy is released. */
+slice credential_read(const credential *c, const secret *s, const char **problem);
 
 #endif

@@ -12,7 +12,7 @@ enum {
 
 /* Returns `w`, eight bytes, as a mask: the high bit of each byte that does not stand for itself in a JSON string of
  * ASCII. The byte behind such a byte may be marked, too, without reason. */
-static uint64_t special(uint64_t w)
+static inline __attribute__((always_inline)) uint64_t special(uint64_t w)
 {
 	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
 	uint64_t quote = w ^ ones * '"', slash = w ^ ones * '\\', last = w ^ ones * 0x7f;
@@ -74,33 +74,35 @@ static char *put_character(char *out, slice s, size_t *at)
 static bool plain(slice s)
 {
 	uint64_t w = 0x2020202020202020u, odd = 0; /* blanks */
-	size_t at = 0;
 
-	for (; s.len - at >= sizeof w; at += sizeof w) {
+	if (s.len < sizeof w) {
+		for (size_t at = 0; at < s.len; at++)
+			w = w << 8 | (unsigned char)s.ptr[at];
+		return special(w) == 0;
+	}
+	for (size_t at = 0; s.len - at > sizeof w; at += sizeof w) {
 		memcpy(&w, s.ptr + at, sizeof w);
 		odd |= special(w);
 	}
-	for (; at < s.len; at++)
-		w = w << 8 | (unsigned char)s.ptr[at];
+	memcpy(&w, s.ptr + s.len - sizeof w, sizeof w); /* some of these bytes perhaps once more */
 	return (odd | special(w)) == 0;
+}
+
+static char *put(char *out, slice text)
+{
+	memcpy(out, text.ptr, text.len);
+	return out + text.len;
 }
 
 static char *put_text(char *out, slice s)
 {
-	if (plain(s)) {
-		if (s.len)
-			memcpy(out, s.ptr, s.len);
-		return out + s.len;
-	}
+	if (s.len == 0)
+		return out;
+	if (plain(s))
+		return put(out, s);
 	for (size_t at = 0; at < s.len;)
 		out = put_character(out, s, &at);
 	return out;
-}
-
-static char *put(char *out, slice literal)
-{
-	memcpy(out, literal.ptr, literal.len);
-	return out + literal.len;
 }
 
 size_t line_room(const decision *d)
@@ -120,7 +122,7 @@ size_t line_write(const decision *d, char *out)
 	const char *start = out;
 
 	out = put_text(put(out, SLICE(",\"route\":\"")), d->route_name);
-	out = put_text(put(out, SLICE("\",\"protocol\":\"")), slice_cstr(protocol_name(d->caller)));
+	out = put(put(out, SLICE("\",\"protocol\":\"")), slice_cstr(protocol_name(d->caller)));
 	out = put(out, SLICE("\",\"model\":\""));
 	if (d->model.status == MODEL_FOUND)
 		out = put_text(out, slice_of(d->model.name, d->model.len));

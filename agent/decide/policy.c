@@ -136,9 +136,13 @@ policy *policy_new(route_table *t, client_table *clients)
 		return NULL;
 	}
 	p->clients = clients;
-	for (size_t i = 0; i < routes_total(t); i++)
-		if (routes_at(t, i)->auth.kind == AUTH_FILE)
-			secret_load(&p->files[i], routes_at(t, i)->auth.source);
+	for (size_t i = 0; i < routes_total(t); i++) {
+		const credential *auth = &routes_at(t, i)->auth;
+		if (auth->kind == AUTH_FILE)
+			secret_load(&p->files[i], auth->source);
+		else if (auth->kind == AUTH_ENV)
+			secret_variable(&p->files[i], auth->source);
+	}
 	return p;
 }
 

@@ -179,7 +179,7 @@ typedef struct policy {
 	route_table *table;
 	client_table *clients;   /* NULL: requests need no key, and none has one */
 	struct pricing *pricing; /* NULL: no client has a budget, or tokens a minute */
-	secret *files;           /* by index for routes_at(): the content of a route's `file:` when last read */
+	secret *files;           /* by index for routes_at(): what a route's `auth` names, when it was last read */
 } policy;
 
 /* Makes an empty table with one reference, to be filled by route_table_add(). NULL: out of memory. */
@@ -198,7 +198,7 @@ const route *routes_at(const route_table *t, size_t i);
 /* Releases what a route owns. */
 void route_deinit(route *r);
 
-/* Takes over the references to `t` and `clients` (NULL: no clients), on failure too, and reads the credential files.
+/* Takes over the references to `t` and `clients` (NULL: no clients), on failure too, and reads the credentials.
  * NULL: out of memory. */
 MUST_CHECK policy *policy_new(route_table *t, client_table *clients);
 /* Gives `p`, which nobody else has yet, the prices by which requests are admitted. Takes over one reference. */

@@ -12,6 +12,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from statistics import median
 
 import rig
 import harness
@@ -21,7 +22,7 @@ from report import number
 from through import CHAT
 from ways import Ways
 
-WARM, OPEN = 50, 1000
+WARM, OPEN, ROUNDS = 200, 1000, 3
 # What is open -> the gateway's way, the events of the upstream's stream and milliseconds between two (None: it answers with JSON), and whose memory is told.
 KINDS = {"connection of a client, idle after a request": ("c", None, "HAProxy"), "stream": ("c", [10, 20000], "HAProxy"),
          "stream through the tap": ("t", [10, 20000], "HAProxy and tap"), "connection of HAProxy to the agent, idle": ("", None, "agent")}
@@ -88,9 +89,11 @@ def of_tree(haproxy, tree):
 def run(report, haproxies, quick, before):
     """`before`: the earlier commit, or None."""
     trees = {"": harness.ROOT, **({", " + before: build(before)} if before else {})}
-    results = {"%d.%d" % harness.version_of(haproxy): {name: of_tree(haproxy, tree) for name, tree in trees.items()}
-               for haproxy in (haproxies[-1:] if quick else haproxies)}
-    report.table("memory", "", ["KB of memory for each of %d, one after the other" % OPEN, "of"] + [version + name for version in results for name in trees],
+    results = {}
+    for haproxy in haproxies[-1:] if quick else haproxies:
+        rounds = [{name: of_tree(haproxy, tree) for name, tree in trees.items()} for _ in range(1 if quick else ROUNDS)]
+        results["%d.%d" % harness.version_of(haproxy)] = {name: {kind: [median(one) for one in zip(*(of[name][kind] for of in rounds))] for kind in KINDS} for name in trees}
+    report.table("memory", "", ["KB of memory for each of %d, one after the other; medians of %d" % (OPEN, 1 if quick else ROUNDS), "of"] + [version + name for version in results for name in trees],
                  [[kind, whose] + [" + ".join(map(number, results[version][name][kind])) for version in results for name in trees] for kind, (_, _, whose) in KINDS.items()])
     for version, of in results.items() if before else ():
         for kind in KINDS:

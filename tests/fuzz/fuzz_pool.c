@@ -85,6 +85,10 @@ static void set_credential(size_t m, bool there)
 		HOLDS(setenv(variable_of(m, room), secret, 1) == 0);
 	else
 		HOLDS(unsetenv(variable_of(m, room)) == 0);
+	/* As a policy reads it, and for each member that has this variable. */
+	for (size_t i = 0; i < MEMBERS; i++)
+		if (has_variable(i) && owner_of(i) == owner_of(m))
+			secret_variable(&the_policy->files[table->count + i], variable_of(i, room));
 }
 
 static void add_member(size_t m, size_t pool_at)

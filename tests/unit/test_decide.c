@@ -116,13 +116,15 @@ static void a_credential_that_cannot_be_a_header_is_missing(void)
 		{ "\t", "" },       { "sk\n", "" },       { "sk\r\nx: y", "" }, { "s\x7fk", "" }, { "s\x01k", "" },
 	};
 	credential c = { .kind = AUTH_ENV, .source = strdup("UNIT_CREDENTIAL") };
-	secret none = { 0 };
 	const char *problem;
+	secret s;
 
-	CHECK(credential_read(&c, &none, &problem).len == 0 && problem);
+	secret_variable(&s, c.source);
+	CHECK(credential_read(&c, &s, &problem).len == 0 && problem);
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		setenv("UNIT_CREDENTIAL", rows[i].value, 1);
-		slice got = credential_read(&c, &none, &problem);
+		secret_variable(&s, c.source);
+		slice got = credential_read(&c, &s, &problem);
 		CHECK(slice_eq(got, slice_cstr(rows[i].read)));
 		CHECK((problem == NULL) == (got.len > 0));
 	}
@@ -131,9 +133,13 @@ static void a_credential_that_cannot_be_a_header_is_missing(void)
 	memset(big, 'k', CREDENTIAL_MAX + 1);
 	big[CREDENTIAL_MAX + 1] = '\0';
 	setenv("UNIT_CREDENTIAL", big, 1);
-	CHECK(credential_read(&c, &none, &problem).len == 0 && problem);
+	secret_variable(&s, c.source);
+	CHECK(credential_read(&c, &s, &problem).len == 0 && problem);
 	setenv("UNIT_CREDENTIAL", big + 1, 1);
-	CHECK(credential_read(&c, &none, &problem).len == CREDENTIAL_MAX);
+	secret_variable(&s, c.source);
+	CHECK(credential_read(&c, &s, &problem).len == CREDENTIAL_MAX);
+	secret_deinit(&s); /* the environment's stays */
+	CHECK(strlen(getenv("UNIT_CREDENTIAL")) == CREDENTIAL_MAX);
 	free(big);
 	credential_deinit(&c);
 }

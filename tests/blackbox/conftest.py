@@ -26,9 +26,10 @@ SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload", "t
          "test_logchannel::test_no_other_user_reads_or_writes_a_line")
 # --matrix runs these modules with the first version only, because they take long: what a browser and the SDKs see depends little on HAProxy's
 # version, and `make test-long` has them with each. The agent reads the many bodies of test_sampling the same whichever HAProxy sends them;
-# what HAProxy sends of a body is seen with each by test_sizes, test_lengths and the tests of test_sampling in SMOKE.
-ONCE = ("test_sampling", "test_storm", "test_pool_storm", "test_budget_storm", "test_truth", "test_dashboard", "test_dashboard_accessibility",
-        "test_sdk", "test_tap_sdk", "test_pool_sdk", "test_client_sdk")
+# what HAProxy sends of a body is seen with each by test_sizes, test_lengths and the tests of test_sampling in SMOKE. What test_ledger does to
+# the agent is the same, too: each version's lines and their way are in test_logline and test_logchannel.
+ONCE = ("test_sampling", "test_ledger", "test_storm", "test_pool_storm", "test_budget_storm", "test_truth", "test_dashboard",
+        "test_dashboard_accessibility", "test_sdk", "test_tap_sdk", "test_pool_sdk", "test_client_sdk")
 # The modules of LONG and APART take long, so they begin first: with -n the other processes then need not wait for them at the end.
 # The tests of a module in APART share nothing that takes long to start, so -n distributes them one by one.
 LONG = ("test_alerts", "test_sdk")

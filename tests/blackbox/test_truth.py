@@ -1,5 +1,5 @@
 """Random requests of all shapes, endings, encodings and orders, through HAProxy: the ledger either has their true usage and cost or says that it
-does not know, with streams that go straight and with streams that go through the tap. rig/truth.py makes them. `make test` sends 5,000 each way
+does not know, with streams that go straight and with streams that go through the tap. rig/truth.py makes them. `make test` sends 3,000 each way
 with HAProxy 2.6, `make test-long` 100,000 with each version (TRUTH=100000); TRUTH_SEED=7 begins elsewhere. The output names each row that
 claims what is not so, with its seed: truth.Case(SEED).answer is the answer."""
 import collections
@@ -18,7 +18,7 @@ from ledgers import LedgerGateway
 from realtap import RealTap, Recorded
 from test_prices import Table
 
-COUNT = int(os.environ.get("TRUTH", "5000"))
+COUNT = int(os.environ.get("TRUTH", "3000"))
 FIRST = int(os.environ.get("TRUTH_SEED", "1"))
 CLIENTS = 4
 

@@ -37,8 +37,13 @@ static int end(watch *w, int code)
 	progress_end(&w->progress);
 	if (!interrupted() || code != EX_OK)
 		return code;
-	fprintf(stderr, "spoa-llm: stopped after %s requests; --since %s goes on, with those of this second again\n",
-		print_count(count, w->rows), print_time(time, w->last_ms));
+	if (w->rows)
+		fprintf(stderr,
+			"spoa-llm: stopped after %s requests; --since %s goes on, with those of this second again\n",
+			print_count(count, w->rows), print_time(time, w->last_ms));
+	else
+		fprintf(stderr,
+			"spoa-llm: stopped before the first request was found; run it again, which begins anew\n");
 	return EXIT_INTERRUPTED;
 }
 
@@ -79,6 +84,7 @@ int command_ledger_export(const config *c, const ledger_request *ask)
 	store *s = ledger_command_open(c, false, false, &code, &e);
 	if (!s)
 		return code;
+	store_stop_if(s, interrupted);
 	store_result result = export_print(s, p, &only, ask->csv, told, &w, &e);
 	store_close(s);
 	code = end(&w, finish_output());

@@ -115,6 +115,14 @@ static int none_found(const listing *l, const char *where, int code)
 	return l->one && code == EX_OK ? EX_NOINPUT : code;
 }
 
+/* Says that a signal ended the search. Returns the exit code. */
+static int stopped(void)
+{
+	fprintf(stderr,
+		"spoa-llm: stopped while the ledger was searched; run it again, with --since for fewer requests\n");
+	return EXIT_INTERRUPTED;
+}
+
 /* ---- of the fleet */
 
 typedef struct found {
@@ -230,14 +238,17 @@ int command_requests(const config *c, const ledger_request *ask)
 		free(l);
 		return code;
 	}
+	interrupt_begin();
 	store *s = ledger_command_open(c, false, false, &code, &e);
 	if (s) {
-		interrupt_begin();
+		store_stop_if(s, interrupted);
 		store_result result = list(s, ask, p, &only, last, l, &e);
 		store_close(s);
 		code = finish_output();
 		if (result != STORE_OK)
 			code = ledger_command_failed(result, &e);
+		else if (interrupted() && !ask->follow)
+			code = stopped();
 		else if (!l->count && !ask->follow)
 			code = none_found(l, "the ledger", code);
 	}

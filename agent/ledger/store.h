@@ -63,9 +63,9 @@ void store_close(store *s);
 typedef void (*store_progress)(void *ctx, int64_t done, int64_t all);
 /* Has store_verify() and store_compact() tell `tell`. */
 void store_on_progress(store *s, store_progress tell, void *ctx);
-/* Has store_verify() and store_compact() end, with STORE_ERROR, soon after `wanted` returns true. Threads that they
- * start call `wanted` too. After a verification that was ended the process has to end soon: a thread may still read the
- * file. */
+/* Has store_verify() and store_compact() end, with STORE_ERROR, soon after `wanted` returns true, and store_find(),
+ * store_last() and store_newer(), with STORE_OK. Threads that they start call `wanted` too. After a verification that
+ * was ended the process has to end soon: a thread may still read the file. */
 void store_stop_if(store *s, bool (*wanted)(void));
 
 /* What the caller does beside the store. */

@@ -29,19 +29,28 @@ static int prepare(store *s, const char *where, const row_filter *only, const ch
 }
 
 /* Reads at most `max` rows into `rows`, and ends the transaction: while one is open the write-ahead log can only grow.
- */
-static int read_rows(sqlite3_stmt *st, record *rows, size_t max, size_t *count)
+ * A filter may have it look at all rows for that, so that it ends where somebody wants that (store_stop_if()). */
+static int read_rows(store *s, sqlite3_stmt *st, record *rows, size_t max, size_t *count)
 {
 	int rc;
 
 	*count = 0;
 	sqlite3_bind_int64(st, 4, (int64_t)max);
+	sqlite3_progress_handler(s->db, STORE_STEPS, store_wants_end, s);
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW && *count < max) {
 		store_read_row(st, &rows[*count]);
 		rows[(*count)++].sequence = sqlite3_column_int64(st, RECORD_COLUMNS);
 	}
 	sqlite3_reset(st);
+	sqlite3_progress_handler(s->db, 0, NULL, NULL);
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
+}
+
+/* Returns what is to be said of a reading that ended with `rc`. One that somebody wanted to end is well. */
+static store_result ended(store *s, int rc, const char *doing, err *e)
+{
+	return rc == SQLITE_OK || (rc == SQLITE_INTERRUPT && store_wants_end(s)) ? STORE_OK :
+										   store_fail(s, rc, doing, e);
 }
 
 store_result store_find(store *s, int64_t from_ms, int64_t to_ms, const row_filter *only,
@@ -65,7 +74,7 @@ store_result store_find(store *s, int64_t from_ms, int64_t to_ms, const row_filt
 		sqlite3_bind_int64(st, 1, from_ms);
 		sqlite3_bind_int64(st, 2, to_ms);
 		sqlite3_bind_text(st, 3, last, -1, SQLITE_STATIC);
-		rc = read_rows(st, rows, BATCH_ROWS, &count);
+		rc = read_rows(s, st, rows, BATCH_ROWS, &count);
 		if (rc == SQLITE_OK && count) {
 			from_ms = rows[count - 1].time_ms;
 			memcpy(last, rows[count - 1].id, sizeof last);
@@ -77,7 +86,7 @@ store_result store_find(store *s, int64_t from_ms, int64_t to_ms, const row_filt
 out:
 	sqlite3_finalize(st);
 	free(rows);
-	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "reading the rows", e);
+	return ended(s, rc, "reading the rows", e);
 }
 
 store_result store_export(store *s, int64_t from_ms, int64_t to_ms, bool (*each)(void *ctx, const record *r), void *ctx,
@@ -100,13 +109,13 @@ store_result store_last(store *s, int64_t from_ms, int64_t to_ms, const row_filt
 	if (rc == SQLITE_OK) {
 		sqlite3_bind_int64(st, 1, from_ms);
 		sqlite3_bind_int64(st, 2, to_ms);
-		rc = read_rows(st, rows, max, &count);
+		rc = read_rows(s, st, rows, max, &count);
 	}
 	sqlite3_finalize(st);
 	while (rc == SQLITE_OK && count && each(ctx, &rows[count - 1]))
 		count--;
 	free(rows);
-	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "reading the last rows", e);
+	return ended(s, rc, "reading the last rows", e);
 }
 
 store_result store_newer(store *s, int64_t *after, const row_filter *only, bool (*each)(void *ctx, const record *r),
@@ -127,7 +136,7 @@ store_result store_newer(store *s, int64_t *after, const row_filter *only, bool 
 	while (rc == SQLITE_OK) {
 		sqlite3_bind_int64(st, 1, *after);
 		sqlite3_bind_int64(st, 2, upto);
-		rc = read_rows(st, rows, sizeof rows / sizeof rows[0], &count);
+		rc = read_rows(s, st, rows, sizeof rows / sizeof rows[0], &count);
 		for (size_t i = 0; rc == SQLITE_OK && i < count; i++) {
 			*after = rows[i].sequence;
 			if (!each(ctx, &rows[i]))
@@ -140,7 +149,7 @@ store_result store_newer(store *s, int64_t *after, const row_filter *only, bool 
 	}
 out:
 	sqlite3_finalize(st);
-	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "reading the new rows", e);
+	return ended(s, rc, "reading the new rows", e);
 }
 
 /* ---- sums */

@@ -181,6 +181,27 @@ def test_how_far_an_import_is(ledger, tmp_path):
     assert "importing" not in ledger.ledger("import", path).err
 
 
+def test_a_search_that_is_stopped(ledger):
+    """It says that it is not done, also if it has found nothing so far (unit/test_store_facets.c: within a search)."""
+    ledger.take(Maker(seed=27).make(200))
+    for command, said in ((["requests", "--model", "none"], "stopped while the ledger was searched; run it again, with --since for fewer requests"),
+                          (["ledger", "export", "--model", "none"], "stopped before the first request was found; run it again")):
+        lock = sqlite3.connect(ledger.db, isolation_level=None)
+        lock.execute("PRAGMA locking_mode = EXCLUSIVE")
+        lock.execute("BEGIN EXCLUSIVE")
+        with harness.start(*command, "-c", ledger.config, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            until(lambda: catches(process), 10, "it catches SIGINT")
+            process.send_signal(signal.SIGINT)
+            lock.close()
+            err = process.communicate(timeout=30)[1]
+        assert process.returncode == 130 and said in err, (command, process.returncode, err)
+
+
+def catches(process):
+    """Whether a signal handler for SIGINT is set."""
+    return int(re.search(r"SigCgt:\s*(\w+)", pathlib.Path("/proc/%d/status" % process.pid).read_text()).group(1), 16) & 1 << signal.SIGINT - 1
+
+
 @pytest.mark.parametrize("command,said", [
     (["verify"], "stopped after 0( of about 500)? requests, with 0 problems found; run it again to verify the whole ledger"),
     (["verify", "--json"], "stopped after 0( of about 500)? requests"),
@@ -196,8 +217,7 @@ def test_a_command_on_the_whole_ledger_that_is_stopped(ledger, tmp_path, command
     lock.execute("BEGIN EXCLUSIVE")
     command = [str(tmp_path / "backup.db") if one == "FILE" else one for one in command]
     with harness.start("ledger", *command, "-c", ledger.config, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        caught = lambda: int(re.search(r"SigCgt:\s*(\w+)", pathlib.Path("/proc/%d/status" % process.pid).read_text()).group(1), 16) & 1 << signal.SIGINT - 1
-        until(caught, 10, "it catches SIGINT")
+        until(lambda: catches(process), 10, "it catches SIGINT")
         process.send_signal(signal.SIGINT)
         lock.close()
         out, err = process.communicate(timeout=30)

@@ -189,9 +189,11 @@ static int by_time_and_name(const void *a, const void *b)
 static int read_parts(savings_report *r, const figures_source *source, store_facets_told *told, err *e)
 {
 	const unsigned by = FACET_BIT(r->split->bit);
-	const store_facet_question names = question_of(r, by, FACET_WHOLE),
-				   parts = question_of(r, by, unit_of(r->group));
+	const store_facet_question parts = question_of(r, by, unit_of(r->group));
+	store_facet_question names = question_of(r, by, FACET_WHOLE);
 	splitting s = { .r = r };
+
+	names.counts = true; /* cost and requests put the names in their order, and nothing else of them is needed */
 	int result = source->facets(source->from, &names, on_name, forget_names, &s, told, e);
 
 	if (!result && !s.failed)

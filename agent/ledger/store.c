@@ -6,6 +6,7 @@
 #include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -419,9 +420,18 @@ store_result store_ready_to_write(store *s, err *e)
 	return store_ready(s, e);
 }
 
+/* SQLite counts the memory that it has under a lock that all threads share, and nobody asks. */
+static void count_no_memory(void)
+{
+	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
 store *store_open(const char *path, bool writer, store_result *result, err *e)
 {
+	static pthread_once_t once = PTHREAD_ONCE_INIT;
 	store *s = calloc(1, sizeof *s);
+
+	pthread_once(&once, count_no_memory);
 
 	if (!s || !(s->path = strdup(path))) {
 		free(s);

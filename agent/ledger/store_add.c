@@ -15,13 +15,44 @@ int store_pruned_before(store *s, int64_t *time_ms)
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-void store_bind_row(sqlite3_stmt *st, const record *r)
+/* Whether a column is the same in both records. */
+static bool is_same(const record_column *c, const record *r, const record *other)
+{
+	const void *a = column_of(r, c), *b = column_of(other, c);
+
+	switch (c->kind) {
+	case COLUMN_TEXT:
+		return strcmp(a, b) == 0;
+	case COLUMN_COUNT:
+	case COLUMN_NUMBER:
+	case COLUMN_MONEY:
+	case COLUMN_COST:
+		return *(const int64_t *)a == *(const int64_t *)b;
+	case COLUMN_FLAG:
+		return *(const bool *)a == *(const bool *)b;
+	case COLUMN_STATUS:
+		return r->status == other->status;
+	case COLUMN_USAGE:
+		return r->usage == other->usage;
+	case COLUMN_PRICE:
+		return r->price == other->price;
+	case COLUMN_TAP:
+		return r->tap == other->tap;
+	case COLUMN_TIME:
+		break;
+	}
+	return false;
+}
+
+void store_bind_row(sqlite3_stmt *st, const record *r, const record *bound)
 {
 	for (int i = 0; i < RECORD_COLUMNS; i++) {
 		const record_column *c = &record_columns[i];
 		const void *field = column_of(r, c);
 		int at = i + 1;
 
+		if (bound && is_same(c, r, bound))
+			continue;
 		switch (c->kind) {
 		case COLUMN_TEXT:
 			sqlite3_bind_text(st, at, field, -1, SQLITE_STATIC);
@@ -64,6 +95,7 @@ int store_begin(store *s)
 	rollup_clear(&s->batch);
 	rollup_clear(&s->spending);
 	s->settled_count = 0;
+	s->bound = NULL;
 	int rc = store_run(s->statements[ST_BEGIN]);
 	if (rc == SQLITE_OK)
 		rc = changes_begin(s);
@@ -110,7 +142,8 @@ static int add_record(store *s, const record *r, const store_join *join, store_a
 	r = with_charge(s, r, join);
 	if (!r)
 		return SQLITE_NOMEM;
-	store_bind_row(s->statements[ST_INSERT], r);
+	store_bind_row(s->statements[ST_INSERT], r, s->bound);
+	s->bound = r;
 	sqlite3_bind_int64(s->statements[ST_INSERT], RECORD_COLUMNS + 1, s->sequence + 1);
 	int rc = store_run(s->statements[ST_INSERT]);
 

@@ -252,37 +252,57 @@ bool rollup_merge(rollup_cell *to, const rollup_cell *from)
 	return times_merge(&to->times, &from->times);
 }
 
+/* Returns the cell of the record's facet. NULL: out of memory. */
+static rollup_cell *facet_of(rollup *roll, const record *r)
+{
+	char room[ROLLUP_LABEL_MAX + 1];
+	rollup_cell *c = rollup_cell_of(roll, store_hour_of(store_time_of(r)), KIND_FACET,
+					rollup_label(r, KIND_FACET, room));
+
+	if (c && !c->of)
+		c->of = r;
+	return c;
+}
+
 bool rollup_add(rollup *roll, const record *r)
 {
-	int64_t hour = store_hour_of(store_time_of(r));
-	char room[ROLLUP_LABEL_MAX + 1];
+	rollup_cell *c = facet_of(roll, r);
 
-	for (int kind = 0; kind < KIND_COUNT; kind++) {
-		rollup_cell *c = rollup_cell_of(roll, hour, kind, rollup_label(r, kind, room));
-		if (!c)
-			return false;
-		store_sums_add(&c->sums, r);
-		if (kind == KIND_FACET && !rollup_add_times(c, r))
-			return false;
-	}
-	return true;
+	if (!c)
+		return false;
+	store_sums_add(&c->sums, r);
+	return rollup_add_times(c, r);
 }
 
 bool rollup_change(rollup *roll, const record *was, const record *is)
 {
-	int64_t hour = store_hour_of(store_time_of(is));
 	store_sums before = { .requests = 0 }, after = { .requests = 0 };
-	char room[ROLLUP_LABEL_MAX + 1];
+	rollup_cell *c = facet_of(roll, is);
 
+	if (!c)
+		return false;
 	store_sums_add(&before, was);
 	store_sums_add(&after, is);
-	for (int kind = 0; kind < KIND_COUNT; kind++) {
-		rollup_cell *c = rollup_cell_of(roll, hour, kind, rollup_label(is, kind, room));
-		if (!c)
-			return false;
-		for (size_t i = 0; i < SUMS_COUNT; i++) {
-			int64_t *sum = sums_column(&c->sums, i);
-			*sum = add_capped(*sum, sub_capped(*sums_column(&after, i), *sums_column(&before, i)));
+	for (size_t i = 0; i < SUMS_COUNT; i++) {
+		int64_t *sum = sums_column(&c->sums, i);
+		*sum = add_capped(*sum, sub_capped(*sums_column(&after, i), *sums_column(&before, i)));
+	}
+	return true;
+}
+
+/* Adds what the facets have to the cells of all other kinds. False: out of memory. */
+static bool add_up(rollup *roll)
+{
+	const size_t facets = roll->count;
+	char room[ROLLUP_LABEL_MAX + 1];
+
+	for (size_t i = 0; i < facets; i++) {
+		const rollup_cell from = roll->cells[i]; /* the cells may move */
+		for (int kind = 0; kind < KIND_FACET; kind++) {
+			rollup_cell *c = rollup_cell_of(roll, from.hour, kind, rollup_label(from.of, kind, room));
+			if (!c)
+				return false;
+			store_sums_merge(&c->sums, &from.sums);
 		}
 	}
 	return true;
@@ -361,6 +381,8 @@ int rollup_write(store *s, rollup *r)
 	int64_t labels = -1, labels_day = 0; /* how many labels this kind and day has; -1: not counted yet */
 	int labels_kind = -1;
 
+	if (!add_up(r))
+		return SQLITE_NOMEM;
 	rollup_sort(r);
 	for (size_t begin = 0, end; begin < r->count; begin = end) {
 		int kind = r->cells[begin].kind;

@@ -95,17 +95,17 @@ static bool split(logsock *s, buf *in)
 	}
 }
 
-static void on_stream(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
+/* Hands over what the stream has. `all`: nothing more is read later, so reads on until the socket is empty. */
+static void read_stream(stream *st, bool all)
 {
-	stream *st = io->data;
-
 	for (int i = 0; i < READS_AT_ONCE; i++) {
 		if (!buf_reserve(&st->in, READ_ROOM / 2)) {
 			log_event(log_stream_closed, LOG_C("problem", "out of memory"));
 			stream_close(st);
 			return;
 		}
-		ssize_t n = recv(io->fd, st->in.data + st->in.end, st->in.cap - st->in.end, 0);
+		size_t room = st->in.cap - st->in.end;
+		ssize_t n = recv(st->io.fd, st->in.data + st->in.end, room, 0);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
@@ -122,7 +122,14 @@ static void on_stream(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 			stream_close(st);
 			return;
 		}
+		if ((size_t)n < room && !all)
+			return; /* that was all; the loop calls again if more has come */
 	}
+}
+
+static void on_stream(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
+{
+	read_stream(io->data, false);
 }
 
 /* Takes over `fd`, on failure too. NULL: there are LOGSOCK_STREAMS already, or no memory. */
@@ -302,7 +309,7 @@ void logsock_free(logsock *s, void (*each)(void *ctx, int fd, slice begun), void
 	for (stream *st = s->streams, *after; st; st = after) {
 		after = st->next;
 		if (s->begun)
-			on_stream(s->loop, &st->io, EV_READ);
+			read_stream(st, true);
 	}
 	on_batch_end(s->loop, &s->batch_end, 0);
 	for (stream *st = s->streams, *after; st; st = after) {

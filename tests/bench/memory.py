@@ -26,8 +26,8 @@ WARM, OPEN, ROUNDS = 200, 1000, 3
 # What is open -> the gateway's way, the events of the upstream's stream and milliseconds between two (None: it answers with JSON), and whose memory is told.
 KINDS = {"connection of a client, idle after a request": ("c", None, "HAProxy"), "stream": ("c", [10, 20000], "HAProxy"),
          "stream through the tap": ("t", [10, 20000], "HAProxy and tap"), "connection of HAProxy to the agent, idle": ("", None, "agent")}
-# By how much two measurements of the same differ.
-SAME = 1.05
+# By how much two measurements of the same differ, because a process gets memory in steps: 60 bytes of the 900 of an idle connection.
+SAME = 1.1
 
 
 def begin(port, request, first):

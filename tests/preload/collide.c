@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
  * collide HASH COUNT NUMBER: prints COUNT different names of 16 letters and signs that fall into one slot of a hash
- * table. NUMBER is what the table hashes in front of a name: hour * 5 + kind, for the ledger's sums.
+ * table. NUMBER is what the table hashes in front of a name: hour * KIND_COUNT + kind, for the ledger's sums.
  *
  * HASH plain: a multiplying hash without a key, the ledger's own until SipHash took its place. The second half of a
  * name undoes what the first did to the state, so the hashes are equal in all their bits. HASH known: the one in

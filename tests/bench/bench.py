@@ -68,6 +68,8 @@ def measure(args):
     only, whole = args.only.split(","), args.only == PARTS and not args.quick and rounds >= ROUNDS
     said, results, versions = report.Report(), {}, haproxies(args.haproxy)
     newest = [] if args.quick or args.haproxy else unpacked("experimental")
+    if args.before:
+        memory.build(args.before)       # at once, because a commit that is not there ends the run
     with tempfile.TemporaryDirectory(prefix="llm-bodies-", dir="/tmp") as folder:
         bodies = write_bodies(pathlib.Path(folder))
         machine = "%s; %s; %s. HAProxy %s; %s. Medians of %d rounds (streams: %d, tap: %d). Cores: HAProxy, nginx or Python (one thread) %d, agent %d, upstream %d, load %d." % (

@@ -3,8 +3,7 @@
 
 #include <stddef.h>
 
-/* The arguments in the order of spoe.conf: name, how the value is read, field of llm_request. A spoe.conf for another
- * version of HAProxy leaves some out. */
+/* The arguments in the order of spoe.conf: name, how the value is read, field of llm_request. */
 #define ARGUMENTS(X) \
 	X("id", BYTES, id) \
 	X("method", BYTES, sample.method) \
@@ -16,15 +15,20 @@
 	X("tail", BYTES, sample.tail) \
 	X("buffered", UINT, sample.buffered) \
 	X("length", UINT, sample.length) \
-	X("header_names", BYTES, header_names) \
+	X("sized", TRUTH, sample.sized) \
 	X("upgrade", TRUTH, sample.upgrade) \
 	X("ua", BYTES, user_agent) \
+	X("x_api_key", TRUTH, x_api_key) \
+	X("api_key", TRUTH, api_key) \
+	X("x_goog_api_key", TRUTH, x_goog_api_key) \
+	X("anthropic_version", TRUTH, anthropic_version) \
 	X("bearer_sk_ant", TRUTH, bearer_sk_ant) \
 	X("model_hint", BYTES, sample.model_hint) \
 	X("project", BYTES, project) \
 	X("client", BYTES, client) \
 	X("deployment_param", BYTES, sample.deployment_param) \
 	X("query_unclear", TRUTH, sample.query_unclear) \
+	X("headers_unclear", TRUTH, sample.headers_unclear) \
 	X("between", UINT, sample.between) \
 	X("contract", UINT, contract) \
 	X("backends", BYTES, backends_hash) \
@@ -32,15 +36,6 @@
 	X("key", BYTES, key) \
 	X("keys_differ", TRUTH, keys_differ) \
 	X("preflight", TRUTH, preflight)
-
-/* What a spoe.conf from before `header_names` sends instead. */
-#define OLDER_ARGUMENTS(X) \
-	X("sized", TRUTH, sample.sized) \
-	X("x_api_key", TRUTH, x_api_key) \
-	X("api_key", TRUTH, api_key) \
-	X("x_goog_api_key", TRUTH, x_goog_api_key) \
-	X("anthropic_version", TRUTH, anthropic_version) \
-	X("headers_unclear", TRUTH, sample.headers_unclear)
 
 /* ---- any message */
 
@@ -51,7 +46,7 @@ static const struct {
 	slice name;
 	uint16_t field;
 	uint8_t as;
-} args[] = { ARGUMENTS(ARG) OLDER_ARGUMENTS(ARG) };
+} args[] = { ARGUMENTS(ARG) };
 
 static void set(llm_request *r, slice name, const spop_value *v)
 {
@@ -146,7 +141,7 @@ ALWAYS_INLINE bytes take_TRUTH(bytes p, bytes end, bool *field)
 	return p + 1;
 }
 
-/* Reads the arguments up to the first that is not as expected; expected ones may be missing. `r` must be empty. */
+/* Reads the arguments up to the first that is not as expected. `r` must be empty. */
 static void read_expected(llm_request *r, cursor *c, unsigned *left)
 {
 	bytes p = c->pos, end = c->end;
@@ -155,62 +150,19 @@ static void read_expected(llm_request *r, cursor *c, unsigned *left)
 #define TAKE(name_, as_, field_) \
 	{ \
 		_Static_assert(sizeof(name_) > 2 && sizeof(name_) <= 25, "same_name() compares so many bytes"); \
-		bytes at = n > 0 ? take_name(p, end, name_, sizeof(name_) - 1) : NULL; \
-		if (at) { \
-			at = take_##as_(at, end, &r->field_); \
-			if (!at) \
-				goto out; \
-			p = at; \
-			n--; \
-		} \
+		bytes at = take_name(p, end, name_, sizeof(name_) - 1); \
+		if (n == 0 || !at) \
+			goto out; \
+		at = take_##as_(at, end, &r->field_); \
+		if (!at) \
+			goto out; \
+		p = at; \
+		n--; \
 	}
 	ARGUMENTS(TAKE)
 out:
 	c->pos = p;
 	*left = n;
-}
-
-/* ---- names of headers */
-
-/* Learns from `header_names`, which has them in lower case and with commas between, what the headers tell without
- * their contents. */
-static void read_header_names(llm_request *r)
-{
-	const char *p = r->header_names.ptr, *end = p + r->header_names.len;
-	unsigned types = 0, codings = 0, hints = 0;
-
-	while (p < end) {
-		const char *comma = memchr(p, ',', (size_t)(end - p));
-		slice name = slice_of(p, (size_t)((comma ? comma : end) - p));
-		p = comma ? comma + 1 : end;
-		switch (name.len) {
-		case 7:
-			r->api_key |= slice_eq(name, SLICE("api-key"));
-			break;
-		case 9:
-			r->x_api_key |= slice_eq(name, SLICE("x-api-key"));
-			break;
-		case 12:
-			types += slice_eq(name, SLICE("content-type"));
-			break;
-		case 14:
-			r->sample.sized |= slice_eq(name, SLICE("content-length"));
-			r->x_goog_api_key |= slice_eq(name, SLICE("x-goog-api-key"));
-			break;
-		case 16:
-			codings += slice_eq(name, SLICE("content-encoding"));
-			break;
-		case 17:
-			r->anthropic_version |= slice_eq(name, SLICE("anthropic-version"));
-			break;
-		case 21:
-			hints += slice_eq(name, SLICE("x-codex-turn-metadata"));
-			break;
-		}
-	}
-	/* How an upstream reads the body depends on the first two, and of two of them it may take the other one. A
-	 * handshake may name its model in the third, and of two HAProxy shows the last. */
-	r->sample.headers_unclear |= types > 1 || codings > 1 || (r->sample.upgrade && hints > 1);
 }
 
 void request_read(llm_request *r, spop_message *m)
@@ -225,6 +177,4 @@ void request_read(llm_request *r, spop_message *m)
 	*m->from = c;
 	while (spop_arg_next(m, &name, &value))
 		set(r, name, &value);
-	if (r->header_names.len)
-		read_header_names(r);
 }

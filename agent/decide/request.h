@@ -13,7 +13,6 @@ typedef struct llm_request {
 	slice project;
 	slice client;
 	model_sample sample;
-	slice header_names; /* with commas between */
 	/* What is known of the credential headers; their contents stay in HAProxy. */
 	bool x_api_key;
 	bool api_key;
@@ -28,8 +27,7 @@ typedef struct llm_request {
 	uint64_t contract; /* the version of the contract that haproxy.cfg and spoe.conf both keep; 0: they say none */
 } llm_request;
 
-/* Reads the arguments of `m`. Unknown ones are ignored; missing ones and NULLs are empty. What the names of the headers
- * tell is in the fields above. Malformed arguments fail
+/* Reads the arguments of `m`. Unknown ones are ignored; missing ones and NULLs are empty. Malformed arguments fail
  * m->from, and then nothing in `r` may be used. */
 void request_read(llm_request *r, spop_message *m);
 

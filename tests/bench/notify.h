@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The llm-request that HAProxy 3.4 sends by spoe.conf for a chat request, argument by argument, for the benchmarks. */
+ * The llm-request that HAProxy sends by spoe.conf for a chat request, argument by argument, for the benchmarks. */
 #ifndef BENCH_NOTIFY_H
 #define BENCH_NOTIFY_H
 
@@ -17,7 +17,7 @@ static inline size_t notify_payload(unsigned char *room, size_t room_len, slice 
 	size_t end = body.len - cut < tail ? body.len - cut : tail;
 
 	spop_put_name(&w, SLICE("llm-request"));
-	spop_put_u8(&w, 22);
+	spop_put_u8(&w, 27);
 	spop_put_name(&w, SLICE("id"));
 	spop_put_str(&w, SLICE("019aac4e-5f3d-7c1a-9d1f-6c2b8e7a4d10"));
 	spop_put_name(&w, SLICE("method"));
@@ -41,12 +41,20 @@ static inline size_t notify_payload(unsigned char *room, size_t room_len, slice 
 	spop_put_int64(&w, (int64_t)body.len);
 	spop_put_name(&w, SLICE("length"));
 	spop_put_int64(&w, (int64_t)body.len);
-	spop_put_name(&w, SLICE("header_names"));
-	spop_put_str(&w, SLICE("host,content-type,user-agent,authorization,content-length"));
+	spop_put_name(&w, SLICE("sized"));
+	spop_put_bool(&w, true);
 	spop_put_name(&w, SLICE("upgrade"));
 	spop_put_u8(&w, SPOP_NULL);
 	spop_put_name(&w, SLICE("ua"));
 	spop_put_str(&w, SLICE("OpenAI/Python 1.99.1"));
+	spop_put_name(&w, SLICE("x_api_key"));
+	spop_put_bool(&w, false);
+	spop_put_name(&w, SLICE("api_key"));
+	spop_put_bool(&w, false);
+	spop_put_name(&w, SLICE("x_goog_api_key"));
+	spop_put_bool(&w, false);
+	spop_put_name(&w, SLICE("anthropic_version"));
+	spop_put_bool(&w, false);
 	spop_put_name(&w, SLICE("bearer_sk_ant"));
 	spop_put_u8(&w, SPOP_NULL);
 	spop_put_name(&w, SLICE("model_hint"));
@@ -58,6 +66,8 @@ static inline size_t notify_payload(unsigned char *room, size_t room_len, slice 
 	spop_put_name(&w, SLICE("deployment_param"));
 	spop_put_u8(&w, SPOP_NULL);
 	spop_put_name(&w, SLICE("query_unclear"));
+	spop_put_u8(&w, SPOP_NULL);
+	spop_put_name(&w, SLICE("headers_unclear"));
 	spop_put_u8(&w, SPOP_NULL);
 	spop_put_name(&w, SLICE("between"));
 	spop_put_u8(&w, SPOP_NULL);

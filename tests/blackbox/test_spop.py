@@ -368,7 +368,7 @@ def test_missing_arguments_are_empty(agent, name, how):
 
 @pytest.mark.parametrize("name, value", [
     ("method", b"POST"), ("path", b"/v1/chat/completions"), ("ctype", b"application/json"), ("ua", b"x"),
-    ("buffered", spop.U32(68)), ("length", spop.I32(68)), ("length", spop.U64(68)), ("header_names", b"host"), ("upgrade", 0)])
+    ("buffered", spop.U32(68)), ("length", spop.I32(68)), ("length", spop.U64(68)), ("x_api_key", 0), ("upgrade", 0)])
 def test_arguments_of_another_type(agent, name, value):
     """HAProxy sends an argument as binary or string, or as any integer type: that depends on the expression in spoe.conf."""
     body = chat("one-x")

@@ -149,14 +149,9 @@ static size_t question(cursor *c, unsigned char *room, slice *given_model)
 	}
 	put_number(&w, &count, SLICE("buffered"), said & 64 ? body.len + cut : body.len);
 	put_number(&w, &count, SLICE("length"), said & 128 ? body.len + tail : body.len);
-	if (shape & 32) {
-		put_arg(&w, &count, SLICE("header_names"),
-			shape & 128 ? SLICE("host,x-api-key") : SLICE("host,content-length"));
-	} else {
-		spop_put_name(&w, SLICE("sized"));
-		spop_put_bool(&w, !(shape & 128));
-		count++;
-	}
+	spop_put_name(&w, SLICE("sized"));
+	spop_put_bool(&w, !(shape & 128));
+	count++;
 	if (!(shape & 64))
 		put_number(&w, &count, SLICE("contract"), CONTRACT);
 	HOLDS(!w.overflow);

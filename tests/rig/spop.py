@@ -259,7 +259,8 @@ def question(body=None, path="/v1/chat/completions", method="POST", **more):
         body = body.encode()
     args = {"id": "t-1", "method": method, "path": path, "model_param": None, "ctype": "application/json",
             "cenc": None, "body": body, "tail": None, "buffered": len(body or b""), "length": len(body or b""),
-            "header_names": "host,content-type,user-agent", "upgrade": None, "ua": "test", "bearer_sk_ant": None, "model_hint": None, "project": None, "client": None, "contract": 1}
+            "upgrade": None, "ua": "test", "x_api_key": False, "api_key": False, "x_goog_api_key": False,
+            "anthropic_version": False, "bearer_sk_ant": False, "model_hint": None, "project": None, "client": None, "contract": 1}
     args.update(more)
     return args
 

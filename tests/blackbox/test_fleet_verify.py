@@ -190,7 +190,7 @@ def test_a_command_about_the_fleet_that_is_stopped(alone, server):
 
     for command, said in ((["savings", "--fleet", "--since", "all", *reader], "stopped, and nothing was changed"),
                           (["fleet", "verify", "--json", *reader], "stopped, and nothing was changed"),
-                          (["ledger", "export", "--fleet", *reader], "stopped after 0 requests"),
+                          (["ledger", "export", "--fleet", *reader], "stopped before the first request was found"),
                           (["fleet", "resend", "--since", "all", "-c", gateway.config], r"stopped; what is before (\S+) is sent; --since \1 goes on")):
         # Nobody else may read these tables meanwhile.
         with server.holding("lock table spoa_llm.hourly, spoa_llm.requests in access exclusive mode", alone.database) as release, \

@@ -48,7 +48,7 @@ REQUESTS = (
 )
 
 # The clients with a key of the gateway's own: as `spoa-llm client add` gets them.
-CLIENTS = (("alice", "--project", "search", "--budget", "10/month"), ("bob", "--budget", "0.0005/day"))
+CLIENTS = (("alice", "--project", "search", "--budget", "10/month"), ("bob", "--budget", "0.00052/day"))
 
 
 def limited(body_of, most):

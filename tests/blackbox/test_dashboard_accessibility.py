@@ -119,6 +119,7 @@ def test_screen_reader(full, page):
     for role in ("main", "banner", "contentinfo", "navigation", "search"):
         assert len(roles[role]) == 1, role
     assert page.js("document.querySelectorAll('h1').length") == 1
+    assert page.js("const ids = [...document.querySelectorAll('[id]')].map((n) => n.id); return ids.filter((id, at) => ids.indexOf(id) !== at)") == []
     levels = page.js("[...document.querySelectorAll('h1,h2,h3')].filter((n) => n.checkVisibility()).map((n) => +n.tagName[1])")
     assert all(b <= a + 1 for a, b in zip(levels, levels[1:])), levels
     assert page.js("[...document.querySelectorAll('table')].every((n) => n.caption.textContent)")

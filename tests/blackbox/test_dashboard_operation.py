@@ -56,11 +56,11 @@ def same_as(page, rows):
         assert page.js("document.getElementById(arguments[0]).textContent", "total-" + pane) == ", ".join(map(shown, times(rows, name).values()))
     # Each day of the table, which has what the charts have.
     page.js("document.getElementById('trend-table').open = true; return 0")
-    page.until("document.querySelectorAll('#trend-rows tbody tr').length > 0")
+    page.until("document.querySelectorAll('#trend-table tbody tr').length > 0")
     days = collections.defaultdict(list)
     for row in rows:
         days[row["time"][:10]].append(row)
-    table = page.js("""return [...document.querySelectorAll('#trend-rows tbody tr')].map((row) => [
+    table = page.js("""return [...document.querySelectorAll('#trend-table tbody tr')].map((row) => [
         [...row.querySelectorAll('[data-value]')].map((n) => Number(n.dataset.value)), [...row.querySelectorAll('[data-ms]')].map((n) => JSON.parse(n.dataset.ms))])""")
     assert len(table) == len(days)
     for day, (numbers, ms) in zip(sorted(days, reverse=True), table):

@@ -174,6 +174,7 @@ def test_search(many, page):
     page.until("location.hash.startsWith('#view=requests') && !location.hash.includes('find') && document.getElementById('requests-id').value === ''")
     starts = [row for row in wants if row["id"].startswith("a")]
     opened(page, many, len(starts), find="a*")
+    assert page.text("#requests-hint") == "All times are searched."
     walk(page, starts)
     page.js("document.getElementById('requests-id').value = 'no-such-id'; document.querySelector('#requests-search button').click(); return 0")
     page.until("document.getElementById('requests-empty').innerText.includes('No request has an id that begins with no-such-id')")

@@ -1,19 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// Questions to the agent, with the token if it asks for one; the stream of events that says what happens now; and the readers, which ask
-// for what a view shows of the ledger.
+// Questions to the agent, the stream of its events, and the readers, which ask for what a view shows of the ledger.
 import { $, all, announce, clock, on, onSubmit, parse, pill, put, set, state } from "./figures.js";
 import { always, filter, fleet, narrowed, nothingFound } from "./filter.js";
 
-const SILENCE_MS = 5000; // without an event, of which the server sends one a second
-const RETRY_MS = [500, 15000], REREAD_MS = [1000, 16000]; // first and longest wait for /events, for figures
-const LOST_AFTER_MS = 1500; // shorter interruptions (a worker process that is replaced) show no notice
-const REST_AFTER_MS = 10000; // a hidden tab closes its connection, because a browser opens only six to a server
-const READ_MS = { gateway: 1000, fleet: 10000 }; // the shortest time between two readings
+const SILENCE_MS = 5000; // without an event: the server sends one a second
+const RETRY_MS = [500, 15000], REREAD_MS = [1000, 16000];
+const LOST_AFTER_MS = 1500; // a worker that is replaced is back sooner
+const REST_AFTER_MS = 10000; // a hidden tab closes its connection: a browser opens only six
+const READ_MS = { gateway: 1000, fleet: 10000 }; // between two readings, at least
 
 // ---- questions
 
-// The agent wants a token: nothing is shown until the person has given it.
 export class Locked extends Error {}
 
 const token = {
@@ -22,8 +20,7 @@ const token = {
 };
 let unlocked = Promise.resolve(), unlock = () => {};
 
-// `question`: the body of a POST. Throws an Error with the agent's words, and with `status` if the agent answered. /events is read by fetch()
-// too, because EventSource cannot send a token.
+// `question`: the body of a POST. Throws an Error with the agent's words, and with `status` if it answered.
 export async function ask(path, signal, question) {
 	const key = token.get();
 	const answer = await fetch(path, { cache: "no-store", credentials: "same-origin", signal,
@@ -47,7 +44,7 @@ export async function ask(path, signal, question) {
 
 export const read = async (path, signal) => parse(await (await ask(path, signal)).text());
 
-// `refused`, `unread`: what is said if the agent found the question wrong, or could not answer it.
+// `refused`: the question was wrong. `unread`: the agent could not answer.
 export const failure = (error, refused, unread) =>
 	`${error.status === 400 ? refused : error.status ? unread : "The agent does not answer"}: ${sentence(error)}`;
 const sentence = (error) => error.message.replace(/\.?$/, ".");
@@ -103,7 +100,7 @@ function rise() {
 
 const showAsOf = (text) => all(".as-of").forEach((node) => put(node, text));
 
-// Returns true if the connection was lost before.
+// Whether the connection was lost before.
 function live() {
 	const back = failures > 0 && heardAt !== null;
 	heardAt = Date.now();
@@ -122,7 +119,6 @@ function live() {
 	return back;
 }
 
-// `why`: what the server said, if it answered and refused.
 function lost(why) {
 	failures++;
 	state.link = "lost";
@@ -177,7 +173,7 @@ async function stream() {
 	}
 }
 
-// Calls event(name, data, back) for each event, `back` is true for the first one after an interruption; and changed() when the connection is lost.
+// `callbacks`: event(name, data, back), `back` for the first after an interruption; changed() when the connection is lost.
 export async function follow(callbacks) {
 	page = callbacks;
 	onSubmit("token-form", tokenGiven);
@@ -192,7 +188,7 @@ export async function follow(callbacks) {
 		else
 			rise();
 	});
-	// A page that the browser keeps for its back button must not hold a connection either.
+	// The browser keeps pages for its back button.
 	on(window, "pagehide", rest);
 	on(window, "pageshow", (show) => show.persisted && rise());
 	for (;;) {
@@ -217,9 +213,9 @@ export async function follow(callbacks) {
 
 // ---- the ledger
 
-let none = false; // no ledger is kept
+let none = false;
 
-// `ledger`: loading, ok, empty, none, failed. `failed`: shows the notice that the ledger cannot be read.
+// `ledger`: loading, ok, empty, none, failed.
 export function ledgerState(ledger, failed) {
 	state.ledger = ledger;
 	$("no-ledger").hidden = ledger !== "none";
@@ -237,14 +233,14 @@ export function ledgerKnown(stats) {
 		ledgerState("none");
 }
 
-// Makes the reader of a view: it reads at once when the person chooses something, else when the ledger has changed; one reading at a time,
-// less often if it takes long. show(data, chosen) returns false if there is nothing to see. forget(): what is shown is of another scope.
+// Reads when the person chooses something, and when the ledger has changed. show(data, chosen) returns false if there is nothing to see. forget():
+// what is shown is of another scope.
 export function makeReader({ load, show, forget = () => {} }) {
-	let wanted = false, reading = false, again = false; // again: read once more when this reading has ended, or the tab is shown
+	let wanted = false, reading = false, again = false; // again: when this reading has ended, or the tab is shown
 	let notBefore = 0, timer = null, timerAt = 0;
-	let choices = 0; // counts what the person asked for; an answer to an earlier choice is thrown away
-	let shownAt = null, shownScope = null; // when the figures on the page were read, and of whom they are
-	let ever = false, failures = 0, stop = () => {}; // stop() ends the reading
+	let choices = 0; // an answer to an earlier one is thrown away
+	let shownAt = null, shownScope = null; // of what is on the page
+	let ever = false, failures = 0, stop = () => {};
 
 	function schedule(at) {
 		if (timer && timerAt <= at)
@@ -266,7 +262,7 @@ export function makeReader({ load, show, forget = () => {} }) {
 			schedule(Math.max(notBefore, Date.now()));
 	}
 
-	// `chosen`: the person asked for it, so it is announced to screen readers, unless it is the first thing shown.
+	// `chosen`: the person asked for it, so it is announced.
 	function refresh(chosen) {
 		wanted = true;
 		if (chosen) {
@@ -287,7 +283,7 @@ export function makeReader({ load, show, forget = () => {} }) {
 		stop = () => canceller.abort();
 		reading = true;
 		again = false;
-		if (shownScope !== scope) { // what is shown is of others
+		if (shownScope !== scope) {
 			shownAt = null;
 			ledgerState("loading");
 		}
@@ -320,16 +316,16 @@ export function makeReader({ load, show, forget = () => {} }) {
 	}
 
 	function failed(error, scope) {
-		const wrong = error.status === 400; // the filter itself, which asking again would not fix
+		const wrong = error.status === 400; // asking again would not help
 		if (none) {
 			ledgerState("none");
 			return;
 		}
 		if (!wrong)
 			schedule(Date.now() + Math.min(REREAD_MS[1], REREAD_MS[0] * 2 ** failures++));
-		if (!error.status) // no answer at all: the notice about /events says so
+		if (!error.status) // the notice about /events says so
 			return;
-		if (!shownAt || wrong) { // else the figures of another choice would stand there
+		if (!shownAt || wrong) {
 			state.scope = scope;
 			shownAt = null;
 			forget();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// The dashboard: one view is seen at a time, and only that view asks. What happens now comes from /events (server-sent events).
+// The dashboard: one view is seen at a time, and only that view asks.
 import { $, all, announce, find, joined, on, parse, pill, plural, put, set, state } from "./figures.js";
 import { follow, ledgerKnown } from "./connection.js";
 import { change, everything, filter, fleet, narrowed, startFilter, unlabelled } from "./filter.js";
@@ -9,10 +9,10 @@ import * as operation from "./operation.js";
 import * as requests from "./requests.js";
 import * as request from "./request.js";
 
-const WAIT_MS = 2500; // for the first event, which says whether there is a ledger
+const WAIT_MS = 2500;
 
-// A view is a module: name; params, which it alone has in the address (filter.js); start(), called once; show(): the person came to the view, or
-// changed the filter; live(stats, changed), each second while the view is seen: `changed` if the ledger has; hide(); title() for the tab.
+// A view has: name; params, its own in the address; start(), called once; show(), when it or the filter is chosen; live(stats, changed), each
+// second: `changed` if the ledger has; hide(); title() for the tab.
 const VIEWS = [savings, operation, requests, request];
 
 let waited = false, shown = null, last = null, readiness = null;
@@ -51,7 +51,7 @@ function showStats(stats, back) {
 	state.role = stats.role ?? "admin";
 	showReady(stats);
 	ledgerKnown(stats);
-	$("scope").hidden = !stats.fleet?.figures; // nobody to ask for the fleet's figures
+	$("scope").hidden = !stats.fleet?.figures;
 	if ($("scope").hidden && fleet())
 		change({ scope: "gateway" }, true);
 	if (first)
@@ -61,8 +61,6 @@ function showStats(stats, back) {
 	showTitle();
 }
 
-// ---- start
-
 on("skip", "click", (click) => {
 	click.preventDefault(); // the hash belongs to the view
 	$("main").focus();
@@ -71,7 +69,9 @@ on("failed-retry", "click", () => shown.show());
 on("empty-all", "click", () => change(narrowed() ? unlabelled() : everything()));
 for (const view of VIEWS)
 	view.start();
-all("section.card").forEach((card, at) => { // each is named by its heading
+for (const form of all("form"))
+	Object.assign(form, { autocomplete: "off", spellcheck: false });
+all("section.card").forEach((card, at) => {
 	const heading = find(`#${card.id ||= `card-${at}`} h2`);
 	set(card, "aria-labelledby", heading.id ||= `${card.id}-title`);
 });
@@ -86,7 +86,6 @@ follow({
 	},
 	changed: showTitle,
 });
-// If no event comes, try to read the ledger all the same.
 setTimeout(() => {
 	waited = true;
 	if (!last)

@@ -1,26 +1,23 @@
 // SPDX-License-Identifier: MIT
 //
-// Formats figures, exact to the last digit, and makes the elements that show them. Money and counts are BigInt all the way. Everything from
-// outside becomes text, never markup.
-const NAME_SHOWN = 44; // letters
+// Formats figures, and makes the elements that show them. Money and counts are BigInt. What comes from outside becomes text, never markup.
 export const HOUR = 3600000, DAY = 24 * HOUR;
 
 export const $ = (id) => document.getElementById(id);
 export const find = (selector) => document.querySelector(selector);
 export const all = (selector, within = document) => [...within.querySelectorAll(selector)];
-export const state = document.body.dataset; // link, ledger, role, scope and view: the style sheet hides parts by them
+export const state = document.body.dataset; // the style sheet hides parts by it
 
 // ---- numbers
 
-// JSON.parse() loses digits beyond 2^53, so parse() puts long integers into quotes, and big() takes numbers and strings. TOKENS matches whole
-// strings, too, so that digits in a name are not changed.
+// JSON.parse() loses digits beyond 2^53, so parse() puts long integers into quotes; TOKENS matches strings too, so digits in a name stay.
 const TOKENS = /"[^"\\]*(?:\\.[^"\\]*)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
 export const parse = (text) => JSON.parse(text.replace(TOKENS, (token) => (token.length > 15 && /^-?\d+$/.test(token) ? `"${token}"` : token)));
 export const big = (value) => BigInt(value ?? 0);
 const GROUPED = new Intl.NumberFormat("en-US");
 export const MINUS = "\u2212", NOTHING = "\u2013";
-export const order = (a, b) => (a < b ? -1 : a > b ? 1 : 0); // for sort()
+export const order = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
 export const abs = (n) => (n < 0n ? -n : n);
 export const most = (list, of) => list.reduce((top, one) => (of(one) > of(top) ? one : top), list[0]);
 export const joined = (parts, by = ", ") => parts.filter(Boolean).join(by);
@@ -28,7 +25,7 @@ export const joined = (parts, by = ", ") => parts.filter(Boolean).join(by);
 export const count = (n) => GROUPED.format(typeof n === "number" ? n : big(n)).replace("-", MINUS);
 export const plural = (n, one) => `${count(n)} ${one}${big(n) === 1n ? "" : "s"}`;
 
-// From 10,000 on: three digits and a letter, as in the terminal.
+// As in the terminal.
 export function short(figure) {
 	const n = big(figure), size = abs(n), digits = (step) => (size * step + unit / 2n) / unit;
 	let at = 0, unit = 1n;
@@ -48,7 +45,7 @@ function dollars(nano, digits) {
 
 export const exactDollars = (nano) => dollars(big(nano), 9);
 
-// Rounded to cents; an amount below one cent to its first two digits that are not 0.
+// Rounded to cents; below one cent to the first two digits.
 export function money(figure) {
 	const nano = big(figure);
 	let digits = 2;
@@ -88,7 +85,6 @@ export const minute = (ms) => clock(ms).slice(0, 5);
 export const dayName = (ms) => `${new Date(ms).getUTCDate()} ${monthName(ms)}`;
 export const dateName = (ms) => `${dayName(ms)} ${year(ms)}`;
 
-// When something happened: with the date, if that is not today.
 export function when(ms) {
 	const text = new Date(ms).toISOString();
 	return el("time", { datetime: text, title: text }, (Date.now() - ms > DAY ? `${dayName(ms)}, ` : "") + clock(ms));
@@ -100,7 +96,7 @@ export function ago(seconds) {
 		`${floor(s / 86400)} d ${floor(s % 86400 / 3600)} h`;
 }
 
-// The units of the charts' bars: when the unit that contains `t` began, and when the next begins. 1 January 1970 was a Thursday.
+// When the unit that contains `t` began, and when the next begins. 1 January 1970 was a Thursday.
 export const UNITS = {
 	hour: { ask: "hour", start: (t) => t - t % HOUR, next: (t) => t + HOUR, name: (t) => `${dayName(t)}, ${minute(t)}` },
 	day: { ask: "day", start: (t) => t - t % DAY, next: (t) => t + DAY, name: dayName },
@@ -110,37 +106,33 @@ export const UNITS = {
 
 // ---- the ledger's names
 
-const SAVED = [["saved_compression_nanodollars", "Saved by compression"], ["saved_cache_nanodollars", "Saved by caching (providers)"],
-	["saved_routing_nanodollars", "Saved by routing"], ["saved_gateway_nanodollars", "Saved by this gateway"], ["saved_total_nanodollars", "Saved in all"]];
-// By their names in the JSON, in its order.
+export const capital = (word) => word[0].toUpperCase() + word.slice(1);
+const named = (name) => [name, capital(name.replace("_nanodollars", "").replaceAll("_", " "))];
+const SAVED = [["compression", "by compression"], ["cache", "by caching (providers)"], ["routing", "by routing"], ["gateway", "by this gateway"], ["total", "in all"]]
+	.map(([what, how]) => [`saved_${what}_nanodollars`, `Saved ${how}`]);
 export const FIGURES = [
-	["requests", "Requests"], ["streams", "streamed"], ["refused", "refused by the gateway"], ["failed", "failed upstream"],
-	["input", "Uncached input tokens"], ["output", "Output tokens"], ["cache_read", "Cache-read tokens"],
-	["cache_write", "Cache-write tokens"], ["saved", "Tokens taken out by compression"], ["bytes_in", "Bytes in"],
-	["bytes_out", "Bytes out"], ["cost_nanodollars", "Cost"], ...SAVED,
-	["estimated_requests", "Estimated requests"], ["estimated_output", "Estimated output tokens"], ["estimated_cost_nanodollars", "Estimated cost"],
-	...SAVED.map(([name, text]) => [`estimated_${name}`, `Estimated: ${text.toLowerCase()}`]),
-	["partial_requests", "Partial requests"], ["unknown_requests", "Unknown requests"], ["untold_requests", "Streams without usage"],
-	["partly_priced_requests", "Partly priced requests"], ["unpriced_requests", "Unpriced requests"], ["unpriced_tokens", "Unpriced tokens"],
+	["requests", "Requests"], ["streams", "streamed"], ["refused", "refused by the gateway"], ["failed", "failed upstream"], ["input", "Uncached input tokens"],
+	["output", "Output tokens"], ["cache_read", "Cache-read tokens"], ["cache_write", "Cache-write tokens"], ["saved", "Tokens taken out by compression"],
+	...["bytes_in", "bytes_out", "cost_nanodollars"].map(named), ...SAVED,
+	named("estimated_requests"), ["estimated_output", "Estimated output tokens"], named("estimated_cost_nanodollars"),
+	...SAVED.map(([name, text]) => [`estimated_${name}`, `Estimated: ${text.toLowerCase()}`]), ...["partial_requests", "unknown_requests"].map(named),
+	["untold_requests", "Streams without usage"], ...["partly_priced_requests", "unpriced_requests", "unpriced_tokens"].map(named),
 ];
 
-// A long name loses its middle, because beginnings and ends tell names apart.
-export function cut(name, most = NAME_SHOWN) {
+export function cut(name, most = 44) {
 	const letters = [...name];
 	return letters.length <= most ? name : `${letters.slice(0, most / 2).join("")}\u2026${letters.slice(1 - most / 2).join("")}`;
 }
 
-export const capital = (word) => word[0].toUpperCase() + word.slice(1);
 export const tokensIn = (s) => big(s.input) + big(s.cache_read) + big(s.cache_write);
 
 // ---- document: a `place` is an element or its id
 
 const node = (place) => (typeof place === "string" ? $(place) : place);
 
-// Null takes an attribute away.
 export const set = (place, name, value) => (value == null ? node(place).removeAttribute(name) : node(place).setAttribute(name, value));
 
-// Makes an element from "tag.class#id", its attributes, which may be left out, and its children. What is null is left out.
+// `what`: "tag.class#id"; `parts`: attributes, if any, and children. What is null is left out.
 export function el(what, ...parts) {
 	const [names, id] = what.split("#"), [tag, ...classes] = names.split("."), made = document.createElement(tag);
 	const attributes = { class: classes.join(" ") || null, id, ...(parts[0]?.constructor === Object && parts.shift()) };
@@ -150,7 +142,7 @@ export function el(what, ...parts) {
 	return made;
 }
 
-// Text in which `this` is code.
+// `This` is code.
 export const words = (text) => text.split("`").map((part, at) => (at % 2 ? el("code", part) : part));
 
 export const on = (place, event, act, options) => node(place).addEventListener(event, act, options);
@@ -168,7 +160,7 @@ export function button(what, text, act, attributes) {
 
 export const focus = (place) => node(place).focus({ preventScroll: true });
 
-// Returns false where the browser gives no clipboard: it does so only for pages over https or of this computer.
+// False where there is no clipboard: browsers give it only over https, and on this computer.
 export async function copy(text, place) {
 	const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false) ?? false;
 	if (copied) {
@@ -180,13 +172,13 @@ export async function copy(text, place) {
 
 export const choose = (name, value) => document.getElementsByName(name).forEach((input) => (input.checked = input.value === value));
 
-// Leaves text alone that did not change, so that a selection and a screen reader's position stay.
+// A selection and a screen reader's position stay where the text did not change.
 export function put(place, text) {
 	if (node(place).textContent !== text)
 		node(place).textContent = text;
 }
 
-// A figure is rounded in the text, and exact in data-value and title.
+// Rounded in the text, exact in data-value and title.
 export function figure(place, value, text, exact) {
 	const shown = node(place);
 	put(shown, text);
@@ -196,11 +188,11 @@ export function figure(place, value, text, exact) {
 }
 
 export const moneyFigure = (place, nano) => figure(place, big(nano), money(nano), exactDollars(nano));
-export const countFigure = (place, n) => figure(place, big(n), count(big(n)), count(big(n)));
+export const countFigure = (place, n) => figure(place, big(n), count(n), count(n));
+export const shortFigure = (place, n) => figure(place, big(n), short(n), count(n));
 export const amount = (nano, attributes = {}) => moneyFigure(el("span", attributes), nano);
 export const counted = (n, attributes = {}) => countFigure(el("span", attributes), n);
 
-// Whether `data` differs from what was shown at this place.
 export function differs(place, data) {
 	const text = JSON.stringify(data, (_, value) => (typeof value === "bigint" ? String(value) : value)), was = node(place).made;
 	node(place).made = text;
@@ -212,8 +204,17 @@ export function fill(place, data, make) {
 		return;
 	const parts = () => all("a, button, summary", node(place)), held = document.activeElement, at = parts().indexOf(held);
 	node(place).replaceChildren(...[make()].flat());
-	if (at >= 0) // a keyboard stays where it was: at the same name, else at the same place
+	if (at >= 0) // the focus stays: at the same name, else at the same place
 		(parts().find((one) => one.outerHTML === held.outerHTML) ?? parts()[at])?.focus({ preventScroll: true });
+}
+
+// A table that scrolls, in a <details>.
+export function unfold(id, name, data, make) {
+	if (!$(id).open)
+		return;
+	if (!$(`${id}-rows`))
+		$(id).append(el(`div.scroll#${id}-rows`, { tabindex: "0", role: "region", "aria-label": `${name} over time` }));
+	fill(`${id}-rows`, data, make);
 }
 
 let announced;
@@ -223,8 +224,7 @@ export function announce(text) {
 	announced = setTimeout(() => put("announce", text), 150);
 }
 
-// The roles are explicit because rows that the style sheet makes blocks have none. `head`: of each column { name, class, button, sorted }, or its
-// name, with a # if it has numbers. `foot`: a row of totals.
+// The roles are explicit because rows that are blocks have none. `head`: { name, class, button, sorted }, or a name, with # for numbers.
 export function table(caption, head, rows, fold, foot) {
 	head = head.map((one) => (typeof one !== "string" ? one : one[0] === "#" ? { name: one.slice(1), class: "n" } : { name: one }));
 	const line = (cells) => el("tr", { role: "row" }, ...cells);
@@ -237,14 +237,14 @@ export function table(caption, head, rows, fold, foot) {
 		part("tbody", rows), foot ? part("tfoot", [foot]) : null);
 }
 
-const open = new Set(); // places that show all their rows
+const open = new Set(); // lists that are shown whole
 
-// Shows the first rows of a long list, and the button `ID-all` for the others.
+// The button `ID-all` shows all.
 export function folding(id, data, rows, most, make) {
 	if (!$(`${id}-all`))
 		$(id).after(el(`button#${id}-all`, { type: "button" }));
 	const more = rows.length - most, whole = open.has(id), toggle = $(`${id}-all`), shown = whole || more <= 1 ? rows : rows.slice(0, most);
-	toggle.hidden = more <= 1; // one row needs no more room than the button
+	toggle.hidden = more <= 1; // one row takes no more room than the button
 	set(toggle, "aria-expanded", whole);
 	put(toggle, whole ? `Show the first ${most}` : `Show ${count(Math.max(more, 0))} more`);
 	toggle.onclick = () => {
@@ -258,10 +258,18 @@ export function bar(share, color, from = 0) {
 	const part = el("i");
 	Object.assign(part.style, { left: `${from * 100}%`, width: `${Math.min(1, Math.max(0, share)) * 100}%`, background: `var(--${color})` });
 	part.hidden = !share;
-	return el("div.bar", { "aria-hidden": "true" }, part);
+	return el("div.bar", part);
 }
 
-export const key = (name) => el("i.key", { "data-key": name, "aria-hidden": "true" });
+
+// A pattern of the style sheet, or a plain colour.
+export function key(name, color) {
+	const made = el("i.key", { "data-key": name });
+	if (color)
+		made.style.background = `var(--${color})`;
+	return made;
+}
+
 export const mark = (level, ...content) => el("span.mark", { "data-level": level }, ...content);
 
 export function pill(place, level, text) {

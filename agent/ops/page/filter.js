@@ -1,28 +1,23 @@
 // SPDX-License-Identifier: MIT
 //
-// The filter that all views share: whose requests, of which period, and with which labels. The address has all of it, so a link shows the
-// same, and the back button undoes a choice.
-import { $, all, announce, big, button, capital, choose, copy, cut, dateName, DAY, dayName, el, fill, find, HOUR, joined, minute, on, onSubmit, order, plural, put, set,
+// The filter that all views share. The address has all of it, so a link shows the same, and the back button undoes a choice.
+import { $, all, announce, big, button, capital, choose, copy, cut, dateName, DAY, dayName, el, fill, find, HOUR, joined, key, minute, on, onSubmit, order, plural, put, set,
 	UNITS } from "./figures.js";
 import { read } from "./connection.js";
 
-const SUGGESTED = 200; // labels
+const SUGGESTED = 200;
 
-// ---- what can be chosen
-
-export const LABELS = { model: "Model", route: "Route", project: "Project", client: "Client", member: "Member", status: "Status", code: "Refusal", gateway: "Gateway" };
-const NAMES = Object.keys(LABELS);
+const NAMES = ["model", "route", "project", "client", "member", "status", "code", "gateway"], word = (name) => (name === "code" ? "refusal" : name);
 export const WITHOUT = { model: "no model named", route: "no route", project: "no project", client: "unknown client", member: "no pool", code: "not refused" };
 const PERIODS = { __proto__: null, today: "today", "24h": "in the last 24 hours", "7d": "in the last 7 days", "30d": "in the last 30 days", month: "this month", all: "to date" };
 const STATUSES = ["2xx", "3xx", "4xx", "5xx", "429", "401", "403", "500", "502", "503", "none"];
 
-// `since` and `until` are as the flags of the commands have them, or month. A label of LABELS, if one is chosen: X* is all that begin with X, =X
-// is X as it is, "" is requests without one. And what belongs to one view alone.
+// `since` and `until`: as the commands have them, or month. Of NAMES: X* is all that begin with X, =X is X itself, "" is requests without one.
 export const filter = { view: "savings", since: "30d", until: "", scope: "gateway" };
 
 const usual = { ...filter };
-const own = { __proto__: null }; // by view: { name: [its values, the usual one first], or null for any text }
-const tabs = {}; // by view: the tab under which it stands
+const own = { __proto__: null }; // by view: { name: its values, the usual one first; null: any text }
+const tabs = {}; // by view
 let onChange = () => {};
 
 export const fleet = () => filter.scope === "fleet";
@@ -37,16 +32,15 @@ export const always = () => filter.since === "all" && !filter.until;
 const date = (ms) => new Date(ms).toISOString().slice(0, 10);
 export const moment = (ms) => `${new Date(ms).toISOString().slice(0, 16)}Z`;
 
-// When the period begins and ends, as far as the page can tell: 0 for the beginning of the ledger.
+// 0: the beginning of the ledger.
 export function limits() {
 	const now = Date.now(), { since, until } = filter, [, n, unit] = /^(\d+)([hd])$/.exec(since) ?? [];
 	const from = since === "all" ? 0 : since === "month" ? UNITS.month.start(now) : since === "today" ? now - now % DAY :
 		n ? now - n * (unit === "h" ? HOUR : DAY) : Date.parse(since);
-	const to = !until ? now : Date.parse(until) + (until.length === 10 ? DAY : 0); // a day is included to its end
+	const to = !until ? now : Date.parse(until) + (until.length === 10 ? DAY : 0); // to the day's end
 	return [from || 0, to || now];
 }
 
-// For the end of a sentence.
 export function periodName() {
 	const { since, until } = filter, [from, to] = limits(), end = to - DAY;
 	if (!until)
@@ -60,7 +54,6 @@ export function periodName() {
 export const nothingFound = () => (narrowed() ? `No request ${periodName()} has all that the filter asks for.` : !always() ? `There is no request ${periodName()}.` :
 	fleet() ? "PostgreSQL has no request of any gateway yet." : "Nothing is in the ledger yet. The first figures appear when the first request has ended.");
 
-// Which requests are missing where figures come from sums by all labels: those before `since`, and `apart` that are not told apart.
 export const missing = (since, apart) => joined([since && `Requests before ${since.slice(0, 16).replace("T", ", ")} are missing here: the ledger has no sums by all their labels.`,
 	big(apart) && `${plural(apart, "request")} can be missing where requests are told apart by label, because their day had too many combinations of labels to keep them all.`], " ");
 
@@ -90,7 +83,6 @@ function readAddress() {
 		filter[name] = !values ? get(name) ?? "" : values.includes(get(name)) ? get(name) : values[0];
 }
 
-// `replace`: the back button does not undo it.
 export function change(changes, replace) {
 	const to = address(changes);
 	if (to !== location.hash)
@@ -98,13 +90,12 @@ export function change(changes, replace) {
 	changed();
 }
 
-// A label, as a filter asks for it.
 export const exactly = (label) => (/^=|\*$/.test(label) ? "=" + label : label);
 const shownAs = (name, asked) => asked.replace(/^=/, "") || WITHOUT[name];
 
 function narrow(name, asked) {
 	change({ [name]: asked });
-	announce(asked == null ? `${LABELS[name]}: all` : `Only ${LABELS[name].toLowerCase()} ${shownAs(name, asked)}`);
+	announce(asked == null ? `${capital(word(name))}: all` : `Only ${word(name)} ${shownAs(name, asked)}`);
 }
 
 export function narrowTime(from, to) {
@@ -114,23 +105,16 @@ export function narrowTime(from, to) {
 }
 
 export function question(path, more = {}) {
-	const asked = new URLSearchParams({ since: filter.since === "month" ? date(limits()[0]) : filter.since });
-	if (filter.until)
-		asked.set("until", filter.until);
-	for (const name of chosen())
-		asked.set(name, filter[name]);
-	for (const [name, value] of Object.entries({ ...scope(), ...more }))
-		asked.set(name, value);
-	return `${path}?${asked}`;
+	return `${path}?${new URLSearchParams({ since: filter.since === "month" ? date(limits()[0]) : filter.since, ...(filter.until && { until: filter.until }),
+		...Object.fromEntries(chosen().map((name) => [name, filter[name]])), ...scope(), ...more })}`;
 }
 
 export const unlabelled = () => Object.fromEntries(NAMES.map((name) => [name, null]));
 export const everything = () => ({ since: "all", until: "", ...unlabelled() });
 
-// A button that narrows to `label`. `text`: what it says, if not the label.
 export function narrower(name, label, text) {
-	const says = text ?? (label === "" ? WITHOUT[name] : cut(label));
-	return button(label === "" ? ".narrow.dim" : ".narrow", el(label === "" ? "bdi" : "bdi.name", { "data-name": label }, says), () => narrow(name, exactly(label)),
+	const none = label === "", says = text ?? (none ? WITHOUT[name] : cut(label));
+	return button(none ? ".narrow.dim" : ".narrow", el(none ? "bdi" : "bdi.name", { "data-name": label }, says), () => narrow(name, exactly(label)),
 		{ "data-narrow": name, title: `${label || WITHOUT[name]}: show only these requests` });
 }
 
@@ -140,8 +124,8 @@ function chip(name) {
 	const says = shownAs(name, filter[name]), remove = button("", "\u00d7", () => {
 		narrow(name, null);
 		(find("#chips button") ?? find("#add summary")).focus();
-	}, { "data-widen": name, "aria-label": `Remove the filter ${LABELS[name].toLowerCase()}: ${says}` });
-	return el("li.chip", el("span.dim", `${LABELS[name]} `), el("bdi", { title: says }, cut(says)), remove);
+	}, { "data-widen": name, "aria-label": `Remove the filter ${word(name)}: ${says}` });
+	return el("li.chip", el("span.dim", `${capital(word(name))} `), el("bdi", { title: says }, cut(says)), remove);
 }
 
 function settle() {
@@ -178,7 +162,7 @@ async function suggest() {
 		$("labels").replaceChildren(...labels.filter(Boolean).slice(0, SUGGESTED).map((label) => el("option", { value: exactly(label) })));
 }
 
-// Makes the choices and lists of the page: `data-of` has their values, and the text of each that has another one than its value.
+// `data-of`: the values of choices and lists, and texts that differ from them.
 function makeChoices() {
 	for (const place of all("[data-of]")) {
 		const list = place.matches("select"), name = place.id;
@@ -193,6 +177,12 @@ function makeChoices() {
 					announce(target.selectedOptions[0].textContent);
 			});
 	}
+	for (const place of all("[data-facts]")) // id, name, key of a colour
+		for (const [id, text, color] of place.dataset.facts.split(";").map((one) => one.split("=")))
+			place.append(el(`div#${id}-card`, el("dt", color && key(color), color && " ", el(`span#${id}-title`, text)), el(`dd#${id}`, "\u2026"),
+				el(`dd.dim#${id}-before`), el(`dd.dim#${id}-note`)));
+	for (const heading of all(".live"))
+		heading.append(" ", el("small.of-fleet", "on this gateway"), " ", el("small.as-of"));
 }
 
 function close(id) {

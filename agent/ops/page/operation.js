@@ -1,17 +1,16 @@
 // SPDX-License-Identifier: MIT
 //
-// For whoever is on call: is all well, and if not, what to do; how upstreams do, and what was refused. What is true now comes from /events,
-// the figures of the period from /operation.
+// For whoever is on call. What is true now comes from /events, the figures of the period from /operation.
 import { $, ago, announce, bar, big, button, bytes, capital, choose, clock, count, counted, countFigure, cut, DAY, differs, el, fill, find, folding,
-	fraction, joined, mark, micros, most, NOTHING, on, order, percent, perSecond, plural, put, set, table, UNITS, when, words } from "./figures.js";
+	fraction, joined, mark, micros, most, NOTHING, on, order, percent, perSecond, plural, put, set, table, unfold, UNITS, when, words } from "./figures.js";
 import { makeReader } from "./connection.js";
 import { address, change, filter, limits, missing, narrower, ofFleet, periodName, question } from "./filter.js";
-import { barChart, bucketName, bucketsOf, curveChart, legend, SERIES, showSpark, ticks } from "./plots.js";
+import { bars, bucketName, bucketsOf, curve, legend, SERIES, showSpark, ticks, timeChart } from "./plots.js";
 import { makeExplain } from "./request.js";
 
-const UNHEARD_MS = 10000; // HAProxy's health check asks the agent twice a second
-const HOURS_UPTO = 2 * DAY; // of a period that is shown by hours unless days are chosen
-const HOURS_KEPT = 40 * DAY; // for so long the ledger has figures of hours with all labels
+const UNHEARD_MS = 10000; // its health check asks twice a second
+const HOURS_UPTO = 2 * DAY; // a longer period is shown by days
+const HOURS_KEPT = 40 * DAY; // by the ledger, with all labels
 const NOBODY = "Is HAProxy running with `llm.cfg`? Its server `agent` has to have an address of `listen`, and HAProxy has to be allowed to open that socket: " +
 	"`spoa-llm check` looks at both files. Until HAProxy reaches an agent it refuses every request with 503 gateway_unavailable.";
 
@@ -32,11 +31,11 @@ const levelOf = (check) => (check.ok ? "good" : check.blocking ? "bad" : "warn")
 function showWell(stats) {
 	const { ledger, tap, fleet, members, budgets, alerts } = stats, heard = haproxy(stats), resting = members.filter((one) => one.rest_s).length;
 	const found = [
-		...alerts.map((one) => ({ ...one, level: one.severity === "page" ? "bad" : "warn", alert: "", text: one.what })),
+		...alerts.map((one) => ({ ...one, level: one.severity === "page" ? "bad" : "warn", text: one.what })),
 		...stats.checks.filter((check) => !check.ok).map((one) => ({ ...one, name: partName(one), check: one.part, level: levelOf(one), text: one.detail })),
 		...(heard.advice ? [{ name: "HAProxy", ...heard }] : []),
 	];
-	// Alerts that fire, and a check that fails, for one reason are one thing to look at.
+	// Alerts and a check of one reason are one thing to look at.
 	const first = (one) => (one.check ? found.find(({ check }) => check === one.check) : one);
 	const wrong = found.filter((one) => first(one) === one).map((one) => {
 		const all = found.filter((other) => first(other) === one);
@@ -51,8 +50,7 @@ function showWell(stats) {
 		wrong.length ? "" : "no alert"].filter(Boolean);
 	fill("well", [worst, wrong.length, parts], () => [
 		mark(worst, el("strong", worst === "good" ? "All is well" : `${plural(wrong.length, "thing")} to look at`)), ...parts.map((text) => el("span", text))]);
-	// HAProxy's text has a time that grows each second.
-	fill("wrong", wrong.map((one) => (one.name === "HAProxy" ? one.level : one)), () => wrong.map((one) => el("li", { "data-wrong": one.name, "data-alert": one.alert },
+	fill("wrong", wrong.map((one) => (one.name === "HAProxy" ? one.level : one)), () => wrong.map((one) => el("li", { "data-wrong": one.name },
 		mark(one.level, one.name, el("span.unseen", one.level === "bad" ? ": urgent" : ": warning")),
 		el("div.detail", ...one.texts.map((text, at) => el("p", text, one.since && !at ? el("span.dim", " since ", when(one.since)) : null)), one.advice ? el("p.dim", ...words(one.advice)) : null))));
 	if (heard.advice)
@@ -69,7 +67,7 @@ const processText = ({ uptime_s: up, restarts, ledger }) => joined([`Up ${ago(up
 
 // ---- the period
 
-let last = null, report = null; // of /events, of /operation
+let last = null, report = null;
 
 function unit() {
 	const [from, to] = limits(), long = to - from;
@@ -98,11 +96,9 @@ const reader = makeReader({
 	forget: () => (report = null),
 });
 
-// ---- the view
-
 export function start() {
 	makeExplain();
-	startTrends();
+	on("trend-table", "toggle", () => data && showTrends(data));
 }
 
 export function show() {
@@ -116,8 +112,8 @@ export function show() {
 export function live(stats, changed) {
 	const { now } = stats;
 	last = stats;
-	for (const [id, text] of [["rate", perSecond(now.requests_per_s)], ["refused-rate", perSecond(now.refused_per_s)], ["p50", micros(now.latency_us.p50)], ["p99", micros(now.latency_us.p99)],
-		["process", processText(stats)]])
+	for (const [id, text] of Object.entries({ rate: perSecond(now.requests_per_s), "refused-rate": perSecond(now.refused_per_s), p50: micros(now.latency_us.p50),
+		p99: micros(now.latency_us.p99), process: processText(stats) }))
 		put(id, text);
 	showWell(stats);
 	showChecks(stats.checks);
@@ -131,17 +127,15 @@ export function live(stats, changed) {
 
 export const { hide } = reader;
 
-const SHOWN = 10; // rows, until more are asked for
+const SHOWN = 10;
 const CLASSES = [["2xx", "good"], ["3xx", "input"], ["4xx", "write"], ["5xx", "refused"], ["none", "dim"]];
-const CURVES = [["p50", "input", []], ["p95", "write", [6, 3]], ["p99", "refused", [2, 3]]]; // they differ without colour, too
+const CURVES = [["p50", "input", []], ["p95", "write", [6, 3]], ["p99", "refused", [2, 3]]];
 const TIMES = { first_byte: ["first_byte_ms", "First byte p50, p95, p99"], whole: ["whole_ms", "Whole answer p50, p95, p99"] };
 
 const duration = (ms) => (ms == null ? NOTHING : !ms ? "0" : micros(ms * 1000).replace(" ", "\u00a0"));
 const durations = (ms) => CURVES.map(([name]) => duration(ms[name])).join(", ");
 const timesCell = (ms) => el("span.times", { "data-ms": JSON.stringify(ms) }, durations(ms));
 const counts = (one, names) => names.map((name) => counted(one[name]));
-
-// ---- over time
 
 const word = (name) => (name === "none" ? "no status" : name);
 let charts, data = null;
@@ -152,7 +146,6 @@ function figuresOf({ series, period, unit, unfinished }) {
 	return bucketsOf(unit, times, UNITS[unit].start(first), end, (at) => ({ open: at === Date.parse(unfinished ?? ""), ...there.get(at) }));
 }
 
-// Failed requests by the upstreams that have most of them.
 function byUpstream(savings, unit) {
 	const sums = new Map(), of = new Map(), key = (time, label) => `${time} ${label}`;
 	for (const row of savings.rows) {
@@ -164,16 +157,15 @@ function byUpstream(savings, unit) {
 		value: (b) => of.get(key(b.at, label)) ?? 0n }));
 }
 
-const showTable = (buckets, unit, shown) => $("trend-table").open && fill("trend-rows", shown, () => table(`By ${unit}, newest first`,
+const showTable = (buckets, unit, shown) => unfold("trend-table", "Requests and times", shown, () => table(`By ${unit}, newest first`,
 	[capital(unit), "#Requests", "#Refused", "#Failed", ...CLASSES.map(([name]) => `#${word(name)}`), ...Object.values(TIMES).map(([, text]) => `#${text}`)],
 	buckets.filter((one) => one.requests).reverse().map((one) => [bucketName(one), ...counts(one, ["requests", "refused", "failed"]),
 		...counts(one.status, CLASSES.map(([name]) => name)), ...Object.values(TIMES).map(([of]) => timesCell(one[of]))]), true));
 
-// `operation.errors`: /savings split by backend, if that is shown.
 function showTrends(operation) {
 	data = operation;
-	charts ??= { classes: barChart("classes", ticks.whole, count), errors: barChart("errors-chart", ticks.whole, count),
-		first_byte: curveChart("first-byte", duration), whole: curveChart("whole", duration) };
+	charts ??= { classes: timeChart("classes", bars, ticks.whole, count), errors: timeChart("errors-chart", bars, ticks.whole, count),
+		first_byte: timeChart("first-byte", curve, duration), whole: timeChart("whole", curve, duration) };
 	const buckets = figuresOf(data), { totals, unit, errors } = data, shown = [buckets, errors?.rows];
 	const sets = CLASSES.filter(([name]) => big(totals.status[name])).map(([name, color]) => ({ label: word(name), status: name, color, value: (b) => big(b.status?.[name]) }));
 	const wrong = errors ? byUpstream(errors, unit) : sets.filter((set) => !["2xx", "3xx"].includes(set.status));
@@ -200,14 +192,12 @@ function showTrends(operation) {
 	put("errors-none", wrong.length ? "" : "None in this period.");
 }
 
-const startTrends = () => on("trend-table", "toggle", () => data && showTrends(data));
-
 // ---- upstreams of the period
 
-// An error status, or none, or an answer that broke off; also what the gateway answered in the upstream's place.
+// Also what the gateway answered in the upstream's place.
 const failures = (one) => big(one.failed) + big(one.refused);
 
-// What the table can be sorted by, and how long the bar in its cell is.
+// What the table is sorted by, and the bar shows.
 const SORTS = {
 	requests: ["Requests", (one) => Number(one.requests)],
 	failed: ["Failed", (one) => fraction(failures(one), big(one.requests))],
@@ -265,7 +255,7 @@ function showMembers(members) {
 
 // ---- refusals
 
-// Without a ledger: the agent's own, and those of which it knows by HAProxy's log lines only.
+// Without a ledger.
 function sinceStart(stats) {
 	const sums = new Map();
 	for (const [code, n] of [...Object.entries(stats.refusals_by_code), ...Object.entries(stats.haproxy_refusals_by_code ?? {})])

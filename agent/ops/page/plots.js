@@ -1,20 +1,20 @@
 // SPDX-License-Identifier: MIT
 //
-// Charts: their colours, which follow the colour scheme, and the curve of the last minutes. Without Chart.js there are tables only.
+// Charts. Without Chart.js there are tables only.
 import { $, el, fill, find, key, MINUS, perSecond, put, short, UNITS } from "./figures.js";
 import { narrowTime } from "./filter.js";
 
-const SPARK_POINTS = 120; // seconds, as many as the server remembers
+const SPARK_POINTS = 120; // seconds
 const OUTLINED = 50; // more bars are too thin for an outline
 const BUCKETS_FILLED = 2000; // with more, those without a request are left out
 
 const drawn = typeof Chart !== "undefined";
-// The colours of labels, by their names in dashboard.css; `estimated` is for all others together.
+// Colours of dashboard.css for labels; `estimated` is for all others together.
 export const SERIES = ["compression", "refused", "routing", "output", "caching", "read", "bad", "good", "dim", "estimated"];
 
 const css = (name) => getComputedStyle(document.documentElement).getPropertyValue("--" + name).trim();
 
-// Stripes in a colour, as in the legend, so that estimates, and what is not over yet, can be seen without colour.
+// Estimates, and what is not over yet, are seen without colour.
 function stripes(name, back) {
 	const tile = el("canvas", { width: 8, height: 8 }), pen = tile.getContext("2d");
 	pen.strokeStyle = css(name);
@@ -27,26 +27,20 @@ function stripes(name, back) {
 	return pen.createPattern(tile, "repeat");
 }
 
-const painted = []; // functions that give the charts their colours; called again when the colours change
+const painted = []; // give the charts their colours
 
 export const ticks = {
 	whole: (value) => short(BigInt(Math.round(value))).replace(/\.0+(?=\D)/, ""),
 	dollars: (value) => (value < 0 ? MINUS : "") + "$" + (Math.abs(value) >= 10000 ? ticks.whole(Math.abs(value)) : +Math.abs(value).toPrecision(6)),
 };
 
-// `entries`: each { color or the `key` of a pattern, text }; `open`: a bar is not over yet.
 export const legend = (id, data, entries, open) => fill(id, [data, open], () =>
-	[...entries, ...(open ? [{ key: "open", text: "striped: not over yet" }] : [])].map((one) => {
-		const sign = key(one.key);
-		if (one.color)
-			sign.style.background = `var(--${one.color})`;
-		return el("li", sign, one.text);
-	}));
+	[...entries, ...(open ? [{ pattern: "open", text: "striped: not over yet" }] : [])].map((one) => el("li", key(one.pattern, one.color), one.text)));
 
 export const bucketName = (one) => one.name + (one.open ? ", so far" : "");
 export const pick = (bucket) => narrowTime(bucket.at, bucket.end);
 
-// The buckets from `first` to `end`, also those that are not among `times`. make(at) adds `open` (true: it is not over yet) and the figures.
+// make(at) adds the figures, and `open`: it is not over yet.
 export function bucketsOf(unit, times, first, end, make) {
 	const { next, name } = UNITS[unit], buckets = [], bucket = (at) => ({ at, end: next(at), name: name(at), ...make(at, next(at)) });
 	for (let at = first; at < end && buckets.length < BUCKETS_FILLED; at = next(at))
@@ -54,25 +48,23 @@ export function bucketsOf(unit, times, first, end, make) {
 	return buckets.length === BUCKETS_FILLED ? times.sort((a, b) => a - b).map(bucket) : buckets;
 }
 
-function bars(buckets, { color, striped }) {
-	const plain = striped ? stripes(color) : css(color), open = stripes(color, true);
+export function bars(buckets, { color, pattern }) {
+	const plain = pattern ? stripes(color) : css(color), open = stripes(color, true);
 	return { backgroundColor: buckets.some((one) => one.open) ? buckets.map((one) => (one.open ? open : plain)) : plain, borderColor: css(color),
-		borderWidth: buckets.map((one) => ((striped || one.open) && buckets.length < OUTLINED ? 1 : 0)), maxBarThickness: 40 };
+		borderWidth: buckets.map((one) => ((pattern || one.open) && buckets.length < OUTLINED ? 1 : 0)), maxBarThickness: 40 };
 }
 
-// Points stand only where a curve has no line, and at what is not over yet.
-const curve = (buckets, { color, dash, value }) => ({ borderColor: css(color), backgroundColor: css(color), borderWidth: 2, borderDash: dash, tension: 0,
+// Points stand where a curve has no line, and at what is not over yet.
+export const curve = (buckets, { color, dash, value }) => ({ borderColor: css(color), backgroundColor: css(color), borderWidth: 2, borderDash: dash,
 	pointRadius: buckets.map((one, at) => (one.open || [at - 1, at + 1].every((next) => !buckets[next] || value(buckets[next]) == null) ? 3 : 0)), pointStyle: "rectRot" });
 
-// Returns the function that shows buckets and sets: each set has `label`, value(bucket), `color`, and perhaps `scale` (what 1 on the axis is),
-// `stack`, `striped`, `dash`. tick() formats what stands at the axis, shown() a value.
-export function timeChart(id, look, tick, shown) {
+// Returns a function that shows buckets and sets: { label, value(bucket), color, scale: what 1 on the axis is, stack, pattern, dash }.
+export function timeChart(id, look, tick, shown = tick) {
 	let buckets = [], sets = [];
 	const stacked = look === bars;
 	find(`[data-chart=${id}] figcaption`).after(el("div.chart", el(`canvas#${id}`, { role: "img" })), ...(stacked ? [el(`ul.legend#${id}-legend`)] : []));
 	const chart = drawn && new Chart($(id), {
 		type: stacked ? "bar" : "line",
-		data: { labels: [], datasets: [] },
 		options: {
 			interaction: { mode: "index", intersect: false },
 			onClick: (_, [at]) => at && pick(buckets[at.index]),
@@ -92,7 +84,6 @@ export function timeChart(id, look, tick, shown) {
 			axis.grid.color = css("grid");
 			axis.grid.drawBorder = false;
 		}
-		Object.assign(chart.options.plugins.tooltip, { backgroundColor: css("ink"), titleColor: css("card"), bodyColor: css("card") });
 		chart.update();
 	};
 	painted.push(paint);
@@ -107,11 +98,6 @@ export function timeChart(id, look, tick, shown) {
 	};
 }
 
-export const barChart = (id, tick, shown) => timeChart(id, bars, tick, shown);
-export const curveChart = (id, tick) => timeChart(id, curve, tick, tick);
-
-// ---- now
-
 let spark = null;
 
 function paintSpark() {
@@ -125,20 +111,19 @@ function paintSpark() {
 export function showSpark(points) {
 	if (!drawn)
 		return;
-	const line = (label) => ({ label, data: [], borderWidth: 2, pointRadius: 0, tension: 0, fill: label === "requests/s" });
+	const line = (label) => ({ label, data: [], borderWidth: 2, pointRadius: 0, fill: label === "requests/s" });
 	if (!spark) {
 		spark = new Chart($("spark"), {
 			type: "line",
-			data: { labels: [], datasets: [line("refused/s"), line("requests/s")] },
+			data: { datasets: [line("refused/s"), line("requests/s")] },
 			options: {
 				events: [],
 				scales: { x: { display: false }, y: { display: false, beginAtZero: true, suggestedMax: 1 } },
-				plugins: { tooltip: { enabled: false } },
 			},
 		});
 		paintSpark();
 	}
-	// Always two minutes wide, now at the right. Refusals are drawn only if there are any.
+	// Two minutes wide, now at the right.
 	const before = new Array(Math.max(0, SPARK_POINTS - points.length)).fill(null), of = (name) => [...before, ...points.map((p) => p[name])];
 	spark.data.labels = [...before, ...points].map((_, at) => at);
 	spark.data.datasets[1].data = of("requests_per_s");
@@ -147,15 +132,13 @@ export function showSpark(points) {
 	put("spark-note", `last 2 min, peak ${perSecond(Math.max(0, ...points.map((p) => p.requests_per_s)))}`);
 }
 
-// ---- start
-
 if (drawn) {
 	Object.assign(Chart.defaults, { animation: false, maintainAspectRatio: false });
 	Chart.defaults.plugins.legend.display = false;
 	Chart.defaults.font.family = getComputedStyle(document.body).fontFamily;
 	const repaint = () => [paintSpark, ...painted].forEach((paint) => paint());
 	window.matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
-	// On paper a chart is as wide as the paper, and its colours are those of the light scheme.
+	// Paper has its own width, and the light colours.
 	window.matchMedia("print").addEventListener("change", () => {
 		Object.values(Chart.instances).forEach((chart) => chart.resize());
 		repaint();

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 //
-// One request: what became of it, what it cost, and where each figure comes from. And the form that asks what would become of one: a client's
-// key goes into the body of the question and nowhere else, and the field is emptied at once.
+// One request; and the form that asks what would become of one: a client's key goes into the question's body and nowhere else.
 import { $, amount, announce, big, button, capital, clock, copy, count, counted, cut, dateName, el, exactDollars, fill, find, focus, joined, key, moneyFigure, onSubmit, on,
 	pill, put, state, table, words } from "./figures.js";
 import { ask, failure, ledgerState, Locked, read as readAnswer } from "./connection.js";
@@ -10,13 +9,14 @@ import { levelOf, statusName, took } from "./requests.js";
 
 export const name = "request", tab = "requests", params = { id: null };
 
-const REFRESH_MS = 2000; // the shortest time between two readings
+const REFRESH_MS = 2000; // between two readings, at least
+const COLORS = ["read", "input", "caching", "output"];
 
 // ---- what the routes decide
 
 const OUTPUT_FROM = { request: "as the request says", "recent answers": "as recent answers of the model took", assumed: "assumed, because nothing is known of the model’s answers" };
 
-const usd = (text) => amount(BigInt(text.replace(".", ""))); // a dollar amount of nine decimals
+const usd = (text) => amount(BigInt(text.replace(".", ""))); // of nine decimals
 
 function budgetWords(budget) {
 	const parts = ["spent", "charged", "reserved", "elsewhere", "withheld", "left"].filter((name) => budget[`${name}_usd`] != null);
@@ -30,15 +30,13 @@ const limitWords = (limits, left) => joined([[limits.requests_per_minute, "reque
 const facts = (...rows) => el("dl.told", ...rows.filter(([, value]) => value != null && value !== "").map(([term, value]) => el("div", el("dt", term), el("dd", value))));
 
 function factsOf(told) {
-	const { limits, reserves } = told, own = limits?.client, shared = limits?.project;
+	const { limits, reserves } = told;
+	const limited = (whose, of) => (of ? [[`Limits${whose}`, limitWords(of, limits.tokens_left)], [`Budget${whose}`, of.budget && budgetWords(of.budget)]] : []);
 	return [
 		["The client is told", told.message],
 		["Because", told.problem],
 		["Client", told.client && (told.project ? `${told.client}, of project ${told.project}` : told.client)],
-		["Limits", own && limitWords(own, limits.tokens_left)],
-		["Budget", own?.budget && budgetWords(own.budget)],
-		["Limits of the project", shared && limitWords(shared, limits.tokens_left)],
-		["Budget of the project", shared?.budget && budgetWords(shared.budget)],
+		...limited("", limits?.client), ...limited(" of the project", limits?.project),
 		["Would reserve", reserves && el("span", reserves.usd == null ? "no money, because the model has no price" : usd(reserves.usd),
 			`, for tokens: ${count(reserves.input_tokens)} in and ${count(reserves.output_tokens)} out, ${OUTPUT_FROM[reserves.output_from]}`)],
 		["Model", told.model && `${told.model}, from the ${told.model_from}`],
@@ -78,11 +76,9 @@ export function makeExplain() {
 			put("explain-error", error.status ? error.message : state.link === "locked" ? "The agent asked for its token: ask again." : "The agent does not answer.");
 		}
 	});
-	// A page that the browser keeps for its back button must not keep a key.
+	// A page that is kept for the back button must not keep a key.
 	on(window, "pagehide", () => ($("explain-key").value = ""));
 }
-
-// ---- the parts of one request
 
 const section = (heading, kind, ...content) => el("section", { class: kind }, el("h3", heading), ...content);
 const coded = (text) => el("span", ...words(text));
@@ -110,17 +106,17 @@ function timings({ timings: times }) {
 		return el("p", "HAProxy measured no times.");
 	const all = times.reduce((sum, part) => sum + Number(part.ms), 0);
 	return el("div", el("div.parts.timings", { "aria-hidden": "true" }, ...times.map((part, at) => {
-		const piece = el("i", { "data-part": at % 4, title: `${part.name}: ${count(part.ms)} ms` });
-		piece.style.flex = `${all ? Number(part.ms) / all : 1} 0 0`;
+		const piece = el("i", { title: `${part.name}: ${count(part.ms)} ms` });
+		Object.assign(piece.style, { flex: `${all ? Number(part.ms) / all : 1} 0 0`, background: `var(--${COLORS[at % 4]})` });
 		return piece;
-	})), el("ul.legend", ...times.map((part, at) => el("li", el("i.key", { "data-part": at % 4, "aria-hidden": "true" }),
+	})), el("ul.legend", ...times.map((part, at) => el("li", key(null, COLORS[at % 4]),
 		`${part.name} `, el("strong", { "data-value": part.ms, title: `${count(part.ms)} ms` }, took(Number(part.ms)))))));
 }
 
 const known = (value) => (value == null ? "not known" : counted(value));
 const some = (value, of) => (big(value) ? of(value) : null);
 
-// What it cost, by the prices of today if they give the same, else in words.
+// By today's prices if they give the same, else in words.
 function costs(row, { cost, price_from: from }) {
 	return [cost?.length && typeof cost !== "string" ? table("What it cost", ["What", "#Number", "#A million", "#Cost"],
 		cost.map((part) => [part.what, counted(part.tokens), amount(part.price_nanodollars_per_million), amount(part.amount_nanodollars, { "data-cost": "" })]), true) : null,
@@ -140,7 +136,6 @@ const who = (row) => facts(...["model", "route", "project", "client"].map((label
 	["Operation", row.operation], ["Stream", row.stream ? "yes" : "no"], ["Key", row.keyed ? "one of this gateway’s clients" : null],
 	["Gateway", row.gateway ? narrowed("gateway", row.gateway) : null], ["Trace", row.traceparent]);
 
-// The members of a pool that were asked.
 const attempts = (row, { tried }) => (!big(row.attempts) ? null : section("Members of the pool", null, el("ol.attempts",
 	...tried.map(({ member, why }) => el("li", el("bdi.name", member), ` ${why}`)),
 	row.member ? el("li", narrowed("member", row.member), row.status > 0 ? ` answered ${row.status}` : " gave no answer") : null)));
@@ -159,7 +154,7 @@ const parts = ({ request: row, explained: told, route }) => [el("div.whole", ...
 
 // ---- the view
 
-let stop = null, shownId = null, old = false, readAt = 0; // old: the ledger has changed since the last reading
+let stop = null, shownId = null, old = false, readAt = 0; // old: the ledger has changed since
 
 export const title = () => `Request ${filter.id}`;
 
@@ -169,7 +164,7 @@ export function start() {
 		el("div.notice#request-failed", { "data-level": "bad", hidden: "" }, el("p")), el("div#request-body")));
 }
 
-// `again`: it is shown, and may have changed, because its usage can be told later than its end.
+// `again`: its usage can be told after its end.
 async function read(again) {
 	stop?.abort();
 	const mine = stop = new AbortController();

@@ -1,30 +1,28 @@
 // SPDX-License-Identifier: MIT
 //
-// The list of requests: it asks for those that are seen, a hundred at a time. A new request does not move the rows under the reader's eyes:
-// the list says how many there are, and shows them when asked.
+// The list of requests: it asks for those that are seen. New ones do not move the rows under the reader's eyes: they are counted, and shown
+// when asked for.
 import { $, all, announce, big, button, clock, count, cut, dayName, el, exactDollars, figure, find, focus, mark, money, NOTHING, on, onSubmit, plural, put, set, short, state,
 	tokensIn } from "./figures.js";
 import { download, failure, ledgerState, Locked, read } from "./connection.js";
 import { address, always, change, everything, filter, narrowed, narrower, nothingFound, question, scope } from "./filter.js";
 import { makeScroller } from "./scroller.js";
 
-const ASKED = 100; // rows in one question
-const BESIDE = 10; // rows that are asked for beside those that are seen
-const KEPT = 4000; // rows that are kept around those that are seen
-const AT_ONCE = 2; // questions
-const CALM_MS = 70; // without scrolling, before rows are asked for
-const REFRESH_MS = 2000; // the shortest time between two looks for new requests
+const ASKED = 100;
+const BESIDE = 10; // rows asked for beside those seen
+const KEPT = 4000; // rows kept around those seen
+const AT_ONCE = 2;
+const CALM_MS = 70; // without scrolling, before asking
+const REFRESH_MS = 2000; // between two looks for new requests, at least
 const AGAIN_MS = 5000; // after an error
-const EXPORTED = 10000; // rows in a file, at most
-const NAMES = { model: 26, route: 16, project: 16, client: 16 }; // letters that are shown
+const EXPORTED = 10000; // rows, at most
+const NAMES = { model: 26, route: 16, project: 16, client: 16 };
 
-// A column's name, the class of its cells, and the parameter `sort`, if the list can be sorted by it.
+// Name, class, and the parameter `sort`, if it can be sorted by.
 const COLUMNS = [["Time", "time", "time"], ["Status", "status n"], ["Model", "model"], ["Route", "route"], ["Project", "project"], ["Client", "client"],
 	["Tokens", "tokens n", "tokens"], ["Cost", "cost n", "cost"], ["First byte", "first n", "first_byte_ms"], ["Whole", "whole n", "whole_ms"]];
 export const name = "requests";
 export const params = { sort: ["time", "tokens", "cost", "first_byte_ms", "whole_ms"], order: ["desc", "asc"], find: null };
-
-// ---- a row
 
 export const took = (ms) => (ms == null ? "" : ms < 1000 ? `${count(ms)} ms` : `${count(Math.floor(ms / 1000))}.${Math.floor(ms % 1000 / 100)} s`);
 export const statusName = (row) => (row.status > 0 ? String(row.status) : "none");
@@ -46,7 +44,6 @@ function tokensCell(row) {
 	return el("span", { title: `${count(all)} in, ${count(out)} out`, "data-value": all + out }, `${short(all)} + ${short(out)}`);
 }
 
-// A refusal stands in place of tokens and cost.
 function cells(row) {
 	const at = Date.parse(row.time), refused = row.code && "tokens n";
 	const of = { time: el("a", { href: address({ view: "request", id: row.id }), title: `${row.time}, ${row.id}` }, `${dayName(at)}, ${clock(at)}`),
@@ -62,17 +59,17 @@ function cells(row) {
 
 // ---- the rows that are known
 
-let list = null; // the scroller
-let asked = null; // the question whose rows are shown, without its page
-let total = null; // how many there are, as far as is known
-let ofLast = null; // only so many of the newest requests are sorted; null: all of them
-let shift = 0; // rows of the agent's list in front of the first one shown, because they are new
-let told = 0, latest = 0; // how many there were when the list was begun, and at last
-let round = 0; // an answer to an earlier round is thrown away
-const known = new Map(); // rows by their place in the list
-const flights = new Map(); // by first place: what cancels the question
-let calm = null, seenAt = [0, 0], shown = false, failed = null, retry = null, jump = false; // jump: the person asked for one id
-let old = false, lookAt = 0, looking = null; // old: the ledger has changed since the last look
+let list = null;
+let asked = null;
+let total = null; // as far as is known
+let ofLast = null; // so many of the newest are sorted; null: all
+let shift = 0; // new rows in front of the first one shown
+let told = 0, latest = 0; // how many there were, at first and at last
+let round = 0; // an answer to an earlier one is thrown away
+const known = new Map(); // rows by place
+const flights = new Map(); // by first place: cancels the question
+let calm = null, seenAt = [0, 0], shown = false, failed = null, retry = null, jump = false; // jump: one id was asked for
+let old = false, lookAt = 0, looking = null; // old: the ledger has changed since
 
 const length = () => Math.max(0, Math.min(total ?? 0, ofLast ?? Infinity) - shift);
 const down = () => filter.order === "desc";
@@ -101,7 +98,6 @@ function stopAll() {
 	calm = retry = looking = null;
 }
 
-// Whether the agent's list has moved.
 function moved(place, answer) {
 	if (answer.total != null && answer.total !== total)
 		return true;
@@ -109,7 +105,7 @@ function moved(place, answer) {
 	return answer.rows.some((row, i) => ids.has(row.id) && ids.get(row.id) !== place + i);
 }
 
-// The rows that are seen stay where they are, and the others follow the one of them that is nearest.
+// The rows that are seen stay, and the others follow the nearest of them.
 function realign(place, answer) {
 	const [first, end] = list.seen, more = (answer.total ?? total) - total, where = place + shift;
 	const stay = [...known].filter(([at]) => at >= first - BESIDE && at < end + BESIDE).sort(([a], [b]) => a - b);
@@ -118,7 +114,7 @@ function realign(place, answer) {
 	stopAll();
 	shift = anchor ? where + ids.get(anchor[1].id) - anchor[0] : shift + (down() && filter.sort === "time" ? Math.max(more, 0) : 0);
 	total = answer.total ?? total;
-	const back = Math.min(shift, 0); // the list is shorter in front: nothing can stand before its beginning
+	const back = Math.min(shift, 0); // nothing stands before the list's beginning
 	shift -= back;
 	known.clear();
 	keep(where - shift, answer.rows);
@@ -126,7 +122,7 @@ function realign(place, answer) {
 	list.resize(length(), list.at - back, list.active - back);
 }
 
-// `looked`: it was asked for to see what is new.
+// `looked`: only to see what is new.
 function take(place, answer, looked) {
 	failed = null;
 	latest = answer.total ?? latest;
@@ -138,7 +134,7 @@ function take(place, answer, looked) {
 		opened();
 		return;
 	}
-	if (answer.total == null) { // nobody counted: there are at least as many as were seen, and perhaps more
+	if (answer.total == null) {
 		const least = place + shift + answer.rows.length, more = answer.rows.length === ASKED;
 		if (more ? least >= total : least !== total)
 			total = least + (more ? ASKED : 0);
@@ -209,7 +205,7 @@ function fail(error) {
 		return;
 	failed = error;
 	showState();
-	if (error.status !== 400) // asking again would not fix the question
+	if (error.status !== 400) // asking again would not help
 		retry = setTimeout(again, AGAIN_MS);
 }
 
@@ -228,7 +224,7 @@ async function look() {
 	let answer = null;
 	try {
 		answer = await rowsOf(start, looking.signal);
-	} catch { // what is shown stays, and the next look may succeed
+	} catch { // the next look may succeed
 		old = true;
 	}
 	if (of === round) {
@@ -259,7 +255,7 @@ function showState() {
 	if (empty)
 		put(find("#requests-empty p"), emptyText());
 	$("requests-wide").hidden = !narrowed() && always() && !filter.find;
-	put("requests-note", ofLast && total > ofLast ? `Only the last ${count(ofLast)} requests are sorted. A filter or a shorter period brings others in.` : filter.find ? "All times are searched." : "");
+	put("requests-hint", ofLast && total > ofLast ? `Only the last ${count(ofLast)} requests are sorted. A filter or a shorter period brings others in.` : filter.find ? "All times are searched." : "");
 	$("requests-new").hidden = !(down() && more > 0);
 	put("requests-new", `${count(more)} new: show`);
 	place();
@@ -269,10 +265,10 @@ function opened() {
 	ledgerState("ok");
 	showState();
 	announce(total ? plural(total, "request") : emptyText());
-	// Who asks for one request by its whole id, or by a beginning that no other has, wants to see it.
+	// Who asks for an id that only one request has wants to see it.
 	if (filter.find && total === 1 && jump) {
 		jump = false;
-		filter.find = ""; // it is found
+		filter.find = "";
 		change({ view: "request", id: known.get(0).id }, true);
 	}
 }
@@ -295,15 +291,8 @@ function open(at) {
 		change({ view: "request", id: known.get(at).id });
 }
 
-async function csv() {
-	try {
-		await download(rowsQuestion(shift, EXPORTED) + "&format=csv", "requests.csv");
-	} catch (error) {
-		fail(error);
-	}
-}
+const csv = () => download(rowsQuestion(shift, EXPORTED) + "&format=csv", "requests.csv").catch(fail);
 
-// What is asked for: by an id in all times, because nobody knows when it was.
 function questionOf() {
 	const sorting = { sort: filter.sort, order: filter.order };
 	return filter.find ? `requests?${new URLSearchParams({ since: "all", id: filter.find, ...sorting, ...scope() })}` : question("requests", sorting);
@@ -326,20 +315,19 @@ export function start() {
 	const box = el("div.list#requests-list", { role: "grid", tabindex: "0", "aria-label": "Requests. Arrow keys choose one, Enter opens it." });
 	const search = el("form.field#requests-search", { role: "search" },
 		el("label", { for: "requests-id", class: "unseen" }, "Id of a request, or its beginning"),
-		el("input#requests-id", { autocomplete: "off", spellcheck: "false", maxlength: "64", placeholder: "Id of a request, or its beginning" }),
+		el("input#requests-id", { maxlength: "64", placeholder: "Id of a request, or its beginning" }),
 		el("button", { type: "submit" }, "Find"));
 	$("view-requests").append(el("section.card",
 		el("div.head", el("h2", "Requests"), search,
 			el("div.tools", el("span.dim#requests-place"), button(".quiet#requests-csv", "CSV", csv))),
-		el("p.dim#requests-note"),
+		el("p.dim#requests-hint"),
 		el("div.notice#requests-failed", { "data-level": "bad", hidden: "" }, el("p", el("span")), button("#requests-again", "Try again", again)),
 		el("div.notice#requests-empty", { hidden: "" }, el("p"),
 			button("#requests-wide", "Show all requests", () => change({ find: "", ...everything() }))),
 		el("div.around", button(".new#requests-new", "", () => {
 			begin();
 			focus("requests-list");
-		}), box)));
-	$("requests-new").hidden = true;
+		}, { hidden: "" }), box)));
 	list = makeScroller(box, { head: names(), draw, seen: want, open });
 	on(box, "click", (click) => {
 		const node = click.target.closest(".row[aria-rowindex]"), at = Number(node?.getAttribute("aria-rowindex")) - 2;
@@ -359,7 +347,7 @@ export function start() {
 
 export const title = () => "Requests";
 
-// Shows what the filter says. Whoever comes back to the same list finds it as it was.
+// Whoever comes back to the same list finds it as it was.
 export function show() {
 	if (state.ledger === "none")
 		return;

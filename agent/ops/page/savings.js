@@ -1,28 +1,26 @@
 // SPDX-License-Identifier: MIT
 //
-// For a manager: what was spent and saved, how sure these figures are, how it went over time, and who spends.
+// For a manager: what was spent and saved, over time and by whom, and how sure that is.
 import { $, abs, ago, all, amount, announce, bar, big, button, capital, choose, count, counted, countFigure, cut, dateName, DAY, dayName, differs,
 	el, exactDollars, figure, FIGURES, fill, find, folding, fraction, joined, key, mark, minute, money, moneyFigure, most, NOTHING, on, order, percent,
-	plural, put, set, short, state, table, tokensIn, UNITS, when } from "./figures.js";
+	plural, put, set, short, shortFigure, state, table, tokensIn, unfold, UNITS, when } from "./figures.js";
 import { download, makeReader } from "./connection.js";
 import { filter, fleet, limits, missing, narrower, nothingFound, ofFleet, periodName, question, WITHOUT } from "./filter.js";
-import { barChart, bucketName, bucketsOf, legend, pick, SERIES, ticks } from "./plots.js";
+import { bars, bucketName, bucketsOf, legend, pick, SERIES, ticks, timeChart } from "./plots.js";
 
-const WEEKS_AFTER_MS = 45 * DAY; // a longer history is shown by weeks unless a unit was chosen
-const NAMES_SHOWN = 4; // names of models whose requests are in doubt
-
-// ---- the view
+const WEEKS_AFTER_MS = 45 * DAY; // a longer history is shown by weeks
+const NAMES_SHOWN = 4; // of models in doubt
 
 export const name = "savings", params = {
 	by: ["model", "route", "project", "client", "member", "gateway"],
-	unit: ["", "hour", "day", "week", "month"], // "": as fits the period
+	unit: ["", "hour", "day", "week", "month"],
 	split: ["", "model", "route", "project", "client", "member", "status_class"],
-	of: ["cost", "saved", "cached"], // what the bars of a split chart show
+	of: ["cost", "saved", "cached"],
 };
 
 let unit = "day";
 
-// The units that fit the period, the usual one first. Bars of days would be too thin in a long one.
+// The usual one first.
 function units() {
 	const [from, to] = limits(), days = (to - from) / DAY;
 	return days <= 1.5 ? ["hour"] : days <= 3 ? ["hour", "day"] : days <= 8 ? ["day", "hour"] : days <= 45 ? ["day", "hour", "week"] : ["day", "week", "month"];
@@ -53,14 +51,14 @@ const reader = makeReader({
 			const [group, time] = await Promise.all(asks.map(get));
 			return { group, time };
 		}
-		// For the fleet one after the other, as the shipper answers them, so that after a failure no question waits there.
+		// One after the other, as the shipper answers them: after a failure no question waits there.
 		return { group: await get(asks[0]), time: await get(asks[1]), gateways: await get(question("savings", { by: "gateway" })), list: (await get("gateways")).gateways };
 	},
 	show({ group, time, gateways, list }, chosen) {
 		const some = big(group.totals.requests) > 0n;
 		showTotals(group, time);
 		if (some) {
-			// Weeks are made of the same days, so nothing has to be read again.
+			// Weeks are made of the same days.
 			if (filter.since === "all" && unit === "day" && !filter.unit && Date.now() - Date.parse(time.rows[0].day) > WEEKS_AFTER_MS)
 				choose("unit", unit = "week");
 			showTime(time, unit);
@@ -79,13 +77,14 @@ const reader = makeReader({
 });
 
 export function start() {
-	for (const [name, button] of all("[data-csv]").map((one) => [one.dataset.csv, one]))
+	for (const button of all("[data-csv]"))
 		on(button, "click", () => {
-			const time = name === "time", path = (time ? timeQuestion : groupQuestion)({ format: "csv" });
+			const time = button.dataset.csv === "time", path = (time ? timeQuestion : groupQuestion)({ format: "csv" });
 			download(path, `savings-by-${time ? UNITS[unit].ask : filter.by}.csv`).catch((error) => announce(`The file cannot be made: ${error.message}`));
 		});
 	on("print", "click", () => window.print());
-	startTime();
+	for (const id of ["money-table", "tokens-table"])
+		on(id, "toggle", () => shown && showTime(...shown));
 }
 
 export function show() {
@@ -117,7 +116,7 @@ function compared(now, before) {
 }
 
 function showForecast({ forecast, whole_from: from }) {
-	$("forecast-card").hidden = forecast === undefined; // the fleet has no forecast
+	$("forecast-card").hidden = forecast === undefined;
 	if (!forecast) {
 		figure("forecast", "", NOTHING, "");
 		put("forecast-note", Date.parse(from) > UNITS.month.start(Date.now()) ? "No forecast: the ledger has no sums by all labels of the month's first days." :
@@ -153,6 +152,7 @@ function showTotals(report, time) {
 	moneyFigure("saved", saved).dataset.sign = saved < 0n ? "-" : "";
 	put("saved-share", !cost && !saved ? "" : saved < 0n ? `The requests cost more than they would have: ${money(cost)} instead of ${money(cost + saved)}.` :
 		`${percent(saved, cost + saved)} of the ${money(cost + saved)} that the requests would have cost, since ${dateName(first)}${report.since ? `, ${minute(first)}` : ""}`);
+	put("saved-gateway-title", whose("Saved by this gateway"));
 	for (const id of ["cost", "saved-gateway", "saved-cache"]) {
 		const name = `${id.replace("-", "_")}_nanodollars`, now = big(t[name]), rough = big(t[`estimated_${name}`]);
 		moneyFigure(id, now);
@@ -165,16 +165,16 @@ function showTotals(report, time) {
 	showKinds(t);
 	countFigure("requests", t.requests);
 	put("requests-note", `${count(t.refused)} refused, ${count(t.failed)} failed`);
-	figure("tokens-in", tokens, short(tokens), count(tokens));
+	shortFigure("tokens-in", tokens);
 	put("tokens-in-note", tokens ? `${percent(big(t.cache_read), tokens)} from caches` : "");
-	figure("tokens-out", big(t.output), short(t.output), count(t.output));
+	shortFigure("tokens-out", t.output);
 	put("tokens-out-note", estimated ? `${short(big(t.output) - estimated)} without estimates` : "");
 	showTrust(report);
-	fill(find("#exact tbody"), [filter.scope, t], () => FIGURES.map(([name, label]) => el("tr", el("th", { scope: "row" }, whose(label)),
-		figure(el("td.n", { "data-exact": name }), big(t[name]), (name.endsWith("_nanodollars") ? exactDollars : count)(t[name]), ""))));
+	fill("exact-table", [filter.scope, t], () => table("Every figure of the period, exact", ["Figure", "#Exact"], FIGURES.map(([name, label]) =>
+		[whose(label), figure(el("span", { "data-exact": name }), big(t[name]), (name.endsWith("_nanodollars") ? exactDollars : count)(t[name]), "")])));
 }
 
-// The figures that are in doubt: a pattern, a name, what is counted, and why.
+// Figures in doubt: a pattern, a name, what is counted, and why.
 const DOUBTS = {
 	estimated: ["estimated", "Estimated", "request", (t) => `, ${short(t.estimated_output)} tokens out, ${money(t.estimated_cost_nanodollars)} of the cost, ${
 		money(t.estimated_saved_total_nanodollars)} of what was saved: streams that did not report their usage`],
@@ -212,31 +212,25 @@ function showTrust(report) {
 	}));
 }
 
-const OTHERS = "\u0000"; // in place of a label: all others together
+const OTHERS = "\u0000"; // in place of a label
 
-// Of a chart that is not split.
 const MONEY = [
-	{ label: "cost, reported", value: (b) => b.cost_nanodollars - b.estimated_cost_nanodollars, color: "cost", key: "cost", text: "cost" },
-	{ label: "cost, estimated", value: (b) => b.estimated_cost_nanodollars, color: "cost", striped: true, key: "estimated", text: "of which estimated" },
-	{ label: "saved by this gateway", value: (b) => b.saved_gateway_nanodollars, color: "saved", stack: "saved", key: "saved" },
-	{ label: "saved by providers’ caches", value: (b) => b.saved_cache_nanodollars, color: "caching", stack: "saved", key: "cached" },
+	{ label: "cost, reported", value: (b) => b.cost_nanodollars - b.estimated_cost_nanodollars, color: "cost", text: "cost" },
+	{ label: "cost, estimated", value: (b) => b.estimated_cost_nanodollars, color: "cost", pattern: "estimated", text: "of which estimated" },
+	{ label: "saved by this gateway", value: (b) => b.saved_gateway_nanodollars, color: "saved", stack: "saved" },
+	{ label: "saved by providers’ caches", value: (b) => b.saved_cache_nanodollars, color: "caching", stack: "saved" },
 ];
 const TOKENS = [["uncached input", "input", "input"], ["cache read", "cache_read", "read"], ["cache write", "cache_write", "write"],
-	["output", "output", "output"]].map(([label, name, key]) => ({ label, name, value: (b) => b[name], color: key, key }));
+	["output", "output", "output"]].map(([label, name, color]) => ({ label, name, value: (b) => b[name], color }));
 const MONEY_COLUMNS = [["requests", "Requests"], ["cost_nanodollars", "Cost"], ["estimated_cost_nanodollars", "Estimated"],
 	["saved_gateway_nanodollars", "Saved by this gateway"], ["saved_cache_nanodollars", "Saved by caches"]];
 const TOKEN_COLUMNS = TOKENS.map(({ name, label }) => [name, capital(label)]);
-// What the height of a bar in a split chart shows.
-const OF = {
-	cost: ["Cost", (b) => b.cost_nanodollars],
-	saved: ["Saved by this gateway", (b) => b.saved_gateway_nanodollars],
-	cached: ["Saved by providers’ caches", (b) => b.saved_cache_nanodollars],
-};
-const tokens = (b) => tokensIn(b) + b.output;
+// What a split chart shows.
+const OF = { cost: { label: "cost", value: (b) => b.cost_nanodollars }, saved: MONEY[2], cached: MONEY[3] };
+const tokens = (b) => tokensIn(b) + big(b.output);
 
 const whose = (text) => (ofFleet() ? text.replace("this gateway", "the gateways") : text);
 
-// A class of status, as the filter has it.
 const classOf = (digit) => (digit === "0" ? "none" : `${digit}xx`);
 
 let charts, shown = null;
@@ -248,15 +242,15 @@ function add(into, row) {
 		into[name] += big(row[name]);
 }
 
-// Weeks and months are made of days. `of`: the sums of each label of a split report, without a prototype, because a label may be "constructor".
+// `of`: the sums of each label, without a prototype, because a label may be "constructor".
 function sumsOf(report, unit) {
 	const { ask: by, start } = UNITS[unit], sums = new Map(), now = Date.now();
 	let last = start(Math.min(now, Date.parse(report.until ?? "") - 1 || Infinity)), first = report.since ? start(Date.parse(report.since)) : last;
-	const make = (at, end) => ({ open: at <= now && now < end, some: false, of: { __proto__: null }, ...nothing(), ...sums.get(at) });
+	const make = (at, end) => ({ ...nothing(), open: at <= now && now < end, of: { __proto__: null }, ...sums.get(at) });
 	for (const row of report.rows) {
 		const at = start(Date.parse(row[by])), label = row.split == null ? OTHERS : report.split === "status_class" ? classOf(row.split) : row.split;
 		if (!sums.has(at))
-			sums.set(at, { some: true, of: { __proto__: null }, ...nothing() });
+			sums.set(at, { ...nothing(), some: true, of: { __proto__: null } });
 		add(sums.get(at), row);
 		if (report.split)
 			add(sums.get(at).of[label] ??= nothing(), row);
@@ -266,7 +260,7 @@ function sumsOf(report, unit) {
 	return bucketsOf(unit, [...sums.keys()], first, last + 1, make);
 }
 
-// The labels of a split report, the most expensive first, and the others last: a label has one colour in all charts.
+// The most expensive first: a label has one colour in all charts.
 function labelsOf(buckets) {
 	const sums = new Map();
 	for (const bucket of buckets)
@@ -276,21 +270,17 @@ function labelsOf(buckets) {
 }
 
 function timeTable(id, name, unit, buckets, columns, data) {
-	if (!$(id).open)
-		return;
-	if (!$(`${id}-rows`))
-		$(id).append(el(`div.scroll#${id}-rows`, { tabindex: "0", role: "region", "aria-label": `${name} over time` }));
-	fill(`${id}-rows`, data, () => table(`By ${unit}, newest first`, [capital(unit), ...columns.map(([, name]) => `#${name}`)],
+	unfold(id, name, data, () => table(`By ${unit}, newest first`, [capital(unit), ...columns.map(([, name]) => `#${name}`)],
 		buckets.filter((b) => b.some).reverse().map((b) => [button(".narrow", bucketName(b), () => pick(b), { title: "Show only this time" }),
 			...columns.map(([name, , value]) => (name.endsWith("_nanodollars") ? amount : counted)(value ? value(b) : b[name], { "data-time": name }))]), true));
 }
 
 function showTime(report, unit) {
 	shown = [report, unit];
-	charts ??= { money: barChart("money", ticks.dollars, money), tokens: barChart("tokens", ticks.whole, count) };
-	const buckets = sumsOf(report, unit), { split } = report, [title, value] = OF[filter.of] ?? OF.cost, labels = labelsOf(buckets);
+	charts ??= { money: timeChart("money", bars, ticks.dollars, money), tokens: timeChart("tokens", bars, ticks.whole, count) };
+	const buckets = sumsOf(report, unit), { split } = report, { label: what, value } = OF[filter.of] ?? OF.cost, labels = labelsOf(buckets);
 	const data = [filter.scope, unit, split, filter.of, buckets], narrowing = split === "status_class" ? "status" : split;
-	const heading = split ? `${whose(title)}, US dollars` : "Cost and savings, US dollars";
+	const heading = split ? `${capital(whose(what))}, US dollars` : "Cost and savings, US dollars";
 	const sets = (by, plain, scale) => (split ? labels.map((label, at) => ({ label: label === OTHERS ? "others" : cut(label) || WITHOUT[split], name: label, scale,
 		value: (b) => (b.of[label] ? by(b.of[label]) : 0n), color: SERIES[at] })) : plain.map((set) => ({ ...set, label: whose(set.label), scale })));
 	const moneySets = sets(value, MONEY, 1e9), tokenSets = sets(tokens, TOKENS, 1);
@@ -300,10 +290,10 @@ function showTime(report, unit) {
 		const dearest = most(buckets, value), busiest = most(buckets, tokens);
 		for (const [name, parts] of [["money", moneySets], ["tokens", tokenSets]]) {
 			charts[name](buckets, parts);
-			legend(`${name}-legend`, [filter.scope, split, labels], parts.map(({ label, name, color, key, text }) => (!split ? { key, text: text ?? label } :
-				{ color, text: name === OTHERS ? "others" : narrower(narrowing, name) })), buckets.some((b) => b.open));
+			legend(`${name}-legend`, [filter.scope, split, labels], parts.map(({ label, name, color, pattern, text = label }) =>
+				({ pattern, color: pattern ? null : color, text: !split || name === OTHERS ? text : narrower(narrowing, name) })), buckets.some((b) => b.open));
 		}
-		set("money", "aria-label", `${heading} by ${unit}, ${buckets.length} bars. Highest ${(split ? title : "cost").toLowerCase()} ` +
+		set("money", "aria-label", `${heading} by ${unit}, ${buckets.length} bars. Highest ${split ? what : "cost"} ` +
 			`${money(value(dearest))}, ${dearest.name}. The table below has all figures.`);
 		set("tokens", "aria-label", `Tokens by ${unit}, ${buckets.length} bars. Most ${short(tokens(busiest))}, ${busiest.name}. The table below has all figures.`);
 	}
@@ -312,25 +302,20 @@ function showTime(report, unit) {
 	timeTable("tokens-table", "Tokens", unit, buckets, columns(tokenSets, TOKEN_COLUMNS, ""), data);
 }
 
-function startTime() {
-	for (const id of ["money-table", "tokens-table"])
-		on(id, "toggle", () => shown && showTime(...shown));
-}
-
-const GROUPS_SHOWN = 10, ROWS_SHOWN = 20; // a button shows the others
-const QUIET_MS = 60000; // a shipper says every ten seconds that it is there
+const GROUPS_SHOWN = 10, ROWS_SHOWN = 20;
+const QUIET_MS = 60000; // a shipper speaks every ten seconds
 
 // ---- who spends, who saves
 
 const COLUMNS = [
 	["requests", "Requests", (r) => big(r.requests)],
-	["tokens", "Tokens", (r) => tokensIn(r) + big(r.output)],
+	["tokens", "Tokens", tokens],
 	["cost", "Cost", (r) => big(r.cost_nanodollars)],
 	["gateway", "Saved by this gateway", (r) => big(r.saved_gateway_nanodollars)],
 	["saved", "Saved", (r) => big(r.saved_total_nanodollars)],
 ];
 
-let sorted = null, groups = null; // { name, up } of a column; the report
+let sorted = null, groups = null;
 
 const sortButton = (name, label) => button("", label, () => {
 	const up = sorted?.name === name ? !sorted.up : false;
@@ -339,12 +324,11 @@ const sortButton = (name, label) => button("", label, () => {
 	announce(`Sorted by ${label.toLowerCase()}, ${up ? "lowest" : "highest"} first`);
 }, { "data-sort": name });
 
-// Nothing of it has a price; nobody reported any tokens.
 const unpriced = (row) => !big(row.cost_nanodollars) && big(row.unpriced_requests) > 0n;
-const unknown = (row) => !big(row.cost_nanodollars) && big(row.unknown_requests) > 0n && !tokensIn(row) && !big(row.output);
+const unknown = (row) => !big(row.cost_nanodollars) && big(row.unknown_requests) > 0n && !tokens(row);
 
 function costCell(row) {
-	const cost = big(row.cost_nanodollars), node = el("span", { "data-group": "cost" });
+	const cost = big(row.cost_nanodollars), node = el("span");
 	if (unpriced(row))
 		return el("span", figure(node, cost, "unpriced", `${count(row.unpriced_tokens)} tokens without a price`), el("span.flag"));
 	if (unknown(row))
@@ -355,17 +339,17 @@ function costCell(row) {
 		el("span.unseen", ...marks.map(([, , words]) => " " + words)));
 }
 
-// What requests without a price have saved is not known, which is not $0.00.
-function savedCell(row, name, saved) {
-	const node = el("span", { "data-group": name, class: saved < 0n ? "loss" : null });
+// Not known is not $0.00.
+function savedCell(row, saved) {
+	const node = el(saved < 0n ? "span.loss" : "span");
 	return unpriced(row) || unknown(row) ? figure(node, saved, NOTHING, "not known") : moneyFigure(node, saved);
 }
 
 function cells(row, first, total) {
 	const [, tokens, cost, gateway, saved] = COLUMNS.map(([, , of]) => of(row));
-	return [first, counted(row.requests, { "data-group": "requests" }), figure(el("span", { "data-group": "tokens" }), tokens, short(tokens), count(tokens)), costCell(row),
+	return [first, counted(row.requests), shortFigure(el("span"), tokens), costCell(row),
 		total > 0n && !unpriced(row) ? el("span", el("span.part", percent(cost, total)), bar(fraction(cost, total), "cost")) : "",
-		savedCell(row, "gateway", gateway), savedCell(row, "saved", saved)];
+		savedCell(row, gateway), savedCell(row, saved)];
 }
 
 function showGroups(report) {
@@ -393,7 +377,7 @@ const spentCell = (one) => el("span", amount(one.spent_nano, { "data-budget": "s
 	...[["charged", " charged"], ["elsewhere", " on other gateways"]].filter(([what]) => big(one[`${what}_nano`])).map(([what, words]) =>
 		el("span.dim.line", "and ", amount(one[`${what}_nano`], { "data-budget": what }), words)));
 
-// The bar: what is spent, here and elsewhere, and charged, and behind it, striped, what is reserved.
+// Behind what is spent and charged, striped, what is reserved.
 function budgetCell(one) {
 	const tokens = one.tokens_per_minute ? el("span.dim.line", `${count(one.tokens_per_minute)} tokens a minute`) : null;
 	if (one.budget_nano == null)
@@ -423,7 +407,7 @@ function showBudgets(budgets) {
 	if (!budgets?.accounts.length)
 		return;
 	put("budgets-of", budgets.of > budgets.shown ? `the ${count(budgets.shown)} that have used most, of ${count(budgets.of)}` : "");
-	// The forecast moves all the time, and the table is made again when its text changes: so the exact one is not among the data.
+	// The exact forecast moves all the time: the table is made again when its text changes.
 	const rows = budgets.accounts.map(({ forecast_nano: exact, ...one }) => ({ ...one, forecast: exact == null ? null : money(exact), exact: () => exact }));
 	folding("budgets", null, rows, ROWS_SHOWN, (rows) => table("Budgets of clients and projects in this period, the most used first",
 		["Client or project", "#Spent", { name: "Of the budget", class: "budget" }, "#Reserved", "#Forecast", "Last refusal"],
@@ -450,11 +434,11 @@ function showGateways(sums, gateways) {
 	put("fleet-note", joined([`Of ${plural(gateways.length, "gateway")}`, behind && `newest requests are still to come from ${behind}`,
 		gone && `nothing is heard of ${gone}, whose newest requests are missing`], "; ") + ".");
 	const of = new Map(sums.rows.map((row) => [row.gateway, row])), cost = (one) => big(of.get(one.name)?.cost_nanodollars);
-	const ordered = [...gateways].sort((a, b) => order(cost(b), cost(a))); // else by name, as they come
+	const ordered = [...gateways].sort((a, b) => order(cost(b), cost(a)));
 	folding("gateways", [sums.rows, minute(Date.now())], ordered, ROWS_SHOWN, (rows) => table("Gateways of the fleet, those with the highest cost first",
 		["Gateway", "#Requests", "#Cost", "#Saved", "In PostgreSQL", "#Last seen", "Routes and clients", "Version"], rows.map((one) => {
-			const row = of.get(one.name), sum = (of, name, column) => of(row?.[column], { "data-gateway": name });
-			return [el("span.name", one.name), sum(counted, "requests", "requests"), sum(amount, "cost", "cost_nanodollars"), sum(amount, "saved", "saved_total_nanodollars"),
+			const row = of.get(one.name);
+			return [el("span.name", one.name), counted(row?.requests), amount(row?.cost_nanodollars), amount(row?.saved_total_nanodollars),
 				stateCell(one), when(Date.parse(one.last_seen)), configurationCell(one), one.version];
 		}), true));
 }

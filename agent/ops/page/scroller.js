@@ -1,18 +1,17 @@
 // SPDX-License-Identifier: MIT
 //
-// A list of any length, of which only the rows that are seen are in the document. All rows have the height `--row` of the style sheet.
+// A list of any length: only rows that are seen are in the document. Their height is `--row` of the style sheet.
 import { all, el, focus, on, set } from "./figures.js";
 
-const TALLEST = 6000000; // pixels; a browser makes no element taller than about 17 million. A longer list is scrolled by shares
-const SPARE = 4; // rows that are drawn beyond each edge
-const SETTLE_MS = 150; // without scrolling, before the scroll bar is put where the rows are
+const TALLEST = 6000000; // pixels: browsers stop at about 17 million. A longer list is scrolled by shares
+const SPARE = 4; // rows beyond each edge
+const SETTLE_MS = 150; // without scrolling, before the bar is put where the rows are
 
-// draw(node, index) fills a row; seen(first, last) is told what is seen after each change; open(index): Enter was pressed. The rows' place and
-// the active row are kept while the list is hidden.
+// draw(node, index) fills a row; seen(first, last) is called after each change; open(index): Enter was pressed.
 export function makeScroller(box, { head, draw, seen, open }) {
 	const stage = el("div.stage", { role: "rowgroup" }), space = el("div.space", { role: "presentation" }, stage), nodes = new Map();
-	let length = 0, at = 0, active = 0; // `at`: rows above the upper edge, with a fraction
-	let row = 1, view = 0, tall = 0; // heights in pixels: of a row, of what is seen, of the whole
+	let length = 0, at = 0, active = 0; // `at`: rows above the edge, with a fraction
+	let row = 1, view = 0, tall = 0; // pixels: a row, what is seen, all
 	let last = 0, settling = null;
 
 	box.append(el("div.names", { role: "rowgroup" }, head), space);
@@ -20,7 +19,7 @@ export function makeScroller(box, { head, draw, seen, open }) {
 	const most = () => Math.max(0, length - view / row);
 	const bounded = (place) => Math.min(Math.max(place, 0), most());
 	const shares = () => length * row > TALLEST;
-	const inView = () => [Math.max(0, Math.floor(at)), Math.min(length, Math.ceil(at + view / row))]; // the rows that are seen
+	const inView = () => [Math.max(0, Math.floor(at)), Math.min(length, Math.ceil(at + view / row))];
 
 	function measure() {
 		const style = getComputedStyle(box);
@@ -50,7 +49,7 @@ export function makeScroller(box, { head, draw, seen, open }) {
 			at = bounded(now / row);
 		else if (now < 1 || now > tall - view - 1)
 			at = now < 1 ? 0 : most();
-		else // a wheel moves rows by as much as it says; a bar that is drawn moves to a share of the whole
+		else // a wheel moves by rows, a dragged bar to a share
 			at = bounded(Math.abs(moved) <= 2 * view ? at + moved / row : now / (tall - view) * most());
 		clearTimeout(settling);
 		settling = shares() ? setTimeout(settle, SETTLE_MS) : null;
@@ -108,9 +107,9 @@ export function makeScroller(box, { head, draw, seen, open }) {
 			return;
 		const across = { ArrowRight: 1, ArrowLeft: -1 }[key.key];
 		if (to !== undefined && length) {
-			focus(box); // the cell that had it may go
+			focus(box);
 			activate(to);
-		} else if (across && nodes.has(active)) { // from the row into its cells, and back
+		} else if (across && nodes.has(active)) { // into the row's cells, and back
 			const parts = [box, ...all("a, button", nodes.get(active)).filter((part) => part.checkVisibility())], at = parts.indexOf(key.target) + across;
 			if (at < parts.length)
 				focus(parts[Math.max(0, at)]);
@@ -129,7 +128,7 @@ export function makeScroller(box, { head, draw, seen, open }) {
 	}).observe(box);
 
 	return {
-		// `place`, `chosen`: where the list is to stand, and which row is to be active; else as before.
+		// `chosen`: the active row.
 		resize(rows, place = at, chosen = active) {
 			length = rows;
 			active = Math.min(Math.max(chosen, 0), Math.max(length - 1, 0));

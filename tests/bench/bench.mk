@@ -86,7 +86,8 @@ bench-end:
 ## bench-plain: what the rules for the tap cost a request that does not go through it, by callgrind; fails above 3 %
 ## bench-legs: what HAProxy's second leg costs a stream, in all and by rule, by callgrind
 ## bench-keyed: what the key of a client costs a request, in HAProxy's instructions; fails above 2 % (5 % in rarer places); BENCH="--cpu 5": in CPU time, without and with the ledger
-bench-plain bench-legs bench-keyed: bench-%:
+## bench-functions: which functions of HAProxy take the instructions of a request, by callgrind
+bench-plain bench-legs bench-keyed bench-functions: bench-%:
 	@sh tests/tools/deps build demo bench-instructions
 	@$(MAKE) --no-print-directory all
 	@$(if $(findstring --cpu,$(BENCH)),$(MAKE) --no-print-directory $(BENCH_TOOLS))
@@ -102,4 +103,4 @@ $(addprefix $(BUILD)/bench/,spop_load decision_driver tap_usage): $(BUILD)/bench
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-.PHONY: bench-fleet bench-shipping bench-year bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-record bench-end bench-plain bench-legs bench-keyed
+.PHONY: bench-fleet bench-shipping bench-year bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-record bench-end bench-plain bench-legs bench-keyed bench-functions

@@ -565,7 +565,8 @@ def test_pictures(work, page):
                 for look, width, height in LOOKS:
                     page.media("dark" if look == "dark" else "light", "reduce")
                     page.screen(width, 900)
-                    page.until("!document.querySelector('.stage .row.unknown') && Object.values(Chart.instances).every((one) => !one.canvas.checkVisibility() || "
+                    rows = "document.querySelector('.stage .row') && " if view == "requests" else ""
+                    page.until(rows + "!document.querySelector('.stage .row.unknown') && Object.values(Chart.instances).every((one) => !one.canvas.checkVisibility() || "
                                "Math.abs(one.width - one.canvas.parentNode.clientWidth) < 2)")
                     page.shot("%s-%s" % (view, look), height)
         page.clean()

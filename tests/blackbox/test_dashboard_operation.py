@@ -172,7 +172,7 @@ def test_is_all_well(work, page):
             page.screen(360, 800)
             page.media("dark", "reduce")
             assert page.width() <= 360
-            page.shot("operation-phone")
+            page.shot("empty-operation-phone")
         assert page.js("document.querySelector('#checks-all').open") is False
         page.until("/last heard \\d/.test(document.getElementById('well').textContent)")
         # Alerts that fire, and a check that fails, for one reason are one thing to look at, at the worst level of them.

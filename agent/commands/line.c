@@ -134,8 +134,8 @@ static bool is_group(const char *word)
 	return false;
 }
 
-/* Sets the command, or the group, that stands on a command line of which a flag could not be read: its help is the one
- * to name. */
+/* Looks for the command, or the group, on a command line of which a flag could not be read, so that the error can name
+ * its help. */
 static void guess_command(int argc, char **argv)
 {
 	char two[128];

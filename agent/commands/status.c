@@ -52,8 +52,8 @@ static const char *text(const cJSON *of, const char *name)
 	return s ? s : "";
 }
 
-/* True if an alert that fires is about the check `part`; `upto` not NULL: one that stands before `upto`. An alert and a
- * check that fails for the same reason are told once. */
+/* True if an alert that fires is about the check `part`; if `upto` is not NULL, one that stands before `upto`. An alert
+ * and a check that fails for the same reason are told once. */
 static bool alerted(const cJSON *stats, const char *part, const cJSON *upto)
 {
 	const cJSON *one;

@@ -197,7 +197,7 @@ void secret_load(secret *s, const char *path)
 	explicit_bzero(text, sizeof text);
 }
 
-/* A decision would pay for a look at every variable and at every byte of the credential: both are done here, once. */
+/* Looks at every variable and at every byte of the credential once, so that no decision has to. */
 void secret_variable(secret *s, const char *name)
 {
 	char *text = getenv(name);

@@ -43,7 +43,7 @@ void credential_deinit(credential *c);
 /* Writes `env:NAME`, `file:PATH` or `passthrough`, never the credential; cut at `cap`. */
 void credential_describe(const credential *c, char *out, size_t cap);
 
-/* A credential when its file or its variable was last read. */
+/* A credential, as its file or its variable was when it was last read. */
 typedef struct secret {
 	char *value; /* owned, NUL-terminated, wiped when released; NULL: missing */
 	size_t len;
@@ -71,8 +71,9 @@ bool secret_ends_soon(const secret *s, int64_t now_ms);
 /* Takes a credential out of `text`, the content of a file as secret_load() describes it, into `*s`, whose old content
  * is not released. */
 void secret_take(secret *s, slice text);
-/* Returns the credential, without the spaces around it, as `s` has it, where `c` was read; empty: missing, and
- * `*problem` says why. The slice is valid until the policy is released. */
+/* Returns the credential of `c`, which was read into `s`, without the spaces around it. Empty: it is missing, and
+ * `*problem` says why; or the client's own passes through, and `*problem` is NULL. The slice is valid until `s` is
+ * released. */
 slice credential_read(const credential *c, const secret *s, const char **problem);
 
 #endif

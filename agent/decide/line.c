@@ -84,7 +84,7 @@ static bool plain(slice s)
 		memcpy(&w, s.ptr + at, sizeof w);
 		odd |= special(w);
 	}
-	memcpy(&w, s.ptr + s.len - sizeof w, sizeof w); /* some of these bytes perhaps once more */
+	memcpy(&w, s.ptr + s.len - sizeof w, sizeof w); /* perhaps some bytes again */
 	return (odd | special(w)) == 0;
 }
 

@@ -5,8 +5,9 @@
  * ledger_open() starts two threads: the store's is the only one to use SQLite, and may be as slow as the disk; the
  * other syncs the journal by the clock. The threads that answer HAProxy use neither.
  *
- * HAProxy may send two copies of a line; each record is kept once. The second copy is recognised by its id: within the
- * last LEDGER_RECENT records in memory, mostly before it is parsed; after that by the unique key of the database. */
+ * HAProxy may send two copies of a line; each record is kept once. The second copy is recognised by its id. The ids of
+ * the last LEDGER_RECENT records are in memory, and mostly the line need not be parsed; older ids are found by the
+ * unique key of the database. */
 #ifndef LEDGER_LEDGER_H
 #define LEDGER_LEDGER_H
 

@@ -54,7 +54,7 @@ typedef enum field {
 	FIELDS,
 } field;
 
-/* In the order of the line, so that find() has to look at few of them. */
+/* In the order of the line, so that find() compares a key with few of them. */
 static const slice names[FIELDS] = {
 	[F_V] = SLICE_INIT("v"),
 	[F_ID] = SLICE_INIT("id"),
@@ -121,7 +121,7 @@ static size_t unseen(const char *s)
 	return text_is_control(utf8_next(&after)) ? (size_t)(after - s) : 0;
 }
 
-/* Whether all bytes are visible ASCII or blanks. Labels are short, and mostly so. */
+/* True if all bytes are visible ASCII or blanks, as in most labels, which are short. */
 static bool is_plain(const char *s, size_t len)
 {
 	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;

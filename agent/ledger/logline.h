@@ -60,8 +60,8 @@ MUST_CHECK logline_result logline_parse(slice line, slice key, logline *out);
  * copies of a line. */
 bool logline_is_ours(slice line, slice key, slice *object);
 
-/* Returns the id in an object that begins as HAProxy writes it: with v and id, the id without an escape. Empty: the
- * line has to be parsed to know its id. Whether the rest of the object is valid is not looked at. */
+/* Returns the id of `object` if the object begins as HAProxy writes it, with `v` and `id`, and the id has no escape.
+ * Does not look whether the rest of the object is valid. Empty: only logline_parse() tells the id. */
 slice logline_id(slice object);
 
 /* Makes a name from outside fit for a table, a metric and a terminal. Trims white space; writes `_` for control

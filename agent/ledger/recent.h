@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * A set of the last texts that were added (ids of records), by which second copies are recognised. It
- * holds 64-bit hashes: a new text is mistaken for one of N others with a probability of N / 2^64. */
+ * A set of the last texts that were added (ids of records), by which second copies are recognised. It holds 64-bit
+ * hashes: a new text is mistaken for one of N others with a probability of N / 2^64. */
 #ifndef LEDGER_RECENT_H
 #define LEDGER_RECENT_H
 

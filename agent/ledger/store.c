@@ -420,7 +420,7 @@ store_result store_ready_to_write(store *s, err *e)
 	return store_ready(s, e);
 }
 
-/* SQLite counts the memory that it has under a lock that all threads share, and nobody asks. */
+/* SQLite would count its memory under a lock that all threads share, and nobody asks for that count. */
 static void count_no_memory(void)
 {
 	sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
@@ -432,7 +432,6 @@ store *store_open(const char *path, bool writer, store_result *result, err *e)
 	store *s = calloc(1, sizeof *s);
 
 	pthread_once(&once, count_no_memory);
-
 	if (!s || !(s->path = strdup(path))) {
 		free(s);
 		err_set_kind(e, ERR_MEMORY, "ledger %s: out of memory", path);

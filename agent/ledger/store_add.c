@@ -15,7 +15,7 @@ int store_pruned_before(store *s, int64_t *time_ms)
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* Whether a column is the same in both records. */
+/* True if a column is equal in both records; never for the time, which is always bound again. */
 static bool is_same(const record_column *c, const record *r, const record *other)
 {
 	const void *a = column_of(r, c), *b = column_of(other, c);

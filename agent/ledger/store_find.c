@@ -29,7 +29,7 @@ static int prepare(store *s, const char *where, const row_filter *only, const ch
 }
 
 /* Reads at most `max` rows into `rows`, and ends the transaction: while one is open the write-ahead log can only grow.
- * A filter may have it look at all rows for that, so that it ends where somebody wants that (store_stop_if()). */
+ * With a filter SQLite may look at all rows for that, so the function of store_stop_if() can end the search. */
 static int read_rows(store *s, sqlite3_stmt *st, record *rows, size_t max, size_t *count)
 {
 	int rc;
@@ -46,7 +46,7 @@ static int read_rows(store *s, sqlite3_stmt *st, record *rows, size_t max, size_
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* Returns what is to be said of a reading that ended with `rc`. One that somebody wanted to end is well. */
+/* Returns the result of a reading that ended with `rc`: STORE_OK also if the function of store_stop_if() ended it. */
 static store_result ended(store *s, int rc, const char *doing, err *e)
 {
 	return rc == SQLITE_OK || (rc == SQLITE_INTERRUPT && store_wants_end(s)) ? STORE_OK :

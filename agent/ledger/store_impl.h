@@ -69,7 +69,7 @@ typedef struct rollup_cell {
 	int64_t hour;
 	slice label;      /* points into a record, or to `own` */
 	char *own;        /* of KIND_MEMBER and KIND_FACET, whose labels are made; NULL: none */
-	const record *of; /* rollup_add(): one of the records that are in it */
+	const record *of; /* of s->batch, KIND_FACET: a record of this facet, which has its labels */
 	bool seen;        /* store_verify() has found it in `hourly` */
 	store_sums sums;
 	store_times times; /* of KIND_FACET, as is `last_ms`, the time of its last request */
@@ -116,7 +116,7 @@ struct store {
 	rollup spending;  /* of days instead of hours: cost, `input` has all tokens, requests */
 	settled *settled; /* what this transaction settles */
 	size_t settled_count, settled_room;
-	const record *bound; /* that ST_INSERT is bound to; NULL: none that is there still */
+	const record *bound; /* whose columns ST_INSERT has; NULL: no record of this transaction */
 	record **kept;       /* rows of this transaction that `batch` points to */
 	size_t kept_count, kept_room;
 	int64_t sequence, sequence_kept;       /* the last one that is used, and that in `meta`; within a transaction */
@@ -174,8 +174,9 @@ int store_pruned_before(store *s, int64_t *time_ms);
  * `join`, if that is not NULL, what was settled. Return an SQLite result code. */
 int store_begin(store *s);
 int store_end(store *s, const store_join *join, int rc);
-/* Binds the columns of `r` to the parameters of a statement, in the order of record_columns[]. If not NULL, `bound` is
- * the record that they are bound to, which still is there: what is the same stays. `r` has to stay, too. */
+/* Binds the columns of `r` to the parameters of a statement, in the order of record_columns[]. `bound` is the record
+ * whose columns they have already: columns that are equal are not bound again; NULL: none. Texts are not copied, so all
+ * records that were bound since the last NULL have to stay as long as the statement is used. */
 void store_bind_row(sqlite3_stmt *st, const record *r, const record *bound);
 
 /* ---- store_join.c */
@@ -316,8 +317,8 @@ enum {
 }; /* KIND_FACET has the longest labels; those of KIND_MEMBER are ROUTE/MEMBER */
 /* Returns the label that a record has for `kind`, in the record or in `room`. */
 slice rollup_label(const record *r, int kind, char room[ROLLUP_LABEL_MAX + 1]);
-/* Adds a record to the cell of its facet, which points to it: `r` has to stay until rollup_clear(). False: out of
- * memory. */
+/* Adds a record to the cell of its facet, which points to the record: `r` has to stay until rollup_clear(). False: out
+ * of memory. */
 MUST_CHECK bool rollup_add(rollup *roll, const record *r);
 /* Adds to what a cell of KIND_FACET has beside sums. False: out of memory. */
 MUST_CHECK bool rollup_add_times(rollup_cell *c, const record *r);
@@ -330,8 +331,9 @@ void rollup_sort(rollup *r);
 MUST_CHECK bool rollup_change(rollup *roll, const record *was, const record *is);
 /* Adds what a record with estimated tokens saved. */
 void rollup_add_estimated(store_sums *sums, const record *r);
-/* Adds the facets, and what they are in all for each other kind and label, to `hourly` and `daily`, in the open
- * transaction. Returns an SQLite result code. */
+/* Makes the sums of each other kind and label from the facets, adds them to `hourly` and `daily`, and has
+ * facets_log_add() add the facets, in the open transaction. `r` has facets only; call this once. Returns an SQLite
+ * result code. */
 MUST_CHECK int rollup_write(store *s, rollup *r);
 
 #endif

@@ -206,8 +206,8 @@ static int add_whole(paging *p, int64_t from_ms, int64_t to_ms)
 }
 
 /* Adds the rows that retention has kept although it removed others of their time, because they are still to be shipped.
- * Sums and facets count those that were removed, too, so that these rows are counted here. They may be millions: by
- * hours, so that walk() stops among them. */
+ * Counts them here, because sums and facets also count the rows that were removed. Makes a stretch of each hour,
+ * because the rows may be millions, and walk() can stop between two stretches only. */
 static int add_kept(paging *p, int64_t from_ms, int64_t to_ms)
 {
 	const int64_t hour = HOUR * 1000LL;

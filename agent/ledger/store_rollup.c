@@ -290,7 +290,7 @@ bool rollup_change(rollup *roll, const record *was, const record *is)
 	return true;
 }
 
-/* Adds what the facets have to the cells of all other kinds. False: out of memory. */
+/* Adds the sums of the facets, which are all cells so far, to cells of all other kinds. False: out of memory. */
 static bool add_up(rollup *roll)
 {
 	const size_t facets = roll->count;

@@ -95,7 +95,8 @@ static bool split(logsock *s, buf *in)
 	}
 }
 
-/* Hands over what the stream has. `all`: nothing more is read later, so reads on until the socket is empty. */
+/* Hands over what the stream has, by READS_AT_ONCE reads at most. Without `all`, ends at a read that did not fill the
+ * buffer: the loop calls again if more comes. With `all`, nothing is read later. */
 static void read_stream(stream *st, bool all)
 {
 	for (int i = 0; i < READS_AT_ONCE; i++) {
@@ -123,7 +124,7 @@ static void read_stream(stream *st, bool all)
 			return;
 		}
 		if ((size_t)n < room && !all)
-			return; /* that was all; the loop calls again if more has come */
+			return;
 	}
 }
 

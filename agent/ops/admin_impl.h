@@ -33,8 +33,8 @@ typedef enum lane {
 	LANE_WORK, /* reloads, explain, the sums for the metrics */
 	LANE_SAVINGS,
 	LANE_OPERATION,
-	LANE_REQUESTS, /* lists of them, which may take long */
-	LANE_REQUEST,  /* one of them, which is found at once */
+	LANE_REQUESTS, /* lists of requests, which may take long */
+	LANE_REQUEST,  /* one request, which is found at once */
 	LANE_FLEET,    /* what waits for `spoa-llm ship` */
 	LANES,
 } lane;

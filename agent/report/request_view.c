@@ -115,7 +115,7 @@ static void write_words(FILE *f, const char *name, const char *words)
 	fputc(',', f);
 }
 
-/* Writes what became of it, and what to do, which is null if there is nothing to do. */
+/* Writes what became of the request, and what to do, which is null if there is nothing to do. */
 static void write_outcome(FILE *f, const record *r)
 {
 	const refusal_words *refusal = *r->code ? refusal_words_find(r->code) : NULL;
@@ -142,8 +142,11 @@ static void write_outcome(FILE *f, const record *r)
 		snprintf(what, sizeof what, "The upstream refused it (%d).", status);
 		todo = "Look at what the client sent: the upstream's answer says why, and the gateway keeps no bodies.";
 	} else {
-		bool cut = *r->termination && strcmp(r->termination, "--") != 0;
-		snprintf(what, sizeof what, "%s", cut ? "The answer did not come to its end." : "It was answered.");
+		bool here = r->termination[0] == 'L', cut = *r->termination && strcmp(r->termination, "--") != 0;
+		snprintf(what, sizeof what, "%s",
+			 here ? "The gateway answered it by itself." :
+			 cut  ? "The answer did not come to its end." :
+				"It was answered.");
 	}
 	write_words(f, "what", refusal ? refusal->what : what);
 	fputs("\"todo\":", f);

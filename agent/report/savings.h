@@ -41,8 +41,8 @@ typedef struct savings_report {
 	store_group group;
 	bool fleet;      /* of all gateways, not of one */
 	row_filter only; /* of these requests; nothing: of all */
-	/* The time before which requests are missing here, because they were pruned, or there are no sums by all of
-	 * their labels: only `only` and `split` need these. 0: none are missing. */
+	/* Requests before this time are missing here, because they were pruned, or because the ledger has no sums by
+	 * all their labels. Only reports with `only` or `split` need rows or such sums. 0: none are missing. */
 	int64_t missing_ms;
 	period period;
 	int64_t now_ms;
@@ -53,7 +53,7 @@ typedef struct savings_report {
 	terminal terminal; /* for savings_print() */
 
 	bool compare, compared; /* to be compared with the period before; `compared`: there is one */
-	int64_t whole_ms; /* if it is to be compared: what was before cannot be found with this filter; 0: all can */
+	int64_t whole_ms;       /* with `compare`: `only` does not find requests before this time; 0: it finds all */
 	period before;
 	store_sums before_total;
 	savings_forecast forecast; /* if it is to be compared */

@@ -197,11 +197,13 @@ def test_new_requests_do_not_move_the_rows(work, page):
     with Agent(work, maker.make(400)) as agent:
         host, port = agent.config["log_listen"][0].split(":")
 
-        def more(count):
+        def end(entry):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as log:
-                for _ in range(count):
-                    entry = maker.one(kind="reported")
-                    log.sendto(harness.log_line(dict(entry.fields, te=time.time_ns() // 10 ** 6), LOG_KEY), (host, int(port)))
+                log.sendto(harness.log_line(dict(entry.fields, te=time.time_ns() // 10 ** 6), LOG_KEY), (host, int(port)))
+
+        def more(count):
+            for _ in range(count):
+                end(maker.one(kind="reported"))
         opened(page, agent, 400)
         before = settled(page)
         more(12)
@@ -219,7 +221,14 @@ def test_new_requests_do_not_move_the_rows(work, page):
         page.js("document.getElementById('requests-new').click(); return 0")
         page.until(PLACE + ".endsWith(' of 415')")
         same(settled(page), wants)
-        page.clean()
+        # One that has not ended yet is shown in place of the notice when it has.
+        late = maker.one(kind="reported")
+        page.open(agent.admin, "view=request&id=" + late.id)
+        page.until("document.getElementById('request-failed').innerText.includes(arguments[0])", 10, late.id)
+        end(late)
+        page.until("document.getElementById('request-id')?.textContent === arguments[0]", 15, late.id)
+        assert not page.shown("#request-failed")
+        page.clean(r"status of 404")
 
 
 @pytest.mark.parametrize("width, scheme", [(360, "dark"), (1280, "light")])

@@ -158,6 +158,11 @@ def test_labels_that_the_ledger_does_not_have(work, page):
             assert (page.text("#forecast") == "\u2013") == ("model" in view)
         page.open(agent.admin, "view=operation&since=10d&model=*").live()
         assert page.text("#apart").startswith(missing)
+        # Of a period that begins later, nothing is missing.
+        with contextlib.closing(sqlite3.connect(agent.home / "ledger.db", timeout=20)) as base, base:
+            base.execute("update meta set value = ? where key = 'facets_from'", (int(today.timestamp()) - 3 * 86400,))
+        page.open(agent.admin, "view=operation&since=24h&model=*").live()
+        assert page.value("#total-requests") > 0 and page.text("#apart") == ""
         page.clean()
 
 

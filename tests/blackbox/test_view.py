@@ -314,7 +314,7 @@ def test_one_request(site):
     assert site.ask("request", id="nobody").status == 404
 
 
-OUTCOMES = [(200, "--", "It was answered.", None), (200, "CD", "The answer did not come to its end.", None), (-1, "CH", "The client got no answer.", None),
+OUTCOMES = [(200, "--", "It was answered.", None), (200, "CD", "The answer did not come to its end.", None), (200, "LR", "The gateway answered it by itself.", None), (-1, "CH", "The client got no answer.", None),
             (400, "--", "The upstream refused it (400).", "Look at what the client sent"),
             (401, "--", "The upstream did not accept the credential (401).", "Look at the route's credential"),
             (403, "--", "The upstream did not accept the credential (403).", "Look at the route's credential"),

@@ -100,7 +100,7 @@ function rise() {
 
 const showAsOf = (text) => all(".as-of").forEach((node) => put(node, text));
 
-// Whether the connection was lost before.
+// Returns whether the connection was lost before.
 function live() {
 	const back = failures > 0 && heardAt !== null;
 	heardAt = Date.now();

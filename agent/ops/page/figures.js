@@ -261,7 +261,6 @@ export function bar(share, color, from = 0) {
 	return el("div.bar", part);
 }
 
-
 // A pattern of the style sheet, or a plain colour.
 export function key(name, color) {
 	const made = el("i.key", { "data-key": name });

@@ -6,7 +6,6 @@ import { $, all, announce, big, button, capital, choose, copy, cut, dateName, DA
 import { read } from "./connection.js";
 
 const SUGGESTED = 200;
-
 const NAMES = ["model", "route", "project", "client", "member", "status", "code", "gateway"], word = (name) => (name === "code" ? "refusal" : name);
 export const WITHOUT = { model: "no model named", route: "no route", project: "no project", client: "unknown client", member: "no pool", code: "not refused" };
 const PERIODS = { __proto__: null, today: "today", "24h": "in the last 24 hours", "7d": "in the last 7 days", "30d": "in the last 30 days", month: "this month", all: "to date" };

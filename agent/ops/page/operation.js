@@ -8,9 +8,9 @@ import { address, change, filter, limits, missing, narrower, ofFleet, periodName
 import { bars, bucketName, bucketsOf, curve, legend, SERIES, showSpark, ticks, timeChart } from "./plots.js";
 import { makeExplain } from "./request.js";
 
-const UNHEARD_MS = 10000; // its health check asks twice a second
+const UNHEARD_MS = 10000; // HAProxy's health check asks twice a second
 const HOURS_UPTO = 2 * DAY; // a longer period is shown by days
-const HOURS_KEPT = 40 * DAY; // by the ledger, with all labels
+const HOURS_KEPT = 40 * DAY; // the ledger has no older hours by all labels
 const NOBODY = "Is HAProxy running with `llm.cfg`? Its server `agent` has to have an address of `listen`, and HAProxy has to be allowed to open that socket: " +
 	"`spoa-llm check` looks at both files. Until HAProxy reaches an agent it refuses every request with 503 gateway_unavailable.";
 
@@ -88,7 +88,7 @@ const reader = makeReader({
 			showTrends(data);
 			showUpstreams(data.upstreams);
 		}
-		put("apart", missing(data.whole_from > (data.since ?? "") && data.whole_from, data.not_told_apart));
+		put("apart", missing(data.whole_from > (data.period.since ?? "") && data.whole_from, data.not_told_apart));
 		if (last)
 			showRefusals(last, data.refusals);
 		return some;
@@ -194,7 +194,7 @@ function showTrends(operation) {
 
 // ---- upstreams of the period
 
-// Also what the gateway answered in the upstream's place.
+// With what the gateway answered in the upstream's place.
 const failures = (one) => big(one.failed) + big(one.refused);
 
 // What the table is sorted by, and the bar shows.
@@ -255,7 +255,7 @@ function showMembers(members) {
 
 // ---- refusals
 
-// Without a ledger.
+// Refusals since the start: there is no ledger.
 function sinceStart(stats) {
 	const sums = new Map();
 	for (const [code, n] of [...Object.entries(stats.refusals_by_code), ...Object.entries(stats.haproxy_refusals_by_code ?? {})])
@@ -273,7 +273,7 @@ function showRefusals(stats, period) {
 			const note = stats.refusals.find((two) => two.code === one.code), last = one.last ? Date.parse(one.last) : note?.time;
 			return [reason(one.status ?? note?.status, narrower("code", one.code)), counted(one.requests), last ? when(last) : "",
 				el("div", one.what ? el("p", one.what) : null, one.todo ? el("p.dim", ...words(one.todo)) : null,
-					note ? el("p.dim", `The newest: ${joined([note.model, note.route].map((name) => name && cut(name)))}: ${place(note)}`) : null)];
+					note ? el("p.dim", joined(["The newest", joined([note.model, note.route].map((name) => name && cut(name))), place(note)], ": ")) : null)];
 		}), true));
 	folding("lately", null, stats.refusals, SHOWN, (some) => !some.length ? none("None since the start.") :
 		table("Last refusals, newest first", ["Time", "Reason", "Model", "Route", "Why", "Request"], some.map((one) => [when(one.time), reason(one.status, one.code),

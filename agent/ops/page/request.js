@@ -164,7 +164,7 @@ export function start() {
 		el("div.notice#request-failed", { "data-level": "bad", hidden: "" }, el("p")), el("div#request-body")));
 }
 
-// `again`: its usage can be told after its end.
+// `again`: because usage can be told after a request's end.
 async function read(again) {
 	stop?.abort();
 	const mine = stop = new AbortController();
@@ -172,6 +172,7 @@ async function read(again) {
 		const answer = await readAnswer(`request?${new URLSearchParams({ id: filter.id, ...scope() })}`, mine.signal);
 		if (mine !== stop)
 			return;
+		$("request-failed").hidden = true;
 		fill("request-body", answer, () => parts(answer));
 		if (!again)
 			announce($("request-state").textContent);

@@ -174,7 +174,7 @@ static void lend(const policy *p, const llm_request *r, bool clear, decision *d)
 	}
 	if (!d->replace)
 		return;
-	d->credential = credential_read(auth, &p->files[d->route - p->table->routes], &problem);
+	d->credential = credential_read(auth, &p->secrets[d->route - p->table->routes], &problem);
 	if (d->credential.len == 0) {
 		refuse(d, REFUSE_AUTH_UNAVAILABLE, problem);
 		d->status = p->table->refusal_status;
@@ -195,7 +195,7 @@ refusal member_passed_over(const policy *p, size_t m, int64_t now_ms, decision *
 		d->released_by = why;
 	}
 	if (member->auth.kind != AUTH_PASSTHROUGH &&
-	    credential_read(&member->auth, &p->files[p->table->count + m], &problem).len == 0)
+	    credential_read(&member->auth, &p->secrets[p->table->count + m], &problem).len == 0)
 		return REFUSE_AUTH_UNAVAILABLE;
 	return rest_left(member->rest, now_ms) ? REFUSE_RESTING : REFUSE_NOT;
 }

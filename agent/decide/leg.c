@@ -137,7 +137,7 @@ static void serve_leg(const policy *p, size_t at, leg_answer *a)
 		refuse(a, REFUSE_RESTING, rest_status(a->route->rest), "the member rests");
 		a->retry_after = (int)((left + 999) / 1000);
 	} else if (auth->kind != AUTH_PASSTHROUGH) {
-		a->credential = credential_read(auth, &p->files[at], &a->problem);
+		a->credential = credential_read(auth, &p->secrets[at], &a->problem);
 		if (a->credential.len == 0)
 			refuse(a, REFUSE_AUTH_UNAVAILABLE, p->table->refusal_status, a->problem);
 	}

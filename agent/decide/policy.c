@@ -117,8 +117,8 @@ static policy *policy_alloc(route_table *t)
 	policy *p = calloc(1, sizeof *p);
 	if (!p)
 		return NULL;
-	p->files = calloc(routes_total(t) ? routes_total(t) : 1, sizeof *p->files);
-	if (!p->files) {
+	p->secrets = calloc(routes_total(t) ? routes_total(t) : 1, sizeof *p->secrets);
+	if (!p->secrets) {
 		free(p);
 		return NULL;
 	}
@@ -139,9 +139,9 @@ policy *policy_new(route_table *t, client_table *clients)
 	for (size_t i = 0; i < routes_total(t); i++) {
 		const credential *auth = &routes_at(t, i)->auth;
 		if (auth->kind == AUTH_FILE)
-			secret_load(&p->files[i], auth->source);
+			secret_load(&p->secrets[i], auth->source);
 		else if (auth->kind == AUTH_ENV)
-			secret_variable(&p->files[i], auth->source);
+			secret_variable(&p->secrets[i], auth->source);
 	}
 	return p;
 }
@@ -157,8 +157,8 @@ void policy_unref(policy *p)
 	if (!p || atomic_fetch_sub(&p->refs, 1) != 1)
 		return;
 	for (size_t i = 0; i < routes_total(p->table); i++)
-		secret_deinit(&p->files[i]);
-	free(p->files);
+		secret_deinit(&p->secrets[i]);
+	free(p->secrets);
 	route_table_unref(p->table);
 	client_table_unref(p->clients);
 	pricing_unref(p->pricing);
@@ -177,7 +177,7 @@ policy *policy_refresh(const policy *p, client_table *clients)
 
 	for (size_t i = 0; i < routes_total(p->table) && !changed; i++)
 		if (routes_at(p->table, i)->auth.kind == AUTH_FILE)
-			changed = secret_changed(&p->files[i], routes_at(p->table, i)->auth.source);
+			changed = secret_changed(&p->secrets[i], routes_at(p->table, i)->auth.source);
 	if (!changed)
 		return NULL;
 	atomic_fetch_add(&p->table->refs, 1);

@@ -179,7 +179,7 @@ typedef struct policy {
 	route_table *table;
 	client_table *clients;   /* NULL: requests need no key, and none has one */
 	struct pricing *pricing; /* NULL: no client has a budget, or tokens a minute */
-	secret *files;           /* by index for routes_at(): what a route's `auth` names, when it was last read */
+	secret *secrets;         /* by index for routes_at(): what a route's `auth` names, when it was last read */
 } policy;
 
 /* Makes an empty table with one reference, to be filled by route_table_add(). NULL: out of memory. */

@@ -67,7 +67,7 @@ static bool check_route(findings *to, const policy *p, size_t i)
 	char source[CREDENTIAL_SOURCE_MAX], connection[CONNECTION_TEXT_MAX];
 
 	credential_describe(&r->auth, source, sizeof source);
-	bool present = r->auth.kind == AUTH_PASSTHROUGH || credential_read(&r->auth, &p->files[i], &problem).len > 0;
+	bool present = r->auth.kind == AUTH_PASSTHROUGH || credential_read(&r->auth, &p->secrets[i], &problem).len > 0;
 	bool usable = present && backend;
 	finding(to, usable ? FOUND_OK : FOUND_PROBLEM, "route", r->name, "%-40s %s%s%s",
 		backend ? backend : "(no backend)", source, problem ? ": " : "", problem ? problem : "");
@@ -76,9 +76,9 @@ static bool check_route(findings *to, const policy *p, size_t i)
 	connection_text(&r->connect, connection);
 	if (*connection)
 		finding_more(to, "HAProxy connects with %s", connection);
-	if (present && p->files[i].expires) {
+	if (present && p->secrets[i].expires) {
 		char time[RFC3339_TEXT];
-		rfc3339_write(p->files[i].expires_ms, time);
+		rfc3339_write(p->secrets[i].expires_ms, time);
 		finding_more(to, "its token expires at %s", time);
 	}
 	if (route_lends(r))

@@ -29,7 +29,7 @@ static void ask(const policy *p, const decision *d, slice path, size_t i, told *
 	to->passed_over[0] = '\0';
 	refusal why = member_passed_over(p, m, now_ms, &own);
 	if (why == REFUSE_AUTH_UNAVAILABLE) {
-		(void)credential_read(&to->member->auth, &p->files[p->table->count + m], &problem);
+		(void)credential_read(&to->member->auth, &p->secrets[p->table->count + m], &problem);
 		snprintf(to->passed_over, sizeof to->passed_over, "no credential: %s", problem);
 	} else if (why == REFUSE_RESTING) {
 		snprintf(to->passed_over, sizeof to->passed_over,

@@ -36,14 +36,14 @@ size_t checks_routes(host_check *c, const policy *p)
 		if (r->auth.kind == AUTH_PASSTHROUGH)
 			continue;
 		needed++;
-		if (credential_read(&r->auth, &p->files[i], &problem).len == 0) {
+		if (credential_read(&r->auth, &p->secrets[i], &problem).len == 0) {
 			missing++;
 			of_members += r->member != NULL;
 			without = r->name;
-		} else if (secret_ends_soon(&p->files[i], now)) {
+		} else if (secret_ends_soon(&p->secrets[i], now)) {
 			ending++;
-			if (p->files[i].expires_ms < end) {
-				end = p->files[i].expires_ms;
+			if (p->secrets[i].expires_ms < end) {
+				end = p->secrets[i].expires_ms;
 				soon = r->name;
 			}
 		}
@@ -88,7 +88,8 @@ size_t checks_pools(host_check *c, const policy *p)
 			resting += rests;
 			able += !rests &&
 				(member->auth.kind == AUTH_PASSTHROUGH ||
-				 credential_read(&member->auth, &p->files[t->count + of->first + m], &problem).len > 0);
+				 credential_read(&member->auth, &p->secrets[t->count + of->first + m], &problem).len >
+					 0);
 		}
 		pools += of != NULL;
 		if (of && !able) {

@@ -78,7 +78,7 @@ static void list(credentials *c, const route_table *t)
 static void look(known *k, const policy *p)
 {
 	const route *r = routes_at(p->table, k->route);
-	const secret *file = &p->files[k->route];
+	const secret *file = &p->secrets[k->route];
 	char auth[CREDENTIAL_SOURCE_MAX], expires[RFC3339_TEXT] = "";
 	const char *problem;
 	slice value = credential_read(&r->auth, file, &problem);

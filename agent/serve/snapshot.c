@@ -231,12 +231,12 @@ static bool count_credential(host_snapshot *s, const policy *p, size_t i)
 	const route *r = routes_at(p->table, i);
 	const char *problem = NULL;
 	bool replaces = r->auth.kind != AUTH_PASSTHROUGH;
-	bool present = !replaces || credential_read(&r->auth, &p->files[i], &problem).len > 0;
+	bool present = !replaces || credential_read(&r->auth, &p->secrets[i], &problem).len > 0;
 
 	if (r->enabled && replaces) {
 		s->credentials++;
 		s->credentials_missing += !present;
-		s->credentials_expiring += present && secret_ends_soon(&p->files[i], clock_wall_ms());
+		s->credentials_expiring += present && secret_ends_soon(&p->secrets[i], clock_wall_ms());
 	}
 	return present;
 }
@@ -267,10 +267,11 @@ static void copy_members(host_snapshot *s, const policy *p, const route *r, cons
 		to->name = keep(s, room, at, m->member);
 		to->upstream = keep(s, room, at, up ? up->url : NULL);
 		to->auth = keep(s, room, at, source);
-		to->usable = up &&
-			     (m->auth.kind == AUTH_PASSTHROUGH ||
-			      credential_read(&m->auth, &p->files[p->table->count + r->pool->first + i], &problem).len >
-				      0);
+		to->usable =
+			up &&
+			(m->auth.kind == AUTH_PASSTHROUGH ||
+			 credential_read(&m->auth, &p->secrets[p->table->count + r->pool->first + i], &problem).len >
+				 0);
 		to->rest_ms = rest_left(m->rest, now);
 		to->rest_status = to->rest_ms ? rest_status(m->rest) : 0;
 		/* A member that was not asked yet has series too, which are 0, because alerts need them to see a
@@ -323,7 +324,7 @@ static bool copy_routes(host_snapshot *s, const policy *p)
 		h->reference_model = keep(s, room, &at, r->reference_model);
 		h->enabled = r->enabled;
 		h->usable = h->backend && present;
-		h->expires_ms = p->files[i].expires ? p->files[i].expires_ms : 0;
+		h->expires_ms = p->secrets[i].expires ? p->secrets[i].expires_ms : 0;
 		if (r->pool && r->enabled)
 			copy_members(s, p, r, h->name, room, &at);
 	}

@@ -88,7 +88,7 @@ static void set_credential(size_t m, bool there)
 	/* As a policy reads it, and for each member that has this variable. */
 	for (size_t i = 0; i < MEMBERS; i++)
 		if (has_variable(i) && owner_of(i) == owner_of(m))
-			secret_variable(&the_policy->files[table->count + i], variable_of(i, room));
+			secret_variable(&the_policy->secrets[table->count + i], variable_of(i, room));
 }
 
 static void add_member(size_t m, size_t pool_at)

@@ -271,7 +271,7 @@ static bool policies(void)
 	}
 	if (p) {
 		const char *problem;
-		slice got = credential_read(&p->table->routes[1].auth, &p->files[1], &problem);
+		slice got = credential_read(&p->table->routes[1].auth, &p->secrets[1], &problem);
 		good = slice_eq(got, SLICE("sk-oom-file"));
 	}
 	policy_unref(p);

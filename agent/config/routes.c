@@ -5,6 +5,7 @@
 
 #include "config/parse.h"
 #include "config/routes_impl.h"
+#include "decide/backend_name.h"
 
 bool label_valid(const char *text, size_t max)
 {

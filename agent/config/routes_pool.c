@@ -6,6 +6,7 @@
 
 #include "base/hash.h"
 #include "config/routes_impl.h"
+#include "decide/backend_name.h"
 
 /* Returns the default of `retry_on`: the statuses with which an upstream says that it ran no model. */
 static unsigned usual_statuses(void)

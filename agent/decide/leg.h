@@ -7,6 +7,7 @@
 #ifndef DECIDE_LEG_H
 #define DECIDE_LEG_H
 
+#include "decide/backend_name.h"
 #include "decide/decision.h"
 
 enum {

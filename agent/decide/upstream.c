@@ -5,6 +5,8 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "decide/backend_name.h"
+
 enum {
 	LABEL_MAX = 63, /* bytes between two dots of a host's name, as in DNS */
 };
@@ -12,27 +14,6 @@ enum {
 static bool is_alnum(char c)
 {
 	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-bool backend_name_valid(slice name)
-{
-	if (name.len == 0 || name.len > BACKEND_NAME_MAX)
-		return false;
-	for (size_t i = 0; i < name.len; i++)
-		if (!is_alnum(name.ptr[i]) && !strchr("._-:", name.ptr[i]))
-			return false;
-	return true;
-}
-
-bool backend_name_taken(slice name)
-{
-	static const char *const taken[] = { "llm",         "llm-refuse",   "llm-agent",   "llm-ledger", "llm-keys",
-					     "llm-minutes", "llm-parallel", "llm-gateway", "llm-tap",    "llm-dns" };
-
-	for (size_t i = 0; i < sizeof taken / sizeof taken[0]; i++)
-		if (slice_eq(name, slice_cstr(taken[i])))
-			return true;
-	return slice_starts(name, SLICE("leg."));
 }
 
 static char *copy(slice s)
@@ -128,45 +109,6 @@ static bool has_endpoint(slice base)
 		if (slice_ends(base, slice_cstr(ends[i])))
 			return true;
 	return false;
-}
-
-/* Adds `text` to the name, with `_` for a slash, and each `_` twice. False: there is no room. */
-static bool add_to_name(char *name, size_t cap, const char *text, size_t n)
-{
-	size_t len = strlen(name);
-
-	for (size_t i = 0; i < n; i++) {
-		char c = text[i];
-		if (len + 2 >= cap)
-			return false;
-		/* HAProxy allows no `~` in a name; no host or path here has a `:`. */
-		name[len++] = (char)(c == '/' ? '_' : c == '~' ? ':' : c);
-		if (c == '_')
-			name[len++] = '_';
-	}
-	name[len] = '\0';
-	return true;
-}
-
-/* Makes a name from the URL: llm-HOST, the port if it is not the default of https, and the base path with `_` for `/`.
- * The name identifies the upstream: if HAProxy and the agent have different files, a request is refused for lack of a
- * backend, and does not go to another upstream whose backend happens to have the same name. https://tap would get the
- * name of the gateway's own llm-tap, so it gets the port too, in a form that no other URL's name has. */
-static char *backend_name(const upstream *u, slice path)
-{
-	char name[BACKEND_NAME_MAX + 1] = "llm-", port[16] = "";
-
-	if (!u->tls || u->port != 443)
-		snprintf(port, sizeof port, ":%u%s", u->port, u->tls && u->port == 80 ? "-tls" : "");
-	if (!add_to_name(name, sizeof name, u->host, strlen(u->host)) ||
-	    !add_to_name(name, sizeof name, port, strlen(port)) || !add_to_name(name, sizeof name, path.ptr, path.len))
-		return NULL;
-	if (backend_name_taken(slice_cstr(name))) {
-		snprintf(port, sizeof port, ":%u-tls", u->port);
-		if (!add_to_name(name, sizeof name, port, strlen(port)))
-			return NULL;
-	}
-	return copy(slice_cstr(name));
 }
 
 /* True for v1, v4, v1beta, v2alpha1, v1.1 and the like. */
@@ -289,7 +231,7 @@ static bool parse(upstream *u, slice url, err *e)
 	for (char *c = u->host; *c; c++)
 		*c = ascii_lower(*c);
 	errno = 0;
-	u->backend = backend_name(u, path);
+	u->backend = backend_name_make(u, path);
 	if (!u->backend && errno == ENOMEM)
 		return err_memory(e);
 	if (!u->backend)

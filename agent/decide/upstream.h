@@ -10,7 +10,6 @@
 
 enum {
 	UPSTREAM_URL_MAX = 1024, /* bytes of a base URL */
-	BACKEND_NAME_MAX = 128,  /* bytes of a HAProxy backend's name */
 	UPSTREAM_HOST_MAX = 253, /* bytes of a host's name, as in DNS */
 };
 
@@ -47,14 +46,6 @@ bool host_name_valid(slice host);
 
 /* True if both reach the same place in the same way, so that one backend can serve both. */
 bool upstream_same(const upstream *a, const upstream *b);
-
-/* True for a name that HAProxy accepts for a backend and that this project allows: letters, digits, `.`, `_`, `-`, `:`.
- */
-bool backend_name_valid(slice name);
-
-/* True for a name that a section of haproxy.cfg.example, haproxy-existing.cfg or `spoa-llm backends` has, or that a leg
- * may have. No upstream's backend may have it too. */
-bool backend_name_taken(slice name);
 
 /* Returns what is left of `path` behind the version that gives way to `base`: all of it where none does. */
 slice upstream_path_rest(const upstream *u, slice path);

@@ -4,6 +4,7 @@
 #include "base/cursor.h"
 #include "base/sha256.h"
 #include "base/text.h"
+#include "decide/backend_name.h"
 #include "ledger/codec.h"
 #include "ship/protobuf.h"
 
@@ -175,26 +176,6 @@ static void texts(protobuf *p, const char *name, const char *value)
 
 /* ---- whose model it is */
 
-/* Sets `host` and `*port` from the backend's name, llm-HOST, llm-HOST:PORT or either with a base path behind it.
- * False: the name is one of the operator's own. */
-static bool server_of(const char *backend, char host[RECORD_BACKEND_MAX + 1], int64_t *port)
-{
-	if (strncmp(backend, "llm-", 4) != 0 || strcmp(backend, "llm-refuse") == 0)
-		return false;
-	backend += 4;
-	size_t len = *backend == '[' ? strcspn(backend, "]") + 1 : strcspn(backend, ":_");
-	if (len > strlen(backend))
-		return false;
-	snprintf(host, RECORD_BACKEND_MAX + 1, "%.*s", (int)len, backend);
-	*port = 443;
-	if (backend[len] == ':') {
-		*port = 0;
-		for (const char *c = backend + len + 1; *c >= '0' && *c <= '9' && *port < 65536; c++)
-			*port = *port * 10 + (*c - '0');
-	}
-	return *host && *port > 0 && *port < 65536;
-}
-
 /* Returns gen_ai.provider.name: by the upstream's host, else by the API that the client speaks. */
 static const char *provider_of(const char *host, const char *protocol)
 {
@@ -284,9 +265,9 @@ static void usage(protobuf *p, const record *r)
 
 static void attributes(protobuf *p, const record *r, const char *error)
 {
-	char host[RECORD_BACKEND_MAX + 1] = "";
-	int64_t port = 0;
-	bool known = server_of(r->backend, host, &port);
+	char host[UPSTREAM_HOST_MAX + 1] = "";
+	uint16_t port = 0;
+	bool known = backend_name_server(slice_cstr(r->backend), host, &port);
 
 	text(p, "gen_ai.operation.name", r->operation);
 	text(p, "gen_ai.provider.name", provider_of(host, r->protocol));

@@ -233,7 +233,7 @@ NAMES = [
     ("https://ollama.com/", "llm-ollama.com"),
     ("https://OLLAMA.com", "llm-ollama.com"),
     ("https://ollama.com:443", "llm-ollama.com"),
-    ("https://ollama.com:8443", "llm-ollama.com:8443"),
+    ("https://ollama.com:8443", "llm-ollama.com:8443-tls"),
     ("http://ollama.com", "llm-ollama.com:80"),
     ("http://127.0.0.1:8001/api", "llm-127.0.0.1:8001_api"),
     ("https://x.test/v1", "llm-x.test_v1"),

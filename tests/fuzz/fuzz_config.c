@@ -8,6 +8,7 @@
 
 #include "config/config.h"
 #include "config/routes.h"
+#include "decide/backend_name.h"
 #include "decide/forward.h"
 
 #include <fcntl.h>

@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "base/clock.h"
+#include "decide/backend_name.h"
 #include "decide/decision.h"
 
 static void an_upstream_is_taken_apart(void)
@@ -30,7 +31,9 @@ static void an_upstream_is_taken_apart(void)
 		{ "https://x/api/v1/", "llm-x_api_v1", "https://x/api/v1/messages", "https://x/api/v1/x" },
 		{ "http://x", "llm-x:80", "http://x/v1/messages", "http://x/x" },
 		{ "https://x:80", "llm-x:80-tls", "https://x:80/v1/messages", "https://x:80/x" },
+		{ "https://x:8443/v1", "llm-x:8443-tls_v1", "https://x:8443/v1/messages", "https://x:8443/v1/x" },
 		{ "http://[::1]:8001", "llm-::1:8001", "http://[::1]:8001/v1/messages", "http://[::1]:8001/x" },
+		{ "https://[::1]/a", "llm-::1:443-tls_a", "https://[::1]/a/v1/messages", "https://[::1]/a/x" },
 		{ "https://x/a_b~c", "llm-x_a__b:c", "https://x/a_b~c/v1/messages", "https://x/a_b~c/x" },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -45,6 +48,67 @@ static void an_upstream_is_taken_apart(void)
 		upstream_url_for(&u, SLICE("/x"), url, sizeof url);
 		CHECK(strcmp(url, rows[i].for_other) == 0);
 		upstream_deinit(&u);
+	}
+}
+
+/* The name of a backend stands for one upstream, so that a HAProxy with other files than the agent's refuses, and sends
+ * no credential to another upstream. */
+static void no_two_upstreams_have_one_name(void)
+{
+	static const struct {
+		const char *url, *host; /* NULL: the name does not tell the host */
+		uint16_t port;
+	} rows[] = {
+		{ "https://a", "a", 443 },
+		{ "http://a", "a", 80 },
+		{ "https://a:80", "a", 80 },
+		{ "http://a:443", "a", 443 },
+		{ "https://a:8443", "a", 8443 },
+		{ "http://a:8443", "a", 8443 },
+		{ "https://a_/b", NULL, 0 },
+		{ "https://a/_b", NULL, 0 },
+		{ "https://a/b_/c", NULL, 0 },
+		{ "https://a/b/_c", NULL, 0 },
+		{ "https://a_b", "a_b", 443 },
+		{ "https://a/b", "a", 443 },
+		{ "https://a_b:81/c_d", "a_b", 81 },
+		{ "https://[::1:8001]", "::1:8001", 443 },
+		{ "http://[::1]:8001", "::1", 8001 },
+		{ "https://[::1]:8001", "::1", 8001 },
+		{ "https://[::1:443]", "::1:443", 443 },
+		{ "https://[::1]", "::1", 443 },
+		{ "https://a-pool", "a-pool", 443 },
+		{ "https://a/b-pool", "a", 443 },
+		{ "https://a/v1", "a", 443 },
+		{ "https://a/v1-keep-v1", "a", 443 },
+		{ "https://a-strip-v1", "a-strip-v1", 443 },
+		{ "https://a-keep-v1", "a-keep-v1", 443 },
+		{ "https://a-set-0123abcd", "a-set-0123abcd", 443 },
+		{ "https://a-fwd-0123abcd", "a-fwd-0123abcd", 443 },
+		{ "https://a-url-0123456789abcdef", "a-url-0123456789abcdef", 443 },
+	};
+	/* What is added for a route's settings. The first two are added by upstream_set_strip_v1(). */
+	static const char *const added[] = { "", "", "-pool", "-set-0123abcd", "-fwd-0123abcd", "-pool-set-0123abcd" };
+	enum { ROWS = sizeof rows / sizeof rows[0], ADDED = sizeof added / sizeof added[0] };
+	static char names[ROWS * ADDED][300];
+	size_t n = 0;
+
+	for (size_t i = 0; i < ROWS; i++) {
+		for (size_t k = 0; k < ADDED; k++, n++) {
+			upstream u;
+			err e;
+			char host[UPSTREAM_HOST_MAX + 1];
+			uint16_t port = 0;
+			CHECK(upstream_parse(&u, slice_cstr(rows[i].url), &e));
+			CHECK(k != 1 || upstream_set_strip_v1(&u, !u.strip_v1));
+			snprintf(names[n], sizeof names[n], "%s%s", u.backend, added[k]);
+			bool known = backend_name_server(slice_cstr(names[n]), host, &port);
+			CHECK(known == (rows[i].host != NULL));
+			CHECK(!known || (strcmp(host, rows[i].host) == 0 && port == rows[i].port));
+			upstream_deinit(&u);
+			for (size_t j = 0; j < n; j++)
+				CHECK(strcmp(names[n], names[j]) != 0);
+		}
 	}
 }
 
@@ -224,6 +288,7 @@ static void a_credential_ends_when_its_file_says_so(void)
 int main(void)
 {
 	RUN(an_upstream_is_taken_apart);
+	RUN(no_two_upstreams_have_one_name);
 	RUN(what_is_no_upstream_is_refused);
 	RUN(a_certificate_is_verified_by_a_name);
 	RUN(a_credential_that_cannot_be_a_header_is_missing);

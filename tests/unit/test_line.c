@@ -2,6 +2,7 @@
 #include "unit.h"
 
 #include "base/json.h"
+#include "decide/backend_name.h"
 #include "decide/line.h"
 
 static char out[16384];

@@ -115,7 +115,8 @@ def form_body(r):
 
 
 # Parameters that carry keys: none may reach the operator's upstream beside the operator's credential.
-KEYS = {"key", "api_key", "api-key", "apikey", "access_token", "token", "subscription-key"}
+KEYS = {"key", "api_key", "api-key", "apikey", "access_token", "token", "subscription-key", "session_token", "access_key", "secret", "password", "auth",
+        "signature"}
 
 
 def query(r):

@@ -158,9 +158,11 @@ void ledger_flush(ledger *l)
 {
 	journal_flush(l->journal);
 	pthread_mutex_lock(&l->lock);
-	pthread_cond_signal(&l->wake);
+	if (l->count >= l->wanted || l->missed)
+		pthread_cond_signal(&l->wake);
 	pthread_mutex_unlock(&l->lock);
 }
+
 /* ---- life */
 
 static void free_references(ledger_reference *references, size_t count)

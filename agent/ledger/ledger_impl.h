@@ -39,11 +39,12 @@ struct ledger {
 
 	pthread_t store_thread, sync_thread;
 	pthread_mutex_t lock;   /* guards everything below */
-	pthread_cond_t wake;    /* something is queued, or `stop` is set */
+	pthread_cond_t wake;    /* `wanted` entries are queued, some were missed, or `stop` is set */
 	pthread_cond_t stopped; /* `stop` is set; apart from `wake`, so that a queued record does not end a pause */
 	item *queue;
 	size_t head, count;
-	bool missed; /* the journal has entries that the queue had no room for */
+	size_t wanted; /* for how many entries the store's thread waits; 0: for any flush */
+	bool missed;   /* the journal has entries that the queue had no room for */
 	bool stop;
 	ledger_stats stats;
 };

@@ -14,11 +14,13 @@ enum {
 	RETRY_SLOW_MS = 1000, /* after any other failure of the database */
 	LINGER_MS = 50, /* how long the first entry of a batch waits for others: more share a transaction, and most log
 			   lines meet the report of the tap in it */
-	SYNC_MS = 700,  /* between syncs: with the sync itself, a loss of power costs less than a second */
-	PRUNE_MS = 3600 * 1000,       /* between rounds of removing old rows */
-	PRUNE_STEP_MS = 100,          /* between transactions of one round, so that new records come in between */
-	PRUNE_RETRY_MS = 60 * 1000,   /* after a failure */
-	TIDY_MS = 3600 * 1000,        /* between rounds over the reports that wait for their log lines */
+	LINGER_BUSY_MS = 250,       /* the same under load, when 50 ms bring few for what a transaction costs once */
+	BUSY = 16,                  /* the fewest entries of a batch that tell of load */
+	SYNC_MS = 700,              /* between syncs: with the sync itself, a loss of power costs less than a second */
+	PRUNE_MS = 3600 * 1000,     /* between rounds of removing old rows */
+	PRUNE_STEP_MS = 100,        /* between transactions of one round, so that new records come in between */
+	PRUNE_RETRY_MS = 60 * 1000, /* after a failure */
+	TIDY_MS = 3600 * 1000,      /* between rounds over the reports that wait for their log lines */
 	REPORT_MS = 24 * 3600 * 1000, /* how long a report waits */
 	PRUNE_KEEP = 8,               /* a round leaves 1/8 of the file free, because the next hour's rows need room */
 };
@@ -29,6 +31,7 @@ typedef struct store_thread {
 	record *batch;       /* room for LEDGER_BATCH */
 	tap_report *reports; /* room for LEDGER_REPORTS */
 	size_t count, reports_count;
+	bool busy;                          /* the last batch from the queue had BUSY entries */
 	journal_mark after;                 /* the journal up to the end of the batch */
 	journal_mark replayed;              /* the journal up to the last record that the replay has read */
 	journal_mark committed;             /* the journal up to the last record that SQLite has committed */
@@ -417,6 +420,17 @@ static void replay(store_thread *t)
 	}
 }
 
+/* Waits `ms` for a whole batch, or until entries are missed or `stop` is set. l->lock has to be held. */
+static void linger(ledger *l, int64_t ms)
+{
+	struct timespec until = clock_timespec(clock_mono_ms() + ms);
+
+	l->wanted = LEDGER_BATCH;
+	while (l->count < l->wanted && !l->missed && !l->stop &&
+	       pthread_cond_timedwait(&l->wake, &l->lock, &until) == 0)
+		;
+}
+
 /* Takes a batch from the queue, or none if a second brings none. `*missed`: the queue is empty, and the journal has
  * records that the queue had no room for. False: the agent stops, and nothing is left to store. */
 static bool next_batch(store_thread *t, bool *missed)
@@ -426,13 +440,11 @@ static bool next_batch(store_thread *t, bool *missed)
 	pthread_mutex_lock(&l->lock);
 	if (l->count == 0 && !l->missed && !l->stop) {
 		struct timespec until = clock_timespec(clock_mono_ms() + 1000);
+		l->wanted = 0;
 		pthread_cond_timedwait(&l->wake, &l->lock, &until);
 	}
-	if (l->count > 0 && l->count < LEDGER_BATCH / 4 && !l->missed) {
-		pthread_mutex_unlock(&l->lock);
-		pause_ms(l, LINGER_MS);
-		pthread_mutex_lock(&l->lock);
-	}
+	if (l->count > 0)
+		linger(l, t->busy ? LINGER_BUSY_MS : LINGER_MS);
 	size_t n = 0;
 	t->count = t->reports_count = 0;
 	for (; n < l->count && t->count < LEDGER_BATCH && t->reports_count < LEDGER_REPORTS; n++) {
@@ -447,6 +459,7 @@ static bool next_batch(store_thread *t, bool *missed)
 	}
 	l->head = (l->head + n) % LEDGER_QUEUE;
 	l->count -= n;
+	t->busy = n >= BUSY;
 	*missed = n == 0 && l->missed;
 	if (*missed)
 		l->missed = false; /* the queue takes new records again; the replay brings the ones before them */

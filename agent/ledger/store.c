@@ -259,6 +259,8 @@ static int open_file(store *s, const char *name, int flags)
 		rc = sqlite3_create_function(s->db, "ssum", 1, SQLITE_UTF8, NULL, NULL, ssum_step, ssum_final);
 	if (rc == SQLITE_OK)
 		rc = sqlite3_create_function(s->db, "times_sum", 2, SQLITE_UTF8, s, facets_times_sum, NULL, NULL);
+	if (rc == SQLITE_OK)
+		rc = sqlite3_create_function(s->db, "page_look", 2, SQLITE_UTF8, &s->look, page_look, NULL, NULL);
 	return rc;
 }
 

@@ -16,7 +16,9 @@
 enum {
 	STORE_FACETS_PER_DAY = 4096, /* combinations that are told apart */
 	STORE_FACET_HOURS_DAYS = 40,
-	STORE_PAGE_LOOKED = 200000, /* rows that store_page() looks at, at most, where facets do not tell which match */
+	/* Rows that store_page() looks at, at most: */
+	STORE_PAGE_COUNTED = 200000, /* to count those that match, where facets do not tell */
+	STORE_PAGE_READ = 500000,    /* to find those of the page */
 };
 
 /* The labels of a facet, in the order in which they stand in it. */
@@ -101,7 +103,7 @@ typedef struct store_page_question {
 typedef struct store_page_told {
 	int64_t from_ms, to_ms; /* as of store_facets() */
 	int64_t total;          /* requests that match; -1: not known */
-	bool stopped;           /* STORE_PAGE_LOOKED rows were looked at before the page was full */
+	bool stopped;           /* STORE_PAGE_READ rows were looked at before the page was full */
 } store_page_told;
 
 /* Calls `each` with `q->limit` of the rows that match, after the first `q->offset` ones, by time and then id. Hours in

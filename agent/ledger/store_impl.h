@@ -90,6 +90,13 @@ typedef struct settled {
 	int64_t nano;
 } settled;
 
+/* How many rows a statement of store_page() looks at. */
+typedef struct store_look {
+	int64_t most, rows, matching;
+	int64_t last_ms; /* time of the last one that matched */
+	bool over;       /* there were more than `most` */
+} store_look;
+
 /* An hour of an older ledger whose facets are being made. */
 typedef struct facet_filling {
 	bool going;
@@ -127,6 +134,7 @@ struct store {
 	unsigned char *log_bytes;              /* room for a row of it */
 	size_t log_room;
 	facet_filling filling;
+	store_look look;
 	unsigned char times_in[TIMES_ENCODED_MAX],
 		times_out[TIMES_ENCODED_MAX]; /* too large for the stack of each call */
 	uint64_t skipped;
@@ -251,6 +259,11 @@ void store_bucket_label(char *out, size_t room, int64_t bucket, bool hour);
 void store_copy_text(char *out, size_t room, sqlite3_stmt *st, int column);
 /* Reads the columns of `requests`, in the order of record_columns[], into `r`. */
 void store_read_row(sqlite3_stmt *st, record *r);
+
+/* ---- store_page.c */
+
+/* The SQL function page_look(), whose context is a store_look. */
+void page_look(sqlite3_context *context, int argc, sqlite3_value **argv);
 
 /* ---- store_facets.c */
 

@@ -39,6 +39,7 @@ static inline sqlite3_stmt *plan_of(const char *sql, sqlite3 **db)
 
 	CHECK(sqlite3_open(path, db) == SQLITE_OK);
 	CHECK(sqlite3_create_function(*db, "times_sum", 2, SQLITE_UTF8, NULL, no_function, NULL, NULL) == SQLITE_OK);
+	CHECK(sqlite3_create_function(*db, "page_look", 2, SQLITE_UTF8, NULL, no_function, NULL, NULL) == SQLITE_OK);
 	CHECK(sqlite3_create_function(*db, "ssum", 1, SQLITE_UTF8, NULL, NULL, no_function, no_result) == SQLITE_OK);
 	bool ok = sqlite3_prepare_v2(*db, text, -1, &plan, NULL) == SQLITE_OK;
 	CHECK(ok);

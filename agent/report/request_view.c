@@ -312,7 +312,7 @@ view_result request_view_answer(const view_question *q, const figures_source *so
 		return VIEW_FAILED;
 	if (!it.any) {
 		err_set(e,
-			"no request with the id \"%.64s\" is in the ledger: it was never there, or was removed by its age",
+			"no request with the id \"%.64s\" is in the ledger: it has not ended yet, was never there, or was removed by its age",
 			q->only.id);
 		return VIEW_NONE;
 	}

@@ -181,6 +181,33 @@ def test_search(many, page):
     page.clean()
 
 
+def test_not_all_could_be_looked_at(many, page):
+    """The agent tells no total where too many rows would have to be counted, and stops looking after too many: the list says so, and is no longer than it is."""
+    wants = export(many)
+    page.open(many.admin, "view=savings").live()
+    page.js("""const real = window.fetch; window.most = 100;
+        window.fetch = async (url, more) => { const answer = await real(url, more);
+            if (!url.startsWith('requests?')) return answer;
+            const told = await answer.json(); told.stopped = told.rows.length > window.most;
+            return new Response(JSON.stringify({ ...told, rows: told.rows.slice(0, window.most), total: null })); }; return 0""")
+    page.js("location.hash = 'view=requests&since=all'; return 0")
+    page.until(PLACE + ".endsWith(' of 200 or more')")
+    same(settled(page), wants)
+    page.js("window.ends = setInterval(() => { const list = document.getElementById('requests-list'); list.scrollTop = list.scrollHeight; }, 50); return 0")
+    page.until(PLACE + ".endsWith(' of 3,000')", 30)
+    page.js("clearInterval(window.ends); return 0")
+    same(settled(page), wants)
+    assert page.text("#requests-hint") == ""
+    hint = "Only a part of the requests could be looked at. A filter, a shorter period or more of the id brings others in."
+    page.js("window.most = 40; location.hash = 'view=requests&since=all&sort=time&order=asc'; return 0")
+    page.until(PLACE + ".endsWith(' of 40 or more')")
+    same(settled(page), wants[::-1])
+    assert page.text("#requests-hint") == hint
+    page.js("window.most = 0; location.hash = 'view=requests&since=all'; return 0")
+    page.until("document.querySelector('#requests-empty p').textContent === arguments[0]", 5, hint)
+    page.clean()
+
+
 def test_a_file_of_what_is_shown(many, page, work):
     page.cdp("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(work)})
     wants = export(many, "--project", "Straße", "--status", "429")
@@ -256,7 +283,7 @@ def test_one_request(many, page):
     for row in rows:
         kinds.setdefault((row["usage_from"], row["code"], bool(row["tried"]) and row["price_from"]), row)
     page.open(many.admin, "view=request&id=never-was").live()
-    page.until("document.getElementById('request-failed').innerText.includes('The ledger has no request with the id never-was')")
+    page.until("document.getElementById('request-failed').innerText.includes('no request with the id \"never-was\"')")
     for row in kinds.values():
         page.js("location.hash = arguments[0]; return 0", "#" + urllib.parse.urlencode({"view": "request", "id": row["id"]}))
         page.until("document.getElementById('request-id')?.textContent === %s" % json.dumps(row["id"]))
@@ -287,7 +314,7 @@ def test_a_reader_is_told_what_it_may_not_see(work, page):
     """Who has the viewer_token sees a request, but not what its route would decide; who has the admin_token sees that too."""
     reader, admin, entry = harness.secret("viewer"), harness.secret("admin"), Maker(seed=6).one(kind="reported", model="glm-4.6", route="glm-", protocol="openai")
     with Agent(work, [entry], env={"READER": reader, "ADMIN": admin}, viewer_token="env:READER", admin_token="env:ADMIN") as agent:
-        for token, told in ((reader, "to those who have the admin_token"), (admin, "Goes to")):
+        for token, told in ((reader, "The admin_token shows"), (admin, "Goes to")):
             page.open(agent.admin, "view=request&id=" + entry.id)
             page.until("document.body.dataset.link === 'locked'")
             page.keys(token, "ENTER")

@@ -45,7 +45,7 @@ export async function ask(path, signal, question) {
 export const read = async (path, signal) => parse(await (await ask(path, signal)).text());
 
 // `refused`: the question was wrong. `unread`: the agent could not answer.
-export const failure = (error, refused, unread) =>
+export const failure = (error, refused, unread = refused) =>
 	`${error.status === 400 ? refused : error.status ? unread : "The agent does not answer"}: ${sentence(error)}`;
 const sentence = (error) => error.message.replace(/\.?$/, ".");
 
@@ -192,6 +192,8 @@ export async function follow(callbacks) {
 	on(window, "pagehide", rest);
 	on(window, "pageshow", (show) => show.persisted && rise());
 	for (;;) {
+		if (resting)
+			await new Promise((done) => (wake = done));
 		let why = "";
 		try {
 			await stream();
@@ -202,10 +204,8 @@ export async function follow(callbacks) {
 			}
 			why = error.status ? error.message : "";
 		}
-		if (resting) {
-			await new Promise((done) => (wake = done));
+		if (resting)
 			continue;
-		}
 		lost(why);
 		await pause(Math.min(RETRY_MS[1], RETRY_MS[0] * 2 ** (failures - 1)) * (0.8 + 0.4 * Math.random()));
 	}

@@ -160,7 +160,7 @@ export function button(what, text, act, attributes) {
 
 export const focus = (place) => node(place).focus({ preventScroll: true });
 
-// False where there is no clipboard: browsers give it only over https, and on this computer.
+// False without a clipboard: browsers give it only over https, and on this computer.
 export async function copy(text, place) {
 	const copied = await navigator.clipboard?.writeText(text).then(() => true, () => false) ?? false;
 	if (copied) {

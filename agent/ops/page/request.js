@@ -140,7 +140,7 @@ const attempts = (row, { tried }) => (!big(row.attempts) ? null : section("Membe
 	...tried.map(({ member, why }) => el("li", el("bdi.name", member), ` ${why}`)),
 	row.member ? el("li", narrowed("member", row.member), row.status > 0 ? ` answered ${row.status}` : " gave no answer") : null)));
 
-const decided = (route) => (!route ? [el("p", "What the routes would do with such a request is shown to those who have the admin_token. A viewer_token does not show it.")] :
+const decided = (route) => (!route ? [el("p", "The admin_token shows what the routes would do with such a request; a viewer_token does not.")] :
 	route.error ? [el("p", `What the routes would do cannot be found out: ${route.error}`)] :
 	[el("p.dim", "What today’s routes would do with a request for this model to this endpoint:"), facts(["Decision", goesTo(route)], ...factsOf(route))]);
 
@@ -184,8 +184,7 @@ async function read(again) {
 			return;
 		fill("request-body", "none", () => []);
 		$("request-failed").hidden = false;
-		put(find("#request-failed p"), error.status === 404 ? `The ledger has no request with the id ${filter.id}. It may have been pruned, or has not ended yet.` :
-			failure(error, "The request cannot be read", "The request cannot be read"));
+		put(find("#request-failed p"), failure(error, "The request cannot be read"));
 	}
 	stop = null;
 	readAt = Date.now();

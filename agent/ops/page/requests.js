@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: MIT
 //
-// The list of requests: it asks for those that are seen. New ones do not move the rows under the reader's eyes: they are counted, and shown
-// when asked for.
+// The list of requests asks for those that are seen. New ones are counted, and shown when asked for.
 import { $, all, announce, big, button, clock, count, cut, dayName, el, exactDollars, figure, find, focus, mark, money, NOTHING, on, onSubmit, plural, put, set, short, state,
 	tokensIn } from "./figures.js";
 import { download, failure, ledgerState, Locked, read } from "./connection.js";
 import { address, always, change, everything, filter, narrowed, narrower, nothingFound, question, scope } from "./filter.js";
 import { makeScroller } from "./scroller.js";
 
+const ID = "Id of a request, or its beginning";
 const ASKED = 100;
 const BESIDE = 10; // rows asked for beside those seen
 const KEPT = 4000; // rows kept around those seen
@@ -63,6 +63,7 @@ let list = null;
 let asked = null;
 let total = null; // as far as is known
 let ofLast = null; // so many of the newest are sorted; null: all
+let least = false, stopped = false; // least: of a total; stopped: not all was looked at
 let shift = 0; // new rows in front of the first one shown
 let told = 0, latest = 0; // how many there were, at first and at last
 let round = 0; // an answer to an earlier one is thrown away
@@ -126,8 +127,11 @@ function realign(place, answer) {
 function take(place, answer, looked) {
 	failed = null;
 	latest = answer.total ?? latest;
+	const end = place + shift + answer.rows.length, more = answer.total == null && answer.rows.length === ASKED;
+	({ stopped } = answer);
+	least = more || stopped;
 	if (total === null) {
-		total = told = latest = answer.total ?? answer.rows.length;
+		total = told = latest = answer.total ?? (more ? end + ASKED : end);
 		ofLast = answer.of_last;
 		keep(place, answer.rows);
 		list.resize(length());
@@ -135,9 +139,8 @@ function take(place, answer, looked) {
 		return;
 	}
 	if (answer.total == null) {
-		const least = place + shift + answer.rows.length, more = answer.rows.length === ASKED;
-		if (more ? least >= total : least !== total)
-			total = least + (more ? ASKED : 0);
+		if (more ? end >= total : end !== total)
+			total = more ? end + ASKED : end;
 		keep(place, answer.rows);
 		list.resize(length());
 	} else if (looked && moved(place, answer)) {
@@ -239,10 +242,15 @@ async function look() {
 
 function place() {
 	const rows = length(), [first, end] = seenAt;
-	put("requests-place", rows ? `${count(first + 1)}\u2013${count(end)} of ${ofLast && ofLast < total ? `the last ${count(ofLast)} of ` : ""}${count(ofLast ? total : rows)}` : "");
+	put("requests-place", rows ? `${count(first + 1)}\u2013${count(end)} of ${ofLast && ofLast < total ? `the last ${count(ofLast)} of ` : ""}${count(ofLast ? total : rows)}${least ? " or more" : ""}` : "");
 }
 
-const emptyText = () => (filter.find ? `No request has an id that ${filter.find.endsWith("*") ? "begins with" : "is"} ${filter.find.replace(/\*$/, "")}.` : nothingFound());
+function part() {
+	const text = stopped ? "Only a part of the requests could be looked at" : ofLast && total > ofLast && `Only the last ${count(ofLast)} requests are sorted`;
+	return text && `${text}. A filter, a shorter period or more of the id brings others in.`;
+}
+
+const emptyText = () => (stopped ? part() : filter.find ? `No request has an id that ${filter.find.endsWith("*") ? "begins with" : "is"} ${filter.find.replace(/\*$/, "")}.` : nothingFound());
 
 function showState() {
 	const empty = total === 0, more = latest - told;
@@ -255,7 +263,7 @@ function showState() {
 	if (empty)
 		put(find("#requests-empty p"), emptyText());
 	$("requests-wide").hidden = !narrowed() && always() && !filter.find;
-	put("requests-hint", ofLast && total > ofLast ? `Only the last ${count(ofLast)} requests are sorted. A filter or a shorter period brings others in.` : filter.find ? "All times are searched." : "");
+	put("requests-hint", part() || (filter.find ? "All times are searched." : ""));
 	$("requests-new").hidden = !(down() && more > 0);
 	put("requests-new", `${count(more)} new: show`);
 	place();
@@ -265,7 +273,7 @@ function opened() {
 	ledgerState("ok");
 	showState();
 	announce(total ? plural(total, "request") : emptyText());
-	// Who asks for an id that only one request has wants to see it.
+	// The only one that an id finds is shown.
 	if (filter.find && total === 1 && jump) {
 		jump = false;
 		filter.find = "";
@@ -303,6 +311,7 @@ function begin() {
 	known.clear();
 	asked = questionOf();
 	total = ofLast = failed = null;
+	least = stopped = false;
 	shift = told = 0;
 	for (const cell of all("#requests-list [data-sort]"))
 		set(cell, "aria-sort", cell.dataset.sort !== filter.sort ? null : down() ? "descending" : "ascending");
@@ -314,8 +323,7 @@ function begin() {
 export function start() {
 	const box = el("div.list#requests-list", { role: "grid", tabindex: "0", "aria-label": "Requests. Arrow keys choose one, Enter opens it." });
 	const search = el("form.field#requests-search", { role: "search" },
-		el("label", { for: "requests-id", class: "unseen" }, "Id of a request, or its beginning"),
-		el("input#requests-id", { maxlength: "64", placeholder: "Id of a request, or its beginning" }),
+		el("input#requests-id", { maxlength: "64", placeholder: ID, "aria-label": ID }),
 		el("button", { type: "submit" }, "Find"));
 	$("view-requests").append(el("section.card",
 		el("div.head", el("h2", "Requests"), search,
@@ -347,7 +355,7 @@ export function start() {
 
 export const title = () => "Requests";
 
-// Whoever comes back to the same list finds it as it was.
+// The same list is as it was.
 export function show() {
 	if (state.ledger === "none")
 		return;

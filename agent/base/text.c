@@ -35,6 +35,24 @@ bool text_is_control(uint32_t c)
 	       (c >= 0x1bca0 && c <= 0x1bca3) || (c >= 0x1d173 && c <= 0x1d17a) || (c >= 0xe0000 && c <= 0xe0fff);
 }
 
+static bool unseen(uint32_t c)
+{
+	return text_is_control(c) || c == ' ' || c == 0xa0 || c == 0x34f || c == 0x115f || c == 0x1160 || c == 0x1680 ||
+	       c == 0x17b4 || c == 0x17b5 || (c >= 0x180b && c <= 0x180f) || (c >= 0x2000 && c <= 0x200a) ||
+	       c == 0x202f || c == 0x205f || c == 0x2800 || c == 0x3000 || c == 0x3164 ||
+	       (c >= 0xfe00 && c <= 0xfe0f) || c == 0xffa0 || (c >= 0xfff0 && c <= 0xfff8) ||
+	       (c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe;
+}
+
+bool text_has_unseen_end(slice text)
+{
+	const char *first = text.ptr, *last = text.ptr + text.len - 1;
+
+	while (last > text.ptr && ((unsigned char)*last & 0xc0) == 0x80)
+		last--;
+	return unseen(utf8_next(&first)) || unseen(utf8_next(&last));
+}
+
 void text_plain(char *out, size_t room, const char *text)
 {
 	size_t len = 0;

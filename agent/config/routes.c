@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#include "base/json.h"
+#include "base/text.h"
 #include "config/parse.h"
 #include "config/routes_impl.h"
 #include "decide/backend_name.h"
@@ -34,6 +36,18 @@ static const char *text_of(const cJSON *item)
 	return cJSON_IsString(item) ? item->valuestring : NULL;
 }
 
+/* True for what the name of a model can begin with, see sample/name.c. What nobody sees comes along when a name is
+ * copied, and would have the requests take another route, with its credential. */
+static bool prefix_valid(slice prefix)
+{
+	if (prefix.len == 0 || prefix.len > ROUTE_PREFIX_MAX || !utf8_valid(prefix.ptr, prefix.len))
+		return false;
+	for (size_t i = 0; i < prefix.len; i++)
+		if ((unsigned char)prefix.ptr[i] < ' ' || prefix.ptr[i] == 0x7f)
+			return false;
+	return !text_has_unseen_end(prefix);
+}
+
 static bool read_prefix(const problems *to, route *r, const cJSON *item, place p)
 {
 	const char *text = text_of(item);
@@ -41,10 +55,15 @@ static bool read_prefix(const problems *to, route *r, const cJSON *item, place p
 
 	free(r->prefix);
 	r->prefix = NULL;
-	if (!text || prefix.len == 0 || prefix.len > ROUTE_PREFIX_MAX || (to->strict && prefix.len != strlen(text)))
-		return problem(to, p, "the entry is skipped",
-			       "\"model_prefix\" must be a string of 1 to %d bytes without white space around it",
-			       ROUTE_PREFIX_MAX);
+	/* Google's own spelling: the names of models are compared without it. */
+	if (slice_starts(prefix, SLICE("models/")))
+		prefix = slice_from(prefix, sizeof "models/" - 1);
+	if (!text || !prefix_valid(prefix) || (to->strict && slice_trim(slice_cstr(text)).len != strlen(text)))
+		return problem(
+			to, p, "the entry is skipped",
+			"\"model_prefix\" must be a string of 1 to %d bytes without control characters, and without "
+			"white space or invisible characters around it",
+			ROUTE_PREFIX_MAX);
 	char *lower = strndup(prefix.ptr, prefix.len);
 	if (!lower)
 		return err_memory(to->e);

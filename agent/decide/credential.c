@@ -163,6 +163,25 @@ void secret_take(secret *s, slice text)
 	explicit_bzero(token, sizeof token);
 }
 
+/* Returns what an errno of stat() or open() means. 0: there is something, and it is no regular file. */
+static const char *file_problem(int why)
+{
+	switch (why) {
+	case 0:
+		return "the file cannot be read: it is a directory, a pipe or a device";
+	case ENOENT:
+		return "the file cannot be read: there is no such file";
+	case EACCES:
+		return "the file cannot be read: this user may not read it";
+	case ENOTDIR:
+		return "the file cannot be read: a part of its path is no directory";
+	case ELOOP:
+		return "the file cannot be read: its links lead in a circle";
+	default:
+		return "the file cannot be read";
+	}
+}
+
 void secret_load(secret *s, const char *path)
 {
 	char text[CREDENTIAL_FILE_MAX + 1]; /* one byte shows that it is too long */
@@ -180,6 +199,7 @@ void secret_load(secret *s, const char *path)
 		if (n < 0 && errno == EINTR)
 			continue;
 		failed = stamp.failed = n < 0; /* a part of a credential is useless */
+		why = failed ? errno : 0;
 		if (n <= 0)
 			break;
 		len += (size_t)n;
@@ -187,9 +207,7 @@ void secret_load(secret *s, const char *path)
 	if (fd >= 0)
 		close(fd);
 	if (failed)
-		*s = (secret){ .problem = why == ENOENT ? "the file cannot be read: there is no such file" :
-					  why == EACCES ? "the file cannot be read: this user may not read it" :
-							  "the file cannot be read" };
+		*s = (secret){ .problem = file_problem(why) };
 	else
 		secret_take(s, slice_of(text, len));
 	stamp.failed = stamp.failed || s->stamp.failed;

@@ -22,27 +22,6 @@ static bool printable_ascii(slice s)
 	return odd == 0;
 }
 
-/* True for a character that nobody sees at the end of a name, so that servers may trim it: blanks, fillers, variation
- * selectors, what is no character, and whatever joins, hides or reorders text. */
-static bool unseen(uint32_t c)
-{
-	return text_is_control(c) || c == ' ' || c == 0xa0 || c == 0x34f || c == 0x115f || c == 0x1160 || c == 0x1680 ||
-	       c == 0x17b4 || c == 0x17b5 || (c >= 0x180b && c <= 0x180f) || (c >= 0x2000 && c <= 0x200a) ||
-	       c == 0x202f || c == 0x205f || c == 0x2800 || c == 0x3000 || c == 0x3164 ||
-	       (c >= 0xfe00 && c <= 0xfe0f) || c == 0xffa0 || (c >= 0xfff0 && c <= 0xfff8) ||
-	       (c >= 0xfdd0 && c <= 0xfdef) || (c & 0xfffe) == 0xfffe;
-}
-
-/* True if a name in valid UTF-8 begins or ends with a character that nobody sees. */
-static bool unseen_end(slice name)
-{
-	const char *first = name.ptr, *last = name.ptr + name.len - 1;
-
-	while (last > name.ptr && ((unsigned char)*last & 0xc0) == 0x80)
-		last--;
-	return unseen(utf8_next(&first)) || unseen(utf8_next(&last));
-}
-
 /* Returns what is wrong with a model's name, as static text; NULL: it can be used. */
 static const char *name_fault(slice name)
 {
@@ -64,7 +43,7 @@ static const char *name_fault(slice name)
 	}
 	if (!utf8_valid(name.ptr, name.len))
 		return "the model's name is not UTF-8";
-	return unseen_end(name) ? ends : NULL;
+	return text_has_unseen_end(name) ? ends : NULL;
 }
 
 /* Not `= {0}`, which would clear the name's buffer for every request. */

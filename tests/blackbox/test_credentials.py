@@ -417,6 +417,8 @@ def test_a_file_that_is_none(gateways, make_mock, work, kind):
     gateway.ask("f").refused(502, "upstream_auth_unavailable")
     gateway.ask("other").only(mock)
     assert time.monotonic() - start < 2 * harness.SLOW
+    why = {"dangling": "there is no such file", "loop": "its links lead in a circle"}.get(kind, "it is a directory, a pipe or a device")
+    assert 'problem="the file cannot be read: %s"' % why in gateway.agent.log("event=credential_missing")
 
 
 # ---- a file with a token that expires

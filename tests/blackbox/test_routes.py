@@ -28,7 +28,7 @@ class Routed:
             {"model_prefix": "gpt-5.5", "auth": "passthrough"},
             {"model_prefix": "gpt-5", "upstream": url["second"] + "/base/v1", "auth": "file:%s/key" % work},
             {"model_prefix": "azure/", "upstream": url["azure"], "auth": "env:AZURE_KEY", "auth_header": "api-key"},
-            {"model_prefix": "gemini-", "upstream": url["goog"], "auth": "env:GOOG_KEY",
+            {"model_prefix": "models/gemini-", "upstream": url["goog"], "auth": "env:GOOG_KEY",
              "auth_header": "x-goog-api-key"},
             {"model_prefix": "dup", "upstream": url["early"], "backend": "my_backend.1"},
             {"model_prefix": "dup-more", "upstream": url["late"]},

@@ -311,9 +311,10 @@ view_result request_view_answer(const view_question *q, const figures_source *so
 	if (*result)
 		return VIEW_FAILED;
 	if (!it.any) {
-		err_set(e,
-			"no request with the id \"%.64s\" is in the ledger: it has not ended yet, was never there, or was removed by its age",
-			q->only.id);
+		err_set(e, "no request with the id \"%.64s\" is %s", q->only.id,
+			told.stopped ?
+				"among the newest ones, and there are too many to look through all" :
+				"in the ledger: it has not ended yet, was never there, or was removed by its age");
 		return VIEW_NONE;
 	}
 	fputs("{\"request\":", out);

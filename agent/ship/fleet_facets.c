@@ -226,14 +226,19 @@ static bool take_total(void *ctx, const store_facet *f)
 
 /* The bounds of days have no meaning for rows, but each parameter needs a type. */
 #define UNUSED_DAYS " AND $3::bigint IS NOT NULL AND $4::bigint IS NOT NULL"
-/* The hours that have rows of the page, and how many of their rows come before it. %s: the direction in time, twice. */
+/* The hours that have rows of the page, how many of their rows come before it, and how many rows of all kinds the hours
+ * before them have. %s: the direction in time, three times. */
 #define HOURS_OF_PAGE \
 	"WITH hours AS (SELECT bucket, sum(requests) AS n FROM spoa_llm.fleet_facets" GATEWAYS \
 	" WHERE unit = 0 AND bucket >= $1::bigint AND bucket < $2::bigint" UNUSED_DAYS "%s%s" \
 	" GROUP BY bucket HAVING sum(requests) > 0)," \
 	" run AS (SELECT bucket, n, sum(n) OVER (ORDER BY bucket %s) AS upto FROM hours)," \
-	" need AS MATERIALIZED (SELECT bucket, greatest(0, $%zu::bigint - (upto - n))::bigint AS skip FROM run" \
-	" WHERE upto > $%zu::bigint AND upto - n < $%zu::bigint + $%zu::bigint)"
+	" part AS (SELECT bucket, greatest(0, $%zu::bigint - (upto - n))::bigint AS skip FROM run" \
+	" WHERE upto > $%zu::bigint AND upto - n < $%zu::bigint + $%zu::bigint)," \
+	" need AS MATERIALIZED (SELECT bucket, skip, sum(n) OVER (ORDER BY bucket %s) AS upto," \
+	" least(sum(n) OVER (ORDER BY bucket %s) - n, %d)::bigint AS before FROM part JOIN (SELECT bucket, sum(requests) AS n" \
+	" FROM spoa_llm.fleet_sums WHERE kind = 0 AND bucket >= $1::bigint AND bucket < $2::bigint GROUP BY bucket) AS s" \
+	" USING (bucket))"
 #define ROWS_OF_HOUR \
 	" r.time_ms >= CASE h.bucket WHEN 0 THEN -9223372036854775807 ELSE h.bucket * 1000 END" \
 	" AND r.time_ms < CASE h.bucket WHEN 253402297200 THEN 9223372036854775807 ELSE (h.bucket + 3600) * 1000 END"
@@ -266,85 +271,153 @@ static void ask_page(asked *a, const fleet_span *span, const store_page_question
 	a->values[a->count++] = a->offset;
 }
 
-/* Reads a page of the rows in [from_ms, to_ms), in the order of time. */
-static pq_result read_rows(pq *c, const char *gateway, const store_page_question *q, int64_t from_ms, int64_t to_ms,
-			   bool (*each)(void *ctx, const record *r, const char *gateway), void *ctx, err *e)
-{
-	/* The first hour has the rows of clocks before 1970, too. */
-	const fleet_span span = { from_ms <= 0 ? INT64_MIN : from_ms, to_ms, 0, 0, 0 };
-	const char *way = q->oldest_first ? "ASC" : "DESC";
-	char sql[FLEET_SQL_MAX], names[2048];
-	asked a;
-
-	ask_page(&a, &span, q, gateway);
-	fleet_row_names(names, sizeof names);
-	int len = snprintf(sql, sizeof sql,
-			   "SELECT g.name%s FROM spoa_llm.requests p" GATEWAYS
-			   " WHERE p.time_ms >= $1::bigint AND p.time_ms < $2::bigint" UNUSED_DAYS "%s%s"
-			   " ORDER BY p.time_ms %s, p.gateway %s, p.id %s LIMIT $%zu::bigint OFFSET $%zu::bigint",
-			   names, a.gateway, a.filter.where, way, way, way, a.count - 1, a.count);
-	assert(len > 0 && (size_t)len < sizeof sql);
-	return fleet_each_row(c, sql, a.count, a.values, each, ctx, e);
-}
-
 typedef struct noting {
 	bool (*each)(void *ctx, const record *r, const char *gateway);
 	void *ctx;
-	bool any;
+	int64_t rows;
+	bool ended;
 } noting;
 
 static bool note_row(void *ctx, const record *r, const char *gateway)
 {
 	noting *n = ctx;
 
-	n->any = true;
-	return n->each(n->ctx, r, gateway);
+	n->rows++;
+	n->ended = !n->each(n->ctx, r, gateway);
+	return !n->ended;
+}
+
+/* Sets `*any` if `sql` has a row. */
+static pq_result is_any(pq *c, const char *sql, const asked *a, size_t count, bool *any, err *e)
+{
+	pq_rows *rows = NULL;
+	pq_result result = pq_run(c, sql, count, a->values, &rows, e);
+
+	*any = result == PQ_OK && pq_rows_count(rows) > 0;
+	pq_rows_free(rows);
+	return result;
+}
+
+/* Has PostgreSQL read rows by the key, which has them in the order of time, and not sort all of them to look at some.
+ */
+static pq_result read_by_key(pq *c, bool on, err *e)
+{
+	return pq_run(c, on ? "SET enable_sort = off" : "RESET enable_sort", 0, NULL, NULL, e);
+}
+
+/* Reads a page of the rows in [from_ms, to_ms), in the order of time, of which it looks at STORE_PAGE_READ. Sets
+ * `*stopped` if there are others and the page is not full. */
+static pq_result read_rows(pq *c, const char *gateway, const store_page_question *q, int64_t from_ms, int64_t to_ms,
+			   noting *to, bool *stopped, err *e)
+{
+	/* The first hour has the rows of clocks before 1970, too. */
+	const fleet_span span = { from_ms <= 0 ? INT64_MIN : from_ms, to_ms, 0, 0, 0 };
+	const char *way = q->oldest_first ? "ASC" : "DESC";
+	char sql[FLEET_SQL_MAX], names[2048], looked[512];
+	asked a;
+
+	ask_page(&a, &span, q, gateway);
+	fleet_row_names(names, sizeof names);
+	snprintf(looked, sizeof looked,
+		 " FROM spoa_llm.requests WHERE time_ms >= $1::bigint AND time_ms < $2::bigint" UNUSED_DAYS
+		 " ORDER BY time_ms %s, gateway %s, id %s",
+		 way, way, way);
+	int len = snprintf(sql, sizeof sql,
+			   "SELECT g.name%s FROM (SELECT *%s LIMIT %d) AS p" GATEWAYS " WHERE true%s%s"
+			   " ORDER BY p.time_ms %s, p.gateway %s, p.id %s LIMIT $%zu::bigint OFFSET $%zu::bigint",
+			   names, looked, (int)STORE_PAGE_READ, a.gateway, a.filter.where, way, way, way, a.count - 1,
+			   a.count);
+	assert(len > 0 && (size_t)len < sizeof sql);
+	pq_result result = fleet_each_row(c, sql, a.count, a.values, note_row, to, e);
+	*stopped = false;
+	if (result != PQ_OK || to->ended || to->rows >= q->limit)
+		return result;
+	snprintf(sql, sizeof sql, "SELECT 1%s LIMIT 1 OFFSET %d", looked, (int)STORE_PAGE_READ);
+	return is_any(c, sql, &a, BOUNDS, stopped, e);
+}
+
+/* Reads a page of the rows of the hours that have some by their facets. */
+static pq_result read_hours(pq *c, const char *gateway, const store_page_question *q, const fleet_span *span,
+			    noting *to, bool *stopped, err *e)
+{
+	const char *way = q->oldest_first ? "ASC" : "DESC";
+	char sql[FLEET_SQL_MAX], names[2048], hours[4096];
+	asked a;
+
+	ask_page(&a, span, q, gateway);
+	size_t of = a.count, lim = a.count - 1;
+	fleet_row_names(names, sizeof names);
+	int len = snprintf(hours, sizeof hours, HOURS_OF_PAGE, a.gateway, a.filter.where, way, of, of, of, lim, way,
+			   way, (int)STORE_PAGE_READ);
+	assert(len > 0 && (size_t)len < sizeof hours);
+	len = snprintf(
+		sql, sizeof sql,
+		"%s SELECT p.name%s FROM need h CROSS JOIN LATERAL (SELECT g.name, r.* FROM"
+		" (SELECT * FROM spoa_llm.requests r WHERE" ROWS_OF_HOUR
+		" ORDER BY r.time_ms %s, r.gateway %s, r.id %s LIMIT %d - h.before) AS r" GATEWAYS
+		" WHERE true%s%s ORDER BY r.time_ms %s, r.gateway %s, r.id %s"
+		" LIMIT $%zu::bigint OFFSET h.skip) AS p ORDER BY p.time_ms %s, p.gateway %s, p.id %s LIMIT $%zu::bigint",
+		hours, names, way, way, way, (int)STORE_PAGE_READ, a.gateway, a.filter.where, way, way, way, lim, way,
+		way, way, lim);
+	assert(len > 0 && (size_t)len < sizeof sql);
+	pq_result result = fleet_each_row(c, sql, a.count, a.values, note_row, to, e);
+	if (result != PQ_OK || to->ended || to->rows >= q->limit)
+		return result;
+	len = snprintf(sql, sizeof sql, "%s SELECT 1 FROM need WHERE upto > %d LIMIT 1", hours, (int)STORE_PAGE_READ);
+	assert(len > 0 && (size_t)len < sizeof sql);
+	return is_any(c, sql, &a, a.count, stopped, e);
+}
+
+static pq_result read_page(pq *c, const char *gateway, const store_page_question *q, noting *to, store_page_told *told,
+			   err *e)
+{
+	const store_facet_question all = { .from_ms = q->from_ms, .to_ms = q->to_ms, .only = q->only };
+	const bool has_id = q->only && q->only->id;
+	store_facets_told facets = { .whole_ms = 0 };
+	int64_t near_ms, far_ms;
+	fleet_span span;
+
+	pq_result result = fleet_span_of(c, q->from_ms, q->to_ms, true, &span, e);
+	if (result != PQ_OK)
+		return result;
+	tell_period(&span, q->to_ms, &told->from_ms, &told->to_ms);
+	if (span.facets_s <= span.from_s && !has_id) {
+		told->total = 0;
+		result = fleet_facets(c, gateway, &all, take_total, &told->total, &facets, e);
+		if (result != PQ_OK || !told->total)
+			return result;
+	}
+	result = read_by_key(c, true, e);
+	if (result != PQ_OK)
+		return result;
+	if (has_id && period_of_id(q->only->id, &near_ms, &far_ms)) {
+		near_ms = near_ms > told->from_ms ? near_ms : told->from_ms;
+		far_ms = far_ms < told->to_ms ? far_ms : told->to_ms;
+		result = read_rows(c, gateway, q, near_ms, far_ms, to, &told->stopped, e);
+		if (result != PQ_OK || to->rows)
+			return result;
+	}
+	if (span.facets_s > span.from_s || has_id)
+		return read_rows(c, gateway, q, told->from_ms, told->to_ms, to, &told->stopped, e);
+	result = read_hours(c, gateway, q, &span, to, &told->stopped, e);
+	/* Facets also count the rows that were dropped by their age. */
+	if (told->stopped || (!to->ended && to->rows < q->limit && q->offset + to->rows < told->total))
+		told->total = -1;
+	return result;
 }
 
 pq_result fleet_page(pq *c, const char *gateway, const store_page_question *q,
 		     bool (*each)(void *ctx, const record *r, const char *gateway), void *ctx, store_page_told *told,
 		     err *e)
 {
-	const store_facet_question all = { .from_ms = q->from_ms, .to_ms = q->to_ms, .only = q->only };
-	const char *way = q->oldest_first ? "ASC" : "DESC";
-	char sql[FLEET_SQL_MAX], names[2048];
-	store_facets_told facets = { .whole_ms = 0 };
-	int64_t near_ms, far_ms;
-	fleet_span span;
-	asked a;
+	noting to = { each, ctx, 0, false };
+	err other = { 0 };
 
 	*told = (store_page_told){ .total = -1 };
 	pq_result result = fleet_check_reader(c, e);
 	if (result == PQ_OK)
-		result = fleet_span_of(c, q->from_ms, q->to_ms, true, &span, e);
-	if (result != PQ_OK)
-		return result;
-	tell_period(&span, q->to_ms, &told->from_ms, &told->to_ms);
-	if (q->only && q->only->id && period_of_id(q->only->id, &near_ms, &far_ms)) {
-		noting n = { each, ctx, false };
-		near_ms = near_ms > told->from_ms ? near_ms : told->from_ms;
-		far_ms = far_ms < told->to_ms ? far_ms : told->to_ms;
-		result = read_rows(c, gateway, q, near_ms, far_ms, note_row, &n, e);
-		if (result != PQ_OK || n.any)
-			return result;
-	}
-	if (span.facets_s > span.from_s || (q->only && q->only->id))
-		return read_rows(c, gateway, q, told->from_ms, told->to_ms, each, ctx, e);
-	told->total = 0;
-	result = fleet_facets(c, gateway, &all, take_total, &told->total, &facets, e);
-	if (result != PQ_OK || !told->total)
-		return result;
-	ask_page(&a, &span, q, gateway);
-	size_t of = a.count, lim = a.count - 1;
-	fleet_row_names(names, sizeof names);
-	int len = snprintf(
-		sql, sizeof sql,
-		HOURS_OF_PAGE
-		" SELECT p.name%s FROM need h CROSS JOIN LATERAL (SELECT g.name, r.* FROM spoa_llm.requests r" GATEWAYS
-		" WHERE" ROWS_OF_HOUR "%s%s ORDER BY r.time_ms %s, r.gateway %s, r.id %s"
-		" LIMIT $%zu::bigint OFFSET h.skip) AS p ORDER BY p.time_ms %s, p.gateway %s, p.id %s LIMIT $%zu::bigint",
-		a.gateway, a.filter.where, way, of, of, of, lim, names, a.gateway, a.filter.where, way, way, way, lim,
-		way, way, way, lim);
-	assert(len > 0 && (size_t)len < sizeof sql);
-	return fleet_each_row(c, sql, a.count, a.values, each, ctx, e);
+		result = read_page(c, gateway, q, &to, told, e);
+	/* If this fails, the connection is gone. */
+	(void)!read_by_key(c, false, &other);
+	return result;
 }

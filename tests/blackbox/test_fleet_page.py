@@ -197,6 +197,23 @@ def test_the_list_of_the_fleet(fleet, site):
     assert site.get("/requests?scope=fleet").status == 400
 
 
+def looked_at_some(log):
+    """A filter comes after the limit of rows: no scan of single requests looks for those that pass it."""
+    limits, looked = [], 0
+    for line in log.splitlines():
+        depth = len(line.expandtabs()) - len(line.expandtabs().lstrip())
+        limits = [limit for limit in limits if limit < depth]
+        if re.search(r"->  Limit|^\tLimit", line):
+            limits.append(depth)
+        if re.search(r"Scan .*on requests", line):
+            looked = depth
+        elif "->" in line or "Query Text" in line:
+            looked = 0
+        if looked and depth > looked and "Filter:" in line:
+            raise AssertionError("a scan looks for rows that pass a filter:\n" + log)
+        assert not looked or limits, "a scan of requests without a limit:\n" + log
+
+
 def test_what_is_read(server, sites):
     """Figures of some requests read no request, and a page of the list the rows of its hours by the key: PostgreSQL's own plans say so, over 20,000 rows."""
     fleet = fleets.Fleet(server, "_plans")
@@ -224,6 +241,11 @@ def test_what_is_read(server, sites):
     for path in ("/requests?since=all&limit=50", "/requests?since=all&limit=50&offset=15000", "/requests?since=all&status=2xx&model=g*&limit=20", "/requests?since=all&id=" + row["id"]):
         said, done = plans(path)
         assert said["rows"] and "Index Scan" in done and "Seq Scan on " + month not in done, (path, done)
+        looked_at_some(done)
+    assert site.get("/request?scope=fleet&id=never-was").status == 404
+    _, done = plans("/requests?since=all&id=never*")
+    assert " on requests" in done
+    looked_at_some(done)
 
 
 def test_gateways(fleet, site):

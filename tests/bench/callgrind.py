@@ -17,7 +17,7 @@ class Counter:
         self.out = work / "callgrind.out"
         self.haproxy = str(work / "haproxy")
         (work / "haproxy").write_text('#!/bin/sh\nfor given; do case "$given" in -v|-vv|-c) exec %s "$@";; esac; done\n'
-                                      'GLIBC_TUNABLES=%s exec valgrind -q --tool=callgrind --callgrind-out-file=%s %s "$@"\n'
+                                      'GLIBC_TUNABLES=%s${GLIBC_TUNABLES:+:$GLIBC_TUNABLES} exec valgrind -q --tool=callgrind --callgrind-out-file=%s %s "$@"\n'
                                       % (haproxy, TUNABLES, self.out, haproxy))
         (work / "haproxy").chmod(0o755)
 

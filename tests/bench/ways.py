@@ -125,7 +125,7 @@ class Ways(rig.Rig):
         env = dict({"LLM_BIND": "127.0.0.1:%d" % port}, GLIBC_TUNABLES=harness.drop_in()["GLIBC_TUNABLES"], **env)
         fine, said = harness.accepted(self.haproxy, cfg, env)
         assert fine, said
-        self.start_proxy(way, [self.haproxy, "-db", "-f", cfg], env)
+        self.start_proxy(way, [self.haproxy, "-db", harness.POOLS, "-f", cfg], env)
 
     def gateway(self, way, file, logs=None, env=None):
         """The shipped configuration for the agent of `way`. `logs`: LLM_LOG_RING and LLM_LOG_UDP; without, HAProxy sends no log lines."""

@@ -104,7 +104,7 @@ def allow_list():
     """The expression that the agent's header file defines; the agent gives it to `spoa-llm backends`."""
     text = (harness.ROOT / "agent" / "decide" / "forward.h").read_text()
     part = {name: "".join(re.findall(r'"([^"]*)"', lines)) for name, lines in re.findall(r"#define FORWARD_(\w+) ((?:.*\\\n)*.*)", text)}
-    return "^(?!(%s|(%s)(?!.*(%s))[a-z0-9-]+)$)" % (part["NAMES"], part["PREFIXES"], part["NEVER"])
+    return "^(?!(?:%s|(?:%s)(?!.*(?:%s))[a-z0-9-]+)$)" % (part["NAMES"], part["PREFIXES"], part["NEVER"])
 
 
 def test_haproxy_and_the_agent_have_one_allow_list():

@@ -249,6 +249,9 @@ class Agent:
 # ---- HAProxy
 
 
+POOLS = "-dMglobal"       # HAProxy's option for its memory, as README.md's EXTRAOPTS has it
+
+
 def drop_in():
     """The environment that HAProxy has by the systemd drop-in."""
     lines = (ROOT / "dist" / "haproxy.service.d.conf").read_text().splitlines()
@@ -354,7 +357,7 @@ class Gateway:
             self.agent = Agent(self.dir, self.config, self.args, self.env)
 
     def start_haproxy(self):
-        self.haproxy = Process("haproxy", [self.haproxy_binary, "-db", *self.haproxy_args, "-f", str(self.cfg)],
+        self.haproxy = Process("haproxy", [self.haproxy_binary, "-db", POOLS, *self.haproxy_args, "-f", str(self.cfg)],
                                self.dir / "haproxy.log", environment(self.haproxy_env))
 
         def listening():

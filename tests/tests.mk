@@ -182,14 +182,19 @@ test-quick: all pytest-beside
 test-matrix: all
 	@$(MAKE) --no-print-directory PYTEST_ARGS="--matrix $(PYTEST_ARGS)" test-quick
 
-# Tests in which the agent itself does too little for a sanitizer: what is installed, drivers that have sanitizers of their own, what a browser,
-# HAProxy, SQLite or PostgreSQL does. `make test-long` has them under ASan and under TSan, the storms too (test-san, test-tsan).
-NO_SAN := packaging parts scan tap_http tap_usage prices codec evidence latency collisions usage_capture truth storm pool_storm budget_storm logline sdk tap_sdk dashboard dashboard_accessibility dashboard_budgets \
-	dashboard_fleet dashboard_operation dashboard_rows savings_page requests_page tasks alerts \
-	client_sdk pool_sdk failclosed forwarding http plain upgrade_requests client_limits keeping \
+# Tests in which the agent itself does too little for a sanitizer, or what the unit tests and fuzzers do under ASan: what is installed, drivers
+# that have sanitizers of their own, what a browser, HAProxy, SQLite or PostgreSQL does, where a request's model, key and credential stand.
+# `make test-long` has them under ASan and under TSan, the storms too (test-san, test-tsan).
+NO_SAN := packaging parts house example completion scan tap_http tap_usage prices codec evidence latency collisions usage_capture usage_shapes truth storm pool_storm \
+	budget_storm logline sdk tap_sdk dashboard dashboard_accessibility dashboard_budgets dashboard_fleet dashboard_operation dashboard_rows savings_page \
+	requests_page tasks alerts client_sdk pool_sdk failclosed forwarding http plain upgrade_requests client_limits keeping names upstream_tls clients targets \
+	endpoints lengths sizes one_model odd trace client_keys key_connections legs legs_limits pool pool_life pool_requests sampling stream_usage \
 	fleet fleet_attack fleet_facets fleet_verify ship
-# Of the last five those in which the shipper and the commands read most.
+# Of the last 13 those in which the agent, the shipper and the commands read most, or free what a reload replaces.
 SANITIZED := $(filter-out $(NO_SAN:%=tests/blackbox/test_%.py),$(sort $(wildcard tests/blackbox/test_*.py))) $(addprefix tests/blackbox/test_, \
+	client_keys.py::test_a_key_that_becomes_invalid_is_refused_at_once client_keys.py::test_no_key_passes_the_tap_or_the_legs_of_a_pool \
+	pool.py::test_a_credential_that_goes_away sampling.py::test_compressed sampling.py::test_a_bomb_is_refused sampling.py::test_frames_that_are_too_small \
+	stream_usage.py::test_a_reload_takes_it \
 	fleet.py::test_savings_by_gateway fleet.py::test_export_of_the_fleet fleet.py::test_what_a_filter_lets_through \
 	fleet_facets.py::test_what_waits_is_counted \
 	fleet_attack.py::test_values_that_would_break_what_others_read fleet_attack.py::test_another_copy_takes_the_ledgers_place_in_a_session \

@@ -41,15 +41,16 @@ def leaks(text):
 
 
 def until(true, seconds=10.0, what="condition", step=0.005):
-    """Polls until `true()` is truthy and returns it."""
-    end = time.monotonic() + seconds * SLOW
+    """Polls until `true()` is truthy and returns it. The longer it waits, the more seldom it looks: up to a twentieth of a second later."""
+    begin = time.monotonic()
     while True:
         value = true()
         if value:
             return value
-        if time.monotonic() > end:
+        waited = time.monotonic() - begin
+        if waited > seconds * SLOW:
             raise AssertionError("timed out after %gs: %s" % (seconds * SLOW, what() if callable(what) else what))
-        time.sleep(step)
+        time.sleep(max(step, min(waited / 20, 0.05)))
 
 
 def accepting(address):

@@ -6,7 +6,9 @@
 The text is made here; the shapes are what was recorded: which members there are, in which order, how deep.
 """
 
+import bisect
 import functools
+import itertools
 import json
 import random
 import sys
@@ -25,16 +27,17 @@ SNIPPETS = ['\n\n```python\ndef find(items, key):\n\treturn [i for i in items if
 PIECES = [(piece, len(json.dumps(piece, ensure_ascii=False).encode()) - 2) for piece in [word + " " for word in WORDS] * 8 + SNIPPETS]
 
 
+# A text of which each body has parts, because to choose each word anew took longer than all else of a test. ENDS: the bytes before each piece.
+BOOK = random.Random(1).choices(PIECES, k=100000)
+ENDS = [0, *itertools.accumulate(length for _, length in BOOK)]
+
+
 def prose(r, size):
     """About `size` bytes of JSON text of talk and code."""
-    out, have = [], 0
-    while have < size:
-        for piece, length in r.choices(PIECES, k=(size - have) // 6 + 1):
-            out.append(piece)
-            have += length
-            if have >= size:
-                break
-    return "".join(out)
+    first = r.randrange(len(BOOK))
+    last = bisect.bisect_left(ENDS, ENDS[first] + size)
+    text = "".join(piece for piece, _ in BOOK[first:last])
+    return text if last <= len(BOOK) else text + prose(r, size - ENDS[-1] + ENDS[first])
 
 
 def tool(r, name, style):

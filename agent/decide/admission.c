@@ -79,6 +79,19 @@ static void refuse_unpriced(const llm_request *r, decision *d)
 				"nobody sees what a WebSocket uses, and the client, or its project, has a budget");
 }
 
+/* True for OpenAI's own servers, and Azure's. Others may not know max_completion_tokens, and so ignore it. */
+static bool knows_newer(const upstream *u)
+{
+	static const slice hosts[] = { SLICE_INIT("api.openai.com"), SLICE_INIT(".openai.azure.com"),
+				       SLICE_INIT(".services.ai.azure.com"),
+				       SLICE_INIT(".cognitiveservices.azure.com") };
+
+	for (size_t i = 0; u && i < sizeof hosts / sizeof hosts[0]; i++)
+		if (slice_ends(slice_cstr(u->host), hosts[i]))
+			return true;
+	return false;
+}
+
 /* Sets `*ask` and `*e` to what `d`, a request of a client, may take. False: it is refused, because nobody will know
  * what it cost. */
 static bool estimate(const policy *p, const llm_request *r, decision *d, budget_ask *ask, admission_estimate *e)
@@ -94,7 +107,7 @@ static bool estimate(const policy *p, const llm_request *r, decision *d, budget_
 		ask->project = limit_of(&project->limits, project->account);
 	answer_most most = most_find(&r->sample);
 	*e = (admission_estimate){ OUTPUT_ASKED, admission_input(&r->sample), most.output, most.answers, false, 0 };
-	if (!most.sure) {
+	if (!most.sure || (most.newer && !knows_newer(d->upstream))) {
 		int64_t learned = (int64_t)budget_output(k->budget, model),
 			likely = learned > 0 ? learned : OUTPUT_UNKNOWN;
 		if (likely > e->output) {

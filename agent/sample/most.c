@@ -50,10 +50,12 @@ typedef struct name {
 	unsigned apis;
 } name;
 
+enum { MAX_TOKENS, MAX_COMPLETION_TOKENS };
+
 /* Members of the body, and of the objects in it that are named below. */
 static const name outputs[] = {
-	{ SLICE_INIT("max_tokens"), CHAT | TEXT | MESSAGES | INVOKE },
-	{ SLICE_INIT("max_completion_tokens"), CHAT },
+	[MAX_TOKENS] = { SLICE_INIT("max_tokens"), CHAT | TEXT | MESSAGES | INVOKE },
+	[MAX_COMPLETION_TOKENS] = { SLICE_INIT("max_completion_tokens"), CHAT },
 	{ SLICE_INIT("max_output_tokens"), RESPONSES },
 	{ SLICE_INIT("max_tokens_to_sample"), COMPLETE | INVOKE },
 	{ SLICE_INIT("max_gen_len"), INVOKE },
@@ -88,7 +90,8 @@ static const slice counts[] = { SLICE_INIT("n"), SLICE_INIT("best_of"), SLICE_IN
 /* What is known while a body is read. */
 typedef struct reading {
 	unsigned api;
-	uint32_t seen; /* bits of the names and objects that came: `outputs`, then `inner_outputs`, then `inners` */
+	uint32_t seen;   /* bits of the names and objects that came: `outputs`, then `inner_outputs`, then `inners` */
+	uint32_t limits; /* of those, the names that came with a limit */
 	bool unsure;
 	int64_t output, answers, prompts;
 } reading;
@@ -157,16 +160,21 @@ static void note(reading *r, size_t bit)
 	r->seen |= UINT32_C(1) << bit;
 }
 
-static void take_output(reading *r, const json_member *m)
+/* Takes the limit that the name number `bit` gives. */
+static void take_output(reading *r, size_t bit, const json_member *m)
 {
 	int64_t value = 0;
 
+	note(r, bit);
 	if (m->type == JSON_NULL)
 		return;
 	/* For some servers 0 or a negative number means that there is no limit. */
-	if (!number_of(m, &value) || value <= 0)
+	if (!number_of(m, &value) || value <= 0) {
 		r->unsure = true;
-	else if (value > r->output)
+		return;
+	}
+	r->limits |= UINT32_C(1) << bit;
+	if (value > r->output)
 		r->output = value;
 }
 
@@ -210,8 +218,7 @@ static void take_inner(reading *r, slice object)
 	while (json_next(&it, &m) == JSON_MEMBER) {
 		size_t at = find(r, m.key, inner_outputs, COUNT(inner_outputs));
 		if (at < COUNT(inner_outputs)) {
-			note(r, COUNT(outputs) + at);
-			take_output(r, &m);
+			take_output(r, COUNT(outputs) + at, &m);
 		} else {
 			r->unsure |= !plain(m.key);
 			take_count(r, &m);
@@ -225,8 +232,7 @@ static void take(reading *r, const json_member *m)
 	size_t inner = find(r, m->key, inners, COUNT(inners));
 
 	if (output < COUNT(outputs)) {
-		note(r, output);
-		take_output(r, m);
+		take_output(r, output, m);
 	} else if (inner < COUNT(inners)) {
 		note(r, COUNT(outputs) + COUNT(inner_outputs) + inner);
 		if (m->type == JSON_OBJECT)
@@ -244,7 +250,7 @@ static void take(reading *r, const json_member *m)
 answer_most most_find(const model_sample *s)
 {
 	reading r = { .api = api_of(s->path), .output = -1, .answers = 1, .prompts = 1 };
-	answer_most out = { -1, 1, false };
+	answer_most out = { -1, 1, false, false };
 	json_iter it;
 	json_back back;
 	json_member m;
@@ -262,6 +268,7 @@ answer_most most_find(const model_sample *s)
 			take(&r, &m);
 	}
 	out.output = r.output;
+	out.newer = r.limits == UINT32_C(1) << MAX_COMPLETION_TOKENS;
 	out.sure = step == JSON_DONE && !r.unsure && r.output > 0;
 	if (__builtin_mul_overflow(r.answers, r.prompts, &out.answers))
 		out.answers = INT64_MAX;

@@ -10,6 +10,7 @@ typedef struct answer_most {
 	int64_t output;  /* tokens of one answer; -1: the body does not say, or it was not seen */
 	int64_t answers; /* how many are asked for, at least 1 */
 	bool sure;       /* `output` is known, and no server can read a larger one out of the body */
+	bool newer;      /* the only limit is max_completion_tokens, which some servers of OpenAI's API do not know */
 } answer_most;
 
 /* Looks in a JSON body that is not compressed for the limit that the API of the path obeys (max_tokens,

@@ -29,6 +29,7 @@ static void the_body_says_how_long_an_answer_may_be(void)
 		{ CHAT, " {\"max_completion_tokens\" : 1e3 , \"n\":4}", 1000, 4, SURE },
 		{ CHAT "/", "{\"max_tokens\":7,\"max_completion_tokens\":9}", 9, 1, SURE },
 		{ CHAT, "{\"max_tokens\":7,\"max_completion_tokens\":null}", 7, 1, SURE },
+		{ CHAT, "{\"max_tokens\":null,\"max_completion_tokens\" :7}", 7, 1, SURE },
 		{ "/v1/completions", "{\"max_tokens\":7,\"prompt\":\"one\"}", 7, 1, SURE },
 		{ "/v1/responses", "{\"max_output_tokens\":7}", 7, 1, SURE },
 		{ "/v1/messages", "{\"max_tokens\":7}", 7, 1, SURE },
@@ -103,6 +104,8 @@ static void the_body_says_how_long_an_answer_may_be(void)
 		model_sample s = sample(rows[i].path, rows[i].body);
 		s.cenc = slice_cstr(i % 2 ? "" : "identity");
 		answer_most is = most_find(&s);
+		bool newer = strstr(rows[i].body, "max_completion_tokens\" :") != NULL;
+		CHECK(is.newer == newer);
 		bool ok = is.output == rows[i].output && is.answers == rows[i].answers && is.sure == rows[i].sure;
 		CHECK(ok);
 		if (!ok)

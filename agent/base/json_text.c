@@ -56,19 +56,22 @@ static bool hex4(slice s, size_t at, uint32_t *out)
 	return true;
 }
 
+/* What an escape of two bytes stands for, by its second byte; 0: there is no such escape. */
+static const char meant[256] = {
+	['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t',
+};
+
 /* Decodes the escape at s[*at], which is a backslash, and moves *at behind it. */
 static json_text_status escape(slice s, size_t *at, uint32_t *out)
 {
-	static const char names[] = "\"\\/bfnrt", meant[] = "\"\\/\b\f\n\r\t";
 	size_t i = *at + 1;
 
 	if (i >= s.len)
 		return JSON_TEXT_ESCAPE;
 	if (s.ptr[i] != 'u') {
-		const char *name = s.ptr[i] ? strchr(names, s.ptr[i]) : NULL;
-		if (!name)
+		*out = (unsigned char)meant[(unsigned char)s.ptr[i]];
+		if (!*out)
 			return JSON_TEXT_ESCAPE;
-		*out = (unsigned char)meant[name - names];
 		*at = i + 1;
 		return JSON_TEXT_OK;
 	}
@@ -111,6 +114,31 @@ static size_t utf8_encode(uint32_t c, char out[4])
 	return 4;
 }
 
+/* Copies and decodes from raw[*at] on while 16 bytes can be looked at, and written, at a time. Stops at an escape that
+ * is longer than two bytes or wrong. */
+static void short_runs(slice raw, size_t *at, char *buf, size_t cap, size_t *len)
+{
+#if defined(__SSE2__)
+	while (raw.len - *at >= 16 && cap - *len >= 16) {
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)(raw.ptr + *at));
+		unsigned slash = (unsigned)_mm_movemask_epi8(_mm_cmpeq_epi8(v, _mm_set1_epi8('\\')));
+		size_t plain = slash ? (size_t)__builtin_ctz(slash) : 16;
+		_mm_storeu_si128((__m128i *)(void *)(buf + *len), v);
+		*at += plain;
+		*len += plain;
+		if (!slash)
+			continue;
+		char c = *at + 1 < raw.len ? meant[(unsigned char)raw.ptr[*at + 1]] : '\0';
+		if (!c)
+			return;
+		buf[(*len)++] = c;
+		*at += 2;
+	}
+#else
+	(void)raw, (void)at, (void)buf, (void)cap, (void)len;
+#endif
+}
+
 json_text_status json_text(slice raw, char *buf, size_t cap, size_t *len)
 {
 	size_t at = 0;
@@ -119,6 +147,9 @@ json_text_status json_text(slice raw, char *buf, size_t cap, size_t *len)
 	if (raw.len >= 2 && raw.ptr[0] == '"') /* a key comes without its quotes, and none begins with a quote */
 		raw = slice_of(raw.ptr + 1, raw.len - 2);
 	while (at < raw.len) {
+		short_runs(raw, &at, buf, cap, len);
+		if (at == raw.len)
+			break;
 		size_t plain = slice_find(raw, at, '\\') - at, room = cap - *len;
 		if (plain > 0) {
 			size_t fits = plain < room ? plain : room;
@@ -195,7 +226,8 @@ bool json_int64(slice value, int64_t *out)
 		if (value.ptr[at] < '0' || value.ptr[at] > '9')
 			return false;
 		uint64_t digit = (uint64_t)(value.ptr[at] - '0');
-		if (sum > (max - digit) / 10)
+		/* 18 digits fit in any case. */
+		if (at >= 18 && sum > (max - digit) / 10)
 			return false;
 		sum = sum * 10 + digit;
 	}

@@ -121,21 +121,23 @@ static size_t unseen(const char *s)
 	return text_is_control(utf8_next(&after)) ? (size_t)(after - s) : 0;
 }
 
-/* True if all bytes are visible ASCII or blanks, as in most labels, which are short. */
-static bool is_plain(const char *s, size_t len)
+/* True if all bytes are visible ASCII or blanks, and none is `but`, as in most labels, which are short. */
+static bool is_plain(const char *s, size_t len, char but)
 {
 	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
+	const uint64_t buts = ones * (unsigned char)but;
 	uint64_t odd = 0, w;
 	size_t at = 0;
 
 	for (; len - at >= sizeof w; at += sizeof w) {
 		memcpy(&w, s + at, sizeof w);
 		odd |= (w - ones * ' ') | (w + ones) | w; /* below a blank, DEL, or not ASCII */
+		odd |= (w ^ buts) - ones;
 	}
 	if (odd & high)
 		return false;
 	for (; at < len; at++)
-		if (s[at] < ' ' || s[at] > '~')
+		if (s[at] < ' ' || s[at] > '~' || s[at] == but)
 			return false;
 	return true;
 }
@@ -146,7 +148,7 @@ static void clean(slice text, char *out, size_t max)
 	text = slice_trim(text);
 	size_t len = text.len <= max ? text.len : whole_characters(text.ptr, max);
 
-	if (is_plain(text.ptr, len)) {
+	if (is_plain(text.ptr, len, '\0')) {
 		memcpy(out, text.ptr, len);
 		out[len] = '\0';
 		return;
@@ -167,27 +169,30 @@ void label_clean(slice name, char out[RECORD_LABEL_MAX + 1])
 	clean(name, out, RECORD_LABEL_MAX);
 }
 
-/* Decodes a string member into `buf`, cut at `cap` bytes; sets `*out` to the text, which is empty for HAProxy's `-`.
- * False: `m` is no valid string. */
+/* Returns what stands between the quotes, not decoded: enough for digits, and for texts without an escape. */
+static slice bare(const json_member *m)
+{
+	return m->type == JSON_STRING ? slice_of(m->value.ptr + 1, m->value.len - 2) : slice_of(NULL, 0);
+}
+
+/* Sets `*out` to the text of a string member, cut at `cap` bytes, which is empty for HAProxy's `-`. A text that has to
+ * be decoded is in `buf`, any other one in the line. False: `m` is no valid string. */
 static bool text_of(const json_member *m, char *buf, size_t cap, slice *out)
 {
 	size_t len = 0;
 
 	if (m->type != JSON_STRING)
 		return false;
-	json_text_status status = json_text(m->value, buf, cap, &len);
-	if (status != JSON_TEXT_OK && status != JSON_TEXT_LONG)
-		return false;
-	*out = slice_of(buf, len);
+	*out = bare(m);
+	if (out->len > cap || !is_plain(out->ptr, out->len, '\\')) {
+		json_text_status status = json_text(m->value, buf, cap, &len);
+		if (status != JSON_TEXT_OK && status != JSON_TEXT_LONG)
+			return false;
+		*out = slice_of(buf, len);
+	}
 	if (slice_eq(*out, ABSENT))
 		out->len = 0;
 	return true;
-}
-
-/* Returns what stands between the quotes, not decoded: enough for digits, and for texts without an escape. */
-static slice bare(const json_member *m)
-{
-	return m->type == JSON_STRING ? slice_of(m->value.ptr + 1, m->value.len - 2) : slice_of(NULL, 0);
 }
 
 static bool label(const json_member *m, char *out, size_t max)
@@ -195,7 +200,7 @@ static bool label(const json_member *m, char *out, size_t max)
 	char buf[1024];
 	slice text = bare(m);
 
-	if (text.len <= max && is_plain(text.ptr, text.len) && !slice_has(text, '\\') && !slice_eq(text, ABSENT)) {
+	if (text.len <= max && is_plain(text.ptr, text.len, '\\') && !slice_eq(text, ABSENT)) {
 		text = slice_trim(text);
 		if (text.len)
 			memcpy(out, text.ptr, text.len);
@@ -228,8 +233,8 @@ static answer_type answer_type_of(slice ctype)
 /* What the members of the object said that complete() needs; take() writes the other ones to the record at once. */
 typedef struct reading {
 	int64_t num[FIELDS];
-	char ua[256];
-	size_t ua_len;
+	char ua_text[256]; /* where `ua` may be */
+	slice ua;
 	bool stream; /* the request asks for a stream */
 	answer_type type;
 	bool coded;
@@ -262,7 +267,7 @@ static bool take_tried(record *r, const json_member *m)
 	int count = tried_count(text);
 	if (count < 0)
 		return false;
-	memcpy(r->tried, buf, text.len);
+	memcpy(r->tried, text.ptr, text.len);
 	r->attempts = count + 1;
 	return true;
 }
@@ -304,10 +309,7 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 	case F_TERM:
 		return label(m, r->termination, sizeof r->termination - 1);
 	case F_UA:
-		if (!text_of(m, rd->ua, sizeof rd->ua, &text))
-			return false;
-		rd->ua_len = text.len;
-		return true;
+		return text_of(m, rd->ua_text, sizeof rd->ua_text, &rd->ua);
 	case F_CTYPE:
 		if (!text_of(m, buf, sizeof buf, &text))
 			return false;
@@ -488,7 +490,7 @@ static void complete(logline *out, const reading *rd)
 	if (leg || strncmp(r->backend, "pool.", 5) == 0)
 		leave_out_leg(r);
 	if (!r->client[0])
-		label_clean(slice_cstr(client_family(slice_of(rd->ua, rd->ua_len))), r->client);
+		label_clean(slice_cstr(client_family(rd->ua)), r->client);
 	out->hints.stream = stream;
 	out->hints.all = rd->all;
 	out->hints.first = rd->first;
@@ -536,7 +538,7 @@ logline_result logline_parse(slice line, slice key, logline *out)
 	out->member = (slice){ NULL, 0 };
 	for (size_t i = 0; i < FIELDS; i++)
 		rd.num[i] = -1;
-	rd.ua_len = 0;
+	rd.ua = (slice){ NULL, 0 };
 	rd.stream = rd.coded = rd.server = rd.tap = rd.all = rd.first = false;
 	rd.type = ANSWER_OTHER;
 	rd.seen = 0;

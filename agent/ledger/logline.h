@@ -41,7 +41,7 @@ typedef enum logline_result {
 
 typedef struct logline {
 	record record;     /* without tokens and money */
-	slice usage;       /* the usage object, in `usage_text` */
+	slice usage;       /* the usage object, in `usage_text` or in the line */
 	usage_hints hints; /* its slices point into the line */
 	bool metered;      /* the endpoint's answers cost tokens; false too in a line without the member */
 	bool refused;      /* the agent refused the request */

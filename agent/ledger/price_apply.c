@@ -83,10 +83,9 @@ static bool is_cached(price_kind kind)
 
 static void charge(bill *b, price_kind kind, int64_t count)
 {
-	found f = price_find(b, kind);
-
 	if (count == 0)
 		return;
+	found f = price_find(b, kind);
 	if (f.price < 0) {
 		miss(b, kind);
 		return;
@@ -106,10 +105,9 @@ static void charge(bill *b, price_kind kind, int64_t count)
  * part without a price of its own stays among them. */
 static int64_t part_charge(bill *b, price_kind part, int64_t told, price_kind whole, int64_t rest)
 {
-	found own = price_find(b, part), other = price_find(b, whole);
-
 	if (rest == 0)
 		return 0;
+	found own = price_find(b, part), other = price_find(b, whole);
 	if (own.price < 0) {
 		if (told > 0 && part != PRICE_REASONING)
 			miss(b, part);
@@ -177,8 +175,9 @@ static void input_charge(bill *b, const tokens *n)
  */
 static void cache_charge(bill *b, price_kind kind, int64_t rest)
 {
+	if (rest == 0)
+		return;
 	found own = price_find(b, kind), input = price_find(b, PRICE_INPUT);
-
 	if (rest > 0 && (own.price < 0 || own.above < input.above))
 		miss(b, kind);
 	charge(b, own.price < 0 ? PRICE_INPUT : kind, rest);

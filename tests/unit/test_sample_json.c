@@ -322,6 +322,38 @@ static void text_is_decoded(void)
 	}
 }
 
+/* Wherever escapes stand, and wherever the room ends: the text up to there, and no byte read or written outside. */
+static void escapes_stand_anywhere(void)
+{
+	static const struct {
+		const char *raw, *text;
+	} escapes[] = { { "\\\"", "\"" }, { "\\n", "\n" }, { "\\u00e9", "\xc3\xa9" }, { "\\\\\\\"", "\\\"" } };
+	const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV", zeros[128] = "";
+	unsigned char *in_end = unit_guarded(zeros, sizeof zeros) + sizeof zeros;
+	unsigned char *out_end = unit_guarded(zeros, sizeof zeros) + sizeof zeros;
+
+	for (size_t e = 0; e < sizeof escapes / sizeof escapes[0]; e++)
+		for (int front = 0; front <= 34; front++)
+			for (int between = 0; between <= 34; between += between < 18 ? 1 : 8) {
+				char raw[128], text[128];
+				int raw_len = snprintf(raw, sizeof raw, "%.*s%s%.*s%s%.9s", front, plain,
+						       escapes[e].raw, between, plain, escapes[e].raw, plain);
+				size_t all = (size_t)snprintf(text, sizeof text, "%.*s%s%.*s%s%.9s", front, plain,
+							      escapes[e].text, between, plain, escapes[e].text, plain);
+				slice value = slice_of(in_end - raw_len, (size_t)raw_len);
+				memcpy(in_end - raw_len, raw, (size_t)raw_len);
+				for (size_t cap = 0; cap <= all + 20; cap += 3) {
+					unsigned char *out = out_end - cap;
+					size_t len = 0;
+					memset(out, 0, cap);
+					json_text_status status = json_text(value, (char *)out, cap, &len);
+					/* A character of two bytes may not fit where one byte is left. */
+					CHECK(status == (cap < all ? JSON_TEXT_LONG : JSON_TEXT_OK) && len <= cap &&
+					      (cap < all ? cap - len <= 1 : len == all) && memcmp(out, text, len) == 0);
+				}
+			}
+}
+
 static void keys_are_compared(void)
 {
 	static const struct {
@@ -404,6 +436,7 @@ int main(void)
 	RUN(the_place_of_a_fault_is_told);
 	RUN(one_value_is_skipped);
 	RUN(text_is_decoded);
+	RUN(escapes_stand_anywhere);
 	RUN(keys_are_compared);
 	RUN(numbers_are_strict);
 	return unit_end();

@@ -29,7 +29,7 @@ class Request:
     def has(self, secret):
         """Does the secret stand in the head or body received, percent-encoded or not?"""
         raw = secret.encode("latin-1")
-        quoted = "".join("%%%02x" % byte for byte in raw).encode()
+        quoted = b"%" + raw.hex("%").encode()
         return any(raw in where or (b"%" in where and quoted in where.lower()) for where in (self.raw_head, self.body))
 
     def __repr__(self):

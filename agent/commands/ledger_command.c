@@ -3,12 +3,19 @@
 
 #include <signal.h>
 
+#include "commands/interrupt.h"
 #include "report/ledger_store.h"
 
 int ledger_command_failed(store_result result, const err *e)
 {
 	fprintf(stderr, "spoa-llm: %s\n", e->text);
 	return ledger_store_exit_code(result);
+}
+
+int ledger_command_stopped(void)
+{
+	fprintf(stderr, "spoa-llm: stopped before all was read; run it again, with --since for fewer requests\n");
+	return EXIT_INTERRUPTED;
 }
 
 store *ledger_command_open(const config *c, bool writer, bool make, int *code, err *e)

@@ -115,14 +115,6 @@ static int none_found(const listing *l, const char *where, int code)
 	return l->one && code == EX_OK ? EX_NOINPUT : code;
 }
 
-/* Says that a signal ended the search. Returns the exit code. */
-static int stopped(void)
-{
-	fprintf(stderr,
-		"spoa-llm: stopped while the ledger was searched; run it again, with --since for fewer requests\n");
-	return EXIT_INTERRUPTED;
-}
-
 /* ---- of the fleet */
 
 typedef struct found {
@@ -133,7 +125,8 @@ typedef struct found {
 typedef struct gathering {
 	found *rows; /* room for `max`, newest first */
 	size_t count, max;
-	int64_t got; /* of this page */
+	int64_t got;  /* of this page */
+	bool stopped; /* too many requests would have to be looked at */
 	period p;
 } gathering;
 
@@ -167,6 +160,7 @@ static pq_result gather_pages(pq *conn, gathering *g, const row_filter *only, er
 		g->got = 0;
 		result = fleet_page(conn, NULL, &q, gather, g, &told, e);
 		q.offset += g->got;
+		g->stopped = told.stopped;
 	} while (result == PQ_OK && g->got == q.limit && g->count < g->max && q.limit);
 	return result;
 }
@@ -199,7 +193,10 @@ static int of_fleet(const config *c, const row_filter *only, period p, size_t la
 				requests_line(&l->terminal, &f->row, f->gateway);
 		}
 		code = finish_output();
-		if (!g.count)
+		if (g.stopped)
+			fprintf(stderr,
+				"spoa-llm: only the newest requests of the period were looked at, because there are too many; --until shows earlier ones\n");
+		else if (!g.count)
 			code = none_found(l, "PostgreSQL", code);
 	} else if (conn) {
 		code = fleet_command_failed(result, &e);
@@ -248,7 +245,7 @@ int command_requests(const config *c, const ledger_request *ask)
 		if (result != STORE_OK)
 			code = ledger_command_failed(result, &e);
 		else if (interrupted() && !ask->follow)
-			code = stopped();
+			code = ledger_command_stopped();
 		else if (!l->count && !ask->follow)
 			code = none_found(l, "the ledger", code);
 	}

@@ -6,21 +6,29 @@
 #include <sysexits.h>
 
 #include "commands/fleet_command.h"
+#include "commands/interrupt.h"
 #include "commands/ledger_command.h"
 
 /* Both return false if there are no figures: why was said, and `*code` is the exit code. */
 static bool read_ledger(const config *c, savings_report *r, int *code)
 {
 	err e = { 0 };
-	store *s = ledger_command_open(c, false, false, code, &e);
+	progress p = progress_begin("reading");
 
+	interrupt_begin();
+	store *s = ledger_command_open(c, false, false, code, &e);
 	if (!s)
 		return false;
+	store_stop_if(s, interrupted);
+	store_on_progress(s, progress_requests, &p);
 	store_result result = savings_read(s, r, &e);
 	store_close(s);
+	progress_end(&p);
 	if (result != STORE_OK)
 		*code = ledger_command_failed(result, &e);
-	return result == STORE_OK;
+	else if (interrupted())
+		*code = ledger_command_stopped();
+	return result == STORE_OK && !interrupted();
 }
 
 static bool read_fleet(const config *c, savings_report *r, int *code)

@@ -6,7 +6,9 @@
 #include <stdlib.h>
 #include <sysexits.h>
 
+#include "commands/interrupt.h"
 #include "commands/ledger_command.h"
+#include "commands/progress.h"
 
 int command_upstreams(const config *c, const ledger_request *ask)
 {
@@ -29,12 +31,19 @@ int command_upstreams(const config *c, const ledger_request *ask)
 		free(r);
 		return EX_USAGE;
 	}
+	progress p = progress_begin("reading");
+	interrupt_begin();
 	store *s = ledger_command_open(c, false, false, &code, &e);
 	if (s) {
+		store_stop_if(s, interrupted);
+		store_on_progress(s, progress_requests, &p);
 		store_result result = upstreams_read(s, r, &e);
 		store_close(s);
+		progress_end(&p);
 		if (result != STORE_OK)
 			code = ledger_command_failed(result, &e);
+		else if (interrupted())
+			code = ledger_command_stopped();
 		else if (ask->json || ask->csv)
 			upstreams_write(stdout, r, ask->csv);
 		else

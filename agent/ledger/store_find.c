@@ -28,6 +28,14 @@ static int prepare(store *s, const char *where, const row_filter *only, const ch
 	return rc;
 }
 
+static int on_steps(void *ctx)
+{
+	store *s = ctx;
+
+	store_tell(s, s->found, 0);
+	return store_wants_end(s);
+}
+
 /* Reads at most `max` rows into `rows`, and ends the transaction: while one is open the write-ahead log can only grow.
  * With a filter SQLite may look at all rows for that, so the function of store_stop_if() can end the search. */
 static int read_rows(store *s, sqlite3_stmt *st, record *rows, size_t max, size_t *count)
@@ -36,7 +44,7 @@ static int read_rows(store *s, sqlite3_stmt *st, record *rows, size_t max, size_
 
 	*count = 0;
 	sqlite3_bind_int64(st, 4, (int64_t)max);
-	sqlite3_progress_handler(s->db, STORE_STEPS, store_wants_end, s);
+	sqlite3_progress_handler(s->db, STORE_STEPS, on_steps, s);
 	while ((rc = sqlite3_step(st)) == SQLITE_ROW && *count < max) {
 		store_read_row(st, &rows[*count]);
 		rows[(*count)++].sequence = sqlite3_column_int64(st, RECORD_COLUMNS);
@@ -75,6 +83,10 @@ store_result store_find(store *s, int64_t from_ms, int64_t to_ms, const row_filt
 		sqlite3_bind_int64(st, 2, to_ms);
 		sqlite3_bind_text(st, 3, last, -1, SQLITE_STATIC);
 		rc = read_rows(s, st, rows, BATCH_ROWS, &count);
+		s->found += (int64_t)count;
+		/* A batch may have too few steps. */
+		if (rc == SQLITE_OK && on_steps(s))
+			rc = SQLITE_INTERRUPT;
 		if (rc == SQLITE_OK && count) {
 			from_ms = rows[count - 1].time_ms;
 			memcpy(last, rows[count - 1].id, sizeof last);

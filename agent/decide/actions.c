@@ -124,7 +124,10 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 	/* Not with a refusal: if HAProxy asks once more, the second answer could not take it back. */
 	if (!line || (d->model.stream && d->refusal == REFUSE_NOT)) {
 		spop_ack_set(w, SLICE("stream"));
-		spop_put_bool(w, d->model.stream);
+		if (line && d->model.plain)
+			spop_put_int64(w, 2); /* HAProxy need not look for base64, except in what it did not send */
+		else
+			spop_put_bool(w, d->model.stream);
 	}
 	spop_ack_set(w, SLICE("metered"));
 	spop_put_bool(w, d->metered);

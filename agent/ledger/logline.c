@@ -361,7 +361,8 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 	case F_STREAM:
 		if (!text_of(m, buf, sizeof buf, &text))
 			return false;
-		rd->stream = slice_eq(text, SLICE("1"));
+		/* 2: a haproxy.cfg from before the agent's part of the line wrote the agent's answer as it was. */
+		rd->stream = slice_eq(text, SLICE("1")) || slice_eq(text, SLICE("2"));
 		return true;
 	case F_METERED:
 		if (!text_of(m, buf, sizeof buf, &text))

@@ -3,6 +3,7 @@
 #include "sample/decode.h"
 #include "sample/multipart.h"
 #include "sample/path.h"
+#include "sample/plain.h"
 
 #include <stdlib.h>
 
@@ -304,13 +305,13 @@ static __attribute__((noinline)) void settle_named(const model_sample *s, mentio
 	settle(named, mentions_status(named, &r->detail), from, r);
 }
 
-void model_find(const model_sample *s, model_result *r)
+static void find(const model_sample *s, model_result *r)
 {
 	mentions MENTIONS_LAZY found;
 
 	r->status = MODEL_NONE;
 	r->from = MODEL_FROM_NONE;
-	r->stream = r->whole = false;
+	r->stream = r->plain = r->whole = false;
 	r->stream_usage = STREAM_USAGE_UNSEEN;
 	r->no_memory = false;
 	r->len = 0;
@@ -326,6 +327,14 @@ void model_find(const model_sample *s, model_result *r)
 	}
 	model_status status = find_in_body(s, &found, r);
 	settle(&found, status, r->from, r);
+}
+
+void model_find(const model_sample *s, model_result *r)
+{
+	find(s, r);
+	if (r->stream && s->cenc.len == 0 &&
+	    (slice_eq(s->ctype, SLICE("application/json")) || slice_icontains(s->ctype, SLICE("json"))))
+		r->plain = plain_text(s->body, s->tail, s->buffered);
 }
 
 const char *model_from_name(model_from from)

@@ -44,6 +44,15 @@ def in_lines(text, size, by="\n"):
     return by.join(text[at:at + size] for at in range(0, len(text), size))
 
 
+def seam(before, size, at_end):
+    """A body with `size` bytes of base64 (and their quote), of which `before` stand in front of the end of the 8192 bytes that the agent sees of its beginning;
+    or of the beginning of those that it sees of its end."""
+    text = message({"type": "x", "data": PICTURE[:size]}, before="a b " * 8000, after="c d " * 8000)
+    at = text.index(PICTURE[:size].encode())
+    return text.replace(b"a b " * 8000, (b"a b " * 8000)[:8192 - before - (at - 32000)]) if not at_end else \
+        text.replace(b"c d " * 8000, (b"c d " * 8000)[:8192 - (size - before) - (len(text) - at - size - 32000)])
+
+
 TEXT = WORDS[:40000]
 # What is sent, headers, the answer's headers and body; what the row says: "estimated"; "unknown"; "whole": estimated if all of the body fits the
 # buffer of this HAProxy, unknown if it does not.
@@ -58,6 +67,8 @@ CASES = {
     "a small picture in the middle": (message(image("data:image/png;base64," + PICTURE[:240]), before=TEXT, after=TEXT), [], [], stream(), "unknown"),
     "a picture with escaped slashes": (message(image("data:image/png;base64," + PICTURE)).replace(b"/", b"\\/"), [], [], stream(), "unknown"),
     "a picture in lines": (message(image("data:image/png;base64," + in_lines(PICTURE, 76))), [], [], stream(), "unknown"),
+    **{"base64 at the seam of the %s, %d of %d before it" % ("tail" if at_end else "head", before, size): (seam(before, size, at_end), [], [], stream(), "unknown" if size >= 200 else "estimated")
+       for before, size, at_end in ((100, 240, False), (41, 200, False), (40, 200, False), (199, 200, False), (100, 240, True), (160, 200, True), (161, 200, True), (100, 199, False))},
     "audio": (message({"type": "input_audio", "input_audio": {"data": PICTURE, "format": "wav"}}, after=TEXT), [], [], stream(), "unknown"),
     "a file": (message({"type": "file", "file": {"file_data": "data:application/pdf;base64," + PICTURE}}), [], [], stream(), "unknown"),
     "URL-safe base64": (message({"type": "document", "source": {"type": "base64", "data": PICTURE.replace("/", "_").replace("+", "-")}}), [], [],

@@ -37,6 +37,7 @@ static void what_was_seen_of_the_answer_decides(void)
 		{ "\"stream\":\"1\",\"seen\":\"all\",\"ctype\":\"application\\/json\"", false, false, true, false },
 		{ "\"stream\":\"0\",\"seen\":\"first\",\"ctype\":\"text\\/event-stream\"", true, true, false, false },
 		{ "\"stream\":\"1\",\"seen\":\"first\",\"ctype\":\"application\\/json\"", true, true, false, false },
+		{ "\"stream\":\"2\",\"seen\":\"first\",\"ctype\":\"application\\/json\"", true, true, false, false },
 		{ "\"stream\":\"0\",\"seen\":\"\",\"ctype\":\"text\\/event-stream\"", true, true, false, false },
 		{ "\"stream\":\"0\",\"seen\":\"\",\"ctype\":\"application\\/x-ndjson\"", true, true, false, false },
 		{ "\"stream\":\"0\",\"seen\":\"all\",\"ctype\":\"application\\/x-ndjson\"", false, false, true, false },

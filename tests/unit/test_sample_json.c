@@ -330,8 +330,9 @@ static void escapes_stand_anywhere(void)
 	} escapes[] = { { "\\\"", "\"" }, { "\\n", "\n" }, { "\\u00e9", "\xc3\xa9" }, { "\\\\\\\"", "\\\"" } };
 	const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUV", zeros[128] = "";
 	unsigned char *in_end = unit_guarded(zeros, sizeof zeros) + sizeof zeros;
-	unsigned char *out_end = unit_guarded(zeros, sizeof zeros) + sizeof zeros;
+	char out[160], behind[16];
 
+	memset(behind, '#', sizeof behind);
 	for (size_t e = 0; e < sizeof escapes / sizeof escapes[0]; e++)
 		for (int front = 0; front <= 34; front++)
 			for (int between = 0; between <= 34; between += between < 18 ? 1 : 8) {
@@ -343,10 +344,10 @@ static void escapes_stand_anywhere(void)
 				slice value = slice_of(in_end - raw_len, (size_t)raw_len);
 				memcpy(in_end - raw_len, raw, (size_t)raw_len);
 				for (size_t cap = 0; cap <= all + 20; cap += 3) {
-					unsigned char *out = out_end - cap;
 					size_t len = 0;
-					memset(out, 0, cap);
-					json_text_status status = json_text(value, (char *)out, cap, &len);
+					memset(out, '#', sizeof out);
+					json_text_status status = json_text(value, out, cap, &len);
+					CHECK(memcmp(out + cap, behind, sizeof behind) == 0);
 					/* A character of two bytes may not fit where one byte is left. */
 					CHECK(status == (cap < all ? JSON_TEXT_LONG : JSON_TEXT_OK) && len <= cap &&
 					      (cap < all ? cap - len <= 1 : len == all) && memcmp(out, text, len) == 0);

@@ -6,7 +6,7 @@ TEST_DEPS := build test packaging bench-instructions format deb root compose
 PARTS_OF = $(PYTHON) tests/tools/parts.py tests/parts
 
 ##@ Tests
-## test: all that CI runs, in about 32 minutes; PARTS="lint unit" for some of its parts
+## test: all that CI runs, in about 28 minutes; PARTS="lint unit" for some of its parts
 test:
 	@sh tests/tools/deps $(TEST_DEPS)
 	@$(PARTS_OF)/test $(PARTS)
@@ -185,7 +185,7 @@ test-matrix: all
 # Tests in which the agent itself does too little for a sanitizer, or what the unit tests and fuzzers do under ASan: what is installed, drivers
 # that have sanitizers of their own, what a browser, HAProxy, SQLite or PostgreSQL does, where a request's model, key and credential stand.
 # `make test-long` has them under ASan and under TSan, the storms too (test-san, test-tsan).
-NO_SAN := packaging parts house example completion scan tap_http tap_usage prices codec evidence latency collisions usage_capture usage_shapes truth storm pool_storm \
+NO_SAN := packaging parts house cli example completion scan tap_http tap_usage prices codec evidence latency collisions usage_capture usage_shapes truth storm pool_storm \
 	budget_storm logline sdk tap_sdk dashboard dashboard_accessibility dashboard_budgets dashboard_fleet dashboard_operation dashboard_rows savings_page \
 	requests_page tasks alerts client_sdk pool_sdk failclosed forwarding http plain upgrade_requests client_limits keeping names upstream_tls clients targets \
 	endpoints lengths sizes one_model odd trace client_keys key_connections legs legs_limits pool pool_life pool_requests sampling stream_usage \

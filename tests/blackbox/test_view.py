@@ -69,7 +69,10 @@ def filters(rows, rng):
     out = [{}, {"model": "*"}, {"model": one["model"][:3] + "*"}, {"project": ""}, {"member": ""}, {"member": one["member"]}, {"status": "4xx"},
            {"status": "none"}, {"status": "200"}, {"code": ""}, {"code": rng.choice([row["code"] for row in rows if row["code"]])},
            {"route": one["route"], "member": one["member"], "status": "2xx", "client": one["client"]}, {"model": "no such one"}]
-    return out + [{label: rng.choice(rows)[label]} for label in ("model", "route", "project", "client") for _ in range(2)]
+    labels = ("model", "route", "project", "client", "code", "status")
+    several = [(rng.choice(rows), rng.sample(labels, 3)) for _ in range(6)]
+    out += [{label: str(row[label]) if label != "status" or row[label] > 0 else "none" for label in some} for row, some in several]
+    return out + [{label: rng.choice(rows)[label]} for label in labels[:4] for _ in range(2)]
 
 
 def test_savings_with_filters(site):

@@ -120,7 +120,7 @@ class Load:
     def run(self):
         while not self.over.is_set():
             self.statuses.append(self.gate.ask(self.model).status)
-            time.sleep(0.005)
+            time.sleep(0.02)
 
     def __enter__(self):
         for thread in self.threads:

@@ -214,6 +214,11 @@ static void print_alert(const status *s, const cJSON *alert)
 	print_finding(s, worst, text(alert, "name"), more, text(alert, "advice"));
 }
 
+static const char *plural(double count)
+{
+	return count == 1 ? "" : "s";
+}
+
 static void print_agent(const status *s)
 {
 	const cJSON *now = cJSON_GetObjectItemCaseSensitive(s->stats, "now"), *one;
@@ -224,10 +229,11 @@ static void print_agent(const status *s)
 	begin_row("agent");
 	printf("version %s, running for ", text(s->stats, "version"));
 	print_uptime(number(s->stats, "uptime_s"));
-	printf(", %.0f restarts of its worker\n", number(s->stats, "restarts"));
+	printf(", %.0f restart%s of its worker\n", number(s->stats, "restarts"), plural(number(s->stats, "restarts")));
 	begin_row("HAProxy");
-	printf("%.0f connections; %s requests since the agent's start, %s of them refused\n",
-	       number(s->stats, "connections"), print_count(a, (int64_t)number(s->stats, "requests")),
+	printf("%.0f connection%s; %s request%s since the agent's start, %s of them refused\n",
+	       number(s->stats, "connections"), plural(number(s->stats, "connections")),
+	       print_count(a, (int64_t)number(s->stats, "requests")), plural(number(s->stats, "requests")),
 	       print_count(b, (int64_t)number(s->stats, "refused")));
 	begin_row("now");
 	printf("%.1f requests/s, %.1f refused/s", number(now, "requests_per_s"), number(now, "refused_per_s"));
@@ -265,10 +271,10 @@ static bool print_period(const char *name, store *ledger, const char *since)
 	}
 	const store_sums *t = &r.total;
 	begin_row(name);
-	printf("%s requests, %s failed (%s), %s refused; cost %s%s, saved by this gateway %s\n",
-	       print_count(n[0], t->requests), print_count(n[1], t->failed), print_share(n[2], t->failed, t->requests),
-	       print_count(n[3], t->refused), t->estimated_cost ? "~" : "", print_amount(n[4], t->cost),
-	       print_amount(n[5], savings_gateway(t)));
+	printf("%s request%s, %s failed (%s), %s refused; cost %s%s, saved by this gateway %s\n",
+	       print_count(n[0], t->requests), plural((double)t->requests), print_count(n[1], t->failed),
+	       print_share(n[2], t->failed, t->requests), print_count(n[3], t->refused), t->estimated_cost ? "~" : "",
+	       print_amount(n[4], t->cost), print_amount(n[5], savings_gateway(t)));
 	savings_deinit(&r);
 	return true;
 }

@@ -25,7 +25,7 @@ def test_of_an_agent_that_is_well(agents, work):
     done = status(agent)
     assert done.code == 0 and done.out.startswith("OK\n") and "WARNING" not in done.out, done
     assert re.search(r"^agent +version \S+, running for ", done.out, re.M) and re.search(r"^ok +routes +1 routes$", done.out, re.M), done
-    assert re.search(r"^HAProxy .* 1 requests since the agent's start, 0 of them refused$", done.out, re.M), done
+    assert re.search(r"^HAProxy .* 1 request since the agent's start, 0 of them refused$", done.out, re.M), done
     # The agent makes its ledger after it is ready.
     page = until(lambda: (lambda out: out if "last hour" in out else None)(status(agent).out), 20, "the ledger")
     assert re.search(r"^last hour +0 requests, ", page, re.M) and re.search(r"^30 days ", page, re.M), page

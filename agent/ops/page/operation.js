@@ -12,7 +12,7 @@ const UNHEARD_MS = 10000; // HAProxy's health check asks twice a second
 const HOURS_UPTO = 2 * DAY; // a longer period is shown by days
 const HOURS_KEPT = 40 * DAY; // the ledger has no older hours by all labels
 const NOBODY = "Is HAProxy running with `llm.cfg`? Its server `agent` needs an address of `listen`, and HAProxy has to be allowed to open that socket: " +
-	"`spoa-llm check` looks at both files. Until then it refuses every request with 503 gateway_unavailable.";
+	"`spoa-llm check` looks at both files. Without an agent HAProxy refuses every request: 503 gateway_unavailable.";
 
 export const name = "operation", params = { every: ["", "hour", "day"], errors: ["status", "upstream"], sort: ["first_byte", "whole", "failed", "requests"] };
 

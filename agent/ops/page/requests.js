@@ -63,7 +63,7 @@ let list = null;
 let asked = null;
 let total = null; // as far as is known
 let ofLast = null; // so many of the newest are sorted; null: all
-let least = false, stopped = false; // least: of a total; stopped: not all was looked at
+let least = false, stopped = false; // least: total may be more; stopped: not all was read
 let shift = 0; // new rows in front of the first one shown
 let told = 0, latest = 0; // how many there were, at first and at last
 let round = 0; // an answer to an earlier one is thrown away
@@ -355,7 +355,7 @@ export function start() {
 
 export const title = () => "Requests";
 
-// The same list is as it was.
+// A list shown again is as it was.
 export function show() {
 	if (state.ledger === "none")
 		return;

@@ -37,7 +37,7 @@ else
 OPT := -O1 -fno-omit-frame-pointer -fsanitize=$(SAN) -fno-sanitize-recover=undefined
 endif
 
-# A sanitizer's report needs the lines alone, which take a fifth less time to compile.
+# A sanitizer's report needs only the numbers of lines (-g1), with which compiling takes a fifth less time.
 CFLAGS ?= $(if $(SAN),-g1,-g)
 CPPFLAGS := -Iagent -DSPOA_LLM_VERSION='"$(VERSION)"' -D_GNU_SOURCE
 ALL_CFLAGS := -std=c11 $(OPT) $(WARN) -Werror $(HARDEN) $(CFLAGS)

@@ -81,8 +81,8 @@ FUZZ := $(patsubst tests/fuzz/fuzz_%.c,%,$(sort $(wildcard tests/fuzz/fuzz_*.c))
 
 fuzzers: $(FUZZ:%=$(BUILD)/fuzz_%)
 
-# What fuzzers link, about half of the agent, because to compile with all that they need takes three times as long as without. Whoever writes
-# a fuzzer that needs another file adds it.
+# The half of the agent that fuzzers link. The other half is left out, because compiling for fuzzers takes three times as long as an ordinary
+# build. If a new fuzzer needs another file, add the file here.
 FUZZED := $(wildcard $(addprefix agent/,$(addsuffix /*.c,answer base budget config decide ledger net sample spop) ship/fleet*.c ship/pq*.c) \
 	$(addprefix agent/report/,$(addsuffix .c,export figures ledger_store operation period print refusal_words request_list savings* view))) \
 	$(addprefix agent/,$(addsuffix .c,serve/said serve/shipping serve/spans tap/event tap/http tap/usage))
@@ -182,15 +182,15 @@ test-quick: all pytest-beside
 test-matrix: all
 	@$(MAKE) --no-print-directory PYTEST_ARGS="--matrix $(PYTEST_ARGS)" test-quick
 
-# Tests in which the agent itself does too little for a sanitizer, or what the unit tests and fuzzers do under ASan: what is installed, drivers
-# that have sanitizers of their own, what a browser, HAProxy, SQLite or PostgreSQL does, where a request's model, key and credential stand.
-# `make test-long` has them under ASan and under TSan, the storms too (test-san, test-tsan).
+# These modules are not run under sanitizers, because the agent does too little in them (they test what is installed, drivers that have
+# sanitizers of their own, or what a browser, HAProxy, SQLite or PostgreSQL does), or only what unit tests and fuzzers do under ASan (finding a
+# request's model, key and credential). `make test-long` has them under ASan and under TSan, the storms too (test-san, test-tsan).
 NO_SAN := packaging parts house cli example completion scan tap_http tap_usage prices codec evidence latency collisions usage_capture usage_shapes truth storm pool_storm \
 	budget_storm logline sdk tap_sdk dashboard dashboard_accessibility dashboard_budgets dashboard_fleet dashboard_operation dashboard_rows savings_page \
 	requests_page tasks alerts client_sdk pool_sdk failclosed forwarding http plain upgrade_requests client_limits keeping names upstream_tls clients targets \
 	endpoints lengths sizes one_model odd trace client_keys key_connections legs legs_limits pool pool_life pool_requests sampling stream_usage \
 	fleet fleet_attack fleet_facets fleet_verify ship
-# Of the last 13 those in which the agent, the shipper and the commands read most, or free what a reload replaces.
+# The other modules; and of those the tests in which the agent, the shipper and the commands read most, or free what a reload replaces.
 SANITIZED := $(filter-out $(NO_SAN:%=tests/blackbox/test_%.py),$(sort $(wildcard tests/blackbox/test_*.py))) $(addprefix tests/blackbox/test_, \
 	client_keys.py::test_a_key_that_becomes_invalid_is_refused_at_once client_keys.py::test_no_key_passes_the_tap_or_the_legs_of_a_pool \
 	pool.py::test_a_credential_that_goes_away sampling.py::test_compressed sampling.py::test_a_bomb_is_refused sampling.py::test_frames_that_are_too_small \

@@ -32,7 +32,7 @@ def chat(size, last=True):
         have += room(messages[-1])
     while have > size:
         have -= room(messages.pop())
-    members[-1] = ("user", ("one user, " * size)[:size - len(put())])     # ... then to the byte, by words: a long run of letters could be base64
+    members[-1] = ("user", ("one user, " * size)[:size - len(put())])     # ... then to the byte; by words, because a long run of letters could be base64
     body = put()
     assert len(body) == size and json.loads(body)["model"] == MODEL
     return body

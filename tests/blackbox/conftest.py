@@ -25,13 +25,13 @@ SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload", "t
          "test_sampling::test_a_second_model_in_the_middle_of_a_form", "test_clients::test_a_preflight_is_answered_by_the_gateway",
          "test_clients::test_models_in_the_shape_of_each_api", "test_usage_capture::test_a_stream_that_calls_itself_json_is_not_held",
          "test_logchannel::test_no_other_user_reads_or_writes_a_line")
-# Of the tests of SMOKE, 3.0 and 3.4 have a third of each one's other parameters, each version another third: a rule for a version stands in a
-# block that 2.6 or 3.2 has too. All parameters have these modules with 3.4, the only one with buffers of several sizes, about which they are.
+# With 3.0 and 3.4 each test of SMOKE runs with a third of its other parameters, with each version another third. That is enough because 3.0 runs no
+# rule that 3.2 does not run too. 3.4 alone has buffers of several sizes, so these modules, which are about sizes, run with 3.4 whole.
 WHOLE = ("test_sizes", "test_lengths", "test_sampling", "test_one_model", "test_pool", "test_pool_life", "test_pool_requests")
 # --matrix runs these modules with the first version only, because they take long: what a browser and the SDKs see depends little on HAProxy's
 # version, and `make test-long` has them with each. The agent reads the many bodies of test_sampling the same whichever HAProxy sends them;
 # what HAProxy sends of a body is seen with each by test_sizes, test_lengths and the tests of test_sampling in SMOKE. What test_ledger does to
-# the agent is the same, too, as are budgets and what is told of requests: each version's lines and their way are in test_logline and test_logchannel.
+# the agent is the same, too, as are budgets and what is told of requests: test_logline and test_logchannel have each version's log lines.
 ONCE = ("test_sampling", "test_ledger", "test_storm", "test_pool_storm", "test_budget_storm", "test_budgets", "test_budget_ends", "test_budgets_seen",
         "test_truth", "test_pool_seen", "test_fleet", "test_taps", "test_otlp", "test_dashboard", "test_dashboard_accessibility", "test_sdk",
         "test_tap_sdk", "test_pool_sdk", "test_client_sdk")
@@ -105,7 +105,7 @@ def pytest_collection_modifyitems(config, items):
 
 
 def _thin(config, items):
-    """Leaves each test of SMOKE a third of its parameters with the versions that are not in FULL, and at least the first one."""
+    """With the versions that are not in FULL, leaves each test of SMOKE its first parameter and a third of the others."""
     kept, left, seen = [], [], set()
     for item in items:
         module, name, version, other = item.module.__name__, item.nodeid.partition("[")[0], *_parameters(item)

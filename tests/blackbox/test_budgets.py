@@ -121,7 +121,7 @@ def test_nobody_hides_how_long_an_answer_may_be(gateway, mock):
     for path, body in (("chat/completions", '"max_tokens":1,"max_tokens":9000'), ("chat/completions", '"max_tokens":1,"max_tok\\u0065ns":9000'),
                        ("chat/completions", '"max_tokens":1,"max_tokens":null'), ("chat/completions", '"max_tokens":"9000"'), ("chat/completions", '"max_tokens":9e3'),
                        ("chat/completions", '"max_tokens":0'), ("chat/completions", '"num_predict":1,"max_output_tokens":1'), ("chat/completions", '"max_tokens":90,"n":1e9'),
-                       # Ollama, for one, does not know this name.
+                       # The upstream is not OpenAI's or Azure's. Others, such as Ollama, may not know this name.
                        ("chat/completions", '"max_completion_tokens":1'),
                        ("responses", '"max_tokens":1,"max_completion_tokens":1'), ("completions", '"max_tokens":1,"best_of":9000'),
                        ("completions", '"max_tokens":90,"prompt":["a","b","c","d","e","f","g","h","i","j","k","l"]'),

@@ -45,8 +45,8 @@ def in_lines(text, size, by="\n"):
 
 
 def seam(before, size, at_end):
-    """A body with `size` bytes of base64 (and their quote), of which `before` stand in front of the end of the 8192 bytes that the agent sees of its beginning;
-    or of the beginning of those that it sees of its end."""
+    """A body with `size` bytes of base64 across the end of the first 8192 bytes, which the agent sees: `before` of them in front of it. `at_end`: across the
+    beginning of the last 8192 bytes, which the agent sees, too."""
     text = message({"type": "x", "data": PICTURE[:size]}, before="a b " * 8000, after="c d " * 8000)
     at = text.index(PICTURE[:size].encode())
     return text.replace(b"a b " * 8000, (b"a b " * 8000)[:8192 - before - (at - 32000)]) if not at_end else \

@@ -198,7 +198,7 @@ def test_the_list_of_the_fleet(fleet, site):
 
 
 def looked_at_some(log):
-    """A filter comes after the limit of rows: no scan of single requests looks for those that pass it."""
+    """By PostgreSQL's plans in `log`, each scan of single requests ends at a limit of rows, and none has a filter: the filter is applied to the rows that it gave."""
     limits, looked = [], 0
     for line in log.splitlines():
         depth = len(line.expandtabs()) - len(line.expandtabs().lstrip())

@@ -52,7 +52,7 @@ def test_an_event_does_not_wait(gateways, make_mock):
 
 def test_haproxy_keeps_its_memory(gateways, make_mock):
     """HAProxy uses a buffer of 1 MiB for each request, which must not be new memory each time. In 2.6 that needs the C library's tunables,
-    which the systemd drop-in for HAProxy sets, and an option of HAProxy's."""
+    which the systemd drop-in for HAProxy sets, and -dMglobal on HAProxy's command line."""
     tunables = harness.drop_in()["GLIBC_TUNABLES"]
     for file in ("docs/routing.md", "dist/compose/haproxy.Dockerfile"):
         assert "GLIBC_TUNABLES=" + tunables in (harness.ROOT / file).read_text(), file

@@ -182,7 +182,7 @@ def test_search(many, page):
 
 
 def test_not_all_could_be_looked_at(many, page):
-    """The agent tells no total where too many rows would have to be counted, and stops looking after too many: the list says so, and is no longer than it is."""
+    """Where the agent tells no total, or stopped before all rows were looked at, the list says so, and ends behind the last row that there is."""
     wants = export(many)
     page.open(many.admin, "view=savings").live()
     page.js("""const real = window.fetch; window.most = 100;

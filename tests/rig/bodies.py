@@ -27,7 +27,7 @@ SNIPPETS = ['\n\n```python\ndef find(items, key):\n\treturn [i for i in items if
 PIECES = [(piece, len(json.dumps(piece, ensure_ascii=False).encode()) - 2) for piece in [word + " " for word in WORDS] * 8 + SNIPPETS]
 
 
-# A text of which each body has parts, because to choose each word anew took longer than all else of a test. ENDS: the bytes before each piece.
+# Each body has a part of this text, because choosing each word anew took longer than the rest of a test. ENDS: how many bytes stand before each piece.
 BOOK = random.Random(1).choices(PIECES, k=100000)
 ENDS = [0, *itertools.accumulate(length for _, length in BOOK)]
 

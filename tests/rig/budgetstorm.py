@@ -83,7 +83,7 @@ class Client:
         body = {"model": "dead-told" if how == "dead" else "gpt-untold" if self.kind == "untold" else "gpt-told", "stream": stream,
                 "user": " ".join(map(str, (tag, input, output, how, delay)))}
         if self.kind != "untold":
-            # Beside max_tokens, because max_completion_tokens alone is no limit for servers like this upstream.
+            # max_completion_tokens comes with max_tokens, because alone it is no limit where the upstream is not OpenAI's.
             body.update(dict.fromkeys(rng.choice([["max_tokens"], ["max_tokens", "max_completion_tokens"]]), self.most // self.answers))
         if self.answers > 1:
             body["n"] = self.answers

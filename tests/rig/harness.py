@@ -249,7 +249,7 @@ class Agent:
 # ---- HAProxy
 
 
-POOLS = "-dMglobal"       # HAProxy's option for its memory, as README.md's EXTRAOPTS has it
+POOLS = "-dMglobal"       # has HAProxy keep its memory in pools; README.md's EXTRAOPTS has the same option
 
 
 def drop_in():

@@ -41,7 +41,7 @@ def leaks(text):
 
 
 def until(true, seconds=10.0, what="condition", step=0.005):
-    """Polls until `true()` is truthy and returns it. The longer it waits, the more seldom it looks: up to a twentieth of a second later."""
+    """Polls until `true()` is truthy and returns it. The longer it has waited, the more seldom it looks, but at least every twentieth of a second."""
     begin = time.monotonic()
     while True:
         value = true()

@@ -51,8 +51,8 @@ static void an_upstream_is_taken_apart(void)
 	}
 }
 
-/* The name of a backend stands for one upstream, so that a HAProxy with other files than the agent's refuses, and sends
- * no credential to another upstream. */
+/* The name of a backend stands for one upstream, so that a HAProxy whose files differ from the agent's refuses instead
+ * of sending a credential to another upstream. */
 static void no_two_upstreams_have_one_name(void)
 {
 	static const struct {
@@ -87,7 +87,8 @@ static void no_two_upstreams_have_one_name(void)
 		{ "https://a-fwd-0123abcd", "a-fwd-0123abcd", 443 },
 		{ "https://a-url-0123456789abcdef", "a-url-0123456789abcdef", 443 },
 	};
-	/* What is added for a route's settings. The first two are added by upstream_set_strip_v1(). */
+	/* What is added to the name for a route's settings: nothing, what upstream_set_strip_v1() adds by itself, and
+	 * others. */
 	static const char *const added[] = { "", "", "-pool", "-set-0123abcd", "-fwd-0123abcd", "-pool-set-0123abcd" };
 	enum { ROWS = sizeof rows / sizeof rows[0], ADDED = sizeof added / sizeof added[0] };
 	static char names[ROWS * ADDED][300];

@@ -322,7 +322,8 @@ static void text_is_decoded(void)
 	}
 }
 
-/* Wherever escapes stand, and wherever the room ends: the text up to there, and no byte read or written outside. */
+/* Wherever escapes stand, and wherever the room ends, json_text() gives the text up to there, and touches no byte
+ * outside. */
 static void escapes_stand_anywhere(void)
 {
 	static const struct {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * What the agent says of a body's text, beside a look at each of its bytes. */
+ * Whether a body is plain text: what plain_text() says, compared with a look at each byte. */
 #include "unit.h"
 
 #include "sample/model.h"
@@ -54,7 +54,8 @@ static void of_a_whole_body(void)
 	CHECK(sees(s, 199, 199, 0) && !sees(s, 200, 200, 0) && sees(s, 0, 0, 0));
 }
 
-/* HAProxy looks through what is between the ends, and PLAIN_SEAM bytes of each: no run is between the two looks. */
+/* HAProxy looks through what is between head and tail, and through PLAIN_SEAM bytes of each: together the two looks
+ * miss no run. */
 static void of_the_ends_of_a_body(void)
 {
 	char s[1500];
@@ -85,7 +86,7 @@ static void each_byte(void)
 	}
 }
 
-/* Only of a stream whose body is JSON and not compressed. */
+/* `plain` is said only of a stream whose body is JSON and not compressed. */
 static void in_a_result(void)
 {
 	static const struct {

@@ -212,7 +212,7 @@ static bool count_row(void *ctx, const record *r)
 	return true;
 }
 
-/* Adds `count` rows in the hour that begins with BEGIN_MS, by SQL and so without sums. */
+/* Adds `count` rows in the hour that begins with BEGIN_MS, by SQL, so that no sum has them. */
 static void add_rows(int count, const char *model)
 {
 	char all[800];
@@ -228,8 +228,8 @@ static void add_rows(int count, const char *model)
 	sql(all);
 }
 
-/* Asks for a page of ten requests of `model` or `id` (NULL: any), whose first row is the oldest or the newest one.
- * Checks what it tells, and that SQLite takes at most `steps` for each row that may be looked at. */
+/* Asks for a page of ten of the requests that `only` lets through, `oldest` first or newest first. Checks how many it
+ * has, which total it tells, and that SQLite takes less than `steps` for each row that may be looked at. */
 static void look_at_page(store *s, const row_filter *only, bool oldest, int listed, int64_t total, int steps)
 {
 	store_page_question q = { .to_ms = INT64_MAX, .limit = 10, .only = only, .oldest_first = oldest };
@@ -248,8 +248,8 @@ static void look_at_page(store *s, const row_filter *only, bool oldest, int list
 		printf("%lld steps for %lld rows\n", (long long)took, (long long)looked);
 }
 
-/* A page looks at no more rows than it may, however many are in an hour, or were kept by retention for the shipper. It
- * says that it does not know how many match, and whether there may be others on it. */
+/* A page looks at no more rows than it may, however many an hour has, or retention keeps for the shipper. It says if it
+ * does not know how many match, and if it stopped before it was full. */
 static void a_page_looks_at_some_rows(void)
 {
 	enum { MANY = STORE_PAGE_READ + STORE_PAGE_READ / 10 };

@@ -114,8 +114,8 @@ static size_t utf8_encode(uint32_t c, char out[4])
 	return 4;
 }
 
-/* Copies and decodes from raw[*at] on while 16 bytes can be looked at, and written, at a time. Stops at an escape that
- * is longer than two bytes or wrong. */
+/* Copies and decodes from raw[*at] on, while `raw` has 16 more bytes and `buf` has room for 16. Stops at an escape that
+ * is longer than two bytes, or wrong. */
 static void short_runs(slice raw, size_t *at, char *buf, size_t cap, size_t *len)
 {
 #if defined(__SSE2__)
@@ -226,7 +226,7 @@ bool json_int64(slice value, int64_t *out)
 		if (value.ptr[at] < '0' || value.ptr[at] > '9')
 			return false;
 		uint64_t digit = (uint64_t)(value.ptr[at] - '0');
-		/* 18 digits fit in any case. */
+		/* The first 18 characters cannot overflow. */
 		if (at >= 18 && sum > (max - digit) / 10)
 			return false;
 		sum = sum * 10 + digit;

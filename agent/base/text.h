@@ -16,9 +16,9 @@ uint32_t utf8_next(const char **at);
 /* True for characters that a terminal acts on instead of showing: control characters, and those that join, hide or
  * reorder text. */
 bool text_is_control(uint32_t c);
-/* True if a text in valid UTF-8, which is not empty, begins or ends with a character that nobody sees there, so that
- * servers may trim it: blanks, fillers, variation selectors, what is no character, and whatever joins, hides or
- * reorders text. */
+/* True if `text`, in valid UTF-8 and not empty, begins or ends with a character that nobody sees there and that servers
+ * may trim: a blank, a filler, a variation selector, a code that is no character, or one that joins, hides or reorders
+ * text. */
 bool text_has_unseen_end(slice text);
 /* Copies `text` to `out` as one line that does nothing to a terminal: with a blank for each control character, and "?"
  * for each byte that is not UTF-8. What does not fit is cut between two characters. */

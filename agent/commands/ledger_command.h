@@ -13,7 +13,7 @@ store *ledger_command_open(const config *c, bool writer, bool make, int *code, e
 
 /* Says on standard error what went wrong. Returns the exit code for `result`. */
 int ledger_command_failed(store_result result, const err *e);
-/* Says that a signal ended the reading. Returns the exit code. */
+/* Says on standard error that a signal ended the reading. Returns the exit code. */
 int ledger_command_stopped(void);
 
 #endif

@@ -36,8 +36,8 @@ static const char *text_of(const cJSON *item)
 	return cJSON_IsString(item) ? item->valuestring : NULL;
 }
 
-/* True for what the name of a model can begin with, see sample/name.c. What nobody sees comes along when a name is
- * copied, and would have the requests take another route, with its credential. */
+/* True for what the name of a model can begin with, see sample/name.c. A character that nobody sees may come along when
+ * a name is copied. No model would match such a prefix, so its requests would take another route and its credential. */
 static bool prefix_valid(slice prefix)
 {
 	if (prefix.len == 0 || prefix.len > ROUTE_PREFIX_MAX || !utf8_valid(prefix.ptr, prefix.len))
@@ -55,7 +55,7 @@ static bool read_prefix(const problems *to, route *r, const cJSON *item, place p
 
 	free(r->prefix);
 	r->prefix = NULL;
-	/* Google's own spelling: the names of models are compared without it. */
+	/* Google's spelling. It is left out of the names of models, too. */
 	if (slice_starts(prefix, SLICE("models/")))
 		prefix = slice_from(prefix, sizeof "models/" - 1);
 	if (!text || !prefix_valid(prefix) || (to->strict && slice_trim(slice_cstr(text)).len != strlen(text)))

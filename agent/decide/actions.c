@@ -125,7 +125,7 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 	if (!line || (d->model.stream && d->refusal == REFUSE_NOT)) {
 		spop_ack_set(w, SLICE("stream"));
 		if (line && d->model.plain)
-			spop_put_int64(w, 2); /* HAProxy need not look for base64, except in what it did not send */
+			spop_put_int64(w, 2); /* HAProxy looks for base64 only in what it did not send */
 		else
 			spop_put_bool(w, d->model.stream);
 	}

@@ -7,15 +7,14 @@
 
 #include "base/hash.h"
 
-/* What may stand behind the name that is made of a URL: a word, and this many hexadecimal digits. */
+/* What may stand behind the name that is made of a URL: a word and so many hexadecimal digits. upstream_set_strip_v1()
+ * adds the first two, set_own_backend() the next three, backend_name_make() the last. */
 static const struct {
 	slice word;
 	size_t digits;
 } suffixes[] = {
-	{ SLICE_INIT("-strip-v1"), 0 },                             /* upstream_set_strip_v1() */
-	{ SLICE_INIT("-keep-v1"), 0 },  { SLICE_INIT("-pool"), 0 }, /* set_own_backend() */
-	{ SLICE_INIT("-fwd-"), 8 },     { SLICE_INIT("-set-"), 8 },
-	{ SLICE_INIT("-url-"), 16 }, /* backend_name_make() */
+	{ SLICE_INIT("-strip-v1"), 0 }, { SLICE_INIT("-keep-v1"), 0 }, { SLICE_INIT("-pool"), 0 },
+	{ SLICE_INIT("-fwd-"), 8 },     { SLICE_INIT("-set-"), 8 },    { SLICE_INIT("-url-"), 16 },
 };
 
 static bool letter_or_digit(char c)
@@ -36,7 +35,7 @@ static bool hex_digits(slice s)
 	return true;
 }
 
-/* Returns `name` without the suffix that it ends with, if it does. */
+/* Returns `name` without the suffix at its end; all of it if there is none. */
 static slice without_suffix(slice name)
 {
 	for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
@@ -80,7 +79,7 @@ static bool add(char *name, slice text)
 		char c = text.ptr[i];
 		if (len + 2 > BACKEND_NAME_MAX)
 			return false;
-		/* HAProxy allows no `~` in a name. In a path, no `:` is allowed. */
+		/* HAProxy allows no `~` in a name, and upstream_parse() no `:` in a path. */
 		name[len++] = (char)(c == '/' ? '_' : c == '~' ? ':' : c);
 		if (c == '_')
 			name[len++] = '_';
@@ -142,7 +141,7 @@ bool backend_name_server(slice name, char *host, uint16_t *port)
 		return false;
 	for (bool more = true; more;) {
 		slice front = without_suffix(name);
-		/* What stands in front of -url- is that of the URL. */
+		/* In front of -url- stands the name of the URL itself, whatever it ends with. */
 		more = front.len < name.len && !slice_starts(slice_from(name, front.len), SLICE("-url-"));
 		name = front;
 	}

@@ -24,8 +24,8 @@ bool backend_name_taken(slice name);
  * frees the result. NULL: out of memory, with errno ENOMEM, or the URL is too long. */
 MUST_CHECK char *backend_name_make(const upstream *u, slice path);
 
-/* Sets `host`, which has UPSTREAM_HOST_MAX + 1 bytes, and `*port` to what the name of an upstream's backend says.
- * False: it is no such name, or one that only the whole URL explains. */
+/* Sets `host`, which has UPSTREAM_HOST_MAX + 1 bytes, and `*port` to those in the name of an upstream's backend. False:
+ * it is no such name, or does not tell where the host ends. */
 MUST_CHECK bool backend_name_server(slice name, char *host, uint16_t *port);
 
 #endif

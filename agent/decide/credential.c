@@ -163,7 +163,7 @@ void secret_take(secret *s, slice text)
 	explicit_bzero(token, sizeof token);
 }
 
-/* Returns what an errno of stat() or open() means. 0: there is something, and it is no regular file. */
+/* Says what `why` means, an errno of stat(), open() or read(). 0: what stands there is no regular file. */
 static const char *file_problem(int why)
 {
 	switch (why) {

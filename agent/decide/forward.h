@@ -9,7 +9,7 @@
 #include "base/slice.h"
 
 /* HTTP itself, what the body is and how the answer may be, WebSocket, CORS, traces and what SDKs say about themselves.
- * The first ones come with most requests: PCRE tries one name after the other. */
+ * Those that most requests have stand first, because PCRE tries one after the other. */
 #define FORWARD_NAMES \
 	"host|content-type|content-length|user-agent|accept|accept-encoding|connection|x-request-id|" \
 	"anthropic-version|anthropic-beta|x-stainless-lang|x-stainless-os|x-stainless-arch|x-stainless-runtime|" \

@@ -43,7 +43,7 @@ struct ledger {
 	pthread_cond_t stopped; /* `stop` is set; apart from `wake`, so that a queued record does not end a pause */
 	item *queue;
 	size_t head, count;
-	size_t wanted; /* for how many entries the store's thread waits; 0: for any flush */
+	size_t wanted; /* the store's thread waits for so many entries; 0: for any flush */
 	bool missed;   /* the journal has entries that the queue had no room for */
 	bool stop;
 	ledger_stats stats;

@@ -14,13 +14,13 @@ enum {
 	RETRY_SLOW_MS = 1000, /* after any other failure of the database */
 	LINGER_MS = 50, /* how long the first entry of a batch waits for others: more share a transaction, and most log
 			   lines meet the report of the tap in it */
-	LINGER_BUSY_MS = 250,       /* the same under load, when 50 ms bring few for what a transaction costs once */
-	BUSY = 16,                  /* the fewest entries of a batch that tell of load */
-	SYNC_MS = 700,              /* between syncs: with the sync itself, a loss of power costs less than a second */
-	PRUNE_MS = 3600 * 1000,     /* between rounds of removing old rows */
-	PRUNE_STEP_MS = 100,        /* between transactions of one round, so that new records come in between */
-	PRUNE_RETRY_MS = 60 * 1000, /* after a failure */
-	TIDY_MS = 3600 * 1000,      /* between rounds over the reports that wait for their log lines */
+	LINGER_BUSY_MS = 250,   /* the same under load: a transaction has a cost of its own, which more entries share */
+	BUSY = 16,              /* a batch of so many entries tells of load */
+	SYNC_MS = 700,          /* between syncs: with the sync itself, a loss of power costs less than a second */
+	PRUNE_MS = 3600 * 1000, /* between rounds of removing old rows */
+	PRUNE_STEP_MS = 100,    /* between transactions of one round, so that new records come in between */
+	PRUNE_RETRY_MS = 60 * 1000,   /* after a failure */
+	TIDY_MS = 3600 * 1000,        /* between rounds over the reports that wait for their log lines */
 	REPORT_MS = 24 * 3600 * 1000, /* how long a report waits */
 	PRUNE_KEEP = 8,               /* a round leaves 1/8 of the file free, because the next hour's rows need room */
 };
@@ -420,7 +420,7 @@ static void replay(store_thread *t)
 	}
 }
 
-/* Waits `ms` for a whole batch, or until entries are missed or `stop` is set. l->lock has to be held. */
+/* Waits up to `ms` for a whole batch; less if entries are missed or `stop` is set. l->lock has to be held. */
 static void linger(ledger *l, int64_t ms)
 {
 	struct timespec until = clock_timespec(clock_mono_ms() + ms);

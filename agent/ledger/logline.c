@@ -121,7 +121,7 @@ static size_t unseen(const char *s)
 	return text_is_control(utf8_next(&after)) ? (size_t)(after - s) : 0;
 }
 
-/* True if all bytes are visible ASCII or blanks, and none is `but`, as in most labels, which are short. */
+/* True if all bytes are visible ASCII or blanks, and none is `but`. That is so for most labels, which are short. */
 static bool is_plain(const char *s, size_t len, char but)
 {
 	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
@@ -233,7 +233,7 @@ static answer_type answer_type_of(slice ctype)
 /* What the members of the object said that complete() needs; take() writes the other ones to the record at once. */
 typedef struct reading {
 	int64_t num[FIELDS];
-	char ua_text[256]; /* where `ua` may be */
+	char ua_text[256]; /* holds `ua` if it had to be decoded */
 	slice ua;
 	bool stream; /* the request asks for a stream */
 	answer_type type;
@@ -361,7 +361,7 @@ static bool take(logline *out, reading *rd, field f, const json_member *m)
 	case F_STREAM:
 		if (!text_of(m, buf, sizeof buf, &text))
 			return false;
-		/* 2: a haproxy.cfg from before the agent's part of the line wrote the agent's answer as it was. */
+		/* 2: a haproxy.cfg of before `txn.llm.line` writes the variable into the line as the agent set it. */
 		rd->stream = slice_eq(text, SLICE("1")) || slice_eq(text, SLICE("2"));
 		return true;
 	case F_METERED:

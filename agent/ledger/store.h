@@ -61,7 +61,8 @@ void store_close(store *s);
 
 /* Is told now and then how far a long call is; `all` is an estimate, and 0 if there is none. */
 typedef void (*store_progress)(void *ctx, int64_t done, int64_t all);
-/* Has store_verify() and store_compact() tell `tell`, and what reads rows tell it how many. */
+/* Has store_verify() and store_compact() tell `tell` how far they are, and functions that read rows how many they have
+ * read. */
 void store_on_progress(store *s, store_progress tell, void *ctx);
 /* Has store_verify() and store_compact() end, with STORE_ERROR, soon after `wanted` returns true, and store_find(),
  * store_last() and store_newer(), with STORE_OK. Threads that they start call `wanted` too. After a verification that

@@ -84,7 +84,7 @@ store_result store_find(store *s, int64_t from_ms, int64_t to_ms, const row_filt
 		sqlite3_bind_text(st, 3, last, -1, SQLITE_STATIC);
 		rc = read_rows(s, st, rows, BATCH_ROWS, &count);
 		s->found += (int64_t)count;
-		/* A batch may have too few steps. */
+		/* A batch may take too few steps for SQLite to call on_steps(). */
 		if (rc == SQLITE_OK && on_steps(s))
 			rc = SQLITE_INTERRUPT;
 		if (rc == SQLITE_OK && count) {

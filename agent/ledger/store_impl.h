@@ -135,7 +135,7 @@ struct store {
 	size_t log_room;
 	facet_filling filling;
 	store_look look;
-	int64_t found; /* rows that store_find() has read so far, to be told */
+	int64_t found; /* rows that store_find() has read; it tells them as progress */
 	unsigned char times_in[TIMES_ENCODED_MAX],
 		times_out[TIMES_ENCODED_MAX]; /* too large for the stack of each call */
 	uint64_t skipped;

@@ -152,8 +152,9 @@ static int count_rows(paging *p, sqlite3_stmt *st, stretch *of)
 	return rc == SQLITE_ROW || p->s->look.over ? SQLITE_OK : rc;
 }
 
-/* Sets `*of` to the part of the stretch in which the page's rows are. Of one moment, SQLite can put all rows in the
- * order of their ids only once it has found a later one, so this looks for the end of the part first. */
+/* Sets `*of` to the part of the stretch in which the page's rows are. This look for the page's last row comes first,
+ * because SQLite gives the rows of one moment, in the order of their ids, only when it has found a matching row of
+ * another moment, and that one may be far away. */
 static int find_part(paging *p, sqlite3_stmt *st, stretch *of, int64_t most)
 {
 	begin(p, st, of, STORE_PAGE_READ - p->read);
@@ -276,7 +277,7 @@ static int add_hours(paging *p, int64_t from_ms, int64_t to_ms)
 			rc = SQLITE_NOMEM;
 			break;
 		}
-		/* A part of an hour is what retention left of it. */
+		/* Of a part of an hour the sum says too much: retention has removed the rest. */
 		bool whole = next->from_ms == begin_ms && next->to_ms == end_ms;
 		next->matching = whole ? sqlite3_column_int64(st, 1) : -1;
 	}
@@ -284,7 +285,8 @@ static int add_hours(paging *p, int64_t from_ms, int64_t to_ms)
 	return rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* Finds the rows by the index of ids, which has them in no order of time, unless these are too many. */
+/* Finds the rows by the index of ids, which has them in no order of time. If these are too many, walk() finds them by
+ * time. */
 static int find_ids(paging *p, int64_t from_ms, int64_t to_ms)
 {
 	sqlite3_stmt *count = NULL;

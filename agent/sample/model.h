@@ -76,8 +76,7 @@ typedef struct model_result {
 	model_status status;
 	model_from from;
 	bool stream; /* the request asks for a stream; false if that is not known */
-	bool plain;  /* of a stream: the body is JSON, and as far as it was sent, text without base64: see plain_text()
-		      */
+	bool plain;  /* of a stream: the body is JSON, and what was sent of it has no base64: see plain_text() */
 	bool whole;  /* the request says that it wants no stream */
 	stream_usage stream_usage;
 	bool no_memory; /* UNKNOWN because memory ran out: a second try may succeed */

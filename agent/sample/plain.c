@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sample/plain.h"
 
-/* Base64, also URL-safe and with escaped slashes and lines: letters, digits, and + / - _ and the backslash. A bit for
- * each of the first 128 characters. */
+/* True for what base64 in JSON is made of: letters, digits, + and /, - and _ of the URL-safe kind, and the backslash of
+ * escaped slashes and line ends. `bits` has a bit for each byte. */
 static bool dense(char c)
 {
 	static const uint64_t bits[4] = { UINT64_C(0x3ffa80000000000), UINT64_C(0x7fffffe97fffffe) };
@@ -11,7 +11,7 @@ static bool dense(char c)
 	return bits[at >> 6] >> (at & 63) & 1;
 }
 
-/* Where the run in front of `at` begins; `start` at least. */
+/* Returns where the run of such bytes that ends in front of `at` begins, at `start` or later. */
 static size_t run_start(slice s, size_t start, size_t at)
 {
 	while (at > start && dense(s.ptr[at - 1]))
@@ -19,7 +19,8 @@ static size_t run_start(slice s, size_t start, size_t at)
 	return at;
 }
 
-/* Goes on from the last other byte of PLAIN_RUN to the next, and so looks at few. */
+/* Looks back from the end of the next PLAIN_RUN bytes to the last one that is in no run, and goes on behind that one.
+ * So it never looks at most bytes of a text. */
 static bool has_run(slice s)
 {
 	for (size_t at = 0; at + PLAIN_RUN <= s.len;) {
@@ -33,7 +34,7 @@ static bool has_run(slice s)
 
 bool plain_text(slice head, slice tail, uint64_t whole)
 {
-	size_t seam = 0; /* of the tail */
+	size_t seam = 0; /* how long the run is with which the tail begins */
 
 	if (has_run(head) || has_run(tail))
 		return false;

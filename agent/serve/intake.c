@@ -11,11 +11,11 @@
 /* Seconds between two tries of the journal to write what a disk refused, and between two looks whether taps and
  * shippers have fallen silent. */
 static const double RETRY_EVERY = 1.;
-/* Seconds that lines wait for others, because each look at the sockets costs system calls, a write to the journal, and
- * takes a CPU from the SPOP threads. A unix datagram socket takes 93 lines of 1,000 bytes from each thread of HAProxy,
- * which needs at least two milliseconds to write them. */
+/* Seconds that lines wait for others, because each look at the sockets costs system calls and a write to the journal,
+ * and takes a CPU from the SPOP threads. A unix datagram socket takes 93 lines of 1,000 bytes from each thread of
+ * HAProxy, which took 6 ms to write them (docs/speed.md). */
 static const double COLLECT = .001;
-/* The fewest datagrams that a unix socket holds, for lines to be collected. */
+/* Lines are not collected where a unix socket holds fewer datagrams than this. */
 enum { QUEUE_LEAST = 256 };
 
 struct intake {
@@ -102,7 +102,7 @@ static void *intake_main(void *arg)
 	return NULL;
 }
 
-/* Whether a unix datagram socket is too short to hold what comes while lines are collected. */
+/* True if a unix datagram socket is too short to hold the lines that come while others are collected. */
 static bool any_short_queue(const intake_sockets *s)
 {
 	for (size_t i = 0; i < s->count; i++)

@@ -226,8 +226,9 @@ static bool take_total(void *ctx, const store_facet *f)
 
 /* The bounds of days have no meaning for rows, but each parameter needs a type. */
 #define UNUSED_DAYS " AND $3::bigint IS NOT NULL AND $4::bigint IS NOT NULL"
-/* The hours that have rows of the page, how many of their rows come before it, and how many rows of all kinds the hours
- * before them have. %s: the direction in time, three times. */
+/* The hours in which the rows of the page are. `skip`: how many of an hour's matching rows come before the page. `upto`
+ * and `before`: how many rows, matching or not, these hours have together with this one and without it. %s: the
+ * direction in time, three times. */
 #define HOURS_OF_PAGE \
 	"WITH hours AS (SELECT bucket, sum(requests) AS n FROM spoa_llm.fleet_facets" GATEWAYS \
 	" WHERE unit = 0 AND bucket >= $1::bigint AND bucket < $2::bigint" UNUSED_DAYS "%s%s" \
@@ -298,15 +299,14 @@ static pq_result is_any(pq *c, const char *sql, const asked *a, size_t count, bo
 	return result;
 }
 
-/* Has PostgreSQL read rows by the key, which has them in the order of time, and not sort all of them to look at some.
- */
+/* If `on`, has PostgreSQL read rows by the key, in the order of time. Else it may sort all rows to return some. */
 static pq_result read_by_key(pq *c, bool on, err *e)
 {
 	return pq_run(c, on ? "SET enable_sort = off" : "RESET enable_sort", 0, NULL, NULL, e);
 }
 
-/* Reads a page of the rows in [from_ms, to_ms), in the order of time, of which it looks at STORE_PAGE_READ. Sets
- * `*stopped` if there are others and the page is not full. */
+/* Reads a page of the rows in [from_ms, to_ms), in the order of time. It looks at STORE_PAGE_READ of them. Sets
+ * `*stopped` if the page is not full and there are more rows. */
 static pq_result read_rows(pq *c, const char *gateway, const store_page_question *q, int64_t from_ms, int64_t to_ms,
 			   noting *to, bool *stopped, err *e)
 {
@@ -336,7 +336,7 @@ static pq_result read_rows(pq *c, const char *gateway, const store_page_question
 	return is_any(c, sql, &a, BOUNDS, stopped, e);
 }
 
-/* Reads a page of the rows of the hours that have some by their facets. */
+/* Reads a page of rows from the hours that have some, as their facets say. */
 static pq_result read_hours(pq *c, const char *gateway, const store_page_question *q, const fleet_span *span,
 			    noting *to, bool *stopped, err *e)
 {
@@ -417,7 +417,7 @@ pq_result fleet_page(pq *c, const char *gateway, const store_page_question *q,
 	pq_result result = fleet_check_reader(c, e);
 	if (result == PQ_OK)
 		result = read_page(c, gateway, q, &to, told, e);
-	/* If this fails, the connection is gone. */
+	/* It fails only if the connection is gone. */
 	(void)!read_by_key(c, false, &other);
 	return result;
 }

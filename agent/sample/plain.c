@@ -19,8 +19,8 @@ static size_t run_start(slice s, size_t start, size_t at)
 	return at;
 }
 
-/* Looks back from the end of the next PLAIN_RUN bytes to the last one that is in no run, and goes on behind that one.
- * So it never looks at most bytes of a text. */
+/* Looks back from the end of the next PLAIN_RUN bytes to the last one that is in no run, and goes on behind that one,
+ * so that most bytes of a text are never looked at. */
 static bool has_run(slice s)
 {
 	for (size_t at = 0; at + PLAIN_RUN <= s.len;) {

@@ -85,7 +85,7 @@ bench-end:
 
 ## bench-plain: what the rules for the tap cost a request that does not go through it, by callgrind; fails above 3 %
 ## bench-legs: what HAProxy's second leg costs a stream, in all and by rule, by callgrind
-## bench-keyed: what the key of a client costs a request, in HAProxy's instructions; fails above 2 % (5 % in rarer places); BENCH="--cpu 5": in CPU time, without and with the ledger
+## bench-keyed: what the key of a client costs a request, in HAProxy's instructions; fails above 2 % (5 or 6 % in rarer places); BENCH="--cpu 5": in CPU time, without and with the ledger
 ## bench-functions: which functions of HAProxy take the instructions of a request, by callgrind
 bench-plain bench-legs bench-keyed bench-functions: bench-%:
 	@sh tests/tools/deps build demo bench-instructions

@@ -89,6 +89,14 @@ static void set_str(const char *name, const char *value)
 	answer_len += put_str(answer + answer_len, value);
 }
 
+/* A number below 240. */
+static void set_number(const char *name, unsigned char value)
+{
+	set_head(name);
+	answer[answer_len++] = 4; /* int64 */
+	answer[answer_len++] = value;
+}
+
 static void set_bool(const char *name, bool value)
 {
 	set_head(name);
@@ -297,7 +305,7 @@ int main(int argc, char **argv)
 		set_str("auth_header", "authorization");
 		set_str("auth_value", "Bearer sk-operator-openai");
 		set_str("protocol", "openai");
-		set_bool("stream", true);
+		set_number("stream", 2); /* as spoa-llm, so that HAProxy does the same */
 	}
 	set_bool("deny", false);
 

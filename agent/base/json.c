@@ -4,11 +4,6 @@
 /* What the forward iterator expects next. */
 enum { AT_OPEN, AT_FIRST, AT_COMMA, AT_END };
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 /* Reads `word` at p[at..n). CUT: the word touches the end of the slice, complete (*whole) or not. */
 static json_step literal(const char *p, size_t n, size_t at, slice word, size_t *end, bool *whole)
 {
@@ -23,9 +18,9 @@ static json_step literal(const char *p, size_t n, size_t at, slice word, size_t 
 /* Skips [0-9]+ at *at. False: the byte there is not a digit. True at the end of the slice, where a digit may follow. */
 static bool digits(const char *p, size_t n, size_t *at)
 {
-	if (*at < n && !is_digit(p[*at]))
+	if (*at < n && !ascii_is_digit(p[*at]))
 		return false;
-	while (*at < n && is_digit(p[*at]))
+	while (*at < n && ascii_is_digit(p[*at]))
 		++*at;
 	return true;
 }
@@ -89,7 +84,7 @@ json_step json_scalar(const char *p, size_t n, size_t at, size_t *end, json_type
 		return number(p, n, at, end, whole);
 	default:
 		*type = JSON_NUMBER;
-		if (is_digit(p[at]))
+		if (ascii_is_digit(p[at]))
 			return number(p, n, at, end, whole);
 		return JSON_BAD;
 	}

@@ -70,6 +70,17 @@ static inline char ascii_lower(char c)
 	return (c >= 'A' && c <= 'Z') ? (char)(c + ('a' - 'A')) : c;
 }
 
+static inline bool ascii_is_digit(char c)
+{
+	return c >= '0' && c <= '9';
+}
+
+/* True for a letter or a digit. */
+static inline bool ascii_is_alnum(char c)
+{
+	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || ascii_is_digit(c);
+}
+
 /* Returns the value of a hexadecimal digit; -1: `c` is none. */
 static inline int ascii_hex_digit(char c)
 {

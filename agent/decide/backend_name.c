@@ -17,16 +17,6 @@ static const struct {
 	{ SLICE_INIT("-fwd-"), 8 },     { SLICE_INIT("-set-"), 8 },    { SLICE_INIT("-url-"), 16 },
 };
 
-static bool letter_or_digit(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 static bool hex_digits(slice s)
 {
 	for (size_t i = 0; i < s.len; i++)
@@ -54,7 +44,7 @@ bool backend_name_valid(slice name)
 	if (name.len == 0 || name.len > BACKEND_NAME_MAX)
 		return false;
 	for (size_t i = 0; i < name.len; i++)
-		if (!letter_or_digit(name.ptr[i]) && !strchr("._-:", name.ptr[i]))
+		if (!ascii_is_alnum(name.ptr[i]) && !strchr("._-:", name.ptr[i]))
 			return false;
 	return true;
 }
@@ -154,7 +144,7 @@ bool backend_name_server(slice name, char *host, uint16_t *port)
 		colon--;
 	if (colon > 0) {
 		number = 0;
-		for (size_t i = colon; i < name.len && is_digit(name.ptr[i]) && number <= UINT16_MAX; i++)
+		for (size_t i = colon; i < name.len && ascii_is_digit(name.ptr[i]) && number <= UINT16_MAX; i++)
 			number = number * 10 + (unsigned)(name.ptr[i] - '0');
 		name = slice_first(name, colon - 1);
 	}

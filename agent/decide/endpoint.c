@@ -119,11 +119,6 @@ static const char *const verbs[] = {
 
 #define COUNT(array) (sizeof(array) / sizeof(array)[0])
 
-static bool is_alnum(char c)
-{
-	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9');
-}
-
 static bool among(slice text, const char *const *list, size_t count)
 {
 	for (size_t i = 0; i < count; i++)
@@ -155,7 +150,7 @@ static bool is_plain(slice s)
 	size_t dots = 0;
 
 	for (size_t i = 0; i < s.len; i++) {
-		if (!is_alnum(s.ptr[i]) && !strchr("._-", s.ptr[i]))
+		if (!ascii_is_alnum(s.ptr[i]) && !strchr("._-", s.ptr[i]))
 			return false;
 		dots += s.ptr[i] == '.';
 	}
@@ -265,7 +260,7 @@ static bool names_responses(slice path)
 
 	for (size_t i = 0; i < path.len;) {
 		char c = ascii_lower(decoded_at(path, &i));
-		bool slash = c == '/' || c == '\\', part = is_alnum(c) || c == '-' || c == '_' || c == '.';
+		bool slash = c == '/' || c == '\\', part = ascii_is_alnum(c) || c == '-' || c == '_' || c == '.';
 		if (matched == len && !part && !clear)
 			return true;
 		if (slash && matched != len)

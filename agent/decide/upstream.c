@@ -11,11 +11,6 @@ enum {
 	LABEL_MAX = 63, /* bytes between two dots of a host's name, as in DNS */
 };
 
-static bool is_alnum(char c)
-{
-	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-}
-
 static char *copy(slice s)
 {
 	char *out = malloc(s.len + 1);
@@ -27,18 +22,13 @@ static char *copy(slice s)
 	return out;
 }
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 static bool take_port(slice digits, uint16_t *port)
 {
 	unsigned value = 0;
 	if (digits.len == 0 || digits.len > 5)
 		return false;
 	for (size_t i = 0; i < digits.len; i++) {
-		if (!is_digit(digits.ptr[i]))
+		if (!ascii_is_digit(digits.ptr[i]))
 			return false;
 		value = value * 10 + (unsigned)(digits.ptr[i] - '0');
 	}
@@ -53,7 +43,7 @@ static bool base_valid(slice base)
 {
 	for (size_t i = 0; i < base.len; i++) {
 		char c = base.ptr[i];
-		if (!is_alnum(c) && (c == '\0' || !strchr("/._~-", c)))
+		if (!ascii_is_alnum(c) && (c == '\0' || !strchr("/._~-", c)))
 			return false;
 		if (c == '/' && i + 1 < base.len && base.ptr[i + 1] == '/')
 			return false;
@@ -67,11 +57,11 @@ bool host_name_valid(slice host)
 {
 	size_t label = 0; /* bytes of it so far */
 
-	if (host.len == 0 || host.len > UPSTREAM_HOST_MAX || !is_alnum(host.ptr[0]))
+	if (host.len == 0 || host.len > UPSTREAM_HOST_MAX || !ascii_is_alnum(host.ptr[0]))
 		return false;
 	for (size_t i = 0; i < host.len; i++) {
 		bool dot = host.ptr[i] == '.';
-		if (dot ? label == 0 : !is_alnum(host.ptr[i]) && host.ptr[i] != '-' && host.ptr[i] != '_')
+		if (dot ? label == 0 : !ascii_is_alnum(host.ptr[i]) && host.ptr[i] != '-' && host.ptr[i] != '_')
 			return false;
 		label = dot ? 0 : label + 1;
 		if (label > LABEL_MAX)
@@ -95,7 +85,7 @@ static bool ends_in_number(slice host)
 {
 	size_t at = host.len;
 
-	while (at > 0 && is_digit(host.ptr[at - 1]))
+	while (at > 0 && ascii_is_digit(host.ptr[at - 1]))
 		at--;
 	return at < host.len && (at == 0 || host.ptr[at - 1] == '.');
 }
@@ -119,15 +109,15 @@ static bool is_version(slice segment)
 
 	if (segment.len < 2 || segment.ptr[0] != 'v')
 		return false;
-	while (at < segment.len && (is_digit(segment.ptr[at]) || (segment.ptr[at] == '.' && at > 1)))
+	while (at < segment.len && (ascii_is_digit(segment.ptr[at]) || (segment.ptr[at] == '.' && at > 1)))
 		at++;
 	slice stage = slice_from(segment, at);
 	for (size_t i = 0; at > 1 && i < sizeof stages / sizeof stages[0]; i++)
 		if (slice_starts(stage, slice_cstr(stages[i])))
 			at += strlen(stages[i]);
-	while (at < segment.len && is_digit(segment.ptr[at]))
+	while (at < segment.len && ascii_is_digit(segment.ptr[at]))
 		at++;
-	return at == segment.len && is_digit(segment.ptr[1]);
+	return at == segment.len && ascii_is_digit(segment.ptr[1]);
 }
 
 /* Returns where the version at the end of `base` begins, at its slash: the last segment, if that is a version; or an

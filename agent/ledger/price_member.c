@@ -90,11 +90,6 @@ static bool one_taken(slice *s, const char *const *words, size_t n)
 	return false;
 }
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 /* Whether a word of a name ends where `s` begins. */
 static bool word_ended(slice s)
 {
@@ -110,14 +105,14 @@ static bool millionths_take(slice *s, int64_t *out)
 
 	for (; at < s->len; at++) {
 		char c = s->ptr[at];
-		bool digit_next = at + 1 < s->len && is_digit(s->ptr[at + 1]);
+		bool digit_next = at + 1 < s->len && ascii_is_digit(s->ptr[at + 1]);
 		if (c == '.' && !point && any && digit_next) {
 			point = true;
 			continue;
 		}
 		if (c == '_' && any && !point && digit_next)
 			continue;
-		if (!is_digit(c))
+		if (!ascii_is_digit(c))
 			break;
 		any = true;
 		if (point && scale == 1)
@@ -217,10 +212,10 @@ static bool suffixes_take(slice s, price_row *row)
 /* Whether `s` is the size of a picture, as _1024, _0.5K, _4K or _1024x1536. */
 static bool is_size(slice s)
 {
-	if (s.len < 2 || s.ptr[0] != '_' || !is_digit(s.ptr[1]))
+	if (s.len < 2 || s.ptr[0] != '_' || !ascii_is_digit(s.ptr[1]))
 		return false;
 	for (size_t i = 1; i < s.len; i++)
-		if (!is_digit(s.ptr[i]) && !slice_has(SLICE(".kKxX_-"), s.ptr[i]))
+		if (!ascii_is_digit(s.ptr[i]) && !slice_has(SLICE(".kKxX_-"), s.ptr[i]))
 			return false;
 	return true;
 }

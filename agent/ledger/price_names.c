@@ -5,16 +5,11 @@
 
 #include <stdlib.h>
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 void price_fold(slice s, char *out)
 {
 	for (size_t i = 0; i < s.len; i++) {
-		bool dot = s.ptr[i] == '.' && i > 0 && i + 1 < s.len && is_digit(s.ptr[i - 1]) &&
-			   is_digit(s.ptr[i + 1]);
+		bool dot = s.ptr[i] == '.' && i > 0 && i + 1 < s.len && ascii_is_digit(s.ptr[i - 1]) &&
+			   ascii_is_digit(s.ptr[i + 1]);
 		out[i] = dot ? '-' : ascii_lower(s.ptr[i]);
 	}
 }
@@ -26,7 +21,7 @@ static bool ends_as(slice s, slice shape)
 		return false;
 	for (size_t i = 0; i < shape.len; i++) {
 		char c = s.ptr[s.len - shape.len + i];
-		if (shape.ptr[i] == '0' ? !is_digit(c) : c != shape.ptr[i])
+		if (shape.ptr[i] == '0' ? !ascii_is_digit(c) : c != shape.ptr[i])
 			return false;
 	}
 	return true;
@@ -94,7 +89,7 @@ static uint64_t date_of(slice suffix)
 	uint64_t date = 0;
 
 	for (size_t i = 0; i < suffix.len; i++)
-		if (is_digit(suffix.ptr[i]))
+		if (ascii_is_digit(suffix.ptr[i]))
 			date = date * 10 + (uint64_t)(suffix.ptr[i] - '0');
 	return date;
 }

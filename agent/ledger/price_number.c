@@ -12,18 +12,13 @@ typedef struct decimal {
 	bool negative;
 } decimal;
 
-static bool is_digit(char c)
-{
-	return c >= '0' && c <= '9';
-}
-
 /* Reads what follows the `e` of a number. */
 static bool exponent_parse(slice s, int64_t *out)
 {
 	size_t at = s.len && (s.ptr[0] == '+' || s.ptr[0] == '-'), begin = at;
 	int64_t exponent = 0;
 
-	for (; at < s.len && is_digit(s.ptr[at]); at++)
+	for (; at < s.len && ascii_is_digit(s.ptr[at]); at++)
 		if (exponent < 1000000000)
 			exponent = exponent * 10 + (s.ptr[at] - '0');
 	*out = s.len && s.ptr[0] == '-' ? -exponent : exponent;
@@ -45,7 +40,7 @@ static bool decimal_parse(slice s, decimal *d)
 			point = true;
 			continue;
 		}
-		if (!is_digit(s.ptr[at]))
+		if (!ascii_is_digit(s.ptr[at]))
 			break;
 		any = true;
 		int digit = s.ptr[at] - '0';

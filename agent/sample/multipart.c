@@ -8,16 +8,11 @@ typedef struct param {
 	bool blanks;  /* the value is not quoted, and there are blanks around it: PHP keeps them, Go refuses them */
 } param;
 
-static bool letter_or_digit(char c)
-{
-	return (ascii_lower(c) >= 'a' && ascii_lower(c) <= 'z') || (c >= '0' && c <= '9');
-}
-
 /* True for what stands without quotes: the characters of a token (RFC 9110). */
 static bool token(slice s)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if (!letter_or_digit(s.ptr[i]) && !slice_has(SLICE("!#$%&'*+-.^_`|~"), s.ptr[i]))
+		if (!ascii_is_alnum(s.ptr[i]) && !slice_has(SLICE("!#$%&'*+-.^_`|~"), s.ptr[i]))
 			return false;
 	return s.len > 0;
 }
@@ -78,7 +73,7 @@ static int param_next(slice header, size_t *at, param *out)
 static bool hides(slice value, slice name)
 {
 	for (size_t at = 0; at + name.len < value.len; at++) {
-		if (!slice_istarts(slice_from(value, at), name) || (at > 0 && letter_or_digit(value.ptr[at - 1])))
+		if (!slice_istarts(slice_from(value, at), name) || (at > 0 && ascii_is_alnum(value.ptr[at - 1])))
 			continue;
 		slice behind = slice_trim(slice_from(value, at + name.len));
 		if (behind.len > 0 && (behind.ptr[0] == '=' || behind.ptr[0] == '*'))
@@ -137,7 +132,7 @@ const char *content_type_fault(slice ctype, bool strict)
 static bool boundary_chars(slice s)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if (!letter_or_digit(s.ptr[i]) && !slice_has(SLICE("'()+_,-./:=?"), s.ptr[i]))
+		if (!ascii_is_alnum(s.ptr[i]) && !slice_has(SLICE("'()+_,-./:=?"), s.ptr[i]))
 			return false;
 	return true;
 }

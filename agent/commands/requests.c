@@ -196,8 +196,8 @@ static int of_fleet(const config *c, const row_filter *only, period p, size_t la
 		if (g.stopped)
 			fprintf(stderr,
 				"spoa-llm: only the newest requests of the period were looked at, because there are too many; --until shows earlier ones\n");
-		else if (!g.count)
-			code = none_found(l, "PostgreSQL", code);
+		if (!g.count)
+			code = none_found(l, g.stopped ? "what was looked at of PostgreSQL" : "PostgreSQL", code);
 	} else if (conn) {
 		code = fleet_command_failed(result, &e);
 	}

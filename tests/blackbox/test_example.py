@@ -1,6 +1,8 @@
 """haproxy.cfg.example beside what operators' configurations have."""
 import json
 
+import pytest
+
 import harness
 from harness import until
 
@@ -37,3 +39,16 @@ def test_compression(haproxy, gateways, make_mock, work):
     alone.write_text(edit(harness.EXAMPLE.read_text()))
     accepted, said = harness.accepted(haproxy, alone, {"LLM_SPOE_CONF": str(harness.SPOE_CONF)})
     assert not accepted and "filter declaration" in said
+
+
+# A setting, a value that HAProxy would take for another one, and what it says at its start. HAProxy 2.6 does not use LLM_HEAD and LLM_TAIL.
+MISTYPED = [("LLM_MAXCONN", value, "LLM_MAXCONN_is_a_number_from_1") for value in ("0", "-1", "8k", "4294967296")] + [
+    ("LLM_HEAD", "-1", "LLM_HEAD_is_a_number_from_1"), ("LLM_TAIL", "-1", "LLM_TAIL_is_a_number_from_0"),
+    ("LLM_ANSWER_TRAILERS", "Keep", "LLM_ANSWER_TRAILERS is neither drop nor keep")]
+
+
+@pytest.mark.parametrize("name, value, said", MISTYPED)
+def test_haproxy_does_not_start_with_a_mistyped_setting(haproxy, name, value, said):
+    unused = harness.version_of(haproxy) < (3, 0) and name in ("LLM_HEAD", "LLM_TAIL")
+    accepted, told = harness.accepted(haproxy, harness.EXAMPLE, {"LLM_SPOE_CONF": str(harness.SPOE_CONF), name: value})
+    assert accepted == unused and (said in told) != unused, told

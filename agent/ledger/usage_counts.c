@@ -41,6 +41,8 @@ static const field outer[] = {
 	FIELD("outputTokens", BEDROCK_OUTPUT),
 	FIELD("cacheReadInputTokens", BEDROCK_READ),
 	FIELD("cacheWriteInputTokens", BEDROCK_WRITE),
+	FIELD("cacheReadInputTokenCount", BEDROCK_READ),
+	FIELD("cacheWriteInputTokenCount", BEDROCK_WRITE),
 	FIELD("prompt_token_count", PLAIN_INPUT),
 	FIELD("generation_token_count", PLAIN_OUTPUT),
 	FIELD("inputTextTokenCount", PLAIN_INPUT),
@@ -52,7 +54,8 @@ static const field outer[] = {
 static const field input_details[] = {
 	FIELD("cached_tokens", CACHED),     FIELD("cache_write_tokens", CACHED_WRITE),
 	FIELD("audio_tokens", AUDIO_INPUT), FIELD("cache_creation_tokens", CACHED_WRITE),
-	FIELD("image_tokens", IMAGE_INPUT), FIELD("video_tokens", VIDEO_INPUT),
+	FIELD("image_tokens", IMAGE_INPUT), FIELD("cache_creation_input_tokens", CACHED_WRITE),
+	FIELD("video_tokens", VIDEO_INPUT),
 };
 static const field output_details[] = {
 	FIELD("reasoning_tokens", REASONING),

@@ -148,6 +148,8 @@ static void mean(const counts *r, slice protocol, usage_told *t)
 		t->output = r->n[PLAIN_OUTPUT];
 	} else if (HAS(r, BILLED_INPUT, BILLED_OUTPUT, COHERE_INPUT, COHERE_OUTPUT, SEARCHES)) {
 		mean_cohere(r, t);
+	} else if (t->whole && !r->bad && r->n[TOTAL] > 0) {
+		t->prompt = r->n[TOTAL]; /* Voyage's embeddings; elsewhere some of it may be output */
 	} else if (t->whole && !r->bad && (r->n[IMAGES] >= 0 || r->audio_ms >= 0)) {
 		t->prompt = t->output = 0; /* priced by the picture or the second */
 	} else {

@@ -26,7 +26,8 @@
  *   Gemini interactions        total_input_tokens +           total_output_tokens +      total_cached_tokens; -
  *                              total_tool_use_tokens          total_thought_tokens
  *   Bedrock converse, Nova     inputTokens + read + written   outputTokens               cacheReadInputTokens;
- *                                                                                        cacheWriteInputTokens
+ *                                                                                        cacheWriteInputTokens; Nova's
+ *                                                                                        invoke: ...InputTokenCount
  *   Bedrock invoke             amzn_bedrock: "IN OUT READ WRITE", which haproxy.cfg.example makes of four headers;
  *                              the four mean what Converse's members mean
  *   Bedrock: Llama             prompt_token_count             generation_token_count     -
@@ -38,6 +39,8 @@
  *
  *   (1) Mistral, Moonshot, DeepSeek, OpenRouter, LiteLLM, x.ai and others. x.ai counts reasoning_tokens beside
  *       completion_tokens, as its total_tokens shows; the two are added.
+ *
+ *   total_tokens alone, as Voyage's embeddings have it, is input, and incomplete: nobody says that none is output.
  *
  *   Images and transcriptions that report no tokens (Vertex AI's, OpenAI's) have input 0, output 0, and `parts`.
  *

@@ -20,6 +20,13 @@ static const sample samples[] = {
 	  ":{\"prompt_tokens\":5000,\"completion_tokens\":9,\"total_tokens\":5009,\"prompt_tokens_details\":{\"cached_tokens\":1000,"
 	  "\"cache_write_tokens\":3000}}}",
 	  1000, 9, 1000, 3000 },
+	{ "qwen, an explicit cache", "openai",
+	  ":{\"prompt_tokens\":3019,\"completion_tokens\":104,\"total_tokens\":3123,\"prompt_tokens_details\":{\"cached_tokens\":1000,"
+	  "\"cache_creation_input_tokens\":1500,\"cache_type\":\"ephemeral\",\"cache_creation\":{\"ephemeral_5m_input_tokens\":1500}}}}",
+	  519, 104, 1000, 1500 },
+	{ "bedrock invoke, nova", "anthropic",
+	  ":{\"inputTokens\":10,\"outputTokens\":5,\"totalTokens\":15,\"cacheReadInputTokenCount\":100,\"cacheWriteInputTokenCount\":7}}",
+	  10, 5, 100, 7 },
 	{ "openai embeddings", "openai", ":{\"prompt_tokens\":8,\"total_tokens\":8}}", 8, 0, 0, 0 },
 	{ "openai responses", "openai",
 	  ":{\"input_tokens\":36,\"input_tokens_details\":{\"cached_tokens\":30},\"output_tokens\":87,\"output_tokens_details\":"
@@ -380,6 +387,8 @@ static void cut_between_the_counts(void)
 	CHECK(is(&r, USAGE_NONE, 0, 0, 0, 0));
 	r = apply("openai", "m", text, strlen(":{\"prompt_tokens\":2006,"), whole);
 	CHECK(is(&r, USAGE_PARTIAL, 2006, 0, 0, 0));
+	r = apply("openai", "m", ": {\"total_tokens\":5}}", strlen(": {\"total_tokens\":5}}"), whole);
+	CHECK(is(&r, USAGE_PARTIAL, 5, 0, 0, 0));
 }
 
 static void what_is_no_usage(void)
@@ -391,7 +400,8 @@ static void what_is_no_usage(void)
 		":null},\"user\":null",
 		":[]",
 		":{}",
-		": {\"total_tokens\":5}}",
+		": {\"total_tokens\":0}}",
+		": {\"total_tokens\":5.5}}",
 		"::{\"prompt_tokens\":1,\"completion_tokens\":1}",
 		":12",
 		":\"prompt_tokens\"",

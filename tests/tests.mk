@@ -166,7 +166,7 @@ TESTS ?= tests/blackbox
 PYTEST = SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) -m pytest -q $(PYTEST_ARGS)
 
 # If no more tests than this fail, they run again, one at a time; one that passes then is named as unsteady.
-AGAIN ?= 3
+AGAIN ?= 6
 pytest-beside: test-tools
 	SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/tools/again.py $(AGAIN) $(N) $(PYTHON) -m pytest -q $(PYTEST_ARGS) -m 'not alone' -- $(TESTS)
 # Only the files that have such tests, because it takes long to read all.

@@ -87,9 +87,15 @@ def once(name):
     ("def test_a(): assert False", 3, 1, "run again"),
     ("def test_a(): assert not once('a')", 0, 1, None),
     ("@pytest.mark.parametrize('n', range(4))\ndef test_a(n): assert not once(str(n))", 3, 1, None),
+    ("@pytest.fixture\ndef bad():\n assert not once('f')\ndef test_a(bad): pass", 3, 0, "UNSTEADY"),
+    ("@pytest.fixture\ndef bad():\n assert False\ndef test_a(bad): pass", 3, 1, "run again"),
+    ("@pytest.fixture\ndef bad():\n print('ERROR: ThreadSanitizer: data race') if once('g') else None\n assert not once('f')\ndef test_a(bad): pass", 3, 1, None),
     ("@pytest.fixture\ndef bad():\n yield\n assert not once('f')\ndef test_a(bad): pass", 3, 1, None),
+    ("@pytest.fixture(scope='session')\ndef bad():\n yield\n assert not once('f')\ndef test_a(bad): assert not once('a')", 3, 1, None),
+    ("assert not once('c')\ndef test_a(): pass", 3, 1, None),
     ("def test_a():\n print('ERROR: ThreadSanitizer: data race') if once('a') else None\n assert (HERE / 'b').exists() or once('b') and False", 3, 1, None),
-], ids=["unsteady", "fails twice", "none again", "too many", "fixture", "sanitizer"])
+], ids=["unsteady", "fails twice", "none again", "too many", "setup", "setup fails twice", "setup and sanitizer",
+        "teardown", "end of the session", "not collected", "sanitizer"])
 def test_again(tmp_path, tests, most, exit_code, told):
     (tmp_path / "conftest.py").write_text((harness.ROOT / "tests/blackbox/conftest.py").read_text().replace(
         "os.path.dirname(os.path.dirname(os.path.abspath(__file__)))", repr(str(harness.ROOT / "tests"))))

@@ -4,8 +4,9 @@ for longer than it allows.
     python3 tests/tools/again.py MOST PROCESSES COMMAND... -- TESTS...
 
 COMMAND is pytest with its options. At most MOST failed tests run again (0: none does). If all of them pass, the exit is 0, and for each there is
-a line that begins with UNSTEADY, which tests/tools/parts.py shows below its table: such a test has to be fixed all the same. Never
-run again: an error outside a test (a fixture's, or the check at the end that no credential was written anywhere), what a sanitizer found, a crash."""
+a line that begins with UNSTEADY, which tests/tools/parts.py shows below its table: such a test has to be fixed all the same. A test whose
+fixture did not come about counts as failed. Never run again: an error at the end of a fixture or of the session (the checks of what processes
+logged, what upstreams got, and that no credential was written anywhere), what a sanitizer found, a crash."""
 import os
 import pathlib
 import subprocess

@@ -116,7 +116,7 @@ def form_body(r):
 
 # Parameters that carry keys: none may reach the operator's upstream beside the operator's credential.
 KEYS = {"key", "api_key", "api-key", "apikey", "access_token", "token", "subscription-key", "session_token", "access_key", "secret", "password", "auth",
-        "signature"}
+        "signature", "code", "openai_api_key", "user_key", "personal_access_token"}
 
 
 def query(r):

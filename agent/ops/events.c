@@ -116,11 +116,13 @@ void events_deinit(events *es)
 	free(es->text);
 }
 
-struct MHD_Response *events_open(events *es, struct MHD_Connection *connection, events_role role, void *ctx)
+struct MHD_Response *events_open(events *es, struct MHD_Connection *connection, events_role role, void *ctx,
+				 const char **why)
 {
 	event_stream *s = calloc(1, sizeof *s);
 	struct MHD_Response *response = NULL;
 
+	*why = "out of memory";
 	if (!s)
 		return NULL;
 	s->events = es;
@@ -129,6 +131,8 @@ struct MHD_Response *events_open(events *es, struct MHD_Connection *connection, 
 	s->ctx = ctx;
 	pthread_mutex_lock(&es->lock);
 	bool room = es->count < ADMIN_EVENT_STREAMS && !es->ended;
+	if (!room)
+		*why = es->ended ? "this process of the agent ends" : "too many clients take events already";
 	if (room) {
 		s->next = es->first;
 		if (s->next)

@@ -29,10 +29,11 @@ typedef struct events {
 void events_init(events *es);
 void events_deinit(events *es);
 
-/* Makes a response that does not end; the caller destroys it. NULL: ADMIN_EVENT_STREAMS clients have one already,
- * events_end() was called, or out of memory. `role` is asked with `ctx` before each event, because a token may be taken
- * out of use while the stream is open. */
-struct MHD_Response *events_open(events *es, struct MHD_Connection *connection, events_role role, void *ctx);
+/* Makes a response that does not end; the caller destroys it. NULL: `*why`, a static text, says that
+ * ADMIN_EVENT_STREAMS clients have one already, that events_end() was called, or that memory is out. `role` is asked
+ * with `ctx` before each event, because a token may be taken out of use while the stream is open. */
+struct MHD_Response *events_open(events *es, struct MHD_Connection *connection, events_role role, void *ctx,
+				 const char **why);
 /* Takes over `text`, the JSON of /stats, and sends it to all. `ledger_version`: changes with the ledger. */
 void events_publish(events *es, char *text, size_t len, uint64_t ledger_version);
 /* Is there a client? */

@@ -334,10 +334,10 @@ static enum MHD_Result give_events(request *q, struct MHD_Connection *c, const c
 	char *text = admin_stats(a, &len, &version);
 	if (text)
 		events_publish(&a->events, text, len, version);
-	struct MHD_Response *r = events_open(&a->events, c, role_now, a);
+	const char *why;
+	struct MHD_Response *r = events_open(&a->events, c, role_now, a, &why);
 	if (!r)
-		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, "too many clients take events already",
-				   "Retry-After", "5");
+		return reply_error(c, MHD_HTTP_SERVICE_UNAVAILABLE, why, "Retry-After", "5");
 	add_headers(r, "text/event-stream", "no-store");
 	/* Tells a proxy to pass each event on at once. */
 	MHD_add_response_header(r, "X-Accel-Buffering", "no");

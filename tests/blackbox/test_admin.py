@@ -1,11 +1,14 @@
 """The admin server: the answers of each endpoint. Which clients get them: test_admin_access.py."""
+import contextlib
 import csv
 import gzip
+import http.client
 import io
 import json
 import os
 import pathlib
 import re
+import signal
 import socket
 import threading
 import time
@@ -280,7 +283,8 @@ def test_events_are_limited_and_slow_readers_hold_up_nobody(admin):
         for _ in range(16):
             opened.append(Events(agent))
             assert opened[-1].response.status == 200
-        assert agent.http(path="/events").status == 503
+        full = agent.http(path="/events")
+        assert full.status == 503 and full.json()["error"] == "too many clients take events already", full
         assert agent.http(path="/livez").status == 200
         time.sleep(3)  # meanwhile none of the 16 clients reads its events
         assert agent.http(path="/stats").status == 200
@@ -289,6 +293,26 @@ def test_events_are_limited_and_slow_readers_hold_up_nobody(admin):
         for events in opened:
             events.__exit__()
     until(lambda: not is_full(agent), 10, "there is room again")
+
+
+def test_events_of_an_agent_that_ends(admin):
+    """An agent that ends first ends its streams. A client that then asks for another stream, on a connection that it has, is told why there is none."""
+    def told():
+        agent = admin()
+        kept = http.client.HTTPConnection("localhost", timeout=10)
+        kept.sock = spop.connect(agent.admin, 10)
+        with contextlib.closing(kept), Events(agent) as events:
+            kept.request("GET", "/livez", headers={"Host": agent.admin})
+            assert kept.getresponse().read()
+            agent.process.kill(signal.SIGTERM)
+            assert events.response.read().endswith(b"\n\n")
+            try:
+                kept.request("GET", "/events", headers={"Host": agent.admin})
+                return harness.Answer(kept.getresponse())
+            except (OSError, http.client.HTTPException):
+                return None     # too late: the agent has ended
+    answer = until(told, 30, "an agent that ends answers")
+    assert answer.status == 503 and answer.json()["error"] == "this process of the agent ends", answer
 
 
 def is_full(agent):

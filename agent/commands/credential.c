@@ -12,6 +12,7 @@
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/nearest.h"
 #include "base/whole_file.h"
 #include "commands/ask.h"
 #include "commands/cli.h"
@@ -119,6 +120,22 @@ static bool file_of(const route_table *t, const char *name, const char **found)
 	return true;
 }
 
+/* Returns the name of a route, member or file that `name` may have been meant to be; NULL: none is similar. */
+static const char *meant_by(const route_table *t, const char *name)
+{
+	nearest meant = nearest_to(name);
+
+	for (size_t i = 0; i < routes_total(t); i++) {
+		const route *r = routes_at(t, i);
+		const char *last = r->auth.kind == AUTH_FILE ? strrchr(r->auth.source, '/') : NULL;
+		if (!last)
+			continue;
+		nearest_look(&meant, last + 1);
+		nearest_look(&meant, r->member ? r->member : r->name);
+	}
+	return meant.word;
+}
+
 int command_credential_set(const config *c, const ledger_request *ask)
 {
 	char text[CREDENTIAL_FILE_MAX + 1], prompt[PATH_MAX + 64], path[PATH_MAX];
@@ -133,6 +150,9 @@ int command_credential_set(const config *c, const ledger_request *ask)
 	}
 	if (!file_of(c->table, ask->name, &found))
 		return EX_USAGE;
+	const char *meant = found ? NULL : meant_by(c->table, ask->name);
+	if (meant)
+		fprintf(stderr, "spoa-llm: no route reads a file of the name %s; is %s meant?\n", ask->name, meant);
 	snprintf(path, sizeof path, "%s%s", found ? "" : DIRECTORY, found ? found : ask->name);
 	if (ask_possible()) {
 		snprintf(prompt, sizeof prompt, "Credential for %s (it is not shown): ", path);

@@ -344,7 +344,16 @@ static int take_words(char *const *words, size_t count)
 		}
 		line.ledger.file = line.ledger.name = line.client.name = words[used++];
 	}
-	return used < count ? wrong("unexpected argument", words[used], "", NULL) : GO_ON;
+	if (used == count)
+		return GO_ON;
+	/* What stands where an argument may stand can be the mistyped second word of another command. */
+	char two[128];
+	snprintf(two, sizeof two, "%s %s", words[0], words[1]);
+	nearest meant = nearest_to(two);
+	for (const command *c = commands; c < commands + commands_count && line.command->argument; c++)
+		if (!strchr(line.command->name, ' ') && command_is_of(c, words[0]))
+			nearest_look(&meant, c->name);
+	return wrong("unexpected argument", words[used], "", meant.word);
 }
 
 int line_parse(int argc, char **argv)

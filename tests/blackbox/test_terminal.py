@@ -105,6 +105,20 @@ def test_a_name_of_a_credential_means_one_file(work):
         (work / file).unlink()
 
 
+def test_a_mistyped_name_of_a_credential(routes, work):
+    """Nothing is typed into the file of the wrong name before the right one is named."""
+    for name, meant in (("olama", "ollama"), ("mien", "mine"), ("other", None)):
+        with Terminal("credential", "set", name, "-c", routes) as one:
+            one.until("not shown): ")
+            said = one.out.partition("Credential for")[0]
+            assert ("is %s meant?" % meant in said) if meant else not said, (name, one.out)
+            one.type("\n")
+            assert one.end() == 65
+    done = cli("credential", "ste", "mine")
+    assert done.code == 64 and done.err.startswith("spoa-llm: unexpected argument mine; is credential set meant?"), done
+    assert "meant?" not in cli("check", "mine").err
+
+
 def test_a_credential_that_is_none(routes, work):
     path = work / "credentials" / "ollama"
     path.write_text("old")

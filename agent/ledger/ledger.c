@@ -79,8 +79,7 @@ void ledger_take(ledger *l, slice line)
 		count_line(l, LOGLINE_OK, true);
 		return;
 	}
-	/* The key was checked above: tell logline_parse() that there is none to check. */
-	logline_result result = ours ? logline_parse(line, slice_of(NULL, 0), p) : LOGLINE_FOREIGN;
+	logline_result result = ours ? logline_parse_next(l->last, line, object, p) : LOGLINE_FOREIGN;
 	bool duplicate = result == LOGLINE_OK && recent_seen(&l->ids, slice_cstr(p->record.id));
 	count_line(l, result, duplicate);
 	/* HAProxy's messages about itself (a server is down) come here too. They have no object in them: no warning. */
@@ -93,7 +92,8 @@ void ledger_take(ledger *l, slice line)
 		return;
 	take_end(l, p);
 	pthread_mutex_lock(&l->settings_lock);
-	p->hints.most = price_limits_of(l->prices, slice_cstr(p->record.model));
+	if (usage_needs_limits(&p->record, &p->hints))
+		p->hints.most = price_limits_of(l->prices, slice_cstr(p->record.model));
 	usage_apply(&p->record, p->usage, &p->hints, &parts);
 	unknown_apply(&p->record, p->metered);
 	price_apply(l->prices, &p->record, &parts, reference_of(l, p->record.route));
@@ -178,6 +178,7 @@ static void ledger_free(ledger *l)
 {
 	journal_close(l->journal);
 	recent_deinit(&l->ids);
+	logline_last_free(l->last);
 	price_table_unref(l->prices);
 	free_references(l->references, l->references_count);
 	for (; l->count; l->count--) {
@@ -230,7 +231,8 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 	snprintf(path, sizeof path, "%s/ledger.db", o->dir);
 	l->db_path = strdup(path);
 	snprintf(path, sizeof path, "%s/journal", o->dir);
-	if (!l->key || !l->queue || !l->db_path || !recent_init(&l->ids, LEDGER_RECENT)) {
+	l->last = logline_last_new();
+	if (!l->key || !l->queue || !l->db_path || !l->last || !recent_init(&l->ids, LEDGER_RECENT)) {
 		err_memory(e);
 		ledger_free(l);
 		return NULL;

@@ -25,6 +25,7 @@ struct ledger {
 	journal *journal;
 	recent ids;
 	logline line; /* for ledger_take(); too large for a stack */
+	logline_last *last;
 
 	int64_t backlog;
 	pthread_mutex_t settings_lock; /* guards the five below */

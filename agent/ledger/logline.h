@@ -30,7 +30,10 @@
 #include "ledger/record.h"
 #include "ledger/usage.h"
 
-enum { LOGLINE_USAGE_MAX = 1280 }; /* bytes of a usage object; real ones have a few hundred */
+enum {
+	LOGLINE_USAGE_MAX = 1280, /* bytes of a usage object; real ones have a few hundred */
+	LOGLINE_LAST = 4,         /* lines that are kept to compare others with: one for each kind of request */
+};
 
 typedef enum logline_result {
 	LOGLINE_OK,
@@ -41,7 +44,7 @@ typedef enum logline_result {
 
 typedef struct logline {
 	record record;     /* without tokens and money */
-	slice usage;       /* the usage object, in `usage_text` or in the line */
+	slice usage;       /* the usage object, in `usage_text`, in the line, or in a logline_last */
 	usage_hints hints; /* its slices point into the line */
 	bool metered;      /* the endpoint's answers cost tokens; false too in a line without the member */
 	bool refused;      /* the agent refused the request */
@@ -55,6 +58,17 @@ typedef struct logline {
 
 /* Reads `line`, one message without its framing, which has to carry `key`; an empty `key` takes any line. */
 MUST_CHECK logline_result logline_parse(slice line, slice key, logline *out);
+
+/* The last lines that were read, of which the next one mostly differs in a few values only. */
+typedef struct logline_last logline_last;
+
+/* NULL: no memory. */
+MUST_CHECK logline_last *logline_last_new(void);
+void logline_last_free(logline_last *last); /* NULL: does nothing */
+
+/* Says of `line` what logline_parse() does that takes any key; `object` is what logline_is_ours() found in it. Reads
+ * only what differs from one of the lines before. `out` is valid until the next call. */
+MUST_CHECK logline_result logline_parse_next(logline_last *last, slice line, slice object, logline *out);
 
 /* Whether `line` carries `key`. Sets `*object` to the JSON object and what follows it: the part that is the same in all
  * copies of a line. */

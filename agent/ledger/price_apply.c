@@ -15,7 +15,8 @@ typedef struct bill {
 	const price_model *m;
 	const usage_parts *parts;
 	int64_t prompt;
-	uint32_t kinds; /* a bit for each kind that the model has prices of */
+	int16_t own[PRICE_KINDS],
+		standard[PRICE_KINDS]; /* rows of the model: of this tier, of the standard one; -1: none */
 	price_units cost;
 	price_units cached, uncached; /* what cached tokens cost, and what they would have cost otherwise */
 	bool any;                     /* something has a price */
@@ -25,6 +26,7 @@ typedef struct bill {
 } bill;
 
 _Static_assert(PRICE_KINDS <= 32, "each kind has a bit");
+_Static_assert(PRICE_ROWS_MAX <= INT16_MAX, "each row has a number");
 
 typedef struct found {
 	price_units price; /* -1: none */
@@ -37,28 +39,34 @@ static int64_t bounded(int64_t count, int64_t min, int64_t max)
 	return count < min ? min : count > max ? max : count;
 }
 
-static found price_find(const bill *b, price_kind kind)
+/* Finds the row that holds for each kind, and that of the standard tier. Rows are ordered by `above`, so the last one
+ * that holds is the right one. */
+static void find_rows(bill *b)
 {
-	found own = { -1, -1, false }, standard = { -1, -1, false };
-
-	if (!(b->kinds & 1u << kind))
-		return own;
-	/* Rows are ordered by `above`, so the last one that holds is the right one. */
+	memset(b->own, 0xff, sizeof b->own);
+	memset(b->standard, 0xff, sizeof b->standard);
 	for (uint32_t i = 0; i < b->m->rows; i++) {
 		const price_row *r = &b->t->rows[b->m->row + i];
-		if (r->kind != kind || r->above >= b->prompt)
-			continue;
+		if (r->above >= b->prompt)
+			break;
 		if (r->tier == b->parts->tier)
-			own = (found){ r->price, r->above, false };
+			b->own[r->kind] = (int16_t)i;
 		if (r->tier == TIER_STANDARD)
-			standard = (found){ r->price, r->above, false };
+			b->standard[r->kind] = (int16_t)i;
 	}
-	if (own.price >= 0) {
-		own.borrowed = standard.above > own.above;
-		return own;
-	}
-	standard.borrowed = standard.price >= 0;
-	return standard;
+}
+
+static inline found price_find(const bill *b, price_kind kind)
+{
+	const price_row *rows = &b->t->rows[b->m->row];
+	int own = b->own[kind], standard = b->standard[kind];
+
+	if (own >= 0)
+		return (found){ rows[own].price, rows[own].above,
+				standard >= 0 && rows[standard].above > rows[own].above };
+	if (standard >= 0)
+		return (found){ rows[standard].price, rows[standard].above, true };
+	return (found){ -1, -1, false };
 }
 
 static void miss(bill *b, price_kind kind)
@@ -244,8 +252,7 @@ static bill bill_make(const price_table *t, const price_model *m, const usage_pa
 {
 	bill b = { .t = t, .m = m, .parts = parts, .prompt = n->input + n->read + n->write };
 
-	for (uint32_t i = 0; i < m->rows; i++)
-		b.kinds |= 1u << t->rows[m->row + i].kind;
+	find_rows(&b);
 	input_charge(&b, n);
 	caches_charge(&b, n);
 	output_charge(&b, n);

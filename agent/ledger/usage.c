@@ -150,12 +150,22 @@ static void set_counts(record *r, const usage_told *t)
 	r->output = known(t->output);
 }
 
+/* Gemini without `alt=sse` streams one JSON array, which looks like any other body. */
+static bool is_stream(const record *r, const usage_hints *hints)
+{
+	return hints->stream || (!hints->all && r->stream && slice_eq(slice_cstr(r->protocol), SLICE("gemini")));
+}
+
+bool usage_needs_limits(const record *r, const usage_hints *hints)
+{
+	return hints->ok && is_stream(r, hints);
+}
+
 void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_parts *parts)
 {
 	usage_told told;
 	int64_t saved = 0, before = 0, after = 0;
-	/* Gemini without `alt=sse` streams one JSON array, which looks like any other body. */
-	bool stream = hints->stream || (!hints->all && r->stream && slice_eq(slice_cstr(r->protocol), SLICE("gemini")));
+	bool stream = is_stream(r, hints);
 
 	r->input = r->output = r->cache_read = r->cache_write = r->saved = 0;
 	r->usage = USAGE_NONE;
@@ -172,7 +182,10 @@ void usage_apply(record *r, slice fragment, const usage_hints *hints, usage_part
 	/* HAProxy finds the place of the object from the end of the answer, so it proves nothing where the answer broke
 	 * off. (An object that the agent found in such an answer lacks its end.) */
 	bool broken = r->termination[0] == 'S' || r->termination[0] == 's' || r->termination[0] == 'P';
-	usage_told_read(fragment, slice_cstr(r->protocol), &told);
+	if (hints->counts)
+		usage_told_counts(hints->counts, slice_cstr(r->protocol), &told);
+	else
+		usage_told_read(fragment, slice_cstr(r->protocol), &told);
 	if (broken && !stream && told.whole)
 		usage_told_read((slice){ NULL, 0 }, slice_cstr(r->protocol), &told);
 	*parts = told.parts;

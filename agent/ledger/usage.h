@@ -58,8 +58,12 @@ typedef struct usage_hints {
 	int64_t text;      /* bytes of its body if all that was seen is text; -1: some is not, or nobody looked */
 	price_limits most; /* what the model takes and gives at most */
 	slice headroom_before, headroom_after, headroom_saved; /* the headers x-headroom-tokens-*; empty: absent */
-	slice tier; /* the service tier, if it was told beside the usage object; empty: it was not */
+	slice tier;                  /* the service tier, if it was told beside the usage object; empty: it was not */
+	const struct counts *counts; /* what the object tells, instead of a fragment; NULL: see the fragment */
 } usage_hints;
+
+/* Whether usage_apply() looks at hints->most. */
+bool usage_needs_limits(const record *r, const usage_hints *hints);
 
 /* Sets input, output, cache_read, cache_write, saved and usage of `r` from `fragment`, which may be empty, and from the
  * hints; r->protocol, r->model and r->stream are set already. The counts mean the same for every provider: `input` is

@@ -131,6 +131,27 @@ static bool add_count(int64_t *to, int64_t n)
 	return false;
 }
 
+static void note(const counts *r, slice number, count_kind kind)
+{
+	counts_notes *to = r->notes;
+
+	if (!to)
+		return;
+	to->depends |= to->count == COUNTS_NOTES || (kind != COUNTS && to->kinds & UINT64_C(1) << kind);
+	if (to->depends)
+		return;
+	to->kinds |= kind == COUNTS ? 0 : UINT64_C(1) << kind;
+	to->each[to->count].number = number;
+	to->each[to->count++].kind = kind;
+}
+
+/* Tells that some counts depend on several members. */
+static void note_dependence(const counts *r)
+{
+	if (r->notes)
+		r->notes->depends = true;
+}
+
 /* Takes the count that `m` is, if it is one of `fields`. */
 static void take_count(counts *r, const json_member *m, const field *fields, size_t n)
 {
@@ -146,12 +167,15 @@ static void take_count(counts *r, const json_member *m, const field *fields, siz
 			r->bad = true;
 			return;
 		}
+		note(r, m->value, fields[i].kind);
 		/* Some servers write every name they know, with 0 for those that they do not use. */
 		r->bad |= count > 0 && *to > 0 && count != *to;
 		if (count > *to)
 			*to = count;
 		return;
 	}
+	if (m->type == JSON_NUMBER)
+		note(r, m->value, COUNTS);
 }
 
 /* Dollars as nano-dollars; -1: no such amount. */
@@ -215,6 +239,7 @@ static void take_modalities(counts *r, slice array, count_kind audio, count_kind
 	json_iter it;
 	json_member m;
 
+	note_dependence(r);
 	for (size_t i = 0; i < SIZE(all); i++)
 		if (all[i] != COUNTS && r->n[all[i]] < 0)
 			r->n[all[i]] = 0;
@@ -230,6 +255,7 @@ static void take_cache_details(counts *r, slice array)
 	json_iter all, it;
 	json_member entry, m;
 
+	note_dependence(r);
 	json_iter_init(&all, array);
 	while (json_next(&all, &entry) == JSON_MEMBER) {
 		bool hour = false;
@@ -256,6 +282,7 @@ static void take_headers(counts *r, slice text)
 	static const count_kind order[] = { BEDROCK_INPUT, BEDROCK_OUTPUT, BEDROCK_READ, BEDROCK_WRITE };
 	size_t at = 1;
 
+	note_dependence(r);
 	for (size_t i = 0; i < SIZE(order); i++) {
 		size_t end = slice_find(text, at, i + 1 < SIZE(order) ? ' ' : '"');
 		slice word = slice_first(slice_from(text, at), end - at);
@@ -286,6 +313,7 @@ static void take_iterations(counts *r, slice array)
 	json_iter all, it;
 	json_member entry, m;
 
+	note_dependence(r);
 	counts_init(&sum);
 	json_iter_init(&all, array);
 	while (json_next(&all, &entry) == JSON_MEMBER) {
@@ -441,7 +469,7 @@ service_tier usage_tier(slice name)
 	return one_of(name, standard, SIZE(standard)) ? TIER_STANDARD : TIER_OTHER;
 }
 
-bool counts_read(counts *r, slice object)
+bool counts_read(counts *r, slice object, counts_notes *notes)
 {
 	json_iter it;
 	json_member m;
@@ -449,6 +477,9 @@ bool counts_read(counts *r, slice object)
 	slice iterations = { NULL, 0 };
 
 	counts_init(r);
+	r->notes = notes;
+	if (notes)
+		*notes = (counts_notes){ .count = 0 };
 	json_iter_init(&it, object);
 	while ((step = json_next(&it, &m)) == JSON_MEMBER) {
 		if (m.type == JSON_ARRAY) {
@@ -460,5 +491,6 @@ bool counts_read(counts *r, slice object)
 	}
 	if (iterations.len && r->n[INPUT] >= 0)
 		take_iterations(r, iterations);
+	r->notes = NULL;
 	return step != JSON_BAD;
 }

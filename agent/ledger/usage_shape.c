@@ -195,8 +195,14 @@ void usage_told_read(slice fragment, slice protocol, usage_told *t)
 
 	*t = (usage_told){ .prompt = -1, .output = -1, .parts = usage_parts_untold() };
 	slice object = find_object(fragment, &t->rest, &t->whole);
-	if (object.len && counts_read(&r, object))
+	if (object.len && counts_read(&r, object, NULL))
 		tell(&r, protocol, t);
+}
+
+void usage_told_counts(const counts *c, slice protocol, usage_told *t)
+{
+	*t = (usage_told){ .prompt = -1, .output = -1, .parts = usage_parts_untold(), .whole = true };
+	tell(c, protocol, t);
 }
 
 void usage_told_stream(slice first, slice last, slice protocol, usage_told *t)
@@ -208,7 +214,7 @@ void usage_told_stream(slice first, slice last, slice protocol, usage_told *t)
 
 	*t = (usage_told){ .prompt = -1, .output = -1, .parts = usage_parts_untold(), .whole = true };
 	for (size_t i = 0; i < SIZE(objects); i++) {
-		bool there = objects[i].len > 0, ok = there && counts_read(&read[n], objects[i]);
+		bool there = objects[i].len > 0, ok = there && counts_read(&read[n], objects[i], NULL);
 		n += ok;
 		bad |= there && !ok;
 	}

@@ -63,7 +63,7 @@
 #ifndef LEDGER_USAGE_SHAPE_H
 #define LEDGER_USAGE_SHAPE_H
 
-#include "ledger/record.h"
+#include "ledger/usage_counts.h"
 
 typedef struct usage_told {
 	int64_t prompt;      /* with its cached part; -1: missing */
@@ -80,6 +80,9 @@ typedef struct usage_told {
 /* Reads the object of `fragment`, in front of which a colon may stand. `protocol` tells shapes apart that have the same
  * names. An invalid count counts as missing. */
 void usage_told_read(slice fragment, slice protocol, usage_told *told);
+
+/* Says what a whole object tells whose counts were read, and which nothing follows. */
+void usage_told_counts(const counts *c, slice protocol, usage_told *told);
 
 /* Reads what a stream told by its first and its last usage object; either may be empty, and both may be the same. */
 void usage_told_stream(slice first, slice last, slice protocol, usage_told *told);

@@ -425,7 +425,7 @@ CLEAR = ["", "?", "?model=m", "?x=y&model=m", "?model=m&deployment=d", "?model="
 UNCLEAR = ["?mod%65l=m", "?%6dodel=m&model=m", "?%4D%4f%44%45%4C=m", "?Model=m", "?MODEL=m", "?model=m&Model=m", "?+model=m", "?%20model=m", "?%09model=m", "?model[]=m",
            "?model%5B%5D=m", "?model[0]=m", "?[model]=m", "?%5bmodel%5D=m", *("?" + blank * 3000 + "Model=m" for blank in ("+", "%20", "[", "%2520", "+%09")), "?[[model=m", "?]deployment=m", "?model]=m", "?model%00=m", "?model%20=m", "?model+=m", "?%00model=m", "?x=1;model=m", "?model=a;model=b", "?model=;x", "?model=a;", "?model=a?x", "?x?model=m", "??model=m", "???model=m",
            "?model=a&model=b", "?model=a&x=y&model=a", "?model", "?model&x=1", "?x=1&model", "?%256dodel=m", "?%c2%a0model=m", "?%ef%bb%bfmodel=m", "?%7fmodel=m",
-           "?model=m&mod%65l=n", "?deployment=a&deployment=b", "?deploymen%74=a", "?Deployment=a", "?deployment[]=a", "?model=m&+deployment=a", "?m%6Fdel=x&y=z"]
+           "?model=m&mod%65l=n", "?deployment=a&deployment=b", "?deploymen%74=a", "?Deployment=a", "?deployment[]=a", "?model=m&+deployment=a", "?m%6Fdel=x&y=z", "?model%3dm", "?a=b&model%253Dn&model=m"]
 
 
 def test_a_query_that_parsers_read_differently(liar):

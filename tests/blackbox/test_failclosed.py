@@ -1,5 +1,6 @@
 """If there is no agent, or the agent is slow, stopped or lies, the client gets an error in JSON and no upstream gets anything."""
 import concurrent.futures
+import functools
 import re
 import signal
 import time
@@ -195,21 +196,24 @@ LIES = {
 }
 
 
-def impatient(text):
-    changed = re.sub(r"(timeout processing)\s+\S+", r"\1 %dms" % (400 * harness.SLOW), text)
-    assert changed != text
-    return changed
+def waits(ms):
+    """For a gateway's `edit_spoe`: HAProxy waits that long for an answer of the agent."""
+    def edit(text):
+        changed = re.sub(r"(timeout processing)\s+\S+", r"\1 %dms" % (ms * harness.SLOW), text)
+        assert changed != text
+        return changed
+    return edit
 
 
 class Liar:
     """A gateway with a fake agent, which answers `.say`: a dict of variables, in which the value "@0" stands for the name of the gateway's
     first backend, or whatever else spop.FakeAgent can answer."""
 
-    def __init__(self, haproxy, mock, **more):
+    def __init__(self, haproxy, mock, patience_ms=400, **more):
         self.say = {}
         self.mock = mock
         self.gateway = harness.Gateway(haproxy, [mock], config(mock), env={"KEY": KEY}, fake=self.answer,
-                                       edit_spoe=impatient, **more)
+                                       edit_spoe=waits(patience_ms), **more)
         self.backend = backend_names(self.gateway.backends)[0]
 
     def answer(self, args):
@@ -219,18 +223,30 @@ class Liar:
 
 
 @pytest.fixture(scope="module")
-def liar(haproxy, make_mock, authority):
-    liar = Liar(haproxy, make_mock("liar"), authority=authority)
+def liar(haproxy, make_mock):
+    liar = Liar(haproxy, make_mock("liar"))
+    yield liar
+    liar.gateway.close()
+
+
+@pytest.fixture(scope="module")
+def patient(haproxy, make_mock, authority):
+    """On a busy machine the fake agent, which is a thread of this process, takes long to read questions of megabytes, and to answer HAProxy's checks meanwhile.
+    So HAProxy waits longer for both."""
+    def edit(text):
+        changed = text.replace("check inter 500ms fall 2", "check inter 20s fall 2")
+        assert changed != text
+        return changed
+    liar = Liar(haproxy, make_mock("liar-of-each-way"), patience_ms=20000, edit=edit, authority=authority)
     yield liar
     liar.gateway.close()
 
 
 @pytest.fixture
-def each_way(liar, way):
-    """The liar, asked over HTTP/1.1, HTTP/2 in clear and HTTP/2 over TLS."""
-    liar.gateway.way = way
-    yield liar
-    liar.gateway.way = "h1"
+def each_way(patient, way):
+    """A liar that is asked over HTTP/1.1, HTTP/2 in clear and HTTP/2 over TLS."""
+    patient.gateway.way = way
+    return patient
 
 
 @pytest.mark.parametrize("said", [GOOD, REPLACE], ids=["passthrough", "replace"])
@@ -443,12 +459,18 @@ def test_a_query_that_parsers_read_differently(liar):
     assert not wrong
 
 
+@functools.lru_cache(None)
+def numbers(size):
+    """A body of that many bytes, each piece of which tells its place."""
+    return (b"%09d," * (size // 10 + 1) % tuple(range(size // 10 + 1)))[:size]
+
+
 @pytest.mark.parametrize("size", [100, 8191, 8192, 8193, 9000, 16383, 16384, 16385, 20000, 300000])
 def test_what_the_agent_is_shown_of_a_body(each_way, haproxy, size):
     """HAProxy 3.0 and later show the beginning and the end of the body, which do not overlap. HAProxy 2.6 shows the whole body."""
     each_way.say = GOOD
     del each_way.gateway.agent.asked[:]
-    body = (b"%09d," * (size // 10 + 1) % tuple(range(size // 10 + 1)))[:size]
+    body = numbers(size)
     each_way.gateway.post("/v1/x", body).only(each_way.mock)
     assert asked_once(each_way)
     args = each_way.gateway.agent.asked[0]
@@ -486,7 +508,7 @@ def test_a_body_beyond_the_buffer_has_no_end_to_show(each_way, haproxy, turns):
         return each_way.answer(args)
     each_way.gateway.agent.answer = answer
     size = 5 << 20
-    body = (b"%09d," * (size // 10 + 1) % tuple(range(size // 10 + 1)))[:size]
+    body = numbers(size)
     try:
         # HAProxy 3.4 would take a large buffer for JSON.
         each_way.gateway.call("POST", "/v1/x", [("Content-Type", "application/octet-stream")] + bearer(), body, timeout=60).only(each_way.mock)

@@ -31,9 +31,9 @@ export const always = () => filter.since === "all" && !filter.until;
 const date = (ms) => new Date(ms).toISOString().slice(0, 10);
 export const moment = (ms) => `${new Date(ms).toISOString().slice(0, 16)}Z`;
 
-// 0: the beginning of the ledger.
+// 0: the ledger's beginning.
 export function limits() {
-	const now = Date.now(), { since, until } = filter, [, n, unit] = /^(\d+)([hd])$/.exec(since) ?? [];
+	const now = Date.now(), { since, until } = filter, [, n, unit] = /^(\d{1,5})([hd])$/.exec(since) ?? [];
 	const from = since === "all" ? 0 : since === "month" ? UNITS.month.start(now) : since === "today" ? now - now % DAY :
 		n ? now - n * (unit === "h" ? HOUR : DAY) : Date.parse(since);
 	const to = !until ? now : Date.parse(until) + (until.length === 10 ? DAY : 0); // to the day's end

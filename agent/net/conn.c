@@ -77,7 +77,7 @@ static void settle(conn *c)
 /* ---- life */
 
 /* The room that `in` has beside the largest frame. */
-enum { IN_ROOM = FRAME_PREFIX + SPOP_SCRATCH + CONN_KEEP };
+enum { IN_ROOM = FRAME_PREFIX + SPOP_SCRATCH + SPOP_FRONT };
 
 uint32_t conn_largest_frame(uint32_t max_frame, uint64_t max_memory)
 {
@@ -249,8 +249,8 @@ static bool work(conn *c, slice bytes, bool own)
 		buf_consume(&c->in, bytes.len - rest.len, CONN_KEEP);
 	else
 		ok = buf_append(&c->in, rest.ptr, rest.len);
-	/* Reserve the room for a whole frame at once where its length is known. */
-	if (ok && need > buf_len(&c->in))
+	/* Reserve the room for a whole large frame at once where its length is known. */
+	if (ok && need > SPOP_FRONT && need > buf_len(&c->in))
 		ok = buf_len(&c->in) == 0 || buf_reserve(&c->in, need - buf_len(&c->in));
 	return (ok && conn_account(c)) || refuse_memory(c);
 }
@@ -282,9 +282,9 @@ static bool read_and_work(conn *c)
 	ssize_t n;
 
 	/* Read into the thread's scratch, with the bytes of an incomplete frame copied in front; only an incomplete
-	 * frame that is larger than CONN_KEEP is read into the connection's own buffer. */
-	if (c->leaving || c->in.cap <= CONN_KEEP) {
-		unsigned char *room = t->scratch + CONN_KEEP;
+	 * frame that is larger than SPOP_FRONT is read into the connection's own buffer. */
+	if (c->leaving || c->in.cap <= SPOP_FRONT) {
+		unsigned char *room = t->scratch + SPOP_FRONT;
 		n = take(c, room, SPOP_SCRATCH);
 		if (n <= 0 || c->leaving)
 			return n >= 0;

@@ -240,7 +240,7 @@ bool spop_thread_init(spop_thread *t, spop_shared *s, unsigned index, policy *p,
 	pthread_mutex_init(&t->counters.notes_lock, NULL);
 	t->loop = ev_loop_new(EVFLAG_NOENV);
 	t->accepting = calloc(s->listeners_count ? s->listeners_count : 1, sizeof *t->accepting);
-	t->scratch = malloc(CONN_KEEP + SPOP_SCRATCH);
+	t->scratch = malloc(SPOP_FRONT + SPOP_SCRATCH);
 	if (!t->loop || !t->accepting || !t->scratch) {
 		spop_thread_deinit(t);
 		return err_set_kind(e, ERR_MEMORY, "SPOP thread %u: out of memory", index);

@@ -13,7 +13,10 @@
 #include "net/spop_threads.h"
 
 enum {
-	SPOP_SCRATCH = 64 * 1024, /* bytes read at a time; most frames are answered without being copied from there */
+	SPOP_SCRATCH = 128 * 1024, /* bytes read at a time; most frames are answered without being copied from there */
+	/* The largest frame of which the beginning waits in a small buffer, and is copied in front of what is read
+	 * next. The beginning of a larger one waits in a buffer for the whole frame, which is read into it. */
+	SPOP_FRONT = 32 * 1024,
 	CACHE_LINE = 64,
 };
 
@@ -66,7 +69,7 @@ typedef struct spop_thread {
 	conn *conns;            /* a linked list */
 	bool draining;          /* each connection ends after its next answer */
 	bool stopping;          /* all connections were told to end, and none is accepted */
-	unsigned char *scratch; /* CONN_KEEP bytes for the beginning of a frame, then SPOP_SCRATCH to read into */
+	unsigned char *scratch; /* SPOP_FRONT bytes for the beginning of a frame, then SPOP_SCRATCH to read into */
 	buf spare;              /* a buffer for answers, lent to the connection that is being answered */
 	/* The request that is being answered. Not local variables, because the compiler's hardening clears those. */
 	llm_request request;

@@ -258,6 +258,12 @@ def test_any_size_of_sample(haproxy, make_mock, limits):
                 members.insert({"first": 0, "last": 2, "middle": 1}[where], ("model", "gpt-1"))
                 answer = made.post("/v1/chat/completions", dict(members))
                 answer.only(made.by_name["gpt"])
+        # Bodies as long as both ends together, and a few bytes shorter and longer: all of each is seen, or looked at.
+        both = sum(int(limits.get(end, 0)) for end in ("LLM_HEAD", "LLM_TAIL"))
+        for size in (both - 41, both, both + 1, both + 41) if both else ():
+            for before in (0, (size - 50) // 2, size - 50):
+                raw = b'{"model":"gpt-1","a":"%s","model":"glm-1","b":"%s"}' % (b"x" * before, b"y" * (size - 50 - before))
+                made.post("/v1/chat/completions", raw).refused(400, "ambiguous_model", retry=False)
 
 
 def test_how_much_is_sent(haproxy, make_mock):

@@ -232,3 +232,5 @@ def test_the_last_requests_of_all_gateways(alone):
     one = cli("requests", "--fleet", "--id", rows[7][2], *reader)
     assert re.search(r"^gateway +%s$" % rows[7][1], one.out, re.M), one
     assert cli("requests", "--fleet", "--follow", *reader).code == 64
+    none = cli("requests", "--fleet", "--id", "no-such-id", *reader)
+    assert none.code == 66 and "PostgreSQL" in none.err, none

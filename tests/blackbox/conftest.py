@@ -233,6 +233,15 @@ def way(request):
 
 
 @pytest.fixture(scope="session")
+def chromium():
+    """One for all tests, because a start takes more than three seconds of CPU time. The fixture `page` of dashboard.py has it as new."""
+    import browser      # here, because few tests need it
+    one = browser.Browser()
+    yield one
+    one.close()
+
+
+@pytest.fixture(scope="session")
 def authority():
     path = harness.workdir()
     yield certificates.Authority(path)

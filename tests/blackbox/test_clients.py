@@ -5,7 +5,6 @@ import signal
 import pytest
 
 import harness
-from dashboard import chromium  # noqa: F401
 from harness import bearer, secret
 
 KEY = secret("clients")

@@ -18,7 +18,7 @@ import harness
 import loglines
 import spop
 from browser import SHOTS
-from dashboard import LOG_KEY, Agent, chromium, empty, full, open_tables, page  # noqa: F401
+from dashboard import LOG_KEY, Agent, empty, full, open_tables, page  # noqa: F401
 from ledgers import LedgerGateway, routes
 from loglines import DAY, Maker
 from test_taps import Tap, stream_line, told

@@ -3,7 +3,7 @@ import time
 
 import pytest
 
-from dashboard import chromium, full, open_tables, page  # noqa: F401
+from dashboard import full, open_tables, page  # noqa: F401
 
 
 MOST_STOPS = 120

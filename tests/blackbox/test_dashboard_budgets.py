@@ -8,7 +8,7 @@ import pytest
 import harness
 import keys
 from adminserver import admin  # noqa: F401
-from dashboard import chromium, page  # noqa: F401
+from dashboard import page  # noqa: F401
 from harness import until
 from test_budgets_seen import CLIENTS, KEYS, PROJECTS, budgeted
 from test_dashboard import HOSTILE, dollars, exact

@@ -4,7 +4,7 @@ import json
 import signal
 
 import fleets
-from dashboard import Agent, chromium, open_tables, page  # noqa: F401
+from dashboard import Agent, open_tables, page  # noqa: F401
 from harness import until
 from loglines import DAY, Maker
 from test_dashboard import LOOK, MINUS, dollars, exact  # noqa: F401

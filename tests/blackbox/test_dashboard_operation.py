@@ -6,7 +6,7 @@ import json
 import pytest
 
 import spop
-from dashboard import Agent, chromium, full, page  # noqa: F401
+from dashboard import Agent, full, page  # noqa: F401
 from harness import cli
 
 FILTERS = [{}, {"model": "gpt-5.5*", "status": "5xx"}, {"member": "next"}]

@@ -9,7 +9,7 @@ import urllib.request
 import pytest
 
 import harness
-from dashboard import Agent, chromium, page  # noqa: F401
+from dashboard import Agent, page  # noqa: F401
 from test_requests_page import LIST, ROWS, as_shown, export, opened
 
 GROUPS = ("model", "route", "project", "client", "member")

@@ -10,7 +10,7 @@ import pytest
 
 import harness
 import wire
-from dashboard import chromium, page  # noqa: F401
+from dashboard import page  # noqa: F401
 from harness import until
 from ledgers import LedgerGateway
 from pools import PoolGateway, asked, declines, pool

@@ -8,7 +8,7 @@ import urllib.parse
 import pytest
 
 import harness
-from dashboard import LOG_KEY, Agent, chromium, page  # noqa: F401
+from dashboard import LOG_KEY, Agent, page  # noqa: F401
 from harness import cli, until
 from loglines import DAY, HOSTILE, Maker
 

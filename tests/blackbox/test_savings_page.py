@@ -12,7 +12,7 @@ import urllib.parse
 import pytest
 
 import harness
-from dashboard import Agent, chromium, full, open_tables, page  # noqa: F401
+from dashboard import Agent, full, open_tables, page  # noqa: F401
 from harness import cli
 from loglines import DAY, Maker
 from test_dashboard import LOOK, dollars, exact

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from dashboard import Agent, chromium, page  # noqa: F401
+from dashboard import Agent, page  # noqa: F401
 from harness import cli
 from loglines import DAY, Maker
 from test_dashboard import dollars

@@ -38,9 +38,13 @@ class Browser:
 
     # -- between tests
 
+    def leave(self):
+        """Shows no page, so that it computes nothing and asks nobody."""
+        self.driver.get("about:blank")
+
     def reset(self):
         """As new: a wide, light screen, and nothing in the logs."""
-        self.driver.get("about:blank")
+        self.leave()
         self.origin, self.asked, self.complaints = None, [], []
         self.screen()
         self.media()

@@ -5,7 +5,6 @@ import pytest
 
 import harness
 import loglines
-from browser import Browser
 from harness import cli
 from loglines import DAY, Maker
 
@@ -39,18 +38,12 @@ class Agent(harness.Agent):
         return json.loads(done.out)
 
 
-@pytest.fixture(scope="module")
-def chromium():
-    browser = Browser()
-    yield browser
-    browser.close()
-
-
 @pytest.fixture
 def page(chromium):
     chromium.reset()
     yield chromium
     assert chromium.js("window.pwned === undefined")
+    chromium.leave()
 
 
 @pytest.fixture(scope="module")

@@ -22,8 +22,14 @@ static bool has_key(slice header, slice key)
 			return false;
 		value = slice_first(value, end);
 		/* Every byte is compared, so that the time tells nothing about how many were right. */
-		unsigned char differ = value.len != key.len;
-		for (size_t i = 0; i < value.len && i < key.len; i++)
+		uint64_t differ = value.len != key.len, x, y;
+		size_t i = 0, len = value.len < key.len ? value.len : key.len;
+		for (; len - i >= sizeof x; i += sizeof x) {
+			memcpy(&x, value.ptr + i, sizeof x);
+			memcpy(&y, key.ptr + i, sizeof y);
+			differ |= x ^ y;
+		}
+		for (; i < len; i++)
 			differ |= (unsigned char)(value.ptr[i] ^ key.ptr[i]);
 		return differ == 0;
 	}

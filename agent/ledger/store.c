@@ -197,13 +197,8 @@ static int prepare_all(store *s)
 
 	for (size_t i = 0; rc == SQLITE_OK && i < sizeof fixed / sizeof fixed[0]; i++)
 		rc = store_prepare(s, fixed[i], &s->statements[i]);
-	sql_list(names, sizeof names, RECORD_COLUMNS, row_name, "$");
-	sql_list(values, sizeof values, RECORD_COLUMNS, row_name, "?");
-	/* DO NOTHING is for an id that is there already; any other conflict is an error. */
-	snprintf(sql, sizeof sql, "INSERT INTO requests (%s, rowid) VALUES (%s, ?) ON CONFLICT (id) DO NOTHING", names,
-		 values);
 	if (rc == SQLITE_OK)
-		rc = store_prepare(s, sql, &s->statements[ST_INSERT]);
+		rc = rows_prepare(s);
 	for (int daily = 0; rc == SQLITE_OK && daily < 2; daily++) {
 		const char *table = daily ? "daily" : "hourly";
 		sql_list(names, sizeof names, SUMS_COUNT, sums_name, "$");
@@ -460,6 +455,7 @@ void store_close(store *s)
 	rollup_free(&s->filling.cells);
 	free(s->log_bytes);
 	free(s->settled);
+	free(s->rows.each);
 	free(s->kept);
 	free(s->path);
 	free(s);

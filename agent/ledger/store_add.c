@@ -15,44 +15,13 @@ int store_pruned_before(store *s, int64_t *time_ms)
 	return rc == SQLITE_ROW || rc == SQLITE_DONE ? SQLITE_OK : rc;
 }
 
-/* True if a column is equal in both records; never for the time, which is always bound again. */
-static bool is_same(const record_column *c, const record *r, const record *other)
-{
-	const void *a = column_of(r, c), *b = column_of(other, c);
-
-	switch (c->kind) {
-	case COLUMN_TEXT:
-		return strcmp(a, b) == 0;
-	case COLUMN_COUNT:
-	case COLUMN_NUMBER:
-	case COLUMN_MONEY:
-	case COLUMN_COST:
-		return *(const int64_t *)a == *(const int64_t *)b;
-	case COLUMN_FLAG:
-		return *(const bool *)a == *(const bool *)b;
-	case COLUMN_STATUS:
-		return r->status == other->status;
-	case COLUMN_USAGE:
-		return r->usage == other->usage;
-	case COLUMN_PRICE:
-		return r->price == other->price;
-	case COLUMN_TAP:
-		return r->tap == other->tap;
-	case COLUMN_TIME:
-		break;
-	}
-	return false;
-}
-
-void store_bind_row(sqlite3_stmt *st, const record *r, const record *bound)
+void store_bind_row(sqlite3_stmt *st, const record *r)
 {
 	for (int i = 0; i < RECORD_COLUMNS; i++) {
 		const record_column *c = &record_columns[i];
 		const void *field = column_of(r, c);
 		int at = i + 1;
 
-		if (bound && is_same(c, r, bound))
-			continue;
 		switch (c->kind) {
 		case COLUMN_TEXT:
 			sqlite3_bind_text(st, at, field, -1, SQLITE_STATIC);
@@ -95,7 +64,7 @@ int store_begin(store *s)
 	rollup_clear(&s->batch);
 	rollup_clear(&s->spending);
 	s->settled_count = 0;
-	s->bound = NULL;
+	s->rows.count = 0;
 	int rc = store_run(s->statements[ST_BEGIN]);
 	if (rc == SQLITE_OK)
 		rc = changes_begin(s);
@@ -136,27 +105,29 @@ static const record *with_charge(store *s, const record *r, const store_join *jo
 	return copy;
 }
 
-/* Inserts `r` if its id is new. Returns an SQLite result code. */
-static int add_record(store *s, const record *r, const store_join *join, store_added *added)
+/* Adds what the new row `r` says to sums and spending, and joins its report. Returns an SQLite result code. */
+static int add_row(store *s, const record *r, const store_join *join, store_added *added)
 {
-	r = with_charge(s, r, join);
-	if (!r)
-		return SQLITE_NOMEM;
-	store_bind_row(s->statements[ST_INSERT], r, s->bound);
-	s->bound = r;
-	sqlite3_bind_int64(s->statements[ST_INSERT], RECORD_COLUMNS + 1, s->sequence + 1);
-	int rc = store_run(s->statements[ST_INSERT]);
-
-	if (rc != SQLITE_OK)
-		return rc;
-	if (sqlite3_changes(s->db) == 0)
-		return spending_same(s, r) ? SQLITE_OK : SQLITE_NOMEM;
-	s->sequence++;
 	added->rows++;
 	added->usage[r->usage]++;
 	if (!rollup_add(&s->batch, r) || !spending_change(s, NULL, r))
 		return SQLITE_NOMEM;
 	return join && r->tap == TAP_MISSING ? join_waiting(s, join, r->id, added) : SQLITE_OK;
+}
+
+/* Inserts the records that were taken, those of them whose id is new. Returns an SQLite result code. */
+static int add_rows(store *s, const store_join *join, store_added *added)
+{
+	int rc = rows_insert(s);
+
+	for (size_t i = 0; rc == SQLITE_OK && i < s->rows.count; i++) {
+		const record *r = s->rows.each[i].r;
+		if (s->rows.each[i].there)
+			rc = add_row(s, r, join, added);
+		else if (!spending_same(s, r))
+			rc = SQLITE_NOMEM;
+	}
+	return rc;
 }
 
 store_result store_add(store *s, const store_batch *b, const store_join *join, store_added *added, err *e)
@@ -177,9 +148,12 @@ store_result store_add(store *s, const store_batch *b, const store_join *join, s
 			skipped++;
 			rc = spending_same(s, &b->records[i]) ? SQLITE_OK : SQLITE_NOMEM;
 		} else {
-			rc = add_record(s, &b->records[i], join, &done);
+			const record *r = with_charge(s, &b->records[i], join);
+			rc = r && rows_take(s, r) ? SQLITE_OK : SQLITE_NOMEM;
 		}
 	}
+	if (rc == SQLITE_OK)
+		rc = add_rows(s, join, &done);
 	for (size_t i = 0; rc == SQLITE_OK && i < b->reports_count; i++)
 		rc = join_report(s, join, &b->reports[i], &done);
 	if (rc == SQLITE_OK && b->reports_count)

@@ -39,6 +39,7 @@ typedef enum statement {
 	ST_PRUNED,
 	ST_LABELS,
 	ST_INSERT,
+	ST_INSERTED,
 	ST_DAILY_UPDATE,
 	ST_DAILY_INSERT,
 	ST_HOURLY_UPDATE,
@@ -108,6 +109,16 @@ typedef struct facet_filling {
 	int tries;
 } facet_filling;
 
+/* Records that one statement inserts; the first one as the row `first`, and each other as the next one. */
+typedef struct store_rows {
+	struct {
+		const record *r;
+		bool there; /* it was inserted; its id was new */
+	} * each;
+	size_t count, room;
+	int64_t first;
+} store_rows;
+
 struct store {
 	sqlite3 *db; /* NULL: to be opened */
 	char *path;
@@ -123,8 +134,8 @@ struct store {
 	rollup spending;  /* of days instead of hours: cost, `input` has all tokens, requests */
 	settled *settled; /* what this transaction settles */
 	size_t settled_count, settled_room;
-	const record *bound; /* whose columns ST_INSERT has; NULL: no record of this transaction */
-	record **kept;       /* rows of this transaction that `batch` points to */
+	store_rows rows;
+	record **kept; /* rows of this transaction that `batch` points to */
 	size_t kept_count, kept_room;
 	int64_t sequence, sequence_kept;       /* the last one that is used, and that in `meta`; within a transaction */
 	int64_t facets_from, facet_hours_from; /* as `meta` has them; within a transaction */
@@ -183,10 +194,19 @@ int store_pruned_before(store *s, int64_t *time_ms);
  * `join`, if that is not NULL, what was settled. Return an SQLite result code. */
 int store_begin(store *s);
 int store_end(store *s, const store_join *join, int rc);
-/* Binds the columns of `r` to the parameters of a statement, in the order of record_columns[]. `bound` is the record
- * whose columns they have already: columns that are equal are not bound again; NULL: none. Texts are not copied, so all
- * records that were bound since the last NULL have to stay as long as the statement is used. */
-void store_bind_row(sqlite3_stmt *st, const record *r, const record *bound);
+/* Binds the columns of `r` to the parameters of a statement, in the order of record_columns[]. Texts are not copied, so
+ * `r` has to stay as long as the statement is used. */
+void store_bind_row(sqlite3_stmt *st, const record *r);
+
+/* ---- store_rows.c */
+
+/* Prepares the statements of this file. */
+int rows_prepare(store *s);
+/* Adds `r` to the rows to be inserted; it has to stay until the end of the transaction. False: out of memory. */
+MUST_CHECK bool rows_take(store *s, const record *r);
+/* Inserts the rows whose id is new, with the sequences behind the last one, and notes which ones were. Returns an
+ * SQLite result code. */
+int rows_insert(store *s);
 
 /* ---- store_join.c */
 

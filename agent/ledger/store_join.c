@@ -86,7 +86,7 @@ static int join_row(store *s, const store_join *join, const tap_report *report, 
 	added->joined++;
 	added->usage[was.usage]--;
 	added->usage[is->usage]++;
-	store_bind_row(s->statements[ST_ROW_UPDATE], is, NULL);
+	store_bind_row(s->statements[ST_ROW_UPDATE], is);
 	sqlite3_bind_int64(s->statements[ST_ROW_UPDATE], RECORD_COLUMNS + 1, ++s->sequence);
 	rc = store_run(s->statements[ST_ROW_UPDATE]);
 	bool ok = rollup_change(&s->batch, &was, is) && spending_change(s, &was, is);

@@ -37,6 +37,35 @@ static bool has_escaped_nul(place *where)
 	return false;
 }
 
+/* True if `at`, a digit of `text`, is the first one of a number. */
+static bool begins_number(const char *text, const char *at)
+{
+	if (at > text && at[-1] == '-')
+		at--;
+	return at == text || strchr(" \t\r\n:,[", at[-1]);
+}
+
+/* Says what cJSON takes and JSON does not allow, and where it stands; NULL: nothing. */
+static const char *not_json(place *where)
+{
+	bool in_text = false;
+
+	for (const char *at = where->text; *at; at++) {
+		where->at = (size_t)(at - where->text);
+		if ((unsigned char)*at < ' ' && (in_text || !strchr("\t\r\n", *at)))
+			return "a control character may not stand here; in a text it is written as \\n, \\t or \\u00..";
+		if (*at == '"')
+			in_text = !in_text;
+		else if (in_text)
+			at += *at == '\\';
+		else if (*at == '0' && ascii_is_digit(at[1]) && begins_number(where->text, at))
+			return "this is no number of JSON: it has a 0 in front";
+		else if (*at == '.' && !ascii_is_digit(at[1]))
+			return "this is no number of JSON: digits are expected behind the point";
+	}
+	return NULL;
+}
+
 static cJSON *parse(const char *text, size_t *stopped)
 {
 	const char *end = NULL;
@@ -67,6 +96,12 @@ cJSON *json_parse(place *where, mended *m, err_list *all, err *e)
 	/* cJSON cannot read the text, but json_mend() has found no mistake in it. */
 	if (!json && all->count == known) {
 		place_error(&mistake, stopped, "this is not valid JSON");
+		err_list_add(all, &mistake);
+	}
+	stopped = *where;
+	const char *problem = json && all->count == known ? not_json(&stopped) : NULL;
+	if (problem) {
+		place_error(&mistake, stopped, "%s", problem);
 		err_list_add(all, &mistake);
 	}
 	stopped = *where;

@@ -22,6 +22,7 @@ MATRIX = (("2.6", None), ("3.0", "trixie"), ("3.2", "sid"), ("3.4", "experimenta
 FULL = ("2.6", "3.2")
 SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload", "test_lengths", "test_upgrade_requests", "test_endpoints",
          "test_forwarding", "test_legs", "test_legs_tap", "test_pool", "test_pool_agent", "test_pool_life", "test_pool_requests", "test_pool_tap", "test_client_keys", "test_one_model", "test_contract", "test_plain", "test_sizes", "test_sampling::test_a_second_model_in_the_middle", "test_sampling::test_a_second_model_between_head_and_tail",
+         "test_sampling::test_any_size_of_sample",
          "test_sampling::test_a_second_model_in_the_middle_of_a_form", "test_clients::test_a_preflight_is_answered_by_the_gateway",
          "test_clients::test_models_in_the_shape_of_each_api", "test_usage_capture::test_a_stream_that_calls_itself_json_is_not_held",
          "test_logchannel::test_no_other_user_reads_or_writes_a_line")

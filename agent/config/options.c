@@ -76,7 +76,7 @@ const option_info options[] = {
 	{ .key = "tap", .type = OPTION_BOOL, .offset = AT(tap), .fallback = "false", .reloadable = true,
 	  .help = "let answers that stream, embeddings, pictures and sound go through `spoa-llm tap`, which reads the usage at their end; a route may say otherwise. HAProxy needs new backends then" },
 	{ .key = "allow_older_contract", .type = OPTION_BOOL, .offset = AT(allow_older_contract), .fallback = "false", .reloadable = true,
-	  .help = "let routes that replace the credential serve requests of a haproxy.cfg and spoe.conf of one version before, for the time of an upgrade" },
+	  .help = "let routes that replace the credential serve requests of a haproxy.cfg and spoe.conf from before contract 1, for the time of an upgrade" },
 	{ .key = "require_stream_usage", .type = OPTION_BOOL, .offset = AT(require_stream_usage), .fallback = "false", .reloadable = true,
 	  .help = "refuse requests for a stream of OpenAI's chat or completions that do not ask for its usage (stream_options.include_usage), so that the ledger has no estimates of them; a route may say otherwise" },
 	{ .key = "clients", .type = OPTION_STRING, .offset = AT(clients), .max = 1024, .fallback = "", .reloadable = true, .arg = "FILE",

@@ -16,12 +16,11 @@ ACK_INLINE void ack_str(spop_writer *w, slice name, slice value)
 	spop_put_str(w, value);
 }
 
-/* Sets the header that carries the credential, and the credential in it, `value`. */
+/* Sets the credential, `value`, as it stands in `header`. */
 ACK_INLINE void ack_credential(spop_writer *w, auth_header header, slice value)
 {
 	slice scheme = header == HEADER_AUTHORIZATION ? SLICE("Bearer ") : SLICE("");
 
-	ack_str(w, SLICE("auth_header"), slice_cstr(auth_header_name(header)));
 	spop_ack_set(w, SLICE("auth_value"));
 	spop_put_u8(w, SPOP_STR);
 	spop_put_varint(w, scheme.len + value.len);
@@ -42,8 +41,8 @@ ACK_INLINE void ack_retry_after(spop_writer *w, int seconds)
 	spop_put_int64(w, seconds);
 }
 
-/* Sets `deny`, which comes last. HAProxy carries the actions out in order and forwards a request only if `deny` is set
- * to false, so an ACK that is carried out in part forwards nothing. */
+/* Sets `deny`, which comes last. HAProxy carries the actions out in order. A leg, and files of contract 1, forward a
+ * request only if `deny` is set to false, so an ACK that is carried out in part forwards nothing. */
 ACK_INLINE void ack_deny(spop_writer *w, bool deny)
 {
 	spop_ack_set(w, SLICE("deny"));

@@ -37,7 +37,7 @@ static const refusal_info refusals[REFUSALS] = {
 	[REFUSE_PATH] = { 400, "invalid_path",
 			  "The path has a dot segment, an empty segment, a semicolon or an encoded separator in it." },
 	[REFUSE_CONTRACT] = { 503, "contract_outdated",
-			      "The gateway's HAProxy files are older than its agent; its operator has to update them." },
+			      "The gateway's HAProxy files do not fit its agent; its operator has to update them." },
 	[REFUSE_NO_MODEL] = { 404, "model_not_found", "The gateway does not list this model." },
 	[REFUSE_STREAM_USAGE] = { 400, "stream_usage_required",
 				  "This gateway takes only streams that report their usage. Add this line to the request: "
@@ -473,7 +473,7 @@ static __attribute__((noinline)) void require_usage(const llm_request *r, decisi
 void decision_refuse(decision *d, refusal why, const char *problem)
 {
 	refuse(d, why, problem);
-	d->leg = (slice){ NULL, 0 };
+	d->leg = d->answer = (slice){ NULL, 0 };
 }
 
 /* Sets what is not known yet. */
@@ -534,6 +534,8 @@ void decide(const policy *p, llm_request *r, decision *d)
 		require_usage(r, d);
 	if (p->clients || r->key.len || r->keys_differ)
 		admit_decided(p, r, d);
+	if (r->contract > CONTRACT)
+		decision_refuse(d, REFUSE_CONTRACT, "haproxy.cfg and spoe.conf are newer than the agent, or not whole");
 }
 
 void decide_key(const policy *p, llm_request *r, decision *d)

@@ -25,7 +25,7 @@ typedef enum refusal {
 	REFUSE_WEBSOCKET_HTTP, /* the endpoint also speaks HTTP, where each request is decided and metered */
 	REFUSE_ENDPOINT,       /* the operator's credential does not go along to this endpoint */
 	REFUSE_PATH,           /* upstreams read the path in more than one way */
-	REFUSE_CONTRACT,       /* haproxy.cfg and spoe.conf are older than the agent */
+	REFUSE_CONTRACT,       /* haproxy.cfg and spoe.conf do not fit the agent */
 	REFUSE_NO_MODEL,       /* GET /v1/models/NAME: routes list models, and none lists this one */
 	REFUSE_STREAM_USAGE,   /* a stream that does not ask for its usage, where the operator requires that */
 	REFUSE_RESTING,        /* each member of the pool that could serve the request rests (see rest.h) */

@@ -175,8 +175,10 @@ size_t leg_ack(const leg_answer *a, const spop_session *s, unsigned char *room, 
 	} else {
 		ack_str(&w, SLICE("backend"), a->backend);
 		ack_str(&w, SLICE("auth"), a->credential.len ? SLICE("replace") : SLICE("passthrough"));
-		if (a->credential.len)
+		if (a->credential.len) {
+			ack_str(&w, SLICE("auth_header"), slice_cstr(auth_header_name(a->header)));
 			ack_credential(&w, a->header, a->credential);
+		}
 	}
 	ack_deny(&w, a->refusal != REFUSE_NOT);
 	size_t len = frame_end(&w);

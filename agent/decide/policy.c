@@ -7,6 +7,7 @@
 #include "decide/endpoint.h"
 #include "decide/models.h"
 #include "decide/pricing.h"
+#include "decide/request.h"
 
 static const char *const protocol_names[PROTOCOLS] = { "openai", "anthropic", "gemini" };
 
@@ -191,7 +192,8 @@ policy *policy_refresh(const policy *p, client_table *clients)
 
 bool policy_allows_contract(const policy *p, uint64_t contract)
 {
-	return contract >= CONTRACT || (p->table->older_contract_allowed && contract + 1 == CONTRACT);
+	return (contract >= CONTRACT_SAFE && contract <= CONTRACT) ||
+	       (p->table->older_contract_allowed && contract + 1 == CONTRACT_SAFE);
 }
 
 bool routes_tapped(const route_table *t)

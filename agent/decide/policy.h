@@ -35,9 +35,9 @@ enum {
 	POOL_STATUSES = 6, /* statuses that an operator may name in `retry_on` */
 };
 
-/* The version of the contract between the agent, haproxy.cfg and spoe.conf. The two files of a version send its number
- * as the argument `contract`. It grows when a rule of safety that the agent relies on is new in the files. */
-enum { CONTRACT = 1 };
+/* The oldest contract between the agent and HAProxy's files (CONTRACT) that has every rule of safety on which the agent
+ * relies. */
+enum { CONTRACT_SAFE = 1 };
 
 typedef enum protocol { PROTOCOL_OPENAI, PROTOCOL_ANTHROPIC, PROTOCOL_GEMINI, PROTOCOLS } protocol;
 
@@ -164,7 +164,7 @@ typedef struct route_table {
 	int refusal_status; /* HTTP status for a request whose route has no usable credential */
 	/* A WebSocket handshake that names no model: true sends it to the catch-all, false refuses it. */
 	bool websocket_to_catch_all;
-	/* True lets HAProxy have credentials if its files keep the contract of the version before CONTRACT. */
+	/* True lets HAProxy have credentials if its files keep the contract before CONTRACT_SAFE. */
 	bool older_contract_allowed;
 	/* True refuses a stream that does not ask for its usage, where it tells none otherwise. This is for requests
 	 * without a route; each route has its own. */

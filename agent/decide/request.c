@@ -8,45 +8,49 @@
 	X("id", BYTES, id) \
 	X("method", BYTES, sample.method) \
 	X("path", BYTES, sample.path) \
-	X("model_param", BYTES, sample.model_param) \
+	X("headers", BYTES, headers) \
 	X("ctype", BYTES, sample.ctype) \
 	X("cenc", BYTES, sample.cenc) \
 	X("body", BYTES, sample.body) \
 	X("tail", BYTES, sample.tail) \
 	X("buffered", UINT, sample.buffered) \
 	X("length", UINT, sample.length) \
-	X("sized", TRUTH, sample.sized) \
-	X("upgrade", TRUTH, sample.upgrade) \
 	X("ua", BYTES, user_agent) \
-	X("x_api_key", TRUTH, x_api_key) \
-	X("api_key", TRUTH, api_key) \
-	X("x_goog_api_key", TRUTH, x_goog_api_key) \
-	X("anthropic_version", TRUTH, anthropic_version) \
-	X("bearer_sk_ant", TRUTH, bearer_sk_ant) \
+	X("flags", FLAGS, flags) \
+	X("model_param", BYTES, sample.model_param) \
+	X("deployment_param", BYTES, sample.deployment_param) \
 	X("model_hint", BYTES, sample.model_hint) \
 	X("project", BYTES, project) \
 	X("client", BYTES, client) \
-	X("deployment_param", BYTES, sample.deployment_param) \
-	X("query_unclear", TRUTH, sample.query_unclear) \
-	X("headers_unclear", TRUTH, sample.headers_unclear) \
-	X("between", UINT, sample.between) \
-	X("contract", UINT, contract) \
 	X("backends", BYTES, backends_hash) \
 	X("guard", TRUTH, clients_guarded) \
 	X("key", BYTES, key) \
 	X("keys_differ", TRUTH, keys_differ) \
-	X("preflight", TRUTH, preflight)
+	X("preflight", TRUTH, preflight) \
+	X("between", UINT, sample.between)
+
+/* What files of contract 1 send instead of `headers` and `flags`. */
+#define OLDER_ARGUMENTS(X) \
+	X("sized", TRUTH, sample.sized) \
+	X("upgrade", TRUTH, sample.upgrade) \
+	X("x_api_key", TRUTH, x_api_key) \
+	X("x_goog_api_key", TRUTH, x_goog_api_key) \
+	X("anthropic_version", TRUTH, anthropic_version) \
+	X("bearer_sk_ant", TRUTH, bearer_sk_ant) \
+	X("query_unclear", TRUTH, sample.query_unclear) \
+	X("headers_unclear", TRUTH, sample.headers_unclear) \
+	X("contract", UINT, contract)
 
 /* ---- any message */
 
-enum { AS_BYTES, AS_UINT, AS_TRUTH };
+enum { AS_BYTES, AS_UINT, AS_TRUTH, AS_FLAGS };
 
 #define ARG(name_, as_, field_) { SLICE_INIT(name_), offsetof(llm_request, field_), AS_##as_ },
 static const struct {
 	slice name;
 	uint16_t field;
 	uint8_t as;
-} args[] = { ARGUMENTS(ARG) };
+} args[] = { ARGUMENTS(ARG) OLDER_ARGUMENTS(ARG) };
 
 static void set(llm_request *r, slice name, const spop_value *v)
 {
@@ -58,8 +62,12 @@ static void set(llm_request *r, slice name, const spop_value *v)
 			*(slice *)field = spop_value_bytes(v);
 		else if (args[i].as == AS_UINT)
 			*(uint64_t *)field = spop_value_uint(v);
-		else
+		else if (args[i].as == AS_TRUTH)
 			*(bool *)field = spop_value_true(v);
+		else if (v->type == SPOP_NULL)
+			*(uint64_t *)field = 0;
+		else if (v->type == SPOP_INT64)
+			*(uint64_t *)field = v->num;
 		return;
 	}
 }
@@ -141,6 +149,14 @@ ALWAYS_INLINE bytes take_TRUTH(bytes p, bytes end, bool *field)
 	return p + 1;
 }
 
+ALWAYS_INLINE bytes take_FLAGS(bytes p, bytes end, uint64_t *field)
+{
+	if (*p != SPOP_NULL)
+		return take_UINT(p, end, field);
+	*field = 0;
+	return p + 1;
+}
+
 /* Reads the arguments up to the first that is not as expected. `r` must be empty. */
 static void read_expected(llm_request *r, cursor *c, unsigned *left)
 {
@@ -165,9 +181,63 @@ out:
 	*left = n;
 }
 
+/* ---- what the arguments say */
+
+/* Learns from the names of the request's headers which of them are there, and which twice. */
+static void read_headers(llm_request *r)
+{
+	const char *at = r->headers.ptr, *end = at + r->headers.len;
+	unsigned types = 0, codings = 0, hints = 0;
+
+#define IS(name_) (memcmp(at, name_, sizeof(name_) - 1) == 0)
+	while (at < end) {
+		const char *comma = memchr(at, ',', (size_t)(end - at));
+		size_t len = (size_t)((comma ? comma : end) - at);
+		switch (len) {
+		case 9:
+			r->x_api_key |= IS("x-api-key");
+			break;
+		case 12:
+			types += IS("content-type");
+			break;
+		case 14:
+			r->sample.sized |= IS("content-length");
+			r->x_goog_api_key |= IS("x-goog-api-key");
+			break;
+		case 16:
+			codings += IS("content-encoding");
+			break;
+		case 17:
+			r->anthropic_version |= IS("anthropic-version");
+			break;
+		case 21:
+			hints += IS("x-codex-turn-metadata");
+			break;
+		}
+		at += len + 1;
+	}
+#undef IS
+	/* How an upstream reads the body depends on the first two. A handshake may name its model in the third. */
+	r->sample.headers_unclear |= types > 1 || codings > 1 || (r->sample.upgrade && hints > 1);
+}
+
+/* Takes `headers` and `flags` apart. */
+static void read_facts(llm_request *r)
+{
+	/* Some requests have no header at all, which is an empty text. Names and flags that are missing, or flags that
+	 * mean something else in a later version, must not look like a request about which there is nothing to say. */
+	if (!r->headers.ptr || r->flags > FLAGS_KNOWN)
+		r->contract = CONTRACT_UNKNOWN;
+	r->sample.upgrade = r->flags & FLAG_UPGRADE;
+	r->bearer_sk_ant = r->flags & FLAG_BEARER_SK_ANT;
+	r->sample.query_unclear = r->flags & FLAG_QUERY_UNCLEAR;
+	if (r->headers.ptr)
+		read_headers(r);
+}
+
 void request_read(llm_request *r, spop_message *m)
 {
-	static const llm_request none;
+	static const llm_request none = { .flags = UINT64_MAX };
 	cursor c = *m->from;
 	slice name;
 	spop_value value;
@@ -177,4 +247,16 @@ void request_read(llm_request *r, spop_message *m)
 	*m->from = c;
 	while (spop_arg_next(m, &name, &value))
 		set(r, name, &value);
+	if (slice_eq(m->name, SLICE(REQUEST_MESSAGE))) {
+		r->contract = CONTRACT;
+		read_facts(r);
+	} else if (slice_eq(m->name, SLICE("llm-request"))) {
+		if (r->contract > 1)
+			r->contract = CONTRACT_UNKNOWN;
+	} else if (slice_eq(m->name, SLICE("llm-client"))) {
+		if (r->headers.ptr)
+			read_facts(r);
+	} else {
+		r->contract = CONTRACT_UNKNOWN;
+	}
 }

@@ -125,8 +125,14 @@ __attribute__((noinline)) static void log_outdated(spop_shared *s, const llm_req
 {
 	if (!is_due(&s->outdated_due_ms))
 		return;
-	log_event(contract_outdated, LOG_S("id", r->id), LOG_I("contract", r->contract), LOG_I("needed", CONTRACT),
-		  LOG_C("hint", "install llm.cfg and spoe.conf of this version, and reload HAProxy"));
+	log_event(
+		contract_outdated, LOG_S("id", r->id),
+		LOG_I("contract", r->contract > CONTRACT ? -1 : (int64_t)r->contract),
+		LOG_I("needed", r->contract > CONTRACT ? CONTRACT : CONTRACT_SAFE),
+		LOG_C("hint",
+		      r->contract > CONTRACT ?
+			      "upgrade the agent, or install llm.cfg and spoe.conf of this version, and reload HAProxy" :
+			      "install llm.cfg and spoe.conf of this version, and reload HAProxy"));
 }
 
 /* HAProxy's backends were made for other routes than the agent has. */
@@ -208,6 +214,13 @@ void conn_leave(conn *c, spop_status status, slice message)
 
 typedef enum answered { ANSWERED, ANSWER_MALFORMED, ANSWER_NO_MEMORY } answered;
 
+/* True if HAProxy's files keep a contract that this agent knows, and that has every rule of safety on which it relies.
+ */
+static bool contract_kept(uint64_t contract)
+{
+	return contract >= CONTRACT_SAFE && contract <= CONTRACT;
+}
+
 /* Reads the message into t->request. False: it is malformed. */
 static bool read_request(spop_thread *t, spop_message *m)
 {
@@ -238,8 +251,8 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 		counter_add(&t->counters.asked_for_more, 1);
 	} else {
 		count_decision(&t->counters, &t->request, d, fell_back);
-		counter_add(t->request.contract < CONTRACT ? &t->counters.contract_outdated :
-							     &t->counters.contract_kept,
+		counter_add(contract_kept(t->request.contract) ? &t->counters.contract_kept :
+								 &t->counters.contract_outdated,
 			    1);
 		compare_backends(c, &t->request);
 		++*decisions;
@@ -252,7 +265,7 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 		log_too_large(c, &t->request, d);
 		admission_undo(t->policy, &t->request);
 	}
-	if (t->request.contract < CONTRACT)
+	if (!contract_kept(t->request.contract))
 		log_outdated(t->shared, &t->request);
 	return ANSWERED;
 }
@@ -343,7 +356,8 @@ static answered answer(conn *c, const spop_event *e, unsigned *decisions)
 
 	/* Answer the first message whose name is known; our SPOE groups have one message each. */
 	while (spop_message_next(&messages, &m)) {
-		if (slice_eq(m.name, SLICE("llm-request")))
+		/* Also those of a contract that this agent does not know, so that their refusal says why. */
+		if (slice_starts(m.name, SLICE("llm-request")))
 			return answer_request(c, e, &m, decisions);
 		if (slice_eq(m.name, SLICE("llm-client")))
 			return answer_key(c, e, &m);

@@ -131,7 +131,7 @@ static void write_decisions(FILE *f, const host_snapshot *s)
 	one(f, "spoa_llm_responses_total", "counter",
 	    "Compressed responses that were decompressed to find their usage.", s->responses);
 	one(f, "spoa_llm_contract_outdated_total", "counter",
-	    "Decisions about requests of a haproxy.cfg or spoe.conf that is older than the agent.",
+	    "Decisions about requests of a haproxy.cfg and spoe.conf whose contract does not fit the agent.",
 	    s->contract_outdated);
 	one(f, "spoa_llm_backends_differ_total", "counter",
 	    "Decisions about requests of a HAProxy whose backends were made for other routes.", s->backends_differ);

@@ -456,7 +456,6 @@ bool explain_write(FILE *f, const policy *p, const explain_request *ask, bool js
 	r.sample.buffered = r.sample.length = body.len;
 	r.sample.sized = true;
 	r.x_api_key = has_header(ask, "x-api-key");
-	r.api_key = has_header(ask, "api-key");
 	r.x_goog_api_key = has_header(ask, "x-goog-api-key");
 	r.anthropic_version = has_header(ask, "anthropic-version");
 	r.bearer_sk_ant = slice_istarts(authorization, SLICE("bearer sk-ant-"));

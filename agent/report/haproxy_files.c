@@ -12,7 +12,7 @@
 #include "decide/leg.h"
 
 /* What is new in each version of the contract for the routes that replace the credential. */
-static const char *const news[CONTRACT + 1] = {
+static const char *const news[CONTRACT_SAFE + 1] = {
 	[1] = "the operator's credential goes along only where the endpoint runs a model, with GET /v1/models/NAME, and "
 	      "with what the route's `paths` names; known headers of the client's, and those of `forward_headers`, go along, and "
 	      "no parameter of the query that carries a key; answers bring no cookies and no account of the operator's",
@@ -131,6 +131,19 @@ static void read_keys(haproxy_file *file, const line_words *w)
 	snprintf(file->keys, sizeof file->keys, "%.*s", (int)value.len, value.len ? value.ptr : "");
 }
 
+/* Reads the contract from the name of a message or group: `llm-request-N`, or `llm-request` with files of contract 1,
+ * which say their number elsewhere. False: it is another name. */
+static bool read_name(haproxy_file *file, slice name)
+{
+	static const slice first = SLICE_INIT("llm-request");
+
+	if (!slice_starts(name, first) || (name.len > first.len && name.ptr[first.len] != '-'))
+		return false;
+	if (name.len > first.len)
+		file->contract = plain_number(slice_from(name, first.len + 1));
+	return true;
+}
+
 static void read_line(haproxy_file *file, slice line)
 {
 	line_words w = split(line);
@@ -138,17 +151,16 @@ static void read_line(haproxy_file *file, slice line)
 	read_limits(file, &w);
 	read_keys(file, &w);
 
-	if (w.count >= 2 && slice_eq(w.words[0], SLICE("spoe-message")) && slice_eq(w.words[1], SLICE("llm-request")))
-		file->question = true;
+	if (w.count >= 2 && slice_eq(w.words[0], SLICE("spoe-message")))
+		file->question |= read_name(file, w.words[1]);
 	if (w.count >= 2 && slice_eq(w.words[0], SLICE("spoe-group")) && slice_eq(w.words[1], SLICE("llm-member")))
 		file->leg_question = true;
 	if (w.count >= 2 && slice_eq(w.words[0], SLICE("spoe-group")) && slice_eq(w.words[1], SLICE("llm-declined")))
 		file->declined = true;
 	if (w.count >= 2 && slice_eq(w.words[1], SLICE("set-var(txn.llm_tapped)")))
 		file->leg_rules = true;
-	if (w.count >= 4 && slice_eq(w.words[1], SLICE("send-spoe-group")) &&
-	    slice_eq(w.words[3], SLICE("llm-request")))
-		file->rules = true;
+	if (w.count >= 4 && slice_eq(w.words[1], SLICE("send-spoe-group")))
+		file->rules |= read_name(file, w.words[3]);
 	if (w.count >= 3 && slice_eq(w.words[1], SLICE("set-var(txn.llm_contract)")))
 		file->contract = number_of(w.words[2]);
 	file->backends |= slice_starts(line, SLICE("# Made by `spoa-llm backends`"));
@@ -228,22 +240,26 @@ static void write_backends(findings *to, const looked_at *l, const char *needed)
 static void write_file(findings *to, const looked_at *l, bool named, bool refused)
 {
 	const haproxy_file *file = &l->file;
-	bool old = file->contract < CONTRACT;
-	char contract[48] = "no contract", needed[48] = "";
+	bool old = file->contract<CONTRACT_SAFE, unknown = file->contract> CONTRACT;
+	char contract[48] = "no contract", needed[96] = "";
 
 	if (file->contract)
 		snprintf(contract, sizeof contract, "contract %" PRIu64, file->contract);
 	if (old)
-		snprintf(needed, sizeof needed, "; this agent needs %d", CONTRACT);
+		snprintf(needed, sizeof needed, "; this agent needs %d", CONTRACT_SAFE);
+	else if (unknown)
+		snprintf(needed, sizeof needed, ", which this agent does not know: upgrade the agent");
+	else if (file->contract < CONTRACT)
+		snprintf(needed, sizeof needed, "; with contract %d, HAProxy has less to do", CONTRACT);
 	if (l->why) {
 		if (named || l->why != ENOENT)
 			finding(to, named ? FOUND_PROBLEM : FOUND_UNKNOWN, "file", l->path, "cannot be read: %s",
 				strerror(l->why));
 	} else if (file->rules || file->question) {
 		finding(to,
-			!old    ? FOUND_OK :
-			refused ? FOUND_PROBLEM :
-				  FOUND_OLDER,
+			unknown || (old && refused) ? FOUND_PROBLEM :
+			file->contract < CONTRACT   ? FOUND_OLDER :
+						      FOUND_OK,
 			"file", l->path, "%s%s", contract, needed);
 	} else if (named && !file->backends && file->keys_from == SET_NOWHERE) {
 		finding(to, FOUND_UNKNOWN, "file", l->path, "has nothing of the gateway");
@@ -264,11 +280,8 @@ static void write_routes(findings *to, const route_table *t, size_t routes, uint
 			finding(to, refused ? FOUND_PROBLEM : FOUND_OLDER, "route", routes_at(t, i)->name, "%s",
 				refused ? "refuses every request (503 contract_outdated) until HAProxy has new files" :
 					  "still takes requests, because allow_older_contract is set");
-	for (uint64_t n = contract + 1; routes && n <= CONTRACT; n++)
+	for (uint64_t n = contract + 1; routes && n <= CONTRACT_SAFE; n++)
 		finding_note(to, "New in contract %" PRIu64 ", for these routes: %s.", n, news[n]);
-	finding_note(
-		to,
-		"To do: copy llm.cfg (haproxy.cfg.example) and spoe.conf of this version, both, make the backends again, and reload HAProxy.");
 }
 
 /* Says whether HAProxy may have as many connections and files open as requests through the tap take: a client's
@@ -408,8 +421,8 @@ bool haproxy_files_write(findings *to, const policy *p, const char *const *named
 	const char *const *paths = count ? named : usual;
 	size_t paths_count = count ? count : sizeof usual / sizeof usual[0], found = 0, routes = 0;
 	looked_at all[HAPROXY_FILES_MAX] = { 0 };
-	uint64_t contract = UINT64_MAX; /* what HAProxy sends: the numbers of all files joined by `and` (spoe.conf),
-					   which can be 0 */
+	/* `contract`: what HAProxy sends of files of contract 1: their numbers joined by `and`, which can be 0. */
+	uint64_t contract = UINT64_MAX, least = UINT64_MAX, most = 0;
 
 	assert(paths_count <= HAPROXY_FILES_MAX);
 	for (size_t i = 0; i < paths_count; i++) {
@@ -420,10 +433,13 @@ bool haproxy_files_write(findings *to, const policy *p, const char *const *named
 		if (l->why || (!l->file.rules && !l->file.question))
 			continue;
 		contract &= l->file.contract;
+		least = l->file.contract < least ? l->file.contract : least;
+		most = l->file.contract > most ? l->file.contract : most;
 	}
+	bool mixed = least < most && most > 1;
 	for (size_t i = 0; i < routes_total(p->table); i++)
 		routes += replaces(routes_at(p->table, i));
-	bool refused = contract < CONTRACT && routes && !policy_allows_contract(p, contract);
+	bool refused = contract < CONTRACT_SAFE && routes && !policy_allows_contract(p, contract);
 	for (size_t i = 0; i < paths_count; i++) {
 		write_file(to, &all[i], count != 0, refused);
 		if (legs_any(p->table))
@@ -437,7 +453,16 @@ bool haproxy_files_write(findings *to, const policy *p, const char *const *named
 	if (legs_any(p->table))
 		write_limits(to, all, paths_count);
 	write_keys(to, p, all, paths_count);
-	if (contract < CONTRACT)
+	if (mixed)
+		finding(to, FOUND_PROBLEM, "haproxy", "files",
+			"of contract %" PRIu64 " and of contract %" PRIu64
+			": HAProxy does not start with files of two contracts",
+			least, most);
+	else if (contract < CONTRACT_SAFE)
 		write_routes(to, p->table, routes, contract, refused);
+	if (mixed || contract < CONTRACT)
+		finding_note(
+			to,
+			"To do: copy llm.cfg (haproxy.cfg.example) and spoe.conf of this version, both, make the backends again, and reload HAProxy.");
 	return found;
 }

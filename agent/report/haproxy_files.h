@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT
  *
- * The files of HAProxy on this host: which version of the contract they keep (CONTRACT in decide/policy.h), and what
+ * The files of HAProxy on this host: which version of the contract they keep (CONTRACT in decide/request.h), and what
  * that means for the routes. */
 #ifndef REPORT_HAPROXY_FILES_H
 #define REPORT_HAPROXY_FILES_H

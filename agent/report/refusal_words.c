@@ -57,7 +57,7 @@ static const refusal_words rows[] = {
 	  "If the credential may be used for it, name the path in the route's `paths`." },
 	{ "invalid_path", "The path has a dot segment, an empty segment, a semicolon or an encoded separator, which upstreams read in more than one way.",
 	  "The client has to send a plain path." },
-	{ "contract_outdated", "HAProxy runs with files that are older than the agent, and lack rules on which it relies.",
+	{ "contract_outdated", "HAProxy runs with files that lack rules on which the agent relies, or that the agent does not know.",
 	  "Install haproxy.cfg (llm.cfg) and spoe.conf of the agent's version, and reload HAProxy. `spoa-llm check` says which files are there. If there are clients, LLM_CLIENTS of HAProxy must be on or required." },
 	{ "invalid_query", "The query has a parameter that, decoded more than once, has the name of a key. HAProxy cannot take it out.",
 	  "The client has to send its key in a header." },

@@ -163,12 +163,11 @@ static void check_contract(admin_host *h, host_check *c, int64_t now)
 	if (lately || h->contract_outdated.changed_ms > h->contract_kept.changed_ms)
 		checks_set(
 			c, "contract", false, false,
-			"%llu requests came from an older haproxy.cfg or spoe.conf, and %llu of them were refused: install both "
+			"%llu requests came by a haproxy.cfg and spoe.conf that do not fit the agent, and %llu of them were refused: install both "
 			"files of this version and reload HAProxy",
 			(unsigned long long)outdated, (unsigned long long)refused);
 	else
-		checks_set(c, "contract", true, false, "%s",
-			   kept ? "HAProxy's files are new enough" : "no request yet");
+		checks_set(c, "contract", true, false, "%s", kept ? "HAProxy's files fit the agent" : "no request yet");
 }
 
 /* Fails as check_contract() does, for backends that were made for other routes. */

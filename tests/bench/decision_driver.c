@@ -156,7 +156,7 @@ static bool answer(spop_session *s, const policy *p, slice in, unsigned char *ro
 	if (e.type != SPOP_NOTIFY)
 		return false;
 	cursor messages = cursor_of(e.messages);
-	if (!spop_message_next(&messages, &m) || !slice_eq(m.name, SLICE("llm-request")))
+	if (!spop_message_next(&messages, &m) || !slice_eq(m.name, SLICE(REQUEST_MESSAGE)))
 		return false;
 	request_read(&request, &m);
 	if (!spop_messages_skip(&messages))

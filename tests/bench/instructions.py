@@ -73,8 +73,8 @@ def measure(driver):
 
 def names():
     """Exits unless the message that is read has the arguments of spoe.conf, in their order: others would take another way."""
-    conf = re.search(r"(?ms)^spoe-message llm-request\n(.*?)^spoe-", (FILE.parent.parent.parent / "spoe.conf").read_text()).group(1)
-    conf = re.sub(r"(?ms)^    (?:\.else\n|\.if !streq\(\"\$LLM_CLIENTS).*?^    \.endif\n", "", conf)
+    conf = re.search(r"(?ms)^spoe-message llm-request-2\n(.*?)^spoe-", (FILE.parent.parent.parent / "spoe.conf").read_text()).group(1)
+    conf = re.sub(r"(?ms)^    (?:\.else\n|\.if version_atleast\(3\.4\)|\.if !streq\(\"\$LLM_CLIENTS).*?^    \.endif\n", "", conf)
     asked = re.findall(r"(\w+)=", "".join(re.findall(r"(?m)^ +args .*", conf)))
     sent = re.findall(r'spop_put_name\(&w, SLICE\("(\w+)"\)\)', (FILE.parent / "notify.h").read_text())
     if asked != sent:

@@ -97,12 +97,6 @@ static void set_number(const char *name, unsigned char value)
 	answer[answer_len++] = value;
 }
 
-static void set_bool(const char *name, bool value)
-{
-	set_head(name);
-	answer[answer_len++] = value ? 0x11 : 0x01;
-}
-
 /* Writes a frame's length, type, FIN and ids; returns where the payload begins. */
 static unsigned char *frame_head(unsigned char *at, int type, const unsigned char *ids, size_t ids_len, size_t payload)
 {
@@ -301,13 +295,10 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	if (strcmp(argv[2], "-") != 0) {
 		set_str("backend", argv[2]);
-		set_str("auth", "replace");
-		set_str("auth_header", "authorization");
 		set_str("auth_value", "Bearer sk-operator-openai");
-		set_str("protocol", "openai");
 		set_number("stream", 2); /* as spoa-llm, so that HAProxy does the same */
 	}
-	set_bool("deny", false);
+	set_str("allow", "authorization");
 
 	strcpy(at.sun_path, argv[1]);
 	unlink(argv[1]);

@@ -224,7 +224,7 @@ def test_forged_headers_decide_nothing(honest):
     refuses, nor for one that the agent does not answer."""
     forged = [(name, value) for name, value in (
         ("x-llm-deny", "0"), ("x-llm-backend", "llm-" + "127.0.0.1:%d" % honest.by_name["claude"].port), ("X-LLM-Auth", "replace"),
-        ("x-llm-auth-value", "Bearer mine"), ("txn.llm.deny", "0"), ("x-request-id", "evil"), ("x-forwarded-host", "evil.test"),
+        ("x-llm-auth-value", "Bearer mine"), ("txn.llm.allow", "passthrough"), ("x-request-id", "evil"), ("x-forwarded-host", "evil.test"),
         ("x-original-url", "/admin"), ("x-http-method-override", "DELETE"))]
     since = counts(honest)
     got = honest.ask("glm-1", list(bearer()) + forged).only(honest.by_name["glm"])

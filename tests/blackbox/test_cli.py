@@ -170,9 +170,9 @@ def test_explain_and_the_agent_are_of_one_mind(agents, file, work):
         args = [arg for name, value in headers.items() for arg in ("--header", "%s: %s" % (name, value))]
         got = explain("-c", file, "--body", work / "body", "--path", path, *args)
         both = set(answer) & set(got)
-        assert {"deny", "protocol", "stream", "metered"} <= both
+        assert {"deny", "protocol", "stream"} <= both
         assert {name: answer[name] for name in both} == {name: got[name] for name in both}
-        assert set(answer) - set(got) <= {"auth_value", "line"}
+        assert set(answer) - set(got) <= {"auth_value", "line", "allow"}
 
 
 # ---- check
@@ -405,15 +405,15 @@ def test_explain_with_arguments_that_make_no_sense(args):
 def test_the_agent_sets_no_variable_that_no_rule_needs(agents):
     """Each variable of a decision costs HAProxy more than most of its rules do. Route and model stand in `line`, where that fits the frame."""
     agent = agents({"routes": [{"model_prefix": "m", "auth": "env:K"}]}, env={"K": harness.secret("k")})
-    needed = {"deny", "backend", "protocol", "auth", "auth_header", "auth_value", "metered", "line"}
+    needed = {"backend", "auth_value", "line", "allow"}
     with agent.client() as client:
         for number, (body, names) in enumerate([(b'{"model":"m"}', needed), (b'{"model":"m","stream":true}', needed | {"stream"})], 1):
             client.send(spop.notify(spop.question(body=body), number, 1))
-            assert set(client.ack(number, 1).variables()) == names
+            assert {name for _, name, _ in client.ack(number, 1).actions()} == names
     with agent.client(max_frame_size=spop.U32(1024)) as client:
         client.send(spop.notify(spop.question(body=b'{"model":"m"}', ua="x" * 128, project="x" * 64, client="x" * 64), 1, 1))
-        got = client.ack(1, 1).variables()
-    assert set(got) == needed - {"line"} | {"route", "model", "stream"} and (got["model"], got["stream"]) == ("m", False), got
+        got = {name: value for _, name, value in client.ack(1, 1).actions()}
+    assert set(got) == needed - {"line"} | {"route", "model", "stream", "protocol", "metered"} and (got["model"], got["stream"]) == ("m", False), got
 
 
 # ---- times

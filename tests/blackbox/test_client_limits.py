@@ -179,7 +179,7 @@ def test_limits_hold_when_many_ask_at_once(gateway, mocks):
 @pytest.mark.parametrize("shape", TARGETS)
 def test_what_the_agent_says_of_tokens_and_money(haproxy, mocks, shape):
     more = {"rpm": 0, "parallel": 0, "tpm": 1000, "tpm_left": 400, "tpm_reset": 36, "budget_used": "0.83"}
-    allowed = dict({"deny": False, "backend": "llm-127.0.0.1:%d" % mocks["d"].port, "auth": "replace", "auth_header": "x-api-key", "auth_value": OPERATOR, "protocol": shape, "client": "few"}, **more)
+    allowed = dict({"backend": "llm-127.0.0.1:%d" % mocks["d"].port, "allow": "x-api-key", "auth_value": OPERATOR, "protocol": shape, "client": "few"}, **more)
     answers = [allowed, dict(more, deny=True, status=429, code="rate_limit_exceeded", message="tokens", protocol=shape, retry_after=36),
                dict(more, deny=True, status=429, code="insufficient_quota", message="spent", protocol=shape)]
     asked = []

@@ -1,5 +1,5 @@
-"""The version of the contract between the agent and the files of HAProxy that operators copied: beside older files, no credential of the
-operator's leaves, the agent says so, and an option lets the files of one version before go on."""
+"""The version of the contract between the agent and the files of HAProxy that operators copied. Files of contract 1 work, and files of two contracts do not start. Beside
+files from before contract 1 no credential of the operator's leaves, the agent says so, and an option lets them go on. Beside files that it does not know, an agent lets nothing through."""
 import json
 import re
 import signal
@@ -7,6 +7,7 @@ import subprocess
 
 import pytest
 
+import contract1
 import harness
 from harness import CLIENT_KEY, bearer, secret, until
 
@@ -30,19 +31,38 @@ def number(pattern, n):
     return edit
 
 
-# What is done to haproxy.cfg and to spoe.conf, and whether the agent takes both for new enough.
+def contract(n):
+    """The files of contract 2 as those of another contract that has the same arguments and variables."""
+    return lambda text: text.replace("llm-request-2", "llm-request-%s" % n)
+
+
+def then(*edits):
+    def edit(text):
+        for one in edits:
+            text = one(text)
+        return text
+    return edit
+
+
+CFG1, SPOE1 = contract1.haproxy_cfg, contract1.spoe_conf
+# What is done to haproxy.cfg and to spoe.conf, and what becomes of requests: all are forwarded (GOOD), all but those that the operator's credential would go along with (OLD),
+# none (NEW).
+GOOD, OLD, NEW = "forwarded", "old", "new"
 FILES = {
-    "as shipped": (None, None, True),
-    "spoe.conf sends no contract": (None, without(ARGUMENT), False),
-    "haproxy.cfg sets no contract": (without(SET_VAR), None, False),
-    "neither": (without(SET_VAR), without(ARGUMENT), False),
-    "0 in haproxy.cfg": (number(SET_VAR, 0), None, False),
-    "0 in spoe.conf": (None, number(ARGUMENT, 0), False),
-    "negative": (number(SET_VAR, -1), number(ARGUMENT, -1), False),
-    "both newer": (number(SET_VAR, 2), number(ARGUMENT, 2), True),
-    "both much newer": (number(SET_VAR, 1 << 40), number(ARGUMENT, 1 << 40), True),
-    "only haproxy.cfg newer": (number(SET_VAR, 2), None, False),
+    "as shipped": (None, None, GOOD),
+    "contract 1": (CFG1, SPOE1, GOOD),
+    "spoe.conf sends no contract": (CFG1, then(SPOE1, without(ARGUMENT)), OLD),
+    "haproxy.cfg sets no contract": (then(CFG1, without(SET_VAR)), SPOE1, OLD),
+    "neither": (then(CFG1, without(SET_VAR)), then(SPOE1, without(ARGUMENT)), OLD),
+    "0 in haproxy.cfg": (then(CFG1, number(SET_VAR, 0)), SPOE1, OLD),
+    "0 in spoe.conf": (CFG1, then(SPOE1, number(ARGUMENT, 0)), OLD),
+    "negative": (then(CFG1, number(SET_VAR, -1)), then(SPOE1, number(ARGUMENT, -1)), OLD),
+    "contract 2 in the words of contract 1": (then(CFG1, number(SET_VAR, 2)), then(SPOE1, number(ARGUMENT, 2)), NEW),
+    "newer": (contract(3), contract(3), NEW),
+    "much newer": (contract(1 << 60), contract(1 << 60), NEW),
 }
+# Files of two contracts, with which HAProxy does not start.
+MIXED = {"an old haproxy.cfg": (CFG1, None), "an old spoe.conf": (None, SPOE1), "a newer haproxy.cfg": (contract(3), None), "a newer spoe.conf": (None, contract(3))}
 
 
 class Gateway(harness.Gateway):
@@ -74,12 +94,13 @@ class Gateway(harness.Gateway):
 
 @pytest.fixture(scope="module")
 def gateway(haproxy, make_mock):
-    mock = make_mock("contract")
+    mocks = {name: make_mock("contract-" + name) for name in ("openai", "anthropic", "gemini")}
+    mock = mocks["openai"]
     routes = [{"model_prefix": "op-", "upstream": mock.url(), "auth": "env:KEY"}, {"model_prefix": "gone-", "upstream": mock.url(), "auth": "env:GONE"},
               {"model_prefix": "mine-", "upstream": mock.url()}]
-    targets = {name + "_target": mock.url() for name in ("openai", "anthropic", "gemini")}
-    with Gateway(haproxy, [mock], dict(targets, routes=routes), env={"KEY": KEY}, owners={KEY: [mock]}) as gateway:
-        gateway.mock = mock
+    targets = {name + "_target": one.url() for name, one in mocks.items()}
+    with Gateway(haproxy, list(mocks.values()), dict(targets, routes=routes), env={"KEY": KEY}, owners={KEY: [mock]}) as gateway:
+        gateway.mock, gateway.targets = mock, mocks
         yield gateway
 
 
@@ -93,7 +114,7 @@ def goes_on(gateway):
 def test_files(gateway, case):
     gateway.use(case)
     before = gateway.outdated()
-    if FILES[case][2]:
+    if FILES[case][2] == GOOD:
         assert gateway.ask("op-1").only(gateway.mock).header("authorization") == "Bearer " + KEY
     else:
         gateway.ask("op-1").refused(503, "contract_outdated", retry=False)
@@ -102,8 +123,42 @@ def test_files(gateway, case):
         gateway.post("/v1beta/models/op-1:generateContent", b"{}").refused(503, "contract_outdated", "gemini", retry=False)
         check = gateway.check()
         assert not check["ok"] and "haproxy.cfg" in check["detail"] and "spoe.conf" in check["detail"], check
-    goes_on(gateway)
-    assert gateway.outdated() - before == (0 if FILES[case][2] else 6)
+    if FILES[case][2] == NEW:
+        for answer in gateway.ask("mine-1"), gateway.ask("other"), gateway.call("GET", "/v1/models", bearer()):
+            answer.refused(503, "contract_outdated", retry=False)
+    else:
+        goes_on(gateway)
+    assert gateway.outdated() - before == (0 if FILES[case][2] == GOOD else 6)
+
+
+@pytest.mark.parametrize("case", ["as shipped", "contract 1"])
+def test_what_the_headers_and_the_query_say(gateway, case):
+    """Contract 2 says this in fewer arguments: which API a client without a route speaks, whether a body's end is known, and what can be read in two ways."""
+    gateway.use(case)
+    for headers, target in ([], "openai"), ([("x-api-key", "k")], "anthropic"), ([("Anthropic-Version", "1")], "anthropic"), ([("x-goog-api-key", "k")], "gemini"), (
+            [("Authorization", "Bearer sk-ant-oat01")], "anthropic"), ([("x-api-keys", "k"), ("x-goog-api-kex", "k")], "openai"):
+        assert gateway.ask("other", headers).only(gateway.targets[target]), (headers, target)
+    gateway.ask("op-1", [("Content-Type", "text/plain")]).refused(400, "ambiguous_model")
+    gateway.post("/v1/chat/completions?model=a&model=b", harness.chat("op-1")).refused(400, "ambiguous_model")
+
+
+def test_a_request_without_any_header(gateway):
+    gateway.use("as shipped")
+    before = gateway.outdated()
+    with gateway.connect() as connection:
+        connection.send(b"GET /v1/models HTTP/1.0\r\n\r\n")
+        assert connection.read("GET").status == 200 and gateway.outdated() == before
+
+
+@pytest.mark.parametrize("case", MIXED)
+def test_haproxy_does_not_start_with_files_of_two_contracts(haproxy, gateway, work, case):
+    edit, edit_spoe = MIXED[case]
+    text, spoe = harness.gateway_config(gateway.backends), harness.SPOE_CONF.read_text()
+    (work / "haproxy.cfg").write_text(edit(text) if edit else text)
+    (work / "spoe.conf").write_text(edit_spoe(spoe) if edit_spoe else spoe)
+    done = subprocess.run([haproxy, "-c", "-f", work / "haproxy.cfg"], env=harness.environment(dict(gateway.haproxy_env, LLM_SPOE_CONF=str(work / "spoe.conf"))),
+                          capture_output=True, text=True)
+    assert done.returncode == 1 and re.search(r"unable to find SPOE group 'llm-request", done.stderr), done
 
 
 def test_it_is_logged_once(gateway):
@@ -141,7 +196,7 @@ def test_without_routes_it_is_said_too(agents):
 ROUTES = [{"model_prefix": "op-", "name": "ours", "upstream": "https://u.test", "auth": "env:KEY"},
           {"model_prefix": "off-", "name": "off", "upstream": "https://u.test", "auth": "env:KEY", "enabled": False},
           {"model_prefix": "*", "name": "theirs", "upstream": "https://u.test"}]
-CASES = [case for case in FILES if case != "negative"]
+CASES = [case for case in (*FILES, *MIXED) if case not in ("negative", "much newer", "contract 2 in the words of contract 1")]
 
 
 @pytest.fixture
@@ -151,7 +206,7 @@ def check(work):
     def run(case, *args, routes=ROUTES, env=None, before=()):
         files = case
         if isinstance(case, str):
-            edit, edit_spoe, _ = FILES[case]
+            edit, edit_spoe = MIXED.get(case) or FILES[case][:2]
             text, spoe = harness.EXAMPLE.read_text(), harness.SPOE_CONF.read_text()
             files = {"llm.cfg": edit(text) if edit else text, "spoe.conf": edit_spoe(spoe) if edit_spoe else spoe}
         named = []
@@ -170,21 +225,23 @@ def check(work):
 @pytest.mark.parametrize("case", CASES)
 def test_check(check, case):
     done = check(case)
-    edit, edit_spoe, good = FILES[case]
-    assert done.code == (0 if good else 78), done
-    for name, changed in (("llm.cfg", edit), ("spoe.conf", edit_spoe)):
-        status, text = done.said["file", name]
-        if not changed:
-            assert (status, text) == ("ok", "contract 1"), done
-        elif "newer" in case:
-            assert status == "ok" and re.fullmatch(r"contract \d+", text), done
-        else:
-            assert (status, text) == ("PROBLEM", "no contract; this agent needs 1"), done
-    if done.code:
+    old, mixed, newer = case in FILES and FILES[case][2] == OLD, case in MIXED, "newer" in case
+    assert done.code == (78 if old or mixed or newer else 0), done
+    files = [done.said["file", name] for name in ("llm.cfg", "spoe.conf")]
+    if case == "as shipped":
+        assert set(files) == {("ok", "contract 2")} and "To do" not in done.out, done
+    elif case == "contract 1":
+        assert set(files) == {("older", "contract 1; with contract 2, HAProxy has less to do")} and "To do: copy llm.cfg" in done.out, done
+    elif old:
+        assert ("PROBLEM", "no contract; this agent needs 1") in files, done
         assert done.said["route", "ours"][0] == "PROBLEM" and "contract_outdated" in done.said["route", "ours"][1], done
         assert "New in contract 1" in done.out and "`paths`" in done.out and "To do: copy llm.cfg" in done.out, done
-    else:
-        assert "contract_outdated" not in done.out and "To do" not in done.out, done
+    elif mixed:
+        assert re.search(r"^PROBLEM +haproxy +files +-> of contract \d and of contract \d: HAProxy does not start", done.out, re.M) and "To do: copy llm.cfg" in done.out, done
+    if newer:
+        assert ("PROBLEM", "contract 3, which this agent does not know: upgrade the agent") in files, done
+    if not old:
+        assert "contract_outdated" not in done.out, done
     assert done.said["route", "theirs"][0] == "ok" and ("route", "off") not in done.said, done
 
 
@@ -214,20 +271,20 @@ def test_check_looks_where_the_documents_put_the_files(check, work):
     """In a mount namespace, a directory of the test's stands in the place of /etc/haproxy."""
     place = work / "etc"
     place.mkdir()
-    spoe = harness.SPOE_CONF.read_text()
+    spoe = SPOE1(harness.SPOE_CONF.read_text())
     before = ["unshare", "-rm", "sh", "-c", 'mount --bind "$0" /etc/haproxy && exec "$@"', place]
     if subprocess.run(["unshare", "-rm", "true"]).returncode:
         pytest.skip("this machine lets no user make a mount namespace")
     for name in ("spoe.conf", "llm.cfg", "haproxy.cfg"):
         (place / name).symlink_to("/nonexistent")
     assert "none with the gateway found" in check({}, before=before).out
-    for name, text in (("spoe.conf", spoe), ("llm.cfg", SET_VAR.sub("", harness.EXAMPLE.read_text())), ("haproxy.cfg", "global\n")):
+    for name, text in (("spoe.conf", spoe), ("llm.cfg", SET_VAR.sub("", CFG1(harness.EXAMPLE.read_text()))), ("haproxy.cfg", "global\n")):
         (place / name).unlink()
         (place / name).write_text(text)
     done = check({}, before=before)
     assert done.code == 78 and done.said["file", "/etc/haproxy/llm.cfg"][0] == "PROBLEM", done
     # HAProxy's own file has nothing of the gateway, and nobody asked for it.
-    assert done.said["file", "/etc/haproxy/spoe.conf"][0] == "ok" and "/etc/haproxy/haproxy.cfg" not in done.out, done
+    assert done.said["file", "/etc/haproxy/spoe.conf"][0] == "older" and "/etc/haproxy/haproxy.cfg" not in done.out, done
     (place / "llm-backends.cfg").write_text("global\n    set-var proc.llm_backends str(%s)\n" % ("0" * 16))
     state, text = check({}, before=before).said["backends", "/etc/haproxy/llm-backends.cfg"]
     assert state == "older" and "hash 0000000000000000, these need" in text, text

@@ -140,9 +140,8 @@ def test_no_agent_from_the_start(haproxy, make_mock):
 
 # ---- agents that answer wrong
 
-GOOD = {"backend": "@0", "route": "r", "model": "m", "model_from": "body", "protocol": "openai", "auth": "passthrough",
-        "stream": False, "deny": False}
-REPLACE = dict(GOOD, auth="replace", auth_header="authorization", auth_value="Bearer " + KEY)
+GOOD = {"backend": "@0", "route": "r", "model": "m", "model_from": "body", "stream": False, "allow": "passthrough"}
+REPLACE = dict(GOOD, auth_value="Bearer " + KEY, allow="authorization")
 
 
 def but(base, **changes):
@@ -156,15 +155,17 @@ MISSING = ...
 NO_ANSWER = (503, "gateway_unavailable")
 LIES = {
     "nothing": ({}, NO_ANSWER),
-    "no deny": (but(GOOD, deny=MISSING), NO_ANSWER),
-    "deny NULL": (but(GOOD, deny=None), NO_ANSWER),
+    "no allow": (but(GOOD, allow=MISSING), NO_ANSWER),
+    "allow NULL": (but(GOOD, allow=None), NO_ANSWER),
+    "what contract 1 allows": (dict(but(GOOD, allow=MISSING), auth="passthrough", deny=False), NO_ANSWER),
+    "what contract 1 allows, replace": (dict(but(REPLACE, allow=MISSING), auth="replace", auth_header="authorization", deny=False), NO_ANSWER),
+    "deny false": (but(GOOD, deny=False), None),
     "deny a string false": (but(GOOD, deny="false"), None),
     "deny an empty string": (but(GOOD, deny=""), None),
     "deny binary 0": (but(GOOD, deny=b"0"), None),
     "deny 1": (but(GOOD, deny=1), None),
-    "deny -1": (but(GOOD, deny=-1), None),
-    "deny 2^32": (but(GOOD, deny=2**32), None),
     "deny an address": (but(GOOD, deny=spop.IPv4(bytes(4))), None),
+    "deny false, replace": (but(REPLACE, deny=False), None),
     "deny true, nothing else": ({"deny": True}, None),
     "deny true, no status": (but(GOOD, deny=True), None),
     "deny true, status 200": (but(GOOD, deny=True, status=200, code="x"), None),
@@ -179,20 +180,19 @@ LIES = {
     "backend unknown": (but(GOOD, backend="llm-nowhere.test"), (502, "no_backend")),
     "backend a number": (but(GOOD, backend=1), None),
     "backend unknown, replace": (but(REPLACE, backend="llm-nowhere.test"), (502, "no_backend")),
-    "auth missing": (but(GOOD, auth=MISSING), None),
-    "auth NULL": (but(GOOD, auth=None), None),
-    "auth empty": (but(GOOD, auth=""), None),
-    "auth unknown": (but(GOOD, auth="other"), None),
-    "auth in capitals": (but(GOOD, auth="PASSTHROUGH"), None),
-    "auth a number": (but(GOOD, auth=1), None),
-    "auth begins right": (but(GOOD, auth="passthrough2"), None),
-    "replace without a header": (but(REPLACE, auth_header=MISSING), None),
+    "allow empty": (but(GOOD, allow=""), None),
+    "allow unknown": (but(GOOD, allow="other"), None),
+    "allow in capitals": (but(GOOD, allow="PASSTHROUGH"), None),
+    "allow a number": (but(GOOD, allow=1), None),
+    "allow true": (but(GOOD, allow=True), None),
+    "allow begins right": (but(GOOD, allow="passthrough2"), None),
+    "allow names both": (but(REPLACE, allow="passthrough authorization"), None),
     "replace without a value": (but(REPLACE, auth_value=MISSING), None),
     "replace with an empty value": (but(REPLACE, auth_value=""), None),
     "replace with a NULL value": (but(REPLACE, auth_value=None), None),
-    "replace with an unknown header": (but(REPLACE, auth_header="x-other"), None),
-    "replace with header host": (but(REPLACE, auth_header="host"), None),
-    "replace with an empty header": (but(REPLACE, auth_header=""), None),
+    "replace with an unknown header": (but(REPLACE, allow="x-other"), None),
+    "replace with header host": (but(REPLACE, allow="host"), None),
+    "replace with a header in capitals": (but(REPLACE, allow="Authorization"), None),
 }
 
 
@@ -259,7 +259,7 @@ def test_the_truth_passes(liar, said):
 
 @pytest.mark.parametrize("name", ["authorization", "x-api-key", "api-key", "x-goog-api-key"])
 def test_a_credential_beside_passthrough_is_not_set(liar, name):
-    liar.say = but(REPLACE, auth="passthrough", auth_header=name)
+    liar.say = but(REPLACE, allow="passthrough", auth="replace", auth_header=name)
     got = liar.gateway.ask("m").only(liar.mock)
     assert got.header("authorization") == "Bearer " + CLIENT_KEY and not got.has(KEY)
 
@@ -414,9 +414,9 @@ def test_what_the_agent_is_asked(liar):
     assert (text["method"], text["path"], text["model_param"]) == ("POST", "/v1/x", "q-m")
     assert (text["ctype"], text["ua"]) == ("application/json; charset=utf-8", "ua/1")
     assert args["body"] == body and args["buffered"] == args["length"] == len(body)
-    assert [bool(args[name]) for name in ("x_api_key", "api_key", "x_goog_api_key", "anthropic_version",
-                                          "bearer_sk_ant")] == [True, False, False, True, False]
-    assert not args["upgrade"] and text["id"]
+    assert sorted(text["headers"].split(",")) == ["anthropic-version", "content-encoding", "content-length", "content-type", "host", "user-agent", "x-api-key", "x-client",
+                                                  "x-client-request-id", "x-codex-turn-metadata", "x-headroom-project"]
+    assert args["flags"] is None and text["id"]
     assert asked_once(liar)
     assert (text["model_hint"], text["project"], text["client"], text["cenc"]) == ('{"model":"h"}', "proj", "cli",
                                                                                    "identity")
@@ -433,7 +433,20 @@ def test_the_agent_is_told_of_a_handshake(liar):
         headers = [("Connection", "Upgrade"), ("Upgrade", upgrade), ("Sec-WebSocket-Version", "13"),
                    ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")] if upgrade else []
         liar.gateway.call("GET", "/v1/realtime?model=m", headers)
-        assert bool(liar.gateway.agent.asked[-1]["upgrade"]) is told, upgrade
+        assert liar.gateway.agent.asked[-1]["flags"] == (1 if told else None), upgrade
+
+
+HANDSHAKE = [("Connection", "Upgrade"), ("Upgrade", "websocket"), ("Sec-WebSocket-Version", "13"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ==")]
+
+
+@pytest.mark.parametrize("authorization, anthropic", [("Bearer sk-ant-api03", 2), ("bearer SK-ANT-x", 2), ("Bearer sk-proj", 0), ("Basic sk-ant-", 0)])
+def test_flags_add_up(liar, authorization, anthropic):
+    liar.say = GOOD
+    for query, unclear in ("", 0), ("?Model=m", 4):
+        for headers, upgrade in ([], 0), (HANDSHAKE, 1):
+            del liar.gateway.agent.asked[:]
+            liar.gateway.call("GET", "/v1/realtime" + query, [("Authorization", authorization), *headers])
+            assert liar.gateway.agent.asked[-1]["flags"] == (anthropic + unclear + upgrade or None), (query, headers)
 
 
 CLEAR = ["", "?", "?model=m", "?x=y&model=m", "?model=m&deployment=d", "?model=", "?models=a&models=b", "?model_id=1&xmodel=2", "?x=model=m", "?x=Model", "?amodel=1&model=2",
@@ -454,7 +467,7 @@ def test_a_query_that_parsers_read_differently(liar):
         for _ in range(5):      # a busy machine may let HAProxy's patience of 0.4 s end before the question has arrived
             if not liar.gateway.agent.asked:
                 liar.gateway.call("POST", "/v1/x" + query, JSON + bearer(), b"{}")
-        if bool(liar.gateway.agent.asked[-1]["query_unclear"]) != (query in UNCLEAR):
+        if bool(liar.gateway.agent.asked[-1]["flags"]) != (query in UNCLEAR):
             wrong.append(query)
     assert not wrong
 

@@ -134,8 +134,8 @@ def told(haproxy, make_mock):
     mock = make_mock("forward-told")
     with harness.Gateway(haproxy, [mock], {"routes": [{"model_prefix": "*", "upstream": mock.url(), "auth": "env:OWN"}]}, env={"OWN": KEY},
                          owners={CLIENT_KEY: []}, fake=lambda args: answer) as gateway:
-        answer = {"backend": re.search(r"^backend (\S+)", gateway.backends, re.M).group(1), "auth": "replace", "auth_header": "authorization",
-                  "auth_value": KEY, "forward": True, "protocol": "openai", "deny": False}
+        answer = {"backend": re.search(r"^backend (\S+)", gateway.backends, re.M).group(1), "auth_value": KEY, "forward": True,
+                  "allow": "authorization"}
         gateway.mock, gateway.answer = mock, answer
         yield gateway
 
@@ -143,7 +143,7 @@ def told(haproxy, make_mock):
 @pytest.mark.parametrize("name", ["authorization", "x-api-key", "api-key", "x-goog-api-key", "proxy-authorization", "cookie"])
 def test_the_clients_credential_never_goes_along(told, name):
     for ours in ("authorization", "x-api-key"):
-        told.answer["auth_header"] = ours
+        told.answer["allow"] = ours
         for spelled in (name, name.upper()):
             got = told.ask("m", [(spelled, MINE), ("x-custom", "1"), (spelled, MINE)]).only(told.mock)
             assert not got.has(MINE) and got.all("x-custom") == ["1"] and got.all(ours) == [KEY]

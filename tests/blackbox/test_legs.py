@@ -453,8 +453,7 @@ class Liar:
         if "member" in args:
             assert args["member"] == self.leg and args["id"]
             return {name: self.backend if value == "@0" else value for name, value in self.say.items()} if isinstance(self.say, dict) else self.say
-        return {"backend": self.backend, "leg": self.leg, "auth": "replace", "auth_header": "authorization", "auth_value": "Bearer " + KEY,
-                "protocol": self.protocol, "stream": True, "deny": False}
+        return {"backend": self.backend, "leg": self.leg, "auth_value": "Bearer " + KEY, "protocol": self.protocol, "stream": True, "allow": "authorization"}
 
 
 @pytest.fixture(scope="module")

@@ -193,7 +193,7 @@ def test_project(gateway, receiver, upstream, target, header, project, path):
 
 
 def test_the_agent_does_not_see_the_prefix(haproxy, upstream, receiver):
-    answer = {"backend": "llm-127.0.0.1:%d" % upstream.port, "auth": "passthrough", "deny": False}
+    answer = {"backend": "llm-127.0.0.1:%d" % upstream.port, "allow": "passthrough"}
     with harness.Gateway(haproxy, [upstream], config_of(upstream), limits=receiver.environment,
                          fake=lambda args: answer) as gateway:
         assert gateway.ask("gpt-5", [("X-Client", "c" * 99)], target="/p/two/v1/chat/completions").status == 200
@@ -389,9 +389,9 @@ def test_any_bytes_make_valid_json(haproxy, upstream, receiver, lenient, seed):
 
     def answer(args):
         plan = planned[args["path"]]
-        return {"backend": "llm-127.0.0.1:%d" % upstream.port, "auth": "passthrough", "stream": plan["stream"],
+        return {"backend": "llm-127.0.0.1:%d" % upstream.port, "stream": plan["stream"],
                 "route": spop.Raw(b"\x08" + spop.string(plan["route"])), "model": spop.Raw(b"\x08" + spop.string(plan["model"])),
-                "code": spop.Raw(b"\x08" + spop.string(plan["code"])), "protocol": "openai", "deny": False}
+                "code": spop.Raw(b"\x08" + spop.string(plan["code"])), "protocol": "openai", "allow": "passthrough"}
 
     def respond(request):
         plan = planned[request.path]
@@ -440,7 +440,7 @@ def test_the_longest_line_is_whole(haproxy, upstream, receiver, lenient):
     worst = b"\xc2\x80"                 # two bytes that become six
     model, route = worst * 128, worst * 32
     key = "k" * 64
-    answer = {"backend": "llm-127.0.0.1:%d" % upstream.port, "auth": "passthrough", "stream": True, "deny": False, "protocol": "anthropic",
+    answer = {"backend": "llm-127.0.0.1:%d" % upstream.port, "allow": "passthrough", "stream": True, "protocol": "anthropic",
               "route": spop.Raw(b"\x08" + spop.string(route)), "model": spop.Raw(b"\x08" + spop.string(model)),
               "code": spop.Raw(b"\x08" + spop.string(route))}
     upstream.respond = lambda _: (200, [("Content-Type", "application/json;" + "\x01" * 99)] + [

@@ -34,8 +34,7 @@ class Liar:
             name = [name for name, mock in self.mocks.items() if str(mock.port) in backend][0]
             truth = {"backend": backend, "auth": "replace", "auth_header": "authorization", "auth_value": "Bearer " + KEYS[name], "deny": False}
             return dict(truth, **self.leg) if isinstance(self.leg, dict) else self.leg
-        return dict({"backend": "pool.m", "auth": "replace", "auth_header": "authorization", "auth_value": "Bearer pool", "protocol": "openai",
-                     "stream": False, "deny": False, "line": LINE}, **self.request)
+        return dict({"backend": "pool.m", "auth_value": "Bearer pool", "protocol": "openai", "stream": False, "line": LINE, "allow": "authorization"}, **self.request)
 
     def ask(self):
         return self.gateway.ask("m-1")

@@ -276,7 +276,7 @@ BAD_FRAMES = {
     "without frame-id": (b"\x00\x00\x00\x06\x03\x00\x00\x00\x01\x01", {4}),
     "with a cut varint": (b"\x00\x00\x00\x07\x03\x00\x00\x00\x01\x01\xff", {4}),
     "with an endless varint": (spop.frame(3)[:9].replace(b"\x00\x00\x00\x07", b"\x00\x00\x00\x1b") + b"\xff" * 22, {4}),
-    "not final": (spop.frame(spop.NOTIFY, spop.message("llm-request", spop.question(chat("one-x"))), 1, 1, flags=0),
+    "not final": (spop.frame(spop.NOTIFY, spop.message(spop.REQUEST, spop.question(chat("one-x"))), 1, 1, flags=0),
                   {10}),
     "a fragment": (spop.frame(spop.UNSET, b"x", 1, 1, flags=0), {10, 11}),
     "a last fragment": (spop.frame(spop.UNSET, b"x", 1, 1), {4, 10, 11}),
@@ -284,24 +284,24 @@ BAD_FRAMES = {
     "message name beyond the end": (spop.frame(spop.NOTIFY, b"\x20llm-request\x00", 1, 1), {4}),
     "message without count": (spop.frame(spop.NOTIFY, spop.string("llm-request"), 1, 1), {4}),
     "fewer arguments than counted": (
-        spop.frame(spop.NOTIFY, spop.message("llm-request", {"path": "/v1"}, count=2), 1, 1), {4}),
+        spop.frame(spop.NOTIFY, spop.message(spop.REQUEST, {"path": "/v1"}, count=2), 1, 1), {4}),
     "an argument without value": (
-        spop.frame(spop.NOTIFY, spop.message("llm-request", [], count=1) + spop.string("path"), 1, 1), {4}),
+        spop.frame(spop.NOTIFY, spop.message(spop.REQUEST, [], count=1) + spop.string("path"), 1, 1), {4}),
     "a string beyond the end": (
-        spop.frame(spop.NOTIFY, spop.message("llm-request", {"path": spop.Raw(b"\x08\xef/v1")}), 1, 1), {4}),
+        spop.frame(spop.NOTIFY, spop.message(spop.REQUEST, {"path": spop.Raw(b"\x08\xef/v1")}), 1, 1), {4}),
     "a string of 2^64-1 bytes": (spop.frame(spop.NOTIFY, spop.message(
-        "llm-request", {"path": spop.Raw(b"\x08" + spop.varint(2**64 - 1) + b"/v1")}), 1, 1), {4}),
+        spop.REQUEST, {"path": spop.Raw(b"\x08" + spop.varint(2**64 - 1) + b"/v1")}), 1, 1), {4}),
     "a binary of 2^63 bytes": (spop.frame(spop.NOTIFY, spop.message(
-        "llm-request", {"body": spop.Raw(b"\x09" + spop.varint(2**63) + b"{}")}), 1, 1), {4}),
+        spop.REQUEST, {"body": spop.Raw(b"\x09" + spop.varint(2**63) + b"{}")}), 1, 1), {4}),
     "an address cut": (
-        spop.frame(spop.NOTIFY, spop.message("llm-request", {"src": spop.Raw(b"\x07\x00\x00")}), 1, 1), {4}),
+        spop.frame(spop.NOTIFY, spop.message(spop.REQUEST, {"src": spop.Raw(b"\x07\x00\x00")}), 1, 1), {4}),
     "a value of type 10": (
-        spop.frame(spop.NOTIFY, spop.message("llm-request", {"path": spop.Raw(b"\x0a")}), 1, 1), {4}),
+        spop.frame(spop.NOTIFY, spop.message(spop.REQUEST, {"path": spop.Raw(b"\x0a")}), 1, 1), {4}),
     "a value of type 15": (
-        spop.frame(spop.NOTIFY, spop.message("llm-request", {"x": spop.Raw(b"\x0f\x00")}), 1, 1), {4}),
+        spop.frame(spop.NOTIFY, spop.message(spop.REQUEST, {"x": spop.Raw(b"\x0f\x00")}), 1, 1), {4}),
     "an integer cut": (
-        spop.frame(spop.NOTIFY, spop.message("llm-request", {"length": spop.Raw(b"\x04\xf0\x80")}), 1, 1), {4}),
-    "a second message cut": (spop.frame(spop.NOTIFY, spop.message("llm-request", spop.question(chat("one-x")))
+        spop.frame(spop.NOTIFY, spop.message(spop.REQUEST, {"length": spop.Raw(b"\x04\xf0\x80")}), 1, 1), {4}),
+    "a second message cut": (spop.frame(spop.NOTIFY, spop.message(spop.REQUEST, spop.question(chat("one-x")))
                                         + b"\x05other"[:3], 1, 1), {4}),
 }
 
@@ -376,6 +376,9 @@ def test_missing_arguments_are_empty(agent, name, how):
     if name == "body":
         # Without the body the agent does not know the model, and must not use a route by guessing.
         assert answer["deny"] is True or answer["route"] == "legacy"
+    elif name == "headers" or (name, how) == ("flags", "missing"):
+        # The agent does not know what there is about the request.
+        assert (answer["deny"], answer["code"]) == (True, "contract_outdated")
     elif name in ("buffered", "length"):
         # The agent does not know then whether it sees the whole body: a refusal and the model's own route are both safe.
         assert answer["deny"] is True or answer["backend"] == "llm-one.test"
@@ -385,7 +388,7 @@ def test_missing_arguments_are_empty(agent, name, how):
 
 @pytest.mark.parametrize("name, value", [
     ("method", b"POST"), ("path", b"/v1/chat/completions"), ("ctype", b"application/json"), ("ua", b"x"),
-    ("buffered", spop.U32(68)), ("length", spop.I32(68)), ("length", spop.U64(68)), ("x_api_key", 0), ("upgrade", 0)])
+    ("buffered", spop.U32(68)), ("length", spop.I32(68)), ("length", spop.U64(68)), ("headers", b"host,content-type")])
 def test_arguments_of_another_type(agent, name, value):
     """HAProxy sends an argument as binary or string, or as any integer type: that depends on the expression in spoe.conf."""
     body = chat("one-x")
@@ -399,15 +402,15 @@ def test_a_body_as_string(agent):
 
 def test_several_messages_in_one_notify(agent):
     with agent.client() as client:
-        for messages in ([("other", {"a": 1}), ("llm-request", spop.question(chat("one-x")))],
-                         [("llm-request", spop.question(chat("one-x"))), ("other", {"a": 1}), ("more", {})]):
+        for messages in ([("other", {"a": 1}), (spop.REQUEST, spop.question(chat("one-x")))],
+                         [(spop.REQUEST, spop.question(chat("one-x"))), ("other", {"a": 1}), ("more", {})]):
             client.send(spop.frame(spop.NOTIFY, b"".join(spop.message(*one) for one in messages), 7, 8))
             assert client.ack(7, 8).variables()["backend"] == "llm-one.test"
         assert client.ask(body=chat("two-x"))["backend"] == "llm-two.test"
 
 
 @pytest.mark.parametrize("payload", [b"", spop.message("other", {"a": 1}), spop.message("", {}),
-                                     spop.message("llm-requestx", spop.question(chat("one-x"))),
+                                     spop.message("llm-responses", spop.question(chat("one-x"))),
                                      spop.message("LLM-REQUEST", spop.question(chat("one-x")))],
                          ids=["none", "unknown", "nameless", "longer", "upper"])
 def test_no_message_of_ours_is_acknowledged_and_allows_nothing(agent, payload):
@@ -420,8 +423,8 @@ def test_no_message_of_ours_is_acknowledged_and_allows_nothing(agent, payload):
 def test_two_questions_in_one_notify_have_one_answer(agent):
     """The answer to the second question must not turn the refusal of the first into a permission."""
     with agent.client() as client:
-        client.send(spop.frame(spop.NOTIFY, spop.message("llm-request", spop.question(b'{"model":1}'))
-                               + spop.message("llm-request", spop.question(chat("one-x"))), 1, 1))
+        client.send(spop.frame(spop.NOTIFY, spop.message(spop.REQUEST, spop.question(b'{"model":1}'))
+                               + spop.message(spop.REQUEST, spop.question(chat("one-x"))), 1, 1))
         denied = [value for _, name, value in client.ack(1, 1).actions() if name == "deny"]
         assert denied in ([True], [], [True, True])
         assert client.ask(body=chat("two-x"))["backend"] == "llm-two.test"
@@ -430,13 +433,21 @@ def test_two_questions_in_one_notify_have_one_answer(agent):
 # ---- the content of an ACK
 
 
-def test_deny_false_is_the_last_action(agent):
-    """HAProxy carries actions out in order: if `deny=false` is the last one, an ACK that was cut short allows nothing."""
+def test_what_forwards_is_the_last_action(agent):
+    """HAProxy carries actions out in order: if `allow`, or for files of contract 1 `deny=false`, is the last one, an ACK that was cut short allows nothing."""
     with agent.client() as client:
-        for model in ("one-x", "key-x"):
-            client.send(spop.notify(spop.question(chat(model))))
-            actions = client.ack(1, 1).actions()
-            assert actions[-1] == ("txn", "deny", False), actions
+        for model, allow in ("one-x", "passthrough"), ("key-x", "authorization"):
+            for last, contract in (("allow", allow), {}), (("deny", False), {"contract": 1}):
+                client.send(spop.notify(spop.question(chat(model), **contract)))
+                actions = client.ack(1, 1).actions()
+                assert actions[-1] == ("txn", *last), actions
+                assert [name for _, name, _ in actions if name in ("allow", "deny")] == [last[0]], actions
+
+
+@pytest.mark.parametrize("flags", [8, 1 << 40, -1, "4", True, b"1"])
+def test_flags_that_the_agent_does_not_know_let_nothing_through(agent, flags):
+    answer = agent.ask(args=dict(spop.question(chat("one-x")), flags=flags))
+    assert (answer["deny"], answer["code"]) == (True, "contract_outdated")
 
 
 @pytest.mark.parametrize("size", [256, 300, 400, 500, 600, 700, 750, 800, 900, 1000, 1200])

@@ -466,10 +466,10 @@ def with_fake(haproxy, upstream, receiver):
 
     def start(answer, edit_spoe=None):
         def decide(args):
-            if "protocol" in args:
+            if "seen" in args:
                 return answer(args) if callable(answer) else answer
             return {"backend": name, "route": "r", "model": "m", "protocol": "anthropic" if "messages" in args["path"]
-                    else "openai", "auth": "passthrough", "stream": b"stream" in (args["body"] or b""), "deny": False}
+                    else "openai", "allow": "passthrough", "stream": b"stream" in (args["body"] or b"")}
         name = "llm-127.0.0.1:%d" % upstream.port
         made.append(harness.Gateway(haproxy, [upstream], config_of(upstream), limits=receiver.environment, fake=decide,
                                     edit_spoe=edit_spoe))
@@ -495,9 +495,9 @@ def test_compressed_json_goes_to_the_agent(with_fake, upstream, receiver, coding
             assert record["usage"] == '{"prompt_tokens":5,"x":"\\" \u00e9"}', record
             asked = gateway.agent.asked[-1]
             assert asked["body"] == body, (len(asked["body"]), len(body))
-            assert asked["cenc"] == coding and asked["ctype"] == "application/json" and asked["protocol"] == "openai"
+            assert asked["cenc"] == coding and asked["ctype"] == "application/json"
             # No length: HAProxy's own idea of it (res.body_size) leaves out bytes over HTTP/2.
-            assert set(asked) == {"ctype", "cenc", "protocol", "seen", "body"}
+            assert set(asked) == {"ctype", "cenc", "seen", "body"}
 
 
 def test_compressed_first_event(with_fake, upstream, receiver):
@@ -526,7 +526,7 @@ def test_uncompressed_does_not_go_to_the_agent(with_fake, upstream):
     assert gateway.ask("m").status == 400
     upstream.script = lambda _: [sized(b"gzip", ("Content-Type", "audio/mpeg"), ("Content-Encoding", "gzip"))]
     assert gateway.ask("m").body == b"gzip"
-    assert not [args for args in gateway.agent.asked if "protocol" in args]
+    assert not [args for args in gateway.agent.asked if "seen" in args]
 
 
 @pytest.mark.parametrize("answer", [None, {}, {"usage": None}, spop.FakeAgent.CLOSE],

@@ -22,7 +22,7 @@ static inline void put_number(spop_writer *w, unsigned *count, slice name, uint6
 }
 
 typedef struct answer {
-	slice backend, auth, auth_header, auth_value, code;
+	slice backend, allow, auth, auth_header, auth_value, code;
 	slice rest; /* the members that are passed over */
 	uint64_t status, retry_after;
 	bool denied;
@@ -63,7 +63,17 @@ static inline void read_ack(const unsigned char *room, size_t len, uint32_t max,
 			a->rest = v.bytes;
 		else if (slice_eq(name, SLICE("deny"))) {
 			HOLDS(v.type == SPOP_BOOL);
+			HOLDS(a->allow.len == 0);
 			a->denied = v.num != 0;
+			last = true;
+		} else if (slice_eq(name, SLICE("allow"))) {
+			HOLDS(v.type == SPOP_STR && v.bytes.len > 0 && !a->auth.len);
+			/* In the words of contract 1. */
+			bool passes = slice_eq(v.bytes, SLICE("passthrough"));
+			a->allow = v.bytes;
+			a->auth = passes ? v.bytes : SLICE("replace");
+			a->auth_header = passes ? slice_of(NULL, 0) : v.bytes;
+			a->denied = false;
 			last = true;
 		}
 	}

@@ -120,7 +120,10 @@ static size_t question(cursor *c, unsigned char *room, slice *given_model)
 	slice body = cursor_take(c, cursor_left(c));
 	spop_writer w = { room, room, room + FRAME_MAX, false };
 
-	spop_put_name(&w, SLICE("llm-request"));
+	bool older = bits & 128;
+	spop_put_name(&w, older                       ? SLICE("llm-request") :
+			  shape & 64 && cut % 16 == 7 ? SLICE("llm-request-3") :
+							SLICE(REQUEST_MESSAGE));
 	unsigned char *args = w.pos;
 	spop_put_u8(&w, 0);
 	put_arg(&w, &count, SLICE("id"), SLICE("fuzz-1"));
@@ -134,7 +137,7 @@ static size_t question(cursor *c, unsigned char *room, slice *given_model)
 	put_arg(&w, &count, SLICE("ua"), agent);
 	if (bits & 2)
 		put_arg(&w, &count, SLICE("model_hint"), hint);
-	for (unsigned i = 0; i < 6; i++)
+	for (unsigned i = 0; i < 6 && older; i++)
 		if (said & 1u << i) {
 			spop_put_name(&w, flags[i]);
 			spop_put_bool(&w, true);
@@ -149,11 +152,27 @@ static size_t question(cursor *c, unsigned char *room, slice *given_model)
 	}
 	put_number(&w, &count, SLICE("buffered"), said & 64 ? body.len + cut : body.len);
 	put_number(&w, &count, SLICE("length"), said & 128 ? body.len + tail : body.len);
-	spop_put_name(&w, SLICE("sized"));
-	spop_put_bool(&w, !(shape & 128));
-	count++;
-	if (!(shape & 64))
-		put_number(&w, &count, SLICE("contract"), CONTRACT);
+	if (older) {
+		spop_put_name(&w, SLICE("sized"));
+		spop_put_bool(&w, !(shape & 128));
+		count++;
+		if (!(shape & 64))
+			put_number(&w, &count, SLICE("contract"), cut % 16 == 7 ? 2 : 1);
+	} else {
+		static const slice names[] = { SLICE_INIT("x-api-key"), SLICE_INIT("api-key"),
+					       SLICE_INIT("x-goog-api-key"), SLICE_INIT("anthropic-version"),
+					       SLICE_INIT("content-encoding") };
+		char headers[256] = "content-type";
+		if (!(shape & 128))
+			strcat(headers, ",content-length");
+		for (unsigned i = 0; i < 5; i++)
+			if (said & 1u << i)
+				strcat(strcat(headers, ","), names[i].ptr);
+		put_arg(&w, &count, SLICE("headers"), slice_cstr(headers));
+		if (!(shape & 64) || cut & 1)
+			put_number(&w, &count, SLICE("flags"),
+				   (said >> 5 & 1) | (said >> 4 & 1) * 2 | (tail & 4) | (tail == 255) * 8);
+	}
 	HOLDS(!w.overflow);
 	*args = (unsigned char)count;
 	*given_model = param;
@@ -245,7 +264,7 @@ static void check_released(const llm_request *r, const decision *d, size_t row)
 	bool get = slice_eq(method, SLICE("GET"));
 	bool listed = prefix && get && slice_starts(path, slice_cstr(prefix));
 
-	HOLDS(r->contract >= CONTRACT);
+	HOLDS(r->contract == 1 || r->contract == CONTRACT);
 	HOLDS(one_reading(path));
 	HOLDS(!slice_contains(path, SLICE("batch")) || slice_contains(path, SLICE(":batchEmbed")) || listed ||
 	      slice_contains(path, SLICE("/models/")));
@@ -264,6 +283,7 @@ static void check_allowed(const policy *p, const llm_request *q, const decision 
 {
 	bool known = false;
 
+	HOLDS(q->contract <= CONTRACT);
 	HOLDS(d->backend.len > 0 && slice_eq(a->backend, d->backend) && a->code.len == 0);
 	for (size_t i = 0; i < p->table->count; i++) {
 		const char *name = route_backend(p->table, &p->table->routes[i]);

@@ -208,14 +208,15 @@ static void ask(cursor *c, bool small)
 	spop_writer w = { room, room, room + sizeof room, false };
 
 	snprintf(body, sizeof body, "{\"model\":\"%s1\"}", pools[pool_at].prefix);
-	spop_put_name(&w, SLICE("llm-request"));
+	spop_put_name(&w, SLICE(REQUEST_MESSAGE));
 	unsigned char *count_at = w.pos;
 	spop_put_u8(&w, 0);
 	put_arg(&w, &count, SLICE("method"), slice_cstr(requests[asked].method));
 	put_arg(&w, &count, SLICE("path"), slice_cstr(requests[asked].path));
 	put_arg(&w, &count, SLICE("ctype"), SLICE("application/json"));
 	put_arg(&w, &count, SLICE("body"), slice_cstr(body));
-	put_number(&w, &count, SLICE("contract"), CONTRACT);
+	put_arg(&w, &count, SLICE("headers"), SLICE("host,content-type"));
+	put_number(&w, &count, SLICE("flags"), 0);
 	spop_message m = message(room, &w, count_at, count, &messages);
 	request_read(&r, &m);
 

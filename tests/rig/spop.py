@@ -206,6 +206,7 @@ class Frame:
         return out
 
     def variables(self):
+        """The variables of a decision. What the agent leaves out because HAProxy's rules take it for granted is added."""
         out = {}
         for scope, name, value in self.actions():
             if scope != "txn":
@@ -215,6 +216,10 @@ class Frame:
             if len("txn.llm." + name) >= 64:
                 raise Bad("variable name too long for HAProxy: " + name)
             out[name] = value
+        if "allow" in out:
+            passes = out["allow"] == "passthrough"
+            out.update({"deny": False, "auth": "passthrough" if passes else "replace"}, **({} if passes else {"auth_header": out["allow"]}))
+            out.setdefault("protocol", "openai")
         return out
 
     def messages(self):
@@ -239,8 +244,15 @@ def message(name, args, count=None):
     return string(name) + bytes([len(pairs) if count is None else count]) + kv(pairs)
 
 
-def notify(args, stream=1, number=1, name="llm-request"):
-    return frame(NOTIFY, message(name, args), stream, number)
+REQUEST = "llm-request-2"
+# The arguments of llm-request, the message of contract 1, that llm-request-2 has in `flags` and `headers`.
+FLAGS = {"upgrade": 1, "bearer_sk_ant": 2, "query_unclear": 4}
+NAMES = {"sized": "content-length", "x_api_key": "x-api-key", "api_key": "api-key", "x_goog_api_key": "x-goog-api-key", "anthropic_version": "anthropic-version"}
+
+
+def notify(args, stream=1, number=1, name=None):
+    """`name`: of the message; by default it is REQUEST, or `llm-request` if `args` has a contract."""
+    return frame(NOTIFY, message(name or ("llm-request" if "contract" in args else REQUEST), args), stream, number)
 
 
 HELLO = {"supported-versions": "2.0", "max-frame-size": U32(16380), "capabilities": "pipelining,async",
@@ -254,13 +266,16 @@ def hello(without=(), **changes):
 
 
 def question(body=None, path="/v1/chat/completions", method="POST", **more):
-    """The arguments of llm-request as the shipped spoe.conf sends them."""
+    """The arguments of llm-request-2 as the shipped spoe.conf sends them, in which `more` may have what FLAGS and NAMES have. With `contract` those of llm-request."""
     if body is not None and not isinstance(body, bytes):
         body = body.encode()
     args = {"id": "t-1", "method": method, "path": path, "model_param": None, "ctype": "application/json",
             "cenc": None, "body": body, "tail": None, "buffered": len(body or b""), "length": len(body or b""),
-            "upgrade": None, "ua": "test", "x_api_key": False, "api_key": False, "x_goog_api_key": False,
-            "anthropic_version": False, "bearer_sk_ant": False, "model_hint": None, "project": None, "client": None, "contract": 1}
+            "ua": "test", "model_hint": None, "project": None, "client": None}
+    if "contract" not in more:
+        names = ["host"] + [name for key, name in NAMES.items() if more.get(key)] + ["content-type"] * (2 if more.get("headers_unclear") else 1)
+        args.update(headers=",".join(names), flags=sum(flag for key, flag in FLAGS.items() if more.get(key)) or None)
+        more = {key: value for key, value in more.items() if key not in (*FLAGS, *NAMES, "headers_unclear")}
     args.update(more)
     return args
 
@@ -370,7 +385,7 @@ class Client:
             raise Bad("ACK for %d/%d instead of %d/%d" % (answer.stream, answer.number, stream, number))
         return answer
 
-    def ask(self, args=None, name="llm-request", **more):
+    def ask(self, args=None, name=None, **more):
         """One question and its answer's variables, with what HAProxy gets in the agent's part of the log line alone."""
         stream, number = self.next, 1
         self.next += 1

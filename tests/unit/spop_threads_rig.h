@@ -290,8 +290,8 @@ static inline slice question(unsigned char *out, size_t room, uint64_t stream, c
 	memset(body + len, 'x', pad);
 	memcpy(body + len + pad, "\"}", 2);
 	size_t all = (size_t)len + pad + 2;
-	spop_put_name(&w, SLICE("llm-request"));
-	spop_put_u8(&w, 8);
+	spop_put_name(&w, SLICE(REQUEST_MESSAGE));
+	spop_put_u8(&w, 9);
 	spop_put_name(&w, SLICE("id"));
 	spop_put_str(&w, SLICE("unit-1"));
 	spop_put_name(&w, SLICE("method"));
@@ -306,8 +306,10 @@ static inline slice question(unsigned char *out, size_t room, uint64_t stream, c
 	spop_put_int64(&w, (int64_t)all);
 	spop_put_name(&w, SLICE("length"));
 	spop_put_int64(&w, (int64_t)all);
-	spop_put_name(&w, SLICE("contract"));
-	spop_put_int64(&w, CONTRACT);
+	spop_put_name(&w, SLICE("headers"));
+	spop_put_str(&w, SLICE("host,content-type,content-length"));
+	spop_put_name(&w, SLICE("flags"));
+	spop_put_u8(&w, SPOP_NULL);
 	free(body);
 	size_t frame_len = frame_end(&w);
 	CHECK(frame_len > 0);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "unit.h"
 
+#include "decide/request.h"
 #include "report/haproxy_files.h"
 
 #define RULES "    http-request send-spoe-group llm llm-request\n"
@@ -26,6 +27,13 @@ static void a_file_says_its_contract(void)
 		{ "global\n    maxconn 10\n", false, false, 0 },
 		{ RULES, true, false, 0 },
 		{ "http-request send-spoe-group llm llm-request if llm_unseen\n", true, false, 0 },
+		{ "    http-request send-spoe-group llm llm-request-2 unless llm_bad_upgrade\n", true, false, 2 },
+		{ "    http-request set-var(txn.llm_contract) int(1)\n    http-request send-spoe-group llm llm-request-17\n",
+		  true, false, 17 },
+		{ "    http-request send-spoe-group llm llm-request-x\n", true, false, 0 },
+		{ "    http-request send-spoe-group llm llm-requests\n", false, false, 0 },
+		{ "spoe-message llm-request-2\n    args id=unique-id\n", false, true, 2 },
+		{ "spoe-group llm-request-2\n", false, false, 0 },
 		{ "    http-request send-spoe-group other other-request\n", false, false, 0 },
 		{ "    # http-request send-spoe-group llm llm-request\n", false, false, 0 },
 		{ "    http-request set-var(txn.llm_contract) int(1)\n" RULES, true, false, 1 },
@@ -121,21 +129,19 @@ static void a_file_that_cannot_be_read_says_so(void)
 	fclose(f);
 }
 
-static void the_operator_allows_the_version_before_and_no_older_one(void)
+static void the_operator_allows_the_contract_before_and_no_other(void)
 {
 	route_table t = { .older_contract_allowed = false };
 	policy p = { .table = &t };
 
-	CHECK(policy_allows_contract(&p, CONTRACT));
-	CHECK(policy_allows_contract(&p, CONTRACT + 1));
-	CHECK(policy_allows_contract(&p, UINT64_MAX));
-	CHECK(!policy_allows_contract(&p, CONTRACT - 1));
-	t.older_contract_allowed = true;
-	CHECK(policy_allows_contract(&p, CONTRACT));
-	CHECK(policy_allows_contract(&p, UINT64_MAX));
-	CHECK(policy_allows_contract(&p, CONTRACT - 1));
-	for (uint64_t older = 2; older <= CONTRACT; older++)
-		CHECK(!policy_allows_contract(&p, CONTRACT - older));
+	for (int allowed = 0; allowed < 2; allowed++) {
+		t.older_contract_allowed = allowed;
+		for (uint64_t n = CONTRACT_SAFE; n <= CONTRACT; n++)
+			CHECK(policy_allows_contract(&p, n));
+		CHECK(policy_allows_contract(&p, CONTRACT_SAFE - 1) == allowed);
+		CHECK(!policy_allows_contract(&p, CONTRACT + 1));
+		CHECK(!policy_allows_contract(&p, CONTRACT_UNKNOWN));
+	}
 }
 
 int main(void)
@@ -144,6 +150,6 @@ int main(void)
 	RUN(a_file_says_the_hash_of_its_backends);
 	RUN(a_file_says_whether_haproxy_looks_for_keys);
 	RUN(a_file_that_cannot_be_read_says_so);
-	RUN(the_operator_allows_the_version_before_and_no_older_one);
+	RUN(the_operator_allows_the_contract_before_and_no_other);
 	return unit_end();
 }

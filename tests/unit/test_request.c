@@ -11,37 +11,54 @@
 static const char *const names[] = { "id",
 				     "method",
 				     "path",
-				     "model_param",
+				     "headers",
 				     "ctype",
 				     "cenc",
 				     "body",
 				     "tail",
 				     "buffered",
 				     "length",
+				     "ua",
+				     "flags",
+				     "model_param",
+				     "deployment_param",
+				     "model_hint",
+				     "project",
+				     "client",
+				     "backends",
+				     "guard",
+				     "key",
+				     "keys_differ",
+				     "preflight",
+				     "between",
 				     "sized",
 				     "upgrade",
-				     "ua",
 				     "x_api_key",
 				     "api_key",
 				     "x_goog_api_key",
 				     "anthropic_version",
 				     "bearer_sk_ant",
-				     "model_hint",
-				     "project",
-				     "client",
-				     "deployment_param",
 				     "query_unclear",
 				     "headers_unclear",
-				     "between",
 				     "contract",
-				     "backends",
 				     "unknown",
 				     "i",
 				     "",
 				     "anthropic_versiom",
 				     "a_name_that_is_longer_than_any_that_there_is" };
 
-enum { NAMES = sizeof names / sizeof names[0], KNOWN = 27 };
+enum { NAMES = sizeof names / sizeof names[0], ORDERED = 23, KNOWN = 33 };
+
+/* What `headers` may be, beside anything else. */
+static const char *const headers[] = {
+	"host,content-type,content-length",
+	"host,content-type,accept,content-type",
+	"x-api-key,anthropic-version,content-encoding,content-encoding,x",
+	"content-encoding,x-goog-api-key,,content-length,",
+	"x-codex-turn-metadata,x-codex-turn-metadata",
+	"",
+	",x-api-kex,x-goog-api-kez,anthropic-versiom,content-typf,content-lengti",
+};
 
 static uint32_t seed = 7;
 
@@ -56,7 +73,11 @@ static void put_value(spop_writer *w)
 	static char text[3000];
 	static const unsigned lengths[] = { 0, 1, 2, 30, 238, 239, 240, 241, 500, 2287, 2288, 2999 };
 
-	switch (below(10)) {
+	switch (below(12)) {
+	case 10:
+	case 11:
+		spop_put_str(w, slice_cstr(headers[below(sizeof headers / sizeof headers[0])]));
+		break;
 	case 0:
 	case 1:
 		spop_put_u8(w, (uint8_t)(SPOP_NULL | (below(2) ? SPOP_TRUE : 0)));
@@ -66,7 +87,7 @@ static void put_value(spop_writer *w)
 		break;
 	case 3:
 		spop_put_u8(w, (uint8_t)(SPOP_INT32 + below(4)));
-		spop_put_varint(w, below(3) ? below(5000) : UINT64_MAX - below(3));
+		spop_put_varint(w, below(3) ? below(below(2) ? 5000 : 10) : UINT64_MAX - below(3));
 		break;
 	case 4:
 		spop_put_u8(w, SPOP_IPV4);
@@ -96,31 +117,49 @@ static bool plain_valid(slice payload)
 	return !c.failed;
 }
 
+/* How often `name` stands among names with commas between them. */
+static unsigned times(slice all, const char *name)
+{
+	unsigned n = 0;
+
+	for (size_t at = 0; at <= all.len; at = slice_find(all, at, ',') + 1)
+		n += slice_eq(slice_of(all.ptr + at, slice_find(all, at, ',') - at), slice_cstr(name));
+	return all.len ? n : 0;
+}
+
 static void plain_read(llm_request *r, spop_message *m)
 {
-	slice name;
+	slice name, message = m->name;
 	spop_value v;
-	slice *const bytes[KNOWN] = { &r->id,
-				      &r->sample.method,
-				      &r->sample.path,
-				      &r->sample.model_param,
-				      &r->sample.ctype,
-				      &r->sample.cenc,
-				      &r->sample.body,
-				      &r->sample.tail,
-				      [12] = &r->user_agent,
-				      [18] = &r->sample.model_hint,
-				      &r->project,
-				      &r->client,
-				      &r->sample.deployment_param,
-				      [26] = &r->backends_hash };
+	slice *const bytes[KNOWN] = { [0] = &r->id,
+				      [1] = &r->sample.method,
+				      [2] = &r->sample.path,
+				      [3] = &r->headers,
+				      [4] = &r->sample.ctype,
+				      [5] = &r->sample.cenc,
+				      [6] = &r->sample.body,
+				      [7] = &r->sample.tail,
+				      [10] = &r->user_agent,
+				      [12] = &r->sample.model_param,
+				      [13] = &r->sample.deployment_param,
+				      [14] = &r->sample.model_hint,
+				      [15] = &r->project,
+				      [16] = &r->client,
+				      [17] = &r->backends_hash,
+				      [19] = &r->key };
 	bool *const truths[KNOWN] = {
-		[10] = &r->sample.sized,   &r->sample.upgrade,    [13] = &r->x_api_key, &r->api_key,
-		&r->x_goog_api_key,        &r->anthropic_version, &r->bearer_sk_ant,    [22] = &r->sample.query_unclear,
-		&r->sample.headers_unclear
+		[18] = &r->clients_guarded,      [20] = &r->keys_differ,           [21] = &r->preflight,
+		[23] = &r->sample.sized,         [24] = &r->sample.upgrade,        [25] = &r->x_api_key,
+		[27] = &r->x_goog_api_key,       [28] = &r->anthropic_version,     [29] = &r->bearer_sk_ant,
+		[30] = &r->sample.query_unclear, [31] = &r->sample.headers_unclear
 	};
+	uint64_t *const numbers[KNOWN] = {
+		[8] = &r->sample.buffered, [9] = &r->sample.length, [22] = &r->sample.between, [32] = &r->contract
+	};
+	bool second = slice_eq(message, SLICE("llm-request-2")), client = slice_eq(message, SLICE("llm-client"));
 
 	memset(r, 0, sizeof *r);
+	r->flags = UINT64_MAX;
 	while (spop_arg_next(m, &name, &v))
 		for (unsigned i = 0; i < KNOWN; i++) {
 			if (!slice_eq(name, slice_cstr(names[i])))
@@ -129,15 +168,33 @@ static void plain_read(llm_request *r, spop_message *m)
 				*bytes[i] = spop_value_bytes(&v);
 			else if (truths[i])
 				*truths[i] = spop_value_true(&v);
-			else if (i == 8)
-				r->sample.buffered = spop_value_uint(&v);
-			else if (i == 9)
-				r->sample.length = spop_value_uint(&v);
-			else if (i == 24)
-				r->sample.between = spop_value_uint(&v);
-			else
-				r->contract = spop_value_uint(&v);
+			else if (numbers[i])
+				*numbers[i] = spop_value_uint(&v);
+			else if (strcmp(names[i], "flags") == 0 && v.type == SPOP_NULL)
+				r->flags = 0;
+			else if (strcmp(names[i], "flags") == 0 && v.type == SPOP_INT64)
+				r->flags = v.num;
 		}
+	if (second)
+		r->contract = 2;
+	else if (r->contract > 1 || (!client && !slice_eq(message, SLICE("llm-request"))))
+		r->contract = client ? r->contract : UINT64_MAX;
+	if (!second && !(client && r->headers.ptr))
+		return;
+	if (!r->headers.ptr || r->flags > 7)
+		r->contract = UINT64_MAX;
+	r->sample.upgrade = r->flags % 2 == 1;
+	r->bearer_sk_ant = r->flags / 2 % 2 == 1;
+	r->sample.query_unclear = r->flags / 4 % 2 == 1;
+	if (r->headers.len == 0)
+		return;
+	r->x_api_key = r->x_api_key || times(r->headers, "x-api-key");
+	r->x_goog_api_key = r->x_goog_api_key || times(r->headers, "x-goog-api-key");
+	r->anthropic_version = r->anthropic_version || times(r->headers, "anthropic-version");
+	r->sample.sized = r->sample.sized || times(r->headers, "content-length");
+	r->sample.headers_unclear = r->sample.headers_unclear || times(r->headers, "content-type") > 1 ||
+				    times(r->headers, "content-encoding") > 1 ||
+				    (r->sample.upgrade && times(r->headers, "x-codex-turn-metadata") > 1);
 }
 
 static bool same_bytes(slice a, slice b)
@@ -155,13 +212,16 @@ static bool same_request(const llm_request *a, const llm_request *b)
 	       same_bytes(a->sample.cenc, b->sample.cenc) && same_bytes(a->sample.body, b->sample.body) &&
 	       same_bytes(a->sample.tail, b->sample.tail) && a->sample.buffered == b->sample.buffered &&
 	       a->sample.length == b->sample.length && a->sample.sized == b->sample.sized &&
-	       a->sample.upgrade == b->sample.upgrade && a->x_api_key == b->x_api_key && a->api_key == b->api_key &&
+	       a->sample.upgrade == b->sample.upgrade && a->x_api_key == b->x_api_key &&
 	       a->x_goog_api_key == b->x_goog_api_key && a->anthropic_version == b->anthropic_version &&
 	       a->bearer_sk_ant == b->bearer_sk_ant && a->contract == b->contract &&
 	       same_bytes(a->backends_hash, b->backends_hash) &&
 	       same_bytes(a->sample.deployment_param, b->sample.deployment_param) &&
 	       a->sample.query_unclear == b->sample.query_unclear &&
-	       a->sample.headers_unclear == b->sample.headers_unclear && a->sample.between == b->sample.between;
+	       a->sample.headers_unclear == b->sample.headers_unclear && a->sample.between == b->sample.between &&
+	       same_bytes(a->headers, b->headers) && same_bytes(a->key, b->key) &&
+	       a->clients_guarded == b->clients_guarded && a->keys_differ == b->keys_differ &&
+	       a->preflight == b->preflight;
 }
 
 /* Allocates a frame to its exact length, so that a sanitizer sees a byte read behind it. */
@@ -187,15 +247,16 @@ static spop_event event_of(const unsigned char *payload, size_t len, unsigned ch
 static void any_message_is_read_as_the_plain_reader_does(void)
 {
 	static unsigned char room[200000];
+	static const char *const messages[] = { "llm-request-2", "llm-request", "llm-client", "llm-request-3" };
 
 	for (unsigned round = 0; round < 20000; round++) {
 		spop_writer w = { room, room, room + sizeof room, false };
-		unsigned args = round % 4 == 0 ? KNOWN : below(40);
+		unsigned args = round % 4 == 0 ? ORDERED : below(40);
 		bool in_order = round % 2 == 0;
-		spop_put_name(&w, SLICE("llm-request"));
+		spop_put_name(&w, slice_cstr(messages[below(6) % 4]));
 		spop_put_u8(&w, (uint8_t)args);
 		for (unsigned i = 0; i < args; i++) {
-			spop_put_name(&w, slice_cstr(names[in_order && below(10) ? i % KNOWN : below(NAMES)]));
+			spop_put_name(&w, slice_cstr(names[in_order && below(10) ? i % ORDERED : below(NAMES)]));
 			put_value(&w);
 		}
 		size_t len = (size_t)(w.pos - room);

@@ -16,7 +16,7 @@ TARGET = b"/v1/chat/completions"
 def rules(text, port):
     """Returns haproxy.cfg with answers that say what the rules read, and with an upstream that says what it got."""
     text = re.sub(r"(?m)^frontend llm$", "frontend llm\n    http-request set-log-level silent\n"
-                  "    http-after-response set-header x-read \"%[var(txn.llm.line),hex],%[var(txn.llm.code)],%[var(txn.llm.auth)],\"", text)
+                  "    http-after-response set-header x-read \"%[var(txn.llm.line),hex],%[var(txn.llm.code)],%[var(txn.llm.allow)],\"", text)
     return text + ("\nfrontend echo\n    mode http\n    timeout client 1m\n    bind 127.0.0.1:%d\n    http-request set-log-level silent\n"
                    "    http-request return status 200 hdr x-saw \"%%[query,hex].\"\n" % port)
 
@@ -95,6 +95,6 @@ def answer(status, head):
     if status == 200:
         assert said and saw, head
         name = json.loads(b'{"":""%s}' % bytes.fromhex(said[1].decode()))["model"].encode()
-        return "found" if name else "none", name, said[3] == b"replace", bytes.fromhex(saw[1].decode())
+        return "found" if name else "none", name, said[3] == b"authorization", bytes.fromhex(saw[1].decode())
     assert status in (400, 413) and not saw, "status %d\n%s" % (status, head.decode("latin-1"))
     return "refused", b"", False, None

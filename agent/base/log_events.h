@@ -274,9 +274,9 @@ EVENT(refused_by_haproxy, WARN, "id status code route backend member model term 
       "a ledger is kept. `backend` is the upstream's, or the one that the agent named; `member` the pool's member that was asked last; `term` is HAProxy's termination state.",
       "What to do depends on `code`: see REFUSALS.")
 EVENT(contract_outdated, WARN, "id contract needed hint",
-      "HAProxy runs with a haproxy.cfg (llm.cfg) and spoe.conf whose contract does not fit the agent. 0: they are from before contract 1, "
-      "and lack rules of safety, so routes that replace the credential refuse every request (503 contract_outdated). -1: the "
-      "agent does not know their contract, and refuses every request. Logged once a minute.",
+      "HAProxy runs with a haproxy.cfg (llm.cfg) and spoe.conf whose `contract` does not fit the agent. If it is 0, one of them is from "
+      "before contract 1 and lacks rules of safety, so routes that replace the credential refuse every request (503 "
+      "contract_outdated). If it is -1, the agent does not know their contract, and refuses every request. Logged once a minute.",
       "Install llm.cfg and spoe.conf of the agent's version, both, and reload HAProxy. `spoa-llm check` says which files are "
       "installed. Until then `allow_older_contract` lets files from before contract 1 go on.")
 EVENT(backends_differ, WARN, "id haproxy agent hint",

@@ -148,7 +148,7 @@ static inline __attribute__((always_inline)) bool refuse_to_lend(const policy *p
 								 decision *d)
 {
 	if (!policy_allows_contract(p, r->contract))
-		refuse(d, REFUSE_CONTRACT, "haproxy.cfg or spoe.conf is older than the agent");
+		refuse(d, REFUSE_CONTRACT, "haproxy.cfg or spoe.conf is from before contract 1");
 	else if (!clear && !path_clear(r->sample.path))
 		refuse(d, REFUSE_PATH,
 		       "upstreams may read this path in another way, so the credential does not go along");
@@ -535,7 +535,8 @@ void decide(const policy *p, llm_request *r, decision *d)
 	if (p->clients || r->key.len || r->keys_differ)
 		admit_decided(p, r, d);
 	if (r->contract > CONTRACT)
-		decision_refuse(d, REFUSE_CONTRACT, "haproxy.cfg and spoe.conf are newer than the agent, or not whole");
+		decision_refuse(d, REFUSE_CONTRACT,
+				"haproxy.cfg and spoe.conf are newer than the agent, or incomplete");
 }
 
 void decide_key(const policy *p, llm_request *r, decision *d)

@@ -25,8 +25,8 @@ typedef struct llm_request {
 	bool clients_guarded; /* HAProxy's rules about such keys are on: a key goes to the agent, and to no upstream */
 	slice key;            /* SHA-256 of the key of a client of ours; empty: the request has none */
 	slice backends_hash;  /* of the backends that HAProxy has; empty: they were made before they had one */
-	uint64_t contract;    /* the version of the contract that haproxy.cfg and spoe.conf both keep; 0: they say none;
-				 larger    than CONTRACT: this agent does not know it, so that nothing else here counts */
+	uint64_t contract;    /* the version of the contract that haproxy.cfg and spoe.conf both keep; 0: they say none.
+				 Larger than CONTRACT: this agent does not know it, and nothing else here counts */
 } llm_request;
 
 /* The version of the contract between the agent, haproxy.cfg and spoe.conf. It stands at the end of the name of the

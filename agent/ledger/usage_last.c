@@ -3,7 +3,7 @@
 
 #include "base/json.h"
 
-enum { DIGITS = 12 }; /* so many are no more than USAGE_TOKENS_MAX */
+enum { DIGITS = 12 }; /* a number of so many is below USAGE_TOKENS_MAX */
 
 /* Reads the number at `*at` as an object of this form has it. False: only counts_read() can tell. */
 static bool number_at(slice raw, size_t *at, uint8_t kind, int64_t *out)

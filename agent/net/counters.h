@@ -63,7 +63,7 @@ typedef struct net_counters {
 	counter hellos_short;   /* the part of `hellos` in which HAProxy offers larger frames than the agent takes */
 	counter asked_for_more; /* HAProxy was told to ask again with the whole body; not counted as decisions */
 	counter responses;      /* llm-response messages */
-	/* Decisions about requests of HAProxy files that keep the agent's contract, and of older files. */
+	/* Decisions about requests of HAProxy files whose contract fits the agent, and of others. */
 	counter contract_kept, contract_outdated;
 	/* Decisions about requests of a HAProxy whose backends were made for these routes, and for others. */
 	counter backends_same, backends_differ;

@@ -88,8 +88,7 @@ static bool credential_expiring(look *l, char *what, size_t room)
 static bool contract_outdated(look *l, char *what, size_t room)
 {
 	return alerts_grew(l, AC_CONTRACT_FAILED, 5) &&
-	       SAY("%" PRIu64 " requests came by a haproxy.cfg and spoe.conf that do not fit the agent",
-		   l->s->contract_outdated);
+	       SAY("%" PRIu64 " requests came by files of HAProxy that do not fit the agent", l->s->contract_outdated);
 }
 
 static bool backends_differ(look *l, char *what, size_t room)

@@ -240,7 +240,8 @@ static void write_backends(findings *to, const looked_at *l, const char *needed)
 static void write_file(findings *to, const looked_at *l, bool named, bool refused)
 {
 	const haproxy_file *file = &l->file;
-	bool old = file->contract<CONTRACT_SAFE, unknown = file->contract> CONTRACT;
+	bool old = file->contract < CONTRACT_SAFE;
+	bool unknown = file->contract > CONTRACT;
 	char contract[48] = "no contract", needed[96] = "";
 
 	if (file->contract)
@@ -272,7 +273,7 @@ static bool replaces(const route *r)
 }
 
 /* Says what becomes of the `routes` routes that replace the credential, beside files of `contract`, which is older than
- * the agent's. */
+ * CONTRACT_SAFE. */
 static void write_routes(findings *to, const route_table *t, size_t routes, uint64_t contract, bool refused)
 {
 	for (size_t i = 0; i < routes_total(t); i++)

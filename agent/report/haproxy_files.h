@@ -46,12 +46,12 @@ typedef struct haproxy_file {
 MUST_CHECK bool haproxy_file_read(haproxy_file *file, FILE *f);
 
 /* Says whether the backends were made for the routes of `p`, which contract each file keeps and, if one of them is
- * older than the agent, what becomes of each enabled route of `p` that replaces the credential; and if there are legs,
- * whether HAProxy may have as many connections and files open as they take. Says whether HAProxy's rules about keys of
- * clients are on where the agent has clients, as far as the files and this process's environment tell. The files are
- * the `count` paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the places where the documents put
- * them. A named file that cannot be read is a problem, and so is a route that would refuse every request. Returns
- * whether there is a file of the gateway. */
+ * older than CONTRACT_SAFE, what becomes of each enabled route of `p` that replaces the credential; and if there are
+ * legs, whether HAProxy may have as many connections and files open as they take. Says whether HAProxy's rules about
+ * keys of clients are on where the agent has clients, as far as the files and this process's environment tell. The
+ * files are the `count` paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the places where the
+ * documents put them. A named file that cannot be read is a problem, and so is a route that would refuse every request.
+ * Returns whether there is a file of the gateway. */
 bool haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count);
 
 #endif

@@ -163,8 +163,8 @@ static void check_contract(admin_host *h, host_check *c, int64_t now)
 	if (lately || h->contract_outdated.changed_ms > h->contract_kept.changed_ms)
 		checks_set(
 			c, "contract", false, false,
-			"%llu requests came by a haproxy.cfg and spoe.conf that do not fit the agent, and %llu of them were refused: install both "
-			"files of this version and reload HAProxy",
+			"%llu requests came by a haproxy.cfg and spoe.conf that do not fit the agent, and %llu of them were refused: install the "
+			"agent and both files of one version, and reload HAProxy",
 			(unsigned long long)outdated, (unsigned long long)refused);
 	else
 		checks_set(c, "contract", true, false, "%s", kept ? "HAProxy's files fit the agent" : "no request yet");

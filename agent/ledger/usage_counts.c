@@ -408,15 +408,19 @@ static void take_number(counts *r, const json_member *m)
 	int64_t ticks;
 	double seconds;
 
-	if (named(m, "cost"))
+	/* None of these is noted, valid or not: a number that is noted as meaningless means nothing in any later object
+	 * of the same form. */
+	if (named(m, "cost")) {
 		r->cost = money(m);
-	else if (named(m, "cost_in_usd_ticks") && json_whole(m->value, &ticks) && ticks >= 0)
-		r->cost = ticks / 10;
-	else if ((named(m, "seconds") || named(m, "prompt_audio_seconds")) && json_double(m->value, &seconds) &&
-		 seconds >= 0 && seconds < 1e9)
-		r->audio_ms = (int64_t)(seconds * 1000 + 0.5);
-	else
+	} else if (named(m, "cost_in_usd_ticks")) {
+		if (json_whole(m->value, &ticks) && ticks >= 0)
+			r->cost = ticks / 10;
+	} else if (named(m, "seconds") || named(m, "prompt_audio_seconds")) {
+		if (json_double(m->value, &seconds) && seconds >= 0 && seconds < 1e9)
+			r->audio_ms = (int64_t)(seconds * 1000 + 0.5);
+	} else {
 		take_count(r, m, outer, SIZE(outer));
+	}
 }
 
 static void take_member(counts *r, const json_member *m)

@@ -161,6 +161,10 @@ static void a_value_that_is_gone_is_forgotten(void)
 		  "\"usage\":\"{\\\"prompt_tokens\\\":5,\\\"cached_tokens\\\":1,\\\"num_cached_tokens\\\":2}\"" },
 		{ "\"usage\":\"{\\\"prompt_tokens\\\":5,\\\"completion_tokens\\\":1}\"",
 		  "\"usage\":\"{\\\"prompt_tokens\\\":1000000000001,\\\"completion_tokens\\\":1}\"" },
+		{ "\"usage\":\"{\\\"prompt_tokens\\\":5,\\\"cost_in_usd_ticks\\\":-1}\"",
+		  "\"usage\":\"{\\\"prompt_tokens\\\":5,\\\"cost_in_usd_ticks\\\":12340}\"" },
+		{ "\"usage\":\"{\\\"prompt_tokens\\\":5,\\\"prompt_audio_seconds\\\":-1}\"",
+		  "\"usage\":\"{\\\"prompt_tokens\\\":5,\\\"prompt_audio_seconds\\\":30}\"" },
 		{ "\"tier\":\"flex\",\"hb\":\"9\",\"ha\":\"5\"", "\"tier\":\"\",\"hb\":\"\",\"ha\":\"\"" },
 	};
 	char line[ROOM];

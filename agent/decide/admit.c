@@ -82,7 +82,6 @@ static void answer_client(const policy *p, const llm_request *r, decision *d)
 		d->answer = slice_of(NULL, models_write(listed, d->caller, d->client, NULL));
 	} else if (!models_allowed(models_find(listed, name), d->client)) {
 		decision_refuse(d, REFUSE_NO_MODEL, "the client may not use this model");
-		d->answer = (slice){ NULL, 0 };
 	}
 }
 
@@ -114,7 +113,6 @@ static void refuse_key_as_model(decision *d)
 	d->model.status = MODEL_INVALID;
 	d->model.len = 0;
 	decision_refuse(d, REFUSE_INVALID_MODEL, "a client's key stands where the name of the model should");
-	d->answer = (slice){ NULL, 0 };
 }
 
 void admit_decided(const policy *p, llm_request *r, decision *d)
@@ -134,6 +132,4 @@ void admit_decided(const policy *p, llm_request *r, decision *d)
 	if (why == REFUSE_NOT)
 		return;
 	decision_refuse(d, why, problem);
-	d->answer = (slice){ NULL, 0 };
-	d->ask_again = false;
 }

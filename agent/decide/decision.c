@@ -474,6 +474,7 @@ void decision_refuse(decision *d, refusal why, const char *problem)
 {
 	refuse(d, why, problem);
 	d->leg = d->answer = (slice){ NULL, 0 };
+	d->ask_again = false;
 }
 
 /* Sets what is not known yet. */

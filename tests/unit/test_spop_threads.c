@@ -113,25 +113,29 @@ static void what_happens_is_counted(void)
 	ask(&p, 5, "other");
 	for (uint64_t i = 1; i <= 5; i++)
 		CHECK(acked(&p, i));
-	/* The body is cut and HAProxy holds more of it: the agent asks for the whole body and decides nothing. */
-	spop_writer w = frame_begin(bytes, sizeof bytes, 65536, FRAME_NOTIFY, 6, 1);
-	spop_put_name(&w, SLICE("llm-request"));
-	spop_put_u8(&w, 4);
-	spop_put_name(&w, SLICE("path"));
-	spop_put_str(&w, SLICE("/v1/chat/completions"));
-	spop_put_name(&w, SLICE("ctype"));
-	spop_put_str(&w, SLICE("application/json"));
-	spop_put_name(&w, SLICE("body"));
-	spop_put_str(&w, SLICE("{\"messages\":[\"x"));
-	spop_put_name(&w, SLICE("buffered"));
-	spop_put_int64(&w, 70000);
-	say(p.fd, slice_of(bytes, frame_end(&w)));
-	CHECK(acked(&p, 6));
-	w = frame_begin(bytes, sizeof bytes, 65536, FRAME_NOTIFY, 7, 1);
+	/* The body is cut and HAProxy holds more of it: the agent asks for the whole body and decides nothing. Files of
+	 * a contract that it does not know are refused all the same. */
+	spop_writer w;
+	for (uint64_t i = 6; i <= 7; i++) {
+		w = frame_begin(bytes, sizeof bytes, 65536, FRAME_NOTIFY, i, 1);
+		spop_put_name(&w, i == 6 ? SLICE("llm-request") : SLICE("llm-request-99"));
+		spop_put_u8(&w, 4);
+		spop_put_name(&w, SLICE("path"));
+		spop_put_str(&w, SLICE("/v1/chat/completions"));
+		spop_put_name(&w, SLICE("ctype"));
+		spop_put_str(&w, SLICE("application/json"));
+		spop_put_name(&w, SLICE("body"));
+		spop_put_str(&w, SLICE("{\"messages\":[\"x"));
+		spop_put_name(&w, SLICE("buffered"));
+		spop_put_int64(&w, 70000);
+		say(p.fd, slice_of(bytes, frame_end(&w)));
+		CHECK(acked(&p, i));
+	}
+	w = frame_begin(bytes, sizeof bytes, 65536, FRAME_NOTIFY, 8, 1);
 	spop_put_name(&w, SLICE("llm-response"));
 	spop_put_u8(&w, 0);
 	say(p.fd, slice_of(bytes, frame_end(&w)));
-	CHECK(acked(&p, 7));
+	CHECK(acked(&p, 8));
 	size_t sent = rig_said, heard = rig_heard;
 
 	const net_counters *n = spop_threads_counters(r.threads, 0);
@@ -142,10 +146,11 @@ static void what_happens_is_counted(void)
 	CHECK(counter_get(&n->decisions[0][PROTOCOL_OPENAI][OUTCOME_PASSTHROUGH]) == 1);
 	CHECK(counter_get(&n->refusals[REFUSE_AUTH_UNAVAILABLE]) == 1);
 	CHECK(counter_get(&n->refusals[REFUSE_MODEL_NOT_IN_SAMPLE]) == 0 && counter_get(&n->asked_for_more) == 1);
+	CHECK(counter_get(&n->refusals[REFUSE_CONTRACT]) == 1);
 	CHECK(counter_get(&n->responses) == 1 && counter_get(&n->hellos) == 1 && counter_get(&n->healthchecks) == 0);
-	CHECK(all_decisions(n) == 5 && all_latencies(n) == 5);
+	CHECK(all_decisions(n) == 6 && all_latencies(n) == 6);
 	CHECK(counter_get(&n->latency_sum_ns) > 0 && counter_get(&n->latency_sum_ns) < 5000000000u);
-	CHECK(counter_get(&n->frames_in) == 8 && counter_get(&n->frames_out) == 8);
+	CHECK(counter_get(&n->frames_in) == 9 && counter_get(&n->frames_out) == 9);
 	CHECK(UNTIL(counter_get(&n->bytes_in) == sent && counter_get(&n->bytes_out) == heard));
 	for (size_t i = 1; i < LATENCY_BUCKETS; i++)
 		CHECK(latency_bounds_ns[i] > latency_bounds_ns[i - 1]);

@@ -149,3 +149,16 @@ def test_an_answered_second_question_is_no_refusal(gateway, haproxy):
         assert of(scrape(gateway.agent), "spoa_llm_asked_for_more_total") == 1
     row = gateway.by_id(1)[answer.header("x-request-id")]
     assert (row["code"], row["route"], row["status"]) == ("", "good-", 200), row
+
+
+def test_a_second_question_that_does_not_fit_is_refused_by_haproxy(haproxy, make_mock):
+    """On 3.x the agent is asked with the ends of the body first, and asks for all of it, which fits no frame. Nobody else counts that refusal."""
+    mock = make_mock("ends-frames")
+    config = {"openai_target": mock.url(), "max_frame_size": 65536, "routes": [{"model_prefix": "good-", "upstream": mock.url()}],
+              "admin_listen": "127.0.0.1:%d" % harness.free_port()}
+    with LedgerGateway(haproxy, [mock], config) as one:
+        one.agent.admin = config["admin_listen"]
+        until(lambda: harness.accepting(one.agent.admin), 5, "the admin server accepts")
+        one.post("/v1/chat/completions", b'{"messages":"%s"}' % (b"x" * 300000)).refused(413, "model_not_in_sample", retry=False)
+        until(lambda: of(scrape(one.agent), "spoa_llm_haproxy_refusals_total", code="model_not_in_sample") == 1, 10, "HAProxy's refusal is counted")
+        assert of(scrape(one.agent), "spoa_llm_asked_for_more_total") == (1 if harness.version_of(haproxy) >= (3, 0) else 0)

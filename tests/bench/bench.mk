@@ -93,6 +93,12 @@ bench-plain bench-legs bench-keyed bench-functions: bench-%:
 	@$(if $(findstring --cpu,$(BENCH)),$(MAKE) --no-print-directory $(BENCH_TOOLS))
 	@$(BENCH_RUN)/$*.py $(BENCH)
 
+## bench-where: where the CPU time of a request goes, in HAProxy, in the kernel and in the agent, by perf, in about ten minutes; BENCH="--sizes 1 --ways cl" and others
+bench-where:
+	@sh tests/tools/deps build demo bench bench-where
+	@$(MAKE) --no-print-directory all $(BENCH_TOOLS)
+	@$(BENCH_RUN)/where.py $(BENCH)
+
 $(addprefix $(BUILD)/bench/,http_load null_agent sse copier): $(BUILD)/bench/%: tests/bench/%.c $(BUILD)/flags
 	@mkdir -p $(@D)
 	@echo "  CC $@"
@@ -103,4 +109,4 @@ $(addprefix $(BUILD)/bench/,spop_load decision_driver tap_usage): $(BUILD)/bench
 	@echo "  CC $@"
 	@$(CC) $(ALL_CFLAGS) $(LTO) $(CPPFLAGS) -Itests/bench $(LDFLAGS) -o $@ $< $(filter-out %/main.o,$(OBJ)) $(LIBS)
 
-.PHONY: bench-fleet bench-shipping bench-year bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-record bench-end bench-plain bench-legs bench-keyed bench-functions
+.PHONY: bench-fleet bench-shipping bench-year bench-odd bench-fill bench-scan bench-tap-usage bench-ledger bench bench-quick bench-instructions bench-record bench-end bench-plain bench-legs bench-keyed bench-functions bench-where

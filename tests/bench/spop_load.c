@@ -223,7 +223,7 @@ static void conn_send(conn *c)
 static bool forwards(slice actions)
 {
 	cursor c = cursor_of(actions);
-	bool allowed = false, named = false;
+	bool allowed = false, denied = false, named = false;
 
 	while (!cursor_done(&c)) {
 		uint8_t type = cursor_u8(&c), args = cursor_u8(&c), scope = cursor_u8(&c);
@@ -232,11 +232,13 @@ static bool forwards(slice actions)
 		if (type != 1 || args != 3 || scope != 2)
 			return false;
 		if (slice_eq(name, SLICE("deny")))
-			allowed = v.type == SPOP_BOOL && v.num == 0;
+			denied = true;
+		if (slice_eq(name, SLICE("allow")))
+			allowed = v.type == SPOP_STR && v.bytes.len > 0;
 		if (slice_eq(name, SLICE("backend")))
 			named = slice_eq(v.bytes, slice_cstr(backend));
 	}
-	return !c.failed && allowed && named;
+	return !c.failed && allowed && !denied && named;
 }
 
 static void account(load *l, const slot *s, uint64_t at)

@@ -311,6 +311,8 @@ def test_events_of_an_agent_that_ends(admin):
                 return harness.Answer(kept.getresponse())
             except (OSError, http.client.HTTPException):
                 return None     # too late: the agent has ended
+            finally:
+                agent.process.wait()      # a second signal, of the test's end, could come before it has ended
     answer = until(told, 30, "an agent that ends answers")
     assert answer.status == 503 and answer.json()["error"] == "this process of the agent ends", answer
 

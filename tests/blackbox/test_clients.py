@@ -158,6 +158,7 @@ def test_answers_and_refusals_can_be_read(shared):
         answer = shared.ask("x", page)
     finally:
         shared.mock.up()
+    harness.until(lambda: shared.ask("x", page).status == 200, 10, "HAProxy has seen that the upstream is back")
     assert answer.status == 503
     readable(answer, APP)
 

@@ -3,6 +3,7 @@ member gets it. The agent has routes, credentials and rests; HAProxy chooses the
 import collections
 import concurrent.futures
 import json
+import re
 import threading
 import time
 
@@ -13,6 +14,7 @@ import http2
 import wire
 from harness import CLIENT_KEY, until
 from pools import Early, KEYS, NAMES, PoolGateway, asked, bring_back, declines, likely, pool
+from poolstorm import api
 
 BIG = json.dumps({"model": "%s-1", "messages": ["y" * 900000]})
 SMALL = json.dumps({"model": "%s-1", "messages": []})
@@ -66,9 +68,12 @@ def routes(mocks):
 
 
 @pytest.fixture(scope="module")
-def gateway(haproxy, mocks):
-    missing = {"A_key": None, "A_keyless": None, "B_keyless": None, "PLAIN": KEYS["d"]}
-    with PoolGateway(haproxy, list(mocks.values()), {"routes": routes(mocks)}, env=missing) as gateway:
+def gateway(haproxy, mocks, module_work):
+    def edit(text):
+        return text.replace("global\n", "global\n    stats socket %s level admin mode 600\n" % path, 1)
+    missing, path = {"A_key": None, "A_keyless": None, "B_keyless": None, "PLAIN": KEYS["d"]}, str(module_work / "api.sock")
+    with PoolGateway(haproxy, list(mocks.values()), {"routes": routes(mocks)}, env=missing, edit=edit) as gateway:
+        gateway.api = path
         yield gateway
 
 
@@ -233,14 +238,27 @@ def test_a_stream_that_breaks_is_not_tried_again(gateway, mocks):
     assert not [request for request in mocks["b"].requests if b'"cut-1"' in request.body]
 
 
+def requests_at(gateway, mock):
+    """How many requests HAProxy has at the upstream `mock` now, by its own count."""
+    found = re.findall(r"(?m)^llm-%s[^,]*,BACKEND,[^,]*,[^,]*,(\d+)," % re.escape(mock.authority), api(gateway.api, "show stat"))
+    assert found
+    return sum(int(one) for one in found)
+
+
 @pytest.mark.parametrize("name", ["busy", "busiest"])
 def test_a_member_whose_connections_are_all_in_use(gateway, mocks, name):
     """While all connections of a member are in use, the other one gets the requests; if the other one has none left either, requests wait."""
+    def no_more_than(count):
+        """HAProxy counts a connection as used for a moment after the client has the whole answer; the pools share it."""
+        until(lambda: requests_at(gateway, mocks["a"]) == count and requests_at(gateway, mocks["b"]) == 0, 10, "the other requests have ended")
     gate = mocks["a"].gate = threading.Event()
     try:
+        no_more_than(0)
         first = begin(gateway, name)
+        assert first[1].header("x-mock") == "a"
         assert gateway.line(send(gateway, "small", name))["member"] == "b"
         mocks["b"].gate = gate
+        no_more_than(1)
         second = begin(gateway, name)
         waits = gateway.connect()
         waits.send(wire.request("POST", "/v1/chat/completions", [("Host", "x")] + harness.JSON + harness.bearer(), (SMALL % name).encode()))

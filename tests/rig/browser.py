@@ -9,6 +9,7 @@ import tempfile
 import pytest
 
 import harness
+from namespaces import without_netlink
 
 SHOTS = harness.ROOT / "build" / "screenshots"
 
@@ -28,7 +29,9 @@ class Browser:
                          "--user-data-dir=" + self.home):
             options.add_argument(argument)
         options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-        self.driver = webdriver.Chrome(options=options, service=Service(driver))
+        # Chromium learns by netlink that a network interface has come or gone, and then fails what it is loading (ERR_NETWORK_CHANGED), from 127.0.0.1
+        # too. Containers that start beside the tests, as those of `make test-compose`, left pages without a script.
+        self.driver = without_netlink(lambda: webdriver.Chrome(options=options, service=Service(driver)))
         self.cdp = self.driver.execute_cdp_cmd
         self.reset()
 
@@ -95,7 +98,7 @@ class Browser:
 
     def until(self, script, seconds=5, *args):
         return harness.until(lambda: self.js(script, *args), seconds,
-                             lambda: "%s\n%s" % (script, self.js("document.body.innerText")), step=0.02)
+                             lambda: "%s\n%s\n%s" % (script, self.js("document.body.innerText"), self.watch().complaints), step=0.02)
 
     def live(self, ledger="ok", seconds=10):
         """Connected, and the ledger's state shown."""

@@ -1,6 +1,7 @@
 """A machine of its own for a test: network and mounts that nothing else on this machine sees, so that the shipped defaults (/run/spoa-llm, a
 port) can be used as they are and a sysctl can be set."""
 import ctypes
+import errno
 import fcntl
 import functools
 import os
@@ -14,6 +15,10 @@ import unittest
 CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
 MS_REC, MS_PRIVATE = 0x4000, 0x40000
 SIOCSIFFLAGS, IFF_UP = 0x8914, 1
+PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+BPF_LOAD, BPF_JUMP_IF_EQUAL, BPF_RETURN = 0x20, 0x15, 0x06
+SECCOMP_RET_ALLOW, SECCOMP_RET_ERRNO = 0x7fff0000, 0x00050000
+SYS_SOCKET = {"x86_64": 41, "aarch64": 198}     # the system call's number
 # A command that starts another one where unix datagram sockets have the queue of the Debian package, and there is no network.
 LONG_QUEUE = ("unshare", "--net", "sh", "-c", 'echo 4096 > /proc/sys/net/unix/max_dgram_qlen; exec "$@"', "sh") if os.geteuid() == 0 else ()
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -44,6 +49,21 @@ def _in_thread(run):
     if problem:
         raise problem
     return value
+
+
+def without_netlink(run):
+    """Returns run(). The processes that it starts get no netlink socket: EAFNOSUPPORT."""
+    def within():
+        # In struct seccomp_data the number of the call is at 0, its first argument at 16. A jump names the rules to skip if equal, and if not.
+        rules = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *rule) for rule in (
+            (BPF_LOAD, 0, 0, 0), (BPF_JUMP_IF_EQUAL, 0, 3, SYS_SOCKET[os.uname().machine]),
+            (BPF_LOAD, 0, 0, 16), (BPF_JUMP_IF_EQUAL, 0, 1, socket.AF_NETLINK),
+            (BPF_RETURN, 0, 0, SECCOMP_RET_ERRNO | errno.EAFNOSUPPORT), (BPF_RETURN, 0, 0, SECCOMP_RET_ALLOW))))
+        program = struct.pack("HxxxxxxP", len(rules) // 8, ctypes.addressof(rules))
+        _must(_LIBC.prctl(PR_SET_NO_NEW_PRIVS, *map(ctypes.c_ulong, (1, 0, 0, 0))), "prctl")
+        _must(_LIBC.prctl(PR_SET_SECCOMP, ctypes.c_ulong(SECCOMP_MODE_FILTER), program), "prctl")
+        return run()
+    return _in_thread(within) if os.uname().machine in SYS_SOCKET else run()
 
 
 def datagram_socket(path, queue=4096):

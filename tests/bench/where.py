@@ -37,36 +37,39 @@ KERNEL = [
     ("kernel: TCP receives", ("tcp_recvmsg", "inet_recvmsg")),
     ("kernel: `epoll_wait`, `epoll_ctl`", ("do_epoll_wait", "ep_poll", "do_epoll_ctl")),
 ]
-ROWS = ["HAProxy: search for a NUL (`c_bin2str`)", "HAProxy: all else of its own", "Lua, with cjson", "copies (`memcpy`)", "regular expressions", "the C library, all else",
+ROWS = ["HAProxy: its hottest loop", "HAProxy: all else of its own", "Lua, with cjson", "copies (`memcpy`)", "regular expressions", "the C library, all else",
         *[row for row, _ in KERNEL], "kernel: all else", "HAProxy, in all", "the agent: user", "the agent: kernel", "all"]
 COPIES = 0x900      # bytes of code that one memcpy(3) has
+LOOP = 0x80         # bytes of code that count as one loop: of a long body, that is the search for a NUL (`c_bin2str()`), for which HAProxy's binary has no name
 
 
 def copies_at(pid):
-    """Where the process' memcpy(3) and memmove(3) begin: the C library of a release has no names, and which one it takes depends on the processor."""
+    """Where the process' memcpy(3) and memmove(3) begin in the C library: its release has no names, and which of several it takes depends on the processor. perf tells where in its
+    file a function without a name is."""
     image = pathlib.Path("/proc/%d/exe" % pid).resolve()
     listed = subprocess.run(["readelf", "-rW", str(image)], capture_output=True, text=True, check=True).stdout
-    maps = pathlib.Path("/proc/%d/maps" % pid).read_text()
-    base = min(int(line.partition("-")[0], 16) for line in maps.splitlines() if line.endswith(image.name))
-    found = set()
+    maps, found = pathlib.Path("/proc/%d/maps" % pid).read_text(), set()
+
+    def begin(name):
+        return min(int(line.partition("-")[0], 16) for line in maps.splitlines() if line.rpartition("/")[2].startswith(name))
     with open("/proc/%d/mem" % pid, "rb", 0) as memory:
         for offset in re.findall(r"^([0-9a-f]+) .* (?:memcpy|memmove)@", listed, re.M):
-            memory.seek(base + int(offset, 16))
-            found.add(int.from_bytes(memory.read(8), "little"))
+            memory.seek(begin(image.name) + int(offset, 16))
+            found.add(int.from_bytes(memory.read(8), "little") - begin("libc.so"))
     assert found, "no memcpy in %s" % image
     return found
 
 
-def in_user(address, name, image, copies):
-    if any(begin <= address < begin + COPIES for begin in copies):
+def in_user(address, image, copies):
+    if "libc" in image and any(begin <= address < begin + COPIES for begin in copies):
         return "copies (`memcpy`)"
     if "haproxy" in image:
-        return ROWS[0] if name == "c_bin2str" else ROWS[1]
+        return ROWS[1]
     if "lua" in image or "cjson" in image:
         return "Lua, with cjson"
-    if "pcre" in image or "anon" in image or "JIT" in image:
-        return "regular expressions"
-    return "the C library, all else"
+    if "libc" in image or "malloc" in image or "ld-linux" in image or "vdso" in image:
+        return "the C library, all else"
+    return "regular expressions"        # PCRE, and what it compiled, which is in no file
 
 
 def in_kernel(names):
@@ -75,13 +78,13 @@ def in_kernel(names):
 
 def samples(file, proxy, copies):
     """How many samples each row has."""
-    counted = collections.Counter()
+    counted, loops = collections.Counter(), collections.Counter()
     text = subprocess.run(["perf", "script", "-i", str(file), "-F", "pid,ip,sym,dso"], capture_output=True, text=True, check=True).stdout
     for block in re.split(r"\n\s*\n", text):
         lines = block.strip().splitlines()
         if not lines or not lines[0].strip().isdigit():
             continue
-        frames = [found.groups() for found in (re.match(r"\s*([0-9a-f]+) (.*?)(?:\+0x\S+)? \((.*)\)$", line) for line in lines[1:]) if found]
+        frames = [found.groups() for found in (re.match(r"\s*([0-9a-f]+) (.*) \((.*)\)$", line) for line in lines[1:]) if found]
         if not frames:
             continue
         inside = int(frames[0][0], 16) >> 63
@@ -90,7 +93,12 @@ def samples(file, proxy, copies):
         elif inside:
             counted[in_kernel([name for address, name, _ in frames if int(address, 16) >> 63])] += 1
         else:
-            counted[in_user(int(frames[0][0], 16), frames[0][1], frames[0][2].rpartition("/")[2] or frames[0][2], copies)] += 1
+            row = in_user(int(frames[0][0], 16), frames[0][2].rpartition("/")[2], copies)
+            counted[row] += 1
+            if row == ROWS[1]:
+                loops[int(frames[0][0], 16) // LOOP] += 1
+    hottest = max((loops[at] + loops[at + 1] for at in loops), default=0)
+    counted.update({ROWS[0]: hottest, ROWS[1]: -hottest})
     return counted
 
 

@@ -1,6 +1,6 @@
 """`make bench-where`: where the CPU time of a request goes, in HAProxy, in the kernel and in the agent, by `perf`.
 
-    python3 tests/bench/where.py [--haproxy PATH ...] [--sizes 1,16,128,900] [--ways aecl] [--rounds 3]
+    python3 tests/bench/where.py [--haproxy PATH ...] [--sizes 1,16,128,900] [--ways aecl] [--rounds 3] [--fill]
 
 For each size of a body one table, with a column for each HAProxy and way: microseconds of CPU a request. The ways take turns, and each cell is the median of the rounds. In a
 round `perf` takes samples of HAProxy and of the agent while the requests run; the CPU that both took is then divided by the samples. A sample is counted once, so the rows add up
@@ -14,6 +14,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("rig", "blackbox", "bench")]
@@ -21,7 +22,7 @@ import harness  # noqa: E402
 import rig  # noqa: E402
 import through  # noqa: E402
 from bench import haproxies, unpacked, write_bodies  # noqa: E402
-from report import Report  # noqa: E402
+from report import Report, fill  # noqa: E402
 from ways import NAMES, Ways  # noqa: E402
 
 REQUESTS = {1: 8000, 16: 5000, 128: 1200, 900: 300}
@@ -142,6 +143,7 @@ def main():
     parser.add_argument("--sizes", default="1,16,128,900", help="KB of the bodies")
     parser.add_argument("--ways", default="aecl", help="letters of tests/bench/ways.py")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--fill", action="store_true", help="write the tables into docs/speed.md")
     args = parser.parse_args()
     given, sizes = args.haproxy or haproxies(None) + unpacked("experimental"), [int(size) for size in args.sizes.split(",")]
     found = {}
@@ -156,6 +158,9 @@ def main():
         lines = [[row] + [found[version, size, way][row] for version, way in columns] for row in ROWS]
         said.table("where", "", head, [[row] + ["" if value < 0.05 else "%.1f" % value if value < 10 else "{:,.0f}".format(value) for value in values]
                                        for row, *values in lines if any(value >= 0.05 for value in values)])
+    said.note("where", "%s; %s. Medians of %d rounds." % (time.strftime("%Y-%m-%d"), rig.machine(), args.rounds))
+    if args.fill:
+        fill(said.markdown())
 
 
 sys.exit(main())

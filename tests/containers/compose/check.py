@@ -160,7 +160,8 @@ def main():
         result = json.load(urllib.request.urlopen(query, timeout=5))["data"]["result"]
         up = {one["metric"]["instance"]: one["value"][1] for one in result}
         return None if up == {"agent:9603": "1", "agent-oslo:9603": "1"} else result
-    until("Prometheus scrapes the agents", scraped, 30)
+    # Prometheus asks for a name every 30 s, also after a question that nobody answered.
+    until("Prometheus scrapes the agents", scraped, 120)
     rules = json.load(urllib.request.urlopen("http://127.0.0.1:%d/api/v1/rules" % PROMETHEUS, timeout=5))["data"]["groups"]
     count = sum(len(group["rules"]) for group in rules)
     if os.path.exists("dist/alerts.yml") and not count:

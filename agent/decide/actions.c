@@ -84,7 +84,8 @@ static __attribute__((noinline)) spop_writer with_left(spop_writer w, const limi
 	return w;
 }
 
-/* True for a request whose answer is metered if and only if it runs a model, because its method does not tell. */
+/* True if HAProxy knows from the method whether the answer is metered: that of POST and PUT is, that of others is not.
+ */
 ACK_INLINE bool metered_as_usual(const decision *d)
 {
 	slice method = d->request->sample.method;

@@ -133,7 +133,7 @@ class Ways(rig.Rig):
         assert done.code == 0, done
         text = harness.gateway_config(done.out)
         if not logs:
-            text, dropped = re.subn(r"^    log (?:ring@llm-ledger|\"\$LLM_LOG_UDP\") .*\n", "", text, flags=re.M)
+            text, dropped = re.subn(r"^ +log (?:ring@llm-ledger|\"\$LLM_LOG_UDP\") .*\n", "", text, flags=re.M)
             assert dropped      # an earlier commit may have another number of them
         # HAProxy connects the ring's server in any case, and 2.6 tries without a pause where a unix socket is not there.
         self.start_haproxy(way, text, dict(logs or {"LLM_LOG_RING": "127.0.0.1:1"}, LLM_AGENT="unix@" + self.sockets[way], SPOA_LLM_LOG_KEY=LOG_KEY,

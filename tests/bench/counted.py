@@ -26,7 +26,7 @@ def frontend(text):
 def quiet(text):
     """haproxy.cfg without what HAProxy does beside requests (checks, the ring), and without log lines but those to standard output."""
     text = re.sub(r"\binter \S+", "inter 1h", text)
-    text = re.sub(r"(?ms)^ring llm-ledger\n.*?(?=^frontend)", "", text)
+    text = re.sub(r"(?ms)^ring llm-ledger\n.*?(?=^\.endif)", "", text)
     text, dropped = re.subn(r"(?m)^ +log (?:ring@llm-ledger|\"\$LLM_LOG_UDP\") .*\n", "", text)
     assert dropped == 2
     return text.replace("global\n", "global\n    nbthread 1\n", 1)

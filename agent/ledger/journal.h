@@ -56,9 +56,9 @@ void journal_close(journal *j);
  * go on. */
 typedef bool (*journal_each)(void *ctx, const record *r, const tap_report *report, journal_mark after);
 
-/* Calls `each` for every whole entry, oldest first; `each` may call journal_release(). Replay before you release
- * anything: a mark stands for everything before it, read or not. False: a segment could not be read, `e` says why; the
- * others were read. */
+/* Calls `each` for every whole entry, oldest first, also for those that were appended and not written yet; `each` may
+ * call journal_release(). Replay before you release anything: a mark stands for everything before it, read or not.
+ * False: a segment could not be read, `e` says why; the others were read. Of the kind ERR_MEMORY: nothing was read. */
 MUST_CHECK bool journal_replay(journal *j, journal_each each, void *ctx, err *e);
 
 /* Append `r` in memory, and set `*after` to the end of the journal, on failure too. False: there is no room; the entry

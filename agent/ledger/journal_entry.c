@@ -127,6 +127,11 @@ static bool decode(scan *s, slice payload)
 	return report ? tap_report_decode(payload, &s->report_value) : record_decode(payload, &s->record_value);
 }
 
+bool scan_memory(scan *s, const unsigned char *entry)
+{
+	return decode(s, slice_of((const char *)entry + ENTRY_HEADER, entry_size(entry) - ENTRY_HEADER));
+}
+
 /* Reads the segment's header. Returns SCAN_ENTRY if entries follow, else what is wrong. */
 static scan_event begin(scan *s)
 {

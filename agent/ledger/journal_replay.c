@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading a journal back: delivers whole entries, cuts off torn ones, and skips damage. */
+ * Reading a journal back: delivers whole entries, cuts off torn ones, and skips damage. Entries that could not be
+ * written yet come last. */
 #include "ledger/journal_impl.h"
 
 #include <errno.h>
@@ -100,15 +101,31 @@ static replayed replay_segment(journal *j, const segment *seg, const char *path,
 	return result;
 }
 
+/* Calls `each` for the entries in `pending`, which begin at the position `from`. */
+static void replay_memory(slice pending, uint64_t from, scan *s, journal_each each, void *ctx)
+{
+	for (size_t at = 0; at < pending.len;) {
+		const unsigned char *entry = (const unsigned char *)pending.ptr + at;
+		at += entry_size(entry);
+		if (scan_memory(s, entry) && !each(ctx, s->record, s->report, (journal_mark){ from + at }))
+			return;
+	}
+}
+
 bool journal_replay(journal *j, journal_each each, void *ctx, err *e)
 {
 	scan *s = malloc(sizeof *s);
 	segment *segs = NULL;
 	size_t count = 0;
 	uint64_t delivered = 0;
-	bool ok = true;
+	bool ok = true, stopped = false;
 
 	journal_enter(j);
+	const size_t held = buf_len(&j->pending);
+	const uint64_t flushed = j->flushed;
+	char *pending = malloc(held ? held : 1);
+	if (pending && held)
+		memcpy(pending, j->pending.data + j->pending.start, held);
 	if (s && j->count && (segs = malloc(j->count * sizeof *segs))) {
 		count = j->count;
 		memcpy(segs, j->segs, count * sizeof *segs);
@@ -120,13 +137,13 @@ bool journal_replay(journal *j, journal_each each, void *ctx, err *e)
 			if (!segs[i].old)
 				segs[i].first = segs[i].last - segs[i].size;
 	}
-	bool enough = s && (segs || !j->count);
+	bool enough = s && pending && (segs || !j->count);
 	journal_leave(j);
 	if (!enough) {
 		ok = err_set_kind(e, ERR_MEMORY, "journal %s: out of memory", j->dir);
 		goto out;
 	}
-	for (size_t i = 0; i < count; i++) {
+	for (size_t i = 0; i < count && !stopped; i++) {
 		char *path = journal_segment_path(j, segs[i].number);
 		errno = ENOMEM;
 		replayed result = path ? replay_segment(j, &segs[i], path, s, &delivered, each, ctx) : REPLAY_FAILED;
@@ -145,10 +162,12 @@ bool journal_replay(journal *j, journal_each each, void *ctx, err *e)
 			seg->last = delivered;
 		journal_leave(j);
 		free(path);
-		if (result == REPLAY_STOPPED)
-			break;
+		stopped = result == REPLAY_STOPPED;
 	}
+	if (!stopped)
+		replay_memory(slice_of(pending, held), flushed, s, each, ctx);
 out:
+	free(pending);
 	free(segs);
 	free(s);
 	return ok;

@@ -404,11 +404,14 @@ static bool on_replayed(void *ctx, const record *r, const tap_report *report, jo
 static void replay(store_thread *t)
 {
 	err e = { 0 };
+	bool whole;
 
 	t->stopped_early = false;
 	t->count = t->reports_count = 0;
 	t->after = t->replayed = (journal_mark){ 0 };
-	bool whole = journal_replay(t->l->journal, on_replayed, t, &e);
+	/* The marks of what is stored next release what was not read: wait for memory. */
+	while (!(whole = journal_replay(t->l->journal, on_replayed, t, &e)) && e.kind == ERR_MEMORY && !stopping(t->l))
+		pause_ms(t->l, RETRY_MS);
 	if (!whole)
 		log_event(journal_unreadable, LOG_C("problem", e.text), LOG_C("instead", "the other files were read"));
 	if (!t->stopped_early)

@@ -12,7 +12,7 @@ static char journal_path[250];
 
 static const char prices[] = "{\"m\":{\"input_cost_per_token\":0.000001,\"output_cost_per_token\":0.00001}}";
 
-static ledger *open_ledger(void)
+static ledger *open_ledger_of(uint64_t journal_max)
 {
 	char file[250];
 	err e = { 0 };
@@ -23,13 +23,18 @@ static ledger *open_ledger(void)
 		abort();
 	price_table *table = price_table_load(file, &e);
 	unlink(file);
-	ledger *l = ledger_open(&(ledger_options){ .dir = base, .key = "", .journal_max = 64 << 20, .backlog = -1 },
+	ledger *l = ledger_open(&(ledger_options){ .dir = base, .key = "", .journal_max = journal_max, .backlog = -1 },
 				table, &e);
 	if (!table || !l) {
 		printf("%s\n", e.text);
 		abort();
 	}
 	return l;
+}
+
+static ledger *open_ledger(void)
+{
+	return open_ledger_of(64 << 20);
 }
 
 static void line(ledger *l, int n, const char *server)
@@ -172,6 +177,41 @@ static void a_kill_loses_neither(void)
 	CHECK(whole());
 }
 
+/* While the database is locked, the queue to the store and the journal's files fill, and records wait in memory. When
+ * the lock is gone, all of them are stored, although newer records are stored first and release what is before them. */
+static void neither_queue_nor_journal_has_room(void)
+{
+	enum { LINES = LEDGER_BATCH + LEDGER_QUEUE + 2000, NEWER = 500 };
+	sqlite3 *other = NULL;
+
+	empty();
+	ledger *l = open_ledger_of(1);
+	line(l, 0, "leg");
+	ledger_flush(l);
+	until_stored(l, 1);
+	CHECK(sqlite3_open(path, &other) == SQLITE_OK);
+	CHECK(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK);
+	for (int n = 1; n <= LINES; n++) {
+		line(l, n, "leg");
+		if (n % 100 == 0)
+			ledger_flush(l);
+	}
+	ledger_stats stats = ledger_get_stats(l);
+	CHECK(stats.journal.failing && stats.journal.waiting > 0 && stats.journal.dropped == 0);
+	CHECK(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL) == SQLITE_OK);
+	sqlite3_close(other);
+	ledger_flush(l);
+	for (int i = 0; i < 1000 && ledger_get_stats(l).stored <= LEDGER_QUEUE; i++)
+		usleep(10000);
+	for (int n = LINES + 1; n <= LINES + NEWER; n++)
+		line(l, n, "leg");
+	ledger_flush(l);
+	until_stored(l, LINES + NEWER + 1);
+	CHECK(ledger_get_stats(l).journal.dropped == 0);
+	ledger_close(l);
+	CHECK(whole());
+}
+
 int main(void)
 {
 	store_rig_init();
@@ -181,6 +221,7 @@ int main(void)
 	RUN(each_order_gives_one_row);
 	RUN(what_comes_is_counted);
 	RUN(a_kill_loses_neither);
+	RUN(neither_queue_nor_journal_has_room);
 	empty();
 	return store_rig_end();
 }

@@ -96,7 +96,9 @@ static bool split(logsock *s, buf *in)
 }
 
 /* Hands over what the stream has, by READS_AT_ONCE reads at most. Without `all`, ends at a read that did not fill the
- * buffer: the loop calls again if more comes. With `all`, nothing is read later. */
+ * buffer: the loop calls again if more comes. With `all`, nothing is read later. What one read brought is in the
+ * journal before the next read, because the stream is the only one to have lines for which the queue of datagrams had
+ * no room, and they would end with this process. */
 static void read_stream(stream *st, bool all)
 {
 	for (int i = 0; i < READS_AT_ONCE; i++) {
@@ -125,6 +127,7 @@ static void read_stream(stream *st, bool all)
 		}
 		if ((size_t)n < room && !all)
 			return;
+		on_batch_end(st->owner->loop, &st->owner->batch_end, 0);
 	}
 }
 

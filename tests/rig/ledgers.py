@@ -116,22 +116,28 @@ class LedgerGateway(harness.Gateway):
         self.agent.ready()
         return None
 
-    def rows(self):
+    def _select(self, what):
         path = self.ledger_dir / "ledger.db"
         if not path.exists():
             return []
         base = sqlite3.connect("file:%s?mode=ro" % path, uri=True, timeout=20)
         base.row_factory = sqlite3.Row
         try:
-            rows = [dict(row) for row in base.execute("select * from requests")]
-            for row in rows:
-                row["usage_from"] = ("none", "reported", "partial", "estimated", "unknown", "stream")[row["usage"]]
-                row["price_from"] = ("none", "table", "unpriced", "partial")[row["price"]]
-            return rows
+            return [dict(row) for row in base.execute("select %s from requests" % what)]
         except sqlite3.OperationalError:
             return []
         finally:
             base.close()
+
+    def ids(self):
+        return [row["id"] for row in self._select("id")]
+
+    def rows(self):
+        rows = self._select("*")
+        for row in rows:
+            row["usage_from"] = ("none", "reported", "partial", "estimated", "unknown", "stream")[row["usage"]]
+            row["price_from"] = ("none", "table", "unpriced", "partial")[row["price"]]
+        return rows
 
     def wait_rows(self, count, seconds=20):
         harness.until(lambda: len(self.rows()) >= count, seconds,

@@ -20,10 +20,14 @@ enum { SOON = 5000, LINES_MAX = 64 };
 static char lines[LINES_MAX][32];
 static size_t lines_count;
 static unsigned bad, batches;
+static size_t open_bytes, open_most; /* of the lines since the last end of a batch, and the most of them */
 
 static void on_line(void *ctx, slice message)
 {
 	(void)ctx;
+	open_bytes += message.len;
+	if (open_bytes > open_most)
+		open_most = open_bytes;
 	if (lines_count < LINES_MAX)
 		snprintf(lines[lines_count++], sizeof lines[0], "%.*s", (int)message.len, message.ptr);
 }
@@ -44,6 +48,7 @@ static void on_batch_end(void *ctx)
 {
 	(void)ctx;
 	batches++;
+	open_bytes = 0;
 }
 
 static const logsock_handler handler = { NULL, on_line, on_bad, on_dropped, on_batch_end };
@@ -273,11 +278,37 @@ static void a_read_may_end_after_the_last_digit(void)
 	ev_loop_destroy(loop);
 }
 
+/* A backlog is handed over in pieces: when more of it leaves the kernel, the lines before are with the handler. */
+static void each_read_ends_a_batch(void)
+{
+	enum { LINE = 1000, BACKLOG = 400 * (LINE + 5), PIECE = 160 << 10 };
+	struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
+	static char text[BACKLOG + 1];
+	int pair[2];
+
+	logsock *s = logsock_new(loop, NULL, 0, handler);
+	CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+	CHECK(setsockopt(pair[0], SOL_SOCKET, SO_SNDBUF, &(int){ 4 * BACKLOG }, sizeof(int)) == 0);
+	for (size_t at = 0; at < BACKLOG; at += LINE + 5)
+		snprintf(text + at, sizeof text - at, "%d %0*d", LINE, LINE, 7);
+	logsock_begin(s);
+	CHECK(logsock_adopt(s, pair[1], slice_of("", 0)));
+	open_bytes = open_most = 0;
+	/* As much as a socket holds. */
+	CHECK(send(pair[0], text, sizeof text - 1, MSG_NOSIGNAL | MSG_DONTWAIT) > 2 * PIECE);
+	iterate(loop);
+	CHECK(open_bytes == 0 && open_most > LINE && open_most <= PIECE);
+	logsock_free(s, NULL, NULL);
+	close(pair[0]);
+	ev_loop_destroy(loop);
+}
+
 int main(void)
 {
 	RUN(streams_go_on_elsewhere);
 	RUN(the_end_of_the_old_process_resets_nothing);
 	RUN(a_stream_that_cannot_have_begun_so_is_refused);
 	RUN(a_read_may_end_after_the_last_digit);
+	RUN(each_read_ends_a_batch);
 	return unit_end();
 }

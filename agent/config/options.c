@@ -84,7 +84,7 @@ const option_info options[] = {
 	{ .key = "require_client", .type = OPTION_BOOL, .offset = AT(require_client), .fallback = "false", .reloadable = true,
 	  .help = "refuse requests without the key of a client (401 invalid_api_key); needs \"clients\". LLM_CLIENTS=required has HAProxy refuse them before their bodies" },
 	{ .key = "ledger", .type = OPTION_STRING, .offset = AT(ledger), .max = 1024, .fallback = "", .arg = "DIR",
-	  .help = "directory of the savings ledger; empty: no ledger is kept" },
+	  .help = "directory of the savings ledger; empty: no ledger is kept, and HAProxy needs LLM_LEDGER=off, or it makes records for nobody" },
 	{ .key = "log_listen", .type = OPTION_LIST, .offset = AT(log_listen), .min = 1, .max = 255,
 	  .fallback = "unix@/run/spoa-llm/log.sock,dgram@/run/spoa-llm/log.dgram", .arg = "ADDRESS",
 	  .help = "address that receives HAProxy's log lines: unix@/PATH or HOST:PORT (a ring), dgram@/PATH or udp@HOST:PORT; TCP and UDP let other local users in" },

@@ -140,15 +140,16 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 	 * goes to a pool or leg, because rules of theirs compare with it. */
 	if (older || !line || denied || d->caller != PROTOCOL_OPENAI || d->leg.len || (d->route && d->route->pool))
 		ack_str(w, SLICE("protocol"), slice_cstr(protocol_name(d->caller)));
-	/* Not with a refusal: if HAProxy asks once more, the second answer could not take it back. */
-	if (!line || (d->model.stream && d->refusal == REFUSE_NOT)) {
+	/* Neither `stream` nor `metered` where there is no ledger for which HAProxy would look at the answer. `stream`
+	 * not with a refusal: if HAProxy asks once more, the second answer could not take it back. */
+	if (!line || (d->model.stream && d->refusal == REFUSE_NOT && !d->request->no_records)) {
 		spop_ack_set(w, SLICE("stream"));
 		if (line && d->model.plain)
 			spop_put_int64(w, 2); /* HAProxy looks for base64 only in what it did not send */
 		else
 			spop_put_bool(w, d->model.stream);
 	}
-	if (older || !line || !metered_as_usual(d)) {
+	if (older || !line || (!metered_as_usual(d) && !d->request->no_records)) {
 		spop_ack_set(w, SLICE("metered"));
 		spop_put_bool(w, d->metered);
 	}

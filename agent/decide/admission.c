@@ -148,6 +148,12 @@ static __attribute__((noinline)) void reserve(const policy *p, const llm_request
 		decision_refuse(d, REFUSE_CONTRACT, "HAProxy sends no id: set unique-id-format as llm.cfg does");
 		return;
 	}
+	if (r->no_records) {
+		decision_refuse(
+			d, REFUSE_LEDGER_OFF,
+			"HAProxy sends no records (LLM_LEDGER=off), and the client, or its project, has a budget or tokens_per_minute");
+		return;
+	}
 	if (!estimate(p, r, d, &ask, &e))
 		return;
 	budget_reserve(p->pricing->budget, &ask, clock_mono_ns(), clock_wall_ms(), &answer);

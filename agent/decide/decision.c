@@ -56,6 +56,9 @@ static const refusal_info refusals[REFUSALS] = {
 			    "The request takes more tokens than this key has in a minute: send a shorter one, or ask for a shorter answer." },
 	[REFUSE_UNPRICED] = { 403, "model_not_priced",
 			      "The gateway has no price for what this request asks for, and this key has a budget." },
+	[REFUSE_LEDGER_OFF] = { 503, "ledger_off",
+				"This key has a budget or tokens a minute, which the gateway cannot count while its ledger is off; "
+				"its operator has to switch it on." },
 	[REFUSE_GATEWAY] = { 503, "gateway_unavailable", "The gateway could not decide where to send the request." },
 };
 
@@ -115,10 +118,11 @@ static bool answers_at_length(const llm_request *r, const decision *d)
 						 (endpoint_streams(path) && !d->model.whole)));
 }
 
-/* Sends a request that is not refused by `leg`, unless `leg` is NULL or the answer is none for the tap. */
+/* Sends a request that is not refused by `leg`, unless `leg` is NULL or the answer is none for the tap, which reads for
+ * the ledger only. */
 static void use_leg(const llm_request *r, const char *leg, decision *d)
 {
-	if (leg && d->refusal == REFUSE_NOT && answers_at_length(r, d))
+	if (leg && d->refusal == REFUSE_NOT && !r->no_records && answers_at_length(r, d))
 		d->leg = slice_cstr(leg);
 }
 

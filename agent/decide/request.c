@@ -231,6 +231,7 @@ static void read_facts(llm_request *r)
 	r->sample.upgrade = r->flags & FLAG_UPGRADE;
 	r->bearer_sk_ant = r->flags & FLAG_BEARER_SK_ANT;
 	r->sample.query_unclear = r->flags & FLAG_QUERY_UNCLEAR;
+	r->no_records = r->flags & FLAG_NO_RECORDS;
 	if (r->headers.ptr)
 		read_headers(r);
 }

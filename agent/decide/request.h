@@ -22,6 +22,7 @@ typedef struct llm_request {
 	bool bearer_sk_ant;
 	bool preflight;       /* a browser asks what it may send; it has no key */
 	bool keys_differ;     /* the request has two different keys of clients of ours */
+	bool no_records;      /* HAProxy tells no ledger how the request ends (LLM_LEDGER=off) */
 	bool clients_guarded; /* HAProxy's rules about such keys are on: a key goes to the agent, and to no upstream */
 	slice key;            /* SHA-256 of the key of a client of ours; empty: the request has none */
 	slice backends_hash;  /* of the backends that HAProxy has; empty: they were made before they had one */
@@ -40,8 +41,8 @@ enum { CONTRACT = 2 };
 /* A contract that is larger than CONTRACT, whatever the number is. */
 #define CONTRACT_UNKNOWN UINT64_MAX
 
-/* The argument `flags` of llm-request-2; haproxy.cfg adds them up. */
-enum { FLAG_UPGRADE = 1, FLAG_BEARER_SK_ANT = 2, FLAG_QUERY_UNCLEAR = 4, FLAGS_KNOWN = 7 };
+/* The argument `flags` of llm-request-2; haproxy.cfg and spoe.conf add them up. */
+enum { FLAG_UPGRADE = 1, FLAG_BEARER_SK_ANT = 2, FLAG_QUERY_UNCLEAR = 4, FLAG_NO_RECORDS = 8, FLAGS_KNOWN = 15 };
 
 /* Reads the arguments of `m`. Unknown ones are ignored; missing ones and NULLs are empty. Malformed arguments fail
  * m->from, and then nothing in `r` may be used. */

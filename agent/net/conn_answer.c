@@ -69,6 +69,8 @@ static void count_decision(net_counters *n, const llm_request *r, const decision
 		counter_add(&n->refusals[why], 1);
 		take_note(n, why, r, d, fell_back ? "the answer is larger than max_frame_size" : d->problem);
 	}
+	if (r->no_records)
+		counter_add(&n->unrecorded, 1);
 	counter_add(&n->decisions[slot < COUNTER_ROUTES ? slot : COUNTER_ROUTES - 1][d->caller][o], 1);
 }
 

@@ -67,6 +67,7 @@ typedef struct net_counters {
 	counter contract_kept, contract_outdated;
 	/* Decisions about requests of a HAProxy whose backends were made for these routes, and for others. */
 	counter backends_same, backends_differ;
+	counter unrecorded; /* decisions about requests of a HAProxy that sends no records (LLM_LEDGER=off) */
 	counter decisions[COUNTER_ROUTES][PROTOCOLS][OUTCOMES];
 	counter refusals[REFUSALS];
 	/* Decisions by the time from parsing the frames that were read together until their ACKs are in the buffer. */

@@ -122,6 +122,7 @@ static void read_ledger(const host_snapshot *s, uint64_t c[ALERTS_COUNTERS])
 	c[AC_LINES_FOREIGN] = l->foreign;
 	c[AC_LINES_MALFORMED] = l->malformed;
 	c[AC_RECORDS] = l->records;
+	c[AC_UNRECORDED] = s->unrecorded;
 	c[AC_JOURNAL_DROPPED] = l->journal.dropped;
 	c[AC_UNSHIPPED] = l->unshipped;
 	for (usage_from u = USAGE_NONE; u <= USAGE_STREAM; u++)

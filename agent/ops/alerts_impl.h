@@ -35,6 +35,7 @@ typedef enum alerts_counter {
 	AC_LINES_FOREIGN,
 	AC_LINES_MALFORMED,
 	AC_RECORDS,
+	AC_UNRECORDED, /* decisions about requests of a HAProxy that sends no records */
 	AC_JOURNAL_DROPPED,
 	AC_CHARGED,
 	AC_TAP_STREAMS,

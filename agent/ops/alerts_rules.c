@@ -241,12 +241,17 @@ static bool lines_malformed(look *l, char *what, size_t room)
 	return grew(l, AC_LINES_MALFORMED, 5, "malformed log lines", what, room);
 }
 
+static bool ledger_off(look *l, char *what, size_t room)
+{
+	return grew(l, AC_UNRECORDED, 5, "requests of a HAProxy that sends no records (LLM_LEDGER=off)", what, room);
+}
+
 static bool nothing_recorded(look *l, char *what, size_t room)
 {
-	uint64_t decided = alerts_grew(l, AC_DECISIONS, 15);
+	uint64_t decided = alerts_grew(l, AC_DECISIONS, 15), off = alerts_grew(l, AC_UNRECORDED, 15);
 
-	return l->s->ledger_kept && decided > 20 && !alerts_grew(l, AC_RECORDS, 15) &&
-	       SAY("%" PRIu64 " requests decided in the last 15 minutes, and none recorded", decided);
+	return l->s->ledger_kept && decided > off + 20 && !alerts_grew(l, AC_RECORDS, 15) &&
+	       SAY("%" PRIu64 " requests decided in the last 15 minutes, and none recorded", decided - off);
 }
 
 static bool usage_unknown(look *l, char *what, size_t room)
@@ -452,6 +457,7 @@ const alert_rule alert_rules[] = {
 	{ "SpoaLlmLogLinesDropped", "log_lines", lines_dropped },
 	{ "SpoaLlmLogLinesForeign", "log_lines", lines_foreign },
 	{ "SpoaLlmLogLinesMalformed", "log_lines", lines_malformed },
+	{ "SpoaLlmLedgerOff", "log_lines", ledger_off },
 	{ "SpoaLlmNothingRecorded", NULL, nothing_recorded },
 	{ "SpoaLlmMemberRests", "pools", member_rests_most },
 	{ "SpoaLlmMemberUnreachable", NULL, member_unreachable },

@@ -135,7 +135,7 @@ typedef struct host_snapshot {
 	uint64_t connections_opened, connections_closed, healthchecks, refused_connections, refused_memory, stalled,
 		backpressure, in_flight_limited, frames_in, frames_out, bytes_in, bytes_out, hellos, hellos_short,
 		spop_errors, hello_timeouts, accept_pauses, asked_for_more, responses, contract_outdated,
-		backends_differ;
+		backends_differ, unrecorded;
 	char backends_hash[17]; /* of HAProxy's backends for these routes */
 	bool heard;             /* anything came from HAProxy since the start */
 	int64_t heard_ms;       /* how long ago the last of it came */

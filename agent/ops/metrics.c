@@ -135,6 +135,8 @@ static void write_decisions(FILE *f, const host_snapshot *s)
 	    s->contract_outdated);
 	one(f, "spoa_llm_backends_differ_total", "counter",
 	    "Decisions about requests of a HAProxy whose backends were made for other routes.", s->backends_differ);
+	one(f, "spoa_llm_unrecorded_total", "counter",
+	    "Decisions about requests of a HAProxy that sends no records (LLM_LEDGER=off).", s->unrecorded);
 	head(f, "spoa_llm_backends_info", "gauge", "The hash of HAProxy's backends for these routes; always 1.");
 	labelled(f, "spoa_llm_backends_info", "hash", s->backends_hash, NULL);
 	value_u(f, 1);

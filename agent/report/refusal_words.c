@@ -51,6 +51,8 @@ static const refusal_words rows[] = {
 	  "Ask for a shorter answer (max_tokens), wait for the next period, or raise the budget in the file of clients." },
 	{ "model_not_priced", "The client, or its project, has a budget, and the gateway has no price for what the request asks for.",
 	  "Add the price of the model to the file that the option prices names, or set allow_unpriced for the client." },
+	{ "ledger_off", "The client, or its project, has a budget or tokens a minute, which nobody can count, because LLM_LEDGER of HAProxy is off.",
+	  "Set LLM_LEDGER=on in HAProxy's environment and restart HAProxy, or take the limits out of the file of clients." },
 	{ "model_not_allowed", "The request's client may not use this model, or not this route.",
 	  "The client's `models` and `routes` in the file of clients say what is allowed. The event `refused` in the agent's log says which of the two it was." },
 	{ "endpoint_not_allowed", "The gateway's credential does not go along with this method and path, because they run no model.",

@@ -64,7 +64,8 @@ struct admin_host {
 	err done_error;
 	/* What on_checks() saw the last time. */
 	watched *iterations; /* of each SPOP thread's event loop */
-	watched foreign, malformed, dropped, contract_kept, contract_outdated, backends_same, backends_differ;
+	watched foreign, malformed, dropped, unrecorded, contract_kept, contract_outdated, backends_same,
+		backends_differ;
 
 	accounts accounts; /* has a lock of its own */
 };
@@ -199,6 +200,11 @@ static size_t check_ledger(admin_host *h, host_check *c, const ledger_stats *l, 
 	bool foreign = changed_lately(&h->foreign, l->foreign, now, LINES_MS);
 	bool malformed = changed_lately(&h->malformed, l->malformed, now, LINES_MS);
 	bool dropped = changed_lately(&h->dropped, l->dropped, now, LINES_MS);
+	uint64_t unrecorded = 0;
+
+	for (unsigned t = 0; t < spop_threads_count(h->spop_threads); t++)
+		unrecorded += counter_get(&spop_threads_counters(h->spop_threads, t)->unrecorded);
+	bool off = changed_lately(&h->unrecorded, unrecorded, now, LINES_MS);
 
 	if (l->state == LEDGER_OK)
 		checks_set(&c[0], "ledger", true, false, "%llu requests stored since the start",
@@ -212,7 +218,13 @@ static size_t check_ledger(admin_host *h, host_check *c, const ledger_stats *l, 
 	else
 		checks_set(&c[1], "journal", true, false, "%llu bytes in %llu files",
 			   (unsigned long long)l->journal.bytes, (unsigned long long)l->journal.segments);
-	if (foreign || malformed || dropped)
+	if (off)
+		checks_set(
+			&c[2], "log_lines", false, false,
+			"%llu requests came from a HAProxy that sends no records (LLM_LEDGER=off), so the ledger lacks them: set "
+			"LLM_LEDGER=on for HAProxy and restart it, or, to keep no ledger, remove the option ledger",
+			(unsigned long long)unrecorded);
+	else if (foreign || malformed || dropped)
 		checks_set(
 			&c[2], "log_lines", false, false,
 			"in the last 5 minutes lines were lost:%s%s%s; since the start %llu without the key, %llu malformed, %llu dropped",

@@ -204,6 +204,7 @@ static bool sum_threads(host_snapshot *s, const spop_threads *ts, unsigned threa
 		SUM(responses);
 		SUM(contract_outdated);
 		SUM(backends_differ);
+		SUM(unrecorded);
 #undef SUM
 	}
 	now_ns = clock_mono_ns();

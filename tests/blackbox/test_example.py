@@ -44,7 +44,7 @@ def test_compression(haproxy, gateways, make_mock, work):
 # A setting, a value that HAProxy would take for another one, and what it says at its start. HAProxy 2.6 does not use LLM_HEAD and LLM_TAIL.
 MISTYPED = [("LLM_MAXCONN", value, "LLM_MAXCONN_is_a_number_from_1") for value in ("0", "-1", "8k", "4294967296")] + [
     ("LLM_HEAD", "63", "LLM_HEAD_is_a_number_from_64"), ("LLM_TAIL", "-1", "LLM_TAIL_is_a_number_from_64"),
-    ("LLM_ANSWER_TRAILERS", "Keep", "LLM_ANSWER_TRAILERS is neither drop nor keep")]
+    ("LLM_LEDGER", "none", "LLM_LEDGER is neither on nor off"), ("LLM_ANSWER_TRAILERS", "Keep", "LLM_ANSWER_TRAILERS is neither drop nor keep")]
 
 
 @pytest.mark.parametrize("name, value, said", MISTYPED)

@@ -160,6 +160,7 @@ COUNTS(lost, s.ledger.journal.dropped)
 COUNTS(dropped, s.ledger.dropped)
 COUNTS(foreign, s.ledger.foreign)
 COUNTS(malformed, s.ledger.malformed)
+COUNTS(ledger_is_off, s.unrecorded)
 FAULT(unrecorded, w->s.ledger.records -= on ? 10 : 0;)
 FAULT(rests, w->member.rest_ms = on;)
 FAULT(unreachable, w->e.members[0].unreachable_ms = on ? wall(w) : w->e.members[0].unreachable_ms;)
@@ -223,6 +224,7 @@ static const struct {
 	{ "SpoaLlmLogLinesDropped", dropped, 0, 5 },
 	{ "SpoaLlmLogLinesForeign", foreign, 0, 5 },
 	{ "SpoaLlmLogLinesMalformed", malformed, 0, 5 },
+	{ "SpoaLlmLedgerOff", ledger_is_off, 0, 5 },
 	{ "SpoaLlmNothingRecorded", unrecorded, 21, 0 },
 	{ "SpoaLlmMemberRests", rests, 6, 6 },
 	{ "SpoaLlmMemberUnreachable", unreachable, 0, 15 },

@@ -181,11 +181,12 @@ static void plain_read(llm_request *r, spop_message *m)
 		r->contract = client ? r->contract : UINT64_MAX;
 	if (!second && !(client && r->headers.ptr))
 		return;
-	if (!r->headers.ptr || r->flags > 7)
+	if (!r->headers.ptr || r->flags > 15)
 		r->contract = UINT64_MAX;
 	r->sample.upgrade = r->flags % 2 == 1;
 	r->bearer_sk_ant = r->flags / 2 % 2 == 1;
 	r->sample.query_unclear = r->flags / 4 % 2 == 1;
+	r->no_records = r->flags / 8 % 2 == 1;
 	if (r->headers.len == 0)
 		return;
 	r->x_api_key = r->x_api_key || times(r->headers, "x-api-key");
@@ -221,7 +222,7 @@ static bool same_request(const llm_request *a, const llm_request *b)
 	       a->sample.headers_unclear == b->sample.headers_unclear && a->sample.between == b->sample.between &&
 	       same_bytes(a->headers, b->headers) && same_bytes(a->key, b->key) &&
 	       a->clients_guarded == b->clients_guarded && a->keys_differ == b->keys_differ &&
-	       a->preflight == b->preflight;
+	       a->preflight == b->preflight && a->no_records == b->no_records;
 }
 
 /* Allocates a frame to its exact length, so that a sanitizer sees a byte read behind it. */

@@ -1,0 +1,162 @@
+"""LLM_LEDGER=off: HAProxy sends no records, and decides, forwards, cleans and refuses as it does with the ledger."""
+import gzip
+import json
+import threading
+
+import pytest
+
+import harness
+import keys
+import logs
+import wire
+from ledgers import LedgerGateway
+from plaintap import TappedGateway
+from test_client_keys import WEBSOCKET
+from test_usage_capture import CHUNKED, EVENTS, Scripted, chunk, event, head, sized
+
+OPERATOR, CLIENT = harness.secret("operator-off"), harness.secret("client-off")
+# Of the log line: what only the ledger needs, and what differs between any two requests.
+LEDGER_ONLY = {"ctype", "seen", "usage", "coding", "tier", "hb", "ha", "hs", "text", "comp"}
+ITS_OWN = {"id", "src", "te", "in", "tr", "tw", "tc", "trs", "ta"}
+ANSWER = json.dumps({"id": "c1", "choices": [{"message": {"content": "word " * 900}}], "usage": {"prompt_tokens": 11, "completion_tokens": 7}}).encode()
+KEY_IN_ANSWER = [("Set-Cookie", "session=1"), ("OpenAI-Organization", "acme"), ("x-llm-route", "forged"), ("X-Request-Id", "req_1"), ("Location", "/v1/files/1?key=abc&x=1")]
+
+
+@pytest.fixture(scope="module")
+def mocks():
+    made = [Scripted("replaced"), Scripted("own")]
+    yield made
+    for mock in made:
+        mock.close()
+
+
+@pytest.fixture(scope="module")
+def twins(haproxy, mocks):
+    """(a gateway with the ledger, one without, who receives the log lines of both). The second one has a tap, through which nothing goes."""
+    replaced, own = mocks
+    config = {"routes": [{"model_prefix": "glm-", "upstream": replaced.url(), "auth": "env:OPERATOR"}, {"model_prefix": "unset-", "upstream": replaced.url(), "auth": "env:NOT_SET"},
+                         {"model_prefix": "*", "upstream": own.url()}],
+              "anthropic_target": own.url(), "openai_target": own.url(), "gemini_target": own.url()}
+    with logs.Receiver() as receiver, logs.Receiver() as none, \
+            harness.Gateway(haproxy, mocks, config, {"OPERATOR": OPERATOR}, owners={OPERATOR: [replaced]}, limits=receiver.environment) as on, \
+            TappedGateway(haproxy, mocks, config, env={"OPERATOR": OPERATOR}, owners={OPERATOR: [replaced]}, limits=dict(none.environment, LLM_LEDGER="off")) as off:
+        yield on, off, receiver, none
+
+
+def form(model):
+    body = b'--b\r\ncontent-disposition: form-data; name="model"\r\n\r\n%s\r\n--b--\r\n' % model.encode()
+    return "POST", "/v1/audio/transcriptions", [("Content-Type", "multipart/form-data; boundary=b")], body
+
+
+def post(target, body, *headers):
+    return "POST", target, harness.JSON + list(headers or [("Authorization", "Bearer " + CLIENT)]), body if isinstance(body, bytes) else json.dumps(body).encode()
+
+
+CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
+LONG = {"messages": [{"role": "user", "content": "word " * 12000}]}
+# A name, what the client sends, and what an upstream answers (None: as usual).
+ODD = {
+    "replaced": (post(CHAT, {"model": "glm-1"}), sized(ANSWER)),
+    "passed on": (post(CHAT, {"model": "gpt-1"}), None),
+    "the model behind a long body": (post(CHAT, dict(LONG, model="glm-1")), None),
+    "two models": (post(CHAT, b'{"model":"glm-1","model":"gpt-1"}'), None),
+    "compressed": (post(CHAT, gzip.compress(b'{"model":"glm-1"}'), ("Content-Encoding", "gzip"), ("x-api-key", CLIENT)), None),
+    "a form": (form("glm-1"), None),
+    "no credential": (post(CHAT, {"model": "unset-1"}), None),
+    "Anthropic's shape": (post(MESSAGES, {"model": "unset-1"}, ("x-api-key", CLIENT)), None),
+    "a stream": (post(CHAT, {"model": "glm-1", "stream": True}), None),
+    "Anthropic's stream": (post(MESSAGES, {"model": "glm-1", "stream": True}, ("x-api-key", CLIENT)), None),
+    "a key in the query": (post(CHAT + "?key=%s&x=1" % CLIENT, {"model": "glm-1"}), None),
+    "a key escaped twice": (post(CHAT + "?%256bey=1", {"model": "glm-1"}), None),
+    "headers of ours": (post("/p/mine" + CHAT, {"model": "glm-1"}, ("x-llm-route", "forged"), ("X-Request-Id", "mine"), ("Cookie", "a=1"), ("OpenAI-Organization", "acme"), ("x-client", "me")), None),
+    "the credential's traces": (post(CHAT, {"model": "glm-1"}), sized(ANSWER, ("Content-Type", "application/json"), *KEY_IN_ANSWER)),
+    "an answer of the client's own": (post(CHAT, {"model": "gpt-1"}), sized(ANSWER, ("Content-Type", "application/json"), *KEY_IN_ANSWER)),
+    "compressed answer": (post(CHAT, {"model": "glm-1"}), sized(gzip.compress(ANSWER), ("Content-Type", "application/json"), ("Content-Encoding", "gzip"))),
+    "lines of JSON": (post("/api/chat", {"model": "glm-1"}), head(("Content-Type", "application/x-ndjson"), CHUNKED) + chunk(b'{"a":1}\n') + chunk(b'{"usage":{}}\n') + b"0\r\n\r\n"),
+    "an error of the upstream": (post(CHAT, {"model": "glm-1"}), head(("Content-Type", "application/json"), ("Content-Length", 2), status="500 No") + b"{}"),
+    "no HTTP": (post(MESSAGES, {"model": "glm-1"}, ("x-api-key", CLIENT)), b"nonsense\r\n\r\n"),
+    "a switch of protocols": (post(CHAT, {"model": "glm-1"}), head(("Upgrade", "h2c"), ("Connection", "upgrade"), status="101 Switching")),
+    "a WebSocket": (("GET", "/v1/realtime?model=glm-1", WEBSOCKET + [("Authorization", "Bearer " + CLIENT)], None), None),
+    "nearly a WebSocket": (("POST", "/v1/realtime?model=glm-1", WEBSOCKET, b"x"), None),
+    "CONNECT": (("CONNECT", "gw.test:443", [], None), None),
+    "models": (("GET", "/v1/models", [("Authorization", "Bearer " + CLIENT)], None), None),
+    "not HTTP": (("GET", CHAT, [("Content-Length", "x")], None), None),
+}
+
+
+def exchanged(gateway, mocks, name):
+    """(what the client got, what the upstreams got, the log line) of ODD[name]."""
+    (method, target, headers, body), answer = ODD[name]
+    for mock in mocks:
+        mock.script = (lambda _: iter([answer])) if answer else None
+    before = len(gateway.haproxy.text())
+    done = gateway.call(method, target, headers, body)
+    line = harness.until(lambda: [json.loads(one) for one in gateway.haproxy.text()[before:].splitlines() if one.startswith("{")], 10, "a log line")[-1]
+    for mock in mocks:
+        mock.script = None
+    got = done.status, sorted(pair for pair in done.headers if pair[0].lower() not in ("x-request-id", "date")), done.body
+    sent = [(one.mock.name, one.method, one.path, sorted(pair for pair in one.headers if pair[0].lower() not in ("x-request-id", "x-client-request-id")), one.body) for one in done.seen]
+    assert all(one.all("x-request-id") == [line["id"]] for one in done.seen) and done.all("x-request-id") in ([line["id"]], [])
+    return got, sent, line
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_off_is_as_on(twins, mocks, name):
+    on, off, receiver, none = twins
+    got, sent, line = exchanged(on, mocks, name)
+    receiver.record(line["id"])
+    again, sent_again, short = exchanged(off, mocks, name)
+    assert again == got and sent_again == sent
+    assert set(line) - set(short) == LEDGER_ONLY and set(short) < set(line)
+    assert {key: value for key, value in short.items() if key not in ITS_OWN} == {key: line[key] for key in short if key not in ITS_OWN}
+    assert not none.lines and not none.bad and not none.connections
+
+
+def test_no_answer_is_held(twins, mocks):
+    """The client gets what the upstream has sent of a JSON answer, and of the first event of Anthropic's stream. With the ledger HAProxy would wait for more of both."""
+    _, off, _, _ = twins
+    for target, kind, first in ((CHAT, ("Content-Type", "application/json"), b'{"usage":'), (MESSAGES, EVENTS, event("message_start", {"message": {}})[:30])):
+        gate = threading.Event()
+
+        def script(_, kind=kind, first=first, gate=gate):
+            yield head(kind, CHUNKED) + chunk(first)
+            yield gate
+            yield chunk(b"the rest") + b"0\r\n\r\n"
+        mocks[1].script = script
+        try:
+            with off.connect() as connection:
+                connection.send(wire.request("POST", target, [("Host", "gw.test")] + harness.JSON, harness.chat("m", stream=True)))
+                pieces = connection.pieces(connection.head(10), timeout=10)
+                assert next(pieces) == first
+                gate.set()
+                assert b"".join(pieces) == b"the rest"
+        finally:
+            gate.set()
+            mocks[1].script = None
+
+
+def test_a_budget_is_not_spent_unseen(haproxy, make_mock, work):
+    """Without records nobody would know what was spent: clients with a budget or tokens a minute are refused, others are served; check, metrics and health say why."""
+    mock, who = make_mock("spent"), {name: keys.key(name) for name in ("budget", "tokens", "project", "free")}
+    file = work / "clients.json"
+    keys.write(file, [keys.entry("budget", who["budget"], budget={"usd": 1, "per": "day"}), keys.entry("tokens", who["tokens"], tokens_per_minute=100000),
+                      keys.entry("project", who["project"], project="search"), keys.entry("free", who["free"], requests_per_minute=100)],
+               [{"name": "search", "budget": {"usd": 1, "per": "day"}}])
+    admin = "127.0.0.1:%d" % harness.free_port()
+    config = {"routes": [{"model_prefix": "*", "upstream": mock.url(), "auth": "env:LEDGER_KEY"}], "openai_target": mock.url(), "clients": str(file), "admin_listen": admin}
+    with LedgerGateway(haproxy, [mock], config, limits={"LLM_CLIENTS": "on", "LLM_LEDGER": "off"}, owners={value: [] for value in who.values()}) as gateway:
+        def ask(name, target=CHAT):
+            return gateway.call("POST", target, harness.JSON + [("x-llm-key", who[name])], harness.chat("gpt-4.1", max_tokens=10))
+        for name in ("budget", "tokens", "project"):
+            ask(name).refused(503, "ledger_off", retry=False)
+        ask("budget", MESSAGES).refused(503, "ledger_off", "anthropic", retry=False)
+        ask("free").only(mock)
+        gateway.call("GET", "/v1/models", harness.JSON + [("x-llm-key", who["budget"])]).only(mock)    # costs nothing
+        gateway.call("POST", CHAT, harness.JSON, harness.chat("gpt-4.1")).only(mock)
+        checks = {one["part"]: one for one in harness.http(admin, path="/readyz").json()["checks"]}
+        assert not checks["log_lines"]["ok"] and checks["log_lines"]["detail"].startswith("7 requests came from a HAProxy that sends no records (LLM_LEDGER=off)"), checks
+        metrics = [line for line in harness.http(admin, path="/metrics").text.splitlines() if line.startswith("spoa_llm_unrecorded_total ") or 'code="ledger_off"' in line]
+        assert sorted(metrics) == ['spoa_llm_refusals_total{code="ledger_off",status="503"} 4', "spoa_llm_unrecorded_total 7"], metrics
+        done = harness.cli("status", "-c", gateway.agent.file, env=gateway.env)
+        assert "LLM_LEDGER=on" in done.out, done
+        assert not gateway.rows()

@@ -2,8 +2,8 @@
 
     python3 tests/bench/functions.py [--haproxy PATH ...]
 
-For each HAProxy: instructions a request of a function with all that it calls, and how often it is called. The rows overlap, because some of these functions call others.
-HAProxy's two copies of the log line for the ledger are not sent, one line for standard output is. A busy machine does not change the figures."""
+For each HAProxy, as shipped and with LLM_LEDGER=off: instructions a request of a function with all that it calls, and how often it is called. The rows overlap, because some of
+these functions call others. HAProxy's two copies of the log line for the ledger are not sent, one line for standard output is. A busy machine does not change the figures."""
 import argparse
 import collections
 import pathlib
@@ -36,9 +36,9 @@ ROWS = [
 ]
 
 
-def measure(haproxy):
-    """Instructions of a request, and (instructions, calls) of each row of ROWS."""
-    with Counted(haproxy, lambda url: [{"model_prefix": "*", "upstream": url, "auth": "env:KEY"}], lambda text: text) as counted:
+def measure(haproxy, ledger):
+    """Instructions of a request, and (instructions, calls) of each row of ROWS. `ledger`: LLM_LEDGER."""
+    with Counted(haproxy, lambda url: [{"model_prefix": "*", "upstream": url, "auth": "env:KEY"}], lambda text: text, limits={"LLM_LEDGER": ledger}) as counted:
         client = counted.connect()
 
         def load(requests):
@@ -58,9 +58,10 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--haproxy", action="append", help="instead of the machine's own and Debian sid's; may be repeated")
     given = haproxies(parser.parse_args().haproxy)
-    measured = [measure(haproxy) for haproxy in given]
-    print("| functions | what they do | %s |" % " | ".join("%d.%d" % harness.version_of(haproxy) for haproxy in given))
-    print("|-|-|%s" % ("----:|" * len(given)))
+    columns = [(haproxy, ledger) for ledger in ("on", "off") for haproxy in given]
+    measured = [measure(*column) for column in columns]
+    print("| functions | what they do | %s |" % " | ".join("%d.%d%s" % (*harness.version_of(haproxy), "" if ledger == "on" else ", no ledger") for haproxy, ledger in columns))
+    print("|-|-|%s" % ("----:|" * len(columns)))
     for at, (names, what) in enumerate(ROWS):
         print("| %s | %s | %s |" % (", ".join("`%s`" % name for name in names), what,
                                   " | ".join("{:,.0f} in {:.0f}".format(*rows[at]) for _, rows in measured)))

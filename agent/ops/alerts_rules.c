@@ -243,7 +243,8 @@ static bool lines_malformed(look *l, char *what, size_t room)
 
 static bool ledger_off(look *l, char *what, size_t room)
 {
-	return grew(l, AC_UNRECORDED, 5, "requests of a HAProxy that sends no records (LLM_LEDGER=off)", what, room);
+	return l->s->ledger_kept &&
+	       grew(l, AC_UNRECORDED, 5, "requests of a HAProxy that sends no records (LLM_LEDGER=off)", what, room);
 }
 
 static bool nothing_recorded(look *l, char *what, size_t room)

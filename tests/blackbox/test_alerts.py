@@ -68,9 +68,9 @@ class Prometheus:
             return False
         return True
 
-    def firing(self, label="alertname", alert=None):
+    def firing(self, label="alertname", alert=None, states=("firing",)):
         """The names of the alerts that fire, or another label of one of them."""
-        labels = [one["labels"] for one in self.get("/api/v1/alerts")["alerts"] if one["state"] == "firing"]
+        labels = [one["labels"] for one in self.get("/api/v1/alerts")["alerts"] if one["state"] in states]
         return {one.get(label) for one in labels if alert in (None, one["alertname"])}
 
     def fires(self, *names, seconds=40):
@@ -327,6 +327,14 @@ def test_log_lines(place):
         place.decide("m", 30)  # no log line reports these requests
     with place.repeat(work):
         place.prometheus.fires("SpoaLlmLogLinesForeign", "SpoaLlmLogLinesMalformed", "SpoaLlmNothingRecorded")
+    place.prometheus.clears()
+
+
+def test_the_ledger_is_off(place):
+    """HAProxy says that it sends no records: that is no loss of lines."""
+    with place.repeat(lambda: place.decide("m", 30, no_records=True)):
+        place.prometheus.fires("SpoaLlmLedgerOff")
+        until(lambda: not place.prometheus.firing(states=("pending", "firing")) & {"SpoaLlmNothingRecorded", "SpoaLlmRecordsBehind"}, 40, "these requests are not missed", step=.3)
     place.prometheus.clears()
 
 

@@ -246,7 +246,7 @@ def message(name, args, count=None):
 
 REQUEST = "llm-request-2"
 # The arguments of llm-request, the message of contract 1, that llm-request-2 has in `flags` and `headers`.
-FLAGS = {"upgrade": 1, "bearer_sk_ant": 2, "query_unclear": 4}
+FLAGS = {"upgrade": 1, "bearer_sk_ant": 2, "query_unclear": 4, "no_records": 8}
 NAMES = {"sized": "content-length", "x_api_key": "x-api-key", "api_key": "api-key", "x_goog_api_key": "x-goog-api-key", "anthropic_version": "anthropic-version"}
 
 

@@ -294,6 +294,27 @@ static void each_fires_and_clears(void)
 	free(w);
 }
 
+/* A HAProxy that says that it sends no records loses none. */
+static void what_nobody_records_is_not_missed(void)
+{
+	world *w = calloc(1, sizeof *w);
+
+	world_init(w);
+	for (int s = 0; s < 62 * MINUTE / STEP; s++) {
+		work(w);
+		w->s.ledger.records -= 10;
+		w->s.unrecorded += 10;
+		look(w);
+		CHECK(s < 2 || (fires(w, "SpoaLlmLedgerOff") && !fires(w, "SpoaLlmNothingRecorded")));
+	}
+	/* Without a ledger nobody waits for records. */
+	w->s.ledger_kept = false;
+	look(w);
+	CHECK(!fires(w, "SpoaLlmLedgerOff"));
+	alerts_free(w->a);
+	free(w);
+}
+
 /* Taps and shippers count from their own start, and the ledger's sums from its first request. */
 static void what_was_before_is_no_increase(void)
 {
@@ -392,6 +413,7 @@ static void a_failing_check_has_the_advice_of_its_alert(void)
 int main(void)
 {
 	RUN(each_fires_and_clears);
+	RUN(what_nobody_records_is_not_missed);
 	RUN(what_was_before_is_no_increase);
 	RUN(names_and_texts_are_those_of_the_file);
 	RUN(a_failing_check_has_the_advice_of_its_alert);

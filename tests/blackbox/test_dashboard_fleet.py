@@ -153,13 +153,14 @@ def test_the_fleet_is_away(fleet, sites, page):
     page.js(CLICK % "gateway")
     page.live("ok")
     assert page.value("#requests") == 120 and not page.shown("#failed")
-    # Once the shipper runs, the page finds it by itself.
+    # Once the shipper runs, the page finds it by itself, and this gateway's requests when they have been shipped.
     page.js(CLICK % "fleet")
     page.until("document.body.dataset.ledger === 'failed'", 10)
+    total = command(fleet, "model")["totals"]["requests"] + 120
     site.ship()
     page.live("ok", 30)
     page.until("document.body.dataset.scope === 'fleet'")
-    total = page.value("#requests")
+    until(lambda: page.value("#requests") == total, 30, lambda: "%s instead of %d requests" % (page.value("#requests"), total))
     assert total == command(fleet, "model")["totals"]["requests"]
     # PostgreSQL hangs: figures that are there stay; whoever goes back to this gateway does not wait.
     with locked(fleet, "spoa_llm.hourly"):

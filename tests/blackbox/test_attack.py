@@ -184,6 +184,7 @@ def test_methods_that_are_not_served(honest, line):
     since = counts(honest)
     out = exchange(honest.address, line + b"\r\nHost: gw.test\r\nConnection: close\r\n\r\n", 5)
     assert out.startswith(b"HTTP/1.1 405 ") and b'"method_not_allowed"' in out
+    assert re.search(rb"\r\nx-request-id: [0-9a-f-]{36}\r\n", out)      # though no question to the agent needed an id
     assert counts(honest) == since
 
 

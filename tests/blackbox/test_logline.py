@@ -383,7 +383,7 @@ def field(raw):
 
 @pytest.mark.parametrize("seed", range(4))
 def test_any_bytes_make_valid_json(haproxy, upstream, receiver, lenient, seed):
-    """500 requests for each seed. Every line parses, and every field is the text that was sent, cut and cleaned, through the ring and by UDP."""
+    """500 requests for each seed. Every line parses, and every field is the text that was sent, cut and cleaned (of the answer's type odd bytes are blanks), through the ring and by UDP."""
     rng = random.Random(seed)
     planned = {}
 
@@ -425,7 +425,7 @@ def test_any_bytes_make_valid_json(haproxy, upstream, receiver, lenient, seed):
             assert {name: type(value) for name, value in record.items()} == KEYS, record
             for name, raw in (("model", plan["model"]), ("route", plan["route"]), ("code", plan["code"]),
                               ("project", field(plan["project"])[:64]), ("client", field(plan["client"])[:64]),
-                              ("ua", field(plan["ua"])[:128]), ("ctype", field(plan["ctype"])[:64]),
+                              ("ua", field(plan["ua"])[:128]), ("ctype", re.sub(rb"[^ -\\^-~]", b" ", field(plan["ctype"])[:64])),
                               ("hb", field(plan["before"])[:20]), ("ha", field(plan["after"])[:20]),
                               ("hs", field(plan["saved"])[:20])):
                 assert record[name] == decoded(raw), (name, raw, record[name])

@@ -3,7 +3,7 @@
     python3 tests/bench/functions.py [--haproxy PATH ...]
 
 For each HAProxy, as shipped and with LLM_LEDGER=off: instructions a request of a function with all that it calls, and how often it is called. The rows overlap, because some of
-these functions call others. HAProxy's two copies of the log line for the ledger are not sent, one line for standard output is. A busy machine does not change the figures."""
+these functions call others. The two copies of the log line for the ledger are not sent, one line for standard output is. A busy machine does not change the figures."""
 import argparse
 import collections
 import pathlib

@@ -22,11 +22,12 @@ WAYS = {
     "g": ("nginx + Lua", "the same script for nginx with LuaJIT, without tokens"),
     "p": ("Python", "aiohttp and `json.loads`, without tokens: `tests/bench/rivals/gateway.py`"),
     "x": ("bare SPOE", "as (static), and HAProxy asks an agent that reads nothing: one rule, one argument, one variable (`tests/bench/rivals/haproxy-bare-spoe.cfg`)"),
-    "d": ("do-nothing agent", "spoa-llm's HAProxy configuration with an agent that reads nothing and always gives the same answer: what SPOE itself costs"),
-    "c": ("spoa-llm", "as shipped, but HAProxy sends no records to the ledger"),
+    "d": ("do-nothing agent", "spoa-llm's HAProxy configuration, `LLM_LEDGER=off`, with an agent that reads nothing and always gives the same answer: what SPOE itself costs"),
+    "o": ("do-nothing agent, ledger's rules", "the same with the rules that only the ledger needs; HAProxy sends no records"),
+    "c": ("spoa-llm", "as shipped, with `LLM_LEDGER=off`, and the agent keeps no ledger"),
     "l": ("spoa-llm, ledger", "as shipped: every request's end is recorded with tokens and cost, and summed"),
-    "r": ("spoa-llm, copier", "as (c), and streams go through legs and a process in the tap's place that only reads and sends"),
-    "t": ("spoa-llm, tap", "as (c), and streams go through legs and the tap, which reads their usage"),
+    "r": ("spoa-llm, copier", "with the rules that only the ledger needs, but no records; streams go through legs and a process in the tap's place that only reads and sends"),
+    "t": ("spoa-llm, tap", "the same with the tap in its place, which reads the usage of streams"),
 }
 NAMES = {letter: name for letter, (name, _) in WAYS.items()}
 
@@ -99,7 +100,7 @@ class Ways(rig.Rig):
         path, legs = "%s/tap-%s.sock" % (self.dir, way), self.dir / ("legs-" + way)
         legs.mkdir()
         file = self.start_agent(way, tap=True, tap_listen="none")
-        self.gateway(way, file, env={"LLM_TAP": "unix@" + path, "LLM_LEGS": str(legs)})
+        self.gateway(way, file, env={"LLM_TAP": "unix@" + path, "LLM_LEGS": str(legs), "LLM_LEDGER": "on"})
         process = self.taps[way] = tap(path, legs)
         harness.until(lambda: harness.accepting("unix@" + path), 10, process.tail)
         # HAProxy looks for the tap twice a second.
@@ -128,7 +129,8 @@ class Ways(rig.Rig):
         self.start_proxy(way, [self.haproxy, "-db", harness.POOLS, "-f", cfg], env)
 
     def gateway(self, way, file, logs=None, env=None):
-        """The shipped configuration for the agent of `way`. `logs`: LLM_LOG_RING and LLM_LOG_UDP; without, HAProxy sends no log lines."""
+        """The shipped configuration for the agent of `way`. `logs`: LLM_LOG_RING and LLM_LOG_UDP; without, HAProxy sends no log lines, and
+        LLM_LEDGER is off unless `env` says otherwise."""
         done = harness.cli("backends", "-c", file)
         assert done.code == 0, done
         text = harness.gateway_config(done.out)
@@ -137,7 +139,7 @@ class Ways(rig.Rig):
             assert dropped      # an earlier commit may have another number of them
         # HAProxy connects the ring's server in any case, and 2.6 tries without a pause where a unix socket is not there.
         self.start_haproxy(way, text, dict(logs or {"LLM_LOG_RING": "127.0.0.1:1"}, LLM_AGENT="unix@" + self.sockets[way], SPOA_LLM_LOG_KEY=LOG_KEY,
-                                           **dict({"LLM_SPOE_CONF": str(harness.SPOE_CONF)}, **(env or {}))))
+                                           **dict({"LLM_SPOE_CONF": str(harness.SPOE_CONF), "LLM_LEDGER": "on" if logs else "off"}, **(env or {}))))
 
     def start_a(self):
         self.start_haproxy("a", rival("haproxy-static.cfg"), self.env)
@@ -154,6 +156,10 @@ class Ways(rig.Rig):
     def start_d(self):
         self.start_null()
         self.gateway("d", self.config("null"))
+
+    def start_o(self):
+        self.start_null(way="o")
+        self.gateway("o", self.config("null-o"), env={"LLM_LEDGER": "on"})
 
     def start_e(self, script=RIVALS / "route.lua"):
         self.start_haproxy("e", rival("haproxy-lua.cfg", script), self.env)

@@ -216,6 +216,14 @@ static bool refuse_memory(conn *c)
 
 /* ---- reading */
 
+/* Makes room for `len` more bytes in `in`. False: over the limit, or out of memory. */
+static bool in_room(conn *c, size_t len)
+{
+	if (len > c->in.cap - buf_len(&c->in) && kept_take(&c->spop_thread->kept, &c->in, len))
+		return true;
+	return buf_reserve(&c->in, len);
+}
+
 /* Answers the frames in `bytes`, which are all that was read and not answered yet, and keeps the rest in `in`. `own`:
  * `bytes` is in `in` already. False: the connection is gone. */
 static bool work(conn *c, slice bytes, bool own)
@@ -244,14 +252,18 @@ static bool work(conn *c, slice bytes, bool own)
 		conn_account(c);
 		return true;
 	}
-	bool ok = true;
-	if (own)
-		buf_consume(&c->in, bytes.len - rest.len, CONN_KEEP);
-	else
-		ok = buf_append(&c->in, rest.ptr, rest.len);
 	/* Reserve the room for a whole large frame at once where its length is known. */
-	if (ok && need > SPOP_FRONT && need > buf_len(&c->in))
-		ok = buf_len(&c->in) == 0 || buf_reserve(&c->in, need - buf_len(&c->in));
+	bool ok = true;
+	if (own && rest.len == 0 && c->in.cap > SPOP_FRONT)
+		kept_give(&t->kept, &c->in);
+	else if (own)
+		buf_consume(&c->in, bytes.len - rest.len, CONN_KEEP);
+	if (need > SPOP_FRONT) {
+		c->large = need;
+		ok = in_room(c, own ? need - rest.len : need);
+	}
+	if (ok && !own)
+		ok = buf_append(&c->in, rest.ptr, rest.len);
 	return (ok && conn_account(c)) || refuse_memory(c);
 }
 
@@ -281,6 +293,8 @@ static bool read_and_work(conn *c)
 	size_t had = buf_len(&c->in);
 	ssize_t n;
 
+	/* Where large frames come, read into a buffer that takes a whole one, so that its beginning is not copied. */
+	bool whole = c->large && !had && !c->leaving && kept_take(&t->kept, &c->in, c->large);
 	/* Read into the thread's scratch, with the bytes of an incomplete frame copied in front; only an incomplete
 	 * frame that is larger than SPOP_FRONT is read into the connection's own buffer. */
 	if (c->leaving || c->in.cap <= SPOP_FRONT) {
@@ -296,9 +310,13 @@ static bool read_and_work(conn *c)
 	if (c->in.cap == c->in.end && !buf_reserve(&c->in, 1))
 		return refuse_memory(c);
 	n = take(c, c->in.data + c->in.end, c->in.cap - c->in.end);
+	if (n == 0 && whole)
+		kept_give(&t->kept, &c->in);
 	if (n <= 0)
 		return n == 0;
 	c->in.end += (size_t)n;
+	if (whole && n <= SPOP_FRONT)
+		c->large = 0;
 	return work(c, buf_slice(&c->in), true);
 }
 

@@ -24,7 +24,9 @@ struct conn {
 	buf in;           /* part of a frame, or frames that wait until `out` is written */
 	buf out;          /* what the peer has not taken yet; while frames are answered, the thread's spare buffer */
 	unsigned waiting; /* frames written to `out` since it was last empty: max_in_flight and a DISCONNECT at most */
-	size_t held;      /* bytes of both buffers that shared->memory counts */
+	size_t large; /* bytes of the last large frame, for which the next one gets as much room; 0: smaller frames came
+			 since */
+	size_t held;  /* bytes of both buffers that shared->memory counts */
 };
 
 /* Makes a connection and starts none of its watchers. NULL: no memory; `fd` is closed and no longer counted. */

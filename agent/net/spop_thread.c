@@ -17,6 +17,12 @@ static const double ACCEPT_PAUSE = 0.1;
 static const double ACCEPT_YIELD = 0.001;
 /* Seconds until the event loop iterates even if nothing happens, so that the master sees that the thread is alive. */
 static const double HEARTBEAT = 0.5;
+/* Heartbeats for which a buffer of a large frame is kept though it is not needed; up to twice as many. Large requests
+ * come in bursts. */
+enum { KEPT_BEATS = 30 };
+
+/* The threads together keep so much of max_memory for large frames: one part of KEPT_SHARE. */
+enum { KEPT_SHARE = 4 };
 
 /* ---- accepting */
 
@@ -168,8 +174,12 @@ static void on_iteration(struct ev_loop *loop UNUSED, ev_prepare *prepare, int e
 	counter_add(&t->counters.iterations, 1);
 }
 
-static void on_heartbeat(struct ev_loop *loop UNUSED, ev_timer *timer UNUSED, int events UNUSED)
+static void on_heartbeat(struct ev_loop *loop UNUSED, ev_timer *timer, int events UNUSED)
 {
+	spop_thread *t = timer->data;
+
+	if (++t->beats % KEPT_BEATS == 0)
+		kept_rest(&t->kept);
 }
 
 /* ---- the thread */
@@ -237,6 +247,7 @@ bool spop_thread_init(spop_thread *t, spop_shared *s, unsigned index, policy *p,
 	t->shared = s;
 	t->index = index;
 	t->policy = p;
+	kept_init(&t->kept, (size_t)(s->limits.max_memory / KEPT_SHARE / s->threads));
 	pthread_mutex_init(&t->counters.notes_lock, NULL);
 	t->loop = ev_loop_new(EVFLAG_NOENV);
 	t->accepting = calloc(s->listeners_count ? s->listeners_count : 1, sizeof *t->accepting);
@@ -250,7 +261,7 @@ bool spop_thread_init(spop_thread *t, spop_shared *s, unsigned index, policy *p,
 	ev_timer_init(&t->drain_end, on_drain_end, 0., 0.);
 	ev_prepare_init(&t->iteration, on_iteration);
 	ev_timer_init(&t->heartbeat, on_heartbeat, HEARTBEAT, HEARTBEAT);
-	t->wake.data = t->accept_pause.data = t->drain_end.data = t->iteration.data = t;
+	t->wake.data = t->accept_pause.data = t->drain_end.data = t->iteration.data = t->heartbeat.data = t;
 	ev_async_start(t->loop, &t->wake);
 	ev_prepare_start(t->loop, &t->iteration);
 	ev_timer_start(t->loop, &t->heartbeat);
@@ -275,6 +286,7 @@ void spop_thread_deinit(spop_thread *t)
 		ev_loop_destroy(t->loop);
 	free(t->accepting);
 	free(t->scratch);
+	kept_deinit(&t->kept);
 	buf_deinit(&t->spare);
 	policy_unref(atomic_exchange(&t->next_policy, NULL));
 	policy_unref(t->policy);

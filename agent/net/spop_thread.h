@@ -10,6 +10,7 @@
 
 #include "base/buf.h"
 #include "base/must_check.h"
+#include "net/kept.h"
 #include "net/spop_threads.h"
 
 enum {
@@ -65,11 +66,13 @@ typedef struct spop_thread {
 	bool yielding; /* the pause lets a thread with fewer connections accept first */
 	ev_timer drain_end;
 	ev_prepare iteration;
-	ev_timer heartbeat;     /* makes an idle event loop iterate */
+	ev_timer heartbeat; /* makes an idle event loop iterate */
+	unsigned beats;
 	conn *conns;            /* a linked list */
 	bool draining;          /* each connection ends after its next answer */
 	bool stopping;          /* all connections were told to end, and none is accepted */
 	unsigned char *scratch; /* SPOP_FRONT bytes for the beginning of a frame, then SPOP_SCRATCH to read into */
+	kept kept;              /* buffers of large frames */
 	buf spare;              /* a buffer for answers, lent to the connection that is being answered */
 	/* The request that is being answered. Not local variables, because the compiler's hardening clears those. */
 	llm_request request;

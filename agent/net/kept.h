@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: MIT
+ *
+ * The buffers of large frames that an SPOP thread keeps for its next large frames, because to get a page of new memory
+ * takes the kernel longer than to copy into it. A buffer that was not needed for a while is freed. */
+#ifndef NET_KEPT_H
+#define NET_KEPT_H
+
+#include "base/buf.h"
+
+enum { KEPT_MAX = 64 }; /* buffers */
+
+typedef struct kept {
+	buf all[KEPT_MAX]; /* the first `count`, those that were used last behind the others */
+	unsigned count;
+	unsigned idle; /* the smallest `count` since kept_rest() was called last: so many buffers were not needed */
+	size_t bytes, limit;
+} kept;
+
+/* `limit`: the bytes of all buffers together. */
+void kept_init(kept *k, size_t limit);
+void kept_deinit(kept *k);
+/* Moves what `b` holds into a kept buffer with room for `len` more bytes, and frees the memory that `b` had. False:
+ * there is no such buffer, or `b` may not have one; nothing changed. */
+bool kept_take(kept *k, buf *b, size_t len);
+/* Takes the memory of `b`, which is then empty; frees it if that would be too much. */
+void kept_give(kept *k, buf *b);
+/* Frees the buffers that were not needed since the last call. */
+void kept_rest(kept *k);
+
+#endif

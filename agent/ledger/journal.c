@@ -423,16 +423,20 @@ static bool flush(journal *j)
 
 static bool append(journal *j, const unsigned char *entry, size_t len, journal_mark *after)
 {
-	journal_enter(j);
+	pthread_mutex_lock(&j->lock);
 	bool ok = buf_append(&j->pending, entry, len);
 	/* If the memory is full and the disk has not failed, the caller has appended much without a flush. */
 	if (!ok && !j->stats.failing && flush(j))
 		ok = buf_append(&j->pending, entry, len);
-	if (!ok)
-		j->stats.dropped++;
 	after->position = j->flushed + buf_len(&j->pending);
+	if (ok) {
+		/* The next flush tells journal_get_stats() of it: to do so for each entry would cost a second lock. */
+		pthread_mutex_unlock(&j->lock);
+		return true;
+	}
+	j->stats.dropped++;
 	journal_leave(j);
-	return ok;
+	return false;
 }
 
 bool journal_append(journal *j, const record *r, journal_mark *after)
@@ -451,57 +455,6 @@ bool journal_flush(journal *j)
 {
 	journal_enter(j);
 	bool ok = flush(j);
-	journal_leave(j);
-	return ok;
-}
-
-static bool sync_parent(const journal *j)
-{
-	int fd = openat(j->dir_fd, "..", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-	bool ok = fd >= 0 && fsync(fd) == 0;
-
-	if (fd >= 0)
-		close(fd);
-	return ok;
-}
-
-bool journal_sync(journal *j)
-{
-	bool ok = true;
-
-	journal_enter(j);
-	for (size_t i = 0; i < j->count; i++) {
-		segment *s = &j->segs[i];
-		/* What the store has on the disk does not need to be on it twice. */
-		if (!s->dirty || s->last <= j->released)
-			continue;
-		bool active = j->fd >= 0 && i == j->count - 1;
-		char *path = active ? NULL : journal_segment_path(j, s->number);
-		int fd = active ? j->fd : path ? open(path, O_RDONLY | O_NOFOLLOW | O_CLOEXEC) : -1;
-		if ((fd >= 0 && fdatasync(fd) == 0) || (fd < 0 && errno == ENOENT)) {
-			s->dirty = false;
-		} else {
-			journal_set_problem(j, "fdatasync: %s", strerror(errno));
-			ok = false;
-		}
-		if (fd >= 0 && !active)
-			close(fd);
-		free(path);
-	}
-	if (ok && j->dir_dirty && j->dir_fd >= 0) {
-		ok = fsync(j->dir_fd) == 0;
-		j->dir_dirty = !ok;
-		if (!ok)
-			journal_set_problem(j, "fsync of the directory: %s", strerror(errno));
-	}
-	if (ok && j->dir_new && j->dir_fd >= 0) {
-		ok = sync_parent(j);
-		j->dir_new = !ok;
-		if (!ok)
-			journal_set_problem(j, "fsync of the directory above: %s", strerror(errno));
-	}
-	if (!ok)
-		j->stats.failed++;
 	journal_leave(j);
 	return ok;
 }

@@ -13,8 +13,8 @@
  * name) from passing for an entry. A segment with a damaged header or of a newer version stays where it is, unread, for
  * a person to look at.
  *
- * Every function may be called from any thread. While one of them writes or syncs, all others but journal_get_stats()
- * wait.
+ * Every function may be called from any thread. While one of them writes, all others but journal_get_stats() wait;
+ * while one syncs, none does.
  * The journal also logs what goes wrong: see journal_* in base/log_events.h. */
 #ifndef LEDGER_JOURNAL_H
 #define LEDGER_JOURNAL_H

@@ -74,14 +74,20 @@ void ledger_take(ledger *l, slice line)
 	slice object, key = slice_cstr(l->key);
 	bool ours = logline_is_ours(line, key, &object);
 	slice id = ours ? logline_id(object) : slice_of(NULL, 0);
+	uint64_t hash = id.len ? recent_hash(id) : 0;
 
-	if (id.len && recent_has(&l->ids, recent_hash(id))) {
+	if (id.len && recent_has(&l->ids, hash)) {
 		count_line(l, LOGLINE_OK, true);
 		return;
 	}
 	logline_result result = ours ? logline_parse_next(l->last, line, object, p) : LOGLINE_FOREIGN;
-	bool duplicate = result == LOGLINE_OK && recent_seen(&l->ids, slice_cstr(p->record.id));
-	count_line(l, result, duplicate);
+	bool duplicate = false;
+	if (result == LOGLINE_OK && id.len && slice_eq(id, slice_cstr(p->record.id)))
+		recent_add(&l->ids, hash);
+	else if (result == LOGLINE_OK)
+		duplicate = recent_seen(&l->ids, slice_cstr(p->record.id));
+	if (result != LOGLINE_OK || duplicate)
+		count_line(l, result, duplicate);
 	/* HAProxy's messages about itself (a server is down) come here too. They have no object in them: no warning. */
 	if (result == LOGLINE_FOREIGN && slice_find(line, 0, '{') < line.len)
 		log_event(log_line_foreign, LOG_C("problem", "the line does not carry SPOA_LLM_LOG_KEY"));
@@ -101,6 +107,7 @@ void ledger_take(ledger *l, slice line)
 	/* A journal without room counts the record as dropped; the store may still get it by the queue. */
 	journal_append(l->journal, &p->record, &after);
 	pthread_mutex_lock(&l->lock);
+	l->stats.lines++;
 	l->stats.records++;
 	l->stats.fallbacks += p->fallback;
 	enqueue(l, &p->record, NULL, after);

@@ -3,7 +3,10 @@
  * A disk that refuses the journal: it is full, or the folder is gone or must not be written. */
 #include "journal_rig.h"
 
+#include <errno.h>
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -250,6 +253,68 @@ static void an_unwritable_directory_is_waited_out(void)
 	CHECK(geteuid() != 0 || chown(base, 0, 0) == 0);
 }
 
+/* ---- a slow disk */
+
+static atomic_int syncs;                  /* calls of fdatasync(2) */
+static atomic_bool slow, written, refuse; /* fdatasync(2) waits for `written`; it fails */
+static bool waited_in_vain;
+
+/* In place of the C library's. */
+int fdatasync(int fd)
+{
+	const struct timespec pause = { .tv_nsec = 1000000 };
+
+	atomic_fetch_add(&syncs, 1);
+	for (int ms = 0; slow && !written; ms++) {
+		if (ms == 10000) {
+			waited_in_vain = true;
+			break;
+		}
+		nanosleep(&pause, NULL);
+	}
+	if (refuse) {
+		errno = EIO;
+		return -1;
+	}
+	return fsync(fd);
+}
+
+static void *sync_main(void *arg)
+{
+	CHECK(journal_sync(arg));
+	return NULL;
+}
+
+static void entries_are_written_while_the_disk_syncs(void)
+{
+	pthread_t thread;
+
+	empty_dir();
+	journal *j = open_journal(SEGMENT, PLENTY);
+	append(j, 1, 10);
+	CHECK(journal_flush(j));
+	slow = true;
+	syncs = 0;
+	CHECK(pthread_create(&thread, NULL, sync_main, j) == 0);
+	while (!syncs)
+		sched_yield();
+	append(j, 11, 20);
+	CHECK(journal_flush(j));
+	written = true;
+	pthread_join(thread, NULL);
+	slow = written = false;
+	CHECK(!waited_in_vain && syncs == 1);
+	/* What came meanwhile is synced the next time, and what the disk refused too. */
+	refuse = true;
+	CHECK(!journal_sync(j) && syncs == 2 && strstr(journal_get_stats(j).problem, "fdatasync"));
+	refuse = false;
+	CHECK(journal_sync(j) && syncs == 3);
+	CHECK(journal_sync(j) && syncs == 3);
+	seen s = replay(j);
+	CHECK(s.count == 20 && s.last == 20);
+	journal_close(j);
+}
+
 int main(void)
 {
 	journal_rig_init();
@@ -260,5 +325,6 @@ int main(void)
 	RUN(a_full_disk_is_waited_out);
 	RUN(a_directory_that_goes_away_is_made_again);
 	RUN(an_unwritable_directory_is_waited_out);
+	RUN(entries_are_written_while_the_disk_syncs);
 	return journal_rig_end();
 }

@@ -25,10 +25,10 @@ SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload", "t
          "test_sampling::test_any_size_of_sample",
          "test_sampling::test_a_second_model_in_the_middle_of_a_form", "test_clients::test_a_preflight_is_answered_by_the_gateway",
          "test_clients::test_models_in_the_shape_of_each_api", "test_usage_capture::test_a_stream_that_calls_itself_json_is_not_held",
-         "test_logchannel::test_no_other_user_reads_or_writes_a_line")
+         "test_logchannel::test_no_other_user_reads_or_writes_a_line", "test_estimates::test_between_the_ends_of_a_large_buffer")
 # With 3.0 and 3.4 each test of SMOKE runs with a third of its other parameters, with each version another third. That is enough because 3.0 runs no
 # rule that 3.2 does not run too. 3.4 alone has buffers of several sizes, so these modules, which are about sizes, run with 3.4 whole.
-WHOLE = ("test_sizes", "test_lengths", "test_sampling", "test_one_model", "test_pool", "test_pool_life", "test_pool_requests")
+WHOLE = ("test_sizes", "test_lengths", "test_sampling", "test_one_model", "test_pool", "test_pool_life", "test_pool_requests", "test_estimates")
 # --matrix runs these modules with the first version only, because they take long: what a browser and the SDKs see depends little on HAProxy's
 # version, and `make test-long` has them with each. The agent reads the many bodies of test_sampling the same whichever HAProxy sends them;
 # what HAProxy sends of a body is seen with each by test_sizes, test_lengths and the tests of test_sampling in SMOKE. What test_ledger does to

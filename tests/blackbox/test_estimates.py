@@ -124,3 +124,16 @@ def test_not_from_what_haproxy_compressed(haproxy):
                for more in ([], [("accept-encoding", "gzip")])]
         rows = gateway.by_id(2)
         assert [rows[one]["usage_from"] for one in ids] == ["estimated", "unknown"], rows
+
+
+def test_between_the_ends_of_a_large_buffer(haproxy):
+    """HAProxy 3.4 looks there for base64 as for a second model: the agent sees the ends only."""
+    if harness.version_of(haproxy) < (3, 4):
+        pytest.skip("only HAProxy 3.4 has large buffers")
+    bodies = [message(before=WORDS[:90000], after=WORDS[:90000]), message({"type": "x", "data": PICTURE[:200]}, before=WORDS[:90000], after=WORDS[:90000])]
+    with contextlib.closing(Scripted("upstream")) as mock, \
+            Gateway(haproxy, [mock], {"openai_target": mock.url(), "routes": [{"model_prefix": "*"}]}, limits={"LLM_BUFSIZE": "65536", "LLM_BUFSIZE_LARGE": "1000000"}) as gateway:
+        mock.script = lambda _: [chunked(stream(), 20000, EVENTS)]
+        ids = [gateway.call("POST", "/v1/chat/completions", harness.JSON, body).header("x-request-id") for body in bodies]
+        rows = gateway.by_id(2)
+        assert [rows[one]["usage_from"] for one in ids] == ["estimated", "unknown"], rows

@@ -60,6 +60,7 @@ ODD = {
     "passed on": (post(CHAT, {"model": "gpt-1"}), None),
     "the model behind a long body": (post(CHAT, dict(LONG, model="glm-1")), None),
     "two models": (post(CHAT, b'{"model":"glm-1","model":"gpt-1"}'), None),
+    "another model in the middle": (post(CHAT, b'{"model":"glm-1","a":"%s","model":"gpt-1","b":"%s"}' % (b"x " * 9000, b"y " * 9000)), None),
     "compressed": (post(CHAT, gzip.compress(b'{"model":"glm-1"}'), ("Content-Encoding", "gzip"), ("x-api-key", CLIENT)), None),
     "a form": (form("glm-1"), None),
     "no credential": (post(CHAT, {"model": "unset-1"}), None),

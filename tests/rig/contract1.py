@@ -12,7 +12,7 @@ RULES = [
      "    http-request set-var(txn.llm_headers_unclear) bool(true) if llm_upgrade { req.fhdr_cnt(x-codex-turn-metadata) gt 1 }\n"),
     ("set-var(txn.llm_flags) var(txn.llm_flags,0),add(4) if", "set-var(txn.llm_query_unclear) bool(true) if"),
     ("acl like_anthropic  var(txn.llm_flags),and(2) -m bool", "acl like_anthropic  var(txn.llm_sk_ant) -m bool"),
-    ("        http-request unset-var(txn.llm.deny)             if llm_unseen llm_sampled !llm_beyond\n", ""),
+    (",unset-var(txn.llm.deny) if llm_unseen llm_sampled !llm_beyond\n", " if llm_unseen llm_sampled !llm_beyond\n"),
     ("unset-var(txn.llm.code)             if llm_unseen { var(txn.llm.allow) -m found }",
      "unset-var(txn.llm.code)             if llm_unseen { var(txn.llm.deny) -m str 0 }"),
     ("acl llm_replace     var(txn.llm.allow) -m str authorization x-api-key api-key x-goog-api-key", "acl llm_replace     var(txn.llm.auth) -m str replace"),

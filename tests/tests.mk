@@ -6,7 +6,7 @@ TEST_DEPS := build test packaging bench-instructions format deb root compose
 PARTS_OF = $(PYTHON) tests/tools/parts.py tests/parts
 
 ##@ Tests
-## test: all that CI runs, in about 32 minutes; PARTS="lint unit" for some of its parts
+## test: all that CI runs, in about 27 minutes; PARTS="lint unit" for some of its parts
 test:
 	@sh tests/tools/deps $(TEST_DEPS)
 	@$(PARTS_OF)/test $(PARTS)
@@ -184,15 +184,19 @@ test-matrix: all
 
 # These modules are not run under sanitizers, because the agent does too little in them (they test what is installed, drivers that have
 # sanitizers of their own, or what a browser, HAProxy, SQLite or PostgreSQL does), or only what unit tests and fuzzers do under ASan (finding a
-# request's model, key and credential). `make test-long` has them under ASan and under TSan, the storms too (test-san, test-tsan).
+# request's model, key and credential, and what follows from these). `make test-long` has them under ASan and under TSan, the storms too (test-san, test-tsan).
 NO_SAN := packaging parts house cli example completion scan tap_http tap_usage prices codec evidence latency collisions usage_capture usage_shapes truth storm pool_storm \
 	budget_storm logline sdk tap_sdk dashboard dashboard_accessibility dashboard_budgets dashboard_fleet dashboard_operation dashboard_rows savings_page \
 	requests_page tasks alerts client_sdk pool_sdk failclosed forwarding http plain upgrade_requests client_limits keeping names upstream_tls clients targets \
 	endpoints lengths sizes one_model odd trace client_keys key_connections legs legs_limits pool pool_life pool_requests sampling stream_usage \
-	fleet fleet_attack fleet_facets fleet_verify ship
+	fleet fleet_attack fleet_budgets fleet_facets fleet_verify ship credentials refusals routes legs_tap logchannel
 # The other modules; and of those the tests in which the agent, the shipper and the commands read most, or free what a reload replaces.
 SANITIZED := $(filter-out $(NO_SAN:%=tests/blackbox/test_%.py),$(sort $(wildcard tests/blackbox/test_*.py))) $(addprefix tests/blackbox/test_, \
 	client_keys.py::test_a_key_that_becomes_invalid_is_refused_at_once client_keys.py::test_no_key_passes_the_tap_or_the_legs_of_a_pool \
+	credentials.py::test_a_credential_arrives_to_the_byte credentials.py::test_a_file_read_again_when_it_changes credentials.py::test_a_file_with_nothing_usable \
+	credentials.py::test_a_link_that_is_moved credentials.py::test_a_token_that_expires credentials.py::test_what_the_log_says_of_credentials \
+	refusals.py::test_body refusals.py::test_places_that_disagree_are_never_guessed_in_silence fleet_budgets.py::test_messages_that_are_none \
+	logchannel.py::test_reloads_and_a_stall_lose_nothing \
 	pool.py::test_a_credential_that_goes_away sampling.py::test_compressed sampling.py::test_a_bomb_is_refused sampling.py::test_frames_that_are_too_small \
 	stream_usage.py::test_a_reload_takes_it \
 	fleet.py::test_savings_by_gateway fleet.py::test_export_of_the_fleet fleet.py::test_what_a_filter_lets_through \
@@ -208,7 +212,7 @@ TSAN = TSAN_OPTIONS="halt_on_error=0 exitcode=66 second_deadlock_stack=1 suppres
 
 SIDES := beside alone
 $(SIDES:%=pytest-asan-%): pytest-asan-%:
-	@$(MAKE) --no-print-directory BUILD=build/asan TESTS="$(SANITIZED)" pytest-$*
+	@$(MAKE) --no-print-directory BUILD=build/asan TESTS="$(SANITIZED)" PYTEST_ARGS="--third $(PYTEST_ARGS)" pytest-$*
 $(SIDES:%=pytest-tsan-%): pytest-tsan-%:
 	@$(TSAN) $(MAKE) --no-print-directory BUILD=build/tsan TESTS="$(THREADED)" pytest-$*
 

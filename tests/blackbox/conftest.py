@@ -18,7 +18,7 @@ from upstream import Mock  # noqa: E402
 
 # Each HAProxy version that is tested, and the Debian suite that has its package (None: this machine's own HAProxy is of that version).
 MATRIX = (("2.6", None), ("3.0", "trixie"), ("3.2", "sid"), ("3.4", "experimental"))
-# --matrix runs all tests that use HAProxy with these versions, and the modules and tests of SMOKE with the other versions too.
+# --matrix runs the tests that use HAProxy with these versions, and the modules and tests of SMOKE with the other versions too.
 FULL = ("2.6", "3.2")
 SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload", "test_lengths", "test_upgrade_requests", "test_endpoints",
          "test_forwarding", "test_legs", "test_legs_tap", "test_pool", "test_pool_agent", "test_pool_life", "test_pool_requests", "test_pool_tap", "test_client_keys", "test_one_model", "test_contract", "test_plain", "test_sizes", "test_sampling::test_a_second_model_in_the_middle", "test_sampling::test_a_second_model_between_head_and_tail",
@@ -26,16 +26,20 @@ SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload", "t
          "test_sampling::test_a_second_model_in_the_middle_of_a_form", "test_clients::test_a_preflight_is_answered_by_the_gateway",
          "test_clients::test_models_in_the_shape_of_each_api", "test_usage_capture::test_a_stream_that_calls_itself_json_is_not_held",
          "test_logchannel::test_no_other_user_reads_or_writes_a_line", "test_estimates::test_between_the_ends_of_a_large_buffer")
-# With 3.0 and 3.4 each test of SMOKE runs with a third of its other parameters, with each version another third. That is enough because 3.0 runs no
-# rule that 3.2 does not run too. 3.4 alone has buffers of several sizes, so these modules, which are about sizes, run with 3.4 whole.
-WHOLE = ("test_sizes", "test_lengths", "test_sampling", "test_one_model", "test_pool", "test_pool_life", "test_pool_requests", "test_estimates")
+# With the versions after 2.6 a test runs with its first parameter and a third of the others, with each version another third. So each parameter of
+# SMOKE meets 2.6 and one of the later versions, which is enough because 3.0 runs no rule that 3.2 does not run too, and `make test-long` has all.
+# These modules run whole with a later version: 3.4 alone has buffers of several sizes, and test_estimates has few parameters, each for a rule.
+WHOLE = {"3.2": ("test_estimates",),
+         "3.4": ("test_sizes", "test_lengths", "test_sampling", "test_one_model", "test_pool", "test_pool_life", "test_pool_requests", "test_estimates")}
+# A third of the parameters of these tests is enough with each version: they are a product, in which each pair still meets.
+PRODUCTS = ("test_sampling::test_every_client_is_routed",)
 # --matrix runs these modules with the first version only, because they take long: what a browser and the SDKs see depends little on HAProxy's
 # version, and `make test-long` has them with each. The agent reads the many bodies of test_sampling the same whichever HAProxy sends them;
-# what HAProxy sends of a body is seen with each by test_sizes, test_lengths and the tests of test_sampling in SMOKE. What test_ledger does to
-# the agent is the same, too, as are budgets and what is told of requests: test_logline and test_logchannel have each version's log lines.
+# what HAProxy sends of a body is seen with each by test_sizes, test_lengths and the tests of test_sampling in SMOKE. What test_ledger and test_chaos
+# do to the agent is the same, too, as are budgets and what is told of requests: test_logline and test_logchannel have each version's log lines.
 ONCE = ("test_sampling", "test_ledger", "test_storm", "test_pool_storm", "test_budget_storm", "test_budgets", "test_budget_ends", "test_budgets_seen",
         "test_truth", "test_pool_seen", "test_fleet", "test_taps", "test_otlp", "test_dashboard", "test_dashboard_accessibility", "test_sdk",
-        "test_tap_sdk", "test_pool_sdk", "test_client_sdk")
+        "test_tap_sdk", "test_pool_sdk", "test_client_sdk", "test_chaos", "test_odd", "test_unknown")
 # The modules of LONG and APART take long, so they begin first: with -n the other processes then need not wait for them at the end.
 # The tests of a module in APART share nothing that takes long to start, so -n distributes them one by one.
 LONG = ("test_alerts", "test_sdk")
@@ -45,7 +49,8 @@ APART = ("test_dashboard", "test_dashboard_accessibility", "test_run", "test_sca
 def pytest_addoption(parser):
     group = parser.getgroup("spoa-llm")
     group.addoption("--haproxy", default=os.environ.get("HAPROXY"), help="the HAProxy to test with (default: haproxy)")
-    group.addoption("--matrix", action="store_true", help="HAProxy 2.6 and 3.2 in full, and the most important tests with 3.0 and 3.4")
+    group.addoption("--matrix", action="store_true", help="HAProxy 2.6, a third with 3.2, and of the most important tests with 3.0 and 3.4")
+    group.addoption("--third", action="store_true", help="of each test the first parameter and a third of the others")
     group.addoption("--whole-matrix", action="store_true", help="HAProxy 2.6, 3.0, 3.2 and 3.4 in full")
 
 
@@ -104,18 +109,22 @@ def pytest_sessionfinish(session):
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--matrix") and not config.getoption("--whole-matrix"):
+    if (config.getoption("--matrix") or config.getoption("--third")) and not config.getoption("--whole-matrix"):
         _thin(config, items)
     items.sort(key=lambda item: item.module.__name__ not in LONG + APART)
 
 
 def _thin(config, items):
-    """With the versions that are not in FULL, leaves each test of SMOKE its first parameter and a third of the others."""
+    """Leaves each test that runs with a version after the first one its first parameter and a third of the others; see WHOLE and PRODUCTS.
+    With --third all tests."""
     kept, left, seen = [], [], set()
+    later = [version for version, _ in MATRIX[1:]]
     for item in items:
         module, name, version, other = item.module.__name__, item.nodeid.partition("[")[0], *_parameters(item)
-        third = [version for version, _ in MATRIX if version not in FULL].index(version) if version and version not in FULL else None
-        if third is None or version == MATRIX[-1][0] and module in WHOLE or (name, version) not in seen or zlib.crc32(other.encode()) % 3 == third:
+        every = config.getoption("--third") or "%s::%s" % (module, item.function.__name__) in PRODUCTS
+        whole = not every and (version not in later or module in WHOLE.get(version, ()))
+        third = later.index(version) if version in later else 0
+        if whole or (name, version) not in seen or zlib.crc32(other.encode()) % 3 == third:
             kept.append(item)
         else:
             left.append(item)

@@ -37,7 +37,7 @@ bool kept_take(kept *k, buf *b, size_t len)
 		return false;
 	for (unsigned i = k->count; i-- > 0;) {
 		size_t cap = k->all[i].cap;
-		if (cap >= held + len && (best == KEPT_MAX || cap < k->all[best].cap))
+		if (cap >= held + len && cap <= b->limit && (best == KEPT_MAX || cap < k->all[best].cap))
 			best = i;
 	}
 	if (best == KEPT_MAX)

@@ -57,6 +57,21 @@ static void what_was_there_moves_along(void)
 	kept_deinit(&k);
 }
 
+/* A connection with a small max-frame-size never has more than its limit, which is all that a handover takes. */
+static void none_beyond_the_limit_of_the_taker(void)
+{
+	kept k;
+	buf b = { .limit = 299 };
+
+	kept_init(&k, LIMIT);
+	unsigned char *large = given(&k, 300);
+	CHECK(!kept_take(&k, &b, 100) && !b.data && k.count == 1);
+	b.limit = 300;
+	CHECK(kept_take(&k, &b, 100) && b.data == large);
+	kept_give(&k, &b);
+	kept_deinit(&k);
+}
+
 static void no_more_than_the_limit(void)
 {
 	kept k;
@@ -102,6 +117,7 @@ int main(void)
 {
 	RUN(the_smallest_that_is_large_enough);
 	RUN(what_was_there_moves_along);
+	RUN(none_beyond_the_limit_of_the_taker);
 	RUN(no_more_than_the_limit);
 	RUN(what_nobody_needs_is_freed);
 	return unit_end();

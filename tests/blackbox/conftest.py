@@ -28,8 +28,9 @@ SMOKE = ("test_routes", "test_failclosed", "test_credentials", "test_reload", "t
          "test_logchannel::test_no_other_user_reads_or_writes_a_line", "test_estimates::test_between_the_ends_of_a_large_buffer")
 # With the versions after 2.6 a test runs with its first parameter and a third of the others, with each version another third. So each parameter of
 # SMOKE meets 2.6 and one of the later versions, which is enough because 3.0 runs no rule that 3.2 does not run too, and `make test-long` has all.
-# These modules run whole with a later version: 3.4 alone has buffers of several sizes, and test_estimates has few parameters, each for a rule.
-WHOLE = {"3.2": ("test_estimates",),
+# These modules run whole with a later version, too: outside of SMOKE, what is read of the usage and what becomes of bodies of which the agent sees a
+# part, because 2.6 has other rules for both; and with 3.4, which alone has buffers of several sizes, what is about sizes.
+WHOLE = {"3.2": ("test_estimates", "test_usage_capture", "test_usage_shapes", "test_logline", "test_refusals", "test_attack"),
          "3.4": ("test_sizes", "test_lengths", "test_sampling", "test_one_model", "test_pool", "test_pool_life", "test_pool_requests", "test_estimates")}
 # A third of the parameters of these tests is enough with each version: they are a product, in which each pair still meets.
 PRODUCTS = ("test_sampling::test_every_client_is_routed",)
@@ -39,7 +40,7 @@ PRODUCTS = ("test_sampling::test_every_client_is_routed",)
 # do to the agent is the same, too, as are budgets and what is told of requests: test_logline and test_logchannel have each version's log lines.
 ONCE = ("test_sampling", "test_ledger", "test_storm", "test_pool_storm", "test_budget_storm", "test_budgets", "test_budget_ends", "test_budgets_seen",
         "test_truth", "test_pool_seen", "test_fleet", "test_taps", "test_otlp", "test_dashboard", "test_dashboard_accessibility", "test_sdk",
-        "test_tap_sdk", "test_pool_sdk", "test_client_sdk", "test_chaos", "test_odd", "test_unknown")
+        "test_tap_sdk", "test_pool_sdk", "test_client_sdk", "test_chaos")
 # The modules of LONG and APART take long, so they begin first: with -n the other processes then need not wait for them at the end.
 # The tests of a module in APART share nothing that takes long to start, so -n distributes them one by one.
 LONG = ("test_alerts", "test_sdk")

@@ -224,3 +224,19 @@ bool client_allows_route(const client *c, const char *route)
 			return true;
 	return !c->routes;
 }
+
+bool client_limits_counted(const client_limits *l)
+{
+	return l->budget_nano != BUDGET_NONE || l->tokens_per_minute > 0;
+}
+
+bool clients_counted(const client_table *t)
+{
+	for (uint32_t i = 0; t && i < t->count; i++)
+		if (client_limits_counted(&t->clients[i].limits))
+			return true;
+	for (uint32_t i = 0; t && i < t->projects_count; i++)
+		if (client_limits_counted(&t->projects[i].limits))
+			return true;
+	return false;
+}

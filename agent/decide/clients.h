@@ -121,4 +121,10 @@ client_project *client_project_of(const client_table *t, const client *c);
 bool client_allows_model(const client *c, slice model);
 bool client_allows_route(const client *c, const char *route);
 
+/* True for a budget or tokens a minute, which the agent counts by the ledger's records. */
+bool client_limits_counted(const client_limits *l);
+
+/* True if a client or project has such a limit. `t` may be NULL. */
+bool clients_counted(const client_table *t);
+
 #endif

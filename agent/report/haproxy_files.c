@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -105,15 +106,12 @@ static slice unquoted(slice word)
 	return quoted ? slice_of(word.ptr + 1, word.len - 2) : word;
 }
 
-/* Reads LLM_CLIENTS, whether HAProxy looks for keys of clients. */
-static void read_keys(haproxy_file *file, const line_words *w)
+/* Reads the variable `name`, if the line sets it. False: it does not. */
+static bool read_setting(haproxy_setting *setting, const line_words *w, slice name)
 {
-	static const slice name = SLICE_INIT("LLM_CLIENTS");
 	setting_from from = SET_NOWHERE;
 	slice value = { NULL, 0 };
 
-	if (w->count >= 2 && slice_eq(w->words[0], SLICE("spoe-group")) && slice_eq(w->words[1], SLICE("llm-client")))
-		file->key_question = true;
 	if (w->count >= 3 && slice_eq(w->words[1], name)) {
 		from = slice_eq(w->words[0], SLICE("setenv"))    ? SET_ALWAYS :
 		       slice_eq(w->words[0], SLICE("presetenv")) ? SET_PRESET :
@@ -124,11 +122,20 @@ static void read_keys(haproxy_file *file, const line_words *w)
 		from = SET_ENVIRONMENT;
 		value = unquoted(slice_from(w->words[0], name.len + 1));
 	}
-	file->key_rules |= from == SET_PRESET || from == SET_ALWAYS;
-	if (from == SET_NOWHERE || from < file->keys_from)
-		return;
-	file->keys_from = from;
-	snprintf(file->keys, sizeof file->keys, "%.*s", (int)value.len, value.len ? value.ptr : "");
+	if (from != SET_NOWHERE && from >= setting->from) {
+		setting->from = from;
+		snprintf(setting->value, sizeof setting->value, "%.*s", (int)value.len, value.len ? value.ptr : "");
+	}
+	return from == SET_PRESET || from == SET_ALWAYS;
+}
+
+/* Reads whether HAProxy looks for keys of clients, and whether it sends records. */
+static void read_settings(haproxy_file *file, const line_words *w)
+{
+	if (w->count >= 2 && slice_eq(w->words[0], SLICE("spoe-group")) && slice_eq(w->words[1], SLICE("llm-client")))
+		file->key_question = true;
+	file->key_rules |= read_setting(&file->keys, w, SLICE("LLM_CLIENTS"));
+	(void)read_setting(&file->ledger, w, SLICE("LLM_LEDGER"));
 }
 
 /* Reads the contract from the name of a message or group: `llm-request-N`, or `llm-request` with files of contract 1,
@@ -149,7 +156,7 @@ static void read_line(haproxy_file *file, slice line)
 	line_words w = split(line);
 
 	read_limits(file, &w);
-	read_keys(file, &w);
+	read_settings(file, &w);
 
 	if (w.count >= 2 && slice_eq(w.words[0], SLICE("spoe-message")))
 		file->question |= read_name(file, w.words[1]);
@@ -262,7 +269,7 @@ static void write_file(findings *to, const looked_at *l, bool named, bool refuse
 			file->contract < CONTRACT   ? FOUND_OLDER :
 						      FOUND_OK,
 			"file", l->path, "%s%s", contract, needed);
-	} else if (named && !file->backends && file->keys_from == SET_NOWHERE) {
+	} else if (named && !file->backends && file->keys.from == SET_NOWHERE && file->ledger.from == SET_NOWHERE) {
 		finding(to, FOUND_UNKNOWN, "file", l->path, "has nothing of the gateway");
 	}
 }
@@ -337,23 +344,26 @@ static void write_leg_rules(findings *to, const looked_at *l, const route_table 
 			"sends no request through the tap: copy llm.cfg of this version, and spoe.conf with it");
 }
 
-/* ---- keys of clients */
+/* ---- keys of clients, and records */
 
-/* LLM_CLIENTS, as far as it is known. */
-typedef struct keys_setting {
-	const char *value;
+/* A variable of HAProxy's environment, as far as it is known. */
+typedef struct known_setting {
+	const char *value; /* NULL: nothing is known */
 	setting_from from;
-} keys_setting;
+} known_setting;
 
-static keys_setting find_keys_setting(const looked_at *all, size_t count)
+/* Finds the variable `name`, which is at offset `at` of each file. */
+static known_setting find_setting(const looked_at *all, size_t count, const char *name, size_t at)
 {
-	keys_setting is = { getenv("LLM_CLIENTS"), SET_NOWHERE };
+	known_setting is = { getenv(name), SET_NOWHERE };
 
 	if (is.value)
 		is.from = SET_ENVIRONMENT;
-	for (size_t i = 0; i < count; i++)
-		if (all[i].file.keys_from > is.from)
-			is = (keys_setting){ all[i].file.keys, all[i].file.keys_from };
+	for (size_t i = 0; i < count; i++) {
+		const haproxy_setting *one = (const void *)((const char *)&all[i].file + at);
+		if (one->from > is.from)
+			is = (known_setting){ one->value, one->from };
+	}
 	return is;
 }
 
@@ -378,7 +388,7 @@ static bool write_without_keys(findings *to, const looked_at *all, size_t count)
 /* Says whether HAProxy looks for keys of clients where the agent has clients, and nowhere else. */
 static void write_keys(findings *to, const policy *p, const looked_at *all, size_t count)
 {
-	keys_setting is = find_keys_setting(all, count);
+	known_setting is = find_setting(all, count, "LLM_CLIENTS", offsetof(haproxy_file, keys));
 	bool any = false, off = is.value && strcmp(is.value, "off") == 0, on = is.value && strcmp(is.value, "on") == 0,
 	     required = is.value && strcmp(is.value, "required") == 0;
 	const char *name = "LLM_CLIENTS";
@@ -413,7 +423,40 @@ static void write_keys(findings *to, const policy *p, const looked_at *all, size
 			"which costs time");
 }
 
-bool haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count)
+/* Says whether HAProxy sends records where the agent keeps a ledger, and nowhere else. Files from before LLM_LEDGER
+ * send them always. */
+static void write_ledger(findings *to, const policy *p, bool kept, const looked_at *all, size_t count)
+{
+	known_setting is = find_setting(all, count, "LLM_LEDGER", offsetof(haproxy_file, ledger));
+	bool any = false, off = is.value && strcmp(is.value, "off") == 0, on = is.value && strcmp(is.value, "on") == 0;
+	const char *name = "LLM_LEDGER";
+
+	for (size_t i = 0; i < count; i++)
+		any |= all[i].file.rules;
+	if (!any || !is.value)
+		return;
+	if (!off && !on)
+		finding(to, FOUND_PROBLEM, "haproxy", name, "is neither on nor off: HAProxy does not start");
+	else if (off && clients_counted(p->clients))
+		finding(to, FOUND_PROBLEM, "haproxy", name,
+			"is off, and clients have a budget or tokens a minute, so the agent refuses their requests (503 "
+			"ledger_off): set LLM_LEDGER=on in HAProxy's environment, and restart HAProxy");
+	else if (off && kept)
+		finding(to, FOUND_WARNING, "haproxy", name,
+			"is off, and the agent keeps a ledger (option \"ledger\"), in which nothing arrives: set both, or "
+			"neither");
+	else if (on && !kept && is.from != SET_PRESET)
+		finding(to, FOUND_WARNING, "haproxy", name,
+			"is on, and the agent keeps no ledger (option \"ledger\"): HAProxy makes records that nobody takes");
+	else if (on && !kept)
+		finding(to, FOUND_OK, "haproxy", name,
+			"is on unless HAProxy's environment says otherwise, and the agent keeps no ledger (option "
+			"\"ledger\"): with LLM_LEDGER=off, HAProxy would make no records, which nobody takes");
+	else
+		finding(to, FOUND_OK, "haproxy", name, "is %s", is.value);
+}
+
+bool haproxy_files_write(findings *to, const policy *p, bool ledger_kept, const char *const *named, size_t count)
 {
 	const char *spoe = getenv("LLM_SPOE_CONF");
 	const char *const usual[] = { spoe && *spoe ? spoe : "/etc/haproxy/spoe.conf", "/etc/haproxy/llm.cfg",
@@ -454,6 +497,7 @@ bool haproxy_files_write(findings *to, const policy *p, const char *const *named
 	if (legs_any(p->table))
 		write_limits(to, all, paths_count);
 	write_keys(to, p, all, paths_count);
+	write_ledger(to, p, ledger_kept, all, paths_count);
 	if (mixed)
 		finding(to, FOUND_PROBLEM, "haproxy", "files",
 			"of contract %" PRIu64 " and of contract %" PRIu64

@@ -23,6 +23,12 @@ typedef enum setting_from {
 	SET_ALWAYS,      /* setenv */
 } setting_from;
 
+/* A variable of HAProxy's environment, as far as a file sets it. */
+typedef struct haproxy_setting {
+	setting_from from;
+	char value[16]; /* cut off if it is longer; "": the file does not set the variable */
+} haproxy_setting;
+
 /* What one file says. */
 typedef struct haproxy_file {
 	bool rules;                       /* it has HAProxy ask the agent: haproxy.cfg or llm.cfg */
@@ -38,8 +44,8 @@ typedef struct haproxy_file {
 	uint64_t clients;                 /* the least LLM_MAXCONN that it sets; 0: it sets none */
 	bool key_rules;                   /* it has rules about keys of clients, whether or not they are on */
 	bool key_question;                /* it says what is asked about such a key */
-	setting_from keys_from;
-	char keys[16]; /* LLM_CLIENTS, cut off if it is longer; "": it does not set LLM_CLIENTS */
+	haproxy_setting keys;             /* LLM_CLIENTS */
+	haproxy_setting ledger;           /* LLM_LEDGER */
 } haproxy_file;
 
 /* Reads `f` to its end. False: reading failed, and errno says why. */
@@ -48,10 +54,11 @@ MUST_CHECK bool haproxy_file_read(haproxy_file *file, FILE *f);
 /* Says whether the backends were made for the routes of `p`, which contract each file keeps and, if one of them is
  * older than CONTRACT_SAFE, what becomes of each enabled route of `p` that replaces the credential; and if there are
  * legs, whether HAProxy may have as many connections and files open as they take. Says whether HAProxy's rules about
- * keys of clients are on where the agent has clients, as far as the files and this process's environment tell. The
- * files are the `count` paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the places where the
- * documents put them. A named file that cannot be read is a problem, and so is a route that would refuse every request.
- * Returns whether there is a file of the gateway. */
-bool haproxy_files_write(findings *to, const policy *p, const char *const *named, size_t count);
+ * keys of clients are on where the agent has clients, and whether HAProxy sends records if, and only if, the agent
+ * keeps a ledger (`ledger_kept`), as far as the files and this process's environment tell. The files are the `count`
+ * paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the places where the documents put them. A
+ * named file that cannot be read is a problem, and so is a route that would refuse every request. Returns whether there
+ * is a file of the gateway. */
+bool haproxy_files_write(findings *to, const policy *p, bool ledger_kept, const char *const *named, size_t count);
 
 #endif

@@ -68,7 +68,7 @@ static void publish(agent *a, policy *next)
  * the agent counts. Takes over one reference of `prices`, on failure too. False: `e` says why. */
 static bool prepare_spending(agent *a, policy *next, price_table *prices, err *e)
 {
-	bool needed = spending_needed(next->clients);
+	bool needed = clients_counted(next->clients);
 
 	if (needed && !a->recording) {
 		price_table_unref(prices);

@@ -32,22 +32,6 @@ struct spending {
 	int64_t keep_at;
 };
 
-static bool has_limit(const client_limits *l)
-{
-	return l->budget_nano != BUDGET_NONE || l->tokens_per_minute > 0;
-}
-
-bool spending_needed(const client_table *t)
-{
-	for (uint32_t i = 0; t && i < t->count; i++)
-		if (has_limit(&t->clients[i].limits))
-			return true;
-	for (uint32_t i = 0; t && i < t->projects_count; i++)
-		if (has_limit(&t->projects[i].limits))
-			return true;
-	return false;
-}
-
 /* ---- the memory */
 
 static int own_memory(control *master, err *e)
@@ -107,7 +91,7 @@ void spending_free(spending *s)
 static bool open_account(budget *b, account_kind kind, const char *name, const client_limits *l, uint32_t *account,
 			 err *e)
 {
-	if (!has_limit(l))
+	if (!client_limits_counted(l))
 		return true;
 	*account = budget_account(b, kind, slice_cstr(name));
 	if (*account == BUDGET_NO_ACCOUNT)

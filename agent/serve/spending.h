@@ -44,7 +44,4 @@ int64_t spending_alone(spending *s);
 /* Returns how many gateways spend of the same budgets, and sets `*alone`. From any thread. */
 int64_t spending_sharers(const spending *s, bool *alone);
 
-/* Returns whether a client or project of `t` has a limit that the agent counts, for which it needs a ledger. */
-bool spending_needed(const client_table *t);
-
 #endif

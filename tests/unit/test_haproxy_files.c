@@ -116,7 +116,8 @@ static void a_file_says_whether_haproxy_looks_for_keys(void)
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
 		haproxy_file file = read_text(rows[i].text);
-		CHECK(strcmp(file.keys, rows[i].keys) == 0 && file.keys_from == rows[i].from);
+		CHECK(strcmp(file.keys.value, rows[i].keys) == 0 && file.keys.from == rows[i].from);
+		CHECK(file.ledger.from == SET_NOWHERE);
 	}
 }
 

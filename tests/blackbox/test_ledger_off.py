@@ -56,9 +56,11 @@ CHAT, MESSAGES = "/v1/chat/completions", "/v1/messages"
 LONG = {"messages": [{"role": "user", "content": "word " * 12000}]}
 # A name, what the client sends, and what an upstream answers (None: as usual).
 ODD = {
+    "two models in a long body": (post(CHAT, b'{"model":"glm-1","a":"%s","model":"gpt-1","b":"%s"}' % (b"word " * 4000, b"word " * 4000)), None),
     "replaced": (post(CHAT, {"model": "glm-1"}), sized(ANSWER)),
     "passed on": (post(CHAT, {"model": "gpt-1"}), None),
     "the model behind a long body": (post(CHAT, dict(LONG, model="glm-1")), None),
+    "a second model between the ends of a long body": (post(CHAT, dict(LONG, model="glm-1", tools=[{"model": "gpt-1"}], **{"x": LONG["messages"]})), None),
     "two models": (post(CHAT, b'{"model":"glm-1","model":"gpt-1"}'), None),
     "another model in the middle": (post(CHAT, b'{"model":"glm-1","a":"%s","model":"gpt-1","b":"%s"}' % (b"x " * 9000, b"y " * 9000)), None),
     "compressed": (post(CHAT, gzip.compress(b'{"model":"glm-1"}'), ("Content-Encoding", "gzip"), ("x-api-key", CLIENT)), None),

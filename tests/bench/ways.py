@@ -44,7 +44,7 @@ def routes(urls):
 
 def head(lua=None):
     """`global` and `defaults` of the shipped example: the same sizes, timeouts and memory for every HAProxy."""
-    text = re.search(r"^global\n.*?(?=^ring )", harness.EXAMPLE.read_text(), re.M | re.S).group()
+    text = re.search(r"^global\n.*?(?=^\.if [^\n]*\n(?:#[^\n]*\n)*ring )", harness.EXAMPLE.read_text(), re.M | re.S).group()
     return text.replace("global\n", "global\n    lua-load %s\n" % lua, 1) if lua else text
 
 

@@ -36,7 +36,7 @@ typedef struct store_thread {
 	journal_mark replayed;              /* the journal up to the last record that the replay has read */
 	journal_mark committed;             /* the journal up to the last record that SQLite has committed */
 	bool unsynced;                      /* SQLite has committed something that may not be on the disk yet */
-	bool stopped_early;                 /* the agent stopped while the database still refused what was replayed */
+	bool stopped_early;                 /* the agent stopped before all of the journal was replayed */
 	bool caught_up;                     /* store_catch_up() has nothing left to do */
 	int64_t sync_at, prune_at, tidy_at; /* when to do that next (monotonic clock, ms) */
 	int64_t catch_up_at;
@@ -409,8 +409,10 @@ static void replay(store_thread *t)
 	t->stopped_early = false;
 	t->count = t->reports_count = 0;
 	t->after = t->replayed = (journal_mark){ 0 };
-	/* The marks of what is stored next release what was not read: wait for memory. */
-	while (!(whole = journal_replay(t->l->journal, on_replayed, t, &e)) && e.kind == ERR_MEMORY && !stopping(t->l))
+	/* The marks of what is stored next release what was not read: wait for memory, and store nothing more if the
+	 * agent stops meanwhile. */
+	while (!(whole = journal_replay(t->l->journal, on_replayed, t, &e)) && e.kind == ERR_MEMORY &&
+	       !(t->stopped_early = stopping(t->l)))
 		pause_ms(t->l, RETRY_MS);
 	if (!whole)
 		log_event(journal_unreadable, LOG_C("problem", e.text), LOG_C("instead", "the other files were read"));

@@ -6,6 +6,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
+#include "ledger/journal_entry.h"
 #include "ledger/ledger.h"
 
 static char journal_path[250];
@@ -212,6 +213,56 @@ static void neither_queue_nor_journal_has_room(void)
 	CHECK(whole());
 }
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+static _Atomic bool no_replay;   /* no replay gets memory */
+static _Atomic unsigned refused; /* replays */
+
+void *__libc_malloc(size_t size);
+void *malloc(size_t size)
+{
+	if (!no_replay || size != sizeof(scan))
+		return __libc_malloc(size);
+	refused++;
+	return NULL;
+}
+
+/* The agent stops while there is no memory for a replay of what the queue had no room for. Newer records are in the
+ * queue; what they release must not include the others. */
+static void a_stop_without_memory_loses_nothing(void)
+{
+	enum { LINES = LEDGER_BATCH + LEDGER_QUEUE + 500, NEWER = 10 };
+	sqlite3 *other = NULL;
+
+	empty();
+	ledger *l = open_ledger();
+	line(l, 0, "leg");
+	ledger_flush(l);
+	until_stored(l, 1);
+	CHECK(sqlite3_open(path, &other) == SQLITE_OK);
+	CHECK(sqlite3_exec(other, "BEGIN IMMEDIATE", NULL, NULL, NULL) == SQLITE_OK);
+	for (int n = 1; n <= LINES; n++)
+		line(l, n, "leg");
+	ledger_flush(l);
+	no_replay = true;
+	CHECK(sqlite3_exec(other, "COMMIT", NULL, NULL, NULL) == SQLITE_OK);
+	sqlite3_close(other);
+	for (int i = 0; i < 1000 && !refused; i++)
+		usleep(10000);
+	CHECK(refused > 0);
+	for (int n = LINES + 1; n <= LINES + NEWER; n++)
+		line(l, n, "leg");
+	ledger_flush(l);
+	ledger_close(l);
+	no_replay = false;
+	l = open_ledger();
+	for (int i = 0; i < 1000 && atol(ask("SELECT count(*) FROM requests")) < LINES + NEWER + 1; i++)
+		usleep(10000);
+	CHECK(atol(ask("SELECT count(*) FROM requests")) == LINES + NEWER + 1);
+	ledger_close(l);
+	CHECK(whole());
+}
+#endif
+
 int main(void)
 {
 	store_rig_init();
@@ -222,6 +273,9 @@ int main(void)
 	RUN(what_comes_is_counted);
 	RUN(a_kill_loses_neither);
 	RUN(neither_queue_nor_journal_has_room);
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+	RUN(a_stop_without_memory_loses_nothing);
+#endif
 	empty();
 	return store_rig_end();
 }

@@ -153,13 +153,14 @@ def test_a_budget_is_not_spent_unseen(haproxy, make_mock, work):
         for name in ("budget", "tokens", "project"):
             ask(name).refused(503, "ledger_off", retry=False)
         ask("budget", MESSAGES).refused(503, "ledger_off", "anthropic", retry=False)
+        gateway.call("POST", CHAT, harness.JSON + [("x-llm-key", keys.key("nobody"))], harness.chat("gpt-4.1")).refused(401, "invalid_api_key", retry=False)
         ask("free").only(mock)
         gateway.call("GET", "/v1/models", harness.JSON + [("x-llm-key", who["budget"])]).only(mock)    # costs nothing
         gateway.call("POST", CHAT, harness.JSON, harness.chat("gpt-4.1")).only(mock)
         checks = {one["part"]: one for one in harness.http(admin, path="/readyz").json()["checks"]}
-        assert not checks["log_lines"]["ok"] and checks["log_lines"]["detail"].startswith("7 requests came from a HAProxy that sends no records (LLM_LEDGER=off)"), checks
+        assert not checks["log_lines"]["ok"] and checks["log_lines"]["detail"].startswith("8 requests came from a HAProxy that sends no records (LLM_LEDGER=off)"), checks
         metrics = [line for line in harness.http(admin, path="/metrics").text.splitlines() if line.startswith("spoa_llm_unrecorded_total ") or 'code="ledger_off"' in line]
-        assert sorted(metrics) == ['spoa_llm_refusals_total{code="ledger_off",status="503"} 4', "spoa_llm_unrecorded_total 7"], metrics
+        assert sorted(metrics) == ['spoa_llm_refusals_total{code="ledger_off",status="503"} 4', "spoa_llm_unrecorded_total 8"], metrics
         done = harness.cli("status", "-c", gateway.agent.file, env=gateway.env)
         assert "LLM_LEDGER=on" in done.out, done
         assert not gateway.rows()

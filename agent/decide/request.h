@@ -41,7 +41,7 @@ enum { CONTRACT = 2 };
 /* A contract that is larger than CONTRACT, whatever the number is. */
 #define CONTRACT_UNKNOWN UINT64_MAX
 
-/* The argument `flags` of llm-request-2; haproxy.cfg and spoe.conf add them up. */
+/* The argument `flags` of llm-request-2; haproxy.cfg adds them up. */
 enum { FLAG_UPGRADE = 1, FLAG_BEARER_SK_ANT = 2, FLAG_QUERY_UNCLEAR = 4, FLAG_NO_RECORDS = 8, FLAGS_KNOWN = 15 };
 
 /* Reads the arguments of `m`. Unknown ones are ignored; missing ones and NULLs are empty. Malformed arguments fail

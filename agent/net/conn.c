@@ -254,10 +254,14 @@ static bool work(conn *c, slice bytes, bool own)
 	}
 	/* Reserve the room for a whole large frame at once where its length is known. */
 	bool ok = true;
-	if (own && rest.len == 0 && c->in.cap > SPOP_FRONT)
-		kept_give(&t->kept, &c->in);
-	else if (own)
+	if (own && need <= SPOP_FRONT && rest.len <= SPOP_FRONT && c->in.cap > SPOP_FRONT) {
+		buf large = c->in;
+		c->in = (buf){ .limit = large.limit };
+		ok = buf_append(&c->in, rest.ptr, rest.len);
+		kept_give(&t->kept, &large);
+	} else if (own) {
 		buf_consume(&c->in, bytes.len - rest.len, CONN_KEEP);
+	}
 	if (need > SPOP_FRONT) {
 		c->large = need;
 		ok = in_room(c, own ? need - rest.len : need);

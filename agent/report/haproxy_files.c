@@ -135,7 +135,7 @@ static void read_settings(haproxy_file *file, const line_words *w)
 	if (w->count >= 2 && slice_eq(w->words[0], SLICE("spoe-group")) && slice_eq(w->words[1], SLICE("llm-client")))
 		file->key_question = true;
 	file->key_rules |= read_setting(&file->keys, w, SLICE("LLM_CLIENTS"));
-	(void)read_setting(&file->ledger, w, SLICE("LLM_LEDGER"));
+	file->ledger_rules |= read_setting(&file->ledger, w, SLICE("LLM_LEDGER"));
 }
 
 /* Reads the contract from the name of a message or group: `llm-request-N`, or `llm-request` with files of contract 1,
@@ -428,14 +428,22 @@ static void write_keys(findings *to, const policy *p, const looked_at *all, size
 static void write_ledger(findings *to, const policy *p, bool kept, const looked_at *all, size_t count)
 {
 	known_setting is = find_setting(all, count, "LLM_LEDGER", offsetof(haproxy_file, ledger));
-	bool any = false, off = is.value && strcmp(is.value, "off") == 0, on = is.value && strcmp(is.value, "on") == 0;
+	bool any = false, known = false, off = is.value && strcmp(is.value, "off") == 0,
+	     on = is.value && strcmp(is.value, "on") == 0;
 	const char *name = "LLM_LEDGER";
 
-	for (size_t i = 0; i < count; i++)
+	for (size_t i = 0; i < count; i++) {
 		any |= all[i].file.rules;
+		known |= all[i].file.ledger_rules;
+	}
 	if (!any || !is.value)
 		return;
-	if (!off && !on)
+	if (!known && !on)
+		finding(to, FOUND_WARNING, "haproxy", name,
+			"is %s, and HAProxy's files are from before it, so that HAProxy sends records: copy llm.cfg and spoe.conf of "
+			"this version, and restart HAProxy",
+			is.value);
+	else if (!off && !on)
 		finding(to, FOUND_PROBLEM, "haproxy", name, "is neither on nor off: HAProxy does not start");
 	else if (off && clients_counted(p->clients))
 		finding(to, FOUND_PROBLEM, "haproxy", name,

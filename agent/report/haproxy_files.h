@@ -46,6 +46,7 @@ typedef struct haproxy_file {
 	bool key_question;                /* it says what is asked about such a key */
 	haproxy_setting keys;             /* LLM_CLIENTS */
 	haproxy_setting ledger;           /* LLM_LEDGER */
+	bool ledger_rules;                /* it has rules that depend on it, whether it is on or off */
 } haproxy_file;
 
 /* Reads `f` to its end. False: reading failed, and errno says why. */

@@ -584,6 +584,15 @@ def test_whether_haproxy_sends_records_where_there_is_a_ledger(work, text, ledge
     assert is_state == state and said in told, told
 
 
+def test_files_from_before_the_ledger_could_be_off(work):
+    cfg = work / "haproxy.cfg"
+    cfg.write_text(harness.EXAMPLE.read_text().replace("LLM_LEDGER", "LLM_OTHER"))
+    for value, told in (("off", True), ("on", False), (None, False)):
+        found, _ = findings("-c", harness.write_config(work, {}), "--haproxy", cfg, "--haproxy", harness.SPOE_CONF, env={"LLM_LEDGER": value} if value else {})
+        said = [(state, text) for state, part, name, text in found if (part, name) == ("haproxy", "LLM_LEDGER") and "before" in text]
+        assert [state for state, _ in said] == (["warning"] if told else []) and all("HAProxy sends records" in text for _, text in said), found
+
+
 def test_files_from_before_there_were_keys_of_clients(work):
     (work / "clients.json").write_text('{"clients": []}')
     config = harness.write_config(work, {"clients": str(work / "clients.json")})

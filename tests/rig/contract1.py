@@ -4,7 +4,7 @@ import re
 # What stands in haproxy.cfg once, and what stood in its place.
 RULES = [
     ("acl llm_upgrade     var(txn.llm_flags),and(1) -m bool", "acl llm_upgrade     var(txn.llm_upgrade) -m found"),
-    ("set-var(txn.llm_flags)       int(1)     if llm_websocket", "set-var(txn.llm_upgrade)     bool(true) if llm_websocket"),
+    ("set-var(txn.llm_flags) var(txn.llm_flags,0),add(1) if llm_websocket", "set-var(txn.llm_upgrade) bool(true) if llm_websocket"),
     ("    http-request set-var(txn.llm_flags) var(txn.llm_flags,0),add(2) if llm_sk_ant\n",
      "    http-request set-var(txn.llm_contract) int(1)\n"
      "    http-request set-var(txn.llm_sk_ant) bool(true) if llm_sk_ant\n"
@@ -35,15 +35,13 @@ RULES = [
     ("unset-var(txn.llm.allow)             if llm_query {", "set-var(txn.llm.deny) int(1)         if llm_query {"),
     ("unset-var(txn.llm.allow) if llm_beyond_it", "set-var(txn.llm.deny)  int(1) if llm_beyond_it"),
 ]
-FLAGS = '    .if streq("$LLM_LEDGER","on")\n        args flags=var(txn.llm_flags)\n    .else\n        args flags=var(txn.llm_flags,0),add(8)\n    .endif\n'
 # The same of the question in spoe.conf.
 QUESTION = [
     (" headers=req.hdr_names\n", " model_param=url_param(model)\n"),
     ("length=var(txn.llm_length)\n", "length=var(txn.llm_length) sized=req.fhdr_cnt(content-length),bool\n"),
-    ("    args ua=req.fhdr(user-agent)\n", "    args upgrade=var(txn.llm_upgrade) ua=req.fhdr(user-agent)\n"),
-    (FLAGS + "    args model_param", "    args model_param"),
-    ("    args model_param=url_param(model) deployment_param=url_param(deployment) model_hint=req.fhdr(x-codex-turn-metadata)\n"
+    ("    args ua=req.fhdr(user-agent) flags=var(txn.llm_flags)\n    args model_param=url_param(model) deployment_param=url_param(deployment) model_hint=req.fhdr(x-codex-turn-metadata)\n"
      "    args project=var(txn.llm_project) client=var(txn.llm_client)\n",
+     "    args upgrade=var(txn.llm_upgrade) ua=req.fhdr(user-agent)\n"
      "    args x_api_key=req.fhdr_cnt(x-api-key),bool api_key=req.fhdr_cnt(api-key),bool\n"
      "    args x_goog_api_key=req.fhdr_cnt(x-goog-api-key),bool anthropic_version=req.fhdr_cnt(anthropic-version),bool\n"
      "    args bearer_sk_ant=var(txn.llm_sk_ant) model_hint=req.fhdr(x-codex-turn-metadata)\n"
@@ -52,7 +50,7 @@ QUESTION = [
      "    args between=var(txn.llm_between)\n"
      "    args contract=int(1),and(txn.llm_contract)\n"),
     ("    .if version_atleast(3.4)\n        args between=var(txn.llm_between)\n    .endif\n", ""),
-    (" headers=req.hdr_names ua=req.fhdr(user-agent)\n" + FLAGS + "    args guard",
+    (" headers=req.hdr_names ua=req.fhdr(user-agent) flags=var(txn.llm_flags)\n    args guard",
      " ua=req.fhdr(user-agent)\n    args x_api_key=req.fhdr_cnt(x-api-key),bool api_key=req.fhdr_cnt(api-key),bool\n"
      "    args x_goog_api_key=req.fhdr_cnt(x-goog-api-key),bool anthropic_version=req.fhdr_cnt(anthropic-version),bool\n"
      "    args bearer_sk_ant=var(txn.llm_sk_ant) guard"),

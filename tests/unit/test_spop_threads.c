@@ -229,6 +229,16 @@ static void a_connection_beyond_max_memory_is_told_to_go(void)
 	say(p[0].fd, slice_from(q, 1000));
 	CHECK(acked(&p[0], 9));
 	CHECK(UNTIL(spop_threads_memory(r.threads) <= 2 * CONN_KEEP));
+	/* The beginning of a small frame behind a large one does not take the large one's memory. */
+	uint64_t read = SUM(&r, bytes_in);
+	unsigned char room[400];
+	slice small = question(room, sizeof room, 10, "one-x", 100);
+	say(p[0].fd, q);
+	say(p[0].fd, slice_first(small, 10));
+	CHECK(acked(&p[0], 9) && UNTIL(SUM(&r, bytes_in) == read + q.len + 10));
+	CHECK(UNTIL(spop_threads_memory(r.threads) <= 2 * CONN_KEEP));
+	say(p[0].fd, slice_from(small, 10));
+	CHECK(acked(&p[0], 10));
 	peer_close(&p[0]);
 	peer_close(&p[1]);
 	free(big);

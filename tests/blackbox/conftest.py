@@ -50,7 +50,7 @@ APART = ("test_dashboard", "test_dashboard_accessibility", "test_run", "test_sca
 def pytest_addoption(parser):
     group = parser.getgroup("spoa-llm")
     group.addoption("--haproxy", default=os.environ.get("HAPROXY"), help="the HAProxy to test with (default: haproxy)")
-    group.addoption("--matrix", action="store_true", help="HAProxy 2.6, a third with 3.2, and of the most important tests with 3.0 and 3.4")
+    group.addoption("--matrix", action="store_true", help="all tests with HAProxy 2.6, with 3.2 a third of their parameters, with 3.0 and 3.4 those of SMOKE")
     group.addoption("--third", action="store_true", help="of each test the first parameter and a third of the others")
     group.addoption("--whole-matrix", action="store_true", help="HAProxy 2.6, 3.0, 3.2 and 3.4 in full")
 

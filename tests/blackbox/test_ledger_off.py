@@ -1,6 +1,8 @@
 """LLM_LEDGER=off: HAProxy sends no records, and decides, forwards, cleans and refuses as it does with the ledger."""
+import contextlib
 import gzip
 import json
+import sqlite3
 import threading
 
 import pytest
@@ -18,6 +20,7 @@ OPERATOR, CLIENT = harness.secret("operator-off"), harness.secret("client-off")
 # Of the log line: what only the ledger needs, and what differs between any two requests.
 LEDGER_ONLY = {"ctype", "seen", "usage", "coding", "tier", "hb", "ha", "hs", "text", "comp"}
 ITS_OWN = {"id", "src", "te", "in", "tr", "tw", "tc", "trs", "ta"}
+USAGE_UNKNOWN = 4      # agent/ledger/record.h
 ANSWER = json.dumps({"id": "c1", "choices": [{"message": {"content": "word " * 900}}], "usage": {"prompt_tokens": 11, "completion_tokens": 7}}).encode()
 KEY_IN_ANSWER = [("Set-Cookie", "session=1"), ("OpenAI-Organization", "acme"), ("x-llm-route", "forged"), ("X-Request-Id", "req_1"), ("Location", "/v1/files/1?key=abc&x=1")]
 
@@ -113,6 +116,18 @@ def test_off_is_as_on(twins, mocks, name):
     assert set(line) - set(short) == LEDGER_ONLY and set(short) < set(line)
     assert {key: value for key, value in short.items() if key not in ITS_OWN} == {key: line[key] for key in short if key not in ITS_OWN}
     assert not none.lines and not none.bad and not none.connections
+
+
+def test_a_line_is_imported(twins, mocks, work):
+    """`ledger import` takes a line without the members that only the ledger needs; what the request used is unknown."""
+    _, off, _, _ = twins
+    _, _, line = exchanged(off, mocks, "replaced")
+    log = work / "haproxy.log"
+    log.write_text(json.dumps(line) + "\n")
+    done = harness.cli("ledger", "import", log, "-c", harness.write_config(work, {"ledger": str(work)}))
+    assert done.code == 0, done
+    with contextlib.closing(sqlite3.connect(work / "ledger.db")) as base:
+        assert base.execute("select id, status, usage from requests").fetchall() == [(line["id"], 200, USAGE_UNKNOWN)]
 
 
 def test_no_answer_is_held(twins, mocks):

@@ -409,13 +409,15 @@ static void replay(store_thread *t)
 	t->stopped_early = false;
 	t->count = t->reports_count = 0;
 	t->after = t->replayed = (journal_mark){ 0 };
-	/* The marks of what is stored next release what was not read: wait for memory, and store nothing more if the
-	 * agent stops meanwhile. */
+	/* Without memory nothing was read. Storing a newer record would release the journal up to it, and so what was
+	 * not read: wait for memory, and store nothing more if the agent stops meanwhile. */
 	while (!(whole = journal_replay(t->l->journal, on_replayed, t, &e)) && e.kind == ERR_MEMORY &&
 	       !(t->stopped_early = stopping(t->l)))
 		pause_ms(t->l, RETRY_MS);
 	if (!whole)
-		log_event(journal_unreadable, LOG_C("problem", e.text), LOG_C("instead", "the other files were read"));
+		log_event(journal_unreadable, LOG_C("problem", e.text),
+			  LOG_C("instead", e.kind == ERR_MEMORY ? "none was read; the next start reads all of them" :
+								  "the other files were read"));
 	if (!t->stopped_early)
 		t->stopped_early = !store_batch_surely(t);
 	/* A mark covers everything before it, so release nothing while a file is left for a person to look at. */

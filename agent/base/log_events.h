@@ -346,8 +346,8 @@ EVENT(log_listen_open, WARN, "address problem hint",
       "Use unix sockets, as the default does. If HAProxy is on another host: a network that only the two can reach.")
 EVENT(log_queue_short, WARN, "datagrams problem hint",
       "A unix datagram socket holds only so many log lines (`datagrams`) while the agent is busy. HAProxy drops the "
-      "rest. All lines come through the ring too, except the ends of streams that outlive a reload of HAProxy, and lines "
-      "that were on their way through the ring when the agent was killed.",
+      "rest. All lines come through the ring too, except the ends of streams that outlive a reload of HAProxy; but a line "
+      "that is on its way through the ring when the agent is killed is lost there.",
       "sysctl net.unix.max_dgram_qlen=4096, and then start whatever makes the socket again: the agent, or the socket unit.")
 EVENT(log_line_foreign, WARN, "problem",
       "A line without the key (`SPOA_LLM_LOG_KEY`) was dropped. HAProxy was started with another key, or another "

@@ -140,8 +140,8 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 	 * goes to a pool or leg, because rules of theirs compare with it. */
 	if (older || !line || denied || d->caller != PROTOCOL_OPENAI || d->leg.len || (d->route && d->route->pool))
 		ack_str(w, SLICE("protocol"), slice_cstr(protocol_name(d->caller)));
-	/* Neither `stream` nor `metered` where there is no ledger for which HAProxy would look at the answer. `stream`
-	 * not with a refusal: if HAProxy asks once more, the second answer could not take it back. */
+	/* HAProxy needs `stream` and `metered` for records only. No `stream` with a refusal: if HAProxy asks once more,
+	 * the second answer could not take it back. */
 	if (!line || (d->model.stream && d->refusal == REFUSE_NOT && !d->request->no_records)) {
 		spop_ack_set(w, SLICE("stream"));
 		if (line && d->model.plain)

@@ -118,8 +118,8 @@ static bool answers_at_length(const llm_request *r, const decision *d)
 						 (endpoint_streams(path) && !d->model.whole)));
 }
 
-/* Sends a request that is not refused by `leg`, unless `leg` is NULL or the answer is none for the tap, which reads for
- * the ledger only. */
+/* Sends a request that is not refused by `leg`, unless `leg` is NULL, HAProxy sends no records, for which alone the tap
+ * reads, or the answer is none for the tap. */
 static void use_leg(const llm_request *r, const char *leg, decision *d)
 {
 	if (leg && d->refusal == REFUSE_NOT && !r->no_records && answers_at_length(r, d))

@@ -36,7 +36,7 @@ typedef enum refusal {
 	REFUSE_RATE,           /* their tokens of this minute do not suffice */
 	REFUSE_TOKENS,         /* the request takes more tokens than they have in a whole minute */
 	REFUSE_UNPRICED,       /* the model has no price, and the client has a budget */
-	REFUSE_LEDGER_OFF,     /* nobody would know what the request cost, and the client has a budget */
+	REFUSE_LEDGER_OFF,     /* HAProxy sends no records, and the client has a budget or tokens a minute */
 	REFUSE_GATEWAY,        /* the agent could not answer */
 	REFUSALS,
 } refusal;

@@ -22,7 +22,7 @@ typedef struct llm_request {
 	bool bearer_sk_ant;
 	bool preflight;       /* a browser asks what it may send; it has no key */
 	bool keys_differ;     /* the request has two different keys of clients of ours */
-	bool no_records;      /* HAProxy tells no ledger how the request ends (LLM_LEDGER=off) */
+	bool no_records;      /* HAProxy sends no record of the request (LLM_LEDGER=off) */
 	bool clients_guarded; /* HAProxy's rules about such keys are on: a key goes to the agent, and to no upstream */
 	slice key;            /* SHA-256 of the key of a client of ours; empty: the request has none */
 	slice backends_hash;  /* of the backends that HAProxy has; empty: they were made before they had one */

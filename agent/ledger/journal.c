@@ -430,7 +430,8 @@ static bool append(journal *j, const unsigned char *entry, size_t len, journal_m
 		ok = buf_append(&j->pending, entry, len);
 	after->position = j->flushed + buf_len(&j->pending);
 	if (ok) {
-		/* The next flush tells journal_get_stats() of it: to do so for each entry would cost a second lock. */
+		/* journal_get_stats() knows of the entry after the next flush: journal_leave() would tell it now, and
+		 * take a second lock for each entry. */
 		pthread_mutex_unlock(&j->lock);
 		return true;
 	}

@@ -13,8 +13,8 @@
  * name) from passing for an entry. A segment with a damaged header or of a newer version stays where it is, unread, for
  * a person to look at.
  *
- * Every function may be called from any thread. While one of them writes, all others but journal_get_stats() wait;
- * while one syncs, none does.
+ * Every function may be called from any thread. While one of them writes, all others but journal_get_stats() wait.
+ * While journal_sync() waits for the disk, none of the others waits.
  * The journal also logs what goes wrong: see journal_* in base/log_events.h. */
 #ifndef LEDGER_JOURNAL_H
 #define LEDGER_JOURNAL_H
@@ -58,7 +58,8 @@ typedef bool (*journal_each)(void *ctx, const record *r, const tap_report *repor
 
 /* Calls `each` for every whole entry, oldest first, also for those that were appended and not written yet; `each` may
  * call journal_release(). Replay before you release anything: a mark stands for everything before it, read or not.
- * False: a segment could not be read, `e` says why; the others were read. Of the kind ERR_MEMORY: nothing was read. */
+ * False: a segment could not be read, `e` says why; the others were read. If `e` is of the kind ERR_MEMORY, nothing
+ * was read. */
 MUST_CHECK bool journal_replay(journal *j, journal_each each, void *ctx, err *e);
 
 /* Append `r` in memory, and set `*after` to the end of the journal, on failure too. False: there is no room; the entry

@@ -61,7 +61,8 @@ typedef struct scan {
 void scan_begin(scan *s, int fd, uint64_t size);
 /* Reads on to the next event; after SCAN_FAILED there is no other. */
 scan_event scan_next(scan *s);
-/* Sets `record` or `report` to what entry_encode() or entry_encode_report() wrote. False: it is neither. */
+/* Sets `record` or `report` to the whole entry at `entry`, as entry_encode() or entry_encode_report() wrote it. False:
+ * it is neither. */
 bool scan_memory(scan *s, const unsigned char *entry);
 
 #endif

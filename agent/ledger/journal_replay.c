@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Reading a journal back: delivers whole entries, cuts off torn ones, and skips damage. Entries that could not be
- * written yet come last. */
+ * Reading a journal back: delivers whole entries, cuts off torn ones, and skips damage. Entries in memory, which are
+ * not written yet, come last. */
 #include "ledger/journal_impl.h"
 
 #include <errno.h>
@@ -101,7 +101,7 @@ static replayed replay_segment(journal *j, const segment *seg, const char *path,
 	return result;
 }
 
-/* Calls `each` for the entries in `pending`, which begin at the position `from`. */
+/* Calls `each` for the entries in `pending`, which begins at the position `from`. */
 static void replay_memory(slice pending, uint64_t from, scan *s, journal_each each, void *ctx)
 {
 	for (size_t at = 0; at < pending.len;) {

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT
  *
- * Brings the journal to the disk. The lock is not held meanwhile: a disk may take long, and the lines that come have to
- * be written to the journal before HAProxy's queue is full. */
+ * Syncs the journal. The lock is not held while the disk works, because that may take long, and the lines that come
+ * have to be in the journal before the queue of datagrams is full. */
 #include "ledger/journal_impl.h"
 
 #include <errno.h>
@@ -29,8 +29,8 @@ static void mark_dirty(journal *j, uint64_t number)
 			j->segs[i].dirty = true;
 }
 
-/* Opens the file of `s`, or duplicates its descriptor while it is written, so that it stays open without the lock. -1:
- * errno says why. */
+/* Opens the file of `s`; if it is the one that is being written, duplicates its descriptor, so that the file stays open
+ * without the lock. -1: errno says why. */
 static int segment_fd(const journal *j, const segment *s)
 {
 	if (j->fd >= 0 && s == &j->segs[j->count - 1])
@@ -47,7 +47,8 @@ static int segment_fd(const journal *j, const segment *s)
 	return fd;
 }
 
-/* Syncs the file of `s`. Gives up the lock meanwhile, after which `s` may be another segment, or none. */
+/* Syncs the file of `s`. Gives up the lock meanwhile, so that `s` may not be used afterwards: the array may have moved.
+ */
 static bool sync_segment(journal *j, segment *s)
 {
 	uint64_t number = s->number;

@@ -216,7 +216,8 @@ static bool refuse_memory(conn *c)
 
 /* ---- reading */
 
-/* Makes room for `len` more bytes in `in`. False: over the limit, or out of memory. */
+/* Makes room for `len` more bytes in `in`, in a kept buffer if there is one that fits. False: over the limit, or out of
+ * memory. */
 static bool in_room(conn *c, size_t len)
 {
 	if (len > c->in.cap - buf_len(&c->in) && kept_take(&c->spop_thread->kept, &c->in, len))
@@ -297,7 +298,8 @@ static bool read_and_work(conn *c)
 	size_t had = buf_len(&c->in);
 	ssize_t n;
 
-	/* Where large frames come, read into a buffer that takes a whole one, so that its beginning is not copied. */
+	/* If the last frame was large, reads into a kept buffer with room for one like it, so that its beginning need
+	 * not be copied. */
 	bool whole = c->large && !had && !c->leaving && kept_take(&t->kept, &c->in, c->large);
 	/* Read into the thread's scratch, with the bytes of an incomplete frame copied in front; only an incomplete
 	 * frame that is larger than SPOP_FRONT is read into the connection's own buffer. */

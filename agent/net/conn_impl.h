@@ -24,8 +24,8 @@ struct conn {
 	buf in;           /* part of a frame, or frames that wait until `out` is written */
 	buf out;          /* what the peer has not taken yet; while frames are answered, the thread's spare buffer */
 	unsigned waiting; /* frames written to `out` since it was last empty: max_in_flight and a DISCONNECT at most */
-	size_t large; /* bytes of the last large frame, for which the next one gets as much room; 0: smaller frames came
-			 since */
+	size_t large; /* bytes of the last large frame: the next frame gets as much room; 0: a read brought no more than
+			 a small frame since */
 	size_t held;  /* bytes of both buffers that shared->memory counts */
 };
 

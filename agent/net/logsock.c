@@ -97,8 +97,8 @@ static bool split(logsock *s, buf *in)
 
 /* Hands over what the stream has, by READS_AT_ONCE reads at most. Without `all`, ends at a read that did not fill the
  * buffer: the loop calls again if more comes. With `all`, nothing is read later. What one read brought is in the
- * journal before the next read, because the stream is the only one to have lines for which the queue of datagrams had
- * no room, and they would end with this process. */
+ * journal before the next read, because only the stream has the lines for which the queue of datagrams had no room: if
+ * this process is killed, those are lost that it has read and not written. */
 static void read_stream(stream *st, bool all)
 {
 	for (int i = 0; i < READS_AT_ONCE; i++) {

@@ -17,11 +17,11 @@ static const double ACCEPT_PAUSE = 0.1;
 static const double ACCEPT_YIELD = 0.001;
 /* Seconds until the event loop iterates even if nothing happens, so that the master sees that the thread is alive. */
 static const double HEARTBEAT = 0.5;
-/* Heartbeats for which a buffer of a large frame is kept though it is not needed; up to twice as many. Large requests
- * come in bursts. */
+/* A buffer of a large frame is kept for so many heartbeats, and at most twice as many, after it was needed last,
+ * because large requests come in bursts. */
 enum { KEPT_BEATS = 30 };
 
-/* The threads together keep so much of max_memory for large frames: one part of KEPT_SHARE. */
+/* The buffers that all threads keep may together have max_memory / KEPT_SHARE bytes. */
 enum { KEPT_SHARE = 4 };
 
 /* ---- accepting */

@@ -385,17 +385,23 @@ static bool write_without_keys(findings *to, const looked_at *all, size_t count)
 	return any;
 }
 
+static bool any_rules(const looked_at *all, size_t count)
+{
+	for (size_t i = 0; i < count; i++)
+		if (all[i].file.rules)
+			return true;
+	return false;
+}
+
 /* Says whether HAProxy looks for keys of clients where the agent has clients, and nowhere else. */
 static void write_keys(findings *to, const policy *p, const looked_at *all, size_t count)
 {
 	known_setting is = find_setting(all, count, "LLM_CLIENTS", offsetof(haproxy_file, keys));
-	bool any = false, off = is.value && strcmp(is.value, "off") == 0, on = is.value && strcmp(is.value, "on") == 0,
+	bool off = is.value && strcmp(is.value, "off") == 0, on = is.value && strcmp(is.value, "on") == 0,
 	     required = is.value && strcmp(is.value, "required") == 0;
 	const char *name = "LLM_CLIENTS";
 
-	for (size_t i = 0; i < count; i++)
-		any |= all[i].file.rules;
-	if (!any || (p->clients && write_without_keys(to, all, count)) || !is.value)
+	if (!any_rules(all, count) || (p->clients && write_without_keys(to, all, count)) || !is.value)
 		return;
 	if (!off && !on && !required)
 		finding(to, FOUND_PROBLEM, "haproxy", name, "is neither off, on nor required: HAProxy does not start");
@@ -428,15 +434,13 @@ static void write_keys(findings *to, const policy *p, const looked_at *all, size
 static void write_ledger(findings *to, const policy *p, bool kept, const looked_at *all, size_t count)
 {
 	known_setting is = find_setting(all, count, "LLM_LEDGER", offsetof(haproxy_file, ledger));
-	bool any = false, known = false, off = is.value && strcmp(is.value, "off") == 0,
+	bool known = false, off = is.value && strcmp(is.value, "off") == 0,
 	     on = is.value && strcmp(is.value, "on") == 0;
 	const char *name = "LLM_LEDGER";
 
-	for (size_t i = 0; i < count; i++) {
-		any |= all[i].file.rules;
+	for (size_t i = 0; i < count; i++)
 		known |= all[i].file.ledger_rules;
-	}
-	if (!any || !is.value)
+	if (!any_rules(all, count) || !is.value)
 		return;
 	if (!known && !on)
 		finding(to, FOUND_WARNING, "haproxy", name,
@@ -451,8 +455,8 @@ static void write_ledger(findings *to, const policy *p, bool kept, const looked_
 			"ledger_off): set LLM_LEDGER=on in HAProxy's environment, and restart HAProxy");
 	else if (off && kept)
 		finding(to, FOUND_WARNING, "haproxy", name,
-			"is off, and the agent keeps a ledger (option \"ledger\"), in which nothing arrives: set both, or "
-			"neither");
+			"is off, and the agent keeps a ledger (option \"ledger\"), in which nothing arrives: set LLM_LEDGER=on, or "
+			"remove the option");
 	else if (on && !kept && is.from != SET_PRESET)
 		finding(to, FOUND_WARNING, "haproxy", name,
 			"is on, and the agent keeps no ledger (option \"ledger\"): HAProxy makes records that nobody takes");

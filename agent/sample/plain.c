@@ -19,7 +19,7 @@ static size_t run_start(slice s, size_t start, size_t at)
 	return at;
 }
 
-/* True if one of the eight bytes is below '+', as blanks and quotes are, or not ASCII, and so in no run. */
+/* True if one of the eight bytes is below '+', as blanks and quotes are, or not ASCII: such a byte is in no run. */
 static bool broken(const char *at)
 {
 	static const uint64_t each = UINT64_MAX / 0xff;
@@ -30,7 +30,7 @@ static bool broken(const char *at)
 }
 
 /* Looks at LOOK bytes every STRIDE bytes only: a run of PLAIN_RUN bytes holds all bytes of one look, and text has a
- * blank in nearly each. Where a look begins does not depend on the one before, so the processor waits for many at a
+ * blank in nearly each. Where a look begins does not depend on the one before, so the processor can begin several at a
  * time. */
 static bool has_run(slice s)
 {

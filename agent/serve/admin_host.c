@@ -218,19 +218,19 @@ static size_t check_ledger(admin_host *h, host_check *c, const ledger_stats *l, 
 	else
 		checks_set(&c[1], "journal", true, false, "%llu bytes in %llu files",
 			   (unsigned long long)l->journal.bytes, (unsigned long long)l->journal.segments);
-	if (off)
-		checks_set(
-			&c[2], "log_lines", false, false,
-			"%llu requests came from a HAProxy that sends no records (LLM_LEDGER=off), so the ledger lacks them: set "
-			"LLM_LEDGER=on for HAProxy and restart it, or, to keep no ledger, remove the option ledger",
-			(unsigned long long)unrecorded);
-	else if (foreign || malformed || dropped)
+	if (foreign || malformed || dropped)
 		checks_set(
 			&c[2], "log_lines", false, false,
 			"in the last 5 minutes lines were lost:%s%s%s; since the start %llu without the key, %llu malformed, %llu dropped",
 			foreign ? " without the key" : "", malformed ? " malformed" : "",
 			dropped ? " dropped by the kernel" : "", (unsigned long long)l->foreign,
 			(unsigned long long)l->malformed, (unsigned long long)l->dropped);
+	else if (off)
+		checks_set(
+			&c[2], "log_lines", false, false,
+			"%llu requests came from a HAProxy that sends no records (LLM_LEDGER=off), so the ledger lacks them: set "
+			"LLM_LEDGER=on for HAProxy and restart it, or, to keep no ledger, remove the option ledger",
+			(unsigned long long)unrecorded);
 	else
 		checks_set(&c[2], "log_lines", true, false, "%llu lines", (unsigned long long)l->lines);
 	return 3;

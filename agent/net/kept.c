@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/kept.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,7 +66,11 @@ void kept_give(kept *k, buf *b)
 
 void kept_rest(kept *k)
 {
+	bool freed = k->idle > 0;
+
 	for (unsigned n = k->idle; n > 0; n--)
 		free(removed(k, 0).data);
 	k->idle = k->count;
+	if (freed)
+		malloc_trim(0);
 }

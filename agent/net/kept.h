@@ -24,7 +24,7 @@ void kept_deinit(kept *k);
 bool kept_take(kept *k, buf *b, size_t len);
 /* Takes the memory of `b`, which is then empty. Frees it if KEPT_MAX or the limit is reached. */
 void kept_give(kept *k, buf *b);
-/* Frees the buffers that were not needed since the last call. */
+/* Frees the buffers that were not needed since the last call, and gives their memory back to the kernel. */
 void kept_rest(kept *k);
 
 #endif

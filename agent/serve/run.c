@@ -515,8 +515,6 @@ int run(config *c, const option_text *flags, size_t count, control *master)
 	signal(SIGUSR2, SIG_IGN);
 	/* An arena for each thread would cost memory for nothing, because the threads hardly allocate. */
 	mallopt(M_ARENA_MAX, 2);
-	/* The C library takes larger buffers from the kernel one by one, and gives each back as soon as it is freed. */
-	mallopt(M_MMAP_THRESHOLD, 256 * 1024);
 	a.loop = ev_default_loop(EVFLAG_NOENV);
 	if (!a.loop) {
 		log_event(start_failed, LOG_C("problem", "the kernel gives no event loop"));

@@ -460,7 +460,7 @@ def test_what_forwards_is_the_last_action(agent):
                 assert [name for _, name, _ in actions if name in ("allow", "deny")] == [last[0]], actions
 
 
-@pytest.mark.parametrize("flags", [8, 1 << 40, -1, "4", True, b"1"])
+@pytest.mark.parametrize("flags", [16, 1 << 40, -1, "4", True, b"1"])
 def test_flags_that_the_agent_does_not_know_let_nothing_through(agent, flags):
     answer = agent.ask(args=dict(spop.question(chat("one-x")), flags=flags))
     assert (answer["deny"], answer["code"]) == (True, "contract_outdated")

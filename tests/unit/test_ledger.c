@@ -213,7 +213,7 @@ static void neither_queue_nor_journal_has_room(void)
 	CHECK(whole());
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef SANITIZED
 static _Atomic bool no_replay;   /* no replay gets memory */
 static _Atomic unsigned refused; /* replays */
 
@@ -273,7 +273,7 @@ int main(void)
 	RUN(what_comes_is_counted);
 	RUN(a_kill_loses_neither);
 	RUN(neither_queue_nor_journal_has_room);
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#ifndef SANITIZED
 	RUN(a_stop_without_memory_loses_nothing);
 #endif
 	empty();

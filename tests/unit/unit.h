@@ -11,6 +11,15 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+/* A sanitizer has a malloc() of its own, so a test cannot have one. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
+#define SANITIZED 1
+#endif
+#endif
+
 static int unit_passed, unit_failed, unit_bad;
 
 #define CHECK(what) \

@@ -56,6 +56,7 @@ void kept_give(kept *k, buf *b)
 	buf mine = { .data = b->data, .cap = b->cap };
 
 	*b = (buf){ .limit = b->limit };
+	k->given = k->given_lately = true;
 	if (k->count == KEPT_MAX || mine.cap > k->limit - k->bytes) {
 		free(mine.data);
 		return;
@@ -66,11 +67,14 @@ void kept_give(kept *k, buf *b)
 
 void kept_rest(kept *k)
 {
-	bool freed = k->idle > 0;
+	bool trim = k->idle > 0 || (k->given && !k->given_lately);
 
 	for (unsigned n = k->idle; n > 0; n--)
 		free(removed(k, 0).data);
 	k->idle = k->count;
-	if (freed)
+	/* Buffers that connections had when they were closed are free, too. */
+	if (trim)
 		malloc_trim(0);
+	k->given &= k->given_lately;
+	k->given_lately = false;
 }

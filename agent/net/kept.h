@@ -12,7 +12,9 @@ enum { KEPT_MAX = 64 }; /* buffers */
 typedef struct kept {
 	buf all[KEPT_MAX]; /* `count` buffers; that which was used last is the last one */
 	unsigned count;
-	unsigned idle; /* the smallest `count` since kept_rest() was called last: so many buffers were not needed */
+	unsigned idle;     /* the smallest `count` since kept_rest() was called last: so many buffers were not needed */
+	bool given;        /* a large frame came since free memory went back to the kernel last */
+	bool given_lately; /* and since kept_rest() was called last */
 	size_t bytes, limit; /* of all buffers together */
 } kept;
 
@@ -24,7 +26,7 @@ void kept_deinit(kept *k);
 bool kept_take(kept *k, buf *b, size_t len);
 /* Takes the memory of `b`, which is then empty. Frees it if KEPT_MAX or the limit is reached. */
 void kept_give(kept *k, buf *b);
-/* Frees the buffers that were not needed since the last call, and gives their memory back to the kernel. */
+/* Frees the buffers that were not needed since the last call, and gives free memory back to the kernel. */
 void kept_rest(kept *k);
 
 #endif

@@ -5,7 +5,18 @@
 
 #include "unit.h"
 
+#include <malloc.h>
+
 enum { LIMIT = 1000 };
+
+static int trims;
+
+/* In place of the C library's. */
+int malloc_trim(size_t pad)
+{
+	CHECK(pad == 0);
+	return ++trims;
+}
 
 /* Gives `k` a buffer of just `cap` bytes. Returns where it lies. */
 static unsigned char *given(kept *k, size_t cap)
@@ -113,6 +124,33 @@ static void what_nobody_needs_is_freed(void)
 	kept_deinit(&k);
 }
 
+/* When no large frame has come for a while: once, whether the thread or a connection that was closed had the buffers. */
+static void free_memory_goes_back(void)
+{
+	kept k;
+	buf b = { .limit = LIMIT };
+
+	kept_init(&k, LIMIT);
+	trims = 0;
+	kept_rest(&k);
+	CHECK(trims == 0);
+	for (int closed = 0; closed < 2; closed++) {
+		given(&k, 100);
+		if (closed) {
+			CHECK(kept_take(&k, &b, 1));
+			buf_deinit(&b);
+		}
+		trims = 0;
+		kept_rest(&k);
+		CHECK(trims == 0);
+		kept_rest(&k);
+		CHECK(trims == 1 && k.count == 0);
+		kept_rest(&k);
+		CHECK(trims == 1);
+	}
+	kept_deinit(&k);
+}
+
 int main(void)
 {
 	RUN(the_smallest_that_is_large_enough);
@@ -120,5 +158,6 @@ int main(void)
 	RUN(none_beyond_the_limit_of_the_taker);
 	RUN(no_more_than_the_limit);
 	RUN(what_nobody_needs_is_freed);
+	RUN(free_memory_goes_back);
 	return unit_end();
 }

@@ -124,7 +124,7 @@ static void what_nobody_needs_is_freed(void)
 	kept_deinit(&k);
 }
 
-/* When no large frame has come for a while: once, whether the thread or a connection that was closed had the buffers. */
+/* When no large frame has come for a while: once, whoever had the buffers. */
 static void free_memory_goes_back(void)
 {
 	kept k;

@@ -195,7 +195,7 @@ static void check_backends(admin_host *h, const policy *p, host_check *c, int64_
 				  "no request yet from a HAProxy that says for which routes its backends are");
 }
 
-static size_t check_ledger(admin_host *h, host_check *c, const ledger_stats *l, int64_t now)
+static void check_log_lines(admin_host *h, host_check *c, const ledger_stats *l, int64_t now)
 {
 	bool foreign = changed_lately(&h->foreign, l->foreign, now, LINES_MS);
 	bool malformed = changed_lately(&h->malformed, l->malformed, now, LINES_MS);
@@ -206,34 +206,21 @@ static size_t check_ledger(admin_host *h, host_check *c, const ledger_stats *l, 
 		unrecorded += counter_get(&spop_threads_counters(h->spop_threads, t)->unrecorded);
 	bool off = changed_lately(&h->unrecorded, unrecorded, now, LINES_MS);
 
-	if (l->state == LEDGER_OK)
-		checks_set(&c[0], "ledger", true, false, "%llu requests stored since the start",
-			   (unsigned long long)l->stored);
-	else
-		checks_set(&c[0], "ledger", false, false, "%s: %s; the journal keeps the records",
-			   l->state == LEDGER_BEHIND ? "behind" : "failing", l->problem);
-	if (l->journal.failing || l->journal.dropped)
-		checks_set(&c[1], "journal", !l->journal.failing, false, "%llu records lost; %s",
-			   (unsigned long long)l->journal.dropped, l->journal.problem);
-	else
-		checks_set(&c[1], "journal", true, false, "%llu bytes in %llu files",
-			   (unsigned long long)l->journal.bytes, (unsigned long long)l->journal.segments);
 	if (foreign || malformed || dropped)
 		checks_set(
-			&c[2], "log_lines", false, false,
+			c, "log_lines", false, false,
 			"in the last 5 minutes lines were lost:%s%s%s; since the start %llu without the key, %llu malformed, %llu dropped",
 			foreign ? " without the key" : "", malformed ? " malformed" : "",
 			dropped ? " dropped by the kernel" : "", (unsigned long long)l->foreign,
 			(unsigned long long)l->malformed, (unsigned long long)l->dropped);
 	else if (off)
 		checks_set(
-			&c[2], "log_lines", false, false,
+			c, "log_lines", false, false,
 			"%llu requests came from a HAProxy that sends no records (LLM_LEDGER=off), so the ledger lacks them: set "
 			"LLM_LEDGER=on for HAProxy and restart it, or, to keep no ledger, remove the option ledger",
 			(unsigned long long)unrecorded);
 	else
-		checks_set(&c[2], "log_lines", true, false, "%llu lines", (unsigned long long)l->lines);
-	return 3;
+		checks_set(c, "log_lines", true, false, "%llu lines", (unsigned long long)l->lines);
 }
 
 static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
@@ -260,7 +247,8 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 		   h->draining ? "HAProxy is told to use another agent" : "no");
 	if (h->recording) {
 		ledger_stats l = recording_stats(h->recording);
-		n += check_ledger(h, &out[n], &l, now);
+		n += checks_ledger(&out[n], &l);
+		check_log_lines(h, &out[n++], &l, now);
 		host_tap tap = recording_tap(h->recording);
 		if (tap.kept)
 			checks_tap(&out[n++], &tap);

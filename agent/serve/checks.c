@@ -182,3 +182,20 @@ size_t checks_clients(host_check *c, const policy *p, const clients_status *s)
 			   loaded);
 	return 1;
 }
+
+size_t checks_ledger(host_check *c, const ledger_stats *l)
+{
+	if (l->state == LEDGER_OK)
+		checks_set(&c[0], "ledger", true, false, "%llu requests stored since the start",
+			   (unsigned long long)l->stored);
+	else
+		checks_set(&c[0], "ledger", false, false, "%s: %s; the journal keeps the records",
+			   l->state == LEDGER_BEHIND ? "behind" : "failing", l->problem);
+	if (l->journal.failing || l->journal.dropped)
+		checks_set(&c[1], "journal", !l->journal.failing, false, "%llu records lost; %s",
+			   (unsigned long long)l->journal.dropped, l->journal.problem);
+	else
+		checks_set(&c[1], "journal", true, false, "%llu bytes in %llu files",
+			   (unsigned long long)l->journal.bytes, (unsigned long long)l->journal.segments);
+	return 2;
+}

@@ -5,6 +5,7 @@
 #define SERVE_CHECKS_H
 
 #include "config/config.h"
+#include "ledger/ledger.h"
 #include "ops/host.h"
 #include "serve/clients.h"
 
@@ -17,6 +18,8 @@ size_t checks_routes(host_check *c, const policy *p);
 size_t checks_pools(host_check *c, const policy *p);
 /* Fails while the file of clients cannot be used. */
 size_t checks_clients(host_check *c, const policy *p, const clients_status *s);
+/* The ledger and its journal. */
+size_t checks_ledger(host_check *c, const ledger_stats *l);
 
 void checks_tap(host_check *c, const host_tap *t);
 void checks_fleet(host_check *c, const host_fleet *f);

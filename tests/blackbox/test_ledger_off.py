@@ -13,6 +13,7 @@ import logs
 import wire
 from ledgers import LedgerGateway
 from plaintap import TappedGateway
+from test_check import findings
 from test_client_keys import WEBSOCKET
 from test_usage_capture import CHUNKED, EVENTS, Scripted, chunk, event, head, sized
 
@@ -179,3 +180,38 @@ def test_a_budget_is_not_spent_unseen(haproxy, make_mock, work):
         done = harness.cli("status", "-c", gateway.agent.file, env=gateway.env)
         assert "LLM_LEDGER=on" in done.out, done
         assert not gateway.rows()
+
+
+LIMITED = {"clients": [{"name": "a", "keys": [], "budget": {"usd": 1, "per": "day"}}]}
+
+
+@pytest.mark.parametrize("text, ledger, clients, state, said", [
+    ("", True, {}, "ok", "is on"),
+    ("", False, {}, "ok", "is on unless HAProxy's environment says otherwise, and the agent keeps no ledger"),
+    ("LLM_LEDGER=on", False, {}, "warning", "makes records that nobody takes"),
+    ("LLM_LEDGER=off", False, {}, "ok", "is off"),
+    ("LLM_LEDGER=off", True, {}, "warning", "in which nothing arrives"),
+    ("LLM_LEDGER=off", True, LIMITED, "problem", "refuses their requests (503 ledger_off)"),
+    ("LLM_LEDGER=maybe", True, {}, "problem", "neither on nor off: HAProxy does not start")])
+def test_whether_haproxy_sends_records_where_there_is_a_ledger(work, text, ledger, clients, state, said):
+    file, config = work / "haproxy", {}
+    file.write_text(text + "\n")
+    if ledger:
+        (work / "ledger").mkdir()
+        config["ledger"] = str(work / "ledger")
+    if clients:
+        (work / "clients.json").write_text(json.dumps(clients))
+        config["clients"] = str(work / "clients.json")
+    found, _ = findings("-c", harness.write_config(work, config), "--haproxy", harness.EXAMPLE, "--haproxy", harness.SPOE_CONF, "--haproxy", file,
+                        env={"LLM_CLIENTS": "on" if clients else "off", "SPOA_LLM_LOG_KEY": harness.secret("check-ledger")})
+    [(is_state, told)] = [(is_state, told) for is_state, part, name, told in found if (part, name) == ("haproxy", "LLM_LEDGER")]
+    assert is_state == state and said in told, told
+
+
+def test_files_from_before_the_ledger_could_be_off(work):
+    cfg = work / "haproxy.cfg"
+    cfg.write_text(harness.EXAMPLE.read_text().replace("LLM_LEDGER", "LLM_OTHER"))
+    for value, told in (("off", True), ("on", False), (None, False)):
+        found, _ = findings("-c", harness.write_config(work, {}), "--haproxy", cfg, "--haproxy", harness.SPOE_CONF, env={"LLM_LEDGER": value} if value else {})
+        said = [(state, text) for state, part, name, text in found if (part, name) == ("haproxy", "LLM_LEDGER") and "before" in text]
+        assert [state for state, _ in said] == (["warning"] if told else []) and all("HAProxy sends records" in text for _, text in said), found

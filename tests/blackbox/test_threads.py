@@ -1,5 +1,6 @@
 """Several SPOP threads: which thread gets a connection, limits that hold for all threads together, and peers that take too much."""
 import collections
+import contextlib
 import os
 import pathlib
 import re
@@ -171,3 +172,18 @@ def test_many_clients_on_many_threads_get_their_own_answers(agents):
             for k in range(8):
                 assert client.ack(1 + k, turn).variables()["backend"] == "llm-u%d.test" % ((at + k) % 8)
     close_all(clients)
+
+
+def test_large_frames_of_several_connections(agents):
+    """The agent keeps the buffers of large frames for the next ones, of any connection, and reads into them what comes next."""
+    agent = agents({"threads": 1, "routes": [{"model_prefix": "one-", "upstream": "https://one.test"}, {"model_prefix": "two-", "upstream": "https://two.test"}]})
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(agent.client(max_frame_size=spop.U32(1 << 20))) for _ in range(4)]
+        for turn, size in enumerate((40000, 300000, 140000, 900000, 200000)):
+            frames = [spop.notify(spop.question(chat(("one-x", "two-x")[(turn + at) % 2], padding="pq"[at % 2] * size)), 1, 1) for at in range(len(clients))]
+            for part in range(3):
+                for client, frame in zip(clients, frames):
+                    client.send(frame[part * len(frame) // 3:(part + 1) * len(frame) // 3])
+            for at, client in enumerate(clients):
+                assert client.ack(1, 1).variables()["backend"] == ("llm-one.test", "llm-two.test")[(turn + at) % 2]
+                assert client.ask(body=chat("one-x"))["backend"] == "llm-one.test"

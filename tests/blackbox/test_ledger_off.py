@@ -156,10 +156,11 @@ def test_no_answer_is_held(twins, mocks):
 
 def test_a_budget_is_not_spent_unseen(haproxy, make_mock, work):
     """Without records nobody would know what was spent: clients with a budget or tokens a minute are refused, others are served; check, metrics and health say why."""
-    mock, who = make_mock("spent"), {name: keys.key(name) for name in ("budget", "tokens", "project", "free")}
+    mock, who = make_mock("spent"), {name: keys.key(name) for name in ("budget", "tokens", "project", "free", "rated")}
     file = work / "clients.json"
     keys.write(file, [keys.entry("budget", who["budget"], budget={"usd": 1, "per": "day"}), keys.entry("tokens", who["tokens"], tokens_per_minute=100000),
-                      keys.entry("project", who["project"], project="search"), keys.entry("free", who["free"], requests_per_minute=100)],
+                      keys.entry("project", who["project"], project="search"), keys.entry("free", who["free"], requests_per_minute=100),
+                      keys.entry("rated", who["rated"], requests_per_minute=1)],
                [{"name": "search", "budget": {"usd": 1, "per": "day"}}])
     admin = "127.0.0.1:%d" % harness.free_port()
     config = {"routes": [{"model_prefix": "*", "upstream": mock.url(), "auth": "env:LEDGER_KEY"}], "openai_target": mock.url(), "clients": str(file), "admin_listen": admin}
@@ -179,6 +180,8 @@ def test_a_budget_is_not_spent_unseen(haproxy, make_mock, work):
         assert sorted(metrics) == ['spoa_llm_refusals_total{code="ledger_off",status="503"} 4', "spoa_llm_unrecorded_total 8"], metrics
         done = harness.cli("status", "-c", gateway.agent.file, env=gateway.env)
         assert "LLM_LEDGER=on" in done.out, done
+        # HAProxy counts by itself. Three, because a minute may end between two.
+        assert 429 in [ask("rated").status for _ in range(3)]
         assert not gateway.rows()
 
 

@@ -62,7 +62,7 @@ bench-odd:
 	@$(MAKE) --no-print-directory all
 	@$(BENCH_RUN)/odd.py
 
-## bench-fill: writes the tables of the last bench and bench-odd into README.md and docs/speed.md
+## bench-fill: writes the tables of the last bench and bench-odd into README.md, docs/speed.md and docs/speed-figures.md
 bench-fill:
 	@$(BENCH_RUN)/bench.py --fill
 

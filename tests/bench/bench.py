@@ -2,7 +2,7 @@
 
     python3 tests/bench/bench.py [--quick] [--haproxy PATH ...] [--only through,streams,tap,pool,keyed,memory,alone] [--rounds N] [--seconds S]
                                [--before COMMIT]
-    python3 tests/bench/bench.py --fill      writes the last run's tables into the marked blocks of README.md and docs/speed.md
+    python3 tests/bench/bench.py --fill      writes the last run's tables into the marked blocks of README.md and docs/
 
 Rounds alternate: in each one every gateway has its turn, so that a machine whose speed changes changes all of them. Figures
 are medians over the rounds; a ratio is the median of the rounds' own ratios. Each round has HAProxies of its own. Ends with
@@ -93,7 +93,8 @@ def measure(args):
         if "alone" in only:
             results["alone"] = alone.run(said, args.quick, rounds, min(seconds, 1.0), bodies)
     for part in [] if whole else only:
-        said.note(part, machine)
+        if part in said.blocks:
+            said.note(part, machine)
     said.say_promises()
     rig.TOOLS.mkdir(parents=True, exist_ok=True)
     (rig.TOOLS / "results.md").write_text("\n".join(said.lines) + "\n")
@@ -112,7 +113,9 @@ def fill():
         if len(some) < len(run.get("blocks", {})):
             print("%s is of some parts, or of fewer than %d rounds: only the tables of its parts are written" % (file, ROUNDS), file=sys.stderr)
         blocks.update(some)
-    print("%d blocks written to %s" % (report.fill(blocks), " and ".join(report.DOCUMENTS)))
+    homeless = report.fill(blocks)
+    if homeless:
+        sys.exit("no document has a place for these tables: " + ", ".join(homeless))
 
 
 def main():

@@ -7,8 +7,6 @@ from statistics import median
 
 import harness
 
-DOCUMENTS = ("README.md", "docs/speed.md")
-
 
 def ratio(rounds, over, under, key):
     """The median of the rounds' own ratios. `rounds`: way -> figures of each round."""
@@ -90,17 +88,17 @@ class Report:
 
 
 def fill(blocks):
-    """Writes each block to wherever a document has its marks. Returns how many were written."""
-    written = 0
-    for name in DOCUMENTS:
-        path = harness.ROOT / name
-        if not path.exists():
-            continue
+    """Writes each block to wherever README.md or a file of docs/ has its marks, and says where. Returns the names of blocks for which none has a place."""
+    found = {block: re.compile(r"(?m)(^<!-- bench:%s -->\n)(?s:.*?)(^<!-- /bench:%s -->$)" % (re.escape(block), re.escape(block))) for block in blocks}
+    homeless = set(blocks)
+    for path in [harness.ROOT / "README.md", *sorted(harness.ROOT.glob("docs/*.md"))]:
         text = old = path.read_text()
-        for block, markdown in blocks.items():
-            mark = r"(?m)(^<!-- bench:%s -->\n)(?s:.*?)(^<!-- /bench:%s -->$)" % (re.escape(block), re.escape(block))
-            text, count = re.subn(mark, lambda found: found.group(1) + markdown + "\n" + found.group(2), text)
-            written += count
+        here = [block for block in blocks if found[block].search(text)]
+        for block in here:
+            text = found[block].sub(lambda marks: marks.group(1) + blocks[block] + "\n" + marks.group(2), text)
+        if here:
+            print("%s: %s" % (path.relative_to(harness.ROOT), ", ".join(here)))
         if text != old:
             path.write_text(text)
-    return written
+        homeless -= set(here)
+    return sorted(homeless)

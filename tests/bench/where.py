@@ -143,7 +143,7 @@ def main():
     parser.add_argument("--sizes", default="1,16,128,900", help="KB of the bodies")
     parser.add_argument("--ways", default="aecl", help="letters of tests/bench/ways.py")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--fill", action="store_true", help="write the tables into docs/speed.md")
+    parser.add_argument("--fill", action="store_true", help="write the tables into docs/speed-where.md")
     args = parser.parse_args()
     given, sizes = args.haproxy or haproxies(None) + unpacked("experimental"), [int(size) for size in args.sizes.split(",")]
     found = {}

@@ -1,4 +1,7 @@
-"""The column 'spoa-llm' of the tables of odd requests in README.md and docs/speed.md is true. `make bench-odd` measures the other columns."""
+"""The column 'spoa-llm' of the tables of odd requests in README.md and docs/speed.md is true. `make bench-odd` measures the other columns. And the tables of
+the benchmark get into the documents."""
+import re
+import shutil
 import sys
 
 import pytest
@@ -7,6 +10,7 @@ import harness
 
 sys.path.insert(0, str(harness.ROOT / "tests" / "bench"))
 import odd  # noqa: E402
+import report  # noqa: E402
 import ways  # noqa: E402
 
 
@@ -59,3 +63,15 @@ def test_rival(haproxy, tmp_path, name):
     fine, said = harness.accepted(haproxy, cfg, dict({name.upper(): "127.0.0.1:1" for _, name in ways.ROUTES}, LLM_BIND="127.0.0.1:1", LLM_AGENT="127.0.0.1:1",
                                                      BARE_SPOE=str(ways.RIVALS / "bare-spoe.conf"), **ways.KEYS))
     assert fine, said
+
+
+def test_fill(monkeypatch, tmp_path):
+    """Each table that the benchmarks make has a place in README.md or docs/, and `make bench-fill` writes it to each of its places, and nothing else."""
+    made = set(re.findall(r'\.(?:table|note)\("([\w-]+)"', "".join(path.read_text() for path in (harness.ROOT / "tests" / "bench").glob("*.py"))))
+    shutil.copy(harness.ROOT / "README.md", tmp_path)
+    shutil.copytree(harness.ROOT / "docs", tmp_path / "docs")
+    monkeypatch.setattr(harness, "ROOT", tmp_path)
+    old = {path: path.read_text() for path in [tmp_path / "README.md", *(tmp_path / "docs").glob("*.md")]}
+    assert report.fill({name: "| of %s |" % name for name in [*made, "nowhere"]}) == ["nowhere"]
+    for path, text in old.items():
+        assert path.read_text() == re.sub(r"(?ms)(^<!-- bench:([\w-]+) -->\n).*?(^<!-- /bench:\2 -->$)", r"\1| of \2 |\n\3", text), path

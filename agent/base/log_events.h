@@ -230,6 +230,9 @@ EVENT(routes_unusable, ERROR, "problem instead",
 EVENT(route_problem, WARN, "problem instead",
       "An entry of `HEADROOM_UPSTREAM_ROUTES` is wrong: `problem` says what, and `instead` what is done about it.",
       "Fix the entry. With `strict` such an error keeps the agent from starting.")
+EVENT(variable_unknown, WARN, "variable hint",
+      "A variable in the agent's environment has a name that is similar to that of an option, and is none. It has no effect.",
+      "Correct its name (`hint` says which one was probably meant), or remove the variable.")
 EVENT(route_unreachable, WARN, "route model_prefix shadowed_by its_model_prefix path_prefix its_path_prefix",
       "No request reaches `route`, because the route before it with the number `shadowed_by` matches everything "
       "that this one would match.",

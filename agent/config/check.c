@@ -11,6 +11,7 @@
 #include "config/otlp.h"
 #include "config/routes.h"
 #include "config/values.h"
+#include "config/variables.h"
 #include "decide/leg.h"
 
 /* ---- the options one by one */
@@ -510,5 +511,6 @@ bool settings_check(const settings *s, config *c, err_list *all, err *e)
 	}
 	if (starved(all) || !legs_name(c->table))
 		return err_memory(e);
+	variables_check(c);
 	return all->count == 0;
 }

@@ -1,6 +1,7 @@
 """The configuration: the file is read strictly, and an error names line and column; Headroom's variable for routes is read leniently; flag,
 variable and file have one order of precedence; and no error text holds a credential."""
 import json
+import re
 import signal
 
 import pytest
@@ -443,3 +444,21 @@ def test_reloads_leave_cjson_s_allocator_alone(agents, work):
         harness.until(lambda: len(agent.lines("event=reloaded ")) == count, 5, "reload %d" % count)
     pids = calls.read_text().split()
     assert pids and len(pids) == len(set(pids)), pids
+
+
+# ---- variables that were mistyped
+
+def test_a_mistyped_variable(work, agents):
+    """It has no effect, so start and `check` say so, without its value. Names that only begin as ours do are left alone: those that
+    Kubernetes makes for services, and those of credentials."""
+    wrong = {"SPOA_LLM_ROUTES": "HEADROOM_UPSTREAM_ROUTES", "SPOA_LLM_LEGER": "SPOA_LLM_LEDGER", "spoa_llm_threads": "SPOA_LLM_THREADS",
+             "SPOA_LLM_FLEET_PASSWORD": "SPOA_LLM_FLEET_PASSWORD_FILE", "SPOA_LLM_RETENTION": "SPOA_LLM_RETENTION_DAYS",
+             "SPOA_LLM_LOGKEY": "SPOA_LLM_LOG_KEY", "SPOA_LLM_OPENAI_TARGET": "OPENAI_TARGET_API_URL"}
+    right = ["SPOA_LLM_LOG_KEY", "SPOA_LLM_LOG_PORT", "SPOA_LLM_LOG_SERVICE_HOST", "SPOA_LLM_PORT_9603_TCP", "SPOA_LLM_VERSION",
+             "SPOA_LLM_LOG_KEYS", "SPOA_LLM_ADMIN_TOKENS", "SPOA_LLM_"]
+    config = {"routes": [{"model_prefix": "a", "auth": "env:SPOA_LLM_LOG_KEYS"}], "admin_token": "env:SPOA_LLM_ADMIN_TOKENS"}
+    env = {name: harness.secret("variable") for name in [*wrong, *right]} | {"SPOA_LLM_LEDGERS": ""}
+    done = cli("check", "-c", harness.write_config(work, config), env=env)
+    assert dict(re.findall(r'variable_unknown +-> variable=(\S+) hint="is (\S+) meant\?"', done.out)) == wrong, done
+    agent = agents(config, env=env)
+    assert dict(re.findall(r'event=variable_unknown variable=(\S+) hint="is (\S+) meant\?"', agent.text())) == wrong

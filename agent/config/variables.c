@@ -1,0 +1,97 @@
+/* SPDX-License-Identifier: MIT */
+#include "config/variables.h"
+
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+#include "base/log.h"
+#include "base/nearest.h"
+#include "base/slice.h"
+
+#define PREFIX "SPOA_LLM_"
+#define LOG_KEY "log_key"
+#define LOG_KEY_VARIABLE PREFIX "LOG_KEY"
+
+enum { NAME_MAX_LEN = 64 };
+
+static bool is_source(const char *source, const char *name)
+{
+	return source && strncmp(source, "env:", 4) == 0 && strcmp(source + 4, name) == 0;
+}
+
+/* True if the operator names this variable as the source of a credential or a token. */
+static bool is_credential(const config *c, const char *name)
+{
+	for (size_t i = 0; i < routes_total(c->table); i++) {
+		const credential *auth = &routes_at(c->table, i)->auth;
+		if (auth->kind == AUTH_ENV && strcmp(auth->source, name) == 0)
+			return true;
+	}
+	return is_source(c->admin_token, name) || is_source(c->viewer_token, name);
+}
+
+/* True if Kubernetes makes variables of such a name for a service that is called spoa-llm or spoa-llm-log. */
+static bool is_service(const char *name)
+{
+	return strstr(name, "_PORT") || strstr(name, "_SERVICE_");
+}
+
+static bool is_variable(const char *name)
+{
+	char known[NAME_MAX_LEN];
+
+	for (const option_info *o = options; o < options + options_count; o++) {
+		option_variable(o, known, sizeof known);
+		if (strcmp(known, name) == 0)
+			return true;
+	}
+	return strcmp(name, LOG_KEY_VARIABLE) == 0;
+}
+
+/* Writes the name of the variable that is probably meant by `name`. False: none is similar. */
+static bool meant_by(const char *name, char *out, size_t cap)
+{
+	const option_info *option = NULL;
+	char key[NAME_MAX_LEN];
+	size_t len = 0;
+
+	for (const char *at = name + strlen(PREFIX); *at; at++)
+		key[len++] = ascii_lower(*at);
+	key[len] = '\0';
+	nearest n = nearest_to(key);
+
+	for (const option_info *o = options; o < options + options_count; o++) {
+		const char *before = n.word;
+		nearest_look(&n, o->key);
+		if (n.word != before)
+			option = o;
+	}
+	nearest_look(&n, LOG_KEY);
+	if (!n.word)
+		return false;
+	if (strcmp(n.word, LOG_KEY) == 0)
+		snprintf(out, cap, "%s", LOG_KEY_VARIABLE);
+	else
+		option_variable(option, out, cap);
+	return true;
+}
+
+void variables_check(const config *c)
+{
+	char name[NAME_MAX_LEN], meant[NAME_MAX_LEN], hint[NAME_MAX_LEN + 16];
+
+	for (char **one = environ; *one; one++) {
+		const char *value = strchr(*one, '=');
+		size_t len = value ? (size_t)(value - *one) : 0;
+		/* An empty variable counts as one that is not set. */
+		if (len >= sizeof name || strncasecmp(*one, PREFIX, strlen(PREFIX)) != 0 || !value[1])
+			continue;
+		snprintf(name, sizeof name, "%.*s", (int)len, *one);
+		if (is_variable(name) || is_service(name) || is_credential(c, name) ||
+		    !meant_by(name, meant, sizeof meant))
+			continue;
+		snprintf(hint, sizeof hint, "is %s meant?", meant);
+		log_event(variable_unknown, LOG_C("variable", name), LOG_C("hint", hint));
+	}
+}

@@ -299,3 +299,20 @@ def test_rules_and_scrape_configuration():
     for alert in alerts:
         assert "severity: page" in alert or "severity: ticket" in alert, alert
         assert "summary:" in alert and "description:" in alert, alert
+
+
+def test_alerts_about_an_agent_of_an_older_version(work):
+    """One that has no spoa_llm_unrecorded_total yet, and records nothing, or half: an alert fires as for a newer one."""
+    def case(alert, records, unrecorded, fires):
+        series = {"spoa_llm_decisions_total": "0+60x60", "spoa_llm_ledger_records_total": records, "spoa_llm_unrecorded_total": unrecorded}
+        return {"interval": "1m", "input_series": [{"series": name + '{job="spoa-llm",instance="a"}', "values": values}
+                                                   for name, values in series.items() if values],
+                "promql_expr_test": [{"expr": 'count(ALERTS{alertname="%s",alertstate="firing"})' % alert, "eval_time": "55m",
+                                      "exp_samples": [{"labels": "{}", "value": 1}] if fires else []}]}
+    cases = []
+    for alert, few in (("SpoaLlmNothingRecorded", "0+0x60"), ("SpoaLlmRecordsBehind", "0+30x60")):
+        cases += [case(alert, records, unrecorded, records == few) for unrecorded in ("", "0+0x60") for records in (few, "0+60x60")]
+        cases.append(case(alert, few, "0+60x60", False))
+    (work / "cases.yml").write_text(json.dumps({"rule_files": [str(ROOT / "dist" / "alerts.yml")], "tests": cases}))
+    run = promtool("test", "rules", str(work / "cases.yml"))
+    assert run.returncode == 0, run

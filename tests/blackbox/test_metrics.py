@@ -313,6 +313,6 @@ def test_alerts_about_an_agent_of_an_older_version(work):
     for alert, few in (("SpoaLlmNothingRecorded", "0+0x60"), ("SpoaLlmRecordsBehind", "0+30x60")):
         cases += [case(alert, records, unrecorded, records == few) for unrecorded in ("", "0+0x60") for records in (few, "0+60x60")]
         cases.append(case(alert, few, "0+60x60", False))
-    (work / "cases.yml").write_text(json.dumps({"rule_files": [str(ROOT / "dist" / "alerts.yml")], "tests": cases}))
+    (work / "cases.yml").write_text(json.dumps({"rule_files": [str(ROOT / "dist" / "alerts.yml")], "evaluation_interval": "5m", "tests": cases}))
     run = promtool("test", "rules", str(work / "cases.yml"))
     assert run.returncode == 0, run

@@ -368,8 +368,7 @@ static bool write_entries(journal *j, size_t len)
 	return true;
 }
 
-/* Notes, and logs once, that a write failed. Returns false. */
-static bool refuse(journal *j, const char *why)
+bool journal_refuse(journal *j, const char *why)
 {
 	j->stats.failed++;
 	journal_set_problem(j, "%s", why);
@@ -378,6 +377,16 @@ static bool refuse(journal *j, const char *why)
 			  LOG_I("waiting", buf_len(&j->pending)));
 	j->stats.failing = true;
 	return false;
+}
+
+void journal_recover(journal *j)
+{
+	if (!j->stats.failing)
+		return;
+	log_event(journal_recovered, LOG_C("dir", j->dir), LOG_C("problem", j->stats.problem),
+		  LOG_I("dropped", j->stats.dropped));
+	j->stats.failing = false;
+	j->stats.problem[0] = '\0';
 }
 
 static bool flush(journal *j)
@@ -396,28 +405,24 @@ static bool flush(journal *j)
 			continue;
 		}
 		if (j->bytes > j->max_bytes || head + first > j->max_bytes - j->bytes)
-			return refuse(j, "the journal has reached its size limit");
+			return journal_refuse(j, "the journal has reached its size limit");
 		uint64_t room = j->max_bytes - j->bytes - head;
 		if (room > j->segment_bytes - size)
 			room = j->segment_bytes - size;
 		if (!last && !begin_segment(j))
-			return refuse(j, strerror(errno));
+			return journal_refuse(j, strerror(errno));
 		if (!write_entries(j, entries_within(j, room))) {
 			int why = errno;
 			/* If the write failed for another reason than lack of room, a new file may help. */
 			if ((why != ENOSPC && why != EDQUOT && why != EFBIG) || j->segs[j->count - 1].size == 0)
 				end_segment(j);
-			return refuse(j, strerror(why));
+			return journal_refuse(j, strerror(why));
 		}
 		wrote = true;
 	}
 	/* A flush that had nothing to write says nothing about the disk. */
-	if (wrote && j->stats.failing) {
-		log_event(journal_recovered, LOG_C("dir", j->dir), LOG_C("problem", j->stats.problem),
-			  LOG_I("dropped", j->stats.dropped));
-		j->stats.failing = false;
-		j->stats.problem[0] = '\0';
-	}
+	if (wrote && !j->unsynced)
+		journal_recover(j);
 	return true;
 }
 

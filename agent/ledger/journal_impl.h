@@ -22,6 +22,7 @@ typedef struct segment {
 	bool old;   /* an earlier process wrote it */
 	bool keep;  /* it cannot be read, and stays for a person to look at */
 	bool dirty; /* written since the last fdatasync */
+	bool lost;  /* fdatasync failed, and the file was not written again since */
 } segment;
 
 struct journal {
@@ -45,6 +46,8 @@ struct journal {
 	uint64_t flushed; /* the position where `pending` begins */
 	uint64_t released;
 
+	bool unsynced; /* the last sync failed */
+
 	journal_stats stats; /* journal_leave() fills in `segments`, `bytes` and `waiting` */
 	pthread_mutex_t shown_lock;
 	journal_stats shown; /* a copy for journal_get_stats(), which must not wait for `lock` and so for a disk */
@@ -55,6 +58,10 @@ void journal_enter(journal *j);
 void journal_leave(journal *j);
 /* Writes stats.problem. The journal has to be locked. */
 __attribute__((format(printf, 2, 3))) void journal_set_problem(journal *j, const char *fmt, ...);
+/* Notes, and logs once, that the disk refused a write or a sync. Returns false. */
+bool journal_refuse(journal *j, const char *why);
+/* Logs that the disk takes the journal again, if it refused it before. */
+void journal_recover(journal *j);
 /* Is `name` that of a segment's file? Sets `*number`. */
 bool journal_is_segment(const char *name, uint64_t *number);
 /* Returns the path of a segment's file, for the caller to free. NULL: no memory. */

@@ -36,6 +36,7 @@ typedef struct store_thread {
 	journal_mark replayed;              /* the journal up to the last record that the replay has read */
 	journal_mark committed;             /* the journal up to the last record that SQLite has committed */
 	bool unsynced;                      /* SQLite has committed something that may not be on the disk yet */
+	bool doubtful;                      /* the disk refused a sync, and nothing was written again since */
 	bool stopped_early;                 /* the agent stopped before all of the journal was replayed */
 	bool caught_up;                     /* store_catch_up() has nothing left to do */
 	int64_t sync_at, prune_at, tidy_at; /* when to do that next (monotonic clock, ms) */
@@ -92,19 +93,35 @@ static void drop_store(store_thread *t)
 	t->settings = (store_settings){ .routes = "" };
 }
 
+static void say_well(store_thread *t)
+{
+	if (!t->doubtful)
+		set_state(t->l, LEDGER_OK, "");
+}
+
 /* Brings to the disk what SQLite has committed, and then lets the journal forget it: SQLite itself syncs only when its
- * write-ahead log is full. If the disk refuses, the records are read from the journal again. */
+ * write-ahead log is full. If the disk refuses, the records are read from the journal again. Another sync would succeed
+ * then without them, because the kernel takes for written what it failed to write: all that is in the write-ahead log
+ * is written into the database instead. */
 static void settle(store_thread *t)
 {
 	err e = { 0 };
 
 	if (!t->unsynced || !t->store)
 		return;
-	if (store_sync(t->store, &e) == STORE_OK) {
+	store_result result = t->doubtful ? store_checkpoint(t->store, &e) : store_sync(t->store, &e);
+	if (result == STORE_OK) {
 		t->unsynced = false;
 		journal_release(t->l->journal, t->committed);
+		if (t->doubtful) {
+			t->doubtful = false;
+			say_well(t);
+		}
 		return;
 	}
+	if (result == STORE_BUSY)
+		return;
+	t->doubtful = true;
 	set_state(t->l, LEDGER_FAILING, e.text);
 	drop_store(t);
 	pthread_mutex_lock(&t->l->lock);
@@ -412,8 +429,10 @@ static void replay(store_thread *t)
 	/* Without memory nothing was read. Storing a newer record would release the journal up to it, and so what was
 	 * not read: wait for memory, and store nothing more if the agent stops meanwhile. */
 	while (!(whole = journal_replay(t->l->journal, on_replayed, t, &e)) && e.kind == ERR_MEMORY &&
-	       !(t->stopped_early = stopping(t->l)))
+	       !(t->stopped_early = stopping(t->l))) {
+		set_state(t->l, LEDGER_FAILING, e.text);
 		pause_ms(t->l, RETRY_MS);
+	}
 	if (!whole)
 		log_event(journal_unreadable, LOG_C("problem", e.text),
 			  LOG_C("instead", e.kind == ERR_MEMORY ? "none was read; the next start reads all of them" :
@@ -425,6 +444,8 @@ static void replay(store_thread *t)
 		t->committed = t->replayed;
 		t->unsynced = true;
 	}
+	if (!t->stopped_early && t->store)
+		say_well(t);
 }
 
 /* Waits up to `ms` for a whole batch; less if entries are missed or `stop` is set. l->lock has to be held. */
@@ -480,7 +501,7 @@ static bool next_batch(store_thread *t, bool *missed)
 static void open_early(store_thread *t)
 {
 	if (!t->store && open_store(t))
-		set_state(t->l, LEDGER_OK, "");
+		say_well(t);
 }
 
 void *ledger_store_main(void *arg)
@@ -515,7 +536,7 @@ void *ledger_store_main(void *arg)
 		}
 		if (!store_batch_surely(&t))
 			break;
-		set_state(l, LEDGER_OK, "");
+		say_well(&t);
 	}
 	settle(&t);
 	store_close(t.store);

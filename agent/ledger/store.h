@@ -228,6 +228,9 @@ MUST_CHECK store_result store_catch_up(store *s, bool *more, err *e);
 int store_migrated_from(const store *s);
 /* Brings to the disk what store_insert() and the others have committed, which a loss of power could undo until then. */
 MUST_CHECK store_result store_sync(store *s, err *e);
+/* Writes all of the write-ahead log into the database, and brings that to the disk. STORE_BUSY: somebody still reads
+ * the database as it was before. */
+MUST_CHECK store_result store_checkpoint(store *s, err *e);
 
 /* Which copy of which ledger a database is. A ledger is its UUID. Copies of it, of which one is not what became of the
  * other, have different epochs. */

@@ -20,6 +20,22 @@ store_result store_sync(store *s, err *e)
 	/* SQLite's own handle, because its first sync brings the directory to the disk too. */
 	if (rc == SQLITE_OK && wal && wal->pMethods)
 		rc = wal->pMethods->xSync(wal, SQLITE_SYNC_NORMAL);
+	if (rc == SQLITE_OK)
+		return STORE_OK;
+	/* SQLite's last error is not that of the file. */
+	err_set(e, "ledger %s: bringing it to the disk: %s", s->path, sqlite3_errstr(rc));
+	return STORE_ERROR;
+}
+
+store_result store_checkpoint(store *s, err *e)
+{
+	int all = 0, done = 0;
+
+	if (!s->db)
+		return STORE_OK;
+	int rc = sqlite3_wal_checkpoint_v2(s->db, "main", SQLITE_CHECKPOINT_PASSIVE, &all, &done);
+	if (rc == SQLITE_OK && done < all)
+		rc = SQLITE_BUSY;
 	return rc == SQLITE_OK ? STORE_OK : store_fail(s, rc, "bringing it to the disk", e);
 }
 

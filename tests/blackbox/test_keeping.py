@@ -195,6 +195,33 @@ def test_a_segment_stays_until_the_database_is_on_the_disk(fed, agents, work):
         assert whole <= rows_after(one, agents, cut.rebuild(work / names.replace(" ", "-"), names)), names
 
 
+@pytest.mark.parametrize("file", ["ledger.db-wal", ".journal"])
+def test_a_sync_fails_before_the_power_does(fed, agents, work, file):
+    """The disk refuses a sync, and takes the next one. Linux takes for written then what it did not write, so the agent has to write it again.
+    Meanwhile somebody else has the database open, so that SQLite does not put its write-ahead log away, or writes to it."""
+    one, start = fed
+    cut = powercut.PowerCut(work / "ledger")
+    agent, feed = start(env=cut.env)
+    harness.until(lambda: one.db.exists() and ask(one.db, "SELECT count(*) FROM requests") == (0,), 10, "the database")
+    other = sqlite3.connect(one.db, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE" if file == ".journal" else "SELECT count(*) FROM requests").fetchone()
+    refused = cut.refuse(file)
+    feed.send(100)
+    harness.until(refused, 20, "a sync was refused")
+    if file == ".journal":
+        agent.log("event=journal_failing .*problem=.*fdatasync")
+        agent.log("event=journal_recovered")
+        agent.kill()
+    else:
+        agent.log("event=ledger_failing .*bringing it to the disk: disk I/O error")
+        agent.log("event=ledger_ok")
+        agent.process.end()     # which empties the journal
+    for names in powercut.NAMES:
+        ids = rows_after(one, agents, cut.rebuild(work / names.replace(" ", "-"), names))
+        assert {request_id for _, request_id in feed.sent} == ids, names
+    other.close()
+
+
 # ---- versions
 
 

@@ -25,6 +25,13 @@ class PowerCut:
         self.env = {"LD_PRELOAD": " ".join(filter(None, [preload, str(LIBRARY)])), "POWERCUT": str(directory),
                     "ASAN_OPTIONS": harness.environment()["ASAN_OPTIONS"] + ":verify_asan_link_order=0"}
 
+    def refuse(self, end):
+        """The next sync of a file whose path ends so fails. Returns what tells whether it has."""
+        file = self.synced / "refuse"
+        (self.synced / "refuse.new").write_text(end)
+        (self.synced / "refuse.new").rename(file)
+        return lambda: not file.exists()
+
     def rebuild(self, to, names):
         """Writes to the new directory `to` what the disk has for certain."""
         assert names in NAMES

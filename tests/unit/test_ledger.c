@@ -249,6 +249,13 @@ static void a_stop_without_memory_loses_nothing(void)
 	for (int i = 0; i < 1000 && !refused; i++)
 		usleep(10000);
 	CHECK(refused > 0);
+	/* The wait is told. */
+	ledger_stats stats = ledger_get_stats(l);
+	for (int i = 0; i < 1000 && stats.state != LEDGER_FAILING; i++) {
+		usleep(10000);
+		stats = ledger_get_stats(l);
+	}
+	CHECK(stats.state == LEDGER_FAILING && strstr(stats.problem, "out of memory"));
 	for (int n = LINES + 1; n <= LINES + NEWER; n++)
 		line(l, n, "leg");
 	ledger_flush(l);

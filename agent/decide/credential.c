@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/rfc3339.h"
+#include "base/text.h"
 
 static const char *const header_names[AUTH_HEADERS] = { "authorization", "x-api-key", "api-key", "x-goog-api-key" };
 
@@ -64,6 +65,9 @@ static slice usable(slice value, const char **problem)
 	for (size_t i = 0; i < value.len && !*problem; i++)
 		if ((unsigned char)value.ptr[i] < 0x20 || value.ptr[i] == 0x7f)
 			*problem = "the credential has a control character in it";
+	if (!*problem && ((value.ptr[0] | value.ptr[value.len - 1]) & 0x80) && utf8_valid(value.ptr, value.len) &&
+	    text_has_unseen_end(value))
+		*problem = "the credential begins or ends with a character that nobody sees, such as a no-break space";
 	return *problem ? (slice){ NULL, 0 } : value;
 }
 

@@ -248,6 +248,7 @@ MISSING = {
     "not set": None, "empty": "", "a blank": " ", "blanks and tabs": " \t ", "a line end": "\n", "CR LF": "\r\n",
     "a line end inside": BROKEN + "\nb", "a header after it": BROKEN + "\r\nx-evil: 1", "a CR inside": BROKEN + "\rb",
     "a tab inside": BROKEN + "\tb", "DEL": BROKEN + "\x7fb", "control-A": "\x01", "escape": BROKEN + "\x1b[0m", "too long": BROKEN + "k" * 100000,
+    "a no-break space": "\u00a0", "ideographic spaces": "\u3000 \u3000", "a byte order mark in front": "\ufeff" + BROKEN, "no width behind": BROKEN + "\u200b",
 }
 
 
@@ -355,7 +356,8 @@ def test_a_file_read_again_when_it_changes(filed):
 
 
 UNUSABLE = {"empty": b"", "blank": b" ", "line-end": b"\n", "white": b"\r\n\t", "two-lines": b"sk-a\nsk-b",
-            "NUL": b"sk-a\x00b", "control": b"sk-a\x01", "DEL": b"\x7f", "100K": b"k" * 100000, "3M": b"x" * 3000000}
+            "NUL": b"sk-a\x00b", "control": b"sk-a\x01", "DEL": b"\x7f", "100K": b"k" * 100000, "3M": b"x" * 3000000,
+            "no-break": b"\xc2\xa0\n", "two-boms": b"\xef\xbb\xbf\xef\xbb\xbfsk-a"}
 
 
 @pytest.fixture(scope="module")

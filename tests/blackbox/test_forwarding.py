@@ -336,8 +336,9 @@ def test_an_authority_that_ends_in_a_slash(gateway):
     assert status in (400, None) and not seen or [got.target for got in seen] == [CHAT]
 
 
-def test_an_authority(gateway):
-    status, (got,) = over_http_2(gateway, "gw.test:8080", CHAT + "?a=1", "own-1")
+@pytest.mark.parametrize("authority", ["gw.test:8080", ""])
+def test_an_authority(gateway, authority):
+    status, (got,) = over_http_2(gateway, authority, CHAT + "?a=1", "own-1")
     assert status == 200 and got.target == CHAT + "?a=1"
 
 

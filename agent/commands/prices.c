@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT
  *
  * `spoa-llm prices`: puts what standard input holds into a price file, if the agent can use it. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sysexits.h>
 
 #include "base/whole_file.h"
@@ -10,7 +12,7 @@
 #include "ledger/price.h"
 #include "report/print.h"
 
-/* Copies standard input to `f`. False: `e` says what is wrong. */
+/* Copies standard input to `f`. False: `e` says what is wrong, with standard input or, where `f` has an error, with `f`. */
 static bool copy(FILE *f, err *e)
 {
 	char part[65536];
@@ -21,11 +23,11 @@ static bool copy(FILE *f, err *e)
 		if (all > PRICE_FILE_MAX)
 			return err_set(e, "standard input is larger than %u MB", PRICE_FILE_MAX >> 20);
 		if (fwrite(part, 1, len, f) != len)
-			return err_set(e, "what standard input holds cannot be written");
+			return err_set(e, "%s", strerror(errno));
 	}
 	if (ferror(stdin))
 		return err_set(e, "standard input cannot be read");
-	return fflush(f) == 0 || err_set(e, "what standard input holds cannot be written");
+	return fflush(f) == 0 || err_set(e, "%s", strerror(errno));
 }
 
 int command_prices(const char *path)
@@ -38,6 +40,11 @@ int command_prices(const char *path)
 		return EX_CANTCREAT;
 	}
 	bool copied = copy(w.f, &e);
+	if (ferror(w.f)) {
+		fprintf(stderr, "spoa-llm: %s: %s\n", path, e.text);
+		whole_file_drop(&w);
+		return EX_CANTCREAT;
+	}
 	price_table *prices = copied ? price_table_load(w.beside, &e) : NULL;
 	if (!prices) {
 		fprintf(stderr, "spoa-llm: the agent cannot use what standard input holds, so %s stays as it is: %s\n",

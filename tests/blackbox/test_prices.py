@@ -507,6 +507,9 @@ def test_a_price_file_is_replaced_as_a_whole_or_not_at_all(work):
         code, said = put(text)
         assert code == 65 and why in said and str(path) in said, (text, said)
         assert path.read_text() == good and list(work.glob("prices.json?*")) == []
+    # A file without room is told, and as what it is: not as prices that cannot be used.
+    code, said = run(["/bin/sh", "-c", 'ulimit -f 0; exec "$0" prices "$1"', str(harness.AGENT), str(path)], good)
+    assert code == 73 and said == "spoa-llm: %s: File too large\n" % path and path.read_text() == good, said
     unit = (harness.ROOT / "dist" / "spoa-llm-prices.service").read_text()
     line = re.search(r"^ExecStart=/bin/sh -ec '(.*)'$", unit, re.M)[1]
     line = line.replace("@BINDIR@/spoa-llm", str(harness.AGENT)).replace("/var/lib/spoa-llm-prices/prices.json", str(path))

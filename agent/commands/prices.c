@@ -12,7 +12,8 @@
 #include "ledger/price.h"
 #include "report/print.h"
 
-/* Copies standard input to `f`. False: `e` says what is wrong, with standard input or, where `f` has an error, with `f`. */
+/* Copies standard input to `f`. False: `e` says what is wrong, with standard input or, where `f` has an error, with
+ * `f`. */
 static bool copy(FILE *f, err *e)
 {
 	char part[65536];

@@ -168,6 +168,7 @@ void ledger_flush(ledger *l)
 	if (l->count >= l->wanted || l->missed)
 		pthread_cond_signal(&l->wake);
 	pthread_mutex_unlock(&l->lock);
+	ledger_look_for_a_hang(l);
 }
 
 /* ---- life */
@@ -231,6 +232,7 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 	thread_cond_init(&l->stopped);
 	l->prices = prices;
 	l->retention_ms = o->retention_ms;
+	l->round_ms = clock_mono_ms();
 	l->backlog = o->backlog;
 	l->budgets = l->next_budgets = o->budgets;
 	l->key = strdup(o->key);

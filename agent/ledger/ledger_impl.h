@@ -47,11 +47,15 @@ struct ledger {
 	size_t wanted; /* the store's thread waits for so many entries; 0: for any flush */
 	bool missed;   /* the journal has entries that the queue had no room for */
 	bool stop;
+	int64_t round_ms; /* when the store's thread last showed that nothing holds it up (monotonic clock) */
 	ledger_stats stats;
 };
 
 /* Applies `report` to `r` by the current prices, for store_join. `ctx` is the ledger. */
 void ledger_join(void *ctx, record *r, const tap_report *report);
+
+/* Notes, and logs once, that the store's thread hangs while entries wait for it. */
+void ledger_look_for_a_hang(ledger *l);
 
 /* The threads of a ledger; the argument is the ledger. They end when `stop` is set: one syncs the journal by the clock,
  * one brings records from the queue and the journal into the database. */

@@ -22,6 +22,7 @@ enum {
 	PRUNE_RETRY_MS = 60 * 1000,   /* after a failure */
 	TIDY_MS = 3600 * 1000,        /* between rounds over the reports that wait for their log lines */
 	REPORT_MS = 24 * 3600 * 1000, /* how long a report waits */
+	HANG_MS = 30 * 1000,          /* without a sign of the store's thread: it hangs */
 	PRUNE_KEEP = 8,               /* a round leaves 1/8 of the file free, because the next hour's rows need room */
 };
 
@@ -65,7 +66,23 @@ static void set_state(ledger *l, ledger_state state, const char *problem)
 		log_event(ledger_failing, LOG_C("problem", problem), LOG_C("instead", "the journal keeps the records"));
 }
 
-/* Sleeps for `ms`, or until `stop` is set. */
+void ledger_look_for_a_hang(ledger *l)
+{
+	char text[128];
+
+	pthread_mutex_lock(&l->lock);
+	int64_t ms = clock_mono_ms() - l->round_ms;
+	bool hangs = ms > HANG_MS && l->stats.state == LEDGER_OK && (l->count > 0 || l->missed);
+	pthread_mutex_unlock(&l->lock);
+	if (!hangs)
+		return;
+	snprintf(text, sizeof text,
+		 "the database has stored nothing for %d seconds: its disk hangs, or a large ledger is being migrated",
+		 (int)(ms / 1000));
+	set_state(l, LEDGER_BEHIND, text);
+}
+
+/* Sleeps for `ms`, or until `stop` is set */
 static void pause_ms(ledger *l, int64_t ms)
 {
 	struct timespec until = clock_timespec(clock_mono_ms() + ms);
@@ -377,6 +394,7 @@ static bool try_batch(store_thread *t)
 	}
 	count_added(l, &added);
 	pthread_mutex_lock(&l->lock);
+	l->round_ms = clock_mono_ms();
 	l->stats.commits++;
 	l->stats.commit_us_last = us;
 	if (us > l->stats.commit_us_max)
@@ -466,6 +484,7 @@ static bool next_batch(store_thread *t, bool *missed)
 	ledger *l = t->l;
 
 	pthread_mutex_lock(&l->lock);
+	l->round_ms = clock_mono_ms();
 	if (l->count == 0 && !l->missed && !l->stop) {
 		struct timespec until = clock_timespec(clock_mono_ms() + 1000);
 		l->wanted = 0;

@@ -4,10 +4,11 @@
 #include "store_rig.h"
 
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 
 #include "ledger/journal_entry.h"
-#include "ledger/ledger.h"
+#include "ledger/ledger_impl.h"
 
 static char journal_path[250];
 
@@ -213,6 +214,49 @@ static void neither_queue_nor_journal_has_room(void)
 	CHECK(whole());
 }
 
+static atomic_bool hangs; /* the disk */
+
+/* In place of the C library's. */
+int fdatasync(int fd)
+{
+	while (hangs)
+		usleep(1000);
+	return fsync(fd);
+}
+
+/* While the disk hangs, no call fails, so that the state has to tell it by the time that has passed. */
+static void a_disk_that_hangs_is_told(void)
+{
+	empty();
+	ledger *l = open_ledger();
+	line(l, 0, "leg");
+	ledger_flush(l);
+	until_stored(l, 1);
+	hangs = true;
+	ledger_stats stats = { .state = LEDGER_OK };
+	for (int n = 1; n < 300 && stats.state == LEDGER_OK; n++) {
+		line(l, n, "leg");
+		ledger_flush(l);
+		usleep(10000);
+		stats = ledger_get_stats(l);
+		CHECK(stats.state == LEDGER_OK || n > 150);
+		if (n == 150) { /* half a minute passes; a thread that does not hang would show up after a quarter of a
+				   second */
+			pthread_mutex_lock(&l->lock);
+			l->round_ms -= 31000;
+			pthread_mutex_unlock(&l->lock);
+			usleep(700000);
+		}
+	}
+	CHECK(stats.state == LEDGER_BEHIND && strstr(stats.problem, "stored nothing for"));
+	hangs = false;
+	for (int i = 0; i < 1000 && ledger_get_stats(l).state != LEDGER_OK; i++)
+		usleep(10000);
+	CHECK(ledger_get_stats(l).state == LEDGER_OK);
+	ledger_close(l);
+	CHECK(whole());
+}
+
 #ifndef SANITIZED
 static _Atomic bool no_replay;   /* no replay gets memory */
 static _Atomic unsigned refused; /* replays */
@@ -280,6 +324,7 @@ int main(void)
 	RUN(what_comes_is_counted);
 	RUN(a_kill_loses_neither);
 	RUN(neither_queue_nor_journal_has_room);
+	RUN(a_disk_that_hangs_is_told);
 #ifndef SANITIZED
 	RUN(a_stop_without_memory_loses_nothing);
 #endif

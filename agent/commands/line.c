@@ -9,6 +9,7 @@
 #include "commands/help.h"
 #include "commands/manual.h"
 #include "config/clients.h"
+#include "report/print.h"
 
 enum {
 	GIVEN_MAX = 256, /* flags of single commands on a command line */
@@ -161,7 +162,7 @@ static int read_flags(reading *r, int argc, char **argv)
 			r->help_form = optarg;
 		} else if (flag == FLAG_VERSION || flag == 'v') {
 			puts("spoa-llm " SPOA_LLM_VERSION);
-			code = EX_OK;
+			code = finish_output();
 		} else if (flag == FLAG_CONFIG) {
 			line.file = optarg;
 		} else if (flag == ':') {
@@ -312,7 +313,7 @@ static int help_of(char *const *words, size_t count)
 
 	if (!count) {
 		help_print();
-		return EX_OK;
+		return finish_output();
 	}
 	int code = find_command(words, count, &used);
 	if (code != GO_ON)
@@ -321,7 +322,7 @@ static int help_of(char *const *words, size_t count)
 		help_print_command(line.command);
 	else
 		help_print_group(words[0]);
-	return EX_OK;
+	return finish_output();
 }
 
 /* Takes the words of the command line that are not flags: the command, and what has to stand after some. */
@@ -367,7 +368,7 @@ int line_parse(int argc, char **argv)
 	size_t count = (size_t)(argc - optind);
 	if (r.help_form && strcmp(r.help_form, "table") == 0) {
 		manual_write(stdout);
-		return EX_OK;
+		return finish_output();
 	}
 	if (r.help_form)
 		return wrong("the forms of help are --help and --help=table, not", r.help_form, "", NULL);

@@ -499,7 +499,7 @@ def test_backends_that_do_not_fit_the_disk_are_an_error(work):
     done = cli("backends", "-c", file, "--output", out, before=limited)
     assert done.code == 73 and "File too large" in done.err and out.read_text() == "old\n", done
     assert len(list(work.iterdir())) == 2
-    for args in (("backends",), ("explain", "--model", "m1-x")):
+    for args in (("backends", "-c", file), ("explain", "--model", "m1-x", "-c", file), ("help",), ("help", "ledger"), ("savings", "--help"), ("--version",), ("--help=table",)):
         with open("/dev/full", "wb") as full:
-            done = harness.run(*args, "-c", file, stdout=full)
+            done = harness.run(*args, stdout=full)
         assert done.returncode == 74 and b"No space" in done.stderr, done

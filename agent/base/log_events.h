@@ -230,6 +230,9 @@ EVENT(routes_unusable, ERROR, "problem instead",
 EVENT(route_problem, WARN, "problem instead",
       "An entry of `HEADROOM_UPSTREAM_ROUTES` is wrong: `problem` says what, and `instead` what is done about it.",
       "Fix the entry. With `strict` such an error keeps the agent from starting.")
+EVENT(listen_open, WARN, "address problem hint",
+      "`listen_mode` lets every user write to the agent's socket at `address`, over which credentials go. Sockets that systemd opens have the permissions of their unit instead.",
+      "Do what `hint` says.")
 EVENT(variable_unknown, WARN, "variable hint",
       "A variable in the agent's environment has a name that is similar to that of an option, and is none. It has no effect.",
       "Correct its name (`hint` says which one was probably meant), or remove the variable.")

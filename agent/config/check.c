@@ -3,6 +3,7 @@
 
 #include <arpa/inet.h>
 #include <stdlib.h>
+#include <sys/stat.h>
 
 #include "base/address.h"
 #include "base/nearest.h"
@@ -388,6 +389,19 @@ static void check_fleet(const settings *s, const config *c, err_list *all)
 	}
 }
 
+/* Warns if every local user could ask for decisions. */
+static void warn_of_open_sockets(const config *c)
+{
+	for (size_t i = 0; c->listen_mode & S_IWOTH && i < c->listen.count; i++)
+		if (*c->listen.items[i] == '/' || strncmp(c->listen.items[i], "unix@", 5) == 0)
+			log_event(
+				listen_open, LOG_C("address", c->listen.items[i]),
+				LOG_C("problem",
+				      "every user who can enter its directory can ask the agent, and so get credentials"),
+				LOG_C("hint",
+				      "set listen_mode to \"0660\", and put HAProxy's user into the socket's group"));
+}
+
 static void check_otlp(const settings *s, const config *c, err_list *all)
 {
 	const char *const *files[] = { (const char *const *)&c->otlp_headers_file,
@@ -511,6 +525,7 @@ bool settings_check(const settings *s, config *c, err_list *all, err *e)
 	}
 	if (starved(all) || !legs_name(c->table))
 		return err_memory(e);
+	warn_of_open_sockets(c);
 	variables_check(c);
 	return all->count == 0;
 }

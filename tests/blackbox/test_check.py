@@ -246,6 +246,9 @@ def test_what_the_agent_would_warn_of(work):
     found, shown = findings("-c", file, env={"KEY": "some key"}, code=0)
     names = [name for state, part, name, _ in found if (state, part) == ("warning", "log")]
     assert names.count("route_cleartext") == 15 and names.count("route_unreachable") == 1 and shown["warnings"] >= 16
+    for mode, told in (("0666", 1), ("0662", 1), ("0660", 0), ("0664", 0)):
+        done = cli("check", "--listen", "unix@%s/x.sock" % work, "--listen", "127.0.0.1:9999", "--listen-mode", mode)
+        assert done.out.count("listen_open ") == told, (mode, done)
     wrong = cli("check", env={"HEADROOM_UPSTREAM_ROUTES": "no array"})
     assert "WARNING  log   routes_unusable" in wrong.out and not wrong.err, wrong
 

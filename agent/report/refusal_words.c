@@ -69,6 +69,8 @@ static const refusal_words rows[] = {
 	  "To let the page in, add its origin to LLM_CORS_ORIGINS in HAProxy's environment, and restart HAProxy." },
 	{ "bad_request", "HAProxy could not parse the request.",
 	  "The client has to send valid HTTP. HAProxy's `show errors` has what it sent." },
+	{ "client_closed", "The client left, or ended its side of the connection, before the gateway had decided. No upstream was asked.",
+	  "A client has to keep both sides of its connection open until the answer is there: `nc -N` and `socat` do not." },
 	{ "request_timeout", "The client did not send its whole request in time.",
 	  "Look at the client's connection. The headers may take 30 seconds, the body five minutes." },
 	{ "gateway_error", "HAProxy itself failed.",

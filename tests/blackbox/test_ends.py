@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 
 import pytest
 
@@ -122,6 +123,23 @@ def test_how_requests_end(gateway):
     table = list(csv.DictReader(io.StringIO(harness.cli("upstreams", "-c", gateway.agent.file, "--csv").out)))
     assert {(line["route"], line["backend"]): line["5xx"] for line in table}["good-", backend(good)] == "2"
     assert "no upstream was asked" in harness.cli("upstreams", "-c", gateway.agent.file, "--until", "2020-01-01", "--since", "2019-01-01").out
+
+
+@pytest.mark.parametrize("half", [True, False], ids=["half", "both"])
+def test_a_client_that_leaves_is_no_failure_of_the_agent(gateway, haproxy, half):
+    """It ends its side of the connection, or both, together with the request, so before the agent can be asked. HAProxy 3.0 notices that only when the
+    request is on its way."""
+    late = harness.version_of(haproxy) == (3, 0)
+    with gateway.connect() as connection:
+        connection.sock.send(wire.request("POST", "/v1/chat/completions", [("Host", "gw")], chat("good-1")), socket.MSG_MORE)
+        connection.sock.shutdown(socket.SHUT_WR)
+        if half and not late:
+            harness.check_refusal(connection.read(), 400, "client_closed", "openai", retry=False)
+        elif half:
+            assert connection.read().status == 400
+    [row] = gateway.wait_rows(1)
+    assert (row["status"], row["code"]) == (400, "" if late else "client_closed") and (late or not gateway.good.requests), row
+    assert of(scrape(gateway.agent), "spoa_llm_haproxy_refusals_total") == 0
 
 
 def test_without_an_agent(gateway):

@@ -144,7 +144,7 @@ ACK_INLINE void set_all(spop_writer *w, const decision *d)
 	 * the second answer could not take it back. */
 	if (!line || (d->model.stream && d->refusal == REFUSE_NOT && !d->request->no_records)) {
 		spop_ack_set(w, SLICE("stream"));
-		if (line && d->model.plain)
+		if (line && d->model.stream && model_plain(&d->request->sample))
 			spop_put_int64(w, 2); /* HAProxy looks for base64 only in what it did not send */
 		else
 			spop_put_bool(w, d->model.stream);

@@ -412,9 +412,9 @@ static __attribute__((noinline)) void find_by_query(const llm_request *r, model_
 }
 
 /* Finds the endpoint and the model. True: the endpoint is a frequent one. */
-static inline __attribute__((always_inline)) bool find(const llm_request *r, decision *d)
+static inline __attribute__((always_inline)) bool find(llm_request *r, decision *d)
 {
-	const model_sample *s = &r->sample;
+	model_sample *s = &r->sample;
 	bool frequent = !s->upgrade && endpoint_frequent(r->sample.method, s->path);
 
 	d->endpoint = frequent ? ENDPOINT_RUNS : endpoint_find(r->sample.method, s->path, s->upgrade);
@@ -423,6 +423,7 @@ static inline __attribute__((always_inline)) bool find(const llm_request *r, dec
 	d->operation = frequent   ? s->path.len == 14 ? SLICE("embeddings") : slice_of(NULL, 0) :
 		       d->metered ? endpoint_operation(s->path) :
 				    slice_of(NULL, 0);
+	s->path_names_none = frequent;
 	bool query = s->model_param.len > 0 || s->deployment_param.len > 0 || s->query_unclear;
 	if (query && d->endpoint != ENDPOINT_RUNS && !s->upgrade)
 		find_without_query(r, &d->model);
@@ -503,7 +504,7 @@ static inline __attribute__((always_inline)) void begin(const llm_request *r, de
 }
 
 /* Decides everything but what require_usage() and admit_decided() do. */
-static inline __attribute__((always_inline)) void find_upstream(const policy *p, const llm_request *r, decision *d)
+static inline __attribute__((always_inline)) void find_upstream(const policy *p, llm_request *r, decision *d)
 {
 	begin(r, d);
 	bool frequent = find(r, d);

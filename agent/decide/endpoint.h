@@ -51,7 +51,7 @@ bool endpoint_long(slice path, slice model);
 bool endpoint_streams(slice path);
 
 /* True for the most frequent of the requests for which endpoint_find() gives ENDPOINT_RUNS; they are metered, and
- * their paths are clear. */
+ * their paths are clear and name no model. */
 static inline bool endpoint_frequent(slice method, slice path)
 {
 	if (!slice_eq(method, SLICE("POST")))

@@ -305,13 +305,13 @@ static __attribute__((noinline)) void settle_named(const model_sample *s, mentio
 	settle(named, mentions_status(named, &r->detail), from, r);
 }
 
-static void find(const model_sample *s, model_result *r)
+void model_find(const model_sample *s, model_result *r)
 {
 	mentions MENTIONS_LAZY found;
 
 	r->status = MODEL_NONE;
 	r->from = MODEL_FROM_NONE;
-	r->stream = r->plain = r->whole = false;
+	r->stream = r->whole = false;
 	r->stream_usage = STREAM_USAGE_UNSEEN;
 	r->no_memory = false;
 	r->len = 0;
@@ -319,7 +319,8 @@ static void find(const model_sample *s, model_result *r)
 	r->detail = NULL;
 	mentions_init(&found);
 
-	path_model(s->path, s->method, s->upgrade, &found);
+	if (!s->path_names_none)
+		path_model(s->path, s->method, s->upgrade, &found);
 	if (found.any || s->model_param.len > 0 || s->deployment_param.len > 0 || s->query_unclear || s->upgrade) {
 		model_from from = add_others(s, &found);
 		settle_named(s, &found, from, r);
@@ -329,12 +330,11 @@ static void find(const model_sample *s, model_result *r)
 	settle(&found, status, r->from, r);
 }
 
-void model_find(const model_sample *s, model_result *r)
+bool model_plain(const model_sample *s)
 {
-	find(s, r);
-	if (r->stream && s->cenc.len == 0 &&
-	    (slice_eq(s->ctype, SLICE("application/json")) || slice_icontains(s->ctype, SLICE("json"))))
-		r->plain = plain_text(s->body, s->tail, s->buffered);
+	return s->cenc.len == 0 &&
+	       (slice_eq(s->ctype, SLICE("application/json")) || slice_icontains(s->ctype, SLICE("json"))) &&
+	       plain_text(s->body, s->tail, s->buffered);
 }
 
 const char *model_from_name(model_from from)

@@ -68,6 +68,7 @@ typedef struct model_sample {
 	bool upgrade; /* a WebSocket handshake */
 	bool query_unclear; /* beside one plain `model=` the query has a parameter that some parser reads as `model` */
 	bool query_decides; /* the upstream obeys the query, whatever the body says */
+	bool path_names_none; /* the caller knows that the path names no model; false: it does not know */
 	bool headers_unclear; /* more than one content-type or content-encoding, or x-codex-turn-metadata of a handshake
 			       */
 } model_sample;
@@ -76,7 +77,6 @@ typedef struct model_result {
 	model_status status;
 	model_from from;
 	bool stream; /* the request asks for a stream; false if that is not known */
-	bool plain;  /* of a stream: the body is JSON, and what was sent of it has no base64: see plain_text() */
 	bool whole;  /* the request says that it wants no stream */
 	stream_usage stream_usage;
 	bool no_memory; /* UNKNOWN because memory ran out: a second try may succeed */
@@ -88,6 +88,8 @@ typedef struct model_result {
 
 /* Sets every field of `*result`, but of `name` only the first `len` bytes. */
 void model_find(const model_sample *sample, model_result *result);
+/* True if the body is JSON, and what was sent of it has no base64: see plain_text(). */
+bool model_plain(const model_sample *sample);
 const char *model_from_name(model_from from);
 
 #endif

@@ -4,6 +4,7 @@
 #include "unit.h"
 
 #include "decide/endpoint.h"
+#include "sample/path.h"
 
 static void check(const char *method, const char *path, bool websocket, endpoint expected)
 {
@@ -15,8 +16,13 @@ static void check(const char *method, const char *path, bool websocket, endpoint
 	if (found != expected)
 		printf("  %s %s%s: %d, not %d\n", method, path, websocket ? " (WebSocket)" : "", (int)found,
 		       (int)expected);
-	if (endpoint_frequent(slice_cstr(method), guarded) && !websocket)
+	if (endpoint_frequent(slice_cstr(method), guarded) && !websocket) {
+		mentions named;
+		mentions_init(&named);
+		path_model(guarded, slice_cstr(method), false, &named);
 		CHECK(found == ENDPOINT_RUNS && path_clear(guarded));
+		CHECK(!named.any && !named.stream && !named.differ);
+	}
 }
 
 static void a_post_that_runs_a_model(void)

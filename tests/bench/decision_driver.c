@@ -5,6 +5,7 @@
  *
  *   decision_driver LEVEL COUNT BODY [HEAD TAIL]      LEVEL: portable, sse4, avx2, avx512
  *
+ * CLIENTS=N in the environment: the requests have keys of N clients. LEDGER_OFF: HAProxy sends no records.
  * Exit 1: an answer does not forward. Exit 3: this CPU, or the one that valgrind emulates, has no such level. */
 #include <stdio.h>
 #include <stdlib.h>
@@ -192,7 +193,7 @@ int main(int argc, char **argv)
 	spop_writer w = frame_begin(bytes, cap, (uint32_t)cap, FRAME_NOTIFY, 1000000, 1);
 	unsigned char *message = w.pos;
 	w.pos += notify_payload(w.pos, (size_t)(w.end - w.pos), body, argc > 5 ? (size_t)atol(argv[4]) : 0,
-				argc > 5 ? (size_t)atol(argv[5]) : 0);
+				argc > 5 ? (size_t)atol(argv[5]) : 0, getenv("LEDGER_OFF") ? FLAG_NO_RECORDS : 0);
 	if (clients)
 		add_key(message, &w);
 	slice in = slice_of(bytes, frame_end(&w));

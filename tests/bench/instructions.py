@@ -23,10 +23,11 @@ from chat import chat  # noqa: E402
 FILE = pathlib.Path(__file__).resolve().parent / "instructions.json"
 MARGIN = 1.05
 LEVELS = ("sse4", "avx2") if platform.machine() == "x86_64" else ("portable",)
-# Name, bytes of the body, head and tail that are shown (0: all), decisions of the short and the long run, clients (0: a request without a key).
-SAMPLES = (("1 KB", 1024, 0, 0, 200, 2200, 0), ("1 KB, one of 100 clients", 1024, 0, 0, 200, 2200, 100),
-           ("1 KB, one of 100,000", 1024, 0, 0, 200, 2200, 100000), ("16 KB, head and tail", 16384, 8192, 8192, 100, 600, 0),
-           ("128 KB, head and tail", 131072, 8192, 8192, 100, 600, 0), ("128 KB, whole", 131072, 0, 0, 20, 60, 0))
+# Name, bytes of the body, head and tail that are shown (0: all), decisions of the short and the long run, environment.
+SAMPLES = (("1 KB", 1024, 0, 0, 200, 2200, {}), ("1 KB, LLM_LEDGER=off", 1024, 0, 0, 200, 2200, {"LEDGER_OFF": "1"}),
+           ("1 KB, one of 100 clients", 1024, 0, 0, 200, 2200, {"CLIENTS": "100"}),
+           ("1 KB, one of 100,000", 1024, 0, 0, 200, 2200, {"CLIENTS": "100000"}), ("16 KB, head and tail", 16384, 8192, 8192, 100, 600, {}),
+           ("128 KB, head and tail", 131072, 8192, 8192, 100, 600, {}), ("128 KB, whole", 131072, 0, 0, 20, 60, {}))
 
 
 def compiler(driver):
@@ -37,13 +38,13 @@ def compiler(driver):
     return "%s %s on %s" % (found.group(1).lower(), found.group(2), platform.machine()) if found else "unknown"
 
 
-def count(driver, level, decisions, body, head, tail, clients):
+def count(driver, level, decisions, body, head, tail, extra):
     """Instructions of the whole run; None where this CPU lacks the level."""
     with tempfile.TemporaryDirectory() as work:
         args = [driver, level, str(decisions), str(body)] + ([str(head), str(tail)] if head else [])
         run = subprocess.run(["valgrind", "--tool=callgrind", "--callgrind-out-file=" + work + "/out"] + args,
                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120,
-                             env=dict({"PATH": os.environ["PATH"], "LANG": "C"}, **({"CLIENTS": str(clients)} if clients else {})))
+                             env=dict({"PATH": os.environ["PATH"], "LANG": "C"}, **extra))
     if run.returncode == 3:
         return None
     found = re.search(r"Collected : (\d+)", run.stderr)
@@ -59,12 +60,12 @@ def measure(driver):
         # Without debugging information, because valgrind does not read every compiler's.
         plain = work + "/driver"
         subprocess.run(["strip", "--strip-debug", "-o", plain, driver], check=True)
-        for name, size, head, tail, short, long, clients in SAMPLES:
+        for name, size, head, tail, short, long, extra in SAMPLES:
             body = pathlib.Path(work) / ("%d.json" % size)
             body.write_bytes(chat(size))
             for level in LEVELS:
                 pending.append((name, level, long - short,
-                                [pool.submit(count, plain, level, n, body, head, tail, clients) for n in (short, long)]))
+                                [pool.submit(count, plain, level, n, body, head, tail, extra) for n in (short, long)]))
         for name, level, more, (short, long) in pending:
             if short.result() is not None:
                 figures.setdefault(name, {})[level] = round((long.result() - short.result()) / more)

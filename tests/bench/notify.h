@@ -9,8 +9,10 @@
 enum { NOTIFY_EXTRA = 1024 }; /* bytes of a payload that are not the body's */
 
 /* Writes the payload into `room`, which has body.len + NOTIFY_EXTRA bytes: the body's first `head` and last `tail`
- * bytes, as haproxy.cfg.example cuts them; head 0: the whole body. Returns its length; 0: it did not fit. */
-static inline size_t notify_payload(unsigned char *room, size_t room_len, slice body, size_t head, size_t tail)
+ * bytes, as haproxy.cfg.example cuts them; head 0: the whole body. `flags`: as FLAG_..., 0 for most requests. Returns its
+ * length; 0: it did not fit. */
+static inline size_t notify_payload(unsigned char *room, size_t room_len, slice body, size_t head, size_t tail,
+				    unsigned flags)
 {
 	spop_writer w = { room, room, room + room_len, false };
 	size_t cut = head > 0 && head < body.len ? head : body.len;
@@ -44,7 +46,10 @@ static inline size_t notify_payload(unsigned char *room, size_t room_len, slice 
 	spop_put_name(&w, SLICE("ua"));
 	spop_put_str(&w, SLICE("OpenAI/Python 1.99.1"));
 	spop_put_name(&w, SLICE("flags"));
-	spop_put_u8(&w, SPOP_NULL);
+	if (flags)
+		spop_put_int64(&w, flags);
+	else
+		spop_put_u8(&w, SPOP_NULL);
 	spop_put_name(&w, SLICE("model_param"));
 	spop_put_u8(&w, SPOP_NULL);
 	spop_put_name(&w, SLICE("deployment_param"));

@@ -391,7 +391,7 @@ int main(int argc, char **argv)
 	alarm((unsigned)(seconds + warm) + 20); /* an agent that hangs must not hang the benchmark */
 	slice body = bench_read(argv[3]);
 	payload = malloc(body.len + NOTIFY_EXTRA);
-	payload_len = payload ? notify_payload(payload, body.len + NOTIFY_EXTRA, body, head, tail) : 0;
+	payload_len = payload ? notify_payload(payload, body.len + NOTIFY_EXTRA, body, head, tail, 0) : 0;
 	if (payload_len == 0)
 		die("cannot read the body");
 	learn();

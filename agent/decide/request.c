@@ -41,6 +41,9 @@
 	X("headers_unclear", TRUTH, sample.headers_unclear) \
 	X("contract", UINT, contract)
 
+/* A request of which nothing is known. */
+static const llm_request none = { .flags = UINT64_MAX };
+
 /* ---- any message */
 
 enum { AS_BYTES, AS_UINT, AS_TRUTH, AS_FLAGS };
@@ -81,25 +84,27 @@ typedef const unsigned char *bytes;
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-/* Returns the bits in which `n` bytes at offset `at` differ; `n` is at most 8. */
-ALWAYS_INLINE uint64_t differ(bytes a, const char *b, size_t at, size_t n)
+/* True if `n` bytes at offset `at` are equal; `n` is at most 8. */
+ALWAYS_INLINE bool same(bytes a, const char *b, size_t at, size_t n)
 {
 	uint64_t x = 0, y = 0;
 
 	memcpy(&x, a + at, n);
 	memcpy(&y, b + at, n);
-	return x ^ y;
+	return x == y;
 }
 
-/* memcmp(a, b, len) == 0 for a name of 2 to 24 bytes whose length is known at compile time: compares a few overlapping
- * words, without a call. */
+/* memcmp(a, b, len) == 0 for a name of 2 to 16 bytes whose length is known at compile time: compares at most three
+ * words, which may overlap, each in two or three instructions. */
 ALWAYS_INLINE bool same_name(bytes a, const char *b, size_t len)
 {
+	if (len >= 12)
+		return same(a, b, 0, 8) && same(a, b, len - 8, 8);
 	if (len >= 8)
-		return (differ(a, b, 0, 8) | (len > 16 ? differ(a, b, 8, 8) : 0) | differ(a, b, len - 8, 8)) == 0;
+		return same(a, b, 0, 4) && same(a, b, 4, 4) && same(a, b, len - 4, 4);
 	if (len >= 4)
-		return (differ(a, b, 0, 4) | differ(a, b, len - 4, 4)) == 0;
-	return (differ(a, b, 0, 2) | differ(a, b, len - 2, 2)) == 0;
+		return same(a, b, 0, 4) && same(a, b, len - 4, 4);
+	return same(a, b, 0, 2) && same(a, b, len - 2, 2);
 }
 
 /* Returns the place behind the name, where at least one byte follows. NULL: another name, or the end. */
@@ -110,34 +115,50 @@ ALWAYS_INLINE bytes take_name(bytes p, bytes end, const char *name, size_t len)
 	return p + 1 + len;
 }
 
+typedef struct number {
+	uint64_t value;
+	bytes behind; /* NULL: it is malformed */
+} number;
+
+static __attribute__((noinline)) number long_number(bytes p, bytes end)
+{
+	cursor c = { p, end, false };
+	uint64_t value = varint_read(&c);
+
+	return (number){ value, c.failed ? NULL : c.pos };
+}
+
+ALWAYS_INLINE number take_number(bytes p, bytes end)
+{
+	if (p == end)
+		return (number){ 0, NULL };
+	return *p < 240 ? (number){ *p, p + 1 } : long_number(p, end);
+}
+
 ALWAYS_INLINE bytes take_BYTES(bytes p, bytes end, slice *field)
 {
-	cursor c = { p + 1, end, false };
-
 	if (*p == SPOP_NULL)
 		return p + 1;
 	if (*p != SPOP_STR && *p != SPOP_BIN)
 		return NULL;
-	slice text = cursor_take(&c, varint_read(&c));
-	if (c.failed)
+	number len = take_number(p + 1, end);
+	if (!len.behind || len.value > (size_t)(end - len.behind))
 		return NULL;
-	*field = text;
-	return c.pos;
+	*field = slice_of(len.behind, (size_t)len.value);
+	return len.behind + len.value;
 }
 
 ALWAYS_INLINE bytes take_UINT(bytes p, bytes end, uint64_t *field)
 {
-	cursor c = { p + 1, end, false };
-
 	if (*p == SPOP_NULL)
 		return p + 1;
 	if (*p != SPOP_INT64)
 		return NULL;
-	uint64_t number = varint_read(&c);
-	if (c.failed || number > INT64_MAX)
+	number n = take_number(p + 1, end);
+	if (!n.behind || n.value > INT64_MAX)
 		return NULL;
-	*field = number;
-	return c.pos;
+	*field = n.value;
+	return n.behind;
 }
 
 ALWAYS_INLINE bytes take_TRUTH(bytes p, bytes end, bool *field)
@@ -161,24 +182,29 @@ ALWAYS_INLINE bytes take_FLAGS(bytes p, bytes end, uint64_t *field)
 static void read_expected(llm_request *r, cursor *c, unsigned *left)
 {
 	bytes p = c->pos, end = c->end;
-	unsigned n = *left;
+	unsigned taken = 0;
 
 #define TAKE(name_, as_, field_) \
 	{ \
-		_Static_assert(sizeof(name_) > 2 && sizeof(name_) <= 25, "same_name() compares so many bytes"); \
+		_Static_assert(sizeof(name_) > 2 && sizeof(name_) <= 17, "same_name() compares so many bytes"); \
 		bytes at = take_name(p, end, name_, sizeof(name_) - 1); \
-		if (n == 0 || !at) \
+		if (!at) \
 			goto out; \
 		at = take_##as_(at, end, &r->field_); \
 		if (!at) \
 			goto out; \
 		p = at; \
-		n--; \
+		taken++; \
 	}
 	ARGUMENTS(TAKE)
 out:
+	/* Not checked in front of each argument: what follows the last one may look like one more. */
+	if (taken > *left) {
+		*r = none;
+		return;
+	}
 	c->pos = p;
-	*left = n;
+	*left -= taken;
 }
 
 /* ---- what the arguments say */
@@ -238,7 +264,6 @@ static void read_facts(llm_request *r)
 
 void request_read(llm_request *r, spop_message *m)
 {
-	static const llm_request none = { .flags = UINT64_MAX };
 	cursor c = *m->from;
 	slice name;
 	spop_value value;

@@ -313,9 +313,36 @@ static void a_later_argument_of_a_name_wins(void)
 	CHECK(r.sample.path.len == 0 && !r.x_api_key);
 }
 
+static void what_follows_the_last_argument_is_another_message(void)
+{
+	unsigned char room[256];
+	llm_request r;
+	spop_message m;
+	spop_writer w = { room, room, room + sizeof room, false };
+
+	spop_put_name(&w, SLICE("llm-request"));
+	spop_put_u8(&w, 1);
+	spop_put_name(&w, SLICE("id"));
+	spop_put_str(&w, SLICE("one"));
+	const unsigned char *behind = w.pos;
+	spop_put_name(&w, SLICE("method"));
+	spop_put_u8(&w, 8); /* as an argument: the method, a text of two bytes */
+	spop_put_name(&w, SLICE("id"));
+	for (unsigned i = 0; i < 8; i++) {
+		spop_put_u8(&w, SPOP_NULL);
+		spop_put_name(&w, SLICE("x"));
+	}
+	cursor c = cursor_of(slice_of(room, (size_t)(w.pos - room)));
+	CHECK(spop_message_next(&c, &m));
+	request_read(&r, &m);
+	CHECK(m.args == 0 && c.pos == behind && !c.failed);
+	CHECK(slice_eq(r.id, SLICE("one")) && r.sample.method.len == 0);
+}
+
 int main(void)
 {
 	RUN(any_message_is_read_as_the_plain_reader_does);
 	RUN(a_later_argument_of_a_name_wins);
+	RUN(what_follows_the_last_argument_is_another_message);
 	return unit_end();
 }

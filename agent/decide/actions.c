@@ -13,9 +13,20 @@ enum { ACK_FIXED = 1024 + CLIENT_NAME_MAX };
  * offers, with this many bytes in front of the answer. */
 enum { ANSWER_HEAD = 1024 };
 
+/* Writes the length of a text that stands one byte behind, and moves the text there. */
+ACK_INLINE void put_long_length(spop_writer *w, size_t len)
+{
+	unsigned char length[VARINT_MAX];
+	size_t takes = varint_write(length, len);
+
+	memmove(w->pos + takes, w->pos + 1, len);
+	memcpy(w->pos, length, takes);
+	w->pos += takes;
+}
+
 /* Sets the agent's part of the log line. If that might not fit the frame, returns false, and HAProxy writes the part by
- * itself, of variables. The length stands in front of the text and may take up to VARINT_MAX bytes, so the text is
- * written behind that many and then moved. */
+ * itself, of variables. The length stands in front of the text. Nearly always it takes one byte, so the text is written
+ * behind that, and moved if the length takes more. */
 ACK_INLINE bool set_line(spop_writer *w, const decision *d)
 {
 	enum { NAME = 16 }; /* at least the bytes of the variable's name and type */
@@ -24,10 +35,11 @@ ACK_INLINE bool set_line(spop_writer *w, const decision *d)
 		return false;
 	spop_ack_set(w, SLICE("line"));
 	spop_put_u8(w, SPOP_STR);
-	char *text = (char *)w->pos + VARINT_MAX;
-	size_t len = line_write(d, text);
-	spop_put_varint(w, len);
-	memmove(w->pos, text, len);
+	size_t len = line_write(d, (char *)w->pos + 1);
+	if (len < 240)
+		*w->pos++ = (unsigned char)len;
+	else
+		put_long_length(w, len);
 	w->pos += len;
 	return true;
 }

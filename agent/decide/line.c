@@ -10,16 +10,60 @@ enum {
 	ESCAPED_MAX = 6, /* bytes that one byte becomes: \uXXXX */
 };
 
-/* Returns `w`, eight bytes, as a mask: the high bit of each byte that does not stand for itself in a JSON string of
- * ASCII. The byte behind such a byte may be marked, too, without reason. */
-static inline __attribute__((always_inline)) uint64_t special(uint64_t w)
-{
-	const uint64_t ones = 0x0101010101010101u, high = 0x8080808080808080u;
-	uint64_t quote = w ^ ones * '"', slash = w ^ ones * '\\', last = w ^ ones * 0x7f;
+/* Sixteen characters, signed: those beyond ASCII are below zero. */
+typedef signed char chars __attribute__((vector_size(16)));
 
-	return (w | (w - ones * ' ') | ((quote - ones) & ~quote) | ((slash - ones) & ~slash) |
-		((last - ones) & ~last)) &
-	       high;
+/* True if each of the characters stands for itself in a JSON string of ASCII. */
+static inline __attribute__((always_inline)) bool plain(chars c)
+{
+	uint64_t half[2];
+	chars odd = (c < ' ') | (c == '"') | (c == '\\') | (c == 0x7f);
+
+	memcpy(half, &odd, sizeof half);
+	return (half[0] | half[1]) == 0;
+}
+
+/* Copies 16 bytes. False: one of them does not stand for itself. */
+static inline __attribute__((always_inline)) bool copy_16(char *out, const char *from)
+{
+	chars c;
+
+	memcpy(&c, from, sizeof c);
+	memcpy(out, &c, sizeof c);
+	return plain(c);
+}
+
+/* Copies `n` bytes, at least `size` and at most twice that, by two copies of `size` bytes, which may overlap; `size` is
+ * at most 8. False: one of them does not stand for itself. */
+static inline __attribute__((always_inline)) bool copy_twice(char *out, const char *from, size_t n, size_t size)
+{
+	uint64_t half[2] = { UINT64_C(0x2020202020202020), UINT64_C(0x2020202020202020) }; /* blanks */
+	chars c;
+
+	memcpy(&half[0], from, size);
+	memcpy(&half[1], from + n - size, size);
+	memcpy(out, &half[0], size);
+	memcpy(out + n - size, &half[1], size);
+	memcpy(&c, half, sizeof c);
+	return plain(c);
+}
+
+/* Copies a text that is not empty. False: one of its bytes does not stand for itself. */
+static bool copy_plain(char *out, slice s)
+{
+	bool ok = true;
+
+	if (s.len < 2)
+		return copy_twice(out, s.ptr, s.len, 1);
+	if (s.len < 4)
+		return copy_twice(out, s.ptr, s.len, 2);
+	if (s.len < 8)
+		return copy_twice(out, s.ptr, s.len, 4);
+	if (s.len < 16)
+		return copy_twice(out, s.ptr, s.len, 8);
+	for (size_t at = 0; s.len - at > 16; at += 16)
+		ok = copy_16(out + at, s.ptr + at) && ok;
+	return copy_16(out + s.len - 16, s.ptr + s.len - 16) && ok; /* perhaps some bytes again */
 }
 
 static char *put_u(char *out, uint32_t unit)
@@ -70,39 +114,25 @@ static char *put_character(char *out, slice s, size_t *at)
 	return put_u(out, 0xdc00 + ((c - 0x10000) & 0x3ff));
 }
 
-/* Whether every byte stands for itself in a JSON string of ASCII. */
-static bool plain(slice s)
-{
-	uint64_t w = 0x2020202020202020u, odd = 0; /* blanks */
-
-	if (s.len < sizeof w) {
-		for (size_t at = 0; at < s.len; at++)
-			w = w << 8 | (unsigned char)s.ptr[at];
-		return special(w) == 0;
-	}
-	for (size_t at = 0; s.len - at > sizeof w; at += sizeof w) {
-		memcpy(&w, s.ptr + at, sizeof w);
-		odd |= special(w);
-	}
-	memcpy(&w, s.ptr + s.len - sizeof w, sizeof w); /* perhaps some bytes again */
-	return (odd | special(w)) == 0;
-}
-
 static char *put(char *out, slice text)
 {
 	memcpy(out, text.ptr, text.len);
 	return out + text.len;
 }
 
+/* A function of its own, so that put_text() needs no stack. */
+static __attribute__((noinline)) char *put_escaped(char *out, slice s)
+{
+	for (size_t at = 0; at < s.len;)
+		out = put_character(out, s, &at);
+	return out;
+}
+
 static char *put_text(char *out, slice s)
 {
 	if (s.len == 0)
 		return out;
-	if (plain(s))
-		return put(out, s);
-	for (size_t at = 0; at < s.len;)
-		out = put_character(out, s, &at);
-	return out;
+	return copy_plain(out, s) ? out + s.len : put_escaped(out, s);
 }
 
 size_t line_room(const decision *d)

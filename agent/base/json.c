@@ -2,17 +2,21 @@
 #include "base/json_simd.h"
 
 /* What the forward iterator expects next. */
-enum { AT_OPEN, AT_FIRST, AT_COMMA, AT_END };
+enum { AT_OPEN, AT_COMMA, AT_END };
 
-/* Reads `word` at p[at..n). CUT: the word touches the end of the slice, complete (*whole) or not. */
-static json_step literal(const char *p, size_t n, size_t at, slice word, size_t *end, bool *whole)
+static const json_scalar_hit no_scalar = { 0, JSON_BAD, JSON_NUMBER, false };
+
+/* Reads `word` at p[at..n). */
+static inline __attribute__((always_inline)) json_scalar_hit literal(const char *p, size_t n, size_t at, slice word,
+								     json_type type)
 {
-	size_t len = n - at < word.len ? n - at : word.len;
-	if (memcmp(p + at, word.ptr, len) != 0)
-		return JSON_BAD;
-	*end = at + len;
-	*whole = len == word.len;
-	return *end == n ? JSON_CUT : JSON_MEMBER;
+	if (n - at > word.len) /* nearly always */
+		return memcmp(p + at, word.ptr, word.len) == 0 ?
+			       (json_scalar_hit){ at + word.len, JSON_MEMBER, type, true } :
+			       no_scalar;
+	if (memcmp(p + at, word.ptr, n - at) != 0)
+		return no_scalar;
+	return (json_scalar_hit){ n, JSON_CUT, type, n - at == word.len };
 }
 
 /* Skips [0-9]+ at *at. False: the byte there is not a digit. True at the end of the slice, where a digit may follow. */
@@ -25,68 +29,57 @@ static bool digits(const char *p, size_t n, size_t *at)
 	return true;
 }
 
-/* Reads -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)? ; *whole: the bytes so far are a number. */
-static json_step number(const char *p, size_t n, size_t at, size_t *end, bool *whole)
+/* Reads -?(0|[1-9][0-9]*)(\.[0-9]+)?([eE][+-]?[0-9]+)? */
+static json_scalar_hit number(const char *p, size_t n, size_t at)
 {
-	*whole = false;
-	*end = n;
+	const json_scalar_hit cut = { n, JSON_CUT, JSON_NUMBER, false };
+
 	if (p[at] == '-')
 		at++;
 	if (at == n)
-		return JSON_CUT;
+		return cut;
 	if (p[at] == '0')
 		at++;
 	else if (!digits(p, n, &at))
-		return JSON_BAD;
+		return no_scalar;
 	if (at < n && p[at] == '.') {
 		at++;
 		if (at == n)
-			return JSON_CUT;
+			return cut;
 		if (!digits(p, n, &at))
-			return JSON_BAD;
+			return no_scalar;
 	}
 	if (at < n && (p[at] == 'e' || p[at] == 'E')) {
 		at++;
 		if (at < n && (p[at] == '+' || p[at] == '-'))
 			at++;
 		if (at == n)
-			return JSON_CUT;
+			return cut;
 		if (!digits(p, n, &at))
-			return JSON_BAD;
+			return no_scalar;
 	}
-	*whole = true;
-	*end = at;
-	return at == n ? JSON_CUT : JSON_MEMBER;
+	return (json_scalar_hit){ at, at == n ? JSON_CUT : JSON_MEMBER, JSON_NUMBER, true };
 }
 
-json_step json_scalar(const char *p, size_t n, size_t at, size_t *end, json_type *type, bool *whole)
+json_scalar_hit json_scalar(const char *p, size_t n, size_t at)
 {
 	switch (p[at]) {
 	case 't':
-		*type = JSON_TRUE;
-		return literal(p, n, at, SLICE("true"), end, whole);
+		return literal(p, n, at, SLICE("true"), JSON_TRUE);
 	case 'f':
-		*type = JSON_FALSE;
-		return literal(p, n, at, SLICE("false"), end, whole);
+		return literal(p, n, at, SLICE("false"), JSON_FALSE);
 	case 'n':
-		*type = JSON_NULL;
-		return literal(p, n, at, SLICE("null"), end, whole);
+		return literal(p, n, at, SLICE("null"), JSON_NULL);
 	case 'N':
-		*type = JSON_NUMBER;
-		return literal(p, n, at, SLICE("NaN"), end, whole);
+		return literal(p, n, at, SLICE("NaN"), JSON_NUMBER);
 	case 'I':
-		*type = JSON_NUMBER;
-		return literal(p, n, at, SLICE("Infinity"), end, whole);
+		return literal(p, n, at, SLICE("Infinity"), JSON_NUMBER);
 	case '-':
-		*type = JSON_NUMBER;
 		if (n - at > 1 && p[at + 1] == 'I')
-			return literal(p, n, at, SLICE("-Infinity"), end, whole);
-		return number(p, n, at, end, whole);
+			return literal(p, n, at, SLICE("-Infinity"), JSON_NUMBER);
+		return number(p, n, at);
 	default:
-		*type = JSON_NUMBER;
-		if (ascii_is_digit(p[at]))
-			return number(p, n, at, end, whole);
-		return JSON_BAD;
+		return ascii_is_digit(p[at]) ? number(p, n, at) : no_scalar;
 	}
 }
 
@@ -127,11 +120,15 @@ static inline __attribute__((always_inline)) json_step value_at(slice doc, size_
 			return value_fault(h, why, at);
 		end = h.at + 1;
 	} else {
-		step = json_scalar(doc.ptr, doc.len, begin, &end, type, whole);
+		json_scalar_hit h = json_scalar(doc.ptr, doc.len, begin);
+		step = h.step;
+		*type = h.type;
 		if (step == JSON_BAD) {
 			*why = "a value is expected";
 			return JSON_BAD;
 		}
+		*whole = h.whole;
+		end = h.end;
 		if (step == JSON_CUT && !*whole) {
 			*at = doc.len;
 			return JSON_CUT;
@@ -194,28 +191,27 @@ json_step json_next(json_iter *it, json_member *m)
 	const char *why = NULL;
 	bool whole = false;
 
-	if (it->state == AT_OPEN) {
+	if (it->state == AT_COMMA && at < n && p[at] == ',') { /* in front of each member but the first */
+		at = json_skip_space(doc, at + 1);
 		if (at == n)
 			return cut(it);
-		if (p[at] != '{' && p[at] != '[')
-			return bad(it, at, "not an object");
-		it->array = p[at] == '[';
-		it->state = AT_FIRST;
-		at = json_skip_space(doc, at + 1);
-	}
-	if (at >= n)
-		return cut(it);
-	if (it->state == AT_END)
-		return bad(it, at, it->why ? it->why : "read past the end");
-	if (p[at] == (it->array ? ']' : '}')) {
-		return closed(it, at);
-	}
-	if (it->state == AT_COMMA) {
-		if (p[at] != ',')
+	} else {
+		if (it->state == AT_OPEN) {
+			if (at == n)
+				return cut(it);
+			if (p[at] != '{' && p[at] != '[')
+				return bad(it, at, "not an object");
+			it->array = p[at] == '[';
+			at = json_skip_space(doc, at + 1);
+		}
+		if (at >= n)
+			return cut(it);
+		if (it->state == AT_END)
+			return bad(it, at, it->why ? it->why : "read past the end");
+		if (p[at] == (it->array ? ']' : '}'))
+			return closed(it, at);
+		if (it->state == AT_COMMA)
 			return bad(it, at, "a comma or the closing bracket is expected");
-		at = json_skip_space(doc, at + 1);
-		if (at == n)
-			return cut(it);
 	}
 	m->key = slice_of(NULL, 0);
 	m->ascii = false;

@@ -68,17 +68,16 @@ static json_step value_back(json_back *it, size_t *at, json_member *m)
 			return bad(it, begin, "a bracket is closed by one of the other kind");
 		m->type = last == '"' ? JSON_STRING : last == '}' ? JSON_OBJECT : JSON_ARRAY;
 	} else {
-		bool whole = false;
-		size_t stop = end;
 		while (begin > 0 && scalar_byte(p[begin - 1]))
 			begin--;
 		if (!scalar_byte(last))
 			return bad(it, end - 1, "a value is expected");
 		if (begin == 0)
 			return cut(it);
-		json_step step = json_scalar(p, end, begin, &stop, &m->type, &whole);
-		if (step == JSON_BAD || !whole || stop != end)
+		json_scalar_hit h = json_scalar(p, end, begin);
+		if (!h.whole || h.end != end)
 			return bad(it, begin, "a value is expected");
+		m->type = h.type;
 	}
 	m->value = slice_of(p + begin, end - begin);
 	m->ascii = false;

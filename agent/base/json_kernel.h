@@ -19,7 +19,7 @@
 
 STEP K(string_step)(K(block) b, size_t at, size_t old, uint64_t *carry, json_hit *h)
 {
-	uint64_t quote = (K(quotes)(b) >> old) & ~escaped(K(slashes)(b) >> old, carry);
+	uint64_t quote = unescaped(K(quotes)(b) >> old, K(slashes)(b) >> old, carry);
 	uint64_t ctrl = K(ctrls)(b) >> old;
 
 	if (LIKELY(!(quote | ctrl)))
@@ -50,7 +50,7 @@ TARGET static json_hit K(string)(const unsigned char *p, size_t n, size_t at)
 
 STEP K(nested_step)(K(block) b, size_t at, size_t old, nested_state *s, json_hit *h)
 {
-	uint64_t quote = (K(quotes)(b) >> old) & ~escaped(K(slashes)(b) >> old, &s->carry);
+	uint64_t quote = unescaped(K(quotes)(b) >> old, K(slashes)(b) >> old, &s->carry);
 	uint64_t ctrl = K(ctrls)(b) >> old;
 
 	if (s->in && !quote) { /* the string goes on behind this block; only a control character matters in it */
@@ -108,7 +108,7 @@ TARGET static json_hit K(nested)(const unsigned char *p, size_t n, size_t at)
 /* In the backward steps, the block ends at `at`. */
 STEP K(back_string_step)(K(block) b, size_t at, size_t old, uint64_t carry, json_hit *h)
 {
-	uint64_t quote = (K(quotes)(b) & ~escaped(K(slashes)(b), &carry)) << old;
+	uint64_t quote = unescaped(K(quotes)(b), K(slashes)(b), &carry) << old;
 	uint64_t ctrl = K(ctrls)(b) << old;
 
 	if (LIKELY(!(quote | ctrl)))
@@ -136,7 +136,7 @@ TARGET static json_hit K(back_string)(const unsigned char *p, size_t n, size_t a
 
 STEP K(back_nested_step)(K(block) b, size_t at, size_t old, uint64_t carry, nested_state *s, json_hit *h)
 {
-	uint64_t quote = (K(quotes)(b) & ~escaped(K(slashes)(b), &carry)) << old;
+	uint64_t quote = unescaped(K(quotes)(b), K(slashes)(b), &carry) << old;
 	uint64_t ctrl = K(ctrls)(b) << old;
 
 	if (!(quote | ~s->in)) {

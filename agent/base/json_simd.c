@@ -58,6 +58,12 @@ INLINE uint64_t escaped(uint64_t slash, uint64_t *carry)
 	return codes ^ (slash | in);
 }
 
+/* Returns the quotes of a block that no backslash escapes. */
+INLINE uint64_t unescaped(uint64_t quote, uint64_t slash, uint64_t *carry)
+{
+	return LIKELY(!(slash | *carry)) ? quote : quote & ~escaped(slash, carry);
+}
+
 /* Returns the length, modulo 2, of the run of backslashes that ends before p[at]. *run remembers where the last run
  * seen begins, so that a long run is not counted again for every block. */
 INLINE uint64_t run_length(const unsigned char *p, size_t at, size_t *run)

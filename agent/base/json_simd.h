@@ -45,12 +45,13 @@ static inline __attribute__((always_inline)) json_hit json_skip_name(const unsig
 {
 	*ascii = false;
 #if defined(__SSE2__)
-	if (n >= 16 && at <= n - 16) {
-		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + at));
-		unsigned stop = (unsigned)_mm_movemask_epi8(json_stops(v));
+	if (n >= 16) {
+		size_t from = at <= n - 16 ? at : n - 16; /* near the end, some bytes in front of `at`, too */
+		__m128i v = _mm_loadu_si128((const __m128i *)(const void *)(p + from));
+		unsigned stop = (unsigned)_mm_movemask_epi8(json_stops(v)) >> (at - from);
 		size_t end = at + (stop ? (size_t)__builtin_ctz(stop) : 0);
 		if (stop && p[end] == '"') {
-			*ascii = ((unsigned)_mm_movemask_epi8(v) & (stop - 1) & ~stop) == 0;
+			*ascii = ((unsigned)_mm_movemask_epi8(v) >> (at - from) & (stop - 1) & ~stop) == 0;
 			return (json_hit){ end, JSON_STOP_END };
 		}
 	}
@@ -71,9 +72,17 @@ typedef struct json_kernel {
 	json_skip string, nested, back_string, back_nested;
 } json_kernel;
 
-/* In json.c: reads one number or literal at p[at..n). MEMBER: *end is behind it; CUT: it touches p[n], complete
- * (*whole) or not. */
-json_step json_scalar(const char *p, size_t n, size_t at, size_t *end, json_type *type, bool *whole);
+/* A number or literal. MEMBER: it ends in front of `end`; CUT: it touches the end of the bytes, complete (`whole`) or
+ * not; BAD: it is none. */
+typedef struct json_scalar_hit {
+	size_t end;
+	uint8_t step; /* a json_step */
+	uint8_t type; /* a json_type */
+	bool whole;
+} json_scalar_hit;
+
+/* In json.c: reads one number or literal at p[at..n). */
+json_scalar_hit json_scalar(const char *p, size_t n, size_t at);
 /* Returns what is wrong, as static text; NULL for END and CUT. */
 const char *json_stop_why(json_stop stop);
 

@@ -251,14 +251,11 @@ bool json_whole(slice value, int64_t *out)
 bool json_double(slice value, double *out)
 {
 	char buf[JSON_NUMBER_MAX + 1];
-	json_type type = JSON_NULL;
-	size_t end = 0;
-	bool whole = false;
 
 	if (value.len == 0 || value.len > JSON_NUMBER_MAX)
 		return false;
-	if (json_scalar(value.ptr, value.len, 0, &end, &type, &whole) == JSON_BAD || !whole || end != value.len ||
-	    type != JSON_NUMBER)
+	json_scalar_hit h = json_scalar(value.ptr, value.len, 0);
+	if (!h.whole || h.end != value.len || h.type != JSON_NUMBER)
 		return false;
 	memcpy(buf, value.ptr, value.len);
 	buf[value.len] = '\0';

@@ -146,14 +146,20 @@ size_t line_room(const decision *d)
 	return NAMES_MAX + ESCAPED_MAX * texts;
 }
 
+/* From the end of the route to the beginning of the model. */
+static const slice protocols[PROTOCOLS] = {
+	[PROTOCOL_OPENAI] = SLICE_INIT("\",\"protocol\":\"openai\",\"model\":\""),
+	[PROTOCOL_ANTHROPIC] = SLICE_INIT("\",\"protocol\":\"anthropic\",\"model\":\""),
+	[PROTOCOL_GEMINI] = SLICE_INIT("\",\"protocol\":\"gemini\",\"model\":\""),
+};
+
 size_t line_write(const decision *d, char *out)
 {
 	const llm_request *r = d->request;
 	const char *start = out;
 
 	out = put_text(put(out, SLICE(",\"route\":\"")), d->route_name);
-	out = put(put(out, SLICE("\",\"protocol\":\"")), slice_cstr(protocol_name(d->caller)));
-	out = put(out, SLICE("\",\"model\":\""));
+	out = put(out, protocols[d->caller]);
 	if (d->model.status == MODEL_FOUND)
 		out = put_text(out, slice_of(d->model.name, d->model.len));
 	out = put_text(put(out, SLICE("\",\"project\":\"")), slice_first(r->project, LABEL_MAX));

@@ -266,14 +266,14 @@ bool route_is_catch_all(const route *r)
 	return r->prefix && r->prefix[0] == '*' && r->prefix[1] == '\0';
 }
 
-/* Like slice_istarts(), but does not measure the prefix first, because most prefixes differ in their first bytes. */
+/* Like slice_istarts(), but does not measure the prefix, which is in lower case, first, because most prefixes differ in
+ * their first bytes. */
 static bool begins(slice model, const char *prefix)
 {
-	size_t i = 0;
-
-	while (i < model.len && prefix[i] && ascii_lower(model.ptr[i]) == ascii_lower(prefix[i]))
-		i++;
-	return prefix[i] == '\0';
+	for (size_t i = 0; prefix[i]; i++)
+		if (i == model.len || ascii_lower(model.ptr[i]) != prefix[i])
+			return false;
+	return true;
 }
 
 static bool is_model(const route *r, slice model)

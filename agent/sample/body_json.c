@@ -120,19 +120,18 @@ static bool long_s_stream(slice key)
 
 static __attribute__((noinline)) const char *take_either(const json_member *m, mentions *found)
 {
-	bool stream = slice_eq(m->key, SLICE("stream")); /* spelled as in nearly all bodies */
-	json_key_match match = stream ? JSON_KEY_OTHER : json_key_like(m->key, SLICE("model"));
+	json_key_match match = json_key_like(m->key, SLICE("model"));
 
 	if (match == JSON_KEY_SAME || match == JSON_KEY_ALIKE) {
 		take_model(m, match == JSON_KEY_SAME, found);
 		return NULL;
 	}
-	if (!stream && json_key_is(m->key, SLICE("stream_options"))) {
+	if (json_key_is(m->key, SLICE("stream_options"))) {
 		mentions_usage(found, asks_for_usage(m));
 		return NULL;
 	}
 	if (match == JSON_KEY_OTHER)
-		match = stream ? JSON_KEY_SAME : json_key_like(m->key, SLICE("stream"));
+		match = json_key_like(m->key, SLICE("stream"));
 	if (match == JSON_KEY_BAD)
 		return "a member's name is not valid text";
 	if (match != JSON_KEY_OTHER || long_s_stream(m->key))
@@ -143,7 +142,16 @@ static __attribute__((noinline)) const char *take_either(const json_member *m, m
 /* Takes what a top-level member says. NULL, or what is wrong with the key. */
 static inline const char *take(const json_member *m, mentions *found)
 {
-	return neither(m) ? NULL : take_either(m, found);
+	if (neither(m))
+		return NULL;
+	/* Nearly all bodies spell both like this. */
+	if (slice_eq(m->key, SLICE("model")))
+		take_model(m, true, found);
+	else if (slice_eq(m->key, SLICE("stream")))
+		take_stream(m, true, found);
+	else
+		return take_either(m, found);
+	return NULL;
 }
 
 /* Reads the tail backward. `fresh`: the head was blank, so that the object may begin in the tail. */

@@ -9,17 +9,19 @@ static bool printable_ascii(slice s)
 {
 	const uint64_t each = 0x0101010101010101u;
 	uint64_t word, odd = 0;
-	size_t i = 0;
 
-	for (; s.len - i >= sizeof word; i += sizeof word) {
-		memcpy(&word, s.ptr + i, sizeof word);
+	if (s.len < sizeof word) {
+		for (size_t i = 0; i < s.len; i++)
+			odd |= (unsigned char)(s.ptr[i] - 0x20) >= 0x7f - 0x20;
+		return odd == 0;
+	}
+	for (size_t i = 0; i < s.len; i += sizeof word) {
+		size_t at = s.len - i >= sizeof word ? i : s.len - sizeof word; /* the last ones, some of them again */
+		memcpy(&word, s.ptr + at, sizeof word);
 		odd |= word | (word - each * 0x20) |
 		       (word + each); /* sets the highest bit of each byte that is beyond ASCII, below 0x20, or 0x7f */
 	}
-	odd &= each * 0x80;
-	for (; i < s.len; i++)
-		odd |= (unsigned char)(s.ptr[i] - 0x20) >= 0x7f - 0x20;
-	return odd == 0;
+	return (odd & each * 0x80) == 0;
 }
 
 /* Returns what is wrong with a model's name, as static text; NULL: it can be used. */

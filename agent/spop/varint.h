@@ -19,8 +19,8 @@ static inline uint64_t varint_read(cursor *c)
 		uint64_t byte = cursor_u8(c);
 		if (c->failed)
 			return 0;
-		/* Refuse a number if the shift or the sum would exceed 64 bits. */
-		if (shift > 60 || byte > (UINT64_MAX - value) >> shift) {
+		/* Refuse a number if the shift or the sum would exceed 64 bits. The first seven bytes cannot. */
+		if (shift > 46 && (shift > 60 || byte > (UINT64_MAX - value) >> shift)) {
 			cursor_fail(c);
 			return 0;
 		}

@@ -9,8 +9,8 @@
 enum { NOTIFY_EXTRA = 1024 }; /* bytes of a payload that are not the body's */
 
 /* Writes the payload into `room`, which has body.len + NOTIFY_EXTRA bytes: the body's first `head` and last `tail`
- * bytes, as haproxy.cfg.example cuts them; head 0: the whole body. `flags`: as FLAG_..., 0 for most requests. Returns its
- * length; 0: it did not fit. */
+ * bytes, as haproxy.cfg.example cuts them; head 0: the whole body. `flags`: as FLAG_..., 0 for most requests. Returns
+ * its length; 0: it did not fit. */
 static inline size_t notify_payload(unsigned char *room, size_t room_len, slice body, size_t head, size_t tail,
 				    unsigned flags)
 {

@@ -8,7 +8,7 @@ static const json_scalar_hit no_scalar = { 0, JSON_BAD, JSON_NUMBER, false };
 
 /* Reads `word` at p[at..n). */
 static inline __attribute__((always_inline)) json_scalar_hit literal(const char *p, size_t n, size_t at, slice word,
-								     json_type type)
+								     uint8_t type)
 {
 	if (n - at > word.len) /* nearly always */
 		return memcmp(p + at, word.ptr, word.len) == 0 ?

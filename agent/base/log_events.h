@@ -449,8 +449,8 @@ EVENT(ledger_ok, INFO, "database",
       "The database takes records.",
       "")
 EVENT(ledger_behind, WARN, "problem instead",
-      "Another process has locked the database, or nothing was stored for 30 seconds (`problem` says which). The journal keeps the records, and they are stored when the cause is gone.",
-      "Locked: `fuser -v` with the path of the database shows who has it; end its transaction. Nothing stored: look for a disk that hangs, or wait for the end of a migration.")
+      "Another process has locked the database, or database or journal took nothing for 30 seconds (`problem` says which). Journal or HAProxy keep the records, and they are stored when the cause is gone.",
+      "Locked: `fuser -v` with the path of the database shows who has it; end its transaction. Else look for a disk that hangs, or wait for the end of a migration.")
 EVENT(ledger_failing, ERROR, "problem instead",
       "The database cannot be written: the disk is full, permissions are wrong, or the file is damaged. The journal"
       " keeps the records, and they are stored when the cause is gone, without a restart.",

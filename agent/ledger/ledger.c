@@ -163,12 +163,15 @@ void ledger_dropped(ledger *l, uint64_t count)
 
 void ledger_flush(ledger *l)
 {
+	char text[sizeof((err){ 0 }).text];
+
 	journal_flush(l->journal);
 	pthread_mutex_lock(&l->lock);
+	l->flush_ms = clock_mono_ms();
 	if (l->count >= l->wanted || l->missed)
 		pthread_cond_signal(&l->wake);
 	pthread_mutex_unlock(&l->lock);
-	ledger_look_for_a_hang(l);
+	ledger_look_for_a_hang(l, text, sizeof text);
 }
 
 /* ---- life */
@@ -232,7 +235,7 @@ ledger *ledger_open(const ledger_options *o, price_table *prices, err *e)
 	thread_cond_init(&l->stopped);
 	l->prices = prices;
 	l->retention_ms = o->retention_ms;
-	l->round_ms = clock_mono_ms();
+	l->round_ms = l->flush_ms = clock_mono_ms();
 	l->backlog = o->backlog;
 	l->budgets = l->next_budgets = o->budgets;
 	l->key = strdup(o->key);
@@ -337,10 +340,17 @@ bool ledger_set_references(ledger *l, const ledger_reference *references, size_t
 
 ledger_stats ledger_get_stats(ledger *l)
 {
+	char text[sizeof((err){ 0 }).text];
+	bool hangs = ledger_look_for_a_hang(l, text, sizeof text);
+
 	pthread_mutex_lock(&l->lock);
 	ledger_stats stats = l->stats;
 	stats.queued = l->count;
 	pthread_mutex_unlock(&l->lock);
+	if (hangs) {
+		stats.state = LEDGER_BEHIND;
+		snprintf(stats.problem, sizeof stats.problem, "%s", text);
+	}
 	stats.journal = journal_get_stats(l->journal);
 	return stats;
 }

@@ -47,15 +47,18 @@ struct ledger {
 	size_t wanted; /* the store's thread waits for so many entries; 0: for any flush */
 	bool missed;   /* the journal has entries that the queue had no room for */
 	bool stop;
-	int64_t round_ms; /* when the store's thread last showed that nothing holds it up (monotonic clock) */
+	/* When the store's thread and the intake last showed that nothing holds them up (monotonic clock). */
+	int64_t round_ms, flush_ms;
+	bool hangs; /* one of them does not, as ledger_look_for_a_hang() found */
 	ledger_stats stats;
 };
 
 /* Applies `report` to `r` by the current prices, for store_join. `ctx` is the ledger. */
 void ledger_join(void *ctx, record *r, const tap_report *report);
 
-/* Notes, and logs once, that the store's thread hangs while entries wait for it. */
-void ledger_look_for_a_hang(ledger *l);
+/* True if the intake hangs, or the store's thread while entries wait for it, although no call has failed: `text` says
+ * so. Logs it once. From any thread. */
+bool ledger_look_for_a_hang(ledger *l, char *text, size_t room);
 
 /* The threads of a ledger; the argument is the ledger. They end when `stop` is set: one syncs the journal by the clock,
  * one brings records from the queue and the journal into the database. */

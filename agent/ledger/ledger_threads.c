@@ -66,20 +66,27 @@ static void set_state(ledger *l, ledger_state state, const char *problem)
 		log_event(ledger_failing, LOG_C("problem", problem), LOG_C("instead", "the journal keeps the records"));
 }
 
-void ledger_look_for_a_hang(ledger *l)
+bool ledger_look_for_a_hang(ledger *l, char *text, size_t room)
 {
-	char text[128];
-
 	pthread_mutex_lock(&l->lock);
-	int64_t ms = clock_mono_ms() - l->round_ms;
-	bool hangs = ms > HANG_MS && l->stats.state == LEDGER_OK && (l->count > 0 || l->missed);
+	int64_t now = clock_mono_ms(), of_intake = now - l->flush_ms, of_store = now - l->round_ms;
+	bool intake_hangs = of_intake > HANG_MS, store_hangs = of_store > HANG_MS && (l->count > 0 || l->missed);
+	bool well = l->stats.state == LEDGER_OK, hangs = well && (intake_hangs || store_hangs);
+	bool changed = hangs != l->hangs;
+	l->hangs = hangs;
 	pthread_mutex_unlock(&l->lock);
-	if (!hangs)
-		return;
-	snprintf(text, sizeof text,
-		 "the database has stored nothing for %d seconds: its disk hangs, or a large ledger is being migrated",
-		 (int)(ms / 1000));
-	set_state(l, LEDGER_BEHIND, text);
+	if (hangs)
+		snprintf(text, room, "%s has taken nothing for %d seconds: its disk hangs%s",
+			 intake_hangs ? "the journal" : "the database",
+			 (int)((intake_hangs ? of_intake : of_store) / 1000),
+			 intake_hangs ? "" : ", or a large ledger is being migrated");
+	if (changed && hangs)
+		log_event(ledger_behind, LOG_C("problem", text),
+			  LOG_C("instead",
+				intake_hangs ? "lines wait in their sockets" : "the journal keeps the records"));
+	else if (changed && well)
+		log_event(ledger_ok, LOG_C("database", l->db_path));
+	return hangs;
 }
 
 /* Sleeps for `ms`, or until `stop` is set */

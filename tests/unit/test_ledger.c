@@ -248,10 +248,18 @@ static void a_disk_that_hangs_is_told(void)
 			usleep(700000);
 		}
 	}
-	CHECK(stats.state == LEDGER_BEHIND && strstr(stats.problem, "stored nothing for"));
+	CHECK(stats.state == LEDGER_BEHIND && strstr(stats.problem, "database has taken nothing for"));
 	hangs = false;
 	for (int i = 0; i < 1000 && ledger_get_stats(l).state != LEDGER_OK; i++)
 		usleep(10000);
+	CHECK(ledger_get_stats(l).state == LEDGER_OK);
+	/* The intake flushes each second, if nothing holds it up. */
+	pthread_mutex_lock(&l->lock);
+	l->flush_ms -= 31000;
+	pthread_mutex_unlock(&l->lock);
+	stats = ledger_get_stats(l);
+	CHECK(stats.state == LEDGER_BEHIND && strstr(stats.problem, "journal has taken nothing for 31 seconds"));
+	ledger_flush(l);
 	CHECK(ledger_get_stats(l).state == LEDGER_OK);
 	ledger_close(l);
 	CHECK(whole());

@@ -25,7 +25,7 @@ NAMES = ("berlin", "oslo", "lima")
 
 
 # What --matrix runs with PostgreSQL 17, too; --whole-matrix runs all.
-NEWER = {"test_savings_by_gateway", "test_a_writer_touches_its_own_rows_alone", "test_an_owner_that_is_no_superuser", "test_init", "test_odd_clocks"}
+NEWER = {"test_a_writer_touches_its_own_rows_alone", "test_an_owner_that_is_no_superuser", "test_init"}
 
 
 def pytest_generate_tests(metafunc):

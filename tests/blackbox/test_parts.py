@@ -101,7 +101,7 @@ def test_again(tmp_path, tests, most, exit_code, told):
         "os.path.dirname(os.path.dirname(os.path.abspath(__file__)))", repr(str(harness.ROOT / "tests"))))
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    alone: x\n")
     (tmp_path / "test_x.py").write_text(TRIED + tests + "\n")
-    run = subprocess.run([sys.executable, str(harness.ROOT / "tests/tools/again.py"), str(most), "2", sys.executable, "-m", "pytest", "-q", "--", "test_x.py"],
+    run = subprocess.run([sys.executable, str(harness.ROOT / "tests/tools/again.py"), str(most), "1", sys.executable, "-m", "pytest", "-q", "--", "test_x.py"],
                          cwd=tmp_path, capture_output=True, text=True, timeout=120)
     assert run.returncode == exit_code, run.stdout + run.stderr
     assert ("UNSTEADY test_x.py::test_a" in run.stdout) == (told == "UNSTEADY") and ("run again" in run.stdout) == (told is not None), run.stdout

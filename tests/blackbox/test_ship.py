@@ -20,8 +20,8 @@ from test_joining import LEG, Reports, report_of, usage
 from test_keeping import Feed, ask, fill, line_of
 
 SHIPPERS = int(os.environ.get("SHIPPERS", "3"))
-RECORDS = int(os.environ.get("SHIP_RECORDS", "6000"))
-KILLS = int(os.environ.get("SHIP_KILLS", "8"))
+RECORDS = int(os.environ.get("SHIP_RECORDS", "4000"))
+KILLS = int(os.environ.get("SHIP_KILLS", "4"))
 SECONDS = 60 + RECORDS // 500
 # What --matrix runs with PostgreSQL 17, too; --whole-matrix runs all.
 NEWER = {"test_one_shipper_writes_for_a_ledger", "test_a_row_that_postgresql_refuses_holds_nothing_up", "test_a_copy_of_a_ledger_is_noticed"}

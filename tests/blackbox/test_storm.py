@@ -14,7 +14,7 @@ import storm
 from harness import cli, secret, until
 from units import UnitGateway
 
-COUNT = int(os.environ.get("STORM", "2000" if "san" in harness.AGENT else "5000"))
+COUNT = int(os.environ.get("STORM", "2000" if "san" in harness.AGENT else "2500"))
 SEED = int(os.environ.get("STORM_SEED", "1"))
 CLIENTS = 40
 KEY = secret("storm")

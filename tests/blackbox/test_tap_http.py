@@ -11,7 +11,7 @@ import pytest
 import follow
 import harness
 
-CONNECTIONS = int(os.environ.get("FOLLOW_CONNECTIONS", "8000"))
+CONNECTIONS = int(os.environ.get("FOLLOW_CONNECTIONS", "4000"))
 SEED = int(os.environ.get("FOLLOW_SEED", "1"))
 PARTS = 4       # tests into which the connections are divided, because tests can run side by side
 AT_ONCE = 2000

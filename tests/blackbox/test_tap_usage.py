@@ -12,7 +12,7 @@ import pytest
 import harness
 import streamed
 
-STREAMS = int(os.environ.get("STREAMED", "3000"))
+STREAMS = int(os.environ.get("STREAMED", "1500"))
 SEED = int(os.environ.get("STREAMED_SEED", "1"))
 PARTS = 2       # tests into which the streams are divided, because tests can run side by side
 AT_ONCE = 1000

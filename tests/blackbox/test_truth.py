@@ -18,7 +18,7 @@ from ledgers import LedgerGateway
 from realtap import RealTap, Recorded
 from test_prices import Table
 
-COUNT = int(os.environ.get("TRUTH", "3000"))
+COUNT = int(os.environ.get("TRUTH", "1500"))
 FIRST = int(os.environ.get("TRUTH_SEED", "1"))
 CLIENTS = 4
 

@@ -6,7 +6,7 @@ TEST_DEPS := build test packaging bench-instructions format deb root compose
 PARTS_OF = $(PYTHON) tests/tools/parts.py tests/parts
 
 ##@ Tests
-## test: all that CI runs, in about 30 minutes; PARTS="lint unit" for some of its parts
+## test: all that CI runs, in about 22 minutes; PARTS="lint unit" for some of its parts
 test:
 	@sh tests/tools/deps $(TEST_DEPS)
 	@$(PARTS_OF)/test $(PARTS)
@@ -170,9 +170,10 @@ AGAIN ?= 6
 pytest-beside: test-tools
 	SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/tools/again.py $(AGAIN) $(N) $(PYTHON) -m pytest -q $(PYTEST_ARGS) -m 'not alone' -- $(TESTS)
 # Only the files that have such tests, because it takes long to read all.
+ALONE ?= 2
 MARKED = $(shell grep -rls --include='*.py' pytest.mark.alone $(TESTS)) $(foreach test,$(TESTS),$(if $(findstring ::,$(test)),$(test)))
 pytest-alone: test-tools
-	$(if $(strip $(MARKED)),SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/tools/again.py $(AGAIN) 2 $(PYTHON) -m pytest -q $(PYTEST_ARGS) -m alone -- $(MARKED),@echo "none of these tests runs alone")
+	$(if $(strip $(MARKED)),SPOA_LLM=$(CURDIR)/$(BUILD)/spoa-llm $(PYTHON) tests/tools/again.py $(AGAIN) $(ALONE) $(PYTHON) -m pytest -q $(PYTEST_ARGS) -m alone -- $(MARKED),@echo "none of these tests runs alone")
 
 ## test-quick: the black-box tests with the machine's own HAProxy, or HAPROXY=PATH; TESTS="FILE ..." for some
 test-quick: all pytest-beside
@@ -185,7 +186,7 @@ test-matrix: all
 # These modules are not run under sanitizers, because the agent does too little in them (they test what is installed, drivers that have
 # sanitizers of their own, or what a browser, HAProxy, SQLite or PostgreSQL does), or only what unit tests and fuzzers do under ASan (finding a
 # request's model, key and credential, and what follows from these). `make test-long` has them under ASan and under TSan, the storms too (test-san, test-tsan).
-NO_SAN := packaging parts house cli example completion scan tap_http tap_usage prices codec evidence latency collisions usage_capture usage_shapes truth storm pool_storm \
+NO_SAN := fleet_page terminal two_agents contract ends view packaging parts house cli example completion scan tap_http tap_usage prices codec evidence latency collisions usage_capture usage_shapes truth storm pool_storm \
 	budget_storm logline sdk tap_sdk dashboard dashboard_accessibility dashboard_budgets dashboard_fleet dashboard_operation dashboard_rows savings_page \
 	requests_page tasks alerts client_sdk pool_sdk failclosed forwarding http plain upgrade_requests client_limits keeping names upstream_tls clients targets \
 	endpoints lengths sizes one_model odd trace client_keys key_connections legs legs_limits pool pool_life pool_requests sampling stream_usage \

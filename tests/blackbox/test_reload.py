@@ -17,16 +17,18 @@ class Mastered(LedgerGateway):
 
 
 class Load:
-    """A few clients that each send one request after another, each request over a new connection; keeps their exchanges and errors."""
+    """A few clients that each send one request after another, each request over a new connection; keeps their exchanges and errors. `rest`: seconds between two
+    requests."""
 
     def __init__(self, gateway):
+        self.rest = 0
         self.gateway, self.stop, self.exchanges, self.errors = gateway, threading.Event(), [], []
         self.threads = [threading.Thread(target=self.run) for _ in range(CLIENTS)]
         for thread in self.threads:
             thread.start()
 
     def run(self):
-        while not self.stop.is_set():
+        while not self.stop.wait(self.rest):
             try:
                 self.exchanges.append(self.gateway.ask("gpt-l"))
             except Exception as problem:    # a connection that was refused, reset or cut; end() reports it
@@ -59,7 +61,11 @@ def test_reloads_under_load(haproxy, make_mock):
                 seen += old
                 gateway.haproxy.popen.send_signal(signal.SIGUSR2)
                 harness.until(lambda: set(gateway.workers()) - set(seen), 60, lambda: "a new worker\n" + gateway.haproxy.tail())
+                load.more(50)
+                # The old worker may stay for seconds. What of it could go wrong at full load has happened by now.
+                load.rest = 0.05
                 harness.until(lambda: not set(gateway.workers()) & set(old), 60, lambda: "the old worker ends\n" + gateway.haproxy.tail())
+                load.rest = 0
             load.more(50)
         finally:
             exchanges = load.end()

@@ -19,7 +19,7 @@ import bodies
 import harness
 from scan import BOM, SPACE, answers, document, mutated, question
 
-DOCS = int(os.environ.get("SCAN_DOCS", "10000"))
+DOCS = int(os.environ.get("SCAN_DOCS", "5000"))
 PARTS = 4       # tests into which the documents are divided, because tests can run side by side
 SEED = int(os.environ.get("SCAN_SEED", "1"))
 MODEL_MAX = 256

@@ -45,6 +45,23 @@ static void has(slice object, const char *name, const char *value, size_t value_
 	CHECK(step == JSON_DONE && found);
 }
 
+/* Each length of a text is copied by steps of its own; a character that needs an escape is seen at each place. */
+static void an_odd_character_is_seen_anywhere(void)
+{
+	static const char odd[] = { '"', '\\', '\x01', '\x1f', '\x7f' };
+
+	for (size_t len = 1; len <= 64; len++)
+		for (size_t at = 0; at < len; at++) {
+			char text[64];
+			memset(text, 'a', sizeof text);
+			text[at] = odd[(len + at) % sizeof odd];
+			slice ua = slice_of(unit_guarded(text, len), len);
+			llm_request r = { .user_agent = ua };
+			decision d = { .request = &r };
+			has(written(&d), "ua", text, len);
+		}
+}
+
 static void every_text_is_json(void)
 {
 	static const struct {
@@ -162,6 +179,7 @@ static void an_operation_is_told(void)
 int main(void)
 {
 	RUN(every_text_is_json);
+	RUN(an_odd_character_is_seen_anywhere);
 	RUN(texts_from_outside_are_cut);
 	RUN(the_longest_fits_its_room);
 	RUN(a_refusal_and_a_key_are_told);

@@ -519,7 +519,8 @@ def test_receiver_down(haproxy, upstream):
             ids.append(gateway.ask("gpt-5").header("x-request-id"))
             time.sleep(0.01)
         receiver.up()
-        harness.until(lambda: all(receiver.of(one, "ring") for one in ids[1:]), 15,
+        # The one line that HAProxy writes to the dead connection is lost: of the first request, or of the second one, whose thread may be faster.
+        harness.until(lambda: sum(not receiver.of(one, "ring") for one in ids) <= 1, 15,
                       lambda: "%d of %d" % (sum(1 for one in ids if receiver.of(one, "ring")), len(ids)))
         counts = [len(receiver.of(one, "ring")) for one in ids]
         print("while down:", len(ids), "lost:", counts.count(0), "twice:", counts.count(2))

@@ -1,7 +1,6 @@
 """The official clients and aimock, all from npm, and how a test uses them: tests/rig/sdk/client.mjs makes the calls and
 tests/rig/sdk/aimock.mjs answers them. Both run on a Node.js that comes with them, in build/sdk."""
 import base64
-import collections
 import contextlib
 import fcntl
 import hashlib
@@ -165,18 +164,21 @@ class Client:
                                       env=harness.environment(), cwd=PLACE)
         assert self.popen.stdout.readline() == b"{}\n", "tests/rig/sdk/client.mjs did not start"
         self.numbers = itertools.count(1)
-        self.waiting = collections.defaultdict(queue.Queue)
+        self.waiting = {}
         threading.Thread(target=self._read, daemon=True).start()
 
     def _read(self):
         for line in self.popen.stdout:
             answer = json.loads(line)
-            self.waiting[answer["id"]].put(answer)
+            if answer["id"] in self.waiting:    # else wait() has given up
+                self.waiting[answer["id"]].put(answer)
         for waiting in list(self.waiting.values()):
             waiting.put(None)
 
     def start(self, **call):
         number = next(self.numbers)
+        # Before the call, because its answer may come at once: two threads that both made the queue would not have the same one.
+        self.waiting[number] = queue.Queue()
         self.popen.stdin.write(json.dumps(dict(call, id=number)).encode() + b"\n")
         self.popen.stdin.flush()
         return number

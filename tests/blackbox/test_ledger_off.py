@@ -154,6 +154,16 @@ def test_no_answer_is_held(twins, mocks):
             mocks[1].script = None
 
 
+def test_requests_without_a_record_are_counted(haproxy, make_mock):
+    """Where there are no clients the agent knows of LLM_LEDGER=off by a default value in spoe.conf."""
+    mock, admin = make_mock("unrecorded"), "127.0.0.1:%d" % harness.free_port()
+    config = {"routes": [{"model_prefix": "*", "upstream": mock.url(), "auth": "env:LEDGER_KEY"}], "admin_listen": admin}
+    with LedgerGateway(haproxy, [mock], config, limits={"LLM_LEDGER": "off"}) as gateway:
+        gateway.call("POST", CHAT, harness.JSON, harness.chat("gpt-4.1")).only(mock)
+        gateway.call("POST", MESSAGES, harness.JSON + [("Authorization", "Bearer sk-ant-" + CLIENT)], harness.chat("gpt-4.1")).only(mock)
+        assert "spoa_llm_unrecorded_total 2" in harness.http(admin, path="/metrics").text.splitlines()
+
+
 def test_a_budget_is_not_spent_unseen(haproxy, make_mock, work):
     """Without records nobody would know what was spent: clients with a budget or tokens a minute are refused, others are served; check, metrics and health say why."""
     mock, who = make_mock("spent"), {name: keys.key(name) for name in ("budget", "tokens", "project", "free", "rated")}

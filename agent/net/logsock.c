@@ -15,6 +15,7 @@ enum {
 	READ_ROOM = 64 * 1024,
 	READS_AT_ONCE =
 		16, /* the most reads of one socket in one event loop iteration, so that the others do not wait */
+	LAST_READS = 4096, /* the most reads of a stream that is given up; a peer over TCP may never end */
 	LENGTH_DIGITS = 6, /* the most digits of an octet count */
 };
 
@@ -95,13 +96,13 @@ static bool split(logsock *s, buf *in)
 	}
 }
 
-/* Hands over what the stream has, by READS_AT_ONCE reads at most. Without `all`, ends at a read that did not fill the
+/* Hands over what the stream has, by `reads` reads at most. Without `all`, ends at a read that did not fill the
  * buffer: the loop calls again if more comes. With `all`, nothing is read later. What one read brought is in the
  * journal before the next read, because only the stream has the lines for which the queue of datagrams had no room: if
  * this process is killed, those are lost that it has read and not written. */
-static void read_stream(stream *st, bool all)
+static void read_stream(stream *st, int reads, bool all)
 {
-	for (int i = 0; i < READS_AT_ONCE; i++) {
+	for (int i = 0; i < reads; i++) {
 		if (!buf_reserve(&st->in, READ_ROOM / 2)) {
 			log_event(log_stream_closed, LOG_C("problem", "out of memory"));
 			stream_close(st);
@@ -133,7 +134,7 @@ static void read_stream(stream *st, bool all)
 
 static void on_stream(struct ev_loop *loop UNUSED, ev_io *io, int events UNUSED)
 {
-	read_stream(io->data, false);
+	read_stream(io->data, READS_AT_ONCE, false);
 }
 
 /* Takes over `fd`, on failure too. NULL: there are LOGSOCK_STREAMS already, or no memory. */
@@ -301,20 +302,37 @@ void logsock_begin(logsock *s)
 	}
 }
 
+/* Ends the streams from HAProxy's end on, so that what it has not sent stays in its ring for the next agent, and
+ * what it has sent is all here to be read. It may connect once more until nobody listens. */
+static void end_streams(logsock *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		if (s->listeners[i].datagram)
+			continue;
+		for (int n = 0, fd; n < LOGSOCK_STREAMS && (fd = listener_accept(&s->listeners[i])) >= 0; n++)
+			stream_open(s, fd);
+		listener_close(&s->listeners[i]);
+	}
+	for (stream *st = s->streams; st; st = st->next)
+		shutdown(st->io.fd, SHUT_RD);
+}
+
 void logsock_free(logsock *s, void (*each)(void *ctx, int fd, slice begun), void *ctx)
 {
 	if (!s)
 		return;
-	for (size_t i = 0; i < s->count; i++) {
+	for (size_t i = 0; i < s->count; i++)
 		ev_io_stop(s->loop, &s->watchers[i]);
-		while (s->begun && s->listeners[i].datagram && read_datagrams(s, i))
-			;
-	}
+	if (s->begun && !each)
+		end_streams(s);
 	for (stream *st = s->streams, *after; st; st = after) {
 		after = st->next;
 		if (s->begun)
-			read_stream(st, true);
+			read_stream(st, each ? READS_AT_ONCE : LAST_READS, true);
 	}
+	for (size_t i = 0; i < s->count; i++)
+		while (s->begun && s->listeners[i].datagram && read_datagrams(s, i))
+			;
 	on_batch_end(s->loop, &s->batch_end, 0);
 	for (stream *st = s->streams, *after; st; st = after) {
 		after = st->next;

@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -18,7 +19,7 @@
 enum { SOON = 5000, LINES_MAX = 64 };
 
 static char lines[LINES_MAX][32];
-static size_t lines_count;
+static size_t lines_count, lines_all; /* in `lines`; and all of them */
 static unsigned bad, batches;
 static size_t open_bytes, open_most; /* of the lines since the last end of a batch, and the most of them */
 
@@ -26,6 +27,7 @@ static void on_line(void *ctx, slice message)
 {
 	(void)ctx;
 	open_bytes += message.len;
+	lines_all++;
 	if (open_bytes > open_most)
 		open_most = open_bytes;
 	if (lines_count < LINES_MAX)
@@ -303,6 +305,44 @@ static void each_read_ends_a_batch(void)
 	ev_loop_destroy(loop);
 }
 
+/* Sends messages until the agent ends the stream. Returns how many the kernel took. */
+static void *feed(void *arg)
+{
+	const int *fd = arg;
+	size_t sent = 0;
+
+	while (send(*fd, "9 aaaa bbbb", 11, MSG_NOSIGNAL) == 11)
+		sent++;
+	return (void *)sent;
+}
+
+/* HAProxy forgets a line as soon as the kernel has it. */
+static void a_stop_loses_nothing_that_was_sent(void)
+{
+	enum { ROUNDS = 20 };
+
+	for (int i = 0; i < ROUNDS; i++) {
+		struct ev_loop *loop = ev_loop_new(EVFLAG_NOENV);
+		pthread_t feeder;
+		void *sent;
+		int pair[2];
+
+		logsock *s = logsock_new(loop, NULL, 0, handler);
+		CHECK(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) == 0);
+		logsock_begin(s);
+		CHECK(logsock_adopt(s, pair[1], slice_of("", 0)));
+		lines_all = bad = 0;
+		CHECK(pthread_create(&feeder, NULL, feed, &pair[0]) == 0);
+		while (lines_all < 1000)
+			iterate(loop);
+		logsock_free(s, NULL, NULL);
+		CHECK(pthread_join(feeder, &sent) == 0);
+		CHECK(lines_all == (size_t)sent && bad == 0);
+		close(pair[0]);
+		ev_loop_destroy(loop);
+	}
+}
+
 int main(void)
 {
 	RUN(streams_go_on_elsewhere);
@@ -310,5 +350,6 @@ int main(void)
 	RUN(a_stream_that_cannot_have_begun_so_is_refused);
 	RUN(a_read_may_end_after_the_last_digit);
 	RUN(each_read_ends_a_batch);
+	RUN(a_stop_loses_nothing_that_was_sent);
 	return unit_end();
 }

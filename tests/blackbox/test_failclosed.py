@@ -302,7 +302,8 @@ def test_a_lie_after_the_truth_on_one_connection(liar, case):
         refused_somehow(answer, None)
 
 
-UNSEEN = {"deny": True, "status": 413, "code": "model_not_in_sample", "message": "m", "protocol": "openai"}
+# No true refusal has the variables of GOOD.
+UNSEEN = dict(GOOD, deny=True, status=413, code="model_not_in_sample", message="m", protocol="openai")
 
 
 @pytest.mark.parametrize("case", ["no answer", "nothing said", *LIES])

@@ -263,7 +263,8 @@ SUBPROTOCOLS = [
     (["%s"], None), (["%s, realtime"], "realtime"), (["token, %s"], None), (["bearer,%s"], None), (["realtime", "%s"], "realtime"),
     (["%s", "realtime", "json"], "realtime,json"), (["graphql-ws, json"], "graphql-ws, json"), (["openai-beta.%s"], None), (["realtime.%s"], None),
     (["realtime,,%s,"], "realtime"), (["REALTIME , %s"], None), (["xai-client-secret.%s"], None), (["openai-organization.%s, openai-project.%s, realtime"], "realtime"),
-    (["realtime\t,\t%s"], "realtime\t"), (["json;%s"], None)]
+    (["realtime\t,\t%s"], "realtime\t"), (["json;%s"], None), ([",%s"], None), ([", %s, realtime"], "realtime"), (["", "%s"], None), ([",,", "", "%s"], None),
+    ([",realtime"], "realtime")]
 
 
 @pytest.mark.parametrize("offered, left", SUBPROTOCOLS)

@@ -175,7 +175,7 @@ static bool start_listener(admin *a, const admin_listener *from, err *e)
 	int fd = fcntl(from->fd, F_DUPFD_CLOEXEC, 0);
 	if (fd < 0)
 		return err_set(e, "the admin server at %s: %s", l->address, strerror(errno));
-	connections_init(&l->connections);
+	connections_init(&l->connections, http_free);
 	l->daemon = MHD_start_daemon(
 		flags, 0, NULL, NULL, http_handle, l, MHD_OPTION_LISTEN_SOCKET, fd, MHD_OPTION_CONNECTION_LIMIT,
 		(unsigned)ADMIN_CONNECTIONS, MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)ADMIN_IDLE_S,

@@ -18,13 +18,15 @@ struct http_connection {
 	int fd;
 	connection_state state;
 	int64_t since_ms; /* monotonic: when `state` began */
+	void *request;    /* NULL: none, or libmicrohttpd has said that it is completed */
 };
 
-void connections_init(connections *c)
+void connections_init(connections *c, void (*request_free)(void *request))
 {
 	pthread_mutex_init(&c->lock, NULL);
 	c->first = NULL;
 	c->count = 0;
+	c->request_free = request_free;
 }
 
 void connections_deinit(connections *c)
@@ -65,6 +67,8 @@ static void delete (connections *c, http_connection *h)
 		c->first = h->next;
 	c->count--;
 	pthread_mutex_unlock(&c->lock);
+	if (h->request)
+		c->request_free(h->request);
 	free(h);
 }
 
@@ -79,10 +83,24 @@ void connections_notify(connections *c, struct MHD_Connection *connection, void 
 	}
 }
 
-void connections_set_state(struct MHD_Connection *connection, connection_state state)
+static http_connection *context_of(struct MHD_Connection *connection)
 {
 	const union MHD_ConnectionInfo *info = MHD_get_connection_info(connection, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-	http_connection *h = info ? info->socket_context : NULL;
+	return info ? info->socket_context : NULL;
+}
+
+bool connections_set_request(struct MHD_Connection *connection, void *request)
+{
+	http_connection *h = context_of(connection);
+
+	if (h)
+		h->request = request;
+	return h;
+}
+
+void connections_set_state(struct MHD_Connection *connection, connection_state state)
+{
+	http_connection *h = context_of(connection);
 
 	if (!h)
 		return;

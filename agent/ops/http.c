@@ -380,9 +380,10 @@ void *http_begin(void *cls, const char *uri, struct MHD_Connection *connection)
 	request *q = calloc(1, sizeof *q);
 	size_t len = strcspn(uri, "?");
 
-	(void)connection;
-	if (!q)
+	if (!q || !connections_set_request(connection, q)) {
+		free(q);
 		return NULL;
+	}
 	q->listener = cls;
 	/* Not decoded, so that each path can be written in one way only. */
 	if (len < sizeof q->path)
@@ -439,6 +440,15 @@ enum MHD_Result http_handle(void *cls, struct MHD_Connection *connection, const 
 	return give(q, connection, method);
 }
 
+void http_free(void *context)
+{
+	request *q = context;
+
+	free(q->body);
+	free(q->answer.text);
+	free(q);
+}
+
 void http_end(void *cls, struct MHD_Connection *connection, void **context, enum MHD_RequestTerminationCode how)
 {
 	request *q = *context;
@@ -448,8 +458,7 @@ void http_end(void *cls, struct MHD_Connection *connection, void **context, enum
 	connections_set_state(connection, CONNECTION_ASKING);
 	if (!q)
 		return;
-	free(q->body);
-	free(q->answer.text);
-	free(q);
+	connections_set_request(connection, NULL);
+	http_free(q);
 	*context = NULL;
 }

@@ -1,6 +1,6 @@
 """`make bench`: what the gateway costs, beside what it is compared with, in one run.
 
-    python3 tests/bench/bench.py [--quick] [--haproxy PATH ...] [--only through,streams,tap,pool,keyed,memory,alone] [--rounds N] [--seconds S]
+    python3 tests/bench/bench.py [--quick] [--haproxy PATH ...] [--only through,reach,streams,tap,pool,keyed,memory,alone] [--rounds N] [--seconds S]
                                [--before COMMIT]
     python3 tests/bench/bench.py --fill      writes the last run's tables into the marked blocks of README.md and docs/
 
@@ -25,6 +25,7 @@ import harness  # noqa: E402
 import keyed  # noqa: E402
 import memory  # noqa: E402
 import pool  # noqa: E402
+import reach  # noqa: E402
 import report  # noqa: E402
 import streams  # noqa: E402
 import tap  # noqa: E402
@@ -33,7 +34,7 @@ from chat import chat, coding_agent  # noqa: E402
 from ways import WAYS, rivals_versions  # noqa: E402
 
 RESULTS = rig.TOOLS / "results.json"
-PARTS = "through,streams,tap,pool,keyed,memory,alone"
+PARTS = "through,reach,streams,tap,pool,keyed,memory,alone"
 ROUNDS = 7      # at least, of what --fill writes into the documents
 
 
@@ -79,7 +80,9 @@ def measure(args):
         said.note("machine", machine)
         said.table("ways", "", ["", "what it is"], [list(way) for way in WAYS.values()])
         if "through" in only:
-            results["through"] = through.run(said, versions, newest, args.quick, rounds, bodies)
+            results["through"] = through.run(said, versions, args.quick, rounds, bodies)
+        if "reach" in only and not args.quick:
+            results["reach"] = reach.run(said, versions + newest, rounds, bodies)
         if "streams" in only:
             results["streams"] = streams.run(said, versions, args.quick, 1 if args.quick else min(rounds, 5), 1.5 if args.quick else 4 * seconds, bodies)
         if "tap" in only:

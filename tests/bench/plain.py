@@ -25,7 +25,7 @@ ROUNDS, REQUESTS = 5, 12
 def without_tap(text):
     """A frontend without its rules for the tap."""
     text = re.sub(r"(?m)^ +(?:acl (?:llm_leg|llm_tapped|llm_by_tap) |http-request set-var\(txn\.llm_tapped\)|use_backend %\[var\(txn\.llm_tapped\)\]).*\n", "", text)
-    text = re.sub(r" !llm_(?:tapped|by_tap)\b", "", text)
+    text = re.sub(r" !llm_(?:tapped|by_tap)\b|,unset-var\(txn\.llm\.leg\)", "", text)
     assert not re.search(r"(?m)^ [^#\n]*(?:tap|leg)", text), "a rule for the tap that is not known here: %s" % re.search(r"(?m)^ [^#\n]*(?:tap|leg).*", text).group()
     return text
 

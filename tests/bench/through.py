@@ -27,12 +27,6 @@ ONCE = "gp"     # not HAProxy: measured beside the first version only
 SMALL = FULL[0].body
 EXCHANGE = 20   # microseconds that spoa-llm may take beside a bare exchange of SPOE
 
-# Goals that are not promised yet: CPU of all processes beside HAProxy + Lua, on 2.6, and on 3.0 and later.
-REACHES = {(SMALL, "c"): (0.95, 1.2), (SMALL, "l"): (1.25, 1.5), ("16 KB, model last", "l"): (0.85, 0.9),
-           ("128 KB, model last", "l"): (0.45, 0.4), ("900 KB, model last", "l"): (0.42, 0.25)}
-# What an HAProxy newer than those that are measured in full is measured by: these goals.
-NEWER = [cell._replace(ways="ecl") for cell in FULL if any(body == cell.body for body, _ in REACHES) and cell.conns > 1]
-
 
 def requests_of(cell, way):
     return cell.requests // 4 if way == "p" else cell.requests
@@ -84,16 +78,8 @@ def tables(report, version, results):
 
 def beside_lua(report, version, busy):
     """Makes the table of CPU beside the Lua script's. `busy`: body -> way -> figures of each round."""
-    beside = []
-    for body, of in busy.items():
-        row = [body]
-        for way in "cl":
-            got = ratio(of, way, "e", "cpu")
-            reach = REACHES.get((body, way))
-            row += ["%.2f" % got, "" if not reach else "%g%s" % (reach[version != "2.6"], "" if got <= reach[version != "2.6"] else ", not reached")]
-        beside.append(row)
-    report.table("lua", "HAProxy %s: CPU of all processes beside HAProxy + Lua" % version,
-                 ["64 connections", "without the ledger", "reach", "with it", "reach"], beside)
+    report.table("lua", "HAProxy %s: CPU of all processes beside HAProxy + Lua" % version, ["64 connections", "without the ledger", "with it"],
+                 [[body] + ["%.2f" % ratio(of, way, "e", "cpu") for way in "cl"] for body, of in busy.items()])
 
 
 def promises(report, version, sampled, results):
@@ -130,8 +116,7 @@ def short(report, versions, results, rounds):
                 "but the coding agent's." % (" / ".join(versions), rig.machine(), rounds))
 
 
-def run(report, haproxies, newest, quick, rounds, bodies):
-    """`newest`: further HAProxys, which are measured only by what stands in REACHES."""
+def run(report, haproxies, quick, rounds, bodies):
     all_results, versions = [], []
     for haproxy in haproxies:
         version = harness.version_of(haproxy)
@@ -144,9 +129,9 @@ def run(report, haproxies, newest, quick, rounds, bodies):
         all_results.append(results)
         versions.append(name)
     short(report, versions, all_results, rounds)
-    for haproxy in [] if quick else newest:
-        versions.append("%d.%d" % harness.version_of(haproxy))
-        all_results.append(measure(haproxy, NEWER, rounds, bodies, True))
-        beside_lua(report, versions[-1], {body: of for (body, _, _), of in all_results[-1].items()})
-    return {version: [{"body": body, "connections": conns, "agent_on_core": rig.PLACES[place], "rounds": of}
-                      for (body, conns, place), of in results.items()] for version, results in zip(versions, all_results)}
+    return {version: plain(results) for version, results in zip(versions, all_results)}
+
+
+def plain(results):
+    """What measure() returned, for results.json."""
+    return [{"body": body, "connections": conns, "agent_on_core": rig.PLACES[place], "rounds": of} for (body, conns, place), of in results.items()]

@@ -25,7 +25,7 @@ import harness  # noqa: E402
 import keyed  # noqa: E402
 import memory  # noqa: E402
 import pool  # noqa: E402
-import reach  # noqa: E402
+import reaches  # noqa: E402
 import report  # noqa: E402
 import streams  # noqa: E402
 import tap  # noqa: E402
@@ -82,7 +82,7 @@ def measure(args):
         if "through" in only:
             results["through"] = through.run(said, versions, args.quick, rounds, bodies)
         if "reach" in only and not args.quick:
-            results["reach"] = reach.run(said, versions + newest, rounds, bodies)
+            results["reach"] = reaches.run(said, versions + newest, rounds, bodies)
         if "streams" in only:
             results["streams"] = streams.run(said, versions, args.quick, 1 if args.quick else min(rounds, 5), 1.5 if args.quick else 4 * seconds, bodies)
         if "tap" in only:

@@ -73,9 +73,9 @@ def measure(args):
         memory.build(args.before)       # at once, because a commit that is not there ends the run
     with tempfile.TemporaryDirectory(prefix="llm-bodies-", dir="/tmp") as folder:
         bodies = write_bodies(pathlib.Path(folder))
-        machine = "%s; %s; %s. HAProxy %s; %s. Medians of %d rounds (streams: %d, tap: %d). Cores: HAProxy, nginx or Python (one thread) %d, agent %d, upstream %d, load %d." % (
+        machine = "%s; %s; %s. HAProxy %s; %s. Medians of %d rounds (reaches: %d, streams: %d, tap: %d). Cores: HAProxy, nginx or Python (one thread) %d, agent %d, upstream %d, load %d." % (
             time.strftime("%Y-%m-%d"), rig.machine(), "load average %.2f at the start" % os.getloadavg()[0],
-            " and ".join("%d.%d" % harness.version_of(one) for one in versions), rivals_versions(), rounds, min(rounds, 5), min(rounds, 3),
+            " and ".join("%d.%d" % harness.version_of(one) for one in versions), rivals_versions(), rounds, reaches.ROUNDS * rounds, min(rounds, 5), min(rounds, 3),
             *(rig.PLACES[name] for name in ("proxy", "agent", "upstream", "load")))
         said.note("machine", machine)
         said.table("ways", "", ["", "what it is"], [list(way) for way in WAYS.values()])

@@ -62,7 +62,8 @@ class Shipper:
     def end(self):
         self.process.check()
         code = self.process.end()
-        assert code == 0, self.process.tail()
+        # A process that has only just begun, and has said nothing yet, dies of SIGTERM as any other.
+        assert code == 0 or code == -signal.SIGTERM and not self.process.text(), self.process.tail()
 
 
 @pytest.fixture

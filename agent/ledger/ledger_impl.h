@@ -47,7 +47,7 @@ struct ledger {
 	size_t wanted; /* the store's thread waits for so many entries; 0: for any flush */
 	bool missed;   /* the journal has entries that the queue had no room for */
 	bool stop;
-	/* When the store's thread and the intake last showed that nothing holds them up (monotonic clock). */
+	/* When the store's thread and the intake last showed that nothing holds them up (monotonic clock, ms). */
 	int64_t round_ms, flush_ms;
 	bool hangs; /* one of them does not, as ledger_look_for_a_hang() found */
 	ledger_stats stats;

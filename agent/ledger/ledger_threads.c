@@ -89,7 +89,7 @@ bool ledger_look_for_a_hang(ledger *l, char *text, size_t room)
 	return hangs;
 }
 
-/* Sleeps for `ms`, or until `stop` is set */
+/* Sleeps for `ms`, or until `stop` is set. */
 static void pause_ms(ledger *l, int64_t ms)
 {
 	struct timespec until = clock_timespec(clock_mono_ms() + ms);

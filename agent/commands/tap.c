@@ -15,6 +15,7 @@
 #include "base/address.h"
 #include "base/log.h"
 #include "commands/cli.h"
+#include "config/variables.h"
 #include "tap/orders.h"
 
 static int complain(const char *what, const char *more)
@@ -50,7 +51,8 @@ static int choice(const char *key, const option_text *flags, size_t count)
 
 	option_variable(option, variable, sizeof variable);
 	const char *set = getenv(variable);
-	if (set)
+	/* An empty variable counts as one that is not set. */
+	if (set && *set)
 		text = set;
 	for (size_t i = 0; i < count; i++)
 		if (flags[i].option == option)
@@ -63,6 +65,34 @@ static int choice(const char *key, const option_text *flags, size_t count)
 		fprintf(stderr, "%s %s", i ? "," : "", option->choices[i]);
 	fputs("\n", stderr);
 	return -1;
+}
+
+/* Returns whether `address` is that of a unix socket of this kind, and says what is wrong with it if it is not. */
+static bool is_socket(const char *flag, const char *address, bool datagram)
+{
+	const address_rules rules = { .allow_remote = true, .datagrams = true };
+	const char *kind = datagram ? "dgram@" : "unix@";
+	socket_address a;
+	err e;
+
+	bool parsed = address_parse(&a, address, &rules, &e);
+	if (parsed && a.sa.sa_family == AF_UNIX && a.datagram == datagram)
+		return true;
+	if (!parsed && strncmp(address, kind, strlen(kind)) == 0)
+		fprintf(stderr, "spoa-llm: --%s: %s\n", flag, e.text);
+	else
+		fprintf(stderr, "spoa-llm: --%s \"%.120s\": a unix %s socket is needed here: %s/PATH\n", flag, address,
+			datagram ? "datagram" : "stream", kind);
+	return false;
+}
+
+static bool are_sockets(const tap_settings *s)
+{
+	bool ok = is_socket("control", s->control, false) && (!*s->report || is_socket("report", s->report, true));
+
+	for (size_t i = 0; ok && i < s->listen_count; i++)
+		ok = is_socket("listen", s->listen[i], false);
+	return ok;
 }
 
 /* True if both addresses are of one file. */
@@ -165,6 +195,8 @@ static int drain(const char *address)
 
 int command_tap(const option_text *flags, size_t count, const tap_flags *ask)
 {
+	/* --listen has no variable here, because SPOA_LLM_LISTEN is the agent's. */
+	static const char *const variables[] = { "log_level", "log_format", NULL };
 	tap_settings s = { .legs = ask->legs ? ask->legs : TAP_LEGS,
 			   .report = ask->report ? ask->report : TAP_REPORT,
 			   .control = ask->control ? ask->control : TAP_CONTROL,
@@ -178,6 +210,9 @@ int command_tap(const option_text *flags, size_t count, const tap_flags *ask)
 	int code = take_options(&s, flags, count);
 	if (code != EX_OK)
 		return code;
+	if (!are_sockets(&s))
+		return EX_USAGE;
+	variables_check(NULL, variables);
 	if (ask->drain)
 		return drain(s.control);
 	for (size_t i = 0; i < s.listen_count; i++) {

@@ -526,6 +526,6 @@ bool settings_check(const settings *s, config *c, err_list *all, err *e)
 	if (starved(all) || !legs_name(c->table))
 		return err_memory(e);
 	warn_of_open_sockets(c);
-	variables_check(c);
+	variables_check(c, NULL);
 	return all->count == 0;
 }

@@ -23,12 +23,12 @@ static bool is_source(const char *source, const char *name)
 /* True if the operator names this variable as the source of a credential or a token. */
 static bool is_credential(const config *c, const char *name)
 {
-	for (size_t i = 0; i < routes_total(c->table); i++) {
+	for (size_t i = 0; c && i < routes_total(c->table); i++) {
 		const credential *auth = &routes_at(c->table, i)->auth;
 		if (auth->kind == AUTH_ENV && strcmp(auth->source, name) == 0)
 			return true;
 	}
-	return is_source(c->admin_token, name) || is_source(c->viewer_token, name);
+	return c && (is_source(c->admin_token, name) || is_source(c->viewer_token, name));
 }
 
 /* True if Kubernetes makes variables of such a name for a service that is called spoa-llm or spoa-llm-log. */
@@ -49,8 +49,17 @@ static bool is_variable(const char *name)
 	return strcmp(name, LOG_KEY_VARIABLE) == 0;
 }
 
-/* Writes the name of the variable that is probably meant by `name`. False: none is similar. */
-static bool meant_by(const char *name, char *out, size_t cap)
+static bool is_among(const char *const *keys, const char *key)
+{
+	for (; *keys; keys++)
+		if (strcmp(*keys, key) == 0)
+			return true;
+	return false;
+}
+
+/* Writes the name of the variable that is probably meant by `name`, of an option in `keys`. NULL: of any. False: none
+ * is similar. */
+static bool meant_by(const char *name, const char *const *keys, char *out, size_t cap)
 {
 	const option_info *option = NULL;
 	char key[NAME_MAX_LEN];
@@ -63,11 +72,13 @@ static bool meant_by(const char *name, char *out, size_t cap)
 
 	for (const option_info *o = options; o < options + options_count; o++) {
 		const char *before = n.word;
-		nearest_look(&n, o->key);
+		if (!keys || is_among(keys, o->key))
+			nearest_look(&n, o->key);
 		if (n.word != before)
 			option = o;
 	}
-	nearest_look(&n, LOG_KEY);
+	if (!keys)
+		nearest_look(&n, LOG_KEY);
 	if (!n.word)
 		return false;
 	if (strcmp(n.word, LOG_KEY) == 0)
@@ -77,7 +88,7 @@ static bool meant_by(const char *name, char *out, size_t cap)
 	return true;
 }
 
-void variables_check(const config *c)
+void variables_check(const config *c, const char *const *keys)
 {
 	char name[NAME_MAX_LEN], meant[NAME_MAX_LEN], hint[NAME_MAX_LEN + 16];
 
@@ -89,7 +100,7 @@ void variables_check(const config *c)
 			continue;
 		snprintf(name, sizeof name, "%.*s", (int)len, *one);
 		if (is_variable(name) || is_service(name) || is_credential(c, name) ||
-		    !meant_by(name, meant, sizeof meant))
+		    !meant_by(name, keys, meant, sizeof meant))
 			continue;
 		snprintf(hint, sizeof hint, "is %s meant?", meant);
 		log_event(variable_unknown, LOG_C("variable", name), LOG_C("hint", hint));

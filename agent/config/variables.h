@@ -7,7 +7,8 @@
 #include "config/config.h"
 
 /* Warns in the log of each variable whose name is similar to that of an option, so that it was probably mistyped and
- * has no effect. Those from which `c` takes credentials are left out. */
-void variables_check(const config *c);
+ * has no effect. Those from which `c` takes credentials are left out; NULL: there is no configuration. `keys`: of the
+ * options that count, ending with NULL; NULL: all count. */
+void variables_check(const config *c, const char *const *keys);
 
 #endif

@@ -129,13 +129,33 @@ static bool read_setting(haproxy_setting *setting, const line_words *w, slice na
 	return from == SET_PRESET || from == SET_ALWAYS;
 }
 
+/* Looks at the name of the variable that the line sets, if it sets one. */
+static void read_name_of_setting(haproxy_file *file, const line_words *w)
+{
+	bool set = w->count >= 3 &&
+		   (slice_eq(w->words[0], SLICE("setenv")) || slice_eq(w->words[0], SLICE("presetenv")));
+	slice name = set ? w->words[1] : w->words[0];
+	size_t len = 0;
+
+	while (len < name.len && name.ptr[len] != '=')
+		len++;
+	if (!set && len == name.len)
+		return;
+	name.len = len;
+	file->settings |= slice_starts(name, SLICE("LLM_"));
+	mistyped_look(&file->names, name);
+}
+
 /* Reads whether HAProxy looks for keys of clients, and whether it sends records. */
 static void read_settings(haproxy_file *file, const line_words *w)
 {
+	if (!w->count)
+		return;
 	if (w->count >= 2 && slice_eq(w->words[0], SLICE("spoe-group")) && slice_eq(w->words[1], SLICE("llm-client")))
 		file->key_question = true;
 	file->key_rules |= read_setting(&file->keys, w, SLICE("LLM_CLIENTS"));
 	file->ledger_rules |= read_setting(&file->ledger, w, SLICE("LLM_LEDGER"));
+	read_name_of_setting(file, w);
 }
 
 /* Reads the contract from the name of a message or group: `llm-request-N`, or `llm-request` with files of contract 1,
@@ -269,7 +289,7 @@ static void write_file(findings *to, const looked_at *l, bool named, bool refuse
 			file->contract < CONTRACT   ? FOUND_OLDER :
 						      FOUND_OK,
 			"file", l->path, "%s%s", contract, needed);
-	} else if (named && !file->backends && file->keys.from == SET_NOWHERE && file->ledger.from == SET_NOWHERE) {
+	} else if (named && !file->backends && !file->settings) {
 		finding(to, FOUND_UNKNOWN, "file", l->path, "has nothing of the gateway");
 	}
 }
@@ -468,6 +488,20 @@ static void write_ledger(findings *to, const policy *p, bool kept, const looked_
 		finding(to, FOUND_OK, "haproxy", name, "is %s", is.value);
 }
 
+/* Names variables that are probably mistyped. The gateway's own files set some that are no settings (LLM_TRACED). */
+static void write_mistyped(findings *to, const looked_at *all, size_t count)
+{
+	mistyped here = { .count = 0 };
+
+	if (!any_rules(all, count))
+		return;
+	for (size_t i = 0; i < count; i++)
+		if (!all[i].file.rules && !all[i].file.backends)
+			mistyped_write(to, &all[i].file.names, all[i].path);
+	mistyped_look_here(&here);
+	mistyped_write(to, &here, "this environment");
+}
+
 bool haproxy_files_write(findings *to, const policy *p, bool ledger_kept, const char *const *named, size_t count)
 {
 	const char *spoe = getenv("LLM_SPOE_CONF");
@@ -510,6 +544,7 @@ bool haproxy_files_write(findings *to, const policy *p, bool ledger_kept, const 
 		write_limits(to, all, paths_count);
 	write_keys(to, p, all, paths_count);
 	write_ledger(to, p, ledger_kept, all, paths_count);
+	write_mistyped(to, all, paths_count);
 	if (mixed)
 		finding(to, FOUND_PROBLEM, "haproxy", "files",
 			"of contract %" PRIu64 " and of contract %" PRIu64

@@ -9,6 +9,7 @@
 
 #include "decide/policy.h"
 #include "report/findings.h"
+#include "report/haproxy_names.h"
 
 enum {
 	HAPROXY_FILES_MAX = 16,
@@ -47,6 +48,8 @@ typedef struct haproxy_file {
 	haproxy_setting keys;             /* LLM_CLIENTS */
 	haproxy_setting ledger;           /* LLM_LEDGER */
 	bool ledger_rules;                /* it has rules that depend on it, whether it is on or off */
+	bool settings;                    /* it sets a variable whose name begins with LLM_ */
+	mistyped names;                   /* variables that it sets */
 } haproxy_file;
 
 /* Reads `f` to its end. False: reading failed, and errno says why. */
@@ -56,7 +59,8 @@ MUST_CHECK bool haproxy_file_read(haproxy_file *file, FILE *f);
  * older than CONTRACT_SAFE, what becomes of each enabled route of `p` that replaces the credential; and if there are
  * legs, whether HAProxy may have as many connections and files open as they take. Says whether HAProxy's rules about
  * keys of clients are on where the agent has clients, and whether HAProxy sends records if, and only if, the agent
- * keeps a ledger (`ledger_kept`), as far as the files and this process's environment tell. The files are the `count`
+ * keeps a ledger (`ledger_kept`), as far as the files and this process's environment tell, and names
+ * variables there that are probably mistyped. The files are the `count`
  * paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the places where the documents put them. A
  * named file that cannot be read is a problem, and so is a route that would refuse every request. Returns whether there
  * is a file of the gateway. */

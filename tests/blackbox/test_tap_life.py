@@ -538,9 +538,15 @@ WRONG = {
     "control is listen": (["--listen", "unix@/x", "--control", "/x"], 64, "--control needs a socket of its own"),
     "report is listen": (["--listen", "unix@/x", "--report", "dgram@/x"], 64, "--report is a socket of the agent's"),
     "report is control": (["--control", "unix@/x", "--report", "dgram@/x"], 64, "--report is a socket of the agent's"),
-    "listen relative": (["--listen", "unix@x/tap.sock"], 71, 'listen address \\"unix@x/tap.sock\\": the path of a unix socket has to begin with /'),
-    "control relative": (["--control", "unix@x"], 71, 'listen address \\"unix@x\\": the path of a unix socket has to begin with /'),
-    "report relative": (["--report", "dgram@x"], 71, 'listen address \\"dgram@x\\": the path of a unix socket has to begin with /'),
+    "listen relative": (["--listen", "unix@x/tap.sock"], 64, '--listen: listen address "unix@x/tap.sock": the path of a unix socket has to begin with /'),
+    "control relative": (["--control", "unix@x"], 64, '--control: listen address "unix@x": the path of a unix socket has to begin with /'),
+    "report relative": (["--report", "dgram@x"], 64, '--report: listen address "dgram@x": the path of a unix socket has to begin with /'),
+    "listen nothing": (["--listen", ""], 64, '--listen "": a unix stream socket is needed here: unix@/PATH'),
+    "listen by TCP": (["--listen", "127.0.0.1:1"], 64, '--listen "127.0.0.1:1": a unix stream socket is needed here: unix@/PATH'),
+    "control by datagrams": (["--control", "dgram@/x"], 64, '--control "dgram@/x": a unix stream socket is needed here: unix@/PATH'),
+    "drain at no address": (["--drain", "--control", "x"], 64, '--control "x": a unix stream socket is needed here: unix@/PATH'),
+    "report nonsense": (["--report", "foo"], 64, '--report "foo": a unix datagram socket is needed here: dgram@/PATH'),
+    "report by a stream": (["--report", "unix@/x"], 64, '--report "unix@/x": a unix datagram socket is needed here: dgram@/PATH'),
     "legs relative": (["--legs", "x"], 64, "--legs takes the absolute path of a directory, not x"),
     "legs too long": (["--legs", "/" + "x" * 57], 64, "choose a directory whose path has at most 57"),
     "a flag twice": (["--legs", "/a", "--legs", "/b"], 64, "this flag is given twice: legs"),
@@ -556,6 +562,14 @@ WRONG = {
 def test_wrong_flags(flags, code, said):
     done = cli("tap", *flags)
     assert done.code == code and said in done.err, done
+
+
+def test_variables_of_a_tap(work):
+    """It has two, and says so of a name that is nearly theirs. An empty variable counts as one that is not set."""
+    env = {"SPOA_LLM_LOG_LEVEL": "", "SPOA_LLM_LOG_FORMATS": "json", "SPOA_LLM_LISTN": "unix@/x", "SPOA_LLM_LISTEN": "unix@/y"}
+    with Tap(work, env=env) as tap:
+        assert tap.log("event=tap_ready .*")
+        assert re.findall(r'variable=(\S+) hint="is (\S+) meant\?"', tap.text()) == [("SPOA_LLM_LOG_FORMATS", "SPOA_LLM_LOG_FORMAT")]
 
 
 def test_no_directory_of_legs(work):

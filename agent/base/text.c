@@ -53,6 +53,16 @@ bool text_has_unseen_end(slice text)
 	return unseen(utf8_next(&first)) || unseen(utf8_next(&last));
 }
 
+size_t text_unseen_start(slice text)
+{
+	char first[5] = { 0 }; /* utf8_next() reads a text that ends with a NUL */
+	const char *at = first;
+
+	if (text.len)
+		memcpy(first, text.ptr, text.len < 4 ? text.len : 4);
+	return *at && unseen(utf8_next(&at)) ? (size_t)(at - first) : 0;
+}
+
 void text_plain(char *out, size_t room, const char *text)
 {
 	size_t len = 0;

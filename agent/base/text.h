@@ -20,6 +20,9 @@ bool text_is_control(uint32_t c);
  * may trim: a blank, a filler, a variation selector, a code that is no character, or one that joins, hides or reorders
  * text. */
 bool text_has_unseen_end(slice text);
+/* Returns the length of the first character of `text` if nobody sees that character; 0 if it is another one, a NUL, or
+ * not UTF-8. */
+size_t text_unseen_start(slice text);
 /* Copies `text` to `out` as one line that does nothing to a terminal: with a blank for each control character, and "?"
  * for each byte that is not UTF-8. What does not fit is cut between two characters. */
 void text_plain(char *out, size_t room, const char *text);

@@ -36,11 +36,14 @@ static const char *text_of(const cJSON *item)
 	return cJSON_IsString(item) ? item->valuestring : NULL;
 }
 
-/* True for what the name of a model can begin with, see sample/name.c. A character that nobody sees may come along when
- * a name is copied. No model would match such a prefix, so its requests would take another route and its credential. */
+/* True for what the name of a model can begin with, see sample/name.c, and for "*". A character that nobody sees may
+ * come along when a name is copied, and a star when a pattern is meant. No model would match such a prefix, so its
+ * requests would take another route and its credential. */
 static bool prefix_valid(slice prefix)
 {
 	if (prefix.len == 0 || prefix.len > ROUTE_PREFIX_MAX || !utf8_valid(prefix.ptr, prefix.len))
+		return false;
+	if (prefix.len > 1 && slice_find(prefix, 0, '*') < prefix.len)
 		return false;
 	for (size_t i = 0; i < prefix.len; i++)
 		if ((unsigned char)prefix.ptr[i] < ' ' || prefix.ptr[i] == 0x7f)
@@ -61,8 +64,8 @@ static bool read_prefix(const problems *to, route *r, const cJSON *item, place p
 	if (!text || !prefix_valid(prefix) || (to->strict && slice_trim(slice_cstr(text)).len != strlen(text)))
 		return problem(
 			to, p, "the entry is skipped",
-			"\"model_prefix\" must be a string of 1 to %d bytes without control characters, and without "
-			"white space or invisible characters around it",
+			"\"model_prefix\" must be \"*\", or a string of 1 to %d bytes without a star or control characters, and "
+			"without white space or invisible characters around it: \"glm-\" is the prefix of glm-4.6",
 			ROUTE_PREFIX_MAX);
 	char *lower = strndup(prefix.ptr, prefix.len);
 	if (!lower)

@@ -16,11 +16,12 @@ static char *prefix_of(const char *text, bool *ok)
 
 	*ok = len > 0 && len <= ROUTE_PREFIX_MAX && text[0] == '/' && path_clear(slice_of(text, len));
 	for (size_t i = 0; i < len && *ok; i++)
-		*ok = text[i] > ' ' && text[i] < 0x7f && !strchr("\"?#%", text[i]);
+		*ok = text[i] > ' ' && text[i] < 0x7f && !strchr("\"?#%*", text[i]);
 	return *ok ? strndup(text, len - (text[len - 1] == '/')) : NULL;
 }
 
-#define A_PATH_PREFIX "/ and whole segments, of at most 256 printable ASCII characters, without ; ? # %% \\ and quotes"
+#define A_PATH_PREFIX \
+	"/ and whole segments, of at most 256 printable ASCII characters, without * ; ? # %% \\ and quotes"
 
 bool read_path_prefix(const problems *to, route *r, const cJSON *item, place p)
 {

@@ -3,6 +3,7 @@
  * Which client asks, and whether it may have what was decided. */
 #include "base/clock.h"
 #include "decide/decision.h"
+#include "decide/endpoint.h"
 #include "decide/models.h"
 
 static const char *const key_problems[] = {
@@ -96,6 +97,8 @@ static const char *not_allowed(const client *c, const decision *d)
 		return NULL;
 	if (d->model.status != MODEL_FOUND)
 		return "the request names no model, and the client may use only some";
+	if (endpoint_takes_files(d->request->sample.method, d->request->sample.path))
+		return "a file or a batch may name other models inside, and the client may use only some";
 	if (d->request->sample.upgrade && d->endpoint != ENDPOINT_RUNS)
 		return "each request inside the WebSocket could name another model, and the client may use only some";
 	return client_allows_model(c, slice_of(d->model.name, d->model.len)) ? NULL :

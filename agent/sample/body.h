@@ -30,8 +30,10 @@ static inline bool body_blank(slice s)
 	return json_skip_space(s, 0) == s.len;
 }
 
-/* True for an object in UTF-16 or UTF-32, which some upstreams can read but these readers cannot. */
-bool body_wide(slice head);
+/* True for an object that some upstreams can read but these readers cannot: it is in UTF-16 or UTF-32, or behind blanks
+ * and invisible characters that are no white space of JSON, which some servers trim. */
+bool body_hidden(slice head);
+#define BODY_HIDDEN "the body is not in UTF-8, or begins with a character that is no white space of JSON"
 
 /* Reads a JSON body. `must`: its content-type says JSON; without that, a body is read as JSON only if it begins with
  * '{'. */

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "sample/body.h"
 
+#include "base/text.h"
+
 #define BOM "\xef\xbb\xbf"
 
 static const char *text_fault(json_text_status status)
@@ -225,15 +227,25 @@ static body_result other_json(const body_view *view, slice head, const char **de
 	return body_blank(slice_from(head, at)) ? BODY_ALL : BODY_BAD;
 }
 
-bool body_wide(slice head)
+bool body_hidden(slice head)
 {
-	size_t at = 0;
+	bool blank = false, wide = false;
 
-	while (at < head.len &&
-	       (head.ptr[at] == '\0' || head.ptr[at] == '\xfe' || head.ptr[at] == '\xff' || json_space(head.ptr[at])))
-		at++;
-	return at < head.len && head.ptr[at] == '{' &&
-	       (at > 0 && (memchr(head.ptr, '\0', at) || memchr(head.ptr, 0xfe, at) || memchr(head.ptr, 0xff, at)));
+	while (head.len > 0) {
+		char c = head.ptr[0];
+		size_t len = c == '\0' || c == '\xfe' || c == '\xff' ? 1 : text_unseen_start(head);
+		if (len == 0)
+			break;
+		/* Bytes that servers trim: vertical tab, form feed, the separators, and blanks beyond ASCII. */
+		bool trimmed = len > 1 || c == '\v' || c == '\f' || (c >= 0x1c && c < ' ');
+		blank |= trimmed;
+		wide |= !trimmed && !json_space(c);
+		head = slice_from(head, len);
+	}
+	if (head.len > 0)
+		return (blank || wide) && head.ptr[0] == '{';
+	return blank &&
+	       !wide; /* what follows the blanks is not in the head; sound of a low level has other bytes, too */
 }
 
 body_result body_json(const body_view *view, bool must, mentions *found, const char **detail)
@@ -251,8 +263,8 @@ body_result body_json(const body_view *view, bool must, mentions *found, const c
 	}
 	if (head.ptr[at] == '{')
 		return object_json(view, slice_from(head, at), found, detail);
-	*detail = "the body is not in UTF-8";
-	if (body_wide(head))
+	*detail = BODY_HIDDEN;
+	if (body_hidden(head))
 		return BODY_BAD;
 	return must ? other_json(view, slice_from(head, at), detail) : BODY_ALL;
 }

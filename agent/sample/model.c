@@ -98,8 +98,8 @@ static body_result read_body(const body_view *view, body_kind kind, slice ctype,
 		return body_json(view, kind == KIND_JSON, found, detail);
 	if (!json_like(view->head)) {
 		*from = MODEL_FROM_FORM;
-		*detail = "the body is not in UTF-8";
-		return body_wide(view->head) ? BODY_BAD : body_urlencoded(view, found, detail);
+		*detail = BODY_HIDDEN;
+		return body_hidden(view->head) ? BODY_BAD : body_urlencoded(view, found, detail);
 	}
 	return read_json_sent_as_form(view, found, detail);
 }

@@ -9,7 +9,7 @@ import harness
 import keys
 import wire
 from clients import ClientGateway
-from harness import JSON, chat, check_refusal, secret, until
+from harness import JSON, chat, check_refusal, secret, until, version_of
 from pools import NAMES, pool
 
 ALICE, BOB, OLD, OFF, STRANGER = (keys.key(name) for name in ("alice", "bob", "expired", "disabled", "stranger"))
@@ -143,6 +143,27 @@ def test_a_key_in_any_other_place_is_refused(gateway, place):
         answer.refused(400, "misplaced_api_key", retry=False)
         line = gateway.line(answer)
         assert (line["code"], line["client"], line["project"], line["ua"]) == ("misplaced_api_key", "", "", ""), line
+
+
+HIDDEN = {
+    "in front of the key": [("X-Anything", "\0" + ALICE)],
+    "as a bearer": auth("Bearer \0" + ALICE),
+    "behind the key": [("X-Anything", ALICE + "\0")],
+    "in a header before": [("X-A", "\0"), ("X-Anything", ALICE)],
+    "in a folded header before": [("X-A", "a\r\n \0"), ("X-Anything", ALICE)],
+    "in a header before another key": [("X-A", "b\0"), ("x-api-key", BOB)],
+}
+
+
+@pytest.mark.parametrize("place", HIDDEN)
+def test_a_nul_in_the_head_hides_no_key(gateway, haproxy, place):
+    for beside in [], [("x-llm-key", ALICE)], auth("Bearer " + ALICE), [("x-goog-api-key", ALICE)]:
+        for model in "gpt-1", "op-1":
+            answer = gateway.call("POST", "/v1/chat/completions", JSON + HIDDEN[place] + beside, chat(model))
+            assert answer.status == 400, answer.response
+            answer.nowhere()
+            if version_of(haproxy) < (3, 0):        # later versions take no NUL at all
+                answer.refused(400, "misplaced_api_key", retry=False)
 
 
 @pytest.mark.parametrize("headers, query", [

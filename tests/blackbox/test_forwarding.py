@@ -197,7 +197,10 @@ GONE = {"?%s=%%s" % name: "" for name in (
     "secret_key", "secret", "api_secret", "appSecret", "auth", "Auth", "jwt", "password", "passwd", "credential", "credentials", "sig", "signature", "X-Goog-Signature",
     "X-Goog-User-Project", "auth[]", "+secret", "password%%00",
     "code", "pat", "pwd", "openai_api_key", "x_api_key", "x-portkey-api-key", "my.own.api_key", "user_key", "litellm-key", "x-functions-key", "personal_access_token", "helicone-auth",
-    "cf-aig-authorization", "db_password", "webhook-secret", "hapikey", "a_b_c_d_api_key")}
+    "cf-aig-authorization", "db_password", "webhook-secret", "hapikey", "a_b_c_d_api_key",
+    # What stands for headers, for the method, or for an account.
+    "$httpHeaders", "%%24httpHeaders", "httpheaders", "$httpMethod", "http_method", "x-http-method-override", "X-HTTP-Method", "_method", "$userProject", "userProject",
+    "user_project")}
 GONE.update({
     "?a=1;key=%s": "?a=1", "?a=1;api_key=%s&b=2": "?a=1&b=2", "?key=%s;b": "", "?key=a;%s&b=2": "?b=2", "?;key=%s": "",
     "?alt=sse&key=%s&token=%s&beta=true": "?alt=sse&beta=true", "?key=%s&key=%s&Key=%s": "", "?key": "", "?key&a=1": "?a=1", "?a=1&token": "?a=1",
@@ -217,7 +220,8 @@ def test_a_key_in_the_query(gateway, query):
 HIDDEN = ["?%256bey={}", "?k%2565y={}", "?%25256bey={}", "?api%255Fkey={}", "?a=1&%2574oken={}", "?a=%25&%256bey={}", "?a=%00&%256bey={}", "?key%253D{}",
           "?a=%ff%zz&%256bey={}", "?%2500key={}", "?key%2500={}", "?ke%2579%5b%5d={}", "?a=1;%256bey={}", "?%256b%2565%2579={}", "?[%256bey={}", "?ocp%2Dapim-subscription-key={}",
           "?s%65cret={}", "?%61uth={}", "?passwor%2564={}", "?session%5Ftoken={}", "?x-goog%2Dsignature={}", "?j%2577t={}",
-          "?c%6fde={}", "?c%256fde={}", "?openai_api_k%65y={}", "?openai%5Fapi_key={}", "?openai%255fapi[key={}", "?us%2565r_key={}"]
+          "?c%6fde={}", "?c%256fde={}", "?openai_api_k%65y={}", "?openai%5Fapi_key={}", "?openai%255fapi[key={}", "?us%2565r_key={}",
+          "?$http%48eaders={}", "?%255fmethod={}", "?user%50roject={}"]
 
 
 @pytest.mark.parametrize("query", HIDDEN)
@@ -235,7 +239,8 @@ UNTOUCHED = ["?alt=sse", "?beta=true", "?pageToken=a&pageSize=2", "?page_token=x
              "?next_page_token=1", "?token_count=2", "?keypath=1", "?key_id=3", "?apikeys=1", "?a.key=1", "?idempotency_key=4", "?cache_key=5",
              "?a=b?key=c", "?a=b/key=c", "?q=api key".replace(" ", "+"), "?timestamp_granularities[]=word", "?x=%E2%82%AC", "?order=asc&limit=2&after=k", "?author=a&auth_mode=b&oauth=c",
              "?secrets=1&secret_name=2", "?signatures=1&design=2&signal=3", "?password_hint=1", "?x-google=1", "?codec=mp3&postcode=1&code_style=2&country_code=3",
-             "?sort_key=1&partition-key=2&primary.key=3&cachekey=4", "?page-token=1&next_token=2&continuation_token=3&sync_token=4", "?compass=1&passes=2&pattern=3&path=4"]
+             "?sort_key=1&partition-key=2&primary.key=3&cachekey=4", "?page-token=1&next_token=2&continuation_token=3&sync_token=4", "?compass=1&passes=2&pattern=3&path=4",
+             "?method=1&http=2&methods=3&project=4&headers=5&payment_method=6&quotaUser=7"]
 
 
 @pytest.mark.parametrize("query", UNTOUCHED)

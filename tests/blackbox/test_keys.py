@@ -95,6 +95,18 @@ def test_a_websocket_may_name_other_models(file):
             assert got["deny"] is refused and (not refused or got["code"] == "model_not_allowed"), got
 
 
+def test_a_file_or_batch_may_name_other_models(file):
+    batch = '{"model":"gpt-5","requests":[{"custom_id":"a","params":{"model":"gpt-6"}}]}'
+    form = {"ctype": "application/x-www-form-urlencoded", "body": "model=gpt-5&file=x", "buffered": 18, "length": 18, "sized": True}
+    asked = [{"path": "/v1/messages/batches", "body": batch}, *({"path": path, **form} for path in ("/v1/files", "/v1/uploads", "/v1/containers/c/files"))]
+    with start(file) as agent, agent.client() as haproxy:
+        for more in asked:
+            assert not haproxy.ask(**keys.ask(ALICE, **more))["deny"], more
+            got = haproxy.ask(**keys.ask(BOB, **more))
+            assert (got["deny"], got["status"], got["code"]) == (True, 403, "model_not_allowed"), (more, got)
+        agent.log('event=refused.* client=bob problem="a file or a batch may name other models inside, and the client may use only some"')
+
+
 def test_a_client_sees_the_models_that_it_may_use(file):
     def models(answer):
         return [one.get("id", one.get("name")) for one in json.loads(answer).get("data") or json.loads(answer).get("models") or []]

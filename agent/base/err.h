@@ -42,6 +42,14 @@ static inline bool err_false(void)
 #define err_set(e, ...) err_set_kind(e, ERR_OTHER, __VA_ARGS__)
 #define err_set_kind(e, kind, ...) (err_write(e, kind, __VA_ARGS__), err_false())
 
+/* Puts the name of the option in front of an error's text. Always false. */
+static inline bool err_of_option(err *e, const char *option)
+{
+	const err why = *e;
+
+	return err_set_kind(e, why.kind, "\"%s\": %.450s", option, why.text);
+}
+
 /* Writes "out of memory", of kind ERR_MEMORY. Always false. */
 static inline bool err_memory(err *e)
 {

@@ -22,10 +22,10 @@ static int say_before(const config *c, int64_t bytes, int64_t unused)
 	int64_t used = bytes - unused, needed = 2 * used,
 		available = statvfs(c->ledger, &disk) == 0 ? (int64_t)(disk.f_bavail * disk.f_frsize) : 0;
 
-	printf("the ledger has %s bytes, %s of them unused; compacting it takes about %" PRId64
-	       " s and meanwhile %s more bytes on its disk, which has %s free\n",
-	       print_short(sizes[0], bytes), print_short(sizes[1], unused), 1 + used / BYTES_A_SECOND,
-	       print_short(sizes[2], needed), print_short(sizes[3], available));
+	printf("the ledger has %s, %s of them unused; compacting it takes about %" PRId64
+	       " s and meanwhile %s more on its disk, which has %s free\n",
+	       print_bytes(sizes[0], bytes), print_bytes(sizes[1], unused), 1 + used / BYTES_A_SECOND,
+	       print_bytes(sizes[2], needed), print_bytes(sizes[3], available));
 	puts("an agent that runs keeps its records in the journal meanwhile, and stores them afterwards");
 	fflush(stdout);
 	if (available >= needed)
@@ -60,8 +60,8 @@ int command_ledger_compact(const config *c, const ledger_request *ask)
 		if (result == STORE_OK)
 			result = store_room(s, &after, &unused, &e);
 		if (result == STORE_OK)
-			printf("the ledger has %s bytes now, %s fewer\n", print_short(sizes[0], after),
-			       print_short(sizes[1], bytes - after));
+			printf("the ledger has %s now, %s less\n", print_bytes(sizes[0], after),
+			       print_bytes(sizes[1], bytes - after));
 	}
 	store_close(s);
 	if (interrupted() && result != STORE_OK) {

@@ -161,7 +161,7 @@ static void print_result(const pruning *p, bool dry_run)
 	if (interrupted())
 		printf("stopped: the others are still there; run it again to go on\n");
 	else
-		printf("%s bytes given back to the disk%s\n", print_short(room, p->bytes),
+		printf("%s given back to the disk%s\n", print_bytes(room, p->bytes),
 		       p->unused > 0 ? "; `spoa-llm ledger compact` gives back what is unused in this older ledger" :
 				       "");
 }

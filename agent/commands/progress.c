@@ -34,7 +34,7 @@ static void show_rate(progress *p, const char *count, const char *rate, const ch
 
 	if (whole > 0)
 		snprintf(share, sizeof share, "%d %%, ", (int)(part < whole ? part * 100 / whole : 99));
-	fprintf(stderr, "\r%s: %s%s %s, %s a second\033[K", p->doing, share, count, of, rate);
+	fprintf(stderr, "\r%s: %s%s%s, %s a second\033[K", p->doing, share, count, of, rate);
 	fflush(stderr);
 }
 
@@ -51,7 +51,7 @@ void progress_rate(progress *p, int64_t requests, int64_t part, int64_t whole)
 	int64_t now = due(p);
 
 	if (now)
-		show_rate(p, print_count(count, requests), print_count(rate, a_second(p, requests, now)), "requests",
+		show_rate(p, print_count(count, requests), print_count(rate, a_second(p, requests, now)), " requests",
 			  part, whole);
 }
 
@@ -67,7 +67,7 @@ void progress_bytes(void *ctx, int64_t done, int64_t all)
 	int64_t now = due(p);
 
 	if (now)
-		show_rate(p, print_short(count, done), print_short(rate, a_second(p, done, now)), "bytes", done, all);
+		show_rate(p, print_bytes(count, done), print_bytes(rate, a_second(p, done, now)), "", done, all);
 }
 
 void progress_time(void *ctx, int64_t done, int64_t all)

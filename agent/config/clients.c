@@ -9,6 +9,7 @@
 
 #include "base/hash.h"
 #include "base/json.h"
+#include "base/nearest.h"
 #include "base/rfc3339.h"
 #include "config/locate.h"
 
@@ -324,8 +325,15 @@ static void take_field(reader *r, entry *to, const json_member *m)
 		i++;
 	if (i == FIELDS) {
 		bool secret = slice_contains(m->key, SLICE(CLIENT_KEY_PREFIX));
-		clients_mistake(r, m->key.ptr - 1, "%s has no \"%.*s\"; it has %s", to->kind,
-				secret ? 3 : (int)slice_first(m->key, 40).len, secret ? "..." : m->key.ptr,
+		char key[41];
+		snprintf(key, sizeof key, "%.*s", secret ? 3 : (int)slice_first(m->key, 40).len,
+			 secret ? "..." : m->key.ptr);
+		nearest n = nearest_to(key);
+		for (i = 0; i < FIELDS; i++)
+			if (fields[i].of & to->of)
+				nearest_look(&n, fields[i].key.ptr);
+		clients_mistake(r, m->key.ptr - 1, "%s has no \"%s\"; %s%s%s %s", to->kind, key, n.word ? "is \"" : "",
+				n.word ? n.word : "", n.word ? "\" meant? It has" : "it has",
 				all_fields(to->of, all, sizeof all));
 	} else if (to->seen & 1u << i) {
 		clients_mistake(r, m->key.ptr - 1, "\"%s\" is given twice", fields[i].key.ptr);

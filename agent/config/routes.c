@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "base/json.h"
+#include "base/nearest.h"
 #include "base/text.h"
 #include "config/parse.h"
 #include "config/routes_impl.h"
@@ -351,9 +352,14 @@ static bool read_keys(const problems *to, unsigned of, route *r, const cJSON *ob
 		if (f == FIELDS) {
 			place at = place_child(where, index, true);
 			bool odd = place_mended(at);
-			if (!problem(to, at, "it is ignored", "a %s has no %s%.40s%s; it has %s", kind,
+			nearest n = nearest_to(odd ? "" : item->string);
+			for (f = 0; f < FIELDS; f++)
+				if (fields[f].of & of)
+					nearest_look(&n, fields[f].key);
+			if (!problem(to, at, "it is ignored", "a %s has no %s%.40s%s; %s%s%s %s", kind,
 				     odd ? "key of this name" : "\"", odd ? "" : item->string, odd ? "" : "\"",
-				     all_keys(of, keys, sizeof keys)))
+				     n.word ? "is \"" : "", n.word ? n.word : "",
+				     n.word ? "\" meant? It has" : "it has", all_keys(of, keys, sizeof keys)))
 				return false;
 		} else if (!fields[f].read(to, r, item, place_child(where, index, false))) {
 			return false;

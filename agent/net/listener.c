@@ -129,6 +129,22 @@ static bool remove_stale(const socket_address *a, err *e)
 	return true;
 }
 
+/* Writes why a socket could not be bound, and what to do. */
+static bool bind_failed(const char *text, const socket_address *a, int why, err *e)
+{
+	bool path = a->sa.sa_family == AF_UNIX;
+	const char *hint = "";
+
+	if (why == EACCES)
+		hint = path ? "; let the agent's user write to its directory" : "; choose a port from 1024 on";
+	else if (why == EADDRNOTAVAIL)
+		hint = "; give an address that an interface of this host has";
+	else if (why == EADDRINUSE && !path)
+		hint = a->datagram ? "; `ss -lnup` names the process that has it" :
+				     "; `ss -lntp` names the process that has it";
+	return err_set(e, "%s: %s%s", text, strerror(why), hint);
+}
+
 static bool bind_unix(listener *l, const socket_address *a, unsigned mode, err *e)
 {
 	const char *path = a->un.sun_path;
@@ -142,7 +158,7 @@ static bool bind_unix(listener *l, const socket_address *a, unsigned mode, err *
 	int bind_errno = errno;
 	umask(old);
 	if (rc != 0)
-		return err_set(e, "%s: %s", path, strerror(bind_errno));
+		return bind_failed(path, a, bind_errno, e);
 	l->path = strdup(path);
 	if (l->path && stat(l->path, &st) == 0)
 		l->ino = st.st_ino;
@@ -198,14 +214,14 @@ bool listener_open(listener *l, const char *text, const listener_rules *rules, e
 	if (a.sa.sa_family != AF_UNIX) {
 		if (!a.datagram)
 			setsockopt(l->fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-		ok = bind(l->fd, &a.sa, a.len) == 0 || err_set(e, "%s: %s", text, strerror(errno));
+		ok = bind(l->fd, &a.sa, a.len) == 0 || bind_failed(text, &a, errno, e);
 	} else {
 		ok = bind_unix(l, &a, rules->mode, e);
 	}
 	if (ok && l->datagram)
 		enlarge(l->fd);
 	if (ok && !l->datagram && listen(l->fd, BACKLOG) != 0)
-		ok = err_set(e, "%s: listen: %s", text, strerror(errno));
+		ok = bind_failed(text, &a, errno, e);
 	if (!ok)
 		listener_close(l);
 	return ok;

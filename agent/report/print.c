@@ -78,6 +78,18 @@ const char *print_short(char *out, int64_t n)
 	return out;
 }
 
+const char *print_bytes(char *out, int64_t n)
+{
+	size_t len = strlen(print_short(out, n));
+	char unit = out[len - 1];
+
+	if (unit >= '0' && unit <= '9')
+		snprintf(out + len, PRINT_NUMBER - len, " bytes");
+	else
+		snprintf(out + len - 1, PRINT_NUMBER - len + 1, " %cB", unit == 'B' ? 'G' : unit);
+	return out;
+}
+
 /* Returns the whole dollars of |nano|, rounded half away from zero to `decimals` digits; `*fraction`: those digits. */
 static uint64_t split_money(int64_t nano, unsigned decimals, uint64_t *fraction)
 {

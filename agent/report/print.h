@@ -17,6 +17,8 @@ enum { PRINT_NUMBER = 48, PRINT_LABEL = 1100 }; /* bytes of a buffer for any num
 /* 1234567 is "1,234,567" by print_count() and "1.23M" by print_short(). */
 const char *print_count(char *out, int64_t n);
 const char *print_short(char *out, int64_t n);
+/* 1234567 bytes as "1.23 MB", 123 as "123 bytes". */
+const char *print_bytes(char *out, int64_t n);
 /* Nano-dollars as dollars with `decimals` (0 to 9) digits, rounded half away from zero: "-$1,234.50" for a person,
  * "-1234.50" for a program. */
 const char *print_money(char *out, int64_t nano, unsigned decimals);

@@ -195,7 +195,8 @@ size_t checks_ledger(host_check *c, const ledger_stats *l)
 		checks_set(&c[1], "journal", !l->journal.failing, false, "%llu records lost; %s",
 			   (unsigned long long)l->journal.dropped, l->journal.problem);
 	else
-		checks_set(&c[1], "journal", true, false, "%llu bytes in %llu files",
-			   (unsigned long long)l->journal.bytes, (unsigned long long)l->journal.segments);
+		checks_set(&c[1], "journal", true, false, "%llu bytes in %llu file%s",
+			   (unsigned long long)l->journal.bytes, (unsigned long long)l->journal.segments,
+			   l->journal.segments == 1 ? "" : "s");
 	return 2;
 }

@@ -88,12 +88,14 @@ typedef struct opening {
 	void *ctx;
 } opening;
 
-/* Opens a socket at each address. `what`: what they are for, in the log. False: `e` says why; some may be open. */
-static bool open_all(const opening *o, const address_list *addresses, const char *what, intake_sockets *out, err *e)
+/* Opens a socket at each address of `option`. `what`: what they are for, in the log. False: `e` says why; some may be
+ * open. */
+static bool open_all(const opening *o, const char *option, const address_list *addresses, const char *what,
+		     intake_sockets *out, err *e)
 {
 	for (size_t i = 0; i < addresses->count; i++) {
 		if (!listener_open(&out->items[i], addresses->items[i], &o->rules, e))
-			return false;
+			return err_of_option(e, option);
 		out->count++;
 		if (!o->opened(o->ctx, &out->items[i], e))
 			return false;
@@ -131,10 +133,11 @@ recording *recording_new(const config *c, const route_table *routes, bool (*open
 	bool ok = !key || log_key_usable(key) || err_set(e, LOG_KEY_PROBLEM);
 	r->prices = ok ? recording_prices(c, e) : NULL;
 	ok = r->prices && ((r->dir && r->key && references_copy(r, routes)) || err_memory(e));
-	ok = ok && open_all(&o, &c->log_listen, "log lines", &lines, e) &&
-	     (!routes_tapped(routes) || open_all(&o, &c->tap_listen, "reports of the tap", &reports, e)) &&
+	ok = ok && open_all(&o, "log_listen", &c->log_listen, "log lines", &lines, e) &&
+	     (!routes_tapped(routes) ||
+	      open_all(&o, "tap_listen", &c->tap_listen, "reports of the tap", &reports, e)) &&
 	     ((!*c->fleet_uri && !*c->otlp_endpoint) ||
-	      open_all(&o, &c->fleet_listen, "what the shipper says", &fleet, e));
+	      open_all(&o, "fleet_listen", &c->fleet_listen, "what the shipper says", &fleet, e));
 	for (size_t i = 0; ok && i < lines.count; i++)
 		warn_of(c->log_listen.items[i], &lines.items[i]);
 	if (ok) {

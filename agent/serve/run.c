@@ -39,11 +39,14 @@ static bool on_opened(void *ctx, listener *l, err *e)
 	return true;
 }
 
-static bool listen_all(agent *a, const address_list *addresses, const listener_rules *rules, listener *out,
-		       const char *what, err *e)
+/* Opens a socket at each address of `option`. `what`: what they are for, in the log. */
+static bool listen_all(agent *a, const char *option, const address_list *addresses, const listener_rules *rules,
+		       listener *out, const char *what, err *e)
 {
 	for (size_t i = 0; i < addresses->count; i++) {
-		if (!listener_open(&out[i], addresses->items[i], rules, e) || !on_opened(a, &out[i], e))
+		if (!listener_open(&out[i], addresses->items[i], rules, e))
+			return err_of_option(e, option);
+		if (!on_opened(a, &out[i], e))
 			return false;
 		log_event(listening, LOG_C("address", addresses->items[i]), LOG_C("for", what));
 	}
@@ -380,10 +383,10 @@ static bool prepare(agent *a, err *e)
 	c->table = NULL;
 	if (!a->policy)
 		return err_memory(e);
-	if (!listen_all(a, &c->listen, &rules, a->listeners, "SPOP", e))
+	if (!listen_all(a, "listen", &c->listen, &rules, a->listeners, "SPOP", e))
 		return false;
 	rules.addresses.allow_remote = c->allow_remote && (*c->admin_token || *c->viewer_token);
-	if (!listen_all(a, &c->admin_listen, &rules, a->admin_listeners, "admin", e))
+	if (!listen_all(a, "admin_listen", &c->admin_listen, &rules, a->admin_listeners, "admin", e))
 		return false;
 	if (*c->ledger) {
 		a->recording = recording_new(c, a->policy->table, on_opened, a, e);

@@ -68,7 +68,9 @@ WRONG = [
     ({"model_prefix": "m", "upstream": "https://a.test", "retry_on": [429]}, '"retry_on"', '"retry_on" is for a route with a "pool"'),
     ({"model_prefix": "m", "upstream": "https://a.test", "retries": 1}, '"retries"', '"retries" is for a route with a "pool"'),
     ({"model_prefix": "m", "upstream": "https://a.test", "pool_header": True}, '"pool_header"', '"pool_header" is for a route with a "pool"'),
-    ({"model_prefix": "m", "upstream": "https://a.test", "weight": 1}, '"weight"', 'a route has no "weight"'),
+    ({"model_prefix": "m", "upstream": "https://a.test", "weight": 1}, '"weight"', 'a route has no "weight"; it has model_prefix'),
+    ({"model_prefx": "m", "model_prefix": "m"}, '"model_prefx"', 'a route has no "model_prefx"; is "model_prefix" meant? It has model_prefix'),
+    (route(dict(A, wieght=1), B), '"wieght"', 'a member of a pool has no "wieght"; is "weight" meant? It has '),
 ]
 
 

@@ -109,8 +109,23 @@ def test_a_tcp_port_in_use(work):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         address = "127.0.0.1:%d" % taken.getsockname()[1]
-        done = harness.cli("run", "-c", harness.write_config(work, {"listen": address}))
-        assert done.code not in (0, 64) and address in done.err, done
+        file = harness.write_config(work, {"listen": "unix@%s/s" % work, "ledger": str(work)})
+        for option in ("listen", "admin_listen", "log_listen"):
+            done = harness.cli("run", "-c", file, *(["--log-listen", "unix@%s/l" % work] if option != "log_listen" else []), "--" + option.replace("_", "-"), address)
+            assert done.code not in (0, 64), done
+            said = r'problem="\\"%s\\": %s: Address already in use; `ss -lntp` names the process that has it"' % (option, address)
+            assert re.search(said, done.err), done
+
+
+def test_an_address_that_cannot_be_had(work):
+    """What is wrong, with which option, and what to do."""
+    closed = work / "closed"
+    closed.mkdir(mode=0o555)
+    for address, option, why in (("udp@192.0.2.1:9", "log_listen", "Cannot assign requested address; give an address that an interface of this host has"),
+                                 ("unix@%s/s" % closed, "listen", "Permission denied; let the agent's user write to its directory")):
+        config = {"listen": "unix@%s/s" % work, "admin_listen": "none", "ledger": str(work), "allow_remote": True, option: address}
+        done = harness.cli("run", "-c", harness.write_config(work, config), before=["setpriv", "--bounding-set", "-all", "--inh-caps", "-all"])
+        assert done.code not in (0, 64) and 'problem="\\"%s\\": ' % option in done.err and why in done.err, done
 
 
 @pytest.mark.parametrize("kind", ["file", "directory", "no directory"])

@@ -94,7 +94,8 @@ static void look_at_alerts(admin *a, const host_snapshot *s, const host_check *c
 	alerts_look(a->alerts, &now);
 }
 
-static void tick(admin *a)
+/* Takes a sample for the rates, and one for the alerts. */
+static void look(admin *a)
 {
 	host_check checks[HOST_CHECKS_MAX];
 	host_snapshot s;
@@ -107,6 +108,11 @@ static void tick(admin *a)
 		ask_for_totals(a, s.ledger.commits);
 		host_snapshot_deinit(&s);
 	}
+}
+
+static void tick(admin *a)
+{
+	look(a);
 	/* Whoever rotates a token learns from the log that it is in use, before anybody asks. */
 	if (a->admin_token.source)
 		token_look(&a->admin_token);
@@ -126,10 +132,13 @@ static void tick(admin *a)
 static void run_clock(void *arg)
 {
 	admin *a = arg;
-	int64_t next = clock_mono_ms();
+	int64_t next = clock_mono_ms() + TICK_MS;
 
 	pthread_mutex_lock(&a->clock_lock);
 	while (!a->clock_stops) {
+		struct timespec until = clock_timespec(next);
+		if (pthread_cond_timedwait(&a->clock_wake, &a->clock_lock, &until) != ETIMEDOUT)
+			continue;
 		pthread_mutex_unlock(&a->clock_lock);
 		tick(a);
 		next += TICK_MS;
@@ -137,10 +146,7 @@ static void run_clock(void *arg)
 		int64_t now = clock_mono_ms();
 		if (now > next)
 			next = now;
-		struct timespec until = clock_timespec(next);
 		pthread_mutex_lock(&a->clock_lock);
-		while (!a->clock_stops && pthread_cond_timedwait(&a->clock_wake, &a->clock_lock, &until) != ETIMEDOUT)
-			;
 	}
 	pthread_mutex_unlock(&a->clock_lock);
 }
@@ -202,6 +208,9 @@ static bool start(admin *a, const admin_listener *listeners, size_t count, err *
 {
 	bool ok = true;
 
+	/* Not by the clock's thread, which may run for the first time after the first requests: the rates and the
+	 * alerts would never know of these. */
+	look(a);
 	for (lane at = 0; ok && at < LANES; at++)
 		for (size_t i = 0; ok && i < threads_of(a, at); i++)
 			ok = threads_start(&a->threads, jobs_run, &a->lanes[at], e);

@@ -447,14 +447,15 @@ static bool begin(agent *a, err *e)
 		return false;
 	if (ledger_first && a->spending)
 		spending_wait(a->spending, a->policy);
-	if (!spop_threads_start(a->spop_threads, e))
-		return false;
+	/* Before the threads that answer, so that its first sample is of no request. */
 	if (!admin_host_serve_on(a->admin_host, a->admin_listeners, e)) {
 		/* With HAProxy's connections taken over, a missing admin server is no reason to end. */
 		if (a->master->handover < 0)
 			return false;
 		log_event(admin_waits, LOG_C("problem", e->text), LOG_C("instead", "it is tried again every second"));
 	}
+	if (!spop_threads_start(a->spop_threads, e))
+		return false;
 	if (!say(a, CONTROL_READY, e))
 		return false;
 	credentials_look(a->credentials, a->policy);

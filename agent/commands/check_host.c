@@ -5,11 +5,13 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "base/slice.h"
 #include "base/token_source.h"
 #include "ledger/log_key.h"
+#include "report/print.h"
 
 /* Returns 0, or the errno that says why the effective user cannot use `path` in this way (R_OK, W_OK, X_OK). */
 static int denied(const char *path, int how)
@@ -28,6 +30,21 @@ static int denied_directory(const char *path)
 }
 
 /* ---- the ledger */
+
+/* Warns if the disk has less room than the journal may take. False: it has enough. */
+static bool warn_of_little_room(findings *to, const config *c)
+{
+	char room[PRINT_NUMBER], most[PRINT_NUMBER];
+	struct statvfs disk;
+
+	if (statvfs(c->ledger, &disk) != 0 || (uint64_t)disk.f_bavail * disk.f_frsize >= (uint64_t)c->journal_max)
+		return false;
+	finding(to, FOUND_WARNING, "ledger", c->ledger,
+		"its disk has %s free; the journal may take %s (\"journal_max\") while the database cannot be written, and records "
+		"that have no room are lost",
+		print_bytes(room, (int64_t)(disk.f_bavail * disk.f_frsize)), print_bytes(most, c->journal_max));
+	return true;
+}
 
 static void check_ledger(findings *to, const config *c)
 {
@@ -59,7 +76,8 @@ static void check_ledger(findings *to, const config *c)
 		}
 		free(path);
 	}
-	finding(to, FOUND_OK, "ledger", c->ledger, "the directory can be written");
+	if (!warn_of_little_room(to, c))
+		finding(to, FOUND_OK, "ledger", c->ledger, "the directory can be written");
 }
 
 static void check_log_key(findings *to)

@@ -330,8 +330,12 @@ store_result store_copy(const char *from, const char *to, store_progress tell, v
 	}
 	sqlite3_backup_finish(b);
 	sqlite3_close(copy);
-	if (rc != SQLITE_DONE)
+	if (rc == SQLITE_FULL) { /* only the copy is written */
+		err_set(e, "%s: the disk is full", to);
+		result = STORE_FULL;
+	} else if (rc != SQLITE_DONE) {
 		result = store_fail(&s, rc, "copying it", e);
+	}
 	store_close_db(&s);
 	return result;
 }

@@ -174,6 +174,8 @@ def test_the_ledger_s_directory(work):
     ledger.mkdir()
     assert states(findings("-c", file, env=env, code=0)[0], "ledger")[0][0] == "ok"
     assert states(findings("-c", file, env=env)[0], "log")[0][0] == "ok"
+    [(state, text)] = states(findings("-c", file, "--journal-max", str(1 << 40), env=env, code=0)[0], "ledger")
+    assert state == "warning" and re.match(r'its disk has [\d.]+ [MG]B free; the journal may take 1\.10 TB \("journal_max"\)', text), text
     assert states(findings("-c", file)[0], "log")[0][0] == "warning"
     assert states(findings("-c", file, env={"SPOA_LLM_LOG_KEY": "a b"}, code=78)[0], "log")[0][0] == "problem"
     assert cli("run", "-c", file, env={"SPOA_LLM_LOG_KEY": "a b", "SPOA_LLM_LISTEN": "unix@%s/s" % work}).code != 0

@@ -366,6 +366,20 @@ def old_ledger(one, rows):
     base.close()
 
 
+def test_a_backup_for_which_the_disk_has_no_room(fed, work):
+    """The message names the disk that is full, which is not that of the ledger. The backup that was there stays."""
+    one, _ = fed
+    fill(one, 3000)
+    small = work / "small"
+    small.mkdir()
+    script = 'mount -t tmpfs -o size=100k tmpfs "$0" && echo old > "$0/b.db" && { "$@"; code=$?; cat "$0/b.db"; exit $code; }'
+    before = ["unshare", "-rm", "sh", "-c", script, small]
+    if subprocess.run([*before, "true"], capture_output=True).returncode:
+        pytest.skip("this machine lets no user make a mount namespace")
+    done = harness.cli("ledger", "backup", "--ledger", one.db.parent, small / "b.db", before=before)
+    assert (done.code, done.out) == (74, "old\n") and re.fullmatch(r"spoa-llm: %s/b\.db\S*: the disk is full\n" % small, done.err), done
+
+
 def test_sizes_for_a_person(fed):
     """Bytes have units of their own: B would be billions, and "83B free" reads as 83 bytes."""
     one, _ = fed

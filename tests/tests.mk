@@ -121,7 +121,7 @@ $(BUILD)/fuzz_%: tests/fuzz/fuzz_%.c $(wildcard tests/fuzz/*.h) $(BUILD)/fuzzed.
 ## test-tools: what the black-box tests use beside the agent
 # Whatever BUILD is, in build/ and by gcc: the benchmarks' load generator and store of a million rows, an agent of another version,
 # libraries to preload, and drivers of single parts, which have sanitizers of their own.
-TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so cjsonhooks.so powercut.so wakeups.so takeoff.so clock.so \
+TEST_TOOLS := $(addprefix build/,bench/spop_load bench/ledger_store other-version failmalloc.so selfexe.so slowinflate.so cjsonhooks.so powercut.so wakeups.so takeoff.so clock.so slowsync.so \
 	drivers/scan_driver drivers/price_driver drivers/http_driver drivers/tap_usage_driver \
 	drivers/expire_driver drivers/budget_driver drivers/collide)
 ifeq ($(BUILD),build)

@@ -443,7 +443,8 @@ EVENT(budget_charged, WARN, "requests",
 /* ---- the ledger */
 EVENT(ledger_waits, WARN, "problem instead",
       "The ledger cannot be opened: another process still has it, or its directory is gone. It is tried again every"
-      " second; what comes in meanwhile waits in the sockets.",
+      " second; what comes in meanwhile waits in the sockets. A worker that ends tries until the old one has closed the"
+      " ledger, for up to 25 seconds; if it gives up, `instead` says so, and lines that it had to read are lost.",
       "If this lasts longer than an upgrade, fix what `problem` names.")
 EVENT(ledger_ok, INFO, "database",
       "The database takes records.",

@@ -317,7 +317,15 @@ static void end_streams(logsock *s)
 		shutdown(st->io.fd, SHUT_RD);
 }
 
-void logsock_free(logsock *s, void (*each)(void *ctx, int fd, slice begun), void *ctx)
+static void read_streams(logsock *s, int reads)
+{
+	for (stream *st = s->streams, *after; st; st = after) {
+		after = st->next;
+		read_stream(st, reads, true);
+	}
+}
+
+void logsock_free(logsock *s, bool (*each)(void *ctx, int fd, slice begun), void *ctx)
 {
 	if (!s)
 		return;
@@ -325,21 +333,21 @@ void logsock_free(logsock *s, void (*each)(void *ctx, int fd, slice begun), void
 		ev_io_stop(s->loop, &s->watchers[i]);
 	if (s->begun && !each)
 		end_streams(s);
-	for (stream *st = s->streams, *after; st; st = after) {
-		after = st->next;
-		if (s->begun)
-			read_stream(st, each ? READS_AT_ONCE : LAST_READS, true);
-	}
+	if (s->begun)
+		read_streams(s, each ? READS_AT_ONCE : LAST_READS);
 	for (size_t i = 0; i < s->count; i++)
 		while (s->begun && s->listeners[i].datagram && read_datagrams(s, i))
 			;
 	on_batch_end(s->loop, &s->batch_end, 0);
-	for (stream *st = s->streams, *after; st; st = after) {
-		after = st->next;
-		if (each)
-			each(ctx, st->io.fd, buf_slice(&st->in));
-		stream_close(st);
+	while (each && s->streams && each(ctx, s->streams->io.fd, buf_slice(&s->streams->in)))
+		stream_close(s->streams);
+	if (each && s->streams && s->begun) {
+		end_streams(s);
+		read_streams(s, LAST_READS);
+		on_batch_end(s->loop, &s->batch_end, 0);
 	}
+	while (s->streams)
+		stream_close(s->streams);
 	ev_prepare_stop(s->loop, &s->batch_end);
 	for (size_t i = 0; i < s->count; i++)
 		listener_close(&s->listeners[i]);

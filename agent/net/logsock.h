@@ -37,7 +37,8 @@ bool logsock_adopt(logsock *s, int fd, slice begun);
 void logsock_begin(logsock *s);
 /* Takes in what has arrived by now (after logsock_begin()), then closes everything. First gives `each`, if not NULL,
  * every stream that is still connected, and the part of a message that was read. A stream whose descriptor `each`
- * passed on to another process goes on there; any other is reset. */
-void logsock_free(logsock *s, void (*each)(void *ctx, int fd, slice begun), void *ctx);
+ * passed on to another process goes on there; any other is reset. If `each` returns false, the other process is gone:
+ * the remaining streams are read to their end instead. */
+void logsock_free(logsock *s, bool (*each)(void *ctx, int fd, slice begun), void *ctx);
 
 #endif

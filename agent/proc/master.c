@@ -238,6 +238,9 @@ static void on_stop(struct ev_loop *loop UNUSED, ev_signal *sig, int events UNUS
 	m->exit_code = 0;
 	notify_send("STOPPING=1");
 	ev_timer_stop(m->loop, &m->restart);
+	/* HAProxy's ring connects again as soon as the worker has closed its log stream: let it find nobody, because
+	 * what it sent to a socket that only the master has would be lost. */
+	sockets_stop_listening(&m->held);
 	master_end_if_last(m);
 	/* Workers get SIGTERM for SIGINT too, because they ignore SIGINT. */
 	child_stop(m->current);
@@ -250,6 +253,7 @@ void master_drain(master *m)
 	m->draining = true;
 	m->exit_code = 0;
 	ev_timer_stop(m->loop, &m->restart);
+	sockets_stop_listening(&m->held); /* as in on_stop() */
 	if (m->next) {
 		log_event_at(LOG_WARN, upgrade_failed, LOG_I("pid", m->next->pid),
 			     LOG_C("problem", "SIGUSR1 asked for a drain"));

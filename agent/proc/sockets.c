@@ -21,29 +21,28 @@ static uint64_t made_at(const struct stat *st)
 	return (uint64_t)st->st_mtim.tv_sec * 1000000000u + (uint64_t)st->st_mtim.tv_nsec;
 }
 
-/* Finds the path of a unix socket. False: the socket has no file. */
-static bool path_of(int fd, char path[sizeof(struct sockaddr_un) + 1])
+/* Finds the path of a unix socket; "": the socket has no file. */
+static void path_of(int fd, char path[sizeof(struct sockaddr_un) + 1])
 {
 	struct sockaddr_un name = { 0 };
 	socklen_t len = sizeof name;
 
+	path[0] = '\0';
 	if (getsockname(fd, (struct sockaddr *)&name, &len) != 0 || name.sun_family != AF_UNIX)
-		return false;
+		return;
 	len -= (socklen_t)offsetof(struct sockaddr_un, sun_path);
-	if (len == 0 || len > sizeof name.sun_path || name.sun_path[0] == '\0')
-		return false;
+	if (len == 0 || len > sizeof name.sun_path)
+		return;
 	memcpy(path, name.sun_path, len);
 	path[len] = '\0';
-	return true;
 }
 
 /* Notes the file that is now at the socket's path, for let_go() to remove. */
 static void own(held_socket *h)
 {
-	char path[sizeof(struct sockaddr_un) + 1];
 	struct stat st;
 
-	if (!path_of(h->fd, path) || lstat(path, &st) != 0 || !S_ISSOCK(st.st_mode))
+	if (!h->path[0] || lstat(h->path, &st) != 0 || !S_ISSOCK(st.st_mode))
 		return;
 	h->ours = true;
 	h->file_dev = st.st_dev;
@@ -53,13 +52,13 @@ static void own(held_socket *h)
 
 static void let_go(held_socket *h)
 {
-	char path[sizeof(struct sockaddr_un) + 1];
 	struct stat st;
 
-	if (h->ours && path_of(h->fd, path) && lstat(path, &st) == 0 && st.st_dev == h->file_dev &&
-	    st.st_ino == h->file_ino && made_at(&st) == h->file_made)
-		unlink(path);
-	close(h->fd);
+	if (h->ours && h->path[0] && lstat(h->path, &st) == 0 && st.st_dev == h->file_dev && st.st_ino == h->file_ino &&
+	    made_at(&st) == h->file_made)
+		unlink(h->path);
+	if (h->fd >= 0)
+		close(h->fd);
 }
 
 bool is_socket(int fd)
@@ -93,6 +92,7 @@ held_socket *sockets_keep(sockets *s, int fd, bool ours, unsigned worker)
 	held_socket *h = &s->items[s->count++];
 	*h = (held_socket){ .fd = fd, .dev = st.st_dev, .ino = st.st_ino, .added_by = worker, .named_by = worker };
 	fcntl(fd, F_SETFD, FD_CLOEXEC);
+	path_of(fd, h->path);
 	if (ours)
 		own(h);
 	return h;
@@ -159,6 +159,19 @@ void sockets_keep_any(sockets *s)
 			sockets_keep(s, fd, false, 0);
 		else
 			close(fd);
+}
+
+void sockets_stop_listening(sockets *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		held_socket *h = &s->items[i];
+		int type = SOCK_DGRAM;
+		socklen_t len = sizeof type;
+		if (h->fd < 0 || getsockopt(h->fd, SOL_SOCKET, SO_TYPE, &type, &len) != 0 || type != SOCK_STREAM)
+			continue;
+		close(h->fd);
+		h->fd = -1;
+	}
 }
 
 static void drop(sockets *s, bool added, unsigned worker)

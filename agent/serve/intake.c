@@ -189,7 +189,7 @@ host_spans intake_spans(intake *in)
 	return in->fleet && in->ships.spans ? spans_tell(&in->spans) : (host_spans){ .kept = false };
 }
 
-void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx)
+void intake_stop(intake *in, bool (*each)(void *ctx, int fd, slice begun), void *ctx)
 {
 	if (!in)
 		return;

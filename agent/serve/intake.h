@@ -44,6 +44,6 @@ host_spans intake_spans(intake *in);
 void intake_keep(intake *in, spending *to);
 /* Takes in what has arrived by now, gives the streams to `each` (NULL: closes them), ends the thread if it was started,
  * and frees `in`. Does nothing for NULL. */
-void intake_stop(intake *in, void (*each)(void *ctx, int fd, slice begun), void *ctx);
+void intake_stop(intake *in, bool (*each)(void *ctx, int fd, slice begun), void *ctx);
 
 #endif

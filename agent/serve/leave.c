@@ -3,10 +3,13 @@
  * How a worker ends, drains, or gives everything to the next one. */
 #include "serve/run_impl.h"
 
+#include <poll.h>
 #include <sysexits.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/unused.h"
+#include "net/handover.h"
 #include "serve/takeover.h"
 
 void leave_ledger(agent *a, int sock)
@@ -19,6 +22,66 @@ void leave_ledger(agent *a, int sock)
 	recording_stop(r, sock >= 0 ? takeover_give_stream : NULL, &sock);
 	if (sock >= 0)
 		takeover_give_end(sock);
+}
+
+/* Times in milliseconds. */
+enum {
+	LEDGER_WAIT = 25 * 1000, /* less than the master waits for a worker that it has told to end */
+	LEDGER_AGAIN = 50,       /* between two tries to open a ledger that the old worker has still */
+};
+
+void leave_hear_old(agent *a)
+{
+	fdpass_message m;
+	err e;
+
+	if (fdpass_receive(a->handover, &m, HANDOVER_TIMEOUT_MS, &e) == FDPASS_OK) {
+		bool more = m.type == HANDOVER_LOG_STREAM;
+		if (more && a->recording && m.fds_count == 1) {
+			recording_adopt(a->recording, m.fds[0], buf_slice(&m.body));
+			m.fds[0] = -1;
+		}
+		fdpass_deinit(&m);
+		if (more)
+			return;
+	}
+	close(a->handover);
+	a->handover = -1;
+}
+
+/* Waits for the old worker. False: the time is over. */
+static bool wait_for_old(agent *a, int64_t until)
+{
+	struct pollfd p[2] = { { a->handover, POLLIN, 0 }, { a->master->fd, 0, 0 } };
+	int64_t left = until - clock_mono_ms();
+
+	if (left <= 0)
+		return false;
+	if (poll(p, 2, (int)left) > 0 && p[1].revents)
+		_exit(EX_OSERR); /* as in leave_on_control() */
+	if (p[0].revents)
+		leave_hear_old(a);
+	return true;
+}
+
+void leave_record_late(agent *a)
+{
+	int64_t until = clock_mono_ms() + LEDGER_WAIT;
+	bool upgraded = a->master->handover >= 0, in_time = true;
+	err e;
+
+	if (!a->recording || recording_started(a->recording))
+		return;
+	while (a->handover >= 0 && in_time)
+		in_time = wait_for_old(a, until);
+	while (!recording_start(a->recording, &e)) {
+		if (!upgraded || clock_mono_ms() >= until) {
+			log_event(ledger_waits, LOG_C("problem", e.text),
+				  LOG_C("instead", "this worker ends, and does not read the log lines that wait"));
+			return;
+		}
+		usleep(LEDGER_AGAIN * 1000);
+	}
 }
 
 /* The new worker speaks another version and cannot take the connections: each ends with its next answer. */

@@ -266,7 +266,7 @@ host_spans recording_spans(recording *r)
 	return intake_spans(r->intake);
 }
 
-void recording_stop(recording *r, void (*each)(void *ctx, int fd, slice begun), void *ctx)
+void recording_stop(recording *r, bool (*each)(void *ctx, int fd, slice begun), void *ctx)
 {
 	if (!r)
 		return;

@@ -33,7 +33,7 @@ void recording_set(recording *r, price_table *prices, const route_table *routes)
  * Does nothing where there is no fleet. */
 void recording_settings(recording *r, const policy *p);
 /* Takes in what has arrived, writes it, closes the ledger, and frees `r`. Streams go to `each` as in intake_stop(). */
-void recording_stop(recording *r, void (*each)(void *ctx, int fd, slice begun), void *ctx);
+void recording_stop(recording *r, bool (*each)(void *ctx, int fd, slice begun), void *ctx);
 /* Returns the ledger's statistics; if the ledger is not open, their `problem` says why. From any thread, before
  * recording_stop(). */
 ledger_stats recording_stats(recording *r);

@@ -290,22 +290,11 @@ static void on_refresh(struct ev_loop *loop UNUSED, ev_timer *timer, int events 
 static void on_handover(struct ev_loop *loop, ev_io *io, int events UNUSED)
 {
 	agent *a = io->data;
-	fdpass_message m;
-	err e;
 
-	if (fdpass_receive(io->fd, &m, HANDOVER_TIMEOUT_MS, &e) == FDPASS_OK) {
-		bool more = m.type == HANDOVER_LOG_STREAM;
-		if (more && a->recording && m.fds_count == 1) {
-			recording_adopt(a->recording, m.fds[0], buf_slice(&m.body));
-			m.fds[0] = -1;
-		}
-		fdpass_deinit(&m);
-		if (more)
-			return;
-	}
+	leave_hear_old(a);
+	if (a->handover >= 0)
+		return;
 	ev_io_stop(loop, io);
-	close(a->handover);
-	a->handover = -1;
 	try_recording(a);
 }
 
@@ -533,6 +522,7 @@ int run(config *c, const option_text *flags, size_t count, control *master)
 		ev_timer_start(a.loop, &a.refresh);
 		ev_timer_start(a.loop, &a.alive);
 		ev_run(a.loop, 0);
+		leave_record_late(&a);
 		log_event(stopped, LOG_C("version", SPOA_LLM_VERSION));
 	}
 	int code = ok ? EX_OK : EX_UNAVAILABLE;

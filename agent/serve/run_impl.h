@@ -50,6 +50,11 @@ void run_tell(agent *a, control_type type);
 /* Closes the ledger for good. `sock`: the new worker gets the log streams there, and is told when the ledger is closed;
  * -1: there is none. */
 void leave_ledger(agent *a, int sock);
+/* Hears the old worker: it gives a log stream, or has closed the ledger, which ends `handover`. */
+void leave_hear_old(agent *a);
+/* Opens the ledger of a worker that ends and could not open it yet, because the old worker closes it slowly: only this
+ * worker can read the lines that HAProxy has sent meanwhile. Waits for the old worker, but not for ever. */
+void leave_record_late(agent *a);
 
 /* libev's callbacks: a message of the master, SIGTERM, SIGUSR1, and the end of the last SPOP thread. */
 void leave_on_control(struct ev_loop *loop, ev_io *io, int events);

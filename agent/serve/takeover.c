@@ -15,7 +15,7 @@ static const unsigned char version[4] = { 0, 0, 0, HANDOVER_VERSION };
 static const char *instead_of(handover_type type)
 {
 	if (type == HANDOVER_LOG_STREAM)
-		return "HAProxy's ring connects to the new worker again";
+		return "this worker reads the log streams to their end, and HAProxy's ring connects again";
 	if (type == HANDOVER_END)
 		return "the new worker opens the ledger when this one has ended";
 	return "the old worker goes on";
@@ -94,9 +94,9 @@ takeover_given takeover_give(int sock, spop_threads *ts)
 	return TAKEOVER_TAKEN;
 }
 
-void takeover_give_stream(void *ctx, int fd, slice begun)
+bool takeover_give_stream(void *ctx, int fd, slice begun)
 {
-	give(*(const int *)ctx, HANDOVER_LOG_STREAM, begun, &fd, 1);
+	return give(*(const int *)ctx, HANDOVER_LOG_STREAM, begun, &fd, 1);
 }
 
 void takeover_give_end(int sock)

@@ -23,7 +23,7 @@ MUST_CHECK takeover_given takeover_greeted(int sock);
 /* Then gives the connections, while the SPOP threads are frozen. Returns TAKEN or FAILED. */
 MUST_CHECK takeover_given takeover_give(int sock, spop_threads *ts);
 /* Then gives a log stream; to be passed to intake_stop() as `each`. `ctx` is the socket, an int *. */
-void takeover_give_stream(void *ctx, int fd, slice begun);
+bool takeover_give_stream(void *ctx, int fd, slice begun);
 /* Last: says that the ledger is closed. */
 void takeover_give_end(int sock);
 

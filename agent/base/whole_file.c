@@ -87,7 +87,9 @@ bool whole_file_begin(whole_file *w, const char *path, err *e)
 	why = errno;
 	whole_file_drop(w);
 	return err_set(e, "%s: %s%s", path, strerror(why),
-		       why == EACCES ? "; this user has to be able to make a file beside it" : "");
+		       why == EACCES ? "; this user has to be able to make a file beside it" :
+		       why == ENOENT ? "; make its directory first" :
+				       "");
 }
 
 bool whole_file_end(whole_file *w, err *e)

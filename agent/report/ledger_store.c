@@ -47,14 +47,15 @@ static int check_access(const char *ledger, const char *path, bool writer, bool 
 	}
 	if (access(path, F_OK) != 0 && errno == EACCES) {
 		err_set(e, "ledger directory %.200s: %s; run this command as its owner: sudo -u %s spoa-llm ...",
-			ledger, strerror(errno), owner(dir.st_uid, name));
+			ledger, strerror(EACCES), owner(dir.st_uid, name));
 		return EX_NOPERM;
 	}
 	if (access(path, F_OK) == 0) {
 		if (access(path, writer ? R_OK | W_OK : R_OK) == 0)
 			return EX_OK;
+		int why = errno; /* owner() changes it */
 		err_set(e, "ledger %.200s: %s; run this command as its owner: sudo -u %s spoa-llm ...", path,
-			strerror(errno), owner(dir.st_uid, name));
+			strerror(why), owner(dir.st_uid, name));
 		return EX_NOPERM;
 	}
 	if (!make) {

@@ -461,7 +461,7 @@ def test_backends_are_replaced_as_a_whole_or_not_at_all(work):
     assert link.is_symlink() and out.stat().st_ino != before and out.stat().st_mode & 0o777 == 0o640
     assert "backend llm-x.test" in out.read_text()
     (work / "nowhere.cfg").symlink_to("none.cfg")
-    for place, said in ((work / "no" / "such", "No such file"), (work / "nowhere.cfg", "leads nowhere"), (work, "not a file that can be replaced"), ("/dev/null", "not a file that can be replaced")):
+    for place, said in ((work / "no" / "such", "No such file or directory; make its directory first"), (work / "nowhere.cfg", "leads nowhere"), (work, "not a file that can be replaced"), ("/dev/null", "not a file that can be replaced")):
         done = cli("backends", "-c", good, "--output", place)
         assert done.code == 73 and said in done.err and str(place) in done.err, done
     assert sorted(one.name for one in work.iterdir()) == ["bad.json", "link.cfg", "llm-backends.cfg", "nowhere.cfg", "spoa-llm.json"]

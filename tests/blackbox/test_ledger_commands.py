@@ -325,3 +325,20 @@ def test_root_makes_no_database_for_another_user(work):
     os.chown(one.directory / "ledger", 65534, 65534)
     (work / "log").write_text("")
     assert "sudo -u nobody spoa-llm" in one.ledger("import", work / "log", code=77).err and not one.db.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_ledger_that_the_user_may_not_read(work):
+    """Each command says why, and as whom it has to run."""
+    one = Ledger(work)
+    (work / "log").write_text("")
+    assert one.ledger("import", work / "log").code == 0
+    for path in (work, one.db.parent, one.db):
+        path.chmod(0o755 if path != one.db else 0o600)
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    for place, mode in ((one.db, 0o600), (one.db.parent, 0o700)):
+        place.chmod(mode)
+        for command in (["savings"], ["requests"], ["upstreams"], ["ledger", "verify"], ["ledger", "prune", "--days", "1"]):
+            done = harness.cli(*command, "--ledger", one.db.parent, before=nobody)
+            assert done.code == 77 and re.fullmatch(r"spoa-llm: ledger (directory )?%s: Permission denied; run this command as its owner: sudo -u root spoa-llm \.\.\.\n" % place,
+                                                    done.err), (command, done)

@@ -234,7 +234,7 @@ EVENT(listen_open, WARN, "address problem hint",
       "`listen_mode` lets every user write to the agent's socket at `address`, over which credentials go. Sockets that systemd opens have the permissions of their unit instead.",
       "Do what `hint` says.")
 EVENT(variable_unknown, WARN, "variable hint",
-      "A variable in the agent's environment has a name that is similar to that of an option, and is none. It has no effect.",
+      "A variable in the environment of the agent, or of the tap, has a name that is similar to that of an option, and is none. It has no effect.",
       "Correct its name (`hint` says which one was probably meant), or remove the variable.")
 EVENT(route_unreachable, WARN, "route model_prefix shadowed_by its_model_prefix path_prefix its_path_prefix",
       "No request reaches `route`, because the route before it with the number `shadowed_by` matches everything "

@@ -63,6 +63,13 @@ static int look_at(const char *path, struct stat *st, bool *there)
 	return lstat(path, st) == 0 ? ENOLINK : 0;
 }
 
+const char *whole_file_hint(int why)
+{
+	return why == EACCES ? "; this user has to be able to make a file beside it" :
+	       why == ENOENT ? "; make its directory first" :
+			       "";
+}
+
 bool whole_file_begin(whole_file *w, const char *path, err *e)
 {
 	struct stat old;
@@ -86,10 +93,7 @@ bool whole_file_begin(whole_file *w, const char *path, err *e)
 		return true;
 	why = errno;
 	whole_file_drop(w);
-	return err_set(e, "%s: %s%s", path, strerror(why),
-		       why == EACCES ? "; this user has to be able to make a file beside it" :
-		       why == ENOENT ? "; make its directory first" :
-				       "");
+	return err_set(e, "%s: %s%s", path, strerror(why), whole_file_hint(why));
 }
 
 bool whole_file_end(whole_file *w, err *e)

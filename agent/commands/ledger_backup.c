@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "base/unused.h"
+#include "base/whole_file.h"
 #include "commands/interrupt.h"
 #include "commands/ledger_command.h"
 #include "commands/progress.h"
@@ -141,7 +142,7 @@ static int backup(const char *ledger, const char *db, const char *file, size_t *
 	snprintf(beside, sizeof beside, "%s.XXXXXX", file);
 	int fd = mkstemp(beside);
 	if (fd < 0) {
-		err_set(e, "%s: %s", file, strerror(errno));
+		err_set(e, "%s: %s%s", file, strerror(errno), whole_file_hint(errno));
 		return EX_CANTCREAT;
 	}
 	close(fd);

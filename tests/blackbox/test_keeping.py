@@ -311,6 +311,7 @@ def test_backup_and_restore(fed):
     assert file.stat().st_mode & 0o777 == 0o600 and [path.name for path in one.directory.glob("backup.db*")] == ["backup.db"]
     # Not over the ledger itself, by whichever path.
     assert "in use" in one.ledger("backup", one.db, code=73).err
+    assert "none/b.db: No such file or directory; make its directory first\n" in one.ledger("backup", one.directory / "none/b.db", code=73).err
     assert "in use" in one.ledger("backup", one.directory / "ledger" / "." / "ledger.db", code=73).err
 
     # `restore` is refused where a ledger is already, and where an agent has it open. Later it moves that ledger away, and its write-ahead log with it.

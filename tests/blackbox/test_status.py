@@ -48,6 +48,7 @@ def test_of_an_agent_with_a_fault(agents, work):
     done = status(agent, "--check")
     assert done.code == 2 and done.out.startswith("SPOA-LLM CRITICAL - no agent answers at "), done
     done = status(agent)
+    assert '; is `spoa-llm run` running, with this "admin_listen"?\n' in done.out, done
     assert done.code == 69 and done.out.startswith("CRITICAL: no agent answers at ") and re.search(r"^(today|ledger) ", done.out, re.M), done
 
 

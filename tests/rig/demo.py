@@ -196,7 +196,7 @@ def main():
         print("\no3-mini has a pool: `busy` declined with 429, so `openai` served, each with its own credential. kimi-k2 was refused: its route's credential is\n"
               "not set, and no upstream saw the request. What they cost, the streams to the token:\n", flush=True)
         print(indented(gateway.savings()), flush=True, end="")
-        print("Two clients have keys of the gateway's own, and budgets:\n\n%s" % "".join("  spoa-llm client add %s\n" % " ".join(client) for client in CLIENTS))
+        print("\nTwo clients have keys of the gateway's own, and budgets:\n\n%s" % "".join("  spoa-llm client add %s\n" % " ".join(client) for client in CLIENTS))
         print("  %-7s %-19s %-18s %-13s %-13s %s" % ("client", "request", "model", "reached", "with the", "status"))
         ok = all([ask_as(gateway, *request) for request in KEYED]) and ok
         print("\nalice's key stands where a provider's key would, and the operator's takes its place. bob's stands in x-llm-key, beside bob's own key of the provider. No\n"

@@ -131,6 +131,10 @@ void admit_decided(const policy *p, llm_request *r, decision *d)
 	} else if (why == REFUSE_NOT && d->client && (d->route || d->refusal == REFUSE_NOT)) {
 		problem = not_allowed(d->client, d);
 		why = problem ? REFUSE_CLIENT_MODEL : REFUSE_NOT;
+	} else if (why == REFUSE_NOT && !d->client && p->table->require_client && d->released_by != RELEASED_NOT) {
+		/* Some servers answer OPTIONS as they answer GET. */
+		problem = "a preflight has no key, and the route's credential would go along";
+		why = REFUSE_KEY;
 	}
 	if (why == REFUSE_NOT)
 		return;

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 import keys
-from harness import Agent, cli, until
+from harness import Agent, cli, secret, until
 from test_memory import sanitized
 
 ALICE, OLD, BOB, CAROL, STRANGER = (keys.key(name) for name in ("alice's key", "alice's old key", "bob's key", "carol's key", "nobody's key"))
@@ -28,8 +28,8 @@ def file(tmp_path):
     return tmp_path / "clients.json"
 
 
-def start(file, **more):
-    return Agent(file.parent, dict({"clients": str(file), "routes": ROUTES}, **more))
+def start(file, env=None, **more):
+    return Agent(file.parent, dict({"clients": str(file), "routes": ROUTES}, **more), env=env)
 
 
 FORGED = {"client": "forged", "project": "forged"}
@@ -84,6 +84,22 @@ def test_require_client(file):
         assert haproxy.ask(**keys.ask(**preflight))["deny"] is False
         for more in ({"body": "{}"}, {"buffered": 2}, {"length": 2}):
             assert haproxy.ask(**keys.ask(**dict(preflight, **more)))["code"] == "invalid_api_key", more
+
+
+def test_a_preflight_without_a_key_gets_no_credential(file):
+    released = {"auth": "env:K", "paths": ["/v1/files"]}
+    routes = [dict(released, path_prefix="/v1/files", upstream="http://127.0.0.1:9"), {"path_prefix": "/v1/own", "upstream": "http://127.0.0.1:9"},
+              {"path_prefix": "/v1/skills", "upstream": "https://files.test", "client_cert": "/c.pem", "paths": "any"},
+              {"path_prefix": "/v1/batches", "pool": [dict(released, paths=["/v1/batches"], name="a", upstream="http://127.0.0.1:9")]}]
+    preflight = {"method": "OPTIONS", "preflight": True, "body": None}
+    for required in True, False:
+        with start(file, require_client=required, routes=routes, env={"K": secret("operator")}) as agent, agent.client() as haproxy:
+            for path in "/v1/files/f", "/v1/skills", "/v1/batches":
+                got = haproxy.ask(**keys.ask(path=path, **preflight))
+                assert (got["deny"], got.get("code")) == ((True, "invalid_api_key") if required else (False, None)), (path, got)
+                assert ("auth_value" in got, "backend" in got) == (not required and path != "/v1/skills", not required), (path, got)
+                assert not haproxy.ask(**keys.ask(ALICE, path=path, **preflight))["deny"], path
+            assert not haproxy.ask(**keys.ask(path="/v1/own", **preflight))["deny"]
 
 
 def test_a_websocket_may_name_other_models(file):

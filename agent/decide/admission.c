@@ -99,7 +99,9 @@ static bool estimate(const policy *p, const llm_request *r, decision *d, budget_
 	const client *c = d->client;
 	const client_project *project = client_project_of(p->clients, c);
 	const pricing *k = p->pricing;
-	slice model = d->model.status == MODEL_FOUND ? slice_of(d->model.name, d->model.len) : slice_of(NULL, 0);
+	/* A client must not choose the price by a model that is not the one that runs. */
+	bool named = d->model.status == MODEL_FOUND && (r->sample.upgrade || !decision_model_open(d));
+	slice model = named ? slice_of(d->model.name, d->model.len) : slice_of(NULL, 0);
 
 	*ask = (budget_ask){ .id = r->id, .client = limit_of(&c->limits, c->account) };
 	ask->project = (budget_limit){ BUDGET_NO_ACCOUNT, PERIOD_DAY, BUDGET_NO_LIMIT, 0 };

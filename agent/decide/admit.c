@@ -86,6 +86,20 @@ static void answer_client(const policy *p, const llm_request *r, decision *d)
 	}
 }
 
+bool decision_model_open(const decision *d)
+{
+	const model_sample *s = &d->request->sample;
+	model_from from = d->model.from;
+
+	if (s->upgrade)
+		return d->endpoint != ENDPOINT_RUNS || from == MODEL_FROM_HEADER || endpoint_names_inside(s->path);
+	if (d->endpoint != ENDPOINT_RUNS)
+		return endpoint_takes_files(s->method, s->path);
+	if (from == MODEL_FROM_QUERY)
+		return !endpoint_takes_query(s->path);
+	return from != MODEL_FROM_PATH && endpoint_names_deployment(s->path);
+}
+
 /* Says why the client may not do what is decided; NULL: it may. */
 static const char *not_allowed(const client *c, const decision *d)
 {
@@ -97,10 +111,8 @@ static const char *not_allowed(const client *c, const decision *d)
 		return NULL;
 	if (d->model.status != MODEL_FOUND)
 		return "the request names no model, and the client may use only some";
-	if (endpoint_takes_files(d->request->sample.method, d->request->sample.path))
-		return "a file or a batch may name other models inside, and the client may use only some";
-	if (d->request->sample.upgrade && d->endpoint != ENDPOINT_RUNS)
-		return "each request inside the WebSocket could name another model, and the client may use only some";
+	if (decision_model_open(d))
+		return "another model than the named one could run, and the client may use only some";
 	return client_allows_model(c, slice_of(d->model.name, d->model.len)) ? NULL :
 									       "the client may not use this model";
 }

@@ -136,6 +136,10 @@ refusal admit(const policy *p, llm_request *r, const client **asks, const char *
  * nothing else. */
 void admit_decided(const policy *p, llm_request *r, decision *d);
 
+/* True if another model could run than the one that the request of `d` names: a WebSocket, a file or a batch may name
+ * models inside, and an upstream need not look where this model is named. */
+bool decision_model_open(const decision *d);
+
 /* Says why the member route_table.members[m] cannot serve d->request, a request for its pool, at `now_ms` (milliseconds
  * of the monotonic clock). REFUSE_NOT: it can. Sets d->released_by if the member has something of the operator's to
  * lend, and lends it. */

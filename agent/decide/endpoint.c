@@ -10,7 +10,8 @@ enum {
  * also stand behind one of `containers`. ASKS, LISTS: GET asks about one model; about all. LIVE: a WebSocket does
  * something else there than HTTP. QUERY: the upstream takes the model from the query. FILES: the endpoint runs no
  * model, and its body is a file, whatever the file holds, or a batch of requests that name a model each. LONG: an
- * answer may be larger than HAProxy's buffer. OPTION: a stream tells its usage only if stream_options asks for it. */
+ * answer may be larger than HAProxy's buffer. OPTION: a stream tells its usage only if stream_options asks for it.
+ * INSIDE: a client names the model inside the WebSocket. */
 enum {
 	HTTP = 1,
 	SOCKET = 2,
@@ -21,7 +22,8 @@ enum {
 	QUERY = 64,
 	FILES = 128,
 	LONG = 256,
-	OPTION = 512
+	OPTION = 512,
+	INSIDE = 1024
 };
 
 /* `*` stands for one segment, `*:` for one of the form NAME:METHOD, with a method that runs a model. */
@@ -58,10 +60,10 @@ static const row rows[] = {
 	{ "publishers/*/models/*:", HTTP },
 	{ "projects/*/locations/*/publishers/*/models/*:", HTTP },
 	{ "projects/*/locations/*/endpoints/*:", HTTP },
-	{ "ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", SOCKET },
-	{ "ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContent", SOCKET },
-	{ "ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent", SOCKET },
-	{ "ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent", SOCKET },
+	{ "ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent", SOCKET | INSIDE },
+	{ "ws/google.ai.generativelanguage.v1alpha.GenerativeService.BidiGenerateContent", SOCKET | INSIDE },
+	{ "ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent", SOCKET | INSIDE },
+	{ "ws/google.cloud.aiplatform.v1beta1.LlmBidiService/BidiGenerateContent", SOCKET | INSIDE },
 	/* Bedrock's */
 	{ "model/*/invoke", HTTP },
 	{ "model/*/invoke-with-response-stream", HTTP },
@@ -396,6 +398,17 @@ bool endpoint_takes_stream_options(endpoint e, slice path)
 bool endpoint_takes_query(slice path)
 {
 	return how_of(path) & QUERY && path_clear(path);
+}
+
+bool endpoint_names_inside(slice path)
+{
+	return how_of(path) & INSIDE;
+}
+
+bool endpoint_names_deployment(slice path)
+{
+	return slice_contains(path, SLICE("/locations/")) && slice_contains(path, SLICE("/endpoints/")) &&
+	       !slice_contains(path, SLICE("/endpoints/openapi/"));
 }
 
 /* True for gemini-2.5-flash-image, imagen-4.0, gpt-4o-audio-preview, amazon.nova-canvas-v1:0, cohere.embed-v4:0 and the

@@ -42,6 +42,12 @@ bool endpoint_takes_stream_options(endpoint e, slice path);
 /* True if the upstream takes the model of a request by HTTP from the query. */
 bool endpoint_takes_query(slice path);
 
+/* True if a client names the model inside the WebSocket, whatever its handshake says: Gemini's Live API. */
+bool endpoint_names_inside(slice path);
+
+/* True if the path names a deployment of Vertex AI, which runs its own model, whatever model the body names. */
+bool endpoint_names_deployment(slice path);
+
 /* True if an answer may be larger than HAProxy's buffer, though it is no stream: embeddings, pictures and sound. The
  * endpoint says so, or the name of the `model`. `path` is that of an endpoint that runs a model; so it is for
  * endpoint_streams(). */

@@ -137,6 +137,15 @@ def test_models_without_a_price(gateway, mock):
     assert gateway.ask_as("any", "strange").only(mock) and gateway.ask_as("other", "strange").status == 200
 
 
+def test_a_model_in_the_query_sets_no_price(gateway, mock):
+    """The upstream obeys the body, which names none: its own default runs, or that of a stored prompt."""
+    def ask(name, target):
+        return gateway.call("POST", target, JSON + [("x-llm-key", KEYS[name])], b'{"max_output_tokens":5,"max_tokens":5}')
+    for target in "/v1/responses?model=gpt-1", "/v1/images/generations?deployment=gpt-1":
+        ask("priced", target).refused(403, "model_not_priced", retry=False)
+        assert ask("any", target).only(mock) and ask("other", target).only(mock)
+
+
 def test_what_passes_inside_a_websocket_is_under_no_budget(gateway, mock):
     for name, status in (("priced", 403), ("project one", 403), ("any", 200), ("minute", 200), ("other", 200)):
         answer = gateway.call("GET", "/v1/realtime?model=gpt-1", WEBSOCKET + [("x-llm-key", KEYS[name])])

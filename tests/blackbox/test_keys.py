@@ -105,9 +105,13 @@ def test_a_preflight_without_a_key_gets_no_credential(file):
 def test_a_websocket_may_name_other_models(file):
     socket = {"method": "GET", "upgrade": True, "body": None, "model_param": "gpt-5"}
     with start(file, websocket="allow") as agent, agent.client() as haproxy:
-        for path, refused in (("/v1/realtime", False), ("/v1/responses", True)):
-            assert haproxy.ask(**keys.ask(ALICE, path=path, **socket))["deny"] is False
-            got = haproxy.ask(**keys.ask(BOB, path=path, **socket))
+        live = "/ws/google.ai.generativelanguage.v1beta.GenerativeService.BidiGenerateContent"      # the first message names the model
+        hint = {"model_param": None, "model_hint": '{"model":"gpt-5"}'}                             # which the upstream does not read
+        for path, more, refused in (("/v1/realtime", {}, False), ("/v1/responses", {}, True), (live, {}, True), ("/v1/realtime", hint, True),
+                                    ("/ws/google.cloud.aiplatform.v1.LlmBidiService/BidiGenerateContent", {}, True)):
+            asked = {**socket, **more, "path": path}
+            assert haproxy.ask(**keys.ask(ALICE, **asked))["deny"] is False
+            got = haproxy.ask(**keys.ask(BOB, **asked))
             assert got["deny"] is refused and (not refused or got["code"] == "model_not_allowed"), got
 
 
@@ -120,7 +124,20 @@ def test_a_file_or_batch_may_name_other_models(file):
             assert not haproxy.ask(**keys.ask(ALICE, **more))["deny"], more
             got = haproxy.ask(**keys.ask(BOB, **more))
             assert (got["deny"], got["status"], got["code"]) == (True, 403, "model_not_allowed"), (more, got)
-        agent.log('event=refused.* client=bob problem="a file or a batch may name other models inside, and the client may use only some"')
+        agent.log('event=refused.* client=bob problem="another model than the named one could run, and the client may use only some"')
+
+
+def test_a_model_where_the_upstream_need_not_look(file):
+    vertex, named = "/v1/projects/p/locations/l/endpoints/%s", {"model_param": "gpt-5", "body": '{"prompt":{"id":"p"}}'}
+    rows = [({"path": "/v1/responses", **named}, True), ({"path": "/v1/responses", "deployment_param": "gpt-5", "body": None}, True),
+            ({"path": "/v1/responses", **named, "body": '{"model":"gpt-5"}'}, False), ({"path": "/v1/listen", **named}, False),
+            ({"path": "/openai/deployments/gpt-5/chat/completions", "body": "{}"}, False), ({"path": vertex % "7:rawPredict"}, True),
+            ({"path": vertex % "7/chat/completions"}, True), ({"path": vertex % "openapi/chat/completions"}, False)]
+    with start(file) as agent, agent.client() as haproxy:
+        for more, refused in rows:
+            assert not haproxy.ask(**keys.ask(ALICE, **more))["deny"], more
+            got = haproxy.ask(**keys.ask(BOB, **more))
+            assert (got["deny"], got.get("code")) == ((True, "model_not_allowed") if refused else (False, None)), (more, got)
 
 
 def test_a_client_sees_the_models_that_it_may_use(file):

@@ -96,8 +96,6 @@ int command_credential(const char *path)
 
 /* ---- set */
 
-#define DIRECTORY "/etc/spoa-llm/credentials/"
-
 /* Finds the file that the route or the member of a pool `name` reads, or the file of that name which one of them reads;
  * NULL in `*found`: none does. False: there are two such files, and the message names both. */
 static bool file_of(const route_table *t, const char *name, const char **found)
@@ -143,7 +141,7 @@ int command_credential_set(const config *c, const ledger_request *ask)
 	ssize_t len;
 
 	if (!*ask->name || *ask->name == '.' || strchr(ask->name, '/')) {
-		fprintf(stderr, "spoa-llm: the NAME of a route or of a file in " DIRECTORY
+		fprintf(stderr, "spoa-llm: the NAME of a route or of a file in " CREDENTIALS_DIRECTORY
 				" is expected; `spoa-llm credential FILE` takes "
 				"any file\n");
 		return EX_USAGE;
@@ -153,7 +151,7 @@ int command_credential_set(const config *c, const ledger_request *ask)
 	const char *meant = found ? NULL : meant_by(c->table, ask->name);
 	if (meant)
 		fprintf(stderr, "spoa-llm: no route reads a file of the name %s; is %s meant?\n", ask->name, meant);
-	snprintf(path, sizeof path, "%s%s", found ? "" : DIRECTORY, found ? found : ask->name);
+	snprintf(path, sizeof path, "%s%s", found ? "" : CREDENTIALS_DIRECTORY, found ? found : ask->name);
 	if (ask_possible()) {
 		snprintf(prompt, sizeof prompt, "Credential for %s (it is not shown): ", path);
 		len = ask_hidden(prompt, text, sizeof text);

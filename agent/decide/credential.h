@@ -9,6 +9,9 @@
 #include "base/must_check.h"
 #include "base/slice.h"
 
+/* Where `spoa-llm credential set` puts the file of a name that no route has. */
+#define CREDENTIALS_DIRECTORY "/etc/spoa-llm/credentials/"
+
 enum {
 	CREDENTIAL_MAX = 8192,                    /* bytes; the longest tokens in use take about 4 KB */
 	CREDENTIAL_FILE_MAX = 2 * CREDENTIAL_MAX, /* bytes of a file: JSON may escape characters */

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "report/check.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "base/rfc3339.h"
 #include "decide/forward.h"
@@ -60,6 +62,16 @@ static void say_models(findings *to, const route *r)
 			     r->models_count);
 }
 
+/* Says how to make the file of a credential that is not there yet. */
+static void say_how_to_set(findings *to, const credential *auth)
+{
+	slice directory = SLICE(CREDENTIALS_DIRECTORY);
+	bool there = auth->kind != AUTH_FILE || access(auth->source, F_OK) == 0 || errno != ENOENT;
+
+	if (!there && slice_starts(slice_cstr(auth->source), directory) && !strchr(auth->source + directory.len, '/'))
+		finding_more(to, "`spoa-llm credential set %s` makes the file", auth->source + directory.len);
+}
+
 static bool check_route(findings *to, const policy *p, size_t i)
 {
 	const route *r = routes_at(p->table, i);
@@ -71,6 +83,7 @@ static bool check_route(findings *to, const policy *p, size_t i)
 	bool usable = present && backend;
 	finding(to, usable ? FOUND_OK : FOUND_PROBLEM, "route", r->name, "%-40s %s%s%s",
 		backend ? backend : "(no backend)", source, problem ? ": " : "", problem ? problem : "");
+	say_how_to_set(to, &r->auth);
 	if (route_upstream(p->table, r))
 		say_where(to, route_upstream(p->table, r), r->protocol);
 	connection_text(&r->connect, connection);

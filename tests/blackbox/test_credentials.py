@@ -543,3 +543,13 @@ def test_debug_log_shows_no_credential(gateways, make_mock):
             ("api-key", mine), ("User-Agent", "x")], chat(model)).only(mock)
     assert key not in gateway.agent.text() and mine not in gateway.agent.text()
     assert key not in gateway.haproxy.text() and mine not in gateway.haproxy.text()
+
+
+def test_check_says_how_to_make_a_file(work):
+    """Of a file that `credential set` would make, and is not there."""
+    places = {"/etc/spoa-llm/credentials/none-of-this-test": True, "/etc/spoa-llm/credentials/none/of": False, str(work / "none"): False,
+              "/run/spoa-llm-token/none-of-this-test": False}
+    for path, told in places.items():
+        done = harness.cli("check", "-c", harness.write_config(work, {"routes": [{"model_prefix": "a", "upstream": "https://a.test", "auth": "file:" + path}]}))
+        assert "there is no such file" in done.out and ("`spoa-llm credential set none-of-this-test` makes the file" in done.out) == told, done
+        assert told or "credential set" not in done.out, done

@@ -13,6 +13,7 @@
 typedef enum err_kind {
 	ERR_OTHER,
 	ERR_MEMORY, /* out of memory: the same call may succeed later, and no input was wrong */
+	ERR_BUSY,   /* another process has it: the same call may succeed when that one has ended */
 	ERR_NEWER,  /* a newer version of this program wrote the input: nothing is wrong with it */
 } err_kind;
 

@@ -199,7 +199,7 @@ journal *journal_open(const char *dir, uint64_t segment_bytes, uint64_t max_byte
 
 	if (!take_dir(j)) {
 		if (errno == EWOULDBLOCK)
-			err_set(e, "journal %s: another process has it; is another agent running?", dir);
+			err_set_kind(e, ERR_BUSY, "journal %s: another process has it; is another agent running?", dir);
 		else
 			err_set(e, "journal %s: %s; this user has to be able to write to the directory, or to make it",
 				dir, strerror(errno));

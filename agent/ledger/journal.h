@@ -47,7 +47,8 @@ typedef struct journal_stats {
 
 /* Opens the journal in `dir`, and makes the directory (0700) if it is not there; its parent has to be. The journal
  * takes at most `max_bytes` on disk; beyond that it fails as on a full disk. A segment takes `segment_bytes`, or less
- * where `max_bytes` has no room for two. NULL: `e` says why; if another process has the journal, try again. */
+ * where `max_bytes` has no room for two. NULL: `e` says why; it is of the kind ERR_BUSY if another process has
+ * the journal. */
 MUST_CHECK journal *journal_open(const char *dir, uint64_t segment_bytes, uint64_t max_bytes, err *e);
 /* Flushes, and removes what was released: the directory may then be empty. NULL: does nothing. */
 void journal_close(journal *j);

@@ -67,7 +67,7 @@ static bool wait_for_old(agent *a, int64_t until)
 void leave_record_late(agent *a)
 {
 	int64_t until = clock_mono_ms() + LEDGER_WAIT;
-	bool upgraded = a->master->handover >= 0, in_time = true;
+	bool in_time = true;
 	err e;
 
 	if (!a->recording || recording_started(a->recording))
@@ -75,7 +75,7 @@ void leave_record_late(agent *a)
 	while (a->handover >= 0 && in_time)
 		in_time = wait_for_old(a, until);
 	while (!recording_start(a->recording, &e)) {
-		if (!upgraded || clock_mono_ms() >= until) {
+		if (e.kind != ERR_BUSY || clock_mono_ms() >= until) {
 			log_event(ledger_waits, LOG_C("problem", e.text),
 				  LOG_C("instead", "this worker ends, and does not read the log lines that wait"));
 			return;

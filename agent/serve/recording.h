@@ -14,7 +14,8 @@ typedef struct recording recording;
  * for each socket; if that returns false, fails. NULL: `e` says why. */
 recording *recording_new(const config *c, const route_table *routes, bool (*opened)(void *ctx, listener *l, err *e),
 			 void *ctx, err *e);
-/* Opens the ledger and begins to record. False: `e` says why; the caller may try again. */
+/* Opens the ledger and begins to record. False: `e` says why; the caller may try again. Its kind is ERR_BUSY if another
+ * process has the ledger. */
 MUST_CHECK bool recording_start(recording *r, err *e);
 bool recording_started(const recording *r);
 /* Has the ledger tell `to`, which lives until recording_stop(), what was spent here, and the shipper what was spent

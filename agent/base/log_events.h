@@ -458,7 +458,7 @@ EVENT(ledger_failing, ERROR, "problem instead",
       "Fix what `problem` names; `spoa-llm ledger verify` looks for damage.")
 EVENT(journal_failing, ERROR, "dir problem waiting",
       "The disk refuses the journal, or `journal_max` is reached. Records wait in memory, up to 4 MB; after that "
-      "new ones are dropped and counted. If `problem` names fdatasync or fsync, the records are written, and only a loss of power would cost them; they are written again until the disk takes them.",
+      "new ones are dropped and counted. If `problem` names fdatasync or fsync, the records are written, and only a loss of power would cost them; they are written again until the disk takes them, at first after a second, at last each half minute.",
       "Make room on the disk. Where `journal_max` is reached, see why the database takes nothing.")
 EVENT(journal_recovered, WARN, "dir problem dropped",
       "The disk takes the journal again, after `journal_failing`. `dropped` counts the records that were lost since "

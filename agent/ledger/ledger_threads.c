@@ -14,13 +14,15 @@ enum {
 	RETRY_SLOW_MS = 1000, /* after any other failure of the database */
 	LINGER_MS = 50, /* how long the first entry of a batch waits for others: more share a transaction, and most log
 			   lines meet the report of the tap in it */
-	LINGER_BUSY_MS = 250,   /* the same under load: a transaction has a cost of its own, which more entries share */
-	BUSY = 16,              /* a batch of so many entries tells of load */
-	SYNC_MS = 700,          /* between syncs: with the sync itself, a loss of power costs less than a second */
-	PRUNE_MS = 3600 * 1000, /* between rounds of removing old rows */
-	PRUNE_STEP_MS = 100,    /* between transactions of one round, so that new records come in between */
-	PRUNE_RETRY_MS = 60 * 1000,   /* after a failure */
-	TIDY_MS = 3600 * 1000,        /* between rounds over the reports that wait for their log lines */
+	LINGER_BUSY_MS = 250, /* the same under load: a transaction has a cost of its own, which more entries share */
+	BUSY = 16,            /* a batch of so many entries tells of load */
+	SYNC_MS = 700,        /* between syncs: with the sync itself, a loss of power costs less than a second */
+	SYNC_MOST_MS = 30 * 1000,   /* the same while the disk refuses them; each refusal doubles the time, because the
+				     * next try writes everything again */
+	PRUNE_MS = 3600 * 1000,     /* between rounds of removing old rows */
+	PRUNE_STEP_MS = 100,        /* between transactions of one round, so that new records come in between */
+	PRUNE_RETRY_MS = 60 * 1000, /* after a failure */
+	TIDY_MS = 3600 * 1000,      /* between rounds over the reports that wait for their log lines */
 	REPORT_MS = 24 * 3600 * 1000, /* how long a report waits */
 	HANG_MS = 30 * 1000,          /* without a sign of the store's thread: it hangs */
 	PRUNE_KEEP = 8,               /* a round leaves 1/8 of the file free, because the next hour's rows need room */
@@ -41,6 +43,7 @@ typedef struct store_thread {
 	bool stopped_early;                 /* the agent stopped before all of the journal was replayed */
 	bool caught_up;                     /* store_catch_up() has nothing left to do */
 	int64_t sync_at, prune_at, tidy_at; /* when to do that next (monotonic clock, ms) */
+	int64_t sync_ms;                    /* between the last sync and the next one */
 	int64_t catch_up_at;
 	int64_t pruned; /* rows that this round has removed */
 	int64_t unshipped,
@@ -117,6 +120,12 @@ static void drop_store(store_thread *t)
 	t->settings = (store_settings){ .routes = "" };
 }
 
+/* Returns how long to wait after a sync that the disk took (`ok`) or refused. `last`: how long the wait before was. */
+static int64_t sync_pause(int64_t last, bool ok)
+{
+	return ok ? SYNC_MS : last * 2 < SYNC_MOST_MS ? last * 2 : SYNC_MOST_MS;
+}
+
 static void say_well(store_thread *t)
 {
 	if (!t->doubtful)
@@ -126,13 +135,13 @@ static void say_well(store_thread *t)
 /* Brings to the disk what SQLite has committed, and then lets the journal forget it: SQLite itself syncs only when its
  * write-ahead log is full. If the disk refuses, the records are read from the journal again. Another sync would succeed
  * then without them, because the kernel takes for written what it failed to write: all that is in the write-ahead log
- * is written into the database instead. */
-static void settle(store_thread *t)
+ * is written into the database instead. False: the disk refused. */
+static bool settle(store_thread *t)
 {
 	err e = { 0 };
 
 	if (!t->unsynced || !t->store)
-		return;
+		return true;
 	store_result result = t->doubtful ? store_checkpoint(t->store, &e) : store_sync(t->store, &e);
 	if (result == STORE_OK) {
 		t->unsynced = false;
@@ -141,16 +150,17 @@ static void settle(store_thread *t)
 			t->doubtful = false;
 			say_well(t);
 		}
-		return;
+		return true;
 	}
 	if (result == STORE_BUSY)
-		return;
+		return true;
 	t->doubtful = true;
 	set_state(t->l, LEDGER_FAILING, e.text);
 	drop_store(t);
 	pthread_mutex_lock(&t->l->lock);
 	t->l->missed = true;
 	pthread_mutex_unlock(&t->l->lock);
+	return false;
 }
 
 /* Returns up to which sequence rows may be removed: where rows are shipped, only those that PostgreSQL has. */
@@ -340,8 +350,8 @@ static void keep_up(store_thread *t)
 	int64_t now = clock_mono_ms();
 
 	if (now >= t->sync_at) {
-		t->sync_at = now + SYNC_MS;
-		settle(t);
+		t->sync_ms = sync_pause(t->sync_ms, settle(t));
+		t->sync_at = clock_mono_ms() + t->sync_ms;
 	}
 	look_at_shipped(t, now);
 	if (t->store && t->l->retention_ms > 0 && now >= t->prune_at)
@@ -532,7 +542,7 @@ static void open_early(store_thread *t)
 
 void *ledger_store_main(void *arg)
 {
-	store_thread t = { .l = arg, .excess = -1 };
+	store_thread t = { .l = arg, .excess = -1, .sync_ms = SYNC_MS };
 	ledger *l = arg;
 	bool missed;
 
@@ -575,10 +585,11 @@ void *ledger_store_main(void *arg)
 void *ledger_sync_main(void *arg)
 {
 	ledger *l = arg;
+	int64_t ms = SYNC_MS;
 
 	while (!stopping(l)) {
-		pause_ms(l, SYNC_MS);
-		journal_sync(l->journal);
+		pause_ms(l, ms);
+		ms = sync_pause(ms, journal_sync(l->journal));
 	}
 	return NULL;
 }

@@ -3,6 +3,7 @@
  * The ledger from log lines and the tap's reports to rows: through journal and database, over kills of the process. */
 #include "store_rig.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <sys/wait.h>
@@ -214,14 +215,84 @@ static void neither_queue_nor_journal_has_room(void)
 	CHECK(whole());
 }
 
-static atomic_bool hangs; /* the disk */
+static atomic_bool hangs, refuses; /* the disk */
+
+/* The syncs of one file that the disk was asked for. */
+typedef struct syncs {
+	const char *end; /* of the file's path */
+	atomic_int asked;
+	_Atomic int64_t last_ms, pause_ms; /* when the last one was asked for, and the longest time between two */
+} syncs;
+
+static syncs of_database = { .end = ".db-wal" }, of_journal = { .end = ".journal" };
+
+static void note_sync(syncs *s, const char *file)
+{
+	size_t len = strlen(file), end = strlen(s->end);
+	int64_t now = clock_mono_ms();
+
+	if (len < end || strcmp(file + len - end, s->end) != 0)
+		return;
+	if (now - s->last_ms > s->pause_ms)
+		s->pause_ms = now - s->last_ms;
+	s->last_ms = now;
+	s->asked++;
+}
 
 /* In place of the C library's. */
 int fdatasync(int fd)
 {
+	char self[64], file[300];
+
 	while (hangs)
 		usleep(1000);
-	return fsync(fd);
+	snprintf(self, sizeof self, "/proc/self/fd/%d", fd);
+	ssize_t len = readlink(self, file, sizeof file - 1);
+	file[len > 0 ? len : 0] = '\0';
+	note_sync(&of_database, file);
+	note_sync(&of_journal, file);
+	if (!refuses)
+		return fsync(fd);
+	errno = EIO;
+	return -1;
+}
+
+/* A sync that is refused writes everything again, so the next one waits longer each time. */
+static void a_disk_that_refuses_is_asked_ever_more_seldom(void)
+{
+	empty();
+	ledger *l = open_ledger();
+	line(l, 0, "leg");
+	ledger_flush(l);
+	until_stored(l, 1);
+	refuses = true;
+	of_database.last_ms = of_journal.last_ms = clock_mono_ms();
+	of_database.pause_ms = of_journal.pause_ms = 0;
+	line(l, 1, "leg");
+	ledger_flush(l);
+	for (int i = 0; i < 1000 && (of_database.pause_ms < 1400 || of_journal.pause_ms < 1400); i++)
+		usleep(10000);
+	CHECK(of_database.pause_ms >= 1400 && of_journal.pause_ms >= 1400);
+	ledger_stats stats = ledger_get_stats(l);
+	CHECK(stats.state == LEDGER_FAILING && stats.journal.failing);
+	refuses = false;
+	for (int i = 0; i < 1000 && (stats.state != LEDGER_OK || stats.journal.failing); i++) {
+		usleep(10000);
+		stats = ledger_get_stats(l);
+	}
+	CHECK(stats.state == LEDGER_OK && !stats.journal.failing);
+	/* And as often as before once it has taken one. */
+	for (int n = 2; n < 4; n++) {
+		int before = of_journal.asked;
+		of_journal.pause_ms = 0;
+		line(l, n, "leg");
+		ledger_flush(l);
+		for (int i = 0; i < 1000 && of_journal.asked == before; i++)
+			usleep(10000);
+	}
+	CHECK(of_journal.pause_ms > 0 && of_journal.pause_ms < 2500);
+	ledger_close(l);
+	CHECK(whole() && atol(ask("SELECT count(*) FROM requests")) == 4);
 }
 
 /* While the disk hangs, no call fails, so that the state has to tell it by the time that has passed. */
@@ -333,6 +404,7 @@ int main(void)
 	RUN(a_kill_loses_neither);
 	RUN(neither_queue_nor_journal_has_room);
 	RUN(a_disk_that_hangs_is_told);
+	RUN(a_disk_that_refuses_is_asked_ever_more_seldom);
 #ifndef SANITIZED
 	RUN(a_stop_without_memory_loses_nothing);
 #endif

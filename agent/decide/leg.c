@@ -2,6 +2,7 @@
 #include "decide/leg.h"
 
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -40,12 +41,31 @@ static char *name_of(const char *backend, const credential *auth, const char *in
 
 static const credential passthrough = { .kind = AUTH_PASSTHROUGH };
 
+/* Names the leg of the pool itself, which HAProxy's retries come back to, by all of its members. After a reload, the
+ * process that was replaced finds the new one's socket only if the members are the same: a request was decided on with
+ * the members of before, so no other one may get it. False: out of memory. */
+static bool name_pool(pool *of)
+{
+	char *all = NULL;
+	size_t len = 0;
+	FILE *f = open_memstream(&all, &len);
+
+	if (!f)
+		return false;
+	for (size_t i = 0; i < of->count; i++)
+		if (of->members[i].leg)
+			fprintf(f, "%s %s\n", of->members[i].member, of->members[i].leg);
+	if (fclose(f) == 0)
+		of->leg = name_of(of->backend, &passthrough, of->backend, all);
+	free(all);
+	return of->leg;
+}
+
 /* Names the leg of each member, and gives it its rest. The rest is found by a name of backend and credential alone, so
  * that members of several pools with the same upstream and credential share a rest. False: out of memory. */
-static bool name_members(route_table *t, pool *of)
+static bool name_members(const route_table *t, pool *of)
 {
-	of->leg = name_of(of->backend, &passthrough, "", "");
-	for (size_t i = 0; i < of->count && of->leg; i++) {
+	for (size_t i = 0; i < of->count; i++) {
 		route *member = &of->members[i];
 		const char *backend = route_backend(t, member);
 		if (!backend || !member->member) /* wrong, as the check of the configuration has said */
@@ -57,7 +77,7 @@ static bool name_members(route_table *t, pool *of)
 		if (!member->leg || !member->rest)
 			return false;
 	}
-	return of->leg;
+	return name_pool(of);
 }
 
 bool legs_name(route_table *t)

@@ -14,7 +14,7 @@ import harness
 import http2
 import wire
 from harness import CLIENT_KEY, until
-from pools import NAMES, PoolGateway, asked, bring_back, declines, likely, pool
+from pools import KEYS, NAMES, PoolGateway, asked, bring_back, declines, likely, pool
 
 BODY = b'{"model": "m-1", "messages": []}'
 
@@ -79,6 +79,37 @@ def test_a_process_that_a_reload_has_replaced(gateway, mocks):
     held.close()
     assert before.wait() == 0
     assert post(gateway).status == 200
+
+
+@pytest.mark.parametrize("change", ["a member more", "a member's credential", "the same members"])
+def test_what_a_reload_changes_of_a_pool_counts_for_new_requests_only(haproxy, mocks, change):
+    """A request that a member declines after the reload was decided on with the members of before. What its path, its headers and its query may go along with
+    was decided with them too, so no member of the new process gets it, unless they are all the same."""
+    def routes(names, more):
+        members = pool(mocks, "m", names, more)["pool"]
+        return [{"name": "files", "path_prefix": "/v1/files", "pool": members, "retry_on": [429]}, {"model_prefix": "*", "upstream": mocks["d"].url()}]
+    released = {"a": {"paths": ["/v1/files"]}, "b": {"paths": ["/v1/files"]}}
+    after = {"a member more": routes("abc", released), "a member's credential": routes("ab", {"a": released["a"], "b": {"auth": "env:C_m"}}), "the same members": routes("ab", released)}[change]
+    variables = {"%s_m" % name.upper(): KEYS[name] for name in "abc"}
+    with PoolGateway(haproxy, list(mocks.values()), {"routes": routes("ab", released)}, env=variables, owners={KEYS["c"]: [mocks["b"], mocks["c"]]}) as gateway:
+        mocks["a"].delay, mocks["a"].respond = 3, declines(429, 1)
+        mocks["b"].respond = declines(429, 1)
+        held, tag = gateway.connect(), gateway.tag()
+        held.send(wire.request("GET", "/v1/files/f1", [("Host", "x"), ("x-client-request-id", tag), *harness.bearer()]))
+        until(lambda: gateway.seen(tag), 5, "a has the request")
+        gateway.config["routes"] = after
+        file = harness.write_config(gateway.dir, gateway.config, gateway.agent.file.name)
+        gateway.agent.process.kill(signal.SIGHUP)
+        gateway.agent.log("event=reloaded ")
+        gateway.cfg.write_text(harness.without_cas(harness.gateway_config(harness.cli("backends", "-c", file, env=gateway.env).out)))
+        before = reload(gateway)
+        answer = held.read("GET")
+        seen = "".join(request.mock.name for request in gateway.seen(tag))
+        assert (answer.status, seen) == ((429, "ab") if change == "the same members" else (503, "a")), (answer, seen)
+        if answer.status == 503:
+            assert answer.json()["error"]["code"] == "upstream_unavailable", answer
+        held.close()
+        assert before.wait() == 0
 
 
 def test_a_haproxy_with_other_members_than_the_agent(haproxy, mocks):

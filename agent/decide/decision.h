@@ -146,8 +146,8 @@ bool decision_model_open(const decision *d);
 refusal member_passed_over(const policy *p, size_t m, int64_t now_ms, decision *d);
 
 /* The headers that HAProxy removes when it replaces a credential: their names, ended by NULL. It also removes the query
- * parameter `key` and a WebSocket subprotocol that carries a key. haproxy.cfg.example has the same list: change both.
- * Tests check each of the two. */
+ * parameters that carry keys, and WebSocket subprotocols that could be one. haproxy.cfg.example has the same list:
+ * change both. Tests check each of the two. */
 extern const char *const stripped_headers[];
 
 /* Writes the ACK of one decision to `room` and returns its size. If it does not fit the agreed frame size, the ACK is

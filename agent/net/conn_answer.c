@@ -223,6 +223,14 @@ static bool contract_kept(uint64_t contract)
 	return contract >= CONTRACT_SAFE && contract <= CONTRACT;
 }
 
+/* Returns the counter of what is to be said of HAProxy's files and of its LLM_CLIENTS. */
+static counter *contract_counter(net_counters *n, const llm_request *r, const decision *d)
+{
+	return !contract_kept(r->contract)                          ? &n->contract_outdated :
+	       d->refusal == REFUSE_CONTRACT && !r->clients_guarded ? &n->unguarded :
+								      &n->contract_kept;
+}
+
 /* Reads the message into t->request. False: it is malformed. */
 static bool read_request(spop_thread *t, spop_message *m)
 {
@@ -253,9 +261,7 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 		counter_add(&t->counters.asked_for_more, 1);
 	} else {
 		count_decision(&t->counters, &t->request, d, fell_back);
-		counter_add(contract_kept(t->request.contract) ? &t->counters.contract_kept :
-								 &t->counters.contract_outdated,
-			    1);
+		counter_add(contract_counter(&t->counters, &t->request, d), 1);
 		compare_backends(c, &t->request);
 		++*decisions;
 	}

@@ -65,6 +65,8 @@ typedef struct net_counters {
 	counter responses;      /* llm-response messages */
 	/* Decisions about requests of HAProxy files whose contract fits the agent, and of others. */
 	counter contract_kept, contract_outdated;
+	/* Decisions that refused a request of files that fit, because HAProxy's rules about clients' keys are off. */
+	counter unguarded;
 	/* Decisions about requests of a HAProxy whose backends were made for these routes, and for others. */
 	counter backends_same, backends_differ;
 	counter unrecorded; /* decisions about requests of a HAProxy that sends no records (LLM_LEDGER=off) */

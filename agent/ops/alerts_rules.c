@@ -88,7 +88,8 @@ static bool credential_expiring(look *l, char *what, size_t room)
 static bool contract_outdated(look *l, char *what, size_t room)
 {
 	return alerts_grew(l, AC_CONTRACT_FAILED, 5) &&
-	       SAY("%" PRIu64 " requests came by files of HAProxy that do not fit the agent", l->s->contract_outdated);
+	       (failed(l, "contract", what, room) ||
+		SAY("requests came from a HAProxy whose files or LLM_CLIENTS do not fit the agent"));
 }
 
 static bool backends_differ(look *l, char *what, size_t room)

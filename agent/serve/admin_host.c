@@ -22,10 +22,13 @@ enum {
 	STUCK_MS = 3000,      /* a thread without an event loop iteration for so long has hung */
 	LAST_MS = 200,        /* how long a worker that was replaced waits for those who ask its admin server */
 	LINES_MS = 5 * 60000, /* how long the check of log lines fails after one was lost */
-	/* after a request of a HAProxy with other files, the checks of contract and backends fail for at least so long
-	 */
-	CONTRACT_MS = 10000,
+	CONTRACT_MS = 10000,  /* how long contract and backends fail at least, after a request that does not fit */
 };
+
+#define CONTRACT_OUTDATED \
+	"%llu requests came by a haproxy.cfg and spoe.conf that do not fit the agent, and %llu of them were refused: install the agent and both files of one version, and reload HAProxy"
+#define CONTRACT_UNGUARDED \
+	"%llu requests were refused, because the agent has clients, and HAProxy's rules about their keys are off: set LLM_CLIENTS=on or LLM_CLIENTS=required in HAProxy's environment, and restart HAProxy"
 
 /* A counter, and when it last changed. */
 typedef struct watched {
@@ -64,7 +67,7 @@ struct admin_host {
 	err done_error;
 	/* What on_checks() saw the last time. */
 	watched *iterations; /* of each SPOP thread's event loop */
-	watched foreign, malformed, dropped, unrecorded, contract_kept, contract_outdated, backends_same,
+	watched foreign, malformed, dropped, unrecorded, contract_kept, contract_outdated, unguarded, backends_same,
 		backends_differ;
 
 	accounts accounts; /* has a lock of its own */
@@ -147,26 +150,25 @@ static void check_threads(admin_host *h, host_check *c, int64_t now)
 		checks_set(c, "workers", true, true, "%u threads running", threads);
 }
 
-/* Fails from the first outdated request on, until requests of new files have taken the place of those of the old ones.
- * So a HAProxy with few requests does not seem to be in order between two of them. */
+/* Fails until a request that fits has come, so that a HAProxy with few requests does not seem to be in order. */
 static void check_contract(admin_host *h, host_check *c, int64_t now)
 {
-	uint64_t kept = 0, outdated = 0, refused = 0;
+	uint64_t kept = 0, old = 0, off = 0, refused = 0;
 
 	for (unsigned t = 0; t < spop_threads_count(h->spop_threads); t++) {
 		const net_counters *n = spop_threads_counters(h->spop_threads, t);
 		kept += counter_get(&n->contract_kept);
-		outdated += counter_get(&n->contract_outdated);
+		old += counter_get(&n->contract_outdated);
+		off += counter_get(&n->unguarded);
 		refused += counter_get(&n->refusals[REFUSE_CONTRACT]);
 	}
-	bool lately = changed_lately(&h->contract_outdated, outdated, now, CONTRACT_MS);
 	changed_lately(&h->contract_kept, kept, now, 0);
-	if (lately || h->contract_outdated.changed_ms > h->contract_kept.changed_ms)
-		checks_set(
-			c, "contract", false, false,
-			"%llu requests came by a haproxy.cfg and spoe.conf that do not fit the agent, and %llu of them were refused: install the "
-			"agent and both files of one version, and reload HAProxy",
-			(unsigned long long)outdated, (unsigned long long)refused);
+	const int64_t kept_ms = h->contract_kept.changed_ms;
+	if (changed_lately(&h->contract_outdated, old, now, CONTRACT_MS) || h->contract_outdated.changed_ms > kept_ms)
+		checks_set(c, "contract", false, false, CONTRACT_OUTDATED, (unsigned long long)old,
+			   (unsigned long long)(refused - off));
+	else if (changed_lately(&h->unguarded, off, now, CONTRACT_MS) || h->unguarded.changed_ms > kept_ms)
+		checks_set(c, "contract", false, false, CONTRACT_UNGUARDED, (unsigned long long)off);
 	else
 		checks_set(c, "contract", true, false, "%s", kept ? "HAProxy's files fit the agent" : "no request yet");
 }

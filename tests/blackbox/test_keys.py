@@ -73,6 +73,23 @@ def test_a_key_says_who_asks(file):
         assert re.search(r'spoa_llm_refusals_total\{code="invalid_api_key",status="401"\} [1-9]', metrics)
 
 
+def test_rules_about_keys_that_are_off_are_told(file):
+    """Every request is refused then: the check `contract` and its alert say so until a request with the rules comes, and as long as it does at least."""
+    def check(agent):
+        [one] = [one for one in agent.http(path="/readyz").json()["checks"] if one["part"] == "contract"]
+        return one
+    with start(file) as agent, agent.client() as haproxy:
+        for _ in range(3):
+            assert haproxy.ask(**keys.ask(None, guard=None))["code"] == "contract_outdated"
+        until(lambda: not check(agent)["ok"], 5, lambda: check(agent))
+        assert check(agent)["detail"].startswith("3 requests were refused, because the agent has clients, and HAProxy's rules about their keys are off: set LLM_CLIENTS=on"), check(agent)
+        [alert] = until(lambda: [one for one in agent.http(path="/stats").json()["alerts"] if one["name"] == "SpoaLlmContractOutdated"], 5, "the alert")
+        assert "keys are off" in alert["what"] and "set it to on or required" in alert["advice"], alert
+        assert "spoa_llm_contract_outdated_total 0\n" in agent.http(path="/metrics").text
+        haproxy.ask(**keys.ask(ALICE))
+        until(lambda: check(agent) == {"part": "contract", "ok": True, "blocking": False, "detail": "HAProxy's files fit the agent"}, 15, lambda: check(agent))
+
+
 def test_require_client(file):
     with start(file, require_client=True) as agent, agent.client() as haproxy:
         for more in ({}, {"body": "{"}, {"method": "GET", "path": "/v1/models", "body": None}, {"method": "DELETE", "path": "/v1/files/f", "body": None}):

@@ -135,15 +135,21 @@ static void use_target(const policy *p, const llm_request *r, protocol target, c
 	use_leg(r, p->table->target_legs[target], d);
 }
 
-/* Says why the credential of `to`, a route or a pool's member, goes along with the request, if it does. */
-static inline __attribute__((always_inline)) released_by release(const policy *p, const llm_request *r,
-								 const decision *d, const route *to)
+/* Says why the credential of `to`, a route or a pool's member, goes along with a request to the endpoint `e`, if it
+ * does. */
+static inline __attribute__((always_inline)) released_by release(const policy *p, endpoint e, slice method, slice path,
+								 const route *to)
 {
-	if (d->endpoint == ENDPOINT_RUNS || (d->endpoint == ENDPOINT_HTTP_TOO && p->table->websocket_allowed))
+	if (e == ENDPOINT_RUNS || (e == ENDPOINT_HTTP_TOO && p->table->websocket_allowed))
 		return RELEASED_BY_ENDPOINT;
-	if (d->endpoint == ENDPOINT_MODEL)
+	if (e == ENDPOINT_MODEL)
 		return RELEASED_BY_ASKING;
-	return route_releases(to, r->sample.method, r->sample.path) ? RELEASED_BY_PATHS : RELEASED_NOT;
+	return route_releases(to, method, path) ? RELEASED_BY_PATHS : RELEASED_NOT;
+}
+
+bool member_releases(const policy *p, const route *to, slice method, slice path, bool websocket)
+{
+	return path_clear(path) && release(p, endpoint_find(method, path, websocket), method, path, to) != RELEASED_NOT;
 }
 
 /* Refuses a request that would take something of the operator's along, if HAProxy's files are too old, or if the
@@ -170,7 +176,7 @@ static void lend(const policy *p, const llm_request *r, bool clear, decision *d)
 	d->header = auth->header;
 	if (refuse_to_lend(p, r, clear, d))
 		return;
-	d->released_by = release(p, r, d, d->route);
+	d->released_by = release(p, d->endpoint, r->sample.method, r->sample.path, d->route);
 	if (d->released_by == RELEASED_NOT) {
 		refuse(d, REFUSE_ENDPOINT,
 		       "this method and path run no model, and the route's \"paths\" does not name them");
@@ -193,7 +199,7 @@ refusal member_passed_over(const policy *p, size_t m, int64_t now_ms, decision *
 	const char *problem;
 
 	if (route_lends(member)) {
-		released_by why = release(p, d->request, d, member);
+		released_by why = release(p, d->endpoint, d->request->sample.method, d->request->sample.path, member);
 		if (why == RELEASED_NOT)
 			return REFUSE_ENDPOINT;
 		d->released_by = why;

@@ -145,6 +145,9 @@ bool decision_model_open(const decision *d);
  * lend, and lends it. */
 refusal member_passed_over(const policy *p, size_t m, int64_t now_ms, decision *d);
 
+/* True if what the member `to` lends goes along with a request of this method and path. */
+bool member_releases(const policy *p, const route *to, slice method, slice path, bool websocket);
+
 /* The headers that HAProxy removes when it replaces a credential: their names, ended by NULL. It also removes the query
  * parameters that carry keys, and WebSocket subprotocols that could be one. haproxy.cfg.example has the same list:
  * change both. Tests check each of the two. */

@@ -110,7 +110,13 @@ bool legs_any(const route_table *t)
 
 /* ---- the question of a leg */
 
-static void read_question(spop_message *m, leg_answer *a)
+/* What a leg tells of its request. */
+typedef struct leg_request {
+	slice method, path; /* empty: spoe.conf is of an older version, which does not tell them */
+	bool websocket;
+} leg_request;
+
+static void read_question(spop_message *m, leg_answer *a, leg_request *r)
 {
 	slice name;
 	spop_value v;
@@ -118,6 +124,12 @@ static void read_question(spop_message *m, leg_answer *a)
 	while (spop_arg_next(m, &name, &v)) {
 		if (slice_eq(name, SLICE("member")))
 			a->name = spop_value_bytes(&v);
+		else if (slice_eq(name, SLICE("method")))
+			r->method = spop_value_bytes(&v);
+		else if (slice_eq(name, SLICE("path")))
+			r->path = spop_value_bytes(&v);
+		else if (slice_eq(name, SLICE("upgrade")))
+			r->websocket = spop_value_uint(&v) > 0;
 		else if (slice_eq(name, SLICE("id")))
 			a->id = spop_value_bytes(&v);
 	}
@@ -145,15 +157,20 @@ static size_t find_leg(const route_table *t, slice name)
 	return i;
 }
 
-/* Gives the leg its credential, unless the member rests. */
-static void serve_leg(const policy *p, size_t at, leg_answer *a)
+/* Gives the leg its credential, unless the member rests, or must not get the request: another agent, or the routes of
+ * before a reload, may have decided on the request without this member. */
+static void serve_leg(const policy *p, size_t at, const leg_request *r, leg_answer *a)
 {
 	const credential *auth = &a->route->auth;
+	bool asks = a->route->member && route_lends(a->route) && r->method.len;
 	int64_t left = a->route->rest ? rest_left(a->route->rest, clock_mono_ms()) : 0;
 
 	a->backend = slice_cstr(route_backend(p->table, a->route));
 	a->header = auth->header;
-	if (left) {
+	if (asks && !member_releases(p, a->route, r->method, r->path, r->websocket)) {
+		refuse(a, REFUSE_ENDPOINT, refusal_describe(REFUSE_ENDPOINT)->status,
+		       "this method and path run no model, and the member's \"paths\" does not name them");
+	} else if (left) {
 		refuse(a, REFUSE_RESTING, rest_status(a->route->rest), "the member rests");
 		a->retry_after = (int)((left + 999) / 1000);
 	} else if (auth->kind != AUTH_PASSTHROUGH) {
@@ -167,12 +184,14 @@ void leg_decide(const policy *p, spop_message *m, leg_answer *a)
 {
 	const route_table *t = p->table;
 
+	leg_request r = { .websocket = false };
+
 	*a = (leg_answer){ .route = NULL };
-	read_question(m, a);
+	read_question(m, a, &r);
 	size_t at = find_leg(t, a->name);
 	if (at < routes_total(t)) {
 		a->route = routes_at(t, at);
-		serve_leg(p, at, a);
+		serve_leg(p, at, &r, a);
 		return;
 	}
 	for (size_t i = 0; i < PROTOCOLS; i++)

@@ -17,6 +17,7 @@ from harness import CLIENT_KEY, until
 from pools import KEYS, NAMES, PoolGateway, asked, bring_back, declines, likely, pool
 
 BODY = b'{"model": "m-1", "messages": []}'
+WEBSOCKET = [("Upgrade", "websocket"), ("Connection", "upgrade"), ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="), ("Sec-WebSocket-Version", "13")]
 
 
 @pytest.fixture(scope="module")
@@ -79,6 +80,33 @@ def test_a_process_that_a_reload_has_replaced(gateway, mocks):
     held.close()
     assert before.wait() == 0
     assert post(gateway).status == 200
+
+
+def test_a_leg_lends_by_its_own_paths(haproxy, mocks):
+    """The agent that decided on the request did not know the member, as the second agent may while both are given new routes. So HAProxy does not pass it over."""
+    members = pool(mocks, "m", "ab", {"a": {"paths": ["GET /v1/files"]}})["pool"]
+    routes = [{"name": "files", "path_prefix": "/v1", "pool": members}, {"model_prefix": "*", "upstream": mocks["d"].url()}]
+
+    def edit(text):
+        assert " !{ req.hdr(x-llm-rest) -m str b }" in text
+        return text.replace(" !{ req.hdr(x-llm-rest) -m str b }", "")
+    with PoolGateway(haproxy, list(mocks.values()), {"routes": routes, "websocket": "allow"}, env={"%s_m" % name.upper(): KEYS[name] for name in "ab"}, edit=edit) as gateway:
+        mocks["a"].respond = declines(429, 1)
+        answer = gateway.call("GET", "/v1/files/f1", harness.bearer())
+        assert (answer.status, asked(answer)) == (503, "a"), answer
+        gateway.agent.log('event=leg_refused.* problem="this method and path run no model, and the member')
+        for method, target, headers, body in (("POST", "/v1/chat/completions", harness.JSON, BODY), ("GET", "/v1/models/m-1", [], None),
+                                              ("GET", "/v1/responses?model=m-1", WEBSOCKET, None), ("GET", "/v1/realtime?model=m-1", WEBSOCKET, None)):
+            answer = gateway.call(method, target, headers + harness.bearer(), body)
+            assert (answer.status, asked(answer)) == (101 if headers is WEBSOCKET else 200, "b"), answer
+        # An older spoe.conf tells neither method nor path.
+        leg = re.search(r"set-var\(txn.llm_member\)  str\((.*)\)(?:(?!set-var\(txn.llm_member)[^$])*?concat\(:b\)", gateway.backends).group(1)
+        with gateway.agent.client() as client:
+            def lent(**more):
+                return not client.ask({"id": "t-1", "member": leg, **more}, name="llm-member")["deny"]
+            assert lent() and lent(method="POST", path="/v1/messages") and lent(method="GET", path="/v1/realtime", upgrade=1)
+            for method, path, upgrade in (("GET", "/v1/files", 0), ("POST", "/v1/realtime", 0), ("POST", "/v1/../v1/messages", 0), ("POST", "/v1/files/%2e%2e", 0)):
+                assert not lent(method=method, path=path, upgrade=upgrade), path
 
 
 @pytest.mark.parametrize("change", ["a member more", "a member's credential", "the same members"])

@@ -221,6 +221,18 @@ static void write_answers(FILE *f, const backends_settings *s, const pool *p)
 			"    http-after-response set-header llm-served-by %%[var(txn.llm_served)] if { var(txn.llm_served) -m found }\n");
 }
 
+/* Refuses a request of which an agent with other routes said that the client's own credential passes through. */
+static void write_guard(FILE *f)
+{
+	fprintf(f,
+		"    # The members have credentials of their own. Nothing else of the client's goes along only where the agent has said so, too.\n"
+		"    acl passed  var(txn.llm.allow) -m str passthrough\n"
+		"    http-request set-var(txn.llm.code) str(gateway_unavailable) if passed\n"
+		"    http-request return status 503 content-type application/json hdr retry-after 1 lf-string " ERROR_BODY(
+			"The gateway could not decide where to send the request.", "gateway_unavailable",
+			"503") " if passed\n");
+}
+
 static void write_backend(FILE *f, const backends_settings *s, const route_table *t, const route *r)
 {
 	const pool *p = r->pool;
@@ -246,6 +258,8 @@ static void write_backend(FILE *f, const backends_settings *s, const route_table
 		"    .endif\n" POOL_ONE_EACH "    http-request set-header x-llm-protocol %%[var(txn.llm.protocol)]\n"
 		"%s",
 		p->backend, r->name, backends_pool_timeout(t, s, p), pool_tunnel(p), POOL_ASK);
+	if (p->replaces)
+		write_guard(f);
 	write_open(f, t, p);
 	write_full(f, t, p);
 	write_choice(f, p);

@@ -4,6 +4,7 @@ import time
 
 import pytest
 
+import harness
 import spop
 from pools import KEYS, PoolGateway, asked, declines, pool
 
@@ -98,6 +99,16 @@ def test_a_leg_that_is_told_less_forwards_nothing(liar, lie):
     """No member gets a request if the agent's answer to its leg is wrong or incomplete."""
     liar.leg = lie
     liar.ask().refused(503, "gateway_unavailable", retry=True)
+
+
+def test_an_agent_that_takes_the_pool_for_one_without_credentials(liar):
+    """An agent with other routes than HAProxy's backends and the other agent has the client's own credential pass through. With the members' credentials, nothing
+    else of the client's may go along: a header could steer the upstream."""
+    liar.request = {"allow": "passthrough", "auth_value": None}
+    steering = [("x-headroom-base-url", "https://attacker.test"), *harness.bearer()]
+    answer = liar.gateway.call("POST", "/v1/chat/completions", harness.JSON + steering, harness.chat("m-1"))
+    answer.refused(503, "gateway_unavailable", retry=True)
+    assert liar.gateway.line(answer)["code"] == "gateway_unavailable"
 
 
 def test_a_leg_without_a_credential_declines(liar):

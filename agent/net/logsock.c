@@ -3,11 +3,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/unused.h"
 
@@ -15,8 +17,10 @@ enum {
 	READ_ROOM = 64 * 1024,
 	READS_AT_ONCE =
 		16, /* the most reads of one socket in one event loop iteration, so that the others do not wait */
-	LAST_READS = 4096, /* the most reads of a stream that is given up; a peer over TCP may never end */
-	LENGTH_DIGITS = 6, /* the most digits of an octet count */
+	LAST_READS = 4096,  /* the most reads of a stream that is given up */
+	LAST_MS = 500,      /* the most time for what a peer over TCP has sent to arrive, and ... */
+	LAST_QUIET_MS = 50, /* ... without anything from any of them: all is there */
+	LENGTH_DIGITS = 6,  /* the most digits of an octet count */
 };
 
 typedef struct stream {
@@ -302,8 +306,17 @@ void logsock_begin(logsock *s)
 	}
 }
 
-/* Ends the streams from HAProxy's end on, so that what it has not sent stays in its ring for the next agent, and
- * what it has sent is all here to be read. It may connect once more until nobody listens. */
+static bool is_inet(int fd)
+{
+	int domain = AF_UNIX;
+	socklen_t len = sizeof domain;
+
+	return getsockopt(fd, SOL_SOCKET, SO_DOMAIN, &domain, &len) == 0 && domain != AF_UNIX;
+}
+
+/* Ends unix streams from HAProxy's end on, so that what it has not sent stays in its ring for the next agent, and what
+ * it has sent is all here to be read. It may connect once more until nobody listens. TCP cannot do that: a stream that
+ * is shut down for reading takes what comes, and an orderly end would stop a ring of HAProxy 3.0 for good. */
 static void end_streams(logsock *s)
 {
 	for (size_t i = 0; i < s->count; i++) {
@@ -314,7 +327,8 @@ static void end_streams(logsock *s)
 		listener_close(&s->listeners[i]);
 	}
 	for (stream *st = s->streams; st; st = st->next)
-		shutdown(st->io.fd, SHUT_RD);
+		if (!is_inet(st->io.fd))
+			shutdown(st->io.fd, SHUT_RD);
 }
 
 static void read_streams(logsock *s, int reads)
@@ -325,16 +339,35 @@ static void read_streams(logsock *s, int reads)
 	}
 }
 
+/* Reads unix streams to their ends, and those of TCP until what was sent by now has arrived: a read that finds nothing
+ * does not tell that, because the peer's kernel may still have much. */
+static void read_to_end(logsock *s)
+{
+	const int64_t until = clock_mono_ms() + LAST_MS;
+	struct pollfd polled[LOGSOCK_STREAMS];
+
+	end_streams(s);
+	read_streams(s, LAST_READS);
+	while (s->streams && clock_mono_ms() < until) {
+		nfds_t count = 0;
+		for (const stream *st = s->streams; st; st = st->next)
+			polled[count++] = (struct pollfd){ .fd = st->io.fd, .events = POLLIN };
+		if (poll(polled, count, LAST_QUIET_MS) <= 0)
+			return;
+		read_streams(s, READS_AT_ONCE);
+	}
+}
+
 void logsock_free(logsock *s, bool (*each)(void *ctx, int fd, slice begun), void *ctx)
 {
 	if (!s)
 		return;
 	for (size_t i = 0; i < s->count; i++)
 		ev_io_stop(s->loop, &s->watchers[i]);
-	if (s->begun && !each)
-		end_streams(s);
-	if (s->begun)
-		read_streams(s, each ? READS_AT_ONCE : LAST_READS);
+	if (s->begun && each)
+		read_streams(s, READS_AT_ONCE);
+	else if (s->begun)
+		read_to_end(s);
 	for (size_t i = 0; i < s->count; i++)
 		while (s->begun && s->listeners[i].datagram && read_datagrams(s, i))
 			;
@@ -342,8 +375,7 @@ void logsock_free(logsock *s, bool (*each)(void *ctx, int fd, slice begun), void
 	while (each && s->streams && each(ctx, s->streams->io.fd, buf_slice(&s->streams->in)))
 		stream_close(s->streams);
 	if (each && s->streams && s->begun) {
-		end_streams(s);
-		read_streams(s, LAST_READS);
+		read_to_end(s);
 		on_batch_end(s->loop, &s->batch_end, 0);
 	}
 	while (s->streams)

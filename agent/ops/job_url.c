@@ -20,6 +20,43 @@ static bool argument(struct MHD_Connection *c, const char *name, const char **va
 	return true;
 }
 
+/* The arguments that a path has. */
+typedef struct knowing {
+	const char *names; /* "model, body": with commas between them */
+	const char *often; /* the one that may be given several times; NULL: none */
+	uint32_t given;    /* a bit each, of those that were given, by their place in `names` */
+	bool unknown, twice;
+} knowing;
+
+static enum MHD_Result on_name(void *cls, enum MHD_ValueKind kind, const char *name, size_t name_len, const char *value,
+			       size_t value_len)
+{
+	knowing *k = cls;
+	uint32_t bit = 1;
+	const char *at = k->names;
+	size_t len = strcspn(at, ",");
+
+	(void)kind, (void)value, (void)value_len;
+	for (; *at && !slice_eq(slice_of(at, len), slice_of(name, name_len)); len = strcspn(at, ","), bit <<= 1)
+		at += at[len] ? len + 2 : len;
+	k->unknown |= !*at && (name_len || value);
+	k->twice |= *at && k->given & bit && (!k->often || strcmp(k->often, name) != 0);
+	k->given |= bit;
+	return MHD_YES;
+}
+
+/* False: the URL has another argument than `names`, or has one twice that is not `often`. The message names none that
+ * is unknown, because it may be a key. */
+static bool only(struct MHD_Connection *c, const char *names, const char *often, err *e)
+{
+	knowing k = { .names = names, .often = often };
+
+	MHD_get_connection_values_n(c, MHD_GET_ARGUMENT_KIND, on_name, &k);
+	return k.unknown ? err_set(e, "an argument is none of %s", names) :
+	       k.twice   ? err_set(e, "one of %s is given more than once", names) :
+			   true;
+}
+
 /* ---- figures */
 
 typedef struct taking {
@@ -81,7 +118,8 @@ static bool take_history(job *j, struct MHD_Connection *c, err *e)
 {
 	const char *format, *series;
 
-	if (!argument(c, "format", &format, e) || !argument(c, "series", &series, e))
+	if (!only(c, "format, series", NULL, e) || !argument(c, "format", &format, e) ||
+	    !argument(c, "series", &series, e))
 		return false;
 	j->csv = format && strcmp(format, "csv") == 0;
 	if (format && !j->csv && strcmp(format, "json") != 0)
@@ -122,6 +160,8 @@ static bool take_explain(job *j, struct MHD_Connection *c, err *e)
 			e,
 			"\"key\": a client's key belongs in the body of a POST, because addresses are written to logs; "
 			"take this key out of use if it is one");
+	if (!only(c, "model, method, path, header, body", "header", e))
+		return false;
 	header_list headers = { open_memstream(&j->text, &j->len), 0, false };
 	FILE *f = headers.f;
 	const char *value;

@@ -122,7 +122,7 @@ static bool count_of(const struct parameter *p, const char *text, int64_t *count
 	while (*at >= '0' && *at <= '9' && *count <= VIEW_OFFSET_MAX)
 		*count = *count * 10 + (*at++ - '0');
 	return (at > text && !*at && *count <= VIEW_OFFSET_MAX) ||
-	       err_set(e, "%s \"%.60s\": a whole number from 0 to %d is expected", p->name, text, VIEW_OFFSET_MAX);
+	       err_set(e, "%s \"%.60s\": a whole number is expected", p->name, text);
 }
 
 static bool word_of(const struct parameter *p, const char *text, size_t *word, err *e)

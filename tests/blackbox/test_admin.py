@@ -205,6 +205,13 @@ def test_explain(admin):
     for wrong in ("", "[]", "{", '{"model":1}', '{"file":"/etc/passwd"}', '{"headers":["no colon"]}', '{"model":"a\\u0000b"}',
                   '{"model":"a"} x', "[" * 5000, '{"model":"m","body":"{}"}', json.dumps({"headers": ["a: b"] * 65})):
         assert agent.http("POST", "/explain", POST, wrong).status == 400, wrong
+    # A mistyped argument would be a question about another request. It may be a key, so the answer does not name it.
+    for url, why in (("/explain?modl=glm-4.6", "an argument is none of model, method, path, header, body"), ("/explain?model=a&keys=x", "is none of"),
+                     ("/explain?model=a&header=a:b&header=c:d&model=b", "one of model, method, path, header, body is given more than once"), ("/explain?sk-x", "is none of"),
+                     ("/stats-history?serie=daily", "an argument is none of format, series"), ("/stats-history?series=daily&series=daily", "more than once")):
+        answer = agent.http(path=url)
+        assert answer.status == 400 and why in answer.json()["error"] and "sk-x" not in answer.text, (url, answer)
+    assert agent.http(path="/explain?&model=a&").status == 200
     # `body` is the request's body itself, never the path of a file that the agent reads.
     said = agent.http("POST", "/explain", POST, json.dumps({"body": str(agent.file)})).json()
     assert said["looked"] == len(str(agent.file)), said

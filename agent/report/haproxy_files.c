@@ -134,7 +134,8 @@ static void read_name_of_setting(haproxy_file *file, const line_words *w)
 {
 	bool set = w->count >= 3 &&
 		   (slice_eq(w->words[0], SLICE("setenv")) || slice_eq(w->words[0], SLICE("presetenv")));
-	slice name = set ? w->words[1] : w->words[0];
+	bool exported = w->count >= 2 && slice_eq(w->words[0], SLICE("export"));
+	slice name = set || exported ? w->words[1] : w->words[0];
 	size_t len = 0;
 
 	while (len < name.len && name.ptr[len] != '=')
@@ -143,6 +144,7 @@ static void read_name_of_setting(haproxy_file *file, const line_words *w)
 		return;
 	name.len = len;
 	file->settings |= slice_starts(name, SLICE("LLM_"));
+	file->exports |= exported && slice_starts(name, SLICE("LLM_"));
 	mistyped_look(&file->names, name);
 }
 
@@ -498,6 +500,10 @@ static void write_mistyped(findings *to, const looked_at *all, size_t count)
 	for (size_t i = 0; i < count; i++)
 		if (!all[i].file.rules && !all[i].file.backends)
 			mistyped_write(to, &all[i].file.names, all[i].path);
+	for (size_t i = 0; i < count; i++)
+		if (all[i].file.exports)
+			finding(to, FOUND_WARNING, "haproxy", all[i].path,
+				"has lines that begin with export, which systemd ignores: take this word away");
 	mistyped_look_here(&here);
 	mistyped_write(to, &here, "this environment");
 }

@@ -49,6 +49,7 @@ typedef struct haproxy_file {
 	haproxy_setting ledger;           /* LLM_LEDGER */
 	bool ledger_rules;                /* it has rules that depend on it, whether it is on or off */
 	bool settings;                    /* it sets a variable whose name begins with LLM_ */
+	bool exports;                     /* it does so by `export`, which systemd does not read */
 	mistyped names;                   /* variables that it sets */
 } haproxy_file;
 

@@ -42,6 +42,16 @@ def test_a_mistyped_name_in_a_file_and_in_the_environment(work):
     assert not named(findings("-c", config, "--haproxy", file)[0])
 
 
+def test_a_variable_behind_export(work):
+    """systemd ignores such a line of /etc/default/haproxy; its name is looked at nevertheless."""
+    file, config = work / "default", harness.write_config(work, {})
+    for text, told in (("export LLM_LEDGER=off\n", True), ("export LLM_LEGER=off\n", True), ("export PATH=/x\nLLM_LEDGER=off\n", False), ("#export LLM_LEDGER=off\n", False)):
+        file.write_text(text)
+        found, _ = findings("-c", config, *FILES, "--haproxy", file)
+        said = [state for state, part, name, said in found if (part, name) == ("haproxy", str(file)) and "export, which systemd ignores" in said]
+        assert said == ["warning"] * told and ("LLM_LEGER" in named(found)) == ("LLM_LEGER" in text), (text, found)
+
+
 def test_the_shipped_files_are_not_named(work):
     """llm.cfg sets some variables that are no settings, as LLM_TRACED."""
     backends = work / "backends.cfg"

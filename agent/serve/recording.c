@@ -30,7 +30,11 @@ struct recording {
 
 price_table *recording_prices(const config *c, err *e)
 {
-	return price_table_load(*c->prices ? c->prices : NULL, e);
+	price_table *t = price_table_load(*c->prices ? c->prices : NULL, e);
+
+	if (!t)
+		err_of_option(e, "prices");
+	return t;
 }
 
 static void references_free(recording *r)

@@ -472,13 +472,13 @@ def test_hostile_price_files(work):
         done, took = worked(lambda: harness.run("run", "-c", file, env=harness.environment({"SPOA_LLM_LOG_KEY": LOG_KEY}), timeout=30 * harness.SLOW))
         assert done.returncode not in (0, -11, -6), (name, done)
         assert took < 5 * harness.SLOW, (name, took)
-        assert b"prices.json" in done.stderr and len(done.stderr) < 4000, (name, done.stderr[:500])
+        assert b'problem="\\"prices\\": ' in done.stderr and b"prices.json" in done.stderr and len(done.stderr) < 4000, (name, done.stderr[:500])
 
 
 # ---- log keys
 
 
-@pytest.mark.parametrize("tail", ["\n", "\r\n", " ", " x", "\t", "\nx: y", '"', "\\", "]", "{", "\x7f", "\u00e9", '"][x y="'], ids=ascii)
+@pytest.mark.parametrize("tail", ["\n", "\r\n", " ", " x", "\t", "\nx: y", '"', "\\", "]", "{", "\x7f", "\u00e9", '"][x y="', "x" * (65 - len(LOG_KEY))], ids=ascii)
 def test_a_log_key_that_no_line_can_carry(work, tail):
     """With such a key the agent would drop every log line as a stranger's. It does not start, because an error is better than a ledger that
     stays empty."""
@@ -486,10 +486,15 @@ def test_a_log_key_that_no_line_can_carry(work, tail):
     file = harness.write_config(work, {"listen": "unix@%s/k.sock" % work, "ledger": str(work / "l"), "log_listen": "127.0.0.1:%d" % harness.free_port()})
     done = harness.cli("run", "-c", file, env={"SPOA_LLM_LOG_KEY": LOG_KEY + tail})
     assert done.code not in (0, 64) and "SPOA_LLM_LOG_KEY" in done.err and LOG_KEY not in done.err, done
+    done = harness.cli("check", "-c", file, env={"SPOA_LLM_LOG_KEY": LOG_KEY + tail})
+    assert re.search(r"PROBLEM +log +key .*more than 64 characters, or a blank", done.out) and LOG_KEY not in done.out, done
 
 
-def test_a_log_key_of_every_other_character(work, agents):
-    key = "".join(chr(c) for c in range(0x21, 0x7f) if chr(c) not in '"\\]{')
+@pytest.mark.parametrize("part", [slice(0, 64), slice(26, 90)], ids=["first", "last"])
+def test_a_log_key_of_every_other_character(work, agents, part):
+    """It has 64 characters, and no more are allowed."""
+    key = "".join(chr(c) for c in range(0x21, 0x7f) if chr(c) not in '"\\]{')[part]
+    assert len(key) == 64
     (work / "l").mkdir()
     port = harness.free_port()
     agents({"ledger": str(work / "l"), "log_listen": "udp@127.0.0.1:%d" % port}, env={"SPOA_LLM_LOG_KEY": key})

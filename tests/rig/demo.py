@@ -4,6 +4,7 @@ Stays up for your own curl until Ctrl-C; with DEMO_ONCE=1 it ends by itself, wit
 """
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -16,7 +17,10 @@ from pools import declines
 from upstream import Mock
 
 OPERATOR, BUSY, SPARE, CLIENT, LOG_KEY = (harness.secret(name) for name in ("operator", "busy", "spare", "client", "log-key"))
-PORT = int(os.environ.get("DEMO_PORT", "8080"))
+PORT = os.environ.get("DEMO_PORT") or "8080"
+if not re.fullmatch("[0-9]{1,5}", PORT) or not 0 < int(PORT) < 65536:
+    sys.exit("demo: DEMO_PORT is a port from 1 to 65535, not %s" % PORT)
+PORT = int(PORT)
 
 
 def chat(model, stream):

@@ -399,8 +399,11 @@ static void on_message(worker *w, fdpass_message *msg)
 		w->master->told_ready = false;
 		return;
 	case CONTROL_RELEASED:
+		/* It closes the ledger, which may take long on a slow disk, and says ALIVE no more. */
 		if (w->phase == RETIRING)
 			give(w, RETIRE_MAX);
+		else if (w->master->draining)
+			give(w, STOP_MAX);
 		return;
 	case CONTROL_RESUMED:
 		on_resumed(w);

@@ -43,7 +43,8 @@ typedef enum control_type {
 	CONTROL_READY,     /* this worker answers HAProxy */
 	CONTROL_ALIVE,     /* every SPOP thread has run its event loop since the last ALIVE */
 	CONTROL_RELOADING, /* for the service manager; READY follows */
-	CONTROL_RELEASED,  /* old worker, after TAKEN: the new worker has the connections */
+	CONTROL_RELEASED,  /* this worker has no connections any more, because the new one has them or they have ended:
+			      it closes the ledger and ends */
 	CONTROL_RESUMED,   /* old worker: the handover failed, and this worker answers again */
 	CONTROL_DRAINING, /* old worker: the new one could not take the connections; they end one by one, then exit 0 */
 	/* Hold this memory (a memfd) for the next workers, in place of the one that you hold: from this worker's READY

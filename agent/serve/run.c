@@ -522,6 +522,7 @@ int run(config *c, const option_text *flags, size_t count, control *master)
 		ev_timer_start(a.loop, &a.refresh);
 		ev_timer_start(a.loop, &a.alive);
 		ev_run(a.loop, 0);
+		run_tell(&a, CONTROL_RELEASED);
 		leave_record_late(&a);
 		log_event(stopped, LOG_C("version", SPOA_LLM_VERSION));
 	}

@@ -63,7 +63,8 @@ class Ring(threading.Thread):
 def test_each_line_that_was_sent_has_a_row(work, agents, kind, how):
     one = Ledger(work)
     port, path = harness.free_port(), str(work / "log.sock")
-    config = {"ledger": str(work / "ledger"), "log_listen": ["127.0.0.1:%d" % port if kind == "tcp" else "unix@" + path], "drain_timeout": 1}
+    config = {"ledger": str(work / "ledger"), "log_listen": ["127.0.0.1:%d" % port if kind == "tcp" else "unix@" + path], "drain_timeout": 1,
+              "watchdog": 2}
     agents(config).process.end()     # makes the tables, for which SQLite syncs a dozen times
     preload = " ".join(filter(None, [harness.environment().get("LD_PRELOAD"), str(harness.built("slowsync.so"))]))
     agent = agents(config, env={"LD_PRELOAD": preload, "SLOWSYNC_MS": str(SYNC_MS),

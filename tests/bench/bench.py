@@ -73,9 +73,9 @@ def measure(args):
         memory.build(args.before)       # at once, because a commit that is not there ends the run
     with tempfile.TemporaryDirectory(prefix="llm-bodies-", dir="/tmp") as folder:
         bodies = write_bodies(pathlib.Path(folder))
-        machine = "%s; %s; %s. HAProxy %s; %s. Medians of %d rounds (reaches: %d, streams: %d, tap: %d). Cores: HAProxy, nginx or Python (one thread) %d, agent %d, upstream %d, load %d." % (
+        machine = "%s; %s; %s. HAProxy %s; %s. Medians of %d rounds (reaches: %d, tap: %d). Cores: HAProxy, nginx or Python (one thread) %d, agent %d, upstream %d, load %d." % (
             time.strftime("%Y-%m-%d"), rig.machine(), "load average %.2f at the start" % os.getloadavg()[0],
-            " and ".join("%d.%d" % harness.version_of(one) for one in versions), rivals_versions(), rounds, reaches.ROUNDS * rounds, min(rounds, 5), min(rounds, 3),
+            " and ".join("%d.%d" % harness.version_of(one) for one in versions), rivals_versions(), rounds, reaches.ROUNDS * rounds, min(rounds, 3),
             *(rig.PLACES[name] for name in ("proxy", "agent", "upstream", "load")))
         said.note("machine", machine)
         said.table("ways", "", ["", "what it is"], [list(way) for way in WAYS.values()])
@@ -84,7 +84,7 @@ def measure(args):
         if "reach" in only and not args.quick:
             results["reach"] = reaches.run(said, versions + newest, rounds, bodies)
         if "streams" in only:
-            results["streams"] = streams.run(said, versions, args.quick, 1 if args.quick else min(rounds, 5), 1.5 if args.quick else 4 * seconds, bodies)
+            results["streams"] = streams.run(said, versions, args.quick, 2 if args.quick else rounds, 1.5 if args.quick else 4 * seconds, bodies)
         if "tap" in only:
             results["tap"] = tap.run(said, versions, args.quick, 1 if args.quick else min(rounds, 3), 1.5 if args.quick else 3 * seconds, bodies)
         if "pool" in only:

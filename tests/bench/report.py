@@ -3,7 +3,7 @@
 A block of a document begins with `<!-- bench:NAME -->` and ends with `<!-- /bench:NAME -->`, each on a line of its own.
 """
 import re
-from statistics import median
+from statistics import median, quantiles
 
 import harness
 
@@ -11,6 +11,12 @@ import harness
 def ratio(rounds, over, under, key):
     """The median of the rounds' own ratios. `rounds`: way -> figures of each round."""
     return median([x[key] / max(y[key], 1e-9) for x, y in zip(rounds[over], rounds[under])])
+
+
+def spread(rounds, over, under, key):
+    """The median of the rounds' own ratios, and as a text also between which two values the middle half of them lies."""
+    low, middle, high = quantiles([x[key] / max(y[key], 1e-9) for x, y in zip(rounds[over], rounds[under])], n=4)
+    return middle, "%.2f (%.2f to %.2f)" % (middle, low, high)
 
 
 def middle(rounds, way, key):

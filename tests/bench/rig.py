@@ -53,6 +53,12 @@ def resident(pid):
         return int(re.search(r"^Rss: +(\d+)", file.read(), re.M).group(1))
 
 
+def stolen():
+    """Milliseconds of CPU, of all cores, that the machine below a virtual one gave to others while processes here could run."""
+    ticks = pathlib.Path("/proc/stat").read_text().split("\n", 1)[0].split()[8]
+    return 1000 * int(ticks) / os.sysconf("SC_CLK_TCK")
+
+
 def machine():
     info = pathlib.Path("/proc/cpuinfo").read_text()
     name = re.search(r"model name\s*:\s*(.*)", info)

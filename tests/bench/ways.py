@@ -23,7 +23,8 @@ WAYS = {
     "p": ("Python", "aiohttp and `json.loads`, without tokens: `tests/bench/rivals/gateway.py`"),
     "x": ("bare SPOE", "as (static), and HAProxy asks an agent that reads nothing: one rule, one argument, one variable (`tests/bench/rivals/haproxy-bare-spoe.cfg`)"),
     "d": ("do-nothing agent", "spoa-llm's HAProxy configuration, `LLM_LEDGER=off`, with an agent that reads nothing and always gives the same answer: what SPOE itself costs"),
-    "o": ("do-nothing agent, ledger's rules", "the same with the rules that only the ledger needs; HAProxy sends no records"),
+    "s": ("do-nothing agent, again", "the same once more, with processes of its own: how far it is from (do-nothing agent) is chance"),
+    "o": ("do-nothing agent, ledger's rules", "(do-nothing agent) with the rules that only the ledger needs; HAProxy sends no records"),
     "c": ("spoa-llm", "as shipped, with `LLM_LEDGER=off`, and the agent keeps no ledger"),
     "l": ("spoa-llm, ledger", "as shipped: every request's end is recorded with tokens and cost, and summed"),
     "r": ("spoa-llm, copier", "with the rules that only the ledger needs, but no records; streams go through legs and a process in the tap's place that only reads and sends"),
@@ -156,6 +157,10 @@ class Ways(rig.Rig):
     def start_d(self):
         self.start_null()
         self.gateway("d", self.config("null"))
+
+    def start_s(self):
+        self.start_null(way="s")
+        self.gateway("s", self.config("null-s"))
 
     def start_o(self):
         self.start_null(way="o")

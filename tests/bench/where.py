@@ -19,6 +19,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("rig", "blackbox", "bench")]
 import harness  # noqa: E402
+import reaches  # noqa: E402
 import rig  # noqa: E402
 import through  # noqa: E402
 from bench import haproxies, unpacked, write_bodies  # noqa: E402
@@ -137,6 +138,18 @@ def measure(haproxy, sizes, letters, rounds, folder):
     return {key: {row: statistics.median(of.get(row, 0) for of in turns) for row in ROWS} for key, turns in found.items()}
 
 
+def left(found, version, size):
+    """What a reach would leave to HAProxy's own code: microseconds a request of the script times the reach, of spoa-llm with the ledger, of static routing, and what spoa-llm takes
+    more than static routing: log datagrams, the rest of HAProxy's kernel part, the agent. Then what that leaves of the reach, and what HAProxy's own code takes of it."""
+    static, lua, ledger = (found[version, size, way] for way in "ael")
+    reach = reaches.REACHES["%d KB, model last" % size, "l"][version != "2.6"] * lua["all"]
+    more = {row: ledger[row] - static[row] for row in ROWS}
+    datagrams, agent = more["kernel: datagrams of log lines"], more["the agent: user"] + more["the agent: kernel"]
+    kernel = sum(value for row, value in more.items() if row.startswith("kernel")) - datagrams
+    own = more["HAProxy, in all"] - datagrams - kernel
+    return [reach, ledger["all"], static["all"], datagrams, kernel, agent, reach - static["all"] - datagrams - kernel - agent, own]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--haproxy", action="append", help="instead of the machine's own, and Debian sid's and experimental's; may be repeated")
@@ -158,6 +171,9 @@ def main():
         lines = [[row] + [found[version, size, way][row] for version, way in columns] for row in ROWS]
         said.table("where", "", head, [[row] + ["" if value < 0.05 else "%.1f" % value if value < 10 else "{:,.0f}".format(value) for value in values]
                                        for row, *values in lines if any(value >= 0.05 for value in values)])
+    if set("ael") <= set(args.ways):
+        said.table("left", "", ["microseconds a request", "the reach", NAMES["l"], NAMES["a"], "log datagrams", "kernel, all else of HAProxy", "the agent", "left to HAProxy's own code", "which takes"],
+                   [["%d KB, %s" % (size, version), *("{:,.0f}".format(value) for value in left(found, version, size))] for size in sizes for version in versions])
     said.note("where", "%s; %s. Medians of %d rounds." % (time.strftime("%Y-%m-%d"), rig.machine(), args.rounds))
     if args.fill:
         fill(said.markdown())

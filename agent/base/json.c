@@ -99,7 +99,7 @@ static inline __attribute__((always_inline)) json_step value_at(slice doc, size_
 								bool *whole, const char **why)
 {
 	const unsigned char *p = (const unsigned char *)doc.ptr;
-	size_t begin = *at, end = begin;
+	size_t begin = *at, end;
 	json_step step = JSON_MEMBER;
 
 	*whole = false;

@@ -445,7 +445,7 @@ bool routes_read(route_table *t, const cJSON *array, place where, const problems
 			route_drop_last(t);
 	}
 	for (size_t i = 0; i < t->count; i++)
-		if (t->routes[i].pool)
+		if (t->routes[i].pool && t->members) /* NULL: all entries of all pools had errors */
 			t->routes[i].pool->members = t->members + t->routes[i].pool->first;
 	return true;
 }

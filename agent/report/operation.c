@@ -221,7 +221,8 @@ static void write_refusals(FILE *f, figures_groups *l)
 			continue;
 		fputs(written++ ? ",\n{" : "\n{", f);
 		write_part(f, "code", g, 1);
-		fprintf(f, "\"status\":%d,\"requests\":%" PRId64 ",", atoi(g->label), g->sums.requests);
+		fprintf(f, "\"status\":%d,\"requests\":%" PRId64 ",", (int)strtol(g->label, NULL, 10),
+			g->sums.requests);
 		write_time(f, "last", true, g->last_ms);
 		write_words(f, code + 1);
 		fputc('}', f);

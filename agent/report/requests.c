@@ -213,9 +213,8 @@ void requests_one(const terminal *t, const record *r, const char *gateway)
 			fputs(text, stdout);
 		} else if (c->kind == COLUMN_MONEY || (c->kind == COLUMN_COST && is_priced(r))) {
 			fputs(print_money(number, *(const int64_t *)column_of(r, c), 9), stdout);
-		} else if (c->kind == COLUMN_COST) {
-			fputs("not known", stdout);
-		} else if (c->kind == COLUMN_COUNT && *(const int64_t *)column_of(r, c) < 0) {
+		} else if (c->kind == COLUMN_COST ||
+			   (c->kind == COLUMN_COUNT && *(const int64_t *)column_of(r, c) < 0)) {
 			fputs("not known", stdout);
 		} else if (c->kind == COLUMN_COUNT || c->kind == COLUMN_NUMBER) {
 			fputs(print_count(number, *(const int64_t *)column_of(r, c)), stdout);

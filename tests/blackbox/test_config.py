@@ -1,8 +1,12 @@
 """The configuration: the file is read strictly, and an error names line and column; Headroom's variable for routes is read leniently; flag,
 variable and file have one order of precedence; and no error text holds a credential."""
+import ctypes
 import json
+import os
 import re
 import signal
+import subprocess
+import sys
 
 import pytest
 
@@ -467,3 +471,13 @@ def test_a_mistyped_variable(work, agents):
     assert dict(re.findall(r'variable_unknown +-> variable=(\S+) hint="is (\S+) meant\?"', done.out)) == wrong, done
     agent = agents(config, env=env)
     assert dict(re.findall(r'event=variable_unknown variable=(\S+) hint="is (\S+) meant\?"', agent.text())) == wrong
+
+
+def test_an_entry_of_the_environment_that_is_no_variable(work):
+    """An entry without a "=", which execve(2) takes, is passed over."""
+    argv = [os.fsencode(arg) for arg in (harness.AGENT, "check", "-c", harness.write_config(work, {}))]
+
+    def run():
+        ctypes.CDLL(None).execve(argv[0], (ctypes.c_char_p * (len(argv) + 1))(*argv, None), (ctypes.c_char_p * 2)(b"SPOA_LLM_LEGER", None))
+    done = subprocess.run([sys.executable, "-c", ""], preexec_fn=run, capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0 and "the configuration that was read" in done.stdout and "SPOA_LLM_LEGER" not in done.stdout, done

@@ -86,6 +86,15 @@ static void answer_client(const policy *p, const llm_request *r, decision *d)
 	}
 }
 
+/* True if an upstream obeys no model of the body: the method takes none, or what the body names holds the requests. */
+static bool body_decides_nothing(slice method, slice path)
+{
+	bool takes_body = slice_eq(method, SLICE("POST")) || slice_eq(method, SLICE("PUT")) ||
+			  slice_eq(method, SLICE("PATCH"));
+
+	return !takes_body || slice_ends(path, SLICE("/batches")) || slice_ends(path, SLICE("/batches/"));
+}
+
 bool decision_model_open(const decision *d)
 {
 	const model_sample *s = &d->request->sample;
@@ -94,7 +103,8 @@ bool decision_model_open(const decision *d)
 	if (s->upgrade)
 		return d->endpoint != ENDPOINT_RUNS || from == MODEL_FROM_HEADER || endpoint_names_inside(s->path);
 	if (d->endpoint != ENDPOINT_RUNS)
-		return endpoint_takes_files(s->method, s->path);
+		return endpoint_takes_files(s->method, s->path) ||
+		       (from != MODEL_FROM_PATH && body_decides_nothing(s->method, s->path));
 	if (from == MODEL_FROM_QUERY)
 		return !endpoint_takes_query(s->path);
 	return from != MODEL_FROM_PATH && endpoint_names_deployment(s->path);

@@ -149,6 +149,8 @@ def test_a_model_where_the_upstream_need_not_look(file):
     rows = [({"path": "/v1/responses", **named}, True), ({"path": "/v1/responses", "deployment_param": "gpt-5", "body": None}, True),
             ({"path": "/v1/responses", **named, "body": '{"model":"gpt-5"}'}, False), ({"path": "/v1/listen", **named}, False),
             ({"path": "/openai/deployments/gpt-5/chat/completions", "body": "{}"}, False), ({"path": vertex % "7:rawPredict"}, True),
+            ({"method": "DELETE", "path": "/v1/files/f1"}, True), ({"method": "GET", "path": "/v1/responses/r1"}, True), ({"path": "/v1/batches"}, True),
+            ({"path": "/v1/batches/"}, True), ({"path": "/v1/assistants"}, False),
             ({"path": vertex % "7/chat/completions"}, True), ({"path": vertex % "openapi/chat/completions"}, False)]
     with start(file) as agent, agent.client() as haproxy:
         for more, refused in rows:

@@ -1,5 +1,4 @@
 """HAProxy with a master and workers (`-W`), as its systemd service runs it, is reloaded by SIGUSR2 while requests come."""
-import signal
 import threading
 
 import harness
@@ -59,12 +58,12 @@ def test_reloads_under_load(haproxy, make_mock):
                 load.more(50)
                 old = gateway.workers()
                 seen += old
-                gateway.haproxy.popen.send_signal(signal.SIGUSR2)
+                harness.reload_haproxy(gateway.haproxy)
                 harness.until(lambda: set(gateway.workers()) - set(seen), 60, lambda: "a new worker\n" + gateway.haproxy.tail())
                 load.more(50)
                 # The old worker may stay for seconds. What of it could go wrong at full load has happened by now.
                 load.rest = 0.05
-                harness.until(lambda: not set(gateway.workers()) & set(old), 60, lambda: "the old worker ends\n" + gateway.haproxy.tail())
+                harness.until(lambda: all(harness.state_of(pid) == "X" for pid in old), 60, lambda: "the old worker ends\n" + gateway.haproxy.tail())
                 load.rest = 0
             load.more(50)
         finally:

@@ -17,7 +17,8 @@ import wire
 from evidence import MARK, SECRETS, children_of, secret, workdir  # noqa: F401
 from exchange import CLIENT_KEY, JSON, Exchange, bearer, chat, check_refusal  # noqa: F401
 from processes import (  # noqa: F401
-    BROKEN, LIVE, ROOT, SLOW, VALGRIND, Process, accepting, built, cpu_of, free_port, leaks, ledger_made, state_of, until)
+    BROKEN, LIVE, ROOT, SLOW, VALGRIND, Process, accepting, built, cpu_of, free_port, leaks, ledger_made, reload_haproxy, state_of,
+    until)
 
 AGENT = os.environ.get("SPOA_LLM", str(ROOT / "build" / "spoa-llm"))
 EXAMPLE = pathlib.Path(os.environ.get("LLM_EXAMPLE_CFG", ROOT / "haproxy.cfg.example"))

@@ -154,6 +154,19 @@ def cpu_of(pid):
     return sum(int(pathlib.Path("/proc/%d/task/%s/schedstat" % (pid, task)).read_text().split()[0]) for task in os.listdir("/proc/%d/task" % pid)) / 1e9
 
 
+def catches(pid, number):
+    """Whether the process has a handler for the signal and does not block it."""
+    status = pathlib.Path("/proc/%d/status" % pid).read_text()
+    blocked, caught = (int(re.search(r"%s:\s+(\S+)" % name, status).group(1), 16) >> number - 1 & 1 for name in ("SigBlk", "SigCgt"))
+    return bool(caught and not blocked)
+
+
+def reload_haproxy(master):
+    """Tells the process of HAProxy's master to reload. It ignores that while it starts a worker, which may serve before the master is done."""
+    until(lambda: catches(master.pid, signal.SIGUSR2), 10, lambda: "HAProxy's master has a handler for SIGUSR2\n" + master.tail())
+    master.popen.send_signal(signal.SIGUSR2)
+
+
 class Process:
     """One process, its output in a file."""
 

@@ -8,7 +8,7 @@ import harness
 from evidence import children_of
 from ledgers import LedgerGateway, Sockets
 from plaintap import Tapped
-from processes import has_ended, until
+from processes import has_ended, reload_haproxy, until
 from taps import Tap
 
 
@@ -111,7 +111,7 @@ class UnitGateway(Tapped, LedgerGateway):
         def stopped():
             return self.haproxy.text().count("Proxy llm stopped")
         before = stopped()
-        self.haproxy.kill(signal.SIGUSR2)
+        reload_haproxy(self.haproxy)
         until(lambda: stopped() > before, 20, self.haproxy.tail)
 
     def stop_haproxy(self, seconds):

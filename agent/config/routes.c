@@ -419,7 +419,7 @@ static void route_drop_last(route_table *t)
 	*r = (route){ 0 };
 }
 
-bool routes_read(route_table *t, const cJSON *array, place where, const problems *to)
+static bool read_entries(route_table *t, const cJSON *array, place where, const problems *to)
 {
 	int index = 0;
 	const cJSON *item;
@@ -444,8 +444,17 @@ bool routes_read(route_table *t, const cJSON *array, place where, const problems
 		if (!has_conditions(r, item))
 			route_drop_last(t);
 	}
-	for (size_t i = 0; i < t->count; i++)
-		if (t->routes[i].pool && t->members) /* NULL: all entries of all pools had errors */
-			t->routes[i].pool->members = t->members + t->routes[i].pool->first;
 	return true;
+}
+
+bool routes_read(route_table *t, const cJSON *array, place where, const problems *to)
+{
+	bool done = read_entries(t, array, where, to);
+
+	/* Also where reading stopped at an error, because what looks at the table then looks at the pools, too. There
+	 * are no members if no pool has an entry. */
+	for (size_t i = 0; i < t->count; i++)
+		if (t->routes[i].pool && t->members)
+			t->routes[i].pool->members = t->members + t->routes[i].pool->first;
+	return done;
 }

@@ -1,6 +1,7 @@
 """Pools in the configuration: what is refused and where, what `check`, `explain` and `backends` say of them."""
 import json
 import re
+import signal
 
 import pytest
 
@@ -168,3 +169,16 @@ def test_names_in_haproxy(work):
     assert "pool" not in plain and "leg" not in plain
     # The pool of a route that is not enabled is not written.
     assert "pool" not in made(route(enabled=False))
+
+
+def test_more_errors_than_are_listed(work, agents):
+    """Reading stops in the middle of a pool then. What looks at the routes nevertheless must not miss its members: `check` says the errors, and an
+    agent keeps its old routes."""
+    wrong = {"routes": [route(dict(A, **{"odd%d" % i: 1 for i in range(60)}), B)]}
+    done = cli("check", "-c", write_config(work, wrong))
+    assert done.code == 78 and "errors are not listed" in done.err, done
+    agent = agents({"routes": [route()]}, env={"A": KEY, "B": KEY})
+    agent.file.write_text(json.dumps(dict(wrong, listen=agent.address)))
+    agent.process.kill(signal.SIGHUP)
+    harness.until(lambda: agent.lines("event=reload_failed "), 5, "the reload fails")
+    assert agent.process.running() and not agent.lines("event=worker_crashed ")

@@ -352,7 +352,8 @@ static void a_stop_loses_nothing(bool inet, bool (*each)(void *ctx, int fd, slic
 	logsock *s = logsock_new(loop, NULL, 0, handler);
 	logsock_begin(s);
 	CHECK(logsock_adopt(s, pair[1], slice_of("", 0)));
-	lines_all = fed = bad = 0;
+	fed = 0;
+	lines_all = bad = 0;
 	fed_enough = false;
 	CHECK(pthread_create(&feeder, NULL, feed, &pair[0]) == 0);
 	while (lines_all < 1000)

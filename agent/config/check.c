@@ -523,7 +523,8 @@ bool settings_check(const settings *s, config *c, err_list *all, err *e)
 			return false;
 		err_list_add(all, e);
 	}
-	if (starved(all) || !legs_name(c->table))
+	/* With an error the configuration is not used, and a route may be half read. */
+	if (starved(all) || (all->count == 0 && !legs_name(c->table)))
 		return err_memory(e);
 	warn_of_open_sockets(c);
 	variables_check(c, NULL);

@@ -419,7 +419,7 @@ static void route_drop_last(route_table *t)
 	*r = (route){ 0 };
 }
 
-static bool read_entries(route_table *t, const cJSON *array, place where, const problems *to)
+bool routes_read(route_table *t, const cJSON *array, place where, const problems *to)
 {
 	int index = 0;
 	const cJSON *item;
@@ -444,17 +444,8 @@ static bool read_entries(route_table *t, const cJSON *array, place where, const 
 		if (!has_conditions(r, item))
 			route_drop_last(t);
 	}
-	return true;
-}
-
-bool routes_read(route_table *t, const cJSON *array, place where, const problems *to)
-{
-	bool done = read_entries(t, array, where, to);
-
-	/* Also where reading stopped at an error, because what looks at the table then looks at the pools, too. There
-	 * are no members if no pool has an entry. */
 	for (size_t i = 0; i < t->count; i++)
-		if (t->routes[i].pool && t->members)
+		if (t->routes[i].pool && t->members) /* NULL: no pool has an entry */
 			t->routes[i].pool->members = t->members + t->routes[i].pool->first;
-	return done;
+	return true;
 }

@@ -94,11 +94,11 @@ void variables_check(const config *c, const char *const *keys)
 
 	for (char **one = environ; *one; one++) {
 		const char *value = strchr(*one, '=');
-		size_t len = value ? (size_t)(value - *one) : 0;
 		/* An empty variable counts as one that is not set, and so does an entry without a "=". */
-		if (!value || len >= sizeof name || strncasecmp(*one, PREFIX, strlen(PREFIX)) != 0 || !value[1])
+		if (!value || value - *one >= NAME_MAX_LEN || strncasecmp(*one, PREFIX, strlen(PREFIX)) != 0 ||
+		    !value[1])
 			continue;
-		snprintf(name, sizeof name, "%.*s", (int)len, *one);
+		snprintf(name, sizeof name, "%.*s", (int)(value - *one), *one);
 		if (is_variable(name) || is_service(name) || is_credential(c, name) ||
 		    !meant_by(name, keys, meant, sizeof meant))
 			continue;

@@ -99,7 +99,8 @@ static bool estimate(const policy *p, const llm_request *r, decision *d, budget_
 	const client *c = d->client;
 	const client_project *project = client_project_of(p->clients, c);
 	const pricing *k = p->pricing;
-	/* A client must not choose the price by a model that is not the one that runs. */
+	/* A client must not choose the price by a model that need not be the one that runs. Of a WebSocket nothing but
+	 * the handshake's model is known. */
 	bool named = d->model.status == MODEL_FOUND && (r->sample.upgrade || !decision_model_open(d));
 	slice model = named ? slice_of(d->model.name, d->model.len) : slice_of(NULL, 0);
 

@@ -183,7 +183,6 @@ static void serve_leg(const policy *p, size_t at, const leg_request *r, leg_answ
 void leg_decide(const policy *p, spop_message *m, leg_answer *a)
 {
 	const route_table *t = p->table;
-
 	leg_request r = { .websocket = false };
 
 	*a = (leg_answer){ .route = NULL };

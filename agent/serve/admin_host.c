@@ -20,7 +20,7 @@
 
 enum {
 	STUCK_MS = 3000,      /* a thread without an event loop iteration for so long has hung */
-	LAST_MS = 200,        /* how long a worker that was replaced waits for those who ask its admin server */
+	LAST_MS = 1000,       /* how long a worker that was replaced waits for those who ask its admin server */
 	LINES_MS = 5 * 60000, /* how long the check of log lines fails after one was lost */
 	CONTRACT_MS = 10000,  /* how long contract and backends fail at least, after a request that does not fit */
 };

@@ -154,27 +154,27 @@ def test_what_a_collector_answers(work, collector, ship):
     for status, headers in ((503, {}), (429, {"retry-after": "1"}), (502, {}), (504, {})):
         said.append(lambda spans, status=status, headers=headers: (status, headers, b"secret of the collector"))
         wanted = one.more(5)
-        harness.until(lambda: set(wanted) <= set(collector.by_id()), 20, "sent again after %d" % status)
+        harness.until(lambda: set(wanted) <= set(collector.by_id()), 60, "sent again after %d" % status)
     assert shipper.says("event=otlp_waits") and not [line for line in shipper.process.text().splitlines() if "dropped" in line]
     # Too large: in halves, down to the one span that is too large by itself.
     large = one.more(40)
     collector.respond = lambda spans: (413, {}, b"") if len(spans) > 7 or large[17] in [span["attributes"]["spoa_llm.request.id"] for span in spans] else None
-    harness.until(lambda: set(large) - {large[17]} <= set(collector.by_id()), 20, "sent in halves")
+    harness.until(lambda: set(large) - {large[17]} <= set(collector.by_id()), 60, "sent in halves")
     assert "spans=1 " in shipper.says("event=otlp_dropped")[0]
     # Bad: dropped. Partly bad: counted.
     collector.respond = respond
     said.append(lambda spans: (400, {}, b""))
     bad = one.more(6)
-    assert "spans=6 " in harness.until(lambda: [line for line in shipper.says("event=otlp_dropped") if "answers 400" in line], 20, "dropped")[0]
+    assert "spans=6 " in harness.until(lambda: [line for line in shipper.says("event=otlp_dropped") if "answers 400" in line], 60, "dropped")[0]
     said.append(lambda spans: partial(2))
     partly = one.more(7)
-    assert "spans=2 " in harness.until(lambda: [line for line in shipper.says("event=otlp_dropped") if "the others" in line], 20, "dropped in part")[0]
+    assert "spans=2 " in harness.until(lambda: [line for line in shipper.says("event=otlp_dropped") if "the others" in line], 60, "dropped in part")[0]
     # A person has to look: nothing is dropped.
     for status, headers, todo in ((401, {}, "the key in otlp_headers_file"), (404, {}, "the path in otlp_endpoint"), (407, {}, "the proxy"),
                                   (302, {"location": collector.url("/v1/traces")}, "redirections are not followed")):
         said.append(lambda spans, status=status, headers=headers: (status, headers, b""))
         wanted = one.more(2)
-        harness.until(lambda: set(wanted) <= set(collector.by_id()), 20, "sent after %d" % status)
+        harness.until(lambda: set(wanted) <= set(collector.by_id()), 60, "sent after %d" % status)
         assert [line for line in shipper.says("event=otlp_refused") if "%s answers %d: " % (collector.url("/v1/traces"), status) in line and todo in line]
     spans = collector.by_id()
     assert not set(bad) & set(spans) and set(partly) <= set(spans) and all(len(each) == 1 for each in spans.values())
@@ -182,7 +182,7 @@ def test_what_a_collector_answers(work, collector, ship):
     asked = len(collector.requests)
     collector.respond = lambda spans: time.sleep(60)
     one.more(1)
-    harness.until(lambda: collector.busy == 1, 20, "the last request")
+    harness.until(lambda: collector.busy == 1, 60, "the last request")
     shipper.end()
     assert len(collector.requests) == asked
     # The position cannot be kept.

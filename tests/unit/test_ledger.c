@@ -252,7 +252,7 @@ int fdatasync(int fd)
 	note_sync(&of_database, file);
 	note_sync(&of_journal, file);
 	if (!refuses)
-		return fsync(fd);
+		return 0; /* the disk itself is not asked, because the time that it takes is not what is tested */
 	errno = EIO;
 	return -1;
 }
@@ -281,18 +281,21 @@ static void a_disk_that_refuses_is_asked_ever_more_seldom(void)
 		stats = ledger_get_stats(l);
 	}
 	CHECK(stats.state == LEDGER_OK && !stats.journal.failing);
-	/* And as often as before once it has taken one. */
-	for (int n = 2; n < 4; n++) {
+	/* And as often as before once it has taken one. Lines come all the time, because the journal is not synced
+	 * while the database has all of it on the disk. */
+	int n = 2;
+	for (int times = 0; times < 2; times++) {
 		int before = of_journal.asked;
 		of_journal.pause_ms = 0;
-		line(l, n, "leg");
-		ledger_flush(l);
-		for (int i = 0; i < 1000 && of_journal.asked == before; i++)
-			usleep(10000);
+		for (int i = 0; i < 2000 && of_journal.asked == before; i++) {
+			line(l, n++, "leg");
+			ledger_flush(l);
+			usleep(5000);
+		}
 	}
 	CHECK(of_journal.pause_ms > 0 && of_journal.pause_ms < 2500);
 	ledger_close(l);
-	CHECK(whole() && atol(ask("SELECT count(*) FROM requests")) == 4);
+	CHECK(whole() && atol(ask("SELECT count(*) FROM requests")) == n);
 }
 
 /* While the disk hangs, no call fails, so that the state has to tell it by the time that has passed. */

@@ -3,10 +3,11 @@
  * An agent that does nothing: it acknowledges every NOTIFY with the same variables of an allowed decision, and reads no
  * byte of the message. So it shows what SPOE itself costs.
  *
- *   null_agent SOCKET BACKEND [THREADS] [on|off|auto]
+ *   null_agent SOCKET BACKEND [THREADS] [on|off|auto] [ledger]
  *
- * A BACKEND of `-`: each answer has one variable only. The last argument says whether it agrees to pipelining; auto:
- * only with HAProxy 3.0 and older. It shares no code with the agent, and trusts its HAProxy: for benchmarks only. */
+ * A BACKEND of `-`: each answer has one variable only. The fourth argument says whether it agrees to pipelining; auto:
+ * only with HAProxy 3.0 and older. `ledger`: it answers as if HAProxy sent records. It shares no code with the agent,
+ * and trusts its HAProxy: for benchmarks only. */
 #include <errno.h>
 #include <pthread.h>
 #include <signal.h>
@@ -286,17 +287,22 @@ int main(int argc, char **argv)
 	pthread_t thread;
 
 	if (argc < 3 || threads < 1 || threads > 64 || strlen(argv[1]) >= sizeof at.sun_path || strlen(argv[2]) > 200) {
-		fputs("usage: null_agent SOCKET BACKEND [THREADS] [on|off|auto]\n", stderr);
+		fputs("usage: null_agent SOCKET BACKEND [THREADS] [on|off|auto] [ledger]\n", stderr);
 		return 64;
 	}
 	pipelining = argc > 4 && strcmp(argv[4], "off") == 0  ? OFF :
 		     argc > 4 && strcmp(argv[4], "auto") == 0 ? AUTO :
 								ON;
 	signal(SIGPIPE, SIG_IGN);
+	/* What spoa-llm answers a request for a stream, so that HAProxy does the same for both. */
 	if (strcmp(argv[2], "-") != 0) {
 		set_str("backend", argv[2]);
 		set_str("auth_value", "Bearer sk-operator-openai");
-		set_number("stream", 2); /* as spoa-llm, so that HAProxy does the same */
+		set_str("line",
+			",\"route\":\"gpt-\",\"protocol\":\"openai\",\"model\":\"gpt-4.1-mini\",\"project\":\"\",\"client\":\"\","
+			"\"ua\":\"OpenAI/Python 1.99.1\",\"stream\":\"1\",\"metered\":\"1\"");
+		if (argc > 5)
+			set_number("stream", 2);
 	}
 	set_str("allow", "authorization");
 

@@ -111,10 +111,10 @@ class Ways(rig.Rig):
         """The backend that the agent names for this upstream."""
         return "llm-127.0.0.1:%d" % self.upstream_port
 
-    def start_null(self, threads=1, way="d", backend=None):
-        """Starts the do-nothing agent, which agrees to pipelining as the agent does."""
+    def start_null(self, threads=1, way="d", backend=None, more=()):
+        """Starts the do-nothing agent, which agrees to pipelining as the agent does. `more`: its other arguments."""
         path = "%s/%s.sock" % (self.dir, way)
-        process = self.agents[way] = self.spawn("agent-" + way, [TOOLS / "null_agent", path, backend or self.backend(), threads, "on"], "agent")
+        process = self.agents[way] = self.spawn("agent-" + way, [TOOLS / "null_agent", path, backend or self.backend(), threads, "on", *more], "agent")
         harness.until(lambda: harness.accepting("unix@" + path), 10, process.tail)
         self.sockets[way] = path
 
@@ -163,7 +163,7 @@ class Ways(rig.Rig):
         self.gateway("s", self.config("null-s"))
 
     def start_o(self):
-        self.start_null(way="o")
+        self.start_null(way="o", more=["ledger"])
         self.gateway("o", self.config("null-o"), env={"LLM_LEDGER": "on"})
 
     def start_e(self, script=RIVALS / "route.lua"):

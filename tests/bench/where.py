@@ -1,15 +1,14 @@
 """`make bench-where`: where the CPU time of a request goes, in HAProxy, in the kernel and in the agent, by `perf`.
 
-    python3 tests/bench/where.py [--haproxy PATH ...] [--sizes 1,16,128,900] [--ways aecl] [--rounds 3] [--fill]
+    python3 tests/bench/where.py [--haproxy PATH ...] [--parts sizes,one,agent] [--sizes 1,16,128,900] [--ways aecl] [--rounds 3] [--fill]
 
-For each size of a body one table, with a column for each HAProxy and way: microseconds of CPU a request. The ways take turns, and each cell is the median of the rounds. In a
-round `perf` takes samples of HAProxy and of the agent while the requests run; the CPU that both took is then divided by the samples. A sample is counted once, so the rows add up
-to about the last one. Needs leave to trace (root, or kernel.perf_event_paranoid at most 1)."""
+Microseconds by the function that is under way, as a table for each size of a body (64 connections), for one request at a time, and for the agent without HAProxy. The ways take
+turns, and each cell is the median of the rounds. In a round `perf` takes samples while the requests run; the CPU time is then divided by the samples. A sample is counted once, so
+the rows add up to about all. Needs leave to trace (root, or kernel.perf_event_paranoid at most 1)."""
 import argparse
 import collections
 import pathlib
 import re
-import signal
 import statistics
 import subprocess
 import sys
@@ -18,7 +17,9 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "tests" / name) for name in ("rig", "blackbox", "bench")]
+import alone  # noqa: E402
 import harness  # noqa: E402
+import perf  # noqa: E402
 import reaches  # noqa: E402
 import rig  # noqa: E402
 import through  # noqa: E402
@@ -27,7 +28,8 @@ from report import Report, fill  # noqa: E402
 from ways import NAMES, Ways  # noqa: E402
 
 REQUESTS = {1: 8000, 16: 5000, 128: 1200, 900: 300}
-HERTZ = 5000
+ONE, ONE_REQUESTS = "axdcl", 2000       # one request at a time
+AGENT_SIZES, AGENT_SECONDS = (1, 16), 2   # the agent without HAProxy
 
 # The kernel's part of HAProxy, by a function that is under way: the first row that has one of them.
 KERNEL = [
@@ -74,52 +76,47 @@ def in_user(address, image, copies):
     return "regular expressions"        # PCRE, and what it compiled, which is in no file
 
 
-def in_kernel(names):
-    return next((row for row, of in KERNEL if any(name.startswith(one) for name in names for one in of)), "kernel: all else")
-
-
-def samples(file, proxy, copies):
+def proxy_rows(file, proxy, copies):
     """How many samples each row has."""
     counted, loops = collections.Counter(), collections.Counter()
-    text = subprocess.run(["perf", "script", "-i", str(file), "-F", "pid,ip,sym,dso"], capture_output=True, text=True, check=True).stdout
-    for block in re.split(r"\n\s*\n", text):
-        lines = block.strip().splitlines()
-        if not lines or not lines[0].strip().isdigit():
-            continue
-        frames = [found.groups() for found in (re.match(r"\s*([0-9a-f]+) (.*) \((.*)\)$", line) for line in lines[1:]) if found]
-        if not frames:
-            continue
-        inside = int(frames[0][0], 16) >> 63
-        if int(lines[0]) != proxy:
-            counted["the agent: kernel" if inside else "the agent: user"] += 1
-        elif inside:
-            counted[in_kernel([name for address, name, _ in frames if int(address, 16) >> 63])] += 1
+    for pid, frames in perf.samples(file):
+        address, _, image = frames[0]
+        if pid != proxy:
+            counted["the agent: kernel" if perf.in_kernel(address) else "the agent: user"] += 1
+        elif perf.in_kernel(address):
+            counted[perf.row_of(frames, KERNEL) or "kernel: all else"] += 1
         else:
-            row = in_user(int(frames[0][0], 16), frames[0][2].rpartition("/")[2], copies)
+            row = in_user(address, image, copies)
             counted[row] += 1
             if row == ROWS[1]:
-                loops[int(frames[0][0], 16) // LOOP] += 1
+                loops[address // LOOP] += 1
     hottest = max((loops[at] + loops[at + 1] for at in loops), default=0)
     counted.update({ROWS[0]: hottest, ROWS[1]: -hottest})
     return counted
 
 
-def turn(it, way, body, requests, file):
-    """Microseconds a request of each row."""
+def processes(it, way):
+    """HAProxy's process, and all of the gateway's."""
     pids = rig.family(it.proxies[way].pid) + (rig.family(it.agents[way].pid) if way in it.agents else [])
-    proxy = next(pid for pid in pids if "haproxy" in pathlib.Path("/proc/%d/comm" % pid).read_text())
+    return next(pid for pid in pids if "haproxy" in pathlib.Path("/proc/%d/comm" % pid).read_text()), pids
+
+
+def turn(it, way, body, conns, requests, file):
+    """Microseconds a request of each row."""
+    proxy, pids = processes(it, way)
     copies = copies_at(proxy)
-    perf = subprocess.Popen(["perf", "record", "-q", "-g", "-F", str(HERTZ), "-p", ",".join(map(str, pids)), "-o", str(file)], stderr=subprocess.PIPE)
-    harness.until(lambda: perf.poll() is not None or (file.exists() and file.stat().st_size > 0), 10, "perf takes samples")
-    assert perf.poll() is None, perf.stderr.read().decode()
-    got = it.load(way, through.CHAT, body, 64, requests)
-    perf.send_signal(signal.SIGINT)
-    perf.wait()
-    counted = samples(file, proxy, copies)
+    with perf.record(pids, file):
+        got = it.load(way, through.CHAT, body, conns, requests)
+    counted = proxy_rows(file, proxy, copies)
+    file.unlink()
     of_agent = sum(counted[row] for row in ("the agent: user", "the agent: kernel"))
     of_proxy = sum(counted.values()) - of_agent
     found = {row: (got["agent_cpu"] / of_agent if row.startswith("the agent") else got["proxy_cpu"] / of_proxy) * number for row, number in counted.items()}
     return dict(found, **{"HAProxy, in all": got["proxy_cpu"], "all": got["cpu"]})
+
+
+def medians(found, rows):
+    return {key: {row: statistics.median(of.get(row, 0) for of in turns) for row in rows} for key, turns in found.items()}
 
 
 def measure(haproxy, sizes, letters, rounds, folder):
@@ -133,9 +130,103 @@ def measure(haproxy, sizes, letters, rounds, folder):
                 body = bodies["%d KB, model last" % size]
                 for way in letters[at % len(letters):] + letters[:at % len(letters)]:
                     it.load(way, through.CHAT, body, 64, REQUESTS[size] // 4)
-                    found[size, way].append(turn(it, way, body, REQUESTS[size], folder / "perf.data"))
-                    (folder / "perf.data").unlink()
-    return {key: {row: statistics.median(of.get(row, 0) for of in turns) for row in ROWS} for key, turns in found.items()}
+                    found[size, way].append(turn(it, way, body, 64, REQUESTS[size], folder / "perf.data"))
+    return medians(found, ROWS)
+
+
+# ---- one request at a time
+
+MORE = ["waits for a core, of both", "times that HAProxy begins to run", "times that the agent begins to run", "request to answer, p50", "added to static", "added to bare SPOE"]
+
+
+def scheduled(pids):
+    """Nanoseconds for which the processes could have run and did not, and how often they have run."""
+    tasks = [task for pid in pids for task in pathlib.Path("/proc/%d/task" % pid).iterdir()]
+    return [sum(of) for of in zip(*((int(number) for number in (task / "schedstat").read_text().split()[1:]) for task in tasks))]
+
+
+def measure_one(haproxy, rounds, folder):
+    """Way -> the rows of ROWS and MORE. Those of MORE come from requests without `perf`."""
+    body, found = write_bodies(folder)[through.SMALL], collections.defaultdict(list)
+    with Ways(haproxy, ONE) as it:
+        for at in range(rounds):
+            if at > 0:
+                it.restart_proxies()
+            this = {}
+            for way in ONE[at % len(ONE):] + ONE[:at % len(ONE)]:
+                it.load(way, through.CHAT, body, 64, 500)
+                proxy, pids = processes(it, way)
+                others = [pid for pid in pids if pid != proxy]
+                before = [scheduled([proxy]), scheduled(others) or [0, 0]]
+                got = it.load(way, through.CHAT, body, 1, ONE_REQUESTS)
+                waits, runs = zip(*((now[0] - then[0], now[1] - then[1]) for now, then in zip([scheduled([proxy]), scheduled(others) or [0, 0]], before)))
+                this[way] = dict(zip(MORE, [sum(waits) / 1000 / ONE_REQUESTS, *(count / ONE_REQUESTS for count in runs), got["p50"]]))
+                this[way].update(turn(it, way, body, 1, ONE_REQUESTS, folder / "perf.data"))
+            for way, rows in this.items():
+                rows.update((row, rows[MORE[3]] - this[base][MORE[3]]) for row, base in zip(MORE[4:], "ax") if way not in "a" + base)
+                found[way].append(rows)
+    return medians(found, ROWS + MORE)
+
+
+# ---- the agent without HAProxy
+
+AGENT_KERNEL = [
+    ("kernel: `recv`, the copy", ("_copy_to_iter", "simple_copy_to_iter", "skb_copy_datagram_iter")),
+    ("kernel: `recv`, all else", ("__x64_sys_recv", "__sys_recv")),
+    ("kernel: `send`, the wake-up of the reader", ("sock_def_readable",)),
+    ("kernel: `send`, all else", ("__x64_sys_send", "__sys_send")),
+    ("kernel: `epoll_wait`", ("__x64_sys_epoll", "do_epoll")),
+]
+AGENT_ALL = "all"
+NAMED = 0.02        # of the agent's time, at the least, for a function to have a row of its own
+
+
+def agent_row(frames):
+    address, name, image = frames[0]
+    if perf.in_kernel(address):
+        return perf.row_of(frames, AGENT_KERNEL) or "kernel: all else"
+    if "libc" in image:
+        return "the C library"
+    return "`%s`" % re.sub(r"\.(?:constprop|part|isra|lto_priv|cold)\b.*", "", name) if name != "[unknown]" else "without a name"
+
+
+def measure_agent(rounds, folder):
+    """(size, way) -> the rows, of the do-nothing agent and of spoa-llm: microseconds a decision."""
+    bodies, found = write_bodies(folder), collections.defaultdict(list)
+    with Ways(None, "") as it:
+        it.start_agent("c")
+        it.start_null()
+        of_agent, of_load = alone.cores_for(1)
+        pids = {way: rig.family(it.agents[way].pid)[-1] for way in "dc"}
+        for pid in pids.values():
+            rig.pin(pid, of_agent[0])
+        for at in range(rounds):
+            for size in AGENT_SIZES:
+                for way in ("cd", "dc")[at % 2]:
+                    def load(seconds):
+                        return alone.spop_load(it.sockets[way], it.backend(), bodies["%d KB, model last" % size], pids[way], of_load, conns=8, inflight=20, seconds=seconds, threads=1)
+                    file = folder / "perf.data"
+                    load(0.5)
+                    with perf.record([pids[way]], file):
+                        got = load(AGENT_SECONDS)
+                    counted = collections.Counter(agent_row(frames) for _, frames in perf.samples(file))
+                    file.unlink()
+                    rows = {row: got["cpu_us"] * number / sum(counted.values()) for row, number in counted.items()}
+                    found[size, way].append(dict(rows, **{AGENT_ALL: got["cpu_us"]}))
+    return medians(found, {row for turns in found.values() for rows in turns for row in rows})
+
+
+def agent_lines(found):
+    """The lines of the table. A function of the agent has one if it takes NAMED of all for some size; the others are one line."""
+    columns = [(size, way) for size in AGENT_SIZES for way in "dc"]
+    kernel = [row for row, _ in AGENT_KERNEL] + ["kernel: all else"]
+    mine = [row for row in found[columns[-1]] if row not in kernel and row != AGENT_ALL]
+    named = [row for row in mine if any(found[size, "c"][row] >= NAMED * found[size, "c"][AGENT_ALL] for size in AGENT_SIZES)]
+    named.sort(key=lambda row: -found[AGENT_SIZES[0], "c"][row])
+    rest = [row for row in mine if row not in named]
+    lines = [[row] + [found[at][row] for at in columns] for row in kernel + named]
+    lines += [["%d other functions" % len(rest)] + [sum(found[at][row] for row in rest) for at in columns], [AGENT_ALL] + [found[at][AGENT_ALL] for at in columns]]
+    return ["microseconds a decision"] + ["%d KB: %s" % (size, NAMES[way]) for size, way in columns], [[row] + ["%.2f" % value if value >= 0.005 else "" for value in values] for row, *values in lines]
 
 
 def left(found, version, size):
@@ -150,31 +241,56 @@ def left(found, version, size):
     return [reach, ledger["all"], static["all"], datagrams, kernel, agent, reach - static["all"] - datagrams - kernel - agent, own]
 
 
+def micros(value):
+    return "" if abs(value) < 0.05 else "%.1f" % value if abs(value) < 10 else "{:,.0f}".format(value)
+
+
+def say_sizes(said, found, versions, sizes, ways):
+    columns = [(version, way) for version in versions for way in ways]
+    for size in sizes:
+        head = ["microseconds a request of %d KB" % size] + ["%s: %s" % (version, NAMES[way]) for version, way in columns]
+        lines = [[row] + [found[version, size, way][row] for version, way in columns] for row in ROWS]
+        said.table("where", "", head, [[row] + [micros(value) for value in values] for row, *values in lines if any(value >= 0.05 for value in values)])
+    if set("ael") <= set(ways):
+        said.table("left", "", ["microseconds a request", "the reach", NAMES["l"], NAMES["a"], "log datagrams", "kernel, all else of HAProxy", "the agent", "left to HAProxy's own code", "which takes"],
+                   [["%d KB, %s" % (size, version), *("{:,.0f}".format(value) for value in left(found, version, size))] for size in sizes for version in versions])
+
+
+def say_one(said, found, versions):
+    columns = [(version, way) for version in versions for way in ONE]
+    said.table("one", "", ["microseconds a request of 1 KB"] + ["%s: %s" % (version, NAMES[way]) for version, way in columns],
+               [[row] + [micros(found[version][way][row]) for version, way in columns] for row in ROWS + MORE if any(found[version][way][row] for version, way in columns)])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--haproxy", action="append", help="instead of the machine's own, and Debian sid's and experimental's; may be repeated")
-    parser.add_argument("--sizes", default="1,16,128,900", help="KB of the bodies")
-    parser.add_argument("--ways", default="aecl", help="letters of tests/bench/ways.py")
+    parser.add_argument("--parts", default="sizes,one,agent", help="which tables")
+    parser.add_argument("--sizes", default="1,16,128,900", help="KB of the bodies, for `sizes`")
+    parser.add_argument("--ways", default="aecl", help="letters of tests/bench/ways.py, for `sizes`")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--fill", action="store_true", help="write the tables into docs/speed-where.md")
     args = parser.parse_args()
-    given, sizes = args.haproxy or haproxies(None) + unpacked("experimental"), [int(size) for size in args.sizes.split(",")]
-    found = {}
-    with tempfile.TemporaryDirectory(prefix="llm-where-", dir="/tmp") as folder:
-        for haproxy in given:
-            for key, rows in measure(haproxy, sizes, args.ways, args.rounds, pathlib.Path(folder)).items():
-                found[("%d.%d" % harness.version_of(haproxy), *key)] = rows
+    given, sizes, parts = args.haproxy or haproxies(None) + unpacked("experimental"), [int(size) for size in args.sizes.split(",")], args.parts.split(",")
+    if not set(parts) <= {"sizes", "one", "agent"}:
+        parser.error("--parts: of sizes, one and agent, separated by commas")
     said, versions = Report(), ["%d.%d" % harness.version_of(haproxy) for haproxy in given]
-    for size in sizes:
-        columns = [(version, way) for version in versions for way in args.ways]
-        head = ["microseconds a request of %d KB" % size] + ["%s: %s" % (version, NAMES[way]) for version, way in columns]
-        lines = [[row] + [found[version, size, way][row] for version, way in columns] for row in ROWS]
-        said.table("where", "", head, [[row] + ["" if value < 0.05 else "%.1f" % value if value < 10 else "{:,.0f}".format(value) for value in values]
-                                       for row, *values in lines if any(value >= 0.05 for value in values)])
-    if set("ael") <= set(args.ways):
-        said.table("left", "", ["microseconds a request", "the reach", NAMES["l"], NAMES["a"], "log datagrams", "kernel, all else of HAProxy", "the agent", "left to HAProxy's own code", "which takes"],
-                   [["%d KB, %s" % (size, version), *("{:,.0f}".format(value) for value in left(found, version, size))] for size in sizes for version in versions])
-    said.note("where", "%s; %s. Medians of %d rounds." % (time.strftime("%Y-%m-%d"), rig.machine(), args.rounds))
+    by_size, one = {}, {}
+    with tempfile.TemporaryDirectory(prefix="llm-where-", dir="/tmp") as name:
+        folder = pathlib.Path(name)
+        for haproxy, version in zip(given, versions):
+            if "sizes" in parts:
+                by_size.update(((version, *key), rows) for key, rows in measure(haproxy, sizes, args.ways, args.rounds, folder).items())
+            if "one" in parts:
+                one[version] = measure_one(haproxy, args.rounds, folder)
+        if by_size:
+            say_sizes(said, by_size, versions, sizes, args.ways)
+        if one:
+            say_one(said, one, versions)
+        if "agent" in parts:
+            said.table("agent", "", *agent_lines(measure_agent(args.rounds, folder)))
+    for block in sorted(set(said.blocks) - {"left"}):
+        said.note(block, "%s; %s. Medians of %d rounds." % (time.strftime("%Y-%m-%d"), rig.machine(), args.rounds))
     if args.fill:
         fill(said.markdown())
 

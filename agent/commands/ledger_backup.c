@@ -78,7 +78,7 @@ typedef struct journal_part {
 
 static bool insert(journal_part *p)
 {
-	const store_batch batch = { p->batch, p->count, p->reports, p->reports_count };
+	const store_batch batch = { p->batch, p->count, p->reports, p->reports_count, false };
 	store_added added;
 
 	p->result = store_add(p->to, &batch, NULL, &added, p->e);

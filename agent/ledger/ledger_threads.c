@@ -34,6 +34,7 @@ typedef struct store_thread {
 	record *batch;       /* room for LEDGER_BATCH */
 	tap_report *reports; /* room for LEDGER_REPORTS */
 	size_t count, reports_count;
+	bool fresh;                         /* the batch is from the queue, not from the journal */
 	bool busy;                          /* the last batch from the queue had BUSY entries */
 	journal_mark after;                 /* the journal up to the end of the batch */
 	journal_mark replayed;              /* the journal up to the last record that the replay has read */
@@ -390,7 +391,7 @@ static bool try_batch(store_thread *t)
 {
 	ledger *l = t->l;
 	const store_join join = join_of(l);
-	const store_batch batch = { t->batch, t->count, t->reports, t->reports_count };
+	const store_batch batch = { t->batch, t->count, t->reports, t->reports_count, t->fresh };
 	store_added added;
 	store_result result = STORE_OK;
 	err e = { 0 };
@@ -458,7 +459,7 @@ static void replay(store_thread *t)
 	err e = { 0 };
 	bool whole;
 
-	t->stopped_early = false;
+	t->stopped_early = t->fresh = false;
 	t->count = t->reports_count = 0;
 	t->after = t->replayed = (journal_mark){ 0 };
 	/* Without memory nothing was read. Storing a newer record would release the journal up to it, and so what was
@@ -511,6 +512,7 @@ static bool next_batch(store_thread *t, bool *missed)
 		linger(l, t->busy ? LINGER_BUSY_MS : LINGER_MS);
 	size_t n = 0;
 	t->count = t->reports_count = 0;
+	t->fresh = true;
 	for (; n < l->count && t->count < LEDGER_BATCH && t->reports_count < LEDGER_REPORTS; n++) {
 		item *it = &l->queue[(l->head + n) % LEDGER_QUEUE];
 		if (it->report)

@@ -122,6 +122,7 @@ typedef struct store_batch {
 	size_t count;
 	const tap_report *reports;
 	size_t reports_count;
+	bool fresh; /* HAProxy has sent the records just now, so none of them has a row that was pruned */
 } store_batch;
 
 /* What one transaction has done. */
@@ -133,9 +134,10 @@ typedef struct store_added {
 } store_added;
 
 /* Takes in `batch`, in one transaction, all or nothing. Inserts the records whose ids are not in the database yet, and
- * adds those to the sums. A record from before the time up to which rows were pruned is skipped, because its row may
- * have been there. Joins each report with its row; so does the record with a report that waits. Without `join`, NULL,
- * reports wait until store_tidy(). It makes no difference how often, and in which order, a record and its report come.
+ * adds those to the sums. Of a batch that is not fresh, a record from before the time up to which rows were pruned is
+ * skipped, because its row may have been there. Joins each report with its row; so does the record with a report that
+ * waits. Without `join`, NULL, reports wait until store_tidy(). It makes no difference how often, and in which order, a
+ * record and its report come.
  */
 MUST_CHECK store_result store_add(store *s, const store_batch *batch, const store_join *join, store_added *added,
 				  err *e);

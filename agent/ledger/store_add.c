@@ -5,6 +5,8 @@
 
 #include <stdlib.h>
 
+#include "base/clock.h"
+
 int store_pruned_before(store *s, int64_t *time_ms)
 {
 	sqlite3_stmt *st = s->statements[ST_PRUNED];
@@ -130,8 +132,19 @@ static int add_rows(store *s, const store_join *join, store_added *added)
 	return rc;
 }
 
+/* Whether the row of a record of `time_ms` may have been there, and was pruned. `pruned` lies ahead of `now` if the
+ * clock is behind, or if it was ahead for longer than rows are kept. By the clock as it is now, rows are kept for a day
+ * at least. */
+static bool may_be_pruned(int64_t time_ms, int64_t pruned, int64_t now)
+{
+	const int64_t day = DAY * 1000LL;
+
+	return time_ms < pruned && (pruned <= now || time_ms > now || time_ms < now - day);
+}
+
 store_result store_add(store *s, const store_batch *b, const store_join *join, store_added *added, err *e)
 {
+	const int64_t now = clock_wall_ms();
 	int64_t pruned = 0;
 	uint64_t skipped = 0;
 	store_added done = { .rows = 0 };
@@ -144,7 +157,7 @@ store_result store_add(store *s, const store_batch *b, const store_join *join, s
 	if (rc == SQLITE_OK)
 		rc = store_pruned_before(s, &pruned);
 	for (size_t i = 0; rc == SQLITE_OK && i < b->count; i++) {
-		if (store_time_of(&b->records[i]) < pruned) {
+		if (!b->fresh && may_be_pruned(store_time_of(&b->records[i]), pruned, now)) {
 			skipped++;
 			rc = spending_same(s, &b->records[i]) ? SQLITE_OK : SQLITE_NOMEM;
 		} else {

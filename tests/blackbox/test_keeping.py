@@ -3,6 +3,7 @@ import json
 import os
 import re
 import sqlite3
+import struct
 import subprocess
 import threading
 import time
@@ -136,6 +137,58 @@ def test_retention_holds_under_traffic(fed, pause, count):
     assert len(steps) > 2
     agent.log(r"event=pruned rows=9[67]\d\d\b")
     all_stored(one, agent, feed)
+    one.ledger("verify")
+
+
+# ---- clocks
+
+
+CLOCK = pytest.mark.skipif("asan" in harness.AGENT or "tsan" in harness.AGENT or harness.VALGRIND, reason="these tools want to be the first library")
+
+
+def moved(work, seconds):
+    """The environment of an agent whose clock is wrong by so many seconds."""
+    (work / "clock").write_bytes(struct.pack("q", seconds))
+    return {"LD_PRELOAD": str(harness.ROOT / "build" / "clock.so"), "TEST_CLOCK": str(work / "clock")}
+
+
+def test_the_clock_of_haproxys_host_is_behind_by_more_than_the_retention(fed):
+    one, start = fed
+    fill(one, 1000)
+    agent, feed = start(retention_days=1)
+    agent.log("event=pruned")
+    feed.send(3, te=int(time.time() * 1000) - 20 * DAY)
+    feed.send(3)
+    all_stored(one, agent, feed)
+    one.ledger("verify")
+
+
+@CLOCK
+@pytest.mark.parametrize("way", ("by the queue", "by the journal"))
+def test_a_clock_that_was_ahead_or_is_behind(fed, work, way):
+    """What comes by the clock as it is now is recorded, although rows of later times were removed; and what was removed does not come back."""
+    one, start = fed
+    agent, first = start()
+    for at, day in enumerate((10, 13, 0, -400)):
+        agent.process.end()
+        agent, feed = start(retention_days=1, env=moved(work, day * 86400))
+        # The clock was ahead for longer than rows are kept, so that the latest row that was removed is of a time to come.
+        if at == 1:
+            agent.log("event=pruned")
+        lock = sqlite3.connect(one.db, isolation_level=None, timeout=20)
+        if way == "by the journal":
+            lock.execute("BEGIN IMMEDIATE")
+        feed.sent = [(0, "")] * (100 * at)      # other ids than those before
+        feed.send(5, te=int(time.time() * 1000) + day * DAY)
+        if way == "by the journal":
+            has = lambda: sum(path.read_bytes().count(b"fed-%06d" % (100 * at + 4)) for path in (one.directory / "ledger/journal").glob("*.journal"))
+            harness.until(has, 10, "the journal has them")
+            agent.kill()
+            lock.execute("ROLLBACK")
+            agent, _ = start(retention_days=1, env=moved(work, day * 86400))
+        lock.close()
+        harness.until(lambda: ask(one.db, "SELECT count(*) FROM requests WHERE id LIKE 'fed-%04d%%'" % at)[0] == 5, 10, "the rows of day %d" % day)
+    assert ask(one.db, "SELECT sum(requests) FROM daily WHERE kind = 0")[0] == 20, "each request is in the sums once"
     one.ledger("verify")
 
 

@@ -131,7 +131,7 @@ static store_result take(store *to, int from, int upto, const store_join *by)
 {
 	static record lines[EVENTS];
 	static tap_report told[EVENTS];
-	store_batch b = { lines, 0, told, 0 };
+	store_batch b = { lines, 0, told, 0, false };
 	store_added added;
 	err e;
 
@@ -236,7 +236,7 @@ static void any_order_gives_the_same_ledger(void)
 
 static size_t add_one(const record *line, const tap_report *told, store_added *added)
 {
-	store_batch b = { line, line != NULL, told, told != NULL };
+	store_batch b = { line, line != NULL, told, told != NULL, false };
 	err e;
 
 	CHECK(store_add(s, &b, &join, added, &e) == STORE_OK);

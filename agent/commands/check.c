@@ -214,8 +214,7 @@ static int check_all(findings *to, config *c, client_table *clients, const check
 	if (ask->user && !leave_user())
 		code = EX_OSERR;
 	else
-		connection_files(to, c, p->table,
-				 haproxy_files_write(to, p, *c->ledger != '\0', ask->haproxy, ask->haproxy_count));
+		connection_files(to, c, p->table, haproxy_files_write(to, c, p, ask->haproxy, ask->haproxy_count));
 	policy_unref(p);
 	return code;
 }

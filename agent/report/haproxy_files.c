@@ -26,12 +26,13 @@ enum { WORDS_MAX = 32 }; /* words of a line that are looked at */
 typedef struct line_words {
 	slice words[WORDS_MAX];
 	size_t count;
+	slice line;
 } line_words;
 
 /* Splits a line up to its comment. Quotes do not matter, because the words that are looked for need none. */
 static line_words split(slice line)
 {
-	line_words w = { .count = 0 };
+	line_words w = { .count = 0, .line = line };
 	size_t at = 0;
 
 	while (w.count < WORDS_MAX) {
@@ -99,34 +100,48 @@ static void read_limits(haproxy_file *file, const line_words *w)
 	}
 }
 
-static slice unquoted(slice word)
+/* Returns the line from `at` on, which points into it. */
+static slice rest_of(const line_words *w, const char *at)
 {
-	bool quoted = word.len >= 2 && word.ptr[0] == '"' && word.ptr[word.len - 1] == '"';
-
-	return quoted ? slice_of(word.ptr + 1, word.len - 2) : word;
+	return slice_from(w->line, (size_t)(at - w->line.ptr));
 }
 
 /* Reads the variable `name`, if the line sets it. False: it does not. */
 static bool read_setting(haproxy_setting *setting, const line_words *w, slice name)
 {
 	setting_from from = SET_NOWHERE;
-	slice value = { NULL, 0 };
 
 	if (w->count >= 3 && slice_eq(w->words[1], name)) {
 		from = slice_eq(w->words[0], SLICE("setenv"))    ? SET_ALWAYS :
 		       slice_eq(w->words[0], SLICE("presetenv")) ? SET_PRESET :
 								   SET_NOWHERE;
-		value = unquoted(w->words[2]);
+		haproxy_setting_read(setting, from, rest_of(w, w->words[2].ptr));
 	} else if (w->count >= 1 && slice_starts(w->words[0], name) &&
 		   slice_starts(slice_from(w->words[0], name.len), SLICE("="))) {
-		from = SET_ENVIRONMENT;
-		value = unquoted(slice_from(w->words[0], name.len + 1));
-	}
-	if (from != SET_NOWHERE && from >= setting->from) {
-		setting->from = from;
-		snprintf(setting->value, sizeof setting->value, "%.*s", (int)value.len, value.len ? value.ptr : "");
+		haproxy_setting_read(setting, SET_ENVIRONMENT, rest_of(w, w->words[0].ptr + name.len + 1));
 	}
 	return from == SET_PRESET || from == SET_ALWAYS;
+}
+
+/* Reads the addresses that stand in the backend of agents, in rings and behind `log`. */
+static void read_servers(haproxy_file *file, const line_words *w)
+{
+	static const slice sections[] = { SLICE_INIT("global"), SLICE_INIT("defaults"), SLICE_INIT("frontend"),
+					  SLICE_INIT("listen"), SLICE_INIT("backend"),  SLICE_INIT("ring") };
+
+	for (size_t i = 0; i < sizeof sections / sizeof sections[0]; i++)
+		if (slice_eq(w->words[0], sections[i]))
+			file->in_servers = slice_eq(w->words[0], SLICE("ring")) ||
+					   (w->count >= 2 && slice_eq(w->words[1], SLICE("llm-agent")));
+	bool server = file->in_servers && w->count >= 3 && slice_eq(w->words[0], SLICE("server"));
+	bool log = w->count >= 2 && slice_eq(w->words[0], SLICE("log"));
+	haproxy_setting address = { .from = SET_NOWHERE };
+	if ((!server && !log) || file->servers.count == SERVERS_MAX)
+		return;
+	haproxy_setting_read(&address, SET_ALWAYS, rest_of(w, w->words[server ? 2 : 1].ptr));
+	if (!address.unknown && strlen(address.value) < SERVER_TEXT)
+		snprintf(file->servers.text[file->servers.count++], SERVER_TEXT, "%.*s", SERVER_TEXT - 1,
+			 address.value);
 }
 
 /* Looks at the name of the variable that the line sets, if it sets one. */
@@ -148,7 +163,7 @@ static void read_name_of_setting(haproxy_file *file, const line_words *w)
 	mistyped_look(&file->names, name);
 }
 
-/* Reads whether HAProxy looks for keys of clients, and whether it sends records. */
+/* Reads what the file sets of HAProxy's environment, and which addresses it names without that. */
 static void read_settings(haproxy_file *file, const line_words *w)
 {
 	if (!w->count)
@@ -157,6 +172,11 @@ static void read_settings(haproxy_file *file, const line_words *w)
 		file->key_question = true;
 	file->key_rules |= read_setting(&file->keys, w, SLICE("LLM_CLIENTS"));
 	file->ledger_rules |= read_setting(&file->ledger, w, SLICE("LLM_LEDGER"));
+	read_setting(&file->agent, w, SLICE("LLM_AGENT"));
+	read_setting(&file->ring, w, SLICE("LLM_LOG_RING"));
+	read_setting(&file->datagrams, w, SLICE("LLM_LOG_UDP"));
+	read_setting(&file->origins, w, SLICE("LLM_CORS_ORIGINS"));
+	read_servers(file, w);
 	read_name_of_setting(file, w);
 }
 
@@ -366,25 +386,19 @@ static void write_leg_rules(findings *to, const looked_at *l, const route_table 
 			"sends no request through the tap: copy llm.cfg of this version, and spoe.conf with it");
 }
 
-/* ---- keys of clients, and records */
-
-/* A variable of HAProxy's environment, as far as it is known. */
-typedef struct known_setting {
-	const char *value; /* NULL: nothing is known */
-	setting_from from;
-} known_setting;
+/* ---- settings */
 
 /* Finds the variable `name`, which is at offset `at` of each file. */
 static known_setting find_setting(const looked_at *all, size_t count, const char *name, size_t at)
 {
-	known_setting is = { getenv(name), SET_NOWHERE };
+	known_setting is = { getenv(name), "this environment", SET_NOWHERE };
 
 	if (is.value)
 		is.from = SET_ENVIRONMENT;
 	for (size_t i = 0; i < count; i++) {
 		const haproxy_setting *one = (const void *)((const char *)&all[i].file + at);
 		if (one->from > is.from)
-			is = (known_setting){ one->value, one->from };
+			is = (known_setting){ one->unknown ? NULL : one->value, all[i].path, one->from };
 	}
 	return is;
 }
@@ -490,6 +504,23 @@ static void write_ledger(findings *to, const policy *p, bool kept, const looked_
 		finding(to, FOUND_OK, "haproxy", name, "is %s", is.value);
 }
 
+/* Says whether the agent listens where HAProxy looks for it. */
+static void write_addresses(findings *to, const config *c, const looked_at *all, size_t count)
+{
+	known_setting ledger = find_setting(all, count, "LLM_LEDGER", offsetof(haproxy_file, ledger));
+	haproxy_servers named = { .count = 0 };
+
+	if (!any_rules(all, count))
+		return;
+	for (size_t i = 0; i < count; i++)
+		for (size_t n = 0; n < all[i].file.servers.count && named.count < SERVERS_MAX; n++)
+			memcpy(named.text[named.count++], all[i].file.servers.text[n], SERVER_TEXT);
+	haproxy_addresses_write(to, c, &named, find_setting(all, count, "LLM_AGENT", offsetof(haproxy_file, agent)),
+				!ledger.value || strcmp(ledger.value, "off") != 0,
+				find_setting(all, count, "LLM_LOG_RING", offsetof(haproxy_file, ring)),
+				find_setting(all, count, "LLM_LOG_UDP", offsetof(haproxy_file, datagrams)));
+}
+
 /* Names variables that are probably mistyped. The gateway's own files set some that are no settings (LLM_TRACED). */
 static void write_mistyped(findings *to, const looked_at *all, size_t count)
 {
@@ -508,7 +539,7 @@ static void write_mistyped(findings *to, const looked_at *all, size_t count)
 	mistyped_write(to, &here, "this environment");
 }
 
-bool haproxy_files_write(findings *to, const policy *p, bool ledger_kept, const char *const *named, size_t count)
+bool haproxy_files_write(findings *to, const config *c, const policy *p, const char *const *named, size_t count)
 {
 	const char *spoe = getenv("LLM_SPOE_CONF");
 	const char *const usual[] = { spoe && *spoe ? spoe : "/etc/haproxy/spoe.conf", "/etc/haproxy/llm.cfg",
@@ -549,7 +580,11 @@ bool haproxy_files_write(findings *to, const policy *p, bool ledger_kept, const 
 	if (legs_any(p->table))
 		write_limits(to, all, paths_count);
 	write_keys(to, p, all, paths_count);
-	write_ledger(to, p, ledger_kept, all, paths_count);
+	write_ledger(to, p, *c->ledger != '\0', all, paths_count);
+	write_addresses(to, c, all, paths_count);
+	if (any_rules(all, paths_count))
+		haproxy_origins_write(
+			to, find_setting(all, paths_count, "LLM_CORS_ORIGINS", offsetof(haproxy_file, origins)));
 	write_mistyped(to, all, paths_count);
 	if (mixed)
 		finding(to, FOUND_PROBLEM, "haproxy", "files",

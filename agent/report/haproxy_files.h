@@ -10,25 +10,12 @@
 #include "decide/policy.h"
 #include "report/findings.h"
 #include "report/haproxy_names.h"
+#include "report/haproxy_settings.h"
 
 enum {
 	HAPROXY_FILES_MAX = 16,
 	HAPROXY_OWN_FILES = 500, /* that HAProxy has open beside its connections: listeners, agents, health checks */
 };
-
-/* How a file sets a variable; a later one of these wins. */
-typedef enum setting_from {
-	SET_NOWHERE,
-	SET_PRESET,      /* presetenv: unless HAProxy's environment has it */
-	SET_ENVIRONMENT, /* NAME=VALUE in /etc/default/haproxy */
-	SET_ALWAYS,      /* setenv */
-} setting_from;
-
-/* A variable of HAProxy's environment, as far as a file sets it. */
-typedef struct haproxy_setting {
-	setting_from from;
-	char value[16]; /* cut off if it is longer; "": the file does not set the variable */
-} haproxy_setting;
 
 /* What one file says. */
 typedef struct haproxy_file {
@@ -47,6 +34,11 @@ typedef struct haproxy_file {
 	bool key_question;                /* it says what is asked about such a key */
 	haproxy_setting keys;             /* LLM_CLIENTS */
 	haproxy_setting ledger;           /* LLM_LEDGER */
+	haproxy_setting agent;            /* LLM_AGENT */
+	haproxy_setting ring, datagrams;  /* LLM_LOG_RING, LLM_LOG_UDP */
+	haproxy_setting origins;          /* LLM_CORS_ORIGINS */
+	haproxy_servers servers;          /* addresses of agents, and of takers of log lines, beside these variables */
+	bool in_servers;                  /* while it is read: this is the backend llm-agent, or a ring */
 	bool ledger_rules;                /* it has rules that depend on it, whether it is on or off */
 	bool settings;                    /* it sets a variable whose name begins with LLM_ */
 	bool exports;                     /* it does so by `export`, which systemd does not read */
@@ -59,12 +51,12 @@ MUST_CHECK bool haproxy_file_read(haproxy_file *file, FILE *f);
 /* Says whether the backends were made for the routes of `p`, which contract each file keeps and, if one of them is
  * older than CONTRACT_SAFE, what becomes of each enabled route of `p` that replaces the credential; and if there are
  * legs, whether HAProxy may have as many connections and files open as they take. Says whether HAProxy's rules about
- * keys of clients are on where the agent has clients, and whether HAProxy sends records if, and only if, the agent
- * keeps a ledger (`ledger_kept`), as far as the files and this process's environment tell, and names
- * variables there that are probably mistyped. The files are the `count`
- * paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the places where the documents put them. A
- * named file that cannot be read is a problem, and so is a route that would refuse every request. Returns whether there
- * is a file of the gateway. */
-bool haproxy_files_write(findings *to, const policy *p, bool ledger_kept, const char *const *named, size_t count);
+ * keys of clients are on where the agent has clients, whether HAProxy sends records if, and only if, the agent keeps a
+ * ledger, whether the agent listens where HAProxy looks for it, and which origins of web pages are none, as far as the
+ * files and this process's environment tell; and names variables there that are probably mistyped. The files are the
+ * `count` paths `named`, at most HAPROXY_FILES_MAX; if there are none, those of the places where the documents put
+ * them. A named file that cannot be read is a problem, and so is a route that would refuse every request. Returns
+ * whether there is a file of the gateway. */
+bool haproxy_files_write(findings *to, const config *c, const policy *p, const char *const *named, size_t count);
 
 #endif

@@ -518,7 +518,7 @@ def test_connections_and_files_of_haproxy(work, text, env, state, said):
     file = work / "haproxy.cfg"
     file.write_text((harness.EXAMPLE.read_text() if "presetenv" not in text else "") + text)
     _, found = with_legs(work, env=env, haproxy=file)
-    [(is_state, told)] = [(is_state, text) for is_state, part, name, text in found if part == "haproxy" and name != "LLM_LEDGER"]
+    [(is_state, told)] = [(is_state, text) for is_state, part, name, text in found if part == "haproxy" and name in ("limits", "maxconn", "ulimit-n")]
     assert is_state == state and said in told, told
 
 

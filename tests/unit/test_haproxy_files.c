@@ -108,10 +108,14 @@ static void a_file_says_whether_haproxy_looks_for_keys(void)
 		{ "    setenv LLM_CLIENTS \"on\"\n    presetenv LLM_CLIENTS off\n", "on", SET_ALWAYS },
 		{ "    presetenv LLM_CLIENTS off\nLLM_CLIENTS=required\n", "required", SET_ENVIRONMENT },
 		{ "LLM_CLIENTS=\"on\"\nLLM_CLIENTS=off", "off", SET_ENVIRONMENT },
-		{ "LLM_CLIENTS=\"\n", "\"", SET_ENVIRONMENT },
+		{ "LLM_CLIENTS=\"\n", "", SET_ENVIRONMENT },
+		{ "LLM_CLIENTS='on'  # keys\n", "on", SET_ENVIRONMENT },
+		{ "LLM_CLIENTS= a \"b  c\"  d#\\e\t\r\n", "a b  c  d#e", SET_ENVIRONMENT },
+		{ "LLM_CLIENTS=$A\n", "$A", SET_ENVIRONMENT },
+		{ "setenv LLM_CLIENTS a\\ b' $C 'd e\n", "a b $C d", SET_ALWAYS },
 		{ "LLM_CLIENTS=\n", "", SET_ENVIRONMENT },
 		{ "LLM_CLIENTS\n    presetenv LLM_CLIENTS\n", "", SET_NOWHERE },
-		{ "LLM_CLIENTS=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaa", SET_ENVIRONMENT },
+		{ "LLM_CLIENTS=aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", SET_ENVIRONMENT },
 		{ "# LLM_CLIENTS=on\n    unsetenv LLM_CLIENTS on\n", "", SET_NOWHERE },
 	};
 	for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
@@ -119,6 +123,34 @@ static void a_file_says_whether_haproxy_looks_for_keys(void)
 		CHECK(strcmp(file.keys.value, rows[i].keys) == 0 && file.keys.from == rows[i].from);
 		CHECK(file.ledger.from == SET_NOWHERE);
 	}
+}
+
+static void a_value_may_be_long_or_depend_on_another_variable(void)
+{
+	char text[3 * SETTING_MAX] = "LLM_CORS_ORIGINS=";
+	char *end = text + strlen(text);
+
+	for (size_t i = 0; i < SETTING_MAX / 2; i++)
+		end = stpcpy(end, i % 8 ? "ab" : " a");
+	haproxy_file file = read_text(text);
+	CHECK(strlen(file.origins.value) < SETTING_MAX && strlen(file.origins.value) > SETTING_MAX - 20);
+	CHECK(slice_ends(slice_cstr(file.origins.value), SLICE(" aababababababab")) && !file.origins.unknown);
+	file = read_text("setenv LLM_AGENT \"unix@${DIR}/x\"\n");
+	CHECK(file.agent.unknown && file.agent.from == SET_ALWAYS);
+	file = read_text("setenv LLM_AGENT unix@${DIR}/x\nsetenv LLM_AGENT 'unix@/y'\n");
+	CHECK(!file.agent.unknown && strcmp(file.agent.value, "unix@/y") == 0);
+}
+
+static void a_file_names_agents_beside_the_variable(void)
+{
+	haproxy_file file = read_text(
+		"global\n    log unix@/a len 8192\nring r\n    server x \"unix@/b\" check\n"
+		"backend other\n    server x unix@/no\nbackend llm-agent\n    server agent \"$LLM_AGENT\"\n"
+		"    #server other unix@/no\n    server other unix@/c check\nfrontend f\n    server x unix@/no\n");
+
+	CHECK(file.servers.count == 3);
+	CHECK(strcmp(file.servers.text[0], "unix@/a") == 0 && strcmp(file.servers.text[1], "unix@/b") == 0 &&
+	      strcmp(file.servers.text[2], "unix@/c") == 0);
 }
 
 static void a_file_that_cannot_be_read_says_so(void)
@@ -150,6 +182,8 @@ int main(void)
 	RUN(a_file_says_its_contract);
 	RUN(a_file_says_the_hash_of_its_backends);
 	RUN(a_file_says_whether_haproxy_looks_for_keys);
+	RUN(a_value_may_be_long_or_depend_on_another_variable);
+	RUN(a_file_names_agents_beside_the_variable);
 	RUN(a_file_that_cannot_be_read_says_so);
 	RUN(the_operator_allows_the_contract_before_and_no_other);
 	return unit_end();

@@ -361,3 +361,11 @@ void ledger_get_ends(ledger *l, ends *out)
 	*out = l->ends;
 	pthread_mutex_unlock(&l->ends_lock);
 }
+
+uint64_t ledger_refused(ledger *l, end_refusal why)
+{
+	pthread_mutex_lock(&l->ends_lock);
+	uint64_t n = ends_refused(&l->ends, why);
+	pthread_mutex_unlock(&l->ends_lock);
+	return n;
+}

@@ -116,5 +116,7 @@ MUST_CHECK bool ledger_set_references(ledger *l, const ledger_reference *referen
 ledger_stats ledger_get_stats(ledger *l);
 /* Copies what was counted of the requests' ends. */
 void ledger_get_ends(ledger *l, ends *out);
+/* Returns how many requests HAProxy refused because of `why`. */
+uint64_t ledger_refused(ledger *l, end_refusal why);
 
 #endif

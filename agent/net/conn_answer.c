@@ -224,11 +224,16 @@ static bool contract_kept(uint64_t contract)
 }
 
 /* Returns the counter of what is to be said of HAProxy's files and of its LLM_CLIENTS. */
-static counter *contract_counter(net_counters *n, const llm_request *r, const decision *d)
+static counter *contract_counter(spop_thread *t)
 {
-	return !contract_kept(r->contract)                          ? &n->contract_outdated :
-	       d->refusal == REFUSE_CONTRACT && !r->clients_guarded ? &n->unguarded :
-								      &n->contract_kept;
+	net_counters *n = &t->counters;
+	const llm_request *r = &t->request;
+	refusal why = t->decision.refusal;
+
+	return !contract_kept(r->contract)                     ? &n->contract_outdated :
+	       why == REFUSE_CONTRACT && !r->clients_guarded   ? &n->unguarded :
+	       why == REFUSE_KEY && t->policy->clients == NULL ? &n->clientless :
+								 &n->contract_kept;
 }
 
 /* Reads the message into t->request. False: it is malformed. */
@@ -261,7 +266,7 @@ static answered answer_request(conn *c, const spop_event *e, spop_message *m, un
 		counter_add(&t->counters.asked_for_more, 1);
 	} else {
 		count_decision(&t->counters, &t->request, d, fell_back);
-		counter_add(contract_counter(&t->counters, &t->request, d), 1);
+		counter_add(contract_counter(t), 1);
 		compare_backends(c, &t->request);
 		++*decisions;
 	}
@@ -296,6 +301,8 @@ static answered answer_key(conn *c, const spop_event *e, spop_message *m)
 	wrote(c, welcome_ack(d, &c->session, c->out.data + c->out.end, room, e->stream_id, e->frame_id, &fell_back));
 	if (d->refusal != REFUSE_NOT) {
 		count_decision(&t->counters, &t->request, d, fell_back);
+		if (d->refusal == REFUSE_KEY && !t->policy->clients)
+			counter_add(&t->counters.clientless, 1);
 		log_refusal(&t->request, d);
 	}
 	return ANSWERED;

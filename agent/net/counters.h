@@ -67,6 +67,8 @@ typedef struct net_counters {
 	counter contract_kept, contract_outdated;
 	/* Decisions that refused a request of files that fit, because HAProxy's rules about clients' keys are off. */
 	counter unguarded;
+	/* Answers that refused a client's key, because the agent has no clients at all. */
+	counter clientless;
 	/* Decisions about requests of a HAProxy whose backends were made for these routes, and for others. */
 	counter backends_same, backends_differ;
 	counter unrecorded; /* decisions about requests of a HAProxy that sends no records (LLM_LEDGER=off) */

@@ -29,6 +29,8 @@ enum {
 	"%llu requests came by a haproxy.cfg and spoe.conf that do not fit the agent, and %llu of them were refused: install the agent and both files of one version, and reload HAProxy"
 #define CONTRACT_UNGUARDED \
 	"%llu requests were refused, because the agent has clients, and HAProxy's rules about their keys are off: set LLM_CLIENTS=on or LLM_CLIENTS=required in HAProxy's environment, and restart HAProxy"
+#define CONTRACT_CLIENTLESS \
+	"%llu requests were refused (401 invalid_api_key), because HAProxy looks for keys of clients, and the agent has none: set LLM_CLIENTS=off in HAProxy's environment and restart HAProxy, or set the agent's option clients"
 
 /* A counter, and when it last changed. */
 typedef struct watched {
@@ -67,8 +69,9 @@ struct admin_host {
 	err done_error;
 	/* What on_checks() saw the last time. */
 	watched *iterations; /* of each SPOP thread's event loop */
-	watched foreign, malformed, dropped, unrecorded, contract_kept, contract_outdated, unguarded, backends_same,
-		backends_differ;
+	watched foreign, malformed, dropped, unrecorded, contract_kept, contract_outdated, unguarded, clientless,
+		backends_same, backends_differ;
+	uint64_t keyless; /* the part of `clientless` that was refused while there were clients, for another reason */
 
 	accounts accounts; /* has a lock of its own */
 };
@@ -151,24 +154,34 @@ static void check_threads(admin_host *h, host_check *c, int64_t now)
 }
 
 /* Fails until a request that fits has come, so that a HAProxy with few requests does not seem to be in order. */
-static void check_contract(admin_host *h, host_check *c, int64_t now)
+static void check_contract(admin_host *h, const policy *p, host_check *c, int64_t now)
 {
 	uint64_t kept = 0, old = 0, off = 0, refused = 0;
+	/* Requests without a key are refused by HAProxy, of which only the log lines tell. */
+	uint64_t nobodys = h->recording ? recording_refused(h->recording, END_NO_KEY) : 0;
 
 	for (unsigned t = 0; t < spop_threads_count(h->spop_threads); t++) {
 		const net_counters *n = spop_threads_counters(h->spop_threads, t);
 		kept += counter_get(&n->contract_kept);
 		old += counter_get(&n->contract_outdated);
 		off += counter_get(&n->unguarded);
+		nobodys += counter_get(&n->clientless);
 		refused += counter_get(&n->refusals[REFUSE_CONTRACT]);
 	}
 	changed_lately(&h->contract_kept, kept, now, 0);
+	if (p->clients) {
+		h->keyless = nobodys;
+		h->clientless.changed_ms = 0;
+	}
+	nobodys -= h->keyless;
 	const int64_t kept_ms = h->contract_kept.changed_ms;
 	if (changed_lately(&h->contract_outdated, old, now, CONTRACT_MS) || h->contract_outdated.changed_ms > kept_ms)
 		checks_set(c, "contract", false, false, CONTRACT_OUTDATED, (unsigned long long)old,
 			   (unsigned long long)(refused - off));
 	else if (changed_lately(&h->unguarded, off, now, CONTRACT_MS) || h->unguarded.changed_ms > kept_ms)
 		checks_set(c, "contract", false, false, CONTRACT_UNGUARDED, (unsigned long long)off);
+	else if (changed_lately(&h->clientless, nobodys, now, CONTRACT_MS) || h->clientless.changed_ms > kept_ms)
+		checks_set(c, "contract", false, false, CONTRACT_CLIENTLESS, (unsigned long long)nobodys);
 	else
 		checks_set(c, "contract", true, false, "%s", kept ? "HAProxy's files fit the agent" : "no request yet");
 }
@@ -237,7 +250,7 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 	n += checks_routes(&out[n], p);
 	n += checks_pools(&out[n], p);
 	n += checks_clients(&out[n], p, &h->clients);
-	check_contract(h, &out[n++], now);
+	check_contract(h, p, &out[n++], now);
 	check_backends(h, p, &out[n++], now);
 	if (*h->reload_problem)
 		checks_set(&out[n++], "reload", false, false,

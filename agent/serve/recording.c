@@ -255,6 +255,14 @@ void recording_ends(recording *r, ends *out)
 	pthread_mutex_unlock(&r->lock);
 }
 
+uint64_t recording_refused(recording *r, end_refusal why)
+{
+	pthread_mutex_lock(&r->lock);
+	uint64_t n = r->ledger ? ledger_refused(r->ledger, why) : 0;
+	pthread_mutex_unlock(&r->lock);
+	return n;
+}
+
 host_tap recording_tap(recording *r)
 {
 	return intake_tap(r->intake);

@@ -41,6 +41,9 @@ ledger_stats recording_stats(recording *r);
 
 /* Copies how requests ended; nothing, if the ledger is not open. From any thread, before recording_stop(). */
 void recording_ends(recording *r, ends *out);
+/* Returns how many requests HAProxy refused because of `why`; 0, if the ledger is not open. From any thread, before
+ * recording_stop(). */
+uint64_t recording_refused(recording *r, end_refusal why);
 /* Tells what is known of the taps. From any thread, before recording_stop(). */
 host_tap recording_tap(recording *r);
 /* Tells how far the ledger is shipped. From any thread, before recording_stop(). */

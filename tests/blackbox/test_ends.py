@@ -11,6 +11,7 @@ import socket
 import pytest
 
 import harness
+import keys
 import wire
 from harness import chat, until
 from ledgers import LedgerGateway
@@ -180,3 +181,34 @@ def test_a_second_question_that_does_not_fit_is_refused_by_haproxy(haproxy, make
         one.post("/v1/chat/completions", b'{"messages":"%s"}' % (b"x" * 300000)).refused(413, "model_not_in_sample", retry=False)
         until(lambda: of(scrape(one.agent), "spoa_llm_haproxy_refusals_total", code="model_not_in_sample") == 1, 10, "HAProxy's refusal is counted")
         assert of(scrape(one.agent), "spoa_llm_asked_for_more_total") == (1 if harness.version_of(haproxy) >= (3, 0) else 0)
+
+
+@pytest.mark.parametrize("mode", ["required", "on"])
+def test_haproxy_wants_keys_of_an_agent_that_has_no_clients(haproxy, make_mock, mode):
+    """With `required`, HAProxy refuses by itself whoever has no key, and the agent learns of it by the log lines."""
+    mock = make_mock("ends")
+    key = keys.key("nobody's")
+    config = {"openai_target": mock.url(), "routes": [{"model_prefix": "*", "upstream": mock.url()}], "admin_listen": "127.0.0.1:%d" % harness.free_port()}
+
+    def check():
+        return [(one["ok"], one["detail"]) for one in gateway.agent.http(path="/readyz").json()["checks"] if one["part"] == "contract"]
+    clients = harness.workdir() / "clients.json"
+    keys.write(clients, [keys.entry("alice", keys.key("alice"))])
+    with LedgerGateway(haproxy, [mock], dict(config, clients=str(clients)), limits={"LLM_CLIENTS": mode}) as gateway:
+        gateway.agent.admin = config["admin_listen"]
+        until(lambda: harness.accepting(gateway.agent.admin), 5, "the admin server accepts")
+        # While there are clients, that is as it should be, and it is not counted later.
+        refused = sum(gateway.ask("m").status == 401 for _ in range(2))
+        until(lambda: of(scrape(gateway.agent), "spoa_llm_haproxy_refusals_total", code="invalid_api_key") == refused, 10, "the log lines arrive")
+        until(lambda: check()[0][0], 5, check)
+        file = gateway.agent.file
+        file.write_text(json.dumps({name: value for name, value in json.loads(file.read_text()).items() if name != "clients"}))
+        gateway.agent.process.kill(signal.SIGHUP)
+        gateway.agent.log("event=reloaded")
+        assert check()[0][0], check()
+        assert gateway.ask("m").status == (401 if mode == "required" else 200)
+        if mode == "on":
+            assert check()[0][0]
+            assert gateway.ask("m", headers=[("x-llm-key", key)]).status == 401
+        until(lambda: not check()[0][0], 10, lambda: check())
+        assert check()[0][1].startswith("1 requests were refused (401 invalid_api_key), because HAProxy looks for keys of clients, and the agent has none: set LLM_CLIENTS=off"), check()

@@ -90,6 +90,31 @@ def test_rules_about_keys_that_are_off_are_told(file):
         until(lambda: check(agent) == {"part": "contract", "ok": True, "blocking": False, "detail": "HAProxy's files fit the agent"}, 15, lambda: check(agent))
 
 
+def test_rules_about_keys_without_clients_are_told(tmp_path):
+    """Who brings a key is refused then. What is refused while there are clients is not counted."""
+    def check(agent):
+        [one] = [one for one in agent.http(path="/readyz").json()["checks"] if one["part"] == "contract"]
+        return one
+    clients = tmp_path / "clients.json"
+    keys.write(clients, everybody())
+    with Agent(tmp_path, {"routes": ROUTES, "clients": str(clients)}) as agent, agent.client() as haproxy:
+        assert haproxy.ask(**keys.ask(STRANGER))["code"] == "invalid_api_key"
+        assert check(agent)["ok"], check(agent)
+        agent.file.write_text(agent.file.read_text().replace('"clients"', '"prices"').replace(str(clients), ""))
+        agent.process.kill(signal.SIGHUP)
+        agent.log("event=reloaded")
+        assert check(agent)["ok"], check(agent)
+        haproxy.ask(**keys.ask(None))
+        for _ in range(2):
+            assert haproxy.ask(**keys.ask(ALICE))["code"] == "invalid_api_key"
+        until(lambda: not check(agent)["ok"], 5, lambda: check(agent))
+        assert check(agent)["detail"].startswith("2 requests were refused (401 invalid_api_key), because HAProxy looks for keys of clients, and the agent has none: set LLM_CLIENTS=off"), check(agent)
+        [alert] = until(lambda: [one for one in agent.http(path="/stats").json()["alerts"] if one["name"] == "SpoaLlmContractOutdated"], 5, "the alert")
+        assert "the agent has none" in alert["what"] and "set it to off" in alert["advice"], alert
+        haproxy.ask(**keys.ask(None))
+        until(lambda: check(agent)["ok"], 15, lambda: check(agent))
+
+
 def test_require_client(file):
     with start(file, require_client=True) as agent, agent.client() as haproxy:
         for more in ({}, {"body": "{"}, {"method": "GET", "path": "/v1/models", "body": None}, {"method": "DELETE", "path": "/v1/files/f", "body": None}):

@@ -425,6 +425,7 @@ static inline __attribute__((always_inline)) bool find(llm_request *r, decision 
 
 	d->endpoint = frequent ? ENDPOINT_RUNS : endpoint_find(r->sample.method, s->path, s->upgrade);
 	d->metered = frequent || endpoint_metered(d->endpoint, s->path) || is_metered_as_post(s);
+	d->told_before = !d->metered && endpoint_told_before(s->path);
 	/* Of the frequent paths this is the one with 14 bytes: /v1/embeddings. */
 	d->operation = frequent   ? s->path.len == 14 ? SLICE("embeddings") : slice_of(NULL, 0) :
 		       d->metered ? endpoint_operation(s->path) :

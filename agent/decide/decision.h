@@ -86,8 +86,9 @@ typedef struct decision {
 	const route *route; /* NULL: legacy */
 	slice route_name;
 	endpoint endpoint;
-	bool metered;    /* an answer costs tokens: see endpoint_metered() */
-	slice operation; /* if `metered`: see endpoint_operation() */
+	bool metered;     /* an answer costs tokens: see endpoint_metered() */
+	bool told_before; /* see endpoint_told_before(); never if `metered` */
+	slice operation;  /* if `metered`: see endpoint_operation() */
 	chosen_by chosen_by;
 	released_by released_by;
 	/* NULL: the request was refused before an upstream was chosen, or its route has a pool, in which HAProxy

@@ -11,7 +11,8 @@ enum {
  * something else there than HTTP. QUERY: the upstream takes the model from the query. FILES: the endpoint runs no
  * model, and its body is a file, whatever the file holds, or a batch of requests that name a model each. LONG: an
  * answer may be larger than HAProxy's buffer. OPTION: a stream tells its usage only if stream_options asks for it.
- * INSIDE: a client names the model inside the WebSocket. */
+ * INSIDE: a client names the model inside the WebSocket. TOLD: the answer is a thing that an earlier request made, with
+ * the usage of that request. */
 enum {
 	HTTP = 1,
 	SOCKET = 2,
@@ -23,7 +24,8 @@ enum {
 	FILES = 128,
 	LONG = 256,
 	OPTION = 512,
-	INSIDE = 1024
+	INSIDE = 1024,
+	TOLD = 2048
 };
 
 /* `*` stands for one segment, `*:` for one of the form NAME:METHOD, with a method that runs a model. */
@@ -91,6 +93,15 @@ static const row rows[] = {
 	/* everybody's; GET */
 	{ "models/*", ASKS },
 	{ "models", LISTS },
+	/* what is stored: an answer to a POST that changes or cancels it */
+	{ "chat/completions/*", TOLD },
+	{ "responses/*/cancel", TOLD },
+	{ "interactions/*/cancel", TOLD },
+	{ "threads/*/runs/*", TOLD },
+	{ "threads/*/runs/*/cancel", TOLD },
+	{ "batches", TOLD },
+	{ "batches/*", TOLD },
+	{ "batches/*/cancel", TOLD },
 	/* uploads */
 	{ "files", FILES },
 	{ "files/upload", FILES },
@@ -382,6 +393,11 @@ bool endpoint_metered(endpoint e, slice path)
 	size_t colon = slice_find(last, 0, ':');
 	return !among(slice_first(last, colon), counting, COUNT(counting)) &&
 	       !among(slice_from(last, colon + 1), counting, COUNT(counting));
+}
+
+bool endpoint_told_before(slice path)
+{
+	return how_of(path) & TOLD;
 }
 
 bool endpoint_takes_files(slice method, slice path)

@@ -28,6 +28,10 @@ endpoint endpoint_find(slice method, slice path, bool websocket);
  * `path`, runs a model, and does more than count the tokens of a prompt. */
 bool endpoint_metered(endpoint e, slice path);
 
+/* True if an answer tells the usage of an earlier request, whatever the method: a stored completion that is changed, a
+ * batch or a run that is cancelled. */
+bool endpoint_told_before(slice path);
+
 /* Returns what the model is asked for, as OpenTelemetry's gen_ai.operation.name has it, where `path`, that of an
  * endpoint that is metered, says that it is neither chat nor Gemini's generate_content; else an empty slice. */
 slice endpoint_operation(slice path);

@@ -176,6 +176,8 @@ size_t line_write(const decision *d, char *out)
 		out = put_text(put(out, SLICE(",\"behind\":\"")), d->backend);
 		*out++ = '"';
 	}
+	if (d->told_before)
+		out = put(out, SLICE(",\"told_before\":1"));
 	if (d->client)
 		out = put(out, SLICE(",\"keyed\":1"));
 	if (d->refusal != REFUSE_NOT)

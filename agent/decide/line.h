@@ -14,7 +14,8 @@ size_t line_room(const decision *d);
  * returns the length. All of it is ASCII: other characters become \uXXXX, and bytes that are not UTF-8 are left out.
  * `stream` and `metered` are "1" or "0", like a boolean in HAProxy's own texts. Others follow only in some lines: `op`,
  * what the model is asked for, if the protocol does not tell it (endpoint_operation()); `behind`, the backend behind a
- * leg, because HAProxy logs the name of the leg; `keyed`, if project and client are those of a key; `refused`, if the
+ * leg, because HAProxy logs the name of the leg; `told_before`, if the answer tells the usage of an earlier request;
+ * `keyed`, if project and client are those of a key; `refused`, if the
  * agent refuses the request. */
 size_t line_write(const decision *d, char *out);
 

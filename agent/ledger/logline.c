@@ -98,7 +98,7 @@ static void complete(logline *out, const reading *rd)
 	out->hints.all = rd->all;
 	out->hints.first = rd->first;
 	out->hints.coded = rd->coded || rd->compressed;
-	out->hints.ok = r->status >= 200 && r->status < 300;
+	out->hints.ok = r->status >= 200 && r->status < 300 && !rd->told_before;
 	out->hints.bytes_in = r->bytes_in;
 	out->hints.bytes_out = r->bytes_out;
 }

@@ -23,6 +23,7 @@ typedef enum field {
 	F_METERED,
 	F_OP,
 	F_BEHIND,
+	F_TOLD_BEFORE,
 	F_KEYED,
 	F_REFUSED,
 	F_MEMBER,
@@ -67,6 +68,7 @@ typedef struct reading {
 	bool stream;        /* the request asks for a stream */
 	answer_type type;
 	bool coded, compressed;
+	bool told_before;   /* the usage is that of an earlier request */
 	bool server;        /* HAProxy chose a server */
 	bool tap;           /* its name is "tap" */
 	bool all, first;    /* what of the answer was seen; both false in a line of version 1 */

@@ -25,6 +25,7 @@ const slice logline_names[FIELDS] = {
 	[F_METERED] = SLICE_INIT("metered"),
 	[F_OP] = SLICE_INIT("op"),
 	[F_BEHIND] = SLICE_INIT("behind"),
+	[F_TOLD_BEFORE] = SLICE_INIT("told_before"),
 	[F_KEYED] = SLICE_INIT("keyed"),
 	[F_REFUSED] = SLICE_INIT("refused"),
 	[F_MEMBER] = SLICE_INIT("member"),
@@ -295,6 +296,9 @@ bool logline_take(logline *out, reading *rd, field f, const json_member *m)
 		return take_member(r, m);
 	case F_TRIED:
 		return take_tried(r, m);
+	case F_TOLD_BEFORE:
+		rd->told_before = m->type == JSON_NUMBER && slice_eq(m->value, SLICE("1"));
+		return rd->told_before;
 	case F_KEYED:
 		r->keyed = m->type == JSON_NUMBER && slice_eq(m->value, SLICE("1"));
 		return r->keyed;

@@ -32,6 +32,16 @@ ANSWERS = [
     ("gemini-l", "/v1beta/models/gemini-l:countTokens", 200, {"totalTokens": 31}, "none"),
     ("gpt-l", "/v1/responses/input_tokens", 200, {"object": "response.input_tokens", "input_tokens": 11}, "none"),
     ("gpt-l", "/v1/fine_tuning/jobs", 200, {"id": "ftjob-1"}, "none"),
+    # Things that an earlier request made, with the usage of that request, which counted.
+    ("gpt-l", "/v1/chat/completions/chatcmpl-1", 200, {"object": "chat.completion", "usage": USAGE}, "none"),
+    ("gpt-l", "/v1/responses/resp_1/cancel", 200, {"object": "response", "usage": USAGE}, "none"),
+    ("gpt-l", "/v1/threads/t/runs/run_1", 200, {"object": "thread.run", "usage": USAGE}, "none"),
+    ("gpt-l", "/openai/threads/t/runs/run_1/cancel", 200, {"object": "thread.run", "usage": USAGE}, "none"),
+    ("gpt-l", "/v1/batches", 200, {"object": "batch", "usage": USAGE}, "none"),
+    ("gpt-l", "/v1/batches/batch_1/cancel", 200, {"object": "batch", "usage": USAGE}, "none"),
+    ("gemini-l", "/v1beta/interactions/i/cancel", 200, {"usage": {"total_input_tokens": 5, "total_output_tokens": 3}}, "none"),
+    ("gpt-l", "/v1/threads/t/runs", 200, {"object": "thread.run", "usage": USAGE}, "reported"),
+    ("gpt-l", "/v1/of/its/own", 200, {"usage": USAGE}, "reported"),
     ("gpt-l", "/v1/chat/completions", 429, {"error": {}}, "none"),
     ("gpt-l", "/v1/chat/completions", 500, {"error": {}}, "none"),
 ]
@@ -67,6 +77,8 @@ def test_what_nobody_told(gateway):
         exchange = gateway.post(path, {"model": model}, bearer())
         assert exchange.status == status
         note(exchange, usage)
+    good.respond = lambda _: (200, JSON, json.dumps({"usage": USAGE}).encode())
+    note(gateway.call("GET", "/v1/responses/resp_1", list(bearer())), "none")
     good.respond = None
     note(gateway.call("GET", "/v1/models", list(bearer())), "none")
     note(gateway.call("GET", "/v1/realtime?model=gpt-l", list(bearer()) + UPGRADE), "unknown")

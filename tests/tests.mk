@@ -228,9 +228,9 @@ test-tsan:
 	@$(MAKE) --no-print-directory UNITS_tsan= build-tsan unit-tsan
 	@$(TSAN) $(MAKE) --no-print-directory BUILD=build/tsan $(NO_PACKAGE) pytest-beside pytest-alone
 
-# Without the tests that measure time, hand over gigabytes, kill children in the middle of SQLite, or use up the descriptors (valgrind then closes the
-# connection that accept(2) has got). The agent itself: VALGRIND=1, tests/README.md.
-VALGRIND_UNITS = $(filter-out %/test_door %/test_oom %/test_master %/test_master_watchdog %/test_master_upgrade %/test_spop_threads %/test_fdpass %/test_handover %/test_store_processes,$(UNIT))
+# Without the tests that measure time, hand over gigabytes, kill children in the middle of SQLite, map more memory areas than valgrind counts, or use up
+# the descriptors (valgrind then closes the connection that accept(2) has got). The agent itself: VALGRIND=1, tests/README.md.
+VALGRIND_UNITS = $(filter-out %/test_door %/test_sample_plain %/test_oom %/test_master %/test_master_watchdog %/test_master_upgrade %/test_spop_threads %/test_fdpass %/test_handover %/test_store_processes,$(UNIT))
 ## test-valgrind: unit tests under valgrind
 test-valgrind:
 	@sh tests/tools/deps build valgrind

@@ -2,11 +2,13 @@
  *
  * Texts and numbers of JSON. Checked: text_plain() leaves nothing on which a terminal acts; json_write_text() makes a
  * JSON string of printable characters of any text, which reads back as that text (bytes that are not UTF-8 as U+FFFD);
- * any bytes as a string or number are read as the standard says, or refused. */
+ * any bytes as a string or number are read as the standard says, or refused; a traceparent that is valid is made of
+ * lower-case digits and dashes, and neither its trace nor its span of zeros only. */
 #include "fuzz.h"
 
 #include "base/json.h"
 #include "base/text.h"
+#include "base/traceparent.h"
 
 #include <math.h>
 
@@ -85,6 +87,17 @@ static void read_value(slice doc)
 		HOLDS(fabs(real - (double)number) <= fabs(real) * 1e-9);
 }
 
+static void trace(slice s)
+{
+	if (!traceparent_valid(s))
+		return;
+	HOLDS(s.len == TRACEPARENT_LEN);
+	HOLDS(strspn(s.ptr + TRACE_ID_AT, "0") < TRACE_ID_LEN && strspn(s.ptr + TRACE_SPAN_AT, "0") < TRACE_SPAN_LEN);
+	for (size_t i = 0; i < s.len; i++)
+		HOLDS((s.ptr[i] == '-') == (i == 2 || i == 35 || i == 52) && s.ptr[i] &&
+		      strchr("0123456789abcdef-", s.ptr[i]));
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = strndup((const char *)data, size), *exact = malloc(size ? size : 1);
@@ -95,6 +108,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	written(text);
 	plain(text);
 	read_value(slice_of(exact, size));
+	trace(slice_of(exact, size));
 	free(exact);
 	free(text);
 	return 0;

@@ -39,7 +39,7 @@ static void make_rows(void)
 static void tell(store *s, const char *id, int output)
 {
 	tap_report told = { .end = TAP_END_WHOLE, .status = 200, .final = true, .content = 9 };
-	store_batch b = { NULL, 0, &told, 1 };
+	store_batch b = { NULL, 0, &told, 1, false };
 	store_added added;
 	err e;
 

@@ -308,7 +308,7 @@ static void labels_beyond_the_limit_stay_other(void)
 		snprintf(r[i].project, sizeof r[i].project, "p%d", i / 2);
 		told[i] = exact_for(&r[i], i);
 	}
-	store_batch b = { r, COUNT, NULL, 0 }, late = { NULL, 0, told, COUNT };
+	store_batch b = { r, COUNT, NULL, 0, false }, late = { NULL, 0, told, COUNT, false };
 	CHECK(store_add(s, &b, &join, &added, &e) == STORE_OK && added.rows == COUNT);
 	CHECK(count_of("SELECT requests FROM daily WHERE kind = 3 AND label = 'other'") ==
 	      COUNT - 2 * STORE_LABELS_PER_DAY);
@@ -327,7 +327,7 @@ static void reports_do_not_wait_for_ever(void)
 	enum { COUNT = STORE_REPORTS + 10 };
 	record gone = tapped(COUNT + 1), r = tapped(COUNT + 2);
 	tap_report *told = calloc(COUNT, sizeof *told), of_gone = exact_for(&gone, 1), of_r = exact_for(&r, 2);
-	store_batch b = { NULL, 0, told, COUNT };
+	store_batch b = { NULL, 0, told, COUNT, false };
 	size_t joined, orphans;
 	store_added added;
 	int64_t removed;

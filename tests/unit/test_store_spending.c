@@ -77,7 +77,7 @@ static const store_join join = { .apply = apply, .reserved = reserve, .settled =
 
 static void add(store *s, const record *records, size_t count, const tap_report *reports, size_t reports_count)
 {
-	store_batch b = { records, count, reports, reports_count };
+	store_batch b = { records, count, reports, reports_count, false };
 	store_added added;
 	err e;
 

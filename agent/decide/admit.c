@@ -86,28 +86,31 @@ static void answer_client(const policy *p, const llm_request *r, decision *d)
 	}
 }
 
-/* True if an upstream obeys no model of the body: the method takes none, or what the body names holds the requests. */
-static bool body_decides_nothing(slice method, slice path)
+/* True for a method with which an upstream obeys a model of the body. */
+static bool takes_body(slice method)
 {
-	bool takes_body = slice_eq(method, SLICE("POST")) || slice_eq(method, SLICE("PUT")) ||
-			  slice_eq(method, SLICE("PATCH"));
-
-	return !takes_body || slice_ends(path, SLICE("/batches")) || slice_ends(path, SLICE("/batches/"));
+	return slice_eq(method, SLICE("POST")) || slice_eq(method, SLICE("PUT")) || slice_eq(method, SLICE("PATCH"));
 }
 
 bool decision_model_open(const decision *d)
 {
 	const model_sample *s = &d->request->sample;
 	model_from from = d->model.from;
+	bool runs = d->endpoint == ENDPOINT_RUNS;
 
+	if (s->path_names_none) /* the frequent paths */
+		return from == MODEL_FROM_QUERY;
+	if (endpoint_takes_query(s->path)) /* whatever a body, a header or another parameter says */
+		return !runs || s->model_param.len == 0;
 	if (s->upgrade)
-		return d->endpoint != ENDPOINT_RUNS || from == MODEL_FROM_HEADER || endpoint_names_inside(s->path);
-	if (d->endpoint != ENDPOINT_RUNS)
-		return endpoint_takes_files(s->method, s->path) ||
-		       (from != MODEL_FROM_PATH && body_decides_nothing(s->method, s->path));
-	if (from == MODEL_FROM_QUERY)
-		return !endpoint_takes_query(s->path);
-	return from != MODEL_FROM_PATH && endpoint_names_deployment(s->path);
+		return !runs || from == MODEL_FROM_HEADER || endpoint_names_inside(s->path);
+	if (from == MODEL_FROM_PATH)
+		return !runs && endpoint_takes_files(s->method, s->path);
+	if (endpoint_names_deployment(s->path))
+		return true;
+	if (runs)
+		return from == MODEL_FROM_QUERY;
+	return endpoint_takes_files(s->method, s->path) || !takes_body(s->method) || endpoint_hides_model(s->path);
 }
 
 /* Says why the client may not do what is decided; NULL: it may. */

@@ -399,13 +399,14 @@ static __attribute__((noinline)) void find_without_query(const llm_request *r, m
 	model_find(&sample, result);
 }
 
-/* True for a PUT or PATCH where a POST would run a model. It gets no credential of the operator's, but some upstreams
- * answer it as they answer a POST. */
-static bool is_metered_as_post(const model_sample *s)
+/* True for a request that some upstream may answer as a POST that runs a model: by PUT or PATCH, a method in lower
+ * case, or a path in another spelling. It gets a credential of the operator's only where "paths" says so. */
+static __attribute__((noinline)) bool is_metered_as_post(const model_sample *s)
 {
-	if (s->upgrade || (!slice_eq(s->method, SLICE("PUT")) && !slice_eq(s->method, SLICE("PATCH"))))
+	if (s->upgrade || slice_eq(s->method, SLICE("GET")) || slice_eq(s->method, SLICE("HEAD")) ||
+	    slice_eq(s->method, SLICE("DELETE")) || slice_eq(s->method, SLICE("OPTIONS")))
 		return false;
-	return endpoint_metered(endpoint_find(SLICE("POST"), s->path, false), s->path);
+	return endpoint_metered_loosely(s->path);
 }
 
 /* Finds the model of a request whose query decides. */

@@ -421,10 +421,98 @@ bool endpoint_names_inside(slice path)
 	return how_of(path) & INSIDE;
 }
 
+/* ---- paths as some server may read them */
+
+enum { LOOSE_MAX = 1024 };
+
+/* Ends the segment at buf[begin]: takes it away if it is empty or a dot, and with it the one in front if it is two
+ * dots. Returns the new length. */
+static size_t end_segment(char *buf, size_t begin, size_t len)
+{
+	slice s = slice_of(buf + begin, len - begin);
+
+	if (s.len == 0 || slice_eq(s, SLICE(".")))
+		return begin;
+	if (!slice_eq(s, SLICE(".."))) {
+		buf[len] = '/';
+		return len + 1;
+	}
+	len = begin > 1 ? begin - 1 : begin;
+	while (buf[len - 1] != '/')
+		len--;
+	return len;
+}
+
+/* Writes `path` to `buf`, of LOOSE_MAX bytes, as a server may read it that decodes it once, and drops empty segments,
+ * dot segments and parameters behind a semicolon. `lower`: and that passes over upper and lower case. An empty slice:
+ * it is too long. */
+static slice read_loosely(slice path, char *buf, bool lower)
+{
+	size_t len = 1, begin = 1;
+	bool parameter = false;
+
+	buf[0] = '/';
+	for (size_t i = 0; i < path.len;) {
+		char c = decoded_at(path, &i);
+		if (c == '/' || c == '\\') {
+			begin = len = end_segment(buf, begin, len);
+			parameter = false;
+			continue;
+		}
+		parameter |= c == ';';
+		if (parameter)
+			continue;
+		buf[len++] = lower ? ascii_lower(c) : c;
+		if (len == LOOSE_MAX)
+			return slice_of(NULL, 0);
+	}
+	return slice_of(buf, end_segment(buf, begin, len));
+}
+
+bool endpoint_metered_loosely(slice path)
+{
+	char buf[LOOSE_MAX];
+
+	for (unsigned lower = 0; lower < 2; lower++) {
+		slice read = read_loosely(path, buf, lower);
+		if (read.len == 0 || (how_of(read) & HTTP && endpoint_metered(ENDPOINT_RUNS, read)))
+			return true;
+	}
+	return false;
+}
+
 bool endpoint_names_deployment(slice path)
 {
-	return slice_contains(path, SLICE("/locations/")) && slice_contains(path, SLICE("/endpoints/")) &&
-	       !slice_contains(path, SLICE("/endpoints/openapi/"));
+	static const slice word = SLICE_INIT("/endpoints/");
+	char buf[LOOSE_MAX];
+	slice read = read_loosely(path, buf, true);
+
+	if (!slice_contains(read, SLICE("/locations/")))
+		return read.len == 0;
+	for (; read.len > word.len; read = slice_from(read, 1))
+		if (slice_starts(read, word) && !slice_starts(slice_from(read, word.len), SLICE("openapi/")))
+			return true;
+	return false;
+}
+
+bool endpoint_hides_model(slice path)
+{
+	/* Batches; what has the model in an object of its own (`session`, `data_source`, `grader`) or in `modelId`. */
+	static const char *const ends[] = {
+		"/batches",        "/realtime/client_secrets",
+		"/realtime/calls", "/realtime/transcription_sessions",
+		"/evals",          "/graders/run",
+		"/async-invoke",   "/model-invocation-job",
+	};
+	char buf[LOOSE_MAX];
+	slice read = trimmed(read_loosely(path, buf, true));
+
+	if (read.len == 0 || !path_clear(path) || slice_contains(path, SLICE("%")))
+		return true;
+	for (size_t i = 0; i < COUNT(ends); i++)
+		if (slice_ends(read, slice_cstr(ends[i])))
+			return true;
+	return slice_ends(read, SLICE("/runs")) && slice_contains(read, SLICE("/evals/"));
 }
 
 /* True for gemini-2.5-flash-image, imagen-4.0, gpt-4o-audio-preview, amazon.nova-canvas-v1:0, cohere.embed-v4:0 and the
@@ -461,95 +549,4 @@ bool endpoint_streams(slice path)
 {
 	path = trimmed(path);
 	return slice_ends(path, SLICE("/api/chat")) || slice_ends(path, SLICE("/api/generate"));
-}
-
-/* ---- paths that can be read in one way only */
-
-/* Where in a UTF-8 character a text is: how many bytes of it are left, and between which two the next one is. */
-typedef struct utf8_place {
-	unsigned char left, low, high;
-} utf8_place;
-
-/* Takes the next byte of a text. False: it is not strict UTF-8; lenient decoders make a dot or a slash of some such
- * bytes (%c0%ae, %e0%80%ae). */
-static bool utf8_take(utf8_place *at, unsigned char c)
-{
-	if (at->left > 0) {
-		bool ok = c >= at->low && c <= at->high;
-		*at = (utf8_place){ (unsigned char)(at->left - 1), 0x80, 0xbf };
-		return ok;
-	}
-	*at = (utf8_place){ (unsigned char)((c >= 0xc2) + (c >= 0xe0) + (c >= 0xf0)),
-			    c == 0xe0 ? 0xa0 :
-			    c == 0xf0 ? 0x90 :
-					0x80,
-			    c == 0xed ? 0x9f :
-			    c == 0xf4 ? 0x8f :
-					0xbf };
-	return c < 0x80 || (c >= 0xc2 && c <= 0xf4);
-}
-
-/* `arn`: the segment is an ARN, in which slashes may be encoded, but with no empty or dot part between two. */
-static bool segment_clear(slice s, bool arn)
-{
-	size_t part = 0,
-	       dots = 0; /* bytes since the last slash, and how many of them are dots, or blanks, which some drop */
-	utf8_place at = { 0, 0, 0 };
-
-	for (size_t i = 0; i < s.len; i++) {
-		unsigned char c = (unsigned char)s.ptr[i];
-		bool encoded = c == '%';
-		if (encoded) {
-			int high = s.len - i > 2 ? ascii_hex_digit(s.ptr[i + 1]) : -1;
-			int low = s.len - i > 2 ? ascii_hex_digit(s.ptr[i + 2]) : -1;
-			if (high < 0 || low < 0)
-				return false;
-			c = (unsigned char)(high << 4 | low);
-			i += 2;
-		}
-		if (encoded && arn && c == '/') {
-			if (part == dots)
-				return false;
-			part = dots = 0;
-			continue;
-		}
-		if (c < 0x20 || c == 0x7f || c == '\\' || c == ';' || (encoded && (c == '.' || c == '/' || c == '%')))
-			return false;
-		if (!utf8_take(&at, c))
-			return false;
-		part++;
-		dots += c == '.' || c == ' ';
-	}
-	return part > dots && at.left == 0;
-}
-
-static bool is_arn(slice s)
-{
-	return slice_istarts(s, SLICE("arn:")) || slice_istarts(s, SLICE("arn%3a"));
-}
-
-bool path_clear(slice path)
-{
-	slice before = { NULL, 0 };
-
-	if (path.len == 0 || path.ptr[0] != '/')
-		return false;
-	for (size_t at = 1; at < path.len;) {
-		size_t slash = slice_find(path, at, '/');
-		slice this = slice_of(path.ptr + at, slash - at);
-		/* Behind the ID comes the operation, so the ID is not the last segment. */
-		bool arn = slash < path.len && slice_eq(before, SLICE("model")) && is_arn(this);
-		if (!segment_clear(this, arn))
-			return false;
-		before = this;
-		at = slash + 1;
-	}
-	return true;
-}
-
-bool path_under(slice path, const char *prefix)
-{
-	slice p = slice_cstr(prefix);
-
-	return slice_starts(path, p) && (path.len == p.len || path.ptr[p.len] == '/');
 }

@@ -49,8 +49,17 @@ bool endpoint_takes_query(slice path);
 /* True if a client names the model inside the WebSocket, whatever its handshake says: Gemini's Live API. */
 bool endpoint_names_inside(slice path);
 
-/* True if the path names a deployment of Vertex AI, which runs its own model, whatever model the body names. */
+/* True if the path names a deployment of Vertex AI for some server; it runs its own model, whatever model the body
+ * names. */
 bool endpoint_names_deployment(slice path);
+
+/* True if what is made at `path`, which runs no model, need not obey the member `model` of the body: a batch, whose
+ * requests name a model each, a session of Realtime, an eval. Or some server may read such a path in it. */
+bool endpoint_hides_model(slice path);
+
+/* True if some server may read the path of an endpoint in it whose answers cost tokens. It may decode it, drop empty
+ * and dot segments, or not tell upper from lower case. */
+bool endpoint_metered_loosely(slice path);
 
 /* True if an answer may be larger than HAProxy's buffer, though it is no stream: embeddings, pictures and sound. The
  * endpoint says so, or the name of the `model`. `path` is that of an endpoint that runs a model; so it is for

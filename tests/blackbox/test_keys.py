@@ -176,12 +176,35 @@ def test_a_model_where_the_upstream_need_not_look(file):
             ({"path": "/openai/deployments/gpt-5/chat/completions", "body": "{}"}, False), ({"path": vertex % "7:rawPredict"}, True),
             ({"method": "DELETE", "path": "/v1/files/f1"}, True), ({"method": "GET", "path": "/v1/responses/r1"}, True), ({"path": "/v1/batches"}, True),
             ({"path": "/v1/batches/"}, True), ({"path": "/v1/assistants"}, False),
-            ({"path": vertex % "7/chat/completions"}, True), ({"path": vertex % "openapi/chat/completions"}, False)]
+            ({"path": vertex % "7/chat/completions"}, True), ({"path": vertex % "openapi/chat/completions"}, False),
+            # Deepgram obeys its query's `model` and nothing else.
+            ({"path": "/v1/listen"}, True), ({"path": "/v1/listen", "deployment_param": "gpt-5", "body": None}, True), ({"path": "/v1/listen", "model_param": "gpt-5"}, False),
+            ({"path": "/v1/speak", "method": "GET", "upgrade": True, "deployment_param": "gpt-5", "body": None}, True),
+            ({"path": "/v1/speak", "method": "GET", "upgrade": True, "model_param": "gpt-5", "body": None}, False),
+            # Vertex AI's endpoints by other methods, of other operations, and in other spellings.
+            ({"path": vertex % "7:predictLongRunning"}, True), ({"method": "PUT", "path": vertex % "7:rawPredict"}, True),
+            ({"path": "/endpoints/openapi" + vertex % "7:rawPredict"}, True), ({"path": "/v1/projects/p/%6cocations/l/Endpoints/7/chat/completions"}, True),
+            ({"path": "/v1/projects/p/x/../locations/l//endpoints/./7:rawPredict"}, True),
+            # Batches in other spellings, and what names its model elsewhere.
+            *(({"path": path}, True) for path in ("/v1/batche%73", "/v1/Batches", "/v1/batches//", "/v1/batches;x", "/v1/batches/.", "/v1/x/../batches", "/v1/realtime/client_secrets",
+                                                  "/v1/realtime/calls", "/v1/evals", "/v1/evals/e/runs", "/model-invocation-job", "/v1/assistants/" + 1100 * "a")),
+            ({"path": "/v1/threads/t/runs"}, False), ({"path": "/v1/fine_tuning/jobs"}, False)]
     with start(file) as agent, agent.client() as haproxy:
         for more, refused in rows:
             assert not haproxy.ask(**keys.ask(ALICE, **more))["deny"], more
             got = haproxy.ask(**keys.ask(BOB, **more))
             assert (got["deny"], got.get("code")) == ((True, "model_not_allowed") if refused else (False, None)), (more, got)
+
+
+def test_other_spellings_of_what_runs_a_model_count(file):
+    """Some upstreams obey a method in lower case, or decode and shorten a path: the ledger and budgets have to count what they answer."""
+    counted = [{"method": "post"}, {"method": "PUT"}, *({"path": path} for path in (
+        "/v1/chat/completion%73", "/v1//chat/completions", "/v1/x/../chat/./completions", "/V1/Chat/Completions", "/v1/chat;a=b/completions", "/v1/chat%2fcompletions", "/v1/" + 1100 * "a"))]
+    free = [{"method": "GET"}, {"method": "OPTIONS"}, {"path": "/v1/files"}, {"path": "/v1/chat/completions/c1"}, {"path": "/v1/messages/count_token%73"}, {"path": "/v1/../.."}]
+    with start(file) as agent, agent.client() as haproxy:
+        for more in counted + free:
+            got = haproxy.ask(**keys.ask(ALICE, **more))
+            assert json.loads("{" + got["line"][1:] + "}")["metered"] == ("1" if more in counted else "0"), (more, got)
 
 
 def test_a_client_sees_the_models_that_it_may_use(file):

@@ -34,7 +34,7 @@ typedef struct store_thread {
 	record *batch;       /* room for LEDGER_BATCH */
 	tap_report *reports; /* room for LEDGER_REPORTS */
 	size_t count, reports_count;
-	bool fresh;                         /* the batch is from the queue, not from the journal */
+	bool fresh;                         /* the last replay has not read the batch: no row of it was there before */
 	bool busy;                          /* the last batch from the queue had BUSY entries */
 	journal_mark after;                 /* the journal up to the end of the batch */
 	journal_mark replayed;              /* the journal up to the last record that the replay has read */
@@ -512,9 +512,12 @@ static bool next_batch(store_thread *t, bool *missed)
 		linger(l, t->busy ? LINGER_BUSY_MS : LINGER_MS);
 	size_t n = 0;
 	t->count = t->reports_count = 0;
-	t->fresh = true;
 	for (; n < l->count && t->count < LEDGER_BATCH && t->reports_count < LEDGER_REPORTS; n++) {
 		item *it = &l->queue[(l->head + n) % LEDGER_QUEUE];
+		bool fresh = it->after.position > t->replayed.position;
+		if (n && fresh != t->fresh)
+			break;
+		t->fresh = fresh;
 		if (it->report)
 			t->reports[t->reports_count++] = *it->report;
 		else

@@ -122,7 +122,7 @@ typedef struct store_batch {
 	size_t count;
 	const tap_report *reports;
 	size_t reports_count;
-	bool fresh; /* HAProxy has sent the records just now, so none of them has a row that was pruned */
+	bool fresh; /* no record of the batch has been stored before, so none has a row that was pruned */
 } store_batch;
 
 /* What one transaction has done. */

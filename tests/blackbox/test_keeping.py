@@ -163,6 +163,20 @@ def test_the_clock_of_haproxys_host_is_behind_by_more_than_the_retention(fed):
     one.ledger("verify")
 
 
+def test_a_stream_that_began_before_rows_that_were_removed(fed):
+    one, start = fed
+    agent, feed = start()
+    feed.send(3)
+    all_stored(one, agent, feed)
+    time.sleep(.01)
+    one.ledger("prune", "--before", time.strftime("%Y-%m-%dT%H:%MZ", time.gmtime(time.time() + 60)), "--fleet-uri", "")
+    assert not one.export()
+    feed.send(1, ta=60000)
+    harness.until(lambda: one.export(), 10, "the stream's row")
+    assert ask(one.db, "SELECT sum(requests) FROM daily WHERE kind = 0")[0] == 4
+    one.ledger("verify")
+
+
 @CLOCK
 @pytest.mark.parametrize("way", ("by the queue", "by the journal"))
 def test_a_clock_that_was_ahead_or_is_behind(fed, work, way):

@@ -3,6 +3,7 @@
 
 #include "base/clock.h"
 #include "budget/budget.h"
+#include "decide/endpoint.h"
 #include "decide/pricing.h"
 #include "sample/most.h"
 
@@ -163,6 +164,26 @@ static __attribute__((noinline)) void reserve(const policy *p, const llm_request
 	take_answer(d, &answer);
 }
 
+/* Refuses a request by which the operator's credential would pay for a batch or the like, if its client has a budget.
+ * Out of line, because most requests are metered. */
+static __attribute__((noinline)) void refuse_job(const policy *p, const llm_request *r, decision *d)
+{
+	const client *c = d->client;
+	const client_project *project = client_project_of(p->clients, c);
+	bool budgeted = c->limits.budget_nano != BUDGET_NONE || (project && project->limits.budget_nano != BUDGET_NONE);
+
+	if (budgeted && !c->allow_unpriced && endpoint_costs_later(r->sample.method, r->sample.path))
+		decision_refuse(
+			d, REFUSE_UNPRICED,
+			"nobody sees what a batch or the like costs, and the client, or its project, has a budget");
+}
+
+/* True if d->client may make something that costs the operator money, and is not metered. */
+static bool may_make_job(const policy *p, const decision *d)
+{
+	return p->pricing && d->refusal == REFUSE_NOT && !d->metered && d->released_by != RELEASED_NOT;
+}
+
 /* Whether the agent counts what the request of `d` takes. */
 static bool counts(const policy *p, const decision *d)
 {
@@ -175,6 +196,8 @@ static bool counts(const policy *p, const decision *d)
 void admission_ask(const policy *p, const llm_request *r, decision *d)
 {
 	d->left = (limits_left){ .used_percent = 0 };
+	if (may_make_job(p, d))
+		refuse_job(p, r, d);
 	if (counts(p, d))
 		reserve(p, r, d);
 }
@@ -185,6 +208,8 @@ bool admission_look(const policy *p, const llm_request *r, decision *d, admissio
 	budget_answer answer;
 
 	d->left = (limits_left){ .used_percent = 0 };
+	if (may_make_job(p, d))
+		refuse_job(p, r, d);
 	if (!counts(p, d))
 		return false;
 	if (!estimate(p, r, d, &ask, e))

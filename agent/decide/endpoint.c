@@ -495,24 +495,66 @@ bool endpoint_names_deployment(slice path)
 	return false;
 }
 
+/* What is made by a POST, and runs models later or elsewhere. HIDES: the model need not be the body's `model`, because
+ * it stands in requests of their own, an object (`session`, `data_source`, `grader`), or `modelId`. COSTS: nobody sees
+ * what that costs. In lower case. */
+enum { HIDES = 1, COSTS = 2 };
+
+static const struct {
+	const char *end;
+	uint8_t how;
+} jobs[] = {
+	{ "/batches", HIDES | COSTS },
+	{ "/realtime/client_secrets", HIDES | COSTS },
+	{ "/realtime/calls", HIDES | COSTS },
+	{ "/realtime/transcription_sessions", HIDES | COSTS },
+	{ "/realtime/sessions", COSTS },
+	{ "/evals", HIDES },
+	{ "/graders/run", HIDES | COSTS },
+	{ "/agents/completions", HIDES | COSTS },
+	{ "/async-invoke", HIDES | COSTS },
+	{ "/model-invocation-job", HIDES | COSTS },
+	{ "/model-customization-jobs", COSTS },
+	{ "/fine_tuning/jobs", COSTS },
+	{ "/videos", COSTS },
+	{ "/remix", COSTS },
+	{ "/runs", COSTS },
+	{ "/batch/jobs", COSTS },
+	{ "/batchpredictionjobs", COSTS },
+	{ ":batchgeneratecontent", COSTS },
+	{ ":asyncbatchembedcontent", COSTS },
+	{ ":predictlongrunning", COSTS },
+};
+
+/* Returns what `jobs` says of a path that was read loosely. */
+static uint8_t job_of(slice read)
+{
+	read = trimmed(read);
+	if (slice_ends(read, SLICE("/runs")) && slice_contains(read, SLICE("/evals/")))
+		return HIDES | COSTS;
+	for (size_t i = 0; i < COUNT(jobs); i++)
+		if (slice_ends(read, slice_cstr(jobs[i].end)))
+			return jobs[i].how;
+	return 0;
+}
+
 bool endpoint_hides_model(slice path)
 {
-	/* Batches; what has the model in an object of its own (`session`, `data_source`, `grader`) or in `modelId`. */
-	static const char *const ends[] = {
-		"/batches",        "/realtime/client_secrets",
-		"/realtime/calls", "/realtime/transcription_sessions",
-		"/evals",          "/graders/run",
-		"/async-invoke",   "/model-invocation-job",
-	};
 	char buf[LOOSE_MAX];
-	slice read = trimmed(read_loosely(path, buf, true));
+	slice read = read_loosely(path, buf, true);
 
-	if (read.len == 0 || !path_clear(path) || slice_contains(path, SLICE("%")))
-		return true;
-	for (size_t i = 0; i < COUNT(ends); i++)
-		if (slice_ends(read, slice_cstr(ends[i])))
-			return true;
-	return slice_ends(read, SLICE("/runs")) && slice_contains(read, SLICE("/evals/"));
+	return read.len == 0 || !path_clear(path) || slice_contains(path, SLICE("%")) || job_of(read) & HIDES;
+}
+
+bool endpoint_costs_later(slice method, slice path)
+{
+	char buf[LOOSE_MAX];
+
+	if (slice_eq(method, SLICE("GET")) || slice_eq(method, SLICE("HEAD")) || slice_eq(method, SLICE("DELETE")) ||
+	    slice_eq(method, SLICE("OPTIONS")))
+		return false;
+	slice read = read_loosely(path, buf, true);
+	return read.len == 0 || job_of(read) & COSTS;
 }
 
 /* True for gemini-2.5-flash-image, imagen-4.0, gpt-4o-audio-preview, amazon.nova-canvas-v1:0, cohere.embed-v4:0 and the

@@ -57,6 +57,10 @@ bool endpoint_names_deployment(slice path);
  * requests name a model each, a session of Realtime, an eval. Or some server may read such a path in it. */
 bool endpoint_hides_model(slice path);
 
+/* True if the request makes something that runs models later or elsewhere, so that nobody sees what it costs: a batch,
+ * a fine tuning, a video, a session of Realtime. */
+bool endpoint_costs_later(slice method, slice path);
+
 /* True if some server may read the path of an endpoint in it whose answers cost tokens. It may decode it, drop empty
  * and dot segments, or not tell upper from lower case. */
 bool endpoint_metered_loosely(slice path);

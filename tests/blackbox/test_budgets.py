@@ -10,7 +10,7 @@ import pytest
 
 import keys
 from exchange import check_refusal
-from harness import JSON, SLOW, Agent, chat, until, workdir
+from harness import JSON, SLOW, Agent, chat, secret, until, workdir
 from ledgers import LedgerGateway
 from test_client_keys import WEBSOCKET
 
@@ -153,6 +153,28 @@ def test_what_passes_inside_a_websocket_is_under_no_budget(gateway, mock):
             answer.refused(403, "model_not_priced", retry=False)
         else:
             assert answer.only(mock)
+
+
+def test_the_operator_pays_for_no_batch_of_a_client_with_a_budget(work):
+    """No answer says what a batch costs, or a job, or what is made for later, so it takes nothing from the budget."""
+    jobs = ("/v1/batches", "/v1/batches/", "/v1/Batche%73", "/v1/messages/batches", "/v1/fine_tuning/jobs", "/v1/videos", "/v1/videos/v/remix", "/v1/threads/t/runs", "/v1/threads/runs",
+            "/v1/evals/e/runs", "/v1/realtime/client_secrets", "/v1/realtime/calls", "/v1beta/models/gpt-1:batchGenerateContent", "/v1/projects/p/locations/l/batchPredictionJobs")
+    free = ("/v1/files", "/v1/conversations", "/v1/batches/b/cancel", "/v1/responses/r/cancel", "/v1/vector_stores", "/v1/evals")
+    more = {"env": {"K": secret("operator")}}
+    keys.write(work / "clients.json", CLIENTS, PROJECTS)
+    (work / "prices.json").write_text(json.dumps(PRICES))
+    (work / "ledger").mkdir()
+    lent = {"auth": "env:K", "paths": "any", "upstream": "http://127.0.0.1:1"}
+    for route in lent, {"pool": [dict(lent, name="a")]}, {"upstream": "http://127.0.0.1:1"}:
+        config = {"clients": str(work / "clients.json"), "prices": str(work / "prices.json"), "ledger": str(work / "ledger"),
+                  "log_listen": ["dgram@%s/log" % work]}
+        config["routes"] = [dict(route, path_prefix=path, name=path[1:]) for path in ("/v1", "/v1beta")]
+        with Agent(work, config, **more) as agent, agent.client() as haproxy:
+            for name, budgeted in (("priced", True), ("project one", True), ("any", False), ("minute", False), ("other", False)):
+                for method, path in [("POST", path) for path in jobs + free] + [("GET", "/v1/batches"), ("DELETE", "/v1/videos")]:
+                    got = haproxy.ask(**keys.ask(KEYS[name], id="%s %s" % (name, path), method=method, path=path, body='{"model":"gpt-1"}' if method == "POST" else None))
+                    refused = budgeted and method == "POST" and path in jobs and "paths" in str(route)
+                    assert (got["deny"], got.get("code")) == ((True, "model_not_priced") if refused else (False, None)), (route, name, method, path, got)
 
 
 def test_the_end_of_a_budget_is_told(gateway):

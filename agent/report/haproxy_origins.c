@@ -42,8 +42,7 @@ static const char *wrong_with(const char *s, bool alone, char right[ORIGIN_MAX +
 
 	*right = '\0';
 	if (strcasecmp(s, "none") == 0 || strcmp(s, "*") == 0)
-		return alone ? "counts only without blanks around it" :
-			       "counts only alone, and no page has this origin";
+		return alone ? NULL : "counts only alone, and no page has this origin";
 	if (strcmp(s, "null") == 0)
 		return "is the origin of every page in a sandboxed frame and of every file, so that each of them is let in";
 	if (strchr(s, ',') || strchr(s, ';'))
@@ -86,15 +85,21 @@ static const char *wrong_with(const char *s, bool alone, char right[ORIGIN_MAX +
 void haproxy_origins_write(findings *to, known_setting list)
 {
 	static const char name[] = "LLM_CORS_ORIGINS";
-	size_t before = to->warnings, count = 0;
+	static const char blanks[] = " \t\r\n";
+	size_t before = to->warnings + to->problems, count = 0;
 
 	if (!list.value || !*list.value || strcmp(list.value, "none") == 0)
 		return;
-	for (const char *s = list.value; *s; s += strcspn(s, " \t\r\n")) {
+	if (strchr(blanks, *list.value) || strchr(blanks, list.value[strlen(list.value) - 1]))
+		finding(to, FOUND_PROBLEM, "haproxy", name,
+			"in %s, begins or ends with a blank: HAProxy before 3.4 does not start with it (\"missing closing '}' in condition\"), "
+			"and later ones do not know \"*\" and \"none\" beside a blank. Take the blank away, and restart HAProxy",
+			list.where);
+	for (const char *s = list.value; *s; s += strcspn(s, blanks)) {
 		char item[ORIGIN_MAX], right[ORIGIN_MAX + 16];
-		s += strspn(s, " \t\r\n");
-		size_t len = strcspn(s, " \t\r\n");
-		bool alone = !count++ && !s[len + strspn(s + len, " \t\r\n")];
+		s += strspn(s, blanks);
+		size_t len = strcspn(s, blanks);
+		bool alone = !count++ && !s[len + strspn(s + len, blanks)];
 		if (!len || len >= sizeof item || strcmp(list.value, "*") == 0)
 			continue;
 		snprintf(item, sizeof item, "%.*s", (int)len, s);
@@ -107,6 +112,6 @@ void haproxy_origins_write(findings *to, known_setting list)
 					": write origins as in \"https://chat.example.com http://localhost:3000\", or \"*\" or \"none\" alone",
 				right, *right ? "\" instead" : "");
 	}
-	if (to->warnings == before)
+	if (to->warnings + to->problems == before)
 		finding(to, FOUND_OK, "haproxy", name, "is %s", list.value);
 }

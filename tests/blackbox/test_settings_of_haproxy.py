@@ -115,17 +115,25 @@ def test_origins(work):
         assert ('write "%s" instead' % right in text) == (right is not None) and ("write origins as in" in text) == (right is None), text
     both = said(work, "LLM_CORS_ORIGINS", " ".join(BAD))
     assert len(both) == len(BAD), both
-    for value in ("* ", " none"):
+    for value in ("* ", " none", " ", GOOD[0] + "\t", " " + GOOD[0]):
         [(state, text)] = said(work, "LLM_CORS_ORIGINS", value)
-        assert state == "warning" and "only without blanks" in text, text
+        assert state == "problem" and "does not start" in text and "Take the blank away" in text, text
+
+
+def test_haproxy_does_not_start_with_a_blank_at_an_end(haproxy):
+    """As `check` says. Blanks between origins may be several."""
+    for value, starts in ((GOOD[0] + "  \t" + GOOD[1], True), (GOOD[0] + " ", False), (" " + GOOD[0], False)):
+        fine, told = harness.accepted(haproxy, harness.EXAMPLE, {"LLM_CORS_ORIGINS": value, "LLM_SPOE_CONF": str(harness.SPOE_CONF), "SPOA_LLM_LOG_KEY": KEY["SPOA_LLM_LOG_KEY"]})
+        assert fine == (starts or harness.version_of(haproxy) >= (3, 4)), (value, told)
+        assert fine or "missing closing '}' in condition" in told, told
 
 
 def test_origins_in_a_file(work):
     """In quotes, blanks belong to the value."""
     other, config = work / "other", harness.write_config(work, {})
     for text, bad in (('LLM_CORS_ORIGINS="https://a.test https://b.test/"\n', ["https://b.test/"]), ("LLM_CORS_ORIGINS=a.test b.test\n", ["a.test", "b.test"]),
-                      ('global\n    setenv LLM_CORS_ORIGINS "https://a.test b.test"\n', ["b.test"]), ("global\n    setenv LLM_CORS_ORIGINS https://a.test\n", [])):
+                      ('global\n    setenv LLM_CORS_ORIGINS "https://a.test b.test"\n', ["b.test"]), ("global\n    setenv LLM_CORS_ORIGINS https://a.test  \n", []), ("LLM_CORS_ORIGINS= https://a.test \n", [])):
         other.write_text(text)
         found, _ = findings("-c", config, *FILES, "--haproxy", other)
         got = [text for state, part, name, text in found if name == "LLM_CORS_ORIGINS" and state == "warning"]
-        assert len(got) == len(bad) and all('in %s, has "%s"' % (other, item) in text for item, text in zip(bad, got)), (text, got)
+        assert len(got) == len(bad) and not [one for one in found if one[:3] == ("problem", "haproxy", "LLM_CORS_ORIGINS")] and all('in %s, has "%s"' % (other, item) in text for item, text in zip(bad, got)), (text, got)

@@ -70,6 +70,13 @@ const char *whole_file_hint(int why)
 			       "";
 }
 
+const char *whole_file_read_hint(int why)
+{
+	return why == EACCES ?
+		       "; only a user who may read the file, and enter its directory, can do this: sudo, or its owner" :
+		       "";
+}
+
 bool whole_file_begin(whole_file *w, const char *path, err *e)
 {
 	struct stat old;

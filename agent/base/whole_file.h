@@ -17,6 +17,8 @@ typedef struct whole_file {
 
 /* Returns what to do about `why`, the errno of a file that could not be made; "": that is not known. */
 const char *whole_file_hint(int why);
+/* The same of a file that could not be read. */
+const char *whole_file_read_hint(int why);
 /* Makes an empty file beside `path`, with the permissions and, as far as this user may, the owner and group of the file
  * that is there, or else the group of the directory. False: `e` says why it cannot be written; nothing has changed. */
 MUST_CHECK bool whole_file_begin(whole_file *w, const char *path, err *e);

@@ -129,8 +129,10 @@ char *admin_get(const config *c, const char *path, int *status, err *e)
 	address_print(host, sizeof host, &a);
 	int fd = connected(&a, end_ms);
 	if (fd < 0) {
-		err_set(e, "no agent answers at %.200s: %s; is `spoa-llm run` running, with this \"admin_listen\"?",
-			address, strerror(errno));
+		err_set(e, "no agent answers at %.200s: %s; %s", address, strerror(errno),
+			errno == EACCES ?
+				"only a user who may write to the socket, and enter its directory, can ask: sudo, or the agent's user" :
+				"is `spoa-llm run` running, with this \"admin_listen\"?");
 		return NULL;
 	}
 	authorization(c, token, sizeof token);

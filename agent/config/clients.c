@@ -11,6 +11,7 @@
 #include "base/json.h"
 #include "base/nearest.h"
 #include "base/rfc3339.h"
+#include "base/whole_file.h"
 #include "config/locate.h"
 
 /* The object that is read, and what its members go into. */
@@ -502,7 +503,7 @@ char *clients_text(const char *path, size_t *len, err *e)
 	if (fd < 0 && errno == ENOENT)
 		err_set(e, "%s: %s; `spoa-llm client add` makes a new file", path, strerror(errno));
 	else if (fd < 0 || fstat(fd, &st) != 0)
-		err_set(e, "%s: %s", path, strerror(errno));
+		err_set(e, "%s: %s%s", path, strerror(errno), whole_file_read_hint(errno));
 	else if (!S_ISREG(st.st_mode))
 		err_set(e, "%s: this is no file", path);
 	else if (st.st_size > CLIENTS_FILE_MAX)

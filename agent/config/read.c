@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/whole_file.h"
 #include "config/config.h"
 
 static char *read_file(const char *path, err *e)
@@ -16,7 +17,7 @@ static char *read_file(const char *path, err *e)
 	if (!text && (f || errno == ENOMEM)) {
 		err_set_kind(e, ERR_MEMORY, "%s: out of memory", path);
 	} else if (!text) {
-		err_set(e, "%s: %s", path, strerror(errno));
+		err_set(e, "%s: %s%s", path, strerror(errno), whole_file_read_hint(errno));
 	} else if (ferror(f) != 0) {
 		err_set(e, "%s: cannot be read: %s", path, strerror(errno));
 	} else if (len > CONFIG_FILE_MAX) {

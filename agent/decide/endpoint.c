@@ -463,7 +463,7 @@ static slice read_loosely(slice path, char *buf, bool lower)
 		if (parameter)
 			continue;
 		buf[len++] = lower ? ascii_lower(c) : c;
-		if (len == LOOSE_MAX)
+		if (len >= LOOSE_MAX - 1) /* a slash needs room, too */
 			return slice_of(NULL, 0);
 	}
 	return slice_of(buf, end_segment(buf, begin, len));

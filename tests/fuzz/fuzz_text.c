@@ -3,9 +3,11 @@
  * Texts and numbers of JSON. Checked: text_plain() leaves nothing on which a terminal acts; json_write_text() makes a
  * JSON string of printable characters of any text, which reads back as that text (bytes that are not UTF-8 as U+FFFD);
  * any bytes as a string or number are read as the standard says, or refused; a traceparent that is valid is made of
- * lower-case digits and dashes, and neither its trace nor its span of zeros only. */
+ * lower-case digits and dashes, and neither its trace nor its span of zeros only; an address is printed as it is read.
+ */
 #include "fuzz.h"
 
+#include "base/address.h"
 #include "base/json.h"
 #include "base/text.h"
 #include "base/traceparent.h"
@@ -98,6 +100,24 @@ static void trace(slice s)
 		      strchr("0123456789abcdef-", s.ptr[i]));
 }
 
+static void address(const char *text)
+{
+	const address_rules all = { .allow_remote = true, .datagrams = true }, few = { 0 };
+	char shown[ADDRESS_TEXT];
+	socket_address a, b;
+	err e;
+
+	bool ok = address_parse(&a, text, &all, &e);
+	HOLDS(ok || e.text[0]);
+	if (!ok) {
+		HOLDS(!address_parse(&b, text, &few, &e));
+		return;
+	}
+	address_print(shown, sizeof shown, &a);
+	HOLDS(address_parse(&b, shown, &all, &e) && address_same(&a, &b) && a.datagram == b.datagram);
+	HOLDS(!address_parse(&b, text, &few, &e) || !b.datagram);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	char *text = strndup((const char *)data, size), *exact = malloc(size ? size : 1);
@@ -107,6 +127,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		memcpy(exact, data, size);
 	written(text);
 	plain(text);
+	address(text);
 	read_value(slice_of(exact, size));
 	trace(slice_of(exact, size));
 	free(exact);

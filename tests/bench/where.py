@@ -28,7 +28,7 @@ from report import Report, fill  # noqa: E402
 from ways import NAMES, Ways  # noqa: E402
 
 REQUESTS = {1: 8000, 16: 5000, 128: 1200, 900: 300}
-ONE, ONE_REQUESTS = "axdcl", 2000       # one request at a time
+ONE, ONE_REQUESTS = "axcl", 2000       # one request at a time
 AGENT_SIZES, AGENT_SECONDS = (1, 16), 2   # the agent without HAProxy
 
 # The kernel's part of HAProxy, by a function that is under way: the first row that has one of them.

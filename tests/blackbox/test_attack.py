@@ -233,7 +233,7 @@ def test_forged_headers_decide_nothing(honest):
     honest.post(CHAT, {"model": 5}, list(bearer()) + forged).refused(400, "invalid_model")
     honest.agent.process.stop()
     try:
-        # HAProxy 2.6 may lose the time that it waits for the agent: under ASan, this takes 20 s and more instead of 2.
+        # Under a sanitizer HAProxy waits for the agent for 20 s (see above), and 2.6 looks only every five seconds whether that is over.
         honest.post(CHAT, chat("glm-1"), list(bearer()) + forged, timeout=90).refused(503, "gateway_unavailable")
     finally:
         honest.agent.process.kill(18)

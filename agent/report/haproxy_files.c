@@ -504,8 +504,8 @@ static void write_ledger(findings *to, const policy *p, bool kept, const looked_
 		finding(to, FOUND_OK, "haproxy", name, "is %s", is.value);
 }
 
-/* Says whether the agent listens where HAProxy looks for it. */
-static void write_addresses(findings *to, const config *c, const looked_at *all, size_t count)
+/* Says whether the agent listens where HAProxy looks for it, and which origins of web pages are none. */
+static void write_settings(findings *to, const config *c, const looked_at *all, size_t count)
 {
 	known_setting ledger = find_setting(all, count, "LLM_LEDGER", offsetof(haproxy_file, ledger));
 	haproxy_servers named = { .count = 0 };
@@ -519,6 +519,7 @@ static void write_addresses(findings *to, const config *c, const looked_at *all,
 				!ledger.value || strcmp(ledger.value, "off") != 0,
 				find_setting(all, count, "LLM_LOG_RING", offsetof(haproxy_file, ring)),
 				find_setting(all, count, "LLM_LOG_UDP", offsetof(haproxy_file, datagrams)));
+	haproxy_origins_write(to, find_setting(all, count, "LLM_CORS_ORIGINS", offsetof(haproxy_file, origins)));
 }
 
 /* Names variables that are probably mistyped. The gateway's own files set some that are no settings (LLM_TRACED). */
@@ -581,10 +582,7 @@ bool haproxy_files_write(findings *to, const config *c, const policy *p, const c
 		write_limits(to, all, paths_count);
 	write_keys(to, p, all, paths_count);
 	write_ledger(to, p, *c->ledger != '\0', all, paths_count);
-	write_addresses(to, c, all, paths_count);
-	if (any_rules(all, paths_count))
-		haproxy_origins_write(
-			to, find_setting(all, paths_count, "LLM_CORS_ORIGINS", offsetof(haproxy_file, origins)));
+	write_settings(to, c, all, paths_count);
 	write_mistyped(to, all, paths_count);
 	if (mixed)
 		finding(to, FOUND_PROBLEM, "haproxy", "files",

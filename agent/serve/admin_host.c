@@ -16,27 +16,12 @@
 #include "report/request_view.h"
 #include "serve/accounts.h"
 #include "serve/checks.h"
+#include "serve/checks_seen.h"
 #include "serve/snapshot.h"
 
 enum {
-	STUCK_MS = 3000,      /* a thread without an event loop iteration for so long has hung */
-	LAST_MS = 1000,       /* how long a worker that was replaced waits for those who ask its admin server */
-	LINES_MS = 5 * 60000, /* how long the check of log lines fails after one was lost */
-	CONTRACT_MS = 10000,  /* how long contract and backends fail at least, after a request that does not fit */
+	LAST_MS = 1000, /* how long a worker that was replaced waits for those who ask its admin server */
 };
-
-#define CONTRACT_OUTDATED \
-	"%llu requests came by a haproxy.cfg and spoe.conf that do not fit the agent, and %llu of them were refused: install the agent and both files of one version, and reload HAProxy"
-#define CONTRACT_UNGUARDED \
-	"%llu requests were refused, because the agent has clients, and HAProxy's rules about their keys are off: set LLM_CLIENTS=on or LLM_CLIENTS=required in HAProxy's environment, and restart HAProxy"
-#define CONTRACT_CLIENTLESS \
-	"%llu requests were refused (401 invalid_api_key), because HAProxy looks for keys of clients, and the agent has none: set LLM_CLIENTS=off in HAProxy's environment and restart HAProxy, or set the agent's option clients"
-
-/* A counter, and when it last changed. */
-typedef struct watched {
-	uint64_t value;
-	int64_t changed_ms; /* monotonic; 0: never */
-} watched;
 
 struct admin_host {
 	const config *config;
@@ -67,11 +52,7 @@ struct admin_host {
 	bool done_ok;
 	size_t done_routes;
 	err done_error;
-	/* What on_checks() saw the last time. */
-	watched *iterations; /* of each SPOP thread's event loop */
-	watched foreign, malformed, dropped, unrecorded, contract_kept, contract_outdated, unguarded, clientless,
-		backends_same, backends_differ;
-	uint64_t keyless; /* the part of `clientless` that was refused while there were clients, for another reason */
+	checks_seen seen; /* by on_checks() */
 
 	accounts accounts; /* has a lock of its own */
 };
@@ -126,118 +107,6 @@ static bool on_snapshot(void *ctx, host_snapshot *s)
 
 /* ---- checks */
 
-static bool changed_lately(watched *w, uint64_t value, int64_t now, int64_t within)
-{
-	if (w->value != value) {
-		w->value = value;
-		w->changed_ms = now;
-	}
-	return w->changed_ms && now - w->changed_ms <= within;
-}
-
-static void check_threads(admin_host *h, host_check *c, int64_t now)
-{
-	unsigned threads = spop_threads_count(h->spop_threads), stuck = 0;
-
-	for (unsigned t = 0; t < threads; t++) {
-		watched *w = &h->iterations[t];
-		if (!w->changed_ms)
-			w->changed_ms = now;
-		stuck += !changed_lately(w, counter_get(&spop_threads_counters(h->spop_threads, t)->iterations), now,
-					 STUCK_MS);
-	}
-	if (stuck)
-		checks_set(c, "workers", false, true, "%u of %u threads have hung for more than %d seconds", stuck,
-			   threads, STUCK_MS / 1000);
-	else
-		checks_set(c, "workers", true, true, "%u threads running", threads);
-}
-
-/* Fails until a request that fits has come, so that a HAProxy with few requests does not seem to be in order. */
-static void check_contract(admin_host *h, const policy *p, host_check *c, int64_t now)
-{
-	uint64_t kept = 0, old = 0, off = 0, refused = 0;
-	/* Requests without a key are refused by HAProxy, of which only the log lines tell. */
-	uint64_t nobodys = h->recording ? recording_refused(h->recording, END_NO_KEY) : 0;
-
-	for (unsigned t = 0; t < spop_threads_count(h->spop_threads); t++) {
-		const net_counters *n = spop_threads_counters(h->spop_threads, t);
-		kept += counter_get(&n->contract_kept);
-		old += counter_get(&n->contract_outdated);
-		off += counter_get(&n->unguarded);
-		nobodys += counter_get(&n->clientless);
-		refused += counter_get(&n->refusals[REFUSE_CONTRACT]);
-	}
-	changed_lately(&h->contract_kept, kept, now, 0);
-	if (p->clients) {
-		h->keyless = nobodys;
-		h->clientless.changed_ms = 0;
-	}
-	nobodys -= h->keyless;
-	const int64_t kept_ms = h->contract_kept.changed_ms;
-	if (changed_lately(&h->contract_outdated, old, now, CONTRACT_MS) || h->contract_outdated.changed_ms > kept_ms)
-		checks_set(c, "contract", false, false, CONTRACT_OUTDATED, (unsigned long long)old,
-			   (unsigned long long)(refused - off));
-	else if (changed_lately(&h->unguarded, off, now, CONTRACT_MS) || h->unguarded.changed_ms > kept_ms)
-		checks_set(c, "contract", false, false, CONTRACT_UNGUARDED, (unsigned long long)off);
-	else if (changed_lately(&h->clientless, nobodys, now, CONTRACT_MS) || h->clientless.changed_ms > kept_ms)
-		checks_set(c, "contract", false, false, CONTRACT_CLIENTLESS, (unsigned long long)nobodys);
-	else
-		checks_set(c, "contract", true, false, "%s", kept ? "HAProxy's files fit the agent" : "no request yet");
-}
-
-/* Fails as check_contract() does, for backends that were made for other routes. */
-static void check_backends(admin_host *h, const policy *p, host_check *c, int64_t now)
-{
-	uint64_t same = 0, differ = 0;
-
-	for (unsigned t = 0; t < spop_threads_count(h->spop_threads); t++) {
-		const net_counters *n = spop_threads_counters(h->spop_threads, t);
-		same += counter_get(&n->backends_same);
-		differ += counter_get(&n->backends_differ);
-	}
-	bool lately = changed_lately(&h->backends_differ, differ, now, CONTRACT_MS);
-	changed_lately(&h->backends_same, same, now, 0);
-	if (lately || h->backends_differ.changed_ms > h->backends_same.changed_ms)
-		checks_set(
-			c, "backends", false, false,
-			"%llu requests came from a HAProxy whose backends were made for other routes than these (%s): make them again by "
-			"`spoa-llm backends --output`, and reload HAProxy and the agent",
-			(unsigned long long)differ, p->table->backends_hash);
-	else
-		checks_set(c, "backends", true, false, "%s",
-			   same ? "HAProxy's backends are those of these routes" :
-				  "no request yet from a HAProxy that says for which routes its backends are");
-}
-
-static void check_log_lines(admin_host *h, host_check *c, const ledger_stats *l, int64_t now)
-{
-	bool foreign = changed_lately(&h->foreign, l->foreign, now, LINES_MS);
-	bool malformed = changed_lately(&h->malformed, l->malformed, now, LINES_MS);
-	bool dropped = changed_lately(&h->dropped, l->dropped, now, LINES_MS);
-	uint64_t unrecorded = 0;
-
-	for (unsigned t = 0; t < spop_threads_count(h->spop_threads); t++)
-		unrecorded += counter_get(&spop_threads_counters(h->spop_threads, t)->unrecorded);
-	bool off = changed_lately(&h->unrecorded, unrecorded, now, LINES_MS);
-
-	if (foreign || malformed || dropped)
-		checks_set(
-			c, "log_lines", false, false,
-			"in the last 5 minutes lines were lost:%s%s%s; since the start %llu without the key, %llu malformed, %llu dropped",
-			foreign ? " without the key" : "", malformed ? " malformed" : "",
-			dropped ? " dropped by the kernel" : "", (unsigned long long)l->foreign,
-			(unsigned long long)l->malformed, (unsigned long long)l->dropped);
-	else if (off)
-		checks_set(
-			c, "log_lines", false, false,
-			"%llu requests came from a HAProxy that sends no records (LLM_LEDGER=off), so the ledger lacks them: set "
-			"LLM_LEDGER=on for HAProxy and restart it, or, to keep no ledger, remove the option ledger",
-			(unsigned long long)unrecorded);
-	else
-		checks_set(c, "log_lines", true, false, "%llu lines", (unsigned long long)l->lines);
-}
-
 static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 {
 	admin_host *h = ctx;
@@ -246,12 +115,13 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 	size_t n = 0;
 
 	pthread_mutex_lock(&h->lock);
-	check_threads(h, &out[n++], now);
+	checks_threads(&out[n++], &h->seen, h->spop_threads, now);
 	n += checks_routes(&out[n], p);
 	n += checks_pools(&out[n], p);
 	n += checks_clients(&out[n], p, &h->clients);
-	check_contract(h, p, &out[n++], now);
-	check_backends(h, p, &out[n++], now);
+	checks_contract(&out[n++], &h->seen, h->spop_threads, p,
+			h->recording ? recording_refused(h->recording, END_NO_KEY) : 0, now);
+	checks_backends(&out[n++], &h->seen, h->spop_threads, p, now);
 	if (*h->reload_problem)
 		checks_set(&out[n++], "reload", false, false,
 			   "the last reload failed, the configuration before it is in use: %s", h->reload_problem);
@@ -263,7 +133,7 @@ static size_t on_checks(void *ctx, host_check out[HOST_CHECKS_MAX])
 	if (h->recording) {
 		ledger_stats l = recording_stats(h->recording);
 		n += checks_ledger(&out[n], &l);
-		check_log_lines(h, &out[n++], &l, now);
+		checks_log_lines(&out[n++], &h->seen, h->spop_threads, &l, now);
 		host_tap tap = recording_tap(h->recording);
 		if (tap.kept)
 			checks_tap(&out[n++], &tap);
@@ -453,9 +323,9 @@ admin_host *admin_host_new(const config *c, spop_threads *ts, policy *p, recordi
 	h->loop = loop;
 	h->reload = reload;
 	h->started_ms = clock_wall_ms();
-	h->iterations = calloc(threads ? threads : 1, sizeof *h->iterations);
+	bool seen = checks_seen_init(&h->seen, threads ? threads : 1);
 	h->stop_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (!h->iterations || h->stop_fd < 0 || asprintf(&h->ledger_db, "%s/ledger.db", c->ledger) < 0) {
+	if (!seen || h->stop_fd < 0 || asprintf(&h->ledger_db, "%s/ledger.db", c->ledger) < 0) {
 		h->ledger_db = NULL;
 		admin_host_free(h);
 		return NULL;
@@ -476,7 +346,7 @@ bool admin_host_free(admin_host *h)
 	if (h->stop_fd >= 0)
 		close(h->stop_fd);
 	free(h->ledger_db);
-	free(h->iterations);
+	checks_seen_deinit(&h->seen);
 	free(h);
 	return true;
 }
@@ -505,7 +375,7 @@ bool admin_host_serve(admin_host *h, err *e)
 	pthread_mutex_lock(&h->lock);
 	h->stopping = false;
 	/* Forget when iterations changed: nobody ran the checks meanwhile. */
-	memset(h->iterations, 0, spop_threads_count(h->spop_threads) * sizeof *h->iterations);
+	memset(h->seen.iterations, 0, spop_threads_count(h->spop_threads) * sizeof *h->seen.iterations);
 	pthread_mutex_unlock(&h->lock);
 	h->admin = admin_start(h->listeners, h->listeners_count, &with, host, e);
 	return h->admin != NULL;

@@ -2,6 +2,7 @@
 import json
 import os
 import re
+import socket
 
 import pytest
 
@@ -503,3 +504,27 @@ def test_backends_that_do_not_fit_the_disk_are_an_error(work):
         with open("/dev/full", "wb") as full:
             done = harness.run(*args, stdout=full)
         assert done.returncode == 74 and b"No space" in done.stderr, done
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_what_to_do_about_a_file_that_the_user_may_not_read(work):
+    """The configuration, the file of clients, and the admin server's socket."""
+    work.chmod(0o755)
+    clients = work / "clients.json"
+    clients.write_text('{"clients": []}')
+    file = harness.write_config(work, {"clients": str(clients), "admin_listen": "unix@%s/admin.sock" % work})
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    done = cli("client", "list", "-c", file, before=nobody)
+    assert done.code == 0, done
+    clients.chmod(0o600)
+    for command in (["client", "list"], ["client", "add", "bob"], ["check"], ["explain"]):
+        done = cli(*command, "-c", file, before=nobody)
+        assert done.code == 78 and done.err.startswith("spoa-llm: %s: Permission denied; only a user who may read the file" % clients), (command, done)
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(str(work / "admin.sock"))
+        sock.listen()
+        (work / "admin.sock").chmod(0o600)
+        assert "Permission denied; only a user who may write to the socket" in cli("status", "-c", file, before=nobody).out
+    file.chmod(0o600)
+    done = cli("check", "-c", file, before=nobody)
+    assert done.code == 78 and done.err.startswith("spoa-llm: %s: Permission denied; only a user who may read the file" % file), done
